@@ -1,0 +1,77 @@
+"""Who is calling: the client's address behind trusted proxies, and the ranges a key may list."""
+
+import re
+from collections.abc import Iterable, Sequence
+from ipaddress import IPv6Address, ip_address, ip_network
+
+from shared.policy.values import Address, Network
+
+_MAX_HOPS = 100
+_PLAIN_PREFIX = re.compile(r"/(0|[1-9]\d{0,2})")
+
+
+def parse(text: str) -> Address | None:
+    """One address; an IPv4-mapped IPv6 one becomes IPv4 and a zone is dropped. None when it is not an address.
+
+    Other IPv6 forms that embed IPv4 (NAT64, 6to4) stay what they are: they are other hosts' addresses.
+    """
+    try:
+        address = ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    return address
+
+
+def parse_network(text: str) -> Network:
+    """An address or a CIDR range as a person types it. Raises ValueError with a sentence that names the input.
+
+    Host bits are refused rather than cleared, because 10.0.0.1/8 is more likely a mistake than a wish for 10.0.0.0/8;
+    masks in dotted form, octal numbers and zones are refused because their meaning is in dispute.
+    """
+    text = text.strip()
+    base, slash, _ = text.partition("/")
+    if "%" in text or (slash and not _PLAIN_PREFIX.fullmatch(text[len(base) :])):
+        raise ValueError(f"{text!r} is neither an address nor a CIDR range")
+    try:
+        network = ip_network(text)
+    except ValueError:
+        try:
+            wider = ip_network(text, strict=False)
+        except ValueError:
+            raise ValueError(f"{text!r} is neither an address nor a CIDR range") from None
+        raise ValueError(f"{text!r} has host bits set; did you mean {wider}?") from None
+    if isinstance(network.network_address, IPv6Address) and network.network_address.ipv4_mapped is not None:
+        raise ValueError(f"{text!r} is an IPv4-mapped range; write it as IPv4")
+    return network
+
+
+def _hop(text: str) -> Address | None:
+    """One entry of X-Forwarded-For: an address, perhaps with a port as some balancers write it."""
+    text = text.strip()
+    if text.startswith("["):
+        return parse(text[1:].partition("]")[0])
+    if text.count(":") == 1:
+        text = text.partition(":")[0]
+    return parse(text)
+
+
+def client_address(peer: str, forwarded_for: Sequence[str], trusted: Iterable[Network]) -> Address | None:
+    """The client's address: the peer's, unless the peer is a trusted proxy.
+
+    Then the lines of X-Forwarded-For are walked from the right to the first hop that is not trusted. When all are
+    trusted, the leftmost is the client. Junk in the way, or more than 100 hops, yields None: nobody knows.
+    """
+    address = parse(peer)
+    networks = tuple(trusted)
+    if address is None or not any(address in network for network in networks):
+        return address
+    hops = [hop for line in forwarded_for for hop in line.split(",")]
+    if len(hops) > _MAX_HOPS:
+        return None
+    for hop in reversed(hops):
+        address = _hop(hop)
+        if address is None or not any(address in network for network in networks):
+            return address
+    return address

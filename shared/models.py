@@ -1,0 +1,263 @@
+"""The tables of both processes. Money is an integer of nano-dollars, time an aware UTC moment.
+
+Rows do not leave the layer that loads them: the data plane takes `ProxyKey.snapshot()`, the dashboard its views.
+Ledger and audit rows are only ever inserted; triggers made by the first migration refuse anything else.
+"""
+
+from datetime import date, datetime
+from ipaddress import ip_network
+from typing import Any, Literal
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    Date,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    String,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from shared.db import Base, UtcDateTime
+from shared.policy.values import KeySnapshot
+
+Status = Literal["active", "expired", "revoked"]
+ROLES = ("viewer", "member", "admin")
+SCOPES = ("keys:read", "keys:write", "usage:read")
+
+ID_LENGTH = 40
+NAME_LENGTH = 80
+
+
+class Organization(Base):
+    """A tenant: it sees only itself."""
+
+    __tablename__ = "organizations"
+
+    id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
+    name: Mapped[str] = mapped_column(String(NAME_LENGTH))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class User(Base):
+    """A member of staff who may log in. `email` is stored case-folded."""
+
+    __tablename__ = "users"
+    __table_args__ = (CheckConstraint("role in ('viewer', 'member', 'admin')", name="role"),)
+
+    id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
+    org_id: Mapped[str] = mapped_column(ForeignKey("organizations.id"), index=True)
+    email: Mapped[str] = mapped_column(String(254), unique=True)
+    password_hash: Mapped[str] = mapped_column(String(255))
+    role: Mapped[str] = mapped_column(String(16))
+    disabled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class UserSession(Base):
+    """A login. The cookie holds a random id, this row its SHA-256; deleting the row ends the session."""
+
+    __tablename__ = "user_sessions"
+
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class ProxyKey(Base):
+    """What an app may do; its secrets are `KeySecret` rows. `version` counts edits, for ETag and If-Match."""
+
+    __tablename__ = "proxy_keys"
+    __table_args__ = (
+        CheckConstraint("spend_reset in ('never', 'daily', 'weekly', 'monthly')", name="spend_reset"),
+        CheckConstraint("rate_limit_rpm >= 0", name="rate_limit_rpm"),
+        CheckConstraint("spend_limit_nanos >= 0 and spend_limit_nanos < 9007199254740992", name="spend_limit_nanos"),
+        Index("ix_proxy_keys_org_id_id", "org_id", "id"),
+    )
+
+    id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
+    org_id: Mapped[str] = mapped_column(ForeignKey("organizations.id"))
+    name: Mapped[str] = mapped_column(String(NAME_LENGTH))
+    prefix: Mapped[str] = mapped_column(String(24))
+    allowed_providers: Mapped[list[str]] = mapped_column(JSON, default=list)
+    allowed_models: Mapped[list[str]] = mapped_column(JSON, default=list)
+    allowed_ips: Mapped[list[str]] = mapped_column(JSON, default=list)
+    rate_limit_rpm: Mapped[int | None] = mapped_column(BigInteger)
+    spend_limit_nanos: Mapped[int | None] = mapped_column(BigInteger)
+    spend_reset: Mapped[str] = mapped_column(String(16), default="never")
+    expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    created_by: Mapped[str] = mapped_column(String(254))
+    last_used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    version: Mapped[int] = mapped_column(default=1)
+
+    secrets: Mapped[list["KeySecret"]] = relationship(back_populates="key", cascade="all, delete-orphan")
+
+    __mapper_args__ = {"version_id_col": version}  # noqa: RUF012 - SQLAlchemy reads it once, nobody changes it
+
+    def status(self, now: datetime) -> Status:
+        """Derived: revoked beats expired beats active."""
+        if self.revoked_at is not None:
+            return "revoked"
+        return "expired" if self.expires_at is not None and self.expires_at <= now else "active"
+
+    def snapshot(self) -> KeySnapshot:
+        """The frozen value that policy judges by."""
+        return KeySnapshot(
+            id=self.id,
+            org_id=self.org_id,
+            name=self.name,
+            prefix=self.prefix,
+            revoked=self.revoked_at is not None,
+            expires_at=None if self.expires_at is None else self.expires_at.timestamp(),
+            allowed_providers=frozenset(self.allowed_providers),
+            allowed_models=tuple(self.allowed_models),
+            allowed_networks=tuple(ip_network(text) for text in self.allowed_ips),
+            rate_limit_rpm=self.rate_limit_rpm,
+            spend_limit_nanos=self.spend_limit_nanos,
+            spend_reset=self.spend_reset,
+        )
+
+
+class KeySecret(Base):
+    """One secret of a proxy key, as SHA-256. A rotated one stays valid until `valid_until`."""
+
+    __tablename__ = "key_secrets"
+
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    key_id: Mapped[str] = mapped_column(ForeignKey("proxy_keys.id", ondelete="CASCADE"), index=True)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    valid_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+    key: Mapped[ProxyKey] = relationship(back_populates="secrets")
+
+
+class ManagementToken(Base):
+    """A secret of automation, with scopes."""
+
+    __tablename__ = "management_tokens"
+
+    id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
+    org_id: Mapped[str] = mapped_column(ForeignKey("organizations.id"), index=True)
+    name: Mapped[str] = mapped_column(String(NAME_LENGTH))
+    prefix: Mapped[str] = mapped_column(String(24))
+    digest: Mapped[str] = mapped_column(String(64), unique=True)
+    scopes: Mapped[list[str]] = mapped_column(JSON)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    created_by: Mapped[str] = mapped_column(String(254))
+    last_used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class ProviderCredential(Base):
+    """A provider's own key, sealed. `last4` is what people recognise it by."""
+
+    __tablename__ = "provider_credentials"
+    __table_args__ = (UniqueConstraint("org_id", "provider"),)
+
+    id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
+    org_id: Mapped[str] = mapped_column(ForeignKey("organizations.id"))
+    provider: Mapped[str] = mapped_column(String(32))
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    last4: Mapped[str] = mapped_column(String(4))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    created_by: Mapped[str] = mapped_column(String(254))
+
+
+class PriceOverride(Base):
+    """A price that beats the price table's, for one organisation. Rates are decimal strings per million tokens."""
+
+    __tablename__ = "price_overrides"
+    __table_args__ = (UniqueConstraint("org_id", "provider", "model"),)
+
+    id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
+    org_id: Mapped[str] = mapped_column(ForeignKey("organizations.id"))
+    provider: Mapped[str] = mapped_column(String(32))
+    model: Mapped[str] = mapped_column(String(255))
+    rates: Mapped[dict[str, str]] = mapped_column(JSON)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class UsageRecord(Base):
+    """The ledger: one row for each attempt that was sent to a provider. Inserted once, never changed."""
+
+    __tablename__ = "usage_records"
+    __table_args__ = (
+        Index("ix_usage_records_key_id_admitted_at", "key_id", "admitted_at"),
+        Index("ix_usage_records_org_id_admitted_at", "org_id", "admitted_at"),
+    )
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)  # the attempt's id
+    org_id: Mapped[str] = mapped_column(String(ID_LENGTH))
+    key_id: Mapped[str] = mapped_column(String(ID_LENGTH))
+    provider: Mapped[str] = mapped_column(String(32))
+    endpoint: Mapped[str] = mapped_column(String(64))
+    requested_model: Mapped[str | None] = mapped_column(String(255))
+    served_model: Mapped[str | None] = mapped_column(String(255))
+    service_tier: Mapped[str | None] = mapped_column(String(32))
+    streamed: Mapped[bool]
+    status: Mapped[int | None]  # the provider's HTTP status; None when it gave none
+    outcome: Mapped[str] = mapped_column(String(32))  # see shared.ledger.Outcome
+    flags: Mapped[list[str]] = mapped_column(JSON)  # estimated, overrun, crash, unpriced, ...
+    usage: Mapped[dict[str, int]] = mapped_column(JSON)  # token class -> count, by genai-prices' names
+    input_tokens: Mapped[int] = mapped_column(BigInteger)
+    output_tokens: Mapped[int] = mapped_column(BigInteger)
+    price: Mapped[dict[str, Any] | None] = mapped_column(JSON)  # what it was priced by; None = unpriced
+    bound_nanos: Mapped[int] = mapped_column(BigInteger)
+    cost_nanos: Mapped[int] = mapped_column(BigInteger)
+    day: Mapped[date] = mapped_column(Date)  # UTC day of admission, to which the cost belongs
+    admitted_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    duration_ms: Mapped[int]
+    provider_request_id: Mapped[str | None] = mapped_column(String(128))
+    client_ip: Mapped[str | None] = mapped_column(String(45))
+
+
+class UsageDaily(Base):
+    """Sums of the ledger by day, key, provider and model, kept in the same transaction as its rows."""
+
+    __tablename__ = "usage_daily"
+    __table_args__ = (Index("ix_usage_daily_org_id_day", "org_id", "day"),)
+
+    key_id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
+    day: Mapped[date] = mapped_column(Date, primary_key=True)
+    provider: Mapped[str] = mapped_column(String(32), primary_key=True)
+    model: Mapped[str] = mapped_column(String(255), primary_key=True)  # served, else requested, else ""
+    org_id: Mapped[str] = mapped_column(String(ID_LENGTH))
+    requests: Mapped[int] = mapped_column(BigInteger)
+    input_tokens: Mapped[int] = mapped_column(BigInteger)
+    output_tokens: Mapped[int] = mapped_column(BigInteger)
+    cost_nanos: Mapped[int] = mapped_column(BigInteger)
+
+
+class AuditEvent(Base):
+    """Who changed what, when, from where. Written in the transaction of the change itself, never altered."""
+
+    __tablename__ = "audit_events"
+    __table_args__ = (Index("ix_audit_events_org_id_at", "org_id", "at"),)
+
+    id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
+    org_id: Mapped[str] = mapped_column(String(ID_LENGTH))
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+    actor: Mapped[str] = mapped_column(String(254))  # an email, a token's prefix, or "system"
+    action: Mapped[str] = mapped_column(String(64))  # e.g. "key.create"
+    target: Mapped[str] = mapped_column(String(ID_LENGTH))
+    before: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    after: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    ip: Mapped[str | None] = mapped_column(String(45))
+
+
+class IdempotentCreation(Base):
+    """What an `Idempotency-Key` made, for 24 hours: the created row's id, never the secret."""
+
+    __tablename__ = "idempotent_creations"
+
+    org_id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
+    idempotency_key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    request_digest: Mapped[str] = mapped_column(String(64))
+    created_id: Mapped[str] = mapped_column(String(ID_LENGTH))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)

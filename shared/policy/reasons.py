@@ -1,0 +1,113 @@
+"""Every answer that is not the provider's: one closed list, one table.
+
+To add a refusal, add a member and its row; the docs test then asks for a line in docs/errors.md. A text may use
+the facts of its `Deny` by name; a fact that is missing is a programming error and fails in tests.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """The router's own error codes, as they stand in `x-router-error`."""
+
+    INVALID_REQUEST = "invalid_request"
+    REQUEST_TIMEOUT = "request_timeout"
+    REQUEST_TOO_LARGE = "request_too_large"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    INVALID_PROXY_KEY = "invalid_proxy_key"
+    KEY_REVOKED = "key_revoked"
+    KEY_EXPIRED = "key_expired"
+    IP_BLOCKED = "ip_blocked"
+    PROVIDER_NOT_ALLOWED = "provider_not_allowed"
+    MODEL_NOT_ALLOWED = "model_not_allowed"
+    ENDPOINT_NOT_METERED = "endpoint_not_metered"
+    MODEL_NOT_PRICED = "model_not_priced"
+    RATE_LIMITED = "rate_limited"
+    SPEND_EXCEEDED = "spend_exceeded"
+    SPEND_HELD = "spend_held"
+    UNKNOWN_ENDPOINT = "unknown_endpoint"
+    PROVIDER_NOT_CONFIGURED = "provider_not_configured"
+    LIMITS_UNAVAILABLE = "limits_unavailable"
+    KEYS_UNAVAILABLE = "keys_unavailable"
+    PROVIDER_UNREACHABLE = "provider_unreachable"
+    PROVIDER_TIMEOUT = "provider_timeout"
+    INTERNAL_ERROR = "internal_error"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How a reason is told: HTTP status, whether a retry can cure it, and the sentence for people."""
+
+    status: int
+    retry: bool
+    text: str
+
+
+TABLE: dict[Reason, Rule] = {
+    Reason.INVALID_REQUEST: Rule(400, False, "The request is not valid: {detail}"),
+    Reason.REQUEST_TIMEOUT: Rule(408, True, "The rest of the request did not arrive in time."),
+    Reason.REQUEST_TOO_LARGE: Rule(413, False, "The request is larger than {limit_bytes} bytes."),
+    Reason.METHOD_NOT_ALLOWED: Rule(405, False, "{detail}"),
+    Reason.INVALID_PROXY_KEY: Rule(401, False, "{detail}"),
+    Reason.KEY_REVOKED: Rule(
+        403, False, "The proxy key {prefix}... was revoked and cannot be used any more. Ask for a new key."
+    ),
+    Reason.KEY_EXPIRED: Rule(403, False, "The proxy key {prefix}... expired at {expired_at}."),
+    Reason.IP_BLOCKED: Rule(
+        403,
+        False,
+        "The proxy key {prefix}... may not be used from {client_ip}: the address is not in its list.",
+    ),
+    Reason.PROVIDER_NOT_ALLOWED: Rule(
+        403,
+        False,
+        "The proxy key {prefix}... may not use the provider {provider}. Allowed: {allowed_providers}.",
+    ),
+    Reason.MODEL_NOT_ALLOWED: Rule(
+        403, False, "The proxy key {prefix}... may not use {model}. Allowed: {allowed_models}."
+    ),
+    Reason.ENDPOINT_NOT_METERED: Rule(
+        403,
+        False,
+        "The cost of this endpoint cannot be metered, and the proxy key {prefix}... has a spend limit of "
+        "${limit_usd}. Use a key without a spend limit.",
+    ),
+    Reason.MODEL_NOT_PRICED: Rule(
+        403,
+        False,
+        "No price is known for {model} ({provider}), and the proxy key {prefix}... has a spend limit of "
+        "${limit_usd}. Ask an administrator to add a price, or use a key without a spend limit.",
+    ),
+    Reason.RATE_LIMITED: Rule(
+        429,
+        True,
+        "The proxy key {prefix}... is limited to {limit_rpm} requests per minute. "
+        "The next one is admitted in {retry_after_seconds} s.",
+    ),
+    Reason.SPEND_EXCEEDED: Rule(
+        403,
+        False,
+        "The proxy key {prefix}... may spend ${limit_usd} ({spend_reset}). Spent: ${spent_usd}, held by requests "
+        "in flight: ${held_usd}, this request may need up to ${needed_usd}. {resets}",
+    ),
+    Reason.SPEND_HELD: Rule(
+        429,
+        True,
+        "The proxy key {prefix}... may spend ${limit_usd} ({spend_reset}). Spent: ${spent_usd}, held by requests "
+        "in flight: ${held_usd}, this request may need up to ${needed_usd}. It may fit once those end. {resets}",
+    ),
+    Reason.UNKNOWN_ENDPOINT: Rule(404, False, "{detail}"),
+    Reason.PROVIDER_NOT_CONFIGURED: Rule(
+        503, False, "No credential for {provider} is set up in the router. Ask an administrator to add one."
+    ),
+    Reason.LIMITS_UNAVAILABLE: Rule(
+        503,
+        True,
+        "The router cannot check or record spending at the moment, so it does not send this request on.",
+    ),
+    Reason.KEYS_UNAVAILABLE: Rule(503, True, "The router cannot look up the proxy key at the moment."),
+    Reason.PROVIDER_UNREACHABLE: Rule(502, True, "{provider} could not be reached: {detail}"),
+    Reason.PROVIDER_TIMEOUT: Rule(504, True, "{provider} took too long to answer: {detail}"),
+    Reason.INTERNAL_ERROR: Rule(500, True, "The router failed on this request. It is logged under the request id."),
+}

@@ -1,0 +1,115 @@
+"""The rules of a key, one function each, in the order in which the contract tells them.
+
+Each takes the key, the ask and the time (Unix seconds) and answers with a `Deny` or None. The rate and the spend
+are not here: they are charged in the counters, all or none, with what `evaluate` returns.
+"""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import lru_cache
+
+from shared import money
+from shared.policy.reasons import Reason
+from shared.policy.values import Address, Allow, Ask, Charges, Deny, KeySnapshot
+
+RuleFunction = Callable[[KeySnapshot, Ask, float], Deny | None]
+
+
+@lru_cache(maxsize=10_000)
+def _glob(pattern: str) -> re.Pattern[str]:
+    """Translate a glob: `*` is any run of characters, `?` any one, everything else itself. Case matters.
+
+    fnmatch is not used: it knows `[...]`, which no one expects in a model name, and normalises case on some systems.
+    """
+    translated = "".join(".*" if c == "*" else "." if c == "?" else re.escape(c) for c in pattern)
+    return re.compile(translated, re.DOTALL)
+
+
+def matches_model(pattern: str, provider: str, model: str) -> bool:
+    """Whether a glob of `allowed_models` covers a model; a pattern may carry a provider, `anthropic/claude-*`."""
+    if _glob(pattern).fullmatch(model):
+        return True
+    return "/" in pattern and _glob(pattern).fullmatch(f"{provider}/{model}") is not None
+
+
+def revoked(key: KeySnapshot, ask: Ask, now: float) -> Deny | None:  # noqa: ARG001 - one signature for all rules
+    return Deny(Reason.KEY_REVOKED, {"prefix": key.prefix}) if key.revoked else None
+
+
+def expired(key: KeySnapshot, ask: Ask, now: float) -> Deny | None:  # noqa: ARG001 - one signature for all rules
+    if key.expires_at is None or now < key.expires_at:
+        return None
+    at = datetime.fromtimestamp(key.expires_at, UTC).isoformat().replace("+00:00", "Z")
+    return Deny(Reason.KEY_EXPIRED, {"prefix": key.prefix, "expired_at": at})
+
+
+def ip_blocked(key: KeySnapshot, ask: Ask, now: float) -> Deny | None:  # noqa: ARG001 - one signature for all rules
+    if not key.allowed_networks or (
+        ask.client_ip is not None and any(ask.client_ip in network for network in key.allowed_networks)
+    ):
+        return None
+    address = "an unknown address" if ask.client_ip is None else str(ask.client_ip)
+    return Deny(Reason.IP_BLOCKED, {"prefix": key.prefix, "client_ip": address})
+
+
+def provider_not_allowed(key: KeySnapshot, ask: Ask, now: float) -> Deny | None:  # noqa: ARG001 - one signature
+    if not key.allowed_providers or ask.provider in key.allowed_providers:
+        return None
+    allowed = ", ".join(sorted(key.allowed_providers))
+    facts = {"prefix": key.prefix, "provider": ask.provider, "allowed_providers": allowed}
+    return Deny(Reason.PROVIDER_NOT_ALLOWED, {**facts})
+
+
+def model_not_allowed(key: KeySnapshot, ask: Ask, now: float) -> Deny | None:  # noqa: ARG001 - one signature
+    if not key.allowed_models:
+        return None
+    if ask.model is not None and any(matches_model(p, ask.provider, ask.model) for p in key.allowed_models):
+        return None
+    model = "a request without a model" if ask.model is None else f"the model {ask.model}"
+    allowed = ", ".join(key.allowed_models)
+    return Deny(Reason.MODEL_NOT_ALLOWED, {"prefix": key.prefix, "model": model, "allowed_models": allowed})
+
+
+def endpoint_not_metered(key: KeySnapshot, ask: Ask, now: float) -> Deny | None:  # noqa: ARG001 - one signature
+    if key.spend_limit_nanos is None or ask.metered or ask.free:
+        return None
+    limit = money.to_usd(key.spend_limit_nanos)
+    return Deny(Reason.ENDPOINT_NOT_METERED, {"prefix": key.prefix, "limit_usd": limit})
+
+
+def model_not_priced(key: KeySnapshot, ask: Ask, now: float) -> Deny | None:  # noqa: ARG001 - one signature
+    if key.spend_limit_nanos is None or ask.free or ask.bound_nanos is not None:
+        return None
+    limit = money.to_usd(key.spend_limit_nanos)
+    model = ask.model or "a request without a model"
+    facts = {"prefix": key.prefix, "model": model, "provider": ask.provider, "limit_usd": limit}
+    return Deny(Reason.MODEL_NOT_PRICED, {**facts})
+
+
+DOOR_RULES: tuple[RuleFunction, ...] = (revoked, expired, ip_blocked)
+RULES: tuple[RuleFunction, ...] = (
+    *DOOR_RULES,
+    provider_not_allowed,
+    model_not_allowed,
+    endpoint_not_metered,
+    model_not_priced,
+)
+
+
+def at_the_door(key: KeySnapshot, client_ip: Address | None, now: float) -> Deny | None:
+    """The rules that need no more than the request's head, so that a stranger's body is never read."""
+    ask = Ask(client_ip=client_ip, provider="", model=None, metered=True)
+    for rule in DOOR_RULES:
+        if (deny := rule(key, ask, now)) is not None:
+            return deny
+    return None
+
+
+def evaluate(key: KeySnapshot, ask: Ask, now: float) -> Allow | Deny:
+    """Judge one request by all rules; the first that refuses answers. `now` is in Unix seconds."""
+    for rule in RULES:
+        if (deny := rule(key, ask, now)) is not None:
+            return deny
+    bound_nanos = 0 if ask.free or ask.bound_nanos is None else ask.bound_nanos
+    return Allow(Charges(key.rate_limit_rpm, None if ask.free else key.spend_limit_nanos, bound_nanos))

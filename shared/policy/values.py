@@ -1,0 +1,64 @@
+"""The frozen values that policy reads and answers with."""
+
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+
+from shared.policy.reasons import Reason
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+Fact = str | int | bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class KeySnapshot:
+    """A proxy key as the data plane sees it: no secret, no ORM, nothing that changes."""
+
+    id: str
+    org_id: str
+    name: str
+    prefix: str
+    revoked: bool
+    expires_at: float | None  # Unix seconds
+    allowed_providers: frozenset[str]  # empty = all
+    allowed_models: tuple[str, ...]  # globs; empty = all
+    allowed_networks: tuple[Network, ...]  # empty = any
+    rate_limit_rpm: int | None  # None = unlimited, 0 = none allowed
+    spend_limit_nanos: int | None  # None = unlimited, 0 = nothing may be spent
+    spend_reset: str  # "never", "daily", "weekly", "monthly"
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What one request wants, as far as it is known before anything is charged."""
+
+    client_ip: Address | None  # None: cannot be told, so restricted keys refuse it
+    provider: str
+    model: str | None  # bare, without provider prefix; None: the body names none
+    metered: bool  # False: an endpoint whose cost cannot be told
+    free: bool = False  # costs nothing at the provider (lists of models, counting tokens)
+    bound_nanos: int | None = None  # most that it can cost; None: the model has no known price
+
+
+@dataclass(frozen=True, slots=True)
+class Charges:
+    """What an allowed request must be charged with, all or none."""
+
+    rate_limit_rpm: int | None
+    spend_limit_nanos: int | None
+    bound_nanos: int  # held until it ends; 0 when nothing can be spent or the price is unknown
+
+
+@dataclass(frozen=True, slots=True)
+class Allow:
+    """Yes, if these charges fit."""
+
+    charges: Charges
+
+
+@dataclass(frozen=True, slots=True)
+class Deny:
+    """No, for this reason. `facts` fill the reason's public text and stand as fields beside it."""
+
+    reason: Reason
+    facts: dict[str, Fact] = field(default_factory=dict)

@@ -1,0 +1,82 @@
+"""Settings from the environment."""
+
+import stat
+
+import pytest
+from cryptography.fernet import Fernet
+
+from shared import keys
+from shared.config import SettingError, Settings
+
+
+@pytest.fixture
+def env(tmp_path):
+    return {"ROUTER_DATA_DIR": str(tmp_path / "data")}
+
+
+def test_it_works(env, tmp_path):
+    settings = Settings.from_env(env)
+    assert settings.database_url == f"sqlite:///{tmp_path}/data/router.db"
+    assert settings.proxy_bind.url == "http://127.0.0.1:8080"
+    assert settings.proxy_workers >= 1
+    assert stat.S_IMODE(settings.data_dir.stat().st_mode) == 0o700
+
+
+def test_secrets_are_made_once_and_kept_private(env, tmp_path):
+    first, second = Settings.from_env(env), Settings.from_env(env)
+    assert first.secret_key == second.secret_key
+    assert first.encryption_keys == second.encryption_keys
+    for name in ("secret_key", "encryption_key"):
+        assert stat.S_IMODE((tmp_path / "data" / name).stat().st_mode) == 0o600
+    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["encryption_key", "secret_key"]
+
+
+def test_a_file_can_hold_a_value(env, tmp_path):
+    (tmp_path / "bind").write_text("127.0.0.1:9999\n")
+    assert Settings.from_env({**env, "ROUTER_PROXY_BIND_FILE": str(tmp_path / "bind")}).proxy_bind.port == 9999
+
+
+def test_the_settings_do_not_print_their_secrets(env):
+    settings = Settings.from_env({**env, "OPENAI_API_KEY": "sk-very-secret"})
+    assert "sk-very-secret" not in repr(settings)
+    assert settings.secret_key not in f"{settings}"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ROUTER_PROXY_BIND", "8080"), ("ROUTER_WEB_BIND", "127.0.0.1:99999"), ("ROUTER_WEB_BIND", "host.example:80"),
+        ("ROUTER_PROXY_WORKERS", "0"), ("ROUTER_PROXY_WORKERS", "many"), ("DATABASE_URL", "mysql://x/y"),
+        ("DATABASE_URL", "sqlite:///"), ("ROUTER_LIMITS_URL", "redis://localhost"), ("SECRET_KEY", "short"),
+        ("SECRET_KEY", "a" * 40), ("ROUTER_ENCRYPTION_KEY", "nonsense"), ("ROUTER_OPENAI_URL", "api.openai.com"),
+        ("ROUTER_GEMINI_URL", "file:///etc/passwd"), ("ROUTER_ANTHROPIC_URL", "https://u:p@host"),
+        ("ROUTER_TRUSTED_PROXIES", "*"), ("ROUTER_TRUSTED_PROXIES", "0.0.0.0/0"), ("ROUTER_ADMIN_EMAIL", "nobody"),
+        ("ROUTER_ADMIN_PASSWORD", "short"), ("ROUTER_BOOTSTRAP_TOKEN", "sk-mgmt-123"), ("OPENAI_API_KEY", "two words"),
+    ],
+)  # fmt: skip
+def test_nonsense_stops_the_start_with_a_sentence_that_names_it(env, name, value):
+    with pytest.raises(SettingError, match=name):
+        Settings.from_env({**env, name: value})
+
+
+def test_a_value_and_a_file_at_once_are_refused(env):
+    with pytest.raises(SettingError, match="SECRET_KEY"):
+        Settings.from_env({**env, "SECRET_KEY": "x", "SECRET_KEY_FILE": "y"})
+
+
+def test_a_missing_file_is_named(env):
+    with pytest.raises(SettingError, match="SECRET_KEY_FILE"):
+        Settings.from_env({**env, "SECRET_KEY_FILE": "/nowhere/at/all"})
+
+
+def test_good_values_pass(env):
+    fernet = f"{Fernet.generate_key().decode()}, {Fernet.generate_key().decode()}"
+    token = keys.mint(keys.MANAGEMENT_TAG).raw
+    settings = Settings.from_env({
+        **env, "DATABASE_URL": "postgresql://u:p@h/db", "ROUTER_ENCRYPTION_KEY": fernet,
+        "ROUTER_PROXY_BIND": "[::1]:80", "ROUTER_TRUSTED_PROXIES": "10.0.0.0/8, 192.0.2.1", "ROUTER_BOOTSTRAP_TOKEN": token, "OPENAI_API_KEY": "sk-x",
+    })  # fmt: skip
+    assert settings.database_url == "postgresql+psycopg://u:p@h/db"
+    assert len(settings.encryption_keys) == 2
+    assert settings.proxy_bind.url == "http://[::1]:80"
+    assert settings.provider_credentials == {"openai": "sk-x"}

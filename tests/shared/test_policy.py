@@ -1,0 +1,149 @@
+"""What a key may do. Time is an argument; nothing here waits or connects."""
+
+from dataclasses import replace
+from ipaddress import ip_address, ip_network
+from string import Formatter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.policy import TABLE, Allow, Ask, Charges, Deny, KeySnapshot, Reason, at_the_door, evaluate, matches_model
+
+NOW = 1_800_000_000.0
+OPEN = KeySnapshot(
+    id="key_1", org_id="org_1", name="app", prefix="sk-proxy-a1b2", revoked=False, expires_at=None,
+    allowed_providers=frozenset(), allowed_models=(), allowed_networks=(), rate_limit_rpm=None,
+    spend_limit_nanos=None, spend_reset="never",
+)  # fmt: skip
+ASK = Ask(client_ip=ip_address("203.0.113.7"), provider="openai", model="gpt-4o", metered=True, bound_nanos=5)
+
+
+def reason(key: KeySnapshot, ask: Ask = ASK, now: float = NOW) -> Reason | None:
+    verdict = evaluate(key, ask, now)
+    return verdict.reason if isinstance(verdict, Deny) else None
+
+
+def test_it_works():
+    assert evaluate(OPEN, ASK, NOW) == Allow(Charges(None, None, 5))
+
+
+def test_limits_become_charges():
+    key = replace(OPEN, rate_limit_rpm=60, spend_limit_nanos=100)
+    assert evaluate(key, ASK, NOW) == Allow(Charges(60, 100, 5))
+
+
+def test_a_revoked_key_is_refused():
+    assert reason(replace(OPEN, revoked=True)) is Reason.KEY_REVOKED
+
+
+def test_a_key_expires_at_its_moment_and_not_before():
+    key = replace(OPEN, expires_at=NOW)
+    assert reason(key, now=NOW - 0.001) is None
+    assert reason(key, now=NOW) is Reason.KEY_EXPIRED
+
+
+def test_an_address_outside_the_list_is_refused():
+    key = replace(OPEN, allowed_networks=(ip_network("10.0.0.0/8"), ip_network("2001:db8::/32")))
+    assert reason(key) is Reason.IP_BLOCKED
+    assert reason(key, replace(ASK, client_ip=ip_address("10.9.9.9"))) is None
+    assert reason(key, replace(ASK, client_ip=ip_address("2001:db8::1"))) is None
+
+
+def test_an_unknown_address_passes_only_where_any_may():
+    nobody = replace(ASK, client_ip=None)
+    assert reason(OPEN, nobody) is None
+    assert reason(replace(OPEN, allowed_networks=(ip_network("0.0.0.0/0"),)), nobody) is Reason.IP_BLOCKED
+
+
+def test_a_provider_outside_the_list_is_refused():
+    key = replace(OPEN, allowed_providers=frozenset({"anthropic"}))
+    assert reason(key) is Reason.PROVIDER_NOT_ALLOWED
+    assert reason(key, replace(ASK, provider="anthropic")) is None
+
+
+def test_a_model_outside_the_globs_is_refused():
+    key = replace(OPEN, allowed_models=("gpt-4o*", "anthropic/claude-*"))
+    assert reason(key) is None
+    assert reason(key, replace(ASK, model="gpt-4o-mini")) is None
+    assert reason(key, replace(ASK, model="gpt-4.1")) is Reason.MODEL_NOT_ALLOWED
+    assert reason(key, replace(ASK, model=None)) is Reason.MODEL_NOT_ALLOWED
+    assert reason(key, replace(ASK, model="claude-x", provider="anthropic")) is None
+    assert reason(key, replace(ASK, model="claude-x")) is Reason.MODEL_NOT_ALLOWED
+
+
+@pytest.mark.parametrize("model", ["GPT-4o", "gpt-4o ", "xgpt-4o", "gpt-40", "gpt-4\u043e", "gpt-4"])
+def test_look_alikes_do_not_match(model: str):
+    assert not matches_model("gpt-4o", "openai", model)
+
+
+def test_globs_know_stars_and_question_marks_only():
+    assert matches_model("gpt-?o", "openai", "gpt-4o")
+    assert matches_model("*", "openai", "anything\nat all")
+    assert not matches_model("gpt-[45]o", "openai", "gpt-4o")
+    assert matches_model("gpt-[45]o", "openai", "gpt-[45]o")
+    assert not matches_model("gpt.4o", "openai", "gpt-4o")
+
+
+def test_an_endpoint_without_a_meter_is_refused_under_a_spend_limit_only():
+    unmetered = replace(ASK, metered=False, model=None, bound_nanos=None)
+    assert reason(OPEN, unmetered) is None
+    assert reason(replace(OPEN, spend_limit_nanos=1), unmetered) is Reason.ENDPOINT_NOT_METERED
+
+
+def test_a_model_without_a_price_is_refused_under_a_spend_limit_only():
+    unpriced = replace(ASK, bound_nanos=None)
+    assert evaluate(OPEN, unpriced, NOW) == Allow(Charges(None, None, 0))
+    assert reason(replace(OPEN, spend_limit_nanos=0), unpriced) is Reason.MODEL_NOT_PRICED
+
+
+def test_what_is_free_needs_no_money():
+    free = replace(ASK, free=True, bound_nanos=None)
+    assert evaluate(replace(OPEN, spend_limit_nanos=0), free, NOW) == Allow(Charges(None, None, 0))
+
+
+def test_the_order_is_the_contracts():
+    worst = replace(
+        OPEN, revoked=True, expires_at=NOW - 1, allowed_networks=(ip_network("10.0.0.0/8"),),
+        allowed_providers=frozenset({"gemini"}), allowed_models=("none",), spend_limit_nanos=1,
+    )  # fmt: skip
+    ask = replace(ASK, metered=False, bound_nanos=None)
+    seen = []
+    for mend in (
+        {"revoked": False}, {"expires_at": None}, {"allowed_networks": ()}, {"allowed_providers": frozenset()},
+        {"allowed_models": ()}, {"spend_limit_nanos": None},
+    ):  # fmt: skip
+        seen.append(reason(worst, ask))
+        worst = replace(worst, **mend)
+    assert seen == [
+        Reason.KEY_REVOKED, Reason.KEY_EXPIRED, Reason.IP_BLOCKED, Reason.PROVIDER_NOT_ALLOWED,
+        Reason.MODEL_NOT_ALLOWED, Reason.ENDPOINT_NOT_METERED,
+    ]  # fmt: skip
+    assert reason(worst, ask) is None
+
+
+def test_the_door_needs_no_more_than_the_head():
+    assert at_the_door(OPEN, None, NOW) is None
+    refused = at_the_door(replace(OPEN, revoked=True), None, NOW)
+    assert refused is not None
+    assert refused.reason is Reason.KEY_REVOKED
+
+
+@given(st.booleans(), st.none() | st.floats(0, 2e9), st.none() | st.integers(0, 100), st.booleans(), st.booleans())
+def test_every_refusal_has_the_facts_its_text_needs(revoked, expires_at, limit, metered, strict):
+    key = replace(
+        OPEN, revoked=revoked, expires_at=expires_at, spend_limit_nanos=limit,
+        allowed_models=("a*",) if strict else (), allowed_providers=frozenset({"gemini"}) if strict else frozenset(),
+    )  # fmt: skip
+    verdict = evaluate(key, replace(ASK, metered=metered, bound_nanos=None), NOW)
+    if isinstance(verdict, Deny):
+        text = TABLE[verdict.reason].text.format(**verdict.facts)
+        assert "None" not in text
+
+
+def test_every_reason_stands_in_the_table_and_blames_nobody_for_quotas():
+    assert set(TABLE) == set(Reason)
+    for rule in TABLE.values():
+        list(Formatter().parse(rule.text))
+        assert "quota" not in rule.text.lower()
+        assert "credits" not in rule.text.lower()
