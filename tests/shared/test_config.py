@@ -74,7 +74,8 @@ def test_good_values_pass(env):
     token = keys.mint(keys.MANAGEMENT_TAG).raw
     settings = Settings.from_env({
         **env, "DATABASE_URL": "postgresql://u:p@h/db", "ROUTER_ENCRYPTION_KEY": fernet,
-        "ROUTER_PROXY_BIND": "[::1]:80", "ROUTER_TRUSTED_PROXIES": "10.0.0.0/8, 192.0.2.1", "ROUTER_BOOTSTRAP_TOKEN": token, "OPENAI_API_KEY": "sk-x",
+        "ROUTER_PROXY_BIND": "[::1]:80", "ROUTER_TRUSTED_PROXIES": "10.0.0.0/8, 192.0.2.1",
+        "ROUTER_BOOTSTRAP_TOKEN": token, "OPENAI_API_KEY": "sk-x",
     })  # fmt: skip
     assert settings.database_url == "postgresql+psycopg://u:p@h/db"
     assert len(settings.encryption_keys) == 2

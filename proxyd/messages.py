@@ -1,0 +1,176 @@
+"""Values that every layer of the data plane may hold, and the errors that cross its borders.
+
+Header names are lower-case bytes throughout, so that a comparison is a comparison. Nothing here does I/O.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+Header = tuple[bytes, bytes]
+Headers = tuple[Header, ...]
+
+
+class Client(Protocol):
+    """The other end of an inbound connection, as far as the gateway may know it."""
+
+    @property
+    def peer(self) -> str:
+        """The peer's address as the kernel tells it, without port; empty for a Unix socket."""
+
+    @property
+    def gone(self) -> bool:
+        """True once the client closed or reset its connection (a FIN counts) while we were answering."""
+
+    def on_gone(self, callback: Callable[[], None] | None) -> None:
+        """Call `callback` once, from the event loop, when the client goes away; None withdraws it.
+
+        The callback must not block or switch greenlets. It is called at once when the client is already gone.
+        """
+
+
+class Body(Protocol):
+    """The body of an inbound request, read on demand so that a refusal need not wait for it."""
+
+    def read(self, limit_bytes: int) -> bytes:
+        """Read the whole body, having answered `Expect: 100-continue` first.
+
+        Raises `RequestTooLarge` past `limit_bytes` (before reading, when Content-Length tells), `BadRequest`
+        on broken framing, `RequestTimeout` on a body that stalls, `ClientGone` on a closed connection.
+        """
+
+    def chunks(self, limit_bytes: int) -> Iterator[bytes]:
+        """Give the body piece by piece as it arrives, with the same errors as `read`."""
+
+    @property
+    def length(self) -> int | None:
+        """Bytes by Content-Length; 0 when there is no body; None when it comes in chunks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One inbound request: its head as values, its body still on the wire."""
+
+    method: str
+    path: str  # as received, percent-encoding untouched, always starting with "/"
+    query: str  # what followed "?", without it; empty when there was none
+    headers: Headers  # in order, hop-by-hop ones included
+    client: Client
+    body: Body
+
+    def header(self, name: bytes) -> bytes | None:
+        """The first value of header `name` (lower-case), or None."""
+        for key, value in self.headers:
+            if key == name:
+                return value
+        return None
+
+    def header_values(self, name: bytes) -> list[bytes]:
+        """All values of header `name` (lower-case), in order."""
+        return [value for key, value in self.headers if key == name]
+
+
+@dataclass(slots=True)
+class Response:
+    """One answer. The server frames it: it adds Content-Length or chunking, Date and Connection.
+
+    `body` as an iterator is written piece by piece as it yields. The server closes it (`close()`) in every case:
+    after the end, when the client goes away and on errors. An iterator that raises `Truncated` makes the server
+    cut the connection without a clean end, so that the client can tell.
+    """
+
+    status: int
+    headers: list[Header]  # neither Content-Length, Transfer-Encoding, Connection, Keep-Alive nor Date
+    body: bytes | Iterator[bytes]
+    length: int | None = None  # of an iterator's body in bytes, when known; None means chunked
+    close: bool = False  # close the connection after this response
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where an upstream listens."""
+
+    scheme: str  # "http" or "https"
+    host: str
+    port: int
+    authority: str  # value of the Host header
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One request to an upstream. `headers` has neither Host nor framing headers: `upstream.py` adds them."""
+
+    origin: Origin
+    method: str
+    target: str  # path and query, ready for the request line
+    headers: list[Header]
+    body: bytes | Iterator[bytes]
+    length: int | None = None  # of an iterator's body when known; else it is sent chunked
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """The head of an upstream's answer."""
+
+    status: int
+    headers: Headers
+    length: int | None  # by Content-Length (to HEAD and in a 304 too, though no body comes); 0 for 204; else None
+
+
+class RequestError(Exception):
+    """The client's fault, found while reading its request. The text is public; `status` is the answer's."""
+
+    status = 400
+
+    def __init__(self, text: str, *, status: int | None = None) -> None:
+        super().__init__(text)
+        if status is not None:
+            self.status = status
+
+
+class BadRequest(RequestError):
+    """Malformed: 400 `invalid_request`, or what `status` says more precisely (405, 414, 417, 431, 501, 505)."""
+
+
+class RequestTooLarge(RequestError):
+    """Over a size limit: 413 `request_too_large`."""
+
+    status = 413
+
+
+class RequestTimeout(RequestError):
+    """The rest of the request did not come in time: 408."""
+
+    status = 408
+
+
+class ClientGone(Exception):
+    """The client closed its connection before its request was complete."""
+
+
+class Truncated(Exception):
+    """Raised out of a response body that cannot be completed; the server cuts the connection."""
+
+
+class UpstreamError(Exception):
+    """The provider's fault or the network's. `sent` is True once a byte of the request may have reached it."""
+
+    def __init__(self, detail: str, *, sent: bool) -> None:
+        super().__init__(detail)
+        self.sent = sent
+
+
+class UpstreamUnreachable(UpstreamError):
+    """No connection, TLS refused, or the connection broke before a complete response head: 502."""
+
+
+class UpstreamTimeout(UpstreamError):
+    """Too slow to connect, to answer or to go on: 504."""
+
+
+class UpstreamBroken(UpstreamError):
+    """The answer is not HTTP we accept, or ended early: 502, or a truncated stream once it has begun."""
+
+
+class UpstreamAborted(UpstreamError):
+    """We ended the call ourselves (`abort`), because the client went away."""

@@ -1,0 +1,141 @@
+"""The ledger in SQL: the only truth about money. Rows come in batches, in one transaction with their daily sums.
+
+Posting is idempotent by attempt id. Only the owner of a journal (its worker, or whoever claimed it) posts its
+attempts, so two transactions never carry the same id at once, and a row that is already there was posted by an
+earlier try whose answer was lost.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine, bindparam, func, insert, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from proxyd.records.journal import Attempt, Settlement
+from shared.models import ProxyKey, UsageDaily, UsageRecord
+
+Line = tuple[Attempt, Settlement]
+_MAX_IDS = 500  # below SQLite's limit of bound values
+
+
+class Ledger:
+    """Posts usage. Blocking: call it from a native thread. Raises SQLAlchemyError; then nothing was written."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        dialect = sqlite if engine.dialect.name == "sqlite" else postgresql
+        upsert = dialect.insert(UsageDaily)
+        sums = ("requests", "input_tokens", "output_tokens", "cost_nanos")
+        self._add_daily = upsert.on_conflict_do_update(
+            index_elements=["key_id", "day", "provider", "model"],
+            set_={name: getattr(UsageDaily, name) + getattr(upsert.excluded, name) for name in sums},
+        )
+        self._touch_key = (
+            update(ProxyKey.__table__)  # type: ignore[arg-type] # a Table, as mapped classes have it
+            .where(
+                ProxyKey.id == bindparam("touched_id"),
+                or_(ProxyKey.last_used_at.is_(None), ProxyKey.last_used_at < bindparam("touched_at")),
+            )
+            .values(last_used_at=bindparam("touched_at"))
+        )
+
+    def post(self, lines: Sequence[Line]) -> int:
+        """Write lines that are not there yet, their daily sums and the keys' last use. Returns how many were new."""
+        if not lines:
+            return 0
+        with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
+            known = self._known(connection, [attempt.id for attempt, _ in lines])
+            fresh = [line for line in lines if line[0].id not in known]
+            if fresh:
+                connection.execute(insert(UsageRecord), [_row(*line) for line in fresh])
+                connection.execute(self._add_daily, _daily(fresh))
+                connection.execute(self._touch_key, _touches(fresh))
+        return len(fresh)
+
+    def totals(self) -> list[tuple[str, date, int]]:
+        """What each key spent on each day, in nano-dollars: the seed of the counters."""
+        query = select(UsageDaily.key_id, UsageDaily.day, func.sum(UsageDaily.cost_nanos)).group_by(
+            UsageDaily.key_id, UsageDaily.day
+        )
+        with self._engine.connect() as connection:
+            return [(key_id, day, int(nanos)) for key_id, day, nanos in connection.execute(query)]
+
+    def check(self) -> None:
+        """Raise SQLAlchemyError unless the database answers."""
+        with self._engine.connect() as connection:
+            connection.execute(select(1))
+
+    @staticmethod
+    def _known(connection: Connection, ids: Sequence[str]) -> set[str]:
+        known: set[str] = set()
+        for start in range(0, len(ids), _MAX_IDS):
+            some = ids[start : start + _MAX_IDS]
+            known.update(connection.scalars(select(UsageRecord.id).where(UsageRecord.id.in_(some))))
+        return known
+
+
+def _row(attempt: Attempt, settlement: Settlement) -> dict[str, Any]:
+    return {
+        "id": attempt.id,
+        "org_id": attempt.org_id,
+        "key_id": attempt.key_id,
+        "provider": attempt.provider,
+        "endpoint": attempt.endpoint,
+        "requested_model": attempt.requested_model,
+        "served_model": settlement.served_model,
+        "service_tier": settlement.service_tier,
+        "streamed": attempt.streamed,
+        "status": settlement.status,
+        "outcome": settlement.outcome,
+        "flags": list(settlement.flags),
+        "usage": settlement.usage,
+        "input_tokens": settlement.usage.get("input_tokens", 0),
+        "output_tokens": settlement.usage.get("output_tokens", 0),
+        "price": settlement.price,
+        "bound_nanos": attempt.bound_nanos,
+        "cost_nanos": settlement.cost_nanos,
+        "day": date.fromisoformat(attempt.day),
+        "admitted_at": datetime.fromtimestamp(attempt.admitted_at, UTC),
+        "duration_ms": settlement.duration_ms,
+        "provider_request_id": settlement.provider_request_id,
+        "client_ip": attempt.client_ip,
+    }
+
+
+def _daily(lines: Sequence[Line]) -> list[dict[str, Any]]:
+    sums: dict[tuple[str, str, str, str], list[int]] = defaultdict(lambda: [0, 0, 0, 0])
+    orgs: dict[str, str] = {}
+    for attempt, settlement in lines:
+        model = settlement.served_model or attempt.requested_model or ""
+        total = sums[attempt.key_id, attempt.day, attempt.provider, model]
+        total[0] += 1
+        total[1] += settlement.usage.get("input_tokens", 0)
+        total[2] += settlement.usage.get("output_tokens", 0)
+        total[3] += settlement.cost_nanos
+        orgs[attempt.key_id] = attempt.org_id
+    return [
+        {
+            "key_id": key_id,
+            "day": date.fromisoformat(day),
+            "provider": provider,
+            "model": model,
+            "org_id": orgs[key_id],
+            "requests": total[0],
+            "input_tokens": total[1],
+            "output_tokens": total[2],
+            "cost_nanos": total[3],
+        }
+        # Rows are locked in one order everywhere, so that two workers on PostgreSQL cannot wait for each other.
+        for (key_id, day, provider, model), total in sorted(sums.items())
+    ]
+
+
+def _touches(lines: Sequence[Line]) -> list[dict[str, Any]]:
+    latest: dict[str, float] = {}
+    for attempt, _ in lines:
+        latest[attempt.key_id] = max(attempt.admitted_at, latest.get(attempt.key_id, 0.0))
+    return [
+        {"touched_id": key_id, "touched_at": datetime.fromtimestamp(at, UTC)} for key_id, at in sorted(latest.items())
+    ]

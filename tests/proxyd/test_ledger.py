@@ -1,0 +1,76 @@
+"""Posting usage to SQL: once, whatever happens."""
+
+from datetime import UTC, date, datetime
+
+import pytest
+from conftest import attempt, settlement
+from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
+
+from proxyd.records.ledger import Ledger
+from shared.models import ProxyKey, UsageDaily, UsageRecord
+
+
+@pytest.fixture
+def ledger(engine):
+    return Ledger(engine)
+
+
+def rows(engine, table):
+    with Session(engine) as session:
+        return session.scalars(select(table)).all()
+
+
+def test_it_works(engine, ledger):
+    assert ledger.post([(attempt(1), settlement()), (attempt(2), settlement(cost_nanos=50))]) == 2
+    first = rows(engine, UsageRecord)[0]
+    assert (first.cost_nanos, first.bound_nanos, first.input_tokens, first.output_tokens) == (700, 1000, 3, 5)
+    assert first.admitted_at == datetime.fromtimestamp(1_795_500_000.25, UTC)
+    (day,) = rows(engine, UsageDaily)
+    assert (day.requests, day.cost_nanos, day.model) == (2, 750, "gpt-4o-2024-08-06")
+    assert ledger.totals() == [("key_1", date(2026, 11, 24), 750)]
+
+
+def test_posting_again_changes_nothing(engine, ledger):
+    lines = [(attempt(number), settlement()) for number in range(1, 1200)]
+    assert ledger.post(lines) == 1199
+    assert ledger.post(lines) == 0
+    assert ledger.post([*lines, (attempt(5000), settlement())]) == 1
+    assert ledger.totals() == [("key_1", date(2026, 11, 24), 1200 * 700)]
+
+
+def test_a_failure_leaves_nothing_behind(engine, ledger):
+    with Session(engine) as session:
+        session.connection().exec_driver_sql("drop table usage_daily")
+        session.commit()
+    with pytest.raises(OperationalError):
+        ledger.post([(attempt(), settlement())])
+    assert rows(engine, UsageRecord) == []
+
+
+def test_the_cost_belongs_to_the_day_of_admission(ledger):
+    ledger.post([(attempt(1, day="2026-11-23"), settlement()), (attempt(2), settlement())])
+    assert sorted(ledger.totals()) == [("key_1", date(2026, 11, 23), 700), ("key_1", date(2026, 11, 24), 700)]
+
+
+def test_a_key_remembers_its_last_use_and_never_an_earlier_one(engine, ledger, make_key):
+    key_id, _ = make_key()
+    ledger.post([(attempt(1, key_id=key_id), settlement())])
+    ledger.post([(attempt(2, key_id=key_id, admitted_at=5.0), settlement())])
+    with Session(engine) as session:
+        key = session.get(ProxyKey, key_id)
+        assert key is not None
+        assert key.last_used_at == datetime.fromtimestamp(1_795_500_000.25, UTC)
+        assert key.version == 1
+
+
+def test_models_and_providers_have_sums_of_their_own(engine, ledger):
+    ledger.post([
+        (attempt(1), settlement()),
+        (attempt(2, provider="anthropic"), settlement(served_model=None)),
+        (attempt(3, requested_model=None), settlement(served_model=None, usage={}, cost_nanos=0)),
+    ])  # fmt: skip
+    assert {(row.provider, row.model, row.requests) for row in rows(engine, UsageDaily)} == {
+        ("openai", "gpt-4o-2024-08-06", 1), ("anthropic", "gpt-4o", 1), ("openai", "", 1),
+    }  # fmt: skip
