@@ -129,7 +129,7 @@ class RequestError(Exception):
 
 
 class BadRequest(RequestError):
-    """Malformed: 400 `invalid_request`, or what `status` says more precisely (405, 414, 417, 431, 501, 505)."""
+    """Malformed: 400 `invalid_request`, or what `status` says more precisely (405, 414, 417, 431, 505)."""
 
 
 class RequestTooLarge(RequestError):

@@ -25,6 +25,8 @@ class Ledger:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        # SQLite reads one snapshot for as long as a transaction lasts; PostgreSQL only when asked to.
+        self._one_moment = "SERIALIZABLE" if engine.dialect.name == "sqlite" else "REPEATABLE READ"
         dialect = sqlite if engine.dialect.name == "sqlite" else postgresql
         upsert = dialect.insert(UsageDaily)
         sums = ("requests", "input_tokens", "output_tokens", "cost_nanos")
@@ -54,13 +56,14 @@ class Ledger:
                 connection.execute(self._touch_key, _touches(fresh))
         return len(fresh)
 
-    def totals(self) -> list[tuple[str, date, int]]:
-        """What each key spent on each day, in nano-dollars: the seed of the counters."""
+    def totals(self, ids: Sequence[str] = ()) -> tuple[list[tuple[str, date, int]], set[str]]:
+        """What each key spent on each day, in nano-dollars, and which of `ids` these sums contain, at one moment."""
         query = select(UsageDaily.key_id, UsageDaily.day, func.sum(UsageDaily.cost_nanos)).group_by(
             UsageDaily.key_id, UsageDaily.day
         )
-        with self._engine.connect() as connection:
-            return [(key_id, day, int(nanos)) for key_id, day, nanos in connection.execute(query)]
+        with self._engine.connect().execution_options(isolation_level=self._one_moment) as connection:
+            rows = connection.execute(query).all()
+            return [(key_id, day, int(nanos)) for key_id, day, nanos in rows], self._known(connection, ids)
 
     def check(self) -> None:
         """Raise SQLAlchemyError unless the database answers."""

@@ -29,7 +29,7 @@ def test_it_works(engine, ledger):
     assert first.admitted_at == datetime.fromtimestamp(1_795_500_000.25, UTC)
     (day,) = rows(engine, UsageDaily)
     assert (day.requests, day.cost_nanos, day.model) == (2, 750, "gpt-4o-2024-08-06")
-    assert ledger.totals() == [("key_1", date(2026, 11, 24), 750)]
+    assert ledger.totals()[0] == [("key_1", date(2026, 11, 24), 750)]
 
 
 def test_posting_again_changes_nothing(engine, ledger):
@@ -37,7 +37,7 @@ def test_posting_again_changes_nothing(engine, ledger):
     assert ledger.post(lines) == 1199
     assert ledger.post(lines) == 0
     assert ledger.post([*lines, (attempt(5000), settlement())]) == 1
-    assert ledger.totals() == [("key_1", date(2026, 11, 24), 1200 * 700)]
+    assert ledger.totals()[0] == [("key_1", date(2026, 11, 24), 1200 * 700)]
 
 
 def test_a_failure_leaves_nothing_behind(engine, ledger):
@@ -51,7 +51,7 @@ def test_a_failure_leaves_nothing_behind(engine, ledger):
 
 def test_the_cost_belongs_to_the_day_of_admission(ledger):
     ledger.post([(attempt(1, day="2026-11-23"), settlement()), (attempt(2), settlement())])
-    assert sorted(ledger.totals()) == [("key_1", date(2026, 11, 23), 700), ("key_1", date(2026, 11, 24), 700)]
+    assert sorted(ledger.totals()[0]) == [("key_1", date(2026, 11, 23), 700), ("key_1", date(2026, 11, 24), 700)]
 
 
 def test_a_key_remembers_its_last_use_and_never_an_earlier_one(engine, ledger, make_key):
@@ -74,3 +74,8 @@ def test_models_and_providers_have_sums_of_their_own(engine, ledger):
     assert {(row.provider, row.model, row.requests) for row in rows(engine, UsageDaily)} == {
         ("openai", "gpt-4o-2024-08-06", 1), ("anthropic", "gpt-4o", 1), ("openai", "", 1),
     }  # fmt: skip
+
+
+def test_the_totals_tell_which_attempts_they_contain(ledger):
+    ledger.post([(attempt(1), settlement())])
+    assert ledger.totals([attempt(1).id, attempt(2).id])[1] == {attempt(1).id}

@@ -1,0 +1,198 @@
+"""May this request go out? Policy on the newest snapshot, then the charges, all or none, in one step.
+
+The counters hold the organisation's policy epoch and compare it in the same transaction that charges. So a snapshot
+that an edit has overtaken is never admitted, and a refusal is given only after a look that it is still right.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from proxyd.gateway.authenticate import unknown_key
+from proxyd.gateway.books import Books
+from proxyd.gateway.refuse import Refused, rate_limited, spend_refused
+from proxyd.gateway.route import Target
+from proxyd.providers import Parsed
+from proxyd.records.keys import KeyDirectory, KeysUnavailable, KnownKey
+from shared import periods, pricing
+from shared.counters import (
+    Admitted,
+    Charge,
+    Counters,
+    CountersUnavailable,
+    RateLimited,
+    SpendExceeded,
+    SpendHeld,
+    Stale,
+    Unseeded,
+)
+from shared.policy import Address, Allow, Ask, Deny, KeySnapshot, Reason, at_the_door, evaluate
+
+# Each turn means that an edit overtook us once more; nobody edits this often.
+MAX_TURNS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is asked, fixed before anything is judged."""
+
+    digest: str
+    attempt_id: str
+    client_ip: Address | None
+    target: Target
+    model: str | None  # bare, from the body or the path; None: neither names one that we can read
+    parsed: Parsed | None  # None: the body is not read, it is passed on as it comes
+    free: bool  # costs nothing at the provider
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Yes: charged, and what the request must be sent with."""
+
+    known: KnownKey
+    credential: str
+    charged: Admitted
+    bound_nanos: int | None  # None: the model has no known price
+    output_limit: int | None  # set by us, because the client set none and the model's maximum is too dear
+    admitted_at: float  # Unix seconds, by which prices and the period are chosen
+
+
+class Desk:
+    """Admits or refuses, for one worker."""
+
+    def __init__(
+        self,
+        keys: KeyDirectory,
+        counters: Counters,
+        books: Books,
+        *,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.keys = keys
+        self.counters = counters
+        self._books = books
+        self._now = now
+        self.rate_limits_skipped = 0  # requests let through because the counters did not answer
+
+    def at_the_door(self, digest: str, client_ip: Address | None) -> KnownKey | Refused:
+        """The checks that need only the request's head: the key exists, is not revoked or expired, the address fits."""
+        try:
+            known = self.keys.find(digest)
+            for _ in range(MAX_TURNS):
+                if known is None:
+                    return Refused(unknown_key())
+                deny = at_the_door(known.key, client_ip, self._now())
+                if deny is None:
+                    return known
+                if self._is_current(known):
+                    return Refused(deny)
+                known = self.keys.reload(digest)
+        except KeysUnavailable:
+            pass
+        return Refused(Deny(Reason.KEYS_UNAVAILABLE))
+
+    def admit(self, known: KnownKey | None, wish: Wish) -> Admission | Refused:
+        """All checks of the contract, in its order; an `Admission` is charged. Refused requests consume nothing."""
+        try:
+            for _ in range(MAX_TURNS):
+                if known is None:
+                    return Refused(unknown_key())
+                result = self._judge(known, wish)
+                if result is not None:
+                    return result
+                known = self.keys.reload(wish.digest)
+        except KeysUnavailable:
+            return Refused(Deny(Reason.KEYS_UNAVAILABLE))
+        return Refused(Deny(Reason.LIMITS_UNAVAILABLE))
+
+    def _judge(self, known: KnownKey, wish: Wish) -> Admission | Refused | None:
+        """One turn: judged by this snapshot. None means that the snapshot is too old."""
+        key, now = known.key, self._now()
+        provider = wish.target.provider
+        limit = None
+        bound_nanos = None
+        if wish.parsed is not None and wish.model is not None and not wish.free:
+            limit = self._output_limit(key, wish.parsed, wish.model, provider.slug, now)
+            bound_nanos = pricing.bound(provider.slug, wish.model, wish.parsed.size, at=now, output_limit=limit)
+        ask = Ask(
+            client_ip=wish.client_ip,
+            provider=provider.slug,
+            model=wish.model,
+            metered=wish.parsed is not None,
+            free=wish.free,
+            bound_nanos=bound_nanos,
+        )
+        verdict = evaluate(key, ask, now)
+        if isinstance(verdict, Deny):
+            return Refused(verdict) if self._is_current(known) else None
+        credential = known.credentials.get(provider.slug)
+        if credential is None:
+            deny = Deny(Reason.PROVIDER_NOT_CONFIGURED, {"provider": provider.label})
+            return Refused(deny) if self._is_current(known) else None
+        charged = self._charge(known, wish, verdict)
+        if isinstance(charged, Admitted):
+            return Admission(known, credential, charged, bound_nanos, limit, now)
+        return charged
+
+    def _charge(self, known: KnownKey, wish: Wish, allow: Allow) -> Admitted | Refused | None:
+        """Take the rate, hold the money and compare the epoch, all or none. None: the snapshot is too old."""
+        key, charges = known.key, allow.charges
+        charge = Charge(
+            reservation_id=wish.attempt_id,
+            worker_id=self._books.journal.worker_id,
+            org_id=key.org_id,
+            key_id=key.id,
+            expected_epoch=known.epoch,
+            rate_limit_rpm=charges.rate_limit_rpm,
+            spend_limit_nanos=charges.spend_limit_nanos,
+            spend_reset=key.spend_reset,
+            bound_nanos=charges.bound_nanos,
+        )
+        try:
+            result = self.counters.admit(charge)
+            if isinstance(result, Unseeded):
+                self._books.seed()
+                result = self.counters.admit(charge)
+        except CountersUnavailable:
+            return self._without_counters(known, wish.digest, capped=charges.spend_limit_nanos is not None)
+        if isinstance(result, Admitted):
+            return result
+        if isinstance(result, Stale):
+            return None
+        if isinstance(result, RateLimited):
+            return rate_limited(key, result)
+        if isinstance(result, SpendExceeded | SpendHeld):
+            return spend_refused(key, result, charges.bound_nanos)
+        return Refused(Deny(Reason.LIMITS_UNAVAILABLE))
+
+    def _without_counters(self, known: KnownKey, digest: str, *, capped: bool) -> Admitted | Refused | None:
+        """The counters do not answer. Money fails closed; the rate alone fails open and is counted.
+
+        The epoch cannot be compared either, so only a snapshot that is as the database has it now may pass.
+        """
+        if capped:
+            return Refused(Deny(Reason.LIMITS_UNAVAILABLE))
+        fresh = self.keys.reload(digest)
+        if fresh is None or fresh.key != known.key:
+            return None
+        self.rate_limits_skipped += 1
+        return Admitted(day=periods.day_of(self._now()), rate=None, spend=None)
+
+    def _output_limit(self, key: KeySnapshot, parsed: Parsed, model: str, provider: str, now: float) -> int | None:
+        """The output limit we must set for a capped key whose client set none; None when none is needed."""
+        size = parsed.size
+        if key.spend_limit_nanos is None or size.output_limit is not None or size.output_free:
+            return None
+        try:
+            spend = self.counters.spend(key.id, key.spend_reset, key.spend_limit_nanos)
+        except CountersUnavailable:
+            return None
+        remaining_nanos = spend.remaining_nanos or 0
+        return pricing.fitting_output_limit(provider, model, size, at=now, remaining_nanos=remaining_nanos)
+
+    def _is_current(self, known: KnownKey) -> bool:
+        """Whether no edit has overtaken this snapshot. Unknown counts as yes: the snapshot is seconds old at most."""
+        try:
+            return self.counters.epoch(known.key.org_id) == known.epoch
+        except CountersUnavailable:
+            return True

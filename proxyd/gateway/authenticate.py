@@ -1,0 +1,85 @@
+"""Finding the proxy key in a request. Costs no storage: shape and checksum are judged before anything is looked up."""
+
+import re
+from dataclasses import dataclass
+from urllib.parse import unquote_to_bytes
+
+from proxyd.messages import Request
+from shared.keys import MANAGEMENT_TAG, PROXY_TAG, digest, looks_like_ours
+from shared.policy import Deny, Reason
+
+KEY_HEADERS = (b"authorization", b"x-api-key", b"x-goog-api-key")
+_BEARER = re.compile(rb"bearer[ \t]+([^ \t]+)", re.IGNORECASE)  # RFC 9110: the scheme is case-insensitive
+
+WHERE = "Send it as `Authorization: Bearer sk-proxy-...`, `x-api-key` or `x-goog-api-key`."
+
+
+@dataclass(frozen=True, slots=True)
+class Presented:
+    """A well-formed proxy key that a request carries: its digest, and never again the secret itself."""
+
+    digest: str
+
+
+def authenticate(request: Request, *, query_key_allowed: bool) -> Presented | Deny:
+    """Take the proxy key from the places where SDKs put it. Every place that names a key must name the same one.
+
+    `query_key_allowed` is true on Gemini routes only; elsewhere a key in the query is refused, because queries end
+    up in logs.
+    """
+    found: list[bytes] = []
+    for name, value in request.headers:
+        if name not in KEY_HEADERS:
+            continue
+        if name == b"authorization":
+            match = _BEARER.fullmatch(value)
+            if match is None:
+                return _deny(f"The Authorization header is not a bearer token. {WHERE}")
+            value = match[1]  # noqa: PLW2901 - the secret is not kept under a second name
+        found.append(value)
+    in_query = query_keys(request.query)
+    if in_query and not query_key_allowed:
+        return _deny(f"A key must not stand in the address. {WHERE}")
+    found.extend(in_query)
+    if not found:
+        return _deny(f"No proxy key was sent. {WHERE}")
+    if any(value != found[0] for value in found):
+        return _deny("The request carries two different keys; send one.")
+    if not looks_like_ours(found[0], PROXY_TAG):
+        return _deny(_what_is_wrong(found[0]))
+    return Presented(digest(found[0]))
+
+
+def query_keys(query: str) -> list[bytes]:
+    """The values of the parameter `key`, decoded."""
+    if "key" not in query and "%" not in query:
+        return []
+    return [
+        unquote_to_bytes(value.replace("+", " "))
+        for name, _, value in (piece.partition("=") for piece in query.split("&"))
+        if unquote_to_bytes(name) == b"key"
+    ]
+
+
+def without_key(query: str) -> str:
+    """The query as it goes to the provider: without the parameter `key`, everything else byte for byte."""
+    if "key" not in query and "%" not in query:
+        return query
+    return "&".join(piece for piece in query.split("&") if unquote_to_bytes(piece.partition("=")[0]) != b"key")
+
+
+def unknown_key() -> Deny:
+    """A key of the right shape that nobody issued."""
+    return _deny("This proxy key is not known. It may have been mistyped, rotated out or issued by another router.")
+
+
+def _what_is_wrong(raw: bytes) -> str:
+    if raw.startswith(MANAGEMENT_TAG.encode()):
+        return f"This is a management token; LLM endpoints take a proxy key. {WHERE}"
+    if raw.startswith(PROXY_TAG.encode()):
+        return "The proxy key is damaged: its length, its characters or its checksum are wrong. Copy it again."
+    return f"This is not a proxy key; one begins with sk-proxy-. {WHERE}"
+
+
+def _deny(detail: str) -> Deny:
+    return Deny(Reason.INVALID_PROXY_KEY, {"detail": detail})

@@ -1,0 +1,231 @@
+"""Keeping the books of a worker: journal, counters and ledger move together, and each attempt ends exactly once.
+
+An attempt is BEGIN in the journal and a hold in the counters before it is sent. At its end the journal gets SETTLE,
+the counters replace the hold by the true cost, and a line waits in memory until the flusher has put it into the
+ledger; then the journal forgets it. Whatever fails on that way is tried again by the flusher, and every step may be
+repeated without effect, so a crash anywhere leaves work for `recover`, never a loss or a second count.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from datetime import date
+
+from gevent.lock import RLock
+from sqlalchemy.exc import SQLAlchemyError
+
+from proxyd.records import Offload
+from proxyd.records.journal import Attempt, Entry, Journal, JournalUnavailable, Orphan, Settlement, claim_orphans
+from proxyd.records.ledger import Ledger, Line
+from shared.counters import Counters, CountersUnavailable
+
+log = logging.getLogger(__name__)
+
+BATCH = 2_000
+RENEW_SECONDS = 30.0
+LEASE_SECONDS = 300
+MAX_LOOKS = 5  # at a ledger that other workers write to; one look too few counts an attempt twice, never not at all
+
+
+class Books:
+    """The books of one worker. All methods run on the event loop's thread; only ledger work is offloaded."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        counters: Counters,
+        ledger: Ledger,
+        offload: Offload,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.journal = journal
+        self._counters = counters
+        self._ledger = ledger
+        self._offload = offload
+        self._monotonic = monotonic
+        self._open: dict[int, Attempt] = {}  # begun, not ended: re-registered when the counters are lost
+        self._lines: dict[int, Line] = {}  # ended, not yet in the ledger
+        self._unposted: list[tuple[Attempt, int | None]] = []  # ends that the counters have not heard of
+        self._unwritten: list[tuple[int, Settlement]] = []  # ends that the journal could not take
+        self._renewed_at = float("-inf")
+        self._generation = ""  # of the counters that know our holds
+        # Ledger work waits for a thread meanwhile; nobody else may begin the same work. Settling never takes it.
+        self._one_at_a_time = RLock()
+
+    def begin(self, seq: int, attempt: Attempt) -> None:
+        """Open an attempt, before a byte of it is sent. Raises JournalUnavailable; then nothing is open."""
+        self.journal.begin(seq, attempt)
+        self._open[seq] = attempt
+
+    def void(self, seq: int) -> None:
+        """Close an attempt of which nothing reached the provider: no row, no cost, no hold."""
+        attempt = self._open.pop(seq)
+        self._tell_counters(attempt, None)
+        try:
+            self.journal.void(seq)
+        except JournalUnavailable as error:
+            log.warning("an attempt that was never sent stays in the journal: %s", error)
+
+    def settle(self, seq: int, settlement: Settlement) -> None:
+        """Close an attempt at its true cost. Never raises: what cannot be written now waits for the flusher."""
+        attempt = self._open.pop(seq, None)
+        if attempt is None:
+            return
+        try:
+            self.journal.settle(seq, settlement)
+        except JournalUnavailable as error:
+            log.warning("the journal cannot be written; keeping a settlement in memory: %s", error)
+            self._unwritten.append((seq, settlement))
+        self._tell_counters(attempt, settlement.cost_nanos)
+        self._lines[seq] = (attempt, settlement)
+
+    def release_hold(self, attempt_id: str) -> None:
+        """Give back a hold whose attempt was never begun."""
+        try:
+            self._counters.release(attempt_id)
+        except CountersUnavailable as error:
+            log.warning("a hold could not be released and will lapse with this worker: %s", error)
+
+    @property
+    def depth(self) -> int:
+        """Ended attempts that are not in the ledger yet."""
+        return len(self._lines)
+
+    def flush(self) -> int:
+        """Put ended attempts into the ledger, a batch at a time. Returns how many lines it moved.
+
+        Raises SQLAlchemyError when the database does not answer; the lines stay.
+        """
+        moved = 0
+        with self._one_at_a_time:
+            self._catch_up()
+            while self._lines:
+                batch = dict(list(self._lines.items())[:BATCH])
+                self._offload(self._ledger.post, list(batch.values()))
+                try:
+                    self.journal.forget(list(batch))
+                except JournalUnavailable as error:
+                    log.warning("lines are in the ledger, but the journal cannot forget them yet: %s", error)
+                for seq in batch:
+                    del self._lines[seq]
+                moved += len(batch)
+        return moved
+
+    def keep_alive(self) -> None:
+        """Notice counters that were lost, renew the lease of this worker's holds, let those of dead workers lapse.
+
+        Raises CountersUnavailable or SQLAlchemyError. Call it every second; what is not due costs nothing.
+        """
+        if self._counters.generation() != self._generation:
+            self.seed()
+        if self._monotonic() - self._renewed_at >= RENEW_SECONDS:
+            self._counters.renew(self.journal.worker_id, LEASE_SECONDS)
+            self._counters.lapse()
+            self._renewed_at = self._monotonic()
+
+    def seed(self) -> None:
+        """Fill counters that were lost (or are new) from the ledger, then hold again what is in flight here.
+
+        Raises CountersUnavailable or SQLAlchemyError.
+        """
+        with self._one_at_a_time:
+            self.flush()
+            generation = self._counters.generation()
+            if not self._counters.is_seeded():
+                self._seed_from_ledger(generation)
+            for attempt in list(self._open.values()):
+                day = date.fromisoformat(attempt.day)
+                self._counters.hold_again(attempt.id, self.journal.worker_id, attempt.key_id, day, attempt.bound_nanos)
+            self._generation = generation
+
+    def _seed_from_ledger(self, generation: str) -> None:
+        """Take the sums over. What was settled since the loss counts once: in the sums, or beside them."""
+        early = self._counters.posted_unseeded()
+        for _ in range(MAX_LOOKS):
+            totals, ledgered = self._offload(self._ledger.totals, early)
+            now_early = self._counters.posted_unseeded()
+            if now_early == early:
+                break
+            early = now_early
+        if self._counters.seed(generation, totals, ledgered=ledgered):
+            log.info("counters seeded from the ledger: %d sums", len(totals))
+
+    def recover(self) -> int:
+        """Settle and import the journals of workers that died. Returns how many attempts were brought home.
+
+        Raises SQLAlchemyError or CountersUnavailable; what was not finished is found again the next time.
+        """
+        with self._one_at_a_time:
+            return sum(self._bring_home(orphan) for orphan in claim_orphans(self.journal.directory))
+
+    def _bring_home(self, orphan: Orphan) -> int:
+        lines = [settled(entry) for entry in orphan.entries()]
+        for start in range(0, len(lines), BATCH):
+            self._offload(self._ledger.post, lines[start : start + BATCH])
+        for attempt, settlement in lines:
+            day = date.fromisoformat(attempt.day)
+            self._counters.settle(attempt.id, attempt.key_id, day, settlement.cost_nanos)
+        orphan.remove()
+        if lines:
+            log.warning("worker %s had died; %d of its attempts are now in the ledger", orphan.worker_id, len(lines))
+        return len(lines)
+
+    def close(self) -> None:
+        """Flush all and remove the journal; what cannot be flushed stays in the file for the next process."""
+        clean = False
+        try:
+            self.flush()
+            clean = not (self._lines or self._open or self._unposted)
+        except SQLAlchemyError as error:
+            log.error("the last flush failed; the journal keeps %d attempts: %s", self.depth, error)
+        self.journal.close(remove=clean)
+
+    def _tell_counters(self, attempt: Attempt, cost_nanos: int | None) -> None:
+        """Settle at a cost, or release (None). What the counters cannot hear now is told by the flusher."""
+        try:
+            if cost_nanos is None:
+                self._counters.release(attempt.id)
+            else:
+                day = date.fromisoformat(attempt.day)
+                self._counters.settle(attempt.id, attempt.key_id, day, cost_nanos)
+        except CountersUnavailable as error:
+            log.warning("the counters will hear of an ended attempt later: %s", error)
+            self._unposted.append((attempt, cost_nanos))
+
+    def _catch_up(self) -> None:
+        """Repeat what failed before. Stops at the first thing that still fails, to try again at the next flush."""
+        try:
+            while self._unwritten:
+                seq, settlement = self._unwritten[-1]
+                self.journal.settle(seq, settlement)
+                self._unwritten.pop()
+        except JournalUnavailable:
+            pass  # the lines are in memory as well, so the ledger gets them either way
+        waiting, self._unposted = self._unposted, []
+        for attempt, cost_nanos in waiting:
+            self._tell_counters(attempt, cost_nanos)
+
+
+def settled(entry: Entry) -> Line:
+    """How an attempt ends whose worker died: as it was settled, else at what is known of its cost.
+
+    An attempt that was begun and not settled may have been answered in full to nobody. It is charged what was noted
+    of its progress; without a note, its bound, so that the spend limit stays a maximum. Flagged `crash`.
+    """
+    if entry.settlement is not None:
+        return entry.attempt, entry.settlement
+    cost_nanos = entry.attempt.bound_nanos if entry.progress_nanos is None else entry.progress_nanos
+    crash = Settlement(
+        status=None,
+        outcome="crash",
+        flags=("crash", "estimated"),
+        usage={},
+        served_model=None,
+        service_tier=None,
+        price=None,
+        cost_nanos=cost_nanos,
+        duration_ms=0,
+        provider_request_id=None,
+    )
+    return entry.attempt, crash

@@ -1,0 +1,170 @@
+"""One request, from its head to the last byte of its answer. Read this file top to bottom and you know the product.
+
+    route         where does the path lead?                          404         route.py
+    authenticate  which key is it, and may it come in at all?        401 403     authenticate.py, admit.py
+    read          the body, the model, the most it can cost          400 413     providers/
+    admit         policy, rate and spend, all or nothing             403 429 503 admit.py
+    BEGIN         in the journal, before a byte leaves               503         books.py
+    send          to the provider, with the real credential          502 504     dispatch.py, upstream.py
+    relay         bytes pass through, the meter learns the usage                 relay.py
+    settle        exactly once: journal, counters, then the ledger               relay.py, books.py
+
+A refusal is a value (`Refused`), not an exception; exceptions are for what the world does to us.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from proxyd.gateway import headers, pages, refuse
+from proxyd.gateway.admit import Desk, Wish
+from proxyd.gateway.authenticate import authenticate
+from proxyd.gateway.dispatch import Dispatcher
+from proxyd.gateway.refuse import Refused
+from proxyd.gateway.route import Page, Target, Unified, Unknown, dialect_of, find_route, is_gemini, unified_target
+from proxyd.gateway.trip import MAX_JSON_BYTES, Trip, refused, refused_request
+from proxyd.messages import Request, RequestError, Response
+from proxyd.providers import DIALECTS, BadBody, Parsed
+from shared.addresses import client_address
+from shared.catalog import PROVIDERS, Kind, provider_of_model
+from shared.policy import Deny, KeySnapshot, Network, Reason
+
+BODILESS = ("GET", "HEAD", "DELETE")
+LIMIT_REASONS = (Reason.RATE_LIMITED, Reason.SPEND_EXCEEDED, Reason.SPEND_HELD)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a request turned out to want."""
+
+    target: Target
+    model: str | None
+    parsed: Parsed | None = None  # None: the body is passed on as it comes
+    new_model: str | None = None  # to be written into the body, in unified mode
+
+
+class Gateway:
+    """Handles requests, one greenlet each. `handle` answers whatever comes; only broken sockets make it raise."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        dispatcher: Dispatcher,
+        trusted_proxies: tuple[Network, ...],
+        ready: Callable[[], dict[str, str]],
+    ) -> None:
+        self._desk = desk
+        self._dispatcher = dispatcher
+        self._trusted = trusted_proxies
+        self._ready = ready
+
+    def handle(self, request: Request) -> Response:
+        """Answer one request."""
+        trip = self._set_out(request)
+        try:
+            answer = self._exchange(trip)
+        except RequestError as error:
+            answer = refused_request(error)
+        return refuse.response(answer, trip.dialect, trip.id) if isinstance(answer, Refused) else answer
+
+    def complain(self, error: Exception, request: Request | None) -> Response:
+        """Answer a request that could not be read to its end, or on which we failed. Never raises."""
+        dialect = "openai" if request is None else dialect_of(request.path)
+        _, number = self._dispatcher.books.journal.new_id()
+        if not isinstance(error, RequestError):
+            return refuse.response(refused(Reason.INTERNAL_ERROR), dialect, f"req_{number}")
+        answer = refuse.response(refused_request(error), dialect, f"req_{number}")
+        answer.status = error.status
+        answer.close = True
+        return answer
+
+    def _set_out(self, request: Request) -> Trip:
+        seq, number = self._dispatcher.books.journal.new_id()
+        forwarded = [value.decode("latin-1") for value in request.header_values(b"x-forwarded-for")]
+        address = client_address(request.client.peer, forwarded, self._trusted)
+        return Trip(request, seq, f"req_{number}", dialect_of(request.path), address, time.monotonic())
+
+    def _exchange(self, trip: Trip) -> Response | Refused:
+        request = trip.request
+        route = find_route(request.method, request.path)
+        if isinstance(route, Unknown):
+            return refused(Reason.UNKNOWN_ENDPOINT, detail=route.detail)
+        if isinstance(route, Page) and route.name in pages.PUBLIC:
+            return pages.public(route.name, self._ready, trip.id)
+
+        presented = authenticate(request, query_key_allowed=is_gemini(request.path))
+        if isinstance(presented, Deny):
+            return Refused(presented)
+        known = self._desk.at_the_door(presented.digest, trip.client_ip)
+        if isinstance(known, Refused):
+            return known
+        if isinstance(route, Page):
+            return pages.for_key(route.name, known.key, frozenset(known.credentials), self._desk.counters, trip.id)
+
+        reading = self._read(trip, known.key, route)
+        if isinstance(reading, Refused):
+            return reading
+        trip.dialect = reading.target.dialect
+        endpoint = reading.target.endpoint
+        wish = Wish(
+            digest=presented.digest,
+            attempt_id=trip.id,
+            client_ip=trip.client_ip,
+            target=reading.target,
+            model=reading.model,
+            parsed=reading.parsed,
+            free=endpoint is not None and endpoint.kind is Kind.FREE,
+        )
+        admission = self._desk.admit(known, wish)
+        if isinstance(admission, Refused):
+            return self._with_limits(admission, known.key)
+        return self._dispatcher.send(trip, wish, admission, reading.new_model)
+
+    def _read(self, trip: Trip, key: KeySnapshot, route: Target | Unified) -> Reading | Refused:
+        """Understand as much of the body as limits need, and no more."""
+        request, endpoint = trip.request, route.endpoint
+        path_model = route.path_model if isinstance(route, Target) else None
+        unread = endpoint is None or endpoint.kind is Kind.UNMETERED or request.method in BODILESS
+        if isinstance(route, Target) and unread:
+            return Reading(route, path_model)
+        assert endpoint is not None  # noqa: S101 - a Unified route always has one
+        trip.dialect = endpoint.dialect
+        try:
+            body = request.body.read(MAX_JSON_BYTES)
+            parsed = DIALECTS[endpoint.dialect].read(endpoint, body, path_model, request.query)
+        except BadBody as error:
+            return refused(Reason.INVALID_REQUEST, detail=error.message, param=error.param)
+        if isinstance(route, Target):
+            return Reading(route, parsed.model, parsed)
+        return _unify(route, key, parsed)
+
+    def _with_limits(self, refusal: Refused, key: KeySnapshot) -> Refused:
+        """A refusal for a limit carries the limits' headers, as an answer would."""
+        if refusal.deny.reason not in LIMIT_REASONS:
+            return refusal
+        rate, spend = pages.state_of(key, self._desk.counters)
+        return Refused(refusal.deny, (*refusal.headers, *headers.limits(rate, spend)))
+
+
+def _unify(route: Unified, key: KeySnapshot, parsed: Parsed) -> Reading | Refused:
+    """Which provider serves this model, and under which name. No glob can cover a model that nobody serves."""
+    found = None if parsed.model is None else provider_of_model(parsed.model)
+    if found is None and key.allowed_models:
+        model = "a request without a model" if parsed.model is None else f"the model {parsed.model}"
+        allowed = ", ".join(key.allowed_models)
+        return refused(Reason.MODEL_NOT_ALLOWED, prefix=key.prefix, model=model, allowed_models=allowed)
+    if parsed.model is None:
+        return refused(Reason.INVALID_REQUEST, detail="model is missing.", param="model")
+    if found is None:
+        detail = (
+            f"no provider is known for the model {parsed.model}; write the provider before it, such as "
+            f"openai/{parsed.model}."
+        )
+        return refused(Reason.INVALID_REQUEST, detail=detail, param="model")
+    slug, model = found
+    target = unified_target(route, PROVIDERS[slug])
+    if isinstance(target, Unknown):
+        return refused(Reason.UNKNOWN_ENDPOINT, detail=target.detail)
+    if model == parsed.model:
+        return Reading(target, model, parsed)
+    return Reading(target, model, replace(parsed, model=model), model)

@@ -1,0 +1,102 @@
+"""The proxy's own answers: is it alive, which models may this key use, what is left of its limits."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from proxyd.gateway.refuse import Refused
+from proxyd.gateway.route import PageName
+from proxyd.messages import Response
+from shared import money, periods
+from shared.catalog import PROVIDERS, known_models
+from shared.counters import Counters, CountersUnavailable, RateState, SpendState
+from shared.policy import Deny, KeySnapshot, Reason, matches_model
+
+PUBLIC: frozenset[PageName] = frozenset(("home", "health", "ready"))
+
+
+def public(name: PageName, ready: Callable[[], dict[str, str]], request_id: str) -> Response:
+    """Pages that need no key and tell nothing about any."""
+    if name == "ready":
+        faults = ready()
+        return _json(503 if faults else 200, {"ready": not faults, "faults": faults}, request_id)
+    if name == "health":
+        return _json(200, {"alive": True}, request_id)
+    return _json(
+        200, {"name": "Enterprise Router", "endpoints": ["/openai", "/anthropic", "/gemini", "/v1"]}, request_id
+    )
+
+
+def for_key(
+    name: PageName, key: KeySnapshot, configured: frozenset[str], counters: Counters, request_id: str
+) -> Response | Refused:
+    """Pages about the key itself."""
+    if name == "models":
+        return _json(200, {"object": "list", "data": models_of(key, configured)}, request_id)
+    try:
+        rate = None if key.rate_limit_rpm is None else counters.rate(key.id, key.rate_limit_rpm)
+        spend = counters.spend(key.id, key.spend_reset, key.spend_limit_nanos)
+    except CountersUnavailable:
+        return Refused(Deny(Reason.LIMITS_UNAVAILABLE))
+    return _json(200, _about(key, rate, spend), request_id)
+
+
+def models_of(key: KeySnapshot, configured: frozenset[str]) -> list[dict[str, Any]]:
+    """The priced models this key may use, of providers that have a credential, in OpenAI's list shape."""
+    return [
+        {"id": model, "object": "model", "created": 0, "owned_by": provider}
+        for provider in PROVIDERS
+        if provider in configured and (not key.allowed_providers or provider in key.allowed_providers)
+        for model in known_models(provider)
+        if not key.allowed_models or any(matches_model(glob, provider, model) for glob in key.allowed_models)
+    ]
+
+
+def state_of(key: KeySnapshot, counters: Counters) -> tuple[RateState | None, SpendState | None]:
+    """What is left of a key's limits now; None where there is no limit or nobody knows."""
+    try:
+        rate = None if key.rate_limit_rpm is None else counters.rate(key.id, key.rate_limit_rpm)
+        if key.spend_limit_nanos is None:
+            return rate, None
+        return rate, counters.spend(key.id, key.spend_reset, key.spend_limit_nanos)
+    except CountersUnavailable:
+        return None, None
+
+
+def _about(key: KeySnapshot, rate: RateState | None, spend: SpendState) -> dict[str, Any]:
+    return {
+        "id": key.id,
+        "name": key.name,
+        "prefix": key.prefix,
+        "status": "active",
+        "allowed_providers": sorted(key.allowed_providers),
+        "allowed_models": list(key.allowed_models),
+        "expires_at": None if key.expires_at is None else _moment(key.expires_at),
+        "rate_limit_rpm": key.rate_limit_rpm,
+        "remaining_requests": None if rate is None else rate.remaining,
+        "spend_limit_usd": None if key.spend_limit_nanos is None else money.to_usd(key.spend_limit_nanos),
+        "spend_reset": key.spend_reset,
+        "spend": {
+            "spent_usd": money.to_usd(spend.spent_nanos),
+            "held_usd": money.to_usd(spend.held_nanos),
+            "remaining_usd": None if spend.remaining_nanos is None else money.to_usd(spend.remaining_nanos),
+            "period_start": None if spend.period_start == periods.FIRST_DAY else f"{spend.period_start}T00:00:00Z",
+            "resets_at": None if spend.resets_on is None else f"{spend.resets_on}T00:00:00Z",
+        },
+    }
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
+
+
+def _json(status: int, document: dict[str, Any], request_id: str) -> Response:
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"cache-control", b"no-store"),
+        (b"x-request-id", request_id.encode()),
+        (b"request-id", request_id.encode()),
+    ]
+    return Response(status, headers, orjson.dumps(document))

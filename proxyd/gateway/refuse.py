@@ -1,0 +1,85 @@
+"""Turning a `Deny` into a response: one envelope a dialect, the same facts in the text, as fields and as headers."""
+
+import math
+from dataclasses import dataclass
+
+from proxyd.messages import Header, Response
+from proxyd.providers import DIALECTS
+from shared import money, periods
+from shared.counters import RateLimited, SpendExceeded, SpendHeld, SpendState
+from shared.policy import TABLE, Deny, Fact, KeySnapshot, Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A refusal and the headers that belong to it beside the common ones."""
+
+    deny: Deny
+    headers: tuple[Header, ...] = ()
+
+
+def public_text(deny: Deny) -> str:
+    """The sentence for people."""
+    return TABLE[deny.reason].text.format(**deny.facts)
+
+
+def response(refused: Refused, dialect: str, request_id: str) -> Response:
+    """The refusal as its caller's SDK understands it."""
+    deny = refused.deny
+    rule = TABLE[deny.reason]
+    body = DIALECTS[dialect].refusal(rule.status, deny.reason.value, public_text(deny), request_id, deny.facts)
+    headers: list[Header] = [
+        (b"content-type", b"application/json"),
+        (b"x-router-error", deny.reason.value.encode()),
+        (b"x-request-id", request_id.encode()),
+        (b"request-id", request_id.encode()),
+        *refused.headers,
+    ]
+    if not rule.retry:
+        headers.append((b"x-should-retry", b"false"))
+    if deny.reason is Reason.INVALID_PROXY_KEY:
+        headers.append((b"www-authenticate", b'Bearer realm="Enterprise Router"'))
+    return Response(rule.status, headers, body)
+
+
+def rate_limited(key: KeySnapshot, result: RateLimited) -> Refused:
+    """429: `Retry-After` in whole seconds, rounded up, and the exact wait in milliseconds."""
+    seconds = max(1, math.ceil(result.retry_after_seconds))
+    facts: dict[str, Fact] = {
+        "prefix": key.prefix,
+        "limit_rpm": result.rate.limit,
+        "remaining": result.rate.remaining,
+        "retry_after_seconds": seconds,
+        "resets_at": result.rate.resets_at,
+    }
+    milliseconds = max(1, math.ceil(result.retry_after_seconds * 1000))
+    return Refused(
+        Deny(Reason.RATE_LIMITED, facts),
+        ((b"retry-after", b"%d" % seconds), (b"retry-after-ms", b"%d" % milliseconds)),
+    )
+
+
+def spend_refused(key: KeySnapshot, result: SpendExceeded | SpendHeld, bound_nanos: int) -> Refused:
+    """403 when it cannot fit in this period; 429 when it may fit once the requests in flight have ended."""
+    facts = {**spend_facts(key, result.spend), "needed_usd": money.to_usd(bound_nanos)}
+    if isinstance(result, SpendExceeded):
+        return Refused(Deny(Reason.SPEND_EXCEEDED, facts))
+    facts["retry_after_seconds"] = result.retry_after_seconds
+    wait = b"%d" % result.retry_after_seconds
+    return Refused(Deny(Reason.SPEND_HELD, facts), ((b"retry-after", wait), (b"retry-after-ms", wait + b"000")))
+
+
+def spend_facts(key: KeySnapshot, spend: SpendState) -> dict[str, Fact]:
+    """The facts of a spend limit, in words and as fields."""
+    resets_at = None if spend.resets_on is None else f"{spend.resets_on.isoformat()}T00:00:00Z"
+    return {
+        "prefix": key.prefix,
+        "limit_usd": None if spend.limit_nanos is None else money.to_usd(spend.limit_nanos),
+        "spend_reset": key.spend_reset if key.spend_reset != "never" else "in all",
+        "spent_usd": money.to_usd(spend.spent_nanos),
+        "held_usd": money.to_usd(spend.held_nanos),
+        "remaining_usd": None if spend.remaining_nanos is None else money.to_usd(spend.remaining_nanos),
+        "period_start": None if spend.period_start == periods.FIRST_DAY else spend.period_start.isoformat(),
+        "resets_at": resets_at,
+        "resets": "It never resets." if resets_at is None else f"It resets at {resets_at}.",
+    }

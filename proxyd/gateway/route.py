@@ -1,0 +1,136 @@
+"""Where a path leads: to one of our own pages, to a provider, or to whichever provider serves the model.
+
+Only values come out of here; the path that goes to a provider is put together from checked parts. To add a route of
+the proxy's own, add a row to PAGES and a function in `pages.py`.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from shared.catalog import PROVIDERS, Endpoint, Provider, find_endpoint
+
+PageName = Literal["home", "health", "ready", "models", "key"]
+PAGES: dict[str, PageName] = {
+    "/": "home",
+    "/healthz": "health",
+    "/readyz": "ready",
+    "/v1/models": "models",
+    "/v1/key": "key",
+}
+UNIFIED = ("/v1/chat/completions", "/v1/embeddings", "/v1/responses")
+BARE_ANTHROPIC = ("/v1/messages", "/v1/messages/count_tokens")
+
+_SAFE_PATH = re.compile(r"(?:/[A-Za-z0-9_\-.:~@!$&'()*+,;=%]+)+")
+_TRICKS = re.compile(r"/\.{1,2}(?:/|$)|%(?:2e|2f|5c|25|0\d|1[0-9a-f]|7f)|;", re.IGNORECASE)
+_VERSIONED = re.compile(r"/v\d[a-z0-9]*/")
+_GEMINI_METHOD = re.compile(r"/v1/models/[^/]+:[A-Za-z]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One of the router's own answers."""
+
+    name: PageName
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A request for one provider. `endpoint` is None when the catalog does not list the path."""
+
+    provider: Provider
+    endpoint: Endpoint | None
+    path: str  # below the provider's base URL
+    path_model: str | None
+    dialect: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unified:
+    """An OpenAI-style request whose model decides about the provider."""
+
+    tail: str  # e.g. "/chat/completions"
+    endpoint: Endpoint  # OpenAI's own, by which the body is read
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """Nothing is here; `detail` helps whoever has the base URL wrong."""
+
+    detail: str
+
+
+Route = Page | Target | Unified | Unknown
+
+
+def dialect_of(path: str) -> str:
+    """The dialect in which a caller of this path expects its errors, even when nothing else is right."""
+    if path.startswith(("/anthropic/", "/v1/messages", "/v1/v1/messages")):
+        return "anthropic"
+    if is_gemini(path):
+        return "gemini"
+    return "openai"
+
+
+def is_gemini(path: str) -> bool:
+    """Whether this is a Gemini route: there, and only there, a key may stand in the query."""
+    return path.startswith(("/gemini/", "/v1beta/")) or _GEMINI_METHOD.fullmatch(path) is not None
+
+
+def find_route(method: str, path: str) -> Route:
+    """Where a request goes, by its method and path (as received, without the query)."""
+    page = PAGES.get(path)
+    if page is not None and method in ("GET", "HEAD"):
+        return Page(page)
+    if not _SAFE_PATH.fullmatch(path) or _TRICKS.search(path):
+        return Unknown("There is no endpoint at this address.")
+    if path in UNIFIED:
+        openai = PROVIDERS["openai"]
+        found = find_endpoint(openai, method, path)
+        return Unknown(f"{path} takes POST.") if found is None else Unified(path.removeprefix("/v1"), found[0])
+    if path in BARE_ANTHROPIC:
+        return _target(PROVIDERS["anthropic"], method, path)
+    if path.startswith("/v1beta/") or (method == "POST" and _GEMINI_METHOD.fullmatch(path)):
+        return _target(PROVIDERS["gemini"], method, path)
+    slug, slash, rest = path[1:].partition("/")
+    provider = PROVIDERS.get(slug)
+    if provider is None or not slash:
+        return Unknown(_hint(path))
+    tail = f"/{rest}"
+    if not _VERSIONED.match(tail) and provider.dialect != "gemini":
+        tail = f"/v1{tail}"
+    if tail.startswith("/v1/v1/"):
+        return Unknown(_hint(tail))
+    return _target(provider, method, tail)
+
+
+def unified_target(route: Unified, provider: Provider) -> Target | Unknown:
+    """The provider's own endpoint for an OpenAI-style request."""
+    path = f"{provider.compat_prefix or '/v1'}{route.tail}"
+    found = find_endpoint(provider, "POST", path)
+    if found is None:
+        return Unknown(f"{provider.label} has no OpenAI-compatible {route.tail}; use its own endpoints.")
+    return Target(provider, found[0], path, None, "openai")
+
+
+def _target(provider: Provider, method: str, path: str) -> Target:
+    found = find_endpoint(provider, method, path)
+    if found is None:
+        return Target(provider, None, path, None, provider.dialect)
+    endpoint, path_model = found
+    return Target(provider, endpoint, path, path_model, endpoint.dialect)
+
+
+def _hint(path: str) -> str:
+    if path.startswith("/v1/v1/messages"):
+        return "There is no endpoint at this address: leave /v1 out of the Anthropic base URL."
+    if path.startswith("/v1/v1/"):
+        return "There is no endpoint at this address: /v1 stands in it twice; check the base URL."
+    if path in ("/chat/completions", "/embeddings", "/responses", "/models"):
+        return f"There is no endpoint at this address: the base URL must end with /v1, then it is /v1{path}."
+    if path == "/messages":
+        return "There is no endpoint at this address: the Anthropic base URL is this server's address alone."
+    return (
+        "There is no endpoint at this address. Use /v1/chat/completions, /v1/responses, /v1/embeddings, /v1/messages, "
+        "/v1beta/models/..., or a provider's own path below /openai, /anthropic or /gemini."
+    )

@@ -1,0 +1,34 @@
+"""One request on its way through the gateway: what all of its stations share."""
+
+from dataclasses import dataclass
+
+from proxyd.gateway.refuse import Refused
+from proxyd.messages import Request, RequestError, RequestTimeout, RequestTooLarge
+from shared.policy import Address, Deny, Reason
+
+MAX_JSON_BYTES = 32 * 1024 * 1024  # Anthropic's limit, the largest of the three
+
+
+@dataclass(slots=True)
+class Trip:
+    """A request, its number in the journal, its id, and the dialect its caller speaks."""
+
+    request: Request
+    seq: int
+    id: str
+    dialect: str
+    client_ip: Address | None
+    started: float  # monotonic
+
+
+def refused(reason: Reason, **facts: str | int | None) -> Refused:
+    return Refused(Deny(reason, dict(facts)))
+
+
+def refused_request(error: RequestError) -> Refused:
+    """What is wrong with a request that could not be read."""
+    if isinstance(error, RequestTooLarge):
+        return refused(Reason.REQUEST_TOO_LARGE, limit_bytes=MAX_JSON_BYTES)
+    if isinstance(error, RequestTimeout):
+        return refused(Reason.REQUEST_TIMEOUT)
+    return refused(Reason.INVALID_REQUEST, detail=str(error))

@@ -1,0 +1,13 @@
+"""The providers' dialects. To add one, write its file and add a line to DIALECTS.
+
+A dialect reads requests, changes the few bytes that may be changed, meters answers and words refusals; see `Dialect`.
+"""
+
+from proxyd.providers.anthropic import Anthropic
+from proxyd.providers.base import BadBody, Dialect, Meter, Parsed
+from proxyd.providers.gemini import Gemini
+from proxyd.providers.openai import OpenAI
+
+DIALECTS: dict[str, Dialect] = {"openai": OpenAI(), "anthropic": Anthropic(), "gemini": Gemini()}
+
+__all__ = ["DIALECTS", "BadBody", "Dialect", "Meter", "Parsed"]

@@ -1,0 +1,90 @@
+"""What the gateway may ask of a dialect, and the values that go to and fro.
+
+A dialect is the language of a provider's bodies and errors. It does no I/O and knows no prices: it reads what a request
+asks for, changes the few bytes that the contract lets it change, and learns from the answer what was used.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from shared.catalog import Endpoint, Kind
+from shared.policy import Fact
+from shared.pricing import Size, Usage
+
+
+class BadBody(Exception):
+    """The client's body cannot be accepted: 400 `invalid_request`. `message` is public; `param` names the field."""
+
+    def __init__(self, message: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """A request body, understood."""
+
+    kind: Kind
+    model: str | None  # as the client wrote it, unified prefix included; None: the body names none
+    stream: bool
+    size: Size
+    wants_usage: bool  # the client asked for usage in the stream, so it is shown all of it
+    document: Mapping[str, Any]  # the parsed body, for `rewrite`
+    raw: bytes
+
+
+class Meter(Protocol):
+    """Watches one answer pass by."""
+
+    @property
+    def complete(self) -> bool:
+        """The answer came to its end: the terminal event, or a whole JSON document."""
+
+    @property
+    def failed(self) -> bool:
+        """The provider reported an error inside the answer; then only usage that it told is billed."""
+
+    @property
+    def served_model(self) -> str | None:
+        """The model that the answer names."""
+
+    def feed(self, data: bytes) -> bytes:
+        """Take the next bytes of the answer's body; returns those to give to the client now."""
+
+    def end(self) -> bytes:
+        """Take the end of the body, however it came; returns what was held back."""
+
+    def usage(self) -> Usage | None:
+        """What the provider reported. None: nothing, or nothing readable; then see `delivered`."""
+
+    def delivered(self) -> Usage:
+        """An estimate from what has come so far, high on purpose.
+
+        A token for each 3 bytes of text (rounded up), and at least one for each event with content; input from the
+        request's bytes likewise. Where the provider has told a figure already, the larger one counts.
+        """
+
+
+class Dialect(Protocol):
+    """One provider's language. Instances have no state."""
+
+    def read(self, endpoint: Endpoint, body: bytes, path_model: str | None, query: str) -> Parsed:
+        """Understand a request body. Raises `BadBody`."""
+
+    def rewrite(self, parsed: Parsed, *, model: str | None, output_limit: int | None) -> bytes:
+        """The body to send: the client's own bytes, but for what these arguments and metering need.
+
+        `model` replaces the model's name (unified mode); `output_limit` is set as output limit, in tokens, where the
+        client set none.
+        """
+
+    def meter(self, endpoint: Endpoint, parsed: Parsed, *, streaming: bool, content_encoding: bytes | None) -> Meter:
+        """A meter for one answer. `streaming`: it is a stream of events, by the answer's own content type."""
+
+    def refusal(self, status: int, code: str, message: str, request_id: str, facts: Mapping[str, Fact]) -> bytes:
+        """The JSON body of an error of ours; `facts` stand in it as fields of their own."""
+
+    def error_event(self, status: int, code: str, message: str, request_id: str, kind: Kind | None = None) -> bytes:
+        """The same inside a stream that has begun, as an event of the dialect."""

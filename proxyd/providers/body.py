@@ -1,0 +1,193 @@
+"""Reading a JSON body so that what is judged is exactly what is sent, and changing it byte by byte.
+
+A name that stands twice in an object means one thing to one parser and another to the next, so it is refused. Parsing
+twice to find that out would be slow; so bodies are searched for hints of it (a name that occurs twice, an escape that
+could spell a letter) and only those with a hint are parsed again, slowly and exactly.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+import orjson
+
+from proxyd.providers.base import BadBody
+
+MAX_MODEL_LENGTH = 200
+MAX_COUNT = 2**53
+
+_SPELT_LETTER = re.compile(rb"\\u00[4-7]")  # an ASCII letter or underscore in disguise
+_MANY_NAMES = 64
+_MANY_OBJECTS = 100_000  # beyond which the slow reading would keep everyone else waiting
+_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[{}\[\],:]', re.DOTALL)
+_COLON = re.compile(rb"\s*:\s*")
+_SPACE = b" \t\r\n"
+
+
+def read_object(body: bytes, nested: tuple[bytes, ...] = ()) -> dict[str, Any]:
+    """Parse a body that must be a JSON object without repeated names at its top. Raises BadBody.
+
+    `nested` are names in deeper objects that decide about money, quoted, such as b'"include_usage"'.
+    """
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise BadBody(f"The body is not valid JSON: {error.msg} at byte {error.pos}.") from None
+    if type(document) is not dict:
+        raise BadBody("The body must be a JSON object.")
+    if _may_repeat(body, document, nested):
+        _refuse_repeats(body)
+    return document
+
+
+def _may_repeat(body: bytes, document: Mapping[str, Any], nested: tuple[bytes, ...]) -> bool:
+    if len(document) > _MANY_NAMES or (b"\\u00" in body and _SPELT_LETTER.search(body)):
+        return True
+    for name in document:
+        quoted = _quoted(name)
+        count = body.count(quoted)
+        if count != 1 and (count == 0 or len(_as_name(quoted).findall(body)) != 1):
+            return True
+    return any(body.count(quoted) > 1 for quoted in nested)
+
+
+@lru_cache(maxsize=256)
+def _quoted(name: str) -> bytes:
+    return b'"' + name.encode() + b'"'
+
+
+@lru_cache(maxsize=256)
+def _as_name(quoted: bytes) -> re.Pattern[bytes]:
+    return re.compile(re.escape(quoted) + rb"\s*:")
+
+
+def _refuse_repeats(body: bytes) -> None:
+    if body.count(b"{") > _MANY_OBJECTS:
+        raise BadBody("The body has too many objects to be read without doubt.")
+
+    def build(pairs: list[tuple[str, Any]]) -> None:
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                shown = name if name.isprintable() and len(name) <= MAX_MODEL_LENGTH else "a field"
+                raise BadBody(f"{shown} stands twice in one object of the body.", shown)
+            seen.add(name)
+
+    try:
+        json.loads(body, object_pairs_hook=build)
+    except (ValueError, RecursionError):
+        raise BadBody("The body is not JSON that can be read without doubt.") from None
+
+
+def model_name(value: object, param: str = "model") -> str:
+    """A model's name: a string of 1 to 200 printable characters without space around it."""
+    if value is None:
+        raise BadBody(f"{param} is missing.", param)
+    if not isinstance(value, str):
+        raise BadBody(f"{param} must be a string.", param)
+    if not value or len(value) > MAX_MODEL_LENGTH or not value.isprintable() or value != value.strip():
+        raise BadBody(f"{param} must be 1 to 200 printable characters without space around them.", param)
+    return value
+
+
+def flag(document: Mapping[str, Any], name: str) -> bool:
+    """A boolean field; absent and null are false."""
+    value = document.get(name)
+    if value is None or isinstance(value, bool):
+        return bool(value)
+    raise BadBody(f"{name} must be true or false.", name)
+
+
+def count(document: Mapping[str, Any], name: str, *, least: int = 0, param: str | None = None) -> int | None:
+    """A whole number of at least `least`; None when absent or null."""
+    value = document.get(name)
+    if value is None:
+        return None
+    if type(value) is not int or not least <= value <= MAX_COUNT:
+        raise BadBody(f"{param or name} must be a whole number of at least {least}.", param or name)
+    return value
+
+
+def text(document: Mapping[str, Any], name: str) -> str | None:
+    """A string field; None when absent or null."""
+    value = document.get(name)
+    if value is None or isinstance(value, str):
+        return value
+    raise BadBody(f"{name} must be a string.", name)
+
+
+def objects(document: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    """A list of objects; empty when absent or null."""
+    value = document.get(name)
+    if value is None:
+        return []
+    if not isinstance(value, list) or not all(type(item) is dict for item in value):
+        raise BadBody(f"{name} must be a list of objects.", name)
+    return value
+
+
+def section(document: Mapping[str, Any], name: str) -> dict[str, Any] | None:
+    """An object field; None when absent or null."""
+    value = document.get(name)
+    if value is None or type(value) is dict:
+        return value
+    raise BadBody(f"{name} must be an object.", name)
+
+
+def put_first(body: bytes, name: str, value: object) -> bytes:
+    """The object `body` with one member more, in front of its others. The name must not be in it."""
+    at = body.index(b"{") + 1
+    member = orjson.dumps(name) + b":" + orjson.dumps(value)
+    empty = body[at:].lstrip(_SPACE).startswith(b"}")
+    return body[:at] + member + (b"" if empty else b",") + body[at:]
+
+
+def put(body: bytes, document: Mapping[str, Any], name: str, value: object) -> bytes:
+    """The object `body` with a member set, all other bytes as they were. `document` is `body`, parsed."""
+    if name not in document:
+        return put_first(body, name, value)
+    span = _plain_span(body, name, document[name])
+    if span is not None:
+        return body[: span[0]] + orjson.dumps(value) + body[span[1] :]
+    for found, start, end in _members(body):
+        if found == name:
+            return body[:start] + orjson.dumps(value) + body[end:]
+    raise AssertionError("a parsed name stands in its own body")
+
+
+def _plain_span(body: bytes, name: str, value: object) -> tuple[int, int] | None:
+    """Where the value of a text member stands, when there can be no doubt: its name occurs once, nothing is escaped."""
+    quoted = _quoted(name)
+    if not isinstance(value, str) or b"\\u00" in body or body.count(quoted) != 1:
+        return None
+    match = _COLON.match(body, body.find(quoted) + len(quoted))
+    literal = orjson.dumps(value)
+    if match is None or not body.startswith(literal, match.end()):
+        return None
+    return match.end(), match.end() + len(literal)
+
+
+def _members(body: bytes) -> Iterator[tuple[str, int, int]]:
+    """Name, start and end of the value of each member of the outermost object."""
+    depth = 0
+    name: str | None = None
+    last_string = b""
+    start = 0
+    for token in _TOKEN.finditer(body):
+        mark = token[0]
+        first = mark[:1]
+        if first == b'"':
+            last_string = mark
+            continue
+        if first in b"{[":
+            depth += 1
+        elif first == b":" and depth == 1:
+            name, start = orjson.loads(last_string), token.end()
+        elif depth == 1 and first in b",}" and name is not None:
+            value = body[start : token.start()]
+            yield name, start + len(value) - len(value.lstrip(_SPACE)), start + len(value.rstrip(_SPACE))
+            name = None
+        if first in b"}]":
+            depth -= 1

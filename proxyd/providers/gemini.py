@@ -1,0 +1,160 @@
+"""Gemini's dialect: the Generative Language API."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from proxyd.providers.base import Meter, Parsed
+from proxyd.providers.body import put
+from proxyd.providers.gemini_request import bills_searches_by_request, read, read_free, spelling, tier_name
+from proxyd.providers.metering import JsonMeter, StreamMeter, Tally
+from proxyd.wire.sse import Event
+from shared.catalog import Endpoint, Kind
+from shared.policy import Fact
+
+# Canonical codes of google.rpc.Code, by HTTP status.
+_STATUSES = {
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    413: "INVALID_ARGUMENT",
+    429: "RESOURCE_EXHAUSTED",
+    500: "INTERNAL",
+    502: "UNAVAILABLE",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}
+
+
+class Gemini:
+    """See `Dialect`."""
+
+    def read(self, endpoint: Endpoint, body: bytes, path_model: str | None, query: str) -> Parsed:
+        del query  # whether a stream comes as events or as one list shows in the answer
+        return read_free(body, path_model) if endpoint.kind is Kind.FREE else read(endpoint.kind, body, path_model)
+
+    def rewrite(self, parsed: Parsed, *, model: str | None, output_limit: int | None) -> bytes:
+        del model  # stands in the path
+        if output_limit is None or parsed.size.output_limit is not None or parsed.size.output_free:
+            return parsed.raw
+        name = spelling(parsed.document, "generationConfig")
+        config = parsed.document.get(name) or {}
+        config = {**config, spelling(config, "maxOutputTokens"): output_limit}
+        return put(parsed.raw, parsed.document, name, config)
+
+    def meter(self, endpoint: Endpoint, parsed: Parsed, *, streaming: bool, content_encoding: bytes | None) -> Meter:
+        tally = GenerateTally(endpoint, parsed)
+        if streaming:
+            return StreamMeter(tally, content_encoding, hides=False)
+        return JsonMeter(tally, content_encoding)
+
+    def refusal(self, status: int, code: str, message: str, request_id: str, facts: Mapping[str, Fact]) -> bytes:
+        details = {
+            "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+            "reason": code,
+            "domain": "enterprise-router",
+            "metadata": {name: _plain(value) for name, value in {**facts, "request_id": request_id}.items()},
+        }
+        error = {"code": status, "message": message, "status": _status(status), "details": [details]}
+        return orjson.dumps({"error": error})
+
+    def error_event(self, status: int, code: str, message: str, request_id: str, kind: Kind | None = None) -> bytes:
+        del kind
+        return b"data: " + self.refusal(status, code, message, request_id, {}) + b"\n\n"
+
+
+def _plain(value: Fact) -> str:
+    """ErrorInfo's metadata are strings."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "" if value is None else str(value)
+
+
+def _status(status: int) -> str:
+    return _STATUSES.get(status, "INTERNAL" if status >= 500 else "FAILED_PRECONDITION")
+
+
+class GenerateTally(Tally):
+    """generateContent, its streams and the embeddings. Usage is cumulative: the last chunk's counts."""
+
+    usage_field = "usageMetadata"
+
+    def __init__(self, endpoint: Endpoint, parsed: Parsed) -> None:
+        super().__init__(endpoint, parsed)
+        # A tier that was asked for is the one billed, unless the answer tells another.
+        self.service_tier = parsed.size.service_tier
+        self._choices = parsed.size.choices
+        self._finished: set[int] = set()  # candidates that gave their reason to stop
+        self._by_request = bills_searches_by_request(parsed.model or "")
+
+    def event(self, event: Event) -> bool:
+        if event.data is None:
+            return False
+        try:
+            chunk = orjson.loads(event.data)
+        except orjson.JSONDecodeError:
+            self.odd = True
+            return False
+        if isinstance(chunk, dict):
+            self._chunk(chunk)
+        return False
+
+    def ended(self) -> None:
+        """A stream has no terminal event: it is complete when it ended after some candidate had."""
+        self.complete = bool(self._finished)
+
+    def document(self, document: dict[str, Any]) -> None:
+        self._chunk(document)
+        self._finished.update(range(self._choices))
+
+    def documents(self, documents: list[Any]) -> None:
+        """A stream that came as one JSON list."""
+        for document in documents:
+            if isinstance(document, dict):
+                self._chunk(document)
+        self.ended()
+
+    def _chunk(self, chunk: dict[str, Any]) -> None:
+        if chunk.get("error") is not None:
+            self.failed = True
+            return
+        model = chunk.get("modelVersion")
+        if isinstance(model, str):
+            self.served_model = model.removeprefix("models/")[:200]
+        usage = chunk.get("usageMetadata")
+        if isinstance(usage, dict):
+            self.reported = usage
+            tier = usage.get("serviceTier")
+            if isinstance(tier, str):
+                self.service_tier = tier_name(tier)[:32]
+        feedback = chunk.get("promptFeedback")
+        if isinstance(feedback, dict) and feedback.get("blockReason"):
+            self._finished.update(range(self._choices))
+        candidates = chunk.get("candidates")
+        for candidate in candidates if isinstance(candidates, list) else ():
+            if isinstance(candidate, dict):
+                self._candidate(candidate)
+
+    def _candidate(self, candidate: dict[str, Any]) -> None:
+        if candidate.get("finishReason"):
+            index = candidate.get("index", 0)
+            self._finished.add(index if isinstance(index, int) else 0)
+        content = candidate.get("content")
+        parts = content.get("parts") if isinstance(content, dict) else None
+        for part in parts if isinstance(parts, list) else ():
+            if isinstance(part, dict):
+                self.content([value for name, value in part.items() if name != "thoughtSignature"])
+        grounding = candidate.get("groundingMetadata")
+        if isinstance(grounding, dict):
+            queries = grounding.get("webSearchQueries")
+            searches = len(queries) if isinstance(queries, list) else 0
+            if self._by_request:
+                searches = 1 if searches or grounding.get("groundingChunks") else 0
+            if searches:
+                self.tool_calls["web_searches"] = max(searches, self.tool_calls.get("web_searches", 0))
+
+    def _is_final(self, counts: dict[str, int]) -> bool:
+        del counts
+        return self.complete or len(self._finished) >= self._choices

@@ -1,0 +1,195 @@
+"""What a Gemini request asks for: generateContent, streamGenerateContent and the embeddings.
+
+Gemini reads protocol buffers' JSON, in which every field has two spellings, `maxOutputTokens` and `max_output_tokens`.
+Both are understood; both at once are refused, because nobody can tell which one would count. Sources: the API
+reference of ai.google.dev and the types of the google-genai SDK 3.
+"""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from proxyd.providers.base import BadBody, Parsed
+from proxyd.providers.body import count, model_name, objects, read_object, section
+from proxyd.providers.survey import MAX_TOOL_CALLS, OVERHEAD_TOKENS, TOOLS_OVERHEAD_TOKENS, Survey
+from shared.catalog import Kind
+from shared.pricing import Size
+
+_NESTED = (b'"maxOutputTokens"', b'"max_output_tokens"', b'"candidateCount"', b'"candidate_count"')
+
+_PLAIN_TOOLS = frozenset({"functionDeclarations", "computerUse"})
+_CONTEXT_TOOLS = frozenset({"urlContext", "codeExecution", "fileSearch", "mcpServers"})  # results are input
+_SEARCHES = frozenset({"googleSearch", "googleSearchRetrieval"})
+_PLAIN_PARTS = frozenset(
+    {
+        "text",
+        "thought",
+        "thoughtSignature",
+        "functionCall",
+        "functionResponse",
+        "executableCode",
+        "codeExecutionResult",
+        "videoMetadata",
+        "mediaResolution",
+        "partMetadata",
+    }
+)
+
+
+def read(kind: Kind, body: bytes, path_model: str | None) -> Parsed:
+    """Understand a body whose model stands in the path. Raises BadBody."""
+    document = read_object(body, _NESTED)
+    model = model_name(path_model)
+    _same_model(document, model)
+    if kind is Kind.EMBED:
+        for request in objects(document, "requests"):
+            _same_model(request, model)
+        survey = Survey()
+        for request in [document, *objects(document, "requests")]:
+            _survey_contents([get(request, "content")], survey)
+        size = Size(
+            text_bytes=survey.text_bytes(body),
+            image_parts=survey.images,
+            audio_tokens=survey.audio_tokens,
+            context_inputs=survey.unseen,
+            overhead_tokens=OVERHEAD_TOKENS,
+            output_free=True,
+        )
+        return Parsed(kind, model, stream=False, size=size, wants_usage=True, document=document, raw=body)
+    stream = kind is Kind.GENERATE_STREAM
+    size = _size(document, body, model)
+    return Parsed(kind, model, stream=stream, size=size, wants_usage=True, document=document, raw=body)
+
+
+def read_free(body: bytes, path_model: str | None) -> Parsed:
+    """Counting tokens, or a list of models."""
+    document = read_object(body) if body.strip() else {}
+    size = Size(len(body), output_free=True)
+    return Parsed(Kind.FREE, path_model, stream=False, size=size, wants_usage=True, document=document, raw=body)
+
+
+@lru_cache(maxsize=256)
+def snake(name: str) -> str:
+    """The other spelling of a field."""
+    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name)
+
+
+def spelling(document: Mapping[str, Any], name: str) -> str:
+    """How a document spells a field, `name` in camel case. Raises BadBody when it does so in both ways."""
+    other = snake(name)
+    if other == name or other not in document:
+        return name
+    if name in document:
+        raise BadBody(f"{name} stands in the body in both of its spellings.", name)
+    return other
+
+
+def get(document: Mapping[str, Any], name: str) -> Any:
+    """A field in either spelling."""
+    return document.get(spelling(document, name))
+
+
+def _same_model(document: Mapping[str, Any], model: str) -> None:
+    named = document.get("model")
+    if named is not None and model_name(named).removeprefix("models/") != model:
+        raise BadBody("model differs from the model in the path.", "model")
+
+
+def _size(document: Mapping[str, Any], body: bytes, model: str) -> Size:
+    survey = Survey()
+    _survey_contents([*objects(document, "contents"), get(document, "systemInstruction")], survey)
+    if get(document, "cachedContent") is not None:
+        survey.unseen = True
+    fees: dict[str, int] = {}
+    unpriced = _survey_tools(document, model, survey, fees)
+    config = section(document, spelling(document, "generationConfig")) or {}
+    tier = get(document, "serviceTier")
+    if tier is not None and not isinstance(tier, str):
+        raise BadBody("serviceTier must be a string.", "serviceTier")
+    shapes = any(get(config, name) is not None for name in ("responseSchema", "responseJsonSchema", "speechConfig"))
+    limit = spelling(config, "maxOutputTokens")
+    candidates = spelling(config, "candidateCount")
+    return Size(
+        text_bytes=survey.text_bytes(body),
+        image_parts=survey.images,
+        audio_tokens=survey.audio_tokens,
+        context_inputs=survey.unseen,
+        overhead_tokens=TOOLS_OVERHEAD_TOKENS if shapes or document.get("tools") else OVERHEAD_TOKENS,
+        output_limit=count(config, limit, param=f"generationConfig.{limit}"),
+        choices=count(config, candidates, least=1, param=f"generationConfig.{candidates}") or 1,
+        tool_fees=fees,
+        service_tier=None if tier is None else tier_name(tier),
+        unpriced=unpriced,
+    )
+
+
+def tier_name(tier: str) -> str:
+    """A service tier as the price table spells it: its enum may be written with its type's name in front."""
+    return tier.lower().removeprefix("service_tier_")
+
+
+def _survey_tools(document: Mapping[str, Any], model: str, survey: Survey, fees: dict[str, int]) -> str | None:
+    unpriced = None
+    for tool in objects(document, "tools"):
+        for written, value in tool.items():
+            if value is None:
+                continue
+            name = camel(written)
+            if name in _PLAIN_TOOLS:
+                continue
+            survey.unseen = True
+            if name in _SEARCHES:
+                fees["web_searches"] = 1 if bills_searches_by_request(model) else MAX_TOOL_CALLS
+            elif name not in _CONTEXT_TOOLS:
+                unpriced = f"the tool {name[:80]}"
+    return unpriced
+
+
+def bills_searches_by_request(model: str) -> bool:
+    """Whether grounding costs once a request, however many searches it took: so it was before Gemini 3."""
+    return model.startswith(("gemini-1", "gemini-2", "gemini-pro", "gemini-flash-1"))
+
+
+@lru_cache(maxsize=256)
+def camel(name: str) -> str:
+    """A field's name in camel case, from either spelling."""
+    head, *tail = name.split("_")
+    return head + "".join(word[:1].upper() + word[1:] for word in tail)
+
+
+def _survey_contents(contents: list[Any], survey: Survey) -> None:
+    for content in contents:
+        if type(content) is dict:
+            _survey_parts(content.get("parts"), survey)
+
+
+def _survey_parts(parts: object, survey: Survey) -> None:
+    """Find the media in parts. Results of functions may hold parts in turn; a client decides how deep."""
+    waiting = list(parts) if type(parts) is list else [parts]
+    while waiting:
+        part = waiting.pop()
+        if type(part) is not dict:
+            continue
+        if len(part) == 1 and "text" in part:
+            continue
+        blob = get(part, "inlineData")
+        if type(blob) is dict:
+            _survey_blob(blob, survey)
+        answer = get(part, "functionResponse")
+        if type(answer) is dict and type(answer.get("parts")) is list:
+            waiting.extend(answer["parts"])
+        for name, value in part.items():
+            if value is not None and camel(name) not in _PLAIN_PARTS and camel(name) != "inlineData":
+                survey.unseen = True
+
+
+def _survey_blob(blob: Mapping[str, Any], survey: Survey) -> None:
+    mime = get(blob, "mimeType")
+    payload = blob.get("data")
+    kind = mime.partition("/")[0].lower() if isinstance(mime, str) else ""
+    if kind == "image":
+        survey.image_data(payload)
+    elif kind == "audio":
+        survey.audio(payload)
+    elif kind != "text":
+        survey.file(payload)

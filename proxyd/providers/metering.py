@@ -1,0 +1,245 @@
+"""How answers are watched: two meters for all dialects, and a `Tally` that each dialect fills in its own way.
+
+Memory stays small however long a stream is: of its events only the last figures are kept. A plain JSON answer is kept
+whole, up to a limit; of a larger one only the end, where embeddings have their usage.
+"""
+
+import json
+from typing import Any
+
+import orjson
+
+from proxyd.providers.base import Parsed
+from proxyd.wire.content_coding import ContentDecoder
+from proxyd.wire.sse import LAST_HALF, Event, EventDecoder
+from shared.catalog import Endpoint
+from shared.pricing import Size, Usage, read_usage
+
+MAX_JSON_BYTES = 32 * 1024 * 1024
+TAIL_BYTES = 64 * 1024
+BYTES_PER_TOKEN = 3  # of an estimate; English text has about 4
+IMAGE_TOKENS = 1_500  # of an estimate
+
+
+class Tally:
+    """What is known of one answer so far. Dialects say how events and documents change it."""
+
+    usage_field = "usage"
+
+    def __init__(self, endpoint: Endpoint, parsed: Parsed) -> None:
+        self._prices_id = endpoint.prices_id
+        self._flavor = endpoint.flavor
+        self._requested = parsed.size
+        self._output_free = parsed.size.output_free
+        self.complete = False
+        self.failed = False
+        self.served_model: str | None = None
+        self.service_tier: str | None = None
+        self.speed: str | None = None
+        self.reported: dict[str, Any] | None = None  # the usage object; the last one wins
+        self.tool_calls: dict[str, int] = {}  # by usage key, where they stand outside the usage object
+        self.odd = False  # something contradicts what we know of the dialect
+        self.content_events = 0
+        self.content_bytes = 0
+
+    def event(self, event: Event) -> bool:
+        """Take one event of a stream. True: the client must not see it."""
+        raise NotImplementedError
+
+    def document(self, document: dict[str, Any]) -> None:
+        """Take a whole JSON answer."""
+        raise NotImplementedError
+
+    def documents(self, documents: list[Any]) -> None:
+        """Take a JSON list of answers. Only Gemini sends such a thing."""
+        raise NotImplementedError
+
+    def ended(self) -> None:
+        """The body is over. For dialects without a terminal event this is where an answer becomes complete."""
+
+    def content(self, value: object) -> None:
+        """Count something that the model wrote: one event of content, and the text in it."""
+        size = weigh(value)
+        if size:
+            self.content_events += 1
+            self.content_bytes += size
+
+    def usage(self) -> Usage | None:
+        if self._flavor is None:
+            return None
+        reading = read_usage(self._prices_id, self._flavor, self.reported)
+        if reading is None or not (self.failed or self._is_final(reading.counts)):
+            return None  # of an answer that failed, what was told until then is all that is billed
+        counts = reading.counts
+        for key, calls in self.tool_calls.items():
+            counts[key] = max(calls, counts.get(key, 0))
+        return Usage(counts, self.served_model, self.service_tier, self.speed, unknown=reading.unknown or self.odd)
+
+    def _is_final(self, counts: dict[str, int]) -> bool:
+        """Whether the figures are the last word; some dialects begin with preliminary ones."""
+        del counts
+        return True
+
+    def delivered(self) -> Usage:
+        counts = {"input_tokens": estimated_input(self._requested)}
+        output = 0 if self._output_free else max(self.content_events, -(-self.content_bytes // BYTES_PER_TOKEN))
+        reading = None if self._flavor is None else read_usage(self._prices_id, self._flavor, self.reported)
+        if reading is not None:  # figures of the input are exact, those of the output may be from before the end
+            counts = reading.counts
+        if not self._output_free:
+            counts["output_tokens"] = max(output, counts.get("output_tokens", 0))
+        counts.update(self.tool_calls)
+        unreadable = bool(self.reported) and reading is None
+        return Usage(
+            counts,
+            self.served_model,
+            self.service_tier,
+            self.speed,
+            estimated=True,
+            unknown=unreadable or self.odd,
+        )
+
+
+def estimated_input(size: Size) -> int:
+    """Tokens that a request's input likely has, on the high side."""
+    return -(-size.text_bytes // BYTES_PER_TOKEN) + size.audio_tokens + size.image_parts * IMAGE_TOKENS
+
+
+def weigh(value: object) -> int:
+    """Bytes of all text in a JSON value, names of fields left out."""
+    if isinstance(value, str):
+        return len(value) if value.isascii() else len(value.encode())
+    total = 0
+    waiting = [value]  # not by recursion: a provider may nest as deep as the parser allows
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, str):
+            total += len(item.encode())
+        elif isinstance(item, dict):
+            waiting.extend(item.values())
+        elif isinstance(item, list):
+            waiting.extend(item)
+    return total
+
+
+class _Watch:
+    """What both meters share: they show what their tally knows."""
+
+    def __init__(self, tally: Tally, content_encoding: bytes | None) -> None:
+        self._tally = tally
+        self._decoder = ContentDecoder(content_encoding)
+        self._passed = 0  # bytes as they came, which is all that is known of what cannot be decoded
+
+    @property
+    def complete(self) -> bool:
+        return self._tally.complete
+
+    @property
+    def failed(self) -> bool:
+        return self._tally.failed
+
+    @property
+    def served_model(self) -> str | None:
+        return self._tally.served_model
+
+    def usage(self) -> Usage | None:
+        return None if self._decoder.broken else self._tally.usage()
+
+    def delivered(self) -> Usage:
+        if self._decoder.broken:
+            self._tally.odd = True
+            self._tally.content_bytes = max(self._tally.content_bytes, self._passed)
+        return self._tally.delivered()
+
+
+class StreamMeter(_Watch):
+    """Watches a stream of events. Where one of them may have to be hidden, whole events are passed on, else all."""
+
+    def __init__(self, tally: Tally, content_encoding: bytes | None, *, hides: bool) -> None:
+        super().__init__(tally, content_encoding)
+        self._events = EventDecoder()
+        encoded = (content_encoding or b"identity").strip().lower() not in (b"identity", b"")
+        self._hides = hides and not encoded  # nothing can be cut out of a compressed stream
+        self._hid = False  # the last event
+
+    def feed(self, data: bytes) -> bytes:
+        self._passed += len(data)
+        tally = self._tally
+        events = self._events.feed(self._decoder.feed(data))
+        if not self._hides:
+            for event in events:
+                tally.event(event)
+            return data
+        return b"".join([event.raw for event in events if self._is_shown(event)])
+
+    def _is_shown(self, event: Event) -> bool:
+        if event is not LAST_HALF:
+            self._hid = self._tally.event(event)
+        return not self._hid
+
+    def end(self) -> bytes:
+        rest = self._events.rest()
+        hidden = rest is not None and self._tally.event(rest)
+        self._tally.ended()
+        return rest.raw if rest is not None and self._hides and not hidden else b""
+
+
+class JsonMeter(_Watch):
+    """Watches a plain JSON answer."""
+
+    def __init__(self, tally: Tally, content_encoding: bytes | None) -> None:
+        super().__init__(tally, content_encoding)
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._tail = b""  # once the answer is too large to be kept
+
+    def feed(self, data: bytes) -> bytes:
+        self._passed += len(data)
+        plain = self._decoder.feed(data)
+        self._size += len(plain)
+        if self._size <= MAX_JSON_BYTES:
+            self._pieces.append(plain)
+        else:
+            self._tail = (b"".join(self._pieces) + self._tail + plain)[-TAIL_BYTES:]
+            self._pieces.clear()
+        self._tally.content_bytes = self._size  # until the end tells more, all of it counts as text
+        return data
+
+    def end(self) -> bytes:
+        if self._decoder.broken:
+            return b""
+        if self._tail:
+            self._tally.reported = usage_in_tail(self._tail, self._tally.usage_field)
+            self._tally.complete = self._tail.rstrip().endswith(b"}")
+            return b""
+        try:
+            document = orjson.loads(b"".join(self._pieces))
+        except orjson.JSONDecodeError:
+            return b""
+        self._pieces.clear()
+        tally = self._tally
+        tally.content_bytes = 0
+        if isinstance(document, dict):
+            tally.complete = True
+            tally.failed = document.get("error") is not None
+            tally.document(document)
+        elif isinstance(document, list):
+            tally.complete = True
+            tally.documents(document)
+        if not tally.content_bytes and not tally.failed:
+            tally.content_bytes = self._size
+        return b""
+
+
+def usage_in_tail(tail: bytes, field: str) -> dict[str, Any] | None:
+    """The usage object near the end of an answer that was too large to keep."""
+    at = tail.rfind(b'"' + field.encode() + b'"')
+    colon = tail.find(b":", at)
+    if at < 0 or colon < 0:
+        return None
+    try:
+        text = tail[colon + 1 :].decode("utf-8", "replace").lstrip()
+        value, _ = json.JSONDecoder().raw_decode(text)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None

@@ -1,0 +1,60 @@
+"""OpenAI's dialect, which Anthropic and Gemini speak too at their compatible endpoints."""
+
+from collections.abc import Mapping
+
+import orjson
+
+from proxyd.providers.base import Meter, Parsed
+from proxyd.providers.body import put
+from proxyd.providers.metering import JsonMeter, StreamMeter
+from proxyd.providers.openai_answer import ChatTally, EmbeddingsTally, ResponsesTally
+from proxyd.providers.openai_request import read, read_free
+from shared.catalog import Endpoint, Kind
+from shared.policy import Fact
+
+# `type` of errors as OpenAI uses it; its SDKs choose their exception by status.
+_TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
+_TALLIES = {Kind.CHAT: ChatTally, Kind.RESPONSES: ResponsesTally}
+_LIMITS = {Kind.CHAT: "max_completion_tokens", Kind.RESPONSES: "max_output_tokens"}
+
+
+class OpenAI:
+    """See `Dialect`."""
+
+    def read(self, endpoint: Endpoint, body: bytes, path_model: str | None, query: str) -> Parsed:
+        del query  # a model in the query means nothing to OpenAI
+        return read_free(body, path_model) if endpoint.kind is Kind.FREE else read(endpoint.kind, body)
+
+    def rewrite(self, parsed: Parsed, *, model: str | None, output_limit: int | None) -> bytes:
+        body, document = parsed.raw, parsed.document
+        if model is not None and model != document.get("model"):
+            body = put(body, document, "model", model)
+        if output_limit is not None and parsed.size.output_limit is None and parsed.kind in _LIMITS:
+            body = put(body, document, _LIMITS[parsed.kind], output_limit)
+        if parsed.kind is Kind.CHAT and parsed.stream and not parsed.wants_usage:
+            options = {**(document.get("stream_options") or {}), "include_usage": True}
+            body = put(body, document, "stream_options", options)
+        return body
+
+    def meter(self, endpoint: Endpoint, parsed: Parsed, *, streaming: bool, content_encoding: bytes | None) -> Meter:
+        tally = _TALLIES.get(endpoint.kind, EmbeddingsTally)(endpoint, parsed)
+        if not streaming:
+            return JsonMeter(tally, content_encoding)
+        hides = endpoint.kind is Kind.CHAT and not parsed.wants_usage
+        return StreamMeter(tally, content_encoding, hides=hides)
+
+    def refusal(self, status: int, code: str, message: str, request_id: str, facts: Mapping[str, Fact]) -> bytes:
+        del request_id  # stands in the headers only, as OpenAI's own does
+        return orjson.dumps({"error": _error(status, code, message, facts)})
+
+    def error_event(self, status: int, code: str, message: str, request_id: str, kind: Kind | None = None) -> bytes:
+        del request_id
+        if kind is Kind.RESPONSES:
+            event = {"type": "error", "code": code, "message": message, "param": None, "sequence_number": 0}
+            return b"event: error\ndata: " + orjson.dumps(event) + b"\n\n"
+        return b"data: " + orjson.dumps({"error": _error(status, code, message, {})}) + b"\n\n"
+
+
+def _error(status: int, code: str, message: str, facts: Mapping[str, Fact]) -> dict[str, Fact]:
+    kind = _TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
+    return {"param": None, **facts, "message": message, "type": kind, "code": code}

@@ -1,0 +1,200 @@
+"""What an OpenAI request asks for: chat completions, responses and embeddings.
+
+Sources: the API reference of developers.openai.com and the types of the openai SDK 3. Whatever a request can contain
+that costs money beyond tokens of the model itself is either counted here or named as `unpriced`.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from proxyd.providers.base import Parsed
+from proxyd.providers.body import count, flag, model_name, objects, read_object, section, text
+from proxyd.providers.survey import MAX_TOOL_CALLS, OVERHEAD_TOKENS, TOOLS_OVERHEAD_TOKENS, Survey
+from shared.catalog import Kind
+from shared.pricing import Size
+
+_NESTED = (b'"include_usage"',)
+
+_PLAIN_TOOLS = frozenset(
+    {"function", "custom", "namespace", "computer", "computer_use_preview", "local_shell", "apply_patch"}
+)
+_CONTEXT_TOOLS = frozenset({"mcp", "tool_search", "programmatic_tool_calling"})  # their results are input
+_PLAIN_PARTS = frozenset(
+    {
+        "text",
+        "input_text",
+        "output_text",
+        "refusal",
+        "summary_text",
+        "reasoning_text",
+        "message",
+        "reasoning",
+        "function_call",
+        "function_call_output",
+        "custom_tool_call",
+        "custom_tool_call_output",
+        "local_shell_call",
+        "local_shell_call_output",
+        "shell_call",
+        "shell_call_output",
+        "apply_patch_call",
+        "apply_patch_call_output",
+        "computer_call",
+        "computer_call_output",
+        "web_search_call",
+        "file_search_call",
+        "code_interpreter_call",
+        "mcp_list_tools",
+        "mcp_call",
+        "mcp_approval_request",
+        "mcp_approval_response",
+    }
+)
+
+
+def read(kind: Kind, body: bytes) -> Parsed:
+    """Understand a body. Raises BadBody."""
+    document = read_object(body, _NESTED)
+    model = model_name(document.get("model"))
+    if kind is Kind.EMBEDDINGS:
+        size = Size(len(body), overhead_tokens=OVERHEAD_TOKENS, output_free=True)
+        return Parsed(kind, model, stream=False, size=size, wants_usage=True, document=document, raw=body)
+    stream = flag(document, "stream")
+    options = section(document, "stream_options")
+    wants_usage = options is not None and flag(options, "include_usage")
+    size = _chat_size(document, body, model) if kind is Kind.CHAT else _responses_size(document, body)
+    return Parsed(kind, model, stream=stream, size=size, wants_usage=wants_usage, document=document, raw=body)
+
+
+def read_free(body: bytes, path_model: str | None) -> Parsed:
+    """A request that costs nothing: only its model matters, and it may have no body at all."""
+    document = read_object(body) if body.strip() else {}
+    named = document.get("model")
+    model = path_model if named is None else model_name(named)
+    size = Size(len(body), output_free=True)
+    return Parsed(Kind.FREE, model, stream=False, size=size, wants_usage=True, document=document, raw=body)
+
+
+def _chat_size(document: Mapping[str, Any], body: bytes, model: str) -> Size:
+    survey = Survey()
+    for message in objects(document, "messages"):
+        content = message.get("content")
+        if type(content) is list:
+            _survey_parts(content, survey)
+        if "audio" in message and message["audio"] is not None:
+            survey.unseen = True  # an earlier spoken answer, by its id
+    unpriced = None
+    fees: dict[str, int] = {}
+    tools = objects(document, "tools")
+    for tool in tools:
+        if tool.get("type") not in _PLAIN_TOOLS:
+            unpriced = f"the tool {str(tool.get('type'))[:80]}"
+    if document.get("web_search_options") is not None or "search" in model:
+        fees["web_searches"] = MAX_TOOL_CALLS
+        survey.unseen = True
+    if "extra_body" in document or "google" in document:
+        survey.unseen = True  # Gemini's own settings, such as cached content
+    prediction = document.get("prediction")
+    has_tools = bool(tools) or "functions" in document or "response_format" in document or bool(fees)
+    return Size(
+        text_bytes=survey.text_bytes(body),
+        image_parts=survey.images,
+        audio_tokens=survey.audio_tokens,
+        context_inputs=survey.unseen,
+        overhead_tokens=TOOLS_OVERHEAD_TOKENS if has_tools else OVERHEAD_TOKENS,
+        output_limit=_chat_limit(document),
+        choices=count(document, "n", least=1) or 1,
+        extra_output_tokens=0 if prediction is None else len(body),
+        tool_fees=fees,
+        service_tier=text(document, "service_tier"),
+        unpriced=unpriced or _unpriced(document),
+    )
+
+
+def _chat_limit(document: Mapping[str, Any]) -> int | None:
+    """The older and the newer name of the limit; the larger one counts, should a provider heed either."""
+    newer = count(document, "max_completion_tokens")
+    older = count(document, "max_tokens")
+    return newer if older is None else older if newer is None else max(newer, older)
+
+
+def _responses_size(document: Mapping[str, Any], body: bytes) -> Size:
+    survey = Survey()
+    given = document.get("input")
+    if type(given) is list:
+        _survey_parts(given, survey)
+    for name in ("previous_response_id", "conversation", "prompt", "context_management"):
+        if document.get(name) is not None:
+            survey.unseen = True
+    calls = count(document, "max_tool_calls")
+    calls = MAX_TOOL_CALLS if calls is None else calls
+    fees: dict[str, int] = {}
+    unpriced = None
+    tools = objects(document, "tools")
+    for tool in tools:
+        kind = tool.get("type")
+        if kind in _PLAIN_TOOLS:
+            continue
+        survey.unseen = True
+        if isinstance(kind, str) and kind.startswith("web_search"):
+            fees["web_searches"] = calls
+        elif kind == "file_search":
+            fees["storage_searches"] = calls
+        elif kind not in _CONTEXT_TOOLS:
+            unpriced = f"the tool {str(kind)[:80]}"
+    return Size(
+        text_bytes=survey.text_bytes(body),
+        image_parts=survey.images,
+        audio_tokens=survey.audio_tokens,
+        context_inputs=survey.unseen,
+        overhead_tokens=TOOLS_OVERHEAD_TOKENS if tools or "text" in document else OVERHEAD_TOKENS,
+        output_limit=count(document, "max_output_tokens"),
+        tool_fees=fees,
+        service_tier=text(document, "service_tier"),
+        unpriced=unpriced or _unpriced(document),
+    )
+
+
+def _unpriced(document: Mapping[str, Any]) -> str | None:
+    """Features that change the bill in a way that the price table does not know."""
+    if flag(document, "background"):
+        return "background"  # the answer comes later, past us
+    if document.get("image") is not None:
+        return "image"
+    options = document.get("prompt_cache_options")
+    if isinstance(options, dict) and options.get("ttl") not in (None, "30m"):
+        return "prompt_cache_options.ttl"
+    return None
+
+
+def _survey_parts(parts: list[Any], survey: Survey) -> None:
+    """Find the media in items and parts of items, however deep. Not by recursion: a client decides how deep."""
+    waiting = list(parts)
+    while waiting:
+        part = waiting.pop()
+        if type(part) is not dict:
+            continue
+        for name in ("content", "output"):
+            inner = part.get(name)
+            if type(inner) is list:
+                waiting.extend(inner)
+            elif type(inner) is dict:
+                waiting.append(inner)
+        kind = part.get("type")
+        if kind in _PLAIN_PARTS or (kind is None and "role" in part):
+            continue
+        if kind == "image_url":
+            source = part.get("image_url")
+            survey.image(source.get("url") if isinstance(source, dict) else source)
+        elif kind in ("input_image", "computer_screenshot"):
+            survey.image(part.get("image_url"))
+        elif kind == "image_generation_call":
+            survey.image_data(part.get("result"))
+        elif kind == "input_audio":
+            sound = part.get("input_audio")
+            survey.audio(sound.get("data") if isinstance(sound, dict) else None)
+        elif kind in ("file", "input_file"):
+            file = part.get("file") if kind == "file" else part
+            survey.file(file.get("file_data") if isinstance(file, dict) else None)
+        else:
+            survey.unseen = True

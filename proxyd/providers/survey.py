@@ -1,0 +1,57 @@
+"""What stands in a request besides text: media that are billed by other measures than their bytes.
+
+Base64 text of media is not read as text by a model, so its length is taken off the text; in its place come ceilings.
+A part whose size nobody can see from here makes the input as large as the context window.
+"""
+
+from dataclasses import dataclass
+
+# An audio token is 31 ms (Gemini) to 100 ms (OpenAI) of sound. At 4 kbit/s, below every codec in use, 31 ms are 16
+# bytes, and base64 is longer still.
+AUDIO_BYTES_PER_TOKEN = 16
+AUDIO_MINIMUM_TOKENS = 64
+
+OVERHEAD_TOKENS = 256  # roles, separators and the few lines that some models are always given
+TOOLS_OVERHEAD_TOKENS = 4_096  # the system prompts that tools, schemas and server-side features add
+
+MAX_TOOL_CALLS = 100  # of a server-side tool in one request, where neither client nor provider sets a limit
+
+
+@dataclass(slots=True)
+class Survey:
+    """Running totals over the parts of one request."""
+
+    images: int = 0
+    audio_tokens: int = 0
+    media_bytes: int = 0  # of base64, which is no text
+    unseen: bool = False
+
+    def image(self, source: object) -> None:
+        """An image, given by address, identifier or data URL. A data URL of something else may be a document."""
+        self.images += 1
+        if isinstance(source, str) and source.startswith("data:"):
+            self.media_bytes += len(source)
+            if not source.startswith("data:image/"):
+                self.unseen = True
+
+    def image_data(self, payload: object) -> None:
+        """An image as bare base64."""
+        self.images += 1
+        self.media_bytes += len(payload) if isinstance(payload, str) else 0
+
+    def audio(self, payload: object) -> None:
+        """Sound as base64; anything else refers to sound that we cannot see."""
+        if not isinstance(payload, str):
+            self.unseen = True
+            return
+        self.media_bytes += len(payload)
+        self.audio_tokens += max(AUDIO_MINIMUM_TOKENS, -(-len(payload) // AUDIO_BYTES_PER_TOKEN))
+
+    def file(self, payload: object = None) -> None:
+        """A document or film: a page may hold anything, so it counts as a full context window."""
+        self.unseen = True
+        self.media_bytes += len(payload) if isinstance(payload, str) else 0
+
+    def text_bytes(self, body: bytes) -> int:
+        """What is left of a body as text."""
+        return max(0, len(body) - self.media_bytes)

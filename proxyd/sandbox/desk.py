@@ -1,0 +1,199 @@
+"""From a request to an answer and an entry on the invoice. No sockets here."""
+
+import hashlib
+import itertools
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from proxyd.sandbox import anthropic, behaviour, gemini, models, openai, reading
+from proxyd.sandbox.behaviour import Behaviour
+from proxyd.sandbox.invoice import KEY_PREFIX_CHARACTERS, MARKER_CHARACTERS, Attempt, Invoice
+from proxyd.sandbox.refusal import Refusal
+from proxyd.sandbox.responses import RESPONSES
+from proxyd.sandbox.routes import Name, Place, check, credential_of, locate
+from proxyd.sandbox.speech import speak
+from proxyd.sandbox.values import Answer, Ask, Bill, Document, Operation, Telling
+
+BEHAVIOUR_HEADER = "x-sandbox"
+_CREDENTIAL_HEADERS = frozenset(("authorization", "x-api-key", "x-goog-api-key"))
+_OUR_SECRETS = ("sk-proxy-", "sk-mgmt-")
+
+_IN_WORDS: dict[Name, Operation] = {
+    "chat": openai.CHAT,
+    "responses": RESPONSES,
+    "messages": anthropic.MESSAGES,
+    "generate": gemini.GENERATE,
+    "stream": gemini.GENERATE,
+}
+
+
+@dataclass(slots=True)
+class Desk:
+    """Answers requests and keeps the invoice."""
+
+    clock: Callable[[], float] = time.time
+    invoice: Invoice = field(default_factory=Invoice)
+    _ids: "itertools.count[int]" = field(default_factory=itertools.count)
+
+    def answer(self, ask: Ask) -> tuple[Answer, Attempt | None]:
+        """The answer, and the attempt it belongs to (None for the invoice itself)."""
+        if ask.path in ("/invoice", "/healthz"):
+            return self._own_page(ask), None
+        try:
+            document = reading.parse(ask.body) if ask.body else {}
+            problem = None
+        except Refusal as refusal:
+            document, problem = {}, refusal
+        place = locate(ask, document.get("model"))
+        auth_kind, credential = credential_of(ask, place)
+        attempt = self._attempt(ask, place, auth_kind, credential)
+        self.invoice.add(attempt)
+        try:
+            check(ask, place, credential)
+            if problem is not None:
+                raise problem
+            answer = self._served(ask, place, document, attempt)
+        except Refusal as refusal:
+            answer = _refused(place, refusal, attempt.id)
+        attempt.status = answer.status
+        answer.headers[_REQUEST_ID[place.dialect]] = f"req_{attempt.id}"
+        return answer, attempt
+
+    def _attempt(self, ask: Ask, place: Place, auth_kind: str, credential: str) -> Attempt:
+        values = "\n".join((ask.path, ask.query, *ask.headers.values()))
+        return Attempt(
+            id=f"{os.getpid():x}{next(self._ids):012x}",
+            at=self.clock(),
+            provider=place.provider,
+            method=ask.method,
+            path=ask.path,
+            header_names=tuple(name for name in ask.headers if name not in _CREDENTIAL_HEADERS),
+            auth_kind=auth_kind,
+            key_prefix=credential[:KEY_PREFIX_CHARACTERS],
+            body_bytes=len(ask.body),
+            body_sha256=hashlib.sha256(ask.body).hexdigest(),
+            saw_router_secret=any(mark in values or mark.encode() in ask.body for mark in _OUR_SECRETS),
+        )
+
+    def _own_page(self, ask: Ask) -> Answer:
+        if ask.path == "/healthz":
+            return Answer(200, b'{"status":"ok"}')
+        if ask.method == "DELETE":
+            self.invoice.clear()
+        return Answer(200, orjson.dumps(self.invoice.as_json()))
+
+    def _served(self, ask: Ask, place: Place, document: Document, attempt: Attempt) -> Answer:
+        operation = _IN_WORDS.get(place.name) if place.name is not None else None
+        if operation is not None:
+            return self._in_words(operation, ask, place, document, attempt)
+        if place.name in {"embeddings", "embed"}:
+            return _embedded(ask, place, document, attempt)
+        if place.name == "count":
+            return _counted(place, document)
+        return _listed(place)
+
+    def _in_words(self, operation: Operation, ask: Ask, place: Place, document: Document, attempt: Attempt) -> Answer:
+        heard = operation.hear(document, place.model, ask.query)
+        stream = heard.stream or place.name == "stream"
+        prompt, wanted = behaviour.of_prompt(heard.prompt)
+        attempt.marker, attempt.stream = heard.prompt[:MARKER_CHARACTERS], stream
+        model, how = _prepare(ask, place, heard.model, wanted, attempt)
+        if how.error_event and not stream:
+            raise Refusal(500, "The server had an error while processing your request.")
+        speech = speak(prompt, how, limit_tokens=heard.limit_tokens, choices=heard.choices)
+        telling = Telling(attempt.id, int(attempt.at), model, heard, speech, usage=not how.no_usage)
+        bill = Bill(model, heard.input_tokens, speech.output_tokens)
+        if not stream:
+            return Answer(200, orjson.dumps(operation.whole(telling)), behaviour=how, bill=bill)
+        return Answer(
+            200,
+            events=operation.events(telling),
+            pieces=len(speech.pieces) * speech.choices,
+            content_type="application/json" if heard.array and place.name == "stream" else operation.stream_type,
+            behaviour=how,
+            bill=bill,
+            error_event=operation.error_event,
+            owns_up=operation.owns_up,
+        )
+
+
+_REQUEST_ID = {"openai": "x-request-id", "anthropic": "request-id", "gemini": "x-gemini-request-id"}
+
+
+def _prepare(ask: Ask, place: Place, asked_model: str, wanted: str, attempt: Attempt) -> tuple[str, Behaviour]:
+    """The real model and the behaviour, both noted; refused when the model is unknown or an error was wished for."""
+    model, by_model = behaviour.of_model(asked_model.removeprefix("models/"))
+    words = " ".join(filter(None, (ask.headers.get(BEHAVIOUR_HEADER), by_model, wanted)))
+    attempt.model, attempt.behaviour = model, words
+    how = behaviour.read(words)
+    if not models.exists(place.provider, model):
+        raise Refusal(404, f"The model `{model[:100]}` does not exist or you do not have access to it.", param="model")
+    if how.status != 200:
+        raise Refusal(how.status, f"The sandbox was asked for status {how.status}.")
+    return model, how
+
+
+def _refused(place: Place, refusal: Refusal, attempt_id: str) -> Answer:
+    envelope: dict[str, Callable[[], Document]] = {
+        "openai": lambda: openai.error(refusal),
+        "anthropic": lambda: anthropic.error(refusal, f"req_{attempt_id}"),
+        "gemini": lambda: gemini.error(refusal),
+    }
+    answer = Answer(refusal.status, orjson.dumps(envelope[place.dialect]()))
+    if refusal.status in (429, 503):
+        answer.headers["retry-after"] = "1"
+    return answer
+
+
+def _embedded(ask: Ask, place: Place, document: Document, attempt: Attempt) -> Answer:
+    batch = place.method == "batchEmbedContents"
+    if place.dialect == "openai":
+        asked_model = reading.string(document, "model")
+        inputs = openai.embedding_inputs(document)
+        first, input_tokens = str(inputs[0]), openai.input_tokens(inputs)
+    else:
+        asked_model = place.model or ""
+        requests = gemini.embedding_requests(document, batch=batch)
+        content: Any = requests[0].get("content")
+        first = reading.text_of(content.get("parts")) if isinstance(content, dict) else ""
+        input_tokens = gemini.embedding_tokens(requests)
+    attempt.marker = first[:MARKER_CHARACTERS]
+    model, how = _prepare(ask, place, asked_model, behaviour.of_prompt(first)[1], attempt)
+    if place.dialect == "openai":
+        told = openai.embeddings(document, model, usage=not how.no_usage)
+    else:
+        told = gemini.embeddings(requests, batch=batch, usage=not how.no_usage)
+    return Answer(200, orjson.dumps(told), behaviour=how, bill=Bill(model, input_tokens, 0))
+
+
+def _counted(place: Place, document: Document) -> Answer:
+    if place.dialect == "anthropic":
+        reading.string(document, "model")
+        return Answer(200, orjson.dumps({"input_tokens": anthropic.input_tokens(document)}))
+    total = gemini.input_tokens(document)
+    details = [{"modality": "TEXT", "tokenCount": total}]
+    return Answer(200, orjson.dumps({"totalTokens": total, "promptTokensDetails": details}))
+
+
+def _listed(place: Place) -> Answer:
+    names = models.names(place.provider)
+    if place.model is not None:
+        if not models.exists(place.provider, place.model):
+            raise Refusal(404, f"The model `{place.model[:100]}` does not exist.", param="model")
+        names = (place.model,)
+    cards: list[Document]
+    if place.dialect == "openai":
+        cards = [openai.model_card(name, place.provider) for name in names]
+        listed: Document = {"object": "list", "data": cards}
+    elif place.dialect == "anthropic":
+        cards = [anthropic.model_card(name) for name in names]
+        listed = anthropic.model_list(names)
+    else:
+        cards = [gemini.model_card(name) for name in names]
+        listed = {"models": cards}
+    return Answer(200, orjson.dumps(cards[0] if place.model is not None else listed))

@@ -1,0 +1,195 @@
+"""The inbound side: listeners, connections, and the drain at the end.
+
+The law of this module: who accepts a connection closes it. A flood is left in the kernel's queue rather than in our
+memory, and running out of file descriptors is a pause, not a busy loop. Each connection has its greenlet.
+"""
+
+import errno
+import logging
+import socket
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import gevent
+from gevent import get_hub
+from gevent.monkey import get_original
+
+from proxyd.channel import READ, Watchdog, tick_for
+from proxyd.messages import ClientGone, Request, RequestError, Response
+from proxyd.server_connection import Connection
+from proxyd.server_limits import ServerLimits
+
+__all__ = ["Server", "ServerLimits"]
+
+Handler = Callable[[Request], Response]
+OnError = Callable[[Exception, Request | None], Response]
+
+ACCEPTS_AT_ONCE = 64
+SHORTAGE_PAUSE_SECONDS = 0.2
+SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+KILL_SECONDS = 2.0
+
+# Ours, not gevent's: the channels do their own waiting.
+_NativeSocket: type[socket.socket] = get_original("socket", "socket")
+
+logger = logging.getLogger(__name__)
+
+
+class Server:
+    """Serves `handler` on listening sockets, in the current hub.
+
+    `handler` runs in the connection's greenlet and may wait. What it raises, and what is wrong with a request before
+    there is one (`None`), is put into words by `on_error`, whose argument is a `RequestError` when it is the client's
+    fault. The server owns the listeners from now on.
+    """
+
+    def __init__(
+        self,
+        handler: Handler,
+        on_error: OnError,
+        listeners: Sequence[socket.socket],
+        limits: ServerLimits | None = None,
+    ) -> None:
+        self.limits = limits or ServerLimits()
+        self.draining = False
+        self._handler = handler
+        self._on_error = on_error
+        self._listeners = [_NativeSocket(fileno=listener.detach()) for listener in listeners]
+        self._connections: dict[Connection, gevent.Greenlet[[], None]] = {}
+        self._watchers: list[Any] = []
+        self._watchdog: Watchdog | None = None
+        self._accepting = False
+        self._shortage_logged = False
+
+    @property
+    def addresses(self) -> list[Any]:
+        """What the listeners are bound to, as `getsockname` tells it."""
+        return [listener.getsockname() for listener in self._listeners]
+
+    @property
+    def connections(self) -> int:
+        """How many connections are open."""
+        return len(self._connections)
+
+    def start(self) -> None:
+        """Begin to accept. Returns at once."""
+        limits = self.limits
+        shortest = min(
+            limits.header_timeout_seconds,
+            limits.body_idle_seconds,
+            limits.write_stall_seconds,
+            limits.keep_alive_seconds,
+            limits.linger_seconds,
+        )
+        self._watchdog = Watchdog(lambda: tuple(self._connections), tick_for(shortest))
+        for listener in self._listeners:
+            listener.setblocking(False)
+            self._watchers.append(get_hub().loop.io(listener.fileno(), READ))
+        self._resume()
+
+    def stop(self, grace_seconds: float) -> None:
+        """Stop accepting, let running requests finish for `grace_seconds`, then cut what is left.
+
+        Connections that only wait for a request are closed at once; what was already in the kernel's queue is served.
+        """
+        self.draining = True
+        self._pause()
+        for listener in self._listeners:
+            self._accept(listener, attempts=self.limits.max_connections)
+        for watcher, listener in zip(self._watchers, self._listeners, strict=True):
+            watcher.close()
+            listener.close()
+        self._watchers, self._listeners = [], []
+        for connection in tuple(self._connections):
+            get_hub().loop.run_callback(connection.drain)
+        gevent.joinall(tuple(self._connections.values()), timeout=grace_seconds)
+        left = tuple(self._connections.values())
+        if left:
+            logger.warning("Cutting %d connections that outlasted the drain", len(left))
+            gevent.killall(left, block=True, timeout=KILL_SECONDS)
+            for connection in tuple(self._connections):
+                self._forget(connection, None)
+        if self._watchdog is not None:
+            self._watchdog.close()
+            self._watchdog = None
+
+    def respond(self, request: Request) -> Response:
+        """Answer a request for a connection."""
+        try:
+            return self._handler(request)
+        except ClientGone:
+            raise
+        except Exception as error:  # noqa: BLE001 - a process edge: one broken request must not end its connection unsaid
+            if request.client.gone:
+                raise ClientGone from None
+            return self.refuse(error, request)
+
+    def refuse(self, error: Exception, request: Request | None) -> Response:
+        """Put an error into words for a connection."""
+        if not isinstance(error, RequestError):
+            logger.error("A request failed", exc_info=error)
+        try:
+            response = self._on_error(error, request)
+        except Exception:  # The same edge, and there is nothing left to ask.
+            logger.exception("An error could not be put into words")
+            response = Response(500, [(b"content-type", b"text/plain")], b"Internal error\n", close=True)
+        if response.status == 405 and not any(name == b"allow" for name, _ in response.headers):
+            response.headers.append((b"allow", b"DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"))
+        return response
+
+    def _resume(self) -> None:
+        if not self._accepting and not self.draining:
+            self._accepting = True
+            for watcher, listener in zip(self._watchers, self._listeners, strict=True):
+                watcher.start(self._accept, listener, ACCEPTS_AT_ONCE)
+
+    def _pause(self) -> None:
+        self._accepting = False
+        for watcher in self._watchers:
+            watcher.stop()
+
+    def _accept(self, listener: socket.socket, attempts: int) -> None:
+        """Accept what waits at a listener. Called in the hub."""
+        for _ in range(attempts):
+            if len(self._connections) >= self.limits.max_connections:
+                self._pause()
+                return
+            try:
+                accepted, address = listener.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in SHORTAGES:
+                    self._wait_out_shortage(error)
+                    return
+                continue  # The client left before we came: ECONNABORTED and its kin.
+            # `accept` makes whatever class the socket module names now, which may be gevent's.
+            sock = _NativeSocket(accepted.family, accepted.type, accepted.proto, fileno=accepted.detach())
+            sock.setblocking(False)
+            if sock.family in (socket.AF_INET, socket.AF_INET6):
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection = Connection(sock, address[0] if isinstance(address, tuple) else "", self)
+            greenlet = gevent.spawn(connection.run)
+            self._connections[connection] = greenlet
+            greenlet.link(partial(self._forget, connection))
+
+    def _wait_out_shortage(self, error: OSError) -> None:
+        self._pause()
+        if not self._shortage_logged:
+            self._shortage_logged = True
+            logger.error("Cannot accept connections: %s", error.strerror)
+        timer = get_hub().loop.timer(SHORTAGE_PAUSE_SECONDS)
+
+        def again() -> None:
+            timer.close()
+            self._resume()
+
+        timer.start(again)
+
+    def _forget(self, connection: Connection, _: object) -> None:
+        connection.close()
+        self._connections.pop(connection, None)
+        if not self._accepting:
+            self._shortage_logged = False
+            self._resume()

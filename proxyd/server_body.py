@@ -1,0 +1,167 @@
+"""The body of an inbound request, read when and as far as somebody asks for it.
+
+The law of this module: bytes of a body are either given out, or thrown away up to its exact end, or the connection is
+closed. They are never looked at as the next request.
+"""
+
+from collections.abc import Iterator
+from time import monotonic
+from typing import Protocol
+
+from proxyd.channel import Cancelled, Expired
+from proxyd.messages import BadRequest, ClientGone, RequestTimeout, RequestTooLarge
+from proxyd.server_limits import ServerLimits
+from proxyd.wire.http1 import ChunkedDecoder, Decoder, LengthDecoder, ProtocolError, RequestHead
+
+RECEIVE_BYTES = 64 * 1024
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class Source(Protocol):
+    """The connection a body comes over: `buffer` is what was read ahead of it."""
+
+    buffer: bytes
+    limits: ServerLimits
+
+    def arm(self, seconds: float) -> None: ...
+    def disarm(self) -> None: ...
+    def recv(self, size: int) -> bytes: ...
+    def send_all(self, data: bytes, stall_seconds: float) -> None: ...
+    def body_complete(self) -> None: ...
+
+
+class RequestBody:
+    """Implements `messages.Body` over a connection."""
+
+    __slots__ = ("_broken", "_decoder", "_expects", "_length", "_received", "_source", "_waited_seconds")
+
+    def __init__(self, source: Source, head: RequestHead) -> None:
+        self._source = source
+        self._length = head.length
+        self._expects = head.expect_continue and head.length != 0
+        self._decoder: Decoder
+        if head.length is None:
+            self._decoder = ChunkedDecoder(source.limits.chunk)
+        else:
+            self._decoder = LengthDecoder(head.length)
+        self._broken = False
+        self._received = 0
+        self._waited_seconds = 0.0
+
+    @property
+    def length(self) -> int | None:
+        return self._length
+
+    @property
+    def complete(self) -> bool:
+        """True once the last byte was taken off the wire."""
+        return self._decoder.done
+
+    def read(self, limit_bytes: int) -> bytes:
+        length = self._length
+        if length is not None and length <= limit_bytes and self._received == 0 and not self._decoder.done:
+            # The usual case of a small body that came with its head.
+            buffer = self._source.buffer
+            if len(buffer) >= length and isinstance(self._decoder, LengthDecoder) and self._decoder.remaining == length:
+                return self._decode(buffer)
+        return b"".join(self.chunks(limit_bytes))
+
+    def chunks(self, limit_bytes: int) -> Iterator[bytes]:
+        if self._length is not None and self._length > limit_bytes:
+            raise _too_large(limit_bytes)
+        decoder = self._decoder
+        if decoder.done:
+            return
+        data = self._source.buffer
+        self._source.buffer = b""
+        total = 0
+        while True:
+            payload = self._decode(data) if data else b""
+            total += len(payload)
+            if total > limit_bytes:
+                self._broken = True
+                raise _too_large(limit_bytes)
+            if payload:
+                yield payload
+            if decoder.done:
+                return
+            data = self._receive()
+
+    def keeps_connection(self) -> bool:
+        """Tell whether the rest of the body is so small that it can be waited for, to keep the connection."""
+        if self._decoder.done:
+            return True
+        if self._broken or self._expects:
+            return False
+        if isinstance(self._decoder, LengthDecoder):
+            return self._decoder.remaining <= self._source.limits.drain_bytes
+        # How much more comes in chunks is unknown, unless it is here already.
+        data, self._source.buffer = self._source.buffer, b""
+        try:
+            if data:
+                self._decode(data)
+        except BadRequest:
+            return False
+        return self._decoder.done
+
+    def drain(self) -> bool:
+        """Throw the rest away; False when it does not come soon. Raises OSError, Cancelled."""
+        if self._decoder.done:
+            return True
+        data, self._source.buffer = self._source.buffer, b""
+        self._source.arm(self._source.limits.linger_seconds)
+        try:
+            while True:
+                if data:
+                    self._decode(data)
+                if self._decoder.done:
+                    self._source.disarm()
+                    return True
+                data = self._source.recv(RECEIVE_BYTES)
+                if not data:
+                    return False
+        except (Expired, BadRequest):
+            return False
+
+    def _decode(self, data: bytes) -> bytes:
+        decoder = self._decoder
+        try:
+            payload = decoder.feed(data)
+        except ProtocolError as error:
+            self._broken = True
+            raise BadRequest(str(error)) from None
+        if decoder.done:
+            self._source.buffer, decoder.leftover = decoder.leftover, b""
+            self._source.body_complete()
+        return payload
+
+    def _receive(self) -> bytes:
+        source = self._source
+        limits = source.limits
+        began = monotonic()
+        self._broken = True  # until something came: whatever is raised here ends the connection
+        try:
+            if self._expects:
+                self._expects = False
+                if self._received == 0:
+                    source.send_all(CONTINUE, limits.write_stall_seconds)
+            source.arm(limits.body_idle_seconds)
+            data = source.recv(RECEIVE_BYTES)
+        except Expired:
+            raise RequestTimeout("The rest of the request body did not come in time") from None
+        except (Cancelled, OSError):
+            raise ClientGone from None
+        source.disarm()
+        if not data:
+            raise ClientGone
+        self._received += len(data)
+        self._waited_seconds += monotonic() - began
+        late_seconds = self._waited_seconds - limits.body_grace_seconds
+        if late_seconds > 0 and self._received < late_seconds * limits.body_rate_bytes:
+            raise RequestTimeout("The request body came too slowly")
+        self._broken = False
+        return data
+
+
+def _too_large(limit_bytes: int) -> RequestTooLarge:
+    return RequestTooLarge(f"The request body is larger than {limit_bytes} bytes")

@@ -1,0 +1,319 @@
+"""One inbound connection: requests in order, one at a time, each answered before the next is looked at.
+
+The law of this module: a connection goes on only after a request that was read to its exact end and answered with a
+framing the client can follow; in every doubt it is closed, and what had arrived behind the doubt is thrown away. A FIN
+counts as the client being gone: HTTP knows no use for half a connection that we could tell from a closed one.
+"""
+
+import logging
+import socket
+import struct
+import time
+from collections.abc import Callable
+from email.utils import formatdate
+from typing import Protocol
+
+from proxyd.channel import Cancelled, Channel, Expired
+from proxyd.messages import BadRequest, ClientGone, Request, RequestError, RequestTimeout, Response, Truncated
+from proxyd.server_body import RequestBody
+from proxyd.server_limits import ServerLimits
+from proxyd.wire.http1 import LAST_CHUNK, chunk, find_head, parse_request_head, response_head
+
+HEAD_RECEIVE_BYTES = 16 * 1024
+# Larger bodies are not worth copying behind their head.
+ONE_WRITE_BYTES = 64 * 1024
+RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+DRAIN_GRACE_SECONDS = 1.0
+
+logger = logging.getLogger(__name__)
+
+
+class Service(Protocol):
+    """What a connection needs of its server."""
+
+    limits: ServerLimits
+    draining: bool
+
+    def respond(self, request: Request) -> Response:
+        """Answer a request. Raises `ClientGone`, and no other `Exception`."""
+
+    def refuse(self, error: Exception, request: Request | None) -> Response:
+        """Put an error into words. Raises nothing."""
+
+
+class Connection(Channel):
+    """Implements `messages.Client` and the loop that serves it."""
+
+    __slots__ = ("_body", "_on_gone", "_service", "_socket", "buffer", "gone", "idle", "limits", "peer", "served")
+
+    def __init__(self, sock: socket.socket, peer: str, service: Service) -> None:
+        super().__init__(sock)
+        self._socket = sock
+        self._service = service
+        self._body: RequestBody | None = None  # of the request being answered
+        self._on_gone: Callable[[], None] | None = None
+        self.limits = service.limits
+        self.peer = peer
+        self.gone = False
+        self.buffer = b""
+        self.idle = True  # waiting for the first byte of a request
+        self.served = 0  # requests so far
+
+    def on_gone(self, callback: Callable[[], None] | None) -> None:
+        if callback is not None and self.gone:
+            callback()
+            return
+        self._on_gone = callback
+        if callback is not None and (self._body is None or self._body.complete):
+            self.watch()
+
+    def body_complete(self) -> None:
+        """Look out for the client's end again, now that no body stands before it."""
+        if self._on_gone is not None:
+            self.watch()
+
+    def unread(self) -> None:
+        if self._body is None or not self._body.complete:
+            return
+        try:
+            arrived = self._socket.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            self.watch()
+            return
+        except OSError:
+            arrived = b""
+        if not arrived:
+            self.gone = True
+            callback, self._on_gone = self._on_gone, None
+            if callback is not None:
+                callback()
+
+    def run(self) -> None:
+        """Serve the connection to its end, and close it."""
+        try:
+            while self._serve_one():
+                pass
+        except (OSError, Expired, Cancelled, ClientGone):
+            pass  # There is nobody left to tell.
+        finally:
+            self.close()
+
+    def drain(self) -> None:
+        """End the connection soon if it waits for a request. Called in the hub."""
+        if self.idle:
+            if self.served == 0:
+                # It was just accepted; what it wanted to ask is probably on its way.
+                self.arm(min(DRAIN_GRACE_SECONDS, self.limits.header_timeout_seconds))
+            else:
+                self.wake()
+
+    def _serve_one(self) -> bool:
+        try:
+            raw = self._read_head()
+            if raw is None:
+                return False
+            head = parse_request_head(raw, self.limits.head)
+        except RequestError as error:
+            self._write(self._service.refuse(error, None), "GET", keep=False, http_11=True)
+            self._linger()
+            return False
+        self.served += 1
+        body = self._body = RequestBody(self, head)
+        response = self._service.respond(
+            Request(head.method, head.path, head.query, head.headers, client=self, body=body)
+        )
+        keep = (
+            head.keep_alive
+            and not response.close
+            and not self._service.draining
+            and (body.complete or body.keeps_connection())
+        )
+        keep = self._write(response, head.method, keep=keep, http_11=head.version == 11)
+        self._on_gone = None
+        if keep and not self.gone:
+            self._body = None
+            return body.drain()
+        if not self.gone and (self.buffer or not body.complete or not self._watching):
+            self._linger()
+        return False
+
+    def _read_head(self) -> bytes | None:
+        """Give the next head with its empty line; None when there is none to come. Raises `RequestError`."""
+        buffer = self.buffer or self._first_bytes()
+        if not buffer:
+            return None
+        end = buffer.find(b"\r\n\r\n")
+        if end > 0 and not buffer.startswith(b"\r\n"):
+            # The usual case: the whole head came at once. Its size is judged with the rest of it.
+            self.disarm()
+            self.buffer = buffer[end + 4 :]
+            return buffer[: end + 4]
+        limits = self.limits
+        seen = 0
+        stripped = False
+        armed = False
+        while True:
+            if buffer.startswith(b"\r\n"):
+                # One empty line before a request is forgiven (RFC 9112, section 2.2), not a flood of them.
+                if stripped:
+                    raise BadRequest("The request begins with empty lines")
+                stripped = True
+                buffer = buffer[2:]
+            end = find_head(buffer, seen, limits.head)
+            if end > 0:
+                break
+            seen = len(buffer)
+            if not armed:
+                self.arm(limits.header_timeout_seconds)
+                armed = True
+            try:
+                data = self.recv(HEAD_RECEIVE_BYTES)
+            except Expired:
+                raise RequestTimeout("The request's headers did not come in time") from None
+            if not data:
+                return None
+            buffer += data
+        self.disarm()
+        self.buffer = buffer[end:]
+        return buffer[:end]
+
+    def _first_bytes(self) -> bytes:
+        """Wait for a request to begin; b"" when the connection has no future."""
+        if self.served:
+            self.arm(self.limits.keep_alive_seconds)
+        else:
+            self.arm(self.limits.header_timeout_seconds)
+        self.idle = True
+        try:
+            while True:
+                if not (self._service.draining and self.served):
+                    self.wait_readable()
+                try:
+                    return self.transport.recv(HEAD_RECEIVE_BYTES)
+                except BlockingIOError:
+                    if self._service.draining and self.served:
+                        return b""
+        except Expired:
+            return b""
+        finally:
+            self.idle = False
+
+    def _write(self, response: Response, method: str, *, keep: bool, http_11: bool) -> bool:
+        """Write a response; True when the connection can be kept."""
+        if isinstance(response.body, bytes):
+            self._write_bytes(response, response.body, method, keep=keep, http_11=http_11)
+            return keep
+        try:
+            return self._write_stream(response, method, keep=keep, http_11=http_11)
+        finally:
+            close = getattr(response.body, "close", None)
+            if close is not None:
+                close()
+
+    def _write_bytes(self, response: Response, body: bytes, method: str, *, keep: bool, http_11: bool) -> None:
+        framing = _connection_fields(keep=keep, http_11=http_11)
+        if response.status != 204 and (response.status != 304 or response.length is not None):
+            # To HEAD and with 304 the length is what GET would have got, when the gateway knows it.
+            length = response.length if method == "HEAD" or response.status == 304 else None
+            framing += b"content-length: %d\r\n" % (len(body) if length is None else length)
+        data = response_head(response.status, response.headers, framing)
+        if _bodiless(response.status, method):
+            body = b""
+        stall_seconds = self.limits.write_stall_seconds
+        if len(body) <= ONE_WRITE_BYTES:
+            self.send_all(data + body, stall_seconds)
+        else:
+            self.send_all(data, stall_seconds)
+            self.send_all(body, stall_seconds)
+
+    def _write_stream(self, response: Response, method: str, *, keep: bool, http_11: bool) -> bool:
+        """Write an iterator's pieces as they come."""
+        length = response.length
+        bodiless = _bodiless(response.status, method)
+        chunked = length is None and http_11 and not bodiless
+        until_close = length is None and not http_11 and not bodiless
+        keep = keep and not until_close
+        framing = _connection_fields(keep=keep, http_11=http_11)
+        if length is not None and response.status != 204:
+            framing += b"content-length: %d\r\n" % length
+        elif chunked:
+            framing += b"transfer-encoding: chunked\r\n"
+        stall_seconds = self.limits.write_stall_seconds
+        self.send_all(response_head(response.status, response.headers, framing), stall_seconds)
+        if bodiless:
+            return keep
+        try:
+            sent = self._write_pieces(response, stall_seconds, chunked=chunked)
+        except Truncated:
+            self._cut(reset=until_close)
+            return False
+        if length is not None and sent != length:
+            self._cut(reset=False)
+            return False
+        if chunked:
+            self.send_all(LAST_CHUNK, stall_seconds)
+        return keep
+
+    def _write_pieces(self, response: Response, stall_seconds: float, *, chunked: bool) -> int:
+        """Write what the iterator gives; return how many bytes. Raises `Truncated` when it fails or the client left."""
+        sent = 0
+        pieces = iter(response.body)
+        while True:
+            try:
+                piece = next(pieces)
+            except StopIteration:
+                return sent
+            except (Truncated, ClientGone):
+                raise Truncated from None
+            except Exception:  # A process edge: whatever broke, the client must see a broken response.
+                logger.exception("The body of a response failed")
+                raise Truncated from None
+            if self.gone:
+                raise Truncated
+            if isinstance(piece, bytes) and piece:
+                sent += len(piece)
+                if response.length is not None and sent > response.length:
+                    raise Truncated
+                self.send_all(chunk(piece) if chunked else piece, stall_seconds)
+
+    def _cut(self, *, reset: bool) -> None:
+        """End the connection so that the client can tell that something is missing."""
+        if reset:
+            # A body that ends with the connection looks complete after a FIN.
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+        self.close()
+
+    def _linger(self) -> None:
+        """Say that we are done and throw away what still comes, for a while: a reset could destroy our answer."""
+        if self.closed:
+            return
+        self.buffer = b""
+        self._socket.shutdown(socket.SHUT_WR)
+        self.arm(self.limits.linger_seconds)
+        total = 0
+        while total < self.limits.linger_bytes:
+            data = self.recv(ONE_WRITE_BYTES)
+            if not data:
+                return
+            total += len(data)
+
+
+def _bodiless(status: int, method: str) -> bool:
+    return method == "HEAD" or status in (204, 304)
+
+
+class _Clock:
+    """The Date header, made once a second."""
+
+    second = 0
+    field = b""
+
+
+def _connection_fields(*, keep: bool, http_11: bool) -> bytes:
+    now = int(time.time())
+    if now != _Clock.second:
+        _Clock.field = b"date: " + formatdate(now, usegmt=True).encode("ascii") + b"\r\n"
+        _Clock.second = now
+    if not keep:
+        return _Clock.field + b"connection: close\r\n"
+    return _Clock.field if http_11 else _Clock.field + b"connection: keep-alive\r\n"

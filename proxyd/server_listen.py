@@ -1,0 +1,78 @@
+"""Listening sockets, one for each worker, on the same address.
+
+The law of this module: the supervisor binds, and keeps the sockets open for as long as it lives. A worker that dies
+leaves its queue to the one that replaces it, so that no connection the kernel has taken is refused by us. SO_REUSEPORT
+spreads connections over the sockets; that a stranger (or a second router) holds the address is found out before.
+"""
+
+import os
+import socket
+
+from gevent.monkey import get_original
+
+BACKLOG = 2048
+
+_NativeSocket: type[socket.socket] = get_original("socket", "socket")
+
+
+class BindError(Exception):
+    """The address cannot be listened on; the text is for the operator."""
+
+
+def listen(bind: str, count: int) -> list[socket.socket]:
+    """Listen `count` times on `bind`: "host:port", "[v6]:port" or "unix:/path" (then once). Raises `BindError`.
+
+    Port 0 takes a free port, the same for all.
+    """
+    if bind.startswith("unix:"):
+        return [_listen_unix(bind.removeprefix("unix:"))]
+    host, _, port = bind.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise BindError(f"{bind!r} is not an address to listen on; write host:port, e.g. 127.0.0.1:8080")
+    try:
+        found = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise BindError(f"{bind}: {error.strerror}") from None
+    family, _, _, _, address = found[0]
+    sockets: list[socket.socket] = []
+    try:
+        # Without SO_REUSEPORT the kernel refuses an address that anybody listens on already.
+        probe = _bound(family, address, reuse_port=False)
+        address = probe.getsockname()
+        probe.close()
+        for _ in range(count):
+            sockets.append(_bound(family, address, reuse_port=True))
+            sockets[-1].listen(BACKLOG)
+    except OSError as error:
+        for sock in sockets:
+            sock.close()
+        raise BindError(f"Cannot listen on {bind}: {error.strerror}") from None
+    return sockets
+
+
+def _bound(family: int, address: object, *, reuse_port: bool) -> socket.socket:
+    sock = _NativeSocket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if reuse_port:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(address)  # type: ignore[arg-type] # as getaddrinfo gave it
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _listen_unix(path: str) -> socket.socket:
+    sock = _NativeSocket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.bind(path)
+        os.chmod(path, 0o600)  # noqa: PTH101 - a socket is no file to read or write
+        sock.listen(BACKLOG)
+    except OSError as error:
+        sock.close()
+        raise BindError(f"Cannot listen on unix:{path}: {error.strerror}") from None
+    return sock

@@ -1,0 +1,291 @@
+"""One request to a provider and its answer.
+
+The law of this module: after a byte of the request left, nothing is sent again. A connection goes back to the pool
+only if request and response are both complete to the byte and nothing came after them; in every doubt it is closed.
+What goes wrong leaves here as one of the `UpstreamError`s and as nothing else, save what the request's own body raises.
+"""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import gevent
+
+from proxyd.channel import Cancelled, Expired
+from proxyd.messages import (
+    Incoming,
+    Origin,
+    Outgoing,
+    UpstreamAborted,
+    UpstreamBroken,
+    UpstreamError,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
+from proxyd.upstream_dial import UpstreamConnection, UpstreamLimits
+from proxyd.wire.http1 import (
+    LAST_CHUNK,
+    Decoder,
+    ProtocolError,
+    ResponseHead,
+    chunk,
+    find_response_head,
+    parse_response_head,
+    request_head,
+)
+
+RECEIVE_BYTES = 64 * 1024
+HEAD_RECEIVE_BYTES = 16 * 1024
+# Larger bodies are not worth copying behind their head.
+ONE_WRITE_BYTES = 256 * 1024
+INFORMATIONAL_LIMIT = 16
+# After sending failed: for a response that explains it, which may have been on its way.
+EXPLANATION_SECONDS = 2.0
+KILL_SECONDS = 1.0
+FAILURES = (Cancelled, Expired, OSError, ProtocolError, UpstreamError)
+BODY_METHODS = frozenset({"PATCH", "POST", "PUT"})
+
+
+class Pool(Protocol):
+    """What a call needs of its pool."""
+
+    limits: UpstreamLimits
+
+    def take(self, origin: Origin) -> UpstreamConnection | None:
+        """Give an idle connection that is still quiet."""
+
+    def connect(self, call: "Call", origin: Origin) -> UpstreamConnection:
+        """Make a new one, telling the call of it at once (`adopt`)."""
+
+    def give(self, connection: UpstreamConnection) -> None:
+        """Take a connection back that can be used again."""
+
+
+class Call:
+    """One exchange: `start`, then `chunks`, then always `close`. `abort` may come at any time, from anywhere."""
+
+    __slots__ = (
+        "_aborted",
+        "_body_error",
+        "_buffer",
+        "_connection",
+        "_decoder",
+        "_head",
+        "_outgoing",
+        "_pool",
+        "_sender",
+        "_sending",
+        "sent",
+    )
+
+    def __init__(self, pool: Pool, outgoing: Outgoing) -> None:
+        self._pool = pool
+        self._outgoing = outgoing
+        self._connection: UpstreamConnection | None = None
+        self._head: ResponseHead | None = None
+        self._decoder: Decoder | None = None
+        self._buffer = b""  # received, not decoded yet
+        self._sender: gevent.Greenlet[[UpstreamConnection, memoryview, memoryview], None] | None = None
+        self._sending = False
+        self._body_error: Exception | None = None  # what the request's own body raised
+        self._aborted = False
+        self.sent = False  # True once a byte of the request may have left
+
+    def start(self) -> Incoming:
+        """Send the request and give the head of its answer.
+
+        Interim answers (100, 103) are swallowed. An answer that comes before the request was sent wholly is given at
+        once. Raises `UpstreamError`s, and what the iterator of the request's body raises.
+        """
+        try:
+            connection = self._send()
+            head = self._receive_head(connection)
+        except FAILURES as error:
+            raise self._translated(error, "did not answer in time") from None
+        self._head = head
+        self._decoder = head.decoder(self._pool.limits.chunk)
+        return Incoming(head.status, head.headers, head.length)
+
+    def chunks(self) -> Iterator[bytes]:
+        """Give the answer's body piece by piece as it arrives, without its framing. Raises `UpstreamError`s."""
+        connection, decoder = self._connection, self._decoder
+        if connection is None or decoder is None:
+            return
+        idle_seconds = self._pool.limits.idle_seconds
+        data, self._buffer = self._buffer, b""
+        while True:
+            try:
+                payload = decoder.feed(data) if data else b""
+                if not payload and not decoder.done:
+                    connection.arm(idle_seconds)
+                    data = connection.recv(RECEIVE_BYTES)
+                    if data:
+                        continue
+                    decoder.end()
+            except FAILURES as error:
+                raise self._translated(error, "stopped in the middle of its answer") from None
+            if payload:
+                yield payload
+            if decoder.done:
+                return
+            data = b""
+
+    def abort(self) -> None:
+        """End the call from outside, e.g. because the client left. Does not wait; may be called from the hub."""
+        self._aborted = True
+        if self._connection is not None:
+            self._connection.cancel()
+            self._connection.shut()
+
+    def close(self) -> None:
+        """Let go of the connection: to the pool if it is as good as new, else for ever. Idempotent."""
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        if self._sender is not None and not self._sender.dead:
+            self._sender.kill(block=True, timeout=KILL_SECONDS)
+        decoder, head = self._decoder, self._head
+        clean = (
+            head is not None
+            and decoder is not None
+            and head.keep_alive
+            and decoder.done
+            and not decoder.leftover
+            and not self._buffer
+            and not self._sending
+            and not self._aborted
+        )
+        if clean:
+            self._pool.give(connection)
+        else:
+            connection.close()
+
+    def adopt(self, connection: UpstreamConnection) -> None:
+        """Learn of the connection that is being made for this call, so that `abort` reaches it."""
+        self._connection = connection
+        if self._aborted:
+            connection.cancel()
+
+    def _send(self) -> UpstreamConnection:
+        """Send the request, or as much of it as goes at once; a greenlet of its own sends the rest."""
+        outgoing = self._outgoing
+        body = outgoing.body
+        first = request_head(outgoing.method, outgoing.target, outgoing.headers, _framing(outgoing))
+        rest = memoryview(b"")
+        if isinstance(body, bytes):
+            if len(body) <= ONE_WRITE_BYTES:
+                first += body
+            else:
+                rest = memoryview(body)
+        while True:
+            if self._aborted:
+                raise Cancelled
+            reused = self._pool.take(outgoing.origin)
+            connection = reused or self._pool.connect(self, outgoing.origin)
+            self._connection = connection
+            try:
+                taken = connection.transport.send(first)
+            except BlockingIOError:
+                taken = 0
+            except OSError as error:
+                # Not a byte left: the peer had closed the connection under us. A fresh one shows what is the matter.
+                connection.close()
+                if reused is not None:
+                    continue
+                raise UpstreamUnreachable(
+                    f"The connection to {outgoing.origin.host} broke: {error.strerror}", sent=False
+                ) from None
+            break
+        self.sent = True
+        if taken < len(first) or rest or not isinstance(body, bytes):
+            self._sending = True
+            self._sender = gevent.spawn(self._send_rest, connection, memoryview(first)[taken:], rest)
+        return connection
+
+    def _send_rest(self, connection: UpstreamConnection, first: memoryview, rest: memoryview) -> None:
+        """Send what did not go at once, while the answer is already waited for. Runs in a greenlet of its own."""
+        limits = self._pool.limits
+        outgoing = self._outgoing
+        try:
+            connection.send_all(first, limits.send_stall_seconds)
+            connection.send_all(rest, limits.send_stall_seconds)
+            if not isinstance(outgoing.body, bytes):
+                self._send_pieces(connection, outgoing.body, limits.send_stall_seconds)
+        except (Cancelled, Expired):
+            return  # The reader sees it too.
+        except OSError:
+            connection.arm(EXPLANATION_SECONDS)
+            return
+        except Exception as error:  # noqa: BLE001 - carried over to the greenlet that waits, and raised there
+            self._body_error = error
+            connection.cancel()
+            return
+        self._sending = False
+        if self._head is None:
+            connection.arm(limits.first_byte_seconds)
+
+    def _send_pieces(self, connection: UpstreamConnection, pieces: Iterator[bytes], stall_seconds: float) -> None:
+        length = self._outgoing.length
+        total = 0
+        for piece in pieces:
+            if piece:
+                total += len(piece)
+                connection.send_all(piece if length is not None else chunk(piece), stall_seconds)
+        if length is None:
+            connection.send_all(LAST_CHUNK, stall_seconds)
+        elif total != length:
+            raise ValueError("The request's body has not the length that was announced")
+
+    def _receive_head(self, connection: UpstreamConnection) -> ResponseHead:
+        limits = self._pool.limits
+        method = self._outgoing.method
+        connection.arm(limits.first_byte_seconds)
+        buffer = b""
+        seen = 0
+        informational = 0
+        while True:
+            end = find_response_head(buffer, seen, limits.head_bytes) if buffer else -1
+            if end < 0:
+                seen = len(buffer)
+                data = connection.recv(HEAD_RECEIVE_BYTES)
+                if not data:
+                    raise ConnectionResetError
+                buffer += data
+                continue
+            head = parse_response_head(buffer[:end], method)
+            buffer = buffer[end:]
+            if head.status >= 200:
+                self._buffer = buffer
+                return head
+            seen = 0
+            informational += 1
+            if head.status == 101 or informational > INFORMATIONAL_LIMIT:
+                raise ProtocolError("The response switches protocols unasked, or never comes to the point")
+
+    def _translated(self, error: Exception, slow: str) -> Exception:
+        """Translate what went wrong: the one border between sockets, parsers and our own errors."""
+        host = self._outgoing.origin.host
+        if self._body_error is not None:
+            return self._body_error
+        if self._aborted or isinstance(error, Cancelled):
+            return UpstreamAborted("The call was ended because nobody waits for it any more", sent=self.sent)
+        if isinstance(error, UpstreamError):
+            return error
+        if isinstance(error, Expired):
+            return UpstreamTimeout(f"{host} {slow}", sent=self.sent)
+        if isinstance(error, ProtocolError):
+            return UpstreamBroken(f"{host}: {error}", sent=self.sent)
+        if isinstance(error, OSError):
+            if self._head is None:
+                return UpstreamUnreachable(f"The connection to {host} broke before its answer", sent=self.sent)
+            return UpstreamBroken(f"The connection to {host} broke in the middle of its answer", sent=self.sent)
+        return error
+
+
+def _framing(outgoing: Outgoing) -> bytes:
+    host = b"host: %b\r\n" % outgoing.origin.authority.encode("ascii")
+    length = len(outgoing.body) if isinstance(outgoing.body, bytes) else outgoing.length
+    if length is None:
+        return host + b"transfer-encoding: chunked\r\n"
+    if length == 0 and outgoing.method not in BODY_METHODS:
+        return host
+    return host + b"content-length: %d\r\n" % length

@@ -1,0 +1,199 @@
+"""Decoders of message bodies: each is fed what arrived and gives back the payload in it.
+
+The law of this module: a decoder knows exactly where its message ends. What came after the end is in `leftover` and was
+not interpreted. Trailers are checked, counted and thrown away: nothing after the head may become a header.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Protocol
+
+CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})((?:;[\t\x20-\x7e\x80-\xff]*)?)")
+TRAILER = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*")
+
+# How far framing may outweigh payload before it counts as an attack on our processor.
+OVERHEAD_LIMIT_BYTES = 128 * 1024
+
+
+class ProtocolError(Exception):
+    """The peer broke the framing of its message. The text is public and quotes nothing that was received."""
+
+
+class Decoder(Protocol):
+    """What all body decoders have in common."""
+
+    done: bool
+    leftover: bytes
+
+    def feed(self, data: bytes) -> bytes:
+        """Take what arrived, give the payload in it (maybe none). Raises `ProtocolError`."""
+
+    def end(self) -> None:
+        """Tell that the peer closed its side. Raises `ProtocolError` when the body is incomplete by that."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkLimits:
+    """How much a chunked body may carry beside its payload (RFC 9112, section 7.1: "ought to limit")."""
+
+    extension_bytes: int = 4 * 1024  # all extensions of a body together
+    trailer_bytes: int = 8 * 1024
+    trailer_fields: int = 100
+
+
+class LengthDecoder:
+    """A body of `length` bytes, as Content-Length said."""
+
+    __slots__ = ("done", "leftover", "remaining")
+
+    def __init__(self, length: int) -> None:
+        self.remaining = length
+        self.done = length == 0
+        self.leftover = b""
+
+    def feed(self, data: bytes) -> bytes:
+        if len(data) < self.remaining:
+            self.remaining -= len(data)
+            return data
+        payload, self.leftover = data[: self.remaining], data[self.remaining :]
+        self.remaining = 0
+        self.done = True
+        return payload
+
+    def end(self) -> None:
+        if not self.done:
+            raise ProtocolError(f"The connection ended {self.remaining} bytes before the announced length")
+
+
+class CloseDecoder:
+    """A response body that lasts until the connection closes."""
+
+    __slots__ = ("done", "leftover")
+
+    def __init__(self) -> None:
+        self.done = False
+        self.leftover = b""
+
+    def feed(self, data: bytes) -> bytes:
+        return data
+
+    def end(self) -> None:
+        self.done = True
+
+
+class ChunkedDecoder:
+    """A body in chunks (RFC 9112, section 7.1), with trailers."""
+
+    __slots__ = (
+        "_extension_bytes",
+        "_limits",
+        "_overhead",
+        "_partial",
+        "_remaining",
+        "_state",
+        "_trailer_bytes",
+        "_trailer_fields",
+        "done",
+        "leftover",
+    )
+
+    def __init__(self, limits: ChunkLimits) -> None:
+        self._limits = limits
+        self._state = self._size_line
+        self._partial = b""
+        self._remaining = 0
+        self._overhead = 0
+        self._extension_bytes = 0
+        self._trailer_bytes = 0
+        self._trailer_fields = 0
+        self.done = False
+        self.leftover = b""
+
+    def feed(self, data: bytes) -> bytes:
+        if self._remaining > len(data):
+            # The usual case of a large chunk: nothing to cut, nothing to copy.
+            self._remaining -= len(data)
+            return data
+        buffer = self._partial + data if self._partial else data
+        self._partial = b""
+        pieces: list[bytes] = []
+        position = 0
+        while not self.done:
+            if self._remaining:
+                piece = buffer[position : position + self._remaining]
+                if not piece:
+                    break
+                pieces.append(piece)
+                position += len(piece)
+                self._remaining -= len(piece)
+                if self._remaining:
+                    break
+                self._state = self._chunk_end
+            following = self._state(buffer, position)
+            if following < 0:
+                self._partial = buffer[position:]
+                break
+            position = following
+        if self.done:
+            self.leftover = buffer[position:]
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def end(self) -> None:
+        if not self.done:
+            raise ProtocolError("The connection ended in the middle of a chunked body")
+
+    def _line(self, buffer: bytes, start: int, limit: int) -> bytes | None:
+        """Give the line at `start` without its CRLF; None while it is incomplete."""
+        end = buffer.find(b"\n", start, start + limit + 2)
+        if end < 0:
+            if len(buffer) - start >= limit + 2:
+                raise ProtocolError("A line of the chunked body is too long")
+            return None
+        if end == start or buffer[end - 1] != 0x0D:
+            raise ProtocolError("A line of the chunked body does not end in CRLF")
+        return buffer[start : end - 1]
+
+    def _size_line(self, buffer: bytes, start: int) -> int:
+        line = self._line(buffer, start, self._limits.extension_bytes + 16)
+        if line is None:
+            return -1
+        match = CHUNK_SIZE.fullmatch(line)
+        if match is None:
+            raise ProtocolError("Malformed chunk size")
+        size = int(match[1], 16)
+        self._extension_bytes += len(match[2])
+        if self._extension_bytes > self._limits.extension_bytes:
+            raise ProtocolError("The chunk extensions are too long")
+        # Chunks of one byte cost us a hundred times what they cost their sender. Framing may weigh twice as much as
+        # payload; what goes beyond adds up, and fatter chunks pay it back.
+        self._overhead = max(0, self._overhead + len(line) + 4 - 2 * size)
+        if self._overhead > OVERHEAD_LIMIT_BYTES:
+            raise ProtocolError("The chunked body consists mostly of framing")
+        self._remaining = size
+        if size == 0:
+            self._state = self._trailer
+        return start + len(line) + 2
+
+    def _chunk_end(self, buffer: bytes, start: int) -> int:
+        end = buffer[start : start + 2]
+        if end == b"\r\n":
+            self._state = self._size_line
+            return start + 2
+        if end in (b"", b"\r"):
+            return -1
+        raise ProtocolError("Chunk data does not end where its size says")
+
+    def _trailer(self, buffer: bytes, start: int) -> int:
+        line = self._line(buffer, start, self._limits.trailer_bytes)
+        if line is None:
+            return -1
+        if line:
+            if TRAILER.fullmatch(line) is None:
+                raise ProtocolError("Malformed trailer")
+            self._trailer_fields += 1
+            self._trailer_bytes += len(line) + 2
+            if self._trailer_fields > self._limits.trailer_fields or self._trailer_bytes > self._limits.trailer_bytes:
+                raise ProtocolError("Too many trailers")
+        else:
+            self.done = True
+        return start + len(line) + 2

@@ -1,0 +1,108 @@
+"""Heads of responses, judged as strictly as those of requests: a provider is no more to be trusted with framing.
+
+The law of this module: what could be read in two ways raises `ProtocolError`, and the connection it came over is lost.
+"""
+
+from dataclasses import dataclass
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+
+from proxyd.messages import Headers
+from proxyd.wire.http1.body import ChunkedDecoder, ChunkLimits, CloseDecoder, Decoder, LengthDecoder, ProtocolError
+from proxyd.wire.http1.fields import STRAY_LINE_BREAK, Fields, keeps_alive
+
+HEADERS_LIMIT = 256
+
+
+@dataclass(slots=True)  # not frozen: that would double what making one costs, once a request
+class ResponseHead:
+    """What a response's head says.
+
+    `length` is Content-Length where there is one (to HEAD and in a 304 as well, though no body follows), 0 for 204.
+    """
+
+    status: int
+    headers: Headers
+    length: int | None
+    chunked: bool
+    bodiless: bool
+    keep_alive: bool
+
+    def decoder(self, limits: ChunkLimits) -> Decoder:
+        """Make the decoder for the body that follows this head (RFC 9112, section 6.3)."""
+        if self.bodiless:
+            return LengthDecoder(0)
+        if self.chunked:
+            return ChunkedDecoder(limits)
+        return CloseDecoder() if self.length is None else LengthDecoder(self.length)
+
+
+def find_response_head(buffer: bytes, seen_bytes: int, limit_bytes: int) -> int:
+    """Give the index just after the head that `buffer` begins with, or -1 while it is incomplete.
+
+    `seen_bytes` is how much an earlier call looked at. Raises `ProtocolError` when no continuation could help.
+    """
+    end = buffer.find(b"\r\n\r\n", max(0, seen_bytes - 3))
+    size = end + 4 if end >= 0 else len(buffer)
+    if size > limit_bytes:
+        raise ProtocolError("The response's head is too large")
+    if end < 0 and STRAY_LINE_BREAK.search(buffer, max(0, seen_bytes - 1)):
+        raise ProtocolError("The response's head is malformed")
+    return size if end >= 0 else -1
+
+
+def parse_response_head(head: bytes, method: str) -> ResponseHead:
+    """Parse a head up to and with its empty line; `method` is the request's. Raises `ProtocolError`."""
+    version = head[:9]
+    if version not in (b"HTTP/1.1 ", b"HTTP/1.0 "):
+        raise ProtocolError("The response is not HTTP/1.1")
+    fields = Fields()
+    parser = HttpResponseParser(fields)
+    try:
+        parser.feed_data(head)
+    except HttpParserUpgrade:
+        pass  # Only a 101 upgrades, and our caller never asked for one.
+    except HttpParserError:
+        raise ProtocolError("The response's head is malformed") from None
+    status = parser.get_status_code()
+    headers = fields.headers
+    if not 100 <= status <= 599:
+        raise ProtocolError("The response's status code is out of range")
+    if len(headers) > HEADERS_LIMIT:
+        raise ProtocolError("The response has too many headers")
+    length: int | None = None
+    codings: list[bytes] = []
+    connection: list[bytes] = []
+    for name, value in headers:
+        if name == b"content-length":
+            if not value.isdigit():
+                raise ProtocolError("The response's Content-Length is malformed")
+            length = int(value)
+        elif name == b"transfer-encoding":
+            codings.append(value.lower())
+        elif name == b"connection":
+            connection.append(value)
+    http_11 = version == b"HTTP/1.1 "
+    if codings and (codings != [b"chunked"] or not http_11):
+        raise ProtocolError("The response has a transfer coding that is not supported")
+    keep_alive = keeps_alive(connection, http_11=http_11)
+    if status == 204 or status < 200:
+        # A length here belies the status; what follows on that connection cannot be trusted to be the next response.
+        return ResponseHead(
+            status,
+            tuple(headers),
+            0,
+            chunked=False,
+            bodiless=True,
+            keep_alive=keep_alive and not codings and not length,
+        )
+    bodiless = method == "HEAD" or status == 304
+    delimited = bodiless or bool(codings) or length is not None
+    return ResponseHead(
+        status,
+        tuple(headers),
+        length,
+        chunked=bool(codings),
+        bodiless=bodiless,
+        keep_alive=keep_alive and delimited and not (status == 304 and (codings or length)),
+    )

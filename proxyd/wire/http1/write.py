@@ -1,0 +1,58 @@
+"""Heads and chunks as bytes for the wire.
+
+The law of this module: nothing that came from a peer can end a line. A field with CR, LF or NUL in it is left out.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from http import HTTPStatus
+
+from proxyd.messages import Header
+
+LAST_CHUNK = b"0\r\n\r\n"
+
+# Fields that frame a message. They are ours to write, whatever the layers above hand down.
+FRAMING = frozenset({b"connection", b"content-length", b"date", b"keep-alive", b"transfer-encoding"})
+REQUEST_FRAMING = frozenset({b"connection", b"content-length", b"host", b"keep-alive", b"transfer-encoding"})
+
+STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode("ascii") for status in HTTPStatus}
+
+
+def chunk(data: bytes) -> bytes:
+    """Frame `data`, which must not be empty, as one chunk."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def response_head(status: int, headers: Sequence[Header], framing: bytes) -> bytes:
+    """Write a head; `framing` holds our own fields, each with its CRLF."""
+    line = STATUS_LINES.get(status) or b"HTTP/1.1 %d Unknown\r\n" % status
+    return b"%b%b%b\r\n" % (line, _fields(headers, FRAMING), framing)
+
+
+def request_head(method: str, target: str, headers: Sequence[Header], framing: bytes) -> bytes:
+    """Write a request's head; `framing` holds our own fields. Raises `ValueError` on a target that is none."""
+    # The same few lines come again and again. One with a query may hold a key, and is not kept.
+    line = _request_line(method, target) if "?" in target else _remembered_line(method, target)
+    return b"%b%b%b\r\n" % (line, framing, _fields(headers, REQUEST_FRAMING))
+
+
+def _request_line(method: str, target: str) -> bytes:
+    line = f"{method} {target} HTTP/1.1"
+    if not line.isprintable() or line.count(" ") != 2 or not line.isascii():
+        raise ValueError("The request target holds characters that must be percent-encoded")
+    return line.encode("ascii") + b"\r\n"
+
+
+_remembered_line = lru_cache(maxsize=256)(_request_line)
+
+
+def _fields(headers: Sequence[Header], ours: frozenset[bytes]) -> bytes:
+    lines = [b"%b: %b\r\n" % field for field in headers if field[0] not in ours]
+    block = b"".join(lines)
+    if block.count(b"\n") != len(lines) or block.count(b"\r") != len(lines) or b"\0" in block:
+        return b"".join([line for line in lines if not _breaks_out(line[:-2])])
+    return block
+
+
+def _breaks_out(line: bytes) -> bool:
+    return b"\n" in line or b"\r" in line or b"\0" in line

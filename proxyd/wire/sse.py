@@ -1,0 +1,132 @@
+"""Server-sent events, incrementally: bytes in, events out, each with exactly the bytes it came in.
+
+Follows the event stream grammar of the HTML standard (9.2.6): lines end in CRLF, LF or CR, an event ends at an empty
+line, a leading byte order mark is ignored, several `data` lines are joined by LF. The raw bytes of all events and of
+`rest` together are the input, byte for byte, so that a relay may drop single events and keep the others as they are.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+MAX_EVENT_BYTES = 32 * 1024 * 1024
+
+# A CR at the very end may be half of a CRLF. The event is not kept waiting for it: its LF then comes by itself.
+_BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r(?!\n)){2}")
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+_BOM = b"\xef\xbb\xbf"
+
+
+class Event(NamedTuple):
+    """One event. A tuple, because a stream makes a million of them."""
+
+    raw: bytes  # with its empty line
+    name: bytes  # of the `event` field; empty when there was none
+    data: bytes | None  # None: no data at all (comments, pings), or larger than MAX_EVENT_BYTES
+
+
+LAST_HALF = Event(b"\n", b"", None)  # the LF of a CRLF whose CR ended the event before
+
+
+class EventDecoder:
+    """Cuts a byte stream into events. Keeps no more than one incomplete event."""
+
+    __slots__ = ("_at_start", "_halved", "_held", "_max_bytes", "_scanned", "_skipping")
+
+    def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
+        self._held = bytearray()
+        self._scanned = 0  # bytes of `_held` in which no event can end any more
+        self._max_bytes = max_event_bytes
+        self._skipping = False
+        self._at_start = True
+        self._halved = False  # the last event ended in a CR at the very end of what had come
+
+    def feed(self, data: bytes) -> list[Event]:
+        """All events that are complete now, in order. An oversized event comes in pieces without data."""
+        if self._halved and data:
+            self._halved = False
+            if data[:1] == b"\n":
+                return [LAST_HALF, *self.feed(data[1:])]
+        held = self._held
+        if not held:
+            if len(data) > 1 and data.find(b"\n\n") == len(data) - 2 and b"\r" not in data:
+                return [self._event(data)]  # one whole event in one read: what streams mostly look like
+            buffer: bytes | bytearray = data
+        else:
+            held += data
+            buffer = held
+        events: list[Event] = []
+        start = 0
+        for end in _ends(buffer, self._scanned):
+            events.append(self._event(bytes(buffer[start:end])))
+            start = end
+        if buffer is held:
+            del held[:start]
+        else:
+            held += data[start:]
+        self._scanned = max(0, len(held) - 3)
+        self._halved = bool(events) and not held and events[-1].raw.endswith(b"\r")
+        if len(held) > self._max_bytes:
+            events.append(Event(bytes(held), b"", None))
+            held.clear()
+            self._scanned = 0
+            self._skipping = True
+        return events
+
+    def rest(self) -> Event | None:
+        """What came after the last complete event; the stream ended before its empty line."""
+        if not self._held:
+            return None
+        event = self._event(bytes(self._held))
+        self._held.clear()
+        self._scanned = 0
+        return event
+
+    def _event(self, raw: bytes) -> Event:
+        if self._skipping:
+            self._skipping = False
+            return Event(raw, b"", None)
+        body = raw
+        if self._at_start:
+            self._at_start = False
+            body = raw.removeprefix(_BOM)
+        # The three shapes that providers send; everything else takes the long way.
+        line_end = body.find(b"\n")
+        if b"\r" not in body:
+            if body[:6] == b"data: " and line_end == len(body) - 2:
+                return Event(raw, b"", body[6:-2])
+            second = body[line_end + 1 :]
+            if body[:7] == b"event: " and second[:6] == b"data: " and second.find(b"\n") == len(second) - 2:
+                return Event(raw, body[7:line_end], second[6:-2])
+        elif body[:6] == b"data: " and line_end == len(body) - 3 and body.find(b"\r") == len(body) - 4:
+            return Event(raw, b"", body[6:-4])
+        return _parse(raw, body)
+
+
+def _ends(buffer: bytes | bytearray, scanned: int) -> Iterator[int]:
+    """Where events end. Where all lines end alike, the usual case, no regular expression is needed."""
+    blank = b"\n\n"
+    if b"\r" in buffer:
+        pairs = buffer.count(b"\r\n")
+        if pairs != buffer.count(b"\n") or pairs != buffer.count(b"\r"):
+            for match in _BLANK_LINE.finditer(buffer, scanned):
+                yield match.end()
+            return
+        blank = b"\r\n\r\n"
+    position = buffer.find(blank, scanned)
+    while position >= 0:
+        position += len(blank)
+        yield position
+        position = buffer.find(blank, position)
+
+
+def _parse(raw: bytes, body: bytes) -> Event:
+    name = b""
+    data: list[bytes] = []
+    for line in _LINE_END.split(body):
+        field, _, value = line.partition(b":")
+        if field == b"data":
+            data.append(value.removeprefix(b" "))
+        elif field == b"event":
+            name = value.removeprefix(b" ")
+    return Event(raw, name, b"\n".join(data) if data else None)

@@ -1,0 +1,90 @@
+"""The most tokens one answer of a model can have: a safety ceiling, not a promise.
+
+When a client sets no output limit, this number times the output price is what its request could cost. So a number
+here errs upwards: too high holds more money for a while, too low would let a request cost more than was held. The
+longest prefix of a model's name wins. Sources: the model pages of developers.openai.com, platform.claude.com and
+ai.google.dev; a model that none of the rows knows has no ceiling of its own, and `UNKNOWN_MODEL` applies.
+"""
+
+from functools import lru_cache
+
+UNKNOWN_MODEL = 128_000  # what the large models of all three providers are sold with
+
+_OPENAI = {
+    "gpt-3.5": 4_096,
+    "gpt-3.5-turbo-16k": 16_384,
+    "ft:gpt-3.5": 4_096,
+    "gpt-4": 8_192,
+    "gpt-4-32k": 32_768,
+    "gpt-4-turbo": 4_096,
+    "gpt-4-0125": 4_096,
+    "gpt-4-1106": 4_096,
+    "gpt-4-vision": 4_096,
+    "gpt-4.1": 32_768,
+    "ft:gpt-4.1": 32_768,
+    "gpt-4.5": 16_384,
+    "gpt-4o": 16_384,
+    "gpt-4o:extended": 65_536,
+    "ft:gpt-4o": 16_384,
+    "gpt-5": 128_000,
+    "gpt-5-pro": 272_000,
+    "gpt-6": 128_000,
+    "gpt-audio": 16_384,
+    "gpt-oss": 131_072,
+    "chatgpt-4o": 16_384,
+    "o1": 100_000,
+    "o1-mini": 65_536,
+    "o1-preview": 32_768,
+    "o3": 100_000,
+    "o4-mini": 100_000,
+    "codex-mini": 100_000,
+    "text-embedding": 0,
+}
+
+_ANTHROPIC = {
+    "claude-v1": 8_192,
+    "claude-2": 8_192,
+    "claude-3-haiku": 4_096,
+    "claude-3-sonnet": 4_096,
+    "claude-3-opus": 4_096,
+    "claude-3-5": 8_192,
+    "claude-3-7": 128_000,  # with the output-128k beta header
+    "claude-haiku-4": 64_000,
+    "claude-sonnet-4": 64_000,
+    "claude-sonnet-4-6": 128_000,
+    "claude-opus-4": 64_000,
+    "claude-opus-4-0": 32_000,
+    "claude-opus-4-1": 32_000,
+    "claude-opus-4-2025": 32_000,
+    "claude-opus-4-6": 128_000,
+    "claude-opus-4-7": 128_000,
+    "claude-opus-4-8": 128_000,
+    "claude-haiku-5": 128_000,
+    "claude-sonnet-5": 128_000,
+    "claude-opus-5": 128_000,
+    "claude-fable-5": 128_000,
+    "claude-mythos-5": 128_000,
+}
+
+_GEMINI = {
+    "gemini-1": 8_192,
+    "gemini-2.0": 8_192,
+    "gemini-2.5": 65_536,
+    "gemini-3": 65_536,
+    "gemini-4": 131_072,
+    "gemini-flash-1": 8_192,
+    "gemini-pro": 8_192,
+    "gemini-embedding": 0,
+    "gemma-": 131_072,
+}
+
+_MAXIMA: dict[str, dict[str, int]] = {"openai": _OPENAI, "anthropic": _ANTHROPIC, "gemini": _GEMINI}
+
+
+@lru_cache(maxsize=4_096)
+def output_maximum(provider_slug: str, model: str) -> int | None:
+    """The most output tokens of one answer (one choice) of a model; None when the table does not know it."""
+    maxima = _MAXIMA.get(provider_slug, {})
+    name = model.lower()
+    best = max((prefix for prefix in maxima if name.startswith(prefix)), key=len, default=None)
+    return None if best is None else maxima[best]

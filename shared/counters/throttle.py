@@ -1,0 +1,62 @@
+"""Slows down guessing of passwords: five failures are free, then each doubles the wait, up to five minutes.
+
+Kept in the counters' file, so it is shared by all processes and outlives a restart. Names are stored as hashes: the
+file then holds no addresses of people, and a stranger's long name costs no more than a short one.
+"""
+
+import hashlib
+import unicodedata
+
+from shared.counters.database import Database, Session
+
+FREE_FAILURES = 5
+LONGEST_WAIT_SECONDS = 300.0
+FORGET_AFTER_SECONDS = 24 * 3600.0
+
+
+class LoginThrottle:
+    """Counts failures by name, whatever the caller makes of it (an account, or an account and an address)."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def wait_seconds(self, name: str) -> float:
+        """Seconds until the next try is allowed; 0 means now."""
+        now = self._database.now()
+        sql = "SELECT open_at FROM login WHERE name = ? AND failed_at > ?"
+        rows = self._database.read(sql, (_digest(name), now - FORGET_AFTER_SECONDS))
+        # The bound holds also when the clock was set back.
+        return min(LONGEST_WAIT_SECONDS, max(0.0, rows[0][0] - now)) if rows else 0.0
+
+    def failed(self, name: str) -> float:
+        """Count a failure; answer with the seconds to wait before the next try."""
+        with self._database.transaction() as session:
+            since = session.now - FORGET_AFTER_SECONDS
+            sql = "SELECT failures FROM login WHERE name = ? AND failed_at > ?"
+            rows = session.execute(sql, (_digest(name), since)).fetchall()
+            failures = 1 + (rows[0][0] if rows else 0)
+            wait = _wait_after(failures)
+            values = (_digest(name), failures, session.now + wait, session.now)
+            session.execute("INSERT OR REPLACE INTO login VALUES (?, ?, ?, ?)", values)
+            return wait
+
+    def cleared(self, name: str) -> None:
+        """Forget the failures: the right password came."""
+        with self._database.transaction() as session:
+            session.execute("DELETE FROM login WHERE name = ?", (_digest(name),))
+
+    def prune(self, session: Session) -> None:
+        """Delete what is a day old."""
+        session.execute("DELETE FROM login WHERE failed_at <= ?", (session.now - FORGET_AFTER_SECONDS,))
+
+
+def _wait_after(failures: int) -> float:
+    if failures <= FREE_FAILURES:
+        return 0.0
+    return min(LONGEST_WAIT_SECONDS, 2.0 ** min(failures - FREE_FAILURES - 1, 60))
+
+
+def _digest(name: str) -> bytes:
+    """One entry for all spellings of a name that a login form takes as the same."""
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold()).strip()
+    return hashlib.sha256(folded.encode("utf-8", "surrogatepass")).digest()

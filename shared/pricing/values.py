@@ -1,0 +1,64 @@
+"""The frozen values that pricing takes and gives. Counts are whole numbers; money is nano-dollars."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a provider says that it metered, or what we estimate in its place.
+
+    `counts` is keyed by genai-prices' usage keys (`input_tokens`, `cache_read_tokens`, ...). Two keys are ours:
+    `unknown_input_tokens` and `unknown_output_tokens` are parts of `input_tokens` and `output_tokens` whose class
+    nobody here knows; they cost the dearest known rate of their direction.
+    """
+
+    counts: Mapping[str, int]
+    model: str | None = None  # as served
+    service_tier: str | None = None
+    speed: str | None = None  # Anthropic's "fast" mode has prices of its own
+    estimated: bool = False
+    unknown: bool = False  # something in the provider's figures could not be read
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """What a request can use at most, in countable things, before any price is looked at."""
+
+    text_bytes: int  # of the JSON body without its base64 media; a token has at least one byte
+    image_parts: int = 0
+    audio_tokens: int = 0  # ceiling, from the bytes of the audio
+    context_inputs: bool = False  # input we cannot see: state, files or pages at the provider, results of its tools
+    overhead_tokens: int = 256  # what a provider adds around messages and tools
+    output_limit: int | None = None  # the client's own
+    choices: int = 1
+    extra_output_tokens: int = 0  # billed as output beyond the limit (rejected parts of a prediction)
+    tool_fees: Mapping[str, int] = field(default_factory=dict)  # genai-prices' usage key -> most calls
+    output_free: bool = False  # embeddings
+    cache_writes: bool = True  # whether input may be billed as written to a cache
+    service_tier: str | None = None
+    speed: str | None = None
+    unpriced: str | None = None  # a feature in use whose cost nobody can bound; then the request has no bound
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """The prices that a cost was computed with.
+
+    `json` is ready for the ledger: `id`, `version`, `rates` (usage key -> dollars per million tokens or per thousand
+    calls, decimal strings) and, where they chose the rates, `service_tier` and `speed`.
+    """
+
+    id: str  # canonical model id in the price table
+    version: str  # of the price table
+    json: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a usage costs. Without a price it is 0 and flagged `unpriced`."""
+
+    nanos: int
+    price: Price | None
+    flags: tuple[str, ...] = ()

@@ -1,0 +1,48 @@
+"""Calls to the proxy as an app makes them, one fresh connection each, so that both workers get their share."""
+
+import uuid
+
+import requests
+
+MODEL = "gpt-4o-mini"
+
+
+def marker() -> str:
+    """A text that no other test sends: it is found again on the provider's invoice."""
+    return f"marker-{uuid.uuid4().hex[:12]}"
+
+
+def chat(router, key, text="hello", *, model=MODEL, max_tokens=16, path="/v1/chat/completions", headers=None, **body):
+    document = {"model": model, "messages": [{"role": "user", "content": text}], **body}
+    if max_tokens is not None:
+        document["max_tokens"] = max_tokens
+    headers = {"Authorization": f"Bearer {key}", **(headers or {})}
+    return requests.post(f"{router.proxy_url}{path}", json=document, headers=headers, timeout=30)
+
+
+def messages(router, key, text="hello", *, model="claude-sonnet-4-6", **body):
+    document = {"model": model, "max_tokens": 16, "messages": [{"role": "user", "content": text}], **body}
+    return requests.post(f"{router.proxy_url}/v1/messages", json=document, headers={"x-api-key": key}, timeout=30)
+
+
+def generate(router, key, text="hello", *, model="gemini-2.5-flash", **body):
+    document = {"contents": [{"role": "user", "parts": [{"text": text}]}], **body}
+    url = f"{router.proxy_url}/gemini/v1beta/models/{model}:generateContent"
+    return requests.post(url, json=document, headers={"x-goog-api-key": key}, timeout=30)
+
+
+def code(response) -> str | None:
+    """The router's own error code, None when the answer is the provider's."""
+    return response.headers.get("x-router-error")
+
+
+def about(router, key) -> dict:
+    """What the key itself can see of its limits."""
+    response = requests.get(f"{router.proxy_url}/v1/key", headers={"Authorization": f"Bearer {key}"}, timeout=10)
+    response.raise_for_status()
+    return response.json()
+
+
+def seen(router, text) -> int:
+    """How many attempts with this text the provider has on its invoice."""
+    return sum(text in attempt["marker"] for attempt in router.invoice()["attempts"])

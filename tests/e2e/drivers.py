@@ -1,0 +1,130 @@
+"""Two ways to manage keys, with the same words: the dashboard in Chromium, and the JSON endpoints."""
+
+import re
+import shutil
+import uuid
+from contextlib import contextmanager
+
+from playwright.sync_api import Page, sync_playwright
+
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+
+
+@contextmanager
+def chromium():
+    """A headless browser."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=list(FLAGS))
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+def log_in(page: Page, router) -> None:
+    page.goto(f"{router.web_url}/login")
+    email, password = router.admin
+    page.get_by_label("Email").fill(email)
+    page.get_by_label("Password").fill(password)
+    page.get_by_role("button", name=re.compile("log in|sign in", re.IGNORECASE)).click()
+    page.wait_for_url("**/keys")
+
+
+def unique(name: str) -> str:
+    return f"{name} {uuid.uuid4().hex[:8]}"
+
+
+class ByApi:
+    """Automation with a management token."""
+
+    def __init__(self, router) -> None:
+        self._router = router
+
+    def create(self, **fields) -> tuple[str, str]:
+        fields.setdefault("name", unique("api"))
+        return self._router.create_key(**fields)
+
+    def edit(self, key_id: str, **fields) -> None:
+        self._router.edit(key_id, **fields)
+
+    def revoke(self, key_id: str) -> None:
+        response = self._router.api("DELETE", f"/v1/keys/{key_id}")
+        assert response.status_code == 200, response.text
+
+    def status(self, key_id: str) -> str:
+        return self._router.key(key_id)["status"]
+
+    def names(self) -> set[str]:
+        return {key["name"] for key in self._router.api("GET", "/v1/keys?limit=200").json()["data"]}
+
+
+class ByPage:
+    """A member of staff at the API Keys page."""
+
+    def __init__(self, router, page: Page) -> None:
+        self._router = router
+        self.page = page
+        log_in(page, router)
+
+    def create(self, **fields) -> tuple[str, str]:
+        name = fields.setdefault("name", unique("page"))
+        self.page.goto(f"{self._router.web_url}/keys")
+        self.page.locator("#create-key").click()
+        dialog = self.page.locator("dialog[open]")
+        self._fill(dialog, fields)
+        dialog.get_by_role("button", name="Create key").click()
+        secret = dialog.locator("#secret")
+        secret.wait_for()
+        raw = secret.input_value()
+        dialog.locator("[data-saved]").click()
+        dialog.wait_for(state="hidden")
+        row = self.page.locator("tr", has_text=name)
+        row.wait_for()
+        return (row.get_attribute("id") or "").removeprefix("row-"), raw
+
+    def edit(self, key_id: str, **fields) -> None:
+        self._show(key_id)
+        self.page.locator(f"#edit-{key_id}").click()
+        dialog = self.page.locator("dialog[open]")
+        self._fill(dialog, fields)
+        dialog.get_by_role("button", name="Save changes").click()
+        dialog.wait_for(state="hidden")
+
+    def revoke(self, key_id: str) -> None:
+        self._show(key_id)
+        self.page.locator(f"#revoke-{key_id}").click()
+        dialog = self.page.locator("dialog[open]")
+        dialog.get_by_role("button", name="Revoke key").click()
+        dialog.wait_for(state="hidden")
+
+    def status(self, key_id: str) -> str:
+        self._show(key_id)
+        return self.page.locator(f"#row-{key_id} .pill").inner_text().strip().split(".")[0].lower()
+
+    def names(self) -> set[str]:
+        self.page.goto(f"{self._router.web_url}/keys?limit=100")
+        return set(self.page.locator(".key-name").all_inner_texts())
+
+    def _show(self, key_id: str) -> None:
+        name = self._router.key(key_id)["name"]
+        self.page.goto(f"{self._router.web_url}/keys?q={name.replace(' ', '+')}")
+        self.page.locator(f"#row-{key_id}").wait_for()
+
+    def _fill(self, dialog, fields) -> None:
+        dialog.locator("#key-name").wait_for()
+        if {"rate_limit_rpm", "allowed_ips"} & fields.keys() and not dialog.locator("details.advanced[open]").count():
+            dialog.locator("details.advanced summary").click()
+        for field, value in fields.items():
+            if field == "allowed_providers":
+                for box in dialog.locator("input[name=allowed_providers]").all():
+                    box.set_checked(box.get_attribute("value") in value)
+            elif field == "spend_reset":
+                dialog.locator("#key-spend_reset").select_option(value)
+            elif field == "expires":
+                dialog.locator("#key-expires").select_option(value)
+            else:
+                text = "\n".join(value) if isinstance(value, list) else "" if value is None else str(value)
+                dialog.locator(f"#key-{field}").fill(text)

@@ -1,0 +1,247 @@
+"""The whole router as real processes on free ports, in a data directory of its own, for tests to use and to hurt."""
+
+import contextlib
+import ctypes
+import os
+import re
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import requests
+
+from shared import keys
+from shared.config import SETTINGS, Settings
+from webapp.launch import web_command
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+START_SECONDS, STOP_SECONDS = 30, 40
+_LIKE_A_SECRET = re.compile(rb"sk-(?:proxy|mgmt)-[0-9a-f]{64}")
+_LIBC = ctypes.CDLL(None)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def clean_environment() -> dict[str, str]:
+    """This process's environment without any setting of the router."""
+    ours = {row.name for row in SETTINGS}
+    return {name: value for name, value in os.environ.items() if name.removesuffix("_FILE") not in ours}
+
+
+def eventually(condition, seconds: float = 10.0, what: str = "it") -> None:
+    """Return once `condition()` is true; fail when it is not within `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what} did not happen within {seconds} s")
+        time.sleep(0.02)
+
+
+def children_of(pid: int) -> list[int]:
+    """The direct children of a process."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = stat.read_text().rpartition(")")[2].split()
+            if int(fields[1]) == pid and fields[0] != "Z":
+                found.append(int(stat.parent.name))
+    return sorted(found)
+
+
+def holds_raw_secret(content: bytes) -> bool:
+    """Whether a proxy key or management token stands there. The checksum tells: in a database page the prefix of one
+    may be followed at once by the digest, which looks alike."""
+    found = _LIKE_A_SECRET.findall(content)
+    return any(keys.looks_like_ours(text, tag) for text in found for tag in (keys.PROXY_TAG, keys.MANAGEMENT_TAG))
+
+
+class Router:
+    """Sandbox, proxy with two workers and dashboard. `processes` may be stopped and started by name."""
+
+    def __init__(self, data_dir: Path, *, workers: int = 2, **settings: str) -> None:
+        self.data_dir = data_dir
+        self.log_dir = data_dir.parent / f"{data_dir.name}-logs"
+        self.log_dir.mkdir()
+        self.sandbox_url, self.web_url, self.proxy_url = (f"http://127.0.0.1:{free_port()}" for _ in range(3))
+        self.admin = ("admin@example.com", f"pw-{secrets.token_hex(12)}")
+        self.token = keys.mint(keys.MANAGEMENT_TAG).raw
+        self.credentials = {
+            slug: f"sandbox-{slug}-{secrets.token_hex(12)}" for slug in ("openai", "anthropic", "gemini")
+        }
+        self.environ = clean_environment() | {
+            "ROUTER_DATA_DIR": str(data_dir),
+            "ROUTER_WEB_BIND": self.web_url.removeprefix("http://"),
+            "ROUTER_PROXY_BIND": self.proxy_url.removeprefix("http://"),
+            "ROUTER_PROXY_WORKERS": str(workers),
+            "ROUTER_ADMIN_EMAIL": self.admin[0],
+            "ROUTER_ADMIN_PASSWORD": self.admin[1],
+            "ROUTER_BOOTSTRAP_TOKEN": self.token,
+            "ROUTER_OPENAI_URL": self.sandbox_url,
+            "ROUTER_ANTHROPIC_URL": self.sandbox_url,
+            "ROUTER_GEMINI_URL": self.sandbox_url,
+            "OPENAI_API_KEY": self.credentials["openai"],
+            "ANTHROPIC_API_KEY": self.credentials["anthropic"],
+            "GEMINI_API_KEY": self.credentials["gemini"],
+            **settings,
+        }
+        self.settings = Settings.from_env(self.environ)
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._commands = {
+            "sandbox": (["-m", "proxyd.sandbox", "--bind", self.sandbox_url.removeprefix("http://")], self.sandbox_url),
+            "proxy": (["-m", "proxyd"], self.proxy_url),
+            "dashboard": (web_command(self.settings), self.web_url),
+        }
+
+    # Processes
+
+    def start_all(self) -> None:
+        self.run("-m", "flask", "--app", "wsgi", "bootstrap")
+        for name in self._commands:
+            self.start(name)
+
+    def run(self, *arguments: str) -> str:
+        """Run Python with these arguments in the router's environment; its output, which is kept as a log as well."""
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            cwd=ROOT,
+            env=self.environ,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        with (self.log_dir / "commands.log").open("a") as log:
+            log.write(done.stderr)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def start(self, name: str) -> None:
+        """Start one process and wait until it answers."""
+        arguments, url = self._commands[name]
+        with (self.log_dir / f"{name}.log").open("ab") as log:
+            process = self.processes[name] = subprocess.Popen(
+                [sys.executable, *arguments],
+                cwd=ROOT,
+                env=self.environ,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=lambda: _LIBC.prctl(1, signal.SIGTERM),  # noqa: PLW1509 - it ends with the test run, however that ends
+            )
+
+        def answers() -> bool:
+            assert process.poll() is None, f"{name} ended with {process.returncode}: {self.log_of(name)[-2000:]}"
+            with contextlib.suppress(requests.RequestException):
+                return requests.get(f"{url}/healthz", timeout=2).status_code == 200
+            return False
+
+        eventually(answers, START_SECONDS, f"an answer from {name}")
+
+    def stop(self, name: str, number: int = signal.SIGTERM) -> int:
+        """End one process by a signal, with all of its group in the end; its exit status."""
+        process = self.processes.pop(name)
+        process.send_signal(number)
+        try:
+            return process.wait(timeout=STOP_SECONDS)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+    def stop_all(self) -> None:
+        for name in reversed(list(self.processes)):
+            self.stop(name)
+
+    def worker_pids(self) -> list[int]:
+        return children_of(self.processes["proxy"].pid)
+
+    def kill_worker(self, index: int = 0) -> int:
+        """Kill a proxy worker outright; its process id. Another one takes its place."""
+        pid = self.worker_pids()[index]
+        os.kill(pid, signal.SIGKILL)
+        eventually(lambda: pid not in self.worker_pids(), what="the end of the worker")
+        return pid
+
+    # What the router and the provider say
+
+    def api(self, method: str, path: str, **more) -> requests.Response:
+        """A call of the management API with the bootstrap token."""
+        headers = {"Authorization": f"Bearer {self.token}"} | more.pop("headers", {})
+        return requests.request(method, self.web_url + path, headers=headers, timeout=30, **more)
+
+    def create_key(self, **fields) -> tuple[str, str]:
+        """Make a proxy key: its id and its secret."""
+        answer = self.api("POST", "/v1/keys", json=fields)
+        assert answer.status_code == 201, answer.text
+        return answer.json()["id"], answer.json()["key"]
+
+    def key(self, key_id: str) -> dict:
+        answer = self.api("GET", f"/v1/keys/{key_id}")
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def edit(self, key_id: str, **fields) -> dict:
+        answer = self.api("PATCH", f"/v1/keys/{key_id}", json=fields)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def invoice(self) -> dict:
+        """The provider's invoice as it stands."""
+        return requests.get(f"{self.sandbox_url}/invoice", timeout=30).json()
+
+    def attempts(self, text: str, count: int = 1) -> list[dict]:
+        """The provider's attempts whose prompt holds `text`, once there are `count` and all have ended."""
+        found: list[dict] = []
+
+        def ended() -> bool:
+            found[:] = [attempt for attempt in self.invoice()["attempts"] if text in attempt["marker"]]
+            return len(found) >= count and all(attempt["finished"] for attempt in found)
+
+        eventually(ended, 15, f"the end of {count} attempts")
+        return found
+
+    def usage(self, key_id: str) -> list[dict]:
+        """The ledger's rows of a key, by day."""
+        answer = self.api("GET", f"/v1/keys/{key_id}/usage")
+        assert answer.status_code == 200, answer.text
+        return answer.json()["data"]
+
+    def wait_for_ledger(self, key_id: str, requests_count: int) -> None:
+        """Return once the ledger has this many requests of the key."""
+        eventually(
+            lambda: sum(int(row["requests"]) for row in self.usage(key_id)) >= requests_count,
+            15,
+            f"{requests_count} requests in the ledger",
+        )
+
+    # What was written down
+
+    def log_of(self, name: str) -> str:
+        path = self.log_dir / f"{name}.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def logs(self) -> dict[str, str]:
+        """Everything the processes have said, by file."""
+        return {path.name: path.read_text(errors="replace") for path in sorted(self.log_dir.iterdir())}
+
+    def leaks(self) -> list[str]:
+        """Where a secret lies that must not: any in the logs, any of ours in the files of the data directory."""
+        known = [secret.encode() for secret in (self.admin[1], self.token, *self.credentials.values())]
+        files = [
+            path for folder in (self.log_dir, self.data_dir) for path in sorted(folder.rglob("*")) if path.is_file()
+        ]
+        found = []
+        for path in files:
+            content = path.read_bytes()
+            if holds_raw_secret(content) or any(secret in content for secret in known):
+                found.append(str(path.relative_to(self.data_dir.parent)))
+        return found

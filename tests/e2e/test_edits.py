@@ -1,0 +1,72 @@
+"""An edit or a revocation holds for the first request that starts after its answer was sent, on every worker."""
+
+import itertools
+
+import pytest
+import requests
+from calls import MODEL, chat, code
+
+TRIALS = 2_000
+
+
+class Wires:
+    """Keep-alive connections to the proxy; new ones until both workers have served one."""
+
+    def __init__(self, router, count: int = 8) -> None:
+        self._router = router
+        self.sessions = [requests.Session() for _ in range(count)]
+
+    def ask(self, number: int, key: str) -> requests.Response:
+        return self.sessions[number % len(self.sessions)].post(
+            f"{self._router.proxy_url}/v1/chat/completions",
+            json={"model": MODEL, "max_tokens": 1, "messages": [{"role": "user", "content": "x"}]},
+            headers={"Authorization": f"Bearer {key}"},
+            timeout=30,
+        )
+
+
+@pytest.mark.slow
+def test_two_thousand_edits_and_not_one_late(router):
+    key_id, key = router.create_key(name="flipped")
+    wires = Wires(router)
+    for number in range(len(wires.sessions)):
+        assert wires.ask(number, key).status_code == 200
+    misses = []
+    states = itertools.cycle([(["anthropic"], "provider_not_allowed"), ([], None)])
+    for trial in range(TRIALS):
+        providers, expected = next(states)
+        router.edit(key_id, allowed_providers=providers)
+        answer = wires.ask(trial * 3 + trial // 8, key)
+        if code(answer) != expected:
+            misses.append((trial, code(answer)))
+    assert misses == []
+
+
+def test_a_revocation_holds_for_the_next_request_of_every_open_connection(router):
+    for _ in range(20):
+        key_id, key = router.create_key(name="revoked")
+        wires = Wires(router)
+        for number in range(8):
+            assert wires.ask(number, key).status_code == 200
+        assert router.api("DELETE", f"/v1/keys/{key_id}").status_code == 200
+        assert [code(wires.ask(number, key)) for number in range(8)] == ["key_revoked"] * 8
+
+
+@pytest.mark.parametrize(
+    ("field", "closed", "expected", "opened"),
+    [
+        ("allowed_providers", ["gemini"], "provider_not_allowed", []),
+        ("allowed_models", ["o3*"], "model_not_allowed", ["gpt-4o*"]),
+        ("allowed_ips", ["192.0.2.0/24"], "ip_blocked", ["127.0.0.1"]),
+        ("rate_limit_rpm", 0, "rate_limited", None),
+        ("spend_limit_usd", "0", "spend_exceeded", "5"),
+    ],
+)
+def test_each_field_takes_effect_on_the_next_request(router, field, closed, expected, opened):
+    key_id, key = router.create_key(name="edited")
+    for _ in range(5):
+        assert chat(router, key).status_code == 200
+        router.edit(key_id, **{field: closed})
+        assert code(chat(router, key)) == expected
+        router.edit(key_id, **{field: opened})
+    assert chat(router, key).status_code == 200

@@ -1,0 +1,180 @@
+"""`make run` as a newcomer sees it: what it prints works, a second run finds everything, and the end leaves nothing behind."""
+
+import contextlib
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import requests
+from harness import ROOT, children_of, clean_environment, eventually, free_port
+
+SECRET = re.compile(r"sk-proxy-[0-9a-f]{64}")
+
+
+class Launch:
+    """One `python -m webapp`, its output in a file."""
+
+    def __init__(self, home: Path, **settings: str) -> None:
+        self.web_url, self.proxy_url = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
+        self._output = home / f"output-{free_port()}"
+        environ = clean_environment() | {
+            "ROUTER_DATA_DIR": str(home / "data"),
+            "ROUTER_WEB_BIND": self.web_url.removeprefix("http://"),
+            "ROUTER_PROXY_BIND": self.proxy_url.removeprefix("http://"),
+            "ROUTER_PROXY_WORKERS": "1",
+            **settings,
+        }
+        with self._output.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "webapp"],
+                cwd=ROOT,
+                env=environ,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
+    @property
+    def said(self) -> str:
+        return self._output.read_text(errors="replace")
+
+    def wait_until_running(self) -> str:
+        def runs() -> bool:
+            assert self.process.poll() is None, self.said
+            return "Ctrl-C stops everything." in self.said
+
+        eventually(runs, 60, "the welcome")
+        return self.said
+
+    def family(self) -> list[int]:
+        """The launcher's children and theirs."""
+        children = children_of(self.process.pid)
+        return [*children, *(other for child in children for other in children_of(child))]
+
+    def stop(self, number: int = signal.SIGINT) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(timeout=40)
+
+
+@pytest.fixture
+def launch(tmp_path):
+    """Starts launchers in one home; ends what a failed test leaves."""
+    started: list[Launch] = []
+
+    def start(**settings: str) -> Launch:
+        started.append(Launch(tmp_path, **settings))
+        return started[-1]
+
+    yield start
+    for one in started:
+        if one.process.poll() is None:
+            one.stop(signal.SIGTERM)
+
+
+def all_gone(pids: list[int]) -> bool:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, 0)
+            return False
+    return True
+
+
+def printed_curl(said: str) -> list[str]:
+    """The words of the command that is printed for copying."""
+    lines = said[said.index("  curl ") :].splitlines()
+    end = next(number for number, line in enumerate(lines) if not line.endswith("\\"))
+    return shlex.split("\n".join(lines[: end + 1]).replace("\\\n", " "))
+
+
+def ask_as_printed(words: list[str]) -> requests.Response:
+    headers = dict(words[i + 1].split(": ", 1) for i, word in enumerate(words) if word == "-H")
+    return requests.post(words[1], data=words[words.index("-d") + 1], headers=headers, timeout=10)
+
+
+def test_it_works_twice(launch):
+    first = launch()
+    said = first.wait_until_running()
+    answer = ask_as_printed(printed_curl(said))
+    assert answer.status_code == 200, answer.text
+    assert "Hello" in answer.json()["choices"][0]["message"]["content"]
+    assert "sandbox" in said
+    password = re.search(r"Password +(\S+)  \(shown this once\)", said)
+    assert password is not None
+    assert "admin@localhost" in said
+    assert requests.get(f"{first.web_url}/login", timeout=5).status_code == 200
+    secret = SECRET.search(said)
+    assert secret is not None
+    family = first.family()
+    assert len(family) >= 6  # sandbox, proxy and its worker, dashboard and its two workers
+    assert first.stop() == 0
+    eventually(lambda: all_gone(family), what="the end of all processes")
+
+    second = launch()
+    said = second.wait_until_running()
+    assert SECRET.search(said) is None
+    assert password[1] not in said
+    assert f"{secret[0][:13]}... is in place" in said
+    assert "make a new one" in said
+    words = [word.replace("$ROUTER_KEY", secret[0]) for word in printed_curl(said)]
+    assert ask_as_printed(words).status_code == 200
+    assert second.stop(signal.SIGTERM) == 0
+
+
+def test_a_child_that_dies_is_started_again(launch):
+    one = launch()
+    one.wait_until_running()
+    proxy = next(
+        pid for pid in children_of(one.process.pid) if Path(f"/proc/{pid}/cmdline").read_bytes().endswith(b"\0proxyd\0")
+    )
+    os.kill(proxy, signal.SIGKILL)
+    eventually(lambda: "The proxy ended with status -9; it is started again." in one.said, what="the message")
+
+    def answers() -> bool:
+        with contextlib.suppress(requests.RequestException):
+            return requests.get(f"{one.proxy_url}/healthz", timeout=2).status_code == 200
+        return False
+
+    eventually(answers, 20, "an answer")
+    assert one.stop() == 0
+
+
+def test_nothing_outlives_a_killed_launcher(launch):
+    one = launch()
+    one.wait_until_running()
+    family = one.family()
+    one.process.kill()
+    one.process.wait()
+    eventually(lambda: all_gone(family), 40, "the end of all processes")
+
+
+def test_with_a_credential_there_is_no_sandbox(launch):
+    one = launch(ANTHROPIC_API_KEY="sk-ant-test", ROUTER_ADMIN_PASSWORD="a password of ours")
+    said = one.wait_until_running()
+    assert "andbox" not in said
+    assert "anthropic/claude" in said
+    assert "sk-ant-test" not in said
+    assert "a password of ours" not in said
+    for pid in one.family():
+        assert b"a password of ours" not in Path(f"/proc/{pid}/environ").read_bytes()
+    assert one.stop() == 0
+
+
+@pytest.mark.parametrize("name", ["ROUTER_WEB_BIND", "ROUTER_PROXY_BIND"])
+def test_a_taken_port_is_told_with_its_variable(launch, sandbox_url, name):
+    one = launch(**{name: sandbox_url.removeprefix("http://")})
+    assert one.process.wait(timeout=30) == 2
+    assert one.said.startswith(f"{name}: 127.0.0.1:")
+    assert "already in use" in one.said
+    assert one.said.count("\n") == 1
+
+
+def test_a_setting_that_makes_no_sense_is_told(launch):
+    one = launch(ROUTER_PROXY_WORKERS="many")
+    assert one.process.wait(timeout=30) == 2
+    assert one.said == "ROUTER_PROXY_WORKERS must be a number from 1 to 256, not 'many'.\n"

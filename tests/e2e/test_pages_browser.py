@@ -1,0 +1,318 @@
+"""The pages in Chromium, served by the real dashboard: dialogs, focus, the secret, accessibility, small screens."""
+
+import contextlib
+import re
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from drivers import chromium, log_in
+from harness import Router
+from playwright.sync_api import expect
+
+pytestmark = pytest.mark.browser
+SECRET = re.compile(r"^sk-proxy-[0-9a-f]{64}$")
+RULES = {
+    "runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+}
+
+
+@pytest.fixture(scope="module")
+def dashboard(tmp_path_factory):
+    """The dashboard alone; what the proxy does is tested elsewhere."""
+    router = Router(tmp_path_factory.mktemp("pages") / "data")
+    try:
+        router.run("-m", "flask", "--app", "wsgi", "bootstrap")
+        router.start("dashboard")
+        for name, fields in (
+            ("billing", {"spend_limit_usd": "20", "spend_reset": "weekly", "allowed_models": ["gpt-4o*"]}),
+            ("frozen", {"spend_limit_usd": "0", "rate_limit_rpm": 0, "allowed_ips": ["10.0.0.0/8"]}),
+            ('<img src=x onerror=alert(1)> hx-get="/logout"', {"allowed_providers": ["gemini"]}),
+        ):
+            router.create_key(name=name, **fields)
+        yield router
+    finally:
+        router.stop_all()
+
+
+@pytest.fixture(scope="module")
+def browser(require):
+    require("chromium")
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def visit(browser, dashboard):
+    """`visit(**options)`: a logged-in page whose console must stay free of errors."""
+    said: list[str] = []
+    with contextlib.ExitStack() as stack:
+
+        def visit(**options):
+            context = browser.new_context(**{"viewport": {"width": 1280, "height": 860}, **options})
+            stack.callback(context.close)
+            context.set_default_timeout(10_000)
+            page = context.new_page()
+            page.on("pageerror", lambda error: said.append(str(error)))
+            page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
+            log_in(page, dashboard)
+            return page
+
+        yield visit
+    # A browser notes each refusal, and so does htmx; any other error, a violation of the CSP above all, is a fault.
+    assert [text for text in said if not re.search("status of [45]|Response Status Error Code", text)] == []
+
+
+def open_dialog(page, selector="#create-key"):
+    page.locator(selector).click()
+    dialog = page.locator("dialog[open]")
+    dialog.locator("#panel-title").wait_for()
+    return dialog
+
+
+def focused(page) -> str:
+    return page.evaluate("document.activeElement.id || document.activeElement.textContent.trim()")
+
+
+def check(page) -> None:
+    """Nothing for axe to find, and nothing wider than the window."""
+    results = Axe().run(page, options=RULES)
+    told = [f"{v['id']}: {[node['target'] for node in v['nodes']]}" for v in results.response["violations"]]
+    assert told == []
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_it_works(visit):
+    page = visit()
+    dialog = open_dialog(page)
+    assert focused(page) == "key-name"
+    dialog.locator("#key-name").fill("in the browser")
+    dialog.locator("#key-spend_limit_usd").fill("20")
+    dialog.get_by_role("button", name="Create key").click()
+    secret = dialog.locator("#secret")
+    expect(secret).to_have_value(SECRET)
+    assert focused(page) == "secret"
+    raw = secret.input_value()
+    assert page.evaluate("getSelection().toString()") == raw
+    dialog.locator("[data-saved]").click()
+    expect(page.locator("dialog[open]")).to_have_count(0)
+    assert focused(page) == "create-key"
+    expect(page.locator("tbody tr").first).to_contain_text("in the browser")
+    expect(page.locator(".toast-ok")).to_contain_text("Key created.")
+    assert raw not in page.content()
+    assert page.url.endswith("/keys")
+    assert raw not in page.evaluate(
+        "JSON.stringify([localStorage, sessionStorage, history.state, performance.getEntries()])"
+    )
+
+
+def test_the_secret_is_put_away_only_on_purpose(visit):
+    page = visit()
+    dialog = open_dialog(page)
+    dialog.locator("#key-name").fill("kept in sight")
+    page.keyboard.press("Enter")
+    dialog.locator("#secret").wait_for()
+    for _ in range(4):
+        page.keyboard.press("Escape")
+    page.mouse.click(5, 5)
+    expect(dialog.locator("#secret")).to_be_visible()
+    asked = []
+    page.on("dialog", lambda question: (asked.append(question.type), question.dismiss()))
+    with contextlib.suppress(Exception):
+        page.evaluate("location.href = '/settings'")
+        page.wait_for_url("**/settings", timeout=500)
+    assert asked == ["beforeunload"]
+    expect(dialog.locator("#secret")).to_be_visible()
+    dialog.locator("[data-saved]").click()
+    page.goto(page.url.replace("/keys", "/settings"))
+    assert asked == ["beforeunload"]
+
+
+@pytest.mark.parametrize(("allowed", "words"), [(True, "Copied."), (False, "did not allow copying")])
+def test_copying_without_the_clipboard_api_says_what_happened(visit, allowed, words):
+    page = visit()
+    page.evaluate(
+        """allowed => {
+            Object.defineProperty(navigator, "clipboard", { value: undefined });
+            const really = document.execCommand.bind(document);
+            document.execCommand = (name) => allowed && really(name);
+        }""",
+        allowed,
+    )
+    dialog = open_dialog(page)
+    dialog.locator("#key-name").fill("copied")
+    page.keyboard.press("Enter")
+    secret = dialog.locator("#secret")
+    secret.wait_for()
+    dialog.locator("[data-copy='#secret']").click()
+    expect(dialog.locator("#secret-copied")).to_contain_text(words)
+    assert page.evaluate("getSelection().toString()") == secret.input_value()
+    dialog.get_by_text("curl", exact=True).click()
+    dialog.locator("[data-copy='#snippet-curl']").click()
+    expect(dialog.locator(".snippet:visible [data-copied]")).to_contain_text(words)
+    assert secret.input_value() in page.evaluate("getSelection().toString()")
+    dialog.locator("[data-saved]").click()
+
+
+def test_errors_take_the_focus_and_link_to_their_fields(visit):
+    page = visit()
+    dialog = open_dialog(page)
+    dialog.locator("#key-name").fill("kept")
+    dialog.locator(".advanced summary").click()
+    dialog.locator("#key-rate_limit_rpm").fill("many")
+    dialog.locator("#key-allowed_ips").fill("10.0.0.1/8")
+    dialog.get_by_role("button", name="Create key").click()
+    dialog.locator("[aria-invalid]").first.wait_for()
+    expect(dialog.locator("#key-name")).to_have_value("kept")
+    assert focused(page) == "key-rate_limit_rpm"
+    dialog.locator(".summary").get_by_text("Allowed IP addresses").click()
+    assert focused(page) == "key-allowed_ips"
+    described = dialog.locator("#key-allowed_ips").get_attribute("aria-describedby") or ""
+    assert "did you mean 10.0.0.0/8?" in " ".join(page.locator(f"#{name}").inner_text() for name in described.split())
+    check(page)
+    page.keyboard.press("Escape")
+    assert focused(page) == "create-key"
+
+
+def test_hints_come_while_typing(visit):
+    page = visit()
+    dialog = open_dialog(page)
+    dialog.locator("#key-allowed_models").fill("gpt-4o*\nfoo-9")
+    hints = dialog.locator("#model-hints")
+    expect(hints).to_contain_text(re.compile(r"matches \d+ known models"))
+    expect(hints).to_contain_text("foo-9 matches no model")
+    dialog.get_by_label("Anthropic").check()
+    expect(hints).to_contain_text("gpt-4o* matches no model")
+    dialog.locator(".advanced summary").click()
+    dialog.get_by_role("button", name="Add my address").click()
+    expect(dialog.locator("#key-allowed_ips")).to_have_value("127.0.0.1")
+    dialog.get_by_text("Cancel").click()
+    expect(page.locator("dialog[open]")).to_have_count(0)
+
+
+def test_edit_and_revoke_by_keyboard_alone(visit, dashboard):
+    key_id, _ = dashboard.create_key(name="by keyboard")
+    page = visit()
+    page.locator(f"#edit-{key_id}").focus()
+    page.keyboard.press("Enter")
+    page.locator("dialog[open] #key-name").wait_for()
+    page.keyboard.press("ControlOrMeta+a")
+    page.keyboard.type("renamed by keyboard")
+    page.keyboard.press("Enter")
+    expect(page.locator(f"#row-{key_id}")).to_contain_text("renamed by keyboard")
+    expect(page.locator("dialog[open]")).to_have_count(0)
+    assert focused(page) == f"edit-{key_id}"
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.locator("dialog[open] .facts").wait_for()
+    assert focused(page) == "Cancel"
+    page.keyboard.press("Enter")
+    assert dashboard.key(key_id)["status"] == "active"
+    assert focused(page) == f"revoke-{key_id}"
+    page.keyboard.press("Enter")
+    page.locator("dialog[open] .facts").wait_for()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.locator(f"#row-{key_id} .pill")).to_contain_text("Revoked")
+    assert dashboard.key(key_id)["status"] == "revoked"
+
+
+def test_a_double_click_makes_one_key(visit, dashboard):
+    page = visit()
+    dialog = open_dialog(page)
+    dialog.locator("#key-name").fill("double click")
+    dialog.get_by_role("button", name="Create key").dblclick()
+    expect(dialog.locator("#secret")).to_have_value(SECRET)
+    found = dashboard.api("GET", "/v1/keys?q=double+click").json()["data"]
+    assert len(found) == 1
+    dialog.locator("[data-saved]").click()
+
+
+def test_search_keeps_its_address_and_its_focus(visit):
+    page = visit()
+    page.locator("#q").press_sequentially("frozen")
+    expect(page.locator("tbody tr")).to_have_count(1)
+    expect(page).to_have_url(re.compile(r"/keys\?q=frozen$"))
+    expect(page.locator("#count")).to_have_text("1 key")
+    assert focused(page) == "q"
+    page.go_back()
+    expect(page.locator("tbody tr").nth(1)).to_be_visible()
+    page.goto(page.url.split("?")[0] + "?q=frozen")
+    expect(page.locator("#q")).to_have_value("frozen")
+
+
+def test_a_lost_session_leads_to_login_and_back(visit):
+    page = visit()
+    page.context.clear_cookies()
+    page.locator("#create-key").click()
+    page.wait_for_url("**/login?next=/keys")
+
+
+def test_an_unreachable_server_is_told(visit):
+    page = visit()
+    page.route("**/keys/new", lambda route: route.fulfill(status=503, content_type="text/plain", body="Not now."))
+    page.locator("#create-key").click()
+    expect(page.locator(".toast-error")).to_contain_text("Not now.")
+    page.locator(".toast-error [data-dismiss]").click()
+    expect(page.locator(".toast-error")).to_have_count(0)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 360])
+def test_axe_finds_nothing(visit, dashboard, scheme, width):
+    page = visit(color_scheme=scheme, viewport={"width": width, "height": 800})
+    check(page)
+    for selector in ("#create-key", "[id^=edit-key_] >> nth=0", "[id^=revoke-key_] >> nth=0"):
+        open_dialog(page, selector)
+        check(page)
+        page.keyboard.press("Escape")
+    dialog = open_dialog(page)
+    dialog.locator("#key-name").fill("for axe")
+    page.keyboard.press("Enter")
+    dialog.locator("#secret").wait_for()
+    check(page)
+    dialog.locator("[data-saved]").click()
+    for path in ("/settings", "/keys/new", "/keys?q=nothing+at+all"):
+        page.goto(dashboard.web_url + path)
+        check(page)
+    page.get_by_role("button", name="Log out").click()
+    page.wait_for_url("**/login")
+    check(page)
+
+
+def test_everything_works_without_javascript(visit, dashboard):
+    page = visit(java_script_enabled=False)
+    page.locator("#create-key").click()
+    page.locator("#key-name").fill("")
+    page.locator("#key-spend_limit_usd").fill("1.5")
+    page.get_by_role("button", name="Create key").click()
+    expect(page.locator("#key-name-error")).to_contain_text("Must not be empty.")
+    expect(page.locator("#key-spend_limit_usd")).to_have_value("1.5")
+    page.locator("#key-name").fill("without javascript")
+    page.get_by_role("button", name="Create key").click()
+    expect(page.locator("#secret")).to_have_value(SECRET)
+    expect(page.locator("#snippet-openai")).to_be_visible()
+    page.locator("label[for=tab-curl]").click()
+    expect(page.locator("#snippet-curl")).to_be_visible()
+    page.get_by_text("I have saved this key").click()
+    row = page.locator("tr", has_text="without javascript")
+    row.get_by_text("Edit").click()
+    page.locator("#key-name").fill("still without")
+    page.get_by_role("button", name="Save changes").click()
+    expect(page.locator("#toasts")).to_contain_text("Saved still without.")
+    page.locator("tr", has_text="still without").get_by_text("Revoke").click()
+    page.get_by_role("button", name="Revoke key").click()
+    expect(page.locator("tr", has_text="still without").locator(".pill")).to_contain_text("Revoked")
+    page.locator("#q").fill("frozen")
+    page.get_by_role("button", name="Apply").click()
+    expect(page.locator("tbody tr")).to_have_count(1)
+    page.get_by_role("button", name="Log out").click()
+    expect(page).to_have_url(re.compile("/login$"))
+
+
+def test_a_theme_is_chosen_in_settings(visit):
+    page = visit()
+    page.get_by_role("link", name="Settings").click()
+    page.get_by_label("Dark").check()
+    page.get_by_role("button", name="Save appearance").click()
+    expect(page.locator("html")).to_have_attribute("data-bs-theme", "dark")
+    expect(page.locator(".toast-ok")).to_be_visible()

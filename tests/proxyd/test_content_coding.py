@@ -1,0 +1,56 @@
+import gzip
+import zlib
+
+import pytest
+
+from proxyd.wire.content_coding import ContentDecoder
+
+TEXT = b'{"usage":{"prompt_tokens":1}}' * 1000
+
+
+def decode(coding, data, size=100):
+    decoder = ContentDecoder(coding)
+    return b"".join(decoder.feed(data[at : at + size]) for at in range(0, len(data), size)), decoder.broken
+
+
+def raw_deflate(data):
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return packer.compress(data) + packer.flush()
+
+
+@pytest.mark.parametrize(
+    ("coding", "data"),
+    [
+        (None, TEXT),
+        (b"identity", TEXT),
+        (b"gzip", gzip.compress(TEXT)),
+        (b" GZip ", gzip.compress(TEXT)),
+        (b"gzip", gzip.compress(TEXT[:9]) + gzip.compress(TEXT[9:])),
+        (b"deflate", zlib.compress(TEXT)),
+        (b"deflate", raw_deflate(TEXT)),
+    ],
+)
+def test_it_works(coding, data):
+    assert decode(coding, data) == (TEXT, False)
+    assert decode(coding, data, 1) == (TEXT, False)
+
+
+@pytest.mark.parametrize("coding", [b"br", b"zstd", b"gzip, gzip", b"nonsense"])
+def test_unknown_codings_are_broken(coding):
+    assert decode(coding, TEXT) == (b"", True)
+
+
+def test_corrupt_data_is_broken():
+    damaged = bytearray(gzip.compress(TEXT))
+    damaged[20:40] = b"\xff" * 20
+    assert decode(b"gzip", bytes(damaged))[1]
+    assert decode(b"gzip", b"no gzip at all")[1]
+
+
+def test_a_bomb_is_stopped():
+    packer = zlib.compressobj(wbits=zlib.MAX_WBITS | 16)
+    block = b"\0" * 1_000_000
+    bomb = b"".join(packer.compress(block) for _ in range(100)) + packer.flush()
+    plain, broken = decode(b"gzip", bomb, len(bomb))
+    assert broken
+    assert len(plain) < 50_000_000

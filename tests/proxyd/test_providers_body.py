@@ -1,0 +1,127 @@
+import json
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from proxyd.providers import BadBody
+from proxyd.providers.body import model_name, put, read_object
+
+
+def test_it_works():
+    assert read_object(b' {"model": "gpt-4o", "stream": true}') == {"model": "gpt-4o", "stream": True}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'"x"',
+        b"null",
+        b"{'a':1}",
+        b'{"a":NaN}',
+        b'{"a":1e400}',
+        b'{"a":1}x',
+        b'\xef\xbb\xbf{"a":1}',
+        '{"a":1}'.encode("utf-16"),
+        b'{"a":"\\ud800"}',
+        b'{"a":"\xed\xa0\x80"}',
+        b'{"a":"\xff"}',
+        b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+        b'{"a":"\x00"}',
+    ],
+)
+def test_what_is_no_json_object_is_refused(body):
+    with pytest.raises(BadBody):
+        read_object(body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"model":"a","model":"b"}',
+        b'{"model":"a","mod\\u0065l":"b"}',
+        b'{"\\u006dodel":"a","model":"b"}',
+        b'{"model" : "a", "x": 1, "model"\n:"b"}',
+        b'{"model":"a","max\\u005Ftokens":1,"max_tokens":2}',
+        b'{"model":"a","x":{"model":1},"model":"b"}',
+    ],
+)
+def test_a_repeated_name_is_refused_by_its_name(body):
+    with pytest.raises(BadBody) as refused:
+        read_object(body)
+    assert refused.value.param in ("model", "max_tokens")
+
+
+def test_a_repeated_deeper_name_is_refused_where_it_matters():
+    body = b'{"stream_options":{"include_usage":false,"include_usage":true}}'
+    with pytest.raises(BadBody):
+        read_object(body, (b'"include_usage"',))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"model":"a","tools":[{"parameters":{"properties":{"model":{"type":"string"},"tools":{}}}}]}',
+        b'{"user":"u","messages":[{"role":"user","content":"\\"model\\":1"}],"model":"a"}',
+        b'{"model":"a","messages":[{"content":"caf\\u00e9 \\u0041"}]}',
+        b"{" + b",".join(b'"k%d":1' % i for i in range(200)) + b"}",
+        b"{}",
+    ],
+)
+def test_names_that_only_look_repeated_pass(body):
+    assert read_object(body) == json.loads(body)
+
+
+def test_a_doubtful_body_of_very_many_objects_is_refused_at_once():
+    objects = b'"x":[' + b"{}," * 200_000 + b"{}]"
+    with pytest.raises(BadBody):
+        read_object(b'{"model":"a","y":{"model":1},' + objects + b"}")
+    assert read_object(b'{"model":"a",' + objects + b"}")["model"] == "a"
+
+
+@pytest.mark.parametrize("name", [None, 5, "", " gpt", "gpt ", "a\nb", "a\x00b", "x" * 201, "a\u200b", ["a"]])
+def test_a_model_must_be_a_clean_string(name):
+    with pytest.raises(BadBody) as refused:
+        model_name(name)
+    assert refused.value.param == "model"
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(st.characters(codec="utf-8")),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(st.characters(codec="utf-8"), max_size=5), inner, max_size=3)
+    ),
+    max_leaves=10,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.dictionaries(st.sampled_from(["model", "a", "b", "", "ü", '"q"', "x\\"]), JSON),
+    st.sampled_from(["model", "a", "new", '"q"']),
+    st.sampled_from([None, 1]),
+    st.booleans(),
+)
+def test_setting_one_member_leaves_all_others_as_they_are(document, name, indent, escaped):
+    body = json.dumps(document, indent=indent, ensure_ascii=escaped).encode()
+    changed = put(body, document, name, {"n": [1, "ä"]})
+    assert orjson.loads(changed) == {**document, name: {"n": [1, "ä"]}}
+    for other in document.keys() - {name}:
+        assert json.dumps(other, ensure_ascii=escaped).encode() in changed
+
+
+def test_a_name_in_disguise_is_found():
+    body = b'{"a":{"model":"x"},"m\\u006fdel":"x"}'
+    assert orjson.loads(put(body, orjson.loads(body), "model", "y")) == {"a": {"model": "x"}, "model": "y"}
+
+
+def test_every_other_byte_stays():
+    body = b' { "a" : 1.50e0 ,\n"model"  :  "x" , "b":"\\u00e9 }{" }\n'
+    assert put(body, orjson.loads(body), "model", "y") == b' { "a" : 1.50e0 ,\n"model"  :  "y" , "b":"\\u00e9 }{" }\n'
+    assert put(body, orjson.loads(body), "n", 2) == b' {"n":2, "a" : 1.50e0 ,\n"model"  :  "x" , "b":"\\u00e9 }{" }\n'
+    assert put(b"{ }", {}, "n", 2) == b'{"n":2 }'

@@ -1,0 +1,200 @@
+import json
+
+import orjson
+import pytest
+
+from proxyd.providers import DIALECTS, BadBody
+from proxyd.providers.survey import MAX_TOOL_CALLS
+from shared import catalog
+from shared.catalog import PROVIDERS, Kind
+
+
+def find_endpoint(*args):
+    return catalog.find_endpoint(*args)
+
+
+GEMINI = DIALECTS["gemini"]
+
+
+def endpoint(method, model="gemini-2.5-flash"):
+    return find_endpoint(PROVIDERS["gemini"], "POST", f"/v1beta/models/{model}:{method}")
+
+
+def read(method="generateContent", model="gemini-2.5-flash", **fields):
+    body = {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}], **fields}
+    found, path_model = endpoint(method, model)
+    return GEMINI.read(found, json.dumps(body).encode(), path_model, "alt=sse")
+
+
+def with_parts(*parts):
+    return read(contents=[{"parts": list(parts)}]).size
+
+
+def test_it_works():
+    config = {"maxOutputTokens": 50, "candidateCount": 2}
+    parsed = read("streamGenerateContent", generationConfig=config, serviceTier="SERVICE_TIER_FLEX")
+    assert (parsed.model, parsed.stream, parsed.kind) == ("gemini-2.5-flash", True, Kind.GENERATE_STREAM)
+    size = parsed.size
+    assert (size.output_limit, size.choices, size.service_tier) == (50, 2, "flex")
+    assert (size.text_bytes, size.unpriced, size.context_inputs) == (len(parsed.raw), None, False)
+    assert not read().stream
+
+
+def test_both_spellings_are_understood():
+    size = read(generation_config={"max_output_tokens": 5, "candidate_count": 3}, service_tier="flex").size
+    assert (size.output_limit, size.choices, size.service_tier) == (5, 3, "flex")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"generationConfig": {}, "generation_config": {}},
+        {"generationConfig": {"maxOutputTokens": 1, "max_output_tokens": 2}},
+        {"generationConfig": {"candidateCount": 1, "candidate_count": 2}},
+        {"cachedContent": "c", "cached_content": "c"},
+        {"systemInstruction": {}, "system_instruction": {}},
+    ],
+)
+def test_both_spellings_at_once_are_refused(fields):
+    with pytest.raises(BadBody):
+        read(**fields)
+
+
+@pytest.mark.parametrize(
+    ("config", "param"),
+    [
+        ({"maxOutputTokens": "5"}, "generationConfig.maxOutputTokens"),
+        ({"maxOutputTokens": True}, "generationConfig.maxOutputTokens"),
+        ({"max_output_tokens": -1}, "generationConfig.max_output_tokens"),
+        ({"maxOutputTokens": 1.5}, "generationConfig.maxOutputTokens"),
+        ({"candidateCount": 0}, "generationConfig.candidateCount"),
+        ([], "generationConfig"),
+    ],
+)
+def test_wrong_types_are_refused_by_name(config, param):
+    with pytest.raises(BadBody) as refused:
+        read(generationConfig=config)
+    assert refused.value.param == param
+
+
+def test_repeated_limits_are_refused():
+    found, model = endpoint("generateContent")
+    for body in (
+        b'{"generationConfig":{"maxOutputTokens":1,"maxOutputTokens":9}}',
+        b'{"generationConfig":{"maxOutputTokens":1},"generationConfig":{}}',
+    ):
+        with pytest.raises(BadBody):
+            GEMINI.read(found, body, model, "")
+
+
+def test_the_model_is_that_of_the_path():
+    assert read(model="gemini-2.5-flash").model == "gemini-2.5-flash"
+    found, path_model = endpoint("generateContent")
+    assert GEMINI.read(found, b'{"model":"models/gemini-2.5-flash"}', path_model, "").model == "gemini-2.5-flash"
+    with pytest.raises(BadBody) as refused:
+        GEMINI.read(found, b'{"model":"gemini-2.5-pro"}', path_model, "")
+    assert refused.value.param == "model"
+    found, path_model = endpoint("batchEmbedContents", "gemini-embedding-001")
+    with pytest.raises(BadBody):
+        GEMINI.read(found, b'{"requests":[{"model":"models/other"}]}', path_model, "")
+
+
+def test_media_are_no_text():
+    image = {"inlineData": {"mimeType": "image/png", "data": "A" * 5000}}
+    sound = {"inline_data": {"mime_type": "audio/mp3", "data": "B" * 16_000}}
+    size = with_parts({"text": "x"}, image, sound, {"functionResponse": {"name": "f", "parts": [image]}})
+    assert (size.image_parts, size.audio_tokens, size.context_inputs) == (2, 1000, False)
+    assert size.text_bytes < 600
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"fileData": {"fileUri": "https://x"}},
+        {"file_data": {"file_uri": "https://x"}},
+        {"inlineData": {"mimeType": "application/pdf", "data": "AA"}},
+        {"inlineData": {"mimeType": "video/mp4", "data": "AA"}},
+        {"inlineData": {"data": "AA"}},
+        {"hologram": 1},
+        {"functionResponse": {"parts": [{"fileData": {}}]}},
+    ],
+)
+def test_parts_nobody_can_measure_fill_the_context(part):
+    assert with_parts(part).context_inputs
+
+
+def test_cached_content_fills_the_context():
+    assert read(cachedContent="cachedContents/x").size.context_inputs
+    assert read(systemInstruction={"parts": [{"fileData": {}}]}).size.context_inputs
+
+
+@pytest.mark.parametrize(
+    ("tool", "model", "fees", "unseen", "unpriced"),
+    [
+        ({"functionDeclarations": []}, "gemini-2.5-flash", {}, False, None),
+        ({"function_declarations": [], "googleSearch": None}, "gemini-2.5-flash", {}, False, None),
+        ({"googleSearch": {}}, "gemini-2.5-flash", {"web_searches": 1}, True, None),
+        ({"google_search": {}}, "gemini-3.5-flash", {"web_searches": MAX_TOOL_CALLS}, True, None),
+        ({"urlContext": {}}, "gemini-2.5-flash", {}, True, None),
+        ({"codeExecution": {}}, "gemini-2.5-flash", {}, True, None),
+        ({"googleMaps": {}}, "gemini-2.5-flash", {}, True, "the tool googleMaps"),
+    ],
+)
+def test_tools_count(tool, model, fees, unseen, unpriced):
+    found, path_model = endpoint("generateContent", model)
+    size = GEMINI.read(found, json.dumps({"contents": [], "tools": [tool]}).encode(), path_model, "").size
+    assert (size.tool_fees, size.context_inputs, size.unpriced) == (fees, unseen, unpriced)
+
+
+def test_embeddings_have_no_output():
+    found, model = endpoint("batchEmbedContents", "gemini-embedding-001")
+    body = {"requests": [{"model": f"models/{model}", "content": {"parts": [{"text": "a"}]}}]}
+    parsed = GEMINI.read(found, json.dumps(body).encode(), model, "")
+    assert (parsed.model, parsed.size.output_free, parsed.size.context_inputs) == (model, True, False)
+    sent = json.dumps(body).replace('{"text": "a"}', '{"fileData": {}}').encode()
+    assert GEMINI.read(found, sent, model, "").size.context_inputs
+
+
+def test_counting_tokens_is_free():
+    found, model = endpoint("countTokens")
+    assert GEMINI.read(found, b"{}", model, "").kind is Kind.FREE
+
+
+def test_a_limit_is_set_where_the_client_set_none():
+    own = read(generationConfig={"maxOutputTokens": 5})
+    assert GEMINI.rewrite(own, model=None, output_limit=77) is own.raw
+    parsed = read()
+    assert GEMINI.rewrite(parsed, model=None, output_limit=None) is parsed.raw
+    assert GEMINI.rewrite(parsed, model="other", output_limit=None) is parsed.raw
+    assert GEMINI.rewrite(parsed, model=None, output_limit=77).endswith(parsed.raw[1:])
+    for name, limit in (("generationConfig", "maxOutputTokens"), ("generation_config", "max_output_tokens")):
+        for config in ({"temperature": 0.5}, {limit: None, "topK": 3}, {}):
+            sent = orjson.loads(GEMINI.rewrite(read(**{name: config}), model=None, output_limit=77))
+            key = limit if limit in config else "maxOutputTokens"
+            assert sent[name] == {**config, key: 77}
+
+
+def test_refusals_have_geminis_envelope():
+    body = orjson.loads(GEMINI.refusal(403, "spend_exceeded", "Too dear.", "req_1", {"limit_usd": "1.00", "held": 5}))
+    error = body["error"]
+    assert (error["code"], error["status"], error["message"]) == (403, "PERMISSION_DENIED", "Too dear.")
+    assert error["details"][0]["reason"] == "spend_exceeded"
+    assert error["details"][0]["metadata"] == {"limit_usd": "1.00", "held": "5", "request_id": "req_1"}
+
+
+@pytest.mark.parametrize(
+    ("status", "word"),
+    [
+        (400, "INVALID_ARGUMENT"),
+        (401, "UNAUTHENTICATED"),
+        (404, "NOT_FOUND"),
+        (429, "RESOURCE_EXHAUSTED"),
+        (500, "INTERNAL"),
+        (502, "UNAVAILABLE"),
+        (503, "UNAVAILABLE"),
+        (504, "DEADLINE_EXCEEDED"),
+    ],
+)
+def test_statuses_have_their_words(status, word):
+    assert orjson.loads(GEMINI.refusal(status, "c", "m", "r", {}))["error"]["status"] == word
+    assert GEMINI.error_event(status, "c", "m", "r").startswith(b'data: {"error":')

@@ -1,0 +1,285 @@
+import gzip
+import json
+
+import pytest
+
+from proxyd.providers import DIALECTS
+from shared import catalog
+from shared.catalog import PROVIDERS
+
+
+def find_endpoint(*args):
+    return catalog.find_endpoint(*args)
+
+
+OPENAI = DIALECTS["openai"]
+USAGE = {
+    "prompt_tokens": 19,
+    "completion_tokens": 10,
+    "total_tokens": 29,
+    "prompt_tokens_details": {"cached_tokens": 4, "audio_tokens": 0},
+}
+RESPONSE_USAGE = {"input_tokens": 7, "output_tokens": 3, "total_tokens": 10}
+
+
+def meter(path="/v1/chat/completions", *, provider="openai", streaming=True, encoding=None, **fields):
+    found = find_endpoint(PROVIDERS[provider], "POST", path)[0]
+    body = json.dumps({"model": "gpt-4o", "messages": [], "stream": streaming, **fields}).encode()
+    return OPENAI.meter(found, OPENAI.read(found, body, None, ""), streaming=streaming, content_encoding=encoding)
+
+
+def sse(*chunks):
+    return b"".join(b"data: " + (c if isinstance(c, bytes) else json.dumps(c).encode()) + b"\n\n" for c in chunks)
+
+
+def named(name, **fields):
+    return f"event: {name}\ndata: {json.dumps({'type': name, **fields})}\n\n".encode()
+
+
+def chunk(text=None, finish=None, **fields):
+    delta = {} if text is None else {"content": text}
+    choice = {"index": 0, "delta": delta, "finish_reason": finish}
+    return {"id": "c", "model": "gpt-4o-2024-08-06", "choices": [choice], "usage": None, **fields}
+
+
+USAGE_CHUNK = {"id": "c", "model": "gpt-4o-2024-08-06", "service_tier": "default", "choices": [], "usage": USAGE}
+STREAM = [chunk("Hel"), chunk("lo"), chunk(finish="stop")]
+
+
+def relay(watch, data, size=None):
+    size = size or len(data) or 1
+    shown = b"".join(watch.feed(data[at : at + size]) for at in range(0, len(data), size))
+    return shown + watch.end()
+
+
+def test_it_works():
+    watch = meter()
+    shown = relay(watch, sse(*STREAM, USAGE_CHUNK, b"[DONE]"))
+    assert shown == sse(*STREAM, b"[DONE]")
+    usage = watch.usage()
+    assert (usage.counts["input_tokens"], usage.counts["output_tokens"], usage.counts["cache_read_tokens"]) == (
+        19,
+        10,
+        4,
+    )
+    assert (usage.model, usage.service_tier, usage.estimated) == ("gpt-4o-2024-08-06", "default", False)
+    assert (watch.complete, watch.failed, watch.served_model) == (True, False, "gpt-4o-2024-08-06")
+
+
+def test_a_client_that_asked_sees_the_usage():
+    data = sse(*STREAM, USAGE_CHUNK, b"[DONE]")
+    watch = meter(stream_options={"include_usage": True})
+    assert relay(watch, data) == data
+    assert watch.usage().counts["output_tokens"] == 10
+
+
+@pytest.mark.parametrize("size", [*range(1, 12), 50, 10_000])
+@pytest.mark.parametrize("ends", [b"\n", b"\r\n"])
+def test_every_split_is_relayed_and_metered_alike(size, ends):
+    before = (b": PROCESSING\n\n" + sse(*STREAM)).replace(b"\n", ends)
+    hidden = sse(USAGE_CHUNK).replace(b"\n", ends)
+    after = sse(b"[DONE]").replace(b"\n", ends)
+    watch = meter()
+    assert relay(watch, before + hidden + after, size) == before + after
+    assert watch.usage().counts["input_tokens"] == 19
+
+
+def test_usage_in_a_chunk_with_content_is_shown():
+    data = sse(chunk("Hi", "stop", usage=USAGE), b"[DONE]")
+    watch = meter()
+    assert relay(watch, data) == data
+    assert watch.usage().counts["output_tokens"] == 10
+
+
+def test_an_empty_chunk_without_usage_is_shown():
+    data = sse({"choices": [], "prompt_filter_results": []}, *STREAM, b"[DONE]")
+    assert relay(meter(), data) == data
+
+
+def test_what_is_incomplete_is_held_until_it_is_complete():
+    watch = meter()
+    event = sse(STREAM[0])
+    assert watch.feed(event[:-1]) == b""
+    assert watch.feed(event[-1:]) == event
+    assert watch.feed(b"data: [DONE]") == b""
+    assert watch.end() == b"data: [DONE]"
+    assert watch.complete
+
+
+def test_a_stream_without_usage_is_estimated():
+    watch = meter(messages=[{"role": "user", "content": "x" * 3000}])
+    relay(watch, sse(*[chunk("word ") for _ in range(40)]))
+    assert watch.usage() is None
+    usage = watch.delivered()
+    assert usage.estimated
+    assert usage.counts["output_tokens"] >= 40 * 5 / 3
+    assert usage.counts["input_tokens"] >= 1000
+    assert not watch.complete
+
+
+def test_each_event_with_content_is_at_least_a_token():
+    watch = meter()
+    relay(watch, sse(*[chunk("a") for _ in range(9)]))
+    assert watch.delivered().counts["output_tokens"] == 9
+    call = {"index": 0, "delta": {"tool_calls": [{"index": 0, "function": {"arguments": '{"city":"Par'}}]}}
+    watch = meter()
+    relay(watch, sse({"choices": [call]}))
+    assert watch.delivered().counts["output_tokens"] >= 4
+
+
+def test_preliminary_usage_is_not_final():
+    watch = meter(provider="gemini", path="/v1beta/openai/chat/completions")
+    relay(watch, sse(chunk("Hello", usage={"prompt_tokens": 5, "completion_tokens": 1, "total_tokens": 6})))
+    assert watch.usage() is None
+    assert watch.delivered().counts["input_tokens"] == 5
+
+
+def test_thoughts_missing_from_geminis_completion_tokens_are_counted():
+    watch = meter(provider="gemini", path="/v1beta/openai/chat/completions", streaming=False)
+    relay(
+        watch,
+        json.dumps(
+            {
+                "model": "gemini-2.5-flash",
+                "choices": [],
+                "usage": {"prompt_tokens": 5, "completion_tokens": 1, "total_tokens": 106},
+            }
+        ).encode(),
+    )
+    assert watch.usage().counts["output_tokens"] == 101
+
+
+def test_an_error_inside_the_stream_is_seen():
+    watch = meter()
+    data = sse(STREAM[0], {"error": {"message": "overloaded"}})
+    assert relay(watch, data) == data
+    assert (watch.failed, watch.usage()) == (True, None)
+
+
+@pytest.mark.parametrize(
+    "junk", [b"{", b"[]", b"5", b'{"choices":5}', b'{"choices":[5]}', b'{"choices":[{"delta":[]}]}', b'{"usage":5}']
+)
+def test_junk_in_a_stream_is_relayed(junk):
+    data = sse(junk, *STREAM, b"[DONE]")
+    watch = meter()
+    assert relay(watch, data) == data
+    assert watch.delivered().counts["output_tokens"] >= 2
+
+
+def test_a_plain_answer_is_metered():
+    document = {
+        "model": "gpt-4o",
+        "choices": [{"message": {"content": "Hello"}}],
+        "usage": USAGE,
+        "service_tier": "priority",
+    }
+    data = json.dumps(document, indent=1).encode()
+    watch = meter(streaming=False)
+    assert relay(watch, data, 7) == data
+    assert (watch.complete, watch.usage().counts["input_tokens"], watch.usage().service_tier) == (True, 19, "priority")
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        None,
+        {},
+        [],
+        "x",
+        {"prompt_tokens": -1, "completion_tokens": 1},
+        {"prompt_tokens": "1"},
+        {"prompt_tokens": 1e30, "completion_tokens": 1},
+    ],
+)
+def test_a_plain_answer_without_readable_usage_is_estimated(usage):
+    data = json.dumps(
+        {"model": "gpt-4o", "choices": [{"message": {"content": "Hello world"}}], "usage": usage}
+    ).encode()
+    watch = meter(streaming=False)
+    relay(watch, data)
+    assert watch.usage() is None
+    assert watch.delivered().counts["output_tokens"] >= 4
+    assert watch.delivered().unknown == (isinstance(usage, dict) and bool(usage))
+
+
+@pytest.mark.parametrize("data", [b"", b"<html>", b"{", b'"x"', b"[1]"])
+def test_a_plain_answer_of_another_shape_never_crashes(data):
+    watch = meter(streaming=False)
+    assert relay(watch, data) == data
+    assert watch.usage() is None
+    assert watch.delivered().estimated
+
+
+def test_compressed_answers_are_metered_and_relayed_as_they_are():
+    plain = sse(*STREAM, USAGE_CHUNK, b"[DONE]")
+    packed = gzip.compress(plain)
+    watch = meter(encoding=b"gzip")
+    assert relay(watch, packed, 10) == packed
+    assert watch.usage().counts["input_tokens"] == 19
+    watch = meter(streaming=False, encoding=b"br")
+    assert relay(watch, b"\x8b" * 300) == b"\x8b" * 300
+    assert watch.usage() is None
+    assert watch.delivered().counts["output_tokens"] == 100
+    assert watch.delivered().unknown
+
+
+def test_the_last_event_of_a_response_carries_its_usage():
+    response = {
+        "model": "gpt-5-2025-08-07", "service_tier": "default", "usage": RESPONSE_USAGE, "error": None,
+        "output": [{"type": "web_search_call"}, {"type": "web_search_call"}, {"type": "message", "content": []}],
+    }  # fmt: skip
+    events = [
+        ("response.created", {"response": {"model": "gpt-5", "usage": None}}),
+        ("response.output_text.delta", {"delta": "Hello"}),
+        ("response.output_text.done", {"text": "Hello"}),
+        ("response.completed", {"response": response}),
+    ]
+    data = b"".join(named(name, **fields) for name, fields in events)
+    watch = meter("/v1/responses", input="x")
+    assert relay(watch, data, 11) == data
+    usage = watch.usage()
+    assert usage.counts["input_tokens"] == 7
+    assert usage.counts["web_searches"] == 2
+    assert (watch.complete, usage.model) == (True, "gpt-5-2025-08-07")
+
+
+@pytest.mark.parametrize(("kind", "failed"), [("response.incomplete", False), ("response.failed", True)])
+def test_a_response_may_end_otherwise(kind, failed):
+    event = {"type": kind, "response": {"model": "gpt-5", "usage": RESPONSE_USAGE}}
+    watch = meter("/v1/responses", input="x")
+    relay(watch, f"event: {kind}\ndata: {json.dumps(event)}\n\n".encode())
+    assert (watch.complete, watch.failed, watch.usage().counts["output_tokens"]) == (True, failed, 3)
+
+
+def test_a_response_that_breaks_off_is_estimated():
+    watch = meter("/v1/responses", input="x")
+    relay(
+        watch, b'event: response.output_text.delta\ndata: {"type":"response.output_text.delta","delta":"Hello you"}\n\n'
+    )
+    assert (watch.usage(), watch.complete, watch.delivered().counts["output_tokens"]) == (None, False, 3)
+    relay(watch, b'event: error\ndata: {"type":"error","message":"x"}\n\n')
+    assert watch.failed
+
+
+def test_embeddings_are_metered_however_large():
+    head = b'{"object":"list","data":[{"embedding":[' + b",".join([b"0.123456789"] * 10) + b"]}],"
+    tail = b'"model":"text-embedding-3-small","usage":{"prompt_tokens":8,"total_tokens":8}}'
+    watch = meter("/v1/embeddings", streaming=False, input="x")
+    relay(watch, head + tail, 33)
+    assert watch.usage().counts == {"input_tokens": 8}
+    watch = meter("/v1/embeddings", streaming=False, input="x")
+    watch.feed(b'{"data":[')
+    for _ in range(34):
+        watch.feed(b"0.123456789," * 87_382)
+    watch.feed(b"0],")
+    assert watch.feed(tail) == tail
+    watch.end()
+    assert (watch.usage().counts, watch.complete) == ({"input_tokens": 8}, True)
+
+
+def test_embeddings_without_usage_are_estimated_from_the_request():
+    watch = meter("/v1/embeddings", streaming=False, input="x" * 300)
+    relay(watch, b'{"data":[]}')
+    assert watch.usage() is None
+    assert watch.delivered().counts["input_tokens"] >= 100
+    assert "output_tokens" not in watch.delivered().counts

@@ -1,0 +1,98 @@
+"""Where a path leads."""
+
+import pytest
+
+from proxyd.gateway.route import Page, Target, Unified, Unknown, dialect_of, find_route
+
+
+def test_it_works():
+    route = find_route("POST", "/openai/v1/chat/completions")
+    assert isinstance(route, Target)
+    assert (route.provider.slug, route.path, route.dialect) == ("openai", "/v1/chat/completions", "openai")
+
+
+@pytest.mark.parametrize(
+    ("path", "provider", "sent", "model"),
+    [
+        ("/openai/chat/completions", "openai", "/v1/chat/completions", None),
+        ("/openai/v1/embeddings", "openai", "/v1/embeddings", None),
+        ("/anthropic/v1/messages", "anthropic", "/v1/messages", None),
+        ("/v1/messages", "anthropic", "/v1/messages", None),
+        ("/v1/messages/count_tokens", "anthropic", "/v1/messages/count_tokens", None),
+        (
+            "/gemini/v1beta/models/gemini-2.5-flash:generateContent", "gemini",
+            "/v1beta/models/gemini-2.5-flash:generateContent", "gemini-2.5-flash",
+        ),
+        (
+            "/v1beta/models/gemini-2.5-pro:streamGenerateContent", "gemini",
+            "/v1beta/models/gemini-2.5-pro:streamGenerateContent", "gemini-2.5-pro",
+        ),
+        (
+            "/v1/models/gemini-2.5-pro:generateContent", "gemini", "/v1/models/gemini-2.5-pro:generateContent",
+            "gemini-2.5-pro",
+        ),
+    ],
+)  # fmt: skip
+def test_provider_paths(path, provider, sent, model):
+    route = find_route("POST", path)
+    assert isinstance(route, Target)
+    assert (route.provider.slug, route.path, route.path_model) == (provider, sent, model)
+    assert route.endpoint is not None
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/embeddings", "/v1/responses"])
+def test_unified_paths(path):
+    assert isinstance(find_route("POST", path), Unified)
+    assert isinstance(find_route("GET", path), Unknown)
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/v1/models", "/v1/key", "/"])
+def test_our_own_pages(path):
+    assert isinstance(find_route("GET", path), Page)
+    assert isinstance(find_route("POST", path), Unknown)
+
+
+def test_an_endpoint_nobody_lists_goes_to_its_provider_unread():
+    route = find_route("POST", "/openai/v1/audio/speech")
+    assert isinstance(route, Target)
+    assert route.endpoint is None
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "//evil.example/x", "/openai//v1/models", "/openai/../etc", "/openai/v1/%2e%2e/x", "/openai/v1/a%2Fb", "/openai/v1/..",
+        "/openai/v1/x%00", "/openai/v1/x\\y", "/openai/v1/é", "/openai/v1/a b", "/openai/v1/x;y=1", "/openai/./v1/models",
+        "/openai/v1/%252e", "/openai", "/openai/", "/nowhere", "/v2/chat/completions", "", "*", "/mistral/v1/chat",
+    ],
+)  # fmt: skip
+def test_what_cannot_be_trusted_or_found_is_unknown(path):
+    assert isinstance(find_route("POST", path), Unknown)
+
+
+@pytest.mark.parametrize(
+    ("path", "hint"),
+    [
+        ("/v1/v1/messages", "leave /v1 out of the Anthropic base URL"),
+        ("/anthropic/v1/v1/messages", "leave /v1 out of the Anthropic base URL"),
+        ("/v1/v1/chat/completions", "twice"),
+        ("/chat/completions", "must end with /v1"),
+        ("/messages", "Anthropic base URL"),
+    ],
+)
+def test_a_wrong_base_url_is_answered_helpfully(path, hint):
+    route = find_route("POST", path)
+    assert isinstance(route, Unknown)
+    assert hint in route.detail
+
+
+@pytest.mark.parametrize(
+    ("path", "dialect"),
+    [
+        ("/v1/messages", "anthropic"), ("/anthropic/v1/anything", "anthropic"), ("/gemini/v1beta/x", "gemini"),
+        ("/v1beta/models/x:generateContent", "gemini"), ("/v1/models/x:generateContent", "gemini"), ("/v1/models", "openai"),
+        ("/openai/v1/x", "openai"), ("/nonsense", "openai"),
+    ],
+)  # fmt: skip
+def test_even_a_lost_caller_is_answered_in_its_dialect(path, dialect):
+    assert dialect_of(path) == dialect

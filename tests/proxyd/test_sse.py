@@ -1,0 +1,100 @@
+import re
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from proxyd.wire.sse import EventDecoder
+
+
+def events(stream, sizes=None):
+    """All events of a stream fed in pieces of the given sizes, cyclically; checks that no byte is lost."""
+    decoder, found, at = EventDecoder(), [], 0
+    sizes = sizes or [len(stream) or 1]
+    turn = 0
+    while at < len(stream):
+        size = sizes[turn % len(sizes)]
+        found += decoder.feed(stream[at : at + size])
+        at, turn = at + size, turn + 1
+    rest = decoder.rest()
+    if rest is not None:
+        found.append(rest)
+    assert b"".join(event.raw for event in found) == stream
+    return [(event.name, event.data) for event in found if event.data is not None]
+
+
+def test_it_works():
+    assert events(b'data: {"a":1}\n\nevent: done\ndata: x\n\n') == [(b"", b'{"a":1}'), (b"done", b"x")]
+
+
+def test_every_split_gives_the_same_events():
+    text = b"\xef\xbb\xbf: hello\n\nevent: a\r\ndata: 1\r\ndata: 2\r\n\r\ndata:3\r\rid: 7\nretry: 5\ndata: 4\n\n\n\ndata: [DONE]\n\n"
+    whole = events(text)
+    assert whole == [(b"a", b"1\n2"), (b"", b"3"), (b"", b"4"), (b"", b"[DONE]")]
+    for first in range(1, len(text)):
+        assert events(text, [first, len(text)]) == whole
+    assert events(text, [1]) == whole
+
+
+def test_line_ends_of_all_kinds():
+    for end in (b"\n", b"\r\n", b"\r"):
+        stream = b"event: e" + end + b"data: x" + end + b"data:  y" + end + end + b"data: z" + end + end
+        assert events(stream) == events(stream, [1]) == [(b"e", b"x\n y"), (b"", b"z")]
+
+
+def test_comments_and_pings_have_no_data():
+    assert events(b": OPENROUTER PROCESSING\n\n:\n\nevent: ping\n\ndata: 1\n\n") == [(b"", b"1")]
+
+
+def test_an_event_without_its_empty_line_is_what_is_left():
+    decoder = EventDecoder()
+    assert decoder.feed(b"data: [DONE]") == []
+    rest = decoder.rest()
+    assert rest is not None
+    assert rest.data == b"[DONE]"
+    assert decoder.rest() is None
+
+
+def test_large_events_stay_whole():
+    payload = b"x" * 300_000
+    assert events(b"data: " + payload + b"\n\n", [16_384]) == [(b"", payload)]
+
+
+def test_an_event_above_the_limit_passes_without_data():
+    decoder = EventDecoder(max_event_bytes=100)
+    found = decoder.feed(b"data: " + b"x" * 200) + decoder.feed(b"x" * 20 + b"\n\ndata: 1\n\n")
+    assert [event.data for event in found] == [None, None, b"1"]
+    assert b"".join(event.raw for event in found) == b"data: " + b"x" * 220 + b"\n\ndata: 1\n\n"
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(
+        st.sampled_from(
+            [b"data: a", b"data:b", b"event: e", b":c", b"\n", b"\r", b"\r\n", b"\n\n", b"x", b"\xef\xbb\xbf"]
+        )
+    ),
+    st.lists(st.integers(1, 7), min_size=1, max_size=5),
+)
+def test_the_grammar_decides_not_the_pieces(pieces, sizes):
+    stream = b"".join(pieces)
+    whole = _by_the_book(stream)
+    assert events(stream, sizes) == whole
+    assert events(stream) == whole
+
+
+def _by_the_book(stream):
+    """The algorithm of the standard, line by line; what is left at the end is dispatched too, as we do."""
+    stream = stream.removeprefix(b"\xef\xbb\xbf")
+    found, name, data = [], b"", list[bytes]()
+    for line in [*re.split(rb"\r\n|\n|\r", stream), b""]:
+        if not line:
+            if data:
+                found.append((name, b"\n".join(data)))
+            name, data = b"", []
+            continue
+        field, _, value = line.partition(b":")
+        if field == b"data":
+            data.append(value.removeprefix(b" "))
+        elif field == b"event":
+            name = value.removeprefix(b" ")
+    return found

@@ -1,0 +1,137 @@
+import pytest
+
+from shared import catalog
+from shared.catalog import (
+    PROVIDERS,
+    Kind,
+    credential_header,
+    known_models,
+    output_maximum,
+    provider_of_model,
+)
+from shared.pricing.usage import _extractor
+
+
+def find_endpoint(*args):
+    return catalog.find_endpoint(*args)
+
+
+OPENAI, ANTHROPIC, GEMINI = PROVIDERS["openai"], PROVIDERS["anthropic"], PROVIDERS["gemini"]
+
+
+def test_it_works():
+    endpoint, model = find_endpoint(GEMINI, "POST", "/v1beta/models/gemini-2.5-flash:generateContent")
+    assert (endpoint.kind, endpoint.dialect, model) == (Kind.GENERATE, "gemini", "gemini-2.5-flash")
+
+
+@pytest.mark.parametrize(
+    ("provider", "method", "path", "kind", "dialect", "model"),
+    [
+        (OPENAI, "POST", "/v1/chat/completions", Kind.CHAT, "openai", None),
+        (OPENAI, "POST", "/v1/responses", Kind.RESPONSES, "openai", None),
+        (OPENAI, "POST", "/v1/embeddings", Kind.EMBEDDINGS, "openai", None),
+        (OPENAI, "GET", "/v1/models", Kind.FREE, "openai", None),
+        (OPENAI, "GET", "/v1/models/ft:gpt-4o:org::id", Kind.FREE, "openai", "ft:gpt-4o:org::id"),
+        (OPENAI, "DELETE", "/v1/responses/resp_1", Kind.FREE, "openai", None),
+        (OPENAI, "POST", "/v1/responses/input_tokens", Kind.FREE, "openai", None),
+        (ANTHROPIC, "POST", "/v1/messages", Kind.MESSAGES, "anthropic", None),
+        (ANTHROPIC, "POST", "/v1/messages/count_tokens", Kind.FREE, "anthropic", None),
+        (ANTHROPIC, "POST", "/v1/chat/completions", Kind.CHAT, "openai", None),
+        (GEMINI, "POST", "/v1/models/gemini-3-x:streamGenerateContent", Kind.GENERATE_STREAM, "gemini", "gemini-3-x"),
+        (
+            GEMINI,
+            "POST",
+            "/v1beta/models/gemini-embedding-001:batchEmbedContents",
+            Kind.EMBED,
+            "gemini",
+            "gemini-embedding-001",
+        ),
+        (GEMINI, "POST", "/v1beta/models/g:countTokens", Kind.FREE, "gemini", "g"),
+        (GEMINI, "POST", "/v1beta/openai/chat/completions", Kind.CHAT, "openai", None),
+        (GEMINI, "GET", "/v1beta/models", Kind.FREE, "gemini", None),
+    ],
+)
+def test_listed_endpoints_are_found(provider, method, path, kind, dialect, model):
+    endpoint, found = find_endpoint(provider, method, path)
+    assert (endpoint.kind, endpoint.dialect, found) == (kind, dialect, model)
+
+
+@pytest.mark.parametrize(
+    ("provider", "method", "path"),
+    [
+        (OPENAI, "POST", "/v1/images/generations"),
+        (OPENAI, "POST", "/v1/audio/speech"),
+        (OPENAI, "GET", "/v1/chat/completions"),
+        (OPENAI, "POST", "/v1/chat/completions/"),
+        (OPENAI, "GET", "/v1/models/a/b"),
+        (ANTHROPIC, "POST", "/v1/messages/batches"),
+        (GEMINI, "POST", "/v1beta/models/a:b:generateContent"),
+        (GEMINI, "POST", "/v1beta/models/a%2Fb:generateContent"),
+        (GEMINI, "POST", "/v1beta/models/gemini 2:generateContent"),
+        (GEMINI, "POST", "/v1beta/tunedModels/x:generateContent"),
+        (GEMINI, "POST", "/v1beta/models/:generateContent"),
+        (GEMINI, "POST", "/v1beta/models/x:generateContent\n"),
+        (GEMINI, "POST", "/v1beta/models/gemini-2.5-flash:predictLongRunning"),
+    ],
+)
+def test_other_paths_are_not_listed(provider, method, path):
+    assert find_endpoint(provider, method, path) is None
+
+
+def test_every_metered_endpoint_has_an_extraction_table():
+    for provider in PROVIDERS.values():
+        for endpoint in provider.endpoints:
+            if endpoint.kind is not Kind.FREE:
+                assert _extractor(endpoint.prices_id, endpoint.flavor or "") is not None, endpoint
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ("openai/gpt-4o", ("openai", "gpt-4o")),
+        ("anthropic/claude-x", ("anthropic", "claude-x")),
+        ("google/gemini-2.5-pro", ("gemini", "gemini-2.5-pro")),
+        ("gemini/gemini-2.5-pro", ("gemini", "gemini-2.5-pro")),
+        ("gpt-4o", ("openai", "gpt-4o")),
+        ("o3-mini", ("openai", "o3-mini")),
+        ("chatgpt-4o-latest", ("openai", "chatgpt-4o-latest")),
+        ("text-embedding-3-small", ("openai", "text-embedding-3-small")),
+        ("claude-opus-5", ("anthropic", "claude-opus-5")),
+        ("gemini-2.5-flash", ("gemini", "gemini-2.5-flash")),
+        ("openai/", None),
+        ("mistral/large", None),
+        ("GPT-4o", None),
+        ("llama", None),
+        ("", None),
+    ],
+)
+def test_the_model_tells_the_provider(model, expected):
+    assert provider_of_model(model) == expected
+
+
+def test_the_longest_prefix_gives_the_output_maximum():
+    assert output_maximum("openai", "gpt-4o-mini-2024-07-18") == 16_384
+    assert output_maximum("openai", "gpt-4-turbo") == 4_096
+    assert output_maximum("openai", "gpt-4.1-nano") == 32_768
+    assert output_maximum("openai", "o3-mini") == 100_000
+    assert output_maximum("anthropic", "claude-3-haiku-20240307") == 4_096
+    assert output_maximum("anthropic", "claude-opus-4-1-20250805") == 32_000
+    assert output_maximum("gemini", "gemini-2.5-pro") == 65_536
+    assert output_maximum("openai", "llama") is None
+
+
+def test_credentials_go_where_the_endpoint_wants_them():
+    assert credential_header(OPENAI, "/v1/responses") == (b"authorization", b"Bearer ")
+    assert credential_header(ANTHROPIC, "/v1/messages") == (b"x-api-key", b"")
+    assert credential_header(ANTHROPIC, "/v1/chat/completions") == (b"authorization", b"Bearer ")
+    assert credential_header(GEMINI, "/v1beta/models") == (b"x-goog-api-key", b"")
+    assert credential_header(GEMINI, "/v1beta/openai/embeddings") == (b"authorization", b"Bearer ")
+
+
+def test_known_models_are_names_that_the_provider_serves():
+    for slug in PROVIDERS:
+        models = known_models(slug)
+        assert len(models) > 10
+        assert all(provider_of_model(model) == (slug, model) for model in models)
+    assert "gpt-4o" in known_models("openai")
+    assert "gemini-2.0-flash" not in known_models("gemini")  # deprecated

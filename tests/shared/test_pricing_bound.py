@@ -1,0 +1,224 @@
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from shared import pricing
+from shared.catalog import output_maximum
+from shared.money import MAX_NANOS
+from shared.pricing import Size, Usage, cost, fitting_output_limit
+from shared.pricing.bound import CONTEXT_TOKENS, IMAGE_TOKENS, MINIMUM_LIMIT
+
+AT = datetime(2026, 11, 24, 12, tzinfo=UTC).timestamp()
+MODELS = [
+    ("openai", "gpt-4o"),
+    ("openai", "gpt-4o-mini"),
+    ("openai", "gpt-6-sol"),
+    ("openai", "gpt-audio"),
+    ("openai", "o3"),
+    ("anthropic", "claude-haiku-5-5"),
+    ("anthropic", "claude-opus-5"),
+    ("anthropic", "claude-3-haiku-20240307"),
+    ("gemini", "gemini-2.5-flash"),
+    ("gemini", "gemini-2.5-pro"),
+    ("gemini", "gemini-3-pro-image-preview"),
+    ("gemini", "gemini-4-argon"),
+]
+
+
+def bound(*args, **kwargs):
+    return pricing.bound(*args, **kwargs)
+
+
+def test_it_works():
+    size = Size(1000, overhead_tokens=0, output_limit=100, service_tier="default")
+    assert bound("openai", "gpt-4o", size, at=AT) == 1000 * 2_500 + 100 * 10_000
+
+
+def test_an_open_service_tier_counts_as_the_dearest():
+    open_tier = bound("openai", "gpt-4o", Size(1000, overhead_tokens=0, output_limit=100), at=AT)
+    assert open_tier == 1000 * 4_250 + 100 * 17_000
+    for tier in ("default", "flex"):
+        assert (
+            bound("openai", "gpt-4o", Size(1000, overhead_tokens=0, output_limit=100, service_tier=tier), at=AT)
+            < open_tier
+        )
+    for tier in ("auto", "priority", "invented"):
+        assert (
+            bound("openai", "gpt-4o", Size(1000, overhead_tokens=0, output_limit=100, service_tier=tier), at=AT)
+            == open_tier
+        )
+
+
+def test_writes_to_caches_count_unless_they_are_excluded():
+    written = bound("anthropic", "claude-opus-5", Size(1000, overhead_tokens=0, output_limit=0), at=AT)
+    plain = bound(
+        "anthropic", "claude-opus-5", Size(1000, overhead_tokens=0, output_limit=0, cache_writes=False), at=AT
+    )
+    assert (written, plain) == (1000 * 10_000, 1000 * 5_000)
+
+
+def test_the_models_maximum_stands_in_for_a_missing_limit():
+    size = Size(0, overhead_tokens=0, service_tier="default")
+    assert bound("openai", "gpt-4o", size, at=AT) == 16_384 * 10_000
+    assert bound("openai", "gpt-4o", size, at=AT, output_limit=500) == 500 * 10_000
+    assert bound("openai", "gpt-chat-latest", size, at=AT) == 128_000 * 30_000
+
+
+def test_choices_multiply_the_output():
+    size = Size(0, overhead_tokens=0, output_limit=10, choices=4, service_tier="default")
+    assert bound("openai", "gpt-4o", size, at=AT) == 4 * 10 * 10_000
+
+
+def test_images_and_unseen_input_have_ceilings():
+    def pinned(text_bytes, **fields):
+        return Size(text_bytes, overhead_tokens=0, output_limit=0, service_tier="default", **fields)
+
+    assert bound("openai", "gpt-4o", pinned(0, image_parts=2), at=AT) == 2 * IMAGE_TOKENS["openai"] * 2_500
+    assert bound("openai", "gpt-4o", pinned(10, context_inputs=True), at=AT) == 128_000 * 2_500
+    assert bound("gemini", "gemini-2.5-pro", pinned(10, context_inputs=True), at=AT) > CONTEXT_TOKENS * 1_250
+
+
+def test_fees_of_tools_count():
+    size = Size(0, overhead_tokens=0, output_limit=0, tool_fees={"web_searches": 3}, service_tier="default")
+    assert bound("openai", "gpt-4o", size, at=AT) == 3 * 10_000_000
+
+
+@pytest.mark.parametrize(
+    ("slug", "model", "size"),
+    [
+        ("openai", "llama", Size(1)),
+        ("openai", "whisper-1", Size(1)),
+        ("openai", "text-embedding-3-small", Size(1)),  # no price for output
+        ("openai", "gpt-4o", Size(1, unpriced="background")),
+        ("openai", "gpt-4o-search-preview", Size(1, tool_fees={"web_searches": 1})),
+        ("gemini", "claude-opus-5-", Size(1, tool_fees={"code_executions": 1})),
+    ],
+)
+def test_what_cannot_be_bounded_has_no_bound(slug, model, size):
+    assert bound(slug, model, size, at=AT) is None
+
+
+def test_embeddings_are_bounded_by_their_input():
+    size = Size(1_000_000, overhead_tokens=0, output_free=True)
+    assert bound("openai", "text-embedding-3-small", size, at=AT) == 20_000_000
+
+
+def test_an_absurd_limit_gives_a_bound_that_a_counter_can_hold():
+    assert bound("openai", "o1-pro", Size(1, output_limit=2**53), at=AT) == MAX_NANOS
+
+
+@settings(max_examples=600, deadline=None)
+@given(data=st.data())
+def test_no_well_behaved_provider_bills_more_than_the_bound(data):
+    slug, model = data.draw(st.sampled_from(MODELS))
+    text_bytes = data.draw(st.integers(2, 600_000))
+    images = data.draw(st.integers(0, 3))
+    audio = data.draw(st.integers(0, 5_000))
+    limit = data.draw(st.none() | st.integers(0, 200_000))
+    choices = data.draw(st.integers(1, 4))
+    searches = data.draw(st.integers(0, 5))
+    unseen = data.draw(st.booleans())
+    may_write = data.draw(st.booleans())
+    tier = data.draw(st.sampled_from([None, "auto", "default", "flex", "priority", "fast"]))
+    size = Size(
+        text_bytes, image_parts=images, audio_tokens=audio, context_inputs=unseen, output_limit=limit, choices=choices,
+        tool_fees={"web_searches": searches} if searches else {}, cache_writes=may_write, service_tier=tier,
+    )  # fmt: skip
+    ceiling = bound(slug, model, size, at=AT)
+    assume(ceiling is not None)
+
+    text = data.draw(st.integers(0, text_bytes + size.overhead_tokens))
+    media = data.draw(st.integers(0, images * IMAGE_TOKENS[slug] + audio))
+    total = text + media
+    if unseen and data.draw(st.booleans()):
+        total = max(total, 128_000)
+    read = data.draw(st.integers(0, total))
+    written = data.draw(st.integers(0, total - read)) if may_write else 0
+    counts = {
+        "input_tokens": total,
+        "cache_read_tokens": read,
+        "cache_write_tokens": written,
+        "cache_write_1h_tokens": data.draw(st.integers(0, written)),
+        "output_tokens": choices * (limit if limit is not None else output_maximum(slug, model) or 128_000),
+        "web_searches": data.draw(st.integers(0, searches)),
+    }
+    if audio:
+        counts["input_audio_tokens"] = min(audio, total - read - written)
+    served = {
+        "default": ["default"],
+        "flex": ["flex", "default"],
+        "priority": ["priority", "default"],
+        "fast": ["fast", "default"],
+    }
+    usage = Usage(
+        counts, model, data.draw(st.sampled_from(served.get(tier, ["default", "flex", "priority", "fast", None])))
+    )
+    assert cost(slug, model, usage, at=AT).nanos <= ceiling
+
+
+def limit_for(remaining, size=None, model="gpt-4o"):
+    return fitting_output_limit(
+        "openai", model, size or Size(0, overhead_tokens=0, service_tier="default"), at=AT, remaining_nanos=remaining
+    )
+
+
+def test_no_limit_is_set_when_the_maximum_fits_into_an_eighth():
+    whole = 16_384 * 10_000
+    assert limit_for(8 * whole) is None
+    assert limit_for(8 * whole - 1) == 16_383
+
+
+def test_the_limit_fits_into_an_eighth_of_what_remains():
+    remaining = 8 * 5_000 * 10_000
+    assert limit_for(remaining) == 5_000
+
+
+def test_at_least_4096_tokens_are_given_while_they_fit_at_all():
+    assert limit_for(4_096 * 10_000) == MINIMUM_LIMIT
+    assert limit_for(8 * 4_096 * 10_000 - 1) == MINIMUM_LIMIT
+
+
+def test_less_is_given_when_4096_do_not_fit():
+    assert limit_for(4_096 * 10_000 - 1) == 511
+    assert limit_for(16 * 8 * 10_000) == 16
+
+
+def test_a_limit_that_cannot_fit_is_named_so_that_the_refusal_tells_it():
+    assert limit_for(0) == MINIMUM_LIMIT
+    assert limit_for(15 * 8 * 10_000) == MINIMUM_LIMIT
+    assert limit_for(10_000, Size(10**6, overhead_tokens=0)) == MINIMUM_LIMIT
+
+
+def test_small_models_get_their_own_maximum_at_least():
+    assert limit_for(4_096 * 1_500, model="gpt-3.5-turbo") == 4_096
+
+
+@pytest.mark.parametrize("size", [Size(1, output_limit=5), Size(1, output_free=True), Size(1, unpriced="background")])
+def test_no_limit_is_set_where_none_may_be(size):
+    assert limit_for(1, size) is None
+    assert fitting_output_limit("openai", "llama", Size(1), at=AT, remaining_nanos=1) is None
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    which=st.sampled_from(MODELS),
+    text_bytes=st.integers(0, 10**6),
+    remaining=st.integers(0, 10**11),
+    choices=st.integers(1, 3),
+)
+def test_a_limit_that_was_set_is_within_what_remains_or_cannot_be(which, text_bytes, remaining, choices):
+    slug, model = which
+    size = Size(text_bytes, choices=choices)
+    limit = fitting_output_limit(slug, model, size, at=AT, remaining_nanos=remaining)
+    if limit is None:
+        assert bound(slug, model, size, at=AT) <= remaining // 8
+        return
+    needed = bound(slug, model, size, at=AT, output_limit=limit)
+    least = min(MINIMUM_LIMIT, output_maximum(slug, model) or 128_000)
+    if limit > least:
+        assert needed <= remaining // 8 < bound(slug, model, size, at=AT, output_limit=limit + 1)
+    elif limit < least:
+        assert needed <= remaining // 8
+        assert bound(slug, model, size, at=AT, output_limit=least) > remaining

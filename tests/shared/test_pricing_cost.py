@@ -1,0 +1,120 @@
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shared import pricing
+from shared.money import MAX_NANOS
+from shared.pricing import MAX_COUNT, Usage
+
+AT = datetime(2026, 11, 24, 12, tzinfo=UTC).timestamp()
+
+
+def cost(*args, **kwargs):
+    return pricing.cost(*args, **kwargs)
+
+
+def test_it_works():
+    got = cost("openai", "gpt-4o", Usage({"input_tokens": 1000, "output_tokens": 100}, "gpt-4o-2024-08-06"), at=AT)
+    assert got.nanos == 1000 * 2_500 + 100 * 10_000
+    assert (got.price.id, got.flags) == ("gpt-4o", ())
+
+
+def test_fractions_of_a_nano_are_rounded_up_once():
+    assert (
+        cost("gemini", "gemini-2.5-flash-lite", Usage({"input_tokens": 1, "cache_read_tokens": 1}), at=AT).nanos == 10
+    )
+    got = cost(
+        "openai", "gpt-6.1-terra", Usage({"input_tokens": 1, "cache_read_tokens": 1}, service_tier="flex"), at=AT
+    )
+    assert got.nanos == 25  # 0.025 dollars a million
+    tiny = cost("openai", "gpt-5-nano", Usage({"input_tokens": 1, "cache_read_tokens": 1}, service_tier="flex"), at=AT)
+    assert tiny.nanos == 3  # 2.5
+
+
+def test_an_unknown_model_is_unpriced():
+    got = cost("openai", "llama", Usage({"input_tokens": 5, "output_tokens": 5}, "llama-2"), at=AT)
+    assert (got.nanos, got.price, got.flags) == (0, None, ("unpriced",))
+    assert cost("openai", None, Usage({}), at=AT).flags == ("unpriced",)
+
+
+def test_models_billed_by_the_hour_are_unpriced_in_tokens():
+    assert cost("openai", "whisper-1", Usage({"input_tokens": 100, "output_tokens": 1}), at=AT).price is None
+    assert cost("openai", "tts-1", Usage({"input_tokens": 100, "output_tokens": 1}), at=AT).price is None
+
+
+def test_a_free_model_has_a_price_of_nothing():
+    got = cost("gemini", "gemma-3-27b-it", Usage({"input_tokens": 100, "output_tokens": 10}), at=AT)
+    assert got.nanos == 0
+    assert got.price.id == "gemma-3"
+
+
+def test_the_served_model_decides():
+    usage = Usage({"input_tokens": 1000, "output_tokens": 0}, "gpt-4o-mini-2024-07-18")
+    assert cost("openai", "gpt-4o", usage, at=AT).nanos == 150_000
+
+
+def test_an_unknown_served_model_is_priced_as_requested():
+    got = cost("openai", "gpt-4o", Usage({"input_tokens": 1000, "output_tokens": 0}, "mystery"), at=AT)
+    assert (got.nanos, got.flags) == (2_500_000, ("served_model_unpriced",))
+
+
+def test_the_service_tier_decides():
+    counts = {"input_tokens": 1000, "output_tokens": 0}
+    assert cost("openai", "gpt-4o", Usage(counts, service_tier="priority"), at=AT).nanos == 4_250_000
+    assert cost("openai", "gpt-4o", Usage(counts, service_tier="standard"), at=AT).nanos == 2_500_000
+    assert cost("anthropic", "claude-opus-5", Usage(counts, speed="fast"), at=AT).nanos == 10_000_000
+
+
+def test_classes_nobody_knows_cost_the_dearest_rate():
+    counts = {"input_tokens": 1000, "unknown_input_tokens": 1000, "output_tokens": 0}
+    got = cost("anthropic", "claude-opus-5", Usage(counts, unknown=True), at=AT)
+    assert (got.nanos, got.flags) == (10_000_000, ("unknown_class",))  # written to the cache for an hour
+
+
+def test_estimates_are_flagged():
+    assert cost("openai", "gpt-4o", Usage({"input_tokens": 1}, estimated=True), at=AT).flags == ("estimated",)
+
+
+def test_parts_above_their_whole_are_all_charged():
+    got = cost("openai", "gpt-4o", Usage({"input_tokens": 10, "cache_read_tokens": 100, "output_tokens": 0}), at=AT)
+    assert (got.nanos, got.flags) == (100 * 1_250, ("inconsistent",))
+
+
+def test_calls_of_a_tool_without_a_price_are_flagged():
+    counts = {"input_tokens": 10, "output_tokens": 0, "web_searches": 1}
+    assert "unpriced_tool" in cost("openai", "gpt-4o-search-preview", Usage(counts), at=AT).flags
+    assert cost("openai", "gpt-4o", Usage(counts), at=AT).nanos == 10 * 2_500 + 10_000_000
+
+
+@pytest.mark.parametrize("value", [-1, 10**30, 1e30, "12", None, True, 1.5, [], float("nan")])
+def test_nonsense_never_crashes_and_is_never_negative(value):
+    got = cost("openai", "gpt-4o", Usage({"input_tokens": 10, "output_tokens": value}), at=AT)
+    assert 10 * 2_500 <= got.nanos <= 10 * 2_500 + MAX_COUNT * 10_000
+    assert "clamped" in got.flags
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    counts=st.dictionaries(
+        st.sampled_from(
+            ["input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "cache_write_1h_tokens",
+             "input_audio_tokens", "cache_audio_read_tokens", "unknown_input_tokens", "web_searches", "strange"]
+        ),
+        st.integers(-(10**40), 10**40) | st.integers(0, 10**6),
+    ),
+    model=st.sampled_from([("openai", "gpt-6-sol"), ("anthropic", "claude-sonnet-4-5"), ("gemini", "gemini-2.5-flash")]),
+)  # fmt: skip
+def test_every_cost_is_a_sum_that_a_counter_can_hold(counts, model):
+    got = cost(model[0], model[1], Usage(counts), at=AT)
+    assert type(got.nanos) is int
+    assert 0 <= got.nanos <= MAX_NANOS
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 1000), st.sampled_from(["input_tokens", "output_tokens"]))
+def test_more_tokens_never_cost_less(count, more, key):
+    counts = {"input_tokens": 1000, "output_tokens": 1000, key: count}
+    less = cost("gemini", "gemini-2.5-pro", Usage(counts), at=AT)
+    assert cost("gemini", "gemini-2.5-pro", Usage({**counts, key: count + more}), at=AT).nanos >= less.nanos
