@@ -54,6 +54,7 @@ class Channel:
         "_writer",
         "closed",
         "deadline",
+        "eager",
         "transport",
     )
 
@@ -61,6 +62,7 @@ class Channel:
         self.transport = transport
         self.deadline = inf  # by time.monotonic()
         self.closed = False
+        self.eager = False  # the transport may hold bytes that the kernel knows nothing of, as TLS does
         self._hub = get_hub()
         self._reader: greenlet | None = None
         self._writer: greenlet | None = None
@@ -82,6 +84,12 @@ class Channel:
 
     def recv(self, size: int) -> bytes:
         """Wait for bytes and give at most `size` of them; b"" at the end. Raises OSError, Expired, Cancelled."""
+        if self.eager:
+            self._check()
+            try:
+                return self.transport.recv(size)
+            except BlockingIOError:
+                pass
         while True:
             self.wait_readable()
             try:

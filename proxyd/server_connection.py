@@ -8,14 +8,13 @@ counts as the client being gone: HTTP knows no use for half a connection that we
 import logging
 import socket
 import struct
-import time
 from collections.abc import Callable
-from email.utils import formatdate
 from typing import Protocol
 
 from proxyd.channel import Cancelled, Channel, Expired
 from proxyd.messages import BadRequest, ClientGone, Request, RequestError, RequestTimeout, Response, Truncated
 from proxyd.server_body import RequestBody
+from proxyd.server_framing import bodiless, connection_fields
 from proxyd.server_limits import ServerLimits
 from proxyd.wire.http1 import LAST_CHUNK, chunk, find_head, parse_request_head, response_head
 
@@ -211,13 +210,13 @@ class Connection(Channel):
                 close()
 
     def _write_bytes(self, response: Response, body: bytes, method: str, *, keep: bool, http_11: bool) -> None:
-        framing = _connection_fields(keep=keep, http_11=http_11)
+        framing = connection_fields(keep=keep, http_11=http_11)
         if response.status != 204 and (response.status != 304 or response.length is not None):
             # To HEAD and with 304 the length is what GET would have got, when the gateway knows it.
             length = response.length if method == "HEAD" or response.status == 304 else None
             framing += b"content-length: %d\r\n" % (len(body) if length is None else length)
         data = response_head(response.status, response.headers, framing)
-        if _bodiless(response.status, method):
+        if bodiless(response.status, method):
             body = b""
         stall_seconds = self.limits.write_stall_seconds
         if len(body) <= ONE_WRITE_BYTES:
@@ -229,18 +228,18 @@ class Connection(Channel):
     def _write_stream(self, response: Response, method: str, *, keep: bool, http_11: bool) -> bool:
         """Write an iterator's pieces as they come."""
         length = response.length
-        bodiless = _bodiless(response.status, method)
-        chunked = length is None and http_11 and not bodiless
-        until_close = length is None and not http_11 and not bodiless
+        no_body = bodiless(response.status, method)
+        chunked = length is None and http_11 and not no_body
+        until_close = length is None and not http_11 and not no_body
         keep = keep and not until_close
-        framing = _connection_fields(keep=keep, http_11=http_11)
+        framing = connection_fields(keep=keep, http_11=http_11)
         if length is not None and response.status != 204:
             framing += b"content-length: %d\r\n" % length
         elif chunked:
             framing += b"transfer-encoding: chunked\r\n"
         stall_seconds = self.limits.write_stall_seconds
         self.send_all(response_head(response.status, response.headers, framing), stall_seconds)
-        if bodiless:
+        if no_body:
             return keep
         try:
             sent = self._write_pieces(response, stall_seconds, chunked=chunked)
@@ -296,24 +295,3 @@ class Connection(Channel):
             if not data:
                 return
             total += len(data)
-
-
-def _bodiless(status: int, method: str) -> bool:
-    return method == "HEAD" or status in (204, 304)
-
-
-class _Clock:
-    """The Date header, made once a second."""
-
-    second = 0
-    field = b""
-
-
-def _connection_fields(*, keep: bool, http_11: bool) -> bytes:
-    now = int(time.time())
-    if now != _Clock.second:
-        _Clock.field = b"date: " + formatdate(now, usegmt=True).encode("ascii") + b"\r\n"
-        _Clock.second = now
-    if not keep:
-        return _Clock.field + b"connection: close\r\n"
-    return _Clock.field if http_11 else _Clock.field + b"connection: keep-alive\r\n"

@@ -214,3 +214,4 @@ def _start_tls(connection: UpstreamConnection, transport: TlsTransport, host: st
     except (ssl.SSLError, OSError):
         raise UpstreamUnreachable(f"TLS with {host} could not be established", sent=False) from None
     connection.transport = transport
+    connection.eager = True

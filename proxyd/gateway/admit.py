@@ -121,6 +121,7 @@ class Desk:
             metered=wish.parsed is not None,
             free=wish.free,
             bound_nanos=bound_nanos,
+            unpriced=None if wish.parsed is None else wish.parsed.size.unpriced,
         )
         verdict = evaluate(key, ask, now)
         if isinstance(verdict, Deny):

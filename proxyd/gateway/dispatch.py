@@ -30,6 +30,7 @@ from proxyd.messages import (
 from proxyd.providers import DIALECTS, Meter
 from proxyd.records.journal import Attempt, JournalUnavailable
 from proxyd.upstream import Call, UpstreamPool
+from shared.catalog import credential_header
 from shared.policy import TABLE, Reason
 
 log = logging.getLogger(__name__)
@@ -100,10 +101,8 @@ class Dispatcher:
         origin, base = self.origins[provider.slug]
         query = without_key(request.query) if query_keys(request.query) else request.query
         path = f"{base}{target.path}?{query}" if query else f"{base}{target.path}"
-        if target.dialect == "openai":  # also the OpenAI-compatible endpoints of the others
-            credential: Header = (b"authorization", b"Bearer " + admission.credential.encode())
-        else:
-            credential = (provider.auth_header, provider.auth_prefix + admission.credential.encode())
+        name, prefix = credential_header(provider, target.path)
+        credential: Header = (name, prefix + admission.credential.encode())
         sent = headers.outgoing(
             request.headers, credential=credential, extra=provider.extra_headers, metered=wish.parsed is not None
         )

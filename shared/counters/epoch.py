@@ -2,6 +2,9 @@
 
 Whoever writes policy bumps it after the commit and before the answer; whoever admits a request compares it with the
 epoch of the snapshot that was judged. So an answered change holds for every request that starts after it.
+
+Epochs follow the clock (microseconds), and always rise: after the counters were lost, the next change gets a number
+that no snapshot was ever loaded under, where counting from zero would meet an old one again.
 """
 
 from shared.counters.database import Database
@@ -18,6 +21,9 @@ def read(database: Database, org_id: str) -> int:
 def bump(database: Database, org_id: str) -> int:
     """Move the epoch on and answer with the new one."""
     with database.transaction() as session:
-        sql = "INSERT INTO epoch VALUES (?, 1) ON CONFLICT DO UPDATE SET number = number + 1 RETURNING number"
-        ((number,),) = session.execute(sql, (org_id,)).fetchall()
+        sql = (
+            "INSERT INTO epoch VALUES (?, ?) ON CONFLICT DO UPDATE "
+            "SET number = max(number + 1, excluded.number) RETURNING number"
+        )
+        ((number,),) = session.execute(sql, (org_id, int(session.now * 1_000_000))).fetchall()
         return int(number)

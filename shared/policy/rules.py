@@ -83,6 +83,8 @@ def model_not_priced(key: KeySnapshot, ask: Ask, now: float) -> Deny | None:  # 
         return None
     limit = money.to_usd(key.spend_limit_nanos)
     model = ask.model or "a request without a model"
+    if ask.unpriced is not None:
+        model = f"{model} with {ask.unpriced}"
     facts = {"prefix": key.prefix, "model": model, "provider": ask.provider, "limit_usd": limit}
     return Deny(Reason.MODEL_NOT_PRICED, {**facts})
 

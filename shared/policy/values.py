@@ -38,6 +38,7 @@ class Ask:
     metered: bool  # False: an endpoint whose cost cannot be told
     free: bool = False  # costs nothing at the provider (lists of models, counting tokens)
     bound_nanos: int | None = None  # most that it can cost; None: the model has no known price
+    unpriced: str | None = None  # a feature in use whose cost nobody can bound
 
 
 @dataclass(frozen=True, slots=True)

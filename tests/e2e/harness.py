@@ -10,12 +10,15 @@ import socket
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import requests
+from sqlalchemy.orm import Session
 
-from shared import keys
+from shared import db, ids, keys
 from shared.config import SETTINGS, Settings
+from shared.models import KeySecret, Organization, ProxyKey
 from webapp.launch import web_command
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -193,6 +196,24 @@ class Router:
         answer = self.api("PATCH", f"/v1/keys/{key_id}", json=fields)
         assert answer.status_code == 200, answer.text
         return answer.json()
+
+    def foreign_key(self, name: str) -> dict:
+        """A key of another organisation, which nobody here may see; put straight into the database."""
+        now, secret = datetime.now(UTC), keys.mint(keys.PROXY_TAG)
+        org = Organization(id=ids.new_id("org"), name="Others", created_at=now)
+        key = ProxyKey(
+            id=ids.new_id("key"), org_id=org.id, name=name, prefix=secret.prefix, created_at=now, created_by="them"
+        )
+        key.secrets.append(KeySecret(digest=secret.digest, created_at=now))
+        engine = db.create(self.settings.database_url)
+        with Session(engine) as session:
+            session.add(org)
+            session.flush()
+            session.add(key)
+            session.commit()
+            found = {"id": key.id, "name": name, "key": secret.raw}
+        engine.dispose()
+        return found
 
     def invoice(self) -> dict:
         """The provider's invoice as it stands."""

@@ -23,12 +23,9 @@ def dashboard(tmp_path_factory):
     try:
         router.run("-m", "flask", "--app", "wsgi", "bootstrap")
         router.start("dashboard")
-        for name, fields in (
-            ("billing", {"spend_limit_usd": "20", "spend_reset": "weekly", "allowed_models": ["gpt-4o*"]}),
-            ("frozen", {"spend_limit_usd": "0", "rate_limit_rpm": 0, "allowed_ips": ["10.0.0.0/8"]}),
-            ('<img src=x onerror=alert(1)> hx-get="/logout"', {"allowed_providers": ["gemini"]}),
-        ):
-            router.create_key(name=name, **fields)
+        router.create_key(name="billing", spend_limit_usd="20", spend_reset="weekly", allowed_models=["gpt-4o*"])
+        router.create_key(name="frozen", spend_limit_usd="0", rate_limit_rpm=0, allowed_ips=["10.0.0.0/8"])
+        router.create_key(name='<img src=x onerror=alert(1)> hx-get="/logout"', allowed_providers=["gemini"])
         yield router
     finally:
         router.stop_all()
@@ -66,6 +63,15 @@ def open_dialog(page, selector="#create-key"):
     page.locator(selector).click()
     dialog = page.locator("dialog[open]")
     dialog.locator("#panel-title").wait_for()
+    return dialog
+
+
+def create(page, name):
+    """The dialog that shows the secret of a new key."""
+    dialog = open_dialog(page)
+    dialog.locator("#key-name").fill(name)
+    page.keyboard.press("Enter")
+    dialog.locator("#secret").wait_for()
     return dialog
 
 
@@ -107,19 +113,15 @@ def test_it_works(visit):
 
 def test_the_secret_is_put_away_only_on_purpose(visit):
     page = visit()
-    dialog = open_dialog(page)
-    dialog.locator("#key-name").fill("kept in sight")
-    page.keyboard.press("Enter")
-    dialog.locator("#secret").wait_for()
+    dialog = create(page, "kept in sight")
     for _ in range(4):
         page.keyboard.press("Escape")
     page.mouse.click(5, 5)
     expect(dialog.locator("#secret")).to_be_visible()
     asked = []
     page.on("dialog", lambda question: (asked.append(question.type), question.dismiss()))
-    with contextlib.suppress(Exception):
-        page.evaluate("location.href = '/settings'")
-        page.wait_for_url("**/settings", timeout=500)
+    with page.expect_event("dialog"):
+        page.evaluate("setTimeout(() => location.assign('/settings'))")
     assert asked == ["beforeunload"]
     expect(dialog.locator("#secret")).to_be_visible()
     dialog.locator("[data-saved]").click()
@@ -138,11 +140,8 @@ def test_copying_without_the_clipboard_api_says_what_happened(visit, allowed, wo
         }""",
         allowed,
     )
-    dialog = open_dialog(page)
-    dialog.locator("#key-name").fill("copied")
-    page.keyboard.press("Enter")
+    dialog = create(page, "copied")
     secret = dialog.locator("#secret")
-    secret.wait_for()
     dialog.locator("[data-copy='#secret']").click()
     expect(dialog.locator("#secret-copied")).to_contain_text(words)
     assert page.evaluate("getSelection().toString()") == secret.input_value()
@@ -185,8 +184,6 @@ def test_hints_come_while_typing(visit):
     dialog.locator(".advanced summary").click()
     dialog.get_by_role("button", name="Add my address").click()
     expect(dialog.locator("#key-allowed_ips")).to_have_value("127.0.0.1")
-    dialog.get_by_text("Cancel").click()
-    expect(page.locator("dialog[open]")).to_have_count(0)
 
 
 def test_edit_and_revoke_by_keyboard_alone(visit, dashboard):
@@ -222,8 +219,7 @@ def test_a_double_click_makes_one_key(visit, dashboard):
     dialog.locator("#key-name").fill("double click")
     dialog.get_by_role("button", name="Create key").dblclick()
     expect(dialog.locator("#secret")).to_have_value(SECRET)
-    found = dashboard.api("GET", "/v1/keys?q=double+click").json()["data"]
-    assert len(found) == 1
+    assert len(dashboard.api("GET", "/v1/keys?q=double+click").json()["data"]) == 1
     dialog.locator("[data-saved]").click()
 
 
@@ -236,8 +232,6 @@ def test_search_keeps_its_address_and_its_focus(visit):
     assert focused(page) == "q"
     page.go_back()
     expect(page.locator("tbody tr").nth(1)).to_be_visible()
-    page.goto(page.url.split("?")[0] + "?q=frozen")
-    expect(page.locator("#q")).to_have_value("frozen")
 
 
 def test_a_lost_session_leads_to_login_and_back(visit):
@@ -265,10 +259,7 @@ def test_axe_finds_nothing(visit, dashboard, scheme, width):
         open_dialog(page, selector)
         check(page)
         page.keyboard.press("Escape")
-    dialog = open_dialog(page)
-    dialog.locator("#key-name").fill("for axe")
-    page.keyboard.press("Enter")
-    dialog.locator("#secret").wait_for()
+    dialog = create(page, "for axe")
     check(page)
     dialog.locator("[data-saved]").click()
     for path in ("/settings", "/keys/new", "/keys?q=nothing+at+all"):
@@ -307,12 +298,3 @@ def test_everything_works_without_javascript(visit, dashboard):
     expect(page.locator("tbody tr")).to_have_count(1)
     page.get_by_role("button", name="Log out").click()
     expect(page).to_have_url(re.compile("/login$"))
-
-
-def test_a_theme_is_chosen_in_settings(visit):
-    page = visit()
-    page.get_by_role("link", name="Settings").click()
-    page.get_by_label("Dark").check()
-    page.get_by_role("button", name="Save appearance").click()
-    expect(page.locator("html")).to_have_attribute("data-bs-theme", "dark")
-    expect(page.locator(".toast-ok")).to_be_visible()

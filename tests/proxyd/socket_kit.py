@@ -6,12 +6,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import gevent
 from gevent import socket
 
-from proxyd.messages import Headers, Origin, Request, Response
+from proxyd.messages import Headers, Origin, Outgoing, Request, Response
 from proxyd.server import Server, ServerLimits
+from proxyd.upstream import UpstreamPool
 
 WAIT_SECONDS = 5.0
 
@@ -167,10 +169,10 @@ class Upstream:
 
     def __init__(self, script: Script) -> None:
         self._script = script
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.socket(fileno=native.create_server(("127.0.0.1", 0)).detach())
         self.connections = 0
         self.ended = 0
-        self._greenlets = [gevent.spawn(self._accept)]
+        self._greenlets: list[Any] = [gevent.spawn(self._accept)]
 
     @property
     def origin(self) -> Origin:
@@ -207,3 +209,30 @@ def scripted(script: Script) -> Iterator[Upstream]:
         yield upstream
     finally:
         upstream.close()
+
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+def post(origin: Origin, body=b"ping", *, method: str = "POST", length: int | None = None) -> Outgoing:
+    return Outgoing(origin, method, "/v1/x?y=z", [(b"authorization", b"Bearer provider")], body, length)
+
+
+def ask(pool: UpstreamPool, outgoing: Outgoing) -> tuple[int, bytes]:
+    call = pool.call(outgoing)
+    try:
+        return call.start().status, b"".join(call.chunks())
+    finally:
+        call.close()
+
+
+def replies(*answers: bytes):
+    """A script that answers each request on a connection with the next of `answers`."""
+
+    def script(peer: Peer) -> None:
+        for answer in answers:
+            peer.read_request()
+            peer.send(answer)
+        peer.read_to(b"never")
+
+    return script

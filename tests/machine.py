@@ -1,0 +1,32 @@
+"""The programs that tests need of the machine: missing ones skip a test for a newcomer and fail it in CI."""
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+PROGRAMS: Mapping[str, tuple[str, ...]] = {
+    "chromium": ("chromium", "chromium-browser", "google-chrome"),
+    "nginx": ("nginx",),
+    "postgres": ("postgres",),
+    "redis": ("redis-server",),
+    "wrk": ("wrk",),
+}
+# Debian keeps servers where ordinary users have no PATH.
+SEARCH = (
+    *os.environ.get("PATH", "").split(os.pathsep),
+    "/usr/sbin",
+    *map(str, Path("/usr/lib/postgresql").glob("*/bin")),
+)
+
+
+def find(name: str, programs: Mapping[str, tuple[str, ...]] = PROGRAMS, environ: Mapping[str, str] = os.environ) -> str:
+    """The program's path; else skips the test, or fails it where ROUTER_TEST_REQUIRE=all."""
+    for program in programs[name]:
+        if (path := shutil.which(program, path=os.pathsep.join(SEARCH))) is not None:
+            return path
+    if environ.get("ROUTER_TEST_REQUIRE") == "all":
+        pytest.fail(f"{name} is not installed, and ROUTER_TEST_REQUIRE=all asks for it")
+    pytest.skip(f"{name} is not installed")

@@ -1,0 +1,265 @@
+"""The worker pool with real processes: what a signal does, what a dead or hanging worker does.
+
+The pool runs in a process of its own, patched as `python -m proxyd` is, with a toy handler that tells its pid.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from proxyd.server_listen import BindError, listen
+
+TOY = """
+from gevent import monkey
+monkey.patch_all(thread=False, queue=False, subprocess=False, signal=False)
+import gevent, os, sys, time
+from pathlib import Path
+from proxyd import pool
+from proxyd.messages import Response
+
+bind, workers, directory = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
+
+def handler(request):
+    if request.path == "/slow":
+        gevent.sleep(1.0)
+    if request.path == "/thread":
+        return Response(200, [], str(gevent.get_hub().threadpool.apply(os.getpid)).encode())
+    if request.path == "/wedge":
+        while True:
+            pass
+    return Response(200, [], str(os.getpid()).encode())
+
+def on_error(error, request):
+    return Response(getattr(error, "status", 500), [], str(error).encode())
+
+def build():
+    if (directory / "broken").exists():
+        raise RuntimeError("the settings are nonsense")
+    def note(what):
+        return lambda: (directory / f"{what}-{os.getpid()}").touch()
+    return pool.WorkerParts(handler, on_error, note("start"), note("stop"))
+
+def check():
+    if (directory / "bad").exists():
+        raise ValueError("ROUTER_X is nonsense")
+
+def listening(address):
+    (directory / "address").write_text(address)
+
+sys.exit(pool.serve(bind, workers, build, grace_seconds=5, check=check, on_listening=listening))
+"""
+
+
+class Pool:
+    def __init__(self, process, directory):
+        self.process = process
+        self.directory = directory
+
+    @property
+    def address(self):
+        return self.directory / "address"
+
+    def get(self, path="/"):
+        with self.connect() as sock:
+            sock.sendall(b"GET " + path.encode() + b" HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            data = b""
+            while piece := sock.recv(65536):
+                data += piece
+        return data.partition(b"\r\n\r\n")[2].decode()
+
+    def connect(self):
+        host, _, port = self.address.read_text().rpartition(":")
+        return socket.create_connection((host, int(port)), timeout=10)
+
+    def pids(self, tries=40):
+        return {int(self.get()) for _ in range(tries)}
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def log(self):
+        return (self.directory / "log").read_text()
+
+
+def until(condition, seconds=10.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come about in time"
+        time.sleep(0.02)
+
+
+@contextmanager
+def started(directory, workers=2, bind="127.0.0.1:0"):
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "HOME": str(directory / "home")}
+    with (directory / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-W", "error", "-c", TOY, bind, str(workers), str(directory)],
+            env=environment,
+            stdout=log,
+            stderr=log,
+        )
+    pool = Pool(process, directory)
+    try:
+        yield pool
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGQUIT)
+            try:
+                process.wait(timeout=8)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+@pytest.fixture
+def pool(tmp_path):
+    with started(tmp_path) as pool:
+        until(lambda: len(list(tmp_path.glob("start-*"))) == 2)
+        yield pool
+
+
+def test_it_works(pool):
+    pids = pool.pids()
+    assert len(pids) == 2
+    assert pool.process.pid not in pids
+    assert int(pool.get("/thread")) in pids
+    assert not (pool.directory / "home").exists()
+    pool.signal(signal.SIGTERM)
+    assert pool.process.wait(timeout=5) == 0
+    assert {path.name for path in pool.directory.glob("stop-*")} == {f"stop-{pid}" for pid in pids}
+
+
+def test_a_killed_worker_is_replaced(pool):
+    before = pool.pids()
+    victim = before.pop()
+    os.kill(victim, signal.SIGKILL)
+    until(lambda: len(list(pool.directory.glob("start-*"))) == 3)
+    after = pool.pids()
+    assert victim not in after
+    assert before < after
+    assert len(after) == 2
+
+
+def test_no_connection_is_refused_while_a_worker_is_replaced(pool):
+    # Each worker's listener is also held by the supervisor: its queue waits for the replacement.
+    victim = pool.pids().pop()
+    os.kill(victim, signal.SIGKILL)
+    assert victim not in pool.pids()
+
+
+def test_term_drains_a_running_request(pool):
+    answers = []
+    asking = threading.Thread(target=lambda: answers.append(pool.get("/slow")))
+    asking.start()
+    time.sleep(0.3)
+    pool.signal(signal.SIGTERM)
+    assert pool.process.wait(timeout=8) == 0
+    asking.join()
+    assert int(answers[0]) > 0
+    assert len(list(pool.directory.glob("stop-*"))) == 2
+
+
+@pytest.mark.parametrize("numbers", [[signal.SIGINT], [signal.SIGQUIT], [signal.SIGTERM, signal.SIGTERM]])
+def test_quick_ends(pool, numbers):
+    with pool.connect() as sock:
+        sock.sendall(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
+        time.sleep(0.2)
+        began = time.monotonic()
+        for number in numbers:
+            pool.signal(number)
+            time.sleep(0.15)
+        assert pool.process.wait(timeout=5) == 0
+        assert time.monotonic() - began < 3.0
+    assert len(list(pool.directory.glob("stop-*"))) == 2
+
+
+def test_hup_replaces_the_workers_without_losing_a_request(pool):
+    before = pool.pids()
+    failures = []
+    done = threading.Event()
+
+    def ask():
+        while not done.is_set():
+            try:
+                assert int(pool.get()) > 0
+            except (OSError, ValueError) as error:
+                failures.append(error)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    pool.signal(signal.SIGHUP)
+    until(lambda: len(list(pool.directory.glob("stop-*"))) == 2)
+    time.sleep(0.2)
+    done.set()
+    asking.join()
+    after = pool.pids()
+    assert failures == []
+    assert len(after) == 2
+    assert not before & after
+
+
+def test_o06_hup_with_bad_settings_keeps_the_old_workers(pool):
+    before = pool.pids()
+    (pool.directory / "bad").touch()
+    pool.signal(signal.SIGHUP)
+    until(lambda: "ROUTER_X is nonsense" in pool.log())
+    assert pool.pids() == before
+
+
+def test_a_worker_that_cannot_be_built_ends_the_start(tmp_path):
+    (tmp_path / "broken").touch()
+    with started(tmp_path, workers=1) as pool:
+        assert pool.process.wait(timeout=10) == 3
+        assert "the settings are nonsense" in pool.log()
+
+
+def test_an_address_in_use_is_told_in_a_sentence(pool, tmp_path_factory):
+    address = pool.address.read_text()
+    other = tmp_path_factory.mktemp("other")
+    with started(other, bind=address) as second:
+        assert second.process.wait(timeout=10) == 1
+        assert second.log() == f"Cannot listen on {address}: Address already in use\n"
+
+
+@pytest.mark.parametrize("bind", ["8080", "localhost:", "localhost:http", "127.0.0.1:99999", "nowhere.invalid:80"])
+def test_nonsense_is_no_address(bind):
+    with pytest.raises(BindError):
+        listen(bind, 1)
+
+
+def test_a_unix_socket_can_be_listened_on(tmp_path):
+    (listener,) = listen(f"unix:{tmp_path / 's'}", 2)
+    assert (tmp_path / "s").stat().st_mode & 0o777 == 0o600
+    listener.close()
+
+
+def test_a_worker_ends_when_its_supervisor_is_gone(pool):
+    pids = pool.pids()
+    pool.process.kill()
+    pool.process.wait()
+    until(lambda: len(list(pool.directory.glob("stop-*"))) == 2)
+    assert {path.name for path in pool.directory.glob("stop-*")} == {f"stop-{pid}" for pid in pids}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["busy", "stopped"])
+def test_o02_a_wedged_worker_is_replaced(pool, how):
+    before = pool.pids()
+    if how == "busy":
+        wedged = threading.Thread(target=pool.get, args=("/wedge",))
+        wedged.start()
+    else:
+        os.kill(before.copy().pop(), signal.SIGSTOP)
+    until(lambda: len(list(pool.directory.glob("start-*"))) == 3, seconds=14)
+    assert len(pool.pids()) == 2
+    assert ("in handler" in pool.log()) == (how == "busy")
+    if how == "busy":
+        wedged.join()

@@ -1,0 +1,119 @@
+"""The documentation says what is: settings, refusals, routes, behaviours, links; and nothing of the machine it was made on."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from proxyd import sandbox
+from proxyd.gateway import route
+from proxyd.sandbox import behaviour
+from shared.config import SETTINGS
+from shared.policy import TABLE
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+# Words for a default that is not a literal.
+MADE = ("made", "in the data directory", "none", "one a core", "`admin@localhost`")
+# Spelled in pieces, because this file is searched as well.
+MACHINE = re.compile("|".join(("/" + "work/", "/tmp/" + "venv", "/" + "root/", "/" + "opt/wheels")))
+REGISTRY = re.compile(
+    "|".join(("files.python" + "hosted.org", "pypi" + ".org", "registry.npm" + "js.org", "index" + "-url="))
+)
+
+
+def rows(page: str) -> dict[str, list[str]]:
+    """The rows of a page's tables, by the code in their first cell."""
+    found = {}
+    for line in (DOCS / page).read_text(encoding="utf-8").splitlines():
+        cells = [cell.strip() for cell in line.strip().strip("|").split(" | ")]
+        if line.startswith("| `"):
+            found[cells[0].strip("`")] = cells[1:]
+    return found
+
+
+def tracked() -> list[Path]:
+    """The files that are, or would be, in the repository; all but caches when this is no checkout."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode == 0:
+        return [path for name in listed.stdout.splitlines() if (path := ROOT / name).is_file()]
+    hidden = {".venv", ".git", "instance", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis"}
+    return [path for path in ROOT.rglob("*") if path.is_file() and not hidden & set(path.relative_to(ROOT).parts)]
+
+
+@pytest.mark.parametrize("row", SETTINGS, ids=lambda row: row.name)
+def test_it_works(row):
+    default, meaning = rows("settings.md")[row.name]
+    assert meaning
+    assert default == f"`{row.default}`" if row.default else any(word in default for word in MADE)
+
+
+def test_no_setting_is_made_up():
+    assert set(rows("settings.md")) == {row.name for row in SETTINGS}
+
+
+def test_every_refusal_is_told_with_its_status():
+    told = rows("errors.md")
+    assert set(told) == {reason.value for reason in TABLE}
+    for reason, rule in TABLE.items():
+        status, when, remedy = told[reason.value]
+        assert status == str(rule.status), reason
+        assert when, reason
+        assert remedy, reason
+
+
+@pytest.mark.parametrize("path", [*route.PAGES, *route.UNIFIED, *route.BARE_ANTHROPIC])
+def test_every_route_of_the_proxy_is_told(path):
+    assert f"`{path}`" in (DOCS / "proxy.md").read_text(encoding="utf-8")
+
+
+def test_every_behaviour_of_the_sandbox_works_as_told():
+    told = re.findall(r"^\| (`.*) \|", sandbox.__doc__ or "", re.MULTILINE)
+    examples = [example for row in told for example in re.findall(r"`([^`]+)`", row.split("|")[0])]
+    assert len(examples) >= 15
+    for example in examples:
+        word = re.sub(r"=[NRS]\b", "=2", example)
+        assert behaviour.read(word) != behaviour.Behaviour(), example
+
+
+def test_links_lead_somewhere():
+    for page in [ROOT / "README.md", *DOCS.rglob("*.md")]:
+        for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
+            if "://" not in target:
+                assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_architecture_names_every_room():
+    text = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    for package in ("shared", "proxyd", "webapp"):
+        for folder in (ROOT / package).iterdir():
+            if (folder / "__init__.py").exists():
+                assert f"{package}/{folder.name}/" in text
+
+
+@pytest.mark.parametrize("pattern", [MACHINE, REGISTRY], ids=["machine", "registry"])
+def test_nothing_tells_where_it_was_made(pattern):
+    for path in tracked():
+        if (found := pattern.search(path.read_text(encoding="utf-8", errors="ignore"))) is not None:
+            raise AssertionError(f"{path.relative_to(ROOT)} holds {found[0]}")
+
+
+def test_the_locks_are_pinned_and_hashed():
+    for name in ("requirements.lock", "requirements-dev.lock"):
+        text = (ROOT / name).read_text(encoding="utf-8")
+        pins = re.findall(r"^[A-Za-z0-9_.-]+(?:\[[a-z,]+\])?==\S+", text, re.MULTILINE)
+        entries = [line for line in text.splitlines() if line and not line.startswith((" ", "#"))]
+        assert len(pins) == len(entries) > 40
+        assert text.count("--hash=sha256:") > len(pins)
+        assert "://" not in text
+
+
+def test_the_locks_hold_what_pyproject_asks_for():
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    wanted = re.findall(r'^    "([a-z0-9-]+)', project.partition("[dependency-groups]")[0], re.MULTILINE)
+    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    assert "flask" in wanted
+    for name in wanted:
+        assert re.search(rf"^{name}(?:\[[a-z,]+\])?==", lock, re.MULTILINE), f"run `make lock`: {name} is missing"

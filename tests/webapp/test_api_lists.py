@@ -1,0 +1,220 @@
+from datetime import date
+
+import pytest
+
+from shared.counters import Admitted, Charge
+from shared.models import UsageDaily
+from webapp.db import writing
+
+
+def names(response):
+    assert response.status_code == 200, response.text
+    return [key["name"] for key in response.get_json()["data"]]
+
+
+@pytest.fixture
+def five(api, clock):
+    """Five keys: a is revoked, b expired; made a minute after each other."""
+    made = {}
+    for name in "abcde":
+        expiry = {"b": "2026-11-24T12:30:00Z", "c": "2027-01-01T00:00:00Z"}.get(name)
+        made[name] = api.create(name=f"{name} key", expires_at=expiry)
+        clock.forward(minutes=1)
+    api("DELETE", f"/v1/keys/{made['a']['id']}")
+    clock.forward(hours=1)
+    api("DELETE", f"/v1/keys/{next(k['id'] for k in api('GET', '/v1/keys').get_json()['data'] if k['name'] == 'demo')}")
+    return made
+
+
+def test_it_works(api, five):
+    assert names(api("GET", "/v1/keys?status=active")) == ["e key", "d key", "c key"]
+    page = api("GET", "/v1/keys").get_json()
+    assert set(page) == {"data", "has_more", "next_cursor"}
+    assert (len(page["data"]), page["has_more"], page["next_cursor"]) == (6, False, None)
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("status=revoked&q=key", ["a key"]),
+        ("status=expired", ["b key"]),
+        ("q=C+KEY", ["c key"]),
+        ("q=%25", []),
+        ("q=_", []),
+        ("sort=name&q=key", ["a key", "b key", "c key", "d key", "e key"]),
+        ("sort=-expires_at&q=key", ["e key", "d key", "a key", "c key", "b key"]),
+        ("sort=created_at&q=key&limit=2", ["a key", "b key"]),
+    ],
+)
+def test_filters_and_sorts(api, five, query, found):
+    assert names(api("GET", f"/v1/keys?{query}")) == found
+
+
+def test_search_by_prefix_takes_a_whole_key(api, five):
+    wanted = five["d"]
+    assert "d key" in names(api("GET", f"/v1/keys?q={wanted['prefix']}"))
+    assert "d key" in names(api("GET", f"/v1/keys?q={wanted['key'][:60]}"))
+
+
+@pytest.mark.parametrize("limit", [1, 2])
+@pytest.mark.parametrize("sign", ["", "-"])
+@pytest.mark.parametrize("name", ["created_at", "name", "last_used_at", "expires_at"])
+def test_pages_join_to_the_whole(api, five, name, sign, limit):
+    sort = sign + name
+    whole = names(api("GET", f"/v1/keys?sort={sort}"))
+    joined, cursor = [], ""
+    for _ in range(10):
+        page = api("GET", f"/v1/keys?sort={sort}&limit={limit}{cursor}")
+        joined += names(page)
+        if not page.get_json()["has_more"]:
+            break
+        cursor = f"&cursor={page.get_json()['next_cursor']}"
+    assert joined == whole
+    assert len(set(joined)) == 6
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("limit=0", "limit"),
+        ("limit=-1", "limit"),
+        ("limit=201", "limit"),
+        ("limit=1000000000000", "limit"),
+        ("limit=x", "limit"),
+        ("limit=٣", "limit"),
+        ("status=open", "status"),
+        ("sort=name;DROP+TABLE", "sort"),
+        ("sort=--name", "sort"),
+        ("sort=secrets", "sort"),
+        ("cursor=xyz", "cursor"),
+        ("cursor=WyJuYW1lIiwgNSwgIngiXQ", "cursor"),
+        ("cursor=%00", "cursor"),
+        ("q=" + "x" * 81, "q"),
+        ("q=%00", "q"),
+        ("colour=red", "colour"),
+        ("limit=1&limit=2", "limit"),
+    ],
+)
+def test_nonsense_is_named(api, query, field):
+    response = api("GET", f"/v1/keys?{query}")
+    assert response.status_code == 422
+    assert [error["field"] for error in response.get_json()["errors"]] == [field]
+
+
+def test_a_cursor_of_another_sort(api, five):
+    cursor = api("GET", "/v1/keys?limit=1&sort=name").get_json()["next_cursor"]
+    assert api("GET", f"/v1/keys?limit=1&sort=-name&cursor={cursor}").status_code == 422
+
+
+def spend_some(app, org_id, key_id, clock, nanos):
+    counters = app.extensions["counters"]
+    counters.seed(counters.generation(), [])
+    charge = Charge(f"r{nanos}", "w", org_id, key_id, counters.epoch(org_id), None, None, "daily", nanos)
+    admitted = counters.admit(charge)
+    assert isinstance(admitted, Admitted)
+    return admitted.day
+
+
+def test_spend_comes_from_the_counters(api, app, org_id, clock):
+    key_id = api.create(spend_limit_usd="2", spend_reset="daily")["id"]
+    day = spend_some(app, org_id, key_id, clock, 500_000_000)
+    spend_some(app, org_id, key_id, clock, 250_000_000)
+    app.extensions["counters"].settle("r500000000", key_id, day, 400_000_001)
+    shown = api("GET", f"/v1/keys/{key_id}").get_json()["spend"]
+    assert shown == {
+        "spent_usd": "0.400000001",
+        "held_usd": "0.25",
+        "remaining_usd": "1.349999999",
+        "period_start": "2026-11-24T00:00:00Z",
+        "resets_at": "2026-11-25T00:00:00Z",
+        "lifetime_usd": "0.400000001",
+    }
+    clock.forward(days=1)
+    later = api("GET", f"/v1/keys/{key_id}").get_json()["spend"]
+    assert (later["spent_usd"], later["held_usd"], later["lifetime_usd"]) == ("0.00", "0.00", "0.400000001")
+    assert later["remaining_usd"] == "2.00"
+
+
+@pytest.fixture
+def ledger(app, api, org_id):
+    """A key with usage on three days, and the ledger's sums of it."""
+    key_id = api.create(spend_limit_usd="1", spend_reset="weekly")["id"]
+    with app.app_context(), writing() as session:
+        for day, provider, model, nanos in (
+            (date(2026, 11, 24), "openai", "gpt-4o", 100_000_000),
+            (date(2026, 11, 24), "anthropic", "=cmd()", 10),
+            (date(2026, 11, 22), "openai", "gpt-4o", 200_000_000),
+            (date(2026, 11, 21), "openai", "gpt-4o", 400_000_000),
+        ):
+            line = {"requests": 2, "input_tokens": 30, "output_tokens": 4, "cost_nanos": nanos}
+            session.add(UsageDaily(key_id=key_id, org_id=org_id, day=day, provider=provider, model=model, **line))
+    return key_id
+
+
+def test_spend_comes_from_the_ledger_while_the_counters_are_lost(api, ledger):
+    spend = api("GET", f"/v1/keys/{ledger}").get_json()["spend"]
+    assert (spend["spent_usd"], spend["lifetime_usd"]) == ("0.30000001", "0.70000001")
+    assert (spend["held_usd"], spend["remaining_usd"]) == ("0.00", "0.69999999")
+
+
+def test_usage(api, ledger):
+    document = api("GET", f"/v1/keys/{ledger}/usage").get_json()
+    assert (document["from"], document["to"], document["group_by"]) == ("2026-10-26", "2026-11-24", "day")
+    assert document["data"][-1] == {
+        "day": "2026-11-24",
+        "requests": 4,
+        "input_tokens": 60,
+        "output_tokens": 8,
+        "cost_usd": "0.10000001",
+    }
+    assert [line["day"] for line in document["data"]] == ["2026-11-21", "2026-11-22", "2026-11-24"]
+    assert document["total"] == {"requests": 8, "input_tokens": 120, "output_tokens": 16, "cost_usd": "0.70000001"}
+
+
+@pytest.mark.parametrize(
+    ("query", "groups"),
+    [
+        ("group_by=provider", ["anthropic", "openai"]),
+        ("group_by=model", ["=cmd()", "gpt-4o"]),
+        ("from=2026-11-22&to=2026-11-22", ["2026-11-22"]),
+        ("from=2026-11-22T23:00:00-02:00", ["2026-11-24"]),
+        ("to=2026-11-21", ["2026-11-21"]),
+        ("from=2026-12-01&to=2026-12-02", []),
+    ],
+)
+def test_usage_by_group_and_range(api, ledger, query, groups):
+    document = api("GET", f"/v1/keys/{ledger}/usage?{query}").get_json()
+    assert [line[document["group_by"]] for line in document["data"]] == groups
+
+
+def test_usage_by_key(api, ledger):
+    (line,) = api("GET", f"/v1/keys/{ledger}/usage?group_by=key").get_json()["data"]
+    assert line["key"] == ledger
+
+
+def test_csv_cells_are_inert(api, ledger):
+    response = api("GET", f"/v1/keys/{ledger}/usage?group_by=model&format=csv")
+    assert response.mimetype == "text/csv"
+    assert response.text.splitlines() == [
+        "model,requests,input_tokens,output_tokens,cost_usd",
+        "'=cmd(),2,30,4,0.00000001",
+        "gpt-4o,6,90,12,0.70",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("from=yesterday", "from"),
+        ("to=2026-02-30", "to"),
+        ("from=2026-11-24&to=2026-11-23", "to"),
+        ("from=0001-01-01&to=9999-12-31", "from"),
+        ("group_by=colour", "group_by"),
+        ("format=xml", "format"),
+        ("since=2026-11-24", "since"),
+    ],
+)
+def test_usage_nonsense_is_named(api, ledger, query, field):
+    response = api("GET", f"/v1/keys/{ledger}/usage?{query}")
+    assert response.status_code == 422
+    assert [error["field"] for error in response.get_json()["errors"]] == [field]

@@ -1,0 +1,226 @@
+import re
+from datetime import timedelta
+
+import pytest
+from dashboard_kit import ADMIN, PASSWORD
+from sqlalchemy import func, select, update
+
+from shared.models import AuditEvent, User, UserSession
+from webapp.actions.login import LoggedIn, Refused, log_in, open_session
+from webapp.db import db, writing
+from webapp.security import safe_next
+
+
+def csrf_of(client):
+    return re.search(r'name="csrf_token" value="([^"]+)"', client.get("/login").text)[1]
+
+
+def post_login(client, email=ADMIN, password=PASSWORD, **more):
+    data = {"email": email, "password": password, "csrf_token": csrf_of(client), **more.pop("data", {})}
+    return client.post("/login", data=data, **more)
+
+
+def test_it_works(app):
+    client = app.test_client()
+    assert client.get("/keys").headers["Location"] == "/login?next=/keys"
+    response = post_login(client, data={"next": "/keys?status=active"})
+    assert (response.status_code, response.headers["Location"]) == (303, "/keys?status=active")
+    cookie = response.headers["Set-Cookie"]
+    assert cookie.startswith("session=")
+    assert {"HttpOnly", "SameSite=Lax", "Path=/"} <= {part.strip() for part in cookie.split(";")}
+    assert "Secure" not in cookie
+    assert client.get("/keys").status_code == 200
+
+
+def test_under_tls_the_cookie_is_bound_to_the_host(app):
+    client = app.test_client()
+    base = {"base_url": "https://router.example"}
+    page = client.get("/login", **base)
+    token = re.search(r'name="csrf_token" value="([^"]+)"', page.text)[1]
+    response = client.post(
+        "/login", data={"email": ADMIN, "password": PASSWORD, "csrf_token": token}, headers={}, **base
+    )
+    assert response.status_code == 303
+    assert response.headers["Set-Cookie"].startswith("__Host-session=")
+    assert "Secure" in response.headers["Set-Cookie"]
+    assert "max-age" in response.headers["Strict-Transport-Security"]
+
+
+def test_a_login_gets_a_new_session_and_forgets_what_was_in_the_old_one(app):
+    client = app.test_client()
+    with client.session_transaction() as cookie:
+        cookie["_user_id"] = "chosen by an attacker"
+        cookie["csrf_token"] = "a" * 40
+    assert post_login(client).status_code == 303
+    with client.session_transaction() as cookie:
+        first = cookie["_user_id"]
+        assert first != "chosen by an attacker"
+        assert cookie.get("csrf_token") != "a" * 40
+    token = re.search(r'name="csrf_token" value="([^"]+)"', client.get("/keys").text)[1]
+    client.post("/login", data={"email": ADMIN, "password": PASSWORD, "csrf_token": token})
+    with client.session_transaction() as cookie:
+        assert cookie["_user_id"] != first
+    with app.app_context():
+        assert open_session(first) is None
+
+
+def test_the_database_holds_no_session_id(app, settings):
+    client = app.test_client()
+    post_login(client)
+    with client.session_transaction() as cookie:
+        session_id = cookie["_user_id"].encode()
+    for path in settings.data_dir.iterdir():
+        assert session_id not in path.read_bytes()
+        assert PASSWORD.encode() not in path.read_bytes()
+
+
+def test_logout_ends_the_session_on_the_server(app):
+    client = app.test_client()
+    post_login(client)
+    stolen = client.get_cookie("session").value
+    page = client.get("/keys")
+    token = re.search(r'name="csrf_token" value="([^"]+)"', page.text)[1]
+    assert client.post("/logout", data={"csrf_token": token}).headers["Location"] == "/login"
+    client.set_cookie("session", stolen)
+    assert client.get("/keys").status_code == 303
+
+
+@pytest.mark.parametrize(
+    ("email", "password"),
+    [
+        (ADMIN, "wrong password"),
+        ("nobody@example.com", PASSWORD),
+        (ADMIN, ""),
+        (ADMIN, PASSWORD + "x" * 1024),
+        (ADMIN, "\ud800"),
+        ("x" * 100_000, PASSWORD),
+    ],
+)
+def test_refusals_look_alike(app, email, password):
+    with app.app_context():
+        assert log_in(email, password, "192.0.2.1") == Refused(0.0)
+
+
+def test_wrong_password_and_unknown_user_get_the_same_page(app):
+    def body(email):
+        response = post_login(app.test_client(), email, "wrong password")
+        return response.status_code, re.sub(r'value="[^"]*"|"X-CSRFToken": "[^"]*"|X-CSRFToken[^}]*', "", response.text)
+
+    assert body(ADMIN) == body("nobody@example.com")
+
+
+def test_the_stored_hash_is_no_password(app):
+    with app.app_context():
+        stored = db.session.scalars(select(User.password_hash)).one()
+        assert stored.startswith("$argon2id$")
+        assert isinstance(log_in(ADMIN, stored, None), Refused)
+
+
+def test_spellings_of_an_email(app):
+    with app.app_context():
+        assert isinstance(log_in("  \N{FULLWIDTH LATIN CAPITAL LETTER A}DMIN@Example.COM ", PASSWORD, None), LoggedIn)
+
+
+def test_a_disabled_user(app, clock):
+    client = app.test_client()
+    post_login(client)
+    with app.app_context():
+        with writing() as session:
+            session.execute(update(User).values(disabled_at=clock.now))
+        assert isinstance(log_in(ADMIN, PASSWORD, None), Refused)
+    assert client.get("/keys").status_code == 303
+
+
+def test_guessing_is_slowed_down_by_account_and_network(app, clock):
+    with app.app_context():
+        waits = [log_in(ADMIN, "wrong", "2001:db8::1").wait_seconds for _ in range(6)]
+        assert waits == [0, 0, 0, 0, 0, 1]
+        # Neither another spelling nor another address of the same network helps, nor does the right password.
+        assert log_in(ADMIN.upper(), PASSWORD, "2001:db8::2") == Refused(1.0)
+        assert isinstance(log_in(ADMIN, PASSWORD, "198.51.100.7"), LoggedIn)
+        clock.forward(seconds=1)
+        assert isinstance(log_in(ADMIN, PASSWORD, "2001:db8::1"), LoggedIn)
+        assert log_in(ADMIN, "wrong", "2001:db8::1") == Refused(0.0)
+
+
+def test_the_throttle_does_not_believe_a_header(app):
+    client = app.test_client()
+    for number in range(6):
+        post_login(client, ADMIN, "wrong password", headers={"X-Forwarded-For": f"10.0.0.{number}"})
+    assert post_login(client, headers={"X-Forwarded-For": "10.9.9.9"}).status_code == 422
+
+
+def test_without_counters_nobody_comes_in(app, settings):
+    client = app.test_client()
+    token = csrf_of(client)
+    (settings.data_dir / "counters.db").unlink()
+    (settings.data_dir / "counters.db").mkdir()
+    response = client.post("/login", data={"email": ADMIN, "password": PASSWORD, "csrf_token": token})
+    assert response.status_code == 503
+
+
+def test_an_idle_session_ends(app, clock):
+    with app.app_context():
+        session_id = log_in(ADMIN, PASSWORD, None).session_id
+        for _ in range(5):
+            clock.forward(minutes=29)
+            assert open_session(session_id) is not None
+        clock.forward(minutes=30, seconds=1)
+        assert open_session(session_id) is None
+        clock.now -= timedelta(minutes=30)
+        assert open_session(session_id) is None
+
+
+def test_a_session_ends_after_twelve_hours(app, clock):
+    with app.app_context():
+        session_id = log_in(ADMIN, PASSWORD, None).session_id
+        for _ in range(36):
+            clock.forward(minutes=20)
+            assert open_session(session_id) is not None
+        clock.forward(seconds=1)
+        assert open_session(session_id) is None
+        assert db.session.scalar(select(func.count()).select_from(UserSession)) == 0
+
+
+@pytest.mark.parametrize("value", ["", "x", "x" * 5000, "eyJfdXNlcl9pZCI6MX0.aaaa.bbbb", "%00", "\xff"])
+def test_a_broken_cookie_leads_to_the_login(app, value):
+    client = app.test_client(use_cookies=False)
+    assert client.get("/keys", headers={"Cookie": f"session={value}"}).status_code == 303
+
+
+def test_logins_are_audited_without_what_was_typed(app):
+    with app.app_context():
+        log_in(ADMIN, PASSWORD, "192.0.2.1")
+        log_in(ADMIN, "a wrong secret", "192.0.2.1")
+        log_in("my-password-by-mistake", "x", "192.0.2.1")
+        events = db.session.scalars(select(AuditEvent).where(AuditEvent.action.startswith("login"))).all()
+        told = sorted((event.action, event.actor, event.ip) for event in events)
+    assert told == [
+        ("login.accept", ADMIN, "192.0.2.1"),
+        ("login.refuse", ADMIN, "192.0.2.1"),
+        ("login.refuse", "nobody", "192.0.2.1"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("/keys?status=active&q=%20x", "/keys?status=active&q=%20x"),
+        (None, "/"),
+        ("", "/"),
+        ("//evil.example", "/"),
+        ("/\\evil.example", "/"),
+        ("\\\\evil.example", "/"),
+        ("https:evil.example", "/"),
+        ("https://router.example/keys", "/"),
+        ("%2f%2fevil.example", "/"),
+        ("javascript:alert(1)", "/"),
+        ("/keys\nSet-Cookie: a=b", "/"),
+        ("/\t/evil.example", "/"),
+        (" /keys", "/"),
+        ("keys", "/"),
+        ("/" + "x" * 2001, "/"),
+    ],
+)
+def test_where_a_login_leads(text, path):
+    assert safe_next(text) == path

@@ -1,0 +1,161 @@
+"""Creating a key on the page, with and without htmx."""
+
+import re
+from html import unescape
+
+import pytest
+from forms_kit import SECRET, count, hidden, submit
+
+from shared.models import AuditEvent, IdempotentCreation, KeySecret, ProxyKey
+from webapp.db import db
+
+
+def test_it_works(app, member):
+    response = submit(member, "/keys/new", name="billing", spend_limit_usd="$20", spend_reset="weekly", expires="30")
+    assert response.status_code == 201
+    assert response.headers["Cache-Control"] == "no-store"
+    secret = SECRET.search(response.text)
+    assert secret is not None
+    listed = member.get("/keys").text
+    assert "billing" in listed
+    assert "$0.00 of $20 a week" in listed
+    assert "in 30 d" in listed
+    assert secret[0] not in listed
+
+
+def test_a_key_needs_only_a_name(app, member):
+    assert submit(member, "/keys/new", name="only a name").status_code == 201
+    with app.app_context():
+        row = db.session.query(ProxyKey).filter_by(name="only a name").one()
+        assert (row.spend_limit_nanos, row.rate_limit_rpm, row.expires_at, row.allowed_ips) == (None, None, None, [])
+
+
+def test_every_field_of_the_form_is_stored(app, member, clock):
+    submit(
+        member,
+        "/keys/new",
+        name="full",
+        spend_limit_usd="0.50",
+        spend_reset="daily",
+        expires="custom",
+        expires_at="2026-12-24T18:30",
+        allowed_providers=["gemini", "openai"],
+        allowed_models="gpt-4o*\r\n\r\n gemini/* ",
+        rate_limit_rpm="60",
+        allowed_ips="10.0.0.0/8\n::1",
+    )
+    with app.app_context():
+        row = db.session.query(ProxyKey).filter_by(name="full").one()
+        assert row.spend_limit_nanos == 500_000_000
+        assert row.spend_reset == "daily"
+        assert row.expires_at.isoformat() == "2026-12-24T18:30:00+00:00"
+        assert row.allowed_providers == ["openai", "gemini"]
+        assert row.allowed_models == ["gpt-4o*", "gemini/*"]
+        assert row.rate_limit_rpm == 60
+        assert row.allowed_ips == ["10.0.0.0/8", "::1"]
+
+
+def test_with_htmx_the_answer_is_the_dialog_and_the_row(member):
+    response = submit(member, "/keys/new", htmx=True, name="fragment")
+    assert "<html" not in response.text
+    assert SECRET.search(response.text)
+    assert '<tbody hx-swap-oob="afterbegin:#keys-body"><tr id="row-key_' in re.sub(r">\s+<", "><", response.text)
+    assert "Vary" in response.headers
+    assert "HX-Request" in response.headers["Vary"]
+    assert not {"HX-Push-Url", "HX-Replace-Url", "Location"} & set(response.headers.keys())
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "message"),
+    [
+        ({"name": "  "}, "key-name", "Must not be empty."),
+        ({"name": "n" * 81}, "key-name", "at most 80"),
+        ({"spend_limit_usd": "-1"}, "key-spend_limit_usd", "plain amount"),
+        ({"spend_limit_usd": "9007199.3"}, "key-spend_limit_usd", "less than"),
+        ({"rate_limit_rpm": "many"}, "key-rate_limit_rpm", "whole number"),
+        ({"rate_limit_rpm": "-1"}, "key-rate_limit_rpm", "whole number"),
+        ({"allowed_ips": "10.0.0.0/8\n10.0.0.1/8"}, "key-allowed_ips", "10.0.0.1/8"),
+        ({"allowed_models": "gpt [4]"}, "key-allowed_models", "gpt [4]"),
+        ({"allowed_providers": "acme"}, "key-allowed_providers", "acme"),
+        ({"spend_reset": "hourly"}, "key-spend_reset", "one of"),
+        ({"expires": "custom"}, "key-expires_at", "Pick a date"),
+        ({"expires": "custom", "expires_at": "2020-01-01T00:00"}, "key-expires_at", "future"),
+    ],
+)
+@pytest.mark.parametrize("htmx", [False, True])
+def test_bad_input_is_named_kept_and_not_written(app, member, fields, field, message, htmx):
+    before = count(app, ProxyKey)
+    response = submit(member, "/keys/new", htmx=htmx, **{"name": "kept as it is", **fields})
+    text = unescape(response.text)
+    assert response.status_code == 422
+    assert f'href="#{field}"' in text
+    error = re.search(rf'id="{field}-error">(.*?)</div>', text, re.DOTALL)
+    assert error is not None
+    assert message in error[1]
+    for typed in fields.keys() & {"name", "spend_limit_usd", "rate_limit_rpm", "allowed_ips", "allowed_models"}:
+        assert fields[typed].strip() in text
+    if "name" not in fields:
+        assert 'value="kept as it is"' in text
+    assert count(app, ProxyKey) == before
+
+
+def test_all_errors_are_told_at_once(member):
+    response = submit(member, "/keys/new", name="", spend_limit_usd="x", expires="custom", allowed_ips="here")
+    assert response.text.count('aria-invalid="true"') == 4
+    assert response.text.count(" autofocus") == 1
+
+
+def test_a_form_sent_twice_makes_one_key_and_shows_it_once(app, member):
+    page = member.get("/keys/new")
+    before = count(app, ProxyKey)
+    first = submit(member, "/keys/new", form_of=page, name="twice", expires="7")
+    second = submit(member, "/keys/new", form_of=page, name="twice", expires="7")
+    assert SECRET.search(first.text)
+    assert second.status_code == 200
+    assert not SECRET.search(second.text)
+    assert "sent twice" in second.text
+    assert count(app, ProxyKey) == before + 1
+
+
+def test_a_used_form_with_other_values_asks_again(app, member):
+    page = member.get("/keys/new")
+    before = count(app, ProxyKey)
+    submit(member, "/keys/new", form_of=page, name="first")
+    other = submit(member, "/keys/new", form_of=page, name="second")
+    assert other.status_code == 409
+    assert count(app, ProxyKey) == before + 1
+    again = submit(member, "/keys/new", form_of=other, name="second")
+    assert again.status_code == 201
+
+
+def test_the_secret_is_stored_nowhere(app, member):
+    secret = SECRET.search(submit(member, "/keys/new", name="secret").text)
+    assert secret is not None
+    with app.app_context():
+        for table in (ProxyKey, KeySecret, AuditEvent, IdempotentCreation):
+            for row in db.session.query(table):
+                assert secret[0] not in str({c.name: getattr(row, c.name) for c in table.__table__.columns})
+    for path in ("/keys", "/keys/new", "/settings"):
+        assert secret[0] not in member.get(path).text
+
+
+def test_hints_name_what_a_pattern_matches(member):
+    hints = member.get("/keys/hints/models?allowed_models=gpt-4o*%0Afoo-9").text
+    assert re.search(r"matches \d+ known models: gpt-4o", hints)
+    assert "foo-9</code> matches no model" in hints
+    other = member.get("/keys/hints/models?allowed_models=gpt-4o*&allowed_providers=anthropic").text
+    assert "matches no model" in other
+    addresses = unescape(member.get("/keys/hints/ips?allowed_ips=10.0.0.1/8%0A0.0.0.0/0%0A10.0.0.0/8").text)
+    assert "did you mean 10.0.0.0/8?" in addresses
+    assert "no IPv6" in addresses
+    assert addresses.count("<code") == 2
+
+
+def test_the_addresses_of_snippets_do_not_follow_the_host_header(member):
+    page = member.get("/keys/new")
+    nonce, token = hidden(page, "nonce"), hidden(page, "csrf_token")
+    response = member.post(
+        "/keys/new", data={"name": "n", "nonce": nonce, "csrf_token": token}, headers={"X-Forwarded-Host": "evil.test"}
+    )
+    assert "evil.test" not in response.text
+    assert "OPENAI_BASE_URL=http://127.0.0.1:8080/v1" in response.text

@@ -1,0 +1,109 @@
+"""Editing and revoking a key on the page."""
+
+import re
+
+from forms_kit import hidden, stored, submit
+
+from shared.models import AuditEvent
+from webapp.actions.keys import revoke_key, update_key
+from webapp.db import db
+
+
+def test_it_works(app, member, make):
+    """An edit sends only what differs, and says so in the audit."""
+    key = make("before", spend_limit_usd="20", spend_reset="weekly", allowed_models=["gpt-4o*"], rate_limit_rpm=5)
+    page = member.get(f"/keys/{key.id}/edit")
+    assert 'value="before"' in page.text
+    assert 'value="20.00"' in page.text
+    response = submit(
+        member,
+        f"/keys/{key.id}/edit",
+        form_of=page,
+        name="after",
+        spend_limit_usd="20.00",
+        spend_reset="weekly",
+        expires="keep",
+        allowed_models="gpt-4o*",
+        rate_limit_rpm="5",
+    )
+    assert response.status_code == 303
+    assert response.headers["Location"] == "/keys"
+    assert "Saved after." in member.get("/keys").text
+    with app.app_context():
+        event = db.session.query(AuditEvent).filter_by(target=key.id, action="key.update").one()
+        assert event.before == {"name": "before"}
+        assert event.after == {"name": "after"}
+
+
+def test_edit_with_htmx_answers_with_the_row(member, make):
+    key = make("row")
+    response = submit(member, f"/keys/{key.id}/edit", htmx=True, name="new row", spend_reset="never", expires="keep")
+    assert response.headers["HX-Reswap"] == "none"
+    assert response.headers["HX-Trigger-After-Swap"] == "modal:close"
+    assert f'<tr id="row-{key.id}" hx-swap-oob="true">' in response.text
+    assert "Saved new row." in response.text
+
+
+def test_an_expired_key_can_be_edited_without_touching_its_expiry(app, member, make, clock):
+    key = make("short", expires_at="2026-11-24T13:00:00Z")
+    clock.forward(hours=2)
+    member.get("/keys")
+    response = submit(member, f"/keys/{key.id}/edit", name="renamed", spend_reset="never", expires="keep")
+    assert response.status_code == 303
+    assert stored(app, key.id).expires_at == key.expires_at
+
+
+def test_a_conflict_shows_both_values(app, member, make, actor):
+    key = make("mine", spend_limit_usd="1")
+    page = member.get(f"/keys/{key.id}/edit")
+    with app.app_context():
+        update_key(actor, key.id, {"name": "theirs"})
+    fields = {"name": "mine too", "spend_limit_usd": "1", "spend_reset": "never", "expires": "keep"}
+    conflict = submit(member, f"/keys/{key.id}/edit", form_of=page, **fields)
+    assert conflict.status_code == 409
+    assert "mine too" in conflict.text
+    assert "theirs" in conflict.text
+    assert stored(app, key.id).name == "theirs"
+    assert submit(member, f"/keys/{key.id}/edit", form_of=conflict, **fields).status_code == 303
+    assert stored(app, key.id).name == "mine too"
+
+
+def test_a_limit_below_what_is_spent_warns_once(app, member, make, clock):
+    key = make("spender", spend_limit_usd="20", spend_reset="weekly")
+    with app.app_context():
+        app.extensions["counters"].settle("r1", key.id, clock().date(), 12_400_000_000)
+        if not app.extensions["counters"].is_seeded():
+            app.extensions["counters"].seed(app.extensions["counters"].generation(), [])
+    fields = {"name": "spender", "spend_limit_usd": "10", "spend_reset": "weekly", "expires": "keep"}
+    warned = submit(member, f"/keys/{key.id}/edit", **fields)
+    assert warned.status_code == 200
+    assert "already spent $12.40" in warned.text
+    assert stored(app, key.id).spend_limit_nanos == 20_000_000_000
+    confirmed = hidden(warned, "confirmed")
+    assert submit(member, f"/keys/{key.id}/edit", form_of=warned, confirmed=confirmed, **fields).status_code == 303
+    assert stored(app, key.id).spend_limit_nanos == 10_000_000_000
+
+
+def test_revoke_asks_first_and_is_for_ever(app, member, make):
+    key = make("doomed")
+    question = member.get(f"/keys/{key.id}/revoke")
+    assert "doomed" in question.text
+    assert "Requests in the last 24 hours" in question.text
+    assert re.search(r"<a[^>]*autofocus[^>]*>Cancel", question.text)
+    assert stored(app, key.id).revoked_at is None
+    assert submit(member, f"/keys/{key.id}/revoke").status_code == 303
+    assert stored(app, key.id).revoked_at is not None
+    listed = member.get("/keys").text
+    assert "Revoked doomed." in listed
+    assert f"/keys/{key.id}/edit" not in listed
+    assert member.get(f"/keys/{key.id}/edit").status_code == 409
+
+
+def test_an_edit_of_a_key_revoked_meanwhile_is_refused(app, member, make, actor):
+    key = make("gone")
+    page = member.get(f"/keys/{key.id}/edit")
+    with app.app_context():
+        revoke_key(actor, key.id)
+    response = submit(member, f"/keys/{key.id}/edit", form_of=page, name="back", spend_reset="never", expires="keep")
+    assert response.status_code == 409
+    assert "cannot be changed" in response.text

@@ -1,0 +1,118 @@
+"""The list of keys, and what holds for all pages about keys."""
+
+import re
+from datetime import timedelta
+from html import unescape
+
+import pytest
+from forms_kit import HTMX, hidden, submit
+
+from webapp.actions.keys import revoke_key
+
+
+def test_it_works(app, member, make, actor, clock):
+    """Search and filter live in the address."""
+    for name in ("alpha", "beta"):
+        make(name)
+    with app.app_context():
+        revoke_key(actor, make("gamma").id)
+    assert "beta" not in member.get("/keys?q=alp").text
+    assert "alpha" in member.get("/keys?q=alp").text
+    revoked = member.get("/keys?status=revoked").text
+    assert "gamma" in revoked
+    assert "alpha" not in revoked
+    fragment = member.get("/keys?q=alp&status=&sort=-created_at&limit=25", headers=HTMX)
+    assert fragment.headers["HX-Push-Url"] == "/keys?q=alp"
+    assert "<html" not in fragment.text
+    assert "No key matches this search" in member.get("/keys?q=nothing").text
+    restored = member.get("/keys?q=alp", headers={**HTMX, "HX-History-Restore-Request": "true"})
+    assert "<html" in restored.text
+
+
+def test_csrf_is_asked_for_everywhere(app, member, make):
+    key = make()
+    for path in ("/keys/new", f"/keys/{key.id}/edit", f"/keys/{key.id}/revoke", "/settings/theme", "/logout"):
+        assert member.post(path, data={"name": "x", "theme": "dark"}).status_code == 403, path
+    token = hidden(member.get("/keys/new"), "csrf_token")
+    sent = member.post("/keys/new", data={"name": "by header"}, headers={**HTMX, "X-CSRFToken": token})
+    assert sent.status_code == 201
+    foreign = {"Sec-Fetch-Site": "cross-site", "X-CSRFToken": token}
+    assert member.post("/keys/new", data={"name": "foreign"}, headers=foreign).status_code == 403
+
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "{{7*7}}",
+    "javascript:alert(1)",
+    '" hx-get="/logout',
+    "\u202egnp.exe",
+    "</template><tr hx-swap-oob=true>",
+]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_names_stay_text(member, name):
+    created = submit(member, "/keys/new", htmx=True, name=name)
+    assert created.status_code == 201
+    key_id = re.search(r'id="row-(key_\w+)"', created.text)
+    assert key_id is not None
+    pages = [created, member.get("/keys"), member.get("/keys", query_string={"q": name})]
+    pages += [member.get(f"/keys/{key_id[1]}/{page}", headers=h) for page in ("edit", "revoke") for h in ({}, HTMX)]
+    pages.append(submit(member, f"/keys/{key_id[1]}/revoke", htmx=True))
+    for page in pages:
+        assert page.status_code < 300 or not name.isprintable()  # a search for such a name is refused
+        assert name in unescape(page.text)
+        assert not re.search(r"<script>|<img|<tr hx-swap-oob=true>|\shx-get=\"/logout", page.text)
+
+
+def test_viewers_see_and_change_nothing(enter, make):
+    viewer, key = enter("viewer"), make("seen")
+    listed = viewer.get("/keys").text
+    assert "seen" in listed
+    for word in ("/keys/new", "/edit", "/revoke"):
+        assert word not in listed
+    token = hidden(viewer.get("/settings"), "csrf_token")
+    for path in ("/keys/new", f"/keys/{key.id}/edit", f"/keys/{key.id}/revoke"):
+        assert viewer.get(path).status_code == 403
+        assert viewer.post(path, data={"name": "x", "csrf_token": token}).status_code == 403
+
+
+def test_foreign_and_missing_keys_are_the_same_404(member, stranger):
+    theirs = stranger.create(name="theirs")["id"]
+    assert "theirs" not in member.get("/keys").text
+    token = hidden(member.get("/keys/new"), "csrf_token")
+    for path in ("edit", "revoke"):
+        for key_id in (theirs, "key_00000000000000000000000000"):
+            assert member.get(f"/keys/{key_id}/{path}").status_code == 404
+            assert member.post(f"/keys/{key_id}/{path}", data={"name": "x", "csrf_token": token}).status_code == 404
+
+
+def test_pages_of_the_list(member, make):
+    for number in range(27):
+        make(f"key number {number:02d}")
+    first = member.get("/keys?q=number")
+    assert "25 of 27 keys" in first.text
+    following = re.search(r'href="([^"]+)" rel="next"', first.text)
+    assert following is not None
+    second = member.get(unescape(following[1])).text
+    assert "number 00" in second
+    assert "number 26" not in second
+    assert 'href="/keys?q=number"' in second
+
+
+def test_nonsense_in_the_address_is_answered(member):
+    assert member.get("/keys?status=x&sort=;drop&limit=1e9").status_code == 200
+    assert member.get("/keys?cursor=nonsense").status_code == 422
+    assert member.get("/keys", query_string={"q": "a\x00b"}).status_code == 422
+
+
+def test_a_lost_session_moves_the_window_not_the_panel(app):
+    response = app.test_client().get("/keys/new", headers=HTMX)
+    assert response.status_code == 401
+    assert response.headers["HX-Redirect"].startswith("/login?next=")
+
+
+def test_time_passes_on_the_page(member, make, clock):
+    make("short", expires_at=(clock() + timedelta(days=3)).isoformat())
+    assert "Expires soon" in member.get("/keys").text

@@ -1,0 +1,213 @@
+import re
+
+import pytest
+from sqlalchemy import text
+
+from webapp import create_app
+from webapp.db import db
+from webapp.headers import CONTENT_SECURITY_POLICY
+from webapp.security import access_of
+
+ROLES = ("viewer", "member", "admin")
+# Whoever adds a route that needs no login adds it here as well, on purpose.
+PUBLIC = {"login.show", "login.enter", "login.leave", "health.healthz"}
+
+
+def pages(app):
+    """Endpoint, method, an address and the mark of each route that people use."""
+    for rule in app.url_map.iter_rules():
+        access = access_of(app, rule.endpoint)
+        if access is not None and access.startswith("role:"):
+            path = re.sub(r"<[^>]+>", "key_missing", rule.rule)
+            for method in rule.methods - {"HEAD", "OPTIONS"}:
+                yield rule.endpoint, method, path, access.removeprefix("role:")
+
+
+def csrf_of(client):
+    return re.search(r'name="csrf_token" value="([^"]+)"', client.get("/keys").text)[1]
+
+
+def test_it_works(enter):
+    assert enter("viewer").get("/keys").status_code == 200
+
+
+def test_each_route_says_who_may_enter(app):
+    marks = {rule.endpoint: access_of(app, rule.endpoint) for rule in app.url_map.iter_rules()}
+    assert all(marks.values()), marks
+    assert {endpoint for endpoint, mark in marks.items() if mark == "public"} == PUBLIC
+    for rule in app.url_map.iter_rules():
+        assert rule.rule.startswith("/v1") == marks[rule.endpoint].startswith("scope:"), rule
+
+
+def test_a_route_without_a_mark_is_closed(settings, enter):
+    app = create_app(settings)
+    app.add_url_rule("/forgotten", "forgotten", lambda: "secret")
+    assert app.test_client().get("/forgotten").status_code == 403
+
+
+@pytest.mark.parametrize("role", [None, *ROLES])
+def test_role_matrix(app, enter, role):
+    """D17: each page and verb, for each role, from the URL map."""
+    client = app.test_client() if role is None else enter(role)
+    headers = {"X-CSRFToken": "" if role is None else csrf_of(client)}
+    tried = 0
+    for endpoint, method, path, needed in pages(app):
+        status = client.open(path, method=method, headers=headers).status_code
+        tried += 1
+        if role is None:
+            assert status == 303, (endpoint, method)
+        elif ROLES.index(role) < ROLES.index(needed):
+            assert status == 403, (endpoint, method)
+        else:
+            assert status not in (401, 403, 405, 500), (endpoint, method, status)
+    assert tried >= 10
+
+
+def test_a_token_does_not_open_pages(app, api):
+    for _, method, path, _ in pages(app):
+        if method == "GET":
+            assert api(method, path).status_code == 303
+
+
+def test_get_changes_nothing(app, enter):
+    """D10."""
+    client = enter("admin")
+
+    def digest():
+        with app.app_context():
+            tables = [table for table in db.metadata.sorted_tables if table.name != "user_sessions"]
+            return {table.name: db.session.execute(table.select()).all() for table in tables}
+
+    client.get("/keys")
+    before = digest()
+    for _, method, path, _ in pages(app):
+        if method == "GET":
+            client.get(path)
+            client.head(path)
+    assert digest() == before
+
+
+def test_a_change_needs_its_csrf_token(app, enter):
+    """D09."""
+    client, other = enter("admin"), enter("admin")
+    theirs, mine = csrf_of(other), csrf_of(client)
+    for endpoint, method, path, _ in pages(app):
+        if method == "GET":
+            continue
+        assert client.open(path, method=method).status_code == 403, endpoint
+        assert client.open(path, method=method, data={"csrf_token": theirs}).status_code == 403, endpoint
+        headers = {"X-CSRFToken": mine, "Sec-Fetch-Site": "cross-site"}
+        assert client.open(path, method=method, headers=headers).status_code == 403, endpoint
+        headers = {"X-CSRFToken": mine, "Origin": "https://evil.example"}
+        assert client.open(path, method=method, headers=headers).status_code == 403, endpoint
+        headers = {"X-CSRFToken": mine, "Origin": "null"}
+        assert client.open(path, method=method, headers=headers).status_code == 403, endpoint
+        headers = {"X-CSRFToken": mine, "Origin": "http://localhost", "Sec-Fetch-Site": "same-origin"}
+        assert client.open(path, method=method, headers=headers).status_code != 403, endpoint
+
+
+def test_login_needs_a_csrf_token_too(app):
+    assert app.test_client().post("/login", data={"email": "a@b", "password": "x"}).status_code == 403
+    assert app.test_client().post("/logout").status_code == 403
+
+
+def test_a_lost_session_moves_the_whole_window(app):
+    headers = {"HX-Request": "true", "HX-Current-URL": "http://localhost/keys?status=active&q=a"}
+    for method in ("GET", "POST"):
+        response = app.test_client().open("/keys/new", method=method, headers=headers)
+        assert response.status_code == 401
+        assert response.headers["HX-Redirect"] == "/login?next=/keys%3Fstatus%3Dactive%26q%3Da"
+        assert "<" not in response.text
+    headers["HX-Current-URL"] = "https://evil.example//evil.example"
+    response = app.test_client().get("/keys/new", headers=headers)
+    assert response.headers["HX-Redirect"] == "/login?next=/"
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:99", "[::1"])
+def test_no_redirect_is_made_of_the_host(app, enter, host):
+    """D13."""
+    for client in (app.test_client(), enter("admin")):
+        for path in ("/", "/keys/", "//evil.example/keys", "/keys//new", "/login", "/nothing"):
+            headers = {"Host": host, "X-Forwarded-Host": "evil.example"}
+            response = client.get(path, headers=headers)
+            assert "evil" not in response.headers.get("Location", "").partition("next=")[0]
+            assert 'href="http' not in response.text
+
+
+@pytest.mark.parametrize(
+    "path", ["/login", "/keys", "/nothing", "/v1/keys", "/static/app.css", "/static/nothing.css", "/healthz"]
+)
+def test_headers_of_every_answer(app, path):
+    """D12."""
+    with app.test_client().get(path) as response:
+        headers = response.headers
+    assert headers["Content-Security-Policy"] == CONTENT_SECURITY_POLICY
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "same-origin"
+    assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
+    assert "Strict-Transport-Security" not in headers
+    cache = headers["Cache-Control"]
+    assert ("immutable" in cache) if path == "/static/app.css" else (cache == "no-store")
+
+
+def test_hsts_under_tls(app):
+    for path in ("/login", "/static/app.css", "/v1/keys"):
+        with app.test_client().get(path, base_url="https://router.example") as response:
+            assert response.headers["Strict-Transport-Security"] == "max-age=31536000"
+
+
+def test_the_scheme_of_a_trusted_proxy_counts(settings):
+    from dataclasses import replace
+    from ipaddress import ip_network
+
+    headers = {"X-Forwarded-Proto": "https"}
+    app = create_app(replace(settings, trusted_proxies=(ip_network("127.0.0.0/8"),)))
+    assert "Strict-Transport-Security" in app.test_client().get("/login", headers=headers).headers
+    app = create_app(replace(settings, trusted_proxies=(ip_network("10.0.0.0/8"),)))
+    assert "Strict-Transport-Security" not in app.test_client().get("/login", headers=headers).headers
+
+
+def test_static_files_stay_in_their_folder(app):
+    client = app.test_client()
+    for path in ("/static/../wsgi.py", "/static/%2e%2e/wsgi.py", "/static//etc/passwd", "/static/"):
+        assert client.get(path).status_code in (400, 403, 404), path
+
+
+def test_a_fault_tells_nothing(app, enter, caplog):
+    """D27."""
+
+    def fault():
+        raise RuntimeError("the secret of the fault")
+
+    client = enter("admin")
+    original = app.view_functions["home.index"]
+    fault.access = original.access
+    app.view_functions["home.index"] = fault
+    response = client.get("/")
+    assert response.status_code == 500
+    assert "secret of the fault" not in response.text
+    assert "Traceback" not in response.text
+    assert response.headers["X-Request-Id"] in response.text
+    assert response.headers["Content-Security-Policy"] == CONTENT_SECURITY_POLICY
+    assert "the secret of the fault" in caplog.text
+
+
+def test_a_database_that_is_gone(app, api, enter):
+    client = enter("admin")
+    with app.app_context():
+        db.session.execute(text("ALTER TABLE proxy_keys RENAME TO elsewhere"))
+        db.session.commit()
+    response = client.get("/keys")
+    assert response.status_code == 503
+    assert "SELECT" not in response.text
+    assert "elsewhere" not in response.text
+    response = api("GET", "/v1/keys")
+    assert (response.status_code, response.get_json()["code"]) == (503, "unavailable")
+
+
+def test_large_forms(app, enter):
+    client = enter("admin")
+    assert client.post("/keys/new", data={"name": "x" * 1_000_001}).status_code == 413
+    many = {f"field{number}": "x" for number in range(101)}
+    response = client.post("/keys/new", data=many, content_type="multipart/form-data")
+    assert response.status_code == 413

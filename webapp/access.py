@@ -1,0 +1,76 @@
+"""The marks by which a view says who may enter, and what is known of the caller behind them.
+
+`@public`, `@require(role)` and `@scope(name)` stand on the view itself; a view without a mark is closed to everybody.
+The gate that reads them is in `webapp.security`.
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar
+
+from flask import Flask, current_app, g, request
+from flask_login import current_user
+
+from shared.addresses import client_address
+from shared.config import Settings
+from shared.models import ROLES
+from webapp.actions import Actor
+
+View = TypeVar("View", bound=Callable[..., Any])
+Role = Literal["viewer", "member", "admin"]
+
+
+def public(view: View) -> View:
+    """Open to everybody."""
+    view.access = "public"  # type: ignore[attr-defined]
+    return view
+
+
+def require(role: Role) -> Callable[[View], View]:
+    """Open to staff with this role or a higher one."""
+    return _mark(f"role:{role}")
+
+
+def scope(name: str) -> Callable[[View], View]:
+    """Open to management tokens with this scope."""
+    return _mark(f"scope:{name}")
+
+
+def anyone_known(view: View) -> View:
+    """Open to any member of staff and any management token."""
+    view.access = "known"  # type: ignore[attr-defined]
+    return view
+
+
+def current_actor() -> Actor:
+    """Who makes this request. Only behind a view that is not public."""
+    if "actor" in g:
+        actor: Actor = g.actor
+        return actor
+    return Actor(current_user.org_id, current_user.email, client_ip(), role=current_user.role)
+
+
+def may(role: Role) -> bool:
+    """Whether the logged-in person has this role or a higher one."""
+    return current_user.is_authenticated and ROLES.index(current_user.role) >= ROLES.index(role)
+
+
+def client_ip() -> str | None:
+    """The caller's address, behind the trusted proxies; None when nobody can tell."""
+    settings: Settings = current_app.extensions["settings"]
+    address = client_address(
+        request.remote_addr or "", request.headers.getlist("X-Forwarded-For"), settings.trusted_proxies
+    )
+    return None if address is None else str(address)
+
+
+def access_of(app: Flask, endpoint: str) -> str | None:
+    """The mark of a view: "public", "known", "role:..." or "scope:..."; None is closed."""
+    return getattr(app.view_functions[endpoint], "access", None)
+
+
+def _mark(access: str) -> Callable[[View], View]:
+    def mark(view: View) -> View:
+        view.access = access  # type: ignore[attr-defined]
+        return view
+
+    return mark

@@ -1,0 +1,56 @@
+"""Store the providers' own keys, sealed."""
+
+from collections.abc import Mapping
+
+from flask import current_app
+from sqlalchemy import select
+
+from shared.ids import new_id
+from shared.models import ProviderCredential
+from shared.sealing import Sealer, UnsealError
+from webapp.actions import Actor, announce, audit, now
+from webapp.db import db, writing
+
+
+def store_credentials(actor: Actor, credentials: Mapping[str, str]) -> tuple[str, ...]:
+    """Make these the organisation's credentials, by provider; answers with the providers whose one is new."""
+    sealer = Sealer(current_app.extensions["settings"].encryption_keys)
+    changed = []
+    with writing() as session:
+        for slug, secret in sorted(credentials.items()):
+            query = select(ProviderCredential).where(
+                ProviderCredential.org_id == actor.org_id, ProviderCredential.provider == slug
+            )
+            row = session.scalar(query.with_for_update())
+            if row is not None and _opens_to(sealer, row.sealed, secret):
+                continue
+            before = None if row is None else {"provider": slug, "last4": row.last4}
+            if row is None:
+                row = ProviderCredential(id=new_id("cred"), org_id=actor.org_id, provider=slug)
+                session.add(row)
+            row.sealed, row.last4 = sealer.seal(secret), secret[-4:]
+            row.created_at, row.created_by = now(), actor.name
+            audit(session, actor, "credential.set", row.id, before=before, after={"provider": slug, "last4": row.last4})
+            changed.append(slug)
+    if changed:
+        announce(actor.org_id)
+    return tuple(changed)
+
+
+def stored_providers(org_id: str, *, pretend_prefix: str) -> dict[str, bool]:
+    """Providers with a credential; True for a real one, False for one that starts with `pretend_prefix`."""
+    sealer = Sealer(current_app.extensions["settings"].encryption_keys)
+    found = {}
+    for row in db.session.scalars(select(ProviderCredential).where(ProviderCredential.org_id == org_id)):
+        try:
+            found[row.provider] = not sealer.unseal(row.sealed).startswith(pretend_prefix)
+        except UnsealError:
+            found[row.provider] = True
+    return found
+
+
+def _opens_to(sealer: Sealer, sealed: bytes, secret: str) -> bool:
+    try:
+        return sealer.unseal(sealed) == secret
+    except UnsealError:
+        return False

@@ -1,0 +1,155 @@
+"""Create, edit and revoke proxy keys."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import delete
+from sqlalchemy.exc import IntegrityError
+
+from shared import keys as secrets
+from shared import money
+from shared.ids import new_id
+from shared.models import IdempotentCreation, KeySecret, ProxyKey
+from webapp.actions import Actor, Conflict, announce, audit, now
+from webapp.db import db, writing
+from webapp.queries.keys import KeyView, row_of, view_of
+from webapp.validation import EDITABLE, FieldError, Invalid, parse_key, to_json_moment
+
+REMEMBERED = timedelta(hours=24)
+_LONGEST_IDEMPOTENCY_KEY = 255
+
+
+@dataclass(frozen=True, slots=True)
+class CreatedKey:
+    """A key, and its secret at the only moment it can be seen; None when an earlier request made the key."""
+
+    view: KeyView
+    secret: str | None
+
+    def __repr__(self) -> str:
+        return f"CreatedKey({self.view.prefix}...)"
+
+
+def create_key(actor: Actor, document: Mapping[str, object], *, idempotency_key: str | None = None) -> CreatedKey:
+    """Make a key from its JSON fields. Raises Invalid; Conflict when the idempotency key was used otherwise."""
+    if idempotency_key is None:
+        return _create(actor, document, None)
+    if not (0 < len(idempotency_key) <= _LONGEST_IDEMPOTENCY_KEY and idempotency_key.isprintable()):
+        message = f"must have 1 to {_LONGEST_IDEMPOTENCY_KEY} printable characters"
+        raise Invalid(FieldError("Idempotency-Key", message))
+    digest = hashlib.sha256(json.dumps(document, sort_keys=True, default=str).encode()).hexdigest()
+    promise = (idempotency_key, digest)
+    try:
+        return _created_before(actor, promise) or _create(actor, document, promise)
+    except IntegrityError:
+        # Another request with the same idempotency key committed first.
+        if (created := _created_before(actor, promise)) is None:
+            raise
+        return created
+
+
+def update_key(actor: Actor, key_id: str, document: Mapping[str, object], *, if_version: int | None = None) -> KeyView:
+    """Merge a patch into a key; a patch that changes nothing leaves its version.
+
+    Raises NotFound, Invalid, Conflict "key_revoked", and Conflict "version_mismatch" when somebody else changed the
+    key since `if_version`.
+    """
+    with writing() as session:
+        row = row_of(actor.org_id, key_id, lock=True)
+        if row.revoked_at is not None:
+            raise Conflict("key_revoked", "This key was revoked; it cannot be changed any more.", view_of(row))
+        if if_version is not None and row.version != if_version:
+            message = "Somebody else changed this key in the meantime. Look at its current state and try again."
+            raise Conflict("version_mismatch", message, view_of(row))
+        changes = parse_key(document, now=now(), partial=True, keep_expiry=row.expires_at)
+        changes = {column: value for column, value in changes.items() if getattr(row, column) != value}
+        before = _told(row)
+        for column, value in changes.items():
+            setattr(row, column, value)
+        if changes:
+            after = _told(row)
+            changed = [name for name in EDITABLE if before[name] != after[name]]
+            audit(
+                session,
+                actor,
+                "key.update",
+                row.id,
+                before={name: before[name] for name in changed},
+                after={name: after[name] for name in changed},
+            )
+    # Also after a patch that changed nothing: it may be the second try of one whose epoch could not be moved.
+    announce(actor.org_id)
+    return view_of(row_of(actor.org_id, key_id))
+
+
+def revoke_key(actor: Actor, key_id: str) -> KeyView:
+    """Disable a key for ever; once more is the same. Raises NotFound."""
+    with writing() as session:
+        row = row_of(actor.org_id, key_id, lock=True)
+        if row.revoked_at is None:
+            row.revoked_at = now()
+            audit(session, actor, "key.revoke", row.id, after={"name": row.name, "prefix": row.prefix})
+    announce(actor.org_id)
+    return view_of(row_of(actor.org_id, key_id))
+
+
+def _create(actor: Actor, document: Mapping[str, object], promise: tuple[str, str] | None) -> CreatedKey:
+    at = now()
+    changes = parse_key(document, now=at, partial=False)
+    made = secrets.mint(secrets.PROXY_TAG)
+    with writing() as session:
+        row = ProxyKey(id=new_id("key"), org_id=actor.org_id, prefix=made.prefix, **(_empty() | changes))
+        row.created_at, row.created_by = at, actor.name
+        row.secrets = [KeySecret(digest=made.digest, created_at=at)]
+        session.add(row)
+        audit(session, actor, "key.create", row.id, after={"prefix": row.prefix, **_told(row)})
+        forgotten = delete(IdempotentCreation).where(IdempotentCreation.created_at < at - REMEMBERED)
+        session.execute(forgotten, execution_options={"synchronize_session": False})
+        if promise is not None:
+            session.add(
+                IdempotentCreation(
+                    org_id=actor.org_id,
+                    idempotency_key=promise[0],
+                    request_digest=promise[1],
+                    created_id=row.id,
+                    created_at=at,
+                )
+            )
+        key_id = row.id
+    announce(actor.org_id, must=False)
+    return CreatedKey(view_of(row_of(actor.org_id, key_id)), made.raw)
+
+
+def _created_before(actor: Actor, promise: tuple[str, str]) -> CreatedKey | None:
+    idempotency_key, digest = promise
+    row = db.session.get(IdempotentCreation, (actor.org_id, idempotency_key), populate_existing=True)
+    if row is None or row.created_at < now() - REMEMBERED:
+        return None
+    if row.request_digest != digest:
+        raise Conflict("idempotency_key_reused", "This Idempotency-Key was used for another request.")
+    return CreatedKey(view_of(row_of(actor.org_id, row.created_id)), None)
+
+
+def _empty() -> dict[str, Any]:
+    """A key that restricts nothing."""
+    return {
+        "allowed_providers": [],
+        "allowed_models": [],
+        "allowed_ips": [],
+        "rate_limit_rpm": None,
+        "spend_limit_nanos": None,
+        "spend_reset": "never",
+        "expires_at": None,
+    }
+
+
+def _told(row: ProxyKey) -> dict[str, Any]:
+    """The editable fields by their JSON names, as the audit log keeps them."""
+    told = {name: getattr(row, name) for name in EDITABLE if name != "spend_limit_usd"}
+    told["spend_limit_usd"] = None if row.spend_limit_nanos is None else money.to_usd(row.spend_limit_nanos)
+    told["expires_at"] = to_json_moment(row.expires_at)
+    return told

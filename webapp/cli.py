@@ -1,0 +1,97 @@
+"""Commands of `flask --app wsgi ...` for whoever runs the router. They act as "system" in the first organisation."""
+
+import json
+from typing import Any, NoReturn
+
+import click
+from flask import Flask, current_app
+from flask.cli import AppGroup, with_appcontext
+from sqlalchemy.exc import OperationalError, ProgrammingError
+
+from shared.models import ROLES, SCOPES
+from webapp.actions import Actor, Conflict, Invalid
+from webapp.actions.tokens import create_token
+from webapp.actions.users import create_user
+from webapp.first_start import BootstrapReport, SchemaError, first_actor, prepare
+
+tokens = AppGroup("tokens", help="Management tokens, for automation.")
+users = AppGroup("users", help="Members of staff.")
+
+
+def init_app(app: Flask) -> None:
+    """Register the commands."""
+    for command in (bootstrap, tokens, users):
+        app.cli.add_command(command)
+
+
+@click.command("bootstrap")
+@with_appcontext
+def bootstrap() -> None:
+    """Bring the database up to date and make what a first start needs; a second time changes nothing."""
+    try:
+        report = prepare(current_app)
+    except SchemaError as error:
+        _fail(str(error))
+    for line in lines_of(report):
+        click.echo(line)
+
+
+@tokens.command("create")
+@click.argument("name")
+@click.option("--scope", "scopes", multiple=True, help=f"One of {', '.join(SCOPES)}; may be repeated. All by default.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def create_token_command(name: str, scopes: tuple[str, ...], as_json: bool) -> None:  # noqa: FBT001 - click's way
+    """Make a management token and print it, this once."""
+    created = _try(create_token, _actor(), name, scopes or SCOPES)
+    view = created.view
+    facts = {"id": view.id, "name": view.name, "scopes": list(view.scopes), "token": created.secret}
+    click.echo(json.dumps(facts) if as_json else created.secret)
+
+
+@users.command("create")
+@click.argument("email")
+@click.option("--role", type=click.Choice(ROLES), default="member", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def create_user_command(email: str, role: str, as_json: bool) -> None:  # noqa: FBT001 - click's way
+    """Add a member of staff and print the password that was made up, this once."""
+    created = _try(create_user, _actor(), email, role)
+    facts = {"id": created.user_id, "email": created.email, "role": created.role, "password": created.password}
+    click.echo(json.dumps(facts) if as_json else f"{created.email} ({created.role}), password: {created.password}")
+
+
+def lines_of(report: BootstrapReport) -> list[str]:
+    """A report for people; secrets that were made up just now stand in it, this once."""
+    lines = [f"Administrator: {report.admin_email}"]
+    if report.admin_password is not None:
+        lines.append(f"Password, shown this once: {report.admin_password}")
+    if report.management_token is not None:
+        lines.append(f"Management token, shown this once: {report.management_token}")
+    if report.demo_key is not None:
+        lines.append(f"Demo proxy key, shown this once: {report.demo_key}")
+    elif report.demo_key_prefix is not None:
+        lines.append(f"A proxy key is in place: {report.demo_key_prefix}...")
+    lines.append(f"Provider credentials: {', '.join(report.providers) or 'none'}")
+    return lines
+
+
+def _actor() -> Actor:
+    try:
+        actor = first_actor()
+    except (OperationalError, ProgrammingError):
+        actor = None
+    if actor is None:
+        _fail("There is no organisation yet. Run `flask --app wsgi bootstrap` first.")
+    return actor
+
+
+def _try(action: Any, *values: Any) -> Any:
+    try:
+        return action(*values)
+    except Invalid as error:
+        _fail("\n".join(f"{wrong.field} {wrong.message}" for wrong in error.errors))
+    except Conflict as error:
+        _fail(error.message)
+
+
+def _fail(message: str) -> NoReturn:
+    raise click.ClickException(message)

@@ -1,0 +1,112 @@
+"""Every error answer, made here: problem+json under `/v1`, a plain page elsewhere; never a stack trace.
+
+Exceptions of actions and of the outside world are translated here and nowhere else.
+"""
+
+import logging
+from http import HTTPStatus
+
+from flask import Flask, Response, g, render_template, request
+from flask_wtf.csrf import CSRFError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from werkzeug.exceptions import HTTPException
+
+from shared.counters import CountersUnavailable
+from webapp.actions import Conflict, EpochNotMoved, NotFound
+from webapp.api.problems import Problem
+from webapp.validation import Invalid
+
+log = logging.getLogger(__name__)
+
+_WORDS = {
+    400: ("bad_request", "The request cannot be understood."),
+    401: ("not_logged_in", "Please log in."),
+    403: ("forbidden", "You may not do this."),
+    404: ("not_found", "There is nothing here."),
+    405: ("method_not_allowed", "This address does not take such a request."),
+    409: ("conflict", "The state of the thing does not allow this."),
+    412: ("version_mismatch", "Somebody else changed this in the meantime."),
+    413: ("request_too_large", "The request is larger than 1 MB, or has too many parts."),
+    415: ("unsupported_media_type", "This kind of content is not taken here."),
+    422: ("invalid", "Some of the input cannot be taken."),
+    500: ("internal_error", "Something went wrong on our side. It is logged under the request id."),
+    503: ("unavailable", "A part of the router does not answer at the moment. Please try again."),
+}
+
+
+def init_app(app: Flask) -> None:
+    """Register a translation for each kind of exception."""
+    app.register_error_handler(Problem, _answer)
+    app.register_error_handler(Invalid, _invalid)
+    app.register_error_handler(NotFound, lambda _: _problem(404))
+    app.register_error_handler(Conflict, _conflict)
+    app.register_error_handler(EpochNotMoved, lambda e: _answer(Problem(503, "saved_but_not_announced", str(e))))
+    app.register_error_handler(CountersUnavailable, _unavailable)
+    app.register_error_handler(SQLAlchemyError, _unavailable)
+    app.register_error_handler(CSRFError, _csrf)
+    app.register_error_handler(HTTPException, _http)
+    app.register_error_handler(Exception, _fault)
+
+
+def _invalid(error: Invalid) -> Response:
+    return _answer(Problem(422, "invalid", _WORDS[422][1] + " Nothing was written.", errors=error.errors))
+
+
+def _conflict(error: Conflict) -> Response:
+    status = 412 if error.code == "version_mismatch" else 409
+    return _answer(Problem(status, error.code, error.message))
+
+
+def _csrf(error: CSRFError) -> Response:
+    log.info("refused: %s", error.description)
+    return _answer(Problem(403, "csrf", "This form is out of date or came from another site. Reload and try again."))
+
+
+def _http(error: HTTPException) -> Response:
+    if error.response is not None and isinstance(error.response, Response):
+        return error.response
+    response = _problem(error.code or 500)
+    for name, value in error.get_headers():
+        if name in ("Allow", "Retry-After"):
+            response.headers[name] = value
+    return response
+
+
+def _unavailable(error: Exception) -> Response:
+    """The world's fault is one line in the log; a statement that the database does not understand is ours."""
+    ours = isinstance(error, SQLAlchemyError) and not isinstance(error, OperationalError | PoolTimeout)
+    cause = getattr(error, "orig", None) or error
+    log.error("%s: %s: %s", g.get("request_id"), type(error).__name__, cause, exc_info=error if ours else None)
+    return _problem(503)
+
+
+def _fault(error: Exception) -> Response:
+    """The edge of the process: whatever nobody expected is logged whole and told as nothing but its request id."""
+    log.error("%s failed", g.get("request_id"), exc_info=error)
+    return _problem(500)
+
+
+def _problem(status: int) -> Response:
+    code, detail = _WORDS.get(status) or ("error", HTTPStatus(status).phrase)
+    return _answer(Problem(status, code, detail))
+
+
+def _answer(problem: Problem) -> Response:
+    if _is_json():
+        return problem.response()
+    if request.headers.get("HX-Request"):
+        return Response(problem.detail, problem.status, problem.headers, mimetype="text/plain")
+    title = HTTPStatus(problem.status).phrase
+    html = render_template(
+        "error.html",
+        status=problem.status,
+        title=title,
+        message=problem.detail,
+        request_id=g.get("request_id"),
+    )
+    return Response(html, problem.status, {"Cache-Control": "no-store", **problem.headers})
+
+
+def _is_json() -> bool:
+    return request.path == "/v1" or request.path.startswith("/v1/") or request.path == "/openapi.json"

@@ -1,0 +1,158 @@
+"""The first start: schema, organisation, administrator, management token, credentials, a demo key.
+
+Idempotent: what is there stays as it is, with one exception, the providers' credentials, which follow the environment.
+A password or a token in the environment serves the first start only; changing it later changes nothing.
+"""
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import flask_migrate
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from flask import Flask, current_app
+from sqlalchemy import select
+
+from shared.config import Settings
+from shared.ids import new_id
+from shared.models import SCOPES, ManagementToken, Organization, ProxyKey, User
+from webapp.actions import Actor, announce, audit, now
+from webapp.actions.credentials import store_credentials, stored_providers
+from webapp.actions.keys import create_key
+from webapp.actions.tokens import create_token
+from webapp.actions.users import create_user
+from webapp.db import db, writing
+
+DEFAULT_ADMIN = "admin@localhost"
+SANDBOX_PREFIX = "sandbox-"
+_DEMO_KEY = {
+    "name": "demo",
+    "rate_limit_rpm": 60,
+    "spend_limit_usd": "5",
+    "spend_reset": "monthly",
+}
+
+
+class SchemaError(Exception):
+    """The database is not of a kind that this version can use."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class BootstrapReport:
+    """What is in place. A secret is set only when it was made up just now: show it once, it cannot be had again."""
+
+    org_id: str
+    admin_email: str
+    admin_created: bool
+    admin_password: str | None
+    management_token: str | None
+    management_token_prefix: str | None
+    demo_key: str | None
+    demo_key_prefix: str | None
+    providers: tuple[str, ...]  # with any credential
+    real_providers: tuple[str, ...]  # with a credential that is not the sandbox's
+
+    def __repr__(self) -> str:
+        return f"BootstrapReport({self.admin_email!r}, providers={self.providers!r})"
+
+
+def prepare(app: Flask) -> BootstrapReport:
+    """The bootstrap itself, inside the app's context. Two processes at once do it one after the other."""
+    settings: Settings = app.extensions["settings"]
+    with _alone(settings.data_dir / "bootstrap.lock"):
+        upgrade_schema(app)
+        actor = first_actor()
+        fresh = actor is None
+        actor = actor or _organization()
+        email, made, password = _administrator(actor, settings)
+        token, token_prefix = _token(actor, settings)
+        store_credentials(actor, settings.provider_credentials)
+        demo, demo_prefix = _demo_key(actor, fresh=fresh)
+        stored = stored_providers(actor.org_id, pretend_prefix=SANDBOX_PREFIX)
+        return BootstrapReport(
+            org_id=actor.org_id,
+            admin_email=email,
+            admin_created=made,
+            admin_password=password,
+            management_token=token,
+            management_token_prefix=token_prefix,
+            demo_key=demo,
+            demo_key_prefix=demo_prefix,
+            providers=tuple(sorted(stored)),
+            real_providers=tuple(sorted(slug for slug, real in stored.items() if real)),
+        )
+
+
+def upgrade_schema(app: Flask) -> None:
+    """Bring the tables to this version. Raises SchemaError when they are of a newer one."""
+    directory = app.extensions["migrate"].directory
+    script = ScriptDirectory(str(directory))
+    known = {revision.revision for revision in script.walk_revisions()}
+    with db.engine.connect() as connection:
+        heads = MigrationContext.configure(connection).get_current_heads()
+    if not set(heads) <= known:
+        raise SchemaError(
+            "The database was made by a newer version of Enterprise Router. Install that version again, or restore a "
+            "backup from before it."
+        )
+    if set(heads) != set(script.get_heads()):
+        flask_migrate.upgrade(str(directory))
+
+
+def first_actor() -> Actor | None:
+    """The system itself in the first organisation; None when there is none yet."""
+    org_id = db.session.scalar(select(Organization.id).order_by(Organization.created_at, Organization.id).limit(1))
+    return None if org_id is None else Actor(org_id, "system", None)
+
+
+def _organization() -> Actor:
+    actor = Actor(new_id("org"), "system", None)
+    with writing() as session:
+        session.add(Organization(id=actor.org_id, name="Default", created_at=now()))
+        audit(session, actor, "organization.create", actor.org_id, after={"name": "Default"})
+    announce(actor.org_id, must=False)
+    return actor
+
+
+def _administrator(actor: Actor, settings: Settings) -> tuple[str, bool, str | None]:
+    """The email of the first administrator, whether it was made now, and the password if that was made up."""
+    there = db.session.scalar(
+        select(User.email).where(User.org_id == actor.org_id, User.role == "admin").order_by(User.id).limit(1)
+    )
+    if there is not None:
+        return there, False, None
+    user = create_user(actor, settings.admin_email or DEFAULT_ADMIN, "admin", password=settings.admin_password)
+    return user.email, True, user.password
+
+
+def _token(actor: Actor, settings: Settings) -> tuple[str | None, str | None]:
+    """The first management token if it was made up now, and its prefix."""
+    query = select(ManagementToken.prefix).where(ManagementToken.org_id == actor.org_id)
+    there = db.session.scalar(query.order_by(ManagementToken.id).limit(1))
+    if there is not None:
+        return None, there
+    created = create_token(actor, "bootstrap", SCOPES, raw=settings.bootstrap_token)
+    return (None if settings.bootstrap_token else created.secret), created.view.prefix
+
+
+def _demo_key(actor: Actor, *, fresh: bool) -> tuple[str | None, str | None]:
+    """The demo key's secret if it was made now, and the prefix of the oldest key that still works."""
+    if fresh:
+        created = create_key(actor, _DEMO_KEY)
+        return created.secret, created.view.prefix
+    query = select(ProxyKey).where(ProxyKey.org_id == actor.org_id, ProxyKey.revoked_at.is_(None)).order_by(ProxyKey.id)
+    row = next((row for row in db.session.scalars(query.limit(50)) if row.status(now()) == "active"), None)
+    return None, None if row is None else row.prefix
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    if not current_app:
+        raise RuntimeError("the bootstrap needs an application context")
+    with path.open("a") as file:
+        path.chmod(0o600)
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

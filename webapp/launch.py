@@ -1,0 +1,95 @@
+"""`make run`: settings, schema, first start; then dashboard, proxy and, without a credential, the sandbox as children.
+
+The launcher holds nothing itself. It says where everything is, shows what was made up just now, and waits: for a child
+that ends (started again, unless it keeps ending) or for the signal to stop all of them. It never imports the proxy.
+"""
+
+import signal
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+
+from shared.config import CREDENTIAL_SETTINGS, URL_SETTINGS, Bind, SettingError, Settings
+from webapp.bootstrap import SchemaError, bootstrap, set_credentials
+from webapp.launch_children import Child, Children, CouldNotStart, free_port_from, is_free
+from webapp.launch_words import welcome
+
+SANDBOX_PORT = 8090
+SANDBOX_CREDENTIAL = "sandbox-credential"
+WEB_WORKERS, WEB_THREADS = 2, 8
+START_SECONDS = 60.0
+STOP_SECONDS = 35.0  # the proxy drains for 30
+
+# The first start is over when the children begin; its secrets are none of their business.
+_LAUNCHER_ONLY = ("ROUTER_ADMIN_PASSWORD", "ROUTER_BOOTSTRAP_TOKEN", *CREDENTIAL_SETTINGS.values())
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def main(environ: Mapping[str, str]) -> int:
+    """Run until told to stop. Exit status 2 and one sentence when a setting makes no sense or a port is taken."""
+    try:
+        settings = Settings.from_env(environ)
+        _check_ports(settings)
+        report = bootstrap(settings)
+    except (SettingError, SchemaError, CouldNotStart) as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    sandbox = None if report.real_providers else _sandbox(settings, environ)
+    # Signals wait in line from here on, so that none comes between the start of a child and its place in the list.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
+    children = Children(_commands(settings, environ, sandbox), stop_signals=_STOP_SIGNALS)
+    try:
+        children.start(START_SECONDS)
+        if not children.stopping:
+            sys.stdout.write(welcome(settings, report, sandbox))
+            sys.stdout.flush()
+        return children.watch()
+    except CouldNotStart as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    finally:
+        children.stop(STOP_SECONDS)
+
+
+def _check_ports(settings: Settings) -> None:
+    for name, bind in (("ROUTER_WEB_BIND", settings.web_bind), ("ROUTER_PROXY_BIND", settings.proxy_bind)):
+        if (problem := is_free(bind)) is not None:
+            raise CouldNotStart(
+                f"{name}: {bind} cannot be used ({problem}). Stop what listens there, or set {name} to another address."
+            )
+
+
+def _sandbox(settings: Settings, environ: Mapping[str, str]) -> Bind:
+    """Where the sandbox will listen. Providers whose address was set by hand keep it, and get no credential."""
+    bind = free_port_from(Bind("127.0.0.1", SANDBOX_PORT))
+    slugs = [slug for slug, name in URL_SETTINGS.items() if not environ.get(name) and not environ.get(f"{name}_FILE")]
+    set_credentials(settings, dict.fromkeys(slugs, SANDBOX_CREDENTIAL))
+    return bind
+
+
+def _commands(settings: Settings, environ: Mapping[str, str], sandbox: Bind | None) -> list[Child]:
+    """The children in the order in which they start; they stop in reverse."""
+    kept = {name: value for name, value in environ.items() if name.removesuffix("_FILE") not in _LAUNCHER_ONLY}
+    kept["ROUTER_DATA_DIR"] = str(settings.data_dir)
+    kept.pop("ROUTER_DATA_DIR_FILE", None)
+    children = []
+    if sandbox is not None:
+        for name in URL_SETTINGS.values():
+            if not kept.get(name) and not kept.get(f"{name}_FILE"):
+                kept[name] = sandbox.url
+        command = ["-m", "proxyd.sandbox", "--bind", str(sandbox)]
+        children.append(Child("sandbox", command, f"{sandbox.url}/healthz"))
+    children.append(Child("proxy", ["-m", "proxyd"], f"{settings.proxy_bind.url}/healthz"))
+    children.append(Child("dashboard", web_command(settings), f"{settings.web_bind.url}/healthz"))
+    return [replace(child, environ=kept) for child in children]
+
+
+def web_command(settings: Settings) -> list[str]:
+    """Arguments of Python that serve the dashboard. X-Forwarded-* is judged by the app, so gunicorn believes nobody."""
+    return [
+        *("-m", "gunicorn", "wsgi:app"),
+        *("--bind", str(settings.web_bind)),
+        *("--worker-class", "gthread", "--workers", str(WEB_WORKERS), "--threads", str(WEB_THREADS)),
+        *("--forwarded-allow-ips", ""),
+        *("--graceful-timeout", "20", "--log-level", "warning", "--no-control-socket"),
+    ]

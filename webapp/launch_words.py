@@ -1,0 +1,61 @@
+"""What `make run` says once everything answers."""
+
+import json
+import textwrap
+
+from shared.config import Bind, Settings
+from webapp.bootstrap import BootstrapReport
+
+# One model a provider for the printed request, cheap and long-lived.
+_MODELS = {"openai": "gpt-4o-mini", "anthropic": "anthropic/claude-haiku-4-5", "gemini": "gemini/gemini-2.5-flash"}
+SANDBOX_WORDS = (
+    "No provider credential is set, so the built-in sandbox provider answers for OpenAI, Anthropic and Gemini: echoes, "
+    "not intelligence. Set OPENAI_API_KEY, ANTHROPIC_API_KEY or GEMINI_API_KEY and start again to use the real ones."
+)
+
+
+def welcome(settings: Settings, report: BootstrapReport, sandbox: Bind | None) -> str:
+    """Addresses, login, key and a request that works. Secrets stand in it only when they were made just now."""
+    lines = [
+        "",
+        "Enterprise Router is running.",
+        "",
+        f"  Dashboard   {settings.web_bind.url}",
+        f"  Proxy       {settings.proxy_bind.url}",
+    ]
+    if sandbox is not None:
+        lines += [f"  Sandbox     {sandbox.url}"]
+    lines += ["", f"  Login       {report.admin_email}", f"  Password    {_password(report)}"]
+    if report.management_token is not None:
+        lines.append(f"  API token   {report.management_token}  (shown this once)")
+    lines += [f"  Proxy key   {_key(settings, report)}", ""]
+    if sandbox is not None:
+        lines += [*textwrap.wrap(SANDBOX_WORDS, 100), ""]
+    lines += ["Try it:", "", *_curl(settings, report, sandbox), "", "Ctrl-C stops everything.", "", ""]
+    return "\n".join(lines)
+
+
+def _password(report: BootstrapReport) -> str:
+    if report.admin_password is not None:
+        return f"{report.admin_password}  (shown this once)"
+    return "as set in ROUTER_ADMIN_PASSWORD" if report.admin_created else "as at the first start"
+
+
+def _key(settings: Settings, report: BootstrapReport) -> str:
+    make = f"make a new one at {settings.web_bind.url}/keys"
+    if report.demo_key is not None:
+        return f"{report.demo_key}  (shown this once)"
+    if report.demo_key_prefix is not None:
+        return f"{report.demo_key_prefix}... is in place; its secret was shown when it was made; {make}"
+    return f"none; {make}"
+
+
+def _curl(settings: Settings, report: BootstrapReport, sandbox: Bind | None) -> list[str]:
+    slug = next((slug for slug in _MODELS if sandbox is not None or slug in report.real_providers), "openai")
+    body = {"model": _MODELS[slug], "messages": [{"role": "user", "content": "Hello"}]}
+    return [
+        f"  curl {settings.proxy_bind.url}/v1/chat/completions \\",
+        f'    -H "Authorization: Bearer {report.demo_key or "$ROUTER_KEY"}" \\',
+        '    -H "Content-Type: application/json" \\',
+        f"    -d '{json.dumps(body)}'",
+    ]

@@ -1,0 +1,19 @@
+"""The pages: HTTP only. Each module reads a request, calls one action or query, and renders; it decides nothing else.
+
+To add a page: a module with its blueprint `bp` here, a template of the same name, and a line in PAGES.
+"""
+
+from flask import Blueprint
+
+from webapp.pages import home, key_create, key_edit, key_revoke, keys, login, settings, tokens
+
+PAGES: tuple[Blueprint, ...] = (
+    home.bp,
+    login.bp,
+    keys.bp,
+    key_create.bp,
+    key_edit.bp,
+    key_revoke.bp,
+    settings.bp,
+    tokens.bp,
+)

@@ -1,0 +1,85 @@
+"""Creating a key: the form, what it hints while someone types, and the one answer that shows the secret."""
+
+import re
+import secrets
+from urllib.parse import urlsplit
+
+from flask import Blueprint, current_app, request
+from flask.wrappers import Response
+
+from webapp.actions import Conflict, Invalid, now
+from webapp.actions.keys import CreatedKey, create_key
+from webapp.pages import key_form
+from webapp.pages.key_facts import row
+from webapp.pages.key_hints import ip_hints, lines_of, model_hints
+from webapp.pages.keys import count_text
+from webapp.pages.snippets import build
+from webapp.queries.keys import list_keys
+from webapp.render import append, block, is_fragment, page, rows_out_of_band, swapped, toast
+from webapp.security import current_actor, require
+
+bp = Blueprint("key_create", __name__, url_prefix="/keys")
+_NONCE = re.compile(r"[\w-]{16,64}", re.ASCII)
+
+
+@bp.get("/new")
+@require("member")
+def show() -> Response:
+    form = key_form.blank(secrets.token_urlsafe(24))
+    return page("key_form.html", "panel", **key_form.context(form, current_actor()))
+
+
+@bp.post("/new")
+@require("member")
+def create() -> Response:
+    """Make the key, once for each form that was shown: its nonce is the idempotency key of the action."""
+    form, actor = key_form.blank(secrets.token_urlsafe(24)), current_actor()
+    nonce = form.nonce.data if _NONCE.fullmatch(form.nonce.data or "") else secrets.token_urlsafe(24)
+    try:
+        said = key_form.document(form, now())
+        created = create_key(actor, said, idempotency_key=f"form-{nonce}")
+    except Invalid as error:
+        general = key_form.attach(form, error.errors)
+        return _again(form, general, 422)
+    except Conflict as error:
+        # The same form with other values: after going back in the browser, say. It becomes a form of its own.
+        form.nonce.data = secrets.token_urlsafe(24)
+        return _again(form, [error.message, "Send the form again to create another key."], 409)
+    return _created(created)
+
+
+def _again(form: key_form.KeyForm, general: list[str], status: int) -> Response:
+    known = key_form.context(form, current_actor())
+    return page("key_form.html", "panel", status=status, **{**known, "general": general})
+
+
+def _created(created: CreatedKey) -> Response:
+    """The dialog with the secret; for htmx also the new row and a line that says so."""
+    settings, view = current_app.extensions["settings"], created.view
+    snippets = (
+        build(settings.proxy_bind.url, created.secret, view.allowed_providers, view.allowed_models)
+        if created.secret
+        else ()
+    )
+    status = 201 if created.secret else 200
+    response = page("key_created.html", "panel", status=status, key=view, secret=created.secret, snippets=snippets)
+    if is_fragment() and created.secret:
+        html = block("keys.html", "row", key=row(view, now()), may_write=True)
+        append(response, rows_out_of_band(html, into="keys-body"), toast("Key created."))
+        if not urlsplit(request.headers.get("HX-Current-URL", "")).query:
+            total = list_keys(current_actor().org_id, limit=1).total
+            append(response, swapped("count", count_text(total, total)))
+    return response
+
+
+@bp.get("/hints/models")
+@require("member")
+def hint_models() -> Response:
+    hints = model_hints(lines_of(request.args.get("allowed_models")), request.args.getlist("allowed_providers"))
+    return Response(block("key_form.html", "model_hints", model_hints=hints))
+
+
+@bp.get("/hints/ips")
+@require("member")
+def hint_ips() -> Response:
+    return Response(block("key_form.html", "ip_hints", ip_hints=ip_hints(lines_of(request.args.get("allowed_ips")))))

@@ -1,0 +1,84 @@
+"""Editing a key. Only what differs is sent on, tied to the version that was seen; a conflict shows both values."""
+
+from collections.abc import Mapping
+
+from flask import Blueprint, redirect, request
+from werkzeug.wrappers import Response
+
+from shared.money import from_usd
+from webapp.actions import Conflict, EpochNotMoved, Invalid, now
+from webapp.actions.keys import update_key
+from webapp.pages import key_form
+from webapp.pages.key_facts import row
+from webapp.queries.keys import KeyView, get_key
+from webapp.render import block, changed, dollars, is_fragment, page, rows_out_of_band, tell
+from webapp.security import current_actor, require
+
+bp = Blueprint("key_edit", __name__, url_prefix="/keys")
+_REVOKED = "This key is revoked. A revoked key cannot be changed or opened again."
+
+
+@bp.get("/<key_id>/edit")
+@require("member")
+def show(key_id: str) -> Response:
+    view = get_key(current_actor().org_id, key_id)
+    if view.status == "revoked":
+        return page("notice.html", "panel", status=409, title="Nothing to edit", text=_REVOKED)
+    return page("key_form.html", "panel", **key_form.context(key_form.filled(view), current_actor(), key=view))
+
+
+@bp.post("/<key_id>/edit")
+@require("member")
+def save(key_id: str) -> Response:
+    actor = current_actor()
+    view = get_key(actor.org_id, key_id)
+    form = key_form.filled(view)
+    try:
+        said = key_form.document(form, now())
+        patch = key_form.changes(said, view)
+        if (warning := _below_spent(patch, view)) and request.form.get("confirmed") != patch["spend_limit_usd"]:
+            return _again(form, view, 200, warnings=(warning,), confirm=patch["spend_limit_usd"])
+        version = form.version.data or ""
+        saved = update_key(actor, key_id, patch, if_version=int(version) if version.isdecimal() else None)
+        message = f"Saved {saved.name}. It holds from the next request on."
+    except Invalid as error:
+        return _again(form, view, 422, general=key_form.attach(form, error.errors))
+    except Conflict as error:
+        if error.code == "key_revoked":
+            return page("notice.html", "panel", status=409, title="Nothing was saved", text=_REVOKED)
+        # Whoever sends this form again has seen what is stored now, so it is tied to that version.
+        current = get_key(actor.org_id, key_id)
+        form.version.data = str(current.version)
+        return _again(form, current, 409, differences=key_form.differences(form, said, current))
+    except EpochNotMoved as error:
+        saved, message = get_key(actor.org_id, key_id), str(error)
+    if is_fragment():
+        html = block("keys.html", "row", key=row(saved, now()), may_write=True, out_of_band=True)
+        return changed(rows_out_of_band(html), message=message)
+    tell(message)
+    return redirect("/keys", code=303)
+
+
+def _again(form: key_form.KeyForm, view: KeyView, status: int, **more: object) -> Response:
+    known = key_form.context(form, current_actor(), key=view)
+    known["confirm"] = request.form.get("confirmed")
+    return page("key_form.html", "panel", status=status, **{**known, **more})
+
+
+def _below_spent(patch: Mapping[str, object], view: KeyView) -> str | None:
+    """A warning when a new limit lies at or below what its period has already seen; None when that is not known."""
+    limit = patch.get("spend_limit_usd")
+    reset = patch.get("spend_reset", view.spend_reset)
+    spent = view.spend.lifetime_nanos if reset == "never" else view.spend.spent_nanos
+    if not isinstance(limit, str) or (reset not in ("never", view.spend_reset)):
+        return None
+    try:
+        nanos = from_usd(limit)
+    except ValueError:
+        return None
+    if not spent or nanos > spent:
+        return None
+    return (
+        f"This key has already spent {dollars(spent)}, so with a limit of {dollars(nanos)} every request that costs "
+        f"anything is refused at once. Save again if that is what you want."
+    )

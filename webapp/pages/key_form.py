@@ -1,0 +1,204 @@
+"""The form that makes and edits a key: from what people type to the document that actions take, and back.
+
+It judges nothing but what only it knows (the choice of an expiry, the date that goes with "Custom"); whether a value is
+allowed is the actions' affair, the same for this form and for JSON, and their messages are put beside the fields.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from flask_wtf import FlaskForm
+from wtforms import HiddenField, SelectField, SelectMultipleField, StringField, TextAreaField
+from wtforms.fields import SelectChoice
+
+from shared.catalog import PROVIDERS
+from shared.money import from_usd
+from webapp.actions import Actor
+from webapp.pages.key_hints import ip_hints, lines_of, model_hints
+from webapp.queries.keys import KeyView
+from webapp.render import exact, rfc3339, sentence
+from webapp.validation import FieldError, Invalid, parse_key
+
+PRESET_DAYS = ("7", "30", "60", "90")
+RESETS = [
+    SelectChoice("never", "Never: one total"),
+    SelectChoice("daily", "Every day"),
+    SelectChoice("weekly", "Every week"),
+    SelectChoice("monthly", "Every month"),
+]
+_NEVER = SelectChoice("never", "Never")
+_LATER = [*(SelectChoice(days, f"In {days} days") for days in PRESET_DAYS), SelectChoice("custom", "Custom")]
+_WHOLE_NUMBER = re.compile(r"[0-9]{1,15}")
+
+
+class KeyForm(FlaskForm):  # type: ignore[misc] # Flask-WTF publishes no types
+    """The fields of a key. `nonce` makes a create form work once, `version` ties an edit to what was seen."""
+
+    name = StringField("Name", id="key-name")
+    spend_limit_usd = StringField("Spend limit", id="key-spend_limit_usd")
+    spend_reset = SelectField("Resets", choices=RESETS, id="key-spend_reset")
+    expires = SelectField("Expires", id="key-expires")
+    expires_at = StringField("Expires at (UTC)", id="key-expires_at")
+    allowed_providers = SelectMultipleField(
+        "Allowed providers",
+        choices=[SelectChoice(provider.slug, provider.label) for provider in PROVIDERS.values()],
+        id="key-allowed_providers",
+    )
+    allowed_models = TextAreaField("Allowed models", id="key-allowed_models")
+    rate_limit_rpm = StringField("Requests per minute", id="key-rate_limit_rpm")
+    allowed_ips = TextAreaField("Allowed IP addresses", id="key-allowed_ips")
+    nonce = HiddenField()
+    version = HiddenField()
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A field that two people set differently, in words."""
+
+    label: str
+    yours: str
+    stored: str
+
+
+def blank(nonce: str) -> KeyForm:
+    """An empty form, or the submitted one."""
+    form = KeyForm(data={"nonce": nonce, "spend_reset": "never", "expires": "never"})
+    form.expires.choices = [_NEVER, *_LATER]
+    return form
+
+
+def filled(view: KeyView) -> KeyForm:
+    """The form as `view` fills it, or the submitted one. "Keep" leaves the expiry alone, whatever it is."""
+    expires_at = view.expires_at
+    form = KeyForm(
+        data={
+            "name": view.name,
+            "spend_limit_usd": view.spend_limit_usd or "",
+            "spend_reset": view.spend_reset,
+            "expires": "keep",
+            "expires_at": "" if expires_at is None else f"{expires_at:%Y-%m-%dT%H:%M}",
+            "allowed_providers": list(view.allowed_providers),
+            "allowed_models": "\n".join(view.allowed_models),
+            "rate_limit_rpm": "" if view.rate_limit_rpm is None else str(view.rate_limit_rpm),
+            "allowed_ips": "\n".join(view.allowed_ips),
+            "version": str(view.version),
+        }
+    )
+    kept = SelectChoice("keep", "Never (as it is)" if expires_at is None else f"{exact(expires_at)} (as it is)")
+    form.expires.choices = [kept, *([] if expires_at is None else [_NEVER]), *_LATER]
+    return form
+
+
+def document(form: KeyForm, now: datetime) -> dict[str, object]:
+    """What the form says, as the document of the JSON endpoints. Raises Invalid for a custom expiry without a date."""
+    money = (form.spend_limit_usd.data or "").strip()
+    said: dict[str, object] = {
+        "name": form.name.data or "",
+        "spend_limit_usd": money.removeprefix("$").strip() or None,
+        "spend_reset": form.spend_reset.data,
+        "allowed_providers": list(form.allowed_providers.data or ()),
+        "allowed_models": lines_of(form.allowed_models.data),
+        "rate_limit_rpm": _number(form.rate_limit_rpm.data),
+        "allowed_ips": lines_of(form.allowed_ips.data),
+    }
+    choice = form.expires.data
+    if choice in PRESET_DAYS:
+        # To the full hour, upwards: the same form sent twice says the same.
+        hour = now.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
+        said["expires_at"] = rfc3339(hour + timedelta(days=int(choice)))
+    elif choice == "never":
+        said["expires_at"] = None
+    elif choice == "custom":
+        try:
+            moment = datetime.fromisoformat(form.expires_at.data or "")
+            said["expires_at"] = rfc3339(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+        except (ValueError, OverflowError):
+            wrong = FieldError("expires_at", "pick a date and a time, such as 2027-01-31 00:00")
+            raise Invalid(wrong, *_other_errors(said, now)) from None
+    return said
+
+
+def changes(said: Mapping[str, object], view: KeyView) -> dict[str, object]:
+    """The merge patch from `view` to what the form says: only fields that differ, so the others stay untouched."""
+    return {field: value for field, value in said.items() if not _same(value, getattr(view, field))}
+
+
+def differences(form: KeyForm, said: Mapping[str, object], stored: KeyView) -> tuple[Difference, ...]:
+    """Where the form and the key as it is stored now disagree."""
+    return tuple(
+        Difference(form[field].label.text, _words(value, field), _words(getattr(stored, field), field))
+        for field, value in changes(said, stored).items()
+    )
+
+
+def attach(form: KeyForm, errors: Iterable[FieldError]) -> list[str]:
+    """Put each message beside its field; those that belong to no field of the form are returned."""
+    general = []
+    for error in errors:
+        name = re.split(r"[.\[]", error.field, maxsplit=1)[0]
+        if name == "expires_at" and form.expires.data != "custom":
+            name = "expires"
+        if name in form and name not in ("nonce", "version", "csrf_token"):
+            form[name].errors = [*form[name].errors, sentence(error.message)]
+        else:
+            general.append(sentence(error.message))
+    return general
+
+
+def context(form: KeyForm, actor: Actor, *, key: KeyView | None = None) -> dict[str, Any]:
+    """What the template wants beside the form: hints, the caller's address, what to focus, what to unfold."""
+    failed = [name for name, field in form._fields.items() if field.errors]
+    advanced = any((form.rate_limit_rpm.data, form.allowed_ips.data, "rate_limit_rpm" in failed))
+    return {
+        "form": form,
+        "key": key,
+        "first": failed[0] if failed else "name",
+        "advanced": advanced or "allowed_ips" in failed,
+        "model_hints": model_hints(lines_of(form.allowed_models.data), form.allowed_providers.data or ()),
+        "ip_hints": () if "allowed_ips" in failed else ip_hints(lines_of(form.allowed_ips.data)),
+        "my_address": actor.ip,
+        "general": (),
+        "warnings": (),
+        "differences": None,
+    }
+
+
+def _other_errors(said: Mapping[str, object], now: datetime) -> tuple[FieldError, ...]:
+    """What else is wrong, so that everything is told at once."""
+    try:
+        parse_key(said, now=now, partial=False)
+    except Invalid as error:
+        return error.errors
+    return ()
+
+
+def _number(text: str | None) -> int | str | None:
+    """A whole number as one, nothing as None, and anything else as it is, for the validation to name it."""
+    text = (text or "").strip()
+    return int(text) if _WHOLE_NUMBER.fullmatch(text) else text or None
+
+
+def _same(said: object, stored: object) -> bool:
+    if isinstance(stored, datetime):
+        return said == rfc3339(stored)
+    if isinstance(said, str) and isinstance(stored, str):
+        try:
+            return said.strip() == stored or from_usd(said) == from_usd(stored)
+        except ValueError:
+            return False
+    if isinstance(said, list) and isinstance(stored, list | tuple):
+        return said == list(stored) or (set(stored) <= PROVIDERS.keys() and set(said) == set(stored))
+    return said == stored
+
+
+def _words(value: object, field: str) -> str:
+    if value is None or value in ([], (), ""):
+        return "not set"
+    if isinstance(value, datetime):
+        return exact(value)
+    if field == "spend_limit_usd":
+        return f"${value}"
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

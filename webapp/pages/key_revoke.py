@@ -1,0 +1,41 @@
+"""Revoking a key: first the facts and a question, then the deed, which nobody can undo."""
+
+from datetime import timedelta
+
+from flask import Blueprint, redirect
+from werkzeug.wrappers import Response
+
+from webapp.actions import EpochNotMoved, now
+from webapp.actions.keys import revoke_key
+from webapp.pages.key_facts import row
+from webapp.queries.keys import get_key
+from webapp.queries.recent import requests_since
+from webapp.render import block, changed, is_fragment, page, rows_out_of_band, tell
+from webapp.security import current_actor, require
+
+bp = Blueprint("key_revoke", __name__, url_prefix="/keys")
+
+
+@bp.get("/<key_id>/revoke")
+@require("member")
+def ask(key_id: str) -> Response:
+    org_id, at = current_actor().org_id, now()
+    key = row(get_key(org_id, key_id), at)
+    requests = requests_since(org_id, key_id, at - timedelta(hours=24))
+    return page("key_revoke.html", "panel", key=key, requests=requests)
+
+
+@bp.post("/<key_id>/revoke")
+@require("member")
+def revoke(key_id: str) -> Response:
+    actor = current_actor()
+    try:
+        view = revoke_key(actor, key_id)
+        message = f"Revoked {view.name}. It is refused from the next request on."
+    except EpochNotMoved as error:
+        view, message = get_key(actor.org_id, key_id), str(error)
+    if is_fragment():
+        html = block("keys.html", "row", key=row(view, now()), may_write=True, out_of_band=True)
+        return changed(rows_out_of_band(html), message=message)
+    tell(message)
+    return redirect("/keys", code=303)

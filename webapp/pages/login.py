@@ -1,0 +1,51 @@
+"""Logging in and out."""
+
+from flask import Blueprint, redirect, request
+from flask_login import current_user
+from flask_wtf import FlaskForm
+from werkzeug.wrappers import Response
+from wtforms import HiddenField, PasswordField, StringField
+
+from webapp.actions import login as action
+from webapp.render import page
+from webapp.security import client_ip, end_session, public, safe_next, start_session
+
+bp = Blueprint("login", __name__)
+
+
+class LoginForm(FlaskForm):  # type: ignore[misc] # Flask-WTF publishes no types
+    """Email and password, and where to go afterwards."""
+
+    email = StringField("Email")
+    password = PasswordField("Password")
+    next = HiddenField()
+
+
+@bp.get("/login")
+@public
+def show() -> Response:
+    target = safe_next(request.args.get("next"))
+    if current_user.is_authenticated:
+        return redirect(target, code=303)
+    return page("login.html", form=LoginForm(data={"next": target}), refusal="")
+
+
+@bp.post("/login")
+@public
+def enter() -> Response:
+    form = LoginForm()
+    result = action.log_in(form.email.data or "", form.password.data or "", client_ip())
+    if isinstance(result, action.Refused):
+        refusal = "Email or password is wrong."
+        if result.wait_seconds > 0:
+            refusal += f" The next attempt is possible in {max(1, round(result.wait_seconds))} s."
+        return page("login.html", status=422, form=form, refusal=refusal)
+    start_session(result.session_id)
+    return redirect(safe_next(form.next.data), code=303)
+
+
+@bp.post("/logout")
+@public
+def leave() -> Response:
+    end_session()
+    return redirect("/login", code=303)

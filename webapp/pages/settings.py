@@ -1,0 +1,74 @@
+"""Settings: where apps connect, management tokens (for administrators), and how the pages look."""
+
+import secrets
+from typing import Any
+
+from flask import Blueprint, current_app, redirect, request, session
+from flask_wtf import FlaskForm
+from werkzeug.wrappers import Response
+from wtforms import HiddenField, SelectMultipleField, StringField
+from wtforms.fields import SelectChoice
+
+from webapp.actions import now
+from webapp.pages.token_facts import TokenRow, token_row
+from webapp.queries.tokens import list_tokens
+from webapp.render import THEME_COOKIE, THEMES, page, tell
+from webapp.security import current_actor, may, require
+
+bp = Blueprint("settings", __name__, url_prefix="/settings")
+SCOPE_CHOICES = [
+    SelectChoice("keys:read", "Read keys"),
+    SelectChoice("keys:write", "Create, change and revoke keys"),
+    SelectChoice("usage:read", "Read usage"),
+]
+_A_YEAR_SECONDS = 365 * 86_400
+NONCE = "token_nonce"  # in the session: the token form that may still be sent
+
+
+class TokenForm(FlaskForm):  # type: ignore[misc] # Flask-WTF publishes no types
+    """A new management token."""
+
+    name = StringField("Name", id="token-name")
+    scopes = SelectMultipleField("Scopes", choices=SCOPE_CHOICES, id="token-scopes")
+    nonce = HiddenField()
+
+
+@bp.get("")
+@require("viewer")
+def index() -> Response:
+    return show(TokenForm(data={"scopes": ["keys:read"]}))
+
+
+def show(form: TokenForm, *, general: tuple[str, ...] = (), status: int = 200) -> Response:
+    """The page with this token form in it."""
+    administers = may("admin")
+    at = now()
+    tokens: list[TokenRow] = []
+    if administers:
+        tokens = [token_row(view, at) for view in list_tokens(current_actor().org_id)]
+    failed: list[Any] = [field.name for field in form if field.errors]
+    session[NONCE] = form.nonce.data = secrets.token_urlsafe(24)
+    return page(
+        "settings.html",
+        status=status,
+        form=form,
+        general=general,
+        first=failed[0] if failed else None,
+        tokens=tokens,
+        may_administer=administers,
+        proxy_url=current_app.extensions["settings"].proxy_bind.url,
+        themes=THEMES,
+    )
+
+
+@bp.post("/theme")
+@require("viewer")
+def set_theme() -> Response:
+    chosen = request.form.get("theme", "")
+    response = redirect("/settings", code=303)
+    if chosen in dict(THEMES):
+        response.set_cookie(
+            THEME_COOKIE, chosen, max_age=_A_YEAR_SECONDS, httponly=True, samesite="Lax", secure=request.is_secure
+        )
+        tell("The appearance is saved in this browser.")
+    return response
