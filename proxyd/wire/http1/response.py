@@ -13,6 +13,9 @@ from proxyd.wire.http1.fields import STRAY_LINE_BREAK, Fields, keeps_alive
 
 HEADERS_LIMIT = 256
 
+# The fields that frame a message or steer the connection.
+STEERING = frozenset({b"connection", b"content-length", b"transfer-encoding"})
+
 
 @dataclass(slots=True)  # not frozen: that would double what making one costs, once a request
 class ResponseHead:
@@ -74,13 +77,15 @@ def parse_response_head(head: bytes, method: str) -> ResponseHead:
     codings: list[bytes] = []
     connection: list[bytes] = []
     for name, value in headers:
+        if name not in STEERING:
+            continue
         if name == b"content-length":
             if not value.isdigit():
                 raise ProtocolError("The response's Content-Length is malformed")
             length = int(value)
         elif name == b"transfer-encoding":
             codings.append(value.lower())
-        elif name == b"connection":
+        else:
             connection.append(value)
     http_11 = version == b"HTTP/1.1 "
     if codings and (codings != [b"chunked"] or not http_11):
