@@ -15,4 +15,9 @@ def main() -> int:
     except SettingError as error:
         sys.stderr.write(f"proxyd: {error}\n")
         return 2
-    return pool.serve(str(settings.proxy_bind), settings.proxy_workers, lambda: app.parts(settings))
+    return pool.serve(
+        str(settings.proxy_bind),
+        settings.proxy_workers,
+        lambda: app.parts(Settings.from_env()),  # read anew by a reload
+        check=Settings.from_env,
+    )

@@ -231,6 +231,7 @@ class _PoolWorker(Worker):  # type: ignore[misc] # gunicorn publishes no types
     def load_wsgi(self) -> None:
         try:
             super().load_wsgi()
+            self.wsgi.on_start()
         except Exception:
             if not self._place.serving:
                 raise  # gunicorn ends the supervisor: a service that never was is not to be retried for ever.
@@ -245,7 +246,6 @@ class _PoolWorker(Worker):  # type: ignore[misc] # gunicorn publishes no types
 
     def run(self) -> None:
         parts: WorkerParts = self.wsgi
-        parts.on_start()
         listener = self.sockets[0].sock
         server = Server(parts.handler, parts.on_error, [listener], parts.limits)
         server.start()

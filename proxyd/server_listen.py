@@ -7,6 +7,7 @@ spreads connections over the sockets; that a stranger (or a second router) holds
 
 import os
 import socket
+from pathlib import Path
 
 from gevent.monkey import get_original
 
@@ -69,10 +70,26 @@ def _bound(family: int, address: object, *, reuse_port: bool) -> socket.socket:
 def _listen_unix(path: str) -> socket.socket:
     sock = _NativeSocket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
+        if _is_abandoned(path):
+            os.unlink(path)  # noqa: PTH108 - a socket is no file to read or write
         sock.bind(path)
-        os.chmod(path, 0o600)  # noqa: PTH101 - a socket is no file to read or write
+        os.chmod(path, 0o600)  # noqa: PTH101 - likewise
         sock.listen(BACKLOG)
     except OSError as error:
         sock.close()
         raise BindError(f"Cannot listen on unix:{path}: {error.strerror}") from None
     return sock
+
+
+def _is_abandoned(path: str) -> bool:
+    """Tell whether `path` is a socket that nobody listens on any more, as a killed supervisor leaves it."""
+    if not Path(path).is_socket():
+        return False  # Connecting to a plain file is refused too.
+    with _NativeSocket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        try:
+            sock.connect(path)
+        except ConnectionRefusedError:
+            return True
+        except OSError:
+            return False
+    return False

@@ -50,8 +50,11 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 def create(url: str) -> Engine:
-    """An engine for `url`, configured; on SQLite the file is made with mode 0600."""
-    return configure(create_engine(url, pool_pre_ping=not url.startswith("sqlite")))
+    """An engine for `url`, configured; on SQLite the file is made with mode 0600.
+
+    Errors of a statement do not repeat its values: they may be digests, names or sealed credentials.
+    """
+    return configure(create_engine(url, pool_pre_ping=not url.startswith("sqlite"), hide_parameters=True))
 
 
 def configure(engine: Engine) -> Engine:

@@ -2,6 +2,7 @@
 
 import pytest
 from harness import Router
+from raw_http import ScriptedProvider
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +15,29 @@ def router(tmp_path_factory):
     finally:
         router.stop_all()
     assert router.leaks() == []
+
+
+@pytest.fixture(scope="session")
+def provider():
+    """A provider whose bytes a test writes itself."""
+    provider = ScriptedProvider()
+    yield provider
+    provider.close()
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory, provider):
+    """A second router: one worker, behind a trusted proxy on this machine, OpenAI and Anthropic being `provider`."""
+    lab = Router(
+        tmp_path_factory.mktemp("lab") / "data",
+        workers=1,
+        ROUTER_OPENAI_URL=provider.url,
+        ROUTER_ANTHROPIC_URL=provider.url,
+        ROUTER_TRUSTED_PROXIES="127.0.0.1,10.9.0.0/16",
+    )
+    try:
+        lab.start_all()
+        yield lab
+    finally:
+        lab.stop_all()
+    assert lab.leaks() == []

@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy.orm import Session
 
-from proxyd.records.journal import Attempt, Settlement
 from shared import db, ids, keys
 from shared.models import KeySecret, Organization, ProviderCredential, ProxyKey
 from shared.sealing import Sealer
@@ -54,21 +53,3 @@ def make_key(engine, sealer):
             return key.id, secret
 
     return make
-
-
-def attempt(number: int = 1, **fields) -> Attempt:
-    values = {
-        "id": f"req_{number:08d}", "org_id": "org_1", "key_id": "key_1", "provider": "openai",
-        "endpoint": "/v1/chat/completions", "requested_model": "gpt-4o", "streamed": False, "bound_nanos": 1_000,
-        "day": "2026-11-24", "admitted_at": 1_795_500_000.25, "client_ip": "203.0.113.7",
-    }  # fmt: skip
-    return Attempt(**{**values, **fields})
-
-
-def settlement(**fields) -> Settlement:
-    values = {
-        "status": 200, "outcome": "ok", "flags": (), "usage": {"input_tokens": 3, "output_tokens": 5},
-        "served_model": "gpt-4o-2024-08-06", "service_tier": "default", "price": {"id": "gpt-4o"}, "cost_nanos": 700,
-        "duration_ms": 12, "provider_request_id": "p-1",
-    }  # fmt: skip
-    return Settlement(**{**values, **fields})

@@ -4,7 +4,7 @@ import logging
 from datetime import date
 
 import pytest
-from conftest import attempt, settlement
+from ledger_kit import attempt, settlement
 from sqlalchemy.exc import OperationalError
 
 from proxyd.gateway.books import Books

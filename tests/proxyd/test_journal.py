@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import attempt, settlement
+from ledger_kit import attempt, settlement
 
 from proxyd.records.journal import Journal, JournalUnavailable, claim_orphans
 
@@ -14,7 +14,7 @@ CRASHER = """
 import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, "tests/proxyd")
-from conftest import attempt, settlement
+from ledger_kit import attempt, settlement
 from proxyd.records.journal import Journal
 journal = Journal(Path(sys.argv[1]))
 for number in range(1, 4):

@@ -3,7 +3,7 @@
 from datetime import UTC, date, datetime
 
 import pytest
-from conftest import attempt, settlement
+from ledger_kit import attempt, settlement
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session

@@ -238,7 +238,18 @@ def test_nonsense_is_no_address(bind):
 def test_a_unix_socket_can_be_listened_on(tmp_path):
     (listener,) = listen(f"unix:{tmp_path / 's'}", 2)
     assert (tmp_path / "s").stat().st_mode & 0o777 == 0o600
+    with pytest.raises(BindError, match="in use"):
+        listen(f"unix:{tmp_path / 's'}", 1)
     listener.close()
+    (again,) = listen(f"unix:{tmp_path / 's'}", 1)
+    again.close()
+
+
+def test_a_file_is_not_taken_for_a_socket(tmp_path):
+    (tmp_path / "s").write_text("mine")
+    with pytest.raises(BindError):
+        listen(f"unix:{tmp_path / 's'}", 1)
+    assert (tmp_path / "s").read_text() == "mine"
 
 
 def test_a_worker_ends_when_its_supervisor_is_gone(pool):

@@ -1,0 +1,131 @@
+"""Input that is refused: named field by field, with nothing written."""
+
+import pytest
+from sqlalchemy import func, select
+
+from shared.models import AuditEvent, ProxyKey
+from webapp.db import db
+
+
+def field_errors(response):
+    assert response.status_code == 422, response.text
+    assert response.mimetype == "application/problem+json"
+    return {error["field"]: error["message"] for error in response.get_json()["errors"]}
+
+
+def count(app, model):
+    with app.app_context():
+        return db.session.scalar(select(func.count()).select_from(model))
+
+
+def test_it_works(api, app):
+    before = count(app, ProxyKey)
+    api.create(name="x")
+    assert count(app, ProxyKey) == before + 1
+
+
+BAD = [
+    ({}, "name"),
+    ({"name": ""}, "name"),
+    ({"name": "   "}, "name"),
+    ({"name": "x" * 81}, "name"),
+    ({"name": "a\x00b"}, "name"),
+    ({"name": "a\nb"}, "name"),
+    ({"name": "\ud800"}, "name"),
+    ({"name": 5}, "name"),
+    ({"name": None}, "name"),
+    ({"name": "x", "allowed_providers": "openai"}, "allowed_providers"),
+    ({"name": "x", "allowed_providers": ["mistral"]}, "allowed_providers"),
+    ({"name": "x", "allowed_models": ["gpt-[4]"]}, "allowed_models"),
+    ({"name": "x", "allowed_models": [""]}, "allowed_models"),
+    ({"name": "x", "allowed_models": ["google/gemini-*"]}, "allowed_models"),
+    ({"name": "x", "allowed_models": ["openai/"]}, "allowed_models"),
+    ({"name": "x", "allowed_models": [4]}, "allowed_models"),
+    ({"name": "x", "allowed_models": ["a"] * 201}, "allowed_models"),
+    ({"name": "x", "allowed_ips": ["10.0.0.1/8"]}, "allowed_ips"),
+    ({"name": "x", "allowed_ips": ["10.0.0.0/0.255.255.255"]}, "allowed_ips"),
+    ({"name": "x", "allowed_ips": ["010.0.0.1"]}, "allowed_ips"),
+    ({"name": "x", "allowed_ips": ["fe80::1%eth0"]}, "allowed_ips"),
+    ({"name": "x", "rate_limit_rpm": -1}, "rate_limit_rpm"),
+    ({"name": "x", "rate_limit_rpm": 1.5}, "rate_limit_rpm"),
+    ({"name": "x", "rate_limit_rpm": True}, "rate_limit_rpm"),
+    ({"name": "x", "rate_limit_rpm": "60"}, "rate_limit_rpm"),
+    ({"name": "x", "rate_limit_rpm": 2**63}, "rate_limit_rpm"),
+    ({"name": "x", "spend_limit_usd": -1}, "spend_limit_usd"),
+    ({"name": "x", "spend_limit_usd": "-0.01"}, "spend_limit_usd"),
+    ({"name": "x", "spend_limit_usd": "1e3"}, "spend_limit_usd"),
+    ({"name": "x", "spend_limit_usd": "9007199.254740992"}, "spend_limit_usd"),
+    ({"name": "x", "spend_limit_usd": False}, "spend_limit_usd"),
+    ({"name": "x", "spend_limit_usd": "0.0000000001"}, "spend_limit_usd"),
+    ({"name": "x", "spend_reset": "yearly"}, "spend_reset"),
+    ({"name": "x", "expires_at": "2026-11-24T12:00:00Z"}, "expires_at"),
+    ({"name": "x", "expires_at": "2027-01-01"}, "expires_at"),
+    ({"name": "x", "expires_at": "2027-01-01T00:00:00"}, "expires_at"),
+    ({"name": "x", "expires_at": "2027-02-30T00:00:00Z"}, "expires_at"),
+    ({"name": "x", "expires_at": "9999-12-31T23:59:59-23:00"}, "expires_at"),
+    ({"name": "x", "expires_at": 1800000000}, "expires_at"),
+    ({"name": "x", "org_id": "org_other"}, "org_id"),
+    ({"name": "x", "created_by": "me"}, "created_by"),
+    ({"name": "x", "spend": {"spent_usd": "0"}}, "spend"),
+    ({"name": "x", "nmae": "x"}, "nmae"),
+]
+
+
+@pytest.mark.parametrize(("document", "field"), BAD)
+def test_nonsense_is_named_and_nothing_is_written(api, app, document, field):
+    before = [count(app, model) for model in (ProxyKey, AuditEvent)]
+    assert list(field_errors(api("POST", "/v1/keys", document))) == [field]
+    assert [count(app, model) for model in (ProxyKey, AuditEvent)] == before
+
+
+def test_a_bad_range_is_named(api):
+    message = field_errors(api("POST", "/v1/keys", {"name": "x", "allowed_ips": ["10.0.0.0/8", "10.0.0.1/8"]}))
+    assert message == {"allowed_ips": "'10.0.0.1/8' has host bits set; did you mean 10.0.0.0/8?"}
+
+
+def test_all_errors_come_at_once(api):
+    errors = field_errors(api("POST", "/v1/keys", {"rate_limit_rpm": -1, "x": 1}))
+    assert set(errors) == {"name", "rate_limit_rpm", "x"}
+
+
+@pytest.mark.parametrize(
+    ("number", "usd"),
+    [("0.1", "0.10"), ("20", "20.00"), ("1e1", "10.00"), ("0", "0.00"), ("9007199.254740991", "9007199.254740991")],
+)
+def test_numbers_are_read_from_their_text(api, number, usd):
+    raw = f'{{"name": "x", "spend_limit_usd": {number}}}'
+    response = api("POST", "/v1/keys", data=raw, content_type="application/json")
+    assert response.get_json()["spend_limit_usd"] == usd
+
+
+@pytest.mark.parametrize("number", ["1e999999999", "-0.5", "9007199.254740992", "1" * 5000, "1e-10"])
+def test_numbers_out_of_bounds(api, number):
+    raw = f'{{"name": "x", "spend_limit_usd": {number}}}'
+    assert set(field_errors(api("POST", "/v1/keys", data=raw, content_type="application/json"))) == {"spend_limit_usd"}
+
+
+@pytest.mark.parametrize(
+    ("raw", "status", "code"),
+    [
+        (b'{"name": "x"', 400, "invalid_json"),
+        (b'{"name": NaN}', 400, "invalid_json"),
+        (b'\xef\xbb\xbf{"name": "x"}', 400, "invalid_json"),
+        ('{"name": "x"}'.encode("utf-16"), 400, "invalid_json"),
+        (b"[" * 100_000, 400, "invalid_json"),
+        (b"", 422, "invalid"),
+        (b"[]", 422, "invalid"),
+        (b"null", 422, "invalid"),
+        (b'{"name": "x", "name": "y"}', 422, "invalid"),
+        (b"x" * 1_000_001, 413, "request_too_large"),
+    ],
+)
+def test_bodies_that_are_no_object(api, raw, status, code):
+    response = api("POST", "/v1/keys", data=raw, content_type="application/json")
+    assert (response.status_code, response.get_json()["code"]) == (status, code)
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""])
+def test_other_content_types(api, kind):
+    response = api("POST", "/v1/keys", data='{"name": "x"}', content_type=kind)
+    assert response.status_code == 415
+    assert response.mimetype == "application/problem+json"
