@@ -4,6 +4,7 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 
+import orjson
 from sqlalchemy import Engine, MetaData, create_engine, event
 from sqlalchemy.engine import Dialect
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -54,7 +55,17 @@ def create(url: str) -> Engine:
 
     Errors of a statement do not repeat its values: they may be digests, names or sealed credentials.
     """
-    return configure(create_engine(url, pool_pre_ping=not url.startswith("sqlite"), hide_parameters=True))
+    engine = create_engine(
+        url,
+        pool_pre_ping=not url.startswith("sqlite"),
+        hide_parameters=True,
+        json_serializer=_to_json,
+    )
+    return configure(engine)
+
+
+def _to_json(value: object) -> str:
+    return orjson.dumps(value).decode()
 
 
 def configure(engine: Engine) -> Engine:

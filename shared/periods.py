@@ -1,6 +1,7 @@
 """Calendar periods of a spend limit, in UTC. A period is a run of whole days, so usage is kept by day."""
 
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 
 RESETS = ("never", "daily", "weekly", "monthly")
 FIRST_DAY = date(1970, 1, 1)
@@ -30,6 +31,7 @@ def period_of(reset: str, now: float) -> tuple[date, date | None]:
     raise ValueError(f"unknown spend reset {reset!r}")
 
 
+@lru_cache(maxsize=64)
 def unix(day: date) -> int:
     """Unix seconds of a day's first moment in UTC."""
     return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp())

@@ -1,9 +1,10 @@
-"""May this request go out? Policy on the newest snapshot, then the charges, all or none, in one step.
+"""May this request go out? Policy on the newest snapshot, then charges and BEGIN, all or none, in one step.
 
 The counters hold the organisation's policy epoch and compare it in the same transaction that charges. So a snapshot
 that an edit has overtaken is never admitted, and a refusal is given only after a look that it is still right.
 """
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from proxyd.gateway.books import Books
 from proxyd.gateway.refuse import Refused, rate_limited, spend_refused
 from proxyd.gateway.route import Target
 from proxyd.providers import Parsed
+from proxyd.records.journal import Attempt, JournalUnavailable
 from proxyd.records.keys import KeyDirectory, KeysUnavailable, KnownKey
 from shared import periods, pricing
 from shared.counters import (
@@ -28,6 +30,8 @@ from shared.counters import (
 )
 from shared.policy import Address, Allow, Ask, Deny, KeySnapshot, Reason, at_the_door, evaluate
 
+log = logging.getLogger(__name__)
+
 # Each turn means that an edit overtook us once more; nobody edits this often.
 MAX_TURNS = 8
 
@@ -37,6 +41,7 @@ class Wish:
     """What is asked, fixed before anything is judged."""
 
     digest: str
+    seq: int  # the attempt's number in the journal
     attempt_id: str
     client_ip: Address | None
     target: Target
@@ -47,7 +52,7 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """Yes: charged, and what the request must be sent with."""
+    """Yes: charged and begun, and what the request must be sent with."""
 
     known: KnownKey
     credential: str
@@ -130,13 +135,15 @@ class Desk:
         if credential is None:
             deny = Deny(Reason.PROVIDER_NOT_CONFIGURED, {"provider": provider.label})
             return Refused(deny) if self._is_current(known) else None
-        charged = self._charge(known, wish, verdict)
+        charged = self._charge(known, wish, verdict, bound_nanos, now)
         if isinstance(charged, Admitted):
             return Admission(known, credential, charged, bound_nanos, limit, now)
         return charged
 
-    def _charge(self, known: KnownKey, wish: Wish, allow: Allow) -> Admitted | Refused | None:
-        """Take the rate, hold the money and compare the epoch, all or none. None: the snapshot is too old."""
+    def _charge(
+        self, known: KnownKey, wish: Wish, allow: Allow, bound_nanos: int | None, now: float
+    ) -> Admitted | Refused | None:
+        """Take the rate, hold the money, compare the epoch and write BEGIN. None: the snapshot is too old."""
         key, charges = known.key, allow.charges
         charge = Charge(
             reservation_id=wish.attempt_id,
@@ -149,13 +156,23 @@ class Desk:
             spend_reset=key.spend_reset,
             bound_nanos=charges.bound_nanos,
         )
+
+        def attempt_of(admitted: Admitted) -> Attempt:
+            return _attempt(wish, key, admitted, bound_nanos, now)
+
         try:
-            result = self.counters.admit(charge)
-            if isinstance(result, Unseeded):
-                self._books.seed()
-                result = self.counters.admit(charge)
-        except CountersUnavailable:
-            return self._without_counters(known, wish.digest, capped=charges.spend_limit_nanos is not None)
+            try:
+                result = self._books.open(wish.seq, charge, attempt_of)
+                if isinstance(result, Unseeded):
+                    self._books.seed()
+                    result = self._books.open(wish.seq, charge, attempt_of)
+            except CountersUnavailable:
+                if charges.spend_limit_nanos is not None:
+                    return Refused(Deny(Reason.LIMITS_UNAVAILABLE))
+                return self._without_counters(known, wish, attempt_of)
+        except JournalUnavailable as error:
+            log.error("the journal cannot be written, refusing traffic: %s", error)
+            return Refused(Deny(Reason.LIMITS_UNAVAILABLE))
         if isinstance(result, Admitted):
             return result
         if isinstance(result, Stale):
@@ -166,18 +183,20 @@ class Desk:
             return spend_refused(key, result, charges.bound_nanos)
         return Refused(Deny(Reason.LIMITS_UNAVAILABLE))
 
-    def _without_counters(self, known: KnownKey, digest: str, *, capped: bool) -> Admitted | Refused | None:
+    def _without_counters(
+        self, known: KnownKey, wish: Wish, attempt_of: Callable[[Admitted], Attempt]
+    ) -> Admitted | None:
         """The counters do not answer. Money fails closed; the rate alone fails open and is counted.
 
         The epoch cannot be compared either, so only a snapshot that is as the database has it now may pass.
         """
-        if capped:
-            return Refused(Deny(Reason.LIMITS_UNAVAILABLE))
-        fresh = self.keys.reload(digest)
+        fresh = self.keys.reload(wish.digest)
         if fresh is None or fresh.key != known.key:
             return None
         self.rate_limits_skipped += 1
-        return Admitted(day=periods.day_of(self._now()), rate=None, spend=None)
+        admitted = Admitted(day=periods.day_of(self._now()), rate=None, spend=None)
+        self._books.begin(wish.seq, attempt_of(admitted))
+        return admitted
 
     def _output_limit(self, key: KeySnapshot, parsed: Parsed, model: str, provider: str, now: float) -> int | None:
         """The output limit we must set for a capped key whose client set none; None when none is needed."""
@@ -197,3 +216,20 @@ class Desk:
             return self.counters.epoch(known.key.org_id) == known.epoch
         except CountersUnavailable:
             return True
+
+
+def _attempt(wish: Wish, key: KeySnapshot, admitted: Admitted, bound_nanos: int | None, now: float) -> Attempt:
+    endpoint = wish.target.endpoint
+    return Attempt(
+        id=wish.attempt_id,
+        org_id=key.org_id,
+        key_id=key.id,
+        provider=wish.target.provider.slug,
+        endpoint="unlisted" if endpoint is None else endpoint.path,
+        requested_model=wish.model,
+        streamed=wish.parsed is not None and wish.parsed.stream,
+        bound_nanos=0 if wish.free else bound_nanos or 0,
+        day=admitted.day.isoformat(),
+        admitted_at=now,
+        client_ip=None if wish.client_ip is None else str(wish.client_ip),
+    )

@@ -14,10 +14,12 @@ from datetime import date
 from gevent.lock import RLock
 from sqlalchemy.exc import SQLAlchemyError
 
+from proxyd.gateway.errands import Ending, Opening, post_of, settled
+from proxyd.gateway.turns import Turns
 from proxyd.records import Offload
-from proxyd.records.journal import Attempt, Entry, Journal, JournalUnavailable, Orphan, Settlement, claim_orphans
+from proxyd.records.journal import Attempt, Journal, JournalUnavailable, Orphan, Settlement, claim_orphans
 from proxyd.records.ledger import Ledger, Line
-from shared.counters import Counters, CountersUnavailable
+from shared.counters import Admission, Admitted, Charge, Counters, CountersUnavailable, Post
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +30,11 @@ MAX_LOOKS = 5  # at a ledger that other workers write to; one look too few count
 
 
 class Books:
-    """The books of one worker. All methods run on the event loop's thread; only ledger work is offloaded."""
+    """The books of one worker. All methods run on the event loop's thread; only ledger work is offloaded.
+
+    Openings and endings of requests are taken in turns (`Turns`), all that come at once in one transaction each of
+    journal and counters.
+    """
 
     def __init__(
         self,
@@ -46,46 +52,43 @@ class Books:
         self._monotonic = monotonic
         self._open: dict[int, Attempt] = {}  # begun, not ended: re-registered when the counters are lost
         self._lines: dict[int, Line] = {}  # ended, not yet in the ledger
-        self._unposted: list[tuple[Attempt, int | None]] = []  # ends that the counters have not heard of
+        self._unposted: list[Post] = []  # ends that the counters have not heard of
         self._unwritten: list[tuple[int, Settlement]] = []  # ends that the journal could not take
+        self._turns: Turns[Opening | Ending] = Turns(self._turn)
         self._renewed_at = float("-inf")
         self._generation = ""  # of the counters that know our holds
         # Ledger work waits for a thread meanwhile; nobody else may begin the same work. Settling never takes it.
         self._one_at_a_time = RLock()
 
+    def open(self, seq: int, charge: Charge, attempt_of: Callable[[Admitted], Attempt]) -> Admission:
+        """Charge a request and, if it is admitted, write BEGIN before a byte of it is sent.
+
+        Raises CountersUnavailable, or JournalUnavailable; then nothing is charged and nothing is open.
+        """
+        errand = Opening(seq, charge, attempt_of)
+        self._turns.take(errand)
+        assert errand.result is not None  # noqa: S101 - an errand that was done has a result or raised
+        return errand.result
+
     def begin(self, seq: int, attempt: Attempt) -> None:
-        """Open an attempt, before a byte of it is sent. Raises JournalUnavailable; then nothing is open."""
-        self.journal.begin(seq, attempt)
+        """Open an attempt that is not charged. Raises JournalUnavailable; then nothing is open."""
+        self.journal.begin({seq: attempt})
         self._open[seq] = attempt
 
     def void(self, seq: int) -> None:
         """Close an attempt of which nothing reached the provider: no row, no cost, no hold."""
         attempt = self._open.pop(seq)
-        self._tell_counters(attempt, None)
+        self._tell_counters(post_of(attempt, None))
         try:
             self.journal.void(seq)
         except JournalUnavailable as error:
             log.warning("an attempt that was never sent stays in the journal: %s", error)
 
     def settle(self, seq: int, settlement: Settlement) -> None:
-        """Close an attempt at its true cost. Never raises: what cannot be written now waits for the flusher."""
-        attempt = self._open.pop(seq, None)
-        if attempt is None:
-            return
-        try:
-            self.journal.settle(seq, settlement)
-        except JournalUnavailable as error:
-            log.warning("the journal cannot be written; keeping a settlement in memory: %s", error)
-            self._unwritten.append((seq, settlement))
-        self._tell_counters(attempt, settlement.cost_nanos)
-        self._lines[seq] = (attempt, settlement)
-
-    def release_hold(self, attempt_id: str) -> None:
-        """Give back a hold whose attempt was never begun."""
-        try:
-            self._counters.release(attempt_id)
-        except CountersUnavailable as error:
-            log.warning("a hold could not be released and will lapse with this worker: %s", error)
+        """Close an attempt at its true cost. Never fails: what cannot be written now waits for the flusher."""
+        attempt = self._open.get(seq)
+        if attempt is not None:
+            self._turns.take(Ending(seq, attempt, settlement))
 
     @property
     def depth(self) -> int:
@@ -181,51 +184,72 @@ class Books:
             log.error("the last flush failed; the journal keeps %d attempts: %s", self.depth, error)
         self.journal.close(remove=clean)
 
-    def _tell_counters(self, attempt: Attempt, cost_nanos: int | None) -> None:
-        """Settle at a cost, or release (None). What the counters cannot hear now is told by the flusher."""
+    def _turn(self, errands: list[Opening | Ending]) -> None:
+        """Journal the ends, tell the counters of everything, journal the beginnings.
+
+        A crash between two of these steps leaves an attempt that will be settled again to the same effect, or a hold
+        without an attempt, which lapses.
+        """
+        endings = {errand.seq: errand for errand in errands if isinstance(errand, Ending) and errand.seq in self._open}
+        openings = [errand for errand in errands if isinstance(errand, Opening)]
+        if endings:
+            self._journal_ends(endings)
+        posts = [post_of(ending.attempt, ending.settlement.cost_nanos) for ending in endings.values()]
         try:
-            if cost_nanos is None:
-                self._counters.release(attempt.id)
-            else:
-                day = date.fromisoformat(attempt.day)
-                self._counters.settle(attempt.id, attempt.key_id, day, cost_nanos)
+            results = self._counters.turn(posts, [opening.charge for opening in openings])
+        except CountersUnavailable as error:
+            log.warning("the counters do not answer: %s", error)
+            self._unposted.extend(posts)
+            for opening in openings:
+                opening.failure = error
+            return
+        for opening, result in zip(openings, results, strict=True):
+            opening.result = result
+        self._journal_beginnings([opening for opening in openings if isinstance(opening.result, Admitted)])
+
+    def _journal_ends(self, endings: dict[int, Ending]) -> None:
+        try:
+            self.journal.settle({seq: ending.settlement for seq, ending in endings.items()})
+        except JournalUnavailable as error:
+            log.warning("the journal cannot be written; keeping %d settlements in memory: %s", len(endings), error)
+            self._unwritten.extend((seq, ending.settlement) for seq, ending in endings.items())
+        for seq, ending in endings.items():
+            del self._open[seq]
+            self._lines[seq] = (ending.attempt, ending.settlement)
+
+    def _journal_beginnings(self, openings: list[Opening]) -> None:
+        if not openings:
+            return
+        attempts = {
+            opening.seq: opening.attempt_of(opening.result)
+            for opening in openings
+            if isinstance(opening.result, Admitted)
+        }
+        try:
+            self.journal.begin(attempts)
+        except JournalUnavailable as error:
+            for opening in openings:
+                opening.failure = error
+                self._tell_counters(post_of(attempts[opening.seq], None))
+        else:
+            self._open.update(attempts)
+
+    def _tell_counters(self, post: Post) -> None:
+        """Settle or release outside of a turn. What the counters cannot hear now is told by the flusher."""
+        try:
+            self._counters.turn([post], [])
         except CountersUnavailable as error:
             log.warning("the counters will hear of an ended attempt later: %s", error)
-            self._unposted.append((attempt, cost_nanos))
+            self._unposted.append(post)
 
     def _catch_up(self) -> None:
         """Repeat what failed before. Stops at the first thing that still fails, to try again at the next flush."""
         try:
-            while self._unwritten:
-                seq, settlement = self._unwritten[-1]
-                self.journal.settle(seq, settlement)
-                self._unwritten.pop()
+            if self._unwritten:
+                self.journal.settle(dict(self._unwritten))
+                self._unwritten.clear()
         except JournalUnavailable:
             pass  # the lines are in memory as well, so the ledger gets them either way
         waiting, self._unposted = self._unposted, []
-        for attempt, cost_nanos in waiting:
-            self._tell_counters(attempt, cost_nanos)
-
-
-def settled(entry: Entry) -> Line:
-    """How an attempt ends whose worker died: as it was settled, else at what is known of its cost.
-
-    An attempt that was begun and not settled may have been answered in full to nobody. It is charged what was noted
-    of its progress; without a note, its bound, so that the spend limit stays a maximum. Flagged `crash`.
-    """
-    if entry.settlement is not None:
-        return entry.attempt, entry.settlement
-    cost_nanos = entry.attempt.bound_nanos if entry.progress_nanos is None else entry.progress_nanos
-    crash = Settlement(
-        status=None,
-        outcome="crash",
-        flags=("crash", "estimated"),
-        usage={},
-        served_model=None,
-        service_tier=None,
-        price=None,
-        cost_nanos=cost_nanos,
-        duration_ms=0,
-        provider_request_id=None,
-    )
-    return entry.attempt, crash
+        for post in waiting:
+            self._tell_counters(post)

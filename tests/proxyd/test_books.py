@@ -40,12 +40,12 @@ class World:
     def admit(self, books=None, bound: int = 1000, limit: int = 10_000) -> int:
         books = books or self.books
         seq, number = books.journal.new_id()
-        result = self.counters.admit(
-            Charge(f"req_{number}", books.journal.worker_id, "org_1", "key_1", 0, None, limit, "daily", bound)
+        result = books.open(
+            seq,
+            Charge(f"req_{number}", books.journal.worker_id, "org_1", "key_1", 0, None, limit, "daily", bound),
+            lambda admitted: attempt(id=f"req_{number}", bound_nanos=bound, day=admitted.day.isoformat()),
         )
         assert isinstance(result, Admitted), result
-        begun = attempt(id=f"req_{number}", bound_nanos=bound, day=result.day.isoformat())
-        books.begin(seq, begun)
         return seq
 
     def state(self) -> tuple[int, int]:
@@ -112,7 +112,7 @@ def test_a_dead_workers_attempts_come_home(world):
     """Settled ones as they were, running ones at what is known; then nothing is held and nothing is left over."""
     dead = world.open()
     done, noted, running = (world.admit(dead) for _ in range(3))
-    dead.journal.settle(done, settlement(cost_nanos=100))
+    dead.journal.settle({done: settlement(cost_nanos=100)})
     dead.journal.note_progress(noted, 40)
     assert world.state() == (0, 3000)
     dead.journal.close(remove=False)  # its lock is free, as after kill -9
@@ -126,7 +126,7 @@ def test_a_dead_workers_attempts_come_home(world):
 
 def test_recovery_that_breaks_off_is_done_again_and_counts_once(world, monkeypatch):
     dead = world.open()
-    dead.journal.settle(world.admit(dead), settlement(cost_nanos=100))
+    dead.journal.settle({world.admit(dead): settlement(cost_nanos=100)})
     dead.journal.close(remove=False)
 
     def broken(*arguments):
@@ -134,6 +134,7 @@ def test_recovery_that_breaks_off_is_done_again_and_counts_once(world, monkeypat
 
     with monkeypatch.context() as patch:
         patch.setattr(world.counters, "settle", broken)
+        patch.setattr(world.counters, "turn", broken)
         with pytest.raises(CountersUnavailable):
             world.books.recover()
     assert world.ledger_sum() == 100
@@ -150,6 +151,7 @@ def test_counters_that_cannot_hear_are_told_later(world, monkeypatch, caplog):
 
     with monkeypatch.context() as patch:
         patch.setattr(world.counters, "settle", broken)
+        patch.setattr(world.counters, "turn", broken)
         world.books.settle(seq, settlement(cost_nanos=300))
     assert world.state() == (0, 1000)
     world.books.flush()

@@ -19,8 +19,8 @@ from proxyd.records.journal import Journal
 journal = Journal(Path(sys.argv[1]))
 for number in range(1, 4):
     seq, _ = journal.new_id()
-    journal.begin(seq, attempt(number))
-journal.settle(1, settlement())
+    journal.begin({seq: attempt(number)})
+journal.settle({1: settlement()})
 journal.note_progress(2, 55)
 print("ready", flush=True)
 signal.pause()
@@ -30,8 +30,8 @@ signal.pause()
 def test_it_works(tmp_path):
     journal = Journal(tmp_path)
     seq, attempt_id = journal.new_id()
-    journal.begin(seq, attempt())
-    journal.settle(seq, settlement())
+    journal.begin({seq: attempt()})
+    journal.settle({seq: settlement()})
     assert attempt_id.startswith(journal.worker_id)
     assert list(claim_orphans(tmp_path)) == []
     journal.close(remove=False)
@@ -58,8 +58,8 @@ def test_a_killed_worker_leaves_everything_it_wrote(tmp_path):
 
 def test_a_void_attempt_is_gone(tmp_path):
     journal = Journal(tmp_path)
-    journal.begin(1, attempt(1))
-    journal.begin(2, attempt(2))
+    journal.begin({1: attempt(1)})
+    journal.begin({2: attempt(2)})
     journal.void(1)
     journal.close(remove=False)
     assert [e.attempt.id for o in claim_orphans(tmp_path) for e in o.entries()] == ["req_00000002"]
@@ -68,8 +68,8 @@ def test_a_void_attempt_is_gone(tmp_path):
 def test_what_the_ledger_has_is_forgotten(tmp_path):
     journal = Journal(tmp_path)
     for seq in (1, 2, 3):
-        journal.begin(seq, attempt(seq))
-        journal.settle(seq, settlement())
+        journal.begin({seq: attempt(seq)})
+        journal.settle({seq: settlement()})
     journal.forget([1, 3])
     journal.close(remove=False)
     assert [e.seq for o in claim_orphans(tmp_path) for e in o.entries()] == [2]
@@ -77,7 +77,7 @@ def test_what_the_ledger_has_is_forgotten(tmp_path):
 
 def test_a_clean_end_leaves_no_file(tmp_path):
     journal = Journal(tmp_path)
-    journal.begin(1, attempt())
+    journal.begin({1: attempt()})
     journal.close(remove=True)
     assert list(tmp_path.iterdir()) == []
 
@@ -94,8 +94,8 @@ def test_an_orphan_is_claimed_by_one_only(tmp_path):
 
 def test_a_damaged_file_is_put_aside_and_the_others_are_read(tmp_path):
     bad, good = Journal(tmp_path), Journal(tmp_path)
-    good.begin(1, attempt())
-    bad.begin(1, attempt(9))
+    good.begin({1: attempt()})
+    bad.begin({1: attempt(9)})
     for journal in (bad, good):
         journal.close(remove=False)
     path = tmp_path / f"{bad.worker_id}.db"
@@ -112,7 +112,7 @@ def test_a_journal_that_cannot_be_written_says_so(tmp_path):
     assert journal._connection is not None
     journal._connection.execute("pragma query_only=on")
     with pytest.raises(JournalUnavailable):
-        journal.begin(1, attempt())
+        journal.begin({1: attempt()})
     with pytest.raises(JournalUnavailable):
         journal.check()
     journal._connection.execute("pragma query_only=off")
