@@ -1,6 +1,7 @@
 """The composition root of one worker: the only place where all parts of the data plane know each other."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -11,8 +12,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from proxyd.gateway.admit import Desk
 from proxyd.gateway.books import Books
 from proxyd.gateway.dispatch import Dispatcher
+from proxyd.gateway.drains import Drains
 from proxyd.gateway.exchange import Gateway
-from proxyd.gateway.relay import Drains
 from proxyd.messages import Origin
 from proxyd.pool import WorkerParts
 from proxyd.records import Offload
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 FLUSH_SECONDS = 0.15
 FLUSH_RETRY_SECONDS = 1.0
 RECOVER_SECONDS = 1.0
+NO_EPOCH = -1
 
 
 @dataclass(slots=True)
@@ -88,6 +90,9 @@ class Worker:
             except SQLAlchemyError as error:
                 log.warning("the ledger does not answer, %d lines wait: %s", self.books.depth, error)
                 gevent.sleep(FLUSH_RETRY_SECONDS)
+            except Exception:  # A process edge: without this chore nothing would reach the ledger any more.
+                log.exception("ended attempts could not be posted, %d lines wait", self.books.depth)
+                gevent.sleep(FLUSH_RETRY_SECONDS)
 
     def _look_after_others(self) -> None:
         while not self.stopping:
@@ -97,6 +102,8 @@ class Worker:
                 self.books.recover()
             except (SQLAlchemyError, CountersUnavailable) as error:
                 log.warning("recovery waits: %s", error)
+            except Exception:  # A process edge: without this chore our holds would lapse.
+                log.exception("recovery failed, and is tried again")
 
 
 def build(settings: Settings) -> Worker:
@@ -106,7 +113,7 @@ def build(settings: Settings) -> Worker:
     shared_counters = counters.connect(settings.limits_url)
     ledger = Ledger(engine)
     books = Books(Journal(settings.data_dir / "journals"), shared_counters, ledger, _call_with(offload))
-    keys = KeyDirectory(engine, Sealer(settings.encryption_keys), shared_counters.epoch, _call_with(offload))
+    keys = KeyDirectory(engine, Sealer(settings.encryption_keys), _epoch_of(shared_counters), _call_with(offload))
     desk = Desk(keys, shared_counters, books)
     origins = {slug: origin_of(url) for slug, url in settings.provider_urls.items() if slug in PROVIDERS}
     dispatcher = Dispatcher(books, UpstreamPool(UpstreamLimits()), origins, Drains(gevent.spawn))
@@ -130,6 +137,18 @@ def origin_of(url: str) -> tuple[Origin, str]:
     port = address.port or (443 if address.scheme == "https" else 80)
     host = address.hostname or ""
     return Origin(address.scheme, host, port, address.netloc), address.path.rstrip("/")
+
+
+def _epoch_of(shared_counters: Counters) -> Callable[[str], int]:
+    """The policy epoch of an organisation, or one that no organisation has while the counters do not answer."""
+
+    def epoch_of(org_id: str) -> int:
+        try:
+            return shared_counters.epoch(org_id)
+        except CountersUnavailable:
+            return NO_EPOCH
+
+    return epoch_of
 
 
 def _call_with(offload: Offload) -> Offload:

@@ -137,6 +137,10 @@ class RequestTooLarge(RequestError):
 
     status = 413
 
+    def __init__(self, text: str, *, limit_bytes: int | None = None) -> None:
+        super().__init__(text)
+        self.limit_bytes = limit_bytes
+
 
 class RequestTimeout(RequestError):
     """The rest of the request did not come in time: 408."""

@@ -164,4 +164,4 @@ class RequestBody:
 
 
 def _too_large(limit_bytes: int) -> RequestTooLarge:
-    return RequestTooLarge(f"The request body is larger than {limit_bytes} bytes")
+    return RequestTooLarge(f"The request body is larger than {limit_bytes} bytes", limit_bytes=limit_bytes)

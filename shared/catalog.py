@@ -63,7 +63,6 @@ class Provider:
     slug: str
     label: str
     base_url: str  # without version path
-    url_setting: str  # name of the setting that overrides `base_url`
     prices_id: str
     dialect: str
     auth_header: bytes  # lower-case
@@ -97,7 +96,6 @@ _OPENAI = Provider(
     slug="openai",
     label="OpenAI",
     base_url="https://api.openai.com",
-    url_setting="openai_url",
     prices_id="openai",
     dialect="openai",
     auth_header=b"authorization",
@@ -131,7 +129,6 @@ _ANTHROPIC = Provider(
     slug="anthropic",
     label="Anthropic",
     base_url="https://api.anthropic.com",
-    url_setting="anthropic_url",
     prices_id="anthropic",
     dialect="anthropic",
     auth_header=b"x-api-key",
@@ -150,7 +147,6 @@ _GEMINI = Provider(
     slug="gemini",
     label="Gemini",
     base_url="https://generativelanguage.googleapis.com",
-    url_setting="gemini_url",
     prices_id="google",
     dialect="gemini",
     auth_header=b"x-goog-api-key",

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from cryptography.fernet import Fernet
 
+from shared.addresses import parse_network
 from shared.keys import MANAGEMENT_TAG, looks_like_ours
 from shared.policy.values import Network
 
@@ -111,7 +112,7 @@ class Setting:
             raise SettingError(f"{self.name} and {self.name}_FILE are both set; keep one of them.")
         if path:
             try:
-                return Path(path).read_text(encoding="utf-8").strip()
+                return next(iter(Path(path).read_text(encoding="utf-8").splitlines()), "").strip()
             except (OSError, UnicodeDecodeError) as error:
                 raise SettingError(f"{self.name}_FILE cannot be read: {error}.") from None
         return (direct or "").strip() or self.default
@@ -252,14 +253,15 @@ def _printable(name: str, text: str) -> bool:
 
 
 def _origin(name: str, text: str) -> str:
-    parts = urlsplit(text)
     try:
+        parts = urlsplit(text)
         port_is_fine = parts.port is None or parts.port > 0
-    except ValueError:
-        port_is_fine = False
-    if parts.scheme not in ("http", "https") or not parts.hostname or not port_is_fine:
+    except ValueError:  # of a port or of brackets
+        raise SettingError(f"{name} must be an http or https address, such as https://api.example.com.") from None
+    plain = text.isascii() and text.isprintable() and " " not in text  # it becomes part of a request's head
+    if parts.scheme not in ("http", "https") or not parts.hostname or not port_is_fine or not plain:
         raise SettingError(f"{name} must be an http or https address, such as https://api.example.com.")
-    if parts.username or parts.password or parts.query or parts.fragment:
+    if "@" in parts.netloc or "?" in text or "#" in text:
         raise SettingError(f"{name} must hold neither credentials nor a query.")
     return text.rstrip("/")
 
@@ -268,9 +270,9 @@ def _networks(name: str, text: str) -> tuple[Network, ...]:
     networks = []
     for part in filter(None, (piece.strip() for piece in text.split(","))):
         try:
-            network = ip_network(part)
-        except ValueError:
-            raise SettingError(f"{name} holds {part!r}, which is neither an address nor a CIDR range.") from None
+            network = parse_network(part)
+        except ValueError as error:
+            raise SettingError(f"{name}: {error}.") from None
         if network in (ANY_IPV4, ANY_IPV6):
             raise SettingError(f"{name} holds {part!r}: then anybody could claim any address. Name your proxies.")
         networks.append(network)

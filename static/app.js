@@ -97,6 +97,11 @@
     }
   });
 
+  // Whoever pastes a whole secret to find it sends and keeps its prefix only.
+  document.addEventListener("input", ({ target }) => {
+    if (target.id === "q") target.value = target.value.replace(/(sk-(?:proxy|mgmt)-[0-9a-f]{4})[0-9a-f]+/, "$1");
+  }, true);
+
   // A secret on screen is put away by its own button only: not by Escape, not by leaving unasked.
   const keep = (event) => {
     if (locked(modal())) event.preventDefault();

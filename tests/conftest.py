@@ -1,7 +1,13 @@
 """What every test may ask for: parts of the machine that can be missing, and the sandbox provider as a real process."""
 
+import os
+import pwd
+import shutil
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 from machine import find
@@ -22,3 +28,36 @@ def sandbox_url():
         yield process.stdout.readline().split()[-1]
         process.terminate()
         assert process.wait(timeout=10) == 0
+
+
+@pytest.fixture(scope="session")
+def postgres(require, tmp_path_factory):
+    """URL of an empty PostgreSQL of our own, on a socket in a temporary directory. It refuses to run as root."""
+    programs = Path(require("postgres")).resolve().parent
+    home = tmp_path_factory.mktemp("pg")
+    user = {}
+    if os.geteuid() == 0:
+        account = pwd.getpwnam("postgres")
+        user = {"user": account.pw_uid, "group": account.pw_gid}
+        for path in (home, *home.parents):
+            if path.owner() == "root" and path.name.startswith(("pg", "pytest-")):
+                path.chmod(0o755)
+        os.chown(home, account.pw_uid, account.pw_gid)
+    data = home / "data"
+    initdb = [programs / "initdb", "-D", data, "-A", "trust", "-U", "router", "--no-sync", "--locale=C.UTF-8"]
+    subprocess.run(initdb, check=True, capture_output=True, cwd=home, **user)
+    options = ["-c", "listen_addresses=", "-c", f"unix_socket_directories={home}", "-c", "fsync=off"]
+    with (
+        (home / "log").open("w") as log,
+        subprocess.Popen([programs / "postgres", "-D", data, *options], stdout=log, stderr=log, cwd=home, **user) as pg,
+    ):
+        try:
+            ready = [programs / "pg_isready", "-h", home, "-q"]
+            for _ in range(200):
+                if subprocess.run(ready, check=False).returncode == 0:
+                    break
+                time.sleep(0.05)
+            yield f"postgresql://router@/postgres?host={home}"
+        finally:
+            pg.send_signal(signal.SIGINT)
+    shutil.rmtree(data, ignore_errors=True)

@@ -117,3 +117,16 @@ def test_the_locks_hold_what_pyproject_asks_for():
     assert "flask" in wanted
     for name in wanted:
         assert re.search(rf"^{name}(?:\[[a-z,]+\])?==", lock, re.MULTILINE), f"run `make lock`: {name} is missing"
+
+
+def test_each_case_of_the_catalogue_names_tests_that_exist():
+    told = rows("catalogue.md")
+    first = "K03 K05 K10 K17 H01 H02 H05 H13 H20 H21 H23 P03 P07 S03 S05 S08 S09 S10 S14 R01 R02 "
+    first += "M01 M02 M03 M06 M07 M13 M15 D09 D11 D14 D15 D16 X02 X05"
+    assert list(told) == first.split()
+    for case, (meaning, tests) in told.items():
+        assert meaning, case
+        named = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", tests)
+        assert len(named) == tests.count("`") / 2 > 0, case
+        for path, name in named:
+            assert f"\ndef {name}(" in (ROOT / path).read_text(encoding="utf-8"), f"{case}: {path}::{name}"

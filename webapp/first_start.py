@@ -20,7 +20,7 @@ from shared.config import Settings
 from shared.ids import new_id
 from shared.models import SCOPES, ManagementToken, Organization, ProxyKey, User
 from webapp.actions import Actor, announce, audit, now
-from webapp.actions.credentials import store_credentials, stored_providers
+from webapp.actions.credentials import forget_credentials, store_credentials, stored_providers
 from webapp.actions.keys import create_key
 from webapp.actions.tokens import create_token
 from webapp.actions.users import create_user
@@ -72,6 +72,10 @@ def prepare(app: Flask) -> BootstrapReport:
         store_credentials(actor, settings.provider_credentials)
         demo, demo_prefix = _demo_key(actor, fresh=fresh)
         stored = stored_providers(actor.org_id, pretend_prefix=SANDBOX_PREFIX)
+        if any(stored.values()) and not all(stored.values()):
+            # With one real provider the sandbox does not run, and its credential must not go to the others.
+            forget_credentials(actor, [slug for slug, real in stored.items() if not real])
+            stored = {slug: real for slug, real in stored.items() if real}
         return BootstrapReport(
             org_id=actor.org_id,
             admin_email=email,

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Mapping
 from dataclasses import replace
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from shared.config import CREDENTIAL_SETTINGS, URL_SETTINGS, Bind, SettingError, Settings
 from webapp.bootstrap import SchemaError, bootstrap, set_credentials
 from webapp.launch_children import Child, Children, CouldNotStart, free_port_from, is_free
@@ -34,6 +36,10 @@ def main(environ: Mapping[str, str]) -> int:
     except (SettingError, SchemaError, CouldNotStart) as error:
         sys.stderr.write(f"{error}\n")
         return 2
+    except SQLAlchemyError as error:
+        reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+        sys.stderr.write(f"The database of DATABASE_URL cannot be used: {reason}\n")
+        return 2
     sandbox = None if report.real_providers else _sandbox(settings, environ)
     # Signals wait in line from here on, so that none comes between the start of a child and its place in the list.
     signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
@@ -52,6 +58,8 @@ def main(environ: Mapping[str, str]) -> int:
 
 
 def _check_ports(settings: Settings) -> None:
+    if settings.web_bind.port == settings.proxy_bind.port:
+        raise CouldNotStart("ROUTER_WEB_BIND and ROUTER_PROXY_BIND name the same port. Give each its own.")
     for name, bind in (("ROUTER_WEB_BIND", settings.web_bind), ("ROUTER_PROXY_BIND", settings.proxy_bind)):
         if (problem := is_free(bind)) is not None:
             raise CouldNotStart(
@@ -61,7 +69,8 @@ def _check_ports(settings: Settings) -> None:
 
 def _sandbox(settings: Settings, environ: Mapping[str, str]) -> Bind:
     """Where the sandbox will listen. Providers whose address was set by hand keep it, and get no credential."""
-    bind = free_port_from(Bind("127.0.0.1", SANDBOX_PORT))
+    ours = (settings.web_bind.port, settings.proxy_bind.port)
+    bind = free_port_from(Bind("127.0.0.1", SANDBOX_PORT), but=ours)
     slugs = [slug for slug, name in URL_SETTINGS.items() if not environ.get(name) and not environ.get(f"{name}_FILE")]
     set_credentials(settings, dict.fromkeys(slugs, SANDBOX_CREDENTIAL))
     return bind

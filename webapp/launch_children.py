@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -52,11 +52,11 @@ def is_free(bind: Bind) -> str | None:
     return None
 
 
-def free_port_from(bind: Bind) -> Bind:
-    """The first free port from this one on. Raises CouldNotStart after a hundred."""
+def free_port_from(bind: Bind, *, but: Collection[int] = ()) -> Bind:
+    """The first free port from this one on, none of `but`. Raises CouldNotStart after a hundred."""
     for port in range(bind.port, bind.port + 100):
         candidate = Bind(bind.host, port)
-        if is_free(candidate) is None:
+        if port not in but and is_free(candidate) is None:
             return candidate
     raise CouldNotStart(f"No port from {bind.port} to {bind.port + 99} is free for the sandbox provider.")
 

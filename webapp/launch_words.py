@@ -31,7 +31,11 @@ def welcome(settings: Settings, report: BootstrapReport, sandbox: Bind | None) -
     lines += [f"  Proxy key   {_key(settings, report)}", ""]
     if sandbox is not None:
         lines += [*textwrap.wrap(SANDBOX_WORDS, 100), ""]
-    lines += ["Try it:", "", *_curl(settings, report, sandbox), "", "Ctrl-C stops everything.", "", ""]
+    if report.demo_key is None:
+        lines += ["Try it, with the secret of a proxy key in ROUTER_KEY:", ""]
+    else:
+        lines += ["Try it:", ""]
+    lines += [*_curl(settings, report, sandbox), "", "Ctrl-C stops everything.", "", ""]
     return "\n".join(lines)
 
 

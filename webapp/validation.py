@@ -90,6 +90,8 @@ def parse_name(raw: object) -> str:
     name = unicodedata.normalize("NFC", raw).strip()
     if not name:
         raise ValueError("must not be empty")
+    if all(unicodedata.category(c)[0] in "CZ" for c in name):
+        raise ValueError("must have a character that can be seen")
     if len(name) > NAME_LENGTH:
         raise ValueError(f"must have at most {NAME_LENGTH} characters, not {len(name)}")
     return name
@@ -201,7 +203,7 @@ def _rpm(raw: object) -> int | None:
     if raw is None:
         return None
     if not isinstance(raw, int) or isinstance(raw, bool):
-        raise ValueError("must be a whole number, or null for no limit")  # noqa: TRY004 - wrong input
+        raise ValueError("must be a whole number, such as 60")  # noqa: TRY004 - wrong input
     if not 0 <= raw <= MAX_RPM:
         raise ValueError(f"must be from 0 to {MAX_RPM}")
     return raw

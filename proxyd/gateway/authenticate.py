@@ -40,6 +40,8 @@ def authenticate(request: Request, *, query_key_allowed: bool) -> Presented | De
     in_query = query_keys(request.query)
     if in_query and not query_key_allowed:
         return _deny(f"A key must not stand in the address. {WHERE}")
+    if holds_a_secret_of_ours(without_key(request.query).encode()):
+        return _deny(f"A key must not stand in the address. {WHERE}")
     found.extend(in_query)
     if not found:
         return _deny(f"No proxy key was sent. {WHERE}")
@@ -48,6 +50,11 @@ def authenticate(request: Request, *, query_key_allowed: bool) -> Presented | De
     if not looks_like_ours(found[0], PROXY_TAG):
         return _deny(_what_is_wrong(found[0]))
     return Presented(digest(found[0]))
+
+
+def holds_a_secret_of_ours(text: bytes) -> bool:
+    """Whether a proxy key or a management token may stand there. Such a text never goes to a provider."""
+    return PROXY_TAG.encode() in text or MANAGEMENT_TAG.encode() in text
 
 
 def query_keys(query: str) -> list[bytes]:

@@ -57,13 +57,14 @@ class Books:
         self._turns: Turns[Opening | Ending] = Turns(self._turn)
         self._renewed_at = float("-inf")
         self._generation = ""  # of the counters that know our holds
+        self._journal_failed = False  # at its last write
         # Ledger work waits for a thread meanwhile; nobody else may begin the same work. Settling never takes it.
         self._one_at_a_time = RLock()
 
     def open(self, seq: int, charge: Charge, attempt_of: Callable[[Admitted], Attempt]) -> Admission:
         """Charge a request and, if it is admitted, write BEGIN before a byte of it is sent.
 
-        Raises CountersUnavailable, or JournalUnavailable; then nothing is charged and nothing is open.
+        Raises CountersUnavailable, or JournalUnavailable; then nothing is held and nothing is open.
         """
         errand = Opening(seq, charge, attempt_of)
         self._turns.take(errand)
@@ -191,7 +192,7 @@ class Books:
         without an attempt, which lapses.
         """
         endings = {errand.seq: errand for errand in errands if isinstance(errand, Ending) and errand.seq in self._open}
-        openings = [errand for errand in errands if isinstance(errand, Opening)]
+        openings = self._journalable([errand for errand in errands if isinstance(errand, Opening)])
         if endings:
             self._journal_ends(endings)
         posts = [post_of(ending.attempt, ending.settlement.cost_nanos) for ending in endings.values()]
@@ -207,11 +208,28 @@ class Books:
             opening.result = result
         self._journal_beginnings([opening for opening in openings if isinstance(opening.result, Admitted)])
 
+    def _journalable(self, openings: list[Opening]) -> list[Opening]:
+        """The openings, or none while the journal cannot be written: what is bound to be refused is not charged.
+
+        Only the turn that finds it out charges before it knows; it gives back what it held, but not its requests.
+        """
+        if not (openings and self._journal_failed):
+            return openings
+        try:
+            self.journal.check()
+        except JournalUnavailable as error:
+            for opening in openings:
+                opening.failure = error
+            return []
+        self._journal_failed = False
+        return openings
+
     def _journal_ends(self, endings: dict[int, Ending]) -> None:
         try:
             self.journal.settle({seq: ending.settlement for seq, ending in endings.items()})
         except JournalUnavailable as error:
             log.warning("the journal cannot be written; keeping %d settlements in memory: %s", len(endings), error)
+            self._journal_failed = True
             self._unwritten.extend((seq, ending.settlement) for seq, ending in endings.items())
         for seq, ending in endings.items():
             del self._open[seq]
@@ -228,6 +246,7 @@ class Books:
         try:
             self.journal.begin(attempts)
         except JournalUnavailable as error:
+            self._journal_failed = True
             for opening in openings:
                 opening.failure = error
                 self._tell_counters(post_of(attempts[opening.seq], None))

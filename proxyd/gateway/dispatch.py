@@ -6,13 +6,16 @@ provider, else a settlement.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from proxyd.gateway import headers, relay
 from proxyd.gateway.admit import Admission, Wish
 from proxyd.gateway.authenticate import query_keys, without_key
 from proxyd.gateway.books import Books
+from proxyd.gateway.drains import Drains
+from proxyd.gateway.masking import masked_error, masked_headers
 from proxyd.gateway.refuse import Refused
-from proxyd.gateway.relay import Drains, Passage
+from proxyd.gateway.relay import Passage
 from proxyd.gateway.trip import Trip, refused, refused_request
 from proxyd.messages import (
     ClientGone,
@@ -59,30 +62,46 @@ class Dispatcher:
             started=trip.started,
             client=trip.request.client,
         )
-        call = self.pool.call(self._outgoing(trip, wish, admission, new_model))
-        trip.request.client.on_gone(call.abort)
+        # Whose provider bills on is not called off when its client leaves, as long as there is room.
+        drains = self.drains if passage.provider in BILLS_ON and passage.metered else None
+        call: Call | None = None
         try:
-            incoming = call.start()
-        except (UpstreamError, RequestError, ClientGone) as error:
-            trip.request.client.on_gone(None)
-            call.close()
-            return self._no_answer(trip, wish, passage, call, error)
-        passage.status = incoming.status
-        passage.provider_request_id = headers.request_id_of(incoming.headers)
-        return self._relay(trip, wish, admission, passage, call, incoming)
+            call = self.pool.call(self._outgoing(trip, wish, admission, new_model))
+            trip.request.client.on_gone(call.abort if drains is None else partial(drains.outlive, call))
+            try:
+                incoming = call.start()
+            except (UpstreamError, RequestError, ClientGone) as error:
+                return self._no_answer(wish, passage, call, error)
+            passage.status = incoming.status
+            passage.provider_request_id = headers.request_id_of(incoming.headers)
+            return self._relay(trip, wish, admission, passage, call, incoming, drains)
+        except Exception:
+            # Our own fault: no money stays held for it. (Whoever is killed leaves it to the next to recover.)
+            if call is not None and call.sent:
+                passage.close("unknown", None)
+            else:
+                passage.void()
+            raise
+        finally:
+            if passage.closed and call is not None:
+                trip.request.client.on_gone(None)
+                call.close()
+                if drains is not None:
+                    drains.over(call)
 
     def _no_answer(
-        self, trip: Trip, wish: Wish, passage: Passage, call: Call, error: UpstreamError | RequestError | ClientGone
+        self, wish: Wish, passage: Passage, call: Call, error: UpstreamError | RequestError | ClientGone
     ) -> Refused:
         """What the provider never saw is void; what it may have seen is a row of unknown outcome, never sent again."""
-        if call.sent:
-            passage.close("client_gone" if isinstance(error, UpstreamAborted | ClientGone) else "unknown", None)
+        if not call.sent:
+            passage.void()
+        elif isinstance(error, UpstreamAborted | ClientGone):
+            passage.close("client_gone", self._meter(wish, None, streaming=False))
         else:
-            self.books.void(trip.seq)
+            passage.close("unknown", None)
         if isinstance(error, RequestError):
             return refused_request(error)
-        reason = Reason.PROVIDER_TIMEOUT if isinstance(error, UpstreamTimeout) else Reason.PROVIDER_UNREACHABLE
-        return refused(reason, provider=wish.target.provider.label, detail=str(error))
+        return _failed(wish, error)
 
     def _outgoing(self, trip: Trip, wish: Wish, admission: Admission, new_model: str | None) -> Outgoing:
         target, request = wish.target, trip.request
@@ -92,9 +111,7 @@ class Dispatcher:
         path = f"{base}{target.path}?{query}" if query else f"{base}{target.path}"
         name, prefix = credential_header(provider, target.path)
         credential: Header = (name, prefix + admission.credential.encode())
-        sent = headers.outgoing(
-            request.headers, credential=credential, extra=provider.extra_headers, metered=wish.parsed is not None
-        )
+        sent = headers.outgoing(request.headers, credential=credential, extra=provider.extra_headers)
         if wish.parsed is not None:
             data = DIALECTS[target.dialect].rewrite(wish.parsed, model=new_model, output_limit=admission.output_limit)
             return Outgoing(origin, request.method, path, sent, data)
@@ -103,46 +120,60 @@ class Dispatcher:
         return Outgoing(origin, request.method, path, sent, body, length)
 
     def _relay(
-        self, trip: Trip, wish: Wish, admission: Admission, passage: Passage, call: Call, incoming: Incoming
+        self,
+        trip: Trip,
+        wish: Wish,
+        admission: Admission,
+        passage: Passage,
+        call: Call,
+        incoming: Incoming,
+        drains: Drains | None,
     ) -> Response | Refused:
         """Choose how the answer is passed on: as an event stream, whole, or piece by piece."""
-        streaming = relay.is_event_stream(incoming)
+        failed = incoming.status >= 400
+        streaming = relay.is_event_stream(incoming) and not failed
         meter = self._meter(wish, incoming, streaming=streaming)
+        credential = admission.credential.encode()
         own = headers.limits(admission.charged.rate, admission.charged.spend)
         if admission.output_limit is not None:
             own.append((b"x-router-max-tokens", b"%d" % admission.output_limit))
         if streaming and meter is not None:
             own.append((b"x-accel-buffering", b"no"))  # for nginx and its like in front of us
-            drains = self.drains if passage.provider in BILLS_ON else None
-            if drains is not None:
-                passage.client.on_gone(None)
-            body = relay.stream(call, passage, meter, lambda error: _error_event(trip, wish, error), drains)
-            return Response(incoming.status, headers.returned(incoming.headers, own, trip.id.encode()), body)
-        returned = headers.returned(incoming.headers, own, trip.id.encode())
+        returned = masked_headers(headers.returned(incoming.headers, own, trip.id.encode()), credential)
         small = incoming.length is not None and incoming.length <= MAX_WHOLE_BYTES
         bodiless = trip.request.method == "HEAD" or incoming.status in (204, 304)
-        if not (small or bodiless or incoming.status >= 400):
-            body = relay.pieces(call, passage, meter)
-            return Response(incoming.status, returned, body, incoming.length)
+        if not (small or bodiless or failed) or (streaming and meter is not None):
+            if drains is not None:
+                passage.client.on_gone(None)  # the relay finds out when it writes, and then hands over
+            if streaming and meter is not None:
+                body = relay.stream(call, passage, meter, lambda error: _error_event(trip, wish, error), drains)
+                return Response(incoming.status, returned, body)
+            return Response(incoming.status, returned, relay.pieces(call, passage, meter, drains), incoming.length)
         try:
-            data = relay.whole(call, passage, meter, admission.credential.encode())
+            data = relay.whole(call, passage, meter)
         except UpstreamError as error:
-            provider = wish.target.provider.label
-            return refused(Reason.PROVIDER_UNREACHABLE, provider=provider, detail=str(error))
-        finally:
-            passage.client.on_gone(None)
+            return _failed(wish, error)
+        if failed:
+            returned, data = masked_error(returned, data, credential)
         return Response(incoming.status, returned, data, incoming.length if bodiless else None)
 
     @staticmethod
-    def _meter(wish: Wish, incoming: Incoming, *, streaming: bool) -> Meter | None:
+    def _meter(wish: Wish, incoming: Incoming | None, *, streaming: bool) -> Meter | None:
+        """A meter for an answer; without one, for what can be told from the request alone."""
         if wish.parsed is None or wish.target.endpoint is None:
             return None
         return DIALECTS[wish.target.dialect].meter(
             wish.target.endpoint,
             wish.parsed,
             streaming=streaming,
-            content_encoding=relay.content_encoding(incoming.headers),
+            content_encoding=None if incoming is None else relay.content_encoding(incoming.headers),
         )
+
+
+def _failed(wish: Wish, error: UpstreamError | ClientGone) -> Refused:
+    """502, or 504 when it took too long."""
+    reason = Reason.PROVIDER_TIMEOUT if isinstance(error, UpstreamTimeout) else Reason.PROVIDER_UNREACHABLE
+    return refused(reason, provider=wish.target.provider.label, detail=str(error))
 
 
 def _error_event(trip: Trip, wish: Wish, error: UpstreamError) -> bytes:

@@ -17,19 +17,22 @@ from dataclasses import dataclass, replace
 
 from proxyd.gateway import headers, pages, refuse
 from proxyd.gateway.admit import Desk, Wish
-from proxyd.gateway.authenticate import authenticate
+from proxyd.gateway.authenticate import Presented, authenticate
 from proxyd.gateway.dispatch import Dispatcher
 from proxyd.gateway.refuse import Refused
 from proxyd.gateway.route import Page, Target, Unified, Unknown, dialect_of, find_route, is_gemini, unified_target
 from proxyd.gateway.trip import MAX_JSON_BYTES, Trip, refused, refused_request
 from proxyd.messages import Request, RequestError, Response
 from proxyd.providers import DIALECTS, BadBody, Parsed
+from proxyd.records.keys import KeysUnavailable, KnownKey
 from shared.addresses import client_address
 from shared.catalog import PROVIDERS, Kind, provider_of_model
+from shared.counters import CountersUnavailable
+from shared.keys import MANAGEMENT_TAG, PROXY_TAG
 from shared.policy import Deny, KeySnapshot, Network, Reason
 
 BODILESS = ("GET", "HEAD", "DELETE")
-LIMIT_REASONS = (Reason.RATE_LIMITED, Reason.SPEND_EXCEEDED, Reason.SPEND_HELD)
+NO_LIMITS = (Reason.INVALID_PROXY_KEY, Reason.KEYS_UNAVAILABLE, Reason.LIMITS_UNAVAILABLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,6 @@ class Gateway:
         if not isinstance(error, RequestError):
             return refuse.response(refused(Reason.INTERNAL_ERROR), dialect, f"req_{number}")
         answer = refuse.response(refused_request(error), dialect, f"req_{number}")
-        answer.status = error.status
         answer.close = True
         return answer
 
@@ -85,6 +87,8 @@ class Gateway:
 
     def _exchange(self, trip: Trip) -> Response | Refused:
         request = trip.request
+        if names_secret(request.path):
+            return refused(Reason.UNKNOWN_ENDPOINT, detail="A key must not stand in the address.")
         route = find_route(request.method, request.path)
         if isinstance(route, Unknown):
             return refused(Reason.UNKNOWN_ENDPOINT, detail=route.detail)
@@ -98,8 +102,28 @@ class Gateway:
         if isinstance(known, Refused):
             return known
         if isinstance(route, Page):
-            return pages.for_key(route.name, known.key, frozenset(known.credentials), self._desk.counters, trip.id)
+            return self._page(route, trip, presented, known)
+        answer = self._use(trip, presented, known, route)
+        return self._with_limits(answer, known.key) if isinstance(answer, Refused) else answer
 
+    def _page(self, page: Page, trip: Trip, presented: Presented, known: KnownKey) -> Response | Refused:
+        """A page about the key. Nothing is admitted here, so that an edit has to be looked for."""
+        desk, newest = self._desk, known
+        try:
+            if desk.counters.epoch(known.key.org_id) != known.epoch:
+                desk.keys.reload(presented.digest)
+                found = desk.at_the_door(presented.digest, trip.client_ip)
+                if isinstance(found, Refused):
+                    return found
+                newest = found
+        except KeysUnavailable:
+            return refused(Reason.KEYS_UNAVAILABLE)
+        except CountersUnavailable:
+            pass  # what is known is seconds old at most
+        return pages.for_key(page.name, newest.key, frozenset(newest.credentials), desk.counters, trip.id)
+
+    def _use(self, trip: Trip, presented: Presented, known: KnownKey, route: Target | Unified) -> Response | Refused:
+        """Everything between the door and the answer of a provider."""
         reading = self._read(trip, known.key, route)
         if isinstance(reading, Refused):
             return reading
@@ -117,7 +141,7 @@ class Gateway:
         )
         admission = self._desk.admit(known, wish)
         if isinstance(admission, Refused):
-            return self._with_limits(admission, known.key)
+            return admission
         return self._dispatcher.send(trip, wish, admission, reading.new_model)
 
     def _read(self, trip: Trip, key: KeySnapshot, route: Target | Unified) -> Reading | Refused:
@@ -134,16 +158,24 @@ class Gateway:
             parsed = DIALECTS[endpoint.dialect].read(endpoint, body, path_model, request.query)
         except BadBody as error:
             return refused(Reason.INVALID_REQUEST, detail=error.message, param=error.param)
+        if parsed.model is not None and names_secret(parsed.model):
+            detail = "a key stands where the model's name belongs."
+            return refused(Reason.INVALID_REQUEST, detail=detail, param="model")
         if isinstance(route, Target):
             return Reading(route, parsed.model, parsed)
         return _unify(route, key, parsed)
 
     def _with_limits(self, refusal: Refused, key: KeySnapshot) -> Refused:
-        """A refusal for a limit carries the limits' headers, as an answer would."""
-        if refusal.deny.reason not in LIMIT_REASONS:
+        """A refusal carries the limits' headers, as an answer would."""
+        if refusal.deny.reason in NO_LIMITS:
             return refusal
         rate, spend = pages.state_of(key, self._desk.counters)
-        return Refused(refusal.deny, (*refusal.headers, *headers.limits(rate, spend)))
+        return replace(refusal, headers=(*refusal.headers, *headers.limits(rate, spend)))
+
+
+def names_secret(text: str) -> bool:
+    """Whether one of our secrets may stand in a text that is written down with the attempt."""
+    return any(tag in text for tag in (PROXY_TAG, MANAGEMENT_TAG))
 
 
 def _unify(route: Unified, key: KeySnapshot, parsed: Parsed) -> Reading | Refused:

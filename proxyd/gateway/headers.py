@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from proxyd.gateway.authenticate import KEY_HEADERS
+from proxyd.gateway.authenticate import KEY_HEADERS, holds_a_secret_of_ours
 from proxyd.messages import Header, Headers
 from shared import money, periods
 from shared.counters import RateState, SpendState
@@ -31,16 +31,40 @@ _NEVER_SENT = HOP_BY_HOP | {
     b"expect",
     b"forwarded",
     b"via",
+    # Where the client is, in the words of proxies before us.
     b"x-real-ip",
+    b"x-client-ip",
+    b"x-cluster-client-ip",
+    b"x-original-forwarded-for",
+    b"true-client-ip",
+    b"cf-connecting-ip",
+    # What could make another request, or an answer without its usage, of the one that was judged.
+    b"x-http-method-override",
+    b"x-http-method",
+    b"x-method-override",
+    b"x-goog-fieldmask",
+    b"accept-encoding",
 }
-_NEVER_RETURNED = HOP_BY_HOP | {b"content-length", b"date", b"set-cookie", b"set-cookie2", b"alt-svc"}
+_NEVER_RETURNED = HOP_BY_HOP | {
+    b"content-length",
+    b"date",
+    b"set-cookie",
+    b"set-cookie2",
+    b"alt-svc",
+    b"x-router-error",
+    b"x-router-max-tokens",
+    b"x-router-request-id",
+    b"x-spend-limit",
+    b"x-spend-remaining",
+    b"x-spend-reset",
+}
 _REQUEST_IDS = (b"x-request-id", b"request-id")
 
 
-def outgoing(headers: Headers, *, credential: Header, extra: Iterable[Header], metered: bool) -> list[Header]:
+def outgoing(headers: Headers, *, credential: Header, extra: Iterable[Header]) -> list[Header]:
     """What goes to the provider: the client's end-to-end headers without its key, and the real credential.
 
-    A metered answer is asked for without compression, because it has to be read on its way.
+    Answers are asked for without compression: usage has to be read in them, and our credential masked in errors.
     """
     named = connection_named(headers)
     kept = [
@@ -49,12 +73,11 @@ def outgoing(headers: Headers, *, credential: Header, extra: Iterable[Header], m
         if name not in _NEVER_SENT
         and name not in named
         and not name.startswith(b"x-forwarded-")
-        and not (metered and name == b"accept-encoding")
+        and not holds_a_secret_of_ours(value)
     ]
     present = {name for name, _ in kept}
     kept.extend(header for header in extra if header[0] not in present)
-    if metered:
-        kept.append((b"accept-encoding", b"identity"))
+    kept.append((b"accept-encoding", b"identity"))
     kept.append((b"via", b"1.1 enterprise-router"))
     kept.append(credential)
     return kept

@@ -1,14 +1,15 @@
 """The proxy's own answers: is it alive, which models may this key use, what is left of its limits."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 
+from proxyd.gateway import headers
 from proxyd.gateway.refuse import Refused
 from proxyd.gateway.route import PageName
-from proxyd.messages import Response
+from proxyd.messages import Header, Response
 from shared import money, periods
 from shared.catalog import PROVIDERS, known_models
 from shared.counters import Counters, CountersUnavailable, RateState, SpendState
@@ -34,13 +35,14 @@ def for_key(
 ) -> Response | Refused:
     """Pages about the key itself."""
     if name == "models":
-        return _json(200, {"object": "list", "data": models_of(key, configured)}, request_id)
+        own = headers.limits(*state_of(key, counters))
+        return _json(200, {"object": "list", "data": models_of(key, configured)}, request_id, own)
     try:
         rate = None if key.rate_limit_rpm is None else counters.rate(key.id, key.rate_limit_rpm)
         spend = counters.spend(key.id, key.spend_reset, key.spend_limit_nanos)
     except CountersUnavailable:
         return Refused(Deny(Reason.LIMITS_UNAVAILABLE))
-    return _json(200, _about(key, rate, spend), request_id)
+    return _json(200, _about(key, rate, spend), request_id, headers.limits(rate, spend))
 
 
 def models_of(key: KeySnapshot, configured: frozenset[str]) -> list[dict[str, Any]]:
@@ -92,11 +94,12 @@ def _moment(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
 
 
-def _json(status: int, document: dict[str, Any], request_id: str) -> Response:
-    headers = [
+def _json(status: int, document: dict[str, Any], request_id: str, own: Sequence[Header] = ()) -> Response:
+    fields = [
         (b"content-type", b"application/json"),
         (b"cache-control", b"no-store"),
         (b"x-request-id", request_id.encode()),
         (b"request-id", request_id.encode()),
+        *own,
     ]
-    return Response(status, headers, orjson.dumps(document))
+    return Response(status, fields, orjson.dumps(document))

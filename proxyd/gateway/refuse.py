@@ -16,6 +16,7 @@ class Refused:
 
     deny: Deny
     headers: tuple[Header, ...] = ()
+    status: int | None = None  # more exact than the reason's own
 
 
 def public_text(deny: Deny) -> str:
@@ -27,7 +28,8 @@ def response(refused: Refused, dialect: str, request_id: str) -> Response:
     """The refusal as its caller's SDK understands it."""
     deny = refused.deny
     rule = TABLE[deny.reason]
-    body = DIALECTS[dialect].refusal(rule.status, deny.reason.value, public_text(deny), request_id, deny.facts)
+    status = rule.status if refused.status is None else refused.status
+    body = DIALECTS[dialect].refusal(status, deny.reason.value, public_text(deny), request_id, deny.facts)
     headers: list[Header] = [
         (b"content-type", b"application/json"),
         (b"x-router-error", deny.reason.value.encode()),
@@ -39,7 +41,7 @@ def response(refused: Refused, dialect: str, request_id: str) -> Response:
         headers.append((b"x-should-retry", b"false"))
     if deny.reason is Reason.INVALID_PROXY_KEY:
         headers.append((b"www-authenticate", b'Bearer realm="Enterprise Router"'))
-    return Response(rule.status, headers, body)
+    return Response(status, headers, body)
 
 
 def rate_limited(key: KeySnapshot, result: RateLimited) -> Refused:

@@ -12,15 +12,15 @@ from functools import wraps
 from typing import ParamSpec
 
 from proxyd.gateway.books import Books
-from proxyd.messages import Client, Headers, Incoming, Truncated, UpstreamAborted, UpstreamError
+from proxyd.gateway.drains import Drains
+from proxyd.messages import Client, Headers, Incoming, Truncated, UpstreamAborted, UpstreamBroken, UpstreamError
 from proxyd.providers import Meter
 from proxyd.records.journal import JournalUnavailable, Settlement
 from proxyd.upstream import Call
 from shared import pricing
 
 PROGRESS_SECONDS = 1.0
-DRAIN_SECONDS = 120.0
-MAX_DRAINS = 64
+MAX_WHOLE_BYTES = 8 * 1024 * 1024  # of an answer that is read whole: errors of any length, others of a modest one
 
 Given = ParamSpec("Given")
 
@@ -51,7 +51,9 @@ class Passage:
         self.closed = True
         usage = None if meter is None or self.free else meter.usage()
         # Providers do not bill what failed, unless they say so; what broke off is charged as far as it came.
-        failed = self.status is None or self.status >= 400 or (meter is not None and meter.failed)
+        # Whoever leaves before an answer began has made the provider work all the same: the input is charged at least.
+        answered = self.status < 400 if self.status is not None else outcome == "client_gone"
+        failed = not answered or (meter is not None and meter.failed)
         if usage is None and meter is not None and not failed and not self.free:
             usage = meter.delivered()
         flags: list[str] = []
@@ -81,6 +83,12 @@ class Passage:
             ),
         )
 
+    def void(self) -> None:
+        """Close without a row: nothing reached the provider. Does nothing once the books are closed."""
+        if not self.closed:
+            self.closed = True
+            self.books.void(self.seq)
+
     def note(self, meter: Meter) -> None:
         """Once a second, leave a note of what a running stream has cost, for whoever finds it if we die."""
         at = time.monotonic()
@@ -94,37 +102,6 @@ class Passage:
             except JournalUnavailable:
                 pass  # the bound stands in its place
         self.noted_at = at
-
-
-class Drains:
-    """Answers that are read to their end although the client has left, because the provider bills them anyway."""
-
-    def __init__(self, spawn: Callable[..., object]) -> None:
-        self._spawn = spawn
-        self._running = 0
-
-    def start(self, call: Call, chunks: Iterator[bytes], passage: Passage, meter: Meter) -> bool:
-        """Read on in the background; False when too many already do."""
-        if self._running >= MAX_DRAINS:
-            return False
-        self._running += 1
-        self._spawn(self._drain, call, chunks, passage, meter)
-        return True
-
-    def _drain(self, call: Call, chunks: Iterator[bytes], passage: Passage, meter: Meter) -> None:
-        deadline = time.monotonic() + DRAIN_SECONDS
-        try:
-            for data in chunks:
-                meter.feed(data)
-                if time.monotonic() > deadline:
-                    break
-            meter.end()
-        except UpstreamError:
-            pass  # what was read is charged
-        finally:
-            self._running -= 1
-            passage.close("client_gone", meter)
-            call.close()
 
 
 def _begun(relay: Callable[Given, Generator[bytes, None, None]]) -> Callable[Given, Generator[bytes, None, None]]:
@@ -152,7 +129,6 @@ def stream(
 ) -> Generator[bytes, None, None]:
     """An event stream, passed on as it comes. `drains` is set where the provider bills on after we hang up."""
     chunks = call.chunks()
-    handed_over = False
     try:
         yield b""
         for data in chunks:
@@ -175,46 +151,52 @@ def stream(
         yield error_event(error)
         raise Truncated from error
     finally:
-        passage.client.on_gone(None)
-        if not passage.closed and drains is not None:
-            handed_over = drains.start(call, chunks, passage, meter)
-        if not handed_over:
-            passage.close("client_gone", meter)
-            call.close()
+        _leave(call, chunks, passage, meter, drains)
 
 
-def whole(call: Call, passage: Passage, meter: Meter | None, credential: bytes) -> bytes:
-    """A complete answer of modest size. Raises UpstreamError when it breaks off; the books are closed either way."""
+def whole(call: Call, passage: Passage, meter: Meter | None) -> bytes:
+    """A complete answer of modest size. What breaks it off is raised; the books are closed either way."""
     try:
-        data = b"".join(call.chunks())
-    except UpstreamError as error:
-        passage.close("client_gone" if isinstance(error, UpstreamAborted) else "upstream_truncated", meter)
+        data = _collected(call)
+    except Exception as error:
+        # What is no fault of the provider's is the client's: it left, or sent a body that breaks off.
+        theirs = isinstance(error, UpstreamError) and not isinstance(error, UpstreamAborted)
+        passage.close("upstream_truncated" if theirs else "client_gone", meter)
         raise
     finally:
         call.close()
     if meter is not None:
         data = meter.feed(data) + meter.end()
-    if passage.status is not None and passage.status >= 400:
-        data = data.replace(credential, b"[provider credential]")
-        passage.close("provider_error", meter)
-    else:
-        passage.close("ok", meter)
+    passage.close("ok" if passage.status is not None and passage.status < 400 else "provider_error", meter)
     return data
 
 
+def _collected(call: Call) -> bytes:
+    pieces: list[bytes] = []
+    size = 0
+    for data in call.chunks():
+        pieces.append(data)
+        size += len(data)
+        if size > MAX_WHOLE_BYTES:
+            raise UpstreamBroken(f"The answer is an error of more than {MAX_WHOLE_BYTES} bytes", sent=True)
+    return b"".join(pieces)
+
+
 @_begun
-def pieces(call: Call, passage: Passage, meter: Meter | None) -> Generator[bytes, None, None]:
-    """A large or endless answer that is no event stream.
+def pieces(call: Call, passage: Passage, meter: Meter | None, drains: Drains | None) -> Generator[bytes, None, None]:
+    """A large or endless answer that is no event stream. `drains` as in `stream`.
 
     One piece is kept back until the next has come, so that the client cannot have all before the books are closed.
     """
+    chunks = call.chunks()
     held = b""
     try:
         yield b""
-        for data in call.chunks():
+        for data in chunks:
+            shown = data if meter is None else meter.feed(data)  # before a yield from which it may never come back
             if held:
                 yield held
-            held = data if meter is None else meter.feed(data)
+            held = shown
         if meter is not None:
             held += meter.end()
         passage.close("ok" if passage.status is not None and passage.status < 400 else "provider_error", meter)
@@ -224,9 +206,20 @@ def pieces(call: Call, passage: Passage, meter: Meter | None) -> Generator[bytes
         passage.close("client_gone" if isinstance(error, UpstreamAborted) else "upstream_truncated", meter)
         raise Truncated from error
     finally:
-        passage.client.on_gone(None)
+        _leave(call, chunks, passage, meter, drains)
+
+
+def _leave(call: Call, chunks: Iterator[bytes], passage: Passage, meter: Meter | None, drains: Drains | None) -> None:
+    """End a relay: in the background, if the client left an answer that is billed to its end, else here and now."""
+    passage.client.on_gone(None)
+    if not passage.closed and drains is not None and meter is not None and drains.start(call, chunks, passage, meter):
+        return
+    try:
         passage.close("client_gone", meter)
+    finally:
         call.close()
+        if drains is not None:
+            drains.over(call)
 
 
 def is_event_stream(incoming: Incoming) -> bool:

@@ -23,7 +23,12 @@ UNIFIED = ("/v1/chat/completions", "/v1/embeddings", "/v1/responses")
 BARE_ANTHROPIC = ("/v1/messages", "/v1/messages/count_tokens")
 
 _SAFE_PATH = re.compile(r"(?:/[A-Za-z0-9_\-.:~@!$&'()*+,;=%]+)+")
-_TRICKS = re.compile(r"/\.{1,2}(?:/|$)|%(?:2e|2f|5c|25|0\d|1[0-9a-f]|7f)|;", re.IGNORECASE)
+# What could make another path of this one: dots, slashes and control characters in disguise, a broken escape, and the
+# disguise of a character that needs none, by which a metered endpoint would pass for an unlisted one.
+_TRICKS = re.compile(
+    r"/\.{1,2}(?:/|$)|;|%(?![0-9a-f]{2})|%(?:[01].|7f|25|2d|2e|2f|3[0-9a]|4[0-9a-f]|5[0-9acf]|6[1-9a-f]|7[0-9ae])",
+    re.IGNORECASE,
+)
 _VERSIONED = re.compile(r"/v\d[a-z0-9]*/")
 _GEMINI_METHOD = re.compile(r"/v1/models/[^/]+:[A-Za-z]+")
 
@@ -66,6 +71,8 @@ Route = Page | Target | Unified | Unknown
 
 def dialect_of(path: str) -> str:
     """The dialect in which a caller of this path expects its errors, even when nothing else is right."""
+    if path.endswith("/chat/completions") or "/openai/" in path:
+        return "openai"
     if path.startswith(("/anthropic/", "/v1/messages", "/v1/v1/messages")):
         return "anthropic"
     if is_gemini(path):

@@ -28,7 +28,9 @@ def refused(reason: Reason, **facts: str | int | None) -> Refused:
 def refused_request(error: RequestError) -> Refused:
     """What is wrong with a request that could not be read."""
     if isinstance(error, RequestTooLarge):
-        return refused(Reason.REQUEST_TOO_LARGE, limit_bytes=MAX_JSON_BYTES)
+        limit_bytes = MAX_JSON_BYTES if error.limit_bytes is None else error.limit_bytes
+        return refused(Reason.REQUEST_TOO_LARGE, limit_bytes=limit_bytes)
     if isinstance(error, RequestTimeout):
         return refused(Reason.REQUEST_TIMEOUT)
-    return refused(Reason.INVALID_REQUEST, detail=str(error))
+    reason = Reason.METHOD_NOT_ALLOWED if error.status == 405 else Reason.INVALID_REQUEST
+    return Refused(Deny(reason, {"detail": f"{error}."}), status=error.status)

@@ -18,10 +18,17 @@ from proxyd.providers.base import BadBody
 MAX_MODEL_LENGTH = 200
 MAX_COUNT = 2**53
 
+# A worker does nothing else while it reads a body, so its shape is limited as well as its size. Objects and lists take
+# some twenty times the memory of their two brackets; brackets in text count too, as telling them apart costs as much.
+MAX_BRACKETS = 1_000_000
+MAX_NAMES = 1_000  # at the top
+
 _SPELT_LETTER = re.compile(rb"\\u00[4-7]")  # an ASCII letter or underscore in disguise
 _MANY_NAMES = 64
+_MANY_SEARCHES = 8  # for one name each; more of them cost more than the slow reading
 _MANY_OBJECTS = 100_000  # beyond which the slow reading would keep everyone else waiting
 _TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[{}\[\],:]', re.DOTALL)
+_NEXT_BRACKET = re.compile(rb'(?:[^"{}\[\]]++|"(?:[^"\\]++|\\.)*+"){0,1000}+[{}\[\]]?', re.DOTALL)
 _COLON = re.compile(rb"\s*:\s*")
 _SPACE = b" \t\r\n"
 
@@ -31,12 +38,16 @@ def read_object(body: bytes, nested: tuple[bytes, ...] = ()) -> dict[str, Any]:
 
     `nested` are names in deeper objects that decide about money, quoted, such as b'"include_usage"'.
     """
+    if len(body) > MAX_BRACKETS and body.count(b"{") + body.count(b"[") > MAX_BRACKETS:
+        raise BadBody(f"The body has more than {MAX_BRACKETS} objects and lists.")
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise BadBody(f"The body is not valid JSON: {error.msg} at byte {error.pos}.") from None
     if type(document) is not dict:
         raise BadBody("The body must be a JSON object.")
+    if len(document) > MAX_NAMES:
+        raise BadBody(f"The body has more than {MAX_NAMES} fields.")
     if _may_repeat(body, document, nested):
         _refuse_repeats(body)
     return document
@@ -45,11 +56,14 @@ def read_object(body: bytes, nested: tuple[bytes, ...] = ()) -> dict[str, Any]:
 def _may_repeat(body: bytes, document: Mapping[str, Any], nested: tuple[bytes, ...]) -> bool:
     if len(document) > _MANY_NAMES or (b"\\u00" in body and _SPELT_LETTER.search(body)):
         return True
+    searches = 0
     for name in document:
         quoted = _quoted(name)
         count = body.count(quoted)
-        if count != 1 and (count == 0 or len(_as_name(quoted).findall(body)) != 1):
-            return True
+        if count != 1:
+            searches += 1
+            if count == 0 or searches > _MANY_SEARCHES or len(_as_name(quoted).findall(body)) != 1:
+                return True
     return any(body.count(quoted) > 1 for quoted in nested)
 
 
@@ -174,19 +188,19 @@ def _members(body: bytes) -> Iterator[tuple[str, int, int]]:
     depth = 0
     name: str | None = None
     last_string = b""
-    start = 0
-    for token in _TOKEN.finditer(body):
-        mark = token[0]
-        first = mark[:1]
+    start = position = 0
+    while token := (_TOKEN.search if depth < 2 else _NEXT_BRACKET.match)(body, position):
+        position = token.end()
+        first = body[position - 1 : position]
         if first == b'"':
-            last_string = mark
+            last_string = token[0]
             continue
         if first in b"{[":
             depth += 1
         elif first == b":" and depth == 1:
             name, start = orjson.loads(last_string), token.end()
         elif depth == 1 and first in b",}" and name is not None:
-            value = body[start : token.start()]
+            value = body[start : position - 1]
             yield name, start + len(value) - len(value.lstrip(_SPACE)), start + len(value.rstrip(_SPACE))
             name = None
         if first in b"}]":

@@ -32,8 +32,9 @@ class Gemini:
     """See `Dialect`."""
 
     def read(self, endpoint: Endpoint, body: bytes, path_model: str | None, query: str) -> Parsed:
-        del query  # whether a stream comes as events or as one list shows in the answer
-        return read_free(body, path_model) if endpoint.kind is Kind.FREE else read(endpoint.kind, body, path_model)
+        if endpoint.kind is Kind.FREE:
+            return read_free(body, path_model)
+        return read(endpoint.kind, body, path_model, query)
 
     def rewrite(self, parsed: Parsed, *, model: str | None, output_limit: int | None) -> bytes:
         del model  # stands in the path

@@ -11,7 +11,13 @@ from typing import Any
 
 from proxyd.providers.base import BadBody, Parsed
 from proxyd.providers.body import count, model_name, objects, read_object, section
-from proxyd.providers.survey import MAX_TOOL_CALLS, OVERHEAD_TOKENS, TOOLS_OVERHEAD_TOKENS, Survey
+from proxyd.providers.survey import (
+    MAX_TOOL_CALLS,
+    OVERHEAD_TOKENS,
+    TOOLS_OVERHEAD_TOKENS,
+    Survey,
+    shaping_parameter,
+)
 from shared.catalog import Kind
 from shared.pricing import Size
 
@@ -36,7 +42,7 @@ _PLAIN_PARTS = frozenset(
 )
 
 
-def read(kind: Kind, body: bytes, path_model: str | None) -> Parsed:
+def read(kind: Kind, body: bytes, path_model: str | None, query: str = "") -> Parsed:
     """Understand a body whose model stands in the path. Raises BadBody."""
     document = read_object(body, _NESTED)
     model = model_name(path_model)
@@ -54,10 +60,11 @@ def read(kind: Kind, body: bytes, path_model: str | None) -> Parsed:
             context_inputs=survey.unseen,
             overhead_tokens=OVERHEAD_TOKENS,
             output_free=True,
+            unpriced=shaping_parameter(query),
         )
         return Parsed(kind, model, stream=False, size=size, wants_usage=True, document=document, raw=body)
     stream = kind is Kind.GENERATE_STREAM
-    size = _size(document, body, model)
+    size = _size(document, body, model, query)
     return Parsed(kind, model, stream=stream, size=size, wants_usage=True, document=document, raw=body)
 
 
@@ -95,7 +102,7 @@ def _same_model(document: Mapping[str, Any], model: str) -> None:
         raise BadBody("model differs from the model in the path.", "model")
 
 
-def _size(document: Mapping[str, Any], body: bytes, model: str) -> Size:
+def _size(document: Mapping[str, Any], body: bytes, model: str, query: str) -> Size:
     survey = Survey()
     _survey_contents([*objects(document, "contents"), get(document, "systemInstruction")], survey)
     if get(document, "cachedContent") is not None:
@@ -115,11 +122,12 @@ def _size(document: Mapping[str, Any], body: bytes, model: str) -> Size:
         audio_tokens=survey.audio_tokens,
         context_inputs=survey.unseen,
         overhead_tokens=TOOLS_OVERHEAD_TOKENS if shapes or document.get("tools") else OVERHEAD_TOKENS,
-        output_limit=count(config, limit, param=f"generationConfig.{limit}"),
+        # Zero is how protocol buffers spell that nothing was set, so it limits nothing.
+        output_limit=count(config, limit, param=f"generationConfig.{limit}") or None,
         choices=count(config, candidates, least=1, param=f"generationConfig.{candidates}") or 1,
         tool_fees=fees,
         service_tier=None if tier is None else tier_name(tier),
-        unpriced=unpriced,
+        unpriced=unpriced or shaping_parameter(query),
     )
 
 

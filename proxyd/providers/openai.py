@@ -22,8 +22,7 @@ class OpenAI:
     """See `Dialect`."""
 
     def read(self, endpoint: Endpoint, body: bytes, path_model: str | None, query: str) -> Parsed:
-        del query  # a model in the query means nothing to OpenAI
-        return read_free(body, path_model) if endpoint.kind is Kind.FREE else read(endpoint.kind, body)
+        return read_free(body, path_model) if endpoint.kind is Kind.FREE else read(endpoint.kind, body, query)
 
     def rewrite(self, parsed: Parsed, *, model: str | None, output_limit: int | None) -> bytes:
         body, document = parsed.raw, parsed.document

@@ -5,11 +5,18 @@ that costs money beyond tokens of the model itself is either counted here or nam
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from proxyd.providers.base import Parsed
 from proxyd.providers.body import count, flag, model_name, objects, read_object, section, text
-from proxyd.providers.survey import MAX_TOOL_CALLS, OVERHEAD_TOKENS, TOOLS_OVERHEAD_TOKENS, Survey
+from proxyd.providers.survey import (
+    MAX_TOOL_CALLS,
+    OVERHEAD_TOKENS,
+    TOOLS_OVERHEAD_TOKENS,
+    Survey,
+    shaping_parameter,
+)
 from shared.catalog import Kind
 from shared.pricing import Size
 
@@ -52,17 +59,20 @@ _PLAIN_PARTS = frozenset(
 )
 
 
-def read(kind: Kind, body: bytes) -> Parsed:
-    """Understand a body. Raises BadBody."""
+def read(kind: Kind, body: bytes, query: str = "") -> Parsed:
+    """Understand a body. Raises BadBody. The query matters to Gemini, which speaks this dialect too."""
     document = read_object(body, _NESTED)
     model = model_name(document.get("model"))
     if kind is Kind.EMBEDDINGS:
-        size = Size(len(body), overhead_tokens=OVERHEAD_TOKENS, output_free=True)
+        shaping = shaping_parameter(query)
+        size = Size(len(body), overhead_tokens=OVERHEAD_TOKENS, output_free=True, unpriced=shaping)
         return Parsed(kind, model, stream=False, size=size, wants_usage=True, document=document, raw=body)
     stream = flag(document, "stream")
     options = section(document, "stream_options")
     wants_usage = options is not None and flag(options, "include_usage")
     size = _chat_size(document, body, model) if kind is Kind.CHAT else _responses_size(document, body)
+    if (shaping := shaping_parameter(query)) is not None:
+        size = replace(size, unpriced=size.unpriced or shaping)
     return Parsed(kind, model, stream=stream, size=size, wants_usage=wants_usage, document=document, raw=body)
 
 
@@ -113,8 +123,8 @@ def _chat_size(document: Mapping[str, Any], body: bytes, model: str) -> Size:
 
 def _chat_limit(document: Mapping[str, Any]) -> int | None:
     """The older and the newer name of the limit; the larger one counts, should a provider heed either."""
-    newer = count(document, "max_completion_tokens")
-    older = count(document, "max_tokens")
+    newer = count(document, "max_completion_tokens", least=1)
+    older = count(document, "max_tokens", least=1)
     return newer if older is None else older if newer is None else max(newer, older)
 
 
@@ -148,7 +158,7 @@ def _responses_size(document: Mapping[str, Any], body: bytes) -> Size:
         audio_tokens=survey.audio_tokens,
         context_inputs=survey.unseen,
         overhead_tokens=TOOLS_OVERHEAD_TOKENS if tools or "text" in document else OVERHEAD_TOKENS,
-        output_limit=count(document, "max_output_tokens"),
+        output_limit=count(document, "max_output_tokens", least=1),
         tool_fees=fees,
         service_tier=text(document, "service_tier"),
         unpriced=unpriced or _unpriced(document),

@@ -5,6 +5,7 @@ A part whose size nobody can see from here makes the input as large as the conte
 """
 
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 # An audio token is 31 ms (Gemini) to 100 ms (OpenAI) of sound. At 4 kbit/s, below every codec in use, 31 ms are 16
 # bytes, and base64 is longer still.
@@ -55,3 +56,20 @@ class Survey:
     def text_bytes(self, body: bytes) -> int:
         """What is left of a body as text."""
         return max(0, len(body) - self.media_bytes)
+
+
+_SHAPING = frozenset({"fields", "callback", "httpheaders", "req", "ct", "uploadtype", "upload_type", "upload_protocol"})
+
+
+def shaping_parameter(query: str) -> str | None:
+    """A parameter of the query that makes the provider answer in a shape in which usage cannot be read; else None.
+
+    Google's servers know them on every path (cloud.google.com/apis/docs/system-parameters), with or without a dollar:
+    `fields` cuts the usage out, `alt` chooses another format than JSON, `callback` wraps it.
+    """
+    for piece in query.split("&") if query else ():
+        written, _, value = piece.partition("=")
+        name = unquote(written).lower().lstrip("$.")
+        if name in _SHAPING or (name == "alt" and unquote(value).lower().partition(";")[0] not in ("json", "sse")):
+            return f"the parameter {name}"
+    return None

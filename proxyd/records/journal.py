@@ -192,20 +192,33 @@ class Orphan:
         found: list[Entry] = []
         if not self.path.exists():
             return found
+        damage: Exception | None = None
         try:
             connection = _open(self.path)
             try:
-                for seq, attempt, progress, settlement in connection.execute(
+                for row in connection.execute(
                     "select seq, attempt, progress, settlement from entry where seq > 0 order by seq"
                 ):
-                    found.append(_entry(seq, attempt, progress, settlement))
+                    try:
+                        found.append(_entry(*row))
+                    except (ValueError, TypeError, KeyError) as error:
+                        damage = error  # of this line; the others may be whole
             finally:
                 connection.close()
-        except (sqlite3.Error, ValueError, TypeError, KeyError) as error:
-            aside = self.path.with_suffix(f".damaged-{int(time.time())}")
-            log.error("journal %s is damaged (%s); %d entries read, kept as %s", self.path, error, len(found), aside)
-            self.path.rename(aside)
+        except sqlite3.Error as error:
+            damage = error
+        if damage is not None:
+            self._put_aside(damage, len(found))
         return found
+
+    def _put_aside(self, damage: Exception, count: int) -> None:
+        """Keep a damaged file, with what SQLite had not yet written into it, where `remove` does not find it."""
+        aside = self.path.with_suffix(f".damaged-{int(time.time())}")
+        log.error("journal %s is damaged (%s); %d entries read, kept as %s", self.path, damage, count, aside)
+        for suffix in ("", "-wal"):
+            part = self.path.with_name(self.path.name + suffix)
+            if part.exists():
+                part.rename(aside.with_name(aside.name + suffix))
 
     def remove(self) -> None:
         """Delete the file, once everything in it stands in the ledger."""

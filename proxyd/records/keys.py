@@ -9,7 +9,7 @@ database is down, an entry is used for up to thirty seconds; then the answer is 
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Engine, select
@@ -38,14 +38,18 @@ class KnownKey:
     """A key, and what it takes to serve it."""
 
     key: KeySnapshot
-    credentials: Mapping[str, str]  # provider slug -> the real credential
+    credentials: Mapping[str, str] = field(repr=False)  # provider slug -> the real credential
     epoch: int
     valid_until: float | None  # Unix seconds; set on a secret that was rotated out
     loaded_at: float  # monotonic
 
 
 class KeyDirectory:
-    """Finds keys by digest. `epoch_of` reads an organisation's policy epoch; `offload` runs a blocking call."""
+    """Finds keys by digest. `offload` runs a blocking call.
+
+    `epoch_of` reads an organisation's policy epoch and raises nothing: what it gives while nobody knows the epoch must
+    never be a real one, so that the entry is too old as soon as it can be compared.
+    """
 
     def __init__(
         self,

@@ -21,9 +21,18 @@ def _glob(pattern: str) -> re.Pattern[str]:
     """Translate a glob: `*` is any run of characters, `?` any one, everything else itself. Case matters.
 
     fnmatch is not used: it knows `[...]`, which no one expects in a model name, and normalises case on some systems.
+    What stands between two stars is taken where it first fits and never sought again, so that a pattern of many stars
+    costs no more than one of few. To look for a later place could not help.
     """
-    translated = "".join(".*" if c == "*" else "." if c == "?" else re.escape(c) for c in pattern)
+    first, *rest = pattern.split("*")
+    translated = _literal(first)
+    if rest:
+        translated += "".join(f"(?>.*?{_literal(piece)})" for piece in rest[:-1] if piece) + ".*" + _literal(rest[-1])
     return re.compile(translated, re.DOTALL)
+
+
+def _literal(piece: str) -> str:
+    return "".join("." if c == "?" else re.escape(c) for c in piece)
 
 
 def matches_model(pattern: str, provider: str, model: str) -> bool:

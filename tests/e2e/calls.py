@@ -1,5 +1,6 @@
 """Calls to the proxy as an app makes them, one fresh connection each, so that both workers get their share."""
 
+import time
 import uuid
 
 import requests
@@ -46,3 +47,10 @@ def about(router, key) -> dict:
 def seen(router, text) -> int:
     """How many attempts with this text the provider has on its invoice."""
     return sum(text in attempt["marker"] for attempt in router.invoice()["attempts"])
+
+
+def wait_for_a_fresh_minute(room_seconds: float) -> None:
+    """A burst must lie within one window of the clock, so start it where the window has room left."""
+    left = 60 - time.time() % 60
+    if left < room_seconds:
+        time.sleep(left + 0.05)

@@ -2,6 +2,7 @@
 
 import pytest
 from harness import Router
+from pages_kit import browser, dashboard, visit  # noqa: F401 - fixtures
 from raw_http import ScriptedProvider
 
 

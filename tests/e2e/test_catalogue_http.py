@@ -124,7 +124,9 @@ def with_trailers(key, text, trailers: bytes, *fields: bytes) -> bytes:
 @BOTH_WAYS
 def test_h13_trailers_reach_neither_the_key_check_nor_the_provider(router, key, bytewise):
     text, behind = marker(), marker()
-    trailers = b"Authorization: Bearer nobody\r\nX-Forwarded-For: 192.0.2.9\r\nContent-Length: 50\r\nHost: evil.test\r\n"
+    trailers = (
+        b"Authorization: Bearer nobody\r\nX-Forwarded-For: 192.0.2.9\r\nContent-Length: 50\r\nHost: evil.test\r\n"
+    )
     trailers += b"X-Trailing: x\r\nX-Sandbox: 500\r\n"
     with dial(router) as line:
         line.send(with_trailers(key, text, trailers) + chat_request(key, behind), bytewise=bytewise)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import requests
-from calls import MODEL, about, chat, code, generate, marker, messages, seen
+from calls import MODEL, about, chat, code, generate, marker, messages, seen, wait_for_a_fresh_minute
 
 from shared import keys
 
@@ -116,6 +116,7 @@ def test_6_a_model_named_twice_is_400(router):
 
 def test_7_a_request_over_the_rate_is_429(router):
     _, key = router.create_key(name="two a minute", rate_limit_rpm=2)
+    wait_for_a_fresh_minute(10)
     assert [chat(router, key).status_code for _ in range(2)] == [200, 200]
     response = refused(router, key, lambda text: chat(router, key, text), 429, "rate_limited")
     wait = int(response.headers["retry-after"])

@@ -1,22 +1,14 @@
 """Exactness under concurrency, over two real worker processes."""
 
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
 import pytest
 import requests
-from calls import MODEL, about, chat, code, marker, seen
+from calls import MODEL, about, chat, code, marker, seen, wait_for_a_fresh_minute
 
 from shared import money
-
-
-def wait_for_a_fresh_minute(room_seconds: float) -> None:
-    """A burst must lie within one window of the clock, so start it where the window has room left."""
-    left = 60 - time.time() % 60
-    if left < room_seconds:
-        time.sleep(left + 0.05)
 
 
 def burst(count: int, threads: int, call) -> list[requests.Response]:

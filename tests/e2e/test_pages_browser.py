@@ -1,107 +1,30 @@
 """The pages in Chromium, served by the real dashboard: dialogs, focus, the secret, accessibility, small screens."""
 
-import contextlib
 import re
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from drivers import chromium, log_in
-from harness import Router
+from pages_kit import check, create, expect_focus, open_dialog
 from playwright.sync_api import expect
 
 pytestmark = pytest.mark.browser
 SECRET = re.compile(r"^sk-proxy-[0-9a-f]{64}$")
-RULES = {
-    "runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
-}
-
-
-@pytest.fixture(scope="module")
-def dashboard(tmp_path_factory):
-    """The dashboard alone; what the proxy does is tested elsewhere."""
-    router = Router(tmp_path_factory.mktemp("pages") / "data")
-    try:
-        router.run("-m", "flask", "--app", "wsgi", "bootstrap")
-        router.start("dashboard")
-        router.create_key(name="billing", spend_limit_usd="20", spend_reset="weekly", allowed_models=["gpt-4o*"])
-        router.create_key(name="frozen", spend_limit_usd="0", rate_limit_rpm=0, allowed_ips=["10.0.0.0/8"])
-        router.create_key(name='<img src=x onerror=alert(1)> hx-get="/logout"', allowed_providers=["gemini"])
-        yield router
-    finally:
-        router.stop_all()
-
-
-@pytest.fixture(scope="module")
-def browser(require):
-    require("chromium")
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture
-def visit(browser, dashboard):
-    """`visit(**options)`: a logged-in page whose console must stay free of errors."""
-    said: list[str] = []
-    with contextlib.ExitStack() as stack:
-
-        def visit(**options):
-            context = browser.new_context(**{"viewport": {"width": 1280, "height": 860}, **options})
-            stack.callback(context.close)
-            context.set_default_timeout(10_000)
-            page = context.new_page()
-            page.on("pageerror", lambda error: said.append(str(error)))
-            page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
-            log_in(page, dashboard)
-            return page
-
-        yield visit
-    # A browser notes each refusal, and so does htmx; any other error, a violation of the CSP above all, is a fault.
-    assert [text for text in said if not re.search("status of [45]|Response Status Error Code", text)] == []
-
-
-def open_dialog(page, selector="#create-key"):
-    page.locator(selector).click()
-    dialog = page.locator("dialog[open]")
-    dialog.locator("#panel-title").wait_for()
-    return dialog
-
-
-def create(page, name):
-    """The dialog that shows the secret of a new key."""
-    dialog = open_dialog(page)
-    dialog.locator("#key-name").fill(name)
-    page.keyboard.press("Enter")
-    dialog.locator("#secret").wait_for()
-    return dialog
-
-
-def focused(page) -> str:
-    return page.evaluate("document.activeElement.id || document.activeElement.textContent.trim()")
-
-
-def check(page) -> None:
-    """Nothing for axe to find, and nothing wider than the window."""
-    results = Axe().run(page, options=RULES)
-    told = [f"{v['id']}: {[node['target'] for node in v['nodes']]}" for v in results.response["violations"]]
-    assert told == []
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
 def test_it_works(visit):
     page = visit()
     dialog = open_dialog(page)
-    assert focused(page) == "key-name"
+    expect_focus(page, "key-name")
     dialog.locator("#key-name").fill("in the browser")
     dialog.locator("#key-spend_limit_usd").fill("20")
     dialog.get_by_role("button", name="Create key").click()
     secret = dialog.locator("#secret")
     expect(secret).to_have_value(SECRET)
-    assert focused(page) == "secret"
+    expect_focus(page, "secret")
     raw = secret.input_value()
     assert page.evaluate("getSelection().toString()") == raw
     dialog.locator("[data-saved]").click()
     expect(page.locator("dialog[open]")).to_have_count(0)
-    assert focused(page) == "create-key"
+    expect_focus(page, "create-key")
     expect(page.locator("tbody tr").first).to_contain_text("in the browser")
     expect(page.locator(".toast-ok")).to_contain_text("Key created.")
     assert raw not in page.content()
@@ -162,14 +85,14 @@ def test_errors_take_the_focus_and_link_to_their_fields(visit):
     dialog.get_by_role("button", name="Create key").click()
     dialog.locator("[aria-invalid]").first.wait_for()
     expect(dialog.locator("#key-name")).to_have_value("kept")
-    assert focused(page) == "key-rate_limit_rpm"
+    expect_focus(page, "key-rate_limit_rpm")
     dialog.locator(".summary").get_by_text("Allowed IP addresses").click()
-    assert focused(page) == "key-allowed_ips"
+    expect_focus(page, "key-allowed_ips")
     described = dialog.locator("#key-allowed_ips").get_attribute("aria-describedby") or ""
     assert "did you mean 10.0.0.0/8?" in " ".join(page.locator(f"#{name}").inner_text() for name in described.split())
     check(page)
     page.keyboard.press("Escape")
-    assert focused(page) == "create-key"
+    expect_focus(page, "create-key")
 
 
 def test_hints_come_while_typing(visit):
@@ -197,14 +120,14 @@ def test_edit_and_revoke_by_keyboard_alone(visit, dashboard):
     page.keyboard.press("Enter")
     expect(page.locator(f"#row-{key_id}")).to_contain_text("renamed by keyboard")
     expect(page.locator("dialog[open]")).to_have_count(0)
-    assert focused(page) == f"edit-{key_id}"
+    expect_focus(page, f"edit-{key_id}")
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     page.locator("dialog[open] .facts").wait_for()
-    assert focused(page) == "Cancel"
+    expect_focus(page, "Cancel")
     page.keyboard.press("Enter")
     assert dashboard.key(key_id)["status"] == "active"
-    assert focused(page) == f"revoke-{key_id}"
+    expect_focus(page, f"revoke-{key_id}")
     page.keyboard.press("Enter")
     page.locator("dialog[open] .facts").wait_for()
     page.keyboard.press("Tab")
@@ -229,7 +152,7 @@ def test_search_keeps_its_address_and_its_focus(visit):
     expect(page.locator("tbody tr")).to_have_count(1)
     expect(page).to_have_url(re.compile(r"/keys\?q=frozen$"))
     expect(page.locator("#count")).to_have_text("1 key")
-    assert focused(page) == "q"
+    expect_focus(page, "q")
     page.go_back()
     expect(page.locator("tbody tr").nth(1)).to_be_visible()
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import requests
-from calls import about, chat, code, generate, messages
+from calls import about, chat, code, generate, messages, wait_for_a_fresh_minute
 from drivers import ByApi, ByPage, chromium, unique
 
 from shared import keys, money
@@ -71,6 +71,7 @@ def test_addresses_can_be_restricted_by_address_and_range(router, staff):
 
 def test_the_rate_can_be_limited(router, staff):
     _, key = staff.create(rate_limit_rpm=3)
+    wait_for_a_fresh_minute(10)
     assert [chat(router, key).status_code for _ in range(4)] == [200, 200, 200, 429]
 
 

@@ -81,3 +81,10 @@ def test_the_query_counts_on_gemini_routes_only():
 def test_the_key_leaves_the_query_and_nothing_else_does(query, rest):
     assert without_key(query) == rest
     assert query_keys(rest) == []
+
+
+@pytest.mark.parametrize("name", ["token", "api_key", "$key"])
+def test_a_key_under_another_name_in_the_query_never_leaves(name):
+    found = ask((b"x-goog-api-key", KEY), query=f"alt=sse&{name}={KEY.decode()}", query_key_allowed=True)
+    assert isinstance(found, Deny)
+    assert "address" in found.facts["detail"]

@@ -8,7 +8,7 @@ from ledger_kit import attempt, settlement
 from sqlalchemy.exc import OperationalError
 
 from proxyd.gateway.books import Books
-from proxyd.records.journal import Journal, claim_orphans
+from proxyd.records.journal import Journal, JournalUnavailable, claim_orphans
 from proxyd.records.ledger import Ledger
 from shared import counters
 from shared.counters import Admitted, Charge, CountersUnavailable
@@ -87,6 +87,27 @@ def test_settling_twice_counts_once(world):
     world.books.settle(seq, settlement(cost_nanos=999))
     world.books.flush()
     assert (world.state(), world.ledger_sum()) == ((300, 0), 300)
+
+
+def test_m13_while_the_journal_cannot_be_written_nothing_is_charged(world, tmp_path):
+    """The first request finds out and gives its hold back; those behind it are refused uncharged, until it works."""
+
+    def used() -> int:
+        return 100 - world.counters.rate("key_1", 100).remaining
+
+    path = next((tmp_path / "journals").glob("*.db"))
+    connection, world.books.journal._connection = world.books.journal._connection, None
+    connection.close()
+    aside = path.rename(tmp_path / "aside.db")
+    path.mkdir()
+    for _ in range(3):
+        with pytest.raises(JournalUnavailable):
+            world.admit()
+    assert (world.state(), used()) == ((0, 0), 1)
+    path.rmdir()
+    aside.rename(path)
+    world.admit()
+    assert (world.state(), used()) == ((0, 1000), 2)
 
 
 def test_while_the_database_is_down_lines_wait(world):

@@ -1,7 +1,9 @@
 """The journal of a worker, and what another process finds in it."""
 
+import contextlib
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 
@@ -105,6 +107,24 @@ def test_a_damaged_file_is_put_aside_and_the_others_are_read(tmp_path):
     found = [entry.attempt.id for orphan in claim_orphans(tmp_path) for entry in orphan.entries()]
     assert found == ["req_00000001"]
     assert len(list(tmp_path.glob("*.damaged-*"))) == 1
+
+
+def test_one_damaged_line_does_not_hide_the_others_nor_what_is_put_aside(tmp_path):
+    journal = Journal(tmp_path)
+    journal.begin({number: attempt(number) for number in (1, 2, 3)})
+    assert journal._connection is not None
+    journal._connection.execute("update entry set attempt = 'junk' where seq = 2")
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for path in tmp_path.glob(f"{journal.worker_id}*"):  # as a kill leaves it, with lines that stand in the log alone
+        (copy / path.name).write_bytes(path.read_bytes())
+    journal.close(remove=True)
+    (orphan,) = claim_orphans(copy)
+    assert [entry.seq for entry in orphan.entries()] == [1, 3]
+    orphan.remove()
+    (aside,) = (path for path in copy.iterdir() if ".damaged-" in path.name and not path.name.endswith("-wal"))
+    with contextlib.closing(sqlite3.connect(aside)) as database:
+        assert database.execute("select count(*) from entry").fetchone() == (3,)
 
 
 def test_a_journal_that_cannot_be_written_says_so(tmp_path):

@@ -5,11 +5,27 @@ from datetime import UTC, date, datetime
 import pytest
 from ledger_kit import attempt, settlement
 from sqlalchemy import select
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from proxyd.records.ledger import Ledger
+from shared import db
+from shared.config import Settings
 from shared.models import ProxyKey, UsageDaily, UsageRecord
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def engine(request, tmp_path):
+    url = f"sqlite:///{tmp_path / 'router.db'}"
+    if request.param == "postgresql":
+        url = Settings.from_env(
+            {"ROUTER_DATA_DIR": str(tmp_path), "DATABASE_URL": request.getfixturevalue("postgres")}
+        ).database_url
+    engine = db.create(url)
+    db.Base.metadata.create_all(engine)
+    yield engine
+    db.Base.metadata.drop_all(engine)
+    engine.dispose()
 
 
 @pytest.fixture
@@ -44,7 +60,7 @@ def test_a_failure_leaves_nothing_behind(engine, ledger):
     with Session(engine) as session:
         session.connection().exec_driver_sql("drop table usage_daily")
         session.commit()
-    with pytest.raises(OperationalError):
+    with pytest.raises(DBAPIError):
         ledger.post([(attempt(), settlement())])
     assert rows(engine, UsageRecord) == []
 

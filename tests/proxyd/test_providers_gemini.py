@@ -198,3 +198,32 @@ def test_refusals_have_geminis_envelope():
 def test_statuses_have_their_words(status, word):
     assert orjson.loads(GEMINI.refusal(status, "c", "m", "r", {}))["error"]["status"] == word
     assert GEMINI.error_event(status, "c", "m", "r").startswith(b'data: {"error":')
+
+
+SHAPING = ["fields=candidates", "%24fields=x", "$.fields=x", "alt=proto", "callback=f", "prettyPrint=0&alt=media", "$httpHeaders=a"]
+
+
+@pytest.mark.parametrize("query", SHAPING)
+@pytest.mark.parametrize("method", ["generateContent", "streamGenerateContent", "embedContent"])
+def test_a_query_that_takes_the_usage_out_of_the_answer_cannot_be_bounded(method, query):
+    found, path_model = endpoint(method)
+    assert GEMINI.read(found, b"{}", path_model, query).size.unpriced is not None
+
+
+@pytest.mark.parametrize("query", SHAPING)
+@pytest.mark.parametrize(("kind", "body"), [("chat/completions", b'{"model":"m"}'), ("embeddings", b'{"model":"m"}')])
+def test_nor_can_it_at_the_compatible_endpoints(kind, body, query):
+    found, _ = find_endpoint(PROVIDERS["gemini"], "POST", f"/v1beta/openai/{kind}")
+    assert DIALECTS["openai"].read(found, body, None, query).size.unpriced is not None
+
+
+@pytest.mark.parametrize("query", ["", "alt=sse", "alt=json", "$alt=json;enum-encoding=int", "prettyPrint=false"])
+def test_other_queries_do_no_harm(query):
+    found, path_model = endpoint("generateContent")
+    assert GEMINI.read(found, b"{}", path_model, query).size.unpriced is None
+
+
+def test_an_output_limit_of_zero_limits_nothing():
+    parsed = read(generationConfig={"maxOutputTokens": 0})
+    assert parsed.size.output_limit is None
+    assert json.loads(GEMINI.rewrite(parsed, model=None, output_limit=7))["generationConfig"] == {"maxOutputTokens": 7}

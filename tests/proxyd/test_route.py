@@ -63,7 +63,7 @@ def test_an_endpoint_nobody_lists_goes_to_its_provider_unread():
     [
         "//evil.example/x", "/openai//v1/models", "/openai/../etc", "/openai/v1/%2e%2e/x", "/openai/v1/a%2Fb", "/openai/v1/..",
         "/openai/v1/x%00", "/openai/v1/x\\y", "/openai/v1/é", "/openai/v1/a b", "/openai/v1/x;y=1", "/openai/./v1/models",
-        "/openai/v1/%252e", "/openai", "/openai/", "/nowhere", "/v2/chat/completions", "", "*", "/mistral/v1/chat",
+        "/openai/v1/%252e", "/openai", "/openai/", "/nowhere", "/v2/chat/completions", "", "*", "/nosuch/v1/chat",
     ],
 )  # fmt: skip
 def test_what_cannot_be_trusted_or_found_is_unknown(path):
@@ -96,3 +96,27 @@ def test_a_wrong_base_url_is_answered_helpfully(path, hint):
 )  # fmt: skip
 def test_even_a_lost_caller_is_answered_in_its_dialect(path, dialect):
     assert dialect_of(path) == dialect
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1beta/models/gemini-2.5-flash%3AgenerateContent", "/v1beta/models/gemini%2D2.5-flash:generateContent",
+        "/openai/v1/chat/%63ompletions", "/openai/v1/%6dessages", "/v1beta/models/a%40b:generateContent",
+        "/openai/v1/files/%zz", "/openai/v1/files/a%", "/openai/v1/files/a%5Fb",
+    ],
+)  # fmt: skip
+def test_a_path_in_disguise_is_unknown(path):
+    """The provider would take off the disguise; here the endpoint would pass for one that is not listed."""
+    assert isinstance(find_route("POST", path), Unknown)
+
+
+def test_other_escapes_are_passed_on():
+    route = find_route("GET", "/openai/v1/files/a%20b%C3%A9")
+    assert isinstance(route, Target)
+    assert route.path == "/v1/files/a%20b%C3%A9"
+
+
+def test_compatible_endpoints_are_asked_in_the_dialect_of_openai():
+    for path in ("/gemini/v1beta/openai/chat/completions", "/v1beta/openai/embeddings", "/anthropic/v1/chat/completions"):
+        assert dialect_of(path) == "openai"

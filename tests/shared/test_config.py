@@ -36,6 +36,12 @@ def test_a_file_can_hold_a_value(env, tmp_path):
     assert Settings.from_env({**env, "ROUTER_PROXY_BIND_FILE": str(tmp_path / "bind")}).proxy_bind.port == 9999
 
 
+def test_only_the_first_line_of_the_file_counts(env, tmp_path):
+    (tmp_path / "key").write_text(" sk-real \n# made for the router\n")
+    settings = Settings.from_env({**env, "OPENAI_API_KEY_FILE": str(tmp_path / "key")})
+    assert settings.provider_credentials == {"openai": "sk-real"}
+
+
 def test_the_settings_do_not_print_their_secrets(env):
     settings = Settings.from_env({**env, "OPENAI_API_KEY": "sk-very-secret"})
     assert "sk-very-secret" not in repr(settings)
@@ -50,6 +56,9 @@ def test_the_settings_do_not_print_their_secrets(env):
         ("DATABASE_URL", "sqlite:///"), ("ROUTER_LIMITS_URL", "redis://localhost"), ("SECRET_KEY", "short"),
         ("SECRET_KEY", "a" * 40), ("ROUTER_ENCRYPTION_KEY", "nonsense"), ("ROUTER_OPENAI_URL", "api.openai.com"),
         ("ROUTER_GEMINI_URL", "file:///etc/passwd"), ("ROUTER_ANTHROPIC_URL", "https://u:p@host"),
+        ("ROUTER_OPENAI_URL", "https://host/a b"), ("ROUTER_OPENAI_URL", "https://h\u00f6st"), ("ROUTER_OPENAI_URL", "https://@host"),
+        ("ROUTER_OPENAI_URL", "https://host/v?"), ("ROUTER_OPENAI_URL", "https://[::1"), ("ROUTER_OPENAI_URL", "https://host:0"),
+        ("ROUTER_TRUSTED_PROXIES", "10.0.0.0/0.255.255.255"), ("ROUTER_TRUSTED_PROXIES", "::ffff:10.0.0.0/104"),
         ("ROUTER_TRUSTED_PROXIES", "*"), ("ROUTER_TRUSTED_PROXIES", "0.0.0.0/0"), ("ROUTER_ADMIN_EMAIL", "nobody"),
         ("ROUTER_ADMIN_PASSWORD", "short"), ("ROUTER_BOOTSTRAP_TOKEN", "sk-mgmt-123"), ("OPENAI_API_KEY", "two words"),
     ],

@@ -1,5 +1,6 @@
 """What a key may do. Time is an argument; nothing here waits or connects."""
 
+import re
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from string import Formatter
@@ -155,3 +156,15 @@ def test_every_reason_stands_in_the_table_and_blames_nobody_for_quotas():
         list(Formatter().parse(rule.text))
         assert "quota" not in rule.text.lower()
         assert "credits" not in rule.text.lower()
+
+
+def test_a_glob_of_many_stars_takes_no_longer_than_one_of_few():
+    model = "a" * 200
+    assert not matches_model("*a" * 30 + "b", "openai", model)  # by trying all places, longer than the sun will last
+    assert matches_model("*a" * 30, "openai", model)
+
+
+@given(st.text("ab*?", max_size=8), st.text("ab", max_size=8))
+def test_a_glob_means_what_the_plain_expression_means(pattern, model):
+    plain = "".join(".*" if c == "*" else "." if c == "?" else c for c in pattern)
+    assert matches_model(pattern, "openai", model) == (re.fullmatch(plain, model) is not None)

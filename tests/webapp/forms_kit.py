@@ -20,7 +20,7 @@ def hidden(page, name):
 def submit(client, path, *, htmx=False, form_of=None, **fields):
     """Send the form that `path` shows, with its hidden fields, as the browser would."""
     page = form_of or client.get(path)
-    for name in ("csrf_token", "nonce", "version"):
+    for name in ("csrf_token", "nonce", "version", "seen"):
         if f'name="{name}"' in page.text:
             fields.setdefault(name, hidden(page, name))
     return client.post(path, data=fields, headers=HTMX if htmx else {})

@@ -101,7 +101,7 @@ def test_the_sandbox_is_no_real_provider(fresh):
     assert set_credentials(fresh(), {"openai": "sandbox-1", "gemini": "sandbox-1"}) == ("gemini", "openai")
     assert set_credentials(fresh(), {"openai": "sandbox-1"}) == ()
     report = bootstrap(fresh(GEMINI_API_KEY="real-123456"))
-    assert (report.providers, report.real_providers) == (("gemini", "openai"), ("gemini",))
+    assert (report.providers, report.real_providers) == (("gemini",), ("gemini",))
 
 
 def test_files_are_for_the_owner_alone(fresh, tmp_path):
@@ -169,3 +169,12 @@ def test_commands(flask, fresh):
     assert "new@example.com (viewer), password: " in flask("users", "create", "New@example.com", "--role", "viewer")
     assert "is a member already" in flask("users", "create", "new@example.com", code=1)
     assert "not an email" in flask("users", "create", "new", code=1)
+
+
+def test_with_a_real_credential_the_sandboxs_is_forgotten(fresh):
+    """Else requests for the other providers would carry it to the real ones."""
+    bootstrap(fresh())
+    set_credentials(fresh(), dict.fromkeys(("openai", "anthropic", "gemini"), "sandbox-credential"))
+    assert bootstrap(fresh()).providers == ("anthropic", "gemini", "openai")
+    report = bootstrap(fresh(ANTHROPIC_API_KEY="sk-ant-real"))
+    assert (report.providers, report.real_providers) == (("anthropic",), ("anthropic",))

@@ -136,11 +136,24 @@ def test_guessing_is_slowed_down_by_account_and_network(app, clock):
         waits = [log_in(ADMIN, "wrong", "2001:db8::1").wait_seconds for _ in range(6)]
         assert waits == [0, 0, 0, 0, 0, 1]
         # Neither another spelling nor another address of the same network helps, nor does the right password.
-        assert log_in(ADMIN.upper(), PASSWORD, "2001:db8::2") == Refused(1.0)
+        assert log_in(ADMIN.upper(), PASSWORD, "2001:db8::2") == Refused(1.0, looked=False)
         assert isinstance(log_in(ADMIN, PASSWORD, "198.51.100.7"), LoggedIn)
         clock.forward(seconds=1)
         assert isinstance(log_in(ADMIN, PASSWORD, "2001:db8::1"), LoggedIn)
         assert log_in(ADMIN, "wrong", "2001:db8::1") == Refused(0.0)
+
+
+def test_who_must_wait_is_not_told_that_the_password_is_wrong(app):
+    client = app.test_client()
+    for _ in range(5):
+        assert "Email or password is wrong." in post_login(client, ADMIN, "wrong password").text
+    assert "wrong. The next attempt is possible in 1 s." in post_login(client, ADMIN, "wrong password").text
+    for email in (ADMIN, "nobody@example.com"):
+        for _ in range(6):
+            post_login(client, email, "wrong password")
+        refused = post_login(client, email).text
+        assert "Too many attempts. The next one is possible in 1 s." in refused
+        assert "is wrong" not in refused
 
 
 def test_the_throttle_does_not_believe_a_header(app):

@@ -1,14 +1,7 @@
 """One suite for both databases; PostgreSQL runs when its programs are on the machine."""
 
-import os
-import pwd
-import shutil
-import signal
-import subprocess
 import threading
-import time
 from datetime import UTC, date, datetime
-from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -25,39 +18,6 @@ from webapp.actions import Actor
 from webapp.actions.keys import create_key
 from webapp.bootstrap import bootstrap
 from webapp.db import db, writing
-
-
-@pytest.fixture(scope="module")
-def postgres(require, tmp_path_factory):
-    """URL of an empty PostgreSQL of our own, on a socket in a temporary directory. It refuses to run as root."""
-    programs = Path(require("postgres")).resolve().parent
-    home = tmp_path_factory.mktemp("pg")
-    user = {}
-    if os.geteuid() == 0:
-        account = pwd.getpwnam("postgres")
-        user = {"user": account.pw_uid, "group": account.pw_gid}
-        for path in (home, *home.parents):
-            if path.owner() == "root" and path.name.startswith(("pg", "pytest-")):
-                path.chmod(0o755)
-        os.chown(home, account.pw_uid, account.pw_gid)
-    data = home / "data"
-    initdb = [programs / "initdb", "-D", data, "-A", "trust", "-U", "router", "--no-sync", "--locale=C.UTF-8"]
-    subprocess.run(initdb, check=True, capture_output=True, cwd=home, **user)
-    options = ["-c", "listen_addresses=", "-c", f"unix_socket_directories={home}", "-c", "fsync=off"]
-    with (
-        (home / "log").open("w") as log,
-        subprocess.Popen([programs / "postgres", "-D", data, *options], stdout=log, stderr=log, cwd=home, **user) as pg,
-    ):
-        try:
-            ready = [programs / "pg_isready", "-h", home, "-q"]
-            for _ in range(200):
-                if subprocess.run(ready, check=False).returncode == 0:
-                    break
-                time.sleep(0.05)
-            yield f"postgresql://router@/postgres?host={home}"
-        finally:
-            pg.send_signal(signal.SIGINT)
-    shutil.rmtree(data, ignore_errors=True)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

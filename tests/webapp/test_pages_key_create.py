@@ -4,7 +4,7 @@ import re
 from html import unescape
 
 import pytest
-from forms_kit import SECRET, count, hidden, submit
+from forms_kit import HTMX, SECRET, count, hidden, submit
 
 from shared.models import AuditEvent, IdempotentCreation, KeySecret, ProxyKey
 from webapp.db import db
@@ -78,6 +78,8 @@ def test_with_htmx_the_answer_is_the_dialog_and_the_row(member):
         ({"allowed_models": "gpt [4]"}, "key-allowed_models", "gpt [4]"),
         ({"allowed_providers": "acme"}, "key-allowed_providers", "acme"),
         ({"spend_reset": "hourly"}, "key-spend_reset", "one of"),
+        ({"expires": "365"}, "key-expires", "Pick one of"),
+        ({"expires": "keep"}, "key-expires", "Pick one of"),
         ({"expires": "custom"}, "key-expires_at", "Pick a date"),
         ({"expires": "custom", "expires_at": "2020-01-01T00:00"}, "key-expires_at", "future"),
     ],
@@ -123,6 +125,8 @@ def test_a_used_form_with_other_values_asks_again(app, member):
     submit(member, "/keys/new", form_of=page, name="first")
     other = submit(member, "/keys/new", form_of=page, name="second")
     assert other.status_code == 409
+    assert "made a key already" in other.text
+    assert "Idempotency" not in other.text
     assert count(app, ProxyKey) == before + 1
     again = submit(member, "/keys/new", form_of=other, name="second")
     assert again.status_code == 201
@@ -139,16 +143,30 @@ def test_the_secret_is_stored_nowhere(app, member):
         assert secret[0] not in member.get(path).text
 
 
+def hint(client, path, **fields):
+    token = hidden(client.get("/keys/new"), "csrf_token")
+    response = client.post(f"/keys/hints/{path}", data=fields, headers={**HTMX, "X-CSRFToken": token})
+    assert response.status_code == 200
+    return unescape(response.text)
+
+
 def test_hints_name_what_a_pattern_matches(member):
-    hints = member.get("/keys/hints/models?allowed_models=gpt-4o*%0Afoo-9").text
+    hints = hint(member, "models", allowed_models="gpt-4o*\nfoo-9")
     assert re.search(r"matches \d+ known models: gpt-4o", hints)
     assert "foo-9</code> matches no model" in hints
-    other = member.get("/keys/hints/models?allowed_models=gpt-4o*&allowed_providers=anthropic").text
-    assert "matches no model" in other
-    addresses = unescape(member.get("/keys/hints/ips?allowed_ips=10.0.0.1/8%0A0.0.0.0/0%0A10.0.0.0/8").text)
+    assert "matches no model" in hint(member, "models", allowed_models="gpt-4o*", allowed_providers="anthropic")
+    addresses = hint(member, "ips", allowed_ips="10.0.0.1/8\n0.0.0.0/0\n10.0.0.0/8")
     assert "did you mean 10.0.0.0/8?" in addresses
     assert "no IPv6" in addresses
     assert addresses.count("<code") == 2
+
+
+def test_hints_go_in_the_body_where_long_lists_fit(member):
+    """In the address two hundred ranges would be more than a server takes."""
+    ranges = "\n".join(f"2001:db8:{number:x}:1111:2222:3333::/112" for number in range(200))
+    assert hint(member, "ips", allowed_ips=ranges) == ""
+    assert member.get("/keys/hints/ips").status_code == 405
+    assert 'hx-post="/keys/hints/ips"' in member.get("/keys/new").text
 
 
 def test_the_addresses_of_snippets_do_not_follow_the_host_header(member):

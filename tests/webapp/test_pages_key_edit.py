@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from forms_kit import hidden, stored, submit
 
 from shared.models import AuditEvent
@@ -28,7 +29,7 @@ def test_it_works(app, member, make):
     )
     assert response.status_code == 303
     assert response.headers["Location"] == "/keys"
-    assert "Saved after." in member.get("/keys").text
+    assert "Saved <bdi>after</bdi>." in member.get("/keys").text
     with app.app_context():
         event = db.session.query(AuditEvent).filter_by(target=key.id, action="key.update").one()
         assert event.before == {"name": "before"}
@@ -41,7 +42,7 @@ def test_edit_with_htmx_answers_with_the_row(member, make):
     assert response.headers["HX-Reswap"] == "none"
     assert response.headers["HX-Trigger-After-Swap"] == "modal:close"
     assert f'<tr id="row-{key.id}" hx-swap-oob="true">' in response.text
-    assert "Saved new row." in response.text
+    assert "Saved <bdi>new row</bdi>." in response.text
 
 
 def test_an_expired_key_can_be_edited_without_touching_its_expiry(app, member, make, clock):
@@ -66,6 +67,62 @@ def test_a_conflict_shows_both_values(app, member, make, actor):
     assert stored(app, key.id).name == "theirs"
     assert submit(member, f"/keys/{key.id}/edit", form_of=conflict, **fields).status_code == 303
     assert stored(app, key.id).name == "mine too"
+
+
+def test_a_conflict_leaves_alone_what_the_form_did_not_touch(app, member, make, actor):
+    """Somebody else raises the limit while the name is edited: saving again keeps the raised limit."""
+    key = make("mine", spend_limit_usd="1", allowed_providers=["openai"])
+    page = member.get(f"/keys/{key.id}/edit")
+    with app.app_context():
+        theirs = {"spend_limit_usd": "7", "allowed_providers": ["gemini"], "expires_at": "2027-01-01T00:00:00Z"}
+        update_key(actor, key.id, theirs)
+    fields = {"name": "renamed", "spend_reset": "never", "expires": "keep"}
+    seen = {"spend_limit_usd": "1.00", "allowed_providers": ["openai"]}
+    conflict = submit(member, f"/keys/{key.id}/edit", form_of=page, **fields, **seen)
+    assert conflict.status_code == 409
+    assert "$7.00" in conflict.text
+    assert 'name="spend_limit_usd" type="text" value="7.00"' in conflict.text
+    assert re.search(r'value="gemini" checked', conflict.text)
+    assert not re.search(r'value="openai" checked', conflict.text)
+    seen = {"spend_limit_usd": "7.00", "allowed_providers": ["gemini"]}
+    assert submit(member, f"/keys/{key.id}/edit", form_of=conflict, **fields, **seen).status_code == 303
+    row = stored(app, key.id)
+    assert (row.name, row.spend_limit_nanos, row.allowed_providers) == ("renamed", 7_000_000_000, ["gemini"])
+    assert row.expires_at is not None
+
+
+@pytest.mark.parametrize("seen", ["", "nonsense", "[]", '{"name": 1}', "[" * 100_000])
+def test_a_conflict_with_a_mangled_form_shows_every_difference(app, member, make, actor, seen):
+    key = make("mine")
+    page = member.get(f"/keys/{key.id}/edit")
+    with app.app_context():
+        update_key(actor, key.id, {"name": "theirs"})
+    fields = {"name": "mine", "spend_reset": "never", "expires": "keep", "seen": seen}
+    conflict = submit(member, f"/keys/{key.id}/edit", form_of=page, **fields)
+    assert conflict.status_code == 409
+    assert "theirs" in conflict.text
+    assert 'value="mine"' in conflict.text
+
+
+def test_names_that_are_equal_as_amounts_are_different_names(app, member, make):
+    key = make("2024")
+    response = submit(member, f"/keys/{key.id}/edit", name="2024.0", spend_reset="never", expires="keep")
+    assert response.status_code == 303
+    assert stored(app, key.id).name == "2024.0"
+
+
+@pytest.mark.parametrize("version", ["9" * 5000, "x", "-1", "1.5"])
+def test_a_version_nobody_gave_is_a_conflict(app, member, make, version):
+    key = make("as it is")
+    response = submit(member, f"/keys/{key.id}/edit", name="new", spend_reset="never", expires="keep", version=version)
+    assert response.status_code == 409
+    assert stored(app, key.id).name == "as it is"
+
+
+def test_the_direction_of_a_name_does_not_spill(app, member, make):
+    key = make("\u202egnp.exe")
+    toast = submit(member, f"/keys/{key.id}/revoke", htmx=True).text
+    assert "Revoked <bdi>\u202egnp.exe</bdi>. It is refused" in toast
 
 
 def test_a_limit_below_what_is_spent_warns_once(app, member, make, clock):
@@ -94,7 +151,7 @@ def test_revoke_asks_first_and_is_for_ever(app, member, make):
     assert submit(member, f"/keys/{key.id}/revoke").status_code == 303
     assert stored(app, key.id).revoked_at is not None
     listed = member.get("/keys").text
-    assert "Revoked doomed." in listed
+    assert "Revoked <bdi>doomed</bdi>." in listed
     assert f"/keys/{key.id}/edit" not in listed
     assert member.get(f"/keys/{key.id}/edit").status_code == 409
 

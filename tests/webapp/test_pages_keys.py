@@ -101,6 +101,29 @@ def test_pages_of_the_list(member, make):
     assert 'href="/keys?q=number"' in second
 
 
+def test_pages_of_long_names_in_any_script(member, make):
+    for number in range(26):
+        make(f"{number:02d}" + "\N{GRINNING FACE}" * 78)
+    first = member.get("/keys?sort=name&q=\N{GRINNING FACE}")
+    following = unescape(re.search(r'href="([^"]+)" rel="next"', first.text)[1])
+    second = member.get(following)
+    assert second.status_code == 200
+    assert ">25\N{GRINNING FACE}" in second.text
+
+
+def test_a_whole_key_in_the_search_is_cut_to_its_prefix(member, make):
+    """Whoever wants to know which key this is pastes it; it must not stay in the address or on the page."""
+    make("found by its prefix")
+    prefix = re.search(r"sk-proxy-[0-9a-f]{4}", member.get("/keys?q=found").text)[0]
+    raw = prefix + "0" * 60
+    response = member.get("/keys", query_string={"q": raw, "status": "active"})
+    assert (response.status_code, response.headers["Location"]) == (303, f"/keys?q={prefix}&status=active")
+    assert "found by its prefix" in member.get(response.headers["Location"]).text
+    for text in (raw, f" OPENAI_API_KEY={raw}", f"Bearer sk-mgmt-abcd{'0' * 60}"):
+        fragment = member.get("/keys", query_string={"q": text}, headers=HTMX)
+        assert "0" * 60 not in fragment.headers["HX-Push-Url"] + fragment.text
+
+
 def test_nonsense_in_the_address_is_answered(member):
     assert member.get("/keys?status=x&sort=;drop&limit=1e9").status_code == 200
     assert member.get("/keys?cursor=nonsense").status_code == 422

@@ -113,7 +113,7 @@ def test_revoking_a_token_asks_first_and_closes_the_door(app, enter):
     question = admin.get(path[1])
     assert "old" in question.text
     assert admin.post(path[1], data={"csrf_token": hidden(question, "csrf_token")}).status_code == 303
-    assert "Revoked old." in admin.get("/settings").text
+    assert "Revoked <bdi>old</bdi>." in admin.get("/settings").text
     bearer = {"Authorization": f"Bearer {secret[0]}"}
     assert app.test_client().get("/v1/keys", headers=bearer).status_code == 401
 

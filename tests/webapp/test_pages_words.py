@@ -129,6 +129,8 @@ def test_examples_name_models_the_key_may_use():
     assert list(texts) == ["openai", "curl", "anthropic", "claude-code", "gemini", "codex", "tools"]
     assert "ANTHROPIC_BASE_URL=http://p\n" in texts["anthropic"]
     assert '"base_url": "http://p/gemini"' in texts["gemini"]
+    assert "export ROUTER_KEY=sk\n" in texts["curl"]
+    assert '"Authorization: Bearer $ROUTER_KEY"' in texts["curl"]
     only = {snippet.slug: snippet.text for snippet in build("http://p", "sk", (), ("anthropic/claude-opus-4-1",))}
     assert "gemini" not in only
     assert "codex" not in only

@@ -1,6 +1,6 @@
 """Store the providers' own keys, sealed."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from flask import current_app
 from sqlalchemy import select
@@ -35,6 +35,20 @@ def store_credentials(actor: Actor, credentials: Mapping[str, str]) -> tuple[str
     if changed:
         announce(actor.org_id)
     return tuple(changed)
+
+
+def forget_credentials(actor: Actor, providers: Collection[str]) -> None:
+    """Delete the organisation's credentials of these providers; requests for them are refused from now on."""
+    query = select(ProviderCredential).where(
+        ProviderCredential.org_id == actor.org_id, ProviderCredential.provider.in_(providers)
+    )
+    with writing() as session:
+        rows = session.scalars(query).all()
+        for row in rows:
+            audit(session, actor, "credential.delete", row.id, before={"provider": row.provider, "last4": row.last4})
+            session.delete(row)
+    if rows:
+        announce(actor.org_id)
 
 
 def stored_providers(org_id: str, *, pretend_prefix: str) -> dict[str, bool]:

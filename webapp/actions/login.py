@@ -39,9 +39,13 @@ class LoggedIn:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Wrong email or password, nobody says which. The next try is allowed after `wait_seconds`."""
+    """Wrong email or password, nobody says which. The next try is allowed after `wait_seconds`.
+
+    `looked` is False when the try came too early, so that the password was not even looked at.
+    """
 
     wait_seconds: float
+    looked: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,7 @@ def log_in(email: str, password: str, ip: str | None) -> LoggedIn | Refused:
     name = f"{email} from {_network_of(ip)}"
     throttle = counters().throttle
     if (wait := throttle.wait_seconds(name)) > 0:
-        return Refused(wait)
+        return Refused(wait, looked=False)
     wait = throttle.failed(name)
     user = db.session.scalar(select(User).where(User.email == email)) if len(email) <= 254 else None
     # The same work for a user who does not exist, so that the time tells nothing.

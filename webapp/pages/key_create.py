@@ -41,10 +41,10 @@ def create() -> Response:
     except Invalid as error:
         general = key_form.attach(form, error.errors)
         return _again(form, general, 422)
-    except Conflict as error:
+    except Conflict:
         # The same form with other values: after going back in the browser, say. It becomes a form of its own.
         form.nonce.data = secrets.token_urlsafe(24)
-        return _again(form, [error.message, "Send the form again to create another key."], 409)
+        return _again(form, ["This form made a key already. Send it again to create another one."], 409)
     return _created(created)
 
 
@@ -72,14 +72,15 @@ def _created(created: CreatedKey) -> Response:
     return response
 
 
-@bp.get("/hints/models")
+# Hints change nothing; they are asked for by POST because a long list does not fit into an address.
+@bp.post("/hints/models")
 @require("member")
 def hint_models() -> Response:
-    hints = model_hints(lines_of(request.args.get("allowed_models")), request.args.getlist("allowed_providers"))
+    hints = model_hints(lines_of(request.form.get("allowed_models")), request.form.getlist("allowed_providers"))
     return Response(block("key_form.html", "model_hints", model_hints=hints))
 
 
-@bp.get("/hints/ips")
+@bp.post("/hints/ips")
 @require("member")
 def hint_ips() -> Response:
-    return Response(block("key_form.html", "ip_hints", ip_hints=ip_hints(lines_of(request.args.get("allowed_ips")))))
+    return Response(block("key_form.html", "ip_hints", ip_hints=ip_hints(lines_of(request.form.get("allowed_ips")))))

@@ -1,8 +1,10 @@
 """Editing a key. Only what differs is sent on, tied to the version that was seen; a conflict shows both values."""
 
+import re
 from collections.abc import Mapping
 
 from flask import Blueprint, redirect, request
+from markupsafe import Markup
 from werkzeug.wrappers import Response
 
 from shared.money import from_usd
@@ -15,6 +17,7 @@ from webapp.render import block, changed, dollars, is_fragment, page, rows_out_o
 from webapp.security import current_actor, require
 
 bp = Blueprint("key_edit", __name__, url_prefix="/keys")
+_NUMBER = re.compile(r"[0-9]{1,9}")
 _REVOKED = "This key is revoked. A revoked key cannot be changed or opened again."
 
 
@@ -38,9 +41,8 @@ def save(key_id: str) -> Response:
         patch = key_form.changes(said, view)
         if (warning := _below_spent(patch, view)) and request.form.get("confirmed") != patch["spend_limit_usd"]:
             return _again(form, view, 200, warnings=(warning,), confirm=patch["spend_limit_usd"])
-        version = form.version.data or ""
-        saved = update_key(actor, key_id, patch, if_version=int(version) if version.isdecimal() else None)
-        message = f"Saved {saved.name}. It holds from the next request on."
+        saved = update_key(actor, key_id, patch, if_version=_version(form.version.data or ""))
+        message: str = Markup("Saved <bdi>{}</bdi>. It holds from the next request on.").format(saved.name)
     except Invalid as error:
         return _again(form, view, 422, general=key_form.attach(form, error.errors))
     except Conflict as error:
@@ -48,8 +50,7 @@ def save(key_id: str) -> Response:
             return page("notice.html", "panel", status=409, title="Nothing was saved", text=_REVOKED)
         # Whoever sends this form again has seen what is stored now, so it is tied to that version.
         current = get_key(actor.org_id, key_id)
-        form.version.data = str(current.version)
-        return _again(form, current, 409, differences=key_form.differences(form, said, current))
+        return _again(form, current, 409, differences=key_form.rebase(form, said, current))
     except EpochNotMoved as error:
         saved, message = get_key(actor.org_id, key_id), str(error)
     if is_fragment():
@@ -57,6 +58,11 @@ def save(key_id: str) -> Response:
         return changed(rows_out_of_band(html), message=message)
     tell(message)
     return redirect("/keys", code=303)
+
+
+def _version(text: str) -> int:
+    """The version that the form was filled from; a text that no form of ours holds matches none."""
+    return int(text) if _NUMBER.fullmatch(text) else -1
 
 
 def _again(form: key_form.KeyForm, view: KeyView, status: int, **more: object) -> Response:

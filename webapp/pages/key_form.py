@@ -1,9 +1,13 @@
 """The form that makes and edits a key: from what people type to the document that actions take, and back.
 
+The edit form carries what was stored when it was shown (`seen`), so that after a conflict the fields which nobody
+touched follow what is stored now, and only the others are a matter of yours or theirs.
+
 It judges nothing but what only it knows (the choice of an expiry, the date that goes with "Custom"); whether a value is
 allowed is the actions' affair, the same for this form and for JSON, and their messages are put beside the fields.
 """
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -35,7 +39,7 @@ _WHOLE_NUMBER = re.compile(r"[0-9]{1,15}")
 
 
 class KeyForm(FlaskForm):  # type: ignore[misc] # Flask-WTF publishes no types
-    """The fields of a key. `nonce` makes a create form work once, `version` ties an edit to what was seen."""
+    """The fields of a key. `nonce` makes a create form work once, `version` and `seen` tie an edit to what was seen."""
 
     name = StringField("Name", id="key-name")
     spend_limit_usd = StringField("Spend limit", id="key-spend_limit_usd")
@@ -52,14 +56,15 @@ class KeyForm(FlaskForm):  # type: ignore[misc] # Flask-WTF publishes no types
     allowed_ips = TextAreaField("Allowed IP addresses", id="key-allowed_ips")
     nonce = HiddenField()
     version = HiddenField()
+    seen = HiddenField()
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A field that two people set differently, in words."""
+    """A field that somebody else changed meanwhile, or both did, in words. `yours` is None when you left it alone."""
 
     label: str
-    yours: str
+    yours: str | None
     stored: str
 
 
@@ -75,20 +80,14 @@ def filled(view: KeyView) -> KeyForm:
     expires_at = view.expires_at
     form = KeyForm(
         data={
-            "name": view.name,
-            "spend_limit_usd": view.spend_limit_usd or "",
-            "spend_reset": view.spend_reset,
+            **_shown(view),
             "expires": "keep",
             "expires_at": "" if expires_at is None else f"{expires_at:%Y-%m-%dT%H:%M}",
-            "allowed_providers": list(view.allowed_providers),
-            "allowed_models": "\n".join(view.allowed_models),
-            "rate_limit_rpm": "" if view.rate_limit_rpm is None else str(view.rate_limit_rpm),
-            "allowed_ips": "\n".join(view.allowed_ips),
             "version": str(view.version),
+            "seen": _seen(view),
         }
     )
-    kept = SelectChoice("keep", "Never (as it is)" if expires_at is None else f"{exact(expires_at)} (as it is)")
-    form.expires.choices = [kept, *([] if expires_at is None else [_NEVER]), *_LATER]
+    _offer_expiries(form, view)
     return form
 
 
@@ -118,20 +117,36 @@ def document(form: KeyForm, now: datetime) -> dict[str, object]:
         except (ValueError, OverflowError):
             wrong = FieldError("expires_at", "pick a date and a time, such as 2027-01-31 00:00")
             raise Invalid(wrong, *_other_errors(said, now)) from None
+    elif choice != "keep" or all(offered.value != choice for offered in form.expires.choices):
+        # An expiry that is not understood must not become "never".
+        raise Invalid(FieldError("expires", "pick one of the choices"), *_other_errors(said, now))
     return said
 
 
 def changes(said: Mapping[str, object], view: KeyView) -> dict[str, object]:
     """The merge patch from `view` to what the form says: only fields that differ, so the others stay untouched."""
-    return {field: value for field, value in said.items() if not _same(value, getattr(view, field))}
+    return {field: value for field, value in said.items() if not _same(field, value, getattr(view, field))}
 
 
-def differences(form: KeyForm, said: Mapping[str, object], stored: KeyView) -> tuple[Difference, ...]:
-    """Where the form and the key as it is stored now disagree."""
-    return tuple(
-        Difference(form[field].label.text, _words(value, field), _words(getattr(stored, field), field))
-        for field, value in changes(said, stored).items()
-    )
+def rebase(form: KeyForm, said: Mapping[str, object], stored: KeyView) -> tuple[Difference, ...]:
+    """Tie the form to the key as it is stored now; answers with where the two disagreed.
+
+    Fields that still say what they said when the form was shown take the stored value.
+    """
+    try:
+        seen = json.loads(form.seen.data or "")
+    except (ValueError, RecursionError):
+        seen = None
+    told = []
+    for field, value in changes(said, stored).items():
+        untouched = isinstance(seen, dict) and field in seen and seen[field] == value
+        if untouched:
+            form[field].data = _shown(stored)[field]
+        yours = None if untouched else _words(value, field)
+        told.append(Difference(form[field].label.text, yours, _words(getattr(stored, field), field)))
+    form.version.data, form.seen.data = str(stored.version), _seen(stored)
+    _offer_expiries(form, stored)
+    return tuple(told)
 
 
 def attach(form: KeyForm, errors: Iterable[FieldError]) -> list[str]:
@@ -141,7 +156,7 @@ def attach(form: KeyForm, errors: Iterable[FieldError]) -> list[str]:
         name = re.split(r"[.\[]", error.field, maxsplit=1)[0]
         if name == "expires_at" and form.expires.data != "custom":
             name = "expires"
-        if name in form and name not in ("nonce", "version", "csrf_token"):
+        if name in form and name not in ("nonce", "version", "seen", "csrf_token"):
             form[name].errors = [*form[name].errors, sentence(error.message)]
         else:
             general.append(sentence(error.message))
@@ -166,6 +181,31 @@ def context(form: KeyForm, actor: Actor, *, key: KeyView | None = None) -> dict[
     }
 
 
+def _shown(view: KeyView) -> dict[str, Any]:
+    """What the fields hold when the form is shown, but for the expiry."""
+    return {
+        "name": view.name,
+        "spend_limit_usd": view.spend_limit_usd or "",
+        "spend_reset": view.spend_reset,
+        "allowed_providers": list(view.allowed_providers),
+        "allowed_models": "\n".join(view.allowed_models),
+        "rate_limit_rpm": "" if view.rate_limit_rpm is None else str(view.rate_limit_rpm),
+        "allowed_ips": "\n".join(view.allowed_ips),
+    }
+
+
+def _seen(view: KeyView) -> str:
+    """The same as the document that the form would say if it were sent untouched."""
+    fields = ("name", "spend_limit_usd", "spend_reset", "allowed_providers", "allowed_models", "rate_limit_rpm")
+    return json.dumps({field: getattr(view, field) for field in (*fields, "allowed_ips")})
+
+
+def _offer_expiries(form: KeyForm, view: KeyView) -> None:
+    expires_at = view.expires_at
+    kept = SelectChoice("keep", "Never (as it is)" if expires_at is None else f"{exact(expires_at)} (as it is)")
+    form.expires.choices = [kept, *([] if expires_at is None else [_NEVER]), *_LATER]
+
+
 def _other_errors(said: Mapping[str, object], now: datetime) -> tuple[FieldError, ...]:
     """What else is wrong, so that everything is told at once."""
     try:
@@ -181,16 +221,19 @@ def _number(text: str | None) -> int | str | None:
     return int(text) if _WHOLE_NUMBER.fullmatch(text) else text or None
 
 
-def _same(said: object, stored: object) -> bool:
+def _same(field: str, said: object, stored: object) -> bool:
     if isinstance(stored, datetime):
         return said == rfc3339(stored)
-    if isinstance(said, str) and isinstance(stored, str):
+    if field == "spend_limit_usd" and isinstance(said, str) and isinstance(stored, str):
         try:
-            return said.strip() == stored or from_usd(said) == from_usd(stored)
+            return from_usd(said) == from_usd(stored)
         except ValueError:
             return False
-    if isinstance(said, list) and isinstance(stored, list | tuple):
-        return said == list(stored) or (set(stored) <= PROVIDERS.keys() and set(said) == set(stored))
+    if isinstance(said, str) and isinstance(stored, str):
+        return said.strip() == stored
+    if isinstance(said, list) and isinstance(stored, tuple):
+        # The order of providers says nothing, that of lines is what people wrote.
+        return set(said) == set(stored) if field == "allowed_providers" else said == list(stored)
     return said == stored
 
 

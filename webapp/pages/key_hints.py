@@ -7,8 +7,8 @@ from shared.addresses import parse_network
 from shared.catalog import PROVIDERS, known_models
 from shared.config import ANY_IPV4, ANY_IPV6
 from shared.policy.rules import matches_model
+from webapp.validation import MAX_ENTRIES
 
-MOST_LINES = 100
 _EXAMPLES = 3
 
 
@@ -29,7 +29,7 @@ def lines_of(text: str | None) -> list[str]:
 def model_hints(patterns: Iterable[str], providers: Iterable[str]) -> tuple[Hint, ...]:
     """For each pattern the known models it covers, among the ticked providers (none ticked: all)."""
     chosen = [slug for slug in PROVIDERS if slug in set(providers)] or list(PROVIDERS)
-    return tuple(_model_hint(pattern, chosen) for pattern in list(patterns)[:MOST_LINES])
+    return tuple(_model_hint(pattern, chosen) for pattern in list(patterns)[:MAX_ENTRIES])
 
 
 def _model_hint(pattern: str, providers: list[str]) -> Hint:
@@ -43,7 +43,7 @@ def _model_hint(pattern: str, providers: list[str]) -> Hint:
 def ip_hints(lines: Iterable[str]) -> tuple[Hint, ...]:
     """A remark on each line that is wrong, or that covers less than it seems to."""
     hints = []
-    for line in list(lines)[:MOST_LINES]:
+    for line in list(lines)[:MAX_ENTRIES]:
         try:
             network = parse_network(line)
         except ValueError as error:

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from flask import Blueprint, redirect
+from markupsafe import Markup
 from werkzeug.wrappers import Response
 
 from webapp.actions import EpochNotMoved, now
@@ -31,7 +32,7 @@ def revoke(key_id: str) -> Response:
     actor = current_actor()
     try:
         view = revoke_key(actor, key_id)
-        message = f"Revoked {view.name}. It is refused from the next request on."
+        message: str = Markup("Revoked <bdi>{}</bdi>. It is refused from the next request on.").format(view.name)
     except EpochNotMoved as error:
         view, message = get_key(actor.org_id, key_id), str(error)
     if is_fragment():

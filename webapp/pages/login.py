@@ -1,5 +1,7 @@
 """Logging in and out."""
 
+import math
+
 from flask import Blueprint, redirect, request
 from flask_login import current_user
 from flask_wtf import FlaskForm
@@ -36,9 +38,10 @@ def enter() -> Response:
     form = LoginForm()
     result = action.log_in(form.email.data or "", form.password.data or "", client_ip())
     if isinstance(result, action.Refused):
-        refusal = "Email or password is wrong."
-        if result.wait_seconds > 0:
-            refusal += f" The next attempt is possible in {max(1, round(result.wait_seconds))} s."
+        refusal = "Email or password is wrong. The next attempt" if result.looked else "Too many attempts. The next one"
+        refusal += f" is possible in {math.ceil(result.wait_seconds)} s."
+        if result.wait_seconds <= 0:
+            refusal = "Email or password is wrong."
         return page("login.html", status=422, form=form, refusal=refusal)
     start_session(result.session_id)
     return redirect(safe_next(form.next.data), code=303)

@@ -44,7 +44,7 @@ def build(base: str, secret: str, providers: Sequence[str], models: Sequence[str
 
 def _example(provider: str, patterns: Sequence[str]) -> str | None:
     """The favourite model of a provider if the key may use it, else the first known one that it may."""
-    names = (_FAVOURITES[provider], *known_models(provider))
+    names = (*filter(None, (_FAVOURITES.get(provider),)), *known_models(provider))
     allowed = (n for n in names if not patterns or any(matches_model(p, provider, n) for p in patterns))
     return next(allowed, None)
 
@@ -64,8 +64,10 @@ END"""
 
 
 def _curl(base: str, secret: str, model: str) -> str:
-    return f"""curl {base}/v1/chat/completions \\
-  -H "Authorization: Bearer {secret}" \\
+    return f"""export ROUTER_KEY={secret}
+
+curl {base}/v1/chat/completions \\
+  -H "Authorization: Bearer $ROUTER_KEY" \\
   -H "Content-Type: application/json" \\
   -d '{{"model": "{model}", "messages": [{{"role": "user", "content": "Say hello"}}]}}'"""
 

@@ -1,6 +1,7 @@
 """Management tokens, below Settings: creating one shows it once, revoking one asks first. For administrators."""
 
 from flask import Blueprint, current_app, redirect, session
+from markupsafe import Markup
 from werkzeug.wrappers import Response
 
 from webapp.actions import Invalid, NotFound, now
@@ -48,7 +49,7 @@ def ask(token_id: str) -> Response:
 def revoke(token_id: str) -> Response:
     name = _find(token_id).name
     revoke_token(current_actor(), token_id)
-    tell(f"Revoked {name}. It is refused from the next request on.")
+    tell(Markup("Revoked <bdi>{}</bdi>. It is refused from the next request on.").format(name))
     return redirect("/settings", code=303)
 
 

@@ -1,0 +1,86 @@
+"""What the tests of the pages in Chromium share: a dashboard, a browser whose console must stay clean, and axe."""
+
+import contextlib
+import re
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from drivers import chromium, log_in
+from harness import Router
+
+RULES = {
+    "runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+}
+
+
+@pytest.fixture(scope="module")
+def dashboard(tmp_path_factory):
+    """The dashboard alone; what the proxy does is tested elsewhere."""
+    router = Router(tmp_path_factory.mktemp("pages") / "data")
+    try:
+        router.run("-m", "flask", "--app", "wsgi", "bootstrap")
+        router.start("dashboard")
+        router.create_key(name="billing", spend_limit_usd="20", spend_reset="weekly", allowed_models=["gpt-4o*"])
+        router.create_key(name="frozen", spend_limit_usd="0", rate_limit_rpm=0, allowed_ips=["10.0.0.0/8"])
+        router.create_key(name='<img src=x onerror=alert(1)> hx-get="/logout"', allowed_providers=["gemini"])
+        yield router
+    finally:
+        router.stop_all()
+
+
+@pytest.fixture(scope="module")
+def browser(require):
+    require("chromium")
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def visit(browser, dashboard):
+    """`visit(**options)`: a logged-in page whose console must stay free of errors."""
+    said: list[str] = []
+    with contextlib.ExitStack() as stack:
+
+        def visit(**options):
+            context = browser.new_context(**{"viewport": {"width": 1280, "height": 860}, **options})
+            stack.callback(context.close)
+            context.set_default_timeout(10_000)
+            page = context.new_page()
+            page.on("pageerror", lambda error: said.append(str(error)))
+            page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
+            log_in(page, dashboard)
+            return page
+
+        yield visit
+    # A browser notes each refusal, and so does htmx; any other error, a violation of the CSP above all, is a fault.
+    assert [text for text in said if not re.search("status of [45]|Response Status Error Code", text)] == []
+
+
+def open_dialog(page, selector="#create-key"):
+    page.locator(selector).click()
+    dialog = page.locator("dialog[open]")
+    dialog.locator("#panel-title").wait_for()
+    return dialog
+
+
+def create(page, name):
+    """The dialog that shows the secret of a new key."""
+    dialog = open_dialog(page)
+    dialog.locator("#key-name").fill(name)
+    page.keyboard.press("Enter")
+    dialog.locator("#secret").wait_for()
+    return dialog
+
+
+def expect_focus(page, what: str) -> None:
+    """Wait for the focus to come to the element with this id or this text: it moves a moment after a swap."""
+    script = "what => (document.activeElement.id || document.activeElement.textContent.trim()) === what"
+    page.wait_for_function(script, arg=what)
+
+
+def check(page) -> None:
+    """Nothing for axe to find, and nothing wider than the window."""
+    results = Axe().run(page, options=RULES)
+    told = [f"{v['id']}: {[node['target'] for node in v['nodes']]}" for v in results.response["violations"]]
+    assert told == []
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -1,0 +1,48 @@
+"""The pages in Chromium take care: of other people's edits, of a secret pasted where it must not stay, of long lists."""
+
+import re
+
+import pytest
+from pages_kit import check, open_dialog
+from playwright.sync_api import expect
+
+pytestmark = pytest.mark.browser
+
+
+def test_a_key_pasted_into_the_search_leaves_the_browser_as_its_prefix(visit, dashboard):
+    _, raw = dashboard.create_key(name="which one is it")
+    page = visit()
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.locator("#q").fill(raw)
+    expect(page.locator("tbody tr")).to_have_count(1)
+    expect(page.locator("tbody tr")).to_contain_text("which one is it")
+    expect(page.locator("#q")).to_have_value(raw[:13])
+    expect(page).to_have_url(re.compile(rf"q={raw[:13]}$"))
+    assert not any(raw[13:] in url for url in asked)
+
+
+def test_a_conflict_keeps_what_somebody_else_changed(visit, dashboard):
+    key_id, _ = dashboard.create_key(name="shared", spend_limit_usd="5")
+    page = visit()
+    dialog = open_dialog(page, f"#edit-{key_id}")
+    dashboard.edit(key_id, spend_limit_usd="7")
+    dialog.locator("#key-name").fill("shared by two")
+    dialog.get_by_role("button", name="Save changes").click()
+    conflict = dialog.locator(".conflict")
+    expect(conflict).to_contain_text("left as it was")
+    expect(dialog.locator("#key-spend_limit_usd")).to_have_value("7.00")
+    check(page)
+    dialog.get_by_role("button", name="Save changes").click()
+    expect(page.locator(f"#row-{key_id}")).to_contain_text("shared by two")
+    assert dashboard.key(key_id)["spend_limit_usd"] == "7.00"
+
+
+def test_hints_come_for_long_lists_too(visit):
+    page = visit()
+    dialog = open_dialog(page)
+    dialog.locator(".advanced summary").click()
+    long_list = [f"2001:db8:{number:x}:1111:2222:3333::/112" for number in range(199)]
+    dialog.locator("#key-allowed_ips").fill("\n".join([*long_list, "10.0.0.1/8"]))
+    expect(dialog.locator("#ip-hints")).to_contain_text("did you mean 10.0.0.0/8?")
+    expect(page.locator(".toast-error")).to_have_count(0)
