@@ -1,8 +1,10 @@
 """The composition root of one worker: the only place where all parts of the data plane know each other."""
 
+import gc
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 import gevent
@@ -49,6 +51,10 @@ class Worker:
 
     def start(self) -> None:
         """Fill new counters, bring home what dead workers left, then keep doing so."""
+        # What is loaded now stays: the collector need not walk it for ever. A request makes no cycles of its own.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(20_000, 20, 50)
         for chore in (self.books.seed, self.books.recover):
             try:
                 chore()
@@ -152,5 +158,23 @@ def _epoch_of(shared_counters: Counters) -> Callable[[str], int]:
 
 
 def _call_with(offload: Offload) -> Offload:
-    """`offload(function, *arguments)` on top of gevent's `apply(function, arguments)`."""
-    return lambda function, *arguments: offload(function, arguments)
+    """`offload(function, *arguments)` on top of gevent's `apply(function, arguments)`.
+
+    An error comes back as a value and is raised here. gevent would print it before it wakes whoever waits, and when
+    it cannot print, because standard error goes to a disk that is full, nobody is ever woken.
+    """
+
+    def call(function: Callable[..., Any], *arguments: Any) -> Any:
+        result, error = offload(_outcome, (function, arguments))
+        if error is not None:
+            raise error
+        return result
+
+    return call
+
+
+def _outcome(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[Any, Exception | None]:
+    try:
+        return function(*arguments), None
+    except Exception as error:  # noqa: BLE001 - carried over to the greenlet that waits, and raised there
+        return None, error

@@ -29,11 +29,6 @@ class Ledger:
         # SQLite reads one snapshot for as long as a transaction lasts; PostgreSQL only when asked to.
         self._one_moment = "SERIALIZABLE" if engine.dialect.name == "sqlite" else "REPEATABLE READ"
         dialect = sqlite if engine.dialect.name == "sqlite" else postgresql
-        columns = UsageRecord.__table__.columns
-        self._insert = _insert_from_json([column.name for column in columns])
-        self._converters = [
-            (column.name, column.type.dialect_impl(engine.dialect).bind_processor(engine.dialect)) for column in columns
-        ]
         upsert = dialect.insert(UsageDaily)
         sums = ("requests", "input_tokens", "output_tokens", "cost_nanos")
         self._add_daily = upsert.on_conflict_do_update(
@@ -80,17 +75,17 @@ class Ledger:
         """Insert ledger rows. On SQLite as one JSON document and one statement.
 
         The sqlite3 module lets go of the interpreter for each row that it inserts and fights the event loop for it
-        afterwards; so all rows go in with the interpreter free. Measured in a worker under load: 90 us of a core a row
-        through SQLAlchemy's `execute`, see docs/benchmarks.md.
+        afterwards; so all rows go in at once, with the interpreter free. Figures: docs/benchmarks.md.
         """
-        if connection.dialect.name != "sqlite":
-            connection.execute(insert(UsageRecord), [_row(*line) for line in lines])
+        rows = [_values(*line) for line in lines]
+        if connection.dialect.name == "sqlite":
+            connection.exec_driver_sql(_INSERT_JSON, (orjson.dumps(rows).decode(),))
             return
-        rows = []
-        for line in lines:
-            row = _row(*line)
-            rows.append([row[name] if convert is None else convert(row[name]) for name, convert in self._converters])
-        connection.exec_driver_sql(self._insert, (orjson.dumps(rows).decode(),))
+        mappings = [dict(zip(COLUMNS, row, strict=True)) for row in rows]
+        for mapping, (attempt, _) in zip(mappings, lines, strict=True):
+            mapping["day"] = date.fromisoformat(attempt.day)
+            mapping["admitted_at"] = datetime.fromtimestamp(attempt.admitted_at, UTC)
+        connection.execute(insert(UsageRecord), mappings)
 
     @staticmethod
     def _known(connection: Connection, ids: Sequence[str]) -> set[str]:
@@ -101,38 +96,46 @@ class Ledger:
         return known
 
 
-def _insert_from_json(columns: Sequence[str]) -> str:
-    """An INSERT whose one value is a JSON list of rows, each a list of column values."""
-    values = ", ".join(f"json_extract(value, '$[{number}]')" for number in range(len(columns)))
-    return f"insert into usage_records ({', '.join(columns)}) select {values} from json_each(?)"  # noqa: S608 - our columns
+COLUMNS = (
+    "id", "org_id", "key_id", "provider", "endpoint", "requested_model", "served_model", "service_tier", "streamed",
+    "status", "outcome", "flags", "usage", "input_tokens", "output_tokens", "price", "bound_nanos", "cost_nanos", "day",
+    "admitted_at", "duration_ms", "provider_request_id", "client_ip",
+)  # fmt: skip
+
+# json_extract gives scalars as they are and lists and objects as JSON text: what SQLAlchemy stores for each.
+_INSERT_JSON = "insert into usage_records ({}) select {} from json_each(?)".format(  # noqa: S608 - our own columns
+    ", ".join(COLUMNS), ", ".join(f"json_extract(value, '$[{number}]')" for number in range(len(COLUMNS)))
+)
 
 
-def _row(attempt: Attempt, settlement: Settlement) -> dict[str, Any]:
-    return {
-        "id": attempt.id,
-        "org_id": attempt.org_id,
-        "key_id": attempt.key_id,
-        "provider": attempt.provider,
-        "endpoint": attempt.endpoint,
-        "requested_model": attempt.requested_model,
-        "served_model": settlement.served_model,
-        "service_tier": settlement.service_tier,
-        "streamed": attempt.streamed,
-        "status": settlement.status,
-        "outcome": settlement.outcome,
-        "flags": list(settlement.flags),
-        "usage": settlement.usage,
-        "input_tokens": settlement.usage.get("input_tokens", 0),
-        "output_tokens": settlement.usage.get("output_tokens", 0),
-        "price": settlement.price,
-        "bound_nanos": attempt.bound_nanos,
-        "cost_nanos": settlement.cost_nanos,
-        "day": date.fromisoformat(attempt.day),
-        "admitted_at": datetime.fromtimestamp(attempt.admitted_at, UTC),
-        "duration_ms": settlement.duration_ms,
-        "provider_request_id": settlement.provider_request_id,
-        "client_ip": attempt.client_ip,
-    }
+def _values(attempt: Attempt, settlement: Settlement) -> list[Any]:
+    """A row in the order of COLUMNS; days and moments as SQLAlchemy writes them into SQLite."""
+    usage = settlement.usage
+    return [
+        attempt.id,
+        attempt.org_id,
+        attempt.key_id,
+        attempt.provider,
+        attempt.endpoint,
+        attempt.requested_model,
+        settlement.served_model,
+        settlement.service_tier,
+        attempt.streamed,
+        settlement.status,
+        settlement.outcome,
+        settlement.flags,
+        usage,
+        usage.get("input_tokens", 0),
+        usage.get("output_tokens", 0),
+        settlement.price,
+        attempt.bound_nanos,
+        settlement.cost_nanos,
+        attempt.day,
+        datetime.fromtimestamp(attempt.admitted_at, UTC).strftime("%Y-%m-%d %H:%M:%S.%f"),
+        settlement.duration_ms,
+        settlement.provider_request_id,
+        attempt.client_ip,
+    ]
 
 
 def _daily(lines: Sequence[Line]) -> list[dict[str, Any]]:

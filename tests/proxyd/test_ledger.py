@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from proxyd.records.ledger import Ledger
+from proxyd.records.ledger import COLUMNS, Ledger
 from shared import db
 from shared.config import Settings
 from shared.models import ProxyKey, UsageDaily, UsageRecord
@@ -42,6 +42,8 @@ def test_it_works(engine, ledger):
     assert ledger.post([(attempt(1), settlement()), (attempt(2), settlement(cost_nanos=50))]) == 2
     first = rows(engine, UsageRecord)[0]
     assert (first.cost_nanos, first.bound_nanos, first.input_tokens, first.output_tokens) == (700, 1000, 3, 5)
+    assert (first.flags, first.usage, first.price) == ([], {"input_tokens": 3, "output_tokens": 5}, {"id": "gpt-4o"})
+    assert (first.streamed, first.status, first.outcome, first.day) == (False, 200, "ok", date(2026, 11, 24))
     assert first.admitted_at == datetime.fromtimestamp(1_795_500_000.25, UTC)
     (day,) = rows(engine, UsageDaily)
     assert (day.requests, day.cost_nanos, day.model) == (2, 750, "gpt-4o-2024-08-06")
@@ -95,3 +97,26 @@ def test_models_and_providers_have_sums_of_their_own(engine, ledger):
 def test_the_totals_tell_which_attempts_they_contain(ledger):
     ledger.post([(attempt(1), settlement())])
     assert ledger.totals([attempt(1).id, attempt(2).id])[1] == {attempt(1).id}
+
+
+def test_every_column_of_the_ledger_is_written():
+    assert set(COLUMNS) == set(UsageRecord.__table__.columns.keys())
+
+
+def test_what_a_provider_says_is_stored_to_the_letter(engine, ledger):
+    """Names and models are data of others: quotes, backslashes, JSON and other scripts must survive."""
+    odd = settlement(
+        served_model='a"b\\c[0]{"x":1}', price=None, flags=("estimated", "overrun"), usage={}, status=None,
+        cost_nanos=2**53 - 1,
+    )  # fmt: skip
+    ledger.post([(attempt(1, requested_model="模型 'q'", client_ip=None), odd)])
+    (row,) = rows(engine, UsageRecord)
+    assert (row.served_model, row.requested_model) == ('a"b\\c[0]{"x":1}', "模型 'q'")
+    assert (row.price, row.flags, row.usage, row.status, row.client_ip) == (
+        None,
+        ["estimated", "overrun"],
+        {},
+        None,
+        None,
+    )
+    assert row.cost_nanos == 2**53 - 1
