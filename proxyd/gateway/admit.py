@@ -7,7 +7,9 @@ that an edit has overtaken is never admitted, and a refusal is given only after 
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+
+from sqlalchemy.exc import SQLAlchemyError
 
 from proxyd.gateway.authenticate import unknown_key
 from proxyd.gateway.books import Books
@@ -25,6 +27,7 @@ from shared.counters import (
     RateLimited,
     SpendExceeded,
     SpendHeld,
+    SpendState,
     Stale,
     Unseeded,
 )
@@ -55,7 +58,7 @@ class Admission:
     """Yes: charged and begun, and what the request must be sent with."""
 
     known: KnownKey
-    credential: str
+    credential: str = field(repr=False)
     charged: Admitted
     bound_nanos: int | None  # None: the model has no known price
     output_limit: int | None  # set by us, because the client set none and the model's maximum is too dear
@@ -137,8 +140,17 @@ class Desk:
             return Refused(deny) if self._is_current(known) else None
         charged = self._charge(known, wish, verdict, bound_nanos, now)
         if isinstance(charged, Admitted):
+            if wish.free and key.spend_limit_nanos is not None:
+                charged = replace(charged, spend=self._spend_of(key))
             return Admission(known, credential, charged, bound_nanos, limit, now)
         return charged
+
+    def _spend_of(self, key: KeySnapshot) -> SpendState | None:
+        """What a key has spent, for the headers of a request that costs nothing; None when nobody knows."""
+        try:
+            return self.counters.spend(key.id, key.spend_reset, key.spend_limit_nanos)
+        except CountersUnavailable:
+            return None
 
     def _charge(
         self, known: KnownKey, wish: Wish, allow: Allow, bound_nanos: int | None, now: float
@@ -170,8 +182,8 @@ class Desk:
                 if charges.spend_limit_nanos is not None:
                     return Refused(Deny(Reason.LIMITS_UNAVAILABLE))
                 return self._without_counters(known, wish, attempt_of)
-        except JournalUnavailable as error:
-            log.error("the journal cannot be written, refusing traffic: %s", error)
+        except (JournalUnavailable, SQLAlchemyError) as error:
+            log.error("nothing can be recorded, refusing traffic: %s", type(error).__name__)
             return Refused(Deny(Reason.LIMITS_UNAVAILABLE))
         if isinstance(result, Admitted):
             return result
@@ -203,9 +215,8 @@ class Desk:
         size = parsed.size
         if key.spend_limit_nanos is None or size.output_limit is not None or size.output_free:
             return None
-        try:
-            spend = self.counters.spend(key.id, key.spend_reset, key.spend_limit_nanos)
-        except CountersUnavailable:
+        spend = self._spend_of(key)
+        if spend is None:
             return None
         remaining_nanos = spend.remaining_nanos or 0
         return pricing.fitting_output_limit(provider, model, size, at=now, remaining_nanos=remaining_nanos)

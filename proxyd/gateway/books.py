@@ -198,8 +198,9 @@ class Books:
         posts = [post_of(ending.attempt, ending.settlement.cost_nanos) for ending in endings.values()]
         try:
             results = self._counters.turn(posts, [opening.charge for opening in openings])
-        except CountersUnavailable as error:
-            log.warning("the counters do not answer: %s", error)
+        except Exception as error:
+            if not isinstance(error, CountersUnavailable):
+                log.exception("a turn of the counters failed")
             self._unposted.extend(posts)
             for opening in openings:
                 opening.failure = error

@@ -74,8 +74,8 @@ class Passage:
                 outcome=outcome,
                 flags=tuple(dict.fromkeys(flags)),
                 usage={} if usage is None else dict(usage.counts),
-                served_model=None if usage is None else usage.model,
-                service_tier=None if usage is None else usage.service_tier,
+                served_model=None if usage is None else _plain(usage.model),
+                service_tier=None if usage is None else _plain(usage.service_tier),
                 price=None if cost.price is None else dict(cost.price.json),
                 cost_nanos=cost.nanos,
                 duration_ms=int((time.monotonic() - self.started) * 1000),
@@ -102,6 +102,11 @@ class Passage:
             except JournalUnavailable:
                 pass  # the bound stands in its place
         self.noted_at = at
+
+
+def _plain(name: str | None) -> str | None:
+    """A provider's word as a database takes it: PostgreSQL refuses a NUL, and with it all rows of a batch."""
+    return name if name is None or name.isprintable() else "".join(c for c in name if c.isprintable())
 
 
 def _begun(relay: Callable[Given, Generator[bytes, None, None]]) -> Callable[Given, Generator[bytes, None, None]]:

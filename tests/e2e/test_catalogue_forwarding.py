@@ -124,6 +124,7 @@ def test_p07_p08_a_request_that_was_heard_is_never_sent_again(lab, provider, cap
     with dial(lab) as line:
         line.send(chat_request(key, "until now"))
         assert line.answer().status == 200
+        eventually(lambda: provider.ended == provider.connections, what="the close")
         provider.play(script)
         if reused:
             line.send(chat_request(key, "warm"))

@@ -261,4 +261,12 @@ def test_m13_files_that_may_not_grow_are_as_good_as_a_full_disk(hurt):
         for pid in hurt.worker_pids():
             resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
-    check_refused_and_healed(hurt, lambda: limit(1), lambda: limit(resource.RLIM_INFINITY))
+    waiting_id, waiting = hurt.create_key(name="on its way to the ledger", spend_limit_usd="1")
+
+    def fill() -> None:
+        with ledger_locked(hurt):
+            assert [chat(hurt, waiting).status_code for _ in range(4)] == [200] * 4
+            limit(1)
+
+    check_refused_and_healed(hurt, fill, lambda: limit(resource.RLIM_INFINITY))
+    assert len(settled(hurt, waiting_id, 4)) == 4

@@ -3,6 +3,7 @@
 import logging
 from datetime import date
 
+import gevent
 import pytest
 from ledger_kit import attempt, settlement
 from sqlalchemy.exc import OperationalError
@@ -240,3 +241,15 @@ def test_another_workers_holds_come_back_after_a_loss(world):
     other.keep_alive()
     assert world.state() == (0, 1000)
     other.close()
+
+
+def test_what_is_wrong_with_one_request_of_a_turn_loses_no_other(world, caplog):
+    caplog.set_level(logging.CRITICAL)
+    seq = world.admit()
+    ending = gevent.spawn(world.books.settle, seq, settlement(cost_nanos=300))
+    broken = gevent.spawn(world.admit, bound=-1)
+    gevent.joinall([ending, broken], timeout=5)
+    assert ending.successful()
+    assert isinstance(broken.exception, ValueError)
+    world.books.flush()
+    assert (world.state(), world.ledger_sum()) == ((300, 0), 300)

@@ -143,13 +143,13 @@ def test_a_body_that_would_keep_the_worker_busy_is_refused(body):
 
 def test_a_field_is_set_without_looking_at_each_piece_of_the_others():
     """Measured 14 to 50 s for such bodies of 32 MB once, during which a worker did nothing else."""
-    body = b'{"x":[[' + b'"a",0,' * 500_000 + b'{}],"model"],"stream_options":{},"model":"gpt-4o"}'
+    body = b'{"x":[[' + b'"a",0,' * 2_000_000 + b'{}],"model"],"stream_options":{},"model":"gpt-4o"}'
     document = read_object(body)
     began = time.process_time()
     assert put(body, document, "stream_options", {"include_usage": True}) == body.replace(
         b'"stream_options":{}', b'"stream_options":{"include_usage":true}'
     )
-    assert time.process_time() - began < 1.0  # 0.1 s here, and over 1.5 s piece by piece
+    assert time.process_time() - began < 2.0  # a tenth of that; 4 s piece by piece
 
 
 def test_many_names_that_stand_in_values_too_are_read_exactly():

@@ -200,7 +200,15 @@ def test_statuses_have_their_words(status, word):
     assert GEMINI.error_event(status, "c", "m", "r").startswith(b'data: {"error":')
 
 
-SHAPING = ["fields=candidates", "%24fields=x", "$.fields=x", "alt=proto", "callback=f", "prettyPrint=0&alt=media", "$httpHeaders=a"]
+SHAPING = [
+    "fields=candidates",
+    "%24fields=x",
+    "$.fields=x",
+    "alt=proto",
+    "callback=f",
+    "prettyPrint=0&alt=media",
+    "$httpHeaders=a",
+]
 
 
 @pytest.mark.parametrize("query", SHAPING)

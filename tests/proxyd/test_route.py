@@ -118,5 +118,9 @@ def test_other_escapes_are_passed_on():
 
 
 def test_compatible_endpoints_are_asked_in_the_dialect_of_openai():
-    for path in ("/gemini/v1beta/openai/chat/completions", "/v1beta/openai/embeddings", "/anthropic/v1/chat/completions"):
+    for path in (
+        "/gemini/v1beta/openai/chat/completions",
+        "/v1beta/openai/embeddings",
+        "/anthropic/v1/chat/completions",
+    ):
         assert dialect_of(path) == "openai"
