@@ -9,7 +9,7 @@ import ipaddress
 import os
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
@@ -122,12 +122,20 @@ class Resolver:
     def _resolve(self, host: str, port: int, timeout_seconds: float) -> list[Address]:
         try:
             with gevent.Timeout(timeout_seconds, TimeoutError()):
-                found = get_hub().threadpool.apply(_native_getaddrinfo, (host, port, 0, socket.SOCK_STREAM))
+                found = get_hub().threadpool.apply(_look_up, (host, port))
         except TimeoutError:
             raise UpstreamTimeout(f"The name {host} could not be resolved in time", sent=False) from None
-        except (OSError, UnicodeError):
-            raise UpstreamUnreachable(f"The name {host} cannot be resolved", sent=False) from None
+        if found is None:
+            raise UpstreamUnreachable(f"The name {host} cannot be resolved", sent=False)
         return [(family, address) for family, _, _, _, address in found]
+
+
+def _look_up(host: str, port: int) -> Sequence[Any] | None:
+    """What getaddrinfo finds; None for nothing, because gevent would print an error of a thread with its trace."""
+    try:
+        return _native_getaddrinfo(host, port, 0, socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return None
 
 
 def dial(
