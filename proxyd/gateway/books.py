@@ -67,7 +67,7 @@ class Books:
         Raises CountersUnavailable, or JournalUnavailable; then nothing is held and nothing is open.
         """
         errand = Opening(seq, charge, attempt_of)
-        self._turns.take(errand)
+        self._turns.take(errand, alone=not self._open)
         assert errand.result is not None  # noqa: S101 - an errand that was done has a result or raised
         return errand.result
 
@@ -89,7 +89,7 @@ class Books:
         """Close an attempt at its true cost. Never fails: what cannot be written now waits for the flusher."""
         attempt = self._open.get(seq)
         if attempt is not None:
-            self._turns.take(Ending(seq, attempt, settlement))
+            self._turns.take(Ending(seq, attempt, settlement), alone=len(self._open) == 1)
 
     @property
     def depth(self) -> int:

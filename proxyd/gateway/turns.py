@@ -36,15 +36,19 @@ class Turns(Generic[E]):
         self._errands: list[E] = []
         self._led = False
 
-    def take(self, errand: E) -> None:
-        """Return when `errand` was done; raises its failure. Greenlets only, not from the hub."""
+    def take(self, errand: E, *, alone: bool = False) -> None:
+        """Return when `errand` was done; raises its failure. Greenlets only, not from the hub.
+
+        `alone` says that nobody else can have anything to lay down just now, so there is no one to let go first.
+        """
         self._errands.append(errand)
         if self._led:
             self._wait(errand)
         else:
             self._led = True
             try:
-                gevent.sleep(0)  # all who are ready now lay down theirs
+                if not alone:
+                    gevent.sleep(0)  # all who are ready now lay down theirs
             except BaseException:
                 self._forget(errand)
                 self._hand_over()
