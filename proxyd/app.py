@@ -1,6 +1,5 @@
 """The composition root of one worker: the only place where all parts of the data plane know each other."""
 
-import gc
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -51,10 +50,6 @@ class Worker:
 
     def start(self) -> None:
         """Fill new counters, bring home what dead workers left, then keep doing so."""
-        # What is loaded now stays: the collector need not walk it for ever. A request makes no cycles of its own.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(20_000, 20, 50)
         for chore in (self.books.seed, self.books.recover):
             try:
                 chore()

@@ -53,7 +53,7 @@ def authenticate(request: Request, *, query_key_allowed: bool) -> Presented | De
 
 
 def holds_a_secret_of_ours(text: bytes) -> bool:
-    """Whether a proxy key or a management token may stand there. Such a text never goes to a provider."""
+    """Whether a proxy key or a management token may stand there. Such a text goes to no provider and no ledger."""
     return PROXY_TAG.encode() in text or MANAGEMENT_TAG.encode() in text
 
 

@@ -23,7 +23,7 @@ from shared.counters import Admission, Admitted, Charge, Counters, CountersUnava
 
 log = logging.getLogger(__name__)
 
-BATCH = 2_000
+BATCH = 1_000
 RENEW_SECONDS = 30.0
 LEASE_SECONDS = 300
 MAX_LOOKS = 5  # at a ledger that other workers write to; one look too few counts an attempt twice, never not at all
@@ -166,10 +166,9 @@ class Books:
     def _bring_home(self, orphan: Orphan) -> int:
         lines = [settled(entry) for entry in orphan.entries()]
         for start in range(0, len(lines), BATCH):
-            self._offload(self._ledger.post, lines[start : start + BATCH])
-        for attempt, settlement in lines:
-            day = date.fromisoformat(attempt.day)
-            self._counters.settle(attempt.id, attempt.key_id, day, settlement.cost_nanos)
+            batch = lines[start : start + BATCH]
+            self._offload(self._ledger.post, batch)
+            self._counters.turn([post_of(attempt, settlement.cost_nanos) for attempt, settlement in batch], [])
         orphan.remove()
         if lines:
             log.warning("worker %s had died; %d of its attempts are now in the ledger", orphan.worker_id, len(lines))

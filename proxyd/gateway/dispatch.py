@@ -35,7 +35,7 @@ from shared.catalog import credential_header
 from shared.policy import TABLE, Reason
 
 MAX_UPLOAD_BYTES = 512 * 1024 * 1024
-MAX_WHOLE_BYTES = 1024 * 1024  # answers up to this are read whole before they are passed on
+SMALL_BYTES = 1024 * 1024  # answers up to this are read whole before they are passed on
 BILLS_ON = frozenset(("gemini",))  # providers that charge for a stream whose reader has hung up
 
 
@@ -140,7 +140,7 @@ class Dispatcher:
         if streaming and meter is not None:
             own.append((b"x-accel-buffering", b"no"))  # for nginx and its like in front of us
         returned = masked_headers(headers.returned(incoming.headers, own, trip.id.encode()), credential)
-        small = incoming.length is not None and incoming.length <= MAX_WHOLE_BYTES
+        small = incoming.length is not None and incoming.length <= SMALL_BYTES
         bodiless = trip.request.method == "HEAD" or incoming.status in (204, 304)
         if not (small or bodiless or failed) or (streaming and meter is not None):
             if drains is not None:

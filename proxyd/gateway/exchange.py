@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 from proxyd.gateway import headers, pages, refuse
 from proxyd.gateway.admit import Desk, Wish
-from proxyd.gateway.authenticate import Presented, authenticate
+from proxyd.gateway.authenticate import Presented, authenticate, holds_a_secret_of_ours
 from proxyd.gateway.dispatch import Dispatcher
 from proxyd.gateway.refuse import Refused
 from proxyd.gateway.route import Page, Target, Unified, Unknown, dialect_of, find_route, is_gemini, unified_target
@@ -28,7 +28,6 @@ from proxyd.records.keys import KeysUnavailable, KnownKey
 from shared.addresses import client_address
 from shared.catalog import PROVIDERS, Kind, provider_of_model
 from shared.counters import CountersUnavailable
-from shared.keys import MANAGEMENT_TAG, PROXY_TAG
 from shared.policy import Deny, KeySnapshot, Network, Reason
 
 BODILESS = ("GET", "HEAD", "DELETE")
@@ -87,7 +86,7 @@ class Gateway:
 
     def _exchange(self, trip: Trip) -> Response | Refused:
         request = trip.request
-        if names_secret(request.path):
+        if holds_a_secret_of_ours(request.path.encode()):
             return refused(Reason.UNKNOWN_ENDPOINT, detail="A key must not stand in the address.")
         route = find_route(request.method, request.path)
         if isinstance(route, Unknown):
@@ -158,7 +157,7 @@ class Gateway:
             parsed = DIALECTS[endpoint.dialect].read(endpoint, body, path_model, request.query)
         except BadBody as error:
             return refused(Reason.INVALID_REQUEST, detail=error.message, param=error.param)
-        if parsed.model is not None and names_secret(parsed.model):
+        if parsed.model is not None and holds_a_secret_of_ours(parsed.model.encode()):
             detail = "a key stands where the model's name belongs."
             return refused(Reason.INVALID_REQUEST, detail=detail, param="model")
         if isinstance(route, Target):
@@ -171,11 +170,6 @@ class Gateway:
             return refusal
         rate, spend = pages.state_of(key, self._desk.counters)
         return replace(refusal, headers=(*refusal.headers, *headers.limits(rate, spend)))
-
-
-def names_secret(text: str) -> bool:
-    """Whether one of our secrets may stand in a text that is written down with the attempt."""
-    return any(tag in text for tag in (PROXY_TAG, MANAGEMENT_TAG))
 
 
 def _unify(route: Unified, key: KeySnapshot, parsed: Parsed) -> Reading | Refused:

@@ -61,8 +61,6 @@ class Passage:
         if usage is not None:
             cost = pricing.cost(self.provider, self.model, usage, at=self.admitted_at)
             flags.extend(cost.flags)
-            if usage.estimated:
-                flags.append("estimated")
             if self.bound_nanos is not None and cost.nanos > self.bound_nanos:
                 flags.append("overrun")
         elif not self.metered and not self.free:

@@ -155,7 +155,6 @@ def test_recovery_that_breaks_off_is_done_again_and_counts_once(world, monkeypat
         raise CountersUnavailable("gone")
 
     with monkeypatch.context() as patch:
-        patch.setattr(world.counters, "settle", broken)
         patch.setattr(world.counters, "turn", broken)
         with pytest.raises(CountersUnavailable):
             world.books.recover()
@@ -172,7 +171,6 @@ def test_counters_that_cannot_hear_are_told_later(world, monkeypatch, caplog):
         raise CountersUnavailable("gone")
 
     with monkeypatch.context() as patch:
-        patch.setattr(world.counters, "settle", broken)
         patch.setattr(world.counters, "turn", broken)
         world.books.settle(seq, settlement(cost_nanos=300))
     assert world.state() == (0, 1000)
