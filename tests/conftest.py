@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 from machine import find
 
-
 AREAS = ("shared", "proxyd", "webapp", "e2e")
 
 
