@@ -3,25 +3,24 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import urlsplit
 
 import gevent
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from proxyd.gateway.admit import Desk
-from proxyd.gateway.books import Books
+from proxyd.accounting.accounting import Accounting
+from proxyd.accounting.journal import Journal, JournalUnavailable
+from proxyd.accounting.ledger import Ledger
+from proxyd.gateway.admission import AdmissionController
+from proxyd.gateway.detached_streams import DetachedStreams
 from proxyd.gateway.dispatch import Dispatcher
-from proxyd.gateway.drains import Drains
 from proxyd.gateway.exchange import Gateway
+from proxyd.key_cache import KeyCache
 from proxyd.messages import Origin
+from proxyd.offload import Offload, call_with
 from proxyd.pool import WorkerParts
-from proxyd.records import Offload
-from proxyd.records.journal import Journal, JournalUnavailable
-from proxyd.records.keys import KeyDirectory
-from proxyd.records.ledger import Ledger
-from proxyd.upstream import UpstreamLimits, UpstreamPool
+from proxyd.upstream.pool import UpstreamLimits, UpstreamPool
 from shared import counters, db
 from shared.catalog import PROVIDERS
 from shared.config import Settings
@@ -41,7 +40,7 @@ class Worker:
     """Everything one worker process holds, and its chores in the background."""
 
     gateway: Gateway
-    books: Books
+    books: Accounting
     counters: Counters
     ledger: Ledger
     engine: Engine
@@ -113,14 +112,14 @@ def build(settings: Settings) -> Worker:
     engine = db.create(settings.database_url)
     shared_counters = counters.connect(settings.limits_url)
     ledger = Ledger(engine)
-    books = Books(Journal(settings.data_dir / "journals"), shared_counters, ledger, _call_with(offload))
-    keys = KeyDirectory(engine, Sealer(settings.encryption_keys), _epoch_of(shared_counters), _call_with(offload))
-    desk = Desk(keys, shared_counters, books)
+    books = Accounting(Journal(settings.data_dir / "journals"), shared_counters, ledger, call_with(offload))
+    keys = KeyCache(engine, Sealer(settings.encryption_keys), _epoch_of(shared_counters), call_with(offload))
+    admission = AdmissionController(keys, shared_counters, books)
     origins = {slug: origin_of(url) for slug, url in settings.provider_urls.items() if slug in PROVIDERS}
-    dispatcher = Dispatcher(books, UpstreamPool(UpstreamLimits()), origins, Drains(gevent.spawn))
+    dispatcher = Dispatcher(books, UpstreamPool(UpstreamLimits()), origins, DetachedStreams(gevent.spawn))
     worker: Worker
-    gateway = Gateway(desk, dispatcher, settings.trusted_proxies, lambda: worker.faults())  # noqa: PLW0108 - it exists later
-    worker = Worker(gateway, books, shared_counters, ledger, engine, _call_with(offload))
+    gateway = Gateway(admission, dispatcher, settings.trusted_proxies, lambda: worker.faults())  # noqa: PLW0108 - it exists later
+    worker = Worker(gateway, books, shared_counters, ledger, engine, call_with(offload))
     return worker
 
 
@@ -150,26 +149,3 @@ def _epoch_of(shared_counters: Counters) -> Callable[[str], int]:
             return NO_EPOCH
 
     return epoch_of
-
-
-def _call_with(offload: Offload) -> Offload:
-    """`offload(function, *arguments)` on top of gevent's `apply(function, arguments)`.
-
-    An error comes back as a value and is raised here. gevent would print it before it wakes whoever waits, and when
-    it cannot print, because standard error goes to a disk that is full, nobody is ever woken.
-    """
-
-    def call(function: Callable[..., Any], *arguments: Any) -> Any:
-        result, error = offload(_outcome, (function, arguments))
-        if error is not None:
-            raise error
-        return result
-
-    return call
-
-
-def _outcome(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[Any, Exception | None]:
-    try:
-        return function(*arguments), None
-    except Exception as error:  # noqa: BLE001 - carried over to the greenlet that waits, and raised there
-        return None, error

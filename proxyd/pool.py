@@ -27,8 +27,8 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.workers.base import Worker
 
 from proxyd.messages import Request, Response
-from proxyd.server import Server, ServerLimits
-from proxyd.server_listen import BindError, listen
+from proxyd.server.listen import BindError, listen
+from proxyd.server.server import Server, ServerLimits
 
 HEARTBEAT_SECONDS = 1.0
 WEDGED_AFTER_SECONDS = 8  # without a heartbeat; the kill follows within two seconds

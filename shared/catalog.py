@@ -14,7 +14,7 @@ from types import MappingProxyType
 
 from genai_prices.data_snapshot import get_snapshot
 
-from shared.catalog_models import UNKNOWN_MODEL, output_maximum
+from shared.output_limits import UNKNOWN_MODEL, output_maximum
 
 __all__ = [
     "PROVIDERS",

@@ -10,7 +10,7 @@ from proxyd import sandbox
 from proxyd.gateway import route
 from proxyd.sandbox import behaviour
 from shared.config import SETTINGS
-from shared.policy import TABLE
+from shared.policy import ERRORS
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -56,15 +56,15 @@ def test_no_setting_is_made_up():
 
 def test_every_refusal_is_told_with_its_status():
     told = rows("errors.md")
-    assert set(told) == {reason.value for reason in TABLE}
-    for reason, rule in TABLE.items():
+    assert set(told) == {reason.value for reason in ERRORS}
+    for reason, rule in ERRORS.items():
         status, when, remedy = told[reason.value]
         assert status == str(rule.status), reason
         assert when, reason
         assert remedy, reason
 
 
-@pytest.mark.parametrize("path", [*route.PAGES, *route.UNIFIED, *route.BARE_ANTHROPIC])
+@pytest.mark.parametrize("path", [*route.BUILTINS, *route.UNIFIED, *route.BARE_ANTHROPIC])
 def test_every_route_of_the_proxy_is_told(path):
     assert f"`{path}`" in (DOCS / "proxy.md").read_text(encoding="utf-8")
 

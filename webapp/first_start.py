@@ -19,7 +19,7 @@ from sqlalchemy import select
 from shared.config import Settings
 from shared.ids import new_id
 from shared.models import SCOPES, ManagementToken, Organization, ProxyKey, User
-from webapp.actions import Actor, announce, audit, now
+from webapp.actions import Actor, audit, bump_policy_version, now
 from webapp.actions.credentials import forget_credentials, store_credentials, stored_providers
 from webapp.actions.keys import create_key
 from webapp.actions.tokens import create_token
@@ -117,7 +117,7 @@ def _organization() -> Actor:
     with writing() as session:
         session.add(Organization(id=actor.org_id, name="Default", created_at=now()))
         audit(session, actor, "organization.create", actor.org_id, after={"name": "Default"})
-    announce(actor.org_id, must=False)
+    bump_policy_version(actor.org_id, must=False)
     return actor
 
 

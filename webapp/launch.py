@@ -12,9 +12,9 @@ from dataclasses import replace
 from sqlalchemy.exc import SQLAlchemyError
 
 from shared.config import CREDENTIAL_SETTINGS, URL_SETTINGS, Bind, SettingError, Settings
+from webapp.banner import welcome
 from webapp.bootstrap import SchemaError, bootstrap, set_credentials
-from webapp.launch_children import Child, Children, CouldNotStart, free_port_from, is_free
-from webapp.launch_words import welcome
+from webapp.supervisor import Child, Children, CouldNotStart, free_port_from, is_free
 
 SANDBOX_PORT = 8090
 SANDBOX_CREDENTIAL = "sandbox-credential"

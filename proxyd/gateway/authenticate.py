@@ -24,7 +24,7 @@ class Presented:
 def authenticate(request: Request, *, query_key_allowed: bool) -> Presented | Deny:
     """Take the proxy key from the places where SDKs put it. Every place that names a key must name the same one.
 
-    `query_key_allowed` is true on Gemini routes only; elsewhere a key in the query is refused, because queries end
+    `query_key_allowed` is true on Gemini routes only; elsewhere a key in the query is rejected, because queries end
     up in logs.
     """
     found: list[bytes] = []

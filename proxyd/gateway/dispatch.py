@@ -8,15 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
+from proxyd.accounting.accounting import Accounting
 from proxyd.gateway import headers, relay
-from proxyd.gateway.admit import Admission, Wish
+from proxyd.gateway.admission import Admission, Wish
 from proxyd.gateway.authenticate import query_keys, without_key
-from proxyd.gateway.books import Books
-from proxyd.gateway.drains import Drains
+from proxyd.gateway.context import RequestContext, rejected, rejected_request
+from proxyd.gateway.detached_streams import DetachedStreams
 from proxyd.gateway.masking import masked_error, masked_headers
-from proxyd.gateway.refuse import Refused
-from proxyd.gateway.relay import Passage
-from proxyd.gateway.trip import Trip, refused, refused_request
+from proxyd.gateway.rejection import Rejection
+from proxyd.gateway.relay import UpstreamAttempt
 from proxyd.messages import (
     ClientGone,
     Header,
@@ -30,9 +30,9 @@ from proxyd.messages import (
     UpstreamTimeout,
 )
 from proxyd.providers import DIALECTS, Meter
-from proxyd.upstream import Call, UpstreamPool
+from proxyd.upstream.pool import Call, UpstreamPool
 from shared.catalog import credential_header
-from shared.policy import TABLE, Reason
+from shared.policy import ERRORS, Reason
 
 MAX_UPLOAD_BYTES = 512 * 1024 * 1024
 SMALL_BYTES = 1024 * 1024  # answers up to this are read whole before they are passed on
@@ -43,68 +43,70 @@ BILLS_ON = frozenset(("gemini",))  # providers that charge for a stream whose re
 class Dispatcher:
     """Sends admitted requests, for one worker."""
 
-    books: Books
+    books: Accounting
     pool: UpstreamPool
     origins: Mapping[str, tuple[Origin, str]]  # provider slug -> where it listens, base path
-    drains: Drains
+    drains: DetachedStreams
 
-    def send(self, trip: Trip, wish: Wish, admission: Admission, new_model: str | None) -> Response | Refused:
+    def send(
+        self, context: RequestContext, wish: Wish, admission: Admission, new_model: str | None
+    ) -> Response | Rejection:
         """Send an attempt that was begun, and answer with what it brings. `new_model` replaces the name in the body."""
-        passage = Passage(
+        attempt = UpstreamAttempt(
             books=self.books,
-            seq=trip.seq,
+            seq=context.seq,
             provider=wish.target.provider.slug,
             model=wish.model,
             free=wish.free,
             metered=wish.parsed is not None,
             bound_nanos=admission.bound_nanos,
             admitted_at=admission.admitted_at,
-            started=trip.started,
-            client=trip.request.client,
+            started=context.started,
+            client=context.request.client,
         )
         # Whose provider bills on is not called off when its client leaves, as long as there is room.
-        drains = self.drains if passage.provider in BILLS_ON and passage.metered else None
+        drains = self.drains if attempt.provider in BILLS_ON and attempt.metered else None
         call: Call | None = None
         try:
-            call = self.pool.call(self._outgoing(trip, wish, admission, new_model))
-            trip.request.client.on_gone(call.abort if drains is None else partial(drains.outlive, call))
+            call = self.pool.call(self._outgoing(context, wish, admission, new_model))
+            context.request.client.on_gone(call.abort if drains is None else partial(drains.outlive, call))
             try:
                 incoming = call.start()
             except (UpstreamError, RequestError, ClientGone) as error:
-                return self._no_answer(wish, passage, call, error)
-            passage.status = incoming.status
-            passage.provider_request_id = headers.request_id_of(incoming.headers)
-            return self._relay(trip, wish, admission, passage, call, incoming, drains)
+                return self._no_answer(wish, attempt, call, error)
+            attempt.status = incoming.status
+            attempt.provider_request_id = headers.request_id_of(incoming.headers)
+            return self._relay(context, wish, admission, attempt, call, incoming, drains)
         except Exception:
             # Our own fault: no money stays held for it. (Whoever is killed leaves it to the next to recover.)
             if call is not None and call.sent:
-                passage.close("unknown", None)
+                attempt.close("unknown", None)
             else:
-                passage.void()
+                attempt.void()
             raise
         finally:
-            if passage.closed and call is not None:
-                trip.request.client.on_gone(None)
+            if attempt.closed and call is not None:
+                context.request.client.on_gone(None)
                 call.close()
                 if drains is not None:
                     drains.over(call)
 
     def _no_answer(
-        self, wish: Wish, passage: Passage, call: Call, error: UpstreamError | RequestError | ClientGone
-    ) -> Refused:
+        self, wish: Wish, attempt: UpstreamAttempt, call: Call, error: UpstreamError | RequestError | ClientGone
+    ) -> Rejection:
         """What the provider never saw is void; what it may have seen is a row of unknown outcome, never sent again."""
         if not call.sent:
-            passage.void()
+            attempt.void()
         elif isinstance(error, UpstreamAborted | ClientGone):
-            passage.close("client_gone", self._meter(wish, None, streaming=False))
+            attempt.close("client_gone", self._meter(wish, None, streaming=False))
         else:
-            passage.close("unknown", None)
+            attempt.close("unknown", None)
         if isinstance(error, RequestError):
-            return refused_request(error)
+            return rejected_request(error)
         return _failed(wish, error)
 
-    def _outgoing(self, trip: Trip, wish: Wish, admission: Admission, new_model: str | None) -> Outgoing:
-        target, request = wish.target, trip.request
+    def _outgoing(self, context: RequestContext, wish: Wish, admission: Admission, new_model: str | None) -> Outgoing:
+        target, request = wish.target, context.request
         provider = target.provider
         origin, base = self.origins[provider.slug]
         query = without_key(request.query) if query_keys(request.query) else request.query
@@ -121,14 +123,14 @@ class Dispatcher:
 
     def _relay(
         self,
-        trip: Trip,
+        context: RequestContext,
         wish: Wish,
         admission: Admission,
-        passage: Passage,
+        attempt: UpstreamAttempt,
         call: Call,
         incoming: Incoming,
-        drains: Drains | None,
-    ) -> Response | Refused:
+        drains: DetachedStreams | None,
+    ) -> Response | Rejection:
         """Choose how the answer is passed on: as an event stream, whole, or piece by piece."""
         failed = incoming.status >= 400
         streaming = relay.is_event_stream(incoming) and not failed
@@ -139,18 +141,18 @@ class Dispatcher:
             own.append((b"x-router-max-tokens", b"%d" % admission.output_limit))
         if streaming and meter is not None:
             own.append((b"x-accel-buffering", b"no"))  # for nginx and its like in front of us
-        returned = masked_headers(headers.returned(incoming.headers, own, trip.id.encode()), credential)
+        returned = masked_headers(headers.returned(incoming.headers, own, context.id.encode()), credential)
         small = incoming.length is not None and incoming.length <= SMALL_BYTES
-        bodiless = trip.request.method == "HEAD" or incoming.status in (204, 304)
+        bodiless = context.request.method == "HEAD" or incoming.status in (204, 304)
         if not (small or bodiless or failed) or (streaming and meter is not None):
             if drains is not None:
-                passage.client.on_gone(None)  # the relay finds out when it writes, and then hands over
+                attempt.client.on_gone(None)  # the relay finds out when it writes, and then hands over
             if streaming and meter is not None:
-                body = relay.stream(call, passage, meter, lambda error: _error_event(trip, wish, error), drains)
+                body = relay.stream(call, attempt, meter, lambda error: _error_event(context, wish, error), drains)
                 return Response(incoming.status, returned, body)
-            return Response(incoming.status, returned, relay.pieces(call, passage, meter, drains), incoming.length)
+            return Response(incoming.status, returned, relay.pieces(call, attempt, meter, drains), incoming.length)
         try:
-            data = relay.whole(call, passage, meter)
+            data = relay.whole(call, attempt, meter)
         except UpstreamError as error:
             return _failed(wish, error)
         if failed:
@@ -170,15 +172,15 @@ class Dispatcher:
         )
 
 
-def _failed(wish: Wish, error: UpstreamError | ClientGone) -> Refused:
+def _failed(wish: Wish, error: UpstreamError | ClientGone) -> Rejection:
     """502, or 504 when it took too long."""
     reason = Reason.PROVIDER_TIMEOUT if isinstance(error, UpstreamTimeout) else Reason.PROVIDER_UNREACHABLE
-    return refused(reason, provider=wish.target.provider.label, detail=str(error))
+    return rejected(reason, provider=wish.target.provider.label, detail=str(error))
 
 
-def _error_event(trip: Trip, wish: Wish, error: UpstreamError) -> bytes:
+def _error_event(context: RequestContext, wish: Wish, error: UpstreamError) -> bytes:
     """What a client is told inside a stream that breaks off."""
     reason = Reason.PROVIDER_TIMEOUT if isinstance(error, UpstreamTimeout) else Reason.PROVIDER_UNREACHABLE
     text = "The provider's answer broke off before it was complete."
     kind = None if wish.target.endpoint is None else wish.target.endpoint.kind
-    return DIALECTS[trip.dialect].error_event(TABLE[reason].status, reason.value, text, trip.id, kind)
+    return DIALECTS[context.dialect].error_event(ERRORS[reason].status, reason.value, text, context.id, kind)

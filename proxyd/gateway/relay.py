@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import ParamSpec
 
-from proxyd.gateway.books import Books
-from proxyd.gateway.drains import Drains
+from proxyd.accounting.accounting import Accounting
+from proxyd.accounting.journal import JournalUnavailable, Settlement
+from proxyd.gateway.detached_streams import DetachedStreams
 from proxyd.messages import Client, Headers, Incoming, Truncated, UpstreamAborted, UpstreamBroken, UpstreamError
 from proxyd.providers import Meter
-from proxyd.records.journal import JournalUnavailable, Settlement
-from proxyd.upstream import Call
+from proxyd.upstream.pool import Call
 from shared import pricing
 
 PROGRESS_SECONDS = 1.0
@@ -26,10 +26,10 @@ Given = ParamSpec("Given")
 
 
 @dataclass(slots=True)
-class Passage:
+class UpstreamAttempt:
     """One attempt under way: what is needed to price it and to close the books on it."""
 
-    books: Books
+    books: Accounting
     seq: int
     provider: str
     model: str | None
@@ -125,10 +125,10 @@ def _begun(relay: Callable[Given, Generator[bytes, None, None]]) -> Callable[Giv
 @_begun
 def stream(
     call: Call,
-    passage: Passage,
+    attempt: UpstreamAttempt,
     meter: Meter,
     error_event: Callable[[UpstreamError], bytes],
-    drains: Drains | None,
+    drains: DetachedStreams | None,
 ) -> Generator[bytes, None, None]:
     """An event stream, passed on as it comes. `drains` is set where the provider bills on after we hang up."""
     chunks = call.chunks()
@@ -137,40 +137,40 @@ def stream(
         for data in chunks:
             shown = meter.feed(data)
             if meter.complete:
-                passage.close("provider_error" if meter.failed else "ok", meter)
+                attempt.close("provider_error" if meter.failed else "ok", meter)
             else:
-                passage.note(meter)
+                attempt.note(meter)
             if shown:
                 yield shown
         rest = meter.end()
-        passage.close("provider_error" if meter.failed else "ok", meter)
+        attempt.close("provider_error" if meter.failed else "ok", meter)
         if rest:
             yield rest
     except UpstreamAborted:
-        passage.close("client_gone", meter)
+        attempt.close("client_gone", meter)
         raise Truncated from None
     except UpstreamError as error:
-        passage.close("upstream_truncated", meter)
+        attempt.close("upstream_truncated", meter)
         yield error_event(error)
         raise Truncated from error
     finally:
-        _leave(call, chunks, passage, meter, drains)
+        _leave(call, chunks, attempt, meter, drains)
 
 
-def whole(call: Call, passage: Passage, meter: Meter | None) -> bytes:
+def whole(call: Call, attempt: UpstreamAttempt, meter: Meter | None) -> bytes:
     """A complete answer of modest size. What breaks it off is raised; the books are closed either way."""
     try:
         data = _collected(call)
     except Exception as error:
         # What is no fault of the provider's is the client's: it left, or sent a body that breaks off.
         theirs = isinstance(error, UpstreamError) and not isinstance(error, UpstreamAborted)
-        passage.close("upstream_truncated" if theirs else "client_gone", meter)
+        attempt.close("upstream_truncated" if theirs else "client_gone", meter)
         raise
     finally:
         call.close()
     if meter is not None:
         data = meter.feed(data) + meter.end()
-    passage.close("ok" if passage.status is not None and passage.status < 400 else "provider_error", meter)
+    attempt.close("ok" if attempt.status is not None and attempt.status < 400 else "provider_error", meter)
     return data
 
 
@@ -186,7 +186,9 @@ def _collected(call: Call) -> bytes:
 
 
 @_begun
-def pieces(call: Call, passage: Passage, meter: Meter | None, drains: Drains | None) -> Generator[bytes, None, None]:
+def pieces(
+    call: Call, attempt: UpstreamAttempt, meter: Meter | None, drains: DetachedStreams | None
+) -> Generator[bytes, None, None]:
     """A large or endless answer that is no event stream. `drains` as in `stream`.
 
     One piece is kept back until the next has come, so that the client cannot have all before the books are closed.
@@ -202,23 +204,25 @@ def pieces(call: Call, passage: Passage, meter: Meter | None, drains: Drains | N
             held = shown
         if meter is not None:
             held += meter.end()
-        passage.close("ok" if passage.status is not None and passage.status < 400 else "provider_error", meter)
+        attempt.close("ok" if attempt.status is not None and attempt.status < 400 else "provider_error", meter)
         if held:
             yield held
     except UpstreamError as error:
-        passage.close("client_gone" if isinstance(error, UpstreamAborted) else "upstream_truncated", meter)
+        attempt.close("client_gone" if isinstance(error, UpstreamAborted) else "upstream_truncated", meter)
         raise Truncated from error
     finally:
-        _leave(call, chunks, passage, meter, drains)
+        _leave(call, chunks, attempt, meter, drains)
 
 
-def _leave(call: Call, chunks: Iterator[bytes], passage: Passage, meter: Meter | None, drains: Drains | None) -> None:
+def _leave(
+    call: Call, chunks: Iterator[bytes], attempt: UpstreamAttempt, meter: Meter | None, drains: DetachedStreams | None
+) -> None:
     """End a relay: in the background, if the client left an answer that is billed to its end, else here and now."""
-    passage.client.on_gone(None)
-    if not passage.closed and drains is not None and meter is not None and drains.start(call, chunks, passage, meter):
+    attempt.client.on_gone(None)
+    if not attempt.closed and drains is not None and meter is not None and drains.start(call, chunks, attempt, meter):
         return
     try:
-        passage.close("client_gone", meter)
+        attempt.close("client_gone", meter)
     finally:
         call.close()
         if drains is not None:

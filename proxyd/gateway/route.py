@@ -1,7 +1,7 @@
 """Where a path leads: to one of our own pages, to a provider, or to whichever provider serves the model.
 
 Only values come out of here; the path that goes to a provider is put together from checked parts. To add a route of
-the proxy's own, add a row to PAGES and a function in `pages.py`.
+the proxy's own, add a row to BUILTINS and a function in `builtin_endpoints.py`.
 """
 
 import re
@@ -11,8 +11,8 @@ from typing import Literal
 
 from shared.catalog import PROVIDERS, Endpoint, Provider, find_endpoint
 
-PageName = Literal["home", "health", "ready", "models", "key"]
-PAGES: dict[str, PageName] = {
+BuiltinName = Literal["home", "health", "ready", "models", "key"]
+BUILTINS: dict[str, BuiltinName] = {
     "/": "home",
     "/healthz": "health",
     "/readyz": "ready",
@@ -34,10 +34,10 @@ _GEMINI_METHOD = re.compile(r"/v1/models/[^/]+:[A-Za-z]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class Builtin:
     """One of the router's own answers."""
 
-    name: PageName
+    name: BuiltinName
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Unknown:
     detail: str
 
 
-Route = Page | Target | Unified | Unknown
+Route = Builtin | Target | Unified | Unknown
 
 
 def dialect_of(path: str) -> str:
@@ -91,9 +91,9 @@ def find_route(method: str, path: str) -> Route:
 
 
 def _find(method: str, path: str) -> Route:
-    page = PAGES.get(path)
+    page = BUILTINS.get(path)
     if page is not None and method in ("GET", "HEAD"):
-        return Page(page)
+        return Builtin(page)
     if not _SAFE_PATH.fullmatch(path) or _TRICKS.search(path):
         return Unknown("There is no endpoint at this address.")
     if path in UNIFIED:

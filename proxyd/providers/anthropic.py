@@ -8,7 +8,7 @@ import orjson
 from proxyd.providers.anthropic_request import read, read_free
 from proxyd.providers.base import Meter, Parsed
 from proxyd.providers.body import put
-from proxyd.providers.metering import JsonMeter, StreamMeter, Tally
+from proxyd.providers.metering import JsonMeter, StreamMeter, UsageAccumulator
 from proxyd.wire.sse import Event
 from shared.catalog import Endpoint, Kind
 from shared.policy import Fact
@@ -55,7 +55,7 @@ def _type(status: int) -> str:
     return _TYPES.get(status, "api_error" if status >= 500 else "invalid_request_error")
 
 
-class MessagesTally(Tally):
+class MessagesTally(UsageAccumulator):
     """Messages. A stream tells its input first and its output at the end; figures are cumulative, never summed."""
 
     _final = False

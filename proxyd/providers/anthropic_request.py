@@ -8,7 +8,7 @@ from typing import Any
 
 from proxyd.providers.base import BadBody, Parsed
 from proxyd.providers.body import count, flag, model_name, objects, read_object, text
-from proxyd.providers.survey import MAX_TOOL_CALLS, OVERHEAD_TOKENS, TOOLS_OVERHEAD_TOKENS, Survey
+from proxyd.providers.input_estimate import MAX_TOOL_CALLS, OVERHEAD_TOKENS, TOOLS_OVERHEAD_TOKENS, InputEstimate
 from shared.catalog import Kind
 from shared.pricing import Size
 
@@ -60,7 +60,7 @@ def read_free(body: bytes, path_model: str | None) -> Parsed:
 
 
 def _size(document: Mapping[str, Any], body: bytes, limit: int) -> Size:
-    survey = Survey()
+    survey = InputEstimate()
     for message in objects(document, "messages"):
         content = message.get("content")
         if type(content) is list:
@@ -90,7 +90,7 @@ def _size(document: Mapping[str, Any], body: bytes, limit: int) -> Size:
     )
 
 
-def _survey_tools(document: Mapping[str, Any], survey: Survey, fees: dict[str, int]) -> str | None:
+def _survey_tools(document: Mapping[str, Any], survey: InputEstimate, fees: dict[str, int]) -> str | None:
     """Count what server-side tools may add. Returns the name of a tool whose cost nobody can bound."""
     unpriced = None
     for tool in objects(document, "tools"):
@@ -122,7 +122,7 @@ def _unpriced(document: Mapping[str, Any], body: bytes) -> str | None:
     return None
 
 
-def _survey_blocks(blocks: list[Any], survey: Survey) -> None:
+def _survey_blocks(blocks: list[Any], survey: InputEstimate) -> None:
     """Find the media in content blocks, however deep. Not by recursion: a client decides how deep."""
     waiting = list(blocks)
     while waiting:

@@ -1,4 +1,4 @@
-"""Reading a JSON body so that what is judged is exactly what is sent, and changing it byte by byte.
+"""UsageReading a JSON body so that what is judged is exactly what is sent, and changing it byte by byte.
 
 A name that stands twice in an object means one thing to one parser and another to the next, so it is refused. Parsing
 twice to find that out would be slow; so bodies are searched for hints of it (a name that occurs twice, an escape that

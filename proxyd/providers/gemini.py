@@ -8,7 +8,7 @@ import orjson
 from proxyd.providers.base import Meter, Parsed
 from proxyd.providers.body import put
 from proxyd.providers.gemini_request import bills_searches_by_request, read, read_free, spelling, tier_name
-from proxyd.providers.metering import JsonMeter, StreamMeter, Tally
+from proxyd.providers.metering import JsonMeter, StreamMeter, UsageAccumulator
 from proxyd.wire.sse import Event
 from shared.catalog import Endpoint, Kind
 from shared.policy import Fact
@@ -77,7 +77,7 @@ def _status(status: int) -> str:
     return _STATUSES.get(status, "INTERNAL" if status >= 500 else "FAILED_PRECONDITION")
 
 
-class GenerateTally(Tally):
+class GenerateTally(UsageAccumulator):
     """generateContent, its streams and the embeddings. Usage is cumulative: the last chunk's counts."""
 
     usage_field = "usageMetadata"

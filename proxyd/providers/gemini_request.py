@@ -11,11 +11,11 @@ from typing import Any
 
 from proxyd.providers.base import BadBody, Parsed
 from proxyd.providers.body import count, model_name, objects, read_object, section
-from proxyd.providers.survey import (
+from proxyd.providers.input_estimate import (
     MAX_TOOL_CALLS,
     OVERHEAD_TOKENS,
     TOOLS_OVERHEAD_TOKENS,
-    Survey,
+    InputEstimate,
     shaping_parameter,
 )
 from shared.catalog import Kind
@@ -50,7 +50,7 @@ def read(kind: Kind, body: bytes, path_model: str | None, query: str = "") -> Pa
     if kind is Kind.EMBED:
         for request in objects(document, "requests"):
             _same_model(request, model)
-        survey = Survey()
+        survey = InputEstimate()
         for request in [document, *objects(document, "requests")]:
             _survey_contents([get(request, "content")], survey)
         size = Size(
@@ -103,7 +103,7 @@ def _same_model(document: Mapping[str, Any], model: str) -> None:
 
 
 def _size(document: Mapping[str, Any], body: bytes, model: str, query: str) -> Size:
-    survey = Survey()
+    survey = InputEstimate()
     _survey_contents([*objects(document, "contents"), get(document, "systemInstruction")], survey)
     if get(document, "cachedContent") is not None:
         survey.unseen = True
@@ -136,7 +136,7 @@ def tier_name(tier: str) -> str:
     return tier.lower().removeprefix("service_tier_")
 
 
-def _survey_tools(document: Mapping[str, Any], model: str, survey: Survey, fees: dict[str, int]) -> str | None:
+def _survey_tools(document: Mapping[str, Any], model: str, survey: InputEstimate, fees: dict[str, int]) -> str | None:
     unpriced = None
     for tool in objects(document, "tools"):
         for written, value in tool.items():
@@ -165,13 +165,13 @@ def camel(name: str) -> str:
     return head + "".join(word[:1].upper() + word[1:] for word in tail)
 
 
-def _survey_contents(contents: list[Any], survey: Survey) -> None:
+def _survey_contents(contents: list[Any], survey: InputEstimate) -> None:
     for content in contents:
         if type(content) is dict:
             _survey_parts(content.get("parts"), survey)
 
 
-def _survey_parts(parts: object, survey: Survey) -> None:
+def _survey_parts(parts: object, survey: InputEstimate) -> None:
     """Find the media in parts. Results of functions may hold parts in turn; a client decides how deep."""
     waiting = list(parts) if type(parts) is list else [parts]
     while waiting:
@@ -191,7 +191,7 @@ def _survey_parts(parts: object, survey: Survey) -> None:
                 survey.unseen = True
 
 
-def _survey_blob(blob: Mapping[str, Any], survey: Survey) -> None:
+def _survey_blob(blob: Mapping[str, Any], survey: InputEstimate) -> None:
     mime = get(blob, "mimeType")
     payload = blob.get("data")
     kind = mime.partition("/")[0].lower() if isinstance(mime, str) else ""

@@ -1,4 +1,4 @@
-"""How answers are watched: two meters for all dialects, and a `Tally` that each dialect fills in its own way.
+"""How answers are watched: two meters for all dialects; each dialect fills its `UsageAccumulator` in its own way.
 
 Memory stays small however long a stream is: of its events only the last figures are kept. A plain JSON answer is kept
 whole, up to a limit; of a larger one only the end, where embeddings have their usage.
@@ -21,7 +21,7 @@ BYTES_PER_TOKEN = 3  # of an estimate; English text has about 4
 IMAGE_TOKENS = 1_500  # of an estimate
 
 
-class Tally:
+class UsageAccumulator:
     """What is known of one answer so far. Dialects say how events and documents change it."""
 
     usage_field = "usage"
@@ -125,7 +125,7 @@ def weigh(value: object) -> int:
 class _Watch:
     """What both meters share: they show what their tally knows."""
 
-    def __init__(self, tally: Tally, content_encoding: bytes | None) -> None:
+    def __init__(self, tally: UsageAccumulator, content_encoding: bytes | None) -> None:
         self._tally = tally
         self._decoder = ContentDecoder(content_encoding)
         self._passed = 0  # bytes as they came, which is all that is known of what cannot be decoded
@@ -155,7 +155,7 @@ class _Watch:
 class StreamMeter(_Watch):
     """Watches a stream of events. Where one of them may have to be hidden, whole events are passed on, else all."""
 
-    def __init__(self, tally: Tally, content_encoding: bytes | None, *, hides: bool) -> None:
+    def __init__(self, tally: UsageAccumulator, content_encoding: bytes | None, *, hides: bool) -> None:
         super().__init__(tally, content_encoding)
         self._events = EventDecoder()
         encoded = (content_encoding or b"identity").strip().lower() not in (b"identity", b"")
@@ -187,7 +187,7 @@ class StreamMeter(_Watch):
 class JsonMeter(_Watch):
     """Watches a plain JSON answer."""
 
-    def __init__(self, tally: Tally, content_encoding: bytes | None) -> None:
+    def __init__(self, tally: UsageAccumulator, content_encoding: bytes | None) -> None:
         super().__init__(tally, content_encoding)
         self._pieces: list[bytes] = []
         self._size = 0

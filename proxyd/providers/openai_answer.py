@@ -4,7 +4,7 @@ from typing import Any
 
 import orjson
 
-from proxyd.providers.metering import Tally
+from proxyd.providers.metering import UsageAccumulator
 from proxyd.wire.sse import Event
 
 # Output items of a response that are calls of a tool with a fee, and the fee's usage key.
@@ -12,7 +12,7 @@ _CALLS = {"web_search_call": "web_searches", "file_search_call": "storage_search
 _FINAL = frozenset({"response.completed", "response.incomplete", "response.failed"})
 
 
-class ChatTally(Tally):
+class ChatTally(UsageAccumulator):
     """Chat completions. In a stream the usage comes last, in a chunk whose `choices` are empty."""
 
     _finished = False
@@ -89,7 +89,7 @@ def _written(delta: dict[str, Any]) -> object:
     return [value for name, value in delta.items() if name not in ("role", "id", "type", "index")]
 
 
-class ResponsesTally(Tally):
+class ResponsesTally(UsageAccumulator):
     """Responses. In a stream the last event carries the whole response with its usage."""
 
     _finished = False
@@ -153,7 +153,7 @@ def _matters(name: bytes) -> bool:
     return name.endswith(b".delta") or name == b"error" or name.decode("ascii", "replace") in _FINAL
 
 
-class EmbeddingsTally(Tally):
+class EmbeddingsTally(UsageAccumulator):
     """Embeddings, and everything else that is one JSON document with its usage."""
 
     def event(self, event: Event) -> bool:

@@ -10,11 +10,11 @@ from typing import Any
 
 from proxyd.providers.base import Parsed
 from proxyd.providers.body import count, flag, model_name, objects, read_object, section, text
-from proxyd.providers.survey import (
+from proxyd.providers.input_estimate import (
     MAX_TOOL_CALLS,
     OVERHEAD_TOKENS,
     TOOLS_OVERHEAD_TOKENS,
-    Survey,
+    InputEstimate,
     shaping_parameter,
 )
 from shared.catalog import Kind
@@ -86,7 +86,7 @@ def read_free(body: bytes, path_model: str | None) -> Parsed:
 
 
 def _chat_size(document: Mapping[str, Any], body: bytes, model: str) -> Size:
-    survey = Survey()
+    survey = InputEstimate()
     for message in objects(document, "messages"):
         content = message.get("content")
         if type(content) is list:
@@ -129,7 +129,7 @@ def _chat_limit(document: Mapping[str, Any]) -> int | None:
 
 
 def _responses_size(document: Mapping[str, Any], body: bytes) -> Size:
-    survey = Survey()
+    survey = InputEstimate()
     given = document.get("input")
     if type(given) is list:
         _survey_parts(given, survey)
@@ -177,7 +177,7 @@ def _unpriced(document: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _survey_parts(parts: list[Any], survey: Survey) -> None:
+def _survey_parts(parts: list[Any], survey: InputEstimate) -> None:
     """Find the media in items and parts of items, however deep. Not by recursion: a client decides how deep."""
     waiting = list(parts)
     while waiting:

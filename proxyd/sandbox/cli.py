@@ -6,8 +6,8 @@ import sys
 
 import gevent
 
-from proxyd.sandbox.desk import Desk
 from proxyd.sandbox.server import listen
+from proxyd.sandbox.service import SandboxService
 
 
 def main(arguments: list[str]) -> int:
@@ -16,7 +16,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--bind", default="127.0.0.1:8090", help="address and port to listen on")
     host, _, port = parser.parse_args(arguments).bind.rpartition(":")
     try:
-        server = listen(host.strip("[]"), int(port), Desk())
+        server = listen(host.strip("[]"), int(port), SandboxService())
     except (OSError, ValueError) as error:
         sys.stderr.write(f"The sandbox provider cannot listen on {host}:{port}: {error}.\n")
         return 1

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 from urllib.parse import parse_qs, unquote
 
 from proxyd.sandbox.refusal import Refusal
-from proxyd.sandbox.values import Ask, Slug
+from proxyd.sandbox.values import SandboxRequest, Slug
 
 CREDENTIAL_START = "sandbox-"
 
@@ -46,7 +46,7 @@ class Place:
     method: str = ""  # Gemini's, after the colon
 
 
-def locate(ask: Ask, body_model: object) -> Place:
+def locate(ask: SandboxRequest, body_model: object) -> Place:
     """Find the place; a leading `/openai`, `/anthropic` or `/gemini` settles what the path alone leaves open."""
     path = ask.path
     named: Slug | None = None
@@ -63,7 +63,7 @@ def locate(ask: Ask, body_model: object) -> Place:
     return Place(provider, "openai" if openai_style else provider, name, model)
 
 
-def _guess(ask: Ask, path: str, body_model: object) -> Slug:
+def _guess(ask: SandboxRequest, path: str, body_model: object) -> Slug:
     if path.startswith("/v1beta/") or "x-goog-api-key" in ask.headers:
         return "gemini"
     claude = isinstance(body_model, str) and body_model.startswith("claude-")
@@ -73,7 +73,7 @@ def _guess(ask: Ask, path: str, body_model: object) -> Slug:
     return "openai"
 
 
-def credential_of(ask: Ask, place: Place) -> tuple[str, str]:
+def credential_of(ask: SandboxRequest, place: Place) -> tuple[str, str]:
     """The credential and where it was found; ("none", "") when there is none where this dialect looks."""
     bearer = ask.headers.get("authorization", "").partition(" ")
     if place.dialect == "gemini":
@@ -88,7 +88,7 @@ def credential_of(ask: Ask, place: Place) -> tuple[str, str]:
     return "none", ""
 
 
-def check(ask: Ask, place: Place, credential: str) -> None:
+def check(ask: SandboxRequest, place: Place, credential: str) -> None:
     """Refuse strangers, places that do not exist, and what Anthropic would refuse for its missing version."""
     if not credential:
         raise Refusal(401, "No API key was provided where this API expects it.")

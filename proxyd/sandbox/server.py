@@ -16,10 +16,10 @@ import httptools
 from gevent import socket as gsocket
 from gevent.server import StreamServer
 
-from proxyd.sandbox.desk import Desk
 from proxyd.sandbox.invoice import Attempt
+from proxyd.sandbox.service import SandboxService
 from proxyd.sandbox.stream import Pace, Stream, whole
-from proxyd.sandbox.values import Answer, Ask
+from proxyd.sandbox.values import Answer, SandboxRequest
 
 RECEIVE_BYTES = 65_536
 BODY_LIMIT_BYTES = 64 * 1024 * 1024
@@ -36,7 +36,7 @@ class _Reader:
     """Collects complete requests out of what httptools calls back with."""
 
     def __init__(self) -> None:
-        self.ready: deque[tuple[Ask, bool, bool]] = deque()  # request, keep-alive, HTTP/1.1
+        self.ready: deque[tuple[SandboxRequest, bool, bool]] = deque()  # request, keep-alive, HTTP/1.1
         self.expects = False
         self._parser = httptools.HttpRequestParser(self)
         self.on_message_begin()
@@ -69,7 +69,7 @@ class _Reader:
         self.expects = False
         path, _, query = self._url.decode("latin-1").partition("?")
         method = self._parser.get_method().decode()
-        ask = Ask(method, unquote(path), query, self._headers, b"".join(self._body))
+        ask = SandboxRequest(method, unquote(path), query, self._headers, b"".join(self._body))
         modern = self._parser.get_http_version() == "1.1"
         self.ready.append((ask, self._parser.should_keep_alive(), modern))
 
@@ -77,8 +77,8 @@ class _Reader:
 class Connection:
     """One client's connection, served until it ends."""
 
-    def __init__(self, desk: Desk, sock: gsocket.socket) -> None:
-        self._desk = desk
+    def __init__(self, service: SandboxService, sock: gsocket.socket) -> None:
+        self._desk = service
         self._sock = sock
 
     def serve(self) -> None:
@@ -203,12 +203,12 @@ class Connection:
         return False
 
 
-def listen(host: str, port: int, desk: Desk) -> StreamServer:
+def listen(host: str, port: int, service: SandboxService) -> StreamServer:
     """A server that is ready to `serve_forever`. Raises OSError when the address cannot be had."""
 
     def handle(sock: gsocket.socket, _address: object) -> None:
         try:
-            Connection(desk, sock).serve()
+            Connection(service, sock).serve()
         finally:
             sock.close()
 

@@ -12,7 +12,7 @@ Slug = Literal["openai", "anthropic", "gemini"]
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class SandboxRequest:
     """One request, complete."""
 
     method: str

@@ -1,23 +1,23 @@
 """What a key may do: pure functions over frozen values, in the order of the contract."""
 
-from shared.policy.reasons import TABLE, Reason, Rule
-from shared.policy.rules import RULES, at_the_door, evaluate, matches_model
-from shared.policy.values import Address, Allow, Ask, Charges, Deny, Fact, KeySnapshot, Network
+from shared.policy.reasons import ERRORS, ErrorSpec, Reason
+from shared.policy.rules import RULES, check_key, evaluate, matches_model
+from shared.policy.values import Address, Allow, Charges, Deny, Fact, KeySnapshot, Network, PolicyQuery
 
 __all__ = [
+    "ERRORS",
     "RULES",
-    "TABLE",
     "Address",
     "Allow",
-    "Ask",
     "Charges",
     "Deny",
+    "ErrorSpec",
     "Fact",
     "KeySnapshot",
     "Network",
+    "PolicyQuery",
     "Reason",
-    "Rule",
-    "at_the_door",
+    "check_key",
     "evaluate",
     "matches_model",
 ]

@@ -36,7 +36,7 @@ class Reason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class ErrorSpec:
     """How a reason is told: HTTP status, whether a retry can cure it, and the sentence for people."""
 
     status: int
@@ -44,70 +44,72 @@ class Rule:
     text: str
 
 
-TABLE: dict[Reason, Rule] = {
-    Reason.INVALID_REQUEST: Rule(400, False, "The request is not valid: {detail}"),
-    Reason.REQUEST_TIMEOUT: Rule(408, True, "The rest of the request did not arrive in time."),
-    Reason.REQUEST_TOO_LARGE: Rule(413, False, "The request is larger than {limit_bytes} bytes."),
-    Reason.METHOD_NOT_ALLOWED: Rule(405, False, "{detail}"),
-    Reason.INVALID_PROXY_KEY: Rule(401, False, "{detail}"),
-    Reason.KEY_REVOKED: Rule(
+ERRORS: dict[Reason, ErrorSpec] = {
+    Reason.INVALID_REQUEST: ErrorSpec(400, False, "The request is not valid: {detail}"),
+    Reason.REQUEST_TIMEOUT: ErrorSpec(408, True, "The rest of the request did not arrive in time."),
+    Reason.REQUEST_TOO_LARGE: ErrorSpec(413, False, "The request is larger than {limit_bytes} bytes."),
+    Reason.METHOD_NOT_ALLOWED: ErrorSpec(405, False, "{detail}"),
+    Reason.INVALID_PROXY_KEY: ErrorSpec(401, False, "{detail}"),
+    Reason.KEY_REVOKED: ErrorSpec(
         403, False, "The proxy key {prefix}... was revoked and cannot be used any more. Ask for a new key."
     ),
-    Reason.KEY_EXPIRED: Rule(403, False, "The proxy key {prefix}... expired at {expired_at}."),
-    Reason.IP_BLOCKED: Rule(
+    Reason.KEY_EXPIRED: ErrorSpec(403, False, "The proxy key {prefix}... expired at {expired_at}."),
+    Reason.IP_BLOCKED: ErrorSpec(
         403,
         False,
         "The proxy key {prefix}... may not be used from {client_ip}: the address is not in its list.",
     ),
-    Reason.PROVIDER_NOT_ALLOWED: Rule(
+    Reason.PROVIDER_NOT_ALLOWED: ErrorSpec(
         403,
         False,
         "The proxy key {prefix}... may not use the provider {provider}. Allowed: {allowed_providers}.",
     ),
-    Reason.MODEL_NOT_ALLOWED: Rule(
+    Reason.MODEL_NOT_ALLOWED: ErrorSpec(
         403, False, "The proxy key {prefix}... may not use {model}. Allowed: {allowed_models}."
     ),
-    Reason.ENDPOINT_NOT_METERED: Rule(
+    Reason.ENDPOINT_NOT_METERED: ErrorSpec(
         403,
         False,
         "The cost of this endpoint cannot be metered, and the proxy key {prefix}... has a spend limit of "
         "${limit_usd}. Use a key without a spend limit.",
     ),
-    Reason.MODEL_NOT_PRICED: Rule(
+    Reason.MODEL_NOT_PRICED: ErrorSpec(
         403,
         False,
         "No price is known for {model} ({provider}), and the proxy key {prefix}... has a spend limit of "
         "${limit_usd}. Ask an administrator to add a price, or use a key without a spend limit.",
     ),
-    Reason.RATE_LIMITED: Rule(
+    Reason.RATE_LIMITED: ErrorSpec(
         429,
         True,
         "The proxy key {prefix}... is limited to {limit_rpm} requests per minute. "
         "The next one is admitted in {retry_after_seconds} s.",
     ),
-    Reason.SPEND_EXCEEDED: Rule(
+    Reason.SPEND_EXCEEDED: ErrorSpec(
         403,
         False,
         "The proxy key {prefix}... may spend ${limit_usd} ({spend_reset}). Spent: ${spent_usd}, held by requests "
         "in flight: ${held_usd}, this request may need up to ${needed_usd}. {resets}",
     ),
-    Reason.SPEND_HELD: Rule(
+    Reason.SPEND_HELD: ErrorSpec(
         429,
         True,
         "The proxy key {prefix}... may spend ${limit_usd} ({spend_reset}). Spent: ${spent_usd}, held by requests "
         "in flight: ${held_usd}, this request may need up to ${needed_usd}. It may fit once those end. {resets}",
     ),
-    Reason.UNKNOWN_ENDPOINT: Rule(404, False, "{detail}"),
-    Reason.PROVIDER_NOT_CONFIGURED: Rule(
+    Reason.UNKNOWN_ENDPOINT: ErrorSpec(404, False, "{detail}"),
+    Reason.PROVIDER_NOT_CONFIGURED: ErrorSpec(
         503, False, "No credential for {provider} is set up in the router. Ask an administrator to add one."
     ),
-    Reason.LIMITS_UNAVAILABLE: Rule(
+    Reason.LIMITS_UNAVAILABLE: ErrorSpec(
         503,
         True,
         "The router cannot check or record spending at the moment, so it does not send this request on.",
     ),
-    Reason.KEYS_UNAVAILABLE: Rule(503, True, "The router cannot look up the proxy key at the moment."),
-    Reason.PROVIDER_UNREACHABLE: Rule(502, True, "{provider} could not be reached: {detail}"),
-    Reason.PROVIDER_TIMEOUT: Rule(504, True, "{provider} took too long to answer: {detail}"),
-    Reason.INTERNAL_ERROR: Rule(500, True, "The router failed on this request. It is logged under the request id."),
+    Reason.KEYS_UNAVAILABLE: ErrorSpec(503, True, "The router cannot look up the proxy key at the moment."),
+    Reason.PROVIDER_UNREACHABLE: ErrorSpec(502, True, "{provider} could not be reached: {detail}"),
+    Reason.PROVIDER_TIMEOUT: ErrorSpec(504, True, "{provider} took too long to answer: {detail}"),
+    Reason.INTERNAL_ERROR: ErrorSpec(
+        500, True, "The router failed on this request. It is logged under the request id."
+    ),
 }

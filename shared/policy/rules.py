@@ -11,9 +11,9 @@ from functools import lru_cache
 
 from shared import money
 from shared.policy.reasons import Reason
-from shared.policy.values import Address, Allow, Ask, Charges, Deny, KeySnapshot
+from shared.policy.values import Address, Allow, Charges, Deny, KeySnapshot, PolicyQuery
 
-RuleFunction = Callable[[KeySnapshot, Ask, float], Deny | None]
+RuleFunction = Callable[[KeySnapshot, PolicyQuery, float], Deny | None]
 
 
 @lru_cache(maxsize=10_000)
@@ -42,18 +42,18 @@ def matches_model(pattern: str, provider: str, model: str) -> bool:
     return "/" in pattern and _glob(pattern).fullmatch(f"{provider}/{model}") is not None
 
 
-def revoked(key: KeySnapshot, ask: Ask, now: float) -> Deny | None:  # noqa: ARG001 - one signature for all rules
+def revoked(key: KeySnapshot, ask: PolicyQuery, now: float) -> Deny | None:  # noqa: ARG001 - one signature for all rules
     return Deny(Reason.KEY_REVOKED, {"prefix": key.prefix}) if key.revoked else None
 
 
-def expired(key: KeySnapshot, ask: Ask, now: float) -> Deny | None:  # noqa: ARG001 - one signature for all rules
+def expired(key: KeySnapshot, ask: PolicyQuery, now: float) -> Deny | None:  # noqa: ARG001 - one signature for all rules
     if key.expires_at is None or now < key.expires_at:
         return None
     at = datetime.fromtimestamp(key.expires_at, UTC).isoformat().replace("+00:00", "Z")
     return Deny(Reason.KEY_EXPIRED, {"prefix": key.prefix, "expired_at": at})
 
 
-def ip_blocked(key: KeySnapshot, ask: Ask, now: float) -> Deny | None:  # noqa: ARG001 - one signature for all rules
+def ip_blocked(key: KeySnapshot, ask: PolicyQuery, now: float) -> Deny | None:  # noqa: ARG001 - one signature for all rules
     if not key.allowed_networks or (
         ask.client_ip is not None and any(ask.client_ip in network for network in key.allowed_networks)
     ):
@@ -62,7 +62,7 @@ def ip_blocked(key: KeySnapshot, ask: Ask, now: float) -> Deny | None:  # noqa: 
     return Deny(Reason.IP_BLOCKED, {"prefix": key.prefix, "client_ip": address})
 
 
-def provider_not_allowed(key: KeySnapshot, ask: Ask, now: float) -> Deny | None:  # noqa: ARG001 - one signature
+def provider_not_allowed(key: KeySnapshot, ask: PolicyQuery, now: float) -> Deny | None:  # noqa: ARG001 - one signature
     if not key.allowed_providers or ask.provider in key.allowed_providers:
         return None
     allowed = ", ".join(sorted(key.allowed_providers))
@@ -70,7 +70,7 @@ def provider_not_allowed(key: KeySnapshot, ask: Ask, now: float) -> Deny | None:
     return Deny(Reason.PROVIDER_NOT_ALLOWED, {**facts})
 
 
-def model_not_allowed(key: KeySnapshot, ask: Ask, now: float) -> Deny | None:  # noqa: ARG001 - one signature
+def model_not_allowed(key: KeySnapshot, ask: PolicyQuery, now: float) -> Deny | None:  # noqa: ARG001 - one signature
     if not key.allowed_models:
         return None
     if ask.model is not None and any(matches_model(p, ask.provider, ask.model) for p in key.allowed_models):
@@ -80,14 +80,14 @@ def model_not_allowed(key: KeySnapshot, ask: Ask, now: float) -> Deny | None:  #
     return Deny(Reason.MODEL_NOT_ALLOWED, {"prefix": key.prefix, "model": model, "allowed_models": allowed})
 
 
-def endpoint_not_metered(key: KeySnapshot, ask: Ask, now: float) -> Deny | None:  # noqa: ARG001 - one signature
+def endpoint_not_metered(key: KeySnapshot, ask: PolicyQuery, now: float) -> Deny | None:  # noqa: ARG001 - one signature
     if key.spend_limit_nanos is None or ask.metered or ask.free:
         return None
     limit = money.to_usd(key.spend_limit_nanos)
     return Deny(Reason.ENDPOINT_NOT_METERED, {"prefix": key.prefix, "limit_usd": limit})
 
 
-def model_not_priced(key: KeySnapshot, ask: Ask, now: float) -> Deny | None:  # noqa: ARG001 - one signature
+def model_not_priced(key: KeySnapshot, ask: PolicyQuery, now: float) -> Deny | None:  # noqa: ARG001 - one signature
     if key.spend_limit_nanos is None or ask.free or ask.bound_nanos is not None:
         return None
     limit = money.to_usd(key.spend_limit_nanos)
@@ -98,9 +98,9 @@ def model_not_priced(key: KeySnapshot, ask: Ask, now: float) -> Deny | None:  # 
     return Deny(Reason.MODEL_NOT_PRICED, {**facts})
 
 
-DOOR_RULES: tuple[RuleFunction, ...] = (revoked, expired, ip_blocked)
+KEY_RULES: tuple[RuleFunction, ...] = (revoked, expired, ip_blocked)
 RULES: tuple[RuleFunction, ...] = (
-    *DOOR_RULES,
+    *KEY_RULES,
     provider_not_allowed,
     model_not_allowed,
     endpoint_not_metered,
@@ -108,16 +108,16 @@ RULES: tuple[RuleFunction, ...] = (
 )
 
 
-def at_the_door(key: KeySnapshot, client_ip: Address | None, now: float) -> Deny | None:
+def check_key(key: KeySnapshot, client_ip: Address | None, now: float) -> Deny | None:
     """The rules that need no more than the request's head, so that a stranger's body is never read."""
-    ask = Ask(client_ip=client_ip, provider="", model=None, metered=True)
-    for rule in DOOR_RULES:
+    ask = PolicyQuery(client_ip=client_ip, provider="", model=None, metered=True)
+    for rule in KEY_RULES:
         if (deny := rule(key, ask, now)) is not None:
             return deny
     return None
 
 
-def evaluate(key: KeySnapshot, ask: Ask, now: float) -> Allow | Deny:
+def evaluate(key: KeySnapshot, ask: PolicyQuery, now: float) -> Allow | Deny:
     """Judge one request by all rules; the first that refuses answers. `now` is in Unix seconds."""
     for rule in RULES:
         if (deny := rule(key, ask, now)) is not None:

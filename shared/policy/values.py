@@ -29,7 +29,7 @@ class KeySnapshot:
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class PolicyQuery:
     """What one request wants, as far as it is known before anything is charged."""
 
     client_ip: Address | None  # None: cannot be told, so restricted keys refuse it

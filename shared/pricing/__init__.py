@@ -7,16 +7,16 @@ provider's answer. Whole numbers and fractions throughout, no floats; results ar
 from shared.pricing.bound import bound, fitting_output_limit
 from shared.pricing.cost import MAX_COUNT, cost
 from shared.pricing.rates import forget
-from shared.pricing.usage import Reading, read_usage
+from shared.pricing.usage import UsageReading, read_usage
 from shared.pricing.values import Cost, Price, Size, Usage
 
 __all__ = [
     "MAX_COUNT",
     "Cost",
     "Price",
-    "Reading",
     "Size",
     "Usage",
+    "UsageReading",
     "bound",
     "cost",
     "fitting_output_limit",

@@ -8,8 +8,8 @@ counts as a whole context window. A well-behaved provider never bills more, and 
 
 from dataclasses import dataclass
 
-from shared.catalog_models import UNKNOWN_MODEL, output_maximum
 from shared.money import MAX_NANOS
+from shared.output_limits import UNKNOWN_MODEL, output_maximum
 from shared.pricing.rates import BoundSheet, Ceiling, bound_sheet
 from shared.pricing.values import Size
 

@@ -38,7 +38,7 @@ _MODALITIES = frozenset({"TEXT", "AUDIO", "IMAGE", "DOCUMENT", "VIDEO", "MODALIT
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class UsageReading:
     """Counts by usage key. `unknown`: something was there that could not be read or classed."""
 
     counts: dict[str, int]
@@ -56,7 +56,7 @@ class _Plan:
     known_parts: Mapping[str, frozenset[str]]
 
 
-def read_usage(prices_id: str, flavor: str, usage: object) -> Reading | None:
+def read_usage(prices_id: str, flavor: str, usage: object) -> UsageReading | None:
     """Read a usage object (the content of `usage` or `usageMetadata`). None: there is none, or its totals are junk."""
     if not isinstance(usage, dict) or not usage:
         return None
@@ -77,7 +77,7 @@ def read_usage(prices_id: str, flavor: str, usage: object) -> Reading | None:
     unknown = _read_parts(plan, usage, counts) | _read_lists(plan, usage, counts)
     if not usage.keys() <= plan.known:
         unknown |= _add_unknown(usage, usage.keys() - plan.known, counts)
-    return Reading(counts, unknown)
+    return UsageReading(counts, unknown)
 
 
 def _count(value: object) -> int | None:

@@ -1,6 +1,6 @@
 """Attempts and settlements as the ledger's tests need them."""
 
-from proxyd.records.journal import Attempt, Settlement
+from proxyd.accounting.journal import Attempt, Settlement
 
 
 def attempt(number: int = 1, **fields) -> Attempt:

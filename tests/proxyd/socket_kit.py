@@ -12,8 +12,8 @@ import gevent
 from gevent import socket
 
 from proxyd.messages import Headers, Origin, Outgoing, Request, Response
-from proxyd.server import Server, ServerLimits
-from proxyd.upstream import UpstreamPool
+from proxyd.server.server import Server, ServerLimits
+from proxyd.upstream.pool import UpstreamPool
 
 WAIT_SECONDS = 5.0
 

@@ -10,14 +10,14 @@ import sys
 import pytest
 from ledger_kit import attempt, settlement
 
-from proxyd.records.journal import Journal, JournalUnavailable, claim_orphans
+from proxyd.accounting.journal import Journal, JournalUnavailable, claim_orphans
 
 CRASHER = """
 import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, "tests/proxyd")
 from ledger_kit import attempt, settlement
-from proxyd.records.journal import Journal
+from proxyd.accounting.journal import Journal
 journal = Journal(Path(sys.argv[1]))
 for number in range(1, 4):
     seq, _ = journal.new_id()

@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from proxyd.records.ledger import COLUMNS, Ledger
+from proxyd.accounting.ledger import COLUMNS, Ledger
 from shared import db
 from shared.config import Settings
 from shared.models import ProxyKey, UsageDaily, UsageRecord

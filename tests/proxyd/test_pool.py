@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from proxyd.server_listen import BindError, listen
+from proxyd.server.listen import BindError, listen
 
 TOY = """
 from gevent import monkey

@@ -4,7 +4,7 @@ import orjson
 import pytest
 
 from proxyd.providers import DIALECTS, BadBody
-from proxyd.providers.survey import MAX_TOOL_CALLS
+from proxyd.providers.input_estimate import MAX_TOOL_CALLS
 from shared import catalog
 from shared.catalog import PROVIDERS, Kind
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxyd.gateway.route import Page, Target, Unified, Unknown, dialect_of, find_route
+from proxyd.gateway.route import Builtin, Target, Unified, Unknown, dialect_of, find_route
 
 
 def test_it_works():
@@ -48,7 +48,7 @@ def test_unified_paths(path):
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/v1/models", "/v1/key", "/"])
 def test_our_own_pages(path):
-    assert isinstance(find_route("GET", path), Page)
+    assert isinstance(find_route("GET", path), Builtin)
     assert isinstance(find_route("POST", path), Unknown)
 
 

@@ -19,7 +19,7 @@ from socket_kit import (
 )
 
 from proxyd.messages import ClientGone, Response
-from proxyd.server import ServerLimits
+from proxyd.server.server import ServerLimits
 
 HOST = b"Host: router.test\r\n"
 CLOSE = b"Connection: close"

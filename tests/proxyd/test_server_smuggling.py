@@ -6,7 +6,7 @@ The names h01.. are those of the design's catalogue.
 import pytest
 from socket_kit import Seen, connect, exchange, read_until, running, statuses, toy, write
 
-from proxyd.server import ServerLimits
+from proxyd.server.server import ServerLimits
 from proxyd.wire.http1 import (
     HeadLimits,
 )

@@ -23,7 +23,7 @@ from socket_kit import (
 )
 
 from proxyd.messages import Response
-from proxyd.server import Server, ServerLimits
+from proxyd.server.server import Server, ServerLimits
 from proxyd.wire.http1 import HeadLimits
 
 HOST = b"Host: router.test\r\n"

@@ -9,7 +9,7 @@ from socket_kit import OK, Peer, ask, post, replies, scripted, until
 from proxyd.messages import (
     Origin,
 )
-from proxyd.upstream import UpstreamLimits, UpstreamPool
+from proxyd.upstream.pool import UpstreamLimits, UpstreamPool
 
 
 @pytest.fixture

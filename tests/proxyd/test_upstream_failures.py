@@ -15,7 +15,7 @@ from proxyd.messages import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
-from proxyd.upstream import UpstreamLimits, UpstreamPool
+from proxyd.upstream.pool import UpstreamLimits, UpstreamPool
 
 
 @pytest.fixture

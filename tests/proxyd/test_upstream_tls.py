@@ -19,8 +19,8 @@ from proxyd.messages import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
-from proxyd.upstream import UpstreamLimits, UpstreamPool
-from proxyd.upstream_tls import default_context
+from proxyd.upstream.pool import UpstreamLimits, UpstreamPool
+from proxyd.upstream.tls import default_context
 
 
 @pytest.fixture

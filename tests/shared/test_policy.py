@@ -9,7 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.policy import TABLE, Allow, Ask, Charges, Deny, KeySnapshot, Reason, at_the_door, evaluate, matches_model
+from shared.policy import (
+    ERRORS,
+    Allow,
+    Charges,
+    Deny,
+    KeySnapshot,
+    PolicyQuery,
+    Reason,
+    check_key,
+    evaluate,
+    matches_model,
+)
 
 NOW = 1_800_000_000.0
 OPEN = KeySnapshot(
@@ -17,10 +28,10 @@ OPEN = KeySnapshot(
     allowed_providers=frozenset(), allowed_models=(), allowed_networks=(), rate_limit_rpm=None,
     spend_limit_nanos=None, spend_reset="never",
 )  # fmt: skip
-ASK = Ask(client_ip=ip_address("203.0.113.7"), provider="openai", model="gpt-4o", metered=True, bound_nanos=5)
+ASK = PolicyQuery(client_ip=ip_address("203.0.113.7"), provider="openai", model="gpt-4o", metered=True, bound_nanos=5)
 
 
-def reason(key: KeySnapshot, ask: Ask = ASK, now: float = NOW) -> Reason | None:
+def reason(key: KeySnapshot, ask: PolicyQuery = ASK, now: float = NOW) -> Reason | None:
     verdict = evaluate(key, ask, now)
     return verdict.reason if isinstance(verdict, Deny) else None
 
@@ -103,7 +114,7 @@ def test_a_feature_without_a_price_is_named():
         replace(OPEN, spend_limit_nanos=5), replace(ASK, bound_nanos=None, unpriced="background mode"), NOW
     )
     assert isinstance(verdict, Deny)
-    assert "gpt-4o with background mode" in TABLE[verdict.reason].text.format(**verdict.facts)
+    assert "gpt-4o with background mode" in ERRORS[verdict.reason].text.format(**verdict.facts)
 
 
 def test_what_is_free_needs_no_money():
@@ -132,8 +143,8 @@ def test_the_order_is_the_contracts():
 
 
 def test_the_door_needs_no_more_than_the_head():
-    assert at_the_door(OPEN, None, NOW) is None
-    refused = at_the_door(replace(OPEN, revoked=True), None, NOW)
+    assert check_key(OPEN, None, NOW) is None
+    refused = check_key(replace(OPEN, revoked=True), None, NOW)
     assert refused is not None
     assert refused.reason is Reason.KEY_REVOKED
 
@@ -146,13 +157,13 @@ def test_every_refusal_has_the_facts_its_text_needs(revoked, expires_at, limit, 
     )  # fmt: skip
     verdict = evaluate(key, replace(ASK, metered=metered, bound_nanos=None), NOW)
     if isinstance(verdict, Deny):
-        text = TABLE[verdict.reason].text.format(**verdict.facts)
+        text = ERRORS[verdict.reason].text.format(**verdict.facts)
         assert "None" not in text
 
 
 def test_every_reason_stands_in_the_table_and_blames_nobody_for_quotas():
-    assert set(TABLE) == set(Reason)
-    for rule in TABLE.values():
+    assert set(ERRORS) == set(Reason)
+    for rule in ERRORS.values():
         list(Formatter().parse(rule.text))
         assert "quota" not in rule.text.lower()
         assert "credits" not in rule.text.lower()

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from webapp.pages.key_facts import access, badge, rate, spend
 from webapp.pages.key_hints import model_hints
+from webapp.pages.key_presenter import access, badge, rate, spend
 from webapp.pages.snippets import build
 from webapp.queries.keys import KeyView
 from webapp.queries.spend import SpendView

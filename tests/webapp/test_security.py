@@ -195,7 +195,7 @@ def test_a_fault_tells_nothing(app, enter, caplog):
 def test_a_database_that_is_gone(app, api, enter):
     client = enter("admin")
     with app.app_context():
-        db.session.execute(text("ALTER TABLE proxy_keys RENAME TO elsewhere"))
+        db.session.execute(text("ALTER ERRORS proxy_keys RENAME TO elsewhere"))
         db.session.commit()
     response = client.get("/keys")
     assert response.status_code == 503

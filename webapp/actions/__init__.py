@@ -27,8 +27,8 @@ __all__ = [
     "FieldError",
     "Invalid",
     "NotFound",
-    "announce",
     "audit",
+    "bump_policy_version",
     "counters",
     "now",
 ]
@@ -101,7 +101,7 @@ def audit(
     )
 
 
-def announce(org_id: str, *, must: bool = True) -> None:
+def bump_policy_version(org_id: str, *, must: bool = True) -> None:
     """Move the policy epoch, so that the change holds for the first request after our answer.
 
     Raises EpochNotMoved when the counters do not answer, unless nothing depends on it (`must=False`: no proxy can

@@ -8,7 +8,7 @@ from sqlalchemy import select
 from shared.ids import new_id
 from shared.models import ProviderCredential
 from shared.sealing import Sealer, UnsealError
-from webapp.actions import Actor, announce, audit, now
+from webapp.actions import Actor, audit, bump_policy_version, now
 from webapp.db import db, writing
 
 
@@ -33,7 +33,7 @@ def store_credentials(actor: Actor, credentials: Mapping[str, str]) -> tuple[str
             audit(session, actor, "credential.set", row.id, before=before, after={"provider": slug, "last4": row.last4})
             changed.append(slug)
     if changed:
-        announce(actor.org_id)
+        bump_policy_version(actor.org_id)
     return tuple(changed)
 
 
@@ -48,7 +48,7 @@ def forget_credentials(actor: Actor, providers: Collection[str]) -> None:
             audit(session, actor, "credential.delete", row.id, before={"provider": row.provider, "last4": row.last4})
             session.delete(row)
     if rows:
-        announce(actor.org_id)
+        bump_policy_version(actor.org_id)
 
 
 def stored_providers(org_id: str, *, pretend_prefix: str) -> dict[str, bool]:

@@ -14,7 +14,7 @@ from shared import keys as secrets
 from shared import money
 from shared.ids import new_id
 from shared.models import IdempotentCreation, KeySecret, ProxyKey
-from webapp.actions import Actor, Conflict, announce, audit, now
+from webapp.actions import Actor, Conflict, audit, bump_policy_version, now
 from webapp.db import db, writing
 from webapp.queries.keys import KeyView, row_of, view_of
 from webapp.validation import EDITABLE, FieldError, Invalid, parse_key, to_json_moment
@@ -82,7 +82,7 @@ def update_key(actor: Actor, key_id: str, document: Mapping[str, object], *, if_
                 after={name: after[name] for name in changed},
             )
     # Also after a patch that changed nothing: it may be the second try of one whose epoch could not be moved.
-    announce(actor.org_id)
+    bump_policy_version(actor.org_id)
     return view_of(row_of(actor.org_id, key_id))
 
 
@@ -93,7 +93,7 @@ def revoke_key(actor: Actor, key_id: str) -> KeyView:
         if row.revoked_at is None:
             row.revoked_at = now()
             audit(session, actor, "key.revoke", row.id, after={"name": row.name, "prefix": row.prefix})
-    announce(actor.org_id)
+    bump_policy_version(actor.org_id)
     return view_of(row_of(actor.org_id, key_id))
 
 
@@ -120,7 +120,7 @@ def _create(actor: Actor, document: Mapping[str, object], promise: tuple[str, st
                 )
             )
         key_id = row.id
-    announce(actor.org_id, must=False)
+    bump_policy_version(actor.org_id, must=False)
     return CreatedKey(view_of(row_of(actor.org_id, key_id)), made.raw)
 
 

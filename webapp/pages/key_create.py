@@ -10,8 +10,8 @@ from flask.wrappers import Response
 from webapp.actions import Conflict, Invalid, now
 from webapp.actions.keys import CreatedKey, create_key
 from webapp.pages import key_form
-from webapp.pages.key_facts import row
 from webapp.pages.key_hints import ip_hints, lines_of, model_hints
+from webapp.pages.key_presenter import row
 from webapp.pages.keys import count_text
 from webapp.pages.snippets import build
 from webapp.queries.keys import list_keys

@@ -11,7 +11,7 @@ from shared.money import from_usd
 from webapp.actions import Conflict, EpochNotMoved, Invalid, now
 from webapp.actions.keys import update_key
 from webapp.pages import key_form
-from webapp.pages.key_facts import row
+from webapp.pages.key_presenter import row
 from webapp.queries.keys import KeyView, get_key
 from webapp.render import block, changed, dollars, is_fragment, page, rows_out_of_band, tell
 from webapp.security import current_actor, require

@@ -8,7 +8,7 @@ from werkzeug.wrappers import Response
 
 from webapp.actions import EpochNotMoved, now
 from webapp.actions.keys import revoke_key
-from webapp.pages.key_facts import row
+from webapp.pages.key_presenter import row
 from webapp.queries.keys import get_key
 from webapp.queries.recent import requests_since
 from webapp.render import block, changed, is_fragment, page, rows_out_of_band, tell

@@ -9,7 +9,7 @@ from flask import Blueprint, redirect, request
 from werkzeug.wrappers import Response
 
 from webapp.actions import Invalid, now
-from webapp.pages.key_facts import row
+from webapp.pages.key_presenter import row
 from webapp.queries.keys import Page, list_keys
 from webapp.render import append, is_fragment, page, sentence, swapped
 from webapp.security import current_actor, may, require

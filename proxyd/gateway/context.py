@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from proxyd.gateway.refuse import Refused
+from proxyd.gateway.rejection import Rejection
 from proxyd.messages import Request, RequestError, RequestTimeout, RequestTooLarge
 from shared.policy import Address, Deny, Reason
 
@@ -10,7 +10,7 @@ MAX_JSON_BYTES = 32 * 1024 * 1024  # Anthropic's limit, the largest of the three
 
 
 @dataclass(slots=True)
-class Trip:
+class RequestContext:
     """A request, its number in the journal, its id, and the dialect its caller speaks."""
 
     request: Request
@@ -21,16 +21,16 @@ class Trip:
     started: float  # monotonic
 
 
-def refused(reason: Reason, **facts: str | int | None) -> Refused:
-    return Refused(Deny(reason, dict(facts)))
+def rejected(reason: Reason, **facts: str | int | None) -> Rejection:
+    return Rejection(Deny(reason, dict(facts)))
 
 
-def refused_request(error: RequestError) -> Refused:
+def rejected_request(error: RequestError) -> Rejection:
     """What is wrong with a request that could not be read."""
     if isinstance(error, RequestTooLarge):
         limit_bytes = MAX_JSON_BYTES if error.limit_bytes is None else error.limit_bytes
-        return refused(Reason.REQUEST_TOO_LARGE, limit_bytes=limit_bytes)
+        return rejected(Reason.REQUEST_TOO_LARGE, limit_bytes=limit_bytes)
     if isinstance(error, RequestTimeout):
-        return refused(Reason.REQUEST_TIMEOUT)
+        return rejected(Reason.REQUEST_TIMEOUT)
     reason = Reason.METHOD_NOT_ALLOWED if error.status == 405 else Reason.INVALID_REQUEST
-    return Refused(Deny(reason, {"detail": f"{error}."}), status=error.status)
+    return Rejection(Deny(reason, {"detail": f"{error}."}), status=error.status)

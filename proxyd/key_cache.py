@@ -16,7 +16,7 @@ from sqlalchemy import Engine, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from proxyd.records import Offload
+from proxyd.offload import Offload
 from shared.models import KeySecret, ProviderCredential, ProxyKey
 from shared.policy import KeySnapshot
 from shared.sealing import Sealer, UnsealError
@@ -44,7 +44,7 @@ class KnownKey:
     loaded_at: float  # monotonic
 
 
-class KeyDirectory:
+class KeyCache:
     """Finds keys by digest. `offload` runs a blocking call.
 
     `epoch_of` reads an organisation's policy epoch and raises nothing: what it gives while nobody knows the epoch must

@@ -19,7 +19,7 @@ MAX_TOOL_CALLS = 100  # of a server-side tool in one request, where neither clie
 
 
 @dataclass(slots=True)
-class Survey:
+class InputEstimate:
     """Running totals over the parts of one request."""
 
     images: int = 0

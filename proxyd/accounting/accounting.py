@@ -14,11 +14,11 @@ from datetime import date
 from gevent.lock import RLock
 from sqlalchemy.exc import SQLAlchemyError
 
-from proxyd.gateway.errands import Ending, Opening, post_of, settled
-from proxyd.gateway.turns import Turns
-from proxyd.records import Offload
-from proxyd.records.journal import Attempt, Journal, JournalUnavailable, Orphan, Settlement, claim_orphans
-from proxyd.records.ledger import Ledger, Line
+from proxyd.accounting.entries import Ending, Opening, post_of, settled
+from proxyd.accounting.group_commit import GroupCommit
+from proxyd.accounting.journal import Attempt, Journal, JournalUnavailable, Orphan, Settlement, claim_orphans
+from proxyd.accounting.ledger import Ledger, Line
+from proxyd.offload import Offload
 from shared.counters import Admission, Admitted, Charge, Counters, CountersUnavailable, Post
 
 log = logging.getLogger(__name__)
@@ -29,11 +29,11 @@ LEASE_SECONDS = 300
 MAX_LOOKS = 5  # at a ledger that other workers write to; one look too few counts an attempt twice, never not at all
 
 
-class Books:
+class Accounting:
     """The books of one worker. All methods run on the event loop's thread; only ledger work is offloaded.
 
-    Openings and endings of requests are taken in turns (`Turns`), all that come at once in one transaction each of
-    journal and counters.
+    What begins and what ends at the same moment shares one transaction of the journal and one of the counters
+    (`GroupCommit`).
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Books:
         self._lines: dict[int, Line] = {}  # ended, not yet in the ledger
         self._unposted: list[Post] = []  # ends that the counters have not heard of
         self._unwritten: list[tuple[int, Settlement]] = []  # ends that the journal could not take
-        self._turns: Turns[Opening | Ending] = Turns(self._turn)
+        self._turns: GroupCommit[Opening | Ending] = GroupCommit(self._turn)
         self._renewed_at = float("-inf")
         self._generation = ""  # of the counters that know our holds
         self._journal_failed = False  # at its last write

@@ -13,9 +13,9 @@ from typing import Protocol
 
 from proxyd.channel import Cancelled, Channel, Expired
 from proxyd.messages import BadRequest, ClientGone, Request, RequestError, RequestTimeout, Response, Truncated
-from proxyd.server_body import RequestBody
-from proxyd.server_framing import bodiless, connection_fields
-from proxyd.server_limits import ServerLimits
+from proxyd.server.body import RequestBody
+from proxyd.server.framing import bodiless, connection_fields
+from proxyd.server.limits import ServerLimits
 from proxyd.wire.http1 import LAST_CHUNK, chunk, find_head, parse_request_head, response_head
 
 HEAD_RECEIVE_BYTES = 16 * 1024

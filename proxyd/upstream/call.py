@@ -21,7 +21,7 @@ from proxyd.messages import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
-from proxyd.upstream_dial import UpstreamConnection, UpstreamLimits
+from proxyd.upstream.dial import UpstreamConnection, UpstreamLimits
 from proxyd.wire.http1 import (
     LAST_CHUNK,
     Decoder,

@@ -1,7 +1,7 @@
 """Answers that are read to their end although their client has left, because the provider bills them anyway.
 
-At most MAX_DRAINS at once, each for at most DRAIN_SECONDS; what finds no place or comes to no end is charged at what is
-known of it.
+At most MAX_DETACHED at once, each for at most DRAIN_SECONDS; what finds no place or comes to no end is charged at
+what is known of it.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,10 +11,10 @@ from gevent import get_hub
 
 from proxyd.messages import UpstreamError
 from proxyd.providers import Meter
-from proxyd.upstream import Call
+from proxyd.upstream.pool import Call
 
 DRAIN_SECONDS = 120.0
-MAX_DRAINS = 64
+MAX_DETACHED = 64
 
 
 class Attempt(Protocol):
@@ -24,7 +24,7 @@ class Attempt(Protocol):
         """Settle it."""
 
 
-class Drains:
+class DetachedStreams:
     """The drains of one worker. `spawn` starts a greenlet."""
 
     def __init__(self, spawn: Callable[..., object]) -> None:
@@ -56,7 +56,7 @@ class Drains:
     def _take_in(self, call: Call) -> bool:
         if call in self._outlived:
             return True
-        if len(self._outlived) >= MAX_DRAINS:
+        if len(self._outlived) >= MAX_DETACHED:
             return False
         timer = get_hub().loop.timer(DRAIN_SECONDS)
         timer.start(call.abort)

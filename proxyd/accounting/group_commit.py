@@ -14,7 +14,7 @@ from gevent import get_hub, getcurrent
 from greenlet import greenlet
 
 
-class Errand:
+class Submission:
     """Something to be done in a turn. `failure` is raised to whoever laid it down."""
 
     __slots__ = ("done", "failure", "waiting")
@@ -25,10 +25,10 @@ class Errand:
         self.waiting: greenlet | None = None
 
 
-E = TypeVar("E", bound=Errand)
+E = TypeVar("E", bound=Submission)
 
 
-class Turns(Generic[E]):
+class GroupCommit(Generic[E]):
     """Batches errands. `run` gets all of a turn and must mark each by its outcome; what it raises, everyone gets."""
 
     def __init__(self, run: Callable[[list[E]], None]) -> None:

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from proxyd.channel import Cancelled, Expired
 from proxyd.messages import BadRequest, ClientGone, RequestTimeout, RequestTooLarge
-from proxyd.server_limits import ServerLimits
+from proxyd.server.limits import ServerLimits
 from proxyd.wire.http1 import ChunkedDecoder, Decoder, LengthDecoder, ProtocolError, RequestHead
 
 RECEIVE_BYTES = 64 * 1024

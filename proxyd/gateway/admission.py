@@ -11,13 +11,13 @@ from dataclasses import dataclass, field, replace
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from proxyd.accounting.accounting import Accounting
+from proxyd.accounting.journal import Attempt, JournalUnavailable
 from proxyd.gateway.authenticate import unknown_key
-from proxyd.gateway.books import Books
-from proxyd.gateway.refuse import Refused, rate_limited, spend_refused
+from proxyd.gateway.rejection import Rejection, rate_limited, spend_refused
 from proxyd.gateway.route import Target
+from proxyd.key_cache import KeyCache, KeysUnavailable, KnownKey
 from proxyd.providers import Parsed
-from proxyd.records.journal import Attempt, JournalUnavailable
-from proxyd.records.keys import KeyDirectory, KeysUnavailable, KnownKey
 from shared import periods, pricing
 from shared.counters import (
     Admitted,
@@ -31,7 +31,7 @@ from shared.counters import (
     Stale,
     Unseeded,
 )
-from shared.policy import Address, Allow, Ask, Deny, KeySnapshot, Reason, at_the_door, evaluate
+from shared.policy import Address, Allow, Deny, KeySnapshot, PolicyQuery, Reason, check_key, evaluate
 
 log = logging.getLogger(__name__)
 
@@ -65,14 +65,14 @@ class Admission:
     admitted_at: float  # Unix seconds, by which prices and the period are chosen
 
 
-class Desk:
+class AdmissionController:
     """Admits or refuses, for one worker."""
 
     def __init__(
         self,
-        keys: KeyDirectory,
+        keys: KeyCache,
         counters: Counters,
-        books: Books,
+        books: Accounting,
         *,
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -82,38 +82,38 @@ class Desk:
         self._now = now
         self.rate_limits_skipped = 0  # requests let through because the counters did not answer
 
-    def at_the_door(self, digest: str, client_ip: Address | None) -> KnownKey | Refused:
+    def check_key(self, digest: str, client_ip: Address | None) -> KnownKey | Rejection:
         """The checks that need only the request's head: the key exists, is not revoked or expired, the address fits."""
         try:
             known = self.keys.find(digest)
             for _ in range(MAX_TURNS):
                 if known is None:
-                    return Refused(unknown_key())
-                deny = at_the_door(known.key, client_ip, self._now())
+                    return Rejection(unknown_key())
+                deny = check_key(known.key, client_ip, self._now())
                 if deny is None:
                     return known
                 if self._is_current(known):
-                    return Refused(deny)
+                    return Rejection(deny)
                 known = self.keys.reload(digest)
         except KeysUnavailable:
             pass
-        return Refused(Deny(Reason.KEYS_UNAVAILABLE))
+        return Rejection(Deny(Reason.KEYS_UNAVAILABLE))
 
-    def admit(self, known: KnownKey | None, wish: Wish) -> Admission | Refused:
-        """All checks of the contract, in its order; an `Admission` is charged. Refused requests consume nothing."""
+    def admit(self, known: KnownKey | None, wish: Wish) -> Admission | Rejection:
+        """All checks of the contract, in its order; an `Admission` is charged. Rejection requests consume nothing."""
         try:
             for _ in range(MAX_TURNS):
                 if known is None:
-                    return Refused(unknown_key())
+                    return Rejection(unknown_key())
                 result = self._judge(known, wish)
                 if result is not None:
                     return result
                 known = self.keys.reload(wish.digest)
         except KeysUnavailable:
-            return Refused(Deny(Reason.KEYS_UNAVAILABLE))
-        return Refused(Deny(Reason.LIMITS_UNAVAILABLE))
+            return Rejection(Deny(Reason.KEYS_UNAVAILABLE))
+        return Rejection(Deny(Reason.LIMITS_UNAVAILABLE))
 
-    def _judge(self, known: KnownKey, wish: Wish) -> Admission | Refused | None:
+    def _judge(self, known: KnownKey, wish: Wish) -> Admission | Rejection | None:
         """One turn: judged by this snapshot. None means that the snapshot is too old."""
         key, now = known.key, self._now()
         provider = wish.target.provider
@@ -122,7 +122,7 @@ class Desk:
         if wish.parsed is not None and wish.model is not None and not wish.free:
             limit = self._output_limit(key, wish.parsed, wish.model, provider.slug, now)
             bound_nanos = pricing.bound(provider.slug, wish.model, wish.parsed.size, at=now, output_limit=limit)
-        ask = Ask(
+        ask = PolicyQuery(
             client_ip=wish.client_ip,
             provider=provider.slug,
             model=wish.model,
@@ -133,11 +133,11 @@ class Desk:
         )
         verdict = evaluate(key, ask, now)
         if isinstance(verdict, Deny):
-            return Refused(verdict) if self._is_current(known) else None
+            return Rejection(verdict) if self._is_current(known) else None
         credential = known.credentials.get(provider.slug)
         if credential is None:
             deny = Deny(Reason.PROVIDER_NOT_CONFIGURED, {"provider": provider.label})
-            return Refused(deny) if self._is_current(known) else None
+            return Rejection(deny) if self._is_current(known) else None
         charged = self._charge(known, wish, verdict, bound_nanos, now)
         if isinstance(charged, Admitted):
             if wish.free and key.spend_limit_nanos is not None:
@@ -154,7 +154,7 @@ class Desk:
 
     def _charge(
         self, known: KnownKey, wish: Wish, allow: Allow, bound_nanos: int | None, now: float
-    ) -> Admitted | Refused | None:
+    ) -> Admitted | Rejection | None:
         """Take the rate, hold the money, compare the epoch and write BEGIN. None: the snapshot is too old."""
         key, charges = known.key, allow.charges
         charge = Charge(
@@ -180,11 +180,11 @@ class Desk:
                     result = self._books.open(wish.seq, charge, attempt_of)
             except CountersUnavailable:
                 if charges.spend_limit_nanos is not None:
-                    return Refused(Deny(Reason.LIMITS_UNAVAILABLE))
+                    return Rejection(Deny(Reason.LIMITS_UNAVAILABLE))
                 return self._without_counters(known, wish, attempt_of)
         except (JournalUnavailable, SQLAlchemyError) as error:
             log.error("nothing can be recorded, refusing traffic: %s", type(error).__name__)
-            return Refused(Deny(Reason.LIMITS_UNAVAILABLE))
+            return Rejection(Deny(Reason.LIMITS_UNAVAILABLE))
         if isinstance(result, Admitted):
             return result
         if isinstance(result, Stale):
@@ -193,7 +193,7 @@ class Desk:
             return rate_limited(key, result)
         if isinstance(result, SpendExceeded | SpendHeld):
             return spend_refused(key, result, charges.bound_nanos)
-        return Refused(Deny(Reason.LIMITS_UNAVAILABLE))
+        return Rejection(Deny(Reason.LIMITS_UNAVAILABLE))
 
     def _without_counters(
         self, known: KnownKey, wish: Wish, attempt_of: Callable[[Admitted], Attempt]

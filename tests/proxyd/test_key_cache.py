@@ -5,7 +5,7 @@ import logging
 import pytest
 from sqlalchemy.orm import Session
 
-from proxyd.records.keys import FRESH_SECONDS, NEGATIVE_SECONDS, STALE_SECONDS, KeyDirectory, KeysUnavailable
+from proxyd.key_cache import FRESH_SECONDS, NEGATIVE_SECONDS, STALE_SECONDS, KeyCache, KeysUnavailable
 from shared.models import KeySecret, ProxyKey
 
 
@@ -32,7 +32,7 @@ def world():
 
 @pytest.fixture
 def directory(engine, sealer, world):
-    return KeyDirectory(
+    return KeyCache(
         engine, sealer, lambda org: world.epoch, world.offload, monotonic=lambda: world.at, now=lambda: world.at
     )
 
@@ -88,7 +88,7 @@ def test_an_edit_between_epoch_and_row_makes_the_entry_too_old_not_too_new(make_
         world.epoch += 1
         return seen
 
-    directory = KeyDirectory(engine, sealer, epoch_then_edit, world.offload)
+    directory = KeyCache(engine, sealer, epoch_then_edit, world.offload)
     known = directory.find(secret.digest)
     assert known.key.name == "edited"
     assert known.epoch < world.epoch
@@ -140,6 +140,6 @@ def test_a_credential_that_cannot_be_opened_is_missing_not_fatal(engine, make_ke
 
     _, secret = make_key()
     other = Sealer([Fernet.generate_key().decode()])
-    directory = KeyDirectory(engine, other, lambda org: 1, world.offload)
+    directory = KeyCache(engine, other, lambda org: 1, world.offload)
     assert directory.find(secret.digest).credentials == {}
     assert "sk-real" not in caplog.text

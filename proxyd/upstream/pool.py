@@ -10,9 +10,9 @@ from typing import Any
 
 from proxyd.channel import Watchdog, tick_for
 from proxyd.messages import Origin, Outgoing
-from proxyd.upstream_call import Call
-from proxyd.upstream_dial import Resolver, UpstreamConnection, UpstreamLimits, dial
-from proxyd.upstream_tls import default_context
+from proxyd.upstream.call import Call
+from proxyd.upstream.dial import Resolver, UpstreamConnection, UpstreamLimits, dial
+from proxyd.upstream.tls import default_context
 
 __all__ = ["Call", "UpstreamLimits", "UpstreamPool"]
 

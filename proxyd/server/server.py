@@ -17,8 +17,8 @@ from gevent.monkey import get_original
 
 from proxyd.channel import READ, Watchdog, tick_for
 from proxyd.messages import ClientGone, Request, RequestError, Response
-from proxyd.server_connection import Connection
-from proxyd.server_limits import ServerLimits
+from proxyd.server.connection import Connection
+from proxyd.server.limits import ServerLimits
 
 __all__ = ["Server", "ServerLimits"]
 

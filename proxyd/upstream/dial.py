@@ -20,7 +20,7 @@ from gevent.monkey import get_original
 
 from proxyd.channel import Cancelled, Channel, Expired
 from proxyd.messages import Origin, UpstreamAborted, UpstreamTimeout, UpstreamUnreachable
-from proxyd.upstream_tls import TlsTransport
+from proxyd.upstream.tls import TlsTransport
 from proxyd.wire.http1 import ChunkLimits
 
 Address = tuple[socket.AddressFamily, Any]

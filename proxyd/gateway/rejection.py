@@ -7,11 +7,11 @@ from proxyd.messages import Header, Response
 from proxyd.providers import DIALECTS
 from shared import money, periods
 from shared.counters import RateLimited, SpendExceeded, SpendHeld, SpendState
-from shared.policy import TABLE, Deny, Fact, KeySnapshot, Reason
+from shared.policy import ERRORS, Deny, Fact, KeySnapshot, Reason
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class Rejection:
     """A refusal and the headers that belong to it beside the common ones."""
 
     deny: Deny
@@ -21,13 +21,13 @@ class Refused:
 
 def public_text(deny: Deny) -> str:
     """The sentence for people."""
-    return TABLE[deny.reason].text.format(**deny.facts)
+    return ERRORS[deny.reason].text.format(**deny.facts)
 
 
-def response(refused: Refused, dialect: str, request_id: str) -> Response:
+def response(refused: Rejection, dialect: str, request_id: str) -> Response:
     """The refusal as its caller's SDK understands it."""
     deny = refused.deny
-    rule = TABLE[deny.reason]
+    rule = ERRORS[deny.reason]
     status = rule.status if refused.status is None else refused.status
     body = DIALECTS[dialect].refusal(status, deny.reason.value, public_text(deny), request_id, deny.facts)
     headers: list[Header] = [
@@ -44,7 +44,7 @@ def response(refused: Refused, dialect: str, request_id: str) -> Response:
     return Response(status, headers, body)
 
 
-def rate_limited(key: KeySnapshot, result: RateLimited) -> Refused:
+def rate_limited(key: KeySnapshot, result: RateLimited) -> Rejection:
     """429: `Retry-After` in whole seconds, rounded up, and the exact wait in milliseconds."""
     seconds = max(1, math.ceil(result.retry_after_seconds))
     facts: dict[str, Fact] = {
@@ -55,20 +55,20 @@ def rate_limited(key: KeySnapshot, result: RateLimited) -> Refused:
         "resets_at": result.rate.resets_at,
     }
     milliseconds = max(1, math.ceil(result.retry_after_seconds * 1000))
-    return Refused(
+    return Rejection(
         Deny(Reason.RATE_LIMITED, facts),
         ((b"retry-after", b"%d" % seconds), (b"retry-after-ms", b"%d" % milliseconds)),
     )
 
 
-def spend_refused(key: KeySnapshot, result: SpendExceeded | SpendHeld, bound_nanos: int) -> Refused:
+def spend_refused(key: KeySnapshot, result: SpendExceeded | SpendHeld, bound_nanos: int) -> Rejection:
     """403 when it cannot fit in this period; 429 when it may fit once the requests in flight have ended."""
     facts = {**spend_facts(key, result.spend), "needed_usd": money.to_usd(bound_nanos)}
     if isinstance(result, SpendExceeded):
-        return Refused(Deny(Reason.SPEND_EXCEEDED, facts))
+        return Rejection(Deny(Reason.SPEND_EXCEEDED, facts))
     facts["retry_after_seconds"] = result.retry_after_seconds
     wait = b"%d" % result.retry_after_seconds
-    return Refused(Deny(Reason.SPEND_HELD, facts), ((b"retry-after", wait), (b"retry-after-ms", wait + b"000")))
+    return Rejection(Deny(Reason.SPEND_HELD, facts), ((b"retry-after", wait), (b"retry-after-ms", wait + b"000")))
 
 
 def spend_facts(key: KeySnapshot, spend: SpendState) -> dict[str, Fact]:

@@ -14,7 +14,7 @@ import orjson
 from sqlalchemy import Connection, Engine, bindparam, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from proxyd.records.journal import Attempt, Settlement
+from proxyd.accounting.journal import Attempt, Settlement
 from shared.models import ProxyKey, UsageDaily, UsageRecord
 
 Line = tuple[Attempt, Settlement]

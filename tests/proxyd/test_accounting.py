@@ -8,9 +8,9 @@ import pytest
 from ledger_kit import attempt, settlement
 from sqlalchemy.exc import OperationalError
 
-from proxyd.gateway.books import Books
-from proxyd.records.journal import Journal, JournalUnavailable, claim_orphans
-from proxyd.records.ledger import Ledger
+from proxyd.accounting.accounting import Accounting
+from proxyd.accounting.journal import Journal, JournalUnavailable, claim_orphans
+from proxyd.accounting.ledger import Ledger
 from shared import counters
 from shared.counters import Admitted, Charge, CountersUnavailable
 from shared.periods import unix
@@ -30,8 +30,8 @@ class World:
         self.books = self.open()
         self.books.seed()
 
-    def open(self) -> Books:
-        return Books(Journal(self.tmp_path / "journals"), self.counters, self.ledger, self.offload)
+    def open(self) -> Accounting:
+        return Accounting(Journal(self.tmp_path / "journals"), self.counters, self.ledger, self.offload)
 
     def offload(self, function, *arguments):
         if self.down:

@@ -17,7 +17,7 @@ from proxyd.sandbox.refusal import Refusal
 from proxyd.sandbox.responses import RESPONSES
 from proxyd.sandbox.routes import Name, Place, check, credential_of, locate
 from proxyd.sandbox.speech import speak
-from proxyd.sandbox.values import Answer, Ask, Bill, Document, Operation, Telling
+from proxyd.sandbox.values import Answer, Bill, Document, Operation, SandboxRequest, Telling
 
 BEHAVIOUR_HEADER = "x-sandbox"
 _CREDENTIAL_HEADERS = frozenset(("authorization", "x-api-key", "x-goog-api-key"))
@@ -33,14 +33,14 @@ _IN_WORDS: dict[Name, Operation] = {
 
 
 @dataclass(slots=True)
-class Desk:
+class SandboxService:
     """Answers requests and keeps the invoice."""
 
     clock: Callable[[], float] = time.time
     invoice: Invoice = field(default_factory=Invoice)
     _ids: "itertools.count[int]" = field(default_factory=itertools.count)
 
-    def answer(self, ask: Ask) -> tuple[Answer, Attempt | None]:
+    def answer(self, ask: SandboxRequest) -> tuple[Answer, Attempt | None]:
         """The answer, and the attempt it belongs to (None for the invoice itself)."""
         if ask.path in ("/invoice", "/healthz"):
             return self._own_page(ask), None
@@ -64,7 +64,7 @@ class Desk:
         answer.headers[_REQUEST_ID[place.dialect]] = f"req_{attempt.id}"
         return answer, attempt
 
-    def _attempt(self, ask: Ask, place: Place, auth_kind: str, credential: str) -> Attempt:
+    def _attempt(self, ask: SandboxRequest, place: Place, auth_kind: str, credential: str) -> Attempt:
         values = "\n".join((ask.path, ask.query, *ask.headers.values()))
         return Attempt(
             id=f"{os.getpid():x}{next(self._ids):012x}",
@@ -80,14 +80,14 @@ class Desk:
             saw_router_secret=any(mark in values or mark.encode() in ask.body for mark in _OUR_SECRETS),
         )
 
-    def _own_page(self, ask: Ask) -> Answer:
+    def _own_page(self, ask: SandboxRequest) -> Answer:
         if ask.path == "/healthz":
             return Answer(200, b'{"status":"ok"}')
         if ask.method == "DELETE":
             self.invoice.clear()
         return Answer(200, orjson.dumps(self.invoice.as_json()))
 
-    def _served(self, ask: Ask, place: Place, document: Document, attempt: Attempt) -> Answer:
+    def _served(self, ask: SandboxRequest, place: Place, document: Document, attempt: Attempt) -> Answer:
         operation = _IN_WORDS.get(place.name) if place.name is not None else None
         if operation is not None:
             return self._in_words(operation, ask, place, document, attempt)
@@ -97,7 +97,9 @@ class Desk:
             return _counted(place, document)
         return _listed(place)
 
-    def _in_words(self, operation: Operation, ask: Ask, place: Place, document: Document, attempt: Attempt) -> Answer:
+    def _in_words(
+        self, operation: Operation, ask: SandboxRequest, place: Place, document: Document, attempt: Attempt
+    ) -> Answer:
         heard = operation.hear(document, place.model, ask.query)
         stream = heard.stream or place.name == "stream"
         prompt, wanted = behaviour.of_prompt(heard.prompt)
@@ -125,7 +127,9 @@ class Desk:
 _REQUEST_ID = {"openai": "x-request-id", "anthropic": "request-id", "gemini": "x-gemini-request-id"}
 
 
-def _prepare(ask: Ask, place: Place, asked_model: str, wanted: str, attempt: Attempt) -> tuple[str, Behaviour]:
+def _prepare(
+    ask: SandboxRequest, place: Place, asked_model: str, wanted: str, attempt: Attempt
+) -> tuple[str, Behaviour]:
     """The real model and the behaviour, both noted; refused when the model is unknown or an error was wished for."""
     model, by_model = behaviour.of_model(asked_model.removeprefix("models/"))
     words = " ".join(filter(None, (ask.headers.get(BEHAVIOUR_HEADER), by_model, wanted)))
@@ -150,7 +154,7 @@ def _refused(place: Place, refusal: Refusal, attempt_id: str) -> Answer:
     return answer
 
 
-def _embedded(ask: Ask, place: Place, document: Document, attempt: Attempt) -> Answer:
+def _embedded(ask: SandboxRequest, place: Place, document: Document, attempt: Attempt) -> Answer:
     batch = place.method == "batchEmbedContents"
     if place.dialect == "openai":
         asked_model = reading.string(document, "model")

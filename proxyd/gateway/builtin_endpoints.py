@@ -7,18 +7,18 @@ from typing import Any
 import orjson
 
 from proxyd.gateway import headers
-from proxyd.gateway.refuse import Refused
-from proxyd.gateway.route import PageName
+from proxyd.gateway.rejection import Rejection
+from proxyd.gateway.route import BuiltinName
 from proxyd.messages import Header, Response
 from shared import money, periods
 from shared.catalog import PROVIDERS, known_models
 from shared.counters import Counters, CountersUnavailable, RateState, SpendState
 from shared.policy import Deny, KeySnapshot, Reason, matches_model
 
-PUBLIC: frozenset[PageName] = frozenset(("home", "health", "ready"))
+PUBLIC: frozenset[BuiltinName] = frozenset(("home", "health", "ready"))
 
 
-def public(name: PageName, ready: Callable[[], dict[str, str]], request_id: str) -> Response:
+def public(name: BuiltinName, ready: Callable[[], dict[str, str]], request_id: str) -> Response:
     """Pages that need no key and tell nothing about any."""
     if name == "ready":
         faults = ready()
@@ -31,8 +31,8 @@ def public(name: PageName, ready: Callable[[], dict[str, str]], request_id: str)
 
 
 def for_key(
-    name: PageName, key: KeySnapshot, configured: frozenset[str], counters: Counters, request_id: str
-) -> Response | Refused:
+    name: BuiltinName, key: KeySnapshot, configured: frozenset[str], counters: Counters, request_id: str
+) -> Response | Rejection:
     """Pages about the key itself."""
     if name == "models":
         own = headers.limits(*state_of(key, counters))
@@ -41,7 +41,7 @@ def for_key(
         rate = None if key.rate_limit_rpm is None else counters.rate(key.id, key.rate_limit_rpm)
         spend = counters.spend(key.id, key.spend_reset, key.spend_limit_nanos)
     except CountersUnavailable:
-        return Refused(Deny(Reason.LIMITS_UNAVAILABLE))
+        return Rejection(Deny(Reason.LIMITS_UNAVAILABLE))
     return _json(200, _about(key, rate, spend), request_id, headers.limits(rate, spend))
 
 

@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from datetime import date
 
-from proxyd.gateway.turns import Errand
-from proxyd.records.journal import Attempt, Entry, Settlement
-from proxyd.records.ledger import Line
+from proxyd.accounting.group_commit import Submission
+from proxyd.accounting.journal import Attempt, Entry, Settlement
+from proxyd.accounting.ledger import Line
 from shared.counters import Admission, Admitted, Charge, Post
 
 
-class Opening(Errand):
+class Opening(Submission):
     """Charge a request, and if it is admitted write its BEGIN."""
 
     __slots__ = ("attempt_of", "charge", "result", "seq")
@@ -22,7 +22,7 @@ class Opening(Errand):
         self.result: Admission | None = None
 
 
-class Ending(Errand):
+class Ending(Submission):
     """Settle an attempt."""
 
     __slots__ = ("attempt", "seq", "settlement")
