@@ -8,7 +8,8 @@ from alembic import context
 from flask import current_app
 from sqlalchemy import Connection, text
 
-from shared.models import Base
+import shared.models  # noqa: F401 - fills the metadata
+from shared.db import Base
 
 _UPGRADE_LOCK = 0x454E5452  # any number that nobody else takes for an advisory lock in this database
 

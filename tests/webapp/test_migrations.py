@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from shared.config import Settings
 from shared.db import Base
-from shared.models import AuditEvent, ProxyKey, UsageRecord
+from shared.models import AuditEvent, ProxyKey, UsageDaily, UsageRecord
 from webapp import create_app
 from webapp.actions import Actor
 from webapp.actions.keys import create_key
@@ -77,7 +77,27 @@ def test_ledger_and_audit_log_stay_as_written(made, model):
         if db.engine.dialect.name == "postgresql":
             with pytest.raises(DBAPIError, match="append-only"), writing() as session:
                 session.execute(text(f"TRUNCATE {model.__tablename__}"))
+        if db.engine.dialect.name == "sqlite":
+            name = model.__tablename__
+            with pytest.raises(DBAPIError, match="append-only"), writing() as session:
+                session.execute(text(f"INSERT OR REPLACE INTO {name} SELECT * FROM {name}"))
         assert db.session.scalar(select(func.count()).select_from(model)) == before > 0
+
+
+@pytest.mark.parametrize("change", ["DELETE FROM usage_daily", "UPDATE usage_daily SET cost_nanos = cost_nanos - 1"])
+def test_daily_sums_only_rise(made, change):
+    """S6."""
+    app, report = made
+    row = UsageDaily(key_id="key_x", day=date(2026, 11, 24), provider="openai", model="m", org_id=report.org_id)
+    row.requests = row.input_tokens = row.output_tokens = row.cost_nanos = 5
+    with app.app_context():
+        with writing() as session:
+            session.add(row)
+        with pytest.raises(DBAPIError, match="only rises"), writing() as session:
+            session.execute(text(change))
+        with writing() as session:
+            session.execute(update(UsageDaily).values(cost_nanos=UsageDaily.cost_nanos + 1))
+        assert db.session.scalar(select(UsageDaily.cost_nanos)) == 6
 
 
 def record(org_id):

@@ -1,10 +1,6 @@
-"""The tables of both processes. Money is an integer of nano-dollars, time an aware UTC moment.
+"""What people decide: organisations, staff, keys, credentials, prices, and the log of who changed what."""
 
-Rows do not leave the layer that loads them: the data plane takes `ProxyKey.snapshot()`, the dashboard its views.
-Ledger and audit rows are only ever inserted; triggers made by the first migration refuse anything else.
-"""
-
-from datetime import date, datetime
+from datetime import datetime
 from ipaddress import ip_network
 from typing import Any, Literal
 
@@ -12,7 +8,6 @@ from sqlalchemy import (
     JSON,
     BigInteger,
     CheckConstraint,
-    Date,
     ForeignKey,
     Index,
     LargeBinary,
@@ -40,6 +35,8 @@ class Organization(Base):
     id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
     name: Mapped[str] = mapped_column(String(NAME_LENGTH))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    # Moves with every change of what its keys share, such as a provider's credential.
+    policy_version: Mapped[int] = mapped_column(default=1, server_default="1")
 
 
 class User(Base):
@@ -183,55 +180,26 @@ class PriceOverride(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
-class UsageRecord(Base):
-    """The ledger: one row for each attempt that was sent to a provider. Inserted once, never changed."""
+class IdempotentCreation(Base):
+    """What an `Idempotency-Key` made, for 24 hours: the created row's id, never the secret."""
 
-    __tablename__ = "usage_records"
-    __table_args__ = (
-        Index("ix_usage_records_key_id_admitted_at", "key_id", "admitted_at"),
-        Index("ix_usage_records_org_id_admitted_at", "org_id", "admitted_at"),
-    )
+    __tablename__ = "idempotent_creations"
+    __table_args__ = (Index("ix_idempotent_creations_created_at", "created_at"),)
 
-    id: Mapped[str] = mapped_column(String(64), primary_key=True)  # the attempt's id
-    org_id: Mapped[str] = mapped_column(String(ID_LENGTH))
-    key_id: Mapped[str] = mapped_column(String(ID_LENGTH))
-    provider: Mapped[str] = mapped_column(String(32))
-    endpoint: Mapped[str] = mapped_column(String(64))
-    requested_model: Mapped[str | None] = mapped_column(String(255))
-    served_model: Mapped[str | None] = mapped_column(String(255))
-    service_tier: Mapped[str | None] = mapped_column(String(32))
-    streamed: Mapped[bool]
-    status: Mapped[int | None]  # the provider's HTTP status; None when it gave none
-    outcome: Mapped[str] = mapped_column(String(32))  # see shared.ledger.Outcome
-    flags: Mapped[list[str]] = mapped_column(JSON)  # estimated, overrun, crash, unpriced, ...
-    usage: Mapped[dict[str, int]] = mapped_column(JSON)  # token class -> count, by genai-prices' names
-    input_tokens: Mapped[int] = mapped_column(BigInteger)
-    output_tokens: Mapped[int] = mapped_column(BigInteger)
-    price: Mapped[dict[str, Any] | None] = mapped_column(JSON)  # what it was priced by; None = unpriced
-    bound_nanos: Mapped[int] = mapped_column(BigInteger)
-    cost_nanos: Mapped[int] = mapped_column(BigInteger)
-    day: Mapped[date] = mapped_column(Date)  # UTC day of admission, to which the cost belongs
-    admitted_at: Mapped[datetime] = mapped_column(UtcDateTime)
-    duration_ms: Mapped[int]
-    provider_request_id: Mapped[str | None] = mapped_column(String(128))
-    client_ip: Mapped[str | None] = mapped_column(String(45))
+    org_id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
+    idempotency_key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    request_digest: Mapped[str] = mapped_column(String(64))
+    created_id: Mapped[str] = mapped_column(String(ID_LENGTH))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
-class UsageDaily(Base):
-    """Sums of the ledger by day, key, provider and model, kept in the same transaction as its rows."""
+class PolicyOutbox(Base):
+    """A key or organisation whose new policy version the counters may not know yet; written with the edit itself."""
 
-    __tablename__ = "usage_daily"
-    __table_args__ = (Index("ix_usage_daily_org_id_day", "org_id", "day"),)
+    __tablename__ = "policy_outbox"
 
-    key_id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
-    day: Mapped[date] = mapped_column(Date, primary_key=True)
-    provider: Mapped[str] = mapped_column(String(32), primary_key=True)
-    model: Mapped[str] = mapped_column(String(255), primary_key=True)  # served, else requested, else ""
-    org_id: Mapped[str] = mapped_column(String(ID_LENGTH))
-    requests: Mapped[int] = mapped_column(BigInteger)
-    input_tokens: Mapped[int] = mapped_column(BigInteger)
-    output_tokens: Mapped[int] = mapped_column(BigInteger)
-    cost_nanos: Mapped[int] = mapped_column(BigInteger)
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    subject: Mapped[str] = mapped_column(String(ID_LENGTH))
 
 
 class AuditEvent(Base):
@@ -249,15 +217,3 @@ class AuditEvent(Base):
     before: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     after: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     ip: Mapped[str | None] = mapped_column(String(45))
-
-
-class IdempotentCreation(Base):
-    """What an `Idempotency-Key` made, for 24 hours: the created row's id, never the secret."""
-
-    __tablename__ = "idempotent_creations"
-
-    org_id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
-    idempotency_key: Mapped[str] = mapped_column(String(255), primary_key=True)
-    request_digest: Mapped[str] = mapped_column(String(64))
-    created_id: Mapped[str] = mapped_column(String(ID_LENGTH))
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -1,0 +1,49 @@
+"""The tables of both processes. Money is an integer of nano-dollars, time an aware UTC moment.
+
+Rows do not leave the layer that loads them: the data plane takes `ProxyKey.snapshot()`, the dashboard its views.
+Ledger and audit rows are only ever inserted; triggers made by the first migration refuse anything else.
+"""
+
+from shared.models.ledger import AccountingState, JournalState, KeySpend, UsageDaily, UsageRecord
+from shared.models.policy import (
+    ID_LENGTH,
+    NAME_LENGTH,
+    ROLES,
+    SCOPES,
+    AuditEvent,
+    IdempotentCreation,
+    KeySecret,
+    ManagementToken,
+    Organization,
+    PolicyOutbox,
+    PriceOverride,
+    ProviderCredential,
+    ProxyKey,
+    Status,
+    User,
+    UserSession,
+)
+
+__all__ = [
+    "ID_LENGTH",
+    "NAME_LENGTH",
+    "ROLES",
+    "SCOPES",
+    "AccountingState",
+    "AuditEvent",
+    "IdempotentCreation",
+    "JournalState",
+    "KeySecret",
+    "KeySpend",
+    "ManagementToken",
+    "Organization",
+    "PolicyOutbox",
+    "PriceOverride",
+    "ProviderCredential",
+    "ProxyKey",
+    "Status",
+    "UsageDaily",
+    "UsageRecord",
+    "User",
+    "UserSession",
+]

@@ -1,0 +1,113 @@
+"""What was used: the ledger, its sums, and how far journals and counters stand against it."""
+
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Date,
+    Index,
+    String,
+)
+from sqlalchemy.orm import Mapped, mapped_column
+
+from shared.db import Base, UtcDateTime
+from shared.models.policy import ID_LENGTH
+
+
+class UsageRecord(Base):
+    """The ledger: one row for each attempt that was sent to a provider. Inserted once, never changed."""
+
+    __tablename__ = "usage_records"
+    __table_args__ = (
+        Index("ix_usage_records_key_id_admitted_at", "key_id", "admitted_at"),
+        Index("ix_usage_records_org_id_admitted_at", "org_id", "admitted_at"),
+    )
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)  # the attempt's id
+    org_id: Mapped[str] = mapped_column(String(ID_LENGTH))
+    key_id: Mapped[str] = mapped_column(String(ID_LENGTH))
+    provider: Mapped[str] = mapped_column(String(32))
+    endpoint: Mapped[str] = mapped_column(String(64))
+    requested_model: Mapped[str | None] = mapped_column(String(255))
+    served_model: Mapped[str | None] = mapped_column(String(255))
+    service_tier: Mapped[str | None] = mapped_column(String(32))
+    streamed: Mapped[bool]
+    status: Mapped[int | None]  # the provider's HTTP status; None when it gave none
+    outcome: Mapped[str] = mapped_column(String(32))  # see shared.ledger.Outcome
+    flags: Mapped[list[str]] = mapped_column(JSON)  # estimated, overrun, crash, unpriced, ...
+    usage: Mapped[dict[str, int]] = mapped_column(JSON)  # token class -> count, by genai-prices' names
+    input_tokens: Mapped[int] = mapped_column(BigInteger)
+    output_tokens: Mapped[int] = mapped_column(BigInteger)
+    price: Mapped[dict[str, Any] | None] = mapped_column(JSON)  # what it was priced by; None = unpriced
+    bound_nanos: Mapped[int] = mapped_column(BigInteger)
+    cost_nanos: Mapped[int] = mapped_column(BigInteger)
+    day: Mapped[date] = mapped_column(Date)  # UTC day of admission, to which the cost belongs
+    admitted_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    duration_ms: Mapped[int]
+    provider_request_id: Mapped[str | None] = mapped_column(String(128))
+    client_ip: Mapped[str | None] = mapped_column(String(45))
+
+
+class UsageDaily(Base):
+    """Sums of the ledger by day, key, provider and model, kept in the same transaction as its rows."""
+
+    __tablename__ = "usage_daily"
+    __table_args__ = (Index("ix_usage_daily_org_id_day", "org_id", "day"),)
+
+    key_id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
+    day: Mapped[date] = mapped_column(Date, primary_key=True)
+    provider: Mapped[str] = mapped_column(String(32), primary_key=True)
+    model: Mapped[str] = mapped_column(String(255), primary_key=True)  # served, else requested, else ""
+    org_id: Mapped[str] = mapped_column(String(ID_LENGTH))
+    requests: Mapped[int] = mapped_column(BigInteger)
+    input_tokens: Mapped[int] = mapped_column(BigInteger)
+    output_tokens: Mapped[int] = mapped_column(BigInteger)
+    cost_nanos: Mapped[int] = mapped_column(BigInteger)
+
+
+class KeySpend(Base):
+    """What a key has cost, by day and (`day` 1970-01-01) in all; written with the ledger's rows.
+
+    `base_nanos` is the total as it was when generation `generation` was cut, so that counters of that generation can
+    be seeded from one indexed read while imports go on.
+    """
+
+    __tablename__ = "key_spend"
+
+    key_id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
+    day: Mapped[date] = mapped_column(Date, primary_key=True)
+    generation: Mapped[int] = mapped_column(BigInteger)
+    base_nanos: Mapped[int] = mapped_column(BigInteger)
+    total_nanos: Mapped[int] = mapped_column(BigInteger)
+
+
+class AccountingState(Base):
+    """One row: the generation of the counters, raised whenever they are built anew."""
+
+    __tablename__ = "accounting_state"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    generation: Mapped[int] = mapped_column(BigInteger)
+
+
+class JournalState(Base):
+    """How far a worker's journal has been imported into the ledger, and where the present generation was cut.
+
+    `segment` and `position` say from where the next import reads, `end_number` which END it has seen last;
+    `cut_end_number` is what that was when the generation was raised. `closed_at` is set once everything is in.
+    """
+
+    __tablename__ = "journals"
+    __table_args__ = (Index("ix_journals_closed_at", "closed_at"),)
+
+    worker_id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
+    machine: Mapped[str] = mapped_column(String(ID_LENGTH))  # the data directory it lies in
+    generation: Mapped[int] = mapped_column(BigInteger)  # in which the worker registered
+    segment: Mapped[int]
+    position: Mapped[int] = mapped_column(BigInteger)
+    end_number: Mapped[int] = mapped_column(BigInteger)
+    cut_end_number: Mapped[int] = mapped_column(BigInteger)
+    registered_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    closed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
