@@ -1,0 +1,122 @@
+"""The data directory: whether it is fit to hold our secrets and locks, and the secrets that are made there once."""
+
+import contextlib
+import os
+import pwd
+import re
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+from shared.config.values import SettingError, shown
+
+_MOUNTS = Path("/proc/self/mountinfo")
+# As the kernel names them. 9p and virtiofs are not among them: there they are how a container or a virtual machine sees
+# the disk of its own host.
+_NETWORK_FILE_SYSTEMS = re.compile(
+    r"nfs\d?|cifs|smb\d?|smbfs|ncpfs|afs|coda|ceph|lustre|gpfs|beegfs|ocfs2|gfs2|davfs"
+    r"|fuse\.(?:sshfs|glusterfs|ceph|s3fs|rclone|gcsfuse|goofys|blobfuse2?|davfs2?|mount-s3|juicefs|smbnetfs|curlftpfs)"
+)
+
+
+def data_directory(name: str, text: str) -> Path:
+    """The directory of that name as an absolute path; made (0700) when there is none.
+
+    One that is there keeps its mode, because others may use it too: it is refused when they could change what is in it.
+    """
+    try:
+        path = Path(text).expanduser().absolute()
+        refuse_network(name, path)
+        if not _make(path):
+            _judge(name, path)
+    except (OSError, RuntimeError) as error:  # RuntimeError: ~nobody has no home
+        reason = (error.strerror or str(error)) if isinstance(error, OSError) else "that user has no home directory"
+        raise SettingError(f"{name}: {shown(text)} cannot be used: {reason.lower()}.") from None
+    if "?" in str(path):
+        raise SettingError(f"{name} must hold no question mark: in the address of a database it begins the options.")
+    return path
+
+
+def _make(path: Path) -> bool:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.mkdir(mode=0o700)
+    except FileExistsError:
+        return False
+    path.chmod(0o700)  # whatever the umask took away
+    return True
+
+
+def _judge(name: str, path: Path) -> None:
+    found = path.stat()
+    if not stat.S_ISDIR(found.st_mode):
+        raise SettingError(f"{name}: {path} is not a directory.")
+    if found.st_uid != os.geteuid():
+        raise SettingError(
+            f"{name}: {path} belongs to {_user(found.st_uid)}, and this is {_user(os.geteuid())}. Start the router as "
+            "its owner, change the owner, or name a directory of the router's own."
+        )
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise SettingError(
+            f"{name}: others may write into {path} (mode {stat.S_IMODE(found.st_mode):04o}). Name a directory of the "
+            f"router's own, or make this one private: chmod 700 {path}"
+        )
+    if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+        raise SettingError(f"{name}: {path} cannot be read and written (mode {stat.S_IMODE(found.st_mode):04o}).")
+
+
+def _user(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"user {number}"
+
+
+def refuse_network(name: str, path: Path) -> None:
+    """Raise SettingError when `path` lies, or would lie, on a network file system."""
+    try:
+        mounts = _MOUNTS.read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        return  # no Linux, or /proc is not mounted: then there is nothing to judge by
+    if (kind := network_file_system(path.resolve(), mounts)) is not None:
+        raise SettingError(
+            f"{name}: {path} lies on a network file system ({kind}). File locks decide there which process is alive, "
+            "and across machines they are not to be relied on. Name a directory on a local disk."
+        )
+
+
+def network_file_system(path: Path, mounts: str) -> str | None:
+    """The type of file system that holds `path`, if it is one of a network. `mounts` is a mountinfo (proc(5))."""
+    holder, kind = Path(), ""
+    for line in mounts.splitlines():
+        before, _, after = line.partition(" - ")
+        fields, types = before.split(" "), after.split(" ")
+        if len(fields) < 5:
+            continue
+        point = Path(re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), fields[4]))
+        # A later mount at the same place lies on top.
+        if path.is_relative_to(point) and len(point.parts) >= len(holder.parts):
+            holder, kind = point, types[0]
+    return kind if _NETWORK_FILE_SYSTEMS.fullmatch(kind) else None
+
+
+def made_once(name: str, path: Path, make: Callable[[], str]) -> str:
+    """The secret in `path`, made by the first process that asks; the link makes two racing starts agree."""
+    try:
+        if not path.exists():
+            fresh = path.with_name(f"{path.name}.{os.getpid()}")
+            try:
+                fresh.touch(mode=0o600)
+                fresh.write_text(make(), encoding="ascii")
+                with contextlib.suppress(FileExistsError):
+                    os.link(fresh, path)
+            finally:
+                fresh.unlink(missing_ok=True)
+        text = path.read_text(encoding="ascii").strip()
+    except OSError as error:
+        raise SettingError(f"{name} is kept in {path}, which fails: {(error.strerror or '').lower()}.") from None
+    except UnicodeDecodeError:
+        text = ""
+    if not text:
+        raise SettingError(f"{name} is kept in {path}, which is empty or damaged. Restore it from a backup.")
+    return text

@@ -1,0 +1,175 @@
+"""Every setting, in one table: name, default, how it is read, and what it means.
+
+Both processes build a frozen `Settings` from the environment once, at start. Each variable can also be given as
+`NAME_FILE`, a path whose first line is the value. To add a setting, add a row here and a field below; the docs test
+asks for it in docs/settings.md.
+"""
+
+import os
+import secrets
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from cryptography.fernet import Fernet
+
+from shared.config import storage, values
+from shared.config.data_dir import data_directory, made_once
+from shared.config.values import Bind, SettingError, shown
+from shared.policy.values import Network
+
+_FILE_MOST_BYTES = 65536
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Settings:
+    """The settings of one process. Not printable, because it holds secrets."""
+
+    database_url: str
+    limits_url: str
+    data_dir: Path
+    web_bind: Bind
+    proxy_bind: Bind
+    proxy_workers: int
+    secret_key: str
+    encryption_keys: tuple[str, ...]
+    provider_credentials: Mapping[str, str]  # slug -> credential
+    provider_urls: Mapping[str, str]  # slug -> base URL without version path
+    trusted_proxies: tuple[Network, ...]
+    admin_email: str | None
+    admin_password: str | None
+    bootstrap_token: str | None
+    journal_sync: Literal["none", "batch"]
+
+    def __repr__(self) -> str:
+        return f"Settings(data_dir={str(self.data_dir)!r})"
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
+        """Read all of `SETTINGS`; makes the data directory (0700) and, once, the secrets in it (0600)."""
+        value = {row.name: row.read(environ) for row in SETTINGS}
+
+        def of(name: str) -> tuple[str, str]:
+            return name, value[name]
+
+        data_dir = data_directory(*of("ROUTER_DATA_DIR"))
+        value["DATABASE_URL"] = value["DATABASE_URL"] or f"sqlite:///{data_dir / 'router.db'}"
+        value["ROUTER_LIMITS_URL"] = value["ROUTER_LIMITS_URL"] or f"sqlite:///{data_dir / 'counters.db'}"
+        for name, file, make in (
+            ("SECRET_KEY", "secret_key", secrets.token_hex),
+            ("ROUTER_ENCRYPTION_KEY", "encryption_key", lambda: Fernet.generate_key().decode()),
+        ):
+            value[name] = value[name] or made_once(name, data_dir / file, make)
+        settings = cls(
+            database_url=storage.database_url(*of("DATABASE_URL")),
+            limits_url=storage.limits_url(*of("ROUTER_LIMITS_URL")),
+            data_dir=data_dir,
+            web_bind=values.bind(*of("ROUTER_WEB_BIND")),
+            proxy_bind=values.bind(*of("ROUTER_PROXY_BIND")),
+            proxy_workers=values.workers(*of("ROUTER_PROXY_WORKERS")),
+            secret_key=values.secret_key(*of("SECRET_KEY")),
+            encryption_keys=values.encryption_keys(*of("ROUTER_ENCRYPTION_KEY")),
+            provider_credentials={
+                slug: values.credential(*of(name)) for slug, name in CREDENTIAL_SETTINGS.items() if value[name]
+            },
+            provider_urls={slug: values.origin(*of(name)) for slug, name in URL_SETTINGS.items()},
+            trusted_proxies=values.networks(*of("ROUTER_TRUSTED_PROXIES")),
+            admin_email=values.email(*of("ROUTER_ADMIN_EMAIL")),
+            admin_password=values.password(*of("ROUTER_ADMIN_PASSWORD")),
+            bootstrap_token=values.token(*of("ROUTER_BOOTSTRAP_TOKEN")),
+            journal_sync=values.journal_sync(*of("ROUTER_JOURNAL_SYNC")),
+        )
+        storage.refuse_one_file_for_both(settings.database_url, settings.limits_url)
+        return settings
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One row of the table."""
+
+    name: str
+    default: str
+    help: str
+
+    def read(self, environ: Mapping[str, str]) -> str:
+        """The value from NAME, else from the file NAME_FILE, else the default. Both at once: SettingError."""
+        direct, path = environ.get(self.name), environ.get(f"{self.name}_FILE")
+        if direct and path:
+            raise SettingError(f"{self.name} and {self.name}_FILE are both set; keep one of them.")
+        if path:
+            return values.plain_text(f"{self.name}_FILE", _first_line(f"{self.name}_FILE", path))
+        return values.plain_text(self.name, (direct or "").strip()) or self.default
+
+
+def _first_line(name: str, path: str) -> str:
+    """The first line of a file. It must be a regular one: every process of the router reads it anew."""
+    try:
+        if not stat.S_ISREG(Path(path).stat().st_mode):
+            raise SettingError(f"{name}: {shown(path)} is not a regular file.")
+        with Path(path).open("rb") as file:
+            line = file.read(_FILE_MOST_BYTES).partition(b"\n")[0]
+        text = line.decode("utf-8-sig").strip()
+    except OSError as error:
+        reason = (error.strerror or "").lower()
+        raise SettingError(f"{name}: {shown(path)} cannot be read: {reason}.") from None
+    except UnicodeDecodeError:
+        raise SettingError(f"{name}: {shown(path)} does not hold text in UTF-8.") from None
+    if not text:
+        raise SettingError(f"{name}: the first line of {shown(path)} is empty.")
+    return text
+
+
+CREDENTIAL_SETTINGS = {
+    "openai": "OPENAI_API_KEY",
+    "anthropic": "ANTHROPIC_API_KEY",
+    "gemini": "GEMINI_API_KEY",
+}
+URL_SETTINGS = {
+    "openai": "ROUTER_OPENAI_URL",
+    "anthropic": "ROUTER_ANTHROPIC_URL",
+    "gemini": "ROUTER_GEMINI_URL",
+}
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting("DATABASE_URL", "", "SQLAlchemy URL of the database; a SQLite file in the data directory by default"),
+    Setting("ROUTER_LIMITS_URL", "", "storage of the counters; a SQLite file in the data directory by default"),
+    Setting("ROUTER_DATA_DIR", "./instance", "directory of databases, journals and made-up secrets, mode 0700"),
+    Setting("ROUTER_WEB_BIND", "127.0.0.1:8000", "address and port of the dashboard and the management API"),
+    Setting("ROUTER_PROXY_BIND", "127.0.0.1:8080", "address and port of the proxy"),
+    Setting("ROUTER_PROXY_WORKERS", "", "number of proxy worker processes; one a core by default"),
+    Setting("SECRET_KEY", "", "signs dashboard sessions; made once into the data directory by default"),
+    Setting(
+        "ROUTER_ENCRYPTION_KEY",
+        "",
+        "Fernet keys for credentials at rest, comma-separated, the first one encrypts",
+    ),
+    Setting("OPENAI_API_KEY", "", "credential of OpenAI for the first organisation"),
+    Setting("ANTHROPIC_API_KEY", "", "credential of Anthropic for the first organisation"),
+    Setting("GEMINI_API_KEY", "", "credential of Gemini for the first organisation"),
+    Setting("ROUTER_OPENAI_URL", "https://api.openai.com", "base address of OpenAI, without version path"),
+    Setting("ROUTER_ANTHROPIC_URL", "https://api.anthropic.com", "base address of Anthropic, without version path"),
+    Setting(
+        "ROUTER_GEMINI_URL",
+        "https://generativelanguage.googleapis.com",
+        "base address of Gemini, without version path",
+    ),
+    Setting("ROUTER_TRUSTED_PROXIES", "", "addresses or CIDR ranges whose X-Forwarded-For counts, comma-separated"),
+    Setting("ROUTER_ADMIN_EMAIL", "", "email of the first administrator; admin@localhost by default"),
+    Setting(
+        "ROUTER_ADMIN_PASSWORD",
+        "",
+        "password of the first administrator; made up and printed once by default",
+    ),
+    Setting(
+        "ROUTER_BOOTSTRAP_TOKEN",
+        "",
+        "first management token, all scopes; made up and printed once by default",
+    ),
+    Setting(
+        "ROUTER_JOURNAL_SYNC",
+        "none",
+        "none: the journal survives kill -9; batch: fdatasync before anything is sent, so that it survives a power cut",
+    ),
+)

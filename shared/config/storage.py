@@ -1,0 +1,96 @@
+"""Where databases lie: the addresses of the ledger's database and of the counters."""
+
+import os
+from pathlib import Path
+
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+
+from shared import counters
+from shared.config.data_dir import refuse_network
+from shared.config.values import SettingError, shown
+
+_SQLITE = "sqlite:///"
+_SQLITE_HEADER = b"SQLite format 3\0"  # https://www.sqlite.org/fileformat.html#the_database_header
+
+
+def database_url(name: str, text: str) -> str:
+    """The URL as SQLAlchemy takes it, a file's path absolute. Says nothing about whether a server answers."""
+    scheme = text.partition("://")[0]
+    if scheme == "sqlite":
+        path = _file(name, text)
+        if path.exists() and not _may_be_sqlite(path):
+            raise SettingError(f"{name}: {path} is a file of another kind, not a SQLite database.")
+        return f"{_SQLITE}{path}"
+    if scheme not in ("postgresql", "postgres", "postgresql+psycopg"):
+        raise SettingError(f"{name} must begin with sqlite:/// or postgresql://.")
+    text = "postgresql+psycopg" + text[len(scheme) :]
+    _judge_server(name, text)
+    return text
+
+
+def _judge_server(name: str, text: str) -> None:
+    """Repeats nothing of the URL, because a password may stand anywhere in one that cannot be read."""
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):
+        raise SettingError(f"{name} cannot be read. It must look like postgresql://user@host:5432/name.") from None
+    if "@" in (url.host or "") or (url.host or "").startswith(":"):
+        raise SettingError(f"{name}: write @ : / in a user or a password as %40 %3A %2F.")
+    if url.port is not None and not 1 <= url.port <= 65535:
+        raise SettingError(f"{name} must have a port from 1 to 65535.")
+    if not (url.database or "").strip() and not {"dbname", "service"} & set(url.query):
+        raise SettingError(f"{name} names no database. It must look like postgresql://user@host:5432/name.")
+
+
+def limits_url(name: str, text: str) -> str:
+    """The URL as the counters take it, a file's path absolute."""
+    try:
+        counters.connect(text).close()
+    except ValueError as error:
+        raise SettingError(f"{name} cannot be used: {error}.") from None
+    return f"{_SQLITE}{_file(name, text)}" if text.startswith(_SQLITE) else text
+
+
+def refuse_one_file_for_both(database: str, limits: str) -> None:
+    if database == limits:
+        raise SettingError("ROUTER_LIMITS_URL names the file of DATABASE_URL. Give each its own.")
+
+
+def _file(name: str, text: str) -> Path:
+    path_text = text.removeprefix(_SQLITE)
+    if not text.startswith(_SQLITE) or not path_text.strip("/ ") or ":memory:" in path_text:
+        raise SettingError(f"{name} names no file; several processes cannot share a database in memory.")
+    if "?" in path_text or path_text.startswith("file:"):
+        raise SettingError(f"{name} must be sqlite:/// and a plain path, without options.")
+    path = Path(path_text)
+    try:
+        path = path.absolute()
+        problem = _problem(path)
+    except OSError as error:
+        problem = (error.strerror or "").lower()
+    if problem is not None:
+        raise SettingError(f"{name}: {shown(str(path))} cannot be used: {problem}.")
+    refuse_network(name, path)
+    return path
+
+
+def _problem(path: Path) -> str | None:
+    """What keeps us from making or writing the file; SQLite keeps other files beside it, so its folder counts too."""
+    if not path.parent.exists():
+        return "its folder does not exist"
+    if not path.parent.is_dir():
+        return "its folder is a file"
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        return "its folder cannot be written"
+    if not path.exists():
+        return "it is a link to nowhere" if path.is_symlink() else None
+    if not path.is_file():
+        return "it is a directory" if path.is_dir() else "it is no regular file"
+    return None if os.access(path, os.R_OK | os.W_OK) else "it cannot be read and written"
+
+
+def _may_be_sqlite(path: Path) -> bool:
+    with path.open("rb") as file:
+        start = file.read(len(_SQLITE_HEADER))
+    return start in (b"", _SQLITE_HEADER)

@@ -1,0 +1,206 @@
+"""What the text of a setting means by itself: each function answers with the value or raises SettingError."""
+
+import os
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Address, collapse_addresses, ip_address, ip_network
+from typing import Literal
+from urllib.parse import urlsplit
+
+from cryptography.fernet import Fernet
+
+from shared.addresses import parse_network
+from shared.keys import MANAGEMENT_TAG, PROXY_TAG, looks_like_ours
+from shared.policy.values import Network
+
+ANY_IPV4, ANY_IPV6 = ip_network("0.0.0.0/0"), ip_network("::/0")
+_SECRET_KEY_MIN = 16
+_FERNET_KEY_LENGTH = 44
+_SHOWN_LENGTH = 60
+_MOST_WORKERS = 256
+_LIKE_A_SECRET = re.compile(r"sk-|AIza")
+_HOST = re.compile(r"(?=.{1,253}\.?$)[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,62})(?:\.[A-Za-z0-9_-]{1,63})*\.?")
+# Nobody has proxies in half of all addresses; of IPv6 the part that is routed is an eighth (RFC 4291, 2000::/3).
+_TOO_MANY = {4: 2**32 // 2, 6: 2**128 // 8}
+
+
+class SettingError(ValueError):
+    """A setting is missing or makes no sense; the text names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bind:
+    """An address to listen on."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """The http address a person on this machine would use."""
+        local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - compared, not bound
+        return f"http://{Bind(local, self.port)}"
+
+
+def shown(text: str) -> str:
+    """A value as a message may repeat it: quoted, not endless, and no secret that went into the wrong variable."""
+    if _LIKE_A_SECRET.search(text):
+        return "what looks like a secret"
+    return repr(text if len(text) <= _SHOWN_LENGTH else f"{text[:_SHOWN_LENGTH]}...")
+
+
+def plain_text(name: str, text: str) -> str:
+    """The text, unless it holds control characters (Cc) or bytes that are no UTF-8 (which Python reads as Cs)."""
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in text):
+        raise SettingError(f"{name} holds control characters or bytes that are not UTF-8.")
+    return text
+
+
+def bind(name: str, text: str) -> Bind:
+    host, _, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    try:
+        address = ip_address("127.0.0.1" if host == "localhost" else host)
+    except ValueError:
+        raise SettingError(
+            f"{name} must be an address and a port, such as 127.0.0.1:8080 or [::1]:8080, not {shown(text)}."
+        ) from None
+    if address.is_multicast or (isinstance(address, IPv6Address) and address.ipv4_mapped is not None):
+        raise SettingError(f"{name} must be an address of one machine, IPv4 in its own form, not {shown(text)}.")
+    if (number := _number(port, 65535)) is None:
+        raise SettingError(f"{name} must end with a port from 1 to 65535, not {shown(text)}.")
+    return Bind(host, number)
+
+
+def workers(name: str, text: str) -> int:
+    if not text:
+        return min(os.cpu_count() or 1, _MOST_WORKERS)
+    if (number := _number(text, _MOST_WORKERS)) is None:
+        raise SettingError(f"{name} must be a number from 1 to {_MOST_WORKERS}, not {shown(text)}.")
+    return number
+
+
+def _number(text: str, most: int) -> int | None:
+    """A whole number from 1 to `most`, or None. The length is looked at first: `int` raises at thousands of digits."""
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(most))):
+        return None
+    return int(text) if 1 <= int(text) <= most else None
+
+
+def journal_sync(name: str, text: str) -> Literal["none", "batch"]:
+    if text == "none":
+        return "none"
+    if text == "batch":
+        return "batch"
+    raise SettingError(f"{name} must be none or batch, not {shown(text)}.")
+
+
+def secret_key(name: str, text: str) -> str:
+    if len(text) < _SECRET_KEY_MIN or len(set(text)) < _SECRET_KEY_MIN // 4:
+        raise SettingError(f"{name} must have at least {_SECRET_KEY_MIN} characters that nobody can guess.")
+    return text
+
+
+def encryption_keys(name: str, text: str) -> tuple[str, ...]:
+    keys = tuple(part.strip() for part in text.split(",") if part.strip())
+    try:
+        for key in keys:
+            Fernet(key)
+    except ValueError:
+        keys = ()
+    # Two keys with a lost comma between them decode to the first one: the decoder stops at the padding.
+    if not keys or any(len(key) != _FERNET_KEY_LENGTH for key in keys):
+        raise SettingError(f"{name} must be one or more Fernet keys ({_FERNET_KEY_LENGTH} characters of base64).")
+    return keys
+
+
+def credential(name: str, text: str) -> str:
+    """A provider's credential; it becomes a header."""
+    if not _is_header_safe(text):
+        raise SettingError(f"{name} holds characters that no provider key has.")
+    if any(looks_like_ours(text.encode(), tag) for tag in (PROXY_TAG, MANAGEMENT_TAG)):
+        raise SettingError(f"{name} holds a key of this router. It must be the provider's own.")
+    return text
+
+
+def origin(name: str, text: str) -> str:
+    """A provider's base address, without a slash at its end."""
+    wrong = SettingError(f"{name} must be an http or https address, such as https://api.example.com.")
+    try:
+        parts = urlsplit(text)
+        port_is_fine = parts.port is None or parts.port > 0
+    except ValueError:  # of a port or of brackets
+        raise wrong from None
+    if parts.scheme not in ("http", "https") or not port_is_fine or not _is_header_safe(text):
+        raise wrong
+    if "@" in parts.netloc or "?" in text or "#" in text:
+        raise SettingError(f"{name} must hold neither credentials nor a query.")
+    if not _is_host(parts.hostname or "", in_brackets="[" in parts.netloc):
+        raise wrong
+    return text.rstrip("/")
+
+
+def _is_host(host: str, *, in_brackets: bool) -> bool:
+    """Whether it can be looked up at all: the resolver raises UnicodeError for labels that are empty or too long."""
+    if in_brackets:
+        try:
+            return ip_address(host).version == 6
+        except ValueError:
+            return False
+    return _HOST.fullmatch(host) is not None
+
+
+def _is_header_safe(text: str) -> bool:
+    return text.isascii() and text.isprintable() and " " not in text
+
+
+def networks(name: str, text: str) -> tuple[Network, ...]:
+    found = []
+    for part in filter(None, (piece.strip() for piece in text.split(","))):
+        try:
+            found.append(parse_network(part))
+        except ValueError as error:
+            reason = f"{shown(part)} is neither an address nor a CIDR range" if len(part) > _SHOWN_LENGTH else error
+            raise SettingError(f"{name}: {str(reason).rstrip('.?')}.") from None
+    if _is_nearly_everything(found):
+        raise SettingError(
+            f"{name} holds {shown(text)}: then nearly anybody could claim any address. Name your proxies."
+        )
+    return tuple(found)
+
+
+def _is_nearly_everything(found: Iterable[Network]) -> bool:
+    """Judged together, because 0.0.0.0/1 and 128.0.0.0/1 are everything as well."""
+    four = [network for network in found if isinstance(network, IPv4Network)]
+    six = [network for network in found if not isinstance(network, IPv4Network)]
+    sums = {
+        4: sum(network.num_addresses for network in collapse_addresses(four)),
+        6: sum(network.num_addresses for network in collapse_addresses(six)),
+    }
+    return any(sums[version] >= most for version, most in _TOO_MANY.items())
+
+
+def email(name: str, text: str) -> str | None:
+    local, _, domain = text.partition("@")
+    fits = local and domain and "@" not in domain and len(text) <= 254 and text.isprintable() and " " not in text
+    if text and not fits:
+        raise SettingError(f"{name} is not an email address.")
+    return text or None
+
+
+def password(name: str, text: str) -> str | None:
+    if text and not 8 <= len(text.encode()) <= 1024:
+        raise SettingError(f"{name} must have 8 to 1024 bytes.")
+    return text or None
+
+
+def token(name: str, text: str) -> str | None:
+    if text and not looks_like_ours(text.encode(), MANAGEMENT_TAG):
+        raise SettingError(f"{name} must be sk-mgmt- and 64 hex digits, the last 8 of them their CRC32.")
+    return text or None
