@@ -1,5 +1,5 @@
 """The dashboard for a WSGI server: `gunicorn wsgi:app`, `flask --app wsgi ...`."""
 
-from webapp import create_app
+from webapp.start import app_or_exit
 
-app = create_app()
+app = app_or_exit()

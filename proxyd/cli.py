@@ -4,16 +4,20 @@ import logging
 import sys
 
 from proxyd import app, pool
+from proxyd.server.listen import BindError, listen
 from shared.config import SettingError, Settings
+from shared.database_probe import check_database
 
 
 def main() -> int:
-    """Exit status 2 and one sentence on standard error when a setting makes no sense."""
+    """Exit status 2 and one sentence on standard error when a setting cannot work."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
         settings = Settings.from_env()
+        _check_bind(settings)
+        check_database(settings)
     except SettingError as error:
-        sys.stderr.write(f"proxyd: {error}\n")
+        sys.stderr.write(f"{error}\n")
         return 2
     return pool.serve(
         str(settings.proxy_bind),
@@ -21,3 +25,12 @@ def main() -> int:
         lambda: app.parts(Settings.from_env()),  # read anew by a reload
         check=Settings.from_env,
     )
+
+
+def _check_bind(settings: Settings) -> None:
+    """Asked here as well, because only here it is known which variable is to blame."""
+    try:
+        for listener in listen(str(settings.proxy_bind), 1):
+            listener.close()
+    except BindError as error:
+        raise SettingError(f"ROUTER_PROXY_BIND: {error}. Is the router running already?") from None

@@ -1,6 +1,9 @@
 """Commands of `flask --app wsgi ...` for whoever runs the router. They act as "system" in the first organisation."""
 
 import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import click
@@ -8,10 +11,13 @@ from flask import Flask, current_app
 from flask.cli import AppGroup, with_appcontext
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
+from shared.config import SettingError, Settings
+from shared.database_probe import check_database
 from shared.models import ROLES, SCOPES
 from webapp.actions import Actor, Conflict, Invalid
 from webapp.actions.tokens import create_token
 from webapp.actions.users import create_user
+from webapp.blame import blaming
 from webapp.first_start import BootstrapReport, SchemaError, first_actor, prepare
 
 tokens = AppGroup("tokens", help="Management tokens, for automation.")
@@ -28,10 +34,9 @@ def init_app(app: Flask) -> None:
 @with_appcontext
 def bootstrap() -> None:
     """Bring the database up to date and make what a first start needs; a second time changes nothing."""
-    try:
+    with _telling() as settings:
+        check_database(settings)
         report = prepare(current_app)
-    except SchemaError as error:
-        _fail(str(error))
     for line in lines_of(report):
         click.echo(line)
 
@@ -75,22 +80,41 @@ def lines_of(report: BootstrapReport) -> list[str]:
 
 
 def _actor() -> Actor:
-    try:
-        actor = first_actor()
-    except (OperationalError, ProgrammingError):
-        actor = None
+    with _telling() as settings:
+        check_database(settings)
+        try:
+            actor = first_actor()
+        except ProgrammingError:
+            actor = None  # PostgreSQL has no such table yet
+        except OperationalError as error:
+            if "no such table" not in str(error):
+                raise
+            actor = None  # nor has SQLite
     if actor is None:
         _fail("There is no organisation yet. Run `flask --app wsgi bootstrap` first.")
     return actor
 
 
-def _try(action: Any, *values: Any) -> Any:
+@contextmanager
+def _telling() -> Iterator[Settings]:
+    """What the environment is to blame for: a sentence that names the variable, and exit status 2, as at `make run`."""
+    settings: Settings = current_app.extensions["settings"]
     try:
-        return action(*values)
-    except Invalid as error:
-        _fail("\n".join(f"{wrong.field} {wrong.message}" for wrong in error.errors))
-    except Conflict as error:
-        _fail(error.message)
+        with blaming(settings):
+            yield settings
+    except (SettingError, SchemaError) as error:
+        click.echo(str(error), err=True)
+        sys.exit(2)
+
+
+def _try(action: Any, *values: Any) -> Any:
+    with _telling():
+        try:
+            return action(*values)
+        except Invalid as error:
+            _fail("\n".join(f"{wrong.field} {wrong.message}" for wrong in error.errors))
+        except Conflict as error:
+            _fail(error.message)
 
 
 def _fail(message: str) -> NoReturn:

@@ -16,15 +16,16 @@ from alembic.script import ScriptDirectory
 from flask import Flask, current_app
 from sqlalchemy import select
 
-from shared.config import Settings
+from shared.config import SettingError, Settings
 from shared.ids import new_id
 from shared.models import SCOPES, ManagementToken, Organization, ProxyKey, User
-from webapp.actions import Actor, audit, bump_policy_version, now
+from webapp.actions import Actor, Conflict, audit, bump_policy_version, now
 from webapp.actions.credentials import forget_credentials, store_credentials, stored_providers
 from webapp.actions.keys import create_key
 from webapp.actions.tokens import create_token
 from webapp.actions.users import create_user
 from webapp.db import db, writing
+from webapp.validation import Invalid
 
 DEFAULT_ADMIN = "admin@localhost"
 SANDBOX_PREFIX = "sandbox-"
@@ -128,7 +129,13 @@ def _administrator(actor: Actor, settings: Settings) -> tuple[str, bool, str | N
     )
     if there is not None:
         return there, False, None
-    user = create_user(actor, settings.admin_email or DEFAULT_ADMIN, "admin", password=settings.admin_password)
+    try:
+        user = create_user(actor, settings.admin_email or DEFAULT_ADMIN, "admin", password=settings.admin_password)
+    except Invalid as error:
+        told = " and ".join(f"ROUTER_ADMIN_{wrong.field.upper()} {wrong.message}" for wrong in error.errors)
+        raise SettingError(f"{told}.") from None
+    except Conflict as error:
+        raise SettingError(f"ROUTER_ADMIN_EMAIL: {error.message}") from None
     return user.email, True, user.password
 
 

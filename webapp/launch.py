@@ -7,14 +7,14 @@ that ends (started again, unless it keeps ending) or for the signal to stop all 
 import signal
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
 
-from sqlalchemy.exc import SQLAlchemyError
-
-from shared.config import CREDENTIAL_SETTINGS, URL_SETTINGS, Bind, SettingError, Settings
+from shared.config import URL_SETTINGS, Bind, SettingError, Settings
+from shared.database_probe import check_database
 from webapp.banner import welcome
-from webapp.bootstrap import SchemaError, bootstrap, set_credentials
-from webapp.supervisor import Child, Children, CouldNotStart, free_port_from, is_free
+from webapp.blame import blaming
+from webapp.bootstrap import BootstrapReport, SchemaError, bootstrap, set_credentials
+from webapp.launch_environment import LAUNCHER_ONLY, forget, service_environment, system_environment
+from webapp.supervisor import Child, Children, CouldNotStart, free_port_from, is_free, is_router
 
 SANDBOX_PORT = 8090
 SANDBOX_CREDENTIAL = "sandbox-credential"
@@ -22,28 +22,24 @@ WEB_WORKERS, WEB_THREADS = 2, 8
 START_SECONDS = 60.0
 STOP_SECONDS = 35.0  # the proxy drains for 30
 
-# The first start is over when the children begin; its secrets are none of their business.
-_LAUNCHER_ONLY = ("ROUTER_ADMIN_PASSWORD", "ROUTER_BOOTSTRAP_TOKEN", *CREDENTIAL_SETTINGS.values())
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def main(environ: Mapping[str, str]) -> int:
-    """Run until told to stop. Exit status 2 and one sentence when a setting makes no sense or a port is taken."""
+    """Run until told to stop. Exit status 2 and one sentence when a setting cannot work or a port is taken."""
     try:
-        settings = Settings.from_env(environ)
-        _check_ports(settings)
-        report = bootstrap(settings)
+        settings, report = _prepare(environ)
+        sandbox = None if report.real_providers else _sandbox(settings, environ)
     except (SettingError, SchemaError, CouldNotStart) as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    except SQLAlchemyError as error:
-        reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-        sys.stderr.write(f"The database of DATABASE_URL cannot be used: {reason}\n")
-        return 2
-    sandbox = None if report.real_providers else _sandbox(settings, environ)
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    commands = _commands(settings, environ, sandbox)
+    forget(LAUNCHER_ONLY)
     # Signals wait in line from here on, so that none comes between the start of a child and its place in the list.
     signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
-    children = Children(_commands(settings, environ, sandbox), stop_signals=_STOP_SIGNALS)
+    children = Children(commands, stop_signals=_STOP_SIGNALS)
     try:
         children.start(START_SECONDS)
         if not children.stopping:
@@ -57,14 +53,29 @@ def main(environ: Mapping[str, str]) -> int:
         children.stop(STOP_SECONDS)
 
 
+def _prepare(environ: Mapping[str, str]) -> tuple[Settings, BootstrapReport]:
+    """Settings that can work, and what is in place."""
+    settings = Settings.from_env(environ)
+    _check_ports(settings)
+    check_database(settings)
+    with blaming(settings):
+        return settings, bootstrap(settings)
+
+
 def _check_ports(settings: Settings) -> None:
     if settings.web_bind.port == settings.proxy_bind.port:
         raise CouldNotStart("ROUTER_WEB_BIND and ROUTER_PROXY_BIND name the same port. Give each its own.")
     for name, bind in (("ROUTER_WEB_BIND", settings.web_bind), ("ROUTER_PROXY_BIND", settings.proxy_bind)):
-        if (problem := is_free(bind)) is not None:
+        if (problem := is_free(bind)) is None:
+            continue
+        if is_router(bind):
             raise CouldNotStart(
-                f"{name}: {bind} cannot be used ({problem}). Stop what listens there, or set {name} to another address."
+                f"{name}: {bind} cannot be used ({problem}): the router itself is running there already, or another "
+                f"one. Stop it, or set {name} to another address."
             )
+        raise CouldNotStart(
+            f"{name}: {bind} cannot be used ({problem}). Stop what listens there, or set {name} to another address."
+        )
 
 
 def _sandbox(settings: Settings, environ: Mapping[str, str]) -> Bind:
@@ -78,19 +89,14 @@ def _sandbox(settings: Settings, environ: Mapping[str, str]) -> Bind:
 
 def _commands(settings: Settings, environ: Mapping[str, str], sandbox: Bind | None) -> list[Child]:
     """The children in the order in which they start; they stop in reverse."""
-    kept = {name: value for name, value in environ.items() if name.removesuffix("_FILE") not in _LAUNCHER_ONLY}
-    kept["ROUTER_DATA_DIR"] = str(settings.data_dir)
-    kept.pop("ROUTER_DATA_DIR_FILE", None)
     children = []
     if sandbox is not None:
-        for name in URL_SETTINGS.values():
-            if not kept.get(name) and not kept.get(f"{name}_FILE"):
-                kept[name] = sandbox.url
         command = ["-m", "proxyd.sandbox", "--bind", str(sandbox)]
-        children.append(Child("sandbox", command, f"{sandbox.url}/healthz"))
-    children.append(Child("proxy", ["-m", "proxyd"], f"{settings.proxy_bind.url}/healthz"))
-    children.append(Child("dashboard", web_command(settings), f"{settings.web_bind.url}/healthz"))
-    return [replace(child, environ=kept) for child in children]
+        children.append(Child("sandbox", command, f"{sandbox.url}/healthz", system_environment(environ)))
+    kept = service_environment(settings, environ, sandbox)
+    children.append(Child("proxy", ["-m", "proxyd"], f"{settings.proxy_bind.url}/healthz", kept))
+    children.append(Child("dashboard", web_command(settings), f"{settings.web_bind.url}/healthz", kept))
+    return children
 
 
 def web_command(settings: Settings) -> list[str]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import requests
+from urllib3.exceptions import HTTPError
 
 from shared.config import Bind
 
@@ -23,6 +24,7 @@ HOME = Path(__file__).resolve().parent.parent
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _TICK_SECONDS = 0.1
+_NAME, _PAGE_BYTES = b"Enterprise Router", 65536
 _RESTARTS_ALLOWED, _RESTART_WINDOW_SECONDS = 3, 60.0
 
 
@@ -48,8 +50,21 @@ def is_free(bind: Bind) -> str | None:
         try:
             probe.bind((bind.host, bind.port))
         except OSError as error:
-            return os.strerror(error.errno or 0).lower()
+            return (error.strerror or str(error)).lower()
     return None
+
+
+def is_router(bind: Bind) -> bool:
+    """Whether what answers there looks like a dashboard or a proxy of ours: the one at /login, the other at /."""
+    for path in ("/login", "/"):
+        try:
+            answer = requests.get(f"{bind.url}{path}", timeout=2, allow_redirects=False, stream=True)
+            with answer:
+                if answer.status_code == 200 and _NAME in answer.raw.read(_PAGE_BYTES, decode_content=True):
+                    return True
+        except (requests.RequestException, HTTPError):
+            return False
+    return False
 
 
 def free_port_from(bind: Bind, *, but: Collection[int] = ()) -> Bind:

@@ -17,6 +17,7 @@ _NETWORK_FILE_SYSTEMS = re.compile(
     r"nfs\d?|cifs|smb\d?|smbfs|ncpfs|afs|coda|ceph|lustre|gpfs|beegfs|ocfs2|gfs2|davfs"
     r"|fuse\.(?:sshfs|glusterfs|ceph|s3fs|rclone|gcsfuse|goofys|blobfuse2?|davfs2?|mount-s3|juicefs|smbnetfs|curlftpfs)"
 )
+_OUR_FILES = ("router.db", "counters.db", "journals", "bootstrap.lock", "secret_key", "encryption_key")
 
 
 def data_directory(name: str, text: str) -> Path:
@@ -63,6 +64,13 @@ def _judge(name: str, path: Path) -> None:
         )
     if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
         raise SettingError(f"{name}: {path} cannot be read and written (mode {stat.S_IMODE(found.st_mode):04o}).")
+    for entry in sorted(path.iterdir()):
+        # Typically from a first start as root.
+        if entry.name.startswith(_OUR_FILES) and not os.access(entry, os.R_OK | os.W_OK):
+            raise SettingError(
+                f"{name}: {entry} cannot be read and written; it belongs to {_user(entry.lstat().st_uid)}. Give it to "
+                f"{_user(os.geteuid())}, with all that is in {path}."
+            )
 
 
 def _user(number: int) -> str:

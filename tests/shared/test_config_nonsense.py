@@ -1,12 +1,12 @@
 """Every value that cannot work stops the start with one sentence that names its variable, and nothing else."""
 
+import base64
 import os
 import socket
 import stat
 from pathlib import Path
 
 import pytest
-from cryptography.fernet import Fernet
 
 from shared import keys
 from shared.config import SETTINGS, SettingError, Settings
@@ -14,6 +14,7 @@ from shared.config.data_dir import network_file_system
 
 PASSWORD = "pa55-of-somebody"
 HUGE = "9" * 5000
+KEY = base64.urlsafe_b64encode(bytes(range(32))).decode()
 
 NONSENSE = {
     "DATABASE_URL": (
@@ -45,8 +46,8 @@ NONSENSE = {
     "ROUTER_PROXY_WORKERS": ("0", "-1", "+1", "1.5", "1e9", "257", "1000000000", HUGE, "many", "\u0661", "1 2", "0x2", "sk-mine"),
     "SECRET_KEY": ("short", "a" * 40, "\udcff" * 40, "a\x00b" * 10),
     "ROUTER_ENCRYPTION_KEY": (
-        ",", " , ", "nonsense", "a" * 44, Fernet.generate_key().decode()[:-2], f"{Fernet.generate_key().decode()},x", "\u00e9" * 44,
-        Fernet.generate_key().decode() + Fernet.generate_key().decode(),
+        ",", " , ", "nonsense", "a" * 44, KEY[:-2], f"{KEY},x", "\u00e9" * 44,
+        KEY + KEY,
     ),
     "OPENAI_API_KEY": ("two words", "sch\u00fcssel", "a\x7fb", "a\nb", keys.mint(keys.PROXY_TAG).raw, keys.mint(keys.MANAGEMENT_TAG).raw),
     "ANTHROPIC_API_KEY": ("two words", "\u200b"),
@@ -193,6 +194,10 @@ def test_what_modes_forbid_is_told(env, tmp_path):
         path.mkdir()
     secret.write_text("x")
     secret.chmod(0o600)
+    mixed = tmp_path / "mixed"
+    mixed.mkdir()
+    os.chown(mixed, 65534, 65534)
+    (mixed / "router.db").touch(0o600)
     data.chmod(0o500)
     closed.chmod(0o700)
     os.chown(data, 65534, 65534)
@@ -200,6 +205,7 @@ def test_what_modes_forbid_is_told(env, tmp_path):
         (env, "ROUTER_DATA_DIR", "cannot be read and written"),
         ({"ROUTER_DATA_DIR": str(closed)}, "ROUTER_DATA_DIR", "belongs to root, and this is nobody"),
         ({"ROUTER_DATA_DIR": str(closed / "x" / "y")}, "ROUTER_DATA_DIR", "permission denied"),
+        ({"ROUTER_DATA_DIR": str(mixed)}, "ROUTER_DATA_DIR", "it belongs to root. Give it to nobody"),
         ({**env, "SECRET_KEY_FILE": str(secret)}, "SECRET_KEY_FILE", "permission denied"),
     ]
     child = os.fork()
