@@ -14,8 +14,8 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
         settings = Settings.from_env()
+        check_database(settings)  # first: the look-up of an address starts an event loop, which forks badly
         _check_bind(settings)
-        check_database(settings)
     except SettingError as error:
         sys.stderr.write(f"{error}\n")
         return 2

@@ -29,6 +29,7 @@ from webapp.validation import Invalid
 
 DEFAULT_ADMIN = "admin@localhost"
 SANDBOX_PREFIX = "sandbox-"
+_NO_ORGANISATION = "org_none"  # asked for only to hear whether the counters answer
 _DEMO_KEY = {
     "name": "demo",
     "rate_limit_rpm": 60,
@@ -61,8 +62,12 @@ class BootstrapReport:
 
 
 def prepare(app: Flask) -> BootstrapReport:
-    """The bootstrap itself, inside the app's context. Two processes at once do it one after the other."""
+    """The bootstrap itself, inside the app's context. Two processes at once do it one after the other.
+
+    Raises CountersUnavailable before it changes anything: without counters no key with a limit would be served.
+    """
     settings: Settings = app.extensions["settings"]
+    app.extensions["counters"].epoch(_NO_ORGANISATION)
     with _alone(settings.data_dir / "bootstrap.lock"):
         upgrade_schema(app)
         actor = first_actor()

@@ -13,6 +13,8 @@ import pytest
 import requests
 from harness import ROOT, children_of, clean_environment, eventually, free_port
 
+from shared.config import SETTINGS
+
 SECRET = re.compile(r"sk-proxy-[0-9a-f]{64}")
 
 
@@ -160,9 +162,50 @@ def test_with_a_credential_there_is_no_sandbox(launch):
     assert "anthropic/claude" in said
     assert "sk-ant-test" not in said
     assert "a password of ours" not in said
-    for pid in one.family():
-        assert b"a password of ours" not in Path(f"/proc/{pid}/environ").read_bytes()
+    for pid in (one.process.pid, *one.family()):
+        environ = Path(f"/proc/{pid}/environ").read_bytes()
+        assert b"a password of ours" not in environ
+        assert b"sk-ant-test" not in environ
     assert one.stop() == 0
+
+
+def environment_of(pid: int) -> dict[str, str]:
+    entries = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    return dict(entry.decode().split("=", 1) for entry in entries if b"=" in entry)
+
+
+def test_children_get_what_they_need_and_no_more(launch, monkeypatch):
+    monkeypatch.setenv("CLOUD_PASSWORD_OF_THE_SHELL", "none of the router's business")
+    monkeypatch.setenv("PGAPPNAME", "router")
+    key = "a-session-key-of-twenty-and-more"
+    one = launch(SECRET_KEY=key, ROUTER_ADMIN_EMAIL="a@example.com", ROUTER_ADMIN_PASSWORD="a password of ours")
+    one.wait_until_running()
+    found = {}
+    for pid in children_of(one.process.pid):
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        name = next(name for name in ("sandbox", "gunicorn", "proxyd") if name.encode() in command)
+        found[name] = environment_of(pid)
+    ours = {row.name for row in SETTINGS}
+    assert set(found) == {"sandbox", "gunicorn", "proxyd"}
+    assert not ours & set(found["sandbox"])
+    assert "PGAPPNAME" not in found["sandbox"]
+    for name in ("gunicorn", "proxyd"):
+        assert found[name]["SECRET_KEY"] == key
+        assert found[name]["PGAPPNAME"] == "router"
+        assert not [setting for setting in found[name] if setting.startswith("ROUTER_ADMIN_")]
+    for environ in found.values():
+        assert "PATH" in environ
+        assert "CLOUD_PASSWORD_OF_THE_SHELL" not in environ
+    assert one.stop() == 0
+
+
+def test_a_port_that_this_router_holds_already_is_told_so(launch, router):
+    for name, url in (("ROUTER_WEB_BIND", router.web_url), ("ROUTER_PROXY_BIND", router.proxy_url)):
+        one = launch(**{name: url.removeprefix("http://")})
+        assert one.process.wait(timeout=30) == 2
+        assert one.said.startswith(f"{name}: 127.0.0.1:")
+        assert "the router itself is running there already" in one.said
+        assert one.said.count("\n") == 1
 
 
 @pytest.mark.parametrize("name", ["ROUTER_WEB_BIND", "ROUTER_PROXY_BIND"])
@@ -171,6 +214,7 @@ def test_a_taken_port_is_told_with_its_variable(launch, sandbox_url, name):
     assert one.process.wait(timeout=30) == 2
     assert one.said.startswith(f"{name}: 127.0.0.1:")
     assert "already in use" in one.said
+    assert "router itself" not in one.said
     assert one.said.count("\n") == 1
 
 

@@ -1,0 +1,173 @@
+"""However the router is started, what cannot work ends it with one sentence, status 2 and no traceback."""
+
+import os
+import shutil
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from urllib.parse import quote
+
+import pytest
+from harness import ROOT, clean_environment, free_port
+
+from shared.database_probe import ANSWER_SECONDS
+
+PASSWORD = "pa55-of-somebody"
+WAYS = {
+    "webapp": ["-m", "webapp"],
+    "proxyd": ["-m", "proxyd"],
+    "flask": ["-m", "flask", "--app", "wsgi", "users", "create", "a@example.com"],
+    "bootstrap": ["-m", "flask", "--app", "wsgi", "bootstrap"],
+}
+SETTINGS = {
+    "ROUTER_LIMITS_URL": "sqlite:///",
+    "ROUTER_ENCRYPTION_KEY": ",",
+    "DATABASE_URL": "sqlite:///:memory:",
+    "ROUTER_DATA_DIR": "/etc/hostname",
+    "ROUTER_PROXY_WORKERS": "1000000000",
+    "ROUTER_ADMIN_EMAIL": "@",
+    "ROUTER_JOURNAL_SYNC": "sometimes",
+    "SECRET_KEY_FILE": "/nowhere/at/all",
+}
+
+
+@pytest.fixture
+def environ(tmp_path):
+    """Settings under which everything starts."""
+    return clean_environment() | {
+        "ROUTER_DATA_DIR": str(tmp_path / "data"),
+        "ROUTER_WEB_BIND": f"127.0.0.1:{free_port()}",
+        "ROUTER_PROXY_BIND": f"127.0.0.1:{free_port()}",
+    }
+
+
+def sentence_of(command: list[str], environ: dict[str, str]) -> str:
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=40,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    assert done.returncode == 2, done
+    assert done.stdout == ""
+    assert PASSWORD not in done.stderr
+    return done.stderr
+
+
+def refusal(way: str, environ: dict[str, str]) -> str:
+    """The last line that is said; before it nothing but what the counters log."""
+    *logged, told = sentence_of([sys.executable, *WAYS[way]], environ).splitlines()
+    assert [line for line in logged if not line.startswith("counters unavailable")] == []
+    return told
+
+
+@pytest.mark.parametrize("name", sorted(SETTINGS))
+@pytest.mark.parametrize("way", ["webapp", "proxyd", "flask"])
+def test_it_works(environ, way, name):
+    assert refusal(way, {**environ, name: SETTINGS[name]}).startswith(name)
+
+
+@pytest.mark.skipif(
+    shutil.which("make") is None or not (ROOT / ".venv" / "bin" / "python").exists(),
+    reason="needs make and its environment",
+)
+def test_make_ends_with_the_same_sentence_and_a_line_of_its_own(environ, tmp_path):
+    environ["ROUTER_PROXY_WORKERS"] = "many"
+    # The recipe alone, on the Python of this test run: installing is none of this test's business.
+    told = sentence_of(["make", "--no-print-directory", "-o", ".venv/.installed", "-C", str(ROOT), "run"], environ)
+    first, *rest = told.splitlines()
+    assert first == "ROUTER_PROXY_WORKERS must be a number from 1 to 256, not 'many'."
+    assert len(rest) <= 1
+
+
+def test_gunicorn_gives_up_instead_of_starting_workers_for_ever(environ):
+    environ["SECRET_KEY"] = "short"
+    command = [
+        sys.executable,
+        "-m",
+        "gunicorn",
+        "wsgi:app",
+        "--bind",
+        environ["ROUTER_WEB_BIND"],
+        "--no-control-socket",
+    ]
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=40, check=False)
+    assert done.returncode != 0
+    assert "SECRET_KEY must have at least" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("way", sorted(WAYS))
+def test_a_database_that_refuses_is_told(environ, way):
+    environ["DATABASE_URL"] = f"postgresql://somebody:{PASSWORD}@127.0.0.1:{free_port()}/db"
+    told = refusal(way, environ)
+    assert told.startswith("DATABASE_URL: PostgreSQL at 127.0.0.1:")
+    assert "onnection refused" in told
+
+
+@pytest.mark.slow
+def test_a_database_that_accepts_and_never_answers_is_given_up_in_time(environ):
+    """All ways at once, because each waits out the time."""
+    with socket.create_server(("127.0.0.1", 0), backlog=16) as silent:
+        environ["DATABASE_URL"] = f"postgresql://somebody:{PASSWORD}@127.0.0.1:{silent.getsockname()[1]}/db"
+        told: dict[str, str] = {}
+        took: dict[str, float] = {}
+
+        def ask(way: str) -> None:
+            begun = time.monotonic()
+            told[way] = refusal(way, environ)
+            took[way] = time.monotonic() - begun
+
+        threads = [threading.Thread(target=ask, args=(way,)) for way in WAYS]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    for way in WAYS:
+        assert f"does not answer within {ANSWER_SECONDS} seconds" in told[way]
+        assert ANSWER_SECONDS <= took[way] < ANSWER_SECONDS + 30  # Python itself starts slowly on a busy machine
+
+
+def test_what_postgres_says_is_told_without_the_password(environ, postgres):
+    server = postgres.partition("?")[2]
+    environ["DATABASE_URL"] = f"postgresql://router:{PASSWORD}@/no_such_database?{server}"
+    assert 'database "no_such_database" does not exist' in refusal("webapp", environ)
+    environ["DATABASE_URL"] = f"postgresql://stranger:{PASSWORD}@/postgres?{server}"
+    assert 'role "stranger" does not exist' in refusal("proxyd", environ)
+    environ["DATABASE_URL"] = f"postgresql://{quote(PASSWORD)}:{PASSWORD}@/postgres?{server}"
+    assert 'role "***" does not exist' in refusal("webapp", environ)
+    environ["DATABASE_URL"] = f"postgresql://router@/postgres?{server}&nonsense=1"
+    assert "nonsense" in refusal("proxyd", environ)
+
+
+@pytest.mark.parametrize("way", ["webapp", "proxyd"])
+def test_an_address_that_is_not_ours_is_told(environ, way):
+    environ["ROUTER_PROXY_BIND"] = "192.0.2.1:8080"
+    assert refusal(way, environ).startswith("ROUTER_PROXY_BIND: ")
+
+
+def test_files_that_others_left_are_told(environ, tmp_path):
+    """A database of another program where the counters should be; a lock that is a directory."""
+    with sqlite3.connect(tmp_path / "other.db") as other:
+        other.execute("CREATE TABLE theirs (x)")
+    other.close()
+    other_db = {**environ, "ROUTER_LIMITS_URL": f"sqlite:///{tmp_path}/other.db"}
+    assert refusal("bootstrap", other_db).startswith("ROUTER_LIMITS_URL: ")
+    assert refusal("webapp", other_db).startswith("ROUTER_LIMITS_URL: ")
+    (tmp_path / "data" / "bootstrap.lock").mkdir()
+    assert refusal("webapp", environ).startswith(f"ROUTER_DATA_DIR: {tmp_path}/data/bootstrap.lock")
+    assert refusal("bootstrap", environ).startswith(f"ROUTER_DATA_DIR: {tmp_path}/data/bootstrap.lock")
+
+
+def test_a_database_that_is_cut_short_is_told(environ, tmp_path):
+    (tmp_path / "cut.db").write_bytes(b"SQLite format 3\0" + os.urandom(4000))
+    environ["DATABASE_URL"] = f"sqlite:///{tmp_path}/cut.db"
+    for way in ("webapp", "flask", "bootstrap"):
+        assert refusal(way, environ).startswith("DATABASE_URL: ")
