@@ -81,6 +81,8 @@ class Settings:
             bootstrap_token=values.token(*of("ROUTER_BOOTSTRAP_TOKEN")),
             journal_sync=values.journal_sync(*of("ROUTER_JOURNAL_SYNC")),
         )
+        for slug, name in URL_SETTINGS.items():
+            values.refuse_itself(name, settings.provider_urls[slug], settings.proxy_bind)
         storage.refuse_one_file_for_both(settings.database_url, settings.limits_url)
         return settings
 

@@ -35,7 +35,7 @@ def _judge_server(name: str, text: str) -> None:
         url = make_url(text)
     except (ArgumentError, ValueError):
         raise SettingError(f"{name} cannot be read. It must look like postgresql://user@host:5432/name.") from None
-    if "@" in (url.host or "") or (url.host or "").startswith(":"):
+    if "@" in (url.host or ""):
         raise SettingError(f"{name}: write @ : / in a user or a password as %40 %3A %2F.")
     if url.port is not None and not 1 <= url.port <= 65535:
         raise SettingError(f"{name} must have a port from 1 to 65535.")

@@ -16,6 +16,7 @@ from shared.keys import MANAGEMENT_TAG, PROXY_TAG, looks_like_ours
 from shared.policy.values import Network
 
 ANY_IPV4, ANY_IPV6 = ip_network("0.0.0.0/0"), ip_network("::/0")
+_LOCAL_HOSTS = frozenset(("127.0.0.1", "::1", "localhost", "0.0.0.0", "::"))  # noqa: S104 - compared, not bound
 _SECRET_KEY_MIN = 16
 _FERNET_KEY_LENGTH = 44
 _SHOWN_LENGTH = 60
@@ -158,6 +159,19 @@ def _is_host(host: str, *, in_brackets: bool) -> bool:
 
 def _is_header_safe(text: str) -> bool:
     return text.isascii() and text.isprintable() and " " not in text
+
+
+def refuse_itself(name: str, url: str, proxy: Bind) -> None:
+    """A provider that is this proxy would be asked by itself, without end."""
+    parts = urlsplit(url)
+    port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+    here = {proxy.host}
+    if proxy.host in _LOCAL_HOSTS:
+        here |= _LOCAL_HOSTS
+    if port == proxy.port and (parts.hostname or "").rstrip(".") in here:
+        raise SettingError(
+            f"{name} is the address of ROUTER_PROXY_BIND: the proxy would ask itself. Name the provider."
+        )
 
 
 def networks(name: str, text: str) -> tuple[Network, ...]:

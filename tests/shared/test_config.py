@@ -90,3 +90,33 @@ def test_good_values_pass(env):
     assert len(settings.encryption_keys) == 2
     assert settings.proxy_bind.url == "http://[::1]:80"
     assert settings.provider_credentials == {"openai": "sk-x"}
+
+
+def test_a_relative_file_means_the_same_for_every_process(env, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    urls = {"DATABASE_URL": "sqlite:///a.db", "ROUTER_LIMITS_URL": "sqlite:///b.db"}
+    settings = Settings.from_env({**env, **urls})
+    assert settings.database_url == f"sqlite:///{tmp_path}/a.db"
+    assert settings.limits_url == f"sqlite:///{tmp_path}/b.db"
+
+
+def test_the_journal_waits_for_the_disk_only_when_told_to(env):
+    assert Settings.from_env(env).journal_sync == "none"
+    assert Settings.from_env({**env, "ROUTER_JOURNAL_SYNC": "batch"}).journal_sync == "batch"
+
+
+def test_all_private_networks_may_be_trusted(env):
+    private = "10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 127.0.0.0/8, fc00::/7, ::1"
+    assert len(Settings.from_env({**env, "ROUTER_TRUSTED_PROXIES": private}).trusted_proxies) == 6
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:p%40ss%2F@db.example.com:5432/router?sslmode=require", "postgresql:///router", "postgres://u@[::1]/router",
+        "postgresql+psycopg://router@/router?host=/run/postgresql", "postgresql://h/?service=router",
+    ],
+)  # fmt: skip
+def test_good_addresses_of_servers_pass(env, url):
+    settings = Settings.from_env({**env, "DATABASE_URL": url})
+    assert settings.database_url == "postgresql+psycopg" + url[url.index("://") :]

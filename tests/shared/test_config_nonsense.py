@@ -100,6 +100,18 @@ def test_it_works(env, name, value):
     assert "sk-m" not in sentence.removeprefix("ROUTER_BOOTSTRAP_TOKEN must be sk-m")
 
 
+@pytest.mark.parametrize(
+    ("bind", "url"),
+    [
+        ("127.0.0.1:8080", "http://127.0.0.1:8080"), ("127.0.0.1:8080", "http://localhost:8080/v1"), ("0.0.0.0:80", "http://localhost"),
+        ("[::1]:443", "https://[::1]"), ("10.1.2.3:8080", "http://10.1.2.3:8080/openai"),
+    ],
+)  # fmt: skip
+def test_a_provider_that_is_the_proxy_itself_is_refused(env, bind, url):
+    assert "ask itself" in refusal({**env, "ROUTER_PROXY_BIND": bind, "ROUTER_GEMINI_URL": url}, "ROUTER_GEMINI_URL")
+    Settings.from_env({**env, "ROUTER_PROXY_BIND": bind, "ROUTER_GEMINI_URL": "http://127.0.0.1:8090"})
+
+
 @pytest.mark.parametrize("name", sorted(NONSENSE))
 def test_a_file_that_cannot_be_the_value_is_told(env, tmp_path, name):
     (tmp_path / "binary").write_bytes(b"\x80\xff\x00" * 9)
