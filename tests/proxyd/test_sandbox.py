@@ -80,8 +80,10 @@ def test_openai_chat(openai_client: openai.OpenAI) -> None:
     )
     assert isinstance(answer, openai.types.chat.ChatCompletion)
     assert [choice.finish_reason for choice in answer.choices] == ["stop", "stop"]
+    said = answer.choices[0].message.content
     assert answer.usage is not None
-    assert answer.usage.completion_tokens == 2 * tokens(answer.choices[0].message.content or "")
+    assert said is not None
+    assert answer.usage.completion_tokens == 2 * tokens(said)
 
 
 def test_openai_chat_stream(openai_client: openai.OpenAI, url: str) -> None:
@@ -223,7 +225,8 @@ def test_gemini_stream(google_client: genai.Client) -> None:
     chunks = list(
         google_client.models.generate_content_stream(model="gemini-2.5-flash", contents=PROMPT, config=config)
     )
-    counts = [chunk.usage_metadata.candidates_token_count or 0 for chunk in chunks if chunk.usage_metadata]
+    told = [chunk.usage_metadata.candidates_token_count for chunk in chunks if chunk.usage_metadata]
+    counts = [count for count in told if count is not None]
     assert len(counts) == len(chunks)
     assert counts == sorted(counts)
     assert counts[-1] == 6
