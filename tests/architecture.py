@@ -6,7 +6,7 @@ they must find what is broken.
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -249,7 +249,8 @@ def entries(modules: list[Module]) -> Iterator[str]:
             yield f"{module.path} does not say what its package is for"
 
 
-CHECKS = (
+Check = Callable[[list[Module]], Iterator[str]]
+CHECKS: tuple[Check, ...] = (
     directions,
     layers,
     sandbox,

@@ -7,7 +7,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -34,13 +36,13 @@ def pytest_make_parametrize_id(val: object) -> str | None:
 
 
 @pytest.fixture(scope="session")
-def require():
+def require() -> Callable[[str], str]:
     """`require("chromium")` answers with the program's path, skips the test without it, and fails it in CI."""
     return find
 
 
 @pytest.fixture(scope="session")
-def sandbox_url():
+def sandbox_url() -> Iterator[str]:
     """Address of a sandbox provider that lives as long as the test session. Its invoice is shared: use a marker."""
     command = [sys.executable, "-m", "proxyd.sandbox", "--bind", "127.0.0.1:0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -51,33 +53,33 @@ def sandbox_url():
 
 
 @pytest.fixture(scope="session")
-def postgres(require, tmp_path_factory):
+def postgres(require: Callable[[str], str]) -> Iterator[str]:
     """URL of an empty PostgreSQL of our own, on a socket in a temporary directory. It refuses to run as root."""
     programs = Path(require("postgres")).resolve().parent
-    home = tmp_path_factory.mktemp("pg")
-    user = {}
+    # Not below pytest's own temporary directory: each start of another pytest closes that to all users but its own.
+    home = Path(tempfile.mkdtemp(prefix="router-pg-"))
+    user: int | None = None
+    group: int | None = None
     if os.geteuid() == 0:
         account = pwd.getpwnam("postgres")
-        user = {"user": account.pw_uid, "group": account.pw_gid}
-        for path in (home, *home.parents):
-            if path.owner() == "root" and path.name.startswith(("pg", "pytest-", "popen-")):
-                path.chmod(0o755)
-        os.chown(home, account.pw_uid, account.pw_gid)
+        user, group = account.pw_uid, account.pw_gid
+        os.chown(home, user, group)
     data = home / "data"
-    initdb = [programs / "initdb", "-D", data, "-A", "trust", "-U", "router", "--no-sync", "--locale=C.UTF-8"]
-    subprocess.run(initdb, check=True, capture_output=True, cwd=home, **user)
-    options = ["-c", "listen_addresses=", "-c", f"unix_socket_directories={home}", "-c", "fsync=off"]
+    words: list[str | Path] = ["-D", data, "-A", "trust", "-U", "router", "--no-sync", "--locale=C.UTF-8"]
+    subprocess.run([programs / "initdb", *words], check=True, capture_output=True, cwd=home, user=user, group=group)
+    server: list[str | Path] = [programs / "postgres", "-D", data, "-c", "listen_addresses=", "-c", "fsync=off"]
+    server += ["-c", f"unix_socket_directories={home}"]
     with (
         (home / "log").open("w") as log,
-        subprocess.Popen([programs / "postgres", "-D", data, *options], stdout=log, stderr=log, cwd=home, **user) as pg,
+        subprocess.Popen(server, stdout=log, stderr=log, cwd=home, user=user, group=group) as process,
     ):
         try:
-            ready = [programs / "pg_isready", "-h", home, "-q"]
+            ready: list[str | Path] = [programs / "pg_isready", "-h", home, "-q"]
             for _ in range(200):
                 if subprocess.run(ready, check=False).returncode == 0:
                     break
                 time.sleep(0.05)
             yield f"postgresql://router@/postgres?host={home}"
         finally:
-            pg.send_signal(signal.SIGINT)
-    shutil.rmtree(data, ignore_errors=True)
+            process.send_signal(signal.SIGINT)
+    shutil.rmtree(home, ignore_errors=True)

@@ -1,9 +1,11 @@
 """The house stands as docs/architecture.md draws it, and each check can fail."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import architecture
 import pytest
+from architecture import Check
 
 ROOT = Path(__file__).parent.parent
 
@@ -11,24 +13,24 @@ ROOT = Path(__file__).parent.parent
 EXCUSED: dict[str, str] = {}
 
 
-def lines_of(*folders):
+def lines_of(*folders: str) -> dict[str, int]:
     files = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
     return {path.relative_to(ROOT).as_posix(): len(path.read_text(encoding="utf-8").splitlines()) for path in files}
 
 
 @pytest.mark.parametrize("check", architecture.CHECKS, ids=lambda check: check.__name__)
-def test_it_works(check):
+def test_it_works(check: Check) -> None:
     modules = architecture.read(ROOT)
     assert len(modules) > 50
     assert list(check(modules)) == []
 
 
-def test_files_are_short():
+def test_files_are_short() -> None:
     files = lines_of("shared", "proxyd", "webapp", "tests", "migrations")
     assert list(architecture.file_lengths(files, EXCUSED)) == []
 
 
-def complaints(check, files):
+def complaints(check: Check, files: Mapping[str, str]) -> list[str]:
     return list(check([architecture.Module(path, text) for path, text in files.items()]))
 
 
@@ -66,7 +68,7 @@ BROKEN = [
 
 
 @pytest.mark.parametrize(("check", "files"), BROKEN, ids=lambda value: getattr(value, "__name__", ""))
-def test_each_check_can_fail(check, files):
+def test_each_check_can_fail(check: Check, files: dict[str, str]) -> None:
     assert complaints(check, files)
 
 
@@ -85,11 +87,11 @@ FINE = [
 
 
 @pytest.mark.parametrize(("check", "files"), FINE, ids=lambda value: getattr(value, "__name__", ""))
-def test_no_check_complains_of_what_is_right(check, files):
+def test_no_check_complains_of_what_is_right(check: Check, files: dict[str, str]) -> None:
     assert complaints(check, files) == []
 
 
-def test_lengths_and_excuses_can_fail():
+def test_lengths_and_excuses_can_fail() -> None:
     assert list(architecture.file_lengths({"a.py": 300}, {})) == []
     assert list(architecture.file_lengths({"a.py": 301}, {})) == ["a.py has 301 lines"]
     assert list(architecture.file_lengths({"a.py": 400}, {"a.py": "why"})) == []

@@ -9,7 +9,7 @@ import pytest
 from proxyd import sandbox
 from proxyd.gateway import route
 from proxyd.sandbox import behaviour
-from shared.config import SETTINGS
+from shared.config import SETTINGS, Setting
 from shared.policy import ERRORS
 
 ROOT = Path(__file__).parent.parent
@@ -44,17 +44,17 @@ def tracked() -> list[Path]:
 
 
 @pytest.mark.parametrize("row", SETTINGS, ids=lambda row: row.name)
-def test_it_works(row):
+def test_it_works(row: Setting) -> None:
     default, meaning = rows("settings.md")[row.name]
     assert meaning
     assert default == f"`{row.default}`" if row.default else any(word in default for word in MADE)
 
 
-def test_no_setting_is_made_up():
+def test_no_setting_is_made_up() -> None:
     assert set(rows("settings.md")) == {row.name for row in SETTINGS}
 
 
-def test_every_refusal_is_told_with_its_status():
+def test_every_refusal_is_told_with_its_status() -> None:
     told = rows("errors.md")
     assert set(told) == {reason.value for reason in ERRORS}
     for reason, rule in ERRORS.items():
@@ -65,11 +65,11 @@ def test_every_refusal_is_told_with_its_status():
 
 
 @pytest.mark.parametrize("path", [*route.BUILTINS, *route.UNIFIED, *route.BARE_ANTHROPIC])
-def test_every_route_of_the_proxy_is_told(path):
+def test_every_route_of_the_proxy_is_told(path: str) -> None:
     assert f"`{path}`" in (DOCS / "proxy.md").read_text(encoding="utf-8")
 
 
-def test_every_behaviour_of_the_sandbox_works_as_told():
+def test_every_behaviour_of_the_sandbox_works_as_told() -> None:
     told = re.findall(r"^\| (`.*) \|", sandbox.__doc__ or "", re.MULTILINE)
     examples = [example for row in told for example in re.findall(r"`([^`]+)`", row.split("|")[0])]
     assert len(examples) >= 15
@@ -78,14 +78,14 @@ def test_every_behaviour_of_the_sandbox_works_as_told():
         assert behaviour.read(word) != behaviour.Behaviour(), example
 
 
-def test_links_lead_somewhere():
+def test_links_lead_somewhere() -> None:
     for page in [ROOT / "README.md", *DOCS.rglob("*.md")]:
         for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
             if "://" not in target:
                 assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
-def test_the_architecture_names_every_room():
+def test_the_architecture_names_every_room() -> None:
     text = (DOCS / "architecture.md").read_text(encoding="utf-8")
     for package in ("shared", "proxyd", "webapp"):
         for folder in (ROOT / package).iterdir():
@@ -94,13 +94,13 @@ def test_the_architecture_names_every_room():
 
 
 @pytest.mark.parametrize("pattern", [MACHINE, REGISTRY], ids=["machine", "registry"])
-def test_nothing_tells_where_it_was_made(pattern):
+def test_nothing_tells_where_it_was_made(pattern: re.Pattern[str]) -> None:
     for path in tracked():
         if (found := pattern.search(path.read_text(encoding="utf-8", errors="ignore"))) is not None:
             raise AssertionError(f"{path.relative_to(ROOT)} holds {found[0]}")
 
 
-def test_the_locks_are_pinned_and_hashed():
+def test_the_locks_are_pinned_and_hashed() -> None:
     for name in ("requirements.lock", "requirements-dev.lock"):
         text = (ROOT / name).read_text(encoding="utf-8")
         pins = re.findall(r"^[A-Za-z0-9_.-]+(?:\[[a-z,]+\])?==\S+", text, re.MULTILINE)
@@ -110,7 +110,7 @@ def test_the_locks_are_pinned_and_hashed():
         assert "://" not in text
 
 
-def test_the_locks_hold_what_pyproject_asks_for():
+def test_the_locks_hold_what_pyproject_asks_for() -> None:
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     wanted = re.findall(r'^    "([a-z0-9-]+)', project.partition("[dependency-groups]")[0], re.MULTILINE)
     lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
@@ -119,7 +119,7 @@ def test_the_locks_hold_what_pyproject_asks_for():
         assert re.search(rf"^{name}(?:\[[a-z,]+\])?==", lock, re.MULTILINE), f"run `make lock`: {name} is missing"
 
 
-def test_each_case_of_the_catalogue_names_tests_that_exist():
+def test_each_case_of_the_catalogue_names_tests_that_exist() -> None:
     told = rows("catalogue.md")
     first = "K03 K05 K10 K17 H01 H02 H05 H13 H20 H21 H23 P03 P07 S03 S05 S08 S09 S10 S14 R01 R02 "
     first += "M01 M02 M03 M06 M07 M13 M15 D09 D11 D14 D15 D16 X02 X05"

@@ -1,21 +1,23 @@
 """A part of the machine that is missing skips a test for a newcomer and fails it in CI."""
 
+from collections.abc import Callable
+
 import pytest
 from machine import find
 
 MISSING = {"redis": ("no-such-program",)}
 
 
-def test_it_works(require):
+def test_it_works(require: Callable[[str], str]) -> None:
     assert require is find
     assert find("shell", {"shell": ("no-such-program", "sh")}).endswith("/sh")
 
 
-def test_missing_is_skipped():
+def test_missing_is_skipped() -> None:
     with pytest.raises(pytest.skip.Exception, match="redis is not installed"):
         find("redis", MISSING, {})
 
 
-def test_missing_fails_where_all_is_asked_for():
+def test_missing_fails_where_all_is_asked_for() -> None:
     with pytest.raises(pytest.fail.Exception, match="ROUTER_TEST_REQUIRE"):
         find("redis", MISSING, {"ROUTER_TEST_REQUIRE": "all"})

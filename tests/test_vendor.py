@@ -12,7 +12,7 @@ FILES = tomllib.loads((VENDOR / "VENDOR.toml").read_text(encoding="utf-8"))["fil
 
 
 @pytest.mark.parametrize("entry", FILES, ids=lambda entry: entry["name"])
-def test_it_works(entry):
+def test_it_works(entry: dict[str, str]) -> None:
     content = (VENDOR / entry["name"]).read_bytes()
     assert hashlib.sha256(content).hexdigest() == entry["sha256"]
     assert gzip.decompress((VENDOR / f"{entry['name']}.gz").read_bytes()) == content
@@ -20,14 +20,14 @@ def test_it_works(entry):
     assert {"package", "version", "path", "licence", "licence_file"} <= entry.keys()
 
 
-def test_nothing_else_lies_there():
+def test_nothing_else_lies_there() -> None:
     expected = {"VENDOR.toml"}
     for entry in FILES:
         expected |= {entry["name"], f"{entry['name']}.gz", entry["licence_file"]}
     assert {path.name for path in VENDOR.iterdir()} == expected
 
 
-def test_licences_are_texts():
+def test_licences_are_texts() -> None:
     for entry in FILES:
         text = (VENDOR / entry["licence_file"]).read_text(encoding="utf-8")
         assert "Permission" in text
@@ -35,5 +35,5 @@ def test_licences_are_texts():
 
 
 @pytest.mark.parametrize(("name", "most"), [("app.css", 8 * 1024), ("app.js", 6 * 1024)])
-def test_our_own_files_stay_small(name, most):
+def test_our_own_files_stay_small(name: str, most: int) -> None:
     assert (VENDOR.parent / name).stat().st_size < most

@@ -2,8 +2,10 @@
 
 import time
 import uuid
+from collections.abc import Mapping
 
 import requests
+from harness import Json, Router
 
 MODEL = "gpt-4o-mini"
 
@@ -13,7 +15,17 @@ def marker() -> str:
     return f"marker-{uuid.uuid4().hex[:12]}"
 
 
-def chat(router, key, text="hello", *, model=MODEL, max_tokens=16, path="/v1/chat/completions", headers=None, **body):
+def chat(
+    router: Router,
+    key: str,
+    text: str = "hello",
+    *,
+    model: str = MODEL,
+    max_tokens: int | None = 16,
+    path: str = "/v1/chat/completions",
+    headers: Mapping[str, str] | None = None,
+    **body: object,
+) -> requests.Response:
     document = {"model": model, "messages": [{"role": "user", "content": text}], **body}
     if max_tokens is not None:
         document["max_tokens"] = max_tokens
@@ -21,30 +33,35 @@ def chat(router, key, text="hello", *, model=MODEL, max_tokens=16, path="/v1/cha
     return requests.post(f"{router.proxy_url}{path}", json=document, headers=headers, timeout=30)
 
 
-def messages(router, key, text="hello", *, model="claude-sonnet-4-6", **body):
+def messages(
+    router: Router, key: str, text: str = "hello", *, model: str = "claude-sonnet-4-6", **body: object
+) -> requests.Response:
     document = {"model": model, "max_tokens": 16, "messages": [{"role": "user", "content": text}], **body}
     return requests.post(f"{router.proxy_url}/v1/messages", json=document, headers={"x-api-key": key}, timeout=30)
 
 
-def generate(router, key, text="hello", *, model="gemini-2.5-flash", **body):
+def generate(
+    router: Router, key: str, text: str = "hello", *, model: str = "gemini-2.5-flash", **body: object
+) -> requests.Response:
     document = {"contents": [{"role": "user", "parts": [{"text": text}]}], **body}
     url = f"{router.proxy_url}/gemini/v1beta/models/{model}:generateContent"
     return requests.post(url, json=document, headers={"x-goog-api-key": key}, timeout=30)
 
 
-def code(response) -> str | None:
+def code(response: requests.Response) -> str | None:
     """The router's own error code, None when the answer is the provider's."""
     return response.headers.get("x-router-error")
 
 
-def about(router, key) -> dict:
+def about(router: Router, key: str) -> Json:
     """What the key itself can see of its limits."""
     response = requests.get(f"{router.proxy_url}/v1/key", headers={"Authorization": f"Bearer {key}"}, timeout=10)
     response.raise_for_status()
-    return response.json()
+    told: Json = response.json()
+    return told
 
 
-def seen(router, text) -> int:
+def seen(router: Router, text: str) -> int:
     """How many attempts with this text the provider has on its invoice."""
     return sum(text in attempt["marker"] for attempt in router.invoice()["attempts"])
 

@@ -1,5 +1,7 @@
 """One router for all end-to-end tests: sandbox, two proxy workers, dashboard. See harness.py."""
 
+from collections.abc import Iterator
+
 import pytest
 from harness import Router
 from pages_kit import browser, dashboard, visit  # noqa: F401 - fixtures
@@ -7,7 +9,7 @@ from raw_http import ScriptedProvider
 
 
 @pytest.fixture(scope="session")
-def router(tmp_path_factory):
+def router(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Router]:
     """The running router. At the end nothing it wrote may hold a secret (catalogue D15, K08)."""
     router = Router(tmp_path_factory.mktemp("router") / "data")
     try:
@@ -19,7 +21,7 @@ def router(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def provider():
+def provider() -> Iterator[ScriptedProvider]:
     """A provider whose bytes a test writes itself."""
     provider = ScriptedProvider()
     yield provider
@@ -27,7 +29,7 @@ def provider():
 
 
 @pytest.fixture(scope="session")
-def lab(tmp_path_factory, provider):
+def lab(tmp_path_factory: pytest.TempPathFactory, provider: ScriptedProvider) -> Iterator[Router]:
     """A second router: one worker, behind a trusted proxy on this machine, OpenAI and Anthropic being `provider`."""
     lab = Router(
         tmp_path_factory.mktemp("lab") / "data",

@@ -3,9 +3,12 @@
 import re
 import shutil
 import uuid
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
-from playwright.sync_api import Page, sync_playwright
+from harness import Router
+from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -14,7 +17,7 @@ FLAGS = (
 
 
 @contextmanager
-def chromium():
+def chromium() -> Iterator[Browser]:
     """A headless browser."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=list(FLAGS))
@@ -24,7 +27,7 @@ def chromium():
             browser.close()
 
 
-def log_in(page: Page, router) -> None:
+def log_in(page: Page, router: Router) -> None:
     page.goto(f"{router.web_url}/login")
     email, password = router.admin
     page.get_by_label("Email").fill(email)
@@ -40,14 +43,14 @@ def unique(name: str) -> str:
 class ByApi:
     """Automation with a management token."""
 
-    def __init__(self, router) -> None:
+    def __init__(self, router: Router) -> None:
         self._router = router
 
-    def create(self, **fields) -> tuple[str, str]:
+    def create(self, **fields: Any) -> tuple[str, str]:
         fields.setdefault("name", unique("api"))
         return self._router.create_key(**fields)
 
-    def edit(self, key_id: str, **fields) -> None:
+    def edit(self, key_id: str, **fields: Any) -> None:
         self._router.edit(key_id, **fields)
 
     def revoke(self, key_id: str) -> None:
@@ -55,7 +58,8 @@ class ByApi:
         assert response.status_code == 200, response.text
 
     def status(self, key_id: str) -> str:
-        return self._router.key(key_id)["status"]
+        status: str = self._router.key(key_id)["status"]
+        return status
 
     def names(self) -> set[str]:
         return {key["name"] for key in self._router.api("GET", "/v1/keys?limit=200").json()["data"]}
@@ -64,12 +68,12 @@ class ByApi:
 class ByPage:
     """A member of staff at the API Keys page."""
 
-    def __init__(self, router, page: Page) -> None:
+    def __init__(self, router: Router, page: Page) -> None:
         self._router = router
         self.page = page
         log_in(page, router)
 
-    def create(self, **fields) -> tuple[str, str]:
+    def create(self, **fields: Any) -> tuple[str, str]:
         name = fields.setdefault("name", unique("page"))
         self.page.goto(f"{self._router.web_url}/keys")
         self.page.locator("#create-key").click()
@@ -85,7 +89,7 @@ class ByPage:
         row.wait_for()
         return (row.get_attribute("id") or "").removeprefix("row-"), raw
 
-    def edit(self, key_id: str, **fields) -> None:
+    def edit(self, key_id: str, **fields: Any) -> None:
         self._show(key_id)
         self.page.locator(f"#edit-{key_id}").click()
         dialog = self.page.locator("dialog[open]")
@@ -119,7 +123,7 @@ class ByPage:
         self.page.goto(f"{self._router.web_url}/keys?q={name.replace(' ', '+')}")
         self.page.locator(f"#row-{key_id}").wait_for()
 
-    def _fill(self, dialog, fields) -> None:
+    def _fill(self, dialog: Locator, fields: Mapping[str, Any]) -> None:
         dialog.locator("#key-name").wait_for()
         if {"rate_limit_rpm", "allowed_ips"} & fields.keys() and not dialog.locator("details.advanced[open]").count():
             dialog.locator("details.advanced summary").click()
@@ -134,3 +138,6 @@ class ByPage:
             else:
                 text = "\n".join(value) if isinstance(value, list) else "" if value is None else str(value)
                 dialog.locator(f"#key-{field}").fill(text)
+
+
+Staff = ByApi | ByPage

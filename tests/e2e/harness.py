@@ -10,8 +10,10 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import requests
 from sqlalchemy.orm import Session
@@ -24,13 +26,16 @@ from webapp.launch import web_command
 ROOT = Path(__file__).resolve().parent.parent.parent
 START_SECONDS, STOP_SECONDS = 30, 40
 _LIKE_A_SECRET = re.compile(rb"sk-(?:proxy|mgmt)-[0-9a-f]{64}")
+# A JSON object of the API, the provider or the ledger: what stands in it is for the tests to say.
+Json = dict[str, Any]
 _LIBC = ctypes.CDLL(None)
 
 
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def clean_environment() -> dict[str, str]:
@@ -39,7 +44,7 @@ def clean_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name.removesuffix("_FILE") not in ours}
 
 
-def eventually(condition, seconds: float = 10.0, what: str = "it") -> None:
+def eventually(condition: Callable[[], bool], seconds: float = 10.0, what: str = "it") -> None:
     """Return once `condition()` is true; fail when it is not within `seconds`."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -176,28 +181,30 @@ class Router:
 
     # What the router and the provider say
 
-    def api(self, method: str, path: str, **more) -> requests.Response:
+    def api(self, method: str, path: str, **more: Any) -> requests.Response:
         """A call of the management API with the bootstrap token."""
         headers = {"Authorization": f"Bearer {self.token}"} | more.pop("headers", {})
         return requests.request(method, self.web_url + path, headers=headers, timeout=30, **more)
 
-    def create_key(self, **fields) -> tuple[str, str]:
+    def create_key(self, **fields: object) -> tuple[str, str]:
         """Make a proxy key: its id and its secret."""
         answer = self.api("POST", "/v1/keys", json=fields)
         assert answer.status_code == 201, answer.text
         return answer.json()["id"], answer.json()["key"]
 
-    def key(self, key_id: str) -> dict:
+    def key(self, key_id: str) -> Json:
         answer = self.api("GET", f"/v1/keys/{key_id}")
         assert answer.status_code == 200, answer.text
-        return answer.json()
+        found: Json = answer.json()
+        return found
 
-    def edit(self, key_id: str, **fields) -> dict:
+    def edit(self, key_id: str, **fields: object) -> Json:
         answer = self.api("PATCH", f"/v1/keys/{key_id}", json=fields)
         assert answer.status_code == 200, answer.text
-        return answer.json()
+        found: Json = answer.json()
+        return found
 
-    def foreign_key(self, name: str) -> dict:
+    def foreign_key(self, name: str) -> Json:
         """A key of another organisation, which nobody here may see; put straight into the database."""
         now, secret = datetime.now(UTC), keys.mint(keys.PROXY_TAG)
         org = Organization(id=ids.new_id("org"), name="Others", created_at=now)
@@ -215,13 +222,14 @@ class Router:
         engine.dispose()
         return found
 
-    def invoice(self) -> dict:
+    def invoice(self) -> Json:
         """The provider's invoice as it stands."""
-        return requests.get(f"{self.sandbox_url}/invoice", timeout=30).json()
+        found: Json = requests.get(f"{self.sandbox_url}/invoice", timeout=30).json()
+        return found
 
-    def attempts(self, text: str, count: int = 1) -> list[dict]:
+    def attempts(self, text: str, count: int = 1) -> list[Json]:
         """The provider's attempts whose prompt holds `text`, once there are `count` and all have ended."""
-        found: list[dict] = []
+        found: list[Json] = []
 
         def ended() -> bool:
             found[:] = [attempt for attempt in self.invoice()["attempts"] if text in attempt["marker"]]
@@ -230,11 +238,12 @@ class Router:
         eventually(ended, 15, f"the end of {count} attempts")
         return found
 
-    def usage(self, key_id: str) -> list[dict]:
+    def usage(self, key_id: str) -> list[Json]:
         """The ledger's rows of a key, by day."""
         answer = self.api("GET", f"/v1/keys/{key_id}/usage")
         assert answer.status_code == 200, answer.text
-        return answer.json()["data"]
+        rows: list[Json] = answer.json()["data"]
+        return rows
 
     def wait_for_ledger(self, key_id: str, requests_count: int) -> None:
         """Return once the ledger has this many requests of the key."""

@@ -2,11 +2,14 @@
 
 import contextlib
 import re
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from drivers import chromium, log_in
 from harness import Router
+from playwright.sync_api import Browser, Locator, Page
 
 RULES = {
     "runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
@@ -14,7 +17,7 @@ RULES = {
 
 
 @pytest.fixture(scope="module")
-def dashboard(tmp_path_factory):
+def dashboard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Router]:
     """The dashboard alone; what the proxy does is tested elsewhere."""
     router = Router(tmp_path_factory.mktemp("pages") / "data")
     try:
@@ -29,19 +32,19 @@ def dashboard(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def browser(require):
+def browser(require: Callable[[str], str]) -> Iterator[Browser]:
     require("chromium")
     with chromium() as browser:
         yield browser
 
 
 @pytest.fixture
-def visit(browser, dashboard):
+def visit(browser: Browser, dashboard: Router) -> Iterator[Callable[..., Page]]:
     """`visit(**options)`: a logged-in page whose console must stay free of errors."""
     said: list[str] = []
     with contextlib.ExitStack() as stack:
 
-        def visit(**options):
+        def visit(**options: Any) -> Page:
             context = browser.new_context(**{"viewport": {"width": 1280, "height": 860}, **options})
             stack.callback(context.close)
             context.set_default_timeout(10_000)
@@ -56,14 +59,14 @@ def visit(browser, dashboard):
     assert [text for text in said if not re.search("status of [45]|Response Status Error Code", text)] == []
 
 
-def open_dialog(page, selector="#create-key"):
+def open_dialog(page: Page, selector: str = "#create-key") -> Locator:
     page.locator(selector).click()
     dialog = page.locator("dialog[open]")
     dialog.locator("#panel-title").wait_for()
     return dialog
 
 
-def create(page, name):
+def create(page: Page, name: str) -> Locator:
     """The dialog that shows the secret of a new key."""
     dialog = open_dialog(page)
     dialog.locator("#key-name").fill(name)
@@ -72,13 +75,13 @@ def create(page, name):
     return dialog
 
 
-def expect_focus(page, what: str) -> None:
+def expect_focus(page: Page, what: str) -> None:
     """Wait for the focus to come to the element with this id or this text: it moves a moment after a swap."""
     script = "what => (document.activeElement.id || document.activeElement.textContent.trim()) === what"
     page.wait_for_function(script, arg=what)
 
 
-def check(page) -> None:
+def check(page: Page) -> None:
     """Nothing for axe to find, and nothing wider than the window."""
     results = Axe().run(page, options=RULES)
     told = [f"{v['id']}: {[node['target'] for node in v['nodes']]}" for v in results.response["violations"]]

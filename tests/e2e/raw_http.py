@@ -9,8 +9,9 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Self
 
-from harness import eventually, free_port
+from harness import Json, Router, eventually, free_port
 
 HOST = b"Host: router.test\r\n"
 WAIT_SECONDS = 10.0
@@ -43,10 +44,10 @@ class Line:
         sock.settimeout(WAIT_SECONDS)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.sock.close()
 
     def send(self, data: bytes, *, bytewise: bool = False) -> None:
@@ -120,7 +121,7 @@ class Line:
         return self.rest() == b""
 
 
-def dial(router) -> Line:
+def dial(router: Router) -> Line:
     host, _, port = router.proxy_url.removeprefix("http://").rpartition(":")
     return Line(socket.create_connection((host, int(port)), timeout=WAIT_SECONDS))
 
@@ -133,12 +134,12 @@ def bearer(key: str) -> bytes:
     return b"Authorization: Bearer " + key.encode()
 
 
-def chat_body(text: str, *, model: str = "gpt-4o-mini", **more) -> bytes:
+def chat_body(text: str, *, model: str = "gpt-4o-mini", **more: object) -> bytes:
     document = {"model": model, "max_tokens": 16, "messages": [{"role": "user", "content": text}], **more}
     return json.dumps(document).encode()
 
 
-def chat_request(key: str, text: str, *fields: bytes, **more) -> bytes:
+def chat_request(key: str, text: str, *fields: bytes, **more: Any) -> bytes:
     """A chat completion with a Content-Length."""
     body = chat_body(text, **more)
     length = b"Content-Length: %d" % len(body)
@@ -149,7 +150,7 @@ def statuses(data: bytes) -> list[int]:
     return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", data)]
 
 
-def worker_of(router, line: Line) -> int:
+def worker_of(router: Router, line: Line) -> int:
     """The process id of the worker that serves this connection."""
     ours, theirs = (line.sock.getsockname()[1], line.sock.getpeername()[1])
     wanted = (f":{theirs:04X}", f":{ours:04X}")
@@ -171,7 +172,7 @@ def worker_of(router, line: Line) -> int:
     raise AssertionError("no worker holds this connection")
 
 
-def ledger_rows(router, key_id: str) -> list[dict]:
+def ledger_rows(router: Router, key_id: str) -> list[Json]:
     """The ledger's rows of a key, as they stand in the database."""
     database = sqlite3.connect(f"file:{router.data_dir / 'router.db'}?mode=ro", uri=True, timeout=10)
     database.row_factory = sqlite3.Row
@@ -192,7 +193,7 @@ class Heard:
     body: bytes
 
 
-Script = Callable[[Line, Heard], None]
+Script = Callable[[Line, Heard], object]  # what it answers is nobody's
 
 
 @dataclass
@@ -255,7 +256,7 @@ def reply(status: int = 200, body: bytes = b"{}", *fields: bytes, kind: bytes = 
     return head + b"".join(field + b"\r\n" for field in fields) + b"\r\n" + body
 
 
-def events(*documents: bytes | dict, named: bool = False) -> bytes:
+def events(*documents: bytes | Json, named: bool = False) -> bytes:
     """A complete event stream; `named` gives each event its type as its name, as Anthropic does."""
     data = b""
     for document in documents:

@@ -1,12 +1,16 @@
 """Cases D of the catalogue at the real dashboard: forged changes, hostile names, the one sight of a key, other people's ids."""
 
 import re
-from urllib.parse import urlsplit
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote, urlsplit
 
 import pytest
 import requests
 from calls import chat, code, generate
 from drivers import ByPage
+from harness import Router
+from playwright.sync_api import Browser, Route
 from raw_http import bearer, chat_request, dial, request
 
 from shared import keys
@@ -24,7 +28,7 @@ HOSTILE = (
 
 
 @pytest.fixture
-def staff(router, browser):
+def staff(router: Router, browser: Browser) -> Iterator[ByPage]:
     """A member of staff at a page of its own."""
     context = browser.new_context()
     context.set_default_timeout(15_000)
@@ -32,7 +36,7 @@ def staff(router, browser):
     context.close()
 
 
-def session_of(router) -> requests.Session:
+def session_of(router: Router) -> requests.Session:
     """A logged-in browser without JavaScript."""
     session = requests.Session()
     session.headers["Origin"] = router.web_url
@@ -43,11 +47,13 @@ def session_of(router) -> requests.Session:
     return session
 
 
-def token_in(page) -> str:
-    return re.findall(r'name="csrf_token" value="([^"]+)"', page.text)[0]
+def token_in(page: requests.Response) -> str:
+    found = re.search(r'name="csrf_token" value="([^"]+)"', page.text)
+    assert found is not None
+    return found[1]
 
 
-def test_d09_a_change_needs_the_sessions_own_token_and_origin(router):
+def test_d09_a_change_needs_the_sessions_own_token_and_origin(router: Router) -> None:
     key_id, key = router.create_key(name="not to be revoked")
     mine, other = session_of(router), session_of(router)
     url = f"{router.web_url}/keys/{key_id}/revoke"
@@ -70,7 +76,7 @@ def test_d09_a_change_needs_the_sessions_own_token_and_origin(router):
     assert router.key(key_id)["status"] == "revoked"
 
 
-def test_d09_the_token_of_before_the_login_is_worth_nothing_after_it(router):
+def test_d09_the_token_of_before_the_login_is_worth_nothing_after_it(router: Router) -> None:
     session = requests.Session()
     session.headers["Origin"] = router.web_url
     early = token_in(session.get(f"{router.web_url}/login", timeout=10))
@@ -92,14 +98,14 @@ def test_d09_the_token_of_before_the_login_is_worth_nothing_after_it(router):
     ],
     ids=["text", "form", "multipart", "json"],
 )
-def test_d09_a_cookie_opens_nothing_of_the_json_endpoints(router, body):
+def test_d09_a_cookie_opens_nothing_of_the_json_endpoints(router: Router, body: dict[str, Any]) -> None:
     answer = session_of(router).post(f"{router.web_url}/v1/keys", timeout=10, **body)
     assert answer.status_code in (401, 403, 415)
     assert router.api("GET", "/v1/keys?q=forged").json()["data"] == []
 
 
 @pytest.mark.browser
-def test_d11_hostile_names_stay_text(router, staff):
+def test_d11_hostile_names_stay_text(router: Router, staff: ByPage) -> None:
     """Nothing that stands in a name runs, loads, asks htmx for anything or becomes an element."""
     page = staff.page
     asked: list[str] = []
@@ -107,7 +113,7 @@ def test_d11_hostile_names_stay_text(router, staff):
     page.on("dialog", lambda dialog: asked.append("a dialog"))
     for name in HOSTILE:
         key_id, _ = router.create_key(name=name)
-        page.goto(f"{router.web_url}/keys?q={requests.utils.quote(name[:40])}")
+        page.goto(f"{router.web_url}/keys?q={quote(name[:40])}")
         row = page.locator(f"#row-{key_id}")
         row.wait_for()
         assert row.locator(".key-name").inner_text() == name
@@ -128,11 +134,11 @@ def test_d11_hostile_names_stay_text(router, staff):
 
 
 @pytest.mark.browser
-def test_d14_a_key_is_seen_in_one_answer_only(router, staff):
+def test_d14_a_key_is_seen_in_one_answer_only(router: Router, staff: ByPage) -> None:
     page = staff.page
     answers = []
 
-    def watch(route) -> None:
+    def watch(route: Route) -> None:
         answer = route.fetch(max_redirects=0)
         answers.append((route.request.method, answer))
         route.fulfill(response=answer)
@@ -159,7 +165,7 @@ def test_d14_a_key_is_seen_in_one_answer_only(router, staff):
         assert raw not in router.api("GET", path).text
 
 
-def test_d14_by_json_the_key_comes_once_and_is_kept_by_nobody(router):
+def test_d14_by_json_the_key_comes_once_and_is_kept_by_nobody(router: Router) -> None:
     headers = {"Idempotency-Key": keys.mint(keys.PROXY_TAG).prefix + "-once"}
     first = router.api("POST", "/v1/keys", json={"name": "once"}, headers=headers)
     raw = first.json()["key"]
@@ -170,7 +176,7 @@ def test_d14_by_json_the_key_comes_once_and_is_kept_by_nobody(router):
     assert raw not in str(again.headers)
 
 
-def test_d15_nothing_that_is_written_holds_a_secret(router):
+def test_d15_nothing_that_is_written_holds_a_secret(router: Router) -> None:
     """Secrets are sent to every wrong door; then every log and file is searched, by a search that does find them."""
     key_id, key = router.create_key(name="everywhere")
     email, password = router.admin
@@ -200,12 +206,12 @@ def test_d15_nothing_that_is_written_holds_a_secret(router):
     planted.unlink()
 
 
-def test_d16_another_organisations_ids_are_as_good_as_missing(router):
+def test_d16_another_organisations_ids_are_as_good_as_missing(router: Router) -> None:
     theirs = router.foreign_key("theirs")
     session = session_of(router)
     token = token_in(session.get(f"{router.web_url}/keys", timeout=10))
 
-    def told(answer) -> tuple:
+    def told(answer: requests.Response) -> tuple[int, str, list[str]]:
         text = re.sub(r"key_\w+|req_\w+|[0-9a-f]{16,}", "-", answer.text)
         return answer.status_code, text, sorted(set(answer.headers) - {"Date"})
 

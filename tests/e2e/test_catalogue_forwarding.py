@@ -3,11 +3,12 @@
 import json
 import socket
 import struct
+from typing import NoReturn
 
 import pytest
 from calls import marker
-from harness import eventually
-from raw_http import Ended, bearer, chat_request, dial, ledger_rows, reply, request
+from harness import Json, Router, eventually
+from raw_http import Ended, Heard, Line, ScriptedProvider, bearer, chat_request, dial, ledger_rows, reply, request
 
 ANSWER = json.dumps(
     {
@@ -21,41 +22,41 @@ ANSWER = json.dumps(
 RESET = struct.pack("ii", 1, 0)
 
 
-def answers(line, _):
+def answers(line: Line, _: Heard) -> None:
     line.sock.sendall(reply(200, ANSWER))
 
 
-def answers_and_closes(line, heard):
+def answers_and_closes(line: Line, heard: Heard) -> NoReturn:
     answers(line, heard)
     raise Ended
 
 
-def reset(line):
+def reset(line: Line) -> NoReturn:
     line.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
     raise Ended
 
 
 @pytest.fixture
-def capped(lab):
+def capped(lab: Router) -> tuple[str, str]:
     """A key with a spend limit: its id and its secret."""
     return lab.create_key(name="capped", spend_limit_usd="1")
 
 
-def bodies(provider):
+def bodies(provider: ScriptedProvider) -> list[bytes]:
     return [heard.body for heard in provider.heard]
 
 
-def settled(lab, key_id, count):
+def settled(lab: Router, key_id: str, count: int) -> list[Json]:
     """The key's rows, once there are `count`; nothing is held then."""
     eventually(lambda: len(ledger_rows(lab, key_id)) >= count, what="the ledger's rows")
     assert lab.key(key_id)["spend"]["held_usd"] == "0.00"
     return ledger_rows(lab, key_id)
 
 
-def test_p03_head_with_a_length_has_no_body_and_the_connection_goes_on(lab, provider):
+def test_p03_head_with_a_length_has_no_body_and_the_connection_goes_on(lab: Router, provider: ScriptedProvider) -> None:
     key_id, key = lab.create_key(name="head")
 
-    def script(line, heard):
+    def script(line: Line, heard: Heard) -> None:
         if heard.first.startswith("HEAD "):
             line.sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 10\r\n\r\n")
         else:
@@ -75,11 +76,13 @@ def test_p03_head_with_a_length_has_no_body_and_the_connection_goes_on(lab, prov
 
 
 @pytest.mark.parametrize("end", ["fin", "rst"])
-def test_p07_an_idle_connection_that_the_provider_closed_costs_nothing(lab, provider, capped, end):
+def test_p07_an_idle_connection_that_the_provider_closed_costs_nothing(
+    lab: Router, provider: ScriptedProvider, capped: tuple[str, str], end: str
+) -> None:
     """Each answer is the last on its connection, though nothing says so: the next request must not be lost on it."""
     key_id, key = capped
 
-    def script(line, heard):
+    def script(line: Line, heard: Heard) -> None:
         answers(line, heard)
         if end == "rst":
             reset(line)
@@ -107,12 +110,14 @@ def test_p07_an_idle_connection_that_the_provider_closed_costs_nothing(lab, prov
 
 @pytest.mark.parametrize("end", ["fin", "rst"])
 @pytest.mark.parametrize("reused", [False, True], ids=["fresh", "reused"])
-def test_p07_p08_a_request_that_was_heard_is_never_sent_again(lab, provider, capped, end, reused):
+def test_p07_p08_a_request_that_was_heard_is_never_sent_again(
+    lab: Router, provider: ScriptedProvider, capped: tuple[str, str], end: str, reused: bool
+) -> None:
     """The provider reads all of it and closes without an answer: 502, one row of unknown outcome, one attempt."""
     key_id, key = capped
     text = marker()
 
-    def script(line, heard):
+    def script(line: Line, heard: Heard) -> None:
         if text.encode() not in heard.body:
             answers(line, heard)
         elif end == "rst":
@@ -143,7 +148,9 @@ def test_p07_p08_a_request_that_was_heard_is_never_sent_again(lab, provider, cap
     assert [row["cost_nanos"] for row in rows if row["outcome"] == "unknown"] == [0]
 
 
-def test_p07_a_provider_that_takes_nothing_leaves_no_row(lab, provider, capped):
+def test_p07_a_provider_that_takes_nothing_leaves_no_row(
+    lab: Router, provider: ScriptedProvider, capped: tuple[str, str]
+) -> None:
     """It closes before it was sent anything on a new connection: what it never saw is void."""
     key_id, key = capped
     provider.play(answers)
@@ -154,7 +161,9 @@ def test_p07_a_provider_that_takes_nothing_leaves_no_row(lab, provider, capped):
 
 
 @pytest.mark.parametrize("status", [204, 304])
-def test_p03_p04_every_attempt_without_a_body_is_written_down(lab, provider, status):
+def test_p03_p04_every_attempt_without_a_body_is_written_down(
+    lab: Router, provider: ScriptedProvider, status: int
+) -> None:
     """Nothing is left to relay then, so nothing may depend on somebody reading it."""
     key_id, key = lab.create_key(name="bodiless")
     provider.play(lambda line, _: line.sock.sendall(b"HTTP/1.1 %d Status\r\nETag: x\r\n\r\n" % status))

@@ -5,6 +5,7 @@ What is refused is answered once, the connection closes, and neither it nor the 
 
 import pytest
 from calls import about, marker, seen
+from harness import Router
 from raw_http import Ended, bearer, chat_body, chat_request, dial, request, statuses
 
 POST = b"POST /v1/chat/completions"
@@ -64,7 +65,7 @@ def chunked(body: bytes) -> bytes:
     return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in (body[:half], body[half:])) + b"0\r\n\r\n"
 
 
-def build(key, text, *parts: bytes, body: bytes | None = None) -> bytes:
+def build(key: str, text: str, *parts: bytes, body: bytes | None = None) -> bytes:
     """A chat completion of header fields and, last, the kind of its body."""
     body = chat_body(text) if body is None else body
     *fields, last = parts
@@ -73,11 +74,11 @@ def build(key, text, *parts: bytes, body: bytes | None = None) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def key(router):
+def key(router: Router) -> str:
     return router.create_key(name="raw")[1]
 
 
-def check_refused(router, key, raw, text, status, *, bytewise):
+def check_refused(router: Router, key: str, raw: bytes, text: str, status: int, *, bytewise: bool) -> None:
     behind = marker()
     with dial(router) as line:
         line.send(raw + chat_request(key, behind), bytewise=bytewise)
@@ -92,21 +93,23 @@ def check_refused(router, key, raw, text, status, *, bytewise):
 
 @BOTH_WAYS
 @pytest.mark.parametrize("parts", REFUSED.values(), ids=REFUSED.keys())
-def test_h01_h02_h05_two_ways_to_read_a_length(router, key, parts, bytewise):
+def test_h01_h02_h05_two_ways_to_read_a_length(
+    router: Router, key: str, parts: tuple[bytes, ...], bytewise: bool
+) -> None:
     text = marker()
     check_refused(router, key, build(key, text, *parts), text, 400, bytewise=bytewise)
 
 
 @BOTH_WAYS
 @pytest.mark.parametrize("value", TOO_LARGE.values(), ids=TOO_LARGE.keys())
-def test_h02_h04_a_length_beyond_all_bodies(router, key, value, bytewise):
+def test_h02_h04_a_length_beyond_all_bodies(router: Router, key: str, value: bytes, bytewise: bool) -> None:
     text = marker()
     check_refused(router, key, build(key, text, CL + value, BODY), text, 413, bytewise=bytewise)
 
 
 @BOTH_WAYS
 @pytest.mark.parametrize("kind", [BODY, CHUNKS], ids=["length", "chunks"])
-def test_what_is_right_is_served(router, key, kind, bytewise):
+def test_what_is_right_is_served(router: Router, key: str, kind: bytes, bytewise: bool) -> None:
     """The measure for all refusals here: the same message in order is answered, and the one behind it as well."""
     text, behind = marker(), marker()
     field = CL + BYTES if kind == BODY else TE + b"chunked"
@@ -116,13 +119,13 @@ def test_what_is_right_is_served(router, key, kind, bytewise):
     assert (seen(router, text), seen(router, behind)) == (1, 1)
 
 
-def with_trailers(key, text, trailers: bytes, *fields: bytes) -> bytes:
+def with_trailers(key: str, text: str, trailers: bytes, *fields: bytes) -> bytes:
     raw = build(key, text, *fields, TE + b"chunked", CHUNKS)
     return raw.removesuffix(b"\r\n") + trailers + b"\r\n"
 
 
 @BOTH_WAYS
-def test_h13_trailers_reach_neither_the_key_check_nor_the_provider(router, key, bytewise):
+def test_h13_trailers_reach_neither_the_key_check_nor_the_provider(router: Router, key: str, bytewise: bool) -> None:
     text, behind = marker(), marker()
     trailers = (
         b"Authorization: Bearer nobody\r\nX-Forwarded-For: 192.0.2.9\r\nContent-Length: 50\r\nHost: evil.test\r\n"
@@ -138,7 +141,7 @@ def test_h13_trailers_reach_neither_the_key_check_nor_the_provider(router, key, 
 
 
 @BOTH_WAYS
-def test_h13_a_key_in_the_trailers_opens_nothing(router, key, bytewise):
+def test_h13_a_key_in_the_trailers_opens_nothing(router: Router, key: str, bytewise: bool) -> None:
     text = marker()
     raw = with_trailers(key, text, b"Authorization: Bearer " + key.encode() + b"\r\n")
     with dial(router) as line:
@@ -150,7 +153,7 @@ def test_h13_a_key_in_the_trailers_opens_nothing(router, key, bytewise):
 @pytest.mark.parametrize(
     "trailers", [b"A: b\r\n" * 101, (b"A: " + b"b" * 2_000 + b"\r\n") * 5], ids=["101", "more-than-8-KB"]
 )
-def test_h13_too_many_trailers(router, key, trailers):
+def test_h13_too_many_trailers(router: Router, key: str, trailers: bytes) -> None:
     text = marker()
     check_refused(router, key, with_trailers(key, text, trailers), text, 400, bytewise=False)
 
@@ -159,7 +162,9 @@ def test_h13_too_many_trailers(router, key, trailers):
 @pytest.mark.parametrize("path", [b"/v1/models", b"/healthz", b"/openai/v1/models"])
 @pytest.mark.parametrize("method", [b"GET", b"HEAD", b"DELETE"])
 @pytest.mark.parametrize("framing", ["length", "chunks"])
-def test_h20_a_body_where_none_is_expected_is_not_the_next_request(router, key, method, path, framing, bytewise):
+def test_h20_a_body_where_none_is_expected_is_not_the_next_request(
+    router: Router, key: str, method: bytes, path: bytes, framing: str, bytewise: bool
+) -> None:
     hidden, behind = marker(), marker()
     smuggled = chat_request(key, hidden)
     field = CL + b"%d" % len(smuggled) if framing == "length" else TE + b"chunked"
@@ -184,7 +189,7 @@ def test_h20_a_body_where_none_is_expected_is_not_the_next_request(router, key, 
 
 
 @BOTH_WAYS
-def test_h21_three_in_one_segment_are_answered_in_order_each_by_its_own_key(router, bytewise):
+def test_h21_three_in_one_segment_are_answered_in_order_each_by_its_own_key(router: Router, bytewise: bool) -> None:
     mine = [router.create_key(name=f"pipelined {number}", spend_limit_usd="1") for number in range(2)]
     texts = [marker() for _ in range(3)]
     owners = [mine[0], mine[0], mine[1]]
@@ -201,7 +206,7 @@ def test_h21_three_in_one_segment_are_answered_in_order_each_by_its_own_key(rout
 
 
 @BOTH_WAYS
-def test_h21_a_stranger_in_the_middle_is_refused_alone(router, key, bytewise):
+def test_h21_a_stranger_in_the_middle_is_refused_alone(router: Router, key: str, bytewise: bool) -> None:
     texts = [marker() for _ in range(3)]
     keys = [key, "sk-proxy-" + "0" * 64, key]
     with dial(router) as line:
@@ -213,7 +218,9 @@ def test_h21_a_stranger_in_the_middle_is_refused_alone(router, key, bytewise):
 @pytest.mark.parametrize("later", [False, True], ids=["at-once", "body-later"])
 @BOTH_WAYS
 @pytest.mark.parametrize("kind", [BODY, CHUNKS], ids=["length", "chunks"])
-def test_h23_an_upgrade_to_h2c_is_plain_http(router, key, kind, bytewise, later):
+def test_h23_an_upgrade_to_h2c_is_plain_http(
+    router: Router, key: str, kind: bytes, bytewise: bool, later: bool
+) -> None:
     text = marker()
     field = CL + BYTES if kind == BODY else TE + b"chunked"
     upgrade = (b"Upgrade: h2c", b"Connection: Upgrade, HTTP2-Settings", b"HTTP2-Settings: AAMAAABkAAQAAP__")
@@ -235,7 +242,7 @@ def test_h23_an_upgrade_to_h2c_is_plain_http(router, key, kind, bytewise, later)
     assert not {"upgrade", "http2-settings", "connection"} & set(attempt["header_names"])
 
 
-def test_h22_nothing_is_served_behind_an_error(router, key):
+def test_h22_nothing_is_served_behind_an_error(router: Router, key: str) -> None:
     texts = [marker(), marker()]
     with dial(router) as line:
         line.send(build(key, texts[0], CL + b"x", BODY) + chat_request(key, texts[1]) * 3)

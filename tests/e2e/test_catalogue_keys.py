@@ -3,11 +3,12 @@
 import contextlib
 import os
 import signal
+from collections.abc import Callable, Iterator
 
 import pytest
 from calls import marker, seen
-from harness import eventually
-from raw_http import bearer, chat_body, chat_request, dial, request, worker_of
+from harness import Router, eventually
+from raw_http import Answer, Line, bearer, chat_body, chat_request, dial, request, worker_of
 
 from shared import keys
 
@@ -35,7 +36,7 @@ NO_KEYS = {
 INJECTIONS = (b"' OR '1'='1", b'"; DROP TABLE proxy_keys; --', b"%00", b"{$ne:1}", b"sk-proxy-%27%20OR%201=1")
 
 
-def rejected(router, text, *fields, path=b"POST /v1/chat/completions"):
+def rejected(router: Router, text: str, *fields: bytes, path: bytes = b"POST /v1/chat/completions") -> Answer:
     """The answer to a request without a key: 401, on a connection that stays in order."""
     body = chat_body(text)
     with dial(router) as line:
@@ -49,7 +50,7 @@ def rejected(router, text, *fields, path=b"POST /v1/chat/completions"):
 
 
 @pytest.mark.parametrize("field", NO_KEYS.values(), ids=NO_KEYS.keys())
-def test_k03_what_is_no_key(router, field):
+def test_k03_what_is_no_key(router: Router, field: bytes) -> None:
     text = marker()
     answer = rejected(router, text, field)
     assert HEX.encode() not in answer.body
@@ -61,7 +62,7 @@ def test_k03_what_is_no_key(router, field):
     [(b"Authorization: Bearer sk-proxy-\0" + HEX.encode(), 400), (b"Authorization: Bearer " + b"a" * 1_000_000, 431)],
     ids=["nul", "1-MB"],
 )
-def test_k03_what_is_no_header(router, field, status):
+def test_k03_what_is_no_header(router: Router, field: bytes, status: int) -> None:
     text = marker()
     body = chat_body(text)
     with dial(router) as line:
@@ -72,7 +73,7 @@ def test_k03_what_is_no_header(router, field, status):
 
 
 @pytest.mark.parametrize("text", INJECTIONS, ids=["or", "drop", "percent", "operator", "encoded"])
-def test_k05_injections_are_no_keys(router, text):
+def test_k05_injections_are_no_keys(router: Router, text: bytes) -> None:
     for name in (b"Authorization: Bearer ", b"Authorization: ", b"x-api-key: ", b"x-goog-api-key: "):
         answer = rejected(router, marker(), name + text)
         assert text not in answer.body
@@ -87,7 +88,7 @@ def test_k05_injections_are_no_keys(router, text):
 
 
 @contextlib.contextmanager
-def asleep(pid):
+def asleep(pid: int) -> Iterator[None]:
     """The process stands still meanwhile."""
     os.kill(pid, signal.SIGSTOP)
     try:
@@ -96,9 +97,9 @@ def asleep(pid):
         os.kill(pid, signal.SIGCONT)
 
 
-def lines_to_all_workers(router):
+def lines_to_all_workers(router: Router) -> dict[int, Line]:
     """An open connection to each worker, by its process id."""
-    found = {}
+    found: dict[int, Line] = {}
 
     def complete() -> bool:
         line = dial(router)
@@ -120,7 +121,9 @@ def lines_to_all_workers(router):
     ],
     ids=["revoke", "models", "rate"],
 )
-def test_k10_a_worker_that_slept_through_an_edit_knows_it_when_it_wakes(router, change, expected):
+def test_k10_a_worker_that_slept_through_an_edit_knows_it_when_it_wakes(
+    router: Router, change: Callable[[Router, str], object], expected: str
+) -> None:
     for turn in range(6):
         lines = lines_to_all_workers(router)
         key_id, key = router.create_key(name="slept through")
@@ -142,7 +145,7 @@ def test_k10_a_worker_that_slept_through_an_edit_knows_it_when_it_wakes(router, 
             line.sock.close()
 
 
-def test_k10_a_gemini_key_in_the_address_is_judged_anew_as_well(router):
+def test_k10_a_gemini_key_in_the_address_is_judged_anew_as_well(router: Router) -> None:
     """The epoch stands behind every door, not only behind the first header."""
     key_id, key = router.create_key(name="in the address")
     body = b'{"contents":[{"role":"user","parts":[{"text":"hi"}]}]}'

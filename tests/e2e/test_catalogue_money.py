@@ -13,11 +13,12 @@ import sqlite3
 import subprocess
 import threading
 import time
+from collections.abc import Callable, Iterator
 
 import pytest
 import requests
 from calls import about, chat, code, marker, seen
-from harness import Router, eventually
+from harness import Json, Router, eventually
 from raw_http import chat_request, dial, ledger_rows, worker_of
 
 from shared import money
@@ -26,7 +27,7 @@ RECOVERY_SECONDS = 15.0  # a second between looks, and the start of a worker on 
 
 
 @pytest.fixture(scope="module")
-def hurt(tmp_path_factory):
+def hurt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Router]:
     """A router of its own, two workers, to be hurt."""
     hurt = Router(tmp_path_factory.mktemp("hurt") / "data")
     try:
@@ -37,9 +38,9 @@ def hurt(tmp_path_factory):
     assert hurt.leaks() == []
 
 
-def settled(router, key_id: str, rows: int) -> list[dict]:
+def settled(router: Router, key_id: str, rows: int) -> list[Json]:
     """The key's rows once there are so many, nothing is held, and the counters say the same as they."""
-    found: list[dict] = []
+    found: list[Json] = []
 
     def agrees() -> bool:
         found[:] = ledger_rows(router, key_id)
@@ -51,7 +52,7 @@ def settled(router, key_id: str, rows: int) -> list[dict]:
     return found
 
 
-def kill(router, pid: int) -> None:
+def kill(router: Router, pid: int) -> None:
     """Kill a worker outright, and wait for the next one."""
     os.kill(pid, signal.SIGKILL)
     eventually(
@@ -59,7 +60,7 @@ def kill(router, pid: int) -> None:
     )
 
 
-def test_m03_what_does_not_fit_is_refused_and_smaller_ones_still_pass(router):
+def test_m03_what_does_not_fit_is_refused_and_smaller_ones_still_pass(router: Router) -> None:
     _, probe = router.create_key(name="probe", spend_limit_usd="0")
     large, small = marker(), marker()
     needed = [
@@ -77,7 +78,7 @@ def test_m03_what_does_not_fit_is_refused_and_smaller_ones_still_pass(router):
     assert seen(router, small) == 1
 
 
-def test_m07_killed_after_begin_before_the_answer(hurt):
+def test_m07_killed_after_begin_before_the_answer(hurt: Router) -> None:
     """Nobody can know what it cost, so it is charged its bound."""
     key_id, key = hurt.create_key(name="begin", spend_limit_usd="1")
     text = marker()
@@ -94,7 +95,7 @@ def test_m07_killed_after_begin_before_the_answer(hurt):
 
 
 @pytest.mark.parametrize("wait_seconds", [0.0, 2.5], ids=["first-byte", "after-a-note"])
-def test_m07_s14_killed_in_the_middle_of_a_stream(hurt, wait_seconds):
+def test_m07_s14_killed_in_the_middle_of_a_stream(hurt: Router, wait_seconds: float) -> None:
     key_id, key = hurt.create_key(name="stream", spend_limit_usd="1")
     text = marker()
     with dial(hurt) as line:
@@ -119,7 +120,7 @@ def test_m07_s14_killed_in_the_middle_of_a_stream(hurt, wait_seconds):
 
 
 @contextlib.contextmanager
-def ledger_locked(router):
+def ledger_locked(router: Router) -> Iterator[None]:
     """Nobody can write to the ledger meanwhile."""
     database = sqlite3.connect(router.data_dir / "router.db", isolation_level=None)
     try:
@@ -129,7 +130,7 @@ def ledger_locked(router):
         database.close()
 
 
-def test_m07_killed_after_settle_before_the_ledger(hurt):
+def test_m07_killed_after_settle_before_the_ledger(hurt: Router) -> None:
     key_id, key = hurt.create_key(name="settle", spend_limit_usd="1")
     text = marker()
     with dial(hurt) as line:
@@ -147,7 +148,7 @@ def test_m07_killed_after_settle_before_the_ledger(hurt):
 
 
 @pytest.mark.slow
-def test_m07_killed_at_any_moment_under_load(hurt):
+def test_m07_killed_at_any_moment_under_load(hurt: Router) -> None:
     """Six kills while eight apps ask; each has a key of its own, so that each can be compared with the invoice."""
     stop = threading.Event()
     apps = [(*hurt.create_key(name=f"app {number}", spend_limit_usd="5"), marker()) for number in range(8)]
@@ -193,7 +194,7 @@ def test_m07_killed_at_any_moment_under_load(hurt):
 
 
 @pytest.fixture
-def small_disk(tmp_path_factory):
+def small_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Router]:
     """A router whose journals lie on a disk of 1 MB."""
     data_dir = tmp_path_factory.mktemp("small") / "data"
     journals = data_dir / "journals"
@@ -210,7 +211,7 @@ def small_disk(tmp_path_factory):
         subprocess.run(["umount", str(journals)], check=True)
 
 
-def check_refused_and_healed(router, fill, empty) -> None:
+def check_refused_and_healed(router: Router, fill: Callable[[], object], empty: Callable[[], object]) -> None:
     """With a full disk all is refused before it is sent, and charged nothing; with room again all is as before."""
     key_id, key = router.create_key(name="capped", spend_limit_usd="1", rate_limit_rpm=1_000)
     _, free = router.create_key(name="uncapped")
@@ -243,7 +244,7 @@ def check_refused_and_healed(router, fill, empty) -> None:
     assert [row["outcome"] for row in settled(router, key_id, 8)] == ["ok"] * 8
 
 
-def test_m13_a_full_disk_refuses_before_the_call_and_recovers_by_itself(small_disk):
+def test_m13_a_full_disk_refuses_before_the_call_and_recovers_by_itself(small_disk: Router) -> None:
     filler = small_disk.data_dir / "journals" / "filler"
 
     def fill() -> None:
@@ -254,7 +255,7 @@ def test_m13_a_full_disk_refuses_before_the_call_and_recovers_by_itself(small_di
     check_refused_and_healed(small_disk, fill, filler.unlink)
 
 
-def test_m13_files_that_may_not_grow_are_as_good_as_a_full_disk(hurt):
+def test_m13_files_that_may_not_grow_are_as_good_as_a_full_disk(hurt: Router) -> None:
     """Journal and counters alike cannot be written: a limit on the size of files is set on the running workers."""
 
     def limit(size: int) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from calls import marker
-from harness import eventually
-from raw_http import Ended, bearer, chat_request, dial, events, ledger_rows, request
+from harness import Json, Router, eventually
+from raw_http import Ended, Heard, Line, ScriptedProvider, bearer, chat_request, dial, events, ledger_rows, request
 
 from proxyd.sandbox.invoice import price_nanos
 
@@ -33,13 +33,13 @@ def stream_request(dialect: str, key: str, text: str, *, max_tokens: int = 4_000
     return request(b"POST " + path, bearer(key), b"Content-Length: %d" % len(body), body=body)
 
 
-def documents(body: bytes) -> list[dict]:
+def documents(body: bytes) -> list[Json]:
     """The JSON events of a stream."""
     lines = [line.removeprefix(b"data: ") for line in body.split(b"\n") if line.startswith(b"data: {")]
     return [json.loads(line) for line in lines]
 
 
-def row_of(router, key_id: str) -> dict:
+def row_of(router: Router, key_id: str) -> Json:
     """The only row of a key, once it is there; nothing is held then and the counters agree."""
     eventually(lambda: ledger_rows(router, key_id) != [], what="the row")
     (row,) = ledger_rows(router, key_id)
@@ -50,12 +50,12 @@ def row_of(router, key_id: str) -> dict:
 
 
 @pytest.fixture
-def capped(router):
+def capped(router: Router) -> tuple[str, str]:
     return router.create_key(name="streams", spend_limit_usd="1")
 
 
 @pytest.mark.parametrize("asked", [True, False], ids=["s03-asked", "s04-not-asked"])
-def test_s03_s04_usage_behind_the_last_choice_is_counted(router, capped, asked):
+def test_s03_s04_usage_behind_the_last_choice_is_counted(router: Router, capped: tuple[str, str], asked: bool) -> None:
     key_id, key = capped
     text = marker()
     options = {"stream_options": {"include_usage": True}} if asked else {}
@@ -79,11 +79,11 @@ def test_s03_s04_usage_behind_the_last_choice_is_counted(router, capped, asked):
         assert finished == [len(told) - 1]
 
 
-def test_s05_cumulative_usage_is_not_summed(lab, provider):
+def test_s05_cumulative_usage_is_not_summed(lab: Router, provider: ScriptedProvider) -> None:
     key_id, key = lab.create_key(name="deltas", spend_limit_usd="1")
     message = {"id": "msg_1", "type": "message", "role": "assistant", "model": CLAUDE, "content": []}
     usage = {"input_tokens": 250, "output_tokens": 1}
-    told = [
+    told: list[Json] = [
         {"type": "message_start", "message": {**message, "usage": usage}},
         {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
         {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Hello"}},
@@ -101,7 +101,7 @@ def test_s05_cumulative_usage_is_not_summed(lab, provider):
     assert row["cost_nanos"] == price_nanos("anthropic", CLAUDE, 250, 40)
 
 
-def leave(line, how: str) -> float:
+def leave(line: Line, how: str) -> float:
     """Close the connection; the moment when it was done."""
     if how == "rst":
         line.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
@@ -116,7 +116,9 @@ def leave(line, how: str) -> float:
     ids=["after-one-event", "half-way-in-silence", "before-the-answer"],
 )
 @pytest.mark.parametrize("dialect", ["openai", "anthropic"])
-def test_s08_s09_a_client_that_leaves_is_noticed_within_a_second(router, capped, dialect, behaviour, events_read, how):
+def test_s08_s09_a_client_that_leaves_is_noticed_within_a_second(
+    router: Router, capped: tuple[str, str], dialect: str, behaviour: str, events_read: int, how: str
+) -> None:
     """The provider's connection is closed, and what was delivered is charged: no less than the provider bills."""
     key_id, key = capped
     text = marker()
@@ -140,12 +142,14 @@ def test_s08_s09_a_client_that_leaves_is_noticed_within_a_second(router, capped,
     assert row["output_tokens"] >= attempt["usage"]["output_tokens"]
 
 
-def test_s08_a_client_that_leaves_before_the_usage_pays_for_all_it_was_given(lab, provider):
+def test_s08_a_client_that_leaves_before_the_usage_pays_for_all_it_was_given(
+    lab: Router, provider: ScriptedProvider
+) -> None:
     key_id, key = lab.create_key(name="before usage", spend_limit_usd="1")
     words = [f"word{number} " for number in range(40)]
     left, noticed = [], []
 
-    def script(line, _):
+    def script(line: Line, _: Heard) -> None:
         head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
         line.sock.sendall(head)
         for word in [*words, None]:
@@ -174,7 +178,7 @@ def test_s08_a_client_that_leaves_before_the_usage_pays_for_all_it_was_given(lab
     assert row["cost_nanos"] >= price_nanos("openai", GPT, 0, 80)
 
 
-def test_s09_gemini_bills_on_and_is_read_to_its_end(router, capped):
+def test_s09_gemini_bills_on_and_is_read_to_its_end(router: Router, capped: tuple[str, str]) -> None:
     key_id, key = capped
     text = marker()
     with dial(router) as line:
@@ -200,7 +204,7 @@ def sockets_of(pid: int) -> int:
 
 
 @pytest.mark.slow
-def test_s10_eighty_leave_at_once_and_sixty_four_are_read_to_their_end(lab):
+def test_s10_eighty_leave_at_once_and_sixty_four_are_read_to_their_end(lab: Router) -> None:
     """The rest is settled at an estimate at once; nothing is left open."""
     key_id, key = lab.create_key(name="all at once", spend_limit_usd="100")
     (pid,) = lab.worker_pids()
@@ -228,7 +232,7 @@ def test_s10_eighty_leave_at_once_and_sixty_four_are_read_to_their_end(lab):
     eventually(lambda: sockets_of(pid) <= before + 64, what="the end of the connections")
 
 
-def test_s15_a_revoked_keys_stream_runs_on_and_is_billed(router, capped):
+def test_s15_a_revoked_keys_stream_runs_on_and_is_billed(router: Router, capped: tuple[str, str]) -> None:
     key_id, key = capped
     text = marker()
     with dial(router) as line:

@@ -5,6 +5,7 @@ import itertools
 import pytest
 import requests
 from calls import MODEL, chat, code
+from harness import Router
 
 TRIALS = 2_000
 
@@ -12,7 +13,7 @@ TRIALS = 2_000
 class Wires:
     """Keep-alive connections to the proxy; new ones until both workers have served one."""
 
-    def __init__(self, router, count: int = 8) -> None:
+    def __init__(self, router: Router, count: int = 8) -> None:
         self._router = router
         self.sessions = [requests.Session() for _ in range(count)]
 
@@ -26,7 +27,7 @@ class Wires:
 
 
 @pytest.mark.slow
-def test_two_thousand_edits_and_not_one_late(router):
+def test_two_thousand_edits_and_not_one_late(router: Router) -> None:
     key_id, key = router.create_key(name="flipped")
     wires = Wires(router)
     for number in range(len(wires.sessions)):
@@ -42,7 +43,7 @@ def test_two_thousand_edits_and_not_one_late(router):
     assert misses == []
 
 
-def test_a_revocation_holds_for_the_next_request_of_every_open_connection(router):
+def test_a_revocation_holds_for_the_next_request_of_every_open_connection(router: Router) -> None:
     for _ in range(20):
         key_id, key = router.create_key(name="revoked")
         wires = Wires(router)
@@ -62,7 +63,9 @@ def test_a_revocation_holds_for_the_next_request_of_every_open_connection(router
         ("spend_limit_usd", "0", "spend_exceeded", "5"),
     ],
 )
-def test_each_field_takes_effect_on_the_next_request(router, field, closed, expected, opened):
+def test_each_field_takes_effect_on_the_next_request(
+    router: Router, field: str, closed: object, expected: str, opened: object
+) -> None:
     key_id, key = router.create_key(name="edited")
     for _ in range(5):
         assert chat(router, key).status_code == 200

@@ -3,18 +3,23 @@
 A refused request must reach no provider and consume nothing: the sandbox's invoice and the counters are asked.
 """
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 import requests
 from calls import MODEL, about, chat, code, generate, marker, messages, seen, wait_for_a_fresh_minute
+from harness import Router
 
 from shared import keys
 
 TIMES = 6  # fresh connections, so that with all but certainty both workers have judged
 
 
-def refused(router, key, call, status, expected):
+def refused(
+    router: Router, key: str, call: Callable[[str], requests.Response], status: int, expected: str
+) -> requests.Response:
     """Every try is refused alike, nothing reaches the provider, nothing is consumed."""
     text = marker()
     for _ in range(TIMES):
@@ -26,7 +31,7 @@ def refused(router, key, call, status, expected):
     return response
 
 
-def test_it_works(router):
+def test_it_works(router: Router) -> None:
     _, key = router.create_key(name="all")
     text = marker()
     response = chat(router, key, text)
@@ -36,18 +41,18 @@ def test_it_works(router):
 
 
 @pytest.mark.parametrize("key", ["", "nonsense", "sk-proxy-" + "0" * 64, keys.mint(keys.PROXY_TAG).raw])
-def test_1_an_unknown_key_is_401(router, key):
+def test_1_an_unknown_key_is_401(router: Router, key: str) -> None:
     response = refused(router, key, lambda text: chat(router, key, text), 401, "invalid_proxy_key")
     assert response.headers["www-authenticate"].startswith("Bearer")
     assert response.headers["x-should-retry"] == "false"
 
 
-def test_1_a_management_token_is_the_wrong_kind(router):
+def test_1_a_management_token_is_the_wrong_kind(router: Router) -> None:
     response = refused(router, "", lambda text: chat(router, router.token, text), 401, "invalid_proxy_key")
     assert "management token" in response.json()["error"]["message"]
 
 
-def test_2_a_revoked_key_is_403(router):
+def test_2_a_revoked_key_is_403(router: Router) -> None:
     key_id, key = router.create_key(name="to be revoked")
     assert chat(router, key).status_code == 200
     assert router.api("DELETE", f"/v1/keys/{key_id}").status_code == 200
@@ -55,7 +60,7 @@ def test_2_a_revoked_key_is_403(router):
     refused(router, key, lambda text: messages(router, key, text), 403, "key_revoked")
 
 
-def test_3_an_expired_key_is_403(router):
+def test_3_an_expired_key_is_403(router: Router) -> None:
     soon = datetime.now(UTC) + timedelta(seconds=2)
     _, key = router.create_key(name="short-lived", expires_at=soon.isoformat())
     assert chat(router, key).status_code == 200
@@ -65,7 +70,7 @@ def test_3_an_expired_key_is_403(router):
     refused(router, key, lambda text: chat(router, key, text), 403, "key_expired")
 
 
-def test_4_an_address_outside_the_list_is_403(router):
+def test_4_an_address_outside_the_list_is_403(router: Router) -> None:
     _, key = router.create_key(name="elsewhere", allowed_ips=["10.0.0.0/8", "2001:db8::/32"])
     response = refused(router, key, lambda text: chat(router, key, text), 403, "ip_blocked")
     assert "127.0.0.1" in response.json()["error"]["message"]
@@ -75,11 +80,11 @@ def test_4_an_address_outside_the_list_is_403(router):
     assert code(forged) == "ip_blocked"
 
 
-def test_5_a_provider_outside_the_list_is_403_by_every_road(router):
+def test_5_a_provider_outside_the_list_is_403_by_every_road(router: Router) -> None:
     _, key = router.create_key(name="anthropic only", allowed_providers=["anthropic"])
     assert messages(router, key).status_code == 200
     for path in ("/v1/chat/completions", "/openai/v1/chat/completions", "/openai/chat/completions"):
-        refused(router, key, lambda text, p=path: chat(router, key, text, path=p), 403, "provider_not_allowed")
+        refused(router, key, partial(chat, router, key, path=path), 403, "provider_not_allowed")
     refused(router, key, lambda text: chat(router, key, text, model="openai/gpt-4o-mini"), 403, "provider_not_allowed")
     refused(router, key, lambda text: chat(router, key, text, provider="anthropic"), 403, "provider_not_allowed")
     refused(router, key, lambda text: generate(router, key, text), 403, "provider_not_allowed")
@@ -89,17 +94,17 @@ def test_5_a_provider_outside_the_list_is_403_by_every_road(router):
     assert "openai" in speech.json()["error"]["message"].lower()
 
 
-def test_6_a_model_outside_the_globs_is_403(router):
+def test_6_a_model_outside_the_globs_is_403(router: Router) -> None:
     _, key = router.create_key(name="4o only", allowed_models=["gpt-4o*"])
     assert chat(router, key, model="gpt-4o").status_code == 200
     assert chat(router, key, model="gpt-4o-mini").status_code == 200
     for model in ("gpt-4.1", "GPT-4o", "openai/gpt-4.1"):
-        refused(router, key, lambda text, m=model: chat(router, key, text, model=m), 403, "model_not_allowed")
+        refused(router, key, partial(chat, router, key, model=model), 403, "model_not_allowed")
     refused(router, key, lambda text: generate(router, key, text), 403, "model_not_allowed")
     refused(router, key, lambda text: chat(router, key, text, path="/openai/v1/audio/speech"), 403, "model_not_allowed")
 
 
-def test_6_a_model_named_twice_is_400(router):
+def test_6_a_model_named_twice_is_400(router: Router) -> None:
     _, key = router.create_key(name="no tricks", allowed_models=["gpt-4o*"])
     text = marker()
     body = f'{{"model":"gpt-4o","messages":[{{"role":"user","content":"{text}"}}],"model":"gpt-4.1"}}'
@@ -114,7 +119,7 @@ def test_6_a_model_named_twice_is_400(router):
     assert seen(router, text) == 0
 
 
-def test_7_a_request_over_the_rate_is_429(router):
+def test_7_a_request_over_the_rate_is_429(router: Router) -> None:
     _, key = router.create_key(name="two a minute", rate_limit_rpm=2)
     wait_for_a_fresh_minute(10)
     assert [chat(router, key).status_code for _ in range(2)] == [200, 200]
@@ -128,19 +133,19 @@ def test_7_a_request_over_the_rate_is_429(router):
     assert "x-should-retry" not in response.headers
 
 
-def test_7_a_rate_of_zero_admits_nothing(router):
+def test_7_a_rate_of_zero_admits_nothing(router: Router) -> None:
     _, key = router.create_key(name="closed", rate_limit_rpm=0)
     refused(router, key, lambda text: chat(router, key, text), 429, "rate_limited")
 
 
-def test_7_refused_requests_do_not_use_the_rate_up(router):
+def test_7_refused_requests_do_not_use_the_rate_up(router: Router) -> None:
     _, key = router.create_key(name="counted", rate_limit_rpm=5, allowed_models=["gpt-4o*"])
     before = about(router, key)["remaining_requests"]
     refused(router, key, lambda text: chat(router, key, text, model="gpt-4.1"), 403, "model_not_allowed")
     assert about(router, key)["remaining_requests"] == before
 
 
-def test_8_a_request_that_does_not_fit_is_403(router):
+def test_8_a_request_that_does_not_fit_is_403(router: Router) -> None:
     key_id, key = router.create_key(name="one cent", spend_limit_usd="0.000001", spend_reset="daily")
     response = refused(router, key, lambda text: chat(router, key, text), 403, "spend_exceeded")
     error = response.json()["error"]
@@ -153,12 +158,12 @@ def test_8_a_request_that_does_not_fit_is_403(router):
     assert router.key(key_id)["spend"]["held_usd"] == "0.00"
 
 
-def test_8_a_limit_of_zero_spends_nothing(router):
+def test_8_a_limit_of_zero_spends_nothing(router: Router) -> None:
     _, key = router.create_key(name="nothing", spend_limit_usd="0")
     refused(router, key, lambda text: chat(router, key, text), 403, "spend_exceeded")
 
 
-def test_8b_a_request_that_fits_once_others_end_is_429(router):
+def test_8b_a_request_that_fits_once_others_end_is_429(router: Router) -> None:
     _, key = router.create_key(name="busy", spend_limit_usd="0.01")
     stream = requests.post(
         f"{router.proxy_url}/v1/chat/completions",
@@ -183,7 +188,7 @@ def test_8b_a_request_that_fits_once_others_end_is_429(router):
     assert chat(router, key, max_tokens=5_000).status_code == 200
 
 
-def test_an_endpoint_without_a_meter_is_403_under_a_spend_limit(router):
+def test_an_endpoint_without_a_meter_is_403_under_a_spend_limit(router: Router) -> None:
     _, capped = router.create_key(name="capped", spend_limit_usd="1")
     refused(
         router,
@@ -194,14 +199,14 @@ def test_an_endpoint_without_a_meter_is_403_under_a_spend_limit(router):
     )
 
 
-def test_a_model_without_a_price_is_403_under_a_spend_limit(router):
+def test_a_model_without_a_price_is_403_under_a_spend_limit(router: Router) -> None:
     _, capped = router.create_key(name="capped", spend_limit_usd="1")
     refused(router, capped, lambda text: chat(router, capped, text, model="openai/house-made"), 403, "model_not_priced")
     _, free = router.create_key(name="uncapped")
     assert code(chat(router, free, model="openai/house-made")) is None
 
 
-def test_an_unknown_route_is_404(router):
+def test_an_unknown_route_is_404(router: Router) -> None:
     _, key = router.create_key(name="lost")
     response = refused(
         router, key, lambda text: chat(router, key, text, path="/v1/v1/messages"), 404, "unknown_endpoint"
@@ -209,7 +214,7 @@ def test_an_unknown_route_is_404(router):
     assert "leave /v1 out" in response.text
 
 
-def test_refusals_speak_the_callers_dialect(router):
+def test_refusals_speak_the_callers_dialect(router: Router) -> None:
     _, key = router.create_key(name="polyglot", allowed_models=["nothing"])
     openai = chat(router, key).json()["error"]
     assert openai["code"] == "model_not_allowed"
@@ -221,7 +226,7 @@ def test_refusals_speak_the_callers_dialect(router):
     assert (gemini["code"], gemini["status"]) == (403, "PERMISSION_DENIED")
 
 
-def test_malformed_json_is_400_in_the_dialect(router):
+def test_malformed_json_is_400_in_the_dialect(router: Router) -> None:
     _, key = router.create_key(name="broken")
     for path, header in (("/v1/chat/completions", "authorization"), ("/v1/messages", "authorization")):
         response = requests.post(

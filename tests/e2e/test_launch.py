@@ -7,6 +7,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -65,7 +66,7 @@ class Launch:
 
 
 @pytest.fixture
-def launch(tmp_path):
+def launch(tmp_path: Path) -> Iterator[Callable[..., Launch]]:
     """Starts launchers in one home; ends what a failed test leaves."""
     started: list[Launch] = []
 
@@ -99,7 +100,7 @@ def ask_as_printed(words: list[str]) -> requests.Response:
     return requests.post(words[1], data=words[words.index("-d") + 1], headers=headers, timeout=10)
 
 
-def test_it_works_twice(launch):
+def test_it_works_twice(launch: Callable[..., Launch]) -> None:
     first = launch()
     said = first.wait_until_running()
     answer = ask_as_printed(printed_curl(said))
@@ -128,7 +129,7 @@ def test_it_works_twice(launch):
     assert second.stop(signal.SIGTERM) == 0
 
 
-def test_a_child_that_dies_is_started_again(launch):
+def test_a_child_that_dies_is_started_again(launch: Callable[..., Launch]) -> None:
     one = launch()
     one.wait_until_running()
     proxy = next(
@@ -146,7 +147,7 @@ def test_a_child_that_dies_is_started_again(launch):
     assert one.stop() == 0
 
 
-def test_nothing_outlives_a_killed_launcher(launch):
+def test_nothing_outlives_a_killed_launcher(launch: Callable[..., Launch]) -> None:
     one = launch()
     one.wait_until_running()
     family = one.family()
@@ -155,7 +156,7 @@ def test_nothing_outlives_a_killed_launcher(launch):
     eventually(lambda: all_gone(family), 40, "the end of all processes")
 
 
-def test_with_a_credential_there_is_no_sandbox(launch):
+def test_with_a_credential_there_is_no_sandbox(launch: Callable[..., Launch]) -> None:
     one = launch(ANTHROPIC_API_KEY="sk-ant-test", ROUTER_ADMIN_PASSWORD="a password of ours")
     said = one.wait_until_running()
     assert "andbox" not in said
@@ -209,7 +210,7 @@ def test_a_port_that_this_router_holds_already_is_told_so(launch, router):
 
 
 @pytest.mark.parametrize("name", ["ROUTER_WEB_BIND", "ROUTER_PROXY_BIND"])
-def test_a_taken_port_is_told_with_its_variable(launch, sandbox_url, name):
+def test_a_taken_port_is_told_with_its_variable(launch: Callable[..., Launch], sandbox_url: str, name: str) -> None:
     one = launch(**{name: sandbox_url.removeprefix("http://")})
     assert one.process.wait(timeout=30) == 2
     assert one.said.startswith(f"{name}: 127.0.0.1:")
@@ -218,7 +219,7 @@ def test_a_taken_port_is_told_with_its_variable(launch, sandbox_url, name):
     assert one.said.count("\n") == 1
 
 
-def test_a_setting_that_makes_no_sense_is_told(launch):
+def test_a_setting_that_makes_no_sense_is_told(launch: Callable[..., Launch]) -> None:
     one = launch(ROUTER_PROXY_WORKERS="many")
     assert one.process.wait(timeout=30) == 2
     assert one.said == "ROUTER_PROXY_WORKERS must be a number from 1 to 256, not 'many'.\n"

@@ -3,12 +3,13 @@
 import gzip
 import json
 import time
+from collections.abc import Callable
 
 import pytest
 import requests
 from calls import chat, code, marker
-from harness import eventually
-from raw_http import bearer, chat_request, dial, ledger_rows, reply, request
+from harness import Json, Router, eventually
+from raw_http import Heard, Line, ScriptedProvider, bearer, chat_request, dial, ledger_rows, reply, request
 
 ANSWER = json.dumps(
     {
@@ -19,7 +20,7 @@ ANSWER = json.dumps(
 ).encode()
 
 
-def row_of(router, key_id: str) -> dict:
+def row_of(router: Router, key_id: str) -> Json:
     eventually(lambda: ledger_rows(router, key_id) != [], what="the row")
     (row,) = ledger_rows(router, key_id)
     return row
@@ -33,7 +34,7 @@ def gemini_request(key: str, text: str, method: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("method", [b"generateContent", b"streamGenerateContent?alt=sse", b"streamGenerateContent"])
-def test_gemini_bills_on_also_when_its_answer_had_not_begun(router, method):
+def test_gemini_bills_on_also_when_its_answer_had_not_begun(router: Router, method: bytes) -> None:
     key_id, key = router.create_key(name="gone", spend_limit_usd="1")
     text = marker()
     with dial(router) as line:
@@ -46,7 +47,7 @@ def test_gemini_bills_on_also_when_its_answer_had_not_begun(router, method):
     assert router.key(key_id)["spend"]["held_usd"] == "0.00"
 
 
-def test_gemini_is_read_to_its_end_when_its_stream_is_one_list(router):
+def test_gemini_is_read_to_its_end_when_its_stream_is_one_list(router: Router) -> None:
     key_id, key = router.create_key(name="list", spend_limit_usd="1")
     text = marker()
     with dial(router) as line:
@@ -58,7 +59,7 @@ def test_gemini_is_read_to_its_end_when_its_stream_is_one_list(router):
     assert (row["cost_nanos"], row["outcome"], row["flags"]) == (attempt["cost_nanos"], "client_gone", [])
 
 
-def test_who_leaves_before_the_answer_pays_for_the_prompt(lab, provider):
+def test_who_leaves_before_the_answer_pays_for_the_prompt(lab: Router, provider: ScriptedProvider) -> None:
     key_id, key = lab.create_key(name="prompt", spend_limit_usd="1")
     text = "word " * 2_000
     provider.play(lambda line, _: line.rest())
@@ -71,10 +72,12 @@ def test_who_leaves_before_the_answer_pays_for_the_prompt(lab, provider):
     assert row["cost_nanos"] > 0
 
 
-def test_an_upload_that_breaks_off_after_the_answer_began_is_written_down(lab, provider):
+def test_an_upload_that_breaks_off_after_the_answer_began_is_written_down(
+    lab: Router, provider: ScriptedProvider
+) -> None:
     key_id, key = lab.create_key(name="upload")
 
-    def answers_early(line, _):
+    def answers_early(line: Line, _: Heard) -> None:
         line.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nabc")
         line.rest()
 
@@ -96,7 +99,9 @@ def test_an_upload_that_breaks_off_after_the_answer_began_is_written_down(lab, p
     ],
     ids=["plain", "compressed", "events"],
 )
-def test_an_error_that_repeats_the_credential_is_masked(lab, provider, kind, fields, pack):
+def test_an_error_that_repeats_the_credential_is_masked(
+    lab: Router, provider: ScriptedProvider, kind: bytes, fields: tuple[bytes, ...], pack: Callable[[bytes], bytes]
+) -> None:
     _, key = lab.create_key(name="echo")
     credential = lab.credentials["openai"].encode()
     echo = b"X-Echo: Bearer " + credential
@@ -107,7 +112,7 @@ def test_an_error_that_repeats_the_credential_is_masked(lab, provider, kind, fie
     assert answer.headers["x-echo"] == "Bearer [provider credential]"
 
 
-def test_a_revoked_key_sees_nothing_of_itself_either(router):
+def test_a_revoked_key_sees_nothing_of_itself_either(router: Router) -> None:
     key_id, key = router.create_key(name="pages")
     headers = {"Authorization": f"Bearer {key}"}
     for path in ("/v1/key", "/v1/models") * 4:  # so that both workers know it
@@ -118,7 +123,7 @@ def test_a_revoked_key_sees_nothing_of_itself_either(router):
         assert (answer.status_code, code(answer)) == (403, "key_revoked")
 
 
-def test_every_answer_to_a_limited_key_tells_its_limits(router):
+def test_every_answer_to_a_limited_key_tells_its_limits(router: Router) -> None:
     _, key = router.create_key(name="limits", spend_limit_usd="1", rate_limit_rpm=60, allowed_models=["gpt-*"])
     headers = {"Authorization": f"Bearer {key}"}
     answers = [
@@ -134,7 +139,7 @@ def test_every_answer_to_a_limited_key_tells_its_limits(router):
         assert {"x-spend-limit", "x-spend-remaining"} <= told
 
 
-def test_without_counters_money_fails_closed_and_the_rate_fails_open(lab, provider):
+def test_without_counters_money_fails_closed_and_the_rate_fails_open(lab: Router, provider: ScriptedProvider) -> None:
     provider.play(lambda line, _: line.send(reply(200, ANSWER)))
     _, rated = lab.create_key(name="rated", rate_limit_rpm=100)
     _, capped = lab.create_key(name="capped", spend_limit_usd="1")

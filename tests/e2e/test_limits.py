@@ -1,17 +1,19 @@
 """Exactness under concurrency, over two real worker processes."""
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
 import pytest
 import requests
 from calls import MODEL, about, chat, code, marker, seen, wait_for_a_fresh_minute
+from harness import Router
 
 from shared import money
 
 
-def burst(count: int, threads: int, call) -> list[requests.Response]:
+def burst(count: int, threads: int, call: Callable[[], requests.Response]) -> list[requests.Response]:
     """`count` calls, as many at once as there are threads."""
     start = threading.Barrier(threads)
 
@@ -25,7 +27,7 @@ def burst(count: int, threads: int, call) -> list[requests.Response]:
 
 
 @pytest.mark.slow
-def test_a_rate_of_sixty_admits_exactly_sixty_of_six_hundred(router):
+def test_a_rate_of_sixty_admits_exactly_sixty_of_six_hundred(router: Router) -> None:
     _, key = router.create_key(name="rpm", rate_limit_rpm=60)
     text = marker()
     wait_for_a_fresh_minute(30)
@@ -36,7 +38,7 @@ def test_a_rate_of_sixty_admits_exactly_sixty_of_six_hundred(router):
 
 
 @pytest.mark.slow
-def test_a_spend_limit_that_fits_37_bounds_is_never_passed(router):
+def test_a_spend_limit_that_fits_37_bounds_is_never_passed(router: Router) -> None:
     text = marker()
     needed = bound_of_one(router, text)
     limit = needed * 37 + needed // 2
@@ -72,7 +74,7 @@ def test_a_spend_limit_that_fits_37_bounds_is_never_passed(router):
 bound_call_cost: dict[str, int] = {}
 
 
-def bound_of_one(router, text: str) -> int:
+def bound_of_one(router: Router, text: str) -> int:
     """What the router holds for one call of the burst, read from a refusal; then the cost of one, from the invoice."""
     _, probe = router.create_key(name="probe", spend_limit_usd="0")
     refused = chat(router, probe, text, max_tokens=1000)
@@ -83,18 +85,21 @@ def bound_of_one(router, text: str) -> int:
     return money.from_usd(refused.json()["error"]["needed_usd"])
 
 
-def test_twenty_at_once_with_room_for_four(router):
+def test_twenty_at_once_with_room_for_four(router: Router) -> None:
     """M02: the requests are held open, so that none can settle before all have been judged."""
     _, probe = router.create_key(name="probe", spend_limit_usd="0")
-    body = {"text": "sandbox:slow", "max_tokens": 1000}
-    needed = money.from_usd(chat(router, probe, **body).json()["error"]["needed_usd"])
+
+    def ask(one: str) -> requests.Response:
+        return chat(router, one, "sandbox:slow", max_tokens=1000)
+
+    needed = money.from_usd(ask(probe).json()["error"]["needed_usd"])
     _, key = router.create_key(name="four", spend_limit_usd=money.to_usd(needed * 4))
-    answers = burst(20, 20, lambda: chat(router, key, **body))
+    answers = burst(20, 20, lambda: ask(key))
     assert sum(answer.status_code == 200 for answer in answers) == 4
     assert all(code(answer) == "spend_held" for answer in answers if answer.status_code != 200)
 
 
-def test_a_limit_edited_within_the_minute_keeps_what_was_used(router):
+def test_a_limit_edited_within_the_minute_keeps_what_was_used(router: Router) -> None:
     key_id, key = router.create_key(name="edited", rate_limit_rpm=4)
     wait_for_a_fresh_minute(10)
     assert [chat(router, key).status_code for _ in range(4)] == [200] * 4
@@ -105,7 +110,7 @@ def test_a_limit_edited_within_the_minute_keeps_what_was_used(router):
     assert chat(router, key).status_code == 429
 
 
-def test_a_limit_set_late_counts_what_was_spent_before(router):
+def test_a_limit_set_late_counts_what_was_spent_before(router: Router) -> None:
     key_id, key = router.create_key(name="late")
     assert chat(router, key, max_tokens=100).status_code == 200
     spent = router.key(key_id)["spend"]["spent_usd"]

@@ -1,16 +1,18 @@
 """The pages in Chromium, served by the real dashboard: dialogs, focus, the secret, accessibility, small screens."""
 
 import re
+from collections.abc import Callable
 
 import pytest
+from harness import Router
 from pages_kit import check, create, expect_focus, open_dialog
-from playwright.sync_api import expect
+from playwright.sync_api import Dialog, Page, expect
 
 pytestmark = pytest.mark.browser
 SECRET = re.compile(r"^sk-proxy-[0-9a-f]{64}$")
 
 
-def test_it_works(visit):
+def test_it_works(visit: Callable[..., Page]) -> None:
     page = visit()
     dialog = open_dialog(page)
     expect_focus(page, "key-name")
@@ -34,7 +36,7 @@ def test_it_works(visit):
     )
 
 
-def test_the_secret_is_put_away_only_on_purpose(visit):
+def test_the_secret_is_put_away_only_on_purpose(visit: Callable[..., Page]) -> None:
     page = visit()
     dialog = create(page, "kept in sight")
     for _ in range(4):
@@ -42,7 +44,12 @@ def test_the_secret_is_put_away_only_on_purpose(visit):
     page.mouse.click(5, 5)
     expect(dialog.locator("#secret")).to_be_visible()
     asked = []
-    page.on("dialog", lambda question: (asked.append(question.type), question.dismiss()))
+
+    def dismiss(question: Dialog) -> None:
+        asked.append(question.type)
+        question.dismiss()
+
+    page.on("dialog", dismiss)
     with page.expect_event("dialog"):
         page.evaluate("setTimeout(() => location.assign('/settings'))")
     assert asked == ["beforeunload"]
@@ -53,7 +60,9 @@ def test_the_secret_is_put_away_only_on_purpose(visit):
 
 
 @pytest.mark.parametrize(("allowed", "words"), [(True, "Copied."), (False, "did not allow copying")])
-def test_copying_without_the_clipboard_api_says_what_happened(visit, allowed, words):
+def test_copying_without_the_clipboard_api_says_what_happened(
+    visit: Callable[..., Page], allowed: bool, words: str
+) -> None:
     page = visit()
     page.evaluate(
         """allowed => {
@@ -75,7 +84,7 @@ def test_copying_without_the_clipboard_api_says_what_happened(visit, allowed, wo
     dialog.locator("[data-saved]").click()
 
 
-def test_errors_take_the_focus_and_link_to_their_fields(visit):
+def test_errors_take_the_focus_and_link_to_their_fields(visit: Callable[..., Page]) -> None:
     page = visit()
     dialog = open_dialog(page)
     dialog.locator("#key-name").fill("kept")
@@ -95,7 +104,7 @@ def test_errors_take_the_focus_and_link_to_their_fields(visit):
     expect_focus(page, "create-key")
 
 
-def test_hints_come_while_typing(visit):
+def test_hints_come_while_typing(visit: Callable[..., Page]) -> None:
     page = visit()
     dialog = open_dialog(page)
     dialog.locator("#key-allowed_models").fill("gpt-4o*\nfoo-9")
@@ -109,7 +118,7 @@ def test_hints_come_while_typing(visit):
     expect(dialog.locator("#key-allowed_ips")).to_have_value("127.0.0.1")
 
 
-def test_edit_and_revoke_by_keyboard_alone(visit, dashboard):
+def test_edit_and_revoke_by_keyboard_alone(visit: Callable[..., Page], dashboard: Router) -> None:
     key_id, _ = dashboard.create_key(name="by keyboard")
     page = visit()
     page.locator(f"#edit-{key_id}").focus()
@@ -136,7 +145,7 @@ def test_edit_and_revoke_by_keyboard_alone(visit, dashboard):
     assert dashboard.key(key_id)["status"] == "revoked"
 
 
-def test_a_double_click_makes_one_key(visit, dashboard):
+def test_a_double_click_makes_one_key(visit: Callable[..., Page], dashboard: Router) -> None:
     page = visit()
     dialog = open_dialog(page)
     dialog.locator("#key-name").fill("double click")
@@ -146,7 +155,7 @@ def test_a_double_click_makes_one_key(visit, dashboard):
     dialog.locator("[data-saved]").click()
 
 
-def test_search_keeps_its_address_and_its_focus(visit):
+def test_search_keeps_its_address_and_its_focus(visit: Callable[..., Page]) -> None:
     page = visit()
     page.locator("#q").press_sequentially("frozen")
     expect(page.locator("tbody tr")).to_have_count(1)
@@ -157,14 +166,14 @@ def test_search_keeps_its_address_and_its_focus(visit):
     expect(page.locator("tbody tr").nth(1)).to_be_visible()
 
 
-def test_a_lost_session_leads_to_login_and_back(visit):
+def test_a_lost_session_leads_to_login_and_back(visit: Callable[..., Page]) -> None:
     page = visit()
     page.context.clear_cookies()
     page.locator("#create-key").click()
     page.wait_for_url("**/login?next=/keys")
 
 
-def test_an_unreachable_server_is_told(visit):
+def test_an_unreachable_server_is_told(visit: Callable[..., Page]) -> None:
     page = visit()
     page.route("**/keys/new", lambda route: route.fulfill(status=503, content_type="text/plain", body="Not now."))
     page.locator("#create-key").click()
@@ -175,7 +184,7 @@ def test_an_unreachable_server_is_told(visit):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 360])
-def test_axe_finds_nothing(visit, dashboard, scheme, width):
+def test_axe_finds_nothing(visit: Callable[..., Page], dashboard: Router, scheme: str, width: int) -> None:
     page = visit(color_scheme=scheme, viewport={"width": width, "height": 800})
     check(page)
     for selector in ("#create-key", "[id^=edit-key_] >> nth=0", "[id^=revoke-key_] >> nth=0"):
@@ -193,7 +202,7 @@ def test_axe_finds_nothing(visit, dashboard, scheme, width):
     check(page)
 
 
-def test_everything_works_without_javascript(visit, dashboard):
+def test_everything_works_without_javascript(visit: Callable[..., Page], dashboard: Router) -> None:
     page = visit(java_script_enabled=False)
     page.locator("#create-key").click()
     page.locator("#key-name").fill("")

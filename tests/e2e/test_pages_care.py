@@ -1,15 +1,19 @@
 """The pages in Chromium take care: of other people's edits, of a secret pasted where it must not stay, of long lists."""
 
 import re
+from collections.abc import Callable
 
 import pytest
+from harness import Router
 from pages_kit import check, open_dialog
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 pytestmark = pytest.mark.browser
 
 
-def test_a_key_pasted_into_the_search_leaves_the_browser_as_its_prefix(visit, dashboard):
+def test_a_key_pasted_into_the_search_leaves_the_browser_as_its_prefix(
+    visit: Callable[..., Page], dashboard: Router
+) -> None:
     _, raw = dashboard.create_key(name="which one is it")
     page = visit()
     asked = []
@@ -22,7 +26,7 @@ def test_a_key_pasted_into_the_search_leaves_the_browser_as_its_prefix(visit, da
     assert not any(raw[13:] in url for url in asked)
 
 
-def test_a_conflict_keeps_what_somebody_else_changed(visit, dashboard):
+def test_a_conflict_keeps_what_somebody_else_changed(visit: Callable[..., Page], dashboard: Router) -> None:
     key_id, _ = dashboard.create_key(name="shared", spend_limit_usd="5")
     page = visit()
     dialog = open_dialog(page, f"#edit-{key_id}")
@@ -38,7 +42,7 @@ def test_a_conflict_keeps_what_somebody_else_changed(visit, dashboard):
     assert dashboard.key(key_id)["spend_limit_usd"] == "7.00"
 
 
-def test_hints_come_for_long_lists_too(visit):
+def test_hints_come_for_long_lists_too(visit: Callable[..., Page]) -> None:
     page = visit()
     dialog = open_dialog(page)
     dialog.locator(".advanced summary").click()

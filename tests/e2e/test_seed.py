@@ -2,25 +2,28 @@
 
 import sqlite3
 import time
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
 import requests
 from calls import about, chat, code, generate, messages, wait_for_a_fresh_minute
-from drivers import ByApi, ByPage, chromium, unique
+from drivers import ByApi, ByPage, Staff, chromium, unique
+from harness import Router
+from playwright.sync_api import Browser
 
 from shared import keys, money
 
 
 @pytest.fixture(scope="module")
-def browser(require):
+def browser(require: Callable[[str], str]) -> Iterator[Browser]:
     require("chromium")
     with chromium() as browser:
         yield browser
 
 
 @pytest.fixture(params=["json", pytest.param("page", marks=pytest.mark.browser)])
-def staff(router, request):
+def staff(router: Router, request: pytest.FixtureRequest) -> Iterator[Staff]:
     if request.param == "json":
         yield ByApi(router)
         return
@@ -30,7 +33,7 @@ def staff(router, request):
     context.close()
 
 
-def test_a_name_is_all_it_takes_and_empty_means_all(router, staff):
+def test_a_name_is_all_it_takes_and_empty_means_all(router: Router, staff: Staff) -> None:
     key_id, key = staff.create()
     stored = router.key(key_id)
     assert (stored["allowed_providers"], stored["allowed_models"], stored["allowed_ips"]) == ([], [], [])
@@ -40,21 +43,21 @@ def test_a_name_is_all_it_takes_and_empty_means_all(router, staff):
         assert call(router, key).status_code == 200
 
 
-def test_a_name_is_required(router):
+def test_a_name_is_required(router: Router) -> None:
     for name in ("", "   ", "x" * 81, None, 5):
         response = router.api("POST", "/v1/keys", json={"name": name})
         assert response.status_code == 422
         assert [error["field"] for error in response.json()["errors"]] == ["name"]
 
 
-def test_providers_can_be_restricted(router, staff):
+def test_providers_can_be_restricted(router: Router, staff: Staff) -> None:
     _, key = staff.create(allowed_providers=["gemini", "anthropic"])
     assert code(chat(router, key)) == "provider_not_allowed"
     assert messages(router, key).status_code == 200
     assert generate(router, key).status_code == 200
 
 
-def test_models_can_be_restricted_by_glob(router, staff):
+def test_models_can_be_restricted_by_glob(router: Router, staff: Staff) -> None:
     _, key = staff.create(allowed_models=["gpt-4o*", "anthropic/claude-*"])
     assert chat(router, key, model="gpt-4o").status_code == 200
     assert chat(router, key, model="gpt-4o-mini").status_code == 200
@@ -62,21 +65,21 @@ def test_models_can_be_restricted_by_glob(router, staff):
     assert code(chat(router, key, model="gpt-4.1")) == "model_not_allowed"
 
 
-def test_addresses_can_be_restricted_by_address_and_range(router, staff):
+def test_addresses_can_be_restricted_by_address_and_range(router: Router, staff: Staff) -> None:
     _, here = staff.create(allowed_ips=["127.0.0.1", "10.0.0.0/8"])
     assert chat(router, here).status_code == 200
     _, there = staff.create(allowed_ips=["192.0.2.0/24", "2001:db8::1"])
     assert code(chat(router, there)) == "ip_blocked"
 
 
-def test_the_rate_can_be_limited(router, staff):
+def test_the_rate_can_be_limited(router: Router, staff: Staff) -> None:
     _, key = staff.create(rate_limit_rpm=3)
     wait_for_a_fresh_minute(10)
     assert [chat(router, key).status_code for _ in range(4)] == [200, 200, 200, 429]
 
 
 @pytest.mark.parametrize("reset", ["never", "daily", "weekly", "monthly"])
-def test_spend_can_be_limited_with_each_period(router, staff, reset):
+def test_spend_can_be_limited_with_each_period(router: Router, staff: Staff, reset: str) -> None:
     key_id, key = staff.create(spend_limit_usd="0.05", spend_reset=reset)
     assert chat(router, key).status_code == 200
     spend = router.key(key_id)["spend"]
@@ -93,7 +96,7 @@ def test_spend_can_be_limited_with_each_period(router, staff, reset):
     assert code(chat(router, key)) == "spend_exceeded"
 
 
-def test_a_key_can_expire(router):
+def test_a_key_can_expire(router: Router) -> None:
     soon = datetime.now(UTC) + timedelta(seconds=1.5)
     key_id, key = ByApi(router).create(expires_at=soon.isoformat())
     assert chat(router, key).status_code == 200
@@ -102,7 +105,7 @@ def test_a_key_can_expire(router):
     assert router.key(key_id)["status"] == "expired"
 
 
-def test_the_page_offers_expiry_dates(router, staff):
+def test_the_page_offers_expiry_dates(router: Router, staff: Staff) -> None:
     if isinstance(staff, ByApi):
         key_id, _ = staff.create(expires_at="2099-01-01T02:00:00+02:00")
         assert router.key(key_id)["expires_at"] == "2099-01-01T00:00:00Z"
@@ -112,7 +115,7 @@ def test_the_page_offers_expiry_dates(router, staff):
     assert timedelta(days=30) <= left <= timedelta(days=30, hours=1)
 
 
-def test_the_raw_key_is_shown_once_and_stored_nowhere(router, staff):
+def test_the_raw_key_is_shown_once_and_stored_nowhere(router: Router, staff: Staff) -> None:
     key_id, key = staff.create(spend_limit_usd="1")
     assert chat(router, key).status_code == 200
     assert keys.looks_like_ours(key.encode(), keys.PROXY_TAG)
@@ -144,7 +147,9 @@ def test_the_raw_key_is_shown_once_and_stored_nowhere(router, staff):
         ({"spend_limit_usd": "0", "spend_reset": "weekly"}, "spend_exceeded"),
     ],
 )
-def test_every_edit_takes_effect_on_the_next_request(router, staff, fields, expected):
+def test_every_edit_takes_effect_on_the_next_request(
+    router: Router, staff: Staff, fields: dict[str, object], expected: str
+) -> None:
     key_id, key = staff.create()
     assert chat(router, key).status_code == 200
     staff.edit(key_id, **fields)
@@ -156,14 +161,14 @@ def test_every_edit_takes_effect_on_the_next_request(router, staff, fields, expe
     assert [chat(router, key).status_code for _ in range(4)] == [200] * 4
 
 
-def test_the_name_can_be_edited(router, staff):
+def test_the_name_can_be_edited(router: Router, staff: Staff) -> None:
     key_id, key = staff.create()
     name = unique("renamed")
     staff.edit(key_id, name=name)
     assert router.key(key_id)["name"] == about(router, key)["name"] == name
 
 
-def test_revoking_is_for_ever(router, staff):
+def test_revoking_is_for_ever(router: Router, staff: Staff) -> None:
     key_id, key = staff.create()
     assert chat(router, key).status_code == 200
     staff.revoke(key_id)
@@ -177,14 +182,15 @@ def test_revoking_is_for_ever(router, staff):
         == "key_revoked"
     )
     assert staff.status(key_id) == "revoked"
-    for change in ({"name": "back"}, {"expires_at": None}, {"allowed_models": []}):
+    changes: tuple[dict[str, object], ...] = ({"name": "back"}, {"expires_at": None}, {"allowed_models": []})
+    for change in changes:
         response = router.api("PATCH", f"/v1/keys/{key_id}", json=change)
         assert (response.status_code, response.json()["type"].rsplit(":", 1)[-1]) == (409, "key_revoked")
     assert router.api("DELETE", f"/v1/keys/{key_id}").status_code == 200
     assert code(chat(router, key)) == "key_revoked"
 
 
-def test_the_three_states(router, staff):
+def test_the_three_states(router: Router, staff: Staff) -> None:
     active, _ = staff.create()
     assert staff.status(active) == "active"
     soon = datetime.now(UTC) + timedelta(seconds=1)
@@ -195,7 +201,7 @@ def test_the_three_states(router, staff):
     assert staff.status(expired) == "revoked"
 
 
-def test_the_list_shows_the_own_organisation_only(router, staff):
+def test_the_list_shows_the_own_organisation_only(router: Router, staff: Staff) -> None:
     mine = unique("mine")
     staff.create(name=mine)
     theirs = router.foreign_key(name=unique("theirs"))

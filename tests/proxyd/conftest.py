@@ -1,11 +1,16 @@
 """A migrated-like database and a few values for the data plane's tests. Blocking calls run in place here."""
 
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from shared import db, ids, keys
+from shared.keys import NewKey
 from shared.models import KeySecret, Organization, ProviderCredential, ProxyKey
 from shared.sealing import Sealer
 
@@ -13,7 +18,7 @@ FERNET = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 
 
 @pytest.fixture
-def engine(tmp_path):
+def engine(tmp_path: Path) -> Iterator[Engine]:
     engine = db.create(f"sqlite:///{tmp_path / 'router.db'}")
     db.Base.metadata.create_all(engine)
     yield engine
@@ -21,15 +26,15 @@ def engine(tmp_path):
 
 
 @pytest.fixture
-def sealer():
+def sealer() -> Sealer:
     return Sealer([FERNET])
 
 
 @pytest.fixture
-def make_key(engine, sealer):
+def make_key(engine: Engine, sealer: Sealer) -> Callable[..., tuple[str, NewKey]]:
     """Issue a key as the dashboard would; returns (row id, secret)."""
 
-    def make(**fields):
+    def make(**fields: Any) -> tuple[str, NewKey]:
         now = datetime.now(UTC)
         secret = keys.mint(keys.PROXY_TAG)
         with Session(engine) as session:

@@ -1,9 +1,11 @@
 """Attempts and settlements as the ledger's tests need them."""
 
+from typing import Any
+
 from proxyd.accounting.journal import Attempt, Settlement
 
 
-def attempt(number: int = 1, **fields) -> Attempt:
+def attempt(number: int = 1, **fields: Any) -> Attempt:
     values = {
         "id": f"req_{number:08d}", "org_id": "org_1", "key_id": "key_1", "provider": "openai",
         "endpoint": "/v1/chat/completions", "requested_model": "gpt-4o", "streamed": False, "bound_nanos": 1_000,
@@ -12,7 +14,7 @@ def attempt(number: int = 1, **fields) -> Attempt:
     return Attempt(**{**values, **fields})
 
 
-def settlement(**fields) -> Settlement:
+def settlement(**fields: Any) -> Settlement:
     values = {
         "status": 200, "outcome": "ok", "flags": (), "usage": {"input_tokens": 3, "output_tokens": 5},
         "served_model": "gpt-4o-2024-08-06", "service_tier": "default", "price": {"id": "gpt-4o"}, "cost_nanos": 700,

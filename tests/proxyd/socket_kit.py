@@ -214,7 +214,9 @@ def scripted(script: Script) -> Iterator[Upstream]:
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
-def post(origin: Origin, body=b"ping", *, method: str = "POST", length: int | None = None) -> Outgoing:
+def post(
+    origin: Origin, body: bytes | Iterator[bytes] = b"ping", *, method: str = "POST", length: int | None = None
+) -> Outgoing:
     return Outgoing(origin, method, "/v1/x?y=z", [(b"authorization", b"Bearer provider")], body, length)
 
 
@@ -226,7 +228,7 @@ def ask(pool: UpstreamPool, outgoing: Outgoing) -> tuple[int, bytes]:
         call.close()
 
 
-def replies(*answers: bytes):
+def replies(*answers: bytes) -> Script:
     """A script that answers each request on a connection with the next of `answers`."""
 
     def script(peer: Peer) -> None:

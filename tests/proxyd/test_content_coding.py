@@ -8,12 +8,12 @@ from proxyd.wire.content_coding import ContentDecoder
 TEXT = b'{"usage":{"prompt_tokens":1}}' * 1000
 
 
-def decode(coding, data, size=100):
+def decode(coding: bytes | None, data: bytes, size: int = 100) -> tuple[bytes, bool]:
     decoder = ContentDecoder(coding)
     return b"".join(decoder.feed(data[at : at + size]) for at in range(0, len(data), size)), decoder.broken
 
 
-def raw_deflate(data):
+def raw_deflate(data: bytes) -> bytes:
     packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
     return packer.compress(data) + packer.flush()
 
@@ -30,24 +30,24 @@ def raw_deflate(data):
         (b"deflate", raw_deflate(TEXT)),
     ],
 )
-def test_it_works(coding, data):
+def test_it_works(coding: bytes | None, data: bytes) -> None:
     assert decode(coding, data) == (TEXT, False)
     assert decode(coding, data, 1) == (TEXT, False)
 
 
 @pytest.mark.parametrize("coding", [b"br", b"zstd", b"gzip, gzip", b"nonsense"])
-def test_unknown_codings_are_broken(coding):
+def test_unknown_codings_are_broken(coding: bytes) -> None:
     assert decode(coding, TEXT) == (b"", True)
 
 
-def test_corrupt_data_is_broken():
+def test_corrupt_data_is_broken() -> None:
     damaged = bytearray(gzip.compress(TEXT))
     damaged[20:40] = b"\xff" * 20
     assert decode(b"gzip", bytes(damaged))[1]
     assert decode(b"gzip", b"no gzip at all")[1]
 
 
-def test_a_bomb_is_stopped():
+def test_a_bomb_is_stopped() -> None:
     packer = zlib.compressobj(wbits=zlib.MAX_WBITS | 16)
     block = b"\0" * 1_000_000
     bomb = b"".join(packer.compress(block) for _ in range(100)) + packer.flush()

@@ -6,17 +6,18 @@ import pytest
 
 from proxyd.gateway.headers import outgoing, returned
 from proxyd.gateway.masking import MASK, masked_error, masked_headers
+from proxyd.messages import Header
 from shared import keys
 
 CREDENTIAL = (b"authorization", b"Bearer the-real-one")
 SECRET = b"the-real-one"
 
 
-def sent(*headers):
+def sent(*headers: Header) -> list[Header]:
     return outgoing(tuple(headers), credential=CREDENTIAL, extra=((b"anthropic-version", b"2023-06-01"),))
 
 
-def test_it_works():
+def test_it_works() -> None:
     ours = [(b"accept-encoding", b"identity"), (b"via", b"1.1 enterprise-router"), CREDENTIAL]
     assert sent((b"x-custom", b"1")) == [(b"x-custom", b"1"), (b"anthropic-version", b"2023-06-01"), *ours]
 
@@ -29,37 +30,37 @@ def test_it_works():
         "x-goog-fieldmask", "accept-encoding",
     ],
 )  # fmt: skip
-def test_what_is_not_for_the_provider_stays_here(name):
+def test_what_is_not_for_the_provider_stays_here(name: str) -> None:
     assert (name.encode(), b"theirs") not in sent((name.encode(), b"theirs"))
 
 
 @pytest.mark.parametrize("tag", [keys.PROXY_TAG, keys.MANAGEMENT_TAG])
-def test_a_secret_of_ours_leaves_under_no_name(tag):
+def test_a_secret_of_ours_leaves_under_no_name(tag: keys.Tag) -> None:
     raw = keys.mint(tag).raw.encode()
     assert raw not in b"".join(value for _, value in sent((b"api-key", raw), (b"x-custom", b"Token " + raw)))
 
 
-def test_connection_names_hop_by_hop_headers_but_not_ours():
+def test_connection_names_hop_by_hop_headers_but_not_ours() -> None:
     headers = sent((b"connection", b"close, X-Foo, Authorization, accept-encoding"), (b"x-foo", b"1"))
     assert b"x-foo" not in dict(headers)
     assert CREDENTIAL in headers
     assert (b"accept-encoding", b"identity") in headers
 
 
-def test_a_provider_cannot_speak_for_the_router():
+def test_a_provider_cannot_speak_for_the_router() -> None:
     names = (b"x-router-error", b"x-router-max-tokens", b"x-spend-limit", b"x-spend-remaining", b"set-cookie")
     assert not {name for name, _ in returned(tuple((name, b"1") for name in names), [], b"req_1")} & set(names)
 
 
-def test_the_credential_is_masked_in_headers():
+def test_the_credential_is_masked_in_headers() -> None:
     assert masked_headers([(b"x-echo", b"Bearer " + SECRET)], SECRET) == [(b"x-echo", b"Bearer " + MASK)]
 
 
-def test_the_credential_is_masked_in_errors():
+def test_the_credential_is_masked_in_errors() -> None:
     assert masked_error([], b"no: " + SECRET, SECRET) == ([], b"no: " + MASK)
 
 
-def test_it_is_found_in_compressed_errors_too():
+def test_it_is_found_in_compressed_errors_too() -> None:
     headers = [(b"content-encoding", b"gzip"), (b"x-a", b"1")]
     assert masked_error(headers, gzip.compress(b"no: " + SECRET), SECRET) == ([(b"x-a", b"1")], b"no: " + MASK)
     other = gzip.compress(b"no")

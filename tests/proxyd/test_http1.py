@@ -27,7 +27,7 @@ def post(*fields: bytes, body: bytes = b"", line: bytes = b"POST /first HTTP/1.1
     return line + HOST + b"".join(field + b"\r\n" for field in fields) + b"\r\n" + body
 
 
-def test_it_works():
+def test_it_works() -> None:
     head = parse_request_head(
         b"POST /v1/messages?beta=true HTTP/1.1\r\nHost: a:8080\r\nX-Api-Key: k \r\nContent-Length: 3\r\n\r\n",
         HeadLimits(),
@@ -38,7 +38,7 @@ def test_it_works():
     assert not head.expect_continue
 
 
-def test_h19_names_with_underscores_are_dropped():
+def test_h19_names_with_underscores_are_dropped() -> None:
     head = parse_request_head(post(b"Content_Length: 5", b"Authorization_: x", b"X_Forwarded_For: 1"), HeadLimits())
     assert head.headers == ((b"host", b"router.test"),)
     assert head.length == 0
@@ -51,16 +51,16 @@ def test_h19_names_with_underscores_are_dropped():
         (b"A", 16 * 1024, 431),
     ],
 )
-def test_l05_header_field_limit(field, value, status):
+def test_l05_header_field_limit(field: bytes, value: int, status: int | None) -> None:
     refused(post(field + b": " + b"x" * value), status)
 
 
 @pytest.mark.parametrize(("count", "status"), [(99, None), (100, 431)])
-def test_l05_header_count_limit(count, status):
+def test_l05_header_count_limit(count: int, status: int | None) -> None:
     refused(post(*[b"A%d: b" % number for number in range(count)]), status)
 
 
-def test_l05_line_and_block_limits():
+def test_l05_line_and_block_limits() -> None:
     line = b"GET /%b HTTP/1.1\r\n"
     fixed = len(line) - 2 - 2
     refused(line % (b"x" * (16 * 1024 - fixed)) + HOST + b"\r\n", None)
@@ -80,12 +80,12 @@ def refused(raw: bytes, status: int | None) -> None:
     assert caught.value.status == status
 
 
-def test_a_length_beyond_all_bodies_is_too_large():
+def test_a_length_beyond_all_bodies_is_too_large() -> None:
     with pytest.raises(RequestTooLarge):
         parse_request_head(post(CL + b"1" + b"0" * 18 + b"1"), HeadLimits())
 
 
-def test_chunked_decoder_knows_its_end():
+def test_chunked_decoder_knows_its_end() -> None:
     decoder = ChunkedDecoder(ChunkLimits())
     assert decoder.feed(b"4\r\nabcd\r\n10\r\n0123") == b"abcd0123"
     assert decoder.feed(b"456789abcdef\r") == b"456789abcdef"
@@ -95,25 +95,25 @@ def test_chunked_decoder_knows_its_end():
     assert decoder.leftover == b"GET /"
 
 
-def test_one_byte_chunks_are_not_endless():
+def test_one_byte_chunks_are_not_endless() -> None:
     decoder = ChunkedDecoder(ChunkLimits())
     with pytest.raises(ProtocolError):
         decoder.feed(b"1\r\nx\r\n" * 100_000)
 
 
-def test_small_chunks_of_a_stream_are_welcome():
+def test_small_chunks_of_a_stream_are_welcome() -> None:
     decoder = ChunkedDecoder(ChunkLimits())
     assert sum(len(decoder.feed(b"10\r\n0123456789abcdef\r\n" * 100)) for _ in range(1000)) == 1_600_000
 
 
 @pytest.mark.parametrize("decoder", [LengthDecoder(5), ChunkedDecoder(ChunkLimits())])
-def test_an_early_end_is_an_error(decoder):
+def test_an_early_end_is_an_error(decoder: LengthDecoder | ChunkedDecoder) -> None:
     decoder.feed(b"4")
     with pytest.raises(ProtocolError):
         decoder.end()
 
 
-def test_length_and_close_decoders():
+def test_length_and_close_decoders() -> None:
     decoder = LengthDecoder(5)
     assert (decoder.feed(b"abc"), decoder.done) == (b"abc", False)
     assert (decoder.feed(b"defg"), decoder.done, decoder.leftover) == (b"de", True, b"fg")
@@ -139,12 +139,12 @@ RESPONSES = {
 
 
 @pytest.mark.parametrize("raw", RESPONSES.values(), ids=RESPONSES.keys())
-def test_h30_responses_refused(raw):
+def test_h30_responses_refused(raw: bytes) -> None:
     with pytest.raises(ProtocolError):
         parse_response_head(raw, "GET")
 
 
-def test_response_framing():
+def test_response_framing() -> None:
     head = parse_response_head(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n", "HEAD")
     assert (head.length, head.bodiless, head.keep_alive) == (10, True, True)
     assert head.decoder(ChunkLimits()).done
@@ -155,13 +155,13 @@ def test_response_framing():
     ).keep_alive
 
 
-def test_h30_no_field_can_end_its_line():
+def test_h30_no_field_can_end_its_line() -> None:
     bad = [(b"a", b"b\r\nset-cookie: x"), (b"c", b"d\ne"), (b"f", b"g\0"), (b"ok", b"fine"), (b"content-length", b"9")]
     assert response_head(200, bad, b"") == b"HTTP/1.1 200 OK\r\nok: fine\r\n\r\n"
     assert request_head("GET", "/", bad, b"") == b"GET / HTTP/1.1\r\nok: fine\r\n\r\n"
 
 
 @pytest.mark.parametrize("target", ["/a b", "/a\r\nX: y", "/ä", "/?k=v w"])
-def test_a_target_must_be_encoded(target):
+def test_a_target_must_be_encoded(target: str) -> None:
     with pytest.raises(ValueError, match="percent-encoded"):
         request_head("GET", target, [], b"")

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -59,15 +60,15 @@ sys.exit(pool.serve(bind, workers, build, grace_seconds=5, check=check, on_liste
 
 
 class Pool:
-    def __init__(self, process, directory):
+    def __init__(self, process: subprocess.Popen[bytes], directory: Path) -> None:
         self.process = process
         self.directory = directory
 
     @property
-    def address(self):
+    def address(self) -> Path:
         return self.directory / "address"
 
-    def get(self, path="/"):
+    def get(self, path: str = "/") -> str:
         with self.connect() as sock:
             sock.sendall(b"GET " + path.encode() + b" HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
             data = b""
@@ -75,21 +76,21 @@ class Pool:
                 data += piece
         return data.partition(b"\r\n\r\n")[2].decode()
 
-    def connect(self):
+    def connect(self) -> socket.socket:
         host, _, port = self.address.read_text().rpartition(":")
         return socket.create_connection((host, int(port)), timeout=10)
 
-    def pids(self, tries=40):
+    def pids(self, tries: int = 40) -> set[int]:
         return {int(self.get()) for _ in range(tries)}
 
-    def signal(self, number):
+    def signal(self, number: int) -> None:
         self.process.send_signal(number)
 
-    def log(self):
+    def log(self) -> str:
         return (self.directory / "log").read_text()
 
 
-def until(condition, seconds=10.0):
+def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not come about in time"
@@ -97,7 +98,7 @@ def until(condition, seconds=10.0):
 
 
 @contextmanager
-def started(directory, workers=2, bind="127.0.0.1:0"):
+def started(directory: Path, workers: int = 2, bind: str = "127.0.0.1:0") -> Iterator[Pool]:
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "HOME": str(directory / "home")}
     with (directory / "log").open("wb") as log:
         process = subprocess.Popen(
@@ -120,13 +121,13 @@ def started(directory, workers=2, bind="127.0.0.1:0"):
 
 
 @pytest.fixture
-def pool(tmp_path):
+def pool(tmp_path: Path) -> Iterator[Pool]:
     with started(tmp_path) as pool:
         until(lambda: len(list(tmp_path.glob("start-*"))) == 2)
         yield pool
 
 
-def test_it_works(pool):
+def test_it_works(pool: Pool) -> None:
     pids = pool.pids()
     assert len(pids) == 2
     assert pool.process.pid not in pids
@@ -137,7 +138,7 @@ def test_it_works(pool):
     assert {path.name for path in pool.directory.glob("stop-*")} == {f"stop-{pid}" for pid in pids}
 
 
-def test_a_killed_worker_is_replaced(pool):
+def test_a_killed_worker_is_replaced(pool: Pool) -> None:
     before = pool.pids()
     victim = before.pop()
     os.kill(victim, signal.SIGKILL)
@@ -148,14 +149,14 @@ def test_a_killed_worker_is_replaced(pool):
     assert len(after) == 2
 
 
-def test_no_connection_is_refused_while_a_worker_is_replaced(pool):
+def test_no_connection_is_refused_while_a_worker_is_replaced(pool: Pool) -> None:
     # Each worker's listener is also held by the supervisor: its queue waits for the replacement.
     victim = pool.pids().pop()
     os.kill(victim, signal.SIGKILL)
     assert victim not in pool.pids()
 
 
-def test_term_drains_a_running_request(pool):
+def test_term_drains_a_running_request(pool: Pool) -> None:
     answers = []
     asking = threading.Thread(target=lambda: answers.append(pool.get("/slow")))
     asking.start()
@@ -168,7 +169,7 @@ def test_term_drains_a_running_request(pool):
 
 
 @pytest.mark.parametrize("numbers", [[signal.SIGINT], [signal.SIGQUIT], [signal.SIGTERM, signal.SIGTERM]])
-def test_quick_ends(pool, numbers):
+def test_quick_ends(pool: Pool, numbers: list[signal.Signals]) -> None:
     with pool.connect() as sock:
         sock.sendall(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
         time.sleep(0.2)
@@ -181,12 +182,12 @@ def test_quick_ends(pool, numbers):
     assert len(list(pool.directory.glob("stop-*"))) == 2
 
 
-def test_hup_replaces_the_workers_without_losing_a_request(pool):
+def test_hup_replaces_the_workers_without_losing_a_request(pool: Pool) -> None:
     before = pool.pids()
     failures = []
     done = threading.Event()
 
-    def ask():
+    def ask() -> None:
         while not done.is_set():
             try:
                 assert int(pool.get()) > 0
@@ -206,7 +207,7 @@ def test_hup_replaces_the_workers_without_losing_a_request(pool):
     assert not before & after
 
 
-def test_o06_hup_with_bad_settings_keeps_the_old_workers(pool):
+def test_o06_hup_with_bad_settings_keeps_the_old_workers(pool: Pool) -> None:
     before = pool.pids()
     (pool.directory / "bad").touch()
     pool.signal(signal.SIGHUP)
@@ -214,14 +215,14 @@ def test_o06_hup_with_bad_settings_keeps_the_old_workers(pool):
     assert pool.pids() == before
 
 
-def test_a_worker_that_cannot_be_built_ends_the_start(tmp_path):
+def test_a_worker_that_cannot_be_built_ends_the_start(tmp_path: Path) -> None:
     (tmp_path / "broken").touch()
     with started(tmp_path, workers=1) as pool:
         assert pool.process.wait(timeout=10) == 3
         assert "the settings are nonsense" in pool.log()
 
 
-def test_an_address_in_use_is_told_in_a_sentence(pool, tmp_path_factory):
+def test_an_address_in_use_is_told_in_a_sentence(pool: Pool, tmp_path_factory: pytest.TempPathFactory) -> None:
     address = pool.address.read_text()
     other = tmp_path_factory.mktemp("other")
     with started(other, bind=address) as second:
@@ -230,12 +231,12 @@ def test_an_address_in_use_is_told_in_a_sentence(pool, tmp_path_factory):
 
 
 @pytest.mark.parametrize("bind", ["8080", "localhost:", "localhost:http", "127.0.0.1:99999", "nowhere.invalid:80"])
-def test_nonsense_is_no_address(bind):
+def test_nonsense_is_no_address(bind: str) -> None:
     with pytest.raises(BindError):
         listen(bind, 1)
 
 
-def test_a_unix_socket_can_be_listened_on(tmp_path):
+def test_a_unix_socket_can_be_listened_on(tmp_path: Path) -> None:
     (listener,) = listen(f"unix:{tmp_path / 's'}", 2)
     assert (tmp_path / "s").stat().st_mode & 0o777 == 0o600
     with pytest.raises(BindError, match="in use"):
@@ -245,14 +246,14 @@ def test_a_unix_socket_can_be_listened_on(tmp_path):
     again.close()
 
 
-def test_a_file_is_not_taken_for_a_socket(tmp_path):
+def test_a_file_is_not_taken_for_a_socket(tmp_path: Path) -> None:
     (tmp_path / "s").write_text("mine")
     with pytest.raises(BindError):
         listen(f"unix:{tmp_path / 's'}", 1)
     assert (tmp_path / "s").read_text() == "mine"
 
 
-def test_a_worker_ends_when_its_supervisor_is_gone(pool):
+def test_a_worker_ends_when_its_supervisor_is_gone(pool: Pool) -> None:
     pids = pool.pids()
     pool.process.kill()
     pool.process.wait()
@@ -262,7 +263,7 @@ def test_a_worker_ends_when_its_supervisor_is_gone(pool):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["busy", "stopped"])
-def test_o02_a_wedged_worker_is_replaced(pool, how):
+def test_o02_a_wedged_worker_is_replaced(pool: Pool, how: str) -> None:
     before = pool.pids()
     if how == "busy":
         wedged = threading.Thread(target=pool.get, args=("/wedge",))

@@ -1,33 +1,30 @@
 import json
+from collections.abc import Mapping
 
 import orjson
 import pytest
+from dialect_kit import find_endpoint, used
 
-from proxyd.providers import DIALECTS, BadBody
+from proxyd.providers import DIALECTS, BadBody, Meter, Parsed
 from proxyd.providers.input_estimate import MAX_TOOL_CALLS
-from shared import catalog
 from shared.catalog import PROVIDERS, Kind
-
-
-def find_endpoint(*args):
-    return catalog.find_endpoint(*args)
-
+from shared.pricing import Size
 
 ANTHROPIC = DIALECTS["anthropic"]
 MESSAGES = find_endpoint(PROVIDERS["anthropic"], "POST", "/v1/messages")[0]
 COUNT = find_endpoint(PROVIDERS["anthropic"], "POST", "/v1/messages/count_tokens")[0]
 
 
-def read(**fields):
+def read(**fields: object) -> Parsed:
     body = {"model": "claude-opus-5", "max_tokens": 100, "messages": [{"role": "user", "content": "Hi"}], **fields}
     return ANTHROPIC.read(MESSAGES, json.dumps(body).encode(), None, "")
 
 
-def with_blocks(*blocks):
+def with_blocks(*blocks: object) -> Size:
     return read(messages=[{"role": "user", "content": list(blocks)}]).size
 
 
-def test_it_works():
+def test_it_works() -> None:
     parsed = read(stream=True, speed="fast", service_tier="auto")
     assert (parsed.model, parsed.stream, parsed.wants_usage) == ("claude-opus-5", True, True)
     size = parsed.size
@@ -51,13 +48,13 @@ def test_it_works():
         ("speed", 1),
     ],
 )
-def test_wrong_types_are_refused_by_name(field, value):
+def test_wrong_types_are_refused_by_name(field: str, value: object) -> None:
     with pytest.raises(BadBody) as refused:
         read(**{field: value})
     assert refused.value.param == field
 
 
-def test_cache_writes_count_when_the_body_may_ask_for_them():
+def test_cache_writes_count_when_the_body_may_ask_for_them() -> None:
     assert read(cache_control={"type": "ephemeral"}).size.cache_writes
     block = {"type": "text", "text": "x", "cache_control": {"type": "ephemeral", "ttl": "1h"}}
     assert read(system=[block]).size.cache_writes
@@ -65,7 +62,7 @@ def test_cache_writes_count_when_the_body_may_ask_for_them():
     assert ANTHROPIC.read(MESSAGES, body, None, "").size.cache_writes
 
 
-def test_images_are_no_text():
+def test_images_are_no_text() -> None:
     image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "A" * 5000}}
     result = {"type": "tool_result", "tool_use_id": "t", "content": [{"type": "text", "text": "x"}, image]}
     size = with_blocks(image, result, {"type": "image", "source": {"type": "url", "url": "https://x/y.png"}})
@@ -86,11 +83,11 @@ def test_images_are_no_text():
         {"type": "tool_result", "content": [{"type": "document", "source": {"type": "file", "file_id": "f"}}]},
     ],
 )
-def test_blocks_nobody_can_measure_fill_the_context(block):
+def test_blocks_nobody_can_measure_fill_the_context(block: dict[str, object]) -> None:
     assert with_blocks(block).context_inputs
 
 
-def test_plain_blocks_are_text():
+def test_plain_blocks_are_text() -> None:
     size = with_blocks(
         {"type": "text", "text": "x"},
         {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "hello"}},
@@ -115,14 +112,14 @@ def test_plain_blocks_are_text():
         ({"type": "advisor_1"}, {}, True, "the tool advisor_1"),
     ],
 )
-def test_tools_count(tool, fees, unseen, unpriced):
+def test_tools_count(tool: dict[str, object], fees: dict[str, int], unseen: bool, unpriced: str | None) -> None:
     size = read(tools=[tool]).size
     assert (size.tool_fees, size.context_inputs, size.unpriced) == (fees, unseen, unpriced)
     assert size.overhead_tokens > read().size.overhead_tokens
 
 
 @pytest.mark.parametrize("tool", [{"type": 5}, {"type": "web_search_20250305", "max_uses": "3"}])
-def test_tools_of_wrong_types_are_refused(tool):
+def test_tools_of_wrong_types_are_refused(tool: dict[str, object]) -> None:
     with pytest.raises(BadBody):
         read(tools=[tool])
 
@@ -138,21 +135,21 @@ def test_tools_of_wrong_types_are_refused(tool):
         ({"inference_geo": "global"}, None),
     ],
 )
-def test_features_without_a_known_price_are_named(fields, unpriced):
+def test_features_without_a_known_price_are_named(fields: dict[str, object], unpriced: str | None) -> None:
     assert read(**fields).size.unpriced == unpriced
 
 
 @pytest.mark.parametrize("field", ["container", "mcp_servers", "thread"])
-def test_server_side_state_fills_the_context(field):
+def test_server_side_state_fills_the_context(field: str) -> None:
     assert read(**{field: [{"type": "x"}]}).size.context_inputs
 
 
-def test_counting_tokens_is_free():
+def test_counting_tokens_is_free() -> None:
     parsed = ANTHROPIC.read(COUNT, b'{"model":"claude-opus-5","messages":[]}', None, "")
     assert (parsed.kind, parsed.model) == (Kind.FREE, "claude-opus-5")
 
 
-def test_a_body_goes_out_as_it_came_but_for_its_model():
+def test_a_body_goes_out_as_it_came_but_for_its_model() -> None:
     parsed = read()
     assert ANTHROPIC.rewrite(parsed, model=None, output_limit=50) is parsed.raw
     assert orjson.loads(ANTHROPIC.rewrite(parsed, model="claude-x", output_limit=None))["model"] == "claude-x"
@@ -172,7 +169,7 @@ def test_a_body_goes_out_as_it_came_but_for_its_model():
         (504, "api_error"),
     ],
 )
-def test_refusals_have_anthropics_envelope(status, kind):
+def test_refusals_have_anthropics_envelope(status: int, kind: str) -> None:
     body = orjson.loads(ANTHROPIC.refusal(status, "code_1", "Text.", "req_1", {"limit_usd": "1.00", "type": "x"}))
     assert body == {
         "type": "error",
@@ -181,17 +178,17 @@ def test_refusals_have_anthropics_envelope(status, kind):
     }
 
 
-def test_errors_inside_a_stream_are_events():
+def test_errors_inside_a_stream_are_events() -> None:
     event = ANTHROPIC.error_event(502, "provider_unreachable", "Gone.", "req_1")
     assert event.startswith(b'event: error\ndata: {"type":"error"')
     assert event.endswith(b"\n\n")
 
 
-def meter(*, streaming=True):
+def meter(*, streaming: bool = True) -> Meter:
     return ANTHROPIC.meter(MESSAGES, read(stream=streaming), streaming=streaming, content_encoding=None)
 
 
-def events(*values):
+def events(*values: Mapping[str, object]) -> bytes:
     return b"".join(f"event: {v['type']}\ndata: {json.dumps(v)}\n\n".encode() for v in values)
 
 
@@ -205,20 +202,20 @@ DELTA = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage":
 STOP = {"type": "message_stop"}
 
 
-def run(watch, data, size=None):
+def run(watch: Meter, data: bytes, size: int | None = None) -> Meter:
     shown = b"".join(watch.feed(data[at : at + (size or len(data))]) for at in range(0, len(data), size or len(data)))
     assert shown + watch.end() == data
     return watch
 
 
 @pytest.mark.parametrize("size", [None, 1, 13])
-def test_the_last_figure_wins_and_nothing_is_summed(size):
+def test_the_last_figure_wins_and_nothing_is_summed(size: int | None) -> None:
     search = {
         **DELTA,
         "usage": {"output_tokens": 40, "input_tokens": None, "server_tool_use": {"web_search_requests": 2}},
     }
     watch = run(meter(), events(START, {"type": "ping"}, TEXT, DELTA, search, STOP), size)
-    usage = watch.usage()
+    usage = used(watch)
     assert usage.counts["input_tokens"] == 30
     assert usage.counts["output_tokens"] == 40
     assert (usage.counts["cache_read_tokens"], usage.counts["web_searches"]) == (5, 2)
@@ -226,7 +223,7 @@ def test_the_last_figure_wins_and_nothing_is_summed(size):
     assert (watch.complete, watch.failed) == (True, False)
 
 
-def test_before_the_end_the_output_is_estimated_and_the_input_known():
+def test_before_the_end_the_output_is_estimated_and_the_input_known() -> None:
     watch = run(meter(), events(START, TEXT, TEXT, TEXT))
     assert watch.usage() is None
     usage = watch.delivered()
@@ -234,7 +231,7 @@ def test_before_the_end_the_output_is_estimated_and_the_input_known():
     assert not watch.complete
 
 
-def test_thoughts_and_tool_input_are_content_and_signatures_are_not():
+def test_thoughts_and_tool_input_are_content_and_signatures_are_not() -> None:
     deltas = [
         {"type": "content_block_delta", "delta": {"type": "thinking_delta", "thinking": "x" * 30}},
         {"type": "content_block_delta", "delta": {"type": "input_json_delta", "partial_json": "y" * 30}},
@@ -243,27 +240,27 @@ def test_thoughts_and_tool_input_are_content_and_signatures_are_not():
     assert run(meter(), events(*deltas)).delivered().counts["output_tokens"] == 20
 
 
-def test_an_error_inside_the_stream_is_seen():
+def test_an_error_inside_the_stream_is_seen() -> None:
     error = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
     watch = run(meter(), events(START, TEXT, error))
     assert (watch.failed, watch.complete) == (True, False)
-    assert (watch.usage().counts["input_tokens"], watch.usage().counts["output_tokens"]) == (30, 1)
+    assert (used(watch).counts["input_tokens"], used(watch).counts["output_tokens"]) == (30, 1)
     assert run(meter(), events(error)).usage() is None
 
 
-def test_a_plain_answer_is_metered():
+def test_a_plain_answer_is_metered() -> None:
     document = {"type": "message", "model": "claude-opus-5", "content": [], "usage": {**START_USAGE, "speed": "fast"}}
     watch = run(meter(streaming=False), json.dumps(document).encode())
-    assert (watch.usage().counts["input_tokens"], watch.usage().speed, watch.complete) == (30, "fast", True)
+    assert (used(watch).counts["input_tokens"], used(watch).speed, watch.complete) == (30, "fast", True)
 
 
-def test_a_regional_surcharge_is_flagged():
+def test_a_regional_surcharge_is_flagged() -> None:
     document = {"model": "claude-opus-5", "content": [], "usage": {**START_USAGE, "inference_geo": "us"}}
-    assert run(meter(streaming=False), json.dumps(document).encode()).usage().unknown
+    assert used(run(meter(streaming=False), json.dumps(document).encode())).unknown
 
 
 @pytest.mark.parametrize("usage", [None, [], {"input_tokens": -5, "output_tokens": 1}, {"output_tokens": 1}])
-def test_unreadable_usage_is_estimated(usage):
+def test_unreadable_usage_is_estimated(usage: object) -> None:
     document = {"model": "claude-opus-5", "content": [{"type": "text", "text": "Hello"}], "usage": usage}
     watch = run(meter(streaming=False), json.dumps(document).encode())
     assert watch.usage() is None
@@ -282,6 +279,6 @@ def test_unreadable_usage_is_estimated(usage):
         b'{"type":"content_block_delta","delta":5}',
     ],
 )
-def test_junk_in_a_stream_is_relayed(junk):
+def test_junk_in_a_stream_is_relayed(junk: bytes) -> None:
     watch = run(meter(), b"data: " + junk + b"\n\n" + events(TEXT))
     assert watch.delivered().counts["output_tokens"] >= 2

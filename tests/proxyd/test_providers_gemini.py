@@ -2,35 +2,31 @@ import json
 
 import orjson
 import pytest
+from dialect_kit import find_endpoint
 
-from proxyd.providers import DIALECTS, BadBody
+from proxyd.providers import DIALECTS, BadBody, Parsed
 from proxyd.providers.input_estimate import MAX_TOOL_CALLS
-from shared import catalog
-from shared.catalog import PROVIDERS, Kind
-
-
-def find_endpoint(*args):
-    return catalog.find_endpoint(*args)
-
+from shared.catalog import PROVIDERS, Endpoint, Kind
+from shared.pricing import Size
 
 GEMINI = DIALECTS["gemini"]
 
 
-def endpoint(method, model="gemini-2.5-flash"):
+def endpoint(method: str, model: str = "gemini-2.5-flash") -> tuple[Endpoint, str | None]:
     return find_endpoint(PROVIDERS["gemini"], "POST", f"/v1beta/models/{model}:{method}")
 
 
-def read(method="generateContent", model="gemini-2.5-flash", **fields):
+def read(method: str = "generateContent", model: str = "gemini-2.5-flash", /, **fields: object) -> Parsed:
     body = {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}], **fields}
     found, path_model = endpoint(method, model)
     return GEMINI.read(found, json.dumps(body).encode(), path_model, "alt=sse")
 
 
-def with_parts(*parts):
+def with_parts(*parts: object) -> Size:
     return read(contents=[{"parts": list(parts)}]).size
 
 
-def test_it_works():
+def test_it_works() -> None:
     config = {"maxOutputTokens": 50, "candidateCount": 2}
     parsed = read("streamGenerateContent", generationConfig=config, serviceTier="SERVICE_TIER_FLEX")
     assert (parsed.model, parsed.stream, parsed.kind) == ("gemini-2.5-flash", True, Kind.GENERATE_STREAM)
@@ -40,7 +36,7 @@ def test_it_works():
     assert not read().stream
 
 
-def test_both_spellings_are_understood():
+def test_both_spellings_are_understood() -> None:
     size = read(generation_config={"max_output_tokens": 5, "candidate_count": 3}, service_tier="flex").size
     assert (size.output_limit, size.choices, size.service_tier) == (5, 3, "flex")
 
@@ -55,7 +51,7 @@ def test_both_spellings_are_understood():
         {"systemInstruction": {}, "system_instruction": {}},
     ],
 )
-def test_both_spellings_at_once_are_refused(fields):
+def test_both_spellings_at_once_are_refused(fields: dict[str, object]) -> None:
     with pytest.raises(BadBody):
         read(**fields)
 
@@ -71,13 +67,13 @@ def test_both_spellings_at_once_are_refused(fields):
         ([], "generationConfig"),
     ],
 )
-def test_wrong_types_are_refused_by_name(config, param):
+def test_wrong_types_are_refused_by_name(config: object, param: str) -> None:
     with pytest.raises(BadBody) as refused:
         read(generationConfig=config)
     assert refused.value.param == param
 
 
-def test_repeated_limits_are_refused():
+def test_repeated_limits_are_refused() -> None:
     found, model = endpoint("generateContent")
     for body in (
         b'{"generationConfig":{"maxOutputTokens":1,"maxOutputTokens":9}}',
@@ -87,7 +83,7 @@ def test_repeated_limits_are_refused():
             GEMINI.read(found, body, model, "")
 
 
-def test_the_model_is_that_of_the_path():
+def test_the_model_is_that_of_the_path() -> None:
     assert read(model="gemini-2.5-flash").model == "gemini-2.5-flash"
     found, path_model = endpoint("generateContent")
     assert GEMINI.read(found, b'{"model":"models/gemini-2.5-flash"}', path_model, "").model == "gemini-2.5-flash"
@@ -99,7 +95,7 @@ def test_the_model_is_that_of_the_path():
         GEMINI.read(found, b'{"requests":[{"model":"models/other"}]}', path_model, "")
 
 
-def test_media_are_no_text():
+def test_media_are_no_text() -> None:
     image = {"inlineData": {"mimeType": "image/png", "data": "A" * 5000}}
     sound = {"inline_data": {"mime_type": "audio/mp3", "data": "B" * 16_000}}
     size = with_parts({"text": "x"}, image, sound, {"functionResponse": {"name": "f", "parts": [image]}})
@@ -119,11 +115,11 @@ def test_media_are_no_text():
         {"functionResponse": {"parts": [{"fileData": {}}]}},
     ],
 )
-def test_parts_nobody_can_measure_fill_the_context(part):
+def test_parts_nobody_can_measure_fill_the_context(part: dict[str, object]) -> None:
     assert with_parts(part).context_inputs
 
 
-def test_cached_content_fills_the_context():
+def test_cached_content_fills_the_context() -> None:
     assert read(cachedContent="cachedContents/x").size.context_inputs
     assert read(systemInstruction={"parts": [{"fileData": {}}]}).size.context_inputs
 
@@ -140,13 +136,15 @@ def test_cached_content_fills_the_context():
         ({"googleMaps": {}}, "gemini-2.5-flash", {}, True, "the tool googleMaps"),
     ],
 )
-def test_tools_count(tool, model, fees, unseen, unpriced):
+def test_tools_count(
+    tool: dict[str, object], model: str, fees: dict[str, int], unseen: bool, unpriced: str | None
+) -> None:
     found, path_model = endpoint("generateContent", model)
     size = GEMINI.read(found, json.dumps({"contents": [], "tools": [tool]}).encode(), path_model, "").size
     assert (size.tool_fees, size.context_inputs, size.unpriced) == (fees, unseen, unpriced)
 
 
-def test_embeddings_have_no_output():
+def test_embeddings_have_no_output() -> None:
     found, model = endpoint("batchEmbedContents", "gemini-embedding-001")
     body = {"requests": [{"model": f"models/{model}", "content": {"parts": [{"text": "a"}]}}]}
     parsed = GEMINI.read(found, json.dumps(body).encode(), model, "")
@@ -155,12 +153,12 @@ def test_embeddings_have_no_output():
     assert GEMINI.read(found, sent, model, "").size.context_inputs
 
 
-def test_counting_tokens_is_free():
+def test_counting_tokens_is_free() -> None:
     found, model = endpoint("countTokens")
     assert GEMINI.read(found, b"{}", model, "").kind is Kind.FREE
 
 
-def test_a_limit_is_set_where_the_client_set_none():
+def test_a_limit_is_set_where_the_client_set_none() -> None:
     own = read(generationConfig={"maxOutputTokens": 5})
     assert GEMINI.rewrite(own, model=None, output_limit=77) is own.raw
     parsed = read()
@@ -174,7 +172,7 @@ def test_a_limit_is_set_where_the_client_set_none():
             assert sent[name] == {**config, key: 77}
 
 
-def test_refusals_have_geminis_envelope():
+def test_refusals_have_geminis_envelope() -> None:
     body = orjson.loads(GEMINI.refusal(403, "spend_exceeded", "Too dear.", "req_1", {"limit_usd": "1.00", "held": 5}))
     error = body["error"]
     assert (error["code"], error["status"], error["message"]) == (403, "PERMISSION_DENIED", "Too dear.")
@@ -195,7 +193,7 @@ def test_refusals_have_geminis_envelope():
         (504, "DEADLINE_EXCEEDED"),
     ],
 )
-def test_statuses_have_their_words(status, word):
+def test_statuses_have_their_words(status: int, word: str) -> None:
     assert orjson.loads(GEMINI.refusal(status, "c", "m", "r", {}))["error"]["status"] == word
     assert GEMINI.error_event(status, "c", "m", "r").startswith(b'data: {"error":')
 
@@ -213,25 +211,25 @@ SHAPING = [
 
 @pytest.mark.parametrize("query", SHAPING)
 @pytest.mark.parametrize("method", ["generateContent", "streamGenerateContent", "embedContent"])
-def test_a_query_that_takes_the_usage_out_of_the_answer_cannot_be_bounded(method, query):
+def test_a_query_that_takes_the_usage_out_of_the_answer_cannot_be_bounded(method: str, query: str) -> None:
     found, path_model = endpoint(method)
     assert GEMINI.read(found, b"{}", path_model, query).size.unpriced is not None
 
 
 @pytest.mark.parametrize("query", SHAPING)
 @pytest.mark.parametrize(("kind", "body"), [("chat/completions", b'{"model":"m"}'), ("embeddings", b'{"model":"m"}')])
-def test_nor_can_it_at_the_compatible_endpoints(kind, body, query):
+def test_nor_can_it_at_the_compatible_endpoints(kind: str, body: bytes, query: str) -> None:
     found, _ = find_endpoint(PROVIDERS["gemini"], "POST", f"/v1beta/openai/{kind}")
     assert DIALECTS["openai"].read(found, body, None, query).size.unpriced is not None
 
 
 @pytest.mark.parametrize("query", ["", "alt=sse", "alt=json", "$alt=json;enum-encoding=int", "prettyPrint=false"])
-def test_other_queries_do_no_harm(query):
+def test_other_queries_do_no_harm(query: str) -> None:
     found, path_model = endpoint("generateContent")
     assert GEMINI.read(found, b"{}", path_model, query).size.unpriced is None
 
 
-def test_an_output_limit_of_zero_limits_nothing():
+def test_an_output_limit_of_zero_limits_nothing() -> None:
     parsed = read(generationConfig={"maxOutputTokens": 0})
     assert parsed.size.output_limit is None
     assert json.loads(GEMINI.rewrite(parsed, model=None, output_limit=7))["generationConfig"] == {"maxOutputTokens": 7}

@@ -1,21 +1,24 @@
 import json
+from typing import Any
 
 import pytest
+from dialect_kit import find_endpoint, used
 
-from proxyd.providers import DIALECTS
+from proxyd.providers import DIALECTS, Meter
 from shared import catalog
+from shared.catalog import Endpoint
 
 GEMINI = DIALECTS["gemini"]
 
 
-def find(method, model="gemini-2.5-flash"):
-    found = catalog.find_endpoint(catalog.PROVIDERS["gemini"], "POST", f"/v1beta/models/{model}:{method}")
-    assert found is not None
-    return found
+def find(method: str, model: str = "gemini-2.5-flash") -> tuple[Endpoint, str | None]:
+    return find_endpoint(catalog.PROVIDERS["gemini"], "POST", f"/v1beta/models/{model}:{method}")
 
 
-def chunk(text=None, finish=None, out=None, **fields):
-    candidate = {"content": {"parts": [] if text is None else [{"text": text}]}, "index": 0}
+def chunk(
+    text: str | None = None, finish: str | None = None, out: int | None = None, **fields: object
+) -> dict[str, Any]:
+    candidate: dict[str, object] = {"content": {"parts": [] if text is None else [{"text": text}]}, "index": 0}
     if finish:
         candidate["finishReason"] = finish
     usage = {"promptTokenCount": 8, "totalTokenCount": 8}
@@ -32,58 +35,60 @@ def chunk(text=None, finish=None, out=None, **fields):
 STREAM = [chunk("Hello "), chunk("you", out=2), chunk("!", "STOP", out=3)]
 
 
-def sse(*chunks):
+def sse(*chunks: object) -> bytes:
     return b"".join(b"data: " + json.dumps(c).encode() + b"\r\n\r\n" for c in chunks)
 
 
-def meter(*, streaming=True, method="streamGenerateContent", model="gemini-2.5-flash", **fields):
+def meter(
+    *, streaming: bool = True, method: str = "streamGenerateContent", model: str = "gemini-2.5-flash", **fields: object
+) -> Meter:
     found, path_model = find(method, model)
     parsed = GEMINI.read(found, json.dumps({"contents": [], **fields}).encode(), path_model, "")
     return GEMINI.meter(found, parsed, streaming=streaming, content_encoding=None)
 
 
-def run(watch, data, size=None):
+def run(watch: Meter, data: bytes, size: int | None = None) -> Meter:
     size = size or len(data)
     assert b"".join(watch.feed(data[at : at + size]) for at in range(0, len(data), size)) + watch.end() == data
     return watch
 
 
 @pytest.mark.parametrize("size", [None, 1, 17])
-def test_it_works(size):
+def test_it_works(size: int | None) -> None:
     watch = run(meter(), sse(*STREAM), size)
-    assert (watch.usage().counts["input_tokens"], watch.usage().counts["output_tokens"]) == (8, 7)
+    assert (used(watch).counts["input_tokens"], used(watch).counts["output_tokens"]) == (8, 7)
     assert (watch.complete, watch.served_model) == (True, "gemini-2.5-flash")
 
 
 @pytest.mark.parametrize("size", [None, 1])
-def test_a_stream_as_one_list_is_metered_at_its_end(size):
+def test_a_stream_as_one_list_is_metered_at_its_end(size: int | None) -> None:
     watch = run(meter(streaming=False), json.dumps(STREAM, indent=1).encode(), size)
-    assert (watch.usage().counts["output_tokens"], watch.complete) == (7, True)
+    assert (used(watch).counts["output_tokens"], watch.complete) == (7, True)
     broken = run(meter(streaming=False), json.dumps(STREAM).encode()[:-9])
     assert (broken.usage(), broken.complete) == (None, False)
     assert broken.delivered().counts["output_tokens"] > 7
 
 
-def test_before_the_end_figures_are_not_final():
+def test_before_the_end_figures_are_not_final() -> None:
     watch = run(meter(), sse(*STREAM[:2]))
     assert (watch.usage(), watch.complete) == (None, False)
     usage = watch.delivered()
     assert (usage.estimated, usage.counts["input_tokens"], usage.counts["output_tokens"]) == (True, 8, 6)
 
 
-def test_a_stream_is_complete_only_at_its_end():
+def test_a_stream_is_complete_only_at_its_end() -> None:
     second = chunk("more", "STOP", out=9)
     second["candidates"][0]["index"] = 1
     watch = meter(generationConfig={"candidateCount": 2})
     watch.feed(sse(chunk("x", "STOP", out=1)))
     assert (watch.complete, watch.usage()) == (False, None)
     watch.feed(sse(second))
-    assert (watch.complete, watch.usage().counts["output_tokens"]) == (False, 13)
+    assert (watch.complete, used(watch).counts["output_tokens"]) == (False, 13)
     watch.end()
     assert watch.complete
 
 
-def test_a_blocked_prompt_is_an_end():
+def test_a_blocked_prompt_is_an_end() -> None:
     watch = run(
         meter(),
         sse(
@@ -93,31 +98,31 @@ def test_a_blocked_prompt_is_an_end():
             }
         ),
     )
-    assert (watch.usage().counts, watch.complete) == ({"input_tokens": 8}, True)
+    assert (used(watch).counts, watch.complete) == ({"input_tokens": 8}, True)
 
 
-def test_an_error_inside_the_stream_is_seen():
+def test_an_error_inside_the_stream_is_seen() -> None:
     watch = run(meter(), sse(STREAM[0], {"error": {"code": 503, "message": "x", "status": "UNAVAILABLE"}}))
-    assert (watch.failed, watch.usage().counts) == (True, {"input_tokens": 8})
+    assert (watch.failed, used(watch).counts) == (True, {"input_tokens": 8})
 
 
-def test_searches_are_counted_as_they_are_billed():
+def test_searches_are_counted_as_they_are_billed() -> None:
     grounded = chunk("x", "STOP", out=1)
     grounded["candidates"][0]["groundingMetadata"] = {"webSearchQueries": ["a", "b", "c"]}
-    assert run(meter(), sse(grounded)).usage().counts["web_searches"] == 1
-    assert run(meter(model="gemini-3.5-flash"), sse(grounded)).usage().counts["web_searches"] == 3
+    assert used(run(meter(), sse(grounded))).counts["web_searches"] == 1
+    assert used(run(meter(model="gemini-3.5-flash"), sse(grounded))).counts["web_searches"] == 3
 
 
-def test_the_tier_asked_for_is_billed_unless_the_answer_tells_another():
-    assert run(meter(serviceTier="priority"), sse(*STREAM)).usage().service_tier == "priority"
+def test_the_tier_asked_for_is_billed_unless_the_answer_tells_another() -> None:
+    assert used(run(meter(serviceTier="priority"), sse(*STREAM))).service_tier == "priority"
     told = chunk("x", "STOP", out=1)
     told["usageMetadata"]["serviceTier"] = "standard"
-    assert run(meter(serviceTier="priority"), sse(told)).usage().service_tier == "standard"
+    assert used(run(meter(serviceTier="priority"), sse(told))).service_tier == "standard"
 
 
-def test_a_plain_answer_and_embeddings_are_metered():
+def test_a_plain_answer_and_embeddings_are_metered() -> None:
     watch = run(meter(streaming=False, method="generateContent"), json.dumps(STREAM[-1]).encode())
-    assert (watch.usage().counts["output_tokens"], watch.complete) == (7, True)
+    assert (used(watch).counts["output_tokens"], watch.complete) == (7, True)
     watch = run(
         meter(streaming=False, method="embedContent", model="gemini-embedding-001"), b'{"embedding":{"values":[0.1]}}'
     )
@@ -125,7 +130,7 @@ def test_a_plain_answer_and_embeddings_are_metered():
     assert watch.delivered().counts["input_tokens"] > 0
     answer = b'{"embedding":{"values":[]},"usageMetadata":{"promptTokenCount":4,"totalTokenCount":4}}'
     watch = run(meter(streaming=False, method="embedContent", model="gemini-embedding-001"), answer)
-    assert watch.usage().counts == {"input_tokens": 4}
+    assert used(watch).counts == {"input_tokens": 4}
 
 
 @pytest.mark.parametrize(
@@ -140,6 +145,6 @@ def test_a_plain_answer_and_embeddings_are_metered():
         b'{"usageMetadata":5}',
     ],
 )
-def test_junk_in_a_stream_is_relayed(junk):
+def test_junk_in_a_stream_is_relayed(junk: bytes) -> None:
     watch = run(meter(), b"data: " + junk + b"\n\n" + sse(STREAM[0]))
     assert watch.delivered().counts["output_tokens"] >= 2

@@ -2,21 +2,17 @@ import json
 
 import orjson
 import pytest
+from dialect_kit import find_endpoint
 
-from proxyd.providers import DIALECTS, BadBody
+from proxyd.providers import DIALECTS, BadBody, Parsed
 from proxyd.providers.input_estimate import MAX_TOOL_CALLS
-from shared import catalog
-from shared.catalog import PROVIDERS, Kind
-
-
-def find_endpoint(*args):
-    return catalog.find_endpoint(*args)
-
+from shared.catalog import PROVIDERS, Endpoint, Kind
+from shared.pricing import Size
 
 OPENAI = DIALECTS["openai"]
 
 
-def endpoint(path, provider="openai"):
+def endpoint(path: str, provider: str = "openai") -> Endpoint:
     return find_endpoint(PROVIDERS[provider], "POST", path)[0]
 
 
@@ -25,20 +21,20 @@ RESPONSES = endpoint("/v1/responses")
 EMBEDDINGS = endpoint("/v1/embeddings")
 
 
-def chat(**fields):
+def chat(**fields: object) -> Parsed:
     body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello"}], **fields}
     return OPENAI.read(CHAT, json.dumps(body).encode(), None, "")
 
 
-def responses(**fields):
+def responses(**fields: object) -> Parsed:
     return OPENAI.read(RESPONSES, json.dumps({"model": "gpt-5", "input": "Hi", **fields}).encode(), None, "")
 
 
-def with_parts(*parts):
+def with_parts(*parts: object) -> Size:
     return chat(messages=[{"role": "user", "content": list(parts)}]).size
 
 
-def test_it_works():
+def test_it_works() -> None:
     parsed = chat(max_tokens=50, n=2, stream=True, service_tier="flex")
     assert (parsed.model, parsed.stream, parsed.wants_usage) == ("gpt-4o", True, False)
     size = parsed.size
@@ -68,7 +64,7 @@ def test_it_works():
         ("service_tier", 5),
     ],
 )
-def test_wrong_types_are_refused_by_name(field, value):
+def test_wrong_types_are_refused_by_name(field: str, value: object) -> None:
     with pytest.raises(BadBody) as refused:
         chat(**{field: value})
     assert refused.value.param == field
@@ -76,24 +72,24 @@ def test_wrong_types_are_refused_by_name(field, value):
 
 
 @pytest.mark.parametrize(("field", "value"), [("max_output_tokens", "5"), ("background", 1), ("max_tool_calls", -1)])
-def test_wrong_types_of_a_response_are_refused(field, value):
+def test_wrong_types_of_a_response_are_refused(field: str, value: str | int) -> None:
     with pytest.raises(BadBody) as refused:
         responses(**{field: value})
     assert refused.value.param == field
 
 
-def test_the_provider_field_and_the_query_route_nothing():
+def test_the_provider_field_and_the_query_route_nothing() -> None:
     body = b'{"model":"gpt-4o","provider":"anthropic","messages":[]}'
     assert OPENAI.read(CHAT, body, None, "model=gpt-5").model == "gpt-4o"
 
 
-def test_the_larger_of_two_limits_counts():
+def test_the_larger_of_two_limits_counts() -> None:
     assert chat(max_tokens=5, max_completion_tokens=9).size.output_limit == 9
     assert chat(max_tokens=None, max_completion_tokens=9).size.output_limit == 9
     assert chat().size.output_limit is None
 
 
-def test_media_are_no_text():
+def test_media_are_no_text() -> None:
     url = "data:image/png;base64," + "A" * 3000
     size = with_parts({"type": "text", "text": "x"}, {"type": "image_url", "image_url": {"url": url}})
     assert (size.image_parts, size.context_inputs) == (1, False)
@@ -114,11 +110,11 @@ def test_media_are_no_text():
         {"text": "no type"},
     ],
 )
-def test_parts_nobody_can_measure_fill_the_context(part):
+def test_parts_nobody_can_measure_fill_the_context(part: dict[str, object]) -> None:
     assert with_parts(part).context_inputs
 
 
-def test_tools_and_searches_of_chat_count():
+def test_tools_and_searches_of_chat_count() -> None:
     assert chat(tools=[{"type": "function", "function": {"name": "f"}}]).size.unpriced is None
     assert chat(tools=[{"type": "web"}]).size.unpriced == "the tool web"
     size = chat(web_search_options={}).size
@@ -147,7 +143,9 @@ def test_tools_and_searches_of_chat_count():
         ({"input": [{"type": "function_call_output", "output": [{"type": "input_file", "file_url": "f"}]}]}, {}, None),
     ],
 )
-def test_server_side_features_of_responses_count(fields, fees, unpriced):
+def test_server_side_features_of_responses_count(
+    fields: dict[str, object], fees: dict[str, int], unpriced: str | None
+) -> None:
     size = responses(**fields).size
     assert (size.tool_fees, size.unpriced, size.context_inputs) == (fees, unpriced, True)
 
@@ -161,11 +159,11 @@ def test_server_side_features_of_responses_count(fields, fees, unpriced):
         ({"image": {}}, "image"),
     ],
 )
-def test_features_without_a_known_price_are_named(fields, unpriced):
+def test_features_without_a_known_price_are_named(fields: dict[str, object], unpriced: str | None) -> None:
     assert responses(**fields).size.unpriced == unpriced
 
 
-def test_plain_items_of_responses_are_text():
+def test_plain_items_of_responses_are_text() -> None:
     items = [
         {"role": "user", "content": "Hi"},
         {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hi"}]},
@@ -178,19 +176,19 @@ def test_plain_items_of_responses_are_text():
     assert (size.context_inputs, size.image_parts) == (False, 2)
 
 
-def test_deep_nesting_neither_crashes_nor_hides_anything():
+def test_deep_nesting_neither_crashes_nor_hides_anything() -> None:
     part = dict[str, object](type="input_file", file_id="f")
     for _ in range(400):
         part = {"type": "message", "content": [part]}
     assert responses(input=[part]).size.context_inputs
 
 
-def test_embeddings_have_no_output():
+def test_embeddings_have_no_output() -> None:
     parsed = OPENAI.read(EMBEDDINGS, b'{"model":"text-embedding-3-small","input":["a","b"]}', None, "")
     assert (parsed.size.output_free, parsed.stream, parsed.kind) == (True, False, Kind.EMBEDDINGS)
 
 
-def test_free_endpoints_need_no_body():
+def test_free_endpoints_need_no_body() -> None:
     free = find_endpoint(PROVIDERS["openai"], "GET", "/v1/models/gpt-4o")
     assert OPENAI.read(free[0], b"", free[1], "").model == "gpt-4o"
     moderations = endpoint("/v1/moderations")
@@ -199,13 +197,13 @@ def test_free_endpoints_need_no_body():
         OPENAI.read(moderations, b"{", None, "")
 
 
-def test_a_body_goes_out_as_it_came():
+def test_a_body_goes_out_as_it_came() -> None:
     parsed = chat(stream=True, stream_options={"include_usage": True}, temperature=1.50)
     assert OPENAI.rewrite(parsed, model=None, output_limit=None) is parsed.raw
     assert OPENAI.rewrite(parsed, model="gpt-4o", output_limit=None) is parsed.raw
 
 
-def test_usage_is_asked_for_in_chat_streams():
+def test_usage_is_asked_for_in_chat_streams() -> None:
     parsed = chat(stream=True)
     sent = OPENAI.rewrite(parsed, model=None, output_limit=None)
     assert sent == b'{"stream_options":{"include_usage":true},' + parsed.raw[1:]
@@ -218,12 +216,12 @@ def test_usage_is_asked_for_in_chat_streams():
     assert b"stream_options" not in OPENAI.rewrite(responses(stream=True), model=None, output_limit=None)
 
 
-def test_the_prefix_of_the_model_is_removed():
+def test_the_prefix_of_the_model_is_removed() -> None:
     parsed = chat(model="openai/gpt-4o")
     assert OPENAI.rewrite(parsed, model="gpt-4o", output_limit=None) == parsed.raw.replace(b"openai/gpt-4o", b"gpt-4o")
 
 
-def test_a_limit_is_set_where_the_client_set_none():
+def test_a_limit_is_set_where_the_client_set_none() -> None:
     assert orjson.loads(OPENAI.rewrite(chat(), model=None, output_limit=77))["max_completion_tokens"] == 77
     nulled = chat(max_tokens=None, max_completion_tokens=None)
     sent = OPENAI.rewrite(nulled, model=None, output_limit=77)
@@ -234,7 +232,7 @@ def test_a_limit_is_set_where_the_client_set_none():
     assert OPENAI.rewrite(own, model=None, output_limit=77) is own.raw
 
 
-def test_all_changes_at_once():
+def test_all_changes_at_once() -> None:
     parsed = chat(model="openai/gpt-4o", stream=True)
     sent = orjson.loads(OPENAI.rewrite(parsed, model="gpt-4o", output_limit=9))
     assert sent == {
@@ -245,7 +243,7 @@ def test_all_changes_at_once():
     }
 
 
-def test_refusals_have_openais_envelope():
+def test_refusals_have_openais_envelope() -> None:
     body = OPENAI.refusal(403, "spend_exceeded", "Too dear.", "req_1", {"limit_usd": "20.00", "message": "no"})
     assert orjson.loads(body) == {
         "error": {
@@ -270,7 +268,7 @@ def test_refusals_have_openais_envelope():
     assert named["error"]["param"] == "n"
 
 
-def test_errors_inside_a_stream_are_events():
+def test_errors_inside_a_stream_are_events() -> None:
     event = OPENAI.error_event(502, "provider_unreachable", "Gone.", "req_1")
     assert event.startswith(b'data: {"error":')
     assert event.endswith(b"\n\n")

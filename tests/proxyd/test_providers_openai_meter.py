@@ -2,15 +2,10 @@ import gzip
 import json
 
 import pytest
+from dialect_kit import find_endpoint, used
 
-from proxyd.providers import DIALECTS
-from shared import catalog
+from proxyd.providers import DIALECTS, Meter
 from shared.catalog import PROVIDERS
-
-
-def find_endpoint(*args):
-    return catalog.find_endpoint(*args)
-
 
 OPENAI = DIALECTS["openai"]
 USAGE = {
@@ -22,21 +17,28 @@ USAGE = {
 RESPONSE_USAGE = {"input_tokens": 7, "output_tokens": 3, "total_tokens": 10}
 
 
-def meter(path="/v1/chat/completions", *, provider="openai", streaming=True, encoding=None, **fields):
+def meter(
+    path: str = "/v1/chat/completions",
+    *,
+    provider: str = "openai",
+    streaming: bool = True,
+    encoding: bytes | None = None,
+    **fields: object,
+) -> Meter:
     found = find_endpoint(PROVIDERS[provider], "POST", path)[0]
     body = json.dumps({"model": "gpt-4o", "messages": [], "stream": streaming, **fields}).encode()
     return OPENAI.meter(found, OPENAI.read(found, body, None, ""), streaming=streaming, content_encoding=encoding)
 
 
-def sse(*chunks):
+def sse(*chunks: object) -> bytes:
     return b"".join(b"data: " + (c if isinstance(c, bytes) else json.dumps(c).encode()) + b"\n\n" for c in chunks)
 
 
-def named(name, **fields):
+def named(name: str, **fields: object) -> bytes:
     return f"event: {name}\ndata: {json.dumps({'type': name, **fields})}\n\n".encode()
 
 
-def chunk(text=None, finish=None, **fields):
+def chunk(text: str | None = None, finish: str | None = None, **fields: object) -> dict[str, object]:
     delta = {} if text is None else {"content": text}
     choice = {"index": 0, "delta": delta, "finish_reason": finish}
     return {"id": "c", "model": "gpt-4o-2024-08-06", "choices": [choice], "usage": None, **fields}
@@ -46,17 +48,17 @@ USAGE_CHUNK = {"id": "c", "model": "gpt-4o-2024-08-06", "service_tier": "default
 STREAM = [chunk("Hel"), chunk("lo"), chunk(finish="stop")]
 
 
-def relay(watch, data, size=None):
+def relay(watch: Meter, data: bytes, size: int | None = None) -> bytes:
     size = size or len(data) or 1
     shown = b"".join(watch.feed(data[at : at + size]) for at in range(0, len(data), size))
     return shown + watch.end()
 
 
-def test_it_works():
+def test_it_works() -> None:
     watch = meter()
     shown = relay(watch, sse(*STREAM, USAGE_CHUNK, b"[DONE]"))
     assert shown == sse(*STREAM, b"[DONE]")
-    usage = watch.usage()
+    usage = used(watch)
     assert (usage.counts["input_tokens"], usage.counts["output_tokens"], usage.counts["cache_read_tokens"]) == (
         19,
         10,
@@ -66,37 +68,37 @@ def test_it_works():
     assert (watch.complete, watch.failed, watch.served_model) == (True, False, "gpt-4o-2024-08-06")
 
 
-def test_a_client_that_asked_sees_the_usage():
+def test_a_client_that_asked_sees_the_usage() -> None:
     data = sse(*STREAM, USAGE_CHUNK, b"[DONE]")
     watch = meter(stream_options={"include_usage": True})
     assert relay(watch, data) == data
-    assert watch.usage().counts["output_tokens"] == 10
+    assert used(watch).counts["output_tokens"] == 10
 
 
 @pytest.mark.parametrize("size", [*range(1, 12), 50, 10_000])
 @pytest.mark.parametrize("ends", [b"\n", b"\r\n"])
-def test_every_split_is_relayed_and_metered_alike(size, ends):
+def test_every_split_is_relayed_and_metered_alike(size: int, ends: bytes) -> None:
     before = (b": PROCESSING\n\n" + sse(*STREAM)).replace(b"\n", ends)
     hidden = sse(USAGE_CHUNK).replace(b"\n", ends)
     after = sse(b"[DONE]").replace(b"\n", ends)
     watch = meter()
     assert relay(watch, before + hidden + after, size) == before + after
-    assert watch.usage().counts["input_tokens"] == 19
+    assert used(watch).counts["input_tokens"] == 19
 
 
-def test_usage_in_a_chunk_with_content_is_shown():
+def test_usage_in_a_chunk_with_content_is_shown() -> None:
     data = sse(chunk("Hi", "stop", usage=USAGE), b"[DONE]")
     watch = meter()
     assert relay(watch, data) == data
-    assert watch.usage().counts["output_tokens"] == 10
+    assert used(watch).counts["output_tokens"] == 10
 
 
-def test_an_empty_chunk_without_usage_is_shown():
+def test_an_empty_chunk_without_usage_is_shown() -> None:
     data = sse({"choices": [], "prompt_filter_results": []}, *STREAM, b"[DONE]")
     assert relay(meter(), data) == data
 
 
-def test_what_is_incomplete_is_held_until_it_is_complete():
+def test_what_is_incomplete_is_held_until_it_is_complete() -> None:
     watch = meter()
     event = sse(STREAM[0])
     assert watch.feed(event[:-1]) == b""
@@ -106,7 +108,7 @@ def test_what_is_incomplete_is_held_until_it_is_complete():
     assert watch.complete
 
 
-def test_a_stream_without_usage_is_estimated():
+def test_a_stream_without_usage_is_estimated() -> None:
     watch = meter(messages=[{"role": "user", "content": "x" * 3000}])
     relay(watch, sse(*[chunk("word ") for _ in range(40)]))
     assert watch.usage() is None
@@ -117,7 +119,7 @@ def test_a_stream_without_usage_is_estimated():
     assert not watch.complete
 
 
-def test_each_event_with_content_is_at_least_a_token():
+def test_each_event_with_content_is_at_least_a_token() -> None:
     watch = meter()
     relay(watch, sse(*[chunk("a") for _ in range(9)]))
     assert watch.delivered().counts["output_tokens"] == 9
@@ -127,14 +129,14 @@ def test_each_event_with_content_is_at_least_a_token():
     assert watch.delivered().counts["output_tokens"] >= 4
 
 
-def test_preliminary_usage_is_not_final():
+def test_preliminary_usage_is_not_final() -> None:
     watch = meter(provider="gemini", path="/v1beta/openai/chat/completions")
     relay(watch, sse(chunk("Hello", usage={"prompt_tokens": 5, "completion_tokens": 1, "total_tokens": 6})))
     assert watch.usage() is None
     assert watch.delivered().counts["input_tokens"] == 5
 
 
-def test_thoughts_missing_from_geminis_completion_tokens_are_counted():
+def test_thoughts_missing_from_geminis_completion_tokens_are_counted() -> None:
     watch = meter(provider="gemini", path="/v1beta/openai/chat/completions", streaming=False)
     relay(
         watch,
@@ -146,10 +148,10 @@ def test_thoughts_missing_from_geminis_completion_tokens_are_counted():
             }
         ).encode(),
     )
-    assert watch.usage().counts["output_tokens"] == 101
+    assert used(watch).counts["output_tokens"] == 101
 
 
-def test_an_error_inside_the_stream_is_seen():
+def test_an_error_inside_the_stream_is_seen() -> None:
     watch = meter()
     data = sse(STREAM[0], {"error": {"message": "overloaded"}})
     assert relay(watch, data) == data
@@ -159,14 +161,14 @@ def test_an_error_inside_the_stream_is_seen():
 @pytest.mark.parametrize(
     "junk", [b"{", b"[]", b"5", b'{"choices":5}', b'{"choices":[5]}', b'{"choices":[{"delta":[]}]}', b'{"usage":5}']
 )
-def test_junk_in_a_stream_is_relayed(junk):
+def test_junk_in_a_stream_is_relayed(junk: bytes) -> None:
     data = sse(junk, *STREAM, b"[DONE]")
     watch = meter()
     assert relay(watch, data) == data
     assert watch.delivered().counts["output_tokens"] >= 2
 
 
-def test_a_plain_answer_is_metered():
+def test_a_plain_answer_is_metered() -> None:
     document = {
         "model": "gpt-4o",
         "choices": [{"message": {"content": "Hello"}}],
@@ -176,7 +178,7 @@ def test_a_plain_answer_is_metered():
     data = json.dumps(document, indent=1).encode()
     watch = meter(streaming=False)
     assert relay(watch, data, 7) == data
-    assert (watch.complete, watch.usage().counts["input_tokens"], watch.usage().service_tier) == (True, 19, "priority")
+    assert (watch.complete, used(watch).counts["input_tokens"], used(watch).service_tier) == (True, 19, "priority")
 
 
 @pytest.mark.parametrize(
@@ -191,7 +193,7 @@ def test_a_plain_answer_is_metered():
         {"prompt_tokens": 1e30, "completion_tokens": 1},
     ],
 )
-def test_a_plain_answer_without_readable_usage_is_estimated(usage):
+def test_a_plain_answer_without_readable_usage_is_estimated(usage: object) -> None:
     data = json.dumps(
         {"model": "gpt-4o", "choices": [{"message": {"content": "Hello world"}}], "usage": usage}
     ).encode()
@@ -203,19 +205,19 @@ def test_a_plain_answer_without_readable_usage_is_estimated(usage):
 
 
 @pytest.mark.parametrize("data", [b"", b"<html>", b"{", b'"x"', b"[1]"])
-def test_a_plain_answer_of_another_shape_never_crashes(data):
+def test_a_plain_answer_of_another_shape_never_crashes(data: bytes) -> None:
     watch = meter(streaming=False)
     assert relay(watch, data) == data
     assert watch.usage() is None
     assert watch.delivered().estimated
 
 
-def test_compressed_answers_are_metered_and_relayed_as_they_are():
+def test_compressed_answers_are_metered_and_relayed_as_they_are() -> None:
     plain = sse(*STREAM, USAGE_CHUNK, b"[DONE]")
     packed = gzip.compress(plain)
     watch = meter(encoding=b"gzip")
     assert relay(watch, packed, 10) == packed
-    assert watch.usage().counts["input_tokens"] == 19
+    assert used(watch).counts["input_tokens"] == 19
     watch = meter(streaming=False, encoding=b"br")
     assert relay(watch, b"\x8b" * 300) == b"\x8b" * 300
     assert watch.usage() is None
@@ -223,12 +225,12 @@ def test_compressed_answers_are_metered_and_relayed_as_they_are():
     assert watch.delivered().unknown
 
 
-def test_the_last_event_of_a_response_carries_its_usage():
+def test_the_last_event_of_a_response_carries_its_usage() -> None:
     response = {
         "model": "gpt-5-2025-08-07", "service_tier": "default", "usage": RESPONSE_USAGE, "error": None,
         "output": [{"type": "web_search_call"}, {"type": "web_search_call"}, {"type": "message", "content": []}],
     }  # fmt: skip
-    events = [
+    events: list[tuple[str, dict[str, object]]] = [
         ("response.created", {"response": {"model": "gpt-5", "usage": None}}),
         ("response.output_text.delta", {"delta": "Hello"}),
         ("response.output_text.done", {"text": "Hello"}),
@@ -237,21 +239,21 @@ def test_the_last_event_of_a_response_carries_its_usage():
     data = b"".join(named(name, **fields) for name, fields in events)
     watch = meter("/v1/responses", input="x")
     assert relay(watch, data, 11) == data
-    usage = watch.usage()
+    usage = used(watch)
     assert usage.counts["input_tokens"] == 7
     assert usage.counts["web_searches"] == 2
     assert (watch.complete, usage.model) == (True, "gpt-5-2025-08-07")
 
 
 @pytest.mark.parametrize(("kind", "failed"), [("response.incomplete", False), ("response.failed", True)])
-def test_a_response_may_end_otherwise(kind, failed):
+def test_a_response_may_end_otherwise(kind: str, failed: bool) -> None:
     event = {"type": kind, "response": {"model": "gpt-5", "usage": RESPONSE_USAGE}}
     watch = meter("/v1/responses", input="x")
     relay(watch, f"event: {kind}\ndata: {json.dumps(event)}\n\n".encode())
-    assert (watch.complete, watch.failed, watch.usage().counts["output_tokens"]) == (True, failed, 3)
+    assert (watch.complete, watch.failed, used(watch).counts["output_tokens"]) == (True, failed, 3)
 
 
-def test_a_response_that_breaks_off_is_estimated():
+def test_a_response_that_breaks_off_is_estimated() -> None:
     watch = meter("/v1/responses", input="x")
     relay(
         watch, b'event: response.output_text.delta\ndata: {"type":"response.output_text.delta","delta":"Hello you"}\n\n'
@@ -261,12 +263,12 @@ def test_a_response_that_breaks_off_is_estimated():
     assert watch.failed
 
 
-def test_embeddings_are_metered_however_large():
+def test_embeddings_are_metered_however_large() -> None:
     head = b'{"object":"list","data":[{"embedding":[' + b",".join([b"0.123456789"] * 10) + b"]}],"
     tail = b'"model":"text-embedding-3-small","usage":{"prompt_tokens":8,"total_tokens":8}}'
     watch = meter("/v1/embeddings", streaming=False, input="x")
     relay(watch, head + tail, 33)
-    assert watch.usage().counts == {"input_tokens": 8}
+    assert used(watch).counts == {"input_tokens": 8}
     watch = meter("/v1/embeddings", streaming=False, input="x")
     watch.feed(b'{"data":[')
     for _ in range(34):
@@ -274,10 +276,10 @@ def test_embeddings_are_metered_however_large():
     watch.feed(b"0],")
     assert watch.feed(tail) == tail
     watch.end()
-    assert (watch.usage().counts, watch.complete) == ({"input_tokens": 8}, True)
+    assert (used(watch).counts, watch.complete) == ({"input_tokens": 8}, True)
 
 
-def test_embeddings_without_usage_are_estimated_from_the_request():
+def test_embeddings_without_usage_are_estimated_from_the_request() -> None:
     watch = meter("/v1/embeddings", streaming=False, input="x" * 300)
     relay(watch, b'{"data":[]}')
     assert watch.usage() is None

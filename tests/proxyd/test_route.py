@@ -5,7 +5,7 @@ import pytest
 from proxyd.gateway.route import Builtin, Target, Unified, Unknown, dialect_of, find_route
 
 
-def test_it_works():
+def test_it_works() -> None:
     route = find_route("POST", "/openai/v1/chat/completions")
     assert isinstance(route, Target)
     assert (route.provider.slug, route.path, route.dialect) == ("openai", "/v1/chat/completions", "openai")
@@ -33,7 +33,7 @@ def test_it_works():
         ),
     ],
 )  # fmt: skip
-def test_provider_paths(path, provider, sent, model):
+def test_provider_paths(path: str, provider: str, sent: str, model: str | None) -> None:
     route = find_route("POST", path)
     assert isinstance(route, Target)
     assert (route.provider.slug, route.path, route.path_model) == (provider, sent, model)
@@ -41,18 +41,18 @@ def test_provider_paths(path, provider, sent, model):
 
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/embeddings", "/v1/responses"])
-def test_unified_paths(path):
+def test_unified_paths(path: str) -> None:
     assert isinstance(find_route("POST", path), Unified)
     assert isinstance(find_route("GET", path), Unknown)
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/v1/models", "/v1/key", "/"])
-def test_our_own_pages(path):
+def test_our_own_pages(path: str) -> None:
     assert isinstance(find_route("GET", path), Builtin)
     assert isinstance(find_route("POST", path), Unknown)
 
 
-def test_an_endpoint_nobody_lists_goes_to_its_provider_unread():
+def test_an_endpoint_nobody_lists_goes_to_its_provider_unread() -> None:
     route = find_route("POST", "/openai/v1/audio/speech")
     assert isinstance(route, Target)
     assert route.endpoint is None
@@ -66,7 +66,7 @@ def test_an_endpoint_nobody_lists_goes_to_its_provider_unread():
         "/openai/v1/%252e", "/openai", "/openai/", "/nowhere", "/v2/chat/completions", "", "*", "/nosuch/v1/chat",
     ],
 )  # fmt: skip
-def test_what_cannot_be_trusted_or_found_is_unknown(path):
+def test_what_cannot_be_trusted_or_found_is_unknown(path: str) -> None:
     assert isinstance(find_route("POST", path), Unknown)
 
 
@@ -80,7 +80,7 @@ def test_what_cannot_be_trusted_or_found_is_unknown(path):
         ("/messages", "Anthropic base URL"),
     ],
 )
-def test_a_wrong_base_url_is_answered_helpfully(path, hint):
+def test_a_wrong_base_url_is_answered_helpfully(path: str, hint: str) -> None:
     route = find_route("POST", path)
     assert isinstance(route, Unknown)
     assert hint in route.detail
@@ -94,7 +94,7 @@ def test_a_wrong_base_url_is_answered_helpfully(path, hint):
         ("/openai/v1/x", "openai"), ("/nonsense", "openai"),
     ],
 )  # fmt: skip
-def test_even_a_lost_caller_is_answered_in_its_dialect(path, dialect):
+def test_even_a_lost_caller_is_answered_in_its_dialect(path: str, dialect: str) -> None:
     assert dialect_of(path) == dialect
 
 
@@ -106,18 +106,18 @@ def test_even_a_lost_caller_is_answered_in_its_dialect(path, dialect):
         "/openai/v1/files/%zz", "/openai/v1/files/a%", "/openai/v1/files/a%5Fb",
     ],
 )  # fmt: skip
-def test_a_path_in_disguise_is_unknown(path):
+def test_a_path_in_disguise_is_unknown(path: str) -> None:
     """The provider would take off the disguise; here the endpoint would pass for one that is not listed."""
     assert isinstance(find_route("POST", path), Unknown)
 
 
-def test_other_escapes_are_passed_on():
+def test_other_escapes_are_passed_on() -> None:
     route = find_route("GET", "/openai/v1/files/a%20b%C3%A9")
     assert isinstance(route, Target)
     assert route.path == "/v1/files/a%20b%C3%A9"
 
 
-def test_compatible_endpoints_are_asked_in_the_dialect_of_openai():
+def test_compatible_endpoints_are_asked_in_the_dialect_of_openai() -> None:
     for path in (
         "/gemini/v1beta/openai/chat/completions",
         "/v1beta/openai/embeddings",

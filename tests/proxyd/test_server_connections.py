@@ -1,5 +1,8 @@
 """Inbound connections: order, what becomes of bodies, and how answers are framed."""
 
+import socket
+from collections.abc import Iterator
+
 import gevent
 import pytest
 from socket_kit import (
@@ -15,7 +18,7 @@ from socket_kit import (
     write,
 )
 
-from proxyd.messages import ClientGone, Response, Truncated
+from proxyd.messages import ClientGone, Request, Response, Truncated
 from proxyd.server.server import ServerLimits
 
 HOST = b"Host: router.test\r\n"
@@ -27,7 +30,7 @@ def get(path: bytes = b"/", *fields: bytes, method: bytes = b"GET", version: byt
     return method + b" " + path + b" HTTP/" + version + b"\r\n" + HOST + lines + b"\r\n"
 
 
-def test_it_works():
+def test_it_works() -> None:
     with running(toy(Seen())) as server:
         answer = exchange(server, get(b"/hello", CLOSE))
     head, _, body = answer.partition(b"\r\n\r\n")
@@ -40,10 +43,10 @@ def test_it_works():
 
 
 @pytest.mark.parametrize("bytewise", [False, True], ids=["whole", "bytewise"])
-def test_h21_pipelined_requests_are_answered_in_order(bytewise):
+def test_h21_pipelined_requests_are_answered_in_order(bytewise: bool) -> None:
     seen = Seen()
 
-    def handler(request):
+    def handler(request: Request) -> Response:
         # The first is the slowest: an answer may not overtake it.
         gevent.sleep({"/1": 0.02, "/2": 0.01}.get(request.path, 0))
         return toy(seen)(request)
@@ -57,17 +60,17 @@ def test_h21_pipelined_requests_are_answered_in_order(bytewise):
     assert seen.bodies == [b"", b"x", b""]
 
 
-def test_h22_nothing_is_served_after_close():
+def test_h22_nothing_is_served_after_close() -> None:
     seen = Seen()
     with running(toy(seen)) as server:
         assert statuses(exchange(server, get(b"/1", CLOSE) + get(b"/2"))) == [200]
     assert seen.paths == ["/1"]
 
 
-def test_h20_an_unread_body_that_came_is_skipped_and_the_connection_kept():
+def test_h20_an_unread_body_that_came_is_skipped_and_the_connection_kept() -> None:
     seen = Seen()
 
-    def handler(request):
+    def handler(request: Request) -> Response:
         seen.requests.append(request)
         return Response(401, [], b"no")
 
@@ -82,10 +85,10 @@ def test_h20_an_unread_body_that_came_is_skipped_and_the_connection_kept():
     assert seen.paths == ["/1", "/2", "/3"]
 
 
-def test_h27_a_large_unread_body_ends_the_connection_and_the_answer_survives():
+def test_h27_a_large_unread_body_ends_the_connection_and_the_answer_survives() -> None:
     seen = Seen()
 
-    def handler(request):
+    def handler(request: Request) -> Response:
         seen.requests.append(request)
         return Response(429, [], b"slow down")
 
@@ -99,7 +102,7 @@ def test_h27_a_large_unread_body_ends_the_connection_and_the_answer_survives():
     assert seen.paths == ["/1"]
 
 
-def test_h27_a_body_that_never_ends_is_not_waited_for():
+def test_h27_a_body_that_never_ends_is_not_waited_for() -> None:
     with (
         running(lambda _: Response(429, [], b"no"), ServerLimits(linger_seconds=0.1)) as server,
         connect(server) as sock,
@@ -109,7 +112,7 @@ def test_h27_a_body_that_never_ends_is_not_waited_for():
         until(lambda: server.connections == 0)
 
 
-def test_a_body_over_the_limit_is_refused_before_it_is_read():
+def test_a_body_over_the_limit_is_refused_before_it_is_read() -> None:
     seen = Seen()
     with running(toy(seen, limit_bytes=10), ServerLimits(linger_seconds=0.1)) as server:
         assert statuses(exchange(server, get(b"/", b"Content-Length: 11", CLOSE, method=b"POST"))) == [413]
@@ -118,7 +121,7 @@ def test_a_body_over_the_limit_is_refused_before_it_is_read():
     assert seen.bodies == []
 
 
-def test_h25_continue_is_said_when_the_body_is_read():
+def test_h25_continue_is_said_when_the_body_is_read() -> None:
     seen = Seen()
     with running(toy(seen)) as server, connect(server) as sock:
         write(sock, get(b"/", b"Expect: 100-continue", b"Content-Length: 3", CLOSE, method=b"POST"))
@@ -128,7 +131,7 @@ def test_h25_continue_is_said_when_the_body_is_read():
     assert seen.bodies == [b"abc"]
 
 
-def test_h25_a_refusal_comes_without_continue_and_closes():
+def test_h25_a_refusal_comes_without_continue_and_closes() -> None:
     with running(lambda _: Response(401, [], b"no"), ServerLimits(linger_seconds=0.1)) as server:
         raw = get(b"/", b"Expect: 100-continue", b"Content-Length: 3", method=b"POST")
         answer = exchange(server, raw)
@@ -136,21 +139,21 @@ def test_h25_a_refusal_comes_without_continue_and_closes():
     assert b"connection: close" in answer
 
 
-def test_h25_http_10_has_no_expectations():
+def test_h25_http_10_has_no_expectations() -> None:
     seen = Seen()
     raw = get(b"/", b"Expect: 100-continue", b"Content-Length: 3", method=b"POST", version=b"1.0") + b"abc"
     with running(toy(seen)) as server:
         assert statuses(exchange(server, raw)) == [200]
 
 
-def test_a_stream_to_http_10_ends_with_the_connection():
+def test_a_stream_to_http_10_ends_with_the_connection() -> None:
     with running(lambda _: Response(200, [], iter([b"a", b"", b"b"]))) as server:
         answer = exchange(server, get(version=b"1.0"))
     assert answer.endswith(b"\r\n\r\nab")
     assert b"chunked" not in answer
 
 
-def test_a_stream_of_known_length_keeps_the_connection():
+def test_a_stream_of_known_length_keeps_the_connection() -> None:
     with running(lambda _: Response(200, [], iter([b"a", b"b"]), length=2)) as server:
         answer = exchange(server, get() + get(b"/", CLOSE))
     assert answer.count(b"content-length: 2\r\n") == 2
@@ -158,20 +161,22 @@ def test_a_stream_of_known_length_keeps_the_connection():
 
 
 @pytest.mark.parametrize("pieces", [[b"a"], [b"a", b"bc"]], ids=["short", "long"])
-def test_a_wrong_length_cuts(pieces):
+def test_a_wrong_length_cuts(pieces: list[bytes]) -> None:
     with running(lambda _: Response(200, [], iter(pieces), length=2)) as server:
         answer = exchange(server, get() + get())
     assert answer.endswith(b"\r\n\r\na")
 
 
-def read_to_reset(sock):
+def read_to_reset(sock: "socket.socket") -> None:
     while sock.recv(1000):
         pass
 
 
 @pytest.mark.parametrize("error", [Truncated(), ValueError("a bug"), ClientGone()])
-def test_a_failing_stream_has_no_clean_end(error, caplog):
-    def body():
+def test_a_failing_stream_has_no_clean_end(
+    error: Truncated | ValueError | ClientGone, caplog: pytest.LogCaptureFixture
+) -> None:
+    def body() -> Iterator[bytes]:
         yield b"abc"
         raise error
 
@@ -184,7 +189,7 @@ def test_a_failing_stream_has_no_clean_end(error, caplog):
     assert ("failed" in caplog.text) == isinstance(error, ValueError)
 
 
-def test_head_and_bodiless_statuses():
+def test_head_and_bodiless_statuses() -> None:
     answers = {
         "/head": lambda: Response(200, [], b"12345"),
         "/known": lambda: Response(200, [], b"", length=10),
@@ -202,13 +207,13 @@ def test_head_and_bodiless_statuses():
     assert heads[5] == b""
 
 
-def test_http_10_keep_alive():
+def test_http_10_keep_alive() -> None:
     with running(toy(Seen())) as server:
         answer = exchange(server, get(b"/1", b"Connection: keep-alive", version=b"1.0") + get(b"/2", version=b"1.0"))
     assert statuses(answer) == [200, 200]
     assert b"connection: keep-alive\r\n" in answer
 
 
-def test_a_refused_method_names_the_allowed_ones():
+def test_a_refused_method_names_the_allowed_ones() -> None:
     with running(toy(Seen())) as server:
         assert b"\r\nallow: DELETE, GET" in exchange(server, get(method=b"TRACE"))

@@ -2,6 +2,7 @@
 
 import socket as native
 import time
+from collections.abc import Iterator
 
 import gevent
 import pytest
@@ -18,7 +19,7 @@ from socket_kit import (
     write,
 )
 
-from proxyd.messages import ClientGone, Response
+from proxyd.messages import ClientGone, Request, Response
 from proxyd.server.server import ServerLimits
 
 HOST = b"Host: router.test\r\n"
@@ -30,7 +31,7 @@ def get(path: bytes = b"/", *fields: bytes, method: bytes = b"GET", version: byt
     return method + b" " + path + b" HTTP/" + version + b"\r\n" + HOST + lines + b"\r\n"
 
 
-def test_it_works():
+def test_it_works() -> None:
     with running(toy(Seen())) as server, connect(server) as sock:
         for _ in range(2):
             write(sock, get())
@@ -38,24 +39,24 @@ def test_it_works():
         assert server.connections == 1
 
 
-def test_h26_a_promised_body_that_never_comes():
+def test_h26_a_promised_body_that_never_comes() -> None:
     with running(toy(Seen()), ServerLimits(body_idle_seconds=0.05, linger_seconds=0.1)) as server:
         answer = exchange(server, get(b"/", b"Expect: 100-continue", b"Content-Length: 3", method=b"POST"))
     assert statuses(answer) == [100, 408]
 
 
-def test_l01_slow_heads_are_cut_and_silent_ones_too():
+def test_l01_slow_heads_are_cut_and_silent_ones_too() -> None:
     with running(toy(Seen()), ServerLimits(header_timeout_seconds=0.1, linger_seconds=0.1)) as server:
         assert statuses(exchange(server, b"GET / HT")) == [408]
         assert exchange(server, b"") == b""
 
 
-def test_l02_a_trickling_body_is_cut():
+def test_l02_a_trickling_body_is_cut() -> None:
     limits = ServerLimits(body_grace_seconds=0.05, body_rate_bytes=100_000, linger_seconds=0.1)
     with running(toy(Seen()), limits) as server, connect(server) as sock:
         write(sock, get(b"/", b"Content-Length: 100000", method=b"POST"))
 
-        def trickle():
+        def trickle() -> None:
             try:
                 while True:
                     sock.sendall(b"x")
@@ -68,10 +69,10 @@ def test_l02_a_trickling_body_is_cut():
         trickling.kill()
 
 
-def test_l03_a_client_that_does_not_read_is_cut():
+def test_l03_a_client_that_does_not_read_is_cut() -> None:
     closed = []
 
-    def body():
+    def body() -> Iterator[bytes]:
         try:
             while True:
                 yield b"x" * 65536
@@ -86,17 +87,17 @@ def test_l03_a_client_that_does_not_read_is_cut():
         sock.close()
 
 
-def test_l04_idle_connections_are_closed():
+def test_l04_idle_connections_are_closed() -> None:
     with running(toy(Seen()), ServerLimits(keep_alive_seconds=0.1)) as server, connect(server) as sock:
         write(sock, get())
         assert statuses(read_all(sock)) == [200]
 
 
-def test_streams_are_chunked_and_each_piece_leaves_at_once():
+def test_streams_are_chunked_and_each_piece_leaves_at_once() -> None:
     gate = [gevent.event.Event() for _ in range(3)]
     end = gevent.event.Event()
 
-    def body():
+    def body() -> Iterator[bytes]:
         for number, event in enumerate(gate):
             event.wait()
             yield b"data: %d\n\n" % number
@@ -113,12 +114,16 @@ def test_streams_are_chunked_and_each_piece_leaves_at_once():
 
 
 @pytest.mark.parametrize("leave", ["fin", "reset"])
-def test_s08_a_client_that_leaves_is_noticed_while_nothing_is_written(leave):
-    gone_at = []
+def test_s08_a_client_that_leaves_is_noticed_while_nothing_is_written(leave: str) -> None:
+    gone_at: list[float] = []
     release = gevent.event.Event()
 
-    def handler(request):
-        request.client.on_gone(lambda: (gone_at.append(time.monotonic()), release.set()))
+    def note() -> None:
+        gone_at.append(time.monotonic())
+        release.set()
+
+    def handler(request: Request) -> Response:
+        request.client.on_gone(note)
         assert not request.client.gone
         release.wait()
         assert request.client.gone
@@ -141,14 +146,14 @@ def test_s08_a_client_that_leaves_is_noticed_while_nothing_is_written(leave):
     assert gone_at[1] is True
 
 
-def test_s08_a_client_that_leaves_mid_stream_closes_the_iterator():
+def test_s08_a_client_that_leaves_mid_stream_closes_the_iterator() -> None:
     closed = gevent.event.Event()
     release = gevent.event.Event()
 
-    def handler(request):
+    def handler(request: Request) -> Response:
         request.client.on_gone(release.set)
 
-        def body():
+        def body() -> Iterator[bytes]:
             try:
                 yield b"first"
                 release.wait()
@@ -166,11 +171,11 @@ def test_s08_a_client_that_leaves_mid_stream_closes_the_iterator():
         assert closed.wait(1.0)
 
 
-def test_a_pipelined_request_is_not_taken_for_a_client_that_left():
+def test_a_pipelined_request_is_not_taken_for_a_client_that_left() -> None:
     released = gevent.event.Event()
     gone = []
 
-    def handler(request):
+    def handler(request: Request) -> Response:
         request.client.on_gone(lambda: gone.append(True))
         if request.path == "/1":
             released.wait()
@@ -186,10 +191,10 @@ def test_a_pipelined_request_is_not_taken_for_a_client_that_left():
     assert gone == []
 
 
-def test_a_client_that_leaves_after_its_late_body_is_noticed():
+def test_a_client_that_leaves_after_its_late_body_is_noticed() -> None:
     noticed = gevent.event.Event()
 
-    def handler(request):
+    def handler(request: Request) -> Response:
         request.client.on_gone(noticed.set)
         assert request.body.read(100) == b"abc"
         assert noticed.wait(2.0)

@@ -126,7 +126,7 @@ OTHERWISE = {
 ALL = {name: (400, raw) for name, raw in REFUSED.items()} | OTHERWISE
 
 
-def test_it_works():
+def test_it_works() -> None:
     seen = Seen()
     with running(toy(seen)) as server:
         raw = post(CL + b"3", b"Connection: close", body=b"abc")
@@ -136,7 +136,7 @@ def test_it_works():
 
 @pytest.mark.parametrize("bytewise", [False, True], ids=["whole", "bytewise"])
 @pytest.mark.parametrize(("status", "raw"), ALL.values(), ids=ALL.keys())
-def test_refused_and_closed_with_nothing_executed(status, raw, bytewise):
+def test_refused_and_closed_with_nothing_executed(status: int, raw: bytes, bytewise: bool) -> None:
     seen = Seen()
     with running(toy(seen)) as server:
         answer = exchange(server, raw + NEXT, bytewise=bytewise)
@@ -166,7 +166,7 @@ def test_refused_and_closed_with_nothing_executed(status, raw, bytewise):
         "h24-websocket": (post(b"Connection: Upgrade", b"Upgrade: websocket", CL + b"3", body=b"abc"), b"abc"),
     }.values(),
 )
-def test_accepted_with_the_whole_body_and_the_next_request_works(raw, body, bytewise):
+def test_accepted_with_the_whole_body_and_the_next_request_works(raw: bytes, body: bytes, bytewise: bool) -> None:
     seen = Seen()
     with running(toy(seen)) as server:
         answer = exchange(server, raw + NEXT.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"), bytewise=bytewise)
@@ -175,7 +175,7 @@ def test_accepted_with_the_whole_body_and_the_next_request_works(raw, body, byte
     assert seen.paths == ["/first", "/second"]
 
 
-def test_h23_body_in_a_later_segment():
+def test_h23_body_in_a_later_segment() -> None:
     seen = Seen()
     with running(toy(seen)) as server, connect(server) as sock:
         write(sock, post(b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", TE + b"chunked"))
@@ -187,7 +187,7 @@ def test_h23_body_in_a_later_segment():
 
 
 @pytest.mark.parametrize("bytewise", [False, True], ids=["whole", "bytewise"])
-def test_h13_trailers_never_become_headers(bytewise):
+def test_h13_trailers_never_become_headers(bytewise: bool) -> None:
     seen = Seen()
     trailers = b"Authorization: Bearer x\r\nX-Forwarded-For: 1.2.3.4\r\nContent-Length: 50\r\nHost: evil\r\n"
     raw = post(TE + b"chunked", b"Connection: close", body=b"3\r\nabc\r\n0\r\n" + trailers + b"\r\n")
@@ -206,14 +206,14 @@ def test_h13_trailers_never_become_headers(bytewise):
         (b"\r\n" * 200_000, 400),
     ],
 )
-def test_l05_endless_heads_are_cut_short(raw, status):
+def test_l05_endless_heads_are_cut_short(raw: bytes, status: int) -> None:
     seen = Seen()
     with running(toy(seen)) as server:
         assert statuses(exchange(server, raw)) == [status]
     assert seen.requests == []
 
 
-def test_limits_of_the_server_hold_for_its_connections():
+def test_limits_of_the_server_hold_for_its_connections() -> None:
     seen = Seen()
     with running(toy(seen), ServerLimits(head=HeadLimits(fields=3))) as server:
         assert statuses(exchange(server, post(b"A: 1", b"B: 2", b"C: 3", b"Connection: close"))) == [431]

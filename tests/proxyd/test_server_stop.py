@@ -4,7 +4,9 @@ import resource
 import socket as native
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import gevent
 import pytest
@@ -22,7 +24,7 @@ from socket_kit import (
     write,
 )
 
-from proxyd.messages import Response
+from proxyd.messages import Request, Response
 from proxyd.server.server import Server, ServerLimits
 from proxyd.wire.http1 import HeadLimits
 
@@ -35,7 +37,7 @@ def get(path: bytes = b"/", *fields: bytes, method: bytes = b"GET", version: byt
     return method + b" " + path + b" HTTP/" + version + b"\r\n" + HOST + lines + b"\r\n"
 
 
-def test_it_works():
+def test_it_works() -> None:
     server = Server(toy(Seen()), on_error, [native.create_server(("127.0.0.1", 0))])
     server.start()
     assert statuses(exchange(server, get(b"/", CLOSE))) == [200]
@@ -46,8 +48,8 @@ def test_it_works():
         gevent.socket.create_connection(address)
 
 
-def test_a_failing_handler_is_put_into_words(caplog):
-    def handler(_):
+def test_a_failing_handler_is_put_into_words(caplog: pytest.LogCaptureFixture) -> None:
+    def handler(_: Request) -> Response:
         raise KeyError("a bug")
 
     with running(handler) as server:
@@ -55,8 +57,8 @@ def test_a_failing_handler_is_put_into_words(caplog):
     assert "A request failed" in caplog.text
 
 
-def test_failing_words_are_a_plain_500(caplog):
-    def broken(*_):
+def test_failing_words_are_a_plain_500(caplog: pytest.LogCaptureFixture) -> None:
+    def broken(*_: object) -> NoReturn:
         raise KeyError("a bug")
 
     server = Server(broken, broken, [native.create_server(("127.0.0.1", 0))])
@@ -66,11 +68,11 @@ def test_failing_words_are_a_plain_500(caplog):
     assert "could not be put into words" in caplog.text
 
 
-def test_drain_lets_running_requests_finish_and_closes_idle_connections():
+def test_drain_lets_running_requests_finish_and_closes_idle_connections() -> None:
     entered = gevent.event.Event()
     release = gevent.event.Event()
 
-    def handler(request):
+    def handler(request: Request) -> Response:
         if request.path == "/slow":
             entered.set()
             release.wait()
@@ -98,10 +100,10 @@ def test_drain_lets_running_requests_finish_and_closes_idle_connections():
         busy.close()
 
 
-def test_drain_cuts_what_outlasts_its_grace(caplog):
+def test_drain_cuts_what_outlasts_its_grace(caplog: pytest.LogCaptureFixture) -> None:
     closed = []
 
-    def body():
+    def body() -> Iterator[bytes]:
         try:
             yield b"first"
             gevent.sleep(60)
@@ -118,7 +120,7 @@ def test_drain_cuts_what_outlasts_its_grace(caplog):
     assert "outlasted" in caplog.text
 
 
-def test_l07_connections_over_the_limit_wait_in_the_kernel():
+def test_l07_connections_over_the_limit_wait_in_the_kernel() -> None:
     with running(toy(Seen()), ServerLimits(max_connections=1)) as server:
         first, second = connect(server), connect(server)
         write(second, get(b"/2", CLOSE))
@@ -130,7 +132,7 @@ def test_l07_connections_over_the_limit_wait_in_the_kernel():
         second.close()
 
 
-def test_l07_out_of_descriptors_is_a_pause_not_a_busy_loop(caplog):
+def test_l07_out_of_descriptors_is_a_pause_not_a_busy_loop(caplog: pytest.LogCaptureFixture) -> None:
     with running(toy(Seen())) as server:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         sock = connect(server)
@@ -160,7 +162,7 @@ def test_l07_out_of_descriptors_is_a_pause_not_a_busy_loop(caplog):
         sock.close()
 
 
-def test_a_unix_socket_has_no_peer_address(tmp_path):
+def test_a_unix_socket_has_no_peer_address(tmp_path: Path) -> None:
     listener = native.socket(native.AF_UNIX)
     listener.bind(str(tmp_path / "s"))
     listener.listen()
@@ -173,12 +175,12 @@ def test_a_unix_socket_has_no_peer_address(tmp_path):
     server.stop(0)
 
 
-def test_peer_is_the_kernels_word():
+def test_peer_is_the_kernels_word() -> None:
     with running(lambda request: Response(200, [], request.client.peer.encode())) as server:
         assert exchange(server, get(b"/", CLOSE)).endswith(b"\r\n\r\n127.0.0.1")
 
 
-def test_a_thousand_requests_leave_nothing_behind():
+def test_a_thousand_requests_leave_nothing_behind() -> None:
     threads = threading.active_count()
     with running(toy(Seen()), ServerLimits(head=HeadLimits())) as server:
         for _ in range(20):

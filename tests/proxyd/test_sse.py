@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from proxyd.wire.sse import EventDecoder
 
 
-def events(stream, sizes=None):
+def events(stream: bytes, sizes: list[int] | None = None) -> list[tuple[bytes, bytes]]:
     """All events of a stream fed in pieces of the given sizes, cyclically; checks that no byte is lost."""
     decoder, found, at = EventDecoder(), [], 0
     sizes = sizes or [len(stream) or 1]
@@ -22,11 +22,11 @@ def events(stream, sizes=None):
     return [(event.name, event.data) for event in found if event.data is not None]
 
 
-def test_it_works():
+def test_it_works() -> None:
     assert events(b'data: {"a":1}\n\nevent: done\ndata: x\n\n') == [(b"", b'{"a":1}'), (b"done", b"x")]
 
 
-def test_every_split_gives_the_same_events():
+def test_every_split_gives_the_same_events() -> None:
     text = b"\xef\xbb\xbf: hello\n\nevent: a\r\ndata: 1\r\ndata: 2\r\n\r\ndata:3\r\rid: 7\nretry: 5\ndata: 4\n\n\n\ndata: [DONE]\n\n"
     whole = events(text)
     assert whole == [(b"a", b"1\n2"), (b"", b"3"), (b"", b"4"), (b"", b"[DONE]")]
@@ -35,17 +35,17 @@ def test_every_split_gives_the_same_events():
     assert events(text, [1]) == whole
 
 
-def test_line_ends_of_all_kinds():
+def test_line_ends_of_all_kinds() -> None:
     for end in (b"\n", b"\r\n", b"\r"):
         stream = b"event: e" + end + b"data: x" + end + b"data:  y" + end + end + b"data: z" + end + end
         assert events(stream) == events(stream, [1]) == [(b"e", b"x\n y"), (b"", b"z")]
 
 
-def test_comments_and_pings_have_no_data():
+def test_comments_and_pings_have_no_data() -> None:
     assert events(b": OPENROUTER PROCESSING\n\n:\n\nevent: ping\n\ndata: 1\n\n") == [(b"", b"1")]
 
 
-def test_an_event_without_its_empty_line_is_what_is_left():
+def test_an_event_without_its_empty_line_is_what_is_left() -> None:
     decoder = EventDecoder()
     assert decoder.feed(b"data: [DONE]") == []
     rest = decoder.rest()
@@ -54,12 +54,12 @@ def test_an_event_without_its_empty_line_is_what_is_left():
     assert decoder.rest() is None
 
 
-def test_large_events_stay_whole():
+def test_large_events_stay_whole() -> None:
     payload = b"x" * 300_000
     assert events(b"data: " + payload + b"\n\n", [16_384]) == [(b"", payload)]
 
 
-def test_an_event_above_the_limit_passes_without_data():
+def test_an_event_above_the_limit_passes_without_data() -> None:
     decoder = EventDecoder(max_event_bytes=100)
     found = decoder.feed(b"data: " + b"x" * 200) + decoder.feed(b"x" * 20 + b"\n\ndata: 1\n\n")
     assert [event.data for event in found] == [None, None, b"1"]
@@ -75,14 +75,14 @@ def test_an_event_above_the_limit_passes_without_data():
     ),
     st.lists(st.integers(1, 7), min_size=1, max_size=5),
 )
-def test_the_grammar_decides_not_the_pieces(pieces, sizes):
+def test_the_grammar_decides_not_the_pieces(pieces: list[bytes], sizes: list[int]) -> None:
     stream = b"".join(pieces)
     whole = _by_the_book(stream)
     assert events(stream, sizes) == whole
     assert events(stream) == whole
 
 
-def _by_the_book(stream):
+def _by_the_book(stream: bytes) -> list[tuple[bytes, bytes]]:
     """The algorithm of the standard, line by line; what is left at the end is dispatched too, as we do."""
     stream = stream.removeprefix(b"\xef\xbb\xbf")
     found, name, data = [], b"", list[bytes]()

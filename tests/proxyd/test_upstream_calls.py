@@ -1,6 +1,7 @@
 """Outbound calls against a scripted upstream: framing, what is reused, and bodies of every kind."""
 
 import socket as native
+from collections.abc import Iterator
 
 import gevent
 import pytest
@@ -13,7 +14,7 @@ from proxyd.upstream.pool import UpstreamLimits, UpstreamPool
 
 
 @pytest.fixture
-def pool():
+def pool() -> Iterator[UpstreamPool]:
     pool = UpstreamPool(
         UpstreamLimits(connect_seconds=1, tls_seconds=1, first_byte_seconds=1, idle_seconds=1, send_stall_seconds=1)
     )
@@ -21,7 +22,7 @@ def pool():
     pool.close()
 
 
-def test_it_works(pool):
+def test_it_works(pool: UpstreamPool) -> None:
     heads = []
 
     def script(peer: Peer) -> None:
@@ -51,14 +52,14 @@ def test_it_works(pool):
     ],
     ids=["chunked", "trailers", "empty", "204", "p05-interim"],
 )
-def test_complete_answers_leave_the_connection_for_the_next(pool, answer, body):
+def test_complete_answers_leave_the_connection_for_the_next(pool: UpstreamPool, answer: bytes, body: bytes) -> None:
     with scripted(replies(answer, OK)) as upstream:
         assert ask(pool, post(upstream.origin))[1] == body
         assert ask(pool, post(upstream.origin)) == (200, b"ok")
         assert upstream.connections == 1
 
 
-def test_p03_head_with_a_length_has_no_body(pool):
+def test_p03_head_with_a_length_has_no_body(pool: UpstreamPool) -> None:
     with scripted(replies(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n", OK)) as upstream:
         call = pool.call(post(upstream.origin, b"", method="HEAD"))
         assert call.start().length == 10
@@ -79,7 +80,7 @@ def test_p03_head_with_a_length_has_no_body(pool):
     ],
     ids=["p04-204", "p04-304", "h31-extra", "close", "1.0"],
 )
-def test_connections_that_cannot_be_used_again(pool, answer):
+def test_connections_that_cannot_be_used_again(pool: UpstreamPool, answer: bytes) -> None:
     with scripted(replies(answer, OK)) as upstream:
         status, body = ask(pool, post(upstream.origin))
         assert body == (b"ok" if status == 200 else b"")
@@ -88,7 +89,7 @@ def test_connections_that_cannot_be_used_again(pool, answer):
         assert upstream.connections == 2
 
 
-def test_p06_an_answer_until_close(pool):
+def test_p06_an_answer_until_close(pool: UpstreamPool) -> None:
     def script(peer: Peer) -> None:
         peer.read_request()
         peer.send(b"HTTP/1.1 200 OK\r\n\r\n")
@@ -100,7 +101,7 @@ def test_p06_an_answer_until_close(pool):
 
 
 @pytest.mark.parametrize("stray", [b"x", b""], ids=["bytes", "end"])
-def test_h31_an_idle_connection_that_stirs_is_dropped(pool, stray):
+def test_h31_an_idle_connection_that_stirs_is_dropped(pool: UpstreamPool, stray: bytes) -> None:
     go = gevent.event.Event()
 
     def script(peer: Peer) -> None:
@@ -119,7 +120,7 @@ def test_h31_an_idle_connection_that_stirs_is_dropped(pool, stray):
         assert pool.connections == 0
 
 
-def test_h31_it_is_looked_at_again_before_it_serves(pool):
+def test_h31_it_is_looked_at_again_before_it_serves(pool: UpstreamPool) -> None:
     # The stray byte is in the kernel, and the event loop had no turn to notice.
     native_listener = native.create_server(("127.0.0.1", 0))
     port = native_listener.getsockname()[1]
@@ -145,7 +146,7 @@ def test_h31_it_is_looked_at_again_before_it_serves(pool):
         sock.close()
 
 
-def test_idle_connections_age():
+def test_idle_connections_age() -> None:
     pool = UpstreamPool(UpstreamLimits(pool_idle_seconds=0.05))
     with scripted(replies(OK, OK)) as upstream:
         ask(pool, post(upstream.origin))
@@ -154,7 +155,7 @@ def test_idle_connections_age():
     pool.close()
 
 
-def test_the_pool_keeps_only_so_many():
+def test_the_pool_keeps_only_so_many() -> None:
     pool = UpstreamPool(UpstreamLimits(pool_connections=1))
     with scripted(replies(OK)) as upstream:
         gevent.joinall([gevent.spawn(ask, pool, post(upstream.origin)) for _ in range(3)], raise_error=True)
@@ -162,7 +163,7 @@ def test_the_pool_keeps_only_so_many():
     pool.close()
 
 
-def test_an_unread_answer_costs_the_connection(pool):
+def test_an_unread_answer_costs_the_connection(pool: UpstreamPool) -> None:
     with scripted(replies(OK, OK)) as upstream:
         call = pool.call(post(upstream.origin))
         call.start()
@@ -171,7 +172,7 @@ def test_an_unread_answer_costs_the_connection(pool):
         assert pool.connections == 0
 
 
-def test_chunks_come_as_they_arrive(pool):
+def test_chunks_come_as_they_arrive(pool: UpstreamPool) -> None:
     gates = [gevent.event.Event() for _ in range(3)]
 
     def script(peer: Peer) -> None:
@@ -194,7 +195,7 @@ def test_chunks_come_as_they_arrive(pool):
 
 
 @pytest.mark.parametrize("length", [None, 6])
-def test_a_body_is_streamed(pool, length):
+def test_a_body_is_streamed(pool: UpstreamPool, length: int | None) -> None:
     seen = []
 
     def script(peer: Peer) -> None:
@@ -209,7 +210,7 @@ def test_a_body_is_streamed(pool, length):
     assert seen[1] == (b"abcdef" if length else b"3\r\nabc\r\n3\r\ndef\r\n0\r\n\r\n")
 
 
-def test_a_large_body_arrives_whole(pool):
+def test_a_large_body_arrives_whole(pool: UpstreamPool) -> None:
     body = bytes(range(256)) * 40_000
     got = []
 
@@ -224,7 +225,7 @@ def test_a_large_body_arrives_whole(pool):
     assert got == [body]
 
 
-def test_p10_an_early_answer_is_relayed_and_the_connection_not_reused(pool):
+def test_p10_an_early_answer_is_relayed_and_the_connection_not_reused(pool: UpstreamPool) -> None:
     def script(peer: Peer) -> None:
         peer.read_head()
         peer.send(b"HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\n\r\nbig")
@@ -235,10 +236,10 @@ def test_p10_an_early_answer_is_relayed_and_the_connection_not_reused(pool):
         assert pool.connections == 0
 
 
-def test_p10_an_early_answer_to_a_body_that_is_still_to_come(pool):
+def test_p10_an_early_answer_to_a_body_that_is_still_to_come(pool: UpstreamPool) -> None:
     closed = []
 
-    def body():
+    def body() -> Iterator[bytes]:
         try:
             yield b"x"
             gevent.sleep(60)

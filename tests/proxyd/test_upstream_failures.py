@@ -2,6 +2,7 @@
 
 import socket as native
 import time
+from collections.abc import Iterator
 
 import gevent
 import pytest
@@ -15,11 +16,12 @@ from proxyd.messages import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
+from proxyd.upstream.call import Call
 from proxyd.upstream.pool import UpstreamLimits, UpstreamPool
 
 
 @pytest.fixture
-def pool():
+def pool() -> Iterator[UpstreamPool]:
     pool = UpstreamPool(
         UpstreamLimits(connect_seconds=1, tls_seconds=1, first_byte_seconds=1, idle_seconds=1, send_stall_seconds=1)
     )
@@ -27,7 +29,7 @@ def pool():
     pool.close()
 
 
-def test_it_works(pool):
+def test_it_works(pool: UpstreamPool) -> None:
     with scripted(replies(OK)) as upstream:
         call = pool.call(post(upstream.origin))
         assert not call.sent
@@ -46,7 +48,7 @@ def test_it_works(pool):
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nzz\r\n",
     ],
 )
-def test_p06_a_truncated_answer_is_broken(pool, answer):
+def test_p06_a_truncated_answer_is_broken(pool: UpstreamPool, answer: bytes) -> None:
     def script(peer: Peer) -> None:
         peer.read_request()
         peer.send(answer)
@@ -54,7 +56,7 @@ def test_p06_a_truncated_answer_is_broken(pool, answer):
     with scripted(script) as upstream:
         call = pool.call(post(upstream.origin))
         assert call.start().status == 200
-        received = []
+        received: list[bytes] = []
         with pytest.raises(UpstreamBroken) as caught:
             received.extend(call.chunks())
         call.close()
@@ -63,7 +65,7 @@ def test_p06_a_truncated_answer_is_broken(pool, answer):
     assert pool.connections == 0
 
 
-def test_p06_a_reset_is_no_end(pool):
+def test_p06_a_reset_is_no_end(pool: UpstreamPool) -> None:
     def script(peer: Peer) -> None:
         peer.read_request()
         peer.send(b"HTTP/1.1 200 OK\r\n\r\nabc")
@@ -89,14 +91,14 @@ def test_p06_a_reset_is_no_end(pool):
     ],
     ids=["cl-te", "two-cl", "bare-lf", "600", "p05-101", "obs-fold", "1-MB-header", "interim-flood", "ssh"],
 )
-def test_h30_what_is_not_http_is_broken(pool, answer):
+def test_h30_what_is_not_http_is_broken(pool: UpstreamPool, answer: bytes) -> None:
     with scripted(replies(answer)) as upstream, pytest.raises(UpstreamBroken) as caught:
         ask(pool, post(upstream.origin))
     assert caught.value.sent
     assert pool.connections == 0
 
 
-def test_p07_a_connection_closed_while_idle_is_not_used(pool):
+def test_p07_a_connection_closed_while_idle_is_not_used(pool: UpstreamPool) -> None:
     bodies = []
 
     def script(peer: Peer) -> None:
@@ -112,7 +114,7 @@ def test_p07_a_connection_closed_while_idle_is_not_used(pool):
         assert upstream.connections == 5
 
 
-def test_p07_nothing_is_sent_twice(pool):
+def test_p07_nothing_is_sent_twice(pool: UpstreamPool) -> None:
     received = []
 
     def script(peer: Peer) -> None:
@@ -132,7 +134,7 @@ def test_p07_nothing_is_sent_twice(pool):
 
 
 @pytest.mark.parametrize("end", ["close", "reset"])
-def test_p08_an_upstream_that_breaks_off_before_its_answer(pool, end):
+def test_p08_an_upstream_that_breaks_off_before_its_answer(pool: UpstreamPool, end: str) -> None:
     def script(peer: Peer) -> None:
         peer.read_request()
         if end == "reset":
@@ -143,7 +145,7 @@ def test_p08_an_upstream_that_breaks_off_before_its_answer(pool, end):
     assert caught.value.sent
 
 
-def test_p09_an_upstream_that_dies_while_the_body_is_sent(pool):
+def test_p09_an_upstream_that_dies_while_the_body_is_sent(pool: UpstreamPool) -> None:
     def script(peer: Peer) -> None:
         peer.read_head()
         peer.reset()
@@ -155,8 +157,8 @@ def test_p09_an_upstream_that_dies_while_the_body_is_sent(pool):
     assert time.monotonic() - began < 0.9
 
 
-def test_what_the_bodys_iterator_raises_comes_out_as_it_is(pool):
-    def body():
+def test_what_the_bodys_iterator_raises_comes_out_as_it_is(pool: UpstreamPool) -> None:
+    def body() -> Iterator[bytes]:
         yield b"x"
         raise ClientGone
 
@@ -169,12 +171,12 @@ def test_what_the_bodys_iterator_raises_comes_out_as_it_is(pool):
         assert pool.connections == 0
 
 
-def test_a_body_of_another_length_than_announced(pool):
+def test_a_body_of_another_length_than_announced(pool: UpstreamPool) -> None:
     with scripted(replies(OK)) as upstream, pytest.raises(ValueError, match="length"):
         ask(pool, post(upstream.origin, iter([b"abc"]), length=5))
 
 
-def test_p19_nobody_listens(pool):
+def test_p19_nobody_listens(pool: UpstreamPool) -> None:
     with native.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -184,13 +186,13 @@ def test_p19_nobody_listens(pool):
     assert pool.connections == 0
 
 
-def test_p19_an_unknown_name(pool):
+def test_p19_an_unknown_name(pool: UpstreamPool) -> None:
     with pytest.raises((UpstreamUnreachable, UpstreamTimeout), match=r"nowhere\.invalid") as caught:
         ask(pool, post(Origin("http", "nowhere.invalid", 80, "x")))
     assert not caught.value.sent
 
 
-def test_p19_a_full_backlog_is_a_timeout():
+def test_p19_a_full_backlog_is_a_timeout() -> None:
     pool = UpstreamPool(UpstreamLimits(connect_seconds=0.1))
     with native.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -212,7 +214,7 @@ def test_p19_a_full_backlog_is_a_timeout():
 
 
 @pytest.mark.parametrize("sent", [b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab"])
-def test_a_silent_upstream_is_a_timeout(sent):
+def test_a_silent_upstream_is_a_timeout(sent: bytes) -> None:
     pool = UpstreamPool(UpstreamLimits(first_byte_seconds=0.1, idle_seconds=0.1))
     with scripted(replies(sent)) as upstream, pytest.raises(UpstreamTimeout) as caught:
         ask(pool, post(upstream.origin))
@@ -220,20 +222,20 @@ def test_a_silent_upstream_is_a_timeout(sent):
     pool.close()
 
 
-def test_an_upstream_that_takes_no_bytes_is_a_timeout():
+def test_an_upstream_that_takes_no_bytes_is_a_timeout() -> None:
     pool = UpstreamPool(UpstreamLimits(send_stall_seconds=0.1))
     with scripted(lambda _: gevent.sleep(5)) as upstream, pytest.raises(UpstreamTimeout):
         ask(pool, post(upstream.origin, b"x" * 20_000_000))
     pool.close()
 
 
-def run(call):
+def run(call: Call) -> None:
     call.start()
     list(call.chunks())
 
 
 @pytest.mark.parametrize("when", ["before", "head", "body"])
-def test_s09_abort_ends_a_call_at_once(pool, when):
+def test_s09_abort_ends_a_call_at_once(pool: UpstreamPool, when: str) -> None:
     ended = gevent.event.Event()
 
     def script(peer: Peer) -> None:
@@ -262,7 +264,7 @@ def test_s09_abort_ends_a_call_at_once(pool, when):
         assert pool.connections == 0
 
 
-def test_abort_after_the_end_harms_nobody(pool):
+def test_abort_after_the_end_harms_nobody(pool: UpstreamPool) -> None:
     with scripted(replies(OK, OK)) as upstream:
         call = pool.call(post(upstream.origin))
         call.start()
@@ -272,7 +274,7 @@ def test_abort_after_the_end_harms_nobody(pool):
         assert ask(pool, post(upstream.origin)) == (200, b"ok")
 
 
-def test_p20_answers_are_never_swapped(pool):
+def test_p20_answers_are_never_swapped(pool: UpstreamPool) -> None:
     def script(peer: Peer) -> None:
         while True:
             body = peer.read_request()

@@ -2,7 +2,9 @@
 
 import socket as native
 import ssl
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import gevent
 import pytest
@@ -24,7 +26,7 @@ from proxyd.upstream.tls import default_context
 
 
 @pytest.fixture
-def pool():
+def pool() -> Iterator[UpstreamPool]:
     pool = UpstreamPool(
         UpstreamLimits(connect_seconds=1, tls_seconds=1, first_byte_seconds=1, idle_seconds=1, send_stall_seconds=1)
     )
@@ -33,7 +35,7 @@ def pool():
 
 
 @pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A key and a self-signed certificate for localhost, as files."""
     directory = tmp_path_factory.mktemp("tls")
     key = ec.generate_private_key(ec.SECP256R1())
@@ -59,12 +61,12 @@ def certificate(tmp_path_factory):
 
 
 @pytest.fixture
-def tls_upstream(certificate):
+def tls_upstream(certificate: tuple[Path, Path]) -> Iterator[tuple[int, list[str], Path]]:
     key, chain = certificate
     listener = socket.socket(fileno=native.create_server(("127.0.0.1", 0)).detach())
     names = []
 
-    def serve():
+    def serve() -> None:
         server_context = SSLContext(ssl.PROTOCOL_TLS_SERVER)
         server_context.load_cert_chain(chain, key)
         server_context.sni_callback = lambda _s, name, _c: names.append(name)
@@ -72,7 +74,7 @@ def tls_upstream(certificate):
             sock, _ = listener.accept()
             gevent.spawn(one, sock, server_context)
 
-    def one(sock, server_context):
+    def one(sock: "socket.socket", server_context: SSLContext) -> None:
         with sock:
             try:
                 with server_context.wrap_socket(sock, server_side=True) as tls:
@@ -89,7 +91,7 @@ def tls_upstream(certificate):
     listener.close()
 
 
-def test_it_works(tls_upstream):
+def test_it_works(tls_upstream: tuple[int, list[str], Path]) -> None:
     port, names, chain = tls_upstream
     context = default_context()
     context.load_verify_locations(chain)
@@ -103,7 +105,7 @@ def test_it_works(tls_upstream):
     pool.close()
 
 
-def test_p16_a_stranger_is_refused(tls_upstream, pool):
+def test_p16_a_stranger_is_refused(tls_upstream: tuple[int, list[str], Path], pool: UpstreamPool) -> None:
     port, _, _ = tls_upstream
     with pytest.raises(UpstreamUnreachable, match="certificate of localhost is refused") as caught:
         ask(pool, post(Origin("https", "localhost", port, "localhost")))
@@ -111,7 +113,7 @@ def test_p16_a_stranger_is_refused(tls_upstream, pool):
     assert pool.connections == 0
 
 
-def test_p16_a_wrong_name_is_refused(tls_upstream):
+def test_p16_a_wrong_name_is_refused(tls_upstream: tuple[int, list[str], Path]) -> None:
     port, _, chain = tls_upstream
     context = default_context()
     context.load_verify_locations(chain)
@@ -121,14 +123,14 @@ def test_p16_a_wrong_name_is_refused(tls_upstream):
     pool.close()
 
 
-def test_p16_no_tls_at_all(pool):
+def test_p16_no_tls_at_all(pool: UpstreamPool) -> None:
     with scripted(lambda peer: peer.send(b"HTTP/1.1 400 Bad\r\n\r\n")) as upstream:
         origin = Origin("https", "localhost", upstream.origin.port, "localhost")
         with pytest.raises(UpstreamUnreachable, match="TLS with localhost"):
             ask(pool, post(origin))
 
 
-def test_a_silent_tls_peer_is_a_timeout():
+def test_a_silent_tls_peer_is_a_timeout() -> None:
     pool = UpstreamPool(UpstreamLimits(tls_seconds=0.1))
     with scripted(lambda _: gevent.sleep(5)) as upstream, pytest.raises(UpstreamTimeout, match="TLS"):
         ask(pool, post(Origin("https", "127.0.0.1", upstream.origin.port, "localhost")))

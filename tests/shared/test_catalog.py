@@ -3,7 +3,9 @@ import pytest
 from shared import catalog
 from shared.catalog import (
     PROVIDERS,
+    Endpoint,
     Kind,
+    Provider,
     credential_header,
     known_models,
     output_maximum,
@@ -12,14 +14,16 @@ from shared.catalog import (
 from shared.pricing.usage import _extractor
 
 
-def find_endpoint(*args):
-    return catalog.find_endpoint(*args)
+def find_endpoint(provider: Provider, method: str, path: str) -> tuple[Endpoint, str | None]:
+    found = catalog.find_endpoint(provider, method, path)
+    assert found is not None
+    return found
 
 
 OPENAI, ANTHROPIC, GEMINI = PROVIDERS["openai"], PROVIDERS["anthropic"], PROVIDERS["gemini"]
 
 
-def test_it_works():
+def test_it_works() -> None:
     endpoint, model = find_endpoint(GEMINI, "POST", "/v1beta/models/gemini-2.5-flash:generateContent")
     assert (endpoint.kind, endpoint.dialect, model) == (Kind.GENERATE, "gemini", "gemini-2.5-flash")
 
@@ -51,7 +55,9 @@ def test_it_works():
         (GEMINI, "GET", "/v1beta/models", Kind.FREE, "gemini", None),
     ],
 )
-def test_listed_endpoints_are_found(provider, method, path, kind, dialect, model):
+def test_listed_endpoints_are_found(
+    provider: Provider, method: str, path: str, kind: Kind, dialect: str, model: str | None
+) -> None:
     endpoint, found = find_endpoint(provider, method, path)
     assert (endpoint.kind, endpoint.dialect, found) == (kind, dialect, model)
 
@@ -74,11 +80,11 @@ def test_listed_endpoints_are_found(provider, method, path, kind, dialect, model
         (GEMINI, "POST", "/v1beta/models/gemini-2.5-flash:predictLongRunning"),
     ],
 )
-def test_other_paths_are_not_listed(provider, method, path):
-    assert find_endpoint(provider, method, path) is None
+def test_other_paths_are_not_listed(provider: Provider, method: str, path: str) -> None:
+    assert catalog.find_endpoint(provider, method, path) is None
 
 
-def test_every_metered_endpoint_has_an_extraction_table():
+def test_every_metered_endpoint_has_an_extraction_table() -> None:
     for provider in PROVIDERS.values():
         for endpoint in provider.endpoints:
             if endpoint.kind is not Kind.FREE:
@@ -105,11 +111,11 @@ def test_every_metered_endpoint_has_an_extraction_table():
         ("", None),
     ],
 )
-def test_the_model_tells_the_provider(model, expected):
+def test_the_model_tells_the_provider(model: str, expected: tuple[str, str] | None) -> None:
     assert provider_of_model(model) == expected
 
 
-def test_the_longest_prefix_gives_the_output_maximum():
+def test_the_longest_prefix_gives_the_output_maximum() -> None:
     assert output_maximum("openai", "gpt-4o-mini-2024-07-18") == 16_384
     assert output_maximum("openai", "gpt-4-turbo") == 4_096
     assert output_maximum("openai", "gpt-4.1-nano") == 32_768
@@ -120,7 +126,7 @@ def test_the_longest_prefix_gives_the_output_maximum():
     assert output_maximum("openai", "llama") is None
 
 
-def test_credentials_go_where_the_endpoint_wants_them():
+def test_credentials_go_where_the_endpoint_wants_them() -> None:
     assert credential_header(OPENAI, "/v1/responses") == (b"authorization", b"Bearer ")
     assert credential_header(ANTHROPIC, "/v1/messages") == (b"x-api-key", b"")
     assert credential_header(ANTHROPIC, "/v1/chat/completions") == (b"authorization", b"Bearer ")
@@ -128,7 +134,7 @@ def test_credentials_go_where_the_endpoint_wants_them():
     assert credential_header(GEMINI, "/v1beta/openai/embeddings") == (b"authorization", b"Bearer ")
 
 
-def test_known_models_are_names_that_the_provider_serves():
+def test_known_models_are_names_that_the_provider_serves() -> None:
     for slug in PROVIDERS:
         models = known_models(slug)
         assert len(models) > 10

@@ -1,6 +1,7 @@
 """Settings from the environment."""
 
 import stat
+from pathlib import Path
 
 import pytest
 from cryptography.fernet import Fernet
@@ -10,11 +11,11 @@ from shared.config import SettingError, Settings
 
 
 @pytest.fixture
-def env(tmp_path):
+def env(tmp_path: Path) -> dict[str, str]:
     return {"ROUTER_DATA_DIR": str(tmp_path / "data")}
 
 
-def test_it_works(env, tmp_path):
+def test_it_works(env: dict[str, str], tmp_path: Path) -> None:
     settings = Settings.from_env(env)
     assert settings.database_url == f"sqlite:///{tmp_path}/data/router.db"
     assert settings.proxy_bind.url == "http://127.0.0.1:8080"
@@ -22,7 +23,7 @@ def test_it_works(env, tmp_path):
     assert stat.S_IMODE(settings.data_dir.stat().st_mode) == 0o700
 
 
-def test_secrets_are_made_once_and_kept_private(env, tmp_path):
+def test_secrets_are_made_once_and_kept_private(env: dict[str, str], tmp_path: Path) -> None:
     first, second = Settings.from_env(env), Settings.from_env(env)
     assert first.secret_key == second.secret_key
     assert first.encryption_keys == second.encryption_keys
@@ -31,18 +32,18 @@ def test_secrets_are_made_once_and_kept_private(env, tmp_path):
     assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["encryption_key", "secret_key"]
 
 
-def test_a_file_can_hold_a_value(env, tmp_path):
+def test_a_file_can_hold_a_value(env: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "bind").write_text("127.0.0.1:9999\n")
     assert Settings.from_env({**env, "ROUTER_PROXY_BIND_FILE": str(tmp_path / "bind")}).proxy_bind.port == 9999
 
 
-def test_only_the_first_line_of_the_file_counts(env, tmp_path):
+def test_only_the_first_line_of_the_file_counts(env: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "key").write_text(" sk-real \n# made for the router\n")
     settings = Settings.from_env({**env, "OPENAI_API_KEY_FILE": str(tmp_path / "key")})
     assert settings.provider_credentials == {"openai": "sk-real"}
 
 
-def test_the_settings_do_not_print_their_secrets(env):
+def test_the_settings_do_not_print_their_secrets(env: dict[str, str]) -> None:
     settings = Settings.from_env({**env, "OPENAI_API_KEY": "sk-very-secret"})
     assert "sk-very-secret" not in repr(settings)
     assert settings.secret_key not in f"{settings}"
@@ -63,22 +64,22 @@ def test_the_settings_do_not_print_their_secrets(env):
         ("ROUTER_ADMIN_PASSWORD", "short"), ("ROUTER_BOOTSTRAP_TOKEN", "sk-mgmt-123"), ("OPENAI_API_KEY", "two words"),
     ],
 )  # fmt: skip
-def test_nonsense_stops_the_start_with_a_sentence_that_names_it(env, name, value):
+def test_nonsense_stops_the_start_with_a_sentence_that_names_it(env: dict[str, str], name: str, value: str) -> None:
     with pytest.raises(SettingError, match=name):
         Settings.from_env({**env, name: value})
 
 
-def test_a_value_and_a_file_at_once_are_refused(env):
+def test_a_value_and_a_file_at_once_are_refused(env: dict[str, str]) -> None:
     with pytest.raises(SettingError, match="SECRET_KEY"):
         Settings.from_env({**env, "SECRET_KEY": "x", "SECRET_KEY_FILE": "y"})
 
 
-def test_a_missing_file_is_named(env):
+def test_a_missing_file_is_named(env: dict[str, str]) -> None:
     with pytest.raises(SettingError, match="SECRET_KEY_FILE"):
         Settings.from_env({**env, "SECRET_KEY_FILE": "/nowhere/at/all"})
 
 
-def test_good_values_pass(env):
+def test_good_values_pass(env: dict[str, str]) -> None:
     fernet = f"{Fernet.generate_key().decode()}, {Fernet.generate_key().decode()}"
     token = keys.mint(keys.MANAGEMENT_TAG).raw
     settings = Settings.from_env({

@@ -1,6 +1,7 @@
 """Secrets we issue."""
 
 import hashlib
+from collections.abc import Callable
 from zlib import crc32
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from shared import keys
 
 
-def test_it_works():
+def test_it_works() -> None:
     new = keys.mint(keys.PROXY_TAG)
     assert len(new.raw) == len("sk-proxy-") + 64
     assert new.raw.startswith(new.prefix)
@@ -17,25 +18,25 @@ def test_it_works():
     assert keys.looks_like_ours(new.raw.encode(), keys.PROXY_TAG)
 
 
-def test_the_last_eight_digits_are_the_checksum_of_the_others():
+def test_the_last_eight_digits_are_the_checksum_of_the_others() -> None:
     body = keys.mint(keys.MANAGEMENT_TAG).raw.removeprefix("sk-mgmt-")
     assert int(body[56:], 16) == crc32(body[:56].encode())
 
 
-def test_each_is_new():
+def test_each_is_new() -> None:
     assert len({keys.mint(keys.PROXY_TAG).raw for _ in range(1000)}) == 1000
 
 
-def test_a_tag_does_not_open_the_other_door():
+def test_a_tag_does_not_open_the_other_door() -> None:
     assert not keys.looks_like_ours(keys.mint(keys.MANAGEMENT_TAG).raw.encode(), keys.PROXY_TAG)
 
 
-def test_printing_one_shows_no_secret():
+def test_printing_one_shows_no_secret() -> None:
     new = keys.mint(keys.PROXY_TAG)
     assert new.raw not in f"{new!r} {new}"
 
 
-def test_every_single_wrong_digit_is_noticed():
+def test_every_single_wrong_digit_is_noticed() -> None:
     raw = keys.mint(keys.PROXY_TAG).raw
     for place in range(len("sk-proxy-"), len(raw)):
         other = "0" if raw[place] != "0" else "1"
@@ -43,12 +44,12 @@ def test_every_single_wrong_digit_is_noticed():
 
 
 @pytest.mark.parametrize("change", [str.upper, lambda raw: raw + " ", lambda raw: raw[:-1], lambda raw: raw + "0"])
-def test_other_shapes_are_refused(change):
+def test_other_shapes_are_refused(change: Callable[[str], str]) -> None:
     assert not keys.looks_like_ours(change(keys.mint(keys.PROXY_TAG).raw).encode(), keys.PROXY_TAG)
 
 
 @pytest.mark.parametrize(
     "raw", [b"", b"sk-proxy-", b"\x00" * 73, "sk-proxy-" + "٣" * 64, b"sk-proxy-" + b"g" * 64, b"a" * 1_000_000]
 )
-def test_junk_is_refused(raw):
+def test_junk_is_refused(raw: bytes | str) -> None:
     assert not keys.looks_like_ours(raw if isinstance(raw, bytes) else raw.encode(), keys.PROXY_TAG)

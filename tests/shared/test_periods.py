@@ -13,7 +13,7 @@ def at(text: str) -> float:
     return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
 
 
-def test_it_works():
+def test_it_works() -> None:
     assert periods.period_of("daily", at("2026-11-24T10:00")) == (date(2026, 11, 24), date(2026, 11, 25))
     assert periods.period_of("monthly", at("2026-11-24T10:00")) == (date(2026, 11, 1), date(2026, 12, 1))
     assert periods.period_of("never", at("2026-11-24T10:00")) == (periods.FIRST_DAY, None)
@@ -28,7 +28,7 @@ def test_it_works():
         ("2027-01-01T00:00:00", date(2026, 12, 27)),  # a week over the end of a year
     ],
 )
-def test_weeks_start_on_sunday(moment: str, start: date):
+def test_weeks_start_on_sunday(moment: str, start: date) -> None:
     assert periods.period_of("weekly", at(moment)) == (start, start + timedelta(days=7))
 
 
@@ -41,12 +41,12 @@ def test_weeks_start_on_sunday(moment: str, start: date):
         ("2026-03-29T01:30:00", date(2026, 4, 1)),  # a clock change in Europe is no boundary
     ],
 )
-def test_months_end_where_the_calendar_says(moment: str, next_start: date):
+def test_months_end_where_the_calendar_says(moment: str, next_start: date) -> None:
     assert periods.period_of("monthly", at(moment))[1] == next_start
 
 
 @given(st.sampled_from(["daily", "weekly", "monthly"]), st.integers(0, 4_000_000_000))
-def test_a_moment_lies_in_its_own_period_only(reset: str, now: int):
+def test_a_moment_lies_in_its_own_period_only(reset: str, now: int) -> None:
     start, end = periods.period_of(reset, now)
     assert end is not None
     assert periods.unix(start) <= now < periods.unix(end)
@@ -54,6 +54,6 @@ def test_a_moment_lies_in_its_own_period_only(reset: str, now: int):
     assert periods.period_of(reset, periods.unix(start))[0] == start
 
 
-def test_an_unknown_reset_is_an_error():
+def test_an_unknown_reset_is_an_error() -> None:
     with pytest.raises(ValueError, match="hourly"):
         periods.period_of("hourly", 0)

@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from string import Formatter
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -36,45 +37,45 @@ def reason(key: KeySnapshot, ask: PolicyQuery = ASK, now: float = NOW) -> Reason
     return verdict.reason if isinstance(verdict, Deny) else None
 
 
-def test_it_works():
+def test_it_works() -> None:
     assert evaluate(OPEN, ASK, NOW) == Allow(Charges(None, None, 5))
 
 
-def test_limits_become_charges():
+def test_limits_become_charges() -> None:
     key = replace(OPEN, rate_limit_rpm=60, spend_limit_nanos=100)
     assert evaluate(key, ASK, NOW) == Allow(Charges(60, 100, 5))
 
 
-def test_a_revoked_key_is_refused():
+def test_a_revoked_key_is_refused() -> None:
     assert reason(replace(OPEN, revoked=True)) is Reason.KEY_REVOKED
 
 
-def test_a_key_expires_at_its_moment_and_not_before():
+def test_a_key_expires_at_its_moment_and_not_before() -> None:
     key = replace(OPEN, expires_at=NOW)
     assert reason(key, now=NOW - 0.001) is None
     assert reason(key, now=NOW) is Reason.KEY_EXPIRED
 
 
-def test_an_address_outside_the_list_is_refused():
+def test_an_address_outside_the_list_is_refused() -> None:
     key = replace(OPEN, allowed_networks=(ip_network("10.0.0.0/8"), ip_network("2001:db8::/32")))
     assert reason(key) is Reason.IP_BLOCKED
     assert reason(key, replace(ASK, client_ip=ip_address("10.9.9.9"))) is None
     assert reason(key, replace(ASK, client_ip=ip_address("2001:db8::1"))) is None
 
 
-def test_an_unknown_address_passes_only_where_any_may():
+def test_an_unknown_address_passes_only_where_any_may() -> None:
     nobody = replace(ASK, client_ip=None)
     assert reason(OPEN, nobody) is None
     assert reason(replace(OPEN, allowed_networks=(ip_network("0.0.0.0/0"),)), nobody) is Reason.IP_BLOCKED
 
 
-def test_a_provider_outside_the_list_is_refused():
+def test_a_provider_outside_the_list_is_refused() -> None:
     key = replace(OPEN, allowed_providers=frozenset({"anthropic"}))
     assert reason(key) is Reason.PROVIDER_NOT_ALLOWED
     assert reason(key, replace(ASK, provider="anthropic")) is None
 
 
-def test_a_model_outside_the_globs_is_refused():
+def test_a_model_outside_the_globs_is_refused() -> None:
     key = replace(OPEN, allowed_models=("gpt-4o*", "anthropic/claude-*"))
     assert reason(key) is None
     assert reason(key, replace(ASK, model="gpt-4o-mini")) is None
@@ -85,11 +86,11 @@ def test_a_model_outside_the_globs_is_refused():
 
 
 @pytest.mark.parametrize("model", ["GPT-4o", "gpt-4o ", "xgpt-4o", "gpt-40", "gpt-4\u043e", "gpt-4"])
-def test_look_alikes_do_not_match(model: str):
+def test_look_alikes_do_not_match(model: str) -> None:
     assert not matches_model("gpt-4o", "openai", model)
 
 
-def test_globs_know_stars_and_question_marks_only():
+def test_globs_know_stars_and_question_marks_only() -> None:
     assert matches_model("gpt-?o", "openai", "gpt-4o")
     assert matches_model("*", "openai", "anything\nat all")
     assert not matches_model("gpt-[45]o", "openai", "gpt-4o")
@@ -97,19 +98,19 @@ def test_globs_know_stars_and_question_marks_only():
     assert not matches_model("gpt.4o", "openai", "gpt-4o")
 
 
-def test_an_endpoint_without_a_meter_is_refused_under_a_spend_limit_only():
+def test_an_endpoint_without_a_meter_is_refused_under_a_spend_limit_only() -> None:
     unmetered = replace(ASK, metered=False, model=None, bound_nanos=None)
     assert reason(OPEN, unmetered) is None
     assert reason(replace(OPEN, spend_limit_nanos=1), unmetered) is Reason.ENDPOINT_NOT_METERED
 
 
-def test_a_model_without_a_price_is_refused_under_a_spend_limit_only():
+def test_a_model_without_a_price_is_refused_under_a_spend_limit_only() -> None:
     unpriced = replace(ASK, bound_nanos=None)
     assert evaluate(OPEN, unpriced, NOW) == Allow(Charges(None, None, 0))
     assert reason(replace(OPEN, spend_limit_nanos=0), unpriced) is Reason.MODEL_NOT_PRICED
 
 
-def test_a_feature_without_a_price_is_named():
+def test_a_feature_without_a_price_is_named() -> None:
     verdict = evaluate(
         replace(OPEN, spend_limit_nanos=5), replace(ASK, bound_nanos=None, unpriced="background mode"), NOW
     )
@@ -117,22 +118,23 @@ def test_a_feature_without_a_price_is_named():
     assert "gpt-4o with background mode" in ERRORS[verdict.reason].text.format(**verdict.facts)
 
 
-def test_what_is_free_needs_no_money():
+def test_what_is_free_needs_no_money() -> None:
     free = replace(ASK, free=True, bound_nanos=None)
     assert evaluate(replace(OPEN, spend_limit_nanos=0), free, NOW) == Allow(Charges(None, None, 0))
 
 
-def test_the_order_is_the_contracts():
+def test_the_order_is_the_contracts() -> None:
     worst = replace(
         OPEN, revoked=True, expires_at=NOW - 1, allowed_networks=(ip_network("10.0.0.0/8"),),
         allowed_providers=frozenset({"gemini"}), allowed_models=("none",), spend_limit_nanos=1,
     )  # fmt: skip
     ask = replace(ASK, metered=False, bound_nanos=None)
     seen = []
-    for mend in (
+    mends: tuple[dict[str, Any], ...] = (
         {"revoked": False}, {"expires_at": None}, {"allowed_networks": ()}, {"allowed_providers": frozenset()},
         {"allowed_models": ()}, {"spend_limit_nanos": None},
-    ):  # fmt: skip
+    )  # fmt: skip
+    for mend in mends:
         seen.append(reason(worst, ask))
         worst = replace(worst, **mend)
     assert seen == [
@@ -142,7 +144,7 @@ def test_the_order_is_the_contracts():
     assert reason(worst, ask) is None
 
 
-def test_the_door_needs_no_more_than_the_head():
+def test_the_door_needs_no_more_than_the_head() -> None:
     assert check_key(OPEN, None, NOW) is None
     refused = check_key(replace(OPEN, revoked=True), None, NOW)
     assert refused is not None
@@ -150,7 +152,9 @@ def test_the_door_needs_no_more_than_the_head():
 
 
 @given(st.booleans(), st.none() | st.floats(0, 2e9), st.none() | st.integers(0, 100), st.booleans(), st.booleans())
-def test_every_refusal_has_the_facts_its_text_needs(revoked, expires_at, limit, metered, strict):
+def test_every_refusal_has_the_facts_its_text_needs(
+    revoked: bool, expires_at: float | None, limit: int | None, metered: bool, strict: bool
+) -> None:
     key = replace(
         OPEN, revoked=revoked, expires_at=expires_at, spend_limit_nanos=limit,
         allowed_models=("a*",) if strict else (), allowed_providers=frozenset({"gemini"}) if strict else frozenset(),
@@ -161,7 +165,7 @@ def test_every_refusal_has_the_facts_its_text_needs(revoked, expires_at, limit, 
         assert "None" not in text
 
 
-def test_every_reason_stands_in_the_table_and_blames_nobody_for_quotas():
+def test_every_reason_stands_in_the_table_and_blames_nobody_for_quotas() -> None:
     assert set(ERRORS) == set(Reason)
     for rule in ERRORS.values():
         list(Formatter().parse(rule.text))
@@ -169,13 +173,13 @@ def test_every_reason_stands_in_the_table_and_blames_nobody_for_quotas():
         assert "credits" not in rule.text.lower()
 
 
-def test_a_glob_of_many_stars_takes_no_longer_than_one_of_few():
+def test_a_glob_of_many_stars_takes_no_longer_than_one_of_few() -> None:
     model = "a" * 200
     assert not matches_model("*a" * 30 + "b", "openai", model)  # by trying all places, longer than the sun will last
     assert matches_model("*a" * 30, "openai", model)
 
 
 @given(st.text("ab*?", max_size=8), st.text("ab", max_size=8))
-def test_a_glob_means_what_the_plain_expression_means(pattern, model):
+def test_a_glob_means_what_the_plain_expression_means(pattern: str, model: str) -> None:
     plain = "".join(".*" if c == "*" else "." if c == "?" else c for c in pattern)
     assert matches_model(pattern, "openai", model) == (re.fullmatch(plain, model) is not None)

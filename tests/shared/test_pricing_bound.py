@@ -1,4 +1,5 @@
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from hypothesis import assume, given, settings
@@ -27,16 +28,19 @@ MODELS = [
 ]
 
 
-def bound(*args, **kwargs):
-    return pricing.bound(*args, **kwargs)
+def bound(slug: str, model: str, size: Size, *, at: float, output_limit: int | None = None) -> int:
+    """The bound of a request that has one."""
+    found = pricing.bound(slug, model, size, at=at, output_limit=output_limit)
+    assert found is not None
+    return found
 
 
-def test_it_works():
+def test_it_works() -> None:
     size = Size(1000, overhead_tokens=0, output_limit=100, service_tier="default")
     assert bound("openai", "gpt-4o", size, at=AT) == 1000 * 2_500 + 100 * 10_000
 
 
-def test_an_open_service_tier_counts_as_the_dearest():
+def test_an_open_service_tier_counts_as_the_dearest() -> None:
     open_tier = bound("openai", "gpt-4o", Size(1000, overhead_tokens=0, output_limit=100), at=AT)
     assert open_tier == 1000 * 4_250 + 100 * 17_000
     for tier in ("default", "flex"):
@@ -51,7 +55,7 @@ def test_an_open_service_tier_counts_as_the_dearest():
         )
 
 
-def test_writes_to_caches_count_unless_they_are_excluded():
+def test_writes_to_caches_count_unless_they_are_excluded() -> None:
     written = bound("anthropic", "claude-opus-5", Size(1000, overhead_tokens=0, output_limit=0), at=AT)
     plain = bound(
         "anthropic", "claude-opus-5", Size(1000, overhead_tokens=0, output_limit=0, cache_writes=False), at=AT
@@ -59,20 +63,20 @@ def test_writes_to_caches_count_unless_they_are_excluded():
     assert (written, plain) == (1000 * 10_000, 1000 * 5_000)
 
 
-def test_the_models_maximum_stands_in_for_a_missing_limit():
+def test_the_models_maximum_stands_in_for_a_missing_limit() -> None:
     size = Size(0, overhead_tokens=0, service_tier="default")
     assert bound("openai", "gpt-4o", size, at=AT) == 16_384 * 10_000
     assert bound("openai", "gpt-4o", size, at=AT, output_limit=500) == 500 * 10_000
     assert bound("openai", "gpt-chat-latest", size, at=AT) == 128_000 * 30_000
 
 
-def test_choices_multiply_the_output():
+def test_choices_multiply_the_output() -> None:
     size = Size(0, overhead_tokens=0, output_limit=10, choices=4, service_tier="default")
     assert bound("openai", "gpt-4o", size, at=AT) == 4 * 10 * 10_000
 
 
-def test_images_and_unseen_input_have_ceilings():
-    def pinned(text_bytes, **fields):
+def test_images_and_unseen_input_have_ceilings() -> None:
+    def pinned(text_bytes: int, **fields: Any) -> Size:
         return Size(text_bytes, overhead_tokens=0, output_limit=0, service_tier="default", **fields)
 
     assert bound("openai", "gpt-4o", pinned(0, image_parts=2), at=AT) == 2 * IMAGE_TOKENS["openai"] * 2_500
@@ -80,7 +84,7 @@ def test_images_and_unseen_input_have_ceilings():
     assert bound("gemini", "gemini-2.5-pro", pinned(10, context_inputs=True), at=AT) > CONTEXT_TOKENS * 1_250
 
 
-def test_fees_of_tools_count():
+def test_fees_of_tools_count() -> None:
     size = Size(0, overhead_tokens=0, output_limit=0, tool_fees={"web_searches": 3}, service_tier="default")
     assert bound("openai", "gpt-4o", size, at=AT) == 3 * 10_000_000
 
@@ -96,22 +100,22 @@ def test_fees_of_tools_count():
         ("gemini", "claude-opus-5-", Size(1, tool_fees={"code_executions": 1})),
     ],
 )
-def test_what_cannot_be_bounded_has_no_bound(slug, model, size):
-    assert bound(slug, model, size, at=AT) is None
+def test_what_cannot_be_bounded_has_no_bound(slug: str, model: str, size: Size) -> None:
+    assert pricing.bound(slug, model, size, at=AT) is None
 
 
-def test_embeddings_are_bounded_by_their_input():
+def test_embeddings_are_bounded_by_their_input() -> None:
     size = Size(1_000_000, overhead_tokens=0, output_free=True)
     assert bound("openai", "text-embedding-3-small", size, at=AT) == 20_000_000
 
 
-def test_an_absurd_limit_gives_a_bound_that_a_counter_can_hold():
+def test_an_absurd_limit_gives_a_bound_that_a_counter_can_hold() -> None:
     assert bound("openai", "o1-pro", Size(1, output_limit=2**53), at=AT) == MAX_NANOS
 
 
 @settings(max_examples=600, deadline=None)
 @given(data=st.data())
-def test_no_well_behaved_provider_bills_more_than_the_bound(data):
+def test_no_well_behaved_provider_bills_more_than_the_bound(data: st.DataObject) -> None:
     slug, model = data.draw(st.sampled_from(MODELS))
     text_bytes = data.draw(st.integers(2, 600_000))
     images = data.draw(st.integers(0, 3))
@@ -126,8 +130,9 @@ def test_no_well_behaved_provider_bills_more_than_the_bound(data):
         text_bytes, image_parts=images, audio_tokens=audio, context_inputs=unseen, output_limit=limit, choices=choices,
         tool_fees={"web_searches": searches} if searches else {}, cache_writes=may_write, service_tier=tier,
     )  # fmt: skip
-    ceiling = bound(slug, model, size, at=AT)
+    ceiling = pricing.bound(slug, model, size, at=AT)
     assume(ceiling is not None)
+    assert ceiling is not None
 
     text = data.draw(st.integers(0, text_bytes + size.overhead_tokens))
     media = data.draw(st.integers(0, images * IMAGE_TOKENS[slug] + audio))
@@ -146,7 +151,7 @@ def test_no_well_behaved_provider_bills_more_than_the_bound(data):
     }
     if audio:
         counts["input_audio_tokens"] = min(audio, total - read - written)
-    served = {
+    served: dict[str | None, list[str | None]] = {
         "default": ["default"],
         "flex": ["flex", "default"],
         "priority": ["priority", "default"],
@@ -158,45 +163,45 @@ def test_no_well_behaved_provider_bills_more_than_the_bound(data):
     assert cost(slug, model, usage, at=AT).nanos <= ceiling
 
 
-def limit_for(remaining, size=None, model="gpt-4o"):
+def limit_for(remaining: int, size: Size | None = None, model: str = "gpt-4o") -> int | None:
     return fitting_output_limit(
         "openai", model, size or Size(0, overhead_tokens=0, service_tier="default"), at=AT, remaining_nanos=remaining
     )
 
 
-def test_no_limit_is_set_when_the_maximum_fits_into_an_eighth():
+def test_no_limit_is_set_when_the_maximum_fits_into_an_eighth() -> None:
     whole = 16_384 * 10_000
     assert limit_for(8 * whole) is None
     assert limit_for(8 * whole - 1) == 16_383
 
 
-def test_the_limit_fits_into_an_eighth_of_what_remains():
+def test_the_limit_fits_into_an_eighth_of_what_remains() -> None:
     remaining = 8 * 5_000 * 10_000
     assert limit_for(remaining) == 5_000
 
 
-def test_at_least_4096_tokens_are_given_while_they_fit_at_all():
+def test_at_least_4096_tokens_are_given_while_they_fit_at_all() -> None:
     assert limit_for(4_096 * 10_000) == MINIMUM_LIMIT
     assert limit_for(8 * 4_096 * 10_000 - 1) == MINIMUM_LIMIT
 
 
-def test_less_is_given_when_4096_do_not_fit():
+def test_less_is_given_when_4096_do_not_fit() -> None:
     assert limit_for(4_096 * 10_000 - 1) == 511
     assert limit_for(16 * 8 * 10_000) == 16
 
 
-def test_a_limit_that_cannot_fit_is_named_so_that_the_refusal_tells_it():
+def test_a_limit_that_cannot_fit_is_named_so_that_the_refusal_tells_it() -> None:
     assert limit_for(0) == MINIMUM_LIMIT
     assert limit_for(15 * 8 * 10_000) == MINIMUM_LIMIT
     assert limit_for(10_000, Size(10**6, overhead_tokens=0)) == MINIMUM_LIMIT
 
 
-def test_small_models_get_their_own_maximum_at_least():
+def test_small_models_get_their_own_maximum_at_least() -> None:
     assert limit_for(4_096 * 1_500, model="gpt-3.5-turbo") == 4_096
 
 
 @pytest.mark.parametrize("size", [Size(1, output_limit=5), Size(1, output_free=True), Size(1, unpriced="background")])
-def test_no_limit_is_set_where_none_may_be(size):
+def test_no_limit_is_set_where_none_may_be(size: Size) -> None:
     assert limit_for(1, size) is None
     assert fitting_output_limit("openai", "llama", Size(1), at=AT, remaining_nanos=1) is None
 
@@ -208,7 +213,9 @@ def test_no_limit_is_set_where_none_may_be(size):
     remaining=st.integers(0, 10**11),
     choices=st.integers(1, 3),
 )
-def test_a_limit_that_was_set_is_within_what_remains_or_cannot_be(which, text_bytes, remaining, choices):
+def test_a_limit_that_was_set_is_within_what_remains_or_cannot_be(
+    which: tuple[str, str], text_bytes: int, remaining: int, choices: int
+) -> None:
     slug, model = which
     size = Size(text_bytes, choices=choices)
     limit = fitting_output_limit(slug, model, size, at=AT, remaining_nanos=remaining)

@@ -1,27 +1,24 @@
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared import pricing
 from shared.money import MAX_NANOS
-from shared.pricing import MAX_COUNT, Usage
+from shared.pricing import MAX_COUNT, Usage, cost
 
 AT = datetime(2026, 11, 24, 12, tzinfo=UTC).timestamp()
 
 
-def cost(*args, **kwargs):
-    return pricing.cost(*args, **kwargs)
-
-
-def test_it_works():
+def test_it_works() -> None:
     got = cost("openai", "gpt-4o", Usage({"input_tokens": 1000, "output_tokens": 100}, "gpt-4o-2024-08-06"), at=AT)
     assert got.nanos == 1000 * 2_500 + 100 * 10_000
+    assert got.price is not None
     assert (got.price.id, got.flags) == ("gpt-4o", ())
 
 
-def test_fractions_of_a_nano_are_rounded_up_once():
+def test_fractions_of_a_nano_are_rounded_up_once() -> None:
     assert (
         cost("gemini", "gemini-2.5-flash-lite", Usage({"input_tokens": 1, "cache_read_tokens": 1}), at=AT).nanos == 10
     )
@@ -33,63 +30,64 @@ def test_fractions_of_a_nano_are_rounded_up_once():
     assert tiny.nanos == 3  # 2.5
 
 
-def test_an_unknown_model_is_unpriced():
+def test_an_unknown_model_is_unpriced() -> None:
     got = cost("openai", "llama", Usage({"input_tokens": 5, "output_tokens": 5}, "llama-2"), at=AT)
     assert (got.nanos, got.price, got.flags) == (0, None, ("unpriced",))
     assert cost("openai", None, Usage({}), at=AT).flags == ("unpriced",)
 
 
-def test_models_billed_by_the_hour_are_unpriced_in_tokens():
+def test_models_billed_by_the_hour_are_unpriced_in_tokens() -> None:
     assert cost("openai", "whisper-1", Usage({"input_tokens": 100, "output_tokens": 1}), at=AT).price is None
     assert cost("openai", "tts-1", Usage({"input_tokens": 100, "output_tokens": 1}), at=AT).price is None
 
 
-def test_a_free_model_has_a_price_of_nothing():
+def test_a_free_model_has_a_price_of_nothing() -> None:
     got = cost("gemini", "gemma-3-27b-it", Usage({"input_tokens": 100, "output_tokens": 10}), at=AT)
     assert got.nanos == 0
+    assert got.price is not None
     assert got.price.id == "gemma-3"
 
 
-def test_the_served_model_decides():
+def test_the_served_model_decides() -> None:
     usage = Usage({"input_tokens": 1000, "output_tokens": 0}, "gpt-4o-mini-2024-07-18")
     assert cost("openai", "gpt-4o", usage, at=AT).nanos == 150_000
 
 
-def test_an_unknown_served_model_is_priced_as_requested():
+def test_an_unknown_served_model_is_priced_as_requested() -> None:
     got = cost("openai", "gpt-4o", Usage({"input_tokens": 1000, "output_tokens": 0}, "mystery"), at=AT)
     assert (got.nanos, got.flags) == (2_500_000, ("served_model_unpriced",))
 
 
-def test_the_service_tier_decides():
+def test_the_service_tier_decides() -> None:
     counts = {"input_tokens": 1000, "output_tokens": 0}
     assert cost("openai", "gpt-4o", Usage(counts, service_tier="priority"), at=AT).nanos == 4_250_000
     assert cost("openai", "gpt-4o", Usage(counts, service_tier="standard"), at=AT).nanos == 2_500_000
     assert cost("anthropic", "claude-opus-5", Usage(counts, speed="fast"), at=AT).nanos == 10_000_000
 
 
-def test_classes_nobody_knows_cost_the_dearest_rate():
+def test_classes_nobody_knows_cost_the_dearest_rate() -> None:
     counts = {"input_tokens": 1000, "unknown_input_tokens": 1000, "output_tokens": 0}
     got = cost("anthropic", "claude-opus-5", Usage(counts, unknown=True), at=AT)
     assert (got.nanos, got.flags) == (10_000_000, ("unknown_class",))  # written to the cache for an hour
 
 
-def test_estimates_are_flagged():
+def test_estimates_are_flagged() -> None:
     assert cost("openai", "gpt-4o", Usage({"input_tokens": 1}, estimated=True), at=AT).flags == ("estimated",)
 
 
-def test_parts_above_their_whole_are_all_charged():
+def test_parts_above_their_whole_are_all_charged() -> None:
     got = cost("openai", "gpt-4o", Usage({"input_tokens": 10, "cache_read_tokens": 100, "output_tokens": 0}), at=AT)
     assert (got.nanos, got.flags) == (100 * 1_250, ("inconsistent",))
 
 
-def test_calls_of_a_tool_without_a_price_are_flagged():
+def test_calls_of_a_tool_without_a_price_are_flagged() -> None:
     counts = {"input_tokens": 10, "output_tokens": 0, "web_searches": 1}
     assert "unpriced_tool" in cost("openai", "gpt-4o-search-preview", Usage(counts), at=AT).flags
     assert cost("openai", "gpt-4o", Usage(counts), at=AT).nanos == 10 * 2_500 + 10_000_000
 
 
 @pytest.mark.parametrize("value", [-1, 10**30, 1e30, "12", None, True, 1.5, [], float("nan")])
-def test_nonsense_never_crashes_and_is_never_negative(value):
+def test_nonsense_never_crashes_and_is_never_negative(value: Any) -> None:
     got = cost("openai", "gpt-4o", Usage({"input_tokens": 10, "output_tokens": value}), at=AT)
     assert 10 * 2_500 <= got.nanos <= 10 * 2_500 + MAX_COUNT * 10_000
     assert "clamped" in got.flags
@@ -106,7 +104,7 @@ def test_nonsense_never_crashes_and_is_never_negative(value):
     ),
     model=st.sampled_from([("openai", "gpt-6-sol"), ("anthropic", "claude-sonnet-4-5"), ("gemini", "gemini-2.5-flash")]),
 )  # fmt: skip
-def test_every_cost_is_a_sum_that_a_counter_can_hold(counts, model):
+def test_every_cost_is_a_sum_that_a_counter_can_hold(counts: dict[str, int], model: str) -> None:
     got = cost(model[0], model[1], Usage(counts), at=AT)
     assert type(got.nanos) is int
     assert 0 <= got.nanos <= MAX_NANOS
@@ -114,7 +112,7 @@ def test_every_cost_is_a_sum_that_a_counter_can_hold(counts, model):
 
 @settings(max_examples=200, deadline=None)
 @given(st.integers(0, 10**6), st.integers(1, 1000), st.sampled_from(["input_tokens", "output_tokens"]))
-def test_more_tokens_never_cost_less(count, more, key):
+def test_more_tokens_never_cost_less(count: int, more: int, key: str) -> None:
     counts = {"input_tokens": 1000, "output_tokens": 1000, key: count}
     less = cost("gemini", "gemini-2.5-pro", Usage(counts), at=AT)
     assert cost("gemini", "gemini-2.5-pro", Usage({**counts, key: count + more}), at=AT).nanos >= less.nanos

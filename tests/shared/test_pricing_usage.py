@@ -1,9 +1,13 @@
+from collections.abc import Mapping
+from decimal import Decimal
+
 import pytest
 from genai_prices.data_snapshot import get_snapshot
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared import pricing
+from shared.pricing import UsageReading
 
 CHAT = {
     "prompt_tokens": 100,
@@ -15,16 +19,19 @@ CHAT = {
 COUNT = st.none() | st.integers(0, 10**6)
 
 
-def read_usage(*args):
-    return pricing.read_usage(*args)
+def read_usage(prices_id: str, flavor: str, usage: object) -> UsageReading:
+    """The figures of a usage that can be read."""
+    reading = pricing.read_usage(prices_id, flavor, usage)
+    assert reading is not None
+    return reading
 
 
-def genai(prices_id, flavor, document):
+def genai(prices_id: str, flavor: str, document: object) -> Mapping[str, int | float | Decimal]:
     table = next(t for t in get_snapshot().providers if t.id == prices_id)
     return table.extract_usage(document, api_flavor=flavor)[1]._reported_values()
 
 
-def test_it_works():
+def test_it_works() -> None:
     reading = read_usage("openai", "chat", CHAT)
     assert reading.counts == {
         "input_tokens": 100,
@@ -41,7 +48,9 @@ def test_it_works():
 @given(
     given_in=st.integers(0, 10**6), out=st.integers(0, 10**6), read=COUNT, written=COUNT, m5=COUNT, h1=COUNT, web=COUNT
 )
-def test_anthropic_reads_as_genai_prices_does(given_in, out, read, written, m5, h1, web):
+def test_anthropic_reads_as_genai_prices_does(
+    given_in: int, out: int, read: int | None, written: int | None, m5: int | None, h1: int | None, web: int | None
+) -> None:
     usage = {
         "input_tokens": given_in,
         "output_tokens": out,
@@ -58,7 +67,9 @@ def test_anthropic_reads_as_genai_prices_does(given_in, out, read, written, m5, 
 
 @settings(max_examples=100, deadline=None)
 @given(prompt=st.integers(0, 10**6), out=COUNT, thought=COUNT, cached=COUNT, tool=COUNT, audio=st.integers(0, 100))
-def test_gemini_reads_as_genai_prices_does(prompt, out, thought, cached, tool, audio):
+def test_gemini_reads_as_genai_prices_does(
+    prompt: int, out: int | None, thought: int | None, cached: int | None, tool: int | None, audio: int
+) -> None:
     usage = {
         "promptTokenCount": prompt,
         "candidatesTokenCount": out,
@@ -76,7 +87,7 @@ def test_gemini_reads_as_genai_prices_does(prompt, out, thought, cached, tool, a
     assert not reading.unknown
 
 
-def test_responses_and_embeddings_are_read():
+def test_responses_and_embeddings_are_read() -> None:
     usage = {
         "input_tokens": 9,
         "input_tokens_details": {"cached_tokens": 4, "cache_write_tokens": 1},
@@ -89,58 +100,58 @@ def test_responses_and_embeddings_are_read():
     assert read_usage("openai", "embeddings", {"prompt_tokens": 8, "total_tokens": 8}).counts == {"input_tokens": 8}
 
 
-def test_tokens_that_only_the_total_knows_are_output():
+def test_tokens_that_only_the_total_knows_are_output() -> None:
     usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 115}
     assert read_usage("google", "chat", usage).counts["output_tokens"] == 105
 
 
 @pytest.mark.parametrize("junk", [-1, "5", 1e30, 1.5, True, [], {}, 10**30, float("inf")])
-def test_a_total_that_cannot_be_read_is_no_usage(junk):
-    assert read_usage("openai", "chat", {**CHAT, "completion_tokens": junk}) is None
-    assert read_usage("google", "default", {"promptTokenCount": junk, "candidatesTokenCount": 3}) is None
+def test_a_total_that_cannot_be_read_is_no_usage(junk: object) -> None:
+    assert pricing.read_usage("openai", "chat", {**CHAT, "completion_tokens": junk}) is None
+    assert pricing.read_usage("google", "default", {"promptTokenCount": junk, "candidatesTokenCount": 3}) is None
 
 
 @pytest.mark.parametrize(
     "usage", [None, {}, [], "usage", 5, {"other": 1}, {"prompt_tokens": 5}, {"prompt_tokens": None}]
 )
-def test_no_usage_is_no_usage(usage):
-    assert read_usage("openai", "chat", usage) is None
+def test_no_usage_is_no_usage(usage: object) -> None:
+    assert pricing.read_usage("openai", "chat", usage) is None
 
 
 @pytest.mark.parametrize("junk", [-1, "5", 1e30, 1.5, True, []])
-def test_a_detail_that_cannot_be_read_is_left_out_and_flagged(junk):
+def test_a_detail_that_cannot_be_read_is_left_out_and_flagged(junk: object) -> None:
     reading = read_usage("openai", "chat", {**CHAT, "prompt_tokens_details": {"cached_tokens": junk}})
     assert reading.unknown
     assert "cache_read_tokens" not in reading.counts
 
 
 @pytest.mark.parametrize("junk", [5, "x", []])
-def test_details_of_another_shape_are_flagged(junk):
+def test_details_of_another_shape_are_flagged(junk: object) -> None:
     assert read_usage("openai", "chat", {**CHAT, "prompt_tokens_details": junk}).unknown
     assert read_usage("google", "default", {"promptTokenCount": 1, "promptTokensDetails": [junk]}).unknown
 
 
-def test_whole_numbers_with_a_point_are_numbers():
+def test_whole_numbers_with_a_point_are_numbers() -> None:
     assert read_usage("openai", "chat", {**CHAT, "prompt_tokens": 100.0}).counts["input_tokens"] == 100
 
 
-def test_unknown_parts_are_counted_apart():
+def test_unknown_parts_are_counted_apart() -> None:
     usage = {**CHAT, "completion_tokens_details": {"hologram_tokens": 4}}
     reading = read_usage("openai", "chat", usage)
     assert (reading.counts["unknown_output_tokens"], reading.counts["output_tokens"], reading.unknown) == (4, 20, True)
 
 
-def test_unknown_figures_come_on_top():
+def test_unknown_figures_come_on_top() -> None:
     reading = read_usage("anthropic", "default", {"input_tokens": 5, "output_tokens": 1, "cache_moved_input_tokens": 7})
     assert (reading.counts["unknown_input_tokens"], reading.counts["input_tokens"], reading.unknown) == (7, 12, True)
 
 
-def test_unknown_modalities_are_counted_apart():
+def test_unknown_modalities_are_counted_apart() -> None:
     usage = {"promptTokenCount": 9, "promptTokensDetails": [{"modality": "SMELL", "tokenCount": 4}]}
     reading = read_usage("google", "default", usage)
     assert (reading.counts["unknown_input_tokens"], reading.unknown) == (4, True)
 
 
-def test_longer_cache_retention_is_flagged():
+def test_longer_cache_retention_is_flagged() -> None:
     details = {"cache_write_tokens": 5, "cache_write_tokens_details": {"ttl_12h_tokens": 5, "ttl_30m_tokens": 0}}
     assert read_usage("openai", "chat", {**CHAT, "prompt_tokens_details": details}).unknown

@@ -8,21 +8,21 @@ from shared.sealing import Sealer, UnsealError
 OLD, NEW = Fernet.generate_key().decode(), Fernet.generate_key().decode()
 
 
-def test_it_works():
+def test_it_works() -> None:
     sealer = Sealer([OLD])
     sealed = sealer.seal("sk-provider")
     assert b"sk-provider" not in sealed
     assert sealer.unseal(sealed) == "sk-provider"
 
 
-def test_a_rotated_key_still_opens_what_it_sealed():
+def test_a_rotated_key_still_opens_what_it_sealed() -> None:
     assert Sealer([NEW, OLD]).unseal(Sealer([OLD]).seal("x")) == "x"
 
 
-def test_the_first_key_seals():
+def test_the_first_key_seals() -> None:
     assert Sealer([NEW]).unseal(Sealer([NEW, OLD]).seal("x")) == "x"
 
 
-def test_a_lost_key_is_told_without_the_secret():
+def test_a_lost_key_is_told_without_the_secret() -> None:
     with pytest.raises(UnsealError, match="ROUTER_ENCRYPTION_KEY"):
         Sealer([NEW]).unseal(Sealer([OLD]).seal("x"))

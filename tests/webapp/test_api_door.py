@@ -1,19 +1,25 @@
 """Who gets into the management API, and what they see there."""
 
+from collections.abc import Callable
+
 import pytest
+from dashboard_kit import Api, Clock
+from flask import Flask
+from flask.testing import FlaskClient
 from sqlalchemy import select
 
 from shared.keys import MANAGEMENT_TAG, PROXY_TAG, mint
 from shared.models import ManagementToken
+from webapp.actions import Actor
 from webapp.actions.tokens import create_token
 from webapp.db import db, writing
 
 
-def test_it_works(api):
+def test_it_works(api: Api) -> None:
     assert api("GET", "/v1/keys").status_code == 200
 
 
-def test_others_see_nothing(api, stranger):
+def test_others_see_nothing(api: Api, stranger: Api) -> None:
     key_id = api.create()["id"]
     missing = stranger("GET", "/v1/keys/key_missing").get_json()
     for method, path, document in (
@@ -42,7 +48,7 @@ def test_others_see_nothing(api, stranger):
         ("Bearer ' OR '1'='1", "Send a management token"),
     ],
 )
-def test_who_is_not_let_in(app, authorization, words):
+def test_who_is_not_let_in(app: Flask, authorization: str | None, words: str) -> None:
     headers = {} if authorization is None else {"Authorization": authorization}
     response = app.test_client().get("/v1/keys", headers=headers)
     assert response.status_code == 401
@@ -51,7 +57,7 @@ def test_who_is_not_let_in(app, authorization, words):
     assert authorization is None or "sk-" not in authorization or authorization.split()[-1] not in response.text
 
 
-def test_a_revoked_token(api, app):
+def test_a_revoked_token(api: Api, app: Flask) -> None:
     with app.app_context(), writing() as session:
         session.scalars(select(ManagementToken)).one().revoked_at = app.extensions["clock"]()
     assert api("GET", "/v1/keys").status_code == 401
@@ -65,7 +71,7 @@ def test_a_revoked_token(api, app):
         ("usage:read", {("GET", "/v1/keys/ID/usage")}),
     ],
 )
-def test_scopes(api, app, actor, scope, allowed):
+def test_scopes(api: Api, app: Flask, actor: Actor, scope: str, allowed: set[tuple[str, str]]) -> None:
     key_id = api.create()["id"]
     with app.app_context():
         api.token = create_token(actor, "narrow", [scope]).secret
@@ -85,14 +91,14 @@ def test_scopes(api, app, actor, scope, allowed):
             assert (response.status_code, response.get_json()["code"]) == (403, "insufficient_scope")
 
 
-def test_the_last_use_of_a_token_is_noted(api, app, clock):
+def test_the_last_use_of_a_token_is_noted(api: Api, app: Flask, clock: Clock) -> None:
     clock.forward(minutes=5)
     api("GET", "/v1/keys")
     with app.app_context():
         assert db.session.scalars(select(ManagementToken)).one().last_used_at == clock.now
 
 
-def test_a_session_does_not_open_the_api(enter):
+def test_a_session_does_not_open_the_api(enter: Callable[[str], FlaskClient]) -> None:
     client = enter("admin")
     assert client.get("/v1/keys").status_code == 401
     assert client.post("/v1/keys", json={"name": "x"}).status_code == 401

@@ -1,8 +1,13 @@
 import json
 
 import pytest
-from sqlalchemy import func, select
+from dashboard_kit import Api, Clock
+from flask import Flask
+from forms_kit import count
+from sqlalchemy import select
+from werkzeug.test import TestResponse
 
+from shared.config import Settings
 from shared.keys import PROXY_TAG, digest, looks_like_ours
 from shared.models import AuditEvent, KeySecret, ProxyKey
 from webapp.db import db, writing
@@ -19,18 +24,13 @@ FULL = {
 }
 
 
-def field_errors(response):
+def field_errors(response: TestResponse) -> dict[str, str]:
     assert response.status_code == 422, response.text
     assert response.mimetype == "application/problem+json"
     return {error["field"]: error["message"] for error in response.get_json()["errors"]}
 
 
-def count(app, model):
-    with app.app_context():
-        return db.session.scalar(select(func.count()).select_from(model))
-
-
-def test_it_works(api):
+def test_it_works(api: Api) -> None:
     response = api("POST", "/v1/keys", {"name": "  a key "})
     assert response.status_code == 201
     assert response.headers["Cache-Control"] == "no-store"
@@ -69,7 +69,7 @@ def test_it_works(api):
     assert shown.headers["ETag"] == '"v1"'
 
 
-def test_what_was_set_is_stored(api, app):
+def test_what_was_set_is_stored(api: Api, app: Flask) -> None:
     created = api.create(**FULL)
     want = FULL | {"spend_limit_usd": "12.50", "expires_at": "2027-01-01T00:00:00Z"}
     assert {name: created[name] for name in FULL} == want
@@ -84,13 +84,13 @@ def test_what_was_set_is_stored(api, app):
         assert stored.digest == digest(created["key"].encode())
 
 
-def test_only_the_digest_is_stored(api, app, settings):
+def test_only_the_digest_is_stored(api: Api, app: Flask, settings: Settings) -> None:
     secret = api.create()["key"]
     for path in settings.data_dir.iterdir():
         assert secret.encode() not in path.read_bytes(), path
 
 
-def test_merge_patch(api, clock):
+def test_merge_patch(api: Api, clock: Clock) -> None:
     created = api.create(**FULL)
     clock.forward(seconds=1)
     response = api("PATCH", f"/v1/keys/{created['id']}", {"rate_limit_rpm": None, "allowed_ips": None, "name": "new"})
@@ -104,7 +104,7 @@ def test_merge_patch(api, clock):
     assert changed["spend_limit_usd"] == "12.50"
 
 
-def test_a_patch_without_change_keeps_the_version(api, app):
+def test_a_patch_without_change_keeps_the_version(api: Api, app: Flask) -> None:
     key_id = api.create(**FULL)["id"]
     before = count(app, AuditEvent)
     for document in ({}, {"name": FULL["name"]}, {"expires_at": "2027-01-01T00:00:00Z"}):
@@ -112,7 +112,7 @@ def test_a_patch_without_change_keeps_the_version(api, app):
     assert count(app, AuditEvent) == before
 
 
-def test_a_bad_patch_changes_nothing(api):
+def test_a_bad_patch_changes_nothing(api: Api) -> None:
     created = api.create(**FULL)
     assert set(field_errors(api("PATCH", f"/v1/keys/{created['id']}", {"name": "n", "rate_limit_rpm": "1"}))) == {
         "rate_limit_rpm"
@@ -121,7 +121,7 @@ def test_a_bad_patch_changes_nothing(api):
     assert api("GET", f"/v1/keys/{created['id']}").get_json() == created
 
 
-def test_an_expired_key_keeps_its_expiry_and_can_be_opened_again(api, clock):
+def test_an_expired_key_keeps_its_expiry_and_can_be_opened_again(api: Api, clock: Clock) -> None:
     key_id = api.create(expires_at="2026-11-24T13:00:00Z")["id"]
     clock.forward(hours=1)
     path = f"/v1/keys/{key_id}"
@@ -131,7 +131,7 @@ def test_an_expired_key_keeps_its_expiry_and_can_be_opened_again(api, clock):
     assert api("PATCH", path, {"expires_at": "2026-11-25T00:00:00Z"}).get_json()["status"] == "active"
 
 
-def test_if_match(api):
+def test_if_match(api: Api) -> None:
     path = f"/v1/keys/{api.create()['id']}"
     for tag in ('"v2"', 'W/"v1"', "v1", '"other"'):
         response = api("PATCH", path, {"name": "n"}, headers={"If-Match": tag})
@@ -141,7 +141,7 @@ def test_if_match(api):
     assert api("PATCH", path, {"name": "m"}, headers={"If-Match": "*"}).status_code == 200
 
 
-def test_revoke_is_for_ever_and_once_more_is_the_same(api, app, clock):
+def test_revoke_is_for_ever_and_once_more_is_the_same(api: Api, app: Flask, clock: Clock) -> None:
     key_id = api.create()["id"]
     first = api("DELETE", f"/v1/keys/{key_id}")
     assert first.status_code == 200
@@ -155,7 +155,7 @@ def test_revoke_is_for_ever_and_once_more_is_the_same(api, app, clock):
     assert key_id in [key["id"] for key in api("GET", "/v1/keys").get_json()["data"]]
 
 
-def test_each_write_moves_the_epoch_and_leaves_an_audit_event(api, app, org_id):
+def test_each_write_moves_the_epoch_and_leaves_an_audit_event(api: Api, app: Flask, org_id: str) -> None:
     counters = app.extensions["counters"]
     epochs = [counters.epoch(org_id)]
     key_id = api.create()["id"]
@@ -175,7 +175,7 @@ def test_each_write_moves_the_epoch_and_leaves_an_audit_event(api, app, org_id):
     assert events[1].after == {"name": "n", "spend_limit_usd": "3.00"}
 
 
-def test_an_audit_event_that_cannot_be_written_takes_the_change_back(api, app):
+def test_an_audit_event_that_cannot_be_written_takes_the_change_back(api: Api, app: Flask) -> None:
     path = f"/v1/keys/{api.create()['id']}"
     with app.app_context():
         with writing() as session:
@@ -186,7 +186,7 @@ def test_an_audit_event_that_cannot_be_written_takes_the_change_back(api, app):
     assert api("GET", path).get_json()["name"] == "a key"
 
 
-def test_idempotency(api, clock):
+def test_idempotency(api: Api, clock: Clock) -> None:
     first = api("POST", "/v1/keys", FULL, headers={"Idempotency-Key": "abc"})
     again = api("POST", "/v1/keys", FULL, headers={"Idempotency-Key": "abc"})
     assert again.status_code == 201
@@ -201,20 +201,20 @@ def test_idempotency(api, clock):
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256])
-def test_bad_idempotency_keys(api, key):
+def test_bad_idempotency_keys(api: Api, key: str) -> None:
     assert set(field_errors(api("POST", "/v1/keys", {"name": "x"}, headers={"Idempotency-Key": key}))) == {
         "Idempotency-Key"
     }
 
 
-def test_idempotency_keys_belong_to_an_organisation(api, stranger):
+def test_idempotency_keys_belong_to_an_organisation(api: Api, stranger: Api) -> None:
     first = api("POST", "/v1/keys", FULL, headers={"Idempotency-Key": "abc"}).get_json()
     theirs = stranger("POST", "/v1/keys", FULL, headers={"Idempotency-Key": "abc"}).get_json()
     assert theirs["id"] != first["id"]
     assert "key" in theirs
 
 
-def test_counters_that_are_gone_do_not_lose_a_created_key(api, app, settings):
+def test_counters_that_are_gone_do_not_lose_a_created_key(api: Api, app: Flask, settings: Settings) -> None:
     (settings.data_dir / "counters.db").unlink()
     (settings.data_dir / "counters.db").mkdir()
     try:
@@ -228,7 +228,7 @@ def test_counters_that_are_gone_do_not_lose_a_created_key(api, app, settings):
     assert json.dumps(created).count("sk-proxy-") == 2
 
 
-def test_problem_details(api):
+def test_problem_details(api: Api) -> None:
     problem = api("GET", "/v1/keys/key_missing").get_json()
     assert set(problem) == {"type", "title", "status", "code", "detail", "request_id", "errors"}
     assert api("GET", "/v1/nothing").mimetype == "application/problem+json"
@@ -237,6 +237,6 @@ def test_problem_details(api):
     assert "POST" in response.headers["Allow"]
 
 
-def test_moments_keep_their_offset_out(api):
+def test_moments_keep_their_offset_out(api: Api) -> None:
     created = api.create(expires_at="2027-06-01T12:30:15.25-05:30")
     assert created["expires_at"] == "2027-06-01T18:00:15.250000Z"

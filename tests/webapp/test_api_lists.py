@@ -1,19 +1,23 @@
 from datetime import date
+from typing import Any
 
 import pytest
+from dashboard_kit import Api, Clock
+from flask import Flask
+from werkzeug.test import TestResponse
 
-from shared.counters import Admitted, Charge
+from shared.counters import Admitted, Charge, Counters
 from shared.models import UsageDaily
 from webapp.db import writing
 
 
-def names(response):
+def names(response: TestResponse) -> list[str]:
     assert response.status_code == 200, response.text
     return [key["name"] for key in response.get_json()["data"]]
 
 
 @pytest.fixture
-def five(api, clock):
+def five(api: Api, clock: Clock) -> dict[str, dict[str, Any]]:
     """Five keys: a is revoked, b expired; made a minute after each other."""
     made = {}
     for name in "abcde":
@@ -26,7 +30,7 @@ def five(api, clock):
     return made
 
 
-def test_it_works(api, five):
+def test_it_works(api: Api, five: dict[str, dict[str, Any]]) -> None:
     assert names(api("GET", "/v1/keys?status=active")) == ["e key", "d key", "c key"]
     page = api("GET", "/v1/keys").get_json()
     assert set(page) == {"data", "has_more", "next_cursor"}
@@ -46,11 +50,11 @@ def test_it_works(api, five):
         ("sort=created_at&q=key&limit=2", ["a key", "b key"]),
     ],
 )
-def test_filters_and_sorts(api, five, query, found):
+def test_filters_and_sorts(api: Api, five: dict[str, dict[str, Any]], query: str, found: list[str]) -> None:
     assert names(api("GET", f"/v1/keys?{query}")) == found
 
 
-def test_search_by_prefix_takes_a_whole_key(api, five):
+def test_search_by_prefix_takes_a_whole_key(api: Api, five: dict[str, dict[str, Any]]) -> None:
     wanted = five["d"]
     assert "d key" in names(api("GET", f"/v1/keys?q={wanted['prefix']}"))
     assert "d key" in names(api("GET", f"/v1/keys?q={wanted['key'][:60]}"))
@@ -59,7 +63,7 @@ def test_search_by_prefix_takes_a_whole_key(api, five):
 @pytest.mark.parametrize("limit", [1, 2])
 @pytest.mark.parametrize("sign", ["", "-"])
 @pytest.mark.parametrize("name", ["created_at", "name", "last_used_at", "expires_at"])
-def test_pages_join_to_the_whole(api, five, name, sign, limit):
+def test_pages_join_to_the_whole(api: Api, five: dict[str, dict[str, Any]], name: str, sign: str, limit: int) -> None:
     sort = sign + name
     whole = names(api("GET", f"/v1/keys?sort={sort}"))
     joined, cursor = [], ""
@@ -95,19 +99,19 @@ def test_pages_join_to_the_whole(api, five, name, sign, limit):
         ("limit=1&limit=2", "limit"),
     ],
 )
-def test_nonsense_is_named(api, query, field):
+def test_nonsense_is_named(api: Api, query: str, field: str) -> None:
     response = api("GET", f"/v1/keys?{query}")
     assert response.status_code == 422
     assert [error["field"] for error in response.get_json()["errors"]] == [field]
 
 
-def test_a_cursor_of_another_sort(api, five):
+def test_a_cursor_of_another_sort(api: Api, five: dict[str, dict[str, Any]]) -> None:
     cursor = api("GET", "/v1/keys?limit=1&sort=name").get_json()["next_cursor"]
     assert api("GET", f"/v1/keys?limit=1&sort=-name&cursor={cursor}").status_code == 422
 
 
-def spend_some(app, org_id, key_id, clock, nanos):
-    counters = app.extensions["counters"]
+def spend_some(app: Flask, org_id: str, key_id: str, clock: Clock, nanos: int) -> date:
+    counters: Counters = app.extensions["counters"]
     counters.seed(counters.generation(), [])
     charge = Charge(f"r{nanos}", "w", org_id, key_id, counters.epoch(org_id), None, None, "daily", nanos)
     admitted = counters.admit(charge)
@@ -115,7 +119,7 @@ def spend_some(app, org_id, key_id, clock, nanos):
     return admitted.day
 
 
-def test_spend_comes_from_the_counters(api, app, org_id, clock):
+def test_spend_comes_from_the_counters(api: Api, app: Flask, org_id: str, clock: Clock) -> None:
     key_id = api.create(spend_limit_usd="2", spend_reset="daily")["id"]
     day = spend_some(app, org_id, key_id, clock, 500_000_000)
     spend_some(app, org_id, key_id, clock, 250_000_000)
@@ -136,9 +140,9 @@ def test_spend_comes_from_the_counters(api, app, org_id, clock):
 
 
 @pytest.fixture
-def ledger(app, api, org_id):
+def ledger(app: Flask, api: Api, org_id: str) -> str:
     """A key with usage on three days, and the ledger's sums of it."""
-    key_id = api.create(spend_limit_usd="1", spend_reset="weekly")["id"]
+    key_id: str = api.create(spend_limit_usd="1", spend_reset="weekly")["id"]
     with app.app_context(), writing() as session:
         for day, provider, model, nanos in (
             (date(2026, 11, 24), "openai", "gpt-4o", 100_000_000),
@@ -151,13 +155,13 @@ def ledger(app, api, org_id):
     return key_id
 
 
-def test_spend_comes_from_the_ledger_while_the_counters_are_lost(api, ledger):
+def test_spend_comes_from_the_ledger_while_the_counters_are_lost(api: Api, ledger: str) -> None:
     spend = api("GET", f"/v1/keys/{ledger}").get_json()["spend"]
     assert (spend["spent_usd"], spend["lifetime_usd"]) == ("0.30000001", "0.70000001")
     assert (spend["held_usd"], spend["remaining_usd"]) == ("0.00", "0.69999999")
 
 
-def test_usage(api, ledger):
+def test_usage(api: Api, ledger: str) -> None:
     document = api("GET", f"/v1/keys/{ledger}/usage").get_json()
     assert (document["from"], document["to"], document["group_by"]) == ("2026-10-26", "2026-11-24", "day")
     assert document["data"][-1] == {
@@ -182,17 +186,17 @@ def test_usage(api, ledger):
         ("from=2026-12-01&to=2026-12-02", []),
     ],
 )
-def test_usage_by_group_and_range(api, ledger, query, groups):
+def test_usage_by_group_and_range(api: Api, ledger: str, query: str, groups: list[str]) -> None:
     document = api("GET", f"/v1/keys/{ledger}/usage?{query}").get_json()
     assert [line[document["group_by"]] for line in document["data"]] == groups
 
 
-def test_usage_by_key(api, ledger):
+def test_usage_by_key(api: Api, ledger: str) -> None:
     (line,) = api("GET", f"/v1/keys/{ledger}/usage?group_by=key").get_json()["data"]
     assert line["key"] == ledger
 
 
-def test_csv_cells_are_inert(api, ledger):
+def test_csv_cells_are_inert(api: Api, ledger: str) -> None:
     response = api("GET", f"/v1/keys/{ledger}/usage?group_by=model&format=csv")
     assert response.mimetype == "text/csv"
     assert response.text.splitlines() == [
@@ -214,7 +218,7 @@ def test_csv_cells_are_inert(api, ledger):
         ("since=2026-11-24", "since"),
     ],
 )
-def test_usage_nonsense_is_named(api, ledger, query, field):
+def test_usage_nonsense_is_named(api: Api, ledger: str, query: str, field: str) -> None:
     response = api("GET", f"/v1/keys/{ledger}/usage?{query}")
     assert response.status_code == 422
     assert [error["field"] for error in response.get_json()["errors"]] == [field]

@@ -2,7 +2,9 @@ import stat
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from cryptography.fernet import Fernet
@@ -19,17 +21,21 @@ from webapp.db import db
 
 
 @pytest.fixture
-def fresh(tmp_path):
-    def fresh(**environ):
+def fresh(tmp_path: Path) -> Callable[..., Settings]:
+    def fresh(**environ: str) -> Settings:
         return Settings.from_env({"ROUTER_DATA_DIR": str(tmp_path / "fresh"), **environ})
 
     return fresh
 
 
-def test_it_works(fresh):
+def test_it_works(fresh: Callable[..., Settings]) -> None:
     report = bootstrap(fresh())
     assert report.admin_email == "admin@localhost"
     assert report.admin_created
+    assert report.admin_password is not None
+    assert report.management_token is not None
+    assert report.demo_key is not None
+    assert report.demo_key_prefix is not None
     assert len(report.admin_password) >= 16
     assert looks_like_ours(report.management_token.encode(), MANAGEMENT_TAG)
     assert looks_like_ours(report.demo_key.encode(), PROXY_TAG)
@@ -44,12 +50,13 @@ def test_it_works(fresh):
     assert [key["name"] for key in app.test_client().get("/v1/keys", headers=headers).get_json()["data"]] == ["demo"]
 
 
-def test_the_second_time_finds_everything_in_place(fresh):
+def test_the_second_time_finds_everything_in_place(fresh: Callable[..., Settings]) -> None:
     first = bootstrap(fresh(OPENAI_API_KEY="sk-real-123456"))
     again = bootstrap(fresh(OPENAI_API_KEY="sk-real-123456", ROUTER_ADMIN_PASSWORD="another one"))
     assert again == replace(
         first, admin_created=False, admin_password=None, management_token=None, demo_key=None, providers=("openai",)
     )
+    assert first.admin_password is not None
     app = create_app(fresh())
     with app.app_context():
         for model, number in ((User, 1), (ManagementToken, 1), (ProxyKey, 1), (ProviderCredential, 1)):
@@ -57,7 +64,7 @@ def test_the_second_time_finds_everything_in_place(fresh):
         assert isinstance(log_in("admin@localhost", first.admin_password, None), LoggedIn)
 
 
-def test_what_the_environment_brings_is_not_told_again(fresh):
+def test_what_the_environment_brings_is_not_told_again(fresh: Callable[..., Settings]) -> None:
     token = mint(MANAGEMENT_TAG)
     settings = fresh(
         ROUTER_ADMIN_EMAIL="Ops@Example.com",
@@ -73,7 +80,7 @@ def test_what_the_environment_brings_is_not_told_again(fresh):
     assert app.test_client().get("/v1/keys", headers={"Authorization": f"Bearer {token.raw}"}).status_code == 200
 
 
-def test_credentials_follow_the_environment(fresh):
+def test_credentials_follow_the_environment(fresh: Callable[..., Settings]) -> None:
     bootstrap(fresh(OPENAI_API_KEY="sk-real-123456", ROUTER_ENCRYPTION_KEY=(key := Fernet.generate_key().decode())))
     epoch = create_app(fresh()).extensions["counters"].epoch
     report = bootstrap(fresh(OPENAI_API_KEY="sk-real-654321", ROUTER_ENCRYPTION_KEY=key))
@@ -96,7 +103,7 @@ def test_credentials_follow_the_environment(fresh):
         assert Sealer([other]).unseal(row.sealed) == "sk-real-654321"
 
 
-def test_the_sandbox_is_no_real_provider(fresh):
+def test_the_sandbox_is_no_real_provider(fresh: Callable[..., Settings]) -> None:
     bootstrap(fresh())
     assert set_credentials(fresh(), {"openai": "sandbox-1", "gemini": "sandbox-1"}) == ("gemini", "openai")
     assert set_credentials(fresh(), {"openai": "sandbox-1"}) == ()
@@ -104,7 +111,7 @@ def test_the_sandbox_is_no_real_provider(fresh):
     assert (report.providers, report.real_providers) == (("gemini",), ("gemini",))
 
 
-def test_files_are_for_the_owner_alone(fresh, tmp_path):
+def test_files_are_for_the_owner_alone(fresh: Callable[..., Settings], tmp_path: Path) -> None:
     bootstrap(fresh(OPENAI_API_KEY="sk-real-123456"))
     assert stat.S_IMODE((tmp_path / "fresh").stat().st_mode) == 0o700
     for path in (tmp_path / "fresh").iterdir():
@@ -113,7 +120,7 @@ def test_files_are_for_the_owner_alone(fresh, tmp_path):
             assert b"sk-real-123456" not in path.read_bytes()
 
 
-def test_two_at_once_make_one_of_each(fresh):
+def test_two_at_once_make_one_of_each(fresh: Callable[..., Settings]) -> None:
     settings, reports = fresh(), []
     threads = [threading.Thread(target=lambda: reports.append(bootstrap(settings))) for _ in range(2)]
     for thread in threads:
@@ -124,7 +131,7 @@ def test_two_at_once_make_one_of_each(fresh):
     assert sum(report.demo_key is not None for report in reports) == 1
 
 
-def test_a_newer_database_is_refused(fresh):
+def test_a_newer_database_is_refused(fresh: Callable[..., Settings]) -> None:
     settings = fresh()
     bootstrap(settings)
     engine = create_engine(settings.database_url)
@@ -135,7 +142,7 @@ def test_a_newer_database_is_refused(fresh):
     engine.dispose()
 
 
-def test_the_command_of_a_shell(tmp_path):
+def test_the_command_of_a_shell(tmp_path: Path) -> None:
     environ = {"ROUTER_DATA_DIR": str(tmp_path / "cli"), "PATH": ""}
     command = [sys.executable, "-m", "flask", "--app", "wsgi", "bootstrap"]
     done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
@@ -145,10 +152,10 @@ def test_the_command_of_a_shell(tmp_path):
 
 
 @pytest.fixture
-def flask(fresh):
+def flask(fresh: Callable[..., Settings]) -> Callable[..., str]:
     runner = create_app(fresh()).test_cli_runner()
 
-    def flask(*words, code=0):
+    def flask(*words: str, code: int = 0) -> str:
         done = runner.invoke(args=words)
         assert done.exit_code == code, done.output
         return done.output
@@ -156,7 +163,7 @@ def flask(fresh):
     return flask
 
 
-def test_commands(flask, fresh):
+def test_commands(flask: Callable[..., str], fresh: Callable[..., Settings]) -> None:
     assert "Run `flask --app wsgi bootstrap` first" in flask("tokens", "create", "x", code=1)
     assert "Password, shown this once" in flask("bootstrap")
     assert "shown this once" not in flask("bootstrap")
@@ -171,7 +178,7 @@ def test_commands(flask, fresh):
     assert "not an email" in flask("users", "create", "new", code=1)
 
 
-def test_with_a_real_credential_the_sandboxs_is_forgotten(fresh):
+def test_with_a_real_credential_the_sandboxs_is_forgotten(fresh: Callable[..., Settings]) -> None:
     """Else requests for the other providers would carry it to the real ones."""
     bootstrap(fresh())
     set_credentials(fresh(), dict.fromkeys(("openai", "anthropic", "gemini"), "sandbox-credential"))

@@ -1,26 +1,37 @@
 import re
 from datetime import timedelta
+from typing import Any
 
 import pytest
-from dashboard_kit import ADMIN, PASSWORD
+from dashboard_kit import ADMIN, PASSWORD, Clock
+from flask import Flask
+from flask.testing import FlaskClient
+from forms_kit import hidden
 from sqlalchemy import func, select, update
+from werkzeug.test import TestResponse
 
+from shared.config import Settings
 from shared.models import AuditEvent, User, UserSession
 from webapp.actions.login import LoggedIn, Refused, log_in, open_session
 from webapp.db import db, writing
 from webapp.security import safe_next
 
 
-def csrf_of(client):
-    return re.search(r'name="csrf_token" value="([^"]+)"', client.get("/login").text)[1]
+def csrf_of(client: FlaskClient) -> str:
+    return hidden(client.get("/login"), "csrf_token")
 
 
-def post_login(client, email=ADMIN, password=PASSWORD, **more):
+def session_of(result: LoggedIn | Refused) -> str:
+    assert isinstance(result, LoggedIn)
+    return result.session_id
+
+
+def post_login(client: FlaskClient, email: str = ADMIN, password: str = PASSWORD, **more: Any) -> TestResponse:
     data = {"email": email, "password": password, "csrf_token": csrf_of(client), **more.pop("data", {})}
     return client.post("/login", data=data, **more)
 
 
-def test_it_works(app):
+def test_it_works(app: Flask) -> None:
     client = app.test_client()
     assert client.get("/keys").headers["Location"] == "/login?next=/keys"
     response = post_login(client, data={"next": "/keys?status=active"})
@@ -32,11 +43,11 @@ def test_it_works(app):
     assert client.get("/keys").status_code == 200
 
 
-def test_under_tls_the_cookie_is_bound_to_the_host(app):
+def test_under_tls_the_cookie_is_bound_to_the_host(app: Flask) -> None:
     client = app.test_client()
     base = {"base_url": "https://router.example"}
     page = client.get("/login", **base)
-    token = re.search(r'name="csrf_token" value="([^"]+)"', page.text)[1]
+    token = hidden(page, "csrf_token")
     response = client.post(
         "/login", data={"email": ADMIN, "password": PASSWORD, "csrf_token": token}, headers={}, **base
     )
@@ -46,7 +57,7 @@ def test_under_tls_the_cookie_is_bound_to_the_host(app):
     assert "max-age" in response.headers["Strict-Transport-Security"]
 
 
-def test_a_login_gets_a_new_session_and_forgets_what_was_in_the_old_one(app):
+def test_a_login_gets_a_new_session_and_forgets_what_was_in_the_old_one(app: Flask) -> None:
     client = app.test_client()
     with client.session_transaction() as cookie:
         cookie["_user_id"] = "chosen by an attacker"
@@ -56,7 +67,7 @@ def test_a_login_gets_a_new_session_and_forgets_what_was_in_the_old_one(app):
         first = cookie["_user_id"]
         assert first != "chosen by an attacker"
         assert cookie.get("csrf_token") != "a" * 40
-    token = re.search(r'name="csrf_token" value="([^"]+)"', client.get("/keys").text)[1]
+    token = hidden(client.get("/keys"), "csrf_token")
     client.post("/login", data={"email": ADMIN, "password": PASSWORD, "csrf_token": token})
     with client.session_transaction() as cookie:
         assert cookie["_user_id"] != first
@@ -64,7 +75,7 @@ def test_a_login_gets_a_new_session_and_forgets_what_was_in_the_old_one(app):
         assert open_session(first) is None
 
 
-def test_the_database_holds_no_session_id(app, settings):
+def test_the_database_holds_no_session_id(app: Flask, settings: Settings) -> None:
     client = app.test_client()
     post_login(client)
     with client.session_transaction() as cookie:
@@ -74,14 +85,15 @@ def test_the_database_holds_no_session_id(app, settings):
         assert PASSWORD.encode() not in path.read_bytes()
 
 
-def test_logout_ends_the_session_on_the_server(app):
+def test_logout_ends_the_session_on_the_server(app: Flask) -> None:
     client = app.test_client()
     post_login(client)
-    stolen = client.get_cookie("session").value
+    stolen = client.get_cookie("session")
+    assert stolen is not None
     page = client.get("/keys")
-    token = re.search(r'name="csrf_token" value="([^"]+)"', page.text)[1]
+    token = hidden(page, "csrf_token")
     assert client.post("/logout", data={"csrf_token": token}).headers["Location"] == "/login"
-    client.set_cookie("session", stolen)
+    client.set_cookie("session", stolen.value)
     assert client.get("/keys").status_code == 303
 
 
@@ -96,32 +108,32 @@ def test_logout_ends_the_session_on_the_server(app):
         ("x" * 100_000, PASSWORD),
     ],
 )
-def test_refusals_look_alike(app, email, password):
+def test_refusals_look_alike(app: Flask, email: str, password: str) -> None:
     with app.app_context():
         assert log_in(email, password, "192.0.2.1") == Refused(0.0)
 
 
-def test_wrong_password_and_unknown_user_get_the_same_page(app):
-    def body(email):
+def test_wrong_password_and_unknown_user_get_the_same_page(app: Flask) -> None:
+    def body(email: str) -> tuple[int, str]:
         response = post_login(app.test_client(), email, "wrong password")
         return response.status_code, re.sub(r'value="[^"]*"|"X-CSRFToken": "[^"]*"|X-CSRFToken[^}]*', "", response.text)
 
     assert body(ADMIN) == body("nobody@example.com")
 
 
-def test_the_stored_hash_is_no_password(app):
+def test_the_stored_hash_is_no_password(app: Flask) -> None:
     with app.app_context():
         stored = db.session.scalars(select(User.password_hash)).one()
         assert stored.startswith("$argon2id$")
         assert isinstance(log_in(ADMIN, stored, None), Refused)
 
 
-def test_spellings_of_an_email(app):
+def test_spellings_of_an_email(app: Flask) -> None:
     with app.app_context():
         assert isinstance(log_in("  \N{FULLWIDTH LATIN CAPITAL LETTER A}DMIN@Example.COM ", PASSWORD, None), LoggedIn)
 
 
-def test_a_disabled_user(app, clock):
+def test_a_disabled_user(app: Flask, clock: Clock) -> None:
     client = app.test_client()
     post_login(client)
     with app.app_context():
@@ -131,9 +143,10 @@ def test_a_disabled_user(app, clock):
     assert client.get("/keys").status_code == 303
 
 
-def test_guessing_is_slowed_down_by_account_and_network(app, clock):
+def test_guessing_is_slowed_down_by_account_and_network(app: Flask, clock: Clock) -> None:
     with app.app_context():
-        waits = [log_in(ADMIN, "wrong", "2001:db8::1").wait_seconds for _ in range(6)]
+        refusals = [log_in(ADMIN, "wrong", "2001:db8::1") for _ in range(6)]
+        waits = [refusal.wait_seconds for refusal in refusals if isinstance(refusal, Refused)]
         assert waits == [0, 0, 0, 0, 0, 1]
         # Neither another spelling nor another address of the same network helps, nor does the right password.
         assert log_in(ADMIN.upper(), PASSWORD, "2001:db8::2") == Refused(1.0, looked=False)
@@ -143,7 +156,7 @@ def test_guessing_is_slowed_down_by_account_and_network(app, clock):
         assert log_in(ADMIN, "wrong", "2001:db8::1") == Refused(0.0)
 
 
-def test_who_must_wait_is_not_told_that_the_password_is_wrong(app):
+def test_who_must_wait_is_not_told_that_the_password_is_wrong(app: Flask) -> None:
     client = app.test_client()
     for _ in range(5):
         assert "Email or password is wrong." in post_login(client, ADMIN, "wrong password").text
@@ -156,14 +169,14 @@ def test_who_must_wait_is_not_told_that_the_password_is_wrong(app):
         assert "is wrong" not in refused
 
 
-def test_the_throttle_does_not_believe_a_header(app):
+def test_the_throttle_does_not_believe_a_header(app: Flask) -> None:
     client = app.test_client()
     for number in range(6):
         post_login(client, ADMIN, "wrong password", headers={"X-Forwarded-For": f"10.0.0.{number}"})
     assert post_login(client, headers={"X-Forwarded-For": "10.9.9.9"}).status_code == 422
 
 
-def test_without_counters_nobody_comes_in(app, settings):
+def test_without_counters_nobody_comes_in(app: Flask, settings: Settings) -> None:
     client = app.test_client()
     token = csrf_of(client)
     (settings.data_dir / "counters.db").unlink()
@@ -172,9 +185,9 @@ def test_without_counters_nobody_comes_in(app, settings):
     assert response.status_code == 503
 
 
-def test_an_idle_session_ends(app, clock):
+def test_an_idle_session_ends(app: Flask, clock: Clock) -> None:
     with app.app_context():
-        session_id = log_in(ADMIN, PASSWORD, None).session_id
+        session_id = session_of(log_in(ADMIN, PASSWORD, None))
         for _ in range(5):
             clock.forward(minutes=29)
             assert open_session(session_id) is not None
@@ -184,9 +197,9 @@ def test_an_idle_session_ends(app, clock):
         assert open_session(session_id) is None
 
 
-def test_a_session_ends_after_twelve_hours(app, clock):
+def test_a_session_ends_after_twelve_hours(app: Flask, clock: Clock) -> None:
     with app.app_context():
-        session_id = log_in(ADMIN, PASSWORD, None).session_id
+        session_id = session_of(log_in(ADMIN, PASSWORD, None))
         for _ in range(36):
             clock.forward(minutes=20)
             assert open_session(session_id) is not None
@@ -196,12 +209,12 @@ def test_a_session_ends_after_twelve_hours(app, clock):
 
 
 @pytest.mark.parametrize("value", ["", "x", "x" * 5000, "eyJfdXNlcl9pZCI6MX0.aaaa.bbbb", "%00", "\xff"])
-def test_a_broken_cookie_leads_to_the_login(app, value):
+def test_a_broken_cookie_leads_to_the_login(app: Flask, value: str) -> None:
     client = app.test_client(use_cookies=False)
     assert client.get("/keys", headers={"Cookie": f"session={value}"}).status_code == 303
 
 
-def test_logins_are_audited_without_what_was_typed(app):
+def test_logins_are_audited_without_what_was_typed(app: Flask) -> None:
     with app.app_context():
         log_in(ADMIN, PASSWORD, "192.0.2.1")
         log_in(ADMIN, "a wrong secret", "192.0.2.1")
@@ -235,5 +248,5 @@ def test_logins_are_audited_without_what_was_typed(app):
         ("/" + "x" * 2001, "/"),
     ],
 )
-def test_where_a_login_leads(text, path):
+def test_where_a_login_leads(text: str | None, path: str) -> None:
     assert safe_next(text) == path

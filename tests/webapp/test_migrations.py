@@ -1,27 +1,35 @@
 """One suite for both databases; PostgreSQL runs when its programs are on the machine."""
 
 import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from dashboard_kit import Api, environment
+from flask import Flask
 from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.exc import DBAPIError
+from werkzeug.test import TestResponse
 
 from shared.config import Settings
 from shared.db import Base
 from shared.models import AuditEvent, ProxyKey, UsageDaily, UsageRecord
 from webapp import create_app
 from webapp.actions import Actor
-from webapp.actions.keys import create_key
-from webapp.bootstrap import bootstrap
+from webapp.actions.keys import CreatedKey, create_key
+from webapp.bootstrap import BootstrapReport, bootstrap
 from webapp.db import db, writing
+
+T = TypeVar("T")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def made(request, tmp_path):
+def made(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Flask, BootstrapReport]]:
     """The app and the report of a first start on each kind of database."""
     environ = environment(tmp_path / "made")
     if request.param == "postgresql":
@@ -38,9 +46,14 @@ def made(request, tmp_path):
         db.engine.dispose()
 
 
-def test_it_works(made):
+def api_of(made: tuple[Flask, BootstrapReport]) -> Api:
     app, report = made
-    api = Api(app.test_client(), report.management_token)
+    assert report.management_token is not None
+    return Api(app.test_client(), report.management_token)
+
+
+def test_it_works(made: tuple[Flask, BootstrapReport]) -> None:
+    api = api_of(made)
     created = api.create(
         name="Größe", expires_at="2030-01-01T00:00:00.123456+01:00", spend_limit_usd="9007199.254740991"
     )
@@ -57,7 +70,7 @@ def test_it_works(made):
     assert api("GET", f"/v1/keys/{created['id']}/usage?group_by=model").get_json()["data"] == []
 
 
-def test_the_tables_are_those_of_the_models(made):
+def test_the_tables_are_those_of_the_models(made: tuple[Flask, BootstrapReport]) -> None:
     app, _ = made
     with app.app_context(), db.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
@@ -65,7 +78,9 @@ def test_the_tables_are_those_of_the_models(made):
 
 
 @pytest.mark.parametrize("model", [UsageRecord, AuditEvent])
-def test_ledger_and_audit_log_stay_as_written(made, model):
+def test_ledger_and_audit_log_stay_as_written(
+    made: tuple[Flask, BootstrapReport], model: type[UsageRecord | AuditEvent]
+) -> None:
     app, report = made
     with app.app_context():
         with writing() as session:
@@ -81,11 +96,12 @@ def test_ledger_and_audit_log_stay_as_written(made, model):
             name = model.__tablename__
             with pytest.raises(DBAPIError, match="append-only"), writing() as session:
                 session.execute(text(f"INSERT OR REPLACE INTO {name} SELECT * FROM {name}"))
+        assert before is not None
         assert db.session.scalar(select(func.count()).select_from(model)) == before > 0
 
 
 @pytest.mark.parametrize("change", ["DELETE FROM usage_daily", "UPDATE usage_daily SET cost_nanos = cost_nanos - 1"])
-def test_daily_sums_only_rise(made, change):
+def test_daily_sums_only_rise(made: tuple[Flask, BootstrapReport], change: str) -> None:
     """S6."""
     app, report = made
     row = UsageDaily(key_id="key_x", day=date(2026, 11, 24), provider="openai", model="m", org_id=report.org_id)
@@ -100,7 +116,7 @@ def test_daily_sums_only_rise(made, change):
         assert db.session.scalar(select(UsageDaily.cost_nanos)) == 6
 
 
-def record(org_id):
+def record(org_id: str) -> UsageRecord:
     return UsageRecord(
         id="attempt",
         org_id=org_id,
@@ -121,31 +137,24 @@ def record(org_id):
     )
 
 
-def together(number, call):
-    """Run `call(i)` in threads that start at the same moment; answer with what each returned or raised."""
-    barrier, results = threading.Barrier(number), [None] * number
+def together(number: int, call: Callable[[int], T]) -> list[T]:
+    """Run `call(i)` in threads that start at the same moment; answer with what each returned. Raises what one raised."""
+    barrier = threading.Barrier(number)
 
-    def run(i):
+    def run(i: int) -> T:
         barrier.wait()
-        try:
-            results[i] = call(i)
-        except Exception as error:  # noqa: BLE001 - told to the test, whatever it is
-            results[i] = error
+        return call(i)
 
-    threads = [threading.Thread(target=run, args=(i,)) for i in range(number)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return results
+    with ThreadPoolExecutor(number) as threads:
+        return list(threads.map(run, range(number)))
 
 
-def test_one_idempotency_key_makes_one_key_at_once(made):
+def test_one_idempotency_key_makes_one_key_at_once(made: tuple[Flask, BootstrapReport]) -> None:
     """D22."""
     app, report = made
     actor = Actor(report.org_id, "system", None)
 
-    def create(_):
+    def create(_: int) -> CreatedKey:
         with app.app_context():
             return create_key(actor, {"name": "once"}, idempotency_key="same")
 
@@ -156,14 +165,13 @@ def test_one_idempotency_key_makes_one_key_at_once(made):
         assert db.session.scalar(select(func.count()).where(ProxyKey.name == "once")) == 1
 
 
-def test_two_admins_lose_no_update(made):
+def test_two_admins_lose_no_update(made: tuple[Flask, BootstrapReport]) -> None:
     """D21: without If-Match both patches hold; with it the second is told."""
-    app, report = made
-    api = Api(app.test_client(), report.management_token)
+    api = api_of(made)
     path = f"/v1/keys/{api.create()['id']}"
 
-    def patch(document, headers):
-        return Api(app.test_client(), report.management_token)("PATCH", path, document, headers=headers)
+    def patch(document: object, headers: dict[str, str]) -> TestResponse:
+        return api_of(made)("PATCH", path, document, headers=headers)
 
     fields = [{"name": "n"}, {"rate_limit_rpm": 5}, {"spend_limit_usd": "1"}, {"allowed_ips": ["::1"]}]
     answers = together(4, lambda i: patch(fields[i], {}))

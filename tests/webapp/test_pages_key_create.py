@@ -2,15 +2,19 @@
 
 import re
 from html import unescape
+from typing import Any
 
 import pytest
+from dashboard_kit import Clock
+from flask import Flask
+from flask.testing import FlaskClient
 from forms_kit import HTMX, SECRET, count, hidden, submit
 
 from shared.models import AuditEvent, IdempotentCreation, KeySecret, ProxyKey
 from webapp.db import db
 
 
-def test_it_works(app, member):
+def test_it_works(app: Flask, member: FlaskClient) -> None:
     response = submit(member, "/keys/new", name="billing", spend_limit_usd="$20", spend_reset="weekly", expires="30")
     assert response.status_code == 201
     assert response.headers["Cache-Control"] == "no-store"
@@ -23,14 +27,14 @@ def test_it_works(app, member):
     assert secret[0] not in listed
 
 
-def test_a_key_needs_only_a_name(app, member):
+def test_a_key_needs_only_a_name(app: Flask, member: FlaskClient) -> None:
     assert submit(member, "/keys/new", name="only a name").status_code == 201
     with app.app_context():
         row = db.session.query(ProxyKey).filter_by(name="only a name").one()
         assert (row.spend_limit_nanos, row.rate_limit_rpm, row.expires_at, row.allowed_ips) == (None, None, None, [])
 
 
-def test_every_field_of_the_form_is_stored(app, member, clock):
+def test_every_field_of_the_form_is_stored(app: Flask, member: FlaskClient, clock: Clock) -> None:
     submit(
         member,
         "/keys/new",
@@ -48,6 +52,7 @@ def test_every_field_of_the_form_is_stored(app, member, clock):
         row = db.session.query(ProxyKey).filter_by(name="full").one()
         assert row.spend_limit_nanos == 500_000_000
         assert row.spend_reset == "daily"
+        assert row.expires_at is not None
         assert row.expires_at.isoformat() == "2026-12-24T18:30:00+00:00"
         assert row.allowed_providers == ["openai", "gemini"]
         assert row.allowed_models == ["gpt-4o*", "gemini/*"]
@@ -55,7 +60,7 @@ def test_every_field_of_the_form_is_stored(app, member, clock):
         assert row.allowed_ips == ["10.0.0.0/8", "::1"]
 
 
-def test_with_htmx_the_answer_is_the_dialog_and_the_row(member):
+def test_with_htmx_the_answer_is_the_dialog_and_the_row(member: FlaskClient) -> None:
     response = submit(member, "/keys/new", htmx=True, name="fragment")
     assert "<html" not in response.text
     assert SECRET.search(response.text)
@@ -85,9 +90,11 @@ def test_with_htmx_the_answer_is_the_dialog_and_the_row(member):
     ],
 )
 @pytest.mark.parametrize("htmx", [False, True])
-def test_bad_input_is_named_kept_and_not_written(app, member, fields, field, message, htmx):
+def test_bad_input_is_named_kept_and_not_written(
+    app: Flask, member: FlaskClient, fields: dict[str, str], field: str, message: str, htmx: bool
+) -> None:
     before = count(app, ProxyKey)
-    response = submit(member, "/keys/new", htmx=htmx, **{"name": "kept as it is", **fields})
+    response = submit(member, "/keys/new", {"name": "kept as it is", **fields}, htmx=htmx)
     text = unescape(response.text)
     assert response.status_code == 422
     assert f'href="#{field}"' in text
@@ -101,13 +108,13 @@ def test_bad_input_is_named_kept_and_not_written(app, member, fields, field, mes
     assert count(app, ProxyKey) == before
 
 
-def test_all_errors_are_told_at_once(member):
+def test_all_errors_are_told_at_once(member: FlaskClient) -> None:
     response = submit(member, "/keys/new", name="", spend_limit_usd="x", expires="custom", allowed_ips="here")
     assert response.text.count('aria-invalid="true"') == 4
     assert response.text.count(" autofocus") == 1
 
 
-def test_a_form_sent_twice_makes_one_key_and_shows_it_once(app, member):
+def test_a_form_sent_twice_makes_one_key_and_shows_it_once(app: Flask, member: FlaskClient) -> None:
     page = member.get("/keys/new")
     before = count(app, ProxyKey)
     first = submit(member, "/keys/new", form_of=page, name="twice", expires="7")
@@ -119,7 +126,7 @@ def test_a_form_sent_twice_makes_one_key_and_shows_it_once(app, member):
     assert count(app, ProxyKey) == before + 1
 
 
-def test_a_used_form_with_other_values_asks_again(app, member):
+def test_a_used_form_with_other_values_asks_again(app: Flask, member: FlaskClient) -> None:
     page = member.get("/keys/new")
     before = count(app, ProxyKey)
     submit(member, "/keys/new", form_of=page, name="first")
@@ -132,7 +139,7 @@ def test_a_used_form_with_other_values_asks_again(app, member):
     assert again.status_code == 201
 
 
-def test_the_secret_is_stored_nowhere(app, member):
+def test_the_secret_is_stored_nowhere(app: Flask, member: FlaskClient) -> None:
     secret = SECRET.search(submit(member, "/keys/new", name="secret").text)
     assert secret is not None
     with app.app_context():
@@ -143,14 +150,14 @@ def test_the_secret_is_stored_nowhere(app, member):
         assert secret[0] not in member.get(path).text
 
 
-def hint(client, path, **fields):
+def hint(client: FlaskClient, path: str, **fields: Any) -> str:
     token = hidden(client.get("/keys/new"), "csrf_token")
     response = client.post(f"/keys/hints/{path}", data=fields, headers={**HTMX, "X-CSRFToken": token})
     assert response.status_code == 200
     return unescape(response.text)
 
 
-def test_hints_name_what_a_pattern_matches(member):
+def test_hints_name_what_a_pattern_matches(member: FlaskClient) -> None:
     hints = hint(member, "models", allowed_models="gpt-4o*\nfoo-9")
     assert re.search(r"matches \d+ known models: gpt-4o", hints)
     assert "foo-9</code> matches no model" in hints
@@ -161,7 +168,7 @@ def test_hints_name_what_a_pattern_matches(member):
     assert addresses.count("<code") == 2
 
 
-def test_hints_go_in_the_body_where_long_lists_fit(member):
+def test_hints_go_in_the_body_where_long_lists_fit(member: FlaskClient) -> None:
     """In the address two hundred ranges would be more than a server takes."""
     ranges = "\n".join(f"2001:db8:{number:x}:1111:2222:3333::/112" for number in range(200))
     assert hint(member, "ips", allowed_ips=ranges) == ""
@@ -169,7 +176,7 @@ def test_hints_go_in_the_body_where_long_lists_fit(member):
     assert 'hx-post="/keys/hints/ips"' in member.get("/keys/new").text
 
 
-def test_the_addresses_of_snippets_do_not_follow_the_host_header(member):
+def test_the_addresses_of_snippets_do_not_follow_the_host_header(member: FlaskClient) -> None:
     page = member.get("/keys/new")
     nonce, token = hidden(page, "nonce"), hidden(page, "csrf_token")
     response = member.post(

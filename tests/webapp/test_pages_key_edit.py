@@ -1,16 +1,22 @@
 """Editing and revoking a key on the page."""
 
 import re
+from collections.abc import Callable
 
 import pytest
+from dashboard_kit import Clock
+from flask import Flask
+from flask.testing import FlaskClient
 from forms_kit import hidden, stored, submit
 
 from shared.models import AuditEvent
+from webapp.actions import Actor
 from webapp.actions.keys import revoke_key, update_key
 from webapp.db import db
+from webapp.queries.keys import KeyView
 
 
-def test_it_works(app, member, make):
+def test_it_works(app: Flask, member: FlaskClient, make: Callable[..., KeyView]) -> None:
     """An edit sends only what differs, and says so in the audit."""
     key = make("before", spend_limit_usd="20", spend_reset="weekly", allowed_models=["gpt-4o*"], rate_limit_rpm=5)
     page = member.get(f"/keys/{key.id}/edit")
@@ -36,7 +42,7 @@ def test_it_works(app, member, make):
         assert event.after == {"name": "after"}
 
 
-def test_edit_with_htmx_answers_with_the_row(member, make):
+def test_edit_with_htmx_answers_with_the_row(member: FlaskClient, make: Callable[..., KeyView]) -> None:
     key = make("row")
     response = submit(member, f"/keys/{key.id}/edit", htmx=True, name="new row", spend_reset="never", expires="keep")
     assert response.headers["HX-Reswap"] == "none"
@@ -45,7 +51,9 @@ def test_edit_with_htmx_answers_with_the_row(member, make):
     assert "Saved <bdi>new row</bdi>." in response.text
 
 
-def test_an_expired_key_can_be_edited_without_touching_its_expiry(app, member, make, clock):
+def test_an_expired_key_can_be_edited_without_touching_its_expiry(
+    app: Flask, member: FlaskClient, make: Callable[..., KeyView], clock: Clock
+) -> None:
     key = make("short", expires_at="2026-11-24T13:00:00Z")
     clock.forward(hours=2)
     member.get("/keys")
@@ -54,22 +62,26 @@ def test_an_expired_key_can_be_edited_without_touching_its_expiry(app, member, m
     assert stored(app, key.id).expires_at == key.expires_at
 
 
-def test_a_conflict_shows_both_values(app, member, make, actor):
+def test_a_conflict_shows_both_values(
+    app: Flask, member: FlaskClient, make: Callable[..., KeyView], actor: Actor
+) -> None:
     key = make("mine", spend_limit_usd="1")
     page = member.get(f"/keys/{key.id}/edit")
     with app.app_context():
         update_key(actor, key.id, {"name": "theirs"})
     fields = {"name": "mine too", "spend_limit_usd": "1", "spend_reset": "never", "expires": "keep"}
-    conflict = submit(member, f"/keys/{key.id}/edit", form_of=page, **fields)
+    conflict = submit(member, f"/keys/{key.id}/edit", fields, form_of=page)
     assert conflict.status_code == 409
     assert "mine too" in conflict.text
     assert "theirs" in conflict.text
     assert stored(app, key.id).name == "theirs"
-    assert submit(member, f"/keys/{key.id}/edit", form_of=conflict, **fields).status_code == 303
+    assert submit(member, f"/keys/{key.id}/edit", fields, form_of=conflict).status_code == 303
     assert stored(app, key.id).name == "mine too"
 
 
-def test_a_conflict_leaves_alone_what_the_form_did_not_touch(app, member, make, actor):
+def test_a_conflict_leaves_alone_what_the_form_did_not_touch(
+    app: Flask, member: FlaskClient, make: Callable[..., KeyView], actor: Actor
+) -> None:
     """Somebody else raises the limit while the name is edited: saving again keeps the raised limit."""
     key = make("mine", spend_limit_usd="1", allowed_providers=["openai"])
     page = member.get(f"/keys/{key.id}/edit")
@@ -78,33 +90,37 @@ def test_a_conflict_leaves_alone_what_the_form_did_not_touch(app, member, make, 
         update_key(actor, key.id, theirs)
     fields = {"name": "renamed", "spend_reset": "never", "expires": "keep"}
     seen = {"spend_limit_usd": "1.00", "allowed_providers": ["openai"]}
-    conflict = submit(member, f"/keys/{key.id}/edit", form_of=page, **fields, **seen)
+    conflict = submit(member, f"/keys/{key.id}/edit", {**fields, **seen}, form_of=page)
     assert conflict.status_code == 409
     assert "$7.00" in conflict.text
     assert 'name="spend_limit_usd" type="text" value="7.00"' in conflict.text
     assert re.search(r'value="gemini" checked', conflict.text)
     assert not re.search(r'value="openai" checked', conflict.text)
     seen = {"spend_limit_usd": "7.00", "allowed_providers": ["gemini"]}
-    assert submit(member, f"/keys/{key.id}/edit", form_of=conflict, **fields, **seen).status_code == 303
+    assert submit(member, f"/keys/{key.id}/edit", {**fields, **seen}, form_of=conflict).status_code == 303
     row = stored(app, key.id)
     assert (row.name, row.spend_limit_nanos, row.allowed_providers) == ("renamed", 7_000_000_000, ["gemini"])
     assert row.expires_at is not None
 
 
 @pytest.mark.parametrize("seen", ["", "nonsense", "[]", '{"name": 1}', "[" * 100_000])
-def test_a_conflict_with_a_mangled_form_shows_every_difference(app, member, make, actor, seen):
+def test_a_conflict_with_a_mangled_form_shows_every_difference(
+    app: Flask, member: FlaskClient, make: Callable[..., KeyView], actor: Actor, seen: str
+) -> None:
     key = make("mine")
     page = member.get(f"/keys/{key.id}/edit")
     with app.app_context():
         update_key(actor, key.id, {"name": "theirs"})
     fields = {"name": "mine", "spend_reset": "never", "expires": "keep", "seen": seen}
-    conflict = submit(member, f"/keys/{key.id}/edit", form_of=page, **fields)
+    conflict = submit(member, f"/keys/{key.id}/edit", fields, form_of=page)
     assert conflict.status_code == 409
     assert "theirs" in conflict.text
     assert 'value="mine"' in conflict.text
 
 
-def test_names_that_are_equal_as_amounts_are_different_names(app, member, make):
+def test_names_that_are_equal_as_amounts_are_different_names(
+    app: Flask, member: FlaskClient, make: Callable[..., KeyView]
+) -> None:
     key = make("2024")
     response = submit(member, f"/keys/{key.id}/edit", name="2024.0", spend_reset="never", expires="keep")
     assert response.status_code == 303
@@ -112,36 +128,40 @@ def test_names_that_are_equal_as_amounts_are_different_names(app, member, make):
 
 
 @pytest.mark.parametrize("version", ["9" * 5000, "x", "-1", "1.5"])
-def test_a_version_nobody_gave_is_a_conflict(app, member, make, version):
+def test_a_version_nobody_gave_is_a_conflict(
+    app: Flask, member: FlaskClient, make: Callable[..., KeyView], version: str
+) -> None:
     key = make("as it is")
     response = submit(member, f"/keys/{key.id}/edit", name="new", spend_reset="never", expires="keep", version=version)
     assert response.status_code == 409
     assert stored(app, key.id).name == "as it is"
 
 
-def test_the_direction_of_a_name_does_not_spill(app, member, make):
+def test_the_direction_of_a_name_does_not_spill(app: Flask, member: FlaskClient, make: Callable[..., KeyView]) -> None:
     key = make("\u202egnp.exe")
     toast = submit(member, f"/keys/{key.id}/revoke", htmx=True).text
     assert "Revoked <bdi>\u202egnp.exe</bdi>. It is refused" in toast
 
 
-def test_a_limit_below_what_is_spent_warns_once(app, member, make, clock):
+def test_a_limit_below_what_is_spent_warns_once(
+    app: Flask, member: FlaskClient, make: Callable[..., KeyView], clock: Clock
+) -> None:
     key = make("spender", spend_limit_usd="20", spend_reset="weekly")
     with app.app_context():
         app.extensions["counters"].settle("r1", key.id, clock().date(), 12_400_000_000)
         if not app.extensions["counters"].is_seeded():
             app.extensions["counters"].seed(app.extensions["counters"].generation(), [])
     fields = {"name": "spender", "spend_limit_usd": "10", "spend_reset": "weekly", "expires": "keep"}
-    warned = submit(member, f"/keys/{key.id}/edit", **fields)
+    warned = submit(member, f"/keys/{key.id}/edit", fields)
     assert warned.status_code == 200
     assert "already spent $12.40" in warned.text
     assert stored(app, key.id).spend_limit_nanos == 20_000_000_000
     confirmed = hidden(warned, "confirmed")
-    assert submit(member, f"/keys/{key.id}/edit", form_of=warned, confirmed=confirmed, **fields).status_code == 303
+    assert submit(member, f"/keys/{key.id}/edit", fields, form_of=warned, confirmed=confirmed).status_code == 303
     assert stored(app, key.id).spend_limit_nanos == 10_000_000_000
 
 
-def test_revoke_asks_first_and_is_for_ever(app, member, make):
+def test_revoke_asks_first_and_is_for_ever(app: Flask, member: FlaskClient, make: Callable[..., KeyView]) -> None:
     key = make("doomed")
     question = member.get(f"/keys/{key.id}/revoke")
     assert "doomed" in question.text
@@ -156,7 +176,9 @@ def test_revoke_asks_first_and_is_for_ever(app, member, make):
     assert member.get(f"/keys/{key.id}/edit").status_code == 409
 
 
-def test_an_edit_of_a_key_revoked_meanwhile_is_refused(app, member, make, actor):
+def test_an_edit_of_a_key_revoked_meanwhile_is_refused(
+    app: Flask, member: FlaskClient, make: Callable[..., KeyView], actor: Actor
+) -> None:
     key = make("gone")
     page = member.get(f"/keys/{key.id}/edit")
     with app.app_context():

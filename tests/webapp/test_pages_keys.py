@@ -1,16 +1,22 @@
 """The list of keys, and what holds for all pages about keys."""
 
 import re
+from collections.abc import Callable
 from datetime import timedelta
 from html import unescape
 
 import pytest
+from dashboard_kit import Api, Clock
+from flask import Flask
+from flask.testing import FlaskClient
 from forms_kit import HTMX, hidden, submit
 
+from webapp.actions import Actor
 from webapp.actions.keys import revoke_key
+from webapp.queries.keys import KeyView
 
 
-def test_it_works(app, member, make, actor, clock):
+def test_it_works(app: Flask, member: FlaskClient, make: Callable[..., KeyView], actor: Actor, clock: Clock) -> None:
     """Search and filter live in the address."""
     for name in ("alpha", "beta"):
         make(name)
@@ -29,7 +35,7 @@ def test_it_works(app, member, make, actor, clock):
     assert "<html" in restored.text
 
 
-def test_csrf_is_asked_for_everywhere(app, member, make):
+def test_csrf_is_asked_for_everywhere(app: Flask, member: FlaskClient, make: Callable[..., KeyView]) -> None:
     key = make()
     for path in ("/keys/new", f"/keys/{key.id}/edit", f"/keys/{key.id}/revoke", "/settings/theme", "/logout"):
         assert member.post(path, data={"name": "x", "theme": "dark"}).status_code == 403, path
@@ -52,7 +58,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_names_stay_text(member, name):
+def test_hostile_names_stay_text(member: FlaskClient, name: str) -> None:
     created = submit(member, "/keys/new", htmx=True, name=name)
     assert created.status_code == 201
     key_id = re.search(r'id="row-(key_\w+)"', created.text)
@@ -66,7 +72,7 @@ def test_hostile_names_stay_text(member, name):
         assert not re.search(r"<script>|<img|<tr hx-swap-oob=true>|\shx-get=\"/logout", page.text)
 
 
-def test_viewers_see_and_change_nothing(enter, make):
+def test_viewers_see_and_change_nothing(enter: Callable[[str], FlaskClient], make: Callable[..., KeyView]) -> None:
     viewer, key = enter("viewer"), make("seen")
     listed = viewer.get("/keys").text
     assert "seen" in listed
@@ -78,7 +84,7 @@ def test_viewers_see_and_change_nothing(enter, make):
         assert viewer.post(path, data={"name": "x", "csrf_token": token}).status_code == 403
 
 
-def test_foreign_and_missing_keys_are_the_same_404(member, stranger):
+def test_foreign_and_missing_keys_are_the_same_404(member: FlaskClient, stranger: Api) -> None:
     theirs = stranger.create(name="theirs")["id"]
     assert "theirs" not in member.get("/keys").text
     token = hidden(member.get("/keys/new"), "csrf_token")
@@ -88,7 +94,7 @@ def test_foreign_and_missing_keys_are_the_same_404(member, stranger):
             assert member.post(f"/keys/{key_id}/{path}", data={"name": "x", "csrf_token": token}).status_code == 404
 
 
-def test_pages_of_the_list(member, make):
+def test_pages_of_the_list(member: FlaskClient, make: Callable[..., KeyView]) -> None:
     for number in range(27):
         make(f"key number {number:02d}")
     first = member.get("/keys?q=number")
@@ -101,20 +107,23 @@ def test_pages_of_the_list(member, make):
     assert 'href="/keys?q=number"' in second
 
 
-def test_pages_of_long_names_in_any_script(member, make):
+def test_pages_of_long_names_in_any_script(member: FlaskClient, make: Callable[..., KeyView]) -> None:
     for number in range(26):
         make(f"{number:02d}" + "\N{GRINNING FACE}" * 78)
     first = member.get("/keys?sort=name&q=\N{GRINNING FACE}")
-    following = unescape(re.search(r'href="([^"]+)" rel="next"', first.text)[1])
-    second = member.get(following)
+    following = re.search(r'href="([^"]+)" rel="next"', first.text)
+    assert following is not None
+    second = member.get(unescape(following[1]))
     assert second.status_code == 200
     assert ">25\N{GRINNING FACE}" in second.text
 
 
-def test_a_whole_key_in_the_search_is_cut_to_its_prefix(member, make):
+def test_a_whole_key_in_the_search_is_cut_to_its_prefix(member: FlaskClient, make: Callable[..., KeyView]) -> None:
     """Whoever wants to know which key this is pastes it; it must not stay in the address or on the page."""
     make("found by its prefix")
-    prefix = re.search(r"sk-proxy-[0-9a-f]{4}", member.get("/keys?q=found").text)[0]
+    shown = re.search(r"sk-proxy-[0-9a-f]{4}", member.get("/keys?q=found").text)
+    assert shown is not None
+    prefix = shown[0]
     raw = prefix + "0" * 60
     response = member.get("/keys", query_string={"q": raw, "status": "active"})
     assert (response.status_code, response.headers["Location"]) == (303, f"/keys?q={prefix}&status=active")
@@ -124,18 +133,18 @@ def test_a_whole_key_in_the_search_is_cut_to_its_prefix(member, make):
         assert "0" * 60 not in fragment.headers["HX-Push-Url"] + fragment.text
 
 
-def test_nonsense_in_the_address_is_answered(member):
+def test_nonsense_in_the_address_is_answered(member: FlaskClient) -> None:
     assert member.get("/keys?status=x&sort=;drop&limit=1e9").status_code == 200
     assert member.get("/keys?cursor=nonsense").status_code == 422
     assert member.get("/keys", query_string={"q": "a\x00b"}).status_code == 422
 
 
-def test_a_lost_session_moves_the_window_not_the_panel(app):
+def test_a_lost_session_moves_the_window_not_the_panel(app: Flask) -> None:
     response = app.test_client().get("/keys/new", headers=HTMX)
     assert response.status_code == 401
     assert response.headers["HX-Redirect"].startswith("/login?next=")
 
 
-def test_time_passes_on_the_page(member, make, clock):
+def test_time_passes_on_the_page(member: FlaskClient, make: Callable[..., KeyView], clock: Clock) -> None:
     make("short", expires_at=(clock() + timedelta(days=3)).isoformat())
     assert "Expires soon" in member.get("/keys").text

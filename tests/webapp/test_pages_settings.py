@@ -1,21 +1,26 @@
 """Login, logout, settings and management tokens, as a browser sees them."""
 
 import re
+from collections.abc import Callable
 from html import unescape
 
 import pytest
 from dashboard_kit import ADMIN, PASSWORD
+from flask import Flask
+from flask.testing import FlaskClient
 from forms_kit import hidden
+from werkzeug.test import TestResponse
 
 from shared.models import ManagementToken
 from webapp.db import db
 
+LogIn = Callable[..., tuple[FlaskClient, TestResponse]]
 SECRET = re.compile(r"sk-mgmt-[0-9a-f]{64}")
 
 
 @pytest.fixture
-def log_in(app):
-    def log_in(password=PASSWORD, email=ADMIN, **query):
+def log_in(app: Flask) -> LogIn:
+    def log_in(password: str = PASSWORD, email: str = ADMIN, **query: str) -> tuple[FlaskClient, TestResponse]:
         client = app.test_client()
         page = client.get("/login", query_string=query)
         fields = {"csrf_token": hidden(page, "csrf_token"), "next": hidden(page, "next")}
@@ -24,14 +29,14 @@ def log_in(app):
     return log_in
 
 
-def create(client, form_of=None, **fields):
+def create(client: FlaskClient, form_of: TestResponse | None = None, **fields: object) -> TestResponse:
     page = form_of or client.get("/settings")
     return client.post(
         "/settings/tokens", data={"csrf_token": hidden(page, "csrf_token"), "nonce": hidden(page, "nonce"), **fields}
     )
 
 
-def test_it_works(log_in):
+def test_it_works(log_in: LogIn) -> None:
     client, response = log_in(next="/settings")
     assert response.status_code == 303
     assert response.headers["Location"] == "/settings"
@@ -46,7 +51,7 @@ def test_it_works(log_in):
 @pytest.mark.parametrize(
     ("email", "password"), [(ADMIN, "incorrect horse"), ("nobody@example.com", PASSWORD), ("", "")]
 )
-def test_a_wrong_login_is_refused_without_saying_why(log_in, email, password):
+def test_a_wrong_login_is_refused_without_saying_why(log_in: LogIn, email: str, password: str) -> None:
     client, response = log_in(password=password, email=email)
     assert response.status_code == 422
     assert "Email or password is wrong." in response.text
@@ -56,11 +61,11 @@ def test_a_wrong_login_is_refused_without_saying_why(log_in, email, password):
 
 
 @pytest.mark.parametrize("target", ["//evil.test", "https://evil.test/", "/\\evil.test", "javascript:alert(1)"])
-def test_next_stays_on_this_site(log_in, target):
+def test_next_stays_on_this_site(log_in: LogIn, target: str) -> None:
     assert log_in(next=target)[1].headers["Location"] == "/"
 
 
-def test_a_token_is_shown_once_and_listed(app, enter):
+def test_a_token_is_shown_once_and_listed(app: Flask, enter: Callable[[str], FlaskClient]) -> None:
     admin = enter("admin")
     response = create(admin, name="terraform", scopes=["keys:read", "keys:write"])
     assert response.status_code == 201
@@ -75,7 +80,7 @@ def test_a_token_is_shown_once_and_listed(app, enter):
     assert answer.status_code == 200
 
 
-def test_a_token_form_sent_twice_makes_one_token(app, enter):
+def test_a_token_form_sent_twice_makes_one_token(app: Flask, enter: Callable[[str], FlaskClient]) -> None:
     admin = enter("admin")
     page = admin.get("/settings")
     assert create(admin, page, name="once", scopes=["keys:read"]).status_code == 201
@@ -95,16 +100,16 @@ def test_a_token_form_sent_twice_makes_one_token(app, enter):
         ({"name": "kept", "scopes": ["root"]}, "is not a scope"),
     ],
 )
-def test_a_bad_token_is_refused(enter, fields, message):
+def test_a_bad_token_is_refused(enter: Callable[[str], FlaskClient], fields: dict[str, object], message: str) -> None:
     admin = enter("admin")
-    response = create(admin, **fields)
+    response = create(admin, None, **fields)
     assert response.status_code == 422
     assert message in unescape(response.text)
     assert not SECRET.search(response.text)
     assert create(admin, response, name="good", scopes=["usage:read"]).status_code == 201
 
 
-def test_revoking_a_token_asks_first_and_closes_the_door(app, enter):
+def test_revoking_a_token_asks_first_and_closes_the_door(app: Flask, enter: Callable[[str], FlaskClient]) -> None:
     admin = enter("admin")
     secret = SECRET.search(create(admin, name="old", scopes=["keys:read"]).text)
     assert secret is not None
@@ -119,7 +124,7 @@ def test_revoking_a_token_asks_first_and_closes_the_door(app, enter):
 
 
 @pytest.mark.parametrize("role", ["viewer", "member"])
-def test_only_administrators_see_tokens(enter, role):
+def test_only_administrators_see_tokens(enter: Callable[[str], FlaskClient], role: str) -> None:
     client = enter(role)
     page = client.get("/settings")
     assert "Connect an app" in page.text
@@ -130,11 +135,11 @@ def test_only_administrators_see_tokens(enter, role):
     assert client.get("/settings/tokens/tok_1/revoke").status_code == 403
 
 
-def test_a_missing_token_is_404(enter):
+def test_a_missing_token_is_404(enter: Callable[[str], FlaskClient]) -> None:
     assert enter("admin").get("/settings/tokens/tok_0/revoke").status_code == 404
 
 
-def test_the_theme_is_a_cookie(enter):
+def test_the_theme_is_a_cookie(enter: Callable[[str], FlaskClient]) -> None:
     client = enter("viewer")
     assert 'data-theme="system"' in client.get("/settings").text
     token = hidden(client.get("/settings"), "csrf_token")
@@ -144,7 +149,7 @@ def test_the_theme_is_a_cookie(enter):
     assert 'data-bs-theme="dark"' in client.get("/keys").text
 
 
-def test_no_page_has_inline_code_or_style(app, enter):
+def test_no_page_has_inline_code_or_style(app: Flask, enter: Callable[[str], FlaskClient]) -> None:
     admin = enter("admin")
     for path in ("/login", "/keys", "/keys/new", "/settings", "/nothing-here"):
         text = (app.test_client() if path == "/login" else admin).get(path).text

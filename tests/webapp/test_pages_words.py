@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 USD = 1_000_000_000
 
 
-def view(spent=0, held=0, limit=None, **fields):
+def view(spent: int = 0, held: int = 0, limit: int | None = None, **fields: Any) -> KeyView:
     money = SpendView(
         spent_usd="0.00",
         held_usd="0.00",
@@ -52,7 +53,7 @@ def view(spent=0, held=0, limit=None, **fields):
     return replace(plain, **fields)
 
 
-def test_it_works():
+def test_it_works() -> None:
     facts = spend(view(12 * USD, limit=20 * USD, spend_reset="weekly", resets_at=NOW + timedelta(days=6)), NOW)
     assert (facts.text, facts.note, facts.percent) == ("$12.00 of $20 a week", "60 % · resets in 6 d", 60)
 
@@ -69,7 +70,7 @@ def test_it_works():
         (1_234_567_891_000_000, "$1,234,567.89"),
     ],
 )
-def test_dollars(nanos, text):
+def test_dollars(nanos: int, text: str) -> None:
     assert dollars(nanos) == text
 
 
@@ -86,19 +87,19 @@ def test_dollars(nanos, text):
         (view(500 * USD), "Active"),
     ],
 )
-def test_the_badge_tells_what_matters_most(key, label):
+def test_the_badge_tells_what_matters_most(key: KeyView, label: str) -> None:
     told = badge(key, NOW)
     assert told.label == label
     assert told.hint
 
 
-def test_spend_without_a_limit_is_the_total():
+def test_spend_without_a_limit_is_the_total() -> None:
     assert spend(view(3 * USD), NOW).text == "No limit"
     assert spend(view(3 * USD), NOW).note == "$3.00 in total"
     assert spend(view(3 * USD), NOW).percent is None
 
 
-def test_spend_says_what_is_held_and_what_is_too_much():
+def test_spend_says_what_is_held_and_what_is_too_much() -> None:
     assert "$1.50 held" in spend(view(USD, held=3 * USD // 2, limit=10 * USD), NOW).note
     over = spend(view(11 * USD, limit=10 * USD), NOW)
     assert (over.tone, over.percent, over.note) == ("red", 100, "110 % · never resets")
@@ -107,14 +108,14 @@ def test_spend_says_what_is_held_and_what_is_too_much():
     assert spend(view(limit=0), NOW).text == "Blocked"
 
 
-def test_access_is_counted_and_listed_whole():
+def test_access_is_counted_and_listed_whole() -> None:
     assert access(view()).summary == "Everything"
     told = access(view(allowed_providers=("gemini",), allowed_models=("a*", "b*"), allowed_ips=("::1",)))
     assert told.summary == "Gemini · 2 model patterns · 1 IP range"
     assert told.details[1] == ("Models", ("a*", "b*"))
 
 
-def test_rates_and_times():
+def test_rates_and_times() -> None:
     assert [rate(None), rate(0), rate(1200)] == ["No limit", "None allowed", "1,200 a minute"]
     assert relative(None, NOW) == ""
     assert relative(NOW - timedelta(seconds=10), NOW) == "just now"
@@ -124,7 +125,7 @@ def test_rates_and_times():
     assert [sentence("must be x"), sentence("did you?"), sentence("")] == ["Must be x.", "Did you?", "."]
 
 
-def test_examples_name_models_the_key_may_use():
+def test_examples_name_models_the_key_may_use() -> None:
     texts = {snippet.slug: snippet.text for snippet in build("http://p", "sk", (), ())}
     assert list(texts) == ["openai", "curl", "anthropic", "claude-code", "gemini", "codex", "tools"]
     assert "ANTHROPIC_BASE_URL=http://p\n" in texts["anthropic"]
@@ -139,7 +140,7 @@ def test_examples_name_models_the_key_may_use():
     assert '"MODEL"' in build("http://p", "sk", (), ("mine-*",))[0].text
 
 
-def test_hints_count_across_the_ticked_providers():
+def test_hints_count_across_the_ticked_providers() -> None:
     both = model_hints(["*"], [])[0].text
     one = model_hints(["*"], ["gemini"])[0].text
     assert int(both.split()[1]) > int(one.split()[1]) > 5
