@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
 
-.PHONY: run test test-fast check check-locks bench lock clean
+.PHONY: run test test-fast test-faults check check-locks bench bench-scale lock clean
 
 run: $(VENV)/.installed
 	@exec $(BIN)/python -m webapp
@@ -22,8 +22,17 @@ check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The faults at length: every order of them that ten thousand runs come to. Hours, not minutes.
+test-faults: $(VENV)/.installed-dev
+	ROUTER_MODEL_EXAMPLES=10000 $(BIN)/python -m pytest -m faults $(ARGS)
+
 bench: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m bench -s --timeout 900 tests/bench $(ARGS)
+	$(BIN)/python -m pytest -m bench -q -s tests/bench/test_bench.py $(ARGS)
+
+# A million keys and five million ledger rows; BENCH_KEYS and BENCH_ROWS for fewer.
+bench-scale: $(VENV)/.installed-dev
+	BENCH_KEYS=$${BENCH_KEYS:-1000000} BENCH_ROWS=$${BENCH_ROWS:-5000000} \
+	  $(BIN)/python -m pytest -m bench -q -s tests/bench/test_scale.py $(ARGS)
 
 # Locks what pyproject.toml asks for, with hashes, for every platform. Needs the network.
 lock: $(VENV)/.made

@@ -91,7 +91,14 @@ class Channel:
             except BlockingIOError:
                 pass
         while True:
-            self.wait_readable()
+            try:
+                self.wait_readable()
+            except Expired:
+                # It may be our loop that was late and not the peer: what has arrived meanwhile counts.
+                try:
+                    return self.transport.recv(size)
+                except BlockingIOError:
+                    raise Expired from None
             try:
                 return self.transport.recv(size)
             except BlockingIOError:

@@ -5,6 +5,7 @@ import sys
 
 from proxyd import app, pool
 from proxyd.server.listen import BindError, listen
+from proxyd.writer_process import WriterProcess
 from shared.config import SettingError, Settings
 from shared.database_probe import check_database
 
@@ -24,6 +25,7 @@ def main() -> int:
         settings.proxy_workers,
         lambda: app.parts(Settings.from_env()),  # read anew by a reload
         check=Settings.from_env,
+        writer=WriterProcess(),
     )
 
 

@@ -1,29 +1,36 @@
-"""Keys and credentials, looked up by the digest of a secret and cached by the organisation's policy epoch.
+"""Keys and credentials, looked up by the digest of a secret and kept for as long as their version is the present one.
 
-A cached entry is used for at most five seconds, and within these only while the epoch it was loaded under is still
-the current one: whoever admits a request compares the two in the counters and asks for `reload` when they differ.
-The epoch is read before the row, so an edit between the two makes the entry too old, never too new. While the
-database is down, an entry is used for up to thirty seconds; then the answer is `KeysUnavailable`.
+Whoever admits a request tells the counters the version that it was judged by; they know the present one, and answer
+`Stale` when an edit has overtaken it: then the key is loaded anew. So an entry needs no age; after some minutes it is
+refreshed all the same, as a guard, while it is being used.
+
+Of each key one load runs at a time, and few in all: a database that hangs takes no more threads than that. While it
+does not answer, an entry is used for thirty seconds more; then the answer is `KeysUnavailable`.
 """
 
 import logging
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypeVar
 
+import gevent
+from gevent.event import AsyncResult
 from sqlalchemy import Engine, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from proxyd.offload import Offload
-from shared.models import KeySecret, ProviderCredential, ProxyKey
+from proxyd.offload import Offload, OffloadTimeout
+from shared.models import KeySecret, Organization, ProviderCredential, ProxyKey
 from shared.policy import KeySnapshot
 from shared.sealing import Sealer, UnsealError
 
 log = logging.getLogger(__name__)
 
-FRESH_SECONDS = 5.0
+T = TypeVar("T")
+
+GUARD_SECONDS = 300.0
 STALE_SECONDS = 30.0
 NEGATIVE_SECONDS = 1.0
 MAX_ENTRIES = 100_000
@@ -38,24 +45,27 @@ class KnownKey:
     """A key, and what it takes to serve it."""
 
     key: KeySnapshot
-    credentials: Mapping[str, str] = field(repr=False)  # provider slug -> the real credential
-    epoch: int
+    credentials: Mapping[str, str] = field(
+        repr=False
+    )  # provider slug -> the real credential, shared by an organisation
+    org_version: int
     valid_until: float | None  # Unix seconds; set on a secret that was rotated out
+
+
+@dataclass(slots=True)
+class _Entry:
+    known: KnownKey
     loaded_at: float  # monotonic
+    failing_since: float | None = None  # monotonic
 
 
 class KeyCache:
-    """Finds keys by digest. `offload` runs a blocking call.
-
-    `epoch_of` reads an organisation's policy epoch and raises nothing: what it gives while nobody knows the epoch must
-    never be a real one, so that the entry is too old as soon as it can be compared.
-    """
+    """Finds keys by digest. `offload` runs a blocking call in a thread."""
 
     def __init__(
         self,
         engine: Engine,
         sealer: Sealer,
-        epoch_of: Callable[[str], int],
         offload: Offload,
         *,
         monotonic: Callable[[], float] = time.monotonic,
@@ -63,82 +73,136 @@ class KeyCache:
     ) -> None:
         self._engine = engine
         self._sealer = sealer
-        self._epoch_of = epoch_of
         self._offload = offload
         self._monotonic = monotonic
         self._now = now
-        self._known: dict[str, KnownKey] = {}
-        self._unknown: dict[str, float] = {}  # digest -> monotonic time of the look
+        self._entries: OrderedDict[str, _Entry] = OrderedDict()
+        self._unknown: OrderedDict[str, float] = OrderedDict()  # digest -> monotonic time of the look
+        self._credentials: dict[str, tuple[int, Mapping[str, str]]] = {}  # organisation -> version, by provider
+        self._loading: dict[str, AsyncResult[KnownKey | None]] = {}
+        self._next: dict[str, AsyncResult[KnownKey | None]] = {}
 
     def find(self, digest: str) -> KnownKey | None:
-        """The key of this secret, from the cache when fresh; None when there is none. Raises KeysUnavailable."""
-        known = self._known.get(digest)
-        at = self._monotonic()
-        if known is not None and at - known.loaded_at < FRESH_SECONDS:
-            return self._unless_rotated_out(known)
+        """The key of this secret, as it was last loaded; None when there is none. Raises KeysUnavailable."""
+        entry = self._entries.get(digest)
+        if entry is not None:
+            if self._monotonic() - entry.loaded_at >= GUARD_SECONDS:
+                self._refresh(digest, entry)
+            return self._unless_rotated_out(entry.known)
         looked = self._unknown.get(digest)
-        if looked is not None and at - looked < NEGATIVE_SECONDS:
+        if looked is not None and self._monotonic() - looked < NEGATIVE_SECONDS:
             return None
-        return self.reload(digest)
+        running = self._loading.get(digest) or self._next.get(digest)
+        return self.reload(digest) if running is None else self._outcome(running)
 
     def reload(self, digest: str) -> KnownKey | None:
-        """The key of this secret as it stands now in the database. Raises KeysUnavailable."""
-        cached = self._known.get(digest)
+        """The key of this secret as it stands in the database from this moment on. Raises KeysUnavailable.
+
+        A load that runs already may have read before this moment, so all who come meanwhile share the next one.
+        """
+        following = self._next.get(digest)
+        if following is not None:
+            return self._outcome(following)
+        running = self._loading.get(digest)
+        if running is None:
+            return self._load_first(digest)
+        following = self._next[digest] = AsyncResult()
         try:
-            known = self._load(digest, None if cached is None else cached.key.org_id)
-        except SQLAlchemyError as error:
-            if cached is not None and self._monotonic() - cached.loaded_at < STALE_SECONDS:
-                log.warning("the database does not answer; using what is known of %s: %s", cached.key.prefix, error)
-                return self._unless_rotated_out(cached)
-            raise KeysUnavailable(type(error).__name__) from error
+            running.wait()
+        except BaseException:
+            following.set_exception(KeysUnavailable("cut off"))
+            raise
+        finally:
+            del self._next[digest]
+        return self._load_first(digest, following)
+
+    def _load_first(self, digest: str, result: "AsyncResult[KnownKey | None] | None" = None) -> KnownKey | None:
+        result = self._loading[digest] = result or AsyncResult()
+        try:
+            known = self._loaded(digest)
+        except BaseException as error:
+            result.set_exception(error if isinstance(error, Exception) else KeysUnavailable("cut off"))
+            raise
+        else:
+            result.set(known)
+            return known
+        finally:
+            del self._loading[digest]
+
+    @staticmethod
+    def _outcome(result: "AsyncResult[KnownKey | None]") -> KnownKey | None:
+        known: KnownKey | None = result.get()
+        return known
+
+    def _loaded(self, digest: str) -> KnownKey | None:
+        try:
+            known = self._offload(self._read, digest)
+        except (SQLAlchemyError, OffloadTimeout) as error:
+            return self._while_down(digest, error)
         if known is None:
-            self._known.pop(digest, None)
+            self._entries.pop(digest, None)
             _remember(self._unknown, digest, self._monotonic())
             return None
         self._unknown.pop(digest, None)
-        _remember(self._known, digest, known)
+        _remember(self._entries, digest, _Entry(known, self._monotonic()))
         return self._unless_rotated_out(known)
 
-    def _load(self, digest: str, org_id: str | None) -> KnownKey | None:
-        """Read the epoch, then the rows. The first time the organisation is not known yet, so it takes two reads."""
-        if org_id is None:
-            org_id = self._offload(self._org_of, digest)
-            if org_id is None:
-                return None
-        epoch, at = self._epoch_of(org_id), self._monotonic()
-        row: tuple[KeySnapshot, dict[str, str], float | None] | None = self._offload(self._read, digest)
-        if row is None:
-            return None
-        key, credentials, valid_until = row
-        return KnownKey(key, credentials, epoch, valid_until, at)
+    def _while_down(self, digest: str, error: Exception) -> KnownKey | None:
+        entry, at = self._entries.get(digest), self._monotonic()
+        if entry is not None:
+            if entry.failing_since is None:
+                entry.failing_since = at
+                log.warning("the database does not answer; using what is known of %s", entry.known.key.prefix)
+            if at - entry.failing_since < STALE_SECONDS:
+                return self._unless_rotated_out(entry.known)
+        raise KeysUnavailable(type(error).__name__) from error
 
-    def _org_of(self, digest: str) -> str | None:
-        with Session(self._engine) as session:
-            return session.scalar(select(ProxyKey.org_id).join(KeySecret).where(KeySecret.digest == digest))
+    def _refresh(self, digest: str, entry: _Entry) -> None:
+        """Load an old entry anew in the background, and try no more often than the guard says."""
+        entry.loaded_at = self._monotonic()
+        gevent.spawn(self._refresh_quietly, digest)
 
-    def _read(self, digest: str) -> tuple[KeySnapshot, dict[str, str], float | None] | None:
+    def _refresh_quietly(self, digest: str) -> None:
+        try:
+            self.reload(digest)
+        except KeysUnavailable as error:
+            log.warning("a key could not be refreshed: %s", error)
+
+    def _read(self, digest: str) -> KnownKey | None:
+        """One statement for a key; one more when its organisation's credentials are new to us."""
         with Session(self._engine) as session:
-            secret = session.get(KeySecret, digest)
-            if secret is None:
+            found = session.execute(
+                select(KeySecret.valid_until, ProxyKey, Organization.policy_version)
+                .join(ProxyKey, ProxyKey.id == KeySecret.key_id)
+                .join(Organization, Organization.id == ProxyKey.org_id)
+                .where(KeySecret.digest == digest)
+            ).one_or_none()
+            if found is None:
                 return None
-            key = secret.key.snapshot()
-            until = None if secret.valid_until is None else secret.valid_until.timestamp()
-            rows = session.scalars(select(ProviderCredential).where(ProviderCredential.org_id == key.org_id)).all()
-            credentials = {}
-            for row in rows:
-                try:
-                    credentials[row.provider] = self._sealer.unseal(row.sealed)
-                except UnsealError as error:
-                    log.error("credential of %s: %s", row.provider, error)
-            return key, credentials, until
+            valid_until, row, org_version = found
+            key = row.snapshot()
+            cached = self._credentials.get(key.org_id)
+            if cached is None or cached[0] != org_version:
+                cached = self._credentials[key.org_id] = (org_version, self._unsealed(session, key.org_id))
+            until = None if valid_until is None else valid_until.timestamp()
+            return KnownKey(key, cached[1], org_version, until)
+
+    def _unsealed(self, session: Session, org_id: str) -> Mapping[str, str]:
+        credentials = {}
+        for row in session.scalars(select(ProviderCredential).where(ProviderCredential.org_id == org_id)):
+            try:
+                credentials[row.provider] = self._sealer.unseal(row.sealed)
+            except UnsealError as error:
+                log.error("credential of %s: %s", row.provider, error)
+        return credentials
 
     def _unless_rotated_out(self, known: KnownKey) -> KnownKey | None:
         return None if known.valid_until is not None and self._now() >= known.valid_until else known
 
 
-def _remember(cache: dict[str, Any], digest: str, value: Any) -> None:
-    """Keep the newest entries: a dict keeps the order of insertion, so the first is the oldest."""
+def _remember(cache: OrderedDict[str, T], digest: str, value: T) -> None:
+    """Keep the newest entries. Of a plain dict the first is found by a walk over all that were deleted before it."""
     cache.pop(digest, None)
     if len(cache) >= MAX_ENTRIES:
-        del cache[next(iter(cache))]
+        cache.popitem(last=False)
     cache[digest] = value

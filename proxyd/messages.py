@@ -5,7 +5,7 @@ Header names are lower-case bytes throughout, so that a comparison is a comparis
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 Header = tuple[bytes, bytes]
 Headers = tuple[Header, ...]
@@ -47,7 +47,7 @@ class Body(Protocol):
         """Bytes by Content-Length; 0 when there is no body; None when it comes in chunks."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that would double what making one costs, once a request
 class Request:
     """One inbound request: its head as values, its body still on the wire."""
 
@@ -84,11 +84,11 @@ class Response:
     body: bytes | Iterator[bytes]
     length: int | None = None  # of an iterator's body in bytes, when known; None means chunked
     close: bool = False  # close the connection after this response
+    prompt: bool = True  # send the head at once; False: the first piece of `body` is here already, and goes with it
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where an upstream listens."""
+class Origin(NamedTuple):
+    """Where an upstream listens. A tuple, because connections are looked up by it."""
 
     scheme: str  # "http" or "https"
     host: str
@@ -96,7 +96,7 @@ class Origin:
     authority: str  # value of the Host header
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that would double what making one costs, once a request
 class Outgoing:
     """One request to an upstream. `headers` has neither Host nor framing headers: `upstream.py` adds them."""
 
@@ -108,7 +108,7 @@ class Outgoing:
     length: int | None = None  # of an iterator's body when known; else it is sent chunked
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that would double what making one costs, once a request
 class Incoming:
     """The head of an upstream's answer."""
 

@@ -29,6 +29,7 @@ from gunicorn.workers.base import Worker
 from proxyd.messages import Request, Response
 from proxyd.server.listen import BindError, listen
 from proxyd.server.server import Server, ServerLimits
+from proxyd.writer_process import WriterProcess
 
 HEARTBEAT_SECONDS = 1.0
 WEDGED_AFTER_SECONDS = 8  # without a heartbeat; the kill follows within two seconds
@@ -62,13 +63,14 @@ def serve(
     grace_seconds: int = 30,
     check: Callable[[], object] = _nothing,
     on_listening: Callable[[str], None] | None = None,
+    writer: WriterProcess | None = None,
     log_level: str = "info",
 ) -> int:
     """Serve on `bind` ("host:port" or "unix:/path") with `workers` processes; return the exit code at the end.
 
     `build` runs in each worker, and again after a reload: it should read its settings anew. `check` runs in the
     supervisor before a reload; when it raises, the old workers stay. `on_listening` is told the address once, e.g. for
-    port 0.
+    port 0. `writer` is started before the first worker and ended after the last one.
     The exit code is 1 when the address is not free, 3 when the first workers cannot be built.
     """
     try:
@@ -82,11 +84,15 @@ def serve(
     supervisor_pid = os.getpid()
     application = _Application([sock.detach() for sock in sockets], workers, build, grace_seconds, log_level)
     patched_sleep = _unpatch_supervisor()
+    if writer is not None and (status := writer.start()):
+        return status
     try:
-        _Arbiter(application, check, patched_sleep).run()
+        _Arbiter(application, check, patched_sleep, writer).run()
     except SystemExit as end:
         if os.getpid() != supervisor_pid:
             raise  # A worker ends: nothing that follows `serve` is its business.
+        if writer is not None:
+            writer.stop()
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     return 0
 
@@ -95,10 +101,10 @@ def _unpatch_supervisor() -> Callable[[float], None]:
     """Give the supervisor the system's own calls; return the sleep that workers shall have.
 
     gevent's fork and waitpid take SIGCHLD for themselves, and gunicorn would never hear of a dead worker; its sleep
-    would start an event loop that every worker then inherits.
+    starts an event loop, which every worker inherits; its close waits for one, so that starting a child never returns.
     """
     patched = time.sleep
-    for name in ("fork", "waitpid"):
+    for name in ("fork", "waitpid", "close"):
         setattr(os, name, get_original("os", name))
     time.sleep = get_original("time", "sleep")
     return patched
@@ -140,9 +146,14 @@ class _Arbiter(Arbiter):  # type: ignore[misc] # gunicorn publishes no types
     """gunicorn's supervisor, with a slot (a listening socket) for each worker and patience with crash loops."""
 
     def __init__(
-        self, application: _Application, check: Callable[[], object], worker_sleep: Callable[[float], None]
+        self,
+        application: _Application,
+        check: Callable[[], object],
+        worker_sleep: Callable[[float], None],
+        writer: WriterProcess | None,
     ) -> None:
         self._check = check
+        self._writer = writer
         self._worker_sleep = worker_sleep
         self._ending = False
         self._spawned_at: dict[int, float] = {}
@@ -164,13 +175,21 @@ class _Arbiter(Arbiter):  # type: ignore[misc] # gunicorn publishes no types
             self.log.error("Not reloading, the old workers stay: %s", error)
         else:
             super().handle_hup()
+            if self._writer is not None:
+                self._writer.renew()
 
     def handle_usr2(self) -> None:
         self.log.warning("USR2 is not supported; HUP replaces the workers")
 
     def spawn_workers(self) -> None:
-        if time.monotonic() >= self._not_before:
+        # No worker comes to life while nobody could tell it which counters are the right ones.
+        if time.monotonic() >= self._not_before and (self._writer is None or self._writer.ready):
             super().spawn_workers()
+
+    def manage_workers(self) -> None:
+        if self._writer is not None and not self._ending:
+            self._writer.keep()
+        super().manage_workers()
 
     def spawn_worker(self) -> Any:
         taken = [worker.slot for worker in self.WORKERS.values()]

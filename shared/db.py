@@ -13,6 +13,17 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.types import DateTime, TypeDecorator
 
 BUSY_TIMEOUT_SECONDS = 5
+CONNECT_SECONDS = 5
+# Of PostgreSQL: no connection, statement or lock is waited for without end, and a network that swallows packets is
+# noticed. (A server that was stopped notices no deadline of its own: whoever asks it from an event loop brings one.)
+_DEADLINES = {
+    "connect_timeout": CONNECT_SECONDS,
+    "options": "-c statement_timeout=15000 -c lock_timeout=5000 -c idle_in_transaction_session_timeout=30000",
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
 
 
 class Base(DeclarativeBase):
@@ -55,11 +66,14 @@ def create(url: str) -> Engine:
 
     Errors of a statement do not repeat its values: they may be digests, names or sealed credentials.
     """
+    server = not url.startswith("sqlite")
     engine = create_engine(
         url,
-        pool_pre_ping=not url.startswith("sqlite"),
+        pool_pre_ping=server,
+        pool_timeout=CONNECT_SECONDS,
         hide_parameters=True,
         json_serializer=_to_json,
+        connect_args=_DEADLINES if server else {},
     )
     return configure(engine)
 

@@ -81,6 +81,8 @@
   document.addEventListener("click", (event) => {
     const on = (selector) => event.target.closest(selector);
     let hit;
+    // A double click must not take back what its first click did: the button says the opposite by then.
+    if (event.detail > 1 && on("[data-once]")) event.preventDefault();
     if ((hit = on("[data-saved]"))) locked()?.removeAttribute("data-locked");
     if ((hit = on("[data-copy]"))) onCopy(hit);
     else if ((hit = on("[data-add-line]"))) addLine(hit);

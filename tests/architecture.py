@@ -17,13 +17,19 @@ SOFT_LINES, HARD_LINES, FUNCTION_LINES, ENTRY_LINES = 300, 400, 60, 20
 # Layers of the data plane by the beginning of a module's name; a module may import lower ones and its own.
 # What stands on one line does not know each other.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("app", "cli", "__main__"),
+    ("app", "cli", "writer", "__main__"),
     ("pool",),
-    ("server",),
+    ("server", "writer_process"),
     ("gateway",),
     ("accounting", "key_cache", "providers", "upstream"),
     ("channel", "offload", "wire"),
     ("messages",),
+)
+# The same for the dashboard, below what serves HTTP; what is named here imports nothing of webapp that stands above it.
+DASHBOARD_LAYERS: tuple[tuple[str, ...], ...] = (
+    ("actions", "queries"),
+    ("views",),
+    ("context", "db", "validation"),
 )
 # Only these may hold sockets, each with its reason.
 SOCKET_FILES = {
@@ -103,9 +109,9 @@ def directions(modules: list[Module]) -> Iterator[str]:
                 yield f"{module.path}:{line} imports {imported}"
 
 
-def _layer(name: str) -> tuple[int, str] | None:
-    part = name.removeprefix("proxyd.").partition(".")[0]
-    for rank, starts in enumerate(LAYERS):
+def _layer(name: str, layers: tuple[tuple[str, ...], ...]) -> tuple[int, str] | None:
+    part = name.split(".")[1]
+    for rank, starts in enumerate(layers):
         for start in starts:
             if part == start:
                 return rank, start
@@ -117,17 +123,31 @@ def layers(modules: list[Module]) -> Iterator[str]:
     for module in modules:
         if not module.name.startswith("proxyd.") or _within(module.name, "proxyd.sandbox"):
             continue
-        own = _layer(module.name)
+        own = _layer(module.name, LAYERS)
         if own is None:
             yield f"{module.path} stands in no layer: give it one in tests/architecture.py"
             continue
         for imported, line in module.imports:
-            if _within(imported, "shared.counters") and own[1] not in ("accounting", "app", "gateway"):
+            if _within(imported, "shared.counters") and own[1] not in ("accounting", "app", "gateway", "writer"):
                 yield f"{module.path}:{line} imports {imported}"
             if not imported.startswith("proxyd."):
                 continue
-            other = _layer(imported)
+            other = _layer(imported, LAYERS)
             if other is None or other[0] < own[0] or (other[0] == own[0] and other[1] != own[1] and own[0] > 0):
+                yield f"{module.path}:{line} imports {imported}"
+
+
+def dashboard(modules: list[Module]) -> Iterator[str]:
+    """Within webapp: actions and queries do not know each other, nor what serves HTTP; both stand on views."""
+    for module in modules:
+        own = _layer(module.name, DASHBOARD_LAYERS) if module.name.startswith("webapp.") else None
+        if own is None:
+            continue
+        for imported, line in module.imports:
+            if not imported.startswith("webapp."):
+                continue
+            other = _layer(imported, DASHBOARD_LAYERS)
+            if other is None or other[0] < own[0] or (other[0] == own[0] and other[1] != own[1]):
                 yield f"{module.path}:{line} imports {imported}"
 
 
@@ -253,6 +273,7 @@ Check = Callable[[list[Module]], Iterator[str]]
 CHECKS: tuple[Check, ...] = (
     directions,
     layers,
+    dashboard,
     sandbox,
     limits_at_home,
     sockets,

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from machine import find
 
-AREAS = ("shared", "proxyd", "webapp", "e2e")
+AREAS = ("shared", "proxyd", "webapp", "e2e", "faults")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

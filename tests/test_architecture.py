@@ -46,6 +46,11 @@ BROKEN = [
     (architecture.layers, {"proxyd/key_cache.py": "from shared.counters import Counters"}),
     (architecture.layers, {"proxyd/gateway/a.py": "import proxyd.app"}),
     (architecture.layers, {"proxyd/novelty.py": ""}),
+    (architecture.dashboard, {"webapp/queries/keys.py": "from webapp.actions import now"}),
+    (architecture.dashboard, {"webapp/actions/keys.py": "from webapp.queries.keys import get_key"}),
+    (architecture.dashboard, {"webapp/views/keys.py": "def f():\n    import webapp.queries.keys"}),
+    (architecture.dashboard, {"webapp/actions/login.py": "from webapp.pages import login"}),
+    (architecture.dashboard, {"webapp/context.py": "from webapp import db"}),
     (architecture.sandbox, {"proxyd/sandbox/a.py": "from shared import money"}),
     (architecture.sandbox, {"proxyd/gateway/a.py": "from proxyd.sandbox import desk"}),
     (architecture.limits_at_home, {"shared/money.py": "from limits.storage import Storage"}),
@@ -77,6 +82,14 @@ FINE = [
     (architecture.layers, {"proxyd/app.py": "from proxyd import gateway, cli", "proxyd/cli.py": ""}),
     (architecture.layers, {"proxyd/server/body.py": "from proxyd.server.limits import x\nfrom proxyd.wire import y"}),
     (architecture.layers, {"proxyd/gateway/a.py": "from shared.counters import Counters"}),
+    (
+        architecture.dashboard,
+        {"webapp/actions/a.py": "from webapp.actions import audit\nfrom webapp.views import keys"},
+    ),
+    (
+        architecture.dashboard,
+        {"webapp/pages/keys.py": "from webapp.actions import keys\nfrom webapp.queries import usage"},
+    ),
     (architecture.sockets, {"proxyd/server/connection.py": "import socket", "proxyd/upstream/tls.py": "import ssl"}),
     (
         architecture.cycles,

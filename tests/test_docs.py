@@ -9,7 +9,8 @@ import pytest
 from proxyd import sandbox
 from proxyd.gateway import route
 from proxyd.sandbox import behaviour
-from shared.config import SETTINGS, Setting
+from shared.config import SETTINGS
+from shared.config.settings import Setting
 from shared.policy import ERRORS
 
 ROOT = Path(__file__).parent.parent

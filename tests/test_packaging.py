@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
-def checkout(tmp_path):
+def checkout(tmp_path: Path) -> Path:
     """As much of a checkout as a build looks at, so that nothing is left in this one."""
     checkout = tmp_path / "checkout"
     shutil.copytree(ROOT / "packaging", checkout / "packaging", ignore=shutil.ignore_patterns("__pycache__"))
@@ -27,7 +27,7 @@ def checkout(tmp_path):
 @pytest.mark.parametrize(
     "command", [["wheel", "--wheel-dir", "out"], ["install", "--target", "out"], ["install", "--target", "out", "-e"]]
 )
-def test_it_works(checkout, command):
+def test_it_works(checkout: Path, command: list[str]) -> None:
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-cache-dir"]
     done = subprocess.run(
         [*pip, command[0], "--no-index", "--no-deps", *command[1:], "."],
@@ -44,6 +44,6 @@ def test_it_works(checkout, command):
     assert list(checkout.glob("out/*")) == []
 
 
-def test_the_build_asks_for_nothing_from_elsewhere():
+def test_the_build_asks_for_nothing_from_elsewhere() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     assert project["build-system"]["requires"] == []

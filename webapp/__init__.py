@@ -47,7 +47,8 @@ def create_app(settings: Settings | None = None, *, clock: Callable[[], datetime
     app.extensions["settings"] = settings
     moment = clock or (lambda: datetime.now(UTC))
     app.extensions["clock"] = moment
-    app.extensions["counters"] = counters.connect(settings.limits_url, clock=lambda: moment().timestamp())
+    app.extensions["counters"] = counters.connect(settings.limits_url, clock=_AppClock(moment))
+    app.extensions["login_throttle"] = counters.login_throttle(settings.limits_url, clock=_AppClock(moment))
     db.init_app(app, settings)
     Migrate(app, db.db, directory=str(HOME / "migrations"))
     headers.init_app(app, HOME / "static", settings.trusted_proxies)
@@ -60,3 +61,13 @@ def create_app(settings: Settings | None = None, *, clock: Callable[[], datetime
         security.csrf.exempt(blueprint)
     cli.init_app(app)
     return app
+
+
+class _AppClock(counters.SystemClock):
+    """The app's own wall clock, which tests set; the steady one is the machine's."""
+
+    def __init__(self, moment: Callable[[], datetime]) -> None:
+        self._moment = moment
+
+    def wall(self) -> float:  # type: ignore[override] # a method of the object here
+        return self._moment().timestamp()

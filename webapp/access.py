@@ -13,7 +13,7 @@ from flask_login import current_user
 from shared.addresses import client_address
 from shared.config import Settings
 from shared.models import ROLES
-from webapp.actions import Actor
+from webapp.context import Actor
 
 View = TypeVar("View", bound=Callable[..., Any])
 Role = Literal["viewer", "member", "admin"]

@@ -14,11 +14,13 @@ from sqlalchemy.exc import OperationalError, ProgrammingError
 from shared.config import SettingError, Settings
 from shared.database_probe import check_database
 from shared.models import ROLES, SCOPES
-from webapp.actions import Actor, Conflict, Invalid
 from webapp.actions.tokens import create_token
 from webapp.actions.users import create_user
 from webapp.blame import blaming
+from webapp.context import Actor, Conflict
 from webapp.first_start import BootstrapReport, SchemaError, first_actor, prepare
+from webapp.validation import Invalid
+from webapp.verification.command import ledger
 
 tokens = AppGroup("tokens", help="Management tokens, for automation.")
 users = AppGroup("users", help="Members of staff.")
@@ -26,7 +28,7 @@ users = AppGroup("users", help="Members of staff.")
 
 def init_app(app: Flask) -> None:
     """Register the commands."""
-    for command in (bootstrap, tokens, users):
+    for command in (bootstrap, tokens, users, ledger):
         app.cli.add_command(command)
 
 

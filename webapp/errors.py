@@ -13,8 +13,9 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
 
 from shared.counters import CountersUnavailable
-from webapp.actions import Conflict, EpochNotMoved, NotFound
+from webapp.actions.policy import NotInForce
 from webapp.api.problems import Problem
+from webapp.context import Conflict, NotFound
 from webapp.validation import Invalid
 
 log = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(Invalid, _invalid)
     app.register_error_handler(NotFound, lambda _: _problem(404))
     app.register_error_handler(Conflict, _conflict)
-    app.register_error_handler(EpochNotMoved, lambda e: _answer(Problem(503, "saved_but_not_announced", str(e))))
+    app.register_error_handler(NotInForce, lambda e: _answer(Problem(503, "saved_but_not_announced", str(e))))
     app.register_error_handler(CountersUnavailable, _unavailable)
     app.register_error_handler(SQLAlchemyError, _unavailable)
     app.register_error_handler(CSRFError, _csrf)

@@ -19,17 +19,17 @@ from sqlalchemy import select
 from shared.config import SettingError, Settings
 from shared.ids import new_id
 from shared.models import SCOPES, ManagementToken, Organization, ProxyKey, User
-from webapp.actions import Actor, Conflict, audit, bump_policy_version, now
+from webapp.actions import audit
 from webapp.actions.credentials import forget_credentials, store_credentials, stored_providers
 from webapp.actions.keys import create_key
 from webapp.actions.tokens import create_token
 from webapp.actions.users import create_user
+from webapp.context import Actor, Conflict, now
 from webapp.db import db, writing
 from webapp.validation import Invalid
 
 DEFAULT_ADMIN = "admin@localhost"
 SANDBOX_PREFIX = "sandbox-"
-_NO_ORGANISATION = "org_none"  # asked for only to hear whether the counters answer
 _DEMO_KEY = {
     "name": "demo",
     "rate_limit_rpm": 60,
@@ -64,10 +64,10 @@ class BootstrapReport:
 def prepare(app: Flask) -> BootstrapReport:
     """The bootstrap itself, inside the app's context. Two processes at once do it one after the other.
 
-    Raises CountersUnavailable before it changes anything: without counters no key with a limit would be served.
+    Raises CountersUnavailable before it changes anything, when another program's file stands where the counters belong.
     """
     settings: Settings = app.extensions["settings"]
-    app.extensions["counters"].epoch(_NO_ORGANISATION)
+    app.extensions["counters"].refuse_foreign()
     with _alone(settings.data_dir / "bootstrap.lock"):
         upgrade_schema(app)
         actor = first_actor()
@@ -123,7 +123,6 @@ def _organization() -> Actor:
     with writing() as session:
         session.add(Organization(id=actor.org_id, name="Default", created_at=now()))
         audit(session, actor, "organization.create", actor.org_id, after={"name": "Default"})
-    bump_policy_version(actor.org_id, must=False)
     return actor
 
 

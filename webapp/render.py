@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from flask import Flask, Response, current_app, flash, make_response, render_template, request
 from flask_login import current_user
@@ -22,6 +22,7 @@ from shared.money import NANOS_PER_USD, to_usd
 THEMES = (("system", "As the device"), ("light", "Light"), ("dark", "Dark"))
 THEME_COOKIE = "theme"
 _NAVIGATION = (("API Keys", "/keys", "key"), ("Settings", "/settings", "settings"))
+ToastKind = Literal["ok", "error"]
 _CENT = NANOS_PER_USD // 100
 
 
@@ -61,9 +62,9 @@ def block(template: str, name: str, **context: Any) -> str:
     return str(render_block(template, name, **context))
 
 
-def changed(*parts: str, message: str) -> Response:
-    """Answer an htmx form in the dialog: put out-of-band `parts` and a toast in place, and close the dialog."""
-    response = _answer("".join((*parts, toast(message))), 200)
+def changed(*parts: str, message: str, kind: ToastKind = "ok", status: int = 200) -> Response:
+    """Answer an htmx form: put out-of-band `parts` and a toast in place, and close the dialog if it is open."""
+    response = _answer("".join((*parts, toast(message, kind))), status)
     response.headers["HX-Reswap"] = "none"
     response.headers["HX-Trigger-After-Swap"] = "modal:close"
     return response
@@ -74,10 +75,10 @@ def append(response: Response, *parts: str) -> None:
     response.set_data("".join((response.get_data(as_text=True), *parts)))
 
 
-def toast(message: str) -> Markup:
+def toast(message: str, kind: ToastKind = "ok") -> Markup:
     """A message for htmx to add to the toasts, out of band."""
     ui: Any = current_app.jinja_env.globals["ui"]
-    return Markup('<template><div hx-swap-oob="beforeend:#toasts">{}</div></template>').format(ui.toast("ok", message))
+    return Markup('<template><div hx-swap-oob="beforeend:#toasts">{}</div></template>').format(ui.toast(kind, message))
 
 
 def swapped(element_id: str, text: str) -> Markup:

@@ -204,8 +204,10 @@ def _rpm(raw: object) -> int | None:
         return None
     if not isinstance(raw, int) or isinstance(raw, bool):
         raise ValueError("must be a whole number, such as 60")  # noqa: TRY004 - wrong input
-    if not 0 <= raw <= MAX_RPM:
-        raise ValueError(f"must be from 0 to {MAX_RPM}")
+    if raw == 0:
+        raise ValueError("must be at least 1; to stop the key for now, set paused instead")
+    if not 1 <= raw <= MAX_RPM:
+        raise ValueError(f"must be from 1 to {MAX_RPM}")
     return raw
 
 
@@ -229,6 +231,14 @@ def _reset(raw: object) -> str:
     return raw
 
 
+def _paused(raw: object) -> bool:
+    if raw is None:
+        return False
+    if not isinstance(raw, bool):
+        raise ValueError("must be true or false")  # noqa: TRY004 - wrong input
+    return raw
+
+
 def _expiry(raw: object) -> datetime | None:
     return None if raw is None else parse_moment(raw)
 
@@ -243,5 +253,6 @@ _FIELDS: dict[str, tuple[str, Reader]] = {
     "spend_limit_usd": ("spend_limit_nanos", _spend_limit),
     "spend_reset": ("spend_reset", _reset),
     "expires_at": ("expires_at", _expiry),
+    "paused": ("paused", _paused),
 }
 EDITABLE = tuple(_FIELDS)

@@ -1,274 +1,296 @@
-"""Keeping the books of a worker: journal, counters and ledger move together, and each attempt ends exactly once.
+"""The accounting of one worker: requests are admitted in batches, and each attempt ends exactly once.
 
-An attempt is BEGIN in the journal and a hold in the counters before it is sent. At its end the journal gets SETTLE,
-the counters replace the hold by the true cost, and a line waits in memory until the flusher has put it into the
-ledger; then the journal forgets it. Whatever fails on that way is tried again by the flusher, and every step may be
-repeated without effect, so a crash anywhere leaves work for `recover`, never a loss or a second count.
+A batch is one transaction of the counters and one write of the journal. It carries what has ended since the last one.
+An END is written at once, before the last byte of its answer is handed over, and told to the counters with the next
+batch, or a few milliseconds later when none comes. Whatever fails on the way leaves the journal as the record from
+which the ledger writer goes on, so a crash anywhere costs nothing and counts nothing twice.
+
+The counters may be lost, replaced or behind: then they refuse (`CountersLost`), we ask for new ones, and bring into
+those what the ledger did not know at their cut (see `membership`).
 """
 
 import logging
 import time
 from collections.abc import Callable
-from datetime import date
+from dataclasses import replace
 
-from gevent.lock import RLock
-from sqlalchemy.exc import SQLAlchemyError
+import gevent
+from ulid import ULID
 
-from proxyd.accounting.entries import Ending, Opening, post_of, settled
-from proxyd.accounting.group_commit import GroupCommit
-from proxyd.accounting.journal import Attempt, Journal, JournalUnavailable, Orphan, Settlement, claim_orphans
-from proxyd.accounting.ledger import Ledger, Line
-from proxyd.offload import Offload
-from shared.counters import Admission, Admitted, Charge, Counters, CountersUnavailable, Post
+from proxyd.accounting.ends import Ends
+from proxyd.accounting.group_commit import GroupCommit, Interrupted, Submission
+from proxyd.accounting.journal import Journal, JournalUnavailable
+from proxyd.accounting.membership import Membership
+from proxyd.accounting.records import Attempt, Settlement
+from proxyd.accounting.upkeep import Upkeep
+from shared.counters import (
+    Admitted,
+    Answer,
+    Batch,
+    Charge,
+    Counters,
+    CountersLost,
+    CountersUnavailable,
+    Rebuilding,
+    Seed,
+    Unseeded,
+)
 
 log = logging.getLogger(__name__)
 
-BATCH = 1_000
-RENEW_SECONDS = 30.0
-LEASE_SECONDS = 300
-MAX_LOOKS = 5  # at a ledger that other workers write to; one look too few counts an attempt twice, never not at all
+WAIT_SECONDS = 2.0  # a request with a limit, for counters that are being rebuilt
+STEP_SECONDS = 0.01
+BREAK_SECONDS = 0.5  # counters that did not answer are not asked again for so long
+
+Seeds = Callable[[list[str], int, int], list[Seed] | None]  # keys, generation, today
+
+
+class Opening(Submission):
+    """A request that wants to be admitted. Without a charge, only ends are told."""
+
+    __slots__ = ("abandoned", "answer", "attempt_of", "charge", "seq")
+
+    def __init__(self, seq: int, charge: Charge | None, attempt_of: Callable[[Admitted], Attempt] | None) -> None:
+        super().__init__()
+        self.seq = seq
+        self.charge = charge
+        self.attempt_of = attempt_of
+        self.answer: Answer | None = None
+        self.abandoned = False
 
 
 class Accounting:
-    """The books of one worker. All methods run on the event loop's thread; only ledger work is offloaded.
-
-    What begins and what ends at the same moment shares one transaction of the journal and one of the counters
-    (`GroupCommit`).
-    """
+    """Used from one thread, by greenlets. `seeds` asks the database and may raise LedgerUnavailable."""
 
     def __init__(
         self,
-        journal: Journal,
+        membership: Membership,
         counters: Counters,
-        ledger: Ledger,
-        offload: Offload,
+        seeds: Seeds,
         *,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.journal = journal
+        self._membership = membership
         self._counters = counters
-        self._ledger = ledger
-        self._offload = offload
+        self._seeds = seeds
         self._monotonic = monotonic
-        self._open: dict[int, Attempt] = {}  # begun, not ended: re-registered when the counters are lost
-        self._lines: dict[int, Line] = {}  # ended, not yet in the ledger
-        self._unposted: list[Post] = []  # ends that the counters have not heard of
-        self._unwritten: list[tuple[int, Settlement]] = []  # ends that the journal could not take
-        self._turns: GroupCommit[Opening | Ending] = GroupCommit(self._turn)
-        self._renewed_at = float("-inf")
-        self._generation = ""  # of the counters that know our holds
-        self._journal_failed = False  # at its last write
-        # Ledger work waits for a thread meanwhile; nobody else may begin the same work. Settling never takes it.
-        self._one_at_a_time = RLock()
+        self._number = 0  # of our last batch in this generation
+        self._seq = 0
+        self._id = str(ULID())  # of this worker, in the ids of its requests
+        self._ends = Ends()
+        self._doubtful: Batch | None = None  # its answer was lost: it is repeated before anything else
+        self._commit: GroupCommit[Opening] = GroupCommit(self._run)
+        self._journal_failed = False
+        self._broken_until = 0.0
+        self.upkeep = Upkeep(membership, self._ends, self._tell, monotonic=monotonic)
 
-    def open(self, seq: int, charge: Charge, attempt_of: Callable[[Admitted], Attempt]) -> Admission:
+    # What the gateway calls
+
+    def new_id(self) -> tuple[int, str]:
+        """A number of this worker's and the id made of it: unique, in order, without a lock."""
+        self._seq += 1
+        return self._seq, f"{self._id}{self._seq:08x}"
+
+    def admit(self, seq: int, charge: Charge, attempt_of: Callable[[Admitted], Attempt]) -> Answer:
         """Charge a request and, if it is admitted, write BEGIN before a byte of it is sent.
 
-        Raises CountersUnavailable, or JournalUnavailable; then nothing is held and nothing is open.
+        Waits up to two seconds for counters that are being rebuilt, if there is a limit to judge by. Raises
+        CountersUnavailable, or JournalUnavailable; then nothing is held and nothing has begun.
         """
-        errand = Opening(seq, charge, attempt_of)
-        self._turns.take(errand, alone=not self._open)
-        assert errand.result is not None  # noqa: S101 - an errand that was done has a result or raised
-        return errand.result
+        limited = charge.spend_limit_nanos is not None or charge.rate_limit_rpm is not None
+        deadline = 0.0
+        while True:
+            lost = None
+            try:
+                answer = self._submit(seq, charge, attempt_of)
+            except CountersLost as error:
+                if not limited:
+                    raise
+                answer, lost = None, error
+            if isinstance(answer, Unseeded):
+                self._seed(charge.key_id, answer.generation)
+            elif answer is not None and not isinstance(answer, Rebuilding):
+                return answer
+            at = self._monotonic()
+            deadline = deadline or at + WAIT_SECONDS
+            if at >= deadline:
+                raise lost or CountersUnavailable("they are being rebuilt")
+            if not isinstance(answer, Unseeded):
+                gevent.sleep(STEP_SECONDS)
 
-    def begin(self, seq: int, attempt: Attempt) -> None:
-        """Open an attempt that is not charged. Raises JournalUnavailable; then nothing is open."""
-        self.journal.begin({seq: attempt})
-        self._open[seq] = attempt
+    def begin_unheld(self, seq: int, attempt: Attempt) -> None:
+        """Begin an attempt that the counters were not asked about. Raises JournalUnavailable."""
+        self._journal().begin([(seq, attempt)])
+
+    def settle(self, seq: int, settlement: Settlement) -> None:
+        """Close an attempt at its true cost. Never fails: what cannot be written now is written later."""
+        self._end(seq, settlement)
 
     def void(self, seq: int) -> None:
         """Close an attempt of which nothing reached the provider: no row, no cost, no hold."""
-        attempt = self._open.pop(seq)
-        self._tell_counters(post_of(attempt, None))
+        self._end(seq, None)
+
+    def note_progress(self, seq: int, cost_nanos: int) -> None:
+        """Note what an attempt has cost so far, for whoever ends it if we die."""
         try:
-            self.journal.void(seq)
-        except JournalUnavailable as error:
-            log.warning("an attempt that was never sent stays in the journal: %s", error)
-
-    def settle(self, seq: int, settlement: Settlement) -> None:
-        """Close an attempt at its true cost. Never fails: what cannot be written now waits for the flusher."""
-        attempt = self._open.get(seq)
-        if attempt is not None:
-            self._turns.take(Ending(seq, attempt, settlement), alone=len(self._open) == 1)
-
-    @property
-    def depth(self) -> int:
-        """Ended attempts that are not in the ledger yet."""
-        return len(self._lines)
-
-    def flush(self) -> int:
-        """Put ended attempts into the ledger, a batch at a time. Returns how many lines it moved.
-
-        Raises SQLAlchemyError when the database does not answer; the lines stay.
-        """
-        moved = 0
-        with self._one_at_a_time:
-            self._catch_up()
-            while self._lines:
-                batch = dict(list(self._lines.items())[:BATCH])
-                self._offload(self._ledger.post, list(batch.values()))
-                try:
-                    self.journal.forget(list(batch))
-                except JournalUnavailable as error:
-                    log.warning("lines are in the ledger, but the journal cannot forget them yet: %s", error)
-                for seq in batch:
-                    del self._lines[seq]
-                moved += len(batch)
-        return moved
-
-    def keep_alive(self) -> None:
-        """Notice counters that were lost, renew the lease of this worker's holds, let those of dead workers lapse.
-
-        Raises CountersUnavailable or SQLAlchemyError. Call it every second; what is not due costs nothing.
-        """
-        if self._counters.generation() != self._generation:
-            self.seed()
-        if self._monotonic() - self._renewed_at >= RENEW_SECONDS:
-            self._counters.renew(self.journal.worker_id, LEASE_SECONDS)
-            self._counters.lapse()
-            self._renewed_at = self._monotonic()
-
-    def seed(self) -> None:
-        """Fill counters that were lost (or are new) from the ledger, then hold again what is in flight here.
-
-        Raises CountersUnavailable or SQLAlchemyError.
-        """
-        with self._one_at_a_time:
-            self.flush()
-            generation = self._counters.generation()
-            if not self._counters.is_seeded():
-                self._seed_from_ledger(generation)
-            for attempt in list(self._open.values()):
-                day = date.fromisoformat(attempt.day)
-                self._counters.hold_again(attempt.id, self.journal.worker_id, attempt.key_id, day, attempt.bound_nanos)
-            self._generation = generation
-
-    def _seed_from_ledger(self, generation: str) -> None:
-        """Take the sums over. What was settled since the loss counts once: in the sums, or beside them."""
-        early = self._counters.posted_unseeded()
-        for _ in range(MAX_LOOKS):
-            totals, ledgered = self._offload(self._ledger.totals, early)
-            now_early = self._counters.posted_unseeded()
-            if now_early == early:
-                break
-            early = now_early
-        if self._counters.seed(generation, totals, ledgered=ledgered):
-            log.info("counters seeded from the ledger: %d sums", len(totals))
-
-    def recover(self) -> int:
-        """Settle and import the journals of workers that died. Returns how many attempts were brought home.
-
-        Raises SQLAlchemyError or CountersUnavailable; what was not finished is found again the next time.
-        """
-        with self._one_at_a_time:
-            return sum(self._bring_home(orphan) for orphan in claim_orphans(self.journal.directory))
-
-    def _bring_home(self, orphan: Orphan) -> int:
-        lines = [settled(entry) for entry in orphan.entries()]
-        for start in range(0, len(lines), BATCH):
-            batch = lines[start : start + BATCH]
-            self._offload(self._ledger.post, batch)
-            self._counters.turn([post_of(attempt, settlement.cost_nanos) for attempt, settlement in batch], [])
-        orphan.remove()
-        if lines:
-            log.warning("worker %s had died; %d of its attempts are now in the ledger", orphan.worker_id, len(lines))
-        return len(lines)
-
-    def close(self) -> None:
-        """Flush all and remove the journal; what cannot be flushed stays in the file for the next process."""
-        clean = False
-        try:
-            self.flush()
-            clean = not (self._lines or self._open or self._unposted)
-        except SQLAlchemyError as error:
-            log.error("the last flush failed; the journal keeps %d attempts: %s", self.depth, error)
-        self.journal.close(remove=clean)
-
-    def _turn(self, errands: list[Opening | Ending]) -> None:
-        """Journal the ends, tell the counters of everything, journal the beginnings.
-
-        A crash between two of these steps leaves an attempt that will be settled again to the same effect, or a hold
-        without an attempt, which lapses.
-        """
-        endings = {errand.seq: errand for errand in errands if isinstance(errand, Ending) and errand.seq in self._open}
-        openings = self._journalable([errand for errand in errands if isinstance(errand, Opening)])
-        if endings:
-            self._journal_ends(endings)
-        posts = [post_of(ending.attempt, ending.settlement.cost_nanos) for ending in endings.values()]
-        try:
-            results = self._counters.turn(posts, [opening.charge for opening in openings])
-        except Exception as error:
-            if not isinstance(error, CountersUnavailable):
-                log.exception("a turn of the counters failed")
-            self._unposted.extend(posts)
-            for opening in openings:
-                opening.failure = error
-            return
-        for opening, result in zip(openings, results, strict=True):
-            opening.result = result
-        self._journal_beginnings([opening for opening in openings if isinstance(opening.result, Admitted)])
-
-    def _journalable(self, openings: list[Opening]) -> list[Opening]:
-        """The openings, or none while the journal cannot be written: what is bound to be refused is not charged.
-
-        Only the turn that finds it out charges before it knows; it gives back what it held, but not its requests.
-        """
-        if not (openings and self._journal_failed):
-            return openings
-        try:
-            self.journal.check()
-        except JournalUnavailable as error:
-            for opening in openings:
-                opening.failure = error
-            return []
-        self._journal_failed = False
-        return openings
-
-    def _journal_ends(self, endings: dict[int, Ending]) -> None:
-        try:
-            self.journal.settle({seq: ending.settlement for seq, ending in endings.items()})
-        except JournalUnavailable as error:
-            log.warning("the journal cannot be written; keeping %d settlements in memory: %s", len(endings), error)
-            self._journal_failed = True
-            self._unwritten.extend((seq, ending.settlement) for seq, ending in endings.items())
-        for seq, ending in endings.items():
-            del self._open[seq]
-            self._lines[seq] = (ending.attempt, ending.settlement)
-
-    def _journal_beginnings(self, openings: list[Opening]) -> None:
-        if not openings:
-            return
-        attempts = {
-            opening.seq: opening.attempt_of(opening.result)
-            for opening in openings
-            if isinstance(opening.result, Admitted)
-        }
-        try:
-            self.journal.begin(attempts)
-        except JournalUnavailable as error:
-            self._journal_failed = True
-            for opening in openings:
-                opening.failure = error
-                self._tell_counters(post_of(attempts[opening.seq], None))
-        else:
-            self._open.update(attempts)
-
-    def _tell_counters(self, post: Post) -> None:
-        """Settle or release outside of a turn. What the counters cannot hear now is told by the flusher."""
-        try:
-            self._counters.turn([post], [])
-        except CountersUnavailable as error:
-            log.warning("the counters will hear of an ended attempt later: %s", error)
-            self._unposted.append(post)
-
-    def _catch_up(self) -> None:
-        """Repeat what failed before. Stops at the first thing that still fails, to try again at the next flush."""
-        try:
-            if self._unwritten:
-                self.journal.settle(dict(self._unwritten))
-                self._unwritten.clear()
+            self._journal().note_progress(seq, cost_nanos)
         except JournalUnavailable:
-            pass  # the lines are in memory as well, so the ledger gets them either way
-        waiting, self._unposted = self._unposted, []
-        for post in waiting:
-            self._tell_counters(post)
+            pass  # the bound stands in its place
+
+    def flush(self) -> None:
+        """Tell the counters now of all that has ended. Raises CountersUnavailable."""
+        if self._ends.untold:
+            self._tell()
+
+    # Its life
+
+    def start(self) -> None:
+        """Enter, or keep trying in the background while something is missing; then keep going."""
+        self._membership.enter()
+        self.upkeep.start()
+
+    def stop(self) -> None:
+        """Write and tell what is left. The ledger writer takes over what cannot be."""
+        self.upkeep.stop()
+        self._ends.write_unwritten(self._membership.journal)
+        try:
+            self.flush()
+        except (CountersUnavailable, JournalUnavailable) as error:
+            log.warning("the counters hear of the last ends from the ledger writer: %s", error)
+        if self._membership.journal is not None:
+            self._membership.journal.close()
+
+    def faults(self) -> dict[str, str]:
+        """What keeps this worker from admitting; empty when nothing does."""
+        found = {}
+        try:
+            self._journal().check()
+        except JournalUnavailable as error:
+            found["journal"] = str(error)
+        try:
+            if not self._membership.complete or not self._counters.check():
+                found["counters"] = "being rebuilt"
+        except CountersUnavailable as error:
+            found["counters"] = str(error)
+        return found
+
+    def _journal(self) -> Journal:
+        journal = self._membership.journal
+        if journal is None:
+            raise JournalUnavailable("it is not open yet")
+        return journal
+
+    # Admission
+
+    def _tell(self) -> None:
+        self._commit.submit(Opening(0, None, None), alone=True)
+
+    def _submit(self, seq: int, charge: Charge, attempt_of: Callable[[Admitted], Attempt]) -> Answer:
+        opening = Opening(seq, charge, attempt_of)
+        journal = self._membership.journal
+        try:
+            self._commit.submit(opening, alone=journal is None or not journal.open)
+        except Interrupted as error:
+            raise CountersUnavailable("the batch was cut off") from error
+        except BaseException:
+            # Cut off while it waited: what was admitted meanwhile, or still will be, ends without having been sent.
+            opening.abandoned = True
+            if opening.done and isinstance(opening.answer, Admitted) and opening.failure is None:
+                self.void(seq)
+            raise
+        assert opening.answer is not None  # noqa: S101 - what was done has an answer or raised
+        return opening.answer
+
+    def _run(self, openings: list[Opening]) -> None:
+        """One batch: the counters, then the journal. Nothing of it is sent before both have it."""
+        membership, journal = self._membership, self._journal()
+        if not membership.complete:
+            raise CountersUnavailable("the worker is not in yet")
+        if self._monotonic() < self._broken_until:
+            raise CountersUnavailable("they did not answer a moment ago")
+        if membership.wanted != membership.generation:
+            self._join(journal)
+        if self._doubtful is not None:
+            self._repeat(self._doubtful)
+        asked = [opening for opening in openings if opening.charge is not None]
+        if self._journal_failed and asked:
+            journal.check()  # what is bound to be refused is not charged
+            self._journal_failed = False
+        ends = self._ends.take()
+        charges = [opening.charge for opening in asked if opening.charge is not None]
+        batch = Batch(journal.worker_id, membership.generation, self._number + 1, ends, charges)
+        try:
+            answers = self._apply(batch)
+        except BaseException:
+            self._ends.put_back(ends)
+            raise
+        for opening, answer in zip(asked, answers, strict=True):
+            opening.answer = answer
+        self._begin(journal, asked)
+
+    def _apply(self, batch: Batch) -> list[Answer]:
+        try:
+            answers = self._counters.apply_batch(batch)
+        except CountersLost as error:
+            self._membership.ask_for_new(error)
+            raise
+        except CountersUnavailable as error:
+            if error.in_doubt:
+                self._doubtful = batch
+            self._broken_until = self._monotonic() + BREAK_SECONDS
+            raise
+        self._number = batch.number
+        self.upkeep.told_at = self._monotonic()
+        return answers
+
+    def _repeat(self, batch: Batch) -> None:
+        """Find out whether a batch was applied whose answer was lost: whoever it admitted was told otherwise.
+
+        It is sent again without its charges. If it was applied, the answers of then come back.
+        """
+        answers = self._apply(replace(batch, charges=()))
+        self._doubtful = None
+        self._ends.told(len(batch.ends))
+        for charge, answer in zip(batch.charges, answers, strict=False):
+            if isinstance(answer, Admitted):
+                self._ends.release(charge, answer)
+
+    def _join(self, journal: Journal) -> None:
+        end_number = self._membership.join(journal)
+        self._number, self._doubtful = 0, None
+        self._ends.joined(end_number)
+
+    def _begin(self, journal: Journal, asked: list[Opening]) -> None:
+        begun: list[tuple[int, Attempt]] = []
+        try:
+            begun += [
+                (opening.seq, opening.attempt_of(opening.answer))
+                for opening in asked
+                if isinstance(opening.answer, Admitted) and opening.attempt_of is not None
+            ]
+            if begun:
+                journal.begin(begun)
+        except Exception as error:  # noqa: BLE001 - whatever it was, what was charged has not begun
+            self._journal_failed = isinstance(error, JournalUnavailable)
+            for opening in asked:
+                if isinstance(opening.answer, Admitted) and opening.charge is not None:
+                    opening.failure = error
+                    self._ends.release(opening.charge, opening.answer)
+            return
+        for _, attempt in begun:
+            self._membership.admitted(attempt.key_id, attempt.second)
+        for opening in asked:
+            if opening.abandoned and isinstance(opening.answer, Admitted):
+                self.void(opening.seq)
+
+    def _seed(self, key_id: str, generation: int) -> None:
+        """Let the counters know what the ledger says of a key. Raises LedgerUnavailable, CountersUnavailable."""
+        seeds = self._seeds([key_id], generation, self._counters.moment().day)
+        if seeds is None:
+            gevent.sleep(STEP_SECONDS)
+        else:
+            self._counters.seed(generation, seeds)
+
+    def _end(self, seq: int, settlement: Settlement | None) -> None:
+        if not self._ends.write(self._membership.journal, seq, settlement):
+            self._journal_failed = True

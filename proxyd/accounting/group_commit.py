@@ -1,9 +1,9 @@
 """Doing together what many requests want at the same moment: one transaction for all of them instead of one for each.
 
-A commit costs several times what the statements inside it cost. So a greenlet that wants something written lays down
-an errand; the first one to come leads: it lets everybody else who is ready lay theirs down, runs all of them at once,
-and wakes the others. Whoever comes while a batch runs waits for the next one, and the first of those leads it. A
-single request on a quiet worker waits for nobody.
+A commit costs several times what the statements inside it cost. So a greenlet that wants something written submits it;
+the first one to come leads: it lets everybody else who is ready submit theirs, runs all of them as one batch, and wakes
+the others. Whoever comes while a batch runs waits for the next one, and the first of those leads it. A single request
+on a quiet worker waits for nobody.
 """
 
 from collections.abc import Callable
@@ -14,93 +14,105 @@ from gevent import get_hub, getcurrent
 from greenlet import greenlet
 
 
-class Submission:
-    """Something to be done in a turn. `failure` is raised to whoever laid it down."""
+class Interrupted(Exception):
+    """The batch was cut off before it was done."""
 
-    __slots__ = ("done", "failure", "waiting")
+
+class Submission:
+    """Something to be done in a batch. `failure` is raised to whoever submitted it."""
+
+    __slots__ = ("done", "failure", "leads", "waiting")
 
     def __init__(self) -> None:
         self.done = False
+        self.leads = False  # its greenlet is to lead the next batch
         self.failure: Exception | None = None
         self.waiting: greenlet | None = None
 
 
-E = TypeVar("E", bound=Submission)
+S = TypeVar("S", bound=Submission)
 
 
-class GroupCommit(Generic[E]):
-    """Batches errands. `run` gets all of a turn and must mark each by its outcome; what it raises, everyone gets."""
+class GroupCommit(Generic[S]):
+    """Batches submissions. `run` gets all of a batch and marks each by its outcome; what it raises, everyone gets."""
 
-    def __init__(self, run: Callable[[list[E]], None]) -> None:
+    def __init__(self, run: Callable[[list[S]], None]) -> None:
         self._run = run
-        self._errands: list[E] = []
+        self._submitted: list[S] = []
         self._led = False
 
-    def take(self, errand: E, *, alone: bool = False) -> None:
-        """Return when `errand` was done; raises its failure. Greenlets only, not from the hub.
+    def submit(self, submission: S, *, alone: bool = False) -> None:
+        """Return when `submission` was done; raises its failure. Greenlets only, not from the hub.
 
-        `alone` says that nobody else can have anything to lay down just now, so there is no one to let go first.
+        `alone` says that nobody else can have anything to submit just now, so there is no one to let go first.
         """
-        self._errands.append(errand)
+        self._submitted.append(submission)
         if self._led:
-            self._wait(errand)
+            self._wait(submission)
         else:
             self._led = True
             try:
                 if not alone:
-                    gevent.sleep(0)  # all who are ready now lay down theirs
+                    gevent.sleep(0)  # all who are ready now submit theirs
             except BaseException:
-                self._forget(errand)
+                self._forget(submission)
                 self._hand_over()
                 raise
-        if not errand.done:
+        if not submission.done:
             self._lead()
-        if errand.failure is not None:
-            raise errand.failure
+        if submission.failure is not None:
+            raise submission.failure
 
-    def _wait(self, errand: E) -> None:
-        """Sleep until the errand is done, or until its greenlet is the one to lead."""
-        errand.waiting = getcurrent()
+    def _wait(self, submission: S) -> None:
+        """Sleep until the submission is done, or until its greenlet is the one to lead."""
+        submission.waiting = getcurrent()
         try:
             get_hub().switch()
         except BaseException:
-            leads = errand.waiting is None and not errand.done
-            errand.waiting = None
-            self._forget(errand)
-            if leads:
+            submission.waiting = None
+            self._forget(submission)
+            if submission.leads and not submission.done:
                 self._hand_over()
             raise
 
-    def _forget(self, errand: E) -> None:
+    def _forget(self, submission: S) -> None:
         """Take back what nobody has begun: its request was cut off."""
-        if errand in self._errands:
-            self._errands.remove(errand)
+        if submission in self._submitted:
+            self._submitted.remove(submission)
 
     def _lead(self) -> None:
-        batch, self._errands = self._errands, []
+        batch, self._submitted = self._submitted, []
         try:
             self._run(batch)
-        except Exception as error:
-            for errand in batch:
-                errand.failure = errand.failure or error
+        except BaseException as error:
+            # Whoever leads may be cut off itself; the others are told that nothing was done for them.
+            failure = error if isinstance(error, Exception) else Interrupted()
+            for submission in batch:
+                submission.failure = submission.failure or failure
             raise
         finally:
             run_callback = get_hub().loop.run_callback
-            for errand in batch:
-                errand.done = True
-                if errand.waiting is not None:
-                    run_callback(errand.waiting.switch)
-                    errand.waiting = None
+            for submission in batch:
+                submission.done = True
+                if submission.waiting is not None:
+                    run_callback(_wake, submission)
             self._hand_over()
 
     def _hand_over(self) -> None:
         """Let the first of those who came meanwhile lead; nobody came: the next one to come will."""
-        for errand in self._errands:
-            if errand.waiting is not None:
-                get_hub().loop.run_callback(errand.waiting.switch)
-                errand.waiting = None  # it knows by this that it is to lead
+        for submission in self._submitted:
+            if submission.waiting is not None:
+                submission.leads = True
+                get_hub().loop.run_callback(_wake, submission)
                 return
         self._led = False
-        if self._errands:
+        if self._submitted:
             self._led = True
             gevent.spawn(self._lead)
+
+
+def _wake(submission: Submission) -> None:
+    """Go on in the greenlet that waits, unless it was cut off meanwhile and waits for something else by now."""
+    waiting, submission.waiting = submission.waiting, None
+    if waiting is not None:
+        waiting.switch()

@@ -1,8 +1,9 @@
-"""The ledger in SQL: the only truth about money. Rows come in batches, in one transaction with their daily sums.
+"""The ledger in SQL: the only truth about money. Written by the ledger writer alone.
 
-Posting is idempotent by attempt id. Only the owner of a journal (its worker, or whoever claimed it) posts its
-attempts, so two transactions never carry the same id at once, and a row that is already there was posted by an
-earlier try whose answer was lost.
+One transaction holds the rows of some ENDs, their daily sums, the totals of their keys and how far the journal has
+been read. So each END is in the ledger exactly once: it is read from the position that stands there, and the unique id
+of its attempt is a second guard. The transaction holds the row of the generation as well, so that the totals of a
+generation's cut are exact although imports never pause (see `accounting_state`).
 """
 
 from collections import defaultdict
@@ -11,29 +12,40 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Engine, bindparam, func, insert, or_, select, update
+from sqlalchemy import Connection, Engine, bindparam, case, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from proxyd.accounting.journal import Attempt, Settlement
-from shared.models import ProxyKey, UsageDaily, UsageRecord
+from proxyd.accounting.journal_reader import Position
+from proxyd.accounting.records import Attempt, EndRecord, LedgerUnavailable, Settlement
+from shared.models import AccountingState, JournalState, KeySpend, ProxyKey, UsageDaily, UsageRecord
+
+ALL_DAYS = date(1970, 1, 1)  # the row of key_spend that sums all days
+_MAX_IDS = 500  # below SQLite's limit of bound values
 
 Line = tuple[Attempt, Settlement]
-_MAX_IDS = 500  # below SQLite's limit of bound values
 
 
 class Ledger:
-    """Posts usage. Blocking: call it from a native thread. Raises SQLAlchemyError; then nothing was written."""
+    """Posts what was used. Blocking. Raises SQLAlchemyError; then nothing was written."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        # SQLite reads one snapshot for as long as a transaction lasts; PostgreSQL only when asked to.
-        self._one_moment = "SERIALIZABLE" if engine.dialect.name == "sqlite" else "REPEATABLE READ"
         dialect = sqlite if engine.dialect.name == "sqlite" else postgresql
-        upsert = dialect.insert(UsageDaily)
+        daily = dialect.insert(UsageDaily)
         sums = ("requests", "input_tokens", "output_tokens", "cost_nanos")
-        self._add_daily = upsert.on_conflict_do_update(
+        self._add_daily = daily.on_conflict_do_update(
             index_elements=["key_id", "day", "provider", "model"],
-            set_={name: getattr(UsageDaily, name) + getattr(upsert.excluded, name) for name in sums},
+            set_={name: getattr(UsageDaily, name) + getattr(daily.excluded, name) for name in sums},
+        )
+        total = dialect.insert(KeySpend)
+        same = KeySpend.generation == total.excluded.generation
+        self._add_total = total.on_conflict_do_update(
+            index_elements=["key_id", "day"],
+            set_={
+                "base_nanos": case((same, KeySpend.base_nanos), else_=KeySpend.total_nanos),
+                "generation": total.excluded.generation,
+                "total_nanos": KeySpend.total_nanos + total.excluded.total_nanos,
+            },
         )
         self._touch_key = (
             update(ProxyKey.__table__)  # type: ignore[arg-type] # a Table, as mapped classes have it
@@ -44,56 +56,68 @@ class Ledger:
             .values(last_used_at=bindparam("touched_at"))
         )
 
-    def post(self, lines: Sequence[Line]) -> int:
-        """Write lines that are not there yet, their daily sums and the keys' last use. Returns how many were new."""
-        if not lines:
-            return 0
+    def post(self, worker_id: str, ends: Sequence[EndRecord], start: Position, reached: Position) -> int:
+        """Write what a journal tells between two positions. Returns how many rows were new.
+
+        Raises LedgerUnavailable, and nothing is written, when the position that stands there is not `start`: another
+        import was quicker, or an older copy of the database was put back.
+        """
+        lines = [(end.attempt, end.settlement) for end in ends if end.settlement is not None]
         with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
-            known = self._known(connection, [attempt.id for attempt, _ in lines])
-            fresh = [line for line in lines if line[0].id not in known]
-            if fresh:
-                self._insert_rows(connection, fresh)
-                connection.execute(self._add_daily, _daily(fresh))
-                connection.execute(self._touch_key, _touches(fresh))
+            generation = connection.scalar(select(AccountingState.generation).with_for_update(read=True)) or 0
+            if not self._advance(connection, worker_id, start, reached):
+                raise LedgerUnavailable(f"the journal of worker {worker_id} has been read to another position")
+            return self._post(connection, lines, generation)
+
+    def post_lines(self, lines: Sequence[Line]) -> int:
+        """Write what no journal of ours tells; each line once, by its attempt's id. Returns how many were new."""
+        with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
+            generation = connection.scalar(select(AccountingState.generation).with_for_update(read=True)) or 0
+            return self._post(connection, lines, generation)
+
+    def _post(self, connection: Connection, lines: Sequence[Line], generation: int) -> int:
+        fresh = self._fresh(connection, lines)
+        if fresh:
+            self._insert_rows(connection, fresh)
+            connection.execute(self._add_daily, _daily(fresh))
+            connection.execute(self._add_total, _totals(fresh, generation))
+            connection.execute(self._touch_key, _touches(fresh))
         return len(fresh)
 
-    def totals(self, ids: Sequence[str] = ()) -> tuple[list[tuple[str, date, int]], set[str]]:
-        """What each key spent on each day, in nano-dollars, and which of `ids` these sums contain, at one moment."""
-        query = select(UsageDaily.key_id, UsageDaily.day, func.sum(UsageDaily.cost_nanos)).group_by(
-            UsageDaily.key_id, UsageDaily.day
+    @staticmethod
+    def _advance(connection: Connection, worker_id: str, start: Position, reached: Position) -> bool:
+        moved = connection.execute(
+            update(JournalState)
+            .where(
+                JournalState.worker_id == worker_id,
+                JournalState.segment == start.segment,
+                JournalState.position == start.position,
+            )
+            .values(segment=reached.segment, position=reached.position, end_number=reached.end_number)
         )
-        with self._engine.connect().execution_options(isolation_level=self._one_moment) as connection:
-            rows = connection.execute(query).all()
-            return [(key_id, day, int(nanos)) for key_id, day, nanos in rows], self._known(connection, ids)
+        return moved.rowcount == 1
 
-    def check(self) -> None:
-        """Raise SQLAlchemyError unless the database answers."""
-        with self._engine.connect() as connection:
-            connection.execute(select(1))
-
-    def _insert_rows(self, connection: Connection, lines: Sequence[Line]) -> None:
-        """Insert ledger rows. On SQLite as one JSON document and one statement.
-
-        The sqlite3 module lets go of the interpreter for each row that it inserts and fights the event loop for it
-        afterwards; so all rows go in at once, with the interpreter free. Figures: docs/benchmarks.md.
-        """
-        rows = [_values(*line) for line in lines]
-        if connection.dialect.name == "sqlite":
-            connection.exec_driver_sql(_INSERT_JSON, (orjson.dumps(rows).decode(),))
-            return
-        mappings = [dict(zip(COLUMNS, row, strict=True)) for row in rows]
-        for mapping, (attempt, _) in zip(mappings, lines, strict=True):
-            mapping["day"] = date.fromisoformat(attempt.day)
-            mapping["admitted_at"] = datetime.fromtimestamp(attempt.admitted_at, UTC)
-        connection.execute(insert(UsageRecord), mappings)
+    def _fresh(self, connection: Connection, lines: Sequence[Line]) -> list[Line]:
+        known: set[str] = set()
+        ids = [attempt.id for attempt, _ in lines]
+        for first in range(0, len(ids), _MAX_IDS):
+            some = ids[first : first + _MAX_IDS]
+            known.update(connection.scalars(select(UsageRecord.id).where(UsageRecord.id.in_(some))))
+        return [line for line in lines if line[0].id not in known] if known else list(lines)
 
     @staticmethod
-    def _known(connection: Connection, ids: Sequence[str]) -> set[str]:
-        known: set[str] = set()
-        for start in range(0, len(ids), _MAX_IDS):
-            some = ids[start : start + _MAX_IDS]
-            known.update(connection.scalars(select(UsageRecord.id).where(UsageRecord.id.in_(some))))
-        return known
+    def _insert_rows(connection: Connection, lines: Sequence[Line]) -> None:
+        """Insert ledger rows. On SQLite without SQLAlchemy's types between, which cost more than the insert."""
+        rows = [_values(*line) for line in lines]
+        if connection.dialect.name == "sqlite":
+            connection.exec_driver_sql(_INSERT, rows)
+            return
+        mappings = [dict(zip(COLUMNS, row, strict=True)) for row in rows]
+        for mapping, (attempt, settlement) in zip(mappings, lines, strict=True):
+            mapping["day"] = date.fromordinal(attempt.day)
+            mapping["admitted_at"] = datetime.fromtimestamp(attempt.admitted_at, UTC)
+            mapping["flags"], mapping["usage"], mapping["price"] = settlement.flags, settlement.usage, settlement.price
+        connection.execute(insert(UsageRecord), mappings)
 
 
 COLUMNS = (
@@ -102,47 +126,52 @@ COLUMNS = (
     "admitted_at", "duration_ms", "provider_request_id", "client_ip",
 )  # fmt: skip
 
-# json_extract gives scalars as they are and lists and objects as JSON text: what SQLAlchemy stores for each.
-_INSERT_JSON = "insert into usage_records ({}) select {} from json_each(?)".format(  # noqa: S608 - our own columns
-    ", ".join(COLUMNS), ", ".join(f"json_extract(value, '$[{number}]')" for number in range(len(COLUMNS)))
+_INSERT = "insert into usage_records ({}) values ({})".format(  # noqa: S608 - our own columns
+    ", ".join(COLUMNS), ", ".join("?" * len(COLUMNS))
 )
 
 
-def _values(attempt: Attempt, settlement: Settlement) -> list[Any]:
+def _values(attempt: Attempt, settlement: Settlement) -> tuple[Any, ...]:
     """A row in the order of COLUMNS; days and moments as SQLAlchemy writes them into SQLite."""
     usage = settlement.usage
-    return [
+    # What clients and providers name may be longer than a column, or hold a NUL, which PostgreSQL refuses with all
+    # rows of the batch; a row must never be one that cannot be written.
+    return (
         attempt.id,
         attempt.org_id,
         attempt.key_id,
         attempt.provider,
         attempt.endpoint,
-        attempt.requested_model,
-        settlement.served_model,
-        settlement.service_tier,
+        _fit(attempt.requested_model, 255),
+        _fit(settlement.served_model, 255),
+        _fit(settlement.service_tier, 32),
         attempt.streamed,
         settlement.status,
         settlement.outcome,
-        settlement.flags,
-        usage,
+        orjson.dumps(settlement.flags).decode(),
+        orjson.dumps(usage).decode(),
         usage.get("input_tokens", 0),
         usage.get("output_tokens", 0),
-        settlement.price,
+        None if settlement.price is None else orjson.dumps(settlement.price).decode(),
         attempt.bound_nanos,
         settlement.cost_nanos,
-        attempt.day,
+        date.fromordinal(attempt.day).isoformat(),
         datetime.fromtimestamp(attempt.admitted_at, UTC).strftime("%Y-%m-%d %H:%M:%S.%f"),
         settlement.duration_ms,
-        settlement.provider_request_id,
+        _fit(settlement.provider_request_id, 128),
         attempt.client_ip,
-    ]
+    )
+
+
+def _fit(text: str | None, length: int) -> str | None:
+    return None if text is None else text[:length].replace("\0", "")
 
 
 def _daily(lines: Sequence[Line]) -> list[dict[str, Any]]:
-    sums: dict[tuple[str, str, str, str], list[int]] = defaultdict(lambda: [0, 0, 0, 0])
+    sums: dict[tuple[str, int, str, str], list[int]] = defaultdict(lambda: [0, 0, 0, 0])
     orgs: dict[str, str] = {}
     for attempt, settlement in lines:
-        model = settlement.served_model or attempt.requested_model or ""
+        model = _fit(settlement.served_model or attempt.requested_model, 255) or ""
         total = sums[attempt.key_id, attempt.day, attempt.provider, model]
         total[0] += 1
         total[1] += settlement.usage.get("input_tokens", 0)
@@ -152,7 +181,7 @@ def _daily(lines: Sequence[Line]) -> list[dict[str, Any]]:
     return [
         {
             "key_id": key_id,
-            "day": date.fromisoformat(day),
+            "day": date.fromordinal(day),
             "provider": provider,
             "model": model,
             "org_id": orgs[key_id],
@@ -161,8 +190,24 @@ def _daily(lines: Sequence[Line]) -> list[dict[str, Any]]:
             "output_tokens": total[2],
             "cost_nanos": total[3],
         }
-        # Rows are locked in one order everywhere, so that two workers on PostgreSQL cannot wait for each other.
+        # Rows are locked in one order everywhere, so that two ledger writers cannot wait for each other.
         for (key_id, day, provider, model), total in sorted(sums.items())
+    ]
+
+
+def _totals(lines: Sequence[Line], generation: int) -> list[dict[str, Any]]:
+    """What each key's day and all its days rise by. A row that is new was nothing when the generation was cut."""
+    sums: dict[tuple[str, date], int] = defaultdict(int)
+    for attempt, settlement in lines:
+        if settlement.cost_nanos:
+            sums[attempt.key_id, date.fromordinal(attempt.day)] += settlement.cost_nanos
+            sums[attempt.key_id, ALL_DAYS] += settlement.cost_nanos
+    if not sums:
+        # A statement needs a row; one of nothing changes nothing that is read.
+        sums[lines[0][0].key_id, ALL_DAYS] = 0
+    return [
+        {"key_id": key_id, "day": day, "generation": generation, "base_nanos": 0, "total_nanos": nanos}
+        for (key_id, day), nanos in sorted(sums.items())
     ]
 
 

@@ -1,31 +1,25 @@
 """Finding the proxy key in a request. Costs no storage: shape and checksum are judged before anything is looked up."""
 
 import re
-from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
 from proxyd.messages import Request
 from shared.keys import MANAGEMENT_TAG, PROXY_TAG, digest, looks_like_ours
 from shared.policy import Deny, Reason
 
-KEY_HEADERS = (b"authorization", b"x-api-key", b"x-goog-api-key")
+KEY_HEADERS = frozenset((b"authorization", b"x-api-key", b"x-goog-api-key"))
+_OUR_TAGS = (PROXY_TAG.encode(), MANAGEMENT_TAG.encode())
 _BEARER = re.compile(rb"bearer[ \t]+([^ \t]+)", re.IGNORECASE)  # RFC 9110: the scheme is case-insensitive
 
 WHERE = "Send it as `Authorization: Bearer sk-proxy-...`, `x-api-key` or `x-goog-api-key`."
 
 
-@dataclass(frozen=True, slots=True)
-class Presented:
-    """A well-formed proxy key that a request carries: its digest, and never again the secret itself."""
+def authenticate(request: Request, *, query_key_allowed: bool) -> str | Deny:
+    """Give the digest of the proxy key that a request carries, and never again the secret itself.
 
-    digest: str
-
-
-def authenticate(request: Request, *, query_key_allowed: bool) -> Presented | Deny:
-    """Take the proxy key from the places where SDKs put it. Every place that names a key must name the same one.
-
-    `query_key_allowed` is true on Gemini routes only; elsewhere a key in the query is rejected, because queries end
-    up in logs.
+    It is taken from the places where SDKs put it; every place that names a key must name the same one.
+    `query_key_allowed` is true on Gemini routes only; elsewhere a key in the query is rejected, because queries end up
+    in logs.
     """
     found: list[bytes] = []
     for name, value in request.headers:
@@ -37,24 +31,30 @@ def authenticate(request: Request, *, query_key_allowed: bool) -> Presented | De
                 return _deny(f"The Authorization header is not a bearer token. {WHERE}")
             value = match[1]  # noqa: PLW2901 - the secret is not kept under a second name
         found.append(value)
-    in_query = query_keys(request.query)
-    if in_query and not query_key_allowed:
-        return _deny(f"A key must not stand in the address. {WHERE}")
-    if holds_a_secret_of_ours(without_key(request.query).encode()):
-        return _deny(f"A key must not stand in the address. {WHERE}")
-    found.extend(in_query)
+    if request.query:
+        in_query = query_keys(request.query)
+        if in_query and not query_key_allowed:
+            return _deny(f"A key must not stand in the address. {WHERE}")
+        if holds_a_secret_of_ours(without_key(request.query).encode()):
+            return _deny(f"A key must not stand in the address. {WHERE}")
+        found.extend(in_query)
     if not found:
         return _deny(f"No proxy key was sent. {WHERE}")
-    if any(value != found[0] for value in found):
+    if len(found) > 1 and any(value != found[0] for value in found):
         return _deny("The request carries two different keys; send one.")
     if not looks_like_ours(found[0], PROXY_TAG):
         return _deny(_what_is_wrong(found[0]))
-    return Presented(digest(found[0]))
+    return digest(found[0])
 
 
 def holds_a_secret_of_ours(text: bytes) -> bool:
     """Whether a proxy key or a management token may stand there. Such a text goes to no provider and no ledger."""
-    return PROXY_TAG.encode() in text or MANAGEMENT_TAG.encode() in text
+    return _OUR_TAGS[0] in text or _OUR_TAGS[1] in text
+
+
+def names_a_secret_of_ours(text: str) -> bool:
+    """The same for a name that we have read."""
+    return PROXY_TAG in text or MANAGEMENT_TAG in text
 
 
 def query_keys(query: str) -> list[bytes]:

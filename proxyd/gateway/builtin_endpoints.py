@@ -12,7 +12,7 @@ from proxyd.gateway.route import BuiltinName
 from proxyd.messages import Header, Response
 from shared import money, periods
 from shared.catalog import PROVIDERS, known_models
-from shared.counters import Counters, CountersUnavailable, RateState, SpendState
+from shared.counters import RateState, SpendState
 from shared.policy import Deny, KeySnapshot, Reason, matches_model
 
 PUBLIC: frozenset[BuiltinName] = frozenset(("home", "health", "ready"))
@@ -31,18 +31,19 @@ def public(name: BuiltinName, ready: Callable[[], dict[str, str]], request_id: s
 
 
 def for_key(
-    name: BuiltinName, key: KeySnapshot, configured: frozenset[str], counters: Counters, request_id: str
+    name: BuiltinName,
+    key: KeySnapshot,
+    configured: frozenset[str],
+    limits: tuple[RateState | None, SpendState] | None,
+    request_id: str,
 ) -> Response | Rejection:
-    """Pages about the key itself."""
+    """Endpoints about the key itself; `limits` is what is left of its limits, None when nobody knows."""
+    own = headers.limits(*limits) if limits is not None else []
     if name == "models":
-        own = headers.limits(*state_of(key, counters))
         return _json(200, {"object": "list", "data": models_of(key, configured)}, request_id, own)
-    try:
-        rate = None if key.rate_limit_rpm is None else counters.rate(key.id, key.rate_limit_rpm)
-        spend = counters.spend(key.id, key.spend_reset, key.spend_limit_nanos)
-    except CountersUnavailable:
+    if limits is None:
         return Rejection(Deny(Reason.LIMITS_UNAVAILABLE))
-    return _json(200, _about(key, rate, spend), request_id, headers.limits(rate, spend))
+    return _json(200, _about(key, *limits), request_id, own)
 
 
 def models_of(key: KeySnapshot, configured: frozenset[str]) -> list[dict[str, Any]]:
@@ -56,23 +57,12 @@ def models_of(key: KeySnapshot, configured: frozenset[str]) -> list[dict[str, An
     ]
 
 
-def state_of(key: KeySnapshot, counters: Counters) -> tuple[RateState | None, SpendState | None]:
-    """What is left of a key's limits now; None where there is no limit or nobody knows."""
-    try:
-        rate = None if key.rate_limit_rpm is None else counters.rate(key.id, key.rate_limit_rpm)
-        if key.spend_limit_nanos is None:
-            return rate, None
-        return rate, counters.spend(key.id, key.spend_reset, key.spend_limit_nanos)
-    except CountersUnavailable:
-        return None, None
-
-
 def _about(key: KeySnapshot, rate: RateState | None, spend: SpendState) -> dict[str, Any]:
     return {
         "id": key.id,
         "name": key.name,
         "prefix": key.prefix,
-        "status": "active",
+        "status": "active",  # a key in any other state was refused before it came here
         "allowed_providers": sorted(key.allowed_providers),
         "allowed_models": list(key.allowed_models),
         "expires_at": None if key.expires_at is None else _moment(key.expires_at),

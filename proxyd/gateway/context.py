@@ -1,36 +1,64 @@
-"""One request on its way through the gateway: what all of its stations share."""
+"""One request on its way through the gateway: what its stations learn of it, and what its admission brought."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from proxyd.gateway.rejection import Rejection
-from proxyd.messages import Request, RequestError, RequestTimeout, RequestTooLarge
-from shared.policy import Address, Deny, Reason
+from proxyd.accounting.records import Attempt
+from proxyd.gateway.route import Target
+from proxyd.key_cache import KnownKey
+from proxyd.messages import Request
+from proxyd.providers import Parsed
+from shared.counters import Admitted
+from shared.policy import Address, KeySnapshot
 
-MAX_JSON_BYTES = 32 * 1024 * 1024  # Anthropic's limit, the largest of the three
+MAX_MODEL_CHARACTERS = 255  # of a name in the ledger
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)  # not frozen: each station adds what it finds out
 class RequestContext:
-    """A request, its number in the journal, its id, and the dialect its caller speaks."""
+    """A request, and what is known of it so far."""
 
     request: Request
-    seq: int
-    id: str
-    dialect: str
-    client_ip: Address | None
+    seq: int  # the number of its attempt in the journal
+    id: str  # of the request and its attempt, as the client is told it
+    client_ip: Address | None  # None: cannot be told
     started: float  # monotonic
+    dialect: str = "openai"  # in which its caller expects errors
+    digest: str = ""  # of the proxy key, once it was found
+    target: Target = field(init=False)  # set when the body was read, or need not be
+    model: str | None = None  # bare, from the body or the path; None: neither names one that we can read
+    parsed: Parsed | None = None  # None: the body is not read, it is passed on as it comes
+    new_model: str | None = None  # to be written into the body, in unified mode
+    free: bool = False  # costs nothing at the provider
 
 
-def rejected(reason: Reason, **facts: str | int | None) -> Rejection:
-    return Rejection(Deny(reason, dict(facts)))
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Yes: charged and begun, and what the request must be sent with."""
+
+    known: KnownKey
+    credential: str = field(repr=False)
+    charged: Admitted
+    bound_nanos: int | None  # None: the model has no known price
+    output_limit: int | None  # set by us, because the client set none and the model's maximum is too dear
+    admitted_at: float  # Unix seconds, by which prices and the period are chosen
 
 
-def rejected_request(error: RequestError) -> Rejection:
-    """What is wrong with a request that could not be read."""
-    if isinstance(error, RequestTooLarge):
-        limit_bytes = MAX_JSON_BYTES if error.limit_bytes is None else error.limit_bytes
-        return rejected(Reason.REQUEST_TOO_LARGE, limit_bytes=limit_bytes)
-    if isinstance(error, RequestTimeout):
-        return rejected(Reason.REQUEST_TIMEOUT)
-    reason = Reason.METHOD_NOT_ALLOWED if error.status == 405 else Reason.INVALID_REQUEST
-    return Rejection(Deny(reason, {"detail": f"{error}."}), status=error.status)
+def attempt_of(
+    context: RequestContext, key: KeySnapshot, admitted: Admitted, bound_nanos: int | None, held_nanos: int, now: float
+) -> Attempt:
+    endpoint = context.target.endpoint
+    return Attempt(
+        id=context.id,
+        org_id=key.org_id,
+        key_id=key.id,
+        provider=context.target.provider.slug,
+        endpoint="unlisted" if endpoint is None else endpoint.path,
+        requested_model=None if context.model is None else context.model[:MAX_MODEL_CHARACTERS],
+        streamed=context.parsed is not None and context.parsed.stream,
+        bound_nanos=0 if context.free else bound_nanos or 0,
+        held_nanos=held_nanos,
+        day=admitted.day,
+        second=admitted.second,
+        admitted_at=now,
+        client_ip=None if context.client_ip is None else str(context.client_ip),
+    )

@@ -1,6 +1,6 @@
 """Answers that are read to their end although their client has left, because the provider bills them anyway.
 
-At most MAX_DETACHED at once, each for at most DRAIN_SECONDS; what finds no place or comes to no end is charged at
+At most MAX_DETACHED at once, each for at most READ_ON_SECONDS; what finds no place or comes to no end is charged at
 what is known of it.
 """
 
@@ -13,19 +13,25 @@ from proxyd.messages import UpstreamError
 from proxyd.providers import Meter
 from proxyd.upstream.pool import Call
 
-DRAIN_SECONDS = 120.0
+READ_ON_SECONDS = 120.0
 MAX_DETACHED = 64
 
 
 class Attempt(Protocol):
-    """What a drain needs of the attempt whose answer it reads."""
+    """What reading on needs of the attempt whose answer it reads."""
 
-    def close(self, outcome: str, meter: Meter | None) -> None:
+    call: Call
+    meter: Meter | None
+
+    def end(self, outcome: str) -> None:
         """Settle it."""
+
+    def let_go(self) -> None:
+        """Close the call, and tell `over`."""
 
 
 class DetachedStreams:
-    """The drains of one worker. `spawn` starts a greenlet."""
+    """The answers of one worker that nobody waits for any more. `spawn` starts a greenlet."""
 
     def __init__(self, spawn: Callable[..., object]) -> None:
         self._spawn = spawn
@@ -46,11 +52,11 @@ class DetachedStreams:
             timer.stop()
             timer.close()
 
-    def start(self, call: Call, chunks: Iterator[bytes], attempt: Attempt, meter: Meter) -> bool:
+    def start(self, attempt: Attempt, chunks: Iterator[bytes]) -> bool:
         """Read the rest of an answer in the background, then settle; False when there is no room."""
-        if not self._take_in(call):
+        if not self._take_in(attempt.call):
             return False
-        self._spawn(self._drain, call, chunks, attempt, meter)
+        self._spawn(_read_on, attempt, chunks)
         return True
 
     def _take_in(self, call: Call) -> bool:
@@ -58,21 +64,24 @@ class DetachedStreams:
             return True
         if len(self._outlived) >= MAX_DETACHED:
             return False
-        timer = get_hub().loop.timer(DRAIN_SECONDS)
+        timer = get_hub().loop.timer(READ_ON_SECONDS)
         timer.start(call.abort)
         self._outlived[call] = timer
         return True
 
-    def _drain(self, call: Call, chunks: Iterator[bytes], attempt: Attempt, meter: Meter) -> None:
-        try:
-            for data in chunks:
+
+def _read_on(attempt: Attempt, chunks: Iterator[bytes]) -> None:
+    meter = attempt.meter
+    try:
+        for data in chunks:
+            if meter is not None:
                 meter.feed(data)
+        if meter is not None:
             meter.end()
-        except UpstreamError:
-            pass  # what was read is charged
+    except UpstreamError:
+        pass  # what was read is charged
+    finally:
+        try:
+            attempt.end("client_gone")
         finally:
-            self.over(call)
-            try:
-                attempt.close("client_gone", meter)
-            finally:
-                call.close()
+            attempt.let_go()

@@ -1,47 +1,39 @@
 """One request, from its head to the last byte of its answer. Read this file top to bottom and you know the product.
 
     route         where does the path lead?                          404         route.py
-    authenticate  which key is it, and may it come in at all?        401 403     authenticate.py, admit.py
+    authenticate  which key is it, and may it come in at all?        401 403     authenticate.py, admission.py
     read          the body, the model, the most it can cost          400 413     providers/
-    admit         policy; rate, spend and BEGIN, all or nothing      403 429 503 admit.py, books.py
-    send          to the provider, with the real credential          502 504     dispatch.py, upstream.py
+    admit         policy; rate, spend and BEGIN, all or nothing      403 429 503 admission.py, accounting/
+    send          to the provider, with the real credential          502 504     dispatch.py, attempt.py
     relay         bytes pass through, the meter learns the usage                 relay.py
-    settle        exactly once: journal, counters, then the ledger               relay.py, books.py
+    end           exactly once: journal, counters, then the ledger               attempt.py, accounting/
 
-A refusal is a value (`Rejection`), not an exception; exceptions are for what the world does to us.
+What is learned on the way is written into one `RequestContext`. A refusal is a value (`Rejection`), not an exception;
+exceptions are for what the world does to us.
 """
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from proxyd.accounting.accounting import Accounting
 from proxyd.gateway import builtin_endpoints, headers, rejection
-from proxyd.gateway.admission import AdmissionController, Wish
-from proxyd.gateway.authenticate import Presented, authenticate, holds_a_secret_of_ours
-from proxyd.gateway.context import MAX_JSON_BYTES, RequestContext, rejected, rejected_request
+from proxyd.gateway.admission import AdmissionController
+from proxyd.gateway.authenticate import authenticate, names_a_secret_of_ours
+from proxyd.gateway.context import RequestContext
 from proxyd.gateway.dispatch import Dispatcher
-from proxyd.gateway.rejection import Rejection
-from proxyd.gateway.route import Builtin, Target, Unified, Unknown, dialect_of, find_route, is_gemini, unified_target
-from proxyd.key_cache import KeysUnavailable, KnownKey
+from proxyd.gateway.limits import Limits
+from proxyd.gateway.rejection import MAX_JSON_BYTES, Rejection, rejected, rejected_request
+from proxyd.gateway.route import Builtin, Target, Unified, Unknown, dialect_of, find_way, unified_target
+from proxyd.key_cache import KnownKey
 from proxyd.messages import Request, RequestError, Response
 from proxyd.providers import DIALECTS, BadBody, Parsed
 from shared.addresses import client_address
 from shared.catalog import PROVIDERS, Kind, provider_of_model
-from shared.counters import CountersUnavailable
 from shared.policy import Deny, KeySnapshot, Network, Reason
 
 BODILESS = ("GET", "HEAD", "DELETE")
 NO_LIMITS = (Reason.INVALID_PROXY_KEY, Reason.KEYS_UNAVAILABLE, Reason.LIMITS_UNAVAILABLE)
-
-
-@dataclass(frozen=True, slots=True)
-class ResolvedRequest:
-    """What a request turned out to want."""
-
-    target: Target
-    model: str | None
-    parsed: Parsed | None = None  # None: the body is passed on as it comes
-    new_model: str | None = None  # to be written into the body, in unified mode
 
 
 class Gateway:
@@ -49,19 +41,25 @@ class Gateway:
 
     def __init__(
         self,
+        accounting: Accounting,
         admission: AdmissionController,
+        limits: Limits,
         dispatcher: Dispatcher,
         trusted_proxies: tuple[Network, ...],
         ready: Callable[[], dict[str, str]],
     ) -> None:
+        self._accounting = accounting
         self._admission = admission
+        self._limits = limits
         self._dispatcher = dispatcher
         self._trusted = trusted_proxies
         self._ready = ready
 
     def handle(self, request: Request) -> Response:
         """Answer one request."""
-        context = self._set_out(request)
+        seq, number = self._accounting.new_id()
+        address = client_address(request.client.peer, _forwarded(request) if self._trusted else (), self._trusted)
+        context = RequestContext(request, seq, f"req_{number}", address, started=time.monotonic())
         try:
             answer = self._exchange(context)
         except RequestError as error:
@@ -71,113 +69,98 @@ class Gateway:
     def complain(self, error: Exception, request: Request | None) -> Response:
         """Answer a request that could not be read to its end, or on which we failed. Never raises."""
         dialect = "openai" if request is None else dialect_of(request.path)
-        _, number = self._dispatcher.books.journal.new_id()
+        _, number = self._accounting.new_id()
         if not isinstance(error, RequestError):
             return rejection.response(rejected(Reason.INTERNAL_ERROR), dialect, f"req_{number}")
         answer = rejection.response(rejected_request(error), dialect, f"req_{number}")
         answer.close = True
         return answer
 
-    def _set_out(self, request: Request) -> RequestContext:
-        seq, number = self._dispatcher.books.journal.new_id()
-        forwarded = [value.decode("latin-1") for value in request.header_values(b"x-forwarded-for")]
-        address = client_address(request.client.peer, forwarded, self._trusted)
-        return RequestContext(request, seq, f"req_{number}", dialect_of(request.path), address, time.monotonic())
-
     def _exchange(self, context: RequestContext) -> Response | Rejection:
         request = context.request
-        if holds_a_secret_of_ours(request.path.encode()):
-            return rejected(Reason.UNKNOWN_ENDPOINT, detail="A key must not stand in the address.")
-        route = find_route(request.method, request.path)
+        route, context.dialect, query_key_allowed = find_way(request.method, request.path)
         if isinstance(route, Unknown):
             return rejected(Reason.UNKNOWN_ENDPOINT, detail=route.detail)
         if isinstance(route, Builtin) and route.name in builtin_endpoints.PUBLIC:
             return builtin_endpoints.public(route.name, self._ready, context.id)
 
-        presented = authenticate(request, query_key_allowed=is_gemini(request.path))
-        if isinstance(presented, Deny):
-            return Rejection(presented)
-        known = self._admission.check_key(presented.digest, context.client_ip)
+        digest = authenticate(request, query_key_allowed=query_key_allowed)
+        if isinstance(digest, Deny):
+            return Rejection(digest)
+        context.digest = digest
+        known = self._admission.check_key(digest, context.client_ip)
         if isinstance(known, Rejection):
             return known
         if isinstance(route, Builtin):
-            return self._builtin(route, context, presented, known)
-        answer = self._use(context, presented, known, route)
+            return self._builtin(route, context, known)
+        answer = self._use(context, known, route)
         return self._with_limits(answer, known.key) if isinstance(answer, Rejection) else answer
 
-    def _builtin(
-        self, page: Builtin, context: RequestContext, presented: Presented, known: KnownKey
-    ) -> Response | Rejection:
-        """A page about the key. Nothing is admitted here, so that an edit has to be looked for."""
-        admission, newest = self._admission, known
-        try:
-            if admission.counters.epoch(known.key.org_id) != known.epoch:
-                admission.keys.reload(presented.digest)
-                found = admission.check_key(presented.digest, context.client_ip)
-                if isinstance(found, Rejection):
-                    return found
-                newest = found
-        except KeysUnavailable:
-            return rejected(Reason.KEYS_UNAVAILABLE)
-        except CountersUnavailable:
-            pass  # what is known is seconds old at most
-        configured = frozenset(newest.credentials)
-        return builtin_endpoints.for_key(page.name, newest.key, configured, admission.counters, context.id)
-
-    def _use(
-        self, context: RequestContext, presented: Presented, known: KnownKey, route: Target | Unified
-    ) -> Response | Rejection:
+    def _use(self, context: RequestContext, known: KnownKey, route: Target | Unified) -> Response | Rejection:
         """Everything between the door and the answer of a provider."""
-        reading = self._read(context, known.key, route)
-        if isinstance(reading, Rejection):
-            return reading
-        context.dialect = reading.target.dialect
-        endpoint = reading.target.endpoint
-        wish = Wish(
-            digest=presented.digest,
-            seq=context.seq,
-            attempt_id=context.id,
-            client_ip=context.client_ip,
-            target=reading.target,
-            model=reading.model,
-            parsed=reading.parsed,
-            free=endpoint is not None and endpoint.kind is Kind.FREE,
-        )
-        admission = self._admission.admit(known, wish)
+        refused = self._read(context, known.key, route)
+        if refused is not None:
+            return refused
+        admission = self._admission.admit(known, context)
         if isinstance(admission, Rejection):
             return admission
-        return self._dispatcher.send(context, wish, admission, reading.new_model)
+        return self._dispatcher.send(context, admission)
 
-    def _read(self, context: RequestContext, key: KeySnapshot, route: Target | Unified) -> ResolvedRequest | Rejection:
+    def _read(self, context: RequestContext, key: KeySnapshot, route: Target | Unified) -> Rejection | None:
         """Understand as much of the body as limits need, and no more."""
         request, endpoint = context.request, route.endpoint
-        path_model = route.path_model if isinstance(route, Target) else None
-        unread = endpoint is None or endpoint.kind is Kind.UNMETERED or request.method in BODILESS
-        if isinstance(route, Target) and unread:
-            return ResolvedRequest(route, path_model)
+        path_model = None
+        if isinstance(route, Target):
+            path_model = route.path_model
+            if endpoint is None or endpoint.kind is Kind.UNMETERED or request.method in BODILESS:
+                _aim(context, route, path_model)
+                return None
         assert endpoint is not None  # noqa: S101 - a Unified route always has one
         context.dialect = endpoint.dialect
         try:
             body = request.body.read(MAX_JSON_BYTES)
-            parsed = DIALECTS[endpoint.dialect].read(endpoint, body, path_model, request.query)
+            parsed = context.parsed = DIALECTS[endpoint.dialect].read(endpoint, body, path_model, request.query)
         except BadBody as error:
             return rejected(Reason.INVALID_REQUEST, detail=error.message, param=error.param)
-        if parsed.model is not None and holds_a_secret_of_ours(parsed.model.encode()):
+        if parsed.model is not None and names_a_secret_of_ours(parsed.model):
             detail = "a key stands where the model's name belongs."
             return rejected(Reason.INVALID_REQUEST, detail=detail, param="model")
-        if isinstance(route, Target):
-            return ResolvedRequest(route, parsed.model, parsed)
-        return _unify(route, key, parsed)
+        if isinstance(route, Unified):
+            return _unify(context, route, key, parsed)
+        _aim(context, route, parsed.model)
+        return None
+
+    def _builtin(self, page: Builtin, context: RequestContext, known: KnownKey) -> Response | Rejection:
+        """A page about the key. Nothing is admitted here, so that an edit has to be looked for."""
+        newest = self._admission.newest(known, context)
+        if isinstance(newest, Rejection):
+            return newest
+        limits = self._limits.of(newest.key)
+        return builtin_endpoints.for_key(page.name, newest.key, frozenset(newest.credentials), limits, context.id)
 
     def _with_limits(self, refusal: Rejection, key: KeySnapshot) -> Rejection:
         """A refusal carries the limits' headers, as an answer would."""
         if refusal.deny.reason in NO_LIMITS:
             return refusal
-        rate, spend = builtin_endpoints.state_of(key, self._admission.counters)
-        return replace(refusal, headers=(*refusal.headers, *headers.limits(rate, spend)))
+        limits = self._limits.of(key)
+        if limits is None:
+            return refusal
+        return replace(refusal, headers=(*refusal.headers, *headers.limits(*limits)))
 
 
-def _unify(route: Unified, key: KeySnapshot, parsed: Parsed) -> ResolvedRequest | Rejection:
+def _forwarded(request: Request) -> list[str]:
+    return [value.decode("latin-1") for value in request.header_values(b"x-forwarded-for")]
+
+
+def _aim(context: RequestContext, target: Target, model: str | None) -> None:
+    """It is known where the request goes, and for which model."""
+    context.target = target
+    context.model = model
+    context.dialect = target.dialect
+    context.free = target.endpoint is not None and target.endpoint.kind is Kind.FREE
+
+
+def _unify(context: RequestContext, route: Unified, key: KeySnapshot, parsed: Parsed) -> Rejection | None:
     """Which provider serves this model, and under which name. No glob can cover a model that nobody serves."""
     found = None if parsed.model is None else provider_of_model(parsed.model)
     if found is None and key.allowed_models:
@@ -196,6 +179,7 @@ def _unify(route: Unified, key: KeySnapshot, parsed: Parsed) -> ResolvedRequest 
     target = unified_target(route, PROVIDERS[slug])
     if isinstance(target, Unknown):
         return rejected(Reason.UNKNOWN_ENDPOINT, detail=target.detail)
-    if model == parsed.model:
-        return ResolvedRequest(target, model, parsed)
-    return ResolvedRequest(target, model, replace(parsed, model=model), model)
+    if model != parsed.model:
+        context.new_model = model
+    _aim(context, target, model)
+    return None

@@ -1,6 +1,8 @@
 """Which headers cross the router, in either direction, and which are its own."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import NamedTuple
 
 from proxyd.gateway.authenticate import KEY_HEADERS, holds_a_secret_of_ours
 from proxyd.messages import Header, Headers
@@ -10,6 +12,7 @@ from shared.counters import RateState, SpendState
 # RFC 9110 section 7.6.1, and what real software adds to it.
 HOP_BY_HOP = frozenset(
     (
+        b"close",  # a header of this name would be declared hop-by-hop by every `Connection: close`
         b"connection",
         b"keep-alive",
         b"proxy-authenticate",
@@ -59,26 +62,23 @@ _NEVER_RETURNED = HOP_BY_HOP | {
     b"x-spend-reset",
 }
 _REQUEST_IDS = (b"x-request-id", b"request-id")
+_OURS: tuple[Header, ...] = ((b"accept-encoding", b"identity"), (b"via", b"1.1 enterprise-router"))
+_USUAL = frozenset((b"keep-alive", b"close", b"Keep-Alive", b"Close"))  # of `Connection`: names no header that crosses
+_OFTEN = 60  # names; who sends more is rare, and would make a large cache
 
 
-def outgoing(headers: Headers, *, credential: Header, extra: Iterable[Header]) -> list[Header]:
+def outgoing(headers: Headers, *, credential: Header, extra: tuple[Header, ...]) -> list[Header]:
     """What goes to the provider: the client's end-to-end headers without its key, and the real credential.
 
     Answers are asked for without compression: usage has to be read in them, and our credential masked in errors.
     """
-    named = connection_named(headers)
-    kept = [
-        (name, value)
-        for name, value in headers
-        if name not in _NEVER_SENT
-        and name not in named
-        and not name.startswith(b"x-forwarded-")
-        and not holds_a_secret_of_ours(value)
-    ]
-    present = {name for name, _ in kept}
-    kept.extend(header for header in extra if header[0] not in present)
-    kept.append((b"accept-encoding", b"identity"))
-    kept.append((b"via", b"1.1 enterprise-router"))
+    positions, names, *_ = _decided(_sent, headers)
+    kept = [headers[position] for position in positions]
+    if holds_a_secret_of_ours(b"\n".join([value for _, value in kept])):
+        kept = [header for header in kept if not holds_a_secret_of_ours(header[1])]
+        names = frozenset([name for name, _ in kept])
+    kept += [header for header in extra if header[0] not in names]
+    kept += _OURS
     kept.append(credential)
     return kept
 
@@ -92,51 +92,123 @@ def connection_named(headers: Headers) -> frozenset[bytes]:
     return frozenset(named)
 
 
-def returned(headers: Headers, own: list[Header], request_id: bytes) -> list[Header]:
+class AnswerHeaders(NamedTuple):
+    """The headers of a provider's answer, looked through once."""
+
+    kept: list[Header]  # what may go back to the client
+    names: frozenset[bytes]  # of those kept
+    events: bool  # it says that it comes in events
+    coding: bytes | None  # its compression
+    request_id: str | None  # the provider's, for the ledger
+
+
+def read_answer(headers: Headers) -> AnswerHeaders:
+    """Look through the headers of an answer."""
+    kept, names, _, types, codings, ids = _decided(_returned, headers)
+    events = False
+    for position in types:
+        events = events or headers[position][1][:17].lower() == b"text/event-stream"
+    coding = None
+    for position in codings:
+        value = headers[position][1].strip().lower()
+        coding = coding or (None if value in (b"", b"identity") else value)
+    request_id = headers[ids[0]][1][:128].decode("latin-1") if ids else None
+    return AnswerHeaders([headers[position] for position in kept], names, events, coding, request_id)
+
+
+def returned(answer: AnswerHeaders, own: list[Header], request_id: bytes) -> list[Header]:
     """What goes back to the client: the provider's end-to-end headers and ours.
 
     Of headers that both set, ours stay. The provider's request ids are kept; then ours moves to x-router-request-id.
     """
-    named = connection_named(headers)
-    ours = {name for name, _ in own}
-    kept = [
-        (name, value)
-        for name, value in headers
-        if name not in _NEVER_RETURNED and name not in named and name not in ours
-    ]
-    present = {name for name, _ in kept}
-    if any(name in present for name in _REQUEST_IDS):
+    kept, names = answer.kept, answer.names
+    if not names.isdisjoint(ours := {name for name, _ in own}):
+        kept = [header for header in kept if header[0] not in ours]
+    theirs = 0
+    for name in _REQUEST_IDS:
+        if name in names:
+            theirs += 1
+        else:
+            kept.append((name, request_id))
+    if theirs:
         kept.append((b"x-router-request-id", request_id))
-    kept.extend((name, request_id) for name in _REQUEST_IDS if name not in present)
-    kept.extend(own)
+    kept += own
     return kept
 
 
-def request_id_of(headers: Headers) -> str | None:
-    """The id a provider gave its answer, for the ledger."""
-    for name, value in headers:
-        if name in _REQUEST_IDS:
-            return value[:128].decode("latin-1")
-    return None
+class _Decision(NamedTuple):
+    """Which headers cross, by their positions."""
+
+    kept: tuple[int, ...]
+    names: frozenset[bytes]
+    steering: tuple[int, ...]  # where `Connection` stands
+    types: tuple[int, ...] = ()  # of an answer: where it tells its type, its compression, its ids
+    codings: tuple[int, ...] = ()
+    ids: tuple[int, ...] = ()
+
+
+Decide = Callable[[tuple[bytes, ...], frozenset[bytes]], _Decision]
+
+
+def _decided(decide: Decide, headers: Headers) -> _Decision:
+    """Which of these headers cross. What `Connection` names is decided each time."""
+    names = tuple([name for name, _ in headers])
+    decision = _remembered(decide, names) if len(names) <= _OFTEN else decide(names, frozenset())
+    for position in decision.steering:
+        if headers[position][1] not in _USUAL:
+            return decide(names, connection_named(headers))
+    return decision
+
+
+@lru_cache(maxsize=1024)
+def _remembered(decide: Decide, names: tuple[bytes, ...]) -> _Decision:
+    """An SDK sends the same names with every request, so what was decided once is decided for all."""
+    return decide(names, frozenset())
+
+
+def _sent(names: tuple[bytes, ...], named: frozenset[bytes]) -> _Decision:
+    forbidden = _NEVER_SENT | named
+    kept = [i for i, name in enumerate(names) if name not in forbidden and not name.startswith(b"x-forwarded-")]
+    return _Decision(tuple(kept), frozenset([names[i] for i in kept]), _places(names, b"connection"))
+
+
+def _returned(names: tuple[bytes, ...], named: frozenset[bytes]) -> _Decision:
+    forbidden = _NEVER_RETURNED | named
+    kept = [i for i, name in enumerate(names) if name not in forbidden]
+    return _Decision(
+        tuple(kept),
+        frozenset([names[i] for i in kept]),
+        _places(names, b"connection"),
+        _places(names, b"content-type"),
+        _places(names, b"content-encoding"),
+        _places(names, *_REQUEST_IDS),
+    )
+
+
+def _places(names: tuple[bytes, ...], *wanted: bytes) -> tuple[int, ...]:
+    return tuple([position for position, name in enumerate(names) if name in wanted])
 
 
 def limits(rate: RateState | None, spend: SpendState | None) -> list[Header]:
     """The headers that tell a client what is left of its limits."""
     own: list[Header] = []
     if rate is not None:
-        own += [
+        own = [
             (b"x-ratelimit-limit", b"%d" % rate.limit),
             (b"x-ratelimit-remaining", b"%d" % rate.remaining),
             (b"x-ratelimit-reset", b"%d" % rate.resets_at),
         ]
     if spend is not None and spend.limit_nanos is not None:
-        own += [
-            (b"x-spend-limit", money.to_usd(spend.limit_nanos).encode()),
-            (b"x-spend-remaining", money.to_usd(spend.remaining_nanos or 0).encode()),
-        ]
+        own.append((b"x-spend-limit", _whole_limit(spend.limit_nanos)))
+        own.append((b"x-spend-remaining", money.to_usd(spend.remaining_nanos or 0).encode()))
         if spend.resets_on is not None:
             own.append((b"x-spend-reset", b"%d" % periods.unix(spend.resets_on)))
     return own
+
+
+@lru_cache(maxsize=1024)
+def _whole_limit(nanos: int) -> bytes:
+    return money.to_usd(nanos).encode()
 
 
 def encode(headers: Mapping[str, str]) -> list[Header]:

@@ -8,7 +8,7 @@ MASK = b"[provider credential]"
 
 def masked_headers(headers: list[Header], credential: bytes) -> list[Header]:
     """The headers of an answer, any status: some gateways echo what they were sent."""
-    if not credential or not any(credential in value for _, value in headers):
+    if not credential or credential not in b"\n".join([value for _, value in headers]):
         return headers
     return [(name, value.replace(credential, MASK)) for name, value in headers]
 

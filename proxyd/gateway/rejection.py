@@ -3,11 +3,20 @@
 import math
 from dataclasses import dataclass
 
-from proxyd.messages import Header, Response
+from proxyd.messages import (
+    Header,
+    RequestError,
+    RequestTimeout,
+    RequestTooLarge,
+    Response,
+    UpstreamTimeout,
+)
 from proxyd.providers import DIALECTS
 from shared import money, periods
 from shared.counters import RateLimited, SpendExceeded, SpendHeld, SpendState
 from shared.policy import ERRORS, Deny, Fact, KeySnapshot, Reason
+
+MAX_JSON_BYTES = 32 * 1024 * 1024  # Anthropic's limit, the largest of the three
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +26,31 @@ class Rejection:
     deny: Deny
     headers: tuple[Header, ...] = ()
     status: int | None = None  # more exact than the reason's own
+
+
+def rejected(reason: Reason, **facts: Fact) -> Rejection:
+    return Rejection(Deny(reason, facts))
+
+
+def rejected_request(error: RequestError) -> Rejection:
+    """What is wrong with a request that could not be read."""
+    if isinstance(error, RequestTooLarge):
+        limit_bytes = MAX_JSON_BYTES if error.limit_bytes is None else error.limit_bytes
+        return rejected(Reason.REQUEST_TOO_LARGE, limit_bytes=limit_bytes)
+    if isinstance(error, RequestTimeout):
+        return rejected(Reason.REQUEST_TIMEOUT)
+    reason = Reason.METHOD_NOT_ALLOWED if error.status == 405 else Reason.INVALID_REQUEST
+    return Rejection(Deny(reason, {"detail": f"{error}."}), status=error.status)
+
+
+def upstream_reason(error: Exception) -> Reason:
+    """502, or 504 when the provider took too long."""
+    return Reason.PROVIDER_TIMEOUT if isinstance(error, UpstreamTimeout) else Reason.PROVIDER_UNREACHABLE
+
+
+def upstream_failed(provider: str, error: Exception) -> Rejection:
+    """No answer, or none that can be passed on."""
+    return rejected(upstream_reason(error), provider=provider, detail=str(error))
 
 
 def public_text(deny: Deny) -> str:
@@ -37,6 +71,8 @@ def response(refused: Rejection, dialect: str, request_id: str) -> Response:
         (b"request-id", request_id.encode()),
         *refused.headers,
     ]
+    if rule.status == 503 and rule.retry:
+        headers.append((b"retry-after", b"1"))  # what is being rebuilt or does not answer may be back by then
     if not rule.retry:
         headers.append((b"x-should-retry", b"false"))
     if deny.reason is Reason.INVALID_PROXY_KEY:

@@ -7,9 +7,10 @@ the proxy's own, add a row to BUILTINS and a function in `builtin_endpoints.py`.
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from shared.catalog import PROVIDERS, Endpoint, Provider, find_endpoint
+from shared.catalog import PROVIDERS, Endpoint, Provider, credential_header, find_endpoint
+from shared.keys import MANAGEMENT_TAG, PROXY_TAG
 
 BuiltinName = Literal["home", "health", "ready", "models", "key"]
 BUILTINS: dict[str, BuiltinName] = {
@@ -49,6 +50,7 @@ class Target:
     path: str  # below the provider's base URL
     path_model: str | None
     dialect: str
+    credential_header: tuple[bytes, bytes]  # name and value prefix of the header that carries the real credential
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,14 @@ class Unknown:
 Route = Builtin | Target | Unified | Unknown
 
 
+class Way(NamedTuple):
+    """All that a method and a path tell."""
+
+    route: Route
+    dialect: str  # in which the caller expects errors
+    query_key_allowed: bool  # on Gemini routes only
+
+
 def dialect_of(path: str) -> str:
     """The dialect in which a caller of this path expects its errors, even when nothing else is right."""
     if path.endswith("/chat/completions") or "/openai/" in path:
@@ -85,12 +95,19 @@ def is_gemini(path: str) -> bool:
     return path.startswith(("/gemini/", "/v1beta/")) or _GEMINI_METHOD.fullmatch(path) is not None
 
 
+def find_way(method: str, path: str) -> Way:
+    """What a method and a path (as received, without the query) tell about a request."""
+    if PROXY_TAG in path or MANAGEMENT_TAG in path:  # nothing of it is remembered
+        return Way(Unknown("A key must not stand in the address."), dialect_of(path), is_gemini(path))
+    return _way_often(method, path) if len(path) <= _OFTEN else _way(method, path)
+
+
+def _way(method: str, path: str) -> Way:
+    return Way(find_route(method, path), dialect_of(path), is_gemini(path))
+
+
 def find_route(method: str, path: str) -> Route:
-    """Where a request goes, by its method and path (as received, without the query)."""
-    return _find_often(method, path) if len(path) <= _OFTEN else _find(method, path)
-
-
-def _find(method: str, path: str) -> Route:
+    """Where a request goes."""
     page = BUILTINS.get(path)
     if page is not None and method in ("GET", "HEAD"):
         return Builtin(page)
@@ -117,24 +134,30 @@ def _find(method: str, path: str) -> Route:
 
 
 _OFTEN = 120  # characters of a path; longer ones are rare, and would make a large cache
-_find_often = lru_cache(maxsize=4096)(_find)
+_way_often = lru_cache(maxsize=4096)(_way)
 
 
 def unified_target(route: Unified, provider: Provider) -> Target | Unknown:
     """The provider's own endpoint for an OpenAI-style request."""
-    path = f"{provider.compat_prefix or '/v1'}{route.tail}"
+    return _unified_target(route.tail, provider.slug)
+
+
+@lru_cache(maxsize=64)  # every tail that there is, with every provider
+def _unified_target(tail: str, slug: str) -> Target | Unknown:
+    provider = PROVIDERS[slug]
+    path = f"{provider.compat_prefix or '/v1'}{tail}"
     found = find_endpoint(provider, "POST", path)
     if found is None:
-        return Unknown(f"{provider.label} has no OpenAI-compatible {route.tail}; use its own endpoints.")
-    return Target(provider, found[0], path, None, "openai")
+        return Unknown(f"{provider.label} has no OpenAI-compatible {tail}; use its own endpoints.")
+    return Target(provider, found[0], path, None, "openai", credential_header(provider, path))
 
 
 def _target(provider: Provider, method: str, path: str) -> Target:
     found = find_endpoint(provider, method, path)
     if found is None:
-        return Target(provider, None, path, None, provider.dialect)
+        return Target(provider, None, path, None, provider.dialect, credential_header(provider, path))
     endpoint, path_model = found
-    return Target(provider, endpoint, path, path_model, endpoint.dialect)
+    return Target(provider, endpoint, path, path_model, endpoint.dialect, credential_header(provider, path))
 
 
 def _hint(path: str) -> str:

@@ -30,6 +30,7 @@ _MANY_OBJECTS = 100_000  # beyond which the slow reading would keep everyone els
 _TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[{}\[\],:]', re.DOTALL)
 _NEXT_BRACKET = re.compile(rb'(?:[^"{}\[\]]++|"(?:[^"\\]++|\\.)*+"){0,1000}+[{}\[\]]?', re.DOTALL)
 _COLON = re.compile(rb"\s*:\s*")
+_ONLY_OBJECTS = frozenset({dict})
 _SPACE = b" \t\r\n"
 
 
@@ -137,7 +138,7 @@ def objects(document: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
     value = document.get(name)
     if value is None:
         return []
-    if not isinstance(value, list) or not all(type(item) is dict for item in value):
+    if not isinstance(value, list) or not _ONLY_OBJECTS.issuperset(map(type, value)):
         raise BadBody(f"{name} must be a list of objects.", name)
     return value
 

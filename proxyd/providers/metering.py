@@ -26,21 +26,23 @@ class UsageAccumulator:
 
     usage_field = "usage"
 
+    # Most of these stay what they are here for the whole of an answer, so none is set before it changes.
+    complete = False
+    failed = False
+    served_model: str | None = None
+    service_tier: str | None = None
+    speed: str | None = None
+    reported: dict[str, Any] | None = None  # the usage object; the last one wins
+    odd = False  # something contradicts what we know of the dialect
+    content_events = 0
+    content_bytes = 0
+
     def __init__(self, endpoint: Endpoint, parsed: Parsed) -> None:
         self._prices_id = endpoint.prices_id
         self._flavor = endpoint.flavor
         self._requested = parsed.size
         self._output_free = parsed.size.output_free
-        self.complete = False
-        self.failed = False
-        self.served_model: str | None = None
-        self.service_tier: str | None = None
-        self.speed: str | None = None
-        self.reported: dict[str, Any] | None = None  # the usage object; the last one wins
         self.tool_calls: dict[str, int] = {}  # by usage key, where they stand outside the usage object
-        self.odd = False  # something contradicts what we know of the dialect
-        self.content_events = 0
-        self.content_bytes = 0
 
     def event(self, event: Event) -> bool:
         """Take one event of a stream. True: the client must not see it."""
@@ -127,8 +129,13 @@ class _Watch:
 
     def __init__(self, tally: UsageAccumulator, content_encoding: bytes | None) -> None:
         self._tally = tally
-        self._decoder = ContentDecoder(content_encoding)
+        coding = (content_encoding or b"identity").strip().lower()
+        self._decoder = None if coding in (b"identity", b"") else ContentDecoder(coding)
         self._passed = 0  # bytes as they came, which is all that is known of what cannot be decoded
+
+    @property
+    def _broken(self) -> bool:
+        return self._decoder is not None and self._decoder.broken
 
     @property
     def complete(self) -> bool:
@@ -143,10 +150,10 @@ class _Watch:
         return self._tally.served_model
 
     def usage(self) -> Usage | None:
-        return None if self._decoder.broken else self._tally.usage()
+        return None if self._broken else self._tally.usage()
 
     def delivered(self) -> Usage:
-        if self._decoder.broken:
+        if self._broken:
             self._tally.odd = True
             self._tally.content_bytes = max(self._tally.content_bytes, self._passed)
         return self._tally.delivered()
@@ -158,14 +165,13 @@ class StreamMeter(_Watch):
     def __init__(self, tally: UsageAccumulator, content_encoding: bytes | None, *, hides: bool) -> None:
         super().__init__(tally, content_encoding)
         self._events = EventDecoder()
-        encoded = (content_encoding or b"identity").strip().lower() not in (b"identity", b"")
-        self._hides = hides and not encoded  # nothing can be cut out of a compressed stream
+        self._hides = hides and self._decoder is None  # nothing can be cut out of a compressed stream
         self._hid = False  # the last event
 
     def feed(self, data: bytes) -> bytes:
         self._passed += len(data)
         tally = self._tally
-        events = self._events.feed(self._decoder.feed(data))
+        events = self._events.feed(data if self._decoder is None else self._decoder.feed(data))
         if not self._hides:
             for event in events:
                 tally.event(event)
@@ -195,7 +201,7 @@ class JsonMeter(_Watch):
 
     def feed(self, data: bytes) -> bytes:
         self._passed += len(data)
-        plain = self._decoder.feed(data)
+        plain = data if self._decoder is None else self._decoder.feed(data)
         self._size += len(plain)
         if self._size <= MAX_JSON_BYTES:
             self._pieces.append(plain)
@@ -206,7 +212,7 @@ class JsonMeter(_Watch):
         return data
 
     def end(self) -> bytes:
-        if self._decoder.broken:
+        if self._broken:
             return b""
         if self._tail:
             self._tally.reported = usage_in_tail(self._tail, self._tally.usage_field)

@@ -71,7 +71,7 @@ def read(kind: Kind, body: bytes, query: str = "") -> Parsed:
     options = section(document, "stream_options")
     wants_usage = options is not None and flag(options, "include_usage")
     size = _chat_size(document, body, model) if kind is Kind.CHAT else _responses_size(document, body)
-    if (shaping := shaping_parameter(query)) is not None:
+    if query and (shaping := shaping_parameter(query)) is not None:
         size = replace(size, unpriced=size.unpriced or shaping)
     return Parsed(kind, model, stream=stream, size=size, wants_usage=wants_usage, document=document, raw=body)
 

@@ -39,11 +39,9 @@ class RequestBody:
         self._source = source
         self._length = head.length
         self._expects = head.expect_continue and head.length != 0
-        self._decoder: Decoder
-        if head.length is None:
-            self._decoder = ChunkedDecoder(source.limits.chunk)
-        else:
-            self._decoder = LengthDecoder(head.length)
+        self._decoder: Decoder = (
+            ChunkedDecoder(source.limits.chunk) if head.length is None else LengthDecoder(head.length)
+        )
         self._broken = False
         self._received = 0
         self._waited_seconds = 0.0
@@ -58,12 +56,14 @@ class RequestBody:
         return self._decoder.done
 
     def read(self, limit_bytes: int) -> bytes:
-        length = self._length
-        if length is not None and length <= limit_bytes and self._received == 0 and not self._decoder.done:
-            # The usual case of a small body that came with its head.
-            buffer = self._source.buffer
-            if len(buffer) >= length and isinstance(self._decoder, LengthDecoder) and self._decoder.remaining == length:
-                return self._decode(buffer)
+        source, decoder, length = self._source, self._decoder, self._length
+        if isinstance(decoder, LengthDecoder) and decoder.remaining == length == len(source.buffer) <= limit_bytes:
+            # The usual case of a small body that came with its head, and nothing after it.
+            data, source.buffer = source.buffer, b""
+            decoder.remaining, decoder.done = 0, True
+            if data:
+                source.body_complete()
+            return data
         return b"".join(self.chunks(limit_bytes))
 
     def chunks(self, limit_bytes: int) -> Iterator[bytes]:

@@ -5,26 +5,23 @@ framing the client can follow; in every doubt it is closed, and what had arrived
 counts as the client being gone: HTTP knows no use for half a connection that we could tell from a closed one.
 """
 
-import logging
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from proxyd.channel import Cancelled, Channel, Expired
 from proxyd.messages import BadRequest, ClientGone, Request, RequestError, RequestTimeout, Response, Truncated
 from proxyd.server.body import RequestBody
-from proxyd.server.framing import bodiless, connection_fields
+from proxyd.server.framing import Framing, frame, next_piece
 from proxyd.server.limits import ServerLimits
-from proxyd.wire.http1 import LAST_CHUNK, chunk, find_head, parse_request_head, response_head
+from proxyd.wire.http1 import LAST_CHUNK, chunk, find_head, parse_request_head
 
 HEAD_RECEIVE_BYTES = 16 * 1024
 # Larger bodies are not worth copying behind their head.
 ONE_WRITE_BYTES = 64 * 1024
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 DRAIN_GRACE_SECONDS = 1.0
-
-logger = logging.getLogger(__name__)
 
 
 class Service(Protocol):
@@ -105,6 +102,27 @@ class Connection(Channel):
                 self.arm(min(DRAIN_GRACE_SECONDS, self.limits.header_timeout_seconds))
             else:
                 self.wake()
+
+    def idle_since(self, now: float) -> float | None:
+        """Since when it waits for a request, by `time.monotonic()`; None while it has one, or has just come."""
+        if not self.idle or self.closed:
+            return None
+        limits = self.limits
+        if self.served:
+            return self.deadline - limits.keep_alive_seconds
+        since = self.deadline - limits.header_timeout_seconds
+        return since if now - since >= limits.silent_seconds else None
+
+    def make_room(self) -> bool:
+        """Close an idle connection, unless a request has just arrived on it. Called in the hub."""
+        try:
+            self._socket.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            self.close()
+            return True
+        except OSError:
+            pass  # It ends by itself.
+        return False
 
     def _serve_one(self) -> bool:
         try:
@@ -193,87 +211,65 @@ class Connection(Channel):
                     if self._service.draining and self.served:
                         return b""
         except Expired:
-            return b""
+            try:
+                return self.transport.recv(HEAD_RECEIVE_BYTES)  # as in `recv`: perhaps it is our loop that was late
+            except BlockingIOError:
+                return b""
         finally:
             self.idle = False
 
     def _write(self, response: Response, method: str, *, keep: bool, http_11: bool) -> bool:
         """Write a response; True when the connection can be kept."""
-        if isinstance(response.body, bytes):
-            self._write_bytes(response, response.body, method, keep=keep, http_11=http_11)
-            return keep
+        framing = frame(response, method, keep=keep, http_11=http_11)
+        body = response.body
+        if isinstance(body, bytes):
+            head, stall_seconds = framing.head, self.limits.write_stall_seconds
+            if framing.bodiless:
+                self.send_all(head, stall_seconds)
+            elif len(body) <= ONE_WRITE_BYTES:
+                self.send_all(head + body, stall_seconds)
+            else:
+                self.send_all(head, stall_seconds)
+                self.send_all(body, stall_seconds)
+            return framing.keep
         try:
-            return self._write_stream(response, method, keep=keep, http_11=http_11)
+            return self._write_stream(response, body, framing)
         finally:
-            close = getattr(response.body, "close", None)
+            close = getattr(body, "close", None)
             if close is not None:
                 close()
 
-    def _write_bytes(self, response: Response, body: bytes, method: str, *, keep: bool, http_11: bool) -> None:
-        framing = connection_fields(keep=keep, http_11=http_11)
-        if response.status != 204 and (response.status != 304 or response.length is not None):
-            # To HEAD and with 304 the length is what GET would have got, when the gateway knows it.
-            length = response.length if method == "HEAD" or response.status == 304 else None
-            framing += b"content-length: %d\r\n" % (len(body) if length is None else length)
-        data = response_head(response.status, response.headers, framing)
-        if bodiless(response.status, method):
-            body = b""
-        stall_seconds = self.limits.write_stall_seconds
-        if len(body) <= ONE_WRITE_BYTES:
-            self.send_all(data + body, stall_seconds)
-        else:
-            self.send_all(data, stall_seconds)
-            self.send_all(body, stall_seconds)
-
-    def _write_stream(self, response: Response, method: str, *, keep: bool, http_11: bool) -> bool:
+    def _write_stream(self, response: Response, pieces: Iterator[bytes], framing: Framing) -> bool:
         """Write an iterator's pieces as they come."""
-        length = response.length
-        no_body = bodiless(response.status, method)
-        chunked = length is None and http_11 and not no_body
-        until_close = length is None and not http_11 and not no_body
-        keep = keep and not until_close
-        framing = connection_fields(keep=keep, http_11=http_11)
-        if length is not None and response.status != 204:
-            framing += b"content-length: %d\r\n" % length
-        elif chunked:
-            framing += b"transfer-encoding: chunked\r\n"
         stall_seconds = self.limits.write_stall_seconds
-        self.send_all(response_head(response.status, response.headers, framing), stall_seconds)
-        if no_body:
-            return keep
-        try:
-            sent = self._write_pieces(response, stall_seconds, chunked=chunked)
-        except Truncated:
-            self._cut(reset=until_close)
-            return False
-        if length is not None and sent != length:
-            self._cut(reset=False)
-            return False
-        if chunked:
-            self.send_all(LAST_CHUNK, stall_seconds)
-        return keep
-
-    def _write_pieces(self, response: Response, stall_seconds: float, *, chunked: bool) -> int:
-        """Write what the iterator gives; return how many bytes. Raises `Truncated` when it fails or the client left."""
+        waiting = framing.head  # bytes that go out with the next ones
+        if response.prompt or framing.bodiless:
+            self.send_all(waiting, stall_seconds)
+            waiting = b""
+        if framing.bodiless:
+            return framing.keep
         sent = 0
-        pieces = iter(response.body)
-        while True:
-            try:
-                piece = next(pieces)
-            except StopIteration:
-                return sent
-            except (Truncated, ClientGone):
-                raise Truncated from None
-            except Exception:  # A process edge: whatever broke, the client must see a broken response.
-                logger.exception("The body of a response failed")
-                raise Truncated from None
-            if self.gone:
-                raise Truncated
-            if isinstance(piece, bytes) and piece:
+        try:
+            while (piece := next_piece(pieces, self)) is not None:
                 sent += len(piece)
                 if response.length is not None and sent > response.length:
-                    raise Truncated
-                self.send_all(chunk(piece) if chunked else piece, stall_seconds)
+                    break
+                framed = chunk(piece) if framing.chunked else piece
+                self.send_all(waiting + framed if waiting else framed, stall_seconds)
+                waiting = b""
+        except Truncated:
+            if waiting:
+                self.send_all(waiting, stall_seconds)
+            self._cut(reset=framing.until_close)
+            return False
+        if framing.chunked:
+            waiting += LAST_CHUNK
+        if waiting:
+            self.send_all(waiting, stall_seconds)
+        if response.length is not None and sent != response.length:
+            self._cut(reset=False)
+            return False
+        return framing.keep
 
     def _cut(self, *, reset: bool) -> None:
         """End the connection so that the client can tell that something is missing."""

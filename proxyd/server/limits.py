@@ -1,10 +1,17 @@
 """What a client may take from us: sizes, times and how many it may be. The defaults are the design's table."""
 
+import resource
 from dataclasses import dataclass, field
 
 from proxyd.wire.http1 import ChunkLimits, HeadLimits
 
 KIB = 1024
+MAX_CONNECTIONS = 10_000
+# Descriptors that are none of a connection's: listeners, event loop, journals, counters, database, logs, resolver.
+RESERVED_DESCRIPTORS = 128
+# A request takes two: the client's connection, and one to its provider.
+DESCRIPTORS_A_CONNECTION = 2
+FEWEST_CONNECTIONS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,4 +29,27 @@ class ServerLimits:
     drain_bytes: int = 64 * KIB  # of an unread body, to keep the connection
     linger_bytes: int = 64 * KIB * KIB  # read and thrown away before a close, so that the answer survives
     linger_seconds: float = 2.0
-    max_connections: int = 10_000
+    max_connections: int = MAX_CONNECTIONS
+    silent_seconds: float = 1.0  # a new connection is left in peace, before it has to make room for others
+
+
+def raise_descriptor_limit() -> int:
+    """Take as many file descriptors as this process may have, and tell how many that is.
+
+    The usual soft limit of 1,024 is there for programs that use `select`; who knows better is meant to raise it.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        except (ValueError, OSError):
+            return soft  # Some systems forbid what they announce.
+    return hard
+
+
+def connections_for(descriptors: int) -> int:
+    """How many connections fit into so many descriptors."""
+    if descriptors == resource.RLIM_INFINITY:
+        return MAX_CONNECTIONS
+    fitting = (descriptors - RESERVED_DESCRIPTORS) // DESCRIPTORS_A_CONNECTION
+    return max(FEWEST_CONNECTIONS, min(MAX_CONNECTIONS, fitting))

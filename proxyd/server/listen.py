@@ -14,6 +14,8 @@ from gevent.monkey import get_original
 BACKLOG = 2048
 
 _NativeSocket: type[socket.socket] = get_original("socket", "socket")
+# gevent's own asks a thread of its hub, and a supervisor with a hub can neither fork nor start a child well.
+_native_getaddrinfo = get_original("socket", "getaddrinfo")
 
 
 class BindError(Exception):
@@ -32,7 +34,7 @@ def listen(bind: str, count: int) -> list[socket.socket]:
     if not host or not port.isdigit() or int(port) > 65535:
         raise BindError(f"{bind!r} is not an address to listen on; write host:port, e.g. 127.0.0.1:8080")
     try:
-        found = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        found = _native_getaddrinfo(host, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
         raise BindError(f"{bind}: {error.strerror}") from None
     family, _, _, _, address = found[0]

@@ -1,14 +1,18 @@
 """The inbound side: listeners, connections, and the drain at the end.
 
 The law of this module: who accepts a connection closes it. A flood is left in the kernel's queue rather than in our
-memory, and running out of file descriptors is a pause, not a busy loop. Each connection has its greenlet.
+memory; running out of file descriptors is a pause, not a busy loop; who waits without a request makes room. Each
+connection has its greenlet.
 """
 
 import errno
+import heapq
 import logging
 import socket
 from collections.abc import Callable, Sequence
 from functools import partial
+from operator import itemgetter
+from time import monotonic
 from typing import Any
 
 import gevent
@@ -18,7 +22,7 @@ from gevent.monkey import get_original
 from proxyd.channel import READ, Watchdog, tick_for
 from proxyd.messages import ClientGone, Request, RequestError, Response
 from proxyd.server.connection import Connection
-from proxyd.server.limits import ServerLimits
+from proxyd.server.limits import ServerLimits, connections_for, raise_descriptor_limit
 
 __all__ = ["Server", "ServerLimits"]
 
@@ -26,6 +30,7 @@ Handler = Callable[[Request], Response]
 OnError = Callable[[Exception, Request | None], Response]
 
 ACCEPTS_AT_ONCE = 64
+ROOM_AT_ONCE = 16
 SHORTAGE_PAUSE_SECONDS = 0.2
 SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 KILL_SECONDS = 2.0
@@ -51,7 +56,7 @@ class Server:
         listeners: Sequence[socket.socket],
         limits: ServerLimits | None = None,
     ) -> None:
-        self.limits = limits or ServerLimits()
+        self.limits = limits or ServerLimits(max_connections=connections_for(raise_descriptor_limit()))
         self.draining = False
         self._handler = handler
         self._on_error = on_error
@@ -152,8 +157,8 @@ class Server:
     def _accept(self, listener: socket.socket, attempts: int) -> None:
         """Accept what waits at a listener. Called in the hub."""
         for _ in range(attempts):
-            if len(self._connections) >= self.limits.max_connections:
-                self._pause()
+            if len(self._connections) >= self.limits.max_connections and not self._make_room():
+                self._pause_awhile()
                 return
             try:
                 accepted, address = listener.accept()
@@ -161,7 +166,12 @@ class Server:
                 return
             except OSError as error:
                 if error.errno in SHORTAGES:
-                    self._wait_out_shortage(error)
+                    if not self._shortage_logged:
+                        self._shortage_logged = True
+                        logger.error("Cannot accept connections: %s", error.strerror)
+                    if self._make_room():
+                        continue
+                    self._pause_awhile()
                     return
                 continue  # The client left before we came: ECONNABORTED and its kin.
             # `accept` makes whatever class the socket module names now, which may be gevent's.
@@ -174,11 +184,23 @@ class Server:
             self._connections[connection] = greenlet
             greenlet.link(partial(self._forget, connection))
 
-    def _wait_out_shortage(self, error: OSError) -> None:
+    def _make_room(self) -> int:
+        """Close the connections that have waited longest for a request; how many. Called in the hub.
+
+        Several at once, because looking for them takes a look at all.
+        """
+        now = monotonic()
+        idle = [
+            (since, connection) for connection in self._connections if (since := connection.idle_since(now)) is not None
+        ]
+        oldest = heapq.nsmallest(ROOM_AT_ONCE, idle, key=itemgetter(0))
+        closed = [connection for _, connection in oldest if connection.make_room()]
+        for connection in closed:
+            del self._connections[connection]
+        return len(closed)
+
+    def _pause_awhile(self) -> None:
         self._pause()
-        if not self._shortage_logged:
-            self._shortage_logged = True
-            logger.error("Cannot accept connections: %s", error.strerror)
         timer = get_hub().loop.timer(SHORTAGE_PAUSE_SECONDS)
 
         def again() -> None:

@@ -6,22 +6,15 @@ What goes wrong leaves here as one of the `UpstreamError`s and as nothing else, 
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Protocol
 
 import gevent
 
 from proxyd.channel import Cancelled, Expired
-from proxyd.messages import (
-    Incoming,
-    Origin,
-    Outgoing,
-    UpstreamAborted,
-    UpstreamBroken,
-    UpstreamError,
-    UpstreamTimeout,
-    UpstreamUnreachable,
-)
+from proxyd.messages import Incoming, Origin, Outgoing, UpstreamUnreachable
 from proxyd.upstream.dial import UpstreamConnection, UpstreamLimits
+from proxyd.upstream.failures import FAILURES, translated
 from proxyd.wire.http1 import (
     LAST_CHUNK,
     Decoder,
@@ -41,7 +34,6 @@ INFORMATIONAL_LIMIT = 16
 # After sending failed: for a response that explains it, which may have been on its way.
 EXPLANATION_SECONDS = 2.0
 KILL_SECONDS = 1.0
-FAILURES = (Cancelled, Expired, OSError, ProtocolError, UpstreamError)
 BODY_METHODS = frozenset({"PATCH", "POST", "PUT"})
 
 
@@ -69,8 +61,10 @@ class Call:
         "_buffer",
         "_connection",
         "_decoder",
+        "_failure",
         "_head",
         "_outgoing",
+        "_payload",
         "_pool",
         "_sender",
         "_sending",
@@ -84,6 +78,8 @@ class Call:
         self._head: ResponseHead | None = None
         self._decoder: Decoder | None = None
         self._buffer = b""  # received, not decoded yet
+        self._payload = b""  # decoded, not given yet
+        self._failure: ProtocolError | None = None  # found while decoding what came with the head
         self._sender: gevent.Greenlet[[UpstreamConnection, memoryview, memoryview], None] | None = None
         self._sending = False
         self._body_error: Exception | None = None  # what the request's own body raised
@@ -103,7 +99,7 @@ class Call:
             raise self._translated(error, "did not answer in time") from None
         self._head = head
         self._decoder = head.decoder(self._pool.limits.chunk)
-        return Incoming(head.status, head.headers, head.length)
+        return head
 
     def chunks(self) -> Iterator[bytes]:
         """Give the answer's body piece by piece as it arrives, without its framing. Raises `UpstreamError`s."""
@@ -111,23 +107,40 @@ class Call:
         if connection is None or decoder is None:
             return
         idle_seconds = self._pool.limits.idle_seconds
-        data, self._buffer = self._buffer, b""
+        self.has_arrived()
+        payload, self._payload = self._payload, b""
         while True:
+            if payload:
+                yield payload
             try:
-                payload = decoder.feed(data) if data else b""
-                if not payload and not decoder.done:
-                    connection.arm(idle_seconds)
-                    data = connection.recv(RECEIVE_BYTES)
-                    if data:
-                        continue
+                if self._failure is not None:
+                    raise self._failure
+                if decoder.done:
+                    return
+                connection.arm(idle_seconds)
+                data = connection.recv(RECEIVE_BYTES)
+                if data:
+                    payload = decoder.feed(data)
+                else:
+                    payload = b""
                     decoder.end()
             except FAILURES as error:
                 raise self._translated(error, "stopped in the middle of its answer") from None
-            if payload:
-                yield payload
-            if decoder.done:
-                return
-            data = b""
+
+    def has_arrived(self) -> bool:
+        """Whether the whole body came with its head, so that nobody has to wait for it."""
+        decoder = self._decoder
+        if self._buffer and decoder is not None:
+            data, self._buffer = self._buffer, b""
+            try:
+                self._payload += decoder.feed(data)
+            except ProtocolError as error:
+                self._failure = error  # raised where the body is read
+        return decoder is not None and decoder.done
+
+    def has_begun(self) -> bool:
+        """Whether some of the body is here already."""
+        return bool(self._buffer or self._payload)
 
     def abort(self) -> None:
         """End the call from outside, e.g. because the client left. Does not wait; may be called from the hub."""
@@ -151,6 +164,7 @@ class Call:
             and decoder.done
             and not decoder.leftover
             and not self._buffer
+            and not self._payload
             and not self._sending
             and not self._aborted
         )
@@ -262,27 +276,21 @@ class Call:
                 raise ProtocolError("The response switches protocols unasked, or never comes to the point")
 
     def _translated(self, error: Exception, slow: str) -> Exception:
-        """Translate what went wrong: the one border between sockets, parsers and our own errors."""
-        host = self._outgoing.origin.host
+        """Name what went wrong; what the request's own body raised, and an abort, come before what followed of it."""
         if self._body_error is not None:
             return self._body_error
-        if self._aborted or isinstance(error, Cancelled):
-            return UpstreamAborted("The call was ended because nobody waits for it any more", sent=self.sent)
-        if isinstance(error, UpstreamError):
-            return error
-        if isinstance(error, Expired):
-            return UpstreamTimeout(f"{host} {slow}", sent=self.sent)
-        if isinstance(error, ProtocolError):
-            return UpstreamBroken(f"{host}: {error}", sent=self.sent)
-        if isinstance(error, OSError):
-            if self._head is None:
-                return UpstreamUnreachable(f"The connection to {host} broke before its answer", sent=self.sent)
-            return UpstreamBroken(f"The connection to {host} broke in the middle of its answer", sent=self.sent)
-        return error
+        cause = Cancelled() if self._aborted else error
+        host = self._outgoing.origin.host
+        return translated(cause, host, slow, sent=self.sent, answered=self._head is not None)
+
+
+@lru_cache(maxsize=64)
+def _host_line(authority: str) -> bytes:
+    return b"host: %b\r\n" % authority.encode("ascii")
 
 
 def _framing(outgoing: Outgoing) -> bytes:
-    host = b"host: %b\r\n" % outgoing.origin.authority.encode("ascii")
+    host = _host_line(outgoing.origin.authority)
     length = len(outgoing.body) if isinstance(outgoing.body, bytes) else outgoing.length
     if length is None:
         return host + b"transfer-encoding: chunked\r\n"

@@ -41,6 +41,11 @@ class UpstreamPool:
         """How many connections there are."""
         return len(self._connections)
 
+    def prepare(self) -> None:
+        """Do now what the first call would wait for: read the roots of trust, load the codec of host names."""
+        self._tls_context()
+        b"localhost".decode("idna")
+
     def call(self, outgoing: Outgoing) -> Call:
         """Prepare a call; nothing happens before its `start`."""
         return Call(self, outgoing)

@@ -1,43 +1,83 @@
-"""What has been used, shared by all processes: request rates, spend, the policy epoch, failed logins.
+"""What has been used, shared by all processes: requests by second, money by day, versions of policies, failed logins.
 
-Law of this package: it alone imports `limits`. One admission is one transaction, all or none; a refused one consumes
-nothing. Money that was held ends exactly once, settled or released. The ledger in SQL is the truth; what stands here
-enforces it, and says so (`Unseeded`) when it was lost and does not know it yet.
+Law of this package: it alone imports `limits`. What a worker wants at one moment is one batch and one transaction; a
+refused request consumes nothing. The ledger in SQL is the truth; what stands here enforces it, can be lost and is
+rebuilt, and refuses whoever knows other counters than these (`CountersLost`).
 """
 
-from shared.counters.counters import Counters, connect
+from shared.counters.clock import Clock, SystemClock, boot_id
+from shared.counters.counters import Counters, connect, login_throttle, spend_of, state_of
+from shared.counters.page import WRITER_LOCK, Page, PageMissing, somebody_keeps
+from shared.counters.rows import KEEP_DAYS, WINDOW_SECONDS, KeyRow, Moment, moment_of
 from shared.counters.throttle import LoginThrottle
 from shared.counters.values import (
-    Admission,
     Admitted,
+    Answer,
+    Batch,
     Charge,
+    Condition,
+    CountersLost,
     CountersUnavailable,
+    End,
+    Held,
+    Joining,
     KeySpend,
-    Post,
+    LastAdmitted,
+    Missing,
     RateLimited,
     RateState,
+    Rebuilding,
+    Seed,
     SpendExceeded,
     SpendHeld,
     SpendState,
     Stale,
     Unseeded,
+    Used,
+    WorkerState,
 )
 
 __all__ = [
-    "Admission",
+    "KEEP_DAYS",
+    "WINDOW_SECONDS",
+    "WRITER_LOCK",
     "Admitted",
+    "Answer",
+    "Batch",
     "Charge",
+    "Clock",
+    "Condition",
     "Counters",
+    "CountersLost",
     "CountersUnavailable",
+    "End",
+    "Held",
+    "Joining",
+    "KeyRow",
     "KeySpend",
+    "LastAdmitted",
     "LoginThrottle",
-    "Post",
+    "Missing",
+    "Moment",
+    "Page",
+    "PageMissing",
     "RateLimited",
     "RateState",
+    "Rebuilding",
+    "Seed",
     "SpendExceeded",
     "SpendHeld",
     "SpendState",
     "Stale",
+    "SystemClock",
     "Unseeded",
+    "Used",
+    "WorkerState",
+    "boot_id",
     "connect",
+    "login_throttle",
+    "moment_of",
+    "somebody_keeps",
+    "spend_of",
+    "state_of",
 ]

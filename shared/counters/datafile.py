@@ -1,148 +1,139 @@
-"""The counters' data file: how it is made, opened, recognised and, when it is broken, set aside.
+"""SQLite files that are no truth but a cache: how one is made, opened, recognised and replaced.
 
-A file appears under its name complete or not at all: it is made beside it and renamed, under a lock file. A new file
-has a new random generation and knows nothing of what was spent (`seeded` is 0) until the ledger has told it.
+A file appears under its name complete or not at all: it is made beside it and renamed, under a lock that whoever opens
+it takes as well, so that nobody opens one file with the write-ahead log of another.
 """
 
 import fcntl
-import logging
 import os
-import secrets
 import sqlite3
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_LOG = logging.getLogger(__name__)
+Fill = Callable[[sqlite3.Connection], object]
 
-Identity = tuple[int, int]
-NOWHERE: Identity = (0, 0)
-
-# Small pages: a commit writes and checksums whole ones, and ours hold short rows. Measured for an admission:
-# 27 us with 1,024 bytes, 38 us with 4,096 (the statements alone).
-# The journal may grow to 4 MB before it is folded into the file.
+# A transaction writes whole pages; ours hold short rows, of which those of busy keys take some hundred bytes.
 _PAGE_BYTES = 1024
-_CHECKPOINT_PAGES = 4000
-_APPLICATION_ID = 0x45524354
-
-_SCHEMA = """
-CREATE TABLE meta (generation TEXT NOT NULL, seeded INTEGER NOT NULL, checked REAL NOT NULL);
-CREATE TABLE fixed (key TEXT PRIMARY KEY, count INTEGER NOT NULL, expires REAL NOT NULL) WITHOUT ROWID;
-CREATE TABLE sliding (
-    key TEXT NOT NULL, seconds INTEGER NOT NULL, number INTEGER NOT NULL, previous INTEGER NOT NULL,
-    current INTEGER NOT NULL, PRIMARY KEY (key, seconds)
-) WITHOUT ROWID;
-CREATE TABLE moving (id INTEGER PRIMARY KEY, key TEXT NOT NULL, at REAL NOT NULL, expires REAL NOT NULL);
-CREATE INDEX moving_key ON moving (key, at);
-CREATE TABLE spend (
-    key_id TEXT NOT NULL, day INTEGER NOT NULL, spent INTEGER NOT NULL, held INTEGER NOT NULL,
-    PRIMARY KEY (key_id, day)
-) WITHOUT ROWID;
-CREATE TABLE hold (
-    reservation_id TEXT PRIMARY KEY, worker_id TEXT NOT NULL, key_id TEXT NOT NULL, day INTEGER NOT NULL,
-    nanos INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE done (reservation_id TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE early (
-    reservation_id TEXT PRIMARY KEY, key_id TEXT NOT NULL, day INTEGER NOT NULL, nanos INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE lease (worker_id TEXT PRIMARY KEY, ends REAL NOT NULL) WITHOUT ROWID;
-CREATE TABLE epoch (org_id TEXT PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE login (
-    name BLOB PRIMARY KEY, failures INTEGER NOT NULL, open_at REAL NOT NULL, failed_at REAL NOT NULL
-) WITHOUT ROWID;
-"""
+_CACHE_KIB = 8192
+_APPLICATION_ID = 0x45524354  # in the head of each file of ours, of older releases too
+_SQLITE = b"SQLite format 3\0"
 
 
-def identity(name: str) -> Identity:
-    """Device and inode of the file that stands at a path now; `NOWHERE` when there is none."""
+class Missing(Exception):
+    """There is no file at the path."""
+
+
+class ForeignFile(Exception):
+    """A database of somebody else's stands at the path; nothing of it is touched."""
+
+
+def refuse_foreign(path: Path) -> None:
+    """Raise ForeignFile if a sound database that is not ours stands there; OSError if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(100)
+    except FileNotFoundError:
+        return
+    if head.startswith(_SQLITE) and len(head) == 100 and int.from_bytes(head[68:72], "big") != _APPLICATION_ID:
+        raise ForeignFile
+
+
+def open_file(path: Path) -> tuple[sqlite3.Connection, int]:
+    """Open the file that stands there, and tell its inode. Raises Missing, sqlite3.Error or OSError."""
+    with _locked(path, fcntl.LOCK_SH):
+        if not path.exists():
+            raise Missing
+        connection = _connect(path)
+        try:
+            # What is rebuilt after a power cut needs no waiting for the disk; nor does it, or the checkpoint, belong
+            # on the way of a request. Debian's default wipes what is deleted, and there is no secret here.
+            for pragma in (
+                "synchronous=OFF",
+                "wal_autocheckpoint=0",
+                "secure_delete=OFF",
+                f"cache_size=-{_CACHE_KIB}",
+            ):
+                connection.execute(f"PRAGMA {pragma}")
+            connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+        except BaseException:
+            connection.close()
+            raise
+        # Asked while nobody can put another file in its place.
+        return connection, identity(os.fspath(path))[0]
+
+
+def create(path: Path, fill: Fill, *, replace: bool) -> None:
+    """Make a file, filled by `fill`; an older one goes if `replace`, and stays otherwise.
+
+    A database of somebody else's that has come to stand there is kept beside it.
+    """
+    with _locked(path, fcntl.LOCK_EX):
+        if not replace and path.exists():
+            return
+        try:
+            refuse_foreign(path)
+        except ForeignFile:
+            path.rename(path.with_name(f"{path.name}.not-ours-{time.time_ns()}"))
+        draft = path.with_name(path.name + ".new")
+        remove(draft)
+        os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        connection = _connect(draft)
+        try:
+            connection.execute(f"PRAGMA page_size={_PAGE_BYTES}")
+            connection.execute(f"PRAGMA application_id={_APPLICATION_ID}")
+            connection.execute("PRAGMA synchronous=OFF")
+            connection.execute("PRAGMA journal_mode=WAL").fetchone()
+            connection.execute("BEGIN")
+            fill(connection)
+            connection.execute("COMMIT")
+        finally:
+            connection.close()
+        remove(path)
+        draft.rename(path)
+
+
+def remove(path: Path) -> None:
+    """Delete a file with all that SQLite keeps beside it."""
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
+def identity(name: str) -> tuple[int, int]:
+    """Inode and time of the last change (ns) of what stands at a path; zeros when nothing does."""
     try:
         status = os.stat(name)  # noqa: PTH116 - on the way of every request; Path.stat costs three times as much
     except OSError:
-        return NOWHERE
-    return status.st_dev, status.st_ino
+        return 0, 0
+    return status.st_ino, status.st_mtime_ns
 
 
-def connect(path: Path) -> tuple[sqlite3.Connection, Identity]:
-    """Open the file, making it when there is none. Raises sqlite3.Error or OSError."""
-    seen = identity(os.fspath(path))
-    if seen == NOWHERE:
-        _create(path)
-        seen = identity(os.fspath(path))
-    connection = sqlite3.connect(
+def _connect(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(
         f"{path.absolute().as_uri()}?mode=rw",
         uri=True,
         timeout=0,
         isolation_level=None,
-        cached_statements=256,
+        cached_statements=64,
         check_same_thread=False,  # a thread's connection is closed by whoever collects it
     )
-    try:
-        connection.execute("PRAGMA synchronous=NORMAL")
-        connection.execute(
-            "PRAGMA secure_delete=OFF"
-        )  # Debian's default wipes what is deleted; there is no secret here
-        connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
-        connection.execute("SELECT seeded FROM meta").fetchone()
-    except BaseException:
-        connection.close()
-        raise
-    return connection, seen
-
-
-def is_broken(code: int | None, path: Path) -> bool:
-    """Whether an error means that the file is lost: damaged, not a database, or cut to nothing.
-
-    A sound database without our tables is none of ours to move: someone gave us a wrong path.
-    """
-    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return True
-    try:
-        return code == sqlite3.SQLITE_ERROR and path.stat().st_size == 0
-    except OSError:
-        return False
-
-
-def set_aside(path: Path, seen: Identity, now: float) -> None:
-    """Rename the broken file, unless another process did so already. The next opening makes a new one."""
-    with _locked(path):
-        if seen == NOWHERE or identity(os.fspath(path)) != seen:
-            return
-        kept = path.with_name(f"{path.name}.corrupt-{int(now)}")
-        for suffix in ("", "-wal", "-shm"):
-            source = path.with_name(path.name + suffix)
-            if source.exists():
-                source.rename(kept.with_name(kept.name + suffix))
-    _LOG.critical("the counters file was broken and is set aside as %s; spend limits wait for the ledger", kept.name)
-
-
-def _create(path: Path) -> None:
-    with _locked(path):
-        if path.exists():
-            return
-        # What a deleted file left behind must not be read as part of the new one.
-        draft = path.with_name(path.name + ".new")
-        for left in (path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm"), draft):
-            left.unlink(missing_ok=True)
-        os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-        connection = sqlite3.connect(draft, isolation_level=None)
-        try:
-            connection.execute(f"PRAGMA page_size={_PAGE_BYTES}")
-            connection.execute(f"PRAGMA application_id={_APPLICATION_ID}")
-            connection.executescript(_SCHEMA)
-            connection.execute("INSERT INTO meta VALUES (?, 0, 0)", (secrets.token_hex(8),))
-            connection.execute("PRAGMA journal_mode=WAL").fetchone()
-        finally:
-            connection.close()
-        draft.rename(path)
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold the lock file beside `path`; held for a few milliseconds, and only when a file is made or replaced."""
+def _locked(path: Path, kind: int) -> Iterator[None]:
+    """Hold the lock file beside `path`; for some milliseconds, and only when a file is made or opened.
+
+    Whoever has it may have been stopped, so nobody waits for it here: it is busy, as a database can be.
+    """
     descriptor = os.open(path.with_name(path.name + ".lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            busy = sqlite3.OperationalError("the file is being made or opened")
+            busy.sqlite_errorcode, busy.sqlite_errorname = sqlite3.SQLITE_BUSY, "SQLITE_BUSY"
+            raise busy from error
         yield
     finally:
         os.close(descriptor)

@@ -1,163 +1,296 @@
-"""A storage of the `limits` library on the counters' SQLite file, shared by every process of the machine.
+"""The counters on a SQLite file, shared by all processes of a machine.
 
-It keeps the library's contract for fixed, moving and sliding windows, with two differences of form: the clock is the
-one it was given, and a sliding window is one row of two counts rather than two expiring counters, so that a request
-touches one page and nothing is left behind.
+Every transaction first checks that these are the counters this process knows (generation, file, sequence; see `page`).
+A batch that was applied before is answered by what was answered then; otherwise each key is read once, its ends and
+charges are judged in memory, in order, and it is written once.
 """
 
-import time
-from collections.abc import Callable
-from math import floor
-from pathlib import Path
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
-from limits.storage.base import MovingWindowSupport, SlidingWindowCounterSupport, Storage
+import orjson
 
-from shared.counters.database import Database, Session, Window
-from shared.counters.values import CountersUnavailable
+from shared.counters import datafile
+from shared.counters.page import Page
+from shared.counters.rate import RequestRate
+from shared.counters.rows import KeyRow, Moment, Stand, moment_of
+from shared.counters.storage import SqliteStorage, fill
+from shared.counters.transaction import Transaction, answered_before
+from shared.counters.values import (
+    Answer,
+    Batch,
+    Charge,
+    Condition,
+    CountersLost,
+    CountersUnavailable,
+    Held,
+    Joining,
+    LastAdmitted,
+    Seed,
+    Stale,
+    Used,
+    WorkerState,
+)
 
-_READ_FIXED = "SELECT count, expires FROM fixed WHERE key = ? AND expires > ?"
-_READ_SLIDING = "SELECT number, previous, current FROM sliding WHERE key = ? AND seconds = ?"
-_INSERT_SLIDING = "INSERT INTO sliding (number, previous, current, key, seconds) VALUES (?, ?, ?, ?, ?)"
-_UPDATE_SLIDING = "UPDATE sliding SET number = ?, previous = ?, current = ? WHERE key = ? AND seconds = ?"
+_CONDITION = "SELECT batch, joined, (SELECT MAX(sequence) FROM process) FROM process WHERE id = ''"
+_READ_ORG = "SELECT version FROM org WHERE id = ?"
+_WRITE_ORG = "INSERT INTO org VALUES (?1, ?2) ON CONFLICT DO UPDATE SET version = MAX(version, ?2)"
+_WRITE_BATCH = "UPDATE process SET batch = ?, end_number = ?, sequence = ?, admitted = ? WHERE id = ?"
+_WRITE_JOINED = (
+    "INSERT OR REPLACE INTO process (id, joined, batch, end_number, sequence, admitted) VALUES (?, 1, 0, ?, ?, '[]')"
+)
+_WRITE_SEQUENCE = "UPDATE process SET sequence = ? WHERE id = ''"
+
+# Who is inside a transaction on the old file while a new one is made still notes its number: it stays below the new.
+_SEQUENCE_GAP = 2**20
+
+_Admission = tuple[int, int, str, int, int, int]  # index in the batch, seq, key, day, second, nanos
 
 
-def path_of(url: str) -> Path:
-    """The file that `sqlite:////absolute` or `sqlite:///relative` names. Raises ValueError with a sentence."""
-    start = "sqlite:///"
-    name = url.removeprefix(start)
-    if not url.startswith(start) or not name.strip("/") or "?" in name:
-        raise ValueError("must name a file: sqlite:////absolute/path or sqlite:///relative/path")
-    return Path(name)
+class SqliteCounters:
+    """Batches and rebuilds on the file of a `SqliteStorage`. Every method may raise `CountersUnavailable`.
 
+    What writes raises `CountersLost` when these are not the right counters. `page` is shared by the processes of the
+    data directory; without one (a test, a look from outside) only the generation is compared.
+    """
 
-class SqliteStorage(Storage, MovingWindowSupport, SlidingWindowCounterSupport):
-    """Registered with `limits` for `sqlite://` URLs. Every method may raise `CountersUnavailable`."""
+    def __init__(self, storage: SqliteStorage) -> None:
+        self._storage = storage
+        self._clock = storage.clock
+        self._rate = RequestRate(storage)
+        self.database = storage.database
+        self.page: Page | None = None
+        self.pid = os.getpid()
 
-    STORAGE_SCHEME = ["sqlite"]  # noqa: RUF012 - the library declares it so
+    def attach(self, page: Page | None) -> None:
+        """Compare with this page from now on; for this process."""
+        self.page = page
+        self.pid = os.getpid()
 
-    def __init__(
-        self,
-        uri: str,
-        wrap_exceptions: bool = False,  # noqa: FBT001, FBT002 - the library's own signature
-        *,
-        clock: Callable[[], float] = time.time,
-        sleep: Callable[[float], None] = time.sleep,
-        **_: object,
-    ) -> None:
-        super().__init__(uri, wrap_exceptions=wrap_exceptions)
-        self.database = Database(path_of(uri), clock=clock, sleep=sleep)
-
-    @property
-    def base_exceptions(self) -> type[Exception]:
-        return CountersUnavailable
-
-    def incr(self, key: str, expiry: float, amount: int = 1) -> int:
-        """Add to a counter that lives `expiry` seconds from its first hit; answer with its new value."""
-        with self.database.transaction() as session:
-            rows = session.execute(_READ_FIXED, (key, session.now)).fetchall()
-            count, expires = rows[0] if rows else (0, session.now + expiry)
-            session.execute("INSERT OR REPLACE INTO fixed VALUES (?, ?, ?)", (key, count + amount, expires))
-            return int(count + amount)
-
-    def get(self, key: str) -> int:
-        rows = self.database.read(_READ_FIXED, (key, self.database.now()))
-        return int(rows[0][0]) if rows else 0
-
-    def get_expiry(self, key: str) -> float:
-        """When the counter expires, in Unix seconds; now if there is none."""
-        now = self.database.now()
-        rows = self.database.read(_READ_FIXED, (key, now))
-        return float(rows[0][1]) if rows else now
-
-    def check(self) -> bool:
-        """Whether the file can be written now."""
+    def refuse_foreign(self) -> None:
+        """Raise CountersUnavailable if what stands there is somebody else's."""
         try:
-            with self.database.transaction() as session:
-                session.execute("UPDATE meta SET checked = ?", (session.now,))
-        except CountersUnavailable:
-            return False
+            datafile.refuse_foreign(self.database.path)
+        except datafile.ForeignFile:
+            raise CountersUnavailable("the database there is another program's") from None
+        except OSError as error:
+            raise CountersUnavailable(f"the file cannot be read: {error.strerror}") from error
+
+    # Of a worker
+
+    def apply_batch(self, batch: Batch) -> list[Answer]:
+        """Apply ends, then judge charges, in order, in one transaction. The same batch again: the same answers."""
+        storage = self._storage
+        with self._checked(batch.worker_id, batch.generation) as checked:
+            if not checked.joined:
+                raise CountersLost("the worker is not known", batch.generation)
+            if checked.number == batch.number:
+                return answered_before(checked, batch)
+            if checked.number != batch.number - 1:
+                raise CountersLost("batches are missing", batch.generation)
+            moment = storage.moment = self.moment()
+            rows: dict[str, KeyRow] = {}
+            storage.rows = rows
+            end_number = checked.end_number
+            for end in batch.ends:
+                if end.number > end_number:
+                    end_number = end.number
+                elif end.number:
+                    continue  # it was told when the worker joined
+                checked.row(rows, end.key_id).end(end)
+            stand = Stand(batch.generation, bool(checked.live), moment)
+            answers, admitted = self._judge(checked, rows, batch.charges, stand)
+            checked.write(rows, moment.day)
+            own = (batch.number, end_number, checked.wrote(), orjson.dumps(admitted), batch.worker_id)
+            checked.execute(_WRITE_BATCH, own)
+        return answers
+
+    def _judge(
+        self, checked: Transaction, rows: dict[str, KeyRow], charges: Sequence[Charge], stand: Stand
+    ) -> tuple[list[Answer], list[_Admission]]:
+        answers: list[Answer] = []
+        admitted: list[_Admission] = []
+        orgs: dict[str, int] = {}
+        for index, charge in enumerate(charges):
+            key_id, org_id = charge.key_id, charge.org_id
+            org_version = orgs.get(org_id)
+            if org_version is None:
+                found = checked.execute(_READ_ORG, (org_id,)).fetchone()
+                org_version = orgs[org_id] = found[0] if found else 0
+            row = rows.get(key_id) or checked.row(rows, key_id)
+            answer: Answer | None = Stale() if charge.org_version < org_version else row.judge(charge, stand)
+            if answer is None:
+                if self._rate.hit(key_id, charge.rate_limit_rpm):
+                    answer = admission = row.admitted(charge, stand)
+                    admitted.append((index, charge.seq, key_id, admission.day, admission.second, charge.bound_nanos))
+                else:
+                    answer = row.rate_refusal(charge.rate_limit_rpm, stand.moment)
+                    assert answer is not None  # noqa: S101 - the window that refused a moment ago refuses still
+            answers.append(answer)
+        return answers, admitted
+
+    def register(self, worker_id: str, generation: int) -> None:
+        """A new worker, which holds nothing. What of it the ledger knew at the cut is not counted again."""
+        with self._checked(worker_id, generation) as checked:
+            if not checked.joined:
+                checked.execute(_WRITE_JOINED, (worker_id, checked.end_number or 0, checked.wrote()))
+
+    def join(self, joining: Joining) -> None:
+        """A worker that lives brings what it has into a new generation. Again: no effect."""
+        with self._checked(joining.worker_id, joining.generation) as checked:
+            if checked.joined is None:
+                raise CountersLost("the worker was taken out", joining.generation)
+            if checked.joined:
+                return
+            rows: dict[str, KeyRow] = {}
+            for end in joining.ends:
+                if end.number > checked.end_number:
+                    checked.row(rows, end.key_id).end(end._replace(held_nanos=0))
+            for hold in joining.holds:
+                checked.row(rows, hold.key_id).hold(hold.day, hold.nanos)
+            for used in joining.used:
+                checked.row(rows, used.key_id).window.add(used.second, used.requests)
+            checked.write(rows, self.moment().day)
+            checked.execute(_WRITE_JOINED, (joining.worker_id, joining.end_number, checked.wrote()))
+
+    # Of the ledger writer
+
+    def close_worker(self, joining: Joining) -> bool:
+        """Take out a worker that died: its ends above what the counters have seen, its holds back, its row away.
+
+        `ends` hold one for each attempt that was begun; `holds` are admissions of its last batch that never were;
+        `used` counts if it had not joined. False: it was out before, and nothing was done.
+        """
+        with self._checked(joining.worker_id, joining.generation) as checked:
+            if checked.joined is None:
+                return False
+            rows: dict[str, KeyRow] = {}
+            for end in joining.ends:
+                if end.number > checked.end_number:
+                    checked.row(rows, end.key_id).end(end if checked.joined else end._replace(held_nanos=0))
+            if checked.joined:
+                for hold in joining.holds:
+                    checked.row(rows, hold.key_id).hold(hold.day, -hold.nanos)
+            else:
+                for used in joining.used:
+                    checked.row(rows, used.key_id).window.add(used.second, used.requests)
+            checked.write(rows, self.moment().day)
+            checked.execute("DELETE FROM process WHERE id = ?", (joining.worker_id,))
+            checked.execute(_WRITE_SEQUENCE, (checked.wrote(),))
         return True
 
-    def reset(self) -> int:
-        """Forget every window; answer with how many there were. Money is not touched."""
-        with self.database.transaction() as session:
-            tables = ("fixed", "sliding", "moving")
-            return sum(session.execute(f"DELETE FROM {table}").rowcount for table in tables)  # noqa: S608 - literals
+    def worker_state(self, worker_id: str) -> WorkerState | None:
+        """What is known of a worker; None: it is not of this generation, or out."""
+        rows = self.database.read("SELECT joined, end_number, admitted FROM process WHERE id = ?", (worker_id,))
+        if not rows:
+            return None
+        joined, end_number, admitted = rows[0]
+        last = [LastAdmitted(seq, Held(key_id, day, nanos)) for _, seq, key_id, day, _, nanos in orjson.loads(admitted)]
+        return WorkerState(bool(joined), end_number, last)
 
-    def clear(self, key: str) -> None:
-        with self.database.transaction() as session:
-            session.execute("DELETE FROM fixed WHERE key = ?", (key,))
-            session.execute("DELETE FROM moving WHERE key = ?", (key,))
+    def begin_generation(self, generation: int, workers: Mapping[str, int]) -> None:
+        """Put empty counters in the place of whatever stands there. `workers` (id -> END at the cut) have to join."""
+        assert self.page is not None  # noqa: S101 - only the ledger writer calls this, and it has one
+        page = self.page
+        sequence = page.sequence + _SEQUENCE_GAP
 
-    def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
-        if amount > limit:
-            return False
-        with self.database.transaction() as session:
-            since = session.now - expiry
-            (entries,) = session.execute(
-                "SELECT COUNT(*) FROM moving WHERE key = ? AND at >= ?", (key, since)
-            ).fetchone()
-            if entries + amount > limit:
-                return False
-            session.execute("DELETE FROM moving WHERE key = ? AND expires < ?", (key, session.now))
-            entry = (key, session.now, session.now + expiry)
-            for _ in range(amount):
-                session.execute("INSERT INTO moving (key, at, expires) VALUES (?, ?, ?)", entry)
-            return True
+        def fill_in(connection: sqlite3.Connection) -> None:
+            fill(connection)
+            connection.execute("INSERT INTO process VALUES ('', 0, ?, 0, ?, '[]')", (generation, sequence))
+            connection.executemany("INSERT INTO process VALUES (?, 0, 0, ?, 0, '[]')", list(workers.items()))
 
-    def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:  # noqa: ARG002 - the contract
-        now = self.database.now()
-        sql = "SELECT MIN(at), COUNT(*) FROM moving WHERE key = ? AND at > ?"
-        ((start, entries),) = self.database.read(sql, (key, now - expiry))
-        return (float(start), int(entries)) if entries else (now, 0)
+        page.begin_moving()
+        try:
+            self.database.create(fill_in)
+        except CountersUnavailable:
+            page.settle_identity(*page.identity())  # what stood there before is still right, if it stands there
+            raise
+        page.begin_generation(generation, sequence, *datafile.identity(self.database.name))
 
-    def acquire_sliding_window_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
-        with self.database.transaction() as session:
-            rows = session.execute(_READ_SLIDING, (key, expiry)).fetchall()
-            window = _window(rows, expiry, session.now)
-            if amount > limit or floor(window.weight(expiry)) + amount > limit:
-                session.window = window
-                return False
-            session.window = window = window._replace(current=window.current + amount)
-            write = _UPDATE_SLIDING if rows else _INSERT_SLIDING
-            session.execute(write, (window.number, window.previous, window.current, key, expiry))
-            return True
+    def remember(self, generation: int, used: Iterable[Used]) -> None:
+        """Count requests of the last minute that were admitted before these counters were made."""
+        with self._changing(generation) as (checked, rows):
+            for one in used:
+                checked.row(rows, one.key_id).window.add(one.second, one.requests)
 
-    def get_sliding_window(self, key: str, expiry: int) -> tuple[int, float, int, float]:
-        window = self.window(key, expiry)
-        weight_seconds = expiry - window.elapsed if window.previous else 0.0
-        return window.previous, weight_seconds, window.current, 2 * expiry - window.elapsed
+    def go_live(self, generation: int) -> None:
+        """Every worker has joined or is out: limits are enforced again."""
+        with self._checked("", generation) as checked:
+            checked.execute("UPDATE process SET joined = 1, sequence = ? WHERE id = ''", (checked.wrote(),))
 
-    def window(self, key: str, expiry: int) -> Window:
-        """A key's sliding window as it is now."""
-        return _window(self.database.read(_READ_SLIDING, (key, expiry)), expiry, self.database.now())
+    def fold_log(self) -> None:
+        """Fold the write-ahead log into the file, which nobody else does. Never on an event loop."""
+        assert self.page is not None  # noqa: S101 - as above
+        self.page.begin_moving()
+        try:
+            for mode in ("PASSIVE", "RESTART"):
+                self.database.read(f"PRAGMA wal_checkpoint({mode})")
+        finally:
+            self.page.settle_identity(*datafile.identity(self.database.name))
 
-    def clear_sliding_window(self, key: str, expiry: int) -> None:
-        with self.database.transaction() as session:
-            session.execute("DELETE FROM sliding WHERE key = ? AND seconds = ?", (key, expiry))
+    # Of whoever reads or edits policy
 
-    def prune(self, session: Session) -> None:
-        """Delete the windows that weigh nothing any more."""
-        session.execute("DELETE FROM fixed WHERE expires <= ?", (session.now,))
-        session.execute("DELETE FROM moving WHERE expires < ?", (session.now,))
-        session.execute("DELETE FROM sliding WHERE (number + 2) * seconds <= ?", (session.now,))
+    def publish(self, generation: int, keys: Mapping[str, int], orgs: Mapping[str, int]) -> None:
+        """Raise the versions of policies, by id. A key that has no row gets one."""
+        with self._changing(generation) as (checked, rows):
+            for key_id, version in keys.items():
+                row = checked.row(rows, key_id)
+                row.version = max(row.version, version)
+            for org in orgs.items():
+                checked.execute(_WRITE_ORG, org)
 
+    def seed(self, generation: int, seeds: Iterable[Seed]) -> None:
+        """Add what the ledger said of keys when this generation was cut, to each once."""
+        with self._changing(generation) as (checked, rows):
+            for seed in seeds:
+                checked.row(rows, seed.key_id).seed(seed)
 
-def _window(rows: list[tuple[int, int, int]], expiry: int, now: float) -> Window:
-    """A row as it is at `now`.
+    def condition(self) -> Condition:
+        """How the counters stand."""
+        (found,) = self.database.read(_CONDITION) or [(0, 0, 0)]
+        missing = self.database.read("SELECT id FROM process WHERE joined = 0 AND id <> ''")
+        return Condition(found[0], bool(found[1]), found[2], tuple(worker for (worker,) in missing))
 
-    A clock that steps back over the edge of a window is held at the edge, so that a step never gives requests away.
-    A row from further in the future comes of a clock that was wrong, and is forgotten.
-    """
-    number = int(now // expiry)
-    elapsed = now - number * expiry
-    if not rows:
-        return Window(number, 0, 0, elapsed)
-    row_number, previous, current = rows[0]
-    if row_number == number:
-        return Window(number, previous, current, elapsed)
-    if row_number == number - 1:
-        return Window(number, current, 0, elapsed)
-    if row_number == number + 1:
-        return Window(row_number, previous, current, 0.0)
-    return Window(number, 0, 0, elapsed)
+    def rows(self, key_ids: Sequence[str]) -> dict[str, KeyRow]:
+        """The rows of these keys, as far as there are any."""
+        found: dict[str, KeyRow] = {}
+        for start in range(0, len(key_ids), 500):
+            some = orjson.dumps(key_ids[start : start + 500]).decode()
+            sql = "SELECT id, state FROM key WHERE id IN (SELECT value FROM json_each(?))"
+            found.update({key_id: KeyRow.decode(state) for key_id, state in self.database.read(sql, (some,))})
+        return found
+
+    def org_version(self, org_id: str) -> int:
+        rows = self.database.read(_READ_ORG, (org_id,))
+        return int(rows[0][0]) if rows else 0
+
+    def check(self) -> bool:
+        """Whether these are the right counters, live, and can be written now."""
+        condition = self.condition()
+        return condition.live and self.right and self._storage.check()
+
+    def close(self) -> None:
+        """Close this thread's connection; the next call opens one. Closing the last of all folds the log: a loss."""
+        self.database.close()
+
+    def moment(self) -> Moment:
+        return moment_of(self._clock.wall(), self._clock.steady())
+
+    @property
+    def right(self) -> bool:
+        """Whether the file that stands at the path is the one the page tells of."""
+        return self.page is None or self.page.tells_of(self.database.name)
+
+    @contextmanager
+    def _changing(self, generation: int) -> Iterator[tuple[Transaction, dict[str, KeyRow]]]:
+        """A transaction of nobody's in particular; the rows that were read in it are written at its end."""
+        with self._checked("", generation) as checked:
+            rows: dict[str, KeyRow] = {}
+            yield checked, rows
+            checked.write(rows, self.moment().day)
+            checked.execute(_WRITE_SEQUENCE, (checked.wrote(),))
+
+    def _checked(self, own_id: str, generation: int) -> Transaction:
+        return Transaction(self, own_id, generation)

@@ -1,14 +1,23 @@
 """Slows down guessing of passwords: five failures are free, then each doubles the wait, up to five minutes.
 
-Kept in the counters' file, so it is shared by all processes and outlives a restart. Names are stored as hashes: the
-file then holds no addresses of people, and a stranger's long name costs no more than a short one.
+Kept in a file beside the counters, so it is shared by all processes, outlives a restart and is not rebuilt with them.
+Names are stored as hashes: the file then holds no addresses of people, and a stranger's long name costs no more than a
+short one.
 """
 
 import hashlib
 import unicodedata
+from collections.abc import Callable
+from pathlib import Path
 
+from shared.counters.clock import Clock
 from shared.counters.database import Database, Session
 
+_SCHEMA = """
+CREATE TABLE login (
+    name BLOB PRIMARY KEY, failures INTEGER NOT NULL, open_at REAL NOT NULL, failed_at REAL NOT NULL
+) WITHOUT ROWID
+"""
 FREE_FAILURES = 5
 LONGEST_WAIT_SECONDS = 300.0
 FORGET_AFTER_SECONDS = 24 * 3600.0
@@ -17,12 +26,13 @@ FORGET_AFTER_SECONDS = 24 * 3600.0
 class LoginThrottle:
     """Counts failures by name, whatever the caller makes of it (an account, or an account and an address)."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, path: Path, *, clock: Clock, sleep: Callable[[float], None]) -> None:
+        self._database = Database(path, lambda connection: connection.execute(_SCHEMA), sleep=sleep)
+        self._clock = clock
 
     def wait_seconds(self, name: str) -> float:
         """Seconds until the next try is allowed; 0 means now."""
-        now = self._database.now()
+        now = self._clock.wall()
         sql = "SELECT open_at FROM login WHERE name = ? AND failed_at > ?"
         rows = self._database.read(sql, (_digest(name), now - FORGET_AFTER_SECONDS))
         # The bound holds also when the clock was set back.
@@ -30,14 +40,16 @@ class LoginThrottle:
 
     def failed(self, name: str) -> float:
         """Count a failure; answer with the seconds to wait before the next try."""
+        now = self._clock.wall()
         with self._database.transaction() as session:
-            since = session.now - FORGET_AFTER_SECONDS
+            since = now - FORGET_AFTER_SECONDS
             sql = "SELECT failures FROM login WHERE name = ? AND failed_at > ?"
             rows = session.execute(sql, (_digest(name), since)).fetchall()
             failures = 1 + (rows[0][0] if rows else 0)
             wait = _wait_after(failures)
-            values = (_digest(name), failures, session.now + wait, session.now)
+            values = (_digest(name), failures, now + wait, now)
             session.execute("INSERT OR REPLACE INTO login VALUES (?, ?, ?, ?)", values)
+            _prune(session, now)
             return wait
 
     def cleared(self, name: str) -> None:
@@ -45,9 +57,14 @@ class LoginThrottle:
         with self._database.transaction() as session:
             session.execute("DELETE FROM login WHERE name = ?", (_digest(name),))
 
-    def prune(self, session: Session) -> None:
-        """Delete what is a day old."""
-        session.execute("DELETE FROM login WHERE failed_at <= ?", (session.now - FORGET_AFTER_SECONDS,))
+    def close(self) -> None:
+        """Close this thread's connection. The next call opens one again."""
+        self._database.close()
+
+
+def _prune(session: Session, now: float) -> None:
+    """Delete what is a day old."""
+    session.execute("DELETE FROM login WHERE failed_at <= ?", (now - FORGET_AFTER_SECONDS,))
 
 
 def _wait_after(failures: int) -> float:

@@ -1,9 +1,11 @@
-"""What crosses the border of the counters: the question of an admission and the closed list of its answers.
+"""What crosses the border of the counters, as frozen values: batches in, answers out.
 
-Money is in nano-dollars, times are Unix seconds, days and period starts are UTC dates.
+Money is in nano-dollars. Days are ordinals (`date.toordinal`) inside a batch and UTC dates in answers. Steady seconds
+are of a clock that cannot step and that all processes of a storage share; they order requests and are told to nobody.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date
 from typing import NamedTuple
 
@@ -11,46 +13,124 @@ from typing import NamedTuple
 class CountersUnavailable(Exception):
     """The counters could not be read or written. Nothing was charged, unless a commit's own answer was lost.
 
-    The text names the kind of failure and neither a path nor a value.
+    The text names the kind of failure and neither a path nor a value. `in_doubt`: a batch may have been applied.
     """
 
+    def __init__(self, kind: str, *, in_doubt: bool = False) -> None:
+        super().__init__(kind)
+        self.in_doubt = in_doubt
 
-@dataclass(frozen=True, slots=True)
-class Charge:
-    """What one admission asks of the counters, all or none."""
 
-    reservation_id: str  # the attempt's id: unique, makes every step idempotent
-    worker_id: str  # the worker whose lease keeps the hold alive
-    org_id: str
+class CountersLost(CountersUnavailable):
+    """These are not the counters that this process knows: emptied, an older copy, of another generation.
+
+    `found` is the generation that stands there, 0 when nothing does. Nothing was charged.
+    """
+
+    def __init__(self, kind: str, found: int = 0) -> None:
+        super().__init__(kind)
+        self.found = found
+
+
+class Charge(NamedTuple):
+    """One request that asks to be admitted: what it is charged with, all or none."""
+
     key_id: str
-    expected_epoch: int  # the policy epoch of the snapshot that was judged
-    rate_limit_rpm: int | None  # None: unlimited; 0: none allowed
+    org_id: str
+    version: int  # of the key's policy, as it was judged
+    org_version: int  # of what the organisation's keys share
+    rate_limit_rpm: int | None  # None: unlimited
     spend_limit_nanos: int | None  # None: unlimited; 0: nothing may be spent
     spend_reset: str  # never, daily, weekly, monthly
-    bound_nanos: int  # what is held; 0: nothing, and no hold is kept
-    now: float | None = None  # in the place of the storage's clock, for tests
+    bound_nanos: int  # the most it can cost; held until it ends
+    # The generation in which the key's row was seen to be missing before the policy was loaded; None: it was not.
+    absent_in: int | None = None
+    seq: int = 0  # the worker's own number for it, told back by `worker_state`
 
 
-class Post(NamedTuple):
-    """The end of a reservation: what it cost, or None when it was void."""
+class End(NamedTuple):
+    """One attempt that has ended: its hold is taken back, its cost is spent."""
 
-    reservation_id: str
-    key_id: str  # with `day`, where to post if no hold is known
-    day: date
-    cost_nanos: int | None
+    number: int  # in the order in which the worker journaled them; 0: never journaled, as nothing was begun
+    key_id: str
+    day: int  # the day of its admission, an ordinal
+    held_nanos: int
+    cost_nanos: int
+    uncount_second: int = -1  # of a request that is to count no more for its rate, because it was never begun
 
 
 @dataclass(frozen=True, slots=True)
-class RateState:
+class Batch:
+    """What one worker wants done in one transaction. `number` is one more than that of its batch before."""
+
+    worker_id: str
+    generation: int
+    number: int
+    ends: Sequence[End] = ()
+    charges: Sequence[Charge] = ()
+
+
+class Held(NamedTuple):
+    """An amount held on a day, for a key."""
+
+    key_id: str
+    day: int
+    nanos: int
+
+
+class LastAdmitted(NamedTuple):
+    """One admission of a worker's last batch."""
+
+    seq: int
+    held: Held
+
+
+class Used(NamedTuple):
+    """Requests of a key that were admitted in one steady second."""
+
+    key_id: str
+    second: int
+    requests: int
+
+
+@dataclass(frozen=True, slots=True)
+class Joining:
+    """What a worker brings into a new generation: all that the ledger's sums did not contain when it was cut."""
+
+    worker_id: str
+    generation: int
+    end_number: int  # of its last END
+    ends: Sequence[End] = ()  # those above the cut
+    holds: Sequence[Held] = ()  # attempts in flight
+    used: Sequence[Used] = ()  # of the last minute
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerState:
+    """What the counters know of a worker in a generation."""
+
+    joined: bool
+    end_number: int  # of the last END they have seen
+    last_admitted: Sequence[LastAdmitted]  # in order
+
+
+class Seed(NamedTuple):
+    """What the ledger says that a key had cost when a generation was cut."""
+
+    key_id: str
+    lifetime_nanos: int
+    days: Mapping[int, int]  # ordinal -> nanos, of the days that a period can still ask for
+
+
+class RateState(NamedTuple):
     """A key's request rate. `resets_at` is the second from which all of `limit` is free again if none is sent."""
 
     limit: int
     remaining: int
-    resets_at: int
+    resets_at: int  # Unix seconds
 
 
-@dataclass(frozen=True, slots=True)
-class SpendState:
+class SpendState(NamedTuple):
     """A key's money in the current period. Without a limit nothing remains to be told: `remaining_nanos` is None."""
 
     limit_nanos: int | None
@@ -69,20 +149,37 @@ class KeySpend:
     lifetime_nanos: int
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
+class Admitted(NamedTuple):
     """Charged. `day` is the UTC day to which the cost belongs for ever; states are None where there is no limit."""
 
-    day: date
-    rate: RateState | None
-    spend: SpendState | None
+    day: int
+    second: int  # steady, by which the request rate counts it
+    rate: RateState | None = None
+    spend: SpendState | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Stale:
-    """The key was judged by an older (or newer) policy than `epoch`: load it again. Nothing was charged."""
+    """The key was judged by an older policy: load it again. Nothing was charged."""
 
-    epoch: int
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """The key has no row: load its policy now, and say `absent_in`. Nothing was charged."""
+
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unseeded:
+    """It is not known yet what the key has spent, so nothing is admitted that has a limit. Nothing was charged."""
+
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilding:
+    """Some workers have not told yet what they hold, so nothing is admitted that has a limit. Nothing was charged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +205,14 @@ class SpendHeld:
     retry_after_seconds: int
 
 
+Answer = Admitted | Stale | Missing | Unseeded | Rebuilding | RateLimited | SpendExceeded | SpendHeld
+
+
 @dataclass(frozen=True, slots=True)
-class Unseeded:
-    """The counters of this generation do not know yet what was spent, so they admit nothing that has a limit."""
+class Condition:
+    """How the counters stand. `sequence` rises with every transaction on them."""
 
-    generation: str
-
-
-Admission = Admitted | Stale | RateLimited | SpendExceeded | SpendHeld | Unseeded
+    generation: int
+    live: bool  # every worker has joined
+    sequence: int
+    missing: Sequence[str] = field(default=())  # workers that have not joined

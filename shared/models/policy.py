@@ -13,13 +13,14 @@ from sqlalchemy import (
     LargeBinary,
     String,
     UniqueConstraint,
+    false,
 )
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from shared.db import Base, UtcDateTime
 from shared.policy.values import KeySnapshot
 
-Status = Literal["active", "expired", "revoked"]
+Status = Literal["active", "paused", "expired", "revoked"]
 ROLES = ("viewer", "member", "admin")
 SCOPES = ("keys:read", "keys:write", "usage:read")
 
@@ -71,7 +72,7 @@ class ProxyKey(Base):
     __tablename__ = "proxy_keys"
     __table_args__ = (
         CheckConstraint("spend_reset in ('never', 'daily', 'weekly', 'monthly')", name="spend_reset"),
-        CheckConstraint("rate_limit_rpm >= 0", name="rate_limit_rpm"),
+        CheckConstraint("rate_limit_rpm >= 1", name="rate_limit_rpm"),
         CheckConstraint("spend_limit_nanos >= 0 and spend_limit_nanos < 9007199254740992", name="spend_limit_nanos"),
         Index("ix_proxy_keys_org_id_id", "org_id", "id"),
     )
@@ -91,6 +92,7 @@ class ProxyKey(Base):
     created_by: Mapped[str] = mapped_column(String(254))
     last_used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    paused: Mapped[bool] = mapped_column(default=False, server_default=false())
     version: Mapped[int] = mapped_column(default=1)
 
     secrets: Mapped[list["KeySecret"]] = relationship(back_populates="key", cascade="all, delete-orphan")
@@ -98,10 +100,12 @@ class ProxyKey(Base):
     __mapper_args__ = {"version_id_col": version}  # noqa: RUF012 - SQLAlchemy reads it once, nobody changes it
 
     def status(self, now: datetime) -> Status:
-        """Derived: revoked beats expired beats active."""
+        """Derived: revoked beats expired beats paused beats active."""
         if self.revoked_at is not None:
             return "revoked"
-        return "expired" if self.expires_at is not None and self.expires_at <= now else "active"
+        if self.expires_at is not None and self.expires_at <= now:
+            return "expired"
+        return "paused" if self.paused else "active"
 
     def snapshot(self) -> KeySnapshot:
         """The frozen value that policy judges by."""
@@ -112,12 +116,14 @@ class ProxyKey(Base):
             prefix=self.prefix,
             revoked=self.revoked_at is not None,
             expires_at=None if self.expires_at is None else self.expires_at.timestamp(),
+            paused=self.paused,
             allowed_providers=frozenset(self.allowed_providers),
             allowed_models=tuple(self.allowed_models),
             allowed_networks=tuple(ip_network(text) for text in self.allowed_ips),
             rate_limit_rpm=self.rate_limit_rpm,
             spend_limit_nanos=self.spend_limit_nanos,
             spend_reset=self.spend_reset,
+            version=self.version,
         )
 
 

@@ -18,6 +18,7 @@ class Reason(StrEnum):
     INVALID_PROXY_KEY = "invalid_proxy_key"
     KEY_REVOKED = "key_revoked"
     KEY_EXPIRED = "key_expired"
+    KEY_PAUSED = "key_paused"
     IP_BLOCKED = "ip_blocked"
     PROVIDER_NOT_ALLOWED = "provider_not_allowed"
     MODEL_NOT_ALLOWED = "model_not_allowed"
@@ -54,6 +55,12 @@ ERRORS: dict[Reason, ErrorSpec] = {
         403, False, "The proxy key {prefix}... was revoked and cannot be used any more. Ask for a new key."
     ),
     Reason.KEY_EXPIRED: ErrorSpec(403, False, "The proxy key {prefix}... expired at {expired_at}."),
+    Reason.KEY_PAUSED: ErrorSpec(
+        403,
+        False,
+        "The proxy key {prefix}... is paused. It is refused until a member or an administrator of your organisation "
+        "resumes it in the router's dashboard.",
+    ),
     Reason.IP_BLOCKED: ErrorSpec(
         403,
         False,

@@ -53,6 +53,10 @@ def expired(key: KeySnapshot, ask: PolicyQuery, now: float) -> Deny | None:  # n
     return Deny(Reason.KEY_EXPIRED, {"prefix": key.prefix, "expired_at": at})
 
 
+def paused(key: KeySnapshot, ask: PolicyQuery, now: float) -> Deny | None:  # noqa: ARG001 - one signature for all rules
+    return Deny(Reason.KEY_PAUSED, {"prefix": key.prefix}) if key.paused else None
+
+
 def ip_blocked(key: KeySnapshot, ask: PolicyQuery, now: float) -> Deny | None:  # noqa: ARG001 - one signature for all rules
     if not key.allowed_networks or (
         ask.client_ip is not None and any(ask.client_ip in network for network in key.allowed_networks)
@@ -98,29 +102,49 @@ def model_not_priced(key: KeySnapshot, ask: PolicyQuery, now: float) -> Deny | N
     return Deny(Reason.MODEL_NOT_PRICED, {**facts})
 
 
-KEY_RULES: tuple[RuleFunction, ...] = (revoked, expired, ip_blocked)
-RULES: tuple[RuleFunction, ...] = (
+Applies = Callable[[KeySnapshot], bool]
+
+# Each rule beside the question whether it can refuse anything of a key.
+KEY_RULES: tuple[tuple[RuleFunction, Applies], ...] = (
+    (revoked, lambda key: key.revoked),
+    (expired, lambda key: key.expires_at is not None),
+    (paused, lambda key: key.paused),
+    (ip_blocked, lambda key: bool(key.allowed_networks)),
+)
+RULES: tuple[tuple[RuleFunction, Applies], ...] = (
     *KEY_RULES,
-    provider_not_allowed,
-    model_not_allowed,
-    endpoint_not_metered,
-    model_not_priced,
+    (provider_not_allowed, lambda key: bool(key.allowed_providers)),
+    (model_not_allowed, lambda key: bool(key.allowed_models)),
+    (endpoint_not_metered, lambda key: key.spend_limit_nanos is not None),
+    (model_not_priced, lambda key: key.spend_limit_nanos is not None),
 )
 
 
 def check_key(key: KeySnapshot, client_ip: Address | None, now: float) -> Deny | None:
     """The rules that need no more than the request's head, so that a stranger's body is never read."""
-    ask = PolicyQuery(client_ip=client_ip, provider="", model=None, metered=True)
-    for rule in KEY_RULES:
-        if (deny := rule(key, ask, now)) is not None:
-            return deny
+    rules = _compiled(key)[0]
+    if rules:
+        ask = PolicyQuery(client_ip=client_ip, provider="", model=None, metered=True)
+        for rule in rules:
+            if (deny := rule(key, ask, now)) is not None:
+                return deny
     return None
 
 
 def evaluate(key: KeySnapshot, ask: PolicyQuery, now: float) -> Allow | Deny:
     """Judge one request by all rules; the first that refuses answers. `now` is in Unix seconds."""
-    for rule in RULES:
+    for rule in _compiled(key)[1]:
         if (deny := rule(key, ask, now)) is not None:
             return deny
     bound_nanos = 0 if ask.free or ask.bound_nanos is None else ask.bound_nanos
     return Allow(Charges(key.rate_limit_rpm, None if ask.free else key.spend_limit_nanos, bound_nanos))
+
+
+def _compiled(key: KeySnapshot) -> tuple[tuple[RuleFunction, ...], tuple[RuleFunction, ...]]:
+    """The rules of a key, those for its head and all, without those that it leaves empty."""
+    compiled: tuple[tuple[RuleFunction, ...], tuple[RuleFunction, ...]] | None = key.compiled
+    if compiled is None:
+        head, full = ([rule for rule, applies in rules if applies(key)] for rules in (KEY_RULES, RULES))
+        compiled = (tuple(head), tuple(full))
+        object.__setattr__(key, "compiled", compiled)  # a memo: it says nothing that the key does not
+    return compiled

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import Any
 
 from shared.policy.reasons import Reason
 
@@ -20,15 +21,19 @@ class KeySnapshot:
     prefix: str
     revoked: bool
     expires_at: float | None  # Unix seconds
+    paused: bool
     allowed_providers: frozenset[str]  # empty = all
     allowed_models: tuple[str, ...]  # globs; empty = all
     allowed_networks: tuple[Network, ...]  # empty = any
-    rate_limit_rpm: int | None  # None = unlimited, 0 = none allowed
+    rate_limit_rpm: int | None  # None = unlimited, else at least 1
     spend_limit_nanos: int | None  # None = unlimited, 0 = nothing may be spent
     spend_reset: str  # "never", "daily", "weekly", "monthly"
+    version: int = 1  # of this policy, in the order of its edits
+    # The rules that can refuse anything here, kept by `rules.py`: most keys have few, and every request asks.
+    compiled: Any = field(init=False, default=None, compare=False, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that would double what making one costs, once a request
 class PolicyQuery:
     """What one request wants, as far as it is known before anything is charged."""
 
@@ -41,7 +46,7 @@ class PolicyQuery:
     unpriced: str | None = None  # a feature in use whose cost nobody can bound
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that would double what making one costs, once a request
 class Charges:
     """What an allowed request must be charged with, all or none."""
 
@@ -50,7 +55,7 @@ class Charges:
     bound_nanos: int  # held until it ends; 0 when nothing can be spent or the price is unknown
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that would double what making one costs, once a request
 class Allow:
     """Yes, if these charges fit."""
 

@@ -7,7 +7,7 @@ provider's answer. Whole numbers and fractions throughout, no floats; results ar
 from shared.pricing.bound import bound, fitting_output_limit
 from shared.pricing.cost import MAX_COUNT, cost
 from shared.pricing.rates import forget
-from shared.pricing.usage import UsageReading, read_usage
+from shared.pricing.usage import UsageReading, load, read_usage
 from shared.pricing.values import Cost, Price, Size, Usage
 
 __all__ = [
@@ -21,5 +21,6 @@ __all__ = [
     "cost",
     "fitting_output_limit",
     "forget",
+    "load",
     "read_usage",
 ]

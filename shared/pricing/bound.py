@@ -61,7 +61,7 @@ def fitting_output_limit(provider_slug: str, model: str, size: Size, *, at: floa
     return least
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that would double what making one costs, once a request
 class _Parts:
     """A bound as a function of the output limit, over a common scale."""
 

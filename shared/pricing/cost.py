@@ -35,7 +35,8 @@ def cost(provider_slug: str, requested_model: str | None, usage: Usage, *, at: f
             counts = {key: _clamp(count) for key, count in counts.items()}
             flags.append("clamped")
             break
-    band = _band(sheet, counts.get("input_tokens", 0))
+    bands = sheet.bands
+    band = bands[0] if len(bands) == 1 else _band(sheet, counts.get("input_tokens", 0))
     total = _sum(band, counts, flags)
     return Cost(min(-(-total // sheet.scale), MAX_NANOS), band.price, tuple(flags))
 

@@ -37,7 +37,7 @@ _OUTPUT_WORDS = ("output", "completion", "candidate", "thought", "reasoning")
 _MODALITIES = frozenset({"TEXT", "AUDIO", "IMAGE", "DOCUMENT", "VIDEO", "MODALITY_UNSPECIFIED"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that would double what making one costs, once a request
 class UsageReading:
     """Counts by usage key. `unknown`: something was there that could not be read or classed."""
 
@@ -78,6 +78,11 @@ def read_usage(prices_id: str, flavor: str, usage: object) -> UsageReading | Non
     if not usage.keys() <= plan.known:
         unknown |= _add_unknown(usage, usage.keys() - plan.known, counts)
     return UsageReading(counts, unknown)
+
+
+def load() -> None:
+    """Read the tables now that the first answer would wait for: they take some 40 ms."""
+    get_snapshot()
 
 
 def _count(value: object) -> int | None:

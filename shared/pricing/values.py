@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that would double what making one costs, once a request
 class Usage:
     """What a provider says that it metered, or what we estimate in its place.
 
@@ -22,7 +22,7 @@ class Usage:
     unknown: bool = False  # something in the provider's figures could not be read
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that would double what making one costs, once a request
 class Size:
     """What a request can use at most, in countable things, before any price is looked at."""
 
@@ -55,7 +55,7 @@ class Price:
     json: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that would double what making one costs, once a request
 class Cost:
     """What a usage costs. Without a price it is 0 and flagged `unpriced`."""
 

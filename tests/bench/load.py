@@ -1,113 +1,121 @@
-"""Load for the benchmarks: wrk where it is installed, else greenlets; and many event streams at once."""
+"""The load: wrk for requests, two small processes of ours for streams."""
 
+import json
 import re
-import shutil
-import socket
 import subprocess
-import time
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-import gevent
-from gevent import socket as cooperative
+HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True)
-class Figures:
-    """What one run showed."""
+class Load:
+    """What wrk saw in one run. `answered` counts complete answers; those cut off at the end are not among them."""
 
+    answered: int
     requests_per_second: float
     median_ms: float
     p99_ms: float
     failed: int
 
-    def __str__(self) -> str:
-        failed = f", {self.failed} FAILED" if self.failed else ""
-        return f"{self.requests_per_second:8,.0f} requests/s, median {self.median_ms:.2f} ms, p99 {self.p99_ms:.2f} ms{failed}"
+
+# One key after the other; the one thread of wrk has one Lua state.
+_IN_TURN = """
+local keys, number = {}, 0
+for key in io.lines(KEYS) do keys[#keys + 1] = key end
+wrk.method, wrk.body, wrk.headers["Content-Type"] = "POST", BODY, "application/json"
+function request()
+  number = number % #keys + 1
+  wrk.headers["Authorization"] = "Bearer " .. keys[number]
+  return wrk.format()
+end
+"""
 
 
-def hammer(url: str, body: str, key: str, connections: int, seconds: int, folder) -> Figures:
+def hammer(url: str, body: str, key: str, *, connections: int, seconds: float, folder: Path) -> Load:
     """POST `body` over and over on keep-alive connections."""
-    if shutil.which("wrk") is None:
-        return _greenlets(url, body, key, connections, seconds)
-    script = folder / "post.lua"
-    script.write_text(
+    script = (
         f"wrk.method='POST'; wrk.body=[[{body}]]; wrk.headers['Content-Type']='application/json'; "
         f"wrk.headers['Authorization']='Bearer {key}'"
     )
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(script), "--latency", url]
+    return _wrk(url, script, connections, seconds, folder)
+
+
+def hammer_in_turn(url: str, body: str, keys: Sequence[str], *, connections: int, seconds: float, folder: Path) -> Load:
+    """The same with another key for each request, as `keys` come."""
+    names = folder / "keys.txt"
+    names.write_text("\n".join(keys) + "\n")
+    script = f"KEYS, BODY = [[{names}]], [[{body}]]\n{_IN_TURN}"
+    return _wrk(url, script, connections, seconds, folder)
+
+
+def _wrk(url: str, script: str, connections: int, seconds: float, folder: Path) -> Load:
+    path = folder / "post.lua"
+    path.write_text(script)
+    command = [
+        "wrk",
+        "-t1",
+        "--timeout",
+        "30s",
+        f"-c{connections}",
+        f"-d{seconds:g}s",
+        "-s",
+        str(path),
+        "--latency",
+        url,
+    ]
     said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=seconds + 30).stdout
-    rate = re.search(r"Requests/sec:\s+([\d.]+)", said)
-    failed = re.search(r"Non-2xx or 3xx responses: (\d+)", said)
-    assert rate is not None, said
-    return Figures(float(rate[1]), _wrk_ms(said, "50%"), _wrk_ms(said, "99%"), int(failed[1]) if failed else 0)
+    with (folder / "wrk.log").open("a") as log:
+        log.write(f"{url}\n{said}\n")
+    refused = re.search(r"Non-2xx or 3xx responses: (\d+)", said)
+    broken = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", said)
+    return Load(
+        answered=int(_found(r"(\d+) requests in", said)[1]),
+        requests_per_second=float(_found(r"Requests/sec:\s+([\d.]+)", said)[1]),
+        median_ms=_milliseconds("50%", said),
+        p99_ms=_milliseconds("99%", said),
+        failed=(int(refused[1]) if refused else 0) + (sum(map(int, broken.groups())) if broken else 0),
+    )
 
 
-def _wrk_ms(said: str, percentile: str) -> float:
-    found = re.search(rf"{percentile}\s+([\d.]+)(us|ms|s)", said)
+def _found(pattern: str, said: str) -> re.Match[str]:
+    found = re.search(pattern, said)
     assert found is not None, said
+    return found
+
+
+def _milliseconds(percentile: str, said: str) -> float:
+    found = _found(rf"{percentile}\s+([\d.]+)(us|ms|s)\b", said)
     return float(found[1]) * {"us": 0.001, "ms": 1, "s": 1000}[found[2]]
 
 
-def _greenlets(url: str, body: str, key: str, connections: int, seconds: int) -> Figures:
-    host, port, path = re.fullmatch(r"http://([^:/]+):(\d+)(/.*)", url).groups()  # type: ignore[union-attr]
-    request = (
-        f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nAuthorization: Bearer {key}\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n{body}"
-    ).encode()
-    ends = time.perf_counter() + seconds
-    took: list[float] = []
-    failed = 0
+@dataclass(frozen=True)
+class Streams:
+    """What the readers of many streams saw while all of them were running."""
 
-    def run() -> None:
-        nonlocal failed
-        connection = cooperative.create_connection((host, int(port)))
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        while (started := time.perf_counter()) < ends:
-            connection.sendall(request)
-            answer = _answer(connection)
-            took.append(time.perf_counter() - started)
-            failed += not answer.startswith(b"HTTP/1.1 200")
-
-    gevent.joinall([gevent.spawn(run) for _ in range(connections)], raise_error=True)
-    took.sort()
-    return Figures(len(took) / seconds, took[len(took) // 2] * 1000, took[len(took) * 99 // 100] * 1000, failed)
+    events: int  # between the two moments at which `sample` was called
+    seconds: float
+    p99_ms: float  # from the server's send to the reader's receive, of these events
+    whole: int  # streams that came to their end with every event
 
 
-def _answer(connection) -> bytes:
-    data = b""
-    while b"\r\n\r\n" not in data:
-        data += connection.recv(65536)
-    head, _, body = data.partition(b"\r\n\r\n")
-    length = int(re.search(rb"content-length: (\d+)", head, re.IGNORECASE)[1])  # type: ignore[index]
-    while len(body) < length:
-        body += connection.recv(65536)
-    return data
-
-
-def streams(url: str, key: str, count: int, events: int, rate: int) -> tuple[float, int]:
-    """`count` streams at once of `events` events at `rate` a second each: seconds until the last end, events seen."""
-    host, port, path = re.fullmatch(r"http://([^:/]+):(\d+)(/.*)", url).groups()  # type: ignore[union-attr]
-    body = (
-        '{"model":"gpt-4o-mini","stream":true,"max_tokens":4096,"messages":[{"role":"user",'
-        f'"content":"sandbox:events={events},rate={rate}"}}]}}'
-    )
-    request = (
-        f"POST {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {key}\r\nContent-Length: {len(body)}\r\n\r\n{body}"
-    ).encode()
-    seen = 0
-
-    def run() -> None:
-        nonlocal seen
-        connection = cooperative.create_connection((host, int(port)))
-        connection.sendall(request)
-        tail = b""
-        while b"[DONE]" not in tail:
-            data = connection.recv(65536)
-            assert data, "the stream broke off"
-            seen += data.count(b"data: {")
-            tail = (tail + data)[-64:]
-        connection.close()
-
-    started = time.perf_counter()
-    gevent.joinall([gevent.spawn(run) for _ in range(count)], raise_error=True)
-    return time.perf_counter() - started, seen
+def read_streams(url: str, key: str, *, count: int, events: int, sample: Callable[[], None], log: Path) -> Streams:
+    """Read `count` streams of `events` events each. `sample` is called when all run, and again before the first ends."""
+    command = [sys.executable, str(HERE / "stream_client.py"), url, str(count), str(events)]
+    with (
+        log.open("a") as errors,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True) as process,
+    ):
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(key)  # not an argument: those are seen by everybody on the machine
+        process.stdin.close()
+        for line in process.stdout:
+            said = json.loads(line)
+            if said["now"] == "done":
+                return Streams(said["events"], said["seconds"], said["p99_ms"], said["whole"])
+            sample()
+    raise AssertionError(f"the readers of the streams ended with {process.returncode}: {log.read_text()[-2000:]}")

@@ -1,113 +1,128 @@
-"""What the data plane costs, measured in one run on this machine. `make bench` prints it; docs/benchmarks.md explains.
+"""What the data plane costs, measured in one run. `make bench` prints the table; docs/benchmarks.md explains it.
 
-One worker, everything on: rate limit, spend limit, journal, ledger. The upstream is nginx with a fixed answer, so what is
-measured is the router. Run it alone: load generator, upstream and router share the machine's cores.
+Medians of BENCH_ROUNDS interleaved rounds: a shared machine swings within minutes, and what is compared with each other
+must have seen the same minutes. Run it alone: load, upstream and router share the machine's cores.
 """
 
-import subprocess
-import sys
-from pathlib import Path
+import json
+import os
+from typing import Any
 
 import pytest
-from load import hammer, streams
+from load import hammer, read_streams
+from rig import LIMITED, UNLIMITED, Rig
+from table import GOALS, Table
+from upstreams import CHAT
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "e2e"))
+pytestmark = [pytest.mark.bench, pytest.mark.timeout(900)]
 
-from harness import Router, eventually, free_port
-
-pytestmark = pytest.mark.bench
-
-SECONDS = 6
-BODY = (
-    '{"model":"gpt-4o-mini","max_tokens":64,"messages":[{"role":"system","content":"You are a helpful assistant that '
-    'answers briefly."},{"role":"user","content":"Tell me a short story about a router that counts every nano-dollar."}]}'
-)
-ANSWER = (
-    '{"id":"chatcmpl-1","object":"chat.completion","created":1795487583,"model":"gpt-4o-mini","choices":[{"index":0,'
-    '"message":{"role":"assistant","content":"Once upon a time there was a router."},"finish_reason":"stop"}],'
-    '"service_tier":"default","usage":{"prompt_tokens":30,"completion_tokens":20,"total_tokens":50}}'
-)
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
+SECONDS = float(os.environ.get("BENCH_SECONDS", "3"))
+DATABASE = os.environ.get("BENCH_DATABASE", "sqlite")
+ENFORCE = os.environ.get("BENCH_ENFORCE") == "1"
+STREAMS, EVENTS = 1_000, 250
+# The key whose limit is so low that the router has to set an output limit: an eighth of it is less than the model's most.
+LOW_LIMIT_USD = "0.07"
 
 
 @pytest.fixture(scope="module")
-def nginx(require, tmp_path_factory):
-    """An upstream with a fixed answer, and a plain proxy before it: (upstream URL, proxy URL)."""
-    program, folder = require("nginx"), tmp_path_factory.mktemp("nginx")
-    upstream, proxy = free_port(), free_port()
-    temporary = " ".join(
-        f"{kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    (folder / "nginx.conf").write_text(
-        f"""
-        worker_processes 1; daemon off; pid {folder}/pid; error_log {folder}/errors;
-        events {{ worker_connections 2048; }}
-        http {{
-            access_log off; keepalive_requests 100000000; {temporary}
-            upstream fixed {{ server 127.0.0.1:{upstream}; keepalive 64; keepalive_requests 100000000; }}
-            server {{ listen 127.0.0.1:{upstream}; default_type application/json; location / {{ return 200 '{ANSWER}'; }} }}
-            server {{ listen 127.0.0.1:{proxy}; location / {{
-                proxy_pass http://fixed; proxy_http_version 1.1; proxy_set_header Connection ""; }} }}
-        }}
-        """
-    )
-    with subprocess.Popen([program, "-e", f"{folder}/errors", "-c", f"{folder}/nginx.conf"]) as process:
-        yield f"http://127.0.0.1:{upstream}", f"http://127.0.0.1:{proxy}"
-        process.terminate()
-
-
-@pytest.fixture(scope="module")
-def open_router(nginx, tmp_path_factory):
-    """One worker whose upstream is nginx; the sandbox runs too, for the streams of another router."""
-    router = Router(tmp_path_factory.mktemp("bench") / "data", workers=1, ROUTER_OPENAI_URL=nginx[0])
-    router.start_all()
-    yield router
-    router.stop_all()
-
-
-def resident_mb(pid: int) -> float:
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.partition("VmRSS:")[2].split()[0]) / 1024
-
-
-def test_requests(nginx, open_router, tmp_path, capsys):
-    limits = {"rate_limit_rpm": 1_000_000_000, "spend_limit_usd": "1000000", "spend_reset": "monthly"}
-    key_id, key = open_router.create_key(name="bench", **limits)
-    path = "/v1/chat/completions"
-    ours = f"{open_router.proxy_url}{path}"
-    (worker,) = open_router.worker_pids()
-    with capsys.disabled():
-        print(f"\nresident, fresh worker: {resident_mb(worker):.0f} MB")
-        for connections in (1, 32):
-            direct = hammer(nginx[0] + path, BODY, key, connections, SECONDS, tmp_path)
-            plain = hammer(nginx[1] + path, BODY, key, connections, SECONDS, tmp_path)
-            routed = hammer(ours, BODY, key, connections, SECONDS, tmp_path)
-            print(f"{connections:3} connections, upstream alone: {direct}")
-            print(f"{connections:3} connections, nginx as proxy: {plain}")
-            print(f"{connections:3} connections, router:         {routed}")
-            print(f"{connections:3} connections, added median:   {routed.median_ms - direct.median_ms:.2f} ms")
-            assert routed.failed == 0
-        print(f"resident after the load: {resident_mb(worker):.0f} MB")
-    spent = open_router.key(key_id)["spend"]["spent_usd"]
-    assert float(spent) > 0
-
-
-def test_streams(open_router, tmp_path_factory, capsys):
-    """500 streams of 50 events a second for five seconds: 25,000 events a second through one worker."""
-    router = Router(tmp_path_factory.mktemp("streams") / "data", workers=1)
-    router.start_all()
+def rigs(nginx, events_url, folder, database):
+    """Routers by what is different about them. All have the same limits, and all are there for the whole run."""
+    rigs: dict[str, Rig] = {}
     try:
-        key_id, key = router.create_key(name="streams", spend_limit_usd="1000000")
-        url = f"{router.proxy_url}/v1/chat/completions"
-        seconds_alone, events_alone = streams(
-            f"{router.sandbox_url}/v1/chat/completions", "sandbox-x", 500, events=250, rate=50
-        )
-        seconds, events = streams(url, key, 500, events=250, rate=50)
-        (worker,) = router.worker_pids()
-        with capsys.disabled():
-            print(f"\n500 streams, sandbox alone: {events_alone} events in {seconds_alone:.1f} s (5.0 ideal)")
-            print(f"500 streams, router:        {events} events in {seconds:.1f} s (5.0 ideal)")
-            print(f"resident after the streams: {resident_mb(worker):.0f} MB")
-        eventually(lambda: float(router.key(key_id)["spend"]["held_usd"]) == 0, 20, "the end of all holds")
-        assert events >= 500 * 250
+        for workers in (1, 2, 4):
+            name = f"workers{workers}"
+            rigs[name] = Rig(folder, name, workers=workers, ROUTER_OPENAI_URL=nginx.url, **database(name))
+        tls = {"ROUTER_OPENAI_URL": nginx.tls_url, "SSL_CERT_FILE": str(nginx.ca_file)}
+        rigs["tls"] = Rig(folder, "tls", **tls, **database("tls"))
+        rigs["streams"] = Rig(folder, "streams", ROUTER_OPENAI_URL=events_url, **database("streams"))
+        yield rigs
     finally:
-        router.stop_all()
+        for rig in rigs.values():
+            rig.stop()
+
+
+def test_the_data_plane(nginx, events_url, rigs, folder, capsys):
+    table = Table(GOALS)
+    if (busy := os.getloadavg()[0]) > 1.5:  # about what starting the routers makes by itself
+        with capsys.disabled():
+            print(f"\nThis machine is busy with something else (load {busy:.1f}): the figures say little.", end="")
+    resident, proportional = rigs["workers1"].memory()
+    table.add("resident, fresh worker, MB", resident)
+    table.add("proportional, fresh worker, MB", proportional)
+    for number in range(ROUNDS):
+        with capsys.disabled():
+            print(f"\nround {number + 1} of {ROUNDS}", end="", flush=True)
+        many_connections(nginx, rigs, folder, table)
+        one_connection(nginx, rigs["workers1"], folder, table)
+        no_output_limit(nginx, rigs["workers1"], table)
+        streams(events_url, rigs["streams"], folder, table)
+    resident, proportional = rigs["workers1"].memory()
+    table.add("resident, worker after the load, MB", resident)
+    table.add("proportional, worker after the load, MB", proportional)
+    table.add("resident, worker after the streams, MB", rigs["streams"].memory()[0])
+    (folder / "figures.json").write_text(json.dumps(table.rounds, indent=1))
+    with capsys.disabled():
+        print(
+            "", f"{ROUNDS} rounds of {SECONDS:g} s on {DATABASE}; figures and logs: {folder}", *table.lines(), sep="\n"
+        )
+    for rig in rigs.values():
+        rig.verify()
+    assert not (ENFORCE and table.missed()), table.missed()
+
+
+def many_connections(nginx, rigs, folder, table) -> None:
+    """32 connections: upstream alone, nginx as plain proxy, the router with 1, 2 and 4 workers, and over TLS."""
+    load: dict[str, Any] = {"connections": 32, "seconds": SECONDS}
+    alone = hammer(nginx.url + CHAT, LIMITED, "none", folder=folder, **load)
+    plain = hammer(nginx.proxy_url + CHAT, LIMITED, "none", folder=folder, **load)
+    table.add("upstream alone, requests/s", alone.requests_per_second)
+    table.add("nginx as plain proxy, requests/s", plain.requests_per_second)
+    found = {name: rigs[name].requests(nginx, **load) for name in ("workers1", "workers2", "workers4", "tls")}
+    one = found["workers1"]
+    for name, said in (("workers1", "1 worker"), ("workers2", "2 workers"), ("workers4", "4 workers"), ("tls", "TLS")):
+        table.add(f"router, {said}, requests/s", found[name].load.requests_per_second)
+    ratio = one.load.requests_per_second / plain.requests_per_second
+    table.add("router / nginx as plain proxy, requests/s at 32 connections", ratio)
+    table.add("p99 at 32 connections, ms", one.load.p99_ms)
+    table.add("CPU of all processes, us a request", one.cpu_us)
+    for kind, cpu_us in one.by_kind.items():
+        table.add(f"CPU of the {kind}, us a request", cpu_us)
+    table.add("CPU a request, 2 workers / 1", found["workers2"].cpu_us / one.cpu_us)
+    table.add("CPU a request, 4 workers / 1", found["workers4"].cpu_us / one.cpu_us)
+    table.add("CPU added by TLS to the upstream, us a request", found["tls"].cpu_us - one.cpu_us)
+
+
+def one_connection(nginx, rig, folder, table) -> None:
+    """One connection: what the router adds to the time of the upstream alone."""
+    load: dict[str, Any] = {"connections": 1, "seconds": SECONDS}
+    alone = hammer(nginx.url + CHAT, LIMITED, "none", folder=folder, **load)
+    routed = rig.requests(nginx, **load).load
+    table.add("upstream alone, median at 1 connection, ms", alone.median_ms)
+    table.add("router, median at 1 connection, ms", routed.median_ms)
+    table.add("router, p99 at 1 connection, ms", routed.p99_ms)
+    table.add("added median at 1 connection, ms", routed.median_ms - alone.median_ms)
+    table.add("added p99 at 1 connection, ms", routed.p99_ms - alone.p99_ms)
+
+
+def no_output_limit(nginx, rig, table) -> None:
+    """Clients that name no output limit, on a key so low that the router sets one, against clients that name theirs."""
+    fields = {"spend_limit_usd": LOW_LIMIT_USD, "spend_reset": "monthly"}
+    key = rig.router.create_key(name="low", **fields)
+    load: dict[str, Any] = {"connections": 8, "seconds": SECONDS, "query": "?tiny=1", "key": key}
+    with_one = rig.requests(nginx, body=LIMITED, **load)
+    without = rig.requests(nginx, body=UNLIMITED, **load)
+    table.add("CPU a request, no output limit / with one", without.cpu_us / with_one.cpu_us)
+
+
+def streams(url, rig, folder, table) -> None:
+    """1,000 streams of 50 events a second: alone, and through one worker."""
+    log = folder / "streams.log"
+    alone = read_streams(url + CHAT, "none", count=STREAMS, events=EVENTS, sample=lambda: None, log=log)
+    assert alone.whole == STREAMS
+    routed, cpu_us = rig.streams(count=STREAMS, events=EVENTS, log=log)
+    table.add("streams: events/s, alone", alone.events / alone.seconds)
+    table.add("streams: events/s, router", routed.events / routed.seconds)
+    table.add("streams: CPU of the worker, us an event", cpu_us)
+    table.add("streams: p99 alone, ms", alone.p99_ms)
+    table.add("streams: added p99, ms", routed.p99_ms - alone.p99_ms)

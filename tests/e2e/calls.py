@@ -1,11 +1,10 @@
 """Calls to the proxy as an app makes them, one fresh connection each, so that both workers get their share."""
 
-import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import requests
-from harness import Json, Router
+from harness import Json, Router, eventually
 
 MODEL = "gpt-4o-mini"
 
@@ -61,13 +60,27 @@ def about(router: Router, key: str) -> Json:
     return told
 
 
+def own_spend(router: Router, key: str) -> Json:
+    """A key's money as it sees it itself, once nothing is held: counters hear of an end some milliseconds after it."""
+    return _at_rest(lambda: about(router, key))
+
+
+def spend_of(router: Router, key_id: str) -> Json:
+    """The same as the management API tells it."""
+    return _at_rest(lambda: router.key(key_id))
+
+
+def _at_rest(ask: Callable[[], Json]) -> Json:
+    found: Json = {}
+
+    def rests() -> bool:
+        found.update(ask()["spend"])
+        return bool(found["held_usd"] == "0.00")
+
+    eventually(rests, what="an end of all that is held")
+    return found
+
+
 def seen(router: Router, text: str) -> int:
     """How many attempts with this text the provider has on its invoice."""
     return sum(text in attempt["marker"] for attempt in router.invoice()["attempts"])
-
-
-def wait_for_a_fresh_minute(room_seconds: float) -> None:
-    """A burst must lie within one window of the clock, so start it where the window has room left."""
-    left = 60 - time.time() % 60
-    if left < room_seconds:
-        time.sleep(left + 0.05)

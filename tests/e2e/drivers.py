@@ -131,6 +131,8 @@ class ByPage:
             if field == "allowed_providers":
                 for box in dialog.locator("input[name=allowed_providers]").all():
                     box.set_checked(box.get_attribute("value") in value)
+            elif field == "paused":
+                dialog.locator("#key-paused").set_checked(value)
             elif field == "spend_reset":
                 dialog.locator("#key-spend_reset").select_option(value)
             elif field == "expires":

@@ -64,6 +64,13 @@ def children_of(pid: int) -> list[int]:
     return sorted(found)
 
 
+def is_writer(pid: int) -> bool:
+    """Whether a process is the ledger writer."""
+    with contextlib.suppress(OSError):
+        return b"proxyd.writer" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    return False
+
+
 def holds_raw_secret(content: bytes) -> bool:
     """Whether a proxy key or management token stands there. The checksum tells: in a database page the prefix of one
     may be followed at once by the digest, which looks alike."""
@@ -170,7 +177,20 @@ class Router:
             self.stop(name)
 
     def worker_pids(self) -> list[int]:
-        return children_of(self.processes["proxy"].pid)
+        """The proxy's workers; its other child is the ledger writer."""
+        return [pid for pid in children_of(self.processes["proxy"].pid) if not is_writer(pid)]
+
+    def writer_pid(self) -> int:
+        """The ledger writer; 0 while there is none."""
+        return next(filter(is_writer, children_of(self.processes["proxy"].pid)), 0)
+
+    def kill_writer(self) -> int:
+        """Kill the ledger writer outright; its process id. Another one takes its place."""
+        pid = self.writer_pid()
+        assert pid, "there is no ledger writer"
+        os.kill(pid, signal.SIGKILL)
+        eventually(lambda: pid not in children_of(self.processes["proxy"].pid), what="the end of the ledger writer")
+        return pid
 
     def kill_worker(self, index: int = 0) -> int:
         """Kill a proxy worker outright; its process id. Another one takes its place."""

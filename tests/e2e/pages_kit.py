@@ -24,7 +24,8 @@ def dashboard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Router]:
         router.run("-m", "flask", "--app", "wsgi", "bootstrap")
         router.start("dashboard")
         router.create_key(name="billing", spend_limit_usd="20", spend_reset="weekly", allowed_models=["gpt-4o*"])
-        router.create_key(name="frozen", spend_limit_usd="0", rate_limit_rpm=0, allowed_ips=["10.0.0.0/8"])
+        router.create_key(name="frozen", spend_limit_usd="0", rate_limit_rpm=1, allowed_ips=["10.0.0.0/8"])
+        router.create_key(name="resting", paused=True)
         router.create_key(name='<img src=x onerror=alert(1)> hx-get="/logout"', allowed_providers=["gemini"])
         yield router
     finally:

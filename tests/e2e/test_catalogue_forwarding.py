@@ -6,7 +6,7 @@ import struct
 from typing import NoReturn
 
 import pytest
-from calls import marker
+from calls import marker, spend_of
 from harness import Json, Router, eventually
 from raw_http import Ended, Heard, Line, ScriptedProvider, bearer, chat_request, dial, ledger_rows, reply, request
 
@@ -49,7 +49,7 @@ def bodies(provider: ScriptedProvider) -> list[bytes]:
 def settled(lab: Router, key_id: str, count: int) -> list[Json]:
     """The key's rows, once there are `count`; nothing is held then."""
     eventually(lambda: len(ledger_rows(lab, key_id)) >= count, what="the ledger's rows")
-    assert lab.key(key_id)["spend"]["held_usd"] == "0.00"
+    spend_of(lab, key_id)
     return ledger_rows(lab, key_id)
 
 

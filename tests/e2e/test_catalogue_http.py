@@ -4,7 +4,7 @@ What is refused is answered once, the connection closes, and neither it nor the 
 """
 
 import pytest
-from calls import about, marker, seen
+from calls import marker, own_spend, seen
 from harness import Router
 from raw_http import Ended, bearer, chat_body, chat_request, dial, request, statuses
 
@@ -201,7 +201,7 @@ def test_h21_three_in_one_segment_are_answered_in_order_each_by_its_own_key(rout
         assert answer.status == 200
         assert text.encode() in answer.body
     costs = [sum(attempt["cost_nanos"] for attempt in router.attempts(text)) for text in texts]
-    spent = [float(about(router, key)["spend"]["spent_usd"]) for _, key in mine]
+    spent = [float(own_spend(router, key)["spent_usd"]) for _, key in mine]
     assert spent == pytest.approx([(costs[0] + costs[1]) / 1e9, costs[2] / 1e9], rel=1e-9)
 
 

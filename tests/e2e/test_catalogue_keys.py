@@ -117,7 +117,7 @@ def lines_to_all_workers(router: Router) -> dict[int, Line]:
     [
         (lambda router, key_id: router.api("DELETE", f"/v1/keys/{key_id}").raise_for_status(), "key_revoked"),
         (lambda router, key_id: router.edit(key_id, allowed_models=["o3*"]), "model_not_allowed"),
-        (lambda router, key_id: router.edit(key_id, rate_limit_rpm=0), "rate_limited"),
+        (lambda router, key_id: router.edit(key_id, rate_limit_rpm=1), "rate_limited"),
     ],
     ids=["revoke", "models", "rate"],
 )
@@ -146,7 +146,7 @@ def test_k10_a_worker_that_slept_through_an_edit_knows_it_when_it_wakes(
 
 
 def test_k10_a_gemini_key_in_the_address_is_judged_anew_as_well(router: Router) -> None:
-    """The epoch stands behind every door, not only behind the first header."""
+    """The version of a key is compared behind every door, not only behind the first header."""
     key_id, key = router.create_key(name="in the address")
     body = b'{"contents":[{"role":"user","parts":[{"text":"hi"}]}]}'
     path = b"POST /gemini/v1beta/models/gemini-2.5-flash:generateContent?key=" + key.encode()

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from calls import marker
+from calls import marker, spend_of
 from harness import Json, Router, eventually
 from raw_http import Ended, Heard, Line, ScriptedProvider, bearer, chat_request, dial, events, ledger_rows, request
 
@@ -43,8 +43,7 @@ def row_of(router: Router, key_id: str) -> Json:
     """The only row of a key, once it is there; nothing is held then and the counters agree."""
     eventually(lambda: ledger_rows(router, key_id) != [], what="the row")
     (row,) = ledger_rows(router, key_id)
-    spend = router.key(key_id)["spend"]
-    assert spend["held_usd"] == "0.00"
+    spend = spend_of(router, key_id)
     assert float(spend["spent_usd"]) == pytest.approx(row["cost_nanos"] / 1e9, rel=1e-9)
     return row
 
@@ -227,7 +226,7 @@ def test_s10_eighty_leave_at_once_and_sixty_four_are_read_to_their_end(lab: Rout
     assert {row["cost_nanos"] for row in rows if row not in estimated} == exact
     assert all(row["cost_nanos"] > 0 for row in estimated)
     assert {row["outcome"] for row in rows} == {"client_gone"}
-    assert lab.key(key_id)["spend"]["held_usd"] == "0.00"
+    spend_of(lab, key_id)
     # Those to the provider that were read to their end may wait for the next call; all others are gone.
     eventually(lambda: sockets_of(pid) <= before + 64, what="the end of the connections")
 

@@ -59,8 +59,9 @@ def test_a_revocation_holds_for_the_next_request_of_every_open_connection(router
         ("allowed_providers", ["gemini"], "provider_not_allowed", []),
         ("allowed_models", ["o3*"], "model_not_allowed", ["gpt-4o*"]),
         ("allowed_ips", ["192.0.2.0/24"], "ip_blocked", ["127.0.0.1"]),
-        ("rate_limit_rpm", 0, "rate_limited", None),
+        ("rate_limit_rpm", 1, "rate_limited", None),
         ("spend_limit_usd", "0", "spend_exceeded", "5"),
+        ("paused", True, "key_paused", False),
     ],
 )
 def test_each_field_takes_effect_on_the_next_request(

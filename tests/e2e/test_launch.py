@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from harness import ROOT, children_of, clean_environment, eventually, free_port
+from harness import ROOT, Router, children_of, clean_environment, eventually, free_port
 
 from shared.config import SETTINGS
 
@@ -175,7 +175,9 @@ def environment_of(pid: int) -> dict[str, str]:
     return dict(entry.decode().split("=", 1) for entry in entries if b"=" in entry)
 
 
-def test_children_get_what_they_need_and_no_more(launch, monkeypatch):
+def test_children_get_what_they_need_and_no_more(
+    launch: Callable[..., Launch], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("CLOUD_PASSWORD_OF_THE_SHELL", "none of the router's business")
     monkeypatch.setenv("PGAPPNAME", "router")
     key = "a-session-key-of-twenty-and-more"
@@ -200,7 +202,7 @@ def test_children_get_what_they_need_and_no_more(launch, monkeypatch):
     assert one.stop() == 0
 
 
-def test_a_port_that_this_router_holds_already_is_told_so(launch, router):
+def test_a_port_that_this_router_holds_already_is_told_so(launch: Callable[..., Launch], router: Router) -> None:
     for name, url in (("ROUTER_WEB_BIND", router.web_url), ("ROUTER_PROXY_BIND", router.proxy_url)):
         one = launch(**{name: url.removeprefix("http://")})
         assert one.process.wait(timeout=30) == 2

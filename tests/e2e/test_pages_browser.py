@@ -131,6 +131,8 @@ def test_edit_and_revoke_by_keyboard_alone(visit: Callable[..., Page], dashboard
     expect(page.locator("dialog[open]")).to_have_count(0)
     expect_focus(page, f"edit-{key_id}")
     page.keyboard.press("Tab")
+    expect_focus(page, f"pause-{key_id}")
+    page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     page.locator("dialog[open] .facts").wait_for()
     expect_focus(page, "Cancel")
@@ -143,6 +145,27 @@ def test_edit_and_revoke_by_keyboard_alone(visit: Callable[..., Page], dashboard
     page.keyboard.press("Enter")
     expect(page.locator(f"#row-{key_id} .pill")).to_contain_text("Revoked")
     assert dashboard.key(key_id)["status"] == "revoked"
+
+
+def test_pause_and_resume_by_one_click_each(visit: Callable[..., Page], dashboard: Router) -> None:
+    key_id, _ = dashboard.create_key(name="paused by click")
+    page = visit()
+    button, badge = page.locator(f"#pause-{key_id}"), page.locator(f"#row-{key_id} .pill")
+    for label, status in (("Paused", "paused"), ("Active", "active")):
+        button.focus()
+        page.keyboard.press("Enter")
+        expect(badge).to_contain_text(label)
+        expect_focus(page, f"pause-{key_id}")
+        assert dashboard.key(key_id)["status"] == status
+    expect(page.locator(".toast-ok").last).to_contain_text("Resumed paused by click.")
+    assert page.url.endswith("/keys")
+    # The second click of a double click, which comes when the button says the opposite already.
+    page.evaluate("sent = 0; addEventListener('submit', () => sent++, true)")
+    button.dispatch_event("click", {"detail": 2})
+    assert page.evaluate("sent") == 0
+    button.dispatch_event("click", {"detail": 1})
+    assert page.evaluate("sent") == 1
+    expect(badge).to_contain_text("Paused")
 
 
 def test_a_double_click_makes_one_key(visit: Callable[..., Page], dashboard: Router) -> None:
@@ -202,6 +225,15 @@ def test_axe_finds_nothing(visit: Callable[..., Page], dashboard: Router, scheme
     check(page)
 
 
+@pytest.mark.parametrize("width", [1280, 1153, 1152, 961])
+def test_the_list_stays_within_its_card(visit: Callable[..., Page], width: int) -> None:
+    page = visit(viewport={"width": width, "height": 800})
+    page.locator("[id^=pause-key_]").first.wait_for()
+    assert page.evaluate(
+        "document.querySelector('.keys').offsetWidth <= document.querySelector('#results').clientWidth"
+    )
+
+
 def test_everything_works_without_javascript(visit: Callable[..., Page], dashboard: Router) -> None:
     page = visit(java_script_enabled=False)
     page.locator("#create-key").click()
@@ -218,6 +250,10 @@ def test_everything_works_without_javascript(visit: Callable[..., Page], dashboa
     expect(page.locator("#snippet-curl")).to_be_visible()
     page.get_by_text("I have saved this key").click()
     row = page.locator("tr", has_text="without javascript")
+    row.get_by_role("button", name="Pause").click()
+    expect(page.locator("#toasts")).to_contain_text("Paused without javascript.")
+    row.get_by_role("button", name="Resume").click()
+    expect(row.locator(".pill")).to_contain_text("Active")
     row.get_by_text("Edit").click()
     page.locator("#key-name").fill("still without")
     page.get_by_role("button", name="Save changes").click()

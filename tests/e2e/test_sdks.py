@@ -6,7 +6,7 @@ import anthropic
 import openai
 import pytest
 from anthropic.types import MessageParam
-from calls import about, marker, seen
+from calls import marker, own_spend, seen
 from google import genai
 from google.genai import errors as genai_errors
 from harness import Router
@@ -91,11 +91,11 @@ def test_openai_responses_stream(openai_client: openai.OpenAI) -> None:
 
 
 def test_openai_embeddings(router: Router, openai_client: openai.OpenAI, key: str) -> None:
-    before = about(router, key)["spend"]["spent_usd"]
+    before = own_spend(router, key)["spent_usd"]
     answer = openai_client.embeddings.create(model="text-embedding-3-small", input=["one", "two"])
     assert len(answer.data) == 2
     assert answer.usage.prompt_tokens > 0
-    assert about(router, key)["spend"]["spent_usd"] > before
+    assert own_spend(router, key)["spent_usd"] > before
 
 
 def test_openai_models(router: Router, key: str) -> None:
@@ -115,7 +115,7 @@ def test_openai_sdk_reaches_every_provider(router: Router, key: str, model: str)
         assert answer.choices[0].message.content
         chunks = list(client.chat.completions.create(model=model, messages=said("hi"), max_tokens=50, stream=True))
         assert any(chunk.choices[0].delta.content for chunk in chunks)
-    assert float(about(router, key)["spend"]["spent_usd"]) > 0
+    assert float(own_spend(router, key)["spent_usd"]) > 0
 
 
 def test_openai_errors(router: Router) -> None:
@@ -130,8 +130,9 @@ def test_openai_errors(router: Router) -> None:
         assert spent.value.code == "spend_exceeded"
         assert spent.value.request_id is not None
         assert spent.value.request_id.startswith("req_")
-    _, slow = router.create_key(name="slow", rate_limit_rpm=0)
+    _, slow = router.create_key(name="slow", rate_limit_rpm=1)
     with openai.OpenAI(base_url=f"{router.proxy_url}/v1", api_key=slow, max_retries=0) as client:
+        client.chat.completions.create(model=GPT, messages=said("hello"))
         with pytest.raises(openai.RateLimitError) as limited:
             client.chat.completions.create(model=GPT, messages=said("hello"))
         assert limited.value.code == "rate_limited"
@@ -154,7 +155,7 @@ def test_anthropic_messages(router: Router, anthropic_client: anthropic.Anthropi
 
 
 def test_anthropic_stream(router: Router, anthropic_client: anthropic.Anthropic, key: str) -> None:
-    before = about(router, key)["spend"]["spent_usd"]
+    before = own_spend(router, key)["spent_usd"]
     with anthropic_client.messages.stream(model=CLAUDE, max_tokens=50, messages=asked("hello")) as stream:
         pieces = list(stream.text_stream)
         final = stream.get_final_message()
@@ -162,7 +163,7 @@ def test_anthropic_stream(router: Router, anthropic_client: anthropic.Anthropic,
     assert final.content[0].type == "text"
     assert final.content[0].text == "".join(pieces)
     assert final.usage.output_tokens > 0
-    assert about(router, key)["spend"]["spent_usd"] > before
+    assert own_spend(router, key)["spent_usd"] > before
 
 
 def test_anthropic_bearer_token(router: Router, key: str) -> None:
@@ -176,9 +177,9 @@ def test_anthropic_bearer_token(router: Router, key: str) -> None:
 
 
 def test_anthropic_count_tokens_is_free(router: Router, anthropic_client: anthropic.Anthropic, key: str) -> None:
-    before = about(router, key)["spend"]["spent_usd"]
+    before = own_spend(router, key)["spent_usd"]
     assert anthropic_client.messages.count_tokens(model=CLAUDE, messages=asked("hello")).input_tokens > 0
-    assert about(router, key)["spend"]["spent_usd"] == before
+    assert own_spend(router, key)["spent_usd"] == before
 
 
 def test_anthropic_errors(router: Router) -> None:
@@ -190,8 +191,9 @@ def test_anthropic_errors(router: Router) -> None:
         with pytest.raises(anthropic.PermissionDeniedError) as spent:
             client.messages.create(model=CLAUDE, max_tokens=5, messages=asked("hello"))
         assert spent.value.response.headers["x-router-error"] == "spend_exceeded"
-    _, slow = router.create_key(name="slow", rate_limit_rpm=0)
+    _, slow = router.create_key(name="slow", rate_limit_rpm=1)
     with anthropic.Anthropic(base_url=router.proxy_url, api_key=slow, max_retries=0) as client:
+        client.messages.create(model=CLAUDE, max_tokens=5, messages=asked("hello"))
         with pytest.raises(anthropic.RateLimitError):
             client.messages.create(model=CLAUDE, max_tokens=5, messages=asked("hello"))
 
@@ -206,13 +208,13 @@ def test_gemini_generate(router: Router, genai_client: genai.Client) -> None:
 
 
 def test_gemini_stream(router: Router, genai_client: genai.Client, key: str) -> None:
-    before = about(router, key)["spend"]["spent_usd"]
+    before = own_spend(router, key)["spent_usd"]
     chunks = list(genai_client.models.generate_content_stream(model=GEMINI, contents="hello"))
     assert len(chunks) > 1
     assert "".join(chunk.text or "" for chunk in chunks)
     assert chunks[-1].usage_metadata is not None
     assert (chunks[-1].usage_metadata.candidates_token_count or 0) > 0
-    assert about(router, key)["spend"]["spent_usd"] > before
+    assert own_spend(router, key)["spent_usd"] > before
 
 
 def test_gemini_embeddings(router: Router, genai_client: genai.Client, key: str) -> None:
@@ -223,10 +225,10 @@ def test_gemini_embeddings(router: Router, genai_client: genai.Client, key: str)
 
 
 def test_gemini_count_tokens_is_free(router: Router, genai_client: genai.Client, key: str) -> None:
-    before = about(router, key)["spend"]["spent_usd"]
+    before = own_spend(router, key)["spent_usd"]
     counted = genai_client.models.count_tokens(model=GEMINI, contents="hello")
     assert (counted.total_tokens or 0) > 0
-    assert about(router, key)["spend"]["spent_usd"] == before
+    assert own_spend(router, key)["spent_usd"] == before
 
 
 def test_gemini_errors(router: Router) -> None:

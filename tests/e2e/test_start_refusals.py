@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -35,7 +36,7 @@ SETTINGS = {
 
 
 @pytest.fixture
-def environ(tmp_path):
+def environ(tmp_path: Path) -> dict[str, str]:
     """Settings under which everything starts."""
     return clean_environment() | {
         "ROUTER_DATA_DIR": str(tmp_path / "data"),
@@ -70,7 +71,7 @@ def refusal(way: str, environ: dict[str, str]) -> str:
 
 @pytest.mark.parametrize("name", sorted(SETTINGS))
 @pytest.mark.parametrize("way", ["webapp", "proxyd", "flask"])
-def test_it_works(environ, way, name):
+def test_it_works(environ: dict[str, str], way: str, name: str) -> None:
     assert refusal(way, {**environ, name: SETTINGS[name]}).startswith(name)
 
 
@@ -78,7 +79,7 @@ def test_it_works(environ, way, name):
     shutil.which("make") is None or not (ROOT / ".venv" / "bin" / "python").exists(),
     reason="needs make and its environment",
 )
-def test_make_ends_with_the_same_sentence_and_a_line_of_its_own(environ, tmp_path):
+def test_make_ends_with_the_same_sentence_and_a_line_of_its_own(environ: dict[str, str], tmp_path: Path) -> None:
     environ["ROUTER_PROXY_WORKERS"] = "many"
     # The recipe alone, on the Python of this test run: installing is none of this test's business.
     told = sentence_of(["make", "--no-print-directory", "-o", ".venv/.installed", "-C", str(ROOT), "run"], environ)
@@ -87,7 +88,7 @@ def test_make_ends_with_the_same_sentence_and_a_line_of_its_own(environ, tmp_pat
     assert len(rest) <= 1
 
 
-def test_gunicorn_gives_up_instead_of_starting_workers_for_ever(environ):
+def test_gunicorn_gives_up_instead_of_starting_workers_for_ever(environ: dict[str, str]) -> None:
     environ["SECRET_KEY"] = "short"
     command = [
         sys.executable,
@@ -105,7 +106,7 @@ def test_gunicorn_gives_up_instead_of_starting_workers_for_ever(environ):
 
 
 @pytest.mark.parametrize("way", sorted(WAYS))
-def test_a_database_that_refuses_is_told(environ, way):
+def test_a_database_that_refuses_is_told(environ: dict[str, str], way: str) -> None:
     environ["DATABASE_URL"] = f"postgresql://somebody:{PASSWORD}@127.0.0.1:{free_port()}/db"
     told = refusal(way, environ)
     assert told.startswith("DATABASE_URL: PostgreSQL at 127.0.0.1:")
@@ -113,7 +114,7 @@ def test_a_database_that_refuses_is_told(environ, way):
 
 
 @pytest.mark.slow
-def test_a_database_that_accepts_and_never_answers_is_given_up_in_time(environ):
+def test_a_database_that_accepts_and_never_answers_is_given_up_in_time(environ: dict[str, str]) -> None:
     """All ways at once, because each waits out the time."""
     with socket.create_server(("127.0.0.1", 0), backlog=16) as silent:
         environ["DATABASE_URL"] = f"postgresql://somebody:{PASSWORD}@127.0.0.1:{silent.getsockname()[1]}/db"
@@ -135,7 +136,7 @@ def test_a_database_that_accepts_and_never_answers_is_given_up_in_time(environ):
         assert ANSWER_SECONDS <= took[way] < ANSWER_SECONDS + 30  # Python itself starts slowly on a busy machine
 
 
-def test_what_postgres_says_is_told_without_the_password(environ, postgres):
+def test_what_postgres_says_is_told_without_the_password(environ: dict[str, str], postgres: str) -> None:
     server = postgres.partition("?")[2]
     environ["DATABASE_URL"] = f"postgresql://router:{PASSWORD}@/no_such_database?{server}"
     assert 'database "no_such_database" does not exist' in refusal("webapp", environ)
@@ -148,12 +149,12 @@ def test_what_postgres_says_is_told_without_the_password(environ, postgres):
 
 
 @pytest.mark.parametrize("way", ["webapp", "proxyd"])
-def test_an_address_that_is_not_ours_is_told(environ, way):
+def test_an_address_that_is_not_ours_is_told(environ: dict[str, str], way: str) -> None:
     environ["ROUTER_PROXY_BIND"] = "192.0.2.1:8080"
     assert refusal(way, environ).startswith("ROUTER_PROXY_BIND: ")
 
 
-def test_files_that_others_left_are_told(environ, tmp_path):
+def test_files_that_others_left_are_told(environ: dict[str, str], tmp_path: Path) -> None:
     """A database of another program where the counters should be; a lock that is a directory."""
     with sqlite3.connect(tmp_path / "other.db") as other:
         other.execute("CREATE TABLE theirs (x)")
@@ -166,7 +167,7 @@ def test_files_that_others_left_are_told(environ, tmp_path):
     assert refusal("bootstrap", environ).startswith(f"ROUTER_DATA_DIR: {tmp_path}/data/bootstrap.lock")
 
 
-def test_a_database_that_is_cut_short_is_told(environ, tmp_path):
+def test_a_database_that_is_cut_short_is_told(environ: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "cut.db").write_bytes(b"SQLite format 3\0" + os.urandom(4000))
     environ["DATABASE_URL"] = f"sqlite:///{tmp_path}/cut.db"
     for way in ("webapp", "flask", "bootstrap"):

@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine
+from accounting_kit import Router, Worker
+from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
+from proxyd.accounting.accounting_state import AccountingDatabase
+from proxyd.accounting.ledger import Ledger
 from shared import db, ids, keys
 from shared.keys import NewKey
 from shared.models import KeySecret, Organization, ProviderCredential, ProxyKey
@@ -58,3 +61,58 @@ def make_key(engine: Engine, sealer: Sealer) -> Callable[..., tuple[str, NewKey]
             return key.id, secret
 
     return make
+
+
+@pytest.fixture
+def router(tmp_path: Path, engine: Engine) -> Iterator[Router]:
+    router = Router(tmp_path, engine)
+    yield router
+    for worker in router.workers:
+        worker.kill()
+
+
+@pytest.fixture
+def worker(router: Router) -> Worker:
+    worker = router.worker()
+    router.rounds()
+    return worker
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def any_engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    """SQLite and PostgreSQL in turn, with a key; the generation is 4."""
+    url = f"sqlite:///{tmp_path / 'router.db'}"
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgres").replace("postgresql://", "postgresql+psycopg://")
+    engine = db.create(url)
+    db.Base.metadata.create_all(engine)
+    with engine.begin() as connection:
+        connection.execute(text("insert into accounting_state values (1, 4)"))
+        connection.execute(
+            text(
+                "insert into organizations (id, name, created_at, policy_version) values ('org_1', 'A', '2026-01-01', 1)"
+            )
+        )
+        connection.execute(
+            text(
+                "insert into proxy_keys (id, org_id, name, prefix, allowed_providers, allowed_models, allowed_ips,"
+                " spend_reset, created_at, created_by, version)"
+                " values ('key_1', 'org_1', 'a', 'p', '[]', '[]', '[]', 'daily', '2026-01-01', 't', 1)"
+            )
+        )
+    yield engine
+    db.Base.metadata.drop_all(engine)
+    engine.dispose()
+
+
+@pytest.fixture
+def database(any_engine: Engine) -> AccountingDatabase:
+    """One journal is registered: 01W."""
+    database = AccountingDatabase(any_engine)
+    database.register("01W", "machine_1")
+    return database
+
+
+@pytest.fixture
+def ledger(any_engine: Engine, database: AccountingDatabase) -> Ledger:
+    return Ledger(any_engine)

@@ -1,15 +1,19 @@
-"""Attempts and settlements as the ledger's tests need them."""
+"""Attempts and settlements as the accounting's tests need them."""
 
+from datetime import date
 from typing import Any
 
-from proxyd.accounting.journal import Attempt, Settlement
+from proxyd.accounting.records import Attempt, EndRecord, Settlement
+
+DAY = date(2026, 11, 24).toordinal()
+NOON = 1_795_521_600.0  # of that day, in Unix seconds
 
 
 def attempt(number: int = 1, **fields: Any) -> Attempt:
     values = {
         "id": f"req_{number:08d}", "org_id": "org_1", "key_id": "key_1", "provider": "openai",
         "endpoint": "/v1/chat/completions", "requested_model": "gpt-4o", "streamed": False, "bound_nanos": 1_000,
-        "day": "2026-11-24", "admitted_at": 1_795_500_000.25, "client_ip": "203.0.113.7",
+        "held_nanos": 1_000, "day": DAY, "second": 100, "admitted_at": NOON, "client_ip": "203.0.113.7",
     }  # fmt: skip
     return Attempt(**{**values, **fields})
 
@@ -21,3 +25,9 @@ def settlement(**fields: Any) -> Settlement:
         "duration_ms": 12, "provider_request_id": "p-1",
     }  # fmt: skip
     return Settlement(**{**values, **fields})
+
+
+def ended(number: int, *, cost_nanos: int | None = 700, **fields: Any) -> EndRecord:
+    """END `number` of attempt `number`; without a cost it was void."""
+    settled = None if cost_nanos is None else settlement(cost_nanos=cost_nanos)
+    return EndRecord(number, number, attempt(number, **fields), settled)

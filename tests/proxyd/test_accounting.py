@@ -1,253 +1,195 @@
-"""Journal, counters and ledger together: each attempt ends exactly once, in all three."""
+"""One worker's accounting against real counters, a real journal and a real ledger writer."""
 
-import logging
-from datetime import date
+import sqlite3
 
 import gevent
 import pytest
-from ledger_kit import attempt, settlement
-from sqlalchemy.exc import OperationalError
+from accounting_kit import Router, Worker, charge
+from ledger_kit import settlement
 
-from proxyd.accounting.accounting import Accounting
-from proxyd.accounting.journal import Journal, JournalUnavailable, claim_orphans
-from proxyd.accounting.ledger import Ledger
-from shared import counters
-from shared.counters import Admitted, Charge, CountersUnavailable
-from shared.periods import unix
-
-DAY = date(2026, 11, 24)
-
-
-class World:
-    """Real parts; a database and counters that can be switched off."""
-
-    def __init__(self, tmp_path, engine) -> None:
-        self.now = float(unix(DAY)) + 3600
-        self.tmp_path = tmp_path
-        self.counters = counters.connect(f"sqlite:///{tmp_path / 'counters.db'}", clock=lambda: self.now)
-        self.ledger = Ledger(engine)
-        self.down = False
-        self.books = self.open()
-        self.books.seed()
-
-    def open(self) -> Accounting:
-        return Accounting(Journal(self.tmp_path / "journals"), self.counters, self.ledger, self.offload)
-
-    def offload(self, function, *arguments):
-        if self.down:
-            raise OperationalError("down", {}, Exception("down"))
-        return function(*arguments)
-
-    def admit(self, books=None, bound: int = 1000, limit: int = 10_000) -> int:
-        books = books or self.books
-        seq, number = books.journal.new_id()
-        result = books.open(
-            seq,
-            Charge(f"req_{number}", books.journal.worker_id, "org_1", "key_1", 0, None, limit, "daily", bound),
-            lambda admitted: attempt(id=f"req_{number}", bound_nanos=bound, day=admitted.day.isoformat()),
-        )
-        assert isinstance(result, Admitted), result
-        return seq
-
-    def state(self) -> tuple[int, int]:
-        spend = self.counters.spend("key_1", "daily", 10_000)
-        return spend.spent_nanos, spend.held_nanos
-
-    def ledger_sum(self) -> int:
-        return sum(nanos for _, _, nanos in self.ledger.totals()[0])
+from proxyd.accounting.journal_reader import Position, read_ends, read_tail
+from shared.counters import (
+    Admitted,
+    CountersUnavailable,
+    SpendExceeded,
+    SpendHeld,
+)
 
 
-@pytest.fixture
-def world(tmp_path, engine):
-    world = World(tmp_path, engine)
-    yield world
-    world.counters.close()
+def test_it_works(router: Router, worker: Worker) -> None:
+    seq = worker.begin()
+    assert router.spent() == (0, 1_000)
+    worker.settle(seq, 300)
+    worker.accounting.flush()
+    assert router.spent() == (300, 0)
+    router.rounds()
+    assert router.ledger_rows() == [("ok", 300)]
 
 
-def test_it_works(world):
-    seq = world.admit()
-    assert world.state() == (0, 1000)
-    world.books.settle(seq, settlement(cost_nanos=300))
-    assert world.state() == (300, 0)
-    assert world.books.flush() == 1
-    assert world.ledger_sum() == 300
-    world.books.close()
-    assert list((world.tmp_path / "journals").iterdir()) == []
+def test_begin_stands_in_the_journal_before_anything_is_sent(router: Router, worker: Worker) -> None:
+    seq = worker.begin()
+    tail = read_tail(router.directory / "journals", worker.id, above=0)
+    assert list(tail.open) == [seq]
+    assert tail.open[seq].held_nanos == 1_000
 
 
-def test_a_void_attempt_leaves_nothing(world):
-    seq = world.admit()
-    world.books.void(seq)
-    assert world.state() == (0, 0)
-    assert world.books.flush() == 0
+def test_a_void_attempt_leaves_nothing(router: Router, worker: Worker) -> None:
+    worker.accounting.void(worker.begin())
+    router.rest(worker)
+    assert (router.spent(), router.ledger_rows()) == ((0, 0), [])
 
 
-def test_settling_twice_counts_once(world):
-    seq = world.admit()
-    world.books.settle(seq, settlement(cost_nanos=300))
-    world.books.settle(seq, settlement(cost_nanos=999))
-    world.books.flush()
-    assert (world.state(), world.ledger_sum()) == ((300, 0), 300)
+def test_only_the_first_end_of_an_attempt_counts(router: Router, worker: Worker) -> None:
+    seq, voided = worker.begin(), worker.begin()
+    worker.settle(seq, 300)
+    worker.settle(seq, 999)
+    worker.accounting.void(seq)
+    worker.accounting.void(voided)
+    worker.settle(voided, 999)
+    worker.settle(12345, 1)
+    router.rest(worker)
+    assert (router.spent(), router.ledger_rows()) == ((300, 0), [("ok", 300)])
 
 
-def test_m13_while_the_journal_cannot_be_written_nothing_is_charged(world, tmp_path):
-    """The first request finds out and gives its hold back; those behind it are refused uncharged, until it works."""
-
-    def used() -> int:
-        return 100 - world.counters.rate("key_1", 100).remaining
-
-    path = next((tmp_path / "journals").glob("*.db"))
-    connection, world.books.journal._connection = world.books.journal._connection, None
-    connection.close()
-    aside = path.rename(tmp_path / "aside.db")
-    path.mkdir()
-    for _ in range(3):
-        with pytest.raises(JournalUnavailable):
-            world.admit()
-    assert (world.state(), used()) == ((0, 0), 1)
-    path.rmdir()
-    aside.rename(path)
-    world.admit()
-    assert (world.state(), used()) == ((0, 1000), 2)
+def test_a_refused_request_consumes_nothing(router: Router, worker: Worker) -> None:
+    worker.begin(6_000)
+    assert isinstance(worker.admit(charge(bound_nanos=5_000))[1], SpendHeld)
+    assert isinstance(worker.admit(charge(bound_nanos=11_000))[1], SpendExceeded)
+    assert router.spent() == (0, 6_000)
+    worker.begin(4_000)
 
 
-def test_while_the_database_is_down_lines_wait(world):
-    world.books.settle(world.admit(), settlement(cost_nanos=300))
-    world.down = True
-    with pytest.raises(OperationalError):
-        world.books.flush()
-    assert world.state() == (300, 0)
-    world.down = False
-    assert world.books.flush() == 1
-    assert world.books.flush() == 0
-    assert world.ledger_sum() == 300
+def test_requests_of_one_moment_are_one_batch(router: Router, worker: Worker) -> None:
+    worker.begin()  # with something open, others may come
+    before = router.eyes.condition().sequence
+    greenlets = [gevent.spawn(worker.begin, 100) for _ in range(20)]
+    gevent.joinall(greenlets, raise_error=True)
+    assert router.eyes.condition().sequence == before + 1
+    assert router.spent() == (0, 3_000)
 
 
-def test_a_flush_whose_end_was_lost_is_repeated_without_effect(world):
-    world.books.settle(world.admit(), settlement(cost_nanos=300))
-    world.ledger.post(list(world.books._lines.values()))
-    world.books.flush()
-    assert world.ledger_sum() == 300
+def test_ends_ride_with_the_next_batch(router: Router, worker: Worker) -> None:
+    seq = worker.begin()
+    worker.settle(seq, 300)
+    before = router.eyes.condition().sequence
+    worker.begin()
+    assert router.eyes.condition().sequence == before + 1
+    assert router.spent() == (300, 1_000)
 
 
-def test_a_dead_workers_attempts_come_home(world):
-    """Settled ones as they were, running ones at what is known; then nothing is held and nothing is left over."""
-    dead = world.open()
-    done, noted, running = (world.admit(dead) for _ in range(3))
-    dead.journal.settle({done: settlement(cost_nanos=100)})
-    dead.journal.note_progress(noted, 40)
-    assert world.state() == (0, 3000)
-    dead.journal.close(remove=False)  # its lock is free, as after kill -9
-    assert world.books.recover() == 3
-    assert world.state() == (100 + 40 + 1000, 0)
-    assert world.ledger_sum() == 1140
-    assert world.books.recover() == 0
-    assert running
-    assert len(list((world.tmp_path / "journals").glob("*.db"))) == 1
+def test_an_end_that_no_batch_follows_is_told_a_little_later(router: Router) -> None:
+    worker = router.worker()
+    router.rounds()
+    seq = worker.begin()
+    worker.accounting.start()
+    worker.settle(seq, 300)
+    with gevent.Timeout(10):
+        while router.spent() != (300, 0):
+            router.clock.mono_at += 0.01
+            gevent.sleep(0.005)
+    worker.accounting.stop()
+    worker.membership.journal = None
+    router.workers.clear()
 
 
-def test_recovery_that_breaks_off_is_done_again_and_counts_once(world, monkeypatch):
-    dead = world.open()
-    dead.journal.settle({world.admit(dead): settlement(cost_nanos=100)})
-    dead.journal.close(remove=False)
+def test_an_attempt_that_cannot_be_made_gives_its_hold_back(router: Router, worker: Worker) -> None:
+    worker.begin()
 
-    def broken(*arguments):
-        raise CountersUnavailable("gone")
+    def wrong(_: Admitted) -> object:
+        raise ValueError("wrong")
 
-    with monkeypatch.context() as patch:
-        patch.setattr(world.counters, "turn", broken)
-        with pytest.raises(CountersUnavailable):
-            world.books.recover()
-    assert world.ledger_sum() == 100
-    assert world.books.recover() == 1
-    assert (world.ledger_sum(), world.state()) == (100, (100, 0))
+    with pytest.raises(ValueError, match="wrong"):
+        worker.accounting.admit(99, charge(seq=99), wrong)  # type: ignore[arg-type] # wrong on purpose
+    router.rest(worker)
+    assert router.spent() == (0, 1_000)
+    worker.begin()
 
 
-def test_counters_that_cannot_hear_are_told_later(world, monkeypatch, caplog):
-    caplog.set_level(logging.ERROR)
-    seq = world.admit()
-
-    def broken(*arguments):
-        raise CountersUnavailable("gone")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(world.counters, "turn", broken)
-        world.books.settle(seq, settlement(cost_nanos=300))
-    assert world.state() == (0, 1000)
-    world.books.flush()
-    assert world.state() == (300, 0)
-
-
-def test_lost_counters_are_filled_again_with_what_is_in_flight(world):
-    world.books.settle(world.admit(), settlement(cost_nanos=300))
-    open_seq = world.admit()
-    world.counters.close()
-    for path in world.tmp_path.glob("counters.db*"):
-        path.unlink()
-    assert not world.counters.is_seeded()
-    world.books.seed()
-    assert world.state() == (300, 1000)
-    world.books.settle(open_seq, settlement(cost_nanos=200))
-    assert world.state() == (500, 0)
-    world.books.flush()
-    assert world.ledger_sum() == 500
+@pytest.mark.parametrize("turns", range(6))
+def test_a_request_that_is_cut_off_leaves_no_hold(router: Router, worker: Worker, turns: int) -> None:
+    """Killed at any turn of the event loop, while it leads, waits, or is about to be told."""
+    worker.begin()
+    greenlets = [gevent.spawn(worker.begin) for _ in range(3)]
+    for _ in range(turns):
+        gevent.sleep(0)
+    for greenlet in (greenlets[0], greenlets[2]):
+        greenlet.kill(block=False)
+    gevent.joinall(greenlets)
+    finished = sum(isinstance(greenlet.value, int) for greenlet in greenlets)
+    router.rest(worker)
+    assert router.spent() == (0, 1_000 * (1 + finished))
+    worker.begin()
 
 
-def test_a_settlement_between_loss_and_seed_counts_once(world):
-    seq = world.admit()
-    world.counters.close()
-    for path in world.tmp_path.glob("counters.db*"):
-        path.unlink()
-    world.books.settle(seq, settlement(cost_nanos=300))
-    world.books.seed()
-    assert world.state() == (300, 0)
-    world.books.flush()
-    assert world.ledger_sum() == 300
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_request_cut_off_while_its_batch_waits_for_the_counters_leaves_no_hold(
+    router: Router, worker: Worker, victim: int
+) -> None:
+    worker.begin()
+    blocker = sqlite3.connect(router.directory / "counters.db", isolation_level=None)
+    blocker.execute("BEGIN IMMEDIATE")
+    greenlets = [gevent.spawn(worker.admit, charge()) for _ in range(2)]
+    gevent.sleep(0.02)
+    greenlets[victim].kill(block=True)
+    blocker.execute("ROLLBACK")
+    blocker.close()
+    gevent.joinall(greenlets)
+    other = greenlets[1 - victim]
+    admitted = other.successful()
+    assert admitted if victim == 1 else isinstance(other.exception, CountersUnavailable)
+    router.rest(worker)
+    assert router.spent() == (0, 2_000 if admitted else 1_000)
 
 
-def test_a_request_belongs_to_the_day_of_its_admission(world):
-    world.now = float(unix(DAY)) + 86_399.999
-    seq = world.admit()
-    world.now += 1
-    assert world.state() == (0, 0)
-    world.books.settle(seq, settlement(cost_nanos=300))
-    assert world.state() == (0, 0)
-    world.now -= 2
-    assert world.state() == (300, 0)
-    world.books.flush()
-    assert world.ledger.totals()[0] == [("key_1", DAY, 300)]
+def test_a_period_belongs_to_the_moment_of_admission(router: Router, worker: Worker) -> None:
+    router.clock.wall_at += 12 * 3600 - 0.001
+    seq = worker.begin()
+    router.clock.forward(1)
+    assert isinstance(worker.admit(charge(bound_nanos=10_000))[1], Admitted)  # the new day begins at nothing
+    worker.settle(seq, 300)
+    worker.accounting.flush()
+    days = router.eyes.rows(["key_1"])["key_1"].days
+    assert sorted(days.values()) == [[0, 10_000], [300, 0]]
+    assert days[min(days)] == [300, 0]
 
 
-def test_a_clean_end_keeps_the_journal_when_the_last_flush_fails(world, caplog):
-    caplog.set_level(logging.CRITICAL)
-    world.books.settle(world.admit(), settlement(cost_nanos=300))
-    world.down = True
-    world.books.close()
-    found = [entry for orphan in claim_orphans(world.tmp_path / "journals") for entry in orphan.entries()]
-    assert [entry.settlement.cost_nanos for entry in found if entry.settlement] == [300]
+def test_progress_is_what_a_crash_is_charged(router: Router, worker: Worker) -> None:
+    noted, _ = worker.begin(), worker.begin()
+    worker.accounting.note_progress(noted, 40)
+    worker.kill()
+    router.workers.clear()
+    router.rounds(2)
+    assert router.ledger_rows() == [("crash", 40), ("crash", 1_000)]
+    assert router.spent() == (1_040, 0)
 
 
-def test_another_workers_holds_come_back_after_a_loss(world):
-    other = world.open()
-    other.seed()
-    world.admit(other)
-    world.counters.close()
-    for path in world.tmp_path.glob("counters.db*"):
-        path.unlink()
-    world.books.seed()
-    assert world.state() == (0, 0)
-    other.keep_alive()
-    assert world.state() == (0, 1000)
-    other.close()
+def test_an_uncapped_request_is_counted_for_the_limit_that_may_come(router: Router, worker: Worker) -> None:
+    seq = worker.begin(limit_nanos=None)
+    worker.settle(seq, 600)
+    worker.accounting.flush()
+    assert isinstance(worker.admit(charge(spend_limit_nanos=1_000, version=2))[1], SpendExceeded)
 
 
-def test_what_is_wrong_with_one_request_of_a_turn_loses_no_other(world, caplog):
-    caplog.set_level(logging.CRITICAL)
-    seq = world.admit()
-    ending = gevent.spawn(world.books.settle, seq, settlement(cost_nanos=300))
-    broken = gevent.spawn(world.admit, bound=-1)
-    gevent.joinall([ending, broken], timeout=5)
-    assert ending.successful()
-    assert isinstance(broken.exception, ValueError)
-    world.books.flush()
-    assert (world.state(), world.ledger_sum()) == ((300, 0), 300)
+def test_a_flush_of_nothing_asks_nobody(router: Router, worker: Worker) -> None:
+    before = router.eyes.condition().sequence
+    worker.accounting.flush()
+    assert router.eyes.condition().sequence == before
+
+
+def test_ids_are_unique_and_in_order(router: Router, worker: Worker) -> None:
+    ids = [worker.accounting.new_id() for _ in range(1_000)]
+    assert sorted(name for _, name in ids) == [name for _, name in ids]
+    assert len({name for _, name in ids}) == len({seq for seq, _ in ids}) == 1_000
+
+
+def test_faults_tell_what_is_missing(router: Router, worker: Worker) -> None:
+    assert worker.accounting.faults() == {}
+    router.lose_counters()
+    assert set(worker.accounting.faults()) == {"counters"}
+
+
+def test_settlements_reach_the_journal_at_once(router: Router, worker: Worker) -> None:
+    seq = worker.begin()
+    worker.accounting.settle(seq, settlement(cost_nanos=5, flags=("estimated",)))
+    ends, _ = read_ends(router.directory / "journals", worker.id, Position(), 10)
+    assert [end.settlement for end in ends] == [settlement(cost_nanos=5, flags=("estimated",))]

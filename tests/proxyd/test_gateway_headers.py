@@ -4,7 +4,7 @@ import gzip
 
 import pytest
 
-from proxyd.gateway.headers import outgoing, returned
+from proxyd.gateway.headers import outgoing, read_answer, returned
 from proxyd.gateway.masking import MASK, masked_error, masked_headers
 from proxyd.messages import Header
 from shared import keys
@@ -49,7 +49,33 @@ def test_connection_names_hop_by_hop_headers_but_not_ours() -> None:
 
 def test_a_provider_cannot_speak_for_the_router() -> None:
     names = (b"x-router-error", b"x-router-max-tokens", b"x-spend-limit", b"x-spend-remaining", b"set-cookie")
-    assert not {name for name, _ in returned(tuple((name, b"1") for name in names), [], b"req_1")} & set(names)
+    answer = read_answer(tuple((name, b"1") for name in names))
+    assert not {name for name, _ in returned(answer, [], b"req_1")} & set(names)
+
+
+def test_what_a_provider_calls_hop_by_hop_stays_here_each_time() -> None:
+    for _ in range(2):
+        named = read_answer(((b"connection", b"keep-alive, X-Foo"), (b"x-foo", b"1"), (b"keep-alive", b"timeout=5")))
+        assert named.kept == []
+        plain = read_answer(((b"connection", b"keep-alive"), (b"x-foo", b"1"), (b"keep-alive", b"timeout=5")))
+        assert plain.kept == [(b"x-foo", b"1")]
+
+
+def test_of_an_answer_its_first_words_count() -> None:
+    answer = read_answer(
+        ((b"content-type", b"Text/Event-Stream; charset=utf-8"), (b"content-encoding", b"identity"),
+         (b"content-encoding", b" GZIP"), (b"request-id", b"a" * 200), (b"x-request-id", b"b"))
+    )  # fmt: skip
+    assert (answer.events, answer.coding, answer.request_id) == (True, b"gzip", "a" * 128)
+
+
+def test_a_providers_ids_stay_and_ours_moves() -> None:
+    both = returned(read_answer(((b"x-request-id", b"p"),)), [(b"x-a", b"1")], b"req_1")
+    assert both == [
+        (b"x-request-id", b"p"), (b"request-id", b"req_1"), (b"x-router-request-id", b"req_1"), (b"x-a", b"1"),
+    ]  # fmt: skip
+    assert returned(read_answer(((b"x-a", b"theirs"),)), [(b"x-a", b"ours")], b"req_1")[-1] == (b"x-a", b"ours")
+    assert (b"x-a", b"theirs") not in returned(read_answer(((b"x-a", b"theirs"),)), [(b"x-a", b"ours")], b"req_1")
 
 
 def test_the_credential_is_masked_in_headers() -> None:

@@ -1,155 +1,221 @@
-"""The journal of a worker, and what another process finds in it."""
+"""Writing the journal: nothing is begun that is not written, and what was begun can be ended."""
 
-import contextlib
+import errno
+import fcntl
 import os
-import signal
-import sqlite3
-import subprocess
-import sys
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from ledger_kit import attempt, settlement
 
-from proxyd.accounting.journal import Journal, JournalUnavailable, claim_orphans
-
-CRASHER = """
-import os, signal, sys
-from pathlib import Path
-sys.path.insert(0, "tests/proxyd")
-from ledger_kit import attempt, settlement
-from proxyd.accounting.journal import Journal
-journal = Journal(Path(sys.argv[1]))
-for number in range(1, 4):
-    seq, _ = journal.new_id()
-    journal.begin({seq: attempt(number)})
-journal.settle({1: settlement()})
-journal.note_progress(2, 55)
-print("ready", flush=True)
-signal.pause()
-"""
+from proxyd.accounting import journal as journal_module
+from proxyd.accounting.journal import CARRY_SEGMENTS, RESERVE_BYTES, SEGMENT_BYTES, Journal, JournalUnavailable
+from proxyd.accounting.journal_reader import Position, claim, finish, pid_of, read_ends, read_tail, segments, workers
 
 
-def test_it_works(tmp_path):
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
     journal = Journal(tmp_path)
-    seq, attempt_id = journal.new_id()
-    journal.begin({seq: attempt()})
-    journal.settle({seq: settlement()})
-    assert attempt_id.startswith(journal.worker_id)
-    assert list(claim_orphans(tmp_path)) == []
-    journal.close(remove=False)
-    (entry,) = [entry for orphan in claim_orphans(tmp_path) for entry in orphan.entries()]
-    assert entry.attempt == attempt()
-    assert entry.settlement == settlement()
+    yield journal
+    journal.close()
 
 
-def test_a_killed_worker_leaves_everything_it_wrote(tmp_path):
-    process = subprocess.Popen([sys.executable, "-c", CRASHER, str(tmp_path)], stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    assert process.stdout.readline() == b"ready\n"
-    assert list(claim_orphans(tmp_path)) == []
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    process.stdout.close()
-    found = [entry for orphan in claim_orphans(tmp_path) for entry in orphan.entries()]
-    assert [(entry.attempt.id, entry.settlement is not None, entry.progress_nanos) for entry in found] == [
-        ("req_00000001", True, None),
-        ("req_00000002", False, 55),
-        ("req_00000003", False, None),
-    ]
+@contextmanager
+def files_no_larger_than(length: int) -> Iterator[None]:
+    """What a write meets on a disk that is full: it falls short."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (length, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_void_attempt_is_gone(tmp_path):
-    journal = Journal(tmp_path)
-    journal.begin({1: attempt(1)})
-    journal.begin({2: attempt(2)})
-    journal.void(1)
-    journal.close(remove=False)
-    assert [e.attempt.id for o in claim_orphans(tmp_path) for e in o.entries()] == ["req_00000002"]
+def ends(journal: Journal) -> list[int]:
+    return [end.seq for end in read_ends(journal.directory, journal.worker_id, Position(), 10_000)[0]]
 
 
-def test_what_the_ledger_has_is_forgotten(tmp_path):
-    journal = Journal(tmp_path)
-    for seq in (1, 2, 3):
-        journal.begin({seq: attempt(seq)})
-        journal.settle({seq: settlement()})
-    journal.forget([1, 3])
-    journal.close(remove=False)
-    assert [e.seq for o in claim_orphans(tmp_path) for e in o.entries()] == [2]
+def bytes_of(journal: Journal) -> bytes:
+    return journal_module.segment_path(journal.directory, journal.worker_id, journal._segment).read_bytes()
 
 
-def test_a_clean_end_leaves_no_file(tmp_path):
-    journal = Journal(tmp_path)
-    journal.begin({1: attempt()})
-    journal.close(remove=True)
-    assert list(tmp_path.iterdir()) == []
+def test_it_works(journal: Journal) -> None:
+    journal.begin([(1, attempt(1)), (2, attempt(2))])
+    record = journal.end(1, settlement())
+    assert (record.number, record.seq, record.attempt) == (1, 1, attempt(1))
+    assert list(journal.open) == [2]
+    assert read_tail(journal.directory, journal.worker_id, 0).open == {2: attempt(2)}
+    assert journal.end(2, None).number == 2
+    assert ends(journal) == [1, 2]
 
 
-def test_an_orphan_is_claimed_by_one_only(tmp_path):
-    journal = Journal(tmp_path)
-    journal.close(remove=False)
-    claims = claim_orphans(tmp_path)
-    next(claims)
-    assert list(claim_orphans(tmp_path)) == []
-    claims.close()
-    assert len(list(claim_orphans(tmp_path))) == 1
+def test_its_lock_tells_who_holds_it_and_for_how_long(journal: Journal) -> None:
+    assert workers(journal.directory) == [journal.worker_id]
+    assert claim(journal.directory, journal.worker_id) is None
+    assert pid_of(journal.directory, journal.worker_id) == os.getpid()
+    journal.close()
+    lock = claim(journal.directory, journal.worker_id)
+    assert lock is not None
+    os.close(lock)
 
 
-def test_a_damaged_file_is_put_aside_and_the_others_are_read(tmp_path):
-    bad, good = Journal(tmp_path), Journal(tmp_path)
-    good.begin({1: attempt()})
-    bad.begin({1: attempt(9)})
-    for journal in (bad, good):
-        journal.close(remove=False)
-    path = tmp_path / f"{bad.worker_id}.db"
-    path.write_bytes(b"this is no database" * 500)
-    for suffix in ("-wal", "-shm"):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
-    found = [entry.attempt.id for orphan in claim_orphans(tmp_path) for entry in orphan.entries()]
-    assert found == ["req_00000001"]
-    assert len(list(tmp_path.glob("*.damaged-*"))) == 1
+def test_nobody_else_can_read_it(journal: Journal) -> None:
+    assert {path.stat().st_mode & 0o777 for path in journal.directory.iterdir()} == {0o600}
 
 
-def test_one_damaged_line_does_not_hide_the_others_nor_what_is_put_aside(tmp_path):
-    journal = Journal(tmp_path)
-    journal.begin({number: attempt(number) for number in (1, 2, 3)})
-    assert journal._connection is not None
-    journal._connection.execute("update entry set attempt = 'junk' where seq = 2")
-    copy = tmp_path / "copy"
-    copy.mkdir()
-    for path in tmp_path.glob(f"{journal.worker_id}*"):  # as a kill leaves it, with lines that stand in the log alone
-        (copy / path.name).write_bytes(path.read_bytes())
-    journal.close(remove=True)
-    (orphan,) = claim_orphans(copy)
-    assert [entry.seq for entry in orphan.entries()] == [1, 3]
-    orphan.remove()
-    (aside,) = (path for path in copy.iterdir() if ".damaged-" in path.name and not path.name.endswith("-wal"))
-    with contextlib.closing(sqlite3.connect(aside)) as database:
-        assert database.execute("select count(*) from entry").fetchone() == (3,)
+@pytest.mark.parametrize("room", [0, 1, 7, 9, 60, 200])
+def test_a_begin_that_falls_short_is_undone(journal: Journal, room: int) -> None:
+    journal.begin([(1, attempt(1))])
+    before = bytes_of(journal)
+    with files_no_larger_than(journal._position + room), pytest.raises(JournalUnavailable):
+        journal.begin([(2, attempt(2)), (3, attempt(3))])
+    assert bytes_of(journal) == before
+    assert list(journal.open) == [1]
+    journal.begin([(4, attempt(4))])
+    journal.close()
+    assert list(read_tail(journal.directory, journal.worker_id, 0).open) == [1, 4]
 
 
-def test_a_journal_that_cannot_be_written_says_so(tmp_path):
-    journal = Journal(tmp_path)
-    assert journal._connection is not None
-    journal._connection.execute("pragma query_only=on")
-    with pytest.raises(JournalUnavailable):
-        journal.begin({1: attempt()})
-    with pytest.raises(JournalUnavailable):
-        journal.check()
-    journal._connection.execute("pragma query_only=off")
+@pytest.mark.parametrize("room", [0, 1, 9, 100])
+def test_an_end_that_falls_short_stays_open_and_has_no_number(journal: Journal, room: int) -> None:
+    journal.begin([(1, attempt(1))])
+    with files_no_larger_than(journal._position + room), pytest.raises(JournalUnavailable):
+        journal.end(1, settlement())
+    assert (list(journal.open), journal.end_number, ends(journal)) == ([1], 0, [])
+    assert journal.end(1, settlement()).number == 1
+    assert ends(journal) == [1]
+
+
+def test_progress_that_falls_short_is_undone(journal: Journal) -> None:
+    journal.begin([(1, attempt(1))])
+    before = bytes_of(journal)
+    with files_no_larger_than(journal._position + 3), pytest.raises(JournalUnavailable):
+        journal.note_progress(1, 5)
+    assert bytes_of(journal) == before
+
+
+def test_a_begin_that_cannot_be_synced_is_undone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was written; left there, a crash would charge a request that was never sent."""
+    journal = Journal(tmp_path, sync=True)
+    journal.begin([(1, attempt(1))])
+    before = bytes_of(journal)
+
+    def broken(_: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdatasync", broken)
+        with pytest.raises(JournalUnavailable, match="Input/output error"):
+            journal.begin([(2, attempt(2))])
+    assert bytes_of(journal) == before
+    journal.begin([(3, attempt(3))])
+    journal.close()
+    assert list(read_tail(tmp_path, journal.worker_id, 0).open) == [1, 3]
+
+
+@pytest.mark.parametrize(("sync", "expected"), [(True, 2), (False, 0)])
+def test_each_batch_is_synced_once_if_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sync: bool, expected: int
+) -> None:
+    synced: list[int] = []
+    real = os.fdatasync
+
+    def counting(file: int) -> None:
+        synced.append(file)
+        real(file)
+
+    monkeypatch.setattr(os, "fdatasync", counting)
+    journal = Journal(tmp_path, sync=sync)
+    journal.begin([(seq, attempt(seq)) for seq in range(1, 20)])
+    journal.begin([(20, attempt(20))])
+    journal.end(1, settlement())
+    journal.close()
+    assert len(synced) == expected
+
+
+def test_check_writes_to_find_out(journal: Journal) -> None:
     journal.check()
-    journal.close(remove=True)
+    before = bytes_of(journal)
+    with files_no_larger_than(journal._position), pytest.raises(JournalUnavailable, match="File too large"):
+        journal.check()
+    journal.check()
+    assert bytes_of(journal) == before
 
 
-def test_files_are_private(tmp_path):
-    journal = Journal(tmp_path / "journals")
-    assert {oct(p.stat().st_mode & 0o777) for p in (tmp_path / "journals").glob("*.[dl]*")} == {"0o600"}
-    assert oct((tmp_path / "journals").stat().st_mode & 0o777) == "0o700"
-    journal.close(remove=True)
+def test_segments_follow_each_other_and_keep_what_is_open_at_the_end(journal: Journal) -> None:
+    """Of a stream that outlives many segments the last ones tell all that is needed."""
+    journal.begin([(1, attempt(1))])
+    journal.note_progress(1, 77)
+    seq = 1
+    while len(segments(journal.directory, journal.worker_id)) < 3 * CARRY_SEGMENTS:
+        seq += 1
+        journal.begin([(seq, attempt(seq))])
+        journal.end(seq, settlement())
+    for number in segments(journal.directory, journal.worker_id)[: -CARRY_SEGMENTS - 1]:
+        journal_module.segment_path(journal.directory, journal.worker_id, number).unlink()
+    tail = read_tail(journal.directory, journal.worker_id, above=2**62)
+    assert (tail.open, tail.progress[1], tail.last.end_number) == ({1: attempt(1)}, 77, seq - 1)
+    journal.close()
+    assert finish(journal.directory, journal.worker_id) == 1
+    (end,) = read_tail(journal.directory, journal.worker_id, above=seq - 1).ends
+    assert (end.number, end.seq, end.settlement and end.settlement.cost_nanos) == (seq, 1, 77)
 
 
-def test_ids_are_unique_over_journals(tmp_path):
-    first, second = Journal(tmp_path), Journal(tmp_path)
-    ids = {journal.new_id()[1] for journal in (first, second) for _ in range(1000)}
-    assert len(ids) == 2000
-    first.close(remove=True)
-    second.close(remove=True)
+def test_a_thousand_open_streams_can_all_end_in_their_segment(journal: Journal) -> None:
+    long = {"requested_model": "\u0001" * 255}
+    journal.begin([(seq, attempt(seq, **long)) for seq in range(1, 1_001)])
+    assert journal._size - journal._position >= 1_000 * RESERVE_BYTES > SEGMENT_BYTES
+    segment = journal._segment
+    for seq in range(1, 1_001):
+        journal.end(seq, settlement())
+    assert journal._segment == segment
+    assert ends(journal) == list(range(1, 1_001))
+
+
+def test_progress_never_takes_the_room_of_ends(journal: Journal) -> None:
+    journal.begin([(seq, attempt(seq)) for seq in range(1, 101)])
+    for nanos in range(60_000):
+        journal.note_progress(1 + nanos % 100, nanos)
+    assert journal._size - journal._position >= 100 * RESERVE_BYTES
+    assert journal._segment > 1
+
+
+def test_a_lock_that_was_taken_away_while_it_was_made_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A ledger writer that finds a fresh name without a lock takes it for a dead worker's and clears it away."""
+    real, names = fcntl.flock, []
+
+    def quicker(lock: int, how: int) -> None:
+        (path,) = tmp_path.glob("*.lock")
+        names.append(path.name)
+        if len(names) == 1:
+            path.unlink()
+        real(lock, how)
+
+    monkeypatch.setattr(fcntl, "flock", quicker)
+    journal = Journal(tmp_path)
+    assert len(names) == 2
+    assert [path.name for path in tmp_path.glob("*.lock")] == names[1:]
+    journal.close()
+
+
+def test_a_lock_that_the_ledger_writer_holds_just_then_is_left_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, tried = fcntl.flock, []
+
+    def busy(lock: int, how: int) -> None:
+        tried.append(lock)
+        if len(tried) == 1:
+            raise BlockingIOError
+        real(lock, how)
+
+    monkeypatch.setattr(fcntl, "flock", busy)
+    journal = Journal(tmp_path)
+    assert len(workers(tmp_path)) == 2
+    assert journal.worker_id in workers(tmp_path)
+    journal.close()

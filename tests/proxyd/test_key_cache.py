@@ -1,145 +1,284 @@
-"""Looking keys up: cached, but never beyond an edit."""
+"""Keys by the digest of their secret: loaded once, kept, and never older than whoever asks knows them to be."""
 
-import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
 
+import gevent
 import pytest
+from cryptography.fernet import Fernet
+from gevent.event import Event
+from sqlalchemy import Engine, event
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from proxyd.key_cache import FRESH_SECONDS, NEGATIVE_SECONDS, STALE_SECONDS, KeyCache, KeysUnavailable
-from shared.models import KeySecret, ProxyKey
+from proxyd.key_cache import GUARD_SECONDS, NEGATIVE_SECONDS, STALE_SECONDS, KeyCache, KeysUnavailable, KnownKey
+from proxyd.offload import OffloadTimeout
+from shared.keys import NewKey
+from shared.models import KeySecret, Organization, ProviderCredential, ProxyKey
+from shared.sealing import Sealer
+
+MakeKey = Callable[..., tuple[str, NewKey]]
+DOWN = OperationalError("select", {}, Exception("down"))
 
 
 class World:
-    """Time, epochs, and a database that can be switched off."""
+    """Time, and a database that can be slow or switched off."""
 
     def __init__(self) -> None:
         self.at = 1000.0
-        self.epoch = 1
         self.calls = 0
         self.down: Exception | None = None
+        self.gate: Event | None = None
 
-    def offload(self, function, *arguments):
+    def offload(self, function: Callable[..., Any], *arguments: Any) -> Any:
         self.calls += 1
+        if self.gate is not None:
+            self.gate.wait()
         if self.down is not None:
             raise self.down
         return function(*arguments)
 
+    @contextmanager
+    def slow(self) -> Iterator[Event]:
+        self.gate = Event()
+        yield self.gate
+        self.gate = None
+
 
 @pytest.fixture
-def world():
+def world() -> World:
     return World()
 
 
 @pytest.fixture
-def directory(engine, sealer, world):
-    return KeyCache(
-        engine, sealer, lambda org: world.epoch, world.offload, monotonic=lambda: world.at, now=lambda: world.at
-    )
+def cache(engine: Engine, sealer: Sealer, world: World) -> KeyCache:
+    return KeyCache(engine, sealer, world.offload, monotonic=lambda: world.at, now=lambda: world.at)
 
 
-def test_it_works(directory, make_key):
-    key_id, secret = make_key(rate_limit_rpm=60, allowed_ips=["10.0.0.0/8"])
-    known = directory.find(secret.digest)
+@pytest.fixture
+def statements(engine: Engine) -> list[str]:
+    """The SQL that goes out, without what begins and ends a transaction."""
+    found: list[str] = []
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def note(_conn: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if not statement.startswith("BEGIN"):
+            found.append(statement)
+
+    return found
+
+
+def edit(engine: Engine, key_id: str, **fields: Any) -> None:
+    with Session(engine) as session:
+        key = session.get_one(ProxyKey, key_id)
+        for name, value in fields.items():
+            setattr(key, name, value)
+        session.commit()
+
+
+def found(known: KnownKey | None) -> KnownKey:
     assert known is not None
-    assert (known.key.id, known.key.rate_limit_rpm, known.epoch) == (key_id, 60, 1)
-    assert known.credentials == {"openai": "sk-real"}
+    return known
 
 
-def test_a_fresh_entry_costs_no_query(directory, make_key, world):
+def test_it_works(cache: KeyCache, make_key: MakeKey) -> None:
+    key_id, secret = make_key(rate_limit_rpm=60, allowed_ips=["10.0.0.0/8"])
+    known = found(cache.find(secret.digest))
+    assert (known.key.id, known.key.rate_limit_rpm, known.key.version) == (key_id, 60, 1)
+    assert (known.credentials, known.org_version, known.valid_until) == ({"openai": "sk-real"}, 1, None)
+    assert "sk-real" not in repr(known)
+
+
+def test_an_entry_costs_no_statement_while_it_is_kept(
+    cache: KeyCache, make_key: MakeKey, world: World, statements: list[str]
+) -> None:
     _, secret = make_key()
-    directory.find(secret.digest)
-    before = world.calls
+    cache.find(secret.digest)
+    statements.clear()
     for _ in range(100):
-        directory.find(secret.digest)
-    assert world.calls == before
+        world.at += 1
+        cache.find(secret.digest)
+    assert statements == []
 
 
-def test_an_entry_is_fresh_for_five_seconds_only(directory, make_key, world, engine):
-    key_id, secret = make_key()
-    directory.find(secret.digest)
-    with Session(engine) as session:
-        session.get_one(ProxyKey, key_id).name = "renamed"
-        session.commit()
-    world.at += FRESH_SECONDS - 0.1
-    assert directory.find(secret.digest).key.name == "app"
-    world.at += 0.2
-    assert directory.find(secret.digest).key.name == "renamed"
+def test_a_load_is_one_statement_and_one_more_for_new_credentials(
+    cache: KeyCache, make_key: MakeKey, statements: list[str], engine: Engine
+) -> None:
+    (_, first), (_, second) = make_key(), make_key()
+    statements.clear()
+    cache.find(first.digest)
+    assert len(statements) == 2
+    cache.find(second.digest)
+    cache.reload(first.digest)
+    assert len(statements) == 4
+    assert [sql for sql in statements[2:] if "provider_credentials" in sql] == []
 
 
-def test_reload_sees_an_edit_at_once_under_the_new_epoch(directory, make_key, world, engine):
-    key_id, secret = make_key()
-    directory.find(secret.digest)
-    with Session(engine) as session:
-        session.get_one(ProxyKey, key_id).rate_limit_rpm = 7
-        session.commit()
-    world.epoch = 2
-    known = directory.reload(secret.digest)
-    assert (known.key.rate_limit_rpm, known.epoch) == (7, 2)
-
-
-def test_an_edit_between_epoch_and_row_makes_the_entry_too_old_not_too_new(make_key, engine, sealer, world):
-    key_id, secret = make_key()
-
-    def epoch_then_edit(org: str) -> int:
-        seen = world.epoch
-        with Session(engine) as session:
-            session.get_one(ProxyKey, key_id).name = "edited"
-            session.commit()
-        world.epoch += 1
-        return seen
-
-    directory = KeyCache(engine, sealer, epoch_then_edit, world.offload)
-    known = directory.find(secret.digest)
-    assert known.key.name == "edited"
-    assert known.epoch < world.epoch
-
-
-def test_an_unknown_secret_is_asked_for_once_a_second(directory, world, make_key):
-    make_key()
-    assert directory.find("0" * 64) is None
-    calls = world.calls
-    assert directory.find("0" * 64) is None
-    assert world.calls == calls
-    world.at += NEGATIVE_SECONDS
-    assert directory.find("0" * 64) is None
-    assert world.calls > calls
-
-
-def test_while_the_database_is_down_a_known_key_serves_for_half_a_minute(directory, make_key, world, caplog):
-    caplog.set_level(logging.ERROR)
-    from sqlalchemy.exc import OperationalError
-
+def test_credentials_are_loaded_anew_when_the_organisations_version_moves(
+    cache: KeyCache, make_key: MakeKey, engine: Engine, sealer: Sealer
+) -> None:
     _, secret = make_key()
-    directory.find(secret.digest)
-    world.down = OperationalError("select", {}, Exception("down"))
-    world.at += STALE_SECONDS - 1
-    assert directory.find(secret.digest) is not None
-    world.at += 2
+    cache.find(secret.digest)
+    with Session(engine) as session:
+        session.query(ProviderCredential).one().sealed = sealer.seal("sk-new")
+        session.commit()
+    assert found(cache.reload(secret.digest)).credentials == {"openai": "sk-real"}
+    with Session(engine) as session:
+        session.query(Organization).one().policy_version = 2
+        session.commit()
+    known = found(cache.reload(secret.digest))
+    assert (known.credentials, known.org_version) == ({"openai": "sk-new"}, 2)
+
+
+def test_reload_tells_what_stands_there_now(cache: KeyCache, make_key: MakeKey, engine: Engine) -> None:
+    key_id, secret = make_key()
+    cache.find(secret.digest)
+    edit(engine, key_id, rate_limit_rpm=7)
+    assert found(cache.find(secret.digest)).key.rate_limit_rpm is None
+    known = found(cache.reload(secret.digest))
+    assert (known.key.rate_limit_rpm, known.key.version) == (7, 2)
+    assert found(cache.find(secret.digest)).key.rate_limit_rpm == 7
+
+
+def test_an_old_entry_is_refreshed_in_the_background_while_it_is_used(
+    cache: KeyCache, make_key: MakeKey, world: World, engine: Engine
+) -> None:
+    key_id, secret = make_key()
+    cache.find(secret.digest)
+    edit(engine, key_id, name="renamed")
+    world.at += GUARD_SECONDS
+    calls = world.calls
+    for _ in range(5):
+        assert found(cache.find(secret.digest)).key.name == "app"
+    gevent.sleep(0)
+    assert world.calls == calls + 1
+    assert found(cache.find(secret.digest)).key.name == "renamed"
+
+
+def test_a_refresh_that_fails_harms_nobody(cache: KeyCache, make_key: MakeKey, world: World) -> None:
+    _, secret = make_key()
+    cache.find(secret.digest)
+    world.down = DOWN
+    world.at += GUARD_SECONDS + STALE_SECONDS
+    assert cache.find(secret.digest) is not None
+    gevent.sleep(0)
+    world.at += GUARD_SECONDS
+    assert cache.find(secret.digest) is not None
+    gevent.sleep(0)
+
+
+def test_an_unknown_secret_is_asked_for_once_a_second(cache: KeyCache, world: World, make_key: MakeKey) -> None:
+    make_key()
+    for _ in range(3):
+        assert cache.find("0" * 64) is None
+    assert world.calls == 1
+    world.at += NEGATIVE_SECONDS
+    assert cache.find("0" * 64) is None
+    assert world.calls == 2
+
+
+def test_a_key_that_was_deleted_is_forgotten(cache: KeyCache, make_key: MakeKey, engine: Engine) -> None:
+    key_id, secret = make_key()
+    cache.find(secret.digest)
+    with Session(engine) as session:
+        session.delete(session.get_one(ProxyKey, key_id))
+        session.commit()
+    assert cache.reload(secret.digest) is None
+    assert cache.find(secret.digest) is None
+
+
+def test_one_load_of_a_key_runs_at_a_time_and_those_who_come_meanwhile_share_the_next(
+    cache: KeyCache, make_key: MakeKey, world: World, engine: Engine
+) -> None:
+    """What runs already may have read before an edit that they know of."""
+    key_id, secret = make_key()
+    with world.slow() as gate:
+        first = gevent.spawn(cache.reload, secret.digest)
+        gevent.sleep(0)
+        rest = [gevent.spawn(cache.reload, secret.digest) for _ in range(20)]
+        finding = gevent.spawn(cache.find, secret.digest)
+        gevent.sleep(0)
+        assert world.calls == 1
+        gate.set()
+        gevent.joinall([first, finding, *rest], raise_error=True, timeout=5)
+    assert world.calls == 2
+    assert {found(greenlet.value).key.id for greenlet in [first, finding, *rest]} == {key_id}
+    cache.reload(secret.digest)
+    assert world.calls == 3
+
+
+@pytest.mark.parametrize("victim", [0, 1, 2])
+def test_whoever_is_cut_off_while_loading_leaves_nobody_waiting(
+    cache: KeyCache, make_key: MakeKey, world: World, victim: int
+) -> None:
+    _, secret = make_key()
+    with world.slow() as gate:
+        greenlets = []
+        for _ in range(3):
+            greenlets.append(gevent.spawn(cache.reload, secret.digest))
+            gevent.sleep(0)
+        greenlets[victim].kill()
+        gate.set()
+        assert len(gevent.joinall(greenlets, timeout=5)) == 3
+    assert cache.reload(secret.digest) is not None
+    assert (cache._loading, cache._next) == ({}, {})
+
+
+@pytest.mark.parametrize("failure", [DOWN, OffloadTimeout("busy")])
+def test_while_the_database_is_down_a_known_key_serves_for_half_a_minute(
+    cache: KeyCache, make_key: MakeKey, world: World, failure: Exception
+) -> None:
+    _, secret = make_key()
+    cache.find(secret.digest)
+    world.down = failure
+    assert found(cache.reload(secret.digest)).key.name == "app"
+    world.at += STALE_SECONDS - 0.1
+    assert cache.reload(secret.digest) is not None
+    world.at += 0.2
     with pytest.raises(KeysUnavailable):
-        directory.find(secret.digest)
+        cache.reload(secret.digest)
     with pytest.raises(KeysUnavailable):
-        directory.find("1" * 64)
+        cache.find("1" * 64)
+    world.down = None
+    assert cache.reload(secret.digest) is not None
+    world.down = failure
+    assert cache.reload(secret.digest) is not None
 
 
-def test_a_rotated_secret_ends_with_its_grace(directory, make_key, world, engine):
-    from datetime import UTC, datetime
+def test_a_failure_reaches_all_who_share_it_and_the_next_load_is_unharmed(
+    cache: KeyCache, make_key: MakeKey, world: World
+) -> None:
+    _, secret = make_key()
+    world.down = DOWN
+    with world.slow() as gate:
+        greenlets = [gevent.spawn(cache.find, secret.digest) for _ in range(5)]
+        gevent.sleep(0)
+        gate.set()
+        gevent.joinall(greenlets, timeout=5)
+    assert all(isinstance(greenlet.exception, KeysUnavailable) for greenlet in greenlets)
+    world.down = None
+    assert cache.find(secret.digest) is not None
 
+
+def test_a_rotated_secret_ends_with_its_grace(cache: KeyCache, make_key: MakeKey, world: World, engine: Engine) -> None:
     _, secret = make_key()
     with Session(engine) as session:
         session.get_one(KeySecret, secret.digest).valid_until = datetime.fromtimestamp(world.at + 3, UTC)
         session.commit()
-    assert directory.find(secret.digest) is not None
+    assert found(cache.find(secret.digest)).valid_until == world.at + 3
     world.at += 3
-    assert directory.find(secret.digest) is None
+    assert cache.find(secret.digest) is None
+    assert cache.reload(secret.digest) is None
 
 
-def test_a_credential_that_cannot_be_opened_is_missing_not_fatal(engine, make_key, world, caplog):
-    from cryptography.fernet import Fernet
-
-    from shared.sealing import Sealer
-
+def test_a_credential_that_cannot_be_opened_is_missing_not_fatal(
+    engine: Engine, make_key: MakeKey, world: World, caplog: pytest.LogCaptureFixture
+) -> None:
     _, secret = make_key()
     other = Sealer([Fernet.generate_key().decode()])
-    directory = KeyCache(engine, other, lambda org: 1, world.offload)
-    assert directory.find(secret.digest).credentials == {}
+    cache = KeyCache(engine, other, world.offload)
+    assert found(cache.find(secret.digest)).credentials == {}
+    assert "credential of openai" in caplog.text
     assert "sk-real" not in caplog.text

@@ -1,122 +1,235 @@
-"""Posting usage to SQL: once, whatever happens."""
+"""The ledger on SQLite and on PostgreSQL: each END is in it exactly once, with all its sums."""
 
 from datetime import UTC, date, datetime
+from typing import Any
 
 import pytest
-from ledger_kit import attempt, settlement
-from sqlalchemy import select
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.orm import Session
+from ledger_kit import DAY, NOON, attempt, ended, settlement
+from sqlalchemy import Engine, event, select, text
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from proxyd.accounting.ledger import COLUMNS, Ledger
-from shared import db
-from shared.config import Settings
-from shared.models import ProxyKey, UsageDaily, UsageRecord
+from proxyd.accounting.accounting_state import AccountingDatabase
+from proxyd.accounting.journal_reader import Position
+from proxyd.accounting.ledger import Ledger
+from proxyd.accounting.records import EndRecord, LedgerUnavailable
+from shared.models import KeySpend, UsageDaily, UsageRecord
 
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def engine(request, tmp_path):
-    url = f"sqlite:///{tmp_path / 'router.db'}"
-    if request.param == "postgresql":
-        url = Settings.from_env(
-            {"ROUTER_DATA_DIR": str(tmp_path), "DATABASE_URL": request.getfixturevalue("postgres")}
-        ).database_url
-    engine = db.create(url)
-    db.Base.metadata.create_all(engine)
-    yield engine
-    db.Base.metadata.drop_all(engine)
-    engine.dispose()
+START, FIRST, SECOND = Position(), Position(1, 500, 2), Position(1, 900, 3)
 
 
-@pytest.fixture
-def ledger(engine):
-    return Ledger(engine)
+def rows(any_engine: Engine, what: Any = UsageRecord.__table__) -> list[Any]:
+    with any_engine.connect() as connection:
+        return list(connection.execute(select(what).order_by(*what.primary_key)))
 
 
-def rows(engine, table):
-    with Session(engine) as session:
-        return session.scalars(select(table)).all()
+def totals(any_engine: Engine) -> dict[date, tuple[int, int, int]]:
+    return {row.day: (row.generation, row.base_nanos, row.total_nanos) for row in rows(any_engine, KeySpend.__table__)}
 
 
-def test_it_works(engine, ledger):
-    assert ledger.post([(attempt(1), settlement()), (attempt(2), settlement(cost_nanos=50))]) == 2
-    first = rows(engine, UsageRecord)[0]
-    assert (first.cost_nanos, first.bound_nanos, first.input_tokens, first.output_tokens) == (700, 1000, 3, 5)
-    assert (first.flags, first.usage, first.price) == ([], {"input_tokens": 3, "output_tokens": 5}, {"id": "gpt-4o"})
-    assert (first.streamed, first.status, first.outcome, first.day) == (False, 200, "ok", date(2026, 11, 24))
-    assert first.admitted_at == datetime.fromtimestamp(1_795_500_000.25, UTC)
-    (day,) = rows(engine, UsageDaily)
-    assert (day.requests, day.cost_nanos, day.model) == (2, 750, "gpt-4o-2024-08-06")
-    assert ledger.totals()[0] == [("key_1", date(2026, 11, 24), 750)]
+def reached(database: AccountingDatabase) -> Position:
+    (journal,) = database.open_journals()
+    return journal.imported
 
 
-def test_posting_again_changes_nothing(engine, ledger):
-    lines = [(attempt(number), settlement()) for number in range(1, 1200)]
-    assert ledger.post(lines) == 1199
-    assert ledger.post(lines) == 0
-    assert ledger.post([*lines, (attempt(5000), settlement())]) == 1
-    assert ledger.totals()[0] == [("key_1", date(2026, 11, 24), 1200 * 700)]
+def test_it_works(any_engine: Engine, ledger: Ledger, database: AccountingDatabase) -> None:
+    assert ledger.post("01W", [ended(1), ended(2, cost_nanos=None)], START, FIRST) == 1
+    (row,) = rows(any_engine)
+    made, used = attempt(1), settlement()
+    for name in (
+        "id",
+        "org_id",
+        "key_id",
+        "provider",
+        "endpoint",
+        "requested_model",
+        "streamed",
+        "bound_nanos",
+        "client_ip",
+    ):
+        assert getattr(row, name) == getattr(made, name), name
+    for name in (
+        "served_model",
+        "service_tier",
+        "status",
+        "outcome",
+        "usage",
+        "price",
+        "cost_nanos",
+        "duration_ms",
+        "provider_request_id",
+    ):
+        assert getattr(row, name) == getattr(used, name), name
+    assert (row.flags, row.input_tokens, row.output_tokens) == ([], 3, 5)
+    assert (row.day, row.admitted_at) == (date(2026, 11, 24), datetime.fromtimestamp(NOON, UTC))
+    assert reached(database) == FIRST
 
 
-def test_a_failure_leaves_nothing_behind(engine, ledger):
-    with Session(engine) as session:
-        session.connection().exec_driver_sql("drop table usage_daily")
-        session.commit()
-    with pytest.raises(DBAPIError):
-        ledger.post([(attempt(), settlement())])
-    assert rows(engine, UsageRecord) == []
-
-
-def test_the_cost_belongs_to_the_day_of_admission(ledger):
-    ledger.post([(attempt(1, day="2026-11-23"), settlement()), (attempt(2), settlement())])
-    assert sorted(ledger.totals()[0]) == [("key_1", date(2026, 11, 23), 700), ("key_1", date(2026, 11, 24), 700)]
-
-
-def test_a_key_remembers_its_last_use_and_never_an_earlier_one(engine, ledger, make_key):
-    key_id, _ = make_key()
-    ledger.post([(attempt(1, key_id=key_id), settlement())])
-    ledger.post([(attempt(2, key_id=key_id, admitted_at=5.0), settlement())])
-    with Session(engine) as session:
-        key = session.get(ProxyKey, key_id)
-        assert key is not None
-        assert key.last_used_at == datetime.fromtimestamp(1_795_500_000.25, UTC)
-        assert key.version == 1
-
-
-def test_models_and_providers_have_sums_of_their_own(engine, ledger):
-    ledger.post([
-        (attempt(1), settlement()),
-        (attempt(2, provider="anthropic"), settlement(served_model=None)),
-        (attempt(3, requested_model=None), settlement(served_model=None, usage={}, cost_nanos=0)),
-    ])  # fmt: skip
-    assert {(row.provider, row.model, row.requests) for row in rows(engine, UsageDaily)} == {
-        ("openai", "gpt-4o-2024-08-06", 1), ("anthropic", "gpt-4o", 1), ("openai", "", 1),
-    }  # fmt: skip
-
-
-def test_the_totals_tell_which_attempts_they_contain(ledger):
-    ledger.post([(attempt(1), settlement())])
-    assert ledger.totals([attempt(1).id, attempt(2).id])[1] == {attempt(1).id}
-
-
-def test_every_column_of_the_ledger_is_written():
-    assert set(COLUMNS) == set(UsageRecord.__table__.columns.keys())
-
-
-def test_what_a_provider_says_is_stored_to_the_letter(engine, ledger):
-    """Names and models are data of others: quotes, backslashes, JSON and other scripts must survive."""
-    odd = settlement(
-        served_model='a"b\\c[0]{"x":1}', price=None, flags=("estimated", "overrun"), usage={}, status=None,
-        cost_nanos=2**53 - 1,
-    )  # fmt: skip
-    ledger.post([(attempt(1, requested_model="模型 'q'", client_ip=None), odd)])
-    (row,) = rows(engine, UsageRecord)
-    assert (row.served_model, row.requested_model) == ('a"b\\c[0]{"x":1}', "模型 'q'")
-    assert (row.price, row.flags, row.usage, row.status, row.client_ip) == (
-        None,
-        ["estimated", "overrun"],
-        {},
-        None,
-        None,
+def test_the_models_read_what_the_ledger_wrote(any_engine: Engine, ledger: Ledger) -> None:
+    """Both ways of inserting, as one JSON document and row by row, leave the same values."""
+    record = EndRecord(
+        1,
+        1,
+        attempt(requested_model=None, streamed=True),
+        settlement(price=None, status=None, flags=("crash", "estimated"), usage={}),
     )
-    assert row.cost_nanos == 2**53 - 1
+    ledger.post("01W", [record], START, FIRST)
+    (row,) = rows(any_engine)
+    assert (row.price, row.status, row.requested_model, row.streamed) == (None, None, None, True)
+    assert (row.flags, row.usage, row.input_tokens) == (["crash", "estimated"], {}, 0)
+
+
+def test_a_piece_is_posted_once(any_engine: Engine, ledger: Ledger, database: AccountingDatabase) -> None:
+    piece = [ended(1), ended(2)]
+    ledger.post("01W", piece, START, FIRST)
+    with pytest.raises(LedgerUnavailable, match="another position"):
+        ledger.post("01W", piece, START, FIRST)
+    assert len(rows(any_engine)) == 2
+    assert totals(any_engine)[date(1970, 1, 1)] == (4, 0, 1_400)
+    assert ledger.post("01W", [ended(3)], FIRST, SECOND) == 1
+    assert reached(database) == SECOND
+
+
+def test_of_a_worker_nobody_knows_nothing_is_posted(any_engine: Engine, ledger: Ledger) -> None:
+    with pytest.raises(LedgerUnavailable):
+        ledger.post("01OTHER", [ended(1)], START, FIRST)
+    assert rows(any_engine) == []
+
+
+def test_an_attempt_that_is_there_already_is_not_added_again(any_engine: Engine, ledger: Ledger) -> None:
+    """The second guard: a database that was put back has an older position, and rows that are newer."""
+    ledger.post("01W", [ended(1), ended(2)], START, FIRST)
+    with any_engine.begin() as connection:
+        connection.execute(text("update journals set segment = 1, position = 0, end_number = 0"))
+    assert ledger.post("01W", [ended(1), ended(2), ended(3)], START, SECOND) == 1
+    assert [row.id for row in rows(any_engine)] == ["req_00000001", "req_00000002", "req_00000003"]
+    assert totals(any_engine)[date(1970, 1, 1)] == (4, 0, 2_100)
+    assert [(row.requests, row.cost_nanos) for row in rows(any_engine, UsageDaily.__table__)] == [(3, 2_100)]
+
+
+@pytest.mark.parametrize("step", range(7))
+def test_a_post_that_fails_at_any_statement_leaves_nothing(
+    any_engine: Engine, ledger: Ledger, database: AccountingDatabase, step: int
+) -> None:
+    left = step
+
+    def fail(*_: Any) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise IntegrityError("stop", {}, Exception("stop"))
+
+    event.listen(any_engine, "before_cursor_execute", fail)
+    try:
+        with pytest.raises(DBAPIError):
+            ledger.post("01W", [ended(1)], START, FIRST)
+    finally:
+        event.remove(any_engine, "before_cursor_execute", fail)
+    assert (rows(any_engine), totals(any_engine), reached(database)) == ([], {}, START)
+    assert ledger.post("01W", [ended(1)], START, FIRST) == 1
+
+
+def test_a_commit_whose_answer_is_lost_is_not_repeated(
+    any_engine: Engine, ledger: Ledger, database: AccountingDatabase
+) -> None:
+    """The connection is cut after COMMIT was done: whoever asks the database where to go on learns that it was."""
+
+    def cut(connection: Any) -> None:
+        connection.commit()
+        raise DBAPIError("commit", {}, Exception("server closed the connection"), connection_invalidated=True)
+
+    real = any_engine.dialect.do_commit
+    any_engine.dialect.do_commit = cut  # type: ignore[method-assign, assignment]
+    try:
+        with pytest.raises(DBAPIError):
+            ledger.post("01W", [ended(1)], START, FIRST)
+    finally:
+        any_engine.dialect.do_commit = real  # type: ignore[method-assign]
+    assert reached(database) == FIRST
+    with pytest.raises(LedgerUnavailable):
+        ledger.post("01W", [ended(1)], START, FIRST)
+    assert len(rows(any_engine)) == 1
+
+
+def test_sums_a_day_and_in_all(any_engine: Engine, ledger: Ledger) -> None:
+    ends = [
+        ended(1, cost_nanos=100),
+        ended(2, cost_nanos=20, day=DAY + 1),
+        ended(3, cost_nanos=3, provider="gemini", requested_model=None)._replace(settlement=settlement(cost_nanos=3, served_model=None)),
+        ended(4, cost_nanos=0),
+    ]  # fmt: skip
+    ledger.post("01W", ends, START, FIRST)
+    ledger.post("01W", [ended(5, cost_nanos=1_000)], FIRST, SECOND)
+    assert {day: total for day, (_, _, total) in totals(any_engine).items()} == {
+        date(1970, 1, 1): 1_123,
+        date(2026, 11, 24): 1_103,
+        date(2026, 11, 25): 20,
+    }
+    daily = {
+        (row.day.day, row.provider, row.model): (row.requests, row.input_tokens, row.output_tokens, row.cost_nanos)
+        for row in rows(any_engine, UsageDaily.__table__)
+    }
+    assert daily == {
+        (24, "openai", "gpt-4o-2024-08-06"): (3, 9, 15, 1_100),
+        (25, "openai", "gpt-4o-2024-08-06"): (1, 3, 5, 20),
+        (24, "gemini", ""): (1, 3, 5, 3),
+    }
+
+
+def test_the_total_at_the_cut_stays_while_imports_go_on(
+    any_engine: Engine, ledger: Ledger, database: AccountingDatabase
+) -> None:
+    ledger.post("01W", [ended(1, cost_nanos=100)], START, FIRST)
+    generation = database.raise_generation(0)
+    (seed,) = database.seeds(["key_1"], generation, DAY) or []
+    assert (seed.lifetime_nanos, seed.days) == (100, {DAY: 100})
+    ledger.post("01W", [ended(2, cost_nanos=20)], FIRST, SECOND)
+    ledger.post("01W", [ended(3, cost_nanos=3)], SECOND, Position(1, 1_000, 4))
+    assert totals(any_engine)[date(1970, 1, 1)] == (generation, 100, 123)
+    assert database.seeds(["key_1"], generation, DAY) == [seed]
+    generation = database.raise_generation(0)
+    (seed,) = database.seeds(["key_1"], generation, DAY) or []
+    assert seed.lifetime_nanos == 123
+
+
+def test_a_key_that_had_cost_nothing_at_the_cut_is_seeded_with_nothing(
+    any_engine: Engine, ledger: Ledger, database: AccountingDatabase
+) -> None:
+    ledger.post("01W", [ended(1, cost_nanos=100)], START, FIRST)
+    (seed,) = database.seeds(["key_1"], 4, DAY) or []
+    assert (seed.lifetime_nanos, seed.days) == (0, {})
+
+
+def test_when_a_key_was_used_last_only_goes_forward(any_engine: Engine, ledger: Ledger) -> None:
+    def last_used() -> datetime | None:
+        with any_engine.connect() as connection:
+            found = connection.execute(text("select last_used_at from proxy_keys")).scalar_one()
+        if isinstance(found, str):
+            found = datetime.fromisoformat(found)
+        return None if found is None else found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+
+    assert last_used() is None
+    ledger.post("01W", [ended(1, admitted_at=NOON + 5), ended(2, admitted_at=NOON)], START, FIRST)
+    assert last_used() == datetime.fromtimestamp(NOON + 5, UTC)
+    ledger.post("01W", [ended(3, admitted_at=NOON - 60)], FIRST, SECOND)
+    assert last_used() == datetime.fromtimestamp(NOON + 5, UTC)
+
+
+def test_what_is_too_long_or_holds_a_nul_is_fitted_in(any_engine: Engine, ledger: Ledger) -> None:
+    """One such row must not keep all of its batch out, for ever."""
+    odd = EndRecord(
+        1, 1, attempt(1, requested_model="m\0" * 300),
+        settlement(served_model="s" * 5_000 + "\0", service_tier="t" * 99, provider_request_id="\0" + "p" * 500),
+    )  # fmt: skip
+    assert ledger.post("01W", [odd, ended(2)], START, FIRST) == 2
+    row = rows(any_engine)[0]
+    assert row.requested_model == "m" * 128
+    assert (row.served_model, row.service_tier, row.provider_request_id) == ("s" * 255, "t" * 32, "p" * 127)
+    assert [found.model for found in rows(any_engine, UsageDaily.__table__)] == ["gpt-4o-2024-08-06", "s" * 255]
+
+
+def test_many_ends_are_one_transaction(any_engine: Engine, ledger: Ledger) -> None:
+    begun: list[int] = []
+    event.listen(any_engine, "begin", lambda _: begun.append(1))
+    assert ledger.post("01W", [ended(number) for number in range(1, 2_001)], START, FIRST) == 2_000
+    assert len(begun) == 1
+    assert totals(any_engine)[date(1970, 1, 1)][2] == 2_000 * 700

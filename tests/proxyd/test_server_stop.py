@@ -132,6 +132,44 @@ def test_l07_connections_over_the_limit_wait_in_the_kernel() -> None:
         second.close()
 
 
+def test_who_waits_without_a_request_makes_room() -> None:
+    with running(toy(Seen()), ServerLimits(max_connections=2, silent_seconds=0.0)) as server:
+        old, busy = connect(server), connect(server)
+        for sock, path in ((old, b"/old"), (busy, b"/busy")):
+            write(sock, get(path))
+            read_until(sock, path + b" ")
+        write(busy, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n")
+        with connect(server) as new:
+            write(new, get(b"/new", CLOSE))
+            assert statuses(read_all(new)) == [200]
+        assert read_all(old) == b""
+        write(busy, b"x")
+        read_until(busy, b"POST / x")
+        old.close()
+        busy.close()
+
+
+def test_silent_connections_do_not_shut_the_router() -> None:
+    with running(toy(Seen()), ServerLimits(max_connections=4, silent_seconds=0.05)) as server:
+        silent = [connect(server) for _ in range(8)]
+        with connect(server) as new:
+            write(new, get(b"/", CLOSE))
+            assert statuses(read_all(new)) == [200]
+        for sock in silent:
+            sock.close()
+
+
+def test_a_request_that_has_just_arrived_is_not_closed_for_room() -> None:
+    with running(toy(Seen())) as server, connect(server) as sock:
+        write(sock, get(b"/1"))
+        read_until(sock, b"/1 ")
+        (connection,) = server._connections
+        write(sock, get(b"/2", CLOSE))  # no other greenlet runs before the next line
+        assert connection.idle_since(time.monotonic()) is not None
+        assert not connection.make_room()
+        assert statuses(read_all(sock)) == [200]
+
+
 def test_l07_out_of_descriptors_is_a_pause_not_a_busy_loop(caplog: pytest.LogCaptureFixture) -> None:
     with running(toy(Seen())) as server:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

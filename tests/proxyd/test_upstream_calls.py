@@ -9,6 +9,7 @@ from socket_kit import OK, Peer, ask, post, replies, scripted, until
 
 from proxyd.messages import (
     Origin,
+    UpstreamBroken,
 )
 from proxyd.upstream.pool import UpstreamLimits, UpstreamPool
 
@@ -210,7 +211,8 @@ def test_a_body_is_streamed(pool: UpstreamPool, length: int | None) -> None:
     assert seen[1] == (b"abcdef" if length else b"3\r\nabc\r\n3\r\ndef\r\n0\r\n\r\n")
 
 
-def test_a_large_body_arrives_whole(pool: UpstreamPool) -> None:
+def test_a_large_body_arrives_whole() -> None:
+    pool = UpstreamPool()  # its times are not short: a busy machine takes seconds for such a body
     body = bytes(range(256)) * 40_000
     got = []
 
@@ -223,6 +225,7 @@ def test_a_large_body_arrives_whole(pool: UpstreamPool) -> None:
         assert ask(pool, post(upstream.origin, body)) == (200, b"ok")
         assert pool.idle_connections == 1
     assert got == [body]
+    pool.close()
 
 
 def test_p10_an_early_answer_is_relayed_and_the_connection_not_reused(pool: UpstreamPool) -> None:
@@ -255,3 +258,35 @@ def test_p10_an_early_answer_to_a_body_that_is_still_to_come(pool: UpstreamPool)
         assert ask(pool, post(upstream.origin, body())) == (401, b"no")
         assert pool.connections == 0
     assert closed == [True]
+
+
+@pytest.mark.parametrize(("end", "whole"), [(b"0\r\n\r\n", True), (b"", False)])
+def test_a_call_knows_whether_all_came_with_the_head(pool: UpstreamPool, end: bytes, whole: bool) -> None:
+    def script(peer: Peer) -> None:
+        peer.read_head()
+        peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n" + end)
+        peer.read_to(b"never")
+
+    with scripted(script) as upstream:
+        call = pool.call(post(upstream.origin, b""))
+        call.start()
+        assert call.has_begun()
+        assert call.has_arrived() is whole
+        assert next(call.chunks()) == b"abc"
+        call.close()
+
+
+def test_what_is_wrong_behind_the_head_is_told_where_the_body_is_read(pool: UpstreamPool) -> None:
+    def script(peer: Peer) -> None:
+        peer.read_head()
+        peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
+        peer.read_to(b"never")
+
+    with scripted(script) as upstream:
+        call = pool.call(post(upstream.origin, b""))
+        call.start()
+        assert not call.has_arrived()
+        with pytest.raises(UpstreamBroken):
+            list(call.chunks())
+        call.close()
+        assert pool.idle_connections == 0

@@ -93,7 +93,9 @@ def test_good_values_pass(env: dict[str, str]) -> None:
     assert settings.provider_credentials == {"openai": "sk-x"}
 
 
-def test_a_relative_file_means_the_same_for_every_process(env, tmp_path, monkeypatch):
+def test_a_relative_file_means_the_same_for_every_process(
+    env: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     urls = {"DATABASE_URL": "sqlite:///a.db", "ROUTER_LIMITS_URL": "sqlite:///b.db"}
     settings = Settings.from_env({**env, **urls})
@@ -101,12 +103,12 @@ def test_a_relative_file_means_the_same_for_every_process(env, tmp_path, monkeyp
     assert settings.limits_url == f"sqlite:///{tmp_path}/b.db"
 
 
-def test_the_journal_waits_for_the_disk_only_when_told_to(env):
+def test_the_journal_waits_for_the_disk_only_when_told_to(env: dict[str, str]) -> None:
     assert Settings.from_env(env).journal_sync == "none"
     assert Settings.from_env({**env, "ROUTER_JOURNAL_SYNC": "batch"}).journal_sync == "batch"
 
 
-def test_all_private_networks_may_be_trusted(env):
+def test_all_private_networks_may_be_trusted(env: dict[str, str]) -> None:
     private = "10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 127.0.0.0/8, fc00::/7, ::1"
     assert len(Settings.from_env({**env, "ROUTER_TRUSTED_PROXIES": private}).trusted_proxies) == 6
 
@@ -118,6 +120,6 @@ def test_all_private_networks_may_be_trusted(env):
         "postgresql+psycopg://router@/router?host=/run/postgresql", "postgresql://h/?service=router",
     ],
 )  # fmt: skip
-def test_good_addresses_of_servers_pass(env, url):
+def test_good_addresses_of_servers_pass(env: dict[str, str], url: str) -> None:
     settings = Settings.from_env({**env, "DATABASE_URL": url})
     assert settings.database_url == "postgresql+psycopg" + url[url.index("://") :]

@@ -72,7 +72,7 @@ NONSENSE = {
 
 
 @pytest.fixture
-def env(tmp_path, monkeypatch):
+def env(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     monkeypatch.chdir(tmp_path)
     return {"ROUTER_DATA_DIR": str(tmp_path / "data")}
 
@@ -89,12 +89,12 @@ def refusal(environ: dict[str, str], name: str) -> str:
     return sentence
 
 
-def test_each_setting_has_its_nonsense():
+def test_each_setting_has_its_nonsense() -> None:
     assert set(NONSENSE) == {row.name for row in SETTINGS}
 
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, row in NONSENSE.items() for value in row])
-def test_it_works(env, name, value):
+def test_it_works(env: dict[str, str], name: str, value: str) -> None:
     sentence = refusal({**env, name: value}, name)
     assert PASSWORD not in sentence
     assert "sk-m" not in sentence.removeprefix("ROUTER_BOOTSTRAP_TOKEN must be sk-m")
@@ -107,13 +107,13 @@ def test_it_works(env, name, value):
         ("[::1]:443", "https://[::1]"), ("10.1.2.3:8080", "http://10.1.2.3:8080/openai"),
     ],
 )  # fmt: skip
-def test_a_provider_that_is_the_proxy_itself_is_refused(env, bind, url):
+def test_a_provider_that_is_the_proxy_itself_is_refused(env: dict[str, str], bind: str, url: str) -> None:
     assert "ask itself" in refusal({**env, "ROUTER_PROXY_BIND": bind, "ROUTER_GEMINI_URL": url}, "ROUTER_GEMINI_URL")
     Settings.from_env({**env, "ROUTER_PROXY_BIND": bind, "ROUTER_GEMINI_URL": "http://127.0.0.1:8090"})
 
 
 @pytest.mark.parametrize("name", sorted(NONSENSE))
-def test_a_file_that_cannot_be_the_value_is_told(env, tmp_path, name):
+def test_a_file_that_cannot_be_the_value_is_told(env: dict[str, str], tmp_path: Path, name: str) -> None:
     (tmp_path / "binary").write_bytes(b"\x80\xff\x00" * 9)
     (tmp_path / "zeros").write_bytes(b"\0" * 100)
     (tmp_path / "blank").write_text("\nvalue\n")
@@ -127,12 +127,12 @@ def test_a_file_that_cannot_be_the_value_is_told(env, tmp_path, name):
     assert "both set" in refusal(environ, name)
 
 
-def test_a_file_from_a_windows_editor_is_read(env, tmp_path):
+def test_a_file_from_a_windows_editor_is_read(env: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "bind").write_bytes(b"\xef\xbb\xbf127.0.0.1:9999\r\n")
     assert Settings.from_env({**env, "ROUTER_PROXY_BIND_FILE": str(tmp_path / "bind")}).proxy_bind.port == 9999
 
 
-def test_what_stands_in_the_way_of_a_database_is_told(env, tmp_path):
+def test_what_stands_in_the_way_of_a_database_is_told(env: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     with socket.socket(socket.AF_UNIX) as listener:
@@ -146,7 +146,9 @@ def test_what_stands_in_the_way_of_a_database_is_told(env, tmp_path):
 
 @pytest.mark.parametrize("file", ["secret_key", "encryption_key"])
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b" \n", None])
-def test_a_damaged_secret_is_told_with_its_file(env, tmp_path, file, content):
+def test_a_damaged_secret_is_told_with_its_file(
+    env: dict[str, str], tmp_path: Path, file: str, content: bytes | None
+) -> None:
     Settings.from_env(env)
     path = tmp_path / "data" / file
     path.unlink()
@@ -159,7 +161,9 @@ def test_a_damaged_secret_is_told_with_its_file(env, tmp_path, file, content):
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o1777, 0o770, 0o702, 0o720])
-def test_a_directory_that_others_may_write_is_refused_and_keeps_its_mode(env, tmp_path, mode):
+def test_a_directory_that_others_may_write_is_refused_and_keeps_its_mode(
+    env: dict[str, str], tmp_path: Path, mode: int
+) -> None:
     path = tmp_path / "data"
     path.mkdir()
     path.chmod(mode)
@@ -169,7 +173,7 @@ def test_a_directory_that_others_may_write_is_refused_and_keeps_its_mode(env, tm
 
 
 @pytest.mark.parametrize("mode", [0o700, 0o750, 0o755])
-def test_a_directory_that_was_there_keeps_its_mode(env, tmp_path, mode):
+def test_a_directory_that_was_there_keeps_its_mode(env: dict[str, str], tmp_path: Path, mode: int) -> None:
     path = tmp_path / "data"
     path.mkdir()
     path.chmod(mode)
@@ -177,7 +181,7 @@ def test_a_directory_that_was_there_keeps_its_mode(env, tmp_path, mode):
     assert stat.S_IMODE(path.stat().st_mode) == mode
 
 
-def test_only_the_directory_itself_is_private_not_the_ones_above(env, tmp_path):
+def test_only_the_directory_itself_is_private_not_the_ones_above(env: dict[str, str], tmp_path: Path) -> None:
     mask = os.umask(0o022)
     try:
         Settings.from_env({"ROUTER_DATA_DIR": str(tmp_path / "a" / "b")})
@@ -187,7 +191,7 @@ def test_only_the_directory_itself_is_private_not_the_ones_above(env, tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
-def test_somebody_elses_directory_is_refused(env, tmp_path):
+def test_somebody_elses_directory_is_refused(env: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "data").mkdir(mode=0o700)
     os.chown(tmp_path / "data", 65534, 65534)
     assert "belongs to nobody, and this is root" in refusal(env, "ROUTER_DATA_DIR")
@@ -196,7 +200,7 @@ def test_somebody_elses_directory_is_refused(env, tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody whom modes keep out")
-def test_what_modes_forbid_is_told(env, tmp_path):
+def test_what_modes_forbid_is_told(env: dict[str, str], tmp_path: Path) -> None:
     """In a child of its own, because the rights of this process are given up."""
     for directory in (tmp_path, *tmp_path.parents):
         if directory.name.startswith(("pytest-", "test_", "popen-")):
@@ -257,11 +261,13 @@ MOUNTS = """\
         ("/mnt/with space/x", "cifs"), ("/mnt/home/x", "fuse.sshfs"), ("/mnt/over/x", None), ("/mnt/under/x", "smb3"), ("/mnt/host/x", None),
     ],
 )  # fmt: skip
-def test_network_file_systems_are_told_apart(path, kind):
+def test_network_file_systems_are_told_apart(path: str, kind: str | None) -> None:
     assert network_file_system(Path(path), MOUNTS) == kind
 
 
-def test_a_directory_on_a_network_file_system_is_refused_with_the_reason(env, tmp_path, monkeypatch):
+def test_a_directory_on_a_network_file_system_is_refused_with_the_reason(
+    env: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "mounts").write_text(f"1 0 0:1 / / rw - ext4 x rw\n2 1 0:2 / {tmp_path}/share rw - nfs4 server:/x rw\n")
     monkeypatch.setattr("shared.config.data_dir._MOUNTS", tmp_path / "mounts")
     (tmp_path / "share").mkdir()

@@ -1,161 +1,268 @@
-"""Counters against a model of a few lines, over random stories: days, edits, ends that come twice, deaths, restarts."""
+"""The invariants of money (I1-I3, I9-I13) and the request window, against a small model, through losses and crashes.
+
+The model knows what every journal says. From that alone it foretells each answer, and what the counters have to hold.
+"""
 
 import tempfile
-from datetime import timedelta
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
 
+from counters_kit import DAY, Home, charge
+from counters_model import KEYS, Oracle, Policy, Simulated
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from shared.counters import Admitted, Charge, SpendExceeded, SpendHeld, connect
-from shared.counters.budget import DONE_SECONDS, LEASE_SECONDS
-from shared.periods import day_of, period_of, unix
+from shared.counters import (
+    Admitted,
+    Batch,
+    Charge,
+    End,
+    Held,
+    Joining,
+    RateLimited,
+    Seed,
+    SpendExceeded,
+    SpendHeld,
+    spend_of,
+)
+from shared.periods import RESETS
 
-KEYS = st.sampled_from(["a", "b"])
-RESETS = st.sampled_from(["never", "daily", "weekly", "monthly"])
-WORKERS = st.sampled_from(["w1", "w2"])
+WORKERS = st.sampled_from([0, 1])
 AMOUNTS = st.integers(0, 60)
+LIMITS = st.none() | st.integers(0, 150)
 
 
-class Story(RuleBasedStateMachine):
-    reservations = Bundle("reservations")
-
-    def __init__(self):
-        super().__init__()
-        self.folder = tempfile.TemporaryDirectory()
-        self.now = float(unix(day_of(1_800_000_000))) + 86_390.0  # ten seconds before midnight
-        self.counters = connect(f"sqlite:///{self.folder.name}/counters.db", clock=lambda: self.now)
-        self.limits = {"a": 100, "b": None}
-        self.resets = {"a": "daily", "b": "never"}
-        self.spent = {}  # (key, day) -> nanos
-        self.holds = {}  # reservation -> (worker, key, day, nanos)
-        self.ended = {}  # reservation -> when
-        self.leases = {}
-        self.count = 0
-
+class Story(Oracle, RuleBasedStateMachine):
     @initialize()
-    def seed(self):
-        assert self.counters.seed(self.counters.generation(), [])
+    def begin(self) -> None:
+        self.folder = tempfile.TemporaryDirectory()
+        self.home = Home(Path(self.folder.name), f"sqlite:///{self.folder.name}/counters.db")
+        self.counters = self.home.connect()
+        self.policies = dict.fromkeys(KEYS, Policy())
+        self.everybody: list[Simulated] = []
+        self.workers: list[Simulated] = []
+        self.seq = self.generation = 0
+        self.rebuild(0)
+        self.hire()
+        self.hire()
 
-    def in_period(self, key):
-        start, end = period_of(self.resets[key], self.now)
-        spent = sum(n for (k, d), n in self.spent.items() if k == key and start <= d and (end is None or d < end))
-        held = sum(n for _, k, d, n in self.holds.values() if k == key and start <= d and (end is None or d < end))
-        return spent, held
+    def hire(self) -> None:
+        worker = Simulated(f"w{len(self.everybody)}", self.generation, policies=dict(self.policies))
+        self.counters.register(worker.worker_id, self.generation)
+        self.everybody.append(worker)
+        self.workers = [one for one in self.workers if not one.out] + [worker]
 
-    def drop_the_dead(self):
-        for worker in [w for w, ends in self.leases.items() if ends <= self.now]:
-            del self.leases[worker]
-            self.holds = {r: hold for r, hold in self.holds.items() if hold[0] != worker}
+    # Workers
 
-    @rule(target=reservations, key=KEYS, worker=WORKERS, bound=AMOUNTS)
-    def admit(self, key, worker, bound):
-        self.count += 1
-        reservation = f"r{self.count}"
-        spent, held = self.in_period(key)
-        limit = self.limits[key]
-        if limit is not None and held and spent + held + bound > limit:
-            self.drop_the_dead()
-            spent, held = self.in_period(key)
-        answer = self.counters.admit(Charge(reservation, worker, "org", key, 0, None, limit, self.resets[key], bound))
-        if limit is not None and spent + bound > limit:
-            assert isinstance(answer, SpendExceeded)
-        elif limit is not None and spent + held + bound > limit:
-            assert isinstance(answer, SpendHeld)
-            assert 1 <= answer.retry_after_seconds <= 5
-        else:
-            assert isinstance(answer, Admitted)
-            assert answer.day == day_of(self.now)
-            if bound:
-                self.holds[reservation] = (worker, key, answer.day, bound)
-                if self.leases.get(worker, 0) <= self.now:
-                    self.leases[worker] = self.now + LEASE_SECONDS
-            return multiple((reservation, key, answer.day))
-        return multiple()
+    @rule(at=WORKERS, asks=st.lists(st.tuples(st.sampled_from(KEYS), AMOUNTS), max_size=3), lost=st.booleans())
+    def batch(self, at: int, asks: list[tuple[str, int]], lost: bool) -> None:
+        worker = self.workers[at]
+        if not worker.alive:
+            return
+        if worker.generation != self.generation:
+            self.join(worker)
+        if worker.doubtful is not None:
+            self.repeat(worker, worker.doubtful)
+        charges = [self.asked(worker, key, bound) for key, bound in asks]
+        ends, worker.pending = worker.pending, []
+        batch = Batch(worker.worker_id, self.generation, worker.number + 1, ends, charges)
+        answers = self.counters.apply_batch(batch)
+        worker.number += 1
+        for asked, answer in zip(charges, answers, strict=True):
+            assert type(answer) is self.foretell(asked), (asked, answer)
+            if not isinstance(answer, Admitted):
+                if not isinstance(answer, RateLimited | SpendExceeded | SpendHeld):
+                    worker.policies[asked.key_id] = self.policies[asked.key_id]  # loaded again
+                continue
+            assert answer.day == self.clock.moment.day
+            self.used[asked.key_id].append(answer.second)
+            hold = Held(asked.key_id, answer.day, asked.bound_nanos)
+            worker.unknown.append(hold)
+            spent, held = self.in_period(asked.key_id, asked.spend_reset)
+            assert asked.spend_limit_nanos is None or spent + held <= asked.spend_limit_nanos, "I2"
+            if answer.spend is not None:
+                assert answer.spend[1:3] == (spent, held)
+            if not lost:
+                worker.unknown.remove(hold)
+                worker.open[asked.seq] = hold
+                worker.recent.append((asked.key_id, answer.second))
+        worker.doubtful = batch if lost else None
 
-    @rule(reservation=reservations, cost=AMOUNTS)
-    def settle(self, reservation, cost):
-        name, key, day = reservation
-        assert self.counters.settle(name, key, day, cost) == (name not in self.ended)
-        if name not in self.ended:
-            self.ended.setdefault(name, self.now)
-            self.spent[key, day] = self.spent.get((key, day), 0) + cost
-            self.holds.pop(name, None)
+    def asked(self, worker: Simulated, key: str, bound: int) -> Charge:
+        policy, self.seq = worker.policies[key], self.seq + 1
+        absent_in = self.generation if worker.policies[key] == self.policies[key] else None
+        return charge(
+            key, rpm=policy.rpm, limit=policy.limit, reset=policy.reset, bound=bound,
+            version=policy.version, absent_in=absent_in, seq=self.seq,
+        )  # fmt: skip
 
-    @rule(reservation=reservations)
-    def release(self, reservation):
-        name, _, _ = reservation
-        assert self.counters.release(name) == (name not in self.ended)
-        self.ended.setdefault(name, self.now)
-        self.holds.pop(name, None)
+    def repeat(self, worker: Simulated, batch: Batch) -> None:
+        """I9: it changes nothing. Whoever was admitted has been told otherwise, so what is held is taken back."""
+        before = self.counters.condition()
+        answers = self.counters.apply_batch(replace(batch, charges=()))
+        full = self.counters.apply_batch(batch)
+        assert full[: len(answers)] == answers
+        assert self.counters.condition() == before
+        for asked, answer in zip(batch.charges, answers, strict=False):
+            if isinstance(answer, Admitted):
+                worker.pending.append(End(0, asked.key_id, answer.day, asked.bound_nanos, 0))
+        worker.doubtful, worker.unknown = None, []
 
-    @rule(reservation=consumes(reservations), cost=AMOUNTS)
-    def overrun_and_again(self, reservation, cost):
-        self.settle(reservation, cost + 100)
-        self.settle(reservation, cost)
-        self.release(reservation)
+    @rule(at=WORKERS, which=st.integers(0, 9), cost=st.integers(0, 80))
+    def end(self, at: int, which: int, cost: int) -> None:
+        worker = self.workers[at]
+        if worker.open and worker.alive:
+            seq = sorted(worker.open)[which % len(worker.open)]
+            worker.end(seq, min(cost, worker.open[seq].nanos + 20))  # now and then it costs more than its bound
 
-    @rule(reservation=reservations, worker=WORKERS, bound=AMOUNTS)
-    def hold_again(self, reservation, worker, bound):
-        name, key, day = reservation
-        self.counters.hold_again(name, worker, key, day, bound)
-        if bound and name not in self.ended and name not in self.holds:
-            self.holds[name] = (worker, key, day, bound)
-            if self.leases.get(worker, 0) <= self.now:
-                self.leases[worker] = self.now + LEASE_SECONDS
-
-    @rule(key=KEYS, limit=st.none() | st.integers(0, 300))
-    def edit_limit(self, key, limit):
-        self.limits[key] = limit
-
-    @rule(key=KEYS, reset=RESETS)
-    def edit_reset(self, key, reset):
-        self.resets[key] = reset
-
-    @rule(seconds=st.sampled_from([1.0, 9.0, 250.0, 3600.0, 86_400.0, 40 * 86_400.0]))
-    def time_passes(self, seconds):
-        self.now += seconds
-
-    @rule()
-    def over_midnight_and_two_seconds_back(self):
-        midnight = unix(day_of(self.now) + timedelta(days=1))
-        self.now = midnight + 0.5
-        self.balances_agree()
-        self.now -= 2
-
-    @rule(worker=WORKERS)
-    def renew(self, worker):
-        self.counters.renew(worker)
-        self.leases[worker] = self.now + LEASE_SECONDS
+    @rule(at=WORKERS)
+    def kill(self, at: int) -> None:
+        """Its ledger writer finishes its journal: what was in flight is charged its bound."""
+        worker = self.workers[at]
+        worker.alive = False
+        for seq in sorted(worker.open):
+            worker.end(seq, worker.open[seq].nanos)
 
     @rule()
-    def lapse(self):
-        before = len(self.holds)
-        self.drop_the_dead()
-        assert self.counters.lapse() == before - len(self.holds)
-        self.ended = {name: at for name, at in self.ended.items() if at >= self.now - DONE_SECONDS}
+    def close_dead(self) -> None:
+        for worker in [one for one in self.workers if not one.alive]:
+            state = self.counters.worker_state(worker.worker_id)
+            assert state is not None
+            never_begun = [last.held for last in state.last_admitted] if worker.doubtful is not None else []
+            worker.imported = len(worker.journal)
+            closing = Joining(worker.worker_id, self.generation, 0, worker.journal, never_begun, self.recent(worker))
+            assert self.counters.close_worker(closing)
+            assert not self.counters.close_worker(closing)
+            if worker.generation != self.generation:
+                self.bring(worker)
+            worker.out, worker.pending, worker.open, worker.generation = True, [], {}, self.generation
+            self.hire()
+
+    # Losses
+
+    @rule(imported=st.integers(0, 3))
+    def rebuild(self, imported: int) -> None:
+        """The counters are lost. The ledger is cut wherever it has come to."""
+        self.generation += 1
+        self.live, self.seeded = False, set[str]()
+        self.known: dict[str, int] = {}
+        self.used: dict[str, list[int]] = {key: [] for key in KEYS}
+        for worker in self.everybody:
+            worker.imported = min(len(worker.journal), worker.imported + imported)
+            worker.cut = worker.imported
+        inside = {worker.worker_id: worker.cut for worker in self.workers}
+        self.counters.begin_generation(self.generation, inside)
+        closed = [worker for worker in self.everybody if worker.out]
+        self.counters.remember(self.generation, [used for worker in closed for used in self.recent(worker)])
+        for worker in closed:
+            self.bring(worker)
+
+    def join(self, worker: Simulated) -> None:
+        joining = Joining(
+            worker.worker_id, self.generation, len(worker.journal), worker.journal,
+            list(worker.open.values()), self.recent(worker),
+        )  # fmt: skip
+        for _ in range(2):
+            self.counters.join(joining)
+        worker.generation, worker.number, worker.pending = self.generation, 0, []
+        worker.doubtful, worker.unknown = None, []
+        self.bring(worker)
+
+    @rule(at=WORKERS)
+    def join_early(self, at: int) -> None:
+        if self.workers[at].alive and self.workers[at].generation != self.generation:
+            self.join(self.workers[at])
+
+    @precondition(lambda self: not self.live)
+    @rule()
+    def go_live(self) -> None:
+        self.close_dead()
+        self.join_early(0)
+        self.join_early(1)
+        assert self.counters.condition().missing == ()
+        self.counters.go_live(self.generation)
+        self.live = True
+
+    @rule(key=st.sampled_from(KEYS))
+    def seed(self, key: str) -> None:
+        """From what the ledger had at the cut, however far it has come since. A second one has no effect."""
+        ends = [end for one in self.everybody for end in one.journal[: one.cut] if end.key_id == key]
+        days = Counter[int]()
+        for end in ends:
+            days[end.day] += end.cost_nanos
+        self.counters.seed(self.generation, [Seed(key, days.total(), days)])
+        self.seeded.add(key)
+
+    # Edits, and time
+
+    @rule(
+        key=st.sampled_from(KEYS), limit=LIMITS, reset=st.sampled_from(RESETS), rpm=st.sampled_from([None, 1, 3]),
+        told=st.booleans(),
+    )  # fmt: skip
+    def edit(self, key: str, limit: int | None, reset: str, rpm: int | None, told: bool) -> None:
+        """I11: nothing that was used changes. If it is not told, the dashboard died after its commit."""
+        version = self.policies[key].version + 1
+        self.policies[key] = Policy(version, rpm, limit, reset)
+        if told:
+            self.counters.publish(self.generation, {key: version}, {})
+            self.known[key] = version
+
+    @rule(seconds=st.sampled_from([0.3, 1.0, 30.0, 61.0, 3600.0, DAY, 8 * DAY, 40 * DAY]))
+    def time_passes(self, seconds: float) -> None:
+        self.clock.pass_by(seconds)
+
+    @rule(seconds=st.sampled_from([-2.0, -130.0, -3600.0, 3600.0, DAY]))
+    def the_wall_clock_steps(self, seconds: float) -> None:
+        self.clock.wall_now += seconds
 
     @rule()
-    def reopen(self):
-        self.counters.close()
-        self.counters = connect(f"sqlite:///{self.folder.name}/counters.db", clock=lambda: self.now)
+    def just_over_midnight(self) -> None:
+        self.clock.pass_by(DAY - self.clock.wall_now % DAY + 1)
+
+    # Always
 
     @invariant()
-    def balances_agree(self):
-        for key in ("a", "b"):
-            spent, held = self.in_period(key)
-            found = self.counters.lifetime(key, self.resets[key], self.limits[key])
-            assert (found.period.spent_nanos, found.period.held_nanos) == (spent, held)
-            assert found.lifetime_nanos == sum(n for (k, _), n in self.spent.items() if k == key)
-            if self.limits[key] is not None:
-                assert found.period.remaining_nanos == max(0, self.limits[key] - spent - held)
+    def the_counters_hold_what_the_journals_say(self) -> None:
+        rows = self.counters.rows(KEYS)
+        for key in KEYS:
+            row, moment = rows.get(key), self.clock.moment
+            for reset in RESETS:
+                found = spend_of(row, moment, reset, self.policies[key].limit)
+                assert (found.period.spent_nanos, found.period.held_nanos) == self.in_period(key, reset), "I3, I10"
+                assert min(found.period.spent_nanos, found.period.held_nanos) >= 0, "I1"
+            if row is not None:
+                assert row.window.count(moment.second) == self.weighing(key)
 
-    def teardown(self):
-        self.counters.close()
+    def teardown(self) -> None:
+        """I13: when all is quiet nothing is held, and what the ledger says is what the counters say."""
+        if not hasattr(self, "live"):
+            return
+        self.close_dead()
+        if not self.live:
+            self.go_live()
+        for at, worker in enumerate(self.workers):
+            for seq in sorted(worker.open):
+                worker.end(seq, 1)
+            for _ in range(2):
+                self.batch(at, [], False)
+        for key in KEYS:
+            self.seed(key)
+            found = spend_of(self.counters.rows([key])[key], self.clock.moment, "never", None)
+            assert found.period.held_nanos == 0
+            assert found.lifetime_nanos == sum(
+                end.cost_nanos for worker in self.everybody for end in worker.journal if end.key_id == key
+            )
+            self.edit(key, found.lifetime_nanos + 7, "never", None, True)
+            self.workers[0].policies = dict(self.policies)
+            self.batch(0, [(key, 7), (key, 1)], False)
+            assert [hold.nanos for hold in self.workers[0].open.values() if hold.key_id == key] == [7]
+        self.home.close()
         self.folder.cleanup()
 
 
 TestStory = Story.TestCase
 TestStory.settings = settings(
-    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=300, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )

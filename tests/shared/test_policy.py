@@ -26,7 +26,7 @@ from shared.policy import (
 NOW = 1_800_000_000.0
 OPEN = KeySnapshot(
     id="key_1", org_id="org_1", name="app", prefix="sk-proxy-a1b2", revoked=False, expires_at=None,
-    allowed_providers=frozenset(), allowed_models=(), allowed_networks=(), rate_limit_rpm=None,
+    paused=False, allowed_providers=frozenset(), allowed_models=(), allowed_networks=(), rate_limit_rpm=None,
     spend_limit_nanos=None, spend_reset="never",
 )  # fmt: skip
 ASK = PolicyQuery(client_ip=ip_address("203.0.113.7"), provider="openai", model="gpt-4o", metered=True, bound_nanos=5)
@@ -54,6 +54,16 @@ def test_a_key_expires_at_its_moment_and_not_before() -> None:
     key = replace(OPEN, expires_at=NOW)
     assert reason(key, now=NOW - 0.001) is None
     assert reason(key, now=NOW) is Reason.KEY_EXPIRED
+
+
+def test_a_paused_key_is_refused_and_told_who_can_resume_it() -> None:
+    verdict = evaluate(replace(OPEN, paused=True), ASK, NOW)
+    assert isinstance(verdict, Deny)
+    assert verdict.reason is Reason.KEY_PAUSED
+    told = ERRORS[verdict.reason]
+    assert (told.status, told.retry) == (403, False)
+    assert "sk-proxy-a1b2" in told.text.format(**verdict.facts)
+    assert "administrator" in told.text
 
 
 def test_an_address_outside_the_list_is_refused() -> None:
@@ -125,20 +135,20 @@ def test_what_is_free_needs_no_money() -> None:
 
 def test_the_order_is_the_contracts() -> None:
     worst = replace(
-        OPEN, revoked=True, expires_at=NOW - 1, allowed_networks=(ip_network("10.0.0.0/8"),),
+        OPEN, revoked=True, expires_at=NOW - 1, paused=True, allowed_networks=(ip_network("10.0.0.0/8"),),
         allowed_providers=frozenset({"gemini"}), allowed_models=("none",), spend_limit_nanos=1,
     )  # fmt: skip
     ask = replace(ASK, metered=False, bound_nanos=None)
     seen = []
     mends: tuple[dict[str, Any], ...] = (
-        {"revoked": False}, {"expires_at": None}, {"allowed_networks": ()}, {"allowed_providers": frozenset()},
+        {"revoked": False}, {"expires_at": None}, {"paused": False}, {"allowed_networks": ()}, {"allowed_providers": frozenset()},
         {"allowed_models": ()}, {"spend_limit_nanos": None},
     )  # fmt: skip
     for mend in mends:
         seen.append(reason(worst, ask))
         worst = replace(worst, **mend)
     assert seen == [
-        Reason.KEY_REVOKED, Reason.KEY_EXPIRED, Reason.IP_BLOCKED, Reason.PROVIDER_NOT_ALLOWED,
+        Reason.KEY_REVOKED, Reason.KEY_EXPIRED, Reason.KEY_PAUSED, Reason.IP_BLOCKED, Reason.PROVIDER_NOT_ALLOWED,
         Reason.MODEL_NOT_ALLOWED, Reason.ENDPOINT_NOT_METERED,
     ]  # fmt: skip
     assert reason(worst, ask) is None
@@ -149,6 +159,9 @@ def test_the_door_needs_no_more_than_the_head() -> None:
     refused = check_key(replace(OPEN, revoked=True), None, NOW)
     assert refused is not None
     assert refused.reason is Reason.KEY_REVOKED
+    refused = check_key(replace(OPEN, paused=True), None, NOW)
+    assert refused is not None
+    assert refused.reason is Reason.KEY_PAUSED
 
 
 @given(st.booleans(), st.none() | st.floats(0, 2e9), st.none() | st.integers(0, 100), st.booleans(), st.booleans())

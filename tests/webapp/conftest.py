@@ -1,5 +1,6 @@
 """A dashboard on real SQLite files in a temporary directory, with a clock that tests move by hand."""
 
+import fcntl
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,18 +9,20 @@ import pytest
 from dashboard_kit import ADMIN, START, Api, Clock, environment
 from flask import Flask
 from flask.testing import FlaskClient
+from live_counters import LiveCounters
 
 from shared.config import Settings
+from shared.counters import WRITER_LOCK
 from shared.ids import new_id
 from shared.models import SCOPES, Organization, User
 from webapp import create_app
-from webapp.actions import Actor
 from webapp.actions import login as login_actions
 from webapp.actions.keys import create_key
 from webapp.actions.tokens import create_token
 from webapp.bootstrap import BootstrapReport, bootstrap
+from webapp.context import Actor
 from webapp.db import db, writing
-from webapp.queries.keys import KeyView
+from webapp.views.keys import KeyView
 
 
 @pytest.fixture(autouse=True)
@@ -54,6 +57,22 @@ def app(settings: Settings, clock: Clock) -> Iterator[Flask]:
     with app.app_context():
         db.engine.dispose()
     app.extensions["counters"].close()
+
+
+@pytest.fixture
+def live(app: Flask) -> Iterator[LiveCounters]:
+    """Counters as a running router keeps them."""
+    live = LiveCounters(app)
+    yield live
+    live.close()
+
+
+@pytest.fixture
+def keeper(settings: Settings) -> Iterator[None]:
+    """A ledger writer is alive: its lock is held."""
+    with (settings.data_dir / WRITER_LOCK).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from sqlalchemy import select
 
 from shared.keys import MANAGEMENT_TAG, PROXY_TAG, mint
 from shared.models import ManagementToken
-from webapp.actions import Actor
 from webapp.actions.tokens import create_token
+from webapp.context import Actor
 from webapp.db import db, writing
 
 
@@ -63,11 +63,14 @@ def test_a_revoked_token(api: Api, app: Flask) -> None:
     assert api("GET", "/v1/keys").status_code == 401
 
 
+PAUSING = (("POST", "/v1/keys/ID/pause"), ("POST", "/v1/keys/ID/resume"))
+
+
 @pytest.mark.parametrize(
     ("scope", "allowed"),
     [
         ("keys:read", {("GET", "/v1/keys"), ("GET", "/v1/keys/ID")}),
-        ("keys:write", {("POST", "/v1/keys"), ("PATCH", "/v1/keys/ID"), ("DELETE", "/v1/keys/ID")}),
+        ("keys:write", {("POST", "/v1/keys"), ("PATCH", "/v1/keys/ID"), ("DELETE", "/v1/keys/ID"), *PAUSING}),
         ("usage:read", {("GET", "/v1/keys/ID/usage")}),
     ],
 )
@@ -80,6 +83,7 @@ def test_scopes(api: Api, app: Flask, actor: Actor, scope: str, allowed: set[tup
         ("GET", "/v1/keys", None),
         ("GET", "/v1/keys/ID", None),
         ("PATCH", "/v1/keys/ID", {"name": "x"}),
+        *((method, path, None) for method, path in PAUSING),
         ("DELETE", "/v1/keys/ID", None),
         ("GET", "/v1/keys/ID/usage", None),
     ]

@@ -4,11 +4,13 @@ from typing import Any
 import pytest
 from dashboard_kit import Api, Clock
 from flask import Flask
+from live_counters import LiveCounters
 from werkzeug.test import TestResponse
 
-from shared.counters import Admitted, Charge, Counters
-from shared.models import UsageDaily
+from shared.models import KeySpend, UsageDaily
+from shared.periods import FIRST_DAY
 from webapp.db import writing
+from webapp.queries.keys import STATUSES
 
 
 def names(response: TestResponse) -> list[str]:
@@ -52,6 +54,16 @@ def test_it_works(api: Api, five: dict[str, dict[str, Any]]) -> None:
 )
 def test_filters_and_sorts(api: Api, five: dict[str, dict[str, Any]], query: str, found: list[str]) -> None:
     assert names(api("GET", f"/v1/keys?{query}")) == found
+
+
+def test_paused_keys_are_a_state_of_their_own(api: Api, five: dict[str, dict[str, Any]]) -> None:
+    for name in "bd":
+        api("POST", f"/v1/keys/{five[name]['id']}/pause")
+    assert names(api("GET", "/v1/keys?status=paused")) == ["d key"]
+    assert names(api("GET", "/v1/keys?status=active")) == ["e key", "c key"]
+    assert names(api("GET", "/v1/keys?status=expired")) == ["b key"]
+    counted = [len(names(api("GET", f"/v1/keys?status={status}"))) for status in STATUSES]
+    assert sum(counted) == len(names(api("GET", "/v1/keys")))
 
 
 def test_search_by_prefix_takes_a_whole_key(api: Api, five: dict[str, dict[str, Any]]) -> None:
@@ -110,20 +122,13 @@ def test_a_cursor_of_another_sort(api: Api, five: dict[str, dict[str, Any]]) -> 
     assert api("GET", f"/v1/keys?limit=1&sort=-name&cursor={cursor}").status_code == 422
 
 
-def spend_some(app: Flask, org_id: str, key_id: str, clock: Clock, nanos: int) -> date:
-    counters: Counters = app.extensions["counters"]
-    counters.seed(counters.generation(), [])
-    charge = Charge(f"r{nanos}", "w", org_id, key_id, counters.epoch(org_id), None, None, "daily", nanos)
-    admitted = counters.admit(charge)
-    assert isinstance(admitted, Admitted)
-    return admitted.day
-
-
-def test_spend_comes_from_the_counters(api: Api, app: Flask, org_id: str, clock: Clock) -> None:
+def test_spend_comes_from_the_counters(api: Api, live: LiveCounters, clock: Clock) -> None:
     key_id = api.create(spend_limit_usd="2", spend_reset="daily")["id"]
-    day = spend_some(app, org_id, key_id, clock, 500_000_000)
-    spend_some(app, org_id, key_id, clock, 250_000_000)
-    app.extensions["counters"].settle("r500000000", key_id, day, 400_000_001)
+    live.know(key_id)
+    live.seed(key_id)
+    day = live.hold(key_id, 500_000_000, "daily")
+    live.hold(key_id, 250_000_000, "daily")
+    live.spend(key_id, day, 400_000_001, held_nanos=500_000_000)
     shown = api("GET", f"/v1/keys/{key_id}").get_json()["spend"]
     assert shown == {
         "spent_usd": "0.400000001",
@@ -152,6 +157,13 @@ def ledger(app: Flask, api: Api, org_id: str) -> str:
         ):
             line = {"requests": 2, "input_tokens": 30, "output_tokens": 4, "cost_nanos": nanos}
             session.add(UsageDaily(key_id=key_id, org_id=org_id, day=day, provider=provider, model=model, **line))
+        for day, nanos in (
+            (FIRST_DAY, 700_000_010),  # of all days
+            (date(2026, 11, 24), 100_000_010),
+            (date(2026, 11, 22), 200_000_000),
+            (date(2026, 11, 21), 400_000_000),
+        ):
+            session.add(KeySpend(key_id=key_id, day=day, generation=0, base_nanos=0, total_nanos=nanos))
     return key_id
 
 
@@ -159,6 +171,15 @@ def test_spend_comes_from_the_ledger_while_the_counters_are_lost(api: Api, ledge
     spend = api("GET", f"/v1/keys/{ledger}").get_json()["spend"]
     assert (spend["spent_usd"], spend["lifetime_usd"]) == ("0.30000001", "0.70000001")
     assert (spend["held_usd"], spend["remaining_usd"]) == ("0.00", "0.69999999")
+
+
+def test_what_the_ledger_said_is_added_where_the_counters_were_not_told(
+    api: Api, live: LiveCounters, clock: Clock, ledger: str
+) -> None:
+    live.know(ledger)
+    live.spend(ledger, clock().date(), 5)
+    spend = api("GET", f"/v1/keys/{ledger}").get_json()["spend"]
+    assert (spend["spent_usd"], spend["lifetime_usd"]) == ("0.300000015", "0.700000015")
 
 
 def test_usage(api: Api, ledger: str) -> None:

@@ -44,6 +44,7 @@ BAD = [
     ({"name": "x", "allowed_ips": ["010.0.0.1"]}, "allowed_ips"),
     ({"name": "x", "allowed_ips": ["fe80::1%eth0"]}, "allowed_ips"),
     ({"name": "x", "rate_limit_rpm": -1}, "rate_limit_rpm"),
+    ({"name": "x", "rate_limit_rpm": 0}, "rate_limit_rpm"),
     ({"name": "x", "rate_limit_rpm": 1.5}, "rate_limit_rpm"),
     ({"name": "x", "rate_limit_rpm": True}, "rate_limit_rpm"),
     ({"name": "x", "rate_limit_rpm": "60"}, "rate_limit_rpm"),
@@ -62,6 +63,8 @@ BAD = [
     ({"name": "x", "expires_at": "2027-02-30T00:00:00Z"}, "expires_at"),
     ({"name": "x", "expires_at": "9999-12-31T23:59:59-23:00"}, "expires_at"),
     ({"name": "x", "expires_at": 1800000000}, "expires_at"),
+    ({"name": "x", "paused": "true"}, "paused"),
+    ({"name": "x", "paused": 1}, "paused"),
     ({"name": "x", "org_id": "org_other"}, "org_id"),
     ({"name": "x", "created_by": "me"}, "created_by"),
     ({"name": "x", "spend": {"spent_usd": "0"}}, "spend"),
@@ -81,6 +84,16 @@ def test_nonsense_is_named_and_nothing_is_written(
 def test_a_bad_range_is_named(api: Api) -> None:
     message = field_errors(api("POST", "/v1/keys", {"name": "x", "allowed_ips": ["10.0.0.0/8", "10.0.0.1/8"]}))
     assert message == {"allowed_ips": "'10.0.0.1/8' has host bits set; did you mean 10.0.0.0/8?"}
+
+
+def test_a_rate_of_zero_is_refused_and_the_message_points_to_paused(api: Api) -> None:
+    path = f"/v1/keys/{api.create()['id']}"
+    for response in (
+        api("POST", "/v1/keys", {"name": "x", "rate_limit_rpm": 0}),
+        api("PATCH", path, {"rate_limit_rpm": 0}),
+    ):
+        assert "set paused" in field_errors(response)["rate_limit_rpm"]
+    assert api("PATCH", path, {"rate_limit_rpm": 1}).get_json()["rate_limit_rpm"] == 1
 
 
 def test_all_errors_come_at_once(api: Api) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy import create_engine, func, select, text
 
 from shared.config import Settings
 from shared.keys import MANAGEMENT_TAG, PROXY_TAG, looks_like_ours, mint
-from shared.models import AuditEvent, ManagementToken, ProviderCredential, ProxyKey, User
+from shared.models import AuditEvent, ManagementToken, Organization, PolicyOutbox, ProviderCredential, ProxyKey, User
 from shared.sealing import Sealer
 from webapp import create_app
 from webapp.actions.login import LoggedIn, log_in
@@ -80,16 +80,22 @@ def test_what_the_environment_brings_is_not_told_again(fresh: Callable[..., Sett
     assert app.test_client().get("/v1/keys", headers={"Authorization": f"Bearer {token.raw}"}).status_code == 200
 
 
+def policy_version() -> int:
+    """Of what the keys of the one organisation share."""
+    return db.session.scalars(select(Organization.policy_version)).one()
+
+
 def test_credentials_follow_the_environment(fresh: Callable[..., Settings]) -> None:
     bootstrap(fresh(OPENAI_API_KEY="sk-real-123456", ROUTER_ENCRYPTION_KEY=(key := Fernet.generate_key().decode())))
-    epoch = create_app(fresh()).extensions["counters"].epoch
+    with create_app(fresh()).app_context():
+        first = policy_version()
     report = bootstrap(fresh(OPENAI_API_KEY="sk-real-654321", ROUTER_ENCRYPTION_KEY=key))
     assert report.real_providers == ("openai",)
-    before = epoch(report.org_id)
     bootstrap(fresh(OPENAI_API_KEY="sk-real-654321", ROUTER_ENCRYPTION_KEY=key))
     bootstrap(fresh(ROUTER_ENCRYPTION_KEY=key))
-    assert epoch(report.org_id) == before
     with create_app(fresh()).app_context():
+        assert policy_version() == first + 1
+        assert set(db.session.scalars(select(PolicyOutbox.subject))) == {report.org_id}
         row = db.session.scalars(select(ProviderCredential)).one()
         assert (Sealer([key]).unseal(row.sealed), row.last4) == ("sk-real-654321", "4321")
         events = db.session.scalars(select(AuditEvent).where(AuditEvent.action == "credential.set")).all()

@@ -176,11 +176,13 @@ def test_the_throttle_does_not_believe_a_header(app: Flask) -> None:
     assert post_login(client, headers={"X-Forwarded-For": "10.9.9.9"}).status_code == 422
 
 
-def test_without_counters_nobody_comes_in(app: Flask, settings: Settings) -> None:
+def test_without_its_throttle_nobody_comes_in(app: Flask, settings: Settings) -> None:
     client = app.test_client()
     token = csrf_of(client)
-    (settings.data_dir / "counters.db").unlink()
-    (settings.data_dir / "counters.db").mkdir()
+    app.extensions["login_throttle"].close()
+    for path in settings.data_dir.glob("counters-logins.db*"):
+        path.unlink()
+    (settings.data_dir / "counters-logins.db").mkdir()
     response = client.post("/login", data={"email": ADMIN, "password": PASSWORD, "csrf_token": token})
     assert response.status_code == 503
 

@@ -1,13 +1,16 @@
 """One suite for both databases; PostgreSQL runs when its programs are on the machine."""
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import flask_migrate
 import pytest
+import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from dashboard_kit import Api, environment
@@ -20,26 +23,46 @@ from shared.config import Settings
 from shared.db import Base
 from shared.models import AuditEvent, ProxyKey, UsageDaily, UsageRecord
 from webapp import create_app
-from webapp.actions import Actor
 from webapp.actions.keys import CreatedKey, create_key
 from webapp.bootstrap import BootstrapReport, bootstrap
+from webapp.context import Actor, NotFound
 from webapp.db import db, writing
+from webapp.queries.recent import requests_since
 
 T = TypeVar("T")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def made(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Flask, BootstrapReport]]:
-    """The app and the report of a first start on each kind of database."""
+def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
+    """The settings of a first start on each kind of database."""
     environ = environment(tmp_path / "made")
     if request.param == "postgresql":
         environ["DATABASE_URL"] = request.getfixturevalue("postgres")
-    settings = Settings.from_env(environ)
+    return Settings.from_env(environ)
+
+
+@pytest.fixture
+def made(settings: Settings) -> Iterator[tuple[Flask, BootstrapReport]]:
+    """The app and the report of a first start."""
     report = bootstrap(settings)
+    with leaving_nothing(settings) as app:
+        yield app, report
+
+
+@pytest.fixture
+def empty(settings: Settings) -> Iterator[Flask]:
+    """The app over a database without a table."""
+    with leaving_nothing(settings) as app:
+        yield app
+
+
+@contextlib.contextmanager
+def leaving_nothing(settings: Settings) -> Iterator[Flask]:
+    """The app; at the end its database is as empty as it was."""
     app = create_app(settings)
-    yield app, report
+    yield app
     with app.app_context():
-        if request.param == "postgresql":
+        if db.engine.dialect.name == "postgresql":
             with db.engine.begin() as connection:
                 connection.execute(text("DROP SCHEMA public CASCADE"))
                 connection.execute(text("CREATE SCHEMA public"))
@@ -116,11 +139,101 @@ def test_daily_sums_only_rise(made: tuple[Flask, BootstrapReport], change: str) 
         assert db.session.scalar(select(UsageDaily.cost_nanos)) == 6
 
 
-def record(org_id: str) -> UsageRecord:
+def plans_of(call: Callable[[], T], table: str) -> tuple[T, list[str]]:
+    """What `call` answers, and how the database finds the rows of `table` that it reads."""
+    sent: list[tuple[str, Any]] = []
+
+    def note(connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool) -> None:
+        sent.append((statement, parameters))
+
+    sa.event.listen(db.engine, "before_cursor_execute", note)
+    answer = call()
+    sa.event.remove(db.engine, "before_cursor_execute", note)
+    explain = "EXPLAIN QUERY PLAN " if db.engine.dialect.name == "sqlite" else "EXPLAIN "
+    with db.engine.connect() as connection:
+        found = [connection.exec_driver_sql(explain + text, told) for text, told in sent if table in text]
+        return answer, [" ".join(str(row) for row in rows) for rows in found]
+
+
+@pytest.mark.parametrize("analyzed", [False, True])
+def test_recent_use_of_a_key_is_found_by_the_key_not_by_its_organisation(
+    made: tuple[Flask, BootstrapReport], analyzed: bool
+) -> None:
+    """N6: the question before a revocation must not grow with the traffic of all other keys."""
+    app, report = made
+    api = api_of(made)
+    mine, other = api.create()["id"], api.create()["id"]
+    since = datetime(2026, 11, 24, tzinfo=UTC)
+    with app.app_context():
+        with writing() as session:
+            for number in range(2_000):
+                key_id, moment = (other if number % 100 else mine), since + timedelta(minutes=number - 1_000)
+                session.add(record(report.org_id, number=number, key_id=key_id, admitted_at=moment))
+        if analyzed:
+            with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                connection.exec_driver_sql("ANALYZE")
+        requests, plans = plans_of(lambda: requests_since(report.org_id, mine, since), "usage_records")
+        assert requests == 10
+        assert len(plans) == 1
+        assert "ix_usage_records_key_id_admitted_at" in plans[0]
+        with pytest.raises(NotFound):
+            requests_since("org_other", mine, since)
+
+
+def test_a_rate_of_zero_becomes_a_pause(empty: Flask) -> None:
+    """C15. Keys and their secrets are all there afterwards, and nothing sets such a rate again."""
+    at = datetime(2026, 11, 24, tzinfo=UTC)
+    directory = empty.extensions["migrate"].directory
+    with empty.app_context():
+        flask_migrate.upgrade(directory, revision="0002")
+        older = sa.MetaData()
+        with db.engine.connect().execution_options(writes=True) as connection, connection.begin():
+            older.reflect(connection)
+            tables = older.tables
+            connection.execute(tables["organizations"].insert().values(id="org_1", name="o", created_at=at))
+            for key_id, rpm in (("key_0", 0), ("key_7", 7), ("key_n", None)):
+                lists: dict[str, list[str]] = {f"allowed_{what}": [] for what in ("providers", "models", "ips")}
+                row: dict[str, object] = {
+                    "id": key_id,
+                    "org_id": "org_1",
+                    "name": "k",
+                    "prefix": "p",
+                    "rate_limit_rpm": rpm,
+                    **lists,
+                }
+                row |= {"spend_reset": "never", "created_at": at, "created_by": "x", "version": 3}
+                connection.execute(tables["proxy_keys"].insert().values(row))
+                connection.execute(tables["key_secrets"].insert().values(digest=key_id, key_id=key_id, created_at=at))
+        flask_migrate.upgrade(directory)
+        found = db.session.scalars(select(ProxyKey).order_by(ProxyKey.id)).all()
+        assert [(key.id, key.paused, key.rate_limit_rpm, key.version) for key in found] == [
+            ("key_0", True, None, 4),
+            ("key_7", False, 7, 3),
+            ("key_n", False, None, 3),
+        ]
+        assert [len(key.secrets) for key in found] == [1, 1, 1]
+        event = db.session.scalars(select(AuditEvent)).one()
+        assert (event.actor, event.action, event.target, event.org_id) == ("system", "key.update", "key_0", "org_1")
+        assert event.before == {"paused": False, "rate_limit_rpm": 0}
+        assert event.after == {"paused": True, "rate_limit_rpm": None}
+        for rate in (0, -1):
+            with pytest.raises(DBAPIError, match="rate_limit_rpm"), writing() as session:
+                session.execute(update(ProxyKey).values(rate_limit_rpm=rate))
+            key = ProxyKey(id="key_x", org_id="org_1", name="k", prefix="p", created_at=at, created_by="x")
+            key.rate_limit_rpm = rate
+            with pytest.raises(DBAPIError, match="rate_limit_rpm"), writing() as session:
+                session.add(key)
+        with writing() as session:
+            session.execute(update(ProxyKey).values(rate_limit_rpm=1))
+
+
+def record(
+    org_id: str, *, number: int = 0, key_id: str = "key_x", admitted_at: datetime = datetime(2026, 11, 24, tzinfo=UTC)
+) -> UsageRecord:
     return UsageRecord(
-        id="attempt",
+        id=f"attempt {number}",
         org_id=org_id,
-        key_id="key_x",
+        key_id=key_id,
         provider="openai",
         endpoint="/v1/chat/completions",
         streamed=False,
@@ -132,7 +245,7 @@ def record(org_id: str) -> UsageRecord:
         bound_nanos=1,
         cost_nanos=1,
         day=date(2026, 11, 24),
-        admitted_at=datetime(2026, 11, 24, tzinfo=UTC),
+        admitted_at=admitted_at,
         duration_ms=1,
     )
 

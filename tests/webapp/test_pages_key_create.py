@@ -79,6 +79,7 @@ def test_with_htmx_the_answer_is_the_dialog_and_the_row(member: FlaskClient) -> 
         ({"spend_limit_usd": "9007199.3"}, "key-spend_limit_usd", "less than"),
         ({"rate_limit_rpm": "many"}, "key-rate_limit_rpm", "whole number"),
         ({"rate_limit_rpm": "-1"}, "key-rate_limit_rpm", "whole number"),
+        ({"rate_limit_rpm": "0"}, "key-rate_limit_rpm", "set paused"),
         ({"allowed_ips": "10.0.0.0/8\n10.0.0.1/8"}, "key-allowed_ips", "10.0.0.1/8"),
         ({"allowed_models": "gpt [4]"}, "key-allowed_models", "gpt [4]"),
         ({"allowed_providers": "acme"}, "key-allowed_providers", "acme"),

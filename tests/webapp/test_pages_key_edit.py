@@ -8,12 +8,13 @@ from dashboard_kit import Clock
 from flask import Flask
 from flask.testing import FlaskClient
 from forms_kit import hidden, stored, submit
+from live_counters import LiveCounters
 
 from shared.models import AuditEvent
-from webapp.actions import Actor
 from webapp.actions.keys import revoke_key, update_key
+from webapp.context import Actor
 from webapp.db import db
-from webapp.queries.keys import KeyView
+from webapp.views.keys import KeyView
 
 
 def test_it_works(app: Flask, member: FlaskClient, make: Callable[..., KeyView]) -> None:
@@ -144,13 +145,12 @@ def test_the_direction_of_a_name_does_not_spill(app: Flask, member: FlaskClient,
 
 
 def test_a_limit_below_what_is_spent_warns_once(
-    app: Flask, member: FlaskClient, make: Callable[..., KeyView], clock: Clock
+    app: Flask, live: LiveCounters, member: FlaskClient, make: Callable[..., KeyView], clock: Clock
 ) -> None:
     key = make("spender", spend_limit_usd="20", spend_reset="weekly")
-    with app.app_context():
-        app.extensions["counters"].settle("r1", key.id, clock().date(), 12_400_000_000)
-        if not app.extensions["counters"].is_seeded():
-            app.extensions["counters"].seed(app.extensions["counters"].generation(), [])
+    live.know(key.id)
+    live.seed(key.id)
+    live.spend(key.id, clock().date(), 12_400_000_000)
     fields = {"name": "spender", "spend_limit_usd": "10", "spend_reset": "weekly", "expires": "keep"}
     warned = submit(member, f"/keys/{key.id}/edit", fields)
     assert warned.status_code == 200

@@ -11,9 +11,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 from forms_kit import HTMX, hidden, submit
 
-from webapp.actions import Actor
 from webapp.actions.keys import revoke_key
-from webapp.queries.keys import KeyView
+from webapp.context import Actor
+from webapp.views.keys import KeyView
 
 
 def test_it_works(app: Flask, member: FlaskClient, make: Callable[..., KeyView], actor: Actor, clock: Clock) -> None:
@@ -37,7 +37,14 @@ def test_it_works(app: Flask, member: FlaskClient, make: Callable[..., KeyView],
 
 def test_csrf_is_asked_for_everywhere(app: Flask, member: FlaskClient, make: Callable[..., KeyView]) -> None:
     key = make()
-    for path in ("/keys/new", f"/keys/{key.id}/edit", f"/keys/{key.id}/revoke", "/settings/theme", "/logout"):
+    for path in (
+        "/keys/new",
+        f"/keys/{key.id}/edit",
+        f"/keys/{key.id}/revoke",
+        f"/keys/{key.id}/pause",
+        "/settings/theme",
+        "/logout",
+    ):
         assert member.post(path, data={"name": "x", "theme": "dark"}).status_code == 403, path
     token = hidden(member.get("/keys/new"), "csrf_token")
     sent = member.post("/keys/new", data={"name": "by header"}, headers={**HTMX, "X-CSRFToken": token})
@@ -76,9 +83,11 @@ def test_viewers_see_and_change_nothing(enter: Callable[[str], FlaskClient], mak
     viewer, key = enter("viewer"), make("seen")
     listed = viewer.get("/keys").text
     assert "seen" in listed
-    for word in ("/keys/new", "/edit", "/revoke"):
+    for word in ("/keys/new", "/edit", "/revoke", "/pause"):
         assert word not in listed
     token = hidden(viewer.get("/settings"), "csrf_token")
+    for path in ("pause", "resume"):
+        assert viewer.post(f"/keys/{key.id}/{path}", data={"csrf_token": token}).status_code == 403
     for path in ("/keys/new", f"/keys/{key.id}/edit", f"/keys/{key.id}/revoke"):
         assert viewer.get(path).status_code == 403
         assert viewer.post(path, data={"name": "x", "csrf_token": token}).status_code == 403
@@ -92,6 +101,8 @@ def test_foreign_and_missing_keys_are_the_same_404(member: FlaskClient, stranger
         for key_id in (theirs, "key_00000000000000000000000000"):
             assert member.get(f"/keys/{key_id}/{path}").status_code == 404
             assert member.post(f"/keys/{key_id}/{path}", data={"name": "x", "csrf_token": token}).status_code == 404
+    for path in ("pause", "resume"):
+        assert member.post(f"/keys/{theirs}/{path}", data={"csrf_token": token}).status_code == 404
 
 
 def test_pages_of_the_list(member: FlaskClient, make: Callable[..., KeyView]) -> None:

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from webapp.pages.key_hints import model_hints
-from webapp.pages.key_presenter import access, badge, rate, spend
+from webapp.pages.key_presenter import access, badge, pausing, rate, spend
 from webapp.pages.snippets import build
-from webapp.queries.keys import KeyView
-from webapp.queries.spend import SpendView
 from webapp.render import dollars, relative, sentence, span
+from webapp.views.keys import KeyView
+from webapp.views.spend import SpendView
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 USD = 1_000_000_000
@@ -35,6 +35,7 @@ def view(spent: int = 0, held: int = 0, limit: int | None = None, **fields: Any)
         name="a",
         prefix="sk-proxy-a1b2",
         status="active",
+        paused=False,
         allowed_providers=(),
         allowed_models=(),
         allowed_ips=(),
@@ -79,6 +80,7 @@ def test_dollars(nanos: int, text: str) -> None:
     [
         (view(limit=0, status="revoked"), "Revoked"),
         (view(limit=0, status="expired"), "Expired"),
+        (view(limit=0, status="paused"), "Paused"),
         (view(limit=0), "Blocked"),
         (view(5 * USD, limit=5 * USD, expires_at=NOW + timedelta(days=1)), "Over limit"),
         (view(4 * USD, limit=5 * USD, expires_at=NOW + timedelta(days=7)), "Expires soon"),
@@ -91,6 +93,20 @@ def test_the_badge_tells_what_matters_most(key: KeyView, label: str) -> None:
     told = badge(key, NOW)
     assert told.label == label
     assert told.hint
+
+
+@pytest.mark.parametrize(
+    ("status", "paused", "offered"),
+    [
+        ("active", False, "pause"),
+        ("paused", True, "resume"),
+        ("expired", False, None),
+        ("expired", True, "resume"),
+        ("revoked", True, None),
+    ],
+)
+def test_one_click_is_offered_where_it_does_something(status: str, paused: bool, offered: str | None) -> None:
+    assert pausing(view(status=status, paused=paused)) == offered
 
 
 def test_spend_without_a_limit_is_the_total() -> None:
@@ -116,7 +132,7 @@ def test_access_is_counted_and_listed_whole() -> None:
 
 
 def test_rates_and_times() -> None:
-    assert [rate(None), rate(0), rate(1200)] == ["No limit", "None allowed", "1,200 a minute"]
+    assert [rate(None), rate(1), rate(1200)] == ["No limit", "1 a minute", "1,200 a minute"]
     assert relative(None, NOW) == ""
     assert relative(NOW - timedelta(seconds=10), NOW) == "just now"
     assert relative(NOW - timedelta(minutes=5), NOW) == "5 min ago"

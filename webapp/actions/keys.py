@@ -14,10 +14,11 @@ from shared import keys as secrets
 from shared import money
 from shared.ids import new_id
 from shared.models import IdempotentCreation, KeySecret, ProxyKey
-from webapp.actions import Actor, Conflict, audit, bump_policy_version, now
+from webapp.actions import audit, policy
+from webapp.context import Actor, Conflict, now
 from webapp.db import db, writing
-from webapp.queries.keys import KeyView, row_of, view_of
 from webapp.validation import EDITABLE, FieldError, Invalid, parse_key, to_json_moment
+from webapp.views.keys import KeyView, row_of, view_of
 
 REMEMBERED = timedelta(hours=24)
 _LONGEST_IDEMPOTENCY_KEY = 255
@@ -73,6 +74,7 @@ def update_key(actor: Actor, key_id: str, document: Mapping[str, object], *, if_
         if changes:
             after = _told(row)
             changed = [name for name in EDITABLE if before[name] != after[name]]
+            policy.changed(session, row.id)
             audit(
                 session,
                 actor,
@@ -81,8 +83,8 @@ def update_key(actor: Actor, key_id: str, document: Mapping[str, object], *, if_
                 before={name: before[name] for name in changed},
                 after={name: after[name] for name in changed},
             )
-    # Also after a patch that changed nothing: it may be the second try of one whose epoch could not be moved.
-    bump_policy_version(actor.org_id)
+    # Also after a patch that changed nothing: it may be the second try of one that could not be told.
+    policy.publish([key_id])
     return view_of(row_of(actor.org_id, key_id))
 
 
@@ -92,8 +94,9 @@ def revoke_key(actor: Actor, key_id: str) -> KeyView:
         row = row_of(actor.org_id, key_id, lock=True)
         if row.revoked_at is None:
             row.revoked_at = now()
+            policy.changed(session, row.id)
             audit(session, actor, "key.revoke", row.id, after={"name": row.name, "prefix": row.prefix})
-    bump_policy_version(actor.org_id)
+    policy.publish([key_id])
     return view_of(row_of(actor.org_id, key_id))
 
 
@@ -107,9 +110,14 @@ def _create(actor: Actor, document: Mapping[str, object], promise: tuple[str, st
         row.secrets = [KeySecret(digest=made.digest, created_at=at)]
         session.add(row)
         audit(session, actor, "key.create", row.id, after={"prefix": row.prefix, **_told(row)})
-        forgotten = delete(IdempotentCreation).where(IdempotentCreation.created_at < at - REMEMBERED)
-        session.execute(forgotten, execution_options={"synchronize_session": False})
         if promise is not None:
+            # One of more than a day ago may stand there still; the ledger writer sweeps them out in its own time.
+            old = delete(IdempotentCreation).where(
+                IdempotentCreation.org_id == actor.org_id,
+                IdempotentCreation.idempotency_key == promise[0],
+                IdempotentCreation.created_at < at - REMEMBERED,
+            )
+            session.execute(old, execution_options={"synchronize_session": False})
             session.add(
                 IdempotentCreation(
                     org_id=actor.org_id,
@@ -120,7 +128,6 @@ def _create(actor: Actor, document: Mapping[str, object], promise: tuple[str, st
                 )
             )
         key_id = row.id
-    bump_policy_version(actor.org_id, must=False)
     return CreatedKey(view_of(row_of(actor.org_id, key_id)), made.raw)
 
 
@@ -144,6 +151,7 @@ def _empty() -> dict[str, Any]:
         "spend_limit_nanos": None,
         "spend_reset": "never",
         "expires_at": None,
+        "paused": False,
     }
 
 

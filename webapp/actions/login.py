@@ -14,10 +14,13 @@ from ipaddress import ip_address, ip_network
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
+from flask import current_app
 from sqlalchemy import delete, select
 
+from shared.counters import LoginThrottle
 from shared.models import Organization, User, UserSession
-from webapp.actions import Actor, audit, counters, now
+from webapp.actions import audit
+from webapp.context import Actor, now
 from webapp.db import db, writing
 
 IDLE = timedelta(minutes=30)
@@ -72,7 +75,7 @@ def log_in(email: str, password: str, ip: str | None) -> LoggedIn | Refused:
     """Check a password. Raises CountersUnavailable: without its throttle the door stays closed."""
     email = fold_email(email)
     name = f"{email} from {_network_of(ip)}"
-    throttle = counters().throttle
+    throttle: LoginThrottle = current_app.extensions["login_throttle"]
     if (wait := throttle.wait_seconds(name)) > 0:
         return Refused(wait, looked=False)
     wait = throttle.failed(name)

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from shared import keys as secrets
 from shared.ids import new_id
 from shared.models import ManagementToken
-from webapp.actions import Actor, audit, now
+from webapp.actions import audit
+from webapp.context import Actor, now
 from webapp.db import writing
-from webapp.queries.tokens import TokenView, row_of, view_of
 from webapp.validation import FieldError, Invalid, parse_name, parse_scopes
+from webapp.views.tokens import TokenView, row_of, view_of
 
 
 @dataclass(frozen=True, slots=True)

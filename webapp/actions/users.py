@@ -7,8 +7,9 @@ from sqlalchemy import select
 
 from shared.ids import new_id
 from shared.models import ROLES, User
-from webapp.actions import Actor, Conflict, audit, now
+from webapp.actions import audit
 from webapp.actions.login import MAX_PASSWORD_BYTES, fold_email, hash_password
+from webapp.context import Actor, Conflict, now
 from webapp.db import writing
 from webapp.validation import FieldError, Invalid
 

@@ -8,8 +8,8 @@ from sqlalchemy import select
 
 from shared.keys import MANAGEMENT_TAG, PROXY_TAG, digest, looks_like_ours
 from shared.models import ManagementToken
-from webapp.actions import Actor, now
 from webapp.api.problems import Problem
+from webapp.context import Actor, now
 from webapp.db import db, writing
 
 _BEARER = re.compile(r"[Bb][Ee][Aa][Rr][Ee][Rr][ \t]+(\S+)")

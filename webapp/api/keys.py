@@ -1,4 +1,4 @@
-"""`/v1/keys`: create, list, read, edit and revoke proxy keys, and what one used."""
+"""`/v1/keys`: create, list, read, edit, pause and revoke proxy keys, and what one used."""
 
 import csv
 import io
@@ -10,11 +10,12 @@ from flask import Blueprint, Response, json, request
 
 from webapp.access import current_actor, scope
 from webapp.actions import keys as actions
-from webapp.actions import now
 from webapp.api.document import read_document
-from webapp.queries.keys import KeyView, Page, get_key, list_keys
+from webapp.context import now
+from webapp.queries.keys import Page, get_key, list_keys
 from webapp.queries.usage import GroupBy, UsageLine, UsageTable, usage_of_key
 from webapp.validation import FieldError, Invalid, bounded_days, parse_day
+from webapp.views.keys import KeyView
 
 bp = Blueprint("api_keys", __name__, url_prefix="/v1/keys")
 
@@ -80,6 +81,20 @@ def update(key_id: str) -> Response:
     return _answer(view.as_json(), view)
 
 
+@bp.post("/<key_id>/pause")
+@scope("keys:write")
+def pause(key_id: str) -> Response:
+    """The same as a patch of `paused`."""
+    return _set_paused(key_id, paused=True)
+
+
+@bp.post("/<key_id>/resume")
+@scope("keys:write")
+def resume(key_id: str) -> Response:
+    """The same as a patch of `paused`."""
+    return _set_paused(key_id, paused=False)
+
+
 @bp.delete("/<key_id>")
 @scope("keys:write")
 def revoke(key_id: str) -> Response:
@@ -141,6 +156,11 @@ def _if_version() -> int | None:
         return None
     match = _TAG.fullmatch(header.strip())
     return _NO_SUCH_VERSION if match is None else int(match[1])
+
+
+def _set_paused(key_id: str, *, paused: bool) -> Response:
+    view = actions.update_key(current_actor(), key_id, {"paused": paused}, if_version=_if_version())
+    return _answer(view.as_json(), view)
 
 
 def _answer(document: dict[str, Any], view: KeyView, status: int = 200) -> Response:

@@ -1,11 +1,12 @@
 """The pages: HTTP only. Each module reads a request, calls one action or query, and renders; it decides nothing else.
 
-To add a page: a module with its blueprint `bp` here, a template of the same name, and a line in PAGES.
+To add a page: a module with its blueprint `bp` here, a line in PAGES, and a template of the same name if it shows
+something of its own.
 """
 
 from flask import Blueprint
 
-from webapp.pages import home, key_create, key_edit, key_revoke, keys, login, settings, tokens
+from webapp.pages import home, key_create, key_edit, key_pause, key_revoke, keys, login, settings, tokens
 
 PAGES: tuple[Blueprint, ...] = (
     home.bp,
@@ -13,6 +14,7 @@ PAGES: tuple[Blueprint, ...] = (
     keys.bp,
     key_create.bp,
     key_edit.bp,
+    key_pause.bp,
     key_revoke.bp,
     settings.bp,
     tokens.bp,

@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 from flask import Blueprint, current_app, request
 from flask.wrappers import Response
 
-from webapp.actions import Conflict, Invalid, now
 from webapp.actions.keys import CreatedKey, create_key
+from webapp.context import Conflict, now
 from webapp.pages import key_form
 from webapp.pages.key_hints import ip_hints, lines_of, model_hints
 from webapp.pages.key_presenter import row
@@ -17,6 +17,7 @@ from webapp.pages.snippets import build
 from webapp.queries.keys import list_keys
 from webapp.render import append, block, is_fragment, page, rows_out_of_band, swapped, toast
 from webapp.security import current_actor, require
+from webapp.validation import Invalid
 
 bp = Blueprint("key_create", __name__, url_prefix="/keys")
 _NONCE = re.compile(r"[\w-]{16,64}", re.ASCII)

@@ -8,13 +8,16 @@ from markupsafe import Markup
 from werkzeug.wrappers import Response
 
 from shared.money import from_usd
-from webapp.actions import Conflict, EpochNotMoved, Invalid, now
 from webapp.actions.keys import update_key
+from webapp.actions.policy import NotInForce
+from webapp.context import Conflict, now
 from webapp.pages import key_form
 from webapp.pages.key_presenter import row
-from webapp.queries.keys import KeyView, get_key
+from webapp.queries.keys import get_key
 from webapp.render import block, changed, dollars, is_fragment, page, rows_out_of_band, tell
 from webapp.security import current_actor, require
+from webapp.validation import Invalid
+from webapp.views.keys import KeyView
 
 bp = Blueprint("key_edit", __name__, url_prefix="/keys")
 _NUMBER = re.compile(r"[0-9]{1,9}")
@@ -51,7 +54,7 @@ def save(key_id: str) -> Response:
         # Whoever sends this form again has seen what is stored now, so it is tied to that version.
         current = get_key(actor.org_id, key_id)
         return _again(form, current, 409, differences=key_form.rebase(form, said, current))
-    except EpochNotMoved as error:
+    except NotInForce as error:
         saved, message = get_key(actor.org_id, key_id), str(error)
     if is_fragment():
         html = block("keys.html", "row", key=row(saved, now()), may_write=True, out_of_band=True)

@@ -15,16 +15,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from flask_wtf import FlaskForm
-from wtforms import HiddenField, SelectField, SelectMultipleField, StringField, TextAreaField
+from wtforms import BooleanField, HiddenField, SelectField, SelectMultipleField, StringField, TextAreaField
 from wtforms.fields import SelectChoice
 
 from shared.catalog import PROVIDERS
 from shared.money import from_usd
-from webapp.actions import Actor
+from webapp.context import Actor
 from webapp.pages.key_hints import ip_hints, lines_of, model_hints
-from webapp.queries.keys import KeyView
 from webapp.render import exact, rfc3339, sentence
 from webapp.validation import FieldError, Invalid, parse_key
+from webapp.views.keys import KeyView
 
 PRESET_DAYS = ("7", "30", "60", "90")
 RESETS = [
@@ -54,6 +54,7 @@ class KeyForm(FlaskForm):  # type: ignore[misc] # Flask-WTF publishes no types
     allowed_models = TextAreaField("Allowed models", id="key-allowed_models")
     rate_limit_rpm = StringField("Requests per minute", id="key-rate_limit_rpm")
     allowed_ips = TextAreaField("Allowed IP addresses", id="key-allowed_ips")
+    paused = BooleanField("Paused", id="key-paused")
     nonce = HiddenField()
     version = HiddenField()
     seen = HiddenField()
@@ -102,6 +103,7 @@ def document(form: KeyForm, now: datetime) -> dict[str, object]:
         "allowed_models": lines_of(form.allowed_models.data),
         "rate_limit_rpm": _number(form.rate_limit_rpm.data),
         "allowed_ips": lines_of(form.allowed_ips.data),
+        "paused": bool(form.paused.data),
     }
     choice = form.expires.data
     if choice in PRESET_DAYS:
@@ -191,13 +193,14 @@ def _shown(view: KeyView) -> dict[str, Any]:
         "allowed_models": "\n".join(view.allowed_models),
         "rate_limit_rpm": "" if view.rate_limit_rpm is None else str(view.rate_limit_rpm),
         "allowed_ips": "\n".join(view.allowed_ips),
+        "paused": view.paused,
     }
 
 
 def _seen(view: KeyView) -> str:
     """The same as the document that the form would say if it were sent untouched."""
     fields = ("name", "spend_limit_usd", "spend_reset", "allowed_providers", "allowed_models", "rate_limit_rpm")
-    return json.dumps({field: getattr(view, field) for field in (*fields, "allowed_ips")})
+    return json.dumps({field: getattr(view, field) for field in (*fields, "allowed_ips", "paused")})
 
 
 def _offer_expiries(form: KeyForm, view: KeyView) -> None:
@@ -242,6 +245,8 @@ def _words(value: object, field: str) -> str:
         return "not set"
     if isinstance(value, datetime):
         return exact(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if field == "spend_limit_usd":
         return f"${value}"
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

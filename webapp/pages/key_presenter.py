@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Literal
 
 from shared.catalog import PROVIDERS
 from shared.money import to_usd
-from webapp.queries.keys import KeyView
 from webapp.render import dollars, relative, span
+from webapp.views.keys import KeyView
 
 NEAR_PERCENT = 80
 SOON = timedelta(days=7)
@@ -59,6 +60,7 @@ class KeyRow:
     expires_at: datetime | None
     expires: str
     editable: bool
+    pausing: Literal["pause", "resume"] | None  # what one click can do
 
 
 def row(view: KeyView, at: datetime) -> KeyRow:
@@ -77,15 +79,27 @@ def row(view: KeyView, at: datetime) -> KeyRow:
         expires_at=view.expires_at,
         expires=relative(view.expires_at, at),
         editable=view.status != "revoked",
+        pausing=pausing(view),
     )
 
 
+def pausing(view: KeyView) -> Literal["pause", "resume"] | None:
+    """A key that is refused anyhow has nothing to pause; one that was paused before it expired can be resumed."""
+    if view.status == "revoked":
+        return None
+    if view.paused:
+        return "resume"
+    return "pause" if view.status == "active" else None
+
+
 def badge(view: KeyView, at: datetime) -> Badge:
-    """The one thing most worth knowing: revoked, expired, over limit, expires soon, near limit, active."""
+    """The one thing most worth knowing: revoked, expired, paused, over limit, expires soon, near limit, active."""
     if view.status == "revoked":
         return Badge("grey", "ban", "Revoked", "It is refused for ever. Create another key if the app still needs one.")
     if view.status == "expired":
         return Badge("grey", "clock", "Expired", "It is refused. Edit the key and set a later expiry to open it again.")
+    if view.status == "paused":
+        return Badge("amber", "pause", "Paused", "It is refused until somebody resumes it. Nothing of it is lost.")
     limit = view.spend_limit_nanos
     if limit == 0:
         return Badge("red", "stop", "Blocked", "Its spend limit is 0. Raise or clear the limit to let it spend.")
@@ -119,9 +133,7 @@ def spend(view: KeyView, at: datetime) -> SpendFacts:
 
 def rate(limit_rpm: int | None) -> str:
     """The rate limit in words."""
-    if limit_rpm is None:
-        return "No limit"
-    return "None allowed" if limit_rpm == 0 else f"{limit_rpm:,} a minute"
+    return "No limit" if limit_rpm is None else f"{limit_rpm:,} a minute"
 
 
 def access(view: KeyView) -> Access:

@@ -6,8 +6,9 @@ from flask import Blueprint, redirect
 from markupsafe import Markup
 from werkzeug.wrappers import Response
 
-from webapp.actions import EpochNotMoved, now
 from webapp.actions.keys import revoke_key
+from webapp.actions.policy import NotInForce
+from webapp.context import now
 from webapp.pages.key_presenter import row
 from webapp.queries.keys import get_key
 from webapp.queries.recent import requests_since
@@ -33,7 +34,7 @@ def revoke(key_id: str) -> Response:
     try:
         view = revoke_key(actor, key_id)
         message: str = Markup("Revoked <bdi>{}</bdi>. It is refused from the next request on.").format(view.name)
-    except EpochNotMoved as error:
+    except NotInForce as error:
         view, message = get_key(actor.org_id, key_id), str(error)
     if is_fragment():
         html = block("keys.html", "row", key=row(view, now()), may_write=True, out_of_band=True)

@@ -8,15 +8,22 @@ from urllib.parse import urlencode
 from flask import Blueprint, redirect, request
 from werkzeug.wrappers import Response
 
-from webapp.actions import Invalid, now
+from webapp.context import now
 from webapp.pages.key_presenter import row
 from webapp.queries.keys import Page, list_keys
 from webapp.render import append, is_fragment, page, sentence, swapped
 from webapp.security import current_actor, may, require
+from webapp.validation import Invalid
 
 bp = Blueprint("keys", __name__)
 
-STATUSES = (("", "Any status"), ("active", "Active"), ("expired", "Expired"), ("revoked", "Revoked"))
+STATUSES = (
+    ("", "Any status"),
+    ("active", "Active"),
+    ("paused", "Paused"),
+    ("expired", "Expired"),
+    ("revoked", "Revoked"),
+)
 SORTS = (
     ("-created_at", "Newest first"),
     ("created_at", "Oldest first"),

@@ -9,7 +9,7 @@ from werkzeug.wrappers import Response
 from wtforms import HiddenField, SelectMultipleField, StringField
 from wtforms.fields import SelectChoice
 
-from webapp.actions import now
+from webapp.context import now
 from webapp.pages.token_facts import TokenRow, token_row
 from webapp.queries.tokens import list_tokens
 from webapp.render import THEME_COOKIE, THEMES, page, tell

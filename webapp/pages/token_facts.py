@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from webapp.queries.tokens import TokenView
 from webapp.render import relative
+from webapp.views.tokens import TokenView
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,14 @@ from flask import Blueprint, current_app, redirect, session
 from markupsafe import Markup
 from werkzeug.wrappers import Response
 
-from webapp.actions import Invalid, NotFound, now
 from webapp.actions.tokens import create_token, revoke_token
+from webapp.context import NotFound, now
 from webapp.pages import settings
 from webapp.pages.token_facts import TokenRow, token_row
 from webapp.queries.tokens import list_tokens
 from webapp.render import page, sentence, tell
 from webapp.security import current_actor, require
+from webapp.validation import Invalid
 
 bp = Blueprint("tokens", __name__, url_prefix="/settings/tokens")
 

@@ -131,7 +131,10 @@ def parse_request_head(head: bytes, limits: HeadLimits) -> RequestHead:
         raise BadRequest("The request has too many headers", status=431)
     if len(head) > limits.field_bytes and any(len(name) + len(value) > limits.field_bytes for name, value in headers):
         raise BadRequest("A header of the request is too large", status=431)
-    return _meaning(method, path, query, version, headers)
+    meaning = _meaning(method, path, query, version, headers)
+    if b"_" in head:
+        meaning.headers = tuple([field for field in meaning.headers if b"_" not in field[0]])
+    return meaning
 
 
 def _meaning(method: str, path: str, query: str, version: Literal[10, 11], headers: list[Header]) -> RequestHead:
@@ -170,7 +173,7 @@ def _meaning(method: str, path: str, query: str, version: Literal[10, 11], heade
         method,
         path,
         query,
-        tuple([field for field in headers if b"_" not in field[0]]),
+        tuple(headers),
         None if codings else length,
         keeps_alive(connection, http_11=version == 11) if connection else version == 11,
         bool(expectation) and version == 11,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-from proxyd.messages import Headers
+from proxyd.messages import Incoming
 from proxyd.wire.http1.body import ChunkedDecoder, ChunkLimits, CloseDecoder, Decoder, LengthDecoder, ProtocolError
 from proxyd.wire.http1.fields import STRAY_LINE_BREAK, Fields, keeps_alive
 
@@ -18,15 +18,9 @@ STEERING = frozenset({b"connection", b"content-length", b"transfer-encoding"})
 
 
 @dataclass(slots=True)  # not frozen: that would double what making one costs, once a request
-class ResponseHead:
-    """What a response's head says.
+class ResponseHead(Incoming):
+    """What a response's head says, and how its body is framed."""
 
-    `length` is Content-Length where there is one (to HEAD and in a 304 as well, though no body follows), 0 for 204.
-    """
-
-    status: int
-    headers: Headers
-    length: int | None
     chunked: bool
     bodiless: bool
     keep_alive: bool

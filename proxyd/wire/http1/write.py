@@ -3,12 +3,16 @@
 The law of this module: nothing that came from a peer can end a line. A field with CR, LF or NUL in it is left out.
 """
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from http import HTTPStatus
 
 from proxyd.messages import Header
 
+_BETWEEN_NAME_AND_VALUE = b": "
+_BETWEEN_LINES = b"\r\n"
+_LINE_BREAKERS = re.compile(rb"[\r\n\0]")
 LAST_CHUNK = b"0\r\n\r\n"
 
 # Fields that frame a message. They are ours to write, whatever the layers above hand down.
@@ -47,12 +51,16 @@ _remembered_line = lru_cache(maxsize=256)(_request_line)
 
 
 def _fields(headers: Sequence[Header], ours: frozenset[bytes]) -> bytes:
-    lines = [b"%b: %b\r\n" % field for field in headers if field[0] not in ours]
-    block = b"".join(lines)
-    if block.count(b"\n") != len(lines) or block.count(b"\r") != len(lines) or b"\0" in block:
-        return b"".join([line for line in lines if not _breaks_out(line[:-2])])
-    return block
+    if not ours.isdisjoint([name for name, _ in headers]):
+        headers = [field for field in headers if field[0] not in ours]
+    if not headers:
+        return b""
+    block = _BETWEEN_LINES.join(map(_BETWEEN_NAME_AND_VALUE.join, headers))
+    breaks = len(headers) - 1
+    if block.count(b"\n") != breaks or block.count(b"\r") != breaks or b"\0" in block:
+        return b"".join([b"%b: %b\r\n" % field for field in headers if not _breaks_out(*field)])
+    return block + _BETWEEN_LINES
 
 
-def _breaks_out(line: bytes) -> bool:
-    return b"\n" in line or b"\r" in line or b"\0" in line
+def _breaks_out(name: bytes, value: bytes) -> bool:
+    return _LINE_BREAKERS.search(name) is not None or _LINE_BREAKERS.search(value) is not None

@@ -1,0 +1,144 @@
+"""What workers and ledger writers agree on in SQL: the generation, its cut, which journals there are, what keys cost.
+
+The generation is raised in one transaction that copies every open journal's last posted END: the cut. A key's total at
+the cut is its `base_nanos` if it was posted to since, else its `total_nanos`. Counters of that generation are seeded
+from these, and everything above the cut is brought by the workers themselves.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import Engine, delete, insert, select, update
+
+from proxyd.accounting.journal_reader import Position
+from shared.counters import Seed
+from shared.models import (
+    AccountingState,
+    IdempotentCreation,
+    JournalState,
+    Organization,
+    PolicyOutbox,
+    ProxyKey,
+)
+from shared.seeds import read_seeds
+
+_SOME = 500
+
+
+@dataclass(frozen=True, slots=True)
+class OpenJournal:
+    """A journal that is not closed yet."""
+
+    worker_id: str
+    machine: str
+    imported: Position
+    cut_end_number: int
+
+
+class AccountingDatabase:
+    """Blocking: call it from a native thread. Raises SQLAlchemyError; then nothing was written."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def generation(self) -> int:
+        """The present one; 0 before the first start."""
+        with self._engine.connect() as connection:
+            return connection.scalar(select(AccountingState.generation)) or 0
+
+    def raise_generation(self, above: int) -> int:
+        """Cut: a new generation, above `above` as well. Answers with it."""
+        with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
+            present = connection.scalar(select(AccountingState.generation).with_for_update()) or 0
+            generation = max(present, above) + 1
+            connection.execute(update(AccountingState).values(generation=generation))
+            connection.execute(
+                update(JournalState)
+                .where(JournalState.closed_at.is_(None))
+                .values(cut_end_number=JournalState.end_number)
+            )
+        return generation
+
+    def open_journals(self) -> list[OpenJournal]:
+        """All that are not closed, of every machine."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(select(JournalState.__table__).where(JournalState.closed_at.is_(None))).all()
+        return [
+            OpenJournal(
+                row.worker_id, row.machine, Position(row.segment, row.position, row.end_number), row.cut_end_number
+            )
+            for row in rows
+        ]
+
+    def register(self, worker_id: str, machine: str) -> int:
+        """Enter a worker's journal, once; answers with the generation it may register in."""
+        with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
+            generation = connection.scalar(select(AccountingState.generation).with_for_update(read=True)) or 0
+            known = connection.scalar(select(JournalState.worker_id).where(JournalState.worker_id == worker_id))
+            if known is None:
+                connection.execute(
+                    insert(JournalState).values(
+                        worker_id=worker_id,
+                        machine=machine,
+                        generation=generation,
+                        segment=1,
+                        position=0,
+                        end_number=0,
+                        cut_end_number=0,
+                        registered_at=datetime.now(UTC),
+                    )
+                )
+        return generation
+
+    def close(self, worker_id: str) -> None:
+        """Everything of this journal is in the ledger and in the counters."""
+        with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
+            connection.execute(
+                update(JournalState).where(JournalState.worker_id == worker_id).values(closed_at=datetime.now(UTC))
+            )
+
+    def seeds(self, key_ids: Sequence[str], generation: int, today: int) -> list[Seed] | None:
+        """What these keys had cost at the cut of a generation; None when that is not the present one."""
+        with self._engine.connect() as connection:
+            found = read_seeds(connection, key_ids, generation, today)
+        return None if found is None else list(found.values())
+
+    def outbox(self) -> tuple[list[int], dict[str, int], dict[str, int]]:
+        """Edits the counters may not know: their numbers, and the present versions of keys and organisations."""
+        with self._engine.connect() as connection:
+            entries = connection.execute(select(PolicyOutbox.id, PolicyOutbox.subject).limit(_SOME)).all()
+            subjects = {subject for _, subject in entries}
+            keys = connection.execute(select(ProxyKey.id, ProxyKey.version).where(ProxyKey.id.in_(subjects)))
+            versions = dict(keys.all())
+            orgs = connection.execute(
+                select(Organization.id, Organization.policy_version).where(Organization.id.in_(subjects))
+            )
+            shared = dict(orgs.all())
+        numbers = [number for number, _ in entries]
+        return numbers, versions, shared
+
+    def sweep(self) -> int:
+        """Delete some of what nobody asks for any more; answers with how much, so that more can be done soon."""
+        day = datetime.now(UTC) - timedelta(days=1)
+        month = datetime.now(UTC) - timedelta(days=30)
+        with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
+            old = select(IdempotentCreation.org_id, IdempotentCreation.idempotency_key).where(
+                IdempotentCreation.created_at < day
+            )
+            creations = connection.execute(old.limit(_SOME)).all()
+            for org_id, key in creations:
+                connection.execute(
+                    delete(IdempotentCreation).where(
+                        IdempotentCreation.org_id == org_id, IdempotentCreation.idempotency_key == key
+                    )
+                )
+            closed = select(JournalState.worker_id).where(JournalState.closed_at < month).limit(_SOME)
+            journals = connection.scalars(closed).all()
+            connection.execute(delete(JournalState).where(JournalState.worker_id.in_(journals)))
+        return len(creations) + len(journals)
+
+    def clear_outbox(self, numbers: Sequence[int]) -> None:
+        """These are told."""
+        with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
+            connection.execute(delete(PolicyOutbox).where(PolicyOutbox.id.in_(numbers)))

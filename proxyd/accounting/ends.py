@@ -1,0 +1,79 @@
+"""How attempts end, on their way from the journal to the counters.
+
+An END is written at once. What was written waits here to ride with the next batch; what the journal could not take
+waits here to be written, and its attempt stays open until then.
+"""
+
+import logging
+from collections.abc import Callable
+
+from proxyd.accounting.journal import Journal, JournalUnavailable
+from proxyd.accounting.records import Settlement
+from shared.counters import Admitted, Charge, End
+
+log = logging.getLogger(__name__)
+
+
+class Ends:
+    """Of one worker. `on_first` is called when one has come and none waited before."""
+
+    def __init__(self) -> None:
+        self.untold: list[End] = []
+        self.on_first: Callable[[], None] = _nothing
+        self._unwritten: dict[int, Settlement | None] = {}
+
+    def write(self, journal: Journal | None, seq: int, settlement: Settlement | None) -> bool:
+        """Write the END of an attempt, the first one of it only; False: the journal could not take it now."""
+        if journal is None or seq not in journal.open or seq in self._unwritten:
+            return True
+        try:
+            record = journal.end(seq, settlement)
+        except JournalUnavailable as error:
+            log.warning("the journal cannot be written; an end is kept in memory: %s", error)
+            self._unwritten[seq] = settlement
+            return False
+        self._add(record.for_counters())
+        return True
+
+    def write_unwritten(self, journal: Journal | None) -> None:
+        """Try again what the journal could not take, as far as it goes."""
+        if journal is None:
+            return
+        for seq, settlement in list(self._unwritten.items()):
+            try:
+                record = journal.end(seq, settlement)
+            except JournalUnavailable:
+                return
+            del self._unwritten[seq]
+            self._add(record.for_counters())
+
+    def release(self, charge: Charge, admitted: Admitted) -> None:
+        """Take back the hold of a request that was charged and never begun."""
+        self._add(End(0, charge.key_id, admitted.day, charge.bound_nanos, 0, admitted.second))
+
+    def take(self) -> list[End]:
+        """All that wait, for a batch; `put_back` when it fails."""
+        ends, self.untold = self.untold, []
+        return ends
+
+    def put_back(self, ends: list[End]) -> None:
+        self.untold = ends + self.untold
+        if ends:
+            self.on_first()
+
+    def told(self, count: int) -> None:
+        """The first `count` were part of a batch that was applied after all."""
+        del self.untold[:count]
+
+    def joined(self, end_number: int) -> None:
+        """New counters know all up to this END, and hold nothing for what was never begun."""
+        self.untold = [end for end in self.untold if end.number > end_number]
+
+    def _add(self, end: End) -> None:
+        self.untold.append(end)
+        if len(self.untold) == 1:
+            self.on_first()
+
+
+def _nothing() -> None:
+    """Nobody has to be told."""

@@ -1,0 +1,56 @@
+"""Which workers of a data directory live, and ending those that keep all others from going on."""
+
+import logging
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+from proxyd.accounting import journal_reader
+from shared.counters import Page
+
+log = logging.getLogger(__name__)
+
+STUCK_SECONDS = 2.0  # inside a transaction on the counters; then the process is ended
+
+
+class Living:
+    """Told by the locks of their journals. `kill` ends a process outright."""
+
+    def __init__(self, directory: Path, kill: Callable[[int, int], None], monotonic: Callable[[], float]) -> None:
+        self._directory = directory
+        self._kill = kill
+        self._monotonic = monotonic
+        self._stuck: tuple[int, float] = (0, 0.0)  # the process in a transaction, and since when
+
+    def is_dead(self, worker_id: str) -> bool:
+        lock = journal_reader.claim(self._directory, worker_id)
+        if lock is None:
+            return False
+        os.close(lock)
+        return True
+
+    def all(self) -> list[str]:
+        """The ids of those that live."""
+        return [worker for worker in journal_reader.workers(self._directory) if not self.is_dead(worker)]
+
+    def end_who_is_stuck(self, page: Page) -> None:
+        """End a worker that sits in a transaction, such as one that was stopped there. Asked when others cannot."""
+        writer, at = page.writer, self._monotonic()
+        if not writer or self._stuck[0] != writer:
+            self._stuck = (writer, at)
+        elif at - self._stuck[1] >= STUCK_SECONDS:
+            for worker_id in self.all():
+                if journal_reader.pid_of(self._directory, worker_id) == writer:
+                    self.end(worker_id, "it sits in a transaction on the counters")
+            self._stuck = (0, 0.0)
+
+    def end(self, worker_id: str, why: str) -> None:
+        pid = journal_reader.pid_of(self._directory, worker_id)
+        if pid is None:
+            return
+        log.error("ending worker process %d: %s", pid, why)
+        try:
+            self._kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass

@@ -1,0 +1,137 @@
+"""A worker's place in the counters: entering, noticing that they are others now, joining those.
+
+A generation of counters knows the workers that are in it. A new worker enters the database first, learns the
+generation there and registers in that one only; one that lives on when new counters are made brings with it what the
+ledger did not know at their cut.
+"""
+
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from proxyd.accounting.journal import Journal, JournalUnavailable
+from proxyd.accounting.journal_reader import read_tail
+from proxyd.accounting.records import LedgerUnavailable
+from shared.counters import (
+    WINDOW_SECONDS,
+    Counters,
+    CountersLost,
+    CountersUnavailable,
+    Held,
+    Joining,
+    Page,
+    PageMissing,
+    Used,
+    boot_id,
+)
+
+log = logging.getLogger(__name__)
+
+Register = Callable[[str], int]  # enters a worker in the database; its generation
+_SAY_SECONDS = 5.0
+
+
+class Membership:
+    """Of one worker. `generation` is the one that it is in; 0 before it is in any."""
+
+    def __init__(self, data_dir: Path, counters: Counters, register: Register, *, sync: bool) -> None:
+        self._data_dir = data_dir
+        self._counters = counters
+        self._register = register
+        self._sync = sync
+        self._page: Page | None = None
+        self._said_at = float("-inf")
+        self._recent: dict[int, dict[str, int]] = {}  # steady second -> key -> admitted requests
+        self.journal: Journal | None = None
+        self.generation = 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether this worker is in, be it in counters that are the right ones or not."""
+        return self.generation != 0 and self._page is not None
+
+    @property
+    def wanted(self) -> int:
+        """The generation of the counters that are the right ones now."""
+        return self.generation if self._page is None else self._page.generation
+
+    def enter(self) -> None:
+        """Open the journal, find the page, register in the database and in the counters; as far as it goes."""
+        try:
+            if self.journal is None:
+                self.journal = Journal(self._data_dir / "journals", sync=self._sync)
+            if self._page is None:
+                self._page = Page.open(self._data_dir, boot_id())
+                self._counters.attach(self._page)
+            if not self.generation:
+                generation = self._register(self.journal.worker_id)
+                self._counters.register(self.journal.worker_id, generation)
+                self.generation = generation
+        except (JournalUnavailable, LedgerUnavailable, PageMissing, CountersUnavailable) as error:
+            at = time.monotonic()
+            if at >= self._said_at + _SAY_SECONDS:
+                self._said_at = at
+                log.warning("not admitting yet: %s: %s", type(error).__name__, error)
+
+    def ask_for_new(self, why: CountersLost) -> None:
+        """Say, once, that the counters are not as they were left, unless new ones stand there already."""
+        page = self._page
+        if page is not None and page.generation == self.generation > page.asked:
+            log.error("the counters of generation %d are not as they were left: %s", self.generation, why)
+            page.ask(self.generation)
+
+    def look_at_page(self) -> None:
+        """Let go of a page that is no longer the data directory's; `enter` finds the new one."""
+        if self._page is not None and not self._page.stands():
+            self._page = None
+
+    def admitted(self, key_id: str, second: int) -> None:
+        """Remember a request for as long as request rates do: new counters will ask."""
+        keys = self._recent.get(second)
+        if keys is None:
+            keys = self._recent[second] = {}
+        keys[key_id] = keys.get(key_id, 0) + 1
+
+    def forget_old(self) -> None:
+        """Forget requests that weigh nothing any more."""
+        oldest = self._counters.moment().second - WINDOW_SECONDS
+        for second in [second for second in self._recent if second < oldest]:
+            del self._recent[second]
+
+    def join(self, journal: Journal) -> int:
+        """Bring into new counters what the ledger did not know at their cut; answers with our last END in it.
+
+        That is: ENDs above the cut, what is in flight, requests of the last minute. Raises CountersUnavailable; then
+        it is tried again.
+        """
+        generation = self.wanted
+        state = self._counters.worker_state(journal.worker_id)
+        if state is None:
+            raise CountersLost("the worker was taken out", generation)
+        end_number = journal.end_number
+        tail = read_tail(journal.directory, journal.worker_id, state.end_number)
+        self.forget_old()
+        self._counters.join(
+            Joining(
+                journal.worker_id,
+                generation,
+                end_number,
+                [record.for_counters() for record in tail.ends],
+                list(_held(journal)),
+                [Used(key, second, count) for second, keys in self._recent.items() for key, count in keys.items()],
+            )
+        )
+        self.generation = generation
+        log.info("joined generation %d of the counters", generation)
+        return end_number
+
+
+def _held(journal: Journal) -> Iterable[Held]:
+    """What is in flight, summed by key and day."""
+    sums: dict[tuple[str, int], int] = defaultdict(int)
+    for _, attempt in journal.open.values():
+        if attempt.held_nanos:
+            sums[attempt.key_id, attempt.day] += attempt.held_nanos
+    return (Held(key_id, day, nanos) for (key_id, day), nanos in sums.items())

@@ -1,0 +1,90 @@
+"""What a journal holds, as values: attempts that began, and how each ended."""
+
+from typing import Any, NamedTuple
+
+from shared.counters import End
+
+
+class LedgerUnavailable(Exception):
+    """The database that holds the ledger does not answer, or is not as it was left."""
+
+
+class Attempt(NamedTuple):
+    """What is known before a request is sent to a provider."""
+
+    id: str
+    org_id: str
+    key_id: str
+    provider: str
+    endpoint: str
+    requested_model: str | None
+    streamed: bool
+    bound_nanos: int  # the most it can cost
+    held_nanos: int  # what the counters hold for it; 0 when they were not asked
+    day: int  # UTC day of admission, an ordinal
+    second: int  # steady second of admission, by which the request rate counts it; -1 when it does not
+    admitted_at: float  # Unix seconds
+    client_ip: str | None
+
+
+class Settlement(NamedTuple):
+    """How an attempt ended and what it cost."""
+
+    status: int | None  # the provider's HTTP status; None when it gave none
+    outcome: str  # one of OUTCOMES
+    flags: tuple[str, ...]
+    usage: dict[str, int]
+    served_model: str | None
+    service_tier: str | None
+    price: dict[str, Any] | None
+    cost_nanos: int
+    duration_ms: int
+    provider_request_id: str | None
+
+
+OUTCOMES = (
+    "ok",  # complete answer
+    "provider_error",  # the provider answered 4xx or 5xx, or an error event inside a stream
+    "client_gone",  # the client went away first
+    "upstream_truncated",  # the answer broke off
+    "unknown",  # sent, but no answer came
+    "crash",  # our worker died meanwhile
+)
+
+
+class EndRecord(NamedTuple):
+    """One END of a journal: complete in itself, so that whoever imports it needs nothing that came before.
+
+    `settlement` is None when nothing was sent: the hold is taken back, and there is no row.
+    """
+
+    number: int  # counts the ENDs of a journal, from 1
+    seq: int  # of the attempt, within the journal
+    attempt: Attempt
+    settlement: Settlement | None
+
+    def for_counters(self) -> End:
+        """As the counters hear of it."""
+        attempt, settlement = self.attempt, self.settlement
+        cost_nanos = 0 if settlement is None else settlement.cost_nanos
+        return End(self.number, attempt.key_id, attempt.day, attempt.held_nanos, cost_nanos)
+
+
+def crashed(attempt: Attempt, progress_nanos: int | None) -> Settlement:
+    """How an attempt ends whose worker died.
+
+    It may have been answered in full to nobody. It is charged what was noted of its progress; without a note, its
+    bound, so that the spend limit stays a maximum.
+    """
+    return Settlement(
+        status=None,
+        outcome="crash",
+        flags=("crash", "estimated"),
+        usage={},
+        served_model=None,
+        service_tier=None,
+        price=None,
+        cost_nanos=attempt.bound_nanos if progress_nanos is None else progress_nanos,
+        duration_ms=0,
+        provider_request_id=None,
+    )

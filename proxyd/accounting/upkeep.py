@@ -1,0 +1,115 @@
+"""What a worker's accounting does without being asked.
+
+A greenlet keeps the worker a member of the counters and writes what the journal could not take; a timer sees that ends
+with which no batch came along are told to the counters.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+
+from proxyd.accounting.ends import Ends
+from proxyd.accounting.journal import JournalUnavailable
+from proxyd.accounting.membership import Membership
+from shared.counters import CountersUnavailable
+
+log = logging.getLogger(__name__)
+
+LINGER_SECONDS = 0.0005  # an END waits so long for a batch to ride with
+KEEP_SECONDS = 0.02
+TIDY_SECONDS = 1.0
+PAUSE_SECONDS = 0.5  # after the counters did not answer
+
+
+class Upkeep:
+    """Of one worker. `tell` makes a batch of nothing but what waits: ends, and joining new counters."""
+
+    def __init__(
+        self,
+        membership: Membership,
+        ends: Ends,
+        tell: Callable[[], None],
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._membership = membership
+        self._ends = ends
+        self._tell = tell
+        self._monotonic = monotonic
+        self._tidied_at = float("-inf")
+        self._stopping = False
+        self._timer: Any = None
+        self._telling = False
+        self.told_at = 0.0  # monotonic time of the last batch
+
+    def start(self) -> None:
+        self._timer = gevent.get_hub().loop.timer(LINGER_SECONDS)
+        self._ends.on_first = self._wait_for_batch
+        gevent.spawn(self._keep)
+
+    def stop(self) -> None:
+        """Both end at once, or at their next turn."""
+        self._stopping = True
+        if self._timer is not None:
+            self._timer.stop()
+            self._timer.close()
+            self._timer = None
+
+    def look_after(self) -> None:
+        """Once: enter or join when it is due; every second, write what could not be written, forget what is old.
+
+        Raises CountersUnavailable, JournalUnavailable.
+        """
+        membership = self._membership
+        at = self._monotonic()
+        if at >= self._tidied_at + TIDY_SECONDS:
+            self._tidied_at = at
+            self._ends.write_unwritten(membership.journal)
+            membership.forget_old()
+            membership.look_at_page()  # before joining: what an old page asks for is not to be had
+        if not membership.complete:
+            membership.enter()
+        elif membership.wanted != membership.generation:
+            self._tell()
+
+    def _keep(self) -> None:
+        while not self._stopping:
+            gevent.sleep(KEEP_SECONDS)
+            try:
+                self.look_after()
+            except (CountersUnavailable, JournalUnavailable):
+                gevent.sleep(KEEP_SECONDS)
+            except Exception:  # A process edge: without this chore the worker would never join again.
+                log.exception("the accounting could not be looked after, and is tried again")
+                gevent.sleep(TIDY_SECONDS)
+
+    def _wait_for_batch(self) -> None:
+        """An end has come: look in a moment whether a batch has taken it along. A timer costs less than a greenlet."""
+        if self._timer is not None and not self._telling:
+            self._timer.start(self._look)
+
+    def _look(self) -> None:
+        """In the hub, a moment later."""
+        if not self._ends.untold or self._telling or self._stopping:
+            return
+        if self._monotonic() - self.told_at < LINGER_SECONDS:
+            self._wait_for_batch()
+        else:
+            self._telling = True
+            gevent.spawn(self._tell_now)
+
+    def _tell_now(self) -> None:
+        try:
+            while self._ends.untold and not self._stopping:
+                try:
+                    self._tell()
+                except (CountersUnavailable, JournalUnavailable):
+                    gevent.sleep(PAUSE_SECONDS)
+                except Exception:  # A process edge: else a quiet worker's ends would wait for ever.
+                    log.exception("ended attempts could not be told, and are told later")
+                    gevent.sleep(TIDY_SECONDS)
+        finally:
+            self._telling = False

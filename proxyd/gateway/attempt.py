@@ -1,0 +1,191 @@
+"""One attempt at a provider: sent once, metered on the way, ended exactly once.
+
+BEGIN is written and money is held when an attempt is made, so every way out of it closes the books: void when nothing
+reached the provider, else a settlement. What the provider may have seen is never sent again.
+"""
+
+import time
+from collections.abc import Iterator
+from functools import partial
+
+from proxyd.accounting.accounting import Accounting
+from proxyd.accounting.records import Settlement
+from proxyd.gateway.context import Admission, RequestContext
+from proxyd.gateway.detached_streams import DetachedStreams
+from proxyd.messages import ClientGone, Incoming, RequestError, UpstreamAborted, UpstreamError
+from proxyd.providers import DIALECTS, Meter
+from proxyd.upstream.pool import Call
+from shared import pricing
+
+PROGRESS_SECONDS = 1.0
+
+
+class UpstreamAttempt:
+    """Owns the call to the provider, the meter of its answer, and its end.
+
+    Its way is a line: `send`, `measure`, a relay (`relay.py`) that calls `end`, and `let_go`.
+    """
+
+    __slots__ = (
+        "_accounting",
+        "_noted_at",
+        "admission",
+        "call",
+        "context",
+        "detached",
+        "ended",
+        "meter",
+        "provider_request_id",
+        "status",
+    )
+
+    def __init__(
+        self,
+        accounting: Accounting,
+        call: Call,
+        context: RequestContext,
+        admission: Admission,
+        detached: DetachedStreams | None,
+    ) -> None:
+        """`detached` is where the answer is read to its end if the client leaves; None: the call is ended then."""
+        self._accounting = accounting
+        self._noted_at = 0.0
+        self.call = call
+        self.context = context
+        self.admission = admission
+        self.detached = detached
+        self.meter: Meter | None = None  # None: what it costs cannot be told
+        self.status: int | None = None  # the provider's; None until it answers
+        self.provider_request_id: str | None = None
+        self.ended = False
+
+    def send(self) -> Incoming:
+        """Send it and give the head of the answer.
+
+        Raises `UpstreamError`, and `RequestError` and `ClientGone` when the client's own body fails under way; the
+        attempt has ended then.
+        """
+        call = self.call
+        on_gone = self.context.request.client.on_gone
+        on_gone(call.abort if self.detached is None else partial(self.detached.outlive, call))
+        try:
+            incoming = call.start()
+        except (UpstreamError, RequestError, ClientGone) as error:
+            if not call.sent:
+                self.void()
+            elif isinstance(error, UpstreamAborted | ClientGone):
+                self.measure(None, streaming=False)
+                self.end("client_gone")
+            else:
+                self.end("unknown")
+            raise
+        self.status = incoming.status
+        return incoming
+
+    def measure(self, coding: bytes | None, *, streaming: bool) -> None:
+        """Meter the answer from now on, by its compression; without an answer, what the request alone tells."""
+        context = self.context
+        endpoint = context.target.endpoint
+        if context.parsed is not None and endpoint is not None:
+            dialect = DIALECTS[context.target.dialect]
+            self.meter = dialect.meter(endpoint, context.parsed, streaming=streaming, content_encoding=coding)
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the provider's status says so."""
+        return self.status is not None and self.status < 400
+
+    def note_progress(self) -> None:
+        """Once a second, leave a note of what a running stream has cost, for whoever finds it if we die."""
+        at = time.monotonic()
+        if self.meter is None or at - self._noted_at < PROGRESS_SECONDS:
+            return
+        if self._noted_at:
+            cost = self._cost(self.meter.delivered())
+            self._accounting.note_progress(self.context.seq, cost.nanos)
+        self._noted_at = at
+
+    def end(self, outcome: str) -> None:
+        """Settle at what the provider reported, else at what was delivered. The second call does nothing."""
+        if self.ended:
+            return
+        self.ended = True
+        context, meter = self.context, self.meter
+        usage = None if meter is None or context.free else meter.usage()
+        if usage is None and meter is not None and not context.free and self._is_billed(outcome, meter):
+            usage = meter.delivered()
+        flags: tuple[str, ...] = ()
+        cost = None
+        if usage is not None:
+            cost = self._cost(usage)
+            flags = cost.flags
+            bound_nanos = self.admission.bound_nanos
+            if bound_nanos is not None and cost.nanos > bound_nanos:
+                flags = (*flags, "overrun")
+        elif context.parsed is None and not context.free:
+            flags = ("unmetered",)
+        self._accounting.settle(
+            context.seq,
+            Settlement(
+                status=self.status,
+                outcome=outcome,
+                flags=flags,
+                usage={} if usage is None else dict(usage.counts),
+                served_model=None if usage is None else _plain(usage.model),
+                service_tier=None if usage is None else _plain(usage.service_tier),
+                price=None if cost is None or cost.price is None else dict(cost.price.json),
+                cost_nanos=0 if cost is None else cost.nanos,
+                duration_ms=int((time.monotonic() - context.started) * 1000),
+                provider_request_id=self.provider_request_id,
+            ),
+        )
+
+    def void(self) -> None:
+        """End without a row: nothing reached the provider. Does nothing once it has ended."""
+        if not self.ended:
+            self.ended = True
+            self._accounting.void(self.context.seq)
+
+    def fail(self) -> None:
+        """End it by a fault of our own, so that no money stays held. Whoever is killed leaves it to be recovered."""
+        if self.call.sent:
+            self.meter = None  # what it says may be the very fault
+            self.end("unknown")
+        else:
+            self.void()
+
+    def leave(self, chunks: Iterator[bytes]) -> None:
+        """End a relay: in the background, if the client left an answer that is billed to its end, else here and now."""
+        self.context.request.client.on_gone(None)
+        detached = self.detached
+        if not self.ended and detached is not None and self.meter is not None and detached.start(self, chunks):
+            return
+        try:
+            self.end("client_gone")
+        finally:
+            self.let_go()
+
+    def let_go(self) -> None:
+        """Give the connection back, or close it. Idempotent."""
+        self.context.request.client.on_gone(None)
+        self.call.close()
+        if self.detached is not None:
+            self.detached.over(self.call)
+
+    def _is_billed(self, outcome: str, meter: Meter) -> bool:
+        """Whether an answer without usage costs what was delivered.
+
+        Providers do not bill what failed, unless they say so; what broke off is charged as far as it came. Whoever
+        leaves before an answer began has made the provider work all the same: the input is charged at least.
+        """
+        answered = self.succeeded if self.status is not None else outcome == "client_gone"
+        return answered and not meter.failed
+
+    def _cost(self, usage: pricing.Usage) -> pricing.Cost:
+        context = self.context
+        return pricing.cost(context.target.provider.slug, context.model, usage, at=self.admission.admitted_at)
+
+
+def _plain(name: str | None) -> str | None:
+    """A provider's word as a database takes it: PostgreSQL refuses a NUL, and with it all rows of a batch."""
+    return name if name is None or name.isprintable() else "".join(c for c in name if c.isprintable())

@@ -1,0 +1,66 @@
+"""What is left of a key's limits: for pages, headers and output limits. Nothing is judged by it."""
+
+from proxyd.accounting.accounting import Accounting, Seeds
+from proxyd.accounting.journal import JournalUnavailable
+from proxyd.accounting.records import LedgerUnavailable
+from shared.counters import Counters, CountersUnavailable, KeyRow, RateState, SpendState, state_of
+from shared.policy import KeySnapshot
+
+REMEMBERED_KEYS = 10_000
+
+LimitsState = tuple[RateState | None, SpendState]
+
+
+class Limits:
+    """For one worker. `seeds` asks the database what a key had cost before the present counters were made."""
+
+    def __init__(self, counters: Counters, accounting: Accounting, seeds: Seeds) -> None:
+        self._counters = counters
+        self._accounting = accounting
+        self._seeds = seeds
+        self._spend: dict[str, SpendState] = {}  # as the counters last told it, by key
+
+    def of(self, key: KeySnapshot) -> LimitsState | None:
+        """As they are now, all ends of this worker told; None: nobody knows."""
+        try:
+            self._accounting.flush()
+            row = self._row(key.id)
+        except (CountersUnavailable, JournalUnavailable, LedgerUnavailable):
+            return None
+        if row is None:
+            return None
+        return state_of(
+            row,
+            self._counters.moment(),
+            rpm=key.rate_limit_rpm,
+            spend_reset=key.spend_reset,
+            limit_nanos=key.spend_limit_nanos,
+        )
+
+    def _row(self, key_id: str) -> KeyRow | None:
+        """With what the ledger said before it, where the counters have not been told yet."""
+        generation = self._counters.condition().generation
+        row = self._counters.rows([key_id]).get(key_id) or KeyRow.new()
+        if not row.seeded:
+            seeds = self._seeds([key_id], generation, self._counters.moment().day)
+            if seeds is None:
+                return None
+            row.seed(seeds[0])
+        return row
+
+    def remember(self, key_id: str, spend: SpendState | None) -> None:
+        """What the counters have just told of a key."""
+        if spend is not None:
+            if len(self._spend) >= REMEMBERED_KEYS and key_id not in self._spend:
+                del self._spend[next(iter(self._spend))]
+            self._spend[key_id] = spend
+
+    def remaining_nanos(self, key: KeySnapshot) -> int | None:
+        """Of its spend limit, as it was last told; None: nobody knows."""
+        spend = self._spend.get(key.id)
+        if spend is None or spend.limit_nanos != key.spend_limit_nanos:
+            limits = self.of(key)
+            if limits is None:
+                return None
+            spend = limits[1]
+        return spend.remaining_nanos or 0

@@ -1,0 +1,120 @@
+"""`python -m proxyd.writer`: the ledger writer of a data directory, started and kept by the pool's supervisor.
+
+It says `ready` on standard output once everything may begin; a reason, on standard error, when it cannot.
+"""
+
+import errno
+import fcntl
+import logging
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from proxyd.accounting.accounting_state import AccountingDatabase
+from proxyd.accounting.ledger import Ledger
+from proxyd.accounting.ledger_writer import LedgerWriter
+from proxyd.accounting.machine import machine_of
+from proxyd.accounting.old_journals import take_over
+from shared import counters, db
+from shared.config import SettingError, Settings
+from shared.counters import WRITER_LOCK, CountersUnavailable
+from shared.database_probe import reason_of
+
+log = logging.getLogger("proxyd.writer")
+
+FORMAT = 2  # of what lies in a data directory; 1 had a SQLite file for each journal
+TAKE_OVER_SECONDS = 15.0  # for the one before us to end
+ROUND_SECONDS = 0.1  # between rounds: what ends meanwhile shares a transaction
+HURRY_SECONDS = 0.01
+LAST_ROUNDS_SECONDS = 8.0
+
+
+def main() -> int:
+    """Exit status 2 and one sentence when it cannot begin."""
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    try:
+        settings = Settings.from_env()
+        lock = _lock(settings.data_dir)
+        _check_format(settings.data_dir)
+        shared_counters = counters.connect(settings.limits_url)
+        shared_counters.refuse_foreign()
+        engine = db.create(settings.database_url)
+        ledger = Ledger(engine)
+        take_over(settings.data_dir / "journals", ledger)
+        writer = LedgerWriter(
+            settings.data_dir,
+            machine_of(settings.data_dir),
+            shared_counters,
+            AccountingDatabase(engine),
+            ledger,
+        )
+        writer.start()
+    except SettingError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    except SQLAlchemyError as error:
+        sys.stderr.write(f"DATABASE_URL: the database cannot be used: {reason_of(error, settings.database_url)}.\n")
+        return 2
+    except (CountersUnavailable, OSError) as error:
+        sys.stderr.write(f"ROUTER_DATA_DIR: the accounting cannot begin: {error}.\n")
+        return 2
+    _run(writer)
+    os.close(lock)
+    return 0
+
+
+def _check_format(data_dir: Path) -> None:
+    """Raise SettingError when a newer release has worked in this data directory; leave our mark in it."""
+    path = data_dir / "format"
+    try:
+        found = path.read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        found = ""
+    if found.isdigit() and int(found) > FORMAT:
+        raise SettingError(f"ROUTER_DATA_DIR: {data_dir} is of a newer version of Enterprise Router (format {found}).")
+    if found != str(FORMAT):
+        path.write_text(f"{FORMAT}\n", encoding="ascii")
+
+
+def _lock(data_dir: Path) -> int:
+    """The lock of the one ledger writer a data directory has. Raises OSError when another one keeps it."""
+    lock = os.open(data_dir / WRITER_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    deadline = time.monotonic() + TAKE_OVER_SECONDS
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise OSError(errno.EBUSY, "another router is running on this data directory") from None
+            time.sleep(0.02)
+        else:
+            return lock
+
+
+def _run(writer: LedgerWriter) -> None:
+    """Rounds, until we are told to end or the supervisor is gone; then the last ones."""
+    told: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGQUIT):
+        signal.signal(number, lambda number, _: told.append(number))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: the supervisor tells us when the workers are gone
+    supervisor = os.getppid()
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    while not told and os.getppid() == supervisor:
+        writer.round()
+        ends = time.monotonic() + ROUND_SECONDS
+        while time.monotonic() < ends and not writer.hurried and not told:
+            time.sleep(HURRY_SECONDS)
+        if writer.hurried:
+            time.sleep(HURRY_SECONDS / 10)
+    deadline = time.monotonic() + LAST_ROUNDS_SECONDS
+    while writer.round() and time.monotonic() < deadline:
+        pass
+
+
+if __name__ == "__main__":
+    sys.exit(main())

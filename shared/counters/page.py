@@ -1,0 +1,184 @@
+"""A small page of memory shared by the processes of a data directory: which counters are the right ones.
+
+The counters themselves cannot tell that somebody put back an older copy of them. So every writer notes here, after its
+commit, how far they had come, and compares before the next one: what stands behind this page is refused. The page also
+says which file it is (so that a copied one is told from the real one), asks for a rebuild, and names the process that
+is inside a transaction, so that one which hangs there can be ended.
+
+Slots are unsigned 64-bit numbers, each written in one piece by one instruction; there is no lock. Two writers may
+overtake each other by one step, which no more than one lost transaction could hide behind, and that one's own worker
+knows its number.
+"""
+
+import fcntl
+import hashlib
+import mmap
+import os
+from pathlib import Path
+
+from shared.counters import datafile
+
+FILE_NAME = "accounting.page"
+WRITER_LOCK = "ledger_writer.lock"  # held by the one ledger writer of a data directory, for as long as it lives
+_BYTES = 4096
+_MAGIC = 0x45524143_50470001
+_BOOT, _GENERATION, _INODE, _MODIFIED, _MOVING, _SEQUENCE, _ASKED, _WRITER, _STARTED = range(1, 10)
+
+
+class PageMissing(Exception):
+    """There is no page: no ledger writer has run in this data directory, or it is of another release."""
+
+
+class Page:
+    """The page of one data directory, mapped. Reading and writing a slot costs no system call."""
+
+    def __init__(self, path: Path, memory: mmap.mmap, inode: int) -> None:
+        self.path = path
+        self._memory = memory
+        self._slots = memoryview(memory).cast("Q")
+        self._inode = inode
+
+    @classmethod
+    def create(cls, data_dir: Path, boot: str) -> "Page":
+        """A fresh page in the place of any older one. For the ledger writer, at the start of everything."""
+        path = data_dir / FILE_NAME
+        draft = path.with_suffix(".new")
+        draft.unlink(missing_ok=True)
+        descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "r+b") as file:
+            file.write(b"\0" * _BYTES)
+            file.flush()
+            page = cls._map(path, file.fileno())
+        page.mark_made(boot)
+        draft.rename(path)
+        return page
+
+    @classmethod
+    def open(cls, data_dir: Path, boot: str) -> "Page":
+        """The page that stands there. Raises PageMissing."""
+        path = data_dir / FILE_NAME
+        try:
+            with path.open("r+b") as file:
+                if os.fstat(file.fileno()).st_size != _BYTES:
+                    raise PageMissing("the page is of another size")
+                page = cls._map(path, file.fileno())
+        except OSError as error:
+            raise PageMissing(type(error).__name__) from error
+        if not page.is_of(boot):
+            raise PageMissing("the page is of another boot of the machine")
+        return page
+
+    @classmethod
+    def _map(cls, path: Path, descriptor: int) -> "Page":
+        return cls(path, mmap.mmap(descriptor, _BYTES), os.fstat(descriptor).st_ino)
+
+    def mark_made(self, boot: str) -> None:
+        """It is complete, and of this boot of the machine."""
+        self._slots[_BOOT] = _number_of(boot)
+        self._slots[0] = _MAGIC
+
+    def is_of(self, boot: str) -> bool:
+        """Whether it is a page of this release, made in this boot of the machine."""
+        return self._slots[0] == _MAGIC and self._slots[_BOOT] == _number_of(boot)
+
+    def stands(self) -> bool:
+        """Whether the file at our path is still this page."""
+        try:
+            return self.path.stat().st_ino == self._inode
+        except OSError:
+            return False
+
+    @property
+    def generation(self) -> int:
+        """Of the counters that are the right ones; 0 before there are any."""
+        return self._slots[_GENERATION]
+
+    @property
+    def sequence(self) -> int:
+        """How far they had come at the last commit that was noted."""
+        return self._slots[_SEQUENCE]
+
+    def note(self, sequence: int) -> None:
+        """A transaction was committed."""
+        self._slots[_SEQUENCE] = max(self._slots[_SEQUENCE], sequence)
+
+    def identity(self) -> tuple[int, int]:
+        """Inode and time of the last change (ns) of the counters' main file."""
+        return self._slots[_INODE], self._slots[_MODIFIED]
+
+    def tells_of(self, name: str) -> bool:
+        """Whether what stands at a path is the right file, or is just being written to by its keeper."""
+        for _ in range(3):  # the keeper may begin and end between two looks
+            if self.moving:
+                return True
+            expected = self.identity()
+            if datafile.identity(name) == expected == self.identity():
+                return True
+        return self.moving
+
+    @property
+    def moving(self) -> bool:
+        """Whether the main file is being written to by its keeper just now."""
+        return self._slots[_MOVING] != 0
+
+    def begin_moving(self) -> None:
+        self._slots[_MOVING] = 1
+
+    def settle_identity(self, inode: int, modified_ns: int) -> None:
+        """The main file is this one now, and stays as it is until the next `begin_moving`."""
+        self._slots[_INODE] = inode
+        self._slots[_MODIFIED] = modified_ns
+        self._slots[_MOVING] = 0
+
+    def begin_generation(self, generation: int, sequence: int, inode: int, modified_ns: int) -> None:
+        """New counters stand in the place of the old ones."""
+        self._slots[_SEQUENCE] = sequence
+        self.settle_identity(inode, modified_ns)
+        self._slots[_GENERATION] = generation
+
+    @property
+    def asked(self) -> int:
+        """The latest generation that somebody found bad."""
+        return self._slots[_ASKED]
+
+    def ask(self, generation: int) -> None:
+        """Ask the ledger writer for new counters: this generation's are not as they were left."""
+        self._slots[_ASKED] = max(self._slots[_ASKED], generation)
+
+    @property
+    def writer(self) -> int:
+        """The process that is inside a transaction on the counters; 0 when none is."""
+        return self._slots[_WRITER]
+
+    def enter(self, pid: int) -> None:
+        self._slots[_WRITER] = pid
+
+    def leave(self) -> None:
+        self._slots[_WRITER] = 0
+
+    @property
+    def started(self) -> bool:
+        """Whether the ledger writer has made the first generation since everything was started."""
+        return self._slots[_STARTED] != 0
+
+    def mark_started(self) -> None:
+        self._slots[_STARTED] = 1
+
+
+def _number_of(boot: str) -> int:
+    return int.from_bytes(hashlib.sha256(boot.encode()).digest()[:8], "little")
+
+
+def somebody_keeps(data_dir: Path) -> bool:
+    """Whether a ledger writer runs on this data directory, and with it proxies that go by its counters."""
+    try:
+        lock = os.open(data_dir / WRITER_LOCK, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(lock)
+    return False

@@ -1,0 +1,140 @@
+"""One transaction on the counters' file: begun only if these are the right counters, and noted once committed."""
+
+import sqlite3
+from types import TracebackType
+from typing import Protocol, Self
+
+import orjson
+
+from shared.counters.database import Database, Session
+from shared.counters.page import Page
+from shared.counters.rows import KeyRow
+from shared.counters.values import Admitted, Answer, Batch, CountersLost, Stale
+
+# The row of the counters themselves has the empty id: `batch` is the generation, `joined` whether they are live.
+_LOOK = (
+    "SELECT self.batch, self.joined, (SELECT MAX(sequence) FROM process), own.joined, own.batch, own.end_number"
+    " FROM process self LEFT JOIN process own ON own.id = ? WHERE self.id = ''"
+)
+_READ_KEY = "SELECT state FROM key WHERE id = ?"
+# Two statements, because to replace a row costs half as much again as to update it.
+_UPDATE_KEY = "UPDATE key SET state = ? WHERE id = ?"
+_INSERT_KEY = "INSERT INTO key (state, id) VALUES (?, ?)"
+
+
+class Owner(Protocol):
+    """Whose transactions they are."""
+
+    database: Database
+    page: Page | None
+    pid: int
+
+    @property
+    def right(self) -> bool:
+        """Whether the file that stands at the path is the one the page tells of."""
+
+
+class Transaction:
+    """One transaction on the right counters, with what a look at them tells. What is raised inside undoes it."""
+
+    __slots__ = (
+        "_generation", "_own_id", "_owner", "_wrote",
+        "end_number", "execute", "joined", "live", "number", "sequence", "session",
+    )  # fmt: skip
+
+    def __init__(self, owner: Owner, own_id: str, generation: int) -> None:
+        self._owner = owner
+        self._own_id = own_id
+        self._generation = generation
+        self._wrote = False
+        self.session: Session
+        self.live: int
+        self.sequence: int  # of this transaction, if it writes
+        self.joined: int | None  # None: there is no row of that id
+        self.number: int
+        self.end_number: int
+
+    def __enter__(self) -> Self:
+        owner = self._owner
+        page, database = owner.page, owner.database
+        if page is None:
+            database.let_go_of_replaced()
+            self.session = database.begin()
+        else:
+            if not owner.right:
+                database.close()
+                raise CountersLost("the file was replaced or written by somebody else")
+            self.session = database.begin()
+            if self.session.inode != page.identity()[0]:
+                database.drop(self.session)  # it has a file open that was right before
+                self.session = database.begin()
+            page.enter(owner.pid)
+        try:
+            self.execute = self.session.execute
+            self._look(page)
+        except BaseException as error:
+            self._undo(error)
+            raise
+        return self
+
+    def _look(self, page: Page | None) -> None:
+        look = self.execute(_LOOK, (self._own_id,)).fetchone()
+        if look is None or look[0] != self._generation:
+            raise CountersLost("the generation is another one", look[0] if look else 0)
+        _, self.live, sequence, self.joined, self.number, self.end_number = look
+        if page is not None and (sequence < page.sequence or page.generation != self._generation):
+            raise CountersLost("an older copy stands there", self._generation)
+        self.sequence = sequence + 1
+
+    def wrote(self) -> int:
+        """Something was written: the number to write with it."""
+        self._wrote = True
+        return self.sequence
+
+    def row(self, rows: dict[str, KeyRow], key_id: str) -> KeyRow:
+        """A key's row, read once."""
+        row = rows.get(key_id)
+        if row is None:
+            found = self.execute(_READ_KEY, (key_id,)).fetchone()
+            row = rows[key_id] = KeyRow.decode(found[0]) if found else KeyRow.new()
+            row.stored = found is not None
+        return row
+
+    def write(self, rows: dict[str, KeyRow], day: int) -> None:
+        for key_id, row in rows.items():
+            self.execute(_UPDATE_KEY if row.stored else _INSERT_KEY, (row.encode(day), key_id))
+            row.stored = True
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        owner = self._owner
+        if error is not None:
+            self._undo(error)
+            return
+        try:
+            owner.database.commit(self.session)
+        finally:
+            if owner.page is not None:
+                owner.page.leave()
+        if self._wrote and owner.page is not None:
+            owner.page.note(self.sequence)
+
+    def _undo(self, error: BaseException) -> None:
+        owner = self._owner
+        owner.database.roll_back(self.session)
+        if owner.page is not None:
+            owner.page.leave()
+        if isinstance(error, sqlite3.Error):
+            raise owner.database.failed(error, self.session) from error
+
+
+def answered_before(checked: Transaction, batch: Batch) -> list[Answer]:
+    """What a batch was answered whose answer was lost. What was refused then consumed nothing and may ask anew.
+
+    Whoever repeats a batch may leave its charges out: then nothing new is admitted if it had not been applied.
+    """
+    ((admitted,),) = checked.execute("SELECT admitted FROM process WHERE id = ?", (batch.worker_id,)).fetchall()
+    before = {index: Admitted(day, second) for index, _, _, day, second, _ in orjson.loads(admitted)}
+    asked = max([len(batch.charges), *(index + 1 for index in before)])
+    return [before.get(index, Stale()) for index in range(asked)]

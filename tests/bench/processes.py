@@ -1,0 +1,90 @@
+"""What the processes of a router use, as the kernel tells it: CPU by kind of process, and memory."""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+TICKS = os.sysconf("SC_CLK_TCK")
+_LISTENING = "0A"
+
+
+@dataclass(frozen=True)
+class Cpu:
+    """Seconds of CPU (user and system) that each process had used at one moment, and what kind of process it is."""
+
+    seconds: dict[int, float]
+    kinds: dict[int, str]  # "supervisor", "worker", "ledger writer"
+
+    def since(self, before: "Cpu") -> dict[str, float]:
+        """Seconds by kind since an earlier moment. A process that came or went in between makes the figure worthless."""
+        assert self.seconds.keys() == before.seconds.keys(), "a process of the router was replaced under load"
+        found = dict.fromkeys(("supervisor", "worker", "ledger writer"), 0.0)
+        for pid, seconds in self.seconds.items():
+            found[self.kinds[pid]] += seconds - before.seconds[pid]
+        return found
+
+
+def cpu_of(supervisor: int, port: int) -> Cpu:
+    """CPU of a proxy's supervisor and of all below it; `port` is where its workers listen."""
+    pids = tree(supervisor)
+    return Cpu({pid: cpu_seconds(pid) for pid in pids}, {pid: kind_of(pid, supervisor, port) for pid in pids})
+
+
+def workers_of(supervisor: int, port: int) -> list[int]:
+    return [pid for pid in tree(supervisor) if kind_of(pid, supervisor, port) == "worker"]
+
+
+def kind_of(pid: int, supervisor: int, port: int) -> str:
+    """Told by what a process does: a worker listens, whoever else is there does not, or says that it is the other."""
+    if pid == supervisor:
+        return "supervisor"
+    named = Path(f"/proc/{pid}/cmdline").read_bytes() + Path(f"/proc/{pid}/comm").read_bytes()
+    return "worker" if b"ledger" not in named and _listens(pid, port) else "ledger writer"
+
+
+def tree(root: int) -> list[int]:
+    """A process and all its descendants, without the dead."""
+    parents: dict[int, int] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, parent, *_ = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue  # it ended while we looked
+        if state != "Z":
+            parents[int(stat.parent.name)] = int(parent)
+    found = [root]
+    for pid in found:
+        found.extend(child for child, parent in parents.items() if parent == pid)
+    return sorted(found)
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def memory_mb(pid: int) -> tuple[float, float]:
+    """Resident and proportional set size in MB: the second shares out what several processes have in common."""
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return tuple(int(re.search(rf"^{name}:\s+(\d+)", rollup, re.MULTILINE)[1]) / 1024 for name in ("Rss", "Pss"))  # type: ignore[index,return-value]
+
+
+def peak_mb(pid: int) -> float:
+    """The most that a process was ever resident with, in MB; 0 for one that has ended."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0.0
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+
+def _listens(pid: int, port: int) -> bool:
+    rows = [row.split() for row in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
+    sockets = {
+        f"socket:[{row[9]}]" for row in rows if row[3] == _LISTENING and int(row[1].rpartition(":")[2], 16) == port
+    }
+    try:
+        return any(str(path.readlink()) in sockets for path in Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:
+        return False

@@ -1,0 +1,86 @@
+"""One router for the tests that leave it whole, others for those that do not; and what was found, told at the end."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from faulty import FaultyRouter
+from sizes import LONG, SEED
+
+_FOUND: list[str] = []
+
+Make = Callable[..., FaultyRouter]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(3600 if LONG else 180))
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> FaultyRouter:
+    """A data directory that is ready to start, with its secrets; others are copies of it, which saves seconds each."""
+    router = FaultyRouter(tmp_path_factory.mktemp("prepared") / "data")
+    router.run("-m", "flask", "--app", "wsgi", "bootstrap")
+    return router
+
+
+@pytest.fixture(scope="session")
+def make(prepared: FaultyRouter, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Make]:
+    """Routers of one's own. They end with the session at the latest."""
+    made: list[FaultyRouter] = []
+
+    def build(*, workers: int = 2, **settings: str) -> FaultyRouter:
+        router = FaultyRouter(tmp_path_factory.mktemp("faults") / "data", workers=workers, **settings)
+        router.admin, router.token, router.credentials = prepared.admin, prepared.token, prepared.credentials
+        router.environ |= {
+            "ROUTER_ADMIN_PASSWORD": prepared.admin[1],
+            "ROUTER_BOOTSTRAP_TOKEN": prepared.token,
+            **{f"{slug.upper()}_API_KEY": secret for slug, secret in prepared.credentials.items()},
+        }
+        made.append(router)
+        if "DATABASE_URL" in settings:
+            router.run("-m", "flask", "--app", "wsgi", "bootstrap")
+        else:
+            shutil.copytree(prepared.data_dir, router.data_dir, dirs_exist_ok=True)
+        return router
+
+    try:
+        yield build
+    finally:
+        for router in made:
+            router.stop_all()
+
+
+@pytest.fixture(scope="session")
+def shared_router(make: Make) -> FaultyRouter:
+    router = make()
+    for name in ("sandbox", "proxy", "dashboard"):
+        router.start(name)
+    return router
+
+
+@pytest.fixture
+def router(shared_router: FaultyRouter) -> FaultyRouter:
+    """The shared one, ready again, whatever the test before did to it."""
+    for name in ("sandbox", "proxy", "dashboard"):
+        if name not in shared_router.processes or shared_router.processes[name].poll() is not None:
+            shared_router.start(name)
+    shared_router.wait_until_ready()
+    return shared_router
+
+
+@pytest.fixture
+def tell(request: pytest.FixtureRequest) -> Callable[[object], None]:
+    """Say a line about this test in the summary, for docs/guarantees.md."""
+    return lambda found: _FOUND.append(f"{request.node.name}: {found}")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if _FOUND:
+        terminalreporter.write_sep("-", f"faults, {'long' if LONG else 'short'}, ROUTER_FAULTS_SEED={SEED}")
+        for line in _FOUND:
+            terminalreporter.write_line(line)

@@ -1,0 +1,198 @@
+"""What must be true once all is quiet, whatever was done to the router: its ledger, the provider's invoice and the
+counters tell the same story, of which no call is missing and none is told twice."""
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+import requests
+from harness import Router, eventually
+from load_kit import Call, Key, Repeat
+from sqlalchemy import Row, select
+
+from shared import counters, db, money
+from shared.counters import CountersUnavailable, KeyRow
+from shared.models import KeySpend, UsageRecord
+from shared.seeds import read_seeds
+
+QUIET_SECONDS = 10.0
+ALL_DAYS = date(1970, 1, 1)
+
+
+@dataclass(slots=True)
+class Reckoned:
+    """What was found, for the page of guarantees."""
+
+    calls: int = 0
+    attempts: int = 0
+    rows: int = 0
+    crash_rows: int = 0
+    estimated_rows: int = 0
+    outcomes: Counter[str] = field(default_factory=Counter)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.calls} calls, {self.attempts} seen by the provider, {self.rows} rows, of them "
+            f"{self.crash_rows} after a crash and {self.estimated_rows} estimated; {dict(self.outcomes)}"
+        )
+
+
+class Books:
+    """The three that have to agree."""
+
+    def __init__(self, router: Router) -> None:
+        self._router = router
+        self._engine = db.create(router.settings.database_url)
+        self._counters = counters.connect(router.settings.limits_url)
+
+    def rows(self, keys: Iterable[Key]) -> list[Row[Any]]:
+        """The ledger's rows of these keys."""
+        ids = [key.id for key in keys]
+        with self._engine.connect() as connection:
+            return list(connection.execute(select(UsageRecord.__table__).where(UsageRecord.key_id.in_(ids))).all())
+
+    def totals(self, keys: Iterable[Key]) -> dict[str, int]:
+        """What each key has cost in all, as counters are seeded with it."""
+        ids = [key.id for key in keys]
+        with self._engine.connect() as connection:
+            found = connection.execute(
+                select(KeySpend.key_id, KeySpend.total_nanos).where(KeySpend.key_id.in_(ids), KeySpend.day == ALL_DAYS)
+            )
+            return {key_id: int(nanos) for key_id, nanos in found}
+
+    def counted(self, keys: Iterable[Key]) -> dict[str, KeyRow]:
+        """What the counters say, with what the proxy would let them know as soon as somebody asks."""
+        rows = self._counters.rows([key.id for key in keys])
+        untold = [key_id for key_id, row in rows.items() if not row.seeded]
+        with self._engine.connect() as connection:
+            moment, generation = self._counters.moment(), self._counters.condition().generation
+            seeds = read_seeds(connection, untold, generation, moment.day)
+        assert seeds is not None, "the counters are of another generation than the database"
+        for key_id, seed in seeds.items():
+            rows[key_id].seed(seed)
+        return rows
+
+    def held(self, keys: Iterable[Key]) -> int | None:
+        """Nano-dollars held for these keys; None while the counters do not answer or are not complete."""
+        try:
+            if not self._counters.condition().live:
+                return None
+            rows = self._counters.rows([key.id for key in keys])
+            return sum(held for row in rows.values() for _, held in row.days.values())
+        except CountersUnavailable:
+            return None
+
+    def close(self) -> None:
+        self._counters.close()
+        self._engine.dispose()
+
+
+def reckon(router: Router, calls: Sequence[Call], keys: Sequence[Key], *, verify: bool = True) -> Reckoned:
+    """Wait until all is quiet, at most ten seconds, and compare. All of `keys`' traffic must be in `calls`."""
+    books = Books(router)
+    try:
+        return _reckon(router, books, calls, keys, verify=verify)
+    finally:
+        books.close()
+
+
+def _reckon(router: Router, books: Books, calls: Sequence[Call], keys: Sequence[Key], *, verify: bool) -> Reckoned:
+    names = {call.name for call in calls}
+    attempts = _attempts(router, names)
+
+    def quiet() -> bool:
+        have = {row.requested_model for row in books.rows(keys)}
+        return books.held(keys) == 0 and attempts.keys() <= have
+
+    eventually(quiet, QUIET_SECONDS, "the end of all holds, with every attempt in the ledger,")
+    rows = books.rows(keys)
+    found = Reckoned(len(calls), len(attempts), len(rows))
+    by_name: dict[str, list[Row[Any]]] = defaultdict(list)
+    for row in rows:
+        by_name[row.requested_model].append(row)
+        found.outcomes[row.outcome] += 1
+        found.crash_rows += row.outcome == "crash"
+        found.estimated_rows += "estimated" in row.flags
+    assert by_name.keys() <= names, "rows that nobody asked for"
+    for call in calls:
+        _judge(call, attempts.get(call.name, []), by_name[call.name])
+    _compare_counters(books, keys, rows)
+    for key in keys:
+        said = router.key(key.id)["spend"]["lifetime_usd"]
+        assert said == money.to_usd(sum(row.cost_nanos for row in rows if row.key_id == key.id)), f"{key}: told wrong"
+    if verify:
+        router.run("-m", "flask", "--app", "wsgi", "ledger", "verify")
+    return found
+
+
+def _attempts(router: Router, names: set[str]) -> dict[str, list[dict[str, Any]]]:
+    """What the provider saw, by name, once it has ended."""
+    found: dict[str, list[dict[str, Any]]] = {}
+
+    def ended() -> bool:
+        found.clear()
+        for attempt in router.invoice()["attempts"]:
+            name = attempt["marker"].split()[-1]
+            if name in names:
+                found.setdefault(name, []).append(attempt)
+        return all(attempt["finished"] for several in found.values() for attempt in several)
+
+    eventually(ended, 30, "the end of every attempt")
+    return found
+
+
+def _judge(call: Call, attempts: Sequence[dict[str, Any]], rows: Sequence[Row[Any]]) -> None:
+    told = f"{call.name}: {call.reply.status} {call.reply.code} {call.reply.complete}, {attempts}, {rows}"
+    assert len(attempts) <= 1, f"sent twice: {told}"
+    assert len(rows) <= 1, f"counted twice: {told}"
+    if attempts:
+        assert rows, f"lost: {told}"
+    elif rows:
+        # It died between BEGIN and the first byte: an estimate, as nobody can know.
+        assert rows[0].outcome != "ok", f"charged and never sent: {told}"
+    if call.refused:
+        assert not attempts, f"refused and sent: {told}"
+        assert not rows, f"refused and charged: {told}"
+    if call.served:
+        assert rows, f"served and not charged: {told}"
+        assert rows[0].outcome == "ok", f"served, and the ledger knows it otherwise: {told}"
+    if attempts and rows[0].outcome == "ok" and "estimated" not in rows[0].flags:
+        assert rows[0].cost_nanos == attempts[0]["cost_nanos"], f"another amount than billed: {told}"
+    if rows:
+        assert rows[0].key_id == call.key.id, f"another's: {told}"
+        assert rows[0].cost_nanos <= rows[0].bound_nanos or call.key.limit_usd is None, f"above its bound: {told}"
+
+
+def _compare_counters(books: Books, keys: Sequence[Key], rows: Sequence[Row[Any]]) -> None:
+    sums: dict[str, int] = defaultdict(int)
+    for row in rows:
+        sums[row.key_id] += row.cost_nanos
+    totals, counted = books.totals(keys), books.counted(keys)
+    for key in keys:
+        spent = sums[key.id]
+        assert totals.get(key.id, 0) == spent, f"{key}: the ledger's total is not the sum of its rows"
+        if key.id in counted:
+            assert counted[key.id].lifetime == spent, f"{key}: the counters are not the ledger"
+        if key.limit_usd is not None:
+            assert spent <= money.from_usd(key.limit_usd), f"{key}: above its limit"
+
+
+def limits_are_watched(router: Router, keys: Sequence[Key], pause_seconds: float = 0.05) -> Repeat:
+    """While it runs, no look at a key may find spent and held above its limit."""
+    capped = [key for key in keys if key.limit_usd is not None]
+
+    def look() -> None:
+        for key in capped:
+            try:
+                answer = router.api("GET", f"/v1/keys/{key.id}")
+            except requests.RequestException:
+                continue
+            if answer.status_code == 200:
+                spend = answer.json()["spend"]
+                both = money.from_usd(spend["spent_usd"]) + money.from_usd(spend["held_usd"])
+                assert both <= money.from_usd(str(key.limit_usd)), f"{key} at {time.time()}: {spend}"
+
+    return Repeat(look, pause_seconds)

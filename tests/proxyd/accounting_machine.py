@@ -1,0 +1,220 @@
+"""The accounting as a state machine: requests, ends, time and edits, and what an oracle says of each."""
+
+import shutil
+import tempfile
+from functools import cache
+from pathlib import Path
+
+from accounting_kit import Router, Worker
+from accounting_oracle import Call, Oracle, Policy, today
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from ledger_kit import attempt
+from sqlalchemy import text
+
+from proxyd.accounting.records import Attempt
+from shared import db
+from shared.counters import (
+    Admitted,
+    Answer,
+    CountersLost,
+    CountersUnavailable,
+    Missing,
+    RateLimited,
+    SpendExceeded,
+    SpendHeld,
+    Stale,
+)
+
+KEYS = ("key_1", "key_2")
+MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
+AMOUNTS = st.integers(0, 1_200)
+
+
+@cache
+def template() -> Path:
+    """A database with two keys, made once and copied for each run."""
+    path = Path(tempfile.mkdtemp(prefix="router-model-", dir=MEMORY)) / "router.db"
+    engine = db.create(f"sqlite:///{path}")
+    db.Base.metadata.create_all(engine)
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "insert into organizations (id, name, created_at, policy_version) values ('org_1', 'A', '2026-01-01', 1)"
+            )
+        )
+        for key in KEYS:
+            connection.execute(
+                text(
+                    "insert into proxy_keys (id, org_id, name, prefix, allowed_providers, allowed_models, allowed_ips,"
+                    " spend_reset, created_at, created_by, version)"
+                    " values (:key, 'org_1', 'a', 'p', '[]', '[]', '[]', 'daily', '2026-01-01', 't', 1)"
+                ),
+                {"key": key},
+            )
+        connection.execute(text("insert into accounting_state values (1, 0)"))
+    engine.dispose()
+    return path
+
+
+class Calm(RuleBasedStateMachine):
+    """One to three workers and the ledger writer, stepped by rules; nothing breaks."""
+
+    @initialize(workers=st.integers(1, 3), limit=st.none() | AMOUNTS)
+    def begin(self, workers: int, limit: int | None) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="router-model-", dir=MEMORY))
+        for path in template().parent.glob("router.db*"):
+            shutil.copy(path, self.directory)
+        self.engine = db.create(f"sqlite:///{self.directory / 'router.db'}")
+        self.router = Router(self.directory, self.engine)
+        self.router.clock.mono_step = 0.7
+        self.oracle = Oracle()
+        self.newest = {key: Policy(key, limit_nanos=limit) for key in KEYS}
+        self.cached: dict[tuple[str, str], Policy] = {}
+        self.seen: dict[str, tuple[str, int]] = {}
+        self.copy: Path | None = None
+        self.workers: list[Worker] = []
+        for _ in range(workers):
+            self.start_worker()
+        self.ledger_writer_goes_on()
+
+    def start_worker(self) -> None:
+        self.workers.append(Worker(self.router))
+
+    # Requests
+
+    @rule(which=st.integers(0, 2), key=st.sampled_from(KEYS), bound=AMOUNTS)
+    def admit(self, which: int, key: str, bound: int) -> None:
+        if self.workers:
+            self.try_to_admit(self.workers[which % len(self.workers)], key, bound)
+
+    def try_to_admit(self, worker: Worker, key: str, bound: int) -> Answer | None:
+        policy = self.cached.setdefault((worker.id, key), self.newest[key])
+        seq, name = worker.accounting.new_id()
+
+        def attempt_of(admitted: Admitted) -> Attempt:
+            return attempt(
+                id=name, key_id=key, bound_nanos=bound, held_nanos=bound, day=admitted.day, second=admitted.second
+            )
+
+        absent: int | None = None
+        for _ in range(5):
+            asked = policy.charge(bound)._replace(seq=seq, absent_in=absent)
+            try:
+                answer = worker.accounting.admit(seq, asked, attempt_of)
+            except CountersUnavailable:
+                if policy.limit_nanos is None:
+                    self.begin_unheld(worker, key, seq, name, bound)
+                return None
+            if not isinstance(answer, Stale | Missing):
+                break
+            absent = answer.generation if isinstance(answer, Missing) else None
+            policy = self.cached[worker.id, key] = self.newest[key]
+        self.judge(worker, policy, seq, name, bound, answer)
+        return answer
+
+    def judge(self, worker: Worker, policy: Policy, seq: int, name: str, bound: int, answer: Answer) -> None:
+        """I2, I9 and I12, at each admission and whatever was lost before."""
+        if not isinstance(answer, Admitted):
+            assert isinstance(answer, RateLimited | SpendHeld | SpendExceeded), answer
+            return
+        assert policy.version == self.newest[policy.key_id].version, "an edit that was answered is not obeyed"
+        call = Call(name, seq, policy.key_id, worker.id, answer.day, answer.second, bound, held=True)
+        self.oracle.calls[name] = call
+        if policy.limit_nanos is not None:
+            total = self.oracle.liability(policy.key_id, policy.reset, answer.day)
+            assert total <= policy.limit_nanos, f"{total} of {policy.limit_nanos}"
+        if policy.rpm is not None:
+            assert self.oracle.requests(policy.key_id, answer.second) <= policy.rpm
+
+    def begin_unheld(self, worker: Worker, key: str, seq: int, name: str, bound: int) -> None:
+        day = today(self.router.clock.wall_at)
+        worker.accounting.begin_unheld(
+            seq, attempt(id=name, key_id=key, bound_nanos=bound, held_nanos=0, day=day, second=-1)
+        )
+        self.oracle.calls[name] = Call(name, seq, key, worker.id, day, -1, bound, held=False)
+
+    def an_open_call(self, number: int) -> tuple[Worker, Call] | None:
+        found = [(worker, call) for worker in self.workers for call in self.oracle.open_of(worker.id)]
+        return found[number % len(found)] if found else None
+
+    @rule(number=st.integers(0, 50), share=st.integers(0, 10), again=st.booleans())
+    def settle(self, number: int, share: int, again: bool) -> None:
+        if (found := self.an_open_call(number)) is not None:
+            worker, call = found
+            cost = call.bound_nanos * share // 10
+            worker.settle(call.seq, cost)
+            self.oracle.settle(call, cost)
+            if again:
+                worker.settle(call.seq, 999)
+                worker.accounting.void(call.seq)
+
+    @rule(number=st.integers(0, 50))
+    def void(self, number: int) -> None:
+        if (found := self.an_open_call(number)) is not None:
+            worker, call = found
+            worker.accounting.void(call.seq)
+            call.state = "void"
+
+    @rule(number=st.integers(0, 50), share=st.integers(0, 10))
+    def progress(self, number: int, share: int) -> None:
+        if (found := self.an_open_call(number)) is not None:
+            worker, call = found
+            call.progress_nanos = call.bound_nanos * share // 10
+            worker.accounting.note_progress(call.seq, call.progress_nanos)
+
+    # What goes on by itself
+
+    @rule(which=st.integers(0, 2))
+    def worker_goes_on(self, which: int) -> None:
+        if self.workers:
+            worker = self.workers[which % len(self.workers)]
+            try:
+                worker.keep()
+                worker.accounting.flush()
+            except CountersUnavailable:
+                pass
+
+    @rule()
+    def ledger_writer_goes_on(self) -> None:
+        self.router.rounds()
+
+    @rule(seconds=st.sampled_from([-2.0, 0.5, 1.0, 20.0, 61.0, 86_400.0]))
+    def time_passes(self, seconds: float) -> None:
+        """Wall time may step back; the steady clock does not."""
+        self.router.clock.wall_at += seconds
+        self.router.clock.steady_at += max(0.0, seconds)
+
+    @rule()
+    def just_before_midnight(self) -> None:
+        clock = self.router.clock
+        seconds = 86_400 - clock.wall_at % 86_400 - 0.001
+        clock.wall_at += seconds
+        clock.steady_at += seconds
+
+    # Edits
+
+    @rule(
+        key=st.sampled_from(KEYS), limit=st.none() | AMOUNTS, rpm=st.none() | st.integers(0, 4),
+        reset=st.sampled_from(["daily", "monthly", "never"]), told=st.booleans(), dies=st.booleans(),
+    )  # fmt: skip
+    def edit(self, key: str, limit: int | None, rpm: int | None, reset: str, told: bool, dies: bool) -> None:
+        """As the dashboard does it: commit, tell the counters, answer. One that could not tell is not answered."""
+        version = self.newest[key].version + 1
+        with self.engine.begin() as connection:
+            connection.execute(text("update proxy_keys set version = :v where id = :k"), {"v": version, "k": key})
+            connection.execute(text("insert into policy_outbox (subject) values (:k)"), {"k": key})
+        self.newest[key] = Policy(key, version, limit, rpm, reset)
+        try:
+            self.router.eyes.close()
+            if dies:
+                raise CountersLost("the dashboard died")
+            self.router.eyes.publish(self.router.database.generation(), {key: version}, {})
+        except CountersUnavailable:
+            # Nobody was answered, so old snapshots may pass until the ledger writer has told.
+            for worker in self.workers:
+                self.cached[worker.id, key] = self.newest[key]
+        else:
+            if told:
+                with self.engine.begin() as connection:
+                    connection.execute(text("delete from policy_outbox where subject = :k"), {"k": key})

@@ -1,0 +1,104 @@
+"""What the accounting must come to, told by a list of calls and nothing else; and the provider's own invoice."""
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Literal
+
+from shared.counters import Charge, moment_of
+from shared.counters.rows import period_of_day
+
+WINDOW_SECONDS = 60
+
+
+@dataclass
+class Policy:
+    """A key as the database has it."""
+
+    key_id: str
+    version: int = 1
+    limit_nanos: int | None = 1_000
+    rpm: int | None = None
+    reset: str = "daily"
+
+    def charge(self, bound_nanos: int) -> Charge:
+        return Charge(
+            self.key_id, "org_1", self.version, 1, self.rpm, self.limit_nanos, self.reset, bound_nanos
+        )  # fmt: skip
+
+
+@dataclass
+class Call:
+    """One attempt, from its admission on."""
+
+    id: str
+    seq: int
+    key_id: str
+    worker_id: str
+    day: int
+    second: int
+    bound_nanos: int
+    held: bool  # the counters were asked
+    state: Literal["open", "ok", "void", "crash"] = "open"
+    cost_nanos: int = 0
+    progress_nanos: int | None = None
+
+    def crash(self) -> None:
+        self.state = "crash"
+        self.cost_nanos = self.bound_nanos if self.progress_nanos is None else self.progress_nanos
+
+
+@dataclass
+class Oracle:
+    """All calls, and what the provider bills for those that were answered."""
+
+    calls: dict[str, Call] = field(default_factory=dict)
+    invoice: dict[str, int] = field(default_factory=dict)
+
+    def open_of(self, worker_id: str) -> list[Call]:
+        return [call for call in self.calls.values() if call.state == "open" and call.worker_id == worker_id]
+
+    def settle(self, call: Call, cost_nanos: int) -> None:
+        call.state, call.cost_nanos = "ok", cost_nanos
+        self.invoice[call.id] = cost_nanos
+
+    def liability(self, key_id: str, reset: str, day: int) -> int:
+        """The most that a key's period can come to by what was admitted through the counters."""
+        period = period_of_day(reset, day)
+        total = 0
+        for call in self.calls.values():
+            if (
+                call.key_id == key_id
+                and call.held
+                and (period.resets_on is None or period.start <= call.day < period.end)
+            ):
+                total += call.bound_nanos if call.state == "open" else call.cost_nanos
+        return total
+
+    def requests(self, key_id: str, second: int) -> int:
+        """Requests that weigh in the minute before a steady second."""
+        return sum(
+            call.key_id == key_id and call.held and second - WINDOW_SECONDS <= call.second
+            for call in self.calls.values()
+        )
+
+    def spent_by_day(self, key_id: str) -> dict[int, int]:
+        days: dict[int, int] = defaultdict(int)
+        for call in self.calls.values():
+            if call.key_id == key_id and call.cost_nanos:
+                days[call.day] += call.cost_nanos
+        return dict(days)
+
+    def held_by_day(self, key_id: str) -> dict[int, int]:
+        days: dict[int, int] = defaultdict(int)
+        for call in self.calls.values():
+            if call.key_id == key_id and call.state == "open" and call.held and call.bound_nanos:
+                days[call.day] += call.bound_nanos
+        return dict(days)
+
+    def rows(self) -> dict[str, tuple[str, int]]:
+        """The ledger once everything is in it."""
+        return {call.id: (call.state, call.cost_nanos) for call in self.calls.values() if call.state in ("ok", "crash")}
+
+
+def today(wall: float) -> int:
+    return moment_of(wall, 0).day

@@ -1,0 +1,25 @@
+"""The storages that counters stand on, each in a data directory of its own."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from counters_kit import Home
+from hypothesis import settings
+
+# How long one example takes says how busy the machine is.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
+
+# One line for each storage: where its counters are, seen from an empty data directory.
+URLS = {
+    "sqlite": "sqlite:///{data_dir}/counters.db",
+}
+
+
+@pytest.fixture(params=URLS)
+def home(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Home]:
+    """A data directory with a page, and counters that nobody has made yet."""
+    home = Home(tmp_path, URLS[request.param].format(data_dir=tmp_path))
+    yield home
+    home.close()

@@ -1,0 +1,162 @@
+"""What tests of the counters share: a clock of their own, charges with few words, a data directory, and a worker."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+
+from shared.counters import (
+    Answer,
+    Batch,
+    Charge,
+    Counters,
+    End,
+    KeyRow,
+    Moment,
+    Page,
+    Seed,
+    connect,
+    moment_of,
+    spend_of,
+)
+from shared.counters.rows import Stand
+
+NOON = 1_800_014_400.0  # 2027-01-15T12:00:00Z, a Friday
+TODAY = date(2027, 1, 15).toordinal()
+DAY = 86_400.0
+BOOT = "one boot of the machine"
+
+
+@dataclass
+class FakeClock:
+    """Both clocks, standing still until they are told otherwise."""
+
+    wall_now: float = NOON
+    steady_now: float = 5_000.0
+
+    def wall(self) -> float:
+        return self.wall_now
+
+    def steady(self) -> float:
+        return self.steady_now
+
+    def pass_by(self, seconds: float) -> None:
+        self.wall_now += seconds
+        self.steady_now += seconds
+
+    @property
+    def moment(self) -> Moment:
+        return moment_of(self.wall_now, self.steady_now)
+
+
+def charge(
+    key_id: str = "key",
+    *,
+    rpm: int | None = None,
+    limit: int | None = None,
+    reset: str = "never",
+    bound: int = 0,
+    version: int = 1,
+    org: str = "org",
+    org_version: int = 1,
+    absent_in: int | None = None,
+    seq: int = 0,
+) -> Charge:
+    return Charge(key_id, org, version, org_version, rpm, limit, reset, bound, absent_in, seq)
+
+
+@dataclass
+class Home:
+    """One data directory with counters in it, at whatever URL they have."""
+
+    data_dir: Path
+    url: str
+    clock: FakeClock = field(default_factory=FakeClock)
+    page: Page = field(init=False)
+    opened: list[Counters] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.page = Page.create(self.data_dir, BOOT)
+
+    def connect(self, *, attached: bool = True) -> Counters:
+        """Counters as another process would have them."""
+        counters = connect(self.url, clock=self.clock)
+        counters.attach(self.page if attached else None)
+        self.opened.append(counters)
+        return counters
+
+    def close(self) -> None:
+        for counters in self.opened:
+            counters.close()
+
+    def live(self, generation: int = 1, *keys: str) -> Counters:
+        """Counters in which limits are enforced, with these keys known and seeded with nothing."""
+        counters = self.connect()
+        counters.begin_generation(generation, {})
+        counters.go_live(generation)
+        counters.publish(generation, dict.fromkeys(keys, 1), {"org": 1})
+        counters.seed(generation, [Seed(key, 0, {}) for key in keys])
+        return counters
+
+
+@dataclass
+class Worker:
+    """Numbers its batches and ends as a worker of the proxy does."""
+
+    counters: Counters
+    worker_id: str = "w1"
+    generation: int = 1
+    number: int = 0
+    end_number: int = 0
+
+    def register(self) -> "Worker":
+        self.counters.register(self.worker_id, self.generation)
+        return self
+
+    def end(self, key_id: str = "key", *, day: int, held: int = 0, cost: int = 0) -> End:
+        self.end_number += 1
+        return End(self.end_number, key_id, day, held, cost)
+
+    def batch(self, charges: Sequence[Charge] = (), ends: Sequence[End] = ()) -> Batch:
+        return Batch(self.worker_id, self.generation, self.number + 1, ends, charges)
+
+    def send(self, *charges: Charge, ends: Sequence[End] = ()) -> list[Answer]:
+        answers = self.counters.apply_batch(self.batch(charges, ends))
+        self.number += 1
+        return answers
+
+    def ask(self, charge: Charge) -> Answer:
+        (answer,) = self.send(charge)
+        return answer
+
+
+# What tests ask of answers and counters
+
+
+def kind(answer: Answer | None) -> type[object] | None:
+    return None if answer is None else type(answer)
+
+
+def kinds(answers: Sequence[Answer]) -> list[type[object]]:
+    return [type(answer) for answer in answers]
+
+
+def money(counters: Counters, key: str = "key") -> tuple[int, int, int]:
+    """Spent and held this month, and spent for ever."""
+    found = spend_of(counters.rows([key])[key], counters.moment(), "monthly", None)
+    return found.period.spent_nanos, found.period.held_nanos, found.lifetime_nanos
+
+
+def used(counters: Counters, key: str = "key") -> int:
+    """Requests that weigh now."""
+    return counters.rows([key])[key].window.count(counters.moment().second)
+
+
+def row(*, version: int = 1, seeded: bool = True, lifetime: int = 0, spent: int = 0, held: int = 0) -> KeyRow:
+    """A key's row with money on `TODAY`."""
+    days = {TODAY: [spent, held]} if spent or held else {}
+    return KeyRow(version, lifetime + spent, days, {}, seeded=seeded)
+
+
+def stand(clock: FakeClock | None = None, *, live: bool = True, generation: int = 4) -> Stand:
+    return Stand(generation, live, (clock or FakeClock()).moment)

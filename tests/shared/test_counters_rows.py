@@ -1,0 +1,148 @@
+"""One key's row: what refuses a charge and in which order, money by day, and what is kept."""
+
+from typing import Any
+
+import orjson
+import pytest
+from counters_kit import TODAY, FakeClock, charge, kind, row, stand
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.counters import (
+    KEEP_DAYS,
+    Admitted,
+    Charge,
+    CountersLost,
+    KeyRow,
+    Missing,
+    RateLimited,
+    Rebuilding,
+    SpendExceeded,
+    Stale,
+    Unseeded,
+    state_of,
+)
+from shared.money import MAX_NANOS
+
+AMOUNTS = st.integers(0, 1000) | st.integers(MAX_NANOS - 1000, MAX_NANOS)
+
+
+def test_it_works() -> None:
+    one, asked = row(spent=30, held=20), charge(limit=100, bound=50, rpm=3)
+    assert one.judge(asked, stand()) is None
+    admitted = one.admitted(asked, stand())
+    assert (admitted.day, admitted.second) == (TODAY, 5_000)
+    assert admitted.spend is not None
+    assert admitted.spend[:4] == (100, 30, 70, 0)
+    assert one.days == {TODAY: [30, 70]}
+
+
+def test_states_are_told_where_there_is_a_limit() -> None:
+    assert row().admitted(charge(bound=5), stand()) == Admitted(TODAY, 5_000, None, None)
+    admitted = row().admitted(charge(rpm=3), stand())
+    assert admitted.rate is not None
+    assert admitted.spend is None
+
+
+FULL: dict[str, Any] = {"rpm": 1, "limit": 100, "bound": 200}
+
+
+def used_up() -> KeyRow:
+    one = row(version=3, seeded=False, spent=10)
+    one.window.acquire(5_000, 1)
+    return one
+
+
+def test_the_order_of_refusals() -> None:
+    one = used_up()
+    assert one.judge(charge(version=2, **FULL), stand(live=False)) == Stale()
+    assert one.judge(charge(version=3, **FULL), stand(live=False)) == Rebuilding()
+    assert one.judge(charge(version=3, **FULL), stand()) == Unseeded(4)
+    one.seeded = True
+    assert kind(one.judge(charge(version=3, **FULL), stand())) is RateLimited, "rate before money"
+    later = FakeClock()
+    later.pass_by(61)
+    assert kind(one.judge(charge(version=3, **FULL), stand(later))) is SpendExceeded
+    assert one.judge(charge(version=3, rpm=1, limit=100, bound=90), stand(later)) is None
+
+
+def test_a_row_that_nobody_has_loaded_wants_a_policy_read_after_it_was_missed() -> None:
+    one = KeyRow.new()
+    assert one.judge(charge(), stand()) == Missing(4)
+    assert one.judge(charge(absent_in=3), stand()) == Missing(4), "missed in other counters"
+    assert one.version == 0
+    assert one.judge(charge(version=7, absent_in=4), stand()) is None
+    assert one.version == 7
+    assert one.judge(charge(version=6, absent_in=4), stand()) == Stale()
+    assert one.judge(charge(version=7), stand()) is None
+
+
+def test_missing_comes_before_all_that_a_wait_could_cure() -> None:
+    assert KeyRow.new().judge(charge(**FULL), stand(live=False)) == Missing(4)
+
+
+def test_a_newer_policy_lifts_the_version_even_if_the_request_is_refused() -> None:
+    one = row(version=3, spent=10)
+    assert kind(one.judge(charge(version=5, limit=5, bound=1), stand())) is SpendExceeded
+    assert one.version == 5
+    assert one.judge(charge(version=4), stand()) == Stale()
+
+
+@pytest.mark.parametrize(
+    ("rpm", "limit", "answer"), [(None, None, None), (5, None, Rebuilding), (None, 5, Rebuilding), (5, 5, Rebuilding)]
+)
+def test_only_keys_without_limits_are_admitted_while_counters_are_rebuilt(
+    rpm: int | None, limit: int | None, answer: type[object] | None
+) -> None:
+    assert kind(row(seeded=False).judge(charge(rpm=rpm, limit=limit), stand(live=False))) is answer
+
+
+def test_a_request_rate_alone_needs_no_seed() -> None:
+    assert row(seeded=False).judge(charge(rpm=5, bound=7), stand()) is None
+
+
+@given(
+    st.integers(0, 2**31),
+    st.booleans(),
+    AMOUNTS,
+    st.dictionaries(st.integers(TODAY - 30, TODAY + 1), st.tuples(AMOUNTS, AMOUNTS), max_size=8),
+    st.dictionaries(st.integers(0, 2**40), st.integers(1, 10**6), max_size=8),
+)
+def test_a_stored_row_is_the_same_row(
+    version: int, seeded: bool, lifetime: int, days: dict[int, tuple[int, int]], window: dict[int, int]
+) -> None:
+    one = KeyRow(version, lifetime, {day: list(entry) for day, entry in days.items()}, dict(window), seeded=seeded)
+    other = KeyRow.decode(one.encode(TODAY))
+    assert (other.version, other.seeded, other.lifetime) == (version, seeded, lifetime)
+    assert (other.days, other.window.buckets) == (one.days, window)
+    assert list(other.window.buckets) == list(window), "in the same order, which is that of time"
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"null", b"[]", b"[1,true,0,[1,2],[]]", b"[1,true,0,[],[5]]", b"7"])
+def test_what_is_no_row_is_a_loss(data: bytes) -> None:
+    with pytest.raises(CountersLost, match="a row cannot be read"):
+        KeyRow.decode(data)
+
+
+def test_a_row_stays_small() -> None:
+    one = row(lifetime=MAX_NANOS)
+    for ago in range(KEEP_DAYS):
+        one.days[TODAY - ago] = [10**12, 10**12]
+    one.window.buckets = {5_000 + at: 1_000 for at in range(61)}
+    assert len(one.encode(TODAY)) < 2_500
+    assert orjson.loads(one.encode(TODAY))[2] == MAX_NANOS
+
+
+def test_states_of_a_key_without_a_row() -> None:
+    moment = FakeClock().moment
+    rate, spend = state_of(None, moment, rpm=5, spend_reset="daily", limit_nanos=10)
+    assert rate is not None
+    assert (rate.limit, rate.remaining) == (5, 5)
+    assert spend[:4] == (10, 0, 0, 10)
+    assert state_of(None, moment, rpm=None, spend_reset="daily", limit_nanos=None)[0] is None
+
+
+def test_an_unknown_period_is_an_error_that_names_it() -> None:
+    asked: Charge = charge(limit=5, reset="hourly")
+    with pytest.raises(ValueError, match="hourly"):
+        row().judge(asked, stand())

@@ -1,0 +1,81 @@
+"""An edit by the management API is told to the counters before it is answered, and by the ledger writer if it cannot be."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from dashboard_kit import Api
+from flask import Flask
+from live_counters import LiveCounters
+from sqlalchemy import select
+
+from shared.config import Settings
+from shared.models import AuditEvent, PolicyOutbox
+from webapp.actions import policy
+from webapp.db import db
+
+
+def outbox(app: Flask) -> list[str]:
+    """The subjects of changes that the ledger writer will tell the counters of, in order."""
+    with app.app_context():
+        return list(db.session.scalars(select(PolicyOutbox.subject).order_by(PolicyOutbox.id)))
+
+
+def test_each_write_tells_the_counters_and_leaves_an_audit_event(api: Api, app: Flask, live: LiveCounters) -> None:
+    """And an entry in the outbox, for the ledger writer to clear. Of a new key there is nothing to tell yet."""
+    key_id = api.create()["id"]
+    assert (live.version(key_id), outbox(app)) == (None, [])
+    api("PATCH", f"/v1/keys/{key_id}", {"name": "n", "spend_limit_usd": "3"})
+    assert (live.version(key_id), outbox(app)) == (2, [key_id])
+    api("DELETE", f"/v1/keys/{key_id}")
+    assert (live.version(key_id), outbox(app)) == (3, [key_id] * 2)
+    with app.app_context():
+        query = select(AuditEvent).where(AuditEvent.target == key_id).order_by(AuditEvent.id)
+        events = db.session.scalars(query).all()
+    assert [event.action for event in events] == ["key.create", "key.update", "key.revoke"]
+    assert {event.actor for event in events} == {api.token[:12]}
+    assert {event.ip for event in events} == {"127.0.0.1"}
+    assert events[1].before == {"name": "a key", "spend_limit_usd": None}
+    assert events[1].after == {"name": "n", "spend_limit_usd": "3.00"}
+
+
+@contextmanager
+def counters_gone(settings: Settings) -> Iterator[None]:
+    """In the place of their file stands what nobody can read or write; then it is back."""
+    file, aside = settings.data_dir / "counters.db", settings.data_dir / "aside"
+    file.rename(aside)
+    file.mkdir()
+    try:
+        yield
+    finally:
+        file.rmdir()
+        aside.rename(file)
+
+
+@pytest.mark.usefixtures("keeper")
+def test_an_edit_that_cannot_be_told_is_saved_and_says_so(
+    api: Api, app: Flask, live: LiveCounters, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(policy, "PATIENCE_SECONDS", 0.1)
+    with counters_gone(settings):
+        created = api.create()
+        assert created["spend"]["spent_usd"] == "0.00"
+        path = f"/v1/keys/{created['id']}"
+        response = api("PATCH", path, {"name": "n"})
+        assert (response.status_code, response.get_json()["code"]) == (503, "saved_but_not_announced")
+        assert api("GET", path).get_json()["name"] == "n"
+        assert outbox(app) == [created["id"]]  # from which the ledger writer tells it
+    assert api("PATCH", path, {"name": "n"}).status_code == 200  # once more, and now it is told
+    assert live.version(created["id"]) == 2
+    assert json.dumps(created).count("sk-proxy-") == 2
+
+
+def test_an_edit_is_answered_at_once_where_no_proxy_runs(
+    api: Api, app: Flask, live: LiveCounters, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(policy, "PATIENCE_SECONDS", 3600.0)
+    with counters_gone(settings):
+        key_id = api.create()["id"]
+        assert api("PATCH", f"/v1/keys/{key_id}", {"name": "n"}).status_code == 200
+    assert (live.version(key_id), outbox(app)) == (None, [key_id])

@@ -1,0 +1,75 @@
+"""Making an edit hold for the very next request: its version goes to the counters, which every proxy asks.
+
+The edit itself leaves an entry in the outbox, in its own transaction. So if we die between the commit and the telling,
+the ledger writer tells; it also clears the outbox, a moment later.
+"""
+
+import logging
+import time
+from collections.abc import Collection
+
+from flask import current_app
+from flask_sqlalchemy.session import Session
+from sqlalchemy import select
+from sqlalchemy.orm import scoped_session
+
+from shared.counters import CountersUnavailable, Page, PageMissing, boot_id, somebody_keeps
+from shared.models import Organization, PolicyOutbox, ProxyKey
+from webapp.context import counters
+from webapp.db import db
+
+log = logging.getLogger(__name__)
+
+PATIENCE_SECONDS = 2.0
+_PAUSE_SECONDS = 0.02
+
+
+class NotInForce(Exception):
+    """The change is saved, but the proxies could not be told yet; the ledger writer tells them as soon as it can."""
+
+
+def changed(session: scoped_session[Session], subject: str) -> None:
+    """Note, in the transaction of an edit, that a key's or an organisation's policy has a new version."""
+    session.add(PolicyOutbox(subject=subject))
+
+
+def publish(subjects: Collection[str]) -> None:
+    """Tell the counters the present versions of keys and organisations, by id, after the commit and before the answer.
+
+    Where no proxy runs there is nobody to tell. Raises NotInForce when the counters do not answer in time.
+    """
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            _attach()
+            # The generation before the versions: what is read after it is as new as what it is told to.
+            generation = counters().condition().generation
+            counters().publish(generation, *_versions(subjects))
+        except (CountersUnavailable, PageMissing) as error:
+            if not somebody_keeps(current_app.extensions["settings"].data_dir):
+                return
+            if time.monotonic() >= deadline:
+                log.error("a change is saved and could not be told to the proxies: %s", error)
+                raise NotInForce(
+                    "The change is saved, but the proxies could not be told at once. It takes effect within seconds of "
+                    "their counters answering again."
+                ) from error
+            time.sleep(_PAUSE_SECONDS)
+        else:
+            return
+
+
+def _attach() -> None:
+    """Compare the counters with the page that stands there now."""
+    page: Page | None = current_app.extensions.get("accounting_page")
+    if page is None or not page.stands():
+        page = Page.open(current_app.extensions["settings"].data_dir, boot_id())
+        current_app.extensions["accounting_page"] = page
+        counters().attach(page)
+
+
+def _versions(subjects: Collection[str]) -> tuple[dict[str, int], dict[str, int]]:
+    db.session.rollback()  # what was read before this moment may be old
+    keys = db.session.execute(select(ProxyKey.id, ProxyKey.version).where(ProxyKey.id.in_(subjects)))
+    orgs = db.session.execute(select(Organization.id, Organization.policy_version).where(Organization.id.in_(subjects)))
+    return dict(keys.all()), dict(orgs.all())

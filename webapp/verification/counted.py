@@ -1,0 +1,183 @@
+"""The counters against the totals of the ledger.
+
+Both move while the router works, the counters first: so a key is compared only when nothing of it is held, and what
+differs is looked at again until it agrees, moves on, or has stood still for longer than a posting takes.
+
+A key's counters hold what it has cost since they were made, and what the ledger said before that as soon as somebody
+has told them. Where nobody has, it is added here, as the proxy would.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from sqlalchemy import Engine, select
+
+from shared.counters import Counters, CountersUnavailable, spend_of
+from shared.counters import KeySpend as Counted
+from shared.models import AccountingState, KeySpend, ProxyKey
+from shared.money import MAX_NANOS
+from shared.seeds import read_seeds
+from webapp.verification.ledger import ALL_DAYS, OneKey, Range, Totals
+from webapp.verification.values import KEPT, Difference, Report
+
+SETTLE_SECONDS = 3.0  # for which a difference must stand still; postings take fractions of a second
+ROUND_SECONDS = 0.25
+
+Limits = tuple[str, str, int | None]  # key id, spend_reset, spend_limit_nanos
+
+
+class _NotComparable(CountersUnavailable):
+    """They answer, but are not those that belong to the ledger as it stands."""
+
+
+@dataclass(slots=True)
+class _Open:
+    """A key whose counters did not agree at first: what both said, and since when they have said so."""
+
+    limits: Limits
+    said: tuple[Counted, int, int]
+    since: float
+
+
+class CounterCheck:
+    """Takes one range after the other, and looks again at the end at what differed. Bounded: at most 1,000 keys."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        counters: Counters,
+        report: Report,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._engine = engine
+        self._counters = counters
+        self._report = report
+        self._clock = clock
+        self._sleep = sleep
+        self._open: list[_Open] = []
+
+    def look(self, within: Range | OneKey, totals: Totals) -> None:
+        """Compare the keys of a range with what their rows add up to."""
+        by_key: dict[str, dict[date, int]] = {}
+        for (key_id, day), nanos in totals.items():
+            by_key.setdefault(key_id, {})[day] = nanos
+        wanted = self._limits(within)
+        self._report.keys += len(wanted)
+        if self._report.counters_problem is not None:
+            return
+        try:
+            counted = self._counted(wanted)
+        except CountersUnavailable as error:
+            self._report.counters_problem = str(error) or "they do not answer"
+            return
+        for limits in wanted:
+            key_id = limits[0]
+            if key_id not in counted:
+                self._report.counters_unknown += 1  # nobody has used or edited it since the counters were made
+                continue
+            said = (counted[key_id], *_sums(by_key.get(key_id, {}), counted[key_id]))
+            if self._settled(said):
+                continue
+            if len(self._open) < KEPT:
+                self._open.append(_Open(limits, said, self._clock()))
+            else:
+                self._report.counters_busy += 1
+
+    def finish(self) -> None:
+        """Look again at what differed, until each has agreed, moved on or stood still."""
+        ends = self._clock() + 2 * SETTLE_SECONDS
+        try:
+            while self._open and self._report.counters_problem is None:
+                self._open = [found for found in self._open if not self._decided(found, ends)]
+                if self._open:
+                    self._sleep(ROUND_SECONDS)
+        except CountersUnavailable as error:
+            self._report.counters_problem = str(error) or "they do not answer"
+
+    def _decided(self, found: _Open, ends: float) -> bool:
+        said = self._ask(found.limits)
+        now = self._clock()
+        if said is None:
+            self._report.counters_unknown += 1
+            return True
+        if self._settled(said):
+            return True
+        if said != found.said:
+            found.said, found.since = said, now
+        if not _is_busy(said) and now - found.since >= SETTLE_SECONDS:
+            self._differs(found)
+            return True
+        if now < ends:
+            return False
+        self._report.counters_busy += 1
+        return True
+
+    def _settled(self, said: tuple[Counted, int, int]) -> bool:
+        """Whether there is nothing more to find out about a key; if so it is counted."""
+        counted, lifetime, period = said
+        if _is_busy(said):
+            return False
+        if (counted.lifetime_nanos, counted.period.spent_nanos) == (min(lifetime, MAX_NANOS), min(period, MAX_NANOS)):
+            self._report.counters_agree += 1
+            return True
+        return False
+
+    def _ask(self, limits: Limits) -> tuple[Counted, int, int] | None:
+        """What both say of a key now; None: new counters were made meanwhile, which do not know it yet."""
+        counted = self._counted([limits]).get(limits[0])
+        if counted is None:
+            return None
+        query = select(KeySpend.day, KeySpend.total_nanos).where(KeySpend.key_id == limits[0])
+        with self._engine.connect() as connection:
+            days = {day: int(nanos) for day, nanos in connection.execute(query)}
+        return (counted, *_sums(days, counted))
+
+    def _counted(self, wanted: Sequence[Limits]) -> dict[str, Counted]:
+        """What the counters say of those keys that they know. Raises CountersUnavailable."""
+        condition = self._counters.condition()
+        rows = self._counters.rows([key_id for key_id, _, _ in wanted])
+        moment = self._counters.moment()
+        untold = [key_id for key_id, row in rows.items() if not row.seeded]
+        with self._engine.connect() as connection:
+            generation = connection.scalar(select(AccountingState.generation)) or 0
+            seeds = read_seeds(connection, untold, condition.generation, moment.day)
+        if condition.generation == 0:
+            raise _NotComparable("there are none yet; the proxy makes them when it starts")
+        if condition.generation != generation or seeds is None:
+            raise _NotComparable("they belong to another state of the database; the proxy makes new ones")
+        if not condition.live:
+            raise _NotComparable("they are being made anew, and some workers have not told what they hold")
+        for key_id, seed in seeds.items():
+            rows[key_id].seed(seed)
+        return {
+            key_id: spend_of(rows[key_id], moment, reset, limit) for key_id, reset, limit in wanted if key_id in rows
+        }
+
+    def _differs(self, found: _Open) -> None:
+        counted, lifetime, period = found.said
+        for field, expected, nanos in (
+            ("lifetime_nanos", min(lifetime, MAX_NANOS), counted.lifetime_nanos),
+            ("spent_nanos", min(period, MAX_NANOS), counted.period.spent_nanos),
+        ):
+            if expected != nanos:
+                self._report.add(Difference("counters", found.limits[0], field, expected, nanos))
+
+    def _limits(self, within: Range | OneKey) -> list[Limits]:
+        query = select(ProxyKey.id, ProxyKey.spend_reset, ProxyKey.spend_limit_nanos).where(within.holds(ProxyKey.id))
+        with self._engine.connect() as connection:
+            return [(key_id, reset, limit) for key_id, reset, limit in connection.execute(query)]
+
+
+def _is_busy(said: tuple[Counted, int, int]) -> bool:
+    return said[0].period.held_nanos > 0
+
+
+def _sums(days: dict[date, int], counted: Counted) -> tuple[int, int]:
+    """What a key's days add up to: in all, and in the period that the counters speak of."""
+    start, end = counted.period.period_start, counted.period.resets_on
+    of_period = [day for day in days if day != ALL_DAYS and day >= start and (end is None or day < end)]
+    return days.get(ALL_DAYS, 0), sum(days[day] for day in of_period)

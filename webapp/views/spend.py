@@ -1,0 +1,102 @@
+"""What keys have spent, in their running period and ever.
+
+It comes from the counters, which know of requests in flight; while they do not know a key or do not answer, from
+the ledger's totals, which are the truth but some moments late.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+
+from sqlalchemy import select
+
+from shared import money, periods
+from shared.counters import CountersUnavailable, KeyRow
+from shared.counters import spend_of as counters_spend_of
+from shared.models import KeySpend, ProxyKey
+from shared.seeds import read_seeds
+from webapp.context import counters
+from webapp.db import db
+
+
+@dataclass(frozen=True, slots=True)
+class SpendView:
+    """Money of a key: decimal strings for people, nano-dollars for sums. `remaining` is None without a limit."""
+
+    spent_usd: str
+    held_usd: str
+    remaining_usd: str | None
+    period_start: datetime | None  # None: since the key was made
+    resets_at: datetime | None  # None: never
+    lifetime_usd: str
+    spent_nanos: int
+    held_nanos: int
+    remaining_nanos: int | None
+    lifetime_nanos: int
+
+
+def spend_of(rows: Sequence[ProxyKey], at: datetime) -> dict[str, SpendView]:
+    """The money of each key, by its id, as of the moment `at`."""
+    if not rows:
+        return {}
+    known = _counted([row.id for row in rows])
+    moment = counters().moment()
+    views = {}
+    for row in rows:
+        if (counted := known.get(row.id)) is not None:
+            seen = counters_spend_of(counted, moment, row.spend_reset, row.spend_limit_nanos)
+            views[row.id] = _spend_view(row, seen.period.spent_nanos, seen.period.held_nanos, seen.lifetime_nanos, at)
+    return views | _spend_by_ledger([row for row in rows if row.id not in views], at)
+
+
+def _counted(key_ids: Sequence[str]) -> dict[str, KeyRow]:
+    """The counters' rows, with what the ledger had before them where they have not been told yet."""
+    try:
+        generation = counters().condition().generation
+        known = counters().rows(key_ids)
+    except CountersUnavailable:
+        return {}  # the ledger knows the money, only not what is in flight
+    untold = [key_id for key_id, row in known.items() if not row.seeded]
+    seeds = read_seeds(db.session.connection(), untold, generation, counters().moment().day) if untold else {}
+    if seeds is None:
+        return {}
+    for key_id, seed in seeds.items():
+        known[key_id].seed(seed)
+    return known
+
+
+def _spend_by_ledger(rows: Sequence[ProxyKey], at: datetime) -> dict[str, SpendView]:
+    """From the totals of keys."""
+    query = select(KeySpend.key_id, KeySpend.day, KeySpend.total_nanos).where(KeySpend.key_id.in_([r.id for r in rows]))
+    totals: dict[str, dict[date, int]] = {row.id: {} for row in rows}
+    for key_id, day, nanos in db.session.execute(query) if rows else ():
+        totals[key_id][day] = nanos
+    views = {}
+    for row in rows:
+        days, (start, end) = totals[row.id], periods.period_of(row.spend_reset, at.timestamp())
+        lifetime = days.pop(periods.FIRST_DAY, 0)
+        spent = lifetime if end is None else sum(nanos for day, nanos in days.items() if day >= start)
+        views[row.id] = _spend_view(row, spent, 0, lifetime, at)
+    return views
+
+
+def _spend_view(row: ProxyKey, spent: int, held: int, lifetime: int, at: datetime) -> SpendView:
+    start, end = periods.period_of(row.spend_reset, at.timestamp())
+    limit = row.spend_limit_nanos
+    remaining = None if limit is None else max(0, limit - spent - held)
+    return SpendView(
+        spent_usd=money.to_usd(spent),
+        held_usd=money.to_usd(held),
+        remaining_usd=None if remaining is None else money.to_usd(remaining),
+        period_start=None if end is None else _midnight(start),
+        resets_at=None if end is None else _midnight(end),
+        lifetime_usd=money.to_usd(lifetime),
+        spent_nanos=spent,
+        held_nanos=held,
+        remaining_nanos=remaining,
+        lifetime_nanos=lifetime,
+    )
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.fromtimestamp(periods.unix(day), UTC)
