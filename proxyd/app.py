@@ -88,7 +88,7 @@ def build(settings: Settings) -> Worker:
     seeds: Seeds = lambda *wanted: asked(database.seeds, *wanted)  # noqa: E731 - its type is told here
     accounting = Accounting(membership, shared_counters, seeds)
     limits = Limits(shared_counters, accounting, seeds)
-    keys = KeyCache(engine, Sealer(settings.encryption_keys), offload)
+    keys = KeyCache(engine, Sealer(settings.encryption_keys), offload, generation=lambda: membership.generation)
     admission = AdmissionController(keys, shared_counters, accounting, limits)
     origins = {slug: origin_of(url) for slug, url in settings.provider_urls.items() if slug in PROVIDERS}
     pool = UpstreamPool(UpstreamLimits())

@@ -20,11 +20,18 @@ def main() -> int:
     except SettingError as error:
         sys.stderr.write(f"{error}\n")
         return 2
+    present = [settings]
+
+    def read_anew() -> None:
+        present[0] = Settings.from_env()
+
+    # A worker that takes the place of a dead one does not judge them again: whatever has become of the disk meanwhile,
+    # its slot's connections must be answered.
     return pool.serve(
         str(settings.proxy_bind),
         settings.proxy_workers,
-        lambda: app.parts(Settings.from_env()),  # read anew by a reload
-        check=Settings.from_env,
+        lambda: app.parts(present[0]),
+        check=read_anew,  # by a reload
         writer=WriterProcess(),
     )
 

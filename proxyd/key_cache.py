@@ -13,6 +13,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TypeVar
 
 import gevent
@@ -25,6 +26,7 @@ from proxyd.offload import Offload, OffloadTimeout
 from shared.models import KeySecret, Organization, ProviderCredential, ProxyKey
 from shared.policy import KeySnapshot
 from shared.sealing import Sealer, UnsealError
+from shared.seeds import Seed, read_seeds
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +36,7 @@ GUARD_SECONDS = 300.0
 STALE_SECONDS = 30.0
 NEGATIVE_SECONDS = 1.0
 MAX_ENTRIES = 100_000
+MAX_SEEDS = 1_000  # each is taken by the first request that is admitted
 
 
 class KeysUnavailable(Exception):
@@ -50,6 +53,11 @@ class KnownKey:
     )  # provider slug -> the real credential, shared by an organisation
     org_version: int
     valid_until: float | None  # Unix seconds; set on a secret that was rotated out
+    generation: int = 0  # of the counters, when its loading began
+
+    def same_as(self, other: "KnownKey") -> bool:
+        """Whether the two were loaded of the same policy."""
+        return (self.key, self.org_version) == (other.key, other.org_version)
 
 
 @dataclass(slots=True)
@@ -68,17 +76,21 @@ class KeyCache:
         sealer: Sealer,
         offload: Offload,
         *,
+        generation: Callable[[], int] = lambda: 0,
         monotonic: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
     ) -> None:
+        """`generation` tells that of the counters which this worker is in."""
         self._engine = engine
         self._sealer = sealer
         self._offload = offload
+        self._generation = generation
         self._monotonic = monotonic
         self._now = now
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self._unknown: OrderedDict[str, float] = OrderedDict()  # digest -> monotonic time of the look
         self._credentials: dict[str, tuple[int, Mapping[str, str]]] = {}  # organisation -> version, by provider
+        self._seeds: OrderedDict[str, tuple[int, Seed]] = OrderedDict()  # key -> generation, read along with it
         self._loading: dict[str, AsyncResult[KnownKey | None]] = {}
         self._next: dict[str, AsyncResult[KnownKey | None]] = {}
 
@@ -94,6 +106,14 @@ class KeyCache:
             return None
         running = self._loading.get(digest) or self._next.get(digest)
         return self.reload(digest) if running is None else self._outcome(running)
+
+    def reload_strictly(self, digest: str) -> KnownKey | None:
+        """As `reload`; and what was known before is no answer while the database gives none."""
+        known = self.reload(digest)
+        entry = self._entries.get(digest)
+        if entry is not None and entry.failing_since is not None:
+            raise KeysUnavailable("the database does not answer")
+        return known
 
     def reload(self, digest: str) -> KnownKey | None:
         """The key of this secret as it stands in the database from this moment on. Raises KeysUnavailable.
@@ -136,7 +156,7 @@ class KeyCache:
 
     def _loaded(self, digest: str) -> KnownKey | None:
         try:
-            known = self._offload(self._read, digest)
+            known, seed = self._offload(self._read, digest, self._generation())
         except (SQLAlchemyError, OffloadTimeout) as error:
             return self._while_down(digest, error)
         if known is None:
@@ -145,7 +165,14 @@ class KeyCache:
             return None
         self._unknown.pop(digest, None)
         _remember(self._entries, digest, _Entry(known, self._monotonic()))
+        if seed is not None:
+            _remember(self._seeds, known.key.id, (known.generation, seed), MAX_SEEDS)
         return self._unless_rotated_out(known)
+
+    def take_seed(self, known: KnownKey) -> Seed | None:
+        """What the ledger said of a key when it was loaded, once: the counters keep it."""
+        found = self._seeds.pop(known.key.id, None) if self._seeds else None
+        return found[1] if found is not None and found[0] == known.generation else None
 
     def _while_down(self, digest: str, error: Exception) -> KnownKey | None:
         entry, at = self._entries.get(digest), self._monotonic()
@@ -168,8 +195,8 @@ class KeyCache:
         except KeysUnavailable as error:
             log.warning("a key could not be refreshed: %s", error)
 
-    def _read(self, digest: str) -> KnownKey | None:
-        """One statement for a key; one more when its organisation's credentials are new to us."""
+    def _read(self, digest: str, generation: int) -> tuple[KnownKey | None, Seed | None]:
+        """One statement for a key; one more when its organisation's credentials are new to us, or if it has a limit."""
         with Session(self._engine) as session:
             found = session.execute(
                 select(KeySecret.valid_until, ProxyKey, Organization.policy_version)
@@ -178,14 +205,19 @@ class KeyCache:
                 .where(KeySecret.digest == digest)
             ).one_or_none()
             if found is None:
-                return None
+                return None, None
             valid_until, row, org_version = found
             key = row.snapshot()
             cached = self._credentials.get(key.org_id)
             if cached is None or cached[0] != org_version:
                 cached = self._credentials[key.org_id] = (org_version, self._unsealed(session, key.org_id))
             until = None if valid_until is None else valid_until.timestamp()
-            return KnownKey(key, cached[1], org_version, until)
+            known = KnownKey(key, cached[1], org_version, until, generation)
+            if key.spend_limit_nanos is None or not generation:
+                return known, None
+            today = datetime.fromtimestamp(self._now(), UTC).toordinal()
+            seeds = read_seeds(session.connection(), [key.id], generation, today)
+            return known, None if seeds is None else seeds[key.id]
 
     def _unsealed(self, session: Session, org_id: str) -> Mapping[str, str]:
         credentials = {}
@@ -200,9 +232,9 @@ class KeyCache:
         return None if known.valid_until is not None and self._now() >= known.valid_until else known
 
 
-def _remember(cache: OrderedDict[str, T], digest: str, value: T) -> None:
+def _remember(cache: OrderedDict[str, T], digest: str, value: T, at_most: int | None = None) -> None:
     """Keep the newest entries. Of a plain dict the first is found by a walk over all that were deleted before it."""
     cache.pop(digest, None)
-    if len(cache) >= MAX_ENTRIES:
+    if len(cache) >= (at_most or MAX_ENTRIES):
         cache.popitem(last=False)
     cache[digest] = value

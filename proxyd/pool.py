@@ -68,9 +68,9 @@ def serve(
 ) -> int:
     """Serve on `bind` ("host:port" or "unix:/path") with `workers` processes; return the exit code at the end.
 
-    `build` runs in each worker, and again after a reload: it should read its settings anew. `check` runs in the
-    supervisor before a reload; when it raises, the old workers stay. `on_listening` is told the address once, e.g. for
-    port 0. `writer` is started before the first worker and ended after the last one.
+    `build` runs in each worker. `check` runs in the supervisor before a reload, and is where settings are read anew;
+    when it raises, the old workers stay. `on_listening` is told the address once, e.g. for port 0. `writer` is started
+    before the first worker and ended after the last one.
     The exit code is 1 when the address is not free, 3 when the first workers cannot be built.
     """
     try:

@@ -104,6 +104,7 @@ def configure(engine: Engine) -> Engine:
         cursor.execute("PRAGMA journal_mode=WAL")
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.execute("PRAGMA recursive_triggers=ON")  # else REPLACE deletes what a trigger keeps
         cursor.close()
 
     @event.listens_for(engine, "begin")

@@ -13,6 +13,8 @@ from shared.counters import KEEP_DAYS, Seed
 from shared.models import AccountingState, KeySpend
 from shared.periods import FIRST_DAY
 
+__all__ = ["Seed", "read_seeds"]
+
 _SOME = 500
 
 

@@ -18,9 +18,10 @@ import gevent
 from ulid import ULID
 
 from proxyd.accounting.ends import Ends
-from proxyd.accounting.group_commit import GroupCommit, Interrupted, Submission
+from proxyd.accounting.group_commit import GroupCommit, Interrupted
 from proxyd.accounting.journal import Journal, JournalUnavailable
 from proxyd.accounting.membership import Membership
+from proxyd.accounting.opening import Opening
 from proxyd.accounting.records import Attempt, Settlement
 from proxyd.accounting.upkeep import Upkeep
 from shared.counters import (
@@ -45,20 +46,6 @@ BREAK_SECONDS = 0.5  # counters that did not answer are not asked again for so l
 Seeds = Callable[[list[str], int, int], list[Seed] | None]  # keys, generation, today
 
 
-class Opening(Submission):
-    """A request that wants to be admitted. Without a charge, only ends are told."""
-
-    __slots__ = ("abandoned", "answer", "attempt_of", "charge", "seq")
-
-    def __init__(self, seq: int, charge: Charge | None, attempt_of: Callable[[Admitted], Attempt] | None) -> None:
-        super().__init__()
-        self.seq = seq
-        self.charge = charge
-        self.attempt_of = attempt_of
-        self.answer: Answer | None = None
-        self.abandoned = False
-
-
 class Accounting:
     """Used from one thread, by greenlets. `seeds` asks the database and may raise LedgerUnavailable."""
 
@@ -78,6 +65,7 @@ class Accounting:
         self._seq = 0
         self._id = str(ULID())  # of this worker, in the ids of its requests
         self._ends = Ends()
+        self._seeding: set[str] = set()
         self._doubtful: Batch | None = None  # its answer was lost: it is repeated before anything else
         self._commit: GroupCommit[Opening] = GroupCommit(self._run)
         self._journal_failed = False
@@ -248,7 +236,11 @@ class Accounting:
 
         It is sent again without its charges. If it was applied, the answers of then come back.
         """
-        answers = self._apply(replace(batch, charges=()))
+        try:
+            answers = self._apply(replace(batch, charges=()))
+        except CountersUnavailable:
+            self._doubtful = batch  # whom it may have admitted is not forgotten, however often this has no answer
+            raise
         self._doubtful = None
         self._ends.told(len(batch.ends))
         for charge, answer in zip(batch.charges, answers, strict=False):
@@ -284,12 +276,22 @@ class Accounting:
                 self.void(opening.seq)
 
     def _seed(self, key_id: str, generation: int) -> None:
-        """Let the counters know what the ledger says of a key. Raises LedgerUnavailable, CountersUnavailable."""
-        seeds = self._seeds([key_id], generation, self._counters.moment().day)
-        if seeds is None:
+        """Let the counters know what the ledger says of a key, one greenlet for all that wait for it.
+
+        Raises LedgerUnavailable, CountersUnavailable.
+        """
+        if key_id in self._seeding:
             gevent.sleep(STEP_SECONDS)
-        else:
-            self._counters.seed(generation, seeds)
+            return
+        self._seeding.add(key_id)
+        try:
+            seeds = self._seeds([key_id], generation, self._counters.moment().day)
+            if seeds is None:
+                gevent.sleep(STEP_SECONDS)
+            else:
+                self._counters.seed(generation, seeds)
+        finally:
+            self._seeding.discard(key_id)
 
     def _end(self, seq: int, settlement: Settlement | None) -> None:
         if not self._ends.write(self._membership.journal, seq, settlement):

@@ -5,7 +5,7 @@ the cut is its `base_nanos` if it was posted to since, else its `total_nanos`. C
 from these, and everything above the cut is brought by the workers themselves.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -90,6 +90,18 @@ class AccountingDatabase:
                     )
                 )
         return generation
+
+    def closed(self, worker_ids: Collection[str]) -> set[str]:
+        """Which of these are known to be closed."""
+        wanted = list(worker_ids)
+        found: set[str] = set()
+        with self._engine.connect() as connection:
+            for first in range(0, len(wanted), _SOME):
+                query = select(JournalState.worker_id).where(
+                    JournalState.worker_id.in_(wanted[first : first + _SOME]), JournalState.closed_at.is_not(None)
+                )
+                found.update(connection.scalars(query))
+        return found
 
     def close(self, worker_id: str) -> None:
         """Everything of this journal is in the ledger and in the counters."""

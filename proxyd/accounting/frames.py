@@ -122,8 +122,8 @@ def read_end(content: bytes) -> EndRecord:
     number, seq, attempt, settlement = orjson.loads(content)
     settled = None
     if settlement is not None:
-        settled = Settlement(*settlement)
-        settled = settled._replace(flags=tuple(settled.flags))
+        status, outcome, flags, *rest = settlement
+        settled = Settlement(status, outcome, tuple(flags), *rest)
     return EndRecord(number, seq, Attempt(*attempt), settled)
 
 

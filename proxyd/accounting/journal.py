@@ -55,6 +55,7 @@ class Journal:
         try:
             self._next_segment()
         except JournalUnavailable:
+            lock_path(directory, self.worker_id).unlink(missing_ok=True)  # nothing was begun
             self.close()
             raise
 
@@ -156,16 +157,20 @@ class Journal:
         noted = [(seq, self._progress[seq]) for seq, _ in carried if seq in self._progress]
         data += b"".join([frames.progress(seed, seq, nanos) for seq, nanos in noted])
         size = max(SEGMENT_BYTES, len(data) + 2 * RESERVE_BYTES * (len(self._open) + more + 1))
+        # Whoever reads the segment before takes this one's name to mean that no more comes there. So it has its name
+        # only once it is ready to be written to.
         path = segment_path(self.directory, self.worker_id, number)
+        draft = path.with_suffix(".draft")
         file = -1
         try:
-            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            file = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
             os.posix_fallocate(file, 0, size)
             _write_all(file, data, 0)
+            draft.rename(path)
         except OSError as error:
             if file >= 0:
                 os.close(file)
-                path.unlink(missing_ok=True)
+                draft.unlink(missing_ok=True)
             raise JournalUnavailable(_reason(error)) from error
         if self._file >= 0:
             os.close(self._file)

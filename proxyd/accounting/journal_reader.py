@@ -102,11 +102,14 @@ class Tail:
     last: Position = field(default_factory=Position)
 
 
-def read_tail(directory: Path, worker_id: str, above: int) -> Tail:
-    """What the last segments tell, as many as needed for all that is open and all ENDs above a number."""
+def read_tail(directory: Path, worker_id: str, above: int, since_second: int = 2**63) -> Tail:
+    """What the last segments tell.
+
+    As many of them as needed for all that is open, all ENDs above a number, and all that began since a steady second.
+    """
     tail = Tail()
     numbers = segments(directory, worker_id)
-    for number in numbers[_first_needed(directory, worker_id, numbers, above) :]:
+    for number in numbers[_first_needed(directory, worker_id, numbers, above, since_second) :]:
         path = segment_path(directory, worker_id, number)
         position = 0
         for frame in frames.frames(_read(path, 0), frames.seed_of(f"{worker_id}.{number}"), 0):
@@ -137,14 +140,25 @@ def _take(tail: Tail, frame: frames.Frame, above: int) -> None:
         tail.last = Position(tail.last.segment, tail.last.position, max(end_number, tail.last.end_number))
 
 
-def _first_needed(directory: Path, worker_id: str, numbers: list[int], above: int) -> int:
+def _first_needed(directory: Path, worker_id: str, numbers: list[int], above: int, since_second: int) -> int:
     """The index of the first segment that may tell something of what is asked for."""
     first = max(0, len(numbers) - CARRY_SEGMENTS - 1)
     while first > 0:
         path = segment_path(directory, worker_id, numbers[first])
         seed = frames.seed_of(f"{worker_id}.{numbers[first]}")
-        head = next(frames.frames(_read(path, 0, 4096), seed, 0), None)
-        if head is not None and head.kind == frames.HEADER and frames.read_header(head.content)[2] <= above:
+        # Its header tells the last END before it; its first BEGIN that is not carried on, when it was begun.
+        begun = 2**63 if since_second < 2**63 else 0
+        told = 2**63
+        for frame in frames.frames(_read(path, 0, _PIECE_BYTES), seed, 0):
+            if frame.kind == frames.HEADER:
+                told = frames.read_header(frame.content)[2]
+            elif frame.kind == frames.BEGIN and begun:
+                begun = frames.read_begin(frame.content)[1].second
+                if begun >= since_second:
+                    break
+            if told <= above and begun < since_second:
+                break
+        if told <= above and begun < since_second:
             break
         first -= 1
     return first

@@ -9,6 +9,7 @@ generation's cut are exact although imports never pause (see `accounting_state`)
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -20,7 +21,6 @@ from proxyd.accounting.records import Attempt, EndRecord, LedgerUnavailable, Set
 from shared.models import AccountingState, JournalState, KeySpend, ProxyKey, UsageDaily, UsageRecord
 
 ALL_DAYS = date(1970, 1, 1)  # the row of key_spend that sums all days
-_MAX_IDS = 500  # below SQLite's limit of bound values
 
 Line = tuple[Attempt, Settlement]
 
@@ -97,13 +97,16 @@ class Ledger:
         )
         return moved.rowcount == 1
 
-    def _fresh(self, connection: Connection, lines: Sequence[Line]) -> list[Line]:
-        known: set[str] = set()
+    @staticmethod
+    def _fresh(connection: Connection, lines: Sequence[Line]) -> list[Line]:
+        """Without those that are there. Asked with all ids as one value, which SQLAlchemy need not spell out."""
         ids = [attempt.id for attempt, _ in lines]
-        for first in range(0, len(ids), _MAX_IDS):
-            some = ids[first : first + _MAX_IDS]
-            known.update(connection.scalars(select(UsageRecord.id).where(UsageRecord.id.in_(some))))
-        return [line for line in lines if line[0].id not in known] if known else list(lines)
+        if connection.dialect.name == "sqlite":
+            known = connection.exec_driver_sql(_KNOWN_SQLITE, (orjson.dumps(ids).decode(),))
+        else:
+            known = connection.exec_driver_sql(_KNOWN_POSTGRESQL, (ids,))
+        there = {row[0] for row in known}
+        return [line for line in lines if line[0].id not in there] if there else list(lines)
 
     @staticmethod
     def _insert_rows(connection: Connection, lines: Sequence[Line]) -> None:
@@ -126,6 +129,8 @@ COLUMNS = (
     "admitted_at", "duration_ms", "provider_request_id", "client_ip",
 )  # fmt: skip
 
+_KNOWN_SQLITE = "select id from usage_records where id in (select value from json_each(?))"
+_KNOWN_POSTGRESQL = "select id from usage_records where id = any(%s)"
 _INSERT = "insert into usage_records ({}) values ({})".format(  # noqa: S608 - our own columns
     ", ".join(COLUMNS), ", ".join("?" * len(COLUMNS))
 )
@@ -155,12 +160,28 @@ def _values(attempt: Attempt, settlement: Settlement) -> tuple[Any, ...]:
         None if settlement.price is None else orjson.dumps(settlement.price).decode(),
         attempt.bound_nanos,
         settlement.cost_nanos,
-        date.fromordinal(attempt.day).isoformat(),
-        datetime.fromtimestamp(attempt.admitted_at, UTC).strftime("%Y-%m-%d %H:%M:%S.%f"),
+        _day(attempt.day),
+        _moment(attempt.admitted_at),
         settlement.duration_ms,
         _fit(settlement.provider_request_id, 128),
         attempt.client_ip,
     )
+
+
+def _moment(seconds: float) -> str:
+    """As SQLAlchemy writes a moment into SQLite."""
+    micros = round(seconds * 1_000_000)
+    return f"{_second(micros // 1_000_000)}.{micros % 1_000_000:06d}"
+
+
+@lru_cache(maxsize=128)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+@lru_cache(maxsize=128)
+def _day(ordinal: int) -> str:
+    return date.fromordinal(ordinal).isoformat()
 
 
 def _fit(text: str | None, length: int) -> str | None:

@@ -9,19 +9,20 @@ without effect. While it is away nothing is lost: journals grow.
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from proxyd.accounting import journal_reader, segment_store
 from proxyd.accounting.accounting_state import AccountingDatabase, OpenJournal
+from proxyd.accounting.closing import closed_lately, closing, reopen, unlocked, used
 from proxyd.accounting.frames import Damaged
-from proxyd.accounting.journal import lock_path, segment_path
-from proxyd.accounting.journal_reader import Position, Tail
+from proxyd.accounting.journal import lock_path
+from proxyd.accounting.journal_reader import Position
 from proxyd.accounting.ledger import Ledger
 from proxyd.accounting.living import Living
-from proxyd.accounting.records import Attempt, LedgerUnavailable
+from proxyd.accounting.records import LedgerUnavailable
 from shared.counters import (
     WINDOW_SECONDS,
     Counters,
@@ -30,13 +31,12 @@ from shared.counters import (
     Joining,
     Page,
     PageMissing,
-    Used,
-    WorkerState,
     boot_id,
 )
 
 log = logging.getLogger(__name__)
 
+IMPORT_SECONDS = 0.5  # for a dead journal in one round
 MOST_ENDS = 2_000  # of a journal in one round, and one transaction
 JOIN_SECONDS = 5.0  # for living workers to join new counters; then they are ended
 SLOW_SECONDS = 1.0  # between looks at what rarely changes
@@ -69,6 +69,8 @@ class LedgerWriter:
         self._missing_since = 0.0
         self._slow_at = float("-inf")
         self._swept_at = float("-inf")
+        self._folded_at = float("-inf")
+        self._finished: set[str] = set()  # dead journals that are whole, and end all that began in them
         self.page: Page
 
     def start(self) -> None:
@@ -79,7 +81,16 @@ class LedgerWriter:
         self.page = page or Page.create(self._data_dir, boot_id())
         self._counters.attach(self.page)
         if page is None:
+            if not alive:
+                self._take_back_closed()
             self._make_new("the page is gone" if alive else "everything starts")
+
+    def _take_back_closed(self) -> None:
+        """Journals that lie there and that the database does not know as closed: a backup of it was put back."""
+        closed = self._database.closed(unlocked(self._directory))
+        for worker_id in reopen(self._directory, closed):
+            log.warning("the journal of worker %s is imported once more: the database does not know its end", worker_id)
+            self._database.register(worker_id, self._machine)
 
     def _page_of_the_living(self) -> Page | None:
         try:
@@ -90,7 +101,7 @@ class LedgerWriter:
     def round(self) -> int:
         """Do once all there is to do; answers with the ENDs that were imported."""
         imported = 0
-        for step in (self._import_living, self._close_dead, self._watch, self._slow):
+        for step in (self._watch, self._import_living, self._close_dead, self._slow):
             try:
                 imported += step() or 0
             except SQLAlchemyError as error:
@@ -149,27 +160,32 @@ class LedgerWriter:
 
     def _close(self, worker_id: str) -> int:
         """Finish, import and take out a dead worker's journal; whose lock we hold. A piece of it a round."""
-        self._database.register(worker_id, self._machine)
         try:
-            crashed = journal_reader.finish(self._directory, worker_id)
-            if crashed:
-                log.warning("worker %s had died with %d attempts in flight", worker_id, crashed)
+            if worker_id not in self._finished:
+                self._database.register(worker_id, self._machine)
+                crashed = journal_reader.finish(self._directory, worker_id)
+                if crashed:
+                    log.warning("worker %s had died with %d attempts in flight", worker_id, crashed)
+                self._finished.add(worker_id)
         except (Damaged, journal_reader.ForeignFormat) as error:
             return self._set_aside(worker_id, error)
         if worker_id not in self._positions:
             self._open_journals()
-        imported = self._import(worker_id) if worker_id in self._positions else 0
-        if imported == MOST_ENDS:
-            return imported
+        imported, ends = 0, self._monotonic() + IMPORT_SECONDS
+        while worker_id in self._positions and (piece := self._import(worker_id)):
+            imported += piece
+            if self._monotonic() >= ends:
+                return imported
         state = self._counters.worker_state(worker_id)
         tail = journal_reader.read_tail(self._directory, worker_id, 0 if state is None else state.end_number)
         if state is None and tail.last.end_number:
             # It never came into these counters, or we died after taking it out. In doubt the ledger tells.
             self.page.ask(self.page.generation)
         elif state is not None:
-            self._counters.close_worker(_closing(worker_id, self.page.generation, state, tail, self._oldest_second()))
+            self._counters.close_worker(closing(worker_id, self.page.generation, state, tail, self._oldest_second()))
         self._database.close(worker_id)
         self._positions.pop(worker_id, None)
+        self._finished.discard(worker_id)
         lock_path(self._directory, worker_id).unlink(missing_ok=True)
         return imported
 
@@ -208,8 +224,12 @@ class LedgerWriter:
             self._make_new("an older copy, or others, stand there")
         elif not self._counters.right:
             self._make_new("the file was replaced, or written by somebody else")
-        elif not condition.live:
-            self._wait_for(condition.missing)
+        else:
+            if not condition.live:
+                self._wait_for(condition.missing)
+            if self._monotonic() - self._folded_at >= SLOW_SECONDS:
+                self._folded_at = self._monotonic()
+                self._counters.fold_log()
 
     def _make_new(self, why: str) -> None:
         try:
@@ -219,23 +239,11 @@ class LedgerWriter:
         generation = self._database.raise_generation(max(found, self.page.generation))
         journals = [journal for journal in self._database.open_journals() if journal.machine == self._machine]
         self._counters.begin_generation(generation, {j.worker_id: j.cut_end_number for j in journals})
-        self._counters.remember(generation, _used(self._closed_lately(), self._oldest_second()))
+        self._counters.remember(
+            generation, used(closed_lately(self._directory, self._oldest_second()), self._oldest_second())
+        )
         self._missing_since = self._monotonic()
         log.warning("new counters, generation %d: %s; %d workers have to join", generation, why, len(journals))
-
-    def _closed_lately(self) -> Iterable[Attempt]:
-        """What began in journals that were closed within the last minute: nobody else brings their requests in."""
-        living = set(journal_reader.workers(self._directory))
-        since = time.time() - WINDOW_SECONDS - 1
-        for worker_id in {path.name.split(".")[0] for path in self._directory.glob("*.journal")} - living:
-            numbers = journal_reader.segments(self._directory, worker_id)
-            if numbers and segment_path(self._directory, worker_id, numbers[-1]).stat().st_mtime >= since:
-                try:
-                    yield from journal_reader.read_tail(self._directory, worker_id, above=2**63).attempts
-                except journal_reader.ForeignFormat:
-                    log.warning(
-                        "the journal of worker %s is another release's: its request rates start anew", worker_id
-                    )
 
     def _wait_for(self, missing: Sequence[str]) -> None:
         """Go live if nobody is missing; who is alive and does not join in time is ended, and closed as dead."""
@@ -247,7 +255,10 @@ class LedgerWriter:
         late = self._monotonic() - self._missing_since > JOIN_SECONDS
         for worker_id in missing:
             if not lock_path(self._directory, worker_id).exists():
-                self._give_up(worker_id)
+                if journal_reader.segments(self._directory, worker_id):
+                    lock_path(self._directory, worker_id).touch(0o600)  # closed since: it is closed once more
+                else:
+                    self._give_up(worker_id)
             elif late and not self._living.is_dead(worker_id):
                 self._living.end(worker_id, "it does not join the new counters")
 
@@ -275,24 +286,7 @@ class LedgerWriter:
             self.page = Page.create(self._data_dir, boot_id())
             self._counters.attach(self.page)
             self._make_new("the page is gone")
-        self._counters.fold_log()
         if at - self._swept_at >= SWEEP_SECONDS:
             self._swept_at = at
             self._database.sweep()
             segment_store.sweep(self._directory, self._positions)
-
-
-def _closing(worker_id: str, generation: int, state: WorkerState, tail: Tail, oldest_second: int) -> Joining:
-    """What taking a dead worker out of the counters has to say."""
-    never_begun = [last.held for last in state.last_admitted if last.seq not in tail.begun]
-    ends = [record.for_counters() for record in tail.ends]
-    return Joining(worker_id, generation, tail.last.end_number, ends, never_begun, _used(tail.attempts, oldest_second))
-
-
-def _used(attempts: Iterable[Attempt], oldest_second: int) -> list[Used]:
-    """Requests by key and second, of those that still weigh."""
-    counts: dict[tuple[str, int], int] = {}
-    for attempt in attempts:
-        if attempt.second >= oldest_second:
-            counts[attempt.key_id, attempt.second] = counts.get((attempt.key_id, attempt.second), 0) + 1
-    return [Used(key_id, second, count) for (key_id, second), count in counts.items()]

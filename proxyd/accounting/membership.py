@@ -6,6 +6,8 @@ ledger did not know at their cut.
 """
 
 import logging
+import os
+import signal
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -36,13 +38,23 @@ _SAY_SECONDS = 5.0
 class Membership:
     """Of one worker. `generation` is the one that it is in; 0 before it is in any."""
 
-    def __init__(self, data_dir: Path, counters: Counters, register: Register, *, sync: bool) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        counters: Counters,
+        register: Register,
+        *,
+        sync: bool,
+        leave: Callable[[], None] | None = None,
+    ) -> None:
+        """`leave` ends this process."""
         self._data_dir = data_dir
         self._counters = counters
         self._register = register
         self._sync = sync
         self._page: Page | None = None
         self._said_at = float("-inf")
+        self._leave = leave or _start_over
         self._recent: dict[int, dict[str, int]] = {}  # steady second -> key -> admitted requests
         self.journal: Journal | None = None
         self.generation = 0
@@ -109,7 +121,11 @@ class Membership:
         generation = self.wanted
         state = self._counters.worker_state(journal.worker_id)
         if state is None:
+            self._leave()
             raise CountersLost("the worker was taken out", generation)
+        if state.joined:  # before, and the answer was lost: what has ended since is told as always
+            self.generation = generation
+            return state.end_number
         end_number = journal.end_number
         tail = read_tail(journal.directory, journal.worker_id, state.end_number)
         self.forget_old()
@@ -126,6 +142,16 @@ class Membership:
         self.generation = generation
         log.info("joined generation %d of the counters", generation)
         return end_number
+
+
+def _start_over() -> None:
+    """End this process in good order: it was taken out of the counters while it lived, and cannot come back as itself.
+
+    That is when its journal was deleted, or the database put back to a time before it was entered. The supervisor
+    starts another one in its place.
+    """
+    log.critical("this worker was taken out of the counters; it ends, and another one takes its place")
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _held(journal: Journal) -> Iterable[Held]:

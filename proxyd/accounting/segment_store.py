@@ -1,7 +1,7 @@
 """Segments that have been imported: kept for a day, so that a database restored from a backup can catch up.
 
-What is kept is bounded in bytes too: the oldest goes first. A segment that is not imported, or from which the end of a
-journal may still be told, never goes.
+What is kept is bounded in bytes too (2 GiB, some 3,500,000 requests): the oldest goes first. A segment that is not
+imported, or from which the end of a journal may still be told, never goes.
 """
 
 import logging
@@ -20,6 +20,9 @@ KEEP_BYTES = 2 * 1024**3
 
 def sweep(directory: Path, positions: Mapping[str, Position]) -> int:
     """Delete what is old enough or too much. `positions` are those of journals that are not closed."""
+    for draft in directory.glob("*.draft"):
+        if not lock_path(directory, draft.name.partition(".")[0]).exists():
+            draft.unlink(missing_ok=True)  # of a worker that was killed while making it
     found: list[tuple[float, int, Path]] = []
     for path in directory.glob("*.journal"):
         worker_id, number, _ = path.name.split(".")

@@ -51,7 +51,7 @@ class Upkeep:
         gevent.spawn(self._keep)
 
     def stop(self) -> None:
-        """Both end at once, or at their next turn."""
+        """Both end at once, or in their next round."""
         self._stopping = True
         if self._timer is not None:
             self._timer.stop()

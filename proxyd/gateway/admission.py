@@ -7,6 +7,7 @@ that an edit has overtaken is never admitted, and a refusal is given only after 
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from proxyd.accounting.accounting import Accounting
 from proxyd.accounting.journal import JournalUnavailable
@@ -33,16 +34,16 @@ from shared.policy import Address, Allow, Deny, KeySnapshot, PolicyQuery, Reason
 
 log = logging.getLogger(__name__)
 
-# Each turn means that an edit overtook us once more; nobody edits this often.
-MAX_TURNS = 8
+# Each load means that an edit overtook us once more; nobody edits this often.
+MAX_LOADS = 8
+SPEND = (Reason.SPEND_EXCEEDED, Reason.SPEND_HELD)
 
 
+@dataclass(frozen=True, slots=True)
 class _Reload:
-    """The snapshot is too old, or nobody knows; `absent_in` is the generation in which the key had no row."""
+    """The snapshot is too old; `unknown`: nobody knows whether it is."""
 
-    def __init__(self, absent_in: int | None = None, *, unknown: bool = False) -> None:
-        self.absent_in = absent_in
-        self.unknown = unknown
+    unknown: bool = False
 
 
 class AdmissionController:
@@ -68,7 +69,7 @@ class AdmissionController:
         """The checks that need only the request's head: the key exists, is not revoked or expired, the address fits."""
         try:
             known, again = self._keys.find(digest), None
-            for _ in range(MAX_TURNS):
+            for _ in range(MAX_LOADS):
                 if known is None:
                     return Rejection(unknown_key())
                 deny = check_key(known.key, client_ip, self._now())
@@ -86,7 +87,7 @@ class AdmissionController:
         """The key as it stands now, for what is not admitted and so not compared with the counters."""
         try:
             again = None
-            for _ in range(MAX_TURNS):
+            for _ in range(MAX_LOADS):
                 again = self._overtaken(known, again)
                 if again is None:
                     return known
@@ -103,10 +104,13 @@ class AdmissionController:
         """All checks of the contract, in its order; an `Admission` is charged. Refused requests consume nothing."""
         try:
             again = None
-            for _ in range(MAX_TURNS):
+            for _ in range(MAX_LOADS):
                 if known is None:
                     return Rejection(unknown_key())
                 result = self._judge(known, context, again)
+                if isinstance(result, Rejection) and result.deny.reason in SPEND and _limit_is_ours(context):
+                    # Our own output limit was made from what was last told; now it is known what is left in truth.
+                    result = self._judge(known, context, again)
                 if not isinstance(result, _Reload):
                     return result
                 again, known = result, self._keys.reload(context.digest)
@@ -117,7 +121,7 @@ class AdmissionController:
     def _judge(
         self, known: KnownKey, context: RequestContext, again: _Reload | None
     ) -> Admission | Rejection | _Reload:
-        """One turn: judged by this snapshot, loaded because of `again`."""
+        """Judge by this snapshot, loaded because of `again`."""
         key, now = known.key, self._now()
         provider = context.target.provider
         limit = bound_nanos = None
@@ -140,7 +144,7 @@ class AdmissionController:
         if credential is None:
             deny = Deny(Reason.PROVIDER_NOT_CONFIGURED, {"provider": provider.label})
             return self._overtaken(known, again) or Rejection(deny)
-        charged = self._charge(known, context, verdict, bound_nanos, now, again)
+        charged = self._charge(known, context, verdict, bound_nanos, now)
         if not isinstance(charged, Admitted):
             return charged
         if context.free and key.spend_limit_nanos is not None:
@@ -155,7 +159,6 @@ class AdmissionController:
         allow: Allow,
         bound_nanos: int | None,
         now: float,
-        again: _Reload | None,
     ) -> Admitted | Rejection | _Reload:
         """Take the rate, hold the money, compare the version and write BEGIN."""
         key, charges = known.key, allow.charges
@@ -168,8 +171,9 @@ class AdmissionController:
             charges.spend_limit_nanos,
             key.spend_reset,
             charges.bound_nanos,
-            None if again is None else again.absent_in,
+            known.generation,
             context.seq,
+            None if charges.spend_limit_nanos is None else self._keys.take_seed(known),
         )
 
         def begun(admitted: Admitted) -> Attempt:
@@ -187,9 +191,7 @@ class AdmissionController:
         if isinstance(answer, Admitted):
             self._limits.remember(key.id, answer.spend)
             return answer
-        if isinstance(answer, Missing):
-            return _Reload(answer.generation)
-        if isinstance(answer, Stale):
+        if isinstance(answer, Missing | Stale):
             return _Reload()
         if isinstance(answer, RateLimited):
             return rate_limited(key, answer)
@@ -205,8 +207,8 @@ class AdmissionController:
 
         The version cannot be compared either, so only a snapshot that is as the database has it now may pass.
         """
-        fresh = self._keys.reload(context.digest)
-        if fresh is None or fresh != known:
+        fresh = self._keys.reload_strictly(context.digest)
+        if fresh is None or not fresh.same_as(known):
             return _Reload()
         if known.key.rate_limit_rpm is not None:
             self.rate_limits_skipped += 1
@@ -244,6 +246,12 @@ class AdmissionController:
             return None if again is not None and again.unknown else _Reload(unknown=True)
         if known.key.version < (row.version if row else 0) or known.org_version < org_version:
             return _Reload()
-        if row is None or not row.version:
+        if row is None or not row.version or not org_version:
             return None if again is not None and again.unknown else _Reload(unknown=True)
         return None
+
+
+def _limit_is_ours(context: RequestContext) -> bool:
+    """Whether the client left it to us how long an answer may get."""
+    parsed = context.parsed
+    return parsed is not None and parsed.size.output_limit is None and not parsed.size.output_free

@@ -1,9 +1,10 @@
 """One attempt at a provider: sent once, metered on the way, ended exactly once.
 
-BEGIN is written and money is held when an attempt is made, so every way out of it closes the books: void when nothing
+BEGIN is written and money is held when an attempt is made, so every way out of it ends it: void when nothing
 reached the provider, else a settlement. What the provider may have seen is never sent again.
 """
 
+import logging
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -16,6 +17,8 @@ from proxyd.messages import ClientGone, Incoming, RequestError, UpstreamAborted,
 from proxyd.providers import DIALECTS, Meter
 from proxyd.upstream.pool import Call
 from shared import pricing
+
+log = logging.getLogger(__name__)
 
 PROGRESS_SECONDS = 1.0
 
@@ -109,7 +112,17 @@ class UpstreamAttempt:
         """Settle at what the provider reported, else at what was delivered. The second call does nothing."""
         if self.ended:
             return
+        try:
+            settlement = self._settlement(outcome)
+        except Exception:  # A fault of our own in what meters or prices must leave no hold behind.
+            log.exception("an answer could not be metered; it is charged what it can cost at most")
+            self.meter = None
+            cost_nanos = (self.admission.bound_nanos or 0) if self.status is not None and self.status < 400 else 0
+            settlement = self._settlement(outcome)._replace(flags=("estimated",), cost_nanos=cost_nanos)
         self.ended = True
+        self._accounting.settle(self.context.seq, settlement)
+
+    def _settlement(self, outcome: str) -> Settlement:
         context, meter = self.context, self.meter
         usage = None if meter is None or context.free else meter.usage()
         if usage is None and meter is not None and not context.free and self._is_billed(outcome, meter):
@@ -124,20 +137,17 @@ class UpstreamAttempt:
                 flags = (*flags, "overrun")
         elif context.parsed is None and not context.free:
             flags = ("unmetered",)
-        self._accounting.settle(
-            context.seq,
-            Settlement(
-                status=self.status,
-                outcome=outcome,
-                flags=flags,
-                usage={} if usage is None else dict(usage.counts),
-                served_model=None if usage is None else _plain(usage.model),
-                service_tier=None if usage is None else _plain(usage.service_tier),
-                price=None if cost is None or cost.price is None else dict(cost.price.json),
-                cost_nanos=0 if cost is None else cost.nanos,
-                duration_ms=int((time.monotonic() - context.started) * 1000),
-                provider_request_id=self.provider_request_id,
-            ),
+        return Settlement(
+            status=self.status,
+            outcome=outcome,
+            flags=flags,
+            usage={} if usage is None else dict(usage.counts),
+            served_model=None if usage is None else _plain(usage.model),
+            service_tier=None if usage is None else _plain(usage.service_tier),
+            price=None if cost is None or cost.price is None else dict(cost.price.json),
+            cost_nanos=0 if cost is None else cost.nanos,
+            duration_ms=int((time.monotonic() - context.started) * 1000),
+            provider_request_id=self.provider_request_id,
         )
 
     def void(self) -> None:

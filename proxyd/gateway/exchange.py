@@ -130,13 +130,13 @@ class Gateway:
         _aim(context, route, parsed.model)
         return None
 
-    def _builtin(self, page: Builtin, context: RequestContext, known: KnownKey) -> Response | Rejection:
-        """A page about the key. Nothing is admitted here, so that an edit has to be looked for."""
+    def _builtin(self, endpoint: Builtin, context: RequestContext, known: KnownKey) -> Response | Rejection:
+        """What the router says of a key by itself. Nothing is admitted here, so that an edit has to be looked for."""
         newest = self._admission.newest(known, context)
         if isinstance(newest, Rejection):
             return newest
         limits = self._limits.of(newest.key)
-        return builtin_endpoints.for_key(page.name, newest.key, frozenset(newest.credentials), limits, context.id)
+        return builtin_endpoints.for_key(endpoint.name, newest.key, frozenset(newest.credentials), limits, context.id)
 
     def _with_limits(self, refusal: Rejection, key: KeySnapshot) -> Rejection:
         """A refusal carries the limits' headers, as an answer would."""

@@ -3,7 +3,7 @@
 from proxyd.accounting.accounting import Accounting, Seeds
 from proxyd.accounting.journal import JournalUnavailable
 from proxyd.accounting.records import LedgerUnavailable
-from shared.counters import Counters, CountersUnavailable, KeyRow, RateState, SpendState, state_of
+from shared.counters import Counters, CountersUnavailable, KeyRow, RateState, SpendState, period_of_day, state_of
 from shared.policy import KeySnapshot
 
 REMEMBERED_KEYS = 10_000
@@ -58,9 +58,15 @@ class Limits:
     def remaining_nanos(self, key: KeySnapshot) -> int | None:
         """Of its spend limit, as it was last told; None: nobody knows."""
         spend = self._spend.get(key.id)
-        if spend is None or spend.limit_nanos != key.spend_limit_nanos:
+        if spend is None or not self._tells_of(spend, key):
             limits = self.of(key)
             if limits is None:
                 return None
             spend = limits[1]
         return spend.remaining_nanos or 0
+
+    def _tells_of(self, spend: SpendState, key: KeySnapshot) -> bool:
+        """Whether what was told is of the limit and the period that hold now."""
+        period = period_of_day(key.spend_reset, self._counters.moment().day)
+        same = (period.start_date, period.resets_on) == (spend.period_start, spend.resets_on)
+        return same and spend.limit_nanos == key.spend_limit_nanos

@@ -70,7 +70,7 @@ def stream(attempt: UpstreamAttempt) -> Generator[bytes, None, None]:
 def pieces(attempt: UpstreamAttempt) -> Generator[bytes, None, None]:
     """A large or endless answer that is no event stream.
 
-    One piece is kept back until the next has come, so that the client cannot have all before the books are closed.
+    One piece is kept back until the next has come, so that the client cannot have all before the attempt is settled.
     """
     meter = attempt.meter
     chunks = attempt.call.chunks()
@@ -111,7 +111,7 @@ def whole(attempt: UpstreamAttempt) -> bytes:
         attempt.end("upstream_truncated" if theirs else "client_gone")
         raise
     finally:
-        attempt.call.close()  # the next request need not wait for our books to have its connection
+        attempt.call.close()  # the next request need not wait for our accounting to have its connection
     if meter is not None:
         shown.append(meter.end())
     attempt.end("ok" if attempt.succeeded else "provider_error")

@@ -1,4 +1,4 @@
-"""Where a path leads: to one of our own pages, to a provider, or to whichever provider serves the model.
+"""Where a path leads: to one of our own endpoints, to a provider, or to whichever provider serves the model.
 
 Only values come out of here; the path that goes to a provider is put together from checked parts. To add a route of
 the proxy's own, add a row to BUILTINS and a function in `builtin_endpoints.py`.
@@ -108,9 +108,9 @@ def _way(method: str, path: str) -> Way:
 
 def find_route(method: str, path: str) -> Route:
     """Where a request goes."""
-    page = BUILTINS.get(path)
-    if page is not None and method in ("GET", "HEAD"):
-        return Builtin(page)
+    own = BUILTINS.get(path)
+    if own is not None and method in ("GET", "HEAD"):
+        return Builtin(own)
     if not _SAFE_PATH.fullmatch(path) or _TRICKS.search(path):
         return Unknown("There is no endpoint at this address.")
     if path in UNIFIED:

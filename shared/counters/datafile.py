@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from shared.counters.values import CountersUnavailable
+
 Fill = Callable[[sqlite3.Connection], object]
 
 # A transaction writes whole pages; ours hold short rows, of which those of busy keys take some hundred bytes.
@@ -25,19 +27,21 @@ class Missing(Exception):
     """There is no file at the path."""
 
 
-class ForeignFile(Exception):
+class ForeignFile(CountersUnavailable):
     """A database of somebody else's stands at the path; nothing of it is touched."""
 
 
 def refuse_foreign(path: Path) -> None:
-    """Raise ForeignFile if a sound database that is not ours stands there; OSError if it cannot be read."""
+    """Raise ForeignFile if a sound database that is not ours stands there, CountersUnavailable if nobody can tell."""
     try:
         with path.open("rb") as file:
             head = file.read(100)
     except FileNotFoundError:
         return
+    except OSError as error:
+        raise CountersUnavailable(f"the file cannot be read: {error.strerror}") from error
     if head.startswith(_SQLITE) and len(head) == 100 and int.from_bytes(head[68:72], "big") != _APPLICATION_ID:
-        raise ForeignFile
+        raise ForeignFile("the database there is another program's")
 
 
 def open_file(path: Path) -> tuple[sqlite3.Connection, int]:

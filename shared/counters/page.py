@@ -153,8 +153,10 @@ class Page:
     def enter(self, pid: int) -> None:
         self._slots[_WRITER] = pid
 
-    def leave(self) -> None:
-        self._slots[_WRITER] = 0
+    def leave(self, pid: int) -> None:
+        """Unless another process has entered since."""
+        if self._slots[_WRITER] == pid:
+            self._slots[_WRITER] = 0
 
     @property
     def started(self) -> bool:
@@ -170,9 +172,13 @@ def _number_of(boot: str) -> int:
 
 
 def somebody_keeps(data_dir: Path) -> bool:
-    """Whether a ledger writer runs on this data directory, and with it proxies that go by its counters."""
+    """Whether a ledger writer or a worker lives on this data directory, so that somebody goes by its counters."""
+    return any(_is_held(path) for path in (data_dir / WRITER_LOCK, *(data_dir / "journals").glob("*.lock")))
+
+
+def _is_held(path: Path) -> bool:
     try:
-        lock = os.open(data_dir / WRITER_LOCK, os.O_RDWR | os.O_CLOEXEC)
+        lock = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except OSError:
         return False
     try:

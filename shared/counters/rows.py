@@ -236,7 +236,9 @@ class KeyRow:
     def judge(self, charge: Charge, stand: Stand) -> Answer | None:
         """What refuses a charge before its request is counted; None: nothing does."""
         if charge.version != self.version:
-            if self.version == NOT_LOADED and charge.absent_in != stand.generation:
+            # A row is never dropped within a generation. So if there is none now, there was none when the policy was
+            # loaded in this generation either, and no edit was answered since.
+            if self.version == NOT_LOADED and charge.loaded_in != stand.generation:
                 return Missing(stand.generation)
             if charge.version < self.version:
                 return Stale()
@@ -248,7 +250,9 @@ class KeyRow:
         if not stand.live:
             return Rebuilding()
         if not self.seeded:
-            return Unseeded(stand.generation)
+            if charge.seed is None or charge.loaded_in != stand.generation:
+                return Unseeded(stand.generation)
+            self.seed(charge.seed)
         period = period_of_day(charge.spend_reset, stand.moment.day)
         spent, held = self.sums(period)
         bound = charge.bound_nanos

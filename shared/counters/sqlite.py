@@ -17,7 +17,7 @@ from shared.counters.page import Page
 from shared.counters.rate import RequestRate
 from shared.counters.rows import KeyRow, Moment, Stand, moment_of
 from shared.counters.storage import SqliteStorage, fill
-from shared.counters.transaction import Transaction, answered_before
+from shared.counters.transaction import READ_ORG, WRITE_ORG, Transaction, answered_before
 from shared.counters.values import (
     Answer,
     Batch,
@@ -29,14 +29,11 @@ from shared.counters.values import (
     Joining,
     LastAdmitted,
     Seed,
-    Stale,
     Used,
     WorkerState,
 )
 
 _CONDITION = "SELECT batch, joined, (SELECT MAX(sequence) FROM process) FROM process WHERE id = ''"
-_READ_ORG = "SELECT version FROM org WHERE id = ?"
-_WRITE_ORG = "INSERT INTO org VALUES (?1, ?2) ON CONFLICT DO UPDATE SET version = MAX(version, ?2)"
 _WRITE_BATCH = "UPDATE process SET batch = ?, end_number = ?, sequence = ?, admitted = ? WHERE id = ?"
 _WRITE_JOINED = (
     "INSERT OR REPLACE INTO process (id, joined, batch, end_number, sequence, admitted) VALUES (?, 1, 0, ?, ?, '[]')"
@@ -71,12 +68,7 @@ class SqliteCounters:
 
     def refuse_foreign(self) -> None:
         """Raise CountersUnavailable if what stands there is somebody else's."""
-        try:
-            datafile.refuse_foreign(self.database.path)
-        except datafile.ForeignFile:
-            raise CountersUnavailable("the database there is another program's") from None
-        except OSError as error:
-            raise CountersUnavailable(f"the file cannot be read: {error.strerror}") from error
+        datafile.refuse_foreign(self.database.path)
 
     # Of a worker
 
@@ -115,12 +107,12 @@ class SqliteCounters:
         orgs: dict[str, int] = {}
         for index, charge in enumerate(charges):
             key_id, org_id = charge.key_id, charge.org_id
-            org_version = orgs.get(org_id)
-            if org_version is None:
-                found = checked.execute(_READ_ORG, (org_id,)).fetchone()
-                org_version = orgs[org_id] = found[0] if found else 0
+            org_version = orgs.get(org_id) or checked.org_version(orgs, org_id)
             row = rows.get(key_id) or checked.row(rows, key_id)
-            answer: Answer | None = Stale() if charge.org_version < org_version else row.judge(charge, stand)
+            answer: Answer | None = None
+            if charge.org_version != org_version:
+                answer = checked.judge_org(orgs, charge, stand)
+            answer = answer or row.judge(charge, stand)
             if answer is None:
                 if self._rate.hit(key_id, charge.rate_limit_rpm):
                     answer = admission = row.admitted(charge, stand)
@@ -222,13 +214,19 @@ class SqliteCounters:
 
     def fold_log(self) -> None:
         """Fold the write-ahead log into the file, which nobody else does. Never on an event loop."""
-        assert self.page is not None  # noqa: S101 - as above
-        self.page.begin_moving()
+        page, name = self.page, self.database.name
+        assert page is not None  # noqa: S101 - as above
+        if not self.right:
+            return
+        inode, modified_ns = datafile.identity(name)
+        page.begin_moving()
         try:
             for mode in ("PASSIVE", "RESTART"):
                 self.database.read(f"PRAGMA wal_checkpoint({mode})")
         finally:
-            self.page.settle_identity(*datafile.identity(self.database.name))
+            now = datafile.identity(name)
+            # A file that has come to stand there meanwhile is not the one that was folded, and not made right by it.
+            page.settle_identity(inode, now[1] if now[0] == inode else modified_ns)
 
     # Of whoever reads or edits policy
 
@@ -239,7 +237,7 @@ class SqliteCounters:
                 row = checked.row(rows, key_id)
                 row.version = max(row.version, version)
             for org in orgs.items():
-                checked.execute(_WRITE_ORG, org)
+                checked.execute(WRITE_ORG, org)
 
     def seed(self, generation: int, seeds: Iterable[Seed]) -> None:
         """Add what the ledger said of keys when this generation was cut, to each once."""
@@ -263,7 +261,7 @@ class SqliteCounters:
         return found
 
     def org_version(self, org_id: str) -> int:
-        rows = self.database.read(_READ_ORG, (org_id,))
+        rows = self.database.read(READ_ORG, (org_id,))
         return int(rows[0][0]) if rows else 0
 
     def check(self) -> bool:

@@ -8,8 +8,8 @@ import orjson
 
 from shared.counters.database import Database, Session
 from shared.counters.page import Page
-from shared.counters.rows import KeyRow
-from shared.counters.values import Admitted, Answer, Batch, CountersLost, Stale
+from shared.counters.rows import NOT_LOADED, KeyRow, Stand
+from shared.counters.values import Admitted, Answer, Batch, Charge, CountersLost, Missing, Stale
 
 # The row of the counters themselves has the empty id: `batch` is the generation, `joined` whether they are live.
 _LOOK = (
@@ -20,6 +20,10 @@ _READ_KEY = "SELECT state FROM key WHERE id = ?"
 # Two statements, because to replace a row costs half as much again as to update it.
 _UPDATE_KEY = "UPDATE key SET state = ? WHERE id = ?"
 _INSERT_KEY = "INSERT INTO key (state, id) VALUES (?, ?)"
+
+
+READ_ORG = "SELECT version FROM org WHERE id = ?"
+WRITE_ORG = "INSERT INTO org VALUES (?1, ?2) ON CONFLICT DO UPDATE SET version = MAX(version, ?2)"
 
 
 class Owner(Protocol):
@@ -100,6 +104,23 @@ class Transaction:
             row.stored = found is not None
         return row
 
+    def org_version(self, orgs: dict[str, int], org_id: str) -> int:
+        """Of what an organisation's keys share; NOT_LOADED where nobody has told it."""
+        found = self.execute(READ_ORG, (org_id,)).fetchone()
+        orgs[org_id] = found[0] if found else NOT_LOADED
+        return orgs[org_id]
+
+    def judge_org(self, orgs: dict[str, int], charge: Charge, stand: Stand) -> Answer | None:
+        """As a key's own row does: what refuses a charge of another version than the one that stands there."""
+        known = orgs[charge.org_id]
+        if known == NOT_LOADED and charge.loaded_in != stand.generation:
+            return Missing(stand.generation)
+        if charge.org_version < known:
+            return Stale()
+        orgs[charge.org_id] = charge.org_version
+        self.execute(WRITE_ORG, (charge.org_id, charge.org_version))
+        return None
+
     def write(self, rows: dict[str, KeyRow], day: int) -> None:
         for key_id, row in rows.items():
             self.execute(_UPDATE_KEY if row.stored else _INSERT_KEY, (row.encode(day), key_id))
@@ -116,7 +137,7 @@ class Transaction:
             owner.database.commit(self.session)
         finally:
             if owner.page is not None:
-                owner.page.leave()
+                owner.page.leave(owner.pid)
         if self._wrote and owner.page is not None:
             owner.page.note(self.sequence)
 
@@ -124,7 +145,7 @@ class Transaction:
         owner = self._owner
         owner.database.roll_back(self.session)
         if owner.page is not None:
-            owner.page.leave()
+            owner.page.leave(owner.pid)
         if isinstance(error, sqlite3.Error):
             raise owner.database.failed(error, self.session) from error
 

@@ -43,9 +43,9 @@ class Charge(NamedTuple):
     spend_limit_nanos: int | None  # None: unlimited; 0: nothing may be spent
     spend_reset: str  # never, daily, weekly, monthly
     bound_nanos: int  # the most it can cost; held until it ends
-    # The generation in which the key's row was seen to be missing before the policy was loaded; None: it was not.
-    absent_in: int | None = None
+    loaded_in: int = 0  # the generation of the counters that the worker was in when it began to load the policy
     seq: int = 0  # the worker's own number for it, told back by `worker_state`
+    seed: "Seed | None" = None  # what the ledger says of the key, if it was read along, in that generation
 
 
 class End(NamedTuple):
@@ -165,7 +165,7 @@ class Stale:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """The key has no row: load its policy now, and say `absent_in`. Nothing was charged."""
+    """The key has no row, and its policy was loaded before these counters were: load it. Nothing was charged."""
 
     generation: int
 

@@ -1,7 +1,9 @@
 """What people decide: organisations, staff, keys, credentials, prices, and the log of who changed what."""
 
+import sys
 from datetime import datetime
-from ipaddress import ip_network
+from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any, Literal
 
 from sqlalchemy import (
@@ -111,20 +113,38 @@ class ProxyKey(Base):
         """The frozen value that policy judges by."""
         return KeySnapshot(
             id=self.id,
-            org_id=self.org_id,
+            org_id=sys.intern(self.org_id),
             name=self.name,
             prefix=self.prefix,
             revoked=self.revoked_at is not None,
             expires_at=None if self.expires_at is None else self.expires_at.timestamp(),
             paused=self.paused,
-            allowed_providers=frozenset(self.allowed_providers),
-            allowed_models=tuple(self.allowed_models),
-            allowed_networks=tuple(ip_network(text) for text in self.allowed_ips),
+            allowed_providers=_providers(tuple(self.allowed_providers)),
+            allowed_models=_models(tuple(self.allowed_models)),
+            allowed_networks=_networks(tuple(self.allowed_ips)),
             rate_limit_rpm=self.rate_limit_rpm,
             spend_limit_nanos=self.spend_limit_nanos,
-            spend_reset=self.spend_reset,
+            spend_reset=sys.intern(self.spend_reset),
             version=self.version,
         )
+
+
+# Most keys are like many others in these, and the data plane keeps a hundred thousand of them: each list stands once.
+
+
+@lru_cache(maxsize=10_000)
+def _providers(names: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(names)
+
+
+@lru_cache(maxsize=10_000)
+def _models(globs: tuple[str, ...]) -> tuple[str, ...]:
+    return globs
+
+
+@lru_cache(maxsize=10_000)
+def _networks(texts: tuple[str, ...]) -> tuple[IPv4Network | IPv6Network, ...]:
+    return tuple(ip_network(text) for text in texts)
 
 
 class KeySecret(Base):

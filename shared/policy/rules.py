@@ -14,6 +14,7 @@ from shared.policy.reasons import Reason
 from shared.policy.values import Address, Allow, Charges, Deny, KeySnapshot, PolicyQuery
 
 RuleFunction = Callable[[KeySnapshot, PolicyQuery, float], Deny | None]
+Compiled = tuple[tuple[RuleFunction, ...], tuple[RuleFunction, ...]]  # for a key's head, and all
 
 
 @lru_cache(maxsize=10_000)
@@ -140,11 +141,17 @@ def evaluate(key: KeySnapshot, ask: PolicyQuery, now: float) -> Allow | Deny:
     return Allow(Charges(key.rate_limit_rpm, None if ask.free else key.spend_limit_nanos, bound_nanos))
 
 
-def _compiled(key: KeySnapshot) -> tuple[tuple[RuleFunction, ...], tuple[RuleFunction, ...]]:
+@lru_cache(maxsize=1_024)
+def _shared(compiled: Compiled) -> Compiled:
+    """One object for all keys with the same rules."""
+    return compiled
+
+
+def _compiled(key: KeySnapshot) -> Compiled:
     """The rules of a key, those for its head and all, without those that it leaves empty."""
-    compiled: tuple[tuple[RuleFunction, ...], tuple[RuleFunction, ...]] | None = key.compiled
+    compiled: Compiled | None = key.compiled
     if compiled is None:
         head, full = ([rule for rule, applies in rules if applies(key)] for rules in (KEY_RULES, RULES))
-        compiled = (tuple(head), tuple(full))
+        compiled = _shared((tuple(head), tuple(full)))
         object.__setattr__(key, "compiled", compiled)  # a memo: it says nothing that the key does not
     return compiled

@@ -26,16 +26,19 @@ from webapp.launch import web_command
 ROOT = Path(__file__).resolve().parent.parent.parent
 START_SECONDS, STOP_SECONDS = 30, 40
 _LIKE_A_SECRET = re.compile(rb"sk-(?:proxy|mgmt)-[0-9a-f]{64}")
-# A JSON object of the API, the provider or the ledger: what stands in it is for the tests to say.
-Json = dict[str, Any]
+Json = dict[str, Any]  # of the API, the provider or the ledger: what stands in it is for the tests to say
 _LIBC = ctypes.CDLL(None)
+_PORTS: set[int] = set()
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that nobody listens on, and that was not given to another caller in this process."""
+    while True:
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port: int = probe.getsockname()[1]
+        if port not in _PORTS:
+            _PORTS.add(port)
+            return port
 
 
 def clean_environment() -> dict[str, str]:

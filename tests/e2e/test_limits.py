@@ -117,3 +117,13 @@ def test_a_limit_set_late_counts_what_was_spent_before(router: Router) -> None:
         assert spend_of(router, key_id)["spent_usd"] == spent
     router.edit(key_id, spend_limit_usd=None)
     assert chat(router, key, model=MODEL).status_code == 200
+
+
+def test_an_output_limit_of_ours_is_made_from_what_is_left_in_truth(router: Router) -> None:
+    """What one worker was told last is old when the other one has spent most since: no request is refused for that."""
+    _, key = router.create_key(name="two-workers", spend_limit_usd="0.2")
+    with ThreadPoolExecutor(8) as threads:
+        for _ in range(6):
+            answers = list(threads.map(lambda _: chat(router, key, max_tokens=None), range(8)))
+            assert {answer.status_code for answer in answers} <= {200, 429}
+        assert chat(router, key, max_tokens=None).status_code == 200

@@ -5,12 +5,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from faulty import FaultyRouter
-from sizes import LONG, SEED
+from faulty import FaultyRouter, Make
+from sizes import LONG, PART, SEED
 
 _FOUND: list[str] = []
-
-Make = Callable[..., FaultyRouter]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -81,6 +79,8 @@ def tell(request: pytest.FixtureRequest) -> Callable[[object], None]:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if _FOUND:
-        terminalreporter.write_sep("-", f"faults, {'long' if LONG else 'short'}, ROUTER_FAULTS_SEED={SEED}")
+        terminalreporter.write_sep(
+            "-", f"faults, {f'{PART:g} of the long form' if LONG else 'short'}, ROUTER_FAULTS_SEED={SEED}"
+        )
         for line in _FOUND:
             terminalreporter.write_line(line)

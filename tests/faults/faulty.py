@@ -6,7 +6,7 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -110,6 +110,10 @@ class FaultyRouter(Router):
             for pid in pids:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGCONT)
+
+
+# Builds a router of one's own, not started yet: the fixture `make`.
+Make = Callable[..., FaultyRouter]
 
 
 class Havoc:

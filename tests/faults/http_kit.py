@@ -26,6 +26,11 @@ class Reply:
         """The router's own error code."""
         return self.headers.get("x-router-error")
 
+    def json_of_error(self) -> dict[str, str]:
+        """The facts of a refusal."""
+        facts: dict[str, str] = json.loads(self.body)["error"]
+        return facts
+
 
 async def post(url: str, document: object, headers: Mapping[str, str]) -> Reply:
     """POST a JSON document; never raises for what the network or the server does."""

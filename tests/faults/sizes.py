@@ -1,16 +1,21 @@
-"""How long the tests of this folder go on: short ones for CI, long ones by `make test-faults`."""
+"""How long the tests of this folder go on: short ones for CI, long ones by `make test-faults`.
+
+ROUTER_FAULTS says it: `long`, or a part of that such as `0.1`; short ones without it.
+"""
 
 import os
 import random
 
-LONG = os.environ.get("ROUTER_FAULTS") == "long"
+_asked = os.environ.get("ROUTER_FAULTS", "0")
+PART = 1.0 if _asked == "long" else float(_asked)
+LONG = PART > 0
 # Everything that is chosen by chance comes from here; say it to see the same choices again.
 SEED = int(os.environ.get("ROUTER_FAULTS_SEED") or random.SystemRandom().randrange(1_000_000))
 
 
 def size(short: int, long: int) -> int:
     """How many of something."""
-    return long if LONG else short
+    return max(short, round(long * PART))
 
 
 def chance(of: str) -> random.Random:

@@ -34,7 +34,7 @@ def test_all_at_once_and_again_before_they_are_ready(router: FaultyRouter, tell:
     keys = make_keys(router)
     source = chance("starts")
     with Load(router, keys, seed=SEED) as load, limits_are_watched(router, keys):
-        for _ in range(size(3, 40)):
+        for _ in range(size(2, 40)):
             load.wait_for(5)
             router.kill_everything()
             router.start("proxy")
@@ -84,7 +84,7 @@ def test_reload_and_restart_under_load(router: FaultyRouter, tell: Tell) -> None
     """HUP and TERM let every answer end: no client sees one broken off."""
     keys = make_keys(router)
     with Load(router, keys, seed=SEED, clients=4) as load, limits_are_watched(router, keys):
-        for _ in range(size(2, 20)):
+        for _ in range(size(1, 20)):
             old = set(router.worker_pids())
             os.kill(router.supervisor_pid, signal.SIGHUP)
             eventually(lambda old=old: not old & set(router.worker_pids()), 20, "new workers")  # type: ignore[misc]

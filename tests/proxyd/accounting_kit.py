@@ -74,7 +74,7 @@ class Worker:
 
         answer = self.accounting.admit(seq, charge._replace(seq=seq), attempt_of)
         if isinstance(answer, Missing):
-            answer = self.accounting.admit(seq, charge._replace(seq=seq, absent_in=answer.generation), attempt_of)
+            answer = self.accounting.admit(seq, charge._replace(seq=seq, loaded_in=answer.generation), attempt_of)
         return seq, answer
 
     def begin(self, bound_nanos: int = 1_000, limit_nanos: int | None = 10_000) -> int:

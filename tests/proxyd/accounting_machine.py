@@ -97,9 +97,9 @@ class Calm(RuleBasedStateMachine):
                 id=name, key_id=key, bound_nanos=bound, held_nanos=bound, day=admitted.day, second=admitted.second
             )
 
-        absent: int | None = None
+        absent: int = 0
         for _ in range(5):
-            asked = policy.charge(bound)._replace(seq=seq, absent_in=absent)
+            asked = policy.charge(bound)._replace(seq=seq, loaded_in=absent)
             try:
                 answer = worker.accounting.admit(seq, asked, attempt_of)
             except CountersUnavailable:
@@ -108,7 +108,7 @@ class Calm(RuleBasedStateMachine):
                 return None
             if not isinstance(answer, Stale | Missing):
                 break
-            absent = answer.generation if isinstance(answer, Missing) else None
+            absent = answer.generation if isinstance(answer, Missing) else 0
             policy = self.cached[worker.id, key] = self.newest[key]
         self.judge(worker, policy, seq, name, bound, answer)
         return answer

@@ -102,4 +102,4 @@ def test_a_stranger_in_a_transaction_is_not_ended(router: Router, worker: Worker
         router.clock.mono_at += STUCK_SECONDS
         router.writer._living.end_who_is_stuck(router.writer.page)
     assert router.killed == [os.getpid()]
-    router.writer.page.leave()
+    router.writer.page.leave(os.getpid())

@@ -59,10 +59,10 @@ def charge(
     version: int = 1,
     org: str = "org",
     org_version: int = 1,
-    absent_in: int | None = None,
+    loaded_in: int = 0,
     seq: int = 0,
 ) -> Charge:
-    return Charge(key_id, org, version, org_version, rpm, limit, reset, bound, absent_in, seq)
+    return Charge(key_id, org, version, org_version, rpm, limit, reset, bound, loaded_in, seq)
 
 
 @dataclass

@@ -67,6 +67,7 @@ class Oracle:
     live: bool
     seeded: set[str]
     known: dict[str, int]  # key -> version of its policy in this generation
+    org_is_known: bool
     used: dict[str, list[int]]  # key -> steady seconds of requests that this generation knows of
     policies: dict[str, Policy]  # as they are in the database
     everybody: list[Simulated]
@@ -101,8 +102,9 @@ class Oracle:
 
     def foretell(self, asked: Charge) -> type[object]:
         key, known = asked.key_id, self.known.get(asked.key_id)
-        if known is None and asked.absent_in != self.generation:
+        if asked.loaded_in != self.generation and (known is None or not self.org_is_known):
             return Missing
+        self.org_is_known = True
         if known is not None and asked.version < known:
             return Stale
         self.known[key] = asked.version

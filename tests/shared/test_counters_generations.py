@@ -48,7 +48,7 @@ def test_it_works(home: Home) -> None:
     assert money(writer) == (530, 100, 630)
     assert used(writer) == 3
     again = Worker(first.counters, generation=2, end_number=1)
-    assert isinstance(again.ask(charge(absent_in=2, limit=730, bound=1)), SpendHeld)
+    assert isinstance(again.ask(charge(loaded_in=2, limit=730, bound=1)), SpendHeld)
     assert isinstance(again.ask(charge(rpm=3)), RateLimited)
 
 
@@ -170,7 +170,7 @@ def test_request_rates_survive_a_loss_to_the_second(home: Home) -> None:
     counters.go_live(2)
     assert (used(counters), used(counters, "old")) == (7, 0)
     worker = Worker(counters, generation=2)
-    answers = worker.send(charge(rpm=8, absent_in=2), charge(rpm=8))
+    answers = worker.send(charge(rpm=8, loaded_in=2), charge(rpm=8))
     assert isinstance(answers[0], Admitted)
     assert isinstance(answers[1], RateLimited)
     assert answers[1].retry_after_seconds == pytest.approx(1.0)
@@ -181,7 +181,7 @@ def test_what_was_brought_before_the_policy_was_known_counts(home: Home) -> None
     counters.begin_generation(2, {"w1": 0})
     worker = Worker(counters, generation=2)
     counters.join(Joining("w1", 2, 0, [], [Held("key", TODAY, 60)]))
-    asked = charge(limit=100, bound=50, absent_in=2)
+    asked = charge(limit=100, bound=50, loaded_in=2)
     assert worker.ask(asked) == Rebuilding()
     counters.go_live(2)
     assert worker.ask(asked) == Unseeded(2)

@@ -92,10 +92,10 @@ class Story(Oracle, RuleBasedStateMachine):
 
     def asked(self, worker: Simulated, key: str, bound: int) -> Charge:
         policy, self.seq = worker.policies[key], self.seq + 1
-        absent_in = self.generation if worker.policies[key] == self.policies[key] else None
+        loaded_in = self.generation if worker.policies[key] == self.policies[key] else 0
         return charge(
             key, rpm=policy.rpm, limit=policy.limit, reset=policy.reset, bound=bound,
-            version=policy.version, absent_in=absent_in, seq=self.seq,
+            version=policy.version, loaded_in=loaded_in, seq=self.seq,
         )  # fmt: skip
 
     def repeat(self, worker: Simulated, batch: Batch) -> None:
@@ -148,6 +148,7 @@ class Story(Oracle, RuleBasedStateMachine):
         self.generation += 1
         self.live, self.seeded = False, set[str]()
         self.known: dict[str, int] = {}
+        self.org_is_known = False
         self.used: dict[str, list[int]] = {key: [] for key in KEYS}
         for worker in self.everybody:
             worker.imported = min(len(worker.journal), worker.imported + imported)

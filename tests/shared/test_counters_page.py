@@ -39,7 +39,7 @@ def test_it_works(tmp_path: Path) -> None:
     other.ask(3)
     other.enter(1234)
     assert (page.asked, page.writer, page.moving, page.started) == (3, 1234, False, False)
-    page.leave()
+    page.leave(page.writer)
     page.mark_started()
     assert (other.writer, other.started) == (0, True)
     assert stat.S_IMODE((tmp_path / FILE_NAME).stat().st_mode) == 0o600
@@ -195,7 +195,7 @@ def test_m3_they_are_refused_by_all_until_new_ones_are_made(home: Home, path: Pa
         with pytest.raises(CountersLost):
             worker.send(charge())
         new = Worker(worker.counters, worker.worker_id, generation=2).register()
-        assert isinstance(new.ask(charge(absent_in=2)), Admitted)
+        assert isinstance(new.ask(charge(loaded_in=2)), Admitted)
         assert worker.counters.check()
 
 
@@ -216,7 +216,7 @@ def test_a_log_that_was_cut_lets_nothing_pass_the_limit(home: Home, path: Path, 
     writer.go_live(2)
     for worker in workers:
         new = Worker(worker.counters, worker.worker_id, generation=2).register()
-        assert isinstance(new.ask(charge(absent_in=2)), Admitted)
+        assert isinstance(new.ask(charge(loaded_in=2)), Admitted)
     assert home.connect().check()
 
 

@@ -246,7 +246,7 @@ while True:
             break
 page_generation = Page.open(Path(data_dir), BOOT).generation
 worker = Worker(counters, name, 2).register()
-(answer,) = worker.send(charge("key", bound=1, absent_in=2))
+(answer,) = worker.send(charge("key", bound=1, loaded_in=2))
 say({"generation": page_generation, type(answer).__name__: 1})
 """
     processes = [start(f"w{number}", program) for number in range(3)]

@@ -69,11 +69,11 @@ def test_the_order_of_refusals() -> None:
 def test_a_row_that_nobody_has_loaded_wants_a_policy_read_after_it_was_missed() -> None:
     one = KeyRow.new()
     assert one.judge(charge(), stand()) == Missing(4)
-    assert one.judge(charge(absent_in=3), stand()) == Missing(4), "missed in other counters"
+    assert one.judge(charge(loaded_in=3), stand()) == Missing(4), "missed in other counters"
     assert one.version == 0
-    assert one.judge(charge(version=7, absent_in=4), stand()) is None
+    assert one.judge(charge(version=7, loaded_in=4), stand()) is None
     assert one.version == 7
-    assert one.judge(charge(version=6, absent_in=4), stand()) == Stale()
+    assert one.judge(charge(version=6, loaded_in=4), stand()) == Stale()
     assert one.judge(charge(version=7), stand()) is None
 
 

@@ -22,6 +22,7 @@ from shared.models import AccountingState
 from webapp.db import db
 
 WORKER = "01WORKER"
+ORG = "org_1"
 
 
 class LiveCounters:
@@ -59,7 +60,8 @@ class LiveCounters:
     def hold(self, key_id: str, nanos: int, spend_reset: str = "never") -> date:
         """A request of a key with a spend limit is in flight; the day of its admission."""
         row = self.row(key_id)
-        charge = Charge(key_id, "org_1", row.version, 10**6, None, 10**15, spend_reset, nanos)
+        self.counters.publish(self._generation, {}, {ORG: 1})  # as a worker does at the first use of one
+        charge = Charge(key_id, ORG, row.version, 10**6, None, 10**15, spend_reset, nanos)
         (answer,) = self._batch(charges=[charge])
         assert isinstance(answer, Admitted), answer
         return date.fromordinal(answer.day)

@@ -37,8 +37,8 @@ def store_credentials(actor: Actor, credentials: Mapping[str, str]) -> tuple[str
             changed.append(slug)
         if changed:
             _shared_policy_changed(session, actor.org_id)
-    if changed:
-        policy.publish([actor.org_id])
+    # Also when nothing changed: it may be the second try of a change that could not be told.
+    policy.publish([actor.org_id])
     return tuple(changed)
 
 
@@ -54,8 +54,7 @@ def forget_credentials(actor: Actor, providers: Collection[str]) -> None:
             session.delete(row)
         if rows:
             _shared_policy_changed(session, actor.org_id)
-    if rows:
-        policy.publish([actor.org_id])
+    policy.publish([actor.org_id])
 
 
 def stored_providers(org_id: str, *, pretend_prefix: str) -> dict[str, bool]:

@@ -1,0 +1,60 @@
+"""What is said to the counters of journals that nobody writes to any more."""
+
+import logging
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from proxyd.accounting import journal_reader
+from proxyd.accounting.journal import lock_path, segment_path
+from proxyd.accounting.journal_reader import Tail
+from proxyd.accounting.records import Attempt
+from shared.counters import WINDOW_SECONDS, Joining, Used, WorkerState
+
+log = logging.getLogger(__name__)
+
+
+def closing(worker_id: str, generation: int, state: WorkerState, tail: Tail, oldest_second: int) -> Joining:
+    """What taking a dead worker out of the counters has to say."""
+    never_begun = [last.held for last in state.last_admitted if last.seq not in tail.begun]
+    ends = [record.for_counters() for record in tail.ends]
+    return Joining(worker_id, generation, tail.last.end_number, ends, never_begun, used(tail.attempts, oldest_second))
+
+
+def used(attempts: Iterable[Attempt], oldest_second: int) -> list[Used]:
+    """Requests by key and second, of those that still weigh."""
+    counts: dict[tuple[str, int], int] = {}
+    for attempt in attempts:
+        if attempt.second >= oldest_second:
+            counts[attempt.key_id, attempt.second] = counts.get((attempt.key_id, attempt.second), 0) + 1
+    return [Used(key_id, second, count) for (key_id, second), count in counts.items()]
+
+
+def unlocked(directory: Path) -> set[str]:
+    """The workers whose segments lie there and whose lock does not: they were closed."""
+    return {path.name.partition(".")[0] for path in directory.glob("*.journal")} - set(
+        journal_reader.workers(directory)
+    )
+
+
+def closed_lately(directory: Path, oldest_second: int) -> Iterator[Attempt]:
+    """What began in journals that were closed within the last minute: nobody else brings their requests in."""
+    since = time.time() - WINDOW_SECONDS - 1
+    for worker_id in unlocked(directory):
+        numbers = journal_reader.segments(directory, worker_id)
+        if numbers and segment_path(directory, worker_id, numbers[-1]).stat().st_mtime >= since:
+            try:
+                yield from journal_reader.read_tail(directory, worker_id, 2**63, oldest_second).attempts
+            except journal_reader.ForeignFormat:
+                log.warning("the journal of worker %s is another release's: its request rates start anew", worker_id)
+
+
+def reopen(directory: Path, closed: set[str]) -> list[str]:
+    """Give journals that the ledger does not know as closed their lock again, so that they are closed once more.
+
+    That is when a backup of the database was put back. Answers with their workers.
+    """
+    again = sorted(unlocked(directory) - closed)
+    for worker_id in again:
+        lock_path(directory, worker_id).touch(0o600)
+    return again

@@ -1,0 +1,111 @@
+"""The wall clock steps while requests are in flight, and days end under load: no limit is passed, nothing is lost."""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from clock_kit import WallClock
+from faulty import FaultyRouter, Make
+from harness import eventually
+from load_kit import Key, Load, call, make_key, make_keys
+from reckoning import Books, limits_are_watched, reckon
+from sizes import SEED, chance, size
+
+from shared import money
+
+Tell = Callable[[object], None]
+
+
+@pytest.fixture(scope="module")
+def wall(tmp_path_factory: pytest.TempPathFactory) -> WallClock:
+    return WallClock(tmp_path_factory.mktemp("clock"))
+
+
+@pytest.fixture(scope="module")
+def clocked(make: Make, wall: WallClock) -> Iterator[FaultyRouter]:
+    """A router whose proxy and dashboard go by `wall`; the provider by the true time."""
+    router = make()
+    router.start("sandbox")
+    router.environ |= wall.environ
+    for name in ("proxy", "dashboard"):
+        router.start(name)
+    router.wait_until_ready()
+    yield router
+    router.stop_all()
+
+
+def test_steps_of_the_wall_clock_under_load(clocked: FaultyRouter, wall: WallClock, tell: Tell) -> None:
+    """M4, M14. Holds stay, rates are counted by a clock that cannot step, and every call is in the ledger once."""
+    keys = make_keys(clocked)
+    slow = make_key(clocked, "slow rate", rate_limit_rpm=3)
+    source = chance("clock")
+    with Load(clocked, keys, seed=SEED, clients=6, slow=1.0) as load, limits_are_watched(clocked, keys):
+        first = [call(clocked, slow) for _ in range(3)]
+        began = time.monotonic()
+        for _ in range(size(8, 200)):
+            wall.set(source.choice((-1, 1)) * source.choice((1, 5, 61, 130, 301, 3_600, 86_400)))
+            load.wait_for(5)
+            if time.monotonic() - began < 55:
+                first.append(call(clocked, slow))
+        wall.set(0)
+        load.wait_for(5)
+    assert [made.reply.code for made in first] == [None] * 3 + ["rate_limited"] * (len(first) - 3)
+    tell(reckon(clocked, [*load.calls, *first], [*keys, slow]))
+
+
+def test_a_day_ends_under_load(clocked: FaultyRouter, wall: WallClock, tell: Tell) -> None:
+    """What was admitted before midnight belongs to that day, also if it ends after; the next day begins with nothing."""
+    for turn in range(size(2, 20)):
+        keys = [make_key(clocked, f"day {number}", spend_limit_usd="30", spend_reset="daily") for number in range(3)]
+        midnight = (datetime.now(UTC) + timedelta(days=turn + 1)).replace(hour=0, minute=0, second=0, microsecond=0)
+        with Load(clocked, keys, seed=SEED + turn, clients=6, slow=1.0) as load, limits_are_watched(clocked, keys):
+            wall.set(midnight.timestamp() - time.time() - 2)
+            eventually(lambda: time.time() + wall.offset_seconds > midnight.timestamp(), 10, "midnight")  # noqa: B023
+            load.wait_for(20)
+        found = reckon(clocked, load.calls, keys)
+        _compare_days(clocked, keys, midnight)
+    wall.set(0)
+    tell(found)
+
+
+def _compare_days(router: FaultyRouter, keys: list[Key], midnight: datetime) -> None:
+    books = Books(router)
+    sums: dict[tuple[str, object], int] = defaultdict(int)
+    for row in books.rows(keys):
+        # The day is that of the counters' own moment, a little later than the one that is shown.
+        near = abs((row.admitted_at - midnight).total_seconds()) < 2
+        assert near or row.day == row.admitted_at.astimezone(UTC).date()
+        sums[row.key_id, row.day] += row.cost_nanos
+    books.close()
+    assert len({day for _, day in sums}) == 2
+    for key in keys:
+        spend = router.key(key.id)["spend"]
+        assert spend["period_start"] == midnight.isoformat().replace("+00:00", "Z")
+        assert spend["spent_usd"] == money.to_usd(sums[key.id, midnight.date()])
+
+
+def test_a_restart_with_another_date(clocked: FaultyRouter, wall: WallClock, tell: Tell) -> None:
+    """A machine whose clock was wrong when it started: what was spent stays spent, on the day it was."""
+    key = make_key(clocked, "restart", spend_limit_usd="0.001")
+    calls = []
+    for offset in (0, -86_400, 86_400, 0):
+        wall.set(offset)
+        clocked.kill_everything()
+        clocked.start("proxy")
+        calls += [call(clocked, key, words=19) for _ in range(5)]
+    wall.set(0)
+    tell(reckon(clocked, calls, [key]))
+    assert sum(made.reply.code == "spend_exceeded" for made in calls) > 0
+
+
+def test_the_clock_is_really_set(clocked: FaultyRouter, wall: WallClock, tmp_path: Path) -> None:
+    """Of this page's own tool: a step is seen by the proxy, and only by who goes by the wall."""
+    key = make_key(clocked, "seen")
+    wall.set(7_200)
+    said = call(clocked, key).reply.headers["date"]
+    wall.set(0)
+    shown = datetime.strptime(said, "%a, %d %b %Y %H:%M:%S GMT").replace(tzinfo=UTC)
+    assert abs((shown - datetime.now(UTC)).total_seconds() - 7_200) < 120
