@@ -96,7 +96,29 @@ def call(router: Router, key: Key, *, words: int = 7, stream: bool = False, slow
     return asyncio.run(one(router, key, words=words, stream=stream, slow=slow))
 
 
-class Load:
+class _InThread:
+    """Work in a thread of its own until the `with` ends, which raises what the thread has failed with."""
+
+    def __init__(self, name: str) -> None:
+        self._ending = threading.Event()
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name=name)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ending.set()
+        self._thread.join()
+        if self._failure is not None:
+            raise self._failure
+
+    def _run(self) -> None:
+        raise NotImplementedError
+
+
+class Load(_InThread):
     """`clients` at a time, without a pause unless `rate` (calls a second, all together) says so.
 
     `choose` says which key a call uses; plain, slow and streamed ones take turns by chance.
@@ -116,19 +138,7 @@ class Load:
         self._router, self._keys = router, keys
         self._clients, self._rate, self._slow = clients, rate, slow
         self._random = random.Random(seed)
-        self._ending = threading.Event()
-        self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="load")
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ending.set()
-        self._thread.join()
-        if self._failure is not None:
-            raise self._failure
+        super().__init__("load")
 
     def wait_for(self, more: int, seconds: float = 60.0, *, key: Key | None = None) -> None:
         """Return once so many more calls were served (of this key)."""
@@ -176,25 +186,13 @@ class Load:
             await asyncio.sleep(max(0.0, began + pause - time.monotonic()))
 
 
-class Repeat:
-    """A chore in a thread of its own, repeated until the end; its error is raised there."""
+class Repeat(_InThread):
+    """A chore, repeated until the end."""
 
     def __init__(self, chore: Callable[[], object], pause_seconds: float) -> None:
         self.count = 0
         self._chore, self._pause_seconds = chore, pause_seconds
-        self._ending = threading.Event()
-        self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="repeat")
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ending.set()
-        self._thread.join()
-        if self._failure is not None:
-            raise self._failure
+        super().__init__("repeat")
 
     def _run(self) -> None:
         try:
