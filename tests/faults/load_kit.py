@@ -115,6 +115,12 @@ class _InThread:
             raise self._failure
 
     def _run(self) -> None:
+        try:
+            self._work()
+        except BaseException as failure:  # noqa: BLE001 - raised where the `with` ends
+            self._failure = failure
+
+    def _work(self) -> None:
         raise NotImplementedError
 
 
@@ -159,11 +165,8 @@ class Load(_InThread):
             if call.at >= since
         )
 
-    def _run(self) -> None:
-        try:
-            asyncio.run(self._all())
-        except BaseException as failure:  # noqa: BLE001 - told to whoever started the load
-            self._failure = failure
+    def _work(self) -> None:
+        asyncio.run(self._all())
 
     async def _all(self) -> None:
         await asyncio.gather(*(self._client() for _ in range(self._clients)))
@@ -194,10 +197,7 @@ class Repeat(_InThread):
         self._chore, self._pause_seconds = chore, pause_seconds
         super().__init__("repeat")
 
-    def _run(self) -> None:
-        try:
-            while not self._ending.wait(self._pause_seconds):
-                self._chore()
-                self.count += 1
-        except BaseException as failure:  # noqa: BLE001 - told to whoever started it
-            self._failure = failure
+    def _work(self) -> None:
+        while not self._ending.wait(self._pause_seconds):
+            self._chore()
+            self.count += 1
