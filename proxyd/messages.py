@@ -47,6 +47,19 @@ class Body(Protocol):
         """Bytes by Content-Length; 0 when there is no body; None when it comes in chunks."""
 
 
+class HeadMemory:
+    """What was concluded from the head of a request alone, kept while its connection sends this head again and again.
+
+    Whoever reads a request may leave its conclusions here, and finds them with the next one. They must follow from the
+    method, the path, the headers save Content-Length, and the peer. The server forgets them with the connection.
+    """
+
+    __slots__ = ("conclusions",)
+
+    def __init__(self) -> None:
+        self.conclusions: object = None
+
+
 @dataclass(slots=True)  # not frozen: that would double what making one costs, once a request
 class Request:
     """One inbound request: its head as values, its body still on the wire."""
@@ -57,6 +70,7 @@ class Request:
     headers: Headers  # in order, hop-by-hop ones included
     client: Client
     body: Body
+    memory: HeadMemory | None = None  # of this head; None: nothing of it is remembered
 
     def header(self, name: bytes) -> bytes | None:
         """The first value of header `name` (lower-case), or None."""
@@ -106,6 +120,7 @@ class Outgoing:
     headers: list[Header]
     body: bytes | Iterator[bytes]
     length: int | None = None  # of an iterator's body when known; else it is sent chunked
+    lines: bytes = b""  # further headers, as `wire.http1.header_lines` writes them
 
 
 @dataclass(slots=True)  # not frozen: that would double what making one costs, once a request

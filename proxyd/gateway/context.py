@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from proxyd.accounting.records import Attempt
+from proxyd.gateway.head import HeadConclusions
 from proxyd.gateway.route import Target
 from proxyd.key_cache import KnownKey
 from proxyd.messages import Request
@@ -20,9 +21,10 @@ class RequestContext:
     request: Request
     seq: int  # the number of its attempt in the journal
     id: str  # of the request and its attempt, as the client is told it
+    head: HeadConclusions
     client_ip: Address | None  # None: cannot be told
+    dialect: str  # in which its caller expects errors
     started: float  # monotonic
-    dialect: str = "openai"  # in which its caller expects errors
     digest: str = ""  # of the proxy key, once it was found
     target: Target = field(init=False)  # set when the body was read, or need not be
     model: str | None = None  # bare, from the body or the path; None: neither names one that we can read

@@ -61,14 +61,14 @@ class Dispatcher:
             path = f"{path}?{query}"
         name, prefix = target.credential_header
         credential: Header = (name, prefix + admission.credential.encode())
-        sent = headers.outgoing(request.headers, credential=credential, extra=provider.extra_headers)
+        lines = context.head.lines_for(provider, request)
         if parsed is not None:
             dialect = DIALECTS[target.dialect]
             data = dialect.rewrite(parsed, model=context.new_model, output_limit=admission.output_limit)
-            return Outgoing(origin, request.method, path, sent, data)
+            return Outgoing(origin, request.method, path, [credential], data, lines=lines)
         length = request.body.length
         body = b"" if length == 0 else request.body.chunks(MAX_UPLOAD_BYTES)
-        return Outgoing(origin, request.method, path, sent, body, length)
+        return Outgoing(origin, request.method, path, [credential], body, length, lines)
 
 
 def _relayed(attempt: UpstreamAttempt, incoming: Incoming) -> Response:

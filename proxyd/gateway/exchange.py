@@ -19,16 +19,16 @@ from dataclasses import replace
 from proxyd.accounting.accounting import Accounting
 from proxyd.gateway import builtin_endpoints, headers, rejection
 from proxyd.gateway.admission import AdmissionController
-from proxyd.gateway.authenticate import authenticate, names_a_secret_of_ours
+from proxyd.gateway.authenticate import names_a_secret_of_ours
 from proxyd.gateway.context import RequestContext
 from proxyd.gateway.dispatch import Dispatcher
+from proxyd.gateway.head import conclude
 from proxyd.gateway.limits import Limits
 from proxyd.gateway.rejection import MAX_JSON_BYTES, Rejection, rejected, rejected_request
-from proxyd.gateway.route import Builtin, Target, Unified, Unknown, dialect_of, find_way, unified_target
+from proxyd.gateway.route import Builtin, Target, Unified, Unknown, dialect_of, unified_target
 from proxyd.key_cache import KnownKey
 from proxyd.messages import Request, RequestError, Response
 from proxyd.providers import DIALECTS, BadBody, Parsed
-from shared.addresses import client_address
 from shared.catalog import PROVIDERS, Kind, provider_of_model
 from shared.policy import Deny, KeySnapshot, Network, Reason
 
@@ -58,8 +58,10 @@ class Gateway:
     def handle(self, request: Request) -> Response:
         """Answer one request."""
         seq, number = self._accounting.new_id()
-        address = client_address(request.client.peer, _forwarded(request) if self._trusted else (), self._trusted)
-        context = RequestContext(request, seq, f"req_{number}", address, started=time.monotonic())
+        head = conclude(request, self._trusted)
+        context = RequestContext(
+            request, seq, f"req_{number}", head, head.client_ip, head.way.dialect, started=time.monotonic()
+        )
         try:
             answer = self._exchange(context)
         except RequestError as error:
@@ -77,14 +79,13 @@ class Gateway:
         return answer
 
     def _exchange(self, context: RequestContext) -> Response | Rejection:
-        request = context.request
-        route, context.dialect, query_key_allowed = find_way(request.method, request.path)
+        route = context.head.way.route
         if isinstance(route, Unknown):
             return rejected(Reason.UNKNOWN_ENDPOINT, detail=route.detail)
         if isinstance(route, Builtin) and route.name in builtin_endpoints.PUBLIC:
             return builtin_endpoints.public(route.name, self._ready, context.id)
 
-        digest = authenticate(request, query_key_allowed=query_key_allowed)
+        digest = context.head.authenticate(context.request)
         if isinstance(digest, Deny):
             return Rejection(digest)
         context.digest = digest
@@ -146,10 +147,6 @@ class Gateway:
         if limits is None:
             return refusal
         return replace(refusal, headers=(*refusal.headers, *headers.limits(*limits)))
-
-
-def _forwarded(request: Request) -> list[str]:
-    return [value.decode("latin-1") for value in request.header_values(b"x-forwarded-for")]
 
 
 def _aim(context: RequestContext, target: Target, model: str | None) -> None:

@@ -67,8 +67,8 @@ _USUAL = frozenset((b"keep-alive", b"close", b"Keep-Alive", b"Close"))  # of `Co
 _OFTEN = 60  # names; who sends more is rare, and would make a large cache
 
 
-def outgoing(headers: Headers, *, credential: Header, extra: tuple[Header, ...]) -> list[Header]:
-    """What goes to the provider: the client's end-to-end headers without its key, and the real credential.
+def outgoing(headers: Headers, extra: tuple[Header, ...]) -> list[Header]:
+    """What goes to the provider beside the credential: the client's end-to-end headers without its key, and ours.
 
     Answers are asked for without compression: usage has to be read in them, and our credential masked in errors.
     """
@@ -79,7 +79,6 @@ def outgoing(headers: Headers, *, credential: Header, extra: tuple[Header, ...])
         names = frozenset([name for name, _ in kept])
     kept += [header for header in extra if header[0] not in names]
     kept += _OURS
-    kept.append(credential)
     return kept
 
 

@@ -7,19 +7,18 @@ counts as the client being gone: HTTP knows no use for half a connection that we
 
 import socket
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Protocol
 
 from proxyd.channel import Cancelled, Channel, Expired
-from proxyd.messages import BadRequest, ClientGone, Request, RequestError, RequestTimeout, Response, Truncated
+from proxyd.messages import BadRequest, ClientGone, Request, RequestError, RequestTimeout, Response
+from proxyd.server.answer import write
 from proxyd.server.body import RequestBody
-from proxyd.server.framing import Framing, frame, next_piece
 from proxyd.server.limits import ServerLimits
-from proxyd.wire.http1 import LAST_CHUNK, chunk, find_head, parse_request_head
+from proxyd.wire.http1 import RepeatedHead, find_head, parse_request_head
 
 HEAD_RECEIVE_BYTES = 16 * 1024
-# Larger bodies are not worth copying behind their head.
-ONE_WRITE_BYTES = 64 * 1024
+LINGER_RECEIVE_BYTES = 64 * 1024
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 DRAIN_GRACE_SECONDS = 1.0
 
@@ -40,7 +39,19 @@ class Service(Protocol):
 class Connection(Channel):
     """Implements `messages.Client` and the loop that serves it."""
 
-    __slots__ = ("_body", "_on_gone", "_service", "_socket", "buffer", "gone", "idle", "limits", "peer", "served")
+    __slots__ = (
+        "_body",
+        "_on_gone",
+        "_repeated",
+        "_service",
+        "_socket",
+        "buffer",
+        "gone",
+        "idle",
+        "limits",
+        "peer",
+        "served",
+    )
 
     def __init__(self, sock: socket.socket, peer: str, service: Service) -> None:
         super().__init__(sock)
@@ -48,6 +59,7 @@ class Connection(Channel):
         self._service = service
         self._body: RequestBody | None = None  # of the request being answered
         self._on_gone: Callable[[], None] | None = None
+        self._repeated: RepeatedHead | None = None
         self.limits = service.limits
         self.peer = peer
         self.gone = False
@@ -129,23 +141,29 @@ class Connection(Channel):
             raw = self._read_head()
             if raw is None:
                 return False
-            head = parse_request_head(raw, self.limits.head)
+            repeated = self._repeated
+            if repeated is not None and repeated.recognises(raw):
+                head = repeated.head
+            else:
+                head = parse_request_head(raw, self.limits.head)
+                repeated = self._repeated = RepeatedHead.of(raw, head, self.limits.head)
         except RequestError as error:
-            self._write(self._service.refuse(error, None), "GET", keep=False, http_11=True)
+            refusal = self._service.refuse(error, None)
+            write(self, refusal, "GET", self.limits.write_stall_seconds, keep=False, http_11=True)
             self._linger()
             return False
         self.served += 1
         body = self._body = RequestBody(self, head)
-        response = self._service.respond(
-            Request(head.method, head.path, head.query, head.headers, client=self, body=body)
-        )
+        memory = None if repeated is None else repeated.memory
+        response = self._service.respond(Request(head.method, head.path, head.query, head.headers, self, body, memory))
         keep = (
             head.keep_alive
             and not response.close
             and not self._service.draining
             and (body.complete or body.keeps_connection())
         )
-        keep = self._write(response, head.method, keep=keep, http_11=head.version == 11)
+        stall_seconds = self.limits.write_stall_seconds
+        keep = write(self, response, head.method, stall_seconds, keep=keep, http_11=head.version == 11)
         self._on_gone = None
         if keep and not self.gone:
             self._body = None
@@ -218,60 +236,7 @@ class Connection(Channel):
         finally:
             self.idle = False
 
-    def _write(self, response: Response, method: str, *, keep: bool, http_11: bool) -> bool:
-        """Write a response; True when the connection can be kept."""
-        framing = frame(response, method, keep=keep, http_11=http_11)
-        body = response.body
-        if isinstance(body, bytes):
-            head, stall_seconds = framing.head, self.limits.write_stall_seconds
-            if framing.bodiless:
-                self.send_all(head, stall_seconds)
-            elif len(body) <= ONE_WRITE_BYTES:
-                self.send_all(head + body, stall_seconds)
-            else:
-                self.send_all(head, stall_seconds)
-                self.send_all(body, stall_seconds)
-            return framing.keep
-        try:
-            return self._write_stream(response, body, framing)
-        finally:
-            close = getattr(body, "close", None)
-            if close is not None:
-                close()
-
-    def _write_stream(self, response: Response, pieces: Iterator[bytes], framing: Framing) -> bool:
-        """Write an iterator's pieces as they come."""
-        stall_seconds = self.limits.write_stall_seconds
-        waiting = framing.head  # bytes that go out with the next ones
-        if response.prompt or framing.bodiless:
-            self.send_all(waiting, stall_seconds)
-            waiting = b""
-        if framing.bodiless:
-            return framing.keep
-        sent = 0
-        try:
-            while (piece := next_piece(pieces, self)) is not None:
-                sent += len(piece)
-                if response.length is not None and sent > response.length:
-                    break
-                framed = chunk(piece) if framing.chunked else piece
-                self.send_all(waiting + framed if waiting else framed, stall_seconds)
-                waiting = b""
-        except Truncated:
-            if waiting:
-                self.send_all(waiting, stall_seconds)
-            self._cut(reset=framing.until_close)
-            return False
-        if framing.chunked:
-            waiting += LAST_CHUNK
-        if waiting:
-            self.send_all(waiting, stall_seconds)
-        if response.length is not None and sent != response.length:
-            self._cut(reset=False)
-            return False
-        return framing.keep
-
-    def _cut(self, *, reset: bool) -> None:
+    def cut(self, *, reset: bool) -> None:
         """End the connection so that the client can tell that something is missing."""
         if reset:
             # A body that ends with the connection looks complete after a FIN.
@@ -287,7 +252,7 @@ class Connection(Channel):
         self.arm(self.limits.linger_seconds)
         total = 0
         while total < self.limits.linger_bytes:
-            data = self.recv(ONE_WRITE_BYTES)
+            data = self.recv(LINGER_RECEIVE_BYTES)
             if not data:
                 return
             total += len(data)

@@ -183,7 +183,7 @@ class Call:
         """Send the request, or as much of it as goes at once; a greenlet of its own sends the rest."""
         outgoing = self._outgoing
         body = outgoing.body
-        first = request_head(outgoing.method, outgoing.target, outgoing.headers, _framing(outgoing))
+        first = request_head(outgoing.method, outgoing.target, outgoing.headers, _framing(outgoing), outgoing.lines)
         rest = memoryview(b"")
         if isinstance(body, bytes):
             if len(body) <= ONE_WRITE_BYTES:

@@ -7,9 +7,10 @@ parsers could read in two ways is refused.
 """
 
 from proxyd.wire.http1.body import ChunkedDecoder, ChunkLimits, CloseDecoder, Decoder, LengthDecoder, ProtocolError
+from proxyd.wire.http1.repeated_head import RepeatedHead
 from proxyd.wire.http1.request import HeadLimits, RequestHead, find_head, parse_request_head
 from proxyd.wire.http1.response import ResponseHead, find_response_head, parse_response_head
-from proxyd.wire.http1.write import LAST_CHUNK, chunk, request_head, response_head
+from proxyd.wire.http1.write import LAST_CHUNK, chunk, header_lines, request_head, response_head
 
 __all__ = [
     "LAST_CHUNK",
@@ -20,11 +21,13 @@ __all__ = [
     "HeadLimits",
     "LengthDecoder",
     "ProtocolError",
+    "RepeatedHead",
     "RequestHead",
     "ResponseHead",
     "chunk",
     "find_head",
     "find_response_head",
+    "header_lines",
     "parse_request_head",
     "parse_response_head",
     "request_head",

@@ -33,11 +33,19 @@ def response_head(status: int, headers: Sequence[Header], framing: bytes) -> byt
     return b"%b%b%b\r\n" % (line, _fields(headers, FRAMING), framing)
 
 
-def request_head(method: str, target: str, headers: Sequence[Header], framing: bytes) -> bytes:
-    """Write a request's head; `framing` holds our own fields. Raises `ValueError` on a target that is none."""
+def header_lines(headers: Sequence[Header]) -> bytes:
+    """Write the headers of a request that more than one is sent with, save those that frame it."""
+    return _fields(headers, REQUEST_FRAMING)
+
+
+def request_head(method: str, target: str, headers: Sequence[Header], framing: bytes, lines: bytes = b"") -> bytes:
+    """Write a request's head; `framing` holds our own fields, `lines` what `header_lines` wrote.
+
+    Raises `ValueError` on a target that is none.
+    """
     # The same few lines come again and again. One with a query may hold a key, and is not kept.
     line = _request_line(method, target) if "?" in target else _remembered_line(method, target)
-    return b"%b%b%b\r\n" % (line, framing, _fields(headers, REQUEST_FRAMING))
+    return b"%b%b%b%b\r\n" % (line, framing, lines, _fields(headers, REQUEST_FRAMING))
 
 
 def _request_line(method: str, target: str) -> bytes:

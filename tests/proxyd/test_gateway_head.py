@@ -1,0 +1,93 @@
+"""What is concluded from a head is found again with the same head, and only with that."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import ip_network
+
+from proxyd.gateway.head import HeadConclusions, conclude
+from proxyd.messages import Headers, HeadMemory, Request
+from shared import keys
+from shared.addresses import parse
+from shared.catalog import PROVIDERS
+from shared.policy import Deny
+
+KEY = keys.mint(keys.PROXY_TAG)
+OTHER = keys.mint(keys.PROXY_TAG)
+TRUSTED = (ip_network("10.0.0.0/8"),)
+
+
+@dataclass
+class Untouched:
+    """A client and a body that nobody may ask for anything but the address."""
+
+    peer: str = "10.0.0.1"
+    gone: bool = False
+    length: int | None = 0
+
+    def on_gone(self, callback: object) -> None:
+        raise AssertionError
+
+    def read(self, limit_bytes: int) -> bytes:
+        raise AssertionError
+
+    def chunks(self, limit_bytes: int) -> Iterator[bytes]:
+        raise AssertionError
+
+
+def asked(
+    memory: HeadMemory | None, raw: str = KEY.raw, path: str = "/v1/messages", *more: tuple[bytes, bytes]
+) -> Request:
+    headers: Headers = ((b"x-api-key", raw.encode()), (b"x-custom", b"1"), *more)
+    return Request("POST", path, "", headers, Untouched(), Untouched(), memory)
+
+
+def test_it_works() -> None:
+    memory = HeadMemory()
+    first = conclude(asked(memory), ())
+    assert first.authenticate(asked(memory)) == KEY.digest
+    again = conclude(asked(memory), ())
+    assert again is first
+    assert again.authenticate(asked(memory)) == KEY.digest
+
+
+def test_without_a_memory_nothing_is_kept() -> None:
+    assert conclude(asked(None), ()).authenticate(asked(None)) == KEY.digest
+    assert conclude(asked(None, OTHER.raw), ()).authenticate(asked(None, OTHER.raw)) == OTHER.digest
+
+
+def test_another_head_is_concluded_anew() -> None:
+    one, two = HeadMemory(), HeadMemory()
+    conclude(asked(one), ()).authenticate(asked(one))
+    other = conclude(asked(two, OTHER.raw, "/nowhere"), ())
+    assert other.authenticate(asked(two, OTHER.raw)) == OTHER.digest
+    assert other.way != conclude(asked(one), ()).way
+
+
+def test_the_address_is_the_one_that_a_trusted_proxy_tells() -> None:
+    memory = HeadMemory()
+    told = asked(memory, KEY.raw, "/v1/messages", (b"x-forwarded-for", b"192.0.2.7"))
+    assert conclude(told, TRUSTED).client_ip == conclude(told, TRUSTED).client_ip == parse("192.0.2.7")
+
+
+def test_a_broken_key_stays_refused() -> None:
+    request = asked(HeadMemory(), KEY.raw[:-1])
+    assert isinstance(conclude(request, ()).authenticate(request), Deny)
+    assert isinstance(conclude(request, ()).authenticate(request), Deny)
+
+
+def test_each_provider_gets_its_own_headers() -> None:
+    """One head may go to several providers, because in unified mode the body names the model."""
+    request = asked(HeadMemory())
+    head = conclude(request, ())
+    ours = b"accept-encoding: identity\r\nvia: 1.1 enterprise-router\r\n"
+    for _ in range(2):
+        assert head.lines_for(PROVIDERS["openai"], request) == b"x-custom: 1\r\n" + ours
+        lines = head.lines_for(PROVIDERS["anthropic"], request)
+        assert lines == b"x-custom: 1\r\nanthropic-version: 2023-06-01\r\n" + ours
+
+
+def test_no_secret_stands_in_what_is_kept_for_providers() -> None:
+    request = asked(HeadMemory(), KEY.raw, "/v1/messages", (b"api-key", KEY.raw.encode()))
+    head: HeadConclusions = conclude(request, ())
+    assert KEY.raw.encode() not in head.lines_for(PROVIDERS["openai"], request)
+    assert KEY.raw not in repr(head)

@@ -1,0 +1,123 @@
+"""A head that is recognised says what parsing it again would say, and a request of one key is never taken for another's."""
+
+import re
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+from socket_kit import Seen, connect, read_until, running, toy, write
+
+from proxyd.messages import BadRequest, HeadMemory, Request, RequestTooLarge, Response
+from proxyd.wire.http1 import HeadLimits, RepeatedHead, RequestHead, parse_request_head
+
+LINE = b"POST /v1/chat/completions HTTP/1.1"
+LIMITS = HeadLimits()
+USUAL = (
+    b"Host: a", b"Authorization: Bearer k", b"Content-Length: 12", b"Connection: keep-alive", b"X-Trace: 7",
+)  # fmt: skip
+
+
+def raw(*lines: bytes, line: bytes = LINE) -> bytes:
+    return b"\r\n".join((line, *lines)) + b"\r\n\r\n"
+
+
+def judged(head: bytes, limits: HeadLimits = LIMITS) -> RequestHead | tuple[type[Exception], str, int]:
+    try:
+        return parse_request_head(head, limits)
+    except (BadRequest, RequestTooLarge) as error:
+        return type(error), str(error), error.status
+
+
+def remembered(head: bytes, limits: HeadLimits = LIMITS) -> RepeatedHead:
+    found = RepeatedHead.of(head, parse_request_head(head, limits), limits)
+    assert found is not None
+    return found
+
+
+def with_length(digits: bytes) -> bytes:
+    return raw(*(b"Content-Length: " + digits if line.startswith(b"Content-Length") else line for line in USUAL))
+
+
+def test_it_works() -> None:
+    found = remembered(raw(*USUAL))
+    for digits in (b"12", b"0", b"007", b"123456", b"12"):
+        assert found.recognises(with_length(digits))
+        assert found.head == parse_request_head(with_length(digits), LIMITS)
+
+
+# What a client may change between two requests, and what an attacker would.
+LINES = st.sampled_from(
+    [*USUAL, b"content-length:12\t", b"Content-Length: 13", b"Content-Length: 0", b"Content-Length: ", b"Content-Length:",
+     b"Content-Length: 12, 12", b"Content-Length: +1", b"Content-Length: 1_0", b"Content-Length: " + b"9" * 18,
+     b"Content-Length: " + b"9" * 19, b"Content-Length: 1" + b"0" * 18, b"Content-Length: 12 \t", b"Content-Length : 12",
+     b"Content-Length: \xb2", b"Content_Length: 4", b"X-Content-Length: 5", b"Transfer-Encoding: chunked",
+     b"Expect: 100-continue", b"Connection: close", b"Host: b", b"Authorization: Bearer l", b" folded", b"X: a\nb"]
+)  # fmt: skip
+HEADS = st.builds(
+    lambda lines, line: raw(*lines, line=line),
+    st.lists(LINES, max_size=6),
+    st.sampled_from([LINE, LINE + b" ", b"GET /v1/models HTTP/1.1", b"POST /v1/x?key=1 HTTP/1.1", LINE[:-1] + b"0"]),
+)
+
+
+@given(heads=st.lists(st.one_of(HEADS, st.integers(0, 10**20).map(lambda n: with_length(b"%d" % n))), max_size=8))
+@example(heads=[raw(*USUAL), raw(*USUAL), with_length(b"9" * 19)])
+@example(heads=[raw(*USUAL), raw(*USUAL, b"Content-Length: 13"), raw(*USUAL[:2], *USUAL[3:])])
+def test_with_a_memory_or_without_it_is_the_same(heads: list[bytes]) -> None:
+    repeated: RepeatedHead | None = None
+    for head in heads:
+        fresh = judged(head)
+        if repeated is not None and repeated.recognises(head):
+            assert repeated.head == fresh
+        elif isinstance(fresh, RequestHead):
+            repeated = RepeatedHead.of(head, parse_request_head(head, LIMITS), LIMITS)
+
+
+@given(position=st.integers(0), byte=st.integers(0, 255), cut=st.booleans())
+def test_no_other_byte_may_differ(position: int, byte: int, *, cut: bool) -> None:
+    usual = raw(*USUAL)
+    position %= len(usual)
+    other = usual[:position] + (b"" if cut else bytes([byte])) + usual[position + 1 :]
+    found = remembered(usual)
+    digits = re.compile(re.escape(usual).replace(b"12", b"[0-9]+", 1))
+    assert found.recognises(other) == (digits.fullmatch(other) is not None)
+    if found.recognises(other):
+        assert found.head == judged(other)
+
+
+def test_what_other_digits_could_make_too_large_is_not_remembered() -> None:
+    head = raw(*USUAL)
+    for size, kept in ((len(head) + 18, True), (len(head) + 17, False)):
+        limits = HeadLimits(field_bytes=size)
+        assert (RepeatedHead.of(head, parse_request_head(head, limits), limits) is not None) == kept
+
+
+def test_what_may_be_a_secret_or_ends_the_connection_is_not_remembered() -> None:
+    for odd in (
+        raw(*USUAL, line=b"POST /v1/x?key=1 HTTP/1.1"),
+        raw(*USUAL, b"Expect: 100-continue"),
+        raw(*USUAL[:3], b"Connection: close"),
+        raw(*USUAL[:2]),
+        raw(*USUAL[:2], b"Transfer-Encoding: chunked"),
+    ):
+        assert RepeatedHead.of(odd, parse_request_head(odd, LIMITS), LIMITS) is None
+
+
+def test_a_connection_hands_its_memory_on_and_drops_it_with_another_head() -> None:
+    memories: list[HeadMemory | None] = []
+    seen = Seen()
+    answer = toy(seen)
+
+    def handler(request: Request) -> Response:
+        memories.append(request.memory)
+        return answer(request)
+
+    one = b"POST /1 HTTP/1.1\r\nHost: a\r\nX-Api-Key: %b\r\nContent-Length: %d\r\n\r\n"
+    with running(handler) as server, connect(server) as sock:
+        for key, body in ((b"k", b"ab"), (b"k", b"cde"), (b"l", b"fg"), (b"k", b"hi")):
+            write(sock, one % (key, len(body)) + body)
+            read_until(sock, body)
+            assert seen.headers[1:] == ((b"x-api-key", key), (b"content-length", b"%d" % len(body)))
+    assert seen.bodies == [b"ab", b"cde", b"fg", b"hi"]
+    first, second, third, fourth = memories
+    assert first is second is not None
+    assert len({id(memory) for memory in (first, third, fourth)}) == 3
