@@ -62,5 +62,5 @@ def attempt_of(
         day=admitted.day,
         second=admitted.second,
         admitted_at=now,
-        client_ip=None if context.client_ip is None else str(context.client_ip),
+        client_ip=context.head.client_ip_text,
     )

@@ -22,6 +22,7 @@ class HeadConclusions:
 
     way: Way
     client_ip: Address | None  # None: cannot be told
+    client_ip_text: str | None  # for the ledger; writing an address takes longer than all else that is done with it
     _digest: str | Deny | None = None  # of the proxy key
     _provider: Provider | None = None  # to which `_lines` went last
     _lines: bytes = field(default=b"", repr=False)
@@ -49,7 +50,8 @@ def conclude(request: Request, trusted_proxies: tuple[Network, ...]) -> HeadConc
         [value.decode("latin-1") for value in request.header_values(b"x-forwarded-for")] if trusted_proxies else ()
     )
     address = client_address(request.client.peer, forwarded, trusted_proxies)
-    conclusions = HeadConclusions(find_way(request.method, request.path), address)
+    text = None if address is None else str(address)
+    conclusions = HeadConclusions(find_way(request.method, request.path), address, text)
     if memory is not None:
         memory.conclusions = conclusions
     return conclusions

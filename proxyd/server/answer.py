@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from proxyd.messages import Client, Response, Truncated
-from proxyd.server.framing import Framing, frame, next_piece
+from proxyd.server.framing import Framing, frame_pieces, frame_whole, is_bodiless, next_piece
 from proxyd.wire.http1 import LAST_CHUNK, chunk
 
 # Larger bodies are not worth copying behind their head.
@@ -27,36 +27,38 @@ def write(
     connection: Sink, response: Response, method: str, stall_seconds: float, *, keep: bool, http_11: bool
 ) -> bool:
     """Write the answer to a request by `method`; True when the connection can be kept."""
-    framing = frame(response, method, keep=keep, http_11=http_11)
     body = response.body
+    bodiless = is_bodiless(response, method)
     if isinstance(body, bytes):
-        head = framing.head
-        if framing.bodiless:
+        head = frame_whole(response, len(body), bodiless=bodiless, keep=keep, http_11=http_11)
+        if bodiless:
             connection.send_all(head, stall_seconds)
         elif len(body) <= ONE_WRITE_BYTES:
             connection.send_all(head + body, stall_seconds)
         else:
             connection.send_all(head, stall_seconds)
             connection.send_all(body, stall_seconds)
-        return framing.keep
+        return keep
     try:
-        return _write_stream(connection, response, body, framing, stall_seconds)
+        framing = frame_pieces(response, bodiless=bodiless, keep=keep, http_11=http_11)
+        if bodiless:
+            connection.send_all(framing.head, stall_seconds)
+            return keep
+        return _write_pieces(connection, response, body, framing, stall_seconds) and keep
     finally:
         close = getattr(body, "close", None)
         if close is not None:
             close()
 
 
-def _write_stream(
+def _write_pieces(
     connection: Sink, response: Response, pieces: Iterator[bytes], framing: Framing, stall_seconds: float
 ) -> bool:
-    """Write an iterator's pieces as they come."""
+    """Write an iterator's pieces as they come; True when the client can tell where they end, and more can follow."""
     waiting = framing.head  # bytes that go out with the next ones
-    if response.prompt or framing.bodiless:
+    if response.prompt:
         connection.send_all(waiting, stall_seconds)
         waiting = b""
-    if framing.bodiless:
-        return framing.keep
     sent = 0
     try:
         while (piece := next_piece(pieces, connection)) is not None:
@@ -78,4 +80,4 @@ def _write_stream(
     if response.length is not None and sent != response.length:
         connection.cut(reset=False)
         return False
-    return framing.keep
+    return not framing.until_close

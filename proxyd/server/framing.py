@@ -20,34 +20,34 @@ class _Clock:
 
 
 class Framing(NamedTuple):
-    """A head, and what follows it."""
+    """The head of a response whose body comes in pieces, and what follows it."""
 
     head: bytes
-    bodiless: bool
     chunked: bool
     until_close: bool  # the body ends with the connection, so that only a reset can tell that something is missing
-    keep: bool  # the connection, after this response
 
 
-def frame(response: Response, method: str, *, keep: bool, http_11: bool) -> Framing:
-    """Frame the answer to a request by `method` that spoke HTTP/1.1, or an older version."""
-    status, body, length = response.status, response.body, response.length
-    bodiless = method == "HEAD" or status in (204, 304)  # RFC 9112, section 6.3
-    if isinstance(body, bytes):
-        # To HEAD and with 304 the length is what GET would have got, when the gateway knows it.
-        if not bodiless or (length is None and status != 304):
-            length = len(body)
-        chunked = until_close = False
-    else:
-        chunked = length is None and http_11 and not bodiless
-        until_close = length is None and not http_11 and not bodiless
-    keep = keep and not until_close
-    fields = _connection_fields(keep=keep, http_11=http_11)
-    if chunked:
-        fields += b"transfer-encoding: chunked\r\n"
-    elif length is not None and status != 204:
-        fields += b"content-length: %d\r\n" % length
-    return Framing(response_head(status, response.headers, fields), bodiless, chunked, until_close, keep)
+def is_bodiless(response: Response, method: str) -> bool:
+    """Whether no body follows the head of an answer to `method` (RFC 9112, section 6.3)."""
+    return method == "HEAD" or response.status in (204, 304)
+
+
+def frame_whole(response: Response, size_bytes: int, *, bodiless: bool, keep: bool, http_11: bool) -> bytes:
+    """Write the head of a response whose body is here, for a client that spoke HTTP/1.1 or an older version."""
+    length = response.length
+    # To HEAD and with 304 the length is what GET would have got, when the gateway knows it.
+    if not bodiless or (length is None and response.status != 304):
+        length = size_bytes
+    return _head(response, length, keep=keep, http_11=http_11)
+
+
+def frame_pieces(response: Response, *, bodiless: bool, keep: bool, http_11: bool) -> Framing:
+    """Write the head of a response whose body comes in pieces."""
+    length = response.length
+    endless = length is None and not bodiless
+    until_close = endless and not http_11
+    head = _head(response, length, chunked=endless and http_11, keep=keep and not until_close, http_11=http_11)
+    return Framing(head, endless and http_11, until_close)
 
 
 def next_piece(pieces: Iterator[bytes], client: Client) -> bytes | None:
@@ -71,12 +71,19 @@ def next_piece(pieces: Iterator[bytes], client: Client) -> bytes | None:
             return piece
 
 
-def _connection_fields(*, keep: bool, http_11: bool) -> bytes:
-    """Write Date, and Connection where it is not what this version of HTTP takes for granted."""
+def _head(response: Response, length: int | None, *, chunked: bool = False, keep: bool, http_11: bool) -> bytes:
+    """Write a head with Date, and with Connection where it is not what this version of HTTP takes for granted."""
     now = int(time.time())
     if now != _Clock.second:
         _Clock.field = b"date: " + formatdate(now, usegmt=True).encode("ascii") + b"\r\n"
         _Clock.second = now
+    fields = _Clock.field
     if not keep:
-        return _Clock.field + b"connection: close\r\n"
-    return _Clock.field if http_11 else _Clock.field + b"connection: keep-alive\r\n"
+        fields += b"connection: close\r\n"
+    elif not http_11:
+        fields += b"connection: keep-alive\r\n"
+    if chunked:
+        fields += b"transfer-encoding: chunked\r\n"
+    elif length is not None and response.status != 204:
+        fields += b"content-length: %d\r\n" % length
+    return response_head(response.status, response.headers, fields)

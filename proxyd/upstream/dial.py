@@ -7,6 +7,7 @@ Numeric addresses and names that were resolved lately never wait for the resolve
 import errno
 import ipaddress
 import os
+import select
 import socket
 import ssl
 from collections.abc import Callable, Sequence
@@ -29,6 +30,7 @@ KEEPALIVE_INTERVAL_SECONDS = 15
 KEEPALIVE_PROBES = 4
 
 _NativeSocket: type[socket.socket] = get_original("socket", "socket")
+_native_poll: Callable[[], Any] = get_original("select", "poll")
 _native_getaddrinfo: Callable[..., list[Any]] = get_original("socket", "getaddrinfo")
 
 
@@ -52,12 +54,15 @@ class UpstreamLimits:
 class UpstreamConnection(Channel):
     """A connection to one origin; in the pool, `idle` is True and its end or a stray byte closes it."""
 
-    __slots__ = ("_on_close", "_socket", "idle", "key")
+    __slots__ = ("_on_close", "_poll", "_socket", "idle", "key")
 
     def __init__(self, sock: socket.socket, key: Origin, on_close: "Callable[[UpstreamConnection], None]") -> None:
         super().__init__(sock)
         self._socket = sock
         self._on_close = on_close
+        poll = _native_poll()
+        poll.register(sock.fileno(), select.POLLIN)
+        self._poll = poll.poll
         self.key = key
         self.idle = False
 
@@ -75,7 +80,13 @@ class UpstreamConnection(Channel):
             super().expire()
 
     def quiet(self) -> bool:
-        """True when there is nothing to read: neither the end nor bytes nobody asked for."""
+        """True when there is nothing to read: neither the end nor bytes nobody asked for.
+
+        This is asked before each request on a kept connection, and the kernel answers a poll at half the price of a
+        receive that fails. Only TLS has to be read: bytes may be held in it, or be none of the application's.
+        """
+        if not self.eager:
+            return not self._poll(0)
         try:
             self.transport.recv(1)
         except BlockingIOError:

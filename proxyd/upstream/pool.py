@@ -64,7 +64,6 @@ class UpstreamPool:
         while connections:
             connection = connections.pop()
             connection.idle = False
-            connection.disarm()
             if not connection.closed and connection.quiet():
                 return connection
             connection.close()

@@ -22,6 +22,8 @@ class Fields:
 
 def keeps_alive(connection: list[bytes], *, http_11: bool) -> bool:
     """Tell from the values of `Connection` whether the sender keeps the connection (RFC 9112, section 9.3)."""
+    if not connection:
+        return http_11
     if connection == [b"keep-alive"]:
         return True
     options = {option.strip(b" \t") for value in connection for option in value.lower().split(b",")}

@@ -175,7 +175,7 @@ def _meaning(method: str, path: str, query: str, version: Literal[10, 11], heade
         query,
         tuple(headers),
         None if codings else length,
-        keeps_alive(connection, http_11=version == 11) if connection else version == 11,
+        keeps_alive(connection, http_11=version == 11),
         bool(expectation) and version == 11,
         version,
     )
