@@ -85,6 +85,8 @@ def test_no_other_byte_may_differ(position: int, byte: int, *, cut: bool) -> Non
 
 
 def test_what_other_digits_could_make_too_large_is_not_remembered() -> None:
+    large = raw(*USUAL, b"X-Large: " + b"x" * 2048)
+    assert RepeatedHead.of(large, parse_request_head(large, LIMITS), LIMITS) is None
     head = raw(*USUAL)
     for size, kept in ((len(head) + 18, True), (len(head) + 17, False)):
         limits = HeadLimits(field_bytes=size)

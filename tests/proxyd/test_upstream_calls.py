@@ -1,16 +1,14 @@
 """Outbound calls against a scripted upstream: framing, what is reused, and bodies of every kind."""
 
 import socket as native
-from collections.abc import Iterator
+import struct
+from collections.abc import Callable, Iterator
 
 import gevent
 import pytest
 from socket_kit import OK, Peer, ask, post, replies, scripted, until
 
-from proxyd.messages import (
-    Origin,
-    UpstreamBroken,
-)
+from proxyd.messages import Origin, UpstreamBroken
 from proxyd.upstream.pool import UpstreamLimits, UpstreamPool
 
 
@@ -121,8 +119,18 @@ def test_h31_an_idle_connection_that_stirs_is_dropped(pool: UpstreamPool, stray:
         assert pool.connections == 0
 
 
-def test_h31_it_is_looked_at_again_before_it_serves(pool: UpstreamPool) -> None:
-    # The stray byte is in the kernel, and the event loop had no turn to notice.
+def _answer_unasked(peer: native.socket) -> None:
+    peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong")
+
+
+def _reset(peer: native.socket) -> None:
+    peer.setsockopt(native.SOL_SOCKET, native.SO_LINGER, struct.pack("ii", 1, 0))
+    peer.close()
+
+
+@pytest.mark.parametrize("stir", [_answer_unasked, native.socket.close, _reset])
+def test_h31_it_is_looked_at_again_before_it_serves(pool: UpstreamPool, stir: Callable[[native.socket], None]) -> None:
+    # What has stirred is in the kernel, and the event loop had no turn to notice.
     native_listener = native.create_server(("127.0.0.1", 0))
     port = native_listener.getsockname()[1]
     origin = Origin("http", "127.0.0.1", port, "x")
@@ -134,7 +142,7 @@ def test_h31_it_is_looked_at_again_before_it_serves(pool: UpstreamPool) -> None:
     assert waiting.get().status == 200
     assert b"".join(call.chunks()) == b"ok"
     call.close()
-    peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong")
+    stir(peer)
     again = pool.call(post(origin))
     waiting = gevent.spawn(again.start)
     gevent.sleep(0.02)

@@ -4,15 +4,15 @@ The law of this module: a head is recognised only if nothing but those digits di
 they could not change the verdict. So what is said of it is what parsing it again would say.
 """
 
-import re
 from typing import Self
 
 from proxyd.messages import HeadMemory
 from proxyd.wire.http1.request import LENGTH_LIMIT_BYTES, HeadLimits, RequestHead
 
-# In a head that was accepted a line break ends a line, and one line at most has this name.
-_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]+)", re.IGNORECASE)
 _NAME = b"content-length"
+_LINE_BEGINS = b"\r\n" + _NAME + b":"
+# SDKs send less. Ten thousand connections that wait may not hold ten thousand heads of the largest size.
+REMEMBERED_BYTES = 2 * 1024
 _MAX_DIGITS = len(str(LENGTH_LIMIT_BYTES)) - 1
 
 
@@ -21,13 +21,14 @@ class RepeatedHead:
 
     __slots__ = ("_after", "_before", "_digits", "_place", "head", "memory")
 
-    def __init__(self, head: RequestHead, before: bytes, digits: bytes, after: bytes) -> None:
+    def __init__(self, raw: bytes, head: RequestHead, line: int) -> None:
         self.head = head
         self.memory = HeadMemory()
-        self._before = before
-        self._digits = digits
-        self._after = after
         self._place = [name for name, _ in head.headers].index(_NAME)
+        self._digits = digits = head.headers[self._place][1]
+        start = raw.index(digits, line + len(_LINE_BEGINS))
+        self._before = raw[:start]
+        self._after = raw[start + len(digits) :]
 
     @classmethod
     def of(cls, raw: bytes, head: RequestHead, limits: HeadLimits) -> Self | None:
@@ -37,13 +38,11 @@ class RepeatedHead:
         """
         if head.query or head.expect_continue or not head.keep_alive:
             return None
-        if len(raw) + _MAX_DIGITS > min(limits.field_bytes, limits.block_bytes):
-            return None  # Other digits could make it too large.
-        match = _LENGTH.search(raw)
-        if match is None:
-            return None
-        start, end = match.span(1)
-        return cls(head, raw[:start], raw[start:end], raw[end:])
+        if len(raw) + _MAX_DIGITS > min(REMEMBERED_BYTES, limits.field_bytes, limits.block_bytes):
+            return None  # A large one, or one that other digits could make too large.
+        # In a head that was accepted a line break ends a line, and one line at most has this name.
+        line = raw.lower().find(_LINE_BEGINS)
+        return None if line < 0 else cls(raw, head, line)
 
     def recognises(self, raw: bytes) -> bool:
         """Tell whether `raw` is this head again; `head` then has its length."""
