@@ -50,8 +50,8 @@ def find_response_head(buffer: bytes, seen_bytes: int, limit_bytes: int) -> int:
 
 def parse_response_head(head: bytes, method: str) -> ResponseHead:
     """Parse a head up to and with its empty line; `method` is the request's. Raises `ProtocolError`."""
-    version = head[:9]
-    if version not in (b"HTTP/1.1 ", b"HTTP/1.0 "):
+    http_11 = head.startswith(b"HTTP/1.1 ")
+    if not http_11 and not head.startswith(b"HTTP/1.0 "):
         raise ProtocolError("The response is not HTTP/1.1")
     fields = Fields()
     parser = HttpResponseParser(fields)
@@ -81,7 +81,6 @@ def parse_response_head(head: bytes, method: str) -> ResponseHead:
             codings.append(value.lower())
         else:
             connection.append(value)
-    http_11 = version == b"HTTP/1.1 "
     if codings and (codings != [b"chunked"] or not http_11):
         raise ProtocolError("The response has a transfer coding that is not supported")
     keep_alive = keeps_alive(connection, http_11=http_11)
@@ -96,12 +95,7 @@ def parse_response_head(head: bytes, method: str) -> ResponseHead:
             keep_alive=keep_alive and not codings and not length,
         )
     bodiless = method == "HEAD" or status == 304
-    delimited = bodiless or bool(codings) or length is not None
-    return ResponseHead(
-        status,
-        tuple(headers),
-        length,
-        chunked=bool(codings),
-        bodiless=bodiless,
-        keep_alive=keep_alive and delimited and not (status == 304 and (codings or length)),
-    )
+    chunked = bool(codings)
+    delimited = bodiless or chunked or length is not None
+    keep_alive = keep_alive and delimited and not (status == 304 and (chunked or length))
+    return ResponseHead(status, tuple(headers), length, chunked, bodiless, keep_alive)
