@@ -154,6 +154,37 @@ def test_the_order_is_the_contracts() -> None:
     assert reason(worst, ask) is None
 
 
+def test_an_address_that_was_let_in_lets_in_no_other() -> None:
+    inside, outside = ip_address("10.1.2.3"), ip_address("11.1.2.3")
+    key = replace(OPEN, allowed_networks=(ip_network("10.0.0.0/8"),))
+    for _ in range(2):
+        assert check_key(key, inside, NOW) is None
+        assert reason(key, replace(ASK, client_ip=inside)) is None
+        for stranger in (outside, None):
+            assert check_key(key, stranger, NOW) is not None
+            assert reason(key, replace(ASK, client_ip=stranger)) is Reason.IP_BLOCKED
+    edited = replace(key, allowed_networks=(ip_network("11.0.0.0/8"),))
+    assert check_key(edited, inside, NOW) is not None
+
+
+def test_a_key_that_was_let_in_expires_all_the_same() -> None:
+    inside = ip_address("10.1.2.3")
+    key = replace(OPEN, allowed_networks=(ip_network("10.0.0.0/8"),), expires_at=NOW, allowed_models=("gpt-*",))
+    assert reason(key, replace(ASK, client_ip=inside), NOW - 1) is None
+    assert check_key(key, inside, NOW) is not None
+    assert reason(key, replace(ASK, client_ip=inside), NOW) is Reason.KEY_EXPIRED
+
+
+@pytest.mark.parametrize("tail", ["", "-" * 100])
+def test_what_a_pattern_covers_is_remembered_by_provider_and_model(tail: str) -> None:
+    key = replace(OPEN, allowed_models=("openai/gpt-*",))
+    for _ in range(2):
+        assert reason(key, replace(ASK, model=f"gpt-4o{tail}")) is None
+        assert reason(key, replace(ASK, model=f"gpt-4o{tail}", provider="gemini")) is Reason.MODEL_NOT_ALLOWED
+        assert reason(key, replace(ASK, model=f"o3{tail}")) is Reason.MODEL_NOT_ALLOWED
+        assert reason(replace(key, allowed_models=("o3*",)), replace(ASK, model=f"o3{tail}")) is None
+
+
 def test_the_door_needs_no_more_than_the_head() -> None:
     assert check_key(OPEN, None, NOW) is None
     refused = check_key(replace(OPEN, revoked=True), None, NOW)
