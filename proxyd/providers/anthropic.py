@@ -103,7 +103,7 @@ class MessagesTally(UsageAccumulator):
         usage = document.get("usage")
         if isinstance(usage, dict):
             self._merge(usage)
-        self.content(document.get("content"))
+        self.content_later = (document.get("content"),)
 
     def documents(self, documents: list[Any]) -> None:
         del documents

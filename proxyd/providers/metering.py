@@ -5,6 +5,8 @@ whole, up to a limit; of a larger one only the end, where embeddings have their 
 """
 
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -19,6 +21,7 @@ MAX_JSON_BYTES = 32 * 1024 * 1024
 TAIL_BYTES = 64 * 1024
 BYTES_PER_TOKEN = 3  # of an estimate; English text has about 4
 IMAGE_TOKENS = 1_500  # of an estimate
+NO_CALLS: Mapping[str, int] = MappingProxyType({})
 
 
 class UsageAccumulator:
@@ -36,13 +39,13 @@ class UsageAccumulator:
     odd = False  # something contradicts what we know of the dialect
     content_events = 0
     content_bytes = 0
+    content_later: tuple[object, ...] = ()  # what the model wrote, to be counted if it matters
+    textless_bytes = 0  # what counts as written by the model where no text was found
+    tool_calls: Mapping[str, int] = NO_CALLS  # by usage key, where they stand outside the usage object
 
     def __init__(self, endpoint: Endpoint, parsed: Parsed) -> None:
-        self._prices_id = endpoint.prices_id
-        self._flavor = endpoint.flavor
+        self._endpoint = endpoint
         self._requested = parsed.size
-        self._output_free = parsed.size.output_free
-        self.tool_calls: dict[str, int] = {}  # by usage key, where they stand outside the usage object
 
     def event(self, event: Event) -> bool:
         """Take one event of a stream. True: the client must not see it."""
@@ -67,15 +70,17 @@ class UsageAccumulator:
             self.content_bytes += size
 
     def usage(self) -> Usage | None:
-        if self._flavor is None:
+        flavor = self._endpoint.flavor
+        if flavor is None:
             return None
-        reading = read_usage(self._prices_id, self._flavor, self.reported)
+        reading = read_usage(self._endpoint.prices_id, flavor, self.reported)
         if reading is None or not (self.failed or self._is_final(reading.counts)):
             return None  # of an answer that failed, what was told until then is all that is billed
         counts = reading.counts
         for key, calls in self.tool_calls.items():
             counts[key] = max(calls, counts.get(key, 0))
-        return Usage(counts, self.served_model, self.service_tier, self.speed, unknown=reading.unknown or self.odd)
+        self.content_later = ()
+        return Usage(counts, self.served_model, self.service_tier, self.speed, False, reading.unknown or self.odd)
 
     def _is_final(self, counts: dict[str, int]) -> bool:
         """Whether the figures are the last word; some dialects begin with preliminary ones."""
@@ -83,12 +88,17 @@ class UsageAccumulator:
         return True
 
     def delivered(self) -> Usage:
+        for value in self.content_later:
+            self.content(value)
+        self.content_later = ()
         counts = {"input_tokens": estimated_input(self._requested)}
-        output = 0 if self._output_free else max(self.content_events, -(-self.content_bytes // BYTES_PER_TOKEN))
-        reading = None if self._flavor is None else read_usage(self._prices_id, self._flavor, self.reported)
+        output_free, flavor = self._requested.output_free, self._endpoint.flavor
+        written = self.content_bytes or self.textless_bytes
+        output = 0 if output_free else max(self.content_events, -(-written // BYTES_PER_TOKEN))
+        reading = None if flavor is None else read_usage(self._endpoint.prices_id, flavor, self.reported)
         if reading is not None:  # figures of the input are exact, those of the output may be from before the end
             counts = reading.counts
-        if not self._output_free:
+        if not output_free:
             counts["output_tokens"] = max(output, counts.get("output_tokens", 0))
         counts.update(self.tool_calls)
         unreadable = bool(self.reported) and reading is None
@@ -129,8 +139,9 @@ class _Watch:
 
     def __init__(self, tally: UsageAccumulator, content_encoding: bytes | None) -> None:
         self._tally = tally
-        coding = (content_encoding or b"identity").strip().lower()
-        self._decoder = None if coding in (b"identity", b"") else ContentDecoder(coding)
+        self._decoder = None
+        if content_encoding is not None and (coding := content_encoding.strip().lower()) not in (b"identity", b""):
+            self._decoder = ContentDecoder(coding)
         self._passed = 0  # bytes as they came, which is all that is known of what cannot be decoded
 
     @property
@@ -232,8 +243,8 @@ class JsonMeter(_Watch):
         elif isinstance(document, list):
             tally.complete = True
             tally.documents(document)
-        if not tally.content_bytes and not tally.failed:
-            tally.content_bytes = self._size
+        if not tally.failed:
+            tally.textless_bytes = self._size
         return b""
 
 

@@ -61,9 +61,8 @@ class ChatTally(UsageAccumulator):
         usage = document.get("usage")
         self.reported = usage if isinstance(usage, dict) else None
         choices = document.get("choices")
-        for choice in choices if isinstance(choices, list) else ():
-            if isinstance(choice, dict):
-                self.content(choice.get("message"))
+        if isinstance(choices, list):
+            self.content_later = tuple([choice.get("message") for choice in choices if isinstance(choice, dict)])
 
     def _served(self, chunk: dict[str, Any]) -> None:
         model, tier = chunk.get("model"), chunk.get("service_tier")
@@ -129,15 +128,16 @@ class ResponsesTally(UsageAccumulator):
         self.reported = usage if isinstance(usage, dict) else None
         output = document.get("output")
         calls: dict[str, int] = {}
+        written: list[object] = []
         for item in output if isinstance(output, list) else ():
             if not isinstance(item, dict):
                 continue
-            self.content(item.get("content"))
-            self.content(item.get("arguments"))
+            written += item.get("content"), item.get("arguments")
             kind = item.get("type")
             if isinstance(kind, str) and kind in _CALLS:
                 calls[_CALLS[kind]] = calls.get(_CALLS[kind], 0) + 1
         self.tool_calls = calls
+        self.content_later = tuple(written)
 
     def _is_final(self, counts: dict[str, int]) -> bool:
         del counts
