@@ -1,4 +1,4 @@
-"""UsageReading a JSON body so that what is judged is exactly what is sent, and changing it byte by byte.
+"""Reading a JSON body so that what is judged is exactly what is sent, and changing it byte by byte.
 
 A name that stands twice in an object means one thing to one parser and another to the next, so it is refused. Parsing
 twice to find that out would be slow; so bodies are searched for hints of it (a name that occurs twice, an escape that
@@ -65,7 +65,10 @@ def _may_repeat(body: bytes, document: Mapping[str, Any], nested: tuple[bytes, .
             searches += 1
             if count == 0 or searches > _MANY_SEARCHES or len(_as_name(quoted).findall(body)) != 1:
                 return True
-    return any(body.count(quoted) > 1 for quoted in nested)
+    for quoted in nested:
+        if body.count(quoted) > 1:
+            return True
+    return False
 
 
 @lru_cache(maxsize=256)

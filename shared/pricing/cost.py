@@ -76,7 +76,7 @@ def _sum(band: Band, counts: Mapping[str, int], flags: list[str]) -> int:
         total += count * nanos
     for key, nanos in formula.unknown:
         total += counts[key] * nanos
-    if formula.unpriced and any([counts[key] for key in formula.unpriced]):
+    if formula.unpriced and any(counts[key] for key in formula.unpriced):
         flags.append("unpriced_tool")
     return total
 
