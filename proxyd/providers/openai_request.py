@@ -20,7 +20,7 @@ from proxyd.providers.input_estimate import (
 from shared.catalog import Kind
 from shared.pricing import Size
 
-_NESTED = (b'"include_usage"',)
+_NESTED = {"stream_options": (b'"include_usage"',)}
 
 # What can change the bill of a chat completion beside its messages, its model and its output limit.
 _BILLED_IN_CHAT = frozenset(
