@@ -124,27 +124,29 @@ class UpstreamAttempt:
 
     def _settlement(self, outcome: str) -> Settlement:
         context, meter = self.context, self.meter
-        usage = None if meter is None or context.free else meter.usage()
-        if usage is None and meter is not None and not context.free and self._is_billed(outcome, meter):
-            usage = meter.delivered()
+        usage = cost = price = None
         flags: tuple[str, ...] = ()
-        cost = None
+        if meter is not None and not context.free:
+            usage = meter.usage()
+            if usage is None and self._is_billed(outcome, meter):
+                usage = meter.delivered()
         if usage is not None:
             cost = self._cost(usage)
             flags = cost.flags
             bound_nanos = self.admission.bound_nanos
             if bound_nanos is not None and cost.nanos > bound_nanos:
                 flags = (*flags, "overrun")
+            price = cost.price
         elif context.parsed is None and not context.free:
             flags = ("unmetered",)
         return Settlement(
             status=self.status,
             outcome=outcome,
             flags=flags,
-            usage={} if usage is None else dict(usage.counts),
+            usage={} if usage is None else usage.counts,
             served_model=None if usage is None else _plain(usage.model),
             service_tier=None if usage is None else _plain(usage.service_tier),
-            price=None if cost is None or cost.price is None else dict(cost.price.json),
+            price=None if price is None else price.json,
             cost_nanos=0 if cost is None else cost.nanos,
             duration_ms=int((time.monotonic() - context.started) * 1000),
             provider_request_id=self.provider_request_id,

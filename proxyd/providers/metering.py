@@ -161,7 +161,7 @@ class _Watch:
         return self._tally.served_model
 
     def usage(self) -> Usage | None:
-        return None if self._broken else self._tally.usage()
+        return None if self._decoder is not None and self._decoder.broken else self._tally.usage()
 
     def delivered(self) -> Usage:
         if self._broken:
