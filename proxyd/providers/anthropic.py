@@ -103,7 +103,10 @@ class MessagesTally(UsageAccumulator):
         usage = document.get("usage")
         if isinstance(usage, dict):
             self._merge(usage)
-        self.content_later = (document.get("content"),)
+        self.unweighed = document
+
+    def written(self, document: dict[str, Any]) -> None:
+        self.content(document.get("content"))
 
     def documents(self, documents: list[Any]) -> None:
         del documents

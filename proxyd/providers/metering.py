@@ -39,7 +39,7 @@ class UsageAccumulator:
     odd = False  # something contradicts what we know of the dialect
     content_events = 0
     content_bytes = 0
-    content_later: tuple[object, ...] = ()  # what the model wrote, to be counted if it matters
+    unweighed: dict[str, Any] | None = None  # a whole answer whose text is counted (`written`) if that matters
     textless_bytes = 0  # what counts as written by the model where no text was found
     tool_calls: Mapping[str, int] = NO_CALLS  # by usage key, where they stand outside the usage object
 
@@ -52,12 +52,15 @@ class UsageAccumulator:
         raise NotImplementedError
 
     def document(self, document: dict[str, Any]) -> None:
-        """Take a whole JSON answer."""
+        """Take a whole JSON answer, but for its text where `unweighed` is set."""
         raise NotImplementedError
 
     def documents(self, documents: list[Any]) -> None:
         """Take a JSON list of answers. Only Gemini sends such a thing."""
         raise NotImplementedError
+
+    def written(self, document: dict[str, Any]) -> None:
+        """Count the text of a whole answer."""
 
     def ended(self) -> None:
         """The body is over. For dialects without a terminal event this is where an answer becomes complete."""
@@ -79,7 +82,7 @@ class UsageAccumulator:
         counts = reading.counts
         for key, calls in self.tool_calls.items():
             counts[key] = max(calls, counts.get(key, 0))
-        self.content_later = ()
+        self.unweighed = None
         return Usage(counts, self.served_model, self.service_tier, self.speed, False, reading.unknown or self.odd)
 
     def _is_final(self, counts: dict[str, int]) -> bool:
@@ -88,9 +91,9 @@ class UsageAccumulator:
         return True
 
     def delivered(self) -> Usage:
-        for value in self.content_later:
-            self.content(value)
-        self.content_later = ()
+        if self.unweighed is not None:
+            self.written(self.unweighed)
+            self.unweighed = None
         counts = {"input_tokens": estimated_input(self._requested)}
         output_free, flavor = self._requested.output_free, self._endpoint.flavor
         written = self.content_bytes or self.textless_bytes

@@ -60,7 +60,8 @@ def _band(sheet: CostSheet, input_tokens: int) -> Band:
 
 def _sum(band: Band, counts: Mapping[str, int], flags: list[str]) -> int:
     """The cost over the sheet's scale. A class is charged for what its narrower classes leave of it."""
-    formula = _formula(band, tuple(counts))
+    classes = tuple(counts)
+    formula = band.formulas.get(classes) or _formula(band, classes)
     total = 0
     left: list[int] = []
     for key, nanos, within in formula.terms:
@@ -83,11 +84,9 @@ def _sum(band: Band, counts: Mapping[str, int], flags: list[str]) -> int:
 
 def _formula(band: Band, classes: tuple[str, ...]) -> Formula:
     """How usages of these classes are summed up. A provider reports the same ones again and again."""
-    formula = band.formulas.get(classes)
-    if formula is None:
-        formula = _compiled(band, classes)
-        if len(band.formulas) < _FORMULAS:
-            band.formulas[classes] = formula
+    formula = _compiled(band, classes)
+    if len(band.formulas) < _FORMULAS:
+        band.formulas[classes] = formula
     return formula
 
 
