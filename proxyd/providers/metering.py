@@ -148,10 +148,6 @@ class _Watch:
         self._passed = 0  # bytes as they came, which is all that is known of what cannot be decoded
 
     @property
-    def _broken(self) -> bool:
-        return self._decoder is not None and self._decoder.broken
-
-    @property
     def complete(self) -> bool:
         return self._tally.complete
 
@@ -167,7 +163,7 @@ class _Watch:
         return None if self._decoder is not None and self._decoder.broken else self._tally.usage()
 
     def delivered(self) -> Usage:
-        if self._broken:
+        if self._decoder is not None and self._decoder.broken:
             self._tally.odd = True
             self._tally.content_bytes = max(self._tally.content_bytes, self._passed)
         return self._tally.delivered()
@@ -226,7 +222,7 @@ class JsonMeter(_Watch):
         return data
 
     def end(self) -> bytes:
-        if self._broken:
+        if self._decoder is not None and self._decoder.broken:
             return b""
         if self._tail:
             self._tally.reported = usage_in_tail(self._tail, self._tally.usage_field)

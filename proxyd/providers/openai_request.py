@@ -85,7 +85,7 @@ def read(kind: Kind, body: bytes, query: str = "") -> Parsed:
         shaping = shaping_parameter(query)
         size = Size(len(body), overhead_tokens=OVERHEAD_TOKENS, output_free=True, unpriced=shaping)
         return Parsed(kind, model, stream=False, size=size, wants_usage=True, document=document, raw=body)
-    stream = flag(document, "stream")
+    stream = "stream" in document and flag(document, "stream")
     wants_usage = False
     if "stream_options" in document and (options := section(document, "stream_options")) is not None:
         wants_usage = flag(options, "include_usage")
@@ -105,7 +105,15 @@ def read_free(body: bytes, path_model: str | None) -> Parsed:
 
 
 def _chat_size(document: Mapping[str, Any], body: bytes, model: str) -> Size:
-    survey = _survey_messages(objects(document, "messages"))
+    survey: InputEstimate | None = None  # of what the messages hold besides text, if they do
+    for message in objects(document, "messages"):
+        content = message.get("content")
+        if type(content) is list:
+            survey = survey or InputEstimate()
+            _survey_parts(content, survey)
+        if "audio" in message and message["audio"] is not None:
+            survey = survey or InputEstimate()
+            survey.unseen = True  # an earlier spoken answer, by its id
     if survey is None and "search" not in model and _BILLED_IN_CHAT.isdisjoint(document):
         return Size(len(body), overhead_tokens=OVERHEAD_TOKENS, output_limit=_chat_limit(document))
     survey = survey or InputEstimate()
@@ -135,20 +143,6 @@ def _chat_size(document: Mapping[str, Any], body: bytes, model: str) -> Size:
         service_tier=text(document, "service_tier"),
         unpriced=unpriced or _unpriced(document),
     )
-
-
-def _survey_messages(messages: list[dict[str, Any]]) -> InputEstimate | None:
-    """What they hold besides text; None: nothing."""
-    survey = None
-    for message in messages:
-        content = message.get("content")
-        if type(content) is list:
-            survey = survey or InputEstimate()
-            _survey_parts(content, survey)
-        if "audio" in message and message["audio"] is not None:
-            survey = survey or InputEstimate()
-            survey.unseen = True  # an earlier spoken answer, by its id
-    return survey
 
 
 def _chat_limit(document: Mapping[str, Any]) -> int | None:

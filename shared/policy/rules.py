@@ -135,7 +135,7 @@ RULES: tuple[tuple[RuleFunction, Applies], ...] = (
 
 def check_key(key: KeySnapshot, client_ip: Address | None, now: float) -> Deny | None:
     """The rules that need no more than the request's head, so that a stranger's body is never read."""
-    rules = _compiled(key)[0]
+    rules = (key.compiled or _compiled(key))[0]
     if rules:
         ask = PolicyQuery(client_ip, provider="", model=None, metered=True)
         for rule in rules:
@@ -146,7 +146,7 @@ def check_key(key: KeySnapshot, client_ip: Address | None, now: float) -> Deny |
 
 def evaluate(key: KeySnapshot, ask: PolicyQuery, now: float) -> Allow | Deny:
     """Judge one request by all rules; the first that refuses answers. `now` is in Unix seconds."""
-    for rule in _compiled(key)[1]:
+    for rule in (key.compiled or _compiled(key))[1]:
         if (deny := rule(key, ask, now)) is not None:
             return deny
     bound_nanos = 0 if ask.free or ask.bound_nanos is None else ask.bound_nanos
@@ -161,9 +161,7 @@ def _shared(compiled: Compiled) -> Compiled:
 
 def _compiled(key: KeySnapshot) -> Compiled:
     """The rules of a key, those for its head and all, without those that it leaves empty."""
-    compiled: Compiled | None = key.compiled
-    if compiled is None:
-        head, full = ([rule for rule, applies in rules if applies(key)] for rules in (KEY_RULES, RULES))
-        compiled = _shared((tuple(head), tuple(full)))
-        object.__setattr__(key, "compiled", compiled)  # a memo: it says nothing that the key does not
+    head, full = ([rule for rule, applies in rules if applies(key)] for rules in (KEY_RULES, RULES))
+    compiled = _shared((tuple(head), tuple(full)))
+    object.__setattr__(key, "compiled", compiled)  # a memo: it says nothing that the key does not
     return compiled

@@ -107,8 +107,9 @@ def _balance(usage: Mapping[str, Any], counts: dict[str, int]) -> bool:
 
     False when there is neither input nor a total, so that nothing can be told.
     """
-    told = usage["total_tokens"] if "total_tokens" in usage else usage.get("totalTokenCount")
-    total = _count(told) if told is not None else None
+    total = usage["total_tokens"] if "total_tokens" in usage else usage.get("totalTokenCount")
+    if type(total) is not int or not 0 <= total <= MAX_COUNT:
+        total = _count(total)
     if total is not None and ("output_tokens" in counts or "totalTokenCount" in usage):
         hidden = total - counts.get("input_tokens", 0) - counts.get("output_tokens", 0)
         if hidden > 0:
