@@ -101,7 +101,7 @@ class AnswerHeaders(NamedTuple):
 
     kept: list[Header]  # what may go back to the client, without the real credential
     overlaps: bool  # some of those kept are ours to set
-    ids_missing: tuple[bytes, ...]  # headers in which the provider tells no request id
+    id_names: tuple[bytes, ...]  # of the headers in which our request id is told
     events: bool  # it says that it comes in events
     coding: bytes | None  # its compression
     request_id: str | None  # the provider's, for the ledger
@@ -114,7 +114,7 @@ def read_answer(headers: Headers, credential: bytes) -> AnswerHeaders:
     for position in decision.steering:
         if headers[position][1] not in _USUAL:
             decision = _of_answer(names, connection_named(headers))
-    kept_at, overlaps, ids_missing, _, types, codings, ids = decision
+    kept_at, overlaps, id_names, _, types, codings, ids = decision
     events, coding, request_id = False, None, None
     for position in types:
         events = events or headers[position][1][:17].lower() == b"text/event-stream"
@@ -124,7 +124,7 @@ def read_answer(headers: Headers, credential: bytes) -> AnswerHeaders:
     if ids:
         request_id = headers[ids[0]][1][:128].decode("latin-1")
     kept = masked_headers([headers[position] for position in kept_at], credential)
-    return AnswerHeaders(kept, overlaps, ids_missing, events, coding, request_id)
+    return AnswerHeaders(kept, overlaps, id_names, events, coding, request_id)
 
 
 def returned(answer: AnswerHeaders, own: list[Header], request_id: bytes) -> list[Header]:
@@ -132,14 +132,12 @@ def returned(answer: AnswerHeaders, own: list[Header], request_id: bytes) -> lis
 
     Of headers that both set, ours stay. The provider's request ids are kept; then ours moves to x-router-request-id.
     """
-    kept, missing = answer.kept, answer.ids_missing
+    kept = answer.kept
     if answer.overlaps:
         ours = {name for name, _ in own}
         kept = [header for header in kept if header[0] not in ours]
-    for name in missing:
+    for name in answer.id_names:
         kept.append((name, request_id))
-    if len(missing) < len(_REQUEST_IDS):
-        kept.append((b"x-router-request-id", request_id))
     kept += own
     return kept
 
@@ -149,7 +147,7 @@ class _AnswerDecision(NamedTuple):
 
     kept: tuple[int, ...]  # by position
     overlaps: bool
-    ids_missing: tuple[bytes, ...]
+    id_names: tuple[bytes, ...]
     steering: tuple[int, ...]  # where `Connection` stands
     types: tuple[int, ...]
     codings: tuple[int, ...]
@@ -161,10 +159,11 @@ def _of_answer(names: tuple[bytes, ...], named: frozenset[bytes] = frozenset()) 
     forbidden = _NEVER_RETURNED | named
     kept = [i for i, name in enumerate(names) if name not in forbidden]
     crossing = {names[i] for i in kept}
+    missing = tuple([name for name in _REQUEST_IDS if name not in crossing])
     return _AnswerDecision(
         tuple(kept),
         not _SET_BY_US.isdisjoint(crossing),
-        tuple([name for name in _REQUEST_IDS if name not in crossing]),
+        missing if len(missing) == len(_REQUEST_IDS) else (*missing, b"x-router-request-id"),
         _places(names, b"connection"),
         _places(names, b"content-type"),
         _places(names, b"content-encoding"),
@@ -216,10 +215,11 @@ def limits(rate: RateState | None, spend: SpendState | None) -> list[Header]:
     """The headers that tell a client what is left of its limits."""
     own: list[Header] = []
     if rate is not None:
+        limit, remaining, resets_at = rate
         own = [
-            (b"x-ratelimit-limit", b"%d" % rate.limit),
-            (b"x-ratelimit-remaining", b"%d" % rate.remaining),
-            (b"x-ratelimit-reset", b"%d" % rate.resets_at),
+            (b"x-ratelimit-limit", b"%d" % limit),
+            (b"x-ratelimit-remaining", b"%d" % remaining),
+            (b"x-ratelimit-reset", b"%d" % resets_at),
         ]
     if spend is not None and spend.limit_nanos is not None:
         own.append((b"x-spend-remaining", money.to_usd(spend.remaining_nanos or 0).encode()))
