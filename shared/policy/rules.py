@@ -14,7 +14,8 @@ from shared.policy.reasons import Reason
 from shared.policy.values import Address, Allow, Charges, Deny, KeySnapshot, PolicyQuery
 
 RuleFunction = Callable[[KeySnapshot, PolicyQuery, float], Deny | None]
-Compiled = tuple[tuple[RuleFunction, ...], tuple[RuleFunction, ...]]  # for a key's head, and all
+# For a key's head; all; and all that a request which is metered and has a bound can break.
+Compiled = tuple[tuple[RuleFunction, ...], tuple[RuleFunction, ...], tuple[RuleFunction, ...]]
 
 
 @lru_cache(maxsize=10_000)
@@ -131,6 +132,8 @@ RULES: tuple[tuple[RuleFunction, Applies], ...] = (
     (endpoint_not_metered, lambda key: key.spend_limit_nanos is not None),
     (model_not_priced, lambda key: key.spend_limit_nanos is not None),
 )
+# These refuse nothing that is metered and has a bound.
+_WITHOUT_BOUND = frozenset((endpoint_not_metered, model_not_priced))
 
 
 def check_key(key: KeySnapshot, client_ip: Address | None, now: float) -> Deny | None:
@@ -146,7 +149,8 @@ def check_key(key: KeySnapshot, client_ip: Address | None, now: float) -> Deny |
 
 def evaluate(key: KeySnapshot, ask: PolicyQuery, now: float) -> Allow | Deny:
     """Judge one request by all rules; the first that refuses answers. `now` is in Unix seconds."""
-    for rule in (key.compiled or _compiled(key))[1]:
+    _, full, of_bounded = key.compiled or _compiled(key)
+    for rule in of_bounded if ask.metered and ask.bound_nanos is not None else full:
         if (deny := rule(key, ask, now)) is not None:
             return deny
     bound_nanos = 0 if ask.free or ask.bound_nanos is None else ask.bound_nanos
@@ -162,6 +166,7 @@ def _shared(compiled: Compiled) -> Compiled:
 def _compiled(key: KeySnapshot) -> Compiled:
     """The rules of a key, those for its head and all, without those that it leaves empty."""
     head, full = ([rule for rule, applies in rules if applies(key)] for rules in (KEY_RULES, RULES))
-    compiled = _shared((tuple(head), tuple(full)))
+    of_bounded = [rule for rule in full if rule not in _WITHOUT_BOUND]
+    compiled = _shared((tuple(head), tuple(full), tuple(of_bounded)))
     object.__setattr__(key, "compiled", compiled)  # a memo: it says nothing that the key does not
     return compiled
