@@ -216,6 +216,7 @@ def credential_header(provider: Provider, path: str) -> tuple[bytes, bytes]:
     return provider.auth_header, provider.auth_prefix
 
 
+@lru_cache(maxsize=1024)  # the same few models over and over
 def provider_of_model(model: str) -> tuple[str, str] | None:
     """The provider that serves a model of unified mode, and the model's bare name; None when nobody can tell.
 

@@ -17,7 +17,6 @@ from proxyd.gateway.context import Admission, RequestContext, attempt_of
 from proxyd.gateway.limits import Limits
 from proxyd.gateway.rejection import Rejection, rate_limited, spend_refused
 from proxyd.key_cache import KeyCache, KeysUnavailable, KnownKey
-from proxyd.providers import Parsed
 from shared import pricing
 from shared.counters import (
     Admitted,
@@ -31,6 +30,7 @@ from shared.counters import (
     Stale,
 )
 from shared.policy import Address, Allow, Deny, KeySnapshot, PolicyQuery, Reason, check_key, evaluate
+from shared.pricing import Size
 
 log = logging.getLogger(__name__)
 
@@ -123,20 +123,16 @@ class AdmissionController:
     ) -> Admission | Rejection | _Reload:
         """Judge by this snapshot, loaded because of `again`."""
         key, now = known.key, self._now()
-        provider = context.target.provider
-        limit = bound_nanos = None
-        if context.parsed is not None and context.model is not None and not context.free:
-            limit = self._output_limit(key, context.parsed, context.model, provider.slug, now)
-            bound_nanos = pricing.bound(provider.slug, context.model, context.parsed.size, at=now, output_limit=limit)
-        query = PolicyQuery(
-            client_ip=context.client_ip,
-            provider=provider.slug,
-            model=context.model,
-            metered=context.parsed is not None,
-            free=context.free,
-            bound_nanos=bound_nanos,
-            unpriced=None if context.parsed is None else context.parsed.size.unpriced,
-        )
+        provider, model, parsed, free = context.target.provider, context.model, context.parsed, context.free
+        limit = bound_nanos = unpriced = None
+        if parsed is not None:
+            size = parsed.size
+            unpriced = size.unpriced
+            if model is not None and not free:
+                if size.output_limit is None and key.spend_limit_nanos is not None:
+                    limit = self._output_limit(key, size, model, provider.slug, now)
+                bound_nanos = pricing.bound(provider.slug, model, size, at=now, output_limit=limit)
+        query = PolicyQuery(context.client_ip, provider.slug, model, parsed is not None, free, bound_nanos, unpriced)
         verdict = evaluate(key, query, now)
         credential = known.credentials.get(provider.slug)
         if isinstance(verdict, Deny):
@@ -147,7 +143,7 @@ class AdmissionController:
         charged = self._charge(known, context, verdict, bound_nanos, now)
         if not isinstance(charged, Admitted):
             return charged
-        if context.free and key.spend_limit_nanos is not None:
+        if free and key.spend_limit_nanos is not None:
             limits = self._limits.of(key)
             charged = charged._replace(spend=None if limits is None else limits[1])
         return Admission(known, credential, charged, bound_nanos, limit, now)
@@ -221,13 +217,12 @@ class AdmissionController:
             return Rejection(Deny(Reason.LIMITS_UNAVAILABLE))
         return admitted
 
-    def _output_limit(self, key: KeySnapshot, parsed: Parsed, model: str, provider: str, now: float) -> int | None:
+    def _output_limit(self, key: KeySnapshot, size: Size, model: str, provider: str, now: float) -> int | None:
         """The output limit we must set for a capped key whose client set none; None when none is needed.
 
         It is made from what the counters last told; the bound that comes of it is judged by what is true.
         """
-        size = parsed.size
-        if key.spend_limit_nanos is None or size.output_limit is not None or size.output_free:
+        if size.output_free:
             return None
         remaining_nanos = self._limits.remaining_nanos(key)
         if remaining_nanos is None:

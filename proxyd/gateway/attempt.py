@@ -124,30 +124,29 @@ class UpstreamAttempt:
 
     def _settlement(self, outcome: str) -> Settlement:
         context, meter = self.context, self.meter
-        usage = None if meter is None or context.free else meter.usage()
-        if usage is None and meter is not None and not context.free and self._is_billed(outcome, meter):
-            usage = meter.delivered()
         flags: tuple[str, ...] = ()
-        cost = None
+        counts: dict[str, int] = {}
+        served_model = service_tier = price = usage = None
+        cost_nanos = 0
+        if meter is not None and not context.free:
+            usage = meter.usage()
+            if usage is None and self._is_billed(outcome, meter):
+                usage = meter.delivered()
         if usage is not None:
             cost = self._cost(usage)
-            flags = cost.flags
+            flags, cost_nanos, counts = cost.flags, cost.nanos, usage.counts
+            price = None if cost.price is None else cost.price.json
+            served_model = None if usage.model is None else _plain(usage.model)
+            service_tier = None if usage.service_tier is None else _plain(usage.service_tier)
             bound_nanos = self.admission.bound_nanos
-            if bound_nanos is not None and cost.nanos > bound_nanos:
+            if bound_nanos is not None and cost_nanos > bound_nanos:
                 flags = (*flags, "overrun")
         elif context.parsed is None and not context.free:
             flags = ("unmetered",)
+        duration_ms = int((time.monotonic() - context.started) * 1000)
+        request_id = self.provider_request_id
         return Settlement(
-            status=self.status,
-            outcome=outcome,
-            flags=flags,
-            usage={} if usage is None else dict(usage.counts),
-            served_model=None if usage is None else _plain(usage.model),
-            service_tier=None if usage is None else _plain(usage.service_tier),
-            price=None if cost is None or cost.price is None else dict(cost.price.json),
-            cost_nanos=0 if cost is None else cost.nanos,
-            duration_ms=int((time.monotonic() - context.started) * 1000),
-            provider_request_id=self.provider_request_id,
+            self.status, outcome, flags, counts, served_model, service_tier, price, cost_nanos, duration_ms, request_id
         )
 
     def void(self) -> None:
@@ -196,6 +195,6 @@ class UpstreamAttempt:
         return pricing.cost(context.target.provider.slug, context.model, usage, at=self.admission.admitted_at)
 
 
-def _plain(name: str | None) -> str | None:
+def _plain(name: str) -> str:
     """A provider's word as a database takes it: PostgreSQL refuses a NUL, and with it all rows of a batch."""
-    return name if name is None or name.isprintable() else "".join(c for c in name if c.isprintable())
+    return name if name.isprintable() else "".join(c for c in name if c.isprintable())

@@ -33,7 +33,7 @@ class RequestContext:
     free: bool = False  # costs nothing at the provider
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that would double what making one costs, once a request
 class Admission:
     """Yes: charged and begun, and what the request must be sent with."""
 

@@ -9,7 +9,7 @@ from proxyd.gateway.attempt import UpstreamAttempt
 from proxyd.gateway.authenticate import query_keys, without_key
 from proxyd.gateway.context import Admission, RequestContext
 from proxyd.gateway.detached_streams import DetachedStreams
-from proxyd.gateway.masking import masked_error, masked_headers
+from proxyd.gateway.masking import masked_error
 from proxyd.gateway.rejection import Rejection, rejected_request, upstream_failed
 from proxyd.messages import ClientGone, Header, Incoming, Origin, Outgoing, RequestError, Response, UpstreamError
 from proxyd.providers import DIALECTS
@@ -76,7 +76,8 @@ def _relayed(attempt: UpstreamAttempt, incoming: Incoming) -> Response:
     context, admission = attempt.context, attempt.admission
     status, length = incoming.status, incoming.length
     failed = status >= 400
-    answer = headers.read_answer(incoming.headers)
+    credential = admission.credential.encode()
+    answer = headers.read_answer(incoming.headers, credential)
     attempt.provider_request_id = answer.request_id
     streaming = answer.events and not failed
     attempt.measure(answer.coding, streaming=streaming)
@@ -86,9 +87,8 @@ def _relayed(attempt: UpstreamAttempt, incoming: Incoming) -> Response:
         own.append((b"x-router-max-tokens", b"%d" % admission.output_limit))
     if events:
         own.append((b"x-accel-buffering", b"no"))  # for nginx and its like in front of us
-    credential = admission.credential.encode()
-    returned = masked_headers(headers.returned(answer, own, context.id.encode()), credential)
-    bodiless = context.request.method == "HEAD" or status in (204, 304)
+    returned = headers.returned(answer, own, context.id.encode())
+    bodiless = status in (204, 304) or context.request.method == "HEAD"
     small = bodiless or failed or (attempt.call.has_arrived() if length is None else length <= SMALL_BYTES)
     if events or not small:
         if attempt.detached is not None:

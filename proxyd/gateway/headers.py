@@ -1,10 +1,12 @@
 """Which headers cross the router, in either direction, and which are its own."""
 
 from collections.abc import Callable, Mapping
+from datetime import date
 from functools import lru_cache
 from typing import NamedTuple
 
 from proxyd.gateway.authenticate import KEY_HEADERS, holds_a_secret_of_ours
+from proxyd.gateway.masking import masked_headers
 from proxyd.messages import Header, Headers
 from shared import money, periods
 from shared.counters import RateState, SpendState
@@ -62,6 +64,8 @@ _NEVER_RETURNED = HOP_BY_HOP | {
     b"x-spend-reset",
 }
 _REQUEST_IDS = (b"x-request-id", b"request-id")
+# What we may set of those that a provider may set as well.
+_SET_BY_US = frozenset((b"x-ratelimit-limit", b"x-ratelimit-remaining", b"x-ratelimit-reset", b"x-accel-buffering"))
 _OURS: tuple[Header, ...] = ((b"accept-encoding", b"identity"), (b"via", b"1.1 enterprise-router"))
 _USUAL = frozenset((b"keep-alive", b"close", b"Keep-Alive", b"Close"))  # of `Connection`: names no header that crosses
 _OFTEN = 60  # names; who sends more is rare, and would make a large cache
@@ -94,25 +98,32 @@ def connection_named(headers: Headers) -> frozenset[bytes]:
 class AnswerHeaders(NamedTuple):
     """The headers of a provider's answer, looked through once."""
 
-    kept: list[Header]  # what may go back to the client
-    names: frozenset[bytes]  # of those kept
+    kept: list[Header]  # what may go back to the client, without the real credential
+    overlaps: bool  # some of those kept are ours to set
+    id_names: tuple[bytes, ...]  # of the headers in which our request id is told
     events: bool  # it says that it comes in events
     coding: bytes | None  # its compression
     request_id: str | None  # the provider's, for the ledger
 
 
-def read_answer(headers: Headers) -> AnswerHeaders:
-    """Look through the headers of an answer."""
-    kept, names, _, types, codings, ids = _decided(_returned, headers)
-    events = False
+def read_answer(headers: Headers, credential: bytes) -> AnswerHeaders:
+    """Look through the headers of an answer, and mask the real credential, should a provider repeat it."""
+    names = tuple([name for name, _ in headers])
+    decision = _of_answer_often(names) if len(names) <= _OFTEN else _of_answer(names)
+    for position in decision.steering:
+        if headers[position][1] not in _USUAL:
+            decision = _of_answer(names, connection_named(headers))
+    kept_at, overlaps, id_names, _, types, codings, ids = decision
+    events, coding, request_id = False, None, None
     for position in types:
         events = events or headers[position][1][:17].lower() == b"text/event-stream"
-    coding = None
     for position in codings:
         value = headers[position][1].strip().lower()
         coding = coding or (None if value in (b"", b"identity") else value)
-    request_id = headers[ids[0]][1][:128].decode("latin-1") if ids else None
-    return AnswerHeaders([headers[position] for position in kept], names, events, coding, request_id)
+    if ids:
+        request_id = headers[ids[0]][1][:128].decode("latin-1")
+    kept = masked_headers([headers[position] for position in kept_at], credential)
+    return AnswerHeaders(kept, overlaps, id_names, events, coding, request_id)
 
 
 def returned(answer: AnswerHeaders, own: list[Header], request_id: bytes) -> list[Header]:
@@ -120,19 +131,46 @@ def returned(answer: AnswerHeaders, own: list[Header], request_id: bytes) -> lis
 
     Of headers that both set, ours stay. The provider's request ids are kept; then ours moves to x-router-request-id.
     """
-    kept, names = answer.kept, answer.names
-    if not names.isdisjoint(ours := {name for name, _ in own}):
+    kept = answer.kept
+    if answer.overlaps:
+        ours = {name for name, _ in own}
         kept = [header for header in kept if header[0] not in ours]
-    theirs = 0
-    for name in _REQUEST_IDS:
-        if name in names:
-            theirs += 1
-        else:
-            kept.append((name, request_id))
-    if theirs:
-        kept.append((b"x-router-request-id", request_id))
+    for name in answer.id_names:
+        kept.append((name, request_id))
     kept += own
     return kept
+
+
+class _AnswerDecision(NamedTuple):
+    """What the names of an answer's headers tell: which cross, and where the others of interest stand."""
+
+    kept: tuple[int, ...]  # by position
+    overlaps: bool
+    id_names: tuple[bytes, ...]
+    steering: tuple[int, ...]  # where `Connection` stands
+    types: tuple[int, ...]
+    codings: tuple[int, ...]
+    ids: tuple[int, ...]
+
+
+def _of_answer(names: tuple[bytes, ...], named: frozenset[bytes] = frozenset()) -> _AnswerDecision:
+    """By the names of an answer's headers, and those that `Connection` names there."""
+    forbidden = _NEVER_RETURNED | named
+    kept = [i for i, name in enumerate(names) if name not in forbidden]
+    crossing = {names[i] for i in kept}
+    missing = tuple([name for name in _REQUEST_IDS if name not in crossing])
+    return _AnswerDecision(
+        tuple(kept),
+        not _SET_BY_US.isdisjoint(crossing),
+        missing if len(missing) == len(_REQUEST_IDS) else (*missing, b"x-router-request-id"),
+        _places(names, b"connection"),
+        _places(names, b"content-type"),
+        _places(names, b"content-encoding"),
+        _places(names, *_REQUEST_IDS),
+    )
+
+
+_of_answer_often = lru_cache(maxsize=1024)(_of_answer)
 
 
 class _Decision(NamedTuple):
@@ -141,9 +179,6 @@ class _Decision(NamedTuple):
     kept: tuple[int, ...]
     names: frozenset[bytes]
     steering: tuple[int, ...]  # where `Connection` stands
-    types: tuple[int, ...] = ()  # of an answer: where it tells its type, its compression, its ids
-    codings: tuple[int, ...] = ()
-    ids: tuple[int, ...] = ()
 
 
 Decide = Callable[[tuple[bytes, ...], frozenset[bytes]], _Decision]
@@ -171,19 +206,6 @@ def _sent(names: tuple[bytes, ...], named: frozenset[bytes]) -> _Decision:
     return _Decision(tuple(kept), frozenset([names[i] for i in kept]), _places(names, b"connection"))
 
 
-def _returned(names: tuple[bytes, ...], named: frozenset[bytes]) -> _Decision:
-    forbidden = _NEVER_RETURNED | named
-    kept = [i for i, name in enumerate(names) if name not in forbidden]
-    return _Decision(
-        tuple(kept),
-        frozenset([names[i] for i in kept]),
-        _places(names, b"connection"),
-        _places(names, b"content-type"),
-        _places(names, b"content-encoding"),
-        _places(names, *_REQUEST_IDS),
-    )
-
-
 def _places(names: tuple[bytes, ...], *wanted: bytes) -> tuple[int, ...]:
     return tuple([position for position, name in enumerate(names) if name in wanted])
 
@@ -192,22 +214,23 @@ def limits(rate: RateState | None, spend: SpendState | None) -> list[Header]:
     """The headers that tell a client what is left of its limits."""
     own: list[Header] = []
     if rate is not None:
+        limit, remaining, resets_at = rate
         own = [
-            (b"x-ratelimit-limit", b"%d" % rate.limit),
-            (b"x-ratelimit-remaining", b"%d" % rate.remaining),
-            (b"x-ratelimit-reset", b"%d" % rate.resets_at),
+            (b"x-ratelimit-limit", b"%d" % limit),
+            (b"x-ratelimit-remaining", b"%d" % remaining),
+            (b"x-ratelimit-reset", b"%d" % resets_at),
         ]
     if spend is not None and spend.limit_nanos is not None:
-        own.append((b"x-spend-limit", _whole_limit(spend.limit_nanos)))
         own.append((b"x-spend-remaining", money.to_usd(spend.remaining_nanos or 0).encode()))
-        if spend.resets_on is not None:
-            own.append((b"x-spend-reset", b"%d" % periods.unix(spend.resets_on)))
+        own += _of_spend_limit(spend.limit_nanos, spend.resets_on)
     return own
 
 
 @lru_cache(maxsize=1024)
-def _whole_limit(nanos: int) -> bytes:
-    return money.to_usd(nanos).encode()
+def _of_spend_limit(limit_nanos: int, resets_on: date | None) -> tuple[Header, ...]:
+    """What stays the same until a key is edited or its period ends."""
+    limit = (b"x-spend-limit", money.to_usd(limit_nanos).encode())
+    return (limit,) if resets_on is None else (limit, (b"x-spend-reset", b"%d" % periods.unix(resets_on)))
 
 
 def encode(headers: Mapping[str, str]) -> list[Header]:

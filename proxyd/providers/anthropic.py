@@ -103,6 +103,9 @@ class MessagesTally(UsageAccumulator):
         usage = document.get("usage")
         if isinstance(usage, dict):
             self._merge(usage)
+        self.unweighed = document
+
+    def written(self, document: dict[str, Any]) -> None:
         self.content(document.get("content"))
 
     def documents(self, documents: list[Any]) -> None:

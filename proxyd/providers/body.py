@@ -1,4 +1,4 @@
-"""UsageReading a JSON body so that what is judged is exactly what is sent, and changing it byte by byte.
+"""Reading a JSON body so that what is judged is exactly what is sent, and changing it byte by byte.
 
 A name that stands twice in an object means one thing to one parser and another to the next, so it is refused. Parsing
 twice to find that out would be slow; so bodies are searched for hints of it (a name that occurs twice, an escape that
@@ -32,12 +32,13 @@ _NEXT_BRACKET = re.compile(rb'(?:[^"{}\[\]]++|"(?:[^"\\]++|\\.)*+"){0,1000}+[{}\
 _COLON = re.compile(rb"\s*:\s*")
 _ONLY_OBJECTS = frozenset({dict})
 _SPACE = b" \t\r\n"
+NONE_NESTED: Mapping[str, tuple[bytes, ...]] = {}
 
 
-def read_object(body: bytes, nested: tuple[bytes, ...] = ()) -> dict[str, Any]:
+def read_object(body: bytes, nested: Mapping[str, tuple[bytes, ...]] = NONE_NESTED) -> dict[str, Any]:
     """Parse a body that must be a JSON object without repeated names at its top. Raises BadBody.
 
-    `nested` are names in deeper objects that decide about money, quoted, such as b'"include_usage"'.
+    `nested` are names in deeper objects that decide about money, quoted, by the field at the top in which they stand.
     """
     if len(body) > MAX_BRACKETS and body.count(b"{") + body.count(b"[") > MAX_BRACKETS:
         raise BadBody(f"The body has more than {MAX_BRACKETS} objects and lists.")
@@ -54,7 +55,7 @@ def read_object(body: bytes, nested: tuple[bytes, ...] = ()) -> dict[str, Any]:
     return document
 
 
-def _may_repeat(body: bytes, document: Mapping[str, Any], nested: tuple[bytes, ...]) -> bool:
+def _may_repeat(body: bytes, document: Mapping[str, Any], nested: Mapping[str, tuple[bytes, ...]]) -> bool:
     if len(document) > _MANY_NAMES or (b"\\u00" in body and _SPELT_LETTER.search(body)):
         return True
     searches = 0
@@ -65,7 +66,10 @@ def _may_repeat(body: bytes, document: Mapping[str, Any], nested: tuple[bytes, .
             searches += 1
             if count == 0 or searches > _MANY_SEARCHES or len(_as_name(quoted).findall(body)) != 1:
                 return True
-    return any(body.count(quoted) > 1 for quoted in nested)
+    for parent, names in nested.items():
+        if parent in document and any(body.count(quoted) > 1 for quoted in names):
+            return True
+    return False
 
 
 @lru_cache(maxsize=256)

@@ -86,6 +86,7 @@ class GenerateTally(UsageAccumulator):
         super().__init__(endpoint, parsed)
         # A tier that was asked for is the one billed, unless the answer tells another.
         self.service_tier = parsed.size.service_tier
+        self.tool_calls: dict[str, int] = {}
         self._choices = parsed.size.choices
         self._finished: set[int] = set()  # candidates that gave their reason to stop
         self._by_request = bills_searches_by_request(parsed.model or "")

@@ -21,7 +21,8 @@ from proxyd.providers.input_estimate import (
 from shared.catalog import Kind
 from shared.pricing import Size
 
-_NESTED = (b'"maxOutputTokens"', b'"max_output_tokens"', b'"candidateCount"', b'"candidate_count"')
+_COUNTS = (b'"maxOutputTokens"', b'"max_output_tokens"', b'"candidateCount"', b'"candidate_count"')
+_NESTED = {"generationConfig": _COUNTS, "generation_config": _COUNTS}
 
 _PLAIN_TOOLS = frozenset({"functionDeclarations", "computerUse"})
 _CONTEXT_TOOLS = frozenset({"urlContext", "codeExecution", "fileSearch", "mcpServers"})  # results are input

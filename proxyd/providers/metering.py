@@ -5,6 +5,8 @@ whole, up to a limit; of a larger one only the end, where embeddings have their 
 """
 
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -19,6 +21,7 @@ MAX_JSON_BYTES = 32 * 1024 * 1024
 TAIL_BYTES = 64 * 1024
 BYTES_PER_TOKEN = 3  # of an estimate; English text has about 4
 IMAGE_TOKENS = 1_500  # of an estimate
+NO_CALLS: Mapping[str, int] = MappingProxyType({})
 
 
 class UsageAccumulator:
@@ -36,25 +39,28 @@ class UsageAccumulator:
     odd = False  # something contradicts what we know of the dialect
     content_events = 0
     content_bytes = 0
+    unweighed: dict[str, Any] | None = None  # a whole answer whose text is counted (`written`) if that matters
+    textless_bytes = 0  # what counts as written by the model where no text was found
+    tool_calls: Mapping[str, int] = NO_CALLS  # by usage key, where they stand outside the usage object
 
     def __init__(self, endpoint: Endpoint, parsed: Parsed) -> None:
-        self._prices_id = endpoint.prices_id
-        self._flavor = endpoint.flavor
+        self._endpoint = endpoint
         self._requested = parsed.size
-        self._output_free = parsed.size.output_free
-        self.tool_calls: dict[str, int] = {}  # by usage key, where they stand outside the usage object
 
     def event(self, event: Event) -> bool:
         """Take one event of a stream. True: the client must not see it."""
         raise NotImplementedError
 
     def document(self, document: dict[str, Any]) -> None:
-        """Take a whole JSON answer."""
+        """Take a whole JSON answer, but for its text where `unweighed` is set."""
         raise NotImplementedError
 
     def documents(self, documents: list[Any]) -> None:
         """Take a JSON list of answers. Only Gemini sends such a thing."""
         raise NotImplementedError
+
+    def written(self, document: dict[str, Any]) -> None:
+        """Count the text of a whole answer."""
 
     def ended(self) -> None:
         """The body is over. For dialects without a terminal event this is where an answer becomes complete."""
@@ -67,15 +73,17 @@ class UsageAccumulator:
             self.content_bytes += size
 
     def usage(self) -> Usage | None:
-        if self._flavor is None:
+        flavor = self._endpoint.flavor
+        if flavor is None:
             return None
-        reading = read_usage(self._prices_id, self._flavor, self.reported)
+        reading = read_usage(self._endpoint.prices_id, flavor, self.reported)
         if reading is None or not (self.failed or self._is_final(reading.counts)):
             return None  # of an answer that failed, what was told until then is all that is billed
         counts = reading.counts
         for key, calls in self.tool_calls.items():
             counts[key] = max(calls, counts.get(key, 0))
-        return Usage(counts, self.served_model, self.service_tier, self.speed, unknown=reading.unknown or self.odd)
+        self.unweighed = None
+        return Usage(counts, self.served_model, self.service_tier, self.speed, False, reading.unknown or self.odd)
 
     def _is_final(self, counts: dict[str, int]) -> bool:
         """Whether the figures are the last word; some dialects begin with preliminary ones."""
@@ -83,12 +91,17 @@ class UsageAccumulator:
         return True
 
     def delivered(self) -> Usage:
+        if self.unweighed is not None:
+            self.written(self.unweighed)
+            self.unweighed = None
         counts = {"input_tokens": estimated_input(self._requested)}
-        output = 0 if self._output_free else max(self.content_events, -(-self.content_bytes // BYTES_PER_TOKEN))
-        reading = None if self._flavor is None else read_usage(self._prices_id, self._flavor, self.reported)
+        output_free, flavor = self._requested.output_free, self._endpoint.flavor
+        written = self.content_bytes or self.textless_bytes
+        output = 0 if output_free else max(self.content_events, -(-written // BYTES_PER_TOKEN))
+        reading = None if flavor is None else read_usage(self._endpoint.prices_id, flavor, self.reported)
         if reading is not None:  # figures of the input are exact, those of the output may be from before the end
             counts = reading.counts
-        if not self._output_free:
+        if not output_free:
             counts["output_tokens"] = max(output, counts.get("output_tokens", 0))
         counts.update(self.tool_calls)
         unreadable = bool(self.reported) and reading is None
@@ -129,13 +142,10 @@ class _Watch:
 
     def __init__(self, tally: UsageAccumulator, content_encoding: bytes | None) -> None:
         self._tally = tally
-        coding = (content_encoding or b"identity").strip().lower()
-        self._decoder = None if coding in (b"identity", b"") else ContentDecoder(coding)
+        self._decoder = None
+        if content_encoding is not None and (coding := content_encoding.strip().lower()) not in (b"identity", b""):
+            self._decoder = ContentDecoder(coding)
         self._passed = 0  # bytes as they came, which is all that is known of what cannot be decoded
-
-    @property
-    def _broken(self) -> bool:
-        return self._decoder is not None and self._decoder.broken
 
     @property
     def complete(self) -> bool:
@@ -150,10 +160,10 @@ class _Watch:
         return self._tally.served_model
 
     def usage(self) -> Usage | None:
-        return None if self._broken else self._tally.usage()
+        return None if self._decoder is not None and self._decoder.broken else self._tally.usage()
 
     def delivered(self) -> Usage:
-        if self._broken:
+        if self._decoder is not None and self._decoder.broken:
             self._tally.odd = True
             self._tally.content_bytes = max(self._tally.content_bytes, self._passed)
         return self._tally.delivered()
@@ -212,7 +222,7 @@ class JsonMeter(_Watch):
         return data
 
     def end(self) -> bytes:
-        if self._broken:
+        if self._decoder is not None and self._decoder.broken:
             return b""
         if self._tail:
             self._tally.reported = usage_in_tail(self._tail, self._tally.usage_field)
@@ -232,8 +242,8 @@ class JsonMeter(_Watch):
         elif isinstance(document, list):
             tally.complete = True
             tally.documents(document)
-        if not tally.content_bytes and not tally.failed:
-            tally.content_bytes = self._size
+        if not tally.failed:
+            tally.textless_bytes = self._size
         return b""
 
 

@@ -60,6 +60,9 @@ class ChatTally(UsageAccumulator):
         self._finished = True
         usage = document.get("usage")
         self.reported = usage if isinstance(usage, dict) else None
+        self.unweighed = document
+
+    def written(self, document: dict[str, Any]) -> None:
         choices = document.get("choices")
         for choice in choices if isinstance(choices, list) else ():
             if isinstance(choice, dict):
@@ -127,17 +130,18 @@ class ResponsesTally(UsageAccumulator):
         self.service_tier = tier[:32] if isinstance(tier, str) else None
         usage = document.get("usage")
         self.reported = usage if isinstance(usage, dict) else None
-        output = document.get("output")
         calls: dict[str, int] = {}
-        for item in output if isinstance(output, list) else ():
-            if not isinstance(item, dict):
-                continue
-            self.content(item.get("content"))
-            self.content(item.get("arguments"))
+        for item in _items(document):
             kind = item.get("type")
             if isinstance(kind, str) and kind in _CALLS:
                 calls[_CALLS[kind]] = calls.get(_CALLS[kind], 0) + 1
         self.tool_calls = calls
+        self.unweighed = document
+
+    def written(self, document: dict[str, Any]) -> None:
+        for item in _items(document):
+            self.content(item.get("content"))
+            self.content(item.get("arguments"))
 
     def _is_final(self, counts: dict[str, int]) -> bool:
         del counts
@@ -146,6 +150,11 @@ class ResponsesTally(UsageAccumulator):
     def documents(self, documents: list[Any]) -> None:
         del documents
         self.odd = True
+
+
+def _items(document: dict[str, Any]) -> list[dict[str, Any]]:
+    output = document.get("output")
+    return [item for item in output if isinstance(item, dict)] if isinstance(output, list) else []
 
 
 def _matters(name: bytes) -> bool:

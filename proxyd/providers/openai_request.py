@@ -20,7 +20,25 @@ from proxyd.providers.input_estimate import (
 from shared.catalog import Kind
 from shared.pricing import Size
 
-_NESTED = (b'"include_usage"',)
+_NESTED = {"stream_options": (b'"include_usage"',)}
+
+# What can change the bill of a chat completion beside its messages, its model and its output limit.
+_BILLED_IN_CHAT = frozenset(
+    {
+        "background",
+        "extra_body",
+        "functions",
+        "google",
+        "image",
+        "n",
+        "prediction",
+        "prompt_cache_options",
+        "response_format",
+        "service_tier",
+        "tools",
+        "web_search_options",
+    }
+)
 
 _PLAIN_TOOLS = frozenset(
     {"function", "custom", "namespace", "computer", "computer_use_preview", "local_shell", "apply_patch"}
@@ -67,13 +85,14 @@ def read(kind: Kind, body: bytes, query: str = "") -> Parsed:
         shaping = shaping_parameter(query)
         size = Size(len(body), overhead_tokens=OVERHEAD_TOKENS, output_free=True, unpriced=shaping)
         return Parsed(kind, model, stream=False, size=size, wants_usage=True, document=document, raw=body)
-    stream = flag(document, "stream")
-    options = section(document, "stream_options")
-    wants_usage = options is not None and flag(options, "include_usage")
+    stream = "stream" in document and flag(document, "stream")
+    wants_usage = False
+    if "stream_options" in document and (options := section(document, "stream_options")) is not None:
+        wants_usage = flag(options, "include_usage")
     size = _chat_size(document, body, model) if kind is Kind.CHAT else _responses_size(document, body)
     if query and (shaping := shaping_parameter(query)) is not None:
         size = replace(size, unpriced=size.unpriced or shaping)
-    return Parsed(kind, model, stream=stream, size=size, wants_usage=wants_usage, document=document, raw=body)
+    return Parsed(kind, model, stream, size, wants_usage, document, body)
 
 
 def read_free(body: bytes, path_model: str | None) -> Parsed:
@@ -86,13 +105,18 @@ def read_free(body: bytes, path_model: str | None) -> Parsed:
 
 
 def _chat_size(document: Mapping[str, Any], body: bytes, model: str) -> Size:
-    survey = InputEstimate()
+    survey: InputEstimate | None = None  # of what the messages hold besides text, if they do
     for message in objects(document, "messages"):
         content = message.get("content")
         if type(content) is list:
+            survey = survey or InputEstimate()
             _survey_parts(content, survey)
         if "audio" in message and message["audio"] is not None:
+            survey = survey or InputEstimate()
             survey.unseen = True  # an earlier spoken answer, by its id
+    if survey is None and "search" not in model and _BILLED_IN_CHAT.isdisjoint(document):
+        return Size(len(body), overhead_tokens=OVERHEAD_TOKENS, output_limit=_chat_limit(document))
+    survey = survey or InputEstimate()
     unpriced = None
     fees: dict[str, int] = {}
     tools = objects(document, "tools")
@@ -123,8 +147,10 @@ def _chat_size(document: Mapping[str, Any], body: bytes, model: str) -> Size:
 
 def _chat_limit(document: Mapping[str, Any]) -> int | None:
     """The older and the newer name of the limit; the larger one counts, should a provider heed either."""
-    newer = count(document, "max_completion_tokens", least=1)
     older = count(document, "max_tokens", least=1)
+    if "max_completion_tokens" not in document:
+        return older
+    newer = count(document, "max_completion_tokens", least=1)
     return newer if older is None else older if newer is None else max(newer, older)
 
 

@@ -14,7 +14,8 @@ from shared.policy.reasons import Reason
 from shared.policy.values import Address, Allow, Charges, Deny, KeySnapshot, PolicyQuery
 
 RuleFunction = Callable[[KeySnapshot, PolicyQuery, float], Deny | None]
-Compiled = tuple[tuple[RuleFunction, ...], tuple[RuleFunction, ...]]  # for a key's head, and all
+# For a key's head; all; and all that a request which is metered and has a bound can break.
+Compiled = tuple[tuple[RuleFunction, ...], tuple[RuleFunction, ...], tuple[RuleFunction, ...]]
 
 
 @lru_cache(maxsize=10_000)
@@ -43,6 +44,14 @@ def matches_model(pattern: str, provider: str, model: str) -> bool:
     return "/" in pattern and _glob(pattern).fullmatch(f"{provider}/{model}") is not None
 
 
+def _matches_any(patterns: tuple[str, ...], provider: str, model: str) -> bool:
+    return any(matches_model(pattern, provider, model) for pattern in patterns)
+
+
+_OFTEN = 80  # characters of a model's name; longer ones are rare, and would make a large cache
+_matches_any_often = lru_cache(maxsize=4_096)(_matches_any)
+
+
 def revoked(key: KeySnapshot, ask: PolicyQuery, now: float) -> Deny | None:  # noqa: ARG001 - one signature for all rules
     return Deny(Reason.KEY_REVOKED, {"prefix": key.prefix}) if key.revoked else None
 
@@ -59,12 +68,14 @@ def paused(key: KeySnapshot, ask: PolicyQuery, now: float) -> Deny | None:  # no
 
 
 def ip_blocked(key: KeySnapshot, ask: PolicyQuery, now: float) -> Deny | None:  # noqa: ARG001 - one signature for all rules
-    if not key.allowed_networks or (
-        ask.client_ip is not None and any(ask.client_ip in network for network in key.allowed_networks)
-    ):
+    address = ask.client_ip
+    if not key.allowed_networks or (address is not None and address is key.seen_address):
         return None
-    address = "an unknown address" if ask.client_ip is None else str(ask.client_ip)
-    return Deny(Reason.IP_BLOCKED, {"prefix": key.prefix, "client_ip": address})
+    if address is None or not any(address in network for network in key.allowed_networks):
+        shown = "an unknown address" if address is None else str(address)
+        return Deny(Reason.IP_BLOCKED, {"prefix": key.prefix, "client_ip": shown})
+    object.__setattr__(key, "seen_address", address)  # a memo: asked twice a request, mostly from the same place
+    return None
 
 
 def provider_not_allowed(key: KeySnapshot, ask: PolicyQuery, now: float) -> Deny | None:  # noqa: ARG001 - one signature
@@ -78,8 +89,10 @@ def provider_not_allowed(key: KeySnapshot, ask: PolicyQuery, now: float) -> Deny
 def model_not_allowed(key: KeySnapshot, ask: PolicyQuery, now: float) -> Deny | None:  # noqa: ARG001 - one signature
     if not key.allowed_models:
         return None
-    if ask.model is not None and any(matches_model(p, ask.provider, ask.model) for p in key.allowed_models):
-        return None
+    if ask.model is not None:
+        matches = _matches_any_often if len(ask.model) <= _OFTEN else _matches_any
+        if matches(key.allowed_models, ask.provider, ask.model):
+            return None
     model = "a request without a model" if ask.model is None else f"the model {ask.model}"
     allowed = ", ".join(key.allowed_models)
     return Deny(Reason.MODEL_NOT_ALLOWED, {"prefix": key.prefix, "model": model, "allowed_models": allowed})
@@ -119,13 +132,15 @@ RULES: tuple[tuple[RuleFunction, Applies], ...] = (
     (endpoint_not_metered, lambda key: key.spend_limit_nanos is not None),
     (model_not_priced, lambda key: key.spend_limit_nanos is not None),
 )
+# These refuse nothing that is metered and has a bound.
+_WITHOUT_BOUND = frozenset((endpoint_not_metered, model_not_priced))
 
 
 def check_key(key: KeySnapshot, client_ip: Address | None, now: float) -> Deny | None:
     """The rules that need no more than the request's head, so that a stranger's body is never read."""
-    rules = _compiled(key)[0]
+    rules = (key.compiled or _compiled(key))[0]
     if rules:
-        ask = PolicyQuery(client_ip=client_ip, provider="", model=None, metered=True)
+        ask = PolicyQuery(client_ip, provider="", model=None, metered=True)
         for rule in rules:
             if (deny := rule(key, ask, now)) is not None:
                 return deny
@@ -134,7 +149,8 @@ def check_key(key: KeySnapshot, client_ip: Address | None, now: float) -> Deny |
 
 def evaluate(key: KeySnapshot, ask: PolicyQuery, now: float) -> Allow | Deny:
     """Judge one request by all rules; the first that refuses answers. `now` is in Unix seconds."""
-    for rule in _compiled(key)[1]:
+    _, full, of_bounded = key.compiled or _compiled(key)
+    for rule in of_bounded if ask.metered and ask.bound_nanos is not None else full:
         if (deny := rule(key, ask, now)) is not None:
             return deny
     bound_nanos = 0 if ask.free or ask.bound_nanos is None else ask.bound_nanos
@@ -149,9 +165,8 @@ def _shared(compiled: Compiled) -> Compiled:
 
 def _compiled(key: KeySnapshot) -> Compiled:
     """The rules of a key, those for its head and all, without those that it leaves empty."""
-    compiled: Compiled | None = key.compiled
-    if compiled is None:
-        head, full = ([rule for rule, applies in rules if applies(key)] for rules in (KEY_RULES, RULES))
-        compiled = _shared((tuple(head), tuple(full)))
-        object.__setattr__(key, "compiled", compiled)  # a memo: it says nothing that the key does not
+    head, full = ([rule for rule, applies in rules if applies(key)] for rules in (KEY_RULES, RULES))
+    of_bounded = [rule for rule in full if rule not in _WITHOUT_BOUND]
+    compiled = _shared((tuple(head), tuple(full), tuple(of_bounded)))
+    object.__setattr__(key, "compiled", compiled)  # a memo: it says nothing that the key does not
     return compiled

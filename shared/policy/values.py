@@ -31,6 +31,8 @@ class KeySnapshot:
     version: int = 1  # of this policy, in the order of its edits
     # The rules that can refuse anything here, kept by `rules.py`: most keys have few, and every request asks.
     compiled: Any = field(init=False, default=None, compare=False, repr=False)
+    # The address that its networks last let in, likewise.
+    seen_address: Address | None = field(init=False, default=None, compare=False, repr=False)
 
 
 @dataclass(slots=True)  # not frozen: that would double what making one costs, once a request

@@ -89,7 +89,8 @@ def _parts(provider_slug: str, model: str, size: Size, at: float) -> _Parts | No
         media_tokens += size.image_parts * _image_tokens(provider_slug, model)
     if size.context_inputs:
         media_tokens += max(0, (sheet.context_tokens or CONTEXT_TOKENS) - text_tokens - media_tokens)
-    ceiling = _ceiling(sheet, text_tokens + media_tokens)
+    ceilings = sheet.ceilings
+    ceiling = ceilings[0] if len(ceilings) == 1 else _ceiling(sheet, text_tokens + media_tokens)
     if size.cache_writes:
         fixed = text_tokens * ceiling.written_text + media_tokens * ceiling.written_media
     else:

@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 
 from shared.money import MAX_NANOS
-from shared.pricing.rates import FEES, Band, CostSheet, cost_sheet
+from shared.pricing.rates import FEES, Band, CostSheet, Formula, cost_sheet
 from shared.pricing.values import Cost, Usage
 
 MAX_COUNT = 100_000_000  # tokens or calls of one answer; anything above is not a figure but an error
+_FORMULAS = 64  # kept of a band
 
 
 def cost(provider_slug: str, requested_model: str | None, usage: Usage, *, at: float) -> Cost:
@@ -18,10 +19,11 @@ def cost(provider_slug: str, requested_model: str | None, usage: Usage, *, at: f
     (a count that was no sensible number), `inconsistent` (parts that exceed their whole; each part is charged).
     """
     flags: list[str] = []
-    sheet = _sheet(provider_slug, usage.model, usage, at)
-    if sheet is None:
-        sheet = _sheet(provider_slug, requested_model, usage, at)
-        if sheet is not None and usage.model is not None:
+    tier, speed, served_model = usage.service_tier, usage.speed, usage.model
+    sheet = None if served_model is None else cost_sheet(provider_slug, served_model, tier, speed, at)
+    if sheet is None and requested_model is not None:
+        sheet = cost_sheet(provider_slug, requested_model, tier, speed, at)
+        if sheet is not None and served_model is not None:
             flags.append("served_model_unpriced")
     if usage.estimated:
         flags.append("estimated")
@@ -41,10 +43,6 @@ def cost(provider_slug: str, requested_model: str | None, usage: Usage, *, at: f
     return Cost(min(-(-total // sheet.scale), MAX_NANOS), band.price, tuple(flags))
 
 
-def _sheet(provider_slug: str, model: str | None, usage: Usage, at: float) -> CostSheet | None:
-    return None if model is None else cost_sheet(provider_slug, model, usage.service_tier, usage.speed, at)
-
-
 def _clamp(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         return 0
@@ -62,34 +60,51 @@ def _band(sheet: CostSheet, input_tokens: int) -> Band:
 
 def _sum(band: Band, counts: Mapping[str, int], flags: list[str]) -> int:
     """The cost over the sheet's scale. A class is charged for what its narrower classes leave of it."""
+    classes = tuple(counts)
+    formula = band.formulas.get(classes) or _formula(band, classes)
     total = 0
     left: list[int] = []
-    rates: dict[str, int] = {}
-    priced = len(counts)
-    for rate in band.rates:
-        count = counts.get(rate.key)
-        if count is None:
-            left.append(0)  # a whole that is not reported is the sum of its parts
-            continue
-        priced -= 1
-        for position in rate.within:
-            count -= left[position]
-        if count < 0:
-            count = 0
-            if "inconsistent" not in flags:
-                flags.append("inconsistent")
+    for key, nanos, within in formula.terms:
+        count = counts[key]
+        if within:
+            for position in within:
+                count -= left[position]
+            if count < 0:
+                count = 0
+                if "inconsistent" not in flags:
+                    flags.append("inconsistent")
         left.append(count)
-        rates[rate.key] = rate.nanos
-        total += count * rate.nanos
-    if priced:  # some count has no rate of its own: mostly details of a class, which cost what the class costs
-        total += _unknown(band, counts, rates)
-        if any(counts[key] for key in FEES & counts.keys() - rates.keys()):
-            flags.append("unpriced_tool")
+        total += count * nanos
+    for key, nanos in formula.unknown:
+        total += counts[key] * nanos
+    if formula.unpriced and any(counts[key] for key in formula.unpriced):
+        flags.append("unpriced_tool")
     return total
 
 
-def _unknown(band: Band, counts: Mapping[str, int], rates: Mapping[str, int]) -> int:
-    """What parts of an unknown class cost more than their whole, in whose count they already are."""
-    more_in = band.unknown_input - rates.get("input_tokens", 0)
-    more_out = band.unknown_output - rates.get("output_tokens", 0)
-    return counts.get("unknown_input_tokens", 0) * more_in + counts.get("unknown_output_tokens", 0) * more_out
+def _formula(band: Band, classes: tuple[str, ...]) -> Formula:
+    """How usages of these classes are summed up. A provider reports the same ones again and again."""
+    formula = _compiled(band, classes)
+    if len(band.formulas) < _FORMULAS:
+        band.formulas[classes] = formula
+    return formula
+
+
+def _compiled(band: Band, classes: tuple[str, ...]) -> Formula:
+    """A whole that is not reported is the sum of its parts, so that only reported classes take part."""
+    reported = [position for position, rate in enumerate(band.rates) if rate.key in classes]
+    places = {position: place for place, position in enumerate(reported)}
+    rates = {band.rates[position].key: band.rates[position].nanos for position in reported}
+    # What parts of an unknown class cost more than their whole, in whose count they already are.
+    more = {
+        "unknown_input_tokens": band.unknown_input - rates.get("input_tokens", 0),
+        "unknown_output_tokens": band.unknown_output - rates.get("output_tokens", 0),
+    }
+    return Formula(
+        terms=tuple(
+            (rate.key, rate.nanos, tuple(places[within] for within in rate.within if within in places))
+            for rate in (band.rates[position] for position in reported)
+        ),
+        unknown=tuple((key, nanos) for key, nanos in more.items() if key in classes),
+        unpriced=tuple(FEES & frozenset(classes) - rates.keys()),
+    )

@@ -7,7 +7,7 @@ Prices come in through `_find_model` alone: that is the place where overrides wi
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
@@ -51,6 +51,15 @@ class Rate:
 
 
 @dataclass(frozen=True, slots=True)
+class Formula:
+    """What a usage that reports certain classes costs in a band, over the sheet's scale."""
+
+    terms: tuple[tuple[str, int, tuple[int, ...]], ...]  # usage key, nanos, places of the terms in its count
+    unknown: tuple[tuple[str, int], ...]  # usage key of what nobody knows, and what it costs beside its whole
+    unpriced: tuple[str, ...]  # usage keys of fees that have no price
+
+
+@dataclass(frozen=True, slots=True)
 class Band:
     """Rates while the input is above `over` tokens (and not above the next band). Narrow classes come first."""
 
@@ -59,6 +68,8 @@ class Band:
     unknown_input: int  # the dearest rate of each direction
     unknown_output: int
     price: Price
+    # By the classes that a usage reports, kept by `cost.py`: a memo, which says nothing that the rates do not.
+    formulas: dict[tuple[str, ...], Formula] = field(init=False, default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +112,9 @@ def forget() -> None:
 
 def cost_sheet(provider_slug: str, model: str, tier: str | None, speed: str | None, at: float) -> CostSheet | None:
     """The sheet by which a usage is priced; None when the model has no price. `at` is in Unix seconds."""
-    known_tier = tier if tier in SERVICE_TIERS else None
-    known_speed = speed if speed in SPEEDS else None
-    return _cost_sheet(provider_slug, model, known_tier, known_speed, int(at // _DAY_SECONDS))
+    known_tier = None if tier is None or tier not in SERVICE_TIERS else tier
+    known_speed = None if speed is None or speed not in SPEEDS else speed
+    return _cost_sheet(provider_slug, model, known_tier, known_speed, int(at) // _DAY_SECONDS)
 
 
 def bound_sheet(provider_slug: str, model: str, tier: str | None, speed: str | None, at: float) -> BoundSheet | None:
@@ -112,19 +123,12 @@ def bound_sheet(provider_slug: str, model: str, tier: str | None, speed: str | N
     A request that does not pin its service tier may be served in any: which one is then a setting of the provider's
     project. The standard prices always take part, because a tier may be declined.
     """
-    known_speed = speed if speed in SPEEDS else None
-    return _bound_sheet(provider_slug, model, _PINNED.get(tier or ""), known_speed, int(at // _DAY_SECONDS))
+    known_speed = None if speed is None or speed not in SPEEDS else speed
+    return _bound_sheet(provider_slug, model, _PINNED.get(tier or ""), known_speed, int(at) // _DAY_SECONDS)
 
 
 # What a request may say about its tier, and the tier it can then be billed by; anything else leaves all open.
-_PINNED = {
-    "default": "default",
-    "standard": "default",
-    "standard_only": "default",
-    "flex": "flex",
-    "priority": "priority",
-    "fast": "fast",
-}
+_PINNED = {**{tier: tier for tier in SERVICE_TIERS}, "standard": "default", "standard_only": "default"}
 
 
 @lru_cache(maxsize=_CACHE)

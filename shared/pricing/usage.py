@@ -62,20 +62,28 @@ def read_usage(prices_id: str, flavor: str, usage: object) -> UsageReading | Non
         return None
     plan = _plan(prices_id, flavor)
     counts: dict[str, int] = {}
+    get = usage.get
     for field, key, required in plan.totals:
-        value = usage.get(field)
+        value = get(field)
         if value is None:
             if required:
                 return None
             continue
-        count = _count(value)
-        if count is None:
-            return None
-        counts[key] = counts.get(key, 0) + count
+        if type(value) is not int or not 0 <= value <= MAX_COUNT:
+            value = _count(value)
+            if value is None:
+                return None
+        counts[key] = counts[key] + value if key in counts else value
     if not _balance(usage, counts):
         return None
-    unknown = _read_parts(plan, usage, counts) | _read_lists(plan, usage, counts)
-    if not usage.keys() <= plan.known:
+    unknown = False
+    for field, entries in plan.parts:
+        if (part := get(field)) is not None:
+            unknown |= _read_part(field, part, entries, plan.known_parts[field], counts)
+    for field, matchers in plan.lists:
+        if (details := get(field)) is not None:
+            unknown |= _read_list(field, details, matchers, counts)
+    if not plan.known.issuperset(usage):
         unknown |= _add_unknown(usage, usage.keys() - plan.known, counts)
     return UsageReading(counts, unknown)
 
@@ -99,7 +107,9 @@ def _balance(usage: Mapping[str, Any], counts: dict[str, int]) -> bool:
 
     False when there is neither input nor a total, so that nothing can be told.
     """
-    total = _count(usage.get("total_tokens", usage.get("totalTokenCount")))
+    total = usage["total_tokens"] if "total_tokens" in usage else usage.get("totalTokenCount")
+    if type(total) is not int or not 0 <= total <= MAX_COUNT:
+        total = _count(total)
     if total is not None and ("output_tokens" in counts or "totalTokenCount" in usage):
         hidden = total - counts.get("input_tokens", 0) - counts.get("output_tokens", 0)
         if hidden > 0:
@@ -107,26 +117,24 @@ def _balance(usage: Mapping[str, Any], counts: dict[str, int]) -> bool:
     return "input_tokens" in counts or total is not None
 
 
-def _read_parts(plan: _Plan, usage: Mapping[str, Any], counts: dict[str, int]) -> bool:
+def _read_part(
+    field: str, part: object, entries: tuple[tuple[str, str], ...], known: frozenset[str], counts: dict[str, int]
+) -> bool:
+    if not isinstance(part, dict):
+        return True
     unknown = False
-    for field, entries in plan.parts:
-        part = usage.get(field)
-        if part is None:
+    for name, key in entries:
+        value = part.get(name)
+        if value is None:
             continue
-        if not isinstance(part, dict):
-            unknown = True
-            continue
-        for name, key in entries:
-            value = part.get(name)
+        if type(value) is not int or not 0 <= value <= MAX_COUNT:
+            value = _count(value)
             if value is None:
-                continue
-            count = _count(value)
-            if count is None:
                 unknown = True
-            else:
-                counts[key] = counts.get(key, 0) + count
-        if not part.keys() <= plan.known_parts[field]:
-            unknown |= _unknown_parts(field, part, plan.known_parts[field], counts)
+                continue
+        counts[key] = counts[key] + value if key in counts else value
+    if not known.issuperset(part):
+        unknown |= _unknown_parts(field, part, known, counts)
     return unknown
 
 
@@ -143,32 +151,29 @@ def _unknown_parts(field: str, part: Mapping[str, Any], known: frozenset[str], c
     return unknown
 
 
-def _read_lists(plan: _Plan, usage: Mapping[str, Any], counts: dict[str, int]) -> bool:
+def _read_list(
+    field: str, details: object, matchers: tuple[tuple[Callable[[str], bool], str], ...], counts: dict[str, int]
+) -> bool:
+    if not isinstance(details, list):
+        return True
     unknown = False
-    for field, entries in plan.lists:
-        details = usage.get(field)
-        if details is None:
-            continue
-        if not isinstance(details, list):
+    seen: set[str] = set()
+    for detail in details:
+        modality = detail.get("modality") if isinstance(detail, dict) else None
+        if not isinstance(modality, str) or modality in seen:
             unknown = True
             continue
-        seen: set[str] = set()
-        for detail in details:
-            modality = detail.get("modality") if isinstance(detail, dict) else None
-            if not isinstance(modality, str) or modality in seen:
-                unknown = True
-                continue
-            seen.add(modality)
-            count = _count(detail.get("tokenCount", 0))
-            if count is None:
-                unknown = True
-            elif modality not in _MODALITIES:
-                unknown = True
-                _add(counts, _unknown_key(field), count)
-            else:
-                for matches, key in entries:
-                    if matches(modality):
-                        _add(counts, key, count)
+        seen.add(modality)
+        count = _count(detail.get("tokenCount", 0))
+        if count is None:
+            unknown = True
+        elif modality not in _MODALITIES:
+            unknown = True
+            _add(counts, _unknown_key(field), count)
+        else:
+            for matches, key in matchers:
+                if matches(modality):
+                    _add(counts, key, count)
     return unknown
 
 

@@ -14,7 +14,7 @@ class Usage:
     nobody here knows; they cost the dearest known rate of their direction.
     """
 
-    counts: Mapping[str, int]
+    counts: dict[str, int]
     model: str | None = None  # as served
     service_tier: str | None = None
     speed: str | None = None  # Anthropic's "fast" mode has prices of its own
@@ -52,7 +52,7 @@ class Price:
 
     id: str  # canonical model id in the price table
     version: str  # of the price table
-    json: Mapping[str, Any]
+    json: dict[str, Any]  # nobody changes it: every usage that it priced shows this one
 
 
 @dataclass(slots=True)  # not frozen: that would double what making one costs, once a request

@@ -1,16 +1,25 @@
 """What crosses the router beside the body, and that the real credential does not come back."""
 
 import gzip
+from datetime import date
 
 import pytest
 
-from proxyd.gateway.headers import outgoing, read_answer, returned
+from proxyd.gateway.headers import AnswerHeaders, limits, outgoing, read_answer, returned
 from proxyd.gateway.masking import MASK, masked_error, masked_headers
-from proxyd.messages import Header
-from shared import keys
+from proxyd.messages import Header, Headers
+from shared import keys, money
+from shared.counters import RateState, SpendState
+from shared.money import NANOS_PER_USD
 
 CREDENTIAL = (b"authorization", b"Bearer the-real-one")
 SECRET = b"the-real-one"
+RATE = RateState(60, 59, 1795631897)
+SPEND = SpendState(NANOS_PER_USD, 0, 0, NANOS_PER_USD, date(2026, 11, 1), date(2026, 12, 1))
+
+
+def look(headers: Headers) -> AnswerHeaders:
+    return read_answer(headers, SECRET)
 
 
 def sent(*headers: Header) -> list[Header]:
@@ -48,20 +57,20 @@ def test_connection_names_hop_by_hop_headers_but_not_ours() -> None:
 
 def test_a_provider_cannot_speak_for_the_router() -> None:
     names = (b"x-router-error", b"x-router-max-tokens", b"x-spend-limit", b"x-spend-remaining", b"set-cookie")
-    answer = read_answer(tuple((name, b"1") for name in names))
+    answer = look(tuple((name, b"1") for name in names))
     assert not {name for name, _ in returned(answer, [], b"req_1")} & set(names)
 
 
 def test_what_a_provider_calls_hop_by_hop_stays_here_each_time() -> None:
     for _ in range(2):
-        named = read_answer(((b"connection", b"keep-alive, X-Foo"), (b"x-foo", b"1"), (b"keep-alive", b"timeout=5")))
+        named = look(((b"connection", b"keep-alive, X-Foo"), (b"x-foo", b"1"), (b"keep-alive", b"timeout=5")))
         assert named.kept == []
-        plain = read_answer(((b"connection", b"keep-alive"), (b"x-foo", b"1"), (b"keep-alive", b"timeout=5")))
+        plain = look(((b"connection", b"keep-alive"), (b"x-foo", b"1"), (b"keep-alive", b"timeout=5")))
         assert plain.kept == [(b"x-foo", b"1")]
 
 
 def test_of_an_answer_its_first_words_count() -> None:
-    answer = read_answer(
+    answer = look(
         ((b"content-type", b"Text/Event-Stream; charset=utf-8"), (b"content-encoding", b"identity"),
          (b"content-encoding", b" GZIP"), (b"request-id", b"a" * 200), (b"x-request-id", b"b"))
     )  # fmt: skip
@@ -69,16 +78,43 @@ def test_of_an_answer_its_first_words_count() -> None:
 
 
 def test_a_providers_ids_stay_and_ours_moves() -> None:
-    both = returned(read_answer(((b"x-request-id", b"p"),)), [(b"x-a", b"1")], b"req_1")
+    both = returned(look(((b"x-request-id", b"p"),)), [(b"x-a", b"1")], b"req_1")
     assert both == [
         (b"x-request-id", b"p"), (b"request-id", b"req_1"), (b"x-router-request-id", b"req_1"), (b"x-a", b"1"),
     ]  # fmt: skip
-    assert returned(read_answer(((b"x-a", b"theirs"),)), [(b"x-a", b"ours")], b"req_1")[-1] == (b"x-a", b"ours")
-    assert (b"x-a", b"theirs") not in returned(read_answer(((b"x-a", b"theirs"),)), [(b"x-a", b"ours")], b"req_1")
+    for name, own in (
+        (b"x-ratelimit-limit", limits(RATE, None)),
+        (b"x-accel-buffering", [(b"x-accel-buffering", b"no")]),
+    ):
+        theirs = (name, b"theirs")
+        assert theirs in returned(look((theirs,)), [], b"req_1")
+        both = returned(look((theirs,)), own, b"req_1")
+        assert theirs not in both
+        assert own[0] in both
+
+
+def test_every_header_of_ours_wins_over_a_providers() -> None:
+    own = limits(RATE, SPEND)
+    theirs = tuple((name, b"theirs") for name, _ in own)
+    assert len(own) == 6
+    assert [header for header in returned(look(theirs), own, b"req_1") if header in theirs] == []
+
+
+def test_limits_are_told_as_they_are() -> None:
+    for day, unix in ((date(2026, 12, 1), b"1796083200"), (date(2027, 1, 1), b"1798761600"), (None, None)):
+        for limit in (NANOS_PER_USD, 2 * NANOS_PER_USD):
+            state = SPEND._replace(limit_nanos=limit, remaining_nanos=limit // 2, resets_on=day)
+            told = dict(limits(RATE, state))
+            assert told[b"x-spend-limit"] == money.to_usd(limit).encode()
+            assert told[b"x-spend-remaining"] == money.to_usd(limit // 2).encode()
+            assert told.get(b"x-spend-reset") == unix
+            assert (told[b"x-ratelimit-limit"], told[b"x-ratelimit-reset"]) == (b"60", b"1795631897")
 
 
 def test_the_credential_is_masked_in_headers() -> None:
     assert masked_headers([(b"x-echo", b"Bearer " + SECRET)], SECRET) == [(b"x-echo", b"Bearer " + MASK)]
+    echoed = ((b"x-echo", b"Bearer " + SECRET), (b"x-request-id", SECRET))
+    assert SECRET not in b"".join(value for _, value in returned(look(echoed), [], b"req_1"))
 
 
 def test_the_credential_is_masked_in_errors() -> None:

@@ -59,8 +59,12 @@ def test_a_repeated_name_is_refused_by_its_name(body: bytes) -> None:
 
 def test_a_repeated_deeper_name_is_refused_where_it_matters() -> None:
     body = b'{"stream_options":{"include_usage":false,"include_usage":true}}'
+    nested = {"stream_options": (b'"include_usage"',)}
     with pytest.raises(BadBody):
-        read_object(body, (b'"include_usage"',))
+        read_object(body, nested)
+    with pytest.raises(BadBody):
+        read_object(body.replace(b"stream_options", b"stream\\u005foptions"), nested)
+    assert read_object(body.replace(b"stream_options", b"metadata"), nested)
 
 
 @pytest.mark.parametrize(

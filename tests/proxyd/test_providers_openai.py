@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import orjson
 import pytest
@@ -121,6 +122,13 @@ def test_tools_and_searches_of_chat_count() -> None:
     assert (size.tool_fees, size.context_inputs) == ({"web_searches": MAX_TOOL_CALLS}, True)
     assert chat(model="gpt-4o-search-preview").size.tool_fees
     assert chat(prediction={"type": "content", "content": "x" * 1000}).size.extra_output_tokens > 1000
+
+
+@pytest.mark.parametrize("limits", [{}, {"max_tokens": 5}, {"max_tokens": 5, "max_completion_tokens": 9}])
+@pytest.mark.parametrize("field", ["n", "service_tier", "prediction", "image", "background", "web_search_options"])
+def test_a_field_that_could_cost_something_and_does_not_changes_nothing(field: str, limits: dict[str, int]) -> None:
+    plain, with_field = chat(**limits), chat(**limits, **{field: None})
+    assert replace(with_field.size, text_bytes=len(plain.raw)) == plain.size
 
 
 @pytest.mark.parametrize(

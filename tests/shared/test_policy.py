@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from shared.policy import (
     ERRORS,
+    RULES,
     Allow,
     Charges,
     Deny,
@@ -152,6 +153,58 @@ def test_the_order_is_the_contracts() -> None:
         Reason.MODEL_NOT_ALLOWED, Reason.ENDPOINT_NOT_METERED,
     ]  # fmt: skip
     assert reason(worst, ask) is None
+
+
+@given(
+    st.builds(
+        PolicyQuery, st.sampled_from([None, ip_address("10.1.2.3"), ip_address("11.1.2.3")]), st.sampled_from(["openai", "gemini"]),
+        st.sampled_from([None, "gpt-4o", "o3"]), st.booleans(), st.booleans(), st.sampled_from([None, 0, 5]),
+    ),
+    st.booleans(), st.booleans(), st.booleans(), st.booleans(),
+)  # fmt: skip
+def test_what_is_left_out_for_a_key_or_a_request_would_refuse_nothing(
+    ask: PolicyQuery, limited: bool, here: bool, one: bool, some: bool
+) -> None:
+    key = replace(
+        OPEN, spend_limit_nanos=100 if limited else None, allowed_networks=(ip_network("10.0.0.0/8"),) if here else (),
+        allowed_providers=frozenset({"openai"}) if one else frozenset(), allowed_models=("gpt*",) if some else (),
+        expires_at=NOW + 1,
+    )  # fmt: skip
+    for _ in range(2):
+        expected = next((deny for rule, _ in RULES if (deny := rule(key, ask, NOW)) is not None), None)
+        verdict = evaluate(key, ask, NOW)
+        assert (verdict if isinstance(verdict, Deny) else None) == expected
+
+
+def test_an_address_that_was_let_in_lets_in_no_other() -> None:
+    inside, outside = ip_address("10.1.2.3"), ip_address("11.1.2.3")
+    key = replace(OPEN, allowed_networks=(ip_network("10.0.0.0/8"),))
+    for _ in range(2):
+        assert check_key(key, inside, NOW) is None
+        assert reason(key, replace(ASK, client_ip=inside)) is None
+        for stranger in (outside, None):
+            assert check_key(key, stranger, NOW) is not None
+            assert reason(key, replace(ASK, client_ip=stranger)) is Reason.IP_BLOCKED
+    edited = replace(key, allowed_networks=(ip_network("11.0.0.0/8"),))
+    assert check_key(edited, inside, NOW) is not None
+
+
+def test_a_key_that_was_let_in_expires_all_the_same() -> None:
+    inside = ip_address("10.1.2.3")
+    key = replace(OPEN, allowed_networks=(ip_network("10.0.0.0/8"),), expires_at=NOW, allowed_models=("gpt-*",))
+    assert reason(key, replace(ASK, client_ip=inside), NOW - 1) is None
+    assert check_key(key, inside, NOW) is not None
+    assert reason(key, replace(ASK, client_ip=inside), NOW) is Reason.KEY_EXPIRED
+
+
+@pytest.mark.parametrize("tail", ["", "-" * 100])
+def test_what_a_pattern_covers_is_remembered_by_provider_and_model(tail: str) -> None:
+    key = replace(OPEN, allowed_models=("openai/gpt-*",))
+    for _ in range(2):
+        assert reason(key, replace(ASK, model=f"gpt-4o{tail}")) is None
+        assert reason(key, replace(ASK, model=f"gpt-4o{tail}", provider="gemini")) is Reason.MODEL_NOT_ALLOWED
+        assert reason(key, replace(ASK, model=f"o3{tail}")) is Reason.MODEL_NOT_ALLOWED
+        assert reason(replace(key, allowed_models=("o3*",)), replace(ASK, model=f"o3{tail}")) is None
 
 
 def test_the_door_needs_no_more_than_the_head() -> None:

@@ -1,4 +1,5 @@
 from datetime import UTC, datetime
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import strategies as st
 
 from shared.money import MAX_NANOS
 from shared.pricing import MAX_COUNT, Usage, cost
+from shared.pricing.rates import cost_sheet
 
 AT = datetime(2026, 11, 24, 12, tzinfo=UTC).timestamp()
 
@@ -116,3 +118,34 @@ def test_more_tokens_never_cost_less(count: int, more: int, key: str) -> None:
     counts = {"input_tokens": 1000, "output_tokens": 1000, key: count}
     less = cost("gemini", "gemini-2.5-pro", Usage(counts), at=AT)
     assert cost("gemini", "gemini-2.5-pro", Usage({**counts, key: count + more}), at=AT).nanos >= less.nanos
+
+
+CLASSES = (
+    "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "input_audio_tokens", "web_searches",
+    "output_audio_tokens", "output_reasoning_tokens", "unknown_input_tokens", "unknown_output_tokens", "code_executions",
+)  # fmt: skip
+
+
+@given(st.lists(st.dictionaries(st.sampled_from(CLASSES), st.integers(0, 10_000)), min_size=1, max_size=20))
+def test_what_is_remembered_of_a_model_makes_nothing_cost_otherwise(usages: list[dict[str, int]]) -> None:
+    def prices() -> list[tuple[int, tuple[str, ...]]]:
+        found = [cost("openai", "gpt-4o", Usage(counts), at=AT) for counts in usages]
+        return [(each.nanos, each.flags) for each in found]
+
+    sheet = cost_sheet("openai", "gpt-4o", None, None, AT)
+    assert sheet is not None
+    sheet.bands[0].formulas.clear()
+    first = prices()
+    assert prices() == first
+    usages.reverse()
+    sheet.bands[0].formulas.clear()
+    assert prices() == first[::-1]
+
+
+def test_of_a_model_only_so_much_is_remembered() -> None:
+    sheet = cost_sheet("openai", "gpt-4o", None, None, AT)
+    assert sheet is not None
+    orders = list(permutations(CLASSES[:5]))
+    costs = {cost("openai", "gpt-4o", Usage(dict.fromkeys(order, 1_000)), at=AT).nanos for order in orders}
+    assert len(costs) == 1
+    assert len(sheet.bands[0].formulas) <= 64 < len(orders)
