@@ -32,7 +32,11 @@ class Position:
 
 def workers(directory: Path) -> list[str]:
     """The ids of all journals that lie there, oldest first."""
-    return sorted({path.name.partition(".")[0] for path in directory.glob("*.lock")})
+    try:
+        names = os.listdir(directory)  # noqa: PTH208 - again and again, of a folder that may hold thousands of segments
+    except FileNotFoundError:
+        return []
+    return sorted([name.partition(".")[0] for name in names if name.endswith(".lock")])
 
 
 def claim(directory: Path, worker_id: str) -> int | None:
@@ -71,17 +75,18 @@ def read_ends(directory: Path, worker_id: str, start: Position, at_most: int) ->
         # Looked for before the reading: the writer begins a segment only after its last record in the one before.
         done = segment_path(directory, worker_id, number + 1).exists()
         seed = frames.seed_of(f"{worker_id}.{number}")
-        while (data := _read(path, position, _PIECE_BYTES)) and data[:4] != b"\0\0\0\0":
+        while data := _read_more(path, position):
             before = position
-            for frame in frames.frames(data, seed, position, base=position):
-                position = frame.next_position
-                if frame.kind == frames.END:
-                    record = frames.read_end(frame.content)
+            for start_at, end_at in frames.spans(data, seed, 0):
+                position = before + end_at
+                kind = data[start_at : start_at + 1]
+                if kind == frames.END:
+                    record = frames.read_end(data[start_at + 1 : end_at])
                     end_number = record.number
                     found.append(record)
                     if len(found) >= at_most:
                         return found, Position(number, position, end_number)
-                elif frame.kind == frames.HEADER and frames.read_header(frame.content)[0] != frames.FORMAT:
+                elif kind == frames.HEADER and frames.read_header(data[start_at + 1 : end_at])[0] != frames.FORMAT:
                     return found, Position(number, 0, end_number)  # another release's; it is set aside in the end
             if position == before:
                 break
@@ -209,6 +214,17 @@ def _check_format(content: bytes) -> tuple[int, int, int]:
     if header[0] != frames.FORMAT:
         raise ForeignFormat(f"format {header[0]}")
     return header
+
+
+def _read_more(path: Path, position: int) -> bytes:
+    """A piece of a segment from a position on; none where nothing was written yet, which costs no more than a look."""
+    try:
+        with path.open("rb", buffering=0) as file:
+            file.seek(position)
+            head = file.read(frames.FRAME_BYTES)
+            return head + file.read(_PIECE_BYTES) if head.strip(b"\0") else b""
+    except FileNotFoundError:
+        return b""
 
 
 def _read(path: Path, position: int, at_most: int = -1) -> bytes:
