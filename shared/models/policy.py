@@ -122,14 +122,19 @@ class ProxyKey(Base):
             allowed_providers=_providers(tuple(self.allowed_providers)),
             allowed_models=_models(tuple(self.allowed_models)),
             allowed_networks=_networks(tuple(self.allowed_ips)),
-            rate_limit_rpm=self.rate_limit_rpm,
-            spend_limit_nanos=self.spend_limit_nanos,
+            rate_limit_rpm=_limit(self.rate_limit_rpm),
+            spend_limit_nanos=_limit(self.spend_limit_nanos),
             spend_reset=sys.intern(self.spend_reset),
             version=self.version,
         )
 
 
-# Most keys are like many others in these, and the data plane keeps a hundred thousand of them: each list stands once.
+# Most keys are like many others in these, and the data plane keeps a hundred thousand of them: each value stands once.
+
+
+@lru_cache(maxsize=10_000)
+def _limit(number: int | None) -> int | None:
+    return number
 
 
 @lru_cache(maxsize=10_000)
