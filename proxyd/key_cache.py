@@ -18,12 +18,11 @@ from typing import TypeVar
 
 import gevent
 from gevent.event import AsyncResult
-from sqlalchemy import Engine, select
+from sqlalchemy import Connection, Engine, bindparam, select
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Session
 
 from proxyd.offload import Offload, OffloadTimeout
-from shared.models import KeySecret, Organization, ProviderCredential, ProxyKey
+from shared.models import KeySecret, Organization, ProviderCredential, ProxyKey, snapshot_of
 from shared.policy import KeySnapshot
 from shared.sealing import Sealer, UnsealError
 from shared.seeds import Seed, read_seeds
@@ -37,6 +36,17 @@ STALE_SECONDS = 30.0
 NEGATIVE_SECONDS = 1.0
 MAX_ENTRIES = 100_000
 MAX_SEEDS = 1_000  # each is taken by the first request that is admitted
+
+# Made once, and asked for columns: a session, its objects and a statement made anew took most of a load's time.
+_KEY = (
+    select(KeySecret.valid_until, *ProxyKey.__table__.columns, Organization.policy_version)
+    .join(ProxyKey, ProxyKey.id == KeySecret.key_id)
+    .join(Organization, Organization.id == ProxyKey.org_id)
+    .where(KeySecret.digest == bindparam("digest"))
+)
+_CREDENTIALS = select(ProviderCredential.provider, ProviderCredential.sealed).where(
+    ProviderCredential.org_id == bindparam("org_id")
+)
 
 
 class KeysUnavailable(Exception):
@@ -196,35 +206,29 @@ class KeyCache:
 
     def _read(self, digest: str, generation: int) -> tuple[KnownKey | None, Seed | None]:
         """One statement for a key; one more when its organisation's credentials are new to us, or if it has a limit."""
-        with Session(self._engine) as session:
-            found = session.execute(
-                select(KeySecret.valid_until, ProxyKey, Organization.policy_version)
-                .join(ProxyKey, ProxyKey.id == KeySecret.key_id)
-                .join(Organization, Organization.id == ProxyKey.org_id)
-                .where(KeySecret.digest == digest)
-            ).one_or_none()
-            if found is None:
+        with self._engine.connect() as connection:
+            row = connection.execute(_KEY, {"digest": digest}).one_or_none()
+            if row is None:
                 return None, None
-            valid_until, row, org_version = found
-            key = row.snapshot()
+            key, org_version, valid_until = snapshot_of(row), row.policy_version, row.valid_until
             cached = self._credentials.get(key.org_id)
             if cached is None or cached[0] != org_version:
-                cached = self._credentials[key.org_id] = (org_version, self._unsealed(session, key.org_id))
+                cached = self._credentials[key.org_id] = (org_version, self._unsealed(connection, key.org_id))
             until = None if valid_until is None else valid_until.timestamp()
             known = KnownKey(key, cached[1], org_version, until, generation, self._monotonic())
             if key.spend_limit_nanos is None or not generation:
                 return known, None
             today = datetime.fromtimestamp(self._now(), UTC).toordinal()
-            seeds = read_seeds(session.connection(), [key.id], generation, today)
+            seeds = read_seeds(connection, [key.id], generation, today)
             return known, None if seeds is None else seeds[key.id]
 
-    def _unsealed(self, session: Session, org_id: str) -> Mapping[str, str]:
+    def _unsealed(self, connection: Connection, org_id: str) -> Mapping[str, str]:
         credentials = {}
-        for row in session.scalars(select(ProviderCredential).where(ProviderCredential.org_id == org_id)):
+        for provider, sealed in connection.execute(_CREDENTIALS, {"org_id": org_id}):
             try:
-                credentials[row.provider] = self._sealer.unseal(row.sealed)
+                credentials[provider] = self._sealer.unseal(sealed)
             except UnsealError as error:
-                log.error("credential of %s: %s", row.provider, error)
+                log.error("credential of %s: %s", provider, error)
         return credentials
 
     def _unless_rotated_out(self, known: KnownKey) -> KnownKey | None:
