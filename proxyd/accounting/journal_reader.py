@@ -6,7 +6,6 @@ END goes into the journal itself, so that whoever is killed while doing it, or d
 
 import fcntl
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -102,8 +101,7 @@ class Tail:
     open: dict[int, Attempt] = field(default_factory=dict)
     progress: dict[int, int] = field(default_factory=dict)  # seq -> nanos
     ends: list[EndRecord] = field(default_factory=list)
-    begun: set[int] = field(default_factory=set)  # all that began in it
-    attempts: list[Attempt] = field(default_factory=list)  # likewise
+    begun: dict[int, Attempt] = field(default_factory=dict)  # all that began in it, by seq
     last: Position = field(default_factory=Position)
 
 
@@ -127,10 +125,7 @@ def read_tail(directory: Path, worker_id: str, above: int, since_second: int = 2
 def _take(tail: Tail, frame: frames.Frame, above: int) -> None:
     if frame.kind == frames.BEGIN:
         seq, attempt = frames.read_begin(frame.content)
-        tail.open[seq] = attempt
-        if seq not in tail.begun:
-            tail.begun.add(seq)
-            tail.attempts.append(attempt)
+        tail.open[seq] = tail.begun[seq] = attempt
     elif frame.kind == frames.PROGRESS:
         seq, nanos = frames.read_progress(frame.content)
         tail.progress[seq] = nanos
@@ -202,11 +197,6 @@ def _check_whole(directory: Path, worker_id: str) -> None:
         for frame in frames.frames(data, seed, 0):
             position = frame.next_position
         frames.judge_rest(data, seed, position)
-
-
-def live_attempts(tail: Tail, since_second: int) -> Iterator[Attempt]:
-    """What was admitted since a steady second, of what a tail tells."""
-    return (attempt for attempt in tail.attempts if attempt.second >= since_second)
 
 
 def _check_format(content: bytes) -> tuple[int, int, int]:
