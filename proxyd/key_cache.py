@@ -14,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TypeVar
 
 import gevent
@@ -64,8 +65,8 @@ class KnownKey:
     org_version: int
     valid_until: float | None  # Unix seconds; set on a secret that was rotated out
     generation: int = 0  # of the counters, when its loading began
-    # When it was loaded, and since when the database has not answered to that again; monotonic. Kept here, because an
-    # object more for each of a hundred thousand keys is megabytes.
+    # The second in which it was loaded, and since when the database has not answered to that again; monotonic. Kept
+    # here, because an object more for each of a hundred thousand keys is megabytes.
     loaded_at: float = field(default=0.0, compare=False, repr=False)
     failing_since: float | None = field(default=None, compare=False, repr=False)
 
@@ -215,7 +216,7 @@ class KeyCache:
             if cached is None or cached[0] != org_version:
                 cached = self._credentials[key.org_id] = (org_version, self._unsealed(connection, key.org_id))
             until = None if valid_until is None else valid_until.timestamp()
-            known = KnownKey(key, cached[1], org_version, until, generation, self._monotonic())
+            known = KnownKey(key, cached[1], org_version, until, generation, _second(int(self._monotonic())))
             if key.spend_limit_nanos is None or not generation:
                 return known, None
             today = datetime.fromtimestamp(self._now(), UTC).toordinal()
@@ -233,6 +234,9 @@ class KeyCache:
 
     def _unless_rotated_out(self, known: KnownKey) -> KnownKey | None:
         return None if known.valid_until is not None and self._now() >= known.valid_until else known
+
+
+_second = lru_cache(maxsize=64)(float)  # one object for all keys that are loaded in a second
 
 
 def _remember(cache: OrderedDict[str, T], digest: str, value: T, at_most: int | None = None) -> None:
