@@ -12,18 +12,18 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TypeVar
 
 import gevent
 from gevent.event import AsyncResult
-from sqlalchemy import Engine, select
+from sqlalchemy import Connection, Engine, bindparam, select
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Session
 
 from proxyd.offload import Offload, OffloadTimeout
-from shared.models import KeySecret, Organization, ProviderCredential, ProxyKey
+from shared.models import KeySecret, Organization, ProviderCredential, ProxyKey, snapshot_of
 from shared.policy import KeySnapshot
 from shared.sealing import Sealer, UnsealError
 from shared.seeds import Seed, read_seeds
@@ -37,6 +37,17 @@ STALE_SECONDS = 30.0
 NEGATIVE_SECONDS = 1.0
 MAX_ENTRIES = 100_000
 MAX_SEEDS = 1_000  # each is taken by the first request that is admitted
+
+# Made once, and asked for columns: a session, its objects and a statement made anew took most of a load's time.
+_KEY = (
+    select(KeySecret.valid_until, *ProxyKey.__table__.columns, Organization.policy_version)
+    .join(ProxyKey, ProxyKey.id == KeySecret.key_id)
+    .join(Organization, Organization.id == ProxyKey.org_id)
+    .where(KeySecret.digest == bindparam("digest"))
+)
+_CREDENTIALS = select(ProviderCredential.provider, ProviderCredential.sealed).where(
+    ProviderCredential.org_id == bindparam("org_id")
+)
 
 
 class KeysUnavailable(Exception):
@@ -54,17 +65,14 @@ class KnownKey:
     org_version: int
     valid_until: float | None  # Unix seconds; set on a secret that was rotated out
     generation: int = 0  # of the counters, when its loading began
+    # The second in which it was loaded, and since when the database has not answered to that again; monotonic. Kept
+    # here, because an object more for each of a hundred thousand keys is megabytes.
+    loaded_at: float = field(default=0.0, compare=False, repr=False)
+    failing_since: float | None = field(default=None, compare=False, repr=False)
 
     def same_as(self, other: "KnownKey") -> bool:
         """Whether the two were loaded of the same policy."""
         return (self.key, self.org_version) == (other.key, other.org_version)
-
-
-@dataclass(slots=True)
-class _Entry:
-    known: KnownKey
-    loaded_at: float  # monotonic
-    failing_since: float | None = None  # monotonic
 
 
 class KeyCache:
@@ -87,7 +95,7 @@ class KeyCache:
         self._generation = generation
         self._monotonic = monotonic
         self._now = now
-        self._entries: OrderedDict[str, _Entry] = OrderedDict()
+        self._entries: OrderedDict[str, KnownKey] = OrderedDict()
         self._unknown: OrderedDict[str, float] = OrderedDict()  # digest -> monotonic time of the look
         self._credentials: dict[str, tuple[int, Mapping[str, str]]] = {}  # organisation -> version, by provider
         self._seeds: OrderedDict[str, tuple[int, Seed]] = OrderedDict()  # key -> generation, read along with it
@@ -96,11 +104,11 @@ class KeyCache:
 
     def find(self, digest: str) -> KnownKey | None:
         """The key of this secret, as it was last loaded; None when there is none. Raises KeysUnavailable."""
-        entry = self._entries.get(digest)
-        if entry is not None:
-            if self._monotonic() - entry.loaded_at >= GUARD_SECONDS:
-                self._refresh(digest, entry)
-            return self._unless_rotated_out(entry.known)
+        known = self._entries.get(digest)
+        if known is not None:
+            if self._monotonic() - known.loaded_at >= GUARD_SECONDS:
+                self._refresh(digest, known)
+            return known if known.valid_until is None else self._unless_rotated_out(known)
         looked = self._unknown.get(digest)
         if looked is not None and self._monotonic() - looked < NEGATIVE_SECONDS:
             return None
@@ -110,8 +118,8 @@ class KeyCache:
     def reload_strictly(self, digest: str) -> KnownKey | None:
         """As `reload`; and what was known before is no answer while the database gives none."""
         known = self.reload(digest)
-        entry = self._entries.get(digest)
-        if entry is not None and entry.failing_since is not None:
+        kept = self._entries.get(digest)
+        if kept is not None and kept.failing_since is not None:
             raise KeysUnavailable("the database does not answer")
         return known
 
@@ -164,7 +172,7 @@ class KeyCache:
             _remember(self._unknown, digest, self._monotonic())
             return None
         self._unknown.pop(digest, None)
-        _remember(self._entries, digest, _Entry(known, self._monotonic()))
+        _remember(self._entries, digest, known)
         if seed is not None:
             _remember(self._seeds, known.key.id, (known.generation, seed), MAX_SEEDS)
         return self._unless_rotated_out(known)
@@ -175,18 +183,20 @@ class KeyCache:
         return found[1] if found is not None and found[0] == known.generation else None
 
     def _while_down(self, digest: str, error: Exception) -> KnownKey | None:
-        entry, at = self._entries.get(digest), self._monotonic()
-        if entry is not None:
-            if entry.failing_since is None:
-                entry.failing_since = at
-                log.warning("the database does not answer; using what is known of %s", entry.known.key.prefix)
-            if at - entry.failing_since < STALE_SECONDS:
-                return self._unless_rotated_out(entry.known)
+        known, at = self._entries.get(digest), self._monotonic()
+        if known is not None:
+            since = known.failing_since
+            if since is None:
+                since = at
+                self._entries[digest] = replace(known, failing_since=at)
+                log.warning("the database does not answer; using what is known of %s", known.key.prefix)
+            if at - since < STALE_SECONDS:
+                return self._unless_rotated_out(known)
         raise KeysUnavailable(type(error).__name__) from error
 
-    def _refresh(self, digest: str, entry: _Entry) -> None:
+    def _refresh(self, digest: str, known: KnownKey) -> None:
         """Load an old entry anew in the background, and try no more often than the guard says."""
-        entry.loaded_at = self._monotonic()
+        self._entries[digest] = replace(known, loaded_at=self._monotonic())
         gevent.spawn(self._refresh_quietly, digest)
 
     def _refresh_quietly(self, digest: str) -> None:
@@ -197,39 +207,36 @@ class KeyCache:
 
     def _read(self, digest: str, generation: int) -> tuple[KnownKey | None, Seed | None]:
         """One statement for a key; one more when its organisation's credentials are new to us, or if it has a limit."""
-        with Session(self._engine) as session:
-            found = session.execute(
-                select(KeySecret.valid_until, ProxyKey, Organization.policy_version)
-                .join(ProxyKey, ProxyKey.id == KeySecret.key_id)
-                .join(Organization, Organization.id == ProxyKey.org_id)
-                .where(KeySecret.digest == digest)
-            ).one_or_none()
-            if found is None:
+        with self._engine.connect() as connection:
+            row = connection.execute(_KEY, {"digest": digest}).one_or_none()
+            if row is None:
                 return None, None
-            valid_until, row, org_version = found
-            key = row.snapshot()
+            key, org_version, valid_until = snapshot_of(row), row.policy_version, row.valid_until
             cached = self._credentials.get(key.org_id)
             if cached is None or cached[0] != org_version:
-                cached = self._credentials[key.org_id] = (org_version, self._unsealed(session, key.org_id))
+                cached = self._credentials[key.org_id] = (org_version, self._unsealed(connection, key.org_id))
             until = None if valid_until is None else valid_until.timestamp()
-            known = KnownKey(key, cached[1], org_version, until, generation)
+            known = KnownKey(key, cached[1], org_version, until, generation, _second(int(self._monotonic())))
             if key.spend_limit_nanos is None or not generation:
                 return known, None
             today = datetime.fromtimestamp(self._now(), UTC).toordinal()
-            seeds = read_seeds(session.connection(), [key.id], generation, today)
+            seeds = read_seeds(connection, [key.id], generation, today)
             return known, None if seeds is None else seeds[key.id]
 
-    def _unsealed(self, session: Session, org_id: str) -> Mapping[str, str]:
+    def _unsealed(self, connection: Connection, org_id: str) -> Mapping[str, str]:
         credentials = {}
-        for row in session.scalars(select(ProviderCredential).where(ProviderCredential.org_id == org_id)):
+        for provider, sealed in connection.execute(_CREDENTIALS, {"org_id": org_id}):
             try:
-                credentials[row.provider] = self._sealer.unseal(row.sealed)
+                credentials[provider] = self._sealer.unseal(sealed)
             except UnsealError as error:
-                log.error("credential of %s: %s", row.provider, error)
+                log.error("credential of %s: %s", provider, error)
         return credentials
 
     def _unless_rotated_out(self, known: KnownKey) -> KnownKey | None:
         return None if known.valid_until is not None and self._now() >= known.valid_until else known
+
+
+_second = lru_cache(maxsize=64)(float)  # one object for all keys that are loaded in a second
 
 
 def _remember(cache: OrderedDict[str, T], digest: str, value: T, at_most: int | None = None) -> None:

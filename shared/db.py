@@ -61,9 +61,10 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-def create(url: str) -> Engine:
+def create(url: str, *, cache_kib: int | None = None) -> Engine:
     """An engine for `url`, configured; on SQLite the file is made with mode 0600.
 
+    `cache_kib` is what each connection to SQLite keeps of the file, if not as much as SQLite itself would.
     Errors of a statement do not repeat its values: they may be digests, names or sealed credentials.
     """
     server = not url.startswith("sqlite")
@@ -75,14 +76,14 @@ def create(url: str) -> Engine:
         json_serializer=_to_json,
         connect_args=_DEADLINES if server else {},
     )
-    return configure(engine)
+    return configure(engine, cache_kib)
 
 
 def _to_json(value: object) -> str:
     return orjson.dumps(value).decode()
 
 
-def configure(engine: Engine) -> Engine:
+def configure(engine: Engine, cache_kib: int | None = None) -> Engine:
     """Set what every connection of ours needs: on SQLite WAL, foreign keys, a patient lock, durable commits.
 
     The sqlite3 module's own transaction handling begins late, at the first write; a read that then turns to writing
@@ -105,6 +106,8 @@ def configure(engine: Engine) -> Engine:
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.execute("PRAGMA recursive_triggers=ON")  # else REPLACE deletes what a trigger keeps
+        if cache_kib is not None:
+            cursor.execute(f"PRAGMA cache_size=-{cache_kib}")
         cursor.close()
 
     @event.listens_for(engine, "begin")

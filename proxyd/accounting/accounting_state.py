@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import Engine, delete, insert, select, update
+from sqlalchemy import Engine, bindparam, delete, insert, select, update
 
 from proxyd.accounting.journal_reader import Position
 from shared.counters import Seed
@@ -25,13 +25,23 @@ from shared.seeds import read_seeds
 
 _SOME = 500
 
+# Asked again and again: a statement that is made once is found compiled at once.
+_GENERATION = select(AccountingState.generation)
+_OPEN_JOURNALS = select(
+    JournalState.worker_id,
+    JournalState.segment,
+    JournalState.position,
+    JournalState.end_number,
+    JournalState.cut_end_number,
+).where(JournalState.closed_at.is_(None), JournalState.machine == bindparam("machine"))
+_OUTBOX = select(PolicyOutbox.id, PolicyOutbox.subject).limit(_SOME)
+
 
 @dataclass(frozen=True, slots=True)
 class OpenJournal:
     """A journal that is not closed yet."""
 
     worker_id: str
-    machine: str
     imported: Position
     cut_end_number: int
 
@@ -45,7 +55,7 @@ class AccountingDatabase:
     def generation(self) -> int:
         """The present one; 0 before the first start."""
         with self._engine.connect() as connection:
-            return connection.scalar(select(AccountingState.generation)) or 0
+            return connection.scalar(_GENERATION) or 0
 
     def raise_generation(self, above: int) -> int:
         """Cut: a new generation, above `above` as well. Answers with it."""
@@ -60,14 +70,12 @@ class AccountingDatabase:
             )
         return generation
 
-    def open_journals(self) -> list[OpenJournal]:
-        """All that are not closed, of every machine."""
+    def open_journals(self, machine: str) -> list[OpenJournal]:
+        """All of a machine that are not closed."""
         with self._engine.connect() as connection:
-            rows = connection.execute(select(JournalState.__table__).where(JournalState.closed_at.is_(None))).all()
+            rows = connection.execute(_OPEN_JOURNALS, {"machine": machine}).all()
         return [
-            OpenJournal(
-                row.worker_id, row.machine, Position(row.segment, row.position, row.end_number), row.cut_end_number
-            )
+            OpenJournal(row.worker_id, Position(row.segment, row.position, row.end_number), row.cut_end_number)
             for row in rows
         ]
 
@@ -119,7 +127,9 @@ class AccountingDatabase:
     def outbox(self) -> tuple[list[int], dict[str, int], dict[str, int]]:
         """Edits the counters may not know: their numbers, and the present versions of keys and organisations."""
         with self._engine.connect() as connection:
-            entries = connection.execute(select(PolicyOutbox.id, PolicyOutbox.subject).limit(_SOME)).all()
+            entries = connection.execute(_OUTBOX).all()
+            if not entries:
+                return [], {}, {}
             subjects = {subject for _, subject in entries}
             keys = connection.execute(select(ProxyKey.id, ProxyKey.version).where(ProxyKey.id.in_(subjects)))
             versions = dict(keys.all())

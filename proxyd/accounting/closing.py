@@ -16,9 +16,20 @@ log = logging.getLogger(__name__)
 
 def closing(worker_id: str, generation: int, state: WorkerState, tail: Tail, oldest_second: int) -> Joining:
     """What taking a dead worker out of the counters has to say."""
-    never_begun = [last.held for last in state.last_admitted if last.seq not in tail.begun]
+    never_begun = [last.held for last in state.last_admitted if not _is_held(last.seq, tail)]
     ends = [record.for_counters() for record in tail.ends]
-    return Joining(worker_id, generation, tail.last.end_number, ends, never_begun, used(tail.attempts, oldest_second))
+    return Joining(
+        worker_id, generation, tail.last.end_number, ends, never_begun, used(tail.begun.values(), oldest_second)
+    )
+
+
+def _is_held(seq: int, tail: Tail) -> bool:
+    """Whether the END of an attempt takes its hold back.
+
+    Not if it never began; nor if it began without the counters, because their answer was lost that had admitted it.
+    """
+    begun = tail.begun.get(seq)
+    return begun is not None and begun.held_nanos > 0
 
 
 def used(attempts: Iterable[Attempt], oldest_second: int) -> list[Used]:
@@ -44,7 +55,7 @@ def closed_lately(directory: Path, oldest_second: int) -> Iterator[Attempt]:
         numbers = journal_reader.segments(directory, worker_id)
         if numbers and segment_path(directory, worker_id, numbers[-1]).stat().st_mtime >= since:
             try:
-                yield from journal_reader.read_tail(directory, worker_id, 2**63, oldest_second).attempts
+                yield from journal_reader.read_tail(directory, worker_id, 2**63, oldest_second).begun.values()
             except journal_reader.ForeignFormat:
                 log.warning("the journal of worker %s is another release's: its request rates start anew", worker_id)
 

@@ -21,6 +21,7 @@ _FRAME = Struct("<II")  # length of the content, CRC32
 FRAME_BYTES = _FRAME.size
 BEGIN, END, PROGRESS, HEADER = b"B", b"E", b"P", b"H"
 FORMAT = 1
+_FLAGS = Settlement._fields.index("flags")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +54,20 @@ def frame(seed: int, kind: bytes, content: bytes) -> bytes:
 
 def frames(data: bytes, seed: int, position: int, *, base: int = 0) -> Iterator[Frame]:
     """The whole records of `data` from `position` on, up to the first that is not. `base` is where `data` begins."""
+    for start, end in spans(data, seed, position - base):
+        yield Frame(data[start : start + 1], data[start + 1 : end], base + end)
+
+
+def spans(data: bytes, seed: int, at: int) -> Iterator[tuple[int, int]]:
+    """Where the same records begin, with their kind, and end: for whoever wants a few of them only."""
     size = len(data)
-    at = position - base
     while at + FRAME_BYTES <= size:
         length, crc = _FRAME.unpack_from(data, at)
-        end = at + FRAME_BYTES + length
-        if not length or end > size:
+        start = at + FRAME_BYTES
+        at = start + length
+        if not length or at > size or crc32(data[start:at], seed) != crc:
             return
-        content = data[at + FRAME_BYTES : end]
-        if crc32(content, seed) != crc:
-            return
-        yield Frame(content[:1], content[1:], base + end)
-        at = end
+        yield start, at
 
 
 def judge_rest(data: bytes, seed: int, position: int) -> None:
@@ -120,11 +123,10 @@ def read_begin(content: bytes) -> tuple[int, Attempt]:
 
 def read_end(content: bytes) -> EndRecord:
     number, seq, attempt, settlement = orjson.loads(content)
-    settled = None
     if settlement is not None:
-        status, outcome, flags, *rest = settlement
-        settled = Settlement(status, outcome, tuple(flags), *rest)
-    return EndRecord(number, seq, Attempt(*attempt), settled)
+        settlement[_FLAGS] = tuple(settlement[_FLAGS])
+        settlement = Settlement(*settlement)
+    return EndRecord(number, seq, Attempt(*attempt), settlement)
 
 
 def read_progress(content: bytes) -> tuple[int, int]:

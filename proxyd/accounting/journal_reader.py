@@ -6,7 +6,6 @@ END goes into the journal itself, so that whoever is killed while doing it, or d
 
 import fcntl
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,7 +31,11 @@ class Position:
 
 def workers(directory: Path) -> list[str]:
     """The ids of all journals that lie there, oldest first."""
-    return sorted({path.name.partition(".")[0] for path in directory.glob("*.lock")})
+    try:
+        names = os.listdir(directory)  # noqa: PTH208 - again and again, of a folder that may hold thousands of segments
+    except FileNotFoundError:
+        return []
+    return sorted([name.partition(".")[0] for name in names if name.endswith(".lock")])
 
 
 def claim(directory: Path, worker_id: str) -> int | None:
@@ -71,17 +74,18 @@ def read_ends(directory: Path, worker_id: str, start: Position, at_most: int) ->
         # Looked for before the reading: the writer begins a segment only after its last record in the one before.
         done = segment_path(directory, worker_id, number + 1).exists()
         seed = frames.seed_of(f"{worker_id}.{number}")
-        while (data := _read(path, position, _PIECE_BYTES)) and data[:4] != b"\0\0\0\0":
+        while data := _read_more(path, position):
             before = position
-            for frame in frames.frames(data, seed, position, base=position):
-                position = frame.next_position
-                if frame.kind == frames.END:
-                    record = frames.read_end(frame.content)
+            for start_at, end_at in frames.spans(data, seed, 0):
+                position = before + end_at
+                kind = data[start_at : start_at + 1]
+                if kind == frames.END:
+                    record = frames.read_end(data[start_at + 1 : end_at])
                     end_number = record.number
                     found.append(record)
                     if len(found) >= at_most:
                         return found, Position(number, position, end_number)
-                elif frame.kind == frames.HEADER and frames.read_header(frame.content)[0] != frames.FORMAT:
+                elif kind == frames.HEADER and frames.read_header(data[start_at + 1 : end_at])[0] != frames.FORMAT:
                     return found, Position(number, 0, end_number)  # another release's; it is set aside in the end
             if position == before:
                 break
@@ -97,8 +101,7 @@ class Tail:
     open: dict[int, Attempt] = field(default_factory=dict)
     progress: dict[int, int] = field(default_factory=dict)  # seq -> nanos
     ends: list[EndRecord] = field(default_factory=list)
-    begun: set[int] = field(default_factory=set)  # all that began in it
-    attempts: list[Attempt] = field(default_factory=list)  # likewise
+    begun: dict[int, Attempt] = field(default_factory=dict)  # all that began in it, by seq
     last: Position = field(default_factory=Position)
 
 
@@ -122,10 +125,7 @@ def read_tail(directory: Path, worker_id: str, above: int, since_second: int = 2
 def _take(tail: Tail, frame: frames.Frame, above: int) -> None:
     if frame.kind == frames.BEGIN:
         seq, attempt = frames.read_begin(frame.content)
-        tail.open[seq] = attempt
-        if seq not in tail.begun:
-            tail.begun.add(seq)
-            tail.attempts.append(attempt)
+        tail.open[seq] = tail.begun[seq] = attempt
     elif frame.kind == frames.PROGRESS:
         seq, nanos = frames.read_progress(frame.content)
         tail.progress[seq] = nanos
@@ -199,16 +199,22 @@ def _check_whole(directory: Path, worker_id: str) -> None:
         frames.judge_rest(data, seed, position)
 
 
-def live_attempts(tail: Tail, since_second: int) -> Iterator[Attempt]:
-    """What was admitted since a steady second, of what a tail tells."""
-    return (attempt for attempt in tail.attempts if attempt.second >= since_second)
-
-
 def _check_format(content: bytes) -> tuple[int, int, int]:
     header = frames.read_header(content)
     if header[0] != frames.FORMAT:
         raise ForeignFormat(f"format {header[0]}")
     return header
+
+
+def _read_more(path: Path, position: int) -> bytes:
+    """A piece of a segment from a position on; none where nothing was written yet, which costs no more than a look."""
+    try:
+        with path.open("rb", buffering=0) as file:
+            file.seek(position)
+            head = file.read(frames.FRAME_BYTES)
+            return head + file.read(_PIECE_BYTES) if head.strip(b"\0") else b""
+    except FileNotFoundError:
+        return b""
 
 
 def _read(path: Path, position: int, at_most: int = -1) -> bytes:

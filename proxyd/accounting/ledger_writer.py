@@ -15,11 +15,11 @@ from pathlib import Path
 from sqlalchemy.exc import SQLAlchemyError
 
 from proxyd.accounting import journal_reader, segment_store
-from proxyd.accounting.accounting_state import AccountingDatabase, OpenJournal
+from proxyd.accounting.accounting_state import AccountingDatabase
 from proxyd.accounting.closing import closed_lately, closing, reopen, unlocked, used
 from proxyd.accounting.frames import Damaged
+from proxyd.accounting.importer import Importer
 from proxyd.accounting.journal import lock_path
-from proxyd.accounting.journal_reader import Position
 from proxyd.accounting.ledger import Ledger
 from proxyd.accounting.living import Living
 from proxyd.accounting.records import LedgerUnavailable
@@ -37,8 +37,8 @@ from shared.counters import (
 log = logging.getLogger(__name__)
 
 IMPORT_SECONDS = 0.5  # for a dead journal in one round
-MOST_ENDS = 2_000  # of a journal in one round, and one transaction
 JOIN_SECONDS = 5.0  # for living workers to join new counters; then they are ended
+LOOK_SECONDS = 0.5  # between looks which journals there are
 SLOW_SECONDS = 1.0  # between looks at what rarely changes
 SWEEP_SECONDS = 60.0
 
@@ -62,11 +62,12 @@ class LedgerWriter:
         self._machine = machine
         self._counters = counters
         self._database = database
-        self._ledger = ledger
+        self._importer = Importer(self._directory, machine, database, ledger, monotonic)
         self._living = Living(self._directory, kill, monotonic)
         self._monotonic = monotonic
-        self._positions: dict[str, Position] = {}
         self._missing_since = 0.0
+        self._workers: list[str] = []  # whose journals lie there
+        self._looked_at = float("-inf")
         self._slow_at = float("-inf")
         self._swept_at = float("-inf")
         self._folded_at = float("-inf")
@@ -101,7 +102,7 @@ class LedgerWriter:
     def round(self) -> int:
         """Do once all there is to do; answers with the ENDs that were imported."""
         imported = 0
-        for step in (self._watch, self._import_living, self._close_dead, self._slow):
+        for step in (self._watch, self._look_around, self._import_all, self._close_dead, self._slow):
             try:
                 imported += step() or 0
             except SQLAlchemyError as error:
@@ -122,33 +123,20 @@ class LedgerWriter:
 
     # Journals
 
-    def _import_living(self) -> int:
-        return sum(self._import(journal.worker_id) for journal in self._open_journals())
+    def _look_around(self) -> None:
+        """See which journals there are. Not in every round: the folder may hold thousands of segments."""
+        at = self._monotonic()
+        if at - self._looked_at >= LOOK_SECONDS:
+            self._looked_at = at
+            self._workers = journal_reader.workers(self._directory)
+            self._importer.look()
 
-    def _open_journals(self) -> list[OpenJournal]:
-        found = [journal for journal in self._database.open_journals() if journal.machine == self._machine]
-        for journal in found:
-            self._positions.setdefault(journal.worker_id, journal.imported)
-        return found
-
-    def _import(self, worker_id: str) -> int:
-        """One bounded piece of a journal into the ledger."""
-        start = self._positions[worker_id]
-        ends, reached = journal_reader.read_ends(self._directory, worker_id, start, MOST_ENDS)
-        if not ends:
-            return 0
-        try:
-            self._ledger.post(worker_id, ends, start, reached)
-        except BaseException:
-            # Whether it was committed stands in the database; where we read on is asked there.
-            self._positions.pop(worker_id, None)
-            raise
-        self._positions[worker_id] = reached
-        return len(ends)
+    def _import_all(self) -> int:
+        return self._importer.import_all()
 
     def _close_dead(self) -> int:
         imported = 0
-        for worker_id in journal_reader.workers(self._directory):
+        for worker_id in self._workers:
             lock = journal_reader.claim(self._directory, worker_id)
             if lock is None:
                 continue
@@ -169,13 +157,9 @@ class LedgerWriter:
                 self._finished.add(worker_id)
         except (Damaged, journal_reader.ForeignFormat) as error:
             return self._set_aside(worker_id, error)
-        if worker_id not in self._positions:
-            self._open_journals()
-        imported, ends = 0, self._monotonic() + IMPORT_SECONDS
-        while worker_id in self._positions and (piece := self._import(worker_id)):
-            imported += piece
-            if self._monotonic() >= ends:
-                return imported
+        imported, whole = self._importer.import_until(worker_id, self._monotonic() + IMPORT_SECONDS)
+        if not whole:
+            return imported
         state = self._counters.worker_state(worker_id)
         tail = journal_reader.read_tail(self._directory, worker_id, 0 if state is None else state.end_number)
         if state is None and tail.last.end_number:
@@ -184,7 +168,7 @@ class LedgerWriter:
         elif state is not None:
             self._counters.close_worker(closing(worker_id, self.page.generation, state, tail, self._oldest_second()))
         self._database.close(worker_id)
-        self._positions.pop(worker_id, None)
+        self._importer.forget(worker_id)
         self._finished.discard(worker_id)
         lock_path(self._directory, worker_id).unlink(missing_ok=True)
         return imported
@@ -192,14 +176,11 @@ class LedgerWriter:
     def _set_aside(self, worker_id: str, error: Exception) -> int:
         """Import what can be read of a damaged journal, keep its files, and let new counters forget its holds."""
         log.critical("the journal of worker %s is damaged (%s): what can be read is imported", worker_id, error)
-        imported = 0
-        self._open_journals()
-        while worker_id in self._positions and (piece := self._import(worker_id)):
-            imported += piece
+        imported, _ = self._importer.import_until(worker_id, float("inf"))
         for path in self._directory.glob(f"{worker_id}.*"):
             path.rename(path.with_name(f"{path.name}.damaged"))
         self._database.close(worker_id)
-        self._positions.pop(worker_id, None)
+        self._importer.forget(worker_id)
         self.page.ask(self.page.generation)
         return imported
 
@@ -237,7 +218,7 @@ class LedgerWriter:
         except CountersUnavailable:
             found = 0
         generation = self._database.raise_generation(max(found, self.page.generation))
-        journals = [journal for journal in self._database.open_journals() if journal.machine == self._machine]
+        journals = self._database.open_journals(self._machine)
         self._counters.begin_generation(generation, {j.worker_id: j.cut_end_number for j in journals})
         self._counters.remember(
             generation, used(closed_lately(self._directory, self._oldest_second()), self._oldest_second())
@@ -257,6 +238,7 @@ class LedgerWriter:
             if not lock_path(self._directory, worker_id).exists():
                 if journal_reader.segments(self._directory, worker_id):
                     lock_path(self._directory, worker_id).touch(0o600)  # closed since: it is closed once more
+                    self._looked_at = float("-inf")
                 else:
                     self._give_up(worker_id)
             elif late and not self._living.is_dead(worker_id):
@@ -267,7 +249,7 @@ class LedgerWriter:
         log.critical("the journal of worker %s is gone; what was not imported of it is lost", worker_id)
         self._counters.close_worker(Joining(worker_id, self.page.generation, 0))
         self._database.close(worker_id)
-        self._positions.pop(worker_id, None)
+        self._importer.forget(worker_id)
 
     # What rarely changes
 
@@ -289,4 +271,4 @@ class LedgerWriter:
         if at - self._swept_at >= SWEEP_SECONDS:
             self._swept_at = at
             self._database.sweep()
-            segment_store.sweep(self._directory, self._positions)
+            segment_store.sweep(self._directory, self._importer.positions)

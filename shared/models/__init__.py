@@ -1,6 +1,6 @@
 """The tables of both processes. Money is an integer of nano-dollars, time an aware UTC moment.
 
-Rows do not leave the layer that loads them: the data plane takes `ProxyKey.snapshot()`, the dashboard its views.
+Rows do not leave the layer that loads them: the data plane takes `snapshot_of` them, the dashboard its views.
 Ledger and audit rows are only ever inserted; triggers made by the first migration refuse anything else.
 """
 
@@ -22,6 +22,7 @@ from shared.models.policy import (
     Status,
     User,
     UserSession,
+    snapshot_of,
 )
 
 __all__ = [
@@ -46,4 +47,5 @@ __all__ = [
     "UsageRecord",
     "User",
     "UserSession",
+    "snapshot_of",
 ]

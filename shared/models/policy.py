@@ -109,27 +109,33 @@ class ProxyKey(Base):
             return "expired"
         return "paused" if self.paused else "active"
 
-    def snapshot(self) -> KeySnapshot:
-        """The frozen value that policy judges by."""
-        return KeySnapshot(
-            id=self.id,
-            org_id=sys.intern(self.org_id),
-            name=self.name,
-            prefix=self.prefix,
-            revoked=self.revoked_at is not None,
-            expires_at=None if self.expires_at is None else self.expires_at.timestamp(),
-            paused=self.paused,
-            allowed_providers=_providers(tuple(self.allowed_providers)),
-            allowed_models=_models(tuple(self.allowed_models)),
-            allowed_networks=_networks(tuple(self.allowed_ips)),
-            rate_limit_rpm=self.rate_limit_rpm,
-            spend_limit_nanos=self.spend_limit_nanos,
-            spend_reset=sys.intern(self.spend_reset),
-            version=self.version,
-        )
+
+def snapshot_of(row: Any) -> KeySnapshot:
+    """The frozen value that policy judges by, of a `ProxyKey` or of a row of its columns."""
+    return KeySnapshot(
+        id=row.id,
+        org_id=sys.intern(row.org_id),
+        name=row.name,
+        prefix=row.prefix,
+        revoked=row.revoked_at is not None,
+        expires_at=None if row.expires_at is None else row.expires_at.timestamp(),
+        paused=row.paused,
+        allowed_providers=_providers(tuple(row.allowed_providers)),
+        allowed_models=_models(tuple(row.allowed_models)),
+        allowed_networks=_networks(tuple(row.allowed_ips)),
+        rate_limit_rpm=_limit(row.rate_limit_rpm),
+        spend_limit_nanos=_limit(row.spend_limit_nanos),
+        spend_reset=sys.intern(row.spend_reset),
+        version=row.version,
+    )
 
 
-# Most keys are like many others in these, and the data plane keeps a hundred thousand of them: each list stands once.
+# Most keys are like many others in these, and the data plane keeps a hundred thousand of them: each value stands once.
+
+
+@lru_cache(maxsize=10_000)
+def _limit(number: int | None) -> int | None:
+    return number
 
 
 @lru_cache(maxsize=10_000)

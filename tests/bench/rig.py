@@ -121,15 +121,15 @@ class Rig:
         self.check_books(self.key_id, rows + count)
         return seen, samples[1].since(samples[0])["worker"] * 1e6 / seen.events
 
-    def many_keys(self, nginx: Nginx, keys: Sequence[str], *, connections: int, seconds: float) -> float:
-        """CPU of all processes in microseconds a request, the ledger included, with the keys in turn."""
+    def many_keys(self, nginx: Nginx, keys: Sequence[str], *, connections: int, seconds: float) -> dict[str, float]:
+        """CPU in microseconds a request by kind of process, the ledger included, with the keys in turn."""
         rows = self.wait_for_rows(nginx)
         cpu = self.cpu()
         url = f"{self.router.proxy_url}{CHAT}"
         load = hammer_in_turn(url, LIMITED, keys, connections=connections, seconds=seconds, folder=self.folder)
         assert load.failed == 0, f"{load.failed} of {load.answered} requests failed, see {self.folder}"
         sent = self.wait_for_rows(nginx) - rows
-        return sum(self.cpu().since(cpu).values()) * 1e6 / sent
+        return {kind: seconds * 1e6 / sent for kind, seconds in self.cpu().since(cpu).items()}
 
     def wait_for_rows(self, nginx: Nginx) -> int:
         """Wait until the ledger has a row for each request that this nginx has seen since the rig was made; their number.
@@ -138,8 +138,14 @@ class Rig:
         """
         return self._at_rest(lambda: nginx.requests_seen() - self.sent_before, self.rows_today)[0]
 
-    def use_in_turn(self, keys: Sequence[str], *, seconds: float) -> int:
-        """Use each key once, as far as that goes within the time; how many were used."""
+    def use_each(self, keys: Sequence[str], *, most_seconds: float) -> int:
+        """Use each key at least once; how many were used, which is fewer when that takes too long."""
+        used, ends = 0, time.monotonic() + most_seconds
+        while used < len(keys) and time.monotonic() < ends:
+            used += self._use_in_turn(keys[used:], seconds=5)
+        return min(used, len(keys))
+
+    def _use_in_turn(self, keys: Sequence[str], *, seconds: float) -> int:
         url = f"{self.router.proxy_url}{CHAT}"
         load = hammer_in_turn(url, LIMITED, keys, connections=32, seconds=seconds, folder=self.folder)
         assert load.failed == 0, f"{load.failed} of {load.answered} requests failed, see {self.folder}"

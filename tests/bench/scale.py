@@ -2,7 +2,8 @@
 
 Fills the database of the settings (DATABASE_URL, ROUTER_DATA_DIR; SQLite or PostgreSQL) with keys and with a ledger whose
 daily sums and totals agree with its rows. It must have been bootstrapped and hold no ledger yet. The secret of the n-th
-key follows from `--seed` and n (`secret_of`), so that a load can use any of them; every second key has a spend limit.
+key follows from `--seed` and n (`secret_of`), so that a load can use any of them; every second key has a spend and a rate
+limit, the others have none.
 """
 
 import argparse
@@ -79,7 +80,7 @@ def key_rows(plan: Plan) -> Iterator[dict[str, Any]]:
             "id": key_id_of(number), "org_id": plan.org_id, "name": f"scale {number}",
             "prefix": secret_of(plan.seed, number)[: len(keys.PROXY_TAG) + 4], "created_at": plan.now,
             "created_by": "scale", "spend_limit_nanos": SPEND_LIMIT_NANOS if is_capped(number) else None,
-            "spend_reset": "monthly", "rate_limit_rpm": 1_000_000,
+            "spend_reset": "monthly", "rate_limit_rpm": 1_000_000 if is_capped(number) else None,
         }  # fmt: skip
 
 

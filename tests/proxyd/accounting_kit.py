@@ -15,6 +15,7 @@ from proxyd.accounting.ledger import Ledger
 from proxyd.accounting.ledger_writer import LedgerWriter
 from proxyd.accounting.membership import Membership
 from proxyd.accounting.records import Attempt
+from proxyd.writer import HURRY_SECONDS
 from shared.counters import Admitted, Answer, Charge, Counters, CountersUnavailable, Missing, connect
 
 
@@ -176,7 +177,7 @@ class Router:
             if greenlet.ready():
                 return greenlet.get()
             self.writer.round()
-            gevent.sleep(0)
+            gevent.sleep(HURRY_SECONDS)  # as its process does
         raise AssertionError
 
 

@@ -11,6 +11,7 @@ from accounting_kit import Router, Worker, charge
 from ledger_kit import attempt
 
 from proxyd.accounting.journal import JournalUnavailable
+from proxyd.writer import HURRY_SECONDS
 from shared.counters import (
     Admitted,
     Batch,
@@ -40,7 +41,7 @@ def broken_journal(worker: Worker) -> Iterator[None]:
 def keep_on(worker: Worker) -> None:
     while True:
         worker.keep()
-        gevent.sleep(0)
+        gevent.sleep(HURRY_SECONDS)
 
 
 def test_a_journal_that_cannot_be_written_refuses_and_gives_back(router: Router, worker: Worker) -> None:

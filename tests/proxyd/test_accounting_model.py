@@ -154,8 +154,9 @@ class Faulty(Calm):
 
         router = self.router
         dying = router.new_writer()
-        for name in ("_counters", "_database", "_ledger"):
-            setattr(dying, name, Dying(getattr(dying, name), tick))
+        for part, names in ((dying, ("_counters", "_database")), (dying._importer, ("_database", "_ledger"))):
+            for name in names:
+                setattr(part, name, Dying(getattr(part, name), tick))
         try:
             dying.start()
             router.clock.mono_at += 1.0

@@ -20,20 +20,21 @@ def scalar(any_engine: Engine, sql: str) -> Any:
 def test_it_works(any_engine: Engine, database: AccountingDatabase) -> None:
     assert database.generation() == 4
     assert database.register("01A", "machine_1") == 4
-    assert {journal.worker_id for journal in database.open_journals()} == {"01W", "01A"}
+    assert {journal.worker_id for journal in database.open_journals("machine_1")} == {"01W", "01A"}
     database.close("01A")
-    assert [journal.worker_id for journal in database.open_journals()] == ["01W"]
+    assert [journal.worker_id for journal in database.open_journals("machine_1")] == ["01W"]
+    assert database.open_journals("machine_2") == []
     assert scalar(any_engine, "select closed_at from journals where worker_id = '01A'") is not None
 
 
 def test_to_register_again_changes_nothing(ledger: Ledger, database: AccountingDatabase) -> None:
     ledger.post("01W", [ended(1)], Position(), Position(1, 500, 1))
-    before = database.open_journals()
+    before = database.open_journals("machine_1")
     assert database.register("01W", "machine_2") == 4
-    assert database.open_journals() == before
+    assert database.open_journals("machine_1") == before
     database.close("01W")
     database.register("01W", "machine_1")
-    assert database.open_journals() == []
+    assert database.open_journals("machine_1") == []
 
 
 @pytest.mark.parametrize(("above", "expected"), [(0, 5), (4, 5), (9, 10)])
@@ -51,7 +52,8 @@ def test_a_generation_is_cut_where_each_journal_had_been_read_to(
     database.raise_generation(0)
     ledger.post("01W", [ended(3)], Position(1, 500, 2), Position(1, 600, 3))
     cuts = {
-        journal.worker_id: (journal.cut_end_number, journal.imported.end_number) for journal in database.open_journals()
+        journal.worker_id: (journal.cut_end_number, journal.imported.end_number)
+        for journal in database.open_journals("machine_1")
     }
     assert cuts == {"01W": (2, 3), "01A": (0, 0)}
 
@@ -122,7 +124,7 @@ def test_every_cut_is_exact_while_postings_go_on(
     while thread.is_alive():
         generation = database.raise_generation(0)
         (seed,) = database.seeds(["key_1"], generation, DAY) or []
-        (journal,) = database.open_journals()
+        (journal,) = database.open_journals("machine_1")
         seen.append((seed.lifetime_nanos, journal.cut_end_number))
     thread.join()
     assert failures == []

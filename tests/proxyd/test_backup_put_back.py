@@ -34,7 +34,7 @@ def test_it_works(router: Router, worker: Worker) -> None:
     router.writer.start()
     router.rest()
     assert router.ledger_rows() == rows
-    assert router.database.open_journals() == []
+    assert router.database.open_journals("machine_1") == []
     again = router.worker()
     router.rest(again)
     again.begin()

@@ -18,7 +18,6 @@ from proxyd.accounting.journal_reader import (
     Position,
     claim,
     finish,
-    live_attempts,
     pid_of,
     read_ends,
     read_tail,
@@ -262,14 +261,6 @@ def test_a_tail_tells_the_ends_above_a_number_however_far_back(tmp_path: Path) -
         assert list(tail.open) == [1]
         assert tail.last.end_number == 1_500
     journal.close()
-
-
-def test_live_attempts_are_those_of_the_last_minute(tmp_path: Path) -> None:
-    journal = Journal(tmp_path)
-    journal.begin([(seq, attempt(seq, second=seq)) for seq in range(1, 6)])
-    journal.close()
-    tail = read_tail(tmp_path, journal.worker_id, 0)
-    assert [found.second for found in live_attempts(tail, 4)] == [4, 5]
 
 
 def test_of_nothing_nothing_is_told(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """How many keys are remembered, and what it costs to forget the oldest."""
 
+import gc
 import time
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -46,3 +48,37 @@ def test_a_full_cache_lets_the_oldest_go_in_constant_time(cache: KeyCache) -> No
     full = cost(key_cache.MAX_ENTRIES, 60_000)
     assert len(cache._unknown) == key_cache.MAX_ENTRIES
     assert full < 10 * filling
+
+
+def test_a_key_takes_less_than_a_kilobyte(cache: KeyCache, make_key: MakeKey) -> None:
+    """What a hundred thousand of them share (lists, limits, credentials, rules) stands once."""
+    keys = [make_key(rate_limit_rpm=1_000, spend_limit_nanos=10**12, allowed_models=["gpt-4o*"])[1] for _ in range(60)]
+    for secret in keys[:10]:
+        cache.find(secret.digest)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        for secret in keys[10:]:
+            cache.find("".join(secret.digest))  # a text of its own, as the way of a request makes it
+        gc.collect()
+        cached, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert cached / 50 < 1_024
+
+
+def test_equal_values_of_keys_are_one_object(cache: KeyCache, make_key: MakeKey) -> None:
+    fields = {"rate_limit_rpm": 1_000, "spend_limit_nanos": 10**12, "allowed_models": ["gpt-4o*"]}
+    one, other = (cache.find(make_key(**fields)[1].digest) for _ in range(2))
+    assert one is not None
+    assert other is not None
+    assert one.credentials is other.credentials
+    for name in (
+        "org_id",
+        "allowed_models",
+        "allowed_providers",
+        "allowed_networks",
+        "spend_limit_nanos",
+        "rate_limit_rpm",
+    ):
+        assert getattr(one.key, name) is getattr(other.key, name), name

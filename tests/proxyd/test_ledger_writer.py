@@ -12,8 +12,8 @@ from sqlalchemy import event, text
 from sqlalchemy.exc import OperationalError
 
 from proxyd.accounting import frames, journal_reader
+from proxyd.accounting.importer import MOST_ENDS
 from proxyd.accounting.journal import segment_path
-from proxyd.accounting.ledger_writer import MOST_ENDS
 from shared.counters import Admitted, Condition, Counters, CountersUnavailable, SpendExceeded, connect
 
 
@@ -23,7 +23,7 @@ def die(router: Router, worker: Worker) -> None:
 
 
 def open_journals(router: Router) -> list[str]:
-    return [journal.worker_id for journal in router.database.open_journals()]
+    return [journal.worker_id for journal in router.database.open_journals("machine_1")]
 
 
 def segment(router: Router, worker_id: str) -> Path:

@@ -50,7 +50,7 @@ def test_a_process_that_was_stopped_inside_a_transaction_is_ended(router: Router
             router.clock.mono_at += STUCK_SECONDS
         assert process.returncode == -signal.SIGKILL
     router.rounds(3)
-    assert worker_id not in [journal.worker_id for journal in router.database.open_journals()]
+    assert worker_id not in [journal.worker_id for journal in router.database.open_journals("machine_1")]
     worker = router.worker()
     worker.begin()
 

@@ -82,4 +82,4 @@ def test_killed_after_any_statement_it_loses_and_doubles_nothing(router: Router,
     worker.accounting.flush()
     assert sum(cost for _, cost in router.ledger_rows()) == expected > 10 * 47
     assert router.spent() == (expected, 1_000)
-    assert [journal.worker_id for journal in router.database.open_journals()] == [worker.id]
+    assert [journal.worker_id for journal in router.database.open_journals("machine_1")] == [worker.id]

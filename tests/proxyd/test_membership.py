@@ -17,7 +17,7 @@ def test_it_works(router: Router, worker: Worker) -> None:
     state = router.eyes.worker_state(worker.id)
     assert state is not None
     assert (state.joined, state.end_number) == (True, 0)
-    assert [journal.worker_id for journal in router.database.open_journals()] == [worker.id]
+    assert [journal.worker_id for journal in router.database.open_journals("machine_1")] == [worker.id]
 
 
 def test_what_is_missing_is_entered_later_and_said(router: Router, caplog: pytest.LogCaptureFixture) -> None:

@@ -7,7 +7,7 @@ from werkzeug.test import TestResponse
 
 from shared.config import Settings
 from shared.keys import PROXY_TAG, digest, looks_like_ours
-from shared.models import AuditEvent, KeySecret, ProxyKey
+from shared.models import AuditEvent, KeySecret, ProxyKey, snapshot_of
 from webapp.db import db, writing
 
 FULL = {
@@ -76,7 +76,7 @@ def test_what_was_set_is_stored(api: Api, app: Flask) -> None:
     assert created["spend"]["resets_at"] == "2026-11-29T00:00:00Z"
     assert created["spend"]["remaining_usd"] == "12.50"
     with app.app_context():
-        key = db.session.get_one(ProxyKey, created["id"]).snapshot()
+        key = snapshot_of(db.session.get_one(ProxyKey, created["id"]))
         assert key.spend_limit_nanos == 12_500_000_000
         assert [str(network) for network in key.allowed_networks] == ["10.0.0.0/8", "2001:db8::1/128"]
         stored = db.session.scalars(select(KeySecret).where(KeySecret.key_id == created["id"])).one()

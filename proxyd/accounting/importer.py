@@ -1,0 +1,78 @@
+"""Importing journals of this machine into the ledger, each a bounded piece at a time.
+
+Which journals there are, and how far they have been read, stands in the database. A journal whose import has failed is
+forgotten until the next `look`: whether it was committed is asked there.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from proxyd.accounting import journal_reader
+from proxyd.accounting.accounting_state import AccountingDatabase
+from proxyd.accounting.journal_reader import Position
+from proxyd.accounting.ledger import Ledger
+
+MOST_ENDS = 2_000  # of a journal in one piece, and so of one transaction
+
+
+class Importer:
+    """Knows how far each journal of a machine that is not closed has been read."""
+
+    def __init__(
+        self,
+        directory: Path,
+        machine: str,
+        database: AccountingDatabase,
+        ledger: Ledger,
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._directory = directory
+        self._machine = machine
+        self._database = database
+        self._ledger = ledger
+        self._monotonic = monotonic
+        self._positions: dict[str, Position] = {}
+
+    @property
+    def positions(self) -> Mapping[str, Position]:
+        return self._positions
+
+    def look(self) -> None:
+        """Ask the database which journals are open. How far we have come with those that we know, we know better."""
+        found = {journal.worker_id: journal for journal in self._database.open_journals(self._machine)}
+        self._positions = {
+            worker_id: self._positions.get(worker_id, journal.imported) for worker_id, journal in found.items()
+        }
+
+    def import_all(self) -> int:
+        """A piece of each journal; answers with its ENDs."""
+        return sum([self.import_piece(worker_id) for worker_id in list(self._positions)])
+
+    def import_piece(self, worker_id: str) -> int:
+        """What a journal tells next, in one transaction; its ENDs."""
+        start = self._positions[worker_id]
+        ends, reached = journal_reader.read_ends(self._directory, worker_id, start, MOST_ENDS)
+        if not ends:
+            return 0
+        try:
+            self._ledger.post(worker_id, ends, start, reached)
+        except BaseException:
+            self.forget(worker_id)
+            raise
+        self._positions[worker_id] = reached
+        return len(ends)
+
+    def import_until(self, worker_id: str, ends_at: float) -> tuple[int, bool]:
+        """All that a journal tells, until a moment; the ENDs, and whether it was all. Nothing if it is not open."""
+        if worker_id not in self._positions:
+            self.look()
+        imported = 0
+        while worker_id in self._positions and (piece := self.import_piece(worker_id)):
+            imported += piece
+            if self._monotonic() >= ends_at:
+                return imported, False
+        return imported, True
+
+    def forget(self, worker_id: str) -> None:
+        """It is closed, or it is not known how far it has been read."""
+        self._positions.pop(worker_id, None)

@@ -1,0 +1,141 @@
+"""What the ledger writes, as SQL and as rows of plain values: SQLite and PostgreSQL take the same.
+
+Without SQLAlchemy's statements and types between, which cost more than the writing. Days and moments are texts in the
+form in which SQLAlchemy writes them into SQLite; PostgreSQL reads the same, with the zone behind it.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import orjson
+
+from proxyd.accounting.records import Attempt, Settlement
+
+Line = tuple[Attempt, Settlement]
+Row = tuple[Any, ...]
+
+COLUMNS = (
+    "id", "org_id", "key_id", "provider", "endpoint", "requested_model", "served_model", "service_tier", "streamed",
+    "status", "outcome", "flags", "usage", "input_tokens", "output_tokens", "price", "bound_nanos", "cost_nanos", "day",
+    "admitted_at", "duration_ms", "provider_request_id", "client_ip",
+)  # fmt: skip
+
+INSERT_ROWS = "insert into usage_records ({}) values ({})".format(  # noqa: S608 - our own columns
+    ", ".join(COLUMNS), ", ".join("?" * len(COLUMNS))
+)
+ADD_DAILY = """
+insert into usage_daily
+    (key_id, day, provider, model, org_id, requests, input_tokens, output_tokens, cost_nanos)
+    values (?, ?, ?, ?, ?, ?, ?, ?, ?)
+on conflict (key_id, day, provider, model) do update set
+    requests = usage_daily.requests + excluded.requests,
+    input_tokens = usage_daily.input_tokens + excluded.input_tokens,
+    output_tokens = usage_daily.output_tokens + excluded.output_tokens,
+    cost_nanos = usage_daily.cost_nanos + excluded.cost_nanos
+"""
+# A row that is new was nothing when the generation was cut.
+ADD_TOTALS = """
+insert into key_spend (key_id, day, generation, base_nanos, total_nanos) values (?, ?, ?, 0, ?)
+on conflict (key_id, day) do update set
+    base_nanos = case when key_spend.generation = excluded.generation
+        then key_spend.base_nanos else key_spend.total_nanos end,
+    generation = excluded.generation,
+    total_nanos = key_spend.total_nanos + excluded.total_nanos
+"""
+TOUCH_KEYS = """
+update proxy_keys set last_used_at = ? where id = ? and (last_used_at is null or last_used_at < ?)
+"""
+ALL_DAYS = "1970-01-01"  # the day of the row of key_spend that sums all days
+
+
+class Posting(NamedTuple):
+    """What some lines add to the ledger, for the statements above.
+
+    Sums are in the order of their keys everywhere, so that two ledger writers cannot wait for each other.
+    """
+
+    rows: list[Row]
+    daily: list[Row]
+    totals: list[Row]
+    touched: list[Row]
+
+
+def posting(lines: Sequence[Line], generation: int, zone: str) -> Posting:
+    """Rows and sums of some lines. `zone` stands behind each moment."""
+    rows: list[Row] = []
+    sums: dict[tuple[str, str, str, str], list[int]] = {}
+    latest: dict[str, float] = {}
+    orgs: dict[str, str] = {}
+    for attempt, settlement in lines:
+        # Taken apart at once: this runs for every request.
+        id_, org_id, key_id, provider, endpoint, asked_model, streamed, bound, _, ordinal, _, at, client_ip = attempt
+        status, outcome, flags, usage, served_model, tier, price, cost, duration_ms, provider_request_id = settlement
+        # What clients and providers name may be longer than a column, or hold a NUL, which PostgreSQL refuses with all
+        # rows of the batch; a row must never be one that cannot be written.
+        asked, served = _fit(asked_model, 255), _fit(served_model, 255)
+        input_tokens, output_tokens = usage.get("input_tokens", 0), usage.get("output_tokens", 0)
+        day = _day(ordinal)
+        rows.append((
+            id_, org_id, key_id, provider, endpoint, asked, served, _fit(tier, 32), streamed,
+            status, outcome, _json(flags) if flags else "[]", _json(usage), input_tokens, output_tokens,
+            None if price is None else _json(price), bound, cost, day,
+            _moment(at) + zone, duration_ms, _fit(provider_request_id, 128), client_ip,
+        ))  # fmt: skip
+        group = (key_id, day, provider, (served if served_model else asked) or "")
+        total = sums.get(group)
+        if total is None:
+            sums[group] = [1, input_tokens, output_tokens, cost]
+            orgs[key_id] = org_id
+        else:
+            total[0] += 1
+            total[1] += input_tokens
+            total[2] += output_tokens
+            total[3] += cost
+        if at > latest.get(key_id, 0.0):
+            latest[key_id] = at
+    in_order = sorted(sums.items())
+    return Posting(
+        rows,
+        [(key_id, day, provider, model, orgs[key_id], *total) for (key_id, day, provider, model), total in in_order],
+        _totals(in_order, generation),
+        [(moment := _moment(at) + zone, key_id, moment) for key_id, at in sorted(latest.items())],
+    )
+
+
+def _totals(in_order: Sequence[tuple[tuple[str, str, str, str], list[int]]], generation: int) -> list[Row]:
+    """What each key's days and all its days rise by."""
+    rises: dict[tuple[str, str], int] = {}
+    for (key_id, day, _, _), total in in_order:
+        cost = total[3]
+        if cost:
+            rises[key_id, ALL_DAYS] = rises.get((key_id, ALL_DAYS), 0) + cost
+            rises[key_id, day] = rises.get((key_id, day), 0) + cost
+    return [(key_id, day, generation, nanos) for (key_id, day), nanos in sorted(rises.items())]
+
+
+def _json(value: object) -> str:
+    return orjson.dumps(value).decode()
+
+
+def _moment(seconds: float) -> str:
+    """As SQLAlchemy writes a moment into SQLite."""
+    whole, micros = divmod(round(seconds * 1_000_000), 1_000_000)
+    return f"{_second(whole)}.{micros:06d}"
+
+
+@lru_cache(maxsize=128)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+@lru_cache(maxsize=128)
+def _day(ordinal: int) -> str:
+    return date.fromordinal(ordinal).isoformat()
+
+
+def _fit(text: str | None, length: int) -> str | None:
+    if text is None or (len(text) <= length and "\0" not in text):
+        return text
+    return text[:length].replace("\0", "")
