@@ -37,7 +37,7 @@ Row = tuple[Any, ...]
 class Session:
     """A thread's connection, and the inode of the file that it has open."""
 
-    __slots__ = ("connection", "execute", "inode", "open", "pid")
+    __slots__ = ("connection", "execute", "found", "inode", "open", "pid")
 
     def __init__(self, connection: sqlite3.Connection, inode: int) -> None:
         self.connection = connection
@@ -45,6 +45,7 @@ class Session:
         self.inode = inode
         self.pid = os.getpid()
         self.open = False  # inside a transaction
+        self.found: Any = None  # what its last transaction left for the next one; see `transaction.Found`
 
 
 class Database:

@@ -76,27 +76,29 @@ class SqliteCounters:
         """Apply ends, then judge charges, in order, in one transaction. The same batch again: the same answers."""
         storage = self._storage
         with self._checked(batch.worker_id, batch.generation) as checked:
-            if not checked.joined:
+            found = checked.found
+            if not found.joined:
                 raise CountersLost("the worker is not known", batch.generation)
-            if checked.number == batch.number:
+            if found.number == batch.number:
                 return answered_before(checked, batch)
-            if checked.number != batch.number - 1:
+            if found.number != batch.number - 1:
                 raise CountersLost("batches are missing", batch.generation)
             moment = storage.moment = self.moment()
             rows: dict[str, KeyRow] = {}
             storage.rows = rows
-            end_number = checked.end_number
+            end_number = found.end_number
             for end in batch.ends:
                 if end.number > end_number:
                     end_number = end.number
                 elif end.number:
                     continue  # it was told when the worker joined
                 checked.row(rows, end.key_id).end(end)
-            stand = Stand(batch.generation, bool(checked.live), moment)
+            stand = Stand(batch.generation, bool(found.live), moment)
             answers, admitted = self._judge(checked, rows, batch.charges, stand)
             checked.write(rows, moment.day)
             own = (batch.number, end_number, checked.wrote(), orjson.dumps(admitted), batch.worker_id)
             checked.execute(_WRITE_BATCH, own)
+        checked.keep(batch.number, end_number, rows)
         return answers
 
     def _judge(
@@ -104,14 +106,12 @@ class SqliteCounters:
     ) -> tuple[list[Answer], list[_Admission]]:
         answers: list[Answer] = []
         admitted: list[_Admission] = []
-        orgs: dict[str, int] = {}
         for index, charge in enumerate(charges):
-            key_id, org_id = charge.key_id, charge.org_id
-            org_version = orgs.get(org_id) or checked.org_version(orgs, org_id)
-            row = rows.get(key_id) or checked.row(rows, key_id)
+            key_id = charge.key_id
+            row = checked.row(rows, key_id)
             answer: Answer | None = None
-            if charge.org_version != org_version:
-                answer = checked.judge_org(orgs, charge, stand)
+            if charge.org_version != checked.org_version(charge.org_id):
+                answer = checked.judge_org(charge, stand)
             answer = answer or row.judge(charge, stand)
             if answer is None:
                 if self._rate.hit(key_id, charge.rate_limit_rpm):
@@ -126,19 +126,19 @@ class SqliteCounters:
     def register(self, worker_id: str, generation: int) -> None:
         """A new worker, which holds nothing. What of it the ledger knew at the cut is not counted again."""
         with self._checked(worker_id, generation) as checked:
-            if not checked.joined:
-                checked.execute(_WRITE_JOINED, (worker_id, checked.end_number or 0, checked.wrote()))
+            if not checked.found.joined:
+                checked.execute(_WRITE_JOINED, (worker_id, checked.found.end_number or 0, checked.wrote()))
 
     def join(self, joining: Joining) -> None:
         """A worker that lives brings what it has into a new generation. Again: no effect."""
         with self._checked(joining.worker_id, joining.generation) as checked:
-            if checked.joined is None:
+            if checked.found.joined is None:
                 raise CountersLost("the worker was taken out", joining.generation)
-            if checked.joined:
+            if checked.found.joined:
                 return
             rows: dict[str, KeyRow] = {}
             for end in joining.ends:
-                if end.number > checked.end_number:
+                if end.number > checked.found.end_number:
                     checked.row(rows, end.key_id).end(end._replace(held_nanos=0))
             for hold in joining.holds:
                 checked.row(rows, hold.key_id).hold(hold.day, hold.nanos)
@@ -156,13 +156,13 @@ class SqliteCounters:
         `used` counts if it had not joined. False: it was out before, and nothing was done.
         """
         with self._checked(joining.worker_id, joining.generation) as checked:
-            if checked.joined is None:
+            if checked.found.joined is None:
                 return False
             rows: dict[str, KeyRow] = {}
             for end in joining.ends:
-                if end.number > checked.end_number:
-                    checked.row(rows, end.key_id).end(end if checked.joined else end._replace(held_nanos=0))
-            if checked.joined:
+                if end.number > checked.found.end_number:
+                    checked.row(rows, end.key_id).end(end if checked.found.joined else end._replace(held_nanos=0))
+            if checked.found.joined:
                 for hold in joining.holds:
                     checked.row(rows, hold.key_id).hold(hold.day, -hold.nanos)
             else:

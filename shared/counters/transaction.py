@@ -6,7 +6,7 @@ from typing import Protocol, Self
 
 import orjson
 
-from shared.counters.database import Database, Session
+from shared.counters.database import Database, Row, Session
 from shared.counters.page import Page
 from shared.counters.rows import NOT_LOADED, KeyRow, Stand
 from shared.counters.values import Admitted, Answer, Batch, Charge, CountersLost, Missing, Stale
@@ -38,13 +38,37 @@ class Owner(Protocol):
         """Whether the file that stands at the path is the one the page tells of."""
 
 
+KEPT_ROWS = 64  # between batches
+
+
+class Found:
+    """What stands in the counters, as far as the transactions of a connection have read or written it.
+
+    SQLite tells by a data version whether another connection has committed since. If none has, a worker's next batch
+    reads nothing again: most of what a batch of one costs is reading what the same worker wrote last. It is kept with the
+    connection and goes with it.
+    """
+
+    __slots__ = ("end_number", "generation", "joined", "live", "number", "orgs", "own_id", "rows", "sequence", "version")
+
+    def __init__(self, version: int, own_id: str, look: Row | None) -> None:
+        self.version = version  # SQLite's, of the data
+        self.own_id = own_id
+        self.generation: int  # 0: there are no counters
+        self.live: int
+        self.sequence: int  # of the last transaction that wrote
+        self.joined: int | None  # None: there is no row of `own_id`
+        self.number: int
+        self.end_number: int
+        self.generation, self.live, self.sequence, self.joined, self.number, self.end_number = look or (0,) * 6
+        self.rows: dict[str, KeyRow] = {}
+        self.orgs: dict[str, int] = {}
+
+
 class Transaction:
     """One transaction on the right counters, with what a look at them tells. What is raised inside undoes it."""
 
-    __slots__ = (
-        "_generation", "_own_id", "_owner", "_wrote",
-        "end_number", "execute", "joined", "live", "number", "sequence", "session",
-    )  # fmt: skip
+    __slots__ = ("_generation", "_own_id", "_owner", "_wrote", "execute", "found", "sequence", "session")
 
     def __init__(self, owner: Owner, own_id: str, generation: int) -> None:
         self._owner = owner
@@ -52,11 +76,8 @@ class Transaction:
         self._generation = generation
         self._wrote = False
         self.session: Session
-        self.live: int
+        self.found: Found
         self.sequence: int  # of this transaction, if it writes
-        self.joined: int | None  # None: there is no row of that id
-        self.number: int
-        self.end_number: int
 
     def __enter__(self) -> Self:
         owner = self._owner
@@ -82,13 +103,18 @@ class Transaction:
         return self
 
     def _look(self, page: Page | None) -> None:
-        look = self.execute(_LOOK, (self._own_id,)).fetchone()
-        if look is None or look[0] != self._generation:
-            raise CountersLost("the generation is another one", look[0] if look else 0)
-        _, self.live, sequence, self.joined, self.number, self.end_number = look
-        if page is not None and (sequence < page.sequence or page.generation != self._generation):
+        session = self.session
+        # Only who writes nothing but what `keep` is told afterwards puts it back.
+        found, session.found = session.found, None
+        (version,) = self.execute("PRAGMA data_version").fetchone()
+        if found is None or found.version != version or found.own_id != self._own_id:
+            found = Found(version, self._own_id, self.execute(_LOOK, (self._own_id,)).fetchone())
+        if found.generation != self._generation:
+            raise CountersLost("the generation is another one", found.generation)
+        if page is not None and (found.sequence < page.sequence or page.generation != self._generation):
             raise CountersLost("an older copy stands there", self._generation)
-        self.sequence = sequence + 1
+        self.found = found
+        self.sequence = found.sequence + 1
 
     def wrote(self) -> int:
         """Something was written: the number to write with it."""
@@ -99,19 +125,27 @@ class Transaction:
         """A key's row, read once."""
         row = rows.get(key_id)
         if row is None:
-            found = self.execute(_READ_KEY, (key_id,)).fetchone()
-            row = rows[key_id] = KeyRow.decode(found[0]) if found else KeyRow.new()
-            row.stored = found is not None
+            row = rows[key_id] = self.found.rows.get(key_id) or self._read(key_id)
         return row
 
-    def org_version(self, orgs: dict[str, int], org_id: str) -> int:
-        """Of what an organisation's keys share; NOT_LOADED where nobody has told it."""
-        found = self.execute(READ_ORG, (org_id,)).fetchone()
-        orgs[org_id] = found[0] if found else NOT_LOADED
-        return orgs[org_id]
+    def _read(self, key_id: str) -> KeyRow:
+        stored = self.execute(_READ_KEY, (key_id,)).fetchone()
+        row = KeyRow.decode(stored[0]) if stored else KeyRow.new()
+        row.stored = stored is not None
+        return row
 
-    def judge_org(self, orgs: dict[str, int], charge: Charge, stand: Stand) -> Answer | None:
+    def org_version(self, org_id: str) -> int:
+        """Of what an organisation's keys share; NOT_LOADED where nobody has told it."""
+        orgs = self.found.orgs
+        version = orgs.get(org_id)
+        if version is None:
+            stored = self.execute(READ_ORG, (org_id,)).fetchone()
+            version = orgs[org_id] = stored[0] if stored else NOT_LOADED
+        return version
+
+    def judge_org(self, charge: Charge, stand: Stand) -> Answer | None:
         """As a key's own row does: what refuses a charge of another version than the one that stands there."""
+        orgs = self.found.orgs
         known = orgs[charge.org_id]
         if known == NOT_LOADED and charge.loaded_in != stand.generation:
             return Missing(stand.generation)
@@ -125,6 +159,16 @@ class Transaction:
         for key_id, row in rows.items():
             self.execute(_UPDATE_KEY if row.stored else _INSERT_KEY, (row.encode(day), key_id))
             row.stored = True
+
+    def keep(self, number: int, end_number: int, rows: dict[str, KeyRow]) -> None:
+        """Committed: with this batch, and these rows as they stand there now."""
+        found = self.found
+        found.sequence, found.number, found.end_number = self.sequence, number, end_number
+        if len(found.rows) + len(found.orgs) > KEPT_ROWS:
+            found.rows.clear()
+            found.orgs.clear()
+        found.rows.update(rows)
+        self.session.found = found
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
