@@ -12,12 +12,12 @@ from contextlib import contextmanager
 
 import orjson
 
-from shared.counters import datafile
+from shared.counters import datafile, last_batch
 from shared.counters.page import Page
 from shared.counters.rate import RequestRate
 from shared.counters.rows import KeyRow, Moment, Stand, moment_of
 from shared.counters.storage import SqliteStorage, fill
-from shared.counters.transaction import READ_ORG, WRITE_ORG, Transaction, answered_before
+from shared.counters.transaction import READ_ORG, WRITE_ORG, Transaction
 from shared.counters.values import (
     Answer,
     Batch,
@@ -25,15 +25,14 @@ from shared.counters.values import (
     Condition,
     CountersLost,
     CountersUnavailable,
-    Held,
     Joining,
-    LastAdmitted,
     Seed,
     Used,
     WorkerState,
 )
 
 _CONDITION = "SELECT batch, joined, (SELECT MAX(sequence) FROM process) FROM process WHERE id = ''"
+_READ_ADMITTED = "SELECT admitted FROM process WHERE id = ?"
 _WRITE_BATCH = "UPDATE process SET batch = ?, end_number = ?, sequence = ?, admitted = ? WHERE id = ?"
 _WRITE_JOINED = (
     "INSERT OR REPLACE INTO process (id, joined, batch, end_number, sequence, admitted) VALUES (?, 1, 0, ?, ?, '[]')"
@@ -42,8 +41,6 @@ _WRITE_SEQUENCE = "UPDATE process SET sequence = ? WHERE id = ''"
 
 # Who is inside a transaction on the old file while a new one is made still notes its number: it stays below the new.
 _SEQUENCE_GAP = 2**20
-
-_Admission = tuple[int, int, str, int, int, int]  # index in the batch, seq, key, day, second, nanos
 
 
 class SqliteCounters:
@@ -80,7 +77,7 @@ class SqliteCounters:
             if not found.joined:
                 raise CountersLost("the worker is not known", batch.generation)
             if found.number == batch.number:
-                return answered_before(checked, batch)
+                return last_batch.answers(checked.execute(_READ_ADMITTED, (batch.worker_id,)).fetchone()[0], batch)
             if found.number != batch.number - 1:
                 raise CountersLost("batches are missing", batch.generation)
             moment = storage.moment = self.moment()
@@ -96,27 +93,29 @@ class SqliteCounters:
             stand = Stand(batch.generation, bool(found.live), moment)
             answers, admitted = self._judge(checked, rows, batch.charges, stand)
             checked.write(rows, moment.day)
-            own = (batch.number, end_number, checked.wrote(), orjson.dumps(admitted), batch.worker_id)
-            checked.execute(_WRITE_BATCH, own)
+            told = last_batch.encode(moment, batch.charges, admitted)
+            checked.execute(_WRITE_BATCH, (batch.number, end_number, checked.wrote(), told, batch.worker_id))
         checked.keep(batch.number, end_number, rows)
         return answers
 
     def _judge(
         self, checked: Transaction, rows: dict[str, KeyRow], charges: Sequence[Charge], stand: Stand
-    ) -> tuple[list[Answer], list[_Admission]]:
+    ) -> tuple[list[Answer], dict[str, list[int]]]:
+        """The answers, and the indices of the admitted by key."""
         answers: list[Answer] = []
-        admitted: list[_Admission] = []
+        admitted: dict[str, list[int]] = {}
+        hit, orgs = self._rate.hit, checked.found.orgs
         for index, charge in enumerate(charges):
             key_id = charge.key_id
-            row = checked.row(rows, key_id)
+            row = rows.get(key_id) or checked.row(rows, key_id)
             answer: Answer | None = None
-            if charge.org_version != checked.org_version(charge.org_id):
+            if charge.org_version != orgs.get(charge.org_id):
                 answer = checked.judge_org(charge, stand)
             answer = answer or row.judge(charge, stand)
             if answer is None:
-                if self._rate.hit(key_id, charge.rate_limit_rpm):
-                    answer = admission = row.admitted(charge, stand)
-                    admitted.append((index, charge.seq, key_id, admission.day, admission.second, charge.bound_nanos))
+                if hit(key_id, charge.rate_limit_rpm):
+                    answer = row.admitted(charge, stand)
+                    admitted.setdefault(key_id, []).append(index)
                 else:
                     answer = row.rate_refusal(charge.rate_limit_rpm, stand.moment)
                     assert answer is not None  # noqa: S101 - the window that refused a moment ago refuses still
@@ -179,8 +178,7 @@ class SqliteCounters:
         if not rows:
             return None
         joined, end_number, admitted = rows[0]
-        last = [LastAdmitted(seq, Held(key_id, day, nanos)) for _, seq, key_id, day, _, nanos in orjson.loads(admitted)]
-        return WorkerState(bool(joined), end_number, last)
+        return WorkerState(bool(joined), end_number, last_batch.held(admitted))
 
     def begin_generation(self, generation: int, workers: Mapping[str, int]) -> None:
         """Put empty counters in the place of whatever stands there. `workers` (id -> END at the cut) have to join."""

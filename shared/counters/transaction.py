@@ -4,12 +4,10 @@ import sqlite3
 from types import TracebackType
 from typing import Protocol, Self
 
-import orjson
-
 from shared.counters.database import Database, Row, Session
 from shared.counters.page import Page
 from shared.counters.rows import NOT_LOADED, KeyRow, Stand
-from shared.counters.values import Admitted, Answer, Batch, Charge, CountersLost, Missing, Stale
+from shared.counters.values import Answer, Charge, CountersLost, Missing, Stale
 
 # The row of the counters themselves has the empty id: `batch` is the generation, `joined` whether they are live.
 _LOOK = (
@@ -134,25 +132,21 @@ class Transaction:
         row.stored = stored is not None
         return row
 
-    def org_version(self, org_id: str) -> int:
-        """Of what an organisation's keys share; NOT_LOADED where nobody has told it."""
-        orgs = self.found.orgs
-        version = orgs.get(org_id)
-        if version is None:
-            stored = self.execute(READ_ORG, (org_id,)).fetchone()
-            version = orgs[org_id] = stored[0] if stored else NOT_LOADED
-        return version
-
     def judge_org(self, charge: Charge, stand: Stand) -> Answer | None:
         """As a key's own row does: what refuses a charge of another version than the one that stands there."""
-        orgs = self.found.orgs
-        known = orgs[charge.org_id]
+        org_id, orgs = charge.org_id, self.found.orgs
+        known = orgs.get(org_id)
+        if known is None:
+            stored = self.execute(READ_ORG, (org_id,)).fetchone()
+            known = orgs[org_id] = stored[0] if stored else NOT_LOADED
+            if charge.org_version == known:
+                return None
         if known == NOT_LOADED and charge.loaded_in != stand.generation:
             return Missing(stand.generation)
         if charge.org_version < known:
             return Stale()
-        orgs[charge.org_id] = charge.org_version
-        self.execute(WRITE_ORG, (charge.org_id, charge.org_version))
+        orgs[org_id] = charge.org_version
+        self.execute(WRITE_ORG, (org_id, charge.org_version))
         return None
 
     def write(self, rows: dict[str, KeyRow], day: int) -> None:
@@ -192,14 +186,3 @@ class Transaction:
             owner.page.leave(owner.pid)
         if isinstance(error, sqlite3.Error):
             raise owner.database.failed(error, self.session) from error
-
-
-def answered_before(checked: Transaction, batch: Batch) -> list[Answer]:
-    """What a batch was answered whose answer was lost. What was refused then consumed nothing and may ask anew.
-
-    Whoever repeats a batch may leave its charges out: then nothing new is admitted if it had not been applied.
-    """
-    ((admitted,),) = checked.execute("SELECT admitted FROM process WHERE id = ?", (batch.worker_id,)).fetchall()
-    before = {index: Admitted(day, second) for index, _, _, day, second, _ in orjson.loads(admitted)}
-    asked = max([len(batch.charges), *(index + 1 for index in before)])
-    return [before.get(index, Stale()) for index in range(asked)]
