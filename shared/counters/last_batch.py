@@ -1,7 +1,7 @@
 """Whom a worker's last batch admitted, as its row tells it: for the batch whose answer was lost, or whose worker died.
 
-It is written with each batch, so it is short and mostly as long as the one before: SQLite then writes it over that one, and
-has no pages to give back and to take anew.
+It is written with each batch, so it is short and mostly as long as the one before: SQLite then writes it over that
+one, and has no pages to give back and to take anew.
 """
 
 from collections.abc import Mapping, Sequence

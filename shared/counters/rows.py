@@ -178,7 +178,7 @@ class KeyRow:
 
     def spend(self, period: Period, limit_nanos: int | None) -> SpendState:
         spent, held = self.sums(period)
-        return _spend_state(period, limit_nanos, spent, held)
+        return spend_state(period, limit_nanos, spent, held)
 
     def hold(self, day: int, nanos: int) -> None:
         self._book(day, 0, nanos)
@@ -233,7 +233,7 @@ class KeyRow:
         # A request rate that refuses as well is told first.
         if (limited := self.rate_refusal(charge.rate_limit_rpm, stand.moment)) is not None:
             return limited
-        state = _spend_state(period, limit, spent, held)
+        state = spend_state(period, limit, spent, held)
         if spent + bound > limit:
             return SpendExceeded(state)
         # The larger the part of the holds that must end before this fits, the longer it is likely to take.
@@ -250,16 +250,20 @@ class KeyRow:
         moment = stand.moment
         day = moment.day
         if charge.bound_nanos:
-            self.hold(day, charge.bound_nanos)
+            self._book(day, 0, charge.bound_nanos)
         rate = None if charge.rate_limit_rpm is None else self.rate(moment, charge.rate_limit_rpm)
-        spend = None
-        if charge.spend_limit_nanos is not None:
-            spend = self.spend(period_of_day(charge.spend_reset, day), charge.spend_limit_nanos)
+        spend, limit = None, charge.spend_limit_nanos
+        if limit is not None:
+            period = period_of_day(charge.spend_reset, day)
+            spend = spend_state(period, limit, *self.sums(period))
         return Admitted(day, moment.second, rate, spend)
 
 
-def _spend_state(period: Period, limit_nanos: int | None, spent: int, held: int) -> SpendState:
-    remaining = None if limit_nanos is None else max(0, limit_nanos - spent - held)
-    return SpendState(
-        limit_nanos, min(spent, MAX_NANOS), min(held, MAX_NANOS), remaining, period.start_date, period.resets_on
-    )
+def spend_state(period: Period, limit_nanos: int | None, spent: int, held: int) -> SpendState:
+    remaining = None
+    if limit_nanos is not None:
+        remaining = limit_nanos - spent - held
+        remaining = max(remaining, 0)
+    if spent > MAX_NANOS or held > MAX_NANOS:
+        spent, held = min(spent, MAX_NANOS), min(held, MAX_NANOS)
+    return SpendState(limit_nanos, spent, held, remaining, period.start_date, period.resets_on)

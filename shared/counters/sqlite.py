@@ -11,10 +11,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import orjson
+from limits.strategies import MovingWindowRateLimiter
 
 from shared.counters import datafile, last_batch
 from shared.counters.page import Page
-from shared.counters.rate import RequestRate
+from shared.counters.rate import per_minute
 from shared.counters.rows import KeyRow, Moment, Stand, moment_of
 from shared.counters.storage import SqliteStorage, fill
 from shared.counters.transaction import READ_ORG, WRITE_ORG, Transaction
@@ -53,7 +54,7 @@ class SqliteCounters:
     def __init__(self, storage: SqliteStorage) -> None:
         self._storage = storage
         self._clock = storage.clock
-        self._rate = RequestRate(storage)
+        self._rate = MovingWindowRateLimiter(storage)
         self.database = storage.database
         self.page: Page | None = None
         self.pid = os.getpid()
@@ -113,7 +114,7 @@ class SqliteCounters:
                 answer = checked.judge_org(charge, stand)
             answer = answer or row.judge(charge, stand)
             if answer is None:
-                if hit(key_id, charge.rate_limit_rpm):
+                if hit(per_minute(charge.rate_limit_rpm), key_id):
                     answer = row.admitted(charge, stand)
                     admitted.setdefault(key_id, []).append(index)
                 else:

@@ -31,10 +31,6 @@ class Owner(Protocol):
     page: Page | None
     pid: int
 
-    @property
-    def right(self) -> bool:
-        """Whether the file that stands at the path is the one the page tells of."""
-
 
 KEPT_ROWS = 64  # between batches
 
@@ -43,11 +39,21 @@ class Found:
     """What stands in the counters, as far as the transactions of a connection have read or written it.
 
     SQLite tells by a data version whether another connection has committed since. If none has, a worker's next batch
-    reads nothing again: most of what a batch of one costs is reading what the same worker wrote last. It is kept with the
-    connection and goes with it.
+    reads nothing again. It is kept with the connection and goes with it.
     """
 
-    __slots__ = ("end_number", "generation", "joined", "live", "number", "orgs", "own_id", "rows", "sequence", "version")
+    __slots__ = (
+        "end_number",
+        "generation",
+        "joined",
+        "live",
+        "number",
+        "orgs",
+        "own_id",
+        "rows",
+        "sequence",
+        "version",
+    )
 
     def __init__(self, version: int, own_id: str, look: Row | None) -> None:
         self.version = version  # SQLite's, of the data
@@ -84,7 +90,7 @@ class Transaction:
             database.let_go_of_replaced()
             self.session = database.begin()
         else:
-            if not owner.right:
+            if not page.tells_of(database.name):
                 database.close()
                 raise CountersLost("the file was replaced or written by somebody else")
             self.session = database.begin()
@@ -93,7 +99,6 @@ class Transaction:
                 self.session = database.begin()
             page.enter(owner.pid)
         try:
-            self.execute = self.session.execute
             self._look(page)
         except BaseException as error:
             self._undo(error)
@@ -102,11 +107,12 @@ class Transaction:
 
     def _look(self, page: Page | None) -> None:
         session = self.session
+        execute = self.execute = session.execute
         # Only who writes nothing but what `keep` is told afterwards puts it back.
         found, session.found = session.found, None
-        (version,) = self.execute("PRAGMA data_version").fetchone()
+        (version,) = execute("PRAGMA data_version").fetchone()
         if found is None or found.version != version or found.own_id != self._own_id:
-            found = Found(version, self._own_id, self.execute(_LOOK, (self._own_id,)).fetchone())
+            found = Found(version, self._own_id, execute(_LOOK, (self._own_id,)).fetchone())
         if found.generation != self._generation:
             raise CountersLost("the generation is another one", found.generation)
         if page is not None and (found.sequence < page.sequence or page.generation != self._generation):
@@ -167,17 +173,20 @@ class Transaction:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        owner = self._owner
         if error is not None:
             self._undo(error)
+            return
+        owner = self._owner
+        page = owner.page
+        if page is None:
+            owner.database.commit(self.session)
             return
         try:
             owner.database.commit(self.session)
         finally:
-            if owner.page is not None:
-                owner.page.leave(owner.pid)
-        if self._wrote and owner.page is not None:
-            owner.page.note(self.sequence)
+            page.leave(owner.pid)
+        if self._wrote:
+            page.note(self.sequence)
 
     def _undo(self, error: BaseException) -> None:
         owner = self._owner
