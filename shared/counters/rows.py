@@ -34,7 +34,7 @@ from shared.periods import period_of
 
 KEEP_DAYS = 37  # more than the longest period that ends
 DAY_SECONDS = 86400
-_RECENT_BYTES = 112  # of the first part of a stored row; a longer one may be
+_RECENT_BYTES = 88  # of the first part of a stored row; a longer one may be
 _NO_ENTRY = (-1, 0)
 UNIX_EPOCH_DAY = date(1970, 1, 1).toordinal()
 NOT_LOADED = 0  # the version of a row that holds money of a key whose policy nobody has told yet
@@ -122,6 +122,26 @@ class KeyRow:
             return cls(version, lifetime, days, window, seeded=seeded)
         except (ValueError, TypeError, IndexError) as error:
             raise CountersLost("a row cannot be read") from error
+
+    def follow(self, data: bytes) -> bool:
+        """Become what others have made of this row since it was stored, if they changed no more than its first part."""
+        end = b",%b]" % self._older
+        if not self._older or not data.endswith(end):
+            return False
+        try:
+            lifetime, day, spent, held, second, requests, version, seeded = orjson.loads(data[1 : -len(end)])
+        except (ValueError, TypeError):
+            return False  # `decode` says what is wrong
+        if (day, second) != self._older_of[:2]:
+            return False
+        self.version, self.seeded, self.lifetime = version, seeded, lifetime
+        self.days.pop(day, None)
+        if spent >= 0:
+            self.days[day] = [spent, held]
+        if requests:
+            self.window.set_last(requests)
+        self._period = None
+        return True
 
     def encode(self, today: int) -> bytes:
         """As it is stored; days that no period can ask for any more are left out.

@@ -43,6 +43,7 @@ class Found:
     """
 
     __slots__ = (
+        "before",
         "end_number",
         "generation",
         "joined",
@@ -55,7 +56,7 @@ class Found:
         "version",
     )
 
-    def __init__(self, version: int, own_id: str, look: Row | None) -> None:
+    def __init__(self, version: int, own_id: str, look: Row | None, before: dict[str, KeyRow]) -> None:
         self.version = version  # SQLite's, of the data
         self.own_id = own_id
         self.generation: int  # 0: there are no counters
@@ -66,6 +67,7 @@ class Found:
         self.end_number: int
         self.generation, self.live, self.sequence, self.joined, self.number, self.end_number = look or (0,) * 6
         self.rows: dict[str, KeyRow] = {}
+        self.before = before  # rows as they were before others committed, which are mostly little else now
         self.orgs: dict[str, int] = {}
 
 
@@ -112,7 +114,8 @@ class Transaction:
         found, session.found = session.found, None
         (version,) = execute("PRAGMA data_version").fetchone()
         if found is None or found.version != version or found.own_id != self._own_id:
-            found = Found(version, self._own_id, execute(_LOOK, (self._own_id,)).fetchone())
+            before = {} if found is None else found.rows
+            found = Found(version, self._own_id, execute(_LOOK, (self._own_id,)).fetchone(), before)
         if found.generation != self._generation:
             raise CountersLost("the generation is another one", found.generation)
         if page is not None and (found.sequence < page.sequence or page.generation != self._generation):
@@ -134,8 +137,13 @@ class Transaction:
 
     def _read(self, key_id: str) -> KeyRow:
         stored = self.execute(_READ_KEY, (key_id,)).fetchone()
-        row = KeyRow.decode(stored[0]) if stored else KeyRow.new()
-        row.stored = stored is not None
+        if stored is None:
+            return KeyRow.new()
+        before = self.found.before.pop(key_id, None)
+        if before is not None and before.follow(stored[0]):
+            return before
+        row = KeyRow.decode(stored[0])
+        row.stored = True
         return row
 
     def judge_org(self, charge: Charge, stand: Stand) -> Answer | None:

@@ -47,6 +47,12 @@ class Window:
         self._total += amount
         return True
 
+    def set_last(self, requests: int) -> None:
+        """There are so many in the last bucket now."""
+        second, before = self.last
+        self.buckets[second] = requests
+        self._total += requests - before
+
     def add(self, second: int, amount: int) -> None:
         """Count requests that were admitted elsewhere, at a second that may be past."""
         self.buckets[second] = self.buckets.get(second, 0) + amount

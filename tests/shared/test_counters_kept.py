@@ -153,27 +153,70 @@ EVENTS = st.lists(
 )
 
 
+def happen(row: KeyRow, event: str, back: int, amount: int, now: int) -> None:
+    if event == "hold":
+        row.hold(TODAY - back % 3, amount)
+    elif event == "end":
+        row.end(End(1, "key", TODAY - back % 40, amount, amount))
+    elif event == "take back":
+        row.window.take_back(now - back % 4)
+    elif event == "admit":
+        row.window.acquire(now, 10**6)
+    elif event == "add":
+        row.window.add(now - back, 1 + amount)
+
+
 @given(EVENTS, st.sampled_from(["never", "daily", "weekly", "monthly"]))
 def test_a_row_that_was_stored_before_is_stored_as_it_is_now(events: list[tuple[str, int, int]], reset: str) -> None:
     row, period, now = KeyRow.new(), period_of_day(reset, TODAY), 1_000
     for event, back, amount in events:
-        if event == "hold":
-            row.hold(TODAY - back % 3, amount)
-        elif event == "end":
-            row.end(End(1, "key", TODAY - back % 40, amount, amount))
-        elif event == "take back":
-            row.window.take_back(now - back % 4)
-        elif event == "admit":
-            now += back % 3
-            row.window.acquire(now, 10**6)
-        elif event == "add":
-            row.window.add(now - back, 1 + amount)
+        now += back % 3
+        happen(row, event, back, amount, now)
         row.encode(TODAY)
         fresh = KeyRow.decode(row.encode(TODAY))
         kept = {day: entry for day, entry in row.days.items() if day > TODAY - 37 or entry[1]}
         assert (fresh.lifetime, fresh.days, fresh.window.buckets) == (row.lifetime, kept, row.window.buckets)
         assert row.sums(period) == KeyRow(1, row.lifetime, row.days, {}, seeded=True).sums(period)
         assert row.window.count(now) == Window(dict(row.window.buckets)).count(now)
+
+
+@given(EVENTS, EVENTS, st.integers(0, 2))
+def test_a_row_that_others_changed_is_followed_or_read_anew(
+    events: list[tuple[str, int, int]], others: list[tuple[str, int, int]], seconds: int
+) -> None:
+    mine, now, period = KeyRow.new(), 1_000, period_of_day("monthly", TODAY)
+    for event in events:
+        happen(mine, *event, now)
+    theirs = KeyRow.decode(mine.encode(TODAY))
+    mine.sums(period)
+    theirs.version, theirs.seeded = 7, True
+    for event in others:
+        happen(theirs, *event, now + seconds)
+    data = theirs.encode(TODAY)
+    if mine.follow(data):
+        fresh = KeyRow.decode(data)
+        assert (mine.version, mine.seeded, mine.lifetime) == (fresh.version, fresh.seeded, fresh.lifetime)
+        assert mine.window.buckets == fresh.window.buckets
+        assert mine.window.count(now + seconds) == fresh.window.count(now + seconds)
+        assert mine.sums(period) == fresh.sums(period)
+        assert mine.encode(TODAY) == data
+    else:
+        assert seconds or others
+
+
+def test_what_changed_in_this_second_is_followed() -> None:
+    mine = KeyRow.new()
+    mine.hold(TODAY - 1, 3)
+    mine.hold(TODAY, 5)
+    mine.window.acquire(1_000, 10)
+    theirs = KeyRow.decode(mine.encode(TODAY))
+    theirs.hold(TODAY, 50)
+    theirs.window.acquire(1_000, 10)
+    assert mine.follow(theirs.encode(TODAY))
+    assert (mine.days, mine.window.buckets) == ({TODAY - 1: [0, 3], TODAY: [0, 55]}, {1_000: 2})
+    theirs.hold(TODAY - 1, 1)
+    assert not mine.follow(theirs.encode(TODAY))
+    assert not KeyRow.new().follow(theirs.encode(TODAY))
 
 
 @given(st.lists(st.tuples(st.sampled_from(["a", "b", "\u00e4\n"]), st.integers(0, 2**53 - 1)), max_size=50))
