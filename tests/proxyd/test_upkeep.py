@@ -36,7 +36,7 @@ def told(worker: Worker) -> Iterator[Told]:
 
 def test_it_works(router: Router, worker: Worker, told: Told) -> None:
     worker.settle(worker.begin(), 300)
-    told.now += LINGER_SECONDS
+    told.now += 2 * LINGER_SECONDS
     with gevent.Timeout(10):
         while not told.times:
             gevent.sleep(0.001)
@@ -58,7 +58,7 @@ def test_an_end_behind_others_that_a_batch_took_along_is_told_as_well(worker: Wo
     worker.settle(first, 1)
     worker.begin()
     worker.settle(second, 1)
-    told.now += LINGER_SECONDS
+    told.now += 2 * LINGER_SECONDS
     with gevent.Timeout(10):
         while worker.accounting._ends.untold:
             gevent.sleep(0.001)
