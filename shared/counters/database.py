@@ -41,7 +41,8 @@ class Session:
 
     def __init__(self, connection: sqlite3.Connection, inode: int) -> None:
         self.connection = connection
-        self.execute: Callable[..., sqlite3.Cursor] = connection.execute
+        # One cursor for all statements; each of them ends the one before, whose rows were all fetched or not wanted.
+        self.execute: Callable[..., sqlite3.Cursor] = connection.cursor().execute
         self.inode = inode
         self.pid = os.getpid()
         self.open = False  # inside a transaction
