@@ -204,6 +204,30 @@ def test_a_row_that_others_changed_is_followed_or_read_anew(
         assert seconds or others
 
 
+@pytest.mark.parametrize("reset", ["never", "daily", "monthly"])
+def test_sums_go_along_with_what_is_booked(reset: str) -> None:
+    row, period = KeyRow.new(), period_of_day(reset, TODAY)
+    assert row.sums(period) == (0, 0)
+    row.hold(TODAY, 50)
+    assert row.sums(period) == (0, 50)
+    row.end(End(1, "key", TODAY, 20, 7))
+    assert row.sums(period) == (7, 30)
+    row.seed(Seed("key", 100, {TODAY: 100}))
+    assert row.sums(period) == (107, 30)
+    assert row.sums(period_of_day("daily", TODAY + 1)) == (0, 0)
+    assert row.sums(period) == (107, 30)
+
+
+def test_another_second_is_not_followed() -> None:
+    mine = KeyRow.new()
+    mine.window.acquire(1_000, 10)
+    theirs = KeyRow.decode(mine.encode(TODAY))
+    theirs.window.acquire(1_100, 10)
+    assert theirs.window.buckets == {1_100: 1}
+    assert not mine.follow(theirs.encode(TODAY))
+    assert not mine.follow(theirs.encode(TODAY + 1))
+
+
 def test_what_changed_in_this_second_is_followed() -> None:
     mine = KeyRow.new()
     mine.hold(TODAY - 1, 3)
