@@ -85,16 +85,17 @@ class Accounting:
         Waits up to two seconds for counters that are being rebuilt, if there is a limit to judge by. Raises
         CountersUnavailable, or JournalUnavailable; then nothing is held and nothing has begun.
         """
-        limited = charge.spend_limit_nanos is not None or charge.rate_limit_rpm is not None
         deadline = 0.0
         while True:
             lost = None
             try:
                 answer = self._submit(seq, charge, attempt_of)
             except CountersLost as error:
-                if not limited:
+                if charge.spend_limit_nanos is None and charge.rate_limit_rpm is None:
                     raise
                 answer, lost = None, error
+            if isinstance(answer, Admitted):
+                return answer
             if isinstance(answer, Unseeded):
                 self._seed(charge.key_id, answer.generation)
             elif answer is not None and not isinstance(answer, Rebuilding):
@@ -110,13 +111,14 @@ class Accounting:
         """Begin an attempt that the counters were not asked about. Raises JournalUnavailable."""
         self._journal().begin([(seq, attempt)])
 
-    def settle(self, seq: int, settlement: Settlement) -> None:
+    def settle(self, seq: int, settlement: Settlement | None) -> None:
         """Close an attempt at its true cost. Never fails: what cannot be written now is written later."""
-        self._end(seq, settlement)
+        if not self._ends.write(self._membership.journal, seq, settlement):
+            self._journal_failed = True
 
     def void(self, seq: int) -> None:
         """Close an attempt of which nothing reached the provider: no row, no cost, no hold."""
-        self._end(seq, None)
+        self.settle(seq, None)
 
     def note_progress(self, seq: int, cost_nanos: int) -> None:
         """Note what an attempt has cost so far, for whoever ends it if we die."""
@@ -228,7 +230,6 @@ class Accounting:
             self._broken_until = self._monotonic() + BREAK_SECONDS
             raise
         self._number = batch.number
-        self.upkeep.told_at = self._monotonic()
         return answers
 
     def _repeat(self, batch: Batch) -> None:
@@ -292,7 +293,3 @@ class Accounting:
                 self._counters.seed(generation, seeds)
         finally:
             self._seeding.discard(key_id)
-
-    def _end(self, seq: int, settlement: Settlement | None) -> None:
-        if not self._ends.write(self._membership.journal, seq, settlement):
-            self._journal_failed = True

@@ -70,8 +70,9 @@ class Ends:
         self.untold = [end for end in self.untold if end.number > end_number]
 
     def _add(self, end: End) -> None:
-        self.untold.append(end)
-        if len(self.untold) == 1:
+        untold = self.untold
+        untold.append(end)
+        if len(untold) == 1:
             self.on_first()
 
 

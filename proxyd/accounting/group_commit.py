@@ -23,11 +23,11 @@ class Submission:
 
     __slots__ = ("done", "failure", "leads", "waiting")
 
-    def __init__(self) -> None:
-        self.done = False
-        self.leads = False  # its greenlet is to lead the next batch
-        self.failure: Exception | None = None
-        self.waiting: greenlet | None = None
+    # Set when it is submitted.
+    done: bool
+    leads: bool  # its greenlet is to lead the next batch
+    failure: Exception | None
+    waiting: greenlet | None
 
 
 S = TypeVar("S", bound=Submission)
@@ -46,6 +46,8 @@ class GroupCommit(Generic[S]):
 
         `alone` says that nobody else can have anything to submit just now, so there is no one to let go first.
         """
+        submission.done = submission.leads = False
+        submission.failure = submission.waiting = None
         self._submitted.append(submission)
         if self._led:
             self._wait(submission)

@@ -12,7 +12,7 @@ import errno
 import fcntl
 import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 from ulid import ULID
@@ -41,7 +41,7 @@ class Journal:
         self.directory = directory
         self.end_number = 0  # of the last END
         self._sync = sync
-        self._open: dict[int, tuple[int, Attempt]] = {}  # seq -> segment of its BEGIN, attempt
+        self.open: dict[int, tuple[int, Attempt]] = {}  # what has not ended: seq -> segment of its BEGIN, attempt
         self._progress: dict[int, int] = {}  # seq -> nanos, of those that are open
         self._segment = 0
         self._file = -1
@@ -59,16 +59,11 @@ class Journal:
             self.close()
             raise
 
-    @property
-    def open(self) -> Mapping[int, tuple[int, Attempt]]:
-        """What was begun and has not ended, by number."""
-        return self._open
-
     def begin(self, attempts: Iterable[tuple[int, Attempt]]) -> None:
         """Write BEGIN of these, all or none, in one write. Raises JournalUnavailable."""
         begun = list(attempts)
         data = b"".join([frames.begin(self._seed, seq, attempt) for seq, attempt in begun])
-        reserve = RESERVE_BYTES * (len(self._open) + len(begun))
+        reserve = RESERVE_BYTES * (len(self.open) + len(begun))
         if self._position + len(data) + reserve > self._size:
             self._next_segment(len(begun))
             data = b"".join([frames.begin(self._seed, seq, attempt) for seq, attempt in begun])
@@ -83,11 +78,11 @@ class Journal:
             raise JournalUnavailable(_reason(error)) from error
         self._position += len(data)
         for seq, attempt in begun:
-            self._open[seq] = (self._segment, attempt)
+            self.open[seq] = (self._segment, attempt)
 
     def end(self, seq: int, settlement: Settlement | None) -> EndRecord:
         """Write the END of an attempt; None: nothing of it was sent. Raises JournalUnavailable; then it stays open."""
-        attempt = self._open[seq][1]
+        attempt = self.open[seq][1]
         record = EndRecord(self.end_number + 1, seq, attempt, settlement)
         data = frames.end(self._seed, record)
         if self._position + len(data) > self._size:
@@ -100,14 +95,14 @@ class Journal:
             raise JournalUnavailable(_reason(error)) from error
         self._position += len(data)
         self.end_number += 1
-        del self._open[seq]
+        del self.open[seq]
         self._progress.pop(seq, None)
         return record
 
     def note_progress(self, seq: int, cost_nanos: int) -> None:
         """Note what an attempt has cost so far, for whoever ends it if we die. Raises JournalUnavailable."""
         data = frames.progress(self._seed, seq, cost_nanos)
-        if self._position + len(data) + RESERVE_BYTES * len(self._open) > self._size:
+        if self._position + len(data) + RESERVE_BYTES * len(self.open) > self._size:
             self._next_segment()
             data = frames.progress(self._seed, seq, cost_nanos)
         try:
@@ -116,7 +111,7 @@ class Journal:
             self._undo(len(data))
             raise JournalUnavailable(_reason(error)) from error
         self._position += len(data)
-        if seq in self._open:
+        if seq in self.open:
             self._progress[seq] = cost_nanos
 
     def check(self) -> None:
@@ -126,7 +121,7 @@ class Journal:
                 raise JournalUnavailable("its file was deleted")
         except OSError as error:
             raise JournalUnavailable(_reason(error)) from error
-        if self._position + RESERVE_BYTES * (len(self._open) + 2) > self._size:
+        if self._position + RESERVE_BYTES * (len(self.open) + 2) > self._size:
             self._next_segment()
         try:
             os.pwrite(self._file, b"\0", self._position)  # what stands there already, if the file can be written
@@ -151,12 +146,12 @@ class Journal:
         """Go on in a new segment, with room for the ENDs of all that is open and of `more`."""
         number = self._segment + 1
         seed = frames.seed_of(f"{self.worker_id}.{number}")
-        carried = [(seq, a) for seq, (begun, a) in self._open.items() if begun <= number - CARRY_SEGMENTS]
+        carried = [(seq, a) for seq, (begun, a) in self.open.items() if begun <= number - CARRY_SEGMENTS]
         data = frames.header(seed, number, self.end_number)
         data += b"".join([frames.begin(seed, seq, attempt) for seq, attempt in carried])
         noted = [(seq, self._progress[seq]) for seq, _ in carried if seq in self._progress]
         data += b"".join([frames.progress(seed, seq, nanos) for seq, nanos in noted])
-        size = max(SEGMENT_BYTES, len(data) + 2 * RESERVE_BYTES * (len(self._open) + more + 1))
+        size = max(SEGMENT_BYTES, len(data) + 2 * RESERVE_BYTES * (len(self.open) + more + 1))
         # Whoever reads the segment before takes this one's name to mean that no more comes there. So it has its name
         # only once it is ready to be written to.
         path = segment_path(self.directory, self.worker_id, number)
@@ -177,7 +172,7 @@ class Journal:
         self._file, self._seed, self._segment = file, seed, number
         self._size, self._position = size, len(data)
         for seq, attempt in carried:
-            self._open[seq] = (number, attempt)
+            self.open[seq] = (number, attempt)
 
 
 def _write_all(file: int, data: bytes, position: int) -> None:

@@ -13,7 +13,6 @@ class Opening(Submission):
     __slots__ = ("abandoned", "answer", "attempt_of", "charge", "seq")
 
     def __init__(self, seq: int, charge: Charge | None, attempt_of: Callable[[Admitted], Attempt] | None) -> None:
-        super().__init__()
         self.seq = seq
         self.charge = charge
         self.attempt_of = attempt_of

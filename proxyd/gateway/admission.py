@@ -8,10 +8,11 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from proxyd.accounting.accounting import Accounting
 from proxyd.accounting.journal import JournalUnavailable
-from proxyd.accounting.records import Attempt, LedgerUnavailable
+from proxyd.accounting.records import LedgerUnavailable
 from proxyd.gateway.authenticate import unknown_key
 from proxyd.gateway.context import Admission, RequestContext, attempt_of
 from proxyd.gateway.limits import Limits
@@ -171,10 +172,7 @@ class AdmissionController:
             context.seq,
             None if charges.spend_limit_nanos is None else self._keys.take_seed(known),
         )
-
-        def begun(admitted: Admitted) -> Attempt:
-            return attempt_of(context, key, admitted, bound_nanos, charges.bound_nanos, now)
-
+        begun = partial(attempt_of, context, key, bound_nanos, charges.bound_nanos, now)
         try:
             answer = self._accounting.admit(context.seq, charge, begun)
         except CountersUnavailable:
@@ -211,7 +209,7 @@ class AdmissionController:
         moment = self._counters.moment()
         admitted = Admitted(moment.day, -1)
         try:
-            self._accounting.begin_unheld(context.seq, attempt_of(context, known.key, admitted, bound_nanos, 0, now))
+            self._accounting.begin_unheld(context.seq, attempt_of(context, known.key, bound_nanos, 0, now, admitted))
         except JournalUnavailable as error:
             log.error("nothing can be recorded, refusing traffic: %s", error)
             return Rejection(Deny(Reason.LIMITS_UNAVAILABLE))

@@ -46,21 +46,21 @@ class Admission:
 
 
 def attempt_of(
-    context: RequestContext, key: KeySnapshot, admitted: Admitted, bound_nanos: int | None, held_nanos: int, now: float
+    context: RequestContext, key: KeySnapshot, bound_nanos: int | None, held_nanos: int, now: float, admitted: Admitted
 ) -> Attempt:
-    endpoint = context.target.endpoint
-    return Attempt(
-        id=context.id,
-        org_id=key.org_id,
-        key_id=key.id,
-        provider=context.target.provider.slug,
-        endpoint="unlisted" if endpoint is None else endpoint.path,
-        requested_model=None if context.model is None else context.model[:MAX_MODEL_CHARACTERS],
-        streamed=context.parsed is not None and context.parsed.stream,
-        bound_nanos=0 if context.free else bound_nanos or 0,
-        held_nanos=held_nanos,
-        day=admitted.day,
-        second=admitted.second,
-        admitted_at=now,
-        client_ip=context.head.client_ip_text,
+    endpoint, model, parsed = context.target.endpoint, context.model, context.parsed
+    return Attempt(  # by position, which costs half as much as by name
+        context.id,
+        key.org_id,
+        key.id,
+        context.target.provider.slug,
+        "unlisted" if endpoint is None else endpoint.path,
+        None if model is None else model[:MAX_MODEL_CHARACTERS],
+        parsed is not None and parsed.stream,
+        0 if context.free else bound_nanos or 0,
+        held_nanos,
+        admitted.day,
+        admitted.second,
+        now,
+        context.head.client_ip_text,
     )

@@ -8,7 +8,7 @@ rebuilt, and refuses whoever knows other counters than these (`CountersLost`).
 from shared.counters.clock import Clock, SystemClock, boot_id
 from shared.counters.counters import Counters, connect, login_throttle, spend_of, state_of
 from shared.counters.page import WRITER_LOCK, Page, PageMissing, somebody_keeps
-from shared.counters.rows import KEEP_DAYS, WINDOW_SECONDS, KeyRow, Moment, moment_of, period_of_day
+from shared.counters.rows import KEEP_DAYS, KeyRow, Moment, moment_of, period_of_day
 from shared.counters.throttle import LoginThrottle
 from shared.counters.values import (
     Admitted,
@@ -36,6 +36,7 @@ from shared.counters.values import (
     Used,
     WorkerState,
 )
+from shared.counters.window import WINDOW_SECONDS
 
 __all__ = [
     "KEEP_DAYS",

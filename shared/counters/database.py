@@ -37,14 +37,16 @@ Row = tuple[Any, ...]
 class Session:
     """A thread's connection, and the inode of the file that it has open."""
 
-    __slots__ = ("connection", "execute", "inode", "open", "pid")
+    __slots__ = ("connection", "execute", "found", "inode", "open", "pid")
 
     def __init__(self, connection: sqlite3.Connection, inode: int) -> None:
         self.connection = connection
-        self.execute: Callable[..., sqlite3.Cursor] = connection.execute
+        # One cursor for all statements; each of them ends the one before, whose rows were all fetched or not wanted.
+        self.execute: Callable[..., sqlite3.Cursor] = connection.cursor().execute
         self.inode = inode
         self.pid = os.getpid()
         self.open = False  # inside a transaction
+        self.found: Any = None  # what its last transaction left for the next one; see `transaction.Found`
 
 
 class Database:

@@ -108,11 +108,12 @@ class Page:
 
     def tells_of(self, name: str) -> bool:
         """Whether what stands at a path is the right file, or is just being written to by its keeper."""
+        slots = self._slots
         for _ in range(3):  # the keeper may begin and end between two looks
-            if self.moving:
+            if slots[_MOVING]:
                 return True
-            expected = self.identity()
-            if datafile.identity(name) == expected == self.identity():
+            expected = slots[_INODE], slots[_MODIFIED]
+            if datafile.identity(name) == expected == (slots[_INODE], slots[_MODIFIED]):
                 return True
         return self.moving
 

@@ -8,9 +8,6 @@ it may get in this minute.
 from functools import lru_cache
 
 from limits.limits import RateLimitItemPerMinute
-from limits.strategies import MovingWindowRateLimiter
-
-from shared.counters.storage import SqliteStorage
 
 _NO_LIMIT = 2**53
 
@@ -26,16 +23,6 @@ class _PerMinute(RateLimitItemPerMinute):
 
 
 @lru_cache(maxsize=1000)
-def _item(rpm: int) -> _PerMinute:
-    return _PerMinute(rpm)
-
-
-class RequestRate:
-    """Charges one request at a time, while a batch is judged."""
-
-    def __init__(self, storage: SqliteStorage) -> None:
-        self._limiter = MovingWindowRateLimiter(storage)
-
-    def hit(self, key_id: str, rpm: int | None) -> bool:
-        """Count one request if it fits."""
-        return self._limiter.hit(_item(_NO_LIMIT if rpm is None else rpm), key_id)
+def per_minute(rpm: int | None) -> RateLimitItemPerMinute:
+    """What the strategy hits for one request, with a key's id; None: it always fits."""
+    return _PerMinute(_NO_LIMIT if rpm is None else rpm)

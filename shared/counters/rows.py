@@ -28,12 +28,14 @@ from shared.counters.values import (
     Stale,
     Unseeded,
 )
+from shared.counters.window import Window
 from shared.money import MAX_NANOS
 from shared.periods import period_of
 
 KEEP_DAYS = 37  # more than the longest period that ends
-WINDOW_SECONDS = 60
 DAY_SECONDS = 86400
+_RECENT_BYTES = 88  # of the first part of a stored row; a longer one may be
+_NO_ENTRY = (-1, 0)
 UNIX_EPOCH_DAY = date(1970, 1, 1).toordinal()
 NOT_LOADED = 0  # the version of a row that holds money of a key whose policy nobody has told yet
 
@@ -77,72 +79,16 @@ def period_of_day(reset: str, day: int) -> Period:
     return Period(start.toordinal(), date.max.toordinal() if end is None else end.toordinal(), start, end)
 
 
-class Window:
-    """Requests by steady second. One that the last `seconds` only partly cover counts whole.
-
-    So no span of `seconds`, wherever it begins, holds more than is admitted by it, and what it refuses a window of one
-    second more would refuse as well. A second later than now (another boot's, before rows are told) counts as now.
-    """
-
-    __slots__ = ("buckets",)
-
-    def __init__(self, buckets: dict[int, int]) -> None:
-        self.buckets = buckets
-
-    def count(self, second: int, seconds: int = WINDOW_SECONDS) -> int:
-        """Requests that weigh at a second; forgets the older ones."""
-        buckets = self.buckets
-        oldest = second - seconds
-        if buckets:
-            first, last = next(iter(buckets)), next(reversed(buckets))
-            if first < oldest or last > second:
-                late = sum(count for at, count in buckets.items() if at > second)
-                buckets = self.buckets = {at: count for at, count in buckets.items() if oldest <= at <= second}
-                if late:
-                    buckets[second] = buckets.get(second, 0) + late
-        return sum(buckets.values())
-
-    def acquire(self, second: int, limit: int, seconds: int = WINDOW_SECONDS, amount: int = 1) -> bool:
-        """Count `amount` requests if that many fit."""
-        if self.count(second, seconds) + amount > limit:
-            return False
-        self.buckets[second] = self.buckets.get(second, 0) + amount
-        return True
-
-    def add(self, second: int, amount: int) -> None:
-        """Count requests that were admitted elsewhere, at a second that may be past."""
-        self.buckets[second] = self.buckets.get(second, 0) + amount
-        self.buckets = dict(sorted(self.buckets.items()))
-
-    def take_back(self, second: int) -> None:
-        """Uncount a request that was admitted and never begun: a refused one consumes nothing."""
-        count = self.buckets.get(second, 0)
-        if count > 1:
-            self.buckets[second] = count - 1
-        elif count:
-            del self.buckets[second]
-
-    def wait(self, steady: float, limit: int, seconds: int = WINDOW_SECONDS) -> float:
-        """Seconds until one request more fits, if none is sent meanwhile; `count` was asked before."""
-        left = sum(self.buckets.values())
-        for at, count in self.buckets.items():
-            left -= count
-            if left < limit:
-                return at + seconds + 1 - steady
-        return 0.0
-
-    def empty_in(self, steady: float, seconds: int = WINDOW_SECONDS) -> float:
-        """Seconds until nothing weighs any more."""
-        return max(0.0, next(reversed(self.buckets)) + seconds + 1 - steady) if self.buckets else 0.0
-
-
 class KeyRow:
     """One key. `days` maps an ordinal to [spent, held]; `seeded` says whether the ledger's sums are in.
 
     `stored` is for the storage: whether there is a row of it already.
     """
 
-    __slots__ = ("days", "lifetime", "seeded", "stored", "version", "window")
+    __slots__ = (
+        "_held", "_older", "_older_of", "_period", "_spent",
+        "days", "lifetime", "seeded", "stored", "version", "window",
+    )  # fmt: skip
 
     def __init__(
         self, version: int, lifetime: int, days: dict[int, list[int]], window: dict[int, int], *, seeded: bool
@@ -150,9 +96,13 @@ class KeyRow:
         self.version = version
         self.seeded = seeded
         self.lifetime = lifetime
-        self.days = days
+        self.days = days  # changed by methods only
         self.window = Window(window)
         self.stored = False
+        self._period: Period | None = None  # whose sums the next two are
+        self._spent = self._held = 0
+        self._older = b""  # what `encode` made of everything but the last day and the last second
+        self._older_of = (0, 0, 0)  # those two, and the state of the window
 
     @classmethod
     def new(cls) -> "KeyRow":
@@ -162,57 +112,100 @@ class KeyRow:
     def decode(cls, data: bytes) -> "KeyRow":
         """Raises CountersLost when it is not a row."""
         try:
-            version, seeded, lifetime, days, window = orjson.loads(data)
-            return cls(
-                version,
-                lifetime,
-                {days[i]: [days[i + 1], days[i + 2]] for i in range(0, len(days), 3)},
-                dict(zip(window[::2], window[1::2], strict=True)),
-                seeded=seeded,
-            )
+            (lifetime, day, spent, held, second, requests, version, seeded), (older, earlier) = orjson.loads(data)
+            days = {older[i]: [older[i + 1], older[i + 2]] for i in range(0, len(older), 3)}
+            if spent >= 0:
+                days[day] = [spent, held]
+            window = dict(zip(earlier[::2], earlier[1::2], strict=True))
+            if requests:
+                window[second] = requests
+            return cls(version, lifetime, days, window, seeded=seeded)
         except (ValueError, TypeError, IndexError) as error:
             raise CountersLost("a row cannot be read") from error
 
+    def follow(self, data: bytes) -> bool:
+        """Become what others have made of this row since it was stored, if they changed no more than its first part."""
+        end = b",%b]" % self._older
+        if not self._older or not data.endswith(end):
+            return False
+        try:
+            lifetime, day, spent, held, second, requests, version, seeded = orjson.loads(data[1 : -len(end)])
+        except (ValueError, TypeError):
+            return False  # `decode` says what is wrong
+        if (day, second) != self._older_of[:2]:
+            return False
+        self.version, self.seeded, self.lifetime = version, seeded, lifetime
+        self.days.pop(day, None)
+        if spent >= 0:
+            self.days[day] = [spent, held]
+        if requests:
+            self.window.set_last(requests)
+        self._period = None
+        return True
+
     def encode(self, today: int) -> bytes:
-        """As it is stored; days that no period can ask for any more are left out."""
+        """As it is stored; days that no period can ask for any more are left out.
+
+        What nearly every batch changes comes first and in a fixed width, so that only the file's page that holds it is
+        written. The rest is made anew only when it is another one.
+        """
+        second, requests = self.window.last
+        older_of = (today, second, self.window.changes)
+        if not self._older or self._older_of != older_of:
+            self._older, self._older_of = self._encode_older(today, second), older_of
+        spent, held = self.days.get(today, _NO_ENTRY)
+        recent = (self.lifetime, today, spent, held, second, requests, self.version, self.seeded)
+        return b"[%b,%b]" % (orjson.dumps(recent).ljust(_RECENT_BYTES), self._older)
+
+    def _encode_older(self, today: int, last_second: int) -> bytes:
         days: list[int] = []
         oldest = today - KEEP_DAYS
         for day, (spent, held) in self.days.items():
-            if day > oldest or held:
+            if day != today and (day > oldest or held):
                 days += (day, spent, held)
         window: list[int] = []
         for bucket in self.window.buckets.items():
-            window += bucket
-        return orjson.dumps((self.version, self.seeded, self.lifetime, days, window))
+            if bucket[0] != last_second:
+                window += bucket
+        return orjson.dumps((days, window))
 
     def sums(self, period: Period) -> tuple[int, int]:
         """Nanos spent and held in a period."""
-        if period.resets_on is None:
-            return self.lifetime, sum([entry[1] for entry in self.days.values()])
-        spent = held = 0
-        for day, entry in self.days.items():
-            if period.start <= day < period.end:
-                spent += entry[0]
-                held += entry[1]
-        return spent, held
+        if period is not self._period:
+            entries = [entry for day, entry in self.days.items() if period.start <= day < period.end]
+            self._spent = sum([entry[0] for entry in entries])
+            self._held = sum([entry[1] for entry in entries])
+            self._period = period
+        return self.lifetime if period.resets_on is None else self._spent, self._held
 
-    def spend(self, period: Period, limit_nanos: int | None) -> SpendState:
-        spent, held = self.sums(period)
-        return _spend_state(period, limit_nanos, spent, held)
-
-    def hold(self, day: int, nanos: int) -> None:
+    def _book(self, day: int, spent: int, held: int) -> None:
+        """Add to what a day has spent and holds, and to the sums if it is in their period."""
         entry = self.days.get(day)
         if entry is None:
             entry = self.days[day] = [0, 0]
-        entry[1] = min(max(0, entry[1] + nanos), MAX_NANOS)
+        spent_before, held_before = entry
+        if not 0 <= held_before + held <= MAX_NANOS:
+            held = max(0, min(held_before + held, MAX_NANOS)) - held_before
+        spent = min(spent, MAX_NANOS - spent_before)
+        entry[0] = spent_before + spent
+        entry[1] = held_before + held
+        period = self._period
+        if period is not None and period.start <= day < period.end:
+            self._spent += spent
+            self._held += held
+        if day != self._older_of[0]:
+            self._older = b""
+
+    def spend(self, period: Period, limit_nanos: int | None) -> SpendState:
+        spent, held = self.sums(period)
+        return spend_state(period, limit_nanos, spent, held)
+
+    def hold(self, day: int, nanos: int) -> None:
+        self._book(day, 0, nanos)
 
     def end(self, end: End) -> None:
         """Take a hold back and spend the true cost, on the day of admission."""
-        entry = self.days.get(end.day)
-        if entry is None:
-            entry = self.days[end.day] = [0, 0]
-        entry[0] = min(entry[0] + end.cost_nanos, MAX_NANOS)
-        entry[1] = max(0, entry[1] - end.held_nanos)
+        self._book(end.day, end.cost_nanos, -end.held_nanos)
         self.lifetime = min(self.lifetime + end.cost_nanos, MAX_NANOS)
         if end.uncount_second >= 0:
             self.window.take_back(end.uncount_second)
@@ -224,8 +217,7 @@ class KeyRow:
         self.seeded = True
         self.lifetime = min(self.lifetime + seed.lifetime_nanos, MAX_NANOS)
         for day, nanos in seed.days.items():
-            entry = self.days.setdefault(day, [0, 0])
-            entry[0] = min(entry[0] + nanos, MAX_NANOS)
+            self._book(day, nanos, 0)
 
     def rate(self, moment: Moment, rpm: int) -> RateState:
         used = self.window.count(moment.second)
@@ -261,7 +253,7 @@ class KeyRow:
         # A request rate that refuses as well is told first.
         if (limited := self.rate_refusal(charge.rate_limit_rpm, stand.moment)) is not None:
             return limited
-        state = _spend_state(period, limit, spent, held)
+        state = spend_state(period, limit, spent, held)
         if spent + bound > limit:
             return SpendExceeded(state)
         # The larger the part of the holds that must end before this fits, the longer it is likely to take.
@@ -278,16 +270,20 @@ class KeyRow:
         moment = stand.moment
         day = moment.day
         if charge.bound_nanos:
-            self.hold(day, charge.bound_nanos)
+            self._book(day, 0, charge.bound_nanos)
         rate = None if charge.rate_limit_rpm is None else self.rate(moment, charge.rate_limit_rpm)
-        spend = None
-        if charge.spend_limit_nanos is not None:
-            spend = self.spend(period_of_day(charge.spend_reset, day), charge.spend_limit_nanos)
+        spend, limit = None, charge.spend_limit_nanos
+        if limit is not None:
+            period = period_of_day(charge.spend_reset, day)
+            spend = spend_state(period, limit, *self.sums(period))
         return Admitted(day, moment.second, rate, spend)
 
 
-def _spend_state(period: Period, limit_nanos: int | None, spent: int, held: int) -> SpendState:
-    remaining = None if limit_nanos is None else max(0, limit_nanos - spent - held)
-    return SpendState(
-        limit_nanos, min(spent, MAX_NANOS), min(held, MAX_NANOS), remaining, period.start_date, period.resets_on
-    )
+def spend_state(period: Period, limit_nanos: int | None, spent: int, held: int) -> SpendState:
+    remaining = None
+    if limit_nanos is not None:
+        remaining = limit_nanos - spent - held
+        remaining = max(remaining, 0)
+    if spent > MAX_NANOS or held > MAX_NANOS:
+        spent, held = min(spent, MAX_NANOS), min(held, MAX_NANOS)
+    return SpendState(limit_nanos, spent, held, remaining, period.start_date, period.resets_on)

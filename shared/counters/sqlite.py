@@ -11,13 +11,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import orjson
+from limits.strategies import MovingWindowRateLimiter
 
-from shared.counters import datafile
+from shared.counters import datafile, last_batch
 from shared.counters.page import Page
-from shared.counters.rate import RequestRate
+from shared.counters.rate import per_minute
 from shared.counters.rows import KeyRow, Moment, Stand, moment_of
 from shared.counters.storage import SqliteStorage, fill
-from shared.counters.transaction import READ_ORG, WRITE_ORG, Transaction, answered_before
+from shared.counters.transaction import READ_ORG, WRITE_ORG, Transaction
 from shared.counters.values import (
     Answer,
     Batch,
@@ -25,15 +26,14 @@ from shared.counters.values import (
     Condition,
     CountersLost,
     CountersUnavailable,
-    Held,
     Joining,
-    LastAdmitted,
     Seed,
     Used,
     WorkerState,
 )
 
 _CONDITION = "SELECT batch, joined, (SELECT MAX(sequence) FROM process) FROM process WHERE id = ''"
+_READ_ADMITTED = "SELECT admitted FROM process WHERE id = ?"
 _WRITE_BATCH = "UPDATE process SET batch = ?, end_number = ?, sequence = ?, admitted = ? WHERE id = ?"
 _WRITE_JOINED = (
     "INSERT OR REPLACE INTO process (id, joined, batch, end_number, sequence, admitted) VALUES (?, 1, 0, ?, ?, '[]')"
@@ -42,8 +42,6 @@ _WRITE_SEQUENCE = "UPDATE process SET sequence = ? WHERE id = ''"
 
 # Who is inside a transaction on the old file while a new one is made still notes its number: it stays below the new.
 _SEQUENCE_GAP = 2**20
-
-_Admission = tuple[int, int, str, int, int, int]  # index in the batch, seq, key, day, second, nanos
 
 
 class SqliteCounters:
@@ -56,7 +54,7 @@ class SqliteCounters:
     def __init__(self, storage: SqliteStorage) -> None:
         self._storage = storage
         self._clock = storage.clock
-        self._rate = RequestRate(storage)
+        self._rate = MovingWindowRateLimiter(storage)
         self.database = storage.database
         self.page: Page | None = None
         self.pid = os.getpid()
@@ -76,47 +74,49 @@ class SqliteCounters:
         """Apply ends, then judge charges, in order, in one transaction. The same batch again: the same answers."""
         storage = self._storage
         with self._checked(batch.worker_id, batch.generation) as checked:
-            if not checked.joined:
+            found = checked.found
+            if not found.joined:
                 raise CountersLost("the worker is not known", batch.generation)
-            if checked.number == batch.number:
-                return answered_before(checked, batch)
-            if checked.number != batch.number - 1:
+            if found.number == batch.number:
+                return last_batch.answers(checked.execute(_READ_ADMITTED, (batch.worker_id,)).fetchone()[0], batch)
+            if found.number != batch.number - 1:
                 raise CountersLost("batches are missing", batch.generation)
             moment = storage.moment = self.moment()
             rows: dict[str, KeyRow] = {}
             storage.rows = rows
-            end_number = checked.end_number
+            end_number = found.end_number
             for end in batch.ends:
                 if end.number > end_number:
                     end_number = end.number
                 elif end.number:
                     continue  # it was told when the worker joined
                 checked.row(rows, end.key_id).end(end)
-            stand = Stand(batch.generation, bool(checked.live), moment)
+            stand = Stand(batch.generation, bool(found.live), moment)
             answers, admitted = self._judge(checked, rows, batch.charges, stand)
             checked.write(rows, moment.day)
-            own = (batch.number, end_number, checked.wrote(), orjson.dumps(admitted), batch.worker_id)
-            checked.execute(_WRITE_BATCH, own)
+            told = last_batch.encode(moment, batch.charges, admitted)
+            checked.execute(_WRITE_BATCH, (batch.number, end_number, checked.wrote(), told, batch.worker_id))
+        checked.keep(batch.number, end_number, rows)
         return answers
 
     def _judge(
         self, checked: Transaction, rows: dict[str, KeyRow], charges: Sequence[Charge], stand: Stand
-    ) -> tuple[list[Answer], list[_Admission]]:
+    ) -> tuple[list[Answer], dict[str, list[int]]]:
+        """The answers, and the indices of the admitted by key."""
         answers: list[Answer] = []
-        admitted: list[_Admission] = []
-        orgs: dict[str, int] = {}
+        admitted: dict[str, list[int]] = {}
+        hit, orgs = self._rate.hit, checked.found.orgs
         for index, charge in enumerate(charges):
-            key_id, org_id = charge.key_id, charge.org_id
-            org_version = orgs.get(org_id) or checked.org_version(orgs, org_id)
+            key_id = charge.key_id
             row = rows.get(key_id) or checked.row(rows, key_id)
             answer: Answer | None = None
-            if charge.org_version != org_version:
-                answer = checked.judge_org(orgs, charge, stand)
+            if charge.org_version != orgs.get(charge.org_id):
+                answer = checked.judge_org(charge, stand)
             answer = answer or row.judge(charge, stand)
             if answer is None:
-                if self._rate.hit(key_id, charge.rate_limit_rpm):
-                    answer = admission = row.admitted(charge, stand)
-                    admitted.append((index, charge.seq, key_id, admission.day, admission.second, charge.bound_nanos))
+                if hit(per_minute(charge.rate_limit_rpm), key_id):
+                    answer = row.admitted(charge, stand)
+                    admitted.setdefault(key_id, []).append(index)
                 else:
                     answer = row.rate_refusal(charge.rate_limit_rpm, stand.moment)
                     assert answer is not None  # noqa: S101 - the window that refused a moment ago refuses still
@@ -126,19 +126,19 @@ class SqliteCounters:
     def register(self, worker_id: str, generation: int) -> None:
         """A new worker, which holds nothing. What of it the ledger knew at the cut is not counted again."""
         with self._checked(worker_id, generation) as checked:
-            if not checked.joined:
-                checked.execute(_WRITE_JOINED, (worker_id, checked.end_number or 0, checked.wrote()))
+            if not checked.found.joined:
+                checked.execute(_WRITE_JOINED, (worker_id, checked.found.end_number or 0, checked.wrote()))
 
     def join(self, joining: Joining) -> None:
         """A worker that lives brings what it has into a new generation. Again: no effect."""
         with self._checked(joining.worker_id, joining.generation) as checked:
-            if checked.joined is None:
+            if checked.found.joined is None:
                 raise CountersLost("the worker was taken out", joining.generation)
-            if checked.joined:
+            if checked.found.joined:
                 return
             rows: dict[str, KeyRow] = {}
             for end in joining.ends:
-                if end.number > checked.end_number:
+                if end.number > checked.found.end_number:
                     checked.row(rows, end.key_id).end(end._replace(held_nanos=0))
             for hold in joining.holds:
                 checked.row(rows, hold.key_id).hold(hold.day, hold.nanos)
@@ -156,13 +156,13 @@ class SqliteCounters:
         `used` counts if it had not joined. False: it was out before, and nothing was done.
         """
         with self._checked(joining.worker_id, joining.generation) as checked:
-            if checked.joined is None:
+            if checked.found.joined is None:
                 return False
             rows: dict[str, KeyRow] = {}
             for end in joining.ends:
-                if end.number > checked.end_number:
-                    checked.row(rows, end.key_id).end(end if checked.joined else end._replace(held_nanos=0))
-            if checked.joined:
+                if end.number > checked.found.end_number:
+                    checked.row(rows, end.key_id).end(end if checked.found.joined else end._replace(held_nanos=0))
+            if checked.found.joined:
                 for hold in joining.holds:
                     checked.row(rows, hold.key_id).hold(hold.day, -hold.nanos)
             else:
@@ -179,8 +179,7 @@ class SqliteCounters:
         if not rows:
             return None
         joined, end_number, admitted = rows[0]
-        last = [LastAdmitted(seq, Held(key_id, day, nanos)) for _, seq, key_id, day, _, nanos in orjson.loads(admitted)]
-        return WorkerState(bool(joined), end_number, last)
+        return WorkerState(bool(joined), end_number, last_batch.held(admitted))
 
     def begin_generation(self, generation: int, workers: Mapping[str, int]) -> None:
         """Put empty counters in the place of whatever stands there. `workers` (id -> END at the cut) have to join."""

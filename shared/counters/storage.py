@@ -16,8 +16,9 @@ from limits.storage.base import MovingWindowSupport, Storage
 from shared.counters import datafile
 from shared.counters.clock import Clock, SystemClock
 from shared.counters.database import Database
-from shared.counters.rows import KeyRow, Moment, Window
+from shared.counters.rows import KeyRow, Moment
 from shared.counters.values import CountersUnavailable
+from shared.counters.window import Window
 
 SCHEMA = """
 CREATE TABLE process (

@@ -4,12 +4,10 @@ import sqlite3
 from types import TracebackType
 from typing import Protocol, Self
 
-import orjson
-
-from shared.counters.database import Database, Session
+from shared.counters.database import Database, Row, Session
 from shared.counters.page import Page
 from shared.counters.rows import NOT_LOADED, KeyRow, Stand
-from shared.counters.values import Admitted, Answer, Batch, Charge, CountersLost, Missing, Stale
+from shared.counters.values import Answer, Charge, CountersLost, Missing, Stale
 
 # The row of the counters themselves has the empty id: `batch` is the generation, `joined` whether they are live.
 _LOOK = (
@@ -33,18 +31,50 @@ class Owner(Protocol):
     page: Page | None
     pid: int
 
-    @property
-    def right(self) -> bool:
-        """Whether the file that stands at the path is the one the page tells of."""
+
+KEPT_ROWS = 64  # between batches
+
+
+class Found:
+    """What stands in the counters, as far as the transactions of a connection have read or written it.
+
+    SQLite tells by a data version whether another connection has committed since. If none has, a worker's next batch
+    reads nothing again. It is kept with the connection and goes with it.
+    """
+
+    __slots__ = (
+        "before",
+        "end_number",
+        "generation",
+        "joined",
+        "live",
+        "number",
+        "orgs",
+        "own_id",
+        "rows",
+        "sequence",
+        "version",
+    )
+
+    def __init__(self, version: int, own_id: str, look: Row | None, before: dict[str, KeyRow]) -> None:
+        self.version = version  # SQLite's, of the data
+        self.own_id = own_id
+        self.generation: int  # 0: there are no counters
+        self.live: int
+        self.sequence: int  # of the last transaction that wrote
+        self.joined: int | None  # None: there is no row of `own_id`
+        self.number: int
+        self.end_number: int
+        self.generation, self.live, self.sequence, self.joined, self.number, self.end_number = look or (0,) * 6
+        self.rows: dict[str, KeyRow] = {}
+        self.before = before  # rows as they were before others committed, which are mostly little else now
+        self.orgs: dict[str, int] = {}
 
 
 class Transaction:
     """One transaction on the right counters, with what a look at them tells. What is raised inside undoes it."""
 
-    __slots__ = (
-        "_generation", "_own_id", "_owner", "_wrote",
-        "end_number", "execute", "joined", "live", "number", "sequence", "session",
-    )  # fmt: skip
+    __slots__ = ("_generation", "_own_id", "_owner", "_wrote", "execute", "found", "sequence", "session")
 
     def __init__(self, owner: Owner, own_id: str, generation: int) -> None:
         self._owner = owner
@@ -52,11 +82,8 @@ class Transaction:
         self._generation = generation
         self._wrote = False
         self.session: Session
-        self.live: int
+        self.found: Found
         self.sequence: int  # of this transaction, if it writes
-        self.joined: int | None  # None: there is no row of that id
-        self.number: int
-        self.end_number: int
 
     def __enter__(self) -> Self:
         owner = self._owner
@@ -65,7 +92,7 @@ class Transaction:
             database.let_go_of_replaced()
             self.session = database.begin()
         else:
-            if not owner.right:
+            if not page.tells_of(database.name):
                 database.close()
                 raise CountersLost("the file was replaced or written by somebody else")
             self.session = database.begin()
@@ -74,7 +101,6 @@ class Transaction:
                 self.session = database.begin()
             page.enter(owner.pid)
         try:
-            self.execute = self.session.execute
             self._look(page)
         except BaseException as error:
             self._undo(error)
@@ -82,13 +108,20 @@ class Transaction:
         return self
 
     def _look(self, page: Page | None) -> None:
-        look = self.execute(_LOOK, (self._own_id,)).fetchone()
-        if look is None or look[0] != self._generation:
-            raise CountersLost("the generation is another one", look[0] if look else 0)
-        _, self.live, sequence, self.joined, self.number, self.end_number = look
-        if page is not None and (sequence < page.sequence or page.generation != self._generation):
+        session = self.session
+        execute = self.execute = session.execute
+        # Only who writes nothing but what `keep` is told afterwards puts it back.
+        found, session.found = session.found, None
+        (version,) = execute("PRAGMA data_version").fetchone()
+        if found is None or found.version != version or found.own_id != self._own_id:
+            before = {} if found is None else found.rows
+            found = Found(version, self._own_id, execute(_LOOK, (self._own_id,)).fetchone(), before)
+        if found.generation != self._generation:
+            raise CountersLost("the generation is another one", found.generation)
+        if page is not None and (found.sequence < page.sequence or page.generation != self._generation):
             raise CountersLost("an older copy stands there", self._generation)
-        self.sequence = sequence + 1
+        self.found = found
+        self.sequence = found.sequence + 1
 
     def wrote(self) -> int:
         """Something was written: the number to write with it."""
@@ -99,26 +132,35 @@ class Transaction:
         """A key's row, read once."""
         row = rows.get(key_id)
         if row is None:
-            found = self.execute(_READ_KEY, (key_id,)).fetchone()
-            row = rows[key_id] = KeyRow.decode(found[0]) if found else KeyRow.new()
-            row.stored = found is not None
+            row = rows[key_id] = self.found.rows.get(key_id) or self._read(key_id)
         return row
 
-    def org_version(self, orgs: dict[str, int], org_id: str) -> int:
-        """Of what an organisation's keys share; NOT_LOADED where nobody has told it."""
-        found = self.execute(READ_ORG, (org_id,)).fetchone()
-        orgs[org_id] = found[0] if found else NOT_LOADED
-        return orgs[org_id]
+    def _read(self, key_id: str) -> KeyRow:
+        stored = self.execute(_READ_KEY, (key_id,)).fetchone()
+        if stored is None:
+            return KeyRow.new()
+        before = self.found.before.pop(key_id, None)
+        if before is not None and before.follow(stored[0]):
+            return before
+        row = KeyRow.decode(stored[0])
+        row.stored = True
+        return row
 
-    def judge_org(self, orgs: dict[str, int], charge: Charge, stand: Stand) -> Answer | None:
+    def judge_org(self, charge: Charge, stand: Stand) -> Answer | None:
         """As a key's own row does: what refuses a charge of another version than the one that stands there."""
-        known = orgs[charge.org_id]
+        org_id, orgs = charge.org_id, self.found.orgs
+        known = orgs.get(org_id)
+        if known is None:
+            stored = self.execute(READ_ORG, (org_id,)).fetchone()
+            known = orgs[org_id] = stored[0] if stored else NOT_LOADED
+            if charge.org_version == known:
+                return None
         if known == NOT_LOADED and charge.loaded_in != stand.generation:
             return Missing(stand.generation)
         if charge.org_version < known:
             return Stale()
-        orgs[charge.org_id] = charge.org_version
-        self.execute(WRITE_ORG, (charge.org_id, charge.org_version))
+        orgs[org_id] = charge.org_version
+        self.execute(WRITE_ORG, (org_id, charge.org_version))
         return None
 
     def write(self, rows: dict[str, KeyRow], day: int) -> None:
@@ -126,20 +168,33 @@ class Transaction:
             self.execute(_UPDATE_KEY if row.stored else _INSERT_KEY, (row.encode(day), key_id))
             row.stored = True
 
+    def keep(self, number: int, end_number: int, rows: dict[str, KeyRow]) -> None:
+        """Committed: with this batch, and these rows as they stand there now."""
+        found = self.found
+        found.sequence, found.number, found.end_number = self.sequence, number, end_number
+        if len(found.rows) + len(found.orgs) > KEPT_ROWS:
+            found.rows.clear()
+            found.orgs.clear()
+        found.rows.update(rows)
+        self.session.found = found
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        owner = self._owner
         if error is not None:
             self._undo(error)
+            return
+        owner = self._owner
+        page = owner.page
+        if page is None:
+            owner.database.commit(self.session)
             return
         try:
             owner.database.commit(self.session)
         finally:
-            if owner.page is not None:
-                owner.page.leave(owner.pid)
-        if self._wrote and owner.page is not None:
-            owner.page.note(self.sequence)
+            page.leave(owner.pid)
+        if self._wrote:
+            page.note(self.sequence)
 
     def _undo(self, error: BaseException) -> None:
         owner = self._owner
@@ -148,14 +203,3 @@ class Transaction:
             owner.page.leave(owner.pid)
         if isinstance(error, sqlite3.Error):
             raise owner.database.failed(error, self.session) from error
-
-
-def answered_before(checked: Transaction, batch: Batch) -> list[Answer]:
-    """What a batch was answered whose answer was lost. What was refused then consumed nothing and may ask anew.
-
-    Whoever repeats a batch may leave its charges out: then nothing new is admitted if it had not been applied.
-    """
-    ((admitted,),) = checked.execute("SELECT admitted FROM process WHERE id = ?", (batch.worker_id,)).fetchall()
-    before = {index: Admitted(day, second) for index, _, _, day, second, _ in orjson.loads(admitted)}
-    asked = max([len(batch.charges), *(index + 1 for index in before)])
-    return [before.get(index, Stale()) for index in range(asked)]

@@ -59,7 +59,7 @@ class End(NamedTuple):
     uncount_second: int = -1  # of a request that is to count no more for its rate, because it was never begun
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that would triple what making one costs, once a batch
 class Batch:
     """What one worker wants done in one transaction. `number` is one more than that of its batch before."""
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.counters import WINDOW_SECONDS, KeyRow
-from shared.counters.rows import Window
+from shared.counters.window import Window
 
 LIMITS = st.sampled_from([1, 2, 10, 60, 600])
 # Steps that crowd, that come near a second's and the window's edge, and that let all lapse. Quarters are exact floats.

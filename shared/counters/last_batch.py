@@ -1,0 +1,54 @@
+"""Whom a worker's last batch admitted, as its row tells it: for the batch whose answer was lost, or whose worker died.
+
+It is written with each batch, so it is short and mostly as long as the one before: SQLite then writes it over that
+one, and has no pages to give back and to take anew.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import orjson
+
+from shared.counters.rows import Moment
+from shared.counters.values import Admitted, Answer, Batch, Charge, Held, LastAdmitted, Stale
+
+_STEP_BYTES = 128  # lengths are multiples of this
+
+
+def encode(moment: Moment, charges: Sequence[Charge], admitted: Mapping[str, Sequence[int]]) -> bytes:
+    """`admitted`: indices of charges, by key."""
+    groups: list[list[str | int]] = []
+    for key_id, indices in admitted.items():
+        group: list[str | int] = [key_id]
+        for index in indices:
+            group += (index, charges[index].seq, charges[index].bound_nanos)
+        groups.append(group)
+    data = orjson.dumps((moment.day, moment.second, groups))
+    return data.ljust(-len(data) // _STEP_BYTES * -_STEP_BYTES)
+
+
+def held(data: bytes) -> list[LastAdmitted]:
+    """What it holds, in the order of the charges."""
+    day, _, found = _decode(data)
+    return [LastAdmitted(seq, Held(key_id, day, nanos)) for _, seq, key_id, nanos in found]
+
+
+def answers(data: bytes, batch: Batch) -> list[Answer]:
+    """What a batch was answered whose answer was lost. What was refused then consumed nothing and may ask anew.
+
+    Whoever repeats a batch may leave its charges out: then nothing new is admitted if it had not been applied.
+    """
+    day, second, found = _decode(data)
+    before = {index: Admitted(day, second) for index, *_ in found}
+    asked = max([len(batch.charges), *(index + 1 for index in before)])
+    return [before.get(index, Stale()) for index in range(asked)]
+
+
+def _decode(data: bytes) -> tuple[int, int, list[tuple[int, int, str, int]]]:
+    """Day and steady second of the batch; index, seq, key and nanos of each."""
+    day, second, groups = orjson.loads(data) or (0, 0, [])
+    found = [
+        (index, seq, key_id, nanos)
+        for key_id, *rest in groups
+        for index, seq, nanos in zip(rest[::3], rest[1::3], rest[2::3], strict=True)
+    ]
+    return day, second, sorted(found)

@@ -1,0 +1,86 @@
+"""Requests by steady second: how many weigh now, whether one more fits, when it will. No I/O."""
+
+WINDOW_SECONDS = 60
+
+
+class Window:
+    """Requests by steady second. One that the last `seconds` only partly cover counts whole.
+
+    So no span of `seconds`, wherever it begins, holds more than is admitted by it, and what it refuses a window of one
+    second more would refuse as well. A second later than now (another boot's, before rows are told) counts as now.
+    """
+
+    __slots__ = ("_total", "buckets", "changes")
+
+    def __init__(self, buckets: dict[int, int]) -> None:
+        self.buckets = buckets  # in order of time; changed by methods only
+        self.changes = 0  # how often another bucket than the last one was changed
+        self._total = sum(buckets.values())
+
+    @property
+    def last(self) -> tuple[int, int]:
+        """The last bucket; zeros when there is none."""
+        if not self.buckets:
+            return 0, 0
+        second = next(reversed(self.buckets))
+        return second, self.buckets[second]
+
+    def count(self, second: int, seconds: int = WINDOW_SECONDS) -> int:
+        """Requests that weigh at a second; forgets the older ones."""
+        buckets = self.buckets
+        if buckets:
+            oldest = second - seconds
+            first, last = next(iter(buckets)), next(reversed(buckets))
+            if first < oldest or last > second:
+                late = sum(count for at, count in buckets.items() if at > second)
+                buckets = {at: count for at, count in buckets.items() if oldest <= at <= second}
+                if late:
+                    buckets[second] = buckets.get(second, 0) + late
+                self._replace(buckets)
+        return self._total
+
+    def acquire(self, second: int, limit: int, seconds: int = WINDOW_SECONDS, amount: int = 1) -> bool:
+        """Count `amount` requests if that many fit."""
+        if self.count(second, seconds) + amount > limit:
+            return False
+        self.buckets[second] = self.buckets.get(second, 0) + amount
+        self._total += amount
+        return True
+
+    def set_last(self, requests: int) -> None:
+        """There are so many in the last bucket now."""
+        second, before = self.last
+        self.buckets[second] = requests
+        self._total += requests - before
+
+    def add(self, second: int, amount: int) -> None:
+        """Count requests that were admitted elsewhere, at a second that may be past."""
+        self.buckets[second] = self.buckets.get(second, 0) + amount
+        self._replace(dict(sorted(self.buckets.items())))
+
+    def take_back(self, second: int) -> None:
+        """Uncount a request that was admitted and never begun: a refused one consumes nothing."""
+        count = self.buckets.get(second, 0)
+        if count > 1:
+            self.buckets[second] = count - 1
+        elif count:
+            del self.buckets[second]
+        self._replace(self.buckets)
+
+    def wait(self, steady: float, limit: int, seconds: int = WINDOW_SECONDS) -> float:
+        """Seconds until one request more fits, if none is sent meanwhile; `count` was asked before."""
+        left = self._total
+        for at, count in self.buckets.items():
+            left -= count
+            if left < limit:
+                return at + seconds + 1 - steady
+        return 0.0
+
+    def empty_in(self, steady: float, seconds: int = WINDOW_SECONDS) -> float:
+        """Seconds until nothing weighs any more."""
+        return max(0.0, next(reversed(self.buckets)) + seconds + 1 - steady) if self.buckets else 0.0
+
+    def _replace(self, buckets: dict[int, int]) -> None:
+        self.buckets = buckets
+        self.changes += 1
+        self._total = sum(buckets.values())
