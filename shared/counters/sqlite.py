@@ -142,8 +142,7 @@ class SqliteCounters:
                     checked.row(rows, end.key_id).end(end._replace(held_nanos=0))
             for hold in joining.holds:
                 checked.row(rows, hold.key_id).hold(hold.day, hold.nanos)
-            for used in joining.used:
-                checked.row(rows, used.key_id).window.add(used.second, used.requests)
+            _bring(checked, rows, joining.used)
             checked.write(rows, self.moment().day)
             checked.execute(_WRITE_JOINED, (joining.worker_id, joining.end_number, checked.wrote()))
 
@@ -166,8 +165,7 @@ class SqliteCounters:
                 for hold in joining.holds:
                     checked.row(rows, hold.key_id).hold(hold.day, -hold.nanos)
             else:
-                for used in joining.used:
-                    checked.row(rows, used.key_id).window.add(used.second, used.requests)
+                _bring(checked, rows, joining.used)
             checked.write(rows, self.moment().day)
             checked.execute("DELETE FROM process WHERE id = ?", (joining.worker_id,))
             checked.execute(_WRITE_SEQUENCE, (checked.wrote(),))
@@ -203,8 +201,7 @@ class SqliteCounters:
     def remember(self, generation: int, used: Iterable[Used]) -> None:
         """Count requests of the last minute that were admitted before these counters were made."""
         with self._changing(generation) as (checked, rows):
-            for one in used:
-                checked.row(rows, one.key_id).window.add(one.second, one.requests)
+            _bring(checked, rows, list(used))
 
     def go_live(self, generation: int) -> None:
         """Every worker has joined or is out: limits are enforced again."""
@@ -291,3 +288,10 @@ class SqliteCounters:
 
     def _checked(self, own_id: str, generation: int) -> Transaction:
         return Transaction(self, own_id, generation)
+
+
+def _bring(checked: Transaction, rows: dict[str, KeyRow], used: Sequence[Used]) -> None:
+    """Count requests of the last minute. There may be a hundred thousand, and a worker does nothing else meanwhile."""
+    checked.read_ahead(rows, [one.key_id for one in used])
+    for key_id, second, requests in used:
+        rows[key_id].window.add(second, requests)

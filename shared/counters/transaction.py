@@ -1,8 +1,11 @@
 """One transaction on the counters' file: begun only if these are the right counters, and noted once committed."""
 
 import sqlite3
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Protocol, Self
+
+import orjson
 
 from shared.counters.database import Database, Row, Session
 from shared.counters.page import Page
@@ -15,6 +18,7 @@ _LOOK = (
     " FROM process self LEFT JOIN process own ON own.id = ? WHERE self.id = ''"
 )
 _READ_KEY = "SELECT state FROM key WHERE id = ?"
+_READ_KEYS = "SELECT id, state FROM key WHERE id IN (SELECT value FROM json_each(?))"
 # Two statements, because to replace a row costs half as much again as to update it.
 _UPDATE_KEY = "UPDATE key SET state = ? WHERE id = ?"
 _INSERT_KEY = "INSERT INTO key (state, id) VALUES (?, ?)"
@@ -134,6 +138,15 @@ class Transaction:
         if row is None:
             row = rows[key_id] = self.found.rows.get(key_id) or self._read(key_id)
         return row
+
+    def read_ahead(self, rows: dict[str, KeyRow], key_ids: Iterable[str]) -> None:
+        """Read many rows in one statement, for `row` to find."""
+        new = sorted(set(key_ids).difference(rows))  # so that they are written in the order of the file
+        stored = dict(self.execute(_READ_KEYS, (orjson.dumps(new).decode(),)))
+        for key_id in new:
+            state = stored.get(key_id)
+            row = rows[key_id] = KeyRow.new() if state is None else KeyRow.decode(state)
+            row.stored = state is not None
 
     def _read(self, key_id: str) -> KeyRow:
         stored = self.execute(_READ_KEY, (key_id,)).fetchone()

@@ -55,8 +55,10 @@ class Window:
 
     def add(self, second: int, amount: int) -> None:
         """Count requests that were admitted elsewhere, at a second that may be past."""
-        self.buckets[second] = self.buckets.get(second, 0) + amount
-        self._replace(dict(sorted(self.buckets.items())))
+        buckets = self.buckets
+        in_order = not buckets or second > next(reversed(buckets))
+        buckets[second] = buckets.get(second, 0) + amount
+        self._replace(buckets if in_order else dict(sorted(buckets.items())))
 
     def take_back(self, second: int) -> None:
         """Uncount a request that was admitted and never begun: a refused one consumes nothing."""
