@@ -30,7 +30,7 @@ from shared.counters import (
     SpendHeld,
     Stale,
 )
-from shared.policy import Address, Allow, Deny, KeySnapshot, PolicyQuery, Reason, check_key, evaluate
+from shared.policy import Allow, Deny, KeySnapshot, PolicyQuery, Reason, check_key, evaluate
 from shared.pricing import Size
 
 log = logging.getLogger(__name__)
@@ -66,13 +66,15 @@ class AdmissionController:
         self._now = now
         self.rate_limits_skipped = 0  # requests let through because the counters did not answer
 
-    def check_key(self, digest: str, client_ip: Address | None) -> KnownKey | Rejection:
+    def check_key(self, context: RequestContext) -> KnownKey | Rejection:
         """The checks that need only the request's head: the key exists, is not revoked or expired, the address fits."""
+        digest, client_ip = context.digest, context.client_ip
         try:
             known, again = self._keys.find(digest), None
             for _ in range(MAX_LOADS):
                 if known is None:
                     return Rejection(unknown_key())
+                context.key = known.key
                 deny = check_key(known.key, client_ip, self._now())
                 if deny is None:
                     return known
@@ -93,7 +95,7 @@ class AdmissionController:
                 if again is None:
                     return known
                 self._keys.reload(context.digest)
-                found = self.check_key(context.digest, context.client_ip)
+                found = self.check_key(context)
                 if isinstance(found, Rejection):
                     return found
                 known = found

@@ -26,6 +26,7 @@ class RequestContext:
     dialect: str  # in which its caller expects errors
     started: float  # monotonic
     digest: str = ""  # of the proxy key, once it was found
+    key: KeySnapshot | None = None  # as it was looked up last
     target: Target = field(init=False)  # set when the body was read, or need not be
     model: str | None = None  # bare, from the body or the path; None: neither names one that we can read
     parsed: Parsed | None = None  # None: the body is not read, it is passed on as it comes

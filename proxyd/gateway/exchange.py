@@ -66,7 +66,9 @@ class Gateway:
             answer = self._exchange(context)
         except RequestError as error:
             answer = rejected_request(error)
-        return rejection.response(answer, context.dialect, context.id) if isinstance(answer, Rejection) else answer
+        if isinstance(answer, Rejection):
+            return rejection.response(self._with_limits(answer, context.key), context.dialect, context.id)
+        return answer
 
     def complain(self, error: Exception, request: Request | None) -> Response:
         """Answer a request that could not be read to its end, or on which we failed. Never raises."""
@@ -89,13 +91,12 @@ class Gateway:
         if isinstance(digest, Deny):
             return Rejection(digest)
         context.digest = digest
-        known = self._admission.check_key(digest, context.client_ip)
+        known = self._admission.check_key(context)
         if isinstance(known, Rejection):
             return known
         if isinstance(route, Builtin):
             return self._builtin(route, context, known)
-        answer = self._use(context, known, route)
-        return self._with_limits(answer, known.key) if isinstance(answer, Rejection) else answer
+        return self._use(context, known, route)
 
     def _use(self, context: RequestContext, known: KnownKey, route: Target | Unified) -> Response | Rejection:
         """Everything between the door and the answer of a provider."""
@@ -139,9 +140,9 @@ class Gateway:
         limits = self._limits.of(newest.key)
         return builtin_endpoints.for_key(endpoint.name, newest.key, frozenset(newest.credentials), limits, context.id)
 
-    def _with_limits(self, refusal: Rejection, key: KeySnapshot) -> Rejection:
+    def _with_limits(self, refusal: Rejection, key: KeySnapshot | None) -> Rejection:
         """A refusal carries the limits' headers, as an answer would."""
-        if refusal.deny.reason in NO_LIMITS:
+        if key is None or refusal.deny.reason in NO_LIMITS:
             return refusal
         limits = self._limits.of(key)
         if limits is None:

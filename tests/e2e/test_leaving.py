@@ -11,6 +11,7 @@ from calls import chat, code, marker, spend_of
 from harness import Json, Router, eventually
 from raw_http import Heard, Line, ScriptedProvider, bearer, chat_request, dial, ledger_rows, reply, request
 
+LIMITS_TOLD = {"x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset", "x-spend-limit", "x-spend-remaining"}
 ANSWER = json.dumps(
     {
         "model": "gpt-4o-mini",
@@ -134,9 +135,32 @@ def test_every_answer_to_a_limited_key_tells_its_limits(router: Router) -> None:
     ]
     assert [answer.status_code for answer in answers] == [200, 403, 200, 200]
     for answer in answers:
-        told = {name.lower() for name in answer.headers}
-        assert {"x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"} <= told
-        assert {"x-spend-limit", "x-spend-remaining"} <= told
+        assert {name.lower() for name in answer.headers} >= LIMITS_TOLD
+
+
+@pytest.mark.parametrize(
+    ("state", "status", "reason"),
+    [
+        ({"allowed_ips": ["10.0.0.0/8"]}, 403, "ip_blocked"),
+        ({"paused": True}, 403, "key_paused"),
+        ({}, 400, "invalid_request"),
+    ],
+)
+def test_a_refusal_before_any_limit_was_judged_tells_them_too(
+    router: Router, state: dict[str, object], status: int, reason: str
+) -> None:
+    key_id, key = router.create_key(name="first checks", spend_limit_usd="1", rate_limit_rpm=60)
+    if state:
+        router.edit(key_id, **state)
+    answer = requests.post(
+        f"{router.proxy_url}/v1/chat/completions",
+        data="no JSON",
+        headers={"Authorization": f"Bearer {key}", "Content-Type": "application/json"},
+        timeout=10,
+    )
+    assert (answer.status_code, code(answer)) == (status, reason)
+    assert {name.lower() for name in answer.headers} >= LIMITS_TOLD
+    assert answer.headers["x-ratelimit-remaining"] == "60"
 
 
 def test_without_counters_money_fails_closed_and_the_rate_fails_open(lab: Router, provider: ScriptedProvider) -> None:
