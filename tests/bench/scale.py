@@ -152,6 +152,10 @@ def fill(engine: Engine, *, seed: str, key_count: int, row_count: int, days: int
             driver.execute("PRAGMA journal_mode=OFF")
             driver.execute("PRAGMA synchronous=OFF")
             driver.execute("PRAGMA cache_size=-400000")
+        else:
+            with connection.begin():
+                connection.execute(text("SET statement_timeout = 0"))  # one statement takes minutes here
+                connection.execute(text("SET session_replication_role = replica"))  # each row's key does exist
         for name, model, rows in PARTS:
             started = time.perf_counter()
             with connection.begin():
