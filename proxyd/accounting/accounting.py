@@ -129,7 +129,7 @@ class Accounting:
 
     def flush(self) -> None:
         """Tell the counters now of all that has ended. Raises CountersUnavailable."""
-        if self._ends.untold:
+        if self._ends.untold or self._commit.running:  # a batch may be under way with some of them
             self._tell()
 
     # Its life

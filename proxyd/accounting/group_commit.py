@@ -41,6 +41,11 @@ class GroupCommit(Generic[S]):
         self._submitted: list[S] = []
         self._led = False
 
+    @property
+    def running(self) -> bool:
+        """Whether a batch is under way, or about to be."""
+        return self._led
+
     def submit(self, submission: S, *, alone: bool = False) -> None:
         """Return when `submission` was done; raises its failure. Greenlets only, not from the hub.
 

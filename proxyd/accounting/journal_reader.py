@@ -132,6 +132,7 @@ def _take(tail: Tail, frame: frames.Frame, above: int) -> None:
     elif frame.kind == frames.END:
         record = frames.read_end(frame.content)
         tail.open.pop(record.seq, None)
+        tail.begun.setdefault(record.seq, record.attempt)  # it may have begun before the first segment that is read
         tail.last = Position(tail.last.segment, tail.last.position, record.number)
         if record.number > above:
             tail.ends.append(record)

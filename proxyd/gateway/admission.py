@@ -125,7 +125,8 @@ class AdmissionController:
         self, known: KnownKey, context: RequestContext, again: _Reload | None
     ) -> Admission | Rejection | _Reload:
         """Judge by this snapshot, loaded because of `again`."""
-        key, now = known.key, self._now()
+        key = context.key = known.key
+        now = self._now()
         provider, model, parsed, free = context.target.provider, context.model, context.parsed, context.free
         limit = bound_nanos = unpriced = None
         if parsed is not None:

@@ -144,7 +144,9 @@ class Gateway:
         """A refusal carries the limits' headers, as an answer would."""
         if key is None or refusal.deny.reason in NO_LIMITS:
             return refusal
-        limits = self._limits.of(key)
+        if key.rate_limit_rpm is None and key.spend_limit_nanos is None:
+            return refusal
+        limits = self._limits.of(key, exact=False)
         if limits is None:
             return refusal
         return replace(refusal, headers=(*refusal.headers, *headers.limits(*limits)))

@@ -20,11 +20,15 @@ class Limits:
         self._seeds = seeds
         self._spend: dict[str, SpendState] = {}  # as the counters last told it, by key
 
-    def of(self, key: KeySnapshot) -> LimitsState | None:
-        """As they are now, all ends of this worker told; None: nobody knows."""
+    def of(self, key: KeySnapshot, *, exact: bool = True) -> LimitsState | None:
+        """As they are now; None: nobody knows. Exact: all ends of this worker told, money read where it is not known.
+
+        Whoever is refused is told what the counters say as they stand: a flood of refusals must not cost the others.
+        """
         try:
-            self._accounting.flush()
-            row = self._row(key.id)
+            if exact:
+                self._accounting.flush()
+            row = self._row(key.id, with_money=exact or key.spend_limit_nanos is not None)
         except (CountersUnavailable, JournalUnavailable, LedgerUnavailable):
             return None
         if row is None:
@@ -37,14 +41,15 @@ class Limits:
             limit_nanos=key.spend_limit_nanos,
         )
 
-    def _row(self, key_id: str) -> KeyRow | None:
-        """With what the ledger said before it, where the counters have not been told yet."""
+    def _row(self, key_id: str, *, with_money: bool) -> KeyRow | None:
+        """With what the ledger said before it, where the counters have not been told yet; they are told then."""
         generation = self._counters.condition().generation
         row = self._counters.rows([key_id]).get(key_id) or KeyRow.new()
-        if not row.seeded:
+        if with_money and not row.seeded:
             seeds = self._seeds([key_id], generation, self._counters.moment().day)
             if seeds is None:
                 return None
+            self._counters.seed(generation, seeds)
             row.seed(seeds[0])
         return row
 

@@ -163,6 +163,19 @@ def test_a_refusal_before_any_limit_was_judged_tells_them_too(
     assert answer.headers["x-ratelimit-remaining"] == "60"
 
 
+def test_a_refusal_tells_the_limits_that_hold_now(router: Router) -> None:
+    """Also where the policy was edited since this worker last looked at it, and the refusal came of that."""
+    key_id, key = router.create_key(name="edited")
+    for _ in range(4):
+        assert chat(router, key).status_code == 200
+    router.edit(key_id, spend_limit_usd="0.000000001", rate_limit_rpm=90)
+    for _ in range(4):
+        answer = chat(router, key)
+        assert (answer.status_code, code(answer)) == (403, "spend_exceeded")
+        assert answer.headers["x-ratelimit-limit"] == "90"
+        assert answer.headers["x-spend-limit"] == "0.000000001"
+
+
 def test_without_counters_money_fails_closed_and_the_rate_fails_open(lab: Router, provider: ScriptedProvider) -> None:
     provider.play(lambda line, _: line.send(reply(200, ANSWER)))
     _, rated = lab.create_key(name="rated", rate_limit_rpm=100)

@@ -193,3 +193,22 @@ def test_settlements_reach_the_journal_at_once(router: Router, worker: Worker) -
     worker.accounting.settle(seq, settlement(cost_nanos=5, flags=("estimated",)))
     ends, _ = read_ends(router.directory / "journals", worker.id, Position(), 10)
     assert [end.settlement for end in ends] == [settlement(cost_nanos=5, flags=("estimated",))]
+
+
+def test_flush_waits_for_a_batch_that_is_under_way_with_what_has_ended(router: Router, worker: Worker) -> None:
+    """A client that asks for its balance right after its answer, while another request waits for the file."""
+    ended = worker.begin(700, limit_nanos=10_000)
+    worker.settle(ended, 300)
+    lock = sqlite3.connect(router.directory / "counters.db", isolation_level=None)
+    lock.execute("BEGIN IMMEDIATE")
+    other = gevent.spawn(worker.begin, 100)
+    while worker.accounting._ends.untold:
+        gevent.sleep(0)
+    flushed = gevent.spawn(worker.accounting.flush)
+    gevent.sleep(0.01)
+    assert not flushed.ready()
+    lock.execute("ROLLBACK")
+    lock.close()
+    flushed.get(timeout=5)
+    assert router.spent()[0] == 300
+    other.get(timeout=5)

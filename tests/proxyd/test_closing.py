@@ -1,10 +1,15 @@
 """What is said to the counters of a dead worker's journal."""
 
+from pathlib import Path
+
 import pytest
 from accounting_kit import Router, Worker, charge
-from ledger_kit import attempt
+from ledger_kit import attempt, settlement
 
-from shared.counters import Answer, Batch, CountersUnavailable
+from proxyd.accounting.closing import closing
+from proxyd.accounting.journal import Journal
+from proxyd.accounting.journal_reader import read_tail
+from shared.counters import Answer, Batch, CountersUnavailable, Held, LastAdmitted, WorkerState
 
 
 def test_a_hold_whose_answer_was_lost_is_given_back_though_its_request_was_let_through(router: Router) -> None:
@@ -21,6 +26,23 @@ def test_a_hold_whose_answer_was_lost_is_given_back_though_its_request_was_let_t
     worker.kill()
     router.rounds(2)
     assert router.spent() == (1_000, 0)
+
+
+def test_a_hold_is_given_back_once_though_its_begin_lies_before_what_is_read(tmp_path: Path) -> None:
+    """The last batch began at the end of a segment and ended in the next, of which the counters never heard."""
+    journal = Journal(tmp_path, sync=False)
+    journal.begin([(1, attempt(id="one", held_nanos=100))])
+    journal._next_segment()
+    journal.end(1, settlement(cost_nanos=40))
+    for seq in range(2, 8):
+        journal._next_segment()
+        journal.begin([(seq, attempt(id=f"free {seq}", held_nanos=0))])
+        journal.end(seq, settlement(cost_nanos=0))
+    state = WorkerState(joined=True, end_number=0, last_admitted=[LastAdmitted(1, Held("key_1", 1, 100))])
+    tail = read_tail(tmp_path, journal.worker_id, state.end_number)
+    joining = closing(journal.worker_id, 1, state, tail, 0)
+    journal.close()
+    assert sum(end.held_nanos for end in joining.ends) + sum(hold.nanos for hold in joining.holds) == 100
 
 
 def lose_the_next_answer(worker: Worker) -> None:

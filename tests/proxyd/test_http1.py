@@ -12,6 +12,7 @@ from proxyd.wire.http1 import (
     ProtocolError,
     parse_request_head,
     parse_response_head,
+    request,
     request_head,
     response_head,
 )
@@ -165,3 +166,10 @@ def test_h30_no_field_can_end_its_line() -> None:
 def test_a_target_must_be_encoded(target: str) -> None:
     with pytest.raises(ValueError, match="percent-encoded"):
         request_head("GET", target, [], b"")
+
+
+def test_a_line_that_may_hold_a_key_is_not_remembered() -> None:
+    before = request._remembered_line.cache_info().currsize
+    for path in (b"/v1/sk-proxy-" + b"a" * 64, b"/v1/models?key=sk-proxy-" + b"a" * 64):
+        parse_request_head(b"GET " + path + b" HTTP/1.1\r\nHost: a\r\n\r\n", HeadLimits())
+    assert request._remembered_line.cache_info().currsize == before

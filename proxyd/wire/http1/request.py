@@ -116,8 +116,9 @@ def parse_request_head(head: bytes, limits: HeadLimits) -> RequestHead:
     if len(head) > limits.block_bytes:
         raise BadRequest("The request's headers are too large", status=431)
     line = head[: head.index(b"\r\n")]
-    # The same few lines come again and again. One with a query may hold a key, and is not kept.
-    judge = _request_line if b"?" in line or len(line) > REMEMBERED_LINE_BYTES else _remembered_line
+    # The same few lines come again and again. One that may hold a key is not kept.
+    secret = b"?" in line or b"sk-" in line
+    judge = _request_line if secret or len(line) > REMEMBERED_LINE_BYTES else _remembered_line
     method, path, query, version = judge(line, limits)
     fields = Fields()
     try:
