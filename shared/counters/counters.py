@@ -8,6 +8,8 @@ from limits.storage import storage_from_string
 
 from shared.counters.clock import Clock, SystemClock
 from shared.counters.page import Page
+from shared.counters.redis_counters import RedisCounters
+from shared.counters.redis_link import SCHEMES, Link
 from shared.counters.rows import KeyRow, Moment, period_of_day
 from shared.counters.sqlite import SqliteCounters
 from shared.counters.storage import SqliteStorage, path_of
@@ -63,7 +65,9 @@ def connect(url: str, *, clock: Clock | None = None, sleep: Callable[[float], No
 
     Raises ValueError, with a sentence that repeats nothing of the URL but its scheme.
     """
-    storage = storage_from_string(_checked(url), clock=clock, sleep=sleep, fill=None)  # type: ignore[arg-type] # the library passes options on
+    if _checked(url).partition("://")[0] in SCHEMES:
+        return RedisCounters(Link(url), clock=clock)
+    storage = storage_from_string(url, clock=clock, sleep=sleep, fill=None)  # type: ignore[arg-type] # the library passes options on
     if not isinstance(storage, SqliteStorage):
         raise TypeError("another storage is registered for sqlite://")
     return SqliteCounters(storage)
@@ -95,6 +99,8 @@ def state_of(
 
 def _checked(url: str) -> str:
     scheme = url.partition("://")[0]
+    if scheme in SCHEMES:
+        return url
     if scheme != "sqlite":
         raise ValueError(f"{scheme}:// is not supported in this release; use sqlite:///")
     path_of(url)

@@ -198,7 +198,7 @@ class KeyRow:
 
     def spend(self, period: Period, limit_nanos: int | None) -> SpendState:
         spent, held = self.sums(period)
-        return _spend_state(period, limit_nanos, spent, held)
+        return spend_state(period, limit_nanos, spent, held)
 
     def hold(self, day: int, nanos: int) -> None:
         entry = self.days.get(day)
@@ -261,7 +261,7 @@ class KeyRow:
         # A request rate that refuses as well is told first.
         if (limited := self.rate_refusal(charge.rate_limit_rpm, stand.moment)) is not None:
             return limited
-        state = _spend_state(period, limit, spent, held)
+        state = spend_state(period, limit, spent, held)
         if spent + bound > limit:
             return SpendExceeded(state)
         # The larger the part of the holds that must end before this fits, the longer it is likely to take.
@@ -286,7 +286,7 @@ class KeyRow:
         return Admitted(day, moment.second, rate, spend)
 
 
-def _spend_state(period: Period, limit_nanos: int | None, spent: int, held: int) -> SpendState:
+def spend_state(period: Period, limit_nanos: int | None, spent: int, held: int) -> SpendState:
     remaining = None if limit_nanos is None else max(0, limit_nanos - spent - held)
     return SpendState(
         limit_nanos, min(spent, MAX_NANOS), min(held, MAX_NANOS), remaining, period.start_date, period.resets_on
