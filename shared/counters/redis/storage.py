@@ -60,16 +60,16 @@ return redis.call('HINCRBY', KEY, 'count', ARGV[3])
 """
 
 
-class _ExactWindows(RedisStorage):
-    """What the three storages have in common. A clock is for tests; the server's own is used without one."""
+class _ExactWindows:
+    """What the three storages have in common. A clock is for tests; the server's own is used without one.
 
-    STORAGE_SCHEME: list[str] = []  # noqa: RUF012 - the library declares it so; by itself it is registered for nothing
+    It is no storage itself: the library gives every subclass of one its base's methods as its own, and the cluster's
+    would be hidden behind those of a single server.
+    """
+
     PREFIX = f"{PREFIX[1:-2]}:limits"  # no hash tag: on a cluster these may be anywhere
     clock: Clock | None = None
-
-    def initialize_storage(self, uri: str) -> None:
-        super().initialize_storage(uri)
-        self._windows = self.get_connection().register_script(_SCRIPT.encode())
+    _windows: Any = None
 
     def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
         return bool(self._run(key, "acquire", self._steady(), expiry, amount, limit))
@@ -96,11 +96,13 @@ class _ExactWindows(RedisStorage):
     def _steady(self) -> str | int:
         return "" if self.clock is None else int(self.clock.steady() * _MICROSECONDS)
 
-    def _run(self, key: str, op: str, now: str | int, seconds: int = 0, amount: int = 0, limit: int = 0) -> Any:
+    def _run(self: Any, key: str, op: str, now: str | int, seconds: int = 0, amount: int = 0, limit: int = 0) -> Any:
+        if self._windows is None:
+            self._windows = self.get_connection().register_script(_SCRIPT)
         return self._windows([self.prefixed_key(key)], [op, seconds, amount, limit, now])
 
 
-class SingleStorage(_ExactWindows):
+class SingleStorage(_ExactWindows, RedisStorage):
     """One server."""
 
     STORAGE_SCHEME = [*urls.SINGLE]  # noqa: RUF012 - the library declares it so
