@@ -4,7 +4,6 @@ import sys
 
 from shared import probe
 from shared.config import Settings
-from shared.counters.redis.check import problem_of
 from shared.counters.redis.url import places_of
 
 _SETTING = "ROUTER_LIMITS_URL"
@@ -18,4 +17,6 @@ def check_counters(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
+    from shared.counters.redis.check import problem_of  # only the process that asks loads the client
+
     sys.exit(probe.answer(_SETTING, problem_of))

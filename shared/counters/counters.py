@@ -8,9 +8,6 @@ from limits.storage import storage_from_string
 
 from shared.counters.clock import Clock, SystemClock
 from shared.counters.page import Page
-from shared.counters.redis.counters import RedisCounters
-from shared.counters.redis.link import Link
-from shared.counters.redis.throttle import RedisLoginThrottle
 from shared.counters.redis.url import SCHEMES, check_url
 from shared.counters.rows import KeyRow, Moment, period_of_day
 from shared.counters.sqlite import SqliteCounters
@@ -68,7 +65,10 @@ def connect(url: str, *, clock: Clock | None = None, sleep: Callable[[float], No
     Raises ValueError, with a sentence that repeats nothing of the URL but its scheme.
     """
     if _is_of_server(url):
-        return RedisCounters(Link(url), clock=clock)
+        # Here, because the client costs a process 7 MB and a good part of a second that a file has no use for.
+        from shared.counters.redis import client  # noqa: PLC0415
+
+        return client.connect(url, clock=clock)
     storage = storage_from_string(url, clock=clock, sleep=sleep, fill=None)  # type: ignore[arg-type] # the library passes options on
     if not isinstance(storage, SqliteStorage):
         raise TypeError("another storage is registered for sqlite://")
@@ -80,7 +80,9 @@ def login_throttle(
 ) -> LoginThrottle:
     """The memory of failed logins that belongs to the counters at a URL; it outlives them."""
     if _is_of_server(url):
-        return RedisLoginThrottle(Link(url), clock=clock)
+        from shared.counters.redis import client  # noqa: PLC0415 - as above
+
+        return client.login_throttle(url, clock=clock)
     path = path_of(url)
     return SqliteLoginThrottle(path.with_name(f"{path.stem}-logins.db"), clock=clock or SystemClock(), sleep=sleep)
 

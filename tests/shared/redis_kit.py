@@ -12,7 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import redis
+from limits.storage import storage_from_string
 from machine import find
+
+from shared.counters import Clock
+from shared.counters.redis.storage import SingleStorage
 
 START_SECONDS = 10.0
 
@@ -108,6 +112,15 @@ class RedisServer:
         except subprocess.TimeoutExpired:  # it cannot save, and so does not want to go
             self.process.kill()
             self.process.wait()
+
+
+def windows_on(server: RedisServer, clock: Clock) -> SingleStorage:
+    """The storage of `limits` on a server that is emptied for it, with a clock of a test."""
+    server.empty()
+    storage = storage_from_string(server.url)
+    assert isinstance(storage, SingleStorage)
+    storage.clock = clock
+    return storage
 
 
 class RedisCluster:

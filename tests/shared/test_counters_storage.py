@@ -12,7 +12,7 @@ from counters_kit import NOON, FakeClock
 from limits import RateLimitItemPerHour, RateLimitItemPerMinute, RateLimitItemPerSecond
 from limits.storage import MemoryStorage, storage_from_string
 from limits.strategies import FixedWindowRateLimiter, MovingWindowRateLimiter
-from redis_kit import RedisServer
+from redis_kit import windows_on
 
 from shared.counters import CountersUnavailable
 from shared.counters.redis.storage import SingleStorage
@@ -38,21 +38,13 @@ def ours(folder: Path, clock: FakeClock) -> SqliteStorage:
     return storage
 
 
-def on_redis(server: RedisServer, clock: FakeClock) -> SingleStorage:
-    server.empty()
-    storage = storage_from_string(server.url)
-    assert isinstance(storage, SingleStorage)
-    storage.clock = clock
-    return storage
-
-
 @pytest.fixture(params=["memory", "sqlite", "redis"])
 def storage(request: pytest.FixtureRequest, clock: FakeClock, tmp_path: Path) -> Iterator[Storage]:
     if request.param == "memory":
         yield MemoryStorage()
         return
     if request.param == "redis":
-        on_server = on_redis(request.getfixturevalue("redis_server"), clock)
+        on_server = windows_on(request.getfixturevalue("redis_server"), clock)
         yield on_server
         on_server.storage.close()
         return
@@ -218,35 +210,6 @@ def test_two_windows_of_one_name_are_two(storage: Storage, strategy: Strategy) -
 
 
 # Ours
-
-
-def test_a_window_on_a_server_keeps_one_count_a_second_and_goes_by_itself(
-    redis_server: RedisServer, clock: FakeClock
-) -> None:
-    storage = on_redis(redis_server, clock)
-    limiter, item = MovingWindowRateLimiter(storage), RateLimitItemPerMinute(100_000)
-    for _ in range(3):
-        assert limiter.hit(item, "a", cost=20_000)
-        clock.pass_by(1)
-    with redis_server.client() as client:
-        (key,) = client.keys("*")
-        assert client.memory_usage(key) < 300
-        assert 60_000 < client.pttl(key) <= 62_000
-    assert not limiter.hit(item, "a", cost=40_001)
-    assert limiter.hit(item, "a", cost=40_000)
-    storage.storage.close()
-
-
-def test_without_a_clock_a_server_goes_by_its_own(redis_server: RedisServer) -> None:
-    redis_server.empty()
-    storage = SingleStorage(redis_server.url)
-    for limiter in (MovingWindowRateLimiter(storage), FixedWindowRateLimiter(storage)):
-        assert [limiter.hit(RateLimitItemPerMinute(2), "a") for _ in range(3)] == [True, True, False]
-        reset_at, remaining = limiter.get_window_stats(RateLimitItemPerMinute(2), "a")
-        assert remaining == 0
-        assert reset_at == pytest.approx(time.time() + 60, abs=5)
-    assert storage.check()
-    storage.storage.close()
 
 
 def test_steps_of_the_wall_clock_move_no_window(clock: FakeClock, tmp_path: Path) -> None:
