@@ -3,6 +3,7 @@
 import contextlib
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -163,6 +164,37 @@ def test_what_older_generations_left_is_swept_up(server: RedisServer, home: Home
     assert left == ["3:key:key", "3:keys", "3:orgs", "counters"]
     newest.fold_log()
     assert newest.rows(["key"])["key"].version == 1
+
+
+def test_a_server_is_given_one_script_for_all_its_life(server: RedisServer, home: Home, worker: Worker) -> None:
+    for generation in range(2, 6):
+        home.live(generation, "key")
+    assert server.fact("memory", "number_of_cached_scripts") == 1
+    server.tell("SCRIPT", "FLUSH")
+    home.live(7, "key")
+    with pytest.raises(CountersLost):
+        worker.send(charge())
+    assert server.fact("memory", "number_of_cached_scripts") == 1
+
+
+def test_threads_of_a_dashboard_share_the_way_to_the_server(server: RedisServer, home: Home, worker: Worker) -> None:
+    seen = home.connect()
+
+    def look(number: int) -> int:
+        if number % 50 == 49:
+            home.live(2 + number // 50, "key")
+        seen.rows(["key"])
+        return seen.condition().generation
+
+    before = server.fact("clients", "connected_clients")
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(look, range(400))) == set(range(1, 10))
+    now = server.fact("clients", "connected_clients")
+    assert isinstance(now, int)
+    assert isinstance(before, int)
+    assert now - before <= 2 * (8 + 8), (
+        "two a thread, for scripts and for the rest, and two for each that made new ones"
+    )
 
 
 # Several machines

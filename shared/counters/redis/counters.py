@@ -90,10 +90,13 @@ class RedisCounters:
 
     def begin_generation(self, generation: int, workers: Mapping[str, int]) -> None:
         assert self.page is not None  # noqa: S101 - only the ledger writer calls this, and it has one
-        (before,) = self._link.fields(script.META, "sequence")
+        before, name = self._link.fields(script.META, "sequence", "name")
         sequence = max(self.page.sequence, int(before or 0)) + _SEQUENCE_GAP
-        name = uuid.uuid4().hex
-        self._link.load(script.script_of(name))
+        # A server keeps every script that it was ever given until it is restarted, so it gets another only when it does
+        # not know the one that its counters name.
+        if name is None or not self._link.knows(script.digest_of(name)):
+            name = uuid.uuid4().hex
+            self._link.load(script.script_of(name))
         arguments: Arguments = [sequence, name, len(workers)]
         for worker in workers.items():
             arguments += worker
@@ -187,11 +190,10 @@ class RedisCounters:
     def _ask(self, op: str, arguments: Arguments | None = None, *, own: str = "") -> list[Any]:
         """What stands there, whatever its generation is. Raises CountersLost when nothing does."""
         for known in (True, False):
-            generation = max(self._digests, default=0)
-            if not known or not generation:
-                generation = self._look_up()
+            latest = max(self._digests.items(), default=None) if known else None
+            generation, digest = latest or self._look_up()
             try:
-                status, *found = self._run(self._digests[generation], op, generation, arguments or [], own)
+                status, *found = self._run(digest, op, generation, arguments or [], own)
             except CountersLost as error:
                 if not known:
                     # What stands there is not what was left, but it says which generation new ones have to be above.
@@ -205,19 +207,19 @@ class RedisCounters:
     def _digest(self, generation: int) -> str:
         found = self._digests.get(generation)
         if found is None:
-            stands = self._look_up()
+            stands, found = self._look_up()
             if stands != generation:
                 raise CountersLost("the generation is another one", stands)
-            found = self._digests[generation]
         return found
 
-    def _look_up(self) -> int:
-        """The generation that stands there, its script's digest learned."""
+    def _look_up(self) -> tuple[int, str]:
+        """The generation that stands there and its script's digest, which are learned."""
         generation, name = self._link.fields(script.META, "generation", "name")
         if generation is None or name is None:
             raise CountersLost("there are none")
-        self._digests = {int(generation): script.digest_of(name)}
-        return int(generation)
+        found = int(generation), script.digest_of(name)
+        self._digests = dict([found])  # threads share it, so it is replaced and never changed
+        return found
 
     def _run(self, digest: str, op: str, generation: int, arguments: Arguments, own: str) -> list[Any]:
         seen = 0 if self.page is None else self.page.sequence

@@ -88,6 +88,10 @@ class Link:
         """Let every primary know a script."""
         self.call(lambda client: client.script_load(script))
 
+    def knows(self, digest: str) -> bool:
+        """Whether every primary does."""
+        return all(self.call(lambda client: client.script_exists(digest)))
+
     def fields(self, key: str, *names: str) -> list[str | None]:
         """Fields of a hash; None for those that are not there."""
         found = self.call(lambda client: client.hmget(key, names))
@@ -132,8 +136,8 @@ class Link:
         """One that nobody uses, or a new one. After a fork those of the parent are its own."""
         if self._pid != os.getpid():
             self._pid, self._idle = os.getpid(), []
-        while self._idle:
-            connection, used_at = self._idle.pop()
+        while (kept := self._pop_idle()) is not None:
+            connection, used_at = kept
             if self._monotonic() - used_at < IDLE_SECONDS or _is_open(connection):
                 return connection
             connection.disconnect()
@@ -146,8 +150,14 @@ class Link:
         return connection
 
     def _drop_idle(self) -> None:
-        while self._idle:
-            self._idle.pop()[0].disconnect()
+        while (kept := self._pop_idle()) is not None:
+            kept[0].disconnect()
+
+    def _pop_idle(self) -> tuple[Any, float] | None:
+        try:
+            return self._idle.pop()
+        except IndexError:  # found out like this, because threads share the list
+            return None
 
     def _tried(self, ask: Callable[[], T]) -> T:
         if self._failures >= FAILURES:

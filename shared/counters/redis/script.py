@@ -4,9 +4,10 @@ It is the judgement of `shared.counters.rows` once more, in the language that Re
 exact below 2**53: amounts come as arguments, go as integer replies or through `cmsgpack`, and are never joined to text
 (`tostring`, `..` and `cjson` lose digits from 1e14).
 
-Its first line names one set of counters, so each set has a script, and a digest, of its own. A server keeps scripts in
-memory only: one that was restarted, or took over from another, does not know it and says so. That is how counters are
-told from an older copy of them, whatever stands between us and the server.
+Its first line is a name that was made up for one life of a server, so the script and its digest are that life's own. A
+server keeps scripts in memory only: one that was restarted, or took over from another, does not know it and says so.
+That is how counters are told from an older copy of them, whatever stands between us and the server. The counters hold
+the name, so that whoever comes new finds the script.
 """
 
 import hashlib
@@ -93,7 +94,7 @@ _SCRIPT = f"{_CONSTANTS}{_HEAD}{_ROWS}{lua_changes.JUDGE}{lua_changes.ASK}{lua_c
 
 
 def script_of(name: str) -> str:
-    """The script of the set of counters with a name."""
+    """The script with a name."""
     return f"-- {name}\n{_SCRIPT}"
 
 
