@@ -159,22 +159,40 @@ class RedisCluster:
 
 
 class RedisSentinel:
-    """A primary with a password, and one Sentinel without, that knows it as "counters"."""
+    """A primary with a replica, and one Sentinel that knows them as "counters"."""
 
     def __init__(self, folder: Path) -> None:
-        (folder / "primary").mkdir()
+        for name in ("primary", "replica"):
+            (folder / name).mkdir()
         self.primary = RedisServer(folder / "primary")
+        self.replica = RedisServer(folder / "replica", "--replicaof", "127.0.0.1", str(self.primary.port))
         config = f"sentinel monitor counters 127.0.0.1 {self.primary.port} 1\n"
         (folder / "sentinel.conf").write_text(config)
         self.sentinel = RedisServer(folder, mode="sentinel")
         self.url = f"redis+sentinel://127.0.0.1:{self.sentinel.port}/counters"
 
+    def fail_over(self) -> None:
+        """Let the replica be the primary, and wait until it is."""
+        until(lambda: self.replica.fact("replication", "master_link_status") == "up")
+        # A Sentinel asks who the replicas are every ten seconds, and how they are.
+        until(self._agreed_to_fail_over, 40)
+        until(lambda: self.replica.fact("replication", "role") == "master", 40)
+        until(lambda: self.primary.fact("replication", "role") == "slave", 40)
+        self.primary, self.replica = self.replica, self.primary
+
+    def _agreed_to_fail_over(self) -> bool:
+        try:
+            self.sentinel.tell("SENTINEL", "FAILOVER", "counters")
+        except redis.exceptions.ResponseError:
+            return False  # it has not met the replica yet
+        return True
+
     def empty(self) -> None:
         self.primary.empty()
 
     def stop(self) -> None:
-        self.sentinel.stop()
-        self.primary.stop()
+        for server in (self.sentinel, self.replica, self.primary):
+            server.stop()
 
 
 class Wire:

@@ -10,10 +10,11 @@ from counters_kit import Home, Worker, charge, kinds, money
 from limits import RateLimitItemPerMinute
 from limits.storage import storage_from_string
 from limits.strategies import FixedWindowRateLimiter, MovingWindowRateLimiter
-from redis_kit import RedisCluster, RedisSentinel
+from redis_kit import RedisCluster, RedisSentinel, until
 
 from shared.counters import Admitted, CountersLost, CountersUnavailable, login_throttle
 from shared.counters.redis.check import problem_of
+from shared.counters.redis.script import META
 from shared.counters.redis.storage import ClusterStorage, SentinelStorage
 
 Several = RedisCluster | RedisSentinel
@@ -126,6 +127,41 @@ def test_a_primary_with_a_password_behind_a_sentinel_without(sentinel: RedisSent
     finally:
         with sentinel.primary.client(password="pa@ss") as client:
             client.config_set("requirepass", "")
+    home.close()
+
+
+@pytest.fixture
+def own_sentinel(tmp_path: Path) -> Iterator[RedisSentinel]:
+    """One whose servers change their parts."""
+    (tmp_path / "servers").mkdir()
+    sentinel = RedisSentinel(tmp_path / "servers")
+    yield sentinel
+    sentinel.stop()
+
+
+@pytest.mark.slow
+def test_a_failover_is_a_loss_and_new_counters_are_made_on_the_new_primary(
+    own_sentinel: RedisSentinel, tmp_path: Path
+) -> None:
+    home = Home(tmp_path, own_sentinel.url)
+    worker = Worker(home.live(1, "key")).register()
+    worker.send(charge(limit=100, bound=60))
+    own_sentinel.primary.tell("WAIT", 1, 5000)
+    own_sentinel.fail_over()
+
+    def is_lost() -> bool:
+        try:
+            worker.send(charge(limit=100, bound=10))
+        except CountersLost:
+            return True
+        except CountersUnavailable:
+            return False
+        raise AssertionError("these are not the counters that it knows")
+
+    until(is_lost)
+    again = Worker(home.live(2, "key"), generation=2).register()
+    assert kinds(again.send(charge(limit=100, bound=60))) == [Admitted]
+    assert own_sentinel.primary.tell("HGET", META, "generation") == b"2"
     home.close()
 
 
