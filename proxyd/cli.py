@@ -7,6 +7,7 @@ from proxyd import app, pool
 from proxyd.server.listen import BindError, listen
 from proxyd.writer_process import WriterProcess
 from shared.config import SettingError, Settings
+from shared.counters_probe import check_counters
 from shared.database_probe import check_database
 
 
@@ -16,6 +17,7 @@ def main() -> int:
     try:
         settings = Settings.from_env()
         check_database(settings)  # first: the look-up of an address starts an event loop, which forks badly
+        check_counters(settings)
         _check_bind(settings)
     except SettingError as error:
         sys.stderr.write(f"{error}\n")

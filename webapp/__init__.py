@@ -47,8 +47,10 @@ def create_app(settings: Settings | None = None, *, clock: Callable[[], datetime
     app.extensions["settings"] = settings
     moment = clock or (lambda: datetime.now(UTC))
     app.extensions["clock"] = moment
-    app.extensions["counters"] = counters.connect(settings.limits_url, clock=_AppClock(moment))
-    app.extensions["login_throttle"] = counters.login_throttle(settings.limits_url, clock=_AppClock(moment))
+    # Without a clock of tests they go by their own, which on a server is the server's: it is one for all machines.
+    own_clock = None if clock is None else _AppClock(clock)
+    app.extensions["counters"] = counters.connect(settings.limits_url, clock=own_clock)
+    app.extensions["login_throttle"] = counters.login_throttle(settings.limits_url, clock=own_clock)
     db.init_app(app, settings)
     Migrate(app, db.db, directory=str(HOME / "migrations"))
     headers.init_app(app, HOME / "static", settings.trusted_proxies)

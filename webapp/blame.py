@@ -19,9 +19,8 @@ def blaming(settings: Settings) -> Iterator[None]:
         reason = reason_of(error, settings.database_url)
         raise SettingError(f"DATABASE_URL: the database cannot be used: {reason}.") from None
     except CountersUnavailable as error:
-        raise SettingError(
-            f"ROUTER_LIMITS_URL: the counters cannot be used ({error}). A file there must be the router's own."
-        ) from None
+        own = " A file there must be the router's own." if settings.limits_url.startswith("sqlite") else ""
+        raise SettingError(f"ROUTER_LIMITS_URL: the counters cannot be used ({error}).{own}") from None
     except OSError as error:
         where, reason = error.filename or settings.data_dir, (error.strerror or str(error)).lower()
         raise SettingError(f"ROUTER_DATA_DIR: {where} cannot be used: {reason}.") from None

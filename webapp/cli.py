@@ -12,6 +12,7 @@ from flask.cli import AppGroup, with_appcontext
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from shared.config import SettingError, Settings
+from shared.counters_probe import check_counters
 from shared.database_probe import check_database
 from shared.models import ROLES, SCOPES
 from webapp.actions.tokens import create_token
@@ -38,6 +39,7 @@ def bootstrap() -> None:
     """Bring the database up to date and make what a first start needs; a second time changes nothing."""
     with _telling() as settings:
         check_database(settings)
+        check_counters(settings)
         report = prepare(current_app)
     for line in lines_of(report):
         click.echo(line)
@@ -84,6 +86,7 @@ def lines_of(report: BootstrapReport) -> list[str]:
 def _actor() -> Actor:
     with _telling() as settings:
         check_database(settings)
+        check_counters(settings)
         try:
             actor = first_actor()
         except ProgrammingError:

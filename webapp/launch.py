@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping
 
 from shared.config import URL_SETTINGS, Bind, SettingError, Settings
+from shared.counters_probe import check_counters
 from shared.database_probe import check_database
 from webapp.banner import welcome
 from webapp.blame import blaming
@@ -58,6 +59,7 @@ def _prepare(environ: Mapping[str, str]) -> tuple[Settings, BootstrapReport]:
     settings = Settings.from_env(environ)
     _check_ports(settings)
     check_database(settings)
+    check_counters(settings)
     with blaming(settings):
         return settings, bootstrap(settings)
 

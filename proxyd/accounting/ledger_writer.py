@@ -215,6 +215,8 @@ class LedgerWriter:
     def _make_new(self, why: str) -> None:
         try:
             found = self._counters.condition().generation
+        except CountersLost as error:
+            found = error.found
         except CountersUnavailable:
             found = 0
         generation = self._database.raise_generation(max(found, self.page.generation))

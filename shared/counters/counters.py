@@ -8,10 +8,11 @@ from limits.storage import storage_from_string
 
 from shared.counters.clock import Clock, SystemClock
 from shared.counters.page import Page
+from shared.counters.redis.url import SCHEMES, check_url
 from shared.counters.rows import KeyRow, Moment, period_of_day
 from shared.counters.sqlite import SqliteCounters
 from shared.counters.storage import SqliteStorage, path_of
-from shared.counters.throttle import LoginThrottle
+from shared.counters.throttle import LoginThrottle, SqliteLoginThrottle
 from shared.counters.values import (
     Answer,
     Batch,
@@ -63,7 +64,12 @@ def connect(url: str, *, clock: Clock | None = None, sleep: Callable[[float], No
 
     Raises ValueError, with a sentence that repeats nothing of the URL but its scheme.
     """
-    storage = storage_from_string(_checked(url), clock=clock, sleep=sleep, fill=None)  # type: ignore[arg-type] # the library passes options on
+    if _is_of_server(url):
+        # Here, because the client costs a process 7 MB and a good part of a second that a file has no use for.
+        from shared.counters.redis import client  # noqa: PLC0415
+
+        return client.connect(url, clock=clock)
+    storage = storage_from_string(url, clock=clock, sleep=sleep, fill=None)  # type: ignore[arg-type] # the library passes options on
     if not isinstance(storage, SqliteStorage):
         raise TypeError("another storage is registered for sqlite://")
     return SqliteCounters(storage)
@@ -73,8 +79,12 @@ def login_throttle(
     url: str, *, clock: Clock | None = None, sleep: Callable[[float], None] = time.sleep
 ) -> LoginThrottle:
     """The memory of failed logins that belongs to the counters at a URL; it outlives them."""
-    path = path_of(_checked(url))
-    return LoginThrottle(path.with_name(f"{path.stem}-logins.db"), clock=clock or SystemClock(), sleep=sleep)
+    if _is_of_server(url):
+        from shared.counters.redis import client  # noqa: PLC0415 - as above
+
+        return client.login_throttle(url, clock=clock)
+    path = path_of(url)
+    return SqliteLoginThrottle(path.with_name(f"{path.stem}-logins.db"), clock=clock or SystemClock(), sleep=sleep)
 
 
 def spend_of(row: KeyRow | None, moment: Moment, spend_reset: str, limit_nanos: int | None) -> KeySpend:
@@ -93,12 +103,16 @@ def state_of(
     )
 
 
-def _checked(url: str) -> str:
+def _is_of_server(url: str) -> bool:
+    """Or of a file. Raises ValueError if it is neither, or cannot be used."""
     scheme = url.partition("://")[0]
+    if scheme in SCHEMES:
+        check_url(url)
+        return True
     if scheme != "sqlite":
-        raise ValueError(f"{scheme}:// is not supported in this release; use sqlite:///")
+        raise ValueError(f"it must begin with {', '.join(f'{known}://' for known in SCHEMES)} or sqlite:///")
     path_of(url)
-    return url
+    return False
 
 
 __all__ = ["Counters", "connect", "login_throttle", "spend_of", "state_of"]

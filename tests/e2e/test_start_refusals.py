@@ -14,7 +14,7 @@ from urllib.parse import quote
 import pytest
 from harness import ROOT, clean_environment, free_port
 
-from shared.database_probe import ANSWER_SECONDS
+from shared.probe import ANSWER_SECONDS
 
 PASSWORD = "pa55-of-somebody"
 WAYS = {
@@ -24,7 +24,7 @@ WAYS = {
     "bootstrap": ["-m", "flask", "--app", "wsgi", "bootstrap"],
 }
 SETTINGS = {
-    "ROUTER_LIMITS_URL": "sqlite:///",
+    "ROUTER_LIMITS_URL": "redis://:secret@",
     "ROUTER_ENCRYPTION_KEY": ",",
     "DATABASE_URL": "sqlite:///:memory:",
     "ROUTER_DATA_DIR": "/etc/hostname",
@@ -134,6 +134,25 @@ def test_a_database_that_accepts_and_never_answers_is_given_up_in_time(environ: 
     for way in WAYS:
         assert f"does not answer within {ANSWER_SECONDS} seconds" in told[way]
         assert ANSWER_SECONDS <= took[way] < ANSWER_SECONDS + 30  # Python itself starts slowly on a busy machine
+
+
+@pytest.mark.parametrize("way", sorted(WAYS))
+def test_a_server_of_the_counters_that_refuses_is_told(environ: dict[str, str], way: str) -> None:
+    environ["ROUTER_LIMITS_URL"] = f"redis://somebody:{PASSWORD}@127.0.0.1:{free_port()}/0"
+    told = refusal(way, environ)
+    assert told.startswith("ROUTER_LIMITS_URL: Redis at 127.0.0.1:")
+    assert "the connection is refused" in told
+
+
+@pytest.mark.slow
+def test_a_server_of_the_counters_that_never_answers_is_given_up_in_time(environ: dict[str, str]) -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=16) as silent:
+        environ["ROUTER_LIMITS_URL"] = f"redis://:{PASSWORD}@127.0.0.1:{silent.getsockname()[1]}"
+        begun = time.monotonic()
+        told = refusal("proxyd", environ)
+    assert told.startswith("ROUTER_LIMITS_URL: Redis at 127.0.0.1:")
+    assert f"does not answer within {ANSWER_SECONDS} seconds" in told
+    assert ANSWER_SECONDS <= time.monotonic() - begun < ANSWER_SECONDS + 30
 
 
 def test_what_postgres_says_is_told_without_the_password(environ: dict[str, str], postgres: str) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from counters_kit import Home
 from hypothesis import settings
+from redis_kit import RedisServer
 
 # How long one example takes says how busy the machine is.
 settings.register_profile("patient", deadline=None)
@@ -14,12 +15,26 @@ settings.load_profile("patient")
 # One line for each storage: where its counters are, seen from an empty data directory.
 URLS = {
     "sqlite": "sqlite:///{data_dir}/counters.db",
+    "redis": "redis+unix://{socket}",
 }
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A server of our own, for the whole run."""
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    yield server
+    server.stop()
 
 
 @pytest.fixture(params=URLS)
 def home(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Home]:
     """A data directory with a page, and counters that nobody has made yet."""
-    home = Home(tmp_path, URLS[request.param].format(data_dir=tmp_path))
+    socket = ""
+    if request.param == "redis":
+        server: RedisServer = request.getfixturevalue("redis_server")
+        server.empty()
+        socket = str(server.socket)
+    home = Home(tmp_path, URLS[request.param].format(data_dir=tmp_path, socket=socket))
     yield home
     home.close()

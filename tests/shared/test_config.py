@@ -54,7 +54,7 @@ def test_the_settings_do_not_print_their_secrets(env: dict[str, str]) -> None:
     [
         ("ROUTER_PROXY_BIND", "8080"), ("ROUTER_WEB_BIND", "127.0.0.1:99999"), ("ROUTER_WEB_BIND", "host.example:80"),
         ("ROUTER_PROXY_WORKERS", "0"), ("ROUTER_PROXY_WORKERS", "many"), ("DATABASE_URL", "mysql://x/y"),
-        ("DATABASE_URL", "sqlite:///"), ("ROUTER_LIMITS_URL", "redis://localhost"), ("SECRET_KEY", "short"),
+        ("DATABASE_URL", "sqlite:///"), ("ROUTER_LIMITS_URL", "redis://"), ("SECRET_KEY", "short"),
         ("SECRET_KEY", "a" * 40), ("ROUTER_ENCRYPTION_KEY", "nonsense"), ("ROUTER_OPENAI_URL", "api.openai.com"),
         ("ROUTER_GEMINI_URL", "file:///etc/passwd"), ("ROUTER_ANTHROPIC_URL", "https://u:p@host"),
         ("ROUTER_OPENAI_URL", "https://host/a b"), ("ROUTER_OPENAI_URL", "https://h\u00f6st"), ("ROUTER_OPENAI_URL", "https://@host"),
@@ -101,6 +101,18 @@ def test_a_relative_file_means_the_same_for_every_process(
     settings = Settings.from_env({**env, **urls})
     assert settings.database_url == f"sqlite:///{tmp_path}/a.db"
     assert settings.limits_url == f"sqlite:///{tmp_path}/b.db"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://localhost", "redis://user:p%40ss@host:6380/3", "redis://:pass@[::1]:6379/", "rediss://host/0?ssl_ca_certs=/ca.pem",
+        "redis+unix:///run/redis.sock", "redis+unix://:pass@/run/redis.sock?db=2", "redis+cluster://u:p@a:6379,b:6379,c:6379?ssl=true",
+        "redis+sentinel://:p@a:26379,b:26379/mymaster", "redis+sentinel://a:26379/mymaster?sentinel_password=x",
+    ],
+)  # fmt: skip
+def test_counters_may_be_on_a_server(env: dict[str, str], url: str) -> None:
+    assert Settings.from_env({**env, "ROUTER_LIMITS_URL": url}).limits_url == url
 
 
 def test_the_journal_waits_for_the_disk_only_when_told_to(env: dict[str, str]) -> None:

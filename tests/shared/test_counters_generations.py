@@ -90,6 +90,8 @@ def test_everybody_who_looks_sees_the_new_generation(home: Home) -> None:
 
 
 def test_a_transaction_that_began_before_ends_in_the_old_file_and_blocks_nobody(home: Home) -> None:
+    if not home.url.startswith("sqlite"):
+        pytest.skip("only files can be written to after they were replaced")
     counters, writer = home.live(1, "key"), home.connect()
     worker = Worker(counters).register()
 

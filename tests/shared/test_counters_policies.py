@@ -133,7 +133,7 @@ def test_without_a_page_the_generation_alone_is_compared(home: Home, worker: Wor
 
 def test_nobody_writes_where_the_page_tells_of_another_generation(home: Home, worker: Worker) -> None:
     home.page.begin_generation(2, 0, *home.page.identity())
-    with pytest.raises(CountersLost, match="an older copy stands there"):
+    with pytest.raises(CountersLost):
         worker.send(charge())
 
 
@@ -168,6 +168,11 @@ def test_check_and_close(home: Home, worker: Worker) -> None:
     assert second.condition().live
     worker.counters.close()
     assert kinds(worker.send(charge())) == [Admitted]
+
+
+def test_a_file_that_is_not_the_one_of_the_page_is_not_right(home: Home, worker: Worker) -> None:
+    if not home.url.startswith("sqlite"):
+        pytest.skip("only a file has an identity that can be looked at from outside")
     home.page.settle_identity(1, 1)
     assert not worker.counters.right
     assert not worker.counters.check()

@@ -12,11 +12,13 @@ from counters_kit import NOON, FakeClock
 from limits import RateLimitItemPerHour, RateLimitItemPerMinute, RateLimitItemPerSecond
 from limits.storage import MemoryStorage, storage_from_string
 from limits.strategies import FixedWindowRateLimiter, MovingWindowRateLimiter
+from redis_kit import windows_on
 
 from shared.counters import CountersUnavailable
+from shared.counters.redis.storage import SingleStorage
 from shared.counters.storage import SqliteStorage, path_of
 
-Storage = MemoryStorage | SqliteStorage
+Storage = MemoryStorage | SqliteStorage | SingleStorage
 STRATEGIES = [FixedWindowRateLimiter, MovingWindowRateLimiter]
 Strategy = type[FixedWindowRateLimiter | MovingWindowRateLimiter]
 
@@ -36,10 +38,15 @@ def ours(folder: Path, clock: FakeClock) -> SqliteStorage:
     return storage
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "redis"])
 def storage(request: pytest.FixtureRequest, clock: FakeClock, tmp_path: Path) -> Iterator[Storage]:
     if request.param == "memory":
         yield MemoryStorage()
+        return
+    if request.param == "redis":
+        on_server = windows_on(request.getfixturevalue("redis_server"), clock)
+        yield on_server
+        on_server.storage.close()
         return
     storage = ours(tmp_path, clock)
     yield storage

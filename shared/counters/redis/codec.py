@@ -1,0 +1,145 @@
+"""From values of the counters to arguments of the script, and from its replies back."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from shared.counters.redis import script
+from shared.counters.rows import KeyRow, Moment, period_of_day, spend_state
+from shared.counters.values import (
+    Admitted,
+    Answer,
+    Batch,
+    Charge,
+    Held,
+    Joining,
+    LastAdmitted,
+    Missing,
+    RateLimited,
+    RateState,
+    Rebuilding,
+    Seed,
+    SpendExceeded,
+    SpendHeld,
+    Stale,
+    Unseeded,
+    Used,
+    WorkerState,
+)
+from shared.counters.window import WINDOW_SECONDS
+
+Arguments = list[str | int]
+
+
+def batch_arguments(batch: Batch, day: int) -> Arguments:
+    """Of a batch that is applied on this day. Raises ValueError for an unknown reset."""
+    arguments: Arguments = [batch.number, len(batch.ends)]
+    for end in batch.ends:
+        arguments += end
+    arguments.append(len(batch.charges))
+    for charge in batch.charges:
+        period_of_day(charge.spend_reset, day)  # the script trusts us that it is one
+        rpm, limit, seed = charge.rate_limit_rpm, charge.spend_limit_nanos, charge.seed
+        arguments += (
+            charge.key_id,
+            charge.org_id,
+            charge.version,
+            charge.org_version,
+            script.NONE if rpm is None else rpm,
+            script.NONE if limit is None else limit,
+            charge.spend_reset,
+            charge.bound_nanos,
+            charge.loaded_in,
+            charge.seq,
+        )
+        if seed is None:
+            arguments.append(0)
+        else:
+            arguments.append(1)
+            arguments += seed_arguments(seed)
+    return arguments
+
+
+def seed_arguments(seed: Seed) -> Arguments:
+    return [seed.lifetime_nanos, len(seed.days), *(number for day in seed.days.items() for number in day)]
+
+
+def used_arguments(used: Sequence[Used]) -> Arguments:
+    arguments: Arguments = [len(used)]
+    for one in used:
+        arguments += one
+    return arguments
+
+
+def joining_arguments(joining: Joining) -> Arguments:
+    arguments: Arguments = [joining.end_number, len(joining.ends)]
+    for end in joining.ends:
+        arguments += end
+    arguments.append(len(joining.holds))
+    for hold in joining.holds:
+        arguments += hold
+    return arguments + used_arguments(joining.used)
+
+
+def row_of(found: list[Any]) -> KeyRow:
+    version, seeded, lifetime, days, window = found
+    return KeyRow(
+        version,
+        lifetime,
+        {days[at]: [days[at + 1], days[at + 2]] for at in range(0, len(days), 3)},
+        dict(zip(window[::2], window[1::2], strict=True)),
+        seeded=bool(seeded),
+    )
+
+
+def _answer_of(charge: Charge, found: list[int], generation: int, moment: Moment) -> Answer:
+    """A charge's answer, of the numbers that the script told."""
+    code, used, last, room, spent, held, wait_seconds = found
+    rpm, limit = charge.rate_limit_rpm, charge.spend_limit_nanos
+    if code == script.STALE:
+        return Stale()
+    if code == script.MISSING:
+        return Missing(generation)
+    if code == script.UNSEEDED:
+        return Unseeded(generation)
+    if code == script.REBUILDING:
+        return Rebuilding()
+    rate = None if rpm is None else _rate(rpm, used, last, moment)
+    if code == script.RATE_LIMITED:
+        assert rate is not None  # noqa: S101 - only a limit refuses
+        return RateLimited(rate, max(0.0, room + WINDOW_SECONDS + 1 - moment.steady) if room >= 0 else 0.0)
+    spend = None
+    if limit is not None:
+        spend = spend_state(period_of_day(charge.spend_reset, moment.day), limit, spent, held)
+    if code == script.ADMITTED:
+        return Admitted(moment.day, moment.second, rate, spend)
+    assert spend is not None  # noqa: S101 - as above
+    return SpendExceeded(spend) if code == script.SPEND_EXCEEDED else SpendHeld(spend, wait_seconds)
+
+
+def _rate(rpm: int, used: int, last: int, moment: Moment) -> RateState:
+    empty_in = max(0.0, last + WINDOW_SECONDS + 1 - moment.steady) if last >= 0 else 0.0
+    return RateState(rpm, max(0, rpm - used), -int(-(moment.wall + empty_in) // 1))
+
+
+def answers_before(flat: list[Any], asked: int) -> list[Answer]:
+    """What a batch was answered whose answer was lost. What was refused then consumed nothing and may ask anew."""
+    before = {flat[at]: Admitted(flat[at + 3], flat[at + 4]) for at in range(0, len(flat), 6)}
+    return [before.get(index, Stale()) for index in range(max([asked, *(index + 1 for index in before)]))]
+
+
+def answers_of(batch: Batch, flat: list[int], moment: Moment) -> list[Answer]:
+    """What the charges of a batch were answered, in order."""
+    width = script.ANSWER_FIELDS
+    return [
+        _answer_of(charge, flat[at : at + width], batch.generation, moment)
+        for charge, at in zip(batch.charges, range(0, len(flat), width), strict=True)
+    ]
+
+
+def worker_state_of(found: list[Any]) -> WorkerState:
+    joined, end_number, flat = found
+    last = [
+        LastAdmitted(flat[at + 1], Held(flat[at + 2].decode(), flat[at + 3], flat[at + 5]))
+        for at in range(0, len(flat), 6)
+    ]
+    return WorkerState(bool(joined), end_number, last)

@@ -1,0 +1,231 @@
+"""The counters on Redis or Valkey, for any number of machines: see `script` for what happens inside.
+
+A change is one run of the script of this set of counters. It first compares the generation, and the number of changes
+with the page of this data directory; a server that does not know the script is not the one we left.
+"""
+
+import time
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from shared.counters.clock import Clock
+from shared.counters.page import Page
+from shared.counters.redis import script
+from shared.counters.redis.codec import (
+    Arguments,
+    answers_before,
+    answers_of,
+    batch_arguments,
+    joining_arguments,
+    row_of,
+    seed_arguments,
+    used_arguments,
+    worker_state_of,
+)
+from shared.counters.redis.link import Link
+from shared.counters.rows import KeyRow, Moment, moment_of
+from shared.counters.values import (
+    Answer,
+    Batch,
+    Condition,
+    CountersLost,
+    CountersUnavailable,
+    Joining,
+    Seed,
+    Used,
+    WorkerState,
+)
+
+_MICROSECONDS = 1_000_000
+# Who is inside a change of the old counters while new ones are made still notes its number: it stays below the new.
+_SEQUENCE_GAP = 2**20
+_SWEEPS = 100
+
+
+class RedisCounters:
+    """Implements `Counters`. A clock is for tests; the server's own is used without one."""
+
+    def __init__(self, link: Link, *, clock: Clock | None = None) -> None:
+        self._link = link
+        self._clock = clock
+        self._digests: dict[int, str] = {}  # generation -> that of its script
+        self._ahead = 0.0  # of the server's clock, before time.monotonic()
+        self.page: Page | None = None
+
+    def attach(self, page: Page | None) -> None:
+        """Compare with this page from now on."""
+        self.page = page
+
+    def refuse_foreign(self) -> None:
+        """Raise CountersUnavailable if what stands there is of another release."""
+        (found,) = self._link.fields(script.META, "format")
+        if found not in (None, script.FORMAT):
+            raise CountersUnavailable("they hold data of another release")
+
+    # Of a worker
+
+    def apply_batch(self, batch: Batch) -> list[Answer]:
+        """Apply ends, then judge charges, in order, in one run. The same batch again: the same answers."""
+        arguments = batch_arguments(batch, self.moment().day)
+        wall, steady, again, found, *_ = self._change("batch", batch.generation, arguments, own=batch.worker_id)
+        moment = moment_of(wall / _MICROSECONDS, steady / _MICROSECONDS)
+        self._ahead = moment.wall - time.monotonic()
+        return answers_before(found, len(batch.charges)) if again else answers_of(batch, found, moment)
+
+    def register(self, worker_id: str, generation: int) -> None:
+        self._change("register", generation, own=worker_id)
+
+    def join(self, joining: Joining) -> None:
+        self._change("join", joining.generation, joining_arguments(joining), own=joining.worker_id)
+
+    # Of the ledger writer
+
+    def close_worker(self, joining: Joining) -> bool:
+        return bool(self._change("close", joining.generation, joining_arguments(joining), own=joining.worker_id)[1])
+
+    def worker_state(self, worker_id: str) -> WorkerState | None:
+        (found,) = self._ask("worker", own=worker_id)
+        return None if found is None else worker_state_of(found)
+
+    def begin_generation(self, generation: int, workers: Mapping[str, int]) -> None:
+        assert self.page is not None  # noqa: S101 - only the ledger writer calls this, and it has one
+        before, name = self._link.fields(script.META, "sequence", "name")
+        sequence = max(self.page.sequence, int(before or 0)) + _SEQUENCE_GAP
+        # A server keeps every script that it was ever given until it is restarted, so it gets another only when it does
+        # not know the one that its counters name.
+        if name is None or not self._link.knows(script.digest_of(name)):
+            name = uuid.uuid4().hex
+            self._link.load(script.script_of(name))
+        arguments: Arguments = [sequence, name, len(workers)]
+        for worker in workers.items():
+            arguments += worker
+        status, *_ = self._run(script.digest_of(name), "begin", generation, arguments, "")
+        if status != script.DONE:
+            raise CountersUnavailable("newer ones stand there already")
+        self.page.begin_generation(generation, sequence, 0, 0)
+
+    def remember(self, generation: int, used: Iterable[Used]) -> None:
+        self._change("remember", generation, used_arguments(list(used)))
+
+    def go_live(self, generation: int) -> None:
+        self._change("live", generation)
+
+    def fold_log(self) -> None:
+        """Delete what older generations left, in pieces that keep the server for about a millisecond each."""
+        for _ in range(_SWEEPS):
+            (more,) = self._ask("sweep")
+            if not more:
+                break
+
+    # Of whoever reads or edits policy
+
+    def publish(self, generation: int, keys: Mapping[str, int], orgs: Mapping[str, int]) -> None:
+        arguments: Arguments = []
+        for versions in (keys, orgs):
+            arguments.append(len(versions))
+            for version in versions.items():
+                arguments += version
+        self._change("publish", generation, arguments)
+
+    def seed(self, generation: int, seeds: Iterable[Seed]) -> None:
+        every = list(seeds)
+        arguments: Arguments = [len(every)]
+        for seed in every:
+            arguments += (seed.key_id, *seed_arguments(seed))
+        self._change("seed", generation, arguments)
+
+    def condition(self) -> Condition:
+        generation, live, sequence, missing = self._ask("condition")
+        return Condition(generation, bool(live), sequence, tuple(worker.decode() for worker in missing))
+
+    def rows(self, key_ids: Sequence[str]) -> dict[str, KeyRow]:
+        found: dict[str, KeyRow] = {}
+        for start in range(0, len(key_ids), 500):
+            some = key_ids[start : start + 500]
+            (rows,) = self._ask("rows", [len(some), *some])
+            found.update({key_id: row_of(row) for key_id, row in zip(some, rows, strict=True) if row is not None})
+        return found
+
+    def org_version(self, org_id: str) -> int:
+        (version,) = self._ask("org", own=org_id)
+        return int(version)
+
+    def check(self) -> bool:
+        return self.condition().live
+
+    def close(self) -> None:
+        self._link.close()
+
+    def moment(self) -> Moment:
+        """By the server's clock as it was told last, or our own before it was."""
+        if self._clock is not None:
+            return moment_of(self._clock.wall(), self._clock.steady())
+        wall = time.monotonic() + self._ahead if self._ahead else time.time()
+        return moment_of(wall, wall)
+
+    @property
+    def right(self) -> bool:
+        """Each change finds out for itself."""
+        return True
+
+    def _change(self, op: str, generation: int, arguments: Arguments | None = None, *, own: str = "") -> list[Any]:
+        """What a change answered. Raises CountersLost when these are not the right counters."""
+        page = self.page
+        if page is not None and page.generation != generation:
+            raise CountersLost("the generation is another one", page.generation)
+        status, *found = self._run(self._digest(generation), op, generation, arguments or [], own)
+        if status == script.DONE:
+            if page is not None and not (op == "batch" and found[2]):
+                page.note(found[-1] if op == "batch" else found[0])
+            return found
+        if status == script.OTHER_GENERATION:
+            raise CountersLost("the generation is another one", found[0])
+        if status == script.OLDER:
+            raise CountersLost("an older copy stands there", generation)
+        if status == script.UNKNOWN_WORKER:
+            raise CountersLost("the worker was taken out" if op == "join" else "the worker is not known", generation)
+        raise CountersLost("batches are missing", generation)
+
+    def _ask(self, op: str, arguments: Arguments | None = None, *, own: str = "") -> list[Any]:
+        """What stands there, whatever its generation is. Raises CountersLost when nothing does."""
+        for known in (True, False):
+            latest = max(self._digests.items(), default=None) if known else None
+            generation, digest = latest or self._look_up()
+            try:
+                status, *found = self._run(digest, op, generation, arguments or [], own)
+            except CountersLost as error:
+                if not known:
+                    # What stands there is not what was left, but it says which generation new ones have to be above.
+                    raise CountersLost(str(error), generation) from error
+                continue  # perhaps only that of older counters than those which stand there
+            if status != script.DONE:
+                raise CountersLost("there are none")
+            return found
+        raise AssertionError("unreachable")
+
+    def _digest(self, generation: int) -> str:
+        found = self._digests.get(generation)
+        if found is None:
+            stands, found = self._look_up()
+            if stands != generation:
+                raise CountersLost("the generation is another one", stands)
+        return found
+
+    def _look_up(self) -> tuple[int, str]:
+        """The generation that stands there and its script's digest, which are learned."""
+        generation, name = self._link.fields(script.META, "generation", "name")
+        if generation is None or name is None:
+            raise CountersLost("there are none")
+        found = int(generation), script.digest_of(name)
+        self._digests = dict([found])  # threads share it, so it is replaced and never changed
+        return found
+
+    def _run(self, digest: str, op: str, generation: int, arguments: Arguments, own: str) -> list[Any]:
+        seen = 0 if self.page is None else self.page.sequence
+        wall: str | int = ""
+        steady: str | int = ""
+        if self._clock is not None:
+            wall, steady = (int(at * _MICROSECONDS) for at in (self._clock.wall(), self._clock.steady()))
+        found: list[Any] = self._link.run(digest, script.META, [op, generation, seen, own, wall, steady, *arguments])
+        return found

@@ -1,0 +1,104 @@
+"""The one script that is run inside Redis: a batch, or another change of the counters, alone among all machines.
+
+It is the judgement of `shared.counters.rows` once more, in the language that Redis runs. Numbers there are doubles,
+exact below 2**53: amounts come as arguments, go as integer replies or through `cmsgpack`, and are never joined to text
+(`tostring`, `..` and `cjson` lose digits from 1e14).
+
+Its first line is a name that was made up for one life of a server, so the script and its digest are that life's own. A
+server keeps scripts in memory only: one that was restarted, or took over from another, does not know it and says so.
+That is how counters are told from an older copy of them, whatever stands between us and the server. The counters hold
+the name, so that whoever comes new finds the script.
+"""
+
+import hashlib
+
+from shared.counters.redis import lua_changes, lua_rows
+from shared.counters.rows import KEEP_DAYS, UNIX_EPOCH_DAY
+from shared.counters.window import WINDOW_SECONDS
+from shared.money import MAX_NANOS
+
+PREFIX = "{enterprise-router}:"  # one hash slot, so that one script can see all of it on a cluster too
+META = f"{PREFIX}counters"
+FORMAT = "1"
+
+# First element of a reply.
+DONE, OTHER_GENERATION, OLDER, UNKNOWN_WORKER, BATCHES_MISSING, NOT_NEWER = range(6)
+# An answer to a charge is seven numbers: one of these; requests that weigh, the last second of one, the second whose
+# end makes room; spent, held, seconds to wait.
+ADMITTED, STALE, MISSING, UNSEEDED, REBUILDING, RATE_LIMITED, SPEND_EXCEEDED, SPEND_HELD = range(8)
+ANSWER_FIELDS = 7
+NONE = -1  # no limit, no second, no end of a period
+
+_NUMBERS = {
+    "DONE": DONE, "OTHER_GENERATION": OTHER_GENERATION, "OLDER": OLDER, "UNKNOWN_WORKER": UNKNOWN_WORKER,
+    "BATCHES_MISSING": BATCHES_MISSING, "NOT_NEWER": NOT_NEWER, "ADMITTED": ADMITTED, "STALE": STALE,
+    "MISSING": MISSING, "UNSEEDED": UNSEEDED, "REBUILDING": REBUILDING, "RATE_LIMITED": RATE_LIMITED,
+    "SPEND_EXCEEDED": SPEND_EXCEEDED, "SPEND_HELD": SPEND_HELD, "NONE": NONE, "KEEP_DAYS": KEEP_DAYS,
+    "WINDOW": WINDOW_SECONDS, "MAX": MAX_NANOS, "EPOCH": UNIX_EPOCH_DAY,
+}  # fmt: skip
+_CONSTANTS = f"local {', '.join(_NUMBERS)} = {', '.join(map(str, _NUMBERS.values()))}"
+
+# The argument list begins with: what is asked, the generation, the number of changes that the page knows, a worker's
+# id, and the two clocks of a test. What belongs to the question follows, read from left to right by int() and text().
+_HEAD = f"""
+local PREFIX, META, OLD = '{PREFIX}', KEYS[1], '{PREFIX}old'
+local A, at = ARGV, 7
+local op, asked, seen, own = A[1], tonumber(A[2]), tonumber(A[3]), A[4]
+
+local function int() at = at + 1; return tonumber(A[at - 1]) end
+local function text() at = at + 1; return A[at - 1] end
+
+local meta = redis.call('HMGET', META, 'generation', 'live', 'sequence')
+local generation, live, sequence = tonumber(meta[1] or '0'), meta[2] == '1', tonumber(meta[3] or '0')
+local base = PREFIX .. (meta[1] or '0') .. ':'
+local ORGS, WORKERS = base .. 'orgs', base .. 'workers'
+
+-- Time is the server's, so that all machines have one; a test brings its own.
+local wall, steady
+if A[5] ~= '' then
+  wall, steady = tonumber(A[5]), tonumber(A[6])
+else
+  local time = redis.call('TIME')
+  wall = time[1] * 1000000 + time[2]
+  steady = wall
+end
+local day = math.floor(wall / 86400000000) + EPOCH
+local second = math.floor(steady / 1000000)
+"""
+
+_DISPATCH = f"""
+-- New counters, in the place of older ones, whose keys are swept up later. DEL comes first, because it is allowed where
+-- no memory is left, and what follows the first write of a script is never refused.
+if op == 'begin' then
+  if generation >= asked and meta[1] then return {{NOT_NEWER, generation}} end
+  local number, name = text(), text()
+  redis.call('DEL', META)
+  redis.call('HSET', META, 'generation', A[2], 'live', '0', 'sequence', number, 'name', name, 'format', '{FORMAT}')
+  if meta[1] then redis.call('SADD', OLD, meta[1]) end
+  base = PREFIX .. A[2] .. ':'
+  WORKERS = base .. 'workers'
+  for _ = 1, int() do
+    own = text()
+    worker = base .. 'worker:' .. own
+    set_worker('0', '0', text(), NOTHING)
+  end
+  return {{DONE}}
+end
+if ask[op] then return ask[op]() end
+if generation ~= asked then return {{OTHER_GENERATION, generation}} end
+if sequence < seen then return {{OLDER, generation}} end
+return change[op]()
+"""
+
+_ROWS = f"{lua_rows.WINDOWS}{lua_rows.ROWS}"
+_SCRIPT = f"{_CONSTANTS}{_HEAD}{_ROWS}{lua_changes.JUDGE}{lua_changes.ASK}{lua_changes.CHANGE}{_DISPATCH}"
+
+
+def script_of(name: str) -> str:
+    """The script with a name."""
+    return f"-- {name}\n{_SCRIPT}"
+
+
+def digest_of(name: str) -> str:
+    """As Redis names that script (EVALSHA)."""
+    return hashlib.sha1(script_of(name).encode(), usedforsecurity=False).hexdigest()
