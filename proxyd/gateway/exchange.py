@@ -22,7 +22,7 @@ from proxyd.gateway.admission import AdmissionController
 from proxyd.gateway.authenticate import names_a_secret_of_ours
 from proxyd.gateway.context import RequestContext
 from proxyd.gateway.dispatch import Dispatcher
-from proxyd.gateway.head import conclude
+from proxyd.gateway.head import head_info
 from proxyd.gateway.limits import Limits
 from proxyd.gateway.rejection import MAX_JSON_BYTES, Rejection, rejected, rejected_request
 from proxyd.gateway.route import Builtin, Target, Unified, Unknown, dialect_of, unified_target
@@ -58,9 +58,9 @@ class Gateway:
     def handle(self, request: Request) -> Response:
         """Answer one request."""
         seq, number = self._accounting.new_id()
-        head = conclude(request, self._trusted)
+        head = head_info(request, self._trusted)
         context = RequestContext(
-            request, seq, f"req_{number}", head, head.client_ip, head.way.dialect, started=time.monotonic()
+            request, seq, f"req_{number}", head, head.client_ip, head.match.dialect, started=time.monotonic()
         )
         try:
             answer = self._exchange(context)
@@ -81,7 +81,7 @@ class Gateway:
         return answer
 
     def _exchange(self, context: RequestContext) -> Response | Rejection:
-        route = context.head.way.route
+        route = context.head.match.route
         if isinstance(route, Unknown):
             return rejected(Reason.UNKNOWN_ENDPOINT, detail=route.detail)
         if isinstance(route, Builtin) and route.name in builtin_endpoints.PUBLIC:
