@@ -77,7 +77,7 @@ def _relayed(attempt: UpstreamAttempt, incoming: Incoming) -> Response:
     status, length = incoming.status, incoming.length
     failed = status >= 400
     credential = admission.credential.encode()
-    answer = headers.read_answer(incoming.headers, credential)
+    answer = headers.read_response_headers(incoming.headers, credential)
     attempt.provider_request_id = answer.request_id
     streaming = answer.events and not failed
     attempt.measure(answer.coding, streaming=streaming)
