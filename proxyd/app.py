@@ -113,7 +113,10 @@ def parts(settings: Settings) -> WorkerParts:
     """What the pool needs of a worker."""
     worker = build(settings)
     return WorkerParts(
-        handler=worker.gateway.handle, on_error=worker.gateway.complain, on_start=worker.start, on_stop=worker.stop
+        handler=worker.gateway.handle,
+        on_error=worker.gateway.error_response,
+        on_start=worker.start,
+        on_stop=worker.stop,
     )
 
 

@@ -6,7 +6,7 @@ looks at a few times a second, so that they cost nothing either. Whoever waits i
 (`Expired`), or by somebody who has no more use for the connection (`Cancelled`).
 
 gevent's own sockets do the same with two calls to epoll and a timer for each wait; that was half of our time.
-This file opens no socket: `server.py` and `upstream.py` bring theirs.
+This file opens no socket: `server` and `upstream` bring theirs.
 """
 
 from collections.abc import Callable, Sequence

@@ -47,17 +47,17 @@ class Body(Protocol):
         """Bytes by Content-Length; 0 when there is no body; None when it comes in chunks."""
 
 
-class HeadMemory:
-    """What was concluded from the head of a request alone, kept while its connection sends this head again and again.
+class HeadCache:
+    """A cache for what is learned from the head of a request alone, while its connection sends this head repeatedly.
 
-    Whoever reads a request may leave its conclusions here, and finds them with the next one. They must follow from the
-    method, the path, the headers save Content-Length, and the peer. The server forgets them with the connection.
+    Whoever reads a request may put it here, and finds it with the next one. It must follow from the method, the path,
+    the headers save Content-Length, and the peer. The server drops it with the connection.
     """
 
-    __slots__ = ("conclusions",)
+    __slots__ = ("info",)
 
     def __init__(self) -> None:
-        self.conclusions: object = None
+        self.info: object = None
 
 
 @dataclass(slots=True)  # not frozen: that would double what making one costs, once a request
@@ -70,7 +70,7 @@ class Request:
     headers: Headers  # in order, hop-by-hop ones included
     client: Client
     body: Body
-    memory: HeadMemory | None = None  # of this head; None: nothing of it is remembered
+    head_cache: HeadCache | None = None  # of this head; None: nothing of it is cached
 
     def header(self, name: bytes) -> bytes | None:
         """The first value of header `name` (lower-case), or None."""
@@ -112,7 +112,7 @@ class Origin(NamedTuple):
 
 @dataclass(slots=True)  # not frozen: that would double what making one costs, once a request
 class Outgoing:
-    """One request to an upstream. `headers` has neither Host nor framing headers: `upstream.py` adds them."""
+    """One request to an upstream. `headers` has neither Host nor framing headers: `upstream.call` adds them."""
 
     origin: Origin
     method: str

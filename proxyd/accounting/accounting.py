@@ -17,13 +17,13 @@ from dataclasses import replace
 import gevent
 from ulid import ULID
 
-from proxyd.accounting.ends import Ends
+from proxyd.accounting.end_queue import EndQueue
 from proxyd.accounting.group_commit import GroupCommit, Interrupted
 from proxyd.accounting.journal import Journal, JournalUnavailable
+from proxyd.accounting.maintenance import Maintenance
 from proxyd.accounting.membership import Membership
-from proxyd.accounting.opening import Opening
+from proxyd.accounting.pending_admission import PendingAdmission
 from proxyd.accounting.records import Attempt, Settlement
-from proxyd.accounting.upkeep import Upkeep
 from shared.counters import (
     Admitted,
     Answer,
@@ -64,13 +64,13 @@ class Accounting:
         self._number = 0  # of our last batch in this generation
         self._seq = 0
         self._id = str(ULID())  # of this worker, in the ids of its requests
-        self._ends = Ends()
+        self._ends = EndQueue()
         self._seeding: set[str] = set()
         self._doubtful: Batch | None = None  # its answer was lost: it is repeated before anything else
-        self._commit: GroupCommit[Opening] = GroupCommit(self._run)
+        self._commit: GroupCommit[PendingAdmission] = GroupCommit(self._run)
         self._journal_failed = False
         self._broken_until = 0.0
-        self.upkeep = Upkeep(membership, self._ends, self._tell, monotonic=monotonic)
+        self.maintenance = Maintenance(membership, self._ends, self._tell, monotonic=monotonic)
 
     # What the gateway calls
 
@@ -129,7 +129,7 @@ class Accounting:
 
     def flush(self) -> None:
         """Tell the counters now of all that has ended. Raises CountersUnavailable."""
-        if self._ends.untold or self._commit.running:  # a batch may be under way with some of them
+        if self._ends.pending or self._commit.running:  # a batch may be under way with some of them
             self._tell()
 
     # Its life
@@ -137,11 +137,11 @@ class Accounting:
     def start(self) -> None:
         """Enter, or keep trying in the background while something is missing; then keep going."""
         self._membership.enter()
-        self.upkeep.start()
+        self.maintenance.start()
 
     def stop(self) -> None:
         """Write and tell what is left. The ledger writer takes over what cannot be."""
-        self.upkeep.stop()
+        self.maintenance.stop()
         self._ends.write_unwritten(self._membership.journal)
         try:
             self.flush()
@@ -173,25 +173,25 @@ class Accounting:
     # Admission
 
     def _tell(self) -> None:
-        self._commit.submit(Opening(0, None, None), alone=True)
+        self._commit.submit(PendingAdmission(0, None, None), alone=True)
 
     def _submit(self, seq: int, charge: Charge, attempt_of: Callable[[Admitted], Attempt]) -> Answer:
-        opening = Opening(seq, charge, attempt_of)
+        admission = PendingAdmission(seq, charge, attempt_of)
         journal = self._membership.journal
         try:
-            self._commit.submit(opening, alone=journal is None or not journal.open)
+            self._commit.submit(admission, alone=journal is None or not journal.open)
         except Interrupted as error:
             raise CountersUnavailable("the batch was cut off") from error
         except BaseException:
             # Cut off while it waited: what was admitted meanwhile, or still will be, ends without having been sent.
-            opening.abandoned = True
-            if opening.done and isinstance(opening.answer, Admitted) and opening.failure is None:
+            admission.abandoned = True
+            if admission.done and isinstance(admission.answer, Admitted) and admission.failure is None:
                 self.void(seq)
             raise
-        assert opening.answer is not None  # noqa: S101 - what was done has an answer or raised
-        return opening.answer
+        assert admission.answer is not None  # noqa: S101 - what was done has an answer or raised
+        return admission.answer
 
-    def _run(self, openings: list[Opening]) -> None:
+    def _run(self, admissions: list[PendingAdmission]) -> None:
         """One batch: the counters, then the journal. Nothing of it is sent before both have it."""
         membership, journal = self._membership, self._journal()
         if not membership.complete:
@@ -202,20 +202,20 @@ class Accounting:
             self._join(journal)
         if self._doubtful is not None:
             self._repeat(self._doubtful)
-        asked = [opening for opening in openings if opening.charge is not None]
+        asked = [admission for admission in admissions if admission.charge is not None]
         if self._journal_failed and asked:
             journal.check()  # what is bound to be refused is not charged
             self._journal_failed = False
         ends = self._ends.take()
-        charges = [opening.charge for opening in asked if opening.charge is not None]
+        charges = [admission.charge for admission in asked if admission.charge is not None]
         batch = Batch(journal.worker_id, membership.generation, self._number + 1, ends, charges)
         try:
             answers = self._apply(batch)
         except BaseException:
-            self._ends.put_back(ends)
+            self._ends.requeue(ends)
             raise
-        for opening, answer in zip(asked, answers, strict=True):
-            opening.answer = answer
+        for admission, answer in zip(asked, answers, strict=True):
+            admission.answer = answer
         self._begin(journal, asked)
 
     def _apply(self, batch: Batch) -> list[Answer]:
@@ -243,7 +243,7 @@ class Accounting:
             self._doubtful = batch  # whom it may have admitted is not forgotten, however often this has no answer
             raise
         self._doubtful = None
-        self._ends.told(len(batch.ends))
+        self._ends.acknowledge(len(batch.ends))
         for charge, answer in zip(batch.charges, answers, strict=False):
             if isinstance(answer, Admitted):
                 self._ends.release(charge, answer)
@@ -253,28 +253,28 @@ class Accounting:
         self._number, self._doubtful = 0, None
         self._ends.joined(end_number)
 
-    def _begin(self, journal: Journal, asked: list[Opening]) -> None:
+    def _begin(self, journal: Journal, asked: list[PendingAdmission]) -> None:
         begun: list[tuple[int, Attempt]] = []
         try:
             begun += [
-                (opening.seq, opening.attempt_of(opening.answer))
-                for opening in asked
-                if isinstance(opening.answer, Admitted) and opening.attempt_of is not None
+                (admission.seq, admission.attempt_of(admission.answer))
+                for admission in asked
+                if isinstance(admission.answer, Admitted) and admission.attempt_of is not None
             ]
             if begun:
                 journal.begin(begun)
         except Exception as error:  # noqa: BLE001 - whatever it was, what was charged has not begun
             self._journal_failed = isinstance(error, JournalUnavailable)
-            for opening in asked:
-                if isinstance(opening.answer, Admitted) and opening.charge is not None:
-                    opening.failure = error
-                    self._ends.release(opening.charge, opening.answer)
+            for admission in asked:
+                if isinstance(admission.answer, Admitted) and admission.charge is not None:
+                    admission.failure = error
+                    self._ends.release(admission.charge, admission.answer)
             return
         for _, attempt in begun:
             self._membership.admitted(attempt.key_id, attempt.second)
-        for opening in asked:
-            if opening.abandoned and isinstance(opening.answer, Admitted):
-                self.void(opening.seq)
+        for admission in asked:
+            if admission.abandoned and isinstance(admission.answer, Admitted):
+                self.void(admission.seq)
 
     def _seed(self, key_id: str, generation: int) -> None:
         """Let the counters know what the ledger says of a key, one greenlet for all that wait for it.

@@ -41,7 +41,7 @@ SPEND = (Reason.SPEND_EXCEEDED, Reason.SPEND_HELD)
 
 
 @dataclass(frozen=True, slots=True)
-class _Reload:
+class _StaleSnapshot:
     """The snapshot is too old; `unknown`: nobody knows whether it is."""
 
     unknown: bool = False
@@ -70,7 +70,7 @@ class AdmissionController:
         """The checks that need only the request's head: the key exists, is not revoked or expired, the address fits."""
         digest, client_ip = context.digest, context.client_ip
         try:
-            known, again = self._keys.find(digest), None
+            known, stale = self._keys.find(digest), None
             for _ in range(MAX_LOADS):
                 if known is None:
                     return Rejection(unknown_key())
@@ -78,21 +78,21 @@ class AdmissionController:
                 deny = check_key(known.key, client_ip, self._now())
                 if deny is None:
                     return known
-                again = self._overtaken(known, again)
-                if again is None:
+                stale = self._stale(known, stale)
+                if stale is None:
                     return Rejection(deny)
                 known = self._keys.reload(digest)
         except KeysUnavailable:
             pass
         return Rejection(Deny(Reason.KEYS_UNAVAILABLE))
 
-    def newest(self, known: KnownKey, context: RequestContext) -> KnownKey | Rejection:
+    def revalidate(self, known: KnownKey, context: RequestContext) -> KnownKey | Rejection:
         """The key as it stands now, for what is not admitted and so not compared with the counters."""
         try:
-            again = None
+            stale = None
             for _ in range(MAX_LOADS):
-                again = self._overtaken(known, again)
-                if again is None:
+                stale = self._stale(known, stale)
+                if stale is None:
                     return known
                 self._keys.reload(context.digest)
                 found = self.check_key(context)
@@ -106,25 +106,25 @@ class AdmissionController:
     def admit(self, known: KnownKey | None, context: RequestContext) -> Admission | Rejection:
         """All checks of the contract, in its order; an `Admission` is charged. Refused requests consume nothing."""
         try:
-            again = None
+            stale = None
             for _ in range(MAX_LOADS):
                 if known is None:
                     return Rejection(unknown_key())
-                result = self._judge(known, context, again)
+                result = self._judge(known, context, stale)
                 if isinstance(result, Rejection) and result.deny.reason in SPEND and _limit_is_ours(context):
                     # Our own output limit was made from what was last told; now it is known what is left in truth.
-                    result = self._judge(known, context, again)
-                if not isinstance(result, _Reload):
+                    result = self._judge(known, context, stale)
+                if not isinstance(result, _StaleSnapshot):
                     return result
-                again, known = result, self._keys.reload(context.digest)
+                stale, known = result, self._keys.reload(context.digest)
         except KeysUnavailable:
             return Rejection(Deny(Reason.KEYS_UNAVAILABLE))
         return Rejection(Deny(Reason.LIMITS_UNAVAILABLE))
 
     def _judge(
-        self, known: KnownKey, context: RequestContext, again: _Reload | None
-    ) -> Admission | Rejection | _Reload:
-        """Judge by this snapshot, loaded because of `again`."""
+        self, known: KnownKey, context: RequestContext, previous: _StaleSnapshot | None
+    ) -> Admission | Rejection | _StaleSnapshot:
+        """Judge by this snapshot, loaded because of `previous`."""
         key = context.key = known.key
         now = self._now()
         provider, model, parsed, free = context.target.provider, context.model, context.parsed, context.free
@@ -140,10 +140,10 @@ class AdmissionController:
         verdict = evaluate(key, query, now)
         credential = known.credentials.get(provider.slug)
         if isinstance(verdict, Deny):
-            return self._overtaken(known, again) or Rejection(verdict)
+            return self._stale(known, previous) or Rejection(verdict)
         if credential is None:
             deny = Deny(Reason.PROVIDER_NOT_CONFIGURED, {"provider": provider.label})
-            return self._overtaken(known, again) or Rejection(deny)
+            return self._stale(known, previous) or Rejection(deny)
         charged = self._charge(known, context, verdict, bound_nanos, now)
         if not isinstance(charged, Admitted):
             return charged
@@ -159,7 +159,7 @@ class AdmissionController:
         allow: Allow,
         bound_nanos: int | None,
         now: float,
-    ) -> Admitted | Rejection | _Reload:
+    ) -> Admitted | Rejection | _StaleSnapshot:
         """Take the rate, hold the money, compare the version and write BEGIN."""
         key, charges = known.key, allow.charges
         charge = Charge(
@@ -189,7 +189,7 @@ class AdmissionController:
             self._limits.remember(key.id, answer.spend)
             return answer
         if isinstance(answer, Missing | Stale):
-            return _Reload()
+            return _StaleSnapshot()
         if isinstance(answer, RateLimited):
             return rate_limited(key, answer)
         if isinstance(answer, SpendExceeded | SpendHeld):
@@ -199,14 +199,14 @@ class AdmissionController:
 
     def _without_counters(
         self, known: KnownKey, context: RequestContext, bound_nanos: int | None, now: float
-    ) -> Admitted | Rejection | _Reload:
+    ) -> Admitted | Rejection | _StaleSnapshot:
         """The counters do not answer. Money fails closed; the rate alone fails open and is counted.
 
         The version cannot be compared either, so only a snapshot that is as the database has it now may pass.
         """
         fresh = self._keys.reload_strictly(context.digest)
         if fresh is None or not fresh.same_as(known):
-            return _Reload()
+            return _StaleSnapshot()
         if known.key.rate_limit_rpm is not None:
             self.rate_limits_skipped += 1
         moment = self._counters.moment()
@@ -230,7 +230,7 @@ class AdmissionController:
             return None
         return pricing.fitting_output_limit(provider, model, size, at=now, remaining_nanos=remaining_nanos)
 
-    def _overtaken(self, known: KnownKey, again: _Reload | None) -> _Reload | None:
+    def _stale(self, known: KnownKey, previous: _StaleSnapshot | None) -> _StaleSnapshot | None:
         """Whether a snapshot has to be loaded anew before it may refuse; None: it is as new as anybody knows.
 
         Where the counters know nothing of the key, or do not answer, one that was loaded since is.
@@ -239,11 +239,11 @@ class AdmissionController:
             row = self._counters.rows([known.key.id]).get(known.key.id)
             org_version = self._counters.org_version(known.key.org_id)
         except CountersUnavailable:
-            return None if again is not None and again.unknown else _Reload(unknown=True)
+            return None if previous is not None and previous.unknown else _StaleSnapshot(unknown=True)
         if known.key.version < (row.version if row else 0) or known.org_version < org_version:
-            return _Reload()
+            return _StaleSnapshot()
         if row is None or not row.version or not org_version:
-            return None if again is not None and again.unknown else _Reload(unknown=True)
+            return None if previous is not None and previous.unknown else _StaleSnapshot(unknown=True)
         return None
 
 

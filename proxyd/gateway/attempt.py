@@ -26,7 +26,7 @@ PROGRESS_SECONDS = 1.0
 class UpstreamAttempt:
     """Owns the call to the provider, the meter of its answer, and its end.
 
-    Its way is a line: `send`, `measure`, a relay (`relay.py`) that calls `end`, and `let_go`.
+    Its way is a line: `send`, `start_metering`, a relay (`relay.py`) that calls `end`, and `release`.
     """
 
     __slots__ = (
@@ -70,14 +70,14 @@ class UpstreamAttempt:
         """
         call = self.call
         on_gone = self.context.request.client.on_gone
-        on_gone(call.abort if self.detached is None else partial(self.detached.outlive, call))
+        on_gone(call.abort if self.detached is None else partial(self.detached.detach, call))
         try:
             incoming = call.start()
         except (UpstreamError, RequestError, ClientGone) as error:
             if not call.sent:
                 self.void()
             elif isinstance(error, UpstreamAborted | ClientGone):
-                self.measure(None, streaming=False)
+                self.start_metering(None, streaming=False)
                 self.end("client_gone")
             else:
                 self.end("unknown")
@@ -85,7 +85,7 @@ class UpstreamAttempt:
         self.status = incoming.status
         return incoming
 
-    def measure(self, coding: bytes | None, *, streaming: bool) -> None:
+    def start_metering(self, coding: bytes | None, *, streaming: bool) -> None:
         """Meter the answer from now on, by its compression; without an answer, what the request alone tells."""
         context = self.context
         endpoint = context.target.endpoint
@@ -163,7 +163,7 @@ class UpstreamAttempt:
         else:
             self.void()
 
-    def leave(self, chunks: Iterator[bytes]) -> None:
+    def finish_relay(self, chunks: Iterator[bytes]) -> None:
         """End a relay: in the background, if the client left an answer that is billed to its end, else here and now."""
         self.context.request.client.on_gone(None)
         detached = self.detached
@@ -172,14 +172,14 @@ class UpstreamAttempt:
         try:
             self.end("client_gone")
         finally:
-            self.let_go()
+            self.release()
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """Give the connection back, or close it. Idempotent."""
         self.context.request.client.on_gone(None)
         self.call.close()
         if self.detached is not None:
-            self.detached.over(self.call)
+            self.detached.finished(self.call)
 
     def _is_billed(self, outcome: str, meter: Meter) -> bool:
         """Whether an answer without usage costs what was delivered.

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from proxyd.accounting.records import Attempt
-from proxyd.gateway.head import HeadConclusions
+from proxyd.gateway.head import HeadInfo
 from proxyd.gateway.route import Target
 from proxyd.key_cache import KnownKey
 from proxyd.messages import Request
@@ -21,7 +21,7 @@ class RequestContext:
     request: Request
     seq: int  # the number of its attempt in the journal
     id: str  # of the request and its attempt, as the client is told it
-    head: HeadConclusions
+    head: HeadInfo
     client_ip: Address | None  # None: cannot be told
     dialect: str  # in which its caller expects errors
     started: float  # monotonic

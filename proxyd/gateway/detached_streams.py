@@ -1,6 +1,6 @@
 """Answers that are read to their end although their client has left, because the provider bills them anyway.
 
-At most MAX_DETACHED at once, each for at most READ_ON_SECONDS; what finds no place or comes to no end is charged at
+At most MAX_DETACHED at once, each for at most DETACHED_SECONDS; what finds no place or comes to no end is charged at
 what is known of it.
 """
 
@@ -13,7 +13,7 @@ from proxyd.messages import UpstreamError
 from proxyd.providers import Meter
 from proxyd.upstream.pool import Call
 
-READ_ON_SECONDS = 120.0
+DETACHED_SECONDS = 120.0
 MAX_DETACHED = 64
 
 
@@ -26,8 +26,8 @@ class Attempt(Protocol):
     def end(self, outcome: str) -> None:
         """Settle it."""
 
-    def let_go(self) -> None:
-        """Close the call, and tell `over`."""
+    def release(self) -> None:
+        """Close the call, and tell `finished`."""
 
 
 class DetachedStreams:
@@ -35,42 +35,42 @@ class DetachedStreams:
 
     def __init__(self, spawn: Callable[..., object]) -> None:
         self._spawn = spawn
-        self._outlived: dict[Call, Any] = {}  # calls whose client has left -> the timer that ends them
+        self._detached: dict[Call, Any] = {}  # calls whose client has left -> the timer that ends them
 
-    def outlive(self, call: Call) -> None:
+    def detach(self, call: Call) -> None:
         """Let a call go on whose client has left while somebody waits for its answer, or abort it if there is no room.
 
-        It is aborted when its time is over. Tell `over` when it has ended. May be called in the hub.
+        It is aborted when its time is over. Tell `finished` when it has ended. May be called in the hub.
         """
-        if not self._take_in(call):
+        if not self._register(call):
             call.abort()
 
-    def over(self, call: Call) -> None:
+    def finished(self, call: Call) -> None:
         """Hear that a call has ended, whether its client had left or not."""
-        timer = self._outlived.pop(call, None)
+        timer = self._detached.pop(call, None)
         if timer is not None:
             timer.stop()
             timer.close()
 
     def start(self, attempt: Attempt, chunks: Iterator[bytes]) -> bool:
         """Read the rest of an answer in the background, then settle; False when there is no room."""
-        if not self._take_in(attempt.call):
+        if not self._register(attempt.call):
             return False
-        self._spawn(_read_on, attempt, chunks)
+        self._spawn(_read_to_end, attempt, chunks)
         return True
 
-    def _take_in(self, call: Call) -> bool:
-        if call in self._outlived:
+    def _register(self, call: Call) -> bool:
+        if call in self._detached:
             return True
-        if len(self._outlived) >= MAX_DETACHED:
+        if len(self._detached) >= MAX_DETACHED:
             return False
-        timer = get_hub().loop.timer(READ_ON_SECONDS)
+        timer = get_hub().loop.timer(DETACHED_SECONDS)
         timer.start(call.abort)
-        self._outlived[call] = timer
+        self._detached[call] = timer
         return True
 
 
-def _read_on(attempt: Attempt, chunks: Iterator[bytes]) -> None:
+def _read_to_end(attempt: Attempt, chunks: Iterator[bytes]) -> None:
     meter = attempt.meter
     try:
         for data in chunks:
@@ -84,4 +84,4 @@ def _read_on(attempt: Attempt, chunks: Iterator[bytes]) -> None:
         try:
             attempt.end("client_gone")
         finally:
-            attempt.let_go()
+            attempt.release()

@@ -17,7 +17,7 @@ from proxyd.upstream.pool import UpstreamPool
 
 MAX_UPLOAD_BYTES = 512 * 1024 * 1024
 SMALL_BYTES = 1024 * 1024  # answers up to this are read whole before they are passed on
-BILLS_ON = frozenset(("gemini",))  # providers that charge for a stream whose reader has hung up
+BILLS_AFTER_DISCONNECT = frozenset(("gemini",))  # providers that charge for a stream whose reader has hung up
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +31,14 @@ class Dispatcher:
 
     def send(self, context: RequestContext, admission: Admission) -> Response | Rejection:
         """Make the attempt that was begun, and answer with what it brings."""
-        # Whose provider bills on is not called off when its client leaves, as long as there is room.
-        bills_on = context.target.provider.slug in BILLS_ON and context.parsed is not None
+        # What is billed anyway is not called off when its client leaves, as long as there is room.
+        billed_anyway = context.target.provider.slug in BILLS_AFTER_DISCONNECT and context.parsed is not None
         try:
             call = self.pool.call(self._outgoing(context, admission))
         except Exception:
             self.accounting.void(context.seq)  # a fault of our own, before there was anything to send
             raise
-        attempt = UpstreamAttempt(self.accounting, call, context, admission, self.detached if bills_on else None)
+        attempt = UpstreamAttempt(self.accounting, call, context, admission, self.detached if billed_anyway else None)
         try:
             return _relayed(attempt, attempt.send())
         except RequestError as error:
@@ -49,8 +49,8 @@ class Dispatcher:
             attempt.fail()
             raise
         finally:
-            if attempt.ended:  # else a relay is under way, and lets go when it ends
-                attempt.let_go()
+            if attempt.ended:  # else a relay is under way, and releases it when it ends
+                attempt.release()
 
     def _outgoing(self, context: RequestContext, admission: Admission) -> Outgoing:
         target, request, parsed = context.target, context.request, context.parsed
@@ -77,10 +77,10 @@ def _relayed(attempt: UpstreamAttempt, incoming: Incoming) -> Response:
     status, length = incoming.status, incoming.length
     failed = status >= 400
     credential = admission.credential.encode()
-    answer = headers.read_answer(incoming.headers, credential)
+    answer = headers.read_response_headers(incoming.headers, credential)
     attempt.provider_request_id = answer.request_id
     streaming = answer.events and not failed
-    attempt.measure(answer.coding, streaming=streaming)
+    attempt.start_metering(answer.coding, streaming=streaming)
     events = streaming and attempt.meter is not None
     own = headers.limits(admission.charged.rate, admission.charged.spend)
     if admission.output_limit is not None:
@@ -99,7 +99,7 @@ def _relayed(attempt: UpstreamAttempt, incoming: Incoming) -> Response:
         else:
             body = relay.pieces(attempt)
         return Response(status, returned, body, length, prompt=not begun)
-    data = relay.whole(attempt)
+    data = relay.buffered(attempt)
     if failed:
         returned, data = masked_error(returned, data, credential)
     return Response(status, returned, data, length if bodiless else None)

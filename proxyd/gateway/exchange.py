@@ -22,7 +22,7 @@ from proxyd.gateway.admission import AdmissionController
 from proxyd.gateway.authenticate import names_a_secret_of_ours
 from proxyd.gateway.context import RequestContext
 from proxyd.gateway.dispatch import Dispatcher
-from proxyd.gateway.head import conclude
+from proxyd.gateway.head import head_info
 from proxyd.gateway.limits import Limits
 from proxyd.gateway.rejection import MAX_JSON_BYTES, Rejection, rejected, rejected_request
 from proxyd.gateway.route import Builtin, Target, Unified, Unknown, dialect_of, unified_target
@@ -58,9 +58,9 @@ class Gateway:
     def handle(self, request: Request) -> Response:
         """Answer one request."""
         seq, number = self._accounting.new_id()
-        head = conclude(request, self._trusted)
+        head = head_info(request, self._trusted)
         context = RequestContext(
-            request, seq, f"req_{number}", head, head.client_ip, head.way.dialect, started=time.monotonic()
+            request, seq, f"req_{number}", head, head.client_ip, head.match.dialect, started=time.monotonic()
         )
         try:
             answer = self._exchange(context)
@@ -70,7 +70,7 @@ class Gateway:
             return rejection.response(self._with_limits(answer, context.key), context.dialect, context.id)
         return answer
 
-    def complain(self, error: Exception, request: Request | None) -> Response:
+    def error_response(self, error: Exception, request: Request | None) -> Response:
         """Answer a request that could not be read to its end, or on which we failed. Never raises."""
         dialect = "openai" if request is None else dialect_of(request.path)
         _, number = self._accounting.new_id()
@@ -81,7 +81,7 @@ class Gateway:
         return answer
 
     def _exchange(self, context: RequestContext) -> Response | Rejection:
-        route = context.head.way.route
+        route = context.head.match.route
         if isinstance(route, Unknown):
             return rejected(Reason.UNKNOWN_ENDPOINT, detail=route.detail)
         if isinstance(route, Builtin) and route.name in builtin_endpoints.PUBLIC:
@@ -96,10 +96,10 @@ class Gateway:
             return known
         if isinstance(route, Builtin):
             return self._builtin(route, context, known)
-        return self._use(context, known, route)
+        return self._forward(context, known, route)
 
-    def _use(self, context: RequestContext, known: KnownKey, route: Target | Unified) -> Response | Rejection:
-        """Everything between the door and the answer of a provider."""
+    def _forward(self, context: RequestContext, known: KnownKey, route: Target | Unified) -> Response | Rejection:
+        """From the key, which is known by now, to the answer of a provider."""
         refused = self._read(context, known.key, route)
         if refused is not None:
             return refused
@@ -115,7 +115,7 @@ class Gateway:
         if isinstance(route, Target):
             path_model = route.path_model
             if endpoint is None or endpoint.kind is Kind.UNMETERED or request.method in BODILESS:
-                _aim(context, route, path_model)
+                _set_target(context, route, path_model)
                 return None
         assert endpoint is not None  # noqa: S101 - a Unified route always has one
         context.dialect = endpoint.dialect
@@ -128,17 +128,17 @@ class Gateway:
             detail = "a key stands where the model's name belongs."
             return rejected(Reason.INVALID_REQUEST, detail=detail, param="model")
         if isinstance(route, Unified):
-            return _unify(context, route, key, parsed)
-        _aim(context, route, parsed.model)
+            return _route_by_model(context, route, key, parsed)
+        _set_target(context, route, parsed.model)
         return None
 
     def _builtin(self, endpoint: Builtin, context: RequestContext, known: KnownKey) -> Response | Rejection:
         """What the router says of a key by itself. Nothing is admitted here, so that an edit has to be looked for."""
-        newest = self._admission.newest(known, context)
-        if isinstance(newest, Rejection):
-            return newest
-        limits = self._limits.of(newest.key)
-        return builtin_endpoints.for_key(endpoint.name, newest.key, frozenset(newest.credentials), limits, context.id)
+        current = self._admission.revalidate(known, context)
+        if isinstance(current, Rejection):
+            return current
+        limits = self._limits.of(current.key)
+        return builtin_endpoints.for_key(endpoint.name, current.key, frozenset(current.credentials), limits, context.id)
 
     def _with_limits(self, refusal: Rejection, key: KeySnapshot | None) -> Rejection:
         """A refusal carries the limits' headers, as an answer would."""
@@ -152,7 +152,7 @@ class Gateway:
         return replace(refusal, headers=(*refusal.headers, *headers.limits(*limits)))
 
 
-def _aim(context: RequestContext, target: Target, model: str | None) -> None:
+def _set_target(context: RequestContext, target: Target, model: str | None) -> None:
     """It is known where the request goes, and for which model."""
     context.target = target
     context.model = model
@@ -160,7 +160,7 @@ def _aim(context: RequestContext, target: Target, model: str | None) -> None:
     context.free = target.endpoint is not None and target.endpoint.kind is Kind.FREE
 
 
-def _unify(context: RequestContext, route: Unified, key: KeySnapshot, parsed: Parsed) -> Rejection | None:
+def _route_by_model(context: RequestContext, route: Unified, key: KeySnapshot, parsed: Parsed) -> Rejection | None:
     """Which provider serves this model, and under which name. No glob can cover a model that nobody serves."""
     found = None if parsed.model is None else provider_of_model(parsed.model)
     if found is None and key.allowed_models:
@@ -181,5 +181,5 @@ def _unify(context: RequestContext, route: Unified, key: KeySnapshot, parsed: Pa
         return rejected(Reason.UNKNOWN_ENDPOINT, detail=target.detail)
     if model != parsed.model:
         context.new_model = model
-    _aim(context, target, model)
+    _set_target(context, target, model)
     return None

@@ -1,14 +1,14 @@
 """What follows from the head of a request alone: where it leads, whose key it carries, what goes on to the provider.
 
-A client sends the same head with every request on a connection. What was concluded from it is left with the request
-(`HeadMemory`) and found again with the next; the connection forgets it at its end, and with any other head. Nothing
-that can change meanwhile belongs here: not the key's policy, not the provider's credential.
+A client sends the same head with every request on a connection. What was learned from it is put into the `HeadCache`
+that comes with the request, and found there with the next; the connection drops it at its end, and with any other head.
+Nothing that can change meanwhile belongs here: not the key's policy, not the provider's credential.
 """
 
 from dataclasses import dataclass, field
 
 from proxyd.gateway import authenticate, headers
-from proxyd.gateway.route import Way, find_way
+from proxyd.gateway.route import RouteMatch, match_route
 from proxyd.messages import Request
 from proxyd.wire.http1 import header_lines
 from shared.addresses import client_address
@@ -17,10 +17,10 @@ from shared.policy import Address, Deny, Network
 
 
 @dataclass(slots=True, eq=False)
-class HeadConclusions:
+class HeadInfo:
     """What is known of a head so far. What a request may be refused before is found out when it is asked for."""
 
-    way: Way
+    match: RouteMatch
     client_ip: Address | None  # None: cannot be told
     client_ip_text: str | None  # for the ledger; writing an address takes longer than all else that is done with it
     _digest: str | Deny | None = None  # of the proxy key
@@ -30,7 +30,7 @@ class HeadConclusions:
     def authenticate(self, request: Request) -> str | Deny:
         """The digest of the proxy key in this head, which `request` came with."""
         if self._digest is None:
-            self._digest = authenticate.authenticate(request, query_key_allowed=self.way.query_key_allowed)
+            self._digest = authenticate.authenticate(request, query_key_allowed=self.match.query_key_allowed)
         return self._digest
 
     def lines_for(self, provider: Provider, request: Request) -> bytes:
@@ -41,17 +41,17 @@ class HeadConclusions:
         return self._lines
 
 
-def conclude(request: Request, trusted_proxies: tuple[Network, ...]) -> HeadConclusions:
-    """What was concluded from this head before, or a beginning."""
-    memory = request.memory
-    if memory is not None and isinstance(memory.conclusions, HeadConclusions):
-        return memory.conclusions
+def head_info(request: Request, trusted_proxies: tuple[Network, ...]) -> HeadInfo:
+    """What was learned from this head before, or a beginning."""
+    cache = request.head_cache
+    if cache is not None and isinstance(cache.info, HeadInfo):
+        return cache.info
     forwarded = (
         [value.decode("latin-1") for value in request.header_values(b"x-forwarded-for")] if trusted_proxies else ()
     )
     address = client_address(request.client.peer, forwarded, trusted_proxies)
     text = None if address is None else str(address)
-    conclusions = HeadConclusions(find_way(request.method, request.path), address, text)
-    if memory is not None:
-        memory.conclusions = conclusions
-    return conclusions
+    info = HeadInfo(match_route(request.method, request.path), address, text)
+    if cache is not None:
+        cache.info = info
+    return info

@@ -67,8 +67,8 @@ _REQUEST_IDS = (b"x-request-id", b"request-id")
 # What we may set of those that a provider may set as well.
 _SET_BY_US = frozenset((b"x-ratelimit-limit", b"x-ratelimit-remaining", b"x-ratelimit-reset", b"x-accel-buffering"))
 _OURS: tuple[Header, ...] = ((b"accept-encoding", b"identity"), (b"via", b"1.1 enterprise-router"))
-_USUAL = frozenset((b"keep-alive", b"close", b"Keep-Alive", b"Close"))  # of `Connection`: names no header that crosses
-_OFTEN = 60  # names; who sends more is rare, and would make a large cache
+_COMMON_CONNECTION = frozenset((b"keep-alive", b"close", b"Keep-Alive", b"Close"))  # these name no header that crosses
+_MAX_CACHED_NAMES = 60  # names; who sends more is rare, and would make a large cache
 
 
 def outgoing(headers: Headers, extra: tuple[Header, ...]) -> list[Header]:
@@ -76,7 +76,7 @@ def outgoing(headers: Headers, extra: tuple[Header, ...]) -> list[Header]:
 
     Answers are asked for without compression: usage has to be read in them, and our credential masked in errors.
     """
-    positions, names, *_ = _decided(_sent, headers)
+    positions, names, *_ = _plan(_plan_request, headers)
     kept = [headers[position] for position in positions]
     if holds_a_secret_of_ours(b"\n".join([value for _, value in kept])):
         kept = [header for header in kept if not holds_a_secret_of_ours(header[1])]
@@ -95,7 +95,7 @@ def connection_named(headers: Headers) -> frozenset[bytes]:
     return frozenset(named)
 
 
-class AnswerHeaders(NamedTuple):
+class ResponseHeaders(NamedTuple):
     """The headers of a provider's answer, looked through once."""
 
     kept: list[Header]  # what may go back to the client, without the real credential
@@ -106,14 +106,14 @@ class AnswerHeaders(NamedTuple):
     request_id: str | None  # the provider's, for the ledger
 
 
-def read_answer(headers: Headers, credential: bytes) -> AnswerHeaders:
+def read_response_headers(headers: Headers, credential: bytes) -> ResponseHeaders:
     """Look through the headers of an answer, and mask the real credential, should a provider repeat it."""
     names = tuple([name for name, _ in headers])
-    decision = _of_answer_often(names) if len(names) <= _OFTEN else _of_answer(names)
-    for position in decision.steering:
-        if headers[position][1] not in _USUAL:
-            decision = _of_answer(names, connection_named(headers))
-    kept_at, overlaps, id_names, _, types, codings, ids = decision
+    plan = _plan_response_cached(names) if len(names) <= _MAX_CACHED_NAMES else _plan_response(names)
+    for position in plan.steering:
+        if headers[position][1] not in _COMMON_CONNECTION:
+            plan = _plan_response(names, connection_named(headers))
+    kept_at, overlaps, id_names, _, types, codings, ids = plan
     events, coding, request_id = False, None, None
     for position in types:
         events = events or headers[position][1][:17].lower() == b"text/event-stream"
@@ -123,10 +123,10 @@ def read_answer(headers: Headers, credential: bytes) -> AnswerHeaders:
     if ids:
         request_id = headers[ids[0]][1][:128].decode("latin-1")
     kept = masked_headers([headers[position] for position in kept_at], credential)
-    return AnswerHeaders(kept, overlaps, id_names, events, coding, request_id)
+    return ResponseHeaders(kept, overlaps, id_names, events, coding, request_id)
 
 
-def returned(answer: AnswerHeaders, own: list[Header], request_id: bytes) -> list[Header]:
+def returned(answer: ResponseHeaders, own: list[Header], request_id: bytes) -> list[Header]:
     """What goes back to the client: the provider's end-to-end headers and ours.
 
     Of headers that both set, ours stay. The provider's request ids are kept; then ours moves to x-router-request-id.
@@ -141,7 +141,7 @@ def returned(answer: AnswerHeaders, own: list[Header], request_id: bytes) -> lis
     return kept
 
 
-class _AnswerDecision(NamedTuple):
+class _ResponsePlan(NamedTuple):
     """What the names of an answer's headers tell: which cross, and where the others of interest stand."""
 
     kept: tuple[int, ...]  # by position
@@ -153,13 +153,13 @@ class _AnswerDecision(NamedTuple):
     ids: tuple[int, ...]
 
 
-def _of_answer(names: tuple[bytes, ...], named: frozenset[bytes] = frozenset()) -> _AnswerDecision:
+def _plan_response(names: tuple[bytes, ...], named: frozenset[bytes] = frozenset()) -> _ResponsePlan:
     """By the names of an answer's headers, and those that `Connection` names there."""
     forbidden = _NEVER_RETURNED | named
     kept = [i for i, name in enumerate(names) if name not in forbidden]
     crossing = {names[i] for i in kept}
     missing = tuple([name for name in _REQUEST_IDS if name not in crossing])
-    return _AnswerDecision(
+    return _ResponsePlan(
         tuple(kept),
         not _SET_BY_US.isdisjoint(crossing),
         missing if len(missing) == len(_REQUEST_IDS) else (*missing, b"x-router-request-id"),
@@ -170,40 +170,40 @@ def _of_answer(names: tuple[bytes, ...], named: frozenset[bytes] = frozenset()) 
     )
 
 
-_of_answer_often = lru_cache(maxsize=1024)(_of_answer)
+_plan_response_cached = lru_cache(maxsize=1024)(_plan_response)
 
 
-class _Decision(NamedTuple):
-    """Which headers cross, by their positions."""
+class _RequestPlan(NamedTuple):
+    """Which headers of a request cross, by their positions."""
 
     kept: tuple[int, ...]
     names: frozenset[bytes]
     steering: tuple[int, ...]  # where `Connection` stands
 
 
-Decide = Callable[[tuple[bytes, ...], frozenset[bytes]], _Decision]
+Planner = Callable[[tuple[bytes, ...], frozenset[bytes]], _RequestPlan]
 
 
-def _decided(decide: Decide, headers: Headers) -> _Decision:
+def _plan(planner: Planner, headers: Headers) -> _RequestPlan:
     """Which of these headers cross. What `Connection` names is decided each time."""
     names = tuple([name for name, _ in headers])
-    decision = _remembered(decide, names) if len(names) <= _OFTEN else decide(names, frozenset())
-    for position in decision.steering:
-        if headers[position][1] not in _USUAL:
-            return decide(names, connection_named(headers))
-    return decision
+    plan = _plan_cached(planner, names) if len(names) <= _MAX_CACHED_NAMES else planner(names, frozenset())
+    for position in plan.steering:
+        if headers[position][1] not in _COMMON_CONNECTION:
+            return planner(names, connection_named(headers))
+    return plan
 
 
 @lru_cache(maxsize=1024)
-def _remembered(decide: Decide, names: tuple[bytes, ...]) -> _Decision:
+def _plan_cached(planner: Planner, names: tuple[bytes, ...]) -> _RequestPlan:
     """An SDK sends the same names with every request, so what was decided once is decided for all."""
-    return decide(names, frozenset())
+    return planner(names, frozenset())
 
 
-def _sent(names: tuple[bytes, ...], named: frozenset[bytes]) -> _Decision:
+def _plan_request(names: tuple[bytes, ...], named: frozenset[bytes]) -> _RequestPlan:
     forbidden = _NEVER_SENT | named
     kept = [i for i, name in enumerate(names) if name not in forbidden and not name.startswith(b"x-forwarded-")]
-    return _Decision(tuple(kept), frozenset([names[i] for i in kept]), _places(names, b"connection"))
+    return _RequestPlan(tuple(kept), frozenset([names[i] for i in kept]), _places(names, b"connection"))
 
 
 def _places(names: tuple[bytes, ...], *wanted: bytes) -> tuple[int, ...]:

@@ -61,8 +61,8 @@ def public_text(deny: Deny) -> str:
 def response(refused: Rejection, dialect: str, request_id: str) -> Response:
     """The refusal as its caller's SDK understands it."""
     deny = refused.deny
-    rule = ERRORS[deny.reason]
-    status = rule.status if refused.status is None else refused.status
+    spec = ERRORS[deny.reason]
+    status = spec.status if refused.status is None else refused.status
     body = DIALECTS[dialect].refusal(status, deny.reason.value, public_text(deny), request_id, deny.facts)
     headers: list[Header] = [
         (b"content-type", b"application/json"),
@@ -71,9 +71,9 @@ def response(refused: Rejection, dialect: str, request_id: str) -> Response:
         (b"request-id", request_id.encode()),
         *refused.headers,
     ]
-    if rule.status == 503 and rule.retry:
+    if spec.status == 503 and spec.retry:
         headers.append((b"retry-after", b"1"))  # what is being rebuilt or does not answer may be back by then
-    if not rule.retry:
+    if not spec.retry:
         headers.append((b"x-should-retry", b"false"))
     if deny.reason is Reason.INVALID_PROXY_KEY:
         headers.append((b"www-authenticate", b'Bearer realm="Enterprise Router"'))

@@ -15,29 +15,29 @@ from proxyd.messages import Truncated, UpstreamAborted, UpstreamBroken, Upstream
 from proxyd.providers import DIALECTS, Meter
 from shared.policy import ERRORS
 
-MAX_WHOLE_BYTES = 8 * 1024 * 1024  # of an answer that is read whole: errors of any length, others of a modest one
+MAX_BUFFERED_BYTES = 8 * 1024 * 1024  # of an answer that is read whole: errors of any length, others of a modest one
 
 Relay = Callable[[UpstreamAttempt], Generator[bytes, None, None]]
 
 
-def _begun(relay: Relay) -> Relay:
+def _primed(relay: Relay) -> Relay:
     """Take a relay to its first, empty piece at once.
 
     A generator that was never asked for a piece ends without its `finally`, and a client may leave before that.
     """
 
     @wraps(relay)
-    def begin(attempt: UpstreamAttempt) -> Generator[bytes, None, None]:
+    def prime(attempt: UpstreamAttempt) -> Generator[bytes, None, None]:
         pieces = relay(attempt)
         next(pieces)
         return pieces
 
-    return begin
+    return prime
 
 
-@_begun
+@_primed
 def stream(attempt: UpstreamAttempt) -> Generator[bytes, None, None]:
-    """An event stream, passed on as it comes. It must be measured."""
+    """An event stream, passed on as it comes. It must be metered."""
     meter = attempt.meter
     assert meter is not None  # noqa: S101 - `dispatch` sends no other here
     chunks = attempt.call.chunks()
@@ -63,10 +63,10 @@ def stream(attempt: UpstreamAttempt) -> Generator[bytes, None, None]:
         yield _error_event(attempt, error)
         raise Truncated from error
     finally:
-        attempt.leave(chunks)
+        attempt.finish_relay(chunks)
 
 
-@_begun
+@_primed
 def pieces(attempt: UpstreamAttempt) -> Generator[bytes, None, None]:
     """A large or endless answer that is no event stream.
 
@@ -91,10 +91,10 @@ def pieces(attempt: UpstreamAttempt) -> Generator[bytes, None, None]:
         attempt.end("client_gone" if isinstance(error, UpstreamAborted) else "upstream_truncated")
         raise Truncated from error
     finally:
-        attempt.leave(chunks)
+        attempt.finish_relay(chunks)
 
 
-def whole(attempt: UpstreamAttempt) -> bytes:
+def buffered(attempt: UpstreamAttempt) -> bytes:
     """A complete answer of modest size. What breaks it off is raised; the attempt has ended either way."""
     meter = attempt.meter
     shown: list[bytes] = []
@@ -103,7 +103,7 @@ def whole(attempt: UpstreamAttempt) -> bytes:
         for data in attempt.call.chunks():
             shown.append(data if meter is None else meter.feed(data))
             size += len(data)
-            if size > MAX_WHOLE_BYTES:
+            if size > MAX_BUFFERED_BYTES:
                 _too_large()
     except Exception as error:
         # What is no fault of the provider's is the client's: it left, or sent a body that breaks off.
@@ -119,7 +119,7 @@ def whole(attempt: UpstreamAttempt) -> bytes:
 
 
 def _too_large() -> NoReturn:
-    raise UpstreamBroken(f"The answer is larger than {MAX_WHOLE_BYTES} bytes", sent=True)
+    raise UpstreamBroken(f"The answer is larger than {MAX_BUFFERED_BYTES} bytes", sent=True)
 
 
 def _outcome(meter: Meter) -> str:

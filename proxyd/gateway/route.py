@@ -71,7 +71,7 @@ class Unknown:
 Route = Builtin | Target | Unified | Unknown
 
 
-class Way(NamedTuple):
+class RouteMatch(NamedTuple):
     """All that a method and a path tell."""
 
     route: Route
@@ -95,15 +95,15 @@ def is_gemini(path: str) -> bool:
     return path.startswith(("/gemini/", "/v1beta/")) or _GEMINI_METHOD.fullmatch(path) is not None
 
 
-def find_way(method: str, path: str) -> Way:
+def match_route(method: str, path: str) -> RouteMatch:
     """What a method and a path (as received, without the query) tell about a request."""
-    if PROXY_TAG in path or MANAGEMENT_TAG in path:  # nothing of it is remembered
-        return Way(Unknown("A key must not stand in the address."), dialect_of(path), is_gemini(path))
-    return _way_often(method, path) if len(path) <= _OFTEN else _way(method, path)
+    if PROXY_TAG in path or MANAGEMENT_TAG in path:  # nothing of it is cached
+        return RouteMatch(Unknown("A key must not stand in the address."), dialect_of(path), is_gemini(path))
+    return _match_cached(method, path) if len(path) <= _MAX_CACHED_PATH else _match(method, path)
 
 
-def _way(method: str, path: str) -> Way:
-    return Way(find_route(method, path), dialect_of(path), is_gemini(path))
+def _match(method: str, path: str) -> RouteMatch:
+    return RouteMatch(find_route(method, path), dialect_of(path), is_gemini(path))
 
 
 def find_route(method: str, path: str) -> Route:
@@ -133,8 +133,8 @@ def find_route(method: str, path: str) -> Route:
     return _target(provider, method, tail)
 
 
-_OFTEN = 120  # characters of a path; longer ones are rare, and would make a large cache
-_way_often = lru_cache(maxsize=4096)(_way)
+_MAX_CACHED_PATH = 120  # characters of a path; longer ones are rare, and would make a large cache
+_match_cached = lru_cache(maxsize=4096)(_match)
 
 
 def unified_target(route: Unified, provider: Provider) -> Target | Unknown:

@@ -37,10 +37,10 @@ class Anthropic:
         return put(parsed.raw, parsed.document, "model", model)
 
     def meter(self, endpoint: Endpoint, parsed: Parsed, *, streaming: bool, content_encoding: bytes | None) -> Meter:
-        tally = MessagesTally(endpoint, parsed)
+        accumulator = MessagesUsage(endpoint, parsed)
         if streaming:
-            return StreamMeter(tally, content_encoding, hides=False)
-        return JsonMeter(tally, content_encoding)
+            return StreamMeter(accumulator, content_encoding, hides=False)
+        return JsonMeter(accumulator, content_encoding)
 
     def refusal(self, status: int, code: str, message: str, request_id: str, facts: Mapping[str, Fact]) -> bytes:
         error = {**facts, "type": _type(status), "message": message, "code": code}
@@ -55,7 +55,7 @@ def _type(status: int) -> str:
     return _TYPES.get(status, "api_error" if status >= 500 else "invalid_request_error")
 
 
-class MessagesTally(UsageAccumulator):
+class MessagesUsage(UsageAccumulator):
     """Messages. A stream tells its input first and its output at the end; figures are cumulative, never summed."""
 
     _final = False

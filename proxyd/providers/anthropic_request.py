@@ -60,25 +60,25 @@ def read_free(body: bytes, path_model: str | None) -> Parsed:
 
 
 def _size(document: Mapping[str, Any], body: bytes, limit: int) -> Size:
-    survey = InputEstimate()
+    estimate = InputEstimate()
     for message in objects(document, "messages"):
         content = message.get("content")
         if type(content) is list:
-            _survey_blocks(content, survey)
+            _estimate_blocks(content, estimate)
     system = document.get("system")
     if type(system) is list:
-        _survey_blocks(system, survey)
+        _estimate_blocks(system, estimate)
     fees: dict[str, int] = {}
-    unpriced = _survey_tools(document, survey, fees)
+    unpriced = _estimate_tools(document, estimate, fees)
     for name in ("container", "mcp_servers", "thread", "context_management"):
         if document.get(name):
-            survey.unseen = True
+            estimate.unseen = True
     has_tools = any(document.get(name) for name in ("tools", "output_config", "output_format"))
     return Size(
-        text_bytes=survey.text_bytes(body),
-        image_parts=survey.images,
-        audio_tokens=survey.audio_tokens,
-        context_inputs=survey.unseen,
+        text_bytes=estimate.text_bytes(body),
+        image_parts=estimate.images,
+        audio_tokens=estimate.audio_tokens,
+        context_inputs=estimate.unseen,
         overhead_tokens=TOOLS_OVERHEAD_TOKENS if has_tools else OVERHEAD_TOKENS,
         output_limit=limit,
         tool_fees=fees,
@@ -90,7 +90,7 @@ def _size(document: Mapping[str, Any], body: bytes, limit: int) -> Size:
     )
 
 
-def _survey_tools(document: Mapping[str, Any], survey: InputEstimate, fees: dict[str, int]) -> str | None:
+def _estimate_tools(document: Mapping[str, Any], estimate: InputEstimate, fees: dict[str, int]) -> str | None:
     """Count what server-side tools may add. Returns the name of a tool whose cost nobody can bound."""
     unpriced = None
     for tool in objects(document, "tools"):
@@ -101,7 +101,7 @@ def _survey_tools(document: Mapping[str, Any], survey: InputEstimate, fees: dict
             raise BadBody("tools.type must be a string.", "tools")
         if kind.startswith(_PLAIN_TOOLS):
             continue
-        survey.unseen = True
+        estimate.unseen = True
         if kind.startswith("web_search_"):
             uses = count(tool, "max_uses", param="tools.max_uses")
             fees["web_searches"] = fees.get("web_searches", 0) + (MAX_TOOL_CALLS if uses is None else uses)
@@ -122,7 +122,7 @@ def _unpriced(document: Mapping[str, Any], body: bytes) -> str | None:
     return None
 
 
-def _survey_blocks(blocks: list[Any], survey: InputEstimate) -> None:
+def _estimate_blocks(blocks: list[Any], estimate: InputEstimate) -> None:
     """Find the media in content blocks, however deep. Not by recursion: a client decides how deep."""
     waiting = list(blocks)
     while waiting:
@@ -140,12 +140,12 @@ def _survey_blocks(blocks: list[Any], survey: InputEstimate) -> None:
         source = block.get("source")
         source = source if type(source) is dict else {}
         if kind == "image":
-            survey.image_data(source.get("data"))
+            estimate.image_data(source.get("data"))
         elif kind == "document" and source.get("type") == "text":
             continue
         elif kind == "document" and source.get("type") == "content" and type(source.get("content")) is list:
             waiting.extend(source["content"])
         elif kind == "document":
-            survey.file(source.get("data"))
+            estimate.file(source.get("data"))
         else:
-            survey.unseen = True
+            estimate.unseen = True

@@ -46,10 +46,10 @@ class Gemini:
         return put(parsed.raw, parsed.document, name, config)
 
     def meter(self, endpoint: Endpoint, parsed: Parsed, *, streaming: bool, content_encoding: bytes | None) -> Meter:
-        tally = GenerateTally(endpoint, parsed)
+        accumulator = GenerateUsage(endpoint, parsed)
         if streaming:
-            return StreamMeter(tally, content_encoding, hides=False)
-        return JsonMeter(tally, content_encoding)
+            return StreamMeter(accumulator, content_encoding, hides=False)
+        return JsonMeter(accumulator, content_encoding)
 
     def refusal(self, status: int, code: str, message: str, request_id: str, facts: Mapping[str, Fact]) -> bytes:
         details = {
@@ -77,7 +77,7 @@ def _status(status: int) -> str:
     return _STATUSES.get(status, "INTERNAL" if status >= 500 else "FAILED_PRECONDITION")
 
 
-class GenerateTally(UsageAccumulator):
+class GenerateUsage(UsageAccumulator):
     """generateContent, its streams and the embeddings. Usage is cumulative: the last chunk's counts."""
 
     usage_field = "usageMetadata"

@@ -51,14 +51,14 @@ def read(kind: Kind, body: bytes, path_model: str | None, query: str = "") -> Pa
     if kind is Kind.EMBED:
         for request in objects(document, "requests"):
             _same_model(request, model)
-        survey = InputEstimate()
+        estimate = InputEstimate()
         for request in [document, *objects(document, "requests")]:
-            _survey_contents([get(request, "content")], survey)
+            _estimate_contents([get(request, "content")], estimate)
         size = Size(
-            text_bytes=survey.text_bytes(body),
-            image_parts=survey.images,
-            audio_tokens=survey.audio_tokens,
-            context_inputs=survey.unseen,
+            text_bytes=estimate.text_bytes(body),
+            image_parts=estimate.images,
+            audio_tokens=estimate.audio_tokens,
+            context_inputs=estimate.unseen,
             overhead_tokens=OVERHEAD_TOKENS,
             output_free=True,
             unpriced=shaping_parameter(query),
@@ -104,12 +104,12 @@ def _same_model(document: Mapping[str, Any], model: str) -> None:
 
 
 def _size(document: Mapping[str, Any], body: bytes, model: str, query: str) -> Size:
-    survey = InputEstimate()
-    _survey_contents([*objects(document, "contents"), get(document, "systemInstruction")], survey)
+    estimate = InputEstimate()
+    _estimate_contents([*objects(document, "contents"), get(document, "systemInstruction")], estimate)
     if get(document, "cachedContent") is not None:
-        survey.unseen = True
+        estimate.unseen = True
     fees: dict[str, int] = {}
-    unpriced = _survey_tools(document, model, survey, fees)
+    unpriced = _estimate_tools(document, model, estimate, fees)
     config = section(document, spelling(document, "generationConfig")) or {}
     tier = get(document, "serviceTier")
     if tier is not None and not isinstance(tier, str):
@@ -118,10 +118,10 @@ def _size(document: Mapping[str, Any], body: bytes, model: str, query: str) -> S
     limit = spelling(config, "maxOutputTokens")
     candidates = spelling(config, "candidateCount")
     return Size(
-        text_bytes=survey.text_bytes(body),
-        image_parts=survey.images,
-        audio_tokens=survey.audio_tokens,
-        context_inputs=survey.unseen,
+        text_bytes=estimate.text_bytes(body),
+        image_parts=estimate.images,
+        audio_tokens=estimate.audio_tokens,
+        context_inputs=estimate.unseen,
         overhead_tokens=TOOLS_OVERHEAD_TOKENS if shapes or document.get("tools") else OVERHEAD_TOKENS,
         # Zero is how protocol buffers spell that nothing was set, so it limits nothing.
         output_limit=count(config, limit, param=f"generationConfig.{limit}") or None,
@@ -137,7 +137,9 @@ def tier_name(tier: str) -> str:
     return tier.lower().removeprefix("service_tier_")
 
 
-def _survey_tools(document: Mapping[str, Any], model: str, survey: InputEstimate, fees: dict[str, int]) -> str | None:
+def _estimate_tools(
+    document: Mapping[str, Any], model: str, estimate: InputEstimate, fees: dict[str, int]
+) -> str | None:
     unpriced = None
     for tool in objects(document, "tools"):
         for written, value in tool.items():
@@ -146,7 +148,7 @@ def _survey_tools(document: Mapping[str, Any], model: str, survey: InputEstimate
             name = camel(written)
             if name in _PLAIN_TOOLS:
                 continue
-            survey.unseen = True
+            estimate.unseen = True
             if name in _SEARCHES:
                 fees["web_searches"] = 1 if bills_searches_by_request(model) else MAX_TOOL_CALLS
             elif name not in _CONTEXT_TOOLS:
@@ -166,13 +168,13 @@ def camel(name: str) -> str:
     return head + "".join(word[:1].upper() + word[1:] for word in tail)
 
 
-def _survey_contents(contents: list[Any], survey: InputEstimate) -> None:
+def _estimate_contents(contents: list[Any], estimate: InputEstimate) -> None:
     for content in contents:
         if type(content) is dict:
-            _survey_parts(content.get("parts"), survey)
+            _estimate_parts(content.get("parts"), estimate)
 
 
-def _survey_parts(parts: object, survey: InputEstimate) -> None:
+def _estimate_parts(parts: object, estimate: InputEstimate) -> None:
     """Find the media in parts. Results of functions may hold parts in turn; a client decides how deep."""
     waiting = list(parts) if type(parts) is list else [parts]
     while waiting:
@@ -183,22 +185,22 @@ def _survey_parts(parts: object, survey: InputEstimate) -> None:
             continue
         blob = get(part, "inlineData")
         if type(blob) is dict:
-            _survey_blob(blob, survey)
+            _estimate_blob(blob, estimate)
         answer = get(part, "functionResponse")
         if type(answer) is dict and type(answer.get("parts")) is list:
             waiting.extend(answer["parts"])
         for name, value in part.items():
             if value is not None and camel(name) not in _PLAIN_PARTS and camel(name) != "inlineData":
-                survey.unseen = True
+                estimate.unseen = True
 
 
-def _survey_blob(blob: Mapping[str, Any], survey: InputEstimate) -> None:
+def _estimate_blob(blob: Mapping[str, Any], estimate: InputEstimate) -> None:
     mime = get(blob, "mimeType")
     payload = blob.get("data")
     kind = mime.partition("/")[0].lower() if isinstance(mime, str) else ""
     if kind == "image":
-        survey.image_data(payload)
+        estimate.image_data(payload)
     elif kind == "audio":
-        survey.audio(payload)
+        estimate.audio(payload)
     elif kind != "text":
-        survey.file(payload)
+        estimate.file(payload)

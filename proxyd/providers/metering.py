@@ -138,10 +138,10 @@ def weigh(value: object) -> int:
 
 
 class _Watch:
-    """What both meters share: they show what their tally knows."""
+    """What both meters share: they show what their accumulator knows."""
 
-    def __init__(self, tally: UsageAccumulator, content_encoding: bytes | None) -> None:
-        self._tally = tally
+    def __init__(self, accumulator: UsageAccumulator, content_encoding: bytes | None) -> None:
+        self._accumulator = accumulator
         self._decoder = None
         if content_encoding is not None and (coding := content_encoding.strip().lower()) not in (b"identity", b""):
             self._decoder = ContentDecoder(coding)
@@ -149,62 +149,62 @@ class _Watch:
 
     @property
     def complete(self) -> bool:
-        return self._tally.complete
+        return self._accumulator.complete
 
     @property
     def failed(self) -> bool:
-        return self._tally.failed
+        return self._accumulator.failed
 
     @property
     def served_model(self) -> str | None:
-        return self._tally.served_model
+        return self._accumulator.served_model
 
     def usage(self) -> Usage | None:
-        return None if self._decoder is not None and self._decoder.broken else self._tally.usage()
+        return None if self._decoder is not None and self._decoder.broken else self._accumulator.usage()
 
     def delivered(self) -> Usage:
         if self._decoder is not None and self._decoder.broken:
-            self._tally.odd = True
-            self._tally.content_bytes = max(self._tally.content_bytes, self._passed)
-        return self._tally.delivered()
+            self._accumulator.odd = True
+            self._accumulator.content_bytes = max(self._accumulator.content_bytes, self._passed)
+        return self._accumulator.delivered()
 
 
 class StreamMeter(_Watch):
     """Watches a stream of events. Where one of them may have to be hidden, whole events are passed on, else all."""
 
-    def __init__(self, tally: UsageAccumulator, content_encoding: bytes | None, *, hides: bool) -> None:
-        super().__init__(tally, content_encoding)
+    def __init__(self, accumulator: UsageAccumulator, content_encoding: bytes | None, *, hides: bool) -> None:
+        super().__init__(accumulator, content_encoding)
         self._events = EventDecoder()
         self._hides = hides and self._decoder is None  # nothing can be cut out of a compressed stream
         self._hid = False  # the last event
 
     def feed(self, data: bytes) -> bytes:
         self._passed += len(data)
-        tally = self._tally
+        accumulator = self._accumulator
         events = self._events.feed(data if self._decoder is None else self._decoder.feed(data))
         if not self._hides:
             for event in events:
-                tally.event(event)
+                accumulator.event(event)
             return data
         return b"".join([event.raw for event in events if self._is_shown(event)])
 
     def _is_shown(self, event: Event) -> bool:
         if event is not LAST_HALF:
-            self._hid = self._tally.event(event)
+            self._hid = self._accumulator.event(event)
         return not self._hid
 
     def end(self) -> bytes:
         rest = self._events.rest()
-        hidden = rest is not None and self._tally.event(rest)
-        self._tally.ended()
+        hidden = rest is not None and self._accumulator.event(rest)
+        self._accumulator.ended()
         return rest.raw if rest is not None and self._hides and not hidden else b""
 
 
 class JsonMeter(_Watch):
     """Watches a plain JSON answer."""
 
-    def __init__(self, tally: UsageAccumulator, content_encoding: bytes | None) -> None:
-        super().__init__(tally, content_encoding)
+    def __init__(self, accumulator: UsageAccumulator, content_encoding: bytes | None) -> None:
+        super().__init__(accumulator, content_encoding)
         self._pieces: list[bytes] = []
         self._size = 0
         self._tail = b""  # once the answer is too large to be kept
@@ -218,32 +218,32 @@ class JsonMeter(_Watch):
         else:
             self._tail = (b"".join(self._pieces) + self._tail + plain)[-TAIL_BYTES:]
             self._pieces.clear()
-        self._tally.content_bytes = self._size  # until the end tells more, all of it counts as text
+        self._accumulator.content_bytes = self._size  # until the end tells more, all of it counts as text
         return data
 
     def end(self) -> bytes:
         if self._decoder is not None and self._decoder.broken:
             return b""
         if self._tail:
-            self._tally.reported = usage_in_tail(self._tail, self._tally.usage_field)
-            self._tally.complete = self._tail.rstrip().endswith(b"}")
+            self._accumulator.reported = usage_in_tail(self._tail, self._accumulator.usage_field)
+            self._accumulator.complete = self._tail.rstrip().endswith(b"}")
             return b""
         try:
             document = orjson.loads(b"".join(self._pieces))
         except orjson.JSONDecodeError:
             return b""
         self._pieces.clear()
-        tally = self._tally
-        tally.content_bytes = 0
+        accumulator = self._accumulator
+        accumulator.content_bytes = 0
         if isinstance(document, dict):
-            tally.complete = True
-            tally.failed = document.get("error") is not None
-            tally.document(document)
+            accumulator.complete = True
+            accumulator.failed = document.get("error") is not None
+            accumulator.document(document)
         elif isinstance(document, list):
-            tally.complete = True
-            tally.documents(document)
-        if not tally.failed:
-            tally.textless_bytes = self._size
+            accumulator.complete = True
+            accumulator.documents(document)
+        if not accumulator.failed:
+            accumulator.textless_bytes = self._size
         return b""
 
 

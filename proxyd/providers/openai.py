@@ -7,14 +7,14 @@ import orjson
 from proxyd.providers.base import Meter, Parsed
 from proxyd.providers.body import put
 from proxyd.providers.metering import JsonMeter, StreamMeter
-from proxyd.providers.openai_answer import ChatTally, EmbeddingsTally, ResponsesTally
+from proxyd.providers.openai_answer import ChatUsage, EmbeddingsUsage, ResponsesUsage
 from proxyd.providers.openai_request import read, read_free
 from shared.catalog import Endpoint, Kind
 from shared.policy import Fact
 
 # `type` of errors as OpenAI uses it; its SDKs choose their exception by status.
 _TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
-_TALLIES = {Kind.CHAT: ChatTally, Kind.RESPONSES: ResponsesTally}
+_ACCUMULATORS = {Kind.CHAT: ChatUsage, Kind.RESPONSES: ResponsesUsage}
 _LIMITS = {Kind.CHAT: "max_completion_tokens", Kind.RESPONSES: "max_output_tokens"}
 
 
@@ -36,11 +36,11 @@ class OpenAI:
         return body
 
     def meter(self, endpoint: Endpoint, parsed: Parsed, *, streaming: bool, content_encoding: bytes | None) -> Meter:
-        tally = _TALLIES.get(endpoint.kind, EmbeddingsTally)(endpoint, parsed)
+        accumulator = _ACCUMULATORS.get(endpoint.kind, EmbeddingsUsage)(endpoint, parsed)
         if not streaming:
-            return JsonMeter(tally, content_encoding)
+            return JsonMeter(accumulator, content_encoding)
         hides = endpoint.kind is Kind.CHAT and not parsed.wants_usage
-        return StreamMeter(tally, content_encoding, hides=hides)
+        return StreamMeter(accumulator, content_encoding, hides=hides)
 
     def refusal(self, status: int, code: str, message: str, request_id: str, facts: Mapping[str, Fact]) -> bytes:
         del request_id  # stands in the headers only, as OpenAI's own does

@@ -12,7 +12,7 @@ _CALLS = {"web_search_call": "web_searches", "file_search_call": "storage_search
 _FINAL = frozenset({"response.completed", "response.incomplete", "response.failed"})
 
 
-class ChatTally(UsageAccumulator):
+class ChatUsage(UsageAccumulator):
     """Chat completions. In a stream the usage comes last, in a chunk whose `choices` are empty."""
 
     _finished = False
@@ -92,7 +92,7 @@ def _written(delta: dict[str, Any]) -> object:
     return [value for name, value in delta.items() if name not in ("role", "id", "type", "index")]
 
 
-class ResponsesTally(UsageAccumulator):
+class ResponsesUsage(UsageAccumulator):
     """Responses. In a stream the last event carries the whole response with its usage."""
 
     _finished = False
@@ -162,7 +162,7 @@ def _matters(name: bytes) -> bool:
     return name.endswith(b".delta") or name == b"error" or name.decode("ascii", "replace") in _FINAL
 
 
-class EmbeddingsTally(UsageAccumulator):
+class EmbeddingsUsage(UsageAccumulator):
     """Embeddings, and everything else that is one JSON document with its usage."""
 
     def event(self, event: Event) -> bool:

@@ -105,18 +105,18 @@ def read_free(body: bytes, path_model: str | None) -> Parsed:
 
 
 def _chat_size(document: Mapping[str, Any], body: bytes, model: str) -> Size:
-    survey: InputEstimate | None = None  # of what the messages hold besides text, if they do
+    estimate: InputEstimate | None = None  # of what the messages hold besides text, if they do
     for message in objects(document, "messages"):
         content = message.get("content")
         if type(content) is list:
-            survey = survey or InputEstimate()
-            _survey_parts(content, survey)
+            estimate = estimate or InputEstimate()
+            _estimate_parts(content, estimate)
         if "audio" in message and message["audio"] is not None:
-            survey = survey or InputEstimate()
-            survey.unseen = True  # an earlier spoken answer, by its id
-    if survey is None and "search" not in model and _BILLED_IN_CHAT.isdisjoint(document):
+            estimate = estimate or InputEstimate()
+            estimate.unseen = True  # an earlier spoken answer, by its id
+    if estimate is None and "search" not in model and _BILLED_IN_CHAT.isdisjoint(document):
         return Size(len(body), overhead_tokens=OVERHEAD_TOKENS, output_limit=_chat_limit(document))
-    survey = survey or InputEstimate()
+    estimate = estimate or InputEstimate()
     unpriced = None
     fees: dict[str, int] = {}
     tools = objects(document, "tools")
@@ -125,16 +125,16 @@ def _chat_size(document: Mapping[str, Any], body: bytes, model: str) -> Size:
             unpriced = f"the tool {str(tool.get('type'))[:80]}"
     if document.get("web_search_options") is not None or "search" in model:
         fees["web_searches"] = MAX_TOOL_CALLS
-        survey.unseen = True
+        estimate.unseen = True
     if "extra_body" in document or "google" in document:
-        survey.unseen = True  # Gemini's own settings, such as cached content
+        estimate.unseen = True  # Gemini's own settings, such as cached content
     prediction = document.get("prediction")
     has_tools = bool(tools) or "functions" in document or "response_format" in document or bool(fees)
     return Size(
-        text_bytes=survey.text_bytes(body),
-        image_parts=survey.images,
-        audio_tokens=survey.audio_tokens,
-        context_inputs=survey.unseen,
+        text_bytes=estimate.text_bytes(body),
+        image_parts=estimate.images,
+        audio_tokens=estimate.audio_tokens,
+        context_inputs=estimate.unseen,
         overhead_tokens=TOOLS_OVERHEAD_TOKENS if has_tools else OVERHEAD_TOKENS,
         output_limit=_chat_limit(document),
         choices=count(document, "n", least=1) or 1,
@@ -155,13 +155,13 @@ def _chat_limit(document: Mapping[str, Any]) -> int | None:
 
 
 def _responses_size(document: Mapping[str, Any], body: bytes) -> Size:
-    survey = InputEstimate()
+    estimate = InputEstimate()
     given = document.get("input")
     if type(given) is list:
-        _survey_parts(given, survey)
+        _estimate_parts(given, estimate)
     for name in ("previous_response_id", "conversation", "prompt", "context_management"):
         if document.get(name) is not None:
-            survey.unseen = True
+            estimate.unseen = True
     calls = count(document, "max_tool_calls")
     calls = MAX_TOOL_CALLS if calls is None else calls
     fees: dict[str, int] = {}
@@ -171,7 +171,7 @@ def _responses_size(document: Mapping[str, Any], body: bytes) -> Size:
         kind = tool.get("type")
         if kind in _PLAIN_TOOLS:
             continue
-        survey.unseen = True
+        estimate.unseen = True
         if isinstance(kind, str) and kind.startswith("web_search"):
             fees["web_searches"] = calls
         elif kind == "file_search":
@@ -179,10 +179,10 @@ def _responses_size(document: Mapping[str, Any], body: bytes) -> Size:
         elif kind not in _CONTEXT_TOOLS:
             unpriced = f"the tool {str(kind)[:80]}"
     return Size(
-        text_bytes=survey.text_bytes(body),
-        image_parts=survey.images,
-        audio_tokens=survey.audio_tokens,
-        context_inputs=survey.unseen,
+        text_bytes=estimate.text_bytes(body),
+        image_parts=estimate.images,
+        audio_tokens=estimate.audio_tokens,
+        context_inputs=estimate.unseen,
         overhead_tokens=TOOLS_OVERHEAD_TOKENS if tools or "text" in document else OVERHEAD_TOKENS,
         output_limit=count(document, "max_output_tokens", least=1),
         tool_fees=fees,
@@ -203,7 +203,7 @@ def _unpriced(document: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _survey_parts(parts: list[Any], survey: InputEstimate) -> None:
+def _estimate_parts(parts: list[Any], estimate: InputEstimate) -> None:
     """Find the media in items and parts of items, however deep. Not by recursion: a client decides how deep."""
     waiting = list(parts)
     while waiting:
@@ -221,16 +221,16 @@ def _survey_parts(parts: list[Any], survey: InputEstimate) -> None:
             continue
         if kind == "image_url":
             source = part.get("image_url")
-            survey.image(source.get("url") if isinstance(source, dict) else source)
+            estimate.image(source.get("url") if isinstance(source, dict) else source)
         elif kind in ("input_image", "computer_screenshot"):
-            survey.image(part.get("image_url"))
+            estimate.image(part.get("image_url"))
         elif kind == "image_generation_call":
-            survey.image_data(part.get("result"))
+            estimate.image_data(part.get("result"))
         elif kind == "input_audio":
             sound = part.get("input_audio")
-            survey.audio(sound.get("data") if isinstance(sound, dict) else None)
+            estimate.audio(sound.get("data") if isinstance(sound, dict) else None)
         elif kind in ("file", "input_file"):
             file = part.get("file") if kind == "file" else part
-            survey.file(file.get("file_data") if isinstance(file, dict) else None)
+            estimate.file(file.get("file_data") if isinstance(file, dict) else None)
         else:
-            survey.unseen = True
+            estimate.unseen = True

@@ -154,8 +154,8 @@ class Connection(Channel):
             return False
         self.served += 1
         body = self._body = RequestBody(self, head)
-        memory = None if repeated is None else repeated.memory
-        response = self._service.respond(Request(head.method, head.path, head.query, head.headers, self, body, memory))
+        cache = None if repeated is None else repeated.head_cache
+        response = self._service.respond(Request(head.method, head.path, head.query, head.headers, self, body, cache))
         keep = (
             head.keep_alive
             and not response.close

@@ -26,8 +26,8 @@ _LOG = logging.getLogger(__name__)
 _SPINS = 4  # tries at once before the first pause: a short transaction of another process may just be over
 _FIRST_PAUSE_SECONDS = 0.0002
 _LONGEST_PAUSE_SECONDS = 0.005
-PATIENCE_SECONDS = 1.0
-SHORT_PATIENCE_SECONDS = 0.05
+BUSY_SECONDS = 1.0  # how long a lock of another process is waited for
+SHORT_BUSY_SECONDS = 0.05  # the same, after it was not had in that time
 _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _BROKEN = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
@@ -37,7 +37,7 @@ Row = tuple[Any, ...]
 class Session:
     """A thread's connection, and the inode of the file that it has open."""
 
-    __slots__ = ("connection", "execute", "found", "inode", "open", "pid")
+    __slots__ = ("cache", "connection", "execute", "inode", "open", "pid")
 
     def __init__(self, connection: sqlite3.Connection, inode: int) -> None:
         self.connection = connection
@@ -46,7 +46,7 @@ class Session:
         self.inode = inode
         self.pid = os.getpid()
         self.open = False  # inside a transaction
-        self.found: Any = None  # what its last transaction left for the next one; see `transaction.Found`
+        self.cache: Any = None  # what its last transaction left for the next one; see `transaction.StateCache`
 
 
 class Database:
@@ -58,12 +58,12 @@ class Database:
         fill: datafile.Fill | None,
         *,
         sleep: Callable[[float], None] = time.sleep,
-        patience_seconds: float = PATIENCE_SECONDS,
+        busy_seconds: float = BUSY_SECONDS,
     ) -> None:
         self.path = path
         self.name = os.fspath(path)
-        self._full_patience_seconds = patience_seconds
-        self._patience_seconds = patience_seconds
+        self._full_busy_seconds = busy_seconds
+        self._busy_seconds = busy_seconds
         self._fill = fill
         self._sleep = sleep
         self._local = threading.local()
@@ -73,7 +73,7 @@ class Database:
     @contextmanager
     def transaction(self) -> Iterator[Session]:
         """All or nothing, alone among all processes; ROLLBACK on any exception."""
-        self.let_go_of_replaced()
+        self.close_if_replaced()
         session = self.begin()
         try:
             yield session
@@ -85,7 +85,7 @@ class Database:
         self.commit(session)
 
     def begin(self) -> Session:
-        """BEGIN IMMEDIATE, waiting for others with patience. End it by `commit` or `roll_back`."""
+        """BEGIN IMMEDIATE, waiting for others as long as `busy_seconds`. End it by `commit` or `roll_back`."""
         deadline, tries = 0.0, 0
         while True:
             session = self._session()
@@ -95,7 +95,7 @@ class Database:
                 deadline, tries = self._wait_or_fail(session, error, deadline, tries)
             else:
                 session.open = True
-                self._patience_seconds = self._full_patience_seconds
+                self._busy_seconds = self._full_busy_seconds
                 return session
 
     def commit(self, session: Session) -> None:
@@ -119,7 +119,7 @@ class Database:
 
     def read(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
         """The rows of one SELECT, as of the last commit."""
-        self.let_go_of_replaced()
+        self.close_if_replaced()
         deadline, tries = 0.0, 0
         while True:
             session = self._session()
@@ -128,7 +128,7 @@ class Database:
             except sqlite3.Error as error:
                 deadline, tries = self._wait_or_fail(session, error, deadline, tries)
 
-    def let_go_of_replaced(self) -> None:
+    def close_if_replaced(self) -> None:
         """Close this thread's connection if its file does not stand at the path any more."""
         session: Session | None = getattr(self._local, "session", None)
         if session is not None and session.pid == os.getpid() and session.inode != datafile.identity(self.name)[0]:
@@ -203,7 +203,7 @@ class Database:
     def _wait_or_fail(
         self, session: Session | None, error: sqlite3.Error, deadline: float, tries: int
     ) -> tuple[float, int]:
-        """Pause when a lock stood in the way and patience is left; raise otherwise."""
+        """Pause when a lock stood in the way and time is left; raise otherwise."""
         if _code_of(error) not in _BUSY:
             raise self.failed(error, session) from error
         if tries < _SPINS:
@@ -211,11 +211,11 @@ class Database:
         at = time.monotonic()
         if deadline and at >= deadline:
             # Whoever comes next need not wait as long for the same lock, until it was had once.
-            self._patience_seconds = min(SHORT_PATIENCE_SECONDS, self._full_patience_seconds)
+            self._busy_seconds = min(SHORT_BUSY_SECONDS, self._full_busy_seconds)
             raise self.failed(error, session) from error
         pause = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 1.5 ** (tries - _SPINS))
         self._sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - keeps waiters apart, guards nothing
-        return deadline or at + self._patience_seconds, tries + 1
+        return deadline or at + self._busy_seconds, tries + 1
 
 
 def _is_of_no_use(error: sqlite3.Error) -> bool:

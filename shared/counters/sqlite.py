@@ -74,29 +74,29 @@ class SqliteCounters:
         """Apply ends, then judge charges, in order, in one transaction. The same batch again: the same answers."""
         storage = self._storage
         with self._checked(batch.worker_id, batch.generation) as checked:
-            found = checked.found
-            if not found.joined:
+            state = checked.state
+            if not state.joined:
                 raise CountersLost("the worker is not known", batch.generation)
-            if found.number == batch.number:
+            if state.number == batch.number:
                 return last_batch.answers(checked.execute(_READ_ADMITTED, (batch.worker_id,)).fetchone()[0], batch)
-            if found.number != batch.number - 1:
+            if state.number != batch.number - 1:
                 raise CountersLost("batches are missing", batch.generation)
             moment = storage.moment = self.moment()
             rows: dict[str, KeyRow] = {}
             storage.rows = rows
-            end_number = found.end_number
+            end_number = state.end_number
             for end in batch.ends:
                 if end.number > end_number:
                     end_number = end.number
                 elif end.number:
                     continue  # it was told when the worker joined
                 checked.row(rows, end.key_id).end(end)
-            stand = Stand(batch.generation, bool(found.live), moment)
+            stand = Stand(batch.generation, bool(state.live), moment)
             answers, admitted = self._judge(checked, rows, batch.charges, stand)
             checked.write(rows, moment.day)
             told = last_batch.encode(moment, batch.charges, admitted)
             checked.execute(_WRITE_BATCH, (batch.number, end_number, checked.wrote(), told, batch.worker_id))
-        checked.keep(batch.number, end_number, rows)
+        checked.update_cache(batch.number, end_number, rows)
         return answers
 
     def _judge(
@@ -105,7 +105,7 @@ class SqliteCounters:
         """The answers, and the indices of the admitted by key."""
         answers: list[Answer] = []
         admitted: dict[str, list[int]] = {}
-        hit, orgs = self._rate.hit, checked.found.orgs
+        hit, orgs = self._rate.hit, checked.state.orgs
         for index, charge in enumerate(charges):
             key_id = charge.key_id
             row = rows.get(key_id) or checked.row(rows, key_id)
@@ -126,19 +126,19 @@ class SqliteCounters:
     def register(self, worker_id: str, generation: int) -> None:
         """A new worker, which holds nothing. What of it the ledger knew at the cut is not counted again."""
         with self._checked(worker_id, generation) as checked:
-            if not checked.found.joined:
-                checked.execute(_WRITE_JOINED, (worker_id, checked.found.end_number or 0, checked.wrote()))
+            if not checked.state.joined:
+                checked.execute(_WRITE_JOINED, (worker_id, checked.state.end_number or 0, checked.wrote()))
 
     def join(self, joining: Joining) -> None:
         """A worker that lives brings what it has into a new generation. Again: no effect."""
         with self._checked(joining.worker_id, joining.generation) as checked:
-            if checked.found.joined is None:
+            if checked.state.joined is None:
                 raise CountersLost("the worker was taken out", joining.generation)
-            if checked.found.joined:
+            if checked.state.joined:
                 return
             rows: dict[str, KeyRow] = {}
             for end in joining.ends:
-                if end.number > checked.found.end_number:
+                if end.number > checked.state.end_number:
                     checked.row(rows, end.key_id).end(end._replace(held_nanos=0))
             for hold in joining.holds:
                 checked.row(rows, hold.key_id).hold(hold.day, hold.nanos)
@@ -155,13 +155,13 @@ class SqliteCounters:
         `used` counts if it had not joined. False: it was out before, and nothing was done.
         """
         with self._checked(joining.worker_id, joining.generation) as checked:
-            if checked.found.joined is None:
+            if checked.state.joined is None:
                 return False
             rows: dict[str, KeyRow] = {}
             for end in joining.ends:
-                if end.number > checked.found.end_number:
-                    checked.row(rows, end.key_id).end(end if checked.found.joined else end._replace(held_nanos=0))
-            if checked.found.joined:
+                if end.number > checked.state.end_number:
+                    checked.row(rows, end.key_id).end(end if checked.state.joined else end._replace(held_nanos=0))
+            if checked.state.joined:
                 for hold in joining.holds:
                     checked.row(rows, hold.key_id).hold(hold.day, -hold.nanos)
             else:

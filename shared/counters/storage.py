@@ -1,7 +1,7 @@
 """A storage of the `limits` library on our SQLite file, with a moving window that is exact to the second.
 
 It keeps one count for each key and second, where the library's own storages keep an entry for each request; see
-`rows.Window` for what that promises. The window of a proxy key stands in the key's row: while a batch is judged,
+`window.Window` for what that promises. The window of a proxy key stands in the key's row: while a batch is judged,
 `rows` holds those rows, and a hit goes there. Windows of other names have a table of their own.
 """
 

@@ -13,7 +13,7 @@ from shared.counters.rows import NOT_LOADED, KeyRow, Stand
 from shared.counters.values import Answer, Charge, CountersLost, Missing, Stale
 
 # The row of the counters themselves has the empty id: `batch` is the generation, `joined` whether they are live.
-_LOOK = (
+_READ_STATE = (
     "SELECT self.batch, self.joined, (SELECT MAX(sequence) FROM process), own.joined, own.batch, own.end_number"
     " FROM process self LEFT JOIN process own ON own.id = ? WHERE self.id = ''"
 )
@@ -36,10 +36,10 @@ class Owner(Protocol):
     pid: int
 
 
-KEPT_ROWS = 64  # between batches
+MAX_CACHED_ROWS = 64  # and versions of organisations, between batches
 
 
-class Found:
+class StateCache:
     """What stands in the counters, as far as the transactions of a connection have read or written it.
 
     SQLite tells by a data version whether another connection has committed since. If none has, a worker's next batch
@@ -47,7 +47,6 @@ class Found:
     """
 
     __slots__ = (
-        "before",
         "end_number",
         "generation",
         "joined",
@@ -57,10 +56,11 @@ class Found:
         "own_id",
         "rows",
         "sequence",
+        "stale_rows",
         "version",
     )
 
-    def __init__(self, version: int, own_id: str, look: Row | None, before: dict[str, KeyRow]) -> None:
+    def __init__(self, version: int, own_id: str, row: Row | None, stale_rows: dict[str, KeyRow]) -> None:
         self.version = version  # SQLite's, of the data
         self.own_id = own_id
         self.generation: int  # 0: there are no counters
@@ -69,16 +69,16 @@ class Found:
         self.joined: int | None  # None: there is no row of `own_id`
         self.number: int
         self.end_number: int
-        self.generation, self.live, self.sequence, self.joined, self.number, self.end_number = look or (0,) * 6
+        self.generation, self.live, self.sequence, self.joined, self.number, self.end_number = row or (0,) * 6
         self.rows: dict[str, KeyRow] = {}
-        self.before = before  # rows as they were before others committed, which are mostly little else now
+        self.stale_rows = stale_rows  # rows as they were before others committed, which are mostly little else now
         self.orgs: dict[str, int] = {}
 
 
 class Transaction:
     """One transaction on the right counters, with what a look at them tells. What is raised inside undoes it."""
 
-    __slots__ = ("_generation", "_own_id", "_owner", "_wrote", "execute", "found", "sequence", "session")
+    __slots__ = ("_generation", "_own_id", "_owner", "_wrote", "execute", "sequence", "session", "state")
 
     def __init__(self, owner: Owner, own_id: str, generation: int) -> None:
         self._owner = owner
@@ -86,14 +86,14 @@ class Transaction:
         self._generation = generation
         self._wrote = False
         self.session: Session
-        self.found: Found
+        self.state: StateCache
         self.sequence: int  # of this transaction, if it writes
 
     def __enter__(self) -> Self:
         owner = self._owner
         page, database = owner.page, owner.database
         if page is None:
-            database.let_go_of_replaced()
+            database.close_if_replaced()
             self.session = database.begin()
         else:
             if not page.tells_of(database.name):
@@ -105,27 +105,28 @@ class Transaction:
                 self.session = database.begin()
             page.enter(owner.pid)
         try:
-            self._look(page)
+            self._validate(page)
         except BaseException as error:
             self._undo(error)
             raise
         return self
 
-    def _look(self, page: Page | None) -> None:
+    def _validate(self, page: Page | None) -> None:
         session = self.session
         execute = self.execute = session.execute
-        # Only who writes nothing but what `keep` is told afterwards puts it back.
-        found, session.found = session.found, None
+        # Only who writes nothing but what `update_cache` is told afterwards puts it back.
+        state, session.cache = session.cache, None
         (version,) = execute("PRAGMA data_version").fetchone()
-        if found is None or found.version != version or found.own_id != self._own_id:
-            before = {} if found is None else found.rows
-            found = Found(version, self._own_id, execute(_LOOK, (self._own_id,)).fetchone(), before)
-        if found.generation != self._generation:
-            raise CountersLost("the generation is another one", found.generation)
-        if page is not None and (found.sequence < page.sequence or page.generation != self._generation):
+        if state is None or state.version != version or state.own_id != self._own_id:
+            stale_rows = {} if state is None else state.rows
+            row = execute(_READ_STATE, (self._own_id,)).fetchone()
+            state = StateCache(version, self._own_id, row, stale_rows)
+        if state.generation != self._generation:
+            raise CountersLost("the generation is another one", state.generation)
+        if page is not None and (state.sequence < page.sequence or page.generation != self._generation):
             raise CountersLost("an older copy stands there", self._generation)
-        self.found = found
-        self.sequence = found.sequence + 1
+        self.state = state
+        self.sequence = state.sequence + 1
 
     def wrote(self) -> int:
         """Something was written: the number to write with it."""
@@ -136,7 +137,7 @@ class Transaction:
         """A key's row, read once."""
         row = rows.get(key_id)
         if row is None:
-            row = rows[key_id] = self.found.rows.get(key_id) or self._read(key_id)
+            row = rows[key_id] = self.state.rows.get(key_id) or self._read(key_id)
         return row
 
     def read_ahead(self, rows: dict[str, KeyRow], key_ids: Iterable[str]) -> None:
@@ -152,16 +153,16 @@ class Transaction:
         stored = self.execute(_READ_KEY, (key_id,)).fetchone()
         if stored is None:
             return KeyRow.new()
-        before = self.found.before.pop(key_id, None)
-        if before is not None and before.follow(stored[0]):
-            return before
+        stale = self.state.stale_rows.pop(key_id, None)
+        if stale is not None and stale.follow(stored[0]):
+            return stale
         row = KeyRow.decode(stored[0])
         row.stored = True
         return row
 
     def judge_org(self, charge: Charge, stand: Stand) -> Answer | None:
         """As a key's own row does: what refuses a charge of another version than the one that stands there."""
-        org_id, orgs = charge.org_id, self.found.orgs
+        org_id, orgs = charge.org_id, self.state.orgs
         known = orgs.get(org_id)
         if known is None:
             stored = self.execute(READ_ORG, (org_id,)).fetchone()
@@ -181,15 +182,15 @@ class Transaction:
             self.execute(_UPDATE_KEY if row.stored else _INSERT_KEY, (row.encode(day), key_id))
             row.stored = True
 
-    def keep(self, number: int, end_number: int, rows: dict[str, KeyRow]) -> None:
+    def update_cache(self, number: int, end_number: int, rows: dict[str, KeyRow]) -> None:
         """Committed: with this batch, and these rows as they stand there now."""
-        found = self.found
-        found.sequence, found.number, found.end_number = self.sequence, number, end_number
-        if len(found.rows) + len(found.orgs) > KEPT_ROWS:
-            found.rows.clear()
-            found.orgs.clear()
-        found.rows.update(rows)
-        self.session.found = found
+        state = self.state
+        state.sequence, state.number, state.end_number = self.sequence, number, end_number
+        if len(state.rows) + len(state.orgs) > MAX_CACHED_ROWS:
+            state.rows.clear()
+            state.orgs.clear()
+        state.rows.update(rows)
+        self.session.cache = state
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -1,6 +1,6 @@
-"""What crosses the border of the counters, as frozen values: batches in, answers out.
+"""What crosses the border of the counters, as values that nobody changes: batches in, answers out.
 
-Money is in nano-dollars. Days are ordinals (`date.toordinal`) inside a batch and UTC dates in answers. Steady seconds
+Money is in nano-dollars. Days are ordinals (`date.toordinal`); a period in an answer has UTC dates. Steady seconds
 are of a clock that cannot step and that all processes of a storage share; they order requests and are told to nobody.
 """
 
@@ -152,7 +152,7 @@ class KeySpend:
 class Admitted(NamedTuple):
     """Charged. `day` is the UTC day to which the cost belongs for ever; states are None where there is no limit."""
 
-    day: int
+    day: int  # an ordinal
     second: int  # steady, by which the request rate counts it
     rate: RateState | None = None
     spend: SpendState | None = None

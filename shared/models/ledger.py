@@ -35,7 +35,7 @@ class UsageRecord(Base):
     service_tier: Mapped[str | None] = mapped_column(String(32))
     streamed: Mapped[bool]
     status: Mapped[int | None]  # the provider's HTTP status; None when it gave none
-    outcome: Mapped[str] = mapped_column(String(32))  # see shared.ledger.Outcome
+    outcome: Mapped[str] = mapped_column(String(32))  # one of proxyd.accounting.records.OUTCOMES
     flags: Mapped[list[str]] = mapped_column(JSON)  # estimated, overrun, crash, unpriced, ...
     usage: Mapped[dict[str, int]] = mapped_column(JSON)  # token class -> count, by genai-prices' names
     input_tokens: Mapped[int] = mapped_column(BigInteger)

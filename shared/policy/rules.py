@@ -1,6 +1,6 @@
 """The rules of a key, one function each, in the order in which the contract tells them.
 
-Each takes the key, the ask and the time (Unix seconds) and answers with a `Deny` or None. The rate and the spend
+Each takes the key, the query and the time (Unix seconds) and answers with a `Deny` or None. The rate and the spend
 are not here: they are charged in the counters, all or none, with what `evaluate` returns.
 """
 
@@ -48,27 +48,27 @@ def _matches_any(patterns: tuple[str, ...], provider: str, model: str) -> bool:
     return any(matches_model(pattern, provider, model) for pattern in patterns)
 
 
-_OFTEN = 80  # characters of a model's name; longer ones are rare, and would make a large cache
-_matches_any_often = lru_cache(maxsize=4_096)(_matches_any)
+_MAX_CACHED_MODEL = 80  # characters of a model's name; longer ones are rare, and would make a large cache
+_matches_any_cached = lru_cache(maxsize=4_096)(_matches_any)
 
 
-def revoked(key: KeySnapshot, ask: PolicyQuery, now: float) -> Deny | None:  # noqa: ARG001 - one signature for all rules
+def revoked(key: KeySnapshot, query: PolicyQuery, now: float) -> Deny | None:  # noqa: ARG001 - one signature for all rules
     return Deny(Reason.KEY_REVOKED, {"prefix": key.prefix}) if key.revoked else None
 
 
-def expired(key: KeySnapshot, ask: PolicyQuery, now: float) -> Deny | None:  # noqa: ARG001 - one signature for all rules
+def expired(key: KeySnapshot, query: PolicyQuery, now: float) -> Deny | None:  # noqa: ARG001 - one signature for all rules
     if key.expires_at is None or now < key.expires_at:
         return None
     at = datetime.fromtimestamp(key.expires_at, UTC).isoformat().replace("+00:00", "Z")
     return Deny(Reason.KEY_EXPIRED, {"prefix": key.prefix, "expired_at": at})
 
 
-def paused(key: KeySnapshot, ask: PolicyQuery, now: float) -> Deny | None:  # noqa: ARG001 - one signature for all rules
+def paused(key: KeySnapshot, query: PolicyQuery, now: float) -> Deny | None:  # noqa: ARG001 - one signature for all rules
     return Deny(Reason.KEY_PAUSED, {"prefix": key.prefix}) if key.paused else None
 
 
-def ip_blocked(key: KeySnapshot, ask: PolicyQuery, now: float) -> Deny | None:  # noqa: ARG001 - one signature for all rules
-    address = ask.client_ip
+def ip_blocked(key: KeySnapshot, query: PolicyQuery, now: float) -> Deny | None:  # noqa: ARG001 - one signature for all rules
+    address = query.client_ip
     if not key.allowed_networks or (address is not None and address is key.seen_address):
         return None
     if address is None or not any(address in network for network in key.allowed_networks):
@@ -78,41 +78,41 @@ def ip_blocked(key: KeySnapshot, ask: PolicyQuery, now: float) -> Deny | None:  
     return None
 
 
-def provider_not_allowed(key: KeySnapshot, ask: PolicyQuery, now: float) -> Deny | None:  # noqa: ARG001 - one signature
-    if not key.allowed_providers or ask.provider in key.allowed_providers:
+def provider_not_allowed(key: KeySnapshot, query: PolicyQuery, now: float) -> Deny | None:  # noqa: ARG001 - one signature
+    if not key.allowed_providers or query.provider in key.allowed_providers:
         return None
     allowed = ", ".join(sorted(key.allowed_providers))
-    facts = {"prefix": key.prefix, "provider": ask.provider, "allowed_providers": allowed}
+    facts = {"prefix": key.prefix, "provider": query.provider, "allowed_providers": allowed}
     return Deny(Reason.PROVIDER_NOT_ALLOWED, {**facts})
 
 
-def model_not_allowed(key: KeySnapshot, ask: PolicyQuery, now: float) -> Deny | None:  # noqa: ARG001 - one signature
+def model_not_allowed(key: KeySnapshot, query: PolicyQuery, now: float) -> Deny | None:  # noqa: ARG001 - one signature
     if not key.allowed_models:
         return None
-    if ask.model is not None:
-        matches = _matches_any_often if len(ask.model) <= _OFTEN else _matches_any
-        if matches(key.allowed_models, ask.provider, ask.model):
+    if query.model is not None:
+        matches = _matches_any_cached if len(query.model) <= _MAX_CACHED_MODEL else _matches_any
+        if matches(key.allowed_models, query.provider, query.model):
             return None
-    model = "a request without a model" if ask.model is None else f"the model {ask.model}"
+    model = "a request without a model" if query.model is None else f"the model {query.model}"
     allowed = ", ".join(key.allowed_models)
     return Deny(Reason.MODEL_NOT_ALLOWED, {"prefix": key.prefix, "model": model, "allowed_models": allowed})
 
 
-def endpoint_not_metered(key: KeySnapshot, ask: PolicyQuery, now: float) -> Deny | None:  # noqa: ARG001 - one signature
-    if key.spend_limit_nanos is None or ask.metered or ask.free:
+def endpoint_not_metered(key: KeySnapshot, query: PolicyQuery, now: float) -> Deny | None:  # noqa: ARG001 - one signature
+    if key.spend_limit_nanos is None or query.metered or query.free:
         return None
     limit = money.to_usd(key.spend_limit_nanos)
     return Deny(Reason.ENDPOINT_NOT_METERED, {"prefix": key.prefix, "limit_usd": limit})
 
 
-def model_not_priced(key: KeySnapshot, ask: PolicyQuery, now: float) -> Deny | None:  # noqa: ARG001 - one signature
-    if key.spend_limit_nanos is None or ask.free or ask.bound_nanos is not None:
+def model_not_priced(key: KeySnapshot, query: PolicyQuery, now: float) -> Deny | None:  # noqa: ARG001 - one signature
+    if key.spend_limit_nanos is None or query.free or query.bound_nanos is not None:
         return None
     limit = money.to_usd(key.spend_limit_nanos)
-    model = ask.model or "a request without a model"
-    if ask.unpriced is not None:
-        model = f"{model} with {ask.unpriced}"
-    facts = {"prefix": key.prefix, "model": model, "provider": ask.provider, "limit_usd": limit}
+    model = query.model or "a request without a model"
+    if query.unpriced is not None:
+        model = f"{model} with {query.unpriced}"
+    facts = {"prefix": key.prefix, "model": model, "provider": query.provider, "limit_usd": limit}
     return Deny(Reason.MODEL_NOT_PRICED, {**facts})
 
 
@@ -140,21 +140,21 @@ def check_key(key: KeySnapshot, client_ip: Address | None, now: float) -> Deny |
     """The rules that need no more than the request's head, so that a stranger's body is never read."""
     rules = (key.compiled or _compiled(key))[0]
     if rules:
-        ask = PolicyQuery(client_ip, provider="", model=None, metered=True)
+        query = PolicyQuery(client_ip, provider="", model=None, metered=True)
         for rule in rules:
-            if (deny := rule(key, ask, now)) is not None:
+            if (deny := rule(key, query, now)) is not None:
                 return deny
     return None
 
 
-def evaluate(key: KeySnapshot, ask: PolicyQuery, now: float) -> Allow | Deny:
+def evaluate(key: KeySnapshot, query: PolicyQuery, now: float) -> Allow | Deny:
     """Judge one request by all rules; the first that refuses answers. `now` is in Unix seconds."""
     _, full, of_bounded = key.compiled or _compiled(key)
-    for rule in of_bounded if ask.metered and ask.bound_nanos is not None else full:
-        if (deny := rule(key, ask, now)) is not None:
+    for rule in of_bounded if query.metered and query.bound_nanos is not None else full:
+        if (deny := rule(key, query, now)) is not None:
             return deny
-    bound_nanos = 0 if ask.free or ask.bound_nanos is None else ask.bound_nanos
-    return Allow(Charges(key.rate_limit_rpm, None if ask.free else key.spend_limit_nanos, bound_nanos))
+    bound_nanos = 0 if query.free or query.bound_nanos is None else query.bound_nanos
+    return Allow(Charges(key.rate_limit_rpm, None if query.free else key.spend_limit_nanos, bound_nanos))
 
 
 @lru_cache(maxsize=1_024)

@@ -89,7 +89,7 @@ class Worker:
 
     def keep(self) -> None:
         """What the worker does unasked, once."""
-        self.accounting.upkeep.look_after()
+        self.accounting.maintenance.run_once()
 
     def kill(self) -> None:
         """As `kill -9` leaves it: the lock is free, and nobody has been told anything."""

@@ -202,7 +202,7 @@ def test_flush_waits_for_a_batch_that_is_under_way_with_what_has_ended(router: R
     lock = sqlite3.connect(router.directory / "counters.db", isolation_level=None)
     lock.execute("BEGIN IMMEDIATE")
     other = gevent.spawn(worker.begin, 100)
-    while worker.accounting._ends.untold:
+    while worker.accounting._ends.pending:
         gevent.sleep(0)
     flushed = gevent.spawn(worker.accounting.flush)
     gevent.sleep(0.01)

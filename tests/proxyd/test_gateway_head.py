@@ -1,11 +1,11 @@
-"""What is concluded from a head is found again with the same head, and only with that."""
+"""What is learned from a head is found again with the same head, and only with that."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import ip_network
 
-from proxyd.gateway.head import HeadConclusions, conclude
-from proxyd.messages import Headers, HeadMemory, Request
+from proxyd.gateway.head import HeadInfo, head_info
+from proxyd.messages import HeadCache, Headers, Request
 from shared import keys
 from shared.addresses import parse
 from shared.catalog import PROVIDERS
@@ -35,50 +35,50 @@ class Untouched:
 
 
 def asked(
-    memory: HeadMemory | None, raw: str = KEY.raw, path: str = "/v1/messages", *more: tuple[bytes, bytes]
+    cache: HeadCache | None, raw: str = KEY.raw, path: str = "/v1/messages", *more: tuple[bytes, bytes]
 ) -> Request:
     headers: Headers = ((b"x-api-key", raw.encode()), (b"x-custom", b"1"), *more)
-    return Request("POST", path, "", headers, Untouched(), Untouched(), memory)
+    return Request("POST", path, "", headers, Untouched(), Untouched(), cache)
 
 
 def test_it_works() -> None:
-    memory = HeadMemory()
-    first = conclude(asked(memory), ())
-    assert first.authenticate(asked(memory)) == KEY.digest
-    again = conclude(asked(memory), ())
+    cache = HeadCache()
+    first = head_info(asked(cache), ())
+    assert first.authenticate(asked(cache)) == KEY.digest
+    again = head_info(asked(cache), ())
     assert again is first
-    assert again.authenticate(asked(memory)) == KEY.digest
+    assert again.authenticate(asked(cache)) == KEY.digest
 
 
-def test_without_a_memory_nothing_is_kept() -> None:
-    assert conclude(asked(None), ()).authenticate(asked(None)) == KEY.digest
-    assert conclude(asked(None, OTHER.raw), ()).authenticate(asked(None, OTHER.raw)) == OTHER.digest
+def test_without_a_cache_nothing_is_kept() -> None:
+    assert head_info(asked(None), ()).authenticate(asked(None)) == KEY.digest
+    assert head_info(asked(None, OTHER.raw), ()).authenticate(asked(None, OTHER.raw)) == OTHER.digest
 
 
-def test_another_head_is_concluded_anew() -> None:
-    one, two = HeadMemory(), HeadMemory()
-    conclude(asked(one), ()).authenticate(asked(one))
-    other = conclude(asked(two, OTHER.raw, "/nowhere"), ())
+def test_another_head_is_read_anew() -> None:
+    one, two = HeadCache(), HeadCache()
+    head_info(asked(one), ()).authenticate(asked(one))
+    other = head_info(asked(two, OTHER.raw, "/nowhere"), ())
     assert other.authenticate(asked(two, OTHER.raw)) == OTHER.digest
-    assert other.way != conclude(asked(one), ()).way
+    assert other.match != head_info(asked(one), ()).match
 
 
 def test_the_address_is_the_one_that_a_trusted_proxy_tells() -> None:
-    memory = HeadMemory()
-    told = asked(memory, KEY.raw, "/v1/messages", (b"x-forwarded-for", b"192.0.2.7"))
-    assert conclude(told, TRUSTED).client_ip == conclude(told, TRUSTED).client_ip == parse("192.0.2.7")
+    cache = HeadCache()
+    told = asked(cache, KEY.raw, "/v1/messages", (b"x-forwarded-for", b"192.0.2.7"))
+    assert head_info(told, TRUSTED).client_ip == head_info(told, TRUSTED).client_ip == parse("192.0.2.7")
 
 
 def test_a_broken_key_stays_refused() -> None:
-    request = asked(HeadMemory(), KEY.raw[:-1])
-    assert isinstance(conclude(request, ()).authenticate(request), Deny)
-    assert isinstance(conclude(request, ()).authenticate(request), Deny)
+    request = asked(HeadCache(), KEY.raw[:-1])
+    assert isinstance(head_info(request, ()).authenticate(request), Deny)
+    assert isinstance(head_info(request, ()).authenticate(request), Deny)
 
 
 def test_each_provider_gets_its_own_headers() -> None:
     """One head may go to several providers, because in unified mode the body names the model."""
-    request = asked(HeadMemory())
-    head = conclude(request, ())
+    request = asked(HeadCache())
+    head = head_info(request, ())
     ours = b"accept-encoding: identity\r\nvia: 1.1 enterprise-router\r\n"
     for _ in range(2):
         assert head.lines_for(PROVIDERS["openai"], request) == b"x-custom: 1\r\n" + ours
@@ -87,7 +87,7 @@ def test_each_provider_gets_its_own_headers() -> None:
 
 
 def test_no_secret_stands_in_what_is_kept_for_providers() -> None:
-    request = asked(HeadMemory(), KEY.raw, "/v1/messages", (b"api-key", KEY.raw.encode()))
-    head: HeadConclusions = conclude(request, ())
+    request = asked(HeadCache(), KEY.raw, "/v1/messages", (b"api-key", KEY.raw.encode()))
+    head: HeadInfo = head_info(request, ())
     assert KEY.raw.encode() not in head.lines_for(PROVIDERS["openai"], request)
     assert KEY.raw not in repr(head)

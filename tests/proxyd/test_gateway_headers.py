@@ -5,7 +5,7 @@ from datetime import date
 
 import pytest
 
-from proxyd.gateway.headers import AnswerHeaders, limits, outgoing, read_answer, returned
+from proxyd.gateway.headers import ResponseHeaders, limits, outgoing, read_response_headers, returned
 from proxyd.gateway.masking import MASK, masked_error, masked_headers
 from proxyd.messages import Header, Headers
 from shared import keys, money
@@ -18,8 +18,8 @@ RATE = RateState(60, 59, 1795631897)
 SPEND = SpendState(NANOS_PER_USD, 0, 0, NANOS_PER_USD, date(2026, 11, 1), date(2026, 12, 1))
 
 
-def look(headers: Headers) -> AnswerHeaders:
-    return read_answer(headers, SECRET)
+def look(headers: Headers) -> ResponseHeaders:
+    return read_response_headers(headers, SECRET)
 
 
 def sent(*headers: Header) -> list[Header]:

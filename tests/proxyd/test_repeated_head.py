@@ -6,7 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from socket_kit import Seen, connect, read_until, running, toy, write
 
-from proxyd.messages import BadRequest, HeadMemory, Request, RequestTooLarge, Response
+from proxyd.messages import BadRequest, HeadCache, Request, RequestTooLarge, Response
 from proxyd.wire.http1 import HeadLimits, RepeatedHead, RequestHead, parse_request_head
 
 LINE = b"POST /v1/chat/completions HTTP/1.1"
@@ -104,13 +104,13 @@ def test_what_may_be_a_secret_or_ends_the_connection_is_not_remembered() -> None
         assert RepeatedHead.of(odd, parse_request_head(odd, LIMITS), LIMITS) is None
 
 
-def test_a_connection_hands_its_memory_on_and_drops_it_with_another_head() -> None:
-    memories: list[HeadMemory | None] = []
+def test_a_connection_hands_its_cache_on_and_drops_it_with_another_head() -> None:
+    caches: list[HeadCache | None] = []
     seen = Seen()
     answer = toy(seen)
 
     def handler(request: Request) -> Response:
-        memories.append(request.memory)
+        caches.append(request.head_cache)
         return answer(request)
 
     one = b"POST /1 HTTP/1.1\r\nHost: a\r\nX-Api-Key: %b\r\nContent-Length: %d\r\n\r\n"
@@ -120,6 +120,6 @@ def test_a_connection_hands_its_memory_on_and_drops_it_with_another_head() -> No
             read_until(sock, body)
             assert seen.headers[1:] == ((b"x-api-key", key), (b"content-length", b"%d" % len(body)))
     assert seen.bodies == [b"ab", b"cde", b"fg", b"hi"]
-    first, second, third, fourth = memories
+    first, second, third, fourth = caches
     assert first is second is not None
-    assert len({id(memory) for memory in (first, third, fourth)}) == 3
+    assert len({id(cache) for cache in (first, third, fourth)}) == 3

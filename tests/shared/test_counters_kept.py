@@ -23,7 +23,7 @@ from shared.counters import (
 )
 from shared.counters.rows import period_of_day
 from shared.counters.sqlite import SqliteCounters
-from shared.counters.transaction import KEPT_ROWS
+from shared.counters.transaction import MAX_CACHED_ROWS
 from shared.counters.window import Window
 
 
@@ -135,10 +135,10 @@ def test_two_workers_on_one_connection_do_not_answer_for_each_other(worker: Work
 
 def test_no_more_is_kept_than_said(home: Home, worker: Worker) -> None:
     assert isinstance(worker.counters, SqliteCounters)
-    for number in range(3 * KEPT_ROWS):
+    for number in range(3 * MAX_CACHED_ROWS):
         worker.ask(charge(f"key{number}", bound=1, loaded_in=1))
-    found = worker.counters.database._session().found
-    assert 0 < len(found.rows) <= KEPT_ROWS + 1
+    cache = worker.counters.database._session().cache
+    assert 0 < len(cache.rows) <= MAX_CACHED_ROWS + 1
     assert money(worker.counters, "key0") == (0, 1, 0)
 
 

@@ -6,7 +6,7 @@ they could not change the verdict. So what is said of it is what parsing it agai
 
 from typing import Self
 
-from proxyd.messages import HeadMemory
+from proxyd.messages import HeadCache
 from proxyd.wire.http1.request import LENGTH_LIMIT_BYTES, HeadLimits, RequestHead
 
 _NAME = b"content-length"
@@ -19,11 +19,11 @@ _MAX_DIGITS = len(str(LENGTH_LIMIT_BYTES)) - 1
 class RepeatedHead:
     """The latest head of a connection, with what was read in it and what the gateway has concluded from it."""
 
-    __slots__ = ("_after", "_before", "_digits", "_place", "head", "memory")
+    __slots__ = ("_after", "_before", "_digits", "_place", "head", "head_cache")
 
     def __init__(self, raw: bytes, head: RequestHead, line: int) -> None:
         self.head = head
-        self.memory = HeadMemory()
+        self.head_cache = HeadCache()
         self._place = [name for name, _ in head.headers].index(_NAME)
         self._digits = digits = head.headers[self._place][1]
         start = raw.index(digits, line + len(_LINE_BEGINS))

@@ -14,11 +14,11 @@ from shared.counters import Admitted, Charge, End
 log = logging.getLogger(__name__)
 
 
-class Ends:
-    """Of one worker. `on_first` is called when one has come and none waited before."""
+class EndQueue:
+    """The ends of one worker that wait. `on_first` is called when one has come and none waited before."""
 
     def __init__(self) -> None:
-        self.untold: list[End] = []
+        self.pending: list[End] = []  # written, and not yet told to the counters
         self.on_first: Callable[[], None] = _nothing
         self._unwritten: dict[int, Settlement | None] = {}
 
@@ -52,27 +52,27 @@ class Ends:
         self._add(End(0, charge.key_id, admitted.day, charge.bound_nanos, 0, admitted.second))
 
     def take(self) -> list[End]:
-        """All that wait, for a batch; `put_back` when it fails."""
-        ends, self.untold = self.untold, []
+        """All that wait, for a batch; `requeue` when it fails."""
+        ends, self.pending = self.pending, []
         return ends
 
-    def put_back(self, ends: list[End]) -> None:
-        self.untold = ends + self.untold
+    def requeue(self, ends: list[End]) -> None:
+        self.pending = ends + self.pending
         if ends:
             self.on_first()
 
-    def told(self, count: int) -> None:
+    def acknowledge(self, count: int) -> None:
         """The first `count` were part of a batch that was applied after all."""
-        del self.untold[:count]
+        del self.pending[:count]
 
     def joined(self, end_number: int) -> None:
         """New counters know all up to this END, and hold nothing for what was never begun."""
-        self.untold = [end for end in self.untold if end.number > end_number]
+        self.pending = [end for end in self.pending if end.number > end_number]
 
     def _add(self, end: End) -> None:
-        untold = self.untold
-        untold.append(end)
-        if len(untold) == 1:
+        pending = self.pending
+        pending.append(end)
+        if len(pending) == 1:
             self.on_first()
 
 

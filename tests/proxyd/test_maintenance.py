@@ -6,20 +6,20 @@ import gevent
 import pytest
 from accounting_kit import Router, Worker
 
-from proxyd.accounting.upkeep import LINGER_SECONDS, Upkeep
+from proxyd.accounting.maintenance import LINGER_SECONDS, Maintenance
 
 ROUNDS = 5 * LINGER_SECONDS  # real seconds, in which the timer runs out a few times
 
 
 class Told:
-    """A worker's upkeep by a clock that stands still, and how often it has told something."""
+    """A worker's maintenance by a clock that stands still, and how often it has told something."""
 
     def __init__(self, worker: Worker) -> None:
         self.now = 100.0
         self.times = 0
         self._worker = worker
         ends = worker.accounting._ends
-        self.upkeep = Upkeep(worker.membership, ends, self._tell, monotonic=lambda: self.now)
+        self.maintenance = Maintenance(worker.membership, ends, self._tell, monotonic=lambda: self.now)
 
     def _tell(self) -> None:
         self.times += 1
@@ -29,9 +29,9 @@ class Told:
 @pytest.fixture
 def told(worker: Worker) -> Iterator[Told]:
     told = Told(worker)
-    told.upkeep.start()
+    told.maintenance.start()
     yield told
-    told.upkeep.stop()
+    told.maintenance.stop()
 
 
 def test_it_works(router: Router, worker: Worker, told: Told) -> None:
@@ -50,7 +50,7 @@ def test_an_end_that_has_just_come_waits_for_a_batch_however_old_the_last_one_is
         worker.settle(seq, 1)
         gevent.sleep(ROUNDS)
     assert told.times == 0
-    assert len(worker.accounting._ends.untold) == 1
+    assert len(worker.accounting._ends.pending) == 1
 
 
 def test_an_end_behind_others_that_a_batch_took_along_is_told_as_well(worker: Worker, told: Told) -> None:
@@ -60,6 +60,6 @@ def test_an_end_behind_others_that_a_batch_took_along_is_told_as_well(worker: Wo
     worker.settle(second, 1)
     told.now += 2 * LINGER_SECONDS
     with gevent.Timeout(10):
-        while worker.accounting._ends.untold:
+        while worker.accounting._ends.pending:
             gevent.sleep(0.001)
     assert told.times == 1

@@ -11,7 +11,7 @@ from typing import Any
 
 import gevent
 
-from proxyd.accounting.ends import Ends
+from proxyd.accounting.end_queue import EndQueue
 from proxyd.accounting.journal import JournalUnavailable
 from proxyd.accounting.membership import Membership
 from shared.counters import CountersUnavailable
@@ -19,18 +19,18 @@ from shared.counters import CountersUnavailable
 log = logging.getLogger(__name__)
 
 LINGER_SECONDS = 0.002  # an END waits so long for a batch to ride with, up to twice as long where the timer ran before
-KEEP_SECONDS = 0.02
-TIDY_SECONDS = 1.0
+MEMBERSHIP_INTERVAL_SECONDS = 0.02
+CLEANUP_INTERVAL_SECONDS = 1.0
 PAUSE_SECONDS = 0.5  # after the counters did not answer
 
 
-class Upkeep:
-    """Of one worker. `tell` makes a batch of nothing but what waits: ends, and joining new counters."""
+class Maintenance:
+    """For one worker. `tell` makes a batch of nothing but what waits: ends, and joining new counters."""
 
     def __init__(
         self,
         membership: Membership,
-        ends: Ends,
+        ends: EndQueue,
         tell: Callable[[], None],
         *,
         monotonic: Callable[[], float] = time.monotonic,
@@ -39,7 +39,7 @@ class Upkeep:
         self._ends = ends
         self._tell = tell
         self._monotonic = monotonic
-        self._tidied_at = float("-inf")
+        self._cleaned_up_at = float("-inf")
         self._stopping = False
         self._timer: Any = None
         self._telling = False
@@ -49,7 +49,7 @@ class Upkeep:
     def start(self) -> None:
         self._timer = gevent.get_hub().loop.timer(LINGER_SECONDS)
         self._ends.on_first = self._wait_for_batch
-        gevent.spawn(self._keep)
+        gevent.spawn(self._run)
 
     def stop(self) -> None:
         """Both end at once, or in their next round."""
@@ -59,15 +59,15 @@ class Upkeep:
             self._timer.close()
             self._timer = None
 
-    def look_after(self) -> None:
-        """Once: enter or join when it is due; every second, write what could not be written, forget what is old.
+    def run_once(self) -> None:
+        """One round: enter or join when it is due; every second, write what could not be written, forget what is old.
 
         Raises CountersUnavailable, JournalUnavailable.
         """
         membership = self._membership
         at = self._monotonic()
-        if at >= self._tidied_at + TIDY_SECONDS:
-            self._tidied_at = at
+        if at >= self._cleaned_up_at + CLEANUP_INTERVAL_SECONDS:
+            self._cleaned_up_at = at
             self._ends.write_unwritten(membership.journal)
             membership.forget_old()
             membership.look_at_page()  # before joining: what an old page asks for is not to be had
@@ -76,45 +76,45 @@ class Upkeep:
         elif membership.wanted != membership.generation:
             self._tell()
 
-    def _keep(self) -> None:
+    def _run(self) -> None:
         while not self._stopping:
-            gevent.sleep(KEEP_SECONDS)
+            gevent.sleep(MEMBERSHIP_INTERVAL_SECONDS)
             try:
-                self.look_after()
+                self.run_once()
             except (CountersUnavailable, JournalUnavailable):
-                gevent.sleep(KEEP_SECONDS)
+                gevent.sleep(MEMBERSHIP_INTERVAL_SECONDS)
             except Exception:  # A process edge: without this chore the worker would never join again.
                 log.exception("the accounting could not be looked after, and is tried again")
-                gevent.sleep(TIDY_SECONDS)
+                gevent.sleep(CLEANUP_INTERVAL_SECONDS)
 
     def _wait_for_batch(self) -> None:
         """An end has come: look in a moment whether a batch has taken it along. A timer costs less than a greenlet."""
         self._since = self._monotonic()
         if not self._waiting and not self._telling and self._timer is not None:
             self._waiting = True
-            self._timer.start(self._look)
+            self._timer.start(self._on_timer)
 
-    def _look(self) -> None:
+    def _on_timer(self) -> None:
         """In the hub, a moment later."""
         self._waiting = False
-        if not self._ends.untold or self._telling or self._stopping:
+        if not self._ends.pending or self._telling or self._stopping:
             return
         if self._monotonic() - self._since < LINGER_SECONDS:
             self._waiting = True
-            self._timer.start(self._look)  # a batch has taken along those for which it was started
+            self._timer.start(self._on_timer)  # a batch has taken along those for which it was started
         else:
             self._telling = True
             gevent.spawn(self._tell_now)
 
     def _tell_now(self) -> None:
         try:
-            while self._ends.untold and not self._stopping:
+            while self._ends.pending and not self._stopping:
                 try:
                     self._tell()
                 except (CountersUnavailable, JournalUnavailable):
                     gevent.sleep(PAUSE_SECONDS)
                 except Exception:  # A process edge: else a quiet worker's ends would wait for ever.
                     log.exception("ended attempts could not be told, and are told later")
-                    gevent.sleep(TIDY_SECONDS)
+                    gevent.sleep(CLEANUP_INTERVAL_SECONDS)
         finally:
             self._telling = False

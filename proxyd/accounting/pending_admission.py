@@ -1,4 +1,4 @@
-"""What a request lays before a batch."""
+"""What a request submits to a batch."""
 
 from collections.abc import Callable
 
@@ -7,7 +7,7 @@ from proxyd.accounting.records import Attempt
 from shared.counters import Admitted, Answer, Charge
 
 
-class Opening(Submission):
+class PendingAdmission(Submission):
     """A request that wants to be admitted. Without a charge, only ends are told."""
 
     __slots__ = ("abandoned", "answer", "attempt_of", "charge", "seq")
