@@ -33,6 +33,13 @@ def worker(home: Home) -> Worker:
     return Worker(home.connect()).register()
 
 
+@pytest.fixture
+def of_a_file(home: Home) -> None:
+    """For what can only be seen on a file."""
+    if not home.url.startswith("sqlite"):
+        pytest.skip("a server keeps nothing with a connection")
+
+
 def statements(worker: Worker, act: Callable[[], object]) -> list[str]:
     """What SQLite is asked meanwhile, without what it begins with."""
     assert isinstance(worker.counters, SqliteCounters)
@@ -44,6 +51,7 @@ def statements(worker: Worker, act: Callable[[], object]) -> list[str]:
     return found
 
 
+@pytest.mark.usefixtures("of_a_file")
 def test_it_works(worker: Worker) -> None:
     worker.ask(charge(bound=5))
     asked = statements(worker, lambda: worker.ask(charge(bound=7)))
@@ -100,6 +108,7 @@ def test_a_worker_that_was_taken_out_is_refused(home: Home, worker: Worker) -> N
         worker.ask(charge())
 
 
+@pytest.mark.usefixtures("of_a_file")
 def test_what_was_undone_is_not_kept(home: Home, worker: Worker) -> None:
     worker.ask(charge(bound=5, rpm=9))
     with sqlite3.connect(home.data_dir / "counters.db") as connection:
@@ -133,6 +142,7 @@ def test_two_workers_on_one_connection_do_not_answer_for_each_other(worker: Work
     assert money(worker.counters) == (0, 6, 0)
 
 
+@pytest.mark.usefixtures("of_a_file")
 def test_no_more_is_kept_than_said(home: Home, worker: Worker) -> None:
     assert isinstance(worker.counters, SqliteCounters)
     for number in range(3 * MAX_CACHED_ROWS):
