@@ -115,9 +115,10 @@ def _source(url: str, settings: Settings) -> tuple[str, Path]:
 
 
 def _patient(url: str) -> Engine:
-    """An engine without the deadline of a statement that requests have: copying a long ledger takes minutes."""
-    options = {"options": f"-c lock_timeout={LOCK_SECONDS * 1000}", "connect_timeout": db.CONNECT_SECONDS}
-    return create_engine(url, hide_parameters=True, poolclass=NullPool, connect_args=options)
+    """An engine without the deadlines that requests have, or the role may have: copying a long ledger takes minutes."""
+    deadlines = f"-c statement_timeout=0 -c idle_in_transaction_session_timeout=0 -c lock_timeout={LOCK_SECONDS * 1000}"
+    arguments = {"options": deadlines, "connect_timeout": db.CONNECT_SECONDS}
+    return create_engine(url, hide_parameters=True, poolclass=NullPool, connect_args=arguments)
 
 
 @contextmanager
@@ -133,19 +134,13 @@ def _reading(engine: Engine, file: Path) -> Iterator[Connection]:
 
 @contextmanager
 def _writing(engine: Engine, url: str) -> Iterator[Connection]:
-    # COPY does not go through SQLAlchemy, which would translate what the driver raises.
-    errors: tuple[type[Exception], ...] = (SQLAlchemyError, engine.dialect.loaded_dbapi.Error)
     try:
         with engine.connect() as connection, connection.begin():
             yield connection
-    except errors as error:
-        if _is_sqlite(error):
-            raise
+    except SQLAlchemyError as error:
+        if type(getattr(error, "orig", None)).__module__.startswith("sqlite3"):
+            raise  # of the source: `_reading` tells it
         raise CopyRefused(f"DATABASE_URL: nothing was copied: {reason_of(error, url)}.") from None
-
-
-def _is_sqlite(error: Exception) -> bool:
-    return type(getattr(error, "orig", None)).__module__.startswith("sqlite3")
 
 
 def _refuse_other_versions(old: Connection, new: Connection, heads: set[str]) -> None:
@@ -184,10 +179,14 @@ def _copy(table: Table, old: Connection, new: Connection) -> int:
     rows = old.execution_options(yield_per=ROWS_AT_ONCE).execute(select(*columns))
     count = 0
     driver: Any = new.connection.driver_connection
-    with driver.cursor() as cursor, cursor.copy(f'COPY "{table.name}" ({quoted}) FROM STDIN') as sink:
-        for row in rows:
-            sink.write_row(row)
-            count += 1
+    try:
+        with driver.cursor() as cursor, cursor.copy(f'COPY "{table.name}" ({quoted}) FROM STDIN') as sink:
+            for row in rows:
+                sink.write_row(row)
+                count += 1
+    except new.dialect.loaded_dbapi.Error as error:  # the driver's own: COPY does not go through SQLAlchemy
+        reason = reason_of(error, new.engine.url.render_as_string(hide_password=False))
+        raise CopyRefused(f"Nothing was copied, because of {table.name}: {reason}.") from None
     there, here = (side.scalar(select(func.count()).select_from(table)) for side in (old, new))
     if not count == there == here:
         raise CopyRefused(f"Nothing was copied: {table.name} has {there} rows in the source, and {here} arrived.")
