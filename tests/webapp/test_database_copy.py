@@ -246,6 +246,20 @@ def test_a_row_that_cannot_go_over_leaves_nothing(old: Settings, new: Settings, 
     assert everything(new.database_url) == before
 
 
+def test_what_is_broken_off_leaves_nothing_and_can_be_begun_again(old: Settings, new: Settings) -> None:
+    before = everything(new.database_url)
+
+    def stop(table: str, _count: int) -> None:
+        if table == "usage_records":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        copy_from(old.database_url, new, ROOT / "migrations", stop)
+    assert everything(new.database_url) == before
+    copy(old, new)
+    assert everything(new.database_url) == everything(old.database_url)
+
+
 def test_the_same_database(old: Settings, new: Settings) -> None:
     assert "itself" in refusal(new.database_url, new)
     assert "itself" in refusal(old.database_url, old)
