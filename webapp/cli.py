@@ -4,11 +4,13 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 from flask import Flask, current_app
 from flask.cli import AppGroup, with_appcontext
+from flask_migrate.cli import db as migrations
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from shared.config import SettingError, Settings
@@ -19,6 +21,7 @@ from webapp.actions.tokens import create_token
 from webapp.actions.users import create_user
 from webapp.blame import blaming
 from webapp.context import Actor, Conflict
+from webapp.database_copy import CopyRefused, copy_from
 from webapp.first_start import BootstrapReport, SchemaError, first_actor, prepare
 from webapp.validation import Invalid
 from webapp.verification.command import ledger
@@ -31,6 +34,8 @@ def init_app(app: Flask) -> None:
     """Register the commands."""
     for command in (bootstrap, tokens, users, ledger):
         app.cli.add_command(command)
+    # A group of Flask-Migrate's, which the `flask` command finds by itself: `upgrade` stands in it, and this beside it.
+    migrations.add_command(copy_from_command)
 
 
 @click.command("bootstrap")
@@ -66,6 +71,26 @@ def create_user_command(email: str, role: str, as_json: bool) -> None:  # noqa: 
     created = _try(create_user, _actor(), email, role)
     facts = {"id": created.user_id, "email": created.email, "role": created.role, "password": created.password}
     click.echo(json.dumps(facts) if as_json else f"{created.email} ({created.role}), password: {created.password}")
+
+
+@click.command("copy-from")
+@click.argument("url")
+@with_appcontext
+def copy_from_command(url: str) -> None:
+    """Copy the SQLite database at URL (sqlite:////path/router.db) into the empty, upgraded one of DATABASE_URL."""
+    with _telling() as settings:
+        try:
+            done = copy_from(
+                url,
+                settings,
+                Path(current_app.extensions["migrate"].directory),
+                lambda table, count: click.echo(f"{table}: {count} rows"),
+            )
+        except CopyRefused as error:
+            click.echo(str(error), err=True)
+            sys.exit(2)
+    for line in done.lines():
+        click.echo(line)
 
 
 def lines_of(report: BootstrapReport) -> list[str]:
