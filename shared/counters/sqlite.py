@@ -277,6 +277,10 @@ class SqliteCounters:
         """Whether the file that stands at the path is the one the page tells of."""
         return self.page is None or self.page.tells_of(self.database.name)
 
+    @property
+    def shared(self) -> None:
+        """The file is this machine's own."""
+
     @contextmanager
     def _changing(self, generation: int) -> Iterator[tuple[Transaction, dict[str, KeyRow]]]:
         """A transaction of nobody's in particular; the rows that were read in it are written at its end."""

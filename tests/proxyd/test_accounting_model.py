@@ -154,7 +154,8 @@ class Faulty(Calm):
 
         router = self.router
         dying = router.new_writer()
-        for part, names in ((dying, ("_counters", "_database")), (dying._importer, ("_database", "_ledger"))):
+        parts = ((dying, ("_counters", "_database")), (dying._generations, ("_counters", "_database")))
+        for part, names in (*parts, (dying._importer, ("_database", "_ledger"))):
             for name in names:
                 setattr(part, name, Dying(getattr(part, name), tick))
         try:
