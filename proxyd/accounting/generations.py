@@ -7,7 +7,7 @@ a machine that is away, what it had posted last stands in.
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from proxyd.accounting import journal_reader
@@ -15,6 +15,7 @@ from proxyd.accounting.accounting_state import AccountingDatabase
 from proxyd.accounting.closing import closed_lately, used
 from proxyd.accounting.journal import lock_path
 from proxyd.accounting.living import Living
+from proxyd.accounting.machines import Machines
 from shared.counters import (
     WINDOW_SECONDS,
     Condition,
@@ -34,7 +35,6 @@ log = logging.getLogger(__name__)
 JOIN_SECONDS = 5.0  # for living workers to join new counters; then they are ended
 FOLD_SECONDS = 1.0
 THEIRS_SECONDS = 2.0  # for the counters of a generation that another machine has raised; then its maker has died
-FENCE_SECONDS = 0.25  # between looks which machines are away
 
 
 class Generations:
@@ -47,6 +47,7 @@ class Generations:
         counters: Counters,
         database: AccountingDatabase,
         living: Living,
+        machines: Machines,
         monotonic: Callable[[], float],
     ) -> None:
         self._data_dir = data_dir
@@ -55,13 +56,12 @@ class Generations:
         self._counters = counters
         self._database = database
         self._living = living
+        self._machines = machines
         self._monotonic = monotonic
         self._missing_since = 0.0
         self._folded_at = float("-inf")
-        self._fenced_at = float("-inf")
         self._bad = 0  # the latest generation whose counters are known not to be, or no more, the right ones
         self._awaited = (0, 0.0)  # a generation that another machine has raised, and since when it is waited for
-        self._machines: dict[str, str] = {}  # of workers that are missing
         self.reached = False  # whether the counters answered the last time
         self.page: Page
 
@@ -104,9 +104,8 @@ class Generations:
     def _join_others(self, shared: SharedCounters) -> None:
         """Go by counters that stand and that another machine goes by; without one nobody could say they are right."""
         present = self._database.generation()
-        others = [at for machine, at in self._database.heard_of().items() if machine != self._machine]
         condition, found = self._look()
-        if condition is not None and condition.generation == present and any(others):
+        if condition is not None and condition.generation == present and self._machines.others_are_there():
             self._follow(shared, condition)
         else:
             self._make_new("everything starts", present, found)
@@ -248,8 +247,7 @@ class Generations:
         changed = False
         self._missing_since = self._missing_since or self._monotonic()
         late = self._is_late()
-        shared = self._counters.shared
-        elsewhere = self._elsewhere(missing) if shared else {}
+        elsewhere = self._machines.elsewhere(missing)
         for worker_id in missing:
             if worker_id in elsewhere:
                 continue
@@ -261,35 +259,8 @@ class Generations:
                     self._give_up(worker_id)
             elif late and not self._living.is_dead(worker_id):
                 self._living.end(worker_id, "it does not join the new counters")
-        if shared and elsewhere:
-            self._fence(shared, elsewhere)
+        self._machines.fence(self.page.generation, elsewhere)
         return changed
-
-    def _elsewhere(self, missing: Sequence[str]) -> dict[str, str]:
-        """Those of them that are of another machine, and of which."""
-        known = {worker: self._machines[worker] for worker in missing if worker in self._machines}
-        unknown = [worker for worker in missing if worker not in known]
-        self._machines = known | (self._database.machines_of(unknown) if unknown else {})
-        return {worker: machine for worker, machine in self._machines.items() if machine != self._machine}
-
-    def _fence(self, shared: SharedCounters, elsewhere: Mapping[str, str]) -> None:
-        """Let what a machine that is away had posted last stand for its workers, until they join or are closed."""
-        at = self._monotonic()
-        if at - self._fenced_at < FENCE_SECONDS:
-            return
-        self._fenced_at = at
-        there = self._database.heard_of()
-        away = [worker for worker, machine in elsewhere.items() if machine not in there]
-        posted = self._database.posted(away) if away else {}
-        for worker_id in away:
-            holds = posted.get(worker_id, [])
-            shared.fence(self.page.generation, worker_id, holds)
-            log.error(
-                "machine %s is away; its worker %s is taken to hold what was posted last (%d sums)",
-                elsewhere[worker_id],
-                worker_id,
-                len(holds),
-            )
 
     def _give_up(self, worker_id: str) -> None:
         """A journal of which nothing lies here any more: it was deleted, and with it what had not been imported."""

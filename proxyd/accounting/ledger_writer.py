@@ -24,16 +24,15 @@ from proxyd.accounting.importer import Importer
 from proxyd.accounting.journal import lock_path
 from proxyd.accounting.ledger import Ledger
 from proxyd.accounting.living import Living
-from proxyd.accounting.open_holds import OpenHolds
+from proxyd.accounting.machines import Machines
 from proxyd.accounting.records import LedgerUnavailable
-from shared.counters import Counters, CountersUnavailable, Held, Page
+from shared.counters import Counters, CountersUnavailable, Page
 
 log = logging.getLogger(__name__)
 
 IMPORT_SECONDS = 0.5  # for a dead journal in one round
 LOOK_SECONDS = 0.5  # between looks which journals there are
 SLOW_SECONDS = 1.0  # between looks at what rarely changes
-POST_SECONDS = 1.0  # between two posts of what is held
 SWEEP_SECONDS = 60.0
 
 
@@ -58,15 +57,13 @@ class LedgerWriter:
         self._database = database
         self._importer = Importer(self._directory, machine, database, ledger, monotonic)
         self._living = Living(self._directory, kill, monotonic)
-        self._generations = Generations(data_dir, machine, counters, database, self._living, monotonic)
-        self._open_holds = OpenHolds(self._directory)
+        self._machines = Machines(self._directory, machine, counters, database, monotonic)
+        self._generations = Generations(data_dir, machine, counters, database, self._living, self._machines, monotonic)
         self._monotonic = monotonic
         self._workers: list[str] = []  # whose journals lie there
         self._looked_at = float("-inf")
         self._slow_at = float("-inf")
         self._swept_at = float("-inf")
-        self._posted_at = float("-inf")
-        self._posted: dict[str, list[Held]] = {}  # what the database has of each worker
         self._finished: set[str] = set()  # dead journals that are whole, and end all that began in them
 
     @property
@@ -112,12 +109,8 @@ class LedgerWriter:
         return self._generations.hurried
 
     def leave(self) -> None:
-        """The last of this machine: if all machines end so, the next one to start makes new counters."""
-        if self._counters.shared:
-            try:
-                self._database.post(self._machine, 0, {})
-            except SQLAlchemyError as error:
-                log.warning("the other machines could not be told that this one ends: %s", type(error).__name__)
+        """Once there will be no more rounds."""
+        self._machines.leave()
 
     # Counters
 
@@ -126,16 +119,8 @@ class LedgerWriter:
             self._looked_at = float("-inf")
 
     def _post(self) -> None:
-        """Tell the database what our workers hold: it stands for them in new counters, should we be away then."""
-        at = self._monotonic()
-        if self._counters.shared is None or at - self._posted_at < POST_SECONDS:
-            return
-        self._posted_at = at
-        open_still = [worker for worker in self._workers if lock_path(self._directory, worker).exists()]
-        holds = self._open_holds.of(open_still)
-        changed = {worker: held for worker, held in holds.items() if held != self._posted.get(worker)}
-        self._database.post(self._machine, self.page.generation if self._generations.reached else None, changed)
-        self._posted = holds
+        """Let other machines know what our workers hold, in case that we should be away when they need it."""
+        self._machines.post(self._workers, self.page.generation if self._generations.reached else None)
 
     # Journals
 

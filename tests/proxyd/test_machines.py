@@ -10,7 +10,7 @@ from machines_kit import Machine, Machines
 from redis_kit import RedisServer
 from sqlalchemy import Engine
 
-from proxyd.accounting import accounting, generations
+from proxyd.accounting import accounting
 from proxyd.accounting.generations import THEIRS_SECONDS
 from shared.counters import Admitted, Answer, CountersUnavailable, RateLimited, SpendHeld, connect
 
@@ -159,7 +159,7 @@ def test_a_journal_that_is_closed_after_the_cut_is_closed_in_the_new_counters_to
         machines.b.rounds(2)
         real(*words)
 
-    machines.a.writer._counters.begin_generation = late  # type: ignore[method-assign]
+    machines.a.writer._counters.begin_generation = late  # type: ignore[method-assign, assignment]
     machines.a.rounds()
     machines.rest()
     held_by(machines.a, 10)
@@ -198,6 +198,7 @@ def test_an_older_copy_is_noticed_by_a_machine_that_wrote_nothing(machines: Mach
     machines.b.rounds()
     client.flushdb()
     for key, value in copy.items():
+        assert value is not None
         client.restore(key, 0, value)
     client.close()
     machines.b.rounds()
@@ -218,6 +219,20 @@ def test_who_cannot_reach_the_counters_raises_no_generation(machines: Machines) 
 
 
 # A machine that is away
+
+
+def test_after_the_database_did_not_answer_nobody_is_away_at_once(machines: Machines) -> None:
+    """Nobody could post meanwhile. B would be fenced with what it had posted before, while it is there."""
+    held_by(machines.b, 500)
+    for machine in machines.both:
+        machine.clock.mono_at += 60
+    machines.clock.steady_at += 60
+    machines.server.empty()
+    machines.a.rounds(2)
+    assert machines.b.workers[0].id in machines.a.eyes.condition().missing
+    machines.rest()
+    ask(machines.a, 0)
+    assert machines.a.spent() == (0, 500)
 
 
 def away_and_fenced(machines: Machines) -> None:
@@ -321,36 +336,25 @@ def test_new_counters_once_more_while_it_is_away(machines: Machines) -> None:
     assert machines.generations() == [3, 3, 3]
 
 
-def test_it_comes_back_while_the_fence_is_written(machines: Machines) -> None:
+def test_it_comes_back_while_the_fence_is_written(machines: Machines, monkeypatch: pytest.MonkeyPatch) -> None:
     """It has joined before the fence: that has no effect any more."""
     held_by(machines.b, 500)
     machines.b.rounds()
     machines.b.go_away()
     machines.server.empty()
     machines.a.rounds()
-    real = generations.Generations._fence
+    real = machines.a.database.posted
 
-    def joined_before(self: Any, shared: Any, elsewhere: Any) -> None:
-        there = self._database.heard_of
-        self._database.heard_of = dict
+    def late(workers: Any) -> Any:
+        found = real(workers)
         machines.b.come_back()
-        posted = self._database.posted
+        machines.b.rounds()
+        machines.b.workers[0].keep()
+        return found
 
-        def late(workers: Any) -> Any:
-            found = posted(workers)
-            machines.b.rounds()
-            machines.b.workers[0].keep()
-            return found
-
-        self._database.posted = late
-        try:
-            real(self, shared, elsewhere)
-        finally:
-            self._database.heard_of, self._database.posted = there, posted
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(generations.Generations, "_fence", joined_before)
-        machines.a.rounds()
+    monkeypatch.setattr(machines.a.database, "posted", late)
+    machines.wait_until_away()
+    assert not machines.b.away, "A has fenced"
     machines.rest()
     ask(machines.a, 0)
     assert machines.a.spent() == (0, 500)
@@ -359,7 +363,12 @@ def test_it_comes_back_while_the_fence_is_written(machines: Machines) -> None:
 def test_holds_are_posted_only_when_they_change(machines: Machines, monkeypatch: pytest.MonkeyPatch) -> None:
     posts: list[Any] = []
     real = machines.a.database.post
-    monkeypatch.setattr(machines.a.database, "post", lambda *words: (posts.append(words[2]), real(*words)))
+
+    def post(*words: Any) -> None:
+        posts.append(words[2])
+        real(*words)
+
+    monkeypatch.setattr(machines.a.database, "post", post)
     held_by(machines.a, 500, 20)
     machines.a.rounds(3)
     worker_id = machines.a.workers[0].id
