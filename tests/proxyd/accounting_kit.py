@@ -52,7 +52,11 @@ class Worker:
     def __init__(self, router: "Router") -> None:
         self.counters = connect(router.counters_url, clock=router.clock, sleep=gevent.sleep)
         self.membership = Membership(
-            router.directory, self.counters, lambda worker: router.database.register(worker, router.machine), sync=False
+            router.directory,
+            self.counters,
+            lambda worker: router.database.register(worker, router.machine),
+            sync=False,
+            leave=_leave,
         )
         self.accounting = Accounting(
             self.membership, self.counters, router.database.seeds, monotonic=router.clock.monotonic
@@ -203,6 +207,10 @@ class Router:
             self.writer.round()
             gevent.sleep(HURRY_SECONDS)  # as its process does
         raise AssertionError
+
+
+def _leave() -> None:
+    raise AssertionError("a worker that lives was taken out of the counters")
 
 
 def charge(**fields: object) -> Charge:

@@ -218,6 +218,18 @@ def test_who_cannot_reach_the_counters_raises_no_generation(machines: Machines) 
     assert machines.generations() == [2, 1, 2]
 
 
+def test_counters_that_are_lost_again_before_a_worker_has_joined_do_not_end_it(machines: Machines) -> None:
+    """It finds no row of its own in them; but then there is no row at all."""
+    machines.server.empty()
+    machines.a.rounds()
+    machines.server.empty()
+    with pytest.raises(CountersUnavailable):
+        machines.a.workers[0].keep()
+    machines.rest()
+    held_by(machines.a, 400)
+    assert machines.a.spent() == (0, 400)
+
+
 # A machine that is away
 
 

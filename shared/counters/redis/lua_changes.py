@@ -100,6 +100,7 @@ end
 function ask.org() return {DONE, tonumber(redis.call('HGET', ORGS, own) or '0')} end
 
 function ask.worker()
+  if not meta[1] then return {OTHER_GENERATION, 0} end
   local found = redis.call('HMGET', base .. 'worker:' .. own, 'joined', 'end_number', 'admitted')
   if not found[1] then return {DONE, false} end
   return {DONE, {tonumber(found[1]), tonumber(found[2]), cmsgpack.unpack(found[3])}}
