@@ -17,6 +17,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from accounting_faults import AccountingMachine, Dying, Killed
 from accounting_kit import Worker
 from accounting_machine import KEYS, MEMORY, template
 from accounting_oracle import Oracle, Policy
@@ -24,7 +25,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 from machines_kit import Machine, Machines
 from redis_kit import RedisServer
-from test_accounting_model import AccountingMachine, Dying, Killed
 
 from shared import db
 from shared.counters import Admitted, CountersUnavailable
@@ -178,8 +178,8 @@ class TwoMachines(AccountingMachine):
             for name in names:
                 setattr(part, name, Dying(getattr(part, name), tick))
         for one in inner:
-            one._counters = Dying(one._counters, tick)  # type: ignore[assignment]
-            one._database = Dying(one._database, tick)  # type: ignore[assignment]
+            one._counters = Dying(one._counters, tick)
+            one._database = Dying(one._database, tick)
         try:
             dying.start()
             machine.clock.mono_at += 1.0
