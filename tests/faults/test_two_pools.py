@@ -157,6 +157,17 @@ def test_an_edit_on_either_dashboard_holds_on_both_pools(pools: Pools, tell: Tel
     tell(f"{2 * edits} edits: {reckon(pools.first, calls, [key])}")
 
 
+def test_an_edit_where_no_proxy_runs_holds_where_one_does(pools: Pools) -> None:
+    """The second machine's proxy has ended, and the counters are others since than those it knew."""
+    key = make_key(pools.first, "edited")
+    pools.second.stop("proxy")
+    pools.redis.empty()
+    pools.first.wait_until_ready()
+    for paused, expected in ((True, "key_paused"), (False, None)):
+        pools.second.edit(key.id, paused=paused)
+        assert [call(pools.first, key).reply.code for _ in range(4)] == [expected] * 4
+
+
 def test_counters_are_emptied_each_second_under_two_pools(pools: Pools, tell: Tell) -> None:
     keys = make_keys(pools.first)
     times = size(4, 60)

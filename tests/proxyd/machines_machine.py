@@ -173,13 +173,11 @@ class TwoMachines(AccountingMachine):
                 raise Killed
 
         dying = machine.new_writer()
-        inner = (dying._generations, dying._machines)
-        for part, names in ((dying, ("_counters", "_database")), (dying._importer, ("_database", "_ledger"))):
+        both = ("_counters", "_database")
+        parts = ((dying, both), (dying._generations, both), (dying._machines, both))
+        for part, names in (*parts, (dying._importer, ("_database", "_ledger"))):
             for name in names:
                 setattr(part, name, Dying(getattr(part, name), tick))
-        for one in inner:
-            one._counters = Dying(one._counters, tick)
-            one._database = Dying(one._database, tick)
         try:
             dying.start()
             machine.clock.mono_at += 1.0
