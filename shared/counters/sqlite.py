@@ -51,6 +51,8 @@ class SqliteCounters:
     data directory; without one (a test, a look from outside) only the generation is compared.
     """
 
+    shared = None  # with no other machine
+
     def __init__(self, storage: SqliteStorage) -> None:
         self._storage = storage
         self._clock = storage.clock
@@ -276,10 +278,6 @@ class SqliteCounters:
     def right(self) -> bool:
         """Whether the file that stands at the path is the one the page tells of."""
         return self.page is None or self.page.tells_of(self.database.name)
-
-    @property
-    def shared(self) -> None:
-        """The file is this machine's own."""
 
     @contextmanager
     def _changing(self, generation: int) -> Iterator[tuple[Transaction, dict[str, KeyRow]]]:

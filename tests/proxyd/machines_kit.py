@@ -1,12 +1,13 @@
 """Two machines, each with its data directory, ledger writer and workers, on one Redis server and one database."""
 
 from pathlib import Path
+from typing import Any
 
-from accounting_kit import HandClock, Router, Worker
+from accounting_kit import HandClock, Router, Worker, charge
 from redis_kit import RedisServer
 from sqlalchemy import Engine
 
-from shared.counters import Counters, CountersUnavailable
+from shared.counters import Answer, Counters, CountersUnavailable
 from shared.counters.redis.counters import RedisCounters
 from shared.machines import AWAY_SECONDS
 
@@ -105,3 +106,22 @@ def cut(counters: Counters) -> None:
 def mend(counters: Counters) -> None:
     assert isinstance(counters, RedisCounters)
     counters._link.__dict__.pop("_tried", None)
+
+
+# Of each machine's first worker
+
+
+def held_by(machine: Machine, *bounds: int) -> list[int]:
+    return [machine.workers[0].begin(bound) for bound in bounds]
+
+
+def ask(machine: Machine, bound: int, limit: int = 10_000, **fields: Any) -> Answer:
+    return machine.workers[0].admit(charge(bound_nanos=bound, spend_limit_nanos=limit, **fields))[1]
+
+
+def refusal(machine: Machine) -> Exception | None:
+    try:
+        ask(machine, 1)
+    except CountersUnavailable as error:
+        return error
+    return None
