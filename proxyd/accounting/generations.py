@@ -87,28 +87,19 @@ class Generations:
         self._counters.attach(self.page)
         if page is not None:
             return
-        shared = self._counters.shared
         if alive:
             self._renew_all("the page is gone")
-        elif shared is None:
-            self._renew_all("everything starts")
+        elif self._counters.shared and self._machines.others_are_there():
+            # What stands there is right if they say so. Without one of them nobody could say.
+            self.renew("a machine starts")
         else:
-            self._join_others(shared)
+            self._renew_all("everything starts")
 
     def _page_of_the_living(self) -> Page | None:
         try:
             return Page.open(self._data_dir, boot_id())
         except PageMissing:
             return None
-
-    def _join_others(self, shared: SharedCounters) -> None:
-        """Go by counters that stand and that another machine goes by; without one nobody could say they are right."""
-        present = self._database.generation()
-        condition, found = self._look()
-        if condition is not None and condition.generation == present and self._machines.others_are_there():
-            self._follow(shared, condition)
-        else:
-            self._make_new("everything starts", present, found)
 
     # Watching
 
@@ -167,12 +158,11 @@ class Generations:
             return
         present = self._database.generation()
         condition, found = self._look()
-        if present > max(self.page.generation, self._bad):
-            if condition is not None and condition.generation == present:
-                self._follow(shared, condition)
-                return
-            if self._awaits(present):
-                return
+        if condition is not None and condition.generation == present > self.page.generation:
+            self._follow(shared, condition)
+            return
+        if present > max(self.page.generation, self._bad) and self._awaits(present):
+            return
         self._make_new(why, present, found)
 
     def _look(self) -> tuple[Condition | None, int]:
@@ -220,10 +210,10 @@ class Generations:
         log.warning("new counters, generation %d: %s; %d workers have to join", cut.generation, why, len(workers))
 
     def _follow(self, shared: SharedCounters, condition: Condition) -> None:
-        """Go by the counters of another machine."""
+        """Go by counters that were made: by another machine, or by us, if it was not answered that they are."""
         shared.follow(condition, self._used_lately(condition.missing))
         self._missing_since = self._monotonic()
-        log.warning("going by counters that another machine has made, generation %d", condition.generation)
+        log.warning("going by the counters that were made, generation %d", condition.generation)
 
     def _used_lately(self, missing: Sequence[str] = ()) -> list[Used]:
         oldest = self.oldest_second()

@@ -22,6 +22,15 @@ def test_it_works(machines: Machines) -> None:
 # Starting
 
 
+def test_one_that_starts_while_new_counters_are_made_waits_for_them(machines: Machines) -> None:
+    machines.a.database.raise_generation(1, 1)
+    machines.b.restart()
+    assert machines.generations() == [2, 1, 0]
+    machines.a.writer._counters.begin_generation(2, {machines.a.workers[0].id: 0})
+    machines.b.rounds()
+    assert machines.generations() == [2, 2, 2]
+
+
 def test_a_machine_that_is_started_again_goes_by_the_counters_of_the_other(machines: Machines) -> None:
     held_by(machines.a, 400)
     held_by(machines.b, 500)
@@ -93,6 +102,23 @@ def test_who_was_slower_makes_none(machines: Machines, monkeypatch: pytest.Monke
     monkeypatch.setattr(machines.b.database, "raise_generation", late)
     machines.b.rounds()
     assert machines.generations() == [2, 2, 2]
+    machines.rest()
+    assert machines.generations() == [2, 2, 2]
+
+
+def test_counters_whose_making_was_not_answered_are_gone_by(machines: Machines) -> None:
+    machines.server.empty()
+    counters = machines.a.writer._counters
+    real = counters.begin_generation
+
+    def lose(*words: Any) -> None:
+        machines.a.writer._counters.begin_generation = real  # type: ignore[method-assign]
+        page, sequence = machines.a.writer.page, machines.a.writer.page.sequence
+        real(*words)
+        page.begin_generation(1, sequence, 0, 0)
+        raise CountersUnavailable("cut", in_doubt=True)
+
+    counters.begin_generation = lose  # type: ignore[method-assign, assignment]
     machines.rest()
     assert machines.generations() == [2, 2, 2]
 
