@@ -63,6 +63,7 @@ class Generations:
         self._bad = 0  # the latest generation whose counters are known not to be, or no more, the right ones
         self._awaited = (0, 0.0)  # a generation that another machine has raised, and since when it is waited for
         self.reached = False  # whether the counters answered the last time
+        self.live = False  # whether they were the right ones then, and complete
         self.page: Page
 
     @property
@@ -108,7 +109,7 @@ class Generations:
 
         Answers with whether the journals that are open have changed.
         """
-        self.reached = False
+        self.reached = self.live = False
         changed = self._watch()
         self.reached = True
         return changed
@@ -132,6 +133,7 @@ class Generations:
         else:
             if self._counters.shared:
                 page.note(condition.sequence)  # as far as all machines have come, not this one alone
+            self.live = condition.live
             if condition.live:
                 self._missing_since = 0.0
             else:

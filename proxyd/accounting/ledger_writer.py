@@ -201,4 +201,6 @@ class LedgerWriter:
         if at - self._swept_at >= SWEEP_SECONDS:
             self._swept_at = at
             self._database.sweep()
-            segment_store.sweep(self._directory, self._importer.positions)
+            if self._counters.shared is None or self._generations.live:
+                # While we are away for others, what was imported has still to be brought to the counters.
+                segment_store.sweep(self._directory, self._importer.positions)

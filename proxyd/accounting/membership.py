@@ -122,7 +122,7 @@ class Membership:
         state = self._counters.worker_state(journal.worker_id)
         if state is None:
             condition, page = self._counters.condition(), self._page
-            if page is not None and (condition.generation, condition.sequence) >= (generation, page.sequence):
+            if page is not None and condition.generation == generation and condition.sequence >= page.sequence:
                 self._leave()
             # Else what stands there is not what we were told of, and does not tell that we are out.
             raise CountersLost("the worker was taken out", generation)
