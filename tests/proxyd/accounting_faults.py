@@ -34,6 +34,8 @@ class Dying:
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._part, name)
+        if name == "shared":
+            return None if found is None else Dying(found, self._tick)
         if not callable(found):
             return found
 

@@ -113,6 +113,17 @@ class TwoMachines(AccountingMachine):
     def a_machine_comes_back(self, which: int) -> None:
         self.machines.both[which].come_back()
 
+    @rule(which=WHICH, rounds=st.integers(0, 6))
+    def counters_are_lost_while_a_machine_is_away(self, which: int, rounds: int) -> None:
+        """So long that the other one, if it gets so far, has fenced it."""
+        self.a_machine_goes_away(which)
+        self.server.empty()
+        self.time_passes(16.0)
+        for _ in range(rounds):
+            self.machines.rounds()
+            self.worker_goes_on(which=0)
+            self.worker_goes_on(which=1)
+
     @rule(which=WHICH)
     def a_machine_reaches_the_database_only(self, which: int) -> None:
         machine = self.machines.both[which]
