@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import itertools
+import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +16,7 @@ from faulty import FaultyRouter, Make
 from harness import children_of, eventually
 from load_kit import Call, Key, Load, call, make_key, make_keys, one
 from reckoning import Books, limits_are_watched, reckon
-from redis_kit import RedisServer
+from redis_kit import RedisServer, Wire
 from sizes import SEED, size
 
 from shared import money
@@ -36,6 +37,7 @@ class Pools:
     first: FaultyRouter
     second: FaultyRouter
     redis: RedisServer
+    wire: Wire  # between the second one and Redis
     postgres: Path  # the folder of its socket
 
     def __iter__(self) -> Iterator[FaultyRouter]:
@@ -67,6 +69,8 @@ def shared_pools(make: Make, postgres: str, tmp_path_factory: pytest.TempPathFac
         "SECRET_KEY": "of both pools, for the tests, and long enough",
     }
     first = make(**shared)
+    wire = Wire(redis.socket)
+    shared["ROUTER_LIMITS_URL"] = wire.url
     providers = {f"ROUTER_{slug.upper()}_URL": first.sandbox_url for slug in first.credentials}
     second = make(**shared, **providers)
     second.sandbox_url = first.sandbox_url
@@ -74,9 +78,10 @@ def shared_pools(make: Make, postgres: str, tmp_path_factory: pytest.TempPathFac
         first.start(part)
     for part in ("proxy", "dashboard"):
         second.start(part)
-    yield Pools(first, second, redis, folder)
+    yield Pools(first, second, redis, wire, folder)
     second.stop_all()
     first.stop_all()
+    wire.close()
     redis.stop()
 
 
@@ -222,6 +227,37 @@ def test_counters_are_lost_while_a_pool_is_away(pools: Pools, tell: Tell) -> Non
         f"capped keys waited {waited:.0f} s; {dict(told(loads[:1], began))}; {reckon(pools.first, calls_of(loads), keys)}"
     )
     assert set(loads[0].told()) <= RIGHT
+
+
+def test_a_pool_is_cut_off_from_redis_and_counters_are_lost(pools: Pools, tell: Tell, tmp_path: Path) -> None:
+    """It runs on without its limits, and reaches PostgreSQL; the other one does not wait for it longer than said."""
+    keys = make_keys(pools.first)
+    with loaded(pools, keys) as loads, socket.socket(socket.AF_UNIX) as swallows:
+        swallows.bind(str(tmp_path / "swallows"))
+        swallows.listen(1_000)
+        for load in loads:
+            load.wait_for(20)
+        pools.wire.target = tmp_path / "swallows"
+        pools.wire.cut()
+        try:
+            pools.redis.empty()
+            began = time.time()
+            loads[0].wait_for(10, 2 * AWAY_SECONDS, key=keys[1])
+            waited = time.time() - began
+            loads[1].wait_for(5, key=keys[0])
+            time.sleep(size(3, 15))
+            cut_off = loads[1].told(began + 2)
+        finally:
+            pools.wire.target = pools.redis.socket
+            pools.wire.cut()
+        for load in loads:
+            load.wait_for(10, key=keys[1])
+    tell(
+        f"capped keys of the other waited {waited:.0f} s; {dict(cut_off)} meanwhile; "
+        f"{reckon(pools.first, calls_of(loads), keys)}"
+    )
+    assert {"served", "limits_unavailable"} <= set(cut_off)
+    assert set(told(loads)) <= RIGHT
 
 
 def test_redis_is_restarted_under_two_pools(pools: Pools, tell: Tell) -> None:
