@@ -139,6 +139,24 @@ def test_it_comes_back_while_the_fence_is_written(machines: Machines, monkeypatc
     assert machines.a.spent() == (0, 500)
 
 
+def test_segments_stay_while_they_have_still_to_be_brought(machines: Machines, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are imported, and so old enough to go one day; but this machine has not joined with them."""
+    swept: list[Any] = []
+    monkeypatch.setattr("proxyd.accounting.segment_store.sweep", lambda directory, _: swept.append(directory))
+    held_by(machines.b, 500)
+    away_and_fenced(machines)
+    machines.b.away = False
+    for _ in range(3):
+        machines.clock.mono_at += 61
+        machines.rounds()
+    assert set(swept) == {machines.a.directory / "journals"}
+    machines.b.come_back()
+    machines.rest()
+    machines.clock.mono_at += 61
+    machines.rounds()
+    assert machines.b.directory / "journals" in swept
+
+
 def test_holds_are_posted_only_when_they_change(machines: Machines, monkeypatch: pytest.MonkeyPatch) -> None:
     posts: list[Any] = []
     real = machines.a.database.post
