@@ -122,6 +122,7 @@ def _run(writer: LedgerWriter) -> None:
     deadline = time.monotonic() + LAST_ROUNDS_SECONDS
     while writer.round() and time.monotonic() < deadline:
         pass
+    writer.leave()
 
 
 if __name__ == "__main__":

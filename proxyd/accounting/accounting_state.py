@@ -5,20 +5,24 @@ the cut is its `base_nanos` if it was posted to since, else its `total_nanos`. C
 from these, and everything above the cut is brought by the workers themselves.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
-from sqlalchemy import Engine, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Engine, bindparam, delete, insert, select, update
 
 from proxyd.accounting.journal_reader import Position
-from shared.counters import Seed
+from shared.counters import Held, Seed
+from shared.machines import database_now, heard_of
 from shared.models import (
     AccountingState,
     IdempotentCreation,
     JournalState,
+    Machine,
     Organization,
     PolicyOutbox,
+    PostedHolds,
     ProxyKey,
 )
 from shared.seeds import read_seeds
@@ -35,6 +39,21 @@ _OPEN_JOURNALS = select(
     JournalState.cut_end_number,
 ).where(JournalState.closed_at.is_(None), JournalState.machine == bindparam("machine"))
 _OUTBOX = select(PolicyOutbox.id, PolicyOutbox.subject).limit(_SOME)
+
+
+class CutJournal(NamedTuple):
+    """A journal that was open when a generation was cut."""
+
+    worker_id: str
+    machine: str
+    end_number: int  # of the last END that the ledger has
+
+
+class Cut(NamedTuple):
+    """A new generation, and who has to join it."""
+
+    generation: int
+    journals: Sequence[CutJournal]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +76,16 @@ class AccountingDatabase:
         with self._engine.connect() as connection:
             return connection.scalar(_GENERATION) or 0
 
-    def raise_generation(self, above: int) -> int:
-        """Cut: a new generation, above `above` as well. Answers with it."""
+    def raise_generation(self, above: int, known: int | None = None) -> Cut | None:
+        """Cut: a new generation, above `above` as well. None, and nothing is done, if the present one is not `known`.
+
+        The journals are those that were open at that moment, of every machine: what one of them brings from then on is
+        in no sum of the ledger, also if it is closed before the counters are made.
+        """
         with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
             present = connection.scalar(select(AccountingState.generation).with_for_update()) or 0
+            if known not in (None, present):
+                return None
             generation = max(present, above) + 1
             connection.execute(update(AccountingState).values(generation=generation))
             connection.execute(
@@ -68,7 +93,12 @@ class AccountingDatabase:
                 .where(JournalState.closed_at.is_(None))
                 .values(cut_end_number=JournalState.end_number)
             )
-        return generation
+            rows = connection.execute(
+                select(JournalState.worker_id, JournalState.machine, JournalState.cut_end_number).where(
+                    JournalState.closed_at.is_(None)
+                )
+            ).all()
+        return Cut(generation, [CutJournal(*row) for row in rows])
 
     def open_journals(self, machine: str) -> list[OpenJournal]:
         """All of a machine that are not closed."""
@@ -117,6 +147,48 @@ class AccountingDatabase:
             connection.execute(
                 update(JournalState).where(JournalState.worker_id == worker_id).values(closed_at=datetime.now(UTC))
             )
+            connection.execute(delete(PostedHolds).where(PostedHolds.worker_id == worker_id))
+
+    # Of machines that share their counters
+
+    def now(self, connection: Connection) -> datetime:
+        return database_now(connection)
+
+    def post(self, machine: str, generation: int | None, holds: Mapping[str, Sequence[Held]]) -> None:
+        """Tell what these workers of a machine hold now, and that it is there.
+
+        `generation` is that of the counters it goes by; None if it does not reach them, and so is not there for others.
+        """
+        with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
+            if generation is not None:
+                told = {"generation": generation, "posted_at": self.now(connection)}
+                here = Machine.machine == machine
+                if not connection.execute(update(Machine).where(here).values(told)).rowcount:
+                    connection.execute(insert(Machine).values(machine=machine, **told))
+            for worker_id, held in holds.items():
+                values = {"holds": [list(one) for one in held]}
+                here = PostedHolds.worker_id == worker_id
+                if not connection.execute(update(PostedHolds).where(here).values(values)).rowcount:
+                    connection.execute(insert(PostedHolds).values(worker_id=worker_id, **values))
+
+    def posted(self, worker_ids: Sequence[str]) -> dict[str, list[Held]]:
+        """What these workers held when their machines told it last."""
+        query = select(PostedHolds.worker_id, PostedHolds.holds).where(PostedHolds.worker_id.in_(worker_ids))
+        with self._engine.connect() as connection:
+            return {worker_id: [Held(*one) for one in holds] for worker_id, holds in connection.execute(query)}
+
+    def machines_of(self, worker_ids: Sequence[str]) -> dict[str, str]:
+        """On which machine each of these workers is, or was."""
+        query = select(JournalState.worker_id, JournalState.machine).where(JournalState.worker_id.in_(worker_ids))
+        with self._engine.connect() as connection:
+            return dict(connection.execute(query).all())
+
+    def heard_of(self) -> dict[str, int]:
+        """The machines that are there, each with the generation that it goes by; see `shared.machines`."""
+        with self._engine.connect() as connection:
+            return heard_of(connection, self.now(connection))
+
+    # Of keys and edits
 
     def seeds(self, key_ids: Sequence[str], generation: int, today: int) -> list[Seed] | None:
         """What these keys had cost at the cut of a generation; None when that is not the present one."""
@@ -158,6 +230,8 @@ class AccountingDatabase:
             closed = select(JournalState.worker_id).where(JournalState.closed_at < month).limit(_SOME)
             journals = connection.scalars(closed).all()
             connection.execute(delete(JournalState).where(JournalState.worker_id.in_(journals)))
+            long_ago = self.now(connection) - timedelta(days=30)
+            connection.execute(delete(Machine).where(Machine.posted_at < long_ago))
         return len(creations) + len(journals)
 
     def clear_outbox(self, numbers: Sequence[int]) -> None:

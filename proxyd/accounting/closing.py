@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from proxyd.accounting import journal_reader
@@ -48,10 +48,13 @@ def unlocked(directory: Path) -> set[str]:
     )
 
 
-def closed_lately(directory: Path, oldest_second: int) -> Iterator[Attempt]:
-    """What began in journals that were closed within the last minute: nobody else brings their requests in."""
+def closed_lately(directory: Path, oldest_second: int, missing: Collection[str] = ()) -> Iterator[Attempt]:
+    """What began in journals that were closed within the last minute: nobody else brings their requests in.
+
+    Those of whom the counters say that they are missing are closed once more, and bring them then.
+    """
     since = time.time() - WINDOW_SECONDS - 1
-    for worker_id in unlocked(directory):
+    for worker_id in unlocked(directory).difference(missing):
         numbers = journal_reader.segments(directory, worker_id)
         if numbers and segment_path(directory, worker_id, numbers[-1]).stat().st_mtime >= since:
             try:

@@ -129,6 +129,11 @@ def read_end(content: bytes) -> EndRecord:
     return EndRecord(number, seq, Attempt(*attempt), settlement)
 
 
+def read_ended(content: bytes) -> int:
+    """Of an END, no more than which attempt has ended."""
+    return int(content[1 : content.index(b"[", 1) - 1].split(b",")[1])
+
+
 def read_progress(content: bytes) -> tuple[int, int]:
     seq, cost_nanos = orjson.loads(content)
     return seq, cost_nanos

@@ -74,7 +74,7 @@ def read_ends(directory: Path, worker_id: str, start: Position, at_most: int) ->
         # Looked for before the reading: the writer begins a segment only after its last record in the one before.
         done = segment_path(directory, worker_id, number + 1).exists()
         seed = frames.seed_of(f"{worker_id}.{number}")
-        while data := _read_more(path, position):
+        while data := read_more(path, position):
             before = position
             for start_at, end_at in frames.spans(data, seed, 0):
                 position = before + end_at
@@ -207,7 +207,7 @@ def _check_format(content: bytes) -> tuple[int, int, int]:
     return header
 
 
-def _read_more(path: Path, position: int) -> bytes:
+def read_more(path: Path, position: int) -> bytes:
     """A piece of a segment from a position on; none where nothing was written yet, which costs no more than a look."""
     try:
         with path.open("rb", buffering=0) as file:

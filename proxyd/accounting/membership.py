@@ -121,7 +121,10 @@ class Membership:
         generation = self.wanted
         state = self._counters.worker_state(journal.worker_id)
         if state is None:
-            self._leave()
+            condition, page = self._counters.condition(), self._page
+            if page is not None and condition.generation == generation and condition.sequence >= page.sequence:
+                self._leave()
+            # Else what stands there is not what we were told of, and does not tell that we are out.
             raise CountersLost("the worker was taken out", generation)
         if state.joined:  # before, and the answer was lost: what has ended since is told as always
             self.generation = generation

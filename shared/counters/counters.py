@@ -17,6 +17,7 @@ from shared.counters.values import (
     Answer,
     Batch,
     Condition,
+    Held,
     Joining,
     KeySpend,
     RateState,
@@ -55,8 +56,19 @@ class Counters(Protocol):
     def right(self) -> bool:
         """Whether nobody replaced or touched them."""
 
+    @property
+    def shared(self) -> "SharedCounters | None":
+        """The same, if other machines use them too; None if they are this machine's own."""
+
     def check(self) -> bool: ...
     def close(self) -> None: ...
+
+
+class SharedCounters(Protocol):
+    """What a ledger writer asks of counters that other machines use too. Raises as `Counters` does."""
+
+    def follow(self, condition: Condition, used: Iterable[Used]) -> None: ...
+    def fence(self, generation: int, worker_id: str, holds: Iterable[Held]) -> None: ...
 
 
 def connect(url: str, *, clock: Clock | None = None, sleep: Callable[[float], None] = time.sleep) -> Counters:
@@ -115,4 +127,4 @@ def _is_of_server(url: str) -> bool:
     return False
 
 
-__all__ = ["Counters", "connect", "login_throttle", "spend_of", "state_of"]
+__all__ = ["Counters", "SharedCounters", "connect", "login_throttle", "spend_of", "state_of"]

@@ -51,6 +51,8 @@ class SqliteCounters:
     data directory; without one (a test, a look from outside) only the generation is compared.
     """
 
+    shared = None  # with no other machine
+
     def __init__(self, storage: SqliteStorage) -> None:
         self._storage = storage
         self._clock = storage.clock

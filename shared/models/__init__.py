@@ -4,7 +4,15 @@ Rows do not leave the layer that loads them: the data plane takes `snapshot_of` 
 Ledger and audit rows are only ever inserted; triggers made by the first migration refuse anything else.
 """
 
-from shared.models.ledger import AccountingState, JournalState, KeySpend, UsageDaily, UsageRecord
+from shared.models.ledger import (
+    AccountingState,
+    JournalState,
+    KeySpend,
+    Machine,
+    PostedHolds,
+    UsageDaily,
+    UsageRecord,
+)
 from shared.models.policy import (
     ID_LENGTH,
     NAME_LENGTH,
@@ -36,9 +44,11 @@ __all__ = [
     "JournalState",
     "KeySecret",
     "KeySpend",
+    "Machine",
     "ManagementToken",
     "Organization",
     "PolicyOutbox",
+    "PostedHolds",
     "PriceOverride",
     "ProviderCredential",
     "ProxyKey",

@@ -92,6 +92,28 @@ class AccountingState(Base):
     generation: Mapped[int] = mapped_column(BigInteger)
 
 
+class Machine(Base):
+    """A data directory that shares its counters with others, and when it was last heard of.
+
+    `generation` is that of the counters it goes by; 0 once it has ended in good order.
+    """
+
+    __tablename__ = "machines"
+
+    machine: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
+    generation: Mapped[int] = mapped_column(BigInteger)
+    posted_at: Mapped[datetime] = mapped_column(UtcDateTime)  # by the database's clock
+
+
+class PostedHolds(Base):
+    """What a worker held when its machine last told: it stands for the truth while that machine is away."""
+
+    __tablename__ = "posted_holds"
+
+    worker_id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
+    holds: Mapped[list[tuple[str, int, int]]] = mapped_column(JSON)  # key, day as an ordinal, nano-dollars
+
+
 class JournalState(Base):
     """How far a worker's journal has been imported into the ledger, and where the present generation was cut.
 

@@ -2,12 +2,13 @@
 
 import itertools
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import gevent
 from ledger_kit import NOON, attempt, settlement
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 
 from proxyd.accounting.accounting import Accounting
 from proxyd.accounting.accounting_state import AccountingDatabase
@@ -51,7 +52,11 @@ class Worker:
     def __init__(self, router: "Router") -> None:
         self.counters = connect(router.counters_url, clock=router.clock, sleep=gevent.sleep)
         self.membership = Membership(
-            router.directory, self.counters, lambda worker: router.database.register(worker, "machine_1"), sync=False
+            router.directory,
+            self.counters,
+            lambda worker: router.database.register(worker, router.machine),
+            sync=False,
+            leave=_leave,
         )
         self.accounting = Accounting(
             self.membership, self.counters, router.database.seeds, monotonic=router.clock.monotonic
@@ -98,15 +103,38 @@ class Worker:
         self.counters.close()
 
 
-class Router:
-    """One data directory with its ledger writer and as many workers as are asked for."""
+class Database(AccountingDatabase):
+    """Its clock is turned by hand too."""
 
-    def __init__(self, directory: Path, engine: Engine) -> None:
+    def __init__(self, engine: Engine, clock: HandClock) -> None:
+        super().__init__(engine)
+        self._clock = clock
+
+    def now(self, connection: Connection) -> datetime:
+        return datetime.fromtimestamp(self._clock.steady_at, UTC)
+
+
+class Router:
+    """One data directory with its ledger writer and as many workers as are asked for.
+
+    `counters_url` and `clock` are given where several of them share their counters.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        engine: Engine,
+        *,
+        machine: str = "machine_1",
+        counters_url: str = "",
+        clock: HandClock | None = None,
+    ) -> None:
         self.directory = directory
         self.engine = engine
-        self.clock = HandClock()
-        self.counters_url = f"sqlite:///{directory / 'counters.db'}"
-        self.database = AccountingDatabase(engine)
+        self.machine = machine
+        self.clock = clock or HandClock()
+        self.counters_url = counters_url or f"sqlite:///{directory / 'counters.db'}"
+        self.database = Database(engine, self.clock)
         self.ledger = Ledger(engine)
         self.killed: list[int] = []
         with engine.begin() as connection:
@@ -121,7 +149,7 @@ class Router:
         """As a restart makes it: it knows nothing but what stands there."""
         return LedgerWriter(
             self.directory,
-            "machine_1",
+            self.machine,
             counters or connect(self.counters_url, clock=self.clock),
             self.database,
             ledger or self.ledger,
@@ -179,6 +207,10 @@ class Router:
             self.writer.round()
             gevent.sleep(HURRY_SECONDS)  # as its process does
         raise AssertionError
+
+
+def _leave() -> None:
+    raise AssertionError("a worker that lives was taken out of the counters")
 
 
 def charge(**fields: object) -> Charge:

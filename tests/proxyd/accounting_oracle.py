@@ -1,6 +1,7 @@
 """What the accounting must come to, told by a list of calls and nothing else; and the provider's own invoice."""
 
 from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -74,10 +75,13 @@ class Oracle:
                 total += call.bound_nanos if call.state == "open" else call.cost_nanos
         return total
 
-    def requests(self, key_id: str, second: int) -> int:
-        """Requests that weigh in the minute before a steady second."""
+    def requests(self, key_id: str, second: int, unknown: Collection[str] = ()) -> int:
+        """Requests that weigh in the minute before a steady second, but for those of workers that are unknown now."""
         return sum(
-            call.key_id == key_id and call.held and second - WINDOW_SECONDS <= call.second
+            call.key_id == key_id
+            and call.held
+            and second - WINDOW_SECONDS <= call.second
+            and call.worker_id not in unknown
             for call in self.calls.values()
         )
 

@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 from accounting_kit import Router, Worker
+from machines_kit import Machines
+from redis_kit import RedisServer
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
+from proxyd.accounting import accounting
 from proxyd.accounting.accounting_state import AccountingDatabase
 from proxyd.accounting.ledger import Ledger
 from shared import db, ids, keys
@@ -116,3 +119,24 @@ def database(any_engine: Engine) -> AccountingDatabase:
 @pytest.fixture
 def ledger(any_engine: Engine, database: AccountingDatabase) -> Ledger:
     return Ledger(any_engine)
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def machines(
+    tmp_path: Path, engine: Engine, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Machines]:
+    """Both with one worker, at rest."""
+    monkeypatch.setattr(accounting, "STEP_SECONDS", 0.0)
+    machines = Machines(tmp_path, engine, redis_server)
+    for machine in machines.both:
+        machine.worker()
+    machines.rounds(2)
+    yield machines
+    machines.close()

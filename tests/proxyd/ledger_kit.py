@@ -3,6 +3,7 @@
 from datetime import date
 from typing import Any
 
+from proxyd.accounting.accounting_state import AccountingDatabase
 from proxyd.accounting.records import Attempt, EndRecord, Settlement
 
 DAY = date(2026, 11, 24).toordinal()
@@ -25,6 +26,13 @@ def settlement(**fields: Any) -> Settlement:
         "duration_ms": 12, "provider_request_id": "p-1",
     }  # fmt: skip
     return Settlement(**{**values, **fields})
+
+
+def raised(database: AccountingDatabase, above: int = 0) -> int:
+    """A new generation, whatever stood there."""
+    cut = database.raise_generation(above)
+    assert cut is not None
+    return cut.generation
 
 
 def ended(number: int, *, cost_nanos: int | None = 700, **fields: Any) -> EndRecord:

@@ -1,289 +1,26 @@
 """The accounting under every fault in any order, against an oracle that is a list of calls (invariants I1 to I14).
 
-`ROUTER_MODEL_EXAMPLES` says how many runs; `make test-faults` does 10,000.
+`ROUTER_MODEL_EXAMPLES` says how many runs, of one machine on a file and of two on a Redis server; `make test-faults`
+does 10,000.
 """
 
 import os
-import shutil
-import sqlite3
-from collections.abc import Callable
-from typing import Any
+from pathlib import Path
 
 import pytest
-from accounting_kit import Worker, charge
-from accounting_machine import AMOUNTS, KEYS, Calm
-from accounting_oracle import today
+from accounting_faults import AccountingMachine
 from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import invariant, precondition, rule, run_state_machine_as_test
-from sqlalchemy import text
+from hypothesis.stateful import run_state_machine_as_test
+from machines_machine import TwoMachines
+from redis_kit import RedisServer
 
 from proxyd.accounting import accounting as accounting_module
-from shared.counters import (
-    Admitted,
-    Answer,
-    Batch,
-    CountersUnavailable,
-    SpendExceeded,
-)
 
 EXAMPLES = int(os.environ.get("ROUTER_MODEL_EXAMPLES", "100"))
-
-
-class Killed(BaseException):
-    """The process ends here."""
-
-
-class Dying:
-    """Stands before a part of the ledger writer and kills it before or after one of its calls."""
-
-    def __init__(self, part: object, tick: Callable[[], None]) -> None:
-        self._part = part
-        self._tick = tick
-
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self._part, name)
-        if not callable(found):
-            return found
-
-        def call(*arguments: object, **named: object) -> object:
-            self._tick()
-            result = found(*arguments, **named)
-            self._tick()
-            return result
-
-        return call
-
-
-class Faulty(Calm):
-    """The same with everything that can break."""
-
-    # Faults
-
-    @rule(which=st.integers(0, 2))
-    def kill_worker(self, which: int) -> None:
-        if self.workers:
-            self.kill(self.workers.pop(which % len(self.workers)))
-
-    def kill(self, worker: Worker) -> None:
-        for call in self.oracle.open_of(worker.id):
-            call.crash()
-        worker.kill()
-
-    @rule(which=st.integers(0, 2), key=st.sampled_from(KEYS), bound=AMOUNTS)
-    def kill_worker_between_counters_and_journal(self, which: int, key: str, bound: int) -> None:
-        if not self.workers:
-            return
-        worker = self.workers[which % len(self.workers)]
-        real = worker.counters.apply_batch
-
-        def die(batch: Batch) -> list[Answer]:
-            answers = real(batch)
-            if any(isinstance(answer, Admitted) for answer in answers):
-                raise Killed
-            return answers
-
-        worker.counters.apply_batch = die  # type: ignore[method-assign]
-        try:
-            self.try_to_admit(worker, key, bound)
-        except Killed:
-            pass
-        self.workers.remove(worker)
-        self.kill(worker)
-
-    @rule(which=st.integers(0, 2), key=st.sampled_from(KEYS), bound=AMOUNTS, applied=st.booleans())
-    def answer_is_lost(self, which: int, key: str, bound: int, applied: bool) -> None:
-        if not self.workers:
-            return
-        worker = self.workers[which % len(self.workers)]
-        real = worker.counters.apply_batch
-
-        def lose(batch: Batch) -> list[Answer]:
-            worker.counters.apply_batch = real  # type: ignore[method-assign]
-            if applied:
-                real(batch)
-            raise CountersUnavailable("cut", in_doubt=True)
-
-        worker.counters.apply_batch = lose  # type: ignore[method-assign]
-        try:
-            self.try_to_admit(worker, key, bound)
-        finally:
-            worker.counters.apply_batch = real  # type: ignore[method-assign]
-
-    @precondition(lambda self: len(self.workers) < 3)
-    @rule()
-    def another_worker(self) -> None:
-        self.start_worker()
-
-    @rule()
-    def lose_counters(self) -> None:
-        self.router.lose_counters()
-
-    @rule()
-    def copy_counters(self) -> None:
-        path = self.directory / "copy.db"
-        if (self.directory / "counters.db").exists():
-            path.unlink(missing_ok=True)
-            source, target = sqlite3.connect(self.directory / "counters.db"), sqlite3.connect(path)
-            source.backup(target)
-            source.close()
-            target.close()
-            self.copy = path
-
-    @precondition(lambda self: self.copy is not None)
-    @rule()
-    def put_older_copy_back(self) -> None:
-        assert self.copy is not None
-        self.router.lose_counters()
-        shutil.copy(self.copy, self.directory / "counters.db")
-
-    @rule()
-    def lose_page(self) -> None:
-        (self.directory / "accounting.page").unlink(missing_ok=True)
-
-    @rule(after=st.integers(0, 40))
-    def ledger_writer_is_killed(self, after: int) -> None:
-        """Between any two calls of a round, or before it; another one takes over."""
-        left = after
-
-        def tick() -> None:
-            nonlocal left
-            left -= 1
-            if left < 0:
-                raise Killed
-
-        router = self.router
-        dying = router.new_writer()
-        for part, names in ((dying, ("_counters", "_database")), (dying._importer, ("_database", "_ledger"))):
-            for name in names:
-                setattr(part, name, Dying(getattr(part, name), tick))
-        try:
-            dying.start()
-            router.clock.mono_at += 1.0
-            dying.round()
-        except Killed:
-            pass
-        router.writer = router.new_writer()
-        router.writer.start()
-
-    @rule(workers=st.integers(1, 3))
-    def everything_is_killed(self, workers: int) -> None:
-        while self.workers:
-            self.kill(self.workers.pop())
-        self.router.writer = self.router.new_writer()
-        self.router.writer.start()
-        for _ in range(workers):
-            self.start_worker()
-
-
-class AccountingMachine(Faulty):
-    """The same with what holds always, and what must be so at rest."""
-
-    # What holds always
-
-    @invariant()
-    def nothing_is_negative(self) -> None:
-        """I1."""
-        if not hasattr(self, "router"):
-            return  # nothing has begun
-        self.router.eyes.close()
-        try:
-            rows = self.router.eyes.rows(KEYS)
-        except CountersUnavailable:
-            return
-        for row in rows.values():
-            assert row.lifetime >= 0
-            assert all(spent >= 0 and held >= 0 for spent, held in row.days.values())
-
-    @invariant()
-    def a_ledger_row_is_right_and_stays(self) -> None:
-        """I4, I6, I14: each row is one call's only end, and is never changed."""
-        if not hasattr(self, "router"):
-            return
-        rows = self.rows_of_ledger()
-        assert self.seen.items() <= rows.items()
-        assert rows.items() <= self.oracle.rows().items()
-        self.seen = rows
-
-    def rows_of_ledger(self) -> dict[str, tuple[str, int]]:
-        with self.engine.connect() as connection:
-            found = connection.execute(text("select id, outcome, cost_nanos from usage_records"))
-            return {name: (outcome, cost) for name, outcome, cost in found}
-
-    # At rest
-
-    def teardown(self) -> None:
-        if hasattr(self, "router"):
-            try:
-                self.everything_comes_to_rest()
-            finally:
-                for worker in self.workers:
-                    worker.kill()
-                self.engine.dispose()
-                shutil.rmtree(self.directory)
-
-    def everything_comes_to_rest(self) -> None:
-        if not self.workers:
-            self.start_worker()
-        self.drive()
-        self.agree()
-        for call in self.oracle.calls.values():
-            if call.state == "open":
-                worker = next(worker for worker in self.workers if worker.id == call.worker_id)
-                worker.settle(call.seq, call.bound_nanos // 2)
-                self.oracle.settle(call, call.bound_nanos // 2)
-        self.drive()
-        self.agree()
-        for key in KEYS:
-            self.exactly_what_fits_is_admitted(key)
-
-    def drive(self) -> None:
-        """Without faults, until nothing is left to do. Each key is asked for, so that it is seeded."""
-        self.router.rest(*self.workers)
-        for key in KEYS:
-            answer = self.look(key)
-            assert isinstance(answer, Admitted), answer
-        self.router.rest(*self.workers)
-
-    def look(self, key: str, bound: int = 0, limit: int = 2**50) -> Answer:
-        worker = self.workers[0]
-        seq, answer = worker.admit(
-            charge(key_id=key, version=self.newest[key].version, bound_nanos=bound, spend_limit_nanos=limit)
-        )
-        worker.accounting.void(seq)
-        worker.accounting.flush()
-        return answer
-
-    def agree(self) -> None:
-        """I3, I5, I8, I10, I11: ledger, sums, counters, oracle and the provider's invoice are one."""
-        rows = self.rows_of_ledger()
-        assert rows == self.oracle.rows()
-        assert {name: cost for name, (outcome, cost) in rows.items() if outcome == "ok"} == self.oracle.invoice
-        self.router.eyes.close()
-        counted = self.router.eyes.rows(KEYS)
-        with self.engine.connect() as connection:
-            daily: dict[str, int] = dict(
-                connection.execute(text("select key_id, sum(cost_nanos) from usage_daily group by key_id")).all()
-            )
-            totals: dict[str, int] = dict(
-                connection.execute(text("select key_id, total_nanos from key_spend where day = '1970-01-01'")).all()
-            )
-        for key in KEYS:
-            spent = self.oracle.spent_by_day(key)
-            days = counted[key].days
-            oldest = today(self.router.clock.wall_at) - 37
-            assert {day: nanos for day, (nanos, _) in days.items() if nanos and day > oldest} == {
-                day: nanos for day, nanos in spent.items() if day > oldest
-            }
-            assert {day: held for day, (_, held) in days.items() if held} == self.oracle.held_by_day(key)
-            assert counted[key].lifetime == daily.get(key, 0) == totals.get(key, 0) == sum(spent.values())
-
-    def exactly_what_fits_is_admitted(self, key: str) -> None:
-        """I13, and that nothing is refused for what nobody holds any more."""
-        day = today(self.router.clock.wall_at)
-        used = sum(call.cost_nanos for call in self.oracle.calls.values() if call.key_id == key and call.day == day)
-        assert isinstance(self.look(key, 1, used), SpendExceeded)
-        assert isinstance(self.look(key, 10, used + 10), Admitted)
+SETTINGS = settings(
+    max_examples=EXAMPLES, stateful_step_count=30, deadline=None, print_blob=True,
+    suppress_health_check=list(HealthCheck),
+)  # fmt: skip
 
 
 @pytest.mark.faults
@@ -291,10 +28,19 @@ class AccountingMachine(Faulty):
 def test_it_holds_under_every_fault(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(accounting_module, "STEP_SECONDS", 0.0)
     caplog.set_level("CRITICAL")
-    run_state_machine_as_test(
-        AccountingMachine,
-        settings=settings(
-            max_examples=EXAMPLES, stateful_step_count=30, deadline=None, print_blob=True,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )  # fmt: skip
+    run_state_machine_as_test(AccountingMachine, settings=SETTINGS)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(600 if EXAMPLES <= 100 else 8 * 3_600)
+def test_it_holds_under_every_fault_of_two_machines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(accounting_module, "STEP_SECONDS", 0.0)
+    caplog.set_level("CRITICAL")
+    server = RedisServer(tmp_path)
+    monkeypatch.setattr(TwoMachines, "server", server, raising=False)
+    try:
+        run_state_machine_as_test(TwoMachines, settings=SETTINGS)
+    finally:
+        server.stop()

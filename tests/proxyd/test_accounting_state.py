@@ -4,7 +4,7 @@ import threading
 from typing import Any
 
 import pytest
-from ledger_kit import DAY, ended
+from ledger_kit import DAY, ended, raised
 from sqlalchemy import Engine, text
 
 from proxyd.accounting.accounting_state import AccountingDatabase
@@ -39,7 +39,7 @@ def test_to_register_again_changes_nothing(ledger: Ledger, database: AccountingD
 
 @pytest.mark.parametrize(("above", "expected"), [(0, 5), (4, 5), (9, 10)])
 def test_a_generation_is_above_all_there_were(database: AccountingDatabase, above: int, expected: int) -> None:
-    assert database.raise_generation(above) == expected
+    assert raised(database, above) == expected
     assert database.generation() == expected
 
 
@@ -67,7 +67,7 @@ def test_another_generation_than_the_present_one_is_not_seeded(database: Account
 def test_days_that_no_period_asks_for_are_not_told(ledger: Ledger, database: AccountingDatabase) -> None:
     ends = [ended(number, cost_nanos=number, day=DAY - age) for number, age in ((1, 0), (2, 36), (3, 37), (4, 400))]
     ledger.post("01W", ends, Position(), Position(1, 500, 4))
-    generation = database.raise_generation(0)
+    generation = raised(database)
     (seed,) = database.seeds(["key_1"], generation, DAY) or []
     assert (seed.lifetime_nanos, seed.days) == (10, {DAY: 1, DAY - 36: 2})
 
@@ -75,7 +75,7 @@ def test_days_that_no_period_asks_for_are_not_told(ledger: Ledger, database: Acc
 def test_many_keys_are_seeded_at_once(ledger: Ledger, database: AccountingDatabase) -> None:
     ends = [ended(number, cost_nanos=number, key_id=f"key_{number}") for number in range(1, 1_201)]
     ledger.post("01W", ends, Position(), Position(1, 500, 1_200))
-    generation = database.raise_generation(0)
+    generation = raised(database)
     wanted = [f"key_{number}" for number in range(1, 1_301)]
     seeds = database.seeds(wanted, generation, DAY) or []
     assert [seed.lifetime_nanos for seed in seeds] == [*range(1, 1_201), *[0] * 100]
@@ -122,7 +122,7 @@ def test_every_cut_is_exact_while_postings_go_on(
     thread.start()
     seen: list[tuple[int, int]] = []
     while thread.is_alive():
-        generation = database.raise_generation(0)
+        generation = raised(database)
         (seed,) = database.seeds(["key_1"], generation, DAY) or []
         (journal,) = database.open_journals("machine_1")
         seen.append((seed.lifetime_nanos, journal.cut_end_number))

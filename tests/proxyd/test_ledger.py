@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
-from ledger_kit import DAY, NOON, attempt, ended, settlement
+from ledger_kit import DAY, NOON, attempt, ended, raised, settlement
 from sqlalchemy import Engine, event, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
@@ -179,14 +179,14 @@ def test_the_total_at_the_cut_stays_while_imports_go_on(
     any_engine: Engine, ledger: Ledger, database: AccountingDatabase
 ) -> None:
     ledger.post("01W", [ended(1, cost_nanos=100)], START, FIRST)
-    generation = database.raise_generation(0)
+    generation = raised(database)
     (seed,) = database.seeds(["key_1"], generation, DAY) or []
     assert (seed.lifetime_nanos, seed.days) == (100, {DAY: 100})
     ledger.post("01W", [ended(2, cost_nanos=20)], FIRST, SECOND)
     ledger.post("01W", [ended(3, cost_nanos=3)], SECOND, Position(1, 1_000, 4))
     assert totals(any_engine)[date(1970, 1, 1)] == (generation, 100, 123)
     assert database.seeds(["key_1"], generation, DAY) == [seed]
-    generation = database.raise_generation(0)
+    generation = raised(database)
     (seed,) = database.seeds(["key_1"], generation, DAY) or []
     assert seed.lifetime_nanos == 123
 

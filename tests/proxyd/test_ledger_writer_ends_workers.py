@@ -9,7 +9,7 @@ from pathlib import Path
 
 from accounting_kit import Router, Worker
 
-from proxyd.accounting.ledger_writer import JOIN_SECONDS
+from proxyd.accounting.generations import JOIN_SECONDS
 from proxyd.accounting.living import STUCK_SECONDS
 
 ROOT = Path(__file__).parents[2]

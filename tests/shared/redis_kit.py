@@ -227,7 +227,12 @@ class Wire:
             while True:
                 client, _ = self._listener.accept()
                 server = socket.socket(socket.AF_UNIX)
-                server.connect(str(self.target))
+                try:
+                    server.connect(str(self.target))
+                except OSError:  # nobody is there now
+                    server.close()
+                    client.close()
+                    continue
                 self._ends += (client, server)
                 threading.Thread(target=self._carry, args=(client, server, False), daemon=True).start()
                 threading.Thread(target=self._carry, args=(server, client, True), daemon=True).start()

@@ -14,6 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import scoped_session
 
 from shared.counters import CountersUnavailable, Page, PageMissing, boot_id, somebody_keeps
+from shared.machines import database_now, heard_of
 from shared.models import Organization, PolicyOutbox, ProxyKey
 from webapp.context import counters
 from webapp.db import db
@@ -46,7 +47,7 @@ def publish(subjects: Collection[str]) -> None:
             generation = counters().condition().generation
             counters().publish(generation, *_versions(subjects))
         except (CountersUnavailable, PageMissing) as error:
-            if not somebody_keeps(current_app.extensions["settings"].data_dir):
+            if not _somebody_keeps():
                 return
             if time.monotonic() >= deadline:
                 log.error("a change is saved and could not be told to the proxies: %s", error)
@@ -59,11 +60,26 @@ def publish(subjects: Collection[str]) -> None:
             return
 
 
+def _somebody_keeps() -> bool:
+    """Whether a proxy runs, here or on another machine, that goes by the counters."""
+    if somebody_keeps(current_app.extensions["settings"].data_dir):
+        return True
+    if counters().shared is None:
+        return False
+    connection = db.session.connection()
+    return any(heard_of(connection, database_now(connection)).values())
+
+
 def _attach() -> None:
-    """Compare the counters with the page that stands there now."""
+    """Compare the counters with the page that stands there now, where a proxy keeps one beside us."""
+    data_dir = current_app.extensions["settings"].data_dir
+    if counters().shared and not somebody_keeps(data_dir):
+        current_app.extensions["accounting_page"] = None
+        counters().attach(None)  # the proxies are on other machines; what stands here is of one that has ended
+        return
     page: Page | None = current_app.extensions.get("accounting_page")
     if page is None or not page.stands():
-        page = Page.open(current_app.extensions["settings"].data_dir, boot_id())
+        page = Page.open(data_dir, boot_id())
         current_app.extensions["accounting_page"] = page
         counters().attach(page)
 

@@ -74,10 +74,14 @@ def joining_arguments(joining: Joining) -> Arguments:
     arguments: Arguments = [joining.end_number, len(joining.ends)]
     for end in joining.ends:
         arguments += end
-    arguments.append(len(joining.holds))
-    for hold in joining.holds:
+    return arguments + held_arguments(joining.holds) + used_arguments(joining.used)
+
+
+def held_arguments(holds: Sequence[Held]) -> Arguments:
+    arguments: Arguments = [len(holds)]
+    for hold in holds:
         arguments += hold
-    return arguments + used_arguments(joining.used)
+    return arguments
 
 
 def row_of(found: list[Any]) -> KeyRow:
@@ -142,4 +146,4 @@ def worker_state_of(found: list[Any]) -> WorkerState:
         LastAdmitted(flat[at + 1], Held(flat[at + 2].decode(), flat[at + 3], flat[at + 5]))
         for at in range(0, len(flat), 6)
     ]
-    return WorkerState(bool(joined), end_number, last)
+    return WorkerState(joined == 1, end_number, last)  # 2 is one that is fenced

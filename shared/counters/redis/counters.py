@@ -17,6 +17,7 @@ from shared.counters.redis.codec import (
     answers_before,
     answers_of,
     batch_arguments,
+    held_arguments,
     joining_arguments,
     row_of,
     seed_arguments,
@@ -31,6 +32,7 @@ from shared.counters.values import (
     Condition,
     CountersLost,
     CountersUnavailable,
+    Held,
     Joining,
     Seed,
     Used,
@@ -111,6 +113,29 @@ class RedisCounters:
     def go_live(self, generation: int) -> None:
         self._change("live", generation)
 
+    @property
+    def shared(self) -> "RedisCounters":
+        return self
+
+    def follow(self, condition: Condition, used: Iterable[Used]) -> None:
+        """Go by counters that another machine has made, as they were found to stand.
+
+        Requests of the last minute that nobody else brings come first: until the page says which counters are the right
+        ones no worker of ours is in them, and they do not go live without it.
+        """
+        assert self.page is not None  # noqa: S101 - as above
+        generation = condition.generation
+        self._digest(generation)
+        (sequence,) = self._told("remember", generation, used_arguments(list(used)), "", condition.sequence)
+        self.page.begin_generation(generation, sequence, 0, 0)
+
+    def fence(self, generation: int, worker_id: str, holds: Iterable[Held]) -> None:
+        """Enter a worker whose machine is away with what it is known to hold, until it joins or is taken out.
+
+        No effect once it has joined, or was entered so before.
+        """
+        self._change("fence", generation, held_arguments(list(holds)), own=worker_id)
+
     def fold_log(self) -> None:
         """Delete what older generations left, in pieces that keep the server for about a millisecond each."""
         for _ in range(_SWEEPS):
@@ -174,10 +199,15 @@ class RedisCounters:
         page = self.page
         if page is not None and page.generation != generation:
             raise CountersLost("the generation is another one", page.generation)
-        status, *found = self._run(self._digest(generation), op, generation, arguments or [], own)
+        found = self._told(op, generation, arguments or [], own, 0 if page is None else page.sequence)
+        if page is not None and not (op == "batch" and found[2]):
+            page.note(found[-1] if op == "batch" else found[0])
+        return found
+
+    def _told(self, op: str, generation: int, arguments: Arguments, own: str, seen: int) -> list[Any]:
+        """What a change answered to whoever has seen so many of them."""
+        status, *found = self._run(self._digest(generation), op, generation, arguments, own, seen)
         if status == script.DONE:
-            if page is not None and not (op == "batch" and found[2]):
-                page.note(found[-1] if op == "batch" else found[0])
             return found
         if status == script.OTHER_GENERATION:
             raise CountersLost("the generation is another one", found[0])
@@ -221,8 +251,7 @@ class RedisCounters:
         self._digests = dict([found])  # threads share it, so it is replaced and never changed
         return found
 
-    def _run(self, digest: str, op: str, generation: int, arguments: Arguments, own: str) -> list[Any]:
-        seen = 0 if self.page is None else self.page.sequence
+    def _run(self, digest: str, op: str, generation: int, arguments: Arguments, own: str, seen: int = 0) -> list[Any]:
         wall: str | int = ""
         steady: str | int = ""
         if self._clock is not None:

@@ -100,11 +100,14 @@ end
 function ask.org() return {DONE, tonumber(redis.call('HGET', ORGS, own) or '0')} end
 
 function ask.worker()
+  if not meta[1] then return {OTHER_GENERATION, 0} end
   local found = redis.call('HMGET', base .. 'worker:' .. own, 'joined', 'end_number', 'admitted')
   if not found[1] then return {DONE, false} end
   return {DONE, {tonumber(found[1]), tonumber(found[2]), cmsgpack.unpack(found[3])}}
 end
 
+-- `joined` of a worker is 0 until it has told what it holds, then 1. It is 2 while its machine is away: then what that
+-- machine had posted stands in the counters, and in `posted` of the worker, who takes it back.
 local NOTHING = cmsgpack.pack({})
 local worker = base .. 'worker:' .. own
 
@@ -163,9 +166,32 @@ function change.batch()
   return {DONE, wall, steady, 0, answers, wrote()}
 end
 
+local function take_posted_back(posted)
+  if not posted then return end
+  local all = cmsgpack.unpack(posted)
+  for i = 1, #all, 3 do hold(row(all[i]), all[i + 1], -all[i + 2]) end
+  redis.call('HDEL', worker, 'posted')
+end
+
+function change.fence()
+  if redis.call('HGET', worker, 'joined') ~= '0' then return {DONE, sequence} end
+  local posted = {}
+  for _ = 1, int() do
+    local key, of_day, nanos = text(), int(), int()
+    hold(row(key), of_day, nanos)
+    local n = #posted
+    posted[n + 1], posted[n + 2], posted[n + 3] = key, of_day, nanos
+  end
+  write()
+  redis.call('HSET', worker, 'joined', '2', 'posted', cmsgpack.pack(posted))
+  return {DONE, wrote()}
+end
+
 function change.register()
-  local known = redis.call('HMGET', worker, 'joined', 'end_number')
+  local known = redis.call('HMGET', worker, 'joined', 'end_number', 'posted')
   if known[1] == '1' then return {DONE, sequence} end
+  take_posted_back(known[3])
+  write()
   set_worker('1', '0', known[2] or '0', NOTHING)
   return {DONE, wrote()}
 end
@@ -178,9 +204,10 @@ local function bring_used()
 end
 
 function change.join()
-  local known = redis.call('HMGET', worker, 'joined', 'end_number')
+  local known = redis.call('HMGET', worker, 'joined', 'end_number', 'posted')
   if not known[1] then return {UNKNOWN_WORKER} end
   if known[1] == '1' then return {DONE, sequence} end
+  take_posted_back(known[3])
   local end_text, seen_end = text(), tonumber(known[2])
   for _ = 1, int() do end_of(int() > seen_end, true, false) end
   for _ = 1, int() do
@@ -194,8 +221,9 @@ function change.join()
 end
 
 function change.close()
-  local known = redis.call('HMGET', worker, 'joined', 'end_number')
+  local known = redis.call('HMGET', worker, 'joined', 'end_number', 'posted')
   if not known[1] then return {DONE, sequence, 0} end
+  take_posted_back(known[3])
   local joined, seen_end = known[1] == '1', tonumber(known[2])
   text()
   for _ = 1, int() do end_of(int() > seen_end, true, joined) end

@@ -1,0 +1,127 @@
+"""Two machines, each with its data directory, ledger writer and workers, on one Redis server and one database."""
+
+from pathlib import Path
+from typing import Any
+
+from accounting_kit import HandClock, Router, Worker, charge
+from redis_kit import RedisServer
+from sqlalchemy import Engine
+
+from shared.counters import Answer, Counters, CountersUnavailable
+from shared.counters.redis.counters import RedisCounters
+from shared.machines import AWAY_SECONDS
+
+
+class Machine(Router):
+    """One of them. While it is away it reaches no counters, and its ledger writer stands still."""
+
+    def __init__(self, home: Path, name: str, engine: Engine, server: RedisServer, clock: HandClock) -> None:
+        self.away = False
+        directory = home / name
+        directory.mkdir()
+        super().__init__(directory, engine, machine=f"machine_{name}", counters_url=server.url, clock=clock)
+        self.server = server
+
+    def lose_counters(self) -> None:
+        self.server.empty()
+
+    def rounds(self, count: int = 1) -> int:
+        return 0 if self.away else super().rounds(count)
+
+    def worker(self) -> Worker:
+        worker = super().worker()
+        if self.away:
+            cut(worker.counters)
+        return worker
+
+    def go_away(self) -> None:
+        self.away = True
+        for counters in (self.writer._counters, *(worker.counters for worker in self.workers)):
+            cut(counters)
+
+    def come_back(self) -> None:
+        self.away = False
+        for counters in (self.writer._counters, *(worker.counters for worker in self.workers)):
+            mend(counters)
+
+    def restart(self) -> None:
+        """Everything of it is killed and started again, without a worker yet."""
+        while self.workers:
+            self.workers.pop().kill()
+        self.writer = self.new_writer()
+        self.writer.start()
+
+
+class Machines:
+    """A and B. A was there first."""
+
+    def __init__(self, home: Path, engine: Engine, server: RedisServer) -> None:
+        server.empty()
+        self.server = server
+        self.clock = HandClock()
+        self.a = Machine(home, "a", engine, server, self.clock)
+        self.a.rounds()
+        self.b = Machine(home, "b", engine, server, self.clock)
+        self.both = (self.a, self.b)
+
+    def rounds(self, count: int = 1) -> None:
+        """Of both ledger writers."""
+        for _ in range(count):
+            for machine in self.both:
+                machine.rounds()
+
+    def rest(self) -> None:
+        """Go on without faults until nothing is left to do."""
+        for _ in range(3):
+            for machine in self.both:
+                machine.rest(*machine.workers)
+
+    def generations(self) -> list[int]:
+        """That of the database, and that which each machine goes by."""
+        return [self.a.database.generation(), *(machine.writer.page.generation for machine in self.both)]
+
+    def wait_until_away(self) -> None:
+        """So long that a machine which has not posted meanwhile is away."""
+        for _ in range(int(AWAY_SECONDS) + 1):
+            self.clock.forward(1.0)
+            self.rounds()
+
+    def close(self) -> None:
+        for machine in self.both:
+            machine.eyes.close()
+            for worker in machine.workers:
+                worker.kill()
+
+
+def cut(counters: Counters) -> None:
+    """Let nothing through to the server, as a network that is cut does."""
+
+    def refuse(_: object) -> None:
+        raise CountersUnavailable("cut")
+
+    assert isinstance(counters, RedisCounters)
+    counters._link._tried = refuse  # type: ignore[method-assign, assignment]
+
+
+def mend(counters: Counters) -> None:
+    assert isinstance(counters, RedisCounters)
+    counters._link.__dict__.pop("_tried", None)
+
+
+# Of each machine's first worker
+
+
+def held_by(machine: Machine, *bounds: int) -> list[int]:
+    return [machine.workers[0].begin(bound) for bound in bounds]
+
+
+def ask(machine: Machine, bound: int, limit: int = 10_000, **fields: Any) -> Answer:
+    return machine.workers[0].admit(charge(bound_nanos=bound, spend_limit_nanos=limit, **fields))[1]
+
+
+def refusal(machine: Machine) -> Exception | None:
+    try:
+        ask(machine, 1)
+    except CountersUnavailable as error:
+        return error
+    return None

@@ -1,0 +1,238 @@
+"""Two machines as a state machine: the accounting's own rules and faults, and those of a machine among others.
+
+The rules of the protocol that its faults are after:
+
+- Counters are followed, not made anew, if those of the database's generation stand there and another machine is there.
+- A generation is raised by whoever finds the one in the database that was found bad; its maker may die before the
+  counters are made, and while others wait.
+- Whoever was open at the cut has to join, on whatever machine it is, and also if it is closed meanwhile.
+- What a machine that is away had posted stands for its workers, once, and until each has joined or is taken out; what
+  they end meanwhile is imported and counted once, when they do.
+
+A machine posts before it goes away: what it admits between its last post and that moment is what may be lost to the
+limit (docs/guarantees.md), and nothing else.
+"""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from accounting_faults import AccountingMachine, Dying, Killed
+from accounting_kit import Worker
+from accounting_machine import KEYS, MEMORY, template
+from accounting_oracle import Oracle, Policy
+from hypothesis import strategies as st
+from hypothesis.stateful import initialize, precondition, rule
+from machines_kit import Machine, Machines
+from redis_kit import RedisServer
+
+from shared import db
+from shared.counters import Admitted, CountersUnavailable
+
+WHICH = st.integers(0, 1)
+
+
+class TwoMachines(AccountingMachine):
+    """Up to two workers on each."""
+
+    server: RedisServer  # set by the test
+
+    @initialize(workers=st.integers(1, 3), limit=st.none() | st.integers(0, 1_200))
+    def begin(self, workers: int, limit: int | None) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="router-model-", dir=MEMORY))
+        for path in template().parent.glob("router.db*"):
+            shutil.copy(path, self.directory)
+        self.engine = db.create(f"sqlite:///{self.directory / 'router.db'}")
+        self.machines = Machines(self.directory, self.engine, self.server)
+        self.router = self.machines.a
+        self.machines.clock.mono_step = 0.7
+        self.oracle = Oracle()
+        self.newest = {key: Policy(key, limit_nanos=limit) for key in KEYS}
+        self.cached = {}
+        self.seen = {}
+        self.dump: dict[bytes, bytes] = {}
+        self.workers = []
+        self.machine_of: dict[str, Machine] = {}
+        for number in range(workers):
+            self.start_on(self.machines.both[number % 2])
+        self.machines.rounds()
+
+    def start_worker(self) -> None:
+        few = min(self.machines.both, key=lambda machine: len(machine.workers))
+        self.start_on(few)
+
+    def start_on(self, machine: Machine) -> None:
+        worker = machine.worker()
+        self.machine_of[worker.id] = machine
+        self.workers.append(worker)
+
+    def kill(self, worker: Worker) -> None:
+        super().kill(worker)
+        self.machine_of[worker.id].workers.remove(worker)
+
+    def unknown_workers(self) -> set[str]:
+        """Of a machine that has not followed, or whose worker has not joined."""
+        try:
+            missing = self.router.eyes.condition()
+            states = {worker: self.router.eyes.worker_state(worker) for worker in self.machine_of}
+        except CountersUnavailable:
+            return set(self.machine_of)
+        behind = [machine for machine in self.machines.both if machine.writer.page.generation != missing.generation]
+        return {
+            worker
+            for worker, machine in self.machine_of.items()
+            if machine in behind or ((state := states[worker]) is not None and not state.joined)
+        }
+
+    # What goes on by itself
+
+    def ledger_writer_goes_on(self) -> None:  # stepped by machine
+        self.machines.rounds()
+
+    @rule(which=WHICH)
+    def a_ledger_writer_goes_on(self, which: int) -> None:
+        self.machines.both[which].rounds()
+
+    @rule(seconds=st.sampled_from([0.5, 1.0, 16.0, 61.0, 86_400.0]))
+    def time_passes(self, seconds: float) -> None:
+        """Who is not away posts all the time."""
+        self.machines.rounds()
+        self.machines.clock.wall_at += seconds
+        self.machines.clock.steady_at += seconds
+        self.machines.rounds()
+
+    # Faults
+
+    @rule(which=WHICH)
+    def a_machine_goes_away(self, which: int) -> None:
+        machine = self.machines.both[which]
+        machine.rounds()
+        machine.go_away()
+
+    @rule(which=WHICH)
+    def a_machine_comes_back(self, which: int) -> None:
+        self.machines.both[which].come_back()
+
+    @rule(which=WHICH, rounds=st.integers(0, 6))
+    def counters_are_lost_while_a_machine_is_away(self, which: int, rounds: int) -> None:
+        """So long that the other one, if it gets so far, has fenced it."""
+        self.a_machine_goes_away(which)
+        self.server.empty()
+        self.time_passes(16.0)
+        for _ in range(rounds):
+            self.machines.rounds()
+            self.worker_goes_on(which=0)
+            self.worker_goes_on(which=1)
+
+    @rule(which=WHICH)
+    def a_machine_reaches_the_database_only(self, which: int) -> None:
+        machine = self.machines.both[which]
+        if machine.away:
+            machine.away = False
+            machine.rounds()
+            machine.away = True
+
+    @rule(which=WHICH)
+    def a_generation_is_raised_and_its_maker_dies(self, which: int) -> None:
+        machine = self.machines.both[which]
+        known = machine.writer.page.generation
+        machine.database.raise_generation(known, known)
+
+    def copy_counters(self) -> None:
+        pass  # as follows
+
+    def put_older_copy_back(self) -> None:
+        pass
+
+    def lose_page(self) -> None:
+        pass
+
+    @rule()
+    def dump_counters(self) -> None:
+        with self.server.client() as client:
+            found = {key: client.dump(key) for key in client.scan_iter()}
+        self.dump = {key: value for key, value in found.items() if value is not None}
+
+    @precondition(lambda self: self.dump)
+    @rule()
+    def restore_counters(self) -> None:
+        """As a server that is started again with an older file."""
+        self.server.empty()
+        self.server.tell("SCRIPT", "FLUSH")
+        with self.server.client() as client:
+            for key, value in self.dump.items():
+                client.restore(key, 0, value)
+
+    @rule(which=WHICH)
+    def a_page_is_lost(self, which: int) -> None:
+        (self.machines.both[which].directory / "accounting.page").unlink(missing_ok=True)
+
+    def ledger_writer_is_killed(self) -> None:
+        pass  # as follows
+
+    @rule(which=WHICH, after=st.integers(0, 40))
+    def a_ledger_writer_is_killed(self, which: int, after: int) -> None:
+        machine = self.machines.both[which]
+        if machine.away:
+            return
+        left = after
+
+        def tick() -> None:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise Killed
+
+        dying = machine.new_writer()
+        both = ("_counters", "_database")
+        parts = ((dying, both), (dying._generations, both), (dying._machines, both))
+        for part, names in (*parts, (dying._importer, ("_database", "_ledger"))):
+            for name in names:
+                setattr(part, name, Dying(getattr(part, name), tick))
+        try:
+            dying.start()
+            machine.clock.mono_at += 1.0
+            dying.round()
+        except Killed:
+            pass
+        machine.writer = machine.new_writer()
+        machine.writer.start()
+
+    def everything_is_killed(self) -> None:
+        pass  # as follows
+
+    @rule(which=WHICH, workers=st.integers(0, 2), long=st.booleans())
+    def a_machine_is_killed(self, which: int, workers: int, long: bool) -> None:
+        """And started again, perhaps so late that the other one did not wait for it."""
+        machine = self.machines.both[which]
+        for worker in [worker for worker in self.workers if self.machine_of[worker.id] is machine]:
+            self.workers.remove(worker)
+            self.kill(worker)
+        if long:
+            machine.away = True
+            self.time_passes(16.0)
+        machine.come_back()
+        machine.restart()
+        for _ in range(workers):
+            self.start_on(machine)
+
+    # At rest
+
+    def teardown(self) -> None:
+        if not hasattr(self, "machines"):
+            return
+        try:
+            self.everything_comes_to_rest()
+        finally:
+            self.machines.close()
+            self.engine.dispose()
+            shutil.rmtree(self.directory)
+
+    def drive(self) -> None:
+        for machine in self.machines.both:
+            machine.come_back()
+        self.machines.rest()
+        for key in KEYS:
+            answer = self.look(key)
+            assert isinstance(answer, Admitted), answer
+        self.machines.rest()
