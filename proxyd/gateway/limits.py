@@ -43,15 +43,15 @@ class Limits:
 
     def _row(self, key_id: str, *, with_money: bool) -> KeyRow | None:
         """With what the ledger said before it, where the counters have not been told yet; they are told then."""
-        generation = self._counters.condition().generation
         row = self._counters.rows([key_id]).get(key_id) or KeyRow.new()
-        if with_money and not row.seeded:
-            seeds = self._seeds([key_id], generation, self._counters.moment().day)
-            if seeds is None:
-                return None
-            self._counters.seed(generation, seeds)
-            row.seed(seeds[0])
-        return row
+        if row.seeded or not with_money:
+            return row
+        generation = self._counters.condition().generation
+        seeds = self._seeds([key_id], generation, self._counters.moment().day)
+        if seeds is None:
+            return None
+        self._counters.seed(generation, seeds)
+        return self._counters.rows([key_id]).get(key_id)
 
     def remember(self, key_id: str, spend: SpendState | None) -> None:
         """What the counters have just told of a key."""

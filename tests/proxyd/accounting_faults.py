@@ -5,13 +5,14 @@ import sqlite3
 from collections.abc import Callable
 from typing import Any
 
-from accounting_kit import Worker, charge
+from accounting_kit import HandClock, Worker, charge
 from accounting_machine import AMOUNTS, KEYS, Calm
 from accounting_oracle import today
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
 from sqlalchemy import text
 
+from proxyd.accounting.ledger_writer import LedgerWriter
 from shared.counters import (
     Admitted,
     Answer,
@@ -46,6 +47,29 @@ class Dying:
             return result
 
         return call
+
+
+def die_between_calls(writer: LedgerWriter, clock: HandClock, after: int) -> None:
+    """Start a ledger writer and let it do a round; it is killed at the moment `after`, of which each call has two."""
+    left = after
+
+    def tick() -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise Killed
+
+    both = ("_counters", "_database")
+    parts = ((writer, both), (writer._generations, both), (writer._machines, both))
+    for part, names in (*parts, (writer._importer, ("_database", "_ledger"))):
+        for name in names:
+            setattr(part, name, Dying(getattr(part, name), tick))
+    try:
+        writer.start()
+        clock.mono_at += 1.0
+        writer.round()
+    except Killed:
+        pass
 
 
 class Faulty(Calm):
@@ -137,26 +161,8 @@ class Faulty(Calm):
     @rule(after=st.integers(0, 40))
     def ledger_writer_is_killed(self, after: int) -> None:
         """Between any two calls of a round, or before it; another one takes over."""
-        left = after
-
-        def tick() -> None:
-            nonlocal left
-            left -= 1
-            if left < 0:
-                raise Killed
-
         router = self.router
-        dying = router.new_writer()
-        parts = ((dying, ("_counters", "_database")), (dying._generations, ("_counters", "_database")))
-        for part, names in (*parts, (dying._importer, ("_database", "_ledger"))):
-            for name in names:
-                setattr(part, name, Dying(getattr(part, name), tick))
-        try:
-            dying.start()
-            router.clock.mono_at += 1.0
-            dying.round()
-        except Killed:
-            pass
+        die_between_calls(router.new_writer(), router.clock, after)
         router.writer = router.new_writer()
         router.writer.start()
 

@@ -17,7 +17,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from accounting_faults import AccountingMachine, Dying, Killed
+from accounting_faults import AccountingMachine, die_between_calls
 from accounting_kit import Worker
 from accounting_machine import KEYS, MEMORY, template
 from accounting_oracle import Oracle, Policy
@@ -175,26 +175,7 @@ class TwoMachines(AccountingMachine):
         machine = self.machines.both[which]
         if machine.away:
             return
-        left = after
-
-        def tick() -> None:
-            nonlocal left
-            left -= 1
-            if left < 0:
-                raise Killed
-
-        dying = machine.new_writer()
-        both = ("_counters", "_database")
-        parts = ((dying, both), (dying._generations, both), (dying._machines, both))
-        for part, names in (*parts, (dying._importer, ("_database", "_ledger"))):
-            for name in names:
-                setattr(part, name, Dying(getattr(part, name), tick))
-        try:
-            dying.start()
-            machine.clock.mono_at += 1.0
-            dying.round()
-        except Killed:
-            pass
+        die_between_calls(machine.new_writer(), machine.clock, after)
         machine.writer = machine.new_writer()
         machine.writer.start()
 

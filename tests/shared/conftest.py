@@ -38,3 +38,12 @@ def home(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Home]:
     home = Home(tmp_path, URLS[request.param].format(data_dir=tmp_path, socket=socket))
     yield home
     home.close()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RedisServer]:
+    """One that a test may hurt."""
+    (tmp_path / "redis").mkdir()
+    server = RedisServer(tmp_path / "redis")
+    yield server
+    server.stop()

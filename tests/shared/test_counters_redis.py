@@ -16,15 +16,6 @@ from shared.money import MAX_NANOS
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[RedisServer]:
-    """One that a test may hurt."""
-    (tmp_path / "redis").mkdir()
-    server = RedisServer(tmp_path / "redis")
-    yield server
-    server.stop()
-
-
-@pytest.fixture
 def home(server: RedisServer, tmp_path: Path) -> Iterator[Home]:
     home = Home(tmp_path, server.url)
     yield home

@@ -1,6 +1,5 @@
 """Before anything is started on a server it is asked whether it can hold the counters; each reason has its sentence."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,15 +16,6 @@ from shared.counters.redis.script import META
 from shared.counters_probe import check_counters
 
 PASSWORD = "pa55-of-somebody"
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[RedisServer]:
-    """One that a test may set as it likes."""
-    (tmp_path / "redis").mkdir()
-    server = RedisServer(tmp_path / "redis")
-    yield server
-    server.stop()
 
 
 def problem(url: str) -> str:

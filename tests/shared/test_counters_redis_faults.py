@@ -14,15 +14,6 @@ from shared.counters.redis.link import ANSWER_SECONDS, FAILURES
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[RedisServer]:
-    """One that a test may hurt."""
-    (tmp_path / "redis").mkdir()
-    server = RedisServer(tmp_path / "redis")
-    yield server
-    server.stop()
-
-
-@pytest.fixture
 def wire(server: RedisServer) -> Iterator[Wire]:
     wire = Wire(server.socket)
     yield wire
