@@ -1,7 +1,9 @@
 """A server that is not the one that was left, though its data may be, is told from it; so is data that is older."""
 
 import contextlib
+import itertools
 import shutil
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -170,12 +172,16 @@ def test_a_server_is_given_one_script_for_all_its_life(server: RedisServer, home
 
 def test_threads_of_a_dashboard_share_the_way_to_the_server(server: RedisServer, home: Home, worker: Worker) -> None:
     seen = home.connect()
+    generations = itertools.count(2)
+    one_at_a_time = threading.Lock()
 
     def look(number: int) -> int:
-        if number % 50 == 49:
-            home.live(2 + number // 50, "key")
         seen.rows(["key"])
-        return seen.condition().generation
+        if number % 50 != 49:
+            return seen.condition().generation
+        with one_at_a_time:
+            home.live(next(generations), "key")
+            return seen.condition().generation
 
     before = server.fact("clients", "connected_clients")
     with ThreadPoolExecutor(8) as pool:
