@@ -122,9 +122,11 @@ def test_the_locks_hold_what_pyproject_asks_for() -> None:
 
 def test_each_case_of_the_catalogue_names_tests_that_exist() -> None:
     told = rows("catalogue.md")
-    first = "K03 K05 K10 K17 H01 H02 H05 H13 H20 H21 H23 P03 P07 S03 S05 S08 S09 S10 S14 R01 R02 "
-    first += "M01 M02 M03 M06 M07 M13 M15 D09 D11 D14 D15 D16 X02 X05"
-    assert list(told) == first.split()
+    whole = {f"{area}{number:02}" for area, last in (("R", 15), ("M", 30), ("O", 11)) for number in range(1, last + 1)}
+    # Overrides of prices, failover and an organisation's budget are not there yet, nor are migrations of large tables.
+    later = {"M21", "M25", "M27", "M28", "O04"}
+    some = "K03 K05 K10 K17 H01 H02 H05 H13 H20 H21 H23 P03 P07 S03 S05 S08 S09 S10 S14 D09 D11 D14 D15 D16 X02 X05"
+    assert set(told) >= {*some.split(), *(whole - later)}
     for case, (meaning, tests) in told.items():
         assert meaning, case
         named = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", tests)

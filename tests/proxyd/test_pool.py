@@ -149,6 +149,24 @@ def test_a_killed_worker_is_replaced(pool: Pool) -> None:
     assert len(after) == 2
 
 
+def test_o02_workers_that_die_young_are_started_less_and_less_often(pool: Pool) -> None:
+    def started_pids() -> set[int]:
+        return {int(path.name.removeprefix("start-")) for path in pool.directory.glob("start-*")}
+
+    steady, *killed = sorted(started_pids())
+    os.kill(killed[0], signal.SIGKILL)
+    until_then = time.monotonic() + 4
+    while time.monotonic() < until_then:
+        for pid in started_pids() - {steady, *killed}:
+            os.kill(pid, signal.SIGKILL)
+            killed.append(pid)
+        time.sleep(0.01)
+    # Pauses of 0.1 s and then twice as long each time: six starts in four seconds; without them it would be dozens.
+    assert 3 <= len(killed) <= 9
+    until(lambda: len(started_pids() - set(killed)) == 2, 15)
+    assert steady in pool.pids()
+
+
 def test_no_connection_is_refused_while_a_worker_is_replaced(pool: Pool) -> None:
     # Each worker's listener is also held by the supervisor: its queue waits for the replacement.
     victim = pool.pids().pop()

@@ -199,11 +199,13 @@ class Wire:
     """Listens on TCP and leads to a server's socket. `target` may be changed for connections to come.
 
     `cut_answers`: so many answers are read and not delivered; the connection is cut in the place of each.
+    `delay_seconds`: what each answer takes longer.
     """
 
     def __init__(self, target: Path) -> None:
         self.target = target
         self.cut_answers = 0
+        self.delay_seconds = 0.0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"redis://127.0.0.1:{self._listener.getsockname()[1]}"
         self._ends: list[socket.socket] = []
@@ -243,6 +245,8 @@ class Wire:
                 if answers and self.cut_answers > 0:
                     self.cut_answers -= 1
                     break
+                if answers and self.delay_seconds:
+                    time.sleep(self.delay_seconds)
                 sink.sendall(data)
         with contextlib.suppress(OSError):
             sink.shutdown(socket.SHUT_RDWR)

@@ -114,6 +114,19 @@ def test_a_batch_whose_answer_was_lost_is_in_doubt_and_the_same_again(home: Home
 
 
 @pytest.mark.parametrize("home", ["wire"], indirect=True)
+def test_a_slow_way_to_it_costs_its_time_and_nothing_else(home: Home, wire: Wire, worker: Worker) -> None:
+    wire.delay_seconds = ANSWER_SECONDS * 0.6
+    for _ in range(3):
+        assert kinds(worker.send(charge(limit=100, bound=10))) == [Admitted]
+    wire.delay_seconds = ANSWER_SECONDS * 1.2
+    batch = worker.batch([charge(limit=100, bound=10)])
+    assert refusal(worker, batch).in_doubt
+    wire.delay_seconds = 0
+    assert kinds(worker.counters.apply_batch(batch)) == [Admitted]
+    assert money(worker.counters) == (0, 40, 0)
+
+
+@pytest.mark.parametrize("home", ["wire"], indirect=True)
 def test_other_changes_whose_answer_was_lost_are_the_same_again(home: Home, wire: Wire, worker: Worker) -> None:
     counters = worker.counters
     before = counters.condition().sequence

@@ -92,8 +92,8 @@ class RedisCounters:
 
     def begin_generation(self, generation: int, workers: Mapping[str, int]) -> None:
         assert self.page is not None  # noqa: S101 - only the ledger writer calls this, and it has one
-        before, name = self._link.fields(script.META, "sequence", "name")
-        sequence = max(self.page.sequence, int(before or 0)) + _SEQUENCE_GAP
+        before, name = self._what_stands()
+        sequence = max(self.page.sequence, before) + _SEQUENCE_GAP
         # A server keeps every script that it was ever given until it is restarted, so it gets another only when it does
         # not know the one that its counters name.
         if name is None or not self._link.knows(script.digest_of(name)):
@@ -210,7 +210,7 @@ class RedisCounters:
         if status == script.DONE:
             return found
         if status == script.OTHER_GENERATION:
-            raise CountersLost("the generation is another one", found[0])
+            raise CountersLost("the generation is another one", *found)
         if status == script.OLDER:
             raise CountersLost("an older copy stands there", generation)
         if status == script.UNKNOWN_WORKER:
@@ -245,11 +245,21 @@ class RedisCounters:
     def _look_up(self) -> tuple[int, str]:
         """The generation that stands there and its script's digest, which are learned."""
         generation, name = self._link.fields(script.META, "generation", "name")
-        if generation is None or name is None:
+        if generation is None or name is None or not generation.isdigit():
             raise CountersLost("there are none")
         found = int(generation), script.digest_of(name)
         self._digests = dict([found])  # threads share it, so it is replaced and never changed
         return found
+
+    def _what_stands(self) -> tuple[int, str | None]:
+        """Number of changes and name of what new counters take the place of. What is none of ours is deleted."""
+        try:
+            generation, sequence, name = self._link.fields(script.META, "generation", "sequence", "name")
+            int(generation or 0)  # for the sake of its error
+            return int(sequence or 0), name
+        except (CountersLost, ValueError):
+            self._link.call(lambda client: client.delete(script.META))
+            return 0, None
 
     def _run(self, digest: str, op: str, generation: int, arguments: Arguments, own: str, seen: int = 0) -> list[Any]:
         wall: str | int = ""

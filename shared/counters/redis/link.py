@@ -173,6 +173,9 @@ class Link:
         except _NotSent as error:
             raise self._failed(error.__cause__) from error
         except _REFUSED as error:
+            if _met_what_is_none_of_ours(error):
+                self._failures = 0
+                raise CountersLost("something else stands in their place") from error
             raise self._failed(error) from error
         except _FAILED as error:
             raise self._failed(error, in_doubt=True) from error
@@ -198,6 +201,11 @@ def _is_open(connection: Any) -> bool:
         return not connection.can_read(0)
     except _FAILED:
         return False
+
+
+def _met_what_is_none_of_ours(error: BaseException) -> bool:
+    """Whether the script found what it cannot have written itself, and so broke off, perhaps half-way."""
+    return isinstance(error, ResponseError) and str(error).startswith(("WRONGTYPE ", "user_script:"))
 
 
 def _kind(error: BaseException | None) -> str:
