@@ -84,7 +84,7 @@ def build(settings: Settings) -> Worker:
     membership = Membership(
         settings.data_dir,
         shared_counters,
-        lambda worker_id: asked(lambda: database.register(worker_id, machine_of(settings.data_dir))),
+        lambda worker_id: asked(lambda: database.enter(worker_id, machine_of(settings.data_dir))),
         sync=settings.journal_sync == "batch",
     )
     seeds: Seeds = lambda *wanted: asked(database.seeds, *wanted)  # noqa: E731 - its type is told here

@@ -1,6 +1,7 @@
 """Commands of `flask --app wsgi ...` for whoever runs the router. They act as "system" in the first organisation."""
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from webapp.blame import blaming
 from webapp.context import Actor, Conflict
 from webapp.database_copy import CopyRefused, copy_from
 from webapp.first_start import BootstrapReport, SchemaError, first_actor, prepare
+from webapp.ledger_import import import_journals
 from webapp.validation import Invalid
 from webapp.verification.command import ledger
 
@@ -32,6 +34,7 @@ users = AppGroup("users", help="Members of staff.")
 
 def init_app(app: Flask) -> None:
     """Register the commands."""
+    ledger.add_command(import_command)
     for command in (bootstrap, tokens, users, ledger):
         app.cli.add_command(command)
     # A group of Flask-Migrate's, which the `flask` command finds by itself: `upgrade` stands in it, and this beside it.
@@ -71,6 +74,17 @@ def create_user_command(email: str, role: str, as_json: bool) -> None:  # noqa: 
     created = _try(create_user, _actor(), email, role)
     facts = {"id": created.user_id, "email": created.email, "role": created.role, "password": created.password}
     click.echo(json.dumps(facts) if as_json else f"{created.email} ({created.role}), password: {created.password}")
+
+
+@click.command("import")
+@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--dry-run", is_flag=True, help="Say what would be imported, and import nothing.")
+@with_appcontext
+def import_command(directory: Path, dry_run: bool) -> None:  # noqa: FBT001 - click's way
+    """Import the journals of a machine that will not come back, from a copy of its data directory, DIR."""
+    with _telling() as settings:
+        check_database(settings)
+    sys.exit(import_journals(directory.absolute(), settings, os.environ, dry_run=dry_run))
 
 
 @click.command("copy-from")

@@ -144,9 +144,12 @@ class Generations:
         return changed
 
     def check_database(self) -> None:
-        """Be of the generation of the database, and have the page that stands there."""
-        if self._database.generation() != self.page.generation:
+        """Be of the generation of the database, not an outdated one, and have the page that stands there."""
+        present, outdated = self._database.generations()
+        if present != self.page.generation:
             self.renew("the database is of another generation")
+        elif outdated >= present:
+            self.renew("the journals of a machine that was given up were imported")
         if not self.page.stands():
             self.page = Page.create(self._data_dir, boot_id())
             self._counters.attach(self.page)

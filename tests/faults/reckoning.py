@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from types import SimpleNamespace
 from typing import Any
 
 import requests
@@ -108,9 +109,9 @@ def _reckon(router: Router, books: Books, calls: Sequence[Call], keys: Sequence[
         return books.held(keys) == 0 and attempts.keys() <= have
 
     eventually(quiet, QUIET_SECONDS, "the end of all holds, with every attempt in the ledger,")
-    rows = books.rows(keys)
+    rows = with_adjustments(books.rows(keys))
     found = Reckoned(len(calls), len(attempts), len(rows))
-    by_name: dict[str, list[Row[Any]]] = defaultdict(list)
+    by_name: dict[str, list[Any]] = defaultdict(list)
     for row in rows:
         by_name[row.requested_model].append(row)
         found.outcomes[row.outcome] += 1
@@ -126,6 +127,16 @@ def _reckon(router: Router, books: Books, calls: Sequence[Call], keys: Sequence[
     if verify:
         router.run("-m", "flask", "--app", "wsgi", "ledger", "verify")
     return found
+
+
+def with_adjustments(rows: Sequence[Any]) -> list[Any]:
+    """One row for each attempt: what the last word on it says, at what all its rows cost together."""
+    found: dict[str, Any] = {}
+    for row in sorted(rows, key=lambda row: (row.adjusts is not None, len(row.id), row.id)):
+        before = found.get(row.adjusts)
+        cost_nanos = row.cost_nanos + (before.cost_nanos if before else 0)
+        found[row.adjusts or row.id] = SimpleNamespace(**dict(row._mapping) | {"cost_nanos": cost_nanos})
+    return list(found.values())
 
 
 def _attempts(router: Router, names: set[str]) -> dict[str, list[dict[str, Any]]]:
@@ -144,7 +155,7 @@ def _attempts(router: Router, names: set[str]) -> dict[str, list[dict[str, Any]]
     return found
 
 
-def _judge(call: Call, attempts: Sequence[dict[str, Any]], rows: Sequence[Row[Any]]) -> None:
+def _judge(call: Call, attempts: Sequence[dict[str, Any]], rows: Sequence[Any]) -> None:
     told = f"{call.name}: {call.reply.status} {call.reply.code} {call.reply.complete}, {attempts}, {rows}"
     assert len(attempts) <= 1, f"sent twice: {told}"
     assert len(rows) <= 1, f"counted twice: {told}"
@@ -166,7 +177,7 @@ def _judge(call: Call, attempts: Sequence[dict[str, Any]], rows: Sequence[Row[An
         assert rows[0].cost_nanos <= rows[0].bound_nanos or call.key.limit_usd is None, f"above its bound: {told}"
 
 
-def _compare_counters(books: Books, keys: Sequence[Key], rows: Sequence[Row[Any]]) -> None:
+def _compare_counters(books: Books, keys: Sequence[Key], rows: Sequence[Any]) -> None:
     sums: dict[str, int] = defaultdict(int)
     for row in rows:
         sums[row.key_id] += row.cost_nanos

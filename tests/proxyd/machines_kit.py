@@ -1,5 +1,6 @@
 """Two machines, each with its data directory, ledger writer and workers, on one Redis server and one database."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,8 @@ from accounting_kit import HandClock, Router, Worker, charge
 from redis_kit import RedisServer
 from sqlalchemy import Engine
 
+from proxyd.accounting.copy_import import CopyImport, Imported
+from proxyd.accounting.journal_copies import opened
 from shared.counters import Answer, Counters, CountersUnavailable
 from shared.counters.redis.counters import RedisCounters
 from shared.machines import AWAY_SECONDS
@@ -50,6 +53,19 @@ class Machine(Router):
             self.workers.pop().kill()
         self.writer = self.new_writer()
         self.writer.start()
+
+
+def copy_of(machine: Machine, to: Path) -> Path:
+    """What an operator saves of a machine: its journals and its name."""
+    shutil.copytree(machine.directory / "journals", to / "journals")
+    (to / "machine_id").write_text(f"{machine.machine}\n", encoding="ascii")
+    return to
+
+
+def import_copy(by: Machine, copy: Path, *, dry_run: bool = False) -> Imported:
+    """As `ledger import` does it on another machine."""
+    with opened(copy, by.directory) as folder:
+        return CopyImport(by.database, by.ledger, by.machine).run(folder.journals, folder.machine, dry_run=dry_run)
 
 
 class Machines:
@@ -106,6 +122,17 @@ def cut(counters: Counters) -> None:
 def mend(counters: Counters) -> None:
     assert isinstance(counters, RedisCounters)
     counters._link.__dict__.pop("_tried", None)
+
+
+def go_away(machines: Machines) -> None:
+    """B, so long that it is away for A."""
+    machines.b.go_away()
+    machines.wait_until_away()
+
+
+def told(found: Imported) -> tuple[int, int, int, int]:
+    """Rows and nano-dollars of what had ended, and of what had not."""
+    return found.ended, found.ended_nanos, found.crashed, found.crashed_nanos
 
 
 # Of each machine's first worker
