@@ -110,8 +110,11 @@ class RedisServer:
         try:
             self.process.wait(5)
         except subprocess.TimeoutExpired:  # it cannot save, and so does not want to go
-            self.process.kill()
-            self.process.wait()
+            self.kill()
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
 
 
 def windows_on(server: RedisServer, clock: Clock) -> SingleStorage:
@@ -199,13 +202,18 @@ class Wire:
     """Listens on TCP and leads to a server's socket. `target` may be changed for connections to come.
 
     `cut_answers`: so many answers are read and not delivered; the connection is cut in the place of each.
+    While `carries` is not set nothing arrives, in neither direction, and nobody is told; later it does arrive, as what
+    TCP repeats does when a network is there again.
     """
 
     def __init__(self, target: Path) -> None:
         self.target = target
         self.cut_answers = 0
+        self.carries = threading.Event()
+        self.carries.set()
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"redis://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.port: int = self._listener.getsockname()[1]
+        self.url = f"redis://127.0.0.1:{self.port}"
         self._ends: list[socket.socket] = []
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -213,6 +221,7 @@ class Wire:
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)  # wakes who waits in accept
         self._listener.close()
+        self.carries.set()
         self.cut()
 
     def cut(self) -> None:
@@ -243,6 +252,7 @@ class Wire:
                 if answers and self.cut_answers > 0:
                     self.cut_answers -= 1
                     break
+                self.carries.wait()
                 sink.sendall(data)
         with contextlib.suppress(OSError):
             sink.shutdown(socket.SHUT_RDWR)
