@@ -18,7 +18,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     for item in items:
         if here in item.path.parents and item.get_closest_marker("timeout") is None:
-            item.add_marker(pytest.mark.timeout(3600 if LONG else 180))
+            item.add_marker(pytest.mark.timeout(3600 if LONG else 300))
 
 
 @pytest.fixture(scope="session")

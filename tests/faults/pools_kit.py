@@ -13,7 +13,8 @@ from faulty import FaultyRouter, Havoc, Make
 from load_kit import Call, Key, Load
 from postgres_kit import PostgresServer
 from reckoning import Books, limits_are_watched
-from redis_kit import RedisServer, Wire
+from redis_kit import RedisServer
+from relay import Relay
 from sizes import SEED
 
 _databases = itertools.count()
@@ -22,13 +23,13 @@ RIGHT = {"served", "limits_unavailable", "spend_held", "spend_exceeded"}
 
 
 class Pools:
-    """Both, and what they share. The provider is the first one's; the second one is at the end of two wires."""
+    """Both, and what they share. The provider is the first one's; the second one is at the end of two relays."""
 
     def __init__(self, make: Make, postgres: PostgresServer, folder: Path) -> None:
         self.folder = folder
         self.postgres = postgres
         self.redis = RedisServer(folder)
-        self.to_redis, self.to_postgres = Wire(self.redis.socket), Wire(postgres.socket)
+        self.to_redis, self.to_postgres = Relay(self.redis.socket), Relay(postgres.socket)
         self.killed = Counter[str]()
         name = f"machines{next(_databases)}"
         url = postgres.make_database(name)
@@ -39,7 +40,7 @@ class Pools:
         self.first = make(DATABASE_URL=url, ROUTER_LIMITS_URL=self.redis.url, **secrets)
         self.second = make(
             DATABASE_URL=f"postgresql://router@127.0.0.1:{self.to_postgres.port}/{name}",
-            ROUTER_LIMITS_URL=self.to_redis.url,
+            ROUTER_LIMITS_URL=f"redis://127.0.0.1:{self.to_redis.port}",
             **secrets,
             **{f"ROUTER_{slug.upper()}_URL": self.first.sandbox_url for slug in self.first.credentials},
         )
@@ -62,8 +63,8 @@ class Pools:
 
     def close(self) -> None:
         self.stop()
-        for wire in (self.to_redis, self.to_postgres):
-            wire.close()
+        for relay in (self.to_redis, self.to_postgres):
+            relay.close()
         self.redis.stop()
 
     def wait_until_ready(self) -> None:
@@ -119,14 +120,9 @@ class Pools:
         replica.socket.replace(self.redis.socket)  # whoever connects to that name reaches it from now on
         self.redis.process = replica.process
 
-    @contextlib.contextmanager
-    def cut_off(self, wire: Wire) -> Iterator[None]:
+    def cut_off(self, relay: Relay) -> contextlib.AbstractContextManager[None]:
         """Nothing gets through to or from the second pool meanwhile."""
-        wire.carries.clear()
-        try:
-            yield
-        finally:
-            wire.carries.set()
+        return self.first.stopped(relay.pid)
 
     def kills(self) -> Counter[str]:
         return self.first.killed + self.second.killed + self.killed

@@ -1,9 +1,7 @@
 """One of two pools is away: killed, or its network to Redis or to PostgreSQL is cut. The other one goes on."""
 
-import socket
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from load_kit import call, make_key, make_keys
@@ -61,17 +59,13 @@ def test_a_pool_is_killed_and_comes_back_later(pools: Pools, tell: Tell, *, minu
     assert pools.generation() == before
 
 
-def test_a_pool_is_cut_off_from_redis_and_counters_are_lost(pools: Pools, tell: Tell, tmp_path: Path) -> None:
+def test_a_pool_is_cut_off_from_redis_and_counters_are_lost(pools: Pools, tell: Tell) -> None:
     """It runs on without its limits, and reaches PostgreSQL; the other one does not wait for it longer than said."""
     keys = make_keys(pools.first)
-    with loaded(pools, keys) as loads, socket.socket(socket.AF_UNIX) as swallows:
-        swallows.bind(str(tmp_path / "swallows"))
-        swallows.listen(1_000)
+    with loaded(pools, keys) as loads:
         for load in loads:
             load.wait_for(20)
-        pools.to_redis.target = tmp_path / "swallows"
-        pools.to_redis.cut()
-        try:
+        with pools.cut_off(pools.to_redis):
             pools.redis.empty()
             began = time.time()
             loads[0].wait_for(10, 2 * AWAY_SECONDS, key=keys[1])
@@ -79,9 +73,6 @@ def test_a_pool_is_cut_off_from_redis_and_counters_are_lost(pools: Pools, tell: 
             loads[1].wait_for(5, key=keys[0])
             time.sleep(size(3, 15))
             cut_off = loads[1].told(began + 2)
-        finally:
-            pools.to_redis.target = pools.redis.socket
-            pools.to_redis.cut()
         for load in loads:
             load.wait_for(10, key=keys[1])
     tell(

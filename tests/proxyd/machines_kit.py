@@ -93,7 +93,6 @@ class Machines:
 
     def condition(self) -> object:
         """What another round may still change: the counters, as all see them, and who goes by which."""
-        self.a.eyes.close()
         try:
             return self.a.eyes.condition(), self.generations()
         except CountersUnavailable:

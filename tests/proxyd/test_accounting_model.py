@@ -19,8 +19,8 @@ from shared import db
 
 _asked = os.environ.get("ROUTER_MODEL_EXAMPLES")
 OF_ONE, OF_TWO = int(_asked or 100), int(_asked or 500)
-# Some tenths of a second each on a quiet machine; ten times as long where others work beside.
-SECONDS_AN_EXAMPLE = 3
+# Under one on a quiet machine; several times as long where others work beside.
+SECONDS_AN_EXAMPLE = 6
 
 
 def runs(count: int) -> settings:

@@ -202,18 +202,13 @@ class Wire:
     """Listens on TCP and leads to a server's socket. `target` may be changed for connections to come.
 
     `cut_answers`: so many answers are read and not delivered; the connection is cut in the place of each.
-    While `carries` is not set nothing arrives, in neither direction, and nobody is told; later it does arrive, as what
-    TCP repeats does when a network is there again.
     """
 
     def __init__(self, target: Path) -> None:
         self.target = target
         self.cut_answers = 0
-        self.carries = threading.Event()
-        self.carries.set()
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        self.url = f"redis://127.0.0.1:{self.port}"
+        self.url = f"redis://127.0.0.1:{self._listener.getsockname()[1]}"
         self._ends: list[socket.socket] = []
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -221,7 +216,6 @@ class Wire:
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)  # wakes who waits in accept
         self._listener.close()
-        self.carries.set()
         self.cut()
 
     def cut(self) -> None:
@@ -252,7 +246,6 @@ class Wire:
                 if answers and self.cut_answers > 0:
                     self.cut_answers -= 1
                     break
-                self.carries.wait()
                 sink.sendall(data)
         with contextlib.suppress(OSError):
             sink.shutdown(socket.SHUT_RDWR)
