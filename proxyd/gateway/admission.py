@@ -81,7 +81,7 @@ class AdmissionController:
                 stale = self._stale(known, stale)
                 if stale is None:
                     return Rejection(deny)
-                known = self._keys.reload(digest)
+                known = self._load_anew(digest, stale)
         except KeysUnavailable:
             pass
         return Rejection(Deny(Reason.KEYS_UNAVAILABLE))
@@ -94,7 +94,7 @@ class AdmissionController:
                 stale = self._stale(known, stale)
                 if stale is None:
                     return known
-                self._keys.reload(context.digest)
+                self._load_anew(context.digest, stale)
                 found = self.check_key(context)
                 if isinstance(found, Rejection):
                     return found
@@ -116,10 +116,14 @@ class AdmissionController:
                     result = self._judge(known, context, stale)
                 if not isinstance(result, _StaleSnapshot):
                     return result
-                stale, known = result, self._keys.reload(context.digest)
+                stale, known = result, self._load_anew(context.digest, result)
         except KeysUnavailable:
             return Rejection(Deny(Reason.KEYS_UNAVAILABLE))
         return Rejection(Deny(Reason.LIMITS_UNAVAILABLE))
+
+    def _load_anew(self, digest: str, stale: _StaleSnapshot) -> KnownKey | None:
+        """What is known for sure to be overtaken is no answer while the database gives none: it would be again."""
+        return self._keys.reload(digest) if stale.unknown else self._keys.reload_strictly(digest)
 
     def _judge(
         self, known: KnownKey, context: RequestContext, previous: _StaleSnapshot | None

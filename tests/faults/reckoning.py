@@ -91,24 +91,36 @@ class Books:
         self._engine.dispose()
 
 
-def reckon(router: Router, calls: Sequence[Call], keys: Sequence[Key], *, verify: bool = True) -> Reckoned:
-    """Wait until all is quiet, at most ten seconds, and compare. All of `keys`' traffic must be in `calls`."""
+def reckon(
+    router: Router,
+    calls: Sequence[Call],
+    keys: Sequence[Key],
+    *,
+    verify: bool = True,
+    quiet_seconds: float = QUIET_SECONDS,
+) -> Reckoned:
+    """Wait until all is quiet, so long at most, and compare. All of `keys`' traffic must be in `calls`."""
     books = Books(router)
     try:
+        _wait_until_quiet(router, books, calls, keys, quiet_seconds)
         return _reckon(router, books, calls, keys, verify=verify)
     finally:
         books.close()
 
 
-def _reckon(router: Router, books: Books, calls: Sequence[Call], keys: Sequence[Key], *, verify: bool) -> Reckoned:
-    names = {call.name for call in calls}
-    attempts = _attempts(router, names)
+def _wait_until_quiet(router: Router, books: Books, calls: Sequence[Call], keys: Sequence[Key], seconds: float) -> None:
+    attempts = _attempts(router, {call.name for call in calls})
 
     def quiet() -> bool:
         have = {row.requested_model for row in books.rows(keys)}
         return books.held(keys) == 0 and attempts.keys() <= have
 
-    eventually(quiet, QUIET_SECONDS, "the end of all holds, with every attempt in the ledger,")
+    eventually(quiet, seconds, "the end of all holds, with every attempt in the ledger,")
+
+
+def _reckon(router: Router, books: Books, calls: Sequence[Call], keys: Sequence[Key], *, verify: bool) -> Reckoned:
+    names = {call.name for call in calls}
+    attempts = _attempts(router, names)
     rows = with_adjustments(books.rows(keys))
     found = Reckoned(len(calls), len(attempts), len(rows))
     by_name: dict[str, list[Any]] = defaultdict(list)

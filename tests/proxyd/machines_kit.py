@@ -1,5 +1,6 @@
 """Two machines, each with its data directory, ledger writer and workers, on one Redis server and one database."""
 
+import contextlib
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from proxyd.accounting.journal_copies import opened
 from shared.counters import Answer, Counters, CountersUnavailable
 from shared.counters.redis.counters import RedisCounters
 from shared.machines import AWAY_SECONDS
+
+MOST_ROUNDS = 18  # until all is at rest, of each machine
 
 
 class Machine(Router):
@@ -87,10 +90,29 @@ class Machines:
                 machine.rounds()
 
     def rest(self) -> None:
-        """Go on without faults until nothing is left to do."""
-        for _ in range(3):
+        """Go on without faults until three rounds in a row have changed nothing."""
+        last: object = None
+        unchanged = 0
+        for _ in range(MOST_ROUNDS):
+            imported = 0
             for machine in self.both:
-                machine.rest(*machine.workers)
+                for worker in machine.workers:
+                    with contextlib.suppress(CountersUnavailable):
+                        worker.keep()
+                        worker.accounting.flush()
+                imported += machine.rounds()
+            found = self.condition()
+            unchanged = unchanged + 1 if (found, imported) == (last, 0) else 0
+            if unchanged == 3:
+                return
+            last = found
+
+    def condition(self) -> object:
+        """What another round may still change: the counters, as all see them, and who goes by which."""
+        try:
+            return self.a.eyes.condition(), self.generations()
+        except CountersUnavailable:
+            return None, self.generations()
 
     def generations(self) -> list[int]:
         """That of the database, and that which each machine goes by."""

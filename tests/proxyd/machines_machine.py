@@ -22,12 +22,13 @@ from pathlib import Path
 
 from accounting_faults import AccountingMachine, die_between_calls
 from accounting_kit import Worker
-from accounting_machine import KEYS, MEMORY, template
+from accounting_machine import KEYS, MEMORY, fill
 from accounting_oracle import Oracle, Policy
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 from machines_kit import Machine, Machines, copy_of, import_copy
 from redis_kit import RedisServer
+from sqlalchemy import Engine
 
 from proxyd.accounting.journal_copies import worker_ids
 from shared import db
@@ -36,17 +37,24 @@ from shared.counters import Admitted, Answer, CountersUnavailable
 WHICH = st.integers(0, 1)
 
 
+def empty(engine: Engine) -> None:
+    """As it was at first. On tables as small as these DELETE takes a twentieth of the time of TRUNCATE."""
+    with engine.begin() as connection:
+        for table in reversed(db.Base.metadata.sorted_tables):
+            connection.execute(table.delete())
+        fill(connection)
+
+
 class TwoMachines(AccountingMachine):
     """Up to two workers on each."""
 
-    server: RedisServer  # set by the test
+    server: RedisServer  # set by the test, as is the next
+    engine: Engine  # of one PostgreSQL database with all tables, for all runs
 
     @initialize(workers=st.integers(1, 3), limit=st.none() | st.integers(0, 1_200))
     def begin(self, workers: int, limit: int | None) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="router-model-", dir=MEMORY))
-        for path in template().parent.glob("router.db*"):
-            shutil.copy(path, self.directory)
-        self.engine = db.create(f"sqlite:///{self.directory / 'router.db'}")
+        empty(self.engine)
         self.machines = Machines(self.directory, self.engine, self.server)
         self.router = self.machines.a
         self.machines.clock.mono_step = 0.7
@@ -240,7 +248,6 @@ class TwoMachines(AccountingMachine):
             self.everything_comes_to_rest()
         finally:
             self.machines.close()
-            self.engine.dispose()
             shutil.rmtree(self.directory)
 
     def drive(self) -> None:

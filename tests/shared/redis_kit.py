@@ -110,8 +110,11 @@ class RedisServer:
         try:
             self.process.wait(5)
         except subprocess.TimeoutExpired:  # it cannot save, and so does not want to go
-            self.process.kill()
-            self.process.wait()
+            self.kill()
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
 
 
 def windows_on(server: RedisServer, clock: Clock) -> SingleStorage:
