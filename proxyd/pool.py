@@ -2,57 +2,33 @@
 
 The law of this module: the supervisor only supervises. It never runs an event loop, opens no database and serves no
 request; everything of a worker is built after the fork, by `build`. What gunicorn does well is left to it: signals,
-heartbeats, killing what hangs, exit codes. Ours is the worker that serves, and that each has a listening socket of its
-own which outlives it.
+heartbeats, killing what hangs, exit codes. Ours is the worker that serves, that each has a listening socket of its own
+which outlives it, and that whoever leaves is no more counted among those who serve.
 
 Signals to the supervisor: TERM drains and ends (a second one hurries), INT and QUIT end at once, HUP replaces the
 workers by new ones, TTIN and TTOU change their number.
 """
 
-import faulthandler
 import os
 import signal
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import gevent
 from gevent.monkey import get_original
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
-from gunicorn.workers.base import Worker
 
-from proxyd.messages import Request, Response
 from proxyd.server.listen import BindError, listen
-from proxyd.server.server import Server, ServerLimits
+from proxyd.worker import HANDED_OVER, POLL_SECONDS, POOL_ENDS, STOP_SECONDS, Place, PoolWorker, WorkerParts, nothing
 from proxyd.writer_process import WriterProcess
 
-HEARTBEAT_SECONDS = 1.0
 WEDGED_AFTER_SECONDS = 8  # without a heartbeat; the kill follows within two seconds
-POLL_SECONDS = 0.1
-QUICK_SECONDS = 0.5
-STOP_SECONDS = 5  # for `on_stop`, after the drain
 SHORT_LIFE_SECONDS = 5.0
 LONGEST_PAUSE_SECONDS = 10.0
-
-
-def _nothing() -> None:
-    return None
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerParts:
-    """What makes a worker; all of it belongs to that process alone."""
-
-    handler: Callable[[Request], Response]
-    on_error: Callable[[Exception, Request | None], Response]
-    on_start: Callable[[], None] = _nothing  # in the main greenlet, before the first connection
-    on_stop: Callable[[], None] = _nothing  # after the last one; a few seconds at most
-    limits: ServerLimits | None = None
 
 
 def serve(
@@ -61,7 +37,7 @@ def serve(
     build: Callable[[], WorkerParts],
     *,
     grace_seconds: int = 30,
-    check: Callable[[], object] = _nothing,
+    check: Callable[[], object] = nothing,
     on_listening: Callable[[str], None] | None = None,
     writer: WriterProcess | None = None,
     log_level: str = "info",
@@ -121,7 +97,7 @@ class _Application(BaseApplication):  # type: ignore[misc] # gunicorn publishes 
         self._settings = {
             "bind": [f"fd://{descriptor}" for descriptor in descriptors],
             "workers": workers,
-            "worker_class": _PoolWorker,
+            "worker_class": PoolWorker,
             "timeout": WEDGED_AFTER_SECONDS,
             "graceful_timeout": grace_seconds + STOP_SECONDS,
             "control_socket_disable": True,
@@ -156,6 +132,7 @@ class _Arbiter(Arbiter):  # type: ignore[misc] # gunicorn publishes no types
         self._writer = writer
         self._worker_sleep = worker_sleep
         self._ending = False
+        self._leaving: set[int] = set()  # workers that were told to, and have not ended yet
         self._spawned_at: dict[int, float] = {}
         self._pause_seconds = 0.0
         self._not_before = 0.0
@@ -174,28 +151,60 @@ class _Arbiter(Arbiter):  # type: ignore[misc] # gunicorn publishes no types
         except Exception as error:  # noqa: BLE001 - a process edge: a bad setting must not end what runs
             self.log.error("Not reloading, the old workers stay: %s", error)
         else:
-            super().handle_hup()
+            self.log.info("New workers take over")
+            self.reload()
             if self._writer is not None:
                 self._writer.renew()
 
     def handle_usr2(self) -> None:
         self.log.warning("USR2 is not supported; HUP replaces the workers")
 
-    def spawn_workers(self) -> None:
-        # No worker comes to life while nobody could tell it which counters are the right ones.
-        if time.monotonic() >= self._not_before and (self._writer is None or self._writer.ready):
-            super().spawn_workers()
+    def reload(self) -> None:
+        """Put new workers in the place of all that serve.
+
+        gunicorn's own way waits for the old ones, for half a minute if one of them has a long answer to finish, and
+        looks after nobody meanwhile.
+        """
+        old = self._serving()
+        for _ in old:
+            self.spawn_worker()
+        for pid in old:
+            self.kill_worker(pid, signal.SIGTERM)
+
+    def stop(self, graceful: bool = True) -> None:  # noqa: FBT001, FBT002 - gunicorn's signature
+        self._ending = True
+        super().stop(graceful)
+
+    def kill_worker(self, pid: int, sig: int) -> None:
+        if sig == signal.SIGTERM:
+            self._leaving.add(pid)
+            sig = POOL_ENDS if self._ending else HANDED_OVER
+        super().kill_worker(pid, sig)
+
+    def _serving(self) -> list[int]:
+        """Workers that were not told to leave, the oldest first."""
+        self._leaving.intersection_update(self.WORKERS)
+        staying = (worker for pid, worker in self.WORKERS.items() if pid not in self._leaving)
+        return [worker.pid for worker in sorted(staying, key=lambda worker: worker.age)]
 
     def manage_workers(self) -> None:
         if self._writer is not None and not self._ending:
             self._writer.keep()
-        super().manage_workers()
+        for pid in tuple(self._leaving):
+            self.kill_worker(pid, signal.SIGTERM)  # again: one that was just forked hears nothing yet
+        serving = self._serving()
+        # No worker comes to life while nobody could tell it which counters are the right ones.
+        if time.monotonic() >= self._not_before and (self._writer is None or self._writer.ready):
+            for _ in range(self.num_workers - len(serving)):
+                self.spawn_worker()
+        for pid in serving[: max(0, len(serving) - self.num_workers)]:
+            self.kill_worker(pid, signal.SIGTERM)
 
     def spawn_worker(self) -> Any:
-        taken = [worker.slot for worker in self.WORKERS.values()]
+        taken = [worker.slot for worker in self.WORKERS.values() if worker.pid not in self._leaving]
         slot = min(range(len(self.LISTENERS)), key=lambda slot: (taken.count(slot), slot))
         old = any(time.monotonic() - born > SHORT_LIFE_SECONDS for born in self._spawned_at.values())
-        _PoolWorker.next_place = _Place(slot, self._worker_sleep, serving=old)
+        PoolWorker.next_place = Place(slot, self._worker_sleep, serving=old)
         pid = super().spawn_worker()
         self._spawned_at[pid] = time.monotonic()
         return pid
@@ -210,91 +219,3 @@ class _Arbiter(Arbiter):  # type: ignore[misc] # gunicorn publishes no types
             else:
                 self._pause_seconds = 0.0
             self._not_before = now + self._pause_seconds
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """What a worker must know before its fork."""
-
-    slot: int
-    sleep: Callable[[float], None]
-    serving: bool  # others serve already, so that this one's failure to start is no reason to end everything
-
-
-class _PoolWorker(Worker):  # type: ignore[misc] # gunicorn publishes no types
-    """One worker process: a hub, a server on the socket of its slot, a heartbeat."""
-
-    next_place: _Place  # set just before each fork; gunicorn's constructor has no place for it
-
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self.sockets: list[Any]
-        self._place = self.next_place
-        self._quick = False
-
-    @property
-    def slot(self) -> int:
-        return self._place.slot
-
-    def init_process(self) -> None:
-        time.sleep = self._place.sleep  # type: ignore[assignment] # gevent's, if the process was patched
-        gevent.reinit()
-        listeners: list[Any] = self.sockets
-        for slot, listener in enumerate(listeners):
-            if slot != self.slot:
-                # Whoever holds a listener must accept from it; the others have their own workers.
-                listener.close()
-        self.sockets = [listeners[self.slot]]
-        super().init_process()
-
-    def load_wsgi(self) -> None:
-        try:
-            super().load_wsgi()
-            self.wsgi.on_start()
-        except Exception:
-            if not self._place.serving:
-                raise  # gunicorn ends the supervisor: a service that never was is not to be retried for ever.
-            self.log.exception("The worker could not be built")
-            sys.exit(1)
-
-    def init_signals(self) -> None:
-        super().init_signals()
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-            signal.signal(number, self._end)
-        signal.signal(signal.SIGABRT, self._wedged)
-
-    def run(self) -> None:
-        parts: WorkerParts = self.wsgi
-        listener = self.sockets[0].sock
-        server = Server(parts.handler, parts.on_error, [listener], parts.limits)
-        server.start()
-        heartbeat = gevent.spawn(self._beat)
-        try:
-            while self.alive:
-                gevent.sleep(POLL_SECONDS)
-            drain = gevent.spawn(server.stop, QUICK_SECONDS if self._quick else self.app.grace_seconds)
-            while not drain.ready() and not self._quick:
-                drain.join(timeout=POLL_SECONDS)
-            if not drain.ready():
-                drain.join(timeout=QUICK_SECONDS)
-        finally:
-            parts.on_stop()
-            heartbeat.kill()
-
-    def _beat(self) -> None:
-        """Tell the supervisor that the event loop turns, and end when there is no supervisor any more."""
-        while True:
-            self.notify()
-            if self.ppid != os.getppid():
-                self.log.warning("The supervisor is gone, so the worker ends: %s", self.pid)
-                self.alive = False
-            gevent.sleep(HEARTBEAT_SECONDS)
-
-    def _end(self, number: int, _: FrameType | None) -> None:
-        self._quick = self._quick or number != signal.SIGTERM
-        self.alive = False
-
-    def _wedged(self, _: int, __: FrameType | None) -> None:
-        """Say where the worker hangs, and end it."""
-        faulthandler.dump_traceback(sys.stderr)
-        os._exit(1)

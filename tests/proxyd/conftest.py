@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from accounting_kit import Router, Worker
 from machines_kit import Machines
+from pool_kit import Pool, started, until
 from redis_kit import RedisServer
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
@@ -140,3 +141,11 @@ def machines(
     machines.rounds(2)
     yield machines
     machines.close()
+
+
+@pytest.fixture
+def pool(tmp_path: Path) -> Iterator[Pool]:
+    """Two workers, which have started."""
+    with started(tmp_path) as pool:
+        until(lambda: len(list(tmp_path.glob("start-*"))) == 2)
+        yield pool
