@@ -132,7 +132,10 @@ class _Arbiter(Arbiter):  # type: ignore[misc] # gunicorn publishes no types
         self._writer = writer
         self._worker_sleep = worker_sleep
         self._ending = False
-        self._leaving: set[int] = set()  # workers that were told to, and have not ended yet
+        self._leaving: set[int] = set()  # workers that are to, and have not ended yet
+        self._told: set[int] = set()  # those of them that were told
+        self._replaced = 0  # workers up to this age are to be, as soon as others serve
+        self._born_with: dict[int, float] = {}  # the heartbeat that a worker's file had when it was made
         self._spawned_at: dict[int, float] = {}
         self._pause_seconds = 0.0
         self._not_before = 0.0
@@ -160,59 +163,74 @@ class _Arbiter(Arbiter):  # type: ignore[misc] # gunicorn publishes no types
         self.log.warning("USR2 is not supported; HUP replaces the workers")
 
     def reload(self) -> None:
-        """Put new workers in the place of all that serve.
+        """Put new workers in the place of all there are, which go on until the new ones serve.
 
-        gunicorn's own way waits for the old ones, for half a minute if one of them has a long answer to finish, and
-        looks after nobody meanwhile.
+        gunicorn's own way tells the old ones at once and then waits for them, for half a minute if one of them has a
+        long answer to finish, and looks after nobody meanwhile.
         """
-        old = self._serving()
-        for _ in old:
-            self.spawn_worker()
-        for pid in old:
-            self.kill_worker(pid, signal.SIGTERM)
+        self._replaced = self.worker_age
+        self.manage_workers()
 
     def stop(self, graceful: bool = True) -> None:  # noqa: FBT001, FBT002 - gunicorn's signature
         self._ending = True
         super().stop(graceful)
 
     def kill_worker(self, pid: int, sig: int) -> None:
-        if sig == signal.SIGTERM:
-            self._leaving.add(pid)
-            sig = POOL_ENDS if self._ending else HANDED_OVER
-        super().kill_worker(pid, sig)
-
-    def _serving(self) -> list[int]:
-        """Workers that were not told to leave, the oldest first."""
-        self._leaving.intersection_update(self.WORKERS)
-        staying = (worker for pid, worker in self.WORKERS.items() if pid not in self._leaving)
-        return [worker.pid for worker in sorted(staying, key=lambda worker: worker.age)]
+        if sig != signal.SIGTERM:
+            super().kill_worker(pid, sig)
+            return
+        self._leaving.add(pid)
+        # One that was just forked hears nothing yet: it is told when it has begun.
+        if self._ending or (pid not in self._told and self._has_begun(self.WORKERS[pid])):
+            self._told.add(pid)
+            super().kill_worker(pid, POOL_ENDS if self._ending else HANDED_OVER)
 
     def manage_workers(self) -> None:
         if self._writer is not None and not self._ending:
             self._writer.keep()
-        for pid in tuple(self._leaving):
-            self.kill_worker(pid, signal.SIGTERM)  # again: one that was just forked hears nothing yet
-        serving = self._serving()
-        # No worker comes to life while nobody could tell it which counters are the right ones.
-        if time.monotonic() >= self._not_before and (self._writer is None or self._writer.ready):
-            for _ in range(self.num_workers - len(serving)):
-                self.spawn_worker()
-        for pid in serving[: max(0, len(serving) - self.num_workers)]:
+        self._leaving.intersection_update(self.WORKERS)
+        self._told.intersection_update(self.WORKERS)
+        for pid in self._leaving - self._told:
             self.kill_worker(pid, signal.SIGTERM)
+        missing = self.num_workers - len(self._staying())
+        # No worker comes to life while nobody could tell it which counters are the right ones.
+        if missing > 0 and time.monotonic() >= self._not_before and (self._writer is None or self._writer.ready):
+            for _ in range(missing):
+                self.spawn_worker()
+        staying = self._staying()
+        surplus = staying[: max(0, len(staying) - self.num_workers)]
+        if len(staying) >= self.num_workers and all(self._has_begun(worker) for worker in staying):
+            surplus += [worker for worker in self.WORKERS.values() if worker.age <= self._replaced]
+        for worker in surplus:
+            if worker.pid not in self._leaving:
+                self.kill_worker(worker.pid, signal.SIGTERM)
+
+    def _staying(self) -> list[PoolWorker]:
+        """Workers that neither were told to leave nor are to be replaced, the oldest first."""
+        staying = (
+            worker for pid, worker in self.WORKERS.items() if pid not in self._leaving and worker.age > self._replaced
+        )
+        return sorted(staying, key=lambda worker: worker.age)
+
+    def _has_begun(self, worker: PoolWorker) -> bool:
+        """Whether it serves: its heartbeat has changed since it was forked."""
+        return bool(worker.tmp.last_update() != self._born_with[worker.pid])
 
     def spawn_worker(self) -> Any:
-        taken = [worker.slot for worker in self.WORKERS.values() if worker.pid not in self._leaving]
+        taken = [worker.slot for worker in self._staying()]
         slot = min(range(len(self.LISTENERS)), key=lambda slot: (taken.count(slot), slot))
         old = any(time.monotonic() - born > SHORT_LIFE_SECONDS for born in self._spawned_at.values())
         PoolWorker.next_place = Place(slot, self._worker_sleep, serving=old)
         pid = super().spawn_worker()
         self._spawned_at[pid] = time.monotonic()
+        self._born_with[pid] = self.WORKERS[pid].tmp.last_update()
         return pid
 
     def reap_workers(self) -> None:
         super().reap_workers()
         now = time.monotonic()
         for pid in [pid for pid in self._spawned_at if pid not in self.WORKERS]:
+            del self._born_with[pid]
             if now - self._spawned_at.pop(pid) < SHORT_LIFE_SECONDS and not self._ending:
                 # Not at once again: a worker that dies young will most likely do so again.
                 self._pause_seconds = min(LONGEST_PAUSE_SECONDS, self._pause_seconds * 2 or POLL_SECONDS)

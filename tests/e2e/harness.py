@@ -85,6 +85,7 @@ class Router:
     """Sandbox, proxy with two workers and dashboard. `processes` may be stopped and started by name."""
 
     def __init__(self, data_dir: Path, *, workers: int = 2, **settings: str) -> None:
+        self.root = ROOT  # the checkout that it runs from
         self.data_dir = data_dir
         self.log_dir = data_dir.parent / f"{data_dir.name}-logs"
         self.log_dir.mkdir()
@@ -129,7 +130,7 @@ class Router:
         """Run Python with these arguments in the router's environment; its output, which is kept as a log as well."""
         done = subprocess.run(
             [sys.executable, *arguments],
-            cwd=ROOT,
+            cwd=self.root,
             env=self.environ,
             capture_output=True,
             text=True,
@@ -147,7 +148,7 @@ class Router:
         with (self.log_dir / f"{name}.log").open("ab") as log:
             process = self.processes[name] = subprocess.Popen(
                 [sys.executable, *arguments],
-                cwd=ROOT,
+                cwd=self.root,
                 env=self.environ,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -7,16 +7,14 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-import psycopg
 import pytest
-from faulty import FaultyRouter, Make
+from faulty import Make
 from harness import children_of, eventually
 from load_kit import Call, Key, Load, call, make_key, make_keys, one
-from reckoning import Books, limits_are_watched, reckon
-from redis_kit import RedisServer, Wire
+from pools_kit import Pools, two_pools
+from reckoning import limits_are_watched, reckon
 from sizes import SEED, size
 
 from shared import money
@@ -24,75 +22,21 @@ from shared.machines import AWAY_SECONDS
 
 Tell = Callable[[object], None]
 pytestmark = pytest.mark.slow
-_databases = itertools.count()
 CALLS = 300
 # What a pool may say when the counters it is asked about are being made anew, or a limit is met.
 RIGHT = {"served", "limits_unavailable", "spend_held", "spend_exceeded"}
 
 
-@dataclass
-class Pools:
-    """Both, and what they share. The provider is the first one's."""
-
-    first: FaultyRouter
-    second: FaultyRouter
-    redis: RedisServer
-    wire: Wire  # between the second one and Redis
-    postgres: Path  # the folder of its socket
-
-    def __iter__(self) -> Iterator[FaultyRouter]:
-        return iter((self.first, self.second))
-
-    def wait_until_ready(self) -> None:
-        for router in self:
-            router.wait_until_ready()
-
-    def generation(self) -> int:
-        books = Books(self.first)
-        try:
-            return books._counters.condition().generation
-        finally:
-            books.close()
-
-
 @pytest.fixture(scope="module")
 def shared_pools(make: Make, postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pools]:
-    folder = Path(postgres.rpartition("=")[2])
-    name = f"machines{next(_databases)}"
-    with psycopg.connect(f"postgresql://router@/postgres?host={folder}", autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")  # the name is ours
-    redis = RedisServer(tmp_path_factory.mktemp("redis"))
-    shared = {
-        "DATABASE_URL": f"postgresql://router@/{name}?host={folder}",
-        "ROUTER_LIMITS_URL": redis.url,
-        "ROUTER_ENCRYPTION_KEY": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
-        "SECRET_KEY": "of both pools, for the tests, and long enough",
-    }
-    first = make(**shared)
-    wire = Wire(redis.socket)
-    shared["ROUTER_LIMITS_URL"] = wire.url
-    providers = {f"ROUTER_{slug.upper()}_URL": first.sandbox_url for slug in first.credentials}
-    second = make(**shared, **providers)
-    second.sandbox_url = first.sandbox_url
-    for part in ("sandbox", "proxy", "dashboard"):
-        first.start(part)
-    for part in ("proxy", "dashboard"):
-        second.start(part)
-    yield Pools(first, second, redis, wire, folder)
-    second.stop_all()
-    first.stop_all()
-    wire.close()
-    redis.stop()
+    with two_pools(make, postgres, tmp_path_factory.mktemp("redis")) as pools:
+        yield pools
 
 
 @pytest.fixture
 def pools(shared_pools: Pools) -> Pools:
     """They again, ready."""
-    for router in shared_pools:
-        for part in ("proxy", "dashboard"):
-            if part not in router.processes or router.processes[part].poll() is not None:
-                router.start(part)
-    shared_pools.wait_until_ready()
+    shared_pools.start()
     return shared_pools
 
 
