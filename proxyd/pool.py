@@ -66,11 +66,18 @@ def serve(
         _Arbiter(application, check, patched_sleep, writer).run()
     except SystemExit as end:
         if os.getpid() != supervisor_pid:
-            raise  # A worker ends: nothing that follows `serve` is its business.
+            # A worker has ended, and closed all that it had. To take the interpreter apart would tell nobody anything,
+            # and takes so long on a busy machine that the supervisor believes it stuck.
+            sys.stdout.flush()
+            os._exit(_status(end))
         if writer is not None:
             writer.stop()
-        return end.code if isinstance(end.code, int) else int(end.code is not None)
+        return _status(end)
     return 0
+
+
+def _status(end: SystemExit) -> int:
+    return end.code if isinstance(end.code, int) else int(end.code is not None)
 
 
 def _unpatch_supervisor() -> Callable[[float], None]:
