@@ -22,8 +22,9 @@ from proxyd.gateway.limits import Limits
 from proxyd.key_cache import KeyCache
 from proxyd.messages import Origin
 from proxyd.offload import Offload, OffloadTimeout, Threads
-from proxyd.pool import WorkerParts
+from proxyd.readiness import Readiness
 from proxyd.upstream.pool import UpstreamLimits, UpstreamPool
+from proxyd.worker import WorkerParts
 from shared import counters, db, pricing
 from shared.catalog import PROVIDERS
 from shared.config import Settings
@@ -46,6 +47,7 @@ class Worker:
     counters: counters.Counters
     engine: Engine
     offload: Offload
+    readiness: Readiness
 
     def start(self) -> None:
         """Enter the accounting; what is missing for it is tried again in the background."""
@@ -59,7 +61,7 @@ class Worker:
 
     def faults(self) -> dict[str, str]:
         """What keeps this worker from serving; empty when it is ready."""
-        found = self.accounting.faults()
+        found = self.readiness.asked() | self.accounting.faults()
         try:
             self.offload(_ask, self.engine)
         except (SQLAlchemyError, OffloadTimeout) as error:
@@ -67,8 +69,11 @@ class Worker:
         return found
 
 
-def build(settings: Settings) -> Worker:
-    """Put a worker together. Opens no connection; call it after the fork, in the process that will use it."""
+def build(settings: Settings, readiness: Readiness | None = None) -> Worker:
+    """Put a worker together. Opens no connection; call it after the fork, in the process that will use it.
+
+    `readiness` is its pool's; it has one of its own without one.
+    """
     engine = db.create(settings.database_url, cache_kib=DATABASE_CACHE_KIB)
     offload = Threads(DATABASE_THREADS, DATABASE_SECONDS)
     shared_counters = counters.connect(settings.limits_url, sleep=gevent.sleep)
@@ -100,7 +105,7 @@ def build(settings: Settings) -> Worker:
     worker: Worker
     ready = lambda: worker.faults()  # noqa: E731, PLW0108 - it exists later
     gateway = Gateway(accounting, admission, limits, dispatcher, settings.trusted_proxies, ready)
-    worker = Worker(gateway, accounting, shared_counters, engine, offload)
+    worker = Worker(gateway, accounting, shared_counters, engine, offload, readiness or Readiness())
     return worker
 
 
@@ -109,13 +114,14 @@ def _ask(engine: Engine) -> None:
         connection.execute(select(1))
 
 
-def parts(settings: Settings) -> WorkerParts:
+def parts(settings: Settings, readiness: Readiness) -> WorkerParts:
     """What the pool needs of a worker."""
-    worker = build(settings)
+    worker = build(settings, readiness)
     return WorkerParts(
         handler=worker.gateway.handle,
         on_error=worker.gateway.error_response,
         on_start=worker.start,
+        on_leave=readiness.leave,
         on_stop=worker.stop,
     )
 

@@ -4,6 +4,7 @@ import logging
 import sys
 
 from proxyd import app, pool
+from proxyd.readiness import Readiness
 from proxyd.server.listen import BindError, listen
 from proxyd.writer_process import WriterProcess
 from shared.config import SettingError, Settings
@@ -22,7 +23,7 @@ def main() -> int:
     except SettingError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    present = [settings]
+    present, readiness = [settings], Readiness()
 
     def read_anew() -> None:
         present[0] = Settings.from_env()
@@ -32,7 +33,7 @@ def main() -> int:
     return pool.serve(
         str(settings.proxy_bind),
         settings.proxy_workers,
-        lambda: app.parts(present[0]),
+        lambda: app.parts(present[0], readiness),
         check=read_anew,  # by a reload
         writer=WriterProcess(),
     )

@@ -19,7 +19,8 @@ SOFT_LINES, HARD_LINES, FUNCTION_LINES, ENTRY_LINES = 300, 400, 60, 20
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("app", "cli", "writer", "ledger_import", "__main__"),
     ("pool",),
-    ("server", "writer_process"),
+    ("worker", "writer_process"),
+    ("server", "readiness"),
     ("gateway",),
     ("accounting", "key_cache", "providers", "upstream"),
     ("channel", "offload", "wire"),

@@ -8,6 +8,7 @@ counts as the client being gone: HTTP knows no use for half a connection that we
 import socket
 import struct
 from collections.abc import Callable
+from time import monotonic
 from typing import Protocol
 
 from proxyd.channel import Cancelled, Channel, Expired
@@ -28,6 +29,7 @@ class Service(Protocol):
 
     limits: ServerLimits
     draining: bool
+    idle_seconds: float  # for the next request of a connection that has had one
 
     def respond(self, request: Request) -> Response:
         """Answer a request. Raises `ClientGone`, and no other `Exception`."""
@@ -107,13 +109,17 @@ class Connection(Channel):
             self.close()
 
     def drain(self) -> None:
-        """End the connection soon if it waits for a request. Called in the hub."""
-        if self.idle:
-            if self.served == 0:
-                # It was just accepted; what it wanted to ask is probably on its way.
-                self.arm(min(DRAIN_GRACE_SECONDS, self.limits.header_timeout_seconds))
-            else:
-                self.wake()
+        """Give an idle connection no longer than `idle_seconds` from now. Called in the hub."""
+        if not self.idle:
+            return
+        seconds = self._service.idle_seconds
+        if self.served == 0:
+            # It was just accepted; what it wanted to ask is probably on its way.
+            seconds = max(seconds, DRAIN_GRACE_SECONDS)
+        if seconds <= 0:
+            self.expire()
+        else:
+            self.deadline = min(self.deadline, monotonic() + seconds)
 
     def idle_since(self, now: float) -> float | None:
         """Since when it waits for a request, by `time.monotonic()`; None while it has one, or has just come."""
@@ -214,20 +220,15 @@ class Connection(Channel):
 
     def _first_bytes(self) -> bytes:
         """Wait for a request to begin; b"" when the connection has no future."""
-        if self.served:
-            self.arm(self.limits.keep_alive_seconds)
-        else:
-            self.arm(self.limits.header_timeout_seconds)
+        self.arm(self._service.idle_seconds if self.served else self.limits.header_timeout_seconds)
         self.idle = True
         try:
             while True:
-                if not (self._service.draining and self.served):
-                    self.wait_readable()
+                self.wait_readable()
                 try:
                     return self.transport.recv(HEAD_RECEIVE_BYTES)
                 except BlockingIOError:
-                    if self._service.draining and self.served:
-                        return b""
+                    continue
         except Expired:
             try:
                 return self.transport.recv(HEAD_RECEIVE_BYTES)  # as in `recv`: perhaps it is our loop that was late

@@ -1,7 +1,6 @@
 """docs/deploy.md and deploy/, tried: the files an image has, as the users and behind the nginx that the page gives."""
 
 import configparser
-import contextlib
 import json
 import re
 import shutil
@@ -16,8 +15,8 @@ import psycopg
 import pytest
 import requests
 from calls import chat, marker
-from harness import Router, eventually, free_port
-from machine import find
+from harness import Router, eventually
+from nginx_kit import nginx
 from redis_kit import RedisServer
 
 from shared.config import SETTINGS
@@ -189,38 +188,15 @@ def test_sweeping_is_allowed(router: Deployed, users: dict[str, str]) -> None:
 
 def test_behind_nginx(router: Deployed, tmp_path: Path) -> None:
     """Streams pass as they come, and the client's address is its own."""
-    front, back = free_port(), free_port()
-    text = blocks("nginx")[0]
-    text = re.sub(r"^ *ssl_.*$", "", text, flags=re.MULTILINE)
-    for port in (front, back):
-        text = text.replace("listen 443 ssl;", f"listen 127.0.0.1:{port};", 1)
-    text = text.replace("127.0.0.1:8080", router.proxy_url.removeprefix("http://"))
-    text = text.replace("127.0.0.1:8000", router.web_url.removeprefix("http://"))
-    temporary = "".join(
-        f"{kind}_temp_path {tmp_path}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    config = f"daemon off;\npid {tmp_path}/pid;\nevents {{}}\nhttp {{ access_log off;\n{temporary}{text}}}\n"
-    (tmp_path / "nginx.conf").write_text(config)
-    command = [find("nginx"), "-c", str(tmp_path / "nginx.conf"), "-e", "stderr"]
     _, key = router.create_key(name="behind", allowed_ips=["192.0.2.7"])
-    with subprocess.Popen(command) as process:
-        try:
-            eventually(lambda: _answers(f"http://127.0.0.1:{back}/healthz"), what="nginx")
-            body = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "a b c"}], "stream": True}
-            url, head = f"http://127.0.0.1:{front}/v1/chat/completions", {"Authorization": f"Bearer {key}"}
-            assert requests.post(url, json=body, headers=head, timeout=10).status_code == 403
-            head["X-Forwarded-For"] = "192.0.2.7"  # what nginx appends is trusted, and this stands before it
-            with requests.post(url, json=body, headers=head, timeout=10, stream=True) as answer:
-                assert answer.status_code == 200
-                assert answer.text.rstrip().endswith("[DONE]")
-        finally:
-            process.terminate()
-
-
-def _answers(url: str) -> bool:
-    with contextlib.suppress(requests.RequestException):
-        return requests.get(url, timeout=2).status_code == 200
-    return False
+    with nginx(tmp_path, [router.proxy_url], router.web_url) as front:
+        body = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "a b c"}], "stream": True}
+        url, head = f"{front}/v1/chat/completions", {"Authorization": f"Bearer {key}"}
+        assert requests.post(url, json=body, headers=head, timeout=10).status_code == 403
+        head["X-Forwarded-For"] = "192.0.2.7"  # what nginx appends is trusted, and this stands before it
+        with requests.post(url, json=body, headers=head, timeout=10, stream=True) as answer:
+            assert answer.status_code == 200
+            assert answer.text.rstrip().endswith("[DONE]")
 
 
 def test_the_units_start_what_there_is(router: Deployed) -> None:

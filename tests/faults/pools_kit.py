@@ -25,7 +25,7 @@ RIGHT = {"served", "limits_unavailable", "spend_held", "spend_exceeded"}
 class Pools:
     """Both, and what they share. The provider is the first one's; the second one is at the end of two relays."""
 
-    def __init__(self, make: Make, postgres: PostgresServer, folder: Path) -> None:
+    def __init__(self, make: Make, postgres: PostgresServer, folder: Path, **settings: str) -> None:
         self.folder = folder
         self.postgres = postgres
         self.redis = RedisServer(folder)
@@ -33,15 +33,16 @@ class Pools:
         self.killed = Counter[str]()
         name = f"machines{next(_databases)}"
         url = postgres.make_database(name)
-        secrets = {
+        shared = {
             "ROUTER_ENCRYPTION_KEY": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
             "SECRET_KEY": "of both pools, for the tests, and long enough",
+            **settings,
         }
-        self.first = make(DATABASE_URL=url, ROUTER_LIMITS_URL=self.redis.url, **secrets)
+        self.first = make(DATABASE_URL=url, ROUTER_LIMITS_URL=self.redis.url, **shared)
         self.second = make(
             DATABASE_URL=f"postgresql://router@127.0.0.1:{self.to_postgres.port}/{name}",
             ROUTER_LIMITS_URL=f"redis://127.0.0.1:{self.to_redis.port}",
-            **secrets,
+            **shared,
             **{f"ROUTER_{slug.upper()}_URL": self.first.sandbox_url for slug in self.first.credentials},
         )
         self.second.sandbox_url = self.first.sandbox_url

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from accounting_kit import Router, Worker
 from machines_kit import Machines, copy_of, go_away, held_by
+from pool_kit import Pool, started, until
 from redis_kit import RedisServer
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
@@ -150,3 +151,11 @@ def given_up(machines: Machines, tmp_path: Path) -> Path:
     machines.b.workers[0].settle(ended, 70)
     go_away(machines)
     return copy_of(machines.b, tmp_path / "copy")
+
+
+@pytest.fixture
+def pool(tmp_path: Path) -> Iterator[Pool]:
+    """Two workers, which have started."""
+    with started(tmp_path) as pool:
+        until(lambda: len(list(tmp_path.glob("start-*"))) == 2)
+        yield pool

@@ -12,7 +12,7 @@ from redis_kit import RedisServer, free_ports
 from shared.config import SettingError, Settings
 from shared.counters import Admitted, connect, login_throttle
 from shared.counters.redis import check
-from shared.counters.redis.script import META
+from shared.counters.redis.script import FORMAT, META
 from shared.counters_probe import check_counters
 
 PASSWORD = "pa55-of-somebody"
@@ -92,9 +92,13 @@ def test_a_replica_is_refused(server: RedisServer) -> None:
     assert "replica" in problem(server.url)
 
 
-def test_what_another_release_left_is_refused(server: RedisServer) -> None:
-    server.tell("HSET", META, "format", "0")
-    assert problem(server.url) == "it holds counters of another release"
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [(FORMAT - 1, None), (FORMAT, None), (FORMAT + 1, "it holds counters of a newer release"), ("x", "newer")],
+)
+def test_what_a_newer_release_left_is_refused(server: RedisServer, found: object, told: str | None) -> None:
+    server.tell("HSET", META, "format", found)
+    assert (told or "None") in str(check.problem_of(server.url))
 
 
 @pytest.mark.parametrize(("version", "told"), [("6.2.14", "6.2.14"), ("5.0", "5.0"), ("7.0.0", None), ("8.2.1", None)])

@@ -61,8 +61,8 @@ def _problem_with(client: Any, *, several: bool) -> str | None:
         return f"its maxmemory-policy is {policy}, so it may forget what was spent; set it to noeviction"
     client.eval(_TRIAL, 1, script.META)
     found = client.hget(script.META, "format")
-    if found not in (None, script.FORMAT.encode()):
-        return "it holds counters of another release"
+    if found is not None and not (found.isdigit() and int(found) <= script.FORMAT):
+        return "it holds counters of a newer release"
     return None
 
 
