@@ -12,8 +12,9 @@ import orjson
 from sqlalchemy import Connection, Engine, bindparam, select, update
 from sqlalchemy.exc import IntegrityError
 
+from proxyd.accounting import ledger_postgresql, ledger_rows
 from proxyd.accounting.journal_reader import Position
-from proxyd.accounting.ledger_rows import ADD_DAILY, ADD_TOTALS, INSERT_ROWS, TOUCH_KEYS, Line, posting
+from proxyd.accounting.ledger_rows import Line, posting
 from proxyd.accounting.records import EndRecord, LedgerUnavailable
 from shared.models import AccountingState, JournalState
 
@@ -38,8 +39,7 @@ class Ledger:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._sqlite = engine.dialect.name == "sqlite"
-        statements = (INSERT_ROWS, ADD_DAILY, ADD_TOTALS, TOUCH_KEYS)
-        self._statements = statements if self._sqlite else tuple(sql.replace("?", "%s") for sql in statements)
+        self._statements = ledger_rows.STATEMENTS if self._sqlite else ledger_postgresql.STATEMENTS
         self._zone = "" if self._sqlite else "+00"  # behind a moment; SQLite has no such type, and all are UTC
 
     def post(self, worker_id: str, ends: Sequence[EndRecord], start: Position, reached: Position) -> int:
@@ -73,8 +73,10 @@ class Ledger:
         """Write lines; if `looking`, only those that are not there yet."""
         fresh = self._fresh(connection, lines) if looking else lines
         for statement, rows in zip(self._statements, posting(fresh, generation, self._zone), strict=True):
-            if rows:
+            if rows and self._sqlite:
                 connection.exec_driver_sql(statement, rows)
+            elif rows:
+                connection.exec_driver_sql(statement, (ledger_postgresql.document(statement, rows),))
         return len(fresh)
 
     @staticmethod

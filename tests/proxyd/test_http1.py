@@ -108,14 +108,14 @@ def test_one_byte_chunks_are_not_endless_when_each_comes_alone() -> None:
         list(map(decoder.feed, [b"1\r\nx\r\n"] * 100_000))
 
 
-CHUNKS = (
+ARRIVING = (
     b"5\r\n0\r\n\r\n\r\n", b"2\r\n\r\n\r\n", b"5;a=b\r\nabcde\r\n", b"0a\r\n0123456789\r\n", b"5\r\nabcde\r\n",
     b"3\r\nabc\r\n2\r\nde\r\n", b"0\r\n\r\n",
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("first", CHUNKS)
-@pytest.mark.parametrize("second", CHUNKS)
+@pytest.mark.parametrize("first", ARRIVING)
+@pytest.mark.parametrize("second", ARRIVING)
 def test_however_chunks_arrive_they_are_the_same(first: bytes, second: bytes) -> None:
     def told(*pieces: bytes) -> tuple[bytes, bool, bytes]:
         decoder = ChunkedDecoder(ChunkLimits())
