@@ -14,6 +14,7 @@ from proxyd.accounting.accounting_state import AccountingDatabase
 from proxyd.accounting.machine import machine_of
 from proxyd.accounting.membership import Membership
 from proxyd.accounting.records import LedgerUnavailable
+from proxyd.channel import wait_outside
 from proxyd.gateway.admission import AdmissionController
 from proxyd.gateway.detached_streams import DetachedStreams
 from proxyd.gateway.dispatch import Dispatcher
@@ -76,7 +77,7 @@ def build(settings: Settings, readiness: Readiness | None = None) -> Worker:
     """
     engine = db.create(settings.database_url, cache_kib=DATABASE_CACHE_KIB)
     offload = Threads(DATABASE_THREADS, DATABASE_SECONDS)
-    shared_counters = counters.connect(settings.limits_url, sleep=gevent.sleep)
+    shared_counters = counters.connect(settings.limits_url, sleep=gevent.sleep, wait_near=wait_outside)
     database = AccountingDatabase(engine)
 
     def asked(function: Any, *arguments: Any) -> Any:

@@ -18,9 +18,10 @@ import orjson
 from sqlalchemy import Connection, Engine, bindparam, delete, select, update
 from sqlalchemy.exc import IntegrityError
 
+from proxyd.accounting import ledger_postgresql, ledger_rows
 from proxyd.accounting.adjustments import INSERT_ADJUSTMENTS, Corrections, Ended, adjusting, corrections
 from proxyd.accounting.journal_reader import Position
-from proxyd.accounting.ledger_rows import ADD_DAILY, ADD_TOTALS, INSERT_ROWS, TOUCH_KEYS, Line, Posting, posting
+from proxyd.accounting.ledger_rows import Line, Posting, posting
 from proxyd.accounting.records import EndRecord, LedgerUnavailable
 from shared.models import AccountingState, JournalState, PostedHolds
 
@@ -58,12 +59,9 @@ class Ledger:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._sqlite = engine.dialect.name == "sqlite"
-        statements = (INSERT_ROWS, ADD_DAILY, ADD_TOTALS, TOUCH_KEYS)
-        self._statements = statements if self._sqlite else tuple(sql.replace("?", "%s") for sql in statements)
-        self._adjusting = (
-            INSERT_ADJUSTMENTS if self._sqlite else INSERT_ADJUSTMENTS.replace("?", "%s"),
-            *self._statements[1:],
-        )
+        self._statements = ledger_rows.STATEMENTS if self._sqlite else ledger_postgresql.STATEMENTS
+        adjust = INSERT_ADJUSTMENTS if self._sqlite else ledger_postgresql.INSERT_ADJUSTMENTS
+        self._adjusting = (adjust, *self._statements[1:])
         self._zone = "" if self._sqlite else "+00"  # behind a moment; SQLite has no such type, and all are UTC
 
     def post(self, worker_id: str, ends: Sequence[EndRecord], start: Position, reached: Position) -> int:
@@ -152,11 +150,12 @@ class Ledger:
         self._write(connection, self._statements, posting(fresh, generation, self._zone))
         return len(fresh)
 
-    @staticmethod
-    def _write(connection: Connection, statements: Sequence[str], found: Posting) -> None:
+    def _write(self, connection: Connection, statements: Sequence[str], found: Posting) -> None:
         for statement, rows in zip(statements, found, strict=True):
-            if rows:
+            if rows and self._sqlite:
                 connection.exec_driver_sql(statement, rows)
+            elif rows:
+                connection.exec_driver_sql(statement, (ledger_postgresql.document(statement, rows),))
 
     @staticmethod
     def _advance(

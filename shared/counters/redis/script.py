@@ -71,10 +71,23 @@ local day = math.floor(wall / 86400000000) + EPOCH
 local second = math.floor(steady / 1000000)
 """
 
-_DISPATCH = """
+_CHECK = """
 -- What is of another release's format is not touched, but that what is older may be replaced.
 if format ~= FORMAT and (op ~= 'begin' or format > FORMAT) then return {OTHER_FORMAT} end
 
+local function refused()
+  if generation ~= asked then return {OTHER_GENERATION, generation} end
+  if sequence < seen then return {OLDER, generation} end
+end
+"""
+
+# A script is run from its top each time, and makes each function of it anew, which costs more than to call it. So what
+# nearly every run is for is done before anything else is made.
+_BATCH = """
+if op == 'batch' then return refused() or batch() end
+"""
+
+_DISPATCH = """
 -- New counters, in the place of older ones, whose keys are swept up later. DEL comes first, because it is allowed where
 -- no memory is left, and what follows the first write of a script is never refused.
 if op == 'begin' then
@@ -99,13 +112,12 @@ if op == 'begin' then
   return {DONE}
 end
 if ask[op] then return ask[op]() end
-if generation ~= asked then return {OTHER_GENERATION, generation} end
-if sequence < seen then return {OLDER, generation} end
-return change[op]()
+return refused() or change[op]()
 """
 
 _ROWS = f"{lua_rows.WINDOWS}{lua_rows.ROWS}"
-_SCRIPT = f"{_CONSTANTS}{_HEAD}{_ROWS}{lua_changes.JUDGE}{lua_changes.ASK}{lua_changes.CHANGE}{_DISPATCH}"
+_BATCHES = f"{lua_changes.JUDGE}{lua_changes.BATCH}{_CHECK}{_BATCH}"
+_SCRIPT = f"{_CONSTANTS}{_HEAD}{_ROWS}{_BATCHES}{lua_changes.ASK}{lua_changes.CHANGE}{_DISPATCH}"
 
 
 @dataclass(frozen=True, slots=True)
