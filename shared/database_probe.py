@@ -13,6 +13,7 @@ from shared.probe import Finding
 
 # The oldest that its makers still mend, and the one that is tested.
 OLDEST = 15
+LEDGER_SETTING = "ROUTER_LEDGER_DATABASE_URL"
 _FILLED = "filled"
 _FACTS = text(
     "SELECT pg_is_in_recovery() AS standby, current_setting('default_transaction_read_only') = 'on' AS read_only, "
@@ -26,12 +27,16 @@ _FACTS = text(
 def check_database(settings: Settings, *, filled: bool = False) -> None:
     """Return when the database can be used. Raises SettingError with a sentence that repeats no password.
 
-    `filled`: it has to have the tables of this version already, as for who does not make them.
+    `filled`: it has to have the tables of this version already, as for a proxy, which does not make them. Then the
+    ledger writer's own way to it, if there is one, is tried as well.
     """
-    url = settings.database_url
-    if not url.startswith("sqlite"):
-        asked = [_FILLED] if filled else []
-        probe.ask("shared.database_probe", "DATABASE_URL", url, f"PostgreSQL at {_place(url)}", *asked)
+    urls = {settings.database_url: "DATABASE_URL"}
+    if filled:
+        urls = {settings.ledger_database_url: LEDGER_SETTING} | urls
+    for url, setting in urls.items():
+        if not url.startswith("sqlite"):
+            asked = [_FILLED] if filled else []
+            probe.ask("shared.database_probe", setting, url, f"PostgreSQL at {_place(url)}", *asked)
 
 
 def reason_of(error: BaseException, url: str) -> str:

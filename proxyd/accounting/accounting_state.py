@@ -76,6 +76,11 @@ class AccountingDatabase:
         with self._engine.connect() as connection:
             return connection.scalar(_GENERATION) or 0
 
+    def installation(self) -> int:
+        """The number by which this database's router is told from others; 0 if it has none."""
+        with self._engine.connect() as connection:
+            return connection.scalar(select(AccountingState.installation)) or 0
+
     def raise_generation(self, above: int, known: int | None = None) -> Cut | None:
         """Cut: a new generation, above `above` as well. None, and nothing is done, if the present one is not `known`.
 

@@ -84,12 +84,16 @@ class KeySpend(Base):
 
 
 class AccountingState(Base):
-    """One row: the generation of the counters, raised whenever they are built anew."""
+    """One row: the generation of the counters, raised whenever they are built anew; and whose they are.
+
+    `installation` was drawn when the database was made, and goes where its rows go. 0 is none.
+    """
 
     __tablename__ = "accounting_state"
 
     id: Mapped[int] = mapped_column(primary_key=True)
     generation: Mapped[int] = mapped_column(BigInteger)
+    installation: Mapped[int] = mapped_column(BigInteger, server_default="0")
 
 
 class Machine(Base):

@@ -139,7 +139,7 @@ class Router:
         self.killed: list[int] = []
         with engine.begin() as connection:
             if connection.scalar(text("select count(*) from accounting_state")) == 0:
-                connection.execute(text("insert into accounting_state values (1, 0)"))
+                connection.execute(text("insert into accounting_state (id, generation) values (1, 0)"))
         self.writer = self.new_writer()
         self.writer.start()
         self.eyes = connect(self.counters_url, clock=self.clock)

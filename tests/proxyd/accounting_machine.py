@@ -52,7 +52,7 @@ def template() -> Path:
                 ),
                 {"key": key},
             )
-        connection.execute(text("insert into accounting_state values (1, 0)"))
+        connection.execute(text("insert into accounting_state (id, generation) values (1, 0)"))
     engine.dispose()
     return path
 

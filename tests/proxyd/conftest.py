@@ -90,7 +90,7 @@ def any_engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engin
     engine = db.create(url)
     db.Base.metadata.create_all(engine)
     with engine.begin() as connection:
-        connection.execute(text("insert into accounting_state values (1, 4)"))
+        connection.execute(text("insert into accounting_state (id, generation) values (1, 4)"))
         connection.execute(
             text(
                 "insert into organizations (id, name, created_at, policy_version) values ('org_1', 'A', '2026-01-01', 1)"

@@ -64,7 +64,8 @@ class RedisServer:
         if self._mode == "sentinel":
             command += [str(self.folder / "sentinel.conf"), "--sentinel"]
         else:
-            command += ["--save", "", "--maxmemory-policy", "noeviction"]
+            # A primary waits some seconds for more replicas before it sends the first one what it has.
+            command += ["--save", "", "--maxmemory-policy", "noeviction", "--repl-diskless-sync-delay", "0"]
         command += ["--port", str(self.port), "--bind", "127.0.0.1", "--unixsocket", str(self.socket)]
         command += ["--dir", str(self.folder), "--logfile", str(self.folder / "redis.log"), *self._options, *more]
         self.process = subprocess.Popen(command)

@@ -1,14 +1,15 @@
 """Before anything is started on a server it is asked whether it can hold the counters; each reason has its sentence."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from counters_kit import Home, Worker, charge, kinds
+from counters_kit import TODAY, Home, Worker, charge, kinds
 from redis_kit import RedisServer, TlsServer, Wire, free_ports, until
 
 from shared.config import SettingError, Settings
-from shared.counters import Admitted, connect, login_throttle
+from shared.counters import Admitted, Held, Joining, connect, login_throttle
 from shared.counters.redis import check
 from shared.counters.redis.script import META
 from shared.counters_probe import check_counters
@@ -57,25 +58,40 @@ def test_passwords_are_told_apart(server: RedisServer) -> None:
     assert "may not run" in problem(f"redis://weak:{PASSWORD}@{at}")
 
 
-def test_a_user_may_do_no_more_than_the_settings_page_says(server: RedisServer, tmp_path: Path) -> None:
-    page = (Path(__file__).parents[2] / "docs" / "settings.md").read_text()
-    rights = page.partition("A user of its own (ACL) needs `")[2].partition("`")[0].split()
-    assert len(rights) > 4
-    server.tell("ACL", "SETUSER", "router", "on", f">{PASSWORD}", *rights)
-    url = f"redis://router:{PASSWORD}@127.0.0.1:{server.port}"
-    assert check.finding_of(url).problem is None
-    home = Home(tmp_path, url)
+def test_users_may_do_no_more_than_the_page_says(server: RedisServer, tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "deploy.md").read_text()
+    rules = re.findall(r"^ACL SETUSER (router_\w+) .*$", page, re.MULTILINE)
+    assert rules == ["router_proxy", "router_dashboard"]
+    for rule in re.findall(r"^ACL SETUSER .*$", page, re.MULTILINE):
+        server.tell(*rule.replace("PASSWORD", PASSWORD).split())
+    proxy, dashboard = (f"redis://{name}:{PASSWORD}@127.0.0.1:{server.port}/0" for name in rules)
+    assert check.finding_of(proxy) == check.finding_of(dashboard) == Finding()
+    home = Home(tmp_path, proxy)
     worker = Worker(home.live(1, "key")).register()
     assert kinds(worker.send(charge(rpm=5, limit=100, bound=60))) == [Admitted]
-    unclocked = connect(url)
+    unclocked = connect(proxy)
     assert unclocked.check(), "the server's own clock may be asked"
     unclocked.close()
-    home.live(2, "key").fold_log()
-    throttle = login_throttle(url)
+    counters = home.live(2, "key")
+    counters.fold_log()
+    again = Worker(counters, generation=2).register()
+    counters.close_worker(Joining(again.worker_id, 2, 0))
+    shared = counters.shared
+    assert shared is not None
+    counters.begin_generation(3, {"away": 0})
+    shared.fence(3, "away", [Held("key", TODAY, 5)])
+    counters.join(Joining("away", 3, 0))
+    staff = connect(dashboard)
+    staff.publish(3, {"key": 2}, {"org": 2})
+    assert staff.rows(["key"])["key"].version == 2
+    assert staff.org_version("org") == 2
+    staff.close()
+    throttle = login_throttle(dashboard)
     throttle.failed("ann")
     throttle.cleared("ann")
     throttle.close()
     home.close()
+    assert server.tell("ACL", "LOG") == []
 
 
 @pytest.mark.parametrize("policy", ["allkeys-lru", "volatile-ttl"])

@@ -52,7 +52,7 @@ def finding_of(url: str) -> Finding:
         client: Any = open_storage(url, socket_timeout=patience, socket_connect_timeout=patience).get_connection()
         if scheme == "redis+cluster":
             client = client.get_redis_connection(client.get_node_from_key(script.META))
-        facts = client.info("server", "replication", "memory")
+        facts = client.info()  # all of it: old servers, which are to be told so, do not take several sections
         return Finding(_problem_with(client, facts, several=scheme == "redis+cluster"), _advice_on(facts))
     except (RedisError, RedisClusterException, ConfigurationError, OSError, ValueError) as error:
         if not isinstance(error, ResponseError) and _answers(url, _OTHER_WAY.get(scheme)):
@@ -64,7 +64,7 @@ _HOW = {"redis": "with TLS only", "rediss": "without TLS"}
 
 
 def _problem_with(client: Any, facts: dict[str, Any], *, several: bool) -> str | None:
-    mode = facts.get("redis_mode", "standalone")
+    mode = facts.get("redis_mode") or facts.get("server_mode")  # the latter of Valkey
     if mode == "cluster" and not several:
         return "it is one of a cluster, whose URL begins with redis+cluster://"
     if mode == "sentinel":

@@ -30,6 +30,7 @@ from shared.counters.values import (
     Answer,
     Batch,
     Condition,
+    CountersForeign,
     CountersLost,
     CountersUnavailable,
     Held,
@@ -59,11 +60,12 @@ class RedisCounters:
         """Compare with this page from now on."""
         self.page = page
 
-    def refuse_foreign(self) -> None:
-        """Raise CountersUnavailable if what stands there is of another release."""
-        (found,) = self._link.fields(script.META, "format")
+    def refuse_foreign(self, installation: int) -> None:
+        """Raise CountersUnavailable if what stands there is of another release, or not of this installation."""
+        found, whose = self._link.fields(script.META, "format", "installation")
         if found not in (None, script.FORMAT):
             raise CountersUnavailable("they hold data of another release")
+        _refuse_other(whose, installation)
 
     # Of a worker
 
@@ -99,10 +101,12 @@ class RedisCounters:
         if name is None or not self._link.knows(script.digest_of(name)):
             name = uuid.uuid4().hex
             self._link.load(script.script_of(name))
-        arguments: Arguments = [sequence, name, len(workers)]
+        arguments: Arguments = [sequence, name, self.page.installation, len(workers)]
         for worker in workers.items():
             arguments += worker
         status, *_ = self._run(script.digest_of(name), "begin", generation, arguments, "")
+        if status == script.FOREIGN:
+            raise CountersForeign
         if status != script.DONE:
             raise CountersUnavailable("newer ones stand there already")
         self.page.begin_generation(generation, sequence, 0, 0)
@@ -161,7 +165,8 @@ class RedisCounters:
         self._change("seed", generation, arguments)
 
     def condition(self) -> Condition:
-        generation, live, sequence, missing = self._ask("condition")
+        generation, live, sequence, missing, whose = self._ask("condition")
+        self._refuse_foreign(whose)
         return Condition(generation, bool(live), sequence, tuple(worker.decode() for worker in missing))
 
     def rows(self, key_ids: Sequence[str]) -> dict[str, KeyRow]:
@@ -244,12 +249,17 @@ class RedisCounters:
 
     def _look_up(self) -> tuple[int, str]:
         """The generation that stands there and its script's digest, which are learned."""
-        generation, name = self._link.fields(script.META, "generation", "name")
+        generation, name, whose = self._link.fields(script.META, "generation", "name", "installation")
+        self._refuse_foreign(whose)
         if generation is None or name is None:
             raise CountersLost("there are none")
         found = int(generation), script.digest_of(name)
         self._digests = dict([found])  # threads share it, so it is replaced and never changed
         return found
+
+    def _refuse_foreign(self, whose: str | bytes | None) -> None:
+        if self.page is not None:
+            _refuse_other(whose, self.page.installation)
 
     def _run(self, digest: str, op: str, generation: int, arguments: Arguments, own: str, seen: int = 0) -> list[Any]:
         wall: str | int = ""
@@ -258,3 +268,9 @@ class RedisCounters:
             wall, steady = (int(at * _MICROSECONDS) for at in (self._clock.wall(), self._clock.steady()))
         found: list[Any] = self._link.run(digest, script.META, [op, generation, seen, own, wall, steady, *arguments])
         return found
+
+
+def _refuse_other(whose: str | bytes | None, installation: int) -> None:
+    """Raise CountersForeign if both are known and differ."""
+    if installation and int(whose or 0) not in (0, installation):
+        raise CountersForeign

@@ -22,7 +22,7 @@ META = f"{PREFIX}counters"
 FORMAT = "1"
 
 # First element of a reply.
-DONE, OTHER_GENERATION, OLDER, UNKNOWN_WORKER, BATCHES_MISSING, NOT_NEWER = range(6)
+DONE, OTHER_GENERATION, OLDER, UNKNOWN_WORKER, BATCHES_MISSING, NOT_NEWER, FOREIGN = range(7)
 # An answer to a charge is seven numbers: one of these; requests that weigh, the last second of one, the second whose
 # end makes room; spent, held, seconds to wait.
 ADMITTED, STALE, MISSING, UNSEEDED, REBUILDING, RATE_LIMITED, SPEND_EXCEEDED, SPEND_HELD = range(8)
@@ -31,7 +31,8 @@ NONE = -1  # no limit, no second, no end of a period
 
 _NUMBERS = {
     "DONE": DONE, "OTHER_GENERATION": OTHER_GENERATION, "OLDER": OLDER, "UNKNOWN_WORKER": UNKNOWN_WORKER,
-    "BATCHES_MISSING": BATCHES_MISSING, "NOT_NEWER": NOT_NEWER, "ADMITTED": ADMITTED, "STALE": STALE,
+    "BATCHES_MISSING": BATCHES_MISSING, "NOT_NEWER": NOT_NEWER, "FOREIGN": FOREIGN,
+    "ADMITTED": ADMITTED, "STALE": STALE,
     "MISSING": MISSING, "UNSEEDED": UNSEEDED, "REBUILDING": REBUILDING, "RATE_LIMITED": RATE_LIMITED,
     "SPEND_EXCEEDED": SPEND_EXCEEDED, "SPEND_HELD": SPEND_HELD, "NONE": NONE, "KEEP_DAYS": KEEP_DAYS,
     "WINDOW": WINDOW_SECONDS, "MAX": MAX_NANOS, "EPOCH": UNIX_EPOCH_DAY,
@@ -70,10 +71,13 @@ _DISPATCH = f"""
 -- New counters, in the place of older ones, whose keys are swept up later. DEL comes first, because it is allowed where
 -- no memory is left, and what follows the first write of a script is never refused.
 if op == 'begin' then
+  local number, name, mine = text(), text(), text()
+  local theirs = redis.call('HGET', META, 'installation') or mine
+  if theirs ~= mine and theirs ~= '0' and mine ~= '0' then return {{FOREIGN}} end
   if generation >= asked and meta[1] then return {{NOT_NEWER, generation}} end
-  local number, name = text(), text()
   redis.call('DEL', META)
-  redis.call('HSET', META, 'generation', A[2], 'live', '0', 'sequence', number, 'name', name, 'format', '{FORMAT}')
+  redis.call('HSET', META, 'generation', A[2], 'live', '0', 'sequence', number, 'name', name, 'format', '{FORMAT}',
+    'installation', mine)
   if meta[1] then redis.call('SADD', OLD, meta[1]) end
   base = PREFIX .. A[2] .. ':'
   WORKERS = base .. 'workers'
