@@ -17,7 +17,8 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
         settings = Settings.from_env()
-        check_database(settings)  # first: the look-up of an address starts an event loop, which forks badly
+        # First: the look-up of an address starts an event loop, which forks badly.
+        check_database(settings, filled=True)
         check_counters(settings)
         _check_bind(settings)
     except SettingError as error:

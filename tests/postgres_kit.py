@@ -15,30 +15,42 @@ START_SECONDS = 20.0
 
 
 class PostgresServer:
-    """Runs until `remove`. It refuses to run as root, so then it is `postgres`, which its package makes."""
+    """Runs until `remove`. It refuses to run as root, so then it is `postgres`, which its package makes.
 
-    def __init__(self, programs: Path) -> None:
+    With a `password` everybody needs one. A standby has no primary, and waits for one.
+    """
+
+    def __init__(
+        self, programs: Path, *options: str, port: int = 5432, password: str = "", standby: bool = False
+    ) -> None:
         self._programs = programs
+        self._options = options or ("-c", "listen_addresses=")
+        self._port = port
         # Not below pytest's own temporary directory: each start of another pytest closes that to all users but its own.
         self.folder = Path(tempfile.mkdtemp(prefix="router-pg-"))
         self._user: int | None = None
         self._group: int | None = None
+        secret, data = self.folder / "password", self.folder / "data"
+        secret.write_text(password)
         if os.geteuid() == 0:
             account = pwd.getpwnam("postgres")
             self._user, self._group = account.pw_uid, account.pw_gid
-            os.chown(self.folder, self._user, self._group)
-        data = self.folder / "data"
-        words = ["-D", str(data), "-A", "trust", "-U", "router", "--no-sync", "--locale=C.UTF-8"]
+            for path in (self.folder, secret):
+                os.chown(path, self._user, self._group)
+        words = ["-D", str(data), "-U", "router", "--no-sync", "--locale=C.UTF-8"]
+        words += ["-A", "scram-sha-256", f"--pwfile={secret}"] if password else ["-A", "trust"]
         subprocess.run(
             [programs / "initdb", *words], check=True, capture_output=True, cwd=self.folder, user=self._user,
             group=self._group,
         )  # fmt: skip
+        if standby:
+            (data / "standby.signal").touch()
         self.process: subprocess.Popen[bytes]
         self.start()
 
     @property
     def socket(self) -> Path:
-        return self.folder / ".s.PGSQL.5432"
+        return self.folder / f".s.PGSQL.{self._port}"
 
     def url(self, database: str = "postgres") -> str:
         return f"postgresql://router@/{database}?host={self.folder}"
@@ -66,8 +78,8 @@ class PostgresServer:
         return found
 
     def start(self) -> None:
-        server = [str(self._programs / "postgres"), "-D", str(self.folder / "data"), "-c", "listen_addresses="]
-        server += ["-c", "fsync=off", "-c", f"unix_socket_directories={self.folder}"]
+        server = [str(self._programs / "postgres"), "-D", str(self.folder / "data"), "-c", f"port={self._port}"]
+        server += ["-c", "fsync=off", "-c", f"unix_socket_directories={self.folder}", *self._options]
         with (self.folder / "log").open("a") as log:
             self.process = subprocess.Popen(
                 server, stdout=log, stderr=log, cwd=self.folder, user=self._user, group=self._group
@@ -75,20 +87,17 @@ class PostgresServer:
         self.wait_until_it_answers()
 
     def wait_until_it_answers(self) -> None:
+        ready = [str(self._programs / "pg_isready"), "-h", str(self.folder), "-p", str(self._port), "-q"]
         deadline = time.monotonic() + START_SECONDS
-        while True:
+        while subprocess.run(ready, check=False).returncode != 0:
             assert self.process.poll() is None, (self.folder / "log").read_text()[-2000:]
-            try:
-                psycopg.connect(self.url(), connect_timeout=2).close()
-            except psycopg.OperationalError:
-                assert time.monotonic() < deadline, "PostgreSQL does not answer"
-                time.sleep(0.05)
-            else:
-                return
+            assert time.monotonic() < deadline, "PostgreSQL does not answer"
+            time.sleep(0.05)
 
     def stop(self, number: int = signal.SIGINT) -> None:
         """SIGINT closes all connections in good order; SIGQUIT leaves everything as it stands, as a crash does."""
         self.process.send_signal(number)
+        self.process.send_signal(signal.SIGCONT)  # a test may have stopped it
         self.process.wait()
 
     def remove(self) -> None:

@@ -95,6 +95,11 @@ class AccountingDatabase:
             row = connection.execute(_GENERATIONS).first()
         return (0, 0) if row is None else (row.generation, row.outdated)
 
+    def installation(self) -> int:
+        """The number by which this database's router is told from others; 0 if it has none."""
+        with self._engine.connect() as connection:
+            return connection.scalar(select(AccountingState.installation)) or 0
+
     def raise_generation(self, above: int, known: int | None = None) -> Cut | None:
         """Cut: a new generation, above `above` as well. None, and nothing is done, if the present one is not `known`.
 

@@ -97,7 +97,7 @@ class LedgerWriter:
             except LedgerUnavailable as error:
                 log.warning("the ledger is not as it was left, and is looked at again: %s", error)
             except CountersUnavailable as error:
-                log.warning("the counters do not answer, and are asked again: %s", error)
+                log.warning("the counters cannot be used, and are tried again: %s", error)
                 self._living.end_who_is_stuck(self.page)
             except OSError as error:
                 log.warning("a journal cannot be read or written, and is tried again: %s", error.strerror)

@@ -97,9 +97,10 @@ class KeySpend(Base):
 
 
 class AccountingState(Base):
-    """One row: the generation of the counters, raised whenever they are built anew.
+    """One row: the generation of the counters, raised whenever they are built anew; and whose they are.
 
     Counters up to the generation `outdated` were told nothing of something that was posted: new ones have to be made.
+    `installation` was drawn when the database was made, and goes where its rows go. 0 is none.
     """
 
     __tablename__ = "accounting_state"
@@ -107,6 +108,7 @@ class AccountingState(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     generation: Mapped[int] = mapped_column(BigInteger)
     outdated: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    installation: Mapped[int] = mapped_column(BigInteger, server_default="0")
 
 
 class Machine(Base):

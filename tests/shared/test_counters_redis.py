@@ -122,8 +122,8 @@ def test_a_promoted_replica_is_a_loss(server: RedisServer, home: Home, tmp_path:
     home.url = wire.url
     worker = Worker(home.live(1, "key")).register()
     worker.send(charge(limit=100, bound=60))
-    server.tell("WAIT", 1, 5000)
-    assert replica.tell("HGET", META, "generation") == b"1"
+    until(lambda: replica.fact("replication", "master_link_status") == "up", 20)
+    until(lambda: replica.tell("HGET", META, "generation") == b"1")
     wire.target = replica.socket
     wire.cut()
     with pytest.raises(CountersUnavailable):

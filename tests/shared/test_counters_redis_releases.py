@@ -3,6 +3,7 @@
 The other release is this one with another script, or with another format: what a change of either would bring about.
 """
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -142,12 +143,13 @@ def test_an_older_release_keeps_away_from_counters_of_a_newer_format(home: Home,
     with pytest.raises(CountersLost, match="older release") as lost:
         other.connect().condition()
     assert lost.value.found == 1
-    other.connect().refuse_foreign()
+    other.connect().refuse_foreign(0)
     theirs = Worker(other.live(2, "key"), "w2", 2).register()
     assert kinds(theirs.send(charge(limit=100, bound=25))) == [Admitted]
     with pytest.raises(CountersUnavailable, match="newer release"):
         ours.send(charge(limit=100, bound=25))
-    for ask in (ours.counters.condition, home.connect().condition, home.connect().refuse_foreign):
+    refuse = functools.partial(home.connect().refuse_foreign, 0)
+    for ask in (ours.counters.condition, home.connect().condition, refuse):
         with pytest.raises(CountersUnavailable, match="newer release"):
             ask()
     assert theirs.counters.condition().generation == 2

@@ -30,6 +30,7 @@ from shared.counters.values import (
     Answer,
     Batch,
     Condition,
+    CountersForeign,
     CountersLost,
     CountersUnavailable,
     Held,
@@ -61,9 +62,14 @@ class RedisCounters:
         """Compare with this page from now on."""
         self.page = page
 
-    def refuse_foreign(self) -> None:
-        """Raise CountersUnavailable if what stands there is of a newer release. What is older is made anew."""
+    def refuse_foreign(self, installation: int) -> None:
+        """Raise CountersUnavailable if what stands there is of a newer release, or not of this installation.
+
+        What is older is made anew.
+        """
         self._scripts.refuse_newer()
+        (whose,) = self._link.fields(script.META, "installation")
+        _refuse_other(whose, installation)
 
     # Of a worker
 
@@ -95,10 +101,12 @@ class RedisCounters:
         sequence = max(self.page.sequence, self._changes_so_far()) + _SEQUENCE_GAP
         life, name = self._scripts.prepare()
         release = self._release
-        arguments: Arguments = [sequence, life, release.field, name, len(workers)]
+        arguments: Arguments = [sequence, life, release.field, name, self.page.installation, len(workers)]
         for worker in workers.items():
             arguments += worker
         status, *_ = self._run(release.digest_of(name), "begin", generation, arguments, "")
+        if status == script.FOREIGN:
+            raise CountersForeign
         if status != script.DONE:
             raise CountersUnavailable("newer ones stand there already")
         self.page.begin_generation(generation, sequence, 0, 0)
@@ -157,7 +165,8 @@ class RedisCounters:
         self._change("seed", generation, arguments)
 
     def condition(self) -> Condition:
-        generation, live, sequence, missing = self._ask("condition")
+        generation, live, sequence, missing, whose = self._ask("condition")
+        self._refuse_foreign(whose)
         return Condition(generation, bool(live), sequence, tuple(worker.decode() for worker in missing))
 
     def rows(self, key_ids: Sequence[str]) -> dict[str, KeyRow]:
@@ -240,9 +249,10 @@ class RedisCounters:
 
     def _look_up(self) -> tuple[int, str]:
         """The generation that stands there and its script's digest, which are learned."""
-        found = self._scripts.find()
-        self._digests = dict([found])  # threads share it, so it is replaced and never changed
-        return found
+        generation, digest, whose = self._scripts.find()
+        self._refuse_foreign(whose)
+        self._digests = {generation: digest}  # threads share it, so it is replaced and never changed
+        return generation, digest
 
     def _changes_so_far(self) -> int:
         """Of what new counters take the place of. What is none of ours is deleted."""
@@ -254,6 +264,10 @@ class RedisCounters:
             self._link.call(lambda client: client.delete(script.META))
             return 0
 
+    def _refuse_foreign(self, whose: str | bytes | None) -> None:
+        if self.page is not None:
+            _refuse_other(whose, self.page.installation)
+
     def _run(self, digest: str, op: str, generation: int, arguments: Arguments, own: str, seen: int = 0) -> list[Any]:
         wall: str | int = ""
         steady: str | int = ""
@@ -264,3 +278,9 @@ class RedisCounters:
             # Another release has made them since we looked; which one, is told by looking again.
             raise CountersLost("the generation is another one", self._look_up()[0])
         return found
+
+
+def _refuse_other(whose: str | bytes | None, installation: int) -> None:
+    """Raise CountersForeign if both are known and differ."""
+    if installation and int(whose or 0) not in (0, installation):
+        raise CountersForeign

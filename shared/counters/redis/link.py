@@ -28,6 +28,7 @@ from redis.exceptions import (
 from redis.retry import Retry
 
 from shared.counters.redis import storage as ours
+from shared.counters.redis import url as urls
 from shared.counters.values import CountersLost, CountersUnavailable
 
 log = logging.getLogger(__name__)
@@ -64,6 +65,10 @@ def open_storage(url: str, **options: Any) -> RedisStorage:
         "driver_info": None,
         **options,
     }
+    if urls.has_tls(url):
+        # A server sends TLS session tickets unasked, and the client's pool takes whatever has come before a command for
+        # a fault. The answer to this one makes it read them.
+        given["client_name"] = "enterprise-router"
     storage = storage_from_string(url, **given)
     assert isinstance(storage, ours.EXACT)  # noqa: S101 - they are registered in the place of the library's own
     return storage

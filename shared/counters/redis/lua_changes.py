@@ -135,7 +135,8 @@ function ask.condition()
     if redis.call('HGET', base .. 'worker:' .. id, 'joined') == '0' then missing[#missing + 1] = id end
   end
   table.sort(missing)
-  return {DONE, generation, live and 1 or 0, sequence, missing}
+  local whose = redis.call('HGET', META, 'installation') or '0'
+  return {DONE, generation, live and 1 or 0, sequence, missing, whose}
 end
 
 function ask.rows()

@@ -33,16 +33,21 @@ class NamedScripts:
         (found,) = self._link.fields(script.META, "format")
         self._is_older(found)
 
-    def find(self) -> tuple[int, str]:
-        """The generation that stands there and the digest of our script. Raises CountersLost or CountersUnavailable."""
-        generation, life, name, found = self._link.fields(script.META, "generation", "life", self._field, "format")
+    def find(self) -> tuple[int, str, str | None]:
+        """The generation that stands there, the digest of our script, and the number of the installation.
+
+        Raises CountersLost or CountersUnavailable.
+        """
+        generation, life, name, found, whose = self._link.fields(
+            script.META, "generation", "life", self._field, "format", "installation"
+        )
         older = self._is_older(found)
         if generation is None or not generation.isdigit():
             raise CountersLost("there are none")
         if older or life is None:
             raise CountersLost("they are of an older release", int(generation))
         try:
-            return int(generation), self._release.digest_of(name or self._enter(life))
+            return int(generation), self._release.digest_of(name or self._enter(life)), whose
         except CountersLost as error:
             raise CountersLost(str(error), int(generation)) from error
 

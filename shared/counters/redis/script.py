@@ -26,7 +26,7 @@ META = f"{PREFIX}counters"
 FORMAT = 2  # of everything below PREFIX; 1 had one script for all releases
 
 # First element of a reply.
-DONE, OTHER_GENERATION, OLDER, UNKNOWN_WORKER, BATCHES_MISSING, NOT_NEWER, OTHER_FORMAT = range(7)
+DONE, OTHER_GENERATION, OLDER, UNKNOWN_WORKER, BATCHES_MISSING, NOT_NEWER, OTHER_FORMAT, FOREIGN = range(8)
 # An answer to a charge is seven numbers: one of these; requests that weigh, the last second of one, the second whose
 # end makes room; spent, held, seconds to wait.
 ADMITTED, STALE, MISSING, UNSEEDED, REBUILDING, RATE_LIMITED, SPEND_EXCEEDED, SPEND_HELD = range(8)
@@ -35,8 +35,9 @@ NONE = -1  # no limit, no second, no end of a period
 
 _NUMBERS = {
     "DONE": DONE, "OTHER_GENERATION": OTHER_GENERATION, "OLDER": OLDER, "UNKNOWN_WORKER": UNKNOWN_WORKER,
-    "BATCHES_MISSING": BATCHES_MISSING, "NOT_NEWER": NOT_NEWER, "OTHER_FORMAT": OTHER_FORMAT, "ADMITTED": ADMITTED,
-    "STALE": STALE, "MISSING": MISSING, "UNSEEDED": UNSEEDED, "REBUILDING": REBUILDING, "RATE_LIMITED": RATE_LIMITED,
+    "BATCHES_MISSING": BATCHES_MISSING, "NOT_NEWER": NOT_NEWER, "OTHER_FORMAT": OTHER_FORMAT, "FOREIGN": FOREIGN,
+    "ADMITTED": ADMITTED, "STALE": STALE,
+    "MISSING": MISSING, "UNSEEDED": UNSEEDED, "REBUILDING": REBUILDING, "RATE_LIMITED": RATE_LIMITED,
     "SPEND_EXCEEDED": SPEND_EXCEEDED, "SPEND_HELD": SPEND_HELD, "NONE": NONE, "KEEP_DAYS": KEEP_DAYS,
     "WINDOW": WINDOW_SECONDS, "MAX": MAX_NANOS, "EPOCH": UNIX_EPOCH_DAY,
 }  # fmt: skip
@@ -91,11 +92,14 @@ _DISPATCH = """
 -- New counters, in the place of older ones, whose keys are swept up later. DEL comes first, because it is allowed where
 -- no memory is left, and what follows the first write of a script is never refused.
 if op == 'begin' then
+  local number, life, field, name, mine = text(), text(), text(), text(), text()
+  local theirs = redis.call('HGET', META, 'installation') or mine
+  if theirs ~= mine and theirs ~= '0' and mine ~= '0' then return {FOREIGN} end
   if generation >= asked and meta[1] then return {NOT_NEWER, generation} end
-  local number, life, field, name = text(), text(), text(), text()
   local before, same_life = redis.call('HGETALL', META), redis.call('HGET', META, 'life') == life
   redis.call('DEL', META)
-  redis.call('HSET', META, 'generation', A[2], 'live', '0', 'sequence', number, 'life', life, 'format', FORMAT)
+  redis.call('HSET', META, 'generation', A[2], 'live', '0', 'sequence', number, 'life', life, 'format', FORMAT,
+    'installation', mine)
   -- The scripts of other releases are known to this server as long as it lives.
   for i = 1, same_life and #before or 0, 2 do
     if string.sub(before[i], 1, 7) == 'script:' then redis.call('HSET', META, before[i], before[i + 1]) end
