@@ -5,7 +5,7 @@ import sys
 
 from proxyd import app, pool
 from proxyd.readiness import Readiness
-from proxyd.server.listen import BindError, listen
+from proxyd.server.listen import BindError, check_free
 from proxyd.writer_process import WriterProcess
 from shared.config import SettingError, Settings
 from shared.counters_probe import check_counters
@@ -43,7 +43,6 @@ def main() -> int:
 def _check_bind(settings: Settings) -> None:
     """Asked here as well, because only here it is known which variable is to blame."""
     try:
-        for listener in listen(str(settings.proxy_bind), 1):
-            listener.close()
+        check_free(str(settings.proxy_bind))
     except BindError as error:
         raise SettingError(f"ROUTER_PROXY_BIND: {error}. Is the router running already?") from None

@@ -61,6 +61,29 @@ def listen(bind: str, count: int) -> list[socket.socket]:
     """
     if bind.startswith("unix:"):
         return [_listen_unix(bind.removeprefix("unix:"))]
+    family, address = _free_address(bind)
+    sockets: list[socket.socket] = []
+    try:
+        for _ in range(count):
+            sockets.append(_bound(family, address, reuse_port=True))
+            sockets[-1].listen(BACKLOG)
+    except OSError as error:
+        for sock in sockets:
+            sock.close()
+        raise BindError(f"Cannot listen on {bind}: {error.strerror}") from None
+    return sockets
+
+
+def check_free(bind: str) -> None:
+    """Raise `BindError` unless "host:port" or "[v6]:port" could be listened on now.
+
+    Nothing listens for it: whoever connected meanwhile would be cut off.
+    """
+    _free_address(bind)
+
+
+def _free_address(bind: str) -> tuple[int, object]:
+    """The family and the address to bind, which nobody else has. Raises `BindError`."""
     host, _, port = bind.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not host or not port.isdigit() or int(port) > 65535:
@@ -70,20 +93,14 @@ def listen(bind: str, count: int) -> list[socket.socket]:
     except OSError as error:
         raise BindError(f"{bind}: {error.strerror}") from None
     family, _, _, _, address = found[0]
-    sockets: list[socket.socket] = []
     try:
         # Without SO_REUSEPORT the kernel refuses an address that anybody listens on already.
         probe = _bound(family, address, reuse_port=False)
         address = probe.getsockname()
         probe.close()
-        for _ in range(count):
-            sockets.append(_bound(family, address, reuse_port=True))
-            sockets[-1].listen(BACKLOG)
     except OSError as error:
-        for sock in sockets:
-            sock.close()
         raise BindError(f"Cannot listen on {bind}: {error.strerror}") from None
-    return sockets
+    return family, address
 
 
 def _bound(family: int, address: object, *, reuse_port: bool) -> socket.socket:
