@@ -51,10 +51,7 @@ class Importer:
         self._positions = {
             worker_id: self._positions.get(worker_id, journal.imported) for worker_id, journal in found.items()
         }
-        from_copy = {worker_id for worker_id, journal in found.items() if journal.from_copy}
-        for worker_id in from_copy - self._from_copy:
-            self._positions[worker_id] = found[worker_id].imported  # which the import of the copy has moved
-        self._from_copy = from_copy
+        self._from_copy = {worker_id for worker_id, journal in found.items() if journal.from_copy}
 
     def import_all(self) -> int:
         """A piece of each journal; answers with its ENDs."""

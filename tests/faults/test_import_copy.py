@@ -23,9 +23,9 @@ from shared import db
 from shared.machines import AWAY_SECONDS, database_now, heard_of
 
 Tell = Callable[[object], None]
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600 if LONG else 1200)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600 if LONG else 600)]
 _databases = itertools.count()
-# What a pool may say while counters are made anew, or a limit is met; nothing at all when it was killed.
+# What a pool may say while counters are made anew, or a limit is met; and what one says that was killed or stands still.
 RIGHT = {"served", "limits_unavailable", "spend_held", "spend_exceeded"}
 BROKEN = {"broken 0", "broken 200"}
 
@@ -155,7 +155,7 @@ def test_a_pool_comes_back_after_its_journals_were_imported(machines: Machines, 
     assert 0 < adjusted <= estimates
     assert found.crash_rows <= estimates - adjusted, "what ended has its true cost"
     assert set(on_here.told()) <= RIGHT
-    assert set(on_lost.told()) <= RIGHT
+    assert set(on_lost.told()) <= RIGHT | BROKEN  # whose client had no more patience
 
 
 def test_a_pool_that_runs_is_not_imported(machines: Machines) -> None:
