@@ -91,9 +91,8 @@ def _problem_with(connection: Connection, *, filled: bool) -> str | None:
     if not facts.may_read:
         return "the user has no rights to its tables; see the GRANT statements in docs/deploy.md"
     found = connection.scalar(text("SELECT version_num FROM alembic_version")) or ""
-    if found < REVISION:
-        return "its tables are of an older release; run `flask --app wsgi bootstrap` first"
-    return "its tables are of a newer release" if found > REVISION else None
+    # Newer tables are served: an upgrade migrates first, and takes nothing away that the release before needs.
+    return "its tables are of an older release; run `flask --app wsgi bootstrap` first" if found < REVISION else None
 
 
 if __name__ == "__main__":
