@@ -15,7 +15,7 @@ from proxyd.providers.base import Parsed
 from proxyd.wire.content_coding import ContentDecoder
 from proxyd.wire.sse import LAST_HALF, Event, EventDecoder
 from shared.catalog import Endpoint
-from shared.pricing import Size, Usage, read_usage
+from shared.pricing import Size, Usage, larger, makes_no_sense, read_usage
 
 MAX_JSON_BYTES = 32 * 1024 * 1024
 TAIL_BYTES = 64 * 1024
@@ -35,13 +35,14 @@ class UsageAccumulator:
     served_model: str | None = None
     service_tier: str | None = None
     speed: str | None = None
-    reported: dict[str, Any] | None = None  # the usage object; the last one wins
+    reported: dict[str, Any] | None = None  # the usage object, of all that came the larger figures
     odd = False  # something contradicts what we know of the dialect
     content_events = 0
     content_bytes = 0
     unweighed: dict[str, Any] | None = None  # a whole answer whose text is counted (`written`) if that matters
     textless_bytes = 0  # what counts as written by the model where no text was found
     tool_calls: Mapping[str, int] = NO_CALLS  # by usage key, where they stand outside the usage object
+    deferred = False  # the answer is made later, and told past us
 
     def __init__(self, endpoint: Endpoint, parsed: Parsed) -> None:
         self._endpoint = endpoint
@@ -72,38 +73,71 @@ class UsageAccumulator:
             self.content_events += 1
             self.content_bytes += size
 
+    def report(self, usage: object) -> None:
+        """Take a usage object. Figures are cumulative, so none of them falls."""
+        if isinstance(usage, dict):
+            self.reported = usage if self.reported is None else larger(self.reported, usage)
+
     def usage(self) -> Usage | None:
         flavor = self._endpoint.flavor
         if flavor is None:
             return None
+        if self.deferred:
+            return Usage({}, self.served_model, unmetered=True)
         reading = read_usage(self._endpoint.prices_id, flavor, self.reported)
         if reading is None or not (self.failed or self._is_final(reading.counts)):
             return None  # of an answer that failed, what was told until then is all that is billed
         counts = reading.counts
         for key, calls in self.tool_calls.items():
             counts[key] = max(calls, counts.get(key, 0))
+        parts = self._parts(counts)
+        if not (self.failed or parts or counts.get("output_tokens") or self._requested.output_free) and self._wrote():
+            return None  # nobody writes text out of no tokens
         self.unweighed = None
-        return Usage(counts, self.served_model, self.service_tier, self.speed, False, reading.unknown or self.odd)
+        return Usage(
+            counts,
+            self.served_model,
+            self.service_tier,
+            self.speed,
+            False,
+            reading.unknown or self.odd,
+            reading.clamped,
+            parts=parts,
+        )
 
     def _is_final(self, counts: dict[str, int]) -> bool:
         """Whether the figures are the last word; some dialects begin with preliminary ones."""
         del counts
         return True
 
-    def delivered(self) -> Usage:
+    def _parts(self, counts: dict[str, int]) -> tuple[Usage, ...]:
+        """What other models used for this answer. May mend `counts`, which are the answering model's own."""
+        del counts
+        return ()
+
+    def _wrote(self) -> bool:
+        """Whether there is any text in the answer."""
         if self.unweighed is not None:
             self.written(self.unweighed)
             self.unweighed = None
+        return bool(self.content_bytes)
+
+    def delivered(self) -> Usage:
+        self._wrote()
         counts = {"input_tokens": estimated_input(self._requested)}
         output_free, flavor = self._requested.output_free, self._endpoint.flavor
         written = self.content_bytes or self.textless_bytes
         output = 0 if output_free else max(self.content_events, -(-written // BYTES_PER_TOKEN))
         reading = None if flavor is None else read_usage(self._endpoint.prices_id, flavor, self.reported)
+        parts: tuple[Usage, ...] = ()
         if reading is not None:  # figures of the input are exact, those of the output may be from before the end
-            counts = reading.counts
+            if reading.counts.get("input_tokens"):
+                counts = reading.counts
+            parts = self._parts(counts)
         if not output_free:
             counts["output_tokens"] = max(output, counts.get("output_tokens", 0))
-        counts.update(self.tool_calls)
+        for key, calls in self.tool_calls.items():
+            counts[key] = max(calls, counts.get(key, 0))
         unreadable = bool(self.reported) and reading is None
         return Usage(
             counts,
@@ -112,6 +146,8 @@ class UsageAccumulator:
             self.speed,
             estimated=True,
             unknown=unreadable or self.odd,
+            clamped=makes_no_sense(self.reported) if reading is None else reading.clamped,
+            parts=parts,
         )
 
 
