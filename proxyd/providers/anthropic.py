@@ -26,6 +26,21 @@ _TYPES = {
 
 # Blocks by which a model runs code at the provider, in a container that is billed by the hour.
 _CODE = frozenset({"code_execution", "bash_code_execution", "text_editor_code_execution"})
+# What the counter takes: `MessageCountTokensParams` of the anthropic SDK 2.
+_COUNTED = frozenset(
+    {
+        "cache_control",
+        "context_management",
+        "mcp_servers",
+        "messages",
+        "output_config",
+        "speed",
+        "system",
+        "thinking",
+        "tool_choice",
+        "tools",
+    }
+)
 _MOST_PARTS = 64  # of one usage; more are added up by model
 
 
@@ -47,6 +62,12 @@ class Anthropic:
         if streaming:
             return StreamMeter(accumulator, content_encoding, hides=False)
         return JsonMeter(accumulator, content_encoding)
+
+    def count_request(self, endpoint: Endpoint, parsed: Parsed, path: str, model: str) -> tuple[str, bytes] | None:
+        if endpoint.kind is not Kind.MESSAGES:
+            return None
+        question = {name: value for name, value in parsed.document.items() if name in _COUNTED}
+        return f"{path}/count_tokens", orjson.dumps({**question, "model": model})
 
     def refusal(self, status: int, code: str, message: str, request_id: str, facts: Mapping[str, Fact]) -> bytes:
         error = {**facts, "type": _type(status), "message": message, "code": code}

@@ -51,6 +51,12 @@ class Gemini:
             return StreamMeter(accumulator, content_encoding, hides=False)
         return JsonMeter(accumulator, content_encoding)
 
+    def count_request(self, endpoint: Endpoint, parsed: Parsed, path: str, model: str) -> tuple[str, bytes] | None:
+        if endpoint.kind not in (Kind.GENERATE, Kind.GENERATE_STREAM):
+            return None
+        question = {"generateContentRequest": {**parsed.document, "model": f"models/{model}"}}
+        return f"{path.rpartition(':')[0]}:countTokens", orjson.dumps(question)
+
     def refusal(self, status: int, code: str, message: str, request_id: str, facts: Mapping[str, Fact]) -> bytes:
         details = {
             "@type": "type.googleapis.com/google.rpc.ErrorInfo",
@@ -67,10 +73,8 @@ class Gemini:
 
 
 def _plain(value: Fact) -> str:
-    """ErrorInfo's metadata are strings."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return "" if value is None else str(value)
+    """ErrorInfo's metadata are strings; what is no string is told as JSON. A null is empty."""
+    return "" if value is None else value if isinstance(value, str) else orjson.dumps(value).decode()
 
 
 def _status(status: int) -> str:

@@ -27,6 +27,7 @@ CONTEXT_TOKENS = 1_048_576  # of a model whose context window the price table do
 # What a provider's counter may be wrong by. Anthropic calls its count an estimate from which the real one may differ by
 # a small amount (https://platform.claude.com/docs/en/build-with-claude/token-counting); the others call theirs exact.
 COUNT_MARGIN_PERCENT = 5
+COUNT_MARGIN_TOKENS = 64
 
 MINIMUM_LIMIT = 4_096  # the least that the router sets as output limit while that still fits
 SMALLEST_LIMIT = 16  # OpenAI refuses less
@@ -205,7 +206,7 @@ def _parts(provider_slug: str, model: str, size: Size, at: float, book: PriceBoo
 def _input(provider_slug: str, model: str, size: Size, sheet: BoundSheet) -> tuple[int, int]:
     """The most tokens of text, and of what may be anything, that a request's input can have."""
     if size.counted_tokens is not None:
-        counted = size.counted_tokens + size.counted_tokens * COUNT_MARGIN_PERCENT // 100 + size.overhead_tokens
+        counted = size.counted_tokens + size.counted_tokens * COUNT_MARGIN_PERCENT // 100 + COUNT_MARGIN_TOKENS
         return (0, counted) if size.image_parts or size.audio_tokens or size.context_inputs else (counted, 0)
     text_tokens = size.text_bytes + size.overhead_tokens
     media_tokens = size.audio_tokens

@@ -54,19 +54,6 @@ def test_wrong_types_are_refused_by_name(field: str, value: object) -> None:
     assert refused.value.param == field
 
 
-def test_running_code_is_free_beside_the_newer_web_tools_and_priced_by_nobody_else() -> None:
-    code, search = {"type": "code_execution_20260120"}, {"type": "web_search_20260209", "max_uses": 1}
-    assert read(tools=[code, search]).size.unpriced is None
-    assert read(tools=[code, {"type": "web_search_20250305"}]).size.unpriced == "the tool code_execution_20260120"
-
-
-def test_what_only_clears_adds_nothing_to_a_request() -> None:
-    edits = {"edits": [{"type": "clear_tool_uses_20250919"}, {"type": "clear_thinking_20251015", "keep": "all"}]}
-    plain, cleared = read().size, read(context_management=edits).size
-    assert (cleared.context_inputs, cleared.cache_writes, cleared.unpriced) == (False, False, None)
-    assert cleared.overhead_tokens == plain.overhead_tokens
-
-
 def test_cache_writes_count_when_the_body_may_ask_for_them() -> None:
     assert not read(system="cache_control and caching are words like others").size.cache_writes
     assert read(cache_control={"type": "ephemeral"}).size.cache_writes

@@ -115,24 +115,6 @@ def test_parts_nobody_can_measure_fill_the_context(part: dict[str, object]) -> N
     assert with_parts(part).context_inputs
 
 
-def test_sound_is_a_class_of_its_own() -> None:
-    heard = {"type": "input_audio", "input_audio": {"data": "A" * 64, "format": "wav"}}
-    assert with_parts(heard).classes == ("input_audio_tokens",)
-    assert chat(modalities=["text", "audio"], audio={"voice": "a"}).size.classes == ("output_audio_tokens",)
-    assert chat(modalities=["text"]).size.classes == ()
-
-
-def test_a_shell_at_the_client_is_plain() -> None:
-    size = responses(tools=[{"type": "shell", "environment": {"type": "local"}}]).size
-    assert (size.unpriced, size.context_inputs) == (None, False)
-
-
-def test_the_providers_counter_sees_what_stands_elsewhere_and_nothing_that_is_to_come() -> None:
-    assert responses(previous_response_id="resp_1").size.countable
-    assert not responses(tools=[{"type": "web_search"}]).size.countable
-    assert not responses(prompt={"id": "pmpt_1"}).size.countable
-
-
 def test_tools_and_searches_of_chat_count() -> None:
     assert chat(tools=[{"type": "function", "function": {"name": "f"}}]).size.unpriced is None
     assert chat(tools=[{"type": "web"}]).size.unpriced == "the tool web"

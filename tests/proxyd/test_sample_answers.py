@@ -6,7 +6,8 @@ from decimal import ROUND_CEILING
 
 import pytest
 from dialect_kit import find_endpoint
-from sample_answers import CHAT, MESSAGES, RESPONSES, SAMPLES, Sample
+from sample_answers import SAMPLES
+from sample_kit import CHAT, MESSAGES, RESPONSES, Sample
 
 from proxyd.providers import DIALECTS, Meter
 from shared.catalog import PROVIDERS
@@ -64,7 +65,10 @@ def events(sample: Sample) -> list[tuple[str, dict[str, object]]]:
         ]
     if sample.path == RESPONSES:
         text: dict[str, object] = {"type": "response.output_text.delta", "delta": "Some words."}
-        return [("response.output_text.delta", text), ("response.completed", {"type": "response.completed", "response": answer})]
+        return [
+            ("response.output_text.delta", text),
+            ("response.completed", {"type": "response.completed", "response": answer}),
+        ]
     if sample.path == MESSAGES:
         start = {"model": answer["model"], "usage": {**answer["usage"], "output_tokens": 1, "iterations": None}}
         blocks = [{"type": "content_block_start", "content_block": block} for block in answer["content"]]
