@@ -88,10 +88,6 @@ class MessagesUsage(UsageAccumulator):
     _final = False
     _code_runs = 0
 
-    def __init__(self, endpoint: Endpoint, parsed: Parsed) -> None:
-        super().__init__(endpoint, parsed)
-        self._document = parsed.document
-
     def event(self, event: Event) -> bool:
         data = event.data
         if data is None or event.name == b"ping":
@@ -165,7 +161,11 @@ class MessagesUsage(UsageAccumulator):
 
     def _note_code(self, block: dict[str, Any]) -> None:
         """Running code has a price by the hour, but beside the newer web tools it is free."""
-        if block.get("type") == "server_tool_use" and block.get("name") in _CODE and not code_runs_free(self._document):
+        if (
+            block.get("type") == "server_tool_use"
+            and block.get("name") in _CODE
+            and not code_runs_free(self._parsed.document)
+        ):
             self._code_runs += 1
             self.tool_calls = {"code_executions": self._code_runs}
 

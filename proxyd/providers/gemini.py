@@ -94,7 +94,6 @@ class GenerateUsage(UsageAccumulator):
         self._choices = parsed.size.choices
         self._finished: set[int] = set()  # candidates that gave their reason to stop
         self._by_request = bills_searches_by_request(parsed.model or "")
-        self._document = parsed.document
         self._queries: set[str] = set()
 
     def event(self, event: Event) -> bool:
@@ -177,8 +176,8 @@ class GenerateUsage(UsageAccumulator):
         )
         searches = len(self._queries)
         if self._by_request:
-            found = "web" in kinds and asks_for(self._document, "googleSearch", "googleSearchRetrieval")
-            found = found and not asks_for(self._document, "urlContext")
+            found = "web" in kinds and asks_for(self._parsed.document, "googleSearch", "googleSearchRetrieval")
+            found = found and not asks_for(self._parsed.document, "urlContext")
             searches = 1 if searches or found or grounding.get("searchEntryPoint") else 0
         if searches:
             self.tool_calls["web_searches"] = searches

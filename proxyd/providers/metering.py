@@ -46,7 +46,7 @@ class UsageAccumulator:
 
     def __init__(self, endpoint: Endpoint, parsed: Parsed) -> None:
         self._endpoint = endpoint
-        self._requested = parsed.size
+        self._parsed = parsed
 
     def event(self, event: Event) -> bool:
         """Take one event of a stream. True: the client must not see it."""
@@ -88,11 +88,11 @@ class UsageAccumulator:
         if reading is None or not (self.failed or self._is_final(reading.counts)):
             return None  # of an answer that failed, what was told until then is all that is billed
         counts = reading.counts
-        for key, calls in self.tool_calls.items():
+        for key, calls in self._calls().items():
             counts[key] = max(calls, counts.get(key, 0))
         parts = self._parts(counts)
-        if not (self.failed or parts or counts.get("output_tokens") or self._requested.output_free) and self._wrote():
-            return None  # nobody writes text out of no tokens
+        if not counts.get("output_tokens") and not parts and self._writes_for_nothing():
+            return None
         self.unweighed = None
         return Usage(
             counts,
@@ -115,6 +115,14 @@ class UsageAccumulator:
         del counts
         return ()
 
+    def _calls(self) -> Mapping[str, int]:
+        """Calls of tools by usage key."""
+        return self.tool_calls
+
+    def _writes_for_nothing(self) -> bool:
+        """Whether there is text that no tokens were told for. Nobody writes it out of none."""
+        return not self.failed and not self._parsed.size.output_free and self._wrote()
+
     def _wrote(self) -> bool:
         """Whether there is any text in the answer."""
         if self.unweighed is not None:
@@ -124,8 +132,9 @@ class UsageAccumulator:
 
     def delivered(self) -> Usage:
         self._wrote()
-        counts = {"input_tokens": estimated_input(self._requested)}
-        output_free, flavor = self._requested.output_free, self._endpoint.flavor
+        size, flavor = self._parsed.size, self._endpoint.flavor
+        counts = {"input_tokens": estimated_input(size)}
+        output_free = size.output_free
         written = self.content_bytes or self.textless_bytes
         output = 0 if output_free else max(self.content_events, -(-written // BYTES_PER_TOKEN))
         reading = None if flavor is None else read_usage(self._endpoint.prices_id, flavor, self.reported)
@@ -136,7 +145,7 @@ class UsageAccumulator:
             parts = self._parts(counts)
         if not output_free:
             counts["output_tokens"] = max(output, counts.get("output_tokens", 0))
-        for key, calls in self.tool_calls.items():
+        for key, calls in self._calls().items():
             counts[key] = max(calls, counts.get(key, 0))
         unreadable = bool(self.reported) and reading is None
         return Usage(

@@ -1,14 +1,13 @@
 """What an OpenAI answer tells: chat completions, responses and embeddings, plain and streamed."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
 
-from proxyd.providers.base import Parsed
 from proxyd.providers.metering import UsageAccumulator
 from proxyd.providers.openai_tools import CALL_EVENTS, always_searches, images_made, items, tool_calls
 from proxyd.wire.sse import Event
-from shared.catalog import Endpoint
 from shared.pricing import Usage
 
 _FINAL = frozenset({"response.completed", "response.incomplete", "response.failed"})
@@ -19,11 +18,10 @@ class ChatUsage(UsageAccumulator):
 
     _finished = False
 
-    def __init__(self, endpoint: Endpoint, parsed: Parsed) -> None:
-        super().__init__(endpoint, parsed)
-        fee = always_searches(parsed.model or "") if endpoint.prices_id == "openai" else None
-        if fee is not None:
-            self.tool_calls = {fee: 1}
+    def _calls(self) -> Mapping[str, int]:
+        """Some models search before every answer, at a fee, though no tool is named."""
+        fee = always_searches(self._parsed.model or "") if self._endpoint.prices_id == "openai" else None
+        return self.tool_calls if fee is None else {fee: 1}
 
     def event(self, event: Event) -> bool:
         data = event.data
@@ -105,11 +103,6 @@ class ResponsesUsage(UsageAccumulator):
     _finished = False
     _pictures: tuple[Usage, ...] = ()
 
-    def __init__(self, endpoint: Endpoint, parsed: Parsed) -> None:
-        super().__init__(endpoint, parsed)
-        self._tools = parsed.document.get("tools")
-        self._background = parsed.document.get("background") is True
-
     def event(self, event: Event) -> bool:
         data = event.data
         if data is None or data == b"[DONE]":
@@ -145,9 +138,10 @@ class ResponsesUsage(UsageAccumulator):
         self.service_tier = tier[:32] if isinstance(tier, str) else None
         self.report(document.get("usage"))
         # What runs in the background is answered before it has begun: its usage is told to whoever asks for it later.
-        self.deferred = self._background and document.get("status") in ("queued", "in_progress")
-        self.tool_calls = tool_calls(document, self._tools)
-        self._pictures = images_made(document, self._tools)
+        request = self._parsed.document
+        self.deferred = request.get("background") is True and document.get("status") in ("queued", "in_progress")
+        self.tool_calls = tool_calls(document, request.get("tools"))
+        self._pictures = images_made(document, request.get("tools"))
         self.unweighed = document
 
     def written(self, document: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ and looking into it do not), the section "Tools" of .../docs/pricing, and `tool_
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from shared.pricing import Usage, read_usage
@@ -23,6 +24,7 @@ CALL_EVENTS = {
 }
 
 
+@lru_cache(maxsize=1_024)  # the same few models over and over
 def always_searches(model: str) -> str | None:
     """The usage key of the fee that every answer of a model costs; None: it does not search by itself."""
     found = _ALWAYS.search(model)

@@ -38,13 +38,15 @@ def cost(
         flags.append("unknown_class")
     if usage.clamped:
         flags.append("clamped")
-    if usage.unmetered:
-        return Cost(0, None, ("unmetered", *flags))
-    sheet = _sheet(provider_slug, requested_model, usage, at, book, flags)
+    sheet = None
+    if book is None and usage.model is not None:  # as nearly always
+        sheet = cost_sheet(provider_slug, usage.model, usage.service_tier, usage.speed, at)
+    if sheet is None:
+        sheet = _sheet(provider_slug, requested_model, usage, at, book, flags)
     if usage.parts:
         return _of_parts(provider_slug, requested_model, usage, at, book, flags, sheet)
-    if sheet is None:
-        return Cost(0, None, ("unpriced", *flags))
+    if sheet is None or usage.unmetered:
+        return Cost(0, None, ("unmetered" if usage.unmetered else "unpriced", *flags))
     total, price = _total(sheet, usage, flags)
     return Cost(min(-(-total // sheet.scale), MAX_NANOS), price, tuple(flags))
 
@@ -145,15 +147,22 @@ def _sum(band: Band, counts: Mapping[str, int], flags: list[str], scale: int) ->
                 _flag(flags, "inconsistent")
         left.append(count)
         total += count * nanos
-    stands_in = formula.standing_in is not None and any(counts[key] for key in formula.unrated)
-    for key, nanos in formula.unknown_beside_them if stands_in else formula.unknown:
+    for key in formula.unrated:  # most usages report them, as nothing
+        if counts[key]:
+            return total + _beside_unrated(formula, counts, flags), formula.standing_in or band.price
+    for key, nanos in formula.unknown:
         total += counts[key] * nanos
     if formula.unpriced and any(counts[key] for key in formula.unpriced):
         _flag(flags, "unpriced_tool")
-    if stands_in and formula.standing_in is not None:
-        _flag(flags, "unknown_class")
-        return total, formula.standing_in
     return total, band.price
+
+
+def _beside_unrated(formula: Formula, counts: Mapping[str, int], flags: list[str]) -> int:
+    """What is left to add where another rate stands in for a class."""
+    _flag(flags, "unknown_class")
+    if any(counts[key] for key in formula.unpriced):
+        _flag(flags, "unpriced_tool")
+    return sum(counts[key] * nanos for key, nanos in formula.unknown_beside_them)
 
 
 def _formula(band: Band, classes: tuple[str, ...], scale: int) -> Formula:

@@ -94,7 +94,7 @@ def read_usage(prices_id: str, flavor: str, usage: object) -> UsageReading | Non
     if not plan.known.issuperset(usage):
         for field in usage.keys() - plan.known:
             unknown |= _add_unknown(plan, field, usage, counts)
-    return UsageReading(counts, unknown, unknown and _is_absurd_within(usage))
+    return UsageReading(counts, True, _is_absurd_within(usage)) if unknown else UsageReading(counts, False)
 
 
 def _balance(usage: Mapping[str, Any], counts: dict[str, int]) -> bool:
