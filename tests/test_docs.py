@@ -9,6 +9,7 @@ import pytest
 from proxyd import sandbox
 from proxyd.gateway import route
 from proxyd.sandbox import behaviour
+from shared.catalog import PROVIDERS, Kind
 from shared.config import SETTINGS
 from shared.config.settings import Setting
 from shared.policy import ERRORS
@@ -53,6 +54,31 @@ def test_it_works(row: Setting) -> None:
 
 def test_no_setting_is_made_up() -> None:
     assert set(rows("settings.md")) == {row.name for row in SETTINGS}
+
+
+def test_every_endpoint_of_the_catalog_is_told_and_no_other() -> None:
+    """Of Gemini, whose endpoints are there in two versions, the page tells one."""
+    expected = {
+        f"{slug} {endpoint.method} {endpoint.path}": "free" if endpoint.kind is Kind.FREE else "metered"
+        for slug, provider in PROVIDERS.items()
+        for endpoint in provider.endpoints
+        if slug != "gemini" or endpoint.path.startswith("/v1beta/")
+    }
+    told = {name: cells[0] for name, cells in rows("metering.md").items()}
+    assert told == expected
+    paths = [(e.method, *e.path.split("/", 2)[1:]) for e in PROVIDERS["gemini"].endpoints]
+    assert {(method, rest) for method, version, rest in paths if version == "v1"} == {
+        (method, rest) for method, version, rest in paths if version == "v1beta"
+    }
+
+
+def test_every_flag_of_a_cost_is_told() -> None:
+    told = (DOCS / "pricing.md").read_text(encoding="utf-8")
+    source = (ROOT / "shared" / "pricing" / "cost.py").read_text(encoding="utf-8")
+    flags = set(re.findall(r'_flag\(flags, "(\w+)"\)|flags.append\("(\w+)"\)', source))
+    names = {name for pair in flags for name in pair if name}
+    assert len(names) > 5
+    assert [name for name in sorted(names) if f"`{name}`" not in told] == []
 
 
 def test_every_refusal_is_told_with_its_status() -> None:

@@ -5,10 +5,11 @@ from typing import Any
 
 import orjson
 
+from proxyd.providers.accumulator import UsageAccumulator
 from proxyd.providers.anthropic_request import code_runs_free, read, read_free
 from proxyd.providers.base import Meter, Parsed
 from proxyd.providers.body import put
-from proxyd.providers.metering import JsonMeter, StreamMeter, UsageAccumulator
+from proxyd.providers.metering import JsonMeter, StreamMeter
 from proxyd.wire.sse import Event
 from shared.catalog import Endpoint, Kind
 from shared.policy import Fact

@@ -5,10 +5,11 @@ from typing import Any
 
 import orjson
 
+from proxyd.providers.accumulator import UsageAccumulator
 from proxyd.providers.base import Meter, Parsed
 from proxyd.providers.body import put
 from proxyd.providers.gemini_request import asks_for, bills_searches_by_request, read, read_free, spelling, tier_name
-from proxyd.providers.metering import JsonMeter, StreamMeter, UsageAccumulator
+from proxyd.providers.metering import JsonMeter, StreamMeter
 from proxyd.wire.sse import Event
 from shared.catalog import Endpoint, Kind
 from shared.policy import Fact

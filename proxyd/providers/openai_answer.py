@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from proxyd.providers.metering import UsageAccumulator
+from proxyd.providers.accumulator import UsageAccumulator
 from proxyd.providers.openai_tools import CALL_EVENTS, always_searches, images_made, items, tool_calls
 from proxyd.wire.sse import Event
 from shared.pricing import Usage
