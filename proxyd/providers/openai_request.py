@@ -46,6 +46,7 @@ _BILLED_IN_CHAT = frozenset(
 _PLAIN_TOOLS = frozenset(
     {"function", "custom", "namespace", "computer", "computer_use_preview", "local_shell", "apply_patch"}
 )
+_MEDIA = ("audio", "image", "video")
 _CONTEXT_TOOLS = frozenset({"mcp", "tool_search", "programmatic_tool_calling"})  # their results are input
 _PLAIN_PARTS = frozenset(
     {
@@ -152,11 +153,13 @@ def _chat_size(document: Mapping[str, Any], body: bytes, model: str) -> Size:
 
 
 def _classes(document: Mapping[str, Any], estimate: InputEstimate) -> tuple[str, ...]:
-    """What there is beside text: sound that is heard, sound that is asked for."""
+    """What there is beside text: sound that is heard, and what else than text is asked for."""
     heard = ("input_audio_tokens",) if estimate.audio_tokens else ()
     modalities = document.get("modalities")
-    speaks = document.get("audio") is not None or (isinstance(modalities, list) and "audio" in modalities)
-    return (*heard, "output_audio_tokens") if speaks else heard
+    asked = set(filter(_MEDIA.__contains__, modalities)) if isinstance(modalities, list) else set()
+    if document.get("audio") is not None:
+        asked.add("audio")
+    return (*heard, *(f"output_{kind}_tokens" for kind in sorted(asked)))
 
 
 def _chat_limit(document: Mapping[str, Any]) -> int | None:

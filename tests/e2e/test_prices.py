@@ -1,7 +1,9 @@
 """Prices and bounds through the whole product: what breaks off, and what a refusal explains."""
 
 import json
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from harness import Json, Router, eventually
@@ -214,3 +216,32 @@ def test_a_price_of_ones_own_holds_for_the_next_request_and_is_verified(
     assert report["differences"] == []
     flask(lab, "prices", "unset", "openai", "house-model-7b")
     assert error_of(post(lab, key, "/openai/v1/chat/completions", wanted))["code"] == "model_not_priced"
+
+
+def test_m19_what_is_in_flight_keeps_the_price_of_its_admission(lab: Router, provider: ScriptedProvider) -> None:
+    key_id, key = lab.create_key(name="in flight", spend_limit_usd="10")
+    usage = {"prompt_tokens": 1_000, "completion_tokens": 0, "total_tokens": 1_000}
+    body = json.dumps({"model": "house-model-8b", "choices": [], "usage": usage}).encode()
+    came, go = threading.Event(), threading.Event()
+
+    def script(line: Line, heard: Heard) -> None:
+        came.set()
+        assert go.wait(30)
+        line.send(reply(200, body))
+
+    provider.play(script)
+    flask(lab, "prices", "set", "openai", "house-model-8b", "input_tokens=2", "output_tokens=2")
+    body_of_request = {"model": "house-model-8b", "messages": [], "max_tokens": 10}
+    with ThreadPoolExecutor(1) as pool:
+        answered = pool.submit(post, lab, key, "/openai/v1/chat/completions", body_of_request)
+        assert came.wait(10)
+        flask(lab, "prices", "set", "openai", "house-model-8b", "input_tokens=9", "output_tokens=9")
+        go.set()
+        assert answered.result(30).status == 200
+    assert only_row(lab, key_id)["cost_nanos"] == 1_000 * 2_000
+    # A price of nothing is a price: free of charge, and admitted.
+    flask(lab, "prices", "set", "openai", "house-model-8b", "input_tokens=0", "output_tokens=0")
+    assert post(lab, key, "/openai/v1/chat/completions", body_of_request).status == 200
+    eventually(lambda: len(ledger_rows(lab, key_id)) == 2, what="the rows")
+    rows = ledger_rows(lab, key_id)
+    assert sorted((row["cost_nanos"], row["flags"]) for row in rows) == [(0, []), (2_000_000, [])]

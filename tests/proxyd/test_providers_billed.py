@@ -60,6 +60,7 @@ def test_sound_is_a_class_of_its_own() -> None:
     assert chat(messages=[{"role": "user", "content": [heard]}]).classes == ("input_audio_tokens",)
     assert chat(modalities=["text", "audio"], audio={"voice": "a"}).classes == ("output_audio_tokens",)
     assert chat(modalities=["text"]).classes == ()
+    assert chat(modalities=["image", "text", 5, None]).classes == ("output_image_tokens",)
 
 
 def test_a_shell_at_the_client_is_plain() -> None:
