@@ -16,6 +16,7 @@ from functools import lru_cache
 from shared.pricing.table import PROVIDER_IDS, current_models, find_model, units, units_by_usage_key
 
 _MEDIA = frozenset({"audio", "image", "video"})
+_OUTPUT: dict[str, str] = {"family": "tokens", "direction": "output"}
 _WRITES_ONE_KIND = re.compile(r"tts|image|nano-banana")
 
 Dimensions = Mapping[str, str]
@@ -37,9 +38,10 @@ def unrated(prices_id: str, model_id: str, rated: Collection[str]) -> frozenset[
     if not rated:
         return frozenset()  # a free model
     known = [dimensions_of(key) for key in rated]
+    unsaid = () if any(rate.get("direction") == "output" for rate in known) else (("output_tokens", _OUTPUT),)
     return frozenset(
         key
-        for key, dimensions in _demanding(prices_id)
+        for key, dimensions in (*_demanding(prices_id), *unsaid)
         if not any(_speaks_for(rate, dimensions) for rate in known)
         and not (dimensions["direction"] == "output" and _WRITES_ONE_KIND.search(model_id))
     )

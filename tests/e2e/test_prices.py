@@ -64,9 +64,13 @@ def test_m13_an_answer_that_breaks_off_costs_what_was_delivered(
     assert row["output_tokens"] == -(-len(part) // 3)
 
 
+COMMAND_SECONDS = 60.0  # that a command may take which is run while a request is in flight
+
+
 def post(router: Router, key: str, path: str, document: Json) -> Answer:
     body = json.dumps(document).encode()
     with dial(router) as line:
+        line.sock.settimeout(COMMAND_SECONDS)
         line.send(request(b"POST " + path.encode(), bearer(key), b"Content-Length: %d" % len(body), body=body))
         return line.answer()
 
@@ -163,7 +167,7 @@ def test_a_counter_that_does_not_answer_keeps_nobody_for_long(lab: Router, provi
     began = time.monotonic()
     answer = post(lab, key, "/v1/messages", {**FIRST_TURN, "messages": [{"role": "user", "content": "silence"}]})
     assert (answer.status, error_of(answer)["code"]) == (403, "spend_exceeded")
-    assert 1.9 < time.monotonic() - began < 8
+    assert 1.9 < time.monotonic() - began < 10
 
 
 def test_nobody_is_asked_where_the_output_alone_does_not_fit(lab: Router, provider: ScriptedProvider) -> None:
@@ -226,7 +230,7 @@ def test_m19_what_is_in_flight_keeps_the_price_of_its_admission(lab: Router, pro
 
     def script(line: Line, heard: Heard) -> None:
         came.set()
-        assert go.wait(30)
+        assert go.wait(COMMAND_SECONDS)
         line.send(reply(200, body))
 
     provider.play(script)
@@ -237,7 +241,7 @@ def test_m19_what_is_in_flight_keeps_the_price_of_its_admission(lab: Router, pro
         assert came.wait(10)
         flask(lab, "prices", "set", "openai", "house-model-8b", "input_tokens=9", "output_tokens=9")
         go.set()
-        assert answered.result(30).status == 200
+        assert answered.result(COMMAND_SECONDS).status == 200
     assert only_row(lab, key_id)["cost_nanos"] == 1_000 * 2_000
     # A price of nothing is a price: free of charge, and admitted.
     flask(lab, "prices", "set", "openai", "house-model-8b", "input_tokens=0", "output_tokens=0")

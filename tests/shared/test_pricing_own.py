@@ -80,3 +80,11 @@ def test_an_explanation_sums_up_to_the_bound_and_names_what_fits() -> None:
     embedded = explain("openai", "text-embedding-3-small", Size(5, output_free=True), at=AT, remaining_nanos=1)
     assert isinstance(embedded, Bound)
     assert embedded.affordable_output_limit is None
+
+
+def test_output_that_has_no_price_is_not_free_in_silence() -> None:
+    book = {("openai", "reader"): OwnPrice("price_5", "reader", (("input_tokens", "1"),))}
+    got = cost("openai", "reader", Usage({"input_tokens": 10, "output_tokens": 5}), at=AT, book=book)
+    assert (got.nanos, got.flags) == (10_000, ("unknown_class",))
+    assert explain("openai", "reader", Size(1), at=AT, remaining_nanos=0, book=book) == Unbounded("output_tokens")
+    assert cost("openai", "reader", Usage({"input_tokens": 10}), at=AT, book=book).flags == ()
