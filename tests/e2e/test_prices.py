@@ -39,7 +39,7 @@ def chat_answer() -> bytes:
 
 
 @pytest.mark.parametrize("chunked", [True, False], ids=["chunked", "content-length"])
-def test_m13_an_answer_that_breaks_off_costs_what_was_delivered(
+def test_an_answer_that_breaks_off_costs_what_was_delivered(
     lab: Router, provider: ScriptedProvider, chunked: bool
 ) -> None:
     key_id, key = lab.create_key(name="broken", spend_limit_usd="1")
@@ -115,9 +115,7 @@ def heard_paths(provider: ScriptedProvider) -> list[str]:
     return [heard.first.split(" ")[1] for heard in provider.heard]
 
 
-def test_c1_a_first_turn_fits_a_key_of_five_dollars_and_nobody_is_asked(
-    lab: Router, provider: ScriptedProvider
-) -> None:
+def test_a_first_turn_fits_a_key_of_five_dollars_and_nobody_is_asked(lab: Router, provider: ScriptedProvider) -> None:
     key_id, key = lab.create_key(name="code", spend_limit_usd="5")
     provider.play(ScriptedMessages(16_000))
     assert post(lab, key, "/v1/messages", FIRST_TURN).status == 200
@@ -177,7 +175,7 @@ def test_nobody_is_asked_where_the_output_alone_does_not_fit(lab: Router, provid
     assert provider.heard == []
 
 
-def test_p1_a_class_without_a_price_is_refused_by_name_on_a_key_with_a_limit(
+def test_a_class_without_a_price_is_refused_by_name_on_a_key_with_a_limit(
     lab: Router, provider: ScriptedProvider
 ) -> None:
     _, key = lab.create_key(name="sound", spend_limit_usd="100")
@@ -224,7 +222,7 @@ def test_a_price_of_ones_own_holds_for_the_next_request_and_is_verified(
 
 def test_m19_what_is_in_flight_keeps_the_price_of_its_admission(lab: Router, provider: ScriptedProvider) -> None:
     key_id, key = lab.create_key(name="in flight", spend_limit_usd="10")
-    usage = {"prompt_tokens": 1_000, "completion_tokens": 0, "total_tokens": 1_000}
+    usage = {"prompt_tokens": 100, "completion_tokens": 0, "total_tokens": 100}
     body = json.dumps({"model": "house-model-8b", "choices": [], "usage": usage}).encode()
     came, go = threading.Event(), threading.Event()
 
@@ -242,10 +240,10 @@ def test_m19_what_is_in_flight_keeps_the_price_of_its_admission(lab: Router, pro
         flask(lab, "prices", "set", "openai", "house-model-8b", "input_tokens=9", "output_tokens=9")
         go.set()
         assert answered.result(COMMAND_SECONDS).status == 200
-    assert only_row(lab, key_id)["cost_nanos"] == 1_000 * 2_000
+    assert only_row(lab, key_id)["cost_nanos"] == 100 * 2_000
     # A price of nothing is a price: free of charge, and admitted.
     flask(lab, "prices", "set", "openai", "house-model-8b", "input_tokens=0", "output_tokens=0")
     assert post(lab, key, "/openai/v1/chat/completions", body_of_request).status == 200
     eventually(lambda: len(ledger_rows(lab, key_id)) == 2, what="the rows")
     rows = ledger_rows(lab, key_id)
-    assert sorted((row["cost_nanos"], row["flags"]) for row in rows) == [(0, []), (2_000_000, [])]
+    assert sorted((row["cost_nanos"], row["flags"]) for row in rows) == [(0, []), (200_000, [])]

@@ -23,7 +23,7 @@ SAMPLES = [
         D(10) * D(5) / M + D(300) * D("0.5") / M + D(200) * D("6.25") / M + D(300) * D(10) / M
         + D(20) * D(25) / M + D(2) * D(10) / K,
     ),
-    # P3: the figures at the top leave the summary out.
+    # The figures at the top leave the summary out.
     Sample(
         "a summary of the conversation", "anthropic", MESSAGES,
         *messages(
@@ -82,7 +82,7 @@ SAMPLES = [
         D(10) * D(5) / M + D(20) * D(25) / M,
         ("unpriced_tool",),
     ),
-    # P2: the list is named otherwise with embeddings.
+    # The list is named otherwise with embeddings.
     Sample(
         "a film is embedded", "gemini", gemini("gemini-embedding-2", "embedContent"),
         {"content": {"parts": [{"text": "x"}]}},
@@ -112,7 +112,7 @@ SAMPLES = [
         ),
         D(40) * D("0.30") / M + D(60) * D("1.00") / M + D(40) * D("2.50") / M,
     ),
-    # P5
+
     Sample(
         "pages by their address are no searches", "gemini", gemini("gemini-2.5-flash"),
         *generate(

@@ -24,7 +24,7 @@ SAMPLES = [
         ),
         D(500) * D("1.25") / M + D(1_500) * D("0.125") / M + D(500) * D(10) / M,
     ),
-    # P1: sound without a rate of its own costs what other models of the provider ask for it, at most 80 a million.
+    # Sound without a rate of its own costs what other models of the provider ask for it, at most 80 a million.
     Sample(
         "sound without a rate", "openai", CHAT,
         *chat(
@@ -62,7 +62,7 @@ SAMPLES = [
         D(10) * D("2.5") / M + D(20) * D(10) / M,
         ("unknown_class",),
     ),
-    # P4: the model searches before every answer, and names no tool.
+    # The model searches before every answer, and names no tool.
     Sample(
         "a model that always searches", "openai", CHAT,
         *chat("gpt-4o-search-preview", {"prompt_tokens": 10, "completion_tokens": 20, "total_tokens": 30}),
@@ -137,7 +137,7 @@ SAMPLES = [
         D(0),
         ("unmetered",),
     ),
-    # P6
+
     Sample(
         "a tuned model", "openai", CHAT,
         *chat(

@@ -102,7 +102,7 @@ def chunk(text: str, **usage: int) -> dict[str, Any]:
     return {"model": "gpt-4o", "choices": [choice], "usage": usage or None}
 
 
-def test_m15_a_last_figure_of_nothing_overrides_no_earlier_one() -> None:
+def test_a_last_figure_of_nothing_overrides_no_earlier_one() -> None:
     told = chunk("Hello", prompt_tokens=10, completion_tokens=16, total_tokens=26)
     last = {"choices": [], "usage": {"prompt_tokens": 10, "completion_tokens": 0, "total_tokens": 10}}
     usage = streamed("chat", told, last).usage()
@@ -110,7 +110,7 @@ def test_m15_a_last_figure_of_nothing_overrides_no_earlier_one() -> None:
     assert (usage.counts["output_tokens"], usage.estimated) == (16, False)
 
 
-def test_m15_input_that_is_repeated_as_nothing_is_still_charged() -> None:
+def test_input_that_is_repeated_as_nothing_is_still_charged() -> None:
     start = {"type": "message_start", "message": {"model": "claude-opus-4-8", "usage": {"input_tokens": 250}}}
     delta = {"type": "message_delta", "usage": {"input_tokens": 0, "cache_read_input_tokens": 0, "output_tokens": 9}}
     usage = streamed("messages", start, delta, {"type": "message_stop"}).usage()
@@ -118,7 +118,7 @@ def test_m15_input_that_is_repeated_as_nothing_is_still_charged() -> None:
     assert (usage.counts["input_tokens"], usage.counts["output_tokens"]) == (250, 9)
 
 
-def test_m15_details_of_a_list_never_fall_either() -> None:
+def test_details_of_a_list_never_fall_either() -> None:
     def piece(count: int, sound: int) -> dict[str, Any]:
         details = [{"modality": "TEXT", "tokenCount": 1}, {"modality": "AUDIO", "tokenCount": sound}]
         usage = {"promptTokenCount": count, "candidatesTokenCount": 5, "promptTokensDetails": details}
@@ -131,7 +131,7 @@ def test_m15_details_of_a_list_never_fall_either() -> None:
 
 
 @pytest.mark.parametrize("streaming", [True, False])
-def test_m15_text_out_of_no_tokens_is_estimated_and_flagged(streaming: bool) -> None:
+def test_text_out_of_no_tokens_is_estimated_and_flagged(streaming: bool) -> None:
     nothing = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
     if streaming:
         watch = streamed("chat", chunk("Hello you"), {"choices": [], "usage": nothing})
@@ -158,7 +158,7 @@ def test_no_text_out_of_no_tokens_is_nothing() -> None:
 
 
 @pytest.mark.parametrize("figure", [-5, 10**12])
-def test_m15_figures_that_nobody_can_have_used_are_flagged(figure: int) -> None:
+def test_figures_that_nobody_can_have_used_are_flagged(figure: int) -> None:
     usage = {"prompt_tokens": 10, "completion_tokens": figure, "total_tokens": 20}
     watch = streamed("chat", chunk("Hello"), {"choices": [], "usage": usage})
     assert watch.usage() is None
