@@ -29,8 +29,14 @@ def larger(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
 
     What stands in one of them only is kept; a null says nothing; of words the later ones count.
     """
-    if before == after:
-        return after
+    for name, value in before.items():
+        told = after.get(name)
+        if told != value and not (type(told) is int and type(value) is int and told > value):
+            return _merged(before, after)
+    return after  # nothing fell, as nearly always: a stream may tell its figures with every piece
+
+
+def _merged(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
     merged = dict(before)
     for name, value in after.items():
         if value is None:
