@@ -16,10 +16,12 @@ from proxyd.accounting.membership import Membership
 from proxyd.accounting.records import LedgerUnavailable
 from proxyd.channel import wait_outside
 from proxyd.gateway.admission import AdmissionController
+from proxyd.gateway.bounds import SecondLook
 from proxyd.gateway.detached_streams import DetachedStreams
 from proxyd.gateway.dispatch import Dispatcher
 from proxyd.gateway.exchange import Gateway
 from proxyd.gateway.limits import Limits
+from proxyd.gateway.token_counter import TokenCounter
 from proxyd.key_cache import KeyCache
 from proxyd.messages import Origin
 from proxyd.offload import Offload, OffloadTimeout, Threads
@@ -97,11 +99,12 @@ def build(settings: Settings, readiness: Readiness | None = None) -> Worker:
     accounting = Accounting(membership, shared_counters, seeds)
     limits = Limits(shared_counters, accounting, seeds)
     keys = KeyCache(engine, Sealer(settings.encryption_keys), offload, generation=lambda: membership.generation)
-    admission = AdmissionController(keys, shared_counters, accounting, limits)
     origins = {slug: origin_of(url) for slug, url in settings.provider_urls.items() if slug in PROVIDERS}
     pool = UpstreamPool(UpstreamLimits())
     pool.prepare()
     pricing.load()
+    second_look = SecondLook(TokenCounter(pool, origins))
+    admission = AdmissionController(keys, shared_counters, accounting, limits, second_look)
     dispatcher = Dispatcher(accounting, pool, origins, DetachedStreams(gevent.spawn))
     worker: Worker
     ready = lambda: worker.faults()  # noqa: E731, PLW0108 - it exists later

@@ -2,7 +2,7 @@
 
 Data only. To add a provider, add a row to PROVIDERS; to meter an endpoint, add an `Endpoint` to its row. A path that
 stands nowhere here is passed through for keys without a spend limit and refused for the others, because nobody can
-tell what it costs. `prices_id` and `flavor` are the names that the genai-prices package uses.
+tell what it costs. `prices_id` and `flavor` are the names that the price table uses.
 """
 
 import re
@@ -12,9 +12,8 @@ from enum import StrEnum
 from functools import lru_cache
 from types import MappingProxyType
 
-from genai_prices.data_snapshot import get_snapshot
-
 from shared.output_limits import UNKNOWN_MODEL, output_maximum
+from shared.pricing.table import current_models
 
 __all__ = [
     "PROVIDERS",
@@ -102,7 +101,7 @@ _OPENAI = Provider(
     auth_prefix=b"Bearer ",
     extra_headers=(),
     compat_prefix="/v1",
-    model_prefixes=("gpt-", "o1", "o3", "o4", "chatgpt-", "text-embedding-"),
+    model_prefixes=("gpt-", "o1", "o3", "o4", "chatgpt-", "text-embedding-", "ft:"),
     endpoints=(
         Endpoint("POST", "/v1/chat/completions", Kind.CHAT, "chat"),
         Endpoint("POST", "/v1/responses", Kind.RESPONSES, "responses"),
@@ -236,6 +235,5 @@ def provider_of_model(model: str) -> tuple[str, str] | None:
 def known_models(provider_slug: str) -> tuple[str, ...]:
     """Names of the current models of a provider, sorted, as far as the price table knows them."""
     provider = PROVIDERS[provider_slug]
-    table = next(entry for entry in get_snapshot().providers if entry.id == provider.prices_id)
-    names = (model.id for model in table.models if not model.deprecated)
+    names = current_models(provider.prices_id)
     return tuple(sorted(n for n in names if n.startswith(provider.model_prefixes) and re.fullmatch(r"[\w.-]*\w", n)))

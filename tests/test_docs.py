@@ -9,6 +9,7 @@ import pytest
 from proxyd import sandbox
 from proxyd.gateway import route
 from proxyd.sandbox import behaviour
+from shared.catalog import PROVIDERS, Kind
 from shared.config import SETTINGS
 from shared.config.settings import Setting
 from shared.policy import ERRORS
@@ -53,6 +54,28 @@ def test_it_works(row: Setting) -> None:
 
 def test_no_setting_is_made_up() -> None:
     assert set(rows("settings.md")) == {row.name for row in SETTINGS}
+
+
+def test_every_metered_endpoint_is_told_and_no_other() -> None:
+    """Gemini's are there in several versions, of which the page tells none."""
+    metered = {
+        f"{slug} {endpoint.method} {endpoint.path}"
+        for slug, provider in PROVIDERS.items()
+        for endpoint in provider.endpoints
+        if endpoint.kind not in (Kind.FREE, Kind.UNMETERED)
+    }
+    assert set(rows("billing.md")) == {
+        re.sub(r"^(gemini \w+) /v1(?:alpha|beta)?/", r"\1 /{version}/", name) for name in metered
+    }
+
+
+def test_every_flag_of_a_cost_is_told() -> None:
+    told = (DOCS / "pricing.md").read_text(encoding="utf-8")
+    source = (ROOT / "shared" / "pricing" / "cost.py").read_text(encoding="utf-8")
+    flags = set(re.findall(r'_flag\(flags, "(\w+)"\)|flags.append\("(\w+)"\)', source))
+    names = {name for pair in flags for name in pair if name}
+    assert len(names) > 5
+    assert [name for name in sorted(names) if f"`{name}`" not in told] == []
 
 
 def test_every_refusal_is_told_with_its_status() -> None:

@@ -30,7 +30,7 @@ from proxyd.key_cache import KnownKey
 from proxyd.messages import Request, RequestError, Response
 from proxyd.providers import DIALECTS, BadBody, Parsed
 from shared.catalog import PROVIDERS, Kind, provider_of_model
-from shared.policy import Deny, KeySnapshot, Network, Reason
+from shared.policy import Deny, KeySnapshot, Network, Reason, refused_model
 
 BODILESS = ("GET", "HEAD", "DELETE")
 NO_LIMITS = (Reason.INVALID_PROXY_KEY, Reason.KEYS_UNAVAILABLE, Reason.LIMITS_UNAVAILABLE)
@@ -164,9 +164,7 @@ def _route_by_model(context: RequestContext, route: Unified, key: KeySnapshot, p
     """Which provider serves this model, and under which name. No glob can cover a model that nobody serves."""
     found = None if parsed.model is None else provider_of_model(parsed.model)
     if found is None and key.allowed_models:
-        model = "a request without a model" if parsed.model is None else f"the model {parsed.model}"
-        allowed = ", ".join(key.allowed_models)
-        return rejected(Reason.MODEL_NOT_ALLOWED, prefix=key.prefix, model=model, allowed_models=allowed)
+        return Rejection(refused_model(key, parsed.model))
     if parsed.model is None:
         return rejected(Reason.INVALID_REQUEST, detail="model is missing.", param="model")
     if found is None:

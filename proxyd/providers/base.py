@@ -83,6 +83,12 @@ class Dialect(Protocol):
     def meter(self, endpoint: Endpoint, parsed: Parsed, *, streaming: bool, content_encoding: bytes | None) -> Meter:
         """A meter for one answer. `streaming`: it is a stream of events, by the answer's own content type."""
 
+    def count_request(self, endpoint: Endpoint, parsed: Parsed, path: str, model: str) -> tuple[str, bytes] | None:
+        """Path and body of a question to the provider how many tokens the input of a request has; None: it has no such.
+
+        `path` is that of the request, `model` the name by which the provider knows its model.
+        """
+
     def refusal(self, status: int, code: str, message: str, request_id: str, facts: Mapping[str, Fact]) -> bytes:
         """The JSON body of an error of ours; `facts` stand in it as fields of their own."""
 

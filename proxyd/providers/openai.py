@@ -18,6 +18,24 @@ _ACCUMULATORS = {Kind.CHAT: ChatUsage, Kind.RESPONSES: ResponsesUsage}
 _LIMITS = {Kind.CHAT: "max_completion_tokens", Kind.RESPONSES: "max_output_tokens"}
 
 
+# What the counter of responses takes: `InputTokenCountParams` of the openai SDK 3.
+_COUNTED = frozenset(
+    {
+        "conversation",
+        "input",
+        "instructions",
+        "parallel_tool_calls",
+        "personality",
+        "previous_response_id",
+        "reasoning",
+        "text",
+        "tool_choice",
+        "tools",
+        "truncation",
+    }
+)
+
+
 class OpenAI:
     """See `Dialect`."""
 
@@ -41,6 +59,12 @@ class OpenAI:
             return JsonMeter(accumulator, content_encoding)
         hides = endpoint.kind is Kind.CHAT and not parsed.wants_usage
         return StreamMeter(accumulator, content_encoding, hides=hides)
+
+    def count_request(self, endpoint: Endpoint, parsed: Parsed, path: str, model: str) -> tuple[str, bytes] | None:
+        if endpoint.kind is not Kind.RESPONSES:
+            return None  # chat completions have no counter
+        question = {name: value for name, value in parsed.document.items() if name in _COUNTED}
+        return f"{path}/input_tokens", orjson.dumps({**question, "model": model})
 
     def refusal(self, status: int, code: str, message: str, request_id: str, facts: Mapping[str, Fact]) -> bytes:
         del request_id  # stands in the headers only, as OpenAI's own does

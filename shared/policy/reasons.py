@@ -83,8 +83,8 @@ ERRORS: dict[Reason, ErrorSpec] = {
     Reason.MODEL_NOT_PRICED: ErrorSpec(
         403,
         False,
-        "No price is known for {model} ({provider}), and the proxy key {prefix}... has a spend limit of "
-        "${limit_usd}. Ask an administrator to add a price, or use a key without a spend limit.",
+        "{what}, and the proxy key {prefix}... has a spend limit of ${limit_usd}. {cure}, or use a key without a spend "
+        "limit.",
     ),
     Reason.RATE_LIMITED: ErrorSpec(
         429,
@@ -96,13 +96,14 @@ ERRORS: dict[Reason, ErrorSpec] = {
         403,
         False,
         "The proxy key {prefix}... may spend ${limit_usd} ({spend_reset}). Spent: ${spent_usd}, held by requests "
-        "in flight: ${held_usd}, this request may need up to ${needed_usd}. {resets}",
+        "in flight: ${held_usd}, this request may need up to ${needed_usd}{made_of}. {resets}",
     ),
     Reason.SPEND_HELD: ErrorSpec(
         429,
         True,
         "The proxy key {prefix}... may spend ${limit_usd} ({spend_reset}). Spent: ${spent_usd}, held by requests "
-        "in flight: ${held_usd}, this request may need up to ${needed_usd}. It may fit once those end. {resets}",
+        "in flight: ${held_usd}, this request may need up to ${needed_usd}{made_of}. It may fit once those end. "
+        "{resets}",
     ),
     Reason.UNKNOWN_ENDPOINT: ErrorSpec(404, False, "{detail}"),
     Reason.PROVIDER_NOT_CONFIGURED: ErrorSpec(

@@ -7,6 +7,7 @@ from dialect_kit import find_endpoint
 from proxyd.providers import DIALECTS, BadBody, Parsed
 from proxyd.providers.input_estimate import MAX_TOOL_CALLS
 from shared.catalog import PROVIDERS, Endpoint, Kind
+from shared.policy import Fact
 from shared.pricing import Size
 
 GEMINI = DIALECTS["gemini"]
@@ -233,3 +234,23 @@ def test_an_output_limit_of_zero_limits_nothing() -> None:
     parsed = read(generationConfig={"maxOutputTokens": 0})
     assert parsed.size.output_limit is None
     assert json.loads(GEMINI.rewrite(parsed, model=None, output_limit=7))["generationConfig"] == {"maxOutputTokens": 7}
+
+
+def test_facts_that_are_no_strings_are_told_as_json() -> None:
+    facts: dict[str, Fact] = {
+        "allowed_models": ["a", "b"],
+        "bound": {"input": {"tokens": 5}},
+        "paused": True,
+        "none": None,
+        "text": "x",
+    }
+    body = orjson.loads(GEMINI.refusal(403, "spend_exceeded", "Text.", "req_1", facts))
+    told = body["error"]["details"][0]["metadata"]
+    assert told == {
+        "allowed_models": '["a","b"]',
+        "bound": '{"input":{"tokens":5}}',
+        "paused": "true",
+        "none": "",
+        "text": "x",
+        "request_id": "req_1",
+    }

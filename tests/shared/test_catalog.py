@@ -11,7 +11,7 @@ from shared.catalog import (
     output_maximum,
     provider_of_model,
 )
-from shared.pricing.usage import _extractor
+from shared.pricing.table import PRICES_IDS, places
 
 
 def find_endpoint(provider: Provider, method: str, path: str) -> tuple[Endpoint, str | None]:
@@ -88,7 +88,11 @@ def test_every_metered_endpoint_has_an_extraction_table() -> None:
     for provider in PROVIDERS.values():
         for endpoint in provider.endpoints:
             if endpoint.kind is not Kind.FREE:
-                assert _extractor(endpoint.prices_id, endpoint.flavor or "") is not None, endpoint
+                assert places(endpoint.prices_id, endpoint.flavor or "") is not None, endpoint
+
+
+def test_every_provider_has_its_prices() -> None:
+    assert {slug: provider.prices_id for slug, provider in PROVIDERS.items()} == PRICES_IDS
 
 
 @pytest.mark.parametrize(
@@ -104,6 +108,7 @@ def test_every_metered_endpoint_has_an_extraction_table() -> None:
         ("text-embedding-3-small", ("openai", "text-embedding-3-small")),
         ("claude-opus-5", ("anthropic", "claude-opus-5")),
         ("gemini-2.5-flash", ("gemini", "gemini-2.5-flash")),
+        ("ft:gpt-4.1-2025-04-14:org::id", ("openai", "ft:gpt-4.1-2025-04-14:org::id")),
         ("openai/", None),
         ("mistral/large", None),
         ("GPT-4o", None),
