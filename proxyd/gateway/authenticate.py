@@ -11,6 +11,7 @@ KEY_HEADERS = frozenset((b"authorization", b"x-api-key", b"x-goog-api-key"))
 _OUR_TAGS = (PROXY_TAG.encode(), MANAGEMENT_TAG.encode())
 _BEARER = re.compile(rb"bearer[ \t]+([^ \t]+)", re.IGNORECASE)  # RFC 9110: the scheme is case-insensitive
 
+AZURE = "The header api-key is Azure's, which is not spoken here."
 WHERE = "Send it as `Authorization: Bearer sk-proxy-...`, `x-api-key` or `x-goog-api-key`."
 
 
@@ -21,7 +22,7 @@ def authenticate(request: Request, *, query_key_allowed: bool) -> str | Deny:
     `query_key_allowed` is true on Gemini routes only; elsewhere a key in the query is rejected, because queries end up
     in logs.
     """
-    found: list[bytes] = []
+    found: list[tuple[str, bytes]] = []  # where it stands, and what
     for name, value in request.headers:
         if name not in KEY_HEADERS:
             continue
@@ -30,21 +31,32 @@ def authenticate(request: Request, *, query_key_allowed: bool) -> str | Deny:
             if match is None:
                 return _deny(f"The Authorization header is not a bearer token. {WHERE}")
             value = match[1]  # noqa: PLW2901 - the secret is not kept under a second name
-        found.append(value)
+        found.append((name.decode(), value))
     if request.query:
         in_query = query_keys(request.query)
         if in_query and not query_key_allowed:
             return _deny(f"A key must not stand in the address. {WHERE}")
         if holds_a_secret_of_ours(without_key(request.query).encode()):
             return _deny(f"A key must not stand in the address. {WHERE}")
-        found.extend(in_query)
+        found += [("the parameter key", value) for value in in_query]
     if not found:
-        return _deny(f"No proxy key was sent. {WHERE}")
-    if len(found) > 1 and any(value != found[0] for value in found):
-        return _deny("The request carries two different keys; send one.")
-    if not looks_like_ours(found[0], PROXY_TAG):
-        return _deny(_what_is_wrong(found[0]))
-    return digest(found[0])
+        return _deny(f"{AZURE if request.header(b'api-key') else 'No proxy key was sent.'} {WHERE}")
+    place, key = found[0]
+    for other, value in found[1:]:
+        if value != key:
+            return _deny(_two_keys(place, other))
+    if not looks_like_ours(key, PROXY_TAG):
+        return _deny(_what_is_wrong(key))
+    return digest(key)
+
+
+def _two_keys(place: str, other: str) -> str:
+    """Mostly one of them is a forgotten variable of the environment that a tool sends beside what it was told."""
+    where = f"twice in {place}" if place == other else f"one in {place}, another in {other}"
+    return (
+        f"The request carries two different keys, {where}; send one. "
+        "Look for a variable such as ANTHROPIC_API_KEY that is still set in your environment."
+    )
 
 
 def holds_a_secret_of_ours(text: bytes) -> bool:

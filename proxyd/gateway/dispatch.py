@@ -15,7 +15,6 @@ from proxyd.messages import ClientGone, Header, Incoming, Origin, Outgoing, Requ
 from proxyd.providers import DIALECTS
 from proxyd.upstream.pool import UpstreamPool
 
-MAX_UPLOAD_BYTES = 512 * 1024 * 1024
 SMALL_BYTES = 1024 * 1024  # answers up to this are read whole before they are passed on
 BILLS_AFTER_DISCONNECT = frozenset(("gemini",))  # providers that charge for a stream whose reader has hung up
 
@@ -66,8 +65,7 @@ class Dispatcher:
             dialect = DIALECTS[target.dialect]
             data = dialect.rewrite(parsed, model=context.new_model, output_limit=admission.output_limit)
             return Outgoing(origin, request.method, path, [credential], data, lines=lines)
-        length = request.body.length
-        body = b"" if length == 0 else request.body.chunks(MAX_UPLOAD_BYTES)
+        _, body, length = context.payload
         return Outgoing(origin, request.method, path, [credential], body, length, lines)
 
 

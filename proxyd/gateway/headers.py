@@ -29,8 +29,10 @@ HOP_BY_HOP = frozenset(
 )
 _NEVER_SENT = HOP_BY_HOP | {
     *KEY_HEADERS,
+    b"api-key",  # Azure's
     b"host",
     b"content-length",
+    b"content-encoding",  # bodies are sent without one
     b"cookie",
     b"cookie2",
     b"expect",
@@ -56,6 +58,13 @@ _NEVER_RETURNED = HOP_BY_HOP | {
     b"set-cookie",
     b"set-cookie2",
     b"alt-svc",
+    # What a server or a browser on the way would act on.
+    b"x-accel-redirect",
+    b"x-sendfile",
+    b"x-lighttpd-send-file",
+    b"clear-site-data",
+    b"access-control-allow-origin",
+    b"access-control-allow-credentials",
     b"x-router-error",
     b"x-router-max-tokens",
     b"x-router-request-id",

@@ -7,7 +7,7 @@ import orjson
 
 from proxyd.providers.base import Meter, Parsed
 from proxyd.providers.body import put
-from proxyd.providers.gemini_request import bills_searches_by_request, read, read_free, spelling, tier_name
+from proxyd.providers.gemini_request import bills_searches_by_request, read, spelling, tier_name
 from proxyd.providers.metering import JsonMeter, StreamMeter, UsageAccumulator
 from proxyd.wire.sse import Event
 from shared.catalog import Endpoint, Kind
@@ -32,8 +32,6 @@ class Gemini:
     """See `Dialect`."""
 
     def read(self, endpoint: Endpoint, body: bytes, path_model: str | None, query: str) -> Parsed:
-        if endpoint.kind is Kind.FREE:
-            return read_free(body, path_model)
         return read(endpoint.kind, body, path_model, query)
 
     def rewrite(self, parsed: Parsed, *, model: str | None, output_limit: int | None) -> bytes:

@@ -69,13 +69,6 @@ def read(kind: Kind, body: bytes, path_model: str | None, query: str = "") -> Pa
     return Parsed(kind, model, stream=stream, size=size, wants_usage=True, document=document, raw=body)
 
 
-def read_free(body: bytes, path_model: str | None) -> Parsed:
-    """Counting tokens, or a list of models."""
-    document = read_object(body) if body.strip() else {}
-    size = Size(len(body), output_free=True)
-    return Parsed(Kind.FREE, path_model, stream=False, size=size, wants_usage=True, document=document, raw=body)
-
-
 @lru_cache(maxsize=256)
 def snake(name: str) -> str:
     """The other spelling of a field."""

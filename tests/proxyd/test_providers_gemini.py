@@ -153,11 +153,6 @@ def test_embeddings_have_no_output() -> None:
     assert GEMINI.read(found, sent, model, "").size.context_inputs
 
 
-def test_counting_tokens_is_free() -> None:
-    found, model = endpoint("countTokens")
-    assert GEMINI.read(found, b"{}", model, "").kind is Kind.FREE
-
-
 def test_a_limit_is_set_where_the_client_set_none() -> None:
     own = read(generationConfig={"maxOutputTokens": 5})
     assert GEMINI.rewrite(own, model=None, output_limit=77) is own.raw
