@@ -19,6 +19,7 @@ from proxyd.gateway.detached_streams import DetachedStreams
 from proxyd.gateway.dispatch import Dispatcher
 from proxyd.gateway.exchange import Gateway
 from proxyd.gateway.limits import Limits
+from proxyd.gateway.upload_links import UploadLinks
 from proxyd.key_cache import KeyCache
 from proxyd.messages import Origin
 from proxyd.offload import Offload, OffloadTimeout, Threads
@@ -96,10 +97,11 @@ def build(settings: Settings) -> Worker:
     pool = UpstreamPool(UpstreamLimits())
     pool.prepare()
     pricing.load()
-    dispatcher = Dispatcher(accounting, pool, origins, DetachedStreams(gevent.spawn))
+    links = UploadLinks(settings.encryption_keys, settings.trusted_proxies)
+    dispatcher = Dispatcher(accounting, pool, origins, DetachedStreams(gevent.spawn), links)
     worker: Worker
     ready = lambda: worker.faults()  # noqa: E731, PLW0108 - it exists later
-    gateway = Gateway(accounting, admission, limits, dispatcher, settings.trusted_proxies, ready)
+    gateway = Gateway(accounting, admission, limits, dispatcher, links, settings.trusted_proxies, ready)
     worker = Worker(gateway, accounting, shared_counters, engine, offload)
     return worker
 

@@ -29,24 +29,24 @@ def authenticate(request: Request, *, query_key_allowed: bool) -> str | Deny:
         if name == b"authorization":
             match = _BEARER.fullmatch(value)
             if match is None:
-                return _deny(f"The Authorization header is not a bearer token. {WHERE}")
+                return denied(f"The Authorization header is not a bearer token. {WHERE}")
             value = match[1]  # noqa: PLW2901 - the secret is not kept under a second name
         found.append((name.decode(), value))
     if request.query:
         in_query = query_keys(request.query)
         if in_query and not query_key_allowed:
-            return _deny(f"A key must not stand in the address. {WHERE}")
+            return denied(f"A key must not stand in the address. {WHERE}")
         if holds_a_secret_of_ours(without_key(request.query).encode()):
-            return _deny(f"A key must not stand in the address. {WHERE}")
+            return denied(f"A key must not stand in the address. {WHERE}")
         found += [("the parameter key", value) for value in in_query]
     if not found:
-        return _deny(f"{AZURE if request.header(b'api-key') else 'No proxy key was sent.'} {WHERE}")
+        return denied(f"{AZURE if request.header(b'api-key') else 'No proxy key was sent.'} {WHERE}")
     place, key = found[0]
     for other, value in found[1:]:
         if value != key:
-            return _deny(_two_keys(place, other))
+            return denied(_two_keys(place, other))
     if not looks_like_ours(key, PROXY_TAG):
-        return _deny(_what_is_wrong(key))
+        return denied(_what_is_wrong(key))
     return digest(key)
 
 
@@ -89,7 +89,7 @@ def without_key(query: str) -> str:
 
 def unknown_key() -> Deny:
     """A key of the right shape that nobody issued."""
-    return _deny("This proxy key is not known. It may have been mistyped, rotated out or issued by another router.")
+    return denied("This proxy key is not known. It may have been mistyped, rotated out or issued by another router.")
 
 
 def _what_is_wrong(raw: bytes) -> str:
@@ -100,5 +100,6 @@ def _what_is_wrong(raw: bytes) -> str:
     return f"This is not a proxy key; one begins with sk-proxy-. {WHERE}"
 
 
-def _deny(detail: str) -> Deny:
+def denied(detail: str) -> Deny:
+    """401, with this sentence."""
     return Deny(Reason.INVALID_PROXY_KEY, {"detail": detail})

@@ -11,11 +11,13 @@ from proxyd.gateway.context import Admission, RequestContext
 from proxyd.gateway.detached_streams import DetachedStreams
 from proxyd.gateway.masking import masked_error
 from proxyd.gateway.rejection import Rejection, rejected_request, upstream_failed
+from proxyd.gateway.upload_links import UploadLinks
 from proxyd.messages import ClientGone, Header, Incoming, Origin, Outgoing, RequestError, Response, UpstreamError
 from proxyd.providers import DIALECTS
 from proxyd.upstream.pool import UpstreamPool
 
 SMALL_BYTES = 1024 * 1024  # answers up to this are read whole before they are passed on
+UPLOADS = "/upload/"
 BILLS_AFTER_DISCONNECT = frozenset(("gemini",))  # providers that charge for a stream whose reader has hung up
 
 
@@ -27,6 +29,7 @@ class Dispatcher:
     pool: UpstreamPool
     origins: Mapping[str, tuple[Origin, str]]  # provider slug -> where it listens, base path
     detached: DetachedStreams
+    links: UploadLinks
 
     def send(self, context: RequestContext, admission: Admission) -> Response | Rejection:
         """Make the attempt that was begun, and answer with what it brings."""
@@ -39,7 +42,7 @@ class Dispatcher:
             raise
         attempt = UpstreamAttempt(self.accounting, call, context, admission, self.detached if billed_anyway else None)
         try:
-            return _relayed(attempt, attempt.send())
+            return self._led_back(context, _relayed(attempt, attempt.send()))
         except RequestError as error:
             return rejected_request(error)
         except (UpstreamError, ClientGone) as error:
@@ -50,6 +53,13 @@ class Dispatcher:
         finally:
             if attempt.ended:  # else a relay is under way, and releases it when it ends
                 attempt.release()
+
+    def _led_back(self, context: RequestContext, answer: Response) -> Response:
+        """An answer whose links lead here: only those to uploads have any."""
+        if context.target.path.startswith(UPLOADS):
+            _, base = self.origins[context.target.provider.slug]
+            answer.headers = self.links.rewritten(answer.headers, context.request, context.digest, base)
+        return answer
 
     def _outgoing(self, context: RequestContext, admission: Admission) -> Outgoing:
         target, request, parsed = context.target, context.request, context.parsed
@@ -77,13 +87,15 @@ def _relayed(attempt: UpstreamAttempt, incoming: Incoming) -> Response:
     credential = admission.credential.encode()
     answer = headers.read_response_headers(incoming.headers, credential)
     attempt.provider_request_id = answer.request_id
-    streaming = answer.events and not failed
+    # Some servers say text/plain of events that were asked for.
+    asked = context.parsed is not None and context.parsed.stream and answer.plain
+    streaming = (answer.events or asked) and not failed
     attempt.start_metering(answer.coding, streaming=streaming)
     events = streaming and attempt.meter is not None
     own = headers.limits(admission.charged.rate, admission.charged.spend)
     if admission.output_limit is not None:
         own.append((b"x-router-max-tokens", b"%d" % admission.output_limit))
-    if events:
+    if streaming:
         own.append((b"x-accel-buffering", b"no"))  # for nginx and its like in front of us
     returned = headers.returned(answer, own, context.id.encode())
     bodiless = status in (204, 304) or context.request.method == "HEAD"

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from proxyd.accounting.accounting import Accounting
-from proxyd.gateway import builtin_endpoints, headers, model_cards, payload, rejection
+from proxyd.gateway import builtin_endpoints, headers, model_cards, payload, rejection, upload_links
 from proxyd.gateway.admission import AdmissionController
 from proxyd.gateway.authenticate import names_a_secret_of_ours
 from proxyd.gateway.context import RequestContext
@@ -38,6 +38,7 @@ from proxyd.gateway.route import (
     spoken_by,
     unified_target,
 )
+from proxyd.gateway.upload_links import UploadLinks
 from proxyd.key_cache import KnownKey
 from proxyd.messages import Request, RequestError, Response
 from proxyd.providers import DIALECTS, BadBody, Parsed, model_field
@@ -56,6 +57,7 @@ class Gateway:
         admission: AdmissionController,
         limits: Limits,
         dispatcher: Dispatcher,
+        links: UploadLinks,
         trusted_proxies: tuple[Network, ...],
         ready: Callable[[], dict[str, str]],
     ) -> None:
@@ -63,6 +65,7 @@ class Gateway:
         self._admission = admission
         self._limits = limits
         self._dispatcher = dispatcher
+        self._links = links
         self._trusted = trusted_proxies
         self._ready = ready
 
@@ -98,7 +101,7 @@ class Gateway:
         if isinstance(route, Builtin) and route.name in builtin_endpoints.PUBLIC:
             return builtin_endpoints.public(route.name, self._ready, context.id)
 
-        digest = context.head.authenticate(context.request)
+        digest = self._authenticate(context, route)
         if isinstance(digest, Deny):
             return Rejection(digest)
         context.digest = digest
@@ -108,6 +111,13 @@ class Gateway:
         if isinstance(route, Builtin):
             return self._builtin(route, context, known)
         return self._forward(context, known, route)
+
+    def _authenticate(self, context: RequestContext, route: Builtin | Target | Unified) -> str | Deny:
+        """The digest of the key that comes with the request, or in the link that it follows."""
+        request = context.request
+        if request.query and upload_links.PARAMETER in request.query and isinstance(route, Target):
+            return self._links.opened(request, route)
+        return context.head.authenticate(request)
 
     def _forward(self, context: RequestContext, known: KnownKey, route: Target | Unified) -> Response | Rejection:
         """From the key, which is known by now, to the answer of a provider."""

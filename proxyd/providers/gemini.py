@@ -20,6 +20,8 @@ _STATUSES = {
     403: "PERMISSION_DENIED",
     404: "NOT_FOUND",
     413: "INVALID_ARGUMENT",
+    415: "INVALID_ARGUMENT",
+    426: "FAILED_PRECONDITION",
     429: "RESOURCE_EXHAUSTED",
     500: "INTERNAL",
     502: "UNAVAILABLE",
@@ -50,13 +52,18 @@ class Gemini:
         return JsonMeter(accumulator, content_encoding)
 
     def refusal(self, status: int, code: str, message: str, request_id: str, facts: Mapping[str, Fact]) -> bytes:
-        details = {
-            "@type": "type.googleapis.com/google.rpc.ErrorInfo",
-            "reason": code,
-            "domain": "enterprise-router",
-            "metadata": {name: _plain(value) for name, value in {**facts, "request_id": request_id}.items()},
-        }
-        error = {"code": status, "message": message, "status": _status(status), "details": [details]}
+        details: list[dict[str, Any]] = [
+            {
+                "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+                "reason": code,
+                "domain": "enterprise-router",
+                "metadata": {name: _plain(value) for name, value in {**facts, "request_id": request_id}.items()},
+            }
+        ]
+        if (wait := facts.get("retry_after_seconds")) is not None:
+            # Gemini CLI waits by this, and not by Retry-After. A duration is text in protocol buffers' JSON.
+            details.append({"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": f"{wait}s"})
+        error = {"code": status, "message": message, "status": _status(status), "details": details}
         return orjson.dumps({"error": error})
 
     def error_event(self, status: int, code: str, message: str, request_id: str, kind: Kind | None = None) -> bytes:

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from proxyd.providers.base import BadBody, Parsed
-from proxyd.providers.body import count, model_name, objects, read_object, section
+from proxyd.providers.body import model_name, read_object, section
 from proxyd.providers.input_estimate import (
     MAX_TOOL_CALLS,
     OVERHEAD_TOKENS,
@@ -18,6 +18,7 @@ from proxyd.providers.input_estimate import (
     InputEstimate,
     shaping_parameter,
 )
+from proxyd.providers.protobuf_json import count, objects
 from shared.catalog import Kind
 from shared.pricing import Size
 
