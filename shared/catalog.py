@@ -112,7 +112,7 @@ _OPENAI = Provider(
     auth_prefix=b"Bearer ",
     extra_headers=(),
     compat_prefix="/v1",
-    model_prefixes=("gpt-", "o1", "o3", "o4", "chatgpt-", "text-embedding-"),
+    model_prefixes=("gpt-", "o1", "o3", "o4", "chatgpt-", "text-embedding-", "ft:"),
     endpoints=(
         Endpoint("POST", "/v1/chat/completions", Kind.CHAT, "chat"),
         Endpoint("POST", "/v1/responses", Kind.RESPONSES, "responses"),
@@ -249,6 +249,8 @@ def provider_of_model(model: str) -> tuple[str, str] | None:
     `anthropic/claude-x` and `google/gemini-x` say it; a bare name is told by its beginning. Case matters.
     """
     spelling, slash, bare = model.partition("/")
+    if spelling == "models" and bare.startswith(_GEMINI.model_prefixes):  # a Gemini model's full name
+        return _GEMINI.slug, bare
     if slash:
         slug = _SPELLINGS.get(spelling)
         return None if slug is None or not bare else (slug, bare)

@@ -22,7 +22,7 @@ def authenticate(request: Request, *, query_key_allowed: bool) -> str | Deny:
     `query_key_allowed` is true on Gemini routes only; elsewhere a key in the query is rejected, because queries end up
     in logs.
     """
-    found: list[tuple[str, bytes]] = []  # where it stands, and what
+    found: list[tuple[bytes, bytes]] = []  # where it stands, and what
     for name, value in request.headers:
         if name not in KEY_HEADERS:
             continue
@@ -31,20 +31,20 @@ def authenticate(request: Request, *, query_key_allowed: bool) -> str | Deny:
             if match is None:
                 return denied(f"The Authorization header is not a bearer token. {WHERE}")
             value = match[1]  # noqa: PLW2901 - the secret is not kept under a second name
-        found.append((name.decode(), value))
+        found.append((name, value))
     if request.query:
         in_query = query_keys(request.query)
         if in_query and not query_key_allowed:
             return denied(f"A key must not stand in the address. {WHERE}")
         if holds_a_secret_of_ours(without_key(request.query).encode()):
             return denied(f"A key must not stand in the address. {WHERE}")
-        found += [("the parameter key", value) for value in in_query]
+        found += [(b"the parameter key", value) for value in in_query]
     if not found:
         return denied(f"{AZURE if request.header(b'api-key') else 'No proxy key was sent.'} {WHERE}")
     place, key = found[0]
     for other, value in found[1:]:
         if value != key:
-            return denied(_two_keys(place, other))
+            return denied(_two_keys(place.decode(), other.decode()))
     if not looks_like_ours(key, PROXY_TAG):
         return denied(_what_is_wrong(key))
     return digest(key)

@@ -42,7 +42,7 @@ class Dispatcher:
             raise
         attempt = UpstreamAttempt(self.accounting, call, context, admission, self.detached if billed_anyway else None)
         try:
-            return self._led_back(context, _relayed(attempt, attempt.send()))
+            answer = _relayed(attempt, attempt.send())
         except RequestError as error:
             return rejected_request(error)
         except (UpstreamError, ClientGone) as error:
@@ -50,16 +50,14 @@ class Dispatcher:
         except Exception:
             attempt.fail()
             raise
+        else:
+            if context.target.path.startswith(UPLOADS):  # the answers to others hold no links
+                _, base = self.origins[context.target.provider.slug]
+                answer.headers = self.links.rewritten(answer.headers, context.request, context.digest, base)
+            return answer
         finally:
             if attempt.ended:  # else a relay is under way, and releases it when it ends
                 attempt.release()
-
-    def _led_back(self, context: RequestContext, answer: Response) -> Response:
-        """An answer whose links lead here: only those to uploads have any."""
-        if context.target.path.startswith(UPLOADS):
-            _, base = self.origins[context.target.provider.slug]
-            answer.headers = self.links.rewritten(answer.headers, context.request, context.digest, base)
-        return answer
 
     def _outgoing(self, context: RequestContext, admission: Admission) -> Outgoing:
         target, request, parsed = context.target, context.request, context.parsed
@@ -88,7 +86,7 @@ def _relayed(attempt: UpstreamAttempt, incoming: Incoming) -> Response:
     answer = headers.read_response_headers(incoming.headers, credential)
     attempt.provider_request_id = answer.request_id
     # Some servers say text/plain of events that were asked for.
-    asked = context.parsed is not None and context.parsed.stream and answer.plain
+    asked = answer.plain and context.parsed is not None and context.parsed.stream
     streaming = (answer.events or asked) and not failed
     attempt.start_metering(answer.coding, streaming=streaming)
     events = streaming and attempt.meter is not None

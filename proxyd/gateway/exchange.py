@@ -101,7 +101,11 @@ class Gateway:
         if isinstance(route, Builtin) and route.name in builtin_endpoints.PUBLIC:
             return builtin_endpoints.public(route.name, self._ready, context.id)
 
-        digest = self._authenticate(context, route)
+        request = context.request
+        if request.query and upload_links.PARAMETER in request.query and isinstance(route, Target):
+            digest = self._links.opened(request, route)
+        else:
+            digest = context.head.authenticate(request)
         if isinstance(digest, Deny):
             return Rejection(digest)
         context.digest = digest
@@ -111,13 +115,6 @@ class Gateway:
         if isinstance(route, Builtin):
             return self._builtin(route, context, known)
         return self._forward(context, known, route)
-
-    def _authenticate(self, context: RequestContext, route: Builtin | Target | Unified) -> str | Deny:
-        """The digest of the key that comes with the request, or in the link that it follows."""
-        request = context.request
-        if request.query and upload_links.PARAMETER in request.query and isinstance(route, Target):
-            return self._links.opened(request, route)
-        return context.head.authenticate(request)
 
     def _forward(self, context: RequestContext, known: KnownKey, route: Target | Unified) -> Response | Rejection:
         """From the key, which is known by now, to the answer of a provider."""

@@ -70,6 +70,7 @@ def _match(request: Request) -> RouteMatch:
 
 def _coding(request: Request) -> bytes | None:
     """The Content-Encoding, several of them joined as RFC 9110, section 5.3, says; None: it is plain."""
-    values = request.header_values(b"content-encoding")
-    coding = b", ".join(values).strip().lower()
+    if request.header(b"content-encoding") is None:
+        return None
+    coding = b", ".join(request.header_values(b"content-encoding")).strip().lower()
     return None if coding in (b"", b"identity") else coding

@@ -127,8 +127,10 @@ def read_response_headers(headers: Headers, credential: bytes) -> ResponseHeader
     events, plain, coding, request_id = False, not types, None, None
     for position in types:
         kind = headers[position][1][:17].lower()
-        events = events or kind == b"text/event-stream"
-        plain = plain or kind.startswith(b"text/plain")
+        if kind == b"text/event-stream":
+            events = True
+        elif kind[:10] == b"text/plain":
+            plain = True
     for position in codings:
         value = headers[position][1].strip().lower()
         coding = coding or (None if value in (b"", b"identity") else value)
