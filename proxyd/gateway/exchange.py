@@ -177,9 +177,13 @@ class Gateway:
 def _read_unmetered(context: RequestContext, key: KeySnapshot, target: Target) -> Rejection | None:
     """What is free or cannot be metered goes on as it comes; only its model matters, to keys that may use some only."""
     endpoint = target.endpoint
-    matters = bool(key.allowed_models) or (endpoint is not None and endpoint.kind is Kind.UNMETERED)
+    form_bytes = payload.MAX_FORM_BYTES if key.allowed_models else payload.PEEK_BYTES
+    if not key.allowed_models and endpoint is not None and endpoint.kind is Kind.FREE:
+        form_bytes = 0
+    if target.provider.dialect == "gemini" and (name := payload.steering_parameter(context.request.query)) is not None:
+        return rejected(Reason.INVALID_REQUEST, detail=f"the parameter {name} is not taken here.", param=name)
     try:
-        context.payload = payload.read(context.request, target.path, model_matters=matters)
+        context.payload = payload.read(context.request, target.path, form_bytes=form_bytes)
     except BadBody as error:
         return rejected(Reason.INVALID_REQUEST, detail=error.message, param=error.param)
     in_query = model_field.in_query(context.request.query)

@@ -6,6 +6,7 @@ before it is complete, so that the provider never acts on it.
 
 from collections.abc import Iterator
 from typing import NamedTuple
+from urllib.parse import unquote
 
 from proxyd.messages import BadRequest, Request
 from proxyd.providers import BadBody, model_field
@@ -13,7 +14,12 @@ from proxyd.wire.multipart import FieldReader, FormError, boundary_of
 
 MAX_UPLOAD_BYTES = 512 * 1024 * 1024
 MAX_JSON_BYTES = 32 * 1024 * 1024  # Anthropic's limit, the largest of the three
-MAX_FORM_BYTES = 32 * 1024 * 1024  # of a form that are kept while its model is looked for
+MAX_FORM_BYTES = 32 * 1024 * 1024  # of a form that are kept while its model is looked for, where it decides
+PEEK_BYTES = 64 * 1024  # where it is only written down
+
+# From parameters of such names Google's servers take headers and the body of a request, on every path: with a header
+# that overrides the method, a read could become a call that costs.
+_STEERING = frozenset({"httpheaders", "httpmethod", "req", "ct"})
 
 
 class Payload(NamedTuple):
@@ -27,10 +33,20 @@ class Payload(NamedTuple):
 NO_PAYLOAD = Payload(None, b"", 0)
 
 
-def read(request: Request, path: str, *, model_matters: bool) -> Payload:
+def steering_parameter(query: str) -> str | None:
+    """A parameter by which Google would take a request for another one than was judged."""
+    for piece in query.split("&") if query else ():
+        name = unquote(piece.partition("=")[0])
+        if name.lower().lstrip("$.") in _STEERING:
+            return name
+    return None
+
+
+def read(request: Request, path: str, *, form_bytes: int) -> Payload:
     """What goes on to the provider at `path`. Raises BadBody and what reading a body raises.
 
-    Where no model matters, a form is not searched for one: it may be a file of any size.
+    At most `form_bytes` of a form are kept while its model is looked for; with 0 it is not looked for, as a form may be
+    a file of any size.
     """
     body = request.body
     if body.length == 0:
@@ -38,11 +54,11 @@ def read(request: Request, path: str, *, model_matters: bool) -> Payload:
     kind = (request.header(b"content-type") or b"").decode("latin-1").strip()
     form = kind.lower().startswith("multipart/")
     # The second step of an upload holds nothing but the file, whatever its type says.
-    if path.startswith("/upload/") or (form and not model_matters):
+    if path.startswith("/upload/") or (form and not form_bytes):
         return _as_it_comes(request)
     if form:
         boundary = boundary_of(kind)
-        return _as_it_comes(request) if boundary is None else _form(request, boundary)
+        return _as_it_comes(request) if boundary is None else _form(request, boundary, form_bytes)
     declared = kind.lower().partition(";")[0].strip()
     if declared == "application/json" or declared.endswith("+json"):
         data = body.read(MAX_JSON_BYTES)
@@ -66,7 +82,7 @@ def _perhaps_json(request: Request) -> Payload:
         return Payload(None, data, length)
 
 
-def _form(request: Request, boundary: bytes) -> Payload:
+def _form(request: Request, boundary: bytes, form_bytes: int) -> Payload:
     """A form, read until its model is known."""
     reader = FieldReader(boundary, b"model")
     chunks = request.body.chunks(MAX_UPLOAD_BYTES)
@@ -77,7 +93,7 @@ def _form(request: Request, boundary: bytes) -> Payload:
             pieces.append(data)
             size += len(data)
             reader.feed(data)
-            if reader.values or size > MAX_FORM_BYTES:
+            if reader.values or size > form_bytes:
                 break
         else:
             reader.end()

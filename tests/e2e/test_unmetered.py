@@ -83,3 +83,10 @@ def test_the_model_in_json_is_judged_on_endpoints_that_are_not_metered(lab: Rout
         json_type = b"Content-Type: application/json"
         assert ask(lab, b"POST /v1/images/generations", bearer(key), json_type, body=body).status == status
     assert len(quiet.heard) == 1
+
+
+def test_a_read_cannot_be_made_a_call_by_its_query(lab: Router, quiet: ScriptedProvider) -> None:
+    _, key = lab.create_key(name="sly", spend_limit_usd="1")
+    path = b"GET /v1beta/models/imagen-4:predict?$httpHeaders=x-http-method-override:POST&$req={}"
+    answer = ask(lab, path, bearer(key))
+    assert (answer.status, answer.code, quiet.heard) == (400, "invalid_request", [])

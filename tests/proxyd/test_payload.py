@@ -52,12 +52,12 @@ def read(
     *pieces: bytes,
     kind: str | None = "application/json",
     path: str = "/v1/x",
-    matters: bool = True,
+    form_bytes: int = payload.MAX_FORM_BYTES,
     chunked: bool = False,
 ) -> tuple[Payload, Pieces]:
     body = Pieces(list(pieces), chunked)
     headers = () if kind is None else ((b"content-type", kind.encode()),)
-    found = payload.read(Request("POST", path, "", headers, Nobody(), body), path, model_matters=matters)
+    found = payload.read(Request("POST", path, "", headers, Nobody(), body), path, form_bytes=form_bytes)
     return found, body
 
 
@@ -186,16 +186,15 @@ def test_a_form_in_doubt_names_no_model_and_goes_on() -> None:
     assert (found.model, sent(found)) == (None, odd)
 
 
-def test_a_form_whose_model_does_not_come_in_time_names_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(payload, "MAX_FORM_BYTES", 1000)
+def test_a_form_whose_model_does_not_come_in_time_names_none() -> None:
     pieces = (FILE, b"s" * 600, b"s" * 600, b"s" * 600, b"\r\n" + HEAD % b"model" + b"m" + END)
-    found, body = read(*pieces, kind=FORM)
+    found, body = read(*pieces, kind=FORM, form_bytes=1000)
     assert (found.model, body.taken) == (None, 3)
     assert sent(found) == b"".join(pieces)
 
 
 def test_a_file_for_which_no_model_matters_is_not_kept() -> None:
-    found, body = read(FILE, b"x" * 100, END, kind=FORM, matters=False)
+    found, body = read(FILE, b"x" * 100, END, kind=FORM, form_bytes=0)
     assert (found.model, body.taken) == (None, 0)
     assert sent(found) == FILE + b"x" * 100 + END
 
@@ -209,3 +208,14 @@ def test_a_file_for_which_no_model_matters_is_not_kept() -> None:
 )  # fmt: skip
 def test_the_model_in_the_query(query: str, model: str | None) -> None:
     assert model_field.in_query(query) == model
+
+
+@pytest.mark.parametrize(
+    ("query", "name"),
+    [
+        ("", None), ("alt=media&pageSize=5", None), ("upload_id=1&upload_protocol=resumable", None), ("request=1", None),
+        ("a=b&$httpHeaders=x", "$httpHeaders"), ("%24req={}", "$req"), ("$.httpMethod=POST", "$.httpMethod"), ("ct", "ct"),
+    ],
+)  # fmt: skip
+def test_what_would_make_another_request_of_it_is_named(query: str, name: str | None) -> None:
+    assert payload.steering_parameter(query) == name
