@@ -29,13 +29,13 @@ CODINGS: dict[str, Callable[[bytes], bytes]] = {
 @pytest.mark.parametrize("coding", CODINGS)
 @pytest.mark.parametrize("path", [b"/v1/chat/completions", b"/v1/images/generations"])
 def test_a_compressed_body_is_judged_and_sent_plain(
-    lab: Router, quiet: ScriptedProvider, coding: str, path: bytes
+    stage: Router, quiet: ScriptedProvider, coding: str, path: bytes
 ) -> None:
-    _, key = lab.create_key(name="small", allowed_models=["gpt-4o-mini"])
+    _, key = stage.create_key(name="small", allowed_models=["gpt-4o-mini"])
     for model, status in (("gpt-4o-mini", 200), ("gpt-4o", 403)):
         plain = chat_body("hello " * 1000, model=model)
         fields = (b"Content-Type: application/json", b"Content-Encoding: " + coding.encode())
-        answer = ask(lab, b"POST " + path, bearer(key), *fields, body=CODINGS[coding](plain))
+        answer = ask(stage, b"POST " + path, bearer(key), *fields, body=CODINGS[coding](plain))
         assert answer.status == status
     (heard,) = quiet.heard
     assert json.loads(heard.body)["messages"][0]["content"] == "hello " * 1000
@@ -43,9 +43,9 @@ def test_a_compressed_body_is_judged_and_sent_plain(
 
 
 @pytest.mark.parametrize("coding", [b"compress", b"gzip, br", b"snappy", b"gzip\r\nContent-Encoding: gzip"])
-def test_another_coding_is_refused_by_its_name(lab: Router, quiet: ScriptedProvider, coding: bytes) -> None:
-    _, key = lab.create_key(name="odd")
-    answer = ask(lab, b"POST /v1/chat/completions", bearer(key), b"Content-Encoding: " + coding, body=b"x" * 50)
+def test_another_coding_is_refused_by_its_name(stage: Router, quiet: ScriptedProvider, coding: bytes) -> None:
+    _, key = stage.create_key(name="odd")
+    answer = ask(stage, b"POST /v1/chat/completions", bearer(key), b"Content-Encoding: " + coding, body=b"x" * 50)
     assert (answer.status, answer.code, quiet.heard) == (415, "unsupported_encoding", [])
     assert answer.headers["accept-encoding"] == "gzip, deflate, br, zstd"
     assert "Content-Encoding" in told(answer)["error"]["message"]
@@ -56,10 +56,10 @@ def test_another_coding_is_refused_by_its_name(lab: Router, quiet: ScriptedProvi
     ("spoil", "status"), [(lambda data: data[:-3], 400), (lambda data: b"x" + data, 400), (lambda data: data, 413)]
 )
 def test_a_damaged_body_is_400_and_a_bomb_is_413(
-    lab: Router, quiet: ScriptedProvider, coding: str, spoil: Callable[[bytes], bytes], status: int
+    stage: Router, quiet: ScriptedProvider, coding: str, spoil: Callable[[bytes], bytes], status: int
 ) -> None:
-    _, key = lab.create_key(name="bomb", spend_limit_usd="1")
+    _, key = stage.create_key(name="bomb", spend_limit_usd="1")
     size = 33 * 1024 * 1024 if status == 413 else 1000
     data = spoil(CODINGS[coding](b" " * size))
-    answer = ask(lab, b"POST /v1/chat/completions", bearer(key), b"Content-Encoding: " + coding.encode(), body=data)
+    answer = ask(stage, b"POST /v1/chat/completions", bearer(key), b"Content-Encoding: " + coding.encode(), body=data)
     assert (answer.status, quiet.heard) == (status, [])

@@ -24,10 +24,10 @@ from raw_http import Heard, Line, ScriptedProvider, bearer, chat_body, dial, rep
     ids=["stored", "speech", "partial images", "gemini list", "plain text"],
 )  # fmt: skip
 def test_every_stream_arrives_piece_by_piece(
-    lab: Router, provider: ScriptedProvider, first: bytes, kind: bytes, pieces: list[bytes]
+    stage: Router, provider: ScriptedProvider, first: bytes, kind: bytes, pieces: list[bytes]
 ) -> None:
     """The provider sends the second piece only once the client has the first."""
-    _, key = lab.create_key(name="streams")
+    _, key = stage.create_key(name="streams")
     arrived = threading.Event()
 
     def script(line: Line, _: Heard) -> None:
@@ -40,7 +40,7 @@ def test_every_stream_arrives_piece_by_piece(
     body = b"" if first.startswith(b"GET") else chat_body("hello", stream=True)
     if b"gemini" in first:
         body = b'{"contents":{"parts":{"text":"hello"}},"generationConfig":{"maxOutputTokens":"16"}}'
-    with dial(lab) as line:
+    with dial(stage) as line:
         json_type = b"Content-Type: application/json"
         line.send(request(first, bearer(key), json_type, b"Content-Length: %d" % len(body), body=body))
         _, headers = line.head()
@@ -53,26 +53,26 @@ def test_every_stream_arrives_piece_by_piece(
     assert rest == pieces[1]
 
 
-def test_usage_that_was_added_is_hidden_in_plain_text_too(lab: Router, provider: ScriptedProvider) -> None:
-    _, key = lab.create_key(name="plain", spend_limit_usd="1")
+def test_usage_that_was_added_is_hidden_in_plain_text_too(stage: Router, provider: ScriptedProvider) -> None:
+    _, key = stage.create_key(name="plain", spend_limit_usd="1")
     shown = b'data: {"choices":[{"delta":{"content":"a"}}]}\n\n'
     usage = b'data: {"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":1,"total_tokens":10}}\n\n'
     stream = shown + usage + b"data: [DONE]\n\n"
     provider.play(lambda line, _: line.sock.sendall(reply(200, stream, kind=b"text/plain; charset=utf-8")))
-    answer = ask(lab, b"POST /v1/chat/completions", bearer(key), body=chat_body("hello", stream=True))
+    answer = ask(stage, b"POST /v1/chat/completions", bearer(key), body=chat_body("hello", stream=True))
     assert answer.body == shown + b"data: [DONE]\n\n"
 
 
-def test_what_a_server_on_the_way_would_act_on_is_not_returned(lab: Router, provider: ScriptedProvider) -> None:
-    _, key = lab.create_key(name="headers")
+def test_what_a_server_on_the_way_would_act_on_is_not_returned(stage: Router, provider: ScriptedProvider) -> None:
+    _, key = stage.create_key(name="headers")
     fields = (b"X-Accel-Redirect: /internal", b"X-Sendfile: /etc/passwd", b"Clear-Site-Data: *", b"X-Kept: 1")
     provider.play(lambda line, _: line.sock.sendall(reply(200, b"{}", *fields)))
-    headers = ask(lab, b"GET /v1/files", bearer(key)).headers
+    headers = ask(stage, b"GET /v1/files", bearer(key)).headers
     assert headers["x-kept"] == "1"
     assert not {"x-accel-redirect", "x-sendfile", "clear-site-data"} & set(headers)
 
 
-def test_head_is_as_free_as_get(lab: Router, quiet: ScriptedProvider) -> None:
-    _, key = lab.create_key(name="head", spend_limit_usd="1")
-    assert ask(lab, b"HEAD /v1/files/file-1/content", bearer(key)).status == 200
+def test_head_is_as_free_as_get(stage: Router, quiet: ScriptedProvider) -> None:
+    _, key = stage.create_key(name="head", spend_limit_usd="1")
+    assert ask(stage, b"HEAD /v1/files/file-1/content", bearer(key)).status == 200
     assert quiet.heard[0].first == "HEAD /v1/files/file-1/content HTTP/1.1"

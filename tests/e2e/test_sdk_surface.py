@@ -63,16 +63,16 @@ def heard_by(provider: ScriptedProvider, line: Line, data: bytes) -> Heard | Non
     [("openai", openai_tree, 350), ("anthropic", anthropic_tree, 250), ("gemini", gemini_tree, 60)],
 )
 def test_it_works(
-    lab: Router, provider: ScriptedProvider, slug: str, tree: Callable[[str], Surface], least: int
+    stage: Router, provider: ScriptedProvider, slug: str, tree: Callable[[str], Surface], least: int
 ) -> None:
-    found, silent = tree(f"{lab.proxy_url}/v1" if slug == "openai" else lab.proxy_url)
+    found, silent = tree(f"{stage.proxy_url}/v1" if slug == "openai" else stage.proxy_url)
     assert silent <= LOCAL[slug]
     everything = {sent for several in found.values() for sent in several}
     assert len(everything) >= least
-    _, key = lab.create_key(name="surface")
+    _, key = stage.create_key(name="surface")
     provider.play(lambda line, _: line.sock.sendall(reply(200, b"{}")))
     answered = set()
-    with dial(lab) as line:
+    with dial(stage) as line:
         for sent in everything:
             bare = heard_by(provider, line, raw(sent, sent.path, key))
             own = heard_by(provider, line, raw(sent, f"/{slug}{sent.path}", key))

@@ -34,9 +34,9 @@ def uploads(provider: ScriptedProvider) -> ScriptedProvider:
 
 @pytest.mark.parametrize("base", ["", "/gemini"])
 @pytest.mark.parametrize("version", ["v1beta", None])
-def test_it_works(lab: Router, uploads: ScriptedProvider, base: str, version: str | None) -> None:
-    key_id, key = lab.create_key(name="files", spend_limit_usd="0.01")
-    options = genai.types.HttpOptions(base_url=lab.proxy_url + base, api_version=version)
+def test_it_works(stage: Router, uploads: ScriptedProvider, base: str, version: str | None) -> None:
+    key_id, key = stage.create_key(name="files", spend_limit_usd="0.01")
+    options = genai.types.HttpOptions(base_url=stage.proxy_url + base, api_version=version)
     client = genai.Client(api_key=key, http_options=options)
     file = client.files.upload(file=io.BytesIO(TEXT), config={"mime_type": "text/plain"})
     client.close()
@@ -44,15 +44,15 @@ def test_it_works(lab: Router, uploads: ScriptedProvider, base: str, version: st
     first, second = uploads.heard
     assert second.first == f"POST /upload/{version or 'v1'}/files?upload_id=A-1 HTTP/1.1"
     assert second.body == TEXT
-    assert second.headers["x-goog-api-key"] == first.headers["x-goog-api-key"] == lab.credentials["gemini"]
-    eventually(lambda: len(ledger_rows(lab, key_id)) == 2, what="both rows")
-    assert {row["cost_nanos"] for row in ledger_rows(lab, key_id)} == {0}
+    assert second.headers["x-goog-api-key"] == first.headers["x-goog-api-key"] == stage.credentials["gemini"]
+    eventually(lambda: len(ledger_rows(stage, key_id)) == 2, what="both rows")
+    assert {row["cost_nanos"] for row in ledger_rows(stage, key_id)} == {0}
 
 
-def link_for(lab: Router, key: str) -> str:
+def link_for(stage: Router, key: str) -> str:
     """The link to the second step, from the first one made by hand."""
     start = (b"X-Goog-Upload-Command: start", b"X-Goog-Upload-Protocol: resumable", b"Content-Length: 0")
-    with dial(lab) as line:
+    with dial(stage) as line:
         line.send(request(b"POST /upload/v1beta/files", b"x-goog-api-key: " + key.encode(), *start))
         headers = line.answer().headers
     assert headers["x-goog-upload-url"] == headers["x-goog-upload-control-url"]
@@ -63,19 +63,19 @@ def link_for(lab: Router, key: str) -> str:
     return match[1]
 
 
-def follow(lab: Router, path: str, *fields: bytes) -> tuple[int, str | None, str]:
-    with dial(lab) as line:
+def follow(stage: Router, path: str, *fields: bytes) -> tuple[int, str | None, str]:
+    with dial(stage) as line:
         line.send(request(f"POST {path}".encode(), b"Content-Length: 4", *fields, body=b"data"))
         answer = line.answer()
     return answer.status, answer.code, answer.body.decode()
 
 
-def test_a_link_is_good_for_its_key_and_its_address_alone(lab: Router, uploads: ScriptedProvider) -> None:
-    key_id, key = lab.create_key(name="mine")
-    _, other = lab.create_key(name="theirs")
-    link = link_for(lab, key)
-    assert follow(lab, link)[0] == 200
-    assert follow(lab, link, b"x-goog-api-key: " + key.encode())[0] == 200
+def test_a_link_is_good_for_its_key_and_its_address_alone(stage: Router, uploads: ScriptedProvider) -> None:
+    key_id, key = stage.create_key(name="mine")
+    _, other = stage.create_key(name="theirs")
+    link = link_for(stage, key)
+    assert follow(stage, link)[0] == 200
+    assert follow(stage, link, b"x-goog-api-key: " + key.encode())[0] == 200
     uploads.heard.clear()
     for path, fields, sentence in (
         (link, (b"x-goog-api-key: " + other.encode(),), "another key"),
@@ -84,18 +84,18 @@ def test_a_link_is_good_for_its_key_and_its_address_alone(lab: Router, uploads: 
         (f"{link[:-4]}0000", (), "not one of this router's"),
         (link.partition("&")[0], (), "No proxy key"),
     ):
-        status, code, text = follow(lab, path, *fields)
+        status, code, text = follow(stage, path, *fields)
         assert (status, code) == (401, "invalid_proxy_key")
         assert sentence in text
         assert json.loads(text)["error"]["status"] == "UNAUTHENTICATED"
-    lab.edit(key_id, paused=True)
-    assert follow(lab, link)[:2] == (403, "key_paused")
+    stage.edit(key_id, paused=True)
+    assert follow(stage, link)[:2] == (403, "key_paused")
     assert uploads.heard == []
 
 
-def test_an_upload_that_is_refused_says_so_in_the_sdks_own_words(lab: Router, uploads: ScriptedProvider) -> None:
-    _, key = lab.create_key(name="elsewhere", allowed_providers=["openai"])
-    client = genai.Client(api_key=key, http_options=genai.types.HttpOptions(base_url=lab.proxy_url))
+def test_an_upload_that_is_refused_says_so_in_the_sdks_own_words(stage: Router, uploads: ScriptedProvider) -> None:
+    _, key = stage.create_key(name="elsewhere", allowed_providers=["openai"])
+    client = genai.Client(api_key=key, http_options=genai.types.HttpOptions(base_url=stage.proxy_url))
     with pytest.raises(genai_errors.ClientError) as refused:
         client.files.upload(file=io.BytesIO(TEXT), config={"mime_type": "text/plain"})
     client.close()
