@@ -1,7 +1,9 @@
 """What clients of all three dialects may send to the bare base address, and what they are told when it leads nowhere."""
 
+import anthropic
 import pytest
 from ask_kit import SPEAK, ask, told
+from google import genai
 from harness import Json, Router
 from raw_http import ScriptedProvider, bearer
 
@@ -46,6 +48,22 @@ def test_a_model_that_is_not_known_is_asked_of_its_provider(
     _, narrow = stage.create_key(name="narrow", allowed_models=["nothing"])
     refused = ask(stage, f"GET /v1/models/{known}".encode(), bearer(narrow), *SPEAK[dialect])
     assert (refused.status, refused.code, shape(told(refused))) == (403, "model_not_allowed", dialect)
+
+
+def test_the_sdks_read_lists_and_cards_into_their_own_types(stage: Router, quiet: ScriptedProvider) -> None:
+    _, key = stage.create_key(name="sdks")
+    with anthropic.Anthropic(base_url=stage.proxy_url, api_key=key) as claude:
+        ids = [model.id for model in claude.models.list()]
+        assert claude.models.retrieve(ids[0]).display_name == ids[0]
+    assert len(ids) > 10
+    assert all(name.startswith("claude-") for name in ids)
+    client = genai.Client(api_key=key, http_options=genai.types.HttpOptions(base_url=stage.proxy_url))
+    names = [model.name or "" for model in client.models.list()]
+    assert client.models.get(model=names[0]).name == names[0]
+    client.close()
+    assert len(names) > 10
+    assert all(name.startswith("models/gemini-") for name in names)
+    assert quiet.heard == []
 
 
 # What leads nowhere
