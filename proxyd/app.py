@@ -22,6 +22,7 @@ from proxyd.gateway.dispatch import Dispatcher
 from proxyd.gateway.exchange import Gateway
 from proxyd.gateway.limits import Limits
 from proxyd.gateway.token_counter import TokenCounter
+from proxyd.gateway.upload_links import UploadLinks
 from proxyd.key_cache import KeyCache
 from proxyd.messages import Origin
 from proxyd.offload import Offload, OffloadTimeout, Threads
@@ -103,12 +104,13 @@ def build(settings: Settings, readiness: Readiness | None = None) -> Worker:
     pool = UpstreamPool(UpstreamLimits())
     pool.prepare()
     pricing.load()
+    links = UploadLinks(settings.encryption_keys, settings.trusted_proxies)
     second_look = SecondLook(TokenCounter(pool, origins))
     admission = AdmissionController(keys, shared_counters, accounting, limits, second_look)
-    dispatcher = Dispatcher(accounting, pool, origins, DetachedStreams(gevent.spawn))
+    dispatcher = Dispatcher(accounting, pool, origins, DetachedStreams(gevent.spawn), links)
     worker: Worker
     ready = lambda: worker.faults()  # noqa: E731, PLW0108 - it exists later
-    gateway = Gateway(accounting, admission, limits, dispatcher, settings.trusted_proxies, ready)
+    gateway = Gateway(accounting, admission, limits, dispatcher, links, settings.trusted_proxies, ready)
     worker = Worker(gateway, accounting, shared_counters, engine, offload, readiness or Readiness())
     return worker
 

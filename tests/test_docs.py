@@ -88,7 +88,13 @@ def test_every_refusal_is_told_with_its_status() -> None:
         assert remedy, reason
 
 
-@pytest.mark.parametrize("path", [*route.BUILTINS, *route.UNIFIED, *route.BARE_ANTHROPIC])
+@pytest.mark.parametrize(
+    "path",
+    [
+        *route.BUILTINS, *route.UNIFIED, f"{route.MODEL_CARD}{{id}}",
+        *(f"{path}..." for path in (route.BARE_ANTHROPIC, *route.BARE_GEMINI)),
+    ],
+)  # fmt: skip
 def test_every_route_of_the_proxy_is_told(path: str) -> None:
     assert f"`{path}`" in (DOCS / "proxy.md").read_text(encoding="utf-8")
 

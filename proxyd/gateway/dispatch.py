@@ -11,12 +11,13 @@ from proxyd.gateway.context import Admission, RequestContext
 from proxyd.gateway.detached_streams import DetachedStreams
 from proxyd.gateway.masking import masked_error
 from proxyd.gateway.rejection import Rejection, rejected_request, upstream_failed
+from proxyd.gateway.upload_links import UploadLinks
 from proxyd.messages import ClientGone, Header, Incoming, Origin, Outgoing, RequestError, Response, UpstreamError
 from proxyd.providers import DIALECTS
 from proxyd.upstream.pool import UpstreamPool
 
-MAX_UPLOAD_BYTES = 512 * 1024 * 1024
 SMALL_BYTES = 1024 * 1024  # answers up to this are read whole before they are passed on
+UPLOADS = "/upload/"
 BILLS_AFTER_DISCONNECT = frozenset(("gemini",))  # providers that charge for a stream whose reader has hung up
 
 
@@ -28,6 +29,7 @@ class Dispatcher:
     pool: UpstreamPool
     origins: Mapping[str, tuple[Origin, str]]  # provider slug -> where it listens, base path
     detached: DetachedStreams
+    links: UploadLinks
 
     def send(self, context: RequestContext, admission: Admission) -> Response | Rejection:
         """Make the attempt that was begun, and answer with what it brings."""
@@ -40,7 +42,7 @@ class Dispatcher:
             raise
         attempt = UpstreamAttempt(self.accounting, call, context, admission, self.detached if billed_anyway else None)
         try:
-            return _relayed(attempt, attempt.send())
+            answer = _relayed(attempt, attempt.send())
         except RequestError as error:
             return rejected_request(error)
         except (UpstreamError, ClientGone) as error:
@@ -48,6 +50,11 @@ class Dispatcher:
         except Exception:
             attempt.fail()
             raise
+        else:
+            if context.target.path.startswith(UPLOADS):  # the answers to others hold no links
+                _, base = self.origins[context.target.provider.slug]
+                answer.headers = self.links.rewritten(answer.headers, context.request, context.digest, base)
+            return answer
         finally:
             if attempt.ended:  # else a relay is under way, and releases it when it ends
                 attempt.release()
@@ -66,8 +73,7 @@ class Dispatcher:
             dialect = DIALECTS[target.dialect]
             data = dialect.rewrite(parsed, model=context.new_model, output_limit=admission.output_limit)
             return Outgoing(origin, request.method, path, [credential], data, lines=lines)
-        length = request.body.length
-        body = b"" if length == 0 else request.body.chunks(MAX_UPLOAD_BYTES)
+        _, body, length = context.payload
         return Outgoing(origin, request.method, path, [credential], body, length, lines)
 
 
@@ -79,13 +85,15 @@ def _relayed(attempt: UpstreamAttempt, incoming: Incoming) -> Response:
     credential = admission.credential.encode()
     answer = headers.read_response_headers(incoming.headers, credential)
     attempt.provider_request_id = answer.request_id
-    streaming = answer.events and not failed
+    # Some servers say text/plain of events that were asked for.
+    asked = answer.plain and context.parsed is not None and context.parsed.stream
+    streaming = (answer.events or asked) and not failed
     attempt.start_metering(answer.coding, streaming=streaming)
     events = streaming and attempt.meter is not None
     own = headers.limits(admission.charged.rate, admission.charged.spend)
     if admission.output_limit is not None:
         own.append((b"x-router-max-tokens", b"%d" % admission.output_limit))
-    if events:
+    if streaming:
         own.append((b"x-accel-buffering", b"no"))  # for nginx and its like in front of us
     returned = headers.returned(answer, own, context.id.encode())
     bodiless = status in (204, 304) or context.request.method == "HEAD"

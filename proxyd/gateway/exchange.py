@@ -17,22 +17,34 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from proxyd.accounting.accounting import Accounting
-from proxyd.gateway import builtin_endpoints, headers, rejection
+from proxyd.gateway import builtin_endpoints, headers, model_cards, payload, rejection, upload_links
 from proxyd.gateway.admission import AdmissionController
 from proxyd.gateway.authenticate import names_a_secret_of_ours
 from proxyd.gateway.context import RequestContext
+from proxyd.gateway.decoded_body import DecodedBody, is_decodable
 from proxyd.gateway.dispatch import Dispatcher
 from proxyd.gateway.head import head_info
 from proxyd.gateway.limits import Limits
-from proxyd.gateway.rejection import MAX_JSON_BYTES, Rejection, rejected, rejected_request
-from proxyd.gateway.route import Builtin, Target, Unified, Unknown, dialect_of, unified_target
+from proxyd.gateway.payload import MAX_JSON_BYTES
+from proxyd.gateway.rejection import Rejection, rejected, rejected_request
+from proxyd.gateway.route import (
+    Builtin,
+    NoUpgrade,
+    Target,
+    Unified,
+    Unknown,
+    WrongMethod,
+    dialect_of,
+    spoken_by,
+    unified_target,
+)
+from proxyd.gateway.upload_links import UploadLinks
 from proxyd.key_cache import KnownKey
 from proxyd.messages import Request, RequestError, Response
-from proxyd.providers import DIALECTS, BadBody, Parsed
-from shared.catalog import PROVIDERS, Kind, provider_of_model
+from proxyd.providers import DIALECTS, BadBody, Parsed, model_field
+from shared.catalog import NOT_METERED, PROVIDERS, Kind, provider_of_model
 from shared.policy import Deny, KeySnapshot, Network, Reason, refused_model
 
-BODILESS = ("GET", "HEAD", "DELETE")
 NO_LIMITS = (Reason.INVALID_PROXY_KEY, Reason.KEYS_UNAVAILABLE, Reason.LIMITS_UNAVAILABLE)
 
 
@@ -45,6 +57,7 @@ class Gateway:
         admission: AdmissionController,
         limits: Limits,
         dispatcher: Dispatcher,
+        links: UploadLinks,
         trusted_proxies: tuple[Network, ...],
         ready: Callable[[], dict[str, str]],
     ) -> None:
@@ -52,6 +65,7 @@ class Gateway:
         self._admission = admission
         self._limits = limits
         self._dispatcher = dispatcher
+        self._links = links
         self._trusted = trusted_proxies
         self._ready = ready
 
@@ -72,7 +86,7 @@ class Gateway:
 
     def error_response(self, error: Exception, request: Request | None) -> Response:
         """Answer a request that could not be read to its end, or on which we failed. Never raises."""
-        dialect = "openai" if request is None else dialect_of(request.path)
+        dialect = "openai" if request is None else dialect_of(request.path, spoken_by(request.headers))
         _, number = self._accounting.new_id()
         if not isinstance(error, RequestError):
             return rejection.response(rejected(Reason.INTERNAL_ERROR), dialect, f"req_{number}")
@@ -82,12 +96,16 @@ class Gateway:
 
     def _exchange(self, context: RequestContext) -> Response | Rejection:
         route = context.head.match.route
-        if isinstance(route, Unknown):
-            return rejected(Reason.UNKNOWN_ENDPOINT, detail=route.detail)
+        if isinstance(route, Unknown | WrongMethod | NoUpgrade):
+            return rejection.nowhere(route)
         if isinstance(route, Builtin) and route.name in builtin_endpoints.PUBLIC:
             return builtin_endpoints.public(route.name, self._ready, context.id)
 
-        digest = context.head.authenticate(context.request)
+        request = context.request
+        if request.query and upload_links.PARAMETER in request.query and isinstance(route, Target):
+            digest = self._links.opened(request, route)
+        else:
+            digest = context.head.authenticate(request)
         if isinstance(digest, Deny):
             return Rejection(digest)
         context.digest = digest
@@ -111,13 +129,15 @@ class Gateway:
     def _read(self, context: RequestContext, key: KeySnapshot, route: Target | Unified) -> Rejection | None:
         """Understand as much of the body as limits need, and no more."""
         request, endpoint = context.request, route.endpoint
-        path_model = None
-        if isinstance(route, Target):
-            path_model = route.path_model
-            if endpoint is None or endpoint.kind is Kind.UNMETERED or request.method in BODILESS:
-                _set_target(context, route, path_model)
-                return None
-        assert endpoint is not None  # noqa: S101 - a Unified route always has one
+        coding = context.head.coding
+        if coding is not None and request.body.length != 0:
+            if not is_decodable(coding):
+                return rejection.unsupported_encoding(coding)
+            request.body = DecodedBody(request.body, coding)
+        if endpoint is None or endpoint.kind in NOT_METERED:
+            assert isinstance(route, Target)  # noqa: S101 - a Unified route is always metered
+            return _read_unmetered(context, key, route)
+        path_model = route.path_model if isinstance(route, Target) else None
         context.dialect = endpoint.dialect
         try:
             body = request.body.read(MAX_JSON_BYTES)
@@ -125,8 +145,7 @@ class Gateway:
         except BadBody as error:
             return rejected(Reason.INVALID_REQUEST, detail=error.message, param=error.param)
         if parsed.model is not None and names_a_secret_of_ours(parsed.model):
-            detail = "a key stands where the model's name belongs."
-            return rejected(Reason.INVALID_REQUEST, detail=detail, param="model")
+            return rejection.key_for_model()
         if isinstance(route, Unified):
             return _route_by_model(context, route, key, parsed)
         _set_target(context, route, parsed.model)
@@ -137,8 +156,11 @@ class Gateway:
         current = self._admission.revalidate(known, context)
         if isinstance(current, Rejection):
             return current
-        limits = self._limits.of(current.key)
-        return builtin_endpoints.for_key(endpoint.name, current.key, frozenset(current.credentials), limits, context.id)
+        key, configured, dialect = current.key, frozenset(current.credentials), context.dialect
+        if endpoint.otherwise is not None and not model_cards.knows(key, configured, endpoint.model):
+            return self._forward(context, current, endpoint.otherwise)
+        limits = self._limits.of(key)
+        return builtin_endpoints.for_key(endpoint, key, configured, limits, dialect, context.id)
 
     def _with_limits(self, refusal: Rejection, key: KeySnapshot | None) -> Rejection:
         """A refusal carries the limits' headers, as an answer would."""
@@ -150,6 +172,29 @@ class Gateway:
         if limits is None:
             return refusal
         return replace(refusal, headers=(*refusal.headers, *headers.limits(*limits)))
+
+
+def _read_unmetered(context: RequestContext, key: KeySnapshot, target: Target) -> Rejection | None:
+    """What is free or cannot be metered goes on as it comes; only its model matters, to keys that may use some only."""
+    endpoint = target.endpoint
+    form_bytes = payload.MAX_FORM_BYTES if key.allowed_models else payload.PEEK_BYTES
+    if not key.allowed_models and endpoint is not None and endpoint.kind is Kind.FREE:
+        form_bytes = 0
+    if target.provider.dialect == "gemini" and (name := payload.steering_parameter(context.request.query)) is not None:
+        return rejected(Reason.INVALID_REQUEST, detail=f"the parameter {name} is not taken here.", param=name)
+    try:
+        context.payload = payload.read(context.request, target.path, form_bytes=form_bytes)
+    except BadBody as error:
+        return rejected(Reason.INVALID_REQUEST, detail=error.message, param=error.param)
+    in_query = model_field.in_query(context.request.query)
+    named = context.payload.model
+    if named is not None and in_query not in (None, named):
+        named = None
+    model = target.path_model or named or (in_query if context.payload.model is None else None)
+    if model is not None and names_a_secret_of_ours(model):
+        return rejection.key_for_model()
+    _set_target(context, target, model)
+    return None
 
 
 def _set_target(context: RequestContext, target: Target, model: str | None) -> None:

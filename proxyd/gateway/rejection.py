@@ -4,6 +4,9 @@ import math
 from dataclasses import dataclass
 from decimal import Decimal
 
+from proxyd.gateway import hints
+from proxyd.gateway.payload import MAX_JSON_BYTES
+from proxyd.gateway.route import NoUpgrade, Unknown, WrongMethod
 from proxyd.messages import (
     Header,
     RequestError,
@@ -13,12 +16,11 @@ from proxyd.messages import (
     UpstreamTimeout,
 )
 from proxyd.providers import DIALECTS
+from proxyd.wire.body_coding import ACCEPTED
 from shared import money, periods
 from shared.counters import RateLimited, SpendExceeded, SpendHeld, SpendState
 from shared.policy import ERRORS, Deny, Fact, KeySnapshot, Reason
 from shared.pricing import Bound, BoundPart
-
-MAX_JSON_BYTES = 32 * 1024 * 1024  # Anthropic's limit, the largest of the three
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,28 @@ def rejected_request(error: RequestError) -> Rejection:
         return rejected(Reason.REQUEST_TIMEOUT)
     reason = Reason.METHOD_NOT_ALLOWED if error.status == 405 else Reason.INVALID_REQUEST
     return Rejection(Deny(reason, {"detail": f"{error}."}), status=error.status)
+
+
+def nowhere(route: Unknown | WrongMethod | NoUpgrade) -> Rejection:
+    """The address leads nowhere, or not this way."""
+    if isinstance(route, WrongMethod):
+        allow = ", ".join(route.methods).encode()
+        return Rejection(Deny(Reason.METHOD_NOT_ALLOWED, {"detail": route.detail}), ((b"allow", allow),))
+    if isinstance(route, NoUpgrade):
+        return rejected(Reason.UPGRADE_NOT_SUPPORTED, detail=hints.WEBSOCKET)
+    return rejected(Reason.UNKNOWN_ENDPOINT, detail=route.detail)
+
+
+def unsupported_encoding(coding: bytes) -> Rejection:
+    """RFC 9110, section 15.5.16: the answer tells what would have been accepted."""
+    shown = coding[:80].decode("latin-1")
+    facts: dict[str, Fact] = {"encoding": shown, "accepted": ACCEPTED.decode()}
+    return Rejection(Deny(Reason.UNSUPPORTED_ENCODING, facts), ((b"accept-encoding", ACCEPTED),))
+
+
+def key_for_model() -> Rejection:
+    """Models are written down with the attempt, so that no key may stand there."""
+    return rejected(Reason.INVALID_REQUEST, detail="a key stands where the model's name belongs.", param="model")
 
 
 def upstream_reason(error: Exception) -> Reason:

@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 
 from proxyd.providers.accumulator import UsageAccumulator
-from proxyd.providers.anthropic_request import code_runs_free, read, read_free
+from proxyd.providers.anthropic_request import code_runs_free, read
 from proxyd.providers.base import Meter, Parsed
 from proxyd.providers.body import put
 from proxyd.providers.metering import JsonMeter, StreamMeter
@@ -49,8 +49,8 @@ class Anthropic:
     """See `Dialect`."""
 
     def read(self, endpoint: Endpoint, body: bytes, path_model: str | None, query: str) -> Parsed:
-        del query
-        return read_free(body, path_model) if endpoint.kind is Kind.FREE else read(body)
+        del endpoint, path_model, query  # there is one such endpoint, and all of it stands in the body
+        return read(body)
 
     def rewrite(self, parsed: Parsed, *, model: str | None, output_limit: int | None) -> bytes:
         del output_limit  # every request has its own: `max_tokens` is required

@@ -69,15 +69,6 @@ def read(body: bytes) -> Parsed:
     return Parsed(Kind.MESSAGES, model, stream=stream, size=size, wants_usage=True, document=document, raw=body)
 
 
-def read_free(body: bytes, path_model: str | None) -> Parsed:
-    """Counting tokens, or a list of models: only the model's name matters."""
-    document = read_object(body) if body.strip() else {}
-    named = document.get("model")
-    model = path_model if named is None else model_name(named)
-    size = Size(len(body), output_free=True)
-    return Parsed(Kind.FREE, model, stream=False, size=size, wants_usage=True, document=document, raw=body)
-
-
 def _size(document: Mapping[str, Any], body: bytes, limit: int) -> Size:
     estimate = InputEstimate()
     for message in objects(document, "messages"):

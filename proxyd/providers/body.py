@@ -19,7 +19,8 @@ MAX_MODEL_LENGTH = 200
 MAX_COUNT = 2**53
 
 # A worker does nothing else while it reads a body, so its shape is limited as well as its size. Objects and lists take
-# some twenty times the memory of their two brackets; brackets in text count too, as telling them apart costs as much.
+# some twenty times the memory of their two brackets. Those in text are none, but telling them apart is slower than to
+# count all, so it is done only where all are too many: source code has many.
 MAX_BRACKETS = 1_000_000
 MAX_NAMES = 1_000  # at the top
 
@@ -28,6 +29,8 @@ _MANY_NAMES = 64
 _MANY_SEARCHES = 8  # for one name each; more of them cost more than the slow reading
 _MANY_OBJECTS = 100_000  # beyond which the slow reading would keep everyone else waiting
 _TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[{}\[\],:]', re.DOTALL)
+_BRACKETS_IN_TEXT = re.compile(rb'"[{\[]++"')
+_NEITHER_QUOTE_NOR_BRACKET = bytes(byte for byte in range(256) if byte not in b'"{[')
 _NEXT_BRACKET = re.compile(rb'(?:[^"{}\[\]]++|"(?:[^"\\]++|\\.)*+"){0,1000}+[{}\[\]]?', re.DOTALL)
 _COLON = re.compile(rb"\s*:\s*")
 _ONLY_OBJECTS = frozenset({dict})
@@ -40,7 +43,7 @@ def read_object(body: bytes, nested: Mapping[str, tuple[bytes, ...]] = NONE_NEST
 
     `nested` are names in deeper objects that decide about money, quoted, by the field at the top in which they stand.
     """
-    if len(body) > MAX_BRACKETS and body.count(b"{") + body.count(b"[") > MAX_BRACKETS:
+    if len(body) > MAX_BRACKETS and _more_than(MAX_BRACKETS, body, b"{", b"["):
         raise BadBody(f"The body has more than {MAX_BRACKETS} objects and lists.")
     try:
         document = orjson.loads(body)
@@ -53,6 +56,20 @@ def read_object(body: bytes, nested: Mapping[str, tuple[bytes, ...]] = NONE_NEST
     if _may_repeat(body, document, nested):
         _refuse_repeats(body)
     return document
+
+
+def _more_than(limit: int, body: bytes, *brackets: bytes) -> bool:
+    """Whether a body has more than `limit` of these brackets outside of its texts.
+
+    Only quotes and brackets are looked at. Two quotes side by side change nothing about what stands in a text, so they
+    are taken away first: a hostile body has millions of short texts, and looking at each would be slow.
+    """
+    if sum(map(body.count, brackets)) <= limit:
+        return False
+    rest = body.replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _NEITHER_QUOTE_NOR_BRACKET)
+    while (shorter := rest.replace(b'""', b"")) != rest:
+        rest = shorter
+    return sum(map(_BRACKETS_IN_TEXT.sub(b"", rest).count, brackets)) > limit
 
 
 def _may_repeat(body: bytes, document: Mapping[str, Any], nested: Mapping[str, tuple[bytes, ...]]) -> bool:
@@ -83,7 +100,7 @@ def _as_name(quoted: bytes) -> re.Pattern[bytes]:
 
 
 def _refuse_repeats(body: bytes) -> None:
-    if body.count(b"{") > _MANY_OBJECTS:
+    if _more_than(_MANY_OBJECTS, body, b"{"):
         raise BadBody("The body has too many objects to be read without doubt.")
 
     def build(pairs: list[tuple[str, Any]]) -> None:

@@ -8,7 +8,7 @@ import orjson
 from proxyd.providers.accumulator import UsageAccumulator
 from proxyd.providers.base import Meter, Parsed
 from proxyd.providers.body import put
-from proxyd.providers.gemini_request import asks_for, bills_searches_by_request, read, read_free, spelling, tier_name
+from proxyd.providers.gemini_request import asks_for, bills_searches_by_request, read, spelling, tier_name
 from proxyd.providers.metering import JsonMeter, StreamMeter
 from proxyd.wire.sse import Event
 from shared.catalog import Endpoint, Kind
@@ -21,6 +21,8 @@ _STATUSES = {
     403: "PERMISSION_DENIED",
     404: "NOT_FOUND",
     413: "INVALID_ARGUMENT",
+    415: "INVALID_ARGUMENT",
+    426: "FAILED_PRECONDITION",
     429: "RESOURCE_EXHAUSTED",
     500: "INTERNAL",
     502: "UNAVAILABLE",
@@ -33,8 +35,6 @@ class Gemini:
     """See `Dialect`."""
 
     def read(self, endpoint: Endpoint, body: bytes, path_model: str | None, query: str) -> Parsed:
-        if endpoint.kind is Kind.FREE:
-            return read_free(body, path_model)
         return read(endpoint.kind, body, path_model, query)
 
     def rewrite(self, parsed: Parsed, *, model: str | None, output_limit: int | None) -> bytes:
@@ -59,13 +59,18 @@ class Gemini:
         return f"{path.rpartition(':')[0]}:countTokens", orjson.dumps(question)
 
     def refusal(self, status: int, code: str, message: str, request_id: str, facts: Mapping[str, Fact]) -> bytes:
-        details = {
-            "@type": "type.googleapis.com/google.rpc.ErrorInfo",
-            "reason": code,
-            "domain": "enterprise-router",
-            "metadata": {name: _plain(value) for name, value in {**facts, "request_id": request_id}.items()},
-        }
-        error = {"code": status, "message": message, "status": _status(status), "details": [details]}
+        details: list[dict[str, Any]] = [
+            {
+                "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+                "reason": code,
+                "domain": "enterprise-router",
+                "metadata": {name: _plain(value) for name, value in {**facts, "request_id": request_id}.items()},
+            }
+        ]
+        if (wait := facts.get("retry_after_seconds")) is not None:
+            # Gemini CLI waits by this, and not by Retry-After. A duration is text in protocol buffers' JSON.
+            details.append({"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": f"{wait}s"})
+        error = {"code": status, "message": message, "status": _status(status), "details": details}
         return orjson.dumps({"error": error})
 
     def error_event(self, status: int, code: str, message: str, request_id: str, kind: Kind | None = None) -> bytes:

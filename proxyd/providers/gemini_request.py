@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from proxyd.providers.base import BadBody, Parsed
-from proxyd.providers.body import count, model_name, objects, read_object, section
+from proxyd.providers.body import model_name, read_object, section
 from proxyd.providers.input_estimate import (
     MAX_TOOL_CALLS,
     OVERHEAD_TOKENS,
@@ -18,6 +18,7 @@ from proxyd.providers.input_estimate import (
     InputEstimate,
     shaping_parameter,
 )
+from proxyd.providers.protobuf_json import count, objects
 from shared.catalog import Kind
 from shared.pricing import Size
 
@@ -68,13 +69,6 @@ def read(kind: Kind, body: bytes, path_model: str | None, query: str = "") -> Pa
     stream = kind is Kind.GENERATE_STREAM
     size = _size(document, body, model, query)
     return Parsed(kind, model, stream=stream, size=size, wants_usage=True, document=document, raw=body)
-
-
-def read_free(body: bytes, path_model: str | None) -> Parsed:
-    """Counting tokens, or a list of models."""
-    document = read_object(body) if body.strip() else {}
-    size = Size(len(body), output_free=True)
-    return Parsed(Kind.FREE, path_model, stream=False, size=size, wants_usage=True, document=document, raw=body)
 
 
 @lru_cache(maxsize=256)

@@ -8,7 +8,7 @@ from proxyd.providers.base import Meter, Parsed
 from proxyd.providers.body import put
 from proxyd.providers.metering import JsonMeter, StreamMeter
 from proxyd.providers.openai_answer import ChatUsage, EmbeddingsUsage, ResponsesUsage
-from proxyd.providers.openai_request import read, read_free
+from proxyd.providers.openai_request import read
 from shared.catalog import Endpoint, Kind
 from shared.policy import Fact
 
@@ -40,7 +40,8 @@ class OpenAI:
     """See `Dialect`."""
 
     def read(self, endpoint: Endpoint, body: bytes, path_model: str | None, query: str) -> Parsed:
-        return read_free(body, path_model) if endpoint.kind is Kind.FREE else read(endpoint.kind, body, query)
+        del path_model  # stands in the body
+        return read(endpoint.kind, body, query)
 
     def rewrite(self, parsed: Parsed, *, model: str | None, output_limit: int | None) -> bytes:
         body, document = parsed.raw, parsed.document

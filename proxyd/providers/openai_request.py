@@ -99,15 +99,6 @@ def read(kind: Kind, body: bytes, query: str = "") -> Parsed:
     return Parsed(kind, model, stream, size, wants_usage, document, body)
 
 
-def read_free(body: bytes, path_model: str | None) -> Parsed:
-    """A request that costs nothing: only its model matters, and it may have no body at all."""
-    document = read_object(body) if body.strip() else {}
-    named = document.get("model")
-    model = path_model if named is None else model_name(named)
-    size = Size(len(body), output_free=True)
-    return Parsed(Kind.FREE, model, stream=False, size=size, wants_usage=True, document=document, raw=body)
-
-
 def _chat_size(document: Mapping[str, Any], body: bytes, model: str) -> Size:
     estimate: InputEstimate | None = None  # of what the messages hold besides text, if they do
     for message in objects(document, "messages"):

@@ -15,6 +15,8 @@ class Reason(StrEnum):
     REQUEST_TIMEOUT = "request_timeout"
     REQUEST_TOO_LARGE = "request_too_large"
     METHOD_NOT_ALLOWED = "method_not_allowed"
+    UNSUPPORTED_ENCODING = "unsupported_encoding"
+    UPGRADE_NOT_SUPPORTED = "upgrade_not_supported"
     INVALID_PROXY_KEY = "invalid_proxy_key"
     KEY_REVOKED = "key_revoked"
     KEY_EXPIRED = "key_expired"
@@ -50,6 +52,10 @@ ERRORS: dict[Reason, ErrorSpec] = {
     Reason.REQUEST_TIMEOUT: ErrorSpec(408, True, "The rest of the request did not arrive in time."),
     Reason.REQUEST_TOO_LARGE: ErrorSpec(413, False, "The request is larger than {limit_bytes} bytes."),
     Reason.METHOD_NOT_ALLOWED: ErrorSpec(405, False, "{detail}"),
+    Reason.UNSUPPORTED_ENCODING: ErrorSpec(
+        415, False, "A body with the Content-Encoding {encoding} cannot be read here. Accepted: {accepted}."
+    ),
+    Reason.UPGRADE_NOT_SUPPORTED: ErrorSpec(426, False, "{detail}"),
     Reason.INVALID_PROXY_KEY: ErrorSpec(401, False, "{detail}"),
     Reason.KEY_REVOKED: ErrorSpec(
         403, False, "The proxy key {prefix}... was revoked and cannot be used any more. Ask for a new key."

@@ -93,6 +93,15 @@ class Line:
         self.exactly(2)
         return data
 
+    def body(self, headers: dict[str, str]) -> bytes:
+        """The body that belongs to these headers. Raises Ended when it ends before its framing says so."""
+        if headers.get("transfer-encoding") != "chunked":
+            return self.exactly(int(headers.get("content-length", 0)))
+        body = b""
+        while piece := self.chunk():
+            body += piece
+        return body
+
     def answer(self, *, to_head: bool = False) -> Answer:
         """Read one response to its end."""
         first, headers = self.head()
@@ -242,7 +251,7 @@ class ScriptedProvider:
         with contextlib.suppress(Ended, OSError), line:
             while True:
                 first, headers = line.head()
-                body = line.exactly(int(headers.get("content-length", 0)))
+                body = line.body(headers)
                 heard = Heard(number, first, headers, body)
                 self.heard.append(heard)
                 assert self.script is not None

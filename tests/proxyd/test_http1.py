@@ -96,6 +96,24 @@ def test_chunked_decoder_knows_its_end() -> None:
     assert decoder.leftover == b"GET /"
 
 
+@pytest.mark.parametrize("size", [b"4 ", b"4\t ", b"4 ;a=b"])
+def test_blanks_behind_a_size_are_a_providers_way_and_a_clients_trick(size: bytes) -> None:
+    data = size + b"\r\nabcd\r\n0 \r\n\r\n"
+    decoder = ChunkedDecoder(ChunkLimits(), padded=True)
+    assert (decoder.feed(data), decoder.done) == (b"abcd", True)
+    with pytest.raises(ProtocolError):
+        ChunkedDecoder(ChunkLimits()).feed(data)
+    for wrong in (b" 4", b"4 4", b"4 x"):
+        with pytest.raises(ProtocolError):
+            ChunkedDecoder(ChunkLimits(), padded=True).feed(wrong + b"\r\nabcd\r\n")
+
+
+@pytest.mark.parametrize("value", [b"chunked\t", b" chunked ", b"Chunked"])
+def test_blanks_around_a_providers_coding_are_none_of_it(value: bytes) -> None:
+    head = parse_response_head(b"HTTP/1.1 200 OK\r\nTransfer-Encoding:" + value + b"\r\n\r\n", "GET")
+    assert head.chunked
+
+
 def test_one_byte_chunks_are_not_endless() -> None:
     decoder = ChunkedDecoder(ChunkLimits())
     with pytest.raises(ProtocolError):

@@ -7,12 +7,11 @@ from dialect_kit import find_endpoint, used
 
 from proxyd.providers import DIALECTS, BadBody, Meter, Parsed
 from proxyd.providers.input_estimate import MAX_TOOL_CALLS
-from shared.catalog import PROVIDERS, Kind
+from shared.catalog import PROVIDERS
 from shared.pricing import Size
 
 ANTHROPIC = DIALECTS["anthropic"]
 MESSAGES = find_endpoint(PROVIDERS["anthropic"], "POST", "/v1/messages")[0]
-COUNT = find_endpoint(PROVIDERS["anthropic"], "POST", "/v1/messages/count_tokens")[0]
 
 
 def read(**fields: object) -> Parsed:
@@ -151,11 +150,6 @@ def test_features_without_a_known_price_are_named(fields: dict[str, object], unp
 @pytest.mark.parametrize("field", ["container", "mcp_servers", "thread"])
 def test_server_side_state_fills_the_context(field: str) -> None:
     assert read(**{field: [{"type": "x"}]}).size.context_inputs
-
-
-def test_counting_tokens_is_free() -> None:
-    parsed = ANTHROPIC.read(COUNT, b'{"model":"claude-opus-5","messages":[]}', None, "")
-    assert (parsed.kind, parsed.model) == (Kind.FREE, "claude-opus-5")
 
 
 def test_a_body_goes_out_as_it_came_but_for_its_model() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxyd.providers import BadBody
-from proxyd.providers.body import model_name, put, read_object
+from proxyd.providers.body import _more_than, model_name, put, read_object
 
 
 def test_it_works() -> None:
@@ -164,3 +164,38 @@ def test_many_names_that_stand_in_values_too_are_read_exactly() -> None:
     assert read_object(body)["x"] == names
     with pytest.raises(BadBody, match="twice"):
         read_object(body[:-1] + b',"n19":1}')
+
+
+def test_braces_in_source_code_are_no_objects() -> None:
+    code = 'if (x) { y = "\\"{["; }\n' * 110_000
+    body = json.dumps({"model": "m", "messages": [{"role": "user", "content": code}], "model_": 1}).encode()
+    assert body.count(b"{") > 200_000
+    assert read_object(body)["messages"][0]["content"] == code
+    doubtful = body.replace(b'"model_"', rb'"mode\u006c_"')  # an escape: it is read slowly and exactly
+    assert read_object(doubtful)["messages"][0]["content"] == code
+
+
+def test_a_million_braces_in_text_are_no_structure() -> None:
+    assert len(read_object(json.dumps({"a": "{[" * 600_000, "b": "\\" * 3 + '"{'}).encode())["a"]) == 1_200_000
+
+
+json_values = st.recursive(
+    st.text(alphabet='{}[]"\\ab:,', max_size=6),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(alphabet='{["\\a', max_size=3), inner, max_size=3)
+    ),
+    max_leaves=12,
+)
+
+
+@given(json_values)
+def test_brackets_are_counted_as_a_parser_would(value: object) -> None:
+    def counted(item: object) -> int:
+        if isinstance(item, dict):
+            return 1 + sum(map(counted, item.values()))
+        return 1 + sum(map(counted, item)) if isinstance(item, list) else 0
+
+    body = json.dumps({"a": value}).encode()
+    total = 1 + counted(value)
+    assert not _more_than(total, body, b"{", b"[")
+    assert _more_than(total - 1, body, b"{", b"[")

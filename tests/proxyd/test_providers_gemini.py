@@ -60,7 +60,7 @@ def test_both_spellings_at_once_are_refused(fields: dict[str, object]) -> None:
 @pytest.mark.parametrize(
     ("config", "param"),
     [
-        ({"maxOutputTokens": "5"}, "generationConfig.maxOutputTokens"),
+        ({"maxOutputTokens": "five"}, "generationConfig.maxOutputTokens"),
         ({"maxOutputTokens": True}, "generationConfig.maxOutputTokens"),
         ({"max_output_tokens": -1}, "generationConfig.max_output_tokens"),
         ({"maxOutputTokens": 1.5}, "generationConfig.maxOutputTokens"),
@@ -154,11 +154,6 @@ def test_embeddings_have_no_output() -> None:
     assert GEMINI.read(found, sent, model, "").size.context_inputs
 
 
-def test_counting_tokens_is_free() -> None:
-    found, model = endpoint("countTokens")
-    assert GEMINI.read(found, b"{}", model, "").kind is Kind.FREE
-
-
 def test_a_limit_is_set_where_the_client_set_none() -> None:
     own = read(generationConfig={"maxOutputTokens": 5})
     assert GEMINI.rewrite(own, model=None, output_limit=77) is own.raw
@@ -171,6 +166,33 @@ def test_a_limit_is_set_where_the_client_set_none() -> None:
             sent = orjson.loads(GEMINI.rewrite(read(**{name: config}), model=None, output_limit=77))
             key = limit if limit in config else "maxOutputTokens"
             assert sent[name] == {**config, key: 77}
+
+
+def test_what_a_client_may_write_shorter_means_the_same() -> None:
+    found, model = endpoint("generateContent")
+    full = {
+        "contents": [{"parts": [{"text": "Hi"}]}],
+        "generationConfig": {"maxOutputTokens": 1024, "candidateCount": 2},
+    }
+    short = {
+        "contents": {"parts": {"text": "Hi"}},
+        "generationConfig": {"maxOutputTokens": "1024", "candidateCount": 2.0},
+    }
+    sizes = [GEMINI.read(found, json.dumps(body).encode(), model, "").size for body in (full, short)]
+    assert [(size.output_limit, size.choices, size.context_inputs) for size in sizes] == [(1024, 2, False)] * 2
+    picture = {
+        "contents": {"parts": {"inlineData": {"mimeType": "image/png", "data": "QUJD"}}},
+        "tools": {"googleSearch": {}},
+    }
+    size = GEMINI.read(found, json.dumps(picture).encode(), model, "").size
+    assert (size.image_parts, set(size.tool_fees)) == (1, {"web_searches"})
+
+
+def test_a_wait_is_told_as_googles_own_clients_look_for_it() -> None:
+    body = GEMINI.refusal(429, "rate_limited", "Wait.", "req_1", {"retry_after_seconds": 7})
+    info, retry = json.loads(body)["error"]["details"]
+    assert info["reason"] == "rate_limited"
+    assert retry == {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "7s"}
 
 
 def test_refusals_have_geminis_envelope() -> None:

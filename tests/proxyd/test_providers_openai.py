@@ -200,15 +200,6 @@ def test_embeddings_have_no_output() -> None:
     assert (parsed.size.output_free, parsed.stream, parsed.kind) == (True, False, Kind.EMBEDDINGS)
 
 
-def test_free_endpoints_need_no_body() -> None:
-    free = find_endpoint(PROVIDERS["openai"], "GET", "/v1/models/gpt-4o")
-    assert OPENAI.read(free[0], b"", free[1], "").model == "gpt-4o"
-    moderations = endpoint("/v1/moderations")
-    assert OPENAI.read(moderations, b'{"model":"omni-moderation-latest","input":"x"}', None, "").model
-    with pytest.raises(BadBody):
-        OPENAI.read(moderations, b"{", None, "")
-
-
 def test_a_body_goes_out_as_it_came() -> None:
     parsed = chat(stream=True, stream_options={"include_usage": True}, temperature=1.50)
     assert OPENAI.rewrite(parsed, model=None, output_limit=None) is parsed.raw

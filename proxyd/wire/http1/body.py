@@ -10,6 +10,8 @@ from typing import Protocol
 
 CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})((?:;[\t\x20-\x7e\x80-\xff]*)?)")
 _PLAIN_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})\r\n")  # without extensions
+# A provider may pad the size with blanks, as some servers always did; from a client that would be a try at smuggling.
+PADDED_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*((?:;[\t\x20-\x7e\x80-\xff]*)?)")
 TRAILER = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*")
 
 # How far framing may outweigh payload before it counts as an attack on our processor.
@@ -92,6 +94,7 @@ class ChunkedDecoder:
         "_overhead",
         "_partial",
         "_remaining",
+        "_size_pattern",
         "_state",
         "_trailer_bytes",
         "_trailer_fields",
@@ -99,8 +102,9 @@ class ChunkedDecoder:
         "leftover",
     )
 
-    def __init__(self, limits: ChunkLimits) -> None:
+    def __init__(self, limits: ChunkLimits, *, padded: bool = False) -> None:
         self._limits = limits
+        self._size_pattern = PADDED_CHUNK_SIZE if padded else CHUNK_SIZE
         self._state = self._size_line
         self._between = True  # two chunks: the next byte begins a size line
         self._partial = b""
@@ -180,7 +184,7 @@ class ChunkedDecoder:
         line = self._line(buffer, start, self._limits.extension_bytes + 16)
         if line is None:
             return -1
-        match = CHUNK_SIZE.fullmatch(line)
+        match = self._size_pattern.fullmatch(line)
         if match is None:
             raise ProtocolError("Malformed chunk size")
         size = int(match[1], 16)
