@@ -13,6 +13,9 @@ import gevent
 from gevent import get_hub, getcurrent
 from greenlet import greenlet
 
+# A batch keeps all others waiting, at a server those of all workers: of a thousand that come at once each takes a part.
+MAX_BATCH = 100
+
 
 class Interrupted(Exception):
     """The batch was cut off before it was done."""
@@ -34,7 +37,10 @@ S = TypeVar("S", bound=Submission)
 
 
 class GroupCommit(Generic[S]):
-    """Batches submissions. `run` gets all of a batch and marks each by its outcome; what it raises, everyone gets."""
+    """Batches submissions, the first to come first, `MAX_BATCH` at most.
+
+    `run` gets all of a batch and marks each by its outcome; what it raises, everyone gets.
+    """
 
     def __init__(self, run: Callable[[list[S]], None]) -> None:
         self._run = run
@@ -88,7 +94,7 @@ class GroupCommit(Generic[S]):
             self._submitted.remove(submission)
 
     def _lead(self) -> None:
-        batch, self._submitted = self._submitted, []
+        batch, self._submitted = self._submitted[:MAX_BATCH], self._submitted[MAX_BATCH:]
         try:
             self._run(batch)
         except BaseException as error:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import gevent
 import pytest
 
-from proxyd.accounting.group_commit import GroupCommit, Interrupted, Submission
+from proxyd.accounting.group_commit import MAX_BATCH, GroupCommit, Interrupted, Submission
 
 
 class World:
@@ -51,6 +51,16 @@ def test_it_works(world: World) -> None:
 def test_all_who_come_at_once_share_a_batch(world: World) -> None:
     gevent.joinall(several(world.submit, 20), raise_error=True, timeout=5)
     assert world.sizes == [20]
+
+
+def test_of_very_many_each_batch_takes_a_part_in_the_order_in_which_they_came(world: World) -> None:
+    world.pause = 0.001
+    submissions = [Submission() for _ in range(2 * MAX_BATCH + 50)]
+    waiting = [gevent.spawn(world.commit.submit, submission) for submission in submissions]
+    gevent.joinall(waiting, raise_error=True, timeout=5)
+    assert world.sizes == [MAX_BATCH, MAX_BATCH, 50]
+    assert [submission for batch in world.batches for submission in batch] == submissions
+    assert not world.commit.running
 
 
 def test_who_comes_alone_waits_for_nobody(world: World) -> None:
