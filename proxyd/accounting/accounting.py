@@ -12,6 +12,7 @@ those what the ledger did not know at their cut (see `membership`).
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 import gevent
@@ -129,8 +130,11 @@ class Accounting:
 
     def flush(self) -> None:
         """Tell the counters now of all that has ended. Raises CountersUnavailable."""
-        if self._ends.pending or self._commit.running or self._in_doubt:  # a batch under way may have some of them
+        if self._ends.pending or self._commit.running:  # a batch may be under way with some of them
             self._tell()
+        elif self._in_doubt:
+            with suppress(CountersUnavailable, JournalUnavailable):  # all ends are told; at most too much is held
+                self._tell()
 
     # Its life
 

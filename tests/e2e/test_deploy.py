@@ -137,7 +137,6 @@ def test_sweeping_is_allowed(router: Deployed, users: dict[str, str]) -> None:
         ("proxy", "DEL {enterprise-router}:login:ann"),
         ("proxy", "SET other 1"),
         ("dashboard", "FLUSHALL"),
-        ("dashboard", "SCRIPT LOAD x"),
         ("dashboard", "DEL {enterprise-router}:counters"),
         ("dashboard", "SREM {enterprise-router}:1:workers w"),
     ],
