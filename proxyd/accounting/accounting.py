@@ -71,7 +71,9 @@ class Accounting:
         self._commit: GroupCommit[PendingAdmission] = GroupCommit(self._run)
         self._journal_failed = False
         self._broken_until = 0.0
-        self.maintenance = Maintenance(membership, self._ends, self._tell, lambda: self._in_doubt, monotonic=monotonic)
+        self.maintenance = Maintenance(
+            membership, self._ends, self._tell, lambda: self._doubtful is not None, monotonic=monotonic
+        )
 
     # What the gateway calls
 
@@ -132,7 +134,7 @@ class Accounting:
         """Tell the counters now of all that has ended. Raises CountersUnavailable."""
         if self._ends.pending or self._commit.running:  # a batch may be under way with some of them
             self._tell()
-        elif self._in_doubt:
+        elif self._doubtful is not None:
             with suppress(CountersUnavailable, JournalUnavailable):  # all ends are told; at most too much is held
                 self._tell()
 
@@ -173,10 +175,6 @@ class Accounting:
         if journal is None:
             raise JournalUnavailable("it is not open yet")
         return journal
-
-    @property
-    def _in_doubt(self) -> bool:
-        return self._doubtful is not None
 
     # Admission
 
