@@ -65,8 +65,7 @@ class Accounting:
         self._number = 0  # of our last batch in this generation
         self._seq = 0
         self._id = str(ULID())  # of this worker, in the ids of its requests
-        self._ends = EndQueue()
-        self._seeding: set[str] = set()
+        self._ends, self._seeding = EndQueue(), set[str]()
         self._doubtful: Batch | None = None  # its answer was lost: it is repeated before anything else
         self._commit: GroupCommit[PendingAdmission] = GroupCommit(self._run)
         self._journal_failed = False
@@ -135,7 +134,7 @@ class Accounting:
         if self._ends.pending or self._commit.running:  # a batch may be under way with some of them
             self._tell()
         elif self._doubtful is not None:
-            with suppress(CountersUnavailable, JournalUnavailable):  # all ends are told; at most too much is held
+            with suppress(CountersUnavailable):  # all ends are told; at most too much is held
                 self._tell()
 
     # Its life

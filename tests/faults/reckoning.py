@@ -158,7 +158,7 @@ def _attempts(router: Router, names: set[str]) -> dict[str, list[dict[str, Any]]
     def ended() -> bool:
         found.clear()
         for attempt in router.invoice()["attempts"]:
-            *_, name = ("", *attempt["marker"].split())
+            name = attempt["marker"].rpartition(" ")[2]
             if name in names:  # others are questions of the router's own, such as how many tokens an input has
                 found.setdefault(name, []).append(attempt)
         return all(attempt["finished"] for several in found.values() for attempt in several)
