@@ -5,10 +5,13 @@ framing the client can follow; in every doubt it is closed, and what had arrived
 counts as the client being gone: HTTP knows no use for half a connection that we could tell from a closed one.
 """
 
+import select
 import socket
 import struct
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
+
+from gevent.monkey import get_original
 
 from proxyd.channel import Cancelled, Channel, Expired
 from proxyd.messages import BadRequest, ClientGone, Request, RequestError, RequestTimeout, Response
@@ -21,6 +24,9 @@ HEAD_RECEIVE_BYTES = 16 * 1024
 LINGER_RECEIVE_BYTES = 64 * 1024
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 DRAIN_GRACE_SECONDS = 1.0
+LOOK_SECONDS = 0.25  # between two looks whether a client has left behind bytes that nobody reads yet
+
+_native_poll: Callable[[], Any] = get_original("select", "poll")
 
 
 class Service(Protocol):
@@ -41,6 +47,7 @@ class Connection(Channel):
 
     __slots__ = (
         "_body",
+        "_lookout",
         "_on_gone",
         "_repeated",
         "_service",
@@ -59,6 +66,7 @@ class Connection(Channel):
         self._service = service
         self._body: RequestBody | None = None  # of the request being answered
         self._on_gone: Callable[[], None] | None = None
+        self._lookout: Any = None  # a timer, while unread bytes hide whether the client is still there
         self._repeated: RepeatedHead | None = None
         self.limits = service.limits
         self.peer = peer
@@ -91,10 +99,39 @@ class Connection(Channel):
         except OSError:
             arrived = b""
         if not arrived:
-            self.gone = True
-            callback, self._on_gone = self._on_gone, None
-            if callback is not None:
-                callback()
+            self._tell_gone()
+        elif self._lookout is None:
+            # The next request, or a stray byte. It stays in the kernel, so that a client cannot fill our memory with
+            # what it sends ahead, and the socket stays readable whether an end comes behind it or not.
+            self._lookout = self._hub.loop.timer(LOOK_SECONDS, LOOK_SECONDS, ref=False)
+            self._lookout.start(self._look_out)
+
+    def _look_out(self) -> None:
+        """Ask the kernel whether the client has ended its side. Called in the hub."""
+        if self._on_gone is None:
+            self._stop_looking()
+            return
+        poll = _native_poll()
+        poll.register(self._socket.fileno(), select.POLLRDHUP)
+        if poll.poll(0):
+            self._stop_looking()
+            self._tell_gone()
+
+    def _stop_looking(self) -> None:
+        timer, self._lookout = self._lookout, None
+        if timer is not None:
+            timer.stop()
+            timer.close()
+
+    def _tell_gone(self) -> None:
+        self.gone = True
+        callback, self._on_gone = self._on_gone, None
+        if callback is not None:
+            callback()
+
+    def close(self) -> None:
+        self._stop_looking()
+        super().close()
 
     def run(self) -> None:
         """Serve the connection to its end, and close it."""
