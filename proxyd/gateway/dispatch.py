@@ -9,7 +9,7 @@ from proxyd.gateway.attempt import UpstreamAttempt
 from proxyd.gateway.authenticate import query_keys, without_key
 from proxyd.gateway.context import Admission, RequestContext
 from proxyd.gateway.detached_streams import DetachedStreams
-from proxyd.gateway.masking import masked_error
+from proxyd.gateway.masking import without_coding
 from proxyd.gateway.rejection import Rejection, rejected_request, upstream_failed
 from proxyd.messages import ClientGone, Header, Incoming, Origin, Outgoing, RequestError, Response, UpstreamError
 from proxyd.providers import DIALECTS
@@ -75,12 +75,12 @@ def _relayed(attempt: UpstreamAttempt, incoming: Incoming) -> Response:
     """Choose how the answer is passed on: as an event stream, whole, or piece by piece."""
     context, admission = attempt.context, attempt.admission
     status, length = incoming.status, incoming.length
-    failed = status >= 400
+    told = status >= 300  # an error or a redirect: little, and for people
     credential = admission.credential.encode()
     answer = headers.read_response_headers(incoming.headers, credential)
     attempt.provider_request_id = answer.request_id
-    streaming = answer.events and not failed
-    attempt.start_metering(answer.coding, streaming=streaming)
+    streaming = answer.events and not told
+    attempt.start_metering(None if told else answer.coding, streaming=streaming)
     events = streaming and attempt.meter is not None
     own = headers.limits(admission.charged.rate, admission.charged.spend)
     if admission.output_limit is not None:
@@ -89,7 +89,10 @@ def _relayed(attempt: UpstreamAttempt, incoming: Incoming) -> Response:
         own.append((b"x-accel-buffering", b"no"))  # for nginx and its like in front of us
     returned = headers.returned(answer, own, context.id.encode())
     bodiless = status in (204, 304) or context.request.method == "HEAD"
-    small = bodiless or failed or (attempt.call.has_arrived() if length is None else length <= SMALL_BYTES)
+    if told and not bodiless:
+        codings = [value for name, value in incoming.headers if name == b"content-encoding"]
+        return Response(status, without_coding(returned), relay.error(attempt, codings, credential))
+    small = bodiless or (attempt.call.has_arrived() if length is None else length <= SMALL_BYTES)
     if events or not small:
         if attempt.detached is not None:
             context.request.client.on_gone(None)  # the relay finds out when it writes, and then hands over
@@ -100,6 +103,4 @@ def _relayed(attempt: UpstreamAttempt, incoming: Incoming) -> Response:
             body = relay.pieces(attempt)
         return Response(status, returned, body, length, prompt=not begun)
     data = relay.buffered(attempt)
-    if failed:
-        returned, data = masked_error(returned, data, credential)
     return Response(status, returned, data, length if bodiless else None)
