@@ -14,7 +14,10 @@ from proxyd.accounting.accounting_state import AccountingDatabase
 from proxyd.accounting.machine import machine_of
 from proxyd.accounting.membership import Membership
 from proxyd.accounting.records import LedgerUnavailable
+from proxyd.bodies.memory import BodyMemory
+from proxyd.bodies.parser import BodyParser
 from proxyd.gateway.admission import AdmissionController
+from proxyd.gateway.body_reader import BodyReader
 from proxyd.gateway.detached_streams import DetachedStreams
 from proxyd.gateway.dispatch import Dispatcher
 from proxyd.gateway.exchange import Gateway
@@ -99,7 +102,8 @@ def build(settings: Settings) -> Worker:
     dispatcher = Dispatcher(accounting, pool, origins, DetachedStreams(gevent.spawn))
     worker: Worker
     ready = lambda: worker.faults()  # noqa: E731, PLW0108 - it exists later
-    gateway = Gateway(accounting, admission, limits, dispatcher, settings.trusted_proxies, ready)
+    bodies = BodyReader(admission, BodyMemory(), BodyParser())
+    gateway = Gateway(accounting, admission, bodies, limits, dispatcher, settings.trusted_proxies, ready)
     worker = Worker(gateway, accounting, shared_counters, engine, offload)
     return worker
 

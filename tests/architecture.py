@@ -21,6 +21,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("pool",),
     ("server", "writer_process"),
     ("gateway",),
+    ("bodies",),
     ("accounting", "key_cache", "providers", "upstream"),
     ("channel", "offload", "wire"),
     ("messages",),

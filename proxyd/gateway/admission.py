@@ -103,6 +103,20 @@ class AdmissionController:
             pass
         return Rejection(Deny(Reason.KEYS_UNAVAILABLE))
 
+    def refuse_early(self, known: KnownKey, context: RequestContext, *, free: bool) -> Rejection | None:
+        """The refusal of whatever this request turns out to ask for; None: nobody can say that yet. Takes nothing."""
+        if known.key.rate_limit_rpm is None and known.key.spend_limit_nanos is None:
+            return None
+        current = self.revalidate(known, context)
+        if isinstance(current, Rejection):
+            return current
+        exhausted = self._limits.exhausted(current.key)
+        if isinstance(exhausted, RateLimited):
+            return rate_limited(current.key, exhausted)
+        if exhausted is None or free:
+            return None
+        return spend_refused(current.key, exhausted, bound_nanos=1)  # the least that anything costs
+
     def admit(self, known: KnownKey | None, context: RequestContext) -> Admission | Rejection:
         """All checks of the contract, in its order; an `Admission` is charged. Refused requests consume nothing."""
         try:

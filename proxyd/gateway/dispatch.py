@@ -65,7 +65,12 @@ class Dispatcher:
         if parsed is not None:
             dialect = DIALECTS[target.dialect]
             data = dialect.rewrite(parsed, model=context.new_model, output_limit=admission.output_limit)
-            return Outgoing(origin, request.method, path, [credential], data, lines=lines)
+            if context.claim is None:
+                return Outgoing(origin, request.method, path, [credential], data, lines=lines)
+            parsed.raw, parsed.document = b"", {}  # what is sent is all that has to be held from now on
+            return Outgoing(
+                origin, request.method, path, [credential], data, lines=lines, on_sent=context.claim.release
+            )
         length = request.body.length
         body = b"" if length == 0 else request.body.chunks(MAX_UPLOAD_BYTES)
         return Outgoing(origin, request.method, path, [credential], body, length, lines)

@@ -2,7 +2,7 @@
 
     route         where does the path lead?                          404         route.py
     authenticate  which key is it, and may it come in at all?        401 403     authenticate.py, admission.py
-    read          the body, the model, the most it can cost          400 413     providers/
+    read          the body, the model, the most it can cost          400 413     body_reader.py, providers/
     admit         policy; rate, spend and BEGIN, all or nothing      403 429 503 admission.py, accounting/
     send          to the provider, with the real credential          502 504     dispatch.py, attempt.py
     relay         bytes pass through, the meter learns the usage                 relay.py
@@ -20,15 +20,16 @@ from proxyd.accounting.accounting import Accounting
 from proxyd.gateway import builtin_endpoints, headers, rejection
 from proxyd.gateway.admission import AdmissionController
 from proxyd.gateway.authenticate import names_a_secret_of_ours
+from proxyd.gateway.body_reader import BodyReader
 from proxyd.gateway.context import RequestContext
 from proxyd.gateway.dispatch import Dispatcher
 from proxyd.gateway.head import head_info
 from proxyd.gateway.limits import Limits
-from proxyd.gateway.rejection import MAX_JSON_BYTES, Rejection, rejected, rejected_request
+from proxyd.gateway.rejection import Rejection, rejected, rejected_request
 from proxyd.gateway.route import Builtin, Target, Unified, Unknown, dialect_of, unified_target
 from proxyd.key_cache import KnownKey
 from proxyd.messages import Request, RequestError, Response
-from proxyd.providers import DIALECTS, BadBody, Parsed
+from proxyd.providers import Parsed
 from shared.catalog import PROVIDERS, Kind, provider_of_model
 from shared.policy import Deny, KeySnapshot, Network, Reason
 
@@ -43,6 +44,7 @@ class Gateway:
         self,
         accounting: Accounting,
         admission: AdmissionController,
+        bodies: BodyReader,
         limits: Limits,
         dispatcher: Dispatcher,
         trusted_proxies: tuple[Network, ...],
@@ -50,6 +52,7 @@ class Gateway:
     ) -> None:
         self._accounting = accounting
         self._admission = admission
+        self._bodies = bodies
         self._limits = limits
         self._dispatcher = dispatcher
         self._trusted = trusted_proxies
@@ -66,7 +69,11 @@ class Gateway:
             answer = self._exchange(context)
         except RequestError as error:
             answer = rejected_request(error)
+        except BaseException:
+            context.let_go()
+            raise
         if isinstance(answer, Rejection):
+            context.let_go()
             return rejection.response(self._with_limits(answer, context.key), context.dialect, context.id)
         return answer
 
@@ -100,7 +107,7 @@ class Gateway:
 
     def _forward(self, context: RequestContext, known: KnownKey, route: Target | Unified) -> Response | Rejection:
         """From the key, which is known by now, to the answer of a provider."""
-        refused = self._read(context, known.key, route)
+        refused = self._read(context, known, route)
         if refused is not None:
             return refused
         admission = self._admission.admit(known, context)
@@ -108,7 +115,7 @@ class Gateway:
             return admission
         return self._dispatcher.send(context, admission)
 
-    def _read(self, context: RequestContext, key: KeySnapshot, route: Target | Unified) -> Rejection | None:
+    def _read(self, context: RequestContext, known: KnownKey, route: Target | Unified) -> Rejection | None:
         """Understand as much of the body as limits need, and no more."""
         request, endpoint = context.request, route.endpoint
         path_model = None
@@ -119,16 +126,15 @@ class Gateway:
                 return None
         assert endpoint is not None  # noqa: S101 - a Unified route always has one
         context.dialect = endpoint.dialect
-        try:
-            body = request.body.read(MAX_JSON_BYTES)
-            parsed = context.parsed = DIALECTS[endpoint.dialect].read(endpoint, body, path_model, request.query)
-        except BadBody as error:
-            return rejected(Reason.INVALID_REQUEST, detail=error.message, param=error.param)
+        parsed = self._bodies.read(context, known, endpoint, path_model)
+        if isinstance(parsed, Rejection):
+            return parsed
+        context.parsed = parsed
         if parsed.model is not None and names_a_secret_of_ours(parsed.model):
             detail = "a key stands where the model's name belongs."
             return rejected(Reason.INVALID_REQUEST, detail=detail, param="model")
         if isinstance(route, Unified):
-            return _route_by_model(context, route, key, parsed)
+            return _route_by_model(context, route, known.key, parsed)
         _set_target(context, route, parsed.model)
         return None
 

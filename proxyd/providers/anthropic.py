@@ -7,7 +7,7 @@ import orjson
 
 from proxyd.providers.anthropic_request import read, read_free
 from proxyd.providers.base import Meter, Parsed
-from proxyd.providers.body import put
+from proxyd.providers.body import edited
 from proxyd.providers.metering import JsonMeter, StreamMeter, UsageAccumulator
 from proxyd.wire.sse import Event
 from shared.catalog import Endpoint, Kind
@@ -34,7 +34,7 @@ class Anthropic:
         del output_limit  # every request has its own: `max_tokens` is required
         if model is None or model == parsed.document.get("model"):
             return parsed.raw
-        return put(parsed.raw, parsed.document, "model", model)
+        return edited(parsed, {"model": model})
 
     def meter(self, endpoint: Endpoint, parsed: Parsed, *, streaming: bool, content_encoding: bytes | None) -> Meter:
         accumulator = MessagesUsage(endpoint, parsed)

@@ -21,6 +21,9 @@ class BadBody(Exception):
         self.message = message
         self.param = param
 
+    def __reduce__(self) -> tuple[type["BadBody"], tuple[str, str | None]]:
+        return BadBody, (self.message, self.param)
+
 
 @dataclass(slots=True)  # not frozen: that would double what making one costs, once a request
 class Parsed:
@@ -31,8 +34,9 @@ class Parsed:
     stream: bool
     size: Size
     wants_usage: bool  # the client asked for usage in the stream, so it is shown all of it
-    document: Mapping[str, Any]  # the parsed body, for `rewrite`
+    document: Mapping[str, Any]  # the parsed body, for `rewrite`; of a large one only what it may change
     raw: bytes
+    spans: Mapping[str, tuple[int, int]] | None = None  # of a large body: where the values of its members stand
 
 
 class Meter(Protocol):
@@ -71,7 +75,7 @@ class Dialect(Protocol):
     """One provider's language. Instances have no state."""
 
     def read(self, endpoint: Endpoint, body: bytes, path_model: str | None, query: str) -> Parsed:
-        """Understand a request body. Raises `BadBody`."""
+        """Understand a request body. Raises `BadBody`, and `SlowBody` when it takes too long for the event loop."""
 
     def rewrite(self, parsed: Parsed, *, model: str | None, output_limit: int | None) -> bytes:
         """The body to send: the client's own bytes, but for what these arguments and metering need.

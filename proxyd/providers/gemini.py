@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 
 from proxyd.providers.base import Meter, Parsed
-from proxyd.providers.body import put
+from proxyd.providers.body import edited
 from proxyd.providers.gemini_request import bills_searches_by_request, read, read_free, spelling, tier_name
 from proxyd.providers.metering import JsonMeter, StreamMeter, UsageAccumulator
 from proxyd.wire.sse import Event
@@ -43,7 +43,7 @@ class Gemini:
         name = spelling(parsed.document, "generationConfig")
         config = parsed.document.get(name) or {}
         config = {**config, spelling(config, "maxOutputTokens"): output_limit}
-        return put(parsed.raw, parsed.document, name, config)
+        return edited(parsed, {name: config})
 
     def meter(self, endpoint: Endpoint, parsed: Parsed, *, streaming: bool, content_encoding: bytes | None) -> Meter:
         accumulator = GenerateUsage(endpoint, parsed)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import orjson
 
 from proxyd.providers.base import Meter, Parsed
-from proxyd.providers.body import put
+from proxyd.providers.body import edited
 from proxyd.providers.metering import JsonMeter, StreamMeter
 from proxyd.providers.openai_answer import ChatUsage, EmbeddingsUsage, ResponsesUsage
 from proxyd.providers.openai_request import read, read_free
@@ -25,15 +25,15 @@ class OpenAI:
         return read_free(body, path_model) if endpoint.kind is Kind.FREE else read(endpoint.kind, body, query)
 
     def rewrite(self, parsed: Parsed, *, model: str | None, output_limit: int | None) -> bytes:
-        body, document = parsed.raw, parsed.document
+        document = parsed.document
+        changes: dict[str, object] = {}
         if model is not None and model != document.get("model"):
-            body = put(body, document, "model", model)
+            changes["model"] = model
         if output_limit is not None and parsed.size.output_limit is None and parsed.kind in _LIMITS:
-            body = put(body, document, _LIMITS[parsed.kind], output_limit)
+            changes[_LIMITS[parsed.kind]] = output_limit
         if parsed.kind is Kind.CHAT and parsed.stream and not parsed.wants_usage:
-            options = {**(document.get("stream_options") or {}), "include_usage": True}
-            body = put(body, document, "stream_options", options)
-        return body
+            changes["stream_options"] = {**(document.get("stream_options") or {}), "include_usage": True}
+        return edited(parsed, changes) if changes else parsed.raw
 
     def meter(self, endpoint: Endpoint, parsed: Parsed, *, streaming: bool, content_encoding: bytes | None) -> Meter:
         accumulator = _ACCUMULATORS.get(endpoint.kind, EmbeddingsUsage)(endpoint, parsed)

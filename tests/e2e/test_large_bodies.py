@@ -1,0 +1,132 @@
+"""Large bodies, also hostile ones: judged before they are read, in bounded memory, and nobody else waits for them."""
+
+import contextlib
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Self
+
+import pytest
+from harness import Router, children_of
+from process_kit import peak_mb
+from raw_http import Ended, ScriptedProvider, bearer, chat_request, dial, reply, request
+
+ENOUGH = 150  # small requests, to tell the slowest hundredth of them
+# Half a million small arrays in 25 MB: what once took 1.6 s of a worker that did nothing else meanwhile.
+ARRAYS = b'{"model":"gpt-4o-mini","max_tokens":16,"messages":[{"role":"user","content":"big"}],"x":[' + b",".join(
+    [b'["' + b"x" * 43 + b'"]'] * 520_000
+)  # fmt: skip
+ARRAYS += b"]}"
+DENSE = ARRAYS[: ARRAYS.index(b'"x":[') + 5] + b",".join([b"[1,2,3,4,5,6,7,8]"] * 1_380_000) + b"]}"
+
+
+@pytest.fixture(scope="module")
+def router(tmp_path_factory: pytest.TempPathFactory, provider: ScriptedProvider) -> Iterator[Router]:
+    """A router of one worker. Small requests have a provider of their own: the sandbox reads large bodies at length."""
+    router = Router(tmp_path_factory.mktemp("large") / "data", workers=1, ROUTER_ANTHROPIC_URL=provider.url)
+    provider.play(lambda line, _: line.send(reply()))
+    try:
+        router.start_all()
+        yield router
+    finally:
+        router.stop_all()
+
+
+class Watch:
+    """Small requests one after the other to another provider, and how long each took, until the block ends."""
+
+    def __init__(self, router: Router, key: str) -> None:
+        self._router, self._key = router, key
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self.seconds: list[float] = []
+        self.failed: list[object] = []
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        with dial(self._router) as line:
+            while not self._ended.is_set():
+                began = time.monotonic()
+                line.send(small_request(self._key))
+                try:
+                    status = line.answer().status
+                except (Ended, OSError) as error:
+                    self.failed.append(error)
+                    return
+                self.seconds.append(time.monotonic() - began)
+                if status != 200:
+                    self.failed.append(status)
+                time.sleep(0.002)
+
+    def p99(self) -> float:
+        return sorted(self.seconds)[int(len(self.seconds) * 0.99)]
+
+
+def small_request(key: str) -> bytes:
+    body = json.dumps({"model": "claude-haiku-4-5", "max_tokens": 5, "messages": []}).encode()
+    return request(b"POST /anthropic/v1/messages", bearer(key), b"Content-Length: %d" % len(body), body=body)
+
+
+def send_large(router: Router, key: str, body: bytes, found: list[tuple[int, str | None]]) -> None:
+    """Send a large body and note what it is answered, which may come before it was read."""
+    with dial(router) as line:
+        line.sock.settimeout(60)
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            line.sock.sendall(request(b"POST /v1/chat/completions", bearer(key), b"Content-Length: %d" % len(body)))
+            line.sock.sendall(body)
+        answer = line.answer()
+        found.append((answer.status, answer.code))
+
+
+def in_parallel(count: int, work: Callable[[], None]) -> None:
+    threads = [threading.Thread(target=work) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "expected"),
+    [
+        ("rate", ARRAYS, (429, "rate_limited")),
+        ("spend", ARRAYS, (403, "spend_exceeded")),
+        ("free", ARRAYS, (200, None)),
+        ("free", DENSE, (400, "invalid_request")),
+    ],
+    ids=["used-up rate", "used-up money", "may send", "may send, denser"],
+)
+def test_w1_eight_bodies_of_small_arrays_at_once_harm_nobody(
+    router: Router, kind: str, body: bytes, expected: tuple[int, str | None]
+) -> None:
+    _, small = router.create_key(name="small")
+    every: dict[str, dict[str, object]] = {"rate": {"rate_limit_rpm": 1}, "spend": {"spend_limit_usd": "0"}, "free": {}}
+    limits = every[kind]
+    _, key = router.create_key(name="large", **limits)
+    with dial(router) as line:
+        line.send(chat_request(key, "first"))
+        assert line.answer().status == {"rate": 200, "spend": 403, "free": 200}[kind]
+    workers = router.worker_pids()
+    with Watch(router, small) as quiet:
+        time.sleep(1.0)  # what this machine makes a request wait for without us
+    found: list[tuple[int, str | None]] = []
+    with Watch(router, small) as watch:
+        while len(watch.seconds) < ENOUGH and len(found) < 80:
+            in_parallel(8, lambda: send_large(router, key, body, found))
+    assert set(found) == {expected}
+    assert watch.failed == []
+    assert router.worker_pids() == workers
+    parsers = children_of(workers[0])
+    assert (parsers != []) == (kind == "free")
+    print(f"{kind}: {len(watch.seconds)} small requests, p99 {watch.p99() * 1000:.1f} ms ({quiet.p99() * 1000:.1f} before), "
+          f"longest {max(watch.seconds) * 1000:.1f} ms, memory {[peak_mb(pid) for pid in (*workers, *parsers)]} MB")  # fmt: skip
+    assert watch.p99() < 0.1 + quiet.p99()
+    assert sum(peak_mb(pid) for pid in (*workers, *parsers)) < 400
