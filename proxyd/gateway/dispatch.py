@@ -1,7 +1,8 @@
 """From an admitted request to its answer: what is sent to the provider, and how what comes back is passed on."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 
 from proxyd.accounting.accounting import Accounting
 from proxyd.gateway import headers, relay
@@ -11,11 +12,12 @@ from proxyd.gateway.context import Admission, RequestContext
 from proxyd.gateway.detached_streams import DetachedStreams
 from proxyd.gateway.masking import without_coding
 from proxyd.gateway.rejection import Rejection, rejected_request, upstream_failed
-from proxyd.messages import ClientGone, Header, Incoming, Origin, Outgoing, RequestError, Response, UpstreamError
+from proxyd.messages import Body, ClientGone, Header, Incoming, Origin, Outgoing, RequestError, Response, UpstreamError
 from proxyd.providers import DIALECTS
 from proxyd.upstream.pool import UpstreamPool
 
 MAX_UPLOAD_BYTES = 512 * 1024 * 1024
+UPLOAD_BEGINS_BYTES = 64 * 1024  # of an upload that is streamed: so much is read before the provider is called
 SMALL_BYTES = 1024 * 1024  # answers up to this are read whole before they are passed on
 BILLS_AFTER_DISCONNECT = frozenset(("gemini",))  # providers that charge for a stream whose reader has hung up
 
@@ -36,7 +38,8 @@ class Dispatcher:
         try:
             call = self.pool.call(self._outgoing(context, admission))
         except Exception:
-            self.accounting.void(context.seq)  # a fault of our own, before there was anything to send
+            # A fault of our own, or an upload that never came; nothing was sent.
+            self.accounting.void(context.seq)
             raise
         attempt = UpstreamAttempt(self.accounting, call, context, admission, self.detached if billed_anyway else None)
         try:
@@ -71,9 +74,27 @@ class Dispatcher:
             return Outgoing(
                 origin, request.method, path, [credential], data, lines=lines, on_sent=context.claim.release
             )
-        length = request.body.length
-        body = b"" if length == 0 else request.body.chunks(MAX_UPLOAD_BYTES)
+        body, length = _begun(request.body)
         return Outgoing(origin, request.method, path, [credential], body, length, lines)
+
+
+def _begun(upload: Body) -> tuple[bytes | Iterator[bytes], int | None]:
+    """An upload and its length, once it is whole or has well begun.
+
+    Who announces a body and sends none, or a byte a second, shall not keep a connection of the provider's waiting.
+    Raises RequestError and ClientGone.
+    """
+    if upload.length == 0:
+        return b"", None
+    pieces = upload.chunks(MAX_UPLOAD_BYTES)
+    first: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        first.append(piece)
+        size += len(piece)
+        if size >= UPLOAD_BEGINS_BYTES:
+            return chain(first, pieces), upload.length
+    return b"".join(first), None
 
 
 def _relayed(attempt: UpstreamAttempt, incoming: Incoming) -> Response:

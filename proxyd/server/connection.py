@@ -54,6 +54,7 @@ class Connection(Channel):
         "_socket",
         "buffer",
         "gone",
+        "headless",
         "idle",
         "limits",
         "peer",
@@ -73,6 +74,7 @@ class Connection(Channel):
         self.gone = False
         self.buffer = b""
         self.idle = True  # waiting for the first byte of a request
+        self.headless = True  # waiting for a whole head
         self.served = 0  # requests so far
 
     def on_gone(self, callback: Callable[[], None] | None) -> None:
@@ -101,8 +103,7 @@ class Connection(Channel):
         if not arrived:
             self._tell_gone()
         elif self._lookout is None:
-            # The next request, or a stray byte. It stays in the kernel, so that a client cannot fill our memory with
-            # what it sends ahead, and the socket stays readable whether an end comes behind it or not.
+            # The next request, or a stray byte: it stays in the kernel, not in our memory, and hides the end behind it.
             self._lookout = self._hub.loop.timer(LOOK_SECONDS, LOOK_SECONDS, ref=False)
             self._lookout.start(self._look_out)
 
@@ -153,17 +154,20 @@ class Connection(Channel):
                 self.wake()
 
     def idle_since(self, now: float) -> float | None:
-        """Since when it waits for a request, by `time.monotonic()`; None while it has one, or has just come."""
-        if not self.idle or self.closed:
+        """Since when it waits for a request, by `time.monotonic()`; None while it has one, or has just come.
+
+        Half a head is no request: somebody who sends one slowly has no more right to a place than who sends nothing.
+        """
+        if not self.headless or self.closed:
             return None
         limits = self.limits
-        if self.served:
+        if self.idle and self.served:
             return self.deadline - limits.keep_alive_seconds
         since = self.deadline - limits.header_timeout_seconds
         return since if now - since >= limits.silent_seconds else None
 
     def make_room(self) -> bool:
-        """Close an idle connection, unless a request has just arrived on it. Called in the hub."""
+        """Close a connection without a request, unless something has just arrived on it. Called in the hub."""
         try:
             self._socket.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
@@ -211,6 +215,7 @@ class Connection(Channel):
 
     def _read_head(self) -> bytes | None:
         """Give the next head with its empty line; None when there is none to come. Raises `RequestError`."""
+        self.headless = True
         buffer = self.buffer or self._first_bytes()
         if not buffer:
             return None
@@ -218,6 +223,7 @@ class Connection(Channel):
         if end > 0 and not buffer.startswith(b"\r\n"):
             # The usual case: the whole head came at once. Its size is judged with the rest of it.
             self.disarm()
+            self.headless = False
             self.buffer = buffer[end + 4 :]
             return buffer[: end + 4]
         limits = self.limits
@@ -246,15 +252,13 @@ class Connection(Channel):
                 return None
             buffer += data
         self.disarm()
+        self.headless = False
         self.buffer = buffer[end:]
         return buffer[:end]
 
     def _first_bytes(self) -> bytes:
         """Wait for a request to begin; b"" when the connection has no future."""
-        if self.served:
-            self.arm(self.limits.keep_alive_seconds)
-        else:
-            self.arm(self.limits.header_timeout_seconds)
+        self.arm(self.limits.keep_alive_seconds if self.served else self.limits.header_timeout_seconds)
         self.idle = True
         try:
             while True:

@@ -1,16 +1,15 @@
 """Large bodies, also hostile ones: judged before they are read, in bounded memory, and nobody else waits for them."""
 
 import contextlib
-import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Self
 
 import pytest
 from harness import Router, children_of
 from process_kit import peak_mb
-from raw_http import Ended, ScriptedProvider, bearer, chat_request, dial, reply, request
+from raw_http import ScriptedProvider, bearer, chat_request, dial, reply, request
+from watch_kit import Watch
 
 ENOUGH = 150  # small requests, to tell the slowest hundredth of them
 # Half a million small arrays in 25 MB: what once took 1.6 s of a worker that did nothing else meanwhile.
@@ -31,48 +30,6 @@ def router(tmp_path_factory: pytest.TempPathFactory, provider: ScriptedProvider)
         yield router
     finally:
         router.stop_all()
-
-
-class Watch:
-    """Small requests one after the other to another provider, and how long each took, until the block ends."""
-
-    def __init__(self, router: Router, key: str) -> None:
-        self._router, self._key = router, key
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-        self.seconds: list[float] = []
-        self.failed: list[object] = []
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        with dial(self._router) as line:
-            while not self._ended.is_set():
-                began = time.monotonic()
-                line.send(small_request(self._key))
-                try:
-                    status = line.answer().status
-                except (Ended, OSError) as error:
-                    self.failed.append(error)
-                    return
-                self.seconds.append(time.monotonic() - began)
-                if status != 200:
-                    self.failed.append(status)
-                time.sleep(0.002)
-
-    def p99(self) -> float:
-        return sorted(self.seconds)[int(len(self.seconds) * 0.99)]
-
-
-def small_request(key: str) -> bytes:
-    body = json.dumps({"model": "claude-haiku-4-5", "max_tokens": 5, "messages": []}).encode()
-    return request(b"POST /anthropic/v1/messages", bearer(key), b"Content-Length: %d" % len(body), body=body)
 
 
 def send_large(router: Router, key: str, body: bytes, found: list[tuple[int, str | None]]) -> None:

@@ -85,7 +85,8 @@ def test_an_upload_that_breaks_off_after_the_answer_began_is_written_down(
 
     provider.play(answers_early)
     with dial(lab) as line:
-        line.send(request(b"POST /openai/v1/files", bearer(key), b"Transfer-Encoding: chunked") + b"5\r\nhello\r\n")
+        begun = b"%x\r\n%b\r\n" % (100_000, b"x" * 100_000)
+        line.send(request(b"POST /openai/v1/files", bearer(key), b"Transfer-Encoding: chunked") + begun)
         eventually(lambda: provider.heard != [], what="the request at the provider")
         line.send(b"no chunk\r\n")
         assert line.answer().status == 400
