@@ -82,5 +82,6 @@ class ContentDecoder:
             data = self._inflater.unconsumed_tail
             if self._inflater.eof and self._inflater.unused_data:  # the next member of a gzip file
                 data = self._inflater.unused_data
+                self._raw_allowed = False  # only of a first one nobody knows yet whether it has a header
                 self._inflater = zlib.decompressobj(_AUTO)
         return b"".join(pieces)
