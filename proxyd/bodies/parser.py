@@ -40,10 +40,12 @@ class _Process:
     """One parser process and the two pipes to it."""
 
     def __init__(self, command: Sequence[str]) -> None:
-        theirs_in, self._input = os.pipe()
-        self._output, theirs_out = os.pipe()
         environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+        opened: list[int] = []
         try:
+            opened += os.pipe()
+            opened += os.pipe()
+            theirs_in, self._input, self._output, theirs_out = opened
             # Not forked: it shall have neither our memory nor our locks. Pipes and sockets are not inherited.
             self.pid = os.posix_spawn(
                 command[0],
@@ -51,14 +53,13 @@ class _Process:
                 environment,
                 file_actions=[(os.POSIX_SPAWN_DUP2, theirs_in, 0), (os.POSIX_SPAWN_DUP2, theirs_out, 1)],
             )
+            self._handle = os.pidfd_open(self.pid)
         except OSError:
-            _close(self._input)
-            _close(self._output)
+            for descriptor in opened:
+                _close(descriptor)
             raise
-        finally:
-            _close(theirs_in)
-            _close(theirs_out)
-        self._handle = os.pidfd_open(self.pid)
+        _close(theirs_in)
+        _close(theirs_out)
         make_nonblocking(self._input)
         make_nonblocking(self._output)
 

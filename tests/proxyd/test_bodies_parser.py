@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import socket as native
 import sys
 import time
@@ -13,6 +14,7 @@ import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from process_kit import descriptors
 from socket_kit import until
 
 from proxyd.bodies.parser import BodyParser, ParserBusy
@@ -174,6 +176,22 @@ def test_one_that_ends_is_told_and_the_next_body_gets_another(parser: BodyParser
         parser.parse("key_1", (CHAT, None, ""), SMALL)
     assert parser.parse("key_1", (CHAT, None, ""), SMALL).model == "gpt-4o"
     assert parser.pid not in (0, pid)
+
+
+@pytest.mark.parametrize("spare", [0, 1, 2, 3, 4])
+def test_without_descriptors_it_says_so_and_keeps_none(parser: BodyParser, spare: int) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    probe = os.dup(0)
+    os.close(probe)
+    before = descriptors(os.getpid())
+    resource.setrlimit(resource.RLIMIT_NOFILE, (probe + spare, hard))
+    try:
+        with pytest.raises(ParserBusy):
+            parser.parse("key_1", (CHAT, None, ""), SMALL)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert descriptors(os.getpid()) == before
+    assert parser.parse("key_1", (CHAT, None, ""), SMALL).model == "gpt-4o"
 
 
 def test_it_waits_for_a_bounded_time() -> None:
