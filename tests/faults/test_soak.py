@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from harness import Router, eventually
@@ -32,7 +33,7 @@ def soaked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Router]:
         router.stop_all()
 
 
-def small(key: str, text: str, **more: object) -> bytes:
+def small(key: str, text: str, **more: Any) -> bytes:
     body = chat_body(text, max_tokens=40, **more)
     return request(b"POST /v1/chat/completions", bearer(key), b"Content-Length: %d" % len(body), body=body)
 

@@ -64,7 +64,8 @@ def heads(lines: list[bytes]) -> st.SearchStrategy[bytes]:
 
 
 def in_pieces(data: bytes, sizes: list[int]) -> list[bytes]:
-    pieces, at = [], 0
+    pieces: list[bytes] = []
+    at = 0
     while at < len(data):
         size = sizes[len(pieces) % len(sizes)]
         pieces.append(data[at : at + size])
