@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from harness import Router, children_of
 from process_kit import peak_mb
-from raw_http import ScriptedProvider, bearer, chat_request, dial, reply, request
+from raw_http import ScriptedProvider, bearer, chat_body, chat_request, dial, reply, request
 from watch_kit import Watch
 
 ENOUGH = 150  # small requests, to tell the slowest hundredth of them
@@ -87,3 +87,29 @@ def test_w1_eight_bodies_of_small_arrays_at_once_harm_nobody(
           f"longest {max(watch.seconds) * 1000:.1f} ms, memory {[peak_mb(pid) for pid in (*workers, *parsers)]} MB")  # fmt: skip
     assert watch.p99() < 0.1 + quiet.p99()
     assert sum(peak_mb(pid) for pid in (*workers, *parsers)) < 400
+
+
+def test_w1_a_used_up_key_is_refused_before_its_large_body_is_asked_for(router: Router) -> None:
+    _, key = router.create_key(name="expects", spend_limit_usd="0")
+    with dial(router) as line:
+        fields = (bearer(key), b"Content-Length: %d" % len(ARRAYS), b"Expect: 100-continue")
+        line.send(request(b"POST /v1/chat/completions", *fields))
+        answer = line.answer()
+    assert (answer.status, answer.code) == (403, "spend_exceeded")
+    assert answer.headers["x-spend-limit"] == "0.00"
+
+
+@pytest.mark.parametrize("size", [200_000, 400_000, 5_000_000])
+def test_w1_a_body_in_chunks_is_judged_once_it_has_become_large(router: Router, size: int) -> None:
+    _, used_up = router.create_key(name="used up", spend_limit_usd="0")
+    _, may = router.create_key(name="may")
+    text = chat_body("x" * size)
+    pieces = b"".join(
+        b"%x\r\n%b\r\n" % (len(text[at : at + 50_000]), text[at : at + 50_000]) for at in range(0, len(text), 50_000)
+    )
+    for key, ended, status in ((used_up, size < 256 * 1024, 403), (may, True, 200)):
+        with dial(router) as line:
+            line.send(request(b"POST /v1/chat/completions", bearer(key), b"Transfer-Encoding: chunked") + pieces)
+            if ended:  # else the answer comes although the body has no end yet
+                line.send(b"0\r\n\r\n")
+            assert line.answer().status == status
