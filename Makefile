@@ -17,8 +17,8 @@ test: $(VENV)/.installed-dev
 test-fast: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m "not bench and not e2e and not slow" -n auto -q $(ARGS)
 
-# The long forms: a thousand kills, sixty lost counters, ten thousand edits and model runs. An hour or more; it says what
-# it did at the end. ROUTER_FAULTS_SEED repeats a run's choices.
+# The long forms: a thousand kills, sixty lost counters, ten thousand edits and model runs; and as much over two
+# pools. Some hours; it says what it did at the end. ROUTER_FAULTS_SEED repeats a run's choices.
 test-faults: $(VENV)/.installed-dev
 	ROUTER_FAULTS=long ROUTER_MODEL_EXAMPLES=$${ROUTER_MODEL_EXAMPLES:-10000} \
 	  $(BIN)/python -m pytest -m faults --timeout=7200 $(ARGS)

@@ -2,15 +2,20 @@
 
 On SQLite that transaction is begun as a writing one (see shared.db), so a process killed in the middle leaves the old
 schema; on PostgreSQL a lock keeps a second upgrade waiting.
+
+The router may be serving meanwhile. A change that waits for the lock of a table keeps everybody waiting who asks for
+that table after it, so on PostgreSQL it waits a second, and then all is as it was.
 """
 
 from alembic import context
 from flask import current_app
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import OperationalError
 
 import shared.models  # noqa: F401 - fills the metadata
 from shared.db import Base
 
+_LOCK_NOT_AVAILABLE = "55P03"  # PostgreSQL's code
 _UPGRADE_LOCK = 0x454E5452  # any number that nobody else takes for an advisory lock in this database
 
 
@@ -30,7 +35,16 @@ if context.is_offline_mode():
     raise SystemExit("These migrations need a database; printing SQL alone is not supported.")
 
 engine = current_app.extensions["migrate"].db.engine
-with engine.connect().execution_options(writes=True) as opened, opened.begin():
-    if opened.dialect.name == "postgresql":
-        opened.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _UPGRADE_LOCK})
-    _run(opened)
+try:
+    with engine.connect().execution_options(writes=True) as opened, opened.begin():
+        if opened.dialect.name == "postgresql":
+            opened.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _UPGRADE_LOCK})
+            opened.execute(text("SET LOCAL lock_timeout = '1s'"))
+        _run(opened)
+except OperationalError as error:
+    if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
+        raise
+    raise SystemExit(
+        "The tables were not changed: somebody reads or writes one of them in a transaction that takes longer than a "
+        "second (a backup, a report?). Try again when it has ended."
+    ) from None

@@ -16,17 +16,22 @@ from proxyd.accounting.membership import Membership
 from proxyd.accounting.records import LedgerUnavailable
 from proxyd.bodies.memory import BodyMemory
 from proxyd.bodies.parser import BodyParser
+from proxyd.channel import wait_outside
 from proxyd.gateway.admission import AdmissionController
 from proxyd.gateway.body_reader import BodyReader
+from proxyd.gateway.bounds import SecondLook
 from proxyd.gateway.detached_streams import DetachedStreams
 from proxyd.gateway.dispatch import Dispatcher
 from proxyd.gateway.exchange import Gateway
 from proxyd.gateway.limits import Limits
+from proxyd.gateway.token_counter import TokenCounter
+from proxyd.gateway.upload_links import UploadLinks
 from proxyd.key_cache import KeyCache
 from proxyd.messages import Origin
 from proxyd.offload import Offload, OffloadTimeout, Threads
-from proxyd.pool import WorkerParts
+from proxyd.readiness import Readiness
 from proxyd.upstream.pool import UpstreamLimits, UpstreamPool
+from proxyd.worker import WorkerParts
 from shared import counters, db, pricing
 from shared.catalog import PROVIDERS
 from shared.config import Settings
@@ -49,6 +54,7 @@ class Worker:
     counters: counters.Counters
     engine: Engine
     offload: Offload
+    readiness: Readiness
 
     def start(self) -> None:
         """Enter the accounting; what is missing for it is tried again in the background."""
@@ -62,7 +68,7 @@ class Worker:
 
     def faults(self) -> dict[str, str]:
         """What keeps this worker from serving; empty when it is ready."""
-        found = self.accounting.faults()
+        found = self.readiness.asked() | self.accounting.faults()
         try:
             self.offload(_ask, self.engine)
         except (SQLAlchemyError, OffloadTimeout) as error:
@@ -70,11 +76,14 @@ class Worker:
         return found
 
 
-def build(settings: Settings) -> Worker:
-    """Put a worker together. Opens no connection; call it after the fork, in the process that will use it."""
+def build(settings: Settings, readiness: Readiness | None = None) -> Worker:
+    """Put a worker together. Opens no connection; call it after the fork, in the process that will use it.
+
+    `readiness` is its pool's; it has one of its own without one.
+    """
     engine = db.create(settings.database_url, cache_kib=DATABASE_CACHE_KIB)
     offload = Threads(DATABASE_THREADS, DATABASE_SECONDS)
-    shared_counters = counters.connect(settings.limits_url, sleep=gevent.sleep)
+    shared_counters = counters.connect(settings.limits_url, sleep=gevent.sleep, wait_near=wait_outside)
     database = AccountingDatabase(engine)
 
     def asked(function: Any, *arguments: Any) -> Any:
@@ -87,24 +96,27 @@ def build(settings: Settings) -> Worker:
     membership = Membership(
         settings.data_dir,
         shared_counters,
-        lambda worker_id: asked(lambda: database.register(worker_id, machine_of(settings.data_dir))),
+        lambda worker_id: asked(lambda: database.enter(worker_id, machine_of(settings.data_dir))),
         sync=settings.journal_sync == "batch",
     )
     seeds: Seeds = lambda *wanted: asked(database.seeds, *wanted)  # noqa: E731 - its type is told here
     accounting = Accounting(membership, shared_counters, seeds)
     limits = Limits(shared_counters, accounting, seeds)
     keys = KeyCache(engine, Sealer(settings.encryption_keys), offload, generation=lambda: membership.generation)
-    admission = AdmissionController(keys, shared_counters, accounting, limits)
     origins = {slug: origin_of(url) for slug, url in settings.provider_urls.items() if slug in PROVIDERS}
     pool = UpstreamPool(UpstreamLimits())
     pool.prepare()
     pricing.load()
-    dispatcher = Dispatcher(accounting, pool, origins, DetachedStreams(gevent.spawn))
+    links = UploadLinks(settings.encryption_keys, settings.trusted_proxies)
+    parser = BodyParser()
+    second_look = SecondLook(TokenCounter(pool, origins, parser))
+    admission = AdmissionController(keys, shared_counters, accounting, limits, second_look)
+    dispatcher = Dispatcher(accounting, pool, origins, DetachedStreams(gevent.spawn), links)
     worker: Worker
     ready = lambda: worker.faults()  # noqa: E731, PLW0108 - it exists later
-    bodies = BodyReader(admission, BodyMemory(), BodyParser())
-    gateway = Gateway(accounting, admission, bodies, limits, dispatcher, settings.trusted_proxies, ready)
-    worker = Worker(gateway, accounting, shared_counters, engine, offload)
+    bodies = BodyReader(admission, BodyMemory(), parser)
+    gateway = Gateway(accounting, admission, bodies, limits, dispatcher, links, settings.trusted_proxies, ready)
+    worker = Worker(gateway, accounting, shared_counters, engine, offload, readiness or Readiness())
     return worker
 
 
@@ -113,13 +125,14 @@ def _ask(engine: Engine) -> None:
         connection.execute(select(1))
 
 
-def parts(settings: Settings) -> WorkerParts:
+def parts(settings: Settings, readiness: Readiness) -> WorkerParts:
     """What the pool needs of a worker."""
-    worker = build(settings)
+    worker = build(settings, readiness)
     return WorkerParts(
         handler=worker.gateway.handle,
         on_error=worker.gateway.error_response,
         on_start=worker.start,
+        on_leave=readiness.leave,
         on_stop=worker.stop,
     )
 

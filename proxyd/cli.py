@@ -4,7 +4,8 @@ import logging
 import sys
 
 from proxyd import app, pool
-from proxyd.server.listen import BindError, listen
+from proxyd.readiness import Readiness
+from proxyd.server.listen import BindError, check_free
 from proxyd.writer_process import WriterProcess
 from shared.config import SettingError, Settings
 from shared.counters_probe import check_counters
@@ -16,13 +17,14 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
         settings = Settings.from_env()
-        check_database(settings)  # first: the look-up of an address starts an event loop, which forks badly
+        # First: the look-up of an address starts an event loop, which forks badly.
+        check_database(settings, filled=True)
         check_counters(settings)
         _check_bind(settings)
     except SettingError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    present = [settings]
+    present, readiness = [settings], Readiness()
 
     def read_anew() -> None:
         present[0] = Settings.from_env()
@@ -32,7 +34,7 @@ def main() -> int:
     return pool.serve(
         str(settings.proxy_bind),
         settings.proxy_workers,
-        lambda: app.parts(present[0]),
+        lambda: app.parts(present[0], readiness),
         check=read_anew,  # by a reload
         writer=WriterProcess(),
     )
@@ -41,7 +43,6 @@ def main() -> int:
 def _check_bind(settings: Settings) -> None:
     """Asked here as well, because only here it is known which variable is to blame."""
     try:
-        for listener in listen(str(settings.proxy_bind), 1):
-            listener.close()
+        check_free(str(settings.proxy_bind))
     except BindError as error:
         raise SettingError(f"ROUTER_PROXY_BIND: {error}. Is the router running already?") from None

@@ -23,8 +23,9 @@ from sqlalchemy import Connection, Engine, bindparam, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from proxyd.offload import Offload, OffloadTimeout
-from shared.models import KeySecret, Organization, ProviderCredential, ProxyKey, snapshot_of
+from shared.models import KeySecret, Organization, PriceOverride, ProviderCredential, ProxyKey, snapshot_of
 from shared.policy import KeySnapshot
+from shared.pricing import OwnPrice, PriceBook
 from shared.sealing import Sealer, UnsealError
 from shared.seeds import Seed, read_seeds
 
@@ -48,6 +49,9 @@ _KEY = (
 _CREDENTIALS = select(ProviderCredential.provider, ProviderCredential.sealed).where(
     ProviderCredential.org_id == bindparam("org_id")
 )
+_PRICES = select(PriceOverride.id, PriceOverride.provider, PriceOverride.model, PriceOverride.rates).where(
+    PriceOverride.org_id == bindparam("org_id")
+)
 
 
 class KeysUnavailable(Exception):
@@ -69,6 +73,7 @@ class KnownKey:
     # here, because an object more for each of a hundred thousand keys is megabytes.
     loaded_at: float = field(default=0.0, compare=False, repr=False)
     failing_since: float | None = field(default=None, compare=False, repr=False)
+    prices: PriceBook | None = field(default=None, compare=False, repr=False)  # the organisation's own; shared likewise
 
     def same_as(self, other: "KnownKey") -> bool:
         """Whether the two were loaded of the same policy."""
@@ -97,7 +102,9 @@ class KeyCache:
         self._now = now
         self._entries: OrderedDict[str, KnownKey] = OrderedDict()
         self._unknown: OrderedDict[str, float] = OrderedDict()  # digest -> monotonic time of the look
-        self._credentials: dict[str, tuple[int, Mapping[str, str]]] = {}  # organisation -> version, by provider
+        self._shared: dict[
+            str, tuple[int, Mapping[str, str], PriceBook | None]
+        ] = {}  # by organisation, with its version
         self._seeds: OrderedDict[str, tuple[int, Seed]] = OrderedDict()  # key -> generation, read along with it
         self._loading: dict[str, AsyncResult[KnownKey | None]] = {}
         self._next: dict[str, AsyncResult[KnownKey | None]] = {}
@@ -206,17 +213,19 @@ class KeyCache:
             log.warning("a key could not be refreshed: %s", error)
 
     def _read(self, digest: str, generation: int) -> tuple[KnownKey | None, Seed | None]:
-        """One statement for a key; one more when its organisation's credentials are new to us, or if it has a limit."""
+        """One statement for a key; two more when what its organisation shares is new to us, one if it has a limit."""
         with self._engine.connect() as connection:
             row = connection.execute(_KEY, {"digest": digest}).one_or_none()
             if row is None:
                 return None, None
             key, org_version, valid_until = snapshot_of(row), row.policy_version, row.valid_until
-            cached = self._credentials.get(key.org_id)
+            cached = self._shared.get(key.org_id)
             if cached is None or cached[0] != org_version:
-                cached = self._credentials[key.org_id] = (org_version, self._unsealed(connection, key.org_id))
+                shared = self._unsealed(connection, key.org_id), _own_prices(connection, key.org_id)
+                cached = self._shared[key.org_id] = (org_version, *shared)
             until = None if valid_until is None else valid_until.timestamp()
-            known = KnownKey(key, cached[1], org_version, until, generation, _second(int(self._monotonic())))
+            second = _second(int(self._monotonic()))
+            known = KnownKey(key, cached[1], org_version, until, generation, second, prices=cached[2])
             if key.spend_limit_nanos is None or not generation:
                 return known, None
             today = datetime.fromtimestamp(self._now(), UTC).toordinal()
@@ -234,6 +243,15 @@ class KeyCache:
 
     def _unless_rotated_out(self, known: KnownKey) -> KnownKey | None:
         return None if known.valid_until is not None and self._now() >= known.valid_until else known
+
+
+def _own_prices(connection: Connection, org_id: str) -> PriceBook | None:
+    """None where an organisation has none, as most: then nobody looks for one."""
+    book = {
+        (provider, model): OwnPrice(price_id, model, tuple(sorted(rates.items())))
+        for price_id, provider, model, rates in connection.execute(_PRICES, {"org_id": org_id})
+    }
+    return book or None
 
 
 _second = lru_cache(maxsize=64)(float)  # one object for all keys that are loaded in a second

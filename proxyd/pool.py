@@ -2,57 +2,33 @@
 
 The law of this module: the supervisor only supervises. It never runs an event loop, opens no database and serves no
 request; everything of a worker is built after the fork, by `build`. What gunicorn does well is left to it: signals,
-heartbeats, killing what hangs, exit codes. Ours is the worker that serves, and that each has a listening socket of its
-own which outlives it.
+heartbeats, killing what hangs, exit codes. Ours is the worker that serves, that each has a listening socket of its own
+which outlives it, and that whoever leaves is no more counted among those who serve.
 
 Signals to the supervisor: TERM drains and ends (a second one hurries), INT and QUIT end at once, HUP replaces the
 workers by new ones, TTIN and TTOU change their number.
 """
 
-import faulthandler
 import os
 import signal
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import gevent
 from gevent.monkey import get_original
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
-from gunicorn.workers.base import Worker
 
-from proxyd.messages import Request, Response
 from proxyd.server.listen import BindError, listen
-from proxyd.server.server import Server, ServerLimits
+from proxyd.worker import HANDED_OVER, POLL_SECONDS, POOL_ENDS, STOP_SECONDS, Place, PoolWorker, WorkerParts, nothing
 from proxyd.writer_process import WriterProcess
 
-HEARTBEAT_SECONDS = 1.0
 WEDGED_AFTER_SECONDS = 8  # without a heartbeat; the kill follows within two seconds
-POLL_SECONDS = 0.1
-QUICK_SECONDS = 0.5
-STOP_SECONDS = 5  # for `on_stop`, after the drain
 SHORT_LIFE_SECONDS = 5.0
 LONGEST_PAUSE_SECONDS = 10.0
-
-
-def _nothing() -> None:
-    return None
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerParts:
-    """What makes a worker; all of it belongs to that process alone."""
-
-    handler: Callable[[Request], Response]
-    on_error: Callable[[Exception, Request | None], Response]
-    on_start: Callable[[], None] = _nothing  # in the main greenlet, before the first connection
-    on_stop: Callable[[], None] = _nothing  # after the last one; a few seconds at most
-    limits: ServerLimits | None = None
 
 
 def serve(
@@ -61,7 +37,7 @@ def serve(
     build: Callable[[], WorkerParts],
     *,
     grace_seconds: int = 30,
-    check: Callable[[], object] = _nothing,
+    check: Callable[[], object] = nothing,
     on_listening: Callable[[str], None] | None = None,
     writer: WriterProcess | None = None,
     log_level: str = "info",
@@ -90,11 +66,18 @@ def serve(
         _Arbiter(application, check, patched_sleep, writer).run()
     except SystemExit as end:
         if os.getpid() != supervisor_pid:
-            raise  # A worker ends: nothing that follows `serve` is its business.
+            # A worker has ended, and closed all that it had. To take the interpreter apart would tell nobody anything,
+            # and takes so long on a busy machine that the supervisor believes it stuck.
+            sys.stdout.flush()
+            os._exit(_status(end))
         if writer is not None:
             writer.stop()
-        return end.code if isinstance(end.code, int) else int(end.code is not None)
+        return _status(end)
     return 0
+
+
+def _status(end: SystemExit) -> int:
+    return end.code if isinstance(end.code, int) else int(end.code is not None)
 
 
 def _unpatch_supervisor() -> Callable[[float], None]:
@@ -121,7 +104,7 @@ class _Application(BaseApplication):  # type: ignore[misc] # gunicorn publishes 
         self._settings = {
             "bind": [f"fd://{descriptor}" for descriptor in descriptors],
             "workers": workers,
-            "worker_class": _PoolWorker,
+            "worker_class": PoolWorker,
             "timeout": WEDGED_AFTER_SECONDS,
             "graceful_timeout": grace_seconds + STOP_SECONDS,
             "control_socket_disable": True,
@@ -156,6 +139,10 @@ class _Arbiter(Arbiter):  # type: ignore[misc] # gunicorn publishes no types
         self._writer = writer
         self._worker_sleep = worker_sleep
         self._ending = False
+        self._leaving: set[int] = set()  # workers that are to, and have not ended yet
+        self._told: set[int] = set()  # those of them that were told
+        self._replaced = 0  # workers up to this age are to be, as soon as others serve
+        self._born_with: dict[int, float] = {}  # the heartbeat that a worker's file had when it was made
         self._spawned_at: dict[int, float] = {}
         self._pause_seconds = 0.0
         self._not_before = 0.0
@@ -174,127 +161,86 @@ class _Arbiter(Arbiter):  # type: ignore[misc] # gunicorn publishes no types
         except Exception as error:  # noqa: BLE001 - a process edge: a bad setting must not end what runs
             self.log.error("Not reloading, the old workers stay: %s", error)
         else:
-            super().handle_hup()
+            self.log.info("New workers take over")
+            self.reload()
             if self._writer is not None:
                 self._writer.renew()
 
     def handle_usr2(self) -> None:
         self.log.warning("USR2 is not supported; HUP replaces the workers")
 
-    def spawn_workers(self) -> None:
-        # No worker comes to life while nobody could tell it which counters are the right ones.
-        if time.monotonic() >= self._not_before and (self._writer is None or self._writer.ready):
-            super().spawn_workers()
+    def reload(self) -> None:
+        """Put new workers in the place of all there are, which go on until the new ones serve.
+
+        gunicorn's own way tells the old ones at once and then waits for them, for half a minute if one of them has a
+        long answer to finish, and looks after nobody meanwhile.
+        """
+        self._replaced = self.worker_age
+        self.manage_workers()
+
+    def stop(self, graceful: bool = True) -> None:  # noqa: FBT001, FBT002 - gunicorn's signature
+        self._ending = True
+        super().stop(graceful)
+
+    def kill_worker(self, pid: int, sig: int) -> None:
+        if sig != signal.SIGTERM:
+            super().kill_worker(pid, sig)
+            return
+        self._leaving.add(pid)
+        # One that was just forked hears nothing yet: it is told when it has begun.
+        if self._ending or (pid not in self._told and self._has_begun(self.WORKERS[pid])):
+            self._told.add(pid)
+            super().kill_worker(pid, POOL_ENDS if self._ending else HANDED_OVER)
 
     def manage_workers(self) -> None:
         if self._writer is not None and not self._ending:
             self._writer.keep()
-        super().manage_workers()
+        self._leaving.intersection_update(self.WORKERS)
+        self._told.intersection_update(self.WORKERS)
+        for pid in self._leaving - self._told:
+            self.kill_worker(pid, signal.SIGTERM)
+        missing = self.num_workers - len(self._staying())
+        # No worker comes to life while nobody could tell it which counters are the right ones.
+        if missing > 0 and time.monotonic() >= self._not_before and (self._writer is None or self._writer.ready):
+            for _ in range(missing):
+                self.spawn_worker()
+        staying = self._staying()
+        surplus = staying[: max(0, len(staying) - self.num_workers)]
+        if len(staying) >= self.num_workers and all(self._has_begun(worker) for worker in staying):
+            surplus += [worker for worker in self.WORKERS.values() if worker.age <= self._replaced]
+        for worker in surplus:
+            if worker.pid not in self._leaving:
+                self.kill_worker(worker.pid, signal.SIGTERM)
+
+    def _staying(self) -> list[PoolWorker]:
+        """Workers that neither were told to leave nor are to be replaced, the oldest first."""
+        staying = (
+            worker for pid, worker in self.WORKERS.items() if pid not in self._leaving and worker.age > self._replaced
+        )
+        return sorted(staying, key=lambda worker: worker.age)
+
+    def _has_begun(self, worker: PoolWorker) -> bool:
+        """Whether it serves: its heartbeat has changed since it was forked."""
+        return bool(worker.tmp.last_update() != self._born_with[worker.pid])
 
     def spawn_worker(self) -> Any:
-        taken = [worker.slot for worker in self.WORKERS.values()]
+        taken = [worker.slot for worker in self._staying()]
         slot = min(range(len(self.LISTENERS)), key=lambda slot: (taken.count(slot), slot))
         old = any(time.monotonic() - born > SHORT_LIFE_SECONDS for born in self._spawned_at.values())
-        _PoolWorker.next_place = _Place(slot, self._worker_sleep, serving=old)
+        PoolWorker.next_place = Place(slot, self._worker_sleep, serving=old)
         pid = super().spawn_worker()
         self._spawned_at[pid] = time.monotonic()
+        self._born_with[pid] = self.WORKERS[pid].tmp.last_update()
         return pid
 
     def reap_workers(self) -> None:
         super().reap_workers()
         now = time.monotonic()
         for pid in [pid for pid in self._spawned_at if pid not in self.WORKERS]:
+            del self._born_with[pid]
             if now - self._spawned_at.pop(pid) < SHORT_LIFE_SECONDS and not self._ending:
                 # Not at once again: a worker that dies young will most likely do so again.
                 self._pause_seconds = min(LONGEST_PAUSE_SECONDS, self._pause_seconds * 2 or POLL_SECONDS)
             else:
                 self._pause_seconds = 0.0
             self._not_before = now + self._pause_seconds
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """What a worker must know before its fork."""
-
-    slot: int
-    sleep: Callable[[float], None]
-    serving: bool  # others serve already, so that this one's failure to start is no reason to end everything
-
-
-class _PoolWorker(Worker):  # type: ignore[misc] # gunicorn publishes no types
-    """One worker process: a hub, a server on the socket of its slot, a heartbeat."""
-
-    next_place: _Place  # set just before each fork; gunicorn's constructor has no place for it
-
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self.sockets: list[Any]
-        self._place = self.next_place
-        self._quick = False
-
-    @property
-    def slot(self) -> int:
-        return self._place.slot
-
-    def init_process(self) -> None:
-        time.sleep = self._place.sleep  # type: ignore[assignment] # gevent's, if the process was patched
-        gevent.reinit()
-        listeners: list[Any] = self.sockets
-        for slot, listener in enumerate(listeners):
-            if slot != self.slot:
-                # Whoever holds a listener must accept from it; the others have their own workers.
-                listener.close()
-        self.sockets = [listeners[self.slot]]
-        super().init_process()
-
-    def load_wsgi(self) -> None:
-        try:
-            super().load_wsgi()
-            self.wsgi.on_start()
-        except Exception:
-            if not self._place.serving:
-                raise  # gunicorn ends the supervisor: a service that never was is not to be retried for ever.
-            self.log.exception("The worker could not be built")
-            sys.exit(1)
-
-    def init_signals(self) -> None:
-        super().init_signals()
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-            signal.signal(number, self._end)
-        signal.signal(signal.SIGABRT, self._wedged)
-
-    def run(self) -> None:
-        parts: WorkerParts = self.wsgi
-        listener = self.sockets[0].sock
-        server = Server(parts.handler, parts.on_error, [listener], parts.limits)
-        server.start()
-        heartbeat = gevent.spawn(self._beat)
-        try:
-            while self.alive:
-                gevent.sleep(POLL_SECONDS)
-            drain = gevent.spawn(server.stop, QUICK_SECONDS if self._quick else self.app.grace_seconds)
-            while not drain.ready() and not self._quick:
-                drain.join(timeout=POLL_SECONDS)
-            if not drain.ready():
-                drain.join(timeout=QUICK_SECONDS)
-        finally:
-            parts.on_stop()
-            heartbeat.kill()
-
-    def _beat(self) -> None:
-        """Tell the supervisor that the event loop turns, and end when there is no supervisor any more."""
-        while True:
-            self.notify()
-            if self.ppid != os.getppid():
-                self.log.warning("The supervisor is gone, so the worker ends: %s", self.pid)
-                self.alive = False
-            gevent.sleep(HEARTBEAT_SECONDS)
-
-    def _end(self, number: int, _: FrameType | None) -> None:
-        self._quick = self._quick or number != signal.SIGTERM
-        self.alive = False
-
-    def _wedged(self, _: int, __: FrameType | None) -> None:
-        """Say where the worker hangs, and end it."""
-        faulthandler.dump_traceback(sys.stderr)
-        os._exit(1)

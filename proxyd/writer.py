@@ -23,7 +23,7 @@ from proxyd.accounting.old_journals import take_over
 from shared import counters, db
 from shared.config import SettingError, Settings
 from shared.counters import WRITER_LOCK, CountersUnavailable
-from shared.database_probe import reason_of
+from shared.database_probe import LEDGER_SETTING, reason_of
 
 log = logging.getLogger("proxyd.writer")
 
@@ -44,15 +44,16 @@ def main() -> int:
         lock = _lock(settings.data_dir)
         _check_format(settings.data_dir)
         shared_counters = counters.connect(settings.limits_url)
-        shared_counters.refuse_foreign()
-        engine = db.create(settings.database_url)
-        ledger = Ledger(engine)
+        engine = db.create(settings.ledger_database_url)
+        database, ledger = AccountingDatabase(engine), Ledger(engine)
+        shared_counters.refuse_foreign(database.installation())
+        _refuse_two_databases(settings, database)
         take_over(settings.data_dir / "journals", ledger)
         writer = LedgerWriter(
             settings.data_dir,
             machine_of(settings.data_dir),
             shared_counters,
-            AccountingDatabase(engine),
+            database,
             ledger,
         )
         writer.start()
@@ -60,9 +61,14 @@ def main() -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     except SQLAlchemyError as error:
-        sys.stderr.write(f"DATABASE_URL: the database cannot be used: {reason_of(error, settings.database_url)}.\n")
+        own = settings.ledger_database_url
+        name = "DATABASE_URL" if own == settings.database_url else LEDGER_SETTING
+        sys.stderr.write(f"{name}: the database cannot be used: {reason_of(error, own)}.\n")
         return 2
-    except (CountersUnavailable, OSError) as error:
+    except CountersUnavailable as error:
+        sys.stderr.write(f"ROUTER_LIMITS_URL: the counters cannot be used: {error}.\n")
+        return 2
+    except OSError as error:
         sys.stderr.write(f"ROUTER_DATA_DIR: the accounting cannot begin: {error}.\n")
         return 2
     # A round makes some ten thousand values that go at its end and hold no cycles. To look through all that was loaded
@@ -73,6 +79,18 @@ def main() -> int:
     _run(writer)
     os.close(lock)
     return 0
+
+
+def _refuse_two_databases(settings: Settings, database: AccountingDatabase) -> None:
+    """Raise SettingError if workers would read one database and we write another."""
+    if settings.ledger_database_url == settings.database_url:
+        return
+    workers = db.create(settings.database_url)
+    try:
+        if AccountingDatabase(workers).installation() != database.installation():
+            raise SettingError(f"{LEDGER_SETTING} names another database than DATABASE_URL.")
+    finally:
+        workers.dispose()
 
 
 def _check_format(data_dir: Path) -> None:

@@ -1,8 +1,9 @@
 """What the providers offer: addresses, where their credential goes, and which of their endpoints we can meter.
 
-Data only. To add a provider, add a row to PROVIDERS; to meter an endpoint, add an `Endpoint` to its row. A path that
-stands nowhere here is passed through for keys without a spend limit and refused for the others, because nobody can
-tell what it costs. `prices_id` and `flavor` are the names that the genai-prices package uses.
+Data only. To add a provider, add a row to PROVIDERS; to meter an endpoint, add an `Endpoint` to its row and take it off
+`shared.endpoints`, where all others stand. What is unmetered, or stands nowhere, is passed through for keys without a
+spend limit and refused for the others, because nobody can tell what it costs. `prices_id` and `flavor` are the names
+that the price table uses.
 """
 
 import re
@@ -12,16 +13,18 @@ from enum import StrEnum
 from functools import lru_cache
 from types import MappingProxyType
 
-from genai_prices.data_snapshot import get_snapshot
-
+from shared.endpoints import FREE, GEMINI_VERSIONS, UNMETERED, rows_of
 from shared.output_limits import UNKNOWN_MODEL, output_maximum
+from shared.pricing.table import current_models
 
 __all__ = [
+    "NOT_METERED",
     "PROVIDERS",
     "UNKNOWN_MODEL",
     "Endpoint",
     "Kind",
     "Provider",
+    "allowed_methods",
     "credential_header",
     "find_endpoint",
     "known_models",
@@ -44,9 +47,13 @@ class Kind(StrEnum):
     UNMETERED = "unmetered"  # costs something that we cannot tell
 
 
+NOT_METERED = frozenset((Kind.FREE, Kind.UNMETERED))
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One method and path of a provider. `{model}` in the path is a model's name, `{id}` an opaque identifier."""
+    """One method and path of a provider; see `shared.endpoints` for what may stand in the path."""
 
     method: str
     path: str  # below the base URL
@@ -73,9 +80,13 @@ class Provider:
     endpoints: tuple[Endpoint, ...]
 
 
-def _free(dialect: str, *routes: str) -> tuple[Endpoint, ...]:
-    pairs = (route.split(" ") for route in routes)
-    return tuple(Endpoint(method, path, Kind.FREE, None, dialect) for method, path in pairs)
+def _unmetered(slug: str, dialect: str) -> tuple[Endpoint, ...]:
+    """What is not metered."""
+    return tuple(
+        Endpoint(method, path, kind, None, "openai" if "/openai/" in path else dialect)
+        for kind, table in ((Kind.UNMETERED, UNMETERED), (Kind.FREE, FREE))
+        for method, path in rows_of(table, slug)
+    )
 
 
 def _gemini_endpoints(version: str) -> tuple[Endpoint, ...]:
@@ -87,8 +98,6 @@ def _gemini_endpoints(version: str) -> tuple[Endpoint, ...]:
         Endpoint("POST", f"{model}:batchEmbedContents", Kind.EMBED, "default", "gemini", "google"),
         Endpoint("POST", f"/{version}/openai/chat/completions", Kind.CHAT, "chat", prices_id="google"),
         Endpoint("POST", f"/{version}/openai/embeddings", Kind.EMBEDDINGS, "embeddings"),
-        *_free("gemini", f"POST {model}:countTokens", f"GET {model}", f"GET /{version}/models"),
-        *_free("openai", f"GET /{version}/openai/models", f"GET /{version}/openai/models/{{model}}"),
     )
 
 
@@ -102,26 +111,12 @@ _OPENAI = Provider(
     auth_prefix=b"Bearer ",
     extra_headers=(),
     compat_prefix="/v1",
-    model_prefixes=("gpt-", "o1", "o3", "o4", "chatgpt-", "text-embedding-"),
+    model_prefixes=("gpt-", "o1", "o3", "o4", "chatgpt-", "text-embedding-", "ft:"),
     endpoints=(
         Endpoint("POST", "/v1/chat/completions", Kind.CHAT, "chat"),
         Endpoint("POST", "/v1/responses", Kind.RESPONSES, "responses"),
         Endpoint("POST", "/v1/embeddings", Kind.EMBEDDINGS, "embeddings"),
-        *_free(
-            "openai",
-            "GET /v1/models",
-            "GET /v1/models/{model}",
-            "GET /v1/chat/completions/{id}",
-            "POST /v1/chat/completions/{id}",
-            "DELETE /v1/chat/completions/{id}",
-            "GET /v1/chat/completions/{id}/messages",
-            "GET /v1/responses/{id}",
-            "DELETE /v1/responses/{id}",
-            "POST /v1/responses/{id}/cancel",
-            "GET /v1/responses/{id}/input_items",
-            "POST /v1/responses/input_tokens",
-            "POST /v1/moderations",
-        ),
+        *_unmetered("openai", "openai"),
     ),
 )
 
@@ -139,7 +134,7 @@ _ANTHROPIC = Provider(
     endpoints=(
         Endpoint("POST", "/v1/messages", Kind.MESSAGES, "default", "anthropic", "anthropic"),
         Endpoint("POST", "/v1/chat/completions", Kind.CHAT, "chat", prices_id="anthropic"),
-        *_free("anthropic", "POST /v1/messages/count_tokens", "GET /v1/models", "GET /v1/models/{model}"),
+        *_unmetered("anthropic", "anthropic"),
     ),
 )
 
@@ -154,7 +149,10 @@ _GEMINI = Provider(
     extra_headers=(),
     compat_prefix="/v1beta/openai",
     model_prefixes=("gemini-",),
-    endpoints=(*_gemini_endpoints("v1beta"), *_gemini_endpoints("v1")),
+    endpoints=(
+        *(endpoint for version in GEMINI_VERSIONS for endpoint in _gemini_endpoints(version)),
+        *_unmetered("gemini", "gemini"),
+    ),
 )
 
 PROVIDERS: Mapping[str, Provider] = MappingProxyType(
@@ -170,20 +168,34 @@ _MODEL = r"(?P<model>[A-Za-z0-9][A-Za-z0-9._:@-]{0,199})"
 _ID = r"[A-Za-z0-9][A-Za-z0-9_-]{0,199}"
 
 
-def _pattern(path: str) -> re.Pattern[str]:
-    escaped = re.escape(path)
-    model = _MODEL_BEFORE_METHOD if r"\{model\}:" in escaped else _MODEL
-    return re.compile(escaped.replace(r"\{model\}", model).replace(r"\{id\}", _ID))
+_REST = "/..."
 
 
-_Exact = dict[tuple[str, str], Endpoint]
-_Templates = tuple[tuple[str, re.Pattern[str], Endpoint], ...]
+def _pattern(path: str, dialect: str) -> re.Pattern[str]:
+    escaped = re.escape(path.removesuffix(_REST))
+    model = _MODEL if dialect == "openai" else _MODEL_BEFORE_METHOD
+    below = "(?:/.*)?" if path.endswith(_REST) else ""
+    return re.compile(escaped.replace(r"\{model\}", model).replace(r"\{id\}", _ID) + below)
+
+
+_Found = tuple[Endpoint, str | None]
+_Exact = dict[tuple[str, str], _Found]
+_Templates = dict[str, list[tuple[re.Pattern[str], Endpoint]]]  # by method, narrow ones first
 
 
 def _index(provider: Provider) -> tuple[_Exact, _Templates]:
-    exact = {(e.method, e.path): e for e in provider.endpoints if "{" not in e.path}
-    templates = tuple((e.method, _pattern(e.path), e) for e in provider.endpoints if "{" in e.path)
+    exact: _Exact = {}
+    templates: _Templates = {}
+    for endpoint in sorted(provider.endpoints, key=lambda e: (_is_wide(e), -len(e.path))):
+        if "{" in endpoint.path or _is_wide(endpoint):
+            templates.setdefault(endpoint.method, []).append((_pattern(endpoint.path, provider.dialect), endpoint))
+        else:
+            exact[endpoint.method, endpoint.path] = endpoint, None
     return exact, templates
+
+
+def _is_wide(endpoint: Endpoint) -> bool:
+    return endpoint.path.endswith(_REST)
 
 
 _INDEX = {slug: _index(provider) for slug, provider in PROVIDERS.items()}
@@ -193,16 +205,29 @@ def find_endpoint(provider: Provider, method: str, path: str) -> tuple[Endpoint,
     """The endpoint at a path, and the model that the path names. None: not listed, so it cannot be metered.
 
     `path` is below the base URL, without query. A model with any character outside letters, digits and `._@-` is no
-    match, so that what was judged is what is sent.
+    match, so that what was judged is what is sent. HEAD asks for what GET would.
     """
     exact, templates = _INDEX[provider.slug]
-    endpoint = exact.get((method, path))
-    if endpoint is not None:
-        return endpoint, None
-    for wanted, pattern, candidate in templates:
-        if wanted == method and (match := pattern.fullmatch(path)) is not None:
+    wanted = "GET" if method == "HEAD" else method
+    found = exact.get((wanted, path))
+    if found is not None:
+        return found
+    for pattern, candidate in templates.get(wanted, ()):
+        if (match := pattern.fullmatch(path)) is not None:
             return candidate, match.groupdict().get("model")
     return None
+
+
+def allowed_methods(provider: Provider, method: str, path: str) -> tuple[str, ...]:
+    """The methods of a metered endpoint that does not take `method`; empty when there is nothing to object to."""
+    found = find_endpoint(provider, method, path)
+    if found is not None and not _is_wide(found[0]):
+        return ()
+    others = [find_endpoint(provider, other, path) for other in METHODS]
+    listed = [endpoint for endpoint, _ in filter(None, others) if not _is_wide(endpoint)]
+    if all(endpoint.kind in NOT_METERED for endpoint in listed):
+        return ()
+    return tuple(endpoint.method for endpoint in listed)
 
 
 def credential_header(provider: Provider, path: str) -> tuple[bytes, bytes]:
@@ -223,6 +248,8 @@ def provider_of_model(model: str) -> tuple[str, str] | None:
     `anthropic/claude-x` and `google/gemini-x` say it; a bare name is told by its beginning. Case matters.
     """
     spelling, slash, bare = model.partition("/")
+    if spelling == "models" and bare.startswith(_GEMINI.model_prefixes):  # a Gemini model's full name
+        return _GEMINI.slug, bare
     if slash:
         slug = _SPELLINGS.get(spelling)
         return None if slug is None or not bare else (slug, bare)
@@ -236,6 +263,5 @@ def provider_of_model(model: str) -> tuple[str, str] | None:
 def known_models(provider_slug: str) -> tuple[str, ...]:
     """Names of the current models of a provider, sorted, as far as the price table knows them."""
     provider = PROVIDERS[provider_slug]
-    table = next(entry for entry in get_snapshot().providers if entry.id == provider.prices_id)
-    names = (model.id for model in table.models if not model.deprecated)
+    names = current_models(provider.prices_id)
     return tuple(sorted(n for n in names if n.startswith(provider.model_prefixes) and re.fullmatch(r"[\w.-]*\w", n)))

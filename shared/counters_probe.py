@@ -10,13 +10,16 @@ _SETTING = "ROUTER_LIMITS_URL"
 
 
 def check_counters(settings: Settings) -> None:
-    """Return when counters can be kept there. Raises SettingError with a sentence that repeats no password."""
+    """Return when counters can be kept there. Raises SettingError with a sentence that repeats no password.
+
+    What is not as it should be, but works, is logged as a warning.
+    """
     url = settings.limits_url
     if not url.startswith("sqlite"):
         probe.ask("shared.counters_probe", _SETTING, url, f"Redis at {places_of(url)}")
 
 
 if __name__ == "__main__":
-    from shared.counters.redis.check import problem_of  # only the process that asks loads the client
+    from shared.counters.redis.check import finding_of  # only the process that asks loads the client
 
-    sys.exit(probe.answer(_SETTING, problem_of))
+    sys.exit(probe.answer(finding_of))

@@ -2,21 +2,41 @@
 
 import sys
 
-from sqlalchemy import create_engine, make_url, text
+from sqlalchemy import Connection, create_engine, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from shared import probe
 from shared.config import Settings
+from shared.models import REVISION
+from shared.probe import Finding
 
-_SETTING = "DATABASE_URL"
+# The oldest that its makers still mend, and the one that is tested.
+OLDEST = 15
+LEDGER_SETTING = "ROUTER_LEDGER_DATABASE_URL"
+_FILLED = "filled"
+_FACTS = text(
+    "SELECT pg_is_in_recovery() AS standby, current_setting('default_transaction_read_only') = 'on' AS read_only, "
+    "current_setting('server_encoding') AS encoding, current_schema() AS schema, "
+    "has_schema_privilege(current_schema(), 'CREATE') AS may_create, "
+    "to_regclass('alembic_version') IS NOT NULL AS filled, "
+    "has_table_privilege(to_regclass('alembic_version'), 'SELECT') AS may_read"
+)
 
 
-def check_database(settings: Settings) -> None:
-    """Return when the database answers. Raises SettingError with a sentence that repeats no password."""
-    url = settings.database_url
-    if not url.startswith("sqlite"):
-        probe.ask("shared.database_probe", _SETTING, url, f"PostgreSQL at {_place(url)}")
+def check_database(settings: Settings, *, filled: bool = False) -> None:
+    """Return when the database can be used. Raises SettingError with a sentence that repeats no password.
+
+    `filled`: it has to have the tables of this version already, as for a proxy, which does not make them. Then the
+    ledger writer's own way to it, if there is one, is tried as well.
+    """
+    urls = {settings.database_url: "DATABASE_URL"}
+    if filled:
+        urls = {settings.ledger_database_url: LEDGER_SETTING} | urls
+    for url, setting in urls.items():
+        if not url.startswith("sqlite"):
+            asked = [_FILLED] if filled else []
+            probe.ask("shared.database_probe", setting, url, f"PostgreSQL at {_place(url)}", *asked)
 
 
 def reason_of(error: BaseException, url: str) -> str:
@@ -37,17 +57,44 @@ def _place(url: str) -> str:
     return f"{host}:{parts.port}" if parts.port else host
 
 
-def problem_of(url: str) -> str | None:
-    """What keeps the database from being used; None: it answers."""
+def finding_of(url: str, *, filled: bool = False) -> Finding:
+    """What keeps the database from being used."""
     try:
-        engine = create_engine(url, poolclass=NullPool)
+        # Else what a database without an encoding says comes as bytes, which nobody here expects.
+        engine = create_engine(url, poolclass=NullPool, connect_args={"client_encoding": "utf8"})
         with engine.connect() as connection:
-            connection.execute(text("SELECT 1"))
+            return Finding(_problem_with(connection, filled=filled))
     except (SQLAlchemyError, ImportError, TypeError, ValueError) as error:
         # Of the driver itself come ImportError (it or libpq is missing) and, for odd options, the last two.
-        return reason_of(error, url)
-    return None
+        return Finding(reason_of(error, url))
+
+
+def _problem_with(connection: Connection, *, filled: bool) -> str | None:
+    version = int((connection.dialect.server_version_info or (0,))[0])
+    if version < OLDEST:
+        return f"it is version {version}, and needs to be {OLDEST} or newer"
+    facts = connection.execute(_FACTS).one()
+    if facts.standby:
+        return "it is a standby, which cannot be written to; name the primary"
+    if facts.read_only:
+        return "default_transaction_read_only is on, so nothing can be written"
+    if facts.encoding != "UTF8":
+        return f"its encoding is {facts.encoding}, and needs to be UTF8"
+    if facts.schema is None:
+        return "the user may use no schema there that its search_path names"
+    if not facts.filled:
+        if filled:
+            return "it has no tables yet; run `flask --app wsgi bootstrap` first"
+        return None if facts.may_create else f"there are no tables yet, and the user may make none in {facts.schema}"
+    if not filled:
+        return None
+    if not facts.may_read:
+        return "the user has no rights to its tables; see the GRANT statements in docs/deploy.md"
+    found = connection.scalar(text("SELECT version_num FROM alembic_version")) or ""
+    # Newer tables are served: an upgrade migrates first, and takes nothing away that the release before needs.
+    return "its tables are of an older release; run `flask --app wsgi bootstrap` first" if found < REVISION else None
 
 
 if __name__ == "__main__":
-    sys.exit(probe.answer(_SETTING, problem_of))
+    asks_for_tables = _FILLED in sys.argv[2:]
+    sys.exit(probe.answer(lambda url: finding_of(url, filled=asks_for_tables)))

@@ -6,21 +6,32 @@ another place of the C code below us. The process that asks also keeps clear of 
 afterwards as it likes.
 """
 
+import logging
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from shared.config import SettingError
+
+log = logging.getLogger(__name__)
 
 ANSWER_SECONDS = 10
 _HOME = Path(__file__).resolve().parent.parent
 
 
-def ask(module: str, setting: str, url: str, server: str) -> None:
-    """Let `python -m module` ask the server at a setting's URL. Raises SettingError with one sentence.
+class Finding(NamedTuple):
+    """What was found at a server, each in a few words without full stop; None: nothing of that kind."""
+
+    problem: str | None = None  # keeps it from being used
+    advice: str | None = None  # does not, but somebody should know
+
+
+def ask(module: str, setting: str, url: str, server: str, *arguments: str) -> None:
+    """Let `python -m module` ask the server at a setting's URL. Raises SettingError with one sentence; logs advice.
 
     `server` says what it is and where, without user and password.
     """
@@ -28,7 +39,7 @@ def ask(module: str, setting: str, url: str, server: str) -> None:
     environ = {**os.environ, setting: url}
     # No time-out and one pipe: so this is a plain read, without an event loop where the standard library is patched.
     done = subprocess.run(  # noqa: S603 - our own module
-        [sys.executable, "-m", module],
+        [sys.executable, "-m", module, setting, *arguments],
         cwd=_HOME,
         env=environ,
         stdin=subprocess.DEVNULL,
@@ -38,18 +49,22 @@ def ask(module: str, setting: str, url: str, server: str) -> None:
     )
     if done.returncode == -signal.SIGALRM:
         raise SettingError(f"{setting}: {server} does not answer within {ANSWER_SECONDS} seconds.")
+    told = done.stdout.decode(errors="replace").strip()
     if done.returncode != 0:
-        reason = done.stdout.decode(errors="replace").strip() or f"the attempt ended with status {done.returncode}"
+        reason = told or f"the attempt ended with status {done.returncode}"
         raise SettingError(f"{setting}: {server} cannot be used: {reason}.")
+    if told:
+        log.warning("%s: %s can be used, but %s.", setting, server, told)
 
 
-def answer(setting: str, problem_of: Callable[[str], str | None]) -> int:
-    """The other side of `ask`: look once; what is wrong goes to standard output, without full stop."""
+def answer(finding_of: Callable[[str], Finding]) -> int:
+    """The other side of `ask`: look once, and tell what is found on standard output.
+
+    The first argument names the variable that holds the URL.
+    """
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
     signal.alarm(ANSWER_SECONDS)
-    problem = problem_of(os.environ[setting])
-    if problem is None:
-        return 0
-    sys.stdout.write(problem)
-    return 2
+    problem, advice = finding_of(os.environ[sys.argv[1]])
+    sys.stdout.write(problem or advice or "")
+    return 0 if problem is None else 2

@@ -17,9 +17,10 @@ SOFT_LINES, HARD_LINES, FUNCTION_LINES, ENTRY_LINES = 300, 400, 60, 20
 # Layers of the data plane by the beginning of a module's name; a module may import lower ones and its own.
 # What stands on one line does not know each other.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("app", "cli", "writer", "__main__"),
+    ("app", "cli", "writer", "ledger_import", "__main__"),
     ("pool",),
-    ("server", "writer_process"),
+    ("worker", "writer_process"),
+    ("server", "readiness"),
     ("gateway",),
     ("bodies",),
     ("accounting", "key_cache", "providers", "upstream"),

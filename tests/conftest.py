@@ -1,19 +1,14 @@
 """What every test may ask for: parts of the machine that can be missing, and the sandbox provider as a real process."""
 
-import os
-import pwd
 import re
-import shutil
-import signal
 import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from machine import find
+from postgres_kit import PostgresServer
 
 AREAS = ("shared", "proxyd", "webapp", "e2e", "faults")
 
@@ -53,33 +48,15 @@ def sandbox_url() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def postgres(require: Callable[[str], str]) -> Iterator[str]:
-    """URL of an empty PostgreSQL of our own, on a socket in a temporary directory. It refuses to run as root."""
-    programs = Path(require("postgres")).resolve().parent
-    # Not below pytest's own temporary directory: each start of another pytest closes that to all users but its own.
-    home = Path(tempfile.mkdtemp(prefix="router-pg-"))
-    user: int | None = None
-    group: int | None = None
-    if os.geteuid() == 0:
-        account = pwd.getpwnam("postgres")
-        user, group = account.pw_uid, account.pw_gid
-        os.chown(home, user, group)
-    data = home / "data"
-    words: list[str | Path] = ["-D", data, "-A", "trust", "-U", "router", "--no-sync", "--locale=C.UTF-8"]
-    subprocess.run([programs / "initdb", *words], check=True, capture_output=True, cwd=home, user=user, group=group)
-    server: list[str | Path] = [programs / "postgres", "-D", data, "-c", "listen_addresses=", "-c", "fsync=off"]
-    server += ["-c", f"unix_socket_directories={home}"]
-    with (
-        (home / "log").open("w") as log,
-        subprocess.Popen(server, stdout=log, stderr=log, cwd=home, user=user, group=group) as process,
-    ):
-        try:
-            ready: list[str | Path] = [programs / "pg_isready", "-h", home, "-q"]
-            for _ in range(200):
-                if subprocess.run(ready, check=False).returncode == 0:
-                    break
-                time.sleep(0.05)
-            yield f"postgresql://router@/postgres?host={home}"
-        finally:
-            process.send_signal(signal.SIGINT)
-    shutil.rmtree(home, ignore_errors=True)
+def postgres_server(require: Callable[[str], str]) -> Iterator[PostgresServer]:
+    server = PostgresServer(Path(require("postgres")).resolve().parent)
+    try:
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture(scope="session")
+def postgres(postgres_server: PostgresServer) -> str:
+    """URL of an empty PostgreSQL of our own."""
+    return postgres_server.url()

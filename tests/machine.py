@@ -1,4 +1,7 @@
-"""The programs that tests need of the machine: missing ones skip a test for a newcomer and fail it in CI."""
+"""The programs that tests need of the machine: missing ones skip a test for a newcomer and fail it in CI.
+
+ROUTER_TEST_REDIS (or _NGINX, ...) names another one than the one that is found: so Redis' tests run on Valkey.
+"""
 
 import os
 import shutil
@@ -24,6 +27,8 @@ SEARCH = (
 
 def find(name: str, programs: Mapping[str, tuple[str, ...]] = PROGRAMS, environ: Mapping[str, str] = os.environ) -> str:
     """The program's path; else skips the test, or fails it where ROUTER_TEST_REQUIRE=all."""
+    if given := environ.get(f"ROUTER_TEST_{name.upper()}"):
+        return given
     for program in programs[name]:
         if (path := shutil.which(program, path=os.pathsep.join(SEARCH))) is not None:
             return path

@@ -9,6 +9,7 @@ import pytest
 from proxyd import sandbox
 from proxyd.gateway import route
 from proxyd.sandbox import behaviour
+from shared.catalog import PROVIDERS, Kind
 from shared.config import SETTINGS
 from shared.config.settings import Setting
 from shared.policy import ERRORS
@@ -55,6 +56,28 @@ def test_no_setting_is_made_up() -> None:
     assert set(rows("settings.md")) == {row.name for row in SETTINGS}
 
 
+def test_every_metered_endpoint_is_told_and_no_other() -> None:
+    """Gemini's are there in several versions, of which the page tells none."""
+    metered = {
+        f"{slug} {endpoint.method} {endpoint.path}"
+        for slug, provider in PROVIDERS.items()
+        for endpoint in provider.endpoints
+        if endpoint.kind not in (Kind.FREE, Kind.UNMETERED)
+    }
+    assert set(rows("billing.md")) == {
+        re.sub(r"^(gemini \w+) /v1(?:alpha|beta)?/", r"\1 /{version}/", name) for name in metered
+    }
+
+
+def test_every_flag_of_a_cost_is_told() -> None:
+    told = (DOCS / "pricing.md").read_text(encoding="utf-8")
+    source = (ROOT / "shared" / "pricing" / "cost.py").read_text(encoding="utf-8")
+    flags = set(re.findall(r'_flag\(flags, "(\w+)"\)|flags.append\("(\w+)"\)', source))
+    names = {name for pair in flags for name in pair if name}
+    assert len(names) > 5
+    assert [name for name in sorted(names) if f"`{name}`" not in told] == []
+
+
 def test_every_refusal_is_told_with_its_status() -> None:
     told = rows("errors.md")
     assert set(told) == {reason.value for reason in ERRORS}
@@ -65,7 +88,13 @@ def test_every_refusal_is_told_with_its_status() -> None:
         assert remedy, reason
 
 
-@pytest.mark.parametrize("path", [*route.BUILTINS, *route.UNIFIED, *route.BARE_ANTHROPIC])
+@pytest.mark.parametrize(
+    "path",
+    [
+        *route.BUILTINS, *route.UNIFIED, f"{route.MODEL_CARD}{{id}}",
+        *(f"{path}..." for path in (route.BARE_ANTHROPIC, *route.BARE_GEMINI)),
+    ],
+)  # fmt: skip
 def test_every_route_of_the_proxy_is_told(path: str) -> None:
     assert f"`{path}`" in (DOCS / "proxy.md").read_text(encoding="utf-8")
 
@@ -122,9 +151,11 @@ def test_the_locks_hold_what_pyproject_asks_for() -> None:
 
 def test_each_case_of_the_catalogue_names_tests_that_exist() -> None:
     told = rows("catalogue.md")
-    first = "K03 K05 K10 K17 H01 H02 H05 H13 H20 H21 H23 W1 W2 W3 W4 W5 W6 W7 P03 P07 S03 S05 S08 S09 S10 S14 R01 R02 "
-    first += "M01 M02 M03 M06 M07 M13 M15 D09 D11 D14 D15 D16 X02 X05"
-    assert list(told) == first.split()
+    whole = {f"{area}{number:02}" for area, last in (("R", 15), ("M", 30), ("O", 11)) for number in range(1, last + 1)}
+    # Overrides of prices, failover and an organisation's budget are not there yet, nor are migrations of large tables.
+    later = {"M21", "M25", "M27", "M28", "O04"}
+    some = "K03 K05 K10 K17 H01 H02 H05 H13 H20 H21 H23 P03 P07 S03 S05 S08 S09 S10 S14 D09 D11 D14 D15 D16 X02 X05"
+    assert set(told) >= {*some.split(), *(whole - later)}
     for case, (meaning, tests) in told.items():
         assert meaning, case
         named = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", tests)

@@ -11,6 +11,7 @@ MISSING = {"redis": ("no-such-program",)}
 def test_it_works(require: Callable[[str], str]) -> None:
     assert require is find
     assert find("shell", {"shell": ("no-such-program", "sh")}).endswith("/sh")
+    assert find("redis", MISSING, {"ROUTER_TEST_REDIS": "valkey"}) == "valkey"
 
 
 def test_missing_is_skipped() -> None:

@@ -1,6 +1,7 @@
 """Commands of `flask --app wsgi ...` for whoever runs the router. They act as "system" in the first organisation."""
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,22 +18,29 @@ from shared.config import SettingError, Settings
 from shared.counters_probe import check_counters
 from shared.database_probe import check_database
 from shared.models import ROLES, SCOPES
+from shared.pricing import table
+from webapp.actions.prices import forget_price, set_price
 from webapp.actions.tokens import create_token
 from webapp.actions.users import create_user
 from webapp.blame import blaming
-from webapp.context import Actor, Conflict
+from webapp.context import Actor, Conflict, NotFound
 from webapp.database_copy import CopyRefused, copy_from
 from webapp.first_start import BootstrapReport, SchemaError, first_actor, prepare
+from webapp.ledger_import import import_journals
+from webapp.queries.prices import own_prices
 from webapp.validation import Invalid
 from webapp.verification.command import ledger
+from webapp.views.prices import PriceView
 
 tokens = AppGroup("tokens", help="Management tokens, for automation.")
 users = AppGroup("users", help="Members of staff.")
+prices = AppGroup("prices", help="The organisation's own prices, which beat the price table's.")
 
 
 def init_app(app: Flask) -> None:
     """Register the commands."""
-    for command in (bootstrap, tokens, users, ledger):
+    ledger.add_command(import_command)
+    for command in (bootstrap, tokens, users, prices, ledger):
         app.cli.add_command(command)
     # A group of Flask-Migrate's, which the `flask` command finds by itself: `upgrade` stands in it, and this beside it.
     migrations.add_command(copy_from_command)
@@ -71,6 +79,60 @@ def create_user_command(email: str, role: str, as_json: bool) -> None:  # noqa: 
     created = _try(create_user, _actor(), email, role)
     facts = {"id": created.user_id, "email": created.email, "role": created.role, "password": created.password}
     click.echo(json.dumps(facts) if as_json else f"{created.email} ({created.role}), password: {created.password}")
+
+
+@click.command("import")
+@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--dry-run", is_flag=True, help="Say what would be imported, and import nothing.")
+@with_appcontext
+def import_command(directory: Path, dry_run: bool) -> None:  # noqa: FBT001 - click's way
+    """Import the journals of a machine that will not come back, from a copy of its data directory, DIR."""
+    with _telling() as settings:
+        check_database(settings)
+    sys.exit(import_journals(directory.absolute(), settings, os.environ, dry_run=dry_run))
+
+
+@prices.command("set")
+@click.argument("provider")
+@click.argument("model")
+@click.argument("rates", nargs=-1, required=True, metavar="CLASS=DOLLARS...")
+def set_price_command(provider: str, model: str, rates: tuple[str, ...]) -> None:
+    """Price a model: dollars a million tokens or a thousand calls, such as input_tokens=1.25 output_tokens=10.
+
+    It holds for the next request, for bounds and costs, and takes the place of all token prices of the model.
+    """
+    told = {key: dollars for key, _, dollars in (rate.partition("=") for rate in rates)}
+    view = _try(set_price, _actor(), provider, model, told)
+    click.echo(f"{view.provider} {view.model}: {_told(view)}")
+
+
+@prices.command("unset")
+@click.argument("provider")
+@click.argument("model")
+def unset_price_command(provider: str, model: str) -> None:
+    """Go by the price table again."""
+    try:
+        _try(forget_price, _actor(), provider, model)
+    except NotFound:
+        _fail(f"There is no price of one's own for {model} of {provider}.")
+
+
+@prices.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def list_prices_command(as_json: bool) -> None:  # noqa: FBT001 - click's way
+    """Print the organisation's own prices."""
+    views = _try(own_prices, _actor().org_id)
+    if as_json:
+        shown = [{"id": v.id, "provider": v.provider, "model": v.model, "rates": v.rates} for v in views]
+        click.echo(json.dumps({"data": shown, "table_version": table.version()}))
+        return
+    for view in views:
+        click.echo(f"{view.provider} {view.model}: {_told(view)}")
+    click.echo(f"All others are those of the price table, version {table.version()}.")
+
+
+def _told(view: PriceView) -> str:
+    return ", ".join(f"{key} ${dollars}" for key, dollars in view.rates.items())
 
 
 @click.command("copy-from")

@@ -18,7 +18,7 @@ from sqlalchemy import select
 
 from shared.config import SettingError, Settings
 from shared.ids import new_id
-from shared.models import SCOPES, ManagementToken, Organization, ProxyKey, User
+from shared.models import SCOPES, AccountingState, ManagementToken, Organization, ProxyKey, User
 from webapp.actions import audit
 from webapp.actions.credentials import forget_credentials, store_credentials, stored_providers
 from webapp.actions.keys import create_key
@@ -64,12 +64,13 @@ class BootstrapReport:
 def prepare(app: Flask) -> BootstrapReport:
     """The bootstrap itself, inside the app's context. Two processes at once do it one after the other.
 
-    Raises CountersUnavailable before it changes anything, when another program's file stands where the counters belong.
+    Raises CountersUnavailable before it writes a row, when what stands where the counters belong is not this router's.
     """
     settings: Settings = app.extensions["settings"]
-    app.extensions["counters"].refuse_foreign()
+    app.extensions["counters"].refuse_foreign(0)
     with _alone(settings.data_dir / "bootstrap.lock"):
         upgrade_schema(app)
+        app.extensions["counters"].refuse_foreign(db.session.scalar(select(AccountingState.installation)) or 0)
         actor = first_actor()
         fresh = actor is None
         actor = actor or _organization()

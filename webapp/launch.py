@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from shared.config import URL_SETTINGS, Bind, SettingError, Settings
 from shared.counters_probe import check_counters
-from shared.database_probe import check_database
+from shared.database_probe import LEDGER_SETTING, check_database
 from webapp.banner import welcome
 from webapp.blame import blaming
 from webapp.bootstrap import BootstrapReport, SchemaError, bootstrap, set_credentials
@@ -97,7 +97,9 @@ def _commands(settings: Settings, environ: Mapping[str, str], sandbox: Bind | No
         children.append(Child("sandbox", command, f"{sandbox.url}/healthz", system_environment(environ)))
     kept = service_environment(settings, environ, sandbox)
     children.append(Child("proxy", ["-m", "proxyd"], f"{settings.proxy_bind.url}/healthz", kept))
-    children.append(Child("dashboard", web_command(settings), f"{settings.web_bind.url}/healthz", kept))
+    # Who cannot write the ledger need not know how to.
+    staff = {name: value for name, value in kept.items() if name.removesuffix("_FILE") != LEDGER_SETTING}
+    children.append(Child("dashboard", web_command(settings), f"{settings.web_bind.url}/healthz", staff))
     return children
 
 

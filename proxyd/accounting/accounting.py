@@ -70,7 +70,7 @@ class Accounting:
         self._commit: GroupCommit[PendingAdmission] = GroupCommit(self._run)
         self._journal_failed = False
         self._broken_until = 0.0
-        self.maintenance = Maintenance(membership, self._ends, self._tell, monotonic=monotonic)
+        self.maintenance = Maintenance(membership, self._ends, self._tell, lambda: self._in_doubt, monotonic=monotonic)
 
     # What the gateway calls
 
@@ -129,7 +129,7 @@ class Accounting:
 
     def flush(self) -> None:
         """Tell the counters now of all that has ended. Raises CountersUnavailable."""
-        if self._ends.pending or self._commit.running:  # a batch may be under way with some of them
+        if self._ends.pending or self._commit.running or self._in_doubt:  # a batch under way may have some of them
             self._tell()
 
     # Its life
@@ -169,6 +169,10 @@ class Accounting:
         if journal is None:
             raise JournalUnavailable("it is not open yet")
         return journal
+
+    @property
+    def _in_doubt(self) -> bool:
+        return self._doubtful is not None
 
     # Admission
 

@@ -8,11 +8,12 @@ from these, and everything above the cut is brought by the workers themselves.
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Engine, Row, bindparam, delete, insert, select, update
 
 from proxyd.accounting.journal_reader import Position
+from proxyd.accounting.records import LedgerUnavailable
 from shared.counters import Held, Seed
 from shared.machines import database_now, heard_of
 from shared.models import (
@@ -31,13 +32,18 @@ _SOME = 500
 
 # Asked again and again: a statement that is made once is found compiled at once.
 _GENERATION = select(AccountingState.generation)
-_OPEN_JOURNALS = select(
+_GENERATIONS = select(AccountingState.generation, AccountingState.outdated)
+_JOURNALS = select(
     JournalState.worker_id,
+    JournalState.machine,
     JournalState.segment,
     JournalState.position,
     JournalState.end_number,
     JournalState.cut_end_number,
-).where(JournalState.closed_at.is_(None), JournalState.machine == bindparam("machine"))
+    JournalState.imported_at,
+    JournalState.closed_at,
+)
+_OPEN_JOURNALS = _JOURNALS.where(JournalState.closed_at.is_(None), JournalState.machine == bindparam("machine"))
 _OUTBOX = select(PolicyOutbox.id, PolicyOutbox.subject).limit(_SOME)
 
 
@@ -56,13 +62,20 @@ class Cut(NamedTuple):
     journals: Sequence[CutJournal]
 
 
+class JournalImported(LedgerUnavailable):
+    """A copy of this worker's journal was imported: nobody admits in its name any more."""
+
+
 @dataclass(frozen=True, slots=True)
-class OpenJournal:
-    """A journal that is not closed yet."""
+class KnownJournal:
+    """A journal as the database has it."""
 
     worker_id: str
+    machine: str
     imported: Position
     cut_end_number: int
+    from_copy: bool  # a copy of it was imported, because its machine was given up
+    closed: bool
 
 
 class AccountingDatabase:
@@ -76,6 +89,17 @@ class AccountingDatabase:
         with self._engine.connect() as connection:
             return connection.scalar(_GENERATION) or 0
 
+    def generations(self) -> tuple[int, int]:
+        """The present one, and the latest whose counters lack something that was posted."""
+        with self._engine.connect() as connection:
+            row = connection.execute(_GENERATIONS).first()
+        return (0, 0) if row is None else (row.generation, row.outdated)
+
+    def installation(self) -> int:
+        """The number by which this database's router is told from others; 0 if it has none."""
+        with self._engine.connect() as connection:
+            return connection.scalar(select(AccountingState.installation)) or 0
+
     def raise_generation(self, above: int, known: int | None = None) -> Cut | None:
         """Cut: a new generation, above `above` as well. None, and nothing is done, if the present one is not `known`.
 
@@ -88,26 +112,30 @@ class AccountingDatabase:
                 return None
             generation = max(present, above) + 1
             connection.execute(update(AccountingState).values(generation=generation))
-            connection.execute(
-                update(JournalState)
-                .where(JournalState.closed_at.is_(None))
-                .values(cut_end_number=JournalState.end_number)
-            )
+            waited_for = (JournalState.closed_at.is_(None), JournalState.imported_at.is_(None))
+            connection.execute(update(JournalState).where(*waited_for).values(cut_end_number=JournalState.end_number))
             rows = connection.execute(
-                select(JournalState.worker_id, JournalState.machine, JournalState.cut_end_number).where(
-                    JournalState.closed_at.is_(None)
-                )
+                select(JournalState.worker_id, JournalState.machine, JournalState.cut_end_number).where(*waited_for)
             ).all()
         return Cut(generation, [CutJournal(*row) for row in rows])
 
-    def open_journals(self, machine: str) -> list[OpenJournal]:
+    def open_journals(self, machine: str) -> list[KnownJournal]:
         """All of a machine that are not closed."""
         with self._engine.connect() as connection:
-            rows = connection.execute(_OPEN_JOURNALS, {"machine": machine}).all()
-        return [
-            OpenJournal(row.worker_id, Position(row.segment, row.position, row.end_number), row.cut_end_number)
-            for row in rows
-        ]
+            return [_known(row) for row in connection.execute(_OPEN_JOURNALS, {"machine": machine})]
+
+    def journals(self, worker_ids: Sequence[str]) -> dict[str, KnownJournal]:
+        """Those of these workers that are known, closed ones too."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(_JOURNALS.where(JournalState.worker_id.in_(worker_ids)))
+            return {row.worker_id: _known(row) for row in rows}
+
+    def enter(self, worker_id: str, machine: str) -> int:
+        """As `register`, for a worker that wants to admit. Raises JournalImported when it may not any more."""
+        generation = self.register(worker_id, machine)
+        if self.journals([worker_id])[worker_id].from_copy:
+            raise JournalImported(f"the journal of worker {worker_id} was imported from a copy")
+        return generation
 
     def register(self, worker_id: str, machine: str) -> int:
         """Enter a worker's journal, once; answers with the generation it may register in."""
@@ -238,3 +266,14 @@ class AccountingDatabase:
         """These are told."""
         with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
             connection.execute(delete(PolicyOutbox).where(PolicyOutbox.id.in_(numbers)))
+
+
+def _known(row: Row[*tuple[Any, ...]]) -> KnownJournal:
+    return KnownJournal(
+        row.worker_id,
+        row.machine,
+        Position(row.segment, row.position, row.end_number),
+        row.cut_end_number,
+        from_copy=row.imported_at is not None,
+        closed=row.closed_at is not None,
+    )

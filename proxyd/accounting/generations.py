@@ -84,7 +84,7 @@ class Generations:
         Raises SQLAlchemyError or CountersUnavailable.
         """
         page = self._page_of_the_living() if alive else None
-        self.page = page or Page.create(self._data_dir, boot_id())
+        self.page = page or self._new_page()
         self._counters.attach(self.page)
         if page is not None:
             return
@@ -95,6 +95,9 @@ class Generations:
             self.renew("a machine starts")
         else:
             self._renew_all("everything starts")
+
+    def _new_page(self) -> Page:
+        return Page.create(self._data_dir, boot_id(), self._database.installation())
 
     def _page_of_the_living(self) -> Page | None:
         try:
@@ -144,11 +147,14 @@ class Generations:
         return changed
 
     def check_database(self) -> None:
-        """Be of the generation of the database, and have the page that stands there."""
-        if self._database.generation() != self.page.generation:
+        """Be of the generation of the database, not an outdated one, and have the page that stands there."""
+        present, outdated = self._database.generations()
+        if present != self.page.generation:
             self.renew("the database is of another generation")
+        elif outdated >= present:
+            self.renew("the journals of a machine that was given up were imported")
         if not self.page.stands():
-            self.page = Page.create(self._data_dir, boot_id())
+            self.page = self._new_page()
             self._counters.attach(self.page)
             self._renew_all("the page is gone")
 

@@ -1,5 +1,8 @@
 """Importing journals of this machine into the ledger, each a bounded piece at a time.
 
+One of which a copy was imported, because this machine was given up, is read on only once its worker has ended: what it
+tells beyond the copy costs all machines new counters, and so comes at once and not bit by bit.
+
 Which journals there are, and how far they have been read, stands in the database. A journal whose import has failed is
 forgotten until the next `look`: whether it was committed is asked there.
 """
@@ -32,10 +35,15 @@ class Importer:
         self._ledger = ledger
         self._monotonic = monotonic
         self._positions: dict[str, Position] = {}
+        self._from_copy: set[str] = set()
 
     @property
     def positions(self) -> Mapping[str, Position]:
         return self._positions
+
+    def is_from_copy(self, worker_id: str) -> bool:
+        """Whether a copy of this journal was imported."""
+        return worker_id in self._from_copy
 
     def look(self) -> None:
         """Ask the database which journals are open. How far we have come with those that we know, we know better."""
@@ -43,10 +51,11 @@ class Importer:
         self._positions = {
             worker_id: self._positions.get(worker_id, journal.imported) for worker_id, journal in found.items()
         }
+        self._from_copy = {worker_id for worker_id, journal in found.items() if journal.from_copy}
 
     def import_all(self) -> int:
         """A piece of each journal; answers with its ENDs."""
-        return sum([self.import_piece(worker_id) for worker_id in list(self._positions)])
+        return sum([self.import_piece(worker) for worker in list(self._positions) if worker not in self._from_copy])
 
     def import_piece(self, worker_id: str) -> int:
         """What a journal tells next, in one transaction; its ENDs."""
@@ -55,7 +64,10 @@ class Importer:
         if not ends:
             return 0
         try:
-            self._ledger.post(worker_id, ends, start, reached)
+            if worker_id in self._from_copy:
+                self._ledger.correct(worker_id, ends, start, reached)
+            else:
+                self._ledger.post(worker_id, ends, start, reached)
         except BaseException:
             self.forget(worker_id)
             raise

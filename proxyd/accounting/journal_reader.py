@@ -170,7 +170,7 @@ def finish(directory: Path, worker_id: str) -> int:
 
     For whoever holds its lock.
     """
-    _check_whole(directory, worker_id)
+    check_whole(directory, worker_id)
     tail = read_tail(directory, worker_id, above=2**63)
     if not tail.open:
         return 0
@@ -190,8 +190,8 @@ def finish(directory: Path, worker_id: str) -> int:
     return len(records)
 
 
-def _check_whole(directory: Path, worker_id: str) -> None:
-    """Raise frames.Damaged unless everything in a dead journal is whole, but for one torn record at the end."""
+def check_whole(directory: Path, worker_id: str) -> None:
+    """Raise frames.Damaged unless everything in a dead journal is whole, but for one torn record at a segment's end."""
     for number in segments(directory, worker_id):
         data = _read(segment_path(directory, worker_id, number), 0)
         seed, position = frames.seed_of(f"{worker_id}.{number}"), 0

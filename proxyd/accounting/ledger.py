@@ -4,32 +4,53 @@ One transaction holds the rows of some ENDs, their daily sums, the totals of the
 been read. So each END is in the ledger exactly once: it is read from the position that stands there, and the unique id
 of its attempt is a second guard. The transaction holds the row of the generation as well, so that the totals of a
 generation's cut are exact although imports never pause (see `accounting_state`).
+
+What is imported of a machine that was given up, and what that machine tells when it comes back all the same, reaches
+the counters by no worker. So the transaction that posts it says that the present counters are outdated: new ones, which
+begin with the ledger's sums, take their place.
 """
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
 
 import orjson
-from sqlalchemy import Connection, Engine, bindparam, select, update
+from sqlalchemy import Connection, Engine, bindparam, delete, select, update
 from sqlalchemy.exc import IntegrityError
 
+from proxyd.accounting import ledger_postgresql, ledger_rows
+from proxyd.accounting.adjustments import INSERT_ADJUSTMENTS, Corrections, Ended, adjusting, corrections
 from proxyd.accounting.journal_reader import Position
-from proxyd.accounting.ledger_rows import ADD_DAILY, ADD_TOTALS, INSERT_ROWS, TOUCH_KEYS, Line, posting
+from proxyd.accounting.ledger_rows import Line, Posting, posting
 from proxyd.accounting.records import EndRecord, LedgerUnavailable
-from shared.models import AccountingState, JournalState
+from shared.models import AccountingState, JournalState, PostedHolds
 
 # Made once: what they are compiled to is found by a look at the statement, which costs more the newer it is.
 _GENERATION = select(AccountingState.generation).with_for_update(read=True)
-_ADVANCE = (
+_GENERATION_ALONE = select(AccountingState.generation).with_for_update()  # nobody else posts or cuts meanwhile
+_ADVANCE_COPIED = (
     update(JournalState.__table__)  # type: ignore[arg-type] # a Table, as mapped classes have it
     .where(
         JournalState.worker_id == bindparam("journal"),
         JournalState.segment == bindparam("from_segment"),
         JournalState.position == bindparam("from_position"),
+        JournalState.closed_at.is_(None),
     )
     .values(segment=bindparam("to_segment"), position=bindparam("to_position"), end_number=bindparam("to_end"))
 )
+# Whoever does not know yet that a copy was imported must not pass over what has to be corrected.
+_ADVANCE = _ADVANCE_COPIED.where(JournalState.imported_at.is_(None))
 _KNOWN_SQLITE = "select id from usage_records where id in (select value from json_each(?))"
 _KNOWN_POSTGRESQL = "select id from usage_records where id = any(%s)"
+
+
+class ReadCopy(NamedTuple):
+    """A journal of which a copy was read to its end."""
+
+    worker_id: str
+    start: Position  # as the database has it
+    reached: Position
+    open: Sequence[Line]  # what has no END in the copy, as it is charged
 
 
 class Ledger:
@@ -38,15 +59,17 @@ class Ledger:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._sqlite = engine.dialect.name == "sqlite"
-        statements = (INSERT_ROWS, ADD_DAILY, ADD_TOTALS, TOUCH_KEYS)
-        self._statements = statements if self._sqlite else tuple(sql.replace("?", "%s") for sql in statements)
+        self._statements = ledger_rows.STATEMENTS if self._sqlite else ledger_postgresql.STATEMENTS
+        adjust = INSERT_ADJUSTMENTS if self._sqlite else ledger_postgresql.INSERT_ADJUSTMENTS
+        self._adjusting = (adjust, *self._statements[1:])
         self._zone = "" if self._sqlite else "+00"  # behind a moment; SQLite has no such type, and all are UTC
 
     def post(self, worker_id: str, ends: Sequence[EndRecord], start: Position, reached: Position) -> int:
         """Write what a journal tells between two positions. Returns how many rows were new.
 
-        Raises LedgerUnavailable, and nothing is written, when the position that stands there is not `start`: another
-        import was quicker, or an older copy of the database was put back.
+        Raises LedgerUnavailable, and nothing is written, when the position that stands there is not `start`, or the
+        journal was closed or imported from a copy: another import was quicker, or an older copy of the database was
+        put back.
         """
         lines = [(attempt, settlement) for _, _, attempt, settlement in ends if settlement is not None]
 
@@ -69,18 +92,77 @@ class Ledger:
             generation = connection.scalar(_GENERATION) or 0
             return self._post(connection, lines, generation, looking=True)
 
+    # Of machines that were given up
+
+    def correct(self, worker_id: str, ends: Sequence[EndRecord], start: Position, reached: Position) -> int:
+        """Write what a journal tells of which a copy was imported. Returns how many rows were written.
+
+        An END of an attempt that was charged as an estimate is booked as an adjustment. Raises as `post` does.
+        """
+        with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
+            generation = connection.scalar(_GENERATION_ALONE) or 0
+            if not self._advance(connection, worker_id, start, reached, copied=True):
+                raise LedgerUnavailable(f"the journal of worker {worker_id} has been read to another position")
+            ended = [(attempt, settlement) for _, _, attempt, settlement in ends]
+            return self._book(connection, corrections(connection, ended), generation)
+
+    def import_copies(self, copies: Sequence[ReadCopy]) -> int:
+        """Charge what is open in copies, and have nobody wait for their workers any more. Returns the rows written.
+
+        All of them or none. Their holds go with the counters, which are outdated by this. Raises as `post` does.
+        """
+        written = 0
+        with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
+            generation = connection.scalar(_GENERATION_ALONE) or 0
+            for worker_id, start, reached, open_ in copies:
+                if not self._advance(connection, worker_id, start, reached, copied=True):
+                    raise LedgerUnavailable(f"the journal of worker {worker_id} has been read to another position")
+                here = JournalState.worker_id == worker_id
+                first = update(JournalState).where(here, JournalState.imported_at.is_(None))
+                if connection.execute(first.values(imported_at=datetime.now(UTC))).rowcount:
+                    self._outdate(connection, generation)
+                connection.execute(delete(PostedHolds).where(PostedHolds.worker_id == worker_id))
+                written += self._book(connection, corrections(connection, open_), generation)
+        return written
+
+    def outlook(self, ended: Sequence[Ended]) -> Corrections:
+        """What would be written of these. Raises SQLAlchemyError."""
+        with self._engine.connect() as connection:
+            return corrections(connection, ended)
+
+    def _book(self, connection: Connection, found: Corrections, generation: int) -> int:
+        if found.fresh or found.adjustments:
+            self._outdate(connection, generation)
+        self._write(connection, self._statements, posting(found.fresh, generation, self._zone))
+        for adjustment in found.adjustments:
+            self._write(connection, self._adjusting, adjusting(adjustment, generation, self._zone))
+        return len(found.fresh) + len(found.adjustments)
+
+    @staticmethod
+    def _outdate(connection: Connection, generation: int) -> None:
+        connection.execute(update(AccountingState).values(outdated=generation))
+
+    # What all of them do
+
     def _post(self, connection: Connection, lines: Sequence[Line], generation: int, *, looking: bool) -> int:
         """Write lines; if `looking`, only those that are not there yet."""
         fresh = self._fresh(connection, lines) if looking else lines
-        for statement, rows in zip(self._statements, posting(fresh, generation, self._zone), strict=True):
-            if rows:
-                connection.exec_driver_sql(statement, rows)
+        self._write(connection, self._statements, posting(fresh, generation, self._zone))
         return len(fresh)
 
+    def _write(self, connection: Connection, statements: Sequence[str], found: Posting) -> None:
+        for statement, rows in zip(statements, found, strict=True):
+            if rows and self._sqlite:
+                connection.exec_driver_sql(statement, rows)
+            elif rows:
+                connection.exec_driver_sql(statement, (ledger_postgresql.document(statement, rows),))
+
     @staticmethod
-    def _advance(connection: Connection, worker_id: str, start: Position, reached: Position) -> bool:
+    def _advance(
+        connection: Connection, worker_id: str, start: Position, reached: Position, *, copied: bool = False
+    ) -> bool:
         moved = connection.execute(
-            _ADVANCE,
+            _ADVANCE_COPIED if copied else _ADVANCE,
             {
                 "journal": worker_id,
                 "from_segment": start.segment,

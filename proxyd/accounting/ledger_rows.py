@@ -1,7 +1,7 @@
-"""What the ledger writes, as SQL and as rows of plain values: SQLite and PostgreSQL take the same.
+"""What the ledger writes, as rows of plain values, and the statements with which SQLite takes them.
 
 Without SQLAlchemy's statements and types between, which cost more than the writing. Days and moments are texts in the
-form in which SQLAlchemy writes them into SQLite; PostgreSQL reads the same, with the zone behind it.
+form in which SQLAlchemy writes them into SQLite; PostgreSQL (`ledger_postgresql`) reads the same, with the zone behind.
 """
 
 from collections.abc import Sequence
@@ -25,10 +25,11 @@ COLUMNS = (
 INSERT_ROWS = "insert into usage_records ({}) values ({})".format(  # noqa: S608 - our own columns
     ", ".join(COLUMNS), ", ".join("?" * len(COLUMNS))
 )
-ADD_DAILY = """
+INTO_DAILY = """
 insert into usage_daily
     (key_id, day, provider, model, org_id, requests, input_tokens, output_tokens, cost_nanos)
-    values (?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+DAILY_IS_THERE = """
 on conflict (key_id, day, provider, model) do update set
     requests = usage_daily.requests + excluded.requests,
     input_tokens = usage_daily.input_tokens + excluded.input_tokens,
@@ -36,22 +37,25 @@ on conflict (key_id, day, provider, model) do update set
     cost_nanos = usage_daily.cost_nanos + excluded.cost_nanos
 """
 # A row that is new was nothing when the generation was cut.
-ADD_TOTALS = """
-insert into key_spend (key_id, day, generation, base_nanos, total_nanos) values (?, ?, ?, 0, ?)
+INTO_TOTALS = "insert into key_spend (key_id, day, generation, base_nanos, total_nanos)"
+TOTAL_IS_THERE = """
 on conflict (key_id, day) do update set
     base_nanos = case when key_spend.generation = excluded.generation
         then key_spend.base_nanos else key_spend.total_nanos end,
     generation = excluded.generation,
     total_nanos = key_spend.total_nanos + excluded.total_nanos
 """
-TOUCH_KEYS = """
-update proxy_keys set last_used_at = ? where id = ? and (last_used_at is null or last_used_at < ?)
-"""
+STATEMENTS = (
+    INSERT_ROWS,
+    f"{INTO_DAILY} values (?, ?, ?, ?, ?, ?, ?, ?, ?) {DAILY_IS_THERE}",
+    f"{INTO_TOTALS} values (?, ?, ?, 0, ?) {TOTAL_IS_THERE}",
+    "update proxy_keys set last_used_at = ?1 where id = ?2 and (last_used_at is null or last_used_at < ?1)",
+)
 ALL_DAYS = "1970-01-01"  # the day of the row of key_spend that sums all days
 
 
 class Posting(NamedTuple):
-    """What some lines add to the ledger, for the statements above.
+    """What some lines add to the ledger, a list for each of the statements above.
 
     Sums are in the order of their keys everywhere, so that two ledger writers cannot wait for each other.
     """
@@ -100,7 +104,7 @@ def posting(lines: Sequence[Line], generation: int, zone: str) -> Posting:
         rows,
         [(key_id, day, provider, model, orgs[key_id], *total) for (key_id, day, provider, model), total in in_order],
         _totals(in_order, generation),
-        [(moment := _moment(at) + zone, key_id, moment) for key_id, at in sorted(latest.items())],
+        [(_moment(at) + zone, key_id) for key_id, at in sorted(latest.items())],
     )
 
 

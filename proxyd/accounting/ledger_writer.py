@@ -97,7 +97,7 @@ class LedgerWriter:
             except LedgerUnavailable as error:
                 log.warning("the ledger is not as it was left, and is looked at again: %s", error)
             except CountersUnavailable as error:
-                log.warning("the counters do not answer, and are asked again: %s", error)
+                log.warning("the counters cannot be used, and are tried again: %s", error)
                 self._living.end_who_is_stuck(self.page)
             except OSError as error:
                 log.warning("a journal cannot be read or written, and is tried again: %s", error.strerror)
@@ -131,6 +131,13 @@ class LedgerWriter:
             self._looked_at = at
             self._workers = journal_reader.workers(self._directory)
             self._importer.look()
+            self._end_who_was_given_up()
+
+    def _end_who_was_given_up(self) -> None:
+        """Workers that live although a copy of their journal was imported: no counters know them any more."""
+        for worker_id in self._workers:
+            if self._importer.is_from_copy(worker_id) and not self._living.is_dead(worker_id):
+                self._living.tell_to_end(worker_id, "its journal was imported from a copy while this machine was away")
 
     def _import_all(self) -> int:
         return self._importer.import_all()
@@ -161,6 +168,17 @@ class LedgerWriter:
         imported, whole = self._importer.import_until(worker_id, self._monotonic() + IMPORT_SECONDS)
         if not whole:
             return imported
+        if not self._importer.is_from_copy(worker_id):
+            self._take_out(worker_id)
+        # Else no counters wait for it: they are new ones since, or outdated by what was posted.
+        self._database.close(worker_id)
+        self._importer.forget(worker_id)
+        self._finished.discard(worker_id)
+        lock_path(self._directory, worker_id).unlink(missing_ok=True)
+        return imported
+
+    def _take_out(self, worker_id: str) -> None:
+        """Take a dead worker, all of whose ENDs are in the ledger, out of the counters with what it held."""
         state = self._counters.worker_state(worker_id)
         tail = journal_reader.read_tail(self._directory, worker_id, 0 if state is None else state.end_number)
         if state is None and tail.last.end_number:
@@ -169,11 +187,6 @@ class LedgerWriter:
         elif state is not None:
             oldest_second = self._generations.oldest_second()
             self._counters.close_worker(closing(worker_id, self.page.generation, state, tail, oldest_second))
-        self._database.close(worker_id)
-        self._importer.forget(worker_id)
-        self._finished.discard(worker_id)
-        lock_path(self._directory, worker_id).unlink(missing_ok=True)
-        return imported
 
     def _set_aside(self, worker_id: str, error: Exception) -> int:
         """Import what can be read of a damaged journal, keep its files, and let new counters forget its holds."""

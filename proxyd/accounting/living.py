@@ -22,6 +22,7 @@ class Living:
         self._kill = kill
         self._monotonic = monotonic
         self._stuck: tuple[int, float] = (0, 0.0)  # the process in a transaction, and since when
+        self._told: set[str] = set()  # who was told to end
 
     def is_dead(self, worker_id: str) -> bool:
         lock = journal_reader.claim(self._directory, worker_id)
@@ -45,12 +46,22 @@ class Living:
                     self.end(worker_id, "it sits in a transaction on the counters")
             self._stuck = (0, 0.0)
 
+    def tell_to_end(self, worker_id: str, why: str) -> None:
+        """Have a worker finish what it serves and end, said once. The supervisor starts another one in its place."""
+        if worker_id not in self._told:
+            self._told.add(worker_id)
+            self._signal(worker_id, why, signal.SIGTERM)
+
     def end(self, worker_id: str, why: str) -> None:
+        """End a worker at once."""
+        self._signal(worker_id, why, signal.SIGKILL)
+
+    def _signal(self, worker_id: str, why: str, number: int) -> None:
         pid = journal_reader.pid_of(self._directory, worker_id)
         if pid is None:
             return
         log.error("ending worker process %d: %s", pid, why)
         try:
-            self._kill(pid, signal.SIGKILL)
+            self._kill(pid, number)
         except ProcessLookupError:
             pass

@@ -20,3 +20,9 @@ def machine_of(data_dir: Path) -> str:
         finally:
             draft.unlink()
     return path.read_text(encoding="ascii").strip()
+
+
+def machine_there(data_dir: Path) -> str | None:
+    """The name that a data directory has already; None if it has none. Raises OSError."""
+    path = data_dir / _FILE
+    return (path.read_text(encoding="ascii", errors="replace").strip() or None) if path.exists() else None

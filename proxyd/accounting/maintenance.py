@@ -25,19 +25,24 @@ PAUSE_SECONDS = 0.5  # after the counters did not answer
 
 
 class Maintenance:
-    """For one worker. `tell` makes a batch of nothing but what waits: ends, and joining new counters."""
+    """For one worker. `tell` makes a batch of nothing but what waits: ends, joining new counters, an answer in doubt.
+
+    `in_doubt`: a batch was sent whose answer was lost, so that something may be held for nobody.
+    """
 
     def __init__(
         self,
         membership: Membership,
         ends: EndQueue,
         tell: Callable[[], None],
+        in_doubt: Callable[[], bool],
         *,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._membership = membership
         self._ends = ends
         self._tell = tell
+        self._in_doubt = in_doubt
         self._monotonic = monotonic
         self._cleaned_up_at = float("-inf")
         self._stopping = False
@@ -73,7 +78,7 @@ class Maintenance:
             membership.look_at_page()  # before joining: what an old page asks for is not to be had
         if not membership.complete:
             membership.enter()
-        elif membership.wanted != membership.generation:
+        elif membership.wanted != membership.generation or self._in_doubt():
             self._tell()
 
     def _run(self) -> None:

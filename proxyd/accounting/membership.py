@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from proxyd.accounting.accounting_state import JournalImported
 from proxyd.accounting.journal import Journal, JournalUnavailable
 from proxyd.accounting.journal_reader import read_tail
 from proxyd.accounting.records import LedgerUnavailable
@@ -81,6 +82,9 @@ class Membership:
                 generation = self._register(self.journal.worker_id)
                 self._counters.register(self.journal.worker_id, generation)
                 self.generation = generation
+        except JournalImported as error:
+            log.critical("not admitting any more: %s", error)
+            self._leave()
         except (JournalUnavailable, LedgerUnavailable, PageMissing, CountersUnavailable) as error:
             at = time.monotonic()
             if at >= self._said_at + _SAY_SECONDS:
@@ -150,8 +154,8 @@ class Membership:
 def _start_over() -> None:
     """End this process in good order: it was taken out of the counters while it lived, and cannot come back as itself.
 
-    That is when its journal was deleted, or the database put back to a time before it was entered. The supervisor
-    starts another one in its place.
+    That is when its journal was deleted or imported from a copy, or the database put back to a time before it was
+    entered. The supervisor starts another one in its place.
     """
     log.critical("this worker was taken out of the counters; it ends, and another one takes its place")
     os.kill(os.getpid(), signal.SIGTERM)

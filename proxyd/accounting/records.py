@@ -49,6 +49,7 @@ OUTCOMES = (
     "upstream_truncated",  # the answer broke off
     "unknown",  # sent, but no answer came
     "crash",  # our worker died meanwhile
+    "unsent",  # of an adjustment alone: what had been charged as an estimate was never sent
 )
 
 

@@ -18,7 +18,7 @@ from gevent.lock import BoundedSemaphore
 from gevent.monkey import get_original
 from gevent.os import make_nonblocking, nb_read, nb_write
 
-from proxyd.bodies.parser_process import LENGTH, LENGTHS, Question
+from proxyd.bodies.parser_process import LENGTH, LENGTHS, Of, Question, Spans
 from proxyd.providers import BadBody, Parsed
 
 COMMAND = (sys.executable, "-m", "proxyd.bodies.parser_process")
@@ -63,7 +63,7 @@ class _Process:
         make_nonblocking(self._input)
         make_nonblocking(self._output)
 
-    def ask(self, question: Question, body: bytes) -> Any:
+    def ask(self, question: Of, body: bytes) -> Any:
         """Raises OSError or EOFError when it has ended."""
         told = pickle.dumps(question)
         self._write(LENGTHS.pack(len(told), len(body)) + told)
@@ -117,18 +117,29 @@ class BodyParser:
         return 0 if self._process is None else self._process.pid
 
     def parse(self, key_id: str, question: Question, body: bytes) -> Parsed:
-        """What `body` asks for. Raises BadBody, and ParserBusy when its turn does not come.
+        """What `body` asks for. Raises BadBody, and ParserBusy when its turn does not come."""
+        parsed: Parsed = self._found(key_id, question, body)
+        parsed.raw = body
+        return parsed
 
-        A key has one body looked at at a time, so that one with many waits for itself.
-        """
+    def model_named(self, key_id: str, body: bytes) -> str | None:
+        """The one model that `body` names. Raises as `parse` does."""
+        model: str | None = self._found(key_id, "model", body)
+        return model
+
+    def members(self, key_id: str, body: bytes) -> Spans:
+        """Where the values of the members of `body`, which has been parsed before, stand. Raises as `parse` does."""
+        spans: Spans = self._found(key_id, "members", body)
+        return spans
+
+    def _found(self, key_id: str, question: Of, body: bytes) -> Any:
+        """A key has one body looked at at a time, so that one with many waits for itself."""
         with self._turn_of(key_id), self._taken(self._turn):
             found = self._ask(question, body)
         if isinstance(found, BadBody):
             # Not `raise found`: an error that its own traceback leads to would keep the body until the next collection.
             raise BadBody(found.message, found.param)
-        parsed: Parsed = found
-        parsed.raw = body
-        return parsed
+        return found
 
     def close(self) -> None:
         """End the process."""
@@ -140,7 +151,7 @@ class BodyParser:
         if process is not None:
             process.end()
 
-    def _ask(self, question: Question, body: bytes) -> Any:
+    def _ask(self, question: Of, body: bytes) -> Any:
         if self._idle is not None:
             self._idle.stop()
         answered = False

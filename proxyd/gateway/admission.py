@@ -14,6 +14,7 @@ from proxyd.accounting.accounting import Accounting
 from proxyd.accounting.journal import JournalUnavailable
 from proxyd.accounting.records import LedgerUnavailable
 from proxyd.gateway.authenticate import unknown_key
+from proxyd.gateway.bounds import LEAST_BOUND, SecondLook, explained, limit_is_ours, why_unbounded
 from proxyd.gateway.context import Admission, RequestContext, attempt_of
 from proxyd.gateway.limits import Limits
 from proxyd.gateway.rejection import Rejection, rate_limited, spend_refused
@@ -30,7 +31,7 @@ from shared.counters import (
     SpendHeld,
     Stale,
 )
-from shared.policy import Allow, Deny, KeySnapshot, PolicyQuery, Reason, check_key, evaluate
+from shared.policy import Allow, Deny, PolicyQuery, Reason, check_key, evaluate
 from shared.pricing import Size
 
 log = logging.getLogger(__name__)
@@ -56,9 +57,11 @@ class AdmissionController:
         counters: Counters,
         accounting: Accounting,
         limits: Limits,
+        second_look: SecondLook | None = None,
         *,
         now: Callable[[], float] = time.time,
     ) -> None:
+        self._second_look = second_look
         self._keys = keys
         self._counters = counters
         self._accounting = accounting
@@ -81,7 +84,7 @@ class AdmissionController:
                 stale = self._stale(known, stale)
                 if stale is None:
                     return Rejection(deny)
-                known = self._keys.reload(digest)
+                known = self._load_anew(digest, stale)
         except KeysUnavailable:
             pass
         return Rejection(Deny(Reason.KEYS_UNAVAILABLE))
@@ -94,7 +97,7 @@ class AdmissionController:
                 stale = self._stale(known, stale)
                 if stale is None:
                     return known
-                self._keys.reload(context.digest)
+                self._load_anew(context.digest, stale)
                 found = self.check_key(context)
                 if isinstance(found, Rejection):
                     return found
@@ -115,7 +118,7 @@ class AdmissionController:
             return rate_limited(current.key, exhausted)
         if exhausted is None or free:
             return None
-        return spend_refused(current.key, exhausted, bound_nanos=1)  # the least that anything costs
+        return spend_refused(current.key, exhausted, LEAST_BOUND)
 
     def admit(self, known: KnownKey | None, context: RequestContext) -> Admission | Rejection:
         """All checks of the contract, in its order; an `Admission` is charged. Refused requests consume nothing."""
@@ -125,15 +128,28 @@ class AdmissionController:
                 if known is None:
                     return Rejection(unknown_key())
                 result = self._judge(known, context, stale)
-                if isinstance(result, Rejection) and result.deny.reason in SPEND and _limit_is_ours(context):
+                if _does_not_fit(result) and limit_is_ours(context.parsed):
                     # Our own output limit was made from what was last told; now it is known what is left in truth.
+                    result = self._judge(known, context, stale)
+                if _does_not_fit(result) and self._looked_again(known, context):
                     result = self._judge(known, context, stale)
                 if not isinstance(result, _StaleSnapshot):
                     return result
-                stale, known = result, self._keys.reload(context.digest)
+                stale, known = result, self._load_anew(context.digest, result)
         except KeysUnavailable:
             return Rejection(Deny(Reason.KEYS_UNAVAILABLE))
         return Rejection(Deny(Reason.LIMITS_UNAVAILABLE))
+
+    def _load_anew(self, digest: str, stale: _StaleSnapshot) -> KnownKey | None:
+        """What is known for sure to be overtaken is no answer while the database gives none: it would be again."""
+        return self._keys.reload(digest) if stale.unknown else self._keys.reload_strictly(digest)
+
+    def _looked_again(self, known: KnownKey, context: RequestContext) -> bool:
+        """Whether the provider has counted the input of a request whose bound does not fit, so that it may yet."""
+        if self._second_look is None:
+            return False
+        remaining_nanos = self._limits.remaining_nanos(known.key)
+        return remaining_nanos is not None and self._second_look(known, context, remaining_nanos, self._now())
 
     def _judge(
         self, known: KnownKey, context: RequestContext, previous: _StaleSnapshot | None
@@ -148,8 +164,11 @@ class AdmissionController:
             unpriced = size.unpriced
             if model is not None and not free:
                 if size.output_limit is None and key.spend_limit_nanos is not None:
-                    limit = self._output_limit(key, size, model, provider.slug, now)
-                bound_nanos = pricing.bound(provider.slug, model, size, at=now, output_limit=limit)
+                    limit = self._output_limit(known, size, model, provider.slug, now)
+                book = known.prices
+                bound_nanos = pricing.bound(provider.slug, model, size, at=now, output_limit=limit, book=book)
+                if bound_nanos is None and key.spend_limit_nanos is not None:
+                    unpriced = why_unbounded(provider.slug, model, size, now, book)
         query = PolicyQuery(context.client_ip, provider.slug, model, parsed is not None, free, bound_nanos, unpriced)
         verdict = evaluate(key, query, now)
         credential = known.credentials.get(provider.slug)
@@ -158,7 +177,7 @@ class AdmissionController:
         if credential is None:
             deny = Deny(Reason.PROVIDER_NOT_CONFIGURED, {"provider": provider.label})
             return self._stale(known, previous) or Rejection(deny)
-        charged = self._charge(known, context, verdict, bound_nanos, now)
+        charged = self._charge(known, context, verdict, bound_nanos, limit, now)
         if not isinstance(charged, Admitted):
             return charged
         if free and key.spend_limit_nanos is not None:
@@ -172,6 +191,7 @@ class AdmissionController:
         context: RequestContext,
         allow: Allow,
         bound_nanos: int | None,
+        limit: int | None,
         now: float,
     ) -> Admitted | Rejection | _StaleSnapshot:
         """Take the rate, hold the money, compare the version and write BEGIN."""
@@ -208,7 +228,7 @@ class AdmissionController:
             return rate_limited(key, answer)
         if isinstance(answer, SpendExceeded | SpendHeld):
             self._limits.remember(key.id, answer.spend)
-            return spend_refused(key, answer, charges.bound_nanos)
+            return spend_refused(key, answer, explained(known, context, answer.spend.remaining_nanos or 0, limit, now))
         return Rejection(Deny(Reason.LIMITS_UNAVAILABLE))
 
     def _without_counters(
@@ -232,17 +252,17 @@ class AdmissionController:
             return Rejection(Deny(Reason.LIMITS_UNAVAILABLE))
         return admitted
 
-    def _output_limit(self, key: KeySnapshot, size: Size, model: str, provider: str, now: float) -> int | None:
+    def _output_limit(self, known: KnownKey, size: Size, model: str, provider: str, now: float) -> int | None:
         """The output limit we must set for a capped key whose client set none; None when none is needed.
 
         It is made from what the counters last told; the bound that comes of it is judged by what is true.
         """
         if size.output_free:
             return None
-        remaining_nanos = self._limits.remaining_nanos(key)
-        if remaining_nanos is None:
+        left = self._limits.remaining_nanos(known.key)
+        if left is None:
             return None
-        return pricing.fitting_output_limit(provider, model, size, at=now, remaining_nanos=remaining_nanos)
+        return pricing.fitting_output_limit(provider, model, size, at=now, remaining_nanos=left, book=known.prices)
 
     def _stale(self, known: KnownKey, previous: _StaleSnapshot | None) -> _StaleSnapshot | None:
         """Whether a snapshot has to be loaded anew before it may refuse; None: it is as new as anybody knows.
@@ -261,7 +281,5 @@ class AdmissionController:
         return None
 
 
-def _limit_is_ours(context: RequestContext) -> bool:
-    """Whether the client left it to us how long an answer may get."""
-    parsed = context.parsed
-    return parsed is not None and parsed.size.output_limit is None and not parsed.size.output_free
+def _does_not_fit(result: object) -> bool:
+    return isinstance(result, Rejection) and result.deny.reason in SPEND

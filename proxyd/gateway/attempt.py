@@ -134,7 +134,7 @@ class UpstreamAttempt:
                 usage = meter.delivered()
         if usage is not None:
             cost = self._cost(usage)
-            flags, cost_nanos, counts = cost.flags, cost.nanos, usage.counts
+            flags, cost_nanos, counts = cost.flags, cost.nanos, usage.total()
             price = None if cost.price is None else cost.price.json
             served_model = None if usage.model is None else _plain(usage.model)
             service_tier = None if usage.service_tier is None else _plain(usage.service_tier)
@@ -192,7 +192,14 @@ class UpstreamAttempt:
 
     def _cost(self, usage: pricing.Usage) -> pricing.Cost:
         context = self.context
-        return pricing.cost(context.target.provider.slug, context.model, usage, at=self.admission.admitted_at)
+        admission = self.admission
+        return pricing.cost(
+            context.target.provider.slug,
+            context.model,
+            usage,
+            at=admission.admitted_at,
+            book=admission.known.prices,
+        )
 
 
 def _plain(name: str) -> str:

@@ -11,6 +11,7 @@ KEY_HEADERS = frozenset((b"authorization", b"x-api-key", b"x-goog-api-key"))
 _OUR_TAGS = (PROXY_TAG.encode(), MANAGEMENT_TAG.encode())
 _BEARER = re.compile(rb"bearer[ \t]+([^ \t]+)", re.IGNORECASE)  # RFC 9110: the scheme is case-insensitive
 
+AZURE = "The header api-key is Azure's, which is not spoken here."
 WHERE = "Send it as `Authorization: Bearer sk-proxy-...`, `x-api-key` or `x-goog-api-key`."
 
 
@@ -21,30 +22,41 @@ def authenticate(request: Request, *, query_key_allowed: bool) -> str | Deny:
     `query_key_allowed` is true on Gemini routes only; elsewhere a key in the query is rejected, because queries end up
     in logs.
     """
-    found: list[bytes] = []
+    found: list[tuple[bytes, bytes]] = []  # where it stands, and what
     for name, value in request.headers:
         if name not in KEY_HEADERS:
             continue
         if name == b"authorization":
             match = _BEARER.fullmatch(value)
             if match is None:
-                return _deny(f"The Authorization header is not a bearer token. {WHERE}")
+                return denied(f"The Authorization header is not a bearer token. {WHERE}")
             value = match[1]  # noqa: PLW2901 - the secret is not kept under a second name
-        found.append(value)
+        found.append((name, value))
     if request.query:
         in_query = query_keys(request.query)
         if in_query and not query_key_allowed:
-            return _deny(f"A key must not stand in the address. {WHERE}")
+            return denied(f"A key must not stand in the address. {WHERE}")
         if holds_a_secret_of_ours(without_key(request.query).encode()):
-            return _deny(f"A key must not stand in the address. {WHERE}")
-        found.extend(in_query)
+            return denied(f"A key must not stand in the address. {WHERE}")
+        found += [(b"the parameter key", value) for value in in_query]
     if not found:
-        return _deny(f"No proxy key was sent. {WHERE}")
-    if len(found) > 1 and any(value != found[0] for value in found):
-        return _deny("The request carries two different keys; send one.")
-    if not looks_like_ours(found[0], PROXY_TAG):
-        return _deny(_what_is_wrong(found[0]))
-    return digest(found[0])
+        return denied(f"{AZURE if request.header(b'api-key') else 'No proxy key was sent.'} {WHERE}")
+    place, key = found[0]
+    for other, value in found[1:]:
+        if value != key:
+            return denied(_two_keys(place.decode(), other.decode()))
+    if not looks_like_ours(key, PROXY_TAG):
+        return denied(_what_is_wrong(key))
+    return digest(key)
+
+
+def _two_keys(place: str, other: str) -> str:
+    """Mostly one of them is a forgotten variable of the environment that a tool sends beside what it was told."""
+    where = f"twice in {place}" if place == other else f"one in {place}, another in {other}"
+    return (
+        f"The request carries two different keys, {where}; send one. "
+        "Look for a variable such as ANTHROPIC_API_KEY that is still set in your environment."
+    )
 
 
 def holds_a_secret_of_ours(text: bytes) -> bool:
@@ -77,7 +89,7 @@ def without_key(query: str) -> str:
 
 def unknown_key() -> Deny:
     """A key of the right shape that nobody issued."""
-    return _deny("This proxy key is not known. It may have been mistyped, rotated out or issued by another router.")
+    return denied("This proxy key is not known. It may have been mistyped, rotated out or issued by another router.")
 
 
 def _what_is_wrong(raw: bytes) -> str:
@@ -88,5 +100,6 @@ def _what_is_wrong(raw: bytes) -> str:
     return f"This is not a proxy key; one begins with sk-proxy-. {WHERE}"
 
 
-def _deny(detail: str) -> Deny:
+def denied(detail: str) -> Deny:
+    """401, with this sentence."""
     return Deny(Reason.INVALID_PROXY_KEY, {"detail": detail})

@@ -6,14 +6,13 @@ from typing import Any
 
 import orjson
 
-from proxyd.gateway import headers
+from proxyd.gateway import headers, model_cards
 from proxyd.gateway.rejection import Rejection
-from proxyd.gateway.route import BuiltinName
+from proxyd.gateway.route import Builtin, BuiltinName
 from proxyd.messages import Header, Response
 from shared import money, periods
-from shared.catalog import PROVIDERS, known_models
 from shared.counters import RateState, SpendState
-from shared.policy import Deny, KeySnapshot, Reason, matches_model
+from shared.policy import Deny, KeySnapshot, Reason
 
 PUBLIC: frozenset[BuiltinName] = frozenset(("home", "health", "ready"))
 
@@ -31,30 +30,22 @@ def public(name: BuiltinName, ready: Callable[[], dict[str, str]], request_id: s
 
 
 def for_key(
-    name: BuiltinName,
+    endpoint: Builtin,
     key: KeySnapshot,
     configured: frozenset[str],
     limits: tuple[RateState | None, SpendState] | None,
+    dialect: str,
     request_id: str,
 ) -> Response | Rejection:
     """Endpoints about the key itself; `limits` is what is left of its limits, None when nobody knows."""
     own = headers.limits(*limits) if limits is not None else []
-    if name == "models":
-        return _json(200, {"object": "list", "data": models_of(key, configured)}, request_id, own)
+    if endpoint.name == "models":
+        return _json(200, model_cards.listed(key, configured, dialect), request_id, own)
+    if endpoint.name == "model":
+        return _json(200, model_cards.of(endpoint.model, dialect), request_id, own)
     if limits is None:
         return Rejection(Deny(Reason.LIMITS_UNAVAILABLE))
     return _json(200, _about(key, *limits), request_id, own)
-
-
-def models_of(key: KeySnapshot, configured: frozenset[str]) -> list[dict[str, Any]]:
-    """The priced models this key may use, of providers that have a credential, in OpenAI's list shape."""
-    return [
-        {"id": model, "object": "model", "created": 0, "owned_by": provider}
-        for provider in PROVIDERS
-        if provider in configured and (not key.allowed_providers or provider in key.allowed_providers)
-        for model in known_models(provider)
-        if not key.allowed_models or any(matches_model(glob, provider, model) for glob in key.allowed_models)
-    ]
 
 
 def _about(key: KeySnapshot, rate: RateState | None, spend: SpendState) -> dict[str, Any]:

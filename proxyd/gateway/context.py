@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from proxyd.accounting.records import Attempt
 from proxyd.bodies.memory import Claim
 from proxyd.gateway.head import HeadInfo
+from proxyd.gateway.payload import NO_PAYLOAD, Payload
 from proxyd.gateway.route import Target
 from proxyd.key_cache import KnownKey
 from proxyd.messages import Request
@@ -30,7 +31,8 @@ class RequestContext:
     key: KeySnapshot | None = None  # as it was looked up last
     target: Target = field(init=False)  # set when the body was read, or need not be
     model: str | None = None  # bare, from the body or the path; None: neither names one that we can read
-    parsed: Parsed | None = None  # None: the body is not read, it is passed on as it comes
+    parsed: Parsed | None = None  # None: it is not metered, and `payload` goes on as it comes
+    payload: Payload = NO_PAYLOAD
     new_model: str | None = None  # to be written into the body, in unified mode
     free: bool = False  # costs nothing at the provider
     claim: Claim | None = None  # on memory, for a large body

@@ -11,14 +11,16 @@ from proxyd.gateway.authenticate import query_keys, without_key
 from proxyd.gateway.context import Admission, RequestContext
 from proxyd.gateway.detached_streams import DetachedStreams
 from proxyd.gateway.masking import without_coding
+from proxyd.gateway.payload import NO_PAYLOAD, Payload
 from proxyd.gateway.rejection import Rejection, rejected_request, upstream_failed
-from proxyd.messages import Body, ClientGone, Header, Incoming, Origin, Outgoing, RequestError, Response, UpstreamError
-from proxyd.providers import DIALECTS
+from proxyd.gateway.upload_links import UploadLinks
+from proxyd.messages import ClientGone, Header, Incoming, Origin, Outgoing, RequestError, Response, UpstreamError
+from proxyd.providers import DIALECTS, for_metering
 from proxyd.upstream.pool import UpstreamPool
 
-MAX_UPLOAD_BYTES = 512 * 1024 * 1024
-UPLOAD_BEGINS_BYTES = 64 * 1024  # of an upload that is streamed: so much is read before the provider is called
 SMALL_BYTES = 1024 * 1024  # answers up to this are read whole before they are passed on
+UPLOAD_BEGINS_BYTES = 64 * 1024  # of an upload that is streamed: so much is read before the provider is called
+UPLOADS = "/upload/"
 BILLS_AFTER_DISCONNECT = frozenset(("gemini",))  # providers that charge for a stream whose reader has hung up
 
 
@@ -30,6 +32,7 @@ class Dispatcher:
     pool: UpstreamPool
     origins: Mapping[str, tuple[Origin, str]]  # provider slug -> where it listens, base path
     detached: DetachedStreams
+    links: UploadLinks
 
     def send(self, context: RequestContext, admission: Admission) -> Response | Rejection:
         """Make the attempt that was begun, and answer with what it brings."""
@@ -43,7 +46,7 @@ class Dispatcher:
             raise
         attempt = UpstreamAttempt(self.accounting, call, context, admission, self.detached if billed_anyway else None)
         try:
-            return _relayed(attempt, attempt.send())
+            answer = _relayed(attempt, attempt.send())
         except RequestError as error:
             return rejected_request(error)
         except (UpstreamError, ClientGone) as error:
@@ -51,6 +54,11 @@ class Dispatcher:
         except Exception:
             attempt.fail()
             raise
+        else:
+            if context.target.path.startswith(UPLOADS):  # the answers to others hold no links
+                _, base = self.origins[context.target.provider.slug]
+                answer.headers = self.links.rewritten(answer.headers, context.request, context.digest, base)
+            return answer
         finally:
             if attempt.ended:  # else a relay is under way, and releases it when it ends
                 attempt.release()
@@ -70,23 +78,26 @@ class Dispatcher:
             data = dialect.rewrite(parsed, model=context.new_model, output_limit=admission.output_limit)
             if context.claim is None:
                 return Outgoing(origin, request.method, path, [credential], data, lines=lines)
-            parsed.raw, parsed.document = b"", {}  # what is sent is all that has to be held from now on
+            # What is sent is all that has to be held from now on.
+            parsed.raw, parsed.document = b"", for_metering(parsed.document)
             return Outgoing(
                 origin, request.method, path, [credential], data, lines=lines, on_sent=context.claim.release
             )
-        body, length = _begun(request.body)
-        return Outgoing(origin, request.method, path, [credential], body, length, lines)
+        body, length = _begun(context.payload)
+        context.payload = NO_PAYLOAD
+        on_sent = None if context.claim is None else context.claim.release
+        return Outgoing(origin, request.method, path, [credential], body, length, lines, on_sent)
 
 
-def _begun(upload: Body) -> tuple[bytes | Iterator[bytes], int | None]:
-    """An upload and its length, once it is whole or has well begun.
+def _begun(upload: Payload) -> tuple[bytes | Iterator[bytes], int | None]:
+    """A body that is not metered and its length, once it is whole or has well begun.
 
     Who announces a body and sends none, or a byte a second, shall not keep a connection of the provider's waiting.
     Raises RequestError and ClientGone.
     """
-    if upload.length == 0:
-        return b"", None
-    pieces = upload.chunks(MAX_UPLOAD_BYTES)
+    pieces = upload.body
+    if isinstance(pieces, bytes):
+        return pieces, None
     first: list[bytes] = []
     size = 0
     for piece in pieces:
@@ -105,13 +116,15 @@ def _relayed(attempt: UpstreamAttempt, incoming: Incoming) -> Response:
     credential = admission.credential.encode()
     answer = headers.read_response_headers(incoming.headers, credential)
     attempt.provider_request_id = answer.request_id
-    streaming = answer.events and not told
+    # Some servers say text/plain of events that were asked for.
+    asked = answer.plain and context.parsed is not None and context.parsed.stream
+    streaming = (answer.events or asked) and not told
     attempt.start_metering(None if told else answer.coding, streaming=streaming)
     events = streaming and attempt.meter is not None
     own = headers.limits(admission.charged.rate, admission.charged.spend)
     if admission.output_limit is not None:
         own.append((b"x-router-max-tokens", b"%d" % admission.output_limit))
-    if events:
+    if streaming:
         own.append((b"x-accel-buffering", b"no"))  # for nginx and its like in front of us
     returned = headers.returned(answer, own, context.id.encode())
     bodiless = status in (204, 304) or context.request.method == "HEAD"

@@ -17,23 +17,34 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from proxyd.accounting.accounting import Accounting
-from proxyd.gateway import builtin_endpoints, headers, rejection
+from proxyd.gateway import builtin_endpoints, headers, model_cards, payload, rejection, upload_links
 from proxyd.gateway.admission import AdmissionController
 from proxyd.gateway.authenticate import names_a_secret_of_ours
 from proxyd.gateway.body_reader import BodyReader
 from proxyd.gateway.context import RequestContext
+from proxyd.gateway.decoded_body import DecodedBody, is_decodable
 from proxyd.gateway.dispatch import Dispatcher
 from proxyd.gateway.head import head_info
 from proxyd.gateway.limits import Limits
 from proxyd.gateway.rejection import Rejection, rejected, rejected_request
-from proxyd.gateway.route import Builtin, Target, Unified, Unknown, dialect_of, unified_target
+from proxyd.gateway.route import (
+    Builtin,
+    NoUpgrade,
+    Target,
+    Unified,
+    Unknown,
+    WrongMethod,
+    dialect_of,
+    spoken_by,
+    unified_target,
+)
+from proxyd.gateway.upload_links import UploadLinks
 from proxyd.key_cache import KnownKey
 from proxyd.messages import Request, RequestError, Response
-from proxyd.providers import Parsed
-from shared.catalog import PROVIDERS, Kind, provider_of_model
-from shared.policy import Deny, KeySnapshot, Network, Reason
+from proxyd.providers import Parsed, model_field
+from shared.catalog import NOT_METERED, PROVIDERS, Kind, provider_of_model
+from shared.policy import Deny, KeySnapshot, Network, Reason, refused_model
 
-BODILESS = ("GET", "HEAD", "DELETE")
 NO_LIMITS = (Reason.INVALID_PROXY_KEY, Reason.KEYS_UNAVAILABLE, Reason.LIMITS_UNAVAILABLE)
 
 
@@ -47,6 +58,7 @@ class Gateway:
         bodies: BodyReader,
         limits: Limits,
         dispatcher: Dispatcher,
+        links: UploadLinks,
         trusted_proxies: tuple[Network, ...],
         ready: Callable[[], dict[str, str]],
     ) -> None:
@@ -55,6 +67,7 @@ class Gateway:
         self._bodies = bodies
         self._limits = limits
         self._dispatcher = dispatcher
+        self._links = links
         self._trusted = trusted_proxies
         self._ready = ready
 
@@ -79,7 +92,7 @@ class Gateway:
 
     def error_response(self, error: Exception, request: Request | None) -> Response:
         """Answer a request that could not be read to its end, or on which we failed. Never raises."""
-        dialect = "openai" if request is None else dialect_of(request.path)
+        dialect = "openai" if request is None else dialect_of(request.path, spoken_by(request.headers))
         _, number = self._accounting.new_id()
         if not isinstance(error, RequestError):
             return rejection.response(rejected(Reason.INTERNAL_ERROR), dialect, f"req_{number}")
@@ -89,12 +102,16 @@ class Gateway:
 
     def _exchange(self, context: RequestContext) -> Response | Rejection:
         route = context.head.match.route
-        if isinstance(route, Unknown):
-            return rejected(Reason.UNKNOWN_ENDPOINT, detail=route.detail)
+        if isinstance(route, Unknown | WrongMethod | NoUpgrade):
+            return rejection.nowhere(route)
         if isinstance(route, Builtin) and route.name in builtin_endpoints.PUBLIC:
             return builtin_endpoints.public(route.name, self._ready, context.id)
 
-        digest = context.head.authenticate(context.request)
+        request = context.request
+        if request.query and upload_links.PARAMETER in request.query and isinstance(route, Target):
+            digest = self._links.opened(request, route)
+        else:
+            digest = context.head.authenticate(request)
         if isinstance(digest, Deny):
             return Rejection(digest)
         context.digest = digest
@@ -118,24 +135,42 @@ class Gateway:
     def _read(self, context: RequestContext, known: KnownKey, route: Target | Unified) -> Rejection | None:
         """Understand as much of the body as limits need, and no more."""
         request, endpoint = context.request, route.endpoint
-        path_model = None
-        if isinstance(route, Target):
-            path_model = route.path_model
-            if endpoint is None or endpoint.kind is Kind.UNMETERED or request.method in BODILESS:
-                _set_target(context, route, path_model)
-                return None
-        assert endpoint is not None  # noqa: S101 - a Unified route always has one
+        coding = context.head.coding
+        if coding is not None and request.body.length != 0:
+            if not is_decodable(coding):
+                return rejection.unsupported_encoding(coding)
+            request.body = DecodedBody(request.body, coding)
+        if endpoint is None or endpoint.kind in NOT_METERED:
+            assert isinstance(route, Target)  # noqa: S101 - a Unified route is always metered
+            return self._read_unmetered(context, known, route)
+        path_model = route.path_model if isinstance(route, Target) else None
         context.dialect = endpoint.dialect
         parsed = self._bodies.read(context, known, endpoint, path_model)
         if isinstance(parsed, Rejection):
             return parsed
         context.parsed = parsed
         if parsed.model is not None and names_a_secret_of_ours(parsed.model):
-            detail = "a key stands where the model's name belongs."
-            return rejected(Reason.INVALID_REQUEST, detail=detail, param="model")
+            return rejection.key_for_model()
         if isinstance(route, Unified):
             return _route_by_model(context, route, known.key, parsed)
         _set_target(context, route, parsed.model)
+        return None
+
+    def _read_unmetered(self, context: RequestContext, known: KnownKey, target: Target) -> Rejection | None:
+        """What is free or cannot be metered goes on as it comes; its model matters to keys that may use some only."""
+        query = context.request.query
+        if target.provider.dialect == "gemini" and (name := payload.steering_parameter(query)) is not None:
+            return rejected(Reason.INVALID_REQUEST, detail=f"the parameter {name} is not taken here.", param=name)
+        found = self._bodies.read_unmetered(context, known, target)
+        if isinstance(found, Rejection):
+            return found
+        context.payload = found
+        in_query = model_field.in_query(query)
+        named = None if in_query not in (None, found.model) else found.model
+        model = target.path_model or named or (in_query if found.model is None else None)
+        if model is not None and names_a_secret_of_ours(model):
+            return rejection.key_for_model()
+        _set_target(context, target, model)
         return None
 
     def _builtin(self, endpoint: Builtin, context: RequestContext, known: KnownKey) -> Response | Rejection:
@@ -143,8 +178,11 @@ class Gateway:
         current = self._admission.revalidate(known, context)
         if isinstance(current, Rejection):
             return current
-        limits = self._limits.of(current.key)
-        return builtin_endpoints.for_key(endpoint.name, current.key, frozenset(current.credentials), limits, context.id)
+        key, configured, dialect = current.key, frozenset(current.credentials), context.dialect
+        if endpoint.otherwise is not None and not model_cards.knows(key, configured, endpoint.model):
+            return self._forward(context, current, endpoint.otherwise)
+        limits = self._limits.of(key)
+        return builtin_endpoints.for_key(endpoint, key, configured, limits, dialect, context.id)
 
     def _with_limits(self, refusal: Rejection, key: KeySnapshot | None) -> Rejection:
         """A refusal carries the limits' headers, as an answer would."""
@@ -170,9 +208,7 @@ def _route_by_model(context: RequestContext, route: Unified, key: KeySnapshot, p
     """Which provider serves this model, and under which name. No glob can cover a model that nobody serves."""
     found = None if parsed.model is None else provider_of_model(parsed.model)
     if found is None and key.allowed_models:
-        model = "a request without a model" if parsed.model is None else f"the model {parsed.model}"
-        allowed = ", ".join(key.allowed_models)
-        return rejected(Reason.MODEL_NOT_ALLOWED, prefix=key.prefix, model=model, allowed_models=allowed)
+        return Rejection(refused_model(key, parsed.model))
     if parsed.model is None:
         return rejected(Reason.INVALID_REQUEST, detail="model is missing.", param="model")
     if found is None:

@@ -8,7 +8,7 @@ Nothing that can change meanwhile belongs here: not the key's policy, not the pr
 from dataclasses import dataclass, field
 
 from proxyd.gateway import authenticate, headers
-from proxyd.gateway.route import RouteMatch, match_route
+from proxyd.gateway.route import UNIFIED, NoUpgrade, RouteMatch, match_route, spoken_by, wants_websocket
 from proxyd.messages import Request
 from proxyd.wire.http1 import header_lines
 from shared.addresses import client_address
@@ -23,6 +23,7 @@ class HeadInfo:
     match: RouteMatch
     client_ip: Address | None  # None: cannot be told
     client_ip_text: str | None  # for the ledger; writing an address takes longer than all else that is done with it
+    coding: bytes | None = None  # of the body, in lower case
     _digest: str | Deny | None = None  # of the proxy key
     _provider: Provider | None = None  # to which `_lines` went last
     _lines: bytes = field(default=b"", repr=False)
@@ -51,7 +52,25 @@ def head_info(request: Request, trusted_proxies: tuple[Network, ...]) -> HeadInf
     )
     address = client_address(request.client.peer, forwarded, trusted_proxies)
     text = None if address is None else str(address)
-    info = HeadInfo(match_route(request.method, request.path), address, text)
+    info = HeadInfo(_match(request), address, text, _coding(request))
     if cache is not None:
         cache.info = info
     return info
+
+
+def _match(request: Request) -> RouteMatch:
+    method, path = request.method, request.path
+    if method == "POST" and path in UNIFIED:  # whoever calls it
+        return match_route(method, path)
+    match = match_route(method, path, spoken_by(request.headers))
+    if method == "GET" and wants_websocket(request.headers):
+        return match._replace(route=NoUpgrade())
+    return match
+
+
+def _coding(request: Request) -> bytes | None:
+    """The Content-Encoding, several of them joined as RFC 9110, section 5.3, says; None: it is plain."""
+    if request.header(b"content-encoding") is None:
+        return None
+    coding = b", ".join(request.header_values(b"content-encoding")).strip().lower()
+    return None if coding in (b"", b"identity") else coding

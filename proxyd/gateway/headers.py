@@ -29,8 +29,10 @@ HOP_BY_HOP = frozenset(
 )
 _NEVER_SENT = HOP_BY_HOP | {
     *KEY_HEADERS,
+    b"api-key",  # Azure's
     b"host",
     b"content-length",
+    b"content-encoding",  # bodies are sent without one
     b"cookie",
     b"cookie2",
     b"expect",
@@ -56,6 +58,13 @@ _NEVER_RETURNED = HOP_BY_HOP | {
     b"set-cookie",
     b"set-cookie2",
     b"alt-svc",
+    # What a server or a browser on the way would act on.
+    b"x-accel-redirect",
+    b"x-sendfile",
+    b"x-lighttpd-send-file",
+    b"clear-site-data",
+    b"access-control-allow-origin",
+    b"access-control-allow-credentials",
     b"x-router-error",
     b"x-router-max-tokens",
     b"x-router-request-id",
@@ -102,6 +111,7 @@ class ResponseHeaders(NamedTuple):
     overlaps: bool  # some of those kept are ours to set
     id_names: tuple[bytes, ...]  # of the headers in which our request id is told
     events: bool  # it says that it comes in events
+    plain: bool  # it says that it is text, or nothing at all
     coding: bytes | None  # its compression
     request_id: str | None  # the provider's, for the ledger
 
@@ -114,16 +124,20 @@ def read_response_headers(headers: Headers, credential: bytes) -> ResponseHeader
         if headers[position][1] not in _COMMON_CONNECTION:
             plan = _plan_response(names, connection_named(headers))
     kept_at, overlaps, id_names, _, types, codings, ids = plan
-    events, coding, request_id = False, None, None
+    events, plain, coding, request_id = False, not types, None, None
     for position in types:
-        events = events or headers[position][1][:17].lower() == b"text/event-stream"
+        kind = headers[position][1][:17].lower()
+        if kind == b"text/event-stream":
+            events = True
+        elif kind[:10] == b"text/plain":
+            plain = True
     for position in codings:
         value = headers[position][1].strip().lower()
         coding = coding or (None if value in (b"", b"identity") else value)
     if ids:
         request_id = headers[ids[0]][1][:128].decode("latin-1")
     kept = masked_headers([headers[position] for position in kept_at], credential)
-    return ResponseHeaders(kept, overlaps, id_names, events, coding, request_id)
+    return ResponseHeaders(kept, overlaps, id_names, events, plain, coding, request_id)
 
 
 def returned(answer: ResponseHeaders, own: list[Header], request_id: bytes) -> list[Header]:

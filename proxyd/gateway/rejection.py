@@ -2,7 +2,11 @@
 
 import math
 from dataclasses import dataclass
+from decimal import Decimal
 
+from proxyd.gateway import hints
+from proxyd.gateway.payload import MAX_JSON_BYTES
+from proxyd.gateway.route import NoUpgrade, Unknown, WrongMethod
 from proxyd.messages import (
     Header,
     RequestError,
@@ -12,11 +16,11 @@ from proxyd.messages import (
     UpstreamTimeout,
 )
 from proxyd.providers import DIALECTS
+from proxyd.wire.body_coding import ACCEPTED
 from shared import money, periods
 from shared.counters import RateLimited, SpendExceeded, SpendHeld, SpendState
 from shared.policy import ERRORS, Deny, Fact, KeySnapshot, Reason
-
-MAX_JSON_BYTES = 32 * 1024 * 1024  # Anthropic's limit, the largest of the three
+from shared.pricing import Bound, BoundPart
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,28 @@ def rejected_request(error: RequestError) -> Rejection:
     return Rejection(Deny(reason, {"detail": f"{error}."}), status=error.status)
 
 
+def nowhere(route: Unknown | WrongMethod | NoUpgrade) -> Rejection:
+    """The address leads nowhere, or not this way."""
+    if isinstance(route, WrongMethod):
+        allow = ", ".join(route.methods).encode()
+        return Rejection(Deny(Reason.METHOD_NOT_ALLOWED, {"detail": route.detail}), ((b"allow", allow),))
+    if isinstance(route, NoUpgrade):
+        return rejected(Reason.UPGRADE_NOT_SUPPORTED, detail=hints.WEBSOCKET)
+    return rejected(Reason.UNKNOWN_ENDPOINT, detail=route.detail)
+
+
+def unsupported_encoding(coding: bytes) -> Rejection:
+    """RFC 9110, section 15.5.16: the answer tells what would have been accepted."""
+    shown = coding[:80].decode("latin-1")
+    facts: dict[str, Fact] = {"encoding": shown, "accepted": ACCEPTED.decode()}
+    return Rejection(Deny(Reason.UNSUPPORTED_ENCODING, facts), ((b"accept-encoding", ACCEPTED),))
+
+
+def key_for_model() -> Rejection:
+    """Models are written down with the attempt, so that no key may stand there."""
+    return rejected(Reason.INVALID_REQUEST, detail="a key stands where the model's name belongs.", param="model")
+
+
 def upstream_reason(error: Exception) -> Reason:
     """502, or 504 when the provider took too long."""
     return Reason.PROVIDER_TIMEOUT if isinstance(error, UpstreamTimeout) else Reason.PROVIDER_UNREACHABLE
@@ -55,7 +81,7 @@ def upstream_failed(provider: str, error: Exception) -> Rejection:
 
 def public_text(deny: Deny) -> str:
     """The sentence for people."""
-    return ERRORS[deny.reason].text.format(**deny.facts)
+    return ERRORS[deny.reason].text.format(**deny.text_values())
 
 
 def response(refused: Rejection, dialect: str, request_id: str) -> Response:
@@ -97,27 +123,78 @@ def rate_limited(key: KeySnapshot, result: RateLimited) -> Rejection:
     )
 
 
-def spend_refused(key: KeySnapshot, result: SpendExceeded | SpendHeld, bound_nanos: int) -> Rejection:
-    """403 when it cannot fit in this period; 429 when it may fit once the requests in flight have ended."""
-    facts = {**spend_facts(key, result.spend), "needed_usd": money.to_usd(bound_nanos)}
+def spend_refused(key: KeySnapshot, result: SpendExceeded | SpendHeld, bound: Bound) -> Rejection:
+    """403 when it cannot fit in this period; 429 when it may fit once the requests in flight have ended.
+
+    What the request may need is explained: input, output and fees, how many of each at which price.
+    """
+    facts: dict[str, Fact] = {
+        **spend_facts(key, result.spend),
+        "needed_usd": money.to_usd(bound.nanos),
+        "bound": {
+            "input": _part_facts(bound.input, "tokens"),
+            "output": _part_facts(bound.output, "tokens"),
+            "fees": {name: _part_facts(part, "calls") for name, part in bound.fees.items()},
+        },
+        "affordable_max_tokens": bound.affordable_output_limit,
+    }
+    words = {**_spend_words(key, result.spend), "made_of": _made_of(bound)}
     if isinstance(result, SpendExceeded):
-        return Rejection(Deny(Reason.SPEND_EXCEEDED, facts))
+        return Rejection(Deny(Reason.SPEND_EXCEEDED, facts, words))
     facts["retry_after_seconds"] = result.retry_after_seconds
     wait = b"%d" % result.retry_after_seconds
-    return Rejection(Deny(Reason.SPEND_HELD, facts), ((b"retry-after", wait), (b"retry-after-ms", wait + b"000")))
+    headers = ((b"retry-after", wait), (b"retry-after-ms", wait + b"000"))
+    return Rejection(Deny(Reason.SPEND_HELD, facts, words), headers)
+
+
+def _part_facts(part: BoundPart, unit: str) -> dict[str, Fact]:
+    million = 1_000_000 if unit == "tokens" else 1_000
+    price = f"usd_per_{'million' if unit == 'tokens' else 'thousand'}"
+    return {unit: part.units, price: _decimal(part.usd_per_unit * million), "usd": money.to_usd(part.nanos)}
+
+
+def _made_of(bound: Bound) -> str:
+    """Of what a bound is made, for people, and what would fit."""
+    told = [
+        f"{part.units:,} tokens of {name} at ${_decimal(part.usd_per_unit * 1_000_000)} a million"
+        for name, part in (("input", bound.input), ("output", bound.output))
+        if part.units
+    ]
+    told += [
+        f"{part.units:,} {name.replace('_', ' ')} at ${_decimal(part.usd_per_unit * 1_000)} a thousand"
+        for name, part in bound.fees.items()
+        if part.units
+    ]
+    fits = bound.affordable_output_limit
+    ends = "" if not fits else f"; with an output limit of {fits:,} tokens it fits"
+    return f" ({', '.join(told)}{ends})" if told else ""
+
+
+def _decimal(value: Decimal) -> str:
+    return format(value.normalize(), "f")
 
 
 def spend_facts(key: KeySnapshot, spend: SpendState) -> dict[str, Fact]:
-    """The facts of a spend limit, in words and as fields."""
-    resets_at = None if spend.resets_on is None else f"{spend.resets_on.isoformat()}T00:00:00Z"
+    """The facts of a spend limit."""
     return {
         "prefix": key.prefix,
         "limit_usd": None if spend.limit_nanos is None else money.to_usd(spend.limit_nanos),
-        "spend_reset": key.spend_reset if key.spend_reset != "never" else "in all",
+        "spend_reset": key.spend_reset,
         "spent_usd": money.to_usd(spend.spent_nanos),
         "held_usd": money.to_usd(spend.held_nanos),
         "remaining_usd": None if spend.remaining_nanos is None else money.to_usd(spend.remaining_nanos),
         "period_start": None if spend.period_start == periods.FIRST_DAY else spend.period_start.isoformat(),
-        "resets_at": resets_at,
+        "resets_at": _resets_at(spend),
+    }
+
+
+def _spend_words(key: KeySnapshot, spend: SpendState) -> dict[str, str]:
+    resets_at = _resets_at(spend)
+    return {
+        "spend_reset": key.spend_reset if key.spend_reset != "never" else "in all",
         "resets": "It never resets." if resets_at is None else f"It resets at {resets_at}.",
     }
+
+
+def _resets_at(spend: SpendState) -> str | None:
+    return None if spend.resets_on is None else f"{spend.resets_on.isoformat()}T00:00:00Z"

@@ -15,6 +15,8 @@ from proxyd.messages import Truncated, UpstreamAborted, UpstreamBroken, Upstream
 from proxyd.providers import DIALECTS, Meter
 from shared.policy import ERRORS
 
+ANY = b"any"  # byte may end the answer
+
 Relay = Callable[[UpstreamAttempt], Generator[bytes, None, None]]
 
 
@@ -66,20 +68,30 @@ def stream(attempt: UpstreamAttempt) -> Generator[bytes, None, None]:
 
 @_primed
 def pieces(attempt: UpstreamAttempt) -> Generator[bytes, None, None]:
-    """A large or endless answer that is no event stream.
+    """A large or endless answer that is no event stream we meter, passed on as it comes.
 
-    One piece is kept back until the next has come, so that the client cannot have all before the attempt is settled.
+    Where money is at stake a piece that may be the last is kept back until the next has come, so that the client cannot
+    have all before the attempt is settled.
     """
     meter = attempt.meter
     chunks = attempt.call.chunks()
-    held = b""
+    held = closing = b""
     try:
         yield b""
         for data in chunks:
-            shown = data if meter is None else meter.feed(data)  # before a yield from which it may never come back
+            if meter is None:
+                yield data
+                continue
+            shown = meter.feed(data)  # before a yield from which it may never come back
+            closing = closing or _closing(shown)
+            if not shown.strip():
+                held += shown  # blanks behind the end, perhaps
+                continue
             if held:
                 yield held
-            held = shown
+            held = shown if _may_be_last(shown, closing) else b""
+            if not held:
+                yield shown
         if meter is not None:
             held += meter.end()
         attempt.end("ok" if attempt.succeeded else "provider_error")
@@ -90,6 +102,17 @@ def pieces(attempt: UpstreamAttempt) -> Generator[bytes, None, None]:
         raise Truncated from error
     finally:
         attempt.finish_relay(chunks)
+
+
+def _closing(beginning: bytes) -> bytes:
+    """The byte that ends an answer which begins so. A list is Gemini's way to stream without events."""
+    first = beginning.lstrip()[:1]
+    return {b"[": b"]", b"{": b"}"}.get(first, first and ANY)
+
+
+def _may_be_last(piece: bytes, closing: bytes) -> bool:
+    """Whether an answer may be complete with this piece."""
+    return closing == ANY or piece.rstrip().endswith(closing)
 
 
 def buffered(attempt: UpstreamAttempt) -> bytes:

@@ -1,5 +1,8 @@
 """Where a path leads: to one of our own endpoints, to a provider, or to whichever provider serves the model.
 
+Below `/v1` all three providers have endpoints, some of the same name. There the caller's own headers tell whose SDK it
+is, so that the whole of each works with the bare base address.
+
 Only values come out of here; the path that goes to a provider is put together from checked parts. To add a route of
 the proxy's own, add a row to BUILTINS and a function in `builtin_endpoints.py`.
 """
@@ -9,10 +12,21 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
-from shared.catalog import PROVIDERS, Endpoint, Provider, credential_header, find_endpoint
+from proxyd.gateway import hints
+from proxyd.messages import Headers
+from shared.catalog import (
+    METHODS,
+    NOT_METERED,
+    PROVIDERS,
+    Endpoint,
+    Provider,
+    allowed_methods,
+    credential_header,
+    find_endpoint,
+)
 from shared.keys import MANAGEMENT_TAG, PROXY_TAG
 
-BuiltinName = Literal["home", "health", "ready", "models", "key"]
+BuiltinName = Literal["home", "health", "ready", "models", "model", "key"]
 BUILTINS: dict[str, BuiltinName] = {
     "/": "home",
     "/healthz": "health",
@@ -21,7 +35,12 @@ BUILTINS: dict[str, BuiltinName] = {
     "/v1/key": "key",
 }
 UNIFIED = ("/v1/chat/completions", "/v1/embeddings", "/v1/responses")
-BARE_ANTHROPIC = ("/v1/messages", "/v1/messages/count_tokens")
+BARE_ANTHROPIC = "/v1/messages"  # and all below it
+BARE_GEMINI = ("/v1beta/", "/v1alpha/", "/upload/", "/download/")
+MODEL_CARD = "/v1/models/"
+
+# How the official SDKs give themselves away: each sends its header with every request.
+_SPOKEN = {b"anthropic-version": "anthropic", b"x-goog-api-key": "gemini", b"x-goog-api-client": "gemini"}
 
 _SAFE_PATH = re.compile(r"(?:/[A-Za-z0-9_\-.:~@!$&'()*+,;=%]+)+")
 # What could make another path of this one: dots, slashes and control characters in disguise, a broken escape, and the
@@ -31,6 +50,7 @@ _TRICKS = re.compile(
     re.IGNORECASE,
 )
 _VERSIONED = re.compile(r"/v\d[a-z0-9]*/")
+_GEMINI_VERSIONED = re.compile(r"(?:/upload|/download)?/v\d[a-z0-9]*/")
 _GEMINI_METHOD = re.compile(r"/v1/models/[^/]+:[A-Za-z]+")
 
 
@@ -39,6 +59,8 @@ class Builtin:
     """One of the router's own answers."""
 
     name: BuiltinName
+    model: str = ""  # whose card is wanted
+    otherwise: "Target | None" = None  # who is asked for the card of a model that we do not know
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,73 +90,125 @@ class Unknown:
     detail: str
 
 
-Route = Builtin | Target | Unified | Unknown
+@dataclass(frozen=True, slots=True)
+class WrongMethod:
+    """Something is here, but not for this method."""
+
+    methods: tuple[str, ...]  # that it takes
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoUpgrade:
+    """A WebSocket is wanted, which is not spoken here."""
+
+
+Route = Builtin | Target | Unified | Unknown | WrongMethod | NoUpgrade
+READ = ("GET", "HEAD")
 
 
 class RouteMatch(NamedTuple):
-    """All that a method and a path tell."""
+    """All that a method, a path and the caller's dialect tell."""
 
     route: Route
     dialect: str  # in which the caller expects errors
     query_key_allowed: bool  # on Gemini routes only
 
 
-def dialect_of(path: str) -> str:
-    """The dialect in which a caller of this path expects its errors, even when nothing else is right."""
-    if path.endswith("/chat/completions") or "/openai/" in path:
-        return "openai"
-    if path.startswith(("/anthropic/", "/v1/messages", "/v1/v1/messages")):
-        return "anthropic"
-    if is_gemini(path):
-        return "gemini"
+def spoken_by(headers: Headers) -> str:
+    """The provider whose SDK a request comes from, by the headers it cannot do without; OpenAI's has none such."""
+    for name, _ in headers:
+        if name in _SPOKEN:
+            return _SPOKEN[name]
     return "openai"
 
 
+def wants_websocket(headers: Headers) -> bool:
+    """Whether a request is the handshake of RFC 6455."""
+    return any(name == b"upgrade" and b"websocket" in value.lower() for name, value in headers)
+
+
+def dialect_of(path: str, spoken: str = "openai") -> str:
+    """The dialect in which a caller of this path expects its errors, even when nothing else is right."""
+    if path in UNIFIED or path.endswith("/chat/completions") or path.startswith("/openai/") or "/openai/" in path:
+        return "openai"
+    if path.startswith(("/anthropic/", BARE_ANTHROPIC, "/v1/v1/messages")):
+        return "anthropic"
+    return "gemini" if is_gemini(path) else spoken
+
+
 def is_gemini(path: str) -> bool:
-    """Whether this is a Gemini route: there, and only there, a key may stand in the query."""
-    return path.startswith(("/gemini/", "/v1beta/")) or _GEMINI_METHOD.fullmatch(path) is not None
+    """Whether this is a Gemini route, whoever calls it: there, and only there, a key may stand in the query."""
+    return path.startswith(("/gemini/", *BARE_GEMINI)) or _GEMINI_METHOD.fullmatch(path) is not None
 
 
-def match_route(method: str, path: str) -> RouteMatch:
-    """What a method and a path (as received, without the query) tell about a request."""
+def match_route(method: str, path: str, spoken: str = "openai") -> RouteMatch:
+    """What a method, a path (as received, without the query) and the caller's dialect tell about a request."""
     if PROXY_TAG in path or MANAGEMENT_TAG in path:  # nothing of it is cached
-        return RouteMatch(Unknown("A key must not stand in the address."), dialect_of(path), is_gemini(path))
-    return _match_cached(method, path) if len(path) <= _MAX_CACHED_PATH else _match(method, path)
+        route = Unknown("A key must not stand in the address.")
+        return RouteMatch(route, dialect_of(path, spoken), is_gemini(path))
+    return _match_cached(method, path, spoken) if len(path) <= _MAX_CACHED_PATH else _match(method, path, spoken)
 
 
-def _match(method: str, path: str) -> RouteMatch:
-    return RouteMatch(find_route(method, path), dialect_of(path), is_gemini(path))
-
-
-def find_route(method: str, path: str) -> Route:
-    """Where a request goes."""
-    own = BUILTINS.get(path)
-    if own is not None and method in ("GET", "HEAD"):
-        return Builtin(own)
-    if not _SAFE_PATH.fullmatch(path) or _TRICKS.search(path):
-        return Unknown("There is no endpoint at this address.")
-    if path in UNIFIED:
-        openai = PROVIDERS["openai"]
-        found = find_endpoint(openai, method, path)
-        return Unknown(f"{path} takes POST.") if found is None else Unified(path.removeprefix("/v1"), found[0])
-    if path in BARE_ANTHROPIC:
-        return _target(PROVIDERS["anthropic"], method, path)
-    if path.startswith("/v1beta/") or (method == "POST" and _GEMINI_METHOD.fullmatch(path)):
-        return _target(PROVIDERS["gemini"], method, path)
-    slug, slash, rest = path[1:].partition("/")
-    provider = PROVIDERS.get(slug)
-    if provider is None or not slash:
-        return Unknown(_hint(path))
-    tail = f"/{rest}"
-    if not _VERSIONED.match(tail) and provider.dialect != "gemini":
-        tail = f"/v1{tail}"
-    if tail.startswith("/v1/v1/"):
-        return Unknown(_hint(tail))
-    return _target(provider, method, tail)
+def _match(method: str, path: str, spoken: str) -> RouteMatch:
+    route = find_route(method, path, spoken)
+    by_key = is_gemini(path) or (isinstance(route, Target) and route.provider.slug == "gemini")
+    return RouteMatch(route, dialect_of(path, spoken), by_key)
 
 
 _MAX_CACHED_PATH = 120  # characters of a path; longer ones are rare, and would make a large cache
 _match_cached = lru_cache(maxsize=4096)(_match)
+
+
+def find_route(method: str, path: str, spoken: str = "openai") -> Route:
+    """Where a request goes."""
+    if method == "OPTIONS":
+        return WrongMethod((*METHODS, "HEAD"), hints.PREFLIGHT)
+    own = BUILTINS.get(path)
+    if own is not None:
+        return Builtin(own) if method in READ else WrongMethod(READ, hints.takes(path, READ))
+    if not _SAFE_PATH.fullmatch(path) or _TRICKS.search(path):
+        return Unknown(hints.of(path))
+    if path in UNIFIED:
+        return _by_model(method, path, PROVIDERS[spoken])
+    provider, tail = _owner(method, path, spoken)
+    if provider is None:
+        return Unknown(hints.of(path))
+    target = _target(provider, method, tail)
+    if method in READ and path.startswith(MODEL_CARD) and isinstance(target, Target):
+        return Builtin("model", path.removeprefix(MODEL_CARD), target)
+    return target
+
+
+def _owner(method: str, path: str, spoken: str) -> tuple[Provider | None, str]:
+    """The provider of a path, and the path there. None: nobody's."""
+    if path.endswith("/") or path.startswith(("/v1/v1/", hints.AZURE)):
+        return None, path
+    if path == BARE_ANTHROPIC or path.startswith(f"{BARE_ANTHROPIC}/"):
+        return PROVIDERS["anthropic"], path
+    if path.startswith(BARE_GEMINI) or (method == "POST" and _GEMINI_METHOD.fullmatch(path)):
+        return PROVIDERS["gemini"], path
+    if path.startswith("/v1/"):
+        return PROVIDERS[spoken], path
+    slug, slash, rest = path[1:].partition("/")
+    provider = PROVIDERS.get(slug)
+    if provider is None or not slash:
+        return None, path
+    tail = f"/{rest}"
+    if provider.dialect == "gemini":
+        tail = tail if _GEMINI_VERSIONED.match(tail) else f"/v1beta{tail}"
+    elif not _VERSIONED.match(tail):
+        tail = f"/v1{tail}"
+    return (None if tail.startswith("/v1/v1/") else provider), tail
+
+
+def _by_model(method: str, path: str, speaker: Provider) -> Route:
+    """An endpoint whose provider is chosen by the model; reading what is stored there goes to the caller's own."""
+    openai = PROVIDERS["openai"]
+    found = find_endpoint(openai, method, path)
+    if found is not None and found[0].kind not in NOT_METERED:
+        return Unified(path.removeprefix("/v1"), found[0])
+    return _target(speaker if speaker.compat_prefix == "/v1" else openai, method, path)
 
 
 def unified_target(route: Unified, provider: Provider) -> Target | Unknown:
@@ -152,24 +226,12 @@ def _unified_target(tail: str, slug: str) -> Target | Unknown:
     return Target(provider, found[0], path, None, "openai", credential_header(provider, path))
 
 
-def _target(provider: Provider, method: str, path: str) -> Target:
-    found = find_endpoint(provider, method, path)
-    if found is None:
-        return Target(provider, None, path, None, provider.dialect, credential_header(provider, path))
-    endpoint, path_model = found
-    return Target(provider, endpoint, path, path_model, endpoint.dialect, credential_header(provider, path))
-
-
-def _hint(path: str) -> str:
-    if path.startswith("/v1/v1/messages"):
-        return "There is no endpoint at this address: leave /v1 out of the Anthropic base URL."
-    if path.startswith("/v1/v1/"):
-        return "There is no endpoint at this address: /v1 stands in it twice; check the base URL."
-    if path in ("/chat/completions", "/embeddings", "/responses", "/models"):
-        return f"There is no endpoint at this address: the base URL must end with /v1, then it is /v1{path}."
-    if path == "/messages":
-        return "There is no endpoint at this address: the Anthropic base URL is this server's address alone."
-    return (
-        "There is no endpoint at this address. Use /v1/chat/completions, /v1/responses, /v1/embeddings, /v1/messages, "
-        "/v1beta/models/..., or a provider's own path below /openai, /anthropic or /gemini."
-    )
+def _target(provider: Provider, method: str, path: str) -> Target | WrongMethod:
+    methods = allowed_methods(provider, method, path)
+    if methods:
+        return WrongMethod(methods, hints.takes(path, methods))
+    endpoint, path_model = find_endpoint(provider, method, path) or (None, None)
+    dialect = provider.dialect if endpoint is None else endpoint.dialect
+    if "/openai/" in path:
+        dialect = "openai"
+    return Target(provider, endpoint, path, path_model, dialect, credential_header(provider, path))

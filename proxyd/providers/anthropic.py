@@ -5,13 +5,15 @@ from typing import Any
 
 import orjson
 
-from proxyd.providers.anthropic_request import read, read_free
-from proxyd.providers.base import Meter, Parsed
-from proxyd.providers.body import edited
-from proxyd.providers.metering import JsonMeter, StreamMeter, UsageAccumulator
+from proxyd.providers.accumulator import UsageAccumulator
+from proxyd.providers.anthropic_request import code_runs_free, read
+from proxyd.providers.base import Meter, Parsed, Pieces
+from proxyd.providers.large_body import edited, with_model
+from proxyd.providers.metering import JsonMeter, StreamMeter
 from proxyd.wire.sse import Event
 from shared.catalog import Endpoint, Kind
 from shared.policy import Fact
+from shared.pricing import Usage, read_usage
 
 # Error types of the API reference; everything from 500 up is `api_error`.
 _TYPES = {
@@ -23,12 +25,32 @@ _TYPES = {
 }
 
 
+# Blocks by which a model runs code at the provider, in a container that is billed by the hour.
+_CODE = frozenset({"code_execution", "bash_code_execution", "text_editor_code_execution"})
+# What the counter takes: `MessageCountTokensParams` of the anthropic SDK 2.
+_COUNTED = frozenset(
+    {
+        "cache_control",
+        "context_management",
+        "mcp_servers",
+        "messages",
+        "output_config",
+        "speed",
+        "system",
+        "thinking",
+        "tool_choice",
+        "tools",
+    }
+)
+_MOST_PARTS = 64  # of one usage; more are added up by model
+
+
 class Anthropic:
     """See `Dialect`."""
 
     def read(self, endpoint: Endpoint, body: bytes, path_model: str | None, query: str) -> Parsed:
-        del query
-        return read_free(body, path_model) if endpoint.kind is Kind.FREE else read(body)
+        del endpoint, path_model, query  # there is one such endpoint, and all of it stands in the body
+        return read(body)
 
     def rewrite(self, parsed: Parsed, *, model: str | None, output_limit: int | None) -> bytes:
         del output_limit  # every request has its own: `max_tokens` is required
@@ -41,6 +63,11 @@ class Anthropic:
         if streaming:
             return StreamMeter(accumulator, content_encoding, hides=False)
         return JsonMeter(accumulator, content_encoding)
+
+    def count_request(self, endpoint: Endpoint, parsed: Parsed, path: str, model: str) -> tuple[str, Pieces] | None:
+        if endpoint.kind is not Kind.MESSAGES:
+            return None
+        return f"{path}/count_tokens", with_model(parsed, model, _COUNTED)
 
     def refusal(self, status: int, code: str, message: str, request_id: str, facts: Mapping[str, Fact]) -> bytes:
         error = {**facts, "type": _type(status), "message": message, "code": code}
@@ -59,6 +86,7 @@ class MessagesUsage(UsageAccumulator):
     """Messages. A stream tells its input first and its output at the end; figures are cumulative, never summed."""
 
     _final = False
+    _code_runs = 0
 
     def event(self, event: Event) -> bool:
         data = event.data
@@ -95,14 +123,17 @@ class MessagesUsage(UsageAccumulator):
     def _block(self, block: object) -> None:
         """Some blocks come whole, with their first event: results of tools, redacted thoughts."""
         if isinstance(block, dict):
+            self._note_code(block)
             self.content([value for name, value in block.items() if name not in ("type", "id", "name", "signature")])
 
     def document(self, document: dict[str, Any]) -> None:
         self._final = True
         self._served(document)
-        usage = document.get("usage")
-        if isinstance(usage, dict):
-            self._merge(usage)
+        self._merge(document.get("usage"))
+        content = document.get("content")
+        for block in content if isinstance(content, list) else ():
+            if isinstance(block, dict):
+                self._note_code(block)
         self.unweighed = document
 
     def written(self, document: dict[str, Any]) -> None:
@@ -118,17 +149,70 @@ class MessagesUsage(UsageAccumulator):
             self.served_model = model[:200]
 
     def _merge(self, usage: object) -> None:
-        """The last value of each figure wins; a null says nothing."""
+        """Of each figure the larger one counts; a null says nothing."""
         if not isinstance(usage, dict):
             return
-        told = {name: value for name, value in usage.items() if value is not None}
-        self.reported = told if self.reported is None else {**self.reported, **told}
-        tier, speed = told.get("service_tier"), told.get("speed")
+        self.report({name: value for name, value in usage.items() if value is not None})
+        tier, speed = usage.get("service_tier"), usage.get("speed")
         self.service_tier = tier[:32] if isinstance(tier, str) else self.service_tier
         self.speed = speed[:32] if isinstance(speed, str) else self.speed
-        if told.get("inference_geo") not in (None, "global", "not_available", ""):
+        if usage.get("inference_geo") not in (None, "global", "not_available", ""):
             self.odd = True  # regions have a surcharge that the price table does not know
+
+    def _note_code(self, block: dict[str, Any]) -> None:
+        """Running code has a price by the hour, but beside the newer web tools it is free."""
+        if (
+            block.get("type") == "server_tool_use"
+            and block.get("name") in _CODE
+            and not code_runs_free(self._parsed.document)
+        ):
+            self._code_runs += 1
+            self.tool_calls = {"code_executions": self._code_runs}
+
+    def _parts(self, counts: dict[str, int]) -> tuple[Usage, ...]:
+        """What the figures at the top leave out: summaries of the conversation, advice of another model, other hops.
+
+        Sources: platform.claude.com/docs/en/build-with-claude/compaction ("sum across all entries"),
+        .../agents-and-tools/tool-use/advisor-tool (at the advisor's rates; the top has the first prompt only),
+        and of the anthropic SDK 2 the types of `usage.iterations`. A hop that declined and wrote nothing is not billed.
+        """
+        iterations = None if self.reported is None else self.reported.get("iterations")
+        if not isinstance(iterations, list):
+            self.odd = self.odd or iterations is not None
+            return ()
+        entries = [entry for entry in iterations if isinstance(entry, dict)]
+        has_hops = any(entry.get("type") == "fallback_message" for entry in entries)
+        own: dict[str, int] = {}
+        parts: list[Usage] = []
+        for entry in entries:
+            reading = read_usage(self._endpoint.prices_id, "default", entry)
+            kind, model = entry.get("type"), entry.get("model")
+            if reading is None or kind not in ("message", "fallback_message", "compaction", "advisor_message"):
+                self.odd = True
+            if reading is None:
+                continue
+            self.odd = self.odd or reading.unknown
+            answers = kind in ("message", "fallback_message")
+            named = model[:200] if isinstance(model, str) else None
+            if answers and (named == self.served_model or (named is None and not has_hops)):
+                for key, count in reading.counts.items():
+                    own[key] = own.get(key, 0) + count
+            elif not answers or reading.counts.get("output_tokens"):
+                name = named or (None if answers else self.served_model)
+                parts.append(Usage(reading.counts, name, self.service_tier, self.speed))
+        for key, count in own.items():
+            counts[key] = max(count, counts.get(key, 0))
+        return tuple(parts) if len(parts) <= _MOST_PARTS else _by_model(parts)
 
     def _is_final(self, counts: dict[str, int]) -> bool:
         del counts
         return self._final
+
+
+def _by_model(parts: list[Usage]) -> tuple[Usage, ...]:
+    found: dict[str | None, Usage] = {}
+    for part in parts:
+        whole = found.setdefault(part.model, Usage({}, part.model, part.service_tier, part.speed))
+        for key, count in part.counts.items():
+            whole.counts[key] = whole.counts.get(key, 0) + count
+    return tuple(found.values())

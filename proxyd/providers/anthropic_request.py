@@ -3,6 +3,7 @@
 Sources: the Messages API reference of platform.claude.com and the types of the anthropic SDK 2.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,9 +13,27 @@ from proxyd.providers.input_estimate import MAX_TOOL_CALLS, OVERHEAD_TOKENS, TOO
 from shared.catalog import Kind
 from shared.pricing import Size
 
-# Tools that run at the client; they cost what their tokens cost.
-_PLAIN_TOOLS = ("custom", "bash_", "text_editor_", "computer_", "browser_", "memory_", "tool_search_tool_")
-_CONTEXT_TOOLS = ("web_fetch_", "mcp_toolset")  # no fee, but their results are input
+_DATED = re.compile(r"(?P<name>[a-z0-9_]+?)_(?P<version>\d{8})")
+# Tools that run at the client; they cost what their tokens cost. All names are without the date of their version.
+_PLAIN_TOOLS = frozenset(
+    {
+        "custom",
+        "bash",
+        "text_editor",
+        "computer",
+        "computer_toolset",
+        "browser",
+        "browser_toolset",
+        "memory",
+        "tool_search_tool_bm25",
+        "tool_search_tool_regex",
+    }
+)
+_CONTEXT_TOOLS = frozenset({"web_fetch", "mcp_toolset"})  # no fee, but their results are input
+# From this version on, beside the web tools running code is free: platform.claude.com, "Code execution tool", Pricing.
+_CODE_IS_FREE_SINCE = "20260209"
+# What makes a request write to a cache, wherever it stands.
+_CACHE_FIELDS = frozenset({"cache_control", "caching"})
 _PLAIN_BLOCKS = frozenset(
     {
         "text",
@@ -50,15 +69,6 @@ def read(body: bytes) -> Parsed:
     return Parsed(Kind.MESSAGES, model, stream=stream, size=size, wants_usage=True, document=document, raw=body)
 
 
-def read_free(body: bytes, path_model: str | None) -> Parsed:
-    """Counting tokens, or a list of models: only the model's name matters."""
-    document = read_object(body) if body.strip() else {}
-    named = document.get("model")
-    model = path_model if named is None else model_name(named)
-    size = Size(len(body), output_free=True)
-    return Parsed(Kind.FREE, model, stream=False, size=size, wants_usage=True, document=document, raw=body)
-
-
 def _size(document: Mapping[str, Any], body: bytes, limit: int) -> Size:
     estimate = InputEstimate()
     for message in objects(document, "messages"):
@@ -70,24 +80,56 @@ def _size(document: Mapping[str, Any], body: bytes, limit: int) -> Size:
         _estimate_blocks(system, estimate)
     fees: dict[str, int] = {}
     unpriced = _estimate_tools(document, estimate, fees)
-    for name in ("container", "mcp_servers", "thread", "context_management"):
+    for name in ("container", "mcp_servers", "thread"):
         if document.get(name):
-            estimate.unseen = True
+            estimate.grows = True
     has_tools = any(document.get(name) for name in ("tools", "output_config", "output_format"))
     return Size(
         text_bytes=estimate.text_bytes(body),
         image_parts=estimate.images,
         audio_tokens=estimate.audio_tokens,
-        context_inputs=estimate.unseen,
+        context_inputs=estimate.unseen or estimate.grows,
+        countable=not estimate.grows,
         overhead_tokens=TOOLS_OVERHEAD_TOKENS if has_tools else OVERHEAD_TOKENS,
         output_limit=limit,
         tool_fees=fees,
-        # Nothing is written to a cache unless the body says so; an escape could say it unseen.
-        cache_writes=b"cache_control" in body or b"\\u00" in body,
+        cache_writes=_writes_to_a_cache(document, body),
         service_tier=text(document, "service_tier"),
         speed=text(document, "speed"),
-        unpriced=unpriced or _unpriced(document, body),
+        unpriced=unpriced or _unpriced(document),
     )
+
+
+def _writes_to_a_cache(document: Mapping[str, Any], body: bytes) -> bool:
+    """Whether a field of the body asks for it. A body without the very letters, or a disguise of them, has none."""
+    if b"cache_control" not in body and b"caching" not in body and b"\\u00" not in body:
+        return False
+    waiting: list[Any] = [document]
+    while waiting:
+        item = waiting.pop()
+        if type(item) is dict:
+            if not _CACHE_FIELDS.isdisjoint(item):
+                return True
+            waiting.extend(item.values())
+        elif type(item) is list:
+            waiting.extend(item)
+    return False
+
+
+def _name_and_version(kind: str) -> tuple[str, str]:
+    dated = _DATED.fullmatch(kind)
+    return (kind, "") if dated is None else (dated["name"], dated["version"])
+
+
+def code_runs_free(document: Mapping[str, Any]) -> bool:
+    """Whether a request has one of the web tools beside which running code costs nothing."""
+    tools = document.get("tools")
+    for tool in tools if isinstance(tools, list) else ():
+        kind = tool.get("type") if isinstance(tool, dict) else None
+        name, version = _name_and_version(kind) if isinstance(kind, str) else ("", "")
+        if name in ("web_search", "web_fetch") and version >= _CODE_IS_FREE_SINCE:
+            return True
+    return False
 
 
 def _estimate_tools(document: Mapping[str, Any], estimate: InputEstimate, fees: dict[str, int]) -> str | None:
@@ -99,26 +141,32 @@ def _estimate_tools(document: Mapping[str, Any], estimate: InputEstimate, fees: 
             continue
         if not isinstance(kind, str):
             raise BadBody("tools.type must be a string.", "tools")
-        if kind.startswith(_PLAIN_TOOLS):
+        name, _ = _name_and_version(kind)
+        if name in _PLAIN_TOOLS:
             continue
-        estimate.unseen = True
-        if kind.startswith("web_search_"):
+        estimate.grows = True
+        if name == "web_search":
             uses = count(tool, "max_uses", param="tools.max_uses")
             fees["web_searches"] = fees.get("web_searches", 0) + (MAX_TOOL_CALLS if uses is None else uses)
-        elif not kind.startswith(_CONTEXT_TOOLS):
+        elif name not in _CONTEXT_TOOLS and not (name == "code_execution" and code_runs_free(document)):
             unpriced = f"the tool {kind[:80]}"
     return unpriced
 
 
-def _unpriced(document: Mapping[str, Any], body: bytes) -> str | None:
-    """Features that change the bill in a way that the price table does not know."""
+def _unpriced(document: Mapping[str, Any]) -> str | None:
+    """Features that change the bill in a way that nobody can bound."""
     for name in ("fallbacks", "compaction"):  # other models may answer; a second summary is billed beside the answer
         if document.get(name):
             return name
-    if document.get("context_management") and b"compact" in body:
-        return "context_management"
     if document.get("inference_geo") not in (None, "global"):
         return "inference_geo"  # regions have a surcharge
+    management = document.get("context_management")
+    edits = management.get("edits") if isinstance(management, dict) else management
+    for edit in edits if isinstance(edits, list) else [edits]:
+        # What clears only takes input away; what compacts samples once more, over the whole conversation.
+        kind = edit.get("type") if isinstance(edit, dict) else edit
+        if kind is not None and not (isinstance(kind, str) and kind.startswith("clear_")):
+            return f"context_management.edits of type {str(kind)[:80]}"
     return None
 
 

@@ -34,9 +34,12 @@ class Parsed:
     stream: bool
     size: Size
     wants_usage: bool  # the client asked for usage in the stream, so it is shown all of it
-    document: Mapping[str, Any]  # the parsed body, for `rewrite`; of a large one only what it may change
+    document: Mapping[str, Any]  # the parsed body, of a large one only what may be changed and what meters ask for
     raw: bytes
     spans: Mapping[str, tuple[int, int]] | None = None  # of a large body: where the values of its members stand
+
+
+Pieces = list[bytes | memoryview]
 
 
 class Meter(Protocol):
@@ -86,6 +89,14 @@ class Dialect(Protocol):
 
     def meter(self, endpoint: Endpoint, parsed: Parsed, *, streaming: bool, content_encoding: bytes | None) -> Meter:
         """A meter for one answer. `streaming`: it is a stream of events, by the answer's own content type."""
+
+    def count_request(self, endpoint: Endpoint, parsed: Parsed, path: str, model: str) -> tuple[str, Pieces] | None:
+        """Path and body of a question to the provider how many tokens the input of a request has; None: it has no such.
+
+        Of a large body `spans` must tell of all members; their bytes are not copied.
+
+        `path` is that of the request, `model` the name by which the provider knows its model.
+        """
 
     def refusal(self, status: int, code: str, message: str, request_id: str, facts: Mapping[str, Fact]) -> bytes:
         """The JSON body of an error of ours; `facts` stand in it as fields of their own."""

@@ -8,13 +8,12 @@ could spell a letter) and only those with a hint are parsed again, slowly and ex
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 import orjson
 
-from proxyd.providers.base import BadBody, Parsed
+from proxyd.providers.base import BadBody
 
 MAX_MODEL_LENGTH = 200
 MAX_COUNT = 2**53
@@ -23,7 +22,6 @@ MAX_COUNT = 2**53
 # Every value but the first has a bracket, a comma or a colon before it.
 MAX_VALUES = 2_000_000
 MAX_NAMES = 1_000  # at the top
-MAX_KEPT_BYTES = 256 * 1024  # of a field that may have to be changed
 
 _SPELT_LETTER = re.compile(rb"\\u00[4-7]")  # an ASCII letter or underscore in disguise
 _MANY_NAMES = 64
@@ -32,23 +30,10 @@ _QUICK_BYTES = 128 * 1024  # beyond which the slow reading would keep everyone e
 _TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[{}\[\],:]', re.DOTALL)
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\Z)', re.DOTALL)  # one that never ends is looked at once, too
 _NEXT_BRACKET = re.compile(rb'(?:[^"{}\[\]]++|"(?:[^"\\]++|\\.)*+"){0,1000}+[{}\[\]]?', re.DOTALL)
-_DECODER = json.JSONDecoder()
-_COLON = re.compile(rb"\s*:\s*")
+COLON = re.compile(rb"\s*:\s*")
 _ONLY_OBJECTS = frozenset({dict})
 _SPACE = b" \t\r\n"
 NONE_NESTED: Mapping[str, tuple[bytes, ...]] = {}
-# The fields at the top that `rewrite` looks at or changes, of all dialects.
-_REWRITTEN = frozenset(
-    {
-        "model",
-        "stream_options",
-        "max_completion_tokens",
-        "max_tokens",
-        "max_output_tokens",
-        "generationConfig",
-        "generation_config",
-    }
-)
 _leisure = [False]
 
 
@@ -66,7 +51,7 @@ def read_object(body: bytes, nested: Mapping[str, tuple[bytes, ...]] = NONE_NEST
 
     `nested` are names in deeper objects that decide about money, quoted, by the field at the top in which they stand.
     """
-    if len(body) > MAX_VALUES and _values(body) > MAX_VALUES and _values(_STRING.sub(b"", body)) > MAX_VALUES:
+    if len(body) > MAX_VALUES and _more_values_than(MAX_VALUES, body):
         raise BadBody(f"The body has more than {MAX_VALUES} values.")
     try:
         document = orjson.loads(body)
@@ -81,6 +66,11 @@ def read_object(body: bytes, nested: Mapping[str, tuple[bytes, ...]] = NONE_NEST
     return document
 
 
+def _more_values_than(limit: int, body: bytes) -> bool:
+    """Whether a body has more than so many values beside the outermost; what stands in its texts is none."""
+    return _values(body) > limit and _values(_STRING.sub(b"", body)) > limit
+
+
 def _values(body: bytes) -> int:
     """How many values a body has at most; what stands in strings counts too."""
     return body.count(b",") + body.count(b":") + body.count(b"[") + body.count(b"{")
@@ -91,7 +81,7 @@ def _may_repeat(body: bytes, document: Mapping[str, Any], nested: Mapping[str, t
         return True
     searches = 0
     for name in document:
-        quoted = _quoted(name)
+        quoted = quoted_name(name)
         count = body.count(quoted)
         if count != 1:
             searches += 1
@@ -104,7 +94,7 @@ def _may_repeat(body: bytes, document: Mapping[str, Any], nested: Mapping[str, t
 
 
 @lru_cache(maxsize=256)
-def _quoted(name: str) -> bytes:
+def quoted_name(name: str) -> bytes:
     return b'"' + name.encode() + b'"'
 
 
@@ -201,76 +191,33 @@ def put(body: bytes, document: Mapping[str, Any], name: str, value: object) -> b
     span = _plain_span(body, name, document[name])
     if span is not None:
         return body[: span[0]] + orjson.dumps(value) + body[span[1] :]
-    start, end = _member_span(body, name)
+    start, end = member_span(body, name)
     return body[:start] + orjson.dumps(value) + body[end:]
-
-
-def for_rewriting(parsed: Parsed) -> Parsed:
-    """What `edited` and the dialects need of a large body, without the rest of it. Raises BadBody."""
-    document = {name: value for name, value in parsed.document.items() if name in _REWRITTEN}
-    spans: dict[str, tuple[int, int]] = {}
-    for name in document:
-        spans[name] = start, end = _only_span(parsed.raw, name) or _member_span(parsed.raw, name)
-        if end - start > MAX_KEPT_BYTES:
-            raise BadBody(f"{name} is larger than {MAX_KEPT_BYTES} bytes.", name)
-    return replace(parsed, document=document, spans=spans, raw=b"")
-
-
-def edited(parsed: Parsed, changes: Mapping[str, object]) -> bytes:
-    """The body with these members set, all other bytes as they were."""
-    body, document, spans = parsed.raw, parsed.document, parsed.spans
-    if spans is None:
-        for name, value in changes.items():
-            body = put(body, document, name, value)
-        return body
-    # A large body is copied once, and not searched: where its members stand was found out when it was parsed.
-    at = body.index(b"{") + 1
-    pieces: list[bytes | memoryview] = [body[:at]]
-    pieces += [orjson.dumps(name) + b":" + orjson.dumps(changes[name]) + b"," for name in changes if name not in spans]
-    view = memoryview(body)
-    for name in sorted(changes.keys() & spans.keys(), key=spans.__getitem__):
-        start, end = spans[name]
-        pieces += [view[at:start], orjson.dumps(changes[name])]
-        at = end
-    pieces.append(view[at:])
-    return b"".join(pieces)
 
 
 def _plain_span(body: bytes, name: str, value: object) -> tuple[int, int] | None:
     """Where the value of a text member stands, when there can be no doubt: its name occurs once, nothing is escaped."""
-    quoted = _quoted(name)
+    quoted = quoted_name(name)
     if not isinstance(value, str) or b"\\u00" in body or body.count(quoted) != 1:
         return None
-    match = _COLON.match(body, body.find(quoted) + len(quoted))
+    match = COLON.match(body, body.find(quoted) + len(quoted))
     literal = orjson.dumps(value)
     if match is None or not body.startswith(literal, match.end()):
         return None
     return match.end(), match.end() + len(literal)
 
 
-def _only_span(body: bytes, name: str) -> tuple[int, int] | None:
-    """Where the value of a member stands whose name occurs once; None where that is not certain, or it is large."""
-    quoted = _quoted(name)
-    if b"\\u00" in body or body.count(quoted) != 1:
-        return None
-    match = _COLON.match(body, body.find(quoted) + len(quoted))
-    if match is None:
-        return None
-    start = match.end()
-    text = body[start : start + MAX_KEPT_BYTES].decode("utf-8", "replace")
-    try:
-        _, end = _DECODER.raw_decode(text)
-    except (ValueError, RecursionError):
-        return None
-    return start, start + len(text[:end].encode())
-
-
-def _member_span(body: bytes, name: str) -> tuple[int, int]:
+def member_span(body: bytes, name: str) -> tuple[int, int]:
     """Where the value of a member of the outermost object stands; it must be there."""
     for found, start, end in _members(body):
         if found == name:
             return start, end
     raise AssertionError("a parsed name stands in its own body")
+
+
+def spans(body: bytes) -> dict[str, tuple[int, int]]:
+    """Where the values of all members of the outermost object stand."""
+    return {name: (start, end) for name, start, end in _members(body)}
 
 
 def _members(body: bytes) -> Iterator[tuple[str, int, int]]:

@@ -5,10 +5,11 @@ from typing import Any
 
 import orjson
 
-from proxyd.providers.base import Meter, Parsed
-from proxyd.providers.body import edited
-from proxyd.providers.gemini_request import bills_searches_by_request, read, read_free, spelling, tier_name
-from proxyd.providers.metering import JsonMeter, StreamMeter, UsageAccumulator
+from proxyd.providers.accumulator import UsageAccumulator
+from proxyd.providers.base import Meter, Parsed, Pieces
+from proxyd.providers.gemini_request import asks_for, bills_searches_by_request, read, spelling, tier_name
+from proxyd.providers.large_body import edited, with_model
+from proxyd.providers.metering import JsonMeter, StreamMeter
 from proxyd.wire.sse import Event
 from shared.catalog import Endpoint, Kind
 from shared.policy import Fact
@@ -20,6 +21,8 @@ _STATUSES = {
     403: "PERMISSION_DENIED",
     404: "NOT_FOUND",
     413: "INVALID_ARGUMENT",
+    415: "INVALID_ARGUMENT",
+    426: "FAILED_PRECONDITION",
     429: "RESOURCE_EXHAUSTED",
     500: "INTERNAL",
     502: "UNAVAILABLE",
@@ -32,8 +35,6 @@ class Gemini:
     """See `Dialect`."""
 
     def read(self, endpoint: Endpoint, body: bytes, path_model: str | None, query: str) -> Parsed:
-        if endpoint.kind is Kind.FREE:
-            return read_free(body, path_model)
         return read(endpoint.kind, body, path_model, query)
 
     def rewrite(self, parsed: Parsed, *, model: str | None, output_limit: int | None) -> bytes:
@@ -51,14 +52,25 @@ class Gemini:
             return StreamMeter(accumulator, content_encoding, hides=False)
         return JsonMeter(accumulator, content_encoding)
 
+    def count_request(self, endpoint: Endpoint, parsed: Parsed, path: str, model: str) -> tuple[str, Pieces] | None:
+        if endpoint.kind not in (Kind.GENERATE, Kind.GENERATE_STREAM):
+            return None
+        question = with_model(parsed, f"models/{model}")
+        return f"{path.rpartition(':')[0]}:countTokens", [b'{"generateContentRequest":', *question, b"}"]
+
     def refusal(self, status: int, code: str, message: str, request_id: str, facts: Mapping[str, Fact]) -> bytes:
-        details = {
-            "@type": "type.googleapis.com/google.rpc.ErrorInfo",
-            "reason": code,
-            "domain": "enterprise-router",
-            "metadata": {name: _plain(value) for name, value in {**facts, "request_id": request_id}.items()},
-        }
-        error = {"code": status, "message": message, "status": _status(status), "details": [details]}
+        details: list[dict[str, Any]] = [
+            {
+                "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+                "reason": code,
+                "domain": "enterprise-router",
+                "metadata": {name: _plain(value) for name, value in {**facts, "request_id": request_id}.items()},
+            }
+        ]
+        if (wait := facts.get("retry_after_seconds")) is not None:
+            # Gemini CLI waits by this, and not by Retry-After. A duration is text in protocol buffers' JSON.
+            details.append({"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": f"{wait}s"})
+        error = {"code": status, "message": message, "status": _status(status), "details": details}
         return orjson.dumps({"error": error})
 
     def error_event(self, status: int, code: str, message: str, request_id: str, kind: Kind | None = None) -> bytes:
@@ -67,10 +79,8 @@ class Gemini:
 
 
 def _plain(value: Fact) -> str:
-    """ErrorInfo's metadata are strings."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return "" if value is None else str(value)
+    """ErrorInfo's metadata are strings; what is no string is told as JSON. A null is empty."""
+    return "" if value is None else value if isinstance(value, str) else orjson.dumps(value).decode()
 
 
 def _status(status: int) -> str:
@@ -90,6 +100,7 @@ class GenerateUsage(UsageAccumulator):
         self._choices = parsed.size.choices
         self._finished: set[int] = set()  # candidates that gave their reason to stop
         self._by_request = bills_searches_by_request(parsed.model or "")
+        self._queries: set[str] = set()
 
     def event(self, event: Event) -> bool:
         if event.data is None:
@@ -127,7 +138,7 @@ class GenerateUsage(UsageAccumulator):
             self.served_model = model.removeprefix("models/")[:200]
         usage = chunk.get("usageMetadata")
         if isinstance(usage, dict):
-            self.reported = usage
+            self.report(usage)
             tier = usage.get("serviceTier")
             if isinstance(tier, str):
                 self.service_tier = tier_name(tier)[:32]
@@ -150,12 +161,34 @@ class GenerateUsage(UsageAccumulator):
                 self.content([value for name, value in part.items() if name != "thoughtSignature"])
         grounding = candidate.get("groundingMetadata")
         if isinstance(grounding, dict):
-            queries = grounding.get("webSearchQueries")
-            searches = len(queries) if isinstance(queries, list) else 0
-            if self._by_request:
-                searches = 1 if searches or grounding.get("groundingChunks") else 0
-            if searches:
-                self.tool_calls["web_searches"] = max(searches, self.tool_calls.get("web_searches", 0))
+            self._grounding(grounding)
+
+    def _grounding(self, grounding: dict[str, Any]) -> None:
+        """Count searches as they are billed: from Gemini 3 on each query but empty ones, once; before, one a request.
+
+        Pages by their address and files of one's own are no searches, though they ground an answer as well. Source:
+        ai.google.dev/gemini-api/docs/google-search, "Pricing", and .../url-context. Maps have a price of their own.
+        """
+        for name in ("webSearchQueries", "imageSearchQueries"):
+            queries = grounding.get(name)
+            for query in queries if isinstance(queries, list) else ():
+                if isinstance(query, str) and query.strip():
+                    self._queries.add(f"{name} {query.strip()}")
+        chunks = grounding.get("groundingChunks")
+        kinds = (
+            {kind for chunk in chunks if isinstance(chunk, dict) for kind in chunk}
+            if isinstance(chunks, list)
+            else set()
+        )
+        searches = len(self._queries)
+        if self._by_request:
+            found = "web" in kinds and asks_for(self._parsed.document, "googleSearch", "googleSearchRetrieval")
+            found = found and not asks_for(self._parsed.document, "urlContext")
+            searches = 1 if searches or found or grounding.get("searchEntryPoint") else 0
+        if searches:
+            self.tool_calls["web_searches"] = searches
+        if "maps" in kinds:
+            self.tool_calls["map_searches"] = 1
 
     def _is_final(self, counts: dict[str, int]) -> bool:
         del counts

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from proxyd.providers.base import BadBody, Parsed
-from proxyd.providers.body import count, model_name, objects, read_object, section
+from proxyd.providers.body import model_name, read_object, section
 from proxyd.providers.input_estimate import (
     MAX_TOOL_CALLS,
     OVERHEAD_TOKENS,
@@ -18,6 +18,7 @@ from proxyd.providers.input_estimate import (
     InputEstimate,
     shaping_parameter,
 )
+from proxyd.providers.protobuf_json import count, objects
 from shared.catalog import Kind
 from shared.pricing import Size
 
@@ -58,7 +59,8 @@ def read(kind: Kind, body: bytes, path_model: str | None, query: str = "") -> Pa
             text_bytes=estimate.text_bytes(body),
             image_parts=estimate.images,
             audio_tokens=estimate.audio_tokens,
-            context_inputs=estimate.unseen,
+            context_inputs=estimate.unseen or estimate.grows,
+            countable=False,  # embeddings have no counter
             overhead_tokens=OVERHEAD_TOKENS,
             output_free=True,
             unpriced=shaping_parameter(query),
@@ -67,13 +69,6 @@ def read(kind: Kind, body: bytes, path_model: str | None, query: str = "") -> Pa
     stream = kind is Kind.GENERATE_STREAM
     size = _size(document, body, model, query)
     return Parsed(kind, model, stream=stream, size=size, wants_usage=True, document=document, raw=body)
-
-
-def read_free(body: bytes, path_model: str | None) -> Parsed:
-    """Counting tokens, or a list of models."""
-    document = read_object(body) if body.strip() else {}
-    size = Size(len(body), output_free=True)
-    return Parsed(Kind.FREE, path_model, stream=False, size=size, wants_usage=True, document=document, raw=body)
 
 
 @lru_cache(maxsize=256)
@@ -107,7 +102,7 @@ def _size(document: Mapping[str, Any], body: bytes, model: str, query: str) -> S
     estimate = InputEstimate()
     _estimate_contents([*objects(document, "contents"), get(document, "systemInstruction")], estimate)
     if get(document, "cachedContent") is not None:
-        estimate.unseen = True
+        estimate.unseen = True  # its tokens are read from the cache, and counted as the input's
     fees: dict[str, int] = {}
     unpriced = _estimate_tools(document, model, estimate, fees)
     config = section(document, spelling(document, "generationConfig")) or {}
@@ -121,7 +116,8 @@ def _size(document: Mapping[str, Any], body: bytes, model: str, query: str) -> S
         text_bytes=estimate.text_bytes(body),
         image_parts=estimate.images,
         audio_tokens=estimate.audio_tokens,
-        context_inputs=estimate.unseen,
+        context_inputs=estimate.unseen or estimate.grows,
+        countable=not estimate.grows,
         overhead_tokens=TOOLS_OVERHEAD_TOKENS if shapes or document.get("tools") else OVERHEAD_TOKENS,
         # Zero is how protocol buffers spell that nothing was set, so it limits nothing.
         output_limit=count(config, limit, param=f"generationConfig.{limit}") or None,
@@ -129,6 +125,25 @@ def _size(document: Mapping[str, Any], body: bytes, model: str, query: str) -> S
         tool_fees=fees,
         service_tier=None if tier is None else tier_name(tier),
         unpriced=unpriced or shaping_parameter(query),
+        classes=_classes(config),
+    )
+
+
+def _classes(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """What it is asked to write beside text."""
+    modalities = get(config, "responseModalities")
+    asked = {name.upper() for name in modalities if isinstance(name, str)} if isinstance(modalities, list) else set()
+    return tuple(f"output_{name.lower()}_tokens" for name in sorted(asked & {"AUDIO", "IMAGE", "VIDEO"}))
+
+
+def asks_for(document: Mapping[str, Any], *names: str) -> bool:
+    """Whether a request has one of these tools, whose names are in camel case."""
+    tools = document.get("tools")
+    return any(
+        value is not None and camel(name) in names
+        for tool in (tools if isinstance(tools, list) else ())
+        if isinstance(tool, dict)
+        for name, value in tool.items()
     )
 
 
@@ -148,7 +163,7 @@ def _estimate_tools(
             name = camel(written)
             if name in _PLAIN_TOOLS:
                 continue
-            estimate.unseen = True
+            estimate.grows = True
             if name in _SEARCHES:
                 fees["web_searches"] = 1 if bills_searches_by_request(model) else MAX_TOOL_CALLS
             elif name not in _CONTEXT_TOOLS:

@@ -25,7 +25,8 @@ class InputEstimate:
     images: int = 0
     audio_tokens: int = 0
     media_bytes: int = 0  # of base64, which is no text
-    unseen: bool = False
+    unseen: bool = False  # input that stands elsewhere; the provider's own counter can see it
+    grows: bool = False  # input that is still to come, such as the results of tools at the provider
 
     def image(self, source: object) -> None:
         """An image, given by address, identifier or data URL. A data URL of something else may be a document."""

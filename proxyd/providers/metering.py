@@ -5,137 +5,18 @@ whole, up to a limit; of a larger one only the end, where embeddings have their 
 """
 
 import json
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
 import orjson
 
-from proxyd.providers.base import Parsed
+from proxyd.providers.accumulator import UsageAccumulator
 from proxyd.wire.content_coding import ContentDecoder
 from proxyd.wire.sse import LAST_HALF, Event, EventDecoder
-from shared.catalog import Endpoint
-from shared.pricing import Size, Usage, read_usage
+from shared.pricing import Usage
 
 MAX_JSON_BYTES = 32 * 1024 * 1024
 TAIL_BYTES = 64 * 1024
 MANY_VALUES = 400_000  # of an answer, which take some 20 ms
-BYTES_PER_TOKEN = 3  # of an estimate; English text has about 4
-IMAGE_TOKENS = 1_500  # of an estimate
-NO_CALLS: Mapping[str, int] = MappingProxyType({})
-
-
-class UsageAccumulator:
-    """What is known of one answer so far. Dialects say how events and documents change it."""
-
-    usage_field = "usage"
-
-    # Most of these stay what they are here for the whole of an answer, so none is set before it changes.
-    complete = False
-    failed = False
-    served_model: str | None = None
-    service_tier: str | None = None
-    speed: str | None = None
-    reported: dict[str, Any] | None = None  # the usage object; the last one wins
-    odd = False  # something contradicts what we know of the dialect
-    content_events = 0
-    content_bytes = 0
-    unweighed: dict[str, Any] | None = None  # a whole answer whose text is counted (`written`) if that matters
-    textless_bytes = 0  # what counts as written by the model where no text was found
-    tool_calls: Mapping[str, int] = NO_CALLS  # by usage key, where they stand outside the usage object
-
-    def __init__(self, endpoint: Endpoint, parsed: Parsed) -> None:
-        self._endpoint = endpoint
-        self._requested = parsed.size
-
-    def event(self, event: Event) -> bool:
-        """Take one event of a stream. True: the client must not see it."""
-        raise NotImplementedError
-
-    def document(self, document: dict[str, Any]) -> None:
-        """Take a whole JSON answer, but for its text where `unweighed` is set."""
-        raise NotImplementedError
-
-    def documents(self, documents: list[Any]) -> None:
-        """Take a JSON list of answers. Only Gemini sends such a thing."""
-        raise NotImplementedError
-
-    def written(self, document: dict[str, Any]) -> None:
-        """Count the text of a whole answer."""
-
-    def ended(self) -> None:
-        """The body is over. For dialects without a terminal event this is where an answer becomes complete."""
-
-    def content(self, value: object) -> None:
-        """Count something that the model wrote: one event of content, and the text in it."""
-        size = weigh(value)
-        if size:
-            self.content_events += 1
-            self.content_bytes += size
-
-    def usage(self) -> Usage | None:
-        flavor = self._endpoint.flavor
-        if flavor is None:
-            return None
-        reading = read_usage(self._endpoint.prices_id, flavor, self.reported)
-        if reading is None or not (self.failed or self._is_final(reading.counts)):
-            return None  # of an answer that failed, what was told until then is all that is billed
-        counts = reading.counts
-        for key, calls in self.tool_calls.items():
-            counts[key] = max(calls, counts.get(key, 0))
-        self.unweighed = None
-        return Usage(counts, self.served_model, self.service_tier, self.speed, False, reading.unknown or self.odd)
-
-    def _is_final(self, counts: dict[str, int]) -> bool:
-        """Whether the figures are the last word; some dialects begin with preliminary ones."""
-        del counts
-        return True
-
-    def delivered(self) -> Usage:
-        if self.unweighed is not None:
-            self.written(self.unweighed)
-            self.unweighed = None
-        counts = {"input_tokens": estimated_input(self._requested)}
-        output_free, flavor = self._requested.output_free, self._endpoint.flavor
-        written = self.content_bytes or self.textless_bytes
-        output = 0 if output_free else max(self.content_events, -(-written // BYTES_PER_TOKEN))
-        reading = None if flavor is None else read_usage(self._endpoint.prices_id, flavor, self.reported)
-        if reading is not None:  # figures of the input are exact, those of the output may be from before the end
-            counts = reading.counts
-        if not output_free:
-            counts["output_tokens"] = max(output, counts.get("output_tokens", 0))
-        counts.update(self.tool_calls)
-        unreadable = bool(self.reported) and reading is None
-        return Usage(
-            counts,
-            self.served_model,
-            self.service_tier,
-            self.speed,
-            estimated=True,
-            unknown=unreadable or self.odd,
-        )
-
-
-def estimated_input(size: Size) -> int:
-    """Tokens that a request's input likely has, on the high side."""
-    return -(-size.text_bytes // BYTES_PER_TOKEN) + size.audio_tokens + size.image_parts * IMAGE_TOKENS
-
-
-def weigh(value: object) -> int:
-    """Bytes of all text in a JSON value, names of fields left out."""
-    if isinstance(value, str):
-        return len(value) if value.isascii() else len(value.encode())
-    total = 0
-    waiting = [value]  # not by recursion: a provider may nest as deep as the parser allows
-    while waiting:
-        item = waiting.pop()
-        if isinstance(item, str):
-            total += len(item.encode())
-        elif isinstance(item, dict):
-            waiting.extend(item.values())
-        elif isinstance(item, list):
-            waiting.extend(item)
-    return total
 
 
 class _Watch:

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 
 import orjson
 
-from proxyd.providers.base import Meter, Parsed
-from proxyd.providers.body import edited
+from proxyd.providers.base import Meter, Parsed, Pieces
+from proxyd.providers.large_body import edited, with_model
 from proxyd.providers.metering import JsonMeter, StreamMeter
 from proxyd.providers.openai_answer import ChatUsage, EmbeddingsUsage, ResponsesUsage
-from proxyd.providers.openai_request import read, read_free
+from proxyd.providers.openai_request import read
 from shared.catalog import Endpoint, Kind
 from shared.policy import Fact
 
@@ -18,11 +18,30 @@ _ACCUMULATORS = {Kind.CHAT: ChatUsage, Kind.RESPONSES: ResponsesUsage}
 _LIMITS = {Kind.CHAT: "max_completion_tokens", Kind.RESPONSES: "max_output_tokens"}
 
 
+# What the counter of responses takes: `InputTokenCountParams` of the openai SDK 3.
+_COUNTED = frozenset(
+    {
+        "conversation",
+        "input",
+        "instructions",
+        "parallel_tool_calls",
+        "personality",
+        "previous_response_id",
+        "reasoning",
+        "text",
+        "tool_choice",
+        "tools",
+        "truncation",
+    }
+)
+
+
 class OpenAI:
     """See `Dialect`."""
 
     def read(self, endpoint: Endpoint, body: bytes, path_model: str | None, query: str) -> Parsed:
-        return read_free(body, path_model) if endpoint.kind is Kind.FREE else read(endpoint.kind, body, query)
+        del path_model  # stands in the body
+        return read(endpoint.kind, body, query)
 
     def rewrite(self, parsed: Parsed, *, model: str | None, output_limit: int | None) -> bytes:
         document = parsed.document
@@ -41,6 +60,11 @@ class OpenAI:
             return JsonMeter(accumulator, content_encoding)
         hides = endpoint.kind is Kind.CHAT and not parsed.wants_usage
         return StreamMeter(accumulator, content_encoding, hides=hides)
+
+    def count_request(self, endpoint: Endpoint, parsed: Parsed, path: str, model: str) -> tuple[str, Pieces] | None:
+        if endpoint.kind is not Kind.RESPONSES:
+            return None  # chat completions have no counter
+        return f"{path}/input_tokens", with_model(parsed, model, _COUNTED)
 
     def refusal(self, status: int, code: str, message: str, request_id: str, facts: Mapping[str, Fact]) -> bytes:
         del request_id  # stands in the headers only, as OpenAI's own does

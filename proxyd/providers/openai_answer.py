@@ -1,14 +1,15 @@
 """What an OpenAI answer tells: chat completions, responses and embeddings, plain and streamed."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
 
-from proxyd.providers.metering import UsageAccumulator
+from proxyd.providers.accumulator import UsageAccumulator
+from proxyd.providers.openai_tools import CALL_EVENTS, always_searches, images_made, items, tool_calls
 from proxyd.wire.sse import Event
+from shared.pricing import Usage
 
-# Output items of a response that are calls of a tool with a fee, and the fee's usage key.
-_CALLS = {"web_search_call": "web_searches", "file_search_call": "storage_searches"}
 _FINAL = frozenset({"response.completed", "response.incomplete", "response.failed"})
 
 
@@ -16,6 +17,11 @@ class ChatUsage(UsageAccumulator):
     """Chat completions. In a stream the usage comes last, in a chunk whose `choices` are empty."""
 
     _finished = False
+
+    def _calls(self) -> Mapping[str, int]:
+        """Some models search before every answer, at a fee, though no tool is named."""
+        fee = always_searches(self._parsed.model or "") if self._endpoint.prices_id == "openai" else None
+        return self.tool_calls if fee is None else {fee: 1}
 
     def event(self, event: Event) -> bool:
         data = event.data
@@ -49,7 +55,7 @@ class ChatUsage(UsageAccumulator):
         usage = chunk.get("usage")
         if isinstance(usage, dict):
             self._served(chunk)
-            self.reported = usage
+            self.report(usage)
             if not choices:
                 self._finished = True
                 return True
@@ -58,8 +64,7 @@ class ChatUsage(UsageAccumulator):
     def document(self, document: dict[str, Any]) -> None:
         self._served(document)
         self._finished = True
-        usage = document.get("usage")
-        self.reported = usage if isinstance(usage, dict) else None
+        self.report(document.get("usage"))
         self.unweighed = document
 
     def written(self, document: dict[str, Any]) -> None:
@@ -96,12 +101,15 @@ class ResponsesUsage(UsageAccumulator):
     """Responses. In a stream the last event carries the whole response with its usage."""
 
     _finished = False
+    _pictures: tuple[Usage, ...] = ()
 
     def event(self, event: Event) -> bool:
         data = event.data
         if data is None or data == b"[DONE]":
             return False
         if event.name and not _matters(event.name):
+            if (key := CALL_EVENTS.get(event.name)) is not None:  # in case the stream breaks off before it is told
+                self.tool_calls = {**self.tool_calls, key: self.tool_calls.get(key, 0) + 1}
             return False
         try:
             value = orjson.loads(data)
@@ -128,18 +136,16 @@ class ResponsesUsage(UsageAccumulator):
         model, tier = document.get("model"), document.get("service_tier")
         self.served_model = model[:200] if isinstance(model, str) else None
         self.service_tier = tier[:32] if isinstance(tier, str) else None
-        usage = document.get("usage")
-        self.reported = usage if isinstance(usage, dict) else None
-        calls: dict[str, int] = {}
-        for item in _items(document):
-            kind = item.get("type")
-            if isinstance(kind, str) and kind in _CALLS:
-                calls[_CALLS[kind]] = calls.get(_CALLS[kind], 0) + 1
-        self.tool_calls = calls
+        self.report(document.get("usage"))
+        # What runs in the background is answered before it has begun: its usage is told to whoever asks for it later.
+        request = self._parsed.document
+        self.deferred = request.get("background") is True and document.get("status") in ("queued", "in_progress")
+        self.tool_calls = tool_calls(document, request.get("tools"))
+        self._pictures = images_made(document, request.get("tools"))
         self.unweighed = document
 
     def written(self, document: dict[str, Any]) -> None:
-        for item in _items(document):
+        for item in items(document):
             self.content(item.get("content"))
             self.content(item.get("arguments"))
 
@@ -147,14 +153,13 @@ class ResponsesUsage(UsageAccumulator):
         del counts
         return self._finished
 
+    def _parts(self, counts: dict[str, int]) -> tuple[Usage, ...]:
+        del counts
+        return self._pictures
+
     def documents(self, documents: list[Any]) -> None:
         del documents
         self.odd = True
-
-
-def _items(document: dict[str, Any]) -> list[dict[str, Any]]:
-    output = document.get("output")
-    return [item for item in output if isinstance(item, dict)] if isinstance(output, list) else []
 
 
 def _matters(name: bytes) -> bool:
@@ -172,8 +177,7 @@ class EmbeddingsUsage(UsageAccumulator):
     def document(self, document: dict[str, Any]) -> None:
         model = document.get("model")
         self.served_model = model[:200] if isinstance(model, str) else None
-        usage = document.get("usage")
-        self.reported = usage if isinstance(usage, dict) else None
+        self.report(document.get("usage"))
 
     def documents(self, documents: list[Any]) -> None:
         del documents

@@ -17,6 +17,7 @@ from proxyd.providers.input_estimate import (
     InputEstimate,
     shaping_parameter,
 )
+from proxyd.providers.openai_tools import SEARCH, always_searches, runs_locally, search_fee
 from shared.catalog import Kind
 from shared.pricing import Size
 
@@ -25,11 +26,13 @@ _NESTED = {"stream_options": (b'"include_usage"',)}
 # What can change the bill of a chat completion beside its messages, its model and its output limit.
 _BILLED_IN_CHAT = frozenset(
     {
+        "audio",
         "background",
         "extra_body",
         "functions",
         "google",
         "image",
+        "modalities",
         "n",
         "prediction",
         "prompt_cache_options",
@@ -43,6 +46,7 @@ _BILLED_IN_CHAT = frozenset(
 _PLAIN_TOOLS = frozenset(
     {"function", "custom", "namespace", "computer", "computer_use_preview", "local_shell", "apply_patch"}
 )
+_MEDIA = ("audio", "image", "video")
 _CONTEXT_TOOLS = frozenset({"mcp", "tool_search", "programmatic_tool_calling"})  # their results are input
 _PLAIN_PARTS = frozenset(
     {
@@ -95,15 +99,6 @@ def read(kind: Kind, body: bytes, query: str = "") -> Parsed:
     return Parsed(kind, model, stream, size, wants_usage, document, body)
 
 
-def read_free(body: bytes, path_model: str | None) -> Parsed:
-    """A request that costs nothing: only its model matters, and it may have no body at all."""
-    document = read_object(body) if body.strip() else {}
-    named = document.get("model")
-    model = path_model if named is None else model_name(named)
-    size = Size(len(body), output_free=True)
-    return Parsed(Kind.FREE, model, stream=False, size=size, wants_usage=True, document=document, raw=body)
-
-
 def _chat_size(document: Mapping[str, Any], body: bytes, model: str) -> Size:
     estimate: InputEstimate | None = None  # of what the messages hold besides text, if they do
     for message in objects(document, "messages"):
@@ -114,7 +109,8 @@ def _chat_size(document: Mapping[str, Any], body: bytes, model: str) -> Size:
         if "audio" in message and message["audio"] is not None:
             estimate = estimate or InputEstimate()
             estimate.unseen = True  # an earlier spoken answer, by its id
-    if estimate is None and "search" not in model and _BILLED_IN_CHAT.isdisjoint(document):
+    always = always_searches(model)
+    if estimate is None and always is None and _BILLED_IN_CHAT.isdisjoint(document):
         return Size(len(body), overhead_tokens=OVERHEAD_TOKENS, output_limit=_chat_limit(document))
     estimate = estimate or InputEstimate()
     unpriced = None
@@ -123,9 +119,9 @@ def _chat_size(document: Mapping[str, Any], body: bytes, model: str) -> Size:
     for tool in tools:
         if tool.get("type") not in _PLAIN_TOOLS:
             unpriced = f"the tool {str(tool.get('type'))[:80]}"
-    if document.get("web_search_options") is not None or "search" in model:
-        fees["web_searches"] = MAX_TOOL_CALLS
-        estimate.unseen = True
+    if always is not None or document.get("web_search_options") is not None:
+        fees[always or "web_searches"] = 1  # once an answer: these models search before they write
+        estimate.grows = True
     if "extra_body" in document or "google" in document:
         estimate.unseen = True  # Gemini's own settings, such as cached content
     prediction = document.get("prediction")
@@ -134,7 +130,8 @@ def _chat_size(document: Mapping[str, Any], body: bytes, model: str) -> Size:
         text_bytes=estimate.text_bytes(body),
         image_parts=estimate.images,
         audio_tokens=estimate.audio_tokens,
-        context_inputs=estimate.unseen,
+        context_inputs=estimate.unseen or estimate.grows,
+        countable=not estimate.grows,
         overhead_tokens=TOOLS_OVERHEAD_TOKENS if has_tools else OVERHEAD_TOKENS,
         output_limit=_chat_limit(document),
         choices=count(document, "n", least=1) or 1,
@@ -142,7 +139,18 @@ def _chat_size(document: Mapping[str, Any], body: bytes, model: str) -> Size:
         tool_fees=fees,
         service_tier=text(document, "service_tier"),
         unpriced=unpriced or _unpriced(document),
+        classes=_classes(document, estimate),
     )
+
+
+def _classes(document: Mapping[str, Any], estimate: InputEstimate) -> tuple[str, ...]:
+    """What there is beside text: sound that is heard, and what else than text is asked for."""
+    heard = ("input_audio_tokens",) if estimate.audio_tokens else ()
+    modalities = document.get("modalities")
+    asked = set(filter(_MEDIA.__contains__, modalities)) if isinstance(modalities, list) else set()
+    if document.get("audio") is not None:
+        asked.add("audio")
+    return (*heard, *(f"output_{kind}_tokens" for kind in sorted(asked)))
 
 
 def _chat_limit(document: Mapping[str, Any]) -> int | None:
@@ -159,9 +167,12 @@ def _responses_size(document: Mapping[str, Any], body: bytes) -> Size:
     given = document.get("input")
     if type(given) is list:
         _estimate_parts(given, estimate)
-    for name in ("previous_response_id", "conversation", "prompt", "context_management"):
+    for name in ("previous_response_id", "conversation"):
         if document.get(name) is not None:
             estimate.unseen = True
+    for name in ("prompt", "context_management"):  # the provider's counter knows neither
+        if document.get(name) is not None:
+            estimate.grows = True
     calls = count(document, "max_tool_calls")
     calls = MAX_TOOL_CALLS if calls is None else calls
     fees: dict[str, int] = {}
@@ -169,11 +180,11 @@ def _responses_size(document: Mapping[str, Any], body: bytes) -> Size:
     tools = objects(document, "tools")
     for tool in tools:
         kind = tool.get("type")
-        if kind in _PLAIN_TOOLS:
+        if kind in _PLAIN_TOOLS or (kind == "shell" and runs_locally(tool)):
             continue
-        estimate.unseen = True
-        if isinstance(kind, str) and kind.startswith("web_search"):
-            fees["web_searches"] = calls
+        estimate.grows = True
+        if isinstance(kind, str) and SEARCH.fullmatch(kind):
+            fees[search_fee(tools)] = calls
         elif kind == "file_search":
             fees["storage_searches"] = calls
         elif kind not in _CONTEXT_TOOLS:
@@ -182,12 +193,14 @@ def _responses_size(document: Mapping[str, Any], body: bytes) -> Size:
         text_bytes=estimate.text_bytes(body),
         image_parts=estimate.images,
         audio_tokens=estimate.audio_tokens,
-        context_inputs=estimate.unseen,
+        context_inputs=estimate.unseen or estimate.grows,
+        countable=not estimate.grows,
         overhead_tokens=TOOLS_OVERHEAD_TOKENS if tools or "text" in document else OVERHEAD_TOKENS,
         output_limit=count(document, "max_output_tokens", least=1),
         tool_fees=fees,
         service_tier=text(document, "service_tier"),
         unpriced=unpriced or _unpriced(document),
+        classes=_classes(document, estimate),
     )
 
 

@@ -9,6 +9,7 @@ import select
 import socket
 import struct
 from collections.abc import Callable
+from time import monotonic
 from typing import Any, Protocol
 
 from gevent.monkey import get_original
@@ -34,6 +35,7 @@ class Service(Protocol):
 
     limits: ServerLimits
     draining: bool
+    idle_seconds: float  # for the next request of a connection that has had one
 
     def respond(self, request: Request) -> Response:
         """Answer a request. Raises `ClientGone`, and no other `Exception`."""
@@ -145,13 +147,15 @@ class Connection(Channel):
             self.close()
 
     def drain(self) -> None:
-        """End the connection soon if it waits for a request. Called in the hub."""
-        if self.idle:
-            if self.served == 0:
-                # It was just accepted; what it wanted to ask is probably on its way.
-                self.arm(min(DRAIN_GRACE_SECONDS, self.limits.header_timeout_seconds))
-            else:
-                self.wake()
+        """Give an idle connection no longer than `idle_seconds` from now. Called in the hub."""
+        if not self.idle:
+            return
+        # What a connection that was just accepted wanted to ask is probably on its way.
+        seconds = max(self._service.idle_seconds, 0 if self.served else DRAIN_GRACE_SECONDS)
+        if seconds <= 0:
+            self.expire()
+        else:
+            self.deadline = min(self.deadline, monotonic() + seconds)
 
     def idle_since(self, now: float) -> float | None:
         """Since when it waits for a request, by `time.monotonic()`; None while it has one, or has just come.
@@ -160,11 +164,10 @@ class Connection(Channel):
         """
         if not self.headless or self.closed:
             return None
-        limits = self.limits
         if self.idle and self.served:
-            return self.deadline - limits.keep_alive_seconds
-        since = self.deadline - limits.header_timeout_seconds
-        return since if now - since >= limits.silent_seconds else None
+            return self.deadline - self.limits.keep_alive_seconds
+        since = self.deadline - self.limits.header_timeout_seconds
+        return since if now - since >= self.limits.silent_seconds else None
 
     def make_room(self) -> bool:
         """Close a connection without a request, unless something has just arrived on it. Called in the hub."""
@@ -258,17 +261,15 @@ class Connection(Channel):
 
     def _first_bytes(self) -> bytes:
         """Wait for a request to begin; b"" when the connection has no future."""
-        self.arm(self.limits.keep_alive_seconds if self.served else self.limits.header_timeout_seconds)
+        self.arm(self._service.idle_seconds if self.served else self.limits.header_timeout_seconds)
         self.idle = True
         try:
             while True:
-                if not (self._service.draining and self.served):
-                    self.wait_readable()
+                self.wait_readable()
                 try:
                     return self.transport.recv(HEAD_RECEIVE_BYTES)
                 except BlockingIOError:
-                    if self._service.draining and self.served:
-                        return b""
+                    continue
         except Expired:
             try:
                 return self.transport.recv(HEAD_RECEIVE_BYTES)  # as in `recv`: perhaps it is our loop that was late

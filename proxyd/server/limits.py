@@ -26,6 +26,7 @@ class ServerLimits:
     body_rate_bytes: int = KIB  # per second, after the grace
     write_stall_seconds: float = 60.0  # without the client taking a byte
     keep_alive_seconds: float = 75.0  # between two requests
+    leave_seconds: float = 10.0  # for idle connections of a server that ends, before it closes them
     drain_bytes: int = 64 * KIB  # of an unread body, to keep the connection
     linger_bytes: int = 64 * KIB * KIB  # read and thrown away before a close, so that the answer survives
     linger_seconds: float = 2.0

@@ -5,17 +5,49 @@ leaves its queue to the one that replaces it, so that no connection the kernel h
 spreads connections over the sockets; that a stranger (or a second router) holds the address is found out before.
 """
 
+import ctypes
 import os
 import socket
+import struct
 from pathlib import Path
 
 from gevent.monkey import get_original
 
 BACKLOG = 2048
 
+# A program of the classic packet filter over a TCP header: of the byte of flags, are SYN and ACK such that a connection
+# begins? Then nothing of the packet is kept, else all. Each instruction: operation, steps if so, steps if not, operand.
+_FLAGS_BYTE, _SYN, _SYN_OR_ACK = 13, 0x02, 0x12
+_NO_SYN = b"".join(
+    struct.pack("=HBBI", *instruction)
+    for instruction in (
+        (0x30, 0, 0, _FLAGS_BYTE),  # load a byte
+        (0x54, 0, 0, _SYN_OR_ACK),  # and
+        (0x15, 0, 1, _SYN),  # equal?
+        (0x06, 0, 0, 0),  # keep nothing
+        (0x06, 0, 0, 0xFFFF_FFFF),  # keep all
+    )
+)
+_ATTACH_FILTER = 26  # SO_ATTACH_FILTER, which the socket module does not name
+
 _NativeSocket: type[socket.socket] = get_original("socket", "socket")
 # gevent's own asks a thread of its hub, and a supervisor with a hub can neither fork nor start a child well.
 _native_getaddrinfo = get_original("socket", "getaddrinfo")
+
+
+def refuse_new(listener: socket.socket) -> None:
+    """Let no connection begin any more at a listening socket that is about to be closed.
+
+    A listener that is closed resets what has come into its queue since the last look, and such a client believed itself
+    connected and may have sent its request. With this nothing more comes into the queue: who begins to connect is not
+    answered, tries again after a second, and is refused then or finds whoever listens next. Any process that holds the
+    socket is concerned. (A Unix socket has no such means.)
+    """
+    if listener.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    program = ctypes.create_string_buffer(_NO_SYN, len(_NO_SYN))
+    described = struct.pack("HP", len(_NO_SYN) // 8, ctypes.addressof(program))
+    listener.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, described)
 
 
 class BindError(Exception):
@@ -29,6 +61,29 @@ def listen(bind: str, count: int) -> list[socket.socket]:
     """
     if bind.startswith("unix:"):
         return [_listen_unix(bind.removeprefix("unix:"))]
+    family, address = _free_address(bind)
+    sockets: list[socket.socket] = []
+    try:
+        for _ in range(count):
+            sockets.append(_bound(family, address, reuse_port=True))
+            sockets[-1].listen(BACKLOG)
+    except OSError as error:
+        for sock in sockets:
+            sock.close()
+        raise BindError(f"Cannot listen on {bind}: {error.strerror}") from None
+    return sockets
+
+
+def check_free(bind: str) -> None:
+    """Raise `BindError` unless "host:port" or "[v6]:port" could be listened on now.
+
+    Nothing listens for it: whoever connected meanwhile would be cut off.
+    """
+    _free_address(bind)
+
+
+def _free_address(bind: str) -> tuple[int, object]:
+    """The family and the address to bind, which nobody else has. Raises `BindError`."""
     host, _, port = bind.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not host or not port.isdigit() or int(port) > 65535:
@@ -38,20 +93,14 @@ def listen(bind: str, count: int) -> list[socket.socket]:
     except OSError as error:
         raise BindError(f"{bind}: {error.strerror}") from None
     family, _, _, _, address = found[0]
-    sockets: list[socket.socket] = []
     try:
         # Without SO_REUSEPORT the kernel refuses an address that anybody listens on already.
         probe = _bound(family, address, reuse_port=False)
         address = probe.getsockname()
         probe.close()
-        for _ in range(count):
-            sockets.append(_bound(family, address, reuse_port=True))
-            sockets[-1].listen(BACKLOG)
     except OSError as error:
-        for sock in sockets:
-            sock.close()
         raise BindError(f"Cannot listen on {bind}: {error.strerror}") from None
-    return sockets
+    return family, address
 
 
 def _bound(family: int, address: object, *, reuse_port: bool) -> socket.socket:

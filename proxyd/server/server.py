@@ -23,6 +23,7 @@ from proxyd.channel import READ, Watchdog, tick_for
 from proxyd.messages import ClientGone, Request, RequestError, Response
 from proxyd.server.connection import Connection
 from proxyd.server.limits import ServerLimits, connections_for, raise_descriptor_limit
+from proxyd.server.listen import refuse_new
 
 __all__ = ["Server", "ServerLimits"]
 
@@ -34,6 +35,8 @@ ROOM_AT_ONCE = 16
 SHORTAGE_PAUSE_SECONDS = 0.2
 SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 KILL_SECONDS = 2.0
+# For a connection that the kernel has half taken to come up: a round trip to whoever is near enough to matter.
+SETTLE_SECONDS = 0.05
 
 # Ours, not gevent's: the channels do their own waiting.
 _NativeSocket: type[socket.socket] = get_original("socket", "socket")
@@ -58,6 +61,7 @@ class Server:
     ) -> None:
         self.limits = limits or ServerLimits(max_connections=connections_for(raise_descriptor_limit()))
         self.draining = False
+        self.idle_seconds = self.limits.keep_alive_seconds
         self._handler = handler
         self._on_error = on_error
         self._listeners = [_NativeSocket(fileno=listener.detach()) for listener in listeners]
@@ -65,6 +69,7 @@ class Server:
         self._watchers: list[Any] = []
         self._watchdog: Watchdog | None = None
         self._accepting = False
+        self._closing = False
         self._shortage_logged = False
 
     @property
@@ -93,12 +98,29 @@ class Server:
             self._watchers.append(get_hub().loop.io(listener.fileno(), READ))
         self._resume()
 
-    def stop(self, grace_seconds: float) -> None:
-        """Stop accepting, let running requests finish for `grace_seconds`, then cut what is left.
+    def stop(
+        self,
+        grace_seconds: float,
+        *,
+        idle_seconds: float = 0.0,
+        accept_seconds: float = 0.0,
+        handed_over: bool = False,
+    ) -> None:
+        """Let running requests finish, for `grace_seconds` in all, then cut what is left.
 
-        Connections that only wait for a request are closed at once; what was already in the kernel's queue is served.
+        Each answer is now the last one of its connection. Who waits without a request has `idle_seconds` to send one or
+        to close the connection. New connections are accepted for `accept_seconds`; what then waits in the kernel's
+        queue is served. `handed_over`: the listening sockets are somebody else's too, who goes on with them.
         """
-        self.draining = True
+        ends = monotonic() + grace_seconds
+        self.draining, self.idle_seconds = True, idle_seconds
+        self._drain_idle()
+        gevent.sleep(min(accept_seconds, grace_seconds))
+        if not handed_over:
+            for listener in self._listeners:
+                refuse_new(listener)
+            gevent.sleep(min(SETTLE_SECONDS, grace_seconds))
+        self._closing = True
         self._pause()
         for listener in self._listeners:
             self._accept(listener, attempts=self.limits.max_connections)
@@ -106,9 +128,8 @@ class Server:
             watcher.close()
             listener.close()
         self._watchers, self._listeners = [], []
-        for connection in tuple(self._connections):
-            get_hub().loop.run_callback(connection.drain)
-        gevent.joinall(tuple(self._connections.values()), timeout=grace_seconds)
+        self._drain_idle()
+        gevent.joinall(tuple(self._connections.values()), timeout=max(0.0, ends - monotonic()))
         left = tuple(self._connections.values())
         if left:
             logger.warning("Cutting %d connections that outlasted the drain", len(left))
@@ -118,6 +139,10 @@ class Server:
         if self._watchdog is not None:
             self._watchdog.close()
             self._watchdog = None
+
+    def _drain_idle(self) -> None:
+        for connection in tuple(self._connections):
+            get_hub().loop.run_callback(connection.drain)
 
     def respond(self, request: Request) -> Response:
         """Answer a request for a connection."""
@@ -144,7 +169,7 @@ class Server:
         return response
 
     def _resume(self) -> None:
-        if not self._accepting and not self.draining:
+        if not self._accepting and not self._closing:
             self._accepting = True
             for watcher, listener in zip(self._watchers, self._listeners, strict=True):
                 watcher.start(self._accept, listener, ACCEPTS_AT_ONCE)

@@ -51,8 +51,14 @@ class EventDecoder:
                 return [LAST_HALF, *self.feed(data[1:])]
         held = self._held
         if not held:
-            if len(data) > 1 and data.find(b"\n\n") == len(data) - 2 and b"\r" not in data:
-                return [self._event(data)]  # one whole event in one read: what streams mostly look like
+            last = len(data) - 2
+            if data[:6] == b"data: " and data.find(b"\n") == last and data[-1:] == b"\n" and b"\r" not in data:
+                # One event of one line in one read: what streams mostly look like.
+                if not (self._skipping or self._at_start):
+                    return [Event(data, b"", data[6:-2])]
+                return [self._event(data)]
+            if len(data) > 1 and data.find(b"\n\n") == last and b"\r" not in data:
+                return [self._event(data)]  # one whole event, of more lines
             buffer: bytes | bytearray = data
         else:
             held += data

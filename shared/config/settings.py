@@ -28,6 +28,7 @@ class Settings:
     """The settings of one process. Not printable, because it holds secrets."""
 
     database_url: str
+    ledger_database_url: str  # the same database, as the user that writes the ledger
     limits_url: str
     data_dir: Path
     web_bind: Bind
@@ -64,6 +65,9 @@ class Settings:
             value[name] = value[name] or made_once(name, data_dir / file, make)
         settings = cls(
             database_url=storage.database_url(*of("DATABASE_URL")),
+            ledger_database_url=storage.ledger_database_url(
+                *of("ROUTER_LEDGER_DATABASE_URL"), storage.database_url(*of("DATABASE_URL"))
+            ),
             limits_url=storage.limits_url(*of("ROUTER_LIMITS_URL")),
             data_dir=data_dir,
             web_bind=values.bind(*of("ROUTER_WEB_BIND")),
@@ -136,6 +140,9 @@ URL_SETTINGS = {
 
 SETTINGS: tuple[Setting, ...] = (
     Setting("DATABASE_URL", "", "SQLAlchemy URL of the database; a SQLite file in the data directory by default"),
+    Setting(
+        "ROUTER_LEDGER_DATABASE_URL", "", "the same database, for the ledger writer alone; DATABASE_URL by default"
+    ),
     Setting("ROUTER_LIMITS_URL", "", "storage of the counters; a SQLite file in the data directory by default"),
     Setting("ROUTER_DATA_DIR", "./instance", "directory of databases, journals and made-up secrets, mode 0700"),
     Setting("ROUTER_WEB_BIND", "127.0.0.1:8000", "address and port of the dashboard and the management API"),

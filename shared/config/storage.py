@@ -29,6 +29,15 @@ def database_url(name: str, text: str) -> str:
     return text
 
 
+def ledger_database_url(name: str, text: str, database: str) -> str:
+    """The URL of the same database for the ledger writer, which may have a user of its own there."""
+    if not text:
+        return database
+    if database.startswith(_SQLITE) or text.startswith(_SQLITE):
+        raise SettingError(f"{name} is for PostgreSQL: it names the database of DATABASE_URL, and another user.")
+    return database_url(name, text)
+
+
 def _judge_server(name: str, text: str) -> None:
     """Repeats nothing of the URL, because a password may stand anywhere in one that cannot be read."""
     try:
@@ -44,7 +53,10 @@ def _judge_server(name: str, text: str) -> None:
 
 
 def limits_url(name: str, text: str) -> str:
-    """The URL as the counters take it, a file's path absolute."""
+    """The URL as the counters take it, a file's path absolute. A Valkey's may say so."""
+    scheme, sign, rest = text.partition("://")
+    if scheme.startswith("valkey"):
+        text = f"redis{scheme.removeprefix('valkey')}{sign}{rest}"
     try:
         counters.connect(text).close()
     except ValueError as error:

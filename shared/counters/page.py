@@ -22,7 +22,7 @@ FILE_NAME = "accounting.page"
 WRITER_LOCK = "ledger_writer.lock"  # held by the one ledger writer of a data directory, for as long as it lives
 _BYTES = 4096
 _MAGIC = 0x45524143_50470001
-_BOOT, _GENERATION, _INODE, _MODIFIED, _MOVING, _SEQUENCE, _ASKED, _WRITER, _STARTED = range(1, 10)
+_BOOT, _GENERATION, _INODE, _MODIFIED, _MOVING, _SEQUENCE, _ASKED, _WRITER, _STARTED, _INSTALLATION = range(1, 11)
 
 
 class PageMissing(Exception):
@@ -39,7 +39,7 @@ class Page:
         self._inode = inode
 
     @classmethod
-    def create(cls, data_dir: Path, boot: str) -> "Page":
+    def create(cls, data_dir: Path, boot: str, installation: int = 0) -> "Page":
         """A fresh page in the place of any older one. For the ledger writer, at the start of everything."""
         path = data_dir / FILE_NAME
         draft = path.with_suffix(".new")
@@ -49,6 +49,7 @@ class Page:
             file.write(b"\0" * _BYTES)
             file.flush()
             page = cls._map(path, file.fileno())
+        page._slots[_INSTALLATION] = installation  # noqa: SLF001 - its own class
         page.mark_made(boot)
         draft.rename(path)
         return page
@@ -87,6 +88,11 @@ class Page:
             return self.path.stat().st_ino == self._inode
         except OSError:
             return False
+
+    @property
+    def installation(self) -> int:
+        """Whose counters they are; 0 if that is not known."""
+        return self._slots[_INSTALLATION]
 
     @property
     def generation(self) -> int:

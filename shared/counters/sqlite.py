@@ -66,7 +66,7 @@ class SqliteCounters:
         self.page = page
         self.pid = os.getpid()
 
-    def refuse_foreign(self) -> None:
+    def refuse_foreign(self, installation: int) -> None:  # noqa: ARG002 - a file is its machine's own
         """Raise CountersUnavailable if what stands there is somebody else's."""
         datafile.refuse_foreign(self.database.path)
 

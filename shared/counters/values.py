@@ -32,6 +32,13 @@ class CountersLost(CountersUnavailable):
         self.found = found
 
 
+class CountersForeign(CountersUnavailable):
+    """Another installation's counters stand there. Nothing was read or changed."""
+
+    def __init__(self) -> None:
+        super().__init__("another router's stand there; each needs a server, or a database number, of its own")
+
+
 class Charge(NamedTuple):
     """One request that asks to be admitted: what it is charged with, all or none."""
 

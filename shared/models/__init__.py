@@ -33,9 +33,13 @@ from shared.models.policy import (
     snapshot_of,
 )
 
+# The migration that made these tables as they stand here: the last of migrations/versions/.
+REVISION = "0006"
+
 __all__ = [
     "ID_LENGTH",
     "NAME_LENGTH",
+    "REVISION",
     "ROLES",
     "SCOPES",
     "AccountingState",

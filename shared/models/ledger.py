@@ -9,6 +9,7 @@ from sqlalchemy import (
     Date,
     Index,
     String,
+    text,
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -17,12 +18,23 @@ from shared.models.policy import ID_LENGTH
 
 
 class UsageRecord(Base):
-    """The ledger: one row for each attempt that was sent to a provider. Inserted once, never changed."""
+    """The ledger: one row for each attempt that was sent to a provider. Inserted once, never changed.
+
+    What an attempt had been charged as an estimate is corrected by a further row, an adjustment, which names it in
+    `adjusts`. It costs the difference, less than nothing where the estimate was too high, and is no request.
+    """
 
     __tablename__ = "usage_records"
     __table_args__ = (
         Index("ix_usage_records_key_id_admitted_at", "key_id", "admitted_at"),
         Index("ix_usage_records_org_id_admitted_at", "org_id", "admitted_at"),
+        # Of the few rows that adjust another, so that all others pay nothing for it.
+        Index(
+            "ix_usage_records_adjusts",
+            "adjusts",
+            sqlite_where=text("adjusts IS NOT NULL"),
+            postgresql_where=text("adjusts IS NOT NULL"),
+        ),
     )
 
     id: Mapped[str] = mapped_column(String(64), primary_key=True)  # the attempt's id
@@ -48,6 +60,7 @@ class UsageRecord(Base):
     duration_ms: Mapped[int]
     provider_request_id: Mapped[str | None] = mapped_column(String(128))
     client_ip: Mapped[str | None] = mapped_column(String(45))
+    adjusts: Mapped[str | None] = mapped_column(String(64))  # the id of the attempt whose estimate it corrects
 
 
 class UsageDaily(Base):
@@ -84,12 +97,18 @@ class KeySpend(Base):
 
 
 class AccountingState(Base):
-    """One row: the generation of the counters, raised whenever they are built anew."""
+    """One row: the generation of the counters, raised whenever they are built anew; and whose they are.
+
+    Counters up to the generation `outdated` were told nothing of something that was posted: new ones have to be made.
+    `installation` was drawn when the database was made, and goes where its rows go. 0 is none.
+    """
 
     __tablename__ = "accounting_state"
 
     id: Mapped[int] = mapped_column(primary_key=True)
     generation: Mapped[int] = mapped_column(BigInteger)
+    outdated: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    installation: Mapped[int] = mapped_column(BigInteger, server_default="0")
 
 
 class Machine(Base):
@@ -119,6 +138,8 @@ class JournalState(Base):
 
     `segment` and `position` say from where the next import reads, `end_number` which END it has seen last;
     `cut_end_number` is what that was when the generation was raised. `closed_at` is set once everything is in.
+    `imported_at` is set when a copy of the journal was brought home because its machine was given up: what was open in
+    the copy is charged as an estimate, no counters wait for this worker any more, and nobody may admit in its name.
     """
 
     __tablename__ = "journals"
@@ -133,3 +154,4 @@ class JournalState(Base):
     cut_end_number: Mapped[int] = mapped_column(BigInteger)
     registered_at: Mapped[datetime] = mapped_column(UtcDateTime)
     closed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    imported_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

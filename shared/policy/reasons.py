@@ -15,6 +15,8 @@ class Reason(StrEnum):
     REQUEST_TIMEOUT = "request_timeout"
     REQUEST_TOO_LARGE = "request_too_large"
     METHOD_NOT_ALLOWED = "method_not_allowed"
+    UNSUPPORTED_ENCODING = "unsupported_encoding"
+    UPGRADE_NOT_SUPPORTED = "upgrade_not_supported"
     INVALID_PROXY_KEY = "invalid_proxy_key"
     KEY_REVOKED = "key_revoked"
     KEY_EXPIRED = "key_expired"
@@ -51,6 +53,10 @@ ERRORS: dict[Reason, ErrorSpec] = {
     Reason.REQUEST_TIMEOUT: ErrorSpec(408, True, "The rest of the request did not arrive in time."),
     Reason.REQUEST_TOO_LARGE: ErrorSpec(413, False, "The request is larger than {limit_bytes} bytes."),
     Reason.METHOD_NOT_ALLOWED: ErrorSpec(405, False, "{detail}"),
+    Reason.UNSUPPORTED_ENCODING: ErrorSpec(
+        415, False, "A body with the Content-Encoding {encoding} cannot be read here. Accepted: {accepted}."
+    ),
+    Reason.UPGRADE_NOT_SUPPORTED: ErrorSpec(426, False, "{detail}"),
     Reason.INVALID_PROXY_KEY: ErrorSpec(401, False, "{detail}"),
     Reason.KEY_REVOKED: ErrorSpec(
         403, False, "The proxy key {prefix}... was revoked and cannot be used any more. Ask for a new key."
@@ -84,8 +90,8 @@ ERRORS: dict[Reason, ErrorSpec] = {
     Reason.MODEL_NOT_PRICED: ErrorSpec(
         403,
         False,
-        "No price is known for {model} ({provider}), and the proxy key {prefix}... has a spend limit of "
-        "${limit_usd}. Ask an administrator to add a price, or use a key without a spend limit.",
+        "{what}, and the proxy key {prefix}... has a spend limit of ${limit_usd}. {cure}, or use a key without a spend "
+        "limit.",
     ),
     Reason.RATE_LIMITED: ErrorSpec(
         429,
@@ -97,13 +103,14 @@ ERRORS: dict[Reason, ErrorSpec] = {
         403,
         False,
         "The proxy key {prefix}... may spend ${limit_usd} ({spend_reset}). Spent: ${spent_usd}, held by requests "
-        "in flight: ${held_usd}, this request may need up to ${needed_usd}. {resets}",
+        "in flight: ${held_usd}, this request may need up to ${needed_usd}{made_of}. {resets}",
     ),
     Reason.SPEND_HELD: ErrorSpec(
         429,
         True,
         "The proxy key {prefix}... may spend ${limit_usd} ({spend_reset}). Spent: ${spent_usd}, held by requests "
-        "in flight: ${held_usd}, this request may need up to ${needed_usd}. It may fit once those end. {resets}",
+        "in flight: ${held_usd}, this request may need up to ${needed_usd}{made_of}. It may fit once those end. "
+        "{resets}",
     ),
     Reason.UNKNOWN_ENDPOINT: ErrorSpec(404, False, "{detail}"),
     Reason.PROVIDER_NOT_CONFIGURED: ErrorSpec(

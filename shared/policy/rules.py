@@ -81,7 +81,7 @@ def ip_blocked(key: KeySnapshot, query: PolicyQuery, now: float) -> Deny | None:
 def provider_not_allowed(key: KeySnapshot, query: PolicyQuery, now: float) -> Deny | None:  # noqa: ARG001 - one signature
     if not key.allowed_providers or query.provider in key.allowed_providers:
         return None
-    allowed = ", ".join(sorted(key.allowed_providers))
+    allowed = sorted(key.allowed_providers)
     facts = {"prefix": key.prefix, "provider": query.provider, "allowed_providers": allowed}
     return Deny(Reason.PROVIDER_NOT_ALLOWED, {**facts})
 
@@ -93,9 +93,14 @@ def model_not_allowed(key: KeySnapshot, query: PolicyQuery, now: float) -> Deny 
         matches = _matches_any_cached if len(query.model) <= _MAX_CACHED_MODEL else _matches_any
         if matches(key.allowed_models, query.provider, query.model):
             return None
-    model = "a request without a model" if query.model is None else f"the model {query.model}"
-    allowed = ", ".join(key.allowed_models)
-    return Deny(Reason.MODEL_NOT_ALLOWED, {"prefix": key.prefix, "model": model, "allowed_models": allowed})
+    return refused_model(key, query.model)
+
+
+def refused_model(key: KeySnapshot, model: str | None) -> Deny:
+    """What a key is told that asks for a model outside its list, or for one that nobody can tell."""
+    words = {"model": "a request without a model" if model is None else f"the model {model}"}
+    facts = {"prefix": key.prefix, "model": model, "allowed_models": list(key.allowed_models)}
+    return Deny(Reason.MODEL_NOT_ALLOWED, {**facts}, words)
 
 
 def endpoint_not_metered(key: KeySnapshot, query: PolicyQuery, now: float) -> Deny | None:  # noqa: ARG001 - one signature
@@ -108,12 +113,35 @@ def endpoint_not_metered(key: KeySnapshot, query: PolicyQuery, now: float) -> De
 def model_not_priced(key: KeySnapshot, query: PolicyQuery, now: float) -> Deny | None:  # noqa: ARG001 - one signature
     if key.spend_limit_nanos is None or query.free or query.bound_nanos is not None:
         return None
-    limit = money.to_usd(key.spend_limit_nanos)
-    model = query.model or "a request without a model"
-    if query.unpriced is not None:
-        model = f"{model} with {query.unpriced}"
-    facts = {"prefix": key.prefix, "model": model, "provider": query.provider, "limit_usd": limit}
-    return Deny(Reason.MODEL_NOT_PRICED, {**facts})
+    facts = {
+        "prefix": key.prefix,
+        "model": query.model,
+        "provider": query.provider,
+        "unpriced": query.unpriced,
+        "limit_usd": money.to_usd(key.spend_limit_nanos),
+    }
+    return Deny(Reason.MODEL_NOT_PRICED, {**facts}, _unpriced_words(query))
+
+
+_BILLED = ("_tokens", "_searches", "_previews", "_executions", "_generations")  # ends of usage keys
+
+
+def _unpriced_words(query: PolicyQuery) -> dict[str, str]:
+    """What has no price: the model, something it is billed by, or a feature of the request."""
+    model = "a request without a model" if query.model is None else f"the model {query.model}"
+    what = query.unpriced
+    if what is None:
+        return {
+            "what": f"No price is known for {model} ({query.provider})",
+            "cure": "Ask an administrator to add a price",
+        }
+    if what.endswith(_BILLED):
+        named = what.replace("_", " ")
+        return {
+            "what": f"No price is known for {named} of {model} ({query.provider})",
+            "cure": "Ask an administrator to add a price, leave out what needs it",
+        }
+    return {"what": f"Nobody can tell in advance what {what} costs ({model}, {query.provider})", "cure": "Leave it out"}
 
 
 Applies = Callable[[KeySnapshot], bool]

@@ -1,5 +1,6 @@
 """The frozen values that policy reads and answers with."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any
@@ -8,7 +9,8 @@ from shared.policy.reasons import Reason
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
-Fact = str | int | bool | None
+# What a refusal tells machines, in the types and under the names of the API: a list is a list.
+Fact = str | int | bool | None | Sequence["Fact"] | Mapping[str, "Fact"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ class PolicyQuery:
     metered: bool  # False: an endpoint whose cost cannot be told
     free: bool = False  # costs nothing at the provider (lists of models, counting tokens)
     bound_nanos: int | None = None  # most that it can cost; None: the model has no known price
-    unpriced: str | None = None  # a feature in use whose cost nobody can bound
+    unpriced: str | None = None  # a feature in use, or a class of what is billed, whose cost nobody can bound
 
 
 @dataclass(slots=True)  # not frozen: that would double what making one costs, once a request
@@ -66,7 +68,18 @@ class Allow:
 
 @dataclass(frozen=True, slots=True)
 class Deny:
-    """No, for this reason. `facts` fill the reason's public text and stand as fields beside it."""
+    """No, for this reason. `facts` fill the reason's public text and stand as fields beside it.
+
+    `words` fill it in their place, or beside them, where people read something else than machines.
+    """
 
     reason: Reason
     facts: dict[str, Fact] = field(default_factory=dict)
+    words: dict[str, str] = field(default_factory=dict)
+
+    def text_values(self) -> dict[str, object]:
+        """What the reason's public text is filled with. A list is told with commas."""
+        told = {
+            name: ", ".join(map(str, fact)) if isinstance(fact, list) else fact for name, fact in self.facts.items()
+        }
+        return {**told, **self.words}

@@ -1,26 +1,34 @@
-"""The only place where money is derived, on the price table of genai-prices.
+"""The only place where money is derived, on the price table of genai-prices and on an organisation's own prices.
 
 `bound` says what a request can cost at most, `cost` what a usage did cost, `read_usage` finds the usage in a
 provider's answer. Whole numbers and fractions throughout, no floats; results are nano-dollars, rounded up once.
 """
 
-from shared.pricing.bound import bound, fitting_output_limit
-from shared.pricing.cost import MAX_COUNT, cost
-from shared.pricing.rates import forget
-from shared.pricing.usage import UsageReading, load, read_usage
+from shared.pricing.bound import Bound, BoundPart, Unbounded, bound, explain, fitting_output_limit
+from shared.pricing.cost import cost
+from shared.pricing.own import OwnPrice, PriceBook
+from shared.pricing.rates import load
+from shared.pricing.usage import MAX_COUNT, UsageReading, larger, makes_no_sense, read_usage
 from shared.pricing.values import Cost, Price, Size, Usage
 
 __all__ = [
     "MAX_COUNT",
+    "Bound",
+    "BoundPart",
     "Cost",
+    "OwnPrice",
     "Price",
+    "PriceBook",
     "Size",
+    "Unbounded",
     "Usage",
     "UsageReading",
     "bound",
     "cost",
+    "explain",
     "fitting_output_limit",
-    "forget",
+    "larger",
     "load",
+    "makes_no_sense",
     "read_usage",
 ]

@@ -6,11 +6,16 @@ taken. Input of which we cannot see the size (files by reference, server-side st
 counts as a whole context window. A well-behaved provider never bills more, and what it bills less is freed at the end.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
+from typing import NamedTuple
 
 from shared.money import MAX_NANOS
 from shared.output_limits import UNKNOWN_MODEL, output_maximum
-from shared.pricing.rates import BoundSheet, Ceiling, bound_sheet
+from shared.pricing.own import PriceBook
+from shared.pricing.rates import bound_sheet, own_price
+from shared.pricing.sheets import BoundSheet, Ceiling
 from shared.pricing.values import Size
 
 # Most tokens that one image is billed as. OpenAI: 10,000 patches at a multiplier of up to 2.46, and gpt-4o-mini's
@@ -19,19 +24,32 @@ IMAGE_TOKENS = {"openai": 25_000, "anthropic": 8_192, "gemini": 16_384}
 IMAGE_TOKENS_4O_MINI = 50_000
 CONTEXT_TOKENS = 1_048_576  # of a model whose context window the price table does not tell
 
+# What a provider's counter may be wrong by. Anthropic calls its count an estimate from which the real one may differ by
+# a small amount (https://platform.claude.com/docs/en/build-with-claude/token-counting); the others call theirs exact.
+COUNT_MARGIN_PERCENT = 5
+COUNT_MARGIN_TOKENS = 64
+
 MINIMUM_LIMIT = 4_096  # the least that the router sets as output limit while that still fits
 SMALLEST_LIMIT = 16  # OpenAI refuses less
 SHARE = 8  # one request without a limit of its own may take this fraction of what remains
 
 
-def bound(provider_slug: str, model: str, size: Size, *, at: float, output_limit: int | None = None) -> int | None:
+def bound(
+    provider_slug: str,
+    model: str,
+    size: Size,
+    *,
+    at: float,
+    output_limit: int | None = None,
+    book: PriceBook | None = None,
+) -> int | None:
     """The most that a request can cost in nano-dollars, by the prices of `at` (Unix seconds).
 
     Output is bounded by the client's own limit, else by `output_limit` (what the router sets), else by the model's
-    maximum. None: the model has no known price, or the request uses something whose cost cannot be bounded.
+    maximum. None: it cannot be bounded; `explain` tells why.
     """
-    parts = _parts(provider_slug, model, size, at)
-    if parts is None:
+    parts = _parts(provider_slug, model, size, at, book)
+    if isinstance(parts, Unbounded):
         return None
     limit = size.output_limit
     if limit is None:
@@ -39,7 +57,74 @@ def bound(provider_slug: str, model: str, size: Size, *, at: float, output_limit
     return parts.nanos(limit)
 
 
-def fitting_output_limit(provider_slug: str, model: str, size: Size, *, at: float, remaining_nanos: int) -> int | None:
+class Unbounded(NamedTuple):
+    """Why a request has no bound. `what` is the feature or the class of tokens; None: the model has no price."""
+
+    what: str | None
+
+
+class BoundPart(NamedTuple):
+    """One of the things that a bound is made of: how many at most, and what they cost."""
+
+    units: int
+    usd_per_unit: Decimal
+    nanos: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A bound, explained."""
+
+    nanos: int
+    input: BoundPart  # tokens; the price is that of the dearest class that may stand in it
+    output: BoundPart  # tokens, over all choices
+    fees: dict[str, BoundPart]  # usage key -> calls
+    affordable_output_limit: int | None  # that fits what remains; 0: none does; None: nothing is billed for output
+
+
+def explain(
+    provider_slug: str,
+    model: str,
+    size: Size,
+    *,
+    at: float,
+    remaining_nanos: int,
+    output_limit: int | None = None,
+    book: PriceBook | None = None,
+) -> Bound | Unbounded:
+    """The same bound with all that it is made of. For whoever is refused: it takes longer."""
+    parts = _parts(provider_slug, model, size, at, book)
+    if isinstance(parts, Unbounded):
+        return parts
+    limit = size.output_limit
+    if limit is None:
+        limit = output_limit if output_limit is not None else _maximum(provider_slug, model)
+    per_output = parts.per_output_token // size.choices
+    fees = {
+        key: _part(calls, parts.fees[key], parts.scale) for key, calls in size.tool_fees.items() if key in parts.fees
+    }
+    affordable = None
+    if parts.per_output_token:
+        affordable = min(max(0, parts.fitting(remaining_nanos)), _maximum(provider_slug, model))
+    return Bound(
+        nanos=parts.nanos(limit),
+        input=_part(parts.input_tokens, parts.per_input_token, parts.scale),
+        output=_part(
+            0 if size.output_free else limit * size.choices + size.extra_output_tokens, per_output, parts.scale
+        ),
+        fees=fees,
+        affordable_output_limit=affordable,
+    )
+
+
+def _part(units: int, nanos: int, scale: int) -> BoundPart:
+    each = Decimal(nanos) / scale / 1_000_000_000
+    return BoundPart(units, each.normalize(), min(-(-units * nanos // scale), MAX_NANOS))
+
+
+def fitting_output_limit(
+    provider_slug: str, model: str, size: Size, *, at: float, remaining_nanos: int, book: PriceBook | None = None
+) -> int | None:
     """The output limit in tokens that the router has to set, or None when it need not or must not set one.
 
     None: the client set a limit itself, nothing is billed for output, the price is unknown, or the model's maximum
@@ -50,9 +135,11 @@ def fitting_output_limit(provider_slug: str, model: str, size: Size, *, at: floa
     """
     if size.output_limit is not None or size.output_free:
         return None
-    parts = _parts(provider_slug, model, size, at)
+    parts = _parts(provider_slug, model, size, at, book)
     maximum = _maximum(provider_slug, model)
-    if parts is None or parts.per_output_token == 0 or parts.nanos(maximum) <= remaining_nanos // SHARE:
+    if isinstance(parts, Unbounded) or parts.per_output_token == 0:
+        return None
+    if parts.nanos(maximum) <= remaining_nanos // SHARE:
         return None
     least = min(MINIMUM_LIMIT, maximum)
     in_the_share = parts.fitting(remaining_nanos // SHARE)
@@ -67,7 +154,10 @@ class _Parts:
 
     scale: int
     fixed: int
-    per_output_token: int
+    per_output_token: int  # of all choices
+    input_tokens: int
+    per_input_token: int
+    fees: Mapping[str, int]
 
     def nanos(self, output_tokens: int) -> int:
         return min(-(-(self.fixed + output_tokens * self.per_output_token) // self.scale), MAX_NANOS)
@@ -77,33 +167,54 @@ class _Parts:
         return (budget_nanos * self.scale - self.fixed) // self.per_output_token
 
 
-def _parts(provider_slug: str, model: str, size: Size, at: float) -> _Parts | None:
-    sheet = bound_sheet(provider_slug, model, size.service_tier, size.speed, at)
-    if sheet is None or size.unpriced is not None:
-        return None
+def _parts(provider_slug: str, model: str, size: Size, at: float, book: PriceBook | None) -> _Parts | Unbounded:
+    own = None if book is None else own_price(book, provider_slug, model)
+    sheet = bound_sheet(provider_slug, model, size.service_tier, size.speed, at, own)
+    if sheet is None:
+        return Unbounded(None)
+    if size.unpriced is not None:
+        return Unbounded(size.unpriced)
     if not (size.output_free or sheet.has_output):
-        return None
+        return Unbounded("output_tokens")
+    if size.classes:
+        for key in size.classes:
+            if key in sheet.unrated:
+                return Unbounded(key)
+    text_tokens, media_tokens = _input(provider_slug, model, size, sheet)
+    ceilings = sheet.ceilings
+    ceiling = ceilings[0] if len(ceilings) == 1 else _ceiling(sheet, text_tokens + media_tokens)
+    text, media = ceiling.text, ceiling.media
+    if size.cache_writes:
+        text, media = ceiling.written_text, ceiling.written_media
+    fixed = text_tokens * text + media_tokens * media
+    for key, calls in size.tool_fees.items():
+        fee = ceiling.fees.get(key)
+        if fee is None:
+            return Unbounded(key)
+        fixed += calls * fee
+    output = 0 if size.output_free else ceiling.output
+    return _Parts(
+        sheet.scale,
+        fixed + size.extra_output_tokens * output,
+        output * size.choices,
+        text_tokens + media_tokens,
+        media if media_tokens else text,
+        ceiling.fees,
+    )
+
+
+def _input(provider_slug: str, model: str, size: Size, sheet: BoundSheet) -> tuple[int, int]:
+    """The most tokens of text, and of what may be anything, that a request's input can have."""
+    if size.counted_tokens is not None:
+        counted = size.counted_tokens + size.counted_tokens * COUNT_MARGIN_PERCENT // 100 + COUNT_MARGIN_TOKENS
+        return (0, counted) if size.image_parts or size.audio_tokens or size.context_inputs else (counted, 0)
     text_tokens = size.text_bytes + size.overhead_tokens
     media_tokens = size.audio_tokens
     if size.image_parts:
         media_tokens += size.image_parts * _image_tokens(provider_slug, model)
     if size.context_inputs:
         media_tokens += max(0, (sheet.context_tokens or CONTEXT_TOKENS) - text_tokens - media_tokens)
-    ceilings = sheet.ceilings
-    ceiling = ceilings[0] if len(ceilings) == 1 else _ceiling(sheet, text_tokens + media_tokens)
-    if size.cache_writes:
-        fixed = text_tokens * ceiling.written_text + media_tokens * ceiling.written_media
-    else:
-        fixed = text_tokens * ceiling.text + media_tokens * ceiling.media
-    for key, calls in size.tool_fees.items():
-        fee = ceiling.fees.get(key)
-        if fee is None:
-            return None
-        fixed += calls * fee
-    if size.output_free:
-        return _Parts(sheet.scale, fixed, 0)
-    fixed += size.extra_output_tokens * ceiling.output
-    return _Parts(sheet.scale, fixed, ceiling.output * size.choices)
+    return text_tokens, media_tokens
 
 
 def _ceiling(sheet: BoundSheet, input_tokens: int) -> Ceiling:

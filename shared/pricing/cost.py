@@ -1,52 +1,125 @@
 """What a usage costs: exact, rounded up once, and never negative whatever a provider reports."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from fractions import Fraction
+from math import ceil
+from typing import Any
 
-from shared.money import MAX_NANOS
-from shared.pricing.rates import FEES, Band, CostSheet, Formula, cost_sheet
-from shared.pricing.values import Cost, Usage
+from shared.money import MAX_NANOS, NANOS_PER_USD
+from shared.pricing.classes import dearest_of_provider, dimensions_of, lies_within
+from shared.pricing.figures import MAX_COUNT
+from shared.pricing.own import PriceBook
+from shared.pricing.rates import cost_sheet, own_price
+from shared.pricing.sheets import Band, CostSheet, Formula, Rate, dearest, narrow_first
+from shared.pricing.table import units_by_usage_key
+from shared.pricing.values import Cost, Price, Usage
 
-MAX_COUNT = 100_000_000  # tokens or calls of one answer; anything above is not a figure but an error
 _FORMULAS = 64  # kept of a band
+_UNKNOWN = {"unknown_input_tokens": "input", "unknown_output_tokens": "output"}
 
 
-def cost(provider_slug: str, requested_model: str | None, usage: Usage, *, at: float) -> Cost:
+def cost(
+    provider_slug: str, requested_model: str | None, usage: Usage, *, at: float, book: PriceBook | None = None
+) -> Cost:
     """Price a usage in nano-dollars by the prices of the moment of admission, `at` in Unix seconds.
 
     The served model decides; when the price table does not know it, the requested one (flag `served_model_unpriced`).
+    `book` has the organisation's own prices, which beat the table's, of the served model or the requested one.
     Other flags: `unpriced` (neither is known, cost 0), `unpriced_tool` (calls of a tool without a price), `estimated`,
     `unknown_class` (figures that nobody here can read, or of a class that is charged by the dearest rate), `clamped`
-    (a count that was no sensible number), `inconsistent` (parts that exceed their whole; each part is charged).
+    (a count that was no sensible number), `inconsistent` (parts that exceed their whole; each part is charged),
+    `unmetered` (the answer comes later, past us).
     """
     flags: list[str] = []
-    tier, speed, served_model = usage.service_tier, usage.speed, usage.model
-    sheet = None if served_model is None else cost_sheet(provider_slug, served_model, tier, speed, at)
-    if sheet is None and requested_model is not None:
-        sheet = cost_sheet(provider_slug, requested_model, tier, speed, at)
-        if sheet is not None and served_model is not None:
-            flags.append("served_model_unpriced")
     if usage.estimated:
         flags.append("estimated")
     if usage.unknown:
         flags.append("unknown_class")
+    if usage.clamped:
+        flags.append("clamped")
+    sheet = None
+    if book is None and usage.model is not None:  # as nearly always
+        sheet = cost_sheet(provider_slug, usage.model, usage.service_tier, usage.speed, at)
     if sheet is None:
-        return Cost(0, None, ("unpriced", *flags))
+        sheet = _sheet(provider_slug, requested_model, usage, at, book, flags)
+    if usage.parts:
+        return _of_parts(provider_slug, requested_model, usage, at, book, flags, sheet)
+    if sheet is None or usage.unmetered:
+        return Cost(0, None, ("unmetered" if usage.unmetered else "unpriced", *flags))
+    total, price = _total(sheet, usage, flags)
+    return Cost(min(-(-total // sheet.scale), MAX_NANOS), price, tuple(flags))
+
+
+def _sheet(
+    slug: str, requested_model: str | None, usage: Usage, at: float, book: PriceBook | None, flags: list[str]
+) -> CostSheet | None:
+    tier, speed, served_model = usage.service_tier, usage.speed, usage.model
+    if book is not None:
+        for name in (served_model, requested_model):
+            if name is not None and (own := own_price(book, slug, name)) is not None:
+                return cost_sheet(slug, name, tier, speed, at, own)
+    sheet = None if served_model is None else cost_sheet(slug, served_model, tier, speed, at)
+    if sheet is None and requested_model is not None:
+        sheet = cost_sheet(slug, requested_model, tier, speed, at)
+        if sheet is not None and served_model is not None:
+            flags.append("served_model_unpriced")
+    return sheet
+
+
+def _total(sheet: CostSheet, usage: Usage, flags: list[str]) -> tuple[int, Price]:
+    """The cost over the sheet's scale, and the price that it was computed with."""
     counts = usage.counts
     for value in counts.values():
         if type(value) is not int or not 0 <= value <= MAX_COUNT:
             counts = {key: _clamp(count) for key, count in counts.items()}
-            flags.append("clamped")
+            _flag(flags, "clamped")
             break
     bands = sheet.bands
     band = bands[0] if len(bands) == 1 else _band(sheet, counts.get("input_tokens", 0))
-    total = _sum(band, counts, flags)
-    return Cost(min(-(-total // sheet.scale), MAX_NANOS), band.price, tuple(flags))
+    return _sum(band, counts, flags, sheet.scale)
+
+
+def _of_parts(
+    slug: str,
+    requested_model: str | None,
+    usage: Usage,
+    at: float,
+    book: PriceBook | None,
+    flags: list[str],
+    sheet: CostSheet | None,
+) -> Cost:
+    """A usage in which other models took part, or the same one more than once: each part at its own rates.
+
+    The price tells each part's counts and rates, so that the row can be computed again.
+    """
+    whole = Fraction(0)
+    shown: list[dict[str, Any]] = []
+    first: Price | None = None
+    for part in (usage, *usage.parts):
+        own = sheet if part is usage else _sheet(slug, requested_model, part, at, book, flags)
+        if own is None:
+            _flag(flags, "unpriced")
+            continue
+        total, price = _total(own, part, flags)
+        whole += Fraction(total, own.scale)
+        first = first or price
+        shown.append({**price.json, "usage": part.counts})
+    if first is None:
+        return Cost(0, None, tuple(flags))
+    price = Price(first.id, first.version, {**first.json, "parts": shown})
+    return Cost(min(ceil(whole), MAX_NANOS), price, tuple(flags))
 
 
 def _clamp(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         return 0
     return min(max(value, 0), MAX_COUNT)
+
+
+def _flag(flags: list[str], name: str) -> None:
+    if name not in flags:
+        flags.append(name)
 
 
 def _band(sheet: CostSheet, input_tokens: int) -> Band:
@@ -58,10 +131,10 @@ def _band(sheet: CostSheet, input_tokens: int) -> Band:
     return chosen
 
 
-def _sum(band: Band, counts: Mapping[str, int], flags: list[str]) -> int:
+def _sum(band: Band, counts: Mapping[str, int], flags: list[str], scale: int) -> tuple[int, Price]:
     """The cost over the sheet's scale. A class is charged for what its narrower classes leave of it."""
     classes = tuple(counts)
-    formula = band.formulas.get(classes) or _formula(band, classes)
+    formula = band.formulas.get(classes) or _formula(band, classes, scale)
     total = 0
     left: list[int] = []
     for key, nanos, within in formula.terms:
@@ -71,40 +144,90 @@ def _sum(band: Band, counts: Mapping[str, int], flags: list[str]) -> int:
                 count -= left[position]
             if count < 0:
                 count = 0
-                if "inconsistent" not in flags:
-                    flags.append("inconsistent")
+                _flag(flags, "inconsistent")
         left.append(count)
         total += count * nanos
+    for key in formula.unrated:  # most usages report them, as nothing
+        if counts[key]:
+            return total + _beside_unrated(formula, counts, flags), formula.standing_in or band.price
     for key, nanos in formula.unknown:
         total += counts[key] * nanos
     if formula.unpriced and any(counts[key] for key in formula.unpriced):
-        flags.append("unpriced_tool")
-    return total
+        _flag(flags, "unpriced_tool")
+    return total, band.price
 
 
-def _formula(band: Band, classes: tuple[str, ...]) -> Formula:
+def _beside_unrated(formula: Formula, counts: Mapping[str, int], flags: list[str]) -> int:
+    """What is left to add where another rate stands in for a class."""
+    _flag(flags, "unknown_class")
+    if any(counts[key] for key in formula.unpriced):
+        _flag(flags, "unpriced_tool")
+    return sum(counts[key] * nanos for key, nanos in formula.unknown_beside_them)
+
+
+def _formula(band: Band, classes: tuple[str, ...], scale: int) -> Formula:
     """How usages of these classes are summed up. A provider reports the same ones again and again."""
-    formula = _compiled(band, classes)
+    formula = _compiled(band, classes, scale)
     if len(band.formulas) < _FORMULAS:
         band.formulas[classes] = formula
     return formula
 
 
-def _compiled(band: Band, classes: tuple[str, ...]) -> Formula:
+def _compiled(band: Band, classes: tuple[str, ...], scale: int) -> Formula:
     """A whole that is not reported is the sum of its parts, so that only reported classes take part."""
-    reported = [position for position, rate in enumerate(band.rates) if rate.key in classes]
-    places = {position: place for place, position in enumerate(reported)}
-    rates = {band.rates[position].key: band.rates[position].nanos for position in reported}
-    # What parts of an unknown class cost more than their whole, in whose count they already are.
-    more = {
-        "unknown_input_tokens": band.unknown_input - rates.get("input_tokens", 0),
-        "unknown_output_tokens": band.unknown_output - rates.get("output_tokens", 0),
-    }
-    return Formula(
-        terms=tuple(
-            (rate.key, rate.nanos, tuple(places[within] for within in rate.within if within in places))
-            for rate in (band.rates[position] for position in reported)
-        ),
-        unknown=tuple((key, nanos) for key, nanos in more.items() if key in classes),
-        unpriced=tuple(FEES & frozenset(classes) - rates.keys()),
+    unrated = tuple(key for key in classes if key in band.unrated)
+    own = {rate.key: rate.nanos for rate in band.rates if rate.key in classes}
+    used = [Rate(key, nanos) for key, nanos in own.items()]
+    used += [Rate(key, _stand_in(band, key, scale)) for key in unrated]
+    used.sort(key=narrow_first)
+    dimensions = [dimensions_of(rate.key) for rate in used]
+    terms = tuple(
+        (rate.key, rate.nanos, tuple(i for i, other in enumerate(dimensions) if lies_within(other, dimensions[place])))
+        for place, rate in enumerate(used)
     )
+    return Formula(
+        terms=terms,
+        unknown=_unknown(classes, own, band.rates),
+        unknown_beside_them=_unknown(classes, own, (*band.rates, *used)),
+        unpriced=tuple(key for key in classes if dimensions_of(key).get("family") == "tool_calls" and key not in own),
+        unrated=unrated,
+        standing_in=_standing_in(band, {rate.key: rate.nanos for rate in used if rate.key in unrated}, scale),
+    )
+
+
+def _unknown(classes: tuple[str, ...], own: Mapping[str, int], rates: Iterable[Rate]) -> tuple[tuple[str, int], ...]:
+    """What parts of an unknown class cost more than their whole, in whose count they already are."""
+    rates = tuple(rates)
+    return tuple(
+        (key, dearest(rates, direction) - own.get(f"{direction}_tokens", 0))
+        for key, direction in _UNKNOWN.items()
+        if key in classes
+    )
+
+
+def _stand_in(band: Band, key: str, scale: int) -> int:
+    """What is charged for a class without a rate of its own: the dearest of its direction that is known.
+
+    Known is what the model asks for anything of the direction, and what other models of the provider ask for the class.
+    """
+    nanos = dearest(band.rates, dimensions_of(key)["direction"])
+    elsewhere = dearest_of_provider(band.prices_id, key)
+    if elsewhere is None:
+        return nanos
+    per = units_by_usage_key()[key].per
+    return max(nanos, ceil(Fraction(Decimal(elsewhere)) * NANOS_PER_USD * scale / per))
+
+
+def _standing_in(band: Band, rates: Mapping[str, int], scale: int) -> Price | None:
+    """The band's price with these rates beside its own."""
+    if not rates:
+        return None
+    shown = {key: _dollars(nanos, key, scale) for key, nanos in rates.items()}
+    json = {**band.price.json, "rates": {**band.price.json["rates"], **shown}}
+    return Price(band.price.id, band.price.version, json)
+
+
+def _dollars(nanos: int, key: str, scale: int) -> str:
+    """A rate as it is written down. Exact, as its scale was made from decimal numbers."""
+    exact = Fraction(nanos * units_by_usage_key()[key].per, scale * NANOS_PER_USD)
+    return format(Decimal(exact.numerator) / Decimal(exact.denominator), "f")

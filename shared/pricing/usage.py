@@ -1,10 +1,14 @@
-"""Token classes out of a provider's usage object, by the extraction tables of genai-prices.
+"""Token classes out of a provider's usage object, by the extraction tables of the price table.
 
 The tables say which field is which class; the reading itself is our own, because a provider's figures are input like
 any other: null, negative, textual, fractional or absurd ones must neither crash nor make anything cheaper. A total
 that cannot be read makes the whole reading fail, and the caller estimates; a detail that cannot be read is left out
-and flagged. Figures of a class that the tables do not know are counted as `unknown_input_tokens` and
-`unknown_output_tokens`, which cost the dearest rate.
+and flagged.
+
+This is the one place where something is noticed that nobody here knows. Figures of a class that the tables do not know,
+wherever they stand (a field, a part of an object, an entry of a list, a whole list), are counted as
+`unknown_input_tokens` and `unknown_output_tokens`, which cost the dearest known rate of their direction, and flag the
+row.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,10 +16,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from genai_prices.data_snapshot import get_snapshot
-from genai_prices.types import ArrayMatch, UsageExtractor
+from shared.pricing import table
+from shared.pricing.figures import MAX_COUNT, is_absurd, larger, makes_no_sense, whole
 
-from shared.pricing.cost import MAX_COUNT
+__all__ = ["MAX_COUNT", "UsageReading", "larger", "makes_no_sense", "read_usage"]
 
 # Sums of other fields, or parts that cost what their whole costs.
 _PLAIN = frozenset(
@@ -28,6 +32,8 @@ _PLAIN = frozenset(
         "web_fetch_requests",
     }
 )
+# Read by the dialect itself, because other models take part in them.
+_ELSEWHERE = frozenset({"iterations", "fallback_credit"})
 # Where the tables of 0.2.3 lag behind what OpenAI reports.
 _EXTRA: dict[tuple[str, str], tuple[tuple[tuple[str, ...], str], ...]] = {
     ("openai", "chat"): ((("prompt_tokens_details", "image_tokens"), "input_image_tokens"),),
@@ -39,10 +45,11 @@ _MODALITIES = frozenset({"TEXT", "AUDIO", "IMAGE", "DOCUMENT", "VIDEO", "MODALIT
 
 @dataclass(slots=True)  # not frozen: that would double what making one costs, once a request
 class UsageReading:
-    """Counts by usage key. `unknown`: something was there that could not be read or classed."""
+    """Counts by usage key. `unknown`: something could not be read or classed; `clamped`: a figure was absurd."""
 
     counts: dict[str, int]
     unknown: bool
+    clamped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +59,7 @@ class _Plan:
     totals: tuple[tuple[str, str, bool], ...]  # field, usage key, required
     parts: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]  # field of an object -> (field in it, usage key)
     lists: tuple[tuple[str, tuple[tuple[Callable[[str], bool], str], ...]], ...]  # field -> (modality test, usage key)
+    list_fields: Mapping[str, tuple[tuple[Callable[[str], bool], str], ...]]  # the same by field
     known: frozenset[str]
     known_parts: Mapping[str, frozenset[str]]
 
@@ -70,7 +78,7 @@ def read_usage(prices_id: str, flavor: str, usage: object) -> UsageReading | Non
                 return None
             continue
         if type(value) is not int or not 0 <= value <= MAX_COUNT:
-            value = _count(value)
+            value = whole(value)
             if value is None:
                 return None
         counts[key] = counts[key] + value if key in counts else value
@@ -84,22 +92,9 @@ def read_usage(prices_id: str, flavor: str, usage: object) -> UsageReading | Non
         if (details := get(field)) is not None:
             unknown |= _read_list(field, details, matchers, counts)
     if not plan.known.issuperset(usage):
-        unknown |= _add_unknown(usage, usage.keys() - plan.known, counts)
-    return UsageReading(counts, unknown)
-
-
-def load() -> None:
-    """Read the tables now that the first answer would wait for: they take some 40 ms."""
-    get_snapshot()
-
-
-def _count(value: object) -> int | None:
-    """A whole number of tokens, or None for everything that is none."""
-    if type(value) is int:
-        return value if 0 <= value <= MAX_COUNT else None
-    if isinstance(value, float) and value.is_integer():
-        return int(value) if 0 <= value <= MAX_COUNT else None
-    return None
+        for field in usage.keys() - plan.known:
+            unknown |= _add_unknown(plan, field, usage, counts)
+    return UsageReading(counts, True, _is_absurd_within(usage)) if unknown else UsageReading(counts, False)
 
 
 def _balance(usage: Mapping[str, Any], counts: dict[str, int]) -> bool:
@@ -109,7 +104,7 @@ def _balance(usage: Mapping[str, Any], counts: dict[str, int]) -> bool:
     """
     total = usage["total_tokens"] if "total_tokens" in usage else usage.get("totalTokenCount")
     if type(total) is not int or not 0 <= total <= MAX_COUNT:
-        total = _count(total)
+        total = whole(total)
     if total is not None and ("output_tokens" in counts or "totalTokenCount" in usage):
         hidden = total - counts.get("input_tokens", 0) - counts.get("output_tokens", 0)
         if hidden > 0:
@@ -128,7 +123,7 @@ def _read_part(
         if value is None:
             continue
         if type(value) is not int or not 0 <= value <= MAX_COUNT:
-            value = _count(value)
+            value = whole(value)
             if value is None:
                 unknown = True
                 continue
@@ -145,9 +140,12 @@ def _unknown_parts(field: str, part: Mapping[str, Any], known: frozenset[str], c
         if isinstance(value, int | float) and value > 0:
             unknown = True
             if name.endswith("_tokens"):
-                _add(counts, _unknown_key(field), _count(value) or 0)
-        elif isinstance(value, dict) and _count(value.get("ttl_12h_tokens")):
-            unknown = True  # OpenAI's longer cache retention costs more, but genai-prices has no price for it
+                _add(counts, _unknown_key(field), whole(value) or 0)
+        elif name == "cache_write_tokens_details" and isinstance(value, dict):
+            # OpenAI's longer cache retention costs more, and the table has no price for it.
+            unknown |= bool(whole(value.get("ttl_12h_tokens")))
+        elif isinstance(value, dict | list):
+            unknown |= _add_parts(f"{field}.{name}", value, counts)
     return unknown
 
 
@@ -164,7 +162,7 @@ def _read_list(
             unknown = True
             continue
         seen.add(modality)
-        count = _count(detail.get("tokenCount", 0))
+        count = whole(detail.get("tokenCount", 0))
         if count is None:
             unknown = True
         elif modality not in _MODALITIES:
@@ -177,18 +175,69 @@ def _read_list(
     return unknown
 
 
-def _add_unknown(usage: Mapping[str, Any], fields: set[str], counts: dict[str, int]) -> bool:
-    """Top-level figures of a class nobody knows come on top of the others, as cache classes once did."""
+def _add_unknown(plan: _Plan, field: str, usage: Mapping[str, Any], counts: dict[str, int]) -> bool:
+    """A field that the tables do not know.
+
+    A figure comes on top of the others, as cache classes once did. An object or a list tells parts of a whole that is
+    counted already. A list whose name is that of a known one but for a letter is that one: Gemini's embeddings write
+    `promptTokenDetails` (https://ai.google.dev/api/embeddings).
+    """
+    value = usage[field]
+    if isinstance(value, list):
+        name = field.replace("TokenDetails", "TokensDetails")
+        if name != field and name in plan.list_fields:
+            return name not in usage and _read_list(field, value, plan.list_fields[name], counts)
+        return _add_parts(field, value, counts)
+    if isinstance(value, dict):
+        return _add_parts(field, value, counts)
+    if not _is_tokens(field) or not isinstance(value, int | float) or isinstance(value, bool) or not value:
+        return False
+    count = whole(value) or 0
+    _add(counts, _unknown_key(field), count)
+    _add(counts, "output_tokens" if "output" in _unknown_key(field) else "input_tokens", count)
+    return True
+
+
+def _add_parts(field: str, value: object, counts: dict[str, int]) -> bool:
+    """Count all figures of tokens in an object or list whose meaning nobody here knows."""
     unknown = False
-    for field in fields:
-        value = usage[field]
-        lowered = field.lower()
-        if lowered.endswith(("_tokens", "tokencount")) and isinstance(value, int | float) and value > 0:
+    waiting = [(field, value)]
+    while waiting:
+        name, item = waiting.pop()
+        if isinstance(item, dict):
+            waiting.extend(
+                (inner if _tells_direction(inner) else f"{name}.{inner}", part) for inner, part in item.items()
+            )
+        elif isinstance(item, list):
+            waiting.extend((name, part) for part in item)
+        elif _is_tokens(name) and (count := whole(item)):
             unknown = True
-            count = _count(value) or 0
-            _add(counts, _unknown_key(field), count)
-            _add(counts, "output_tokens" if "output" in _unknown_key(field) else "input_tokens", count)
+            key = _unknown_key(name)
+            total = counts.get("output_tokens" if "output" in key else "input_tokens", 0)
+            counts[key] = min(counts.get(key, 0) + count, max(total, counts.get(key, 0)))
     return unknown
+
+
+def _is_tokens(name: str) -> bool:
+    return name.lower().endswith(("_tokens", "tokencount", "token_count"))
+
+
+def _tells_direction(name: str) -> bool:
+    return any(word in name.lower() for word in (*_OUTPUT_WORDS, "input", "prompt"))
+
+
+def _is_absurd_within(usage: Mapping[str, Any]) -> bool:
+    """Whether a detail is absurd. Asked only when something could not be read."""
+    waiting: list[Any] = [usage]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, dict):
+            waiting.extend(item.values())
+        elif isinstance(item, list):
+            waiting.extend(item)
+        elif is_absurd(item):
+            return True
+    return False
 
 
 def _unknown_key(field: str) -> str:
@@ -203,23 +252,19 @@ def _add(counts: dict[str, int], key: str, count: int) -> None:
 @lru_cache(maxsize=32)
 def _plan(prices_id: str, flavor: str) -> _Plan:
     """Sort an extraction table."""
-    extractor = _extractor(prices_id, flavor)
-    if extractor is None:
-        raise ValueError(f"genai-prices has no extraction table {flavor!r} for {prices_id!r}")
+    places = table.places(prices_id, flavor)
+    if places is None:
+        raise ValueError(f"the price table has no extraction table {flavor!r} for {prices_id!r}")
     totals: list[tuple[str, str, bool]] = []
     parts: dict[str, list[tuple[str, str]]] = {}
     lists: dict[str, list[tuple[Callable[[str], bool], str]]] = {}
-    for mapping in extractor.mappings:
-        path = (mapping.path,) if isinstance(mapping.path, str) else tuple(mapping.path)
-        head = path[0]
-        if not isinstance(head, str):
-            raise TypeError(f"genai-prices has a new kind of path: {path!r}")
-        if len(path) == 1:
-            totals.append((head, mapping.dest, mapping.required))
-        elif isinstance(path[1], ArrayMatch):
-            lists.setdefault(head, []).append((path[1].match.is_match, mapping.dest))
+    for place in places:
+        if place.modality is not None:
+            lists.setdefault(place.field, []).append((place.modality, place.key))
+        elif place.inner is not None:
+            parts.setdefault(place.field, []).append((place.inner, place.key))
         else:
-            parts.setdefault(head, []).append((path[1], mapping.dest))
+            totals.append((place.field, place.key, place.required))
     for extra_path, key in _EXTRA.get((prices_id, flavor), ()):
         if not any(name == extra_path[1] for name, _ in parts[extra_path[0]]):
             parts[extra_path[0]].append((extra_path[1], key))
@@ -228,11 +273,7 @@ def _plan(prices_id: str, flavor: str) -> _Plan:
         totals=tuple(totals),
         parts=tuple((field, tuple(entries)) for field, entries in parts.items()),
         lists=tuple((field, tuple(entries)) for field, entries in lists.items()),
-        known=known | _PLAIN,
+        list_fields={field: tuple(entries) for field, entries in lists.items()},
+        known=known | _PLAIN | _ELSEWHERE,
         known_parts={field: frozenset(name for name, _ in entries) | _PLAIN for field, entries in parts.items()},
     )
-
-
-def _extractor(prices_id: str, flavor: str) -> UsageExtractor | None:
-    table = next(provider for provider in get_snapshot().providers if provider.id == prices_id)
-    return next((e for e in table.extractors or () if e.api_flavor == flavor), None)

@@ -20,6 +20,19 @@ class Usage:
     speed: str | None = None  # Anthropic's "fast" mode has prices of its own
     estimated: bool = False
     unknown: bool = False  # something in the provider's figures could not be read
+    clamped: bool = False  # a figure was negative, or beyond all sense
+    unmetered: bool = False  # what it costs is told later, past us
+    parts: "tuple[Usage, ...]" = ()  # what other models used for it, or the same one beside `counts`
+
+    def total(self) -> dict[str, int]:
+        """The counts of all parts together."""
+        if not self.parts:
+            return self.counts
+        found = dict(self.counts)
+        for part in self.parts:
+            for key, count in part.counts.items():
+                found[key] = found.get(key, 0) + count
+        return found
 
 
 @dataclass(slots=True)  # not frozen: that would double what making one costs, once a request
@@ -40,6 +53,9 @@ class Size:
     service_tier: str | None = None
     speed: str | None = None
     unpriced: str | None = None  # a feature in use whose cost nobody can bound; then the request has no bound
+    classes: tuple[str, ...] = ()  # usage keys that it may bring beside text, each of which may need a rate of its own
+    counted_tokens: int | None = None  # of its input, as the provider's own counter told
+    countable: bool = True  # whether that counter sees all of its input
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,17 +1,14 @@
-"""What the benchmarks share: a folder for the noise, a database, nginx."""
+"""What the benchmarks share: a folder for the noise, databases and counters, nginx."""
 
-import os
 import sys
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, make_url, text
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "e2e"))  # the router as processes: harness.py
 
+from stores import stores_of
 from upstreams import Nginx, stream_server
-
-DATABASE = os.environ.get("BENCH_DATABASE", "sqlite")
 
 
 @pytest.fixture(scope="module")
@@ -21,22 +18,10 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def database(request):
-    """Settings of a router's database: its own SQLite file, or a fresh database of PostgreSQL for each that asks."""
-    if DATABASE == "sqlite":
-        yield lambda _: {}
-        return
-    assert DATABASE == "postgresql", "BENCH_DATABASE is sqlite or postgresql"
-    url = make_url(request.getfixturevalue("postgres"))
-    engine = create_engine(url.set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT")
-
-    def fresh(name: str) -> dict[str, str]:
-        with engine.connect() as connection:
-            connection.execute(text(f'CREATE DATABASE "{name}"'))
-        return {"DATABASE_URL": url.set(database=name).render_as_string(hide_password=False)}
-
-    yield fresh
-    engine.dispose()
+def stores(request, folder):
+    """Databases and counters for the routers of this run."""
+    with stores_of(folder, lambda: request.getfixturevalue("postgres")) as stores:
+        yield stores
 
 
 @pytest.fixture(scope="module")

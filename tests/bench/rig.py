@@ -44,6 +44,7 @@ class Measured:
     """What one load cost. CPU in microseconds a request: of all processes of the proxy, and by kind."""
 
     load: Load
+    sent: int  # requests, with those whose answers wrk did not wait for
     cpu_us: float
     by_kind: dict[str, float]
 
@@ -107,7 +108,7 @@ class Rig:
         # wrk leaves at the end with one request in flight on each connection.
         assert load.answered <= sent <= load.answered + connections
         by_kind = {kind: seconds * 1e6 / sent for kind, seconds in used.items()}
-        return Measured(load, sum(by_kind.values()), by_kind)
+        return Measured(load, sent, sum(by_kind.values()), by_kind)
 
     def streams(self, *, count: int, events: int, log: Path) -> tuple[Streams, float]:
         """Load the router with streams; with it the CPU of the worker in microseconds an event."""

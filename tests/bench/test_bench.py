@@ -11,14 +11,13 @@ from typing import Any
 import pytest
 from load import hammer, read_streams
 from rig import LIMITED, UNLIMITED, Rig
-from table import GOALS, Table
+from table import GOALS, SERVER_GOALS, Table
 from upstreams import CHAT
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(900)]
 
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
 SECONDS = float(os.environ.get("BENCH_SECONDS", "3"))
-DATABASE = os.environ.get("BENCH_DATABASE", "sqlite")
 ENFORCE = os.environ.get("BENCH_ENFORCE") == "1"
 STREAMS, EVENTS = 1_000, 250
 # The key whose limit is so low that the router has to set an output limit: an eighth of it is less than the model's most.
@@ -26,24 +25,29 @@ LOW_LIMIT_USD = "0.07"
 
 
 @pytest.fixture(scope="module")
-def rigs(nginx, events_url, folder, database):
-    """Routers by what is different about them. All have the same limits, and all are there for the whole run."""
+def rigs(nginx, events_url, folder, stores):
+    """Routers by what is different about them. All have the same limits, and all are there for the whole run.
+
+    Where something stands on a server there is one more, "files", as one machine has it.
+    """
     rigs: dict[str, Rig] = {}
     try:
         for workers in (1, 2, 4):
             name = f"workers{workers}"
-            rigs[name] = Rig(folder, name, workers=workers, ROUTER_OPENAI_URL=nginx.url, **database(name))
+            rigs[name] = Rig(folder, name, workers=workers, ROUTER_OPENAI_URL=nginx.url, **stores.settings(name))
+        if stores.on_servers:
+            rigs["files"] = Rig(folder, "files", ROUTER_OPENAI_URL=nginx.url)
         tls = {"ROUTER_OPENAI_URL": nginx.tls_url, "SSL_CERT_FILE": str(nginx.ca_file)}
-        rigs["tls"] = Rig(folder, "tls", **tls, **database("tls"))
-        rigs["streams"] = Rig(folder, "streams", ROUTER_OPENAI_URL=events_url, **database("streams"))
+        rigs["tls"] = Rig(folder, "tls", **tls, **stores.settings("tls"))
+        rigs["streams"] = Rig(folder, "streams", ROUTER_OPENAI_URL=events_url, **stores.settings("streams"))
         yield rigs
     finally:
         for rig in rigs.values():
             rig.stop()
 
 
-def test_the_data_plane(nginx, events_url, rigs, folder, capsys):
-    table = Table(GOALS)
+def test_the_data_plane(nginx, events_url, rigs, stores, folder, capsys):
+    table = Table(GOALS | SERVER_GOALS if stores.on_servers else GOALS)
     if (busy := os.getloadavg()[0]) > 1.5:  # about what starting the routers makes by itself
         with capsys.disabled():
             print(f"\nThis machine is busy with something else (load {busy:.1f}): the figures say little.", end="")
@@ -53,7 +57,7 @@ def test_the_data_plane(nginx, events_url, rigs, folder, capsys):
     for number in range(ROUNDS):
         with capsys.disabled():
             print(f"\nround {number + 1} of {ROUNDS}", end="", flush=True)
-        many_connections(nginx, rigs, folder, table)
+        many_connections(nginx, rigs, stores, folder, table)
         one_connection(nginx, rigs["workers1"], folder, table)
         no_output_limit(nginx, rigs["workers1"], table)
         streams(events_url, rigs["streams"], folder, table)
@@ -64,22 +68,32 @@ def test_the_data_plane(nginx, events_url, rigs, folder, capsys):
     (folder / "figures.json").write_text(json.dumps(table.rounds, indent=1))
     with capsys.disabled():
         print(
-            "", f"{ROUNDS} rounds of {SECONDS:g} s on {DATABASE}; figures and logs: {folder}", *table.lines(), sep="\n"
+            "",
+            f"{ROUNDS} rounds of {SECONDS:g} s on {stores.said}; figures and logs: {folder}",
+            *table.lines(),
+            sep="\n",
         )
     for rig in rigs.values():
         rig.verify()
     assert not (ENFORCE and table.missed()), table.missed()
 
 
-def many_connections(nginx, rigs, folder, table) -> None:
+def many_connections(nginx, rigs, stores, folder, table) -> None:
     """32 connections: upstream alone, nginx as plain proxy, the router with 1, 2 and 4 workers, and over TLS."""
     load: dict[str, Any] = {"connections": 32, "seconds": SECONDS}
     alone = hammer(nginx.url + CHAT, LIMITED, "none", folder=folder, **load)
     plain = hammer(nginx.proxy_url + CHAT, LIMITED, "none", folder=folder, **load)
     table.add("upstream alone, requests/s", alone.requests_per_second)
     table.add("nginx as plain proxy, requests/s", plain.requests_per_second)
-    found = {name: rigs[name].requests(nginx, **load) for name in ("workers1", "workers2", "workers4", "tls")}
-    one = found["workers1"]
+    redis_before = stores.redis_cpu()
+    one = rigs["workers1"].requests(nginx, **load)
+    if redis_before is not None:
+        table.add("CPU of Redis, us a request", (stores.redis_cpu() - redis_before) * 1e6 / one.sent)
+    if "files" in rigs:
+        files = rigs["files"].requests(nginx, **load)
+        table.add("CPU of the worker on files, us a request", files.by_kind["worker"])
+        table.add("CPU of the worker, on servers / on files", one.by_kind["worker"] / files.by_kind["worker"])
+    found = {"workers1": one} | {name: rigs[name].requests(nginx, **load) for name in ("workers2", "workers4", "tls")}
     for name, said in (("workers1", "1 worker"), ("workers2", "2 workers"), ("workers4", "4 workers"), ("tls", "TLS")):
         table.add(f"router, {said}, requests/s", found[name].load.requests_per_second)
     ratio = one.load.requests_per_second / plain.requests_per_second

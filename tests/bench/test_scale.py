@@ -1,7 +1,7 @@
 """What the router costs when there are many keys and a long ledger. `make bench-scale`; docs/benchmarks.md explains it.
 
-BENCH_KEYS and BENCH_ROWS say how many (1,000,000 and 5,000,000 are what the goals are for), BENCH_DATABASE=postgresql
-where they stand. The tests share one router and follow one another as written.
+BENCH_KEYS and BENCH_ROWS say how many (1,000,000 and 5,000,000 are what the goals are for), BENCH_DATABASE and
+BENCH_LIMITS where they stand. The tests share one router and follow one another as written.
 """
 
 import os
@@ -34,16 +34,16 @@ FIRST = 1_000  # keys of the paced groups are taken from the first ones
 
 
 @pytest.fixture(scope="module")
-def table(folder):
+def table(folder, stores):
     table = Table(SCALE_GOALS)
     yield table
-    print("", f"{KEYS:,} keys, {ROWS:,} rows; logs: {folder}", *table.lines(), sep="\n")
+    print("", f"{KEYS:,} keys, {ROWS:,} rows on {stores.said}; logs: {folder}", *table.lines(), sep="\n")
 
 
 @pytest.fixture(scope="module")
-def rig(nginx, folder, database):
+def rig(nginx, folder, stores):
     """One worker before a full database. The dashboard runs, the proxy does not yet."""
-    rig = Rig(folder, "scale", ROUTER_OPENAI_URL=nginx.url, start=False, **database("scale"))
+    rig = Rig(folder, "scale", ROUTER_OPENAI_URL=nginx.url, start=False, **stores.settings("scale"))
     rig.sent_before = nginx.requests_seen()
     try:
         fill(rig.engine, seed=SEED, key_count=KEYS, row_count=ROWS)
@@ -98,7 +98,7 @@ def test_memory_with_many_keys_used(rig, nginx, table):
     table.add("resident, worker with these keys used, MB", rig.memory()[0])
 
 
-def test_counters_lost(rig, nginx, table):
+def test_counters_lost(rig, stores, nginx, table):
     """The counters vanish under 200 requests a second, half of them of keys with a limit."""
     capped = Group("capped", [secret_of(SEED, n) for n in range(FIRST) if is_capped(n)])
     free = Group("uncapped", [secret_of(SEED, n) for n in range(FIRST) if not is_capped(n)])
@@ -107,9 +107,7 @@ def test_counters_lost(rig, nginx, table):
     time.sleep(WINDOW_SECONDS + 2)
     with Clients(rig.router.proxy_url, LIMITED, [capped, free], RATE).running():
         time.sleep(3)
-        for path in rig.router.data_dir.glob("counters.db*"):
-            if path.suffix != ".lock":
-                path.unlink()
+        stores.lose_counters("scale", rig.router.data_dir)
         time.sleep(15)
     for group in (free, capped):
         table.add(f"counters lost: longest pause of {group.name} keys, s", group.pause())

@@ -1,11 +1,12 @@
 """One router for all end-to-end tests: sandbox, two proxy workers, dashboard. See harness.py."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from harness import Router
 from pages_kit import browser, dashboard, visit  # noqa: F401 - fixtures
-from raw_http import ScriptedProvider
+from raw_http import ScriptedProvider, reply
 
 
 @pytest.fixture(scope="session")
@@ -28,19 +29,32 @@ def provider() -> Iterator[ScriptedProvider]:
     provider.close()
 
 
+@pytest.fixture
+def quiet(provider: ScriptedProvider) -> ScriptedProvider:
+    """The scripted provider, content with everything."""
+    provider.play(lambda line, _: line.sock.sendall(reply(200, b"{}")))
+    return provider
+
+
+def _before(provider: ScriptedProvider, folder: Path, *others: str) -> Iterator[Router]:
+    """A router of one worker, behind a trusted proxy on this machine, for which `provider` is OpenAI and `others`."""
+    urls = {f"ROUTER_{name}_URL": provider.url for name in ("OPENAI", *others)}
+    router = Router(folder / "data", workers=1, ROUTER_TRUSTED_PROXIES="127.0.0.1,10.9.0.0/16", **urls)
+    try:
+        router.start_all()
+        yield router
+    finally:
+        router.stop_all()
+    assert router.leaks() == []
+
+
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory, provider: ScriptedProvider) -> Iterator[Router]:
-    """A second router: one worker, behind a trusted proxy on this machine, OpenAI and Anthropic being `provider`."""
-    lab = Router(
-        tmp_path_factory.mktemp("lab") / "data",
-        workers=1,
-        ROUTER_OPENAI_URL=provider.url,
-        ROUTER_ANTHROPIC_URL=provider.url,
-        ROUTER_TRUSTED_PROXIES="127.0.0.1,10.9.0.0/16",
-    )
-    try:
-        lab.start_all()
-        yield lab
-    finally:
-        lab.stop_all()
-    assert lab.leaks() == []
+    """A second router, OpenAI and Anthropic being `provider`, Gemini the sandbox."""
+    yield from _before(provider, tmp_path_factory.mktemp("lab"), "ANTHROPIC")
+
+
+@pytest.fixture(scope="session")
+def stage(tmp_path_factory: pytest.TempPathFactory, provider: ScriptedProvider) -> Iterator[Router]:
+    """A third one, `provider` being all three."""
+    yield from _before(provider, tmp_path_factory.mktemp("stage"), "ANTHROPIC", "GEMINI")

@@ -85,7 +85,7 @@ class Router:
     """Sandbox, proxy with two workers and dashboard. `processes` may be stopped and started by name."""
 
     def __init__(self, data_dir: Path, *, workers: int = 2, **settings: str) -> None:
-        self.data_dir = data_dir
+        self.root, self.data_dir = ROOT, data_dir  # the checkout that it runs from; what it keeps
         self.log_dir = data_dir.parent / f"{data_dir.name}-logs"
         self.log_dir.mkdir()
         self.sandbox_url, self.web_url, self.proxy_url = (f"http://127.0.0.1:{free_port()}" for _ in range(3))
@@ -129,7 +129,7 @@ class Router:
         """Run Python with these arguments in the router's environment; its output, which is kept as a log as well."""
         done = subprocess.run(
             [sys.executable, *arguments],
-            cwd=ROOT,
+            cwd=self.root,
             env=self.environ,
             capture_output=True,
             text=True,
@@ -147,7 +147,7 @@ class Router:
         with (self.log_dir / f"{name}.log").open("ab") as log:
             process = self.processes[name] = subprocess.Popen(
                 [sys.executable, *arguments],
-                cwd=ROOT,
+                cwd=self.root,
                 env=self.environ,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -1,126 +1,45 @@
 """docs/deploy.md and deploy/, tried: the files an image has, as the users and behind the nginx that the page gives."""
 
 import configparser
-import contextlib
 import json
 import re
-import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-import harness
 import psycopg
 import pytest
+import redis
 import requests
 from calls import chat, marker
-from harness import Router, eventually, free_port
-from machine import find
-from redis_kit import RedisServer
+from deploy_kit import (  # fixtures among them
+    COMPOSE,
+    COPIED,
+    DOCKERFILE,
+    ROOT,
+    Deployed,
+    blocks,
+    counters,
+    image,
+    router,
+    run_sql,
+    users,
+)
+from harness import eventually, free_port
+from nginx_kit import nginx
 
 from shared.config import SETTINGS
+from shared.models import REVISION
 from webapp.launch import web_command
 
-ROOT = Path(__file__).parent.parent.parent
-PAGE = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
-DOCKERFILE = (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8")
-COMPOSE = (ROOT / "deploy" / "compose.yaml").read_text(encoding="utf-8")
 OURS = {row.name for row in SETTINGS}
-COPIED = [line.split()[1] for line in DOCKERFILE.splitlines() if line.startswith("COPY ")]
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+__all__ = ["counters", "image", "router", "users"]
 
 
 def commands() -> list[list[str]]:
     """What compose.yaml starts."""
     return [json.loads(text) for text in re.findall(r"^    command: (\[.*?\])$", COMPOSE, re.MULTILINE | re.DOTALL)]
-
-
-def run_sql(url: str, script: str) -> None:
-    with psycopg.connect(url, autocommit=True) as connection:
-        for statement in re.sub(r"^--.*$", "", script, flags=re.MULTILINE).split(";"):
-            if statement.strip():
-                connection.execute(statement.encode())
-
-
-class Deployed(Router):
-    """Each program with the database user that the page gives it."""
-
-    users: dict[str, str]
-
-    def start(self, name: str) -> None:
-        self.environ["DATABASE_URL"] = self.users.get(name, self.users["owner"])
-        super().start(name)
-
-    def run_as(self, user: str, *arguments: str) -> str:
-        self.environ["DATABASE_URL"] = self.users[user]
-        return self.run(*arguments)
-
-
-@pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The files that the Dockerfile copies, and nothing else, as its last RUN leaves them."""
-    tree = tmp_path_factory.mktemp("image")
-    for name in COPIED:
-        source = ROOT / name
-        if source.is_dir():
-            shutil.copytree(source, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(source, tree / name)
-    step = re.search(r"^RUN \.venv/bin/python (-m compileall .*)$", DOCKERFILE, re.MULTILINE)
-    assert step is not None
-    subprocess.run([sys.executable, *step[1].split()], cwd=tree, check=True)
-    return tree
-
-
-@pytest.fixture(scope="module")
-def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A Redis with the user of the page."""
-    server = RedisServer(tmp_path_factory.mktemp("redis"))
-    rule = re.search(r"^ACL SETUSER .*$", PAGE, re.MULTILINE)
-    assert rule is not None
-    server.tell(*rule[0].replace("PASSWORD", "secret-of-redis").split())
-    server.tell("ACL", "SETUSER", "default", "off")
-    yield f"redis://router:secret-of-redis@127.0.0.1:{server.port}/0"
-    server.process.terminate()
-    server.process.wait()
-
-
-@pytest.fixture(scope="module")
-def users(postgres: str) -> Iterator[dict[str, str]]:
-    """The database and the users of the page."""
-    run_sql(postgres, blocks("sql")[0])
-    at = postgres.partition("?")[2]
-    names = ("owner", "dashboard", "proxy")
-    yield {name: f"postgresql://router_{name}:{name}@/router?{at}" for name in names}
-    run_sql(postgres, "DROP DATABASE router WITH (FORCE)")
-    run_sql(postgres, ";".join(f"DROP ROLE router_{name}" for name in names))
-
-
-@pytest.fixture(scope="module")
-def router(
-    tmp_path_factory: pytest.TempPathFactory, image: Path, users: dict[str, str], redis_url: str
-) -> Iterator[Deployed]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(harness, "ROOT", image)
-        data = tmp_path_factory.mktemp("router") / "data"
-        router = Deployed(
-            data, DATABASE_URL=users["owner"], ROUTER_LIMITS_URL=redis_url, ROUTER_TRUSTED_PROXIES="127.0.0.1"
-        )
-        router.users = users
-        try:
-            router.run_as("owner", "-m", "flask", "--app", "wsgi", "bootstrap")
-            run_sql(users["owner"], blocks("sql")[1])
-            for name in ("sandbox", "proxy", "dashboard"):
-                router.start(name)
-            yield router
-        finally:
-            router.stop_all()
-    assert router.leaks() == []
 
 
 def test_it_works(router: Deployed) -> None:
@@ -146,6 +65,7 @@ def test_it_works(router: Deployed) -> None:
     router.run_as("dashboard", "-m", "flask", "--app", "wsgi", "ledger", "verify")
     for name, text in router.logs().items():
         assert "permission denied" not in text, name
+        assert "NOPERM" not in text, name
         assert "InsufficientPrivilege" not in text, name
         assert "ProgrammingError" not in text, name
 
@@ -169,11 +89,31 @@ def _log_in(router: Deployed) -> None:
         ("dashboard", "DELETE FROM audit_events"),
         ("dashboard", "DELETE FROM provider_credentials"),
         ("dashboard", "CREATE TABLE mine (id int)"),
+        ("dashboard", "UPDATE accounting_state SET generation = 1"),
         ("proxy", "DELETE FROM usage_records"),
+        ("proxy", "INSERT INTO usage_records (id) VALUES ('a')"),
+        ("proxy", "UPDATE usage_daily SET requests = requests + 1"),
+        ("proxy", "UPDATE key_spend SET total_nanos = 0"),
+        ("proxy", "UPDATE accounting_state SET generation = generation + 1"),
+        ("proxy", "UPDATE journals SET position = 0"),
+        ("proxy", "DELETE FROM journals"),
+        ("proxy", "INSERT INTO posted_holds VALUES ('w', '[]')"),
+        ("proxy", "DELETE FROM policy_outbox"),
         ("proxy", "UPDATE proxy_keys SET spend_limit_nanos = NULL"),
         ("proxy", "SELECT * FROM users"),
         ("proxy", "SELECT * FROM audit_events"),
         ("proxy", "INSERT INTO policy_outbox (subject) VALUES ('k')"),
+        ("ledger", "DELETE FROM usage_records"),
+        ("ledger", "UPDATE usage_records SET cost_nanos = 0"),
+        ("ledger", "DELETE FROM usage_daily"),
+        ("ledger", "DELETE FROM key_spend"),
+        ("ledger", "SELECT * FROM key_secrets"),
+        ("ledger", "SELECT * FROM provider_credentials"),
+        ("ledger", "SELECT password_hash FROM users"),
+        ("ledger", "SELECT name FROM proxy_keys"),
+        ("ledger", "UPDATE proxy_keys SET version = version + 1"),
+        ("ledger", "INSERT INTO audit_events (id) VALUES ('a')"),
+        ("ledger", "CREATE TABLE mine (id int)"),
     ],
 )
 def test_what_the_users_may_not(router: Deployed, users: dict[str, str], user: str, statement: str) -> None:
@@ -183,44 +123,73 @@ def test_what_the_users_may_not(router: Deployed, users: dict[str, str], user: s
 
 def test_sweeping_is_allowed(router: Deployed, users: dict[str, str]) -> None:
     """What the ledger writer does once a minute and once a month: nobody waits for that here."""
-    run_sql(users["proxy"], "DELETE FROM idempotent_creations WHERE created_at < '2000-01-01'")
-    run_sql(users["proxy"], "DELETE FROM journals WHERE closed_at < '2000-01-01'")
+    for table, moment in (("idempotent_creations", "created_at"), ("journals", "closed_at"), ("machines", "posted_at")):
+        run_sql(users["ledger"], f"DELETE FROM {table} WHERE {moment} < '2000-01-01'")
+
+
+@pytest.mark.parametrize(
+    ("user", "command"),
+    [
+        ("proxy", "FLUSHDB"),
+        ("proxy", "KEYS *"),
+        ("proxy", "CONFIG GET *"),
+        ("proxy", "SCRIPT FLUSH"),
+        ("proxy", "DEL {enterprise-router}:login:ann"),
+        ("proxy", "SET other 1"),
+        ("dashboard", "FLUSHALL"),
+        ("dashboard", "SCRIPT LOAD x"),
+        ("dashboard", "DEL {enterprise-router}:counters"),
+        ("dashboard", "SREM {enterprise-router}:1:workers w"),
+    ],
+)
+def test_what_the_users_of_redis_may_not(counters: dict[str, str], user: str, command: str) -> None:
+    with redis.Redis.from_url(counters[user]) as client:
+        with pytest.raises(redis.exceptions.NoPermissionError):
+            client.execute_command(*command.split())
+
+
+def test_each_way_to_the_database_leads_to_one(
+    router: Deployed, users: dict[str, str], postgres: str, tmp_path: Path
+) -> None:
+    """A ledger writer that would write elsewhere than workers read, or whose user has a wrong name, stops the start."""
+    environ = {**router.environ, "ROUTER_DATA_DIR": str(tmp_path / "data"), "DATABASE_URL": users["proxy"]}
+    environ |= {"ROUTER_PROXY_BIND": f"127.0.0.1:{free_port()}", "ROUTER_LIMITS_URL": router.counters["proxy"]}
+    other = users["owner"].replace("/router?", "/other?")
+    run_sql(postgres, "CREATE DATABASE other OWNER router_owner TEMPLATE template0 ENCODING 'UTF8'")
+    try:
+        run_sql(other, f"CREATE TABLE alembic_version AS SELECT '{REVISION}' AS version_num")
+        run_sql(other, "CREATE TABLE accounting_state AS SELECT 1 AS id, 0 AS generation, 0 AS installation")
+        for url, sentence in (
+            (other, "ROUTER_LEDGER_DATABASE_URL names another database than DATABASE_URL."),
+            (users["ledger"].replace("router_ledger", "nobody"), 'role "nobody" does not exist'),
+        ):
+            done = subprocess.run(
+                [sys.executable, "-m", "proxyd"],
+                cwd=ROOT,
+                env={**environ, "ROUTER_LEDGER_DATABASE_URL": url},
+                capture_output=True,
+                text=True,
+                timeout=90,
+                check=False,
+            )
+            assert done.returncode == 2
+            assert done.stderr.splitlines()[-1].startswith("ROUTER_LEDGER_DATABASE_URL")
+            assert sentence in done.stderr.splitlines()[-1]
+    finally:
+        run_sql(postgres, "DROP DATABASE other WITH (FORCE)")
 
 
 def test_behind_nginx(router: Deployed, tmp_path: Path) -> None:
     """Streams pass as they come, and the client's address is its own."""
-    front, back = free_port(), free_port()
-    text = blocks("nginx")[0]
-    text = re.sub(r"^ *ssl_.*$", "", text, flags=re.MULTILINE)
-    for port in (front, back):
-        text = text.replace("listen 443 ssl;", f"listen 127.0.0.1:{port};", 1)
-    text = text.replace("127.0.0.1:8080", router.proxy_url.removeprefix("http://"))
-    text = text.replace("127.0.0.1:8000", router.web_url.removeprefix("http://"))
-    temporary = "".join(
-        f"{kind}_temp_path {tmp_path}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    config = f"daemon off;\npid {tmp_path}/pid;\nevents {{}}\nhttp {{ access_log off;\n{temporary}{text}}}\n"
-    (tmp_path / "nginx.conf").write_text(config)
-    command = [find("nginx"), "-c", str(tmp_path / "nginx.conf"), "-e", "stderr"]
     _, key = router.create_key(name="behind", allowed_ips=["192.0.2.7"])
-    with subprocess.Popen(command) as process:
-        try:
-            eventually(lambda: _answers(f"http://127.0.0.1:{back}/healthz"), what="nginx")
-            body = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "a b c"}], "stream": True}
-            url, head = f"http://127.0.0.1:{front}/v1/chat/completions", {"Authorization": f"Bearer {key}"}
-            assert requests.post(url, json=body, headers=head, timeout=10).status_code == 403
-            head["X-Forwarded-For"] = "192.0.2.7"  # what nginx appends is trusted, and this stands before it
-            with requests.post(url, json=body, headers=head, timeout=10, stream=True) as answer:
-                assert answer.status_code == 200
-                assert answer.text.rstrip().endswith("[DONE]")
-        finally:
-            process.terminate()
-
-
-def _answers(url: str) -> bool:
-    with contextlib.suppress(requests.RequestException):
-        return requests.get(url, timeout=2).status_code == 200
-    return False
+    with nginx(tmp_path, [router.proxy_url], router.web_url) as front:
+        body = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "a b c"}], "stream": True}
+        url, head = f"{front}/v1/chat/completions", {"Authorization": f"Bearer {key}"}
+        assert requests.post(url, json=body, headers=head, timeout=10).status_code == 403
+        head["X-Forwarded-For"] = "192.0.2.7"  # what nginx appends is trusted, and this stands before it
+        with requests.post(url, json=body, headers=head, timeout=10, stream=True) as answer:
+            assert answer.status_code == 200
+            assert answer.text.rstrip().endswith("[DONE]")
 
 
 def test_the_units_start_what_there_is(router: Deployed) -> None:

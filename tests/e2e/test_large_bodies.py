@@ -1,6 +1,7 @@
 """Large bodies, also hostile ones: judged before they are read, in bounded memory, and nobody else waits for them."""
 
 import contextlib
+import gzip
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -113,3 +114,20 @@ def test_w1_a_body_in_chunks_is_judged_once_it_has_become_large(router: Router, 
             if ended:  # else the answer comes although the body has no end yet
                 line.send(b"0\r\n\r\n")
             assert line.answer().status == status
+
+
+@pytest.mark.parametrize("path", [b"/v1/messages", b"/v1/messages/count_tokens"], ids=["metered", "free"])
+def test_w1_a_compressed_body_is_large_by_what_comes_out_of_it(router: Router, path: bytes) -> None:
+    _, key = router.create_key(name="packed", rate_limit_rpm=1)
+    packed = gzip.compress(
+        b'{"model":"claude-opus-5","max_tokens":9,"messages":[{"role":"user","content":"%b"}]}' % (b"x" * 5_000_000)
+    )
+    assert len(packed) < 256 * 1024
+    fields = (bearer(key), b"Content-Encoding: gzip", b"Content-Type: application/json")
+    with dial(router) as line:
+        line.send(request(b"POST " + path, *fields, b"Content-Length: %d" % len(packed)) + packed)
+        assert line.answer().status == 200
+    with dial(router) as line:  # the rest of the body is not needed to know that the minute is used up
+        line.send(request(b"POST " + path, *fields, b"Content-Length: %d" % (len(packed) + 9)) + packed)
+        answer = line.answer()
+    assert (answer.status, answer.code) == (429, "rate_limited")

@@ -83,7 +83,7 @@ def test_an_upload_that_breaks_off_after_the_answer_began_is_written_down(
         line.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nabc")
         line.rest()
 
-    provider.play(answers_early)
+    provider.play(answers_early, reads_bodies=False)
     with dial(lab) as line:
         begun = b"%x\r\n%b\r\n" % (100_000, b"x" * 100_000)
         line.send(request(b"POST /openai/v1/files", bearer(key), b"Transfer-Encoding: chunked") + begun)

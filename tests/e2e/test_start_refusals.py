@@ -13,7 +13,9 @@ from urllib.parse import quote
 
 import pytest
 from harness import ROOT, clean_environment, free_port
+from redis_kit import RedisServer
 
+from shared.counters.redis.script import FORMAT, META
 from shared.probe import ANSWER_SECONDS
 
 PASSWORD = "pa55-of-somebody"
@@ -153,6 +155,24 @@ def test_a_server_of_the_counters_that_never_answers_is_given_up_in_time(environ
     assert told.startswith("ROUTER_LIMITS_URL: Redis at 127.0.0.1:")
     assert f"does not answer within {ANSWER_SECONDS} seconds" in told
     assert ANSWER_SECONDS <= time.monotonic() - begun < ANSWER_SECONDS + 30
+
+
+def test_a_server_that_another_router_uses_is_told(environ: dict[str, str], tmp_path: Path) -> None:
+    """By who makes the tables, and by a proxy whose tables are there."""
+    (tmp_path / "redis").mkdir()
+    server = RedisServer(tmp_path / "redis")
+    server.tell("HSET", META, "format", FORMAT, "installation", 1)
+    url = f"redis://:{PASSWORD}@127.0.0.1:{server.port}"
+    server.tell("CONFIG", "SET", "requirepass", PASSWORD)
+    try:
+        for way in ("bootstrap", "proxyd"):
+            told = refusal(way, {**environ, "ROUTER_LIMITS_URL": url})
+            assert told.startswith("ROUTER_LIMITS_URL: the counters cannot be used")
+            assert "another router's stand there" in told
+    finally:
+        with server.client(password=PASSWORD) as client:
+            client.config_set("requirepass", "")
+        server.stop()
 
 
 def test_what_postgres_says_is_told_without_the_password(environ: dict[str, str], postgres: str) -> None:

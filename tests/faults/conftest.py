@@ -6,16 +6,19 @@ from pathlib import Path
 
 import pytest
 from faulty import FaultyRouter, Make
+from pools_kit import Pools
+from postgres_kit import PostgresServer
 from sizes import LONG, PART, SEED
 
 _FOUND: list[str] = []
+_POOLS: list[Pools] = []
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     for item in items:
         if here in item.path.parents and item.get_closest_marker("timeout") is None:
-            item.add_marker(pytest.mark.timeout(3600 if LONG else 180))
+            item.add_marker(pytest.mark.timeout(3600 if LONG else 300))
 
 
 @pytest.fixture(scope="session")
@@ -69,6 +72,35 @@ def router(shared_router: FaultyRouter) -> FaultyRouter:
             shared_router.start(name)
     shared_router.wait_until_ready()
     return shared_router
+
+
+@pytest.fixture(scope="session")
+def shared_pools(
+    make: Make, postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Pools]:
+    pools = Pools(make, postgres_server, tmp_path_factory.mktemp("pools"))
+    _POOLS.append(pools)
+    yield pools
+    pools.close()
+
+
+@pytest.fixture
+def pools(shared_pools: Pools) -> Pools:
+    """They, ready again, whatever the test before did to them."""
+    shared_pools.start()
+    return shared_pools
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Two pools that the next test does not use do not run on beside it: they would only take its time."""
+    if "pools" in _fixtures(item) and "pools" not in _fixtures(nextitem):
+        for pools in _POOLS:
+            pools.stop()
+
+
+def _fixtures(item: pytest.Item | None) -> list[str]:
+    return item.fixturenames if isinstance(item, pytest.Function) else []
 
 
 @pytest.fixture

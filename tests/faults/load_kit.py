@@ -10,9 +10,9 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Protocol, Self
 
 import http_kit
 from harness import Router
@@ -21,6 +21,15 @@ from http_kit import Reply
 ANTHROPIC, OPENAI = "claude-haiku-4-5", "gpt-5-nano"
 MAX_TOKENS = 24
 _numbers = itertools.count(random.SystemRandom().randrange(900_000))  # nobody's names of a run before
+
+
+Post = Callable[[str, object, Mapping[str, str]], Awaitable[Reply]]
+
+
+class Proxy(Protocol):
+    """A router, or what stands before some."""
+
+    proxy_url: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +83,9 @@ def make_keys(router: Router, *, tight_usd: str = "0.03") -> list[Key]:
     ]
 
 
-async def one(router: Router, key: Key, *, words: int = 7, stream: bool = False, slow: float = 0.0) -> Call:
+async def one(
+    router: Proxy, key: Key, *, words: int = 7, stream: bool = False, slow: float = 0.0, post: Post = http_kit.post
+) -> Call:
     """One call. `slow`: seconds before the first byte, and a tenth of it between two events."""
     number = next(_numbers)
     anthropic = number % 2 == 0
@@ -88,7 +99,7 @@ async def one(router: Router, key: Key, *, words: int = 7, stream: bool = False,
     }
     path = "/v1/messages" if anthropic else "/v1/chat/completions"
     at = time.time()
-    return Call(name, key, await http_kit.post(router.proxy_url + path, document, key.headers), stream, at)
+    return Call(name, key, await post(router.proxy_url + path, document, key.headers), stream, at)
 
 
 def call(router: Router, key: Key, *, words: int = 7, stream: bool = False, slow: float = 0.0) -> Call:
@@ -127,21 +138,23 @@ class _InThread:
 class Load(_InThread):
     """`clients` at a time, without a pause unless `rate` (calls a second, all together) says so.
 
-    `choose` says which key a call uses; plain, slow and streamed ones take turns by chance.
+    Keys take turns by chance; so do plain, slow and streamed calls. `keep`: each client keeps its connection.
     """
 
     def __init__(
         self,
-        router: Router,
+        router: Proxy,
         keys: Sequence[Key],
         *,
+        keep: bool = False,
         clients: int = 8,
         rate: float | None = None,
         seed: int = 0,
         slow: float = 0.05,
     ) -> None:
         self.calls: list[Call] = []
-        self._router, self._keys = router, keys
+        self._router, self._keys, self._keep = router, keys, keep
+        self.opened = 0  # connections, by clients that keep theirs
         self._clients, self._rate, self._slow = clients, rate, slow
         self._random = random.Random(seed)
         super().__init__("load")
@@ -173,20 +186,24 @@ class Load(_InThread):
 
     async def _client(self) -> None:
         pause = 0.0 if self._rate is None else self._clients / self._rate
+        client = http_kit.Client()
+        post = client.post if self._keep else http_kit.post
         while not self._ending.is_set():
             began = time.monotonic()
             chance = self._random.random()
             key = self._random.choice(self._keys)
             words = self._random.randrange(1, 20)
             if chance < 0.6:
-                done = await one(self._router, key, words=words)
+                done = await one(self._router, key, words=words, post=post)
             else:
                 slow = self._random.random() * self._slow
-                done = await one(self._router, key, words=words, stream=chance < 0.8, slow=slow)
+                done = await one(self._router, key, words=words, stream=chance < 0.8, slow=slow, post=post)
             self.calls.append(done)
             if done.reply.status == 0:
                 await asyncio.sleep(0.02)  # nobody listens just now
             await asyncio.sleep(max(0.0, began + pause - time.monotonic()))
+        client.close()
+        self.opened += client.opened
 
 
 class Repeat(_InThread):

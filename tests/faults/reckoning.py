@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from types import SimpleNamespace
 from typing import Any
 
 import requests
@@ -90,27 +91,39 @@ class Books:
         self._engine.dispose()
 
 
-def reckon(router: Router, calls: Sequence[Call], keys: Sequence[Key], *, verify: bool = True) -> Reckoned:
-    """Wait until all is quiet, at most ten seconds, and compare. All of `keys`' traffic must be in `calls`."""
+def reckon(
+    router: Router,
+    calls: Sequence[Call],
+    keys: Sequence[Key],
+    *,
+    verify: bool = True,
+    quiet_seconds: float = QUIET_SECONDS,
+) -> Reckoned:
+    """Wait until all is quiet, so long at most, and compare. All of `keys`' traffic must be in `calls`."""
     books = Books(router)
     try:
+        _wait_until_quiet(router, books, calls, keys, quiet_seconds)
         return _reckon(router, books, calls, keys, verify=verify)
     finally:
         books.close()
 
 
-def _reckon(router: Router, books: Books, calls: Sequence[Call], keys: Sequence[Key], *, verify: bool) -> Reckoned:
-    names = {call.name for call in calls}
-    attempts = _attempts(router, names)
+def _wait_until_quiet(router: Router, books: Books, calls: Sequence[Call], keys: Sequence[Key], seconds: float) -> None:
+    attempts = _attempts(router, {call.name for call in calls})
 
     def quiet() -> bool:
         have = {row.requested_model for row in books.rows(keys)}
         return books.held(keys) == 0 and attempts.keys() <= have
 
-    eventually(quiet, QUIET_SECONDS, "the end of all holds, with every attempt in the ledger,")
-    rows = books.rows(keys)
+    eventually(quiet, seconds, "the end of all holds, with every attempt in the ledger,")
+
+
+def _reckon(router: Router, books: Books, calls: Sequence[Call], keys: Sequence[Key], *, verify: bool) -> Reckoned:
+    names = {call.name for call in calls}
+    attempts = _attempts(router, names)
+    rows = with_adjustments(books.rows(keys))
     found = Reckoned(len(calls), len(attempts), len(rows))
-    by_name: dict[str, list[Row[Any]]] = defaultdict(list)
+    by_name: dict[str, list[Any]] = defaultdict(list)
     for row in rows:
         by_name[row.requested_model].append(row)
         found.outcomes[row.outcome] += 1
@@ -126,6 +139,16 @@ def _reckon(router: Router, books: Books, calls: Sequence[Call], keys: Sequence[
     if verify:
         router.run("-m", "flask", "--app", "wsgi", "ledger", "verify")
     return found
+
+
+def with_adjustments(rows: Sequence[Any]) -> list[Any]:
+    """One row for each attempt: what the last word on it says, at what all its rows cost together."""
+    found: dict[str, Any] = {}
+    for row in sorted(rows, key=lambda row: (row.adjusts is not None, len(row.id), row.id)):
+        before = found.get(row.adjusts)
+        cost_nanos = row.cost_nanos + (before.cost_nanos if before else 0)
+        found[row.adjusts or row.id] = SimpleNamespace(**dict(row._mapping) | {"cost_nanos": cost_nanos})
+    return list(found.values())
 
 
 def _attempts(router: Router, names: set[str]) -> dict[str, list[dict[str, Any]]]:
@@ -144,7 +167,7 @@ def _attempts(router: Router, names: set[str]) -> dict[str, list[dict[str, Any]]
     return found
 
 
-def _judge(call: Call, attempts: Sequence[dict[str, Any]], rows: Sequence[Row[Any]]) -> None:
+def _judge(call: Call, attempts: Sequence[dict[str, Any]], rows: Sequence[Any]) -> None:
     told = f"{call.name}: {call.reply.status} {call.reply.code} {call.reply.complete}, {attempts}, {rows}"
     assert len(attempts) <= 1, f"sent twice: {told}"
     assert len(rows) <= 1, f"counted twice: {told}"
@@ -166,7 +189,7 @@ def _judge(call: Call, attempts: Sequence[dict[str, Any]], rows: Sequence[Row[An
         assert rows[0].cost_nanos <= rows[0].bound_nanos or call.key.limit_usd is None, f"above its bound: {told}"
 
 
-def _compare_counters(books: Books, keys: Sequence[Key], rows: Sequence[Row[Any]]) -> None:
+def _compare_counters(books: Books, keys: Sequence[Key], rows: Sequence[Any]) -> None:
     sums: dict[str, int] = defaultdict(int)
     for row in rows:
         sums[row.key_id] += row.cost_nanos

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 import pytest
+import requests
 from faulty import FaultyRouter, Havoc
 from harness import eventually
 from load_kit import Call, Load, call, make_key, make_keys
@@ -96,6 +97,23 @@ def test_reload_and_restart_under_load(router: FaultyRouter, tell: Tell) -> None
     found = load.told()
     tell(f"{reckon(router, load.calls, keys)}; {dict(found)}")
     assert not [call for call in load.calls if call.reply.status and not call.reply.complete], "broken off"
+
+
+def test_a_load_balancer_is_told_before_a_pool_ends(router: FaultyRouter) -> None:
+    """It has asked a moment ago; so whatever it still sends is served until it has asked some times more."""
+    key, process = make_key(router, "told"), router.processes.pop("proxy")
+
+    def asked() -> requests.Response:
+        return requests.get(f"{router.proxy_url}/readyz", timeout=5)
+
+    assert asked().status_code == 200
+    process.send_signal(signal.SIGTERM)
+    eventually(lambda: {asked().status_code for _ in range(8)} == {503}, 5, "an answer from all workers")
+    assert asked().json()["faults"] == {"pool": "it ends"}
+    assert call(router, key, stream=True).served
+    assert process.wait(40) == 0
+    with pytest.raises(requests.ConnectionError):
+        asked()
 
 
 def test_a_served_call_is_in_the_ledger_though_all_is_killed_at_once(router: FaultyRouter) -> None:

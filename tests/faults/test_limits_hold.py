@@ -3,13 +3,13 @@
 import asyncio
 import itertools
 import math
-import random
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import pytest
+from edits_kit import edit_at_random
 from faulty import FaultyRouter, Make
 from harness import eventually
 from load_kit import Call, Key, Load, call, make_key, one
@@ -153,70 +153,9 @@ def _judge_rate(paced: Paced) -> str:
 @pytest.mark.slow
 def test_edits_hold_for_the_next_request_on_every_worker(router: FaultyRouter, tell: Tell) -> None:
     """M12. Pauses, models, limits, revocations; beside them new keys all the time, and others that must notice nothing."""
-    source, edits = chance("edits"), size(500, 10_000)
     others = [make_key(router, "other"), make_key(router, "other capped", spend_limit_usd="50")]
-    edited: list[tuple[Key, list[Call]]] = []
-    created = itertools.count()
-    began = time.monotonic()
-
-    def edit_many(number: int) -> None:
-        mine = random.Random(f"{source.random()} {number}")
-        done: list[Call] = []
-        key = make_key(router, "edited")
-        edited.append((key, done))
-        for turn in range(edits // 8):
-            key = _edited(router, key, turn, mine, done)
-            if edited[-1][0] is not key and key.id not in {known.id for known, _ in edited}:
-                edited.append((key, done))
-
-    def create_many() -> None:
-        while not over:
-            make_key(router, f"new {next(created)}")
-
-    over: list[bool] = []
-    with Load(router, others, seed=SEED, clients=3, rate=60) as load, ThreadPoolExecutor(6) as pool:
-        creating = [pool.submit(create_many) for _ in range(2)]
-        running = [pool.submit(edit_many, number) for number in range(4)]
-        try:
-            for future in running:
-                future.result()
-        finally:
-            over.append(True)
-        for future in creating:
-            future.result()
-    seconds = time.monotonic() - began
-    calls = [made for done in {id(done): done for _, done in edited}.values() for made in done]
-    keys = [key for key, _ in edited]
-    tell(
-        f"{edits} edits, {next(created)} creations in {seconds:.0f} s; others {dict(load.told())}; "
-        f"{reckon(router, [*calls, *load.calls], [*keys, *others])}"
-    )
+    with Load(router, others, seed=SEED, clients=3, rate=60) as load:
+        edits = edit_at_random([router], size(500, 10_000), chance("edits"))
+    found = reckon(router, [*edits.calls, *load.calls], [*edits.keys, *others])
+    tell(f"{edits}; others {dict(load.told())}; {found}")
     assert set(load.told()) == {"served"}
-
-
-def _edited(router: FaultyRouter, key: Key, turn: int, source: random.Random, done: list[Call]) -> Key:
-    """One edit, and what a request says that starts after its answer, on whichever worker it lands. The key, or the
-    one that takes its place."""
-    kind = source.choice(("pause", "limit", "model", "address", "revoke" if turn % 10 == 9 else "pause"))
-    changes: dict[str, tuple[dict[str, object], str]] = {
-        "pause": ({"paused": True}, "key_paused"),
-        "limit": ({"spend_limit_usd": "0"}, "spend_exceeded"),
-        "model": ({"allowed_models": ["nothing-*"]}, "model_not_allowed"),
-        "address": ({"allowed_ips": ["192.0.2.1"]}, "ip_blocked"),
-        "revoke": ({}, "key_revoked"),
-    }
-    change, expected = changes[kind]
-    if kind == "revoke":
-        assert router.api("DELETE", f"/v1/keys/{key.id}").status_code == 200
-    else:
-        router.edit(key.id, **change)
-    for _ in range(2):
-        done.append(call(router, key))
-        assert done[-1].reply.code == expected, f"stale after {kind}: {done[-1].reply.status} {done[-1].reply.body!r}"
-    if kind == "revoke":
-        return make_key(router, "edited")
-    router.edit(key.id, paused=False, spend_limit_usd=None, allowed_models=[], allowed_ips=[])
-    for _ in range(2):
-        done.append(call(router, key))
-        assert done[-1].served, f"stale after the end of {kind}: {done[-1].reply.status} {done[-1].reply.body!r}"
-    return key

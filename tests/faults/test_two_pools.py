@@ -1,129 +1,40 @@
-"""Two pools with data directories of their own on one PostgreSQL and one Redis server, as two machines have them."""
+"""Two pools on one PostgreSQL and one Redis server: limits, edits, lost counters and killed processes."""
 
 import asyncio
-import contextlib
 import itertools
-import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
 
-import psycopg
 import pytest
-from faulty import FaultyRouter, Make
-from harness import children_of, eventually
+from edits_kit import edit_at_random
+from harness import eventually
 from load_kit import Call, Key, Load, call, make_key, make_keys, one
-from reckoning import Books, limits_are_watched, reckon
-from redis_kit import RedisServer, Wire
-from sizes import SEED, size
+from pools_kit import RIGHT, Pools, PoolsHavoc, calls_of, loaded, told
+from reckoning import limits_are_watched, reckon
+from sizes import LONG, SEED, chance, size
 
 from shared import money
-from shared.machines import AWAY_SECONDS
 
 Tell = Callable[[object], None]
 pytestmark = pytest.mark.slow
-_databases = itertools.count()
 CALLS = 300
-# What a pool may say when the counters it is asked about are being made anew, or a limit is met.
-RIGHT = {"served", "limits_unavailable", "spend_held", "spend_exceeded"}
-
-
-@dataclass
-class Pools:
-    """Both, and what they share. The provider is the first one's."""
-
-    first: FaultyRouter
-    second: FaultyRouter
-    redis: RedisServer
-    wire: Wire  # between the second one and Redis
-    postgres: Path  # the folder of its socket
-
-    def __iter__(self) -> Iterator[FaultyRouter]:
-        return iter((self.first, self.second))
-
-    def wait_until_ready(self) -> None:
-        for router in self:
-            router.wait_until_ready()
-
-    def generation(self) -> int:
-        books = Books(self.first)
-        try:
-            return books._counters.condition().generation
-        finally:
-            books.close()
-
-
-@pytest.fixture(scope="module")
-def shared_pools(make: Make, postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pools]:
-    folder = Path(postgres.rpartition("=")[2])
-    name = f"machines{next(_databases)}"
-    with psycopg.connect(f"postgresql://router@/postgres?host={folder}", autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")  # the name is ours
-    redis = RedisServer(tmp_path_factory.mktemp("redis"))
-    shared = {
-        "DATABASE_URL": f"postgresql://router@/{name}?host={folder}",
-        "ROUTER_LIMITS_URL": redis.url,
-        "ROUTER_ENCRYPTION_KEY": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
-        "SECRET_KEY": "of both pools, for the tests, and long enough",
-    }
-    first = make(**shared)
-    wire = Wire(redis.socket)
-    shared["ROUTER_LIMITS_URL"] = wire.url
-    providers = {f"ROUTER_{slug.upper()}_URL": first.sandbox_url for slug in first.credentials}
-    second = make(**shared, **providers)
-    second.sandbox_url = first.sandbox_url
-    for part in ("sandbox", "proxy", "dashboard"):
-        first.start(part)
-    for part in ("proxy", "dashboard"):
-        second.start(part)
-    yield Pools(first, second, redis, wire, folder)
-    second.stop_all()
-    first.stop_all()
-    wire.close()
-    redis.stop()
-
-
-@pytest.fixture
-def pools(shared_pools: Pools) -> Pools:
-    """They again, ready."""
-    for router in shared_pools:
-        for part in ("proxy", "dashboard"):
-            if part not in router.processes or router.processes[part].poll() is not None:
-                router.start(part)
-    shared_pools.wait_until_ready()
-    return shared_pools
-
-
-@contextlib.contextmanager
-def loaded(pools: Pools, keys: Sequence[Key], *, clients: int = 3) -> Iterator[tuple[Load, Load]]:
-    """Load on both, and looks at both dashboards whether any limit is passed."""
-    with (
-        limits_are_watched(pools.first, keys, 0.1),
-        limits_are_watched(pools.second, keys, 0.1),
-        Load(pools.first, keys, seed=SEED, clients=clients) as on_first,
-        Load(pools.second, keys, seed=SEED + 1, clients=clients) as on_second,
-    ):
-        yield on_first, on_second
-
-
-def told(loads: Sequence[Load], since: float = 0.0) -> Counter[str]:
-    return sum((load.told(since) for load in loads), Counter[str]())
-
-
-def calls_of(loads: Sequence[Load]) -> list[Call]:
-    return [made for load in loads for made in load.calls]
+# From the moment that the counters are lost for the last time: they are made anew, and say what the ledger says.
+MADE_ANEW_SECONDS = 5.0
 
 
 def test_a_limit_holds_over_two_pools(pools: Pools, tell: Tell) -> None:
     """Many calls at once on both: never above it in any look, and what fits is admitted once it is quiet."""
+    source = chance("two pools")
     for _ in range(size(1, 20)):
         probe = make_key(pools.first, "probe", spend_limit_usd="1")
         tried = call(pools.second, probe, words=19)
         cost = _spent(pools, probe)
-        key = make_key(pools.first, "limit", spend_limit_usd=money.to_usd(cost * 60))
-        with limits_are_watched(pools.first, [key], 0.01), limits_are_watched(pools.second, [key], 0.01):
+        key = make_key(pools.first, "limit", spend_limit_usd=money.to_usd(cost * source.randrange(30, 200)))
+        with (
+            limits_are_watched(pools.first, [key], 0.01) as looks,
+            limits_are_watched(pools.second, [key], 0.01) as more_looks,
+        ):
             calls = asyncio.run(_burst(pools, key))
         for router in itertools.cycle(pools):
             calls.append(call(router, key, words=19))
@@ -131,9 +42,11 @@ def test_a_limit_holds_over_two_pools(pools: Pools, tell: Tell) -> None:
             if calls[-1].reply.code == "spend_exceeded":
                 break
         spend = pools.second.key(key.id)["spend"]
-        tell(f"{spend['spent_usd']} of {key.limit_usd}, {reckon(pools.first, calls, [key])}")
+        found = reckon(pools.first, calls, [key])
+        tell(f"{looks.count + more_looks.count} looks, {spend['spent_usd']} of {key.limit_usd}, {found}")
         assert tried.served
-        assert {made.reply.code for made in calls if not made.served} <= {"spend_held", "spend_exceeded"}
+        refused = Counter(made.reply.code for made in calls if not made.served)
+        assert set(refused) <= {"spend_held", "spend_exceeded"}, refused
         needed = money.from_usd(calls[-1].reply.json_of_error()["needed_usd"])
         assert money.from_usd(spend["spent_usd"]) + needed > money.from_usd(str(key.limit_usd)), "what fits was refused"
 
@@ -150,16 +63,17 @@ async def _burst(pools: Pools, key: Key) -> list[Call]:
 
 
 def test_an_edit_on_either_dashboard_holds_on_both_pools(pools: Pools, tell: Tell) -> None:
-    key, calls = make_key(pools.first, "edited"), []
-    edits = size(20, 2_000)
-    for number in range(edits):
-        editor = (pools.first, pools.second)[number % 2]
-        for paused, expected in ((True, "key_paused"), (False, None)):
-            editor.edit(key.id, paused=paused)
-            for router in (*pools, *pools):
-                calls.append(call(router, key))
-                assert calls[-1].reply.code == expected, f"stale: {calls[-1].reply.status} {calls[-1].reply.body!r}"
-    tell(f"{2 * edits} edits: {reckon(pools.first, calls, [key])}")
+    """Pauses, models, limits, revocations; beside them new keys all the time, and others that must notice nothing."""
+    others = [make_key(pools.first, "other"), make_key(pools.second, "other capped", spend_limit_usd="50")]
+    with (
+        Load(pools.first, others, seed=SEED, clients=2, rate=30) as on_first,
+        Load(pools.second, others, seed=SEED + 1, clients=2, rate=30) as on_second,
+    ):
+        edits = edit_at_random(list(pools), size(80, 10_000), chance("edits of two pools"))
+    loads = (on_first, on_second)
+    found = reckon(pools.first, [*edits.calls, *calls_of(loads)], [*edits.keys, *others])
+    tell(f"{edits}; others {dict(told(loads))}; {found}")
+    assert set(told(loads)) == {"served"}
 
 
 def test_an_edit_where_no_proxy_runs_holds_where_one_does(pools: Pools) -> None:
@@ -182,12 +96,12 @@ def test_counters_are_emptied_each_second_under_two_pools(pools: Pools, tell: Te
         began = time.time()
         for _ in range(times):
             pools.redis.empty()
+            ended = time.monotonic()
             time.sleep(1)
-        ended = time.time()
-        for load in loads:
-            load.wait_for(20, key=keys[1])
-    found = reckon(pools.first, calls_of(loads), keys)
-    tell(f"{times} times: {dict(told(loads, began))}, after it {dict(told(loads, ended))}; {found}")
+    found = reckon(pools.first, calls_of(loads), keys, quiet_seconds=ended + MADE_ANEW_SECONDS - time.monotonic())
+    calls = [call(router, keys[1]) for router in pools]
+    tell(f"{times} times: {dict(told(loads, began))}; {found}")
+    assert all(made.served for made in calls)
     assert set(told(loads)) <= RIGHT
 
 
@@ -207,94 +121,16 @@ def test_a_pool_that_is_started_again_makes_no_new_counters(pools: Pools, tell: 
     assert pools.generation() == before
 
 
-def test_counters_are_lost_while_a_pool_is_away(pools: Pools, tell: Tell) -> None:
-    """It was killed with calls in flight. What it had posted stands for it until it is back, and is counted once."""
+@pytest.mark.timeout(3 * 3_600 if LONG else 300)
+def test_kills_at_random_over_two_pools_and_their_servers(pools: Pools, tell: Tell) -> None:
+    """Of workers, ledger writers, supervisors, Redis and PostgreSQL; and some of them only stand still for a while."""
     keys = make_keys(pools.first)
+    havoc, kills, before = PoolsHavoc(pools, chance("kills of two pools")), size(10, 500), pools.kills()
     with loaded(pools, keys) as loads:
+        while (pools.kills() - before).total() < kills:
+            havoc.once()
+        pools.wait_until_ready()
         for load in loads:
-            load.wait_for(20)
-        pools.second.kill_everything()
-        pools.redis.empty()
-        began = time.time()
-        loads[0].wait_for(10, 2 * AWAY_SECONDS, key=keys[1])
-        waited = time.time() - began
-        pools.redis.empty()  # again: now nobody waits for it
-        loads[0].wait_for(10, AWAY_SECONDS, key=keys[1])
-        pools.second.start("proxy")
-        pools.second.wait_until_ready()
-        loads[1].wait_for(10)
-    tell(
-        f"capped keys waited {waited:.0f} s; {dict(told(loads[:1], began))}; {reckon(pools.first, calls_of(loads), keys)}"
-    )
-    assert set(loads[0].told()) <= RIGHT
-
-
-def test_a_pool_is_cut_off_from_redis_and_counters_are_lost(pools: Pools, tell: Tell, tmp_path: Path) -> None:
-    """It runs on without its limits, and reaches PostgreSQL; the other one does not wait for it longer than said."""
-    keys = make_keys(pools.first)
-    with loaded(pools, keys) as loads, socket.socket(socket.AF_UNIX) as swallows:
-        swallows.bind(str(tmp_path / "swallows"))
-        swallows.listen(1_000)
-        for load in loads:
-            load.wait_for(20)
-        pools.wire.target = tmp_path / "swallows"
-        pools.wire.cut()
-        try:
-            pools.redis.empty()
-            began = time.time()
-            loads[0].wait_for(10, 2 * AWAY_SECONDS, key=keys[1])
-            waited = time.time() - began
-            loads[1].wait_for(5, key=keys[0])
-            time.sleep(size(3, 15))
-            cut_off = loads[1].told(began + 2)
-        finally:
-            pools.wire.target = pools.redis.socket
-            pools.wire.cut()
-        for load in loads:
-            load.wait_for(10, key=keys[1])
-    tell(
-        f"capped keys of the other waited {waited:.0f} s; {dict(cut_off)} meanwhile; "
-        f"{reckon(pools.first, calls_of(loads), keys)}"
-    )
-    assert {"served", "limits_unavailable"} <= set(cut_off)
-    assert set(told(loads)) <= RIGHT
-
-
-def test_redis_is_restarted_under_two_pools(pools: Pools, tell: Tell) -> None:
-    keys = make_keys(pools.first)
-    with loaded(pools, keys) as loads:
-        for load in loads:
-            load.wait_for(20)
-        pools.redis.tell("SAVE")
-        for load in loads:
-            load.wait_for(5)
-        pools.redis.stop()
-        time.sleep(size(1, 10))
-        pools.redis.start()
-        for load in loads:
-            load.wait_for(10, key=keys[1])
-    tell(f"{dict(told(loads))}; {reckon(pools.first, calls_of(loads), keys)}")
-    assert set(told(loads)) <= RIGHT
-
-
-def test_postgresql_stands_still_under_two_pools(pools: Pools, tell: Tell) -> None:
-    """Keys that are known are served; the ledger follows, and counters that are lost then are made."""
-    keys = make_keys(pools.first)
-    pid = int((pools.postgres / "data" / "postmaster.pid").read_text().split()[0])
-    with contextlib.ExitStack() as stack:
-        on_first = stack.enter_context(Load(pools.first, keys[:2], seed=SEED, clients=3))
-        on_second = stack.enter_context(Load(pools.second, keys[:2], seed=SEED + 1, clients=3))
-        loads = (on_first, on_second)
-        for load in loads:
-            load.wait_for(20)
-        with pools.first.stopped(pid, *children_of(pid)):
-            began = time.time()
-            for load in loads:
-                load.wait_for(20)
-            time.sleep(size(3, 20))
-            standing = told(loads, began)
-        pools.redis.empty()
-        for load in loads:
-            load.wait_for(10, key=keys[1])
-    tell(f"{dict(standing)} meanwhile; {reckon(pools.first, calls_of(loads), keys)}")
-    assert set(standing) == {"served"}
+            load.wait_for(20, key=keys[1])
+    killed = pools.kills() - before
+    tell(f"{killed.total()} kills {dict(killed)}: {dict(told(loads))}; {reckon(pools.first, calls_of(loads), keys)}")

@@ -206,9 +206,18 @@ class AccountingMachine(Faulty):
         self.seen = rows
 
     def rows_of_ledger(self) -> dict[str, tuple[str, int]]:
+        return {name: rows[0] for name, rows in self.all_rows().items()}
+
+    def all_rows(self) -> dict[str, list[tuple[str, int]]]:
+        """By attempt: its row, and what adjusts it, in order."""
+        found: dict[str, list[tuple[str, int]]] = {}
         with self.engine.connect() as connection:
-            found = connection.execute(text("select id, outcome, cost_nanos from usage_records"))
-            return {name: (outcome, cost) for name, outcome, cost in found}
+            rows = connection.execute(
+                text("select coalesce(adjusts, id), outcome, cost_nanos from usage_records order by length(id), id")
+            )
+            for name, outcome, cost in rows:
+                found.setdefault(name, []).append((outcome, cost))
+        return found
 
     # At rest
 
@@ -258,7 +267,9 @@ class AccountingMachine(Faulty):
         """I3, I5, I8, I10, I11: ledger, sums, counters, oracle and the provider's invoice are one."""
         rows = self.rows_of_ledger()
         assert rows == self.oracle.rows()
-        assert {name: cost for name, (outcome, cost) in rows.items() if outcome == "ok"} == self.oracle.invoice
+        words = {name: (rows[-1][0], sum(cost for _, cost in rows)) for name, rows in self.all_rows().items()}
+        assert words == self.oracle.last_words()
+        assert {name: cost for name, (outcome, cost) in words.items() if outcome == "ok"} == self.oracle.invoice
         self.router.eyes.close()
         counted = self.router.eyes.rows(KEYS)
         with self.engine.connect() as connection:

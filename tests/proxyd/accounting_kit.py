@@ -54,10 +54,12 @@ class Worker:
         self.membership = Membership(
             router.directory,
             self.counters,
-            lambda worker: router.database.register(worker, router.machine),
+            lambda worker: router.database.enter(worker, router.machine),
             sync=False,
-            leave=_leave,
+            leave=self._leave,
         )
+        self.given_up = False  # a copy of its journal was imported
+        self.left = False
         self.accounting = Accounting(
             self.membership, self.counters, router.database.seeds, monotonic=router.clock.monotonic
         )
@@ -67,6 +69,10 @@ class Worker:
     def id(self) -> str:
         assert self.membership.journal is not None
         return self.membership.journal.worker_id
+
+    def _leave(self) -> None:
+        assert self.given_up, "a worker that lives was taken out of the counters"
+        self.left = True
 
     def admit(self, charge: Charge, **fields: Any) -> tuple[int, Answer]:
         """One request; a key that the counters do not know is told to them as the gateway does it."""
@@ -139,7 +145,7 @@ class Router:
         self.killed: list[int] = []
         with engine.begin() as connection:
             if connection.scalar(text("select count(*) from accounting_state")) == 0:
-                connection.execute(text("insert into accounting_state values (1, 0)"))
+                connection.execute(text("insert into accounting_state (id, generation) values (1, 0)"))
         self.writer = self.new_writer()
         self.writer.start()
         self.eyes = connect(self.counters_url, clock=self.clock)
@@ -207,10 +213,6 @@ class Router:
             self.writer.round()
             gevent.sleep(HURRY_SECONDS)  # as its process does
         raise AssertionError
-
-
-def _leave() -> None:
-    raise AssertionError("a worker that lives was taken out of the counters")
 
 
 def charge(**fields: object) -> Charge:

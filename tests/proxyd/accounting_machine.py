@@ -10,7 +10,7 @@ from accounting_oracle import Call, Oracle, Policy, today
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from ledger_kit import attempt
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from proxyd.accounting.records import Attempt
 from shared import db
@@ -31,6 +31,23 @@ MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 AMOUNTS = st.integers(0, 1_200)
 
 
+def fill(connection: Connection) -> None:
+    """Two keys and their organisation, in tables that are empty."""
+    connection.execute(
+        text("insert into organizations (id, name, created_at, policy_version) values ('org_1', 'A', '2026-01-01', 1)")
+    )
+    for key in KEYS:
+        connection.execute(
+            text(
+                "insert into proxy_keys (id, org_id, name, prefix, allowed_providers, allowed_models, allowed_ips,"
+                " spend_reset, created_at, created_by, version)"
+                " values (:key, 'org_1', 'a', 'p', '[]', '[]', '[]', 'daily', '2026-01-01', 't', 1)"
+            ),
+            {"key": key},
+        )
+    connection.execute(text("insert into accounting_state (id, generation) values (1, 0)"))
+
+
 @cache
 def template() -> Path:
     """A database with two keys, made once and copied for each run."""
@@ -38,21 +55,7 @@ def template() -> Path:
     engine = db.create(f"sqlite:///{path}")
     db.Base.metadata.create_all(engine)
     with engine.begin() as connection:
-        connection.execute(
-            text(
-                "insert into organizations (id, name, created_at, policy_version) values ('org_1', 'A', '2026-01-01', 1)"
-            )
-        )
-        for key in KEYS:
-            connection.execute(
-                text(
-                    "insert into proxy_keys (id, org_id, name, prefix, allowed_providers, allowed_models, allowed_ips,"
-                    " spend_reset, created_at, created_by, version)"
-                    " values (:key, 'org_1', 'a', 'p', '[]', '[]', '[]', 'daily', '2026-01-01', 't', 1)"
-                ),
-                {"key": key},
-            )
-        connection.execute(text("insert into accounting_state values (1, 0)"))
+        fill(connection)
     engine.dispose()
     return path
 

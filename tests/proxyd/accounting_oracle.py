@@ -42,10 +42,21 @@ class Call:
     state: Literal["open", "ok", "void", "crash"] = "open"
     cost_nanos: int = 0
     progress_nanos: int | None = None
+    imported_nanos: int | None = None  # what it was charged when a copy was imported in which it was open
+
+    @property
+    def estimate_nanos(self) -> int:
+        return self.bound_nanos if self.progress_nanos is None else self.progress_nanos
+
+    @property
+    def known_nanos(self) -> int:
+        """The least that counters which are right may take it for."""
+        nanos = self.bound_nanos if self.state == "open" else self.cost_nanos
+        return nanos if self.imported_nanos is None else min(nanos, self.imported_nanos)
 
     def crash(self) -> None:
         self.state = "crash"
-        self.cost_nanos = self.bound_nanos if self.progress_nanos is None else self.progress_nanos
+        self.cost_nanos = self.estimate_nanos
 
 
 @dataclass
@@ -72,7 +83,7 @@ class Oracle:
                 and call.held
                 and (period.resets_on is None or period.start <= call.day < period.end)
             ):
-                total += call.bound_nanos if call.state == "open" else call.cost_nanos
+                total += call.known_nanos
         return total
 
     def requests(self, key_id: str, second: int, unknown: Collection[str] = ()) -> int:
@@ -100,8 +111,20 @@ class Oracle:
         return dict(days)
 
     def rows(self) -> dict[str, tuple[str, int]]:
-        """The ledger once everything is in it."""
-        return {call.id: (call.state, call.cost_nanos) for call in self.calls.values() if call.state in ("ok", "crash")}
+        """The ledger once everything is in it, without its adjustments."""
+        return {
+            call.id: (call.state, call.cost_nanos) if call.imported_nanos is None else ("crash", call.imported_nanos)
+            for call in self.calls.values()
+            if call.state in ("ok", "crash") or call.imported_nanos is not None
+        }
+
+    def last_words(self) -> dict[str, tuple[str, int]]:
+        """The same with them."""
+        ended = {
+            call.id: (call.state, call.cost_nanos) for call in self.calls.values() if call.state in ("ok", "crash")
+        }
+        void = [call for call in self.calls.values() if call.state == "void" and call.imported_nanos is not None]
+        return ended | {call.id: ("unsent", 0) for call in void}
 
 
 def today(wall: float) -> int:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from accounting_kit import Router, Worker
-from machines_kit import Machines
+from machines_kit import Machines, copy_of, go_away, held_by
+from pool_kit import Pool, started, until
 from redis_kit import RedisServer
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
@@ -90,7 +91,7 @@ def any_engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engin
     engine = db.create(url)
     db.Base.metadata.create_all(engine)
     with engine.begin() as connection:
-        connection.execute(text("insert into accounting_state values (1, 4)"))
+        connection.execute(text("insert into accounting_state (id, generation) values (1, 4)"))
         connection.execute(
             text(
                 "insert into organizations (id, name, created_at, policy_version) values ('org_1', 'A', '2026-01-01', 1)"
@@ -140,3 +141,21 @@ def machines(
     machines.rounds(2)
     yield machines
     machines.close()
+
+
+@pytest.fixture
+def given_up(machines: Machines, tmp_path: Path) -> Path:
+    """B has gone away with a call that ended and two in flight, and this is a copy of its data directory."""
+    ended, *_ = held_by(machines.b, 300, 500, 600)
+    machines.b.rounds()
+    machines.b.workers[0].settle(ended, 70)
+    go_away(machines)
+    return copy_of(machines.b, tmp_path / "copy")
+
+
+@pytest.fixture
+def pool(tmp_path: Path) -> Iterator[Pool]:
+    """Two workers, which have started."""
+    with started(tmp_path) as pool:
+        until(lambda: len(list(tmp_path.glob("start-*"))) == 2)
+        yield pool

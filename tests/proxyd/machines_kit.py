@@ -1,5 +1,7 @@
 """Two machines, each with its data directory, ledger writer and workers, on one Redis server and one database."""
 
+import contextlib
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +9,13 @@ from accounting_kit import HandClock, Router, Worker, charge
 from redis_kit import RedisServer
 from sqlalchemy import Engine
 
+from proxyd.accounting.copy_import import CopyImport, Imported
+from proxyd.accounting.journal_copies import opened
 from shared.counters import Answer, Counters, CountersUnavailable
 from shared.counters.redis.counters import RedisCounters
 from shared.machines import AWAY_SECONDS
+
+MOST_ROUNDS = 18  # until all is at rest, of each machine
 
 
 class Machine(Router):
@@ -52,6 +58,19 @@ class Machine(Router):
         self.writer.start()
 
 
+def copy_of(machine: Machine, to: Path) -> Path:
+    """What an operator saves of a machine: its journals and its name."""
+    shutil.copytree(machine.directory / "journals", to / "journals")
+    (to / "machine_id").write_text(f"{machine.machine}\n", encoding="ascii")
+    return to
+
+
+def import_copy(by: Machine, copy: Path, *, dry_run: bool = False) -> Imported:
+    """As `ledger import` does it on another machine."""
+    with opened(copy, by.directory) as folder:
+        return CopyImport(by.database, by.ledger, by.machine).run(folder.journals, folder.machine, dry_run=dry_run)
+
+
 class Machines:
     """A and B. A was there first."""
 
@@ -71,10 +90,29 @@ class Machines:
                 machine.rounds()
 
     def rest(self) -> None:
-        """Go on without faults until nothing is left to do."""
-        for _ in range(3):
+        """Go on without faults until three rounds in a row have changed nothing."""
+        last: object = None
+        unchanged = 0
+        for _ in range(MOST_ROUNDS):
+            imported = 0
             for machine in self.both:
-                machine.rest(*machine.workers)
+                for worker in machine.workers:
+                    with contextlib.suppress(CountersUnavailable):
+                        worker.keep()
+                        worker.accounting.flush()
+                imported += machine.rounds()
+            found = self.condition()
+            unchanged = unchanged + 1 if (found, imported) == (last, 0) else 0
+            if unchanged == 3:
+                return
+            last = found
+
+    def condition(self) -> object:
+        """What another round may still change: the counters, as all see them, and who goes by which."""
+        try:
+            return self.a.eyes.condition(), self.generations()
+        except CountersUnavailable:
+            return None, self.generations()
 
     def generations(self) -> list[int]:
         """That of the database, and that which each machine goes by."""
@@ -106,6 +144,17 @@ def cut(counters: Counters) -> None:
 def mend(counters: Counters) -> None:
     assert isinstance(counters, RedisCounters)
     counters._link.__dict__.pop("_tried", None)
+
+
+def go_away(machines: Machines) -> None:
+    """B, so long that it is away for A."""
+    machines.b.go_away()
+    machines.wait_until_away()
+
+
+def told(found: Imported) -> tuple[int, int, int, int]:
+    """Rows and nano-dollars of what had ended, and of what had not."""
+    return found.ended, found.ended_nanos, found.crashed, found.crashed_nanos
 
 
 # Of each machine's first worker

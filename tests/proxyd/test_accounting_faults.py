@@ -230,6 +230,31 @@ def test_a_batch_whose_answer_was_lost_is_found_out(router: Router, worker: Work
     assert router.spent() == (300, 2_000)
 
 
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_batch_whose_answer_was_lost_is_found_out_though_no_request_follows(
+    router: Router, worker: Worker, asked: bool
+) -> None:
+    worker.settle(worker.begin(), 300)
+    worker.accounting.flush()
+    real = worker.counters.apply_batch
+
+    def lost(batch: Batch) -> object:
+        real(batch)
+        raise CountersUnavailable("cut", in_doubt=True)
+
+    worker.counters.apply_batch = lost  # type: ignore[method-assign, assignment]
+    with pytest.raises(CountersUnavailable):
+        worker.begin()
+    del worker.counters.apply_batch
+    assert router.spent() == (300, 1_000)
+    router.clock.mono_at += 1
+    if asked:
+        worker.accounting.flush()
+    else:
+        worker.keep()
+    assert router.spent() == (300, 0)
+
+
 def test_a_batch_in_doubt_that_was_not_applied_is_applied_once(router: Router, worker: Worker) -> None:
     worker.begin()
     ending = worker.begin()

@@ -19,7 +19,10 @@ from socket_kit import until
 
 from proxyd.bodies.parser import BodyParser, ParserBusy
 from proxyd.bodies.parser_process import answer
-from proxyd.providers import DIALECTS, BadBody, Parsed
+from proxyd.providers import DIALECTS, BadBody, Parsed, for_metering
+from proxyd.providers.anthropic_request import code_runs_free
+from proxyd.providers.gemini_request import asks_for
+from proxyd.providers.openai_tools import search_fee
 from shared.catalog import PROVIDERS, Endpoint, Kind
 
 
@@ -27,9 +30,8 @@ def endpoint(slug: str, kind: Kind) -> Endpoint:
     return next(each for each in PROVIDERS[slug].endpoints if each.kind is kind)
 
 
-CHAT, MESSAGES, GENERATE = (
-    endpoint("openai", Kind.CHAT), endpoint("anthropic", Kind.MESSAGES), endpoint("gemini", Kind.GENERATE)
-)  # fmt: skip
+CHAT, RESPONSES = endpoint("openai", Kind.CHAT), endpoint("openai", Kind.RESPONSES)
+MESSAGES, GENERATE = endpoint("anthropic", Kind.MESSAGES), endpoint("gemini", Kind.GENERATE)
 SMALL = b'{"model":"gpt-4o","messages":[{"role":"user","content":"hi"}]}'
 
 
@@ -222,3 +224,59 @@ def test_it_inherits_neither_sockets_nor_settings(parser: BodyParser, monkeypatc
     assert theirs.isdisjoint(f"socket:[{os.fstat(end.fileno()).st_ino}]" for end in ours)
     for end in ours:
         end.close()
+
+
+@pytest.mark.parametrize(
+    ("asked", "document"),
+    [
+        (RESPONSES, {"input": "x" * 2_000_000, "tools": [{"type": "web_search_preview"}], "background": True}),
+        (RESPONSES, {"input": [{"role": "user", "content": "\u00e9"}] * 9_000, "instructions": '"\\', "store": False}),
+        (MESSAGES, {"max_tokens": 5, "messages": [], "system": "x" * 1_100_000, "tools": [{"name": "f"}], "top_k": 1}),
+        (GENERATE, {"contents": [{"parts": [{"text": "x" * 1_100_000}]}], "tools": [{"googleSearch": {}}]}),
+    ],
+)
+def test_a_provider_is_asked_to_count_the_same_of_a_large_body(
+    parser: BodyParser, asked: Endpoint, document: dict[str, object]
+) -> None:
+    body = json.dumps({"model": "m", **document}).encode()
+    dialect = DIALECTS[asked.dialect]
+    here = dialect.count_request(asked, dialect.read(asked, body, "m", ""), "/v1/x", "other")
+    parsed = parser.parse("key_1", (asked, "m", ""), body)
+    parsed.spans = parser.members("key_1", body)
+    away = dialect.count_request(asked, parsed, "/v1/x", "other")
+    assert here is not None
+    assert away is not None
+    assert here[0] == away[0]
+    assert orjson.loads(b"".join(here[1])) == orjson.loads(b"".join(away[1]))
+    assert dialect.rewrite(parsed, model="other", output_limit=9) == dialect.rewrite(
+        dialect.read(asked, body, "m", ""), model="other", output_limit=9
+    )
+
+
+def test_what_is_billed_by_a_request_s_tools_is_known_of_a_large_one(parser: BodyParser) -> None:
+    def metered(asked: Endpoint, **document: object) -> dict[str, object]:
+        text = {"messages": [], "contents": [], "max_tokens": 1, "model": "m", "user": "x" * 1_100_000}
+        parsed = parser.parse("key_1", (asked, "m", ""), json.dumps({**text, **document}).encode())
+        assert for_metering(parsed.document).items() <= parsed.document.items()
+        return for_metering(parsed.document)
+
+    preview = [{"type": "web_search_preview", "user_location": {"type": "approximate"}}]
+    assert search_fee(metered(RESPONSES, tools=preview)["tools"]) == "web_search_previews"
+    assert metered(RESPONSES, background=True) == {"background": True}
+    assert code_runs_free(metered(MESSAGES, tools=[{"type": "web_search_20260209", "name": "web_search"}]))
+    assert not code_runs_free(metered(MESSAGES, tools=[{"type": "web_search_20250305", "name": "web_search"}]))
+    grounded = metered(GENERATE, tools=[{"googleSearch": {}, "urlContext": None}])
+    assert asks_for(grounded, "googleSearch")
+    assert not asks_for(grounded, "urlContext")
+    functions = [{"type": "function", "name": f"f{number}", "parameters": {"a": "x" * 900}} for number in range(300)]
+    assert metered(CHAT, tools=functions) == {"tools": [{"type": "function", "name": True, "parameters": True}]}
+    with pytest.raises(BadBody, match="tools has kinds"):
+        metered(CHAT, tools=[{"type": "function", f"f{number}": 1} for number in range(20_000)])
+
+
+def test_the_model_of_a_large_body_that_nobody_understands_otherwise(parser: BodyParser) -> None:
+    padding = b'"x":"' + b"x" * 2_000_000 + b'"'
+    assert parser.model_named("key_1", b'{"model":"a",' + padding + b"}") == "a"
+    assert parser.model_named("key_1", b"{" + padding + b"}") is None
+    with pytest.raises(BadBody, match="model stands twice"):
+        parser.model_named("key_1", b'{"model":"a",' + padding + b',"model":"b"}')

@@ -1,8 +1,8 @@
 """What is learned from a head is found again with the same head, and only with that."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from ipaddress import ip_network
+
+from request_kit import Untouched
 
 from proxyd.gateway.head import HeadInfo, head_info
 from proxyd.messages import HeadCache, Headers, Request
@@ -14,24 +14,6 @@ from shared.policy import Deny
 KEY = keys.mint(keys.PROXY_TAG)
 OTHER = keys.mint(keys.PROXY_TAG)
 TRUSTED = (ip_network("10.0.0.0/8"),)
-
-
-@dataclass
-class Untouched:
-    """A client and a body that nobody may ask for anything but the address."""
-
-    peer: str = "10.0.0.1"
-    gone: bool = False
-    length: int | None = 0
-
-    def on_gone(self, callback: object) -> None:
-        raise AssertionError
-
-    def read(self, limit_bytes: int) -> bytes:
-        raise AssertionError
-
-    def chunks(self, limit_bytes: int) -> Iterator[bytes]:
-        raise AssertionError
 
 
 def asked(

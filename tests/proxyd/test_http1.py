@@ -96,10 +96,61 @@ def test_chunked_decoder_knows_its_end() -> None:
     assert decoder.leftover == b"GET /"
 
 
+@pytest.mark.parametrize("size", [b"4 ", b"4\t ", b"4 ;a=b"])
+def test_blanks_behind_a_size_are_a_providers_way_and_a_clients_trick(size: bytes) -> None:
+    data = size + b"\r\nabcd\r\n0 \r\n\r\n"
+    decoder = ChunkedDecoder(ChunkLimits(), padded=True)
+    assert (decoder.feed(data), decoder.done) == (b"abcd", True)
+    with pytest.raises(ProtocolError):
+        ChunkedDecoder(ChunkLimits()).feed(data)
+    for wrong in (b" 4", b"4 4", b"4 x"):
+        with pytest.raises(ProtocolError):
+            ChunkedDecoder(ChunkLimits(), padded=True).feed(wrong + b"\r\nabcd\r\n")
+
+
+@pytest.mark.parametrize("value", [b"chunked\t", b" chunked ", b"Chunked"])
+def test_blanks_around_a_providers_coding_are_none_of_it(value: bytes) -> None:
+    head = parse_response_head(b"HTTP/1.1 200 OK\r\nTransfer-Encoding:" + value + b"\r\n\r\n", "GET")
+    assert head.chunked
+
+
 def test_one_byte_chunks_are_not_endless() -> None:
     decoder = ChunkedDecoder(ChunkLimits())
     with pytest.raises(ProtocolError):
         decoder.feed(b"1\r\nx\r\n" * 100_000)
+
+
+def test_one_byte_chunks_are_not_endless_when_each_comes_alone() -> None:
+    decoder = ChunkedDecoder(ChunkLimits())
+    with pytest.raises(ProtocolError):
+        list(map(decoder.feed, [b"1\r\nx\r\n"] * 100_000))
+
+
+ARRIVING = (
+    b"5\r\n0\r\n\r\n\r\n", b"2\r\n\r\n\r\n", b"5;a=b\r\nabcde\r\n", b"0a\r\n0123456789\r\n", b"5\r\nabcde\r\n",
+    b"3\r\nabc\r\n2\r\nde\r\n", b"0\r\n\r\n",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("first", ARRIVING)
+@pytest.mark.parametrize("second", ARRIVING)
+def test_however_chunks_arrive_they_are_the_same(first: bytes, second: bytes) -> None:
+    def told(*pieces: bytes) -> tuple[bytes, bool, bytes]:
+        decoder = ChunkedDecoder(ChunkLimits())
+        payload = b"".join([decoder.feed(piece) for piece in pieces if not decoder.done])
+        return payload, decoder.done, decoder.leftover
+
+    both = first + second
+    byte_by_byte = told(*[both[at : at + 1] for at in range(len(both))])
+    assert told(first, second)[:2] == told(both)[:2] == byte_by_byte[:2]
+    assert told(first[:-1], first[-1:] + second)[:2] == byte_by_byte[:2]
+    assert told(first, second[:1], second[1:])[:2] == byte_by_byte[:2]
+
+
+@pytest.mark.parametrize("size", [b"0x5", b"+5", b"5 ", b" 5", b"5_0", b"-5", b"", b"5\t"])
+def test_a_chunk_of_odd_size_is_refused(size: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        ChunkedDecoder(ChunkLimits()).feed(size + b"\r\n" + b"x" * (80 if b"_" in size else 5) + b"\r\n")
 
 
 def test_small_chunks_of_a_stream_are_welcome() -> None:

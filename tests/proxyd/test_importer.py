@@ -39,7 +39,7 @@ class Parts:
 @pytest.fixture
 def parts(tmp_path: Path, engine: Engine) -> Parts:
     with engine.begin() as connection:
-        connection.execute(text("insert into accounting_state values (1, 1)"))
+        connection.execute(text("insert into accounting_state (id, generation) values (1, 1)"))
     return Parts(tmp_path / "journals", engine)
 
 

@@ -103,17 +103,17 @@ def test_an_entry_costs_no_statement_while_it_is_kept(
     assert statements == []
 
 
-def test_a_load_is_one_statement_and_one_more_for_new_credentials(
+def test_a_load_is_one_statement_and_two_more_for_what_its_organisation_shares(
     cache: KeyCache, make_key: MakeKey, statements: list[str], engine: Engine
 ) -> None:
     (_, first), (_, second) = make_key(), make_key()
     statements.clear()
     cache.find(first.digest)
-    assert len(statements) == 2
+    assert len(statements) == 3
     cache.find(second.digest)
     cache.reload(first.digest)
-    assert len(statements) == 4
-    assert [sql for sql in statements[2:] if "provider_credentials" in sql] == []
+    assert len(statements) == 5
+    assert [sql for sql in statements[3:] if "provider_credentials" in sql or "price_overrides" in sql] == []
 
 
 def test_credentials_are_loaded_anew_when_the_organisations_version_moves(

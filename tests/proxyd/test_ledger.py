@@ -1,5 +1,6 @@
 """The ledger on SQLite and on PostgreSQL: each END is in it exactly once, with all its sums."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -233,3 +234,31 @@ def test_many_ends_are_one_transaction(any_engine: Engine, ledger: Ledger) -> No
     assert ledger.post("01W", [ended(number) for number in range(1, 2_001)], START, FIRST) == 2_000
     assert len(begun) == 1
     assert totals(any_engine)[date(1970, 1, 1)][2] == 2_000 * 700
+
+
+def test_two_ledger_writers_on_the_same_keys_do_not_wait_for_each_other(any_engine: Engine, ledger: Ledger) -> None:
+    keys = [f"key_{number}" for number in range(2, 202)]
+    copied = text(
+        "insert into proxy_keys (id, org_id, name, prefix, allowed_providers, allowed_models, allowed_ips, spend_reset,"
+        " created_at, created_by, version) select :id, org_id, name, prefix, allowed_providers, allowed_models,"
+        " allowed_ips, spend_reset, created_at, created_by, version from proxy_keys where id = 'key_1'"
+    )
+    with any_engine.begin() as connection:
+        connection.execute(copied, [{"id": key_id} for key_id in keys])
+
+    def post(writer: int) -> int:
+        posted = 0
+        for round_number in range(5):
+            order = keys if (writer + round_number) % 2 else keys[::-1]
+            first = 1_000 * (5 * writer + round_number)
+            lines = [
+                (attempt(first + number, key_id=key_id, admitted_at=NOON + first + number), settlement(cost_nanos=7))
+                for number, key_id in enumerate(order)
+            ]
+            posted += ledger.post_lines(lines)
+        return posted
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(post, [0, 1])) == [1_000, 1_000]
+    found = rows(any_engine, KeySpend.__table__)
+    assert {(row.key_id, row.total_nanos) for row in found} == {(key_id, 70) for key_id in keys}

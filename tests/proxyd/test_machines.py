@@ -163,9 +163,9 @@ def test_a_journal_that_is_closed_after_the_cut_is_closed_in_the_new_counters_to
 def reload_script(machines: Machines) -> None:
     from shared.counters.redis import script
 
-    name = machines.server.tell("HGET", script.META, "name")
+    name = machines.server.tell("HGET", script.META, script.OURS.field)
     assert isinstance(name, bytes)
-    machines.server.tell("SCRIPT", "LOAD", script.script_of(name.decode()))
+    machines.server.tell("SCRIPT", "LOAD", script.OURS.script_of(name.decode()))
 
 
 def test_requests_of_workers_that_were_closed_lately_still_weigh(machines: Machines) -> None:

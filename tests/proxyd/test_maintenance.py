@@ -19,7 +19,7 @@ class Told:
         self.times = 0
         self._worker = worker
         ends = worker.accounting._ends
-        self.maintenance = Maintenance(worker.membership, ends, self._tell, monotonic=lambda: self.now)
+        self.maintenance = Maintenance(worker.membership, ends, self._tell, lambda: False, monotonic=lambda: self.now)
 
     def _tell(self) -> None:
         self.times += 1

@@ -7,12 +7,11 @@ from dialect_kit import find_endpoint, used
 
 from proxyd.providers import DIALECTS, BadBody, Meter, Parsed
 from proxyd.providers.input_estimate import MAX_TOOL_CALLS
-from shared.catalog import PROVIDERS, Kind
+from shared.catalog import PROVIDERS
 from shared.pricing import Size
 
 ANTHROPIC = DIALECTS["anthropic"]
 MESSAGES = find_endpoint(PROVIDERS["anthropic"], "POST", "/v1/messages")[0]
-COUNT = find_endpoint(PROVIDERS["anthropic"], "POST", "/v1/messages/count_tokens")[0]
 
 
 def read(**fields: object) -> Parsed:
@@ -55,6 +54,7 @@ def test_wrong_types_are_refused_by_name(field: str, value: object) -> None:
 
 
 def test_cache_writes_count_when_the_body_may_ask_for_them() -> None:
+    assert not read(system="cache_control and caching are words like others").size.cache_writes
     assert read(cache_control={"type": "ephemeral"}).size.cache_writes
     block = {"type": "text", "text": "x", "cache_control": {"type": "ephemeral", "ttl": "1h"}}
     assert read(system=[block]).size.cache_writes
@@ -109,6 +109,9 @@ def test_plain_blocks_are_text() -> None:
         ({"type": "web_search_20250305"}, {"web_searches": MAX_TOOL_CALLS}, True, None),
         ({"type": "web_fetch_20250910"}, {}, True, None),
         ({"type": "code_execution_20260521"}, {}, True, "the tool code_execution_20260521"),
+        ({"type": "tool_search_tool_bm25_20251119"}, {}, False, None),
+        ({"type": "computer_toolset_20260801"}, {}, False, None),
+        ({"type": "computer_of_ours_20260801"}, {}, True, "the tool computer_of_ours_20260801"),
         ({"type": "advisor_1"}, {}, True, "the tool advisor_1"),
     ],
 )
@@ -129,8 +132,13 @@ def test_tools_of_wrong_types_are_refused(tool: dict[str, object]) -> None:
     [
         ({"fallbacks": "default"}, "fallbacks"),
         ({"compaction": {"type": "summarize"}}, "compaction"),
-        ({"context_management": {"edits": [{"type": "compact_20260112"}]}}, "context_management"),
-        ({"context_management": {"edits": [{"type": "clear_tool_uses_20250919"}]}}, None),
+        (
+            {"context_management": {"edits": [{"type": "clear_thinking_20251015"}, {"type": "compact_20260112"}]}},
+            "context_management.edits of type compact_20260112",
+        ),
+        ({"context_management": {"edits": [{"type": 5}]}}, "context_management.edits of type 5"),
+        ({"context_management": {"edits": [{"type": "clear_tool_uses_20250919"}, {"type": "clear_x"}]}}, None),
+        ({"context_management": {"edits": []}, "system": "compact the conversation"}, None),
         ({"inference_geo": "us"}, "inference_geo"),
         ({"inference_geo": "global"}, None),
     ],
@@ -142,11 +150,6 @@ def test_features_without_a_known_price_are_named(fields: dict[str, object], unp
 @pytest.mark.parametrize("field", ["container", "mcp_servers", "thread"])
 def test_server_side_state_fills_the_context(field: str) -> None:
     assert read(**{field: [{"type": "x"}]}).size.context_inputs
-
-
-def test_counting_tokens_is_free() -> None:
-    parsed = ANTHROPIC.read(COUNT, b'{"model":"claude-opus-5","messages":[]}', None, "")
-    assert (parsed.kind, parsed.model) == (Kind.FREE, "claude-opus-5")
 
 
 def test_a_body_goes_out_as_it_came_but_for_its_model() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from proxyd.providers import BadBody, SlowBody
 from proxyd.providers import body as body_module
-from proxyd.providers.body import model_name, put, read_at_leisure, read_object
+from proxyd.providers.body import _more_values_than, model_name, put, read_at_leisure, read_object
 
 
 def test_it_works() -> None:
@@ -176,3 +176,43 @@ def test_many_names_that_stand_in_values_too_are_read_exactly() -> None:
     assert read_object(body)["x"] == names
     with pytest.raises(BadBody, match="twice"):
         read_object(body[:-1] + b',"n19":1}')
+
+
+def test_braces_in_source_code_are_no_objects(monkeypatch: pytest.MonkeyPatch) -> None:
+    code = 'if (x) { y = "\\"{["; }\n' * 110_000
+    body = json.dumps({"model": "m", "messages": [{"role": "user", "content": code}], "model_": 1}).encode()
+    assert body.count(b"{") > 200_000
+    assert read_object(body)["messages"][0]["content"] == code
+    doubtful = body.replace(b'"model_"', rb'"mode\u006c_"')  # an escape: it is read slowly and exactly
+    with pytest.raises(SlowBody):
+        read_object(doubtful)
+    monkeypatch.setattr(body_module, "_leisure", [False])
+    read_at_leisure()
+    assert read_object(doubtful)["messages"][0]["content"] == code
+
+
+def test_a_million_braces_in_text_are_no_structure() -> None:
+    assert len(read_object(json.dumps({"a": "{[" * 600_000, "b": "\\" * 3 + '"{'}).encode())["a"]) == 1_200_000
+
+
+json_values = st.recursive(
+    st.text(alphabet='{}[]"\\ab:,', max_size=6),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(alphabet='{["\\a', max_size=3), inner, max_size=3)
+    ),
+    max_leaves=12,
+)
+
+
+@given(json_values)
+def test_values_are_counted_as_a_parser_would(value: object) -> None:
+    def signs(item: object) -> int:
+        """Brackets that open, commas and colons."""
+        if isinstance(item, dict):
+            return 1 + len(item) + max(len(item) - 1, 0) + sum(map(signs, item.values()))
+        return 1 + max(len(item) - 1, 0) + sum(map(signs, item)) if isinstance(item, list) else 0
+
+    body = json.dumps({"a": value}).encode()
+    total = signs({"a": value})
+    assert not _more_values_than(total, body)
+    assert _more_values_than(total - 1, body)

@@ -7,6 +7,7 @@ from dialect_kit import find_endpoint
 from proxyd.providers import DIALECTS, BadBody, Parsed
 from proxyd.providers.input_estimate import MAX_TOOL_CALLS
 from shared.catalog import PROVIDERS, Endpoint, Kind
+from shared.policy import Fact
 from shared.pricing import Size
 
 GEMINI = DIALECTS["gemini"]
@@ -59,7 +60,7 @@ def test_both_spellings_at_once_are_refused(fields: dict[str, object]) -> None:
 @pytest.mark.parametrize(
     ("config", "param"),
     [
-        ({"maxOutputTokens": "5"}, "generationConfig.maxOutputTokens"),
+        ({"maxOutputTokens": "five"}, "generationConfig.maxOutputTokens"),
         ({"maxOutputTokens": True}, "generationConfig.maxOutputTokens"),
         ({"max_output_tokens": -1}, "generationConfig.max_output_tokens"),
         ({"maxOutputTokens": 1.5}, "generationConfig.maxOutputTokens"),
@@ -153,11 +154,6 @@ def test_embeddings_have_no_output() -> None:
     assert GEMINI.read(found, sent, model, "").size.context_inputs
 
 
-def test_counting_tokens_is_free() -> None:
-    found, model = endpoint("countTokens")
-    assert GEMINI.read(found, b"{}", model, "").kind is Kind.FREE
-
-
 def test_a_limit_is_set_where_the_client_set_none() -> None:
     own = read(generationConfig={"maxOutputTokens": 5})
     assert GEMINI.rewrite(own, model=None, output_limit=77) is own.raw
@@ -170,6 +166,33 @@ def test_a_limit_is_set_where_the_client_set_none() -> None:
             sent = orjson.loads(GEMINI.rewrite(read(**{name: config}), model=None, output_limit=77))
             key = limit if limit in config else "maxOutputTokens"
             assert sent[name] == {**config, key: 77}
+
+
+def test_what_a_client_may_write_shorter_means_the_same() -> None:
+    found, model = endpoint("generateContent")
+    full = {
+        "contents": [{"parts": [{"text": "Hi"}]}],
+        "generationConfig": {"maxOutputTokens": 1024, "candidateCount": 2},
+    }
+    short = {
+        "contents": {"parts": {"text": "Hi"}},
+        "generationConfig": {"maxOutputTokens": "1024", "candidateCount": 2.0},
+    }
+    sizes = [GEMINI.read(found, json.dumps(body).encode(), model, "").size for body in (full, short)]
+    assert [(size.output_limit, size.choices, size.context_inputs) for size in sizes] == [(1024, 2, False)] * 2
+    picture = {
+        "contents": {"parts": {"inlineData": {"mimeType": "image/png", "data": "QUJD"}}},
+        "tools": {"googleSearch": {}},
+    }
+    size = GEMINI.read(found, json.dumps(picture).encode(), model, "").size
+    assert (size.image_parts, set(size.tool_fees)) == (1, {"web_searches"})
+
+
+def test_a_wait_is_told_as_googles_own_clients_look_for_it() -> None:
+    body = GEMINI.refusal(429, "rate_limited", "Wait.", "req_1", {"retry_after_seconds": 7})
+    info, retry = json.loads(body)["error"]["details"]
+    assert info["reason"] == "rate_limited"
+    assert retry == {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "7s"}
 
 
 def test_refusals_have_geminis_envelope() -> None:
@@ -233,3 +256,23 @@ def test_an_output_limit_of_zero_limits_nothing() -> None:
     parsed = read(generationConfig={"maxOutputTokens": 0})
     assert parsed.size.output_limit is None
     assert json.loads(GEMINI.rewrite(parsed, model=None, output_limit=7))["generationConfig"] == {"maxOutputTokens": 7}
+
+
+def test_facts_that_are_no_strings_are_told_as_json() -> None:
+    facts: dict[str, Fact] = {
+        "allowed_models": ["a", "b"],
+        "bound": {"input": {"tokens": 5}},
+        "paused": True,
+        "none": None,
+        "text": "x",
+    }
+    body = orjson.loads(GEMINI.refusal(403, "spend_exceeded", "Text.", "req_1", facts))
+    told = body["error"]["details"][0]["metadata"]
+    assert told == {
+        "allowed_models": '["a","b"]',
+        "bound": '{"input":{"tokens":5}}',
+        "paused": "true",
+        "none": "",
+        "text": "x",
+        "request_id": "req_1",
+    }

@@ -2,7 +2,18 @@
 
 import pytest
 
-from proxyd.gateway.route import Builtin, Target, Unified, Unknown, dialect_of, find_route
+from proxyd.gateway.route import (
+    Builtin,
+    Target,
+    Unified,
+    Unknown,
+    WrongMethod,
+    dialect_of,
+    find_route,
+    match_route,
+    spoken_by,
+)
+from shared.catalog import Kind
 
 
 def test_it_works() -> None:
@@ -41,19 +52,108 @@ def test_provider_paths(path: str, provider: str, sent: str, model: str | None) 
 
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/embeddings", "/v1/responses"])
-def test_unified_paths(path: str) -> None:
-    assert isinstance(find_route("POST", path), Unified)
-    assert isinstance(find_route("GET", path), Unknown)
+@pytest.mark.parametrize("spoken", ["openai", "anthropic", "gemini"])
+def test_unified_paths(path: str, spoken: str) -> None:
+    assert isinstance(find_route("POST", path, spoken), Unified)
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/v1/models", "/v1/key", "/"])
 def test_our_own_pages(path: str) -> None:
     assert isinstance(find_route("GET", path), Builtin)
-    assert isinstance(find_route("POST", path), Unknown)
+    other = find_route("POST", path)
+    assert isinstance(other, WrongMethod)
+    assert other.methods == ("GET", "HEAD")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "methods"),
+    [
+        ("GET", "/v1/embeddings", ("POST",)),
+        ("GET", "/v1/responses", ("POST",)),
+        ("PUT", "/v1/chat/completions", ("GET", "POST")),
+        ("GET", "/v1/messages", ("POST",)),
+        ("GET", "/openai/v1/embeddings", ("POST",)),
+        ("GET", "/gemini/v1beta/models/g:generateContent", ("POST",)),
+        ("OPTIONS", "/v1/chat/completions", ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD")),
+        ("OPTIONS", "/", ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD")),
+    ],
+)
+def test_a_path_that_does_not_take_the_method_says_which_it_takes(
+    method: str, path: str, methods: tuple[str, ...]
+) -> None:
+    route = find_route(method, path)
+    assert isinstance(route, WrongMethod)
+    assert route.methods == methods
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v1/files"), ("POST", "/v1/files"), ("GET", "/v1/files/file-1/content"), ("POST", "/v1/skills"),
+        ("DELETE", "/v1/models/some-model"), ("PUT", "/v1/anything/new"), ("POST", "/v1/batches"),
+        ("GET", "/v1/batches/x"), ("PATCH", "/v1/cachedContents/x"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("spoken", ["openai", "anthropic", "gemini"])
+def test_other_paths_belong_to_whoever_is_spoken(method: str, path: str, spoken: str) -> None:
+    match = match_route(method, path, spoken)
+    assert isinstance(match.route, Target)
+    assert (match.route.provider.slug, match.route.path) == (spoken, path)
+    assert (match.route.dialect, match.dialect) == (spoken, spoken)
+    assert match.query_key_allowed is (spoken == "gemini")
+
+
+def test_stored_completions_are_read_where_they_are() -> None:
+    route = find_route("GET", "/v1/chat/completions")
+    assert isinstance(route, Target)
+    assert (route.provider.slug, route.endpoint and route.endpoint.kind) == ("openai", Kind.FREE)
+    below = find_route("GET", "/v1/responses/resp_1/input_items")
+    assert isinstance(below, Target)
+    assert below.provider.slug == "openai"
+
+
+@pytest.mark.parametrize(
+    ("headers", "spoken"),
+    [
+        ((), "openai"),
+        (((b"authorization", b"Bearer x"), (b"x-api-key", b"x")), "openai"),
+        (((b"user-agent", b"x"), (b"anthropic-version", b"2023-06-01")), "anthropic"),
+        (((b"x-goog-api-key", b"x"),), "gemini"),
+        (((b"x-goog-api-client", b"google-genai-sdk"),), "gemini"),
+    ],
+)
+def test_an_sdk_is_known_by_its_header(headers: tuple[tuple[bytes, bytes], ...], spoken: str) -> None:
+    assert spoken_by(headers) == spoken
+
+
+@pytest.mark.parametrize(
+    ("path", "sent"),
+    [
+        ("/gemini/models/x:generateContent", "/v1beta/models/x:generateContent"),
+        ("/gemini/v1/models", "/v1/models"),
+        ("/gemini/files", "/v1beta/files"),
+        ("/gemini/upload/v1beta/files", "/upload/v1beta/files"),
+        ("/upload/v1/files", "/upload/v1/files"),
+        ("/download/v1beta/files/x:download", "/download/v1beta/files/x:download"),
+        ("/v1alpha/auth_tokens", "/v1alpha/auth_tokens"),
+    ],
+)
+def test_gemini_paths(path: str, sent: str) -> None:
+    route = find_route("POST" if ":" in path else "GET", path)
+    assert isinstance(route, Target)
+    assert (route.provider.slug, route.path, route.dialect) == ("gemini", sent, "gemini")
+
+
+def test_a_models_card_is_ours_unless_only_its_provider_knows_it() -> None:
+    route = find_route("GET", "/v1/models/ft:gpt-4o:acme::1")
+    assert isinstance(route, Builtin)
+    assert route.name == "model"
+    assert route.otherwise is not None
+    assert (route.otherwise.provider.slug, route.otherwise.path_model) == ("openai", "ft:gpt-4o:acme::1")
 
 
 def test_an_endpoint_nobody_lists_goes_to_its_provider_unread() -> None:
-    route = find_route("POST", "/openai/v1/audio/speech")
+    route = find_route("POST", "/openai/v1/never/heard/of")
     assert isinstance(route, Target)
     assert route.endpoint is None
 
@@ -76,8 +176,16 @@ def test_what_cannot_be_trusted_or_found_is_unknown(path: str) -> None:
         ("/v1/v1/messages", "leave /v1 out of the Anthropic base URL"),
         ("/anthropic/v1/v1/messages", "leave /v1 out of the Anthropic base URL"),
         ("/v1/v1/chat/completions", "twice"),
-        ("/chat/completions", "must end with /v1"),
-        ("/messages", "Anthropic base URL"),
+        ("/chat/completions", "must end with /v1, then it is /v1/chat/completions"),
+        ("/messages", "must end with /v1, then it is /v1/messages"),
+        ("/images/generations", "must end with /v1, then it is /v1/images/generations"),
+        ("/models/g:generateContent", "must end with /v1beta, then it is /v1beta/models/g:generateContent"),
+        ("/v1//chat/completions", "a slash too many in it, then it is /v1/chat/completions"),
+        ("/v1/chat/completions/", "a slash too many in it, then it is /v1/chat/completions"),
+        ("//v1/files", "a slash too many in it, then it is /v1/files"),
+        ("/openai/", "a slash too many"),
+        ("/openai/deployments/gpt-4o/chat/completions", "Azure"),
+        ("/nowhere", "/v1/chat/completions"),
     ],
 )
 def test_a_wrong_base_url_is_answered_helpfully(path: str, hint: str) -> None:

@@ -43,6 +43,21 @@ def test_line_ends_of_all_kinds() -> None:
         assert events(stream) == events(stream, [1]) == [(b"e", b"x\n y"), (b"", b"z")]
 
 
+def test_events_that_come_one_by_one() -> None:
+    shapes = [
+        b"data: a\n\n",
+        b"data: \n\n",
+        b"data:b\n\n",
+        b"data: c\r\n\r\n",
+        b"event: d\ndata: e\n\n",
+        b": f\n\n",
+        b"data: g\r\n\n",
+    ]
+    for first in shapes:
+        for second in shapes:
+            assert events(first + second, [len(first), len(second)]) == events(first + second, [1])
+
+
 def test_comments_and_pings_have_no_data() -> None:
     assert events(b": OPENROUTER PROCESSING\n\n:\n\nevent: ping\n\ndata: 1\n\n") == [(b"", b"1")]
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import redis
+from certificates import self_signed
 from limits.storage import storage_from_string
 from machine import find
 
@@ -63,7 +64,8 @@ class RedisServer:
         if self._mode == "sentinel":
             command += [str(self.folder / "sentinel.conf"), "--sentinel"]
         else:
-            command += ["--save", "", "--maxmemory-policy", "noeviction"]
+            # A primary waits some seconds for more replicas before it sends the first one what it has.
+            command += ["--save", "", "--maxmemory-policy", "noeviction", "--repl-diskless-sync-delay", "0"]
         command += ["--port", str(self.port), "--bind", "127.0.0.1", "--unixsocket", str(self.socket)]
         command += ["--dir", str(self.folder), "--logfile", str(self.folder / "redis.log"), *self._options, *more]
         self.process = subprocess.Popen(command)
@@ -110,8 +112,11 @@ class RedisServer:
         try:
             self.process.wait(5)
         except subprocess.TimeoutExpired:  # it cannot save, and so does not want to go
-            self.process.kill()
-            self.process.wait()
+            self.kill()
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
 
 
 def windows_on(server: RedisServer, clock: Clock) -> SingleStorage:
@@ -121,6 +126,21 @@ def windows_on(server: RedisServer, clock: Clock) -> SingleStorage:
     assert isinstance(storage, SingleStorage)
     storage.clock = clock
     return storage
+
+
+class TlsServer(RedisServer):
+    """One that listens with TLS as well, for whoever goes by its own certificate and calls it localhost."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        key, self.certificate = self_signed(folder)
+        self.tls_port = free_ports(1)[0]
+        files = ("--tls-key-file", str(key), "--tls-cert-file", str(self.certificate))
+        authority = ("--tls-ca-cert-file", str(self.certificate), "--tls-auth-clients", "no")
+        super().__init__(folder, "--tls-port", str(self.tls_port), *files, *authority, *options)
+
+    @property
+    def url(self) -> str:
+        return f"rediss://localhost:{self.tls_port}/0?ssl_ca_certs={self.certificate}"
 
 
 class RedisCluster:
@@ -199,13 +219,18 @@ class Wire:
     """Listens on TCP and leads to a server's socket. `target` may be changed for connections to come.
 
     `cut_answers`: so many answers are read and not delivered; the connection is cut in the place of each.
+    `delay_seconds`: what each answer takes longer.
+    `said`: where the server says the first, the second is delivered, which must be as long.
     """
 
     def __init__(self, target: Path) -> None:
         self.target = target
         self.cut_answers = 0
+        self.delay_seconds = 0.0
+        self.said = b"", b""
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"redis://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.port: int = self._listener.getsockname()[1]
+        self.url = f"redis://127.0.0.1:{self.port}"
         self._ends: list[socket.socket] = []
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -243,6 +268,8 @@ class Wire:
                 if answers and self.cut_answers > 0:
                     self.cut_answers -= 1
                     break
-                sink.sendall(data)
+                if answers and self.delay_seconds:
+                    time.sleep(self.delay_seconds)
+                sink.sendall(data.replace(*self.said) if answers and self.said[0] else data)
         with contextlib.suppress(OSError):
             sink.shutdown(socket.SHUT_RDWR)

@@ -115,6 +115,24 @@ def test_counters_may_be_on_a_server(env: dict[str, str], url: str) -> None:
     assert Settings.from_env({**env, "ROUTER_LIMITS_URL": url}).limits_url == url
 
 
+def test_a_valkey_server_may_be_called_so(env: dict[str, str]) -> None:
+    for given, taken in (
+        ("valkey://a", "redis://a"),
+        ("valkeys://a", "rediss://a"),
+        ("valkey+unix:///s", "redis+unix:///s"),
+    ):
+        assert Settings.from_env({**env, "ROUTER_LIMITS_URL": given}).limits_url == taken
+
+
+def test_the_ledger_writer_may_be_another_user(env: dict[str, str]) -> None:
+    assert Settings.from_env(env).ledger_database_url == Settings.from_env(env).database_url
+    both = {**env, "DATABASE_URL": "postgresql://a@h/r", "ROUTER_LEDGER_DATABASE_URL": "postgresql://b@h/r"}
+    assert Settings.from_env(both).ledger_database_url == "postgresql+psycopg://b@h/r"
+    for wrong in ({**both, "DATABASE_URL": ""}, {**both, "ROUTER_LEDGER_DATABASE_URL": "sqlite:///r.db"}):
+        with pytest.raises(SettingError, match=r"^ROUTER_LEDGER_DATABASE_URL is for PostgreSQL"):
+            Settings.from_env(wrong)
+
+
 def test_the_journal_waits_for_the_disk_only_when_told_to(env: dict[str, str]) -> None:
     assert Settings.from_env(env).journal_sync == "none"
     assert Settings.from_env({**env, "ROUTER_JOURNAL_SYNC": "batch"}).journal_sync == "batch"

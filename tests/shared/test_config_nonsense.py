@@ -39,7 +39,7 @@ NONSENSE = {
         "rediss://", "rediss://host?ssl_cert_reqs=none", "redis+unix://", "redis+unix:///", "redis+unix://host/x", "redis+unix:///x?db=x",
         "redis+unix:///x?db=", "redis+cluster://", "redis+cluster://host", "redis+cluster://host:1,", "redis+cluster://host:1,other",
         "redis+cluster://host:1/0", "redis+cluster://host:1?ssl=yes", "redis+sentinel://host:26379", "redis+sentinel://host:26379/",
-        "redis+sentinel://host/name", "redis+sentinel://host:1/a/b", f"redis+sentinel://:{PASSWORD}@host/name", "valkey://host", "unix:///x",
+        "redis+sentinel://host/name", "redis+sentinel://host:1/a/b", f"redis+sentinel://:{PASSWORD}@host/name", "valkey://", "valkeyx://host", "unix:///x",
     ),
     "ROUTER_DATA_DIR": (
         "/etc/hostname", "/etc/hostname/x", "/dev/null", "/proc/x", "/tmp", "/dev/shm", "~nobody-of-that-name/x", "d" * 300, "x?y", "a\nb",

@@ -10,7 +10,7 @@ from counters_kit import TODAY, Home, Worker, charge, kinds, money
 from redis_kit import RedisServer, Wire, until
 
 from shared.counters import Admitted, Batch, CountersLost, CountersUnavailable, connect
-from shared.counters.redis.link import ANSWER_SECONDS, FAILURES
+from shared.counters.redis.link import ANSWER_SECONDS, FAILURES, FAR_ANSWERS, NEAR_SECONDS, Link
 
 
 @pytest.fixture
@@ -114,6 +114,19 @@ def test_a_batch_whose_answer_was_lost_is_in_doubt_and_the_same_again(home: Home
 
 
 @pytest.mark.parametrize("home", ["wire"], indirect=True)
+def test_a_slow_way_to_it_costs_its_time_and_nothing_else(home: Home, wire: Wire, worker: Worker) -> None:
+    wire.delay_seconds = ANSWER_SECONDS * 0.6
+    for _ in range(3):
+        assert kinds(worker.send(charge(limit=100, bound=10))) == [Admitted]
+    wire.delay_seconds = ANSWER_SECONDS * 1.2
+    batch = worker.batch([charge(limit=100, bound=10)])
+    assert refusal(worker, batch).in_doubt
+    wire.delay_seconds = 0
+    assert kinds(worker.counters.apply_batch(batch)) == [Admitted]
+    assert money(worker.counters) == (0, 40, 0)
+
+
+@pytest.mark.parametrize("home", ["wire"], indirect=True)
 def test_other_changes_whose_answer_was_lost_are_the_same_again(home: Home, wire: Wire, worker: Worker) -> None:
     counters = worker.counters
     before = counters.condition().sequence
@@ -194,3 +207,27 @@ def test_passwords(server: RedisServer, home: Home, worker: Worker, given: str) 
     counters.close()
     with server.client(password="pa@ss") as client:
         client.config_set("requirepass", "")
+
+
+def test_an_answer_is_waited_for_outside_of_the_loop_while_answers_come_soon(server: RedisServer) -> None:
+    """The clock of the test says how long each took; what it says is no part of what is answered."""
+    now, took, asked = 0.0, 0.0, 0
+
+    def wait_near(_: int) -> None:
+        nonlocal now, asked
+        now, asked = now + took, asked + 1
+
+    link = Link(server.url, wait_near=wait_near, monotonic=lambda: now)
+    digest = link.call(lambda client: client.script_load("return 7"))
+
+    def run(times: int) -> int:
+        before = asked
+        assert [link.run(digest, "key", []) for _ in range(times)] == [7] * times
+        return asked - before
+
+    assert run(10) == 10
+    took = 2 * NEAR_SECONDS
+    assert run(1 + FAR_ANSWERS) == 1
+    took = 0.0
+    assert run(10) == 10
+    link.close()

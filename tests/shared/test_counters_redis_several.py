@@ -1,4 +1,4 @@
-"""The core of the behaviour suite on a cluster, and through a Sentinel."""
+"""The core of the behaviour suite on a cluster, through a Sentinel, and over TLS."""
 
 from collections.abc import Iterator
 from importlib import import_module
@@ -10,14 +10,14 @@ from counters_kit import Home, Worker, charge, kinds, money
 from limits import RateLimitItemPerMinute
 from limits.storage import storage_from_string
 from limits.strategies import FixedWindowRateLimiter, MovingWindowRateLimiter
-from redis_kit import RedisCluster, RedisSentinel, until
+from redis_kit import RedisCluster, RedisSentinel, TlsServer, until
 
 from shared.counters import Admitted, CountersLost, CountersUnavailable, login_throttle
-from shared.counters.redis.check import problem_of
+from shared.counters.redis.check import finding_of
 from shared.counters.redis.script import META
-from shared.counters.redis.storage import ClusterStorage, SentinelStorage
+from shared.counters.redis.storage import EXACT
 
-Several = RedisCluster | RedisSentinel
+Several = RedisCluster | RedisSentinel | TlsServer
 
 # Collected here once more, over `home` of this file. By name, because mypy knows test files as part of a package.
 CORE = (
@@ -52,7 +52,14 @@ def sentinel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisSentinel
     sentinel.stop()
 
 
-@pytest.fixture(params=["cluster", "sentinel"])
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsServer]:
+    server = TlsServer(tmp_path_factory.mktemp("tls"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(params=["cluster", "sentinel", "tls"])
 def several(request: pytest.FixtureRequest) -> Several:
     found: Several = request.getfixturevalue(request.param)
     found.empty()
@@ -67,7 +74,9 @@ def home(several: Several, tmp_path: Path) -> Iterator[Home]:
 
 
 def test_nothing_keeps_them_from_being_used(several: Several) -> None:
-    assert problem_of(several.url) is None
+    problem, advice = finding_of(several.url)
+    assert problem is None
+    assert (advice is not None) == isinstance(several, RedisSentinel), "this one has a replica that nobody waits for"
 
 
 def test_an_emptied_one_is_a_loss(several: Several, home: Home) -> None:
@@ -84,7 +93,8 @@ def test_an_emptied_one_is_a_loss(several: Several, home: Home) -> None:
 
 def test_scripts_that_are_forgotten_are_a_loss(several: Several, home: Home) -> None:
     worker = Worker(home.live(1, "key")).register()
-    for server in several.servers if isinstance(several, RedisCluster) else [several.primary]:
+    one = several.primary if isinstance(several, RedisSentinel) else several
+    for server in one.servers if isinstance(one, RedisCluster) else [one]:
         server.tell("SCRIPT", "FLUSH")
     with pytest.raises(CountersLost) as lost:
         worker.send(charge(limit=100, bound=60))
@@ -93,7 +103,7 @@ def test_scripts_that_are_forgotten_are_a_loss(several: Several, home: Home) -> 
 
 def test_windows_of_the_library(several: Several) -> None:
     storage = storage_from_string(several.url)
-    assert isinstance(storage, ClusterStorage | SentinelStorage)
+    assert isinstance(storage, EXACT)
     item = RateLimitItemPerMinute(2)
     for limiter in (MovingWindowRateLimiter(storage), FixedWindowRateLimiter(storage)):
         for name in ("a", "b", "c", "d"):
@@ -122,8 +132,8 @@ def test_a_primary_with_a_password_behind_a_sentinel_without(sentinel: RedisSent
     sentinel.primary.tell("CONFIG", "SET", "requirepass", "pa@ss")
     try:
         assert home.live(1, "key").check()
-        assert problem_of(home.url) is None
-        assert problem_of(sentinel.url) == "it wants a password"
+        assert finding_of(home.url).problem is None
+        assert finding_of(sentinel.url).problem == "it wants a password"
     finally:
         with sentinel.primary.client(password="pa@ss") as client:
             client.config_set("requirepass", "")

@@ -96,7 +96,8 @@ def test_fees_of_tools_count() -> None:
         ("openai", "whisper-1", Size(1)),
         ("openai", "text-embedding-3-small", Size(1)),  # no price for output
         ("openai", "gpt-4o", Size(1, unpriced="background")),
-        ("openai", "gpt-4o-search-preview", Size(1, tool_fees={"web_searches": 1})),
+        ("openai", "gpt-4o", Size(1, tool_fees={"code_executions": 1})),
+        ("openai", "gpt-4o-audio-preview", Size(1, classes=("output_audio_tokens",))),
         ("gemini", "claude-opus-5-", Size(1, tool_fees={"code_executions": 1})),
     ],
 )
@@ -129,6 +130,7 @@ def test_no_well_behaved_provider_bills_more_than_the_bound(data: st.DataObject)
     size = Size(
         text_bytes, image_parts=images, audio_tokens=audio, context_inputs=unseen, output_limit=limit, choices=choices,
         tool_fees={"web_searches": searches} if searches else {}, cache_writes=may_write, service_tier=tier,
+        classes=("input_audio_tokens",) if audio else (),
     )  # fmt: skip
     ceiling = pricing.bound(slug, model, size, at=AT)
     assume(ceiling is not None)

@@ -78,6 +78,8 @@ def test_it_works(
         "output_reasoning_tokens": reasoning,
         "web_searches": searches,
     }
+    if "web_searches_kcount" not in vars(model.get_prices(at)):
+        del counts["web_searches"]  # our supplement has a price for it
     tier, speed = context.get("service_tier"), context.get("speed")
     expected = expected_nanos(prices_id, model, counts, at, context)
     if cost_sheet(slug, model.id, tier, speed, at.timestamp()) is None:
@@ -101,6 +103,10 @@ def test_it_works(
 def test_modalities_have_their_own_rates(
     text: int, audio: int, cached_text: int, cached_audio: int, out_text: int, out_image: int, model: str
 ) -> None:
+    if "image" not in model:
+        out_image = 0  # it has no price for it, and writes none
+    if "embedding" in model:
+        out_text = 0
     counts = {
         "input_tokens": text + audio + cached_text + cached_audio,
         "input_text_tokens": text + cached_text,

@@ -21,7 +21,7 @@ from werkzeug.test import TestResponse
 
 from shared.config import Settings
 from shared.db import Base
-from shared.models import AuditEvent, ProxyKey, UsageDaily, UsageRecord
+from shared.models import REVISION, AuditEvent, ProxyKey, UsageDaily, UsageRecord
 from webapp import create_app
 from webapp.actions.keys import CreatedKey, create_key
 from webapp.bootstrap import BootstrapReport, bootstrap
@@ -98,6 +98,7 @@ def test_the_tables_are_those_of_the_models(made: tuple[Flask, BootstrapReport])
     with app.app_context(), db.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, Base.metadata) == []
+        assert context.get_current_heads() == (REVISION,)
 
 
 @pytest.mark.parametrize("model", [UsageRecord, AuditEvent])

@@ -146,11 +146,15 @@ def test_examples_name_models_the_key_may_use() -> None:
     assert list(texts) == ["openai", "curl", "anthropic", "claude-code", "gemini", "codex", "tools"]
     assert "ANTHROPIC_BASE_URL=http://p\n" in texts["anthropic"]
     assert '"base_url": "http://p/gemini"' in texts["gemini"]
+    assert "\nunset ANTHROPIC_API_KEY\n" in texts["claude-code"]
+    assert 'model = "gpt-5.3-codex"' in texts["codex"]
     assert "export ROUTER_KEY=sk\n" in texts["curl"]
     assert '"Authorization: Bearer $ROUTER_KEY"' in texts["curl"]
     only = {snippet.slug: snippet.text for snippet in build("http://p", "sk", (), ("anthropic/claude-opus-4-1",))}
     assert "gemini" not in only
     assert "codex" not in only
+    older = {snippet.slug: snippet.text for snippet in build("http://p", "sk", (), ("gpt-4o*",))}
+    assert 'model = "gpt-4o"' in older["codex"]
     assert 'model="claude-opus-4-1"' in only["openai"]
     assert "anthropic" not in {snippet.slug for snippet in build("http://p", "sk", ("openai",), ())}
     assert '"MODEL"' in build("http://p", "sk", (), ("mine-*",))[0].text

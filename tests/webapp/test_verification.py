@@ -62,8 +62,8 @@ def rows(app: Flask, live: LiveCounters, keys: list[str]) -> list[dict[str, Any]
         row(keys[1], DAYS[1], counts={"input_tokens": 10, "output_tokens": 3}, flags=["estimated"]),
         row(keys[1], DAYS[1], counts={"input_tokens": 10}, served_model="no-such-model", requested_model=None, price=None,
             cost_nanos=0, flags=["unpriced"]),
-        row(keys[1], counts={}, price=None, cost_nanos=4_321, flags=["crash", "estimated"], outcome="crash"),
-        row(keys[1], counts={}, price=None, cost_nanos=17, flags=["adjustment"]),
+        row(keys[1], counts={}, price=None, cost_nanos=4_321, flags=["crash", "estimated"], outcome="crash", id="req_crash"),
+        row(keys[1], counts={}, price=None, cost_nanos=17 - 4_321, flags=["adjustment", "crash"], adjusts="req_crash"),
         row(keys[1], counts={}, price=None, cost_nanos=0, served_model=None, requested_model=None),
     ]  # fmt: skip
     posted = [row(key, day) for key in keys for day in DAYS for _ in range(3)] + odd

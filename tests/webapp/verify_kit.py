@@ -46,6 +46,7 @@ def row(key_id: str, day: date = DAYS[0], counts: dict[str, int] | None = None, 
         "input_tokens": counts.get("input_tokens", 0), "output_tokens": counts.get("output_tokens", 0),
         "price": None if cost.price is None else dict(cost.price.json), "bound_nanos": 10**9, "cost_nanos": cost.nanos,
         "day": day, "admitted_at": at, "duration_ms": 5, "provider_request_id": None, "client_ip": None,
+        "adjusts": None,
     }  # fmt: skip
     return values | fields
 
@@ -58,9 +59,12 @@ def write(app: Flask, rows: list[dict[str, Any]], live: LiveCounters | None = No
     daily: dict[tuple[str, date, str, str], list[int]] = defaultdict(lambda: [0, 0, 0, 0])
     totals: dict[tuple[str, date], int] = defaultdict(int)
     for one in rows:
-        model = one["served_model"] or one["requested_model"] or ""
-        group = daily[one["key_id"], one["day"], one["provider"], model]
-        for place, amount in enumerate((1, one["input_tokens"], one["output_tokens"], one["cost_nanos"])):
+        adjusts = one["adjusts"] is not None
+        model = one["requested_model"] if adjusts else one["served_model"] or one["requested_model"]
+        group = daily[one["key_id"], one["day"], one["provider"], model or ""]
+        for place, amount in enumerate(
+            (int(not adjusts), one["input_tokens"], one["output_tokens"], one["cost_nanos"])
+        ):
             group[place] += amount
         totals[one["key_id"], one["day"]] += one["cost_nanos"]
         totals[one["key_id"], ALL_DAYS] += one["cost_nanos"]

@@ -3,12 +3,10 @@
 from collections.abc import Collection, Mapping
 
 from flask import current_app
-from flask_sqlalchemy.session import Session
-from sqlalchemy import select, update
-from sqlalchemy.orm import scoped_session
+from sqlalchemy import select
 
 from shared.ids import new_id
-from shared.models import Organization, ProviderCredential
+from shared.models import ProviderCredential
 from shared.sealing import Sealer, UnsealError
 from webapp.actions import audit, policy
 from webapp.context import Actor, now
@@ -36,7 +34,7 @@ def store_credentials(actor: Actor, credentials: Mapping[str, str]) -> tuple[str
             audit(session, actor, "credential.set", row.id, before=before, after={"provider": slug, "last4": row.last4})
             changed.append(slug)
         if changed:
-            _shared_policy_changed(session, actor.org_id)
+            policy.shared_changed(session, actor.org_id)
     # Also when nothing changed: it may be the second try of a change that could not be told.
     policy.publish([actor.org_id])
     return tuple(changed)
@@ -53,7 +51,7 @@ def forget_credentials(actor: Actor, providers: Collection[str]) -> None:
             audit(session, actor, "credential.delete", row.id, before={"provider": row.provider, "last4": row.last4})
             session.delete(row)
         if rows:
-            _shared_policy_changed(session, actor.org_id)
+            policy.shared_changed(session, actor.org_id)
     policy.publish([actor.org_id])
 
 
@@ -74,14 +72,3 @@ def _opens_to(sealer: Sealer, sealed: bytes, secret: str) -> bool:
         return sealer.unseal(sealed) == secret
     except UnsealError:
         return False
-
-
-def _shared_policy_changed(session: scoped_session[Session], org_id: str) -> None:
-    """What all keys of the organisation share has a version of its own, raised in the transaction of the change."""
-    session.execute(
-        update(Organization)
-        .where(Organization.id == org_id)
-        .values(policy_version=Organization.policy_version + 1)
-        .execution_options(synchronize_session=False)
-    )
-    policy.changed(session, org_id)

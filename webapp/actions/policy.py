@@ -10,7 +10,7 @@ from collections.abc import Collection
 
 from flask import current_app
 from flask_sqlalchemy.session import Session
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import scoped_session
 
 from shared.counters import CountersUnavailable, Page, PageMissing, boot_id, somebody_keeps
@@ -32,6 +32,17 @@ class NotInForce(Exception):
 def changed(session: scoped_session[Session], subject: str) -> None:
     """Note, in the transaction of an edit, that a key's or an organisation's policy has a new version."""
     session.add(PolicyOutbox(subject=subject))
+
+
+def shared_changed(session: scoped_session[Session], org_id: str) -> None:
+    """What all keys of an organisation share has a version of its own, raised in the transaction of the change."""
+    session.execute(
+        update(Organization)
+        .where(Organization.id == org_id)
+        .values(policy_version=Organization.policy_version + 1)
+        .execution_options(synchronize_session=False)
+    )
+    changed(session, org_id)
 
 
 def publish(subjects: Collection[str]) -> None:

@@ -8,6 +8,7 @@ from shared.policy.rules import matches_model
 
 # Small, current models: a first request should cost next to nothing.
 _FAVOURITES = {"openai": "gpt-4o-mini", "anthropic": "claude-haiku-4-5", "gemini": "gemini-2.5-flash"}
+_FOR_CODEX = "gpt-5.3-codex"  # older families lack what Codex asks of a model
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +37,15 @@ def build(base: str, secret: str, providers: Sequence[str], models: Sequence[str
         snippets.append(Snippet("claude-code", "Claude Code", _claude_code(base, secret)))
     if (model := usable.get("gemini")) is not None:
         snippets.append(Snippet("gemini", "Google Gen AI", _gemini(base, secret, model)))
-    if (model := usable.get("openai")) is not None:
+    if "openai" in usable and (model := _example("openai", models, _FOR_CODEX)) is not None:
         snippets.append(Snippet("codex", "Codex CLI", _codex(base, secret, model)))
     snippets.append(Snippet("tools", "Other tools", _tools(base, secret)))
     return tuple(snippets)
 
 
-def _example(provider: str, patterns: Sequence[str]) -> str | None:
+def _example(provider: str, patterns: Sequence[str], favourite: str | None = None) -> str | None:
     """The favourite model of a provider if the key may use it, else the first known one that it may."""
-    names = (*filter(None, (_FAVOURITES.get(provider),)), *known_models(provider))
+    names = (*filter(None, (favourite or _FAVOURITES.get(provider),)), *known_models(provider))
     allowed = (n for n in names if not patterns or any(matches_model(p, provider, n) for p in patterns))
     return next(allowed, None)
 
@@ -88,7 +89,9 @@ END"""
 
 
 def _claude_code(base: str, secret: str) -> str:
-    return f"""export ANTHROPIC_BASE_URL={base}
+    return f"""# A key of Anthropic's own that is still set would be sent beside this one.
+unset ANTHROPIC_API_KEY
+export ANTHROPIC_BASE_URL={base}
 export ANTHROPIC_AUTH_TOKEN={secret}
 claude"""
 

@@ -19,6 +19,6 @@ def requests_since(org_id: str, key_id: str, since: datetime) -> int:
     query = (
         select(func.count())
         .select_from(UsageRecord)
-        .where(UsageRecord.key_id == key_id, UsageRecord.admitted_at >= since)
+        .where(UsageRecord.key_id == key_id, UsageRecord.admitted_at >= since, UsageRecord.adjusts.is_(None))
     )
     return db.session.scalar(query) or 0

@@ -143,12 +143,15 @@ class CounterCheck:
         moment = self._counters.moment()
         untold = [key_id for key_id, row in rows.items() if not row.seeded]
         with self._engine.connect() as connection:
-            generation = connection.scalar(select(AccountingState.generation)) or 0
+            state = select(AccountingState.generation, AccountingState.outdated)
+            generation, outdated = connection.execute(state).one_or_none() or (0, 0)
             seeds = read_seeds(connection, untold, condition.generation, moment.day)
         if condition.generation == 0:
             raise _NotComparable("there are none yet; the proxy makes them when it starts")
         if condition.generation != generation or seeds is None:
             raise _NotComparable("they belong to another state of the database; the proxy makes new ones")
+        if outdated >= generation:
+            raise _NotComparable("journals were imported from a copy meanwhile; the proxy makes new ones")
         if not condition.live:
             raise _NotComparable("they are being made anew, and some workers have not told what they hold")
         for key_id, seed in seeds.items():

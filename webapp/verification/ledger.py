@@ -16,6 +16,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.orm import InstrumentedAttribute
 
 from shared.models import KeySpend, ProxyKey, UsageDaily, UsageRecord
+from webapp.verification.adjustments import verify_adjustments
 from webapp.verification.arithmetic import expected_cost
 from webapp.verification.values import Difference, Report
 
@@ -40,6 +41,7 @@ _ROW = (
     UsageRecord.output_tokens,
     UsageRecord.price,
     UsageRecord.cost_nanos,
+    UsageRecord.adjusts,
 )
 
 
@@ -87,13 +89,16 @@ def verify_range(engine: Engine, within: Range | OneKey, report: Report) -> Tota
         sums: dict[Group, list[int]] = defaultdict(lambda: [0, 0, 0, 0])
         for row in _stream(connection, select(*_ROW).where(within.holds(UsageRecord.key_id))):
             _judge(row, report)
-            group = sums[row.key_id, row.day, row.provider, row.served_model or row.requested_model or ""]
-            for position, count in enumerate((1, row.input_tokens, row.output_tokens, row.cost_nanos)):
+            adjusts = row.adjusts is not None
+            model = row.requested_model if adjusts else row.served_model or row.requested_model
+            group = sums[row.key_id, row.day, row.provider, model or ""]
+            for position, count in enumerate((int(not adjusts), row.input_tokens, row.output_tokens, row.cost_nanos)):
                 group[position] += count
         totals: Totals = defaultdict(int)
         for (key_id, day, _, _), group in sums.items():
             totals[key_id, day] += group[3]
             totals[key_id, ALL_DAYS] += group[3]
+        verify_adjustments(connection, within.holds(UsageRecord.key_id), report)
         _compare_daily(connection, within, sums, report)
         _compare_totals(connection, within, totals, report)
     return totals
@@ -113,7 +118,9 @@ def _judge(row: Row[Any], report: Report) -> None:
     for field in ("input_tokens", "output_tokens"):
         if (expected := row.usage.get(field, 0)) != (found := getattr(row, field)):
             differs(field, expected, found)
-    if "adjustment" in row.flags:
+    if ("adjustment" in row.flags) != (row.adjusts is not None):
+        differs("adjusts", "none" if row.adjusts else "the id of an attempt", row.adjusts or "none")
+    if row.adjusts is not None:
         report.adjusted += 1
         return
     if "crash" in row.flags:

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})((?:;[\t\x20-\x7e\x80-\xff]*)?)")
+_PLAIN_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})\r\n")  # without extensions
+# A provider may pad the size with blanks, as some servers always did; from a client that would be a try at smuggling.
+PADDED_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*((?:;[\t\x20-\x7e\x80-\xff]*)?)")
 TRAILER = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*")
 
 # How far framing may outweigh payload before it counts as an attack on our processor.
@@ -85,11 +88,13 @@ class ChunkedDecoder:
     """A body in chunks (RFC 9112, section 7.1), with trailers."""
 
     __slots__ = (
+        "_between",
         "_extension_bytes",
         "_limits",
         "_overhead",
         "_partial",
         "_remaining",
+        "_size_pattern",
         "_state",
         "_trailer_bytes",
         "_trailer_fields",
@@ -97,9 +102,11 @@ class ChunkedDecoder:
         "leftover",
     )
 
-    def __init__(self, limits: ChunkLimits) -> None:
+    def __init__(self, limits: ChunkLimits, *, padded: bool = False) -> None:
         self._limits = limits
+        self._size_pattern = PADDED_CHUNK_SIZE if padded else CHUNK_SIZE
         self._state = self._size_line
+        self._between = True  # two chunks: the next byte begins a size line
         self._partial = b""
         self._remaining = 0
         self._overhead = 0
@@ -114,6 +121,8 @@ class ChunkedDecoder:
             # The usual case of a large chunk: nothing to cut, nothing to copy.
             self._remaining -= len(data)
             return data
+        if self._between and not self._partial and (payload := self._whole(data)):
+            return payload
         buffer = self._partial + data if self._partial else data
         self._partial = b""
         pieces: list[bytes] = []
@@ -142,6 +151,24 @@ class ChunkedDecoder:
         if not self.done:
             raise ProtocolError("The connection ended in the middle of a chunked body")
 
+    def _whole(self, data: bytes) -> bytes:
+        """The payload of one chunk that came whole and alone, as an event of a stream mostly does; else nothing."""
+        match = _PLAIN_SIZE.match(data)
+        if match is None or not data.endswith(b"\r\n"):
+            return b""
+        start, size = match.end(), int(match[1], 16)
+        if not size or start + size + 2 != len(data):
+            return b""
+        self._weigh(start - 2, size)
+        return data[start:-2]
+
+    def _weigh(self, line_bytes: int, size: int) -> None:
+        # Chunks of one byte cost us a hundred times what they cost their sender. Framing may weigh twice as much as
+        # payload; what goes beyond adds up, and fatter chunks pay it back.
+        self._overhead = max(0, self._overhead + line_bytes + 4 - 2 * size)
+        if self._overhead > OVERHEAD_LIMIT_BYTES:
+            raise ProtocolError("The chunked body consists mostly of framing")
+
     def _line(self, buffer: bytes, start: int, limit: int) -> bytes | None:
         """Give the line at `start` without its CRLF; None while it is incomplete."""
         end = buffer.find(b"\n", start, start + limit + 2)
@@ -157,19 +184,16 @@ class ChunkedDecoder:
         line = self._line(buffer, start, self._limits.extension_bytes + 16)
         if line is None:
             return -1
-        match = CHUNK_SIZE.fullmatch(line)
+        match = self._size_pattern.fullmatch(line)
         if match is None:
             raise ProtocolError("Malformed chunk size")
         size = int(match[1], 16)
         self._extension_bytes += len(match[2])
         if self._extension_bytes > self._limits.extension_bytes:
             raise ProtocolError("The chunk extensions are too long")
-        # Chunks of one byte cost us a hundred times what they cost their sender. Framing may weigh twice as much as
-        # payload; what goes beyond adds up, and fatter chunks pay it back.
-        self._overhead = max(0, self._overhead + len(line) + 4 - 2 * size)
-        if self._overhead > OVERHEAD_LIMIT_BYTES:
-            raise ProtocolError("The chunked body consists mostly of framing")
+        self._weigh(len(line), size)
         self._remaining = size
+        self._between = False
         if size == 0:
             self._state = self._trailer
         return start + len(line) + 2
@@ -178,6 +202,7 @@ class ChunkedDecoder:
         end = buffer[start : start + 2]
         if end == b"\r\n":
             self._state = self._size_line
+            self._between = True
             return start + 2
         if end in (b"", b"\r"):
             return -1

@@ -30,7 +30,7 @@ class ResponseHead(Incoming):
         if self.bodiless:
             return LengthDecoder(0)
         if self.chunked:
-            return ChunkedDecoder(limits)
+            return ChunkedDecoder(limits, padded=True)
         return CloseDecoder() if self.length is None else LengthDecoder(self.length)
 
 

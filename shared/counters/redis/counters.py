@@ -5,7 +5,6 @@ with the page of this data directory; a server that does not know the script is 
 """
 
 import time
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -25,11 +24,13 @@ from shared.counters.redis.codec import (
     worker_state_of,
 )
 from shared.counters.redis.link import Link
+from shared.counters.redis.named_scripts import NamedScripts
 from shared.counters.rows import KeyRow, Moment, moment_of
 from shared.counters.values import (
     Answer,
     Batch,
     Condition,
+    CountersForeign,
     CountersLost,
     CountersUnavailable,
     Held,
@@ -48,8 +49,10 @@ _SWEEPS = 100
 class RedisCounters:
     """Implements `Counters`. A clock is for tests; the server's own is used without one."""
 
-    def __init__(self, link: Link, *, clock: Clock | None = None) -> None:
+    def __init__(self, link: Link, *, clock: Clock | None = None, release: script.Release = script.OURS) -> None:
         self._link = link
+        self._scripts = NamedScripts(link, release)
+        self._release = release
         self._clock = clock
         self._digests: dict[int, str] = {}  # generation -> that of its script
         self._ahead = 0.0  # of the server's clock, before time.monotonic()
@@ -59,11 +62,14 @@ class RedisCounters:
         """Compare with this page from now on."""
         self.page = page
 
-    def refuse_foreign(self) -> None:
-        """Raise CountersUnavailable if what stands there is of another release."""
-        (found,) = self._link.fields(script.META, "format")
-        if found not in (None, script.FORMAT):
-            raise CountersUnavailable("they hold data of another release")
+    def refuse_foreign(self, installation: int) -> None:
+        """Raise CountersUnavailable if what stands there is of a newer release, or not of this installation.
+
+        What is older is made anew.
+        """
+        self._scripts.refuse_newer()
+        (whose,) = self._link.fields(script.META, "installation")
+        _refuse_other(whose, installation)
 
     # Of a worker
 
@@ -92,17 +98,15 @@ class RedisCounters:
 
     def begin_generation(self, generation: int, workers: Mapping[str, int]) -> None:
         assert self.page is not None  # noqa: S101 - only the ledger writer calls this, and it has one
-        before, name = self._link.fields(script.META, "sequence", "name")
-        sequence = max(self.page.sequence, int(before or 0)) + _SEQUENCE_GAP
-        # A server keeps every script that it was ever given until it is restarted, so it gets another only when it does
-        # not know the one that its counters name.
-        if name is None or not self._link.knows(script.digest_of(name)):
-            name = uuid.uuid4().hex
-            self._link.load(script.script_of(name))
-        arguments: Arguments = [sequence, name, len(workers)]
+        sequence = max(self.page.sequence, self._changes_so_far()) + _SEQUENCE_GAP
+        life, name = self._scripts.prepare()
+        release = self._release
+        arguments: Arguments = [sequence, life, release.field, name, self.page.installation, len(workers)]
         for worker in workers.items():
             arguments += worker
-        status, *_ = self._run(script.digest_of(name), "begin", generation, arguments, "")
+        status, *_ = self._run(release.digest_of(name), "begin", generation, arguments, "")
+        if status == script.FOREIGN:
+            raise CountersForeign
         if status != script.DONE:
             raise CountersUnavailable("newer ones stand there already")
         self.page.begin_generation(generation, sequence, 0, 0)
@@ -161,7 +165,8 @@ class RedisCounters:
         self._change("seed", generation, arguments)
 
     def condition(self) -> Condition:
-        generation, live, sequence, missing = self._ask("condition")
+        generation, live, sequence, missing, whose = self._ask("condition")
+        self._refuse_foreign(whose)
         return Condition(generation, bool(live), sequence, tuple(worker.decode() for worker in missing))
 
     def rows(self, key_ids: Sequence[str]) -> dict[str, KeyRow]:
@@ -210,7 +215,7 @@ class RedisCounters:
         if status == script.DONE:
             return found
         if status == script.OTHER_GENERATION:
-            raise CountersLost("the generation is another one", found[0])
+            raise CountersLost("the generation is another one", *found)
         if status == script.OLDER:
             raise CountersLost("an older copy stands there", generation)
         if status == script.UNKNOWN_WORKER:
@@ -244,12 +249,24 @@ class RedisCounters:
 
     def _look_up(self) -> tuple[int, str]:
         """The generation that stands there and its script's digest, which are learned."""
-        generation, name = self._link.fields(script.META, "generation", "name")
-        if generation is None or name is None:
-            raise CountersLost("there are none")
-        found = int(generation), script.digest_of(name)
-        self._digests = dict([found])  # threads share it, so it is replaced and never changed
-        return found
+        generation, digest, whose = self._scripts.find()
+        self._refuse_foreign(whose)
+        self._digests = {generation: digest}  # threads share it, so it is replaced and never changed
+        return generation, digest
+
+    def _changes_so_far(self) -> int:
+        """Of what new counters take the place of. What is none of ours is deleted."""
+        try:
+            generation, sequence = self._link.fields(script.META, "generation", "sequence")
+            int(generation or 0)  # for the sake of its error
+            return int(sequence or 0)
+        except (CountersLost, ValueError):
+            self._link.call(lambda client: client.delete(script.META))
+            return 0
+
+    def _refuse_foreign(self, whose: str | bytes | None) -> None:
+        if self.page is not None:
+            _refuse_other(whose, self.page.installation)
 
     def _run(self, digest: str, op: str, generation: int, arguments: Arguments, own: str, seen: int = 0) -> list[Any]:
         wall: str | int = ""
@@ -257,4 +274,13 @@ class RedisCounters:
         if self._clock is not None:
             wall, steady = (int(at * _MICROSECONDS) for at in (self._clock.wall(), self._clock.steady()))
         found: list[Any] = self._link.run(digest, script.META, [op, generation, seen, own, wall, steady, *arguments])
+        if found[0] == script.OTHER_FORMAT:
+            # Another release has made them since we looked; which one, is told by looking again.
+            raise CountersLost("the generation is another one", self._look_up()[0])
         return found
+
+
+def _refuse_other(whose: str | bytes | None, installation: int) -> None:
+    """Raise CountersForeign if both are known and differ."""
+    if installation and int(whose or 0) not in (0, installation):
+        raise CountersForeign

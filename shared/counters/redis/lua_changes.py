@@ -4,6 +4,7 @@ JUDGE = """
 -- What refuses a charge before its request is counted
 
 local orgs = {}
+local summed = {}  -- by row: a reset, and what is spent and held in its period; only charges have changed it since
 
 local function judge(one, charge)
   local known = orgs[charge.org]
@@ -32,19 +33,26 @@ local function judge(one, charge)
     if not charge.lifetime or not fresh then return UNSEEDED end
     seed(one, charge.lifetime, charge.days)
   end
-  local spent, held = sums(one, charge.reset)
+  local now = summed[one]
+  if not now or now.reset ~= charge.reset then
+    now = {reset = charge.reset, spent = 0, held = 0}
+    now.spent, now.held = sums(one, charge.reset)
+    summed[one] = now
+  end
+  local spent, held = now.spent, now.held
   local needed = spent + held + charge.bound
-  if needed <= charge.limit then return nil end
+  if needed <= charge.limit then return nil, spent, held end
   if charge.rpm ~= NONE and weigh(one) >= charge.rpm then return RATE_LIMITED end
   if spent + charge.bound > charge.limit then return SPEND_EXCEEDED, spent, held end
   return SPEND_HELD, spent, held, 1 + math.min(4, math.floor(4 * (needed - charge.limit) / held))
 end
 
 local function read_charge()
-  local charge = {key = text(), org = text(), version = int()}
-  charge.org_version_text = A[at]
-  charge.org_version, charge.rpm, charge.limit, charge.reset = int(), int(), int(), text()
-  charge.bound, charge.loaded_in, charge.seq = int(), int(), int()
+  -- All in one go, because a table that grows is made anew each time that it doubles. They are read in this order.
+  local charge = {
+    key = text(), org = text(), version = int(), org_version_text = A[at], org_version = int(), rpm = int(),
+    limit = int(), reset = text(), bound = int(), loaded_in = int(), seq = int(), lifetime = false, days = false,
+  }
   if int() == 1 then charge.lifetime, charge.days = read_seed() end
   return charge
 end
@@ -56,6 +64,62 @@ local function end_of(number, uncount_allowed, with_hold)
   spend(one, of_day, cost)
   hold(one, of_day, with_hold and -held or 0)
   if uncount >= 0 then count(one[5], uncount, -1) end
+end
+"""
+
+BATCH = """
+-- A worker's batch
+
+local worker = base .. 'worker:' .. own
+
+local function batch()
+  local known = redis.call('HMGET', worker, 'joined', 'batch', 'end_number')
+  if known[1] ~= '1' then return {UNKNOWN_WORKER} end
+  local number, number_text = int(), A[at - 1]
+  local before, ended = tonumber(known[2]), tonumber(known[3])
+  if before == number then return {DONE, wall, steady, 1, cmsgpack.unpack(redis.call('HGET', worker, 'admitted'))} end
+  if before ~= number - 1 then return {BATCHES_MISSING} end
+  local ended_text = known[3]
+  for _ = 1, int() do
+    local n = int()
+    local told = n > 0 and n <= ended
+    if n > ended then ended, ended_text = n, A[at - 1] end
+    end_of(not told, true, true)
+  end
+  local answers, admitted, total = {}, {}, int()
+  for index = 1, total do
+    local charge = read_charge()
+    local one = row(charge.key)
+    local code, spent, held, wait = judge(one, charge)
+    local used, room = NONE, NONE
+    if not code then
+      used = weigh(one)
+      if charge.rpm ~= NONE and used >= charge.rpm then
+        code = RATE_LIMITED
+      else
+        count(one[5], second, 1)
+        used, code = used + 1, ADMITTED
+        local bound = charge.bound
+        if bound > 0 then
+          hold(one, day, bound)
+          -- Today is in every period.
+          local now = summed[one]
+          if now then now.held = now.held + bound end
+          if held then held = held + bound end
+        end
+        local n = #admitted
+        admitted[n + 1], admitted[n + 2], admitted[n + 3] = index - 1, charge.seq, charge.key
+        admitted[n + 4], admitted[n + 5], admitted[n + 6] = day, second, charge.bound
+      end
+    end
+    if code == RATE_LIMITED then used, room = weigh(one), makes_room(one, charge.rpm) end
+    local n = #answers
+    answers[n + 1], answers[n + 2], answers[n + 3], answers[n + 4] = code, used, last(one), room
+    answers[n + 5], answers[n + 6], answers[n + 7] = spent or 0, held or 0, wait or 0
+  end
+  write()
+  redis.call('HSET', worker, 'batch', number_text, 'end_number', ended_text, 'admitted', cmsgpack.pack(admitted))
+  return {DONE, wall, steady, 0, answers, wrote()}
 end
 """
 
@@ -71,7 +135,8 @@ function ask.condition()
     if redis.call('HGET', base .. 'worker:' .. id, 'joined') == '0' then missing[#missing + 1] = id end
   end
   table.sort(missing)
-  return {DONE, generation, live and 1 or 0, sequence, missing}
+  local whose = redis.call('HGET', META, 'installation') or '0'
+  return {DONE, generation, live and 1 or 0, sequence, missing, whose}
 end
 
 function ask.rows()
@@ -109,7 +174,6 @@ end
 -- `joined` of a worker is 0 until it has told what it holds, then 1. It is 2 while its machine is away: then what that
 -- machine had posted stands in the counters, and in `posted` of the worker, who takes it back.
 local NOTHING = cmsgpack.pack({})
-local worker = base .. 'worker:' .. own
 
 local function set_worker(joined, number, end_number, admitted)
   redis.call('HSET', worker, 'joined', joined, 'batch', number, 'end_number', end_number, 'admitted', admitted)
@@ -121,50 +185,6 @@ CHANGE = """
 -- What changes the counters; the right ones only
 
 local change = {}
-
-function change.batch()
-  local known = redis.call('HMGET', worker, 'joined', 'batch', 'end_number', 'admitted')
-  if known[1] ~= '1' then return {UNKNOWN_WORKER} end
-  local number, number_text = int(), A[at - 1]
-  local before, ended = tonumber(known[2]), tonumber(known[3])
-  if before == number then return {DONE, wall, steady, 1, cmsgpack.unpack(known[4])} end
-  if before ~= number - 1 then return {BATCHES_MISSING} end
-  local ended_text = known[3]
-  for _ = 1, int() do
-    local n = int()
-    local told = n > 0 and n <= ended
-    if n > ended then ended, ended_text = n, A[at - 1] end
-    end_of(not told, true, true)
-  end
-  local answers, admitted, total = {}, {}, int()
-  for index = 1, total do
-    local charge = read_charge()
-    local one = row(charge.key)
-    local code, spent, held, wait = judge(one, charge)
-    local used, room = NONE, NONE
-    if not code then
-      used = weigh(one)
-      if charge.rpm ~= NONE and used >= charge.rpm then
-        code = RATE_LIMITED
-      else
-        count(one[5], second, 1)
-        used, code = used + 1, ADMITTED
-        if charge.bound > 0 then hold(one, day, charge.bound) end
-        if charge.limit ~= NONE then spent, held = sums(one, charge.reset) end
-        local n = #admitted
-        admitted[n + 1], admitted[n + 2], admitted[n + 3] = index - 1, charge.seq, charge.key
-        admitted[n + 4], admitted[n + 5], admitted[n + 6] = day, second, charge.bound
-      end
-    end
-    if code == RATE_LIMITED then used, room = weigh(one), makes_room(one, charge.rpm) end
-    local n = #answers
-    answers[n + 1], answers[n + 2], answers[n + 3], answers[n + 4] = code, used, last(one), room
-    answers[n + 5], answers[n + 6], answers[n + 7] = spent or 0, held or 0, wait or 0
-  end
-  write()
-  redis.call('HSET', worker, 'batch', number_text, 'end_number', ended_text, 'admitted', cmsgpack.pack(admitted))
-  return {DONE, wall, steady, 0, answers, wrote()}
-end
 
 local function take_posted_back(posted)
   if not posted then return end

@@ -67,15 +67,13 @@ end
 
 local function write()
   for _, id in ipairs(read) do
-    local one, days = rows[id], {}
+    local one = rows[id]
     local all = one[4]
-    for i = 1, #all, 3 do
-      if all[i] > day - KEEP_DAYS or all[i + 2] > 0 then
-        local n = #days
-        days[n + 1], days[n + 2], days[n + 3] = all[i], all[i + 1], all[i + 2]
+    for i = #all - 2, 1, -3 do
+      if all[i] <= day - KEEP_DAYS and all[i + 2] <= 0 then
+        for _ = 1, 3 do table.remove(all, i) end
       end
     end
-    one[4] = days
     redis.call('SET', base .. 'key:' .. id, cmsgpack.pack(one))
   end
   -- Whoever takes these counters away one day has to know which rows there are.
@@ -136,11 +134,6 @@ local function month_start(of_day)
   return of_day - (doy - math.floor((153 * mp + 2) / 5))
 end
 
-local STARTS = {
-  daily = function() return day end,
-  weekly = function() return day - day % 7 end,
-  monthly = function() return month_start(day) end,
-}
 local since = {}
 
 local function sums(one, reset)
@@ -151,7 +144,7 @@ local function sums(one, reset)
   end
   local from = since[reset]
   if not from then
-    from = STARTS[reset]()
+    from = reset == 'daily' and day or reset == 'weekly' and day - day % 7 or month_start(day)
     since[reset] = from
   end
   local to = reset == 'daily' and from + 1 or reset == 'weekly' and from + 7 or month_start(from + 32)

@@ -6,11 +6,15 @@ exact below 2**53: amounts come as arguments, go as integer replies or through `
 
 Its first line is a name that was made up for one life of a server, so the script and its digest are that life's own. A
 server keeps scripts in memory only: one that was restarted, or took over from another, does not know it and says so.
-That is how counters are told from an older copy of them, whatever stands between us and the server. The counters hold
-the name, so that whoever comes new finds the script.
+That is how counters are told from an older copy of them, whatever stands between us and the server. Which release has
+which name stands in the counters (`named_scripts`).
+
+The text may differ between releases that share counters, as long as each of them understands what the other leaves
+there. When it does not, `FORMAT` is raised.
 """
 
 import hashlib
+from dataclasses import dataclass
 
 from shared.counters.redis import lua_changes, lua_rows
 from shared.counters.rows import KEEP_DAYS, UNIX_EPOCH_DAY
@@ -19,10 +23,10 @@ from shared.money import MAX_NANOS
 
 PREFIX = "{enterprise-router}:"  # one hash slot, so that one script can see all of it on a cluster too
 META = f"{PREFIX}counters"
-FORMAT = "1"
+FORMAT = 2  # of everything below PREFIX; 1 had one script for all releases
 
 # First element of a reply.
-DONE, OTHER_GENERATION, OLDER, UNKNOWN_WORKER, BATCHES_MISSING, NOT_NEWER = range(6)
+DONE, OTHER_GENERATION, OLDER, UNKNOWN_WORKER, BATCHES_MISSING, NOT_NEWER, OTHER_FORMAT, FOREIGN = range(8)
 # An answer to a charge is seven numbers: one of these; requests that weigh, the last second of one, the second whose
 # end makes room; spent, held, seconds to wait.
 ADMITTED, STALE, MISSING, UNSEEDED, REBUILDING, RATE_LIMITED, SPEND_EXCEEDED, SPEND_HELD = range(8)
@@ -31,7 +35,8 @@ NONE = -1  # no limit, no second, no end of a period
 
 _NUMBERS = {
     "DONE": DONE, "OTHER_GENERATION": OTHER_GENERATION, "OLDER": OLDER, "UNKNOWN_WORKER": UNKNOWN_WORKER,
-    "BATCHES_MISSING": BATCHES_MISSING, "NOT_NEWER": NOT_NEWER, "ADMITTED": ADMITTED, "STALE": STALE,
+    "BATCHES_MISSING": BATCHES_MISSING, "NOT_NEWER": NOT_NEWER, "OTHER_FORMAT": OTHER_FORMAT, "FOREIGN": FOREIGN,
+    "ADMITTED": ADMITTED, "STALE": STALE,
     "MISSING": MISSING, "UNSEEDED": UNSEEDED, "REBUILDING": REBUILDING, "RATE_LIMITED": RATE_LIMITED,
     "SPEND_EXCEEDED": SPEND_EXCEEDED, "SPEND_HELD": SPEND_HELD, "NONE": NONE, "KEEP_DAYS": KEEP_DAYS,
     "WINDOW": WINDOW_SECONDS, "MAX": MAX_NANOS, "EPOCH": UNIX_EPOCH_DAY,
@@ -48,7 +53,8 @@ local op, asked, seen, own = A[1], tonumber(A[2]), tonumber(A[3]), A[4]
 local function int() at = at + 1; return tonumber(A[at - 1]) end
 local function text() at = at + 1; return A[at - 1] end
 
-local meta = redis.call('HMGET', META, 'generation', 'live', 'sequence')
+local meta = redis.call('HMGET', META, 'generation', 'live', 'sequence', 'format')
+local format = tonumber(meta[4] or FORMAT)
 local generation, live, sequence = tonumber(meta[1] or '0'), meta[2] == '1', tonumber(meta[3] or '0')
 local base = PREFIX .. (meta[1] or '0') .. ':'
 local ORGS, WORKERS = base .. 'orgs', base .. 'workers'
@@ -66,14 +72,39 @@ local day = math.floor(wall / 86400000000) + EPOCH
 local second = math.floor(steady / 1000000)
 """
 
-_DISPATCH = f"""
+_CHECK = """
+-- What is of another release's format is not touched, but that what is older may be replaced.
+if format ~= FORMAT and (op ~= 'begin' or format > FORMAT) then return {OTHER_FORMAT} end
+
+local function refused()
+  if generation ~= asked then return {OTHER_GENERATION, generation} end
+  if sequence < seen then return {OLDER, generation} end
+end
+"""
+
+# A script is run from its top each time, and makes each function of it anew, which costs more than to call it. So what
+# nearly every run is for is done before anything else is made.
+_BATCH = """
+if op == 'batch' then return refused() or batch() end
+"""
+
+_DISPATCH = """
 -- New counters, in the place of older ones, whose keys are swept up later. DEL comes first, because it is allowed where
 -- no memory is left, and what follows the first write of a script is never refused.
 if op == 'begin' then
-  if generation >= asked and meta[1] then return {{NOT_NEWER, generation}} end
-  local number, name = text(), text()
+  local number, life, field, name, mine = text(), text(), text(), text(), text()
+  local theirs = redis.call('HGET', META, 'installation') or mine
+  if theirs ~= mine and theirs ~= '0' and mine ~= '0' then return {FOREIGN} end
+  if generation >= asked and meta[1] then return {NOT_NEWER, generation} end
+  local before, same_life = redis.call('HGETALL', META), redis.call('HGET', META, 'life') == life
   redis.call('DEL', META)
-  redis.call('HSET', META, 'generation', A[2], 'live', '0', 'sequence', number, 'name', name, 'format', '{FORMAT}')
+  redis.call('HSET', META, 'generation', A[2], 'live', '0', 'sequence', number, 'life', life, 'format', FORMAT,
+    'installation', mine)
+  -- The scripts of other releases are known to this server as long as it lives.
+  for i = 1, same_life and #before or 0, 2 do
+    if string.sub(before[i], 1, 7) == 'script:' then redis.call('HSET', META, before[i], before[i + 1]) end
+  end
+  redis.call('HSET', META, field, name)
   if meta[1] then redis.call('SADD', OLD, meta[1]) end
   base = PREFIX .. A[2] .. ':'
   WORKERS = base .. 'workers'
@@ -82,23 +113,41 @@ if op == 'begin' then
     worker = base .. 'worker:' .. own
     set_worker('0', '0', text(), NOTHING)
   end
-  return {{DONE}}
+  return {DONE}
 end
 if ask[op] then return ask[op]() end
-if generation ~= asked then return {{OTHER_GENERATION, generation}} end
-if sequence < seen then return {{OLDER, generation}} end
-return change[op]()
+return refused() or change[op]()
 """
 
 _ROWS = f"{lua_rows.WINDOWS}{lua_rows.ROWS}"
-_SCRIPT = f"{_CONSTANTS}{_HEAD}{_ROWS}{lua_changes.JUDGE}{lua_changes.ASK}{lua_changes.CHANGE}{_DISPATCH}"
+_BATCHES = f"{lua_changes.JUDGE}{lua_changes.BATCH}{_CHECK}{_BATCH}"
+_SCRIPT = f"{_CONSTANTS}{_HEAD}{_ROWS}{_BATCHES}{lua_changes.ASK}{lua_changes.CHANGE}{_DISPATCH}"
 
 
-def script_of(name: str) -> str:
-    """The script with a name."""
-    return f"-- {name}\n{_SCRIPT}"
+@dataclass(frozen=True, slots=True)
+class Release:
+    """How one release changes counters, and of which format it takes them to be."""
+
+    text: str
+    format: int
+
+    @property
+    def field(self) -> str:
+        """Of the counters: where the name of this release's script stands."""
+        return f"script:{self.digest_of('')[:16]}"
+
+    def script_of(self, name: str) -> str:
+        """The script with a name."""
+        return f"-- {name}\nlocal FORMAT = {self.format}\n{self.text}"
+
+    def digest_of(self, name: str) -> str:
+        """As Redis names that script (EVALSHA)."""
+        return digest(self.script_of(name))
 
 
-def digest_of(name: str) -> str:
-    """As Redis names that script (EVALSHA)."""
-    return hashlib.sha1(script_of(name).encode(), usedforsecurity=False).hexdigest()
+def digest(text: str) -> str:
+    """As Redis names a script."""
+    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+
+OURS = Release(_SCRIPT, FORMAT)

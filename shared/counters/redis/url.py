@@ -79,6 +79,12 @@ def options_of(url: str) -> dict[str, str | bool]:
     return options
 
 
+def has_tls(url: str) -> bool:
+    """Whether it is spoken to with TLS."""
+    parts = urlsplit(url)
+    return parts.scheme == "rediss" or ("ssl", "true") in parse_qsl(parts.query)
+
+
 def places_of(url: str) -> str:
     """Where it leads, for people: hosts and ports without user and password, or the path of a socket."""
     parts = urlsplit(url)

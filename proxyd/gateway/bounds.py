@@ -1,0 +1,82 @@
+"""What a request can cost at most, where more is asked than the number.
+
+Why there is none, what it is made of, and whether the provider itself counts less input than we must assume.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from proxyd.gateway.context import RequestContext
+from proxyd.key_cache import KnownKey
+from proxyd.providers import Parsed
+from shared import pricing
+from shared.pricing import Bound, BoundPart, PriceBook, Size, Unbounded
+
+_NOTHING = BoundPart(0, Decimal(0), 0)
+LEAST_BOUND = Bound(1, _NOTHING, _NOTHING, {}, 0)  # of a body that was not read: the least that anything costs
+SMALLEST_LIMIT = 16  # output tokens; less is asked for by nobody
+
+CountTokens = Callable[[RequestContext, KnownKey], int | None]
+
+
+def limit_is_ours(parsed: Parsed | None) -> bool:
+    """Whether the client left it to us how long an answer may get."""
+    return parsed is not None and parsed.size.output_limit is None and not parsed.size.output_free
+
+
+def why_unbounded(slug: str, model: str, size: Size, now: float, book: PriceBook | None) -> str | None:
+    """The feature or the class that has no price; None: the model has none."""
+    found = pricing.explain(slug, model, size, at=now, remaining_nanos=0, book=book)
+    return found.what if isinstance(found, Unbounded) else None
+
+
+def explained(
+    known: KnownKey, context: RequestContext, remaining_nanos: int, output_limit: int | None, now: float
+) -> Bound:
+    """The bound of a request that has one, with all that it is made of."""
+    parsed, model = context.parsed, context.model
+    assert parsed is not None  # noqa: S101 - what is held was bounded, and what is bounded was read
+    found = pricing.explain(
+        context.target.provider.slug,
+        model or "",
+        parsed.size,
+        at=now,
+        remaining_nanos=remaining_nanos,
+        output_limit=output_limit,
+        book=known.prices,
+    )
+    assert isinstance(found, Bound)  # noqa: S101 - likewise
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class SecondLook:
+    """Before a request is refused for its bound: let the provider count its input, once, where that can help.
+
+    The bytes of a text are three to five times its tokens, and a file that we cannot see counts as a whole context
+    window; so what does not fit by our bound often fits in truth. The common path asks nobody.
+    """
+
+    count: CountTokens
+
+    def __call__(self, known: KnownKey, context: RequestContext, remaining_nanos: int, now: float) -> bool:
+        """True when a count was learned: it stands in the request's size now."""
+        parsed, model = context.parsed, context.model
+        if parsed is None or model is None or not parsed.size.countable or parsed.size.counted_tokens is not None:
+            return False
+        least = pricing.bound(
+            context.target.provider.slug,
+            model,
+            replace(parsed.size, counted_tokens=0),
+            at=now,
+            output_limit=SMALLEST_LIMIT,
+            book=known.prices,
+        )
+        if least is None or least > remaining_nanos:
+            return False  # its output alone does not fit
+        counted = self.count(context, known)
+        if counted is None:
+            return False
+        parsed.size = replace(parsed.size, counted_tokens=counted)
+        return True

@@ -1,0 +1,172 @@
+"""What is known of one answer so far, and what it is charged by when its figures are missing or make no sense."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from proxyd.providers.base import Parsed
+from proxyd.wire.sse import Event
+from shared.catalog import Endpoint
+from shared.pricing import Size, Usage, larger, makes_no_sense, read_usage
+
+BYTES_PER_TOKEN = 3  # of an estimate; English text has about 4
+IMAGE_TOKENS = 1_500  # of an estimate
+NO_CALLS: Mapping[str, int] = MappingProxyType({})
+
+
+class UsageAccumulator:
+    """What is known of one answer so far. Dialects say how events and documents change it."""
+
+    usage_field = "usage"
+
+    # Most of these stay what they are here for the whole of an answer, so none is set before it changes.
+    complete = False
+    failed = False
+    served_model: str | None = None
+    service_tier: str | None = None
+    speed: str | None = None
+    reported: dict[str, Any] | None = None  # the usage object, of all that came the larger figures
+    odd = False  # something contradicts what we know of the dialect
+    content_events = 0
+    content_bytes = 0
+    unweighed: dict[str, Any] | None = None  # a whole answer whose text is counted (`written`) if that matters
+    textless_bytes = 0  # what counts as written by the model where no text was found
+    tool_calls: Mapping[str, int] = NO_CALLS  # by usage key, where they stand outside the usage object
+    deferred = False  # the answer is made later, and told past us
+
+    def __init__(self, endpoint: Endpoint, parsed: Parsed) -> None:
+        self._endpoint = endpoint
+        self._parsed = parsed
+
+    def event(self, event: Event) -> bool:
+        """Take one event of a stream. True: the client must not see it."""
+        raise NotImplementedError
+
+    def document(self, document: dict[str, Any]) -> None:
+        """Take a whole JSON answer, but for its text where `unweighed` is set."""
+        raise NotImplementedError
+
+    def documents(self, documents: list[Any]) -> None:
+        """Take a JSON list of answers. Only Gemini sends such a thing."""
+        raise NotImplementedError
+
+    def written(self, document: dict[str, Any]) -> None:
+        """Count the text of a whole answer."""
+
+    def ended(self) -> None:
+        """The body is over. For dialects without a terminal event this is where an answer becomes complete."""
+
+    def content(self, value: object) -> None:
+        """Count something that the model wrote: one event of content, and the text in it."""
+        size = weigh(value)
+        if size:
+            self.content_events += 1
+            self.content_bytes += size
+
+    def report(self, usage: object) -> None:
+        """Take a usage object. Figures are cumulative, so none of them falls."""
+        if isinstance(usage, dict):
+            self.reported = usage if self.reported is None else larger(self.reported, usage)
+
+    def usage(self) -> Usage | None:
+        flavor = self._endpoint.flavor
+        if flavor is None:
+            return None
+        if self.deferred:
+            return Usage({}, self.served_model, unmetered=True)
+        reading = read_usage(self._endpoint.prices_id, flavor, self.reported)
+        if reading is None or not (self.failed or self._is_final(reading.counts)):
+            return None  # of an answer that failed, what was told until then is all that is billed
+        counts = reading.counts
+        for key, calls in self._calls().items():
+            counts[key] = max(calls, counts.get(key, 0))
+        parts = self._parts(counts)
+        if not counts.get("output_tokens") and not parts and self._writes_for_nothing():
+            return None
+        self.unweighed = None
+        return Usage(
+            counts,
+            self.served_model,
+            self.service_tier,
+            self.speed,
+            False,
+            reading.unknown or self.odd,
+            reading.clamped,
+            parts=parts,
+        )
+
+    def _is_final(self, counts: dict[str, int]) -> bool:
+        """Whether the figures are the last word; some dialects begin with preliminary ones."""
+        del counts
+        return True
+
+    def _parts(self, counts: dict[str, int]) -> tuple[Usage, ...]:
+        """What other models used for this answer. May mend `counts`, which are the answering model's own."""
+        del counts
+        return ()
+
+    def _calls(self) -> Mapping[str, int]:
+        """Calls of tools by usage key."""
+        return self.tool_calls
+
+    def _writes_for_nothing(self) -> bool:
+        """Whether there is text that no tokens were told for. Nobody writes it out of none."""
+        return not self.failed and not self._parsed.size.output_free and self._wrote()
+
+    def _wrote(self) -> bool:
+        """Whether there is any text in the answer."""
+        if self.unweighed is not None:
+            self.written(self.unweighed)
+            self.unweighed = None
+        return bool(self.content_bytes)
+
+    def delivered(self) -> Usage:
+        self._wrote()
+        size, flavor = self._parsed.size, self._endpoint.flavor
+        counts = {"input_tokens": estimated_input(size)}
+        output_free = size.output_free
+        written = self.content_bytes or self.textless_bytes
+        output = 0 if output_free else max(self.content_events, -(-written // BYTES_PER_TOKEN))
+        reading = None if flavor is None else read_usage(self._endpoint.prices_id, flavor, self.reported)
+        parts: tuple[Usage, ...] = ()
+        if reading is not None:  # figures of the input are exact, those of the output may be from before the end
+            if reading.counts.get("input_tokens"):
+                counts = reading.counts
+            parts = self._parts(counts)
+        if not output_free:
+            counts["output_tokens"] = max(output, counts.get("output_tokens", 0))
+        for key, calls in self._calls().items():
+            counts[key] = max(calls, counts.get(key, 0))
+        unreadable = bool(self.reported) and reading is None
+        return Usage(
+            counts,
+            self.served_model,
+            self.service_tier,
+            self.speed,
+            estimated=True,
+            unknown=unreadable or self.odd,
+            clamped=makes_no_sense(self.reported) if reading is None else reading.clamped,
+            parts=parts,
+        )
+
+
+def estimated_input(size: Size) -> int:
+    """Tokens that a request's input likely has, on the high side."""
+    return -(-size.text_bytes // BYTES_PER_TOKEN) + size.audio_tokens + size.image_parts * IMAGE_TOKENS
+
+
+def weigh(value: object) -> int:
+    """Bytes of all text in a JSON value, names of fields left out."""
+    if isinstance(value, str):
+        return len(value) if value.isascii() else len(value.encode())
+    total = 0
+    waiting = [value]  # not by recursion: a provider may nest as deep as the parser allows
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, str):
+            total += len(item.encode())
+        elif isinstance(item, dict):
+            waiting.extend(item.values())
+        elif isinstance(item, list):
+            waiting.extend(item)
+    return total

@@ -1,0 +1,154 @@
+"""Undoing the Content-Encoding of a request's body, in steps of bounded size.
+
+The law of this module: a body that is not exactly what its coding promises, to its end, raises `CodingError`. How much
+may come out of it in all is for the caller to say, who gets it in pieces of about `BLOCK_BYTES`.
+"""
+
+import sys
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import brotli
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+BLOCK_BYTES = 256 * 1024
+ZSTD_WINDOW_LOG = 23  # 8 MB: what RFC 8878, section 3.1.1.1.2, asks every decoder to take, and no more
+
+_Errors = (zlib.error, brotli.error, zstd.ZstdError)
+
+
+class CodingError(Exception):
+    """The body is not what its coding says."""
+
+
+class Decoder(Protocol):
+    """One body's decoder."""
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """The plain bytes of what has come, in blocks."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether what has come is complete."""
+
+
+class _Inflate:
+    """gzip (RFC 1952), of several members too, or zlib's format, which HTTP calls deflate (RFC 9110, 8.4.1.2)."""
+
+    def __init__(self, window_bits: int, *, members: bool) -> None:
+        self._window_bits = window_bits
+        self._members = members
+        self._inflater = zlib.decompressobj(window_bits)
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        while True:
+            if self._inflater.eof:
+                if not self._members:
+                    raise CodingError
+                self._inflater = zlib.decompressobj(self._window_bits)
+            piece = self._inflater.decompress(data, BLOCK_BYTES)
+            if piece:
+                yield piece
+            data = self._inflater.unused_data if self._inflater.eof else self._inflater.unconsumed_tail
+            if not data and (self._inflater.eof or len(piece) < BLOCK_BYTES):
+                return
+
+    @property
+    def finished(self) -> bool:
+        return self._inflater.eof
+
+
+class _Deflate:
+    """zlib's format, or the bare one without its head that some senders mean: the first two bytes tell."""
+
+    def __init__(self) -> None:
+        self._head = b""
+        self._inflate: _Inflate | None = None
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        if self._inflate is None:
+            data = self._head = self._head + data
+            if len(data) < 2:
+                return
+            # RFC 1950, section 2.2: method 8, and a check of both bytes.
+            is_zlib = data[0] & 15 == 8 and int.from_bytes(data[:2], "big") % 31 == 0
+            self._inflate = _Inflate(zlib.MAX_WBITS if is_zlib else -zlib.MAX_WBITS, members=False)
+        yield from self._inflate.feed(data)
+
+    @property
+    def finished(self) -> bool:
+        return self._inflate is not None and self._inflate.finished
+
+
+class _Brotli:
+    """RFC 7932."""
+
+    def __init__(self) -> None:
+        self._decompressor = brotli.Decompressor()
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        if self._decompressor.is_finished():
+            raise CodingError
+        # It says that it can take more while it still has something to give, so it is asked until it has not.
+        while piece := self._decompressor.process(data, output_buffer_limit=BLOCK_BYTES):
+            yield piece
+            data = b""
+            if self._decompressor.is_finished():
+                return
+
+    @property
+    def finished(self) -> bool:
+        return bool(self._decompressor.is_finished())
+
+
+class _Zstd:
+    """RFC 8878, of several frames too."""
+
+    _OPTIONS: dict[int, int] = {zstd.DecompressionParameter.window_log_max: ZSTD_WINDOW_LOG}  # noqa: RUF012 - never changed
+
+    def __init__(self) -> None:
+        self._decompressor = zstd.ZstdDecompressor(options=self._OPTIONS)
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        while True:
+            if self._decompressor.eof:
+                self._decompressor = zstd.ZstdDecompressor(options=self._OPTIONS)
+            piece = self._decompressor.decompress(data, BLOCK_BYTES)
+            if piece:
+                yield piece
+            data = self._decompressor.unused_data if self._decompressor.eof else b""
+            if not data and (self._decompressor.eof or self._decompressor.needs_input):
+                return
+
+    @property
+    def finished(self) -> bool:
+        return self._decompressor.eof
+
+
+_GZIP_BITS = zlib.MAX_WBITS | 16
+
+DECODERS: dict[bytes, Callable[[], Decoder]] = {
+    b"gzip": lambda: _Inflate(_GZIP_BITS, members=True),
+    b"x-gzip": lambda: _Inflate(_GZIP_BITS, members=True),
+    b"deflate": _Deflate,
+    b"br": _Brotli,
+    b"zstd": _Zstd,
+}
+ACCEPTED = b"gzip, deflate, br, zstd"  # as `Accept-Encoding` of a refusal tells it
+
+
+def decoded(coding: bytes, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """A body without its coding, which is one of DECODERS. Raises CodingError."""
+    decoder = DECODERS[coding]()
+    try:
+        for data in chunks:
+            yield from decoder.feed(data)
+    except _Errors:
+        raise CodingError from None
+    if not decoder.finished:
+        raise CodingError

@@ -1,0 +1,24 @@
+"""An organisation's own prices: they beat the price table's, and add models that it does not know."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from shared.pricing.table import Rate, units
+
+
+@dataclass(frozen=True, slots=True)
+class OwnPrice:
+    """What an organisation pays for a model. `rates` are dollars a million tokens, or a thousand calls of a tool."""
+
+    id: str
+    model: str
+    rates: tuple[tuple[str, str], ...]  # usage key, decimal string
+
+    def by_price_key(self) -> dict[str, Rate]:
+        """As the price table has its own. What no unit is known for is left out."""
+        dollars = dict(self.rates)
+        return {key: Rate(Decimal(dollars[unit.key])) for key, unit in units().items() if unit.key in dollars}
+
+
+PriceBook = Mapping[tuple[str, str], OwnPrice]  # by provider and model

@@ -1,0 +1,82 @@
+"""What a model costs, compiled: whole numbers over one denominator."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from shared.pricing.classes import dimensions_of
+from shared.pricing.values import Price
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """The price of one unit of a class: `nanos` over the sheet's scale."""
+
+    key: str  # usage key
+    nanos: int
+
+
+@dataclass(frozen=True, slots=True)
+class Formula:
+    """What a usage that reports certain classes costs in a band, over the sheet's scale."""
+
+    terms: tuple[tuple[str, int, tuple[int, ...]], ...]  # usage key, nanos, places of the terms in its count
+    unknown: tuple[tuple[str, int], ...]  # usage key of what nobody knows, and what it costs beside its whole
+    unknown_beside_them: tuple[tuple[str, int], ...]  # the same, where another rate stands in for a class
+    unpriced: tuple[str, ...]  # usage keys of fees that have no price
+    unrated: tuple[str, ...]  # usage keys that another rate stands in for
+    standing_in: Price | None  # the price with those rates; None: there are none
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """Rates while the input is above `over` tokens (and not above the next band). Narrow classes come first."""
+
+    over: int
+    rates: tuple[Rate, ...]
+    unrated: frozenset[str]  # usage keys that would need a rate of their own
+    prices_id: str
+    price: Price
+    # By the classes that a usage reports, kept by `cost.py`: a memo, which says nothing that the rates do not.
+    formulas: dict[tuple[str, ...], Formula] = field(init=False, default_factory=dict, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class CostSheet:
+    """What a model's classes cost on a day, in one service tier."""
+
+    scale: int
+    bands: tuple[Band, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ceiling:
+    """The dearest rates that a request can meet whose input ends in this band, over the sheet's scale."""
+
+    over: int
+    text: int
+    media: int
+    written_text: int  # the same two, when input may be written to a cache
+    written_media: int
+    output: int
+    fees: Mapping[str, int]  # usage key -> one call
+
+
+@dataclass(frozen=True, slots=True)
+class BoundSheet:
+    """What a request to a model can cost at most on a day, in any service tier that it may be served in."""
+
+    scale: int
+    ceilings: tuple[Ceiling, ...]
+    has_output: bool
+    context_tokens: int | None
+    unrated: frozenset[str]  # usage keys whose cost nobody can bound
+
+
+def narrow_first(rate: Rate) -> tuple[int, str]:
+    """The order in which classes are charged: each leaves less of the wider ones."""
+    return -len(dimensions_of(rate.key)), rate.key
+
+
+def dearest(rates: Iterable[Rate], direction: str) -> int:
+    """The most that a token of a direction costs."""
+    return max((rate.nanos for rate in rates if dimensions_of(rate.key).get("direction") == direction), default=0)

@@ -1,0 +1,51 @@
+"""Prices that genai-prices does not have, each with the page of the provider that says so.
+
+What the table says wins: a rate here fills a gap only, and is dropped when a new version of the table fills it. The
+pages were read in November 2026.
+"""
+
+import re
+from collections.abc import Mapping
+
+from shared.pricing.table import Model, Rate, Rates, find_model, read_rates
+
+# https://developers.openai.com/api/docs/pricing, section "Tools": web search is 10 dollars a thousand calls on all
+# models; its preview is that on reasoning models, and 25 on others; a file search is 2.50.
+_OPENAI_TOOLS = read_rates({"web_searches_kcount": "10", "storage_searches_kcount": "2.5"})
+_PREVIEW_REASONING, _PREVIEW_OTHERS = (read_rates({"web_search_previews_kcount": dollars}) for dollars in ("10", "25"))
+_REASONING = re.compile(r"(?:o\d|gpt-5(?!.*chat)|gpt-[6-9]|codex|computer-use)")
+
+# https://platform.claude.com/docs/en/agents-and-tools/tool-use/web-search-tool: 10 dollars a thousand, on all models.
+_ANTHROPIC_TOOLS = read_rates({"web_searches_kcount": "10"})
+
+# https://openai.com/api/pricing, "Fine-tuning our models". The beginning of a name says which model was tuned.
+_TUNED: tuple[tuple[str, Rates], ...] = tuple(
+    (f"ft:{base}", read_rates({"input_mtok": given, "cache_read_mtok": cached, "output_mtok": output}))
+    for base, given, cached, output in (
+        ("gpt-4.1-mini", "0.8", "0.2", "3.2"),
+        ("gpt-4.1-nano", "0.2", "0.05", "0.8"),
+        ("gpt-4.1", "3", "0.75", "12"),
+        ("o4-mini", "4", "1", "16"),
+    )
+)
+
+
+def added_model(slug: str, name: str) -> Model | None:
+    """A model that the table does not have. A tuned one has the context window of the model that it was made of."""
+    if slug != "openai":
+        return None
+    for beginning, rates in _TUNED:
+        if name.lower().startswith((f"{beginning}-20", f"{beginning}:")):
+            base = find_model("openai", beginning.removeprefix("ft:"))
+            return Model(beginning, None if base is None else base.context_tokens, False, ((None, rates),), ())
+    return None
+
+
+def completed(slug: str, model_id: str, rates: Mapping[str, Rate]) -> dict[str, Rate]:
+    """A model's rates with what the table leaves out."""
+    if slug == "openai":
+        preview = _PREVIEW_REASONING if _REASONING.match(model_id.removeprefix("ft:")) else _PREVIEW_OTHERS
+        return {**_OPENAI_TOOLS, **preview, **rates} if rates else {}
+    if slug == "anthropic":
+        return {**_ANTHROPIC_TOOLS, **rates} if rates else {}
+    return dict(rates)
