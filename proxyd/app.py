@@ -14,8 +14,11 @@ from proxyd.accounting.accounting_state import AccountingDatabase
 from proxyd.accounting.machine import machine_of
 from proxyd.accounting.membership import Membership
 from proxyd.accounting.records import LedgerUnavailable
+from proxyd.bodies.memory import BodyMemory
+from proxyd.bodies.parser import BodyParser
 from proxyd.channel import wait_outside
 from proxyd.gateway.admission import AdmissionController
+from proxyd.gateway.body_reader import BodyReader
 from proxyd.gateway.bounds import SecondLook
 from proxyd.gateway.detached_streams import DetachedStreams
 from proxyd.gateway.dispatch import Dispatcher
@@ -105,12 +108,14 @@ def build(settings: Settings, readiness: Readiness | None = None) -> Worker:
     pool.prepare()
     pricing.load()
     links = UploadLinks(settings.encryption_keys, settings.trusted_proxies)
-    second_look = SecondLook(TokenCounter(pool, origins))
+    parser = BodyParser()
+    second_look = SecondLook(TokenCounter(pool, origins, parser))
     admission = AdmissionController(keys, shared_counters, accounting, limits, second_look)
     dispatcher = Dispatcher(accounting, pool, origins, DetachedStreams(gevent.spawn), links)
     worker: Worker
     ready = lambda: worker.faults()  # noqa: E731, PLW0108 - it exists later
-    gateway = Gateway(accounting, admission, limits, dispatcher, links, settings.trusted_proxies, ready)
+    bodies = BodyReader(admission, BodyMemory(), parser)
+    gateway = Gateway(accounting, admission, bodies, limits, dispatcher, links, settings.trusted_proxies, ready)
     worker = Worker(gateway, accounting, shared_counters, engine, offload, readiness or Readiness())
     return worker
 

@@ -121,6 +121,13 @@ class Outgoing:
     body: bytes | Iterator[bytes]
     length: int | None = None  # of an iterator's body when known; else it is sent chunked
     lines: bytes = b""  # further headers, as `wire.http1.header_lines` writes them
+    on_sent: Callable[[], None] | None = None  # of a large body: told once when it is not needed any more
+
+    def drop_body(self) -> None:
+        """The body was sent, or never will be: somebody may be waiting for its memory."""
+        if self.on_sent is not None:
+            told, self.on_sent, self.body = self.on_sent, None, b""
+            told()
 
 
 @dataclass(slots=True)  # not frozen: that would double what making one costs, once a request

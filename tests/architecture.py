@@ -22,6 +22,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("worker", "writer_process"),
     ("server", "readiness"),
     ("gateway",),
+    ("bodies",),
     ("accounting", "key_cache", "providers", "upstream"),
     ("channel", "offload", "wire"),
     ("messages",),

@@ -14,7 +14,7 @@ from proxyd.accounting.accounting import Accounting
 from proxyd.accounting.journal import JournalUnavailable
 from proxyd.accounting.records import LedgerUnavailable
 from proxyd.gateway.authenticate import unknown_key
-from proxyd.gateway.bounds import SecondLook, explained, limit_is_ours, why_unbounded
+from proxyd.gateway.bounds import LEAST_BOUND, SecondLook, explained, limit_is_ours, why_unbounded
 from proxyd.gateway.context import Admission, RequestContext, attempt_of
 from proxyd.gateway.limits import Limits
 from proxyd.gateway.rejection import Rejection, rate_limited, spend_refused
@@ -105,6 +105,20 @@ class AdmissionController:
         except KeysUnavailable:
             pass
         return Rejection(Deny(Reason.KEYS_UNAVAILABLE))
+
+    def refuse_early(self, known: KnownKey, context: RequestContext, *, free: bool) -> Rejection | None:
+        """The refusal of whatever this request turns out to ask for; None: nobody can say that yet. Takes nothing."""
+        if known.key.rate_limit_rpm is None and known.key.spend_limit_nanos is None:
+            return None
+        current = self.revalidate(known, context)
+        if isinstance(current, Rejection):
+            return current
+        exhausted = self._limits.exhausted(current.key)
+        if isinstance(exhausted, RateLimited):
+            return rate_limited(current.key, exhausted)
+        if exhausted is None or free:
+            return None
+        return spend_refused(current.key, exhausted, LEAST_BOUND)
 
     def admit(self, known: KnownKey | None, context: RequestContext) -> Admission | Rejection:
         """All checks of the contract, in its order; an `Admission` is charged. Refused requests consume nothing."""

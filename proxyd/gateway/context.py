@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from proxyd.accounting.records import Attempt
+from proxyd.bodies.memory import Claim
 from proxyd.gateway.head import HeadInfo
 from proxyd.gateway.payload import NO_PAYLOAD, Payload
 from proxyd.gateway.route import Target
@@ -34,6 +35,12 @@ class RequestContext:
     payload: Payload = NO_PAYLOAD
     new_model: str | None = None  # to be written into the body, in unified mode
     free: bool = False  # costs nothing at the provider
+    claim: Claim | None = None  # on memory, for a large body
+
+    def let_go(self) -> None:
+        """Its body is not needed any more."""
+        if self.claim is not None:
+            self.claim.release()
 
 
 @dataclass(slots=True)  # not frozen: that would double what making one costs, once a request

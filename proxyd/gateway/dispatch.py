@@ -1,7 +1,8 @@
 """From an admitted request to its answer: what is sent to the provider, and how what comes back is passed on."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 
 from proxyd.accounting.accounting import Accounting
 from proxyd.gateway import headers, relay
@@ -9,14 +10,16 @@ from proxyd.gateway.attempt import UpstreamAttempt
 from proxyd.gateway.authenticate import query_keys, without_key
 from proxyd.gateway.context import Admission, RequestContext
 from proxyd.gateway.detached_streams import DetachedStreams
-from proxyd.gateway.masking import masked_error
+from proxyd.gateway.masking import without_coding
+from proxyd.gateway.payload import NO_PAYLOAD, Payload
 from proxyd.gateway.rejection import Rejection, rejected_request, upstream_failed
 from proxyd.gateway.upload_links import UploadLinks
 from proxyd.messages import ClientGone, Header, Incoming, Origin, Outgoing, RequestError, Response, UpstreamError
-from proxyd.providers import DIALECTS
+from proxyd.providers import DIALECTS, for_metering
 from proxyd.upstream.pool import UpstreamPool
 
 SMALL_BYTES = 1024 * 1024  # answers up to this are read whole before they are passed on
+UPLOAD_BEGINS_BYTES = 64 * 1024  # of an upload that is streamed: so much is read before the provider is called
 UPLOADS = "/upload/"
 BILLS_AFTER_DISCONNECT = frozenset(("gemini",))  # providers that charge for a stream whose reader has hung up
 
@@ -38,7 +41,8 @@ class Dispatcher:
         try:
             call = self.pool.call(self._outgoing(context, admission))
         except Exception:
-            self.accounting.void(context.seq)  # a fault of our own, before there was anything to send
+            # A fault of our own, or an upload that never came; nothing was sent.
+            self.accounting.void(context.seq)
             raise
         attempt = UpstreamAttempt(self.accounting, call, context, admission, self.detached if billed_anyway else None)
         try:
@@ -72,23 +76,50 @@ class Dispatcher:
         if parsed is not None:
             dialect = DIALECTS[target.dialect]
             data = dialect.rewrite(parsed, model=context.new_model, output_limit=admission.output_limit)
-            return Outgoing(origin, request.method, path, [credential], data, lines=lines)
-        _, body, length = context.payload
-        return Outgoing(origin, request.method, path, [credential], body, length, lines)
+            if context.claim is None:
+                return Outgoing(origin, request.method, path, [credential], data, lines=lines)
+            # What is sent is all that has to be held from now on.
+            parsed.raw, parsed.document = b"", for_metering(parsed.document)
+            return Outgoing(
+                origin, request.method, path, [credential], data, lines=lines, on_sent=context.claim.release
+            )
+        body, length = _begun(context.payload)
+        context.payload = NO_PAYLOAD
+        on_sent = None if context.claim is None else context.claim.release
+        return Outgoing(origin, request.method, path, [credential], body, length, lines, on_sent)
+
+
+def _begun(upload: Payload) -> tuple[bytes | Iterator[bytes], int | None]:
+    """A body that is not metered and its length, once it is whole or has well begun.
+
+    Who announces a body and sends none, or a byte a second, shall not keep a connection of the provider's waiting.
+    Raises RequestError and ClientGone.
+    """
+    pieces = upload.body
+    if isinstance(pieces, bytes):
+        return pieces, None
+    first: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        first.append(piece)
+        size += len(piece)
+        if size >= UPLOAD_BEGINS_BYTES:
+            return chain(first, pieces), upload.length
+    return b"".join(first), None
 
 
 def _relayed(attempt: UpstreamAttempt, incoming: Incoming) -> Response:
     """Choose how the answer is passed on: as an event stream, whole, or piece by piece."""
     context, admission = attempt.context, attempt.admission
     status, length = incoming.status, incoming.length
-    failed = status >= 400
+    told = status >= 300  # an error or a redirect: little, and for people
     credential = admission.credential.encode()
     answer = headers.read_response_headers(incoming.headers, credential)
     attempt.provider_request_id = answer.request_id
     # Some servers say text/plain of events that were asked for.
     asked = answer.plain and context.parsed is not None and context.parsed.stream
-    streaming = (answer.events or asked) and not failed
-    attempt.start_metering(answer.coding, streaming=streaming)
+    streaming = (answer.events or asked) and not told
+    attempt.start_metering(None if told else answer.coding, streaming=streaming)
     events = streaming and attempt.meter is not None
     own = headers.limits(admission.charged.rate, admission.charged.spend)
     if admission.output_limit is not None:
@@ -97,7 +128,10 @@ def _relayed(attempt: UpstreamAttempt, incoming: Incoming) -> Response:
         own.append((b"x-accel-buffering", b"no"))  # for nginx and its like in front of us
     returned = headers.returned(answer, own, context.id.encode())
     bodiless = status in (204, 304) or context.request.method == "HEAD"
-    small = bodiless or failed or (attempt.call.has_arrived() if length is None else length <= SMALL_BYTES)
+    if told and not bodiless:
+        codings = [value for name, value in incoming.headers if name == b"content-encoding"]
+        return Response(status, without_coding(returned), relay.error(attempt, codings, credential))
+    small = bodiless or (attempt.call.has_arrived() if length is None else length <= SMALL_BYTES)
     if events or not small:
         if attempt.detached is not None:
             context.request.client.on_gone(None)  # the relay finds out when it writes, and then hands over
@@ -108,6 +142,4 @@ def _relayed(attempt: UpstreamAttempt, incoming: Incoming) -> Response:
             body = relay.pieces(attempt)
         return Response(status, returned, body, length, prompt=not begun)
     data = relay.buffered(attempt)
-    if failed:
-        returned, data = masked_error(returned, data, credential)
     return Response(status, returned, data, length if bodiless else None)

@@ -2,7 +2,7 @@
 
     route         where does the path lead?                          404         route.py
     authenticate  which key is it, and may it come in at all?        401 403     authenticate.py, admission.py
-    read          the body, the model, the most it can cost          400 413     providers/
+    read          the body, the model, the most it can cost          400 413     body_reader.py, providers/
     admit         policy; rate, spend and BEGIN, all or nothing      403 429 503 admission.py, accounting/
     send          to the provider, with the real credential          502 504     dispatch.py, attempt.py
     relay         bytes pass through, the meter learns the usage                 relay.py
@@ -20,12 +20,12 @@ from proxyd.accounting.accounting import Accounting
 from proxyd.gateway import builtin_endpoints, headers, model_cards, payload, rejection, upload_links
 from proxyd.gateway.admission import AdmissionController
 from proxyd.gateway.authenticate import names_a_secret_of_ours
+from proxyd.gateway.body_reader import BodyReader
 from proxyd.gateway.context import RequestContext
 from proxyd.gateway.decoded_body import DecodedBody, is_decodable
 from proxyd.gateway.dispatch import Dispatcher
 from proxyd.gateway.head import head_info
 from proxyd.gateway.limits import Limits
-from proxyd.gateway.payload import MAX_JSON_BYTES
 from proxyd.gateway.rejection import Rejection, rejected, rejected_request
 from proxyd.gateway.route import (
     Builtin,
@@ -41,7 +41,7 @@ from proxyd.gateway.route import (
 from proxyd.gateway.upload_links import UploadLinks
 from proxyd.key_cache import KnownKey
 from proxyd.messages import Request, RequestError, Response
-from proxyd.providers import DIALECTS, BadBody, Parsed, model_field
+from proxyd.providers import Parsed, model_field
 from shared.catalog import NOT_METERED, PROVIDERS, Kind, provider_of_model
 from shared.policy import Deny, KeySnapshot, Network, Reason, refused_model
 
@@ -55,6 +55,7 @@ class Gateway:
         self,
         accounting: Accounting,
         admission: AdmissionController,
+        bodies: BodyReader,
         limits: Limits,
         dispatcher: Dispatcher,
         links: UploadLinks,
@@ -63,6 +64,7 @@ class Gateway:
     ) -> None:
         self._accounting = accounting
         self._admission = admission
+        self._bodies = bodies
         self._limits = limits
         self._dispatcher = dispatcher
         self._links = links
@@ -80,7 +82,11 @@ class Gateway:
             answer = self._exchange(context)
         except RequestError as error:
             answer = rejected_request(error)
+        except BaseException:
+            context.let_go()
+            raise
         if isinstance(answer, Rejection):
+            context.let_go()
             return rejection.response(self._with_limits(answer, context.key), context.dialect, context.id)
         return answer
 
@@ -118,7 +124,7 @@ class Gateway:
 
     def _forward(self, context: RequestContext, known: KnownKey, route: Target | Unified) -> Response | Rejection:
         """From the key, which is known by now, to the answer of a provider."""
-        refused = self._read(context, known.key, route)
+        refused = self._read(context, known, route)
         if refused is not None:
             return refused
         admission = self._admission.admit(known, context)
@@ -126,7 +132,7 @@ class Gateway:
             return admission
         return self._dispatcher.send(context, admission)
 
-    def _read(self, context: RequestContext, key: KeySnapshot, route: Target | Unified) -> Rejection | None:
+    def _read(self, context: RequestContext, known: KnownKey, route: Target | Unified) -> Rejection | None:
         """Understand as much of the body as limits need, and no more."""
         request, endpoint = context.request, route.endpoint
         coding = context.head.coding
@@ -136,19 +142,35 @@ class Gateway:
             request.body = DecodedBody(request.body, coding)
         if endpoint is None or endpoint.kind in NOT_METERED:
             assert isinstance(route, Target)  # noqa: S101 - a Unified route is always metered
-            return _read_unmetered(context, key, route)
+            return self._read_unmetered(context, known, route)
         path_model = route.path_model if isinstance(route, Target) else None
         context.dialect = endpoint.dialect
-        try:
-            body = request.body.read(MAX_JSON_BYTES)
-            parsed = context.parsed = DIALECTS[endpoint.dialect].read(endpoint, body, path_model, request.query)
-        except BadBody as error:
-            return rejected(Reason.INVALID_REQUEST, detail=error.message, param=error.param)
+        parsed = self._bodies.read(context, known, endpoint, path_model)
+        if isinstance(parsed, Rejection):
+            return parsed
+        context.parsed = parsed
         if parsed.model is not None and names_a_secret_of_ours(parsed.model):
             return rejection.key_for_model()
         if isinstance(route, Unified):
-            return _route_by_model(context, route, key, parsed)
+            return _route_by_model(context, route, known.key, parsed)
         _set_target(context, route, parsed.model)
+        return None
+
+    def _read_unmetered(self, context: RequestContext, known: KnownKey, target: Target) -> Rejection | None:
+        """What is free or cannot be metered goes on as it comes; its model matters to keys that may use some only."""
+        query = context.request.query
+        if target.provider.dialect == "gemini" and (name := payload.steering_parameter(query)) is not None:
+            return rejected(Reason.INVALID_REQUEST, detail=f"the parameter {name} is not taken here.", param=name)
+        found = self._bodies.read_unmetered(context, known, target)
+        if isinstance(found, Rejection):
+            return found
+        context.payload = found
+        in_query = model_field.in_query(query)
+        named = None if in_query not in (None, found.model) else found.model
+        model = target.path_model or named or (in_query if found.model is None else None)
+        if model is not None and names_a_secret_of_ours(model):
+            return rejection.key_for_model()
+        _set_target(context, target, model)
         return None
 
     def _builtin(self, endpoint: Builtin, context: RequestContext, known: KnownKey) -> Response | Rejection:
@@ -172,29 +194,6 @@ class Gateway:
         if limits is None:
             return refusal
         return replace(refusal, headers=(*refusal.headers, *headers.limits(*limits)))
-
-
-def _read_unmetered(context: RequestContext, key: KeySnapshot, target: Target) -> Rejection | None:
-    """What is free or cannot be metered goes on as it comes; only its model matters, to keys that may use some only."""
-    endpoint = target.endpoint
-    form_bytes = payload.MAX_FORM_BYTES if key.allowed_models else payload.PEEK_BYTES
-    if not key.allowed_models and endpoint is not None and endpoint.kind is Kind.FREE:
-        form_bytes = 0
-    if target.provider.dialect == "gemini" and (name := payload.steering_parameter(context.request.query)) is not None:
-        return rejected(Reason.INVALID_REQUEST, detail=f"the parameter {name} is not taken here.", param=name)
-    try:
-        context.payload = payload.read(context.request, target.path, form_bytes=form_bytes)
-    except BadBody as error:
-        return rejected(Reason.INVALID_REQUEST, detail=error.message, param=error.param)
-    in_query = model_field.in_query(context.request.query)
-    named = context.payload.model
-    if named is not None and in_query not in (None, named):
-        named = None
-    model = target.path_model or named or (in_query if context.payload.model is None else None)
-    if model is not None and names_a_secret_of_ours(model):
-        return rejection.key_for_model()
-    _set_target(context, target, model)
-    return None
 
 
 def _set_target(context: RequestContext, target: Target, model: str | None) -> None:

@@ -3,7 +3,18 @@
 from proxyd.accounting.accounting import Accounting, Seeds
 from proxyd.accounting.journal import JournalUnavailable
 from proxyd.accounting.records import LedgerUnavailable
-from shared.counters import Counters, CountersUnavailable, KeyRow, RateState, SpendState, period_of_day, state_of
+from shared.counters import (
+    Counters,
+    CountersUnavailable,
+    KeyRow,
+    RateLimited,
+    RateState,
+    SpendExceeded,
+    SpendHeld,
+    SpendState,
+    period_of_day,
+    state_of,
+)
 from shared.policy import KeySnapshot
 
 REMEMBERED_KEYS = 10_000
@@ -40,6 +51,25 @@ class Limits:
             spend_reset=key.spend_reset,
             limit_nanos=key.spend_limit_nanos,
         )
+
+    def exhausted(self, key: KeySnapshot) -> RateLimited | SpendExceeded | SpendHeld | None:
+        """What refuses even a request that costs next to nothing, as the counters stand; None: nothing does."""
+        limit_nanos = key.spend_limit_nanos
+        try:
+            row = self._row(key.id, with_money=limit_nanos is not None)
+            moment = self._counters.moment()
+        except (CountersUnavailable, LedgerUnavailable):
+            return None
+        if row is None:
+            return None
+        if (limited := row.rate_refusal(key.rate_limit_rpm, moment)) is not None:
+            return limited
+        if limit_nanos is None:
+            return None
+        spend = row.spend(period_of_day(key.spend_reset, moment.day), limit_nanos)
+        if spend.spent_nanos >= limit_nanos:
+            return SpendExceeded(spend)
+        return None if spend.remaining_nanos else SpendHeld(spend, 1)
 
     def _row(self, key_id: str, *, with_money: bool) -> KeyRow | None:
         """With what the ledger said before it, where the counters have not been told yet; they are told then."""

@@ -1,9 +1,25 @@
-"""Keeping the real credential out of what goes back to a client, should a provider repeat it."""
+"""Keeping the real credential out of what goes back to a client, should a provider repeat it.
+
+The law of this module: an error is passed on only if all of it could be read. What is compressed in a way that is not
+known here, is larger than an error can be, or holds the credential in disguise is kept back.
+"""
+
+import re
+from collections.abc import Sequence
 
 from proxyd.messages import Header
 from proxyd.wire.content_coding import ContentDecoder
 
 MASK = b"[provider credential]"
+MAX_ERROR_BYTES = 1024 * 1024  # as it comes and as it is decoded; providers send some hundreds
+
+# How gzip, zstd and zlib begin. Who sends such a thing without saying so relies on a client that guesses.
+_PACKED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"x\x01", b"x\x9c", b"x\xda")
+_ESCAPED = re.compile(rb"\\u00([0-7][0-9A-Fa-f])")
+
+
+class Unreadable(Exception):
+    """An error that must not be passed on. The text says why, and quotes nothing of it."""
 
 
 def masked_headers(headers: list[Header], credential: bytes) -> list[Header]:
@@ -13,15 +29,33 @@ def masked_headers(headers: list[Header], credential: bytes) -> list[Header]:
     return [(name, value.replace(credential, MASK)) for name, value in headers]
 
 
-def masked_error(headers: list[Header], body: bytes, credential: bytes) -> tuple[list[Header], bytes]:
-    """Headers and body of an error. One that came compressed, unasked, and holds the credential is passed on plain."""
-    if not credential:
-        return headers, body
-    coding = next((value for name, value in headers if name == b"content-encoding"), None)
-    if coding is None:
-        return headers, body.replace(credential, MASK)
-    decoder = ContentDecoder(coding)
+def without_coding(headers: list[Header]) -> list[Header]:
+    """The headers of an error whose body is passed on plain."""
+    return [header for header in headers if header[0] != b"content-encoding"]
+
+
+def plain_error(codings: Sequence[bytes], body: bytes) -> bytes:
+    """The body of an error without its compression; `codings` are the values of Content-Encoding. Raises Unreadable."""
+    if len(body) > MAX_ERROR_BYTES:
+        raise Unreadable(f"it is larger than {MAX_ERROR_BYTES} bytes")
+    coding = b", ".join([value.strip().lower() for value in codings if value.strip()])
+    decoder = ContentDecoder(coding, max_bytes=MAX_ERROR_BYTES)
     plain = decoder.feed(body)
-    if decoder.broken or credential not in plain:
-        return headers, body
-    return [header for header in headers if header[0] != b"content-encoding"], plain.replace(credential, MASK)
+    if body and not decoder.complete:
+        raise Unreadable("it is compressed in a way that cannot be looked into")
+    if plain.startswith(_PACKED):
+        raise Unreadable("it is compressed without saying so")
+    return plain
+
+
+def masked_error(body: bytes, credential: bytes) -> bytes:
+    """The plain body of an error without the credential. Raises Unreadable where it stands there in disguise."""
+    if not credential:
+        return body
+    masked = body.replace(credential, MASK)
+    if b"\\u00" in masked or b"\\/" in masked or b"\0" in masked:
+        # Spelt with JSON's escapes, or in an encoding of two or four bytes a character.
+        spelt = _ESCAPED.sub(lambda match: bytes([int(match[1], 16)]), masked.replace(b"\0", b""))
+        if credential in spelt.replace(b"\\/", b"/"):
+            raise Unreadable("it repeats what it must not")
+    return masked

@@ -5,7 +5,7 @@ before it is complete, so that the provider never acts on it.
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 from urllib.parse import unquote
 
 from proxyd.messages import BadRequest, Request
@@ -33,6 +33,19 @@ class Payload(NamedTuple):
 NO_PAYLOAD = Payload(None, b"", 0)
 
 
+class Keeper(Protocol):
+    """How bodies are kept in memory. Whatever it raises is passed on."""
+
+    def whole(self) -> bytes:
+        """The whole body, of a size that is read at all."""
+
+    def make_room(self, size: int) -> None:
+        """So many bytes of the body are about to be kept."""
+
+    def model_in(self, data: bytes) -> str | None:
+        """The one model that a JSON object names. Raises BadBody."""
+
+
 def steering_parameter(query: str) -> str | None:
     """A parameter by which Google would take a request for another one than was judged."""
     for piece in query.split("&") if query else ():
@@ -42,7 +55,7 @@ def steering_parameter(query: str) -> str | None:
     return None
 
 
-def read(request: Request, path: str, *, form_bytes: int) -> Payload:
+def read(request: Request, path: str, keeper: Keeper, *, form_bytes: int) -> Payload:
     """What goes on to the provider at `path`. Raises BadBody and what reading a body raises.
 
     At most `form_bytes` of a form are kept while its model is looked for; with 0 it is not looked for, as a form may be
@@ -58,31 +71,31 @@ def read(request: Request, path: str, *, form_bytes: int) -> Payload:
         return _as_it_comes(request)
     if form:
         boundary = boundary_of(kind)
-        return _as_it_comes(request) if boundary is None else _form(request, boundary, form_bytes)
+        return _as_it_comes(request) if boundary is None else _form(request, boundary, keeper, form_bytes)
     declared = kind.lower().partition(";")[0].strip()
     if declared == "application/json" or declared.endswith("+json"):
-        data = body.read(MAX_JSON_BYTES)
-        return Payload(model_field.in_json(data) if data.strip() else None, data, len(data))
-    return _perhaps_json(request)
+        data = keeper.whole()
+        return Payload(keeper.model_in(data) if data.strip() else None, data, len(data))
+    return _perhaps_json(request, keeper)
 
 
 def _as_it_comes(request: Request) -> Payload:
     return Payload(None, request.body.chunks(MAX_UPLOAD_BYTES), request.body.length)
 
 
-def _perhaps_json(request: Request) -> Payload:
+def _perhaps_json(request: Request, keeper: Keeper) -> Payload:
     """A body of another type, or of none; providers may read it as JSON all the same."""
     length = request.body.length
     if length is None or length > MAX_JSON_BYTES:
         return _as_it_comes(request)
-    data = request.body.read(MAX_JSON_BYTES)
+    data = keeper.whole()
     try:
-        return Payload(model_field.in_json(data), data, length)
+        return Payload(keeper.model_in(data), data, length)
     except BadBody:
         return Payload(None, data, length)
 
 
-def _form(request: Request, boundary: bytes, form_bytes: int) -> Payload:
+def _form(request: Request, boundary: bytes, keeper: Keeper, form_bytes: int) -> Payload:
     """A form, read until its model is known."""
     reader = FieldReader(boundary, b"model")
     chunks = request.body.chunks(MAX_UPLOAD_BYTES)
@@ -90,8 +103,9 @@ def _form(request: Request, boundary: bytes, form_bytes: int) -> Payload:
     size = 0
     try:
         for data in chunks:
-            pieces.append(data)
             size += len(data)
+            keeper.make_room(size)
+            pieces.append(data)
             reader.feed(data)
             if reader.values or size > form_bytes:
                 break

@@ -5,17 +5,15 @@ client. The settlement comes before the last byte is handed over, so a client th
 answer sees the true one.
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from functools import wraps
-from typing import NoReturn
 
 from proxyd.gateway.attempt import UpstreamAttempt
+from proxyd.gateway.masking import MAX_ERROR_BYTES, Unreadable, masked_error, plain_error
 from proxyd.gateway.rejection import upstream_reason
 from proxyd.messages import Truncated, UpstreamAborted, UpstreamBroken, UpstreamError
 from proxyd.providers import DIALECTS, Meter
 from shared.policy import ERRORS
-
-MAX_BUFFERED_BYTES = 8 * 1024 * 1024  # of an answer that is read whole: errors of any length, others of a modest one
 
 ANY = b"any"  # byte may end the answer
 
@@ -118,20 +116,13 @@ def _may_be_last(piece: bytes, closing: bytes) -> bool:
 
 
 def buffered(attempt: UpstreamAttempt) -> bytes:
-    """A complete answer of modest size. What breaks it off is raised; the attempt has ended either way."""
+    """A complete answer, whose length was told and is modest. What breaks it off is raised; the attempt has ended."""
     meter = attempt.meter
     shown: list[bytes] = []
-    size = 0
     try:
-        for data in attempt.call.chunks():
-            shown.append(data if meter is None else meter.feed(data))
-            size += len(data)
-            if size > MAX_BUFFERED_BYTES:
-                _too_large()
+        shown += [data if meter is None else meter.feed(data) for data in attempt.call.chunks()]
     except Exception as error:
-        # What is no fault of the provider's is the client's: it left, or sent a body that breaks off.
-        theirs = isinstance(error, UpstreamError) and not isinstance(error, UpstreamAborted)
-        attempt.end("upstream_truncated" if theirs else "client_gone")
+        _end_broken(attempt, error)
         raise
     finally:
         attempt.call.close()  # the next request need not wait for our accounting to have its connection
@@ -141,8 +132,40 @@ def buffered(attempt: UpstreamAttempt) -> bytes:
     return b"".join(shown)
 
 
-def _too_large() -> NoReturn:
-    raise UpstreamBroken(f"The answer is larger than {MAX_BUFFERED_BYTES} bytes", sent=True)
+def error(attempt: UpstreamAttempt, codings: Sequence[bytes], credential: bytes) -> bytes:
+    """The body of an error or a redirect: whole, plain, and without the credential.
+
+    Raises UpstreamBroken where that cannot be made of it. It is decoded once and within bounds, before it is metered:
+    a small body may inflate to a thousand times its size. What breaks it off is raised; the attempt has ended.
+    """
+    body = b""
+    try:
+        for data in attempt.call.chunks():
+            body += data
+            if len(body) > MAX_ERROR_BYTES:
+                break
+        plain = plain_error(codings, body)
+        if attempt.meter is not None:
+            attempt.meter.feed(plain)
+            attempt.meter.end()
+        shown = masked_error(plain, credential)
+    except Unreadable as unreadable:
+        attempt.end("provider_error")
+        detail = f"It answered {attempt.status}, and what it said is kept back: {unreadable}"
+        raise UpstreamBroken(detail, sent=True) from None
+    except Exception as error:
+        _end_broken(attempt, error)
+        raise
+    finally:
+        attempt.call.close()
+    attempt.end("ok" if attempt.succeeded else "provider_error")
+    return shown
+
+
+def _end_broken(attempt: UpstreamAttempt, error: Exception) -> None:
+    """What is no fault of the provider's is the client's: it left, or sent a body that breaks off."""
+    theirs = isinstance(error, UpstreamError) and not isinstance(error, UpstreamAborted)
+    attempt.end("upstream_truncated" if theirs else "client_gone")
 
 
 def _outcome(meter: Meter) -> str:

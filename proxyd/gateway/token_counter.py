@@ -3,22 +3,24 @@
 import hashlib
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import gevent
 import orjson
 
+from proxyd.bodies.parser import BodyParser, ParserBusy
 from proxyd.gateway.context import RequestContext
 from proxyd.key_cache import KnownKey
 from proxyd.messages import Header, Origin, Outgoing, UpstreamError
-from proxyd.providers import DIALECTS
+from proxyd.providers import DIALECTS, BadBody, Pieces
 from proxyd.upstream.pool import UpstreamPool
 from shared.pricing import MAX_COUNT
 
 SECONDS = 2.0
 KEPT_SECONDS = 60.0
 KEPT_ANSWERS = 1_000
+PIECE_BYTES = 256 * 1024  # between two looks at what else there is to do
 AT_ONCE = 8  # questions of one worker; whoever comes then is judged by our own bound
 MAX_ANSWER_BYTES = 64 * 1024
 
@@ -29,6 +31,7 @@ class TokenCounter:
 
     pool: UpstreamPool
     origins: Mapping[str, tuple[Origin, str]]  # provider slug -> where it listens, base path
+    parser: BodyParser
     now: Callable[[], float] = time.monotonic
     _kept: OrderedDict[bytes, tuple[float, int | None]] = field(default_factory=OrderedDict, repr=False)
     _running: int = 0
@@ -39,11 +42,16 @@ class TokenCounter:
         credential = known.credentials.get(target.provider.slug)
         if parsed is None or endpoint is None or credential is None or context.model is None:
             return None
+        if parsed.spans is not None:
+            try:
+                parsed.spans = self.parser.members(known.key.id, parsed.raw)
+            except (BadBody, ParserBusy):
+                return None
         question = DIALECTS[target.dialect].count_request(endpoint, parsed, target.path, context.model)
         if question is None:
             return None
         path, body = question
-        digest = hashlib.sha256(f"{known.key.org_id} {path} ".encode() + body).digest()
+        digest = _digest(f"{known.key.org_id} {path} ".encode(), body)
         kept = self._kept.get(digest)
         if kept is not None and self.now() < kept[0]:
             return kept[1]
@@ -59,13 +67,15 @@ class TokenCounter:
         self._kept[digest] = (self.now() + KEPT_SECONDS, counted)
         return counted
 
-    def _ask(self, context: RequestContext, path: str, body: bytes, credential: str) -> int | None:
+    def _ask(self, context: RequestContext, path: str, body: Pieces, credential: str) -> int | None:
         provider = context.target.provider
         origin, base = self.origins[provider.slug]
         name, prefix = context.target.credential_header
         header: Header = (name, prefix + credential.encode())
         lines = context.head.lines_for(provider, context.request)
-        call = self.pool.call(Outgoing(origin, "POST", base + path, [header], body, lines=lines))
+        length = sum(map(len, body))
+        whole = b"".join(body) if length <= PIECE_BYTES else _sliced(body)
+        call = self.pool.call(Outgoing(origin, "POST", base + path, [header], whole, length, lines))
         end = gevent.spawn_later(SECONDS, call.abort)
         try:
             incoming = call.start()
@@ -80,6 +90,21 @@ class TokenCounter:
         finally:
             end.kill(block=False)
             call.close()
+
+
+def _digest(place: bytes, body: Pieces) -> bytes:
+    digest = hashlib.sha256(place)
+    for piece in _sliced(body):
+        digest.update(piece)
+        if len(piece) == PIECE_BYTES:
+            gevent.sleep(0)
+    return digest.digest()
+
+
+def _sliced(body: Pieces) -> Iterator[bytes]:
+    for piece in body:
+        for start in range(0, len(piece), PIECE_BYTES):
+            yield bytes(piece[start : start + PIECE_BYTES])
 
 
 def _count(answer: bytes) -> int | None:

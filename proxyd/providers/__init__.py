@@ -4,10 +4,12 @@ A dialect reads requests, changes the few bytes that may be changed, meters answ
 """
 
 from proxyd.providers.anthropic import Anthropic
-from proxyd.providers.base import BadBody, Dialect, Meter, Parsed
+from proxyd.providers.base import BadBody, Dialect, Meter, Parsed, Pieces
+from proxyd.providers.body import SlowBody
 from proxyd.providers.gemini import Gemini
+from proxyd.providers.large_body import for_metering
 from proxyd.providers.openai import OpenAI
 
 DIALECTS: dict[str, Dialect] = {"openai": OpenAI(), "anthropic": Anthropic(), "gemini": Gemini()}
 
-__all__ = ["DIALECTS", "BadBody", "Dialect", "Meter", "Parsed"]
+__all__ = ["DIALECTS", "BadBody", "Dialect", "Meter", "Parsed", "Pieces", "SlowBody", "for_metering"]

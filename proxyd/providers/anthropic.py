@@ -7,8 +7,8 @@ import orjson
 
 from proxyd.providers.accumulator import UsageAccumulator
 from proxyd.providers.anthropic_request import code_runs_free, read
-from proxyd.providers.base import Meter, Parsed
-from proxyd.providers.body import put
+from proxyd.providers.base import Meter, Parsed, Pieces
+from proxyd.providers.large_body import edited, with_model
 from proxyd.providers.metering import JsonMeter, StreamMeter
 from proxyd.wire.sse import Event
 from shared.catalog import Endpoint, Kind
@@ -56,7 +56,7 @@ class Anthropic:
         del output_limit  # every request has its own: `max_tokens` is required
         if model is None or model == parsed.document.get("model"):
             return parsed.raw
-        return put(parsed.raw, parsed.document, "model", model)
+        return edited(parsed, {"model": model})
 
     def meter(self, endpoint: Endpoint, parsed: Parsed, *, streaming: bool, content_encoding: bytes | None) -> Meter:
         accumulator = MessagesUsage(endpoint, parsed)
@@ -64,11 +64,10 @@ class Anthropic:
             return StreamMeter(accumulator, content_encoding, hides=False)
         return JsonMeter(accumulator, content_encoding)
 
-    def count_request(self, endpoint: Endpoint, parsed: Parsed, path: str, model: str) -> tuple[str, bytes] | None:
+    def count_request(self, endpoint: Endpoint, parsed: Parsed, path: str, model: str) -> tuple[str, Pieces] | None:
         if endpoint.kind is not Kind.MESSAGES:
             return None
-        question = {name: value for name, value in parsed.document.items() if name in _COUNTED}
-        return f"{path}/count_tokens", orjson.dumps({**question, "model": model})
+        return f"{path}/count_tokens", with_model(parsed, model, _COUNTED)
 
     def refusal(self, status: int, code: str, message: str, request_id: str, facts: Mapping[str, Fact]) -> bytes:
         error = {**facts, "type": _type(status), "message": message, "code": code}

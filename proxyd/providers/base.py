@@ -21,6 +21,9 @@ class BadBody(Exception):
         self.message = message
         self.param = param
 
+    def __reduce__(self) -> tuple[type["BadBody"], tuple[str, str | None]]:
+        return BadBody, (self.message, self.param)
+
 
 @dataclass(slots=True)  # not frozen: that would double what making one costs, once a request
 class Parsed:
@@ -31,8 +34,12 @@ class Parsed:
     stream: bool
     size: Size
     wants_usage: bool  # the client asked for usage in the stream, so it is shown all of it
-    document: Mapping[str, Any]  # the parsed body, for `rewrite`
+    document: Mapping[str, Any]  # the parsed body, of a large one only what may be changed and what meters ask for
     raw: bytes
+    spans: Mapping[str, tuple[int, int]] | None = None  # of a large body: where the values of its members stand
+
+
+Pieces = list[bytes | memoryview]
 
 
 class Meter(Protocol):
@@ -71,7 +78,7 @@ class Dialect(Protocol):
     """One provider's language. Instances have no state."""
 
     def read(self, endpoint: Endpoint, body: bytes, path_model: str | None, query: str) -> Parsed:
-        """Understand a request body. Raises `BadBody`."""
+        """Understand a request body. Raises `BadBody`, and `SlowBody` when it takes too long for the event loop."""
 
     def rewrite(self, parsed: Parsed, *, model: str | None, output_limit: int | None) -> bytes:
         """The body to send: the client's own bytes, but for what these arguments and metering need.
@@ -83,8 +90,10 @@ class Dialect(Protocol):
     def meter(self, endpoint: Endpoint, parsed: Parsed, *, streaming: bool, content_encoding: bytes | None) -> Meter:
         """A meter for one answer. `streaming`: it is a stream of events, by the answer's own content type."""
 
-    def count_request(self, endpoint: Endpoint, parsed: Parsed, path: str, model: str) -> tuple[str, bytes] | None:
+    def count_request(self, endpoint: Endpoint, parsed: Parsed, path: str, model: str) -> tuple[str, Pieces] | None:
         """Path and body of a question to the provider how many tokens the input of a request has; None: it has no such.
+
+        Of a large body `spans` must tell of all members; their bytes are not copied.
 
         `path` is that of the request, `model` the name by which the provider knows its model.
         """

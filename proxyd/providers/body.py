@@ -18,33 +18,41 @@ from proxyd.providers.base import BadBody
 MAX_MODEL_LENGTH = 200
 MAX_COUNT = 2**53
 
-# A worker does nothing else while it reads a body, so its shape is limited as well as its size. Objects and lists take
-# some twenty times the memory of their two brackets. Those in text are none, but telling them apart is slower than to
-# count all, so it is done only where all are too many: source code has many.
-MAX_BRACKETS = 1_000_000
+# A value takes up to a hundred times the memory of its bytes, so the shape of a body is limited as well as its size.
+# Every value but the first has a bracket, a comma or a colon before it.
+MAX_VALUES = 2_000_000
 MAX_NAMES = 1_000  # at the top
 
 _SPELT_LETTER = re.compile(rb"\\u00[4-7]")  # an ASCII letter or underscore in disguise
 _MANY_NAMES = 64
 _MANY_SEARCHES = 8  # for one name each; more of them cost more than the slow reading
-_MANY_OBJECTS = 100_000  # beyond which the slow reading would keep everyone else waiting
+_QUICK_BYTES = 128 * 1024  # beyond which the slow reading would keep everyone else waiting
 _TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[{}\[\],:]', re.DOTALL)
-_BRACKETS_IN_TEXT = re.compile(rb'"[{\[]++"')
-_NEITHER_QUOTE_NOR_BRACKET = bytes(byte for byte in range(256) if byte not in b'"{[')
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\Z)', re.DOTALL)  # one that never ends is looked at once, too
 _NEXT_BRACKET = re.compile(rb'(?:[^"{}\[\]]++|"(?:[^"\\]++|\\.)*+"){0,1000}+[{}\[\]]?', re.DOTALL)
-_COLON = re.compile(rb"\s*:\s*")
+COLON = re.compile(rb"\s*:\s*")
 _ONLY_OBJECTS = frozenset({dict})
 _SPACE = b" \t\r\n"
 NONE_NESTED: Mapping[str, tuple[bytes, ...]] = {}
+_leisure = [False]
+
+
+class SlowBody(Exception):
+    """The body cannot be read in little time. Where nobody else is kept waiting, `read_at_leisure` does it."""
+
+
+def read_at_leisure() -> None:
+    """From now on this process takes its time for bodies, so that `SlowBody` is never raised."""
+    _leisure[0] = True
 
 
 def read_object(body: bytes, nested: Mapping[str, tuple[bytes, ...]] = NONE_NESTED) -> dict[str, Any]:
-    """Parse a body that must be a JSON object without repeated names at its top. Raises BadBody.
+    """Parse a body that must be a JSON object without repeated names at its top. Raises BadBody, SlowBody.
 
     `nested` are names in deeper objects that decide about money, quoted, by the field at the top in which they stand.
     """
-    if len(body) > MAX_BRACKETS and _more_than(MAX_BRACKETS, body, b"{", b"["):
-        raise BadBody(f"The body has more than {MAX_BRACKETS} objects and lists.")
+    if len(body) > MAX_VALUES and _more_values_than(MAX_VALUES, body):
+        raise BadBody(f"The body has more than {MAX_VALUES} values.")
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -58,18 +66,14 @@ def read_object(body: bytes, nested: Mapping[str, tuple[bytes, ...]] = NONE_NEST
     return document
 
 
-def _more_than(limit: int, body: bytes, *brackets: bytes) -> bool:
-    """Whether a body has more than `limit` of these brackets outside of its texts.
+def _more_values_than(limit: int, body: bytes) -> bool:
+    """Whether a body has more than so many values beside the outermost; what stands in its texts is none."""
+    return _values(body) > limit and _values(_STRING.sub(b"", body)) > limit
 
-    Only quotes and brackets are looked at. Two quotes side by side change nothing about what stands in a text, so they
-    are taken away first: a hostile body has millions of short texts, and looking at each would be slow.
-    """
-    if sum(map(body.count, brackets)) <= limit:
-        return False
-    rest = body.replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _NEITHER_QUOTE_NOR_BRACKET)
-    while (shorter := rest.replace(b'""', b"")) != rest:
-        rest = shorter
-    return sum(map(_BRACKETS_IN_TEXT.sub(b"", rest).count, brackets)) > limit
+
+def _values(body: bytes) -> int:
+    """How many values a body has at most; what stands in strings counts too."""
+    return body.count(b",") + body.count(b":") + body.count(b"[") + body.count(b"{")
 
 
 def _may_repeat(body: bytes, document: Mapping[str, Any], nested: Mapping[str, tuple[bytes, ...]]) -> bool:
@@ -77,7 +81,7 @@ def _may_repeat(body: bytes, document: Mapping[str, Any], nested: Mapping[str, t
         return True
     searches = 0
     for name in document:
-        quoted = _quoted(name)
+        quoted = quoted_name(name)
         count = body.count(quoted)
         if count != 1:
             searches += 1
@@ -90,7 +94,7 @@ def _may_repeat(body: bytes, document: Mapping[str, Any], nested: Mapping[str, t
 
 
 @lru_cache(maxsize=256)
-def _quoted(name: str) -> bytes:
+def quoted_name(name: str) -> bytes:
     return b'"' + name.encode() + b'"'
 
 
@@ -100,8 +104,8 @@ def _as_name(quoted: bytes) -> re.Pattern[bytes]:
 
 
 def _refuse_repeats(body: bytes) -> None:
-    if _more_than(_MANY_OBJECTS, body, b"{"):
-        raise BadBody("The body has too many objects to be read without doubt.")
+    if len(body) > _QUICK_BYTES and not _leisure[0]:
+        raise SlowBody
 
     def build(pairs: list[tuple[str, Any]]) -> None:
         seen: set[str] = set()
@@ -187,22 +191,33 @@ def put(body: bytes, document: Mapping[str, Any], name: str, value: object) -> b
     span = _plain_span(body, name, document[name])
     if span is not None:
         return body[: span[0]] + orjson.dumps(value) + body[span[1] :]
-    for found, start, end in _members(body):
-        if found == name:
-            return body[:start] + orjson.dumps(value) + body[end:]
-    raise AssertionError("a parsed name stands in its own body")
+    start, end = member_span(body, name)
+    return body[:start] + orjson.dumps(value) + body[end:]
 
 
 def _plain_span(body: bytes, name: str, value: object) -> tuple[int, int] | None:
     """Where the value of a text member stands, when there can be no doubt: its name occurs once, nothing is escaped."""
-    quoted = _quoted(name)
+    quoted = quoted_name(name)
     if not isinstance(value, str) or b"\\u00" in body or body.count(quoted) != 1:
         return None
-    match = _COLON.match(body, body.find(quoted) + len(quoted))
+    match = COLON.match(body, body.find(quoted) + len(quoted))
     literal = orjson.dumps(value)
     if match is None or not body.startswith(literal, match.end()):
         return None
     return match.end(), match.end() + len(literal)
+
+
+def member_span(body: bytes, name: str) -> tuple[int, int]:
+    """Where the value of a member of the outermost object stands; it must be there."""
+    for found, start, end in _members(body):
+        if found == name:
+            return start, end
+    raise AssertionError("a parsed name stands in its own body")
+
+
+def spans(body: bytes) -> dict[str, tuple[int, int]]:
+    """Where the values of all members of the outermost object stand."""
+    return {name: (start, end) for name, start, end in _members(body)}
 
 
 def _members(body: bytes) -> Iterator[tuple[str, int, int]]:

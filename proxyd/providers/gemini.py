@@ -6,9 +6,9 @@ from typing import Any
 import orjson
 
 from proxyd.providers.accumulator import UsageAccumulator
-from proxyd.providers.base import Meter, Parsed
-from proxyd.providers.body import put
+from proxyd.providers.base import Meter, Parsed, Pieces
 from proxyd.providers.gemini_request import asks_for, bills_searches_by_request, read, spelling, tier_name
+from proxyd.providers.large_body import edited, with_model
 from proxyd.providers.metering import JsonMeter, StreamMeter
 from proxyd.wire.sse import Event
 from shared.catalog import Endpoint, Kind
@@ -44,7 +44,7 @@ class Gemini:
         name = spelling(parsed.document, "generationConfig")
         config = parsed.document.get(name) or {}
         config = {**config, spelling(config, "maxOutputTokens"): output_limit}
-        return put(parsed.raw, parsed.document, name, config)
+        return edited(parsed, {name: config})
 
     def meter(self, endpoint: Endpoint, parsed: Parsed, *, streaming: bool, content_encoding: bytes | None) -> Meter:
         accumulator = GenerateUsage(endpoint, parsed)
@@ -52,11 +52,11 @@ class Gemini:
             return StreamMeter(accumulator, content_encoding, hides=False)
         return JsonMeter(accumulator, content_encoding)
 
-    def count_request(self, endpoint: Endpoint, parsed: Parsed, path: str, model: str) -> tuple[str, bytes] | None:
+    def count_request(self, endpoint: Endpoint, parsed: Parsed, path: str, model: str) -> tuple[str, Pieces] | None:
         if endpoint.kind not in (Kind.GENERATE, Kind.GENERATE_STREAM):
             return None
-        question = {"generateContentRequest": {**parsed.document, "model": f"models/{model}"}}
-        return f"{path.rpartition(':')[0]}:countTokens", orjson.dumps(question)
+        question = with_model(parsed, f"models/{model}")
+        return f"{path.rpartition(':')[0]}:countTokens", [b'{"generateContentRequest":', *question, b"}"]
 
     def refusal(self, status: int, code: str, message: str, request_id: str, facts: Mapping[str, Fact]) -> bytes:
         details: list[dict[str, Any]] = [

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import orjson
 
-from proxyd.providers.base import Meter, Parsed
-from proxyd.providers.body import put
+from proxyd.providers.base import Meter, Parsed, Pieces
+from proxyd.providers.large_body import edited, with_model
 from proxyd.providers.metering import JsonMeter, StreamMeter
 from proxyd.providers.openai_answer import ChatUsage, EmbeddingsUsage, ResponsesUsage
 from proxyd.providers.openai_request import read
@@ -44,15 +44,15 @@ class OpenAI:
         return read(endpoint.kind, body, query)
 
     def rewrite(self, parsed: Parsed, *, model: str | None, output_limit: int | None) -> bytes:
-        body, document = parsed.raw, parsed.document
+        document = parsed.document
+        changes: dict[str, object] = {}
         if model is not None and model != document.get("model"):
-            body = put(body, document, "model", model)
+            changes["model"] = model
         if output_limit is not None and parsed.size.output_limit is None and parsed.kind in _LIMITS:
-            body = put(body, document, _LIMITS[parsed.kind], output_limit)
+            changes[_LIMITS[parsed.kind]] = output_limit
         if parsed.kind is Kind.CHAT and parsed.stream and not parsed.wants_usage:
-            options = {**(document.get("stream_options") or {}), "include_usage": True}
-            body = put(body, document, "stream_options", options)
-        return body
+            changes["stream_options"] = {**(document.get("stream_options") or {}), "include_usage": True}
+        return edited(parsed, changes) if changes else parsed.raw
 
     def meter(self, endpoint: Endpoint, parsed: Parsed, *, streaming: bool, content_encoding: bytes | None) -> Meter:
         accumulator = _ACCUMULATORS.get(endpoint.kind, EmbeddingsUsage)(endpoint, parsed)
@@ -61,11 +61,10 @@ class OpenAI:
         hides = endpoint.kind is Kind.CHAT and not parsed.wants_usage
         return StreamMeter(accumulator, content_encoding, hides=hides)
 
-    def count_request(self, endpoint: Endpoint, parsed: Parsed, path: str, model: str) -> tuple[str, bytes] | None:
+    def count_request(self, endpoint: Endpoint, parsed: Parsed, path: str, model: str) -> tuple[str, Pieces] | None:
         if endpoint.kind is not Kind.RESPONSES:
             return None  # chat completions have no counter
-        question = {name: value for name, value in parsed.document.items() if name in _COUNTED}
-        return f"{path}/input_tokens", orjson.dumps({**question, "model": model})
+        return f"{path}/input_tokens", with_model(parsed, model, _COUNTED)
 
     def refusal(self, status: int, code: str, message: str, request_id: str, facts: Mapping[str, Fact]) -> bytes:
         del request_id  # stands in the headers only, as OpenAI's own does

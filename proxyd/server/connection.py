@@ -5,11 +5,14 @@ framing the client can follow; in every doubt it is closed, and what had arrived
 counts as the client being gone: HTTP knows no use for half a connection that we could tell from a closed one.
 """
 
+import select
 import socket
 import struct
 from collections.abc import Callable
 from time import monotonic
-from typing import Protocol
+from typing import Any, Protocol
+
+from gevent.monkey import get_original
 
 from proxyd.channel import Cancelled, Channel, Expired
 from proxyd.messages import BadRequest, ClientGone, Request, RequestError, RequestTimeout, Response
@@ -22,6 +25,9 @@ HEAD_RECEIVE_BYTES = 16 * 1024
 LINGER_RECEIVE_BYTES = 64 * 1024
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 DRAIN_GRACE_SECONDS = 1.0
+LOOK_SECONDS = 0.25  # between two looks whether a client has left behind bytes that nobody reads yet
+
+_native_poll: Callable[[], Any] = get_original("select", "poll")
 
 
 class Service(Protocol):
@@ -43,12 +49,14 @@ class Connection(Channel):
 
     __slots__ = (
         "_body",
+        "_lookout",
         "_on_gone",
         "_repeated",
         "_service",
         "_socket",
         "buffer",
         "gone",
+        "headless",
         "idle",
         "limits",
         "peer",
@@ -61,12 +69,14 @@ class Connection(Channel):
         self._service = service
         self._body: RequestBody | None = None  # of the request being answered
         self._on_gone: Callable[[], None] | None = None
+        self._lookout: Any = None  # a timer, while unread bytes hide whether the client is still there
         self._repeated: RepeatedHead | None = None
         self.limits = service.limits
         self.peer = peer
         self.gone = False
         self.buffer = b""
         self.idle = True  # waiting for the first byte of a request
+        self.headless = True  # waiting for a whole head
         self.served = 0  # requests so far
 
     def on_gone(self, callback: Callable[[], None] | None) -> None:
@@ -93,10 +103,38 @@ class Connection(Channel):
         except OSError:
             arrived = b""
         if not arrived:
-            self.gone = True
-            callback, self._on_gone = self._on_gone, None
-            if callback is not None:
-                callback()
+            self._tell_gone()
+        elif self._lookout is None:
+            # The next request, or a stray byte: it stays in the kernel, not in our memory, and hides the end behind it.
+            self._lookout = self._hub.loop.timer(LOOK_SECONDS, LOOK_SECONDS, ref=False)
+            self._lookout.start(self._look_out)
+
+    def _look_out(self) -> None:
+        """Ask the kernel whether the client has ended its side. Called in the hub."""
+        if self._on_gone is None:
+            self._stop_looking()
+            return
+        poll = _native_poll()
+        poll.register(self._socket.fileno(), select.POLLRDHUP)
+        if poll.poll(0):
+            self._stop_looking()
+            self._tell_gone()
+
+    def _stop_looking(self) -> None:
+        timer, self._lookout = self._lookout, None
+        if timer is not None:
+            timer.stop()
+            timer.close()
+
+    def _tell_gone(self) -> None:
+        self.gone = True
+        callback, self._on_gone = self._on_gone, None
+        if callback is not None:
+            callback()
+
+    def close(self) -> None:
+        self._stop_looking()
+        super().close()
 
     def run(self) -> None:
         """Serve the connection to its end, and close it."""
@@ -112,27 +150,27 @@ class Connection(Channel):
         """Give an idle connection no longer than `idle_seconds` from now. Called in the hub."""
         if not self.idle:
             return
-        seconds = self._service.idle_seconds
-        if self.served == 0:
-            # It was just accepted; what it wanted to ask is probably on its way.
-            seconds = max(seconds, DRAIN_GRACE_SECONDS)
+        # What a connection that was just accepted wanted to ask is probably on its way.
+        seconds = max(self._service.idle_seconds, 0 if self.served else DRAIN_GRACE_SECONDS)
         if seconds <= 0:
             self.expire()
         else:
             self.deadline = min(self.deadline, monotonic() + seconds)
 
     def idle_since(self, now: float) -> float | None:
-        """Since when it waits for a request, by `time.monotonic()`; None while it has one, or has just come."""
-        if not self.idle or self.closed:
+        """Since when it waits for a request, by `time.monotonic()`; None while it has one, or has just come.
+
+        Half a head is no request: somebody who sends one slowly has no more right to a place than who sends nothing.
+        """
+        if not self.headless or self.closed:
             return None
-        limits = self.limits
-        if self.served:
-            return self.deadline - limits.keep_alive_seconds
-        since = self.deadline - limits.header_timeout_seconds
-        return since if now - since >= limits.silent_seconds else None
+        if self.idle and self.served:
+            return self.deadline - self.limits.keep_alive_seconds
+        since = self.deadline - self.limits.header_timeout_seconds
+        return since if now - since >= self.limits.silent_seconds else None
 
     def make_room(self) -> bool:
-        """Close an idle connection, unless a request has just arrived on it. Called in the hub."""
+        """Close a connection without a request, unless something has just arrived on it. Called in the hub."""
         try:
             self._socket.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
@@ -180,6 +218,7 @@ class Connection(Channel):
 
     def _read_head(self) -> bytes | None:
         """Give the next head with its empty line; None when there is none to come. Raises `RequestError`."""
+        self.headless = True
         buffer = self.buffer or self._first_bytes()
         if not buffer:
             return None
@@ -187,6 +226,7 @@ class Connection(Channel):
         if end > 0 and not buffer.startswith(b"\r\n"):
             # The usual case: the whole head came at once. Its size is judged with the rest of it.
             self.disarm()
+            self.headless = False
             self.buffer = buffer[end + 4 :]
             return buffer[: end + 4]
         limits = self.limits
@@ -215,6 +255,7 @@ class Connection(Channel):
                 return None
             buffer += data
         self.disarm()
+        self.headless = False
         self.buffer = buffer[end:]
         return buffer[:end]
 

@@ -103,10 +103,9 @@ class Call:
 
     def chunks(self) -> Iterator[bytes]:
         """Give the answer's body piece by piece as it arrives, without its framing. Raises `UpstreamError`s."""
-        connection, decoder = self._connection, self._decoder
+        connection, decoder, idle_seconds = self._connection, self._decoder, self._pool.limits.idle_seconds
         if connection is None or decoder is None:
             return
-        idle_seconds = self._pool.limits.idle_seconds
         self.has_arrived()
         payload, self._payload = self._payload, b""
         while True:
@@ -152,6 +151,7 @@ class Call:
     def close(self) -> None:
         """Let go of the connection: to the pool if it is as good as new, else for ever. Idempotent."""
         connection, self._connection = self._connection, None
+        self._outgoing.drop_body()
         if connection is None:
             return
         if self._sender is not None and not self._sender.dead:
@@ -234,6 +234,7 @@ class Call:
             connection.cancel()
             return
         self._sending = False
+        outgoing.drop_body()
         if self._head is None:
             connection.arm(limits.first_byte_seconds)
 

@@ -1,8 +1,9 @@
 """TLS to a provider, over a socket that never blocks.
 
 The law of this module: certificates are verified against the system's and certifi's roots, the name is checked, and
-nothing older than TLS 1.2 is spoken. OpenSSL works on memory here; what it wants to read or write goes through the same
-non-blocking socket that a plain connection uses.
+nothing older than TLS 1.2 is spoken. Only a close_notify is an end (RFC 8446, section 6.1): a connection that is closed
+without one may have been cut by anybody on the way. OpenSSL works on memory here; what it wants to read or write goes
+through the same non-blocking socket that a plain connection uses.
 """
 
 import socket
@@ -19,6 +20,8 @@ def default_context() -> ssl.SSLContext:
     context.load_verify_locations(cafile=certifi.where())
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
+    # A system's openssl.cnf may want a cut connection to be reported as one that was closed properly.
+    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
     return context
 
 
@@ -70,8 +73,10 @@ class TlsTransport:
                 return self._tls.read(size)
             except ssl.SSLWantReadError:
                 self.fill()
-            except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+            except ssl.SSLZeroReturnError:
                 return b""
+            except ssl.SSLEOFError as error:
+                raise ConnectionError("The TLS connection was cut") from error
             except ssl.SSLError as error:
                 raise ConnectionError("The TLS connection is broken") from error
 

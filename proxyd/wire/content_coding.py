@@ -17,9 +17,12 @@ _RAW = -zlib.MAX_WBITS  # what some servers mean by "deflate"
 
 
 class ContentDecoder:
-    """Decodes one body piece by piece. Gives nothing more once `broken`."""
+    """Decodes one body piece by piece. Gives nothing more once `broken`.
 
-    def __init__(self, content_encoding: bytes | None) -> None:
+    `max_bytes` is how much may be inflated; without it that depends on how much came.
+    """
+
+    def __init__(self, content_encoding: bytes | None, *, max_bytes: int | None = None) -> None:
         coding = (content_encoding or b"identity").strip().lower()
         self._identity = coding in (b"identity", b"")
         self.broken = not self._identity and coding not in (b"gzip", b"x-gzip", b"deflate")
@@ -28,6 +31,12 @@ class ContentDecoder:
         self._head = b""
         self._received = 0
         self._decoded = 0
+        self._max_bytes = max_bytes
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is missing at the end of what came. A body without a coding is complete at any time."""
+        return not self.broken and (self._identity or (self._inflater is not None and self._inflater.eof))
 
     def feed(self, data: bytes) -> bytes:
         """The plain bytes of the next piece."""
@@ -52,7 +61,8 @@ class ContentDecoder:
     def _inflate(self, data: bytes) -> bytes:
         assert self._inflater is not None  # noqa: S101 - neither identity nor broken
         pieces: list[bytes] = []
-        while data:
+        full = False
+        while data or full:
             try:
                 piece = self._inflater.decompress(data, _BLOCK_BYTES)
             except zlib.error:
@@ -62,12 +72,16 @@ class ContentDecoder:
                 self._inflater = zlib.decompressobj(_RAW)
                 continue
             self._decoded += len(piece)
-            if self._decoded > FREE_BYTES + MAX_RATIO * self._received:
+            limit = FREE_BYTES + MAX_RATIO * self._received if self._max_bytes is None else self._max_bytes
+            if self._decoded > limit:
                 self.broken = True
                 return b""
             pieces.append(piece)
+            # zlib may have taken all that came and have more to give than the block had room for.
+            full = len(piece) == _BLOCK_BYTES
             data = self._inflater.unconsumed_tail
             if self._inflater.eof and self._inflater.unused_data:  # the next member of a gzip file
                 data = self._inflater.unused_data
+                self._raw_allowed = False  # only of a first one nobody knows yet whether it has a header
                 self._inflater = zlib.decompressobj(_AUTO)
         return b"".join(pieces)

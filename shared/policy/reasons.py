@@ -32,6 +32,7 @@ class Reason(StrEnum):
     UNKNOWN_ENDPOINT = "unknown_endpoint"
     PROVIDER_NOT_CONFIGURED = "provider_not_configured"
     LIMITS_UNAVAILABLE = "limits_unavailable"
+    ROUTER_BUSY = "router_busy"
     KEYS_UNAVAILABLE = "keys_unavailable"
     PROVIDER_UNREACHABLE = "provider_unreachable"
     PROVIDER_TIMEOUT = "provider_timeout"
@@ -120,6 +121,7 @@ ERRORS: dict[Reason, ErrorSpec] = {
         True,
         "The router cannot check or record spending at the moment, so it does not send this request on.",
     ),
+    Reason.ROUTER_BUSY: ErrorSpec(503, True, "The router cannot take such a large request at the moment: {detail}."),
     Reason.KEYS_UNAVAILABLE: ErrorSpec(503, True, "The router cannot look up the proxy key at the moment."),
     Reason.PROVIDER_UNREACHABLE: ErrorSpec(502, True, "{provider} could not be reached: {detail}"),
     Reason.PROVIDER_TIMEOUT: ErrorSpec(504, True, "{provider} took too long to answer: {detail}"),

@@ -1,11 +1,10 @@
 """What the processes of a router use, as the kernel tells it: CPU by kind of process, and memory."""
 
-import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
-TICKS = os.sysconf("SC_CLK_TCK")
+from process_kit import cpu_seconds, tree
+
 _LISTENING = "0A"
 
 
@@ -41,42 +40,6 @@ def kind_of(pid: int, supervisor: int, port: int) -> str:
         return "supervisor"
     named = Path(f"/proc/{pid}/cmdline").read_bytes() + Path(f"/proc/{pid}/comm").read_bytes()
     return "worker" if b"ledger" not in named and _listens(pid, port) else "ledger writer"
-
-
-def tree(root: int) -> list[int]:
-    """A process and all its descendants, without the dead."""
-    parents: dict[int, int] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            state, parent, *_ = stat.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue  # it ended while we looked
-        if state != "Z":
-            parents[int(stat.parent.name)] = int(parent)
-    found = [root]
-    for pid in found:
-        found.extend(child for child, parent in parents.items() if parent == pid)
-    return sorted(found)
-
-
-def cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
-
-
-def memory_mb(pid: int) -> tuple[float, float]:
-    """Resident and proportional set size in MB: the second shares out what several processes have in common."""
-    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    return tuple(int(re.search(rf"^{name}:\s+(\d+)", rollup, re.MULTILINE)[1]) / 1024 for name in ("Rss", "Pss"))  # type: ignore[index,return-value]
-
-
-def peak_mb(pid: int) -> float:
-    """The most that a process was ever resident with, in MB; 0 for one that has ended."""
-    try:
-        status = Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return 0.0
-    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def _listens(pid: int, port: int) -> bool:

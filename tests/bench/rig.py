@@ -11,7 +11,8 @@ from pathlib import Path
 
 from harness import ROOT, Router, eventually
 from load import Load, Streams, hammer, hammer_in_turn, read_streams
-from processes import Cpu, cpu_of, memory_mb, tree, workers_of
+from process_kit import memory_mb, tree
+from processes import Cpu, cpu_of, workers_of
 from sqlalchemy import Engine, func, select
 from upstreams import CHAT, Nginx
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from processes import cpu_seconds
+from process_kit import cpu_seconds
 from redis_kit import RedisServer
 from sqlalchemy import Engine, create_engine, make_url, text
 

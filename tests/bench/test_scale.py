@@ -12,7 +12,7 @@ import pytest
 import requests
 from harness import eventually
 from pacing import Clients, Group
-from processes import peak_mb
+from process_kit import peak_mb
 from rig import LIMITED, Rig
 from scale import fill, is_capped, key_id_of, secret_of
 from table import SCALE_GOALS, Table

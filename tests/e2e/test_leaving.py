@@ -9,6 +9,7 @@ import pytest
 import requests
 from calls import chat, code, marker, spend_of
 from harness import Json, Router, eventually
+from process_kit import cpu_seconds, peak_mb
 from raw_http import Heard, Line, ScriptedProvider, bearer, chat_request, dial, ledger_rows, reply, request
 
 LIMITS_TOLD = {"x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset", "x-spend-limit", "x-spend-remaining"}
@@ -82,9 +83,10 @@ def test_an_upload_that_breaks_off_after_the_answer_began_is_written_down(
         line.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nabc")
         line.rest()
 
-    provider.play(answers_early)
+    provider.play(answers_early, reads_bodies=False)
     with dial(lab) as line:
-        line.send(request(b"POST /openai/v1/files", bearer(key), b"Transfer-Encoding: chunked") + b"5\r\nhello\r\n")
+        begun = b"%x\r\n%b\r\n" % (100_000, b"x" * 100_000)
+        line.send(request(b"POST /openai/v1/files", bearer(key), b"Transfer-Encoding: chunked") + begun)
         eventually(lambda: provider.heard != [], what="the request at the provider")
         line.send(b"no chunk\r\n")
         assert line.answer().status == 400
@@ -111,6 +113,43 @@ def test_an_error_that_repeats_the_credential_is_masked(
     assert answer.status_code == 401
     assert answer.content == b"no: [provider credential]"
     assert answer.headers["x-echo"] == "Bearer [provider credential]"
+
+
+@pytest.mark.parametrize("status", [302, 401, 500])
+@pytest.mark.parametrize(
+    ("coding", "pack"),
+    [
+        (b"br", bytes),
+        (b"gzip, gzip", lambda body: gzip.compress(gzip.compress(body))),
+        (b"gzip", lambda body: gzip.compress(body)[:-4]),
+        (b"identity", gzip.compress),
+    ],
+    ids=["unknown", "twice", "cut", "unsaid"],
+)
+def test_w6_an_error_that_cannot_be_read_is_kept_back(
+    lab: Router, provider: ScriptedProvider, status: int, coding: bytes, pack: Callable[[bytes], bytes]
+) -> None:
+    key_id, key = lab.create_key(name="oddly compressed")
+    body = pack(b"no: " + lab.credentials["openai"].encode())
+    provider.play(lambda line, _: line.send(reply(status, body, b"Content-Encoding: " + coding)))
+    answer = chat(lab, key)
+    assert (answer.status_code, answer.headers["x-router-error"]) == (502, "provider_unreachable")
+    assert str(status) in answer.json()["error"]["message"]
+    assert "content-encoding" not in answer.headers
+    assert row_of(lab, key_id)["outcome"] == "provider_error"
+
+
+def test_w6_an_error_that_inflates_takes_neither_time_nor_memory(lab: Router, provider: ScriptedProvider) -> None:
+    _, key = lab.create_key(name="bomb")
+    (worker,) = lab.worker_pids()
+    bomb = gzip.compress(b"\0" * 80_000_000)
+    chat(lab, key)
+    before = cpu_seconds(worker), peak_mb(worker)
+    for _ in range(5):
+        provider.play(lambda line, _: line.send(reply(500, bomb, b"Content-Encoding: gzip")))
+        assert chat(lab, key).status_code == 502
+    assert cpu_seconds(worker) - before[0] < 0.5
+    assert peak_mb(worker) - before[1] < 20
 
 
 def test_a_revoked_key_sees_nothing_of_itself_either(router: Router) -> None:

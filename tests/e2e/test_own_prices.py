@@ -140,6 +140,19 @@ def test_what_fits_in_truth_is_admitted_after_one_question(lab: Router, provider
     assert heard_paths(provider) == ["/v1/messages"]  # the answer of a moment ago still stands
 
 
+def test_a_large_body_is_counted_whole(lab: Router, provider: ScriptedProvider) -> None:
+    key_id, key = lab.create_key(name="a large file", spend_limit_usd="1.20")
+    provider.play(ScriptedMessages(16_000))
+    page = {"type": "text", "text": "é" * 1_000}
+    document = {**FIRST_TURN, "messages": [{"role": "user", "content": [page] * 2_000}]}
+    assert post(lab, key, "/v1/messages", document).status == 200
+    assert heard_paths(provider) == ["/v1/messages/count_tokens", "/v1/messages"]
+    asked, sent = (json.loads(heard.body) for heard in provider.heard)
+    assert asked == {name: document[name] for name in ("model", "system", "messages", "context_management")}
+    assert sent == document
+    assert only_row(lab, key_id)["bound_nanos"] == (16_000 + 800 + 64) * 10_000 + 32_000 * 25_000
+
+
 def test_what_does_not_fit_in_truth_is_refused_and_explained(lab: Router, provider: ScriptedProvider) -> None:
     _, key = lab.create_key(name="too little", spend_limit_usd="0.90")
     provider.play(ScriptedMessages(16_001))

@@ -54,3 +54,29 @@ def test_a_bomb_is_stopped() -> None:
     plain, broken = decode(b"gzip", bomb, len(bomb))
     assert broken
     assert len(plain) < 50_000_000
+
+
+@pytest.mark.parametrize("size", [256 * 1024, 256 * 1024 + 1, 512 * 1024])
+def test_nothing_is_left_behind_at_the_end_of_a_block(size: int) -> None:
+    decoder = ContentDecoder(b"gzip")
+    assert decoder.feed(gzip.compress(b"\0" * size)) == b"\0" * size
+    assert decoder.complete
+
+
+def test_the_end_is_told_from_a_break() -> None:
+    packed = gzip.compress(TEXT)
+    decoder = ContentDecoder(b"gzip")
+    decoder.feed(packed[:-1])
+    assert not decoder.complete
+    decoder.feed(packed[-1:])
+    assert decoder.complete
+    assert ContentDecoder(None).complete
+    assert not ContentDecoder(b"br").complete
+
+
+def test_a_limit_holds_whatever_the_ratio() -> None:
+    decoder = ContentDecoder(b"gzip", max_bytes=len(TEXT))
+    assert decoder.feed(gzip.compress(TEXT)) == TEXT
+    decoder = ContentDecoder(b"gzip", max_bytes=len(TEXT) - 1)
+    assert decoder.feed(gzip.compress(TEXT)) == b""
+    assert decoder.broken

@@ -15,7 +15,7 @@ def question(slug: str, path: str, model: str, /, **document: Any) -> tuple[str,
     dialect = DIALECTS[endpoint.dialect]
     parsed = dialect.read(endpoint, json.dumps(document).encode(), path_model, "")
     asked = dialect.count_request(endpoint, parsed, path, model)
-    return None if asked is None else (asked[0], json.loads(asked[1]))
+    return None if asked is None else (asked[0], json.loads(b"".join(asked[1])))
 
 
 def test_it_works() -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from proxyd.gateway import payload
-from proxyd.gateway.payload import Payload
+from proxyd.gateway.payload import MAX_JSON_BYTES, Payload
 from proxyd.messages import BadRequest, Request
 from proxyd.providers import BadBody, model_field
 
@@ -40,6 +40,24 @@ class Pieces:
             yield piece
 
 
+@dataclass
+class Keeper:
+    """Has room for everything, and remembers for how much it was asked."""
+
+    body: Pieces
+    asked: list[int] = field(default_factory=list)
+
+    def whole(self) -> bytes:
+        return self.body.read(MAX_JSON_BYTES)
+
+    def make_room(self, size: int) -> None:
+        assert size == sum(map(len, self.body.pieces[: self.body.taken]))
+        self.asked.append(size)
+
+    def model_in(self, data: bytes) -> str | None:
+        return model_field.in_json(data)
+
+
 class Nobody:
     peer = "10.0.0.1"
     gone = False
@@ -57,7 +75,8 @@ def read(
 ) -> tuple[Payload, Pieces]:
     body = Pieces(list(pieces), chunked)
     headers = () if kind is None else ((b"content-type", kind.encode()),)
-    found = payload.read(Request("POST", path, "", headers, Nobody(), body), path, form_bytes=form_bytes)
+    request = Request("POST", path, "", headers, Nobody(), body)
+    found = payload.read(request, path, Keeper(body), form_bytes=form_bytes)
     return found, body
 
 

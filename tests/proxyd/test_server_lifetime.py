@@ -222,3 +222,33 @@ def test_a_client_that_leaves_after_its_late_body_is_noticed() -> None:
         gevent.sleep(0.01)
         sock.close()
         assert noticed.wait(1.0)
+
+
+@pytest.mark.parametrize("leave", ["fin", "reset"])
+@pytest.mark.parametrize(
+    "late", [b"x", b"\r\n", get(b"/2") * 3, b"y" * 30_000], ids=["byte", "line", "requests", "flood"]
+)
+def test_w4_a_client_that_leaves_behind_late_bytes_is_noticed(leave: str, late: bytes) -> None:
+    noticed = gevent.event.Event()
+    closed: list[str] = []
+
+    def handler(request: Request) -> Response:
+        request.client.on_gone(noticed.set)
+        assert noticed.wait(5.0)
+        closed.append(request.path)
+        raise ClientGone
+
+    with running(handler) as server:
+        sock = connect(server)
+        write(sock, get(b"/1"))
+        gevent.sleep(0.01)
+        write(sock, late)
+        gevent.sleep(0.01)
+        if leave == "reset":
+            sock.setsockopt(native.SOL_SOCKET, native.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        left = time.monotonic()
+        sock.close()
+        assert noticed.wait(5.0)
+        assert time.monotonic() - left < 1.0
+        until(lambda: server.connections == 0)
+    assert closed == ["/1"]

@@ -121,6 +121,9 @@ OTHERWISE = {
     "rtsp": (400, b"DESCRIBE / RTSP/1.0\r\n" + HOST + b"\r\n"),
     "http2": (505, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
     "http1.2": (505, b"GET / HTTP/1.2\r\n" + HOST + b"\r\n"),
+    # X11: who stands before us must not speak the PROXY protocol; an address that is told in it counts for nothing.
+    "proxy-v1": (400, b"PROXY TCP4 10.0.0.1 10.0.0.2 56324 443\r\n" + post(CL + b"3", body=b"abc")),
+    "proxy-v2": (400, b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c" + b"\x0a" * 12 + post(CL + b"3", body=b"abc")),
     "expect-bogus": (417, post(b"Expect: miracles")),
 }
 ALL = {name: (400, raw) for name, raw in REFUSED.items()} | OTHERWISE

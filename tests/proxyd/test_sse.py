@@ -1,5 +1,7 @@
 import re
+import time
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -79,6 +81,25 @@ def test_an_event_above_the_limit_passes_without_data() -> None:
     found = decoder.feed(b"data: " + b"x" * 200) + decoder.feed(b"x" * 20 + b"\n\ndata: 1\n\n")
     assert [event.data for event in found] == [None, None, b"1"]
     assert b"".join(event.raw for event in found) == b"data: " + b"x" * 220 + b"\n\ndata: 1\n\n"
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r", b"\rx\n"], ids=["LF", "CRLF", "CR", "mixed"])
+def test_w7_the_cost_of_a_large_event_is_proportional_to_its_size(end: bytes) -> None:
+    """Four times the event may take no more than nine times as long, which is between linear and quadratic."""
+
+    def seconds(size: int) -> float:
+        line = b"data: " + b"x" * 1_000 + end
+        stream = line * (size // len(line)) + end + end
+        best = float("inf")
+        for _ in range(3):
+            decoder = EventDecoder()
+            started = time.process_time()
+            for at in range(0, len(stream), 1_000):
+                decoder.feed(stream[at : at + 1_000])
+            best = min(best, time.process_time() - started)
+        return best
+
+    assert seconds(8_000_000) < 9 * seconds(2_000_000)
 
 
 @settings(max_examples=300, deadline=None)

@@ -17,7 +17,9 @@ def installation(home: Path, number: int, server: RedisServer, clock: HandClock)
     engine = db.create(f"sqlite:///{home / f'router-{number}.db'}")
     db.Base.metadata.create_all(engine)
     with engine.begin() as connection:
-        connection.execute(text(f"insert into accounting_state values (1, 0, {number})"))
+        connection.execute(
+            text(f"insert into accounting_state (id, generation, outdated, installation) values (1, 0, 0, {number})")
+        )
     return Machine(home, str(number), engine, server, clock)
 
 

@@ -2,21 +2,18 @@
 
 import socket as native
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import gevent
 import pytest
 from certificates import self_signed
 from gevent import socket
-from gevent.ssl import SSLContext
-from socket_kit import Peer, ask, post, scripted
+from gevent.ssl import SSLContext, SSLSocket
+from socket_kit import Peer, ask, post, scripted, until
 
-from proxyd.messages import (
-    Origin,
-    UpstreamTimeout,
-    UpstreamUnreachable,
-)
+from proxyd.messages import Origin, UpstreamBroken, UpstreamTimeout, UpstreamUnreachable
 from proxyd.upstream.pool import UpstreamLimits, UpstreamPool
 from proxyd.upstream.tls import default_context
 
@@ -111,3 +108,69 @@ def test_a_silent_tls_peer_is_a_timeout() -> None:
     with scripted(lambda _: gevent.sleep(5)) as upstream, pytest.raises(UpstreamTimeout, match="TLS"):
         ask(pool, post(Origin("https", "127.0.0.1", upstream.origin.port, "localhost")))
     pool.close()
+
+
+Ending = Callable[[SSLSocket], None]
+
+
+def close_properly(tls: SSLSocket) -> None:
+    tls.unwrap()  # sends close_notify, and waits for ours
+
+
+def cut(tls: SSLSocket) -> None:
+    tls.shutdown(native.SHUT_RDWR)  # a FIN of TCP, of which TLS knows nothing
+
+
+@contextmanager
+def tls_scripted(
+    certificate: tuple[Path, Path], answer: bytes, ending: Ending
+) -> Iterator[tuple[UpstreamPool, Origin]]:
+    """A provider that answers each connection's request with `answer` and ends it so, and a pool that trusts it."""
+    key, chain = certificate
+    server_context = SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server_context.load_cert_chain(chain, key)
+
+    def script(plain: Peer) -> None:
+        with server_context.wrap_socket(plain.sock, server_side=True) as tls:
+            Peer(tls).read_request()
+            tls.sendall(answer)
+            ending(tls)
+
+    context = default_context()
+    context.load_verify_locations(chain)
+    pool = UpstreamPool(UpstreamLimits(idle_seconds=2), ssl_context=context)
+    try:
+        with scripted(script) as upstream:
+            yield pool, Origin("https", "localhost", upstream.origin.port, "localhost")
+    finally:
+        pool.close()
+
+
+UNTIL_CLOSE = b"HTTP/1.1 200 OK\r\n\r\nall of it"
+
+
+def test_w5_a_proper_end_of_tls_ends_an_answer(certificate: tuple[Path, Path]) -> None:
+    with tls_scripted(certificate, UNTIL_CLOSE, close_properly) as (pool, origin):
+        assert ask(pool, post(origin)) == (200, b"all of it")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        UNTIL_CLOSE,
+        b"HTTP/1.0 200 OK\r\n\r\nall of it",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nall of it",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nall of it\r\n",
+    ],
+    ids=["until close", "HTTP/1.0", "length", "chunked"],
+)
+def test_w5_a_cut_of_tls_is_no_end_of_an_answer(certificate: tuple[Path, Path], answer: bytes) -> None:
+    with tls_scripted(certificate, answer, cut) as (pool, origin), pytest.raises(UpstreamBroken):
+        ask(pool, post(origin))
+
+
+def test_w5_a_cut_after_the_end_harms_no_answer(certificate: tuple[Path, Path]) -> None:
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nall of it"
+    with tls_scripted(certificate, answer, cut) as (pool, origin):
+        assert ask(pool, post(origin)) == (200, b"all of it")
+        until(lambda: pool.connections == 0)

@@ -1,0 +1,133 @@
+"""From the bytes of a request's body to what they ask for: small bodies at once, large ones in turn.
+
+A large body is judged by what needs none of it (rate, exhausted limits) before it is read, waits until there is room
+for it in memory, and is parsed away from the event loop. That holds for all that is kept of a body, metered or not.
+"""
+
+from dataclasses import dataclass
+
+from proxyd.bodies.memory import BodyMemory
+from proxyd.bodies.parser import BodyParser, ParserBusy
+from proxyd.gateway import payload
+from proxyd.gateway.admission import AdmissionController
+from proxyd.gateway.context import RequestContext
+from proxyd.gateway.payload import MAX_FORM_BYTES, MAX_JSON_BYTES, PEEK_BYTES, Payload
+from proxyd.gateway.rejection import Rejection, rejected
+from proxyd.gateway.route import Target
+from proxyd.key_cache import KnownKey
+from proxyd.providers import DIALECTS, BadBody, Parsed, SlowBody, model_field
+from shared.catalog import Endpoint, Kind
+from shared.policy import Reason
+
+JUDGED_BYTES = 256 * 1024  # larger bodies are judged before they are read, and their sum is bounded
+PARSED_HERE_BYTES = 1024 * 1024  # larger bodies are parsed away from the event loop
+ROOM_SECONDS = 60.0  # how long a body waits for room
+# Of a body whose length is not told: room for the next of these sizes is taken when it has grown to the one before.
+_SIZES = (JUDGED_BYTES, 1024 * 1024, 4 * 1024 * 1024, MAX_JSON_BYTES)
+
+
+class _NoRoom(Exception):
+    """The body cannot be kept."""
+
+    def __init__(self, refusal: Rejection) -> None:
+        super().__init__()
+        self.refusal = refusal
+
+
+class BodyReader:
+    """Reads the bodies of one worker's requests."""
+
+    def __init__(self, admission: AdmissionController, memory: BodyMemory, parser: BodyParser) -> None:
+        self._admission = admission
+        self._memory = memory
+        self._parser = parser
+
+    def read(
+        self, context: RequestContext, known: KnownKey, endpoint: Endpoint, path_model: str | None
+    ) -> Parsed | Rejection:
+        """What a body asks for. Raises RequestError and ClientGone while it is read."""
+        query = context.request.query
+        try:
+            body = _Keeper(self, context, known, free=False).whole()
+            if len(body) <= PARSED_HERE_BYTES:
+                try:
+                    return DIALECTS[endpoint.dialect].read(endpoint, body, path_model, query)
+                except SlowBody:
+                    pass
+            return self._parser.parse(known.key.id, (endpoint, path_model, query), body)
+        except (BadBody, ParserBusy, _NoRoom) as error:
+            return _refusal(error)
+
+    def read_unmetered(self, context: RequestContext, known: KnownKey, target: Target) -> Payload | Rejection:
+        """What goes on as it comes, and the model that it names. Raises RequestError and ClientGone."""
+        restricted, endpoint = bool(known.key.allowed_models), target.endpoint
+        form_bytes = MAX_FORM_BYTES if restricted else PEEK_BYTES
+        if not restricted and endpoint is not None and endpoint.kind is Kind.FREE:
+            form_bytes = 0
+        keeper = _Keeper(self, context, known, free=True)
+        try:
+            return payload.read(context.request, target.path, keeper, form_bytes=form_bytes)
+        except (BadBody, ParserBusy, _NoRoom) as error:
+            return _refusal(error)
+
+    def model_in(self, known: KnownKey, data: bytes) -> str | None:
+        """The one model that a JSON object names. Raises BadBody and ParserBusy."""
+        if len(data) <= PARSED_HERE_BYTES:
+            try:
+                return model_field.in_json(data)
+            except SlowBody:
+                pass
+        return self._parser.model_named(known.key.id, data)
+
+    def make_room(self, context: RequestContext, known: KnownKey, size: int, *, free: bool) -> None:
+        """Judge a body that turns out to be large, and wait until so much of it may be held. Raises _NoRoom."""
+        claim = context.claim
+        if claim is None:
+            refused = self._admission.refuse_early(known, context, free=free)
+            if refused is not None:
+                raise _NoRoom(refused)
+            claim = context.claim = self._memory.claim(known.key.id)
+        if not claim.grow(size, ROOM_SECONDS):
+            raise _NoRoom(rejected(Reason.ROUTER_BUSY, detail="too many large bodies are on their way"))
+
+
+@dataclass(slots=True)
+class _Keeper:
+    """Implements `payload.Keeper` for one request."""
+
+    reader: BodyReader
+    context: RequestContext
+    known: KnownKey
+    free: bool
+    room: int = JUDGED_BYTES
+
+    def whole(self) -> bytes:
+        body = self.context.request.body
+        length = body.length
+        if length is not None:
+            if JUDGED_BYTES < length <= MAX_JSON_BYTES:
+                self.reader.make_room(self.context, self.known, length, free=self.free)
+            return body.read(MAX_JSON_BYTES)  # raises what says so of one that is too large
+        pieces: list[bytes] = []
+        size = 0
+        for piece in body.chunks(MAX_JSON_BYTES):
+            size += len(piece)
+            self.make_room(size)
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    def make_room(self, size: int) -> None:
+        if size > self.room:
+            self.room = next((step for step in _SIZES if step >= size), MAX_JSON_BYTES)
+            self.reader.make_room(self.context, self.known, self.room, free=self.free)
+
+    def model_in(self, data: bytes) -> str | None:
+        return self.reader.model_in(self.known, data)
+
+
+def _refusal(error: BadBody | ParserBusy | _NoRoom) -> Rejection:
+    if isinstance(error, _NoRoom):
+        return error.refusal
+    if isinstance(error, ParserBusy):
+        return rejected(Reason.ROUTER_BUSY, detail=str(error))
+    return rejected(Reason.INVALID_REQUEST, detail=error.message, param=error.param)

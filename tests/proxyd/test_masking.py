@@ -1,0 +1,81 @@
+"""What of an error may go back to a client: nothing that could not be read, and never the credential."""
+
+import gzip
+import zlib
+
+import pytest
+
+from proxyd.gateway.masking import MASK, MAX_ERROR_BYTES, Unreadable, masked_error, plain_error
+
+SECRET = b"sk-proj-secret/with+signs"
+ECHO = b'{"error":"no: ' + SECRET + b'"}'
+
+
+def shown(codings: list[bytes], body: bytes) -> bytes:
+    return masked_error(plain_error(codings, body), SECRET)
+
+
+def test_it_works() -> None:
+    assert shown([], ECHO) == b'{"error":"no: ' + MASK + b'"}'
+    assert shown([], b"no") == b"no"
+    assert shown([], b"") == shown([b"gzip"], b"") == b""
+
+
+@pytest.mark.parametrize(
+    ("codings", "body"),
+    [
+        ([b"identity"], ECHO),
+        ([b"gzip"], gzip.compress(ECHO)),
+        ([b" X-GZip "], gzip.compress(ECHO)),
+        ([b"gzip"], gzip.compress(ECHO[:20]) + gzip.compress(ECHO[20:])),
+        ([b"deflate"], zlib.compress(ECHO)),
+        ([b"", b"gzip"], gzip.compress(ECHO)),
+    ],
+)
+def test_what_can_be_read_is_masked(codings: list[bytes], body: bytes) -> None:
+    assert shown(codings, body) == b'{"error":"no: ' + MASK + b'"}'
+
+
+@pytest.mark.parametrize(
+    ("codings", "body"),
+    [
+        ([b"br"], ECHO),
+        ([b"zstd"], ECHO),
+        ([b"nonsense"], ECHO),
+        ([b"gzip, gzip"], gzip.compress(gzip.compress(ECHO))),
+        ([b"gzip", b"gzip"], gzip.compress(gzip.compress(ECHO))),
+        ([b"gzip"], gzip.compress(gzip.compress(ECHO))),
+        ([b"gzip"], ECHO),
+        ([b"gzip"], gzip.compress(ECHO)[:-9]),
+        ([b"gzip"], gzip.compress(ECHO)[:-1]),
+        ([b"gzip"], gzip.compress(b"no") + ECHO),
+        ([], gzip.compress(ECHO)),
+        ([b"identity"], zlib.compress(ECHO)),
+        ([], b"\x28\xb5\x2f\xfd" + ECHO),
+        ([b"gzip"], gzip.compress(b"\0" * MAX_ERROR_BYTES + b"x")),
+    ],
+)
+def test_w6_what_cannot_be_read_is_kept_back(codings: list[bytes], body: bytes) -> None:
+    with pytest.raises(Unreadable):
+        plain_error(codings, body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        ECHO.replace(b"-", b"\\u002d"),
+        ECHO.replace(b"s", b"\\u0073", 1),
+        ECHO.replace(b"/", b"\\/"),
+        ECHO.decode().encode("utf-16"),
+        ECHO.decode().encode("utf-32-be"),
+    ],
+)
+def test_w6_a_credential_in_disguise_is_kept_back(body: bytes) -> None:
+    with pytest.raises(Unreadable):
+        shown([], body)
+
+
+def test_an_escape_alone_is_no_disguise() -> None:
+    body = b'{"error":"caf\\u0065 \\/ \\u00e9"}'
+    assert shown([], body) == body
+    assert masked_error(body, b"") == body
