@@ -28,6 +28,10 @@ NONSENSE = {
         "postgresql+psycopg2://host/db", "postgresql+asyncpg://host/db", "postgresql+nonsense://host/db", "mysql://x/y", "oracle://x/y",
         "nonsense", "://", "https://host/db", "/var/lib/router.db", "\udcff", "sqlite:///\udcff",
     ),
+    "ROUTER_LEDGER_DATABASE_URL": (
+        "postgresql:", "postgresql://host", f"postgresql://user:{PASSWORD}@with@host/db", "sqlite:///x.db", "mysql://x/y", "nonsense",
+        "postgresql://host/db",
+    ),
     "ROUTER_LIMITS_URL": (
         "sqlite:///", "sqlite://", "sqlite:////", "sqlite:///:memory:", "sqlite:///x.db?y", "sqlite:////nowhere/x.db", "sqlite:////etc",
         "sqlite:////etc/hostname/x.db", "sqlite:////dev/null", "nonsense", "://", "memcached://localhost:11211", "memory://",
