@@ -10,8 +10,9 @@ ARGS   ?=
 run: $(VENV)/.installed
 	@exec $(BIN)/python -m webapp
 
+# Two at a time: the tests of whole processes wait more than they work.
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m "not bench" $(ARGS)
+	$(BIN)/python -m pytest -m "not bench" -n 2 --dist worksteal -q $(ARGS)
 
 # No whole processes, and on all cores: for the minutes between two edits.
 test-fast: $(VENV)/.installed-dev

@@ -1,6 +1,7 @@
 """Whether the database answers (see `shared.probe`). A file needs none of this: `shared.config` has looked at it."""
 
 import sys
+import time
 
 from sqlalchemy import Connection, create_engine, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
@@ -15,6 +16,10 @@ from shared.probe import Finding
 OLDEST = 15
 LEDGER_SETTING = "ROUTER_LEDGER_DATABASE_URL"
 _FILLED = "filled"
+# How the server says that it starts up, recovers or shuts down. It is waited for, within what `probe` allows.
+_NOT_YET = "the database system is"
+_PATIENCE_SECONDS = 7.0
+_PAUSE_SECONDS = 0.2
 _FACTS = text(
     "SELECT pg_is_in_recovery() AS standby, current_setting('default_transaction_read_only') = 'on' AS read_only, "
     "current_setting('server_encoding') AS encoding, current_schema() AS schema, "
@@ -58,7 +63,16 @@ def _place(url: str) -> str:
 
 
 def finding_of(url: str, *, filled: bool = False) -> Finding:
-    """What keeps the database from being used."""
+    """What keeps the database from being used. One that is about to accept connections is waited for."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        found = _look(url, filled=filled)
+        if _NOT_YET not in (found.problem or "") or time.monotonic() >= deadline:
+            return found
+        time.sleep(_PAUSE_SECONDS)
+
+
+def _look(url: str, *, filled: bool) -> Finding:
     try:
         # Else what a database without an encoding says comes as bytes, which nobody here expects.
         engine = create_engine(url, poolclass=NullPool, connect_args={"client_encoding": "utf8"})

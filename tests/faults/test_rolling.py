@@ -111,7 +111,7 @@ def test_pools_are_reloaded_and_restarted_in_turn(pools: Pools, front: Front, te
     before = pools.generation()
     with loaded(front, keys) as loads, limits_are_watched(pools.first, keys, 0.2):
         wait_for(loads)
-        for _ in range(size(2, 20)):
+        for _ in range(size(1, 20)):
             for router in pools:
                 reload(router)
                 wait_for(loads)
@@ -127,7 +127,7 @@ def test_a_reload_is_not_noticed_by_who_comes_straight_to_the_pool(pools: Pools,
     keys = keys_of(pools)
     with loaded(Front(pools.first.proxy_url), keys) as loads:
         wait_for(loads)
-        for _ in range(size(2, 20)):
+        for _ in range(size(1, 20)):
             reload(pools.first)
             wait_for(loads)
     tell(
@@ -222,7 +222,7 @@ def test_counters_that_are_lost_between_two_releases_are_made_once(
     before = pools.generation()
     with loaded(front, keys) as loads:
         wait_for(loads)
-        for number in range(size(2, 10)):
+        for number in range(size(1, 10)):
             pools.redis.empty()
             for load in loads:
                 load.wait_for(ENOUGH, key=keys[1])

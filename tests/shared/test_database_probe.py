@@ -2,7 +2,9 @@
 
 import os
 import signal
+import socket
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -132,6 +134,28 @@ def test_tables_of_an_older_release_are_refused_and_newer_ones_are_served(databa
     assert finding_of(database).problem is None, "bootstrap brings old tables up"
     run(database, "UPDATE alembic_version SET version_num = '9999'")
     assert finding_of(database, filled=True).problem is None
+
+
+def test_one_that_starts_up_is_waited_for() -> None:
+    """It says so twice, and then something else."""
+    words = ["the database system is starting up", "the database system is in recovery mode", "no such role"]
+
+    def serve(listener: socket.socket) -> None:
+        for word in list(words):
+            client, _ = listener.accept()
+            with client:
+                client.recv(1000)
+                fields = b"SFATAL\0C57P03\0M" + word.encode() + b"\0\0"
+                client.sendall(b"E" + (len(fields) + 4).to_bytes(4, "big") + fields)
+                words.remove(word)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        serving = threading.Thread(target=serve, args=(listener,))
+        serving.start()
+        at = f"127.0.0.1:{listener.getsockname()[1]}/db?sslmode=disable&gssencmode=disable"
+        assert "no such role" in problem(f"{DRIVER}router@{at}")
+        serving.join()
+    assert words == []
 
 
 @pytest.mark.slow
