@@ -1,5 +1,7 @@
 """What every test may ask for: parts of the machine that can be missing, and the sandbox provider as a real process."""
 
+import os
+import random
 import re
 import subprocess
 import sys
@@ -10,7 +12,24 @@ import pytest
 from machine import find
 from postgres_kit import PostgresServer
 
+# What tests of faults choose by chance comes of one seed, in all processes of a parallel run: they inherit it.
+os.environ.setdefault("ROUTER_FAULTS_SEED", str(random.SystemRandom().randrange(1_000_000)))
+
 AREAS = ("shared", "proxyd", "webapp", "e2e", "faults")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What tests of faults have found. Their reports tell it, because they may come from another process."""
+    reports = [report for several in terminalreporter.stats.values() for report in several]
+    calls = [report for report in reports if isinstance(report, pytest.TestReport) and report.when == "call"]
+    found = [
+        (report.location[2], value) for report in calls for name, value in report.user_properties if name == "found"
+    ]
+    if found or any("tests/faults/" in report.nodeid and report.failed for report in calls):
+        form = os.environ.get("ROUTER_FAULTS", "short")
+        terminalreporter.write_sep("-", f"faults, {form}, ROUTER_FAULTS_SEED={os.environ['ROUTER_FAULTS_SEED']}")
+        for test, value in found:
+            terminalreporter.write_line(f"{test}: {value}")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

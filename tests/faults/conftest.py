@@ -1,4 +1,4 @@
-"""One router for the tests that leave it whole, others for those that do not; and what was found, told at the end."""
+"""One router for the tests that leave it whole, others for those that do not."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -8,9 +8,8 @@ import pytest
 from faulty import FaultyRouter, Make
 from pools_kit import Pools
 from postgres_kit import PostgresServer
-from sizes import LONG, PART, SEED
+from sizes import LONG
 
-_FOUND: list[str] = []
 _POOLS: list[Pools] = []
 
 
@@ -106,13 +105,4 @@ def _fixtures(item: pytest.Item | None) -> list[str]:
 @pytest.fixture
 def tell(request: pytest.FixtureRequest) -> Callable[[object], None]:
     """Say a line about this test in the summary, for docs/guarantees.md."""
-    return lambda found: _FOUND.append(f"{request.node.name}: {found}")
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if _FOUND:
-        terminalreporter.write_sep(
-            "-", f"faults, {f'{PART:g} of the long form' if LONG else 'short'}, ROUTER_FAULTS_SEED={SEED}"
-        )
-        for line in _FOUND:
-            terminalreporter.write_line(line)
+    return lambda found: request.node.user_properties.append(("found", str(found)))

@@ -9,8 +9,8 @@ import random
 _asked = os.environ.get("ROUTER_FAULTS", "0")
 PART = 1.0 if _asked == "long" else float(_asked)
 LONG = PART > 0
-# Everything that is chosen by chance comes from here; say it to see the same choices again.
-SEED = int(os.environ.get("ROUTER_FAULTS_SEED") or random.SystemRandom().randrange(1_000_000))
+# Everything that is chosen by chance comes from here; say it to see the same choices again. All processes of a run share it.
+SEED = int(os.environ["ROUTER_FAULTS_SEED"])
 
 
 def size(short: int, long: int) -> int:
