@@ -73,7 +73,7 @@ def test_who_comes_alone_waits_for_nobody(world: World) -> None:
 
 
 def test_those_who_come_meanwhile_share_the_next(world: World) -> None:
-    world.pause = 0.01
+    world.pause = 0.2
     first = gevent.spawn(world.submit)
     gevent.sleep(0.002)
     gevent.joinall([first, *several(world.submit, 5)], raise_error=True, timeout=5)
@@ -106,7 +106,7 @@ def test_a_submissions_own_failure_reaches_its_owner_only() -> None:
 
 @pytest.mark.parametrize("victim", [0, 1, 2])
 def test_whoever_is_cut_off_while_waiting_blocks_nobody(world: World, victim: int) -> None:
-    world.pause = 0.02
+    world.pause = 0.2
     first = gevent.spawn(world.submit)
     gevent.sleep(0.005)
     waiting = several(world.submit, 3)
@@ -127,7 +127,7 @@ def test_a_leader_cut_off_before_its_batch_hands_over(world: World) -> None:
 
 
 def test_a_leader_cut_off_within_its_batch_tells_the_others_and_the_next_goes_on(world: World) -> None:
-    world.pause = 0.02
+    world.pause = 0.2
     leader, follower = several(world.submit, 2)
     gevent.sleep(0.005)
     later = gevent.spawn(world.submit)
@@ -141,7 +141,7 @@ def test_a_leader_cut_off_within_its_batch_tells_the_others_and_the_next_goes_on
 
 @pytest.mark.parametrize("turns", range(6))
 def test_one_that_was_to_lead_and_is_cut_off_hands_over(world: World, turns: int) -> None:
-    world.pause = 0.01
+    world.pause = 0.2
     first = gevent.spawn(world.submit)
     gevent.sleep(0.002)
     heir, last = several(world.submit, 2)
