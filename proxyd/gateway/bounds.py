@@ -11,11 +11,10 @@ from proxyd.gateway.context import RequestContext
 from proxyd.key_cache import KnownKey
 from proxyd.providers import Parsed
 from shared import pricing
-from shared.pricing import Bound, BoundPart, PriceBook, Size, Unbounded
+from shared.pricing import SMALLEST_LIMIT, Bound, BoundPart, PriceBook, Size, Unbounded
 
 _NOTHING = BoundPart(0, Decimal(0), 0)
 LEAST_BOUND = Bound(1, _NOTHING, _NOTHING, {}, 0)  # of a body that was not read: the least that anything costs
-SMALLEST_LIMIT = 16  # output tokens; less is asked for by nobody
 
 CountTokens = Callable[[RequestContext, KnownKey], int | None]
 

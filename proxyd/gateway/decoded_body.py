@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from gevent import sleep
 
 from proxyd.messages import BadRequest, Body, RequestTooLarge
-from proxyd.wire.body_coding import DECODERS, CodingError, decoded
+from proxyd.wire.content_coding import DECODERS, CodingError, decoded
 
 PAUSE_BYTES = 1024 * 1024  # of plain text between two looks at what else there is to do: some 5 ms of work
 

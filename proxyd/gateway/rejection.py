@@ -16,7 +16,7 @@ from proxyd.messages import (
     UpstreamTimeout,
 )
 from proxyd.providers import DIALECTS
-from proxyd.wire.body_coding import ACCEPTED
+from proxyd.wire.content_coding import ACCEPTED
 from shared import money, periods
 from shared.counters import RateLimited, SpendExceeded, SpendHeld, SpendState
 from shared.policy import ERRORS, Deny, Fact, KeySnapshot, Reason

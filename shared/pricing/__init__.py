@@ -4,7 +4,7 @@
 provider's answer. Whole numbers and fractions throughout, no floats; results are nano-dollars, rounded up once.
 """
 
-from shared.pricing.bound import Bound, BoundPart, Unbounded, bound, explain, fitting_output_limit
+from shared.pricing.bound import SMALLEST_LIMIT, Bound, BoundPart, Unbounded, bound, explain, fitting_output_limit
 from shared.pricing.cost import cost
 from shared.pricing.own import OwnPrice, PriceBook
 from shared.pricing.rates import load
@@ -13,6 +13,7 @@ from shared.pricing.values import Cost, Price, Size, Usage
 
 __all__ = [
     "MAX_COUNT",
+    "SMALLEST_LIMIT",
     "Bound",
     "BoundPart",
     "Cost",

@@ -51,10 +51,7 @@ def bound(
     parts = _parts(provider_slug, model, size, at, book)
     if isinstance(parts, Unbounded):
         return None
-    limit = size.output_limit
-    if limit is None:
-        limit = output_limit if output_limit is not None else _maximum(provider_slug, model)
-    return parts.nanos(limit)
+    return parts.nanos(_most_output(provider_slug, model, size, output_limit))
 
 
 class Unbounded(NamedTuple):
@@ -96,9 +93,7 @@ def explain(
     parts = _parts(provider_slug, model, size, at, book)
     if isinstance(parts, Unbounded):
         return parts
-    limit = size.output_limit
-    if limit is None:
-        limit = output_limit if output_limit is not None else _maximum(provider_slug, model)
+    limit = _most_output(provider_slug, model, size, output_limit)
     per_output = parts.per_output_token // size.choices
     fees = {
         key: _part(calls, parts.fees[key], parts.scale) for key, calls in size.tool_fees.items() if key in parts.fees
@@ -223,6 +218,13 @@ def _ceiling(sheet: BoundSheet, input_tokens: int) -> Ceiling:
         if input_tokens > ceiling.over:
             chosen = ceiling
     return chosen
+
+
+def _most_output(provider_slug: str, model: str, size: Size, output_limit: int | None) -> int:
+    """The output tokens of one choice at most: by the client's limit, else by ours, else by the model."""
+    if size.output_limit is not None:
+        return size.output_limit
+    return _maximum(provider_slug, model) if output_limit is None else output_limit
 
 
 def _maximum(provider_slug: str, model: str) -> int:

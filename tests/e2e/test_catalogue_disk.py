@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import requests
-from calls import chat, code, marker, seen
+from calls import about, chat, code, marker, seen
 from harness import Json, Router, eventually
 from hurt_kit import ledger_locked, settled
 
@@ -108,6 +108,8 @@ def check_refused_and_healed(router: Router, fill: Callable[[], object], empty: 
     assert [chat(router, either, text).status_code for either in (key, free) for _ in range(4)] == [200] * 8
     assert requests.get(f"{router.proxy_url}/readyz", timeout=10).status_code == 200
     assert router.worker_pids() == pids
+    healed = about(router, key)
+    assert healed["remaining_requests"] >= 1_000 - 8 - len(pids), "what was refused was counted"
     assert [row["outcome"] for row in settled(router, key_id, 8)] == ["ok"] * 8
     assert len(settled(router, free_id, served + 8)) == served + 8
 

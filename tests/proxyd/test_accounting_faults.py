@@ -208,11 +208,8 @@ def test_counters_that_are_locked_are_waited_for_once_and_then_not(router: Route
     assert router.spent() == (0, 2_000)
 
 
-def test_a_batch_whose_answer_was_lost_is_found_out(router: Router, worker: Worker) -> None:
-    """Whoever it had admitted was told otherwise, so nothing stays held; its ends count once."""
-    worker.begin()
-    ending = worker.begin()
-    worker.settle(ending, 300)
+def begin_without_an_answer(worker: Worker) -> None:
+    """A request whose batch is applied, which nobody is told."""
     real = worker.counters.apply_batch
 
     def lost(batch: Batch) -> object:
@@ -223,6 +220,14 @@ def test_a_batch_whose_answer_was_lost_is_found_out(router: Router, worker: Work
     with pytest.raises(CountersUnavailable):
         worker.begin()
     del worker.counters.apply_batch
+
+
+def test_a_batch_whose_answer_was_lost_is_found_out(router: Router, worker: Worker) -> None:
+    """Whoever it had admitted was told otherwise, so nothing stays held; its ends count once."""
+    worker.begin()
+    ending = worker.begin()
+    worker.settle(ending, 300)
+    begin_without_an_answer(worker)
     assert router.spent() == (300, 2_000)
     router.clock.mono_at += 1
     worker.begin()
@@ -236,16 +241,7 @@ def test_a_batch_whose_answer_was_lost_is_found_out_though_no_request_follows(
 ) -> None:
     worker.settle(worker.begin(), 300)
     worker.accounting.flush()
-    real = worker.counters.apply_batch
-
-    def lost(batch: Batch) -> object:
-        real(batch)
-        raise CountersUnavailable("cut", in_doubt=True)
-
-    worker.counters.apply_batch = lost  # type: ignore[method-assign, assignment]
-    with pytest.raises(CountersUnavailable):
-        worker.begin()
-    del worker.counters.apply_batch
+    begin_without_an_answer(worker)
     assert router.spent() == (300, 1_000)
     router.clock.mono_at += 1
     if asked:

@@ -3,6 +3,7 @@
 import gzip
 import zlib
 
+import brotli
 import pytest
 
 from proxyd.gateway.masking import MASK, MAX_ERROR_BYTES, Unreadable, masked_error, plain_error
@@ -29,6 +30,7 @@ def test_it_works() -> None:
         ([b" X-GZip "], gzip.compress(ECHO)),
         ([b"gzip"], gzip.compress(ECHO[:20]) + gzip.compress(ECHO[20:])),
         ([b"deflate"], zlib.compress(ECHO)),
+        ([b"br"], brotli.compress(ECHO)),
         ([b"", b"gzip"], gzip.compress(ECHO)),
     ],
 )
@@ -41,6 +43,8 @@ def test_what_can_be_read_is_masked(codings: list[bytes], body: bytes) -> None:
     [
         ([b"br"], ECHO),
         ([b"zstd"], ECHO),
+        ([b"br"], brotli.compress(b"\0" * MAX_ERROR_BYTES + b"x")),
+        ([b"compress"], ECHO),
         ([b"nonsense"], ECHO),
         ([b"gzip, gzip"], gzip.compress(gzip.compress(ECHO))),
         ([b"gzip", b"gzip"], gzip.compress(gzip.compress(ECHO))),

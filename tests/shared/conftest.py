@@ -47,3 +47,11 @@ def server(tmp_path: Path) -> Iterator[RedisServer]:
     server = RedisServer(tmp_path / "redis")
     yield server
     server.stop()
+
+
+@pytest.fixture
+def server_home(server: RedisServer, tmp_path: Path) -> Iterator[Home]:
+    """A data directory whose counters are on it."""
+    home = Home(tmp_path, server.url)
+    yield home
+    home.close()

@@ -4,7 +4,6 @@ import contextlib
 import itertools
 import shutil
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,10 +17,8 @@ from shared.money import MAX_NANOS
 
 
 @pytest.fixture
-def home(server: RedisServer, tmp_path: Path) -> Iterator[Home]:
-    home = Home(tmp_path, server.url)
-    yield home
-    home.close()
+def home(server_home: Home) -> Home:
+    return server_home
 
 
 @pytest.fixture

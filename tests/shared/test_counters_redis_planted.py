@@ -1,8 +1,5 @@
 """What stands under our names on a server and is none of ours is a loss: noticed at once, and gone with new counters."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from counters_kit import Home, Worker, charge, kinds, money
 from redis_kit import RedisServer
@@ -14,10 +11,8 @@ KEY, ORGS, WORKERS, WORKER = (f"{PREFIX}1:{name}" for name in ("key:key", "orgs"
 
 
 @pytest.fixture
-def home(server: RedisServer, tmp_path: Path) -> Iterator[Home]:
-    home = Home(tmp_path, server.url)
-    yield home
-    home.close()
+def home(server_home: Home) -> Home:
+    return server_home
 
 
 def test_it_works(home: Home) -> None:

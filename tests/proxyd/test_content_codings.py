@@ -1,4 +1,4 @@
-"""Compressed bodies of requests: every coding, in pieces of any size; what is damaged is never taken for whole."""
+"""Every coding, in pieces of any size; what is damaged is never taken for whole."""
 
 import gzip
 import random
@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxyd.wire.body_coding import ACCEPTED, BLOCK_BYTES, DECODERS, CodingError, decoded
+from proxyd.wire.content_coding import ACCEPTED, BLOCK_BYTES, DECODERS, CodingError, ContentDecoder, decoded
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -57,6 +57,20 @@ def test_it_works(encoder: str, kind: str, size: int) -> None:
     got = list(decoded(coding, iter(pieces(encode(PLAIN[kind]), size))))
     assert b"".join(got) == PLAIN[kind]
     assert all(0 < len(piece) <= 2 * BLOCK_BYTES for piece in got)
+
+
+@with_every_coding
+@pytest.mark.parametrize("kind", PLAIN)
+@pytest.mark.parametrize("size", [13, 65_536])
+def test_an_answer_is_read_the_same_way(encoder: str, kind: str, size: int) -> None:
+    coding, encode = ENCODERS[encoder]
+    packed = encode(PLAIN[kind])
+    reader = ContentDecoder(coding)
+    assert b"".join(map(reader.feed, pieces(packed[:-1], size))) in PLAIN[kind]
+    assert not reader.complete
+    reader = ContentDecoder(coding)
+    assert b"".join(map(reader.feed, pieces(packed, size))) == PLAIN[kind]
+    assert reader.complete
 
 
 def test_every_coding_that_is_promised_is_read() -> None:
