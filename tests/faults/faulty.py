@@ -56,16 +56,24 @@ class FaultyRouter(Router):
 
     def wait_until_ready(self, seconds: float = START_SECONDS) -> None:
         """Return once all workers are there and say, several times in a row, that they can serve."""
-        in_a_row = 0
+        in_a_row, said = 0, "nothing"
 
         def ready() -> bool:
-            nonlocal in_a_row
-            with contextlib.suppress(requests.RequestException):
-                good = requests.get(f"{self.proxy_url}/readyz", timeout=5).status_code == 200
-                in_a_row = in_a_row + 1 if good and len(self.worker_pids()) == self.workers else 0
+            nonlocal in_a_row, said
+            workers = len(self.worker_pids())
+            try:
+                answer = requests.get(f"{self.proxy_url}/readyz", timeout=5)
+            except requests.RequestException as error:
+                said = f"{workers} workers, {error!r}"
+                return False
+            said = f"{workers} workers, {answer.text}"
+            in_a_row = in_a_row + 1 if answer.ok and workers == self.workers else 0
             return in_a_row >= 4 * self.workers
 
-        eventually(ready, seconds, "a router that is ready")
+        try:
+            eventually(ready, seconds, "a router that is ready")
+        except AssertionError as error:
+            raise AssertionError(f"{error}; last it said: {said}\n{self.log_of('proxy')[-4_000:]}") from None
 
     # Faults
 

@@ -218,8 +218,13 @@ def test_compressed_answers_are_metered_and_relayed_as_they_are() -> None:
     watch = meter(encoding=b"gzip")
     assert relay(watch, packed, 10) == packed
     assert used(watch).counts["input_tokens"] == 19
-    watch = meter(streaming=False, encoding=b"br")
-    assert relay(watch, b"\x8b" * 300) == b"\x8b" * 300
+
+
+@pytest.mark.parametrize("coding", [b"compress", b"gzip", b"zstd", b"br", b"gzip, br"])
+def test_what_cannot_be_decoded_counts_as_text(coding: bytes) -> None:
+    """A coding that nobody here knows, or bytes that are not of it."""
+    watch = meter(streaming=False, encoding=coding)
+    assert relay(watch, b"\x11" * 300) == b"\x11" * 300
     assert watch.usage() is None
     assert watch.delivered().counts["output_tokens"] == 100
     assert watch.delivered().unknown
