@@ -71,23 +71,16 @@ class SharedCounters(Protocol):
     def fence(self, generation: int, worker_id: str, holds: Iterable[Held]) -> None: ...
 
 
-def connect(
-    url: str,
-    *,
-    clock: Clock | None = None,
-    sleep: Callable[[float], None] = time.sleep,
-    wait_near: Callable[[int], object] | None = None,
-) -> Counters:
+def connect(url: str, *, clock: Clock | None = None, sleep: Callable[[float], None] = time.sleep) -> Counters:
     """The counters at a URL of the `limits` library. Nothing is opened before it is used.
 
-    `sleep` is for those in a file, `wait_near` for those on a server (`redis.link` says what it is). Raises ValueError,
-    with a sentence that repeats nothing of the URL but its scheme.
+    Raises ValueError, with a sentence that repeats nothing of the URL but its scheme.
     """
     if _is_of_server(url):
         # Here, because the client costs a process 7 MB and a good part of a second that a file has no use for.
         from shared.counters.redis import client  # noqa: PLC0415
 
-        return client.connect(url, clock=clock, wait_near=wait_near)
+        return client.connect(url, clock=clock)
     storage = storage_from_string(url, clock=clock, sleep=sleep, fill=None)  # type: ignore[arg-type] # the library passes options on
     if not isinstance(storage, SqliteStorage):
         raise TypeError("another storage is registered for sqlite://")

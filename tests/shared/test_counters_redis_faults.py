@@ -10,7 +10,7 @@ from counters_kit import TODAY, Home, Worker, charge, kinds, money
 from redis_kit import RedisServer, Wire, until
 
 from shared.counters import Admitted, Batch, CountersLost, CountersUnavailable, connect
-from shared.counters.redis.link import ANSWER_SECONDS, FAILURES, FAR_ANSWERS, NEAR_SECONDS, Link
+from shared.counters.redis.link import ANSWER_SECONDS, FAILURES
 
 
 @pytest.fixture
@@ -207,27 +207,3 @@ def test_passwords(server: RedisServer, home: Home, worker: Worker, given: str) 
     counters.close()
     with server.client(password="pa@ss") as client:
         client.config_set("requirepass", "")
-
-
-def test_an_answer_is_waited_for_outside_of_the_loop_while_answers_come_soon(server: RedisServer) -> None:
-    """The clock of the test says how long each took; what it says is no part of what is answered."""
-    now, took, asked = 0.0, 0.0, 0
-
-    def wait_near(_: int) -> None:
-        nonlocal now, asked
-        now, asked = now + took, asked + 1
-
-    link = Link(server.url, wait_near=wait_near, monotonic=lambda: now)
-    digest = link.call(lambda client: client.script_load("return 7"))
-
-    def run(times: int) -> int:
-        before = asked
-        assert [link.run(digest, "key", []) for _ in range(times)] == [7] * times
-        return asked - before
-
-    assert run(10) == 10
-    took = 2 * NEAR_SECONDS
-    assert run(1 + FAR_ANSWERS) == 1
-    took = 0.0
-    assert run(10) == 10
-    link.close()
