@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from faulty import FaultyRouter, Havoc, Make
+from harness import START_SECONDS
 from load_kit import Call, Key, Load
 from postgres_kit import PostgresServer
 from reckoning import Books, limits_are_watched
@@ -68,9 +69,9 @@ class Pools:
             relay.close()
         self.redis.stop()
 
-    def wait_until_ready(self) -> None:
+    def wait_until_ready(self, seconds: float = START_SECONDS) -> None:
         for router in self:
-            router.wait_until_ready()
+            router.wait_until_ready(seconds)
 
     def processes(self) -> set[int]:
         """Workers and ledger writers."""
