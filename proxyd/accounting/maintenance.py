@@ -52,7 +52,8 @@ class Maintenance:
         self._since = 0.0  # monotonic time from which the oldest end that is not told waits
 
     def start(self) -> None:
-        self._timer = gevent.get_hub().loop.timer(LINGER_SECONDS)
+        # By its repeat: libev lets a timer that has run out, and is started again by its first time, fire at once.
+        self._timer = gevent.get_hub().loop.timer(0.0, LINGER_SECONDS)
         self._ends.on_first = self._wait_for_batch
         gevent.spawn(self._run)
 
@@ -97,17 +98,16 @@ class Maintenance:
         self._since = self._monotonic()
         if not self._waiting and not self._telling and self._timer is not None:
             self._waiting = True
-            self._timer.start(self._on_timer)
+            self._timer.again(self._on_timer, update=True)
 
     def _on_timer(self) -> None:
-        """In the hub, a moment later."""
-        self._waiting = False
-        if not self._ends.pending or self._telling or self._stopping:
+        """In the hub, a moment later, and again as long as a batch has taken along those for which it was started."""
+        pending = self._ends.pending and not self._telling
+        if pending and self._monotonic() - self._since < LINGER_SECONDS:
             return
-        if self._monotonic() - self._since < LINGER_SECONDS:
-            self._waiting = True
-            self._timer.start(self._on_timer)  # a batch has taken along those for which it was started
-        else:
+        self._waiting = False
+        self._timer.stop()
+        if pending:
             self._telling = True
             gevent.spawn(self._tell_now)
 

@@ -136,4 +136,6 @@ def test_kills_at_random_over_two_pools_and_their_servers(pools: Pools, tell: Te
         for load in loads:
             load.wait_for(20, key=keys[1])
     killed = pools.kills() - before
-    tell(f"{killed.total()} kills {dict(killed)}, ready after {ready:.1f} s: {dict(told(loads))}; {reckon(pools.first, calls_of(loads), keys)}")
+    tell(
+        f"{killed.total()} kills {dict(killed)}, ready after {ready:.1f} s: {dict(told(loads))}; {reckon(pools.first, calls_of(loads), keys)}"
+    )
