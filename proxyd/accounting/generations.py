@@ -2,8 +2,8 @@
 
 Where other machines use the same counters, any of their ledger writers may make new ones. The generation in the
 database is the election: it is raised by whoever still finds the one there that was found bad. All others wait for what
-that one makes, and let their page follow. Each waits for, ends and closes workers of its own machine only; for those of
-a machine that is away, what it had posted last stands in.
+that one makes, and adopt it in their shared state. Each waits for, ends and closes workers of its own machine only; for
+those of a machine that is away, what it had posted last stands in.
 """
 
 import logging
@@ -23,9 +23,9 @@ from shared.counters import (
     CountersLost,
     CountersUnavailable,
     Joining,
-    Page,
-    PageMissing,
     SharedCounters,
+    SharedState,
+    SharedStateMissing,
     Used,
     boot_id,
 )
@@ -64,12 +64,12 @@ class Generations:
         self._awaited = (0, 0.0)  # a generation that another machine has raised, and since when it is waited for
         self.reached = False  # whether the counters answered the last time
         self.live = False  # whether they were the right ones then, and complete
-        self.page: Page
+        self.shared_state: SharedState
 
     @property
     def hurried(self) -> bool:
         """Whether somebody waits for new counters, and it is not for a machine that is away."""
-        if self.page.asked >= self.page.generation:
+        if self.shared_state.rebuild_requested >= self.shared_state.generation:
             return True
         return self._missing_since > 0.0 and not (self._counters.shared and self._is_late())
 
@@ -83,26 +83,26 @@ class Generations:
 
         Raises SQLAlchemyError or CountersUnavailable.
         """
-        page = self._page_of_the_living() if alive else None
-        self.page = page or self._new_page()
-        self._counters.attach(self.page)
-        if page is not None:
+        shared_state = self._existing_shared_state() if alive else None
+        self.shared_state = shared_state or self._new_shared_state()
+        self._counters.attach(self.shared_state)
+        if shared_state is not None:
             return
         if alive:
-            self._renew_all("the page is gone")
+            self._renew_all("the shared state is gone")
         elif self._counters.shared and self._machines.others_are_there():
             # What stands there is right if they say so. Without one of them nobody could say.
             self.renew("a machine starts")
         else:
             self._renew_all("everything starts")
 
-    def _new_page(self) -> Page:
-        return Page.create(self._data_dir, boot_id(), self._database.installation())
+    def _new_shared_state(self) -> SharedState:
+        return SharedState.create(self._data_dir, boot_id(), self._database.installation())
 
-    def _page_of_the_living(self) -> Page | None:
+    def _existing_shared_state(self) -> SharedState | None:
         try:
-            return Page.open(self._data_dir, boot_id())
-        except PageMissing:
+            return SharedState.open(self._data_dir, boot_id())
+        except SharedStateMissing:
             return None
 
     # Watching
@@ -118,24 +118,24 @@ class Generations:
         return changed
 
     def _watch(self) -> bool:
-        page = self.page
-        if page.asked >= page.generation:
+        shared_state = self.shared_state
+        if shared_state.rebuild_requested >= shared_state.generation:
             self.renew("a worker found them as it had not left them")
             return False
-        sequence = page.sequence  # read first: what is committed between two looks is no older copy
+        sequence = shared_state.sequence  # read first: what is committed between two looks is no older copy
         try:
             condition = self._counters.condition()
         except CountersLost as error:
             self.renew(str(error))
             return False
         changed = False
-        if condition.generation != page.generation or condition.sequence < sequence:
+        if condition.generation != shared_state.generation or condition.sequence < sequence:
             self.renew("an older copy, or others, stand there")
         elif not self._counters.right:
             self.renew("the file was replaced, or written by somebody else")
         else:
             if self._counters.shared:
-                page.note(condition.sequence)  # as far as all machines have come, not this one alone
+                shared_state.note_commit(condition.sequence)  # as far as all machines have come, not this one alone
             self.live = condition.live
             if condition.live:
                 self._missing_since = 0.0
@@ -147,16 +147,16 @@ class Generations:
         return changed
 
     def check_database(self) -> None:
-        """Be of the generation of the database, not an outdated one, and have the page that stands there."""
+        """Be of the generation of the database, not an outdated one, and have the shared state that stands there."""
         present, outdated = self._database.generations()
-        if present != self.page.generation:
+        if present != self.shared_state.generation:
             self.renew("the database is of another generation")
         elif outdated >= present:
             self.renew("the journals of a machine that was given up were imported")
-        if not self.page.stands():
-            self.page = self._new_page()
-            self._counters.attach(self.page)
-            self._renew_all("the page is gone")
+        if not self.shared_state.is_current():
+            self.shared_state = self._new_shared_state()
+            self._counters.attach(self.shared_state)
+            self._renew_all("the shared state is gone")
 
     def renew(self, why: str) -> None:
         """New counters have to be: those that another machine has made, or is making, or else our own."""
@@ -166,10 +166,10 @@ class Generations:
             return
         present = self._database.generation()
         condition, found = self._look()
-        if condition is not None and condition.generation == present > self.page.generation:
+        if condition is not None and condition.generation == present > self.shared_state.generation:
             self._follow(shared, condition)
             return
-        if present > max(self.page.generation, self._bad) and self._awaits(present):
+        if present > max(self.shared_state.generation, self._bad) and self._awaits(present):
             return
         self._make_new(why, present, found)
 
@@ -206,7 +206,7 @@ class Generations:
     def _make_new(self, why: str, known: int | None, found: int) -> None:
         """`known`: the generation that the database has to have still, if that matters; `found`: in the counters."""
         shared = self._counters.shared
-        cut = self._database.raise_generation(max(found, self.page.generation), known)
+        cut = self._database.raise_generation(max(found, self.shared_state.generation), known)
         if cut is None:
             self._bad = max(self._bad, known or 0)  # somebody was quicker; theirs is followed in a next round
             return
@@ -239,7 +239,7 @@ class Generations:
         Answers with whether a journal was opened once more, or given up.
         """
         if not missing:
-            self._counters.go_live(self.page.generation)
+            self._counters.go_live(self.shared_state.generation)
             self._missing_since = 0.0
             return False
         changed = False
@@ -257,11 +257,11 @@ class Generations:
                     self._give_up(worker_id)
             elif late and not self._living.is_dead(worker_id):
                 self._living.end(worker_id, "it does not join the new counters")
-        self._machines.fence(self.page.generation, elsewhere)
+        self._machines.fence(self.shared_state.generation, elsewhere)
         return changed
 
     def _give_up(self, worker_id: str) -> None:
         """A journal of which nothing lies here any more: it was deleted, and with it what had not been imported."""
         log.critical("the journal of worker %s is gone; what was not imported of it is lost", worker_id)
-        self._counters.close_worker(Joining(worker_id, self.page.generation, 0))
+        self._counters.close_worker(Joining(worker_id, self.shared_state.generation, 0))
         self._database.close(worker_id)

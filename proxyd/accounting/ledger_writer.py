@@ -26,7 +26,7 @@ from proxyd.accounting.ledger import Ledger
 from proxyd.accounting.living import Living
 from proxyd.accounting.machines import Machines
 from proxyd.accounting.records import LedgerUnavailable
-from shared.counters import Counters, CountersUnavailable, Page
+from shared.counters import Counters, CountersUnavailable, SharedState
 
 log = logging.getLogger(__name__)
 
@@ -67,8 +67,8 @@ class LedgerWriter:
         self._finished: set[str] = set()  # dead journals that are whole, and end all that began in them
 
     @property
-    def page(self) -> Page:
-        return self._generations.page
+    def shared_state(self) -> SharedState:
+        return self._generations.shared_state
 
     def start(self) -> None:
         """Take over; with a new generation if nothing is alive. Raises SQLAlchemyError or CountersUnavailable."""
@@ -98,7 +98,7 @@ class LedgerWriter:
                 log.warning("the ledger is not as it was left, and is looked at again: %s", error)
             except CountersUnavailable as error:
                 log.warning("the counters cannot be used, and are tried again: %s", error)
-                self._living.end_who_is_stuck(self.page)
+                self._living.end_who_is_stuck(self.shared_state)
             except OSError as error:
                 log.warning("a journal cannot be read or written, and is tried again: %s", error.strerror)
         return imported
@@ -120,7 +120,7 @@ class LedgerWriter:
 
     def _post(self) -> None:
         """Let other machines know what our workers hold, in case that we should be away when they need it."""
-        self._machines.post(self._workers, self.page.generation if self._generations.reached else None)
+        self._machines.post(self._workers, self.shared_state.generation if self._generations.reached else None)
 
     # Journals
 
@@ -183,10 +183,10 @@ class LedgerWriter:
         tail = journal_reader.read_tail(self._directory, worker_id, 0 if state is None else state.end_number)
         if state is None and tail.last.end_number:
             # It never came into these counters, or we died after taking it out. In doubt the ledger tells.
-            self.page.ask(self.page.generation)
+            self.shared_state.request_rebuild(self.shared_state.generation)
         elif state is not None:
             oldest_second = self._generations.oldest_second()
-            self._counters.close_worker(closing(worker_id, self.page.generation, state, tail, oldest_second))
+            self._counters.close_worker(closing(worker_id, self.shared_state.generation, state, tail, oldest_second))
 
     def _set_aside(self, worker_id: str, error: Exception) -> int:
         """Import what can be read of a damaged journal, keep its files, and let new counters forget its holds."""
@@ -196,7 +196,7 @@ class LedgerWriter:
             path.rename(path.with_name(f"{path.name}.damaged"))
         self._database.close(worker_id)
         self._importer.forget(worker_id)
-        self.page.ask(self.page.generation)
+        self.shared_state.request_rebuild(self.shared_state.generation)
         return imported
 
     # What rarely changes
@@ -208,7 +208,7 @@ class LedgerWriter:
         self._slow_at = at
         numbers, keys, orgs = self._database.outbox()
         if numbers:
-            self._counters.publish(self.page.generation, keys, orgs)
+            self._counters.publish(self.shared_state.generation, keys, orgs)
             self._database.clear_outbox(numbers)
         self._generations.check_database()
         if at - self._swept_at >= SWEEP_SECONDS:

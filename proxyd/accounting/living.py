@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from proxyd.accounting import journal_reader
-from shared.counters import Page
+from shared.counters import SharedState
 
 log = logging.getLogger(__name__)
 
@@ -35,9 +35,9 @@ class Living:
         """The ids of those that live."""
         return [worker for worker in journal_reader.workers(self._directory) if not self.is_dead(worker)]
 
-    def end_who_is_stuck(self, page: Page) -> None:
+    def end_who_is_stuck(self, shared_state: SharedState) -> None:
         """End a worker that sits in a transaction, such as one that was stopped there. Asked when others cannot."""
-        writer, at = page.writer, self._monotonic()
+        writer, at = shared_state.transaction_pid, self._monotonic()
         if not writer or self._stuck[0] != writer:
             self._stuck = (writer, at)
         elif at - self._stuck[1] >= STUCK_SECONDS:

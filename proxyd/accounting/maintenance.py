@@ -75,7 +75,7 @@ class Maintenance:
             self._cleaned_up_at = at
             self._ends.write_unwritten(membership.journal)
             membership.forget_old()
-            membership.look_at_page()  # before joining: what an old page asks for is not to be had
+            membership.check_shared_state()  # before joining: what an old shared state asks for is not to be had
         if not membership.complete:
             membership.enter()
         elif membership.wanted != membership.generation or self._in_doubt():

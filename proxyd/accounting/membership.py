@@ -24,8 +24,8 @@ from shared.counters import (
     CountersUnavailable,
     Held,
     Joining,
-    Page,
-    PageMissing,
+    SharedState,
+    SharedStateMissing,
     Used,
     boot_id,
 )
@@ -53,7 +53,7 @@ class Membership:
         self._counters = counters
         self._register = register
         self._sync = sync
-        self._page: Page | None = None
+        self._shared_state: SharedState | None = None
         self._said_at = float("-inf")
         self._leave = leave or _start_over
         self._recent: dict[int, dict[str, int]] = {}  # steady second -> key -> admitted requests
@@ -63,21 +63,21 @@ class Membership:
     @property
     def complete(self) -> bool:
         """Whether this worker is in, be it in counters that are the right ones or not."""
-        return self.generation != 0 and self._page is not None
+        return self.generation != 0 and self._shared_state is not None
 
     @property
     def wanted(self) -> int:
         """The generation of the counters that are the right ones now."""
-        return self.generation if self._page is None else self._page.generation
+        return self.generation if self._shared_state is None else self._shared_state.generation
 
     def enter(self) -> None:
-        """Open the journal, find the page, register in the database and in the counters; as far as it goes."""
+        """Open the journal, find the shared state, register in the database and in the counters; as far as it goes."""
         try:
             if self.journal is None:
                 self.journal = Journal(self._data_dir / "journals", sync=self._sync)
-            if self._page is None:
-                self._page = Page.open(self._data_dir, boot_id())
-                self._counters.attach(self._page)
+            if self._shared_state is None:
+                self._shared_state = SharedState.open(self._data_dir, boot_id())
+                self._counters.attach(self._shared_state)
             if not self.generation:
                 generation = self._register(self.journal.worker_id)
                 self._counters.register(self.journal.worker_id, generation)
@@ -85,7 +85,7 @@ class Membership:
         except JournalImported as error:
             log.critical("not admitting any more: %s", error)
             self._leave()
-        except (JournalUnavailable, LedgerUnavailable, PageMissing, CountersUnavailable) as error:
+        except (JournalUnavailable, LedgerUnavailable, SharedStateMissing, CountersUnavailable) as error:
             at = time.monotonic()
             if at >= self._said_at + _SAY_SECONDS:
                 self._said_at = at
@@ -93,15 +93,15 @@ class Membership:
 
     def ask_for_new(self, why: CountersLost) -> None:
         """Say, once, that the counters are not as they were left, unless new ones stand there already."""
-        page = self._page
-        if page is not None and page.generation == self.generation > page.asked:
+        shared_state = self._shared_state
+        if shared_state is not None and shared_state.generation == self.generation > shared_state.rebuild_requested:
             log.error("the counters of generation %d are not as they were left: %s", self.generation, why)
-            page.ask(self.generation)
+            shared_state.request_rebuild(self.generation)
 
-    def look_at_page(self) -> None:
-        """Let go of a page that is no longer the data directory's; `enter` finds the new one."""
-        if self._page is not None and not self._page.stands():
-            self._page = None
+    def check_shared_state(self) -> None:
+        """Let go of a shared state that is no longer the data directory's; `enter` finds the new one."""
+        if self._shared_state is not None and not self._shared_state.is_current():
+            self._shared_state = None
 
     def admitted(self, key_id: str, second: int) -> None:
         """Remember a request for as long as request rates do: new counters will ask."""
@@ -125,8 +125,8 @@ class Membership:
         generation = self.wanted
         state = self._counters.worker_state(journal.worker_id)
         if state is None:
-            condition, page = self._counters.condition(), self._page
-            if page is not None and condition.generation == generation and condition.sequence >= page.sequence:
+            condition, known = self._counters.condition(), self._shared_state
+            if known is not None and condition.generation == generation and condition.sequence >= known.sequence:
                 self._leave()
             # Else what stands there is not what we were told of, and does not tell that we are out.
             raise CountersLost("the worker was taken out", generation)

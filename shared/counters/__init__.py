@@ -7,8 +7,8 @@ rebuilt, and refuses whoever knows other counters than these (`CountersLost`).
 
 from shared.counters.clock import Clock, SystemClock, boot_id
 from shared.counters.counters import Counters, SharedCounters, connect, login_throttle, spend_of, state_of
-from shared.counters.page import WRITER_LOCK, Page, PageMissing, somebody_keeps
 from shared.counters.rows import KEEP_DAYS, KeyRow, Moment, moment_of, period_of_day
+from shared.counters.shared_state import WRITER_LOCK, SharedState, SharedStateMissing, is_in_use
 from shared.counters.throttle import LoginThrottle
 from shared.counters.values import (
     Admitted,
@@ -62,13 +62,13 @@ __all__ = [
     "LoginThrottle",
     "Missing",
     "Moment",
-    "Page",
-    "PageMissing",
     "RateLimited",
     "RateState",
     "Rebuilding",
     "Seed",
     "SharedCounters",
+    "SharedState",
+    "SharedStateMissing",
     "SpendExceeded",
     "SpendHeld",
     "SpendState",
@@ -79,10 +79,10 @@ __all__ = [
     "WorkerState",
     "boot_id",
     "connect",
+    "is_in_use",
     "login_throttle",
     "moment_of",
     "period_of_day",
-    "somebody_keeps",
     "spend_of",
     "state_of",
 ]

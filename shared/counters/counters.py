@@ -7,9 +7,9 @@ from typing import Protocol
 from limits.storage import storage_from_string
 
 from shared.counters.clock import Clock, SystemClock
-from shared.counters.page import Page
 from shared.counters.redis.url import SCHEMES, check_url
 from shared.counters.rows import KeyRow, Moment, period_of_day
+from shared.counters.shared_state import SharedState
 from shared.counters.sqlite import SqliteCounters
 from shared.counters.storage import SqliteStorage, path_of
 from shared.counters.throttle import LoginThrottle, SqliteLoginThrottle
@@ -34,7 +34,7 @@ class Counters(Protocol):
     Methods are safe to call from threads, forked processes and greenlets.
     """
 
-    def attach(self, page: Page | None) -> None: ...
+    def attach(self, shared_state: SharedState | None) -> None: ...
     def refuse_foreign(self, installation: int) -> None: ...
     def apply_batch(self, batch: Batch) -> list[Answer]: ...
     def register(self, worker_id: str, generation: int) -> None: ...

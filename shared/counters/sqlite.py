@@ -1,8 +1,8 @@
 """The counters on a SQLite file, shared by all processes of a machine.
 
-Every transaction first checks that these are the counters this process knows (generation, file, sequence; see `page`).
-A batch that was applied before is answered by what was answered then; otherwise each key is read once, its ends and
-charges are judged in memory, in order, and it is written once.
+Every transaction first checks that these are the counters this process knows (generation, file, sequence; see
+`shared_state`). A batch that was applied before is answered by what was answered then; otherwise each key is read once,
+its ends and charges are judged in memory, in order, and it is written once.
 """
 
 import os
@@ -14,9 +14,9 @@ import orjson
 from limits.strategies import MovingWindowRateLimiter
 
 from shared.counters import datafile, last_batch
-from shared.counters.page import Page
 from shared.counters.rate import per_minute
 from shared.counters.rows import KeyRow, Moment, Stand, moment_of
+from shared.counters.shared_state import SharedState
 from shared.counters.storage import SqliteStorage, fill
 from shared.counters.transaction import READ_ORG, WRITE_ORG, Transaction
 from shared.counters.values import (
@@ -47,8 +47,8 @@ _SEQUENCE_GAP = 2**20
 class SqliteCounters:
     """Batches and rebuilds on the file of a `SqliteStorage`. Every method may raise `CountersUnavailable`.
 
-    What writes raises `CountersLost` when these are not the right counters. `page` is shared by the processes of the
-    data directory; without one (a test, a look from outside) only the generation is compared.
+    What writes raises `CountersLost` when these are not the right counters. `shared_state` is of the processes of one
+    data directory; without it (a test, a look from outside) only the generation is compared.
     """
 
     shared = None  # with no other machine
@@ -58,12 +58,12 @@ class SqliteCounters:
         self._clock = storage.clock
         self._rate = MovingWindowRateLimiter(storage)
         self.database = storage.database
-        self.page: Page | None = None
+        self.shared_state: SharedState | None = None
         self.pid = os.getpid()
 
-    def attach(self, page: Page | None) -> None:
-        """Compare with this page from now on; for this process."""
-        self.page = page
+    def attach(self, shared_state: SharedState | None) -> None:
+        """Compare with this shared state from now on; for this process."""
+        self.shared_state = shared_state
         self.pid = os.getpid()
 
     def refuse_foreign(self, installation: int) -> None:  # noqa: ARG002 - a file is its machine's own
@@ -183,22 +183,23 @@ class SqliteCounters:
 
     def begin_generation(self, generation: int, workers: Mapping[str, int]) -> None:
         """Put empty counters in the place of whatever stands there. `workers` (id -> END at the cut) have to join."""
-        assert self.page is not None  # noqa: S101 - only the ledger writer calls this, and it has one
-        page = self.page
-        sequence = page.sequence + _SEQUENCE_GAP
+        assert self.shared_state is not None  # noqa: S101 - only the ledger writer calls this, and it has one
+        shared_state = self.shared_state
+        sequence = shared_state.sequence + _SEQUENCE_GAP
 
         def fill_in(connection: sqlite3.Connection) -> None:
             fill(connection)
             connection.execute("INSERT INTO process VALUES ('', 0, ?, 0, ?, '[]')", (generation, sequence))
             connection.executemany("INSERT INTO process VALUES (?, 0, 0, ?, 0, '[]')", list(workers.items()))
 
-        page.begin_moving()
+        shared_state.begin_file_change()
         try:
             self.database.create(fill_in)
         except CountersUnavailable:
-            page.settle_identity(*page.identity())  # what stood there before is still right, if it stands there
+            # What stood there before is still right, if it stands there.
+            shared_state.end_file_change(*shared_state.file_identity())
             raise
-        page.begin_generation(generation, sequence, *datafile.identity(self.database.name))
+        shared_state.begin_generation(generation, sequence, *datafile.identity(self.database.name))
 
     def remember(self, generation: int, used: Iterable[Used]) -> None:
         """Count requests of the last minute that were admitted before these counters were made."""
@@ -212,19 +213,19 @@ class SqliteCounters:
 
     def fold_log(self) -> None:
         """Fold the write-ahead log into the file, which nobody else does. Never on an event loop."""
-        page, name = self.page, self.database.name
-        assert page is not None  # noqa: S101 - as above
+        shared_state, name = self.shared_state, self.database.name
+        assert shared_state is not None  # noqa: S101 - as above
         if not self.right:
             return
         inode, modified_ns = datafile.identity(name)
-        page.begin_moving()
+        shared_state.begin_file_change()
         try:
             for mode in ("PASSIVE", "RESTART"):
                 self.database.read(f"PRAGMA wal_checkpoint({mode})")
         finally:
             now = datafile.identity(name)
             # A file that has come to stand there meanwhile is not the one that was folded, and not made right by it.
-            page.settle_identity(inode, now[1] if now[0] == inode else modified_ns)
+            shared_state.end_file_change(inode, now[1] if now[0] == inode else modified_ns)
 
     # Of whoever reads or edits policy
 
@@ -276,8 +277,8 @@ class SqliteCounters:
 
     @property
     def right(self) -> bool:
-        """Whether the file that stands at the path is the one the page tells of."""
-        return self.page is None or self.page.tells_of(self.database.name)
+        """Whether the file that stands at the path is the one the shared state tells of."""
+        return self.shared_state is None or self.shared_state.matches_file(self.database.name)
 
     @contextmanager
     def _changing(self, generation: int) -> Iterator[tuple[Transaction, dict[str, KeyRow]]]:

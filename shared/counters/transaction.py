@@ -8,8 +8,8 @@ from typing import Protocol, Self
 import orjson
 
 from shared.counters.database import Database, Row, Session
-from shared.counters.page import Page
 from shared.counters.rows import NOT_LOADED, KeyRow, Stand
+from shared.counters.shared_state import SharedState
 from shared.counters.values import Answer, Charge, CountersLost, Missing, Stale
 
 # The row of the counters themselves has the empty id: `batch` is the generation, `joined` whether they are live.
@@ -32,7 +32,7 @@ class Owner(Protocol):
     """Whose transactions they are."""
 
     database: Database
-    page: Page | None
+    shared_state: SharedState | None
     pid: int
 
 
@@ -91,27 +91,27 @@ class Transaction:
 
     def __enter__(self) -> Self:
         owner = self._owner
-        page, database = owner.page, owner.database
-        if page is None:
+        shared_state, database = owner.shared_state, owner.database
+        if shared_state is None:
             database.close_if_replaced()
             self.session = database.begin()
         else:
-            if not page.tells_of(database.name):
+            if not shared_state.matches_file(database.name):
                 database.close()
                 raise CountersLost("the file was replaced or written by somebody else")
             self.session = database.begin()
-            if self.session.inode != page.identity()[0]:
+            if self.session.inode != shared_state.file_identity()[0]:
                 database.drop(self.session)  # it has a file open that was right before
                 self.session = database.begin()
-            page.enter(owner.pid)
+            shared_state.enter_transaction(owner.pid)
         try:
-            self._validate(page)
+            self._validate(shared_state)
         except BaseException as error:
             self._undo(error)
             raise
         return self
 
-    def _validate(self, page: Page | None) -> None:
+    def _validate(self, shared_state: SharedState | None) -> None:
         session = self.session
         execute = self.execute = session.execute
         # Only who writes nothing but what `update_cache` is told afterwards puts it back.
@@ -123,7 +123,9 @@ class Transaction:
             state = StateCache(version, self._own_id, row, stale_rows)
         if state.generation != self._generation:
             raise CountersLost("the generation is another one", state.generation)
-        if page is not None and (state.sequence < page.sequence or page.generation != self._generation):
+        if shared_state is not None and (
+            state.sequence < shared_state.sequence or shared_state.generation != self._generation
+        ):
             raise CountersLost("an older copy stands there", self._generation)
         self.state = state
         self.sequence = state.sequence + 1
@@ -199,21 +201,21 @@ class Transaction:
             self._undo(error)
             return
         owner = self._owner
-        page = owner.page
-        if page is None:
+        shared_state = owner.shared_state
+        if shared_state is None:
             owner.database.commit(self.session)
             return
         try:
             owner.database.commit(self.session)
         finally:
-            page.leave(owner.pid)
+            shared_state.leave_transaction(owner.pid)
         if self._wrote:
-            page.note(self.sequence)
+            shared_state.note_commit(self.sequence)
 
     def _undo(self, error: BaseException) -> None:
         owner = self._owner
         owner.database.roll_back(self.session)
-        if owner.page is not None:
-            owner.page.leave(owner.pid)
+        if owner.shared_state is not None:
+            owner.shared_state.leave_transaction(owner.pid)
         if isinstance(error, sqlite3.Error):
             raise owner.database.failed(error, self.session) from error

@@ -116,7 +116,7 @@ class Machines:
 
     def generations(self) -> list[int]:
         """That of the database, and that which each machine goes by."""
-        return [self.a.database.generation(), *(machine.writer.page.generation for machine in self.both)]
+        return [self.a.database.generation(), *(machine.writer.shared_state.generation for machine in self.both)]
 
     def wait_until_away(self) -> None:
         """So long that a machine which has not posted meanwhile is away."""

@@ -90,7 +90,9 @@ class TwoMachines(AccountingMachine):
             states = {worker: self.router.eyes.worker_state(worker) for worker in self.machine_of}
         except CountersUnavailable:
             return set(self.machine_of)
-        behind = [machine for machine in self.machines.both if machine.writer.page.generation != missing.generation]
+        behind = [
+            machine for machine in self.machines.both if machine.writer.shared_state.generation != missing.generation
+        ]
         given_up = {worker.id for worker in self.workers if worker.given_up}
         return given_up | {
             worker
@@ -177,7 +179,7 @@ class TwoMachines(AccountingMachine):
     @rule(which=WHICH)
     def a_generation_is_raised_and_its_maker_dies(self, which: int) -> None:
         machine = self.machines.both[which]
-        known = machine.writer.page.generation
+        known = machine.writer.shared_state.generation
         machine.database.raise_generation(known, known)
 
     def copy_counters(self) -> None:

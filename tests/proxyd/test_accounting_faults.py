@@ -121,7 +121,7 @@ def test_counters_that_are_lost_are_asked_for_and_joined(router: Router, worker:
     worker.settle(done, 300)
     router.lose_counters()
     seq = router.in_rounds(lambda: worker.begin(100))
-    assert router.writer.page.generation == 2
+    assert router.writer.shared_state.generation == 2
     assert router.spent() == (300, 1_100)
     worker.settle(open_seq, 200)
     assert isinstance(seq, int)

@@ -80,10 +80,10 @@ def test_a_long_journal_comes_home_in_pieces(router: Router, worker: Worker) -> 
 
 def test_a_worker_that_died_before_it_was_in_is_counted(router: Router, worker: Worker) -> None:
     """Only the ledger has what it spent, so the counters are made anew from it."""
-    page = router.directory / "accounting.page"
-    page.rename(router.directory / "aside")
+    path = router.directory / "accounting.page"
+    path.rename(router.directory / "aside")
     late = router.worker()
-    (router.directory / "aside").rename(page)
+    (router.directory / "aside").rename(path)
     late.accounting.begin_unheld(1, attempt(1, held_nanos=0))
     late.settle(1, 400)
     worker.begin()
@@ -145,7 +145,7 @@ def test_a_journal_of_another_release_that_was_just_closed_hinders_no_new_counte
     router.lose_counters()
     router.rest(worker)
     worker.begin()
-    assert router.writer.page.generation == 2
+    assert router.writer.shared_state.generation == 2
 
 
 def test_a_journal_that_cannot_be_read_now_is_tried_again(router: Router, worker: Worker) -> None:
@@ -249,7 +249,7 @@ def test_counters_that_are_busy_are_not_made_anew(router: Router, worker: Worker
     router.writer.start()
     watched.after_condition = lambda: worker.begin(1)
     router.rounds(5)
-    assert router.writer.page.generation == 1
+    assert router.writer.shared_state.generation == 1
 
 
 def test_everything_new_begins_with_new_counters(router: Router, worker: Worker) -> None:
@@ -258,7 +258,7 @@ def test_everything_new_begins_with_new_counters(router: Router, worker: Worker)
     die(router, worker)
     router.writer = router.new_writer()
     router.writer.start()
-    assert router.writer.page.generation == 2
+    assert router.writer.shared_state.generation == 2
     other = router.worker()
     router.rest(other)
     assert isinstance(other.admit(charge(bound_nanos=8_701))[1], SpendExceeded)
@@ -270,7 +270,7 @@ def test_one_that_takes_over_from_a_dead_one_leaves_the_living_alone(router: Rou
     router.writer = router.new_writer()
     router.writer.start()
     worker.begin()
-    assert (router.writer.page.generation, router.spent()) == (1, (0, 2_000))
+    assert (router.writer.shared_state.generation, router.spent()) == (1, (0, 2_000))
 
 
 def test_counters_that_do_not_answer_are_asked_again(router: Router, worker: Worker) -> None:

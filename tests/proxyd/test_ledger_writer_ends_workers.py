@@ -41,7 +41,7 @@ def test_a_process_that_was_stopped_inside_a_transaction_is_ended(router: Router
         worker_id = process.stdout.readline().strip()
         os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
         router.writer._living._kill = os.kill
-        router.writer.page.ask(router.writer.page.generation - 1)
+        router.writer.shared_state.request_rebuild(router.writer.shared_state.generation - 1)
         with router.engine.begin() as connection:
             connection.exec_driver_sql("insert into policy_outbox (subject) values ('key_1')")  # something to tell
         deadline = time.monotonic() + 60
@@ -91,15 +91,15 @@ def test_whoever_joins_in_time_is_left_alone(router: Router, worker: Worker) -> 
 
 
 def test_a_stranger_in_a_transaction_is_not_ended(router: Router, worker: Worker) -> None:
-    """Only workers of this data directory are: the page may tell a process that is long gone, or somebody else."""
-    router.writer.page.enter(1)
+    """Only workers of this data directory are: the shared state may name a process that is gone, or somebody else."""
+    router.writer.shared_state.enter_transaction(1)
     for _ in range(3):
         router.clock.mono_at += STUCK_SECONDS
-        router.writer._living.end_who_is_stuck(router.writer.page)
+        router.writer._living.end_who_is_stuck(router.writer.shared_state)
     assert router.killed == []
-    router.writer.page.enter(os.getpid())
+    router.writer.shared_state.enter_transaction(os.getpid())
     for _ in range(2):
         router.clock.mono_at += STUCK_SECONDS
-        router.writer._living.end_who_is_stuck(router.writer.page)
+        router.writer._living.end_who_is_stuck(router.writer.shared_state)
     assert router.killed == [os.getpid()]
-    router.writer.page.leave(os.getpid())
+    router.writer.shared_state.leave_transaction(os.getpid())

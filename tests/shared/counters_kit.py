@@ -13,8 +13,8 @@ from shared.counters import (
     End,
     KeyRow,
     Moment,
-    Page,
     Seed,
+    SharedState,
     connect,
     moment_of,
     spend_of,
@@ -72,16 +72,16 @@ class Home:
     data_dir: Path
     url: str
     clock: FakeClock = field(default_factory=FakeClock)
-    page: Page = field(init=False)
+    shared_state: SharedState = field(init=False)
     opened: list[Counters] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.page = Page.create(self.data_dir, BOOT)
+        self.shared_state = SharedState.create(self.data_dir, BOOT)
 
     def connect(self, *, attached: bool = True) -> Counters:
         """Counters as another process would have them."""
         counters = connect(self.url, clock=self.clock)
-        counters.attach(self.page if attached else None)
+        counters.attach(self.shared_state if attached else None)
         self.opened.append(counters)
         return counters
 

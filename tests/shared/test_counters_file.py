@@ -44,7 +44,7 @@ def test_it_works(worker: Worker, path: Path) -> None:
 def test_nothing_is_opened_before_the_first_use(home: Home, path: Path) -> None:
     counters = home.connect()
     counters.close()
-    assert [file.name for file in path.parent.iterdir()] == [home.page.path.name]
+    assert [file.name for file in path.parent.iterdir()] == [home.shared_state.path.name]
 
 
 @pytest.mark.parametrize("url", ["memcached://localhost", "memory://", "sqlite:/x", "counters.db"])
@@ -76,7 +76,7 @@ def test_a_statement_that_fails_undoes_all_before_it(home: Home, worker: Worker,
         worker.send(charge(bound=7), charge("other", bound=7))
     assert not caught.value.in_doubt
     assert worker.counters.condition() == before
-    assert home.page.writer == 0
+    assert home.shared_state.transaction_pid == 0
     row = worker.counters.rows(["key"])["key"]
     assert [entry[1] for entry in row.days.values()] == [5]
     assert sum(row.window.buckets.values()) == 1
@@ -110,7 +110,7 @@ def test_new_counters_that_cannot_be_made_leave_the_old_ones_right(home: Home, w
     with no_file_grows_beyond(100):
         with pytest.raises(CountersUnavailable, match="cannot make the file"):
             writer.begin_generation(2, {"w1": 0})
-    assert not home.page.moving
+    assert not home.shared_state.file_changing
     assert isinstance(worker.ask(charge(bound=7)), Admitted)
     writer.begin_generation(2, {"w1": 0})
     assert writer.condition().generation == 2

@@ -59,8 +59,8 @@ def test_a_new_generation_is_empty_and_goes_on_counting(home: Home) -> None:
     counters.begin_generation(2, {"a": 3, "b": 0})
     condition = counters.condition()
     assert (condition.generation, condition.live, condition.missing) == (2, False, ("a", "b"))
-    assert condition.sequence == home.page.sequence > before
-    assert home.page.generation == 2
+    assert condition.sequence == home.shared_state.sequence > before
+    assert home.shared_state.generation == 2
     assert counters.rows(["key"]) == {}
     assert counters.org_version("org") == 0
     assert counters.worker_state("w1") is None
@@ -105,7 +105,7 @@ def test_a_transaction_that_began_before_ends_in_the_old_file_and_blocks_nobody(
     assert isinstance(worker.send(charge(bound=5), ends=Ends())[0], Admitted)
     writer.go_live(2)
     assert writer.rows(["key"]) == {}
-    assert home.connect().condition().sequence == home.page.sequence
+    assert home.connect().condition().sequence == home.shared_state.sequence
     with pytest.raises(CountersLost, match="generation"):
         worker.send(charge())
 

@@ -67,7 +67,7 @@ def test_m09_a_lock_costs_one_bounded_patience_and_then_the_counters_are_unavail
         time.sleep(seconds)
 
     waiting = connect(home.url, clock=home.clock, sleep=sleep)
-    waiting.attach(home.page)
+    waiting.attach(home.shared_state)
     second = Worker(waiting, "w2").register()
     with held_by_another(path):
         for least, most in ((0.9, 1.6), (0.04, 0.7)):  # who comes next need not wait as long for the same lock
@@ -81,7 +81,7 @@ def test_m09_a_lock_costs_one_bounded_patience_and_then_the_counters_are_unavail
         assert max(pauses) <= 0.0075
         assert 0.5 < sum(pauses) < 2.1
         assert second.counters.condition().live, "who reads does not wait"
-        assert home.page.writer == 0
+        assert home.shared_state.transaction_pid == 0
     assert isinstance(second.ask(charge(bound=1)), Admitted)
     assert isinstance(worker.ask(charge(bound=1)), Admitted)
     assert "SQLITE_BUSY" in caplog.text
@@ -180,7 +180,7 @@ def test_a_forked_child_opens_its_own_connection(home: Home, worker: Worker) -> 
     opened.wait(30)
 
     def act() -> None:
-        worker.counters.attach(home.page)
+        worker.counters.attach(home.shared_state)
         for _ in range(20):
             assert isinstance(worker.ask(charge(bound=1)), Admitted)
 
@@ -201,7 +201,7 @@ def test_parent_and_child_at_the_same_time(home: Home, worker: Worker) -> None:
     if not child:
         code = 1
         try:
-            other.counters.attach(home.page)
+            other.counters.attach(home.shared_state)
             for _ in range(300):
                 assert isinstance(other.ask(charge(bound=1)), Admitted)
             code = 0

@@ -169,7 +169,7 @@ def test_new_counters_without_room_are_all_or_nothing(server: RedisServer, home:
     server.tell("CONFIG", "SET", "maxmemory", 0)
     condition = home.connect().condition()
     assert (condition.generation, tuple(condition.missing)) in ((1, ()), (2, ("w1",)))
-    assert condition.generation == home.page.generation
+    assert condition.generation == home.shared_state.generation
 
 
 @pytest.mark.parametrize("code", ["MISCONF", "NOREPLICAS"])

@@ -7,7 +7,7 @@ import pytest
 from counters_kit import BOOT, Home, Worker, charge, kinds
 from redis_kit import RedisServer
 
-from shared.counters import Admitted, CountersForeign, CountersLost, Page
+from shared.counters import Admitted, CountersForeign, CountersLost, SharedState
 from shared.counters.redis.script import META
 
 OURS, THEIRS = 2**62, 7
@@ -21,7 +21,7 @@ def homes(redis_server: RedisServer, tmp_path: Path) -> Iterator[tuple[Home, Hom
     for installation in (OURS, THEIRS):
         (tmp_path / str(installation)).mkdir()
         home = Home(tmp_path / str(installation), redis_server.url)
-        home.page = Page.create(home.data_dir, BOOT, installation)
+        home.shared_state = SharedState.create(home.data_dir, BOOT, installation)
         found.append(home)
     yield found[0], found[1]
     for home in found:
@@ -36,7 +36,7 @@ def test_it_works(homes: tuple[Home, Home], redis_server: RedisServer) -> None:
         with pytest.raises(CountersForeign, match="each needs a server, or a database number, of its own"):
             theirs.connect().begin_generation(generation, {})
     assert redis_server.tell("HGETALL", META) == before
-    assert theirs.page.generation == 0
+    assert theirs.shared_state.generation == 0
     assert kinds(worker.send(charge(limit=100, bound=60))) == [Admitted]
 
 

@@ -52,7 +52,7 @@ def test_it_works(homes: tuple[Home, Home]) -> None:
     a, b = homes
     a.live(1, "key")
     shared(b).follow(b.connect(attached=False).condition(), [Used("key", SECOND, 2)])
-    assert (b.page.generation, b.page.sequence) == (1, a.connect().condition().sequence)
+    assert (b.shared_state.generation, b.shared_state.sequence) == (1, a.connect().condition().sequence)
     worker = Worker(b.connect()).register()
     assert kinds(worker.send(charge(limit=100, bound=60))) == [Admitted]
     assert used(a.connect()) == 3
@@ -61,9 +61,9 @@ def test_it_works(homes: tuple[Home, Home]) -> None:
 def test_who_follows_goes_by_what_stands_there_and_not_by_what_it_had_seen(homes: tuple[Home, Home]) -> None:
     a, b = homes
     a.live(1, "key")
-    b.page.begin_generation(1, 2**40, 0, 0)  # of counters that had come further
+    b.shared_state.begin_generation(1, 2**40, 0, 0)  # of counters that had come further
     shared(b).follow(b.connect(attached=False).condition(), [])
-    assert b.page.sequence == a.connect().condition().sequence
+    assert b.shared_state.sequence == a.connect().condition().sequence
 
 
 def test_others_than_were_found_are_not_followed(homes: tuple[Home, Home]) -> None:
@@ -73,7 +73,7 @@ def test_others_than_were_found_are_not_followed(homes: tuple[Home, Home]) -> No
     counters.begin_generation(2, {})
     with pytest.raises(CountersLost):
         shared(b).follow(condition, [])
-    assert b.page.generation == 0
+    assert b.shared_state.generation == 0
 
 
 def test_a_fence_holds_what_was_posted_and_lets_others_go_on(homes: tuple[Home, Home]) -> None:

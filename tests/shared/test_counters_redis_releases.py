@@ -27,7 +27,7 @@ class OtherHome(Home):
 
     def connect(self, *, attached: bool = True) -> Counters:
         counters = RedisCounters(Link(self.url), clock=self.clock, release=self.release)
-        counters.attach(self.page if attached else None)
+        counters.attach(self.shared_state if attached else None)
         self.opened.append(counters)
         return counters
 

@@ -43,8 +43,9 @@ _NUMBERS = {
 }  # fmt: skip
 _CONSTANTS = f"local {', '.join(_NUMBERS)} = {', '.join(map(str, _NUMBERS.values()))}"
 
-# The argument list begins with: what is asked, the generation, the number of changes that the page knows, a worker's
-# id, and the two clocks of a test. What belongs to the question follows, read from left to right by int() and text().
+# The argument list begins with: what is asked, the generation, the number of changes that the shared state knows, a
+# worker's id, and the two clocks of a test. What belongs to the question follows, read from left to right by int() and
+# text().
 _HEAD = f"""
 local PREFIX, META, OLD = '{PREFIX}', KEYS[1], '{PREFIX}old'
 local A, at = ARGV, 7
