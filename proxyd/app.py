@@ -83,7 +83,7 @@ def build(settings: Settings, readiness: Readiness | None = None) -> Worker:
     """
     engine = db.create(settings.database_url, cache_kib=DATABASE_CACHE_KIB)
     offload = Threads(DATABASE_THREADS, DATABASE_SECONDS)
-    shared_counters = counters.connect(settings.limits_url, sleep=gevent.sleep, wait_near=wait_outside)
+    shared_counters = counters.connect(settings.limits_url, sleep=gevent.sleep, busy_poll=wait_outside)
     database = AccountingDatabase(engine)
 
     def asked(function: Any, *arguments: Any) -> Any:

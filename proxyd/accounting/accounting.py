@@ -27,12 +27,12 @@ from proxyd.accounting.pending_admission import PendingAdmission
 from proxyd.accounting.records import Attempt, Settlement
 from shared.counters import (
     Admitted,
-    Answer,
     Batch,
     Charge,
     Counters,
     CountersLost,
     CountersUnavailable,
+    Decision,
     Rebuilding,
     Seed,
     Unseeded,
@@ -81,7 +81,7 @@ class Accounting:
         self._seq += 1
         return self._seq, f"{self._id}{self._seq:08x}"
 
-    def admit(self, seq: int, charge: Charge, attempt_of: Callable[[Admitted], Attempt]) -> Answer:
+    def admit(self, seq: int, charge: Charge, attempt_of: Callable[[Admitted], Attempt]) -> Decision:
         """Charge a request and, if it is admitted, write BEGIN before a byte of it is sent.
 
         Waits up to two seconds for counters that are being rebuilt, if there is a limit to judge by. Raises
@@ -91,22 +91,22 @@ class Accounting:
         while True:
             lost = None
             try:
-                answer = self._submit(seq, charge, attempt_of)
+                decision = self._submit(seq, charge, attempt_of)
             except CountersLost as error:
                 if charge.spend_limit_nanos is None and charge.rate_limit_rpm is None:
                     raise
-                answer, lost = None, error
-            if isinstance(answer, Admitted):
-                return answer
-            if isinstance(answer, Unseeded):
-                self._seed(charge.key_id, answer.generation)
-            elif answer is not None and not isinstance(answer, Rebuilding):
-                return answer
+                decision, lost = None, error
+            if isinstance(decision, Admitted):
+                return decision
+            if isinstance(decision, Unseeded):
+                self._seed(charge.key_id, decision.generation)
+            elif decision is not None and not isinstance(decision, Rebuilding):
+                return decision
             at = self._monotonic()
             deadline = deadline or at + WAIT_SECONDS
             if at >= deadline:
                 raise lost or CountersUnavailable("they are being rebuilt")
-            if not isinstance(answer, Unseeded):
+            if not isinstance(decision, Unseeded):
                 gevent.sleep(STEP_SECONDS)
 
     def begin_unheld(self, seq: int, attempt: Attempt) -> None:
@@ -180,7 +180,7 @@ class Accounting:
     def _tell(self) -> None:
         self._commit.submit(PendingAdmission(0, None, None), alone=True)
 
-    def _submit(self, seq: int, charge: Charge, attempt_of: Callable[[Admitted], Attempt]) -> Answer:
+    def _submit(self, seq: int, charge: Charge, attempt_of: Callable[[Admitted], Attempt]) -> Decision:
         admission = PendingAdmission(seq, charge, attempt_of)
         journal = self._membership.journal
         try:
@@ -190,11 +190,11 @@ class Accounting:
         except BaseException:
             # Cut off while it waited: what was admitted meanwhile, or still will be, ends without having been sent.
             admission.abandoned = True
-            if admission.done and isinstance(admission.answer, Admitted) and admission.failure is None:
+            if admission.done and isinstance(admission.decision, Admitted) and admission.failure is None:
                 self.void(seq)
             raise
-        assert admission.answer is not None  # noqa: S101 - what was done has an answer or raised
-        return admission.answer
+        assert admission.decision is not None  # noqa: S101 - what was done has a decision or raised
+        return admission.decision
 
     def _run(self, admissions: list[PendingAdmission]) -> None:
         """One batch: the counters, then the journal. Nothing of it is sent before both have it."""
@@ -215,17 +215,17 @@ class Accounting:
         charges = [admission.charge for admission in asked if admission.charge is not None]
         batch = Batch(journal.worker_id, membership.generation, self._number + 1, ends, charges)
         try:
-            answers = self._apply(batch)
+            decisions = self._apply(batch)
         except BaseException:
             self._ends.requeue(ends)
             raise
-        for admission, answer in zip(asked, answers, strict=True):
-            admission.answer = answer
+        for admission, decision in zip(asked, decisions, strict=True):
+            admission.decision = decision
         self._begin(journal, asked)
 
-    def _apply(self, batch: Batch) -> list[Answer]:
+    def _apply(self, batch: Batch) -> list[Decision]:
         try:
-            answers = self._counters.apply_batch(batch)
+            decisions = self._counters.apply_batch(batch)
         except CountersLost as error:
             self._membership.ask_for_new(error)
             raise
@@ -235,23 +235,23 @@ class Accounting:
             self._broken_until = self._monotonic() + BREAK_SECONDS
             raise
         self._number = batch.number
-        return answers
+        return decisions
 
     def _repeat(self, batch: Batch) -> None:
         """Find out whether a batch was applied whose answer was lost: whoever it admitted was told otherwise.
 
-        It is sent again without its charges. If it was applied, the answers of then come back.
+        It is sent again without its charges. If it was applied, the decisions of then come back.
         """
         try:
-            answers = self._apply(replace(batch, charges=()))
+            decisions = self._apply(replace(batch, charges=()))
         except CountersUnavailable:
             self._doubtful = batch  # whom it may have admitted is not forgotten, however often this has no answer
             raise
         self._doubtful = None
         self._ends.acknowledge(len(batch.ends))
-        for charge, answer in zip(batch.charges, answers, strict=False):
-            if isinstance(answer, Admitted):
-                self._ends.release(charge, answer)
+        for charge, decision in zip(batch.charges, decisions, strict=False):
+            if isinstance(decision, Admitted):
+                self._ends.release(charge, decision)
 
     def _join(self, journal: Journal) -> None:
         end_number = self._membership.join(journal)
@@ -262,23 +262,23 @@ class Accounting:
         begun: list[tuple[int, Attempt]] = []
         try:
             begun += [
-                (admission.seq, admission.attempt_of(admission.answer))
+                (admission.seq, admission.attempt_of(admission.decision))
                 for admission in asked
-                if isinstance(admission.answer, Admitted) and admission.attempt_of is not None
+                if isinstance(admission.decision, Admitted) and admission.attempt_of is not None
             ]
             if begun:
                 journal.begin(begun)
         except Exception as error:  # noqa: BLE001 - whatever it was, what was charged has not begun
             self._journal_failed = isinstance(error, JournalUnavailable)
             for admission in asked:
-                if isinstance(admission.answer, Admitted) and admission.charge is not None:
+                if isinstance(admission.decision, Admitted) and admission.charge is not None:
                     admission.failure = error
-                    self._ends.release(admission.charge, admission.answer)
+                    self._ends.release(admission.charge, admission.decision)
             return
         for _, attempt in begun:
             self._membership.admitted(attempt.key_id, attempt.second)
         for admission in asked:
-            if admission.abandoned and isinstance(admission.answer, Admitted):
+            if admission.abandoned and isinstance(admission.decision, Admitted):
                 self.void(admission.seq)
 
     def _seed(self, key_id: str, generation: int) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, Row, bindparam, delete, insert, selec
 
 from proxyd.accounting.journal_reader import Position
 from proxyd.accounting.records import LedgerUnavailable
-from shared.counters import Held, Seed
+from shared.counters import Hold, Seed
 from shared.machines import database_now, heard_of
 from shared.models import (
     AccountingState,
@@ -182,7 +182,7 @@ class AccountingDatabase:
     def now(self, connection: Connection) -> datetime:
         return database_now(connection)
 
-    def post(self, machine: str, generation: int | None, holds: Mapping[str, Sequence[Held]]) -> None:
+    def post(self, machine: str, generation: int | None, holds: Mapping[str, Sequence[Hold]]) -> None:
         """Tell what these workers of a machine hold now, and that it is there.
 
         `generation` is that of the counters it goes by; None if it does not reach them, and so is not there for others.
@@ -199,11 +199,11 @@ class AccountingDatabase:
                 if not connection.execute(update(PostedHolds).where(here).values(values)).rowcount:
                     connection.execute(insert(PostedHolds).values(worker_id=worker_id, **values))
 
-    def posted(self, worker_ids: Sequence[str]) -> dict[str, list[Held]]:
+    def posted(self, worker_ids: Sequence[str]) -> dict[str, list[Hold]]:
         """What these workers held when their machines told it last."""
         query = select(PostedHolds.worker_id, PostedHolds.holds).where(PostedHolds.worker_id.in_(worker_ids))
         with self._engine.connect() as connection:
-            return {worker_id: [Held(*one) for one in holds] for worker_id, holds in connection.execute(query)}
+            return {worker_id: [Hold(*one) for one in holds] for worker_id, holds in connection.execute(query)}
 
     def machines_of(self, worker_ids: Sequence[str]) -> dict[str, str]:
         """On which machine each of these workers is, or was."""

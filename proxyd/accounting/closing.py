@@ -9,16 +9,16 @@ from proxyd.accounting import journal_reader
 from proxyd.accounting.journal import lock_path, segment_path
 from proxyd.accounting.journal_reader import Tail
 from proxyd.accounting.records import Attempt
-from shared.counters import WINDOW_SECONDS, Joining, Used, WorkerState
+from shared.counters import WINDOW_SECONDS, RateBucket, WorkerReplay, WorkerState
 
 log = logging.getLogger(__name__)
 
 
-def closing(worker_id: str, generation: int, state: WorkerState, tail: Tail, oldest_second: int) -> Joining:
+def closing(worker_id: str, generation: int, state: WorkerState, tail: Tail, oldest_second: int) -> WorkerReplay:
     """What taking a dead worker out of the counters has to say."""
-    never_begun = [last.held for last in state.last_admitted if not _is_held(last.seq, tail)]
+    never_begun = [last.hold for last in state.last_admitted if not _is_held(last.seq, tail)]
     ends = [record.for_counters() for record in tail.ends]
-    return Joining(
+    return WorkerReplay(
         worker_id, generation, tail.last.end_number, ends, never_begun, used(tail.begun.values(), oldest_second)
     )
 
@@ -32,13 +32,13 @@ def _is_held(seq: int, tail: Tail) -> bool:
     return begun is not None and begun.held_nanos > 0
 
 
-def used(attempts: Iterable[Attempt], oldest_second: int) -> list[Used]:
+def used(attempts: Iterable[Attempt], oldest_second: int) -> list[RateBucket]:
     """Requests by key and second, of those that still weigh."""
     counts: dict[tuple[str, int], int] = {}
     for attempt in attempts:
         if attempt.second >= oldest_second:
             counts[attempt.key_id, attempt.second] = counts.get((attempt.key_id, attempt.second), 0) + 1
-    return [Used(key_id, second, count) for (key_id, second), count in counts.items()]
+    return [RateBucket(key_id, second, count) for (key_id, second), count in counts.items()]
 
 
 def unlocked(directory: Path) -> set[str]:

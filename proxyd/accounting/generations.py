@@ -18,15 +18,15 @@ from proxyd.accounting.living import Living
 from proxyd.accounting.machines import Machines
 from shared.counters import (
     WINDOW_SECONDS,
-    Condition,
     Counters,
     CountersLost,
+    CountersStatus,
     CountersUnavailable,
-    Joining,
+    RateBucket,
     SharedCounters,
     SharedState,
     SharedStateMissing,
-    Used,
+    WorkerReplay,
     boot_id,
 )
 
@@ -124,26 +124,26 @@ class Generations:
             return False
         sequence = shared_state.sequence  # read first: what is committed between two looks is no older copy
         try:
-            condition = self._counters.condition()
+            status = self._counters.status()
         except CountersLost as error:
             self.renew(str(error))
             return False
         changed = False
-        if condition.generation != shared_state.generation or condition.sequence < sequence:
+        if status.generation != shared_state.generation or status.sequence < sequence:
             self.renew("an older copy, or others, stand there")
-        elif not self._counters.right:
+        elif not self._counters.intact:
             self.renew("the file was replaced, or written by somebody else")
         else:
             if self._counters.shared:
-                shared_state.note_commit(condition.sequence)  # as far as all machines have come, not this one alone
-            self.live = condition.live
-            if condition.live:
+                shared_state.note_commit(status.sequence)  # as far as all machines have come, not this one alone
+            self.live = status.live
+            if status.live:
                 self._missing_since = 0.0
             else:
-                changed = self._wait_for(condition.missing)
+                changed = self._wait_for(status.missing)
             if self._monotonic() - self._folded_at >= FOLD_SECONDS:
                 self._folded_at = self._monotonic()
-                self._counters.fold_log()
+                self._counters.checkpoint()
         return changed
 
     def check_database(self) -> None:
@@ -165,24 +165,24 @@ class Generations:
             self._renew_all(why)
             return
         present = self._database.generation()
-        condition, found = self._look()
-        if condition is not None and condition.generation == present > self.shared_state.generation:
-            self._follow(shared, condition)
+        status, found = self._look()
+        if status is not None and status.generation == present > self.shared_state.generation:
+            self._follow(shared, status)
             return
         if present > max(self.shared_state.generation, self._bad) and self._awaits(present):
             return
         self._make_new(why, present, found)
 
-    def _look(self) -> tuple[Condition | None, int]:
+    def _look(self) -> tuple[CountersStatus | None, int]:
         """How the counters stand, None if they are lost, and the generation that was found.
 
         Raises CountersUnavailable: whoever does not reach them lets those be who may.
         """
         try:
-            condition = self._counters.condition()
+            status = self._counters.status()
         except CountersLost as error:
             return None, error.found
-        return condition, condition.generation
+        return status, status.generation
 
     def _awaits(self, generation: int) -> bool:
         """Whether there is still time for its maker to make these counters."""
@@ -213,17 +213,17 @@ class Generations:
         self._bad = cut.generation  # until they are made
         workers = {one.worker_id: one.end_number for one in cut.journals if shared or one.machine == self._machine}
         self._counters.begin_generation(cut.generation, workers)
-        self._counters.remember(cut.generation, self._used_lately())
+        self._counters.restore_requests(cut.generation, self._used_lately())
         self._missing_since = self._monotonic()
         log.warning("new counters, generation %d: %s; %d workers have to join", cut.generation, why, len(workers))
 
-    def _follow(self, shared: SharedCounters, condition: Condition) -> None:
+    def _follow(self, shared: SharedCounters, status: CountersStatus) -> None:
         """Go by counters that were made: by another machine, or by us, if it was not answered that they are."""
-        shared.follow(condition, self._used_lately(condition.missing))
+        shared.adopt(status, self._used_lately(status.missing))
         self._missing_since = self._monotonic()
-        log.warning("going by the counters that were made, generation %d", condition.generation)
+        log.warning("going by the counters that were made, generation %d", status.generation)
 
-    def _used_lately(self, missing: Sequence[str] = ()) -> list[Used]:
+    def _used_lately(self, missing: Sequence[str] = ()) -> list[RateBucket]:
         oldest = self.oldest_second()
         return used(closed_lately(self._directory, oldest, missing), oldest)
 
@@ -263,5 +263,5 @@ class Generations:
     def _give_up(self, worker_id: str) -> None:
         """A journal of which nothing lies here any more: it was deleted, and with it what had not been imported."""
         log.critical("the journal of worker %s is gone; what was not imported of it is lost", worker_id)
-        self._counters.close_worker(Joining(worker_id, self.shared_state.generation, 0))
+        self._counters.close_worker(WorkerReplay(worker_id, self.shared_state.generation, 0))
         self._database.close(worker_id)

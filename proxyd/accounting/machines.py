@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from proxyd.accounting.accounting_state import AccountingDatabase
 from proxyd.accounting.journal import lock_path
 from proxyd.accounting.open_holds import OpenHolds
-from shared.counters import Counters, Held
+from shared.counters import Counters, Hold
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class Machines:
         self._database = database
         self._monotonic = monotonic
         self._open_holds = OpenHolds(directory)
-        self._posted: dict[str, list[Held]] = {}  # what the database has of each of our workers
+        self._posted: dict[str, list[Hold]] = {}  # what the database has of each of our workers
         self._tried_at = float("-inf")
         self._posted_at = float("-inf")
         self._posting_since = float("-inf")

@@ -22,11 +22,11 @@ from shared.counters import (
     Counters,
     CountersLost,
     CountersUnavailable,
-    Held,
-    Joining,
+    Hold,
+    RateBucket,
     SharedState,
     SharedStateMissing,
-    Used,
+    WorkerReplay,
     boot_id,
 )
 
@@ -125,7 +125,7 @@ class Membership:
         generation = self.wanted
         state = self._counters.worker_state(journal.worker_id)
         if state is None:
-            condition, known = self._counters.condition(), self._shared_state
+            condition, known = self._counters.status(), self._shared_state
             if known is not None and condition.generation == generation and condition.sequence >= known.sequence:
                 self._leave()
             # Else what stands there is not what we were told of, and does not tell that we are out.
@@ -137,13 +137,17 @@ class Membership:
         tail = read_tail(journal.directory, journal.worker_id, state.end_number)
         self.forget_old()
         self._counters.join(
-            Joining(
+            WorkerReplay(
                 journal.worker_id,
                 generation,
                 end_number,
                 [record.for_counters() for record in tail.ends],
                 list(_held(journal)),
-                [Used(key, second, count) for second, keys in self._recent.items() for key, count in keys.items()],
+                [
+                    RateBucket(key, second, count)
+                    for second, keys in self._recent.items()
+                    for key, count in keys.items()
+                ],
             )
         )
         self.generation = generation
@@ -161,10 +165,10 @@ def _start_over() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _held(journal: Journal) -> Iterable[Held]:
+def _held(journal: Journal) -> Iterable[Hold]:
     """What is in flight, summed by key and day."""
     sums: dict[tuple[str, int], int] = defaultdict(int)
     for _, attempt in journal.open.values():
         if attempt.held_nanos:
             sums[attempt.key_id, attempt.day] += attempt.held_nanos
-    return (Held(key_id, day, nanos) for (key_id, day), nanos in sums.items())
+    return (Hold(key_id, day, nanos) for (key_id, day), nanos in sums.items())

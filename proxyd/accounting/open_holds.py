@@ -11,7 +11,7 @@ from pathlib import Path
 from proxyd.accounting import frames
 from proxyd.accounting.journal import segment_path
 from proxyd.accounting.journal_reader import ForeignFormat, read_more, read_tail
-from shared.counters import Held
+from shared.counters import Hold
 
 
 @dataclass(slots=True)
@@ -20,7 +20,7 @@ class _Reading:
 
     segment: int
     position: int
-    open: dict[int, Held]
+    open: dict[int, Hold]
 
 
 class OpenHolds:
@@ -30,7 +30,7 @@ class OpenHolds:
         self._directory = directory
         self._readings: dict[str, _Reading] = {}
 
-    def of(self, worker_ids: Sequence[str]) -> dict[str, list[Held]]:
+    def of(self, worker_ids: Sequence[str]) -> dict[str, list[Hold]]:
         """By worker: sums by key and day. Whoever is not asked for is forgotten."""
         self._readings = {worker: self._readings.get(worker) or self._begin(worker) for worker in worker_ids}
         return {worker: self._sums(worker, reading) for worker, reading in self._readings.items()}
@@ -40,15 +40,15 @@ class OpenHolds:
             tail = read_tail(self._directory, worker_id, above=2**63)
         except ForeignFormat:  # another release's, which is set aside in the end
             return _Reading(2**31, 0, {})
-        opened = {seq: Held(one.key_id, one.day, one.held_nanos) for seq, one in tail.open.items() if one.held_nanos}
+        opened = {seq: Hold(one.key_id, one.day, one.held_nanos) for seq, one in tail.open.items() if one.held_nanos}
         return _Reading(tail.last.segment, tail.last.position, opened)
 
-    def _sums(self, worker_id: str, reading: _Reading) -> list[Held]:
+    def _sums(self, worker_id: str, reading: _Reading) -> list[Hold]:
         self._read_on(worker_id, reading)
         sums: dict[tuple[str, int], int] = defaultdict(int)
         for key_id, day, nanos in reading.open.values():
             sums[key_id, day] += nanos
-        return sorted(Held(key_id, day, nanos) for (key_id, day), nanos in sums.items())
+        return sorted(Hold(key_id, day, nanos) for (key_id, day), nanos in sums.items())
 
     def _read_on(self, worker_id: str, reading: _Reading) -> None:
         while True:
@@ -63,7 +63,7 @@ class OpenHolds:
                     if frame.kind == frames.BEGIN:
                         seq, attempt = frames.read_begin(frame.content)
                         if attempt.held_nanos:
-                            reading.open[seq] = Held(attempt.key_id, attempt.day, attempt.held_nanos)
+                            reading.open[seq] = Hold(attempt.key_id, attempt.day, attempt.held_nanos)
                     elif frame.kind == frames.END:
                         reading.open.pop(frames.read_ended(frame.content), None)
                 if reading.position == before:

@@ -8,9 +8,9 @@ from typing import Protocol, Self
 import orjson
 
 from shared.counters.database import Database, Row, Session
-from shared.counters.rows import NOT_LOADED, KeyRow, Stand
+from shared.counters.rows import NOT_LOADED, BatchContext, KeyRow
 from shared.counters.shared_state import SharedState
-from shared.counters.values import Answer, Charge, CountersLost, Missing, Stale
+from shared.counters.values import Charge, CountersLost, Decision, Missing, Stale
 
 # The row of the counters themselves has the empty id: `batch` is the generation, `joined` whether they are live.
 _READ_STATE = (
@@ -78,13 +78,13 @@ class StateCache:
 class Transaction:
     """One transaction on the right counters, with what a look at them tells. What is raised inside undoes it."""
 
-    __slots__ = ("_generation", "_own_id", "_owner", "_wrote", "execute", "sequence", "session", "state")
+    __slots__ = ("_generation", "_has_written", "_own_id", "_owner", "execute", "sequence", "session", "state")
 
     def __init__(self, owner: Owner, own_id: str, generation: int) -> None:
         self._owner = owner
         self._own_id = own_id
         self._generation = generation
-        self._wrote = False
+        self._has_written = False
         self.session: Session
         self.state: StateCache
         self.sequence: int  # of this transaction, if it writes
@@ -130,9 +130,9 @@ class Transaction:
         self.state = state
         self.sequence = state.sequence + 1
 
-    def wrote(self) -> int:
+    def mark_written(self) -> int:
         """Something was written: the number to write with it."""
-        self._wrote = True
+        self._has_written = True
         return self.sequence
 
     def row(self, rows: dict[str, KeyRow], key_id: str) -> KeyRow:
@@ -156,13 +156,13 @@ class Transaction:
         if stored is None:
             return KeyRow.new()
         stale = self.state.stale_rows.pop(key_id, None)
-        if stale is not None and stale.follow(stored[0]):
+        if stale is not None and stale.refresh(stored[0]):
             return stale
         row = KeyRow.decode(stored[0])
         row.stored = True
         return row
 
-    def judge_org(self, charge: Charge, stand: Stand) -> Answer | None:
+    def decide_org(self, charge: Charge, context: BatchContext) -> Decision | None:
         """As a key's own row does: what refuses a charge of another version than the one that stands there."""
         org_id, orgs = charge.org_id, self.state.orgs
         known = orgs.get(org_id)
@@ -171,8 +171,8 @@ class Transaction:
             known = orgs[org_id] = stored[0] if stored else NOT_LOADED
             if charge.org_version == known:
                 return None
-        if known == NOT_LOADED and charge.loaded_in != stand.generation:
-            return Missing(stand.generation)
+        if known == NOT_LOADED and charge.loaded_in != context.generation:
+            return Missing(context.generation)
         if charge.org_version < known:
             return Stale()
         orgs[org_id] = charge.org_version
@@ -209,7 +209,7 @@ class Transaction:
             owner.database.commit(self.session)
         finally:
             shared_state.leave_transaction(owner.pid)
-        if self._wrote:
+        if self._has_written:
             shared_state.note_commit(self.sequence)
 
     def _undo(self, error: BaseException) -> None:

@@ -79,7 +79,7 @@ class Pools:
     def generation(self) -> int:
         books = Books(self.first)
         try:
-            return books._counters.condition().generation
+            return books._counters.status().generation
         finally:
             books.close()
 

@@ -69,7 +69,7 @@ class Books:
         rows = self._counters.rows([key.id for key in keys])
         untold = [key_id for key_id, row in rows.items() if not row.seeded]
         with self._engine.connect() as connection:
-            moment, generation = self._counters.moment(), self._counters.condition().generation
+            moment, generation = self._counters.moment(), self._counters.status().generation
             seeds = read_seeds(connection, untold, generation, moment.day)
         assert seeds is not None, "the counters are of another generation than the database"
         for key_id, seed in seeds.items():
@@ -79,7 +79,7 @@ class Books:
     def held(self, keys: Iterable[Key]) -> int | None:
         """Nano-dollars held for these keys; None while the counters do not answer or are not complete."""
         try:
-            if not self._counters.condition().live:
+            if not self._counters.status().live:
                 return None
             rows = self._counters.rows([key.id for key in keys])
             return sum(held for row in rows.values() for _, held in row.days.values())

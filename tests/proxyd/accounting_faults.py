@@ -15,9 +15,9 @@ from sqlalchemy import text
 from proxyd.accounting.ledger_writer import LedgerWriter
 from shared.counters import (
     Admitted,
-    Answer,
     Batch,
     CountersUnavailable,
+    Decision,
     SpendExceeded,
 )
 
@@ -94,7 +94,7 @@ class Faulty(Calm):
         worker = self.workers[which % len(self.workers)]
         real = worker.counters.apply_batch
 
-        def die(batch: Batch) -> list[Answer]:
+        def die(batch: Batch) -> list[Decision]:
             answers = real(batch)
             if any(isinstance(answer, Admitted) for answer in answers):
                 raise Killed
@@ -115,7 +115,7 @@ class Faulty(Calm):
         worker = self.workers[which % len(self.workers)]
         real = worker.counters.apply_batch
 
-        def lose(batch: Batch) -> list[Answer]:
+        def lose(batch: Batch) -> list[Decision]:
             worker.counters.apply_batch = real  # type: ignore[method-assign]
             if applied:
                 real(batch)
@@ -254,7 +254,7 @@ class AccountingMachine(Faulty):
             assert isinstance(answer, Admitted), answer
         self.router.rest(*self.workers)
 
-    def look(self, key: str, bound: int = 0, limit: int = 2**50) -> Answer:
+    def look(self, key: str, bound: int = 0, limit: int = 2**50) -> Decision:
         worker = self.workers[0]
         seq, answer = worker.admit(
             charge(key_id=key, version=self.newest[key].version, bound_nanos=bound, spend_limit_nanos=limit)

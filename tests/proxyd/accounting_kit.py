@@ -17,7 +17,7 @@ from proxyd.accounting.ledger_writer import LedgerWriter
 from proxyd.accounting.membership import Membership
 from proxyd.accounting.records import Attempt
 from proxyd.writer import HURRY_SECONDS
-from shared.counters import Admitted, Answer, Charge, Counters, CountersUnavailable, Missing, connect
+from shared.counters import Admitted, Charge, Counters, CountersUnavailable, Decision, Missing, connect
 
 
 class HandClock:
@@ -74,7 +74,7 @@ class Worker:
         assert self.given_up, "a worker that lives was taken out of the counters"
         self.left = True
 
-    def admit(self, charge: Charge, **fields: Any) -> tuple[int, Answer]:
+    def admit(self, charge: Charge, **fields: Any) -> tuple[int, Decision]:
         """One request; a key that the counters do not know is told to them as the gateway does it."""
         seq, name = self.accounting.new_id()
 

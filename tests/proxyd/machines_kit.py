@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 
 from proxyd.accounting.copy_import import CopyImport, Imported
 from proxyd.accounting.journal_copies import opened
-from shared.counters import Answer, Counters, CountersUnavailable
+from shared.counters import Counters, CountersUnavailable, Decision
 from shared.counters.redis.counters import RedisCounters
 from shared.machines import AWAY_SECONDS
 
@@ -101,16 +101,16 @@ class Machines:
                         worker.keep()
                         worker.accounting.flush()
                 imported += machine.rounds()
-            found = self.condition()
+            found = self.status()
             unchanged = unchanged + 1 if (found, imported) == (last, 0) else 0
             if unchanged == 3:
                 return
             last = found
 
-    def condition(self) -> object:
+    def status(self) -> object:
         """What another round may still change: the counters, as all see them, and who goes by which."""
         try:
-            return self.a.eyes.condition(), self.generations()
+            return self.a.eyes.status(), self.generations()
         except CountersUnavailable:
             return None, self.generations()
 
@@ -164,7 +164,7 @@ def held_by(machine: Machine, *bounds: int) -> list[int]:
     return [machine.workers[0].begin(bound) for bound in bounds]
 
 
-def ask(machine: Machine, bound: int, limit: int = 10_000, **fields: Any) -> Answer:
+def ask(machine: Machine, bound: int, limit: int = 10_000, **fields: Any) -> Decision:
     return machine.workers[0].admit(charge(bound_nanos=bound, spend_limit_nanos=limit, **fields))[1]
 
 

@@ -32,7 +32,7 @@ from sqlalchemy import Engine
 
 from proxyd.accounting.journal_copies import worker_ids
 from shared import db
-from shared.counters import Admitted, Answer, CountersUnavailable
+from shared.counters import Admitted, CountersUnavailable, Decision
 
 WHICH = st.integers(0, 1)
 
@@ -86,7 +86,7 @@ class TwoMachines(AccountingMachine):
     def unknown_workers(self) -> set[str]:
         """Of a machine that has not followed, or whose worker has not joined."""
         try:
-            missing = self.router.eyes.condition()
+            missing = self.router.eyes.status()
             states = {worker: self.router.eyes.worker_state(worker) for worker in self.machine_of}
         except CountersUnavailable:
             return set(self.machine_of)
@@ -161,7 +161,7 @@ class TwoMachines(AccountingMachine):
         again = import_copy(other, copy)
         assert (again.ended, again.crashed, again.adjustments) == (0, 0, 0)
 
-    def judge(self, worker: Worker, policy: Policy, seq: int, name: str, bound: int, answer: Answer) -> None:
+    def judge(self, worker: Worker, policy: Policy, seq: int, name: str, bound: int, answer: Decision) -> None:
         super().judge(worker, policy, seq, name, bound, answer)
         if worker.given_up and isinstance(answer, Admitted):
             generation, outdated = self.router.database.generations()

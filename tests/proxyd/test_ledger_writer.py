@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 from proxyd.accounting import frames, journal_reader
 from proxyd.accounting.importer import MOST_ENDS
 from proxyd.accounting.journal import segment_path
-from shared.counters import Admitted, Condition, Counters, CountersUnavailable, SpendExceeded, connect
+from shared.counters import Admitted, Counters, CountersStatus, CountersUnavailable, SpendExceeded, connect
 
 
 def die(router: Router, worker: Worker) -> None:
@@ -232,8 +232,8 @@ class Watched:
         self.counters = counters
         self.after_condition: Any = None
 
-    def condition(self) -> Condition:
-        found = self.counters.condition()
+    def status(self) -> CountersStatus:
+        found = self.counters.status()
         if self.after_condition is not None:
             self.after_condition()
         return found

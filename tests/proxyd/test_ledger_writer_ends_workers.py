@@ -67,11 +67,11 @@ def test_a_living_worker_that_does_not_join_in_time_is_ended(router: Router, wor
     router.clock.mono_at += 2
     router.writer.round()
     assert router.killed == [os.getpid()]
-    assert not router.eyes.condition().live
+    assert not router.eyes.status().live
     router.workers.remove(other)
     other.kill()  # as the signal would have done
     router.rest(worker)
-    assert router.eyes.condition().live
+    assert router.eyes.status().live
     worker.begin()
     worker.accounting.flush()
     assert router.spent() == (1_000, 1_000)

@@ -11,21 +11,21 @@ from sqlalchemy import Engine, text, update
 from proxyd.accounting.accounting_state import AccountingDatabase, CutJournal
 from proxyd.accounting.journal_reader import Position
 from proxyd.accounting.ledger import Ledger
-from shared.counters import Held
+from shared.counters import Hold
 from shared.machines import AWAY_SECONDS, database_now
 from shared.models import Machine
 
 
 def test_it_works(database: AccountingDatabase) -> None:
-    database.post("machine_1", 4, {"01W": [Held("key_1", DAY, 5), Held("key_1", DAY + 1, 2**52 - 1)]})
+    database.post("machine_1", 4, {"01W": [Hold("key_1", DAY, 5), Hold("key_1", DAY + 1, 2**52 - 1)]})
     database.post("machine_2", 3, {})
     assert database.heard_of() == {"machine_1": 4, "machine_2": 3}
-    assert database.posted(["01W", "01X"]) == {"01W": [Held("key_1", DAY, 5), Held("key_1", DAY + 1, 2**52 - 1)]}
+    assert database.posted(["01W", "01X"]) == {"01W": [Hold("key_1", DAY, 5), Hold("key_1", DAY + 1, 2**52 - 1)]}
     assert database.machines_of(["01W", "01X"]) == {"01W": "machine_1"}
 
 
 def test_a_post_takes_the_place_of_the_one_before(database: AccountingDatabase) -> None:
-    database.post("machine_1", 4, {"01W": [Held("key_1", DAY, 5)]})
+    database.post("machine_1", 4, {"01W": [Hold("key_1", DAY, 5)]})
     database.post("machine_1", 5, {"01W": []})
     assert (database.heard_of(), database.posted(["01W"])) == ({"machine_1": 5}, {"01W": []})
 
@@ -33,8 +33,8 @@ def test_a_post_takes_the_place_of_the_one_before(database: AccountingDatabase) 
 def test_who_does_not_reach_the_counters_tells_what_it_holds_and_not_that_it_is_there(
     database: AccountingDatabase,
 ) -> None:
-    database.post("machine_1", None, {"01W": [Held("key_1", DAY, 5)]})
-    assert (database.heard_of(), database.posted(["01W"])) == ({}, {"01W": [Held("key_1", DAY, 5)]})
+    database.post("machine_1", None, {"01W": [Hold("key_1", DAY, 5)]})
+    assert (database.heard_of(), database.posted(["01W"])) == ({}, {"01W": [Hold("key_1", DAY, 5)]})
 
 
 @pytest.mark.parametrize(("seconds", "heard"), [(AWAY_SECONDS - 2, True), (AWAY_SECONDS + 2, False)])
@@ -49,7 +49,7 @@ def test_who_has_not_posted_for_long_is_away(
 
 
 def test_what_a_worker_held_is_forgotten_when_it_is_closed(database: AccountingDatabase) -> None:
-    database.post("machine_1", 4, {"01W": [Held("key_1", DAY, 5)]})
+    database.post("machine_1", 4, {"01W": [Hold("key_1", DAY, 5)]})
     database.close("01W")
     assert database.posted(["01W"]) == {}
 

@@ -97,7 +97,7 @@ def test_limits_wait_for_what_is_rebuilt(home: Home) -> None:
 
 
 def test_nobody_writes_in_another_generation(home: Home, worker: Worker) -> None:
-    before = worker.counters.condition()
+    before = worker.counters.status()
     for attached in (True, False):
         counters = home.connect(attached=attached)
         for generation in (0, 2):
@@ -109,12 +109,12 @@ def test_nobody_writes_in_another_generation(home: Home, worker: Worker) -> None
             with pytest.raises(CountersLost):
                 counters.go_live(generation)
             with pytest.raises(CountersLost):
-                counters.remember(generation, [])
+                counters.restore_requests(generation, [])
             with pytest.raises(CountersLost):
                 counters.register("w3", generation)
             with pytest.raises(CountersLost):
                 Worker(counters, generation=generation).send(charge())
-    assert worker.counters.condition() == before
+    assert worker.counters.status() == before
 
 
 def test_a_worker_that_is_not_registered_is_refused(worker: Worker) -> None:
@@ -140,7 +140,7 @@ def test_nobody_writes_where_the_shared_state_tells_of_another_generation(home: 
 def test_counters_that_nobody_made_are_lost(home: Home) -> None:
     for counters in (home.connect(), home.connect(attached=False)):
         with pytest.raises(CountersLost):
-            counters.condition()
+            counters.status()
         with pytest.raises(CountersLost):
             counters.rows(["key"])
         with pytest.raises(CountersLost):
@@ -148,11 +148,11 @@ def test_counters_that_nobody_made_are_lost(home: Home) -> None:
 
 
 def test_the_shared_state_follows_every_commit_and_says_who_is_inside(home: Home, worker: Worker) -> None:
-    sequence = worker.counters.condition().sequence
+    sequence = worker.counters.status().sequence
     assert home.shared_state.sequence == sequence
     for _ in range(3):
         worker.send(charge())
-    assert home.shared_state.sequence == worker.counters.condition().sequence == sequence + 3
+    assert home.shared_state.sequence == worker.counters.status().sequence == sequence + 3
     assert home.shared_state.transaction_pid == 0
     with pytest.raises(ValueError, match="hourly"):
         worker.send(charge(limit=3, reset="hourly"))
@@ -162,10 +162,10 @@ def test_the_shared_state_follows_every_commit_and_says_who_is_inside(home: Home
 
 def test_check_and_close(home: Home, worker: Worker) -> None:
     assert worker.counters.check()
-    assert worker.counters.right
+    assert worker.counters.intact
     worker.counters.publish(1, {}, {})
     second = home.connect()
-    assert second.condition().live
+    assert second.status().live
     worker.counters.close()
     assert kinds(worker.send(charge())) == [Admitted]
 
@@ -174,7 +174,7 @@ def test_a_file_that_is_not_the_one_of_the_shared_state_is_not_right(home: Home,
     if not home.url.startswith("sqlite"):
         pytest.skip("only a file has an identity that can be looked at from outside")
     home.shared_state.end_file_change(1, 1)
-    assert not worker.counters.right
+    assert not worker.counters.intact
     assert not worker.counters.check()
     with pytest.raises(CountersUnavailable):
         worker.send(charge())

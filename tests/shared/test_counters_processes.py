@@ -206,9 +206,9 @@ while True:
         assert state is not None
         assert told // 2 <= state.end_number <= told // 2 + 1
         spent += 4 * state.end_number
-        assert money(counters) == (spent, sum(last.held.nanos for last in state.last_admitted))
+        assert money(counters) == (spent, sum(last.hold.nanos for last in state.last_admitted))
         for last in state.last_admitted:
-            survivor.send(ends=[survivor.end(day=last.held.day, held=last.held.nanos)])
+            survivor.send(ends=[survivor.end(day=last.hold.day, held=last.hold.nanos)])
     assert money(counters) == (spent, 0)
 
 
@@ -253,8 +253,8 @@ say({"generation": state_generation, type(answer).__name__: 1})
     for process in processes:
         go(process)
     writer = home.connect()
-    before = writer.condition().sequence
-    while writer.condition().sequence < before + 200:
+    before = writer.status().sequence
+    while writer.status().sequence < before + 200:
         pass
     writer.begin_generation(2, {})
     writer.go_live(2)

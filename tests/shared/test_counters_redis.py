@@ -41,8 +41,8 @@ def assert_lost(home: Home, worker: Worker) -> None:
         with pytest.raises(CountersLost):
             asker.apply_batch(batch)
         try:
-            condition = asker.condition()
-            assert condition.sequence < home.shared_state.sequence
+            status = asker.status()
+            assert status.sequence < home.shared_state.sequence
         except CountersLost as error:
             found = error.found
     assert found in (0, 1)
@@ -70,7 +70,7 @@ def test_a_restarted_server_is_a_loss_although_it_kept_its_data(
     server.start(*(["--appendonly", "yes"] if kept_by == "AOF" else []))
     assert server.tell("HGET", META, "generation") == b"1"
     with pytest.raises(CountersLost) as lost:
-        home.connect().condition()
+        home.connect().status()
     assert lost.value.found == 1, "new ones have to be above"
     assert_lost(home, worker)
 
@@ -148,11 +148,11 @@ def test_what_older_generations_left_is_swept_up(server: RedisServer, home: Home
     worker.counters.publish(1, {f"key{number}": 1 for number in range(1200)}, {"acme": 1})
     newest = home.live(2, "key")
     newest = home.live(3, "key")
-    newest.fold_log()
+    newest.checkpoint()
     with server.client() as client:
         left = sorted(key.decode().removeprefix(PREFIX) for key in client.keys("*"))
     assert left == ["3:key:key", "3:keys", "3:orgs", "counters"]
-    newest.fold_log()
+    newest.checkpoint()
     assert newest.rows(["key"])["key"].version == 1
 
 
@@ -175,10 +175,10 @@ def test_threads_of_a_dashboard_share_the_way_to_the_server(server: RedisServer,
     def look(number: int) -> int:
         seen.rows(["key"])
         if number % 50 != 49:
-            return seen.condition().generation
+            return seen.status().generation
         with one_at_a_time:
             home.live(next(generations), "key")
-            return seen.condition().generation
+            return seen.status().generation
 
     before = server.fact("clients", "connected_clients")
     with ThreadPoolExecutor(8) as pool:
@@ -212,7 +212,7 @@ def test_two_machines_share_the_counters(server: RedisServer, home: Home, worker
             act()
         assert lost.value.found == 2
     assert other.shared_state.generation == 2
-    assert home.connect().condition().missing == ("w1",)
+    assert home.connect().status().missing == ("w1",)
     other.close()
 
 
@@ -254,7 +254,7 @@ def test_amounts_near_the_largest_stay_exact(home: Home, counters: Counters) -> 
     assert isinstance(held, Admitted)
     state = counters.worker_state("w1")
     assert state is not None
-    assert state.last_admitted[0].held.nanos == odd
+    assert state.last_admitted[0].hold.nanos == odd
     assert counters.rows(["key"])["key"].days == {TODAY: [0, odd]}
     worker.send(ends=[worker.end("key", day=TODAY, held=odd, cost=odd)])
     worker.send(ends=[worker.end("key", day=TODAY, cost=odd)])

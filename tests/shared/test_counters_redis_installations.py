@@ -48,7 +48,7 @@ def test_their_counters_are_not_taken_for_ours_though_all_numbers_agree(
     redis_server.empty()
     theirs.live(1, "key").publish(1, {}, {})
     with pytest.raises(CountersForeign):
-        worker.counters.condition()
+        worker.counters.status()
     with pytest.raises(CountersForeign):
         Worker(ours.connect(), "w2").register()
     with pytest.raises(CountersLost):
@@ -70,5 +70,5 @@ def test_counters_without_a_name_are_anybodys(homes: tuple[Home, Home], redis_se
     counters = homes[1].connect()
     counters.refuse_foreign(THEIRS)
     counters.begin_generation(2, {})
-    assert counters.condition().generation == 2
+    assert counters.status().generation == 2
     assert redis_server.tell("HGET", META, "installation") == str(THEIRS).encode()

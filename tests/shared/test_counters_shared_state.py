@@ -176,7 +176,7 @@ def prepared(home: Home) -> tuple[list[Worker], Counters]:
 def test_m3_they_are_refused_by_all_until_new_ones_are_made(home: Home, path: Path, spoil: Spoil, fold: bool) -> None:
     workers, writer = prepared(home)
     if fold:
-        writer.fold_log()
+        writer.checkpoint()
     spoil(path)
     for _ in range(2):
         for worker in [*workers, Worker(home.connect(), "w1", number=1), Worker(home.connect(), "w2", number=4)]:
@@ -236,12 +236,12 @@ def test_a_copy_put_back_between_two_batches_of_one_worker(home: Home, path: Pat
 def test_a_checkpoint_of_our_own_is_no_touch(home: Home, path: Path) -> None:
     workers, writer = prepared(home)
     before = path.stat()
-    writer.fold_log()
+    writer.checkpoint()
     assert path.stat().st_mtime_ns > before.st_mtime_ns
     for worker in workers:
-        assert worker.counters.right
+        assert worker.counters.intact
         assert isinstance(worker.ask(charge(limit=1_000, bound=10)), Admitted)
-    writer.fold_log()
+    writer.checkpoint()
     assert writer.check()
 
 
@@ -255,19 +255,19 @@ def test_the_shared_state_says_so_during_a_checkpoint(home: Home, path: Path, mo
         return read(sql)
 
     monkeypatch.setattr(writer.database, "read", watched)
-    writer.fold_log()
-    assert (said, home.shared_state.file_changing, writer.right) == ([True, True], False, True)
+    writer.checkpoint()
+    assert (said, home.shared_state.file_changing, writer.intact) == ([True, True], False, True)
 
 
 def test_a_file_is_right_while_its_keeper_writes_to_it(home: Home, path: Path) -> None:
     (worker, _), _ = prepared(home)
     home.shared_state.begin_file_change()
     SPOILS["touched"](path)
-    assert worker.counters.right
+    assert worker.counters.intact
     assert isinstance(worker.ask(charge(limit=1_000, bound=10)), Admitted)
     status = path.stat()
     home.shared_state.end_file_change(status.st_ino, status.st_mtime_ns)
-    assert worker.counters.right
+    assert worker.counters.intact
 
 
 def test_a_process_of_its_own_sees_the_same(home: Home, path: Path) -> None:

@@ -55,7 +55,7 @@ def publish(subjects: Collection[str]) -> None:
         try:
             _attach()
             # The generation before the versions: what is read after it is as new as what it is told to.
-            generation = counters().condition().generation
+            generation = counters().status().generation
             counters().publish(generation, *_versions(subjects))
         except (CountersUnavailable, SharedStateMissing) as error:
             if not _somebody_keeps():

@@ -8,9 +8,9 @@ from shared.counters.redis.link import Link
 from shared.counters.redis.throttle import RedisLoginThrottle
 
 
-def connect(url: str, *, clock: Clock | None = None, wait_near: Callable[[int], object] | None = None) -> RedisCounters:
+def connect(url: str, *, clock: Clock | None = None, busy_poll: Callable[[int], object] | None = None) -> RedisCounters:
     """The counters at a URL that was checked. Nothing is opened before it is used."""
-    return RedisCounters(Link(url, wait_near=wait_near), clock=clock)
+    return RedisCounters(Link(url, busy_poll=busy_poll), clock=clock)
 
 
 def login_throttle(url: str, *, clock: Clock | None = None) -> RedisLoginThrottle:

@@ -12,14 +12,14 @@ from shared.counters.clock import Clock
 from shared.counters.redis import script
 from shared.counters.redis.codec import (
     Arguments,
-    answers_before,
-    answers_of,
     batch_arguments,
-    held_arguments,
-    joining_arguments,
+    bucket_arguments,
+    decisions_before,
+    decisions_of,
+    hold_arguments,
+    replay_arguments,
     row_of,
     seed_arguments,
-    used_arguments,
     worker_state_of,
 )
 from shared.counters.redis.link import Link
@@ -27,16 +27,16 @@ from shared.counters.redis.named_scripts import NamedScripts
 from shared.counters.rows import KeyRow, Moment, moment_of
 from shared.counters.shared_state import SharedState
 from shared.counters.values import (
-    Answer,
     Batch,
-    Condition,
     CountersForeign,
     CountersLost,
+    CountersStatus,
     CountersUnavailable,
-    Held,
-    Joining,
+    Decision,
+    Hold,
+    RateBucket,
     Seed,
-    Used,
+    WorkerReplay,
     WorkerState,
 )
 
@@ -73,24 +73,24 @@ class RedisCounters:
 
     # Of a worker
 
-    def apply_batch(self, batch: Batch) -> list[Answer]:
-        """Apply ends, then judge charges, in order, in one run. The same batch again: the same answers."""
+    def apply_batch(self, batch: Batch) -> list[Decision]:
+        """Apply ends, then decide charges, in order, in one run. The same batch again: the same decisions."""
         arguments = batch_arguments(batch, self.moment().day)
         wall, steady, again, found, *_ = self._change("batch", batch.generation, arguments, own=batch.worker_id)
         moment = moment_of(wall / _MICROSECONDS, steady / _MICROSECONDS)
         self._ahead = moment.wall - time.monotonic()
-        return answers_before(found, len(batch.charges)) if again else answers_of(batch, found, moment)
+        return decisions_before(found, len(batch.charges)) if again else decisions_of(batch, found, moment)
 
     def register(self, worker_id: str, generation: int) -> None:
         self._change("register", generation, own=worker_id)
 
-    def join(self, joining: Joining) -> None:
-        self._change("join", joining.generation, joining_arguments(joining), own=joining.worker_id)
+    def join(self, replay: WorkerReplay) -> None:
+        self._change("join", replay.generation, replay_arguments(replay), own=replay.worker_id)
 
     # Of the ledger writer
 
-    def close_worker(self, joining: Joining) -> bool:
-        return bool(self._change("close", joining.generation, joining_arguments(joining), own=joining.worker_id)[1])
+    def close_worker(self, replay: WorkerReplay) -> bool:
+        return bool(self._change("close", replay.generation, replay_arguments(replay), own=replay.worker_id)[1])
 
     def worker_state(self, worker_id: str) -> WorkerState | None:
         (found,) = self._ask("worker", own=worker_id)
@@ -111,8 +111,8 @@ class RedisCounters:
             raise CountersUnavailable("newer ones stand there already")
         self.shared_state.begin_generation(generation, sequence, 0, 0)
 
-    def remember(self, generation: int, used: Iterable[Used]) -> None:
-        self._change("remember", generation, used_arguments(list(used)))
+    def restore_requests(self, generation: int, buckets: Iterable[RateBucket]) -> None:
+        self._change("restore_requests", generation, bucket_arguments(list(buckets)))
 
     def go_live(self, generation: int) -> None:
         self._change("live", generation)
@@ -121,26 +121,26 @@ class RedisCounters:
     def shared(self) -> "RedisCounters":
         return self
 
-    def follow(self, condition: Condition, used: Iterable[Used]) -> None:
+    def adopt(self, status: CountersStatus, buckets: Iterable[RateBucket]) -> None:
         """Go by counters that another machine has made, as they were found to stand.
 
         Requests of the last minute that nobody else brings come first: until the shared state says which counters are
         the right ones no worker of ours is in them, and they do not go live without it.
         """
         assert self.shared_state is not None  # noqa: S101 - as above
-        generation = condition.generation
+        generation = status.generation
         self._digest(generation)
-        (sequence,) = self._told("remember", generation, used_arguments(list(used)), "", condition.sequence)
+        (sequence,) = self._told("restore_requests", generation, bucket_arguments(list(buckets)), "", status.sequence)
         self.shared_state.begin_generation(generation, sequence, 0, 0)
 
-    def fence(self, generation: int, worker_id: str, holds: Iterable[Held]) -> None:
+    def fence(self, generation: int, worker_id: str, holds: Iterable[Hold]) -> None:
         """Enter a worker whose machine is away with what it is known to hold, until it joins or is taken out.
 
         No effect once it has joined, or was entered so before.
         """
-        self._change("fence", generation, held_arguments(list(holds)), own=worker_id)
+        self._change("fence", generation, hold_arguments(list(holds)), own=worker_id)
 
-    def fold_log(self) -> None:
+    def checkpoint(self) -> None:
         """Delete what older generations left, in pieces that keep the server for about a millisecond each."""
         for _ in range(_SWEEPS):
             (more,) = self._ask("sweep")
@@ -164,10 +164,10 @@ class RedisCounters:
             arguments += (seed.key_id, *seed_arguments(seed))
         self._change("seed", generation, arguments)
 
-    def condition(self) -> Condition:
-        generation, live, sequence, missing, whose = self._ask("condition")
+    def status(self) -> CountersStatus:
+        generation, live, sequence, missing, whose = self._ask("status")
         self._refuse_foreign(whose)
-        return Condition(generation, bool(live), sequence, tuple(worker.decode() for worker in missing))
+        return CountersStatus(generation, bool(live), sequence, tuple(worker.decode() for worker in missing))
 
     def rows(self, key_ids: Sequence[str]) -> dict[str, KeyRow]:
         found: dict[str, KeyRow] = {}
@@ -182,7 +182,7 @@ class RedisCounters:
         return int(version)
 
     def check(self) -> bool:
-        return self.condition().live
+        return self.status().live
 
     def close(self) -> None:
         self._link.close()
@@ -195,7 +195,7 @@ class RedisCounters:
         return moment_of(wall, wall)
 
     @property
-    def right(self) -> bool:
+    def intact(self) -> bool:
         """Each change finds out for itself."""
         return True
 
