@@ -56,7 +56,7 @@ class Worker:
             self.counters,
             lambda worker: router.database.enter(worker, router.machine),
             sync=False,
-            leave=self._leave,
+            terminate=self._terminate,
         )
         self.given_up = False  # a copy of its journal was imported
         self.left = False
@@ -70,7 +70,7 @@ class Worker:
         assert self.membership.journal is not None
         return self.membership.journal.worker_id
 
-    def _leave(self) -> None:
+    def _terminate(self) -> None:
         assert self.given_up, "a worker that lives was taken out of the counters"
         self.left = True
 

@@ -12,7 +12,7 @@ from sqlalchemy import event, text
 from sqlalchemy.exc import OperationalError
 
 from proxyd.accounting import frames, journal_reader
-from proxyd.accounting.importer import MOST_ENDS
+from proxyd.accounting.importer import MAX_BATCH_ENDS
 from proxyd.accounting.journal import segment_path
 from shared.counters import Admitted, Counters, CountersStatus, CountersUnavailable, SpendExceeded, connect
 
@@ -69,12 +69,12 @@ def test_what_was_charged_and_never_begun_is_given_back(router: Router, worker: 
 def test_a_long_journal_comes_home_in_pieces(router: Router, worker: Worker) -> None:
     journal = worker.membership.journal
     assert journal is not None
-    for seq in range(1, 2 * MOST_ENDS + 100):
+    for seq in range(1, 2 * MAX_BATCH_ENDS + 100):
         worker.accounting.begin_unheld(seq, attempt(seq, held_nanos=0))
         worker.settle(seq, 1)
     die(router, worker)
-    assert sum(router.rounds() for _ in range(4)) == 2 * MOST_ENDS + 99
-    assert len(router.ledger_rows()) == 2 * MOST_ENDS + 99
+    assert sum(router.rounds() for _ in range(4)) == 2 * MAX_BATCH_ENDS + 99
+    assert len(router.ledger_rows()) == 2 * MAX_BATCH_ENDS + 99
     assert open_journals(router) == []
 
 
@@ -129,7 +129,7 @@ def test_a_journal_of_another_release_is_set_aside(router: Router, worker: Worke
     dead.begin()
     path = segment(router, dead.id)
     die(router, dead)
-    path.write_bytes(frames.frame(frames.seed_of(f"{dead.id}.1"), frames.HEADER, b"[2,1,0]") + bytes(100))
+    path.write_bytes(frames.frame(frames.crc_seed(f"{dead.id}.1"), frames.HEADER, b"[2,1,0]") + bytes(100))
     router.rest(worker)
     worker.begin()
     assert router.spent() == (0, 1_000)
@@ -139,7 +139,7 @@ def test_a_journal_of_another_release_is_set_aside(router: Router, worker: Worke
 def test_a_journal_of_another_release_that_was_just_closed_hinders_no_new_counters(
     router: Router, worker: Worker
 ) -> None:
-    seed = frames.seed_of("01OTHERRELEASE.1")
+    seed = frames.crc_seed("01OTHERRELEASE.1")
     path = segment_path(router.directory / "journals", "01OTHERRELEASE", 1)
     path.write_bytes(frames.frame(seed, frames.HEADER, b"[2,1,0]") + bytes(100))
     router.lose_counters()

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from accounting_kit import Router, Worker
 
-from proxyd.accounting.generations import JOIN_SECONDS
-from proxyd.accounting.living import STUCK_SECONDS
+from proxyd.accounting.generations import JOIN_TIMEOUT_SECONDS
+from proxyd.accounting.worker_liveness import STUCK_SECONDS
 
 ROOT = Path(__file__).parents[2]
 
@@ -40,7 +40,7 @@ def test_a_process_that_was_stopped_inside_a_transaction_is_ended(router: Router
         assert process.stdout is not None
         worker_id = process.stdout.readline().strip()
         os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
-        router.writer._living._kill = os.kill
+        router.writer._liveness._kill = os.kill
         router.writer.shared_state.request_rebuild(router.writer.shared_state.generation - 1)
         with router.engine.begin() as connection:
             connection.exec_driver_sql("insert into policy_outbox (subject) values ('key_1')")  # something to tell
@@ -61,7 +61,7 @@ def test_a_living_worker_that_does_not_join_in_time_is_ended(router: Router, wor
     router.lose_counters()
     router.rounds()
     worker.keep()
-    router.clock.mono_at += JOIN_SECONDS - 2
+    router.clock.mono_at += JOIN_TIMEOUT_SECONDS - 2
     router.writer.round()
     assert router.killed == []
     router.clock.mono_at += 2
@@ -81,11 +81,11 @@ def test_whoever_joins_in_time_is_left_alone(router: Router, worker: Worker) -> 
     worker.begin()
     router.lose_counters()
     router.rounds()
-    assert router.writer.hurried
+    assert router.writer.rebuild_pending
     worker.keep()
     router.rounds()
-    assert not router.writer.hurried
-    router.clock.mono_at += 10 * JOIN_SECONDS
+    assert not router.writer.rebuild_pending
+    router.clock.mono_at += 10 * JOIN_TIMEOUT_SECONDS
     router.rounds(2)
     assert router.killed == []
 
@@ -95,11 +95,11 @@ def test_a_stranger_in_a_transaction_is_not_ended(router: Router, worker: Worker
     router.writer.shared_state.enter_transaction(1)
     for _ in range(3):
         router.clock.mono_at += STUCK_SECONDS
-        router.writer._living.end_who_is_stuck(router.writer.shared_state)
+        router.writer._liveness.kill_stuck(router.writer.shared_state)
     assert router.killed == []
     router.writer.shared_state.enter_transaction(os.getpid())
     for _ in range(2):
         router.clock.mono_at += STUCK_SECONDS
-        router.writer._living.end_who_is_stuck(router.writer.shared_state)
+        router.writer._liveness.kill_stuck(router.writer.shared_state)
     assert router.killed == [os.getpid()]
     router.writer.shared_state.leave_transaction(os.getpid())

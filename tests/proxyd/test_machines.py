@@ -7,7 +7,7 @@ import pytest
 from accounting_kit import charge
 from machines_kit import Machines, ask, held_by
 
-from proxyd.accounting.generations import THEIRS_SECONDS
+from proxyd.accounting.generations import ADOPT_TIMEOUT_SECONDS
 from shared.counters import Admitted, CountersUnavailable, RateLimited, SpendHeld, connect
 
 
@@ -129,7 +129,7 @@ def test_a_generation_whose_maker_died_is_waited_for_and_then_made_by_another(ma
     machines.a.database.raise_generation(1, 1)
     machines.b.rounds()
     assert machines.generations() == [2, 1, 1]
-    for _ in range(int(THEIRS_SECONDS) + 1):
+    for _ in range(int(ADOPT_TIMEOUT_SECONDS) + 1):
         machines.b.rounds()
     assert machines.generations() == [3, 1, 3]
     machines.rest()

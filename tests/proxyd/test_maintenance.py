@@ -19,9 +19,9 @@ class Told:
         self.times = 0
         self._worker = worker
         ends = worker.accounting._ends
-        self.maintenance = Maintenance(worker.membership, ends, self._tell, lambda: False, monotonic=lambda: self.now)
+        self.maintenance = Maintenance(worker.membership, ends, self._flush, lambda: False, monotonic=lambda: self.now)
 
-    def _tell(self) -> None:
+    def _flush(self) -> None:
         self.times += 1
         self._worker.accounting.flush()
 

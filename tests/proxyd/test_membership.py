@@ -13,7 +13,7 @@ from shared.counters import Admitted, CountersLost, CountersUnavailable, RateLim
 def test_it_works(router: Router, worker: Worker) -> None:
     membership = worker.membership
     assert membership.complete
-    assert membership.generation == membership.wanted == 1
+    assert membership.generation == membership.current_generation == 1
     state = router.eyes.worker_state(worker.id)
     assert state is not None
     assert (state.joined, state.end_number) == (True, 0)
@@ -178,8 +178,8 @@ def test_what_weighs_no_more_is_forgotten(router: Router, worker: Worker) -> Non
     worker.begin()
     assert len(worker.membership._recent) == 1
     router.clock.forward(60)
-    worker.membership.forget_old()
+    worker.membership.drop_expired()
     assert len(worker.membership._recent) == 1
     router.clock.forward(1)
-    worker.membership.forget_old()
+    worker.membership.drop_expired()
     assert worker.membership._recent == {}

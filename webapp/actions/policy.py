@@ -14,7 +14,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import scoped_session
 
 from shared.counters import CountersUnavailable, SharedState, SharedStateMissing, boot_id, is_in_use
-from shared.machines import database_now, heard_of
+from shared.machines import database_now, live_machines
 from shared.models import Organization, PolicyOutbox, ProxyKey
 from webapp.context import counters
 from webapp.db import db
@@ -78,7 +78,7 @@ def _somebody_keeps() -> bool:
     if counters().shared is None:
         return False
     connection = db.session.connection()
-    return any(heard_of(connection, database_now(connection)).values())
+    return any(live_machines(connection, database_now(connection)).values())
 
 
 def _attach() -> None:

@@ -6,9 +6,9 @@ import pytest
 from accounting_kit import Router, Worker, charge
 from ledger_kit import attempt, settlement
 
-from proxyd.accounting.closing import closing
 from proxyd.accounting.journal import Journal
 from proxyd.accounting.journal_reader import read_tail
+from proxyd.accounting.recovery import replay_of_dead
 from shared.counters import Batch, CountersUnavailable, Decision, Hold, LastAdmitted, WorkerState
 
 
@@ -40,7 +40,7 @@ def test_a_hold_is_given_back_once_though_its_begin_lies_before_what_is_read(tmp
         journal.end(seq, settlement(cost_nanos=0))
     state = WorkerState(joined=True, end_number=0, last_admitted=[LastAdmitted(1, Hold("key_1", 1, 100))])
     tail = read_tail(tmp_path, journal.worker_id, state.end_number)
-    replay = closing(journal.worker_id, 1, state, tail, 0)
+    replay = replay_of_dead(journal.worker_id, 1, state, tail, 0)
     journal.close()
     assert sum(end.held_nanos for end in replay.ends) + sum(hold.nanos for hold in replay.holds) == 100
 
