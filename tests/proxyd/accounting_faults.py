@@ -186,9 +186,9 @@ class AccountingMachine(Faulty):
         """I1."""
         if not hasattr(self, "router"):
             return  # nothing has begun
-        self.router.eyes.close()
+        self.router.observer.close()
         try:
-            rows = self.router.eyes.rows(KEYS)
+            rows = self.router.observer.rows(KEYS)
         except CountersUnavailable:
             return
         for row in rows.values():
@@ -270,8 +270,8 @@ class AccountingMachine(Faulty):
         words = {name: (rows[-1][0], sum(cost for _, cost in rows)) for name, rows in self.all_rows().items()}
         assert words == self.oracle.last_words()
         assert {name: cost for name, (outcome, cost) in words.items() if outcome == "ok"} == self.oracle.invoice
-        self.router.eyes.close()
-        counted = self.router.eyes.rows(KEYS)
+        self.router.observer.close()
+        counted = self.router.observer.rows(KEYS)
         with self.engine.connect() as connection:
             daily: dict[str, int] = dict(
                 connection.execute(text("select key_id, sum(cost_nanos) from usage_daily group by key_id")).all()

@@ -148,7 +148,7 @@ class Router:
                 connection.execute(text("insert into accounting_state (id, generation) values (1, 0)"))
         self.writer = self.new_writer()
         self.writer.start()
-        self.eyes = connect(self.counters_url, clock=self.clock)
+        self.observer = connect(self.counters_url, clock=self.clock)
         self.workers: list[Worker] = []
 
     def new_writer(self, *, counters: Counters | None = None, ledger: Ledger | None = None) -> LedgerWriter:
@@ -193,9 +193,9 @@ class Router:
             self.rounds()
 
     def spent(self, key_id: str = "key_1") -> tuple[int, int]:
-        """Spent and held, in all, as the counters say; the eyes look anew each time."""
-        self.eyes.close()
-        row = self.eyes.rows([key_id]).get(key_id)
+        """Spent and held, in all, as the counters say; the observer connects anew each time."""
+        self.observer.close()
+        row = self.observer.rows([key_id]).get(key_id)
         return (0, 0) if row is None else (row.lifetime, sum(held for _, held in row.days.values()))
 
     def ledger_rows(self) -> list[tuple[str, int]]:

@@ -213,10 +213,10 @@ class Calm(RuleBasedStateMachine):
             connection.execute(text("insert into policy_outbox (subject) values (:k)"), {"k": key})
         self.newest[key] = Policy(key, version, limit, rpm, reset)
         try:
-            self.router.eyes.close()
+            self.router.observer.close()
             if dies:
                 raise CountersLost("the dashboard died")
-            self.router.eyes.publish(self.router.database.generation(), {key: version}, {})
+            self.router.observer.publish(self.router.database.generation(), {key: version}, {})
         except CountersUnavailable:
             # Nobody was answered, so old snapshots may pass until the ledger writer has told.
             for worker in self.workers:

@@ -110,7 +110,7 @@ class Machines:
     def status(self) -> object:
         """What another round may still change: the counters, as all see them, and who goes by which."""
         try:
-            return self.a.eyes.status(), self.generations()
+            return self.a.observer.status(), self.generations()
         except CountersUnavailable:
             return None, self.generations()
 
@@ -126,7 +126,7 @@ class Machines:
 
     def close(self) -> None:
         for machine in self.both:
-            machine.eyes.close()
+            machine.observer.close()
             for worker in machine.workers:
                 worker.kill()
 

@@ -86,8 +86,8 @@ class TwoMachines(AccountingMachine):
     def unknown_workers(self) -> set[str]:
         """Of a machine that has not followed, or whose worker has not joined."""
         try:
-            missing = self.router.eyes.status()
-            states = {worker: self.router.eyes.worker_state(worker) for worker in self.machine_of}
+            missing = self.router.observer.status()
+            states = {worker: self.router.observer.worker_state(worker) for worker in self.machine_of}
         except CountersUnavailable:
             return set(self.machine_of)
         behind = [

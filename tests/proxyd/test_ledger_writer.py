@@ -188,7 +188,7 @@ def test_edits_whose_dashboard_died_are_told(router: Router, worker: Worker) -> 
         )
         connection.execute(text("insert into policy_outbox (subject) values ('org_1')"))
     router.rounds()
-    assert router.eyes.org_version("org_1") == 3
+    assert router.observer.org_version("org_1") == 3
     assert router.database.outbox() == ([], {}, {})
 
 

@@ -67,11 +67,11 @@ def test_a_living_worker_that_does_not_join_in_time_is_ended(router: Router, wor
     router.clock.mono_at += 2
     router.writer.round()
     assert router.killed == [os.getpid()]
-    assert not router.eyes.status().live
+    assert not router.observer.status().live
     router.workers.remove(other)
     other.kill()  # as the signal would have done
     router.rest(worker)
-    assert router.eyes.status().live
+    assert router.observer.status().live
     worker.begin()
     worker.accounting.flush()
     assert router.spent() == (1_000, 1_000)

@@ -16,7 +16,7 @@ def test_after_the_database_did_not_answer_nobody_is_away_at_once(machines: Mach
     machines.clock.steady_at += 60
     machines.server.empty()
     machines.a.rounds(2)
-    assert machines.b.workers[0].id in machines.a.eyes.status().missing
+    assert machines.b.workers[0].id in machines.a.observer.status().missing
     machines.rest()
     ask(machines.a, 0)
     assert machines.a.spent() == (0, 500)

@@ -14,7 +14,7 @@ def test_it_works(router: Router, worker: Worker) -> None:
     membership = worker.membership
     assert membership.complete
     assert membership.generation == membership.current_generation == 1
-    state = router.eyes.worker_state(worker.id)
+    state = router.observer.worker_state(worker.id)
     assert state is not None
     assert (state.joined, state.end_number) == (True, 0)
     assert [journal.worker_id for journal in router.database.open_journals("machine_1")] == [worker.id]
@@ -75,15 +75,15 @@ def test_it_joins_with_ends_above_the_cut_holds_and_requests_of_the_last_minute(
     router.writer._watch()
     worker.settle(unknown, 30)  # above the cut
     worker.keep()
-    row = router.eyes.rows(["key_1"])["key_1"]
+    row = router.observer.rows(["key_1"])["key_1"]
     assert (row.lifetime, row.seeded) == (30, False)
     assert sum(held for _, held in row.days.values()) == 2_500
     assert sum(row.window.buckets.values()) == 1
-    state = router.eyes.worker_state(worker.id)
+    state = router.observer.worker_state(worker.id)
     assert state is not None
     assert state.end_number == 2
     worker.keep()
-    assert router.eyes.rows(["key_1"])["key_1"].lifetime == 30
+    assert router.observer.rows(["key_1"])["key_1"].lifetime == 30
 
 
 def test_request_rates_survive_the_counters(router: Router, worker: Worker) -> None:
