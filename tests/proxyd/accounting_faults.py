@@ -155,7 +155,7 @@ class Faulty(Calm):
         shutil.copy(self.copy, self.directory / "counters.db")
 
     @rule()
-    def lose_page(self) -> None:
+    def lose_shared_state(self) -> None:
         (self.directory / "accounting.page").unlink(missing_ok=True)
 
     @rule(after=st.integers(0, 40))
@@ -250,11 +250,11 @@ class AccountingMachine(Faulty):
         """Without faults, until nothing is left to do. Each key is asked for, so that it is seeded."""
         self.router.rest(*self.workers)
         for key in KEYS:
-            answer = self.refresh(key)
+            answer = self.look(key)
             assert isinstance(answer, Admitted), answer
         self.router.rest(*self.workers)
 
-    def refresh(self, key: str, bound: int = 0, limit: int = 2**50) -> Decision:
+    def look(self, key: str, bound: int = 0, limit: int = 2**50) -> Decision:
         worker = self.workers[0]
         seq, answer = worker.admit(
             charge(key_id=key, version=self.newest[key].version, bound_nanos=bound, spend_limit_nanos=limit)
@@ -293,5 +293,5 @@ class AccountingMachine(Faulty):
         """I13, and that nothing is refused for what nobody holds any more."""
         day = today(self.router.clock.wall_at)
         used = sum(call.cost_nanos for call in self.oracle.calls.values() if call.key_id == key and call.day == day)
-        assert isinstance(self.refresh(key, 1, used), SpendExceeded)
-        assert isinstance(self.refresh(key, 10, used + 10), Admitted)
+        assert isinstance(self.look(key, 1, used), SpendExceeded)
+        assert isinstance(self.look(key, 10, used + 10), Admitted)

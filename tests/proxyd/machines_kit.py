@@ -10,7 +10,7 @@ from redis_kit import RedisServer
 from sqlalchemy import Engine
 
 from proxyd.accounting.copy_import import CopyImport, Imported
-from proxyd.accounting.journal_copies import opened
+from proxyd.accounting.journal_copies import open_copy
 from shared.counters import Counters, CountersUnavailable, Decision
 from shared.counters.redis.counters import RedisCounters
 from shared.machines import AWAY_SECONDS
@@ -67,7 +67,7 @@ def copy_of(machine: Machine, to: Path) -> Path:
 
 def import_copy(by: Machine, copy: Path, *, dry_run: bool = False) -> Imported:
     """As `ledger import` does it on another machine."""
-    with opened(copy, by.directory) as folder:
+    with open_copy(copy, by.directory) as folder:
         return CopyImport(by.database, by.ledger, by.machine).run(folder.journals, folder.machine, dry_run=dry_run)
 
 

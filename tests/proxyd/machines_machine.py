@@ -2,7 +2,7 @@
 
 The rules of the protocol that its faults are after:
 
-- Counters are followed, not made anew, if those of the database's generation stand there and another machine is there.
+- Counters are adopted, not made anew, if those of the database's generation stand there and another machine is there.
 - A generation is raised by whoever finds the one in the database that was found bad; its maker may die before the
   counters are made, and while others wait.
 - Whoever was open at the cut has to join, on whatever machine it is, and also if it is closed meanwhile.
@@ -84,7 +84,7 @@ class TwoMachines(AccountingMachine):
         self.machine_of[worker.id].workers.remove(worker)
 
     def unknown_workers(self) -> set[str]:
-        """Of a machine that has not followed, or whose worker has not joined."""
+        """Of a machine that has not adopted them, or whose worker has not joined."""
         try:
             missing = self.router.observer.status()
             states = {worker: self.router.observer.worker_state(worker) for worker in self.machine_of}
@@ -188,7 +188,7 @@ class TwoMachines(AccountingMachine):
     def put_older_copy_back(self) -> None:
         pass
 
-    def lose_page(self) -> None:
+    def lose_shared_state(self) -> None:
         pass
 
     @rule()
@@ -208,7 +208,7 @@ class TwoMachines(AccountingMachine):
                 client.restore(key, 0, value)
 
     @rule(which=WHICH)
-    def a_page_is_lost(self, which: int) -> None:
+    def a_shared_state_is_lost(self, which: int) -> None:
         (self.machines.both[which].directory / "accounting.page").unlink(missing_ok=True)
 
     def ledger_writer_is_killed(self) -> None:
