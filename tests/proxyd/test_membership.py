@@ -72,7 +72,7 @@ def test_it_joins_with_ends_above_the_cut_holds_and_requests_of_the_last_minute(
     router.clock.forward(61)
     worker.begin(500)
     router.lose_counters()
-    router.writer._watch()
+    router.writer._check_counters()
     worker.settle(unknown, 30)  # above the cut
     worker.keep()
     row = router.observer.rows(["key_1"])["key_1"]

@@ -49,7 +49,7 @@ def test_a_worker_that_is_gone_is_forgotten(journal: Journal) -> None:
     journal.begin([(1, attempt(1))])
     assert held(holds, journal)
     assert holds.of([]) == {}
-    assert holds._readings == {}
+    assert holds._cursors == {}
 
 
 @pytest.mark.parametrize("look", [True, False])

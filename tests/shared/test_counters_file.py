@@ -128,7 +128,7 @@ def test_numbers_of_transactions_that_end_in_the_old_file_stay_below_the_new(hom
             for _ in range(50):
                 busy.send(charge())
             late.__enter__()
-            late.wrote()
+            late.mark_written()
             return super().items()
 
     writer = home.connect()
