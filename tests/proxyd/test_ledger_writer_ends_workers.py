@@ -28,7 +28,7 @@ database = AccountingDatabase(db.create(f"sqlite:///{directory / 'router.db'}"))
 membership = Membership(directory, counters, lambda worker: database.register(worker, "machine_1"), sync=False)
 membership.enter()
 print(membership.journal.worker_id, flush=True)
-with counters._checked(membership.journal.worker_id, membership.generation):
+with counters._transaction(membership.journal.worker_id, membership.generation):
     os.kill(os.getpid(), signal.SIGSTOP)
 """
 

@@ -278,7 +278,7 @@ from pathlib import Path
 from shared.counters import CountersLost, SharedState, connect
 counters = connect(sys.argv[1])
 counters.attach(SharedState.open(Path(sys.argv[2]), sys.argv[3]))
-print(counters.right, flush=True)
+print(counters.intact, flush=True)
 sys.stdin.readline()
 try:
     counters.publish(1, {}, {})
