@@ -13,7 +13,7 @@ from faulty import FaultyRouter, Havoc, Make
 from harness import START_SECONDS
 from load_kit import Call, Key, Load
 from postgres_kit import PostgresServer
-from reckoning import Books, limits_are_watched
+from reckoning import Audit, limits_are_watched
 from redis_kit import RedisServer
 from relay import Relay
 from sizes import SEED
@@ -78,11 +78,11 @@ class Pools:
         return {pid for router in self for pid in (*router.worker_pids(), *router.writer_pids())}
 
     def generation(self) -> int:
-        books = Books(self.first)
+        audit = Audit(self.first)
         try:
-            return books._counters.condition().generation
+            return audit._counters.status().generation
         finally:
-            books.close()
+            audit.close()
 
     # Faults
 

@@ -21,13 +21,13 @@ class Told:
         self.looks = 0  # at the clock
         self._worker = worker
         ends = worker.accounting._ends
-        self.maintenance = Maintenance(worker.membership, ends, self._tell, lambda: False, monotonic=self._monotonic)
+        self.maintenance = Maintenance(worker.membership, ends, self._flush, lambda: False, monotonic=self._monotonic)
 
     def _monotonic(self) -> float:
         self.looks += 1
         return self.now
 
-    def _tell(self) -> None:
+    def _flush(self) -> None:
         self.times += 1
         self._worker.accounting.flush()
 
