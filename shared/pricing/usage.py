@@ -100,7 +100,7 @@ def read_usage(prices_id: str, flavor: str, usage: object) -> UsageReading | Non
 def _balance(usage: Mapping[str, Any], counts: dict[str, int]) -> bool:
     """Tokens that only the total knows are output: Gemini leaves its thoughts out of `completion_tokens`.
 
-    False when there is neither input nor a total, so that nothing can be told.
+    False when there is neither input nor a total nor a duration, so that nothing can be told.
     """
     total = usage["total_tokens"] if "total_tokens" in usage else usage.get("totalTokenCount")
     if type(total) is not int or not 0 <= total <= MAX_COUNT:
@@ -109,7 +109,7 @@ def _balance(usage: Mapping[str, Any], counts: dict[str, int]) -> bool:
         hidden = total - counts.get("input_tokens", 0) - counts.get("output_tokens", 0)
         if hidden > 0:
             counts["output_tokens"] = counts.get("output_tokens", 0) + hidden
-    return "input_tokens" in counts or total is not None
+    return "input_tokens" in counts or total is not None or "audio_seconds" in counts
 
 
 def _read_part(
