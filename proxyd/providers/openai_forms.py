@@ -10,7 +10,7 @@ from typing import Any
 from proxyd.providers.base import BadBody
 from proxyd.wire.form import Part
 
-_TEXTS = frozenset({"model", "quality", "size", "output_format", "complexity", "response_format"})
+_TEXTS = frozenset({"model", "quality", "size", "output_format", "complexity"})
 _COUNTS = frozenset({"n", "partial_images", "frame_count"})
 _FLAGS = frozenset({"stream"})
 _GROUPS = frozenset({"chunking_strategy", "svg"})  # may be written as several fields, such as svg[model]

@@ -11,6 +11,4 @@ from shared.catalog import Endpoint, Kind
 def read_form(endpoint: Endpoint, parts: list[Part], body: bytes) -> Parsed:
     """Understand a body that is a form of these parts. Raises BadBody."""
     form = fields_of(parts)
-    if endpoint.kind is Kind.IMAGES:
-        return read_image_form(form, body)
-    return read_transcription(form, body, translated=endpoint.path == "/v1/audio/translations")
+    return read_image_form(form, body) if endpoint.kind is Kind.IMAGES else read_transcription(form, body)

@@ -64,7 +64,7 @@ def read_no_form(body: bytes) -> Parsed:
     raise BadBody("The body must be a form (multipart/form-data) with a file.")
 
 
-def read_transcription(form: Form, body: bytes, *, translated: bool) -> Parsed:
+def read_transcription(form: Form, body: bytes) -> Parsed:
     """Understand a request for a transcription or a translation. Raises BadBody."""
     document: dict[str, Any] = form.document
     model = model_name(document.get("model"))
@@ -73,7 +73,7 @@ def read_transcription(form: Form, body: bytes, *, translated: bool) -> Parsed:
     foretold = None
     if _BY_SECOND.search(model):
         size = Size(0, overhead_tokens=0, tool_fees={"audio_seconds": seconds}, output_free=True)
-        likely = None if _tells_seconds(document, translated=translated) else _length(form, body)
+        likely = _length(form, body)
         foretold = Usage({"audio_seconds": seconds if likely is None else min(likely, seconds)}, estimated=True)
     else:
         heard = seconds * TOKENS_PER_SECOND
@@ -93,14 +93,8 @@ def read_transcription(form: Form, body: bytes, *, translated: bool) -> Parsed:
     return Parsed(Kind.TRANSCRIPTIONS, model, flag(document, "stream"), size, True, document, body, foretold=foretold)
 
 
-def _tells_seconds(document: dict[str, Any], *, translated: bool) -> bool:
-    """Whether the answer will say how long the sound was: texts and subtitles do not, and of translations one shape."""
-    shape = document.get("response_format", "json")
-    return shape == "verbose_json" or (shape == "json" and not translated)
-
-
 def _length(form: Form, body: bytes) -> int | None:
-    """How long the sound is, if it says so itself."""
+    """How long the sound is, if it says so itself: many answers do not."""
     if form.first is None:
         return None
     start, end = form.first

@@ -9,7 +9,7 @@ import openai
 import pytest
 from ask_kit import ask, told
 from harness import Json, Router, eventually
-from raw_http import ScriptedProvider, bearer, ledger_rows, reply
+from raw_http import Ended, Heard, Line, ScriptedProvider, bearer, dial, ledger_rows, reply, request
 
 # The SDK calls translations, pictures by the piece and some of the models deprecated.
 pytestmark = pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")
@@ -212,6 +212,34 @@ def test_a_form_is_sent_byte_for_byte_whatever_its_size(stage: Router, quiet: Sc
     body = head + bytes(range(256)) * 16_000 + b"\r\n" + field(b"model", b"whisper-1") + b"--xYz--\r\n"
     assert ask(stage, b"POST /v1/audio/transcriptions", bearer(key), FORM, body=body).status == 200
     assert quiet.heard[0].body == body
+
+
+def test_a_form_beyond_what_is_kept_is_413(stage: Router, quiet: ScriptedProvider) -> None:
+    _, key = stage.create_key(name="larger")
+    with dial(stage) as line:
+        line.send(request(b"POST /v1/audio/transcriptions", bearer(key), FORM, b"Content-Length: 33554433"))
+        answer = line.answer()
+    assert (answer.status, answer.code) == (413, "request_too_large")
+    assert quiet.heard == []
+
+
+def test_sound_that_breaks_off_was_charged_when_it_began(stage: Router, provider: ScriptedProvider) -> None:
+    key_id, key = stage.create_key(name="broken", spend_limit_usd="1")
+
+    def script(line: Line, _: Heard) -> None:
+        line.send(
+            b"HTTP/1.1 200 OK\r\nContent-Type: audio/mpeg\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n\xff\xf3\x84\xc4\r\n"
+        )
+        raise Ended
+
+    provider.play(script)
+    body = b'{"model":"tts-1","input":"Hello","voice":"alloy"}'
+    with dial(stage) as line:
+        line.send(request(b"POST /v1/audio/speech", bearer(key), b"Content-Length: %d" % len(body), body=body))
+        line.head()
+        eventually(lambda: ledger_rows(stage, key_id) != [], what="the row")
+    (row,) = ledger_rows(stage, key_id)
+    assert (row["cost_nanos"], row["flags"]) == (5 * 15_000, [])
 
 
 @pytest.mark.parametrize("model", ["tts-1", "gpt-4o-mini-tts"])
