@@ -11,6 +11,7 @@ import orjson
 
 from proxyd.providers.accumulator import UsageAccumulator, estimated_input
 from proxyd.providers.metering import JsonMeter
+from proxyd.providers.openai_tools import call_it_pictures
 from proxyd.wire.sse import Event
 from shared.pricing import Usage
 from shared.pricing.figures import whole
@@ -147,9 +148,7 @@ class ImagesUsage(_MediaUsage):
         return self._whole or self.complete
 
     def _parts(self, counts: dict[str, int]) -> tuple[Usage, ...]:
-        """Events do not say what of the output is a picture: all of it, which is what pictures cost at least."""
-        if not counts.keys() & {"output_image_tokens", "output_text_tokens"} and "output_tokens" in counts:
-            counts["output_image_tokens"] = counts["output_tokens"]
+        call_it_pictures(counts)
         return self._authored
 
     def _writes_for_nothing(self) -> bool:

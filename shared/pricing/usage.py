@@ -38,6 +38,11 @@ _ELSEWHERE = frozenset({"iterations", "fallback_credit"})
 _EXTRA: dict[tuple[str, str], tuple[tuple[tuple[str, ...], str], ...]] = {
     ("openai", "chat"): ((("prompt_tokens_details", "image_tokens"), "input_image_tokens"),),
     ("openai", "responses"): ((("input_tokens_details", "image_tokens"), "input_image_tokens"),),
+    ("openai", "images"): (
+        (("cached_tokens",), "cache_read_tokens"),
+        (("cached_tokens_details", "cached_image_tokens"), "cache_image_read_tokens"),
+        (("cached_tokens_details", "cached_text_tokens"), "cache_text_read_tokens"),
+    ),
 }
 _OUTPUT_WORDS = ("output", "completion", "candidate", "thought", "reasoning")
 _MODALITIES = frozenset({"TEXT", "AUDIO", "IMAGE", "DOCUMENT", "VIDEO", "MODALITY_UNSPECIFIED"})
@@ -265,9 +270,11 @@ def _plan(prices_id: str, flavor: str) -> _Plan:
             parts.setdefault(place.field, []).append((place.inner, place.key))
         else:
             totals.append((place.field, place.key, place.required))
-    for extra_path, key in _EXTRA.get((prices_id, flavor), ()):
-        if not any(name == extra_path[1] for name, _ in parts[extra_path[0]]):
-            parts[extra_path[0]].append((extra_path[1], key))
+    for (field, *inner), key in _EXTRA.get((prices_id, flavor), ()):
+        if not inner:
+            totals.append((field, key, False))
+        elif not any(name == inner[0] for name, _ in parts.setdefault(field, [])):
+            parts[field].append((inner[0], key))
     known = frozenset({field for field, _, _ in totals} | parts.keys() | lists.keys())
     return _Plan(
         totals=tuple(totals),

@@ -170,6 +170,15 @@ SAMPLES = [
         D(20) * D(5) / M + D(4_160) * D(32) / M,
     ),
     MediaSample(
+        "a picture whose references were read from a cache", EDITS,
+        [("image", b"png"), ("prompt", "x"), ("model", "gpt-image-2")],
+        painted(
+            20, 2_000, 1_756, cached_tokens=1_510,
+            cached_tokens_details={"cached_image_tokens": 1_500, "cached_text_tokens": 10},
+        ),
+        D(10) * D(5) / M + D(10) * D("1.25") / M + D(500) * D(8) / M + D(1_500) * D(2) / M + D(1_756) * D(30) / M,
+    ),
+    MediaSample(
         "a picture is edited", EDITS,
         [("image[]", b"png"), ("image[]", b"png"), ("prompt", "x"), ("model", "gpt-image-2.6-sunburst")],
         painted(12, 2_048, 1_756),

@@ -22,7 +22,7 @@ NAMES = st.sampled_from(
         "cache_creation", "cache_creation_input_tokens", "cache_read_input_tokens", "ephemeral_1h_input_tokens",
         "iterations", "type", "model", "server_tool_use", "web_search_requests", "promptTokenCount", "totalTokenCount",
         "candidatesTokenCount", "promptTokensDetails", "promptTokenDetails", "modality", "tokenCount", "num_requests",
-        "web_search", "image_gen", "strange_tokens", "strange", "text_tokens", "output_tokens_details", "reasoning_tokens",
+        "cached_tokens_details", "cached_image_tokens", "web_search", "image_gen", "strange_tokens", "strange", "text_tokens", "output_tokens_details", "reasoning_tokens",
     ]
 )  # fmt: skip
 WORDS = st.sampled_from(
