@@ -37,8 +37,13 @@ class Kind(StrEnum):
     """What an endpoint does, which decides how its body is read and its answer metered."""
 
     CHAT = "chat"
+    COMPLETIONS = "completions"
     RESPONSES = "responses"
+    COMPACT = "compact"
     EMBEDDINGS = "embeddings"
+    SPEECH = "speech"
+    TRANSCRIPTIONS = "transcriptions"
+    IMAGES = "images"
     MESSAGES = "messages"
     GENERATE = "generate"
     GENERATE_STREAM = "generate_stream"
@@ -61,6 +66,7 @@ class Endpoint:
     flavor: str | None = None  # api_flavor of genai-prices; None when nothing is metered
     dialect: str = "openai"  # of its bodies and errors: "openai", "anthropic" or "gemini"
     prices_id: str = "openai"  # whose extraction tables of genai-prices have `flavor`
+    form: bool = False  # its body may be a form
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +122,14 @@ _OPENAI = Provider(
         Endpoint("POST", "/v1/chat/completions", Kind.CHAT, "chat"),
         Endpoint("POST", "/v1/responses", Kind.RESPONSES, "responses"),
         Endpoint("POST", "/v1/embeddings", Kind.EMBEDDINGS, "embeddings"),
+        Endpoint("POST", "/v1/completions", Kind.COMPLETIONS, "chat"),
+        Endpoint("POST", "/v1/responses/compact", Kind.COMPACT, "responses"),
+        Endpoint("POST", "/v1/audio/speech", Kind.SPEECH, "speech"),
+        Endpoint("POST", "/v1/audio/transcriptions", Kind.TRANSCRIPTIONS, "transcriptions", form=True),
+        Endpoint("POST", "/v1/audio/translations", Kind.TRANSCRIPTIONS, "transcriptions", form=True),
+        Endpoint("POST", "/v1/images/generations", Kind.IMAGES, "images"),
+        Endpoint("POST", "/v1/images/edits", Kind.IMAGES, "images", form=True),
+        Endpoint("POST", "/v1/images/variations", Kind.IMAGES, "images", form=True),
         *_unmetered("openai", "openai"),
     ),
 )

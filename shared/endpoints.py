@@ -82,14 +82,6 @@ FREE: Mapping[str, tuple[str, ...]] = {
 
 UNMETERED: Mapping[str, tuple[str, ...]] = {
     "openai": (
-        "POST /v1/completions",
-        "POST /v1/responses/compact",
-        "POST /v1/images/generations",
-        "POST /v1/images/edits",
-        "POST /v1/images/variations",
-        "POST /v1/audio/speech",
-        "POST /v1/audio/transcriptions",
-        "POST /v1/audio/translations",
         "POST /v1/audio/voices",
         "POST /v1/audio/voice_consents/...",
         "POST /v1/videos/...",

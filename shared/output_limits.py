@@ -25,6 +25,8 @@ _OPENAI = {
     "gpt-4.5": 16_384,
     "gpt-4o": 16_384,
     "gpt-4o:extended": 65_536,
+    "gpt-4o-transcribe": 2_000,
+    "gpt-4o-mini-transcribe": 2_000,
     "ft:gpt-4o": 16_384,
     "ft:o4-mini": 100_000,
     "gpt-5": 128_000,

@@ -97,7 +97,7 @@ def import_command(directory: Path, dry_run: bool) -> None:  # noqa: FBT001 - cl
 @click.argument("model")
 @click.argument("rates", nargs=-1, required=True, metavar="CLASS=DOLLARS...")
 def set_price_command(provider: str, model: str, rates: tuple[str, ...]) -> None:
-    """Price a model: dollars a million tokens or a thousand calls, such as input_tokens=1.25 output_tokens=10.
+    """Price a model: dollars a million tokens, an hour of sound or a thousand calls, input_tokens=1.25.
 
     It holds for the next request, for bounds and costs, and takes the place of all token prices of the model.
     """

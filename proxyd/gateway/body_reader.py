@@ -15,7 +15,7 @@ from proxyd.gateway.payload import MAX_FORM_BYTES, MAX_JSON_BYTES, PEEK_BYTES, P
 from proxyd.gateway.rejection import Rejection, rejected
 from proxyd.gateway.route import Target
 from proxyd.key_cache import KnownKey
-from proxyd.providers import DIALECTS, BadBody, Parsed, SlowBody, model_field
+from proxyd.providers import DIALECTS, BadBody, Parsed, SlowBody, model_field, read_form
 from shared.catalog import Endpoint, Kind
 from shared.policy import Reason
 
@@ -47,8 +47,12 @@ class BodyReader:
     ) -> Parsed | Rejection:
         """What a body asks for. Raises RequestError and ClientGone while it is read."""
         query = context.request.query
+        keeper = _Keeper(self, context, known, free=False)
         try:
-            body = _Keeper(self, context, known, free=False).whole()
+            if endpoint.form and (kind := payload.form_type(context.request)) is not None:
+                parts, body = payload.read_form(context.request, kind, keeper)
+                return read_form(endpoint, parts, body)
+            body = keeper.whole()
             if len(body) <= PARSED_HERE_BYTES:
                 try:
                     return DIALECTS[endpoint.dialect].read(endpoint, body, path_model, query)

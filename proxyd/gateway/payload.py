@@ -1,7 +1,7 @@
 """Bodies that are not metered: they go on as they come, and only the model is looked for in them.
 
-It is found before anything is sent. What could change it afterwards, a second field of a form, breaks the request off
-before it is complete, so that the provider never acts on it.
+The model is found before anything is sent. What could change it afterwards, a second field of a form, breaks the
+request off before it is complete, so that the provider never acts on it. Forms that are metered are read whole.
 """
 
 from collections.abc import Iterator
@@ -10,6 +10,7 @@ from urllib.parse import unquote
 
 from proxyd.messages import BadRequest, Request
 from proxyd.providers import BadBody, model_field
+from proxyd.wire.form import FormReader, Part
 from proxyd.wire.multipart import FieldReader, FormError, boundary_of
 
 MAX_UPLOAD_BYTES = 512 * 1024 * 1024
@@ -64,8 +65,8 @@ def read(request: Request, path: str, keeper: Keeper, *, form_bytes: int) -> Pay
     body = request.body
     if body.length == 0:
         return NO_PAYLOAD
-    kind = (request.header(b"content-type") or b"").decode("latin-1").strip()
-    form = kind.lower().startswith("multipart/")
+    kind = _type_of(request)
+    form = form_type(request) is not None
     # The second step of an upload holds nothing but the file, whatever its type says.
     if path.startswith("/upload/") or (form and not form_bytes):
         return _as_it_comes(request)
@@ -77,6 +78,41 @@ def read(request: Request, path: str, keeper: Keeper, *, form_bytes: int) -> Pay
         data = keeper.whole()
         return Payload(keeper.model_in(data) if data.strip() else None, data, len(data))
     return _perhaps_json(request, keeper)
+
+
+def form_type(request: Request) -> str | None:
+    """The Content-Type of a body that is a form; None: it is none."""
+    kind = _type_of(request)
+    return kind if kind.lower().startswith("multipart/") else None
+
+
+def _type_of(request: Request) -> str:
+    return (request.header(b"content-type") or b"").decode("latin-1").strip()
+
+
+def read_form(request: Request, kind: str, keeper: Keeper) -> tuple[list[Part], bytes]:
+    """The parts of a form that is metered, and the whole of it. Raises BadBody and what reading a body raises.
+
+    It is kept, as any body that is metered is: fields that decide about its cost may stand behind its file.
+    """
+    boundary = boundary_of(kind)
+    if boundary is None:
+        raise BadBody("The boundary of the form cannot be read from its Content-Type.")
+    reader = FormReader(boundary)
+    pieces: list[bytes] = []
+    size = 0
+    if request.body.length is not None and request.body.length <= MAX_FORM_BYTES:
+        keeper.make_room(request.body.length)
+    try:
+        for data in request.body.chunks(MAX_FORM_BYTES):
+            size += len(data)
+            keeper.make_room(size)
+            pieces.append(data)
+            reader.feed(data)
+        reader.end()
+    except FormError as error:
+        raise BadBody(f"The form cannot be read without doubt: {error}.") from None
+    return reader.parts, b"".join(pieces)
 
 
 def _as_it_comes(request: Request) -> Payload:

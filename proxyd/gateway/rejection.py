@@ -134,7 +134,7 @@ def spend_refused(key: KeySnapshot, result: SpendExceeded | SpendHeld, bound: Bo
         "bound": {
             "input": _part_facts(bound.input, "tokens"),
             "output": _part_facts(bound.output, "tokens"),
-            "fees": {name: _part_facts(part, "calls") for name, part in bound.fees.items()},
+            "fees": {name: _part_facts(part, _UNITS.get(name, "calls")) for name, part in bound.fees.items()},
         },
         "affordable_max_tokens": bound.affordable_output_limit,
     }
@@ -145,6 +145,10 @@ def spend_refused(key: KeySnapshot, result: SpendExceeded | SpendHeld, bound: Bo
     wait = b"%d" % result.retry_after_seconds
     headers = ((b"retry-after", wait), (b"retry-after-ms", wait + b"000"))
     return Rejection(Deny(Reason.SPEND_HELD, facts, words), headers)
+
+
+# What fees are for that are no calls of a tool, by usage key.
+_UNITS = {"audio_seconds": "seconds", "input_characters": "characters", "image_generations": "images"}
 
 
 def _part_facts(part: BoundPart, unit: str) -> dict[str, Fact]:

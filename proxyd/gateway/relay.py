@@ -83,6 +83,10 @@ def pieces(attempt: UpstreamAttempt) -> Generator[bytes, None, None]:
                 yield data
                 continue
             shown = meter.feed(data)  # before a yield from which it may never come back
+            if meter.complete:  # what it costs is known before its end
+                attempt.end("ok" if attempt.succeeded else "provider_error")
+                yield shown
+                continue
             closing = closing or _closing(shown)
             if not shown.strip():
                 held += shown  # blanks behind the end, perhaps

@@ -9,7 +9,8 @@ from proxyd.providers.body import SlowBody
 from proxyd.providers.gemini import Gemini
 from proxyd.providers.large_body import for_metering
 from proxyd.providers.openai import OpenAI
+from proxyd.providers.openai_multipart import read_form
 
 DIALECTS: dict[str, Dialect] = {"openai": OpenAI(), "anthropic": Anthropic(), "gemini": Gemini()}
 
-__all__ = ["DIALECTS", "BadBody", "Dialect", "Meter", "Parsed", "Pieces", "SlowBody", "for_metering"]
+__all__ = ["DIALECTS", "BadBody", "Dialect", "Meter", "Parsed", "Pieces", "SlowBody", "for_metering", "read_form"]

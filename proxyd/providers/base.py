@@ -37,6 +37,7 @@ class Parsed:
     document: Mapping[str, Any]  # the parsed body, of a large one only what may be changed and what meters ask for
     raw: bytes
     spans: Mapping[str, tuple[int, int]] | None = None  # of a large body: where the values of its members stand
+    foretold: Usage | None = None  # what the request alone says of its cost, for answers that tell nothing of it
 
 
 Pieces = list[bytes | memoryview]

@@ -1,20 +1,50 @@
 """OpenAI's dialect, which Anthropic and Gemini speak too at their compatible endpoints."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import orjson
 
 from proxyd.providers.base import Meter, Parsed, Pieces
 from proxyd.providers.large_body import edited, with_model
 from proxyd.providers.metering import JsonMeter, StreamMeter
-from proxyd.providers.openai_answer import ChatUsage, EmbeddingsUsage, ResponsesUsage
-from proxyd.providers.openai_request import read
+from proxyd.providers.openai_answer import (
+    ChatUsage,
+    CompactUsage,
+    CompletionsUsage,
+    EmbeddingsUsage,
+    ResponsesUsage,
+)
+from proxyd.providers.openai_images import read_images
+from proxyd.providers.openai_media_answer import ImagesUsage, SoundMeter, SpeechUsage, TranscriptionUsage
+from proxyd.providers.openai_request import read, read_compact, read_completion
+from proxyd.providers.openai_sound import read_no_form, read_speech
 from shared.catalog import Endpoint, Kind
 from shared.policy import Fact
 
 # `type` of errors as OpenAI uses it; its SDKs choose their exception by status.
 _TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
-_ACCUMULATORS = {Kind.CHAT: ChatUsage, Kind.RESPONSES: ResponsesUsage}
+_ACCUMULATORS = {
+    Kind.CHAT: ChatUsage,
+    Kind.RESPONSES: ResponsesUsage,
+    Kind.COMPLETIONS: CompletionsUsage,
+    Kind.COMPACT: CompactUsage,
+    Kind.SPEECH: SpeechUsage,
+    Kind.TRANSCRIPTIONS: TranscriptionUsage,
+    Kind.IMAGES: ImagesUsage,
+}
+# Endpoints that OpenAI alone has, by their path; the other three are spoken by others too. The path of a request costs
+# less to look up than a kind.
+_READERS: dict[str, Callable[[bytes], Parsed]] = {
+    "/v1/completions": read_completion,
+    "/v1/responses/compact": read_compact,
+    "/v1/audio/speech": read_speech,
+    "/v1/audio/transcriptions": read_no_form,
+    "/v1/audio/translations": read_no_form,
+    "/v1/images/generations": read_images,
+    "/v1/images/edits": read_images,
+    "/v1/images/variations": read_images,
+}
+_TELL_USAGE_IF_ASKED = (Kind.CHAT, Kind.COMPLETIONS)  # in a stream
 _LIMITS = {Kind.CHAT: "max_completion_tokens", Kind.RESPONSES: "max_output_tokens"}
 
 
@@ -41,7 +71,8 @@ class OpenAI:
 
     def read(self, endpoint: Endpoint, body: bytes, path_model: str | None, query: str) -> Parsed:
         del path_model  # stands in the body
-        return read(endpoint.kind, body, query)
+        reader = _READERS.get(endpoint.path)
+        return read(endpoint.kind, body, query) if reader is None else reader(body)
 
     def rewrite(self, parsed: Parsed, *, model: str | None, output_limit: int | None) -> bytes:
         document = parsed.document
@@ -50,21 +81,22 @@ class OpenAI:
             changes["model"] = model
         if output_limit is not None and parsed.size.output_limit is None and parsed.kind in _LIMITS:
             changes[_LIMITS[parsed.kind]] = output_limit
-        if parsed.kind is Kind.CHAT and parsed.stream and not parsed.wants_usage:
+        if parsed.stream and not parsed.wants_usage and parsed.kind in _TELL_USAGE_IF_ASKED:
             changes["stream_options"] = {**(document.get("stream_options") or {}), "include_usage": True}
         return edited(parsed, changes) if changes else parsed.raw
 
     def meter(self, endpoint: Endpoint, parsed: Parsed, *, streaming: bool, content_encoding: bytes | None) -> Meter:
         accumulator = _ACCUMULATORS.get(endpoint.kind, EmbeddingsUsage)(endpoint, parsed)
         if not streaming:
-            return JsonMeter(accumulator, content_encoding)
-        hides = endpoint.kind is Kind.CHAT and not parsed.wants_usage
+            meter = SoundMeter if endpoint.kind is Kind.SPEECH else JsonMeter
+            return meter(accumulator, content_encoding)
+        hides = not parsed.wants_usage and endpoint.kind in _TELL_USAGE_IF_ASKED
         return StreamMeter(accumulator, content_encoding, hides=hides)
 
     def count_request(self, endpoint: Endpoint, parsed: Parsed, path: str, model: str) -> tuple[str, Pieces] | None:
-        if endpoint.kind is not Kind.RESPONSES:
+        if endpoint.kind not in (Kind.RESPONSES, Kind.COMPACT):
             return None  # chat completions have no counter
-        return f"{path}/input_tokens", with_model(parsed, model, _COUNTED)
+        return f"{path.removesuffix('/compact')}/input_tokens", with_model(parsed, model, _COUNTED)
 
     def refusal(self, status: int, code: str, message: str, request_id: str, facts: Mapping[str, Fact]) -> bytes:
         del request_id  # stands in the headers only, as OpenAI's own does

@@ -97,6 +97,27 @@ def _written(delta: dict[str, Any]) -> object:
     return [value for name, value in delta.items() if name not in ("role", "id", "type", "index")]
 
 
+class CompletionsUsage(ChatUsage):
+    """Completions of text, the oldest endpoint. Their choices have a text in place of a message."""
+
+    def event(self, event: Event) -> bool:
+        if super().event(event):
+            return True
+        try:
+            chunk = orjson.loads(event.data or b"null")
+        except orjson.JSONDecodeError:
+            return False
+        if isinstance(chunk, dict):
+            self.written(chunk)
+        return False
+
+    def written(self, document: dict[str, Any]) -> None:
+        choices = document.get("choices")
+        for choice in choices if isinstance(choices, list) else ():
+            if isinstance(choice, dict):
+                self.content(choice.get("text"))
+
+
 class ResponsesUsage(UsageAccumulator):
     """Responses. In a stream the last event carries the whole response with its usage."""
 
@@ -160,6 +181,24 @@ class ResponsesUsage(UsageAccumulator):
     def documents(self, documents: list[Any]) -> None:
         del documents
         self.odd = True
+
+
+class CompactUsage(ResponsesUsage):
+    """A compacted conversation. Its output repeats what was sent; only the summary was written.
+
+    It does not tell its service tier. Asked for a dearer one, it is charged at that one.
+    """
+
+    def document(self, document: dict[str, Any]) -> None:
+        super().document(document)
+        asked = self._parsed.size.service_tier
+        if self.service_tier is None and asked in ("priority", "fast"):
+            self.service_tier = asked
+
+    def written(self, document: dict[str, Any]) -> None:
+        for item in items(document):
+            if item.get("type") == "compaction":
+                self.content(item.get("encrypted_content"))
 
 
 def _matters(name: bytes) -> bool:

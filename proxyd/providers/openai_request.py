@@ -19,6 +19,7 @@ from proxyd.providers.input_estimate import (
 )
 from proxyd.providers.openai_tools import SEARCH, always_searches, runs_locally, search_fee
 from shared.catalog import Kind
+from shared.output_limits import UNKNOWN_MODEL, output_maximum
 from shared.pricing import Size
 
 _NESTED = {"stream_options": (b'"include_usage"',)}
@@ -97,6 +98,41 @@ def read(kind: Kind, body: bytes, query: str = "") -> Parsed:
     if query and (shaping := shaping_parameter(query)) is not None:
         size = replace(size, unpriced=size.unpriced or shaping)
     return Parsed(kind, model, stream, size, wants_usage, document, body)
+
+
+DEFAULT_LIMIT = 16  # of a completion; https://developers.openai.com/api/reference/resources/completions
+
+
+def read_completion(body: bytes) -> Parsed:
+    """Understand a completion of text. Raises BadBody."""
+    document = read_object(body, _NESTED)
+    model = model_name(document.get("model"))
+    options = section(document, "stream_options")
+    limit = count(document, "max_tokens")
+    best = max(count(document, name, least=1) or 1 for name in ("n", "best_of"))
+    size = Size(
+        len(body),
+        overhead_tokens=OVERHEAD_TOKENS,
+        output_limit=DEFAULT_LIMIT if limit is None else limit,
+        choices=best * _prompts(document.get("prompt")),
+    )
+    wants_usage = options is not None and flag(options, "include_usage")
+    return Parsed(Kind.COMPLETIONS, model, flag(document, "stream"), size, wants_usage, document, body)
+
+
+def _prompts(prompt: object) -> int:
+    """How many prompts there are: a list of texts, or of lists of tokens, is as many; each is completed."""
+    many = isinstance(prompt, list) and any(isinstance(each, str | list) for each in prompt)
+    return len(prompt) if many and isinstance(prompt, list) else 1
+
+
+def read_compact(body: bytes) -> Parsed:
+    """Understand a conversation that is to be compacted. Nothing limits its summary but the model. Raises BadBody."""
+    parsed = read(Kind.RESPONSES, body)
+    maximum = output_maximum("openai", parsed.model or "")
+    limit = UNKNOWN_MODEL if maximum is None else maximum
+    size = replace(parsed.size, output_limit=limit, output_fixed=True)
+    return replace(parsed, kind=Kind.COMPACT, stream=False, size=size)
 
 
 def _chat_size(document: Mapping[str, Any], body: bytes, model: str) -> Size:

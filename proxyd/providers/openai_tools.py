@@ -87,6 +87,7 @@ def images_made(document: Mapping[str, Any], tools: object) -> tuple[Usage, ...]
     model = _image_model(document.get("tools")) or _image_model(tools)
     reading = read_usage("openai", "images", usage) if model is not None else None
     if reading is not None and any(reading.counts.values()):
+        call_it_pictures(reading.counts)
         found.append(Usage(reading.counts, model))
     for item in items(document):
         drawn = item.get("svg_usage")
@@ -95,6 +96,12 @@ def images_made(document: Mapping[str, Any], tools: object) -> tuple[Usage, ...]
             if counts is not None:
                 found.append(Usage(counts.counts, drawn["model"][:200]))
     return tuple(found[:64])
+
+
+def call_it_pictures(counts: dict[str, int]) -> None:
+    """Where a usage does not say what of its output is a picture, all of it is, which costs more than words."""
+    if not counts.keys() & {"output_image_tokens", "output_text_tokens"} and "output_tokens" in counts:
+        counts["output_image_tokens"] = counts["output_tokens"]
 
 
 def _image_model(tools: object) -> str | None:

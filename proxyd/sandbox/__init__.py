@@ -4,12 +4,17 @@ It speaks the three dialects closely enough for the official SDKs to read every 
 the same thing to the same request, and counts exactly. It is no part of the data plane: nothing here is imported by
 it, and this package imports nothing of it, so that a test which compares both compares two opinions.
 
+Of OpenAI it has the synchronous endpoints that cost money: chat and text completions, responses and their compacting,
+embeddings, speech, transcriptions and translations, and pictures. What is heard or painted is noise.
+
 **Credential.** Any key that begins with `sandbox-`, where the dialect wants it; everything else is 401.
 
-**Models.** Every model of that provider which the `genai-prices` package knows; others are 404.
+**Models.** Every model of that provider which the `genai-prices` package knows, and for sound and pictures those in
+`media.py`; others are 404.
 
 **Tokens.** One token for every 4 bytes of UTF-8, rounded up, per message, system prompt, list of tools and answer;
-an image, audio or file part is 85 tokens. Output limits are kept, and then the finish reason says so.
+an image, audio or file part is 85 tokens. Output limits are kept, and then the finish reason says so. A second of sound
+that is sent has 32,000 bytes.
 
 **Behaviours.** Chosen by the request header `x-sandbox: slow words=5`, by the first words of the last user message,
 `sandbox:slow sandbox:words=5 Hello`, or by the end of the model's name, `gpt-4o-mini-sandbox-slow` (the answer then
@@ -29,7 +34,8 @@ names the real model). Several can be combined.
 | `error-event` | a stream that fails half-way with the dialect's error event; plain requests get a 500 |
 | `gzip` | the answer is compressed |
 
-**Invoice.** `GET /invoice` tells what this provider would bill for each attempt it saw, priced by `genai-prices` and
-rounded up to the nano-dollar; `DELETE /invoice` clears it. When a client breaks off, OpenAI and Anthropic bill what was
-produced until then, Gemini everything. Nothing of a credential stands there but its first eight characters.
+**Invoice.** `GET /invoice` tells what this provider would bill for each attempt it saw, priced by `genai-prices` (sound
+and pictures by prices of its own) and rounded up to the nano-dollar; `DELETE /invoice` clears it. When a client breaks
+off, OpenAI and Anthropic bill what was produced until then, Gemini everything. Nothing of a credential stands there but
+its first eight characters.
 """

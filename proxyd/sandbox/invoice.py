@@ -65,7 +65,10 @@ class Attempt:
         """Bill the whole input and this much output."""
         self.input_tokens = bill.input_tokens
         self.output_tokens = output_tokens
-        self.cost_nanos = price_nanos(self.provider, bill.model, bill.input_tokens, output_tokens)
+        if bill.nanos is None:
+            self.cost_nanos = price_nanos(self.provider, bill.model, bill.input_tokens, output_tokens)
+        else:
+            self.cost_nanos = bill.nanos
 
     def charge_nothing(self) -> None:
         """Bill nothing: the provider failed before it owned up to any usage."""

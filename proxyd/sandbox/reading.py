@@ -1,5 +1,7 @@
 """Reading of request bodies that the dialects have in common: typed fields, text and its tokens."""
 
+from email.parser import BytesParser
+from email.policy import HTTP
 from typing import Any
 
 import orjson
@@ -19,6 +21,24 @@ def parse(body: bytes) -> Document:
         raise Refusal(400, "We could not parse the JSON body of your request.") from None
     if not isinstance(document, dict):
         raise Refusal(400, "The body of your request must be a JSON object.")
+    return document
+
+
+def parse_form(content_type: str, body: bytes) -> Document:
+    """A form as an object: its texts by their names, and its files as pairs of name and content."""
+    head = f"Content-Type: {content_type}\r\n\r\n".encode("latin-1")
+    message = BytesParser(policy=HTTP).parsebytes(head + body)
+    if not message.is_multipart():
+        raise Refusal(400, "We could not parse the form in the body of your request.")
+    document: Document = {"files": []}
+    for part in message.iter_parts():
+        name = str(part.get_param("name", "", "content-disposition"))
+        content = part.get_payload(decode=True)
+        content = content if isinstance(content, bytes) else b""
+        if part.get_filename() is None:
+            document[name] = content.decode()
+        else:
+            document["files"].append((name, content))
     return document
 
 

@@ -4,6 +4,7 @@ Shapes: https://platform.openai.com/docs/api-reference/responses-streaming and t
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import orjson
 
@@ -124,6 +125,21 @@ def events(telling: Telling) -> Iterator[Event]:
     yield event(f"response.{status}", total, response=_response(telling, status, [message]))
 
 
+def compacted(telling: Telling) -> Document:
+    """A conversation made short: what the user said, and a summary that only the provider could read."""
+    given = telling.heard.document.get("input")
+    items = given if isinstance(given, list) else [{"type": "message", "role": "user", "content": given}]
+    own = [item for item in items if isinstance(item, dict) and item.get("role") == "user"]
+    summary = {"id": f"cmp_{telling.id}", "type": "compaction", "encrypted_content": telling.speech.text}
+    return {
+        "id": f"resp_{telling.id}",
+        "object": "response.compaction",
+        "created_at": telling.created,
+        "output": [*own, summary],
+        "usage": _usage(telling) if telling.usage else None,
+    }
+
+
 _FAILED = {
     "type": "error",
     "sequence_number": 0,
@@ -139,3 +155,4 @@ RESPONSES = Operation(
     error_event=b"event: error\ndata: " + orjson.dumps(_FAILED) + b"\n\n",
     owns_up="nothing",
 )
+COMPACT = replace(RESPONSES, whole=compacted)

@@ -10,11 +10,22 @@ from proxyd.sandbox.values import SandboxRequest, Slug
 
 CREDENTIAL_START = "sandbox-"
 
-Name = Literal["chat", "responses", "embeddings", "messages", "generate", "stream", "embed", "count", "models", "model"]
+Name = Literal[
+    "chat", "completions", "responses", "compact", "embeddings", "speech", "transcriptions", "translations", "images",
+    "messages", "generate", "stream", "embed", "count", "models", "model",
+]  # fmt: skip
 
 _FIXED: dict[tuple[str, str], Name] = {
     ("POST", "/v1/chat/completions"): "chat",
+    ("POST", "/v1/completions"): "completions",
     ("POST", "/v1/responses"): "responses",
+    ("POST", "/v1/responses/compact"): "compact",
+    ("POST", "/v1/audio/speech"): "speech",
+    ("POST", "/v1/audio/transcriptions"): "transcriptions",
+    ("POST", "/v1/audio/translations"): "translations",
+    ("POST", "/v1/images/generations"): "images",
+    ("POST", "/v1/images/edits"): "images",
+    ("POST", "/v1/images/variations"): "images",
     ("POST", "/v1/embeddings"): "embeddings",
     ("POST", "/v1/messages"): "messages",
     ("POST", "/v1/messages/count_tokens"): "count",

@@ -10,14 +10,15 @@ from typing import Any
 
 import orjson
 
-from proxyd.sandbox import anthropic, behaviour, gemini, models, openai, reading
+from proxyd.sandbox import anthropic, behaviour, gemini, media, models, openai, reading
 from proxyd.sandbox.behaviour import Behaviour
+from proxyd.sandbox.completions import COMPLETIONS
 from proxyd.sandbox.invoice import KEY_PREFIX_CHARACTERS, MARKER_CHARACTERS, Attempt, Invoice
 from proxyd.sandbox.refusal import Refusal
-from proxyd.sandbox.responses import RESPONSES
+from proxyd.sandbox.responses import COMPACT, RESPONSES
 from proxyd.sandbox.routes import Name, Place, check, credential_of, locate
 from proxyd.sandbox.speech import speak
-from proxyd.sandbox.values import Answer, Bill, Document, Operation, SandboxRequest, Telling
+from proxyd.sandbox.values import Answer, Bill, Document, Event, Operation, SandboxRequest, Telling
 
 BEHAVIOUR_HEADER = "x-sandbox"
 _CREDENTIAL_HEADERS = frozenset(("authorization", "x-api-key", "x-goog-api-key"))
@@ -25,6 +26,8 @@ _OUR_SECRETS = ("sk-proxy-", "sk-mgmt-")
 
 _IN_WORDS: dict[Name, Operation] = {
     "chat": openai.CHAT,
+    "completions": COMPLETIONS,
+    "compact": COMPACT,
     "responses": RESPONSES,
     "messages": anthropic.MESSAGES,
     "generate": gemini.GENERATE,
@@ -45,7 +48,9 @@ class SandboxService:
         if ask.path in ("/invoice", "/healthz"):
             return self._own_page(ask), None
         try:
-            document = reading.parse(ask.body) if ask.body else {}
+            kind = ask.headers.get("content-type", "")
+            form = kind.lower().startswith("multipart/form-data")
+            document = reading.parse_form(kind, ask.body) if form else reading.parse(ask.body) if ask.body else {}
             problem = None
         except Refusal as refusal:
             document, problem = {}, refusal
@@ -91,6 +96,8 @@ class SandboxService:
         operation = _IN_WORDS.get(place.name) if place.name is not None else None
         if operation is not None:
             return self._in_words(operation, ask, place, document, attempt)
+        if place.name in media.MADE:
+            return _made(ask, place, document, attempt)
         if place.name in {"embeddings", "embed"}:
             return _embedded(ask, place, document, attempt)
         if place.name == "count":
@@ -135,7 +142,9 @@ def _prepare(
     words = " ".join(filter(None, (ask.headers.get(BEHAVIOUR_HEADER), by_model, wanted)))
     attempt.model, attempt.behaviour = model, words
     how = behaviour.read(words)
-    if not models.exists(place.provider, model):
+    name = place.name or ""
+    known = media.exists(name, model) if name in media.MADE else models.exists(place.provider, model)
+    if not known:
         raise Refusal(404, f"The model `{model[:100]}` does not exist or you do not have access to it.", param="model")
     if how.status != 200:
         raise Refusal(how.status, f"The sandbox was asked for status {how.status}.")
@@ -152,6 +161,24 @@ def _refused(place: Place, refusal: Refusal, attempt_id: str) -> Answer:
     if refusal.status in (429, 503):
         answer.headers["retry-after"] = "1"
     return answer
+
+
+def _made(ask: SandboxRequest, place: Place, document: Document, attempt: Attempt) -> Answer:
+    """Sound, a transcription or pictures."""
+    words = media.marker(document)
+    attempt.marker = words[:MARKER_CHARACTERS]
+    asked_model = reading.string(document, "model")
+    model, how = _prepare(ask, place, asked_model, behaviour.of_prompt(words)[1], attempt)
+    made = media.MADE[place.name or ""](model, document, usage=not how.no_usage)
+    bill = Bill(model, made.input_tokens, made.output_tokens, made.nanos)
+    if not made.events:
+        return Answer(200, made.body, content_type=made.content_type, behaviour=how, bill=bill)
+    attempt.stream = True
+    lines = [b"event: %s\ndata: %s\n\n" % (str(event["type"]).encode(), orjson.dumps(event)) for event in made.events]
+    events = (Event(line, made.output_tokens, paced=True) for line in lines)
+    return Answer(
+        200, events=events, pieces=len(lines), content_type="text/event-stream; charset=utf-8", behaviour=how, bill=bill
+    )
 
 
 def _embedded(ask: SandboxRequest, place: Place, document: Document, attempt: Attempt) -> Answer:

@@ -81,6 +81,7 @@ class Bill:
     model: str
     input_tokens: int
     output_tokens: int
+    nanos: int | None = None  # where it is not these tokens that are billed
 
 
 @dataclass(slots=True)

@@ -5,6 +5,7 @@ content, or for the name of our field where we see another, raises `FormError`. 
 """
 
 import re
+from dataclasses import dataclass
 
 MAX_PART_HEAD_BYTES = 8 * 1024
 MAX_VALUE_BYTES = 1024
@@ -81,9 +82,7 @@ class FieldReader:
         if buffer[max(0, at - 2) : at] != b"\r\n" or follows not in (b"\r\n", b"--"):
             raise FormError("the boundary stands where it delimits nothing")
         self._pass(at - 2)
-        if self._value is not None:
-            self.values.append(self._value)
-            self._value = None
+        self._finish()
         self._buffer = buffer[after + 2 :]
         self.ended = follows == b"--"
         self._state = self._epilogue if self.ended else self._part_head
@@ -91,11 +90,9 @@ class FieldReader:
 
     def _pass(self, size: int) -> None:
         """Let so many bytes of content go."""
-        if self._value is not None:
-            self._value += self._buffer[:size]
-            if len(self._value) > MAX_VALUE_BYTES:
-                raise FormError("the field is too long")
-        self._buffer = self._buffer[size:]
+        if size > 0:
+            self._take(self._buffer[:size])
+            self._buffer = self._buffer[size:]
 
     def _part_head(self) -> bool:
         end = self._buffer.find(b"\r\n\r\n", 0, MAX_PART_HEAD_BYTES)
@@ -106,8 +103,7 @@ class FieldReader:
         head = self._buffer[:end]
         if self._marker in head:
             raise FormError("the boundary stands where it delimits nothing")
-        if self._is_ours(head):
-            self._value = b""
+        self._begin(head)
         self._buffer = self._buffer[
             end + 2 :
         ]  # the last line break may be that of a delimiter, when there is no content
@@ -130,22 +126,58 @@ class FieldReader:
         self._buffer = self._buffer[-len(self._marker) :]
         return False
 
-    def _is_ours(self, head: bytes) -> bool:
-        lines = head.split(b"\r\n")
-        named = [line for line in lines if line.lower().startswith(b"content-disposition")]
-        if len(named) != 1 or any(line[:1] in b" \t" or b"\n" in line or b"\r" in line for line in lines if line):
-            raise FormError("a part has not just one Content-Disposition")
-        match = _DISPOSITION.fullmatch(named[0])
-        if match is None:
-            raise FormError("a Content-Disposition is malformed")
-        parameters = _PARAMETER.findall(match[1])
-        names = [value.strip(b'"') for key, value in parameters if key.lower() == b"name"]
-        if len(names) != 1 or any(key.lower() == b"name*" for key, _ in parameters) or b"\\" in names[0]:
-            raise FormError("the name of a part is in doubt")
-        if b"%" in names[0]:
-            raise FormError("the name of a part is in doubt")
-        if names[0] != self._name:
-            return False
-        if any(line.partition(b":")[0].lower() not in _PLAIN for line in lines) or len(parameters) != 1:
+    def _begin(self, head: bytes) -> None:
+        """A part has begun."""
+        description = described(head)
+        if description.name == self._name:
+            description.check_plain()
+            self._value = b""
+
+    def _take(self, data: bytes) -> None:
+        """Some of its content."""
+        if self._value is not None:
+            self._value += data
+            if len(self._value) > MAX_VALUE_BYTES:
+                raise FormError("the field is too long")
+
+    def _finish(self) -> None:
+        """It is over."""
+        if self._value is not None:
+            self.values.append(self._value)
+            self._value = None
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What the head of a part says."""
+
+    name: bytes
+    lines: list[bytes]
+    parameters: list[tuple[bytes, bytes]]
+
+    @property
+    def is_file(self) -> bool:
+        return any(key.lower() in (b"filename", b"filename*") for key, _ in self.parameters)
+
+    def check_plain(self) -> None:
+        """Raises FormError unless every reader takes it for a plain text."""
+        if any(line.partition(b":")[0].lower() not in _PLAIN for line in self.lines) or len(self.parameters) != 1:
             raise FormError("the field is not plain text")
-        return True
+
+
+def described(head: bytes) -> Description:
+    """Read the head of a part. Raises FormError."""
+    lines = head.split(b"\r\n")
+    named = [line for line in lines if line.lower().startswith(b"content-disposition")]
+    if len(named) != 1 or any(line[:1] in b" \t" or b"\n" in line or b"\r" in line for line in lines if line):
+        raise FormError("a part has not just one Content-Disposition")
+    match = _DISPOSITION.fullmatch(named[0])
+    if match is None:
+        raise FormError("a Content-Disposition is malformed")
+    parameters = _PARAMETER.findall(match[1])
+    names = [value.strip(b'"') for key, value in parameters if key.lower() == b"name"]
+    if len(names) != 1 or any(key.lower() == b"name*" for key, _ in parameters) or b"\\" in names[0]:
+        raise FormError("the name of a part is in doubt")
+    if b"%" in names[0]:
+        raise FormError("the name of a part is in doubt")
+    return Description(names[0], lines, parameters)

@@ -75,8 +75,8 @@ class Bound:
     nanos: int
     input: BoundPart  # tokens; the price is that of the dearest class that may stand in it
     output: BoundPart  # tokens, over all choices
-    fees: dict[str, BoundPart]  # usage key -> calls
-    affordable_output_limit: int | None  # that fits what remains; 0: none does; None: nothing is billed for output
+    fees: dict[str, BoundPart]  # usage key -> calls, or what else is no token
+    affordable_output_limit: int | None  # that fits what remains; 0: none does; None: there is none that could be set
 
 
 def explain(
@@ -99,7 +99,7 @@ def explain(
         key: _part(calls, parts.fees[key], parts.scale) for key, calls in size.tool_fees.items() if key in parts.fees
     }
     affordable = None
-    if parts.per_output_token:
+    if parts.per_output_token and not size.output_fixed:
         affordable = min(max(0, parts.fitting(remaining_nanos)), _maximum(provider_slug, model))
     return Bound(
         nanos=parts.nanos(limit),
@@ -169,6 +169,8 @@ def _parts(provider_slug: str, model: str, size: Size, at: float, book: PriceBoo
         return Unbounded(None)
     if size.unpriced is not None:
         return Unbounded(size.unpriced)
+    if size.text_bytes and not sheet.has_input:
+        return Unbounded("input_tokens")
     if not (size.output_free or sheet.has_output):
         return Unbounded("output_tokens")
     if size.classes:

@@ -16,7 +16,10 @@ from functools import lru_cache
 from shared.pricing.table import PROVIDER_IDS, current_models, find_model, units, units_by_usage_key
 
 _MEDIA = frozenset({"audio", "image", "video"})
-_OUTPUT: dict[str, str] = {"family": "tokens", "direction": "output"}
+_WHOLES: tuple[tuple[str, dict[str, str]], ...] = tuple(
+    (f"{direction}_tokens", {"family": "tokens", "direction": direction}) for direction in ("input", "output")
+)
+_BY_THEMSELVES = frozenset({"durations", "characters"})  # parts of no tokens, so that nothing else pays for them
 _WRITES_ONE_KIND = re.compile(r"tts|image|nano-banana")
 
 Dimensions = Mapping[str, str]
@@ -38,13 +41,13 @@ def unrated(prices_id: str, model_id: str, rated: Collection[str]) -> frozenset[
     if not rated:
         return frozenset()  # a free model
     known = [dimensions_of(key) for key in rated]
-    unsaid = () if any(rate.get("direction") == "output" for rate in known) else (("output_tokens", _OUTPUT),)
+    unsaid = {key for key, whole in _WHOLES if not any(whole.items() <= rate.items() for rate in known)}
     return frozenset(
         key
-        for key, dimensions in (*_demanding(prices_id), *unsaid)
+        for key, dimensions in _demanding(prices_id)
         if not any(_speaks_for(rate, dimensions) for rate in known)
-        and not (dimensions["direction"] == "output" and _WRITES_ONE_KIND.search(model_id))
-    )
+        and not (dimensions.get("direction") == "output" and _WRITES_ONE_KIND.search(model_id))
+    ).union(unsaid)
 
 
 @lru_cache(maxsize=8)
@@ -54,7 +57,7 @@ def _demanding(prices_id: str) -> tuple[tuple[str, Dimensions], ...]:
 
 def _needs_own(prices_id: str, dimensions: Dimensions) -> bool:
     if dimensions["family"] != "tokens":
-        return False
+        return dimensions["family"] in _BY_THEMSELVES and dimensions.get("direction") != "output"
     kind = dimensions.get("modality")
     if dimensions["direction"] == "output":
         return kind in _MEDIA
@@ -77,12 +80,13 @@ def _speaks_for(rate: Dimensions, wanted: Dimensions) -> bool:
 
 @lru_cache(maxsize=64)
 def dearest_of_provider(prices_id: str, usage_key: str) -> str | None:
-    """The most that any current model of a provider asks for a class of media, in dollars; None: none has a rate.
+    """The most that any current model of a provider asks for media or for what is no token; None: none has a rate.
 
     It stands in where a model reports such a class and has no rate for it: what one's own text costs says nothing.
     """
     wanted = dimensions_of(usage_key)
-    if wanted.get("modality") not in _MEDIA or prices_id not in PROVIDER_IDS:
+    is_text = wanted.get("family") == "tokens" and wanted.get("modality") not in _MEDIA
+    if is_text or prices_id not in PROVIDER_IDS:
         return None
     found = [
         rate.base

@@ -210,7 +210,7 @@ def _stand_in(band: Band, key: str, scale: int) -> int:
 
     Known is what the model asks for anything of the direction, and what other models of the provider ask for the class.
     """
-    nanos = dearest(band.rates, dimensions_of(key)["direction"])
+    nanos = dearest(band.rates, dimensions_of(key).get("direction", ""))
     elsewhere = dearest_of_provider(band.prices_id, key)
     if elsewhere is None:
         return nanos

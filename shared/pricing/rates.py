@@ -27,7 +27,8 @@ SPEEDS = ("fast",)
 _DAY_SECONDS = 86_400
 _CACHE = 2_048
 _EPOCH = date(1970, 1, 1)
-_FAMILIES = ("tokens", "tool_calls")  # durations, characters and the like are not what a metered endpoint is billed by
+# One of these makes a model priced: what it is sold by, which fees of tools beside it are not.
+_SOLD_BY = ("input_mtok", "audio_hours", "input_mchars", "image_generations_kcount")
 BASE = -1  # the band below every threshold
 
 
@@ -71,15 +72,15 @@ class _Listed:
     model: table.Model | None  # None: only the organisation has a price
 
     def rates(self, day: date, context: Mapping[str, str]) -> dict[str, table.Rate]:
-        """By price key. An organisation's own price takes the place of all token prices; fees it does not name stay."""
+        """By price key. An organisation's own price takes the place of all token prices; others not named stay."""
         found: Mapping[str, table.Rate] = {} if self.model is None else self.model.rates(day, context)
         is_free = self.model is not None and not found
         if not is_free:
             found = supplement.completed(self.slug, self.id, found)
         if self.own is not None:
-            fees = {key: rate for key, rate in found.items() if _family(key) == "tool_calls"}
-            found = {**fees, **self.own.by_price_key()}
-        return {key: rate for key, rate in found.items() if _family(key) in _FAMILIES}
+            others = {key: rate for key, rate in found.items() if _family(key) != "tokens"}
+            found = {**others, **self.own.by_price_key()}
+        return {key: rate for key, rate in found.items() if _family(key) in table.PRICED_FAMILIES}
 
 
 def own_price(book: PriceBook, slug: str, model: str) -> OwnPrice | None:
@@ -104,7 +105,7 @@ def _cost_sheet(
     slug: str, model: str, tier: str | None, speed: str | None, day: int, own: OwnPrice | None
 ) -> CostSheet | None:
     found = _find(slug, model, own)
-    if found is None or not _is_priced(found, "input_mtok", day):
+    if found is None or not any(_is_priced(found, key, day) for key in _SOLD_BY):
         return None
     context = _context(tier, speed)
     tables = _tables(found, [context], day)
@@ -117,7 +118,7 @@ def _bound_sheet(
     slug: str, model: str, pinned: str | None, speed: str | None, day: int, own: OwnPrice | None
 ) -> BoundSheet | None:
     found = _find(slug, model, own)
-    if found is None or not _is_priced(found, "input_mtok", day):
+    if found is None or not any(_is_priced(found, key, day) for key in _SOLD_BY):
         return None
     tiers = (None, *SERVICE_TIERS) if pinned is None else (None, pinned)
     speeds = (None,) if speed is None else (None, speed)
@@ -126,6 +127,7 @@ def _bound_sheet(
     return BoundSheet(
         scale=scale,
         ceilings=_ceilings(tables, scale),
+        has_input=_is_priced(found, "input_mtok", day),
         has_output=_is_priced(found, "output_mtok", day),
         context_tokens=None if found.model is None else found.model.context_tokens,
         unrated=frozenset().union(*(_unrated(found, each) for each in tables)),
@@ -227,7 +229,7 @@ def _ceiling(over: int, reachable: list[Rate]) -> Ceiling:
 
     fees: dict[str, int] = {}
     for rate in reachable:
-        if dimensions_of(rate.key)["family"] == "tool_calls":
+        if dimensions_of(rate.key)["family"] != "tokens":
             fees[rate.key] = max(rate.nanos, fees.get(rate.key, 0))
     return Ceiling(
         over=over,

@@ -58,7 +58,7 @@ class Ceiling:
     written_text: int  # the same two, when input may be written to a cache
     written_media: int
     output: int
-    fees: Mapping[str, int]  # usage key -> one call
+    fees: Mapping[str, int]  # usage key -> one of what is no token: a call, a second of sound, a character
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,7 @@ class BoundSheet:
 
     scale: int
     ceilings: tuple[Ceiling, ...]
+    has_input: bool  # whether tokens of text have a price
     has_output: bool
     context_tokens: int | None
     unrated: frozenset[str]  # usage keys whose cost nobody can bound
@@ -79,4 +80,5 @@ def narrow_first(rate: Rate) -> tuple[int, str]:
 
 def dearest(rates: Iterable[Rate], direction: str) -> int:
     """The most that a token of a direction costs."""
-    return max((rate.nanos for rate in rates if dimensions_of(rate.key).get("direction") == direction), default=0)
+    wanted = {"family": "tokens", "direction": direction}.items()
+    return max((rate.nanos for rate in rates if wanted <= dimensions_of(rate.key).items()), default=0)

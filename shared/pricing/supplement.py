@@ -29,11 +29,51 @@ _TUNED: tuple[tuple[str, Rates], ...] = tuple(
     )
 )
 
+# https://developers.openai.com/api/docs/models/gpt-image-2.6-sunburst, and the page of flare beside it.
+_IMAGES_26 = read_rates(
+    {
+        "input_mtok": "5",
+        "cache_read_mtok": "1.25",
+        "input_image_mtok": "8",
+        "cache_image_read_mtok": "2",
+        "output_mtok": "30",
+    }
+)
+
+# https://openai.com/api/pricing, "Image models", as it stood before these models were retired on 12 May 2026: dollars a
+# thousand pictures, by quality and size. Whoever still serves them has taken over the prices. A bare name is charged as
+# its dearest picture.
+_PICTURES: dict[str, Rates] = {
+    name: read_rates({"image_generations_kcount": dollars})
+    for name, dollars in {
+        "dall-e-2": "20",
+        "dall-e-2 256x256": "16",
+        "dall-e-2 512x512": "18",
+        "dall-e-2 1024x1024": "20",
+        "dall-e-3": "120",
+        "dall-e-3 standard 1024x1024": "40",
+        "dall-e-3 standard 1024x1792": "80",
+        "dall-e-3 standard 1792x1024": "80",
+        "dall-e-3 hd 1024x1024": "80",
+        "dall-e-3 hd 1024x1792": "120",
+        "dall-e-3 hd 1792x1024": "120",
+    }.items()
+}
+
+# The model pages list dated snapshots of these under the one price of their model; the table knows only some of them.
+_SNAPSHOT = re.compile(r"(?P<model>gpt-4o-(?:mini-)?(?:tts|transcribe)|gpt-image-2\.\d-\w+)-20\d\d-\d\d-\d\d")
+
 
 def added_model(slug: str, name: str) -> Model | None:
     """A model that the table does not have. A tuned one has the context window of the model that it was made of."""
     if slug != "openai":
         return None
+    if (snapshot := _SNAPSHOT.fullmatch(name.lower())) is not None:
+        return find_model("openai", snapshot["model"]) or added_model(slug, snapshot["model"])
+    if name.lower() in ("gpt-image-2.6-sunburst", "gpt-image-2.6-flare"):
+        return Model(name.lower(), None, False, ((None, _IMAGES_26),), ())
+    if (pictures := _PICTURES.get(name.lower())) is not None:
+        return Model(name.lower(), None, False, ((None, pictures),), ())
     for beginning, rates in _TUNED:
         if name.lower().startswith((f"{beginning}-20", f"{beginning}:")):
             base = find_model("openai", beginning.removeprefix("ft:"))

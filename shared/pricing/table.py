@@ -28,6 +28,9 @@ _OWN_FEES = {
     "image_generations": "image_generation",
 }
 
+# What the prices are for that an answer can be charged by; of the table's others (pixels, pages) no endpoint tells any.
+PRICED_FAMILIES = ("tokens", "tool_calls", "durations", "characters")
+
 _COMPACT_DATE = re.compile(r"(?<=-)(20\d\d)(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(?=[-:]|$)")
 
 
@@ -91,6 +94,22 @@ class Place:
     required: bool
 
 
+# Where endpoints tell their usage that the table does not know. The shapes are those of the openai SDK 3:
+# `Transcription` (tokens, or seconds of sound) and the event `speech.audio.done`.
+_OWN_PLACES: dict[tuple[str, str], tuple[Place, ...]] = {
+    ("openai", "transcriptions"): (
+        Place("seconds", None, None, "audio_seconds", required=False),
+        Place("input_tokens", None, None, "input_tokens", required=False),
+        Place("input_token_details", "audio_tokens", None, "input_audio_tokens", required=False),
+        Place("output_tokens", None, None, "output_tokens", required=False),
+    ),
+    ("openai", "speech"): (
+        Place("input_tokens", None, None, "input_tokens", required=True),
+        Place("output_tokens", None, None, "output_tokens", required=True),
+    ),
+}
+
+
 class _Table:
     """The file, read. Models stay as they came until they are asked for: most never are."""
 
@@ -133,8 +152,8 @@ def units_by_usage_key() -> dict[str, Unit]:
 
 
 def places(prices_id: str, flavor: str) -> tuple[Place, ...] | None:
-    """Where the answers of a kind of endpoint tell their usage; None: the table does not know the kind."""
-    return _table().extractors.get((prices_id, flavor))
+    """Where the answers of a kind of endpoint tell their usage; None: nobody here knows the kind."""
+    return _table().extractors.get((prices_id, flavor)) or _OWN_PLACES.get((prices_id, flavor))
 
 
 def find_model(prices_id: str, name: str) -> Model | None:

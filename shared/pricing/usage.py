@@ -38,6 +38,11 @@ _ELSEWHERE = frozenset({"iterations", "fallback_credit"})
 _EXTRA: dict[tuple[str, str], tuple[tuple[tuple[str, ...], str], ...]] = {
     ("openai", "chat"): ((("prompt_tokens_details", "image_tokens"), "input_image_tokens"),),
     ("openai", "responses"): ((("input_tokens_details", "image_tokens"), "input_image_tokens"),),
+    ("openai", "images"): (
+        (("cached_tokens",), "cache_read_tokens"),
+        (("cached_tokens_details", "cached_image_tokens"), "cache_image_read_tokens"),
+        (("cached_tokens_details", "cached_text_tokens"), "cache_text_read_tokens"),
+    ),
 }
 _OUTPUT_WORDS = ("output", "completion", "candidate", "thought", "reasoning")
 _MODALITIES = frozenset({"TEXT", "AUDIO", "IMAGE", "DOCUMENT", "VIDEO", "MODALITY_UNSPECIFIED"})
@@ -100,7 +105,7 @@ def read_usage(prices_id: str, flavor: str, usage: object) -> UsageReading | Non
 def _balance(usage: Mapping[str, Any], counts: dict[str, int]) -> bool:
     """Tokens that only the total knows are output: Gemini leaves its thoughts out of `completion_tokens`.
 
-    False when there is neither input nor a total, so that nothing can be told.
+    False when there is neither input nor a total nor a duration, so that nothing can be told.
     """
     total = usage["total_tokens"] if "total_tokens" in usage else usage.get("totalTokenCount")
     if type(total) is not int or not 0 <= total <= MAX_COUNT:
@@ -109,7 +114,7 @@ def _balance(usage: Mapping[str, Any], counts: dict[str, int]) -> bool:
         hidden = total - counts.get("input_tokens", 0) - counts.get("output_tokens", 0)
         if hidden > 0:
             counts["output_tokens"] = counts.get("output_tokens", 0) + hidden
-    return "input_tokens" in counts or total is not None
+    return "input_tokens" in counts or total is not None or "audio_seconds" in counts
 
 
 def _read_part(
@@ -265,9 +270,11 @@ def _plan(prices_id: str, flavor: str) -> _Plan:
             parts.setdefault(place.field, []).append((place.inner, place.key))
         else:
             totals.append((place.field, place.key, place.required))
-    for extra_path, key in _EXTRA.get((prices_id, flavor), ()):
-        if not any(name == extra_path[1] for name, _ in parts[extra_path[0]]):
-            parts[extra_path[0]].append((extra_path[1], key))
+    for (field, *inner), key in _EXTRA.get((prices_id, flavor), ()):
+        if not inner:
+            totals.append((field, key, False))
+        elif not any(name == inner[0] for name, _ in parts.setdefault(field, [])):
+            parts[field].append((inner[0], key))
     known = frozenset({field for field, _, _ in totals} | parts.keys() | lists.keys())
     return _Plan(
         totals=tuple(totals),

@@ -47,8 +47,9 @@ class Size:
     output_limit: int | None = None  # the client's own
     choices: int = 1
     extra_output_tokens: int = 0  # billed as output beyond the limit (rejected parts of a prediction)
-    tool_fees: Mapping[str, int] = field(default_factory=dict)  # genai-prices' usage key -> most calls
-    output_free: bool = False  # embeddings
+    tool_fees: Mapping[str, int] = field(default_factory=dict)  # genai-prices' usage key -> most calls, seconds, ...
+    output_free: bool = False  # embeddings, and what is billed by something else than tokens
+    output_fixed: bool = False  # `output_limit` is what the answer can have at most; no request could lower it
     cache_writes: bool = True  # whether input may be billed as written to a cache
     service_tier: str | None = None
     speed: str | None = None

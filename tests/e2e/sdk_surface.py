@@ -205,7 +205,7 @@ def _made_up(parameter: inspect.Parameter, model: str, file: object) -> object:
         return [{"role": "user", "content": "hello"}]
     if name in ("stream", "background") or kind.startswith("bool"):
         return False
-    if kind.startswith("int") or name in ("max_tokens", "n"):
+    if kind.startswith("int") or name in ("max_tokens", "n", "best_of", "partial_images", "frame_count", "speed"):
         return 1
     if any(word in kind for word in ("Sequence", "List[", "Iterable[", "list[")):
         return ["x"] if "str" in kind else [{}]

@@ -27,7 +27,7 @@ CODINGS: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("coding", CODINGS)
-@pytest.mark.parametrize("path", [b"/v1/chat/completions", b"/v1/images/generations"])
+@pytest.mark.parametrize("path", [b"/v1/chat/completions", b"/v1/videos"])
 def test_a_compressed_body_is_judged_and_sent_plain(
     stage: Router, quiet: ScriptedProvider, coding: str, path: bytes
 ) -> None:

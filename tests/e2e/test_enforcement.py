@@ -106,10 +106,10 @@ def test_5_a_provider_outside_the_list_is_403_by_every_road(router: Router) -> N
     refused(router, key, lambda text: chat(router, key, text, model="openai/gpt-4o-mini"), 403, "provider_not_allowed")
     refused(router, key, lambda text: chat(router, key, text, provider="anthropic"), 403, "provider_not_allowed")
     refused(router, key, lambda text: generate(router, key, text), 403, "provider_not_allowed")
-    speech = refused(
-        router, key, lambda text: chat(router, key, text, path="/openai/v1/audio/speech"), 403, "provider_not_allowed"
+    film = refused(
+        router, key, lambda text: chat(router, key, text, path="/openai/v1/videos"), 403, "provider_not_allowed"
     )
-    assert "openai" in speech.json()["error"]["message"].lower()
+    assert "openai" in film.json()["error"]["message"].lower()
 
 
 def test_6_a_model_outside_the_globs_is_403(router: Router) -> None:
@@ -119,11 +119,9 @@ def test_6_a_model_outside_the_globs_is_403(router: Router) -> None:
     for model in ("gpt-4.1", "GPT-4o", "openai/gpt-4.1"):
         refused(router, key, partial(chat, router, key, model=model), 403, "model_not_allowed")
     refused(router, key, lambda text: generate(router, key, text), 403, "model_not_allowed")
-    speech = partial(
-        chat, router, key, path="/openai/v1/audio/speech"
-    )  # not metered, and its model is read all the same
-    refused(router, key, partial(speech, model="tts-1"), 403, "model_not_allowed")
-    assert code(speech(model="gpt-4o-mini-tts")) is None
+    film = partial(chat, router, key, path="/openai/v1/videos")  # not metered, and its model is read all the same
+    refused(router, key, partial(film, model="sora-2"), 403, "model_not_allowed")
+    assert code(film(model="gpt-4o-video")) is None
 
 
 def test_6_a_model_named_twice_is_400(router: Router) -> None:
@@ -209,7 +207,7 @@ def test_an_endpoint_without_a_meter_is_403_under_a_spend_limit(router: Router) 
     refused(
         router,
         capped,
-        lambda text: chat(router, capped, text, path="/openai/v1/audio/speech"),
+        lambda text: chat(router, capped, text, path="/openai/v1/videos"),
         403,
         "endpoint_not_metered",
     )

@@ -40,6 +40,8 @@ def test_every_stream_arrives_piece_by_piece(
     body = b"" if first.startswith(b"GET") else chat_body("hello", stream=True)
     if b"gemini" in first:
         body = b'{"contents":{"parts":{"text":"hello"}},"generationConfig":{"maxOutputTokens":"16"}}'
+    if b"speech" in first:
+        body = b'{"model":"gpt-4o-mini-tts","input":"hello","voice":"alloy"}'
     with dial(stage) as line:
         json_type = b"Content-Type: application/json"
         line.send(request(first, bearer(key), json_type, b"Content-Length: %d" % len(body), body=body))

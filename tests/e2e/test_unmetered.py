@@ -29,7 +29,7 @@ def test_reads_and_files_cost_a_capped_key_nothing(
     assert (row["cost_nanos"], row["flags"], row["outcome"]) == (0, [], "ok")
 
 
-@pytest.mark.parametrize("first", [b"POST /v1/batches", b"POST /v1/images/generations", b"POST /v1/never/heard/of"])
+@pytest.mark.parametrize("first", [b"POST /v1/batches", b"POST /v1/videos", b"POST /v1/never/heard/of"])
 def test_what_cannot_be_metered_is_refused_to_a_capped_key_and_marked_for_others(
     stage: Router, quiet: ScriptedProvider, first: bytes
 ) -> None:
@@ -53,35 +53,35 @@ def field(model: bytes) -> bytes:
 
 @pytest.mark.parametrize("order", ["before", "behind"])
 def test_the_model_of_a_form_is_judged_wherever_it_stands(stage: Router, quiet: ScriptedProvider, order: str) -> None:
-    _, key = stage.create_key(name="audio", allowed_models=["whisper-*"])
-    for model, status in ((b"whisper-1", 200), (b"gpt-4o-transcribe", 403)):
+    _, key = stage.create_key(name="forms", allowed_models=["sora-2*"])
+    for model, status in ((b"sora-2", 200), (b"sora-3", 403)):
         parts = [field(model), FILE] if order == "before" else [FILE, field(model)]
         body = b"".join(parts) + b"--xYz--\r\n"
-        answer = ask(stage, b"POST /v1/audio/transcriptions", bearer(key), FORM, body=body)
+        answer = ask(stage, b"POST /v1/videos", bearer(key), FORM, body=body)
         assert (answer.status, answer.code) == (status, None if status == 200 else "model_not_allowed")
-    assert [len(heard.body) for heard in quiet.heard] == [len(FILE + field(b"whisper-1") + b"--xYz--\r\n")]
+    assert [len(heard.body) for heard in quiet.heard] == [len(FILE + field(b"sora-2") + b"--xYz--\r\n")]
 
 
 def test_a_second_model_behind_the_file_reaches_nobody(stage: Router, quiet: ScriptedProvider) -> None:
-    _, key = stage.create_key(name="sly", allowed_models=["whisper-*"])
-    for last in (field(b"gpt-4o-transcribe"), field(b"x").replace(b'"model"', b'"mo\\del"')):
-        body = field(b"whisper-1") + FILE + last + b"--xYz--\r\n"
-        answer = ask(stage, b"POST /v1/audio/transcriptions", bearer(key), FORM, body=body)
+    _, key = stage.create_key(name="sly", allowed_models=["sora-2*"])
+    for last in (field(b"sora-3"), field(b"x").replace(b'"model"', b'"mo\\del"')):
+        body = field(b"sora-2") + FILE + last + b"--xYz--\r\n"
+        answer = ask(stage, b"POST /v1/videos", bearer(key), FORM, body=body)
         assert (answer.status, answer.code) == (400, "invalid_request")
     assert quiet.heard == []  # only what came to its end was heard
 
 
 def test_the_model_in_json_is_judged_on_endpoints_that_are_not_metered(stage: Router, quiet: ScriptedProvider) -> None:
-    _, key = stage.create_key(name="images", allowed_models=["gpt-image-*"])
+    _, key = stage.create_key(name="films", allowed_models=["sora-2*"])
     for document, status in (
-        ({"model": "gpt-image-1", "prompt": "x"}, 200),
-        ({"model": "dall-e-3", "prompt": "x"}, 403),
+        ({"model": "sora-2", "prompt": "x"}, 200),
+        ({"model": "sora-3", "prompt": "x"}, 403),
         ({"prompt": "x"}, 403),
-        ({"model": "gpt-image-1", "also": {"model": "dall-e-3"}}, 403),
+        ({"model": "sora-2", "also": {"model": "sora-3"}}, 403),
     ):
         body = json.dumps(document).encode()
         json_type = b"Content-Type: application/json"
-        assert ask(stage, b"POST /v1/images/generations", bearer(key), json_type, body=body).status == status
+        assert ask(stage, b"POST /v1/videos", bearer(key), json_type, body=body).status == status
     assert len(quiet.heard) == 1
 
 

@@ -130,6 +130,22 @@ SAMPLES = [
         ),
         GPT5 + D(50) * D(5) / M + D(4_000) * D(30) / M,
     ),
+    # It does not say what of the output is a picture: all of it, at the dearer rate.
+    Sample(
+        "a picture, painted by a model whose words are cheaper", "openai", RESPONSES,
+        *response(
+            "gpt-5",
+            [{"type": "image_generation_call", "status": "completed"}],
+            [{"type": "image_generation", "model": "gpt-image-1.5"}],
+            tool_usage={
+                "image_gen": {
+                    "input_tokens": 50, "input_tokens_details": {"text_tokens": 50, "image_tokens": 0},
+                    "output_tokens": 4_000, "total_tokens": 4_050, "cached_tokens": 40,
+                }
+            },
+        ),
+        GPT5 + D(10) * D(5) / M + D(40) * D("1.25") / M + D(4_000) * D(32) / M,
+    ),
     Sample(
         "in the background", "openai", RESPONSES,
         {"model": "gpt-5", "input": "x", "background": True},

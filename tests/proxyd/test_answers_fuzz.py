@@ -5,13 +5,14 @@ import time
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from media_kit import understood
 
 from proxyd.providers import DIALECTS, Meter
 from shared.catalog import PROVIDERS, Endpoint, Kind
 from shared.pricing import Usage
 
 WORDS = st.sampled_from(
-    ["usage", "usageMetadata", "choices", "delta", "content", "text", "type", "message_delta", "message_start", "message", "response", "response.completed", "candidates", "parts", "finishReason", "STOP", "prompt_tokens", "completion_tokens", "input_tokens", "output_tokens", "promptTokenCount", "candidatesTokenCount", "model", "error", "output", "iterations", "index"]
+    ["usage", "usageMetadata", "choices", "delta", "content", "text", "type", "message_delta", "message_start", "message", "response", "response.completed", "candidates", "parts", "finishReason", "STOP", "prompt_tokens", "completion_tokens", "input_tokens", "output_tokens", "promptTokenCount", "candidatesTokenCount", "model", "error", "output", "iterations", "index", "seconds", "duration", "data", "svg_usage", "transcript.text.done", "image_edit.completed", "speech.audio.done"]
 )  # fmt: skip
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-5, 2**70) | st.floats(allow_nan=False) | WORDS,
@@ -25,13 +26,21 @@ BODIES = {
     Kind.MESSAGES: b'{"model":"claude-haiku-4-5","max_tokens":5,"stream":true,"messages":[]}',
     Kind.GENERATE: b'{"contents":[]}',
     Kind.EMBED: b'{"content":{"parts":[]}}',
+    Kind.COMPLETIONS: b'{"model":"gpt-3.5-turbo-instruct","stream":true,"prompt":"x"}',
+    Kind.COMPACT: b'{"model":"gpt-5","input":"x"}',
+    Kind.SPEECH: b'{"model":"gpt-4o-mini-tts","input":"x"}',
+    Kind.IMAGES: b'{"model":"gpt-image-2","prompt":"x"}',
+    Kind.TRANSCRIPTIONS: b"",  # a form
 }
 ENDPOINTS = [each for provider in PROVIDERS.values() for each in provider.endpoints if each.kind in BODIES]
 
 
 def meter(endpoint: Endpoint, *, streaming: bool, coding: bytes | None = None) -> Meter:
     dialect = DIALECTS[endpoint.dialect]
-    parsed = dialect.read(endpoint, BODIES[endpoint.kind], "gemini-2.5-flash", "")
+    if endpoint.kind is Kind.TRANSCRIPTIONS:
+        parsed = understood(endpoint.path, [("model", "gpt-4o-transcribe"), ("file", b"x")])
+    else:
+        parsed = dialect.read(endpoint, BODIES[endpoint.kind], "gemini-2.5-flash", "")
     return dialect.meter(endpoint, parsed, streaming=streaming, content_encoding=coding)
 
 
@@ -53,7 +62,7 @@ def test_streams(endpoint: Endpoint, documents: list[object], end: bytes, sizes:
     data = b"".join(b"data: " + json.dumps(document).encode() + end for document in documents) + b"data: [DONE]" + end
     whole = told(meter(endpoint, streaming=True), data, [len(data)])
     assert whole == told(meter(endpoint, streaming=True), data, sizes)
-    if endpoint.kind is not Kind.CHAT:  # where usage that nobody asked for is hidden
+    if endpoint.kind not in (Kind.CHAT, Kind.COMPLETIONS):  # where usage that nobody asked for is hidden
         assert whole[0] == data
 
 

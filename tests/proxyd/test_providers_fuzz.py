@@ -22,7 +22,7 @@ NAMES = st.sampled_from(
         "cache_creation", "cache_creation_input_tokens", "cache_read_input_tokens", "ephemeral_1h_input_tokens",
         "iterations", "type", "model", "server_tool_use", "web_search_requests", "promptTokenCount", "totalTokenCount",
         "candidatesTokenCount", "promptTokensDetails", "promptTokenDetails", "modality", "tokenCount", "num_requests",
-        "web_search", "image_gen", "strange_tokens", "strange",
+        "cached_tokens_details", "cached_image_tokens", "web_search", "image_gen", "strange_tokens", "strange", "text_tokens", "output_tokens_details", "reasoning_tokens",
     ]
 )  # fmt: skip
 WORDS = st.sampled_from(
@@ -39,12 +39,14 @@ GOOD = {
     "responses": {"input_tokens": 5, "output_tokens": 7},
     "messages": {"input_tokens": 5, "output_tokens": 7},
     "generate": {"promptTokenCount": 5, "candidatesTokenCount": 7},
+    "images": {"input_tokens": 5, "output_tokens": 7},
 }
 PATHS = {
     "chat": ("openai", "/v1/chat/completions", {"model": "gpt-4o", "messages": []}),
     "responses": ("openai", "/v1/responses", {"model": "gpt-5", "input": "x"}),
     "messages": ("anthropic", "/v1/messages", {"model": "claude-opus-5", "max_tokens": 5, "messages": []}),
     "generate": ("gemini", "/v1beta/models/gemini-2.5-flash:generateContent", {"contents": []}),
+    "images": ("openai", "/v1/images/generations", {"model": "gpt-image-1.5", "prompt": "x"}),
 }
 
 
@@ -56,6 +58,8 @@ def answer(kind: str, usage: object, extra: object) -> dict[str, Any]:
         return {"model": "gpt-5", "status": "completed", "output": [*calls, extra], "usage": usage, "tool_usage": extra}
     if kind == "messages":
         return {"model": "claude-opus-5", "content": [{"type": "text", "text": "Hi"}, extra], "usage": usage}
+    if kind == "images":
+        return {"data": [extra], "usage": usage, "svg_usage": extra}
     candidate = {"content": {"parts": [{"text": "Hi"}, extra]}, "finishReason": "STOP", "groundingMetadata": extra}
     return {"candidates": [candidate, extra], "usageMetadata": usage, "modelVersion": "gemini-2.5-flash"}
 

@@ -38,9 +38,10 @@ def test_an_unknown_model_is_unpriced() -> None:
     assert cost("openai", None, Usage({}), at=AT).flags == ("unpriced",)
 
 
-def test_models_billed_by_the_hour_are_unpriced_in_tokens() -> None:
-    assert cost("openai", "whisper-1", Usage({"input_tokens": 100, "output_tokens": 1}), at=AT).price is None
-    assert cost("openai", "tts-1", Usage({"input_tokens": 100, "output_tokens": 1}), at=AT).price is None
+@pytest.mark.parametrize("model", ["whisper-1", "tts-1"])
+def test_tokens_of_models_that_are_sold_otherwise_are_flagged(model: str) -> None:
+    found = cost("openai", model, Usage({"input_tokens": 100, "output_tokens": 1}), at=AT)
+    assert (found.nanos, found.flags) == (0, ("unknown_class",))
 
 
 def test_a_free_model_has_a_price_of_nothing() -> None:

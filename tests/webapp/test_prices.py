@@ -62,7 +62,7 @@ def test_every_change_is_told_to_the_proxies_and_written_down(app: Flask, live: 
         ("openai", "m" * 201, GOOD, "model"),
         ("openai", "gpt-4o", {"output_tokens": "1"}, "rates"),
         ("openai", "gpt-4o", {**GOOD, "wishes": "1"}, "rates.wishes"),
-        ("openai", "gpt-4o", {**GOOD, "audio_seconds": "1"}, "rates.audio_seconds"),
+        ("openai", "gpt-4o", {**GOOD, "input_pixels": "1"}, "rates.input_pixels"),
         ("openai", "gpt-4o", {"input_tokens": "-1"}, "rates.input_tokens"),
         ("openai", "gpt-4o", {"input_tokens": "NaN"}, "rates.input_tokens"),
         ("openai", "gpt-4o", {"input_tokens": "Infinity"}, "rates.input_tokens"),

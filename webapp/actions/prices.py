@@ -8,7 +8,7 @@ from sqlalchemy import Select, select
 from shared.catalog import PROVIDERS
 from shared.ids import new_id
 from shared.models import PriceOverride
-from shared.pricing.table import units_by_usage_key
+from shared.pricing.table import PRICED_FAMILIES, units_by_usage_key
 from webapp.actions import audit, policy
 from webapp.context import Actor, NotFound, now
 from webapp.db import writing
@@ -86,7 +86,7 @@ def _faults(provider: str, model: str) -> list[FieldError]:
 
 def _rate(key: str, raw: object) -> str:
     unit = units_by_usage_key().get(key)
-    if unit is None or unit.dimensions["family"] not in ("tokens", "tool_calls"):
+    if unit is None or unit.dimensions["family"] not in PRICED_FAMILIES:
         raise ValueError("is no class of tokens and no fee that is known; docs/pricing.md lists them")
     try:
         dollars = Decimal(raw) if isinstance(raw, str) else None

@@ -95,8 +95,9 @@ def _sensible(count: object) -> int:
 
 
 def _dearest(classes: Mapping[str, Class], direction: str) -> int:
+    wanted = {"family": "tokens", "direction": direction}.items()
     return max(
-        (nanos for key, (nanos, _) in classes.items() if _dimensions(key).get("direction") == direction),
+        (nanos for key, (nanos, _) in classes.items() if wanted <= _dimensions(key).items()),
         default=0,
     )
 

@@ -8,7 +8,7 @@ from shared.models import PriceOverride
 
 @dataclass(frozen=True, slots=True)
 class PriceView:
-    """Dollars by usage key, decimal strings: a million tokens, or a thousand calls of a tool."""
+    """Dollars by usage key, decimal strings: a million tokens or characters, an hour of sound, a thousand calls."""
 
     id: str
     provider: str
