@@ -29,7 +29,12 @@ names the real model). Several can be combined.
 | `error-event` | a stream that fails half-way with the dialect's error event; plain requests get a 500 |
 | `gzip` | the answer is compressed |
 
+**Other ways.** Gemini's interactions, Imagen's `:predict` and Veo's `:predictLongRunning`; files, batches (OpenAI,
+Anthropic, Gemini; inline or by file), and answers in the background. What takes its time elsewhere is done at once, and
+who asks for the first time is told so.
+
 **Invoice.** `GET /invoice` tells what this provider would bill for each attempt it saw, priced by `genai-prices` and
 rounded up to the nano-dollar; `DELETE /invoice` clears it. When a client breaks off, OpenAI and Anthropic bill what was
-produced until then, Gemini everything. Nothing of a credential stands there but its first eight characters.
+produced until then, Gemini everything. Each line of a batch stands there by itself, at the price of batches. Nothing
+of a credential stands there but its first eight characters.
 """

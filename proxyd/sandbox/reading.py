@@ -22,6 +22,11 @@ def parse(body: bytes) -> Document:
     return document
 
 
+def dumped(document: Document) -> bytes:
+    """A document as it is sent."""
+    return orjson.dumps(document)
+
+
 def string(document: Document, name: str) -> str:
     """A required string that is not empty."""
     value = document.get(name)

@@ -123,7 +123,8 @@ def model_not_priced(key: KeySnapshot, query: PolicyQuery, now: float) -> Deny |
     return Deny(Reason.MODEL_NOT_PRICED, {**facts}, _unpriced_words(query))
 
 
-_BILLED = ("_tokens", "_searches", "_previews", "_executions", "_generations")  # ends of usage keys
+# Ends of usage keys.
+_BILLED = ("_tokens", "_searches", "_previews", "_executions", "_generations", "_images", "_720p", "_1080p", "_4k")
 
 
 def _unpriced_words(query: PolicyQuery) -> dict[str, str]:
