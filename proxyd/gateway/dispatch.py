@@ -140,8 +140,10 @@ def _relayed(attempt: UpstreamAttempt, incoming: Incoming, later: LaterBilling, 
     if told and not bodiless:
         codings = [value for name, value in incoming.headers if name == b"content-encoding"]
         return Response(status, without_coding(returned), relay.error(attempt, codings, credential))
-    if not bodiless and (billed := later.relayed(attempt, answer, status, returned, base)) is not None:
-        return billed
+    if attempt.meter is None and not bodiless:  # what is metered tells of nothing else
+        billed = later.relayed(attempt, answer, status, returned, base)
+        if billed is not None:
+            return billed
     small = bodiless or (attempt.call.has_arrived() if length is None else length <= SMALL_BYTES)
     if events or not small:
         if attempt.detached is not None:
