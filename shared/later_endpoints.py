@@ -30,7 +30,7 @@ class Later(NamedTuple):
     name: str
 
 
-_ROWS: Mapping[str, Mapping[str, Role]] = {
+ROWS: Mapping[str, Mapping[str, Role]] = {
     "openai": {
         "POST /v1/batches": Role.BEGINS,
         "GET /v1/batches": Role.TELLS,
@@ -67,7 +67,7 @@ def _pattern(row: str) -> re.Pattern[str]:
     return re.compile(escaped.replace(r"\{model\}", "[^/:]+").replace(r"\{id\}", "(?P<id>[A-Za-z0-9_-]+)"))
 
 
-_PATTERNS = {slug: [(_pattern(row), role) for row, role in rows.items()] for slug, rows in _ROWS.items()}
+_PATTERNS = {slug: [(_pattern(row), role) for row, role in rows.items()] for slug, rows in ROWS.items()}
 
 
 @lru_cache(maxsize=1024)

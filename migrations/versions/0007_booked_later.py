@@ -36,6 +36,7 @@ def upgrade() -> None:
         sa.Column("id", sa.String(length=64), nullable=False),
         sa.Column("worker_id", sa.String(length=40), nullable=False),
         sa.Column("taken_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("written", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_job_bookings"),
     )
     op.create_index("ix_job_bookings_taken_at", "job_bookings", ["taken_at"])

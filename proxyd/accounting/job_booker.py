@@ -6,7 +6,9 @@ between leaves a BEGIN whose bound is the very cost.
 """
 
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import gevent
@@ -15,13 +17,15 @@ from proxyd.accounting.accounting import Accounting
 from proxyd.accounting.journal import JournalUnavailable
 from proxyd.accounting.ledger_rows import Line
 from proxyd.accounting.membership import Membership
-from proxyd.accounting.provider_jobs import Job, ProviderJobs
+from proxyd.accounting.provider_jobs import Job, ProviderJobs, Taken
 from proxyd.accounting.records import Attempt, LedgerUnavailable, Settlement
 
 log = logging.getLogger(__name__)
 
 RESULTS_AT_ONCE = 250  # in one question to the database
 RETRY_SECONDS = 1.0
+LOOK_SECONDS = 0.1
+WAIT_SECONDS = 5.0  # for what another one has taken; whose journal is closed within that if it died
 MAX_WAITING = 10_000  # of jobs that could not be noted
 MAX_DOUBTFUL = 100_000
 
@@ -31,11 +35,20 @@ Asked = Callable[..., Any]  # runs a blocking function in a thread; raises Ledge
 class JobBooker:
     """Of one worker. Used from one thread, by greenlets."""
 
-    def __init__(self, accounting: Accounting, membership: Membership, jobs: ProviderJobs, asked: Asked) -> None:
+    def __init__(
+        self,
+        accounting: Accounting,
+        membership: Membership,
+        jobs: ProviderJobs,
+        asked: Asked,
+        *,
+        wait_seconds: float = WAIT_SECONDS,
+    ) -> None:
         self._accounting = accounting
         self._membership = membership
         self._jobs = jobs
         self._asked = asked
+        self._wait_seconds = wait_seconds
         self._waiting: list[Job] = []  # could not be noted yet
         self._doubtful: set[str] = set()  # it is not known whether they were taken
 
@@ -86,11 +99,23 @@ class JobBooker:
         ids = list(by_id)
         booked = 0
         for first in range(0, len(ids), RESULTS_AT_ONCE):
-            booked += self._book(by_id, ids[first : first + RESULTS_AT_ONCE])
+            booked += self._book_or_wait(by_id, ids[first : first + RESULTS_AT_ONCE])
             gevent.sleep(0)
         return booked
 
-    def _book(self, by_id: Mapping[str, Line], ids: Sequence[str]) -> int:
+    def _book_or_wait(self, by_id: Mapping[str, Line], ids: Sequence[str]) -> int:
+        """As `book`. What another one has taken is waited for: until it is written nobody knows that it will be."""
+        booked, undecided = self._book(by_id, ids)
+        deadline = time.monotonic() + self._wait_seconds
+        while undecided:
+            if time.monotonic() >= deadline:
+                raise LedgerUnavailable("somebody else books these results, and does not get on with it")
+            gevent.sleep(LOOK_SECONDS)
+            more, undecided = self._book(by_id, sorted(undecided))
+            booked += more
+        return booked
+
+    def _book(self, by_id: Mapping[str, Line], ids: Sequence[str]) -> tuple[int, set[str]]:
         journal = self._membership.journal
         if journal is None or not self._membership.generation:
             raise LedgerUnavailable("the journal is not open yet")
@@ -98,11 +123,11 @@ class JobBooker:
         again = self._doubtful.intersection(ids)
         self._doubtful -= again
         try:
-            taken: set[str] = self._asked(self._jobs.take, ids, journal.worker_id, again)
+            taken: Taken = self._asked(self._jobs.take, ids, journal.worker_id, again)
         except BaseException:
             self._doubt(ids)
             raise
-        left = [id_ for id_ in ids if id_ in taken]
+        left = [id_ for id_ in ids if id_ in taken.mine]
         try:
             for id_ in tuple(left):
                 self._write(*by_id[id_])
@@ -110,7 +135,10 @@ class JobBooker:
         except JournalUnavailable as error:
             self._doubt(left)
             raise LedgerUnavailable(str(error)) from error
-        return len(taken)
+        if taken.mine:
+            with suppress(LedgerUnavailable):  # then the ledger tells, some moments later
+                self._asked(self._jobs.wrote, taken.mine, journal.worker_id)
+        return len(taken.mine), taken.undecided
 
     def _write(self, attempt: Attempt, settlement: Settlement) -> None:
         seq, _ = self._accounting.new_id()

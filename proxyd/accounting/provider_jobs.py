@@ -3,13 +3,14 @@
 A result is booked in the journal of the worker that sees it pass by, like any attempt. Several may see the same one:
 the same batch fetched twice, or by two workers at once. So it is taken first, here, by the id of its future row. Who
 dies before it is in the journal has taken it for nothing: once that journal is closed, all that it tells is in the
-ledger, so whatever it took and is not there may be taken again.
+ledger, so whatever it took and is not there may be taken again. Until then nobody can tell, and who wants to hand the
+result over has to wait.
 """
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from sqlalchemy import Connection, Engine, Row, bindparam, insert, or_, select, update
@@ -24,11 +25,12 @@ _BY_RESULTS = _JOB.where(ProviderJob.results == bindparam("name"))
 _OPEN = _JOB.where(ProviderJob.results.is_(None), ProviderJob.batch).limit(1)
 # All ids as one value, as in `ledger`. In order, so that two who take the same ones do not wait for each other.
 _TAKE_SQLITE = (
-    "insert into job_bookings (id, worker_id, taken_at) select value, ?, ? from json_each(?) where true"
+    "insert into job_bookings (id, worker_id, taken_at, written) select value, ?, ?, false from json_each(?) where true"
     " on conflict do nothing returning id"
 )
 _TAKE_POSTGRESQL = (
-    "insert into job_bookings (id, worker_id, taken_at) select given.id, %s, %s from unnest(%s::text[]) as given(id)"
+    "insert into job_bookings (id, worker_id, taken_at, written)"
+    " select given.id, %s, %s, false from unnest(%s::text[]) as given(id)"
     " on conflict do nothing returning id"
 )
 
@@ -48,6 +50,13 @@ class Job:
     day: int  # UTC day of admission, an ordinal
     admitted_at: float  # Unix seconds
     client_ip: str | None
+
+
+class Taken(NamedTuple):
+    """What became of results that somebody wanted to book. Those that are in neither are booked, or as good as that."""
+
+    mine: set[str]
+    undecided: set[str]  # taken by somebody who has not written them yet, and may have died
 
 
 class ProviderJobs:
@@ -111,11 +120,10 @@ class ProviderJobs:
         row = connection.execute(query, {"org_id": org_id, "provider": provider, "name": name}).first()
         return None if row is None else _job(row)
 
-    def take(self, ids: Collection[str], worker_id: str, again: Collection[str] = ()) -> set[str]:
-        """Take results upon oneself, to be booked in the journal of `worker_id`; answers with those that are now taken.
+    def take(self, ids: Collection[str], worker_id: str, again: Collection[str] = ()) -> Taken:
+        """Take results upon oneself, to be booked in the journal of `worker_id`.
 
-        The others are booked, or will be by who took them before. `again` are some of which this worker does not know
-        whether it has taken them: nobody but this worker books what it took.
+        `again` are some of which this worker does not know whether it has taken them: nobody else books what it took.
         """
         with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
             free = set(ids) - self._booked(connection, ids)
@@ -123,7 +131,15 @@ class ProviderJobs:
             taken = self._take_free(connection, free, worker_id, at)
             if rest := free - taken:
                 taken |= self._take_over(connection, rest, worker_id, at, rest.intersection(again))
-        return taken
+                rest -= taken
+            open_ = select(JobBooking.id).where(JobBooking.id.in_(rest), JobBooking.written.is_(False))
+            return Taken(taken, set(connection.scalars(open_)) if rest else set())
+
+    def wrote(self, ids: Collection[str], worker_id: str) -> None:
+        """What this worker has taken of these stands in its journal now."""
+        mine = (JobBooking.id.in_(ids), JobBooking.worker_id == worker_id)
+        with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
+            connection.execute(update(JobBooking).where(*mine).values(written=True))
 
     def _take_free(self, connection: Connection, ids: set[str], worker_id: str, at: datetime) -> set[str]:
         if not ids:
@@ -158,7 +174,8 @@ class ProviderJobs:
             if id_ in booked or (id_ in again and owner != worker_id):
                 continue
             here = (JobBooking.id == id_, JobBooking.worker_id == owner)
-            if connection.execute(update(JobBooking).where(*here).values(worker_id=worker_id, taken_at=at)).rowcount:
+            mine = {"worker_id": worker_id, "taken_at": at, "written": False}
+            if connection.execute(update(JobBooking).where(*here).values(mine)).rowcount:
                 taken.add(id_)
         return taken
 

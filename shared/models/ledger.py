@@ -188,7 +188,7 @@ class JobBooking(Base):
     """Who has taken it upon himself to book a result of a provider's job, so that nobody else does.
 
     A worker that died may have left some undone: what it took is free again once its journal is closed and has no row
-    of it. `id` is that of the ledger's row.
+    of it. `id` is that of the ledger's row; `written` is set once it stands in the journal.
     """
 
     __tablename__ = "job_bookings"
@@ -197,3 +197,4 @@ class JobBooking(Base):
     id: Mapped[str] = mapped_column(String(64), primary_key=True)
     worker_id: Mapped[str] = mapped_column(String(ID_LENGTH))  # whose journal tells of it
     taken_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    written: Mapped[bool]

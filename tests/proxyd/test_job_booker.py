@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import gevent
 import pytest
 from accounting_kit import Router, Worker, charge
 from ledger_kit import attempt, settlement
@@ -18,7 +19,7 @@ def at_once(function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def booker(router: Router, worker: Worker, asked: Callable[..., Any] = at_once) -> JobBooker:
-    return JobBooker(worker.accounting, worker.membership, ProviderJobs(router.engine), asked)
+    return JobBooker(worker.accounting, worker.membership, ProviderJobs(router.engine), asked, wait_seconds=0.0)
 
 
 def results(*numbers: int) -> list[Line]:
@@ -61,7 +62,8 @@ def test_many_at_once_are_asked_about_in_pieces(router: Router, worker: Worker) 
     asked = []
 
     def counted(function: Callable[..., Any], *arguments: Any) -> Any:
-        asked.append(len(arguments[0]))
+        if function.__name__ == "take":
+            asked.append(len(arguments[0]))
         return function(*arguments)
 
     numbers = range(1, 2 * RESULTS_AT_ONCE + 2)
@@ -72,7 +74,8 @@ def test_many_at_once_are_asked_about_in_pieces(router: Router, worker: Worker) 
 
 def test_what_was_taken_by_who_died_is_booked_by_the_next(router: Router, worker: Worker, other: Worker) -> None:
     ProviderJobs(router.engine).take(["job_0001", "job_0002"], worker.id)
-    assert booker(router, other).book(results(1, 2, 3)) == 1  # it may be in a journal that was not read yet
+    with pytest.raises(LedgerUnavailable):
+        booker(router, other).book(results(1, 2, 3))  # they may stand in a journal that was not read yet
     worker.kill()
     router.workers.remove(worker)
     router.rounds(3)
@@ -87,7 +90,7 @@ def test_who_dies_in_between_is_charged_just_that(router: Router, worker: Worker
     worker.kill()
     router.workers.remove(worker)
     router.rounds(3)
-    assert booker(router, other).book(results(7)) == 0
+    assert booker(router, other).book(results(7)) == 0  # its journal was read meanwhile
     agree(router, [7])
 
 
@@ -119,3 +122,13 @@ def test_without_a_journal_nothing_is_taken(router: Router, worker: Worker) -> N
         booker(router, before).book(results(1))
     before.kill()
     assert booker(router, worker).book(results(1)) == 1
+
+
+def test_what_another_one_has_taken_is_waited_for(router: Router, worker: Worker, other: Worker) -> None:
+    jobs = ProviderJobs(router.engine)
+    jobs.take(["job_0001"], worker.id)
+    patient = JobBooker(other.accounting, other.membership, jobs, at_once, wait_seconds=60.0)
+    waiting = gevent.spawn(patient.book, results(1, 2))
+    gevent.sleep(0)
+    jobs.wrote(["job_0001"], worker.id)
+    assert waiting.get(timeout=10) == 1

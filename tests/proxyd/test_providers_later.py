@@ -8,7 +8,7 @@ from proxyd.providers import later
 from proxyd.providers.later import Begun, Told
 from shared.catalog import PROVIDERS
 from shared.endpoints import FREE, UNMETERED
-from shared.later_endpoints import _ROWS, Later, Role, later_role
+from shared.later_endpoints import ROWS, Later, Role, later_role
 
 CHAT = {"model": "gpt-4o", "choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}}
 MESSAGE = {"id": "msg_1", "model": "claude-sonnet-4-6", "content": [], "usage": {"input_tokens": 5, "output_tokens": 2}}
@@ -17,7 +17,7 @@ CONTENT = {"candidates": [], "usageMetadata": {"promptTokenCount": 4, "candidate
 
 @pytest.mark.parametrize("slug", PROVIDERS)
 def test_the_rows_have_their_class(slug: str) -> None:
-    for row, role in _ROWS[slug].items():
+    for row, role in ROWS[slug].items():
         assert row in (UNMETERED if role is Role.BEGINS else FREE)[slug]
 
 
