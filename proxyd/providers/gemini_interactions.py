@@ -71,7 +71,7 @@ def _size(document: Mapping[str, Any], body: bytes, model: str, query: str) -> S
     fees: dict[str, int] = {}
     unpriced = None
     for tool in objects(document, "tools"):
-        kind = tool.get("type")
+        kind = text(tool, "type")
         if kind in _PLAIN_TOOLS:
             continue
         estimate.grows = True
@@ -131,7 +131,7 @@ def _estimate(given: object, estimate: InputEstimate) -> None:
                 waiting.extend(inner)
             elif type(inner) is dict:
                 waiting.append(inner)
-        kind = part.get("type")
+        kind = text(part, "type")
         if kind in _PLAIN or (kind is None and "role" in part):
             continue
         if kind == "image" and isinstance(part.get("data"), str):
@@ -192,8 +192,8 @@ class InteractionUsage(UsageAccumulator):
         """What runs in the background, or by an agent, goes on without us until its end is told."""
         if not isinstance(interaction, dict) or not runs_on(self._parsed.document):
             return
-        name = interaction.get("id")
-        self.deferred = interaction.get("status") in _OPEN
+        name, status = interaction.get("id"), interaction.get("status")
+        self.deferred = isinstance(status, str) and status in _OPEN
         self.job = name if isinstance(name, str) else None
 
     def _count_calls(self, told: object) -> None:

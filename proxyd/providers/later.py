@@ -17,6 +17,7 @@ from shared.catalog import PROVIDERS, Endpoint, Kind
 from shared.pricing import Size, Usage
 
 MAX_NAME = 255
+_DIGITS = 16  # of a number that JSON takes
 # Of responses of OpenAI's and interactions of Gemini's that change no more.
 _ENDED = frozenset({"completed", "incomplete", "failed", "cancelled", "requires_action", "budget_exceeded"})
 _OUTPUT_FREE = frozenset({Kind.EMBEDDINGS, Kind.EMBED})
@@ -130,7 +131,7 @@ def result(slug: str, works_as: str | None, model: str | None, id_: str, body: M
         free = endpoint is not None and endpoint.kind is Kind.FREE
         return None if free else Result(id_, Usage({}, _text(body.get("model")), unmetered=True))
     count = body.get("tokenCount")
-    if isinstance(count, str) and count.isdecimal():
+    if isinstance(count, str) and len(count) < _DIGITS and count.isdecimal():
         count = int(count)  # protocol buffers write large numbers as text
     if endpoint.kind is Kind.EMBED and count is not None and "usageMetadata" not in body:
         body = {"usageMetadata": {"promptTokenCount": count, "totalTokenCount": count}}
@@ -152,7 +153,8 @@ def result(slug: str, works_as: str | None, model: str | None, id_: str, body: M
 
 def answer(slug: str, works_as: str | None, model: str | None, body: Mapping[str, Any]) -> Result | None:
     """What an answer that was made in the background used; None: it has not ended, or nothing is billed."""
-    if body.get("status") not in _ENDED or not isinstance(body.get("usage"), dict):
+    status = body.get("status")
+    if not isinstance(status, str) or status not in _ENDED or not isinstance(body.get("usage"), dict):
         return None
     return result(slug, works_as, model, "", body)
 

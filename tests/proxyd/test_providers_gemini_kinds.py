@@ -93,7 +93,17 @@ def test_media_and_fees() -> None:
     }
 
 
-@pytest.mark.parametrize("document", [{}, {"input": "x"}, {"model": MODEL, "generation_config": 5}, {"model": 7}])
+@pytest.mark.parametrize(
+    "document",
+    [
+        {},
+        {"input": "x"},
+        {"model": MODEL, "generation_config": 5},
+        {"model": 7},
+        {"model": MODEL, "tools": [{"type": []}]},
+        {"model": MODEL, "input": [{"type": {}}]},
+    ],
+)
 def test_bad_bodies(document: dict[str, Any]) -> None:
     with pytest.raises(BadBody):
         parsed(document)

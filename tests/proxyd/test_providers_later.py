@@ -1,8 +1,12 @@
 """What providers tell of jobs, and what each result used."""
 
+import json
 from typing import Any
 
+import orjson
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from proxyd.providers import later
 from proxyd.providers.later import Begun, Told
@@ -128,3 +132,33 @@ def test_a_background_response_is_booked_once_it_has_ended() -> None:
     )
     for open_ in ({**done, "status": "in_progress"}, {**done, "usage": None}, {}):
         assert later.answer("openai", "/v1/responses", None, open_) is None
+
+
+NAMES = st.sampled_from(
+    [
+        "id", "name", "endpoint", "data", "operations", "output_file_id", "results_url", "metadata", "output", "response",
+        "responsesFile", "inlinedResponses", "inlinedEmbedContentResponses", "body", "status_code", "custom_id", "result",
+        "message", "status", "usage", "model", "tokenCount", "error", "key", "usageMetadata", "tools",
+    ]
+)  # fmt: skip
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.sampled_from(["completed", "x", "200", "", "9" * 30]) | st.just(200),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=5),
+    max_leaves=15,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(sorted(PROVIDERS)), st.dictionaries(NAMES, ANYTHING, max_size=6))
+def test_whatever_a_provider_tells_is_read_without_a_fault(slug: str, made: dict[str, Any]) -> None:
+    document = orjson.loads(json.dumps(made))  # as it comes
+    path = "/v1beta/models/gemini-2.5-flash:batchGenerateContent"
+    later.begun(slug, path, "gemini-2.5-flash", document)
+    for one in later.told(slug, document):
+        assert one.name
+    line = later.result_in_line(slug, 0, document)
+    for works_as in (None, *(endpoint.path for endpoint in PROVIDERS[slug].endpoints if endpoint.flavor)):
+        for body in (document, {} if line is None else line[1]):
+            found = later.result(slug, works_as, "m", "a", body)
+            assert found is None or all(count >= 0 for count in found.usage.counts.values())
+            later.answer(slug, works_as, "m", body)
