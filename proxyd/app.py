@@ -11,17 +11,21 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from proxyd.accounting.accounting import Accounting, Seeds
 from proxyd.accounting.accounting_state import AccountingDatabase
+from proxyd.accounting.job_booker import JobBooker
 from proxyd.accounting.machine import machine_of
 from proxyd.accounting.membership import Membership
+from proxyd.accounting.provider_jobs import ProviderJobs
 from proxyd.accounting.records import LedgerUnavailable
 from proxyd.bodies.memory import BodyMemory
 from proxyd.bodies.parser import BodyParser
 from proxyd.gateway.admission import AdmissionController
+from proxyd.gateway.batch_finder import BatchFinder
 from proxyd.gateway.body_reader import BodyReader
 from proxyd.gateway.bounds import SecondLook
 from proxyd.gateway.detached_streams import DetachedStreams
 from proxyd.gateway.dispatch import Dispatcher
 from proxyd.gateway.exchange import Gateway
+from proxyd.gateway.later import LaterBilling
 from proxyd.gateway.limits import Limits
 from proxyd.gateway.token_counter import TokenCounter
 from proxyd.gateway.upload_links import UploadLinks
@@ -110,7 +114,9 @@ def build(settings: Settings, readiness: Readiness | None = None) -> Worker:
     parser = BodyParser()
     second_look = SecondLook(TokenCounter(pool, origins, parser))
     admission = AdmissionController(keys, shared_counters, accounting, limits, second_look)
-    dispatcher = Dispatcher(accounting, pool, origins, DetachedStreams(gevent.spawn), links)
+    booker = JobBooker(accounting, membership, ProviderJobs(engine), asked)
+    later = LaterBilling(booker, links, BatchFinder(pool, origins, booker))
+    dispatcher = Dispatcher(accounting, pool, origins, DetachedStreams(gevent.spawn), links, later)
     worker: Worker
     ready = lambda: worker.faults()  # noqa: E731, PLW0108 - it exists later
     bodies = BodyReader(admission, BodyMemory(), parser)

@@ -48,6 +48,9 @@ class Kind(StrEnum):
     GENERATE = "generate"
     GENERATE_STREAM = "generate_stream"
     EMBED = "embed"
+    PREDICT = "predict"
+    PREDICT_FILM = "predict_film"
+    INTERACT = "interact"
     FREE = "free"  # costs nothing at the provider
     UNMETERED = "unmetered"  # costs something that we cannot tell
 
@@ -102,6 +105,9 @@ def _gemini_endpoints(version: str) -> tuple[Endpoint, ...]:
         Endpoint("POST", f"{model}:streamGenerateContent", Kind.GENERATE_STREAM, "default", "gemini", "google"),
         Endpoint("POST", f"{model}:embedContent", Kind.EMBED, "default", "gemini", "google"),
         Endpoint("POST", f"{model}:batchEmbedContents", Kind.EMBED, "default", "gemini", "google"),
+        Endpoint("POST", f"{model}:predict", Kind.PREDICT, "default", "gemini", "google"),
+        Endpoint("POST", f"{model}:predictLongRunning", Kind.PREDICT_FILM, "default", "gemini", "google"),
+        Endpoint("POST", f"/{version}/interactions", Kind.INTERACT, "default", "gemini", "google"),
         Endpoint("POST", f"/{version}/openai/chat/completions", Kind.CHAT, "chat", prices_id="google"),
         Endpoint("POST", f"/{version}/openai/embeddings", Kind.EMBEDDINGS, "embeddings"),
     )

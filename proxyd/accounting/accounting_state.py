@@ -19,16 +19,19 @@ from shared.machines import database_now, live_machines
 from shared.models import (
     AccountingState,
     IdempotentCreation,
+    JobBooking,
     JournalState,
     Machine,
     Organization,
     PolicyOutbox,
     PostedHolds,
+    ProviderJob,
     ProxyKey,
 )
 from shared.seeds import read_seeds
 
 _CHUNK = 500
+JOBS_KEPT = timedelta(days=90)  # results are kept for a month by all three providers, if nobody asks for more
 
 # Asked again and again: a statement that is made once is found compiled at once.
 _GENERATION = select(AccountingState.generation)
@@ -258,9 +261,25 @@ class AccountingDatabase:
             closed = select(JournalState.worker_id).where(JournalState.closed_at < month).limit(_CHUNK)
             journals = connection.scalars(closed).all()
             connection.execute(delete(JournalState).where(JournalState.worker_id.in_(journals)))
+            booked = self._sweep_jobs(connection)
             long_ago = self.now(connection) - timedelta(days=30)
             connection.execute(delete(Machine).where(Machine.posted_at < long_ago))
-        return len(creations) + len(journals)
+        return len(creations) + len(journals) + booked
+
+    @staticmethod
+    def _sweep_jobs(connection: Connection) -> int:
+        """Forget jobs that no provider keeps the results of any more, and who booked them."""
+        long_ago = datetime.now(UTC) - JOBS_KEPT
+        old = select(ProviderJob.org_id, ProviderJob.provider, ProviderJob.job).where(
+            ProviderJob.admitted_at < long_ago
+        )
+        jobs = connection.execute(old.limit(_CHUNK)).all()
+        for org_id, provider, job in jobs:
+            here = (ProviderJob.org_id == org_id, ProviderJob.provider == provider, ProviderJob.job == job)
+            connection.execute(delete(ProviderJob).where(*here))
+        ids = connection.scalars(select(JobBooking.id).where(JobBooking.taken_at < long_ago).limit(_CHUNK)).all()
+        connection.execute(delete(JobBooking).where(JobBooking.id.in_(ids)))
+        return len(jobs) + len(ids)
 
     def clear_outbox(self, numbers: Sequence[int]) -> None:
         """These are told."""

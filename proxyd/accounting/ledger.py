@@ -182,4 +182,6 @@ class Ledger:
         else:
             known = connection.exec_driver_sql(_KNOWN_POSTGRESQL, (ids,))
         there = {row[0] for row in known}
-        return [line for line in lines if line[0].id not in there]
+        # One that stands here twice is one as well: of the first, nothing differs.
+        first = {line[0].id: line for line in reversed(lines)}
+        return [line for line in lines if line[0].id not in there and first[line[0].id] is line]

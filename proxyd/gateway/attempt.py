@@ -6,7 +6,7 @@ reached the provider, else a settlement. What the provider may have seen is neve
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 from proxyd.accounting.accounting import Accounting
@@ -32,6 +32,7 @@ class UpstreamAttempt:
     __slots__ = (
         "_accounting",
         "_noted_at",
+        "_on_deferred",
         "admission",
         "call",
         "context",
@@ -49,9 +50,14 @@ class UpstreamAttempt:
         context: RequestContext,
         admission: Admission,
         detached: DetachedStreams | None,
+        on_deferred: "Callable[[UpstreamAttempt, str], None]",
     ) -> None:
-        """`detached` is where the answer is read to its end if the client leaves; None: the call is ended then."""
+        """`detached` is where the answer is read to its end if the client leaves; None: the call is ended then.
+
+        `on_deferred` hears the name of an answer that is made later.
+        """
         self._accounting = accounting
+        self._on_deferred = on_deferred
         self._noted_at = 0.0
         self.call = call
         self.context = context
@@ -121,6 +127,8 @@ class UpstreamAttempt:
             settlement = self._settlement(outcome)._replace(flags=("estimated",), cost_nanos=cost_nanos)
         self.ended = True
         self._accounting.settle(self.context.seq, settlement)
+        if self.meter is not None and (job := self.meter.deferred_job) is not None:
+            self._on_deferred(self, job)
 
     def _settlement(self, outcome: str) -> Settlement:
         context, meter = self.context, self.meter

@@ -5,18 +5,21 @@ from dataclasses import dataclass
 from itertools import chain
 
 from proxyd.accounting.accounting import Accounting
+from proxyd.accounting.records import LedgerUnavailable
 from proxyd.gateway import headers, relay
 from proxyd.gateway.attempt import UpstreamAttempt
 from proxyd.gateway.authenticate import query_keys, without_key
 from proxyd.gateway.context import Admission, RequestContext
 from proxyd.gateway.detached_streams import DetachedStreams
+from proxyd.gateway.later import LaterBilling
 from proxyd.gateway.masking import without_coding
 from proxyd.gateway.payload import NO_PAYLOAD, Payload
-from proxyd.gateway.rejection import Rejection, rejected_request, upstream_failed
+from proxyd.gateway.rejection import Rejection, rejected, rejected_request, upstream_failed
 from proxyd.gateway.upload_links import UploadLinks
 from proxyd.messages import ClientGone, Header, Incoming, Origin, Outgoing, RequestError, Response, UpstreamError
 from proxyd.providers import DIALECTS, for_metering
 from proxyd.upstream.pool import UpstreamPool
+from shared.policy import Reason
 
 SMALL_BYTES = 1024 * 1024  # answers up to this are read whole before they are passed on
 UPLOAD_BEGINS_BYTES = 64 * 1024  # of an upload that is streamed: so much is read before the provider is called
@@ -33,22 +36,29 @@ class Dispatcher:
     origins: Mapping[str, tuple[Origin, str]]  # provider slug -> where it listens, base path
     detached: DetachedStreams
     links: UploadLinks
+    later: LaterBilling
 
     def send(self, context: RequestContext, admission: Admission) -> Response | Rejection:
         """Make the attempt that was begun, and answer with what it brings."""
         # What is billed anyway is not called off when its client leaves, as long as there is room.
-        billed_anyway = context.target.provider.slug in BILLS_AFTER_DISCONNECT and context.parsed is not None
+        billed_anyway = context.parsed is not None and (
+            context.target.provider.slug in BILLS_AFTER_DISCONNECT or context.parsed.document.get("background") is True
+        )
         try:
             call = self.pool.call(self._outgoing(context, admission))
         except Exception:
             # A fault of our own, or an upload that never came; nothing was sent.
             self.accounting.void(context.seq)
             raise
-        attempt = UpstreamAttempt(self.accounting, call, context, admission, self.detached if billed_anyway else None)
+        detached = self.detached if billed_anyway else None
+        attempt = UpstreamAttempt(self.accounting, call, context, admission, detached, self.later.deferred)
+        _, base = self.origins[context.target.provider.slug]
         try:
-            answer = _relayed(attempt, attempt.send())
+            answer = _relayed(attempt, attempt.send(), self.later, base)
         except RequestError as error:
             return rejected_request(error)
+        except LedgerUnavailable:
+            return rejected(Reason.LIMITS_UNAVAILABLE)  # what cannot be booked is not handed over
         except (UpstreamError, ClientGone) as error:
             return upstream_failed(context.target.provider.label, error)
         except Exception:
@@ -56,7 +66,6 @@ class Dispatcher:
             raise
         else:
             if context.target.path.startswith(UPLOADS):  # the answers to others hold no links
-                _, base = self.origins[context.target.provider.slug]
                 answer.headers = self.links.rewritten(answer.headers, context.request, context.digest, base)
             return answer
         finally:
@@ -108,7 +117,7 @@ def _begun(upload: Payload) -> tuple[bytes | Iterator[bytes], int | None]:
     return b"".join(first), None
 
 
-def _relayed(attempt: UpstreamAttempt, incoming: Incoming) -> Response:
+def _relayed(attempt: UpstreamAttempt, incoming: Incoming, later: LaterBilling, base: str) -> Response:
     """Choose how the answer is passed on: as an event stream, whole, or piece by piece."""
     context, admission = attempt.context, attempt.admission
     status, length = incoming.status, incoming.length
@@ -131,6 +140,10 @@ def _relayed(attempt: UpstreamAttempt, incoming: Incoming) -> Response:
     if told and not bodiless:
         codings = [value for name, value in incoming.headers if name == b"content-encoding"]
         return Response(status, without_coding(returned), relay.error(attempt, codings, credential))
+    if attempt.meter is None and not bodiless:  # what is metered tells of nothing else
+        billed = later.relayed(attempt, answer, status, returned, base)
+        if billed is not None:
+            return billed
     small = bodiless or (attempt.call.has_arrived() if length is None else length <= SMALL_BYTES)
     if events or not small:
         if attempt.detached is not None:

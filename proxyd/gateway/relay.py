@@ -5,37 +5,40 @@ client. The settlement comes before the last byte is handed over, so a client th
 answer sees the true one.
 """
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import wraps
+from typing import Concatenate, ParamSpec
 
 from proxyd.gateway.attempt import UpstreamAttempt
 from proxyd.gateway.masking import MAX_ERROR_BYTES, Unreadable, masked_error, plain_error
 from proxyd.gateway.rejection import upstream_reason
 from proxyd.messages import Truncated, UpstreamAborted, UpstreamBroken, UpstreamError
 from proxyd.providers import DIALECTS, Meter
+from proxyd.wire.content_coding import ContentDecoder
 from shared.policy import ERRORS
 
 ANY = b"any"  # byte may end the answer
 
-Relay = Callable[[UpstreamAttempt], Generator[bytes, None, None]]
+More = ParamSpec("More")
+Relay = Callable[Concatenate[UpstreamAttempt, More], Generator[bytes, None, None]]
 
 
-def _primed(relay: Relay) -> Relay:
+def primed(relay: Relay[More]) -> Relay[More]:
     """Take a relay to its first, empty piece at once.
 
     A generator that was never asked for a piece ends without its `finally`, and a client may leave before that.
     """
 
     @wraps(relay)
-    def prime(attempt: UpstreamAttempt) -> Generator[bytes, None, None]:
-        pieces = relay(attempt)
+    def prime(attempt: UpstreamAttempt, /, *more: More.args, **named: More.kwargs) -> Generator[bytes, None, None]:
+        pieces = relay(attempt, *more, **named)
         next(pieces)
         return pieces
 
     return prime
 
 
-@_primed
+@primed
 def stream(attempt: UpstreamAttempt) -> Generator[bytes, None, None]:
     """An event stream, passed on as it comes. It must be metered."""
     meter = attempt.meter
@@ -66,7 +69,7 @@ def stream(attempt: UpstreamAttempt) -> Generator[bytes, None, None]:
         attempt.finish_relay(chunks)
 
 
-@_primed
+@primed
 def pieces(attempt: UpstreamAttempt) -> Generator[bytes, None, None]:
     """A large or endless answer that is no event stream we meter, passed on as it comes.
 
@@ -136,6 +139,39 @@ def buffered(attempt: UpstreamAttempt) -> bytes:
     return b"".join(shown)
 
 
+def document(attempt: UpstreamAttempt, coding: bytes | None, max_bytes: int) -> bytes:
+    """A whole answer, plain, for whoever has to understand it. Its attempt has not ended then.
+
+    What breaks it off is raised; the attempt has ended. Raises UpstreamBroken for one that is too large, or compressed
+    in a way that is not known here.
+    """
+    try:
+        decoder = ContentDecoder(coding)
+        return b"".join(_bounded((plain(decoder, data) for data in attempt.call.chunks()), max_bytes))
+    except Exception as error:
+        _end_broken(attempt, error)
+        raise
+    finally:
+        attempt.call.close()
+
+
+def plain(decoder: ContentDecoder, data: bytes) -> bytes:
+    """The plain bytes of a piece of an answer. Raises UpstreamBroken where they cannot be told."""
+    found = decoder.feed(data)
+    if decoder.broken:
+        raise UpstreamBroken("Its answer cannot be looked into, and so not be booked", sent=True)
+    return found
+
+
+def _bounded(pieces: Iterator[bytes], max_bytes: int) -> Iterator[bytes]:
+    size = 0
+    for data in pieces:
+        size += len(data)
+        if size > max_bytes:
+            raise UpstreamBroken("Its answer is too large to be booked", sent=True)
+        yield data
+
+
 def error(attempt: UpstreamAttempt, codings: Sequence[bytes], credential: bytes) -> bytes:
     """The body of an error or a redirect: whole, plain, and without the credential.
 
@@ -148,11 +184,11 @@ def error(attempt: UpstreamAttempt, codings: Sequence[bytes], credential: bytes)
             body += data
             if len(body) > MAX_ERROR_BYTES:
                 break
-        plain = plain_error(codings, body)
+        decoded = plain_error(codings, body)
         if attempt.meter is not None:
-            attempt.meter.feed(plain)
+            attempt.meter.feed(decoded)
             attempt.meter.end()
-        shown = masked_error(plain, credential)
+        shown = masked_error(decoded, credential)
     except Unreadable as unreadable:
         attempt.end("provider_error")
         detail = f"It answered {attempt.status}, and what it said is kept back: {unreadable}"

@@ -11,6 +11,7 @@ import orjson
 
 from proxyd.bodies.parser import BodyParser, ParserBusy
 from proxyd.gateway.context import RequestContext
+from proxyd.gateway.side_question import answer_to
 from proxyd.key_cache import KnownKey
 from proxyd.messages import Header, Origin, Outgoing, UpstreamError
 from proxyd.providers import DIALECTS, BadBody, Pieces
@@ -75,21 +76,11 @@ class TokenCounter:
         lines = context.head.lines_for(provider, context.request)
         length = sum(map(len, body))
         whole = b"".join(body) if length <= PIECE_BYTES else _sliced(body)
-        call = self.pool.call(Outgoing(origin, "POST", base + path, [header], whole, length, lines))
-        end = gevent.spawn_later(SECONDS, call.abort)
+        question = Outgoing(origin, "POST", base + path, [header], whole, length, lines)
         try:
-            incoming = call.start()
-            answer = b""
-            for piece in call.chunks():
-                answer += piece
-                if len(answer) > MAX_ANSWER_BYTES:
-                    return None
-            return _count(answer) if incoming.status == 200 else None
+            return _count(answer_to(self.pool, question, SECONDS, MAX_ANSWER_BYTES))
         except UpstreamError:
             return None
-        finally:
-            end.kill(block=False)
-            call.close()
 
 
 def _digest(place: bytes, body: Pieces) -> bytes:

@@ -32,7 +32,8 @@ class UsageAccumulator:
     unweighed: dict[str, Any] | None = None  # a whole answer whose text is counted (`written`) if that matters
     textless_bytes = 0  # what counts as written by the model where no text was found
     tool_calls: Mapping[str, int] = NO_CALLS  # by usage key, where they stand outside the usage object
-    deferred = False  # the answer is made later, and told past us
+    deferred = False  # the answer is made later, and told to whoever asks for it
+    job: str | None = None  # its name, to ask for it by
 
     def __init__(self, endpoint: Endpoint, parsed: Parsed) -> None:
         self._endpoint = endpoint

@@ -58,6 +58,10 @@ class Meter(Protocol):
     def served_model(self) -> str | None:
         """The model that the answer names."""
 
+    @property
+    def deferred_job(self) -> str | None:
+        """The provider's name of the answer, where it is made later and told to whoever asks for it."""
+
     def feed(self, data: bytes) -> bytes:
         """Take the next bytes of the answer's body; returns those to give to the client now."""
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import orjson
 
+from proxyd.providers import gemini_interactions, gemini_media
 from proxyd.providers.accumulator import UsageAccumulator
 from proxyd.providers.base import Meter, Parsed, Pieces
 from proxyd.providers.gemini_request import asks_for, bills_searches_by_request, read, spelling, tier_name
@@ -35,19 +36,26 @@ class Gemini:
     """See `Dialect`."""
 
     def read(self, endpoint: Endpoint, body: bytes, path_model: str | None, query: str) -> Parsed:
+        if endpoint.kind is Kind.INTERACT:
+            return gemini_interactions.read(body, query)
+        if endpoint.kind in (Kind.PREDICT, Kind.PREDICT_FILM):
+            return gemini_media.read(endpoint.kind, body, path_model, query)
         return read(endpoint.kind, body, path_model, query)
 
     def rewrite(self, parsed: Parsed, *, model: str | None, output_limit: int | None) -> bytes:
-        del model  # stands in the path
+        del model  # stands in the path, or as the provider itself calls it
         if output_limit is None or parsed.size.output_limit is not None or parsed.size.output_free:
             return parsed.raw
+        if parsed.kind is Kind.INTERACT:
+            config = parsed.document.get("generation_config") or {}
+            return edited(parsed, {"generation_config": {**config, "max_output_tokens": output_limit}})
         name = spelling(parsed.document, "generationConfig")
         config = parsed.document.get(name) or {}
         config = {**config, spelling(config, "maxOutputTokens"): output_limit}
         return edited(parsed, {name: config})
 
     def meter(self, endpoint: Endpoint, parsed: Parsed, *, streaming: bool, content_encoding: bytes | None) -> Meter:
-        accumulator = GenerateUsage(endpoint, parsed)
+        accumulator = _ACCUMULATORS.get(endpoint.kind, GenerateUsage)(endpoint, parsed)
         if streaming:
             return StreamMeter(accumulator, content_encoding, hides=False)
         return JsonMeter(accumulator, content_encoding)
@@ -193,3 +201,10 @@ class GenerateUsage(UsageAccumulator):
     def _is_final(self, counts: dict[str, int]) -> bool:
         del counts
         return self.complete or len(self._finished) >= self._choices
+
+
+_ACCUMULATORS: dict[Kind, type[UsageAccumulator]] = {
+    Kind.PREDICT: gemini_media.MediaUsage,
+    Kind.PREDICT_FILM: gemini_media.MediaUsage,
+    Kind.INTERACT: gemini_interactions.InteractionUsage,
+}

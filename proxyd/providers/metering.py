@@ -41,6 +41,10 @@ class _Watch:
     def served_model(self) -> str | None:
         return self._accumulator.served_model
 
+    @property
+    def deferred_job(self) -> str | None:
+        return self._accumulator.job if self._accumulator.deferred else None
+
     def usage(self) -> Usage | None:
         return None if self._decoder is not None and self._decoder.broken else self._accumulator.usage()
 

@@ -128,7 +128,7 @@ class ResponsesUsage(UsageAccumulator):
         data = event.data
         if data is None or data == b"[DONE]":
             return False
-        if event.name and not _matters(event.name):
+        if event.name and not _matters(event.name) and not self._names_a_job(event.name):
             if (key := CALL_EVENTS.get(event.name)) is not None:  # in case the stream breaks off before it is told
                 self.tool_calls = {**self.tool_calls, key: self.tool_calls.get(key, 0) + 1}
             return False
@@ -148,6 +148,8 @@ class ResponsesUsage(UsageAccumulator):
                 self.document(response)
         elif kind == "error":
             self.failed = True
+        elif kind == "response.created":
+            self._defer(value.get("response"))
         elif kind.endswith(".delta"):
             self.content(value.get("delta"))
         return False
@@ -158,12 +160,22 @@ class ResponsesUsage(UsageAccumulator):
         self.served_model = model[:200] if isinstance(model, str) else None
         self.service_tier = tier[:32] if isinstance(tier, str) else None
         self.report(document.get("usage"))
-        # What runs in the background is answered before it has begun: its usage is told to whoever asks for it later.
         request = self._parsed.document
-        self.deferred = request.get("background") is True and document.get("status") in ("queued", "in_progress")
+        self._defer(document)
         self.tool_calls = tool_calls(document, request.get("tools"))
         self._pictures = images_made(document, request.get("tools"))
         self.unweighed = document
+
+    def _names_a_job(self, name: bytes) -> bool:
+        return name == b"response.created" and self._parsed.document.get("background") is True
+
+    def _defer(self, response: object) -> None:
+        """What runs in the background goes on without us: until its end is told here, it is told by a later request."""
+        if self._parsed.document.get("background") is not True or not isinstance(response, dict):
+            return
+        job = response.get("id")
+        self.deferred = response.get("status") in ("queued", "in_progress")
+        self.job = job if isinstance(job, str) else None
 
     def written(self, document: dict[str, Any]) -> None:
         for item in items(document):

@@ -9,8 +9,8 @@ embeddings, speech, transcriptions and translations, and pictures. What is heard
 
 **Credential.** Any key that begins with `sandbox-`, where the dialect wants it; everything else is 401.
 
-**Models.** Every model of that provider which the `genai-prices` package knows, and for sound and pictures those in
-`media.py`; others are 404.
+**Models.** Every model of that provider which the `genai-prices` package knows, and for sound, pictures and films those
+in `media.py` and `gemini_media.py`; others are 404.
 
 **Tokens.** One token for every 4 bytes of UTF-8, rounded up, per message, system prompt, list of tools and answer;
 an image, audio or file part is 85 tokens. Output limits are kept, and then the finish reason says so. A second of sound
@@ -34,8 +34,12 @@ names the real model). Several can be combined.
 | `error-event` | a stream that fails half-way with the dialect's error event; plain requests get a 500 |
 | `gzip` | the answer is compressed |
 
+**Other ways.** Gemini's interactions, Imagen's `:predict` and Veo's `:predictLongRunning`; files, batches (OpenAI,
+Anthropic, Gemini; inline or by file), and answers in the background. What takes its time elsewhere is done at once, and
+who asks for the first time is told so.
+
 **Invoice.** `GET /invoice` tells what this provider would bill for each attempt it saw, priced by `genai-prices` (sound
 and pictures by prices of its own) and rounded up to the nano-dollar; `DELETE /invoice` clears it. When a client breaks
-off, OpenAI and Anthropic bill what was produced until then, Gemini everything. Nothing of a credential stands there but
-its first eight characters.
+off, OpenAI and Anthropic bill what was produced until then, Gemini everything. Each line of a batch stands there by
+itself, at the price of batches. Nothing of a credential stands there but its first eight characters.
 """

@@ -20,16 +20,18 @@ _NANOS_PER_USD = Decimal(1_000_000_000)
 
 
 @lru_cache(maxsize=100_000)
-def _price_nanos(provider: Slug, model: str, input_tokens: int, output_tokens: int, day: date) -> int:
+def _price_nanos(provider: Slug, model: str, input_tokens: int, output_tokens: int, day: date, *, batch: bool) -> int:
     usage = Usage(input_tokens=input_tokens, output_tokens=output_tokens)
     at = datetime(day.year, day.month, day.day, 12, tzinfo=UTC)
-    price = calc_price(usage, model, provider_id=PRICES_ID[provider], genai_request_timestamp=at).total_price
+    context = {"processing": "batch"} if batch else None
+    found = calc_price(usage, model, provider_id=PRICES_ID[provider], genai_request_timestamp=at, price_context=context)
+    price = found.total_price
     return int((price * _NANOS_PER_USD).to_integral_value(rounding=ROUND_CEILING))
 
 
-def price_nanos(provider: Slug, model: str, input_tokens: int, output_tokens: int) -> int:
+def price_nanos(provider: Slug, model: str, input_tokens: int, output_tokens: int, *, batch: bool = False) -> int:
     """Cost in nano-dollars, rounded up once. Raises LookupError for a model without a price."""
-    return _price_nanos(provider, model, input_tokens, output_tokens, datetime.now(UTC).date())
+    return _price_nanos(provider, model, input_tokens, output_tokens, datetime.now(UTC).date(), batch=batch)
 
 
 @dataclass(slots=True)
@@ -69,6 +71,11 @@ class Attempt:
             self.cost_nanos = price_nanos(self.provider, bill.model, bill.input_tokens, output_tokens)
         else:
             self.cost_nanos = bill.nanos
+
+    def charge_batch(self, bill: Bill) -> None:
+        """Bill all of it, as a line of a batch."""
+        self.input_tokens, self.output_tokens = bill.input_tokens, bill.output_tokens
+        self.cost_nanos = price_nanos(self.provider, bill.model, bill.input_tokens, bill.output_tokens, batch=True)
 
     def charge_nothing(self) -> None:
         """Bill nothing: the provider failed before it owned up to any usage."""

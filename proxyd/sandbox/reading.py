@@ -42,6 +42,11 @@ def parse_form(content_type: str, body: bytes) -> Document:
     return document
 
 
+def dumped(document: Document) -> bytes:
+    """A document as it is sent."""
+    return orjson.dumps(document)
+
+
 def string(document: Document, name: str) -> str:
     """A required string that is not empty."""
     value = document.get(name)

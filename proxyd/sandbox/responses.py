@@ -55,7 +55,7 @@ def _response(telling: Telling, status: str, output: list[Document]) -> Document
         "created_at": telling.created,
         "completed_at": telling.created if status == "completed" else None,
         "status": status,
-        "background": False,
+        "background": asked.get("background") is True,
         "error": None,
         "incomplete_details": {"reason": "max_output_tokens"} if status == "incomplete" else None,
         "instructions": asked.get("instructions"),
@@ -92,6 +92,11 @@ def whole(telling: Telling) -> Document:
     """The response in one piece."""
     status = _status(telling)
     return _response(telling, status, [_message(telling, status, [_part(telling.speech.text)])])
+
+
+def queued(telling: Telling) -> Document:
+    """The response as it stands before the background has come to it."""
+    return _response(telling, "queued", [])
 
 
 def _status(telling: Telling) -> str:
@@ -154,5 +159,7 @@ RESPONSES = Operation(
     events=events,
     error_event=b"event: error\ndata: " + orjson.dumps(_FAILED) + b"\n\n",
     owns_up="nothing",
+    queued=queued,
+    prefix="resp_",
 )
 COMPACT = replace(RESPONSES, whole=compacted)

@@ -13,6 +13,7 @@ CREDENTIAL_START = "sandbox-"
 Name = Literal[
     "chat", "completions", "responses", "compact", "embeddings", "speech", "transcriptions", "translations", "images",
     "messages", "generate", "stream", "embed", "count", "models", "model",
+    "upload", "file", "batch", "batches", "batch_of", "results", "response", "interact", "predict", "film",
 ]  # fmt: skip
 
 _FIXED: dict[tuple[str, str], Name] = {
@@ -34,13 +35,40 @@ _FIXED: dict[tuple[str, str], Name] = {
     ("POST", "/v1beta/openai/chat/completions"): "chat",
     ("POST", "/v1beta/openai/embeddings"): "embeddings",
     ("GET", "/v1beta/openai/models"): "models",
+    ("POST", "/v1/files"): "upload",
+    ("POST", "/upload/v1beta/files"): "upload",
+    ("POST", "/v1/batches"): "batch",
+    ("GET", "/v1/batches"): "batches",
+    ("POST", "/v1/messages/batches"): "batch",
+    ("GET", "/v1/messages/batches"): "batches",
+    ("GET", "/v1beta/batches"): "batches",
+    ("POST", "/v1beta/interactions"): "interact",
 }
+# Places with the name of something in their path.
+_NAMED: tuple[tuple[str, re.Pattern[str], Name], ...] = (
+    ("GET", re.compile(r"/v1/files/([\w-]+)/content"), "file"),
+    ("GET", re.compile(r"/v1beta/(files/[\w-]+):download"), "file"),
+    ("GET", re.compile(r"/v1/batches/([\w-]+)"), "batch_of"),
+    ("POST", re.compile(r"/v1/batches/([\w-]+)/cancel"), "batch_of"),
+    ("GET", re.compile(r"/v1/messages/batches/([\w-]+)"), "batch_of"),
+    ("POST", re.compile(r"/v1/messages/batches/([\w-]+)/cancel"), "batch_of"),
+    ("GET", re.compile(r"/v1/messages/batches/([\w-]+)/results"), "results"),
+    ("GET", re.compile(r"/v1beta/(batches/[\w-]+)"), "batch_of"),
+    ("GET", re.compile(r"/v1beta/interactions/([\w-]+)"), "response"),
+    ("POST", re.compile(r"/v1beta/interactions/([\w-]+)/cancel"), "response"),
+    ("GET", re.compile(r"/v1/responses/([\w-]+)"), "response"),
+    ("POST", re.compile(r"/v1/responses/([\w-]+)/cancel"), "response"),
+)
 _METHODS: dict[str, Name] = {
     "generateContent": "generate",
     "streamGenerateContent": "stream",
     "embedContent": "embed",
     "batchEmbedContents": "embed",
     "countTokens": "count",
+    "batchGenerateContent": "batch",
+    "asyncBatchEmbedContent": "batch",
+    "predict": "predict",
+    "predictLongRunning": "film",
 }
 _CALL = re.compile(r"/v1(?:beta)?/models/([^/:]+):([A-Za-z]+)")
 _CARD = re.compile(r"/v1(?:beta(?:/openai)?)?/models/([^/:]+)")
@@ -55,6 +83,7 @@ class Place:
     name: Name | None  # None: nothing is here
     model: str | None = None  # as the path names it
     method: str = ""  # Gemini's, after the colon
+    of: str = ""  # the name of what is wanted
 
 
 def locate(ask: SandboxRequest, body_model: object) -> Place:
@@ -67,15 +96,21 @@ def locate(ask: SandboxRequest, body_model: object) -> Place:
     if (call := _CALL.fullmatch(path)) is not None:
         return Place("gemini", "gemini", _METHODS.get(call[2]), unquote(call[1]), call[2])
     provider = named or _guess(ask, path, body_model)
-    name, model = _FIXED.get((ask.method, path)), None
+    if provider == "gemini":
+        path = path.replace("/v1/", "/v1beta/", 1)  # what is there is in both versions
+    name, model, of = _FIXED.get((ask.method, path)), None, ""
     if name is None and ask.method == "GET" and (card := _CARD.fullmatch(path)) is not None:
         name, model = "model", unquote(card[1])
+    if name is None:
+        for method, pattern, place in _NAMED:
+            if method == ask.method and (found := pattern.fullmatch(path)) is not None:
+                name, of = place, found[1]
     openai_style = name in ("chat", "responses", "embeddings") or "/openai/" in path
-    return Place(provider, "openai" if openai_style else provider, name, model)
+    return Place(provider, "openai" if openai_style else provider, name, model, of=of)
 
 
 def _guess(ask: SandboxRequest, path: str, body_model: object) -> Slug:
-    if path.startswith("/v1beta/") or "x-goog-api-key" in ask.headers:
+    if path.startswith(("/v1beta/", "/upload/v1beta/")) or "x-goog-api-key" in ask.headers:
         return "gemini"
     claude = isinstance(body_model, str) and body_model.startswith("claude-")
     by_header = "x-api-key" in ask.headers or "anthropic-version" in ask.headers

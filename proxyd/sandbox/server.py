@@ -130,7 +130,7 @@ class Connection:
         """A client broke off: Gemini bills everything, the others what was produced, and nothing before that."""
         if answer.bill is None:
             return
-        if attempt.provider == "gemini":
+        if attempt.provider == "gemini" or answer.goes_on:
             attempt.charge(answer.bill, answer.bill.output_tokens)
         elif answer.events is not None and attempt.events_sent:
             attempt.charge(answer.bill, attempt.produced_tokens)

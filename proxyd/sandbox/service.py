@@ -5,20 +5,33 @@ import itertools
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
 
-from proxyd.sandbox import anthropic, behaviour, gemini, media, models, openai, reading
-from proxyd.sandbox.behaviour import Behaviour
+from proxyd.sandbox import (
+    anthropic,
+    behaviour,
+    gemini,
+    gemini_media,
+    jobs_anthropic,
+    jobs_gemini,
+    jobs_openai,
+    media,
+    models,
+    openai,
+    reading,
+)
 from proxyd.sandbox.completions import COMPLETIONS
+from proxyd.sandbox.interactions import INTERACTIONS
 from proxyd.sandbox.invoice import KEY_PREFIX_CHARACTERS, MARKER_CHARACTERS, Attempt, Invoice
+from proxyd.sandbox.jobs import Jobs, answered
 from proxyd.sandbox.refusal import Refusal
 from proxyd.sandbox.responses import COMPACT, RESPONSES
 from proxyd.sandbox.routes import Name, Place, check, credential_of, locate
-from proxyd.sandbox.speech import speak
-from proxyd.sandbox.values import Answer, Bill, Document, Event, Operation, SandboxRequest, Telling
+from proxyd.sandbox.values import Answer, Bill, Document, Event, Operation, SandboxRequest
+from proxyd.sandbox.work import prepared, spoken
 
 BEHAVIOUR_HEADER = "x-sandbox"
 _CREDENTIAL_HEADERS = frozenset(("authorization", "x-api-key", "x-goog-api-key"))
@@ -29,6 +42,7 @@ _IN_WORDS: dict[Name, Operation] = {
     "completions": COMPLETIONS,
     "compact": COMPACT,
     "responses": RESPONSES,
+    "interact": INTERACTIONS,
     "messages": anthropic.MESSAGES,
     "generate": gemini.GENERATE,
     "stream": gemini.GENERATE,
@@ -41,7 +55,11 @@ class SandboxService:
 
     clock: Callable[[], float] = time.time
     invoice: Invoice = field(default_factory=Invoice)
+    jobs: Jobs = field(init=False)
     _ids: "itertools.count[int]" = field(default_factory=itertools.count)
+
+    def __post_init__(self) -> None:
+        self.jobs = Jobs(self._line)
 
     def answer(self, ask: SandboxRequest) -> tuple[Answer, Attempt | None]:
         """The answer, and the attempt it belongs to (None for the invoice itself)."""
@@ -49,8 +67,10 @@ class SandboxService:
             return self._own_page(ask), None
         try:
             kind = ask.headers.get("content-type", "")
-            form = kind.lower().startswith("multipart/form-data")
-            document = reading.parse_form(kind, ask.body) if form else reading.parse(ask.body) if ask.body else {}
+            if kind.lower().startswith("multipart/form-data"):
+                document = reading.parse_form(kind, ask.body)
+            else:
+                document = reading.parse(ask.body) if ask.body and not _is_file(ask) else {}
             problem = None
         except Refusal as refusal:
             document, problem = {}, refusal
@@ -102,53 +122,77 @@ class SandboxService:
             return _embedded(ask, place, document, attempt)
         if place.name == "count":
             return _counted(place, document)
+        if place.name in ("predict", "film"):
+            told = gemini_media.made(place.model or "", document, attempt, film=place.name == "film")
+            return Answer(200, orjson.dumps(told))
+        if place.name in _LATER:
+            return self._later(ask, place, document, attempt)
         return _listed(place)
+
+    def _line(self, attempt: Attempt, path: str) -> Attempt:
+        """An attempt of its own for a line of a batch that another one sent."""
+        line = replace(attempt, id=f"{attempt.id}-{next(self._ids)}", path=path, method="BATCH")
+        self.invoice.add(line)
+        return line
+
+    def _later(self, ask: SandboxRequest, place: Place, document: Document, attempt: Attempt) -> Answer:
+        """Files, batches, and responses that were made in the background."""
+        jobs = self.jobs
+        if place.name == "response":
+            return answered(jobs, place.of, ask.query)
+        if place.name in ("file", "results"):
+            return Answer(200, jobs.stored(place.of), content_type="application/binary")
+        if place.name == "upload" and place.provider == "gemini":
+            return jobs_gemini.upload(jobs, ask, attempt)
+        if place.name == "upload":
+            told = jobs_openai.upload(jobs, ask, attempt)
+        elif place.name == "batch_of":
+            told = jobs.batch(place.of)
+        elif place.name == "batches":
+            told = _BATCHES[place.provider](jobs)
+        elif place.provider == "openai":
+            told = jobs_openai.create(jobs, document, attempt)
+        elif place.provider == "anthropic":
+            told = jobs_anthropic.create(jobs, document, attempt, ask.headers.get("host", ""))
+        else:
+            told = jobs_gemini.create(jobs, document, attempt, place.model or "", place.method)
+        return Answer(200, orjson.dumps(told))
 
     def _in_words(
         self, operation: Operation, ask: SandboxRequest, place: Place, document: Document, attempt: Attempt
     ) -> Answer:
         heard = operation.hear(document, place.model, ask.query)
         stream = heard.stream or place.name == "stream"
-        prompt, wanted = behaviour.of_prompt(heard.prompt)
-        attempt.marker, attempt.stream = heard.prompt[:MARKER_CHARACTERS], stream
-        model, how = _prepare(ask, place, heard.model, wanted, attempt)
-        if how.error_event and not stream:
-            raise Refusal(500, "The server had an error while processing your request.")
-        speech = speak(prompt, how, limit_tokens=heard.limit_tokens, choices=heard.choices)
-        telling = Telling(attempt.id, int(attempt.at), model, heard, speech, usage=not how.no_usage)
-        bill = Bill(model, heard.input_tokens, speech.output_tokens)
+        header = ask.headers.get(BEHAVIOUR_HEADER)
+        telling, bill, how = spoken(place.provider, heard, attempt, stream=stream, header=header)
+        background = operation.queued is not None and document.get("background") is True
+        if background:
+            self.jobs.answers[f"{operation.prefix}{attempt.id}"] = operation, telling
+        if background and not stream and operation.queued is not None:
+            return Answer(200, orjson.dumps(operation.queued(telling)), behaviour=how, bill=bill, goes_on=True)
         if not stream:
             return Answer(200, orjson.dumps(operation.whole(telling)), behaviour=how, bill=bill)
         return Answer(
             200,
             events=operation.events(telling),
-            pieces=len(speech.pieces) * speech.choices,
+            pieces=len(telling.speech.pieces) * telling.speech.choices,
             content_type="application/json" if heard.array and place.name == "stream" else operation.stream_type,
             behaviour=how,
             bill=bill,
             error_event=operation.error_event,
             owns_up=operation.owns_up,
+            goes_on=background,
         )
 
 
+_LATER = frozenset(("upload", "file", "batch", "batches", "batch_of", "results", "response"))
+_BATCHES = {"openai": jobs_openai.listed, "anthropic": jobs_anthropic.listed, "gemini": jobs_gemini.listed}
 _REQUEST_ID = {"openai": "x-request-id", "anthropic": "request-id", "gemini": "x-gemini-request-id"}
 
 
-def _prepare(
-    ask: SandboxRequest, place: Place, asked_model: str, wanted: str, attempt: Attempt
-) -> tuple[str, Behaviour]:
-    """The real model and the behaviour, both noted; refused when the model is unknown or an error was wished for."""
-    model, by_model = behaviour.of_model(asked_model.removeprefix("models/"))
-    words = " ".join(filter(None, (ask.headers.get(BEHAVIOUR_HEADER), by_model, wanted)))
-    attempt.model, attempt.behaviour = model, words
-    how = behaviour.read(words)
-    name = place.name or ""
-    known = media.exists(name, model) if name in media.MADE else models.exists(place.provider, model)
-    if not known:
-        raise Refusal(404, f"The model `{model[:100]}` does not exist or you do not have access to it.", param="model")
-    if how.status != 200:
-        raise Refusal(how.status, f"The sandbox was asked for status {how.status}.")
-    return model, how
+def _is_file(ask: SandboxRequest) -> bool:
+    """Whether the body is neither JSON nor a form."""
+    return ask.path.startswith("/upload/") or ask.headers.get("content-type", "").startswith("multipart/")
 
 
 def _refused(place: Place, refusal: Refusal, attempt_id: str) -> Answer:
@@ -168,7 +212,9 @@ def _made(ask: SandboxRequest, place: Place, document: Document, attempt: Attemp
     words = media.marker(document)
     attempt.marker = words[:MARKER_CHARACTERS]
     asked_model = reading.string(document, "model")
-    model, how = _prepare(ask, place, asked_model, behaviour.of_prompt(words)[1], attempt)
+    header = ask.headers.get(BEHAVIOUR_HEADER)
+    wanted = behaviour.of_prompt(words)[1]
+    model, how = prepared(place.provider, asked_model, wanted, attempt, header, media=place.name)
     made = media.MADE[place.name or ""](model, document, usage=not how.no_usage)
     bill = Bill(model, made.input_tokens, made.output_tokens, made.nanos)
     if not made.events:
@@ -194,7 +240,9 @@ def _embedded(ask: SandboxRequest, place: Place, document: Document, attempt: At
         first = reading.text_of(content.get("parts")) if isinstance(content, dict) else ""
         input_tokens = gemini.embedding_tokens(requests)
     attempt.marker = first[:MARKER_CHARACTERS]
-    model, how = _prepare(ask, place, asked_model, behaviour.of_prompt(first)[1], attempt)
+    model, how = prepared(
+        place.provider, asked_model, behaviour.of_prompt(first)[1], attempt, ask.headers.get(BEHAVIOUR_HEADER)
+    )
     if place.dialect == "openai":
         told = openai.embeddings(document, model, usage=not how.no_usage)
     else:

@@ -72,6 +72,8 @@ class Operation:
     error_event: bytes
     owns_up: Literal["nothing", "start", "progress"]  # usage a stream has reported before it fails
     stream_type: str = "text/event-stream; charset=utf-8"
+    queued: Callable[[Telling], Document] | None = None  # how it begins in the background; None: it cannot
+    prefix: str = ""  # of the name by which it is asked for later
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,3 +100,4 @@ class Answer:
     bill: Bill | None = None
     error_event: bytes = b""
     owns_up: str = "nothing"
+    goes_on: bool = False  # in the background: a client that leaves ends nothing

@@ -6,10 +6,12 @@ Ledger and audit rows are only ever inserted; triggers made by the first migrati
 
 from shared.models.ledger import (
     AccountingState,
+    JobBooking,
     JournalState,
     KeySpend,
     Machine,
     PostedHolds,
+    ProviderJob,
     UsageDaily,
     UsageRecord,
 )
@@ -34,7 +36,7 @@ from shared.models.policy import (
 )
 
 # The migration that made these tables as they stand here: the last of migrations/versions/.
-REVISION = "0006"
+REVISION = "0007"
 
 __all__ = [
     "ID_LENGTH",
@@ -45,6 +47,7 @@ __all__ = [
     "AccountingState",
     "AuditEvent",
     "IdempotentCreation",
+    "JobBooking",
     "JournalState",
     "KeySecret",
     "KeySpend",
@@ -55,6 +58,7 @@ __all__ = [
     "PostedHolds",
     "PriceOverride",
     "ProviderCredential",
+    "ProviderJob",
     "ProxyKey",
     "Status",
     "UsageDaily",

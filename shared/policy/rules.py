@@ -124,7 +124,10 @@ def model_not_priced(key: KeySnapshot, query: PolicyQuery, now: float) -> Deny |
 
 
 # Ends of usage keys.
-_BILLED = ("_tokens", "_searches", "_previews", "_executions", "_generations", "_seconds", "_characters")
+_BILLED = (
+    "_tokens", "_searches", "_previews", "_executions", "_generations", "_seconds", "_characters",
+    "_images", "_720p", "_1080p", "_4k",
+)  # fmt: skip
 
 
 def _unpriced_words(query: PolicyQuery) -> dict[str, str]:

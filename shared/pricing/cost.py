@@ -10,7 +10,7 @@ from shared.money import MAX_NANOS, NANOS_PER_USD
 from shared.pricing.classes import dearest_of_provider, dimensions_of, lies_within
 from shared.pricing.figures import MAX_COUNT
 from shared.pricing.own import PriceBook
-from shared.pricing.rates import cost_sheet, own_price
+from shared.pricing.rates import cost_sheet, has_batch_prices, own_price
 from shared.pricing.sheets import Band, CostSheet, Formula, Rate, dearest, narrow_first
 from shared.pricing.table import units_by_usage_key
 from shared.pricing.values import Cost, Price, Usage
@@ -40,9 +40,11 @@ def cost(
         flags.append("clamped")
     sheet = None
     if book is None and usage.model is not None:  # as nearly always
-        sheet = cost_sheet(provider_slug, usage.model, usage.service_tier, usage.speed, at)
+        sheet = cost_sheet(provider_slug, usage.model, usage.service_tier, usage.speed, at, batch=usage.batch)
     if sheet is None:
         sheet = _sheet(provider_slug, requested_model, usage, at, book, flags)
+    if usage.batch and sheet is not None and not _has_batch_prices(provider_slug, requested_model, usage, at, sheet):
+        _flag(flags, "unknown_class")
     if usage.parts:
         return _of_parts(provider_slug, requested_model, usage, at, book, flags, sheet)
     if sheet is None or usage.unmetered:
@@ -58,13 +60,20 @@ def _sheet(
     if book is not None:
         for name in (served_model, requested_model):
             if name is not None and (own := own_price(book, slug, name)) is not None:
-                return cost_sheet(slug, name, tier, speed, at, own)
-    sheet = None if served_model is None else cost_sheet(slug, served_model, tier, speed, at)
+                return cost_sheet(slug, name, tier, speed, at, own, batch=usage.batch)
+    sheet = None if served_model is None else cost_sheet(slug, served_model, tier, speed, at, batch=usage.batch)
     if sheet is None and requested_model is not None:
-        sheet = cost_sheet(slug, requested_model, tier, speed, at)
+        sheet = cost_sheet(slug, requested_model, tier, speed, at, batch=usage.batch)
         if sheet is not None and served_model is not None:
             flags.append("served_model_unpriced")
     return sheet
+
+
+def _has_batch_prices(slug: str, requested_model: str | None, usage: Usage, at: float, sheet: CostSheet) -> bool:
+    """Whether what is charged is what a batch costs, and not the dearer price of a request by itself."""
+    if "override" in sheet.bands[0].price.json:
+        return True  # whoever has a price of his own has said what it is
+    return any(name is not None and has_batch_prices(slug, name, at) for name in (usage.model, requested_model))
 
 
 def _total(sheet: CostSheet, usage: Usage, flags: list[str]) -> tuple[int, Price]:

@@ -24,6 +24,7 @@ from shared.pricing.values import Price
 
 SERVICE_TIERS = ("default", "flex", "priority", "fast")
 SPEEDS = ("fast",)
+BATCH = {"processing": "batch"}  # as the table names it
 _DAY_SECONDS = 86_400
 _CACHE = 2_048
 _EPOCH = date(1970, 1, 1)
@@ -33,12 +34,30 @@ BASE = -1  # the band below every threshold
 
 
 def cost_sheet(
-    slug: str, model: str, tier: str | None, speed: str | None, at: float, own: OwnPrice | None = None
+    slug: str,
+    model: str,
+    tier: str | None,
+    speed: str | None,
+    at: float,
+    own: OwnPrice | None = None,
+    *,
+    batch: bool = False,
 ) -> CostSheet | None:
-    """The sheet by which a usage is priced; None when the model has no price. `at` is in Unix seconds."""
-    known_tier = None if tier is None or tier not in SERVICE_TIERS else tier
+    """The sheet by which a usage is priced; None when the model has no price. `at` is in Unix seconds.
+
+    A batch is in no service tier: its prices are those of the table for batches.
+    """
+    known_tier = None if batch or tier is None or tier not in SERVICE_TIERS else tier
     known_speed = None if speed is None or speed not in SPEEDS else speed
-    return _cost_sheet(slug, model, known_tier, known_speed, int(at) // _DAY_SECONDS, own)
+    return _cost_sheet(slug, model, known_tier, known_speed, int(at) // _DAY_SECONDS, own, batch)
+
+
+def has_batch_prices(slug: str, model: str, at: float) -> bool:
+    """Whether the table tells what a model costs in a batch. Else it is charged as if it were in none."""
+    found = _find(slug, model, None)
+    if found is None or found.model is None:
+        return False
+    return found.rates(_date(int(at) // _DAY_SECONDS), BATCH) != found.rates(_date(int(at) // _DAY_SECONDS), {})
 
 
 def bound_sheet(
@@ -102,12 +121,18 @@ def _find(slug: str, model: str, own: OwnPrice | None) -> _Listed | None:
 
 @lru_cache(maxsize=_CACHE)
 def _cost_sheet(
-    slug: str, model: str, tier: str | None, speed: str | None, day: int, own: OwnPrice | None
+    slug: str,
+    model: str,
+    tier: str | None,
+    speed: str | None,
+    day: int,
+    own: OwnPrice | None,
+    batch: bool,  # noqa: FBT001 - a cache tells by places
 ) -> CostSheet | None:
     found = _find(slug, model, own)
     if found is None or not any(_is_priced(found, key, day) for key in _SOLD_BY):
         return None
-    context = _context(tier, speed)
+    context = {**_context(tier, speed), **(BATCH if batch else {})}
     tables = _tables(found, [context], day)
     scale = _scale(tables)
     return CostSheet(scale, tuple(_band(found, context, each, scale) for each in tables))

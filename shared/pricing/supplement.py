@@ -64,8 +64,30 @@ _PICTURES: dict[str, Rates] = {
 _SNAPSHOT = re.compile(r"(?P<model>gpt-4o-(?:mini-)?(?:tts|transcribe)|gpt-image-2\.\d-\w+)-20\d\d-\d\d-\d\d")
 
 
+def _seconds(*dollars: str) -> dict[str, str]:
+    """Rates of films by resolution, from the smallest up."""
+    return {f"video_seconds_{size}_kcount": each for size, each in zip(("720p", "1080p", "4k"), dollars, strict=False)}
+
+
+# https://ai.google.dev/gemini-api/docs/pricing, "Imagen 4" (a picture) and "Veo 3.1" (a second, by resolution). Dollars
+# for a thousand of them, as all fees here; neither bills tokens. The beginning of a name says which model it is.
+_MEDIA: tuple[tuple[str, Rates], ...] = tuple(
+    (beginning, read_rates({"input_mtok": "0", "output_mtok": "0", **fees}))
+    for beginning, fees in (
+        ("imagen-4.0-fast-generate", {"generated_images_kcount": "20"}),
+        ("imagen-4.0-ultra-generate", {"generated_images_kcount": "60"}),
+        ("imagen-4.0-generate", {"generated_images_kcount": "40"}),
+        ("veo-3.1-fast-generate", _seconds("100", "120", "300")),
+        ("veo-3.1-lite-generate", _seconds("50", "80")),
+        ("veo-3.1-generate", _seconds("400", "400", "600")),
+    )
+)
+
+
 def added_model(slug: str, name: str) -> Model | None:
     """A model that the table does not have. A tuned one has the context window of the model that it was made of."""
+    if slug == "gemini":
+        return next((_media(*media) for media in _MEDIA if name.lower().startswith(media[0])), None)
     if slug != "openai":
         return None
     if (snapshot := _SNAPSHOT.fullmatch(name.lower())) is not None:
@@ -79,6 +101,10 @@ def added_model(slug: str, name: str) -> Model | None:
             base = find_model("openai", beginning.removeprefix("ft:"))
             return Model(beginning, None if base is None else base.context_tokens, False, ((None, rates),), ())
     return None
+
+
+def _media(beginning: str, rates: Rates) -> Model:
+    return Model(beginning, None, False, ((None, rates),), ())
 
 
 def completed(slug: str, model_id: str, rates: Mapping[str, Rate]) -> dict[str, Rate]:

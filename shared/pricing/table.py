@@ -26,6 +26,10 @@ _OWN_FEES = {
     "web_search_previews": "web_search_preview",
     "map_searches": "map_search",
     "image_generations": "image_generation",
+    "generated_images": "generated_image",
+    "video_seconds_720p": "video_second_720p",
+    "video_seconds_1080p": "video_second_1080p",
+    "video_seconds_4k": "video_second_4k",
 }
 
 # What the prices are for that an answer can be charged by; of the table's others (pixels, pages) no endpoint tells any.

@@ -21,7 +21,8 @@ class Usage:
     estimated: bool = False
     unknown: bool = False  # something in the provider's figures could not be read
     clamped: bool = False  # a figure was negative, or beyond all sense
-    unmetered: bool = False  # what it costs is told later, past us
+    unmetered: bool = False  # what it costs is told later, or nobody here can tell it
+    batch: bool = False  # of a batch, which has prices of its own
     parts: "tuple[Usage, ...]" = ()  # what other models used for it, or the same one beside `counts`
 
     def total(self) -> dict[str, int]:

@@ -70,6 +70,18 @@ def test_it_works(router: Deployed) -> None:
         assert "ProgrammingError" not in text, name
 
 
+def test_what_is_billed_later_is_booked(router: Deployed) -> None:
+    key_id, key = router.create_key(name="later")
+    asked = {"model": "gpt-4o-mini", "input": marker(), "background": True}
+    at = {"Authorization": f"Bearer {key}"}
+    begun = requests.post(f"{router.proxy_url}/v1/responses", json=asked, headers=at, timeout=10).json()
+    for _ in range(2):
+        found = requests.get(f"{router.proxy_url}/v1/responses/{begun['id']}", headers=at, timeout=10)
+        assert (found.status_code, found.json()["status"]) == (200, "completed")
+    router.wait_for_ledger(key_id, 4)  # its beginning, two reads, and what it cost
+    assert float(router.key(key_id)["spend"]["lifetime_usd"]) > 0
+
+
 def _log_in(router: Deployed) -> None:
     with requests.Session() as browser:
         page = browser.get(f"{router.web_url}/login", timeout=10).text
@@ -98,6 +110,9 @@ def _log_in(router: Deployed) -> None:
         ("proxy", "UPDATE journals SET position = 0"),
         ("proxy", "DELETE FROM journals"),
         ("proxy", "INSERT INTO posted_holds VALUES ('w', '[]')"),
+        ("proxy", "DELETE FROM job_bookings"),
+        ("proxy", "UPDATE provider_jobs SET key_id = 'k'"),
+        ("proxy", "SELECT cost_nanos FROM usage_records"),
         ("proxy", "DELETE FROM policy_outbox"),
         ("proxy", "UPDATE proxy_keys SET spend_limit_nanos = NULL"),
         ("proxy", "SELECT * FROM users"),
@@ -123,7 +138,10 @@ def test_what_the_users_may_not(router: Deployed, users: dict[str, str], user: s
 
 def test_sweeping_is_allowed(router: Deployed, users: dict[str, str]) -> None:
     """What the ledger writer does once a minute and once a month: nobody waits for that here."""
-    for table, moment in (("idempotent_creations", "created_at"), ("journals", "closed_at"), ("machines", "posted_at")):
+    for table, moment in (
+        ("idempotent_creations", "created_at"), ("journals", "closed_at"), ("machines", "posted_at"),
+        ("provider_jobs", "admitted_at"), ("job_bookings", "taken_at"),
+    ):  # fmt: skip
         run_sql(users["ledger"], f"DELETE FROM {table} WHERE {moment} < '2000-01-01'")
 
 

@@ -87,6 +87,6 @@ def test_the_model_in_json_is_judged_on_endpoints_that_are_not_metered(stage: Ro
 
 def test_a_read_cannot_be_made_a_call_by_its_query(stage: Router, quiet: ScriptedProvider) -> None:
     _, key = stage.create_key(name="sly", spend_limit_usd="1")
-    path = b"GET /v1beta/models/imagen-4:predict?$httpHeaders=x-http-method-override:POST&$req={}"
+    path = b"GET /v1beta/tunedModels/imagen-4:predict?$httpHeaders=x-http-method-override:POST&$req={}"
     answer = ask(stage, path, bearer(key))
     assert (answer.status, answer.code, quiet.heard) == (400, "invalid_request", [])

@@ -12,7 +12,7 @@ from shared.catalog import PROVIDERS, Endpoint, Kind
 from shared.pricing import Usage
 
 WORDS = st.sampled_from(
-    ["usage", "usageMetadata", "choices", "delta", "content", "text", "type", "message_delta", "message_start", "message", "response", "response.completed", "candidates", "parts", "finishReason", "STOP", "prompt_tokens", "completion_tokens", "input_tokens", "output_tokens", "promptTokenCount", "candidatesTokenCount", "model", "error", "output", "iterations", "index", "seconds", "duration", "data", "svg_usage", "transcript.text.done", "image_edit.completed", "speech.audio.done"]
+    ["usage", "usageMetadata", "choices", "delta", "content", "text", "type", "message_delta", "message_start", "message", "response", "response.completed", "candidates", "parts", "finishReason", "STOP", "prompt_tokens", "completion_tokens", "input_tokens", "output_tokens", "promptTokenCount", "candidatesTokenCount", "model", "error", "output", "iterations", "index", "seconds", "duration", "data", "svg_usage", "transcript.text.done", "image_edit.completed", "speech.audio.done", "interaction", "event_type", "interaction.completed", "step.delta", "steps", "status", "in_progress", "id", "predictions", "total_input_tokens", "total_output_tokens", "input_tokens_by_modality", "grounding_tool_count", "count", "name"]
 )  # fmt: skip
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-5, 2**70) | st.floats(allow_nan=False) | WORDS,
@@ -31,6 +31,9 @@ BODIES = {
     Kind.SPEECH: b'{"model":"gpt-4o-mini-tts","input":"x"}',
     Kind.IMAGES: b'{"model":"gpt-image-2","prompt":"x"}',
     Kind.TRANSCRIPTIONS: b"",  # a form
+    Kind.PREDICT: b'{"instances":[{"prompt":"x"}]}',
+    Kind.PREDICT_FILM: b'{"instances":[{"prompt":"x"}]}',
+    Kind.INTERACT: b'{"model":"gemini-2.5-flash","stream":true,"background":true,"input":"x"}',
 }
 ENDPOINTS = [each for provider in PROVIDERS.values() for each in provider.endpoints if each.kind in BODIES]
 

@@ -60,7 +60,7 @@ def test_what_makes_no_sense_is_400(url: str, path: str, body: object, headers: 
 
 def test_unknown_paths_are_404(url: str) -> None:
     assert post(url, "/v1/nothing", {}, BEARER).status_code == 404
-    assert post(url, f"{GEMINI_PATH}:predict", CONTENT, GOOGLE).json()["error"]["status"] == "NOT_FOUND"
+    assert post(url, f"{GEMINI_PATH}:invented", CONTENT, GOOGLE).json()["error"]["status"] == "NOT_FOUND"
 
 
 def stream_of(url: str, behaviour: str, **more: Any) -> requests.Response:

@@ -78,7 +78,7 @@ def test_every_metered_endpoint_has_an_extraction_table() -> None:
         ("anthropic", "GET", "/v1/messages/batches/msgbatch_1/results", "free"),
         ("gemini", "POST", "/v1/models/gemini-2.5-flash:countTokens", "free"),
         ("gemini", "POST", "/v1alpha/models/gemini-2.5-flash:generateContent", "metered"),
-        ("gemini", "POST", "/v1beta/models/imagen-4:predict", "unmetered"),
+        ("gemini", "POST", "/v1beta/models/imagen-4:predict", "metered"),
         ("gemini", "POST", "/v1beta/tunedModels/x:generateContent", "unmetered"),
         ("gemini", "POST", "/upload/v1beta/files", "free"),
         ("gemini", "POST", "/upload/v1beta/fileSearchStores/x:uploadToFileSearchStore", "unmetered"),

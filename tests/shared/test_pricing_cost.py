@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.money import MAX_NANOS
-from shared.pricing import MAX_COUNT, Usage, cost
+from shared.pricing import MAX_COUNT, OwnPrice, Usage, cost
 from shared.pricing.rates import cost_sheet
 
 AT = datetime(2026, 11, 24, 12, tzinfo=UTC).timestamp()
@@ -151,3 +151,27 @@ def test_of_a_model_only_so_much_is_remembered() -> None:
     costs = {cost("openai", "gpt-4o", Usage(dict.fromkeys(order, 1_000)), at=AT).nanos for order in orders}
     assert len(costs) == 1
     assert len(sheet.bands[0].formulas) <= 64 < len(orders)
+
+
+def test_a_batch_costs_what_the_table_says_of_batches() -> None:
+    usage = Usage({"input_tokens": 1000, "output_tokens": 100}, "claude-sonnet-4-6", "batch", batch=True)
+    got = cost("anthropic", "claude-sonnet-4-6", usage, at=AT)
+    assert got.nanos == 1000 * 1_500 + 100 * 7_500
+    assert got.price is not None
+    assert (got.price.json["processing"], got.flags) == ("batch", ())
+    part = Usage({"input_tokens": 10, "output_tokens": 10}, "gpt-4o-mini", batch=True)
+    both = Usage({"input_tokens": 1000, "output_tokens": 100}, "gpt-5", "default", batch=True, parts=(part,))
+    assert cost("openai", "gpt-5", both, at=AT).nanos == 1000 * 625 + 100 * 5_000 + 10 * 75 + 10 * 300
+
+
+def test_a_model_without_prices_for_batches_is_charged_in_full_and_flagged() -> None:
+    usage = Usage({"input_tokens": 1000}, "text-embedding-3-small", batch=True)
+    got = cost("openai", "text-embedding-3-small", usage, at=AT)
+    assert (got.nanos, got.flags) == (20_000, ("unknown_class",))
+    assert cost("openai", "llama", Usage({"input_tokens": 1}, batch=True), at=AT).flags == ("unpriced",)
+
+
+def test_a_price_of_ones_own_holds_for_batches_as_it_is() -> None:
+    own = OwnPrice("price_1", "gpt-4o", (("input_tokens", "1"), ("output_tokens", "2")))
+    usage = Usage({"input_tokens": 1000, "output_tokens": 100}, "gpt-4o", batch=True)
+    assert cost("openai", "gpt-4o", usage, at=AT, book={("openai", "gpt-4o"): own}).nanos == 1_200_000

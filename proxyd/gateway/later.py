@@ -1,0 +1,226 @@
+"""What is billed later: jobs are noted when they begin, and booked when somebody asks what they came to.
+
+A background response or a batch costs nothing that anybody could tell when it begins (its row is flagged `unmetered`;
+keys with a spend limit are refused). What it did cost is told by a later request, of whichever key: it is charged to
+the key that began it, at the prices and on the day of then, each result once.
+"""
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import orjson
+
+from proxyd.accounting.job_booker import JobBooker
+from proxyd.accounting.ledger_rows import Line
+from proxyd.accounting.provider_jobs import Job
+from proxyd.accounting.records import Attempt, LedgerUnavailable, Settlement
+from proxyd.gateway import later_relay, relay
+from proxyd.gateway.attempt import UpstreamAttempt
+from proxyd.gateway.batch_finder import SLUG, BatchFinder
+from proxyd.gateway.headers import ResponseHeaders
+from proxyd.gateway.masking import without_coding
+from proxyd.gateway.upload_links import UploadLinks
+from proxyd.messages import BadRequest, Header, Response
+from proxyd.providers import later as reading
+from shared import pricing
+from shared.later_endpoints import Later, Role, later_role
+from shared.pricing import PriceBook
+
+log = logging.getLogger(__name__)
+
+MAX_DOCUMENT_BYTES = 64 * 1024 * 1024  # of an answer that is read whole; batches with their results in it have 20 MB
+FLAG = "booked_later"
+_PARTIAL = 206
+
+
+@dataclass(frozen=True, slots=True)
+class LaterBilling:
+    """Notes jobs and books their results, for one worker."""
+
+    booker: JobBooker
+    links: UploadLinks
+    finder: BatchFinder
+
+    def deferred(self, attempt: UpstreamAttempt, name: str) -> None:
+        """An answer is made in the background, and has this name."""
+        context = attempt.context
+        path = None if context.target.endpoint is None else context.target.endpoint.path
+        self.booker.register(_job(attempt, name, path, context.model, batch=False))
+
+    def relayed(
+        self, attempt: UpstreamAttempt, answer: ResponseHeaders, status: int, returned: list[Header], base: str
+    ) -> Response | None:
+        """The answer to a request that begins a job or tells of one; None: this is none, or of a job that is not ours.
+
+        `base` is the path before all of the provider's own. Raises LedgerUnavailable, RequestError and UpstreamError;
+        the attempt has ended then.
+        """
+        target, method = attempt.context.target, attempt.context.request.method
+        found = later_role(target.provider.slug, method, target.path)
+        if found is None:
+            return None
+        if found.role in (Role.BEGINS, Role.TELLS):
+            data = relay.document(attempt, answer.coding, MAX_DOCUMENT_BYTES)
+            try:
+                data = self._documented(attempt, found.role, data, base)
+            finally:
+                attempt.end("ok")
+            return Response(status, without_coding(returned), data)
+        try:
+            job = self._job_of(attempt, found)
+        except LedgerUnavailable:
+            attempt.end("ok")
+            raise
+        if job is None:
+            return None
+        if status == _PARTIAL:
+            attempt.end("ok")
+            raise BadRequest("Results are booked as they are fetched, so a Range of them cannot be given")
+        results = _Results(self.booker, job, attempt.admission.known.prices)
+        if found.role is not Role.ANSWER:
+            return Response(status, returned, later_relay.lines(attempt, answer.coding, results.take_lines))
+        if answer.events:
+            return Response(status, returned, later_relay.events(attempt, answer.coding, results.take_events))
+        data = relay.document(attempt, answer.coding, MAX_DOCUMENT_BYTES)
+        try:
+            results.take_answer(_object(data))
+        finally:
+            attempt.end("ok")
+        return Response(status, without_coding(returned), data)
+
+    def _job_of(self, attempt: UpstreamAttempt, found: Later) -> Job | None:
+        org_id, slug = attempt.admission.known.key.org_id, attempt.context.target.provider.slug
+        if found.role is not Role.FILE:
+            return self.booker.find(org_id, slug, found.name)
+        job = self.booker.find_by_results(org_id, slug, found.name)
+        return self.finder(attempt, found.name) if job is None and slug == SLUG else job
+
+    def _documented(self, attempt: UpstreamAttempt, role: Role, data: bytes, base: str) -> bytes:
+        """Learn what an answer tells of jobs; links in it to their results lead through us."""
+        target = attempt.context.target
+        slug, document = target.provider.slug, _object(data)
+        if role is Role.BEGINS:
+            begun = reading.begun(slug, target.path, target.path_model, document)
+            if begun is not None:
+                model = begun.model or attempt.context.model
+                self.booker.register(_job(attempt, begun.name, begun.works_as, model, batch=True))
+        org_id = attempt.admission.known.key.org_id
+        told = reading.told(slug, document)
+        if files := {one.name: one.file for one in told if one.file is not None}:
+            self.booker.learn(org_id, slug, files)
+        for one in told:
+            if one.results and (job := self.booker.find(org_id, slug, one.name)) is not None:
+                _Results(self.booker, job, attempt.admission.known.prices).take(one.results)
+            if one.link is not None:
+                link = self.links.led_here(one.link, attempt.context.request, base, f"/{slug}")
+                for written in (orjson.dumps(one.link), orjson.dumps(one.link).replace(b"/", rb"\/")):
+                    data = data.replace(written, orjson.dumps(link))
+        return data
+
+
+@dataclass(slots=True)
+class _Results:
+    """The results of one job, as they pass by."""
+
+    booker: JobBooker
+    job: Job
+    book: PriceBook | None
+    number: int = 0  # of the next line
+
+    def take_lines(self, lines: list[bytes]) -> None:
+        found = []
+        for line in lines:
+            result = reading.result_in_line(self.job.provider, self.number, _object(line))
+            self.number += 1
+            if result is not None:
+                found.append(result)
+        self.take(found)
+
+    def take_events(self, events: list[bytes]) -> None:
+        for event in events:
+            # Of all the events of an answer only the last one has its figures.
+            if b'"usage"' in event:
+                told = _object(event)
+                response = told.get("response", told.get("interaction"))
+                if isinstance(response, dict):
+                    self.take_answer(response)
+
+    def take_answer(self, response: dict[str, object]) -> None:
+        job = self.job
+        result = reading.answer(job.provider, job.works_as, job.model, response)
+        if result is not None:
+            self.booker.book([self._line(result)])
+
+    def take(self, found: Sequence[tuple[str, dict[str, object]]]) -> None:
+        job = self.job
+        results = [reading.result(job.provider, job.works_as, job.model, id_, body) for id_, body in found]
+        self.booker.book([self._line(result) for result in results if result is not None])
+
+    def _line(self, result: reading.Result) -> Line:
+        job = self.job
+        usage = reading.of_batch(result.usage) if job.batch else result.usage
+        asked_model = job.model or usage.model
+        cost = pricing.cost(job.provider, asked_model, usage, at=job.admitted_at, book=self.book)
+        attempt = Attempt(
+            id=_id(job, result.id),
+            org_id=job.org_id,
+            key_id=job.key_id,
+            provider=job.provider,
+            endpoint=job.endpoint,
+            requested_model=asked_model,
+            streamed=False,
+            bound_nanos=cost.nanos,  # which is what it is charged if this process dies right here
+            held_nanos=0,
+            day=job.day,
+            second=-1,
+            admitted_at=job.admitted_at,
+            client_ip=job.client_ip,
+        )
+        settlement = Settlement(
+            status=200,
+            outcome="ok",
+            flags=(FLAG, *cost.flags),
+            usage=usage.total(),
+            served_model=usage.model,
+            service_tier=usage.service_tier,
+            price=None if cost.price is None else cost.price.json,
+            cost_nanos=cost.nanos,
+            duration_ms=0,
+            provider_request_id=job.name[:128],
+        )
+        return attempt, settlement
+
+
+def _job(attempt: UpstreamAttempt, name: str, works_as: str | None, model: str | None, *, batch: bool) -> Job:
+    context, admission = attempt.context, attempt.admission
+    key, endpoint = admission.known.key, context.target.endpoint
+    return Job(
+        key.org_id,
+        context.target.provider.slug,
+        name,
+        key.id,
+        "unlisted" if endpoint is None else endpoint.path,
+        works_as,
+        model,
+        batch,
+        admission.charged.day,
+        admission.admitted_at,
+        context.head.client_ip_text,
+    )
+
+
+def _id(job: Job, result_id: str) -> str:
+    """The id of a result's row: the same for whoever fetches it, and as often as it is."""
+    said = orjson.dumps((job.org_id, job.provider, job.name, result_id))
+    return f"job_{hashlib.sha256(said).hexdigest()[:48]}"
+
+
+def _object(data: bytes) -> dict[str, object]:
+    """A JSON object; empty for what is none, of which nothing can be learned."""
+    try:
+        document = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return {}
+    return document if isinstance(document, dict) else {}
