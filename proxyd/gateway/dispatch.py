@@ -39,14 +39,14 @@ class Dispatcher:
         # What is billed anyway is not called off when its client leaves, as long as there is room.
         billed_anyway = context.target.provider.slug in BILLS_AFTER_DISCONNECT and context.parsed is not None
         try:
-            call = self.pool.call(self._outgoing(context, admission))
+            call = self.pool.call(self.outgoing(context, admission))
         except Exception:
             # A fault of our own, or an upload that never came; nothing was sent.
             self.accounting.void(context.seq)
             raise
         attempt = UpstreamAttempt(self.accounting, call, context, admission, self.detached if billed_anyway else None)
         try:
-            answer = _relayed(attempt, attempt.send())
+            answer = relayed(attempt, attempt.send())
         except RequestError as error:
             return rejected_request(error)
         except (UpstreamError, ClientGone) as error:
@@ -63,7 +63,8 @@ class Dispatcher:
             if attempt.ended:  # else a relay is under way, and releases it when it ends
                 attempt.release()
 
-    def _outgoing(self, context: RequestContext, admission: Admission) -> Outgoing:
+    def outgoing(self, context: RequestContext, admission: Admission) -> Outgoing:
+        """What goes to the provider."""
         target, request, parsed = context.target, context.request, context.parsed
         provider = target.provider
         origin, base = self.origins[provider.slug]
@@ -108,7 +109,7 @@ def _begun(upload: Payload) -> tuple[bytes | Iterator[bytes], int | None]:
     return b"".join(first), None
 
 
-def _relayed(attempt: UpstreamAttempt, incoming: Incoming) -> Response:
+def relayed(attempt: UpstreamAttempt, incoming: Incoming) -> Response:
     """Choose how the answer is passed on: as an event stream, whole, or piece by piece."""
     context, admission = attempt.context, attempt.admission
     status, length = incoming.status, incoming.length

@@ -29,6 +29,10 @@ names the real model). Several can be combined.
 | `error-event` | a stream that fails half-way with the dialect's error event; plain requests get a 500 |
 | `gzip` | the answer is compressed |
 
+**WebSockets.** OpenAI Responses and Realtime and Gemini Live, each answer an attempt of its own on the invoice. In a
+Realtime session whoever has spoken (sound that is not silence) and is silent has ended a turn. Sound is silence: a word
+is a token of it (50 ms), and each 100 ms (40 ms with Gemini) of what is heard is one. Behaviours stand in the prompt.
+
 **Invoice.** `GET /invoice` tells what this provider would bill for each attempt it saw, priced by `genai-prices` and
 rounded up to the nano-dollar; `DELETE /invoice` clears it. When a client breaks off, OpenAI and Anthropic bill what was
 produced until then, Gemini everything. Nothing of a credential stands there but its first eight characters.
