@@ -37,11 +37,12 @@ class LiveConversation:
             self._text_tokens = tokens(reading.text_of(_parts(setup.get("systemInstruction"))))
             session.send({"setupComplete": {}})
             return
-        content, live = message.get("clientContent"), message.get("realtimeInput")
+        content = message.get("clientContent", message.get("client_content"))
+        live = message.get("realtimeInput", message.get("realtime_input"))
         prompt = ""
         if isinstance(content, dict) and isinstance(content.get("turns"), list):
             prompt = "".join(reading.text_of(_parts(turn)) for turn in content["turns"])
-            if content.get("turnComplete") is False:
+            if content.get("turnComplete", content.get("turn_complete")) is False:
                 return
         elif isinstance(live, dict):
             prompt = str(live.get("text", ""))

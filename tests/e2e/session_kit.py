@@ -37,15 +37,15 @@ def tls_before(router: Router, folder: Path) -> Iterator[tuple[str, ssl.SSLConte
     key, certificate = self_signed(folder)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
+    threads: list[threading.Thread] = []
     host, _, port = router.proxy_url.removeprefix("http://").rpartition(":")
 
     def pass_on(source: socket.socket, target: socket.socket) -> None:
-        with contextlib.suppress(OSError):
+        with source, contextlib.suppress(OSError):
             while data := source.recv(65_536):
                 target.sendall(data)
-        for end in (source, target):
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError):
+            target.shutdown(socket.SHUT_RDWR)
 
     def accept(listener: ssl.SSLSocket) -> None:
         with contextlib.suppress(OSError):
@@ -53,12 +53,15 @@ def tls_before(router: Router, folder: Path) -> Iterator[tuple[str, ssl.SSLConte
                 near, _ = listener.accept()
                 far = socket.create_connection((host, int(port)))
                 for pair in ((near, far), (far, near)):
-                    threading.Thread(target=pass_on, args=pair, daemon=True).start()
+                    threads.append(threading.Thread(target=pass_on, args=pair, daemon=True))
+                    threads[-1].start()
 
     with context.wrap_socket(socket.create_server(("127.0.0.1", 0)), server_side=True) as listener:
         threading.Thread(target=accept, args=(listener,), daemon=True).start()
         yield f"https://localhost:{listener.getsockname()[1]}", ssl.create_default_context(cafile=certificate)
         listener.shutdown(socket.SHUT_RDWR)
+        for thread in threads:
+            thread.join(WAIT_SECONDS)
 
 
 def tell(client: ClientConnection, **event: Any) -> None:

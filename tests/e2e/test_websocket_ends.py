@@ -99,23 +99,6 @@ def test_an_error_inside_a_turn_costs_nothing_and_the_next_one_works(router: Rou
     ]  # fmt: skip
 
 
-def test_a_slow_reader_slows_the_provider_down(router: Router) -> None:
-    key_id, key = router.create_key(name="reader")
-    text = marker()
-    with opened(router, RESPONSES, key, max_queue=1) as session:
-        create(session, f"sandbox:words=200000 {text}")
-        hear(session, "response.output_text.delta")
-        sent: list[int] = []
-
-        def stands() -> bool:
-            sent.append(next(a["events_sent"] for a in router.invoice()["attempts"] if text in a["marker"]))
-            return len(sent) > 5 and sent[-1] == sent[-5]
-
-        eventually(stands, 20, "the provider's wait")
-        assert 0 < sent[-1] < 200_000
-    assert len(turns(router, key_id, 1)) == 1
-
-
 # Processes that end
 
 
