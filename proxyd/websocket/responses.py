@@ -106,6 +106,8 @@ class ResponsesConversation:
             del self._lanes[lane]
             return None
         turn = queue[0]
+        if not turn.sent:
+            return None  # it is told of something else
         usage = turn.meter
         assert isinstance(usage, ResponsesUsage)  # noqa: S101 - it is made above
         usage.event(Event(b"", kind.encode(), data))
