@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Protocol
 
 import orjson
 
-from proxyd.gateway.rejection import Rejection, public_text
+from proxyd.gateway.rejection import Rejection, public_text, rejected
 from proxyd.providers import DIALECTS
 from proxyd.websocket.turns import Turn
 from shared.policy import ERRORS, Reason
@@ -15,6 +15,9 @@ from shared.policy import ERRORS, Reason
 _OF_ONE_TURN = frozenset(
     {Reason.INVALID_REQUEST, Reason.MODEL_NOT_ALLOWED, Reason.MODEL_NOT_PRICED, Reason.ENDPOINT_NOT_METERED}
 )
+
+
+MAX_TURNS = 64  # of one session at a time; each takes memory here until the provider has answered it
 
 
 class Ends(NamedTuple):
@@ -52,6 +55,11 @@ class Conversation(Protocol):
 
     def end(self, outcome: str) -> None:
         """Settle what is open: the session is over."""
+
+
+def too_many() -> Rejection:
+    """A client asks for more turns at once than anybody can want answered."""
+    return rejected(Reason.ROUTER_BUSY, detail=f"{MAX_TURNS} turns of this session wait to be answered")
 
 
 def ending(rejection: Rejection) -> Ends | None:

@@ -22,7 +22,7 @@ from proxyd.providers import BadBody, SlowBody
 from proxyd.providers.body import read_object
 from proxyd.providers.realtime import ROOM_TOKENS, RealtimeUsage, SessionInput, flattened, output_limit_of, parsed_of
 from proxyd.providers.realtime_config import SessionConfig, unpriced_in
-from proxyd.websocket.conversation import Ends, Verdict, ending, openai_error, read, text_of
+from proxyd.websocket.conversation import MAX_TURNS, Ends, Verdict, ending, openai_error, read, text_of, too_many
 from proxyd.websocket.turns import Turn, Turns
 from shared.catalog import UNKNOWN_MODEL, Endpoint, output_maximum
 from shared.policy import ERRORS, Reason
@@ -123,6 +123,8 @@ class RealtimeConversation:
             self._config.asked(session)
         turn: Turn | None = None
         if kind == "response.create":
+            if len(self._held) + self.running >= MAX_TURNS:
+                return self._refused(too_many(), event_id)
             limit = output_limit_of(message, self._config, self._maximum)
             admitted = self._admit(limit, 0, event_id or _UNNAMED)
             if isinstance(admitted, Rejection):

@@ -18,7 +18,7 @@ from proxyd.gateway.rejection import Rejection, key_for_model, rejected
 from proxyd.providers import DIALECTS, BadBody, Parsed, SlowBody
 from proxyd.providers.body import read_object
 from proxyd.providers.openai_answer import ResponsesUsage
-from proxyd.websocket.conversation import Ends, Verdict, ending, openai_error, read, text_of
+from proxyd.websocket.conversation import MAX_TURNS, Ends, Verdict, ending, openai_error, read, text_of, too_many
 from proxyd.websocket.turns import Turn, Turns
 from proxyd.wire.sse import Event
 from shared.catalog import Endpoint, Kind, provider_of_model
@@ -77,6 +77,8 @@ class ResponsesConversation:
             return "response.create", _lane_of(named), parsed
 
     def _create(self, lane: str, parsed: Parsed) -> Verdict:
+        if self.running >= MAX_TURNS:
+            return self._refused(lane, too_many())
         named = parsed.model or ""
         if names_a_secret_of_ours(named):
             return self._refused(lane, key_for_model())

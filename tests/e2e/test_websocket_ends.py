@@ -102,6 +102,18 @@ def test_an_error_inside_a_turn_costs_nothing_and_the_next_one_works(router: Rou
 # Processes that end
 
 
+def test_a_worker_that_leaves_says_so_between_two_turns(router: Router) -> None:
+    key_id, key = router.create_key(name="restart")
+    with opened(router, RESPONSES, key) as session:
+        create(session, f"sandbox:events=20,rate=20 {marker()}")
+        hear(session, "response.output_text.delta")
+        for pid in router.worker_pids():
+            os.kill(pid, signal.SIGTERM)
+        found, code, _ = everything(session)
+    assert (found[-1]["type"], code) == ("response.completed", 1012)
+    assert [row["outcome"] for row in turns(router, key_id, 1)] == ["ok"]
+
+
 def test_a_worker_that_is_killed_leaves_turns_that_are_charged(router: Router) -> None:
     key_id, key = router.create_key(name="killed", spend_limit_usd="5")
     text = marker()

@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import Any
 
 from accounting_kit import Router, Worker
 from request_kit import Untouched
 from sqlalchemy import Engine
+from sqlalchemy.orm import Session
 
 from proxyd.bodies.parser import BodyParser
 from proxyd.gateway.admission import AdmissionController
@@ -19,10 +21,14 @@ from proxyd.gateway.session_admission import SessionAdmission
 from proxyd.key_cache import KeyCache
 from proxyd.messages import Request
 from proxyd.websocket.conversation import Conversation, Verdict
+from proxyd.websocket.live import LiveConversation
 from proxyd.websocket.realtime import RealtimeConversation
 from proxyd.websocket.responses import ResponsesConversation
 from proxyd.websocket.turns import Turns
+from shared import ids
+from shared.catalog import LIVE_PATH
 from shared.keys import NewKey
+from shared.models import ProviderCredential
 from shared.sealing import Sealer
 
 MakeKey = Callable[..., tuple[str, NewKey]]
@@ -38,9 +44,19 @@ class Talk:
         self._limits = limits
         self._turns = turns
 
+    def passes(self, data: bytes, *, by_client: bool) -> None:
+        """One of both sends something."""
+        if by_client:
+            self._said(data)
+        else:
+            self._conversation.from_server(data)
+
     def says(self, **event: Any) -> Verdict:
         """The client sends an event, and what is let through goes out."""
-        verdict = self._conversation.from_client(json.dumps(event).encode())
+        return self._said(json.dumps(event).encode())
+
+    def _said(self, data: bytes) -> Verdict:
+        verdict = self._conversation.from_client(data)
         if verdict.turn is not None:
             verdict.turn.sent = True
         return verdict
@@ -80,9 +96,12 @@ def opener(router: Router, engine: Engine, sealer: Sealer, worker: Worker, make_
 
     def opened(kind: str = "realtime", **fields: Any) -> Talk:
         _, secret = make_key(**fields)
+        if kind == "live":
+            _have_gemini(engine, sealer)
         untouched = Untouched()
         headers = ((b"upgrade", b"websocket"), (b"connection", b"upgrade"))
-        request = Request("GET", f"/v1/{kind}", "", headers, untouched, untouched)
+        path = f"{LIVE_PATH}v1beta.GenerativeService.BidiGenerateContent" if kind == "live" else f"/v1/{kind}"
+        request = Request("GET", path, "", headers, untouched, untouched)
         seq, number = worker.accounting.new_id()
         head = head_info(request, ())
         route = head.match.route
@@ -98,8 +117,21 @@ def opener(router: Router, engine: Engine, sealer: Sealer, worker: Worker, make_
         conversation: Conversation
         if kind == "realtime":
             conversation = RealtimeConversation(turns, route.endpoint, MODEL)
+        elif kind == "live":
+            conversation = LiveConversation(turns, route.endpoint)
         else:
             conversation = ResponsesConversation(turns, route.endpoint, BodyParser())
         return Talk(conversation, limits, turns)
 
     return opened
+
+
+def _have_gemini(engine: Engine, sealer: Sealer) -> None:
+    """The organisation of `make_key` has a credential of OpenAI's alone."""
+    row = ProviderCredential(
+        id=ids.new_id("cred"), org_id="org_1", provider="gemini", sealed=sealer.seal("real"),
+        last4="real", created_at=datetime.now(UTC), created_by="test",
+    )  # fmt: skip
+    with Session(engine) as session:
+        session.add(row)
+        session.commit()

@@ -10,7 +10,7 @@ from accounting_kit import Router, Worker
 from sqlalchemy import Engine
 from talk_kit import MakeKey, Open, opener
 
-from proxyd.websocket.conversation import Verdict
+from proxyd.websocket.conversation import MAX_TURNS, Verdict
 from shared.sealing import Sealer
 
 SECOND = base64.b64encode(bytes(48_000)).decode()
@@ -249,3 +249,14 @@ def test_a_response_that_was_steered_is_charged_on_keys_without_a_limit(talk: Op
         session.hears(type="response.created", response={"id": number, "model": "gpt-4o-mini"})
         session.hears(type="response.incomplete", response={"id": number, "model": "gpt-4o-mini", "usage": usage})
     assert session.money[0] == 2 * (100 * 150 + 10 * 600)
+
+
+def test_no_more_turns_wait_than_anybody_can_want(talk: Open) -> None:
+    session = talk("responses")
+    for _ in range(MAX_TURNS):
+        assert session.says(type="response.create", model="gpt-4o-mini", input="hello").forward is not None
+    assert code(session.says(type="response.create", model="gpt-4o-mini", input="hello")) == "router_busy"
+    voice = talk()
+    for _ in range(MAX_TURNS):
+        assert voice.says(type="response.create").forward is not None
+    assert code(voice.says(type="response.create")) == "router_busy"
