@@ -27,6 +27,7 @@ from proxyd.gateway.dispatch import Dispatcher
 from proxyd.gateway.exchange import Gateway
 from proxyd.gateway.later import LaterBilling
 from proxyd.gateway.limits import Limits
+from proxyd.gateway.session_admission import SessionAdmission
 from proxyd.gateway.token_counter import TokenCounter
 from proxyd.gateway.upload_links import UploadLinks
 from proxyd.key_cache import KeyCache
@@ -34,6 +35,7 @@ from proxyd.messages import Origin
 from proxyd.offload import Offload, OffloadTimeout, Threads
 from proxyd.readiness import Readiness
 from proxyd.upstream.pool import UpstreamLimits, UpstreamPool
+from proxyd.websocket.opening import SessionOpener
 from proxyd.worker import WorkerParts
 from shared import counters, db, pricing
 from shared.catalog import PROVIDERS
@@ -119,8 +121,12 @@ def build(settings: Settings, readiness: Readiness | None = None) -> Worker:
     dispatcher = Dispatcher(accounting, pool, origins, DetachedStreams(gevent.spawn), links, later)
     worker: Worker
     ready = lambda: worker.faults()  # noqa: E731, PLW0108 - it exists later
-    bodies = BodyReader(admission, BodyMemory(), parser)
-    gateway = Gateway(accounting, admission, bodies, limits, dispatcher, links, settings.trusted_proxies, ready)
+    memory = BodyMemory()
+    bodies = BodyReader(admission, memory, parser)
+    sessions = SessionAdmission(admission, accounting, shared_counters)
+    opener = SessionOpener(sessions, dispatcher, limits, parser, memory)
+    trusted = settings.trusted_proxies
+    gateway = Gateway(accounting, admission, bodies, limits, dispatcher, links, opener, trusted, ready)
     worker = Worker(gateway, accounting, shared_counters, engine, offload, readiness or Readiness())
     return worker
 

@@ -29,6 +29,36 @@ class Client(Protocol):
         """
 
 
+class Tunnel(Client, Protocol):
+    """A connection that speaks no HTTP any more, because a response switched it to something else (101)."""
+
+    @property
+    def draining(self) -> bool:
+        """True once the server is about to end: no more should be begun on it."""
+
+    def take_buffer(self) -> bytes:
+        """What was read behind the head of the request; once."""
+
+    def recv(self, size: int) -> bytes:
+        """Wait for bytes; b"" at the end. Raises OSError, and what a channel raises when it is interrupted."""
+
+    def send_all(self, data: bytes, stall_seconds: float) -> None:
+        """Write all of it, or raise when no byte could leave for so long."""
+
+    def cancel(self) -> None:
+        """Interrupt whoever waits on it."""
+
+
+class Takeover(Protocol):
+    """What a connection is left to by a 101."""
+
+    def run(self, tunnel: Tunnel) -> None:
+        """Use the connection. It is closed when this returns."""
+
+    def abandon(self) -> None:
+        """Hear that it will not come: the 101 could not be written."""
+
+
 class Body(Protocol):
     """The body of an inbound request, read on demand so that a refusal need not wait for it."""
 
@@ -99,6 +129,7 @@ class Response:
     length: int | None = None  # of an iterator's body in bytes, when known; None means chunked
     close: bool = False  # close the connection after this response
     prompt: bool = True  # send the head at once; False: the first piece of `body` is here already, and goes with it
+    takeover: Takeover | None = None  # of a 101: what the connection is left to until it ends
 
 
 class Origin(NamedTuple):
@@ -122,6 +153,7 @@ class Outgoing:
     length: int | None = None  # of an iterator's body when known; else it is sent chunked
     lines: bytes = b""  # further headers, as `wire.http1.header_lines` writes them
     on_sent: Callable[[], None] | None = None  # of a large body: told once when it is not needed any more
+    upgrade: bool = False  # `lines` ask for another protocol: a 101 is an answer, and the connection then ours
 
     def drop_body(self) -> None:
         """The body was sent, or never will be: somebody may be waiting for its memory."""

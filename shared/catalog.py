@@ -18,9 +18,11 @@ from shared.output_limits import UNKNOWN_MODEL, output_maximum
 from shared.pricing.table import current_models
 
 __all__ = [
+    "LIVE_PATH",
     "NOT_METERED",
     "PROVIDERS",
     "UNKNOWN_MODEL",
+    "WEBSOCKET",
     "Endpoint",
     "Kind",
     "Provider",
@@ -51,19 +53,22 @@ class Kind(StrEnum):
     PREDICT = "predict"
     PREDICT_FILM = "predict_film"
     INTERACT = "interact"
+    REALTIME = "realtime"  # a WebSocket, as the next
+    LIVE = "live"
     FREE = "free"  # costs nothing at the provider
     UNMETERED = "unmetered"  # costs something that we cannot tell
 
 
 NOT_METERED = frozenset((Kind.FREE, Kind.UNMETERED))
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+WEBSOCKET = "WEBSOCKET"  # stands for a method in the rows of what is reached by a WebSocket's handshake, a GET
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """One method and path of a provider; see `shared.endpoints` for what may stand in the path."""
 
-    method: str
+    method: str  # or WEBSOCKET
     path: str  # below the base URL
     kind: Kind
     flavor: str | None = None  # api_flavor of genai-prices; None when nothing is metered
@@ -96,6 +101,10 @@ def _unmetered(slug: str, dialect: str) -> tuple[Endpoint, ...]:
         for kind, table in ((Kind.UNMETERED, UNMETERED), (Kind.FREE, FREE))
         for method, path in rows_of(table, slug)
     )
+
+
+LIVE_PATH = "/ws/google.ai.generativelanguage."
+_LIVE_TAILS = tuple(f"{version}.GenerativeService.BidiGenerateContent" for version in ("v1beta", "v1alpha", "v1"))
 
 
 def _gemini_endpoints(version: str) -> tuple[Endpoint, ...]:
@@ -136,6 +145,8 @@ _OPENAI = Provider(
         Endpoint("POST", "/v1/images/generations", Kind.IMAGES, "images"),
         Endpoint("POST", "/v1/images/edits", Kind.IMAGES, "images", form=True),
         Endpoint("POST", "/v1/images/variations", Kind.IMAGES, "images", form=True),
+        Endpoint(WEBSOCKET, "/v1/responses", Kind.RESPONSES, "responses"),
+        Endpoint(WEBSOCKET, "/v1/realtime", Kind.REALTIME, "realtime"),
         *_unmetered("openai", "openai"),
     ),
 )
@@ -171,6 +182,7 @@ _GEMINI = Provider(
     model_prefixes=("gemini-",),
     endpoints=(
         *(endpoint for version in GEMINI_VERSIONS for endpoint in _gemini_endpoints(version)),
+        *(Endpoint(WEBSOCKET, f"{LIVE_PATH}{tail}", Kind.LIVE, "live", "gemini", "google") for tail in _LIVE_TAILS),
         *_unmetered("gemini", "gemini"),
     ),
 )

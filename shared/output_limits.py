@@ -27,6 +27,11 @@ _OPENAI = {
     "gpt-4o:extended": 65_536,
     "gpt-4o-transcribe": 2_000,
     "gpt-4o-mini-transcribe": 2_000,
+    "gpt-4o-realtime": 4_096,
+    "gpt-4o-mini-realtime": 4_096,
+    "gpt-realtime": 4_096,
+    "gpt-realtime-2": 32_000,
+    "gpt-realtime-2025": 4_096,  # the first one, by its date
     "ft:gpt-4o": 16_384,
     "ft:o4-mini": 100_000,
     "gpt-5": 128_000,

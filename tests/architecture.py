@@ -21,6 +21,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("pool",),
     ("worker", "writer_process"),
     ("server", "readiness"),
+    ("websocket",),
     ("gateway",),
     ("bodies",),
     ("accounting", "key_cache", "providers", "upstream"),
@@ -38,6 +39,7 @@ SOCKET_FILES = {
     "proxyd/server": "inbound connections",
     "proxyd/upstream": "outbound connections",
     "proxyd/sandbox/server": "the built-in provider is a server of its own",
+    "proxyd/sandbox/sessions": "its WebSockets",
     "webapp/supervisor": "asks whether a port is free before anything is started on it",
 }
 SOCKET_MODULES = {"socket", "ssl", "socketserver", "asyncio", "selectors", "http.client", "http.server"}

@@ -1,13 +1,18 @@
 """Finding the proxy key in a request. Costs no storage: shape and checksum are judged before anything is looked up."""
 
 import re
+from collections.abc import Sequence
 from urllib.parse import unquote_to_bytes
 
 from proxyd.messages import Request
 from shared.keys import MANAGEMENT_TAG, PROXY_TAG, digest, looks_like_ours
 from shared.policy import Deny, Reason
 
-KEY_HEADERS = frozenset((b"authorization", b"x-api-key", b"x-goog-api-key"))
+# Browsers can set no header but this one with a WebSocket, so a key stands there among the subprotocols, as OpenAI's
+# documentation of Realtime has it.
+_PROTOCOLS = b"sec-websocket-protocol"
+_IN_PROTOCOL = b"openai-insecure-api-key."
+KEY_HEADERS = frozenset((b"authorization", b"x-api-key", b"x-goog-api-key", _PROTOCOLS))
 _OUR_TAGS = (PROXY_TAG.encode(), MANAGEMENT_TAG.encode())
 _BEARER = re.compile(rb"bearer[ \t]+([^ \t]+)", re.IGNORECASE)  # RFC 9110: the scheme is case-insensitive
 
@@ -25,6 +30,9 @@ def authenticate(request: Request, *, query_key_allowed: bool) -> str | Deny:
     found: list[tuple[bytes, bytes]] = []  # where it stands, and what
     for name, value in request.headers:
         if name not in KEY_HEADERS:
+            continue
+        if name == _PROTOCOLS:
+            found += [(name, protocol.removeprefix(_IN_PROTOCOL)) for protocol in _with_keys(value)]
             continue
         if name == b"authorization":
             match = _BEARER.fullmatch(value)
@@ -48,6 +56,20 @@ def authenticate(request: Request, *, query_key_allowed: bool) -> str | Deny:
     if not looks_like_ours(key, PROXY_TAG):
         return denied(_what_is_wrong(key))
     return digest(key)
+
+
+def _with_keys(value: bytes) -> list[bytes]:
+    """The subprotocols of a header that are keys."""
+    return [piece for part in value.split(b",") if (piece := part.strip()).startswith(_IN_PROTOCOL)]
+
+
+def without_keys(protocols: Sequence[bytes]) -> tuple[bytes, ...]:
+    """The subprotocols as they go to the provider: none of them holds a key."""
+    return tuple(
+        protocol
+        for protocol in protocols
+        if not protocol.startswith(_IN_PROTOCOL) and not holds_a_secret_of_ours(protocol)
+    )
 
 
 def _two_keys(place: str, other: str) -> str:

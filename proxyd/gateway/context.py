@@ -14,6 +14,7 @@ from shared.counters import Admitted
 from shared.policy import Address, KeySnapshot
 
 MAX_MODEL_CHARACTERS = 255  # of a name in the ledger
+MAX_ENDPOINT_CHARACTERS = 64  # likewise; the path of Gemini Live has more
 
 
 @dataclass(slots=True, eq=False)  # not frozen: each station adds what it finds out
@@ -64,7 +65,7 @@ def attempt_of(
         key.org_id,
         key.id,
         context.target.provider.slug,
-        "unlisted" if endpoint is None else endpoint.path,
+        "unlisted" if endpoint is None else endpoint.path[:MAX_ENDPOINT_CHARACTERS],
         None if model is None else model[:MAX_MODEL_CHARACTERS],
         parsed is not None and parsed.stream,
         0 if context.free else bound_nanos or 0,

@@ -45,16 +45,15 @@ class Dispatcher:
             context.target.provider.slug in BILLS_AFTER_DISCONNECT or context.parsed.document.get("background") is True
         )
         try:
-            call = self.pool.call(self._outgoing(context, admission))
+            call = self.pool.call(self.outgoing(context, admission))
         except Exception:
             # A fault of our own, or an upload that never came; nothing was sent.
             self.accounting.void(context.seq)
             raise
         detached = self.detached if billed_anyway else None
         attempt = UpstreamAttempt(self.accounting, call, context, admission, detached, self.later.deferred)
-        _, base = self.origins[context.target.provider.slug]
         try:
-            answer = _relayed(attempt, attempt.send(), self.later, base)
+            answer = self.relayed(attempt, attempt.send())
         except RequestError as error:
             return rejected_request(error)
         except LedgerUnavailable:
@@ -66,13 +65,23 @@ class Dispatcher:
             raise
         else:
             if context.target.path.startswith(UPLOADS):  # the answers to others hold no links
+                base = self.base_of(context)
                 answer.headers = self.links.rewritten(answer.headers, context.request, context.digest, base)
             return answer
         finally:
             if attempt.ended:  # else a relay is under way, and releases it when it ends
                 attempt.release()
 
-    def _outgoing(self, context: RequestContext, admission: Admission) -> Outgoing:
+    def base_of(self, context: RequestContext) -> str:
+        """The base path of the provider that a request goes to."""
+        return self.origins[context.target.provider.slug][1]
+
+    def relayed(self, attempt: UpstreamAttempt, incoming: Incoming) -> Response:
+        """What the client gets of an answer that has begun."""
+        return _relayed(attempt, incoming, self.later, self.base_of(attempt.context))
+
+    def outgoing(self, context: RequestContext, admission: Admission) -> Outgoing:
+        """What goes to the provider."""
         target, request, parsed = context.target, context.request, context.parsed
         provider = target.provider
         origin, base = self.origins[provider.slug]

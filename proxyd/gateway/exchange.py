@@ -15,6 +15,7 @@ exceptions are for what the world does to us.
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Protocol
 
 from proxyd.accounting.accounting import Accounting
 from proxyd.gateway import builtin_endpoints, headers, model_cards, payload, rejection, upload_links
@@ -29,7 +30,9 @@ from proxyd.gateway.limits import Limits
 from proxyd.gateway.rejection import Rejection, rejected, rejected_request
 from proxyd.gateway.route import (
     Builtin,
+    NeedsUpgrade,
     NoUpgrade,
+    SessionRoute,
     Target,
     Unified,
     Unknown,
@@ -48,6 +51,12 @@ from shared.policy import Deny, KeySnapshot, Network, Reason, refused_model
 NO_LIMITS = (Reason.INVALID_PROXY_KEY, Reason.KEYS_UNAVAILABLE, Reason.LIMITS_UNAVAILABLE)
 
 
+class Sessions(Protocol):
+    """Opens WebSockets, whose turns are admitted one by one like requests; see `proxyd.websocket`."""
+
+    def open(self, context: RequestContext, known: KnownKey, route: SessionRoute) -> Response | Rejection: ...
+
+
 class Gateway:
     """Handles requests, one greenlet each. `handle` answers whatever comes; only broken sockets make it raise."""
 
@@ -59,6 +68,7 @@ class Gateway:
         limits: Limits,
         dispatcher: Dispatcher,
         links: UploadLinks,
+        sessions: Sessions,
         trusted_proxies: tuple[Network, ...],
         ready: Callable[[], dict[str, str]],
     ) -> None:
@@ -68,6 +78,7 @@ class Gateway:
         self._limits = limits
         self._dispatcher = dispatcher
         self._links = links
+        self._sessions = sessions
         self._trusted = trusted_proxies
         self._ready = ready
 
@@ -102,7 +113,7 @@ class Gateway:
 
     def _exchange(self, context: RequestContext) -> Response | Rejection:
         route = context.head.match.route
-        if isinstance(route, Unknown | WrongMethod | NoUpgrade):
+        if isinstance(route, Unknown | WrongMethod | NoUpgrade | NeedsUpgrade):
             return rejection.nowhere(route)
         if isinstance(route, Builtin) and route.name in builtin_endpoints.PUBLIC:
             return builtin_endpoints.public(route.name, self._ready, context.id)
@@ -120,6 +131,8 @@ class Gateway:
             return known
         if isinstance(route, Builtin):
             return self._builtin(route, context, known)
+        if isinstance(route, SessionRoute):
+            return self._sessions.open(context, known, route)
         return self._forward(context, known, route)
 
     def _forward(self, context: RequestContext, known: KnownKey, route: Target | Unified) -> Response | Rejection:

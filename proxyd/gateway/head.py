@@ -8,7 +8,7 @@ Nothing that can change meanwhile belongs here: not the key's policy, not the pr
 from dataclasses import dataclass, field
 
 from proxyd.gateway import authenticate, headers
-from proxyd.gateway.route import UNIFIED, NoUpgrade, RouteMatch, match_route, spoken_by, wants_websocket
+from proxyd.gateway.route import UNIFIED, RouteMatch, match_route, session_route, spoken_by, wants_websocket
 from proxyd.messages import Request
 from proxyd.wire.http1 import header_lines
 from shared.addresses import client_address
@@ -62,9 +62,10 @@ def _match(request: Request) -> RouteMatch:
     method, path = request.method, request.path
     if method == "POST" and path in UNIFIED:  # whoever calls it
         return match_route(method, path)
-    match = match_route(method, path, spoken_by(request.headers))
+    spoken = spoken_by(request.headers)
+    match = match_route(method, path, spoken)
     if method == "GET" and wants_websocket(request.headers):
-        return match._replace(route=NoUpgrade())
+        return match._replace(route=session_route(path, spoken))
     return match
 
 

@@ -36,6 +36,10 @@ _NEVER_SENT = HOP_BY_HOP | {
     b"cookie",
     b"cookie2",
     b"expect",
+    b"sec-websocket-accept",  # a WebSocket's handshake is made anew on the other side
+    b"sec-websocket-extensions",
+    b"sec-websocket-key",
+    b"sec-websocket-version",
     b"forwarded",
     b"via",
     # Where the client is, in the words of proxies before us.
@@ -58,6 +62,9 @@ _NEVER_RETURNED = HOP_BY_HOP | {
     b"set-cookie",
     b"set-cookie2",
     b"alt-svc",
+    b"sec-websocket-accept",
+    b"sec-websocket-extensions",
+    b"sec-websocket-protocol",
     # What a server or a browser on the way would act on.
     b"x-accel-redirect",
     b"x-sendfile",

@@ -10,9 +10,14 @@ PREFLIGHT = (
     "Preflights of browsers (CORS) are not answered: whoever sees a web page would see the proxy key in it. Call the "
     "router from a server of yours."
 )
-WEBSOCKET = (
-    "WebSockets are not spoken here. Responses can be had over HTTP, as server-sent events with `stream`; Realtime and "
-    "Live sessions cannot go through the router yet."
+NO_WEBSOCKET = (
+    "No WebSocket is spoken at this address. They are at /v1/responses, /v1/realtime?model=... and, for Gemini Live, "
+    "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent."
+)
+ONLY_WEBSOCKET = "Only a WebSocket is spoken at this address: send its handshake, version 13."
+NO_MODEL = (
+    "Realtime sessions go through the router with `?model=` in their address. Those of `intent=transcription` and of "
+    "calls (`call_id`) are billed by time, or in another connection, which it cannot meter."
 )
 AZURE = "/openai/deployments/"
 _GENERAL = (

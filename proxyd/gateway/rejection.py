@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from proxyd.gateway import hints
 from proxyd.gateway.payload import MAX_JSON_BYTES
-from proxyd.gateway.route import NoUpgrade, Unknown, WrongMethod
+from proxyd.gateway.route import NeedsUpgrade, NoUpgrade, Unknown, WrongMethod
 from proxyd.messages import (
     Header,
     RequestError,
@@ -47,14 +47,22 @@ def rejected_request(error: RequestError) -> Rejection:
     return Rejection(Deny(reason, {"detail": f"{error}."}), status=error.status)
 
 
-def nowhere(route: Unknown | WrongMethod | NoUpgrade) -> Rejection:
+def nowhere(route: Unknown | WrongMethod | NoUpgrade | NeedsUpgrade) -> Rejection:
     """The address leads nowhere, or not this way."""
     if isinstance(route, WrongMethod):
         allow = ", ".join(route.methods).encode()
         return Rejection(Deny(Reason.METHOD_NOT_ALLOWED, {"detail": route.detail}), ((b"allow", allow),))
     if isinstance(route, NoUpgrade):
-        return rejected(Reason.UPGRADE_NOT_SUPPORTED, detail=hints.WEBSOCKET)
+        return rejected(Reason.UPGRADE_NOT_SUPPORTED, detail=hints.NO_WEBSOCKET)
+    if isinstance(route, NeedsUpgrade):
+        return upgrade_required(hints.ONLY_WEBSOCKET)
     return rejected(Reason.UNKNOWN_ENDPOINT, detail=route.detail)
+
+
+def upgrade_required(detail: str) -> Rejection:
+    """RFC 9110, section 15.5.22, and RFC 6455, section 4.4: the answer tells what must be spoken."""
+    headers = ((b"upgrade", b"websocket"), (b"sec-websocket-version", b"13"))
+    return Rejection(Deny(Reason.UPGRADE_REQUIRED, {"detail": detail}), headers)
 
 
 def unsupported_encoding(coding: bytes) -> Rejection:

@@ -15,10 +15,13 @@ from typing import Literal, NamedTuple
 from proxyd.gateway import hints
 from proxyd.messages import Headers
 from shared.catalog import (
+    LIVE_PATH,
     METHODS,
     NOT_METERED,
     PROVIDERS,
+    WEBSOCKET,
     Endpoint,
+    Kind,
     Provider,
     allowed_methods,
     credential_header,
@@ -36,7 +39,7 @@ BUILTINS: dict[str, BuiltinName] = {
 }
 UNIFIED = ("/v1/chat/completions", "/v1/embeddings", "/v1/responses")
 BARE_ANTHROPIC = "/v1/messages"  # and all below it
-BARE_GEMINI = ("/v1beta/", "/v1alpha/", "/upload/", "/download/")
+BARE_GEMINI = ("/v1beta/", "/v1alpha/", "/upload/", "/download/", "/ws/")
 MODEL_CARD = "/v1/models/"
 
 # How the official SDKs give themselves away: each sends its header with every request.
@@ -103,7 +106,20 @@ class NoUpgrade:
     """A WebSocket is wanted, which is not spoken here."""
 
 
-Route = Builtin | Target | Unified | Unknown | WrongMethod | NoUpgrade
+@dataclass(frozen=True, slots=True)
+class NeedsUpgrade:
+    """Nothing but a WebSocket is spoken here."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRoute:
+    """A WebSocket's handshake, for one provider."""
+
+    target: Target
+    endpoint: Endpoint
+
+
+Route = Builtin | Target | Unified | Unknown | WrongMethod | NoUpgrade | NeedsUpgrade | SessionRoute
 READ = ("GET", "HEAD")
 
 
@@ -180,6 +196,18 @@ def find_route(method: str, path: str, spoken: str = "openai") -> Route:
     return target
 
 
+def session_route(path: str, spoken: str = "openai") -> SessionRoute | NoUpgrade:
+    """Where a WebSocket's handshake leads."""
+    if not _SAFE_PATH.fullmatch(path) or _TRICKS.search(path) or PROXY_TAG in path or MANAGEMENT_TAG in path:
+        return NoUpgrade()
+    provider, tail = (PROVIDERS["openai"], path) if path in UNIFIED else _owner("GET", path, spoken)
+    found = None if provider is None else find_endpoint(provider, WEBSOCKET, tail)
+    if provider is None or found is None:
+        return NoUpgrade()
+    credential = credential_header(provider, tail)
+    return SessionRoute(Target(provider, found[0], tail, None, found[0].dialect, credential), found[0])
+
+
 def _owner(method: str, path: str, spoken: str) -> tuple[Provider | None, str]:
     """The provider of a path, and the path there. None: nobody's."""
     if path.endswith("/") or path.startswith(("/v1/v1/", hints.AZURE)):
@@ -196,7 +224,7 @@ def _owner(method: str, path: str, spoken: str) -> tuple[Provider | None, str]:
         return None, path
     tail = f"/{rest}"
     if provider.dialect == "gemini":
-        tail = tail if _GEMINI_VERSIONED.match(tail) else f"/v1beta{tail}"
+        tail = tail if _GEMINI_VERSIONED.match(tail) or tail.startswith(LIVE_PATH) else f"/v1beta{tail}"
     elif not _VERSIONED.match(tail):
         tail = f"/v1{tail}"
     return (None if tail.startswith("/v1/v1/") else provider), tail
@@ -226,7 +254,9 @@ def _unified_target(tail: str, slug: str) -> Target | Unknown:
     return Target(provider, found[0], path, None, "openai", credential_header(provider, path))
 
 
-def _target(provider: Provider, method: str, path: str) -> Target | WrongMethod:
+def _target(provider: Provider, method: str, path: str) -> Target | WrongMethod | NeedsUpgrade:
+    if method in READ and _is_session_only(provider, path):
+        return NeedsUpgrade()
     methods = allowed_methods(provider, method, path)
     if methods:
         return WrongMethod(methods, hints.takes(path, methods))
@@ -235,3 +265,8 @@ def _target(provider: Provider, method: str, path: str) -> Target | WrongMethod:
     if "/openai/" in path:
         dialect = "openai"
     return Target(provider, endpoint, path, path_model, dialect, credential_header(provider, path))
+
+
+def _is_session_only(provider: Provider, path: str) -> bool:
+    found = find_endpoint(provider, WEBSOCKET, path)
+    return found is not None and found[0].kind in (Kind.REALTIME, Kind.LIVE)

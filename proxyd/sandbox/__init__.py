@@ -38,6 +38,10 @@ names the real model). Several can be combined.
 Anthropic, Gemini; inline or by file), and answers in the background. What takes its time elsewhere is done at once, and
 who asks for the first time is told so.
 
+**WebSockets.** OpenAI Responses and Realtime and Gemini Live, each answer an attempt of its own on the invoice. In a
+Realtime session whoever has spoken (sound that is not silence) and is silent has ended a turn. Sound is silence: a word
+is a token of it (50 ms), and each 100 ms (40 ms with Gemini) of what is heard is one. Behaviours stand in the prompt.
+
 **Invoice.** `GET /invoice` tells what this provider would bill for each attempt it saw, priced by `genai-prices` (sound
 and pictures by prices of its own) and rounded up to the nano-dollar; `DELETE /invoice` clears it. When a client breaks
 off, OpenAI and Anthropic bill what was produced until then, Gemini everything. Each line of a batch stands there by

@@ -77,6 +77,12 @@ class Attempt:
         self.input_tokens, self.output_tokens = bill.input_tokens, bill.output_tokens
         self.cost_nanos = price_nanos(self.provider, bill.model, bill.input_tokens, bill.output_tokens, batch=True)
 
+    def charge_counts(self, model: str, **counts: int) -> None:
+        """Bill a usage of which some is sound."""
+        self.input_tokens, self.output_tokens = counts["input_tokens"], counts["output_tokens"]
+        price = calc_price(Usage(**counts), model, provider_id=PRICES_ID[self.provider]).total_price
+        self.cost_nanos = int((price * _NANOS_PER_USD).to_integral_value(rounding=ROUND_CEILING))
+
     def charge_nothing(self) -> None:
         """Bill nothing: the provider failed before it owned up to any usage."""
         self.input_tokens = self.output_tokens = self.cost_nanos = 0

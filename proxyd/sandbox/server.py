@@ -13,11 +13,15 @@ from urllib.parse import unquote
 
 import gevent
 import httptools
+import orjson
 from gevent import socket as gsocket
 from gevent.server import StreamServer
 
+from proxyd.sandbox.handshake import open_session, refused
 from proxyd.sandbox.invoice import Attempt
+from proxyd.sandbox.refusal import Refusal
 from proxyd.sandbox.service import SandboxService
+from proxyd.sandbox.sessions import Session
 from proxyd.sandbox.stream import Pace, Stream, whole
 from proxyd.sandbox.values import Answer, SandboxRequest
 
@@ -91,7 +95,11 @@ class Connection:
                     data = self._sock.recv(RECEIVE_BYTES)
                     if not data:
                         return
-                    reader.feed(data)
+                    try:
+                        reader.feed(data)
+                    except httptools.HttpParserUpgrade as upgrade:
+                        self._upgrade(reader.ready.popleft()[0], data[upgrade.args[0] :])
+                        return
                     if reader.expects:
                         reader.expects = False
                         self._sock.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -101,6 +109,18 @@ class Connection:
                     return
         except (OSError, ClientGone, httptools.HttpParserError):
             return
+
+    def _upgrade(self, ask: SandboxRequest, first: bytes) -> None:
+        """Leave HTTP for a WebSocket, if it may be had."""
+        try:
+            opened = open_session(self._desk, ask)
+        except Refusal as refusal:
+            status, document = refused(refusal)
+            answer = Answer(status, orjson.dumps(document))
+            self._sock.sendall(whole(answer, answer.body))
+            return
+        self._sock.sendall(opened.answer)
+        Session(self._sock, opened.conversation, binary=opened.binary).serve(first)
 
     def _send(self, answer: Answer, attempt: Attempt | None, *, modern: bool) -> bool:
         """Send one answer; False when the connection cannot go on."""

@@ -89,6 +89,12 @@ class SandboxService:
         answer.headers[_REQUEST_ID[place.dialect]] = f"req_{attempt.id}"
         return answer, attempt
 
+    def new_attempt(self, ask: SandboxRequest, place: Place) -> Attempt:
+        """A turn of a WebSocket, on the invoice."""
+        attempt = self._attempt(ask, place, *credential_of(ask, place))
+        self.invoice.add(attempt)
+        return attempt
+
     def _attempt(self, ask: SandboxRequest, place: Place, auth_kind: str, credential: str) -> Attempt:
         values = "\n".join((ask.path, ask.query, *ask.headers.values()))
         return Attempt(

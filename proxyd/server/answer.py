@@ -6,8 +6,8 @@ The law of this module: what was announced is written, or the connection is cut 
 from collections.abc import Iterator
 from typing import Protocol
 
-from proxyd.messages import Client, Response, Truncated
-from proxyd.server.framing import Framing, frame_pieces, frame_whole, is_bodiless, next_piece
+from proxyd.messages import Client, Response, Takeover, Truncated, Tunnel
+from proxyd.server.framing import Framing, frame_pieces, frame_switch, frame_whole, is_bodiless, next_piece
 from proxyd.wire.http1 import LAST_CHUNK, chunk
 
 # Larger bodies are not worth copying behind their head.
@@ -49,6 +49,16 @@ def write(
         close = getattr(body, "close", None)
         if close is not None:
             close()
+
+
+def switch(tunnel: Tunnel, response: Response, takeover: Takeover, stall_seconds: float) -> None:
+    """Write a 101, and leave the connection to another protocol until that has ended."""
+    try:
+        tunnel.send_all(frame_switch(response), stall_seconds)
+    except BaseException:
+        takeover.abandon()
+        raise
+    takeover.run(tunnel)
 
 
 def _write_pieces(

@@ -10,15 +10,15 @@ import socket
 import struct
 from collections.abc import Callable
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any
 
 from gevent.monkey import get_original
 
 from proxyd.channel import Cancelled, Channel, Expired
-from proxyd.messages import BadRequest, ClientGone, Request, RequestError, RequestTimeout, Response
-from proxyd.server.answer import write
+from proxyd.messages import BadRequest, ClientGone, Request, RequestError, RequestTimeout
+from proxyd.server.answer import switch, write
 from proxyd.server.body import RequestBody
-from proxyd.server.limits import ServerLimits
+from proxyd.server.service import Service
 from proxyd.wire.http1 import RepeatedHead, find_head, parse_request_head
 
 HEAD_RECEIVE_BYTES = 16 * 1024
@@ -28,20 +28,6 @@ DRAIN_GRACE_SECONDS = 1.0
 DISCONNECT_POLL_SECONDS = 0.25  # between two looks whether a client has left behind bytes that nobody reads yet
 
 _native_poll: Callable[[], Any] = get_original("select", "poll")
-
-
-class Service(Protocol):
-    """What a connection needs of its server."""
-
-    limits: ServerLimits
-    draining: bool
-    idle_seconds: float  # for the next request of a connection that has had one
-
-    def respond(self, request: Request) -> Response:
-        """Answer a request. Raises `ClientGone`, and no other `Exception`."""
-
-    def refuse(self, error: Exception, request: Request | None) -> Response:
-        """Put an error into words. Raises nothing."""
 
 
 class Connection(Channel):
@@ -200,6 +186,12 @@ class Connection(Channel):
         body = self._body = RequestBody(self, head)
         cache = None if repeated is None else repeated.head_cache
         response = self._service.respond(Request(head.method, head.path, head.query, head.headers, self, body, cache))
+        if response.takeover is not None:
+            switch(self, response, response.takeover, self.limits.write_stall_seconds)
+            self._on_gone = None
+            if not self.gone:
+                self._linger()
+            return False
         keep = (
             head.keep_alive
             and not response.close
@@ -215,6 +207,14 @@ class Connection(Channel):
         if not self.gone and (self.buffer or not body.complete or not self._watching):
             self._linger()
         return False
+
+    @property
+    def draining(self) -> bool:
+        return self._service.draining
+
+    def take_buffer(self) -> bytes:
+        data, self.buffer = self.buffer, b""
+        return data
 
     def _read_head(self) -> bytes | None:
         """Give the next head with its empty line; None when there is none to come. Raises `RequestError`."""

@@ -50,6 +50,11 @@ def frame_pieces(response: Response, *, bodiless: bool, keep: bool, http_11: boo
     return Framing(head, endless and http_11, until_close)
 
 
+def frame_switch(response: Response) -> bytes:
+    """Write the head of a 101, by which the connection leaves HTTP for a WebSocket (RFC 9110, section 15.2.2)."""
+    return response_head(response.status, response.headers, b"connection: Upgrade\r\nupgrade: websocket\r\n")
+
+
 def next_piece(pieces: Iterator[bytes], client: Client) -> bytes | None:
     """The next piece of a body that is not empty; None at its end.
 

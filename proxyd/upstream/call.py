@@ -6,7 +6,6 @@ What goes wrong leaves here as one of the `UpstreamError`s and as nothing else, 
 """
 
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import Protocol
 
 import gevent
@@ -15,6 +14,7 @@ from proxyd.channel import Cancelled, Expired
 from proxyd.messages import Incoming, Origin, Outgoing, UpstreamUnreachable
 from proxyd.upstream.dial import UpstreamConnection, UpstreamLimits
 from proxyd.upstream.failures import FAILURES, translated
+from proxyd.upstream.framing import framing
 from proxyd.wire.http1 import (
     LAST_CHUNK,
     Decoder,
@@ -34,7 +34,6 @@ INFORMATIONAL_LIMIT = 16
 # After sending failed: for a response that explains it, which may have been on its way.
 EXPLANATION_SECONDS = 2.0
 KILL_SECONDS = 1.0
-BODY_METHODS = frozenset({"PATCH", "POST", "PUT"})
 
 
 class Pool(Protocol):
@@ -173,6 +172,14 @@ class Call:
         else:
             connection.close()
 
+    def take_over(self) -> tuple[UpstreamConnection, bytes]:
+        """After a 101: the connection, which its taker closes, and what has come behind the head already."""
+        connection, self._connection = self._connection, None
+        if connection is None:
+            raise Cancelled
+        connection.disarm()
+        return connection, self._buffer
+
     def adopt(self, connection: UpstreamConnection) -> None:
         """Learn of the connection that is being made for this call, so that `abort` reaches it."""
         self._connection = connection
@@ -183,7 +190,7 @@ class Call:
         """Send the request, or as much of it as goes at once; a greenlet of its own sends the rest."""
         outgoing = self._outgoing
         body = outgoing.body
-        first = request_head(outgoing.method, outgoing.target, outgoing.headers, _framing(outgoing), outgoing.lines)
+        first = request_head(outgoing.method, outgoing.target, outgoing.headers, framing(outgoing), outgoing.lines)
         rest = memoryview(b"")
         if isinstance(body, bytes):
             if len(body) <= ONE_WRITE_BYTES:
@@ -268,7 +275,7 @@ class Call:
                 continue
             head = parse_response_head(buffer[:end], method)
             buffer = buffer[end:]
-            if head.status >= 200:
+            if head.status >= 200 or (head.status == 101 and self._outgoing.upgrade):
                 self._buffer = buffer
                 return head
             seen = 0
@@ -283,18 +290,3 @@ class Call:
         cause = Cancelled() if self._aborted else error
         host = self._outgoing.origin.host
         return translated(cause, host, slow, sent=self.sent, answered=self._head is not None)
-
-
-@lru_cache(maxsize=64)
-def _host_line(authority: str) -> bytes:
-    return b"host: %b\r\n" % authority.encode("ascii")
-
-
-def _framing(outgoing: Outgoing) -> bytes:
-    host = _host_line(outgoing.origin.authority)
-    length = len(outgoing.body) if isinstance(outgoing.body, bytes) else outgoing.length
-    if length is None:
-        return host + b"transfer-encoding: chunked\r\n"
-    if length == 0 and outgoing.method not in BODY_METHODS:
-        return host
-    return host + b"content-length: %d\r\n" % length

@@ -17,6 +17,7 @@ class Reason(StrEnum):
     METHOD_NOT_ALLOWED = "method_not_allowed"
     UNSUPPORTED_ENCODING = "unsupported_encoding"
     UPGRADE_NOT_SUPPORTED = "upgrade_not_supported"
+    UPGRADE_REQUIRED = "upgrade_required"
     INVALID_PROXY_KEY = "invalid_proxy_key"
     KEY_REVOKED = "key_revoked"
     KEY_EXPIRED = "key_expired"
@@ -57,6 +58,7 @@ ERRORS: dict[Reason, ErrorSpec] = {
         415, False, "A body with the Content-Encoding {encoding} cannot be read here. Accepted: {accepted}."
     ),
     Reason.UPGRADE_NOT_SUPPORTED: ErrorSpec(426, False, "{detail}"),
+    Reason.UPGRADE_REQUIRED: ErrorSpec(426, False, "{detail}"),
     Reason.INVALID_PROXY_KEY: ErrorSpec(401, False, "{detail}"),
     Reason.KEY_REVOKED: ErrorSpec(
         403, False, "The proxy key {prefix}... was revoked and cannot be used any more. Ask for a new key."

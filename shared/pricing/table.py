@@ -16,6 +16,8 @@ from typing import Any
 
 import orjson
 
+from shared.pricing.session_usage import OWN
+
 PATH = Path(__file__).with_name("prices.json")
 PRICES_IDS = {"openai": "openai", "anthropic": "anthropic", "gemini": "google"}  # the table's name of a provider
 PROVIDER_IDS = tuple(PRICES_IDS.values())
@@ -157,7 +159,12 @@ def units_by_usage_key() -> dict[str, Unit]:
 
 def places(prices_id: str, flavor: str) -> tuple[Place, ...] | None:
     """Where the answers of a kind of endpoint tell their usage; None: nobody here knows the kind."""
-    return _table().extractors.get((prices_id, flavor)) or _OWN_PLACES.get((prices_id, flavor))
+    own = OWN.get((prices_id, flavor))
+    if own is None:
+        return _table().extractors.get((prices_id, flavor)) or _OWN_PLACES.get((prices_id, flavor))
+    base, rows = own
+    also = () if base is None else _table().extractors[prices_id, base]
+    return (*also, *(_place(list(path), key, required) for path, key, required in rows))
 
 
 def find_model(prices_id: str, name: str) -> Model | None:

@@ -89,17 +89,6 @@ def test_refusals_come_in_the_callers_dialect(
     assert ("allow" in answer.headers) == (status == 405)
 
 
-@pytest.mark.parametrize(
-    "path", [b"/v1/responses", b"/v1/realtime?model=gpt-realtime", b"/gemini/ws/live", b"/openai/v1/realtime"]
-)
-def test_a_websocket_is_told_that_none_is_spoken(stage: Router, quiet: ScriptedProvider, path: bytes) -> None:
-    _, key = stage.create_key(name="sockets")
-    upgrade = (b"Connection: Upgrade", b"Upgrade: websocket", b"Sec-WebSocket-Key: x", b"Sec-WebSocket-Version: 13")
-    answer = ask(stage, b"GET " + path, bearer(key), *upgrade)
-    assert (answer.status, answer.code, quiet.heard) == (426, "upgrade_not_supported", [])
-    assert "WebSocket" in told(answer)["error"]["message"]
-
-
 def test_two_keys_are_named_by_their_places(stage: Router) -> None:
     _, key = stage.create_key(name="two")
     answer = ask(stage, b"POST /v1/messages", bearer(key), b"x-api-key: sk-ant-forgotten")

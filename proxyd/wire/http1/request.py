@@ -133,6 +133,9 @@ def parse_request_head(head: bytes, limits: HeadLimits) -> RequestHead:
     if len(head) > limits.field_bytes and any(len(name) + len(value) > limits.field_bytes for name, value in headers):
         raise BadRequest("A header of the request is too large", status=431)
     meaning = _meaning(method, path, query, version, headers)
+    if version == 10:
+        # RFC 9110, section 7.8: who speaks HTTP/1.0 cannot switch, whatever it says.
+        meaning.headers = tuple([field for field in meaning.headers if field[0] != b"upgrade"])
     if b"_" in head:
         meaning.headers = tuple([field for field in meaning.headers if b"_" not in field[0]])
     return meaning

@@ -1,0 +1,70 @@
+"""May this WebSocket be opened? Its handshake is judged like a request, by the same rules in the same order.
+
+It costs nothing at the provider, so nothing is taken for it: each of its turns is admitted when its time comes, by the
+same `AdmissionController` as any request. What the ledger has of the session itself is a row of no cost.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from proxyd.accounting.accounting import Accounting
+from proxyd.accounting.journal import JournalUnavailable
+from proxyd.gateway.admission import AdmissionController
+from proxyd.gateway.context import Admission, RequestContext, attempt_of
+from proxyd.gateway.rejection import Rejection, rejected
+from proxyd.key_cache import KnownKey
+from shared.counters import Admitted, Counters
+from shared.policy import Deny, PolicyQuery, Reason, evaluate
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionAdmission:
+    """Admits the sessions of one worker."""
+
+    admission: AdmissionController
+    accounting: Accounting
+    counters: Counters
+    now: Callable[[], float] = time.time
+
+    def begin(
+        self, known: KnownKey, context: RequestContext, bound_nanos: int | None, unpriced: str | None
+    ) -> Admission | Rejection:
+        """Judge a handshake as a request of this bound, and begin its row. Without a model every model is allowed."""
+        current = self.admission.revalidate(known, context)
+        if isinstance(current, Rejection):
+            return current
+        refused = self.judge(current, context, bound_nanos, unpriced)
+        refused = refused or self.admission.refuse_early(current, context, free=False)
+        if refused is not None:
+            return refused
+        provider = context.target.provider
+        credential = current.credentials.get(provider.slug)
+        if credential is None:
+            return rejected(Reason.PROVIDER_NOT_CONFIGURED, provider=provider.label)
+        admitted = Admitted(self.counters.moment().day, -1)
+        admission = Admission(current, credential, admitted, 0, None, self.now())
+        return self.begin_unheld(context, admission) or admission
+
+    def judge(
+        self, known: KnownKey, context: RequestContext, bound_nanos: int | None, unpriced: str | None
+    ) -> Rejection | None:
+        """The rules alone."""
+        key, slug, model = known.key, context.target.provider.slug, context.model
+        judged = key if model is not None else replace(key, allowed_models=())
+        query = PolicyQuery(context.client_ip, slug, model, True, bound_nanos=bound_nanos, unpriced=unpriced)
+        verdict = evaluate(judged, query, self.now())
+        return Rejection(verdict) if isinstance(verdict, Deny) else None
+
+    def begin_unheld(self, context: RequestContext, admission: Admission) -> Rejection | None:
+        """Begin a row for which nothing is held. Refused when it cannot be written down."""
+        attempt = attempt_of(context, admission.known.key, 0, 0, admission.admitted_at, admission.charged)
+        try:
+            self.accounting.begin_unheld(context.seq, attempt)
+        except JournalUnavailable as error:
+            log.error("a session cannot be recorded, so it is refused: %s", error)
+            return rejected(Reason.LIMITS_UNAVAILABLE)
+        return None

@@ -1,0 +1,121 @@
+"""The turns of one session: each is admitted like a request, and ends like one."""
+
+import time
+from dataclasses import dataclass, replace
+
+from proxyd.accounting.accounting import Accounting
+from proxyd.gateway.admission import AdmissionController
+from proxyd.gateway.context import Admission, RequestContext
+from proxyd.gateway.metered_attempt import MeteredAttempt
+from proxyd.gateway.rejection import Rejection
+from proxyd.gateway.session_admission import SessionAdmission
+from proxyd.key_cache import KnownKey
+from proxyd.providers import Parsed
+from proxyd.providers.accumulator import UsageAccumulator
+from shared.pricing import Usage
+
+
+class Turn(MeteredAttempt):
+    """What a client asks for once, or what the provider begins by itself, up to the figures that tell its cost."""
+
+    __slots__ = ("sent",)
+
+    def __init__(self, accounting: Accounting, context: RequestContext, admission: Admission) -> None:
+        super().__init__(accounting, context, admission)
+        self.sent = False  # nothing of it has reached the provider
+
+    def begun(self, provider_id: object = None) -> None:
+        """The provider has begun to answer; from here on it costs something."""
+        self.sent, self.status = True, 200
+        if isinstance(provider_id, str):
+            self.provider_request_id = provider_id[:128]
+
+    def note(self) -> None:
+        """Leave a note of what it has cost so far: nothing, until it began."""
+        nanos = self._cost(self.meter.delivered()).nanos if self.meter is not None and self.sent else 0
+        self._accounting.note_progress(self.context.seq, nanos)
+
+    def finish(self, outcome: str) -> None:
+        """Settle it, or take it back when it never began."""
+        if self.sent:
+            self.end(outcome)
+        else:
+            self.void()
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A usage that was told whole."""
+
+    figures: Usage | None
+    failed: bool = False
+
+    def usage(self) -> Usage | None:
+        return self.figures
+
+    def delivered(self) -> Usage:
+        return self.figures or Usage({}, unmetered=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """Admits those of one session, whose handshake `session` was. Its key is judged as it stands then."""
+
+    accounting: Accounting
+    admission: AdmissionController
+    sessions: SessionAdmission
+    session: RequestContext
+    opened: Admission  # of that handshake
+
+    @property
+    def is_restricted(self) -> bool:
+        """Whether its key may use some models only."""
+        return self.session.key is not None and bool(self.session.key.allowed_models)
+
+    def current(self) -> KnownKey | Rejection:
+        """The key as it stands now, by the checks that need no more than the handshake."""
+        known = self.admission.check_key(self.session)
+        return known if isinstance(known, Rejection) else self.admission.revalidate(known, self.session)
+
+    def refuses(self, model: str | None, unpriced: str) -> Rejection | None:
+        """The refusal of something whose cost nobody can bound; None on keys without a spend limit."""
+        known = self.admission.check_key(self.session)
+        if isinstance(known, Rejection):
+            return known
+        return self.sessions.judge(known, self._context(model, None), None, unpriced)
+
+    def admit(
+        self, parsed: Parsed, model: str, meter: UsageAccumulator, *, new_model: str | None = None
+    ) -> Turn | Rejection:
+        """Admit one. Its money is held and its BEGIN is written when there is a `Turn`."""
+        context = self._context(model, parsed)
+        context.new_model = new_model
+        known = self.admission.check_key(context)
+        if isinstance(known, Rejection):
+            return known
+        admission = self.admission.admit(known, context)
+        self.session.key = context.key
+        if isinstance(admission, Rejection):
+            return admission
+        turn = Turn(self.accounting, context, admission)
+        turn.meter = meter
+        return turn
+
+    def post(self, parsed: Parsed, model: str, usage: Usage | None) -> None:
+        """Write down what is billed beside the turns that were admitted, once it is told."""
+        context = self._context(model, parsed)
+        if self.sessions.begin_unheld(context, self.opened) is None:
+            turn = Turn(self.accounting, context, replace(self.opened, bound_nanos=None))
+            turn.meter = Told(usage)
+            turn.begun()
+            turn.end("ok")
+
+    def _context(self, model: str | None, parsed: Parsed | None) -> RequestContext:
+        session = self.session
+        seq, number = self.accounting.new_id()
+        context = RequestContext(
+            session.request, seq, f"req_{number}", session.head, session.client_ip, session.dialect, time.monotonic()
+        )
+        context.digest, context.key, context.target = session.digest, session.key, session.target
+        context.model, context.parsed = model, parsed
+        return context
