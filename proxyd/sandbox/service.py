@@ -17,9 +17,9 @@ from proxyd.sandbox import (
     jobs_anthropic,
     jobs_gemini,
     jobs_openai,
-    media,
     models,
     openai,
+    predictions,
     reading,
 )
 from proxyd.sandbox.interactions import INTERACTIONS
@@ -113,7 +113,7 @@ class SandboxService:
         if place.name == "count":
             return _counted(place, document)
         if place.name in ("predict", "film"):
-            told = media.made(place.model or "", document, attempt, film=place.name == "film")
+            told = predictions.made(place.model or "", document, attempt, film=place.name == "film")
             return Answer(200, orjson.dumps(told))
         if place.name in _LATER:
             return self._later(ask, place, document, attempt)
