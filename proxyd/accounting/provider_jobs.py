@@ -125,8 +125,11 @@ class ProviderJobs:
 
         `again` are some of which this worker does not know whether it has taken them: nobody else books what it took.
         """
-        with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
+        with self._engine.connect() as connection:
             free = set(ids) - self._booked(connection, ids)
+        if not free:
+            return Taken(set(), set())  # as whenever something is fetched again: nobody has to wait for a lock
+        with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
             at = datetime.now(UTC)
             taken = self._take_free(connection, free, worker_id, at)
             if rest := free - taken:
@@ -142,8 +145,6 @@ class ProviderJobs:
             connection.execute(update(JobBooking).where(*mine).values(written=True))
 
     def _take_free(self, connection: Connection, ids: set[str], worker_id: str, at: datetime) -> set[str]:
-        if not ids:
-            return set()
         in_order = sorted(ids)
         if self._take is _TAKE_SQLITE:
             moment = at.strftime("%Y-%m-%d %H:%M:%S.%f")  # as SQLAlchemy writes one there

@@ -54,24 +54,32 @@ class UploadLinks:
         return kept
 
     def led_here(self, given: str, request: Request, base: str, prefix: str) -> str | None:
-        """A link of the provider's, led through us, for a client that sends its key with it. `prefix`: see `route`."""
-        found = _target_of(given, base)
+        """A link of the provider's led through us, unsigned: for a client that sends its key with it.
+
+        `prefix` is the provider's path here. None: it cannot be led through us.
+        """
         host = request.header(b"host")
-        if host is None or found is None:
+        path = given.partition("://")[2]
+        target = path[path.find("/") :].removeprefix(base)
+        if host is None or not _SAFE.fullmatch(target):
             return None
         behind = prefix if request.path.startswith(f"{prefix}/") else ""
-        return f"{self._scheme(request)}://{host.decode()}{behind}{found[0]}"
+        return f"{self._scheme(request)}://{host.decode()}{behind}{target}"
 
     def _link(self, given: str, request: Request, digest: str, base: str) -> str | None:
-        found = _target_of(given, base)
-        host = request.header(b"host")
-        if host is None or found is None:
+        try:
+            address = urlsplit(given)
+        except ValueError:
             return None
-        target, path, query = found
+        path = address.path.removeprefix(base)
+        target = f"{path}?{address.query}" if address.query else path
+        host = request.header(b"host")
+        if host is None or not _SAFE.fullmatch(target):
+            return None
         until = int(self._now()) + LIFETIME_SECONDS
         signed = f"{until}.{digest}.{self._sign(self._keys[0], target, until, digest)}"
         prefix = _PREFIX if request.path.startswith(f"{_PREFIX}/") or not path.startswith("/upload/") else ""
-        mark = "&" if query else "?"
+        mark = "&" if address.query else "?"
         return f"{self._scheme(request)}://{host.decode()}{prefix}{target}{mark}{PARAMETER}={signed}"
 
     def opened(self, request: Request, target: Target) -> str | Deny:
@@ -111,14 +119,3 @@ class UploadLinks:
         told = (request.header(b"x-forwarded-proto") or b"").strip().lower()
         peer = parse(request.client.peer) if told == b"https" else None
         return "https" if peer is not None and any(peer in network for network in self._trusted) else "http"
-
-
-def _target_of(given: str, base: str) -> tuple[str, str, str] | None:
-    """What stands in the request line for a link of the provider's, and its path and query; None: it makes no sense."""
-    try:
-        address = urlsplit(given)
-    except ValueError:
-        return None
-    path = address.path.removeprefix(base)
-    target = f"{path}?{address.query}" if address.query else path
-    return (target, path, address.query) if _SAFE.fullmatch(target) else None

@@ -54,7 +54,8 @@ def begun(slug: str, path: str, path_model: str | None, document: Mapping[str, A
     if name is None:
         return None
     if slug == "openai":
-        return Begun(name, _text(document.get("endpoint")), None)
+        works_as = _text(document.get("endpoint"))
+        return Begun(name, works_as if _endpoint(slug, works_as) is not None else None, None)
     if slug == "anthropic":
         return Begun(name, "/v1/messages", None)
     before, _, method = path.rpartition(":")

@@ -14,13 +14,13 @@ from proxyd.sandbox import (
     anthropic,
     behaviour,
     gemini,
-    gemini_media,
     jobs_anthropic,
     jobs_gemini,
     jobs_openai,
     media,
     models,
     openai,
+    predictions,
     reading,
 )
 from proxyd.sandbox.completions import COMPLETIONS
@@ -129,7 +129,7 @@ class SandboxService:
         if place.name == "count":
             return _counted(place, document)
         if place.name in ("predict", "film"):
-            told = gemini_media.made(place.model or "", document, attempt, film=place.name == "film")
+            told = predictions.made(place.model or "", document, attempt, film=place.name == "film")
             return Answer(200, orjson.dumps(told))
         if place.name in _LATER:
             return self._later(ask, place, document, attempt)

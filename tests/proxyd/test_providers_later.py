@@ -49,6 +49,10 @@ def test_roles(slug: str, method: str, path: str, expected: Later | None) -> Non
 def test_what_begins_a_job() -> None:
     batch = {"id": "batch_1", "endpoint": "/v1/responses"}
     assert later.begun("openai", "/v1/batches", None, batch) == Begun("batch_1", "/v1/responses", None)
+    for strange in ("/v1/" + "x" * 200, "/v1/nothing", 5, None):  # as if it were not told
+        assert later.begun("openai", "/v1/batches", None, {**batch, "endpoint": strange}) == Begun(
+            "batch_1", None, None
+        )
     assert later.begun("anthropic", "/v1/messages/batches", None, {"id": "m"}) == Begun("m", "/v1/messages", None)
     path = "/v1beta/models/gemini-2.5-flash:batchGenerateContent"
     works_as = "/v1beta/models/{model}:generateContent"
