@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from proxyd.sandbox import anthropic, behaviour, gemini, media, models, openai, reading
+from proxyd.sandbox import anthropic, behaviour, gemini, models, openai, openai_media, reading
 from proxyd.sandbox.behaviour import Behaviour
 from proxyd.sandbox.completions import COMPLETIONS
 from proxyd.sandbox.invoice import KEY_PREFIX_CHARACTERS, MARKER_CHARACTERS, Attempt, Invoice
@@ -96,7 +96,7 @@ class SandboxService:
         operation = _IN_WORDS.get(place.name) if place.name is not None else None
         if operation is not None:
             return self._in_words(operation, ask, place, document, attempt)
-        if place.name in media.MADE:
+        if place.name in openai_media.MADE:
             return _made(ask, place, document, attempt)
         if place.name in {"embeddings", "embed"}:
             return _embedded(ask, place, document, attempt)
@@ -143,7 +143,7 @@ def _prepare(
     attempt.model, attempt.behaviour = model, words
     how = behaviour.read(words)
     name = place.name or ""
-    known = media.exists(name, model) if name in media.MADE else models.exists(place.provider, model)
+    known = openai_media.exists(name, model) if name in openai_media.MADE else models.exists(place.provider, model)
     if not known:
         raise Refusal(404, f"The model `{model[:100]}` does not exist or you do not have access to it.", param="model")
     if how.status != 200:
@@ -165,11 +165,11 @@ def _refused(place: Place, refusal: Refusal, attempt_id: str) -> Answer:
 
 def _made(ask: SandboxRequest, place: Place, document: Document, attempt: Attempt) -> Answer:
     """Sound, a transcription or pictures."""
-    words = media.marker(document)
+    words = openai_media.marker(document)
     attempt.marker = words[:MARKER_CHARACTERS]
     asked_model = reading.string(document, "model")
     model, how = _prepare(ask, place, asked_model, behaviour.of_prompt(words)[1], attempt)
-    made = media.MADE[place.name or ""](model, document, usage=not how.no_usage)
+    made = openai_media.MADE[place.name or ""](model, document, usage=not how.no_usage)
     bill = Bill(model, made.input_tokens, made.output_tokens, made.nanos)
     if not made.events:
         return Answer(200, made.body, content_type=made.content_type, behaviour=how, bill=bill)
