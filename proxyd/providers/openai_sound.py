@@ -22,7 +22,7 @@ _BY_CHARACTER = re.compile(r"tts-1(?:-|$)")
 _BY_SECOND = re.compile(r"whisper|gpt-transcribe|gpt-live-transcribe")
 _ONE_BLOCK = re.compile(r"gpt-4o-(?:mini-)?transcribe")
 
-# No codec in use takes less for a second of sound: 4 kbit/s.
+# No codec in use takes less for a second of speech: 4 kbit/s.
 BYTES_PER_SECOND = 500
 # What a second of sound is to a model that hears it; https://developers.openai.com/api/docs/guides/realtime-costs.
 TOKENS_PER_SECOND = 10
