@@ -26,7 +26,7 @@ class Form:
     text_bytes: int  # of all texts
     media: int  # files, and texts that name one
     media_bytes: int  # of the files
-    first: tuple[int, int] | None  # where the first file begins and ends
+    only: tuple[int, int] | None  # where the one file of the form begins and ends
 
 
 def fields_of(parts: list[Part]) -> Form:
@@ -48,7 +48,7 @@ def fields_of(parts: list[Part]) -> Form:
         text_bytes=sum(part.size for part in parts if not part.file),
         media=sum(part.file or part.name.partition("[")[0] in _MEDIA for part in parts),
         media_bytes=sum(part.size for part in files),
-        first=(files[0].start, files[0].start + files[0].size) if files else None,
+        only=(files[0].start, files[0].start + files[0].size) if len(files) == 1 else None,
     )
 
 

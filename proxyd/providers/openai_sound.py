@@ -22,7 +22,7 @@ _BY_CHARACTER = re.compile(r"tts-1(?:-|$)")
 _BY_SECOND = re.compile(r"whisper|gpt-transcribe|gpt-live-transcribe")
 _ONE_BLOCK = re.compile(r"gpt-4o-(?:mini-)?transcribe")
 
-# No codec in use takes less for a second of sound: 4 kbit/s.
+# No codec in use takes less for a second of speech: 4 kbit/s.
 BYTES_PER_SECOND = 500
 # What a second of sound is to a model that hears it; https://developers.openai.com/api/docs/guides/realtime-costs.
 TOKENS_PER_SECOND = 10
@@ -68,13 +68,11 @@ def read_transcription(form: Form, body: bytes) -> Parsed:
     """Understand a request for a transcription or a translation. Raises BadBody."""
     document: dict[str, Any] = form.document
     model = model_name(document.get("model"))
-    # All of it may be sound: examples of voices are fields of text.
-    seconds = -(-(form.text_bytes + form.media_bytes) // BYTES_PER_SECOND)
+    seconds = _most_seconds(form, body)
     foretold = None
     if _BY_SECOND.search(model):
-        size = Size(0, overhead_tokens=0, tool_fees={"audio_seconds": seconds}, output_free=True)
-        likely = _length(form, body)
-        foretold = Usage({"audio_seconds": seconds if likely is None else min(likely, seconds)}, estimated=True)
+        foretold = Usage({"audio_seconds": seconds}, estimated=True)
+        size = Size(0, overhead_tokens=0, tool_fees=foretold.counts, output_free=True)
     else:
         heard = seconds * TOKENS_PER_SECOND
         limit = output_maximum("openai", model) or heard
@@ -93,10 +91,10 @@ def read_transcription(form: Form, body: bytes) -> Parsed:
     return Parsed(Kind.TRANSCRIPTIONS, model, flag(document, "stream"), size, True, document, body, foretold=foretold)
 
 
-def _length(form: Form, body: bytes) -> int | None:
-    """How long the sound is, if it says so itself: many answers do not."""
-    if form.first is None:
-        return None
-    start, end = form.first
-    seconds = seconds_of(body[start:end])
-    return None if seconds is None else max(1, math.ceil(seconds))
+def _most_seconds(form: Form, body: bytes) -> int:
+    """How long the sound can be: as its file says, else by its bytes. Texts may be sound too: examples of voices."""
+    told = None if form.only is None else seconds_of(body[form.only[0] : form.only[1]])
+    by_bytes = form.text_bytes + form.media_bytes
+    if told is None:
+        return -(-by_bytes // BYTES_PER_SECOND)
+    return max(1, min(math.ceil(told) + form.text_bytes // BYTES_PER_SECOND, -(-by_bytes // BYTES_PER_SECOND)))

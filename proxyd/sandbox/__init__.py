@@ -10,7 +10,7 @@ embeddings, speech, transcriptions and translations, and pictures. What is heard
 **Credential.** Any key that begins with `sandbox-`, where the dialect wants it; everything else is 401.
 
 **Models.** Every model of that provider which the `genai-prices` package knows, and for sound, pictures and films those
-in `media.py` and `predictions.py`; others are 404.
+in `openai_media.py` and `predictions.py`; others are 404.
 
 **Tokens.** One token for every 4 bytes of UTF-8, rounded up, per message, system prompt, list of tools and answer;
 an image, audio or file part is 85 tokens. Output limits are kept, and then the finish reason says so. A second of sound

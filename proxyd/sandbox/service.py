@@ -17,9 +17,9 @@ from proxyd.sandbox import (
     jobs_anthropic,
     jobs_gemini,
     jobs_openai,
-    media,
     models,
     openai,
+    openai_media,
     predictions,
     reading,
 )
@@ -122,7 +122,7 @@ class SandboxService:
         operation = _IN_WORDS.get(place.name) if place.name is not None else None
         if operation is not None:
             return self._in_words(operation, ask, place, document, attempt)
-        if place.name in media.MADE:
+        if place.name in openai_media.MADE:
             return _made(ask, place, document, attempt)
         if place.name in {"embeddings", "embed"}:
             return _embedded(ask, place, document, attempt)
@@ -215,13 +215,13 @@ def _refused(place: Place, refusal: Refusal, attempt_id: str) -> Answer:
 
 def _made(ask: SandboxRequest, place: Place, document: Document, attempt: Attempt) -> Answer:
     """Sound, a transcription or pictures."""
-    words = media.marker(document)
+    words = openai_media.marker(document)
     attempt.marker = words[:MARKER_CHARACTERS]
     asked_model = reading.string(document, "model")
     header = ask.headers.get(BEHAVIOUR_HEADER)
     wanted = behaviour.of_prompt(words)[1]
     model, how = prepared(place.provider, asked_model, wanted, attempt, header, media=place.name)
-    made = media.MADE[place.name or ""](model, document, usage=not how.no_usage)
+    made = openai_media.MADE[place.name or ""](model, document, usage=not how.no_usage)
     bill = Bill(model, made.input_tokens, made.output_tokens, made.nanos)
     if not made.events:
         return Answer(200, made.body, content_type=made.content_type, behaviour=how, bill=bill)

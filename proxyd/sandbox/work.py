@@ -1,7 +1,6 @@
 """One request answered in words, however it came: by itself, as a line of a batch, or in the background."""
 
-from proxyd.sandbox import behaviour, models
-from proxyd.sandbox import media as openai_media
+from proxyd.sandbox import behaviour, models, openai_media
 from proxyd.sandbox.behaviour import Behaviour
 from proxyd.sandbox.invoice import MARKER_CHARACTERS, Attempt
 from proxyd.sandbox.refusal import Refusal

@@ -214,6 +214,19 @@ def test_a_form_is_sent_byte_for_byte_whatever_its_size(stage: Router, quiet: Sc
     assert quiet.heard[0].body == body
 
 
+def test_a_large_picture_may_be_sent_as_json(stage: Router, quiet: ScriptedProvider) -> None:
+    key_id, key = stage.create_key(name="data url", spend_limit_usd="1")
+    picture = {"image_url": "data:image/png;base64," + "A" * 2_000_000}
+    document = {"model": "gpt-image-2", "prompt": "A dog", "images": [picture], "quality": "low", "size": "1024x1024"}
+    body = json.dumps(document).encode()
+    assert ask(stage, b"POST /v1/images/edits", bearer(key), body=body).status == 200
+    assert quiet.heard[0].body == body
+    eventually(lambda: ledger_rows(stage, key_id) != [], what="the row")
+    (row,) = ledger_rows(stage, key_id)
+    assert 0 < row["cost_nanos"] <= row["bound_nanos"] < 300_000_000  # the picture is no text
+    assert row["flags"] == ["estimated"]
+
+
 def test_a_form_beyond_what_is_kept_is_413(stage: Router, quiet: ScriptedProvider) -> None:
     _, key = stage.create_key(name="larger")
     with dial(stage) as line:

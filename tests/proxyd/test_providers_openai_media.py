@@ -128,6 +128,23 @@ def test_sound_by_the_second_is_bounded_by_its_bytes() -> None:
     assert found.affordable_output_limit is None
 
 
+def wave(seconds: int) -> bytes:
+    """A file of 16,000 samples of two bytes each second."""
+    head = b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x80\x3e\0\0\0\x7d\0\0\x02\0\x10\0data\0\0\0\0"
+    return head + b"\0" * 32_000 * seconds
+
+
+def test_a_file_that_says_how_long_it_is_is_bounded_by_that() -> None:
+    request: list[tuple[str, str | bytes]] = [("file", wave(60)), ("model", "whisper-1")]
+    found = bound_of(TRANSCRIPTIONS, request)
+    assert (found.nanos, found.fees["audio_seconds"].units) == (6_000_000, 60)
+    examples = [*request, ("known_speaker_references[]", "data:audio/wav;base64," + "A" * 5_000)]
+    assert bound_of(TRANSCRIPTIONS, examples).fees["audio_seconds"].units == 70
+    assert bound_of(TRANSCRIPTIONS, [*request, ("file", wave(60))]).fees["audio_seconds"].units > 7_000
+    found = bound_of(TRANSCRIPTIONS, [("file", wave(60)), ("model", "gpt-4o-transcribe")])
+    assert found.input.units == 600 + len("gpt-4o-transcribe") + 256
+
+
 @pytest.mark.parametrize(
     ("size", "fields", "heard", "written"),
     [

@@ -57,7 +57,23 @@ def test_a_changing_bit_rate_tags_before_and_behind() -> None:
     low = (b"\xff\xfb\x10\x00", 32, 1_152, 44_100)
     tag = b"ID3\x03\x00\x00\x00\x00\x01\x00" + b"\0" * 128
     sound = (frame(FRAME_1) + frame(low) * 3) * 10
-    assert seconds_of(tag + sound + b"TAG" + b"\0" * 125) == pytest.approx(40 * 1_152 / 44_100)
+    assert seconds_of(tag + sound) == pytest.approx(40 * 1_152 / 44_100)
+    # What stands behind might be 8 kbit/s.
+    assert seconds_of(tag + sound + b"TAG" + b"\0" * 125) == pytest.approx(40 * 1_152 / 44_100 + 0.128)
+
+
+@pytest.mark.parametrize(
+    "between", [frame((b"\xff\xfb\x94\x00", 128, 1_152, 48_000)), frame(FRAME_2), b"\xff\xfb\x90\x02", b"\0"]
+)
+def test_frames_that_are_not_alike_leave_a_doubt(between: bytes) -> None:
+    """A decoder may pass over what it does not take for a frame, and find others within it."""
+    assert seconds_of(frame(FRAME_1) * 200 + between + frame(FRAME_1) * 200) is None
+
+
+def test_two_heads_of_one_wave_leave_a_doubt() -> None:
+    said = wav(1)
+    head = said[said.index(b"fmt ") : said.index(b"data")]
+    assert seconds_of(said.replace(head, head + head)) is None
 
 
 @pytest.mark.parametrize(
@@ -65,7 +81,7 @@ def test_a_changing_bit_rate_tags_before_and_behind() -> None:
     [
         b"", b"\xff", b"RIFF", b"fLaC" + b"\0" * 100, b"OggS" + b"\0" * 100, b"\xff\xfb", b"ID3", b"ID3\x03" + b"\x7f" * 20,
         frame(FRAME_1) + b"\0" * 100_000,  # what may be frames that nobody here finds
-        b"\xff\xfb\xf0\x00" * 100, b"\xff\xfb\x00\x00" * 100, b"\xff\xfb\x9c\x00" * 100,
+        b"ID3\x03\0\0\0\0\0\x80" + frame(FRAME_1), b"\xff\xfb\xf0\x00" * 100, b"\xff\xfb\x00\x00" * 100, b"\xff\xfb\x9c\x00" * 100,
         frame(FRAME_25) * (MAX_FRAMES + 1),
     ],
 )  # fmt: skip
