@@ -14,6 +14,7 @@ from proxyd.accounting.accounting_state import AccountingDatabase
 from proxyd.accounting.machine import machine_of
 from proxyd.accounting.membership import Membership
 from proxyd.accounting.records import LedgerUnavailable
+from proxyd.accounting.refusal_log import RefusalLog
 from proxyd.bodies.memory import BodyMemory
 from proxyd.bodies.parser import BodyParser
 from proxyd.channel import wait_outside
@@ -51,6 +52,7 @@ class Worker:
 
     gateway: Gateway
     accounting: Accounting
+    refusals: RefusalLog
     counters: counters.Counters
     engine: Engine
     offload: Offload
@@ -59,10 +61,12 @@ class Worker:
     def start(self) -> None:
         """Enter the accounting; what is missing for it is tried again in the background."""
         self.accounting.start()
+        self.refusals.start()
 
     def stop(self) -> None:
         """Write down what is left. Called after the last connection has ended."""
         self.accounting.stop()
+        self.refusals.stop()
         self.counters.close()
         self.engine.dispose()
 
@@ -115,8 +119,11 @@ def build(settings: Settings, readiness: Readiness | None = None) -> Worker:
     worker: Worker
     ready = lambda: worker.faults()  # noqa: E731, PLW0108 - it exists later
     bodies = BodyReader(admission, BodyMemory(), parser)
-    gateway = Gateway(accounting, admission, bodies, limits, dispatcher, links, settings.trusted_proxies, ready)
-    worker = Worker(gateway, accounting, shared_counters, engine, offload, readiness or Readiness())
+    refusals = RefusalLog(settings.data_dir / "refusals")
+    gateway = Gateway(
+        accounting, admission, bodies, limits, dispatcher, links, refusals, settings.trusted_proxies, ready
+    )
+    worker = Worker(gateway, accounting, refusals, shared_counters, engine, offload, readiness or Readiness())
     return worker
 
 

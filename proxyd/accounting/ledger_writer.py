@@ -3,8 +3,8 @@
 It does its work in rounds, each bounded: look whether the counters are the right ones and see that there are right
 ones (`generations`); import what the journals of this machine tell; finish, import and close those of workers that
 died; post to the database what the others hold, if other machines might have to know; tell the counters of edits whose
-dashboard died; keep house. Whatever fails is tried again in the next round, and may be repeated without effect. While
-it is away nothing is lost: journals grow.
+dashboard died; keep house; add up what workers have refused. Whatever fails is tried again in the next round, and may
+be repeated without effect. While it is away nothing is lost: journals grow.
 """
 
 import logging
@@ -26,6 +26,7 @@ from proxyd.accounting.ledger import Ledger
 from proxyd.accounting.living import Living
 from proxyd.accounting.machines import Machines
 from proxyd.accounting.records import LedgerUnavailable
+from proxyd.accounting.refusal_importer import RefusalImporter
 from shared.counters import Counters, CountersUnavailable, Page
 
 log = logging.getLogger(__name__)
@@ -56,6 +57,7 @@ class LedgerWriter:
         self._counters = counters
         self._database = database
         self._importer = Importer(self._directory, machine, database, ledger, monotonic)
+        self._refusals = RefusalImporter(data_dir / "refusals", ledger.engine, monotonic)
         self._living = Living(self._directory, kill, monotonic)
         self._machines = Machines(self._directory, machine, counters, database, monotonic)
         self._generations = Generations(data_dir, machine, counters, database, self._living, self._machines, monotonic)
@@ -87,8 +89,12 @@ class LedgerWriter:
 
     def round(self) -> int:
         """Do once all there is to do; answers with the ENDs that were imported."""
+        money = (self._watch, self._look_around, self._import_all, self._close_dead, self._post, self._slow)
+        return self._do(*money, self._refusals.import_due)
+
+    def _do(self, *steps: Callable[[], int | None]) -> int:
+        """Take some steps, whatever becomes of any; answers with the ENDs that were imported."""
         imported = 0
-        steps = (self._watch, self._look_around, self._import_all, self._close_dead, self._post, self._slow)
         for step in steps:
             try:
                 imported += step() or 0
@@ -110,6 +116,7 @@ class LedgerWriter:
 
     def leave(self) -> None:
         """Once there will be no more rounds."""
+        self._do(self._refusals.import_all)  # what workers have left when they ended
         self._machines.leave()
 
     # Counters

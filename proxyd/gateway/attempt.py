@@ -13,10 +13,12 @@ from proxyd.accounting.accounting import Accounting
 from proxyd.accounting.records import Settlement
 from proxyd.gateway.context import Admission, RequestContext
 from proxyd.gateway.detached_streams import DetachedStreams
+from proxyd.gateway.rejection import upstream_reason
 from proxyd.messages import ClientGone, Incoming, RequestError, UpstreamAborted, UpstreamError
 from proxyd.providers import DIALECTS, Meter
 from proxyd.upstream.pool import Call
 from shared import pricing
+from shared.policy import ERRORS, Reason
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +33,7 @@ class UpstreamAttempt:
 
     __slots__ = (
         "_accounting",
+        "_first_byte_ms",
         "_noted_at",
         "admission",
         "call",
@@ -53,6 +56,7 @@ class UpstreamAttempt:
         """`detached` is where the answer is read to its end if the client leaves; None: the call is ended then."""
         self._accounting = accounting
         self._noted_at = 0.0
+        self._first_byte_ms: int | None = None
         self.call = call
         self.context = context
         self.admission = admission
@@ -78,10 +82,11 @@ class UpstreamAttempt:
                 self.void()
             elif isinstance(error, UpstreamAborted | ClientGone):
                 self.start_metering(None, streaming=False)
-                self.end("client_gone")
+                self.end("client_gone", error)
             else:
-                self.end("unknown")
+                self.end("unknown", error)
             raise
+        self._first_byte_ms = self._elapsed_ms()
         self.status = incoming.status
         return incoming
 
@@ -108,21 +113,28 @@ class UpstreamAttempt:
             self._accounting.note_progress(self.context.seq, cost.nanos)
         self._noted_at = at
 
-    def end(self, outcome: str) -> None:
-        """Settle at what the provider reported, else at what was delivered. The second call does nothing."""
+    def end(self, outcome: str, instead: Exception | None = None) -> None:
+        """Settle at what the provider reported, else at what was delivered. The second call does nothing.
+
+        `instead` is what the client is told of in the place of the provider's answer.
+        """
         if self.ended:
             return
+        sent_status = self.status if instead is None else _status_told(instead)
         try:
-            settlement = self._settlement(outcome)
+            settlement = self._settlement(outcome, sent_status)
         except Exception:  # A fault of our own in what meters or prices must leave no hold behind.
             log.exception("an answer could not be metered; it is charged what it can cost at most")
             self.meter = None
             cost_nanos = (self.admission.bound_nanos or 0) if self.status is not None and self.status < 400 else 0
-            settlement = self._settlement(outcome)._replace(flags=("estimated",), cost_nanos=cost_nanos)
+            settlement = self._settlement(outcome, sent_status)._replace(flags=("estimated",), cost_nanos=cost_nanos)
         self.ended = True
         self._accounting.settle(self.context.seq, settlement)
 
-    def _settlement(self, outcome: str) -> Settlement:
+    def _elapsed_ms(self) -> int:
+        return int((time.monotonic() - self.context.started) * 1000)
+
+    def _settlement(self, outcome: str, sent_status: int | None) -> Settlement:
         context, meter = self.context, self.meter
         flags: tuple[str, ...] = ()
         counts: dict[str, int] = {}
@@ -143,10 +155,19 @@ class UpstreamAttempt:
                 flags = (*flags, "overrun")
         elif context.parsed is None and not context.free:
             flags = ("unmetered",)
-        duration_ms = int((time.monotonic() - context.started) * 1000)
-        request_id = self.provider_request_id
         return Settlement(
-            self.status, outcome, flags, counts, served_model, service_tier, price, cost_nanos, duration_ms, request_id
+            self.status,
+            outcome,
+            flags,
+            counts,
+            served_model,
+            service_tier,
+            price,
+            cost_nanos,
+            self._elapsed_ms(),
+            self.provider_request_id,
+            self._first_byte_ms,
+            sent_status,
         )
 
     def void(self) -> None:
@@ -155,11 +176,11 @@ class UpstreamAttempt:
             self.ended = True
             self._accounting.void(self.context.seq)
 
-    def fail(self) -> None:
+    def fail(self, error: Exception) -> None:
         """End it by a fault of our own, so that no money stays held. Whoever is killed leaves it to be recovered."""
         if self.call.sent:
             self.meter = None  # what it says may be the very fault
-            self.end("unknown")
+            self.end("unknown", error)
         else:
             self.void()
 
@@ -200,6 +221,16 @@ class UpstreamAttempt:
             at=admission.admitted_at,
             book=admission.known.prices,
         )
+
+
+def _status_told(error: Exception) -> int | None:
+    """HTTP status of the answer that tells a client of an error; None: there is nobody to tell."""
+    if isinstance(error, UpstreamAborted | ClientGone):
+        return None
+    if isinstance(error, RequestError):
+        return error.status
+    reason = upstream_reason(error) if isinstance(error, UpstreamError) else Reason.INTERNAL_ERROR
+    return ERRORS[reason].status
 
 
 def _plain(name: str) -> str:

@@ -50,9 +50,9 @@ class Dispatcher:
         except RequestError as error:
             return rejected_request(error)
         except (UpstreamError, ClientGone) as error:
-            return upstream_failed(context.target.provider.label, error)
-        except Exception:
-            attempt.fail()
+            return upstream_failed(context.target.provider, error)
+        except Exception as error:
+            attempt.fail(error)
             raise
         else:
             if context.target.path.startswith(UPLOADS):  # the answers to others hold no links

@@ -10,6 +10,7 @@ from shared.models.ledger import (
     KeySpend,
     Machine,
     PostedHolds,
+    Refusal,
     UsageDaily,
     UsageRecord,
 )
@@ -34,7 +35,7 @@ from shared.models.policy import (
 )
 
 # The migration that made these tables as they stand here: the last of migrations/versions/.
-REVISION = "0006"
+REVISION = "0008"
 
 __all__ = [
     "ID_LENGTH",
@@ -56,6 +57,7 @@ __all__ = [
     "PriceOverride",
     "ProviderCredential",
     "ProxyKey",
+    "Refusal",
     "Status",
     "UsageDaily",
     "UsageRecord",
