@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import NamedTuple
 
 from shared import money, periods, pricing
 from shared.counters import RateLimited, SpendExceeded, SpendHeld, SpendState
@@ -18,12 +17,9 @@ _NOTHING = BoundPart(0, Decimal(0), 0)
 LEAST_BOUND = Bound(1, _NOTHING, _NOTHING, {}, 0)  # of a body that was not read: the least that anything costs
 
 
-class Judged(NamedTuple):
-    """Yes or no by policy, and by which bound."""
-
-    verdict: Allow | Deny
-    bound_nanos: int | None  # the most that it can cost; None: the model has no known price
-    output_limit: int | None  # set by us, because the client set none and the model's maximum is too dear
+# Yes or no by policy; the most that it can cost, None: the model has no known price; the output limit that we set
+# because the client set none and the model's maximum is too dear. Plain, because names would take a request longer.
+Judged = tuple[Allow | Deny, int | None, int | None]
 
 
 def judge(
@@ -56,7 +52,7 @@ def judge(
             if bound_nanos is None and capped:
                 unpriced = _why_unbounded(provider, model, size, now, book)
     query = PolicyQuery(client_ip, provider, model, size is not None, free, bound_nanos, unpriced)
-    return Judged(evaluate(key, query, now), bound_nanos, limit)
+    return evaluate(key, query, now), bound_nanos, limit
 
 
 def _why_unbounded(provider: str, model: str, size: Size, now: float, book: PriceBook | None) -> str | None:

@@ -11,25 +11,18 @@ import gevent
 import pytest
 from accounting_kit import Router
 from ledger_kit import NOON
+from refusal_kit import KEY, refused
 from sqlalchemy import Engine, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from proxyd.accounting import refusal_log
 from proxyd.accounting.refusal_importer import RefusalImporter
-from proxyd.accounting.refusal_log import MASK, MOST_ENTRIES, MOST_FILES, RefusalLog, Refused
+from proxyd.accounting.refusal_log import MASK, MOST_ENTRIES, MOST_FILES, RefusalLog
 from shared import keys
 from shared.models import Refusal
-from shared.policy import Deny, KeySnapshot, Reason
+from shared.policy import Deny, Reason
 
-KEY = KeySnapshot(
-    "key_1", "org_1", "app", "sk-proxy-a1b2", False, None, False, frozenset(), (), (), None, None, "never"
-)
-PAUSED = Deny(Reason.KEY_PAUSED, {"prefix": KEY.prefix})
-
-
-def refused(number: int = 1, deny: Deny = PAUSED, **fields: Any) -> Refused:
-    told = {"at": NOON + number, "status": 403, "model": "gpt-4o", "client_ip": "203.0.113.7"}
-    return Refused(deny=deny, request_id=f"req_{number}", **{**told, **fields})
+Rows = Callable[[], list[Any]]
 
 
 @pytest.fixture
@@ -48,7 +41,7 @@ def importer(folder: Path, any_engine: Engine) -> RefusalImporter:
 
 
 @pytest.fixture
-def rows(any_engine: Engine) -> Callable[[], list[Any]]:
+def rows(any_engine: Engine) -> Rows:
     def rows() -> list[Any]:
         table = Refusal.__table__
         with any_engine.connect() as connection:
@@ -57,7 +50,7 @@ def rows(any_engine: Engine) -> Callable[[], list[Any]]:
     return rows
 
 
-def test_it_works(counted: RefusalLog, importer: RefusalImporter, rows: Callable[[], list[Any]]) -> None:
+def test_it_works(counted: RefusalLog, importer: RefusalImporter, rows: Rows) -> None:
     for number in range(1, 4):
         counted.note(KEY, refused(number))
     counted.note(
@@ -76,7 +69,7 @@ def test_it_works(counted: RefusalLog, importer: RefusalImporter, rows: Callable
 
 
 def test_sums_of_several_machines_add_up_and_the_latest_tells_the_rest(
-    tmp_path: Path, any_engine: Engine, rows: Callable[[], list[Any]]
+    tmp_path: Path, any_engine: Engine, rows: Rows
 ) -> None:
     for machine, moment in (("a", 5), ("b", 2), ("a", 3)):
         own = RefusalLog(tmp_path / machine)
@@ -88,9 +81,7 @@ def test_sums_of_several_machines_add_up_and_the_latest_tells_the_rest(
     assert (row.count, row.client_ip, row.request_id) == (6, "192.0.2.5", "req_5")
 
 
-def test_several_files_are_one_sum(
-    counted: RefusalLog, importer: RefusalImporter, rows: Callable[[], list[Any]]
-) -> None:
+def test_several_files_are_one_sum(counted: RefusalLog, importer: RefusalImporter, rows: Rows) -> None:
     for number in (4, 2):
         counted.note(KEY, refused(number))
         counted.hand_over()
@@ -105,7 +96,7 @@ def test_nothing_is_written_where_nothing_was_refused(counted: RefusalLog, folde
 
 
 def test_while_nobody_takes_them_files_do_not_grow_and_nothing_is_lost(
-    counted: RefusalLog, folder: Path, importer: RefusalImporter, rows: Callable[[], list[Any]]
+    counted: RefusalLog, folder: Path, importer: RefusalImporter, rows: Rows
 ) -> None:
     for number in range(3 * MOST_FILES):
         counted.note(KEY, refused(number))
@@ -162,7 +153,7 @@ def test_others_have_their_turn_while_a_large_file_is_made(counted: RefusalLog) 
     ],
 )
 def test_no_secret_is_written_down(
-    counted: RefusalLog, folder: Path, importer: RefusalImporter, rows: Callable[[], list[Any]], secret: str
+    counted: RefusalLog, folder: Path, importer: RefusalImporter, rows: Rows, secret: str
 ) -> None:
     named = Deny(Reason.MODEL_NOT_ALLOWED, {"prefix": KEY.prefix, "model": secret, "allowed_models": ["a*"]})
     counted.note(KEY, refused(deny=named, model=f"models/{secret}"))
@@ -176,9 +167,7 @@ def test_no_secret_is_written_down(
     assert "sk-proxy-a1b2..." in row.sentence
 
 
-def test_what_no_database_takes_is_left_out(
-    counted: RefusalLog, importer: RefusalImporter, rows: Callable[[], list[Any]]
-) -> None:
+def test_what_no_database_takes_is_left_out(counted: RefusalLog, importer: RefusalImporter, rows: Rows) -> None:
     odd = Deny(Reason.INVALID_REQUEST, {"detail": "a\0b\ud800c" + "x" * 5_000})
     counted.note(KEY, refused(deny=odd, model="m\0\ud800" + "x" * 300, client_ip=None))
     counted.hand_over()
@@ -189,7 +178,7 @@ def test_what_no_database_takes_is_left_out(
 
 
 def test_what_cannot_be_written_is_written_later_once(
-    counted: RefusalLog, folder: Path, importer: RefusalImporter, rows: Callable[[], list[Any]]
+    counted: RefusalLog, folder: Path, importer: RefusalImporter, rows: Rows
 ) -> None:
     folder.write_text("in the way")
     counted.note(KEY, refused(1))
@@ -204,7 +193,7 @@ def test_what_cannot_be_written_is_written_later_once(
 
 
 def test_a_database_that_refuses_loses_none_and_counts_none_twice(
-    counted: RefusalLog, folder: Path, any_engine: Engine, importer: RefusalImporter, rows: Callable[[], list[Any]]
+    counted: RefusalLog, folder: Path, any_engine: Engine, importer: RefusalImporter, rows: Rows
 ) -> None:
     table: Any = Refusal.__table__
     table.drop(any_engine)
@@ -237,7 +226,7 @@ def test_a_database_that_is_away_leaves_the_files_as_they_are(
 
 
 def test_a_damaged_file_keeps_no_other_waiting(
-    counted: RefusalLog, folder: Path, importer: RefusalImporter, rows: Callable[[], list[Any]]
+    counted: RefusalLog, folder: Path, importer: RefusalImporter, rows: Rows
 ) -> None:
     folder.mkdir()
     (folder / "0.json").write_text('[{"key_id": 1')
@@ -260,7 +249,7 @@ def test_a_draft_of_who_was_killed_goes_and_a_young_one_stays(folder: Path, impo
 
 
 def test_a_worker_that_ends_hands_over_what_is_left(
-    counted: RefusalLog, folder: Path, importer: RefusalImporter, rows: Callable[[], list[Any]]
+    counted: RefusalLog, folder: Path, importer: RefusalImporter, rows: Rows
 ) -> None:
     counted.start()
     for number in range(MOST_FILES + 1):
@@ -281,7 +270,7 @@ def test_it_hands_over_by_itself(counted: RefusalLog, folder: Path, monkeypatch:
     counted.stop()
 
 
-def test_it_is_imported_once_a_second(folder: Path, any_engine: Engine, rows: Callable[[], list[Any]]) -> None:
+def test_it_is_imported_once_a_second(folder: Path, any_engine: Engine, rows: Rows) -> None:
     at = 100.0
     importer = RefusalImporter(folder, any_engine, lambda: at)
     own = RefusalLog(folder)

@@ -25,12 +25,13 @@ def nobody_asks(_: KeySnapshot) -> int | None:
 
 
 def test_it_works() -> None:
-    found = judge(CAPPED, None, "openai", "gpt-4o", TEXT, lambda _: 1_000_000_000, None, NOW, free=False)
-    assert isinstance(found.verdict, Allow)
-    assert found.bound_nanos == found.verdict.charges.bound_nanos
-    assert found.output_limit is not None
-    assert found.bound_nanos is not None
-    assert 0 < found.bound_nanos <= 1_000_000_000 // 8
+    verdict, bound_nanos, output_limit = judge(
+        CAPPED, None, "openai", "gpt-4o", TEXT, lambda _: 1_000_000_000, None, NOW, free=False
+    )
+    assert isinstance(verdict, Allow)
+    assert bound_nanos == verdict.charges.bound_nanos
+    assert output_limit is not None
+    assert 0 < bound_nanos <= 1_000_000_000 // 8
 
 
 def test_what_is_left_is_asked_where_we_set_a_limit_and_nowhere_else() -> None:
@@ -42,16 +43,16 @@ def test_what_is_left_is_asked_where_we_set_a_limit_and_nowhere_else() -> None:
         (CAPPED, None, False),
     ):
         judge(key, None, "openai", "gpt-4o", size, nobody_asks, None, NOW, free=free)
-    found = judge(CAPPED, None, "openai", "gpt-4o", TEXT, lambda _: None, None, NOW, free=False)
-    assert found.output_limit is None
+    _, _, output_limit = judge(CAPPED, None, "openai", "gpt-4o", TEXT, lambda _: None, None, NOW, free=False)
+    assert output_limit is None
 
 
 def test_why_nobody_can_bound_it_is_named_on_keys_with_a_limit() -> None:
     size = replace(TEXT, unpriced="background mode")
-    found = judge(CAPPED, None, "openai", "gpt-4o", size, lambda _: 1, None, NOW, free=False)
-    assert isinstance(found.verdict, Deny)
-    assert (found.verdict.reason, found.verdict.facts["unpriced"]) == (Reason.MODEL_NOT_PRICED, "background mode")
-    assert isinstance(judge(OPEN, None, "openai", "gpt-4o", size, nobody_asks, None, NOW, free=False).verdict, Allow)
+    verdict, _, _ = judge(CAPPED, None, "openai", "gpt-4o", size, lambda _: 1, None, NOW, free=False)
+    assert isinstance(verdict, Deny)
+    assert (verdict.reason, verdict.facts["unpriced"]) == (Reason.MODEL_NOT_PRICED, "background mode")
+    assert isinstance(judge(OPEN, None, "openai", "gpt-4o", size, nobody_asks, None, NOW, free=False)[0], Allow)
 
 
 def test_a_rate_is_refused_with_facts_of_the_api() -> None:

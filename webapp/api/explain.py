@@ -1,12 +1,15 @@
 """`/v1/keys/{id}/check`, `/requests` and `/refusals`: what a key did, what it was refused, and what it would be."""
 
+from collections.abc import Callable
+from typing import Any
+
 from flask import Blueprint, Response
 
 from webapp.access import current_actor, scope
 from webapp.api.answers import a_page, as_json, limit, parameters
 from webapp.api.document import read_document
 from webapp.queries.check import check_request, read_asked
-from webapp.queries.requests import refusals_of_key, requests_of_key
+from webapp.queries.requests import Page, refusals_of_key, requests_of_key
 
 bp = Blueprint("api_explain", __name__, url_prefix="/v1/keys")
 
@@ -24,15 +27,17 @@ def check(key_id: str) -> Response:
 @scope("usage:read")
 def requests(key_id: str) -> Response:
     """Its attempts at providers, newest first."""
-    asked = parameters(_PAGE)
-    page = requests_of_key(current_actor().org_id, key_id, limit=limit(asked.get("limit")), cursor=asked.get("cursor"))
-    return a_page([view.as_json() for view in page.items], page.next_cursor)
+    return _listed(requests_of_key, key_id)
 
 
 @bp.get("/<key_id>/refusals")
 @scope("usage:read")
 def refusals(key_id: str) -> Response:
     """What it was refused for, the latest first."""
+    return _listed(refusals_of_key, key_id)
+
+
+def _listed(find: Callable[..., Page[Any]], key_id: str) -> Response:
     asked = parameters(_PAGE)
-    page = refusals_of_key(current_actor().org_id, key_id, limit=limit(asked.get("limit")), cursor=asked.get("cursor"))
+    page = find(current_actor().org_id, key_id, limit=limit(asked.get("limit")), cursor=asked.get("cursor"))
     return a_page([view.as_json() for view in page.items], page.next_cursor)
