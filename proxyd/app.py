@@ -17,7 +17,6 @@ from proxyd.accounting.records import LedgerUnavailable
 from proxyd.accounting.refusal_log import RefusalLog
 from proxyd.bodies.memory import BodyMemory
 from proxyd.bodies.parser import BodyParser
-from proxyd.channel import wait_outside
 from proxyd.gateway.admission import AdmissionController
 from proxyd.gateway.body_reader import BodyReader
 from proxyd.gateway.bounds import SecondLook
@@ -87,7 +86,7 @@ def build(settings: Settings, readiness: Readiness | None = None) -> Worker:
     """
     engine = db.create(settings.database_url, cache_kib=DATABASE_CACHE_KIB)
     offload = Threads(DATABASE_THREADS, DATABASE_SECONDS)
-    shared_counters = counters.connect(settings.limits_url, sleep=gevent.sleep, wait_near=wait_outside)
+    shared_counters = counters.connect(settings.limits_url, sleep=gevent.sleep)
     database = AccountingDatabase(engine)
 
     def asked(function: Any, *arguments: Any) -> Any:

@@ -25,11 +25,11 @@ COLUMNS = (
 INSERT_ROWS = "insert into usage_records ({}) values ({})".format(  # noqa: S608 - our own columns
     ", ".join(COLUMNS), ", ".join("?" * len(COLUMNS))
 )
-INTO_DAILY = """
+INSERT_DAILY = """
 insert into usage_daily
     (key_id, day, provider, model, org_id, requests, input_tokens, output_tokens, cost_nanos)
 """
-DAILY_IS_THERE = """
+ON_DAILY_CONFLICT = """
 on conflict (key_id, day, provider, model) do update set
     requests = usage_daily.requests + excluded.requests,
     input_tokens = usage_daily.input_tokens + excluded.input_tokens,
@@ -37,8 +37,8 @@ on conflict (key_id, day, provider, model) do update set
     cost_nanos = usage_daily.cost_nanos + excluded.cost_nanos
 """
 # A row that is new was nothing when the generation was cut.
-INTO_TOTALS = "insert into key_spend (key_id, day, generation, base_nanos, total_nanos)"
-TOTAL_IS_THERE = """
+INSERT_TOTALS = "insert into key_spend (key_id, day, generation, base_nanos, total_nanos)"
+ON_TOTAL_CONFLICT = """
 on conflict (key_id, day) do update set
     base_nanos = case when key_spend.generation = excluded.generation
         then key_spend.base_nanos else key_spend.total_nanos end,
@@ -47,8 +47,8 @@ on conflict (key_id, day) do update set
 """
 STATEMENTS = (
     INSERT_ROWS,
-    f"{INTO_DAILY} values (?, ?, ?, ?, ?, ?, ?, ?, ?) {DAILY_IS_THERE}",
-    f"{INTO_TOTALS} values (?, ?, ?, 0, ?) {TOTAL_IS_THERE}",
+    f"{INSERT_DAILY} values (?, ?, ?, ?, ?, ?, ?, ?, ?) {ON_DAILY_CONFLICT}",
+    f"{INSERT_TOTALS} values (?, ?, ?, 0, ?) {ON_TOTAL_CONFLICT}",
     "update proxy_keys set last_used_at = ?1 where id = ?2 and (last_used_at is null or last_used_at < ?1)",
 )
 ALL_DAYS = "1970-01-01"  # the day of the row of key_spend that sums all days

@@ -131,10 +131,10 @@ def test_the_rate_is_read_and_not_used_up(api: Api, make: Make, live: LiveCounte
 def test_nothing_is_held_or_kept(api: Api, make: Make, live: LiveCounters) -> None:
     key = make(spend_limit_usd="1", rate_limit_rpm=5)
     live.seed(key.id)
-    before = live.counters.condition()
+    before = live.counters.status()
     found = checked(api, key.id, model="gpt-4o", max_tokens=1000)
     assert (found["allowed"], found["needed_usd"]) == (True, "0.018088")
-    assert live.counters.condition() == before
+    assert live.counters.status() == before
     assert api("GET", f"/v1/keys/{key.id}").get_json()["spend"]["held_usd"] == "0.00"
     assert api("GET", f"/v1/keys/{key.id}").get_json()["last_used_at"] is None
 

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -165,7 +166,7 @@ def test_recent_use_of_a_key_is_found_by_the_key_not_by_its_organisation(
         assert "ix_usage_records_key_id_admitted_at" in plans[0]
         page = requests_of_key(report.org_id, mine, limit=8)
         for cursor in (None, page.next_cursor):
-            rest, plans = plans_of(lambda c=cursor: requests_of_key(report.org_id, mine, cursor=c), "usage_records")
+            rest, plans = plans_of(partial(requests_of_key, report.org_id, mine, cursor=cursor), "usage_records")
             assert len(rest.items) == (20 if cursor is None else 12)
             assert "ix_usage_records_key_id_admitted_at" in plans[0]
             assert cursor is None or "admitted_at<" in plans[0].replace(" ", "")  # it begins where the page does

@@ -14,15 +14,15 @@ from shared import money
 from shared.addresses import parse
 from shared.catalog import NOT_METERED, PROVIDERS, Endpoint, Kind, Provider, find_endpoint, provider_of_model
 from shared.counters import (
-    Answer,
+    BatchContext,
     Charge,
     CountersUnavailable,
+    Decision,
     KeyRow,
     RateLimited,
     Rebuilding,
     SpendExceeded,
     SpendHeld,
-    Stand,
     period_of_day,
 )
 from shared.judgement import explained, judge, nobodys_model, not_configured, rate_limited, spend_refused
@@ -187,30 +187,30 @@ class _Standing(NamedTuple):
     """A key's counters, read and not changed."""
 
     row: KeyRow
-    stand: Stand
+    context: BatchContext
 
     def remaining_nanos(self, key: KeySnapshot) -> int | None:
         if not self.row.seeded:
             return None
-        period = period_of_day(key.spend_reset, self.stand.moment.day)
+        period = period_of_day(key.spend_reset, self.context.moment.day)
         return self.row.spend(period, key.spend_limit_nanos).remaining_nanos
 
 
 def _standing(key: KeySnapshot) -> _Standing | None:
     """None: the counters do not answer."""
     try:
-        condition, moment = counters().condition(), counters().moment()
+        status, moment = counters().status(), counters().moment()
         row = counters().rows([key.id]).get(key.id) or KeyRow.new()
     except CountersUnavailable:
         return None
     if not row.seeded:
-        seeds = read_seeds(db.session.connection(), [key.id], condition.generation, moment.day)
+        seeds = read_seeds(db.session.connection(), [key.id], status.generation, moment.day)
         if seeds is not None:
             row.seed(seeds[key.id])
-    return _Standing(row, Stand(condition.generation, condition.live, moment))
+    return _Standing(row, BatchContext(status.generation, status.live, moment))
 
 
-def _limits(key: KeySnapshot, charges: Charges, standing: _Standing | None) -> Answer | None:
+def _limits(key: KeySnapshot, charges: Charges, standing: _Standing | None) -> Decision | None:
     """What the counters would refuse it with, were it charged; None: with nothing.
 
     As in the proxy, who has no limit but of requests a minute passes while they cannot tell.
@@ -218,7 +218,7 @@ def _limits(key: KeySnapshot, charges: Charges, standing: _Standing | None) -> A
     capped = charges.spend_limit_nanos is not None
     if standing is None:
         return Rebuilding() if capped else None
-    row, stand = standing
+    row, context = standing
     charge = Charge(
         key.id,
         key.org_id,
@@ -228,9 +228,9 @@ def _limits(key: KeySnapshot, charges: Charges, standing: _Standing | None) -> A
         charges.spend_limit_nanos,
         key.spend_reset,
         charges.bound_nanos,
-        stand.generation,
+        context.generation,
     )
-    answer = row.judge(charge, stand) or row.rate_refusal(charges.rate_limit_rpm, stand.moment)
+    answer = row.decide(charge, context) or row.rate_refusal(charges.rate_limit_rpm, context.moment)
     told = isinstance(answer, RateLimited | SpendExceeded | SpendHeld)
     return answer if told or capped else None
 
