@@ -16,6 +16,7 @@ from proxyd.accounting.machine import machine_of
 from proxyd.accounting.membership import Membership
 from proxyd.accounting.provider_jobs import ProviderJobs
 from proxyd.accounting.records import LedgerUnavailable
+from proxyd.accounting.refusal_log import RefusalLog
 from proxyd.bodies.memory import BodyMemory
 from proxyd.bodies.parser import BodyParser
 from proxyd.gateway.admission import AdmissionController
@@ -56,6 +57,7 @@ class Worker:
 
     gateway: Gateway
     accounting: Accounting
+    refusals: RefusalLog
     counters: counters.Counters
     engine: Engine
     offload: Offload
@@ -64,10 +66,12 @@ class Worker:
     def start(self) -> None:
         """Enter the accounting; what is missing for it is tried again in the background."""
         self.accounting.start()
+        self.refusals.start()
 
     def stop(self) -> None:
         """Write down what is left. Called after the last connection has ended."""
         self.accounting.stop()
+        self.refusals.stop()
         self.counters.close()
         self.engine.dispose()
 
@@ -123,11 +127,12 @@ def build(settings: Settings, readiness: Readiness | None = None) -> Worker:
     ready = lambda: worker.faults()  # noqa: E731, PLW0108 - it exists later
     memory = BodyMemory()
     bodies = BodyReader(admission, memory, parser)
+    refusals = RefusalLog(settings.data_dir / "refusals")
     sessions = SessionAdmission(admission, accounting, shared_counters)
     opener = SessionOpener(sessions, dispatcher, limits, parser, memory)
     trusted = settings.trusted_proxies
-    gateway = Gateway(accounting, admission, bodies, limits, dispatcher, links, opener, trusted, ready)
-    worker = Worker(gateway, accounting, shared_counters, engine, offload, readiness or Readiness())
+    gateway = Gateway(accounting, admission, bodies, limits, dispatcher, links, opener, refusals, trusted, ready)
+    worker = Worker(gateway, accounting, refusals, shared_counters, engine, offload, readiness or Readiness())
     return worker
 
 

@@ -25,7 +25,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from proxyd.offload import Offload, OffloadTimeout
 from shared.models import KeySecret, Organization, PriceOverride, ProviderCredential, ProxyKey, snapshot_of
 from shared.policy import KeySnapshot
-from shared.pricing import OwnPrice, PriceBook
+from shared.pricing import PriceBook, book_of
 from shared.sealing import Sealer, UnsealError
 from shared.seeds import Seed, read_seeds
 
@@ -221,7 +221,8 @@ class KeyCache:
             key, org_version, valid_until = snapshot_of(row), row.policy_version, row.valid_until
             cached = self._shared.get(key.org_id)
             if cached is None or cached[0] != org_version:
-                shared = self._unsealed(connection, key.org_id), _own_prices(connection, key.org_id)
+                prices = connection.execute(_PRICES, {"org_id": key.org_id})
+                shared = self._unsealed(connection, key.org_id), book_of(prices)
                 cached = self._shared[key.org_id] = (org_version, *shared)
             until = None if valid_until is None else valid_until.timestamp()
             second = _second(int(self._monotonic()))
@@ -243,15 +244,6 @@ class KeyCache:
 
     def _unless_rotated_out(self, known: KnownKey) -> KnownKey | None:
         return None if known.valid_until is not None and self._now() >= known.valid_until else known
-
-
-def _own_prices(connection: Connection, org_id: str) -> PriceBook | None:
-    """None where an organisation has none, as most: then nobody looks for one."""
-    book = {
-        (provider, model): OwnPrice(price_id, model, tuple(sorted(rates.items())))
-        for price_id, provider, model, rates in connection.execute(_PRICES, {"org_id": org_id})
-    }
-    return book or None
 
 
 _second = lru_cache(maxsize=64)(float)  # one object for all keys that are loaded in a second

@@ -79,13 +79,17 @@ def test_every_flag_of_a_cost_is_told() -> None:
 
 
 def test_every_refusal_is_told_with_its_status() -> None:
-    told = rows("errors.md")
-    assert set(told) == {reason.value for reason in ERRORS}
-    for reason, rule in ERRORS.items():
-        status, when, remedy = told[reason.value]
-        assert status == str(rule.status), reason
-        assert when, reason
-        assert remedy, reason
+    """A section each: its status, whether a retry helps, when it comes, and what the person should do."""
+    _, *sections = re.split(r"^## ", (DOCS / "errors.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    told = {title.strip("`"): text for title, _, text in (section.partition("\n") for section in sections)}
+    assert list(told) == [reason.value for reason in ERRORS]
+    for reason, spec in ERRORS.items():
+        when, _, remedy = told[reason.value].strip().partition("\n\n**What to do.** ")
+        cure = "A retry may cure it." if spec.retry else "A retry does not cure it."
+        begins = f"Status {spec.status}. {cure} "
+        assert when.startswith(begins), reason
+        assert len(when) > len(begins) + 10, reason
+        assert len(remedy) > 10, reason
 
 
 @pytest.mark.parametrize(

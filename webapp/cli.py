@@ -27,6 +27,7 @@ from webapp.context import Actor, Conflict, NotFound
 from webapp.database_copy import CopyRefused, copy_from
 from webapp.first_start import BootstrapReport, SchemaError, first_actor, prepare
 from webapp.ledger_import import import_journals
+from webapp.queries.check import check_request, read_asked
 from webapp.queries.prices import own_prices
 from webapp.validation import Invalid
 from webapp.verification.command import ledger
@@ -34,13 +35,14 @@ from webapp.views.prices import PriceView
 
 tokens = AppGroup("tokens", help="Management tokens, for automation.")
 users = AppGroup("users", help="Members of staff.")
+keys = AppGroup("keys", help="Proxy keys.")
 prices = AppGroup("prices", help="The organisation's own prices, which beat the price table's.")
 
 
 def init_app(app: Flask) -> None:
     """Register the commands."""
     ledger.add_command(import_command)
-    for command in (bootstrap, tokens, users, prices, ledger):
+    for command in (bootstrap, tokens, users, keys, prices, ledger):
         app.cli.add_command(command)
     # A group of Flask-Migrate's, which the `flask` command finds by itself: `upgrade` stands in it, and this beside it.
     migrations.add_command(copy_from_command)
@@ -79,6 +81,33 @@ def create_user_command(email: str, role: str, as_json: bool) -> None:  # noqa: 
     created = _try(create_user, _actor(), email, role)
     facts = {"id": created.user_id, "email": created.email, "role": created.role, "password": created.password}
     click.echo(json.dumps(facts) if as_json else f"{created.email} ({created.role}), password: {created.password}")
+
+
+@keys.command("check")
+@click.argument("key_id")
+@click.option("--ip", help="The client's address; needed where the key may be used from some only.")
+@click.option("--provider", help="Told by the path or the model where it is absent.")
+@click.option("--model")
+@click.option("--path", help="The provider's own, such as /v1/messages; its chat where it is absent.")
+@click.option("--max-tokens", type=int, help="The output limit of the request.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def check_key_command(key_id: str, as_json: bool, **asked: Any) -> None:  # noqa: FBT001 - click's way
+    """Say what would become of a request of the key KEY_ID, and charge nothing. Exit status 1: it would be refused."""
+    org_id = _actor().org_id
+    try:
+        view = _try(lambda: check_request(org_id, key_id, read_asked(asked))).as_json()
+    except NotFound:
+        # What was given is not repeated: somebody may have pasted the key itself.
+        _fail("No key has this id. Ids look like key_01J...")
+    refusal = view["refusal"]
+    if as_json:
+        click.echo(json.dumps(view))
+    elif refusal is None:
+        needed = "nothing" if view["needed_usd"] in (None, "0.00") else f"up to ${view['needed_usd']}"
+        click.echo(f"Allowed: {view['provider']} {view['endpoint']}, {view['model'] or 'no model'}; it holds {needed}.")
+    else:
+        click.echo(f"Refused, {refusal['status']} {refusal['code']}: {refusal['message']}")
+    sys.exit(refusal is not None)
 
 
 @click.command("import")

@@ -20,7 +20,9 @@ from proxyd.accounting.records import Attempt, EndRecord, Settlement
 _FRAME = Struct("<II")  # length of the content, CRC32
 FRAME_BYTES = _FRAME.size
 BEGIN, END, PROGRESS, HEADER = b"B", b"E", b"P", b"H"
-FORMAT = 1
+FORMAT = 2
+# Of the release before: its ENDs lack the fields of a `Settlement` that have a default.
+READABLE = (1, FORMAT)
 _FLAGS = Settlement._fields.index("flags")
 
 
@@ -137,6 +139,11 @@ def read_ended(content: bytes) -> int:
 def read_progress(content: bytes) -> tuple[int, int]:
     seq, cost_nanos = orjson.loads(content)
     return seq, cost_nanos
+
+
+def is_readable(content: bytes) -> bool:
+    """Whether the segment that has this header is of a format that is known here."""
+    return read_header(content)[0] in READABLE
 
 
 def read_header(content: bytes) -> tuple[int, int, int]:

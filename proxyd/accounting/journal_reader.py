@@ -85,7 +85,7 @@ def read_ends(directory: Path, worker_id: str, start: Position, at_most: int) ->
                     found.append(record)
                     if len(found) >= at_most:
                         return found, Position(number, position, end_number)
-                elif kind == frames.HEADER and frames.read_header(data[start_at + 1 : end_at])[0] != frames.FORMAT:
+                elif kind == frames.HEADER and not frames.is_readable(data[start_at + 1 : end_at]):
                     return found, Position(number, 0, end_number)  # another release's; it is set aside in the end
             if position == before:
                 break
@@ -202,7 +202,7 @@ def check_whole(directory: Path, worker_id: str) -> None:
 
 def _check_format(content: bytes) -> tuple[int, int, int]:
     header = frames.read_header(content)
-    if header[0] != frames.FORMAT:
+    if header[0] not in frames.READABLE:
         raise ForeignFormat(f"format {header[0]}")
     return header
 

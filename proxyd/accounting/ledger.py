@@ -57,7 +57,7 @@ class Ledger:
     """Posts what was used. Blocking. Raises SQLAlchemyError; then nothing was written."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        self.engine = engine
         self._sqlite = engine.dialect.name == "sqlite"
         self._statements = ledger_rows.STATEMENTS if self._sqlite else ledger_postgresql.STATEMENTS
         adjust = INSERT_ADJUSTMENTS if self._sqlite else ledger_postgresql.INSERT_ADJUSTMENTS
@@ -74,7 +74,7 @@ class Ledger:
         lines = [(attempt, settlement) for _, _, attempt, settlement in ends if settlement is not None]
 
         def write(*, check_existing: bool) -> int:
-            with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
+            with self.engine.connect().execution_options(writes=True) as connection, connection.begin():
                 generation = connection.scalar(_GENERATION) or 0
                 if not self._advance(connection, worker_id, start, reached):
                     raise LedgerUnavailable(f"the journal of worker {worker_id} has been read to another position")
@@ -88,7 +88,7 @@ class Ledger:
 
     def post_lines(self, lines: Sequence[Line]) -> int:
         """Write what no journal of ours tells; each line once, by its attempt's id. Returns how many were new."""
-        with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
+        with self.engine.connect().execution_options(writes=True) as connection, connection.begin():
             generation = connection.scalar(_GENERATION) or 0
             return self._post(connection, lines, generation, check_existing=True)
 
@@ -99,7 +99,7 @@ class Ledger:
 
         An END of an attempt that was charged as an estimate is booked as an adjustment. Raises as `post` does.
         """
-        with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
+        with self.engine.connect().execution_options(writes=True) as connection, connection.begin():
             generation = connection.scalar(_GENERATION_ALONE) or 0
             if not self._advance(connection, worker_id, start, reached, copied=True):
                 raise LedgerUnavailable(f"the journal of worker {worker_id} has been read to another position")
@@ -112,7 +112,7 @@ class Ledger:
         All of them or none. Their holds go with the counters, which are outdated by this. Raises as `post` does.
         """
         written = 0
-        with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
+        with self.engine.connect().execution_options(writes=True) as connection, connection.begin():
             generation = connection.scalar(_GENERATION_ALONE) or 0
             for worker_id, start, reached, open_ in copies:
                 if not self._advance(connection, worker_id, start, reached, copied=True):
@@ -127,7 +127,7 @@ class Ledger:
 
     def preview(self, ended: Sequence[Ended]) -> Corrections:
         """What would be written of these. Raises SQLAlchemyError."""
-        with self._engine.connect() as connection:
+        with self.engine.connect() as connection:
             return corrections(connection, ended)
 
     def _book(self, connection: Connection, found: Corrections, generation: int) -> int:

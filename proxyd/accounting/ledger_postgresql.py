@@ -21,7 +21,8 @@ from proxyd.accounting.ledger_rows import (
 _TYPES = {
     "streamed": "boolean", "status": "integer", "input_tokens": "bigint", "output_tokens": "bigint",
     "bound_nanos": "bigint", "cost_nanos": "bigint", "day": "date", "admitted_at": "timestamptz",
-    "duration_ms": "integer", "requests": "bigint", "generation": "bigint", "nanos": "bigint", "at": "timestamptz",
+    "duration_ms": "integer", "first_byte_ms": "integer", "sent_status": "integer",
+    "requests": "bigint", "generation": "bigint", "nanos": "bigint", "at": "timestamptz",
 }  # fmt: skip
 _JSON = ("flags", "usage", "price")
 _DAILY = (

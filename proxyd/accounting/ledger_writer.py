@@ -3,8 +3,8 @@
 It does its work in rounds, each bounded: check whether the counters are the right ones and see that there are right
 ones (`generations`); import what the journals of this machine tell; recover dead workers, whose journals are ended,
 imported and closed; post a heartbeat with what the others hold, if other machines might have to know; tell the counters
-of edits whose dashboard died; keep house. Whatever fails is tried again in the next round, and may be repeated without
-effect. While it is away nothing is lost: journals grow.
+of edits whose dashboard died; keep house; add up what workers have refused. Whatever fails is tried again in the next
+round, and may be repeated without effect. While it is away nothing is lost: journals grow.
 """
 
 import logging
@@ -25,6 +25,7 @@ from proxyd.accounting.ledger import Ledger
 from proxyd.accounting.machines import Machines
 from proxyd.accounting.records import LedgerUnavailable
 from proxyd.accounting.recovery import reopen, replay_of_dead, workers_without_lock
+from proxyd.accounting.refusal_importer import RefusalImporter
 from proxyd.accounting.worker_liveness import WorkerLiveness
 from shared.counters import Counters, CountersUnavailable, SharedState
 
@@ -56,6 +57,7 @@ class LedgerWriter:
         self._counters = counters
         self._database = database
         self._importer = Importer(self._directory, machine, database, ledger, monotonic)
+        self._refusals = RefusalImporter(data_dir / "refusals", ledger.engine, monotonic)
         self._liveness = WorkerLiveness(self._directory, kill, monotonic)
         self._machines = Machines(self._directory, machine, counters, database, monotonic)
         self._generations = Generations(
@@ -89,15 +91,19 @@ class LedgerWriter:
 
     def round(self) -> int:
         """Do once all there is to do; answers with the ENDs that were imported."""
-        imported = 0
-        steps = (
+        return self._take_steps(
             self._check_counters,
             self._scan_journals,
             self._import_all,
             self._recover_dead,
             self._heartbeat,
             self._housekeep,
+            self._refusals.import_due,
         )
+
+    def _take_steps(self, *steps: Callable[[], int | None]) -> int:
+        """Take some steps, whatever becomes of any; answers with the ENDs that were imported."""
+        imported = 0
         for step in steps:
             try:
                 imported += step() or 0
@@ -119,6 +125,7 @@ class LedgerWriter:
 
     def leave(self) -> None:
         """Once there will be no more rounds."""
+        self._take_steps(self._refusals.import_all)  # what workers have left when they ended
         self._machines.leave()
 
     # Counters

@@ -38,8 +38,11 @@ class Settlement(NamedTuple):
     service_tier: str | None
     price: dict[str, Any] | None
     cost_nanos: int
-    duration_ms: int
+    duration_ms: int  # from the head of the request until this was known
     provider_request_id: str | None
+    # Journals of the release before end here.
+    first_byte_ms: int | None = None  # from the same moment until the provider's answer began; None: it never did
+    sent_status: int | None = None  # HTTP status of the answer that the client is given; None: it is given none
 
 
 OUTCOMES = (

@@ -14,12 +14,11 @@ from proxyd.accounting.accounting import Accounting
 from proxyd.accounting.journal import JournalUnavailable
 from proxyd.accounting.records import LedgerUnavailable
 from proxyd.gateway.authenticate import unknown_key
-from proxyd.gateway.bounds import LEAST_BOUND, SecondLook, explained, limit_is_ours, why_unbounded
+from proxyd.gateway.bounds import SecondLook, limit_is_ours
 from proxyd.gateway.context import Admission, RequestContext, attempt_of
 from proxyd.gateway.limits import Limits
 from proxyd.gateway.rejection import Rejection, rate_limited, spend_refused
 from proxyd.key_cache import KeyCache, KeysUnavailable, KnownKey
-from shared import pricing
 from shared.counters import (
     Admitted,
     Charge,
@@ -31,8 +30,8 @@ from shared.counters import (
     SpendHeld,
     Stale,
 )
-from shared.policy import Allow, Deny, PolicyQuery, Reason, check_key, evaluate
-from shared.pricing import Size
+from shared.judgement import LEAST_BOUND, explained, judge, not_configured
+from shared.policy import Allow, Deny, Reason, check_key
 
 log = logging.getLogger(__name__)
 
@@ -158,25 +157,15 @@ class AdmissionController:
         key = context.key = known.key
         now = self._now()
         provider, model, parsed, free = context.target.provider, context.model, context.parsed, context.free
-        limit = bound_nanos = unpriced = None
-        if parsed is not None:
-            size = parsed.size
-            unpriced = size.unpriced
-            if model is not None and not free:
-                if size.output_limit is None and key.spend_limit_nanos is not None:
-                    limit = self._output_limit(known, size, model, provider.slug, now)
-                book = known.prices
-                bound_nanos = pricing.bound(provider.slug, model, size, at=now, output_limit=limit, book=book)
-                if bound_nanos is None and key.spend_limit_nanos is not None:
-                    unpriced = why_unbounded(provider.slug, model, size, now, book)
-        query = PolicyQuery(context.client_ip, provider.slug, model, parsed is not None, free, bound_nanos, unpriced)
-        verdict = evaluate(key, query, now)
+        size, left = None if parsed is None else parsed.size, self._limits.remaining_nanos
+        verdict, bound_nanos, limit = judge(
+            key, context.client_ip, provider.slug, model, size, left, known.prices, now, free=free
+        )
         credential = known.credentials.get(provider.slug)
         if isinstance(verdict, Deny):
             return self._stale(known, previous) or Rejection(verdict)
         if credential is None:
-            deny = Deny(Reason.PROVIDER_NOT_CONFIGURED, {"provider": provider.label})
-            return self._stale(known, previous) or Rejection(deny)
+            return self._stale(known, previous) or Rejection(not_configured(provider.slug, provider.label))
         charged = self._charge(known, context, verdict, bound_nanos, limit, now)
         if not isinstance(charged, Admitted):
             return charged
@@ -228,7 +217,11 @@ class AdmissionController:
             return rate_limited(key, answer)
         if isinstance(answer, SpendExceeded | SpendHeld):
             self._limits.remember(key.id, answer.spend)
-            return spend_refused(key, answer, explained(known, context, answer.spend.remaining_nanos or 0, limit, now))
+            parsed, left = context.parsed, answer.spend.remaining_nanos or 0
+            assert parsed is not None  # noqa: S101 - what is held was bounded, and what is bounded was read
+            provider, model = context.target.provider.slug, context.model
+            bound = explained(provider, model, parsed.size, left, limit, known.prices, now)
+            return spend_refused(key, answer, bound)
         return Rejection(Deny(Reason.LIMITS_UNAVAILABLE))
 
     def _without_counters(
@@ -251,18 +244,6 @@ class AdmissionController:
             log.error("nothing can be recorded, refusing traffic: %s", error)
             return Rejection(Deny(Reason.LIMITS_UNAVAILABLE))
         return admitted
-
-    def _output_limit(self, known: KnownKey, size: Size, model: str, provider: str, now: float) -> int | None:
-        """The output limit we must set for a capped key whose client set none; None when none is needed.
-
-        It is made from what the counters last told; the bound that comes of it is judged by what is true.
-        """
-        if size.output_free:
-            return None
-        left = self._limits.remaining_nanos(known.key)
-        if left is None:
-            return None
-        return pricing.fitting_output_limit(provider, model, size, at=now, remaining_nanos=left, book=known.prices)
 
     def _stale(self, known: KnownKey, previous: _StaleSnapshot | None) -> _StaleSnapshot | None:
         """Whether a snapshot has to be loaded anew before it may refuse; None: it is as new as anybody knows.

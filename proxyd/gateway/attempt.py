@@ -59,10 +59,11 @@ class UpstreamAttempt(MeteredAttempt):
                 self.void()
             elif isinstance(error, UpstreamAborted | ClientGone):
                 self.start_metering(None, streaming=False)
-                self.end("client_gone")
+                self.end("client_gone", error)
             else:
-                self.end("unknown")
+                self.end("unknown", error)
             raise
+        self._first_byte_ms = self._elapsed_ms()
         self.status = incoming.status
         return incoming
 
@@ -74,19 +75,19 @@ class UpstreamAttempt(MeteredAttempt):
             dialect = DIALECTS[context.target.dialect]
             self.meter = dialect.meter(endpoint, context.parsed, streaming=streaming, content_encoding=coding)
 
-    def end(self, outcome: str) -> None:
+    def end(self, outcome: str, instead: Exception | None = None) -> None:
         """As any attempt; what is made later is watched for from then on."""
         if self.ended:
             return
-        super().end(outcome)
+        super().end(outcome, instead)
         if self.meter is not None and (job := self.meter.deferred_job) is not None:
             self._on_deferred(self, job)
 
-    def fail(self) -> None:
+    def fail(self, error: Exception) -> None:
         """End it by a fault of our own, so that no money stays held. Whoever is killed leaves it to be recovered."""
         if self.call.sent:
             self.meter = None  # what it says may be the very fault
-            self.end("unknown")
+            self.end("unknown", error)
         else:
             self.void()
 

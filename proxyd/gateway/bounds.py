@@ -1,20 +1,13 @@
-"""What a request can cost at most, where more is asked than the number.
-
-Why there is none, what it is made of, and whether the provider itself counts less input than we must assume.
-"""
+"""Where a bound does not fit: whose output limit it is made of, and whether the provider itself counts less input."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from decimal import Decimal
 
 from proxyd.gateway.context import RequestContext
 from proxyd.key_cache import KnownKey
 from proxyd.providers import Parsed
 from shared import pricing
-from shared.pricing import SMALLEST_LIMIT, Bound, BoundPart, PriceBook, Size, Unbounded
-
-_NOTHING = BoundPart(0, Decimal(0), 0)
-LEAST_BOUND = Bound(1, _NOTHING, _NOTHING, {}, 0)  # of a body that was not read: the least that anything costs
+from shared.pricing import SMALLEST_LIMIT
 
 CountTokens = Callable[[RequestContext, KnownKey], int | None]
 
@@ -22,31 +15,6 @@ CountTokens = Callable[[RequestContext, KnownKey], int | None]
 def limit_is_ours(parsed: Parsed | None) -> bool:
     """Whether the client left it to us how long an answer may get."""
     return parsed is not None and parsed.size.output_limit is None and not parsed.size.output_free
-
-
-def why_unbounded(slug: str, model: str, size: Size, now: float, book: PriceBook | None) -> str | None:
-    """The feature or the class that has no price; None: the model has none."""
-    found = pricing.explain(slug, model, size, at=now, remaining_nanos=0, book=book)
-    return found.what if isinstance(found, Unbounded) else None
-
-
-def explained(
-    known: KnownKey, context: RequestContext, remaining_nanos: int, output_limit: int | None, now: float
-) -> Bound:
-    """The bound of a request that has one, with all that it is made of."""
-    parsed, model = context.parsed, context.model
-    assert parsed is not None  # noqa: S101 - what is held was bounded, and what is bounded was read
-    found = pricing.explain(
-        context.target.provider.slug,
-        model or "",
-        parsed.size,
-        at=now,
-        remaining_nanos=remaining_nanos,
-        output_limit=output_limit,
-        book=known.prices,
-    )
-    assert isinstance(found, Bound)  # noqa: S101 - likewise
-    return found
 
 
 @dataclass(frozen=True, slots=True)

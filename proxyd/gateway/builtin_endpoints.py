@@ -10,9 +10,10 @@ from proxyd.gateway import headers, model_cards
 from proxyd.gateway.rejection import Rejection
 from proxyd.gateway.route import Builtin, BuiltinName
 from proxyd.messages import Header, Response
-from shared import money, periods
+from shared import money
 from shared.counters import RateState, SpendState
-from shared.policy import Deny, KeySnapshot, Reason
+from shared.judgement import period_start, resets_at
+from shared.policy import Deny, KeySnapshot, Network, Reason
 
 PUBLIC: frozenset[BuiltinName] = frozenset(("home", "health", "ready"))
 
@@ -56,6 +57,7 @@ def _about(key: KeySnapshot, rate: RateState | None, spend: SpendState) -> dict[
         "status": "active",  # a key in any other state was refused before it came here
         "allowed_providers": sorted(key.allowed_providers),
         "allowed_models": list(key.allowed_models),
+        "allowed_ips": [_shown(network) for network in key.allowed_networks],
         "expires_at": None if key.expires_at is None else _moment(key.expires_at),
         "rate_limit_rpm": key.rate_limit_rpm,
         "remaining_requests": None if rate is None else rate.remaining,
@@ -65,10 +67,14 @@ def _about(key: KeySnapshot, rate: RateState | None, spend: SpendState) -> dict[
             "spent_usd": money.to_usd(spend.spent_nanos),
             "held_usd": money.to_usd(spend.held_nanos),
             "remaining_usd": None if spend.remaining_nanos is None else money.to_usd(spend.remaining_nanos),
-            "period_start": None if spend.period_start == periods.FIRST_DAY else f"{spend.period_start}T00:00:00Z",
-            "resets_at": None if spend.resets_on is None else f"{spend.resets_on}T00:00:00Z",
+            "period_start": period_start(spend),
+            "resets_at": resets_at(spend),
         },
     }
+
+
+def _shown(network: Network) -> str:
+    return str(network.network_address if network.num_addresses == 1 else network)
 
 
 def _moment(seconds: float) -> str:

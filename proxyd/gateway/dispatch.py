@@ -59,9 +59,9 @@ class Dispatcher:
         except LedgerUnavailable:
             return rejected(Reason.LIMITS_UNAVAILABLE)  # what cannot be booked is not handed over
         except (UpstreamError, ClientGone) as error:
-            return upstream_failed(context.target.provider.label, error)
-        except Exception:
-            attempt.fail()
+            return upstream_failed(context.target.provider, error)
+        except Exception as error:
+            attempt.fail(error)
             raise
         else:
             if context.target.path.startswith(UPLOADS):  # the answers to others hold no links

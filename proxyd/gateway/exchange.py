@@ -18,6 +18,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from proxyd.accounting.accounting import Accounting
+from proxyd.accounting.refusal_log import RefusalLog, Refused
 from proxyd.gateway import builtin_endpoints, headers, model_cards, payload, rejection, upload_links
 from proxyd.gateway.admission import AdmissionController
 from proxyd.gateway.authenticate import names_a_secret_of_ours
@@ -46,7 +47,8 @@ from proxyd.key_cache import KnownKey
 from proxyd.messages import Request, RequestError, Response
 from proxyd.providers import Parsed, model_field
 from shared.catalog import NOT_METERED, PROVIDERS, Kind, provider_of_model
-from shared.policy import Deny, KeySnapshot, Network, Reason, refused_model
+from shared.judgement import nobodys_model
+from shared.policy import Deny, KeySnapshot, Network, Reason
 
 NO_LIMITS = (Reason.INVALID_PROXY_KEY, Reason.KEYS_UNAVAILABLE, Reason.LIMITS_UNAVAILABLE)
 
@@ -69,6 +71,7 @@ class Gateway:
         dispatcher: Dispatcher,
         links: UploadLinks,
         sessions: Sessions,
+        refusals: RefusalLog,
         trusted_proxies: tuple[Network, ...],
         ready: Callable[[], dict[str, str]],
     ) -> None:
@@ -79,6 +82,7 @@ class Gateway:
         self._dispatcher = dispatcher
         self._links = links
         self._sessions = sessions
+        self._refusals = refusals
         self._trusted = trusted_proxies
         self._ready = ready
 
@@ -98,8 +102,19 @@ class Gateway:
             raise
         if isinstance(answer, Rejection):
             context.let_go()
-            return rejection.response(self._with_limits(answer, context.key), context.dialect, context.id)
+            refusal = rejection.response(self._with_limits(answer, context.key), context.dialect, context.id)
+            if context.key is not None:
+                self._note(context, context.key, answer.deny, refusal.status)
+            return refusal
         return answer
+
+    def _note(self, context: RequestContext, key: KeySnapshot, deny: Deny, status: int) -> None:
+        """Count a refusal of a key that is known, for whoever looks after it."""
+        model = context.model
+        if model is None and context.parsed is not None:
+            model = context.parsed.model  # it is not known yet where it leads
+        refused = Refused(time.time(), status, deny, model, context.head.client_ip_text, context.id)
+        self._refusals.note(key, refused)
 
     def error_response(self, error: Exception, request: Request | None) -> Response:
         """Answer a request that could not be read to its end, or on which we failed. Never raises."""
@@ -218,18 +233,10 @@ def _set_target(context: RequestContext, target: Target, model: str | None) -> N
 
 
 def _route_by_model(context: RequestContext, route: Unified, key: KeySnapshot, parsed: Parsed) -> Rejection | None:
-    """Which provider serves this model, and under which name. No glob can cover a model that nobody serves."""
+    """Which provider serves this model, and under which name."""
     found = None if parsed.model is None else provider_of_model(parsed.model)
-    if found is None and key.allowed_models:
-        return Rejection(refused_model(key, parsed.model))
-    if parsed.model is None:
-        return rejected(Reason.INVALID_REQUEST, detail="model is missing.", param="model")
     if found is None:
-        detail = (
-            f"no provider is known for the model {parsed.model}; write the provider before it, such as "
-            f"openai/{parsed.model}."
-        )
-        return rejected(Reason.INVALID_REQUEST, detail=detail, param="model")
+        return Rejection(nobodys_model(key, parsed.model))
     slug, model = found
     target = unified_target(route, PROVIDERS[slug])
     if isinstance(target, Unknown):

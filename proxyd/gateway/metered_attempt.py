@@ -11,7 +11,10 @@ from typing import Protocol
 from proxyd.accounting.accounting import Accounting
 from proxyd.accounting.records import Settlement
 from proxyd.gateway.context import Admission, RequestContext
+from proxyd.gateway.rejection import upstream_reason
+from proxyd.messages import ClientGone, RequestError, UpstreamAborted, UpstreamError
 from shared import pricing
+from shared.policy import ERRORS, Reason
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +35,7 @@ class MeteredAttempt:
 
     __slots__ = (
         "_accounting",
+        "_first_byte_ms",
         "_noted_at",
         "admission",
         "context",
@@ -44,6 +48,7 @@ class MeteredAttempt:
     def __init__(self, accounting: Accounting, context: RequestContext, admission: Admission) -> None:
         self._accounting = accounting
         self._noted_at = 0.0
+        self._first_byte_ms: int | None = None
         self.context = context
         self.admission = admission
         self.meter: UsageSource | None = None  # None: what it costs cannot be told
@@ -66,21 +71,28 @@ class MeteredAttempt:
             self._accounting.note_progress(self.context.seq, cost.nanos)
         self._noted_at = at
 
-    def end(self, outcome: str) -> None:
-        """Settle at what the provider reported, else at what was delivered. The second call does nothing."""
+    def end(self, outcome: str, instead: Exception | None = None) -> None:
+        """Settle at what the provider reported, else at what was delivered. The second call does nothing.
+
+        `instead` is what the client is told of in the place of the provider's answer.
+        """
         if self.ended:
             return
+        sent_status = self.status if instead is None else _status_told(instead)
         try:
-            settlement = self._settlement(outcome)
+            settlement = self._settlement(outcome, sent_status)
         except Exception:  # A fault of our own in what meters or prices must leave no hold behind.
             log.exception("an answer could not be metered; it is charged what it can cost at most")
             self.meter = None
             cost_nanos = (self.admission.bound_nanos or 0) if self.status is not None and self.status < 400 else 0
-            settlement = self._settlement(outcome)._replace(flags=("estimated",), cost_nanos=cost_nanos)
+            settlement = self._settlement(outcome, sent_status)._replace(flags=("estimated",), cost_nanos=cost_nanos)
         self.ended = True
         self._accounting.settle(self.context.seq, settlement)
 
-    def _settlement(self, outcome: str) -> Settlement:
+    def _elapsed_ms(self) -> int:
+        return int((time.monotonic() - self.context.started) * 1000)
+
+    def _settlement(self, outcome: str, sent_status: int | None) -> Settlement:
         context, meter = self.context, self.meter
         flags: tuple[str, ...] = ()
         counts: dict[str, int] = {}
@@ -101,10 +113,19 @@ class MeteredAttempt:
                 flags = (*flags, "overrun")
         elif context.parsed is None and not context.free:
             flags = ("unmetered",)
-        duration_ms = int((time.monotonic() - context.started) * 1000)
-        request_id = self.provider_request_id
         return Settlement(
-            self.status, outcome, flags, counts, served_model, service_tier, price, cost_nanos, duration_ms, request_id
+            self.status,
+            outcome,
+            flags,
+            counts,
+            served_model,
+            service_tier,
+            price,
+            cost_nanos,
+            self._elapsed_ms(),
+            self.provider_request_id,
+            self._first_byte_ms,
+            sent_status,
         )
 
     def void(self) -> None:
@@ -132,6 +153,16 @@ class MeteredAttempt:
             at=admission.admitted_at,
             book=admission.known.prices,
         )
+
+
+def _status_told(error: Exception) -> int | None:
+    """HTTP status of the answer that tells a client of an error; None: there is nobody to tell."""
+    if isinstance(error, UpstreamAborted | ClientGone):
+        return None
+    if isinstance(error, RequestError):
+        return error.status
+    reason = upstream_reason(error) if isinstance(error, UpstreamError) else Reason.INTERNAL_ERROR
+    return ERRORS[reason].status
 
 
 def _plain(name: str) -> str:

@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from decimal import Decimal
 
 from proxyd.gateway import hints
 from proxyd.gateway.payload import MAX_JSON_BYTES
@@ -17,10 +16,11 @@ from proxyd.messages import (
 )
 from proxyd.providers import DIALECTS
 from proxyd.wire.content_coding import ACCEPTED
-from shared import money, periods
-from shared.counters import RateLimited, SpendExceeded, SpendHeld, SpendState
+from shared import judgement
+from shared.catalog import Provider
+from shared.counters import RateLimited, SpendExceeded, SpendHeld
 from shared.policy import ERRORS, Deny, Fact, KeySnapshot, Reason
-from shared.pricing import Bound, BoundPart
+from shared.pricing import Bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,8 @@ def nowhere(route: Unknown | WrongMethod | NoUpgrade | NeedsUpgrade) -> Rejectio
     """The address leads nowhere, or not this way."""
     if isinstance(route, WrongMethod):
         allow = ", ".join(route.methods).encode()
-        return Rejection(Deny(Reason.METHOD_NOT_ALLOWED, {"detail": route.detail}), ((b"allow", allow),))
+        facts: dict[str, Fact] = {"detail": route.detail, "allowed_methods": list(route.methods)}
+        return Rejection(Deny(Reason.METHOD_NOT_ALLOWED, facts), ((b"allow", allow),))
     if isinstance(route, NoUpgrade):
         return rejected(Reason.UPGRADE_NOT_SUPPORTED, detail=hints.NO_WEBSOCKET)
     if isinstance(route, NeedsUpgrade):
@@ -68,7 +69,7 @@ def upgrade_required(detail: str) -> Rejection:
 def unsupported_encoding(coding: bytes) -> Rejection:
     """RFC 9110, section 15.5.16: the answer tells what would have been accepted."""
     shown = coding[:80].decode("latin-1")
-    facts: dict[str, Fact] = {"encoding": shown, "accepted": ACCEPTED.decode()}
+    facts: dict[str, Fact] = {"encoding": shown, "accepted": ACCEPTED.decode().split(", ")}
     return Rejection(Deny(Reason.UNSUPPORTED_ENCODING, facts), ((b"accept-encoding", ACCEPTED),))
 
 
@@ -82,14 +83,10 @@ def upstream_reason(error: Exception) -> Reason:
     return Reason.PROVIDER_TIMEOUT if isinstance(error, UpstreamTimeout) else Reason.PROVIDER_UNREACHABLE
 
 
-def upstream_failed(provider: str, error: Exception) -> Rejection:
+def upstream_failed(provider: Provider, error: Exception) -> Rejection:
     """No answer, or none that can be passed on."""
-    return rejected(upstream_reason(error), provider=provider, detail=str(error))
-
-
-def public_text(deny: Deny) -> str:
-    """The sentence for people."""
-    return ERRORS[deny.reason].text.format(**deny.text_values())
+    facts: dict[str, Fact] = {"provider": provider.slug, "detail": str(error)}
+    return Rejection(Deny(upstream_reason(error), facts, {"provider": provider.label}))
 
 
 def response(refused: Rejection, dialect: str, request_id: str) -> Response:
@@ -97,7 +94,7 @@ def response(refused: Rejection, dialect: str, request_id: str) -> Response:
     deny = refused.deny
     spec = ERRORS[deny.reason]
     status = spec.status if refused.status is None else refused.status
-    body = DIALECTS[dialect].refusal(status, deny.reason.value, public_text(deny), request_id, deny.facts)
+    body = DIALECTS[dialect].refusal(status, deny.reason.value, deny.sentence(), request_id, deny.facts)
     headers: list[Header] = [
         (b"content-type", b"application/json"),
         (b"x-router-error", deny.reason.value.encode()),
@@ -117,96 +114,15 @@ def response(refused: Rejection, dialect: str, request_id: str) -> Response:
 def rate_limited(key: KeySnapshot, result: RateLimited) -> Rejection:
     """429: `Retry-After` in whole seconds, rounded up, and the exact wait in milliseconds."""
     seconds = max(1, math.ceil(result.retry_after_seconds))
-    facts: dict[str, Fact] = {
-        "prefix": key.prefix,
-        "limit_rpm": result.rate.limit,
-        "remaining": result.rate.remaining,
-        "retry_after_seconds": seconds,
-        "resets_at": result.rate.resets_at,
-    }
     milliseconds = max(1, math.ceil(result.retry_after_seconds * 1000))
-    return Rejection(
-        Deny(Reason.RATE_LIMITED, facts),
-        ((b"retry-after", b"%d" % seconds), (b"retry-after-ms", b"%d" % milliseconds)),
-    )
+    headers = ((b"retry-after", b"%d" % seconds), (b"retry-after-ms", b"%d" % milliseconds))
+    return Rejection(judgement.rate_limited(key, result), headers)
 
 
 def spend_refused(key: KeySnapshot, result: SpendExceeded | SpendHeld, bound: Bound) -> Rejection:
-    """403 when it cannot fit in this period; 429 when it may fit once the requests in flight have ended.
-
-    What the request may need is explained: input, output and fees, how many of each at which price.
-    """
-    facts: dict[str, Fact] = {
-        **spend_facts(key, result.spend),
-        "needed_usd": money.to_usd(bound.nanos),
-        "bound": {
-            "input": _part_facts(bound.input, "tokens"),
-            "output": _part_facts(bound.output, "tokens"),
-            "fees": {name: _part_facts(part, _UNITS.get(name, "calls")) for name, part in bound.fees.items()},
-        },
-        "affordable_max_tokens": bound.affordable_output_limit,
-    }
-    words = {**_spend_words(key, result.spend), "made_of": _made_of(bound)}
+    """403, or 429 with the wait after which it is worth another try."""
+    deny = judgement.spend_refused(key, result, bound)
     if isinstance(result, SpendExceeded):
-        return Rejection(Deny(Reason.SPEND_EXCEEDED, facts, words))
-    facts["retry_after_seconds"] = result.retry_after_seconds
+        return Rejection(deny)
     wait = b"%d" % result.retry_after_seconds
-    headers = ((b"retry-after", wait), (b"retry-after-ms", wait + b"000"))
-    return Rejection(Deny(Reason.SPEND_HELD, facts, words), headers)
-
-
-# What fees are for that are no calls of a tool, by usage key.
-_UNITS = {"audio_seconds": "seconds", "input_characters": "characters", "image_generations": "images"}
-
-
-def _part_facts(part: BoundPart, unit: str) -> dict[str, Fact]:
-    million = 1_000_000 if unit == "tokens" else 1_000
-    price = f"usd_per_{'million' if unit == 'tokens' else 'thousand'}"
-    return {unit: part.units, price: _decimal(part.usd_per_unit * million), "usd": money.to_usd(part.nanos)}
-
-
-def _made_of(bound: Bound) -> str:
-    """Of what a bound is made, for people, and what would fit."""
-    told = [
-        f"{part.units:,} tokens of {name} at ${_decimal(part.usd_per_unit * 1_000_000)} a million"
-        for name, part in (("input", bound.input), ("output", bound.output))
-        if part.units
-    ]
-    told += [
-        f"{part.units:,} {name.replace('_', ' ')} at ${_decimal(part.usd_per_unit * 1_000)} a thousand"
-        for name, part in bound.fees.items()
-        if part.units
-    ]
-    fits = bound.affordable_output_limit
-    ends = "" if not fits else f"; with an output limit of {fits:,} tokens it fits"
-    return f" ({', '.join(told)}{ends})" if told else ""
-
-
-def _decimal(value: Decimal) -> str:
-    return format(value.normalize(), "f")
-
-
-def spend_facts(key: KeySnapshot, spend: SpendState) -> dict[str, Fact]:
-    """The facts of a spend limit."""
-    return {
-        "prefix": key.prefix,
-        "limit_usd": None if spend.limit_nanos is None else money.to_usd(spend.limit_nanos),
-        "spend_reset": key.spend_reset,
-        "spent_usd": money.to_usd(spend.spent_nanos),
-        "held_usd": money.to_usd(spend.held_nanos),
-        "remaining_usd": None if spend.remaining_nanos is None else money.to_usd(spend.remaining_nanos),
-        "period_start": None if spend.period_start == periods.FIRST_DAY else spend.period_start.isoformat(),
-        "resets_at": _resets_at(spend),
-    }
-
-
-def _spend_words(key: KeySnapshot, spend: SpendState) -> dict[str, str]:
-    resets_at = _resets_at(spend)
-    return {
-        "spend_reset": key.spend_reset if key.spend_reset != "never" else "in all",
-        "resets": "It never resets." if resets_at is None else f"It resets at {resets_at}.",
-    }
-
-
-def _resets_at(spend: SpendState) -> str | None:
-    return None if spend.resets_on is None else f"{spend.resets_on.isoformat()}T00:00:00Z"
+    return Rejection(deny, ((b"retry-after", wait), (b"retry-after-ms", wait + b"000")))

@@ -190,9 +190,10 @@ def error(attempt: UpstreamAttempt, codings: Sequence[bytes], credential: bytes)
             attempt.meter.end()
         shown = masked_error(decoded, credential)
     except Unreadable as unreadable:
-        attempt.end("provider_error")
         detail = f"It answered {attempt.status}, and what it said is kept back: {unreadable}"
-        raise UpstreamBroken(detail, sent=True) from None
+        broken = UpstreamBroken(detail, sent=True)
+        attempt.end("provider_error", broken)
+        raise broken from None
     except Exception as error:
         _end_broken(attempt, error)
         raise
@@ -205,7 +206,7 @@ def error(attempt: UpstreamAttempt, codings: Sequence[bytes], credential: bytes)
 def _end_broken(attempt: UpstreamAttempt, error: Exception) -> None:
     """What is no fault of the provider's is the client's: it left, or sent a body that breaks off."""
     theirs = isinstance(error, UpstreamError) and not isinstance(error, UpstreamAborted)
-    attempt.end("upstream_truncated" if theirs else "client_gone")
+    attempt.end("upstream_truncated" if theirs else "client_gone", error)
 
 
 def _outcome(meter: Meter) -> str:

@@ -41,6 +41,10 @@ SETTLE_SECONDS = 0.05
 # Ours, not gevent's: the channels do their own waiting.
 _NativeSocket: type[socket.socket] = get_original("socket", "socket")
 
+# What is said where even the words for an error fail.
+UNSPEAKABLE = b'{"error":{"message":"The router failed here.","type":"server_error","code":"internal_error"}}'
+UNSPEAKABLE_HEADERS = ((b"content-type", b"application/json"), (b"x-router-error", b"internal_error"))
+
 logger = logging.getLogger(__name__)
 
 
@@ -163,7 +167,7 @@ class Server:
             response = self._on_error(error, request)
         except Exception:  # The same edge, and there is nothing left to ask.
             logger.exception("An error could not be put into words")
-            response = Response(500, [(b"content-type", b"text/plain")], b"Internal error\n", close=True)
+            response = Response(500, list(UNSPEAKABLE_HEADERS), UNSPEAKABLE, close=True)
         if response.status == 405 and not any(name == b"allow" for name, _ in response.headers):
             response.headers.append((b"allow", b"DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"))
         return response

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Protocol
 
 import orjson
 
-from proxyd.gateway.rejection import Rejection, public_text, rejected
+from proxyd.gateway.rejection import Rejection, rejected
 from proxyd.providers import DIALECTS
 from proxyd.websocket.turns import Turn
 from shared.policy import ERRORS, Reason
@@ -72,7 +72,7 @@ def openai_error(rejection: Rejection, request_id: str) -> dict[str, Any]:
     """The content of an error of OpenAI's events, with the facts of the refusal."""
     deny = rejection.deny
     status = ERRORS[deny.reason].status
-    body = DIALECTS["openai"].refusal(status, deny.reason.value, public_text(deny), request_id, deny.facts)
+    body = DIALECTS["openai"].refusal(status, deny.reason.value, deny.sentence(), request_id, deny.facts)
     found: dict[str, Any] = orjson.loads(body)["error"]
     return found
 

@@ -7,7 +7,7 @@ are refused at the handshake.
 from collections.abc import Mapping
 from typing import Any
 
-from proxyd.gateway.rejection import Rejection, public_text, rejected
+from proxyd.gateway.rejection import Rejection, rejected
 from proxyd.providers import DIALECTS, BadBody, SlowBody
 from proxyd.providers.body import read_object
 from proxyd.providers.gemini_live import UNPRICED, LiveUsage, begins, parsed_of, setup_of
@@ -98,7 +98,7 @@ class LiveConversation:
         """The protocol has none, so it is what the SDK takes for one: a message that is nothing else."""
         deny = rejection.deny
         status = ERRORS[deny.reason].status
-        text = public_text(deny)
+        text = deny.sentence()
         return DIALECTS["gemini"].refusal(status, deny.reason.value, text, self._turns.session.id, deny.facts)
 
     def end(self, outcome: str) -> None:

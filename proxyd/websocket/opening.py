@@ -110,7 +110,7 @@ class SessionOpener:
     def _connected(
         self, context: RequestContext, admission: Admission, route: SessionRoute, handshake: Handshake
     ) -> Response | Rejection:
-        label = route.target.provider.label
+        provider = route.target.provider
         made = offer(without_keys(handshake.protocols))
         outgoing = self._dispatcher.outgoing(context, admission)
         outgoing.lines, outgoing.upgrade = outgoing.lines + made.lines, True
@@ -125,12 +125,12 @@ class SessionOpener:
             protocol = chosen_protocol(made, incoming.headers)
             return self._switched(attempt, incoming, route, [*accepting(handshake, protocol)])
         except HandshakeFailed as error:
-            attempt.end("provider_error")
-            return upstream_failed(label, error)
+            attempt.end("provider_error", error)
+            return upstream_failed(provider, error)
         except (UpstreamError, ClientGone) as error:
-            return upstream_failed(label, error)
-        except Exception:
-            attempt.fail()
+            return upstream_failed(provider, error)
+        except Exception as error:
+            attempt.fail(error)
             raise
         finally:
             if attempt.ended:

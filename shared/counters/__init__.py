@@ -7,7 +7,7 @@ rebuilt, and refuses whoever knows other counters than these (`CountersLost`).
 
 from shared.counters.clock import Clock, SystemClock, boot_id
 from shared.counters.counters import Counters, SharedCounters, connect, login_throttle, spend_of, state_of
-from shared.counters.rows import KEEP_DAYS, KeyRow, Moment, moment_of, period_of_day
+from shared.counters.rows import KEEP_DAYS, BatchContext, KeyRow, Moment, moment_of, period_of_day
 from shared.counters.shared_state import WRITER_LOCK, SharedState, SharedStateMissing, is_in_use
 from shared.counters.throttle import LoginThrottle
 from shared.counters.values import (
@@ -45,6 +45,7 @@ __all__ = [
     "WRITER_LOCK",
     "Admitted",
     "Batch",
+    "BatchContext",
     "Charge",
     "Clock",
     "Counters",

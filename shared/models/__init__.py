@@ -12,6 +12,7 @@ from shared.models.ledger import (
     Machine,
     PostedHolds,
     ProviderJob,
+    Refusal,
     UsageDaily,
     UsageRecord,
 )
@@ -36,7 +37,7 @@ from shared.models.policy import (
 )
 
 # The migration that made these tables as they stand here: the last of migrations/versions/.
-REVISION = "0007"
+REVISION = "0008"
 
 __all__ = [
     "ID_LENGTH",
@@ -60,6 +61,7 @@ __all__ = [
     "ProviderCredential",
     "ProviderJob",
     "ProxyKey",
+    "Refusal",
     "Status",
     "UsageDaily",
     "UsageRecord",

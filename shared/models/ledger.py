@@ -9,6 +9,7 @@ from sqlalchemy import (
     Date,
     Index,
     String,
+    Text,
     text,
 )
 from sqlalchemy.orm import Mapped, mapped_column
@@ -57,10 +58,12 @@ class UsageRecord(Base):
     cost_nanos: Mapped[int] = mapped_column(BigInteger)
     day: Mapped[date] = mapped_column(Date)  # UTC day of admission, to which the cost belongs
     admitted_at: Mapped[datetime] = mapped_column(UtcDateTime)
-    duration_ms: Mapped[int]
+    duration_ms: Mapped[int]  # from the head of the request until what it cost was known
     provider_request_id: Mapped[str | None] = mapped_column(String(128))
     client_ip: Mapped[str | None] = mapped_column(String(45))
     adjusts: Mapped[str | None] = mapped_column(String(64))  # the id of the attempt whose estimate it corrects
+    first_byte_ms: Mapped[int | None]  # from the same moment until the provider's answer began
+    sent_status: Mapped[int | None]  # HTTP status of the answer that the client was given; None: it was given none
 
 
 class UsageDaily(Base):
@@ -94,6 +97,26 @@ class KeySpend(Base):
     generation: Mapped[int] = mapped_column(BigInteger)
     base_nanos: Mapped[int] = mapped_column(BigInteger)
     total_nanos: Mapped[int] = mapped_column(BigInteger)
+
+
+class Refusal(Base):
+    """How often a key was refused for a reason, and what its last such request was told. No money depends on it.
+
+    A row for each pair, whatever is refused: it is counted up. Of all machines that count, the latest has the rest.
+    """
+
+    __tablename__ = "refusals"
+
+    key_id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
+    reason: Mapped[str] = mapped_column(String(40), primary_key=True)  # a `shared.policy.Reason`
+    org_id: Mapped[str] = mapped_column(String(ID_LENGTH))
+    count: Mapped[int] = mapped_column(BigInteger)
+    last_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    status: Mapped[int]
+    sentence: Mapped[str] = mapped_column(Text)
+    model: Mapped[str | None] = mapped_column(String(255))  # as asked for, where that was known
+    client_ip: Mapped[str | None] = mapped_column(String(45))
+    request_id: Mapped[str] = mapped_column(String(64))
 
 
 class AccountingState(Base):

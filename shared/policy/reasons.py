@@ -1,6 +1,6 @@
 """Every answer that is not the provider's: one closed list, one table.
 
-To add a refusal, add a member and its row; the docs test then asks for a line in docs/errors.md. A text may use
+To add a refusal, add a member and its row; the docs test then asks for a section in docs/errors.md. A text may use
 the facts of its `Deny` by name; a fact that is missing is a programming error and fails in tests.
 """
 
@@ -63,7 +63,7 @@ ERRORS: dict[Reason, ErrorSpec] = {
     Reason.KEY_REVOKED: ErrorSpec(
         403, False, "The proxy key {prefix}... was revoked and cannot be used any more. Ask for a new key."
     ),
-    Reason.KEY_EXPIRED: ErrorSpec(403, False, "The proxy key {prefix}... expired at {expired_at}."),
+    Reason.KEY_EXPIRED: ErrorSpec(403, False, "The proxy key {prefix}... expired at {expires_at}."),
     Reason.KEY_PAUSED: ErrorSpec(
         403,
         False,
@@ -87,30 +87,30 @@ ERRORS: dict[Reason, ErrorSpec] = {
         403,
         False,
         "The cost of this endpoint cannot be metered, and the proxy key {prefix}... has a spend limit of "
-        "${limit_usd}. Use a key without a spend limit.",
+        "${spend_limit_usd}. Use a key without a spend limit.",
     ),
     Reason.MODEL_NOT_PRICED: ErrorSpec(
         403,
         False,
-        "{what}, and the proxy key {prefix}... has a spend limit of ${limit_usd}. {cure}, or use a key without a spend "
-        "limit.",
+        "{what}, and the proxy key {prefix}... has a spend limit of ${spend_limit_usd}. {cure}, or use a key without a "
+        "spend limit.",
     ),
     Reason.RATE_LIMITED: ErrorSpec(
         429,
         True,
-        "The proxy key {prefix}... is limited to {limit_rpm} requests per minute. "
+        "The proxy key {prefix}... is limited to {rate_limit_rpm} requests per minute. "
         "The next one is admitted in {retry_after_seconds} s.",
     ),
     Reason.SPEND_EXCEEDED: ErrorSpec(
         403,
         False,
-        "The proxy key {prefix}... may spend ${limit_usd} ({spend_reset}). Spent: ${spent_usd}, held by requests "
+        "The proxy key {prefix}... may spend ${spend_limit_usd} ({spend_reset}). Spent: ${spent_usd}, held by requests "
         "in flight: ${held_usd}, this request may need up to ${needed_usd}{made_of}. {resets}",
     ),
     Reason.SPEND_HELD: ErrorSpec(
         429,
         True,
-        "The proxy key {prefix}... may spend ${limit_usd} ({spend_reset}). Spent: ${spent_usd}, held by requests "
+        "The proxy key {prefix}... may spend ${spend_limit_usd} ({spend_reset}). Spent: ${spent_usd}, held by requests "
         "in flight: ${held_usd}, this request may need up to ${needed_usd}{made_of}. It may fit once those end. "
         "{resets}",
     ),

@@ -60,7 +60,7 @@ def expired(key: KeySnapshot, query: PolicyQuery, now: float) -> Deny | None:  #
     if key.expires_at is None or now < key.expires_at:
         return None
     at = datetime.fromtimestamp(key.expires_at, UTC).isoformat().replace("+00:00", "Z")
-    return Deny(Reason.KEY_EXPIRED, {"prefix": key.prefix, "expired_at": at})
+    return Deny(Reason.KEY_EXPIRED, {"prefix": key.prefix, "expires_at": at})
 
 
 def paused(key: KeySnapshot, query: PolicyQuery, now: float) -> Deny | None:  # noqa: ARG001 - one signature for all rules
@@ -72,8 +72,9 @@ def ip_blocked(key: KeySnapshot, query: PolicyQuery, now: float) -> Deny | None:
     if not key.allowed_networks or (address is not None and address is key.seen_address):
         return None
     if address is None or not any(address in network for network in key.allowed_networks):
-        shown = "an unknown address" if address is None else str(address)
-        return Deny(Reason.IP_BLOCKED, {"prefix": key.prefix, "client_ip": shown})
+        shown = None if address is None else str(address)
+        facts = {"prefix": key.prefix, "client_ip": shown}
+        return Deny(Reason.IP_BLOCKED, {**facts}, {"client_ip": shown or "an unknown address"})
     object.__setattr__(key, "seen_address", address)  # a memo: asked twice a request, mostly from the same place
     return None
 
@@ -107,7 +108,7 @@ def endpoint_not_metered(key: KeySnapshot, query: PolicyQuery, now: float) -> De
     if key.spend_limit_nanos is None or query.metered or query.free:
         return None
     limit = money.to_usd(key.spend_limit_nanos)
-    return Deny(Reason.ENDPOINT_NOT_METERED, {"prefix": key.prefix, "limit_usd": limit})
+    return Deny(Reason.ENDPOINT_NOT_METERED, {"prefix": key.prefix, "spend_limit_usd": limit})
 
 
 def model_not_priced(key: KeySnapshot, query: PolicyQuery, now: float) -> Deny | None:  # noqa: ARG001 - one signature
@@ -118,7 +119,7 @@ def model_not_priced(key: KeySnapshot, query: PolicyQuery, now: float) -> Deny |
         "model": query.model,
         "provider": query.provider,
         "unpriced": query.unpriced,
-        "limit_usd": money.to_usd(key.spend_limit_nanos),
+        "spend_limit_usd": money.to_usd(key.spend_limit_nanos),
     }
     return Deny(Reason.MODEL_NOT_PRICED, {**facts}, _unpriced_words(query))
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any
 
-from shared.policy.reasons import Reason
+from shared.policy.reasons import ERRORS, Reason
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -77,9 +77,9 @@ class Deny:
     facts: dict[str, Fact] = field(default_factory=dict)
     words: dict[str, str] = field(default_factory=dict)
 
-    def text_values(self) -> dict[str, object]:
-        """What the reason's public text is filled with. A list is told with commas."""
+    def sentence(self) -> str:
+        """What people are told: the reason's public text. A list is told with commas."""
         told = {
             name: ", ".join(map(str, fact)) if isinstance(fact, list) else fact for name, fact in self.facts.items()
         }
-        return {**told, **self.words}
+        return ERRORS[self.reason].text.format(**{**told, **self.words})

@@ -6,7 +6,7 @@ provider's answer. Whole numbers and fractions throughout, no floats; results ar
 
 from shared.pricing.bound import SMALLEST_LIMIT, Bound, BoundPart, Unbounded, bound, explain, fitting_output_limit
 from shared.pricing.cost import cost
-from shared.pricing.own import OwnPrice, PriceBook
+from shared.pricing.own import OwnPrice, PriceBook, book_of
 from shared.pricing.rates import load
 from shared.pricing.usage import MAX_COUNT, UsageReading, larger, makes_no_sense, read_usage
 from shared.pricing.values import Cost, Price, Size, Usage
@@ -24,6 +24,7 @@ __all__ = [
     "Unbounded",
     "Usage",
     "UsageReading",
+    "book_of",
     "bound",
     "cost",
     "explain",

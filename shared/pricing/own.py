@@ -1,8 +1,9 @@
 """An organisation's own prices: they beat the price table's, and add models that it does not know."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 from shared.pricing.table import Rate, units
 
@@ -22,3 +23,12 @@ class OwnPrice:
 
 
 PriceBook = Mapping[tuple[str, str], OwnPrice]  # by provider and model
+
+
+def book_of(rows: Iterable[Sequence[Any]]) -> PriceBook | None:
+    """From id, provider, model and rates of each. None where there is none, as mostly: then nobody looks for one."""
+    book = {
+        (provider, model): OwnPrice(price_id, model, tuple(sorted(rates.items())))
+        for price_id, provider, model, rates in rows
+    }
+    return book or None

@@ -148,7 +148,7 @@ def test_7_a_request_over_the_rate_is_429(router: Router) -> None:
     assert wait - 1 <= int(response.headers["retry-after-ms"]) / 1000 <= wait
     assert response.headers["x-ratelimit-limit"] == "2"
     assert response.headers["x-ratelimit-remaining"] == "0"
-    assert response.json()["error"]["limit_rpm"] == 2
+    assert response.json()["error"]["rate_limit_rpm"] == 2
     assert "x-should-retry" not in response.headers
 
 
@@ -163,7 +163,7 @@ def test_8_a_request_that_does_not_fit_is_403(router: Router) -> None:
     key_id, key = router.create_key(name="one cent", spend_limit_usd="0.000001", spend_reset="daily")
     response = refused(router, key, lambda text: chat(router, key, text), 403, "spend_exceeded")
     error = response.json()["error"]
-    assert (error["limit_usd"], error["spent_usd"], error["held_usd"]) == ("0.000001", "0.00", "0.00")
+    assert (error["spend_limit_usd"], error["spent_usd"], error["held_usd"]) == ("0.000001", "0.00", "0.00")
     assert float(error["needed_usd"]) > 0.000001
     assert error["resets_at"].endswith("T00:00:00Z")
     assert response.headers["x-should-retry"] == "false"

@@ -23,7 +23,7 @@ def settlement(**fields: Any) -> Settlement:
     values = {
         "status": 200, "outcome": "ok", "flags": (), "usage": {"input_tokens": 3, "output_tokens": 5},
         "served_model": "gpt-4o-2024-08-06", "service_tier": "default", "price": {"id": "gpt-4o"}, "cost_nanos": 700,
-        "duration_ms": 12, "provider_request_id": "p-1",
+        "duration_ms": 12, "provider_request_id": "p-1", "first_byte_ms": 7, "sent_status": 200,
     }  # fmt: skip
     return Settlement(**{**values, **fields})
 

@@ -170,11 +170,40 @@ def test_another_segments_bytes_are_damage(tmp_path: Path) -> None:
 def test_a_segment_of_another_release_tells_nothing_and_is_said(tmp_path: Path) -> None:
     journal = written(tmp_path)
     seed = frames.crc_seed(f"{journal.worker_id}.1")
-    foreign = frames.frame(seed, frames.HEADER, b"[2,1,0]") + frames.end(seed, EndRecord(1, 1, attempt(), None))
+    foreign = frames.frame(seed, frames.HEADER, b"[3,1,0]") + frames.end(seed, EndRecord(1, 1, attempt(), None))
     rewrite(journal, 1, foreign + bytes(1000))
     assert all_ends(journal) == []
     with pytest.raises(ForeignFormat):
         end_open_attempts(tmp_path, journal.worker_id)
+
+
+# As the release before wrote it: a BEGIN and its END, whose settlement ends with the provider's id of the request.
+_ATTEMPT = (
+    '"req_1","org_1","key_1","openai","/v1/chat/completions","gpt-4o",false,1000,1000,739944,100,1795521600.0,null'
+)
+_SETTLEMENT = '200,"ok",["overrun"],{"input_tokens":3},"gpt-4o",null,{"id":"gpt-4o"},700,12,"p-1"'
+
+
+def test_a_journal_of_the_release_before_is_read_finished_and_gone_on_with(tmp_path: Path) -> None:
+    journal = written(tmp_path)
+    seed = frames.crc_seed(f"{journal.worker_id}.1")
+    old = [
+        (frames.HEADER, "[1,1,0]"),
+        (frames.BEGIN, f"[7,{_ATTEMPT}]"),
+        (frames.END, f"[1,7,[{_ATTEMPT}],[{_SETTLEMENT}]]"),
+    ]
+    old.append((frames.BEGIN, f"[8,{_ATTEMPT.replace('req_1', 'req_2')}]"))
+    data = b"".join(frames.frame(seed, kind, text.encode()) for kind, text in old)
+    rewrite(journal, 1, data + bytes(4000))
+    (record,) = all_ends(journal)
+    assert record.settlement is not None
+    told = record.settlement
+    assert (told.outcome, told.flags, told.cost_nanos, told.duration_ms) == ("ok", ("overrun",), 700, 12)
+    assert (told.provider_request_id, told.first_byte_ms, told.sent_status) == ("p-1", None, None)
+    assert end_open_attempts(tmp_path, journal.worker_id) == 1
+    _, crashed = all_ends(journal)
+    assert crashed.settlement is not None
+    assert (crashed.attempt.id, crashed.settlement.outcome, crashed.settlement.cost_nanos) == ("req_2", "crash", 1000)
 
 
 def test_what_cannot_be_read_now_is_no_damage(tmp_path: Path) -> None:

@@ -58,6 +58,8 @@ def test_it_works(any_engine: Engine, ledger: Ledger, database: AccountingDataba
         "cost_nanos",
         "duration_ms",
         "provider_request_id",
+        "first_byte_ms",
+        "sent_status",
     ):
         assert getattr(row, name) == getattr(used, name), name
     assert (row.flags, row.input_tokens, row.output_tokens) == ([], 3, 5)
@@ -71,11 +73,14 @@ def test_the_models_read_what_the_ledger_wrote(any_engine: Engine, ledger: Ledge
         1,
         1,
         attempt(requested_model=None, streamed=True),
-        settlement(price=None, status=None, flags=("crash", "estimated"), usage={}),
+        settlement(
+            price=None, status=None, flags=("crash", "estimated"), usage={}, first_byte_ms=None, sent_status=None
+        ),
     )
     ledger.post("01W", [record], START, FIRST)
     (row,) = rows(any_engine)
     assert (row.price, row.status, row.requested_model, row.streamed) == (None, None, None, True)
+    assert (row.first_byte_ms, row.sent_status) == (None, None)
     assert (row.flags, row.usage, row.input_tokens) == (["crash", "estimated"], {}, 0)
 
 

@@ -129,7 +129,9 @@ def test_a_journal_of_another_release_is_set_aside(router: Router, worker: Worke
     dead.begin()
     path = segment(router, dead.id)
     die(router, dead)
-    path.write_bytes(frames.frame(frames.crc_seed(f"{dead.id}.1"), frames.HEADER, b"[2,1,0]") + bytes(100))
+    path.write_bytes(
+        frames.frame(frames.crc_seed(f"{dead.id}.1"), frames.HEADER, b"[%d,1,0]" % (frames.FORMAT + 1)) + bytes(100)
+    )
     router.rest(worker)
     worker.begin()
     assert router.spent() == (0, 1_000)
@@ -141,7 +143,7 @@ def test_a_journal_of_another_release_that_was_just_closed_hinders_no_new_counte
 ) -> None:
     seed = frames.crc_seed("01OTHERRELEASE.1")
     path = segment_path(router.directory / "journals", "01OTHERRELEASE", 1)
-    path.write_bytes(frames.frame(seed, frames.HEADER, b"[2,1,0]") + bytes(100))
+    path.write_bytes(frames.frame(seed, frames.HEADER, b"[%d,1,0]" % (frames.FORMAT + 1)) + bytes(100))
     router.lose_counters()
     router.rest(worker)
     worker.begin()

@@ -63,7 +63,7 @@ def test_a_paused_key_is_refused_and_told_who_can_resume_it() -> None:
     assert verdict.reason is Reason.KEY_PAUSED
     told = ERRORS[verdict.reason]
     assert (told.status, told.retry) == (403, False)
-    assert "sk-proxy-a1b2" in told.text.format(**verdict.text_values())
+    assert "sk-proxy-a1b2" in verdict.sentence()
     assert "administrator" in told.text
 
 
@@ -126,7 +126,7 @@ def test_a_feature_without_a_price_is_named() -> None:
         replace(OPEN, spend_limit_nanos=5), replace(ASK, bound_nanos=None, unpriced="background mode"), NOW
     )
     assert isinstance(verdict, Deny)
-    told = ERRORS[verdict.reason].text.format(**verdict.text_values())
+    told = verdict.sentence()
     assert told.startswith("Nobody can tell in advance what background mode costs (the model gpt-4o, openai)")
     assert (verdict.facts["model"], verdict.facts["unpriced"]) == ("gpt-4o", "background mode")
 
@@ -136,7 +136,7 @@ def test_a_class_without_a_price_is_named() -> None:
         replace(OPEN, spend_limit_nanos=5), replace(ASK, bound_nanos=None, unpriced="output_audio_tokens"), NOW
     )
     assert isinstance(verdict, Deny)
-    told = ERRORS[verdict.reason].text.format(**verdict.text_values())
+    told = verdict.sentence()
     assert told.startswith("No price is known for output audio tokens of the model gpt-4o (openai)")
 
 
@@ -145,7 +145,7 @@ def test_facts_for_machines_have_the_types_of_the_api() -> None:
     verdict = evaluate(key, ASK, NOW)
     assert isinstance(verdict, Deny)
     assert (verdict.facts["model"], verdict.facts["allowed_models"]) == ("gpt-4o", ["claude-*", "o3"])
-    told = ERRORS[verdict.reason].text.format(**verdict.text_values())
+    told = verdict.sentence()
     assert "may not use the model gpt-4o. Allowed: claude-*, o3." in told
     verdict = evaluate(key, replace(ASK, provider="gemini"), NOW)
     assert isinstance(verdict, Deny)
@@ -250,7 +250,7 @@ def test_every_refusal_has_the_facts_its_text_needs(
     )  # fmt: skip
     verdict = evaluate(key, replace(ASK, metered=metered, bound_nanos=None), NOW)
     if isinstance(verdict, Deny):
-        text = ERRORS[verdict.reason].text.format(**verdict.text_values())
+        text = verdict.sentence()
         assert "None" not in text
 
 

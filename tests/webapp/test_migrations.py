@@ -5,8 +5,9 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import flask_migrate
 import pytest
@@ -15,6 +16,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from dashboard_kit import Api, environment
 from flask import Flask
+from plans_kit import plans_of
 from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.exc import DBAPIError
 from werkzeug.test import TestResponse
@@ -28,6 +30,7 @@ from webapp.bootstrap import BootstrapReport, bootstrap
 from webapp.context import Actor, NotFound
 from webapp.db import db, writing
 from webapp.queries.recent import requests_since
+from webapp.queries.requests import requests_of_key
 
 T = TypeVar("T")
 
@@ -140,22 +143,6 @@ def test_daily_sums_only_rise(made: tuple[Flask, BootstrapReport], change: str) 
         assert db.session.scalar(select(UsageDaily.cost_nanos)) == 6
 
 
-def plans_of(call: Callable[[], T], table: str) -> tuple[T, list[str]]:
-    """What `call` answers, and how the database finds the rows of `table` that it reads."""
-    sent: list[tuple[str, Any]] = []
-
-    def note(connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool) -> None:
-        sent.append((statement, parameters))
-
-    sa.event.listen(db.engine, "before_cursor_execute", note)
-    answer = call()
-    sa.event.remove(db.engine, "before_cursor_execute", note)
-    explain = "EXPLAIN QUERY PLAN " if db.engine.dialect.name == "sqlite" else "EXPLAIN "
-    with db.engine.connect() as connection:
-        found = [connection.exec_driver_sql(explain + text, told) for text, told in sent if table in text]
-        return answer, [" ".join(str(row) for row in rows) for rows in found]
-
-
 @pytest.mark.parametrize("analyzed", [False, True])
 def test_recent_use_of_a_key_is_found_by_the_key_not_by_its_organisation(
     made: tuple[Flask, BootstrapReport], analyzed: bool
@@ -177,6 +164,12 @@ def test_recent_use_of_a_key_is_found_by_the_key_not_by_its_organisation(
         assert requests == 10
         assert len(plans) == 1
         assert "ix_usage_records_key_id_admitted_at" in plans[0]
+        page = requests_of_key(report.org_id, mine, limit=8)
+        for cursor in (None, page.next_cursor):
+            rest, plans = plans_of(partial(requests_of_key, report.org_id, mine, cursor=cursor), "usage_records")
+            assert len(rest.items) == (20 if cursor is None else 12)
+            assert "ix_usage_records_key_id_admitted_at" in plans[0]
+            assert cursor is None or "admitted_at<" in plans[0].replace(" ", "")  # it begins where the page does
         with pytest.raises(NotFound):
             requests_since("org_other", mine, since)
 

@@ -6,6 +6,6 @@ mark which scope a token needs.
 
 from flask import Blueprint
 
-from webapp.api import health, keys, openapi
+from webapp.api import explain, health, keys, openapi
 
-API: tuple[Blueprint, ...] = (keys.bp, openapi.bp, health.bp)
+API: tuple[Blueprint, ...] = (keys.bp, explain.bp, openapi.bp, health.bp)

@@ -6,10 +6,11 @@ import re
 from datetime import timedelta
 from typing import Any, get_args
 
-from flask import Blueprint, Response, json, request
+from flask import Blueprint, Response, request
 
 from webapp.access import current_actor, scope
 from webapp.actions import keys as actions
+from webapp.api.answers import a_page, as_json, limit, parameters
 from webapp.api.document import read_document
 from webapp.context import now
 from webapp.queries.keys import Page, get_key, list_keys
@@ -47,22 +48,16 @@ def create() -> Response:
 @scope("keys:read")
 def index() -> Response:
     """The organisation's keys, page by page."""
-    asked = _parameters(_LIST_PARAMETERS)
+    asked = parameters(_LIST_PARAMETERS)
     page: Page = list_keys(
         current_actor().org_id,
-        limit=_limit(asked.get("limit")),
+        limit=limit(asked.get("limit")),
         cursor=asked.get("cursor"),
         status=asked.get("status"),
         q=asked.get("q"),
         sort=asked.get("sort", "-created_at"),
     )
-    return _json(
-        {
-            "data": [view.as_json() for view in page.keys],
-            "has_more": page.has_more,
-            "next_cursor": page.next_cursor,
-        }
-    )
+    return a_page([view.as_json() for view in page.keys], page.next_cursor)
 
 
 @bp.get("/<key_id>")
@@ -107,7 +102,7 @@ def revoke(key_id: str) -> Response:
 @scope("usage:read")
 def usage(key_id: str) -> Response:
     """Sums of requests, tokens and cost, as JSON or CSV; the last 30 days by default."""
-    asked = _parameters(_USAGE_PARAMETERS)
+    asked = parameters(_USAGE_PARAMETERS)
     errors, days = [], {}
     for name in ("from", "to"):
         try:
@@ -125,28 +120,7 @@ def usage(key_id: str) -> Response:
     first = days["from"] or last - timedelta(days=min(_DEFAULT_DAYS - 1, last.toordinal() - 1))
     bounded_days(first, last)
     table = usage_of_key(current_actor().org_id, key_id, first, last, group_by)  # type: ignore[arg-type] # checked above
-    return _csv(table) if asked.get("format") == "csv" else _json(_usage_document(table))
-
-
-def _parameters(known: tuple[str, ...]) -> dict[str, str]:
-    """The query's parameters. Raises Invalid for an unknown one and for one that is given twice."""
-    errors = []
-    for name, values in request.args.lists():
-        if name not in known:
-            errors.append(FieldError(name[:60], f"is not a known parameter; choose from {', '.join(known)}"))
-        elif len(values) > 1:
-            errors.append(FieldError(name, "occurs twice"))
-    if errors:
-        raise Invalid(*errors)
-    return request.args.to_dict()
-
-
-def _limit(text: str | None) -> int:
-    if text is None:
-        return 50
-    if not (text.isascii() and text.isdigit() and len(text) <= 9):
-        raise Invalid(FieldError("limit", "must be a whole number from 1 to 200"))
-    return int(text)
+    return _csv(table) if asked.get("format") == "csv" else as_json(_usage_document(table))
 
 
 def _if_version() -> int | None:
@@ -164,13 +138,9 @@ def _set_paused(key_id: str, *, paused: bool) -> Response:
 
 
 def _answer(document: dict[str, Any], view: KeyView, status: int = 200) -> Response:
-    response = _json(document, status)
+    response = as_json(document, status)
     response.headers["ETag"] = f'"{view.etag}"'
     return response
-
-
-def _json(document: dict[str, Any], status: int = 200) -> Response:
-    return Response(json.dumps(document), status, {"Cache-Control": "no-store"}, mimetype="application/json")
 
 
 def _usage_document(table: UsageTable) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from flask import Blueprint, Response, json
 
 from shared.models import SCOPES
 from webapp.access import anyone_known
-from webapp.api import schemas
+from webapp.api import explain_schemas, schemas
 from webapp.api.schemas import Json
 from webapp.queries.keys import MAX_LIMIT, SORTS, STATUSES
 from webapp.queries.usage import GROUPS
@@ -49,6 +49,7 @@ def document() -> Json:
                 "KeyList": schemas.key_list(),
                 "Usage": schemas.usage(),
                 "Problem": schemas.problem(),
+                **explain_schemas.shapes(),
             },
         },
     }
@@ -91,7 +92,33 @@ def _paths() -> Json:
                 parameters=_usage_parameters(),
             ),
         },
+        "/v1/keys/{key_id}/check": {
+            "parameters": [key_id],
+            "post": _operation(
+                "checkKey",
+                "What would become of a request of this key; nothing is charged",
+                "keys:read",
+                {
+                    "200": _answer("Whether it would be let out, and why not", "Check"),
+                    **_problems(404, 415),
+                },
+                body="CheckRequest",
+            ),
+        },
+        "/v1/keys/{key_id}/requests": _a_list("listKeyRequests", "Requests of a proxy key", "RequestList", key_id),
+        "/v1/keys/{key_id}/refusals": _a_list("listKeyRefusals", "What a proxy key was refused", "RefusalList", key_id),
     }
+
+
+def _a_list(operation_id: str, summary: str, schema: str, key_id: Json) -> Json:
+    operation = _operation(
+        operation_id,
+        f"{summary}, newest first",
+        "usage:read",
+        {"200": _answer("A page", schema), **_problems(404)},
+        parameters=_page_parameters(),
+    )
+    return {"parameters": [key_id], "get": operation}
 
 
 def _all_keys() -> Json:
@@ -183,11 +210,17 @@ def _problems(*statuses: int) -> Json:
     }
 
 
-def _list_parameters() -> list[Json]:
-    sorts = [sign + name for name in SORTS for sign in ("", "-")]
+def _page_parameters() -> list[Json]:
     return [
         _parameter("limit", "query", {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": 50}, "A page."),
         _parameter("cursor", "query", {"type": "string"}, "`next_cursor` of the page before."),
+    ]
+
+
+def _list_parameters() -> list[Json]:
+    sorts = [sign + name for name in SORTS for sign in ("", "-")]
+    return [
+        *_page_parameters(),
         _parameter("status", "query", {"enum": list(STATUSES)}, "Only keys in this state."),
         _parameter("q", "query", {"type": "string", "maxLength": 80}, "Part of a name, or the start of a prefix."),
         _parameter("sort", "query", {"enum": sorts, "default": "-created_at"}, "A minus turns it round."),

@@ -1,7 +1,5 @@
 """Proxy keys, one or a page of them."""
 
-import base64
-import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -12,6 +10,7 @@ from shared.db import UtcDateTime
 from shared.models import ProxyKey
 from webapp.context import now
 from webapp.db import db
+from webapp.queries import cursor as cursors
 from webapp.validation import FieldError, Invalid
 from webapp.views.keys import KeyView, row_of, view_of, views_of
 
@@ -64,7 +63,10 @@ def list_keys(
     has_more = len(rows) > limit
     rows = rows[:limit]
     total = db.session.scalar(select(func.count()).select_from(ProxyKey).where(*wanted)) or 0
-    next_cursor = _cursor(sort, rows[-1][1], rows[-1][0].id) if has_more else None
+    next_cursor = None
+    if has_more:
+        row, value = rows[-1]
+        next_cursor = cursors.encode(sort, value.isoformat() if isinstance(value, datetime) else value, row.id)
     return Page(views_of([row[0] for row in rows], at), has_more, next_cursor, total)
 
 
@@ -108,18 +110,11 @@ def _wanted(org_id: str, status: str | None, q: str | None, at: datetime) -> lis
     return wanted
 
 
-def _cursor(sort: str, value: Any, key_id: str) -> str:
-    shown = value.isoformat() if isinstance(value, datetime) else value
-    return base64.urlsafe_b64encode(json.dumps([sort, shown, key_id]).encode()).decode().rstrip("=")
-
-
 def _read_cursor(cursor: str, sort: str) -> tuple[Any, str]:
-    refusal = Invalid(FieldError("cursor", "is not one that this list gave; start without it"))
+    value, key_id = cursors.decode(sort, cursor)
+    if sort.removeprefix("-") == "name":
+        return value, key_id
     try:
-        padded = cursor + "=" * (-len(cursor) % 4)
-        kind, value, key_id = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
-        if kind != sort or not isinstance(key_id, str) or not isinstance(value, str):
-            raise refusal
-        return (value if sort.removeprefix("-") == "name" else datetime.fromisoformat(value).astimezone(UTC)), key_id
-    except (ValueError, TypeError, OverflowError, RecursionError):
-        raise refusal from None
+        return datetime.fromisoformat(value).astimezone(UTC), key_id
+    except (ValueError, OverflowError):
+        raise cursors.foreign() from None

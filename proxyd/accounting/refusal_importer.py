@@ -1,0 +1,117 @@
+"""Refusals that workers of this machine have counted, added to the database once a second.
+
+A file is read and deleted once the database is there, before its counts are committed: whoever is killed in between
+loses the refusals of a moment, and counts none twice. Counts whose commit fails are kept until one succeeds. Several
+machines add to the same rows; whichever refused a key last tells the rest of a row.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+from sqlalchemy import Engine, case
+from sqlalchemy.dialects import postgresql, sqlite
+
+from proxyd.accounting.refusal_log import DRAFT, SUFFIX, RefusalCount
+from shared.models import Refusal
+
+log = logging.getLogger(__name__)
+
+IMPORT_SECONDS = 1.0
+MOST_FILES = 200  # in one transaction
+MOST_ENTRIES = 20_000  # that are kept while the database refuses them; more stay in their files
+DRAFT_SECONDS = 60.0  # after which whoever was writing a draft is dead
+_LATEST = ("last_at", "status", "sentence", "model", "client_ip", "request_id")
+
+_Counts = dict[tuple[str, str], RefusalCount]
+
+
+class RefusalImporter:
+    """Of one data directory. Raises SQLAlchemyError and OSError; what was not written then is tried again."""
+
+    def __init__(self, directory: Path, engine: Engine, monotonic: Callable[[], float]) -> None:
+        self._directory = directory
+        self._engine = engine
+        self._monotonic = monotonic
+        self._statement = _addition(engine.dialect.name)
+        self._taken: _Counts = {}  # out of their files, and not committed
+        self._imported_at = float("-inf")
+
+    def import_due(self) -> None:
+        """Add what there is, if a second is over."""
+        at = self._monotonic()
+        if at - self._imported_at >= IMPORT_SECONDS:
+            self._imported_at = at
+            self.import_all()
+
+    def import_all(self) -> None:
+        """Add what there is."""
+        files = self._files()
+        for first in range(0, max(len(files), bool(self._taken)), MOST_FILES):
+            self._import(files[first : first + MOST_FILES])
+
+    def _import(self, files: Sequence[Path]) -> None:
+        with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
+            if len(self._taken) < MOST_ENTRIES:
+                self._take(files)
+            if self._taken:
+                # In the order of keys everywhere, so that two ledger writers cannot wait for each other.
+                connection.execute(self._statement, [_row(self._taken[place]) for place in sorted(self._taken)])
+        self._taken.clear()
+
+    def _take(self, files: Sequence[Path]) -> None:
+        for path in files:
+            counts = _read(path)
+            path.unlink()
+            for count in counts:
+                _add(self._taken, count)
+
+    def _files(self) -> list[Path]:
+        """Oldest first: their names are in the order of time."""
+        try:
+            names = list(self._directory.iterdir())
+        except FileNotFoundError:
+            return []
+        for path in names:
+            if path.suffix == DRAFT and time.time() - path.stat().st_mtime > DRAFT_SECONDS:
+                path.unlink(missing_ok=True)
+        return sorted([path for path in names if path.suffix == SUFFIX])
+
+
+def _read(path: Path) -> list[RefusalCount]:
+    """What a file holds; nothing of one that cannot be understood, which is no reason to keep all others waiting."""
+    try:
+        return [RefusalCount(**fields) for fields in orjson.loads(path.read_bytes())]
+    except (ValueError, TypeError) as error:
+        log.error("a file of refusals cannot be read (%s) and is left out: %s", type(error).__name__, path.name)
+        return []
+
+
+def _add(counts: _Counts, count: RefusalCount) -> None:
+    place = (count.key_id, count.reason)
+    known = counts.get(place)
+    if known is not None:
+        latest = count if count.last_at >= known.last_at else known
+        count = replace(latest, count=known.count + count.count)
+    counts[place] = count
+
+
+def _row(count: RefusalCount) -> dict[str, Any]:
+    return {**asdict(count), "last_at": datetime.fromtimestamp(count.last_at, UTC)}
+
+
+def _addition(dialect: str) -> Any:
+    """The statement that adds a count to its row, or makes one."""
+    table: Any = Refusal.__table__
+    insert: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[dialect](table)
+    new = insert.excluded
+    later = new.last_at >= table.c.last_at
+    latest = {name: case((later, new[name]), else_=table.c[name]) for name in _LATEST}
+    return insert.on_conflict_do_update(
+        index_elements=["key_id", "reason"], set_={"count": table.c["count"] + new["count"], **latest}
+    )

@@ -1,0 +1,187 @@
+"""Whether a request may go out, and what it is told if not: the same for the proxy and for who asks it beforehand.
+
+`judge` is all that comes before the counters; what those answer is worded by `rate_limited` and `spend_refused`.
+"""
+
+import math
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from shared import money, periods, pricing
+from shared.counters import RateLimited, SpendExceeded, SpendHeld, SpendState
+from shared.policy import Address, Allow, Deny, Fact, KeySnapshot, PolicyQuery, Reason, evaluate, refused_model
+from shared.pricing import Bound, BoundPart, PriceBook, Size, Unbounded
+
+_NOTHING = BoundPart(0, Decimal(0), 0)
+LEAST_BOUND = Bound(1, _NOTHING, _NOTHING, {}, 0)  # of a body that was not read: the least that anything costs
+
+
+# Yes or no by policy; the most that it can cost, None: the model has no known price; the output limit that we set
+# because the client set none and the model's maximum is too dear. Plain, because names would take a request longer.
+Judged = tuple[Allow | Deny, int | None, int | None]
+
+
+def judge(
+    key: KeySnapshot,
+    client_ip: Address | None,
+    provider: str,
+    model: str | None,
+    size: Size | None,
+    remaining_nanos: Callable[[KeySnapshot], int | None],
+    book: PriceBook | None,
+    now: float,
+    *,
+    free: bool,
+) -> Judged:
+    """Bound a request and judge it by its key's rules. `size` is None where it is not metered; `now` in Unix seconds.
+
+    `remaining_nanos` tells what is left of the key's spend limit, None when nobody knows. It is asked where we set an
+    output limit: that is made of what was last told, and the bound that comes of it is judged by what is true.
+    """
+    limit = bound_nanos = unpriced = None
+    if size is not None:
+        unpriced = size.unpriced
+        if model is not None and not free:
+            capped = key.spend_limit_nanos is not None
+            if capped and size.output_limit is None and not size.output_free:
+                left = remaining_nanos(key)
+                if left is not None:
+                    limit = pricing.fitting_output_limit(provider, model, size, at=now, remaining_nanos=left, book=book)
+            bound_nanos = pricing.bound(provider, model, size, at=now, output_limit=limit, book=book)
+            if bound_nanos is None and capped:
+                unpriced = _why_unbounded(provider, model, size, now, book)
+    query = PolicyQuery(client_ip, provider, model, size is not None, free, bound_nanos, unpriced)
+    return evaluate(key, query, now), bound_nanos, limit
+
+
+def _why_unbounded(provider: str, model: str, size: Size, now: float, book: PriceBook | None) -> str | None:
+    """The feature or the class that has no price; None: the model has none."""
+    found = pricing.explain(provider, model, size, at=now, remaining_nanos=0, book=book)
+    return found.what if isinstance(found, Unbounded) else None
+
+
+def explained(
+    provider: str,
+    model: str | None,
+    size: Size,
+    remaining_nanos: int,
+    output_limit: int | None,
+    book: PriceBook | None,
+    now: float,
+) -> Bound:
+    """The bound of a request that has one, with all that it is made of."""
+    found = pricing.explain(
+        provider, model or "", size, at=now, remaining_nanos=remaining_nanos, output_limit=output_limit, book=book
+    )
+    assert isinstance(found, Bound)  # noqa: S101 - what is held was bounded
+    return found
+
+
+def nobodys_model(key: KeySnapshot, model: str | None) -> Deny:
+    """What is told of a model by which no provider can be chosen. No glob can cover one that nobody serves."""
+    if key.allowed_models:
+        return refused_model(key, model)
+    detail = "model is missing."
+    if model is not None:
+        detail = f"no provider is known for the model {model}; write the provider before it, such as openai/{model}."
+    return Deny(Reason.INVALID_REQUEST, {"detail": detail, "param": "model"})
+
+
+def not_configured(slug: str, label: str) -> Deny:
+    """503: there is no credential of the provider."""
+    return Deny(Reason.PROVIDER_NOT_CONFIGURED, {"provider": slug}, {"provider": label})
+
+
+def rate_limited(key: KeySnapshot, result: RateLimited) -> Deny:
+    """429: in whole seconds, rounded up."""
+    facts: dict[str, Fact] = {
+        "prefix": key.prefix,
+        "rate_limit_rpm": result.rate.limit,
+        "remaining_requests": result.rate.remaining,
+        "retry_after_seconds": max(1, math.ceil(result.retry_after_seconds)),
+        "resets_at": _moment(result.rate.resets_at),
+    }
+    return Deny(Reason.RATE_LIMITED, facts)
+
+
+def spend_refused(key: KeySnapshot, result: SpendExceeded | SpendHeld, bound: Bound) -> Deny:
+    """403 when it cannot fit in this period; 429 when it may fit once the requests in flight have ended.
+
+    What the request may need is explained: input, output and fees, how many of each at which price.
+    """
+    spend = result.spend
+    facts: dict[str, Fact] = {
+        "prefix": key.prefix,
+        "spend_limit_usd": None if spend.limit_nanos is None else money.to_usd(spend.limit_nanos),
+        "spend_reset": key.spend_reset,
+        "spent_usd": money.to_usd(spend.spent_nanos),
+        "held_usd": money.to_usd(spend.held_nanos),
+        "remaining_usd": None if spend.remaining_nanos is None else money.to_usd(spend.remaining_nanos),
+        "period_start": period_start(spend),
+        "resets_at": resets_at(spend),
+        "needed_usd": money.to_usd(bound.nanos),
+        "bound": {
+            "input": _part_facts(bound.input, "tokens"),
+            "output": _part_facts(bound.output, "tokens"),
+            "fees": {name: _part_facts(part, _UNITS.get(name, "calls")) for name, part in bound.fees.items()},
+        },
+        "affordable_max_tokens": bound.affordable_output_limit,
+    }
+    words = {**_spend_words(key, spend), "made_of": _made_of(bound)}
+    if isinstance(result, SpendExceeded):
+        return Deny(Reason.SPEND_EXCEEDED, facts, words)
+    return Deny(Reason.SPEND_HELD, {**facts, "retry_after_seconds": result.retry_after_seconds}, words)
+
+
+def period_start(spend: SpendState) -> str | None:
+    """When the current period began; None: with the key."""
+    return None if spend.period_start == periods.FIRST_DAY else f"{spend.period_start.isoformat()}T00:00:00Z"
+
+
+def resets_at(spend: SpendState) -> str | None:
+    """When the current period ends; None: never."""
+    return None if spend.resets_on is None else f"{spend.resets_on.isoformat()}T00:00:00Z"
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
+
+
+# What fees are for that are no calls of a tool, by usage key.
+_UNITS = {"audio_seconds": "seconds", "input_characters": "characters", "image_generations": "images"}
+
+
+def _part_facts(part: BoundPart, unit: str) -> dict[str, Fact]:
+    million = 1_000_000 if unit == "tokens" else 1_000
+    price = f"usd_per_{'million' if unit == 'tokens' else 'thousand'}"
+    return {unit: part.units, price: _decimal(part.usd_per_unit * million), "usd": money.to_usd(part.nanos)}
+
+
+def _spend_words(key: KeySnapshot, spend: SpendState) -> dict[str, str]:
+    at = resets_at(spend)
+    return {
+        "spend_reset": key.spend_reset if key.spend_reset != "never" else "in all",
+        "resets": "It never resets." if at is None else f"It resets at {at}.",
+    }
+
+
+def _made_of(bound: Bound) -> str:
+    """Of what a bound is made, for people, and what would fit."""
+    told = [
+        f"{part.units:,} tokens of {name} at ${_decimal(part.usd_per_unit * 1_000_000)} a million"
+        for name, part in (("input", bound.input), ("output", bound.output))
+        if part.units
+    ]
+    told += [
+        f"{part.units:,} {name.replace('_', ' ')} at ${_decimal(part.usd_per_unit * 1_000)} a thousand"
+        for name, part in bound.fees.items()
+        if part.units
+    ]
+    fits = bound.affordable_output_limit
+    ends = "" if not fits else f"; with an output limit of {fits:,} tokens it fits"
+    return f" ({', '.join(told)}{ends})" if told else ""
+
+
+def _decimal(value: Decimal) -> str:
+    return format(value.normalize(), "f")

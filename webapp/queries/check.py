@@ -1,0 +1,276 @@
+"""What would become of a request: judged as the proxy judges it, by the key and the counters as they stand.
+
+Nothing is charged or kept. The request is the smallest of its kind, without any text: what it is refused for, all are.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from flask import current_app
+from sqlalchemy import select
+
+from shared import money
+from shared.addresses import parse
+from shared.catalog import NOT_METERED, PROVIDERS, Endpoint, Kind, Provider, find_endpoint, provider_of_model
+from shared.counters import (
+    BatchContext,
+    Charge,
+    CountersUnavailable,
+    Decision,
+    KeyRow,
+    RateLimited,
+    Rebuilding,
+    SpendExceeded,
+    SpendHeld,
+    period_of_day,
+)
+from shared.judgement import explained, judge, nobodys_model, not_configured, rate_limited, spend_refused
+from shared.models import PriceOverride, ProviderCredential, snapshot_of
+from shared.policy import ERRORS, Address, Charges, Deny, KeySnapshot, Reason, check_key
+from shared.pricing import PriceBook, Size, book_of
+from shared.sealing import Sealer, UnsealError
+from shared.seeds import read_seeds
+from webapp.context import counters, now
+from webapp.db import db
+from webapp.validation import FieldError, Invalid
+from webapp.views.keys import row_of
+
+FIELDS = ("ip", "provider", "model", "path", "max_tokens")
+_LONGEST_MODEL, _LONGEST_PATH, _MOST_TOKENS = 200, 500, 1_000_000_000
+_OUTPUT_FREE = (Kind.EMBEDDINGS, Kind.EMBED)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The request that might be made, as far as somebody has said."""
+
+    ip: Address | None = None
+    provider: str | None = None
+    model: str | None = None
+    path: str | None = None
+    max_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CheckView:
+    """What would become of it. Where its key is refused for itself, nothing else was looked at."""
+
+    deny: Deny | None = None
+    provider: str | None = None
+    model: str | None = None
+    endpoint: str | None = None
+    needed_nanos: int | None = None  # what it can cost at most; None: nobody can tell
+    output_limit: int | None = None  # that the router would set
+
+    def as_json(self) -> dict[str, Any]:
+        deny = self.deny
+        refusal = None
+        if deny is not None:
+            spec = ERRORS[deny.reason]
+            refusal = {
+                "code": deny.reason.value,
+                "status": spec.status,
+                "retry": spec.retry,
+                "message": deny.sentence(),
+                "facts": dict(deny.facts),
+            }
+        return {
+            "allowed": deny is None,
+            "provider": self.provider,
+            "model": self.model,
+            "endpoint": self.endpoint,
+            "needed_usd": None if self.needed_nanos is None else money.to_usd(self.needed_nanos),
+            "max_tokens": self.output_limit,
+            "refusal": refusal,
+        }
+
+
+def read_asked(document: Mapping[str, object]) -> Asked:
+    """A request from its JSON names; null is as good as absent. Raises Invalid with every error at once."""
+    errors: list[FieldError] = []
+    values: dict[str, Any] = {}
+    for name, raw in document.items():
+        if name not in FIELDS:
+            errors.append(FieldError(name[:60], f"is not a known field; choose from {', '.join(FIELDS)}"))
+            continue
+        if raw is None:
+            continue
+        value, wrong = _max_tokens(raw) if name == "max_tokens" else _text(name, raw)
+        if wrong is not None:
+            errors.append(FieldError(name, wrong))
+        values[name] = value
+    if errors:
+        raise Invalid(*errors)
+    return Asked(**values)
+
+
+def check_request(org_id: str, key_id: str, asked: Asked) -> CheckView:
+    """Whether the proxy would let it out. Raises NotFound for an unknown key, Invalid for what is no request."""
+    key = snapshot_of(row_of(org_id, key_id))
+    if key.allowed_networks and asked.ip is None:
+        raise Invalid(FieldError("ip", "is required: this key may be used from some addresses only"))
+    at = now().timestamp()
+    deny = check_key(key, asked.ip, at)
+    if deny is not None:
+        return CheckView(deny)
+    place = _place(key, asked)
+    if isinstance(place, Deny):
+        return CheckView(place, model=asked.model)
+    standing = _standing(key)
+    provider, model, slug = place.provider, place.model, place.provider.slug
+    size, free = _size(place.endpoint, asked), place.endpoint is not None and place.endpoint.kind is Kind.FREE
+    book = _book(org_id)
+    left = None if standing is None else standing.remaining_nanos(key)
+    verdict, bound_nanos, limit = judge(key, asked.ip, slug, model, size, lambda _: left, book, at, free=free)
+    if isinstance(verdict, Deny):
+        deny = verdict
+    elif not _is_configured(org_id, slug):
+        deny = not_configured(slug, provider.label)
+    else:
+        answer = _limits(key, verdict.charges, standing)
+        if isinstance(answer, RateLimited):
+            deny = rate_limited(key, answer)
+        elif isinstance(answer, SpendExceeded | SpendHeld) and size is not None:
+            bound = explained(slug, model, size, answer.spend.remaining_nanos or 0, limit, book, at)
+            deny = spend_refused(key, answer, bound)
+        elif answer is not None:
+            deny = Deny(Reason.LIMITS_UNAVAILABLE)
+    return CheckView(deny, slug, model, place.path, 0 if free else bound_nanos, limit)
+
+
+class _Place(NamedTuple):
+    """Where a request goes."""
+
+    provider: Provider
+    endpoint: Endpoint | None  # None: the catalog does not list the path
+    path: str
+    model: str | None
+
+
+def _place(key: KeySnapshot, asked: Asked) -> _Place | Deny:
+    """The provider's own path, perhaps behind the provider's name, or its chat endpoint where none is said."""
+    slug, model, path = asked.provider, asked.model, asked.path
+    if path is not None and (named := path[1:].partition("/")[0]) in PROVIDERS:
+        if slug not in (None, named):
+            raise Invalid(FieldError("provider", f"is {slug}, and the path leads to {named}"))
+        slug, path = named, path.removeprefix(f"/{named}")
+    unified = slug is None
+    if slug is None:
+        if model is None:
+            raise Invalid(FieldError("provider", "is required where neither the path nor a model tells it"))
+        found = provider_of_model(model)
+        if found is None:
+            return nobodys_model(key, model)
+        slug, model = found
+    provider = PROVIDERS[slug]
+    if path is None:
+        path = f"{provider.compat_prefix}/chat/completions" if unified else provider.endpoints[0].path
+        path = path.replace("{model}", model or "{model}")
+    endpoint, path_model = find_endpoint(provider, "POST", path) or (None, None)
+    if path_model is not None and model not in (None, path_model):
+        raise Invalid(FieldError("model", f"is not the one in the path, {path_model}"))
+    model = path_model or model
+    metered = endpoint is not None and endpoint.kind not in NOT_METERED
+    if model is None and (metered or "{model}" in path):
+        raise Invalid(FieldError("model", f"is required at {path}"))
+    return _Place(provider, endpoint, path, model)
+
+
+def _size(endpoint: Endpoint | None, asked: Asked) -> Size | None:
+    if endpoint is None or endpoint.kind in NOT_METERED:
+        return None
+    return Size(0, output_limit=asked.max_tokens, output_free=endpoint.kind in _OUTPUT_FREE, cache_writes=False)
+
+
+class _Standing(NamedTuple):
+    """A key's counters, read and not changed."""
+
+    row: KeyRow
+    context: BatchContext
+
+    def remaining_nanos(self, key: KeySnapshot) -> int | None:
+        if not self.row.seeded:
+            return None
+        period = period_of_day(key.spend_reset, self.context.moment.day)
+        return self.row.spend(period, key.spend_limit_nanos).remaining_nanos
+
+
+def _standing(key: KeySnapshot) -> _Standing | None:
+    """None: the counters do not answer."""
+    try:
+        status, moment = counters().status(), counters().moment()
+        row = counters().rows([key.id]).get(key.id) or KeyRow.new()
+    except CountersUnavailable:
+        return None
+    if not row.seeded:
+        seeds = read_seeds(db.session.connection(), [key.id], status.generation, moment.day)
+        if seeds is not None:
+            row.seed(seeds[key.id])
+    return _Standing(row, BatchContext(status.generation, status.live, moment))
+
+
+def _limits(key: KeySnapshot, charges: Charges, standing: _Standing | None) -> Decision | None:
+    """What the counters would refuse it with, were it charged; None: with nothing.
+
+    As in the proxy, who has no limit but of requests a minute passes while they cannot tell.
+    """
+    capped = charges.spend_limit_nanos is not None
+    if standing is None:
+        return Rebuilding() if capped else None
+    row, context = standing
+    charge = Charge(
+        key.id,
+        key.org_id,
+        max(key.version, row.version),
+        0,
+        charges.rate_limit_rpm,
+        charges.spend_limit_nanos,
+        key.spend_reset,
+        charges.bound_nanos,
+        context.generation,
+    )
+    answer = row.decide(charge, context) or row.rate_refusal(charges.rate_limit_rpm, context.moment)
+    told = isinstance(answer, RateLimited | SpendExceeded | SpendHeld)
+    return answer if told or capped else None
+
+
+def _is_configured(org_id: str, slug: str) -> bool:
+    """Whether there is a credential of the provider that can be opened."""
+    query = select(ProviderCredential.sealed).where(
+        ProviderCredential.org_id == org_id, ProviderCredential.provider == slug
+    )
+    sealed = db.session.scalar(query)
+    try:
+        if sealed is not None:
+            Sealer(current_app.extensions["settings"].encryption_keys).unseal(sealed)
+    except UnsealError:
+        return False
+    return sealed is not None
+
+
+def _book(org_id: str) -> PriceBook | None:
+    query = select(PriceOverride.id, PriceOverride.provider, PriceOverride.model, PriceOverride.rates)
+    return book_of(db.session.execute(query.where(PriceOverride.org_id == org_id)))
+
+
+def _text(name: str, raw: object) -> tuple[object, str | None]:
+    """A value, and what is wrong with it."""
+    if not isinstance(raw, str):
+        return None, "must be text"
+    if name == "ip":
+        address = parse(raw)
+        return address, None if address is not None else "is neither an IPv4 nor an IPv6 address"
+    if name == "provider":
+        return raw, None if raw in PROVIDERS else f"must be one of {', '.join(PROVIDERS)}"
+    if name == "model":
+        fits = 0 < len(raw) <= _LONGEST_MODEL and raw.isprintable() and raw.strip() == raw
+        return raw, None if fits else f"must be 1 to {_LONGEST_MODEL} printable characters without space around them"
+    fits = raw.startswith("/") and len(raw) <= _LONGEST_PATH and raw.isprintable() and not set(raw) & set("?# ")
+    return raw, None if fits else "must be a path such as /v1/messages, without a query"
+
+
+def _max_tokens(raw: object) -> tuple[object, str | None]:
+    if isinstance(raw, int) and not isinstance(raw, bool) and 1 <= raw <= _MOST_TOKENS:
+        return raw, None
+    return None, f"must be a whole number from 1 to {_MOST_TOKENS}"

@@ -1,0 +1,95 @@
+"""A key's requests and refusals, as people and automation see them."""
+
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from shared import money
+from shared.models import Refusal, UsageRecord
+from webapp.validation import to_json_moment
+
+
+@dataclass(frozen=True, slots=True)
+class RequestView:
+    """One attempt at a provider: a row of the ledger."""
+
+    id: str  # the request's, which the client was told
+    at: datetime
+    provider: str
+    endpoint: str
+    model: str | None  # as asked for
+    served_model: str | None
+    streamed: bool
+    status: int | None  # that the client was given; None: none, or by a release that did not write it down
+    provider_status: int | None
+    outcome: str
+    flags: tuple[str, ...]
+    input_tokens: int
+    output_tokens: int
+    usage: dict[str, int]
+    cost_nanos: int
+    latency_ms: int
+    first_byte_ms: int | None
+    client_ip: str | None
+    provider_request_id: str | None
+    adjusts: str | None
+
+    def as_json(self) -> dict[str, Any]:
+        document = asdict(self)
+        cost_nanos = document.pop("cost_nanos")
+        return {**document, "at": to_json_moment(self.at), "cost_usd": money.to_usd(cost_nanos)}
+
+
+@dataclass(frozen=True, slots=True)
+class RefusalView:
+    """How often a key was refused for a reason, and the last time of it."""
+
+    reason: str
+    count: int
+    last_at: datetime
+    status: int
+    message: str
+    model: str | None
+    client_ip: str | None
+    request_id: str
+
+    def as_json(self) -> dict[str, Any]:
+        return {**asdict(self), "last_at": to_json_moment(self.last_at)}
+
+
+def request_view(row: UsageRecord) -> RequestView:
+    return RequestView(
+        id=row.id,
+        at=row.admitted_at,
+        provider=row.provider,
+        endpoint=row.endpoint,
+        model=row.requested_model,
+        served_model=row.served_model,
+        streamed=row.streamed,
+        status=row.sent_status,
+        provider_status=row.status,
+        outcome=row.outcome,
+        flags=tuple(row.flags),
+        input_tokens=row.input_tokens,
+        output_tokens=row.output_tokens,
+        usage=row.usage,
+        cost_nanos=row.cost_nanos,
+        latency_ms=row.duration_ms,
+        first_byte_ms=row.first_byte_ms,
+        client_ip=row.client_ip,
+        provider_request_id=row.provider_request_id,
+        adjusts=row.adjusts,
+    )
+
+
+def refusal_view(row: Refusal) -> RefusalView:
+    return RefusalView(
+        reason=row.reason,
+        count=row.count,
+        last_at=row.last_at,
+        status=row.status,
+        message=row.sentence,
+        model=row.model,
+        client_ip=row.client_ip,
+        request_id=row.request_id,
+    )
