@@ -5,29 +5,24 @@ framing the client can follow; in every doubt it is closed, and what had arrived
 counts as the client being gone: HTTP knows no use for half a connection that we could tell from a closed one.
 """
 
-import select
 import socket
 import struct
 from collections.abc import Callable
 from time import monotonic
-from typing import Any, Protocol
-
-from gevent.monkey import get_original
+from typing import Protocol
 
 from proxyd.channel import Cancelled, Channel, Expired
 from proxyd.messages import BadRequest, ClientGone, Request, RequestError, RequestTimeout, Response
 from proxyd.server.answer import write
 from proxyd.server.body import RequestBody
 from proxyd.server.limits import ServerLimits
+from proxyd.server.lookout import Lookout
 from proxyd.wire.http1 import RepeatedHead, find_head, parse_request_head
 
 HEAD_RECEIVE_BYTES = 16 * 1024
 LINGER_RECEIVE_BYTES = 64 * 1024
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 DRAIN_GRACE_SECONDS = 1.0
-LOOK_SECONDS = 0.25  # between two looks whether a client has left behind bytes that nobody reads yet
-
-_native_poll: Callable[[], Any] = get_original("select", "poll")
 
 
 class Service(Protocol):
@@ -69,7 +64,7 @@ class Connection(Channel):
         self._service = service
         self._body: RequestBody | None = None  # of the request being answered
         self._on_gone: Callable[[], None] | None = None
-        self._lookout: Any = None  # a timer, while unread bytes hide whether the client is still there
+        self._lookout: Lookout | None = None  # while unread bytes hide whether the client is still there
         self._repeated: RepeatedHead | None = None
         self.limits = service.limits
         self.peer = peer
@@ -106,25 +101,15 @@ class Connection(Channel):
             self._tell_gone()
         elif self._lookout is None:
             # The next request, or a stray byte: it stays in the kernel, not in our memory, and hides the end behind it.
-            self._lookout = self._hub.loop.timer(LOOK_SECONDS, LOOK_SECONDS, ref=False)
-            self._lookout.start(self._look_out)
+            self._lookout = Lookout(self._hub.loop, self._socket, self._tell_gone)
 
-    def _look_out(self) -> None:
-        """Ask the kernel whether the client has ended its side. Called in the hub."""
-        if self._on_gone is None:
-            self._stop_looking()
-            return
-        poll = _native_poll()
-        poll.register(self._socket.fileno(), select.POLLRDHUP)
-        if poll.poll(0):
-            self._stop_looking()
-            self._tell_gone()
-
-    def _stop_looking(self) -> None:
-        timer, self._lookout = self._lookout, None
-        if timer is not None:
-            timer.stop()
-            timer.close()
+    def _stop_looking(self) -> bool:
+        """Whether nothing was lost of what the client has sent since."""
+        lookout, self._lookout = self._lookout, None
+        if lookout is None:
+            return True
+        lookout.stop()
+        return not lookout.threw_away
 
     def _tell_gone(self) -> None:
         self.gone = True
@@ -209,7 +194,7 @@ class Connection(Channel):
         stall_seconds = self.limits.write_stall_seconds
         keep = write(self, response, head.method, stall_seconds, keep=keep, http_11=head.version == 11)
         self._on_gone = None
-        if keep and not self.gone:
+        if self._stop_looking() and keep and not self.gone:
             self._body = None
             return body.drain()
         if not self.gone and (self.buffer or not body.complete or not self._watching):
