@@ -6,7 +6,7 @@ import zlib
 import brotli
 import pytest
 
-from proxyd.gateway.masking import MASK, MAX_ERROR_BYTES, Unreadable, masked_error, plain_error
+from proxyd.gateway.masking import MASK, MAX_ERROR_BYTES, Unreadable, blanked, masked_error, plain_error
 
 SECRET = b"sk-proj-secret/with+signs"
 ECHO = b'{"error":"no: ' + SECRET + b'"}'
@@ -77,6 +77,12 @@ def test_w6_what_cannot_be_read_is_kept_back(codings: list[bytes], body: bytes) 
 def test_w6_a_credential_in_disguise_is_kept_back(body: bytes) -> None:
     with pytest.raises(Unreadable):
         shown([], body)
+
+
+def test_an_answer_that_is_no_error_stays_as_long_as_it_is() -> None:
+    assert blanked(b"a" + SECRET + b"b" + SECRET, SECRET) == b"a" + b"*" * len(SECRET) + b"b" + b"*" * len(SECRET)
+    assert blanked(b"a", SECRET) == b"a"
+    assert blanked(b"a", b"") == b"a"
 
 
 def test_an_escape_alone_is_no_disguise() -> None:
