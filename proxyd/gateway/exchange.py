@@ -42,7 +42,7 @@ from proxyd.gateway.upload_links import UploadLinks
 from proxyd.key_cache import KnownKey
 from proxyd.messages import Request, RequestError, Response
 from proxyd.providers import Parsed, model_field
-from shared.catalog import NOT_METERED, PROVIDERS, Kind, provider_of_model
+from shared.catalog import NOT_METERED, PROVIDERS, Kind, bare_model, provider_of_model
 from shared.policy import Deny, KeySnapshot, Network, Reason, refused_model
 
 NO_LIMITS = (Reason.INVALID_PROXY_KEY, Reason.KEYS_UNAVAILABLE, Reason.LIMITS_UNAVAILABLE)
@@ -199,7 +199,7 @@ class Gateway:
 def _set_target(context: RequestContext, target: Target, model: str | None) -> None:
     """It is known where the request goes, and for which model."""
     context.target = target
-    context.model = model
+    context.model = None if model is None else bare_model(target.provider.slug, model)
     context.dialect = target.dialect
     context.free = target.endpoint is not None and target.endpoint.kind is Kind.FREE
 

@@ -63,7 +63,7 @@ def _of_claude_code(key: str) -> dict[str, str]:
 
 def claude_code_start(key: str) -> list[Call]:
     """What comes before the first turn: a probe, the models of a gateway, a one-token request, a title as JSON."""
-    small = {"model": "claude-haiku-4-5-20251001", "tools": [], "context_management": None}
+    small: Json = {"model": "claude-haiku-4-5-20251001", "tools": [], "context_management": None}
     title = {
         "format": {"type": "json_schema", "schema": {"type": "object", "properties": {"title": {"type": "string"}}}}
     }
