@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
 
-.PHONY: run test test-fast test-faults check check-locks bench bench-scale lock clean
+.PHONY: run test test-fast test-faults clients check check-locks bench bench-scale lock clean
 
 run: $(VENV)/.installed
 	@exec $(BIN)/python -m webapp
@@ -23,6 +23,18 @@ test-fast: $(VENV)/.installed-dev
 test-faults: $(VENV)/.installed-dev
 	ROUTER_FAULTS=long ROUTER_MODEL_EXAMPLES=$${ROUTER_MODEL_EXAMPLES:-10000} \
 	  $(BIN)/python -m pytest -m faults --timeout=7200 $(ARGS)
+
+# What tests/e2e/test_clients.py calls the router with, apart from the product and its tests: frameworks in Python, and
+# SDKs for Node and Go where these are installed.
+clients: | $(VENV)-clients
+	$(VENV)-clients/bin/python -m pip install --quiet --no-compile --disable-pip-version-check --require-hashes \
+	  -r requirements-clients.lock
+	$(VENV)-clients/bin/python -m pip check
+	@if command -v npm >/dev/null; then npm ci --prefix tests/clients/node --ignore-scripts --no-audit --no-fund; fi
+	@if command -v go >/dev/null; then cd tests/clients/go && go build -o client .; fi
+
+$(VENV)-clients:
+	$(PYTHON) -m venv $@
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -42,6 +54,7 @@ lock: $(VENV)/.made
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile $(LOCK) -o requirements.lock pyproject.toml
 	$(BIN)/uv pip compile $(LOCK) --group dev -c requirements.lock -o requirements-dev.lock pyproject.toml
+	$(BIN)/uv pip compile $(LOCK) --group clients -o requirements-clients.lock
 
 LOCK := --quiet --universal --no-strip-extras --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
 
@@ -55,7 +68,7 @@ check-locks:
 	done
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-clients tests/clients/node/node_modules tests/clients/go/client .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

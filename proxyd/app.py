@@ -116,7 +116,7 @@ def build(settings: Settings, readiness: Readiness | None = None) -> Worker:
     pool = UpstreamPool(UpstreamLimits())
     pool.prepare()
     pricing.load()
-    links = UploadLinks(settings.encryption_keys, settings.trusted_proxies)
+    links = UploadLinks(settings.encryption_keys, settings.trusted_proxies, settings.public_url)
     parser = BodyParser()
     second_look = SecondLook(TokenCounter(pool, origins, parser))
     admission = AdmissionController(keys, shared_counters, accounting, limits, second_look)

@@ -27,6 +27,7 @@ __all__ = [
     "Kind",
     "Provider",
     "allowed_methods",
+    "bare_model",
     "credential_header",
     "find_endpoint",
     "known_models",
@@ -284,11 +285,17 @@ def provider_of_model(model: str) -> tuple[str, str] | None:
         return _GEMINI.slug, bare
     if slash:
         slug = _SPELLINGS.get(spelling)
+        bare = bare if slug is None else bare_model(slug, bare)
         return None if slug is None or not bare else (slug, bare)
     for provider in PROVIDERS.values():
         if model.startswith(provider.model_prefixes):
             return provider.slug, model
     return None
+
+
+def bare_model(provider_slug: str, model: str) -> str:
+    """A model's name as globs and prices have it: Gemini's full names have the kind of resource before them."""
+    return model.removeprefix("models/") if provider_slug == _GEMINI.slug else model
 
 
 @lru_cache(maxsize=8)

@@ -32,6 +32,17 @@ def find(name: str, programs: Mapping[str, tuple[str, ...]] = PROGRAMS, environ:
     for program in programs[name]:
         if (path := shutil.which(program, path=os.pathsep.join(SEARCH))) is not None:
             return path
+    raise _missing(f"{name} is not installed", environ)
+
+
+def made(what: str, path: Path, environ: Mapping[str, str] = os.environ) -> str:
+    """The path of something that `make clients` puts there; else skips the test, or fails it likewise."""
+    if not path.exists():
+        raise _missing(f"{what}: run `make clients`", environ)
+    return str(path)
+
+
+def _missing(what: str, environ: Mapping[str, str]) -> BaseException:
     if environ.get("ROUTER_TEST_REQUIRE") == "all":
-        pytest.fail(f"{name} is not installed, and ROUTER_TEST_REQUIRE=all asks for it")
-    pytest.skip(f"{name} is not installed")
+        return pytest.fail.Exception(f"{what}, and ROUTER_TEST_REQUIRE=all asks for it")
+    return pytest.skip.Exception(what)

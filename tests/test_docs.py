@@ -1,5 +1,6 @@
 """The documentation says what is: settings, refusals, routes, behaviours, links; and nothing of the machine it was made on."""
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -135,13 +136,26 @@ def test_nothing_tells_where_it_was_made(pattern: re.Pattern[str]) -> None:
 
 
 def test_the_locks_are_pinned_and_hashed() -> None:
-    for name in ("requirements.lock", "requirements-dev.lock"):
+    for name in ("requirements.lock", "requirements-dev.lock", "requirements-clients.lock"):
         text = (ROOT / name).read_text(encoding="utf-8")
-        pins = re.findall(r"^[A-Za-z0-9_.-]+(?:\[[a-z,]+\])?==\S+", text, re.MULTILINE)
+        pins = re.findall(r"^[A-Za-z0-9_.-]+(?:\[[a-z0-9, -]+\])?==\S+", text, re.MULTILINE)
         entries = [line for line in text.splitlines() if line and not line.startswith((" ", "#"))]
         assert len(pins) == len(entries) > 40
         assert text.count("--hash=sha256:") > len(pins)
         assert "://" not in text
+
+
+def test_the_clients_of_other_languages_are_pinned_and_hashed() -> None:
+    folder = ROOT / "tests" / "clients"
+    wanted = json.loads((folder / "node" / "package.json").read_text())["dependencies"]
+    packages = json.loads((folder / "node" / "package-lock.json").read_text())["packages"]
+    packages.pop("")
+    assert {name: packages[f"node_modules/{name}"]["version"] for name in wanted} == wanted
+    assert all("integrity" in package and "resolved" not in package for package in packages.values())
+    required = re.findall(r"^(?:require )?\t?(\S+ v\S+)", (folder / "go" / "go.mod").read_text(), re.MULTILINE)
+    assert required
+    for module in required:
+        assert f"{module} h1:" in (folder / "go" / "go.sum").read_text()
 
 
 def test_the_locks_hold_what_pyproject_asks_for() -> None:

@@ -20,8 +20,8 @@ def welcome(settings: Settings, report: BootstrapReport, sandbox: Bind | None) -
         "",
         "Enterprise Router is running.",
         "",
-        f"  Dashboard   {settings.web_bind.url}",
-        f"  Proxy       {settings.proxy_bind.url}",
+        f"  Dashboard   {_dashboard(settings)}",
+        f"  Proxy       {_proxy(settings)}",
     ]
     if sandbox is not None:
         lines += [f"  Sandbox     {sandbox.url}"]
@@ -39,6 +39,14 @@ def welcome(settings: Settings, report: BootstrapReport, sandbox: Bind | None) -
     return "\n".join(lines)
 
 
+def _dashboard(settings: Settings) -> str:
+    return settings.dashboard_url or settings.web_bind.url
+
+
+def _proxy(settings: Settings) -> str:
+    return settings.public_url or settings.proxy_bind.url
+
+
 def _password(report: BootstrapReport) -> str:
     if report.admin_password is not None:
         return f"{report.admin_password}  (shown this once)"
@@ -46,7 +54,7 @@ def _password(report: BootstrapReport) -> str:
 
 
 def _key(settings: Settings, report: BootstrapReport) -> str:
-    make = f"make a new one at {settings.web_bind.url}/keys"
+    make = f"make a new one at {_dashboard(settings)}/keys"
     if report.demo_key is not None:
         return f"{report.demo_key}  (shown this once)"
     if report.demo_key_prefix is not None:
@@ -58,7 +66,7 @@ def _curl(settings: Settings, report: BootstrapReport, sandbox: Bind | None) -> 
     slug = next((slug for slug in _MODELS if sandbox is not None or slug in report.real_providers), "openai")
     body = {"model": _MODELS[slug], "messages": [{"role": "user", "content": "Hello"}]}
     return [
-        f"  curl {settings.proxy_bind.url}/v1/chat/completions \\",
+        f"  curl {_proxy(settings)}/v1/chat/completions \\",
         f'    -H "Authorization: Bearer {report.demo_key or "$ROUTER_KEY"}" \\',
         '    -H "Content-Type: application/json" \\',
         f"    -d '{json.dumps(body)}'",

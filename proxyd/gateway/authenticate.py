@@ -16,6 +16,8 @@ KEY_HEADERS = frozenset((b"authorization", b"x-api-key", b"x-goog-api-key", _PRO
 _OUR_TAGS = (PROXY_TAG.encode(), MANAGEMENT_TAG.encode())
 _BEARER = re.compile(rb"bearer[ \t]+([^ \t]+)", re.IGNORECASE)  # RFC 9110: the scheme is case-insensitive
 
+_NO_TOKEN = b"bearer"
+
 AZURE = "The header api-key is Azure's, which is not spoken here."
 WHERE = "Send it as `Authorization: Bearer sk-proxy-...`, `x-api-key` or `x-goog-api-key`."
 
@@ -29,8 +31,8 @@ def authenticate(request: Request, *, query_key_allowed: bool) -> str | Deny:
     """
     found: list[tuple[bytes, bytes]] = []  # where it stands, and what
     for name, value in request.headers:
-        if name not in KEY_HEADERS:
-            continue
+        if name not in KEY_HEADERS or not value or value.lower() == _NO_TOKEN:
+            continue  # SDKs send the header of a variable that is set to nothing beside the one that they were told
         if name == _PROTOCOLS:
             found += [(name, protocol.removeprefix(_IN_PROTOCOL)) for protocol in _with_keys(value)]
             continue

@@ -46,7 +46,7 @@ from proxyd.gateway.upload_links import UploadLinks
 from proxyd.key_cache import KnownKey
 from proxyd.messages import Request, RequestError, Response
 from proxyd.providers import Parsed, model_field
-from shared.catalog import NOT_METERED, PROVIDERS, Kind, provider_of_model
+from shared.catalog import NOT_METERED, PROVIDERS, Kind, bare_model, provider_of_model
 from shared.judgement import nobodys_model
 from shared.policy import Deny, KeySnapshot, Network, Reason
 
@@ -227,7 +227,7 @@ class Gateway:
 def _set_target(context: RequestContext, target: Target, model: str | None) -> None:
     """It is known where the request goes, and for which model."""
     context.target = target
-    context.model = model
+    context.model = None if model is None else bare_model(target.provider.slug, model)
     context.dialect = target.dialect
     context.free = target.endpoint is not None and target.endpoint.kind is Kind.FREE
 

@@ -3,6 +3,8 @@
 Nothing is mended for them in silence: the path that is judged is the one that was sent.
 """
 
+import re
+
 from shared.catalog import METHODS, PROVIDERS, find_endpoint
 
 NOTHING = "There is no endpoint at this address"
@@ -20,6 +22,11 @@ NO_MODEL = (
     "calls (`call_id`) are billed by time, or in another connection, which it cannot meter."
 )
 AZURE = "/openai/deployments/"
+# Two versions in a row: one of the base URL, and one that the SDK adds.
+TWO_VERSIONS = re.compile(r"(/[a-z]+)?(/v\d[a-z0-9]*)(/v\d[a-z0-9]*)(/.*|)")
+# What an OpenAI client asks for whose base URL is Gemini's; its compatible endpoints are elsewhere.
+COMPATIBLE = re.compile(r"((?:/gemini)?)(/v\d[a-z0-9]*)?(/chat/completions|/embeddings)")
+_MOST_BEFORE = 3  # segments that a base URL may have too many
 _GENERAL = (
     "Use /v1/chat/completions, /v1/responses, /v1/embeddings, /v1/messages, /v1beta/models/..., another /v1/... of an "
     "official SDK, or a provider's own path below /openai, /anthropic or /gemini."
@@ -41,13 +48,35 @@ def of(path: str) -> str:
         return f"{NOTHING}: there is a slash too many in it{found}; check the base URL for one at its end."
     if "/v1/v1/messages" in path:
         return f"{NOTHING}: leave /v1 out of the Anthropic base URL."
-    if "/v1/v1/" in path:
-        return f"{NOTHING}: /v1 stands in it twice; check the base URL."
+    if (versions := TWO_VERSIONS.fullmatch(path)) is not None:
+        slug, first, second, rest = (part or "" for part in versions.groups())
+        if first == second == "/v1":
+            return f"{NOTHING}: /v1 stands in it twice; check the base URL."
+        return f"{NOTHING}: leave {first} out of the base URL, then it is {slug}{second}{rest}."
+    if path.startswith("/gemini/") and (asked := COMPATIBLE.fullmatch(path)) is not None:
+        return (
+            f"{NOTHING}: Gemini speaks OpenAI's dialect at /gemini/v1beta/openai{asked[3]}, and so does /v1{asked[3]}."
+        )
+    if path.startswith("/v1beta/") and (asked := COMPATIBLE.fullmatch(path)) is not None:
+        return f"{NOTHING}: Gemini speaks OpenAI's dialect at /v1beta/openai{asked[3]}, and so does /v1{asked[3]}."
+    if path.startswith("/google/"):
+        return f"{NOTHING}: Gemini is below /gemini, then it is /gemini/{path.removeprefix('/google/')}."
     if path.startswith("/models/") and ":" in path:
         return f"{NOTHING}: the base URL must end with /v1beta, then it is /v1beta{path}."
     if _is_listed(f"/v1{path}"):
         return f"{NOTHING}: the base URL must end with /v1, then it is /v1{path}."
+    if path != path.lower() and _is_somewhere(path.lower()):
+        return f"{NOTHING}: paths are in lower case, then it is {path.lower()}."
+    if (without := _without_its_beginning(path)) is not None:
+        return f"{NOTHING}: leave {path.removesuffix(without)} out of the base URL, then it is {without}."
     return f"{NOTHING}. {_GENERAL}"
+
+
+def _without_its_beginning(path: str) -> str | None:
+    """What is left of a path without the first of its segments, if that leads somewhere."""
+    segments = path.split("/")[1:]
+    rests = ("/" + "/".join(segments[count:]) for count in range(1, min(_MOST_BEFORE + 1, len(segments))))
+    return next((rest for rest in rests if _is_listed(rest) and _is_somewhere(rest)), None)
 
 
 def _is_somewhere(path: str) -> bool:

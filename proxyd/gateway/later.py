@@ -20,7 +20,7 @@ from proxyd.gateway import later_relay, relay
 from proxyd.gateway.attempt import UpstreamAttempt
 from proxyd.gateway.batch_finder import SLUG, BatchFinder
 from proxyd.gateway.headers import ResponseHeaders
-from proxyd.gateway.masking import without_coding
+from proxyd.gateway.masking import blanked, without_coding
 from proxyd.gateway.upload_links import UploadLinks
 from proxyd.messages import BadRequest, Header, Response
 from proxyd.providers import later as reading
@@ -67,7 +67,7 @@ class LaterBilling:
                 data = self._documented(attempt, found.role, data, base)
             finally:
                 attempt.end("ok")
-            return Response(status, without_coding(returned), data)
+            return Response(status, without_coding(returned), blanked(data, attempt.admission.credential.encode()))
         try:
             job = self._job_of(attempt, found)
         except LedgerUnavailable:
@@ -88,7 +88,7 @@ class LaterBilling:
             results.take_answer(_object(data))
         finally:
             attempt.end("ok")
-        return Response(status, without_coding(returned), data)
+        return Response(status, without_coding(returned), blanked(data, attempt.admission.credential.encode()))
 
     def _job_of(self, attempt: UpstreamAttempt, found: Later) -> Job | None:
         org_id, slug = attempt.admission.known.key.org_id, attempt.context.target.provider.slug

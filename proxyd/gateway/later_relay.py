@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator
 
 from proxyd.accounting.records import LedgerUnavailable
 from proxyd.gateway.attempt import UpstreamAttempt
+from proxyd.gateway.masking import blanked
 from proxyd.gateway.relay import plain, primed
 from proxyd.messages import Truncated, UpstreamAborted, UpstreamError
 from proxyd.wire.content_coding import ContentDecoder
@@ -28,6 +29,7 @@ Take = Callable[[list[bytes]], None]  # books what these tell; raises LedgerUnav
 def lines(attempt: UpstreamAttempt, coding: bytes | None, take: Take) -> Generator[bytes, None, None]:
     """A file with a result in each line. However long it is, little of it is kept."""
     chunks, decoder, reader = attempt.call.chunks(), ContentDecoder(coding), LineDecoder(MAX_LINE_BYTES)
+    credential = attempt.admission.credential.encode()
     held: list[bytes] = []
     waiting: list[bytes] = []
     size = 0
@@ -39,14 +41,14 @@ def lines(attempt: UpstreamAttempt, coding: bytes | None, take: Take) -> Generat
             size += len(data)
             if len(waiting) >= LINES_AT_ONCE or size >= HELD_BYTES:
                 _take_all(take, waiting)
-                yield b"".join(held)
+                yield blanked(b"".join(held), credential)
                 held.clear()
                 size = 0
         waiting += reader.end()
         _take_all(take, waiting)
         attempt.end("ok")
         if held:
-            yield b"".join(held)
+            yield blanked(b"".join(held), credential)
     except UpstreamError as error:
         _broken(attempt, error)
         raise Truncated from error
@@ -63,11 +65,12 @@ def events(attempt: UpstreamAttempt, coding: bytes | None, take: Take) -> Genera
     """A stream of events, of which some tell what was used."""
     chunks = attempt.call.chunks()
     decoder, reader = ContentDecoder(coding), EventDecoder()
+    credential = attempt.admission.credential.encode()
     try:
         yield b""
         for data in chunks:
             take([event.data for event in reader.feed(plain(decoder, data)) if event.data is not None])
-            yield data
+            yield blanked(data, credential)
         attempt.end("ok")
     except UpstreamError as error:
         _broken(attempt, error)

@@ -1,7 +1,8 @@
 """Keeping the real credential out of what goes back to a client, should a provider repeat it.
 
 The law of this module: an error is passed on only if all of it could be read. What is compressed in a way that is not
-known here, is larger than an error can be, or holds the credential in disguise is kept back.
+known here, is larger than an error can be, or holds the credential in disguise is kept back. Other answers are passed
+on as they come, and the credential is blanked where it stands in a piece as it is.
 """
 
 import re
@@ -46,6 +47,13 @@ def plain_error(codings: Sequence[bytes], body: bytes) -> bytes:
     if plain.startswith(_PACKED):
         raise Unreadable("it is compressed without saying so")
     return plain
+
+
+def blanked(data: bytes, credential: bytes) -> bytes:
+    """A piece of an answer without the credential, as long as before, because its length may have been told."""
+    if not credential or credential not in data:
+        return data
+    return data.replace(credential, b"*" * len(credential))
 
 
 def masked_error(body: bytes, credential: bytes) -> bytes:

@@ -10,7 +10,7 @@ from functools import wraps
 from typing import Concatenate, ParamSpec
 
 from proxyd.gateway.attempt import UpstreamAttempt
-from proxyd.gateway.masking import MAX_ERROR_BYTES, Unreadable, masked_error, plain_error
+from proxyd.gateway.masking import MAX_ERROR_BYTES, Unreadable, blanked, masked_error, plain_error
 from proxyd.gateway.rejection import upstream_reason
 from proxyd.messages import Truncated, UpstreamAborted, UpstreamBroken, UpstreamError
 from proxyd.providers import DIALECTS, Meter
@@ -44,10 +44,11 @@ def stream(attempt: UpstreamAttempt) -> Generator[bytes, None, None]:
     meter = attempt.meter
     assert meter is not None  # noqa: S101 - `dispatch` sends no other here
     chunks = attempt.call.chunks()
+    credential = attempt.admission.credential.encode()
     try:
         yield b""
         for data in chunks:
-            shown = meter.feed(data)
+            shown = blanked(meter.feed(data), credential)
             if meter.complete:
                 attempt.end(_outcome(meter))
             else:
@@ -57,7 +58,7 @@ def stream(attempt: UpstreamAttempt) -> Generator[bytes, None, None]:
         rest = meter.end()
         attempt.end(_outcome(meter))
         if rest:
-            yield rest
+            yield blanked(rest, credential)
     except UpstreamAborted:
         attempt.end("client_gone")
         raise Truncated from None
@@ -78,14 +79,15 @@ def pieces(attempt: UpstreamAttempt) -> Generator[bytes, None, None]:
     """
     meter = attempt.meter
     chunks = attempt.call.chunks()
+    credential = attempt.admission.credential.encode()
     held = closing = b""
     try:
         yield b""
         for data in chunks:
             if meter is None:
-                yield data
+                yield blanked(data, credential)
                 continue
-            shown = meter.feed(data)  # before a yield from which it may never come back
+            shown = blanked(meter.feed(data), credential)  # before a yield from which it may never come back
             if meter.complete:  # what it costs is known before its end
                 attempt.end("ok" if attempt.succeeded else "provider_error")
                 yield shown
@@ -136,7 +138,7 @@ def buffered(attempt: UpstreamAttempt) -> bytes:
     if meter is not None:
         shown.append(meter.end())
     attempt.end("ok" if attempt.succeeded else "provider_error")
-    return b"".join(shown)
+    return blanked(b"".join(shown), attempt.admission.credential.encode())
 
 
 def document(attempt: UpstreamAttempt, coding: bytes | None, max_bytes: int) -> bytes:

@@ -210,12 +210,13 @@ def session_route(path: str, spoken: str = "openai") -> SessionRoute | NoUpgrade
 
 def _owner(method: str, path: str, spoken: str) -> tuple[Provider | None, str]:
     """The provider of a path, and the path there. None: nobody's."""
-    if path.endswith("/") or path.startswith(("/v1/v1/", hints.AZURE)):
+    if path.endswith("/") or path.startswith(hints.AZURE) or hints.TWO_VERSIONS.fullmatch(path):
         return None, path
     if path == BARE_ANTHROPIC or path.startswith(f"{BARE_ANTHROPIC}/"):
         return PROVIDERS["anthropic"], path
     if path.startswith(BARE_GEMINI) or (method == "POST" and _GEMINI_METHOD.fullmatch(path)):
-        return PROVIDERS["gemini"], path
+        gemini = PROVIDERS["gemini"]
+        return (None if _is_lost(gemini, path) else gemini), path
     if path.startswith("/v1/"):
         return PROVIDERS[spoken], path
     slug, slash, rest = path[1:].partition("/")
@@ -227,7 +228,12 @@ def _owner(method: str, path: str, spoken: str) -> tuple[Provider | None, str]:
         tail = tail if _GEMINI_VERSIONED.match(tail) or tail.startswith(LIVE_PATH) else f"/v1beta{tail}"
     elif not _VERSIONED.match(tail):
         tail = f"/v1{tail}"
-    return (None if tail.startswith("/v1/v1/") else provider), tail
+    return (None if hints.TWO_VERSIONS.fullmatch(tail) or _is_lost(provider, tail) else provider), tail
+
+
+def _is_lost(provider: Provider, tail: str) -> bool:
+    """Whether an OpenAI client's request has come to Gemini's own paths."""
+    return provider.dialect == "gemini" and hints.COMPATIBLE.fullmatch(tail) is not None
 
 
 def _by_model(method: str, path: str, speaker: Provider) -> Route:

@@ -29,11 +29,19 @@ _SAFE = re.compile(r"/[\x21\x24-\x7e]*")  # what may stand in a request line beh
 
 
 class UploadLinks:
-    """Signs and opens links, for one worker. `secrets` are shared by all machines; the first one signs."""
+    """Signs and opens links, for one worker. `secrets` are shared by all machines; the first one signs.
+
+    Links lead to `public_url`; without one to the host that the client called.
+    """
 
     def __init__(
-        self, secrets: Sequence[str], trusted_proxies: tuple[Network, ...], now: Callable[[], float] = time.time
+        self,
+        secrets: Sequence[str],
+        trusted_proxies: tuple[Network, ...],
+        public_url: str | None = None,
+        now: Callable[[], float] = time.time,
     ) -> None:
+        self._public_url = public_url
         self._keys = [hmac.digest(secret.encode(), _PURPOSE, "sha256") for secret in secrets]
         self._trusted = trusted_proxies
         self._now = now
@@ -58,13 +66,13 @@ class UploadLinks:
 
         `prefix` is the provider's path here. None: it cannot be led through us.
         """
-        host = request.header(b"host")
+        base_url = self._public_url or self._called(request)
         path = given.partition("://")[2]
         target = path[path.find("/") :].removeprefix(base)
-        if host is None or not _SAFE.fullmatch(target):
+        if base_url is None or not _SAFE.fullmatch(target):
             return None
         behind = prefix if request.path.startswith(f"{prefix}/") else ""
-        return f"{self._scheme(request)}://{host.decode()}{behind}{target}"
+        return f"{base_url}{behind}{target}"
 
     def _link(self, given: str, request: Request, digest: str, base: str) -> str | None:
         try:
@@ -73,14 +81,14 @@ class UploadLinks:
             return None
         path = address.path.removeprefix(base)
         target = f"{path}?{address.query}" if address.query else path
-        host = request.header(b"host")
-        if host is None or not _SAFE.fullmatch(target):
+        base_url = self._public_url or self._called(request)
+        if base_url is None or not _SAFE.fullmatch(target):
             return None
         until = int(self._now()) + LIFETIME_SECONDS
         signed = f"{until}.{digest}.{self._sign(self._keys[0], target, until, digest)}"
         prefix = _PREFIX if request.path.startswith(f"{_PREFIX}/") or not path.startswith("/upload/") else ""
         mark = "&" if address.query else "?"
-        return f"{self._scheme(request)}://{host.decode()}{prefix}{target}{mark}{PARAMETER}={signed}"
+        return f"{base_url}{prefix}{target}{mark}{PARAMETER}={signed}"
 
     def opened(self, request: Request, target: Target) -> str | Deny:
         """The digest of the key that the link of a request was made for.
@@ -114,8 +122,12 @@ class UploadLinks:
     def _sign(key: bytes, target: str, until: int, digest: str) -> str:
         return hmac.new(key, f"{until}\n{digest}\n{target}".encode(), hashlib.sha256).hexdigest()
 
-    def _scheme(self, request: Request) -> str:
-        """As the client spoke it, by the word of a proxy that is trusted."""
+    def _called(self, request: Request) -> str | None:
+        """The address that the client called: its scheme by the word of a proxy that is trusted."""
+        host = request.header(b"host")
+        if host is None:
+            return None
         told = (request.header(b"x-forwarded-proto") or b"").strip().lower()
         peer = parse(request.client.peer) if told == b"https" else None
-        return "https" if peer is not None and any(peer in network for network in self._trusted) else "http"
+        scheme = "https" if peer is not None and any(peer in network for network in self._trusted) else "http"
+        return f"{scheme}://{host.decode()}"

@@ -141,10 +141,12 @@ def flag(document: Mapping[str, Any], name: str) -> bool:
 
 
 def count(document: Mapping[str, Any], name: str, *, least: int = 0, param: str | None = None) -> int | None:
-    """A whole number of at least `least`; None when absent or null."""
+    """A whole number of at least `least`, with a point or without; None when absent or null."""
     value = document.get(name)
     if value is None:
         return None
+    if type(value) is float and value.is_integer():
+        value = int(value)  # some languages know one kind of number only, and write 1024.0
     if type(value) is not int or not least <= value <= MAX_COUNT:
         raise BadBody(f"{param or name} must be a whole number of at least {least}.", param or name)
     return value

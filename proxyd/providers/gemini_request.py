@@ -5,6 +5,7 @@ Both are understood; both at once are refused, because nobody can tell which one
 reference of ai.google.dev and the types of the google-genai SDK 3.
 """
 
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -27,6 +28,10 @@ _NESTED = {"generationConfig": _COUNTS, "generation_config": _COUNTS}
 
 _PLAIN_TOOLS = frozenset({"functionDeclarations", "computerUse"})
 _CONTEXT_TOOLS = frozenset({"urlContext", "codeExecution", "fileSearch", "mcpServers"})  # results are input
+# `gemini-pro` was the first of all; `gemini-pro-latest` and its like lead to whatever is newest.
+_BEFORE_GEMINI_3 = re.compile(r"gemini-(?:[12](?!\d)|flash-1|pro(?:-vision)?(?:-001)?$)")
+# Their numbers in `GenerationConfig.Modality`: protocol buffers' JSON lets an enum be written by its number.
+_MODALITIES: Mapping[str | int, str] = {2: "IMAGE", 3: "AUDIO", 4: "VIDEO"}
 _SEARCHES = frozenset({"googleSearch", "googleSearchRetrieval"})
 _PLAIN_PARTS = frozenset(
     {
@@ -107,6 +112,8 @@ def _size(document: Mapping[str, Any], body: bytes, model: str, query: str) -> S
     unpriced = _estimate_tools(document, model, estimate, fees)
     config = section(document, spelling(document, "generationConfig")) or {}
     tier = get(document, "serviceTier")
+    if type(tier) is int:
+        tier = None  # an enum by its number, of which the reference tells none: it may be any tier
     if tier is not None and not isinstance(tier, str):
         raise BadBody("serviceTier must be a string.", "serviceTier")
     shapes = any(get(config, name) is not None for name in ("responseSchema", "responseJsonSchema", "speechConfig"))
@@ -130,9 +137,10 @@ def _size(document: Mapping[str, Any], body: bytes, model: str, query: str) -> S
 
 
 def _classes(config: Mapping[str, Any]) -> tuple[str, ...]:
-    """What it is asked to write beside text."""
+    """What it is asked to write beside text. One value may stand for a list of them, and a number for a name."""
     modalities = get(config, "responseModalities")
-    asked = {name.upper() for name in modalities if isinstance(name, str)} if isinstance(modalities, list) else set()
+    written = modalities if isinstance(modalities, list) else [modalities]
+    asked = {_MODALITIES.get(value, str(value)).upper() for value in written if isinstance(value, str | int)}
     return tuple(f"output_{name.lower()}_tokens" for name in sorted(asked & {"AUDIO", "IMAGE", "VIDEO"}))
 
 
@@ -141,7 +149,7 @@ def asks_for(document: Mapping[str, Any], *names: str) -> bool:
     tools = document.get("tools")
     return any(
         value is not None and camel(name) in names
-        for tool in (tools if isinstance(tools, list) else ())
+        for tool in (tools if isinstance(tools, list) else [tools])
         if isinstance(tool, dict)
         for name, value in tool.items()
     )
@@ -173,7 +181,7 @@ def _estimate_tools(
 
 def bills_searches_by_request(model: str) -> bool:
     """Whether grounding costs once a request, however many searches it took: so it was before Gemini 3."""
-    return model.startswith(("gemini-1", "gemini-2", "gemini-pro", "gemini-flash-1"))
+    return _BEFORE_GEMINI_3.match(model) is not None
 
 
 @lru_cache(maxsize=256)

@@ -47,14 +47,18 @@ def for_rewriting(parsed: Parsed) -> Parsed:
 
 
 def for_metering(document: Mapping[str, Any]) -> dict[str, Any]:
-    """What meters look at in a request: whether it runs in the background, and of which kinds its tools are.
+    """What meters look at in a request: whether it runs in the background or searches, of which kinds its tools are.
 
     Of a tool this is its type, its model and the names of its other fields. Tools that are alike so far are one.
     """
     kept: dict[str, Any] = {}
     if document.get("background") is True:
         kept["background"] = True
+    if document.get("web_search_options") is not None:
+        kept["web_search_options"] = {}
     tools = document.get("tools")
+    if isinstance(tools, dict):
+        tools = [tools]  # Gemini lets one stand for a list of them
     if isinstance(tools, list):
         kinds = [_kind(tool) for tool in tools if isinstance(tool, dict)]
         kept["tools"] = list({orjson.dumps(kind): kind for kind in kinds}.values())

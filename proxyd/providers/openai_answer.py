@@ -19,8 +19,12 @@ class ChatUsage(UsageAccumulator):
     _finished = False
 
     def _calls(self) -> Mapping[str, int]:
-        """Some models search before every answer, at a fee, though no tool is named."""
-        fee = always_searches(self._parsed.model or "") if self._endpoint.prices_id == "openai" else None
+        """Some models search before every answer, at a fee, though no tool is named; others if options ask for it."""
+        if self._endpoint.prices_id != "openai":
+            return self.tool_calls
+        fee = always_searches(self._parsed.model or "")
+        if fee is None and self._parsed.document.get("web_search_options") is not None:
+            fee = "web_searches"
         return self.tool_calls if fee is None else {fee: 1}
 
     def event(self, event: Event) -> bool:

@@ -17,7 +17,7 @@ from proxyd.providers.input_estimate import (
     InputEstimate,
     shaping_parameter,
 )
-from proxyd.providers.openai_tools import SEARCH, always_searches, runs_locally, search_fee
+from proxyd.providers.openai_tools import SEARCH, always_searches, runs_at_the_client, search_fee, tools_of
 from shared.catalog import Kind
 from shared.output_limits import UNKNOWN_MODEL, output_maximum
 from shared.pricing import Size
@@ -69,6 +69,11 @@ _PLAIN_PARTS = frozenset(
         "shell_call_output",
         "apply_patch_call",
         "apply_patch_call_output",
+        "tool_search_call",
+        "tool_search_output",
+        "additional_tools",
+        "program",
+        "program_output",
         "computer_call",
         "computer_call_output",
         "web_search_call",
@@ -204,19 +209,19 @@ def _responses_size(document: Mapping[str, Any], body: bytes) -> Size:
     if type(given) is list:
         _estimate_parts(given, estimate)
     for name in ("previous_response_id", "conversation"):
-        if document.get(name) is not None:
+        if document.get(name):
             estimate.unseen = True
     for name in ("prompt", "context_management"):  # the provider's counter knows neither
-        if document.get(name) is not None:
+        if document.get(name):
             estimate.grows = True
     calls = count(document, "max_tool_calls")
     calls = MAX_TOOL_CALLS if calls is None else calls
     fees: dict[str, int] = {}
     unpriced = None
-    tools = objects(document, "tools")
+    tools = tools_of(document)
     for tool in tools:
         kind = tool.get("type")
-        if kind in _PLAIN_TOOLS or (kind == "shell" and runs_locally(tool)):
+        if kind in _PLAIN_TOOLS or runs_at_the_client(tool):
             continue
         estimate.grows = True
         if isinstance(kind, str) and SEARCH.fullmatch(kind):

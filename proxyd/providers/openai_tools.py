@@ -9,11 +9,14 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
+from proxyd.providers.body import objects
 from shared.pricing import Usage, read_usage
 
 SEARCH = re.compile(r"web_search(?P<preview>_preview)?(?:_\d{4}_\d{2}_\d{2})?")
 # Chat models that search before every answer, though no tool is named.
 _ALWAYS = re.compile(r"-search-(?P<kind>preview|api)(?:-|$)")
+
+_BRING_TOOLS = frozenset({"additional_tools", "tool_search_output"})
 
 # Events of a stream that tell of a call. What they are counted as is corrected by the end of the answer.
 CALL_EVENTS = {
@@ -36,6 +39,23 @@ def search_fee(tools: object) -> str:
     kinds = [tool.get("type") for tool in tools if isinstance(tool, dict)] if isinstance(tools, list) else []
     found = [match for kind in kinds if isinstance(kind, str) and (match := SEARCH.fullmatch(kind))]
     return "web_search_previews" if found and all(match["preview"] for match in found) else "web_searches"
+
+
+def tools_of(document: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The tools of a request to Responses: its own, and those that items of its input bring along. Raises BadBody."""
+    tools = objects(document, "tools")
+    given = document.get("input")
+    for item in given if isinstance(given, list) else ():
+        if isinstance(item, dict) and item.get("type") in _BRING_TOOLS:
+            tools = [*tools, *objects(item, "tools")]
+    return tools
+
+
+def runs_at_the_client(tool: Mapping[str, Any]) -> bool:
+    """Whether a tool that the provider could run is left to the client, so that it costs what its tokens cost."""
+    if tool.get("type") == "tool_search":
+        return tool.get("execution") == "client"
+    return tool.get("type") == "shell" and runs_locally(tool)
 
 
 def runs_locally(shell: Mapping[str, Any]) -> bool:

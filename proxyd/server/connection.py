@@ -5,19 +5,16 @@ framing the client can follow; in every doubt it is closed, and what had arrived
 counts as the client being gone: HTTP knows no use for half a connection that we could tell from a closed one.
 """
 
-import select
 import socket
 import struct
 from collections.abc import Callable
 from time import monotonic
-from typing import Any
-
-from gevent.monkey import get_original
 
 from proxyd.channel import Cancelled, Channel, Expired
 from proxyd.messages import BadRequest, ClientGone, Request, RequestError, RequestTimeout
 from proxyd.server.answer import switch, write
 from proxyd.server.body import RequestBody
+from proxyd.server.lookout import Lookout
 from proxyd.server.service import Service
 from proxyd.wire.http1 import RepeatedHead, find_head, parse_request_head
 
@@ -25,9 +22,6 @@ HEAD_RECEIVE_BYTES = 16 * 1024
 LINGER_RECEIVE_BYTES = 64 * 1024
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 DRAIN_GRACE_SECONDS = 1.0
-DISCONNECT_POLL_SECONDS = 0.25  # between two looks whether a client has left behind bytes that nobody reads yet
-
-_native_poll: Callable[[], Any] = get_original("select", "poll")
 
 
 class Connection(Channel):
@@ -35,7 +29,7 @@ class Connection(Channel):
 
     __slots__ = (
         "_body",
-        "_disconnect_poll",
+        "_lookout",
         "_on_gone",
         "_repeated",
         "_service",
@@ -55,7 +49,7 @@ class Connection(Channel):
         self._service = service
         self._body: RequestBody | None = None  # of the request being answered
         self._on_gone: Callable[[], None] | None = None
-        self._disconnect_poll: Any = None  # a timer, while unread bytes hide whether the client is still there
+        self._lookout: Lookout | None = None  # while unread bytes hide whether the client is still there
         self._repeated: RepeatedHead | None = None
         self.limits = service.limits
         self.peer = peer
@@ -90,27 +84,17 @@ class Connection(Channel):
             arrived = b""
         if not arrived:
             self._tell_gone()
-        elif self._disconnect_poll is None:
+        elif self._lookout is None:
             # The next request, or a stray byte: it stays in the kernel, not in our memory, and hides the end behind it.
-            self._disconnect_poll = self._hub.loop.timer(DISCONNECT_POLL_SECONDS, DISCONNECT_POLL_SECONDS, ref=False)
-            self._disconnect_poll.start(self._poll_disconnect)
+            self._lookout = Lookout(self._hub.loop, self._socket, self._tell_gone)
 
-    def _poll_disconnect(self) -> None:
-        """Ask the kernel whether the client has ended its side. Called in the hub."""
-        if self._on_gone is None:
-            self._stop_disconnect_poll()
-            return
-        poll = _native_poll()
-        poll.register(self._socket.fileno(), select.POLLRDHUP)
-        if poll.poll(0):
-            self._stop_disconnect_poll()
-            self._tell_gone()
-
-    def _stop_disconnect_poll(self) -> None:
-        timer, self._disconnect_poll = self._disconnect_poll, None
-        if timer is not None:
-            timer.stop()
-            timer.close()
+    def _stop_looking(self) -> bool:
+        """Whether nothing was lost of what the client has sent since."""
+        lookout, self._lookout = self._lookout, None
+        if lookout is None:
+            return True
+        lookout.stop()
+        return not lookout.threw_away
 
     def _tell_gone(self) -> None:
         self.gone = True
@@ -119,7 +103,7 @@ class Connection(Channel):
             callback()
 
     def close(self) -> None:
-        self._stop_disconnect_poll()
+        self._stop_looking()
         super().close()
 
     def run(self) -> None:
@@ -201,7 +185,7 @@ class Connection(Channel):
         stall_seconds = self.limits.write_stall_seconds
         keep = write(self, response, head.method, stall_seconds, keep=keep, http_11=head.version == 11)
         self._on_gone = None
-        if keep and not self.gone:
+        if self._stop_looking() and keep and not self.gone:
             self._body = None
             return body.drain()
         if not self.gone and (self.buffer or not body.complete or not self._watching):

@@ -34,6 +34,8 @@ class Settings:
     web_bind: Bind
     proxy_bind: Bind
     proxy_workers: int
+    public_url: str | None  # of the proxy, as apps reach it
+    dashboard_url: str | None  # as people and automation reach it
     secret_key: str
     encryption_keys: tuple[str, ...]
     provider_credentials: Mapping[str, str]  # slug -> credential
@@ -73,6 +75,8 @@ class Settings:
             web_bind=values.bind(*of("ROUTER_WEB_BIND")),
             proxy_bind=values.bind(*of("ROUTER_PROXY_BIND")),
             proxy_workers=values.workers(*of("ROUTER_PROXY_WORKERS")),
+            public_url=values.reached_at(*of("ROUTER_PUBLIC_URL")),
+            dashboard_url=values.reached_at(*of("ROUTER_DASHBOARD_URL")),
             secret_key=values.secret_key(*of("SECRET_KEY")),
             encryption_keys=values.encryption_keys(*of("ROUTER_ENCRYPTION_KEY")),
             provider_credentials={
@@ -148,6 +152,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("ROUTER_WEB_BIND", "127.0.0.1:8000", "address and port of the dashboard and the management API"),
     Setting("ROUTER_PROXY_BIND", "127.0.0.1:8080", "address and port of the proxy"),
     Setting("ROUTER_PROXY_WORKERS", "", "number of proxy worker processes; one a core by default"),
+    Setting("ROUTER_PUBLIC_URL", "", "address at which apps reach the proxy, for examples and links"),
+    Setting("ROUTER_DASHBOARD_URL", "", "address at which people and automation reach the dashboard, likewise"),
     Setting("SECRET_KEY", "", "signs dashboard sessions; made once into the data directory by default"),
     Setting(
         "ROUTER_ENCRYPTION_KEY",

@@ -131,7 +131,7 @@ def credential(name: str, text: str) -> str:
 
 
 def origin(name: str, text: str) -> str:
-    """A provider's base address, without a slash at its end."""
+    """A base address, without a slash at its end."""
     wrong = SettingError(f"{name} must be an http or https address, such as https://api.example.com.")
     try:
         parts = urlsplit(text)
@@ -145,6 +145,16 @@ def origin(name: str, text: str) -> str:
     if not _is_host(parts.hostname or "", in_brackets="[" in parts.netloc):
         raise wrong
     return text.rstrip("/")
+
+
+def reached_at(name: str, text: str) -> str | None:
+    """An address at which the router itself is reached. It ends where a client's own path begins."""
+    if not text:
+        return None
+    url = origin(name, text)
+    if re.search(r"/v1(?:beta)?\Z", url):
+        raise SettingError(f"{name} must end before /v1: it is the address in front of every path.")
+    return url
 
 
 def _is_host(host: str, *, in_brackets: bool) -> bool:

@@ -45,6 +45,7 @@ _EXTRA: dict[tuple[str, str], tuple[tuple[tuple[str, ...], str], ...]] = {
     ),
 }
 _OUTPUT_WORDS = ("output", "completion", "candidate", "thought", "reasoning")
+_MEDIA_WORDS = ("audio", "image", "video")
 _MODALITIES = frozenset({"TEXT", "AUDIO", "IMAGE", "DOCUMENT", "VIDEO", "MODALITY_UNSPECIFIED"})
 
 
@@ -145,7 +146,7 @@ def _unknown_parts(field: str, part: Mapping[str, Any], known: frozenset[str], c
         if isinstance(value, int | float) and value > 0:
             unknown = True
             if name.endswith("_tokens"):
-                _add(counts, _unknown_key(field), whole(value) or 0)
+                _add(counts, _unknown_key(f"{field}.{name}"), whole(value) or 0)
         elif name == "cache_write_tokens_details" and isinstance(value, dict):
             # OpenAI's longer cache retention costs more, and the table has no price for it.
             unknown |= bool(whole(value.get("ttl_12h_tokens")))
@@ -246,8 +247,11 @@ def _is_absurd_within(usage: Mapping[str, Any]) -> bool:
 
 
 def _unknown_key(field: str) -> str:
-    is_output = any(word in field.lower() for word in _OUTPUT_WORDS)
-    return "unknown_output_tokens" if is_output else "unknown_input_tokens"
+    """As what something is counted whose place the tables do not know. Sound and pictures are what their names say."""
+    direction = "output" if any(word in field.lower() for word in _OUTPUT_WORDS) else "input"
+    named = field.rpartition(".")[2].lower()
+    kind = next((f"{word}_" for word in _MEDIA_WORDS if named.startswith(word)), None)
+    return f"unknown_{direction}_tokens" if kind is None else f"{direction}_{kind}tokens"
 
 
 def _add(counts: dict[str, int], key: str, count: int) -> None:

@@ -1,5 +1,7 @@
 """What clients of all three dialects may send to the bare base address, and what they are told when it leads nowhere."""
 
+import json
+
 import anthropic
 import pytest
 from ask_kit import SPEAK, ask, told
@@ -87,6 +89,25 @@ def test_refusals_come_in_the_callers_dialect(
     assert (answer.status, answer.code, shape(told(answer))) == (status, wanted, dialect)
     assert answer.headers["x-should-retry"] == "false"
     assert ("allow" in answer.headers) == (status == 405)
+
+
+@pytest.mark.parametrize(
+    ("path", "model"),
+    [
+        (b"/v1beta/openai/chat/completions", "models/gemini-2.5-flash"),
+        (b"/gemini/openai/chat/completions", "models/gemini-2.5-flash"),
+        (b"/v1/chat/completions", "models/gemini-2.5-flash"),
+        (b"/v1/chat/completions", "google/models/gemini-2.5-flash"),
+    ],
+)
+def test_a_full_name_of_geminis_is_judged_and_priced_as_the_bare_one(
+    stage: Router, quiet: ScriptedProvider, path: bytes, model: str
+) -> None:
+    _, key = stage.create_key(name="full names", spend_limit_usd="1", allowed_models=["gemini-2.5-*"])
+    body = json.dumps({"model": model, "max_tokens": 16, "messages": [{"role": "user", "content": "x"}]}).encode()
+    answer = ask(stage, b"POST " + path, bearer(key), body=body)
+    assert (answer.status, answer.code) == (200, None), answer.body
+    assert json.loads(quiet.heard[0].body)["model"].removeprefix("models/") == "gemini-2.5-flash"
 
 
 def test_two_keys_are_named_by_their_places(stage: Router) -> None:

@@ -74,6 +74,21 @@ def test_what_a_server_on_the_way_would_act_on_is_not_returned(stage: Router, pr
     assert not {"x-accel-redirect", "x-sendfile", "clear-site-data"} & set(headers)
 
 
+@pytest.mark.parametrize("first", [b"POST /v1/chat/completions", b"GET /v1/files/file-1/content"])
+@pytest.mark.parametrize("kind", [b"application/json", b"text/event-stream"])
+def test_w6_the_credential_is_in_no_answer_that_succeeds_either(
+    stage: Router, provider: ScriptedProvider, first: bytes, kind: bytes
+) -> None:
+    _, key = stage.create_key(name="echoed")
+    secret = stage.credentials["openai"].encode()
+    echo = b'data: {"error":{"message":"you sent ' + secret + b'"}}\n\n'
+    provider.play(lambda line, _: line.sock.sendall(reply(200, echo, kind=kind)))
+    body = chat_body("hello", stream=kind == b"text/event-stream") if first.startswith(b"POST") else b""
+    answer = ask(stage, first, bearer(key), body=body)
+    assert (answer.status, answer.whole) == (200, True)
+    assert answer.body.startswith(echo.replace(secret, b"*" * len(secret)))
+
+
 def test_head_is_as_free_as_get(stage: Router, quiet: ScriptedProvider) -> None:
     _, key = stage.create_key(name="head", spend_limit_usd="1")
     assert ask(stage, b"HEAD /v1/files/file-1/content", bearer(key)).status == 200

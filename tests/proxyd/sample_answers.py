@@ -1,6 +1,7 @@
 """What Anthropic and Gemini answer, and what it costs by hand; with OpenAI's, all samples that there are."""
 
 from sample_answers_openai import SAMPLES as OF_OPENAI
+from sample_answers_siblings import SAMPLES as SIBLINGS
 from sample_kit import MESSAGES, D, K, M, Sample, gemini, generate, messages
 
 TEXT_ONLY = {"promptTokenCount": 300, "candidatesTokenCount": 10, "totalTokenCount": 310}
@@ -9,6 +10,7 @@ PRO3 = D(300) * D(2) / M + D(10) * D(12) / M
 
 SAMPLES = [
     *OF_OPENAI,
+    *SIBLINGS,
     Sample(
         "all classes of a cache", "anthropic", MESSAGES,
         *messages(

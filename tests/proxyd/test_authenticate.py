@@ -53,6 +53,17 @@ def test_no_key_at_all_is_401() -> None:
     assert isinstance(ask(), Deny)
 
 
+@pytest.mark.parametrize(
+    "empty", [(b"x-api-key", b""), (b"x-goog-api-key", b""), (b"authorization", b"Bearer"), (b"authorization", b"")]
+)
+def test_c10_a_variable_that_is_set_to_nothing_is_no_second_key(empty: tuple[bytes, bytes]) -> None:
+    place = (b"x-goog-api-key", KEY) if empty[0] != b"x-goog-api-key" else (b"x-api-key", KEY)
+    assert not isinstance(ask(empty, place), Deny)
+    refused = ask(empty)
+    assert isinstance(refused, Deny)
+    assert "No proxy key was sent" in str(refused.facts["detail"])
+
+
 def test_two_keys_are_401_and_the_same_twice_is_fine() -> None:
     assert isinstance(ask((b"authorization", b"Bearer " + KEY), (b"x-api-key", OTHER)), Deny)
     assert isinstance(ask((b"x-api-key", KEY), (b"x-api-key", OTHER)), Deny)

@@ -23,9 +23,9 @@ def raw_deflate(data: bytes) -> bytes:
     [
         (None, TEXT),
         (b"identity", TEXT),
-        (b"gzip", gzip.compress(TEXT)),
-        (b" GZip ", gzip.compress(TEXT)),
-        (b"gzip", gzip.compress(TEXT[:9]) + gzip.compress(TEXT[9:])),
+        (b"gzip", gzip.compress(TEXT, mtime=0)),
+        (b" GZip ", gzip.compress(TEXT, mtime=0)),
+        (b"gzip", gzip.compress(TEXT[:9], mtime=0) + gzip.compress(TEXT[9:], mtime=0)),
         (b"deflate", zlib.compress(TEXT)),
         (b"deflate", raw_deflate(TEXT)),
     ],

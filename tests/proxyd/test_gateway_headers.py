@@ -60,6 +60,18 @@ def test_a_provider_cannot_speak_for_the_router() -> None:
     assert not {name for name, _ in returned(answer, [], b"req_1")} & set(names)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        b"x-accel-expires", b"x-accel-limit-rate", b"x-sendfile2", b"x-lighttpd-send-tempfile", b"x-litespeed-location",
+        b"x-reproxy-url", b"strict-transport-security", b"nel", b"report-to", b"access-control-allow-headers",
+        b"access-control-expose-headers", b"service-worker-allowed",
+    ],
+)  # fmt: skip
+def test_w8_what_a_server_or_a_browser_would_act_on_beyond_the_answer_stays_here(name: bytes) -> None:
+    assert look(((name, b"1"), (b"x-kept", b"1"))).kept == [(b"x-kept", b"1")]
+
+
 def test_what_a_provider_calls_hop_by_hop_stays_here_each_time() -> None:
     for _ in range(2):
         named = look(((b"connection", b"keep-alive, X-Foo"), (b"x-foo", b"1"), (b"keep-alive", b"timeout=5")))

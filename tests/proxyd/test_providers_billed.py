@@ -68,6 +68,31 @@ def test_a_shell_at_the_client_is_plain() -> None:
     assert (size.unpriced, size.context_inputs) == (None, False)
 
 
+def test_a_search_for_tools_at_the_client_is_plain_and_at_the_provider_it_is_not() -> None:
+    found = {"type": "tool_search_output", "execution": "client", "tools": [{"type": "function", "name": "f"}]}
+    items = [{"type": "tool_search_call", "arguments": {}}, found, {"type": "program", "code": "x"}]
+    assert not responses(tools=[{"type": "tool_search", "execution": "client"}], input=items).context_inputs
+    assert responses(tools=[{"type": "tool_search"}]).context_inputs
+
+
+@pytest.mark.parametrize("kind", ["additional_tools", "tool_search_output"])
+def test_tools_that_come_with_the_input_cost_what_others_do(kind: str) -> None:
+    size = responses(input=[{"type": kind, "tools": [{"type": "web_search"}]}], max_tool_calls=3)
+    assert (size.tool_fees, size.context_inputs, size.countable) == ({"web_searches": 3}, True, False)
+    assert responses(input=[{"type": kind, "tools": [{"type": "code_interpreter"}]}]).unpriced is not None
+
+
+@pytest.mark.parametrize("name", ["context_management", "prompt", "previous_response_id", "conversation"])
+@pytest.mark.parametrize("nothing", [None, [], {}, ""])
+def test_a_feature_that_is_left_empty_is_not_used(name: str, nothing: object) -> None:
+    assert not responses(**{name: nothing}).context_inputs
+
+
+def test_a_limit_with_a_point_is_a_limit() -> None:
+    assert chat(max_tokens=64.0).output_limit == responses(max_output_tokens=64.0).output_limit == 64
+    assert messages(max_tokens=64.0).output_limit == 64
+
+
 def test_the_providers_counter_sees_what_stands_elsewhere_and_nothing_that_is_to_come() -> None:
     assert responses(previous_response_id="resp_1").countable
     assert not responses(tools=[{"type": "web_search"}]).countable
@@ -77,6 +102,10 @@ def test_the_providers_counter_sees_what_stands_elsewhere_and_nothing_that_is_to
 def test_pictures_and_sound_that_gemini_is_asked_for_are_classes_of_their_own() -> None:
     asked = size_of("generate", generation_config={"responseModalities": ["TEXT", "Image", "AUDIO"]})
     assert asked.classes == ("output_audio_tokens", "output_image_tokens")
+    for alone in ("AUDIO", 3, [3]):  # as the JSON mapping of protocol buffers and Google's own parser let it be written
+        assert size_of("generate", generationConfig={"responseModalities": alone}).classes == ("output_audio_tokens",)
+    assert size_of("generate", generationConfig={"responseModalities": [1, None, {}]}).classes == ()
+    assert size_of("generate", serviceTier=2).service_tier is None
 
 
 def meter(kind: str, *, streaming: bool) -> Meter:

@@ -163,7 +163,7 @@ def test_an_endpoint_nobody_lists_goes_to_its_provider_unread() -> None:
     [
         "//evil.example/x", "/openai//v1/models", "/openai/../etc", "/openai/v1/%2e%2e/x", "/openai/v1/a%2Fb", "/openai/v1/..",
         "/openai/v1/x%00", "/openai/v1/x\\y", "/openai/v1/é", "/openai/v1/a b", "/openai/v1/x;y=1", "/openai/./v1/models",
-        "/openai/v1/%252e", "/openai", "/openai/", "/nowhere", "/v2/chat/completions", "", "*", "/nosuch/v1/chat",
+        "/openai/v1/%252e", "/openai", "/openai/", "/openai/v1", "/anthropic/v1", "/gemini/v1beta", "/nowhere", "/v2/chat/completions", "", "*", "/nosuch/v1/chat",
     ],
 )  # fmt: skip
 def test_what_cannot_be_trusted_or_found_is_unknown(path: str) -> None:
@@ -185,6 +185,20 @@ def test_what_cannot_be_trusted_or_found_is_unknown(path: str) -> None:
         ("//v1/files", "a slash too many in it, then it is /v1/files"),
         ("/openai/", "a slash too many"),
         ("/openai/deployments/gpt-4o/chat/completions", "Azure"),
+        (
+            "/v1/v1beta/models/g:generateContent",
+            "leave /v1 out of the base URL, then it is /v1beta/models/g:generateContent",
+        ),
+        ("/v1beta/v1beta/models", "leave /v1beta out of the base URL, then it is /v1beta/models"),
+        ("/gemini/v1/v1beta/models", "leave /v1 out of the base URL, then it is /gemini/v1beta/models"),
+        ("/openai/v1/v1beta/files", "leave /v1 out of the base URL, then it is /openai/v1beta/files"),
+        ("/v1beta/chat/completions", "at /v1beta/openai/chat/completions, and so does /v1/chat/completions"),
+        ("/gemini/chat/completions", "at /gemini/v1beta/openai/chat/completions"),
+        ("/gemini/v1beta/embeddings", "at /gemini/v1beta/openai/embeddings"),
+        ("/google/v1beta/models/g:generateContent", "then it is /gemini/v1beta/models/g:generateContent"),
+        ("/api/v1/chat/completions", "leave /api out of the base URL, then it is /v1/chat/completions"),
+        ("/llm/proxy/v1/messages", "leave /llm/proxy out of the base URL, then it is /v1/messages"),
+        ("/V1/Chat/Completions", "in lower case, then it is /v1/chat/completions"),
         ("/nowhere", "/v1/chat/completions"),
     ],
 )

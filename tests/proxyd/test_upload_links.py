@@ -23,7 +23,7 @@ def asked(path: str = "/upload/v1beta/files", query: str = "", *headers: Header,
 
 
 def links(*secrets: str, now: float = NOW) -> UploadLinks:
-    return UploadLinks(secrets or ("secret",), (ip_network("10.0.0.0/8"),), lambda: now)
+    return UploadLinks(secrets or ("secret",), (ip_network("10.0.0.0/8"),), now=lambda: now)
 
 
 def link_of(request: Request, given: str = GIVEN, base: str = "") -> str:
@@ -54,6 +54,14 @@ def test_it_works(path: str) -> None:
 def test_a_link_of_a_gateway_below_a_path_is_told_without_it() -> None:
     given = "https://gateway.test/google/upload/v1beta/files?upload_id=1"
     assert link_of(asked(), given, "/google").startswith("http://router.test:8080/upload/v1beta/files?upload_id=1&")
+
+
+def test_a_link_leads_to_the_address_that_is_set_whatever_host_was_called() -> None:
+    there = UploadLinks(("secret",), (), "https://llm.example/router", lambda: NOW)
+    ((_, value),) = there.rewritten([(b"x-goog-upload-url", GIVEN.encode())], asked(), KEY.digest, "")
+    assert value.startswith(b"https://llm.example/router/upload/v1beta/files?upload_id=")
+    path = value.decode().removeprefix("https://llm.example/router")
+    assert opened(f"http://router.test:8080{path}")[0] == KEY.digest
 
 
 def test_a_link_without_a_query_is_led_here_too() -> None:

@@ -104,6 +104,7 @@ def test_every_provider_has_its_prices() -> None:
         ("gemini-2.5-flash", ("gemini", "gemini-2.5-flash")),
         ("ft:gpt-4.1-mini-2025-04-14:acme::B7", ("openai", "ft:gpt-4.1-mini-2025-04-14:acme::B7")),
         ("models/gemini-2.5-flash", ("gemini", "gemini-2.5-flash")),
+        ("google/models/gemini-2.5-flash", ("gemini", "gemini-2.5-flash")),
         ("models/gpt-4o", None),
         ("openai/", None),
         ("mistral/large", None),

@@ -71,6 +71,8 @@ NONSENSE = {
     ),
     "ROUTER_ANTHROPIC_URL": ("https://u:p@host", "//host", "https:host"),
     "ROUTER_GEMINI_URL": ("file:///etc/passwd", "javascript:x"),
+    "ROUTER_PUBLIC_URL": ("llm.example", "ftp://llm.example", "https://llm.example/v1", "https://llm.example/x/v1beta/", "https://u:p@host"),
+    "ROUTER_DASHBOARD_URL": ("dash.example", "https://", "https://dash.example?x", "https://dash.example/v1"),
     "ROUTER_TRUSTED_PROXIES": (
         "*", "all", "0.0.0.0/0", "::/0", "0.0.0.0/1,128.0.0.0/1", "0.0.0.0/1", "128.0.0.0/1, 10.0.0.0/8", "::/1,8000::/1", "2000::/3",
         "2000::/4,3000::/4", "0.0.0.0/2,64.0.0.0/2,192.0.0.0/3", "10.0.0.1/8", "10.0.0.0/33", "10.0.0.0/-1", "10.0.0.0/0.255.255.255",

@@ -4,10 +4,11 @@ import re
 import secrets
 from urllib.parse import urlsplit
 
-from flask import Blueprint, current_app, request
+from flask import Blueprint, request
 from flask.wrappers import Response
 
 from webapp.actions.keys import CreatedKey, create_key
+from webapp.addresses import proxy_url
 from webapp.context import Conflict, now
 from webapp.pages import key_form
 from webapp.pages.key_hints import ip_hints, lines_of, model_hints
@@ -56,12 +57,8 @@ def _again(form: key_form.KeyForm, general: list[str], status: int) -> Response:
 
 def _created(created: CreatedKey) -> Response:
     """The dialog with the secret; for htmx also the new row and a line that says so."""
-    settings, view = current_app.extensions["settings"], created.view
-    snippets = (
-        build(settings.proxy_bind.url, created.secret, view.allowed_providers, view.allowed_models)
-        if created.secret
-        else ()
-    )
+    view = created.view
+    snippets = build(proxy_url(), created.secret, view.allowed_providers, view.allowed_models) if created.secret else ()
     status = 201 if created.secret else 200
     response = page("key_created.html", "panel", status=status, key=view, secret=created.secret, snippets=snippets)
     if is_fragment() and created.secret:

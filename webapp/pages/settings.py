@@ -3,12 +3,13 @@
 import secrets
 from typing import Any
 
-from flask import Blueprint, current_app, redirect, request, session
+from flask import Blueprint, redirect, request, session
 from flask_wtf import FlaskForm
 from werkzeug.wrappers import Response
 from wtforms import HiddenField, SelectMultipleField, StringField
 from wtforms.fields import SelectChoice
 
+from webapp.addresses import proxy_url
 from webapp.context import now
 from webapp.pages.token_facts import TokenRow, token_row
 from webapp.queries.tokens import list_tokens
@@ -56,7 +57,7 @@ def show(form: TokenForm, *, general: tuple[str, ...] = (), status: int = 200) -
         first=failed[0] if failed else None,
         tokens=tokens,
         may_administer=administers,
-        proxy_url=current_app.extensions["settings"].proxy_bind.url,
+        proxy_url=proxy_url(),
         themes=THEMES,
     )
 

@@ -1,10 +1,11 @@
 """Management tokens, below Settings: creating one shows it once, revoking one asks first. For administrators."""
 
-from flask import Blueprint, current_app, redirect, session
+from flask import Blueprint, redirect, session
 from markupsafe import Markup
 from werkzeug.wrappers import Response
 
 from webapp.actions.tokens import create_token, revoke_token
+from webapp.addresses import dashboard_url
 from webapp.context import NotFound, now
 from webapp.pages import settings
 from webapp.pages.token_facts import TokenRow, token_row
@@ -34,9 +35,8 @@ def create() -> Response:
             else:
                 general.append(sentence(field_error.message))
         return settings.show(form, general=tuple(general), status=422)
-    web = current_app.extensions["settings"].web_bind.url
     token = token_row(created.view, now())
-    return page("token.html", status=201, step="created", token=token, secret=created.secret, base_url=web)
+    return page("token.html", status=201, step="created", token=token, secret=created.secret, base_url=dashboard_url())
 
 
 @bp.get("/<token_id>/revoke")
