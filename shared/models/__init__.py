@@ -14,6 +14,7 @@ from shared.models.ledger import (
     UsageRecord,
 )
 from shared.models.policy import (
+    AGENT_LENGTH,
     ID_LENGTH,
     NAME_LENGTH,
     ROLES,
@@ -21,6 +22,7 @@ from shared.models.policy import (
     AuditEvent,
     IdempotentCreation,
     KeySecret,
+    KnownPlace,
     ManagementToken,
     Organization,
     PolicyOutbox,
@@ -34,9 +36,10 @@ from shared.models.policy import (
 )
 
 # The migration that made these tables as they stand here: the last of migrations/versions/.
-REVISION = "0006"
+REVISION = "0010"
 
 __all__ = [
+    "AGENT_LENGTH",
     "ID_LENGTH",
     "NAME_LENGTH",
     "REVISION",
@@ -48,6 +51,7 @@ __all__ = [
     "JournalState",
     "KeySecret",
     "KeySpend",
+    "KnownPlace",
     "Machine",
     "ManagementToken",
     "Organization",

@@ -120,6 +120,9 @@ def _read_cursor(cursor: str, sort: str) -> tuple[Any, str]:
         kind, value, key_id = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
         if kind != sort or not isinstance(key_id, str) or not isinstance(value, str):
             raise refusal
+        if "\0" in key_id + value:
+            raise refusal
+        (key_id + value).encode()  # raises at a half of a surrogate pair, which no database takes
         return (value if sort.removeprefix("-") == "name" else datetime.fromisoformat(value).astimezone(UTC)), key_id
     except (ValueError, TypeError, OverflowError, RecursionError):
         raise refusal from None
