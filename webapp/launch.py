@@ -22,7 +22,7 @@ from webapp.launch_environment import (
     system_environment,
     without,
 )
-from webapp.supervisor import HOME, Child, Children, CouldNotStart, free_port_from, is_free, is_router
+from webapp.supervisor import Child, Children, CouldNotStart, free_port_from, is_free, is_router
 
 SANDBOX_PORT = 8090
 SANDBOX_CREDENTIAL = "sandbox-credential"
@@ -111,5 +111,5 @@ def _commands(settings: Settings, environ: Mapping[str, str], sandbox: Bind | No
 
 
 def web_command(settings: Settings) -> list[str]:
-    """Arguments of Python that serve the dashboard."""
-    return ["-m", "gunicorn", "--config", str(HOME / "webapp" / "serving.py"), "--bind", str(settings.web_bind)]
+    """Arguments of Python that serve the dashboard, from the checkout."""
+    return ["-m", "gunicorn", "--config", "webapp/serving.py", "--bind", str(settings.web_bind)]
