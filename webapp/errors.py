@@ -8,15 +8,18 @@ from http import HTTPStatus
 
 from flask import Flask, Response, g, render_template, request
 from flask_wtf.csrf import CSRFError
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DataError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
 
 from shared.counters import CountersUnavailable
+from shared.secret_text import masked
+from webapp.access import note_event
 from webapp.actions.policy import NotInForce
 from webapp.api.problems import Problem
 from webapp.context import Conflict, NotFound
-from webapp.validation import Invalid
+from webapp.offload import TooBusy
+from webapp.validation import FieldError, Invalid
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +29,7 @@ _WORDS = {
     403: ("forbidden", "You may not do this."),
     404: ("not_found", "There is nothing here."),
     405: ("method_not_allowed", "This address does not take such a request."),
+    408: ("request_timeout", "The request did not arrive in time. Please send it again."),
     409: ("conflict", "The state of the thing does not allow this."),
     412: ("version_mismatch", "Somebody else changed this in the meantime."),
     413: ("request_too_large", "The request is larger than 1 MB, or has too many parts."),
@@ -40,11 +44,14 @@ def init_app(app: Flask) -> None:
     """Register a translation for each kind of exception."""
     app.register_error_handler(Problem, _answer)
     app.register_error_handler(Invalid, _invalid)
-    app.register_error_handler(NotFound, lambda _: _problem(404))
+    app.register_error_handler(NotFound, _missing)
     app.register_error_handler(Conflict, _conflict)
     app.register_error_handler(NotInForce, lambda e: _answer(Problem(503, "saved_but_not_announced", str(e))))
     app.register_error_handler(CountersUnavailable, _unavailable)
     app.register_error_handler(SQLAlchemyError, _unavailable)
+    app.register_error_handler(DataError, _unstorable)
+    app.register_error_handler(UnicodeEncodeError, _unstorable)
+    app.register_error_handler(TooBusy, _busy)
     app.register_error_handler(CSRFError, _csrf)
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(Exception, _fault)
@@ -54,13 +61,31 @@ def _invalid(error: Invalid) -> Response:
     return _answer(Problem(422, "invalid", _WORDS[422][1] + " Nothing was written.", errors=error.errors))
 
 
+def _missing(_: NotFound) -> Response:
+    """Of another organisation, or of nobody: nobody is told which."""
+    note_event("unknown_id")
+    return _problem(404)
+
+
+def _unstorable(error: Exception) -> Response:
+    """Text that no database takes, such as a NUL, and that nothing before noticed."""
+    log.warning("%s: %s: a value cannot be stored", g.get("request_id"), type(error).__name__)
+    return _problem(400)
+
+
+def _busy(_: TooBusy) -> Response:
+    response = _problem(503)
+    response.headers["Retry-After"] = "1"
+    return response
+
+
 def _conflict(error: Conflict) -> Response:
     status = 412 if error.code == "version_mismatch" else 409
     return _answer(Problem(status, error.code, error.message))
 
 
 def _csrf(error: CSRFError) -> Response:
-    log.info("refused: %s", error.description)
+    note_event("csrf_refused", reason=error.description)
     return _answer(Problem(403, "csrf", "This form is out of date or came from another site. Reload and try again."))
 
 
@@ -94,6 +119,9 @@ def _problem(status: int) -> Response:
 
 
 def _answer(problem: Problem) -> Response:
+    # Whoever pasted a secret where it does not belong is not shown it again, wherever the text was made.
+    problem.detail = masked(problem.detail)
+    problem.errors = tuple(FieldError(masked(error.field), masked(error.message)) for error in problem.errors)
     if _is_json():
         return problem.response()
     if request.headers.get("HX-Request"):

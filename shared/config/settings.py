@@ -37,6 +37,7 @@ class Settings:
     public_url: str | None  # of the proxy, as apps reach it
     dashboard_url: str | None  # as people and automation reach it
     secret_key: str
+    secret_key_fallbacks: tuple[str, ...]
     encryption_keys: tuple[str, ...]
     provider_credentials: Mapping[str, str]  # slug -> credential
     provider_urls: Mapping[str, str]  # slug -> base URL without version path
@@ -78,6 +79,7 @@ class Settings:
             public_url=values.reached_at(*of("ROUTER_PUBLIC_URL")),
             dashboard_url=values.reached_at(*of("ROUTER_DASHBOARD_URL")),
             secret_key=values.secret_key(*of("SECRET_KEY")),
+            secret_key_fallbacks=values.secret_keys(*of("SECRET_KEY_FALLBACKS")),
             encryption_keys=values.encryption_keys(*of("ROUTER_ENCRYPTION_KEY")),
             provider_credentials={
                 slug: values.credential(*of(name)) for slug, name in CREDENTIAL_SETTINGS.items() if value[name]
@@ -155,6 +157,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("ROUTER_PUBLIC_URL", "", "address at which apps reach the proxy, for examples and links"),
     Setting("ROUTER_DASHBOARD_URL", "", "address at which people and automation reach the dashboard, likewise"),
     Setting("SECRET_KEY", "", "signs dashboard sessions; made once into the data directory by default"),
+    Setting("SECRET_KEY_FALLBACKS", "", "what SECRET_KEY was before, comma-separated: sessions of then still count"),
     Setting(
         "ROUTER_ENCRYPTION_KEY",
         "",

@@ -14,6 +14,7 @@ from shared import keys as secrets
 from shared import money
 from shared.ids import new_id
 from shared.models import IdempotentCreation, KeySecret, ProxyKey
+from shared.secret_text import holds_secret
 from webapp.actions import audit, policy
 from webapp.context import Actor, Conflict, now
 from webapp.db import db, writing
@@ -42,6 +43,8 @@ def create_key(actor: Actor, document: Mapping[str, object], *, idempotency_key:
     if not (0 < len(idempotency_key) <= _LONGEST_IDEMPOTENCY_KEY and idempotency_key.isprintable()):
         message = f"must have 1 to {_LONGEST_IDEMPOTENCY_KEY} printable characters"
         raise Invalid(FieldError("Idempotency-Key", message))
+    if holds_secret(idempotency_key):
+        raise Invalid(FieldError("Idempotency-Key", "looks like a secret; it is stored as it is, so make one up"))
     digest = hashlib.sha256(json.dumps(document, sort_keys=True, default=str).encode()).hexdigest()
     promise = (idempotency_key, digest)
     try:

@@ -6,7 +6,19 @@ something of its own.
 
 from flask import Blueprint
 
-from webapp.pages import home, key_create, key_edit, key_pause, key_revoke, keys, login, settings, tokens
+from webapp.pages import (
+    account,
+    home,
+    key_create,
+    key_edit,
+    key_pause,
+    key_revoke,
+    keys,
+    login,
+    members,
+    settings,
+    tokens,
+)
 
 PAGES: tuple[Blueprint, ...] = (
     home.bp,
@@ -18,4 +30,6 @@ PAGES: tuple[Blueprint, ...] = (
     key_revoke.bp,
     settings.bp,
     tokens.bp,
+    members.bp,
+    account.bp,
 )
