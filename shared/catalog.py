@@ -9,10 +9,10 @@ that the price table uses.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import lru_cache
 from types import MappingProxyType
 
+from shared.endpoint_kinds import Kind
 from shared.endpoints import FREE, GEMINI_VERSIONS, UNMETERED, rows_of
 from shared.output_limits import UNKNOWN_MODEL, output_maximum
 from shared.pricing.table import current_models
@@ -34,30 +34,6 @@ __all__ = [
     "output_maximum",
     "provider_of_model",
 ]
-
-
-class Kind(StrEnum):
-    """What an endpoint does, which decides how its body is read and its answer metered."""
-
-    CHAT = "chat"
-    COMPLETIONS = "completions"
-    RESPONSES = "responses"
-    COMPACT = "compact"
-    EMBEDDINGS = "embeddings"
-    SPEECH = "speech"
-    TRANSCRIPTIONS = "transcriptions"
-    IMAGES = "images"
-    MESSAGES = "messages"
-    GENERATE = "generate"
-    GENERATE_STREAM = "generate_stream"
-    EMBED = "embed"
-    PREDICT = "predict"
-    PREDICT_FILM = "predict_film"
-    INTERACT = "interact"
-    REALTIME = "realtime"  # a WebSocket, as the next
-    LIVE = "live"
-    FREE = "free"  # costs nothing at the provider
-    UNMETERED = "unmetered"  # costs something that we cannot tell
 
 
 NOT_METERED = frozenset((Kind.FREE, Kind.UNMETERED))
