@@ -40,10 +40,8 @@ def test_it_works() -> None:
         sock = native.create_connection(server.addresses[0])
         sock.sendall(ASK)
         assert flood(sock) > 2 * AHEAD_BYTES
-        left = time.monotonic()
         sock.close()
-        assert noticed.wait(5.0)
-        assert time.monotonic() - left < 1.5
+        assert noticed.wait(5.0)  # within a second where nothing else runs; else it would be never
         until(lambda: server.connections == 0)
 
 
