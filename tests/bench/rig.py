@@ -59,7 +59,7 @@ class Rig:
         if start:
             self.router.start_all()
         else:
-            self.router.run("-m", "flask", "--app", "wsgi", "bootstrap")
+            self.router.bootstrap()
         self.port = int(self.router.proxy_url.rpartition(":")[2])
         self.engine: Engine = db.create(self.router.settings.database_url)
         self.since = datetime.now(UTC).date()

@@ -44,12 +44,12 @@ class Deployed(Router):
     users: dict[str, str]
     counters: dict[str, str]
 
-    def start(self, name: str) -> None:
+    def _spawn(self, name: str) -> None:
         self.environ["DATABASE_URL"] = self.users.get(name, self.users["owner"])
         self.environ["ROUTER_LIMITS_URL"] = self.counters["dashboard" if name == "dashboard" else "proxy"]
         if name == "proxy":
             self.environ["ROUTER_LEDGER_DATABASE_URL"] = self.users["ledger"]
-        super().start(name)
+        super()._spawn(name)
         self.environ.pop("ROUTER_LEDGER_DATABASE_URL", None)
 
     def run_as(self, user: str, *arguments: str) -> str:
@@ -115,8 +115,7 @@ def router(
         try:
             router.run_as("owner", "-m", "flask", "--app", "wsgi", "bootstrap")
             run_sql(users["owner"], blocks("sql")[1])
-            for name in ("sandbox", "proxy", "dashboard"):
-                router.start(name)
+            router.start("sandbox", "proxy", "dashboard")
             yield router
         finally:
             router.stop_all()

@@ -1,34 +1,40 @@
 """The whole router as real processes on free ports, in a data directory of its own, for tests to use and to hurt."""
 
+import atexit
 import contextlib
 import ctypes
 import os
-import re
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import leaks
 import requests
-from sqlalchemy.orm import Session
 
-from shared import db, ids, keys
+from shared import keys
 from shared.config import SETTINGS, Settings
-from shared.models import KeySecret, Organization, ProxyKey
 from webapp.launch import web_command
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 START_SECONDS, STOP_SECONDS = 30, 40
-_LIKE_A_SECRET = re.compile(rb"sk-(?:proxy|mgmt)-[0-9a-f]{64}")
 Json = dict[str, Any]  # of the API, the provider or the ledger: what stands in it is for the tests to say
 _LIBC = ctypes.CDLL(None)
 _PORTS: set[int] = set()
+# Of all routers of this process, so that the data directory of one can be a copy of another's.
+_PASSWORD, _TOKEN = f"pw-{secrets.token_hex(12)}", keys.mint(keys.MANAGEMENT_TAG).raw
+_CREDENTIALS = {slug: f"sandbox-{slug}-{secrets.token_hex(12)}" for slug in ("openai", "anthropic", "gemini")}
+_BOOTSTRAPPED: list[Path] = []
+# A router with one of these of its own needs a bootstrap of its own.
+_OF_ITS_OWN = {"DATABASE_URL", "ROUTER_ENCRYPTION_KEY", "SECRET_KEY"}
 
 
 def free_port() -> int:
@@ -74,13 +80,6 @@ def is_writer(pid: int) -> bool:
     return False
 
 
-def holds_raw_secret(content: bytes) -> bool:
-    """Whether a proxy key or management token stands there. The checksum tells: in a database page the prefix of one
-    may be followed at once by the digest, which looks alike."""
-    found = _LIKE_A_SECRET.findall(content)
-    return any(keys.looks_like_ours(text, tag) for text in found for tag in (keys.PROXY_TAG, keys.MANAGEMENT_TAG))
-
-
 class Router:
     """Sandbox, proxy with two workers and dashboard. `processes` may be stopped and started by name."""
 
@@ -89,11 +88,8 @@ class Router:
         self.log_dir = data_dir.parent / f"{data_dir.name}-logs"
         self.log_dir.mkdir()
         self.sandbox_url, self.web_url, self.proxy_url = (f"http://127.0.0.1:{free_port()}" for _ in range(3))
-        self.admin = ("admin@example.com", f"pw-{secrets.token_hex(12)}")
-        self.token = keys.mint(keys.MANAGEMENT_TAG).raw
-        self.credentials = {
-            slug: f"sandbox-{slug}-{secrets.token_hex(12)}" for slug in ("openai", "anthropic", "gemini")
-        }
+        self.admin, self.token, self.credentials = ("admin@example.com", _PASSWORD), _TOKEN, _CREDENTIALS
+        self._copyable = not _OF_ITS_OWN & settings.keys()
         self.environ = clean_environment() | {
             "ROUTER_DATA_DIR": str(data_dir),
             "ROUTER_WEB_BIND": self.web_url.removeprefix("http://"),
@@ -121,9 +117,20 @@ class Router:
     # Processes
 
     def start_all(self) -> None:
+        self.bootstrap()
+        self.start(*self._commands)
+
+    def bootstrap(self) -> None:
+        """Make the data directory ready to start; all but the first as a copy of it, which takes seconds less."""
+        if self._copyable and _BOOTSTRAPPED:
+            shutil.copytree(_BOOTSTRAPPED[0], self.data_dir, dirs_exist_ok=True)
+            return
         self.run("-m", "flask", "--app", "wsgi", "bootstrap")
-        for name in self._commands:
-            self.start(name)
+        if self._copyable:
+            kept = Path(tempfile.mkdtemp(prefix="router-bootstrapped-")) / "data"
+            atexit.register(shutil.rmtree, kept.parent, ignore_errors=True)
+            shutil.copytree(self.data_dir, kept)
+            _BOOTSTRAPPED.append(kept)
 
     def run(self, *arguments: str) -> str:
         """Run Python with these arguments in the router's environment; its output, which is kept as a log as well."""
@@ -141,11 +148,17 @@ class Router:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def start(self, name: str) -> None:
-        """Start one process and wait until it answers."""
-        arguments, url = self._commands[name]
+    def start(self, *names: str) -> None:
+        """Start processes, all at once, and wait until each answers."""
+        for name in names:
+            self._spawn(name)
+        for name in names:
+            eventually(partial(self._answers, name), START_SECONDS, f"an answer from {name}")
+
+    def _spawn(self, name: str) -> None:
+        arguments, _ = self._commands[name]
         with (self.log_dir / f"{name}.log").open("ab") as log:
-            process = self.processes[name] = subprocess.Popen(
+            self.processes[name] = subprocess.Popen(
                 [sys.executable, *arguments],
                 cwd=self.root,
                 env=self.environ,
@@ -156,28 +169,33 @@ class Router:
                 preexec_fn=lambda: _LIBC.prctl(1, signal.SIGTERM),  # noqa: PLW1509 - it ends with the test run, however that ends
             )
 
-        def answers() -> bool:
-            assert process.poll() is None, f"{name} ended with {process.returncode}: {self.log_of(name)[-2000:]}"
-            with contextlib.suppress(requests.RequestException):
-                return requests.get(f"{url}/healthz", timeout=2).status_code == 200
-            return False
-
-        eventually(answers, START_SECONDS, f"an answer from {name}")
+    def _answers(self, name: str) -> bool:
+        process, (_, url) = self.processes[name], self._commands[name]
+        assert process.poll() is None, f"{name} ended with {process.returncode}: {self.log_of(name)[-2000:]}"
+        with contextlib.suppress(requests.RequestException):
+            return requests.get(f"{url}/healthz", timeout=2).status_code == 200
+        return False
 
     def stop(self, name: str, number: int = signal.SIGTERM) -> int:
         """End one process by a signal, with all of its group in the end; its exit status."""
+        self.processes[name].send_signal(number)
+        return self._reap(name)
+
+    def stop_all(self) -> None:
+        """End all at once, and without a drain: whoever has to see one uses `stop`."""
+        for process in self.processes.values():
+            process.send_signal(signal.SIGINT)
+        for name in reversed(list(self.processes)):
+            self._reap(name)
+
+    def _reap(self, name: str) -> int:
         process = self.processes.pop(name)
-        process.send_signal(number)
         try:
             return process.wait(timeout=STOP_SECONDS)
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-
-    def stop_all(self) -> None:
-        for name in reversed(list(self.processes)):
-            self.stop(name)
 
     def worker_pids(self) -> list[int]:
         """The proxy's workers; its other child is the ledger writer."""
@@ -227,24 +245,6 @@ class Router:
         found: Json = answer.json()
         return found
 
-    def foreign_key(self, name: str) -> Json:
-        """A key of another organisation, which nobody here may see; put straight into the database."""
-        now, secret = datetime.now(UTC), keys.mint(keys.PROXY_TAG)
-        org = Organization(id=ids.new_id("org"), name="Others", created_at=now)
-        key = ProxyKey(
-            id=ids.new_id("key"), org_id=org.id, name=name, prefix=secret.prefix, created_at=now, created_by="them"
-        )
-        key.secrets.append(KeySecret(digest=secret.digest, created_at=now))
-        engine = db.create(self.settings.database_url)
-        with Session(engine) as session:
-            session.add(org)
-            session.flush()
-            session.add(key)
-            session.commit()
-            found = {"id": key.id, "name": name, "key": secret.raw}
-        engine.dispose()
-        return found
-
     def invoice(self) -> Json:
         """The provider's invoice as it stands."""
         found: Json = requests.get(f"{self.sandbox_url}/invoice", timeout=30).json()
@@ -289,12 +289,5 @@ class Router:
     def leaks(self) -> list[str]:
         """Where a secret lies that must not: any in the logs, any of ours in the files of the data directory."""
         known = [secret.encode() for secret in (self.admin[1], self.token, *self.credentials.values())]
-        files = [
-            path for folder in (self.log_dir, self.data_dir) for path in sorted(folder.rglob("*")) if path.is_file()
-        ]
-        found = []
-        for path in files:
-            content = path.read_bytes()
-            if holds_raw_secret(content) or any(secret in content for secret in known):
-                found.append(str(path.relative_to(self.data_dir.parent)))
-        return found
+        found = [path for folder in (self.log_dir, self.data_dir) for path in leaks.found_in(folder, known)]
+        return [str(path.relative_to(self.data_dir.parent)) for path in found]

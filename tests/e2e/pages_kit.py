@@ -21,7 +21,7 @@ def dashboard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Router]:
     """The dashboard alone; what the proxy does is tested elsewhere."""
     router = Router(tmp_path_factory.mktemp("pages") / "data")
     try:
-        router.run("-m", "flask", "--app", "wsgi", "bootstrap")
+        router.bootstrap()
         router.start("dashboard")
         router.create_key(name="billing", spend_limit_usd="20", spend_reset="weekly", allowed_models=["gpt-4o*"])
         router.create_key(name="frozen", spend_limit_usd="0", rate_limit_rpm=1, allowed_ips=["10.0.0.0/8"])

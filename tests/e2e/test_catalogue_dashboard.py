@@ -9,6 +9,7 @@ import pytest
 import requests
 from calls import chat, code, generate
 from drivers import ByPage
+from foreign import foreign_key
 from harness import Router
 from playwright.sync_api import Browser, Route
 from raw_http import bearer, chat_request, dial, request
@@ -207,7 +208,7 @@ def test_d15_nothing_that_is_written_holds_a_secret(router: Router) -> None:
 
 
 def test_d16_another_organisations_ids_are_as_good_as_missing(router: Router) -> None:
-    theirs = router.foreign_key("theirs")
+    theirs = foreign_key(router, "theirs")
     session = session_of(router)
     token = token_in(session.get(f"{router.web_url}/keys", timeout=10))
 

@@ -9,6 +9,7 @@ import pytest
 import requests
 from calls import about, chat, code, generate, messages, spend_of
 from drivers import ByApi, ByPage, Staff, chromium, unique
+from foreign import foreign_key
 from harness import Router
 from playwright.sync_api import Browser
 
@@ -201,7 +202,7 @@ def test_the_three_states(router: Router, staff: Staff) -> None:
 def test_the_list_shows_the_own_organisation_only(router: Router, staff: Staff) -> None:
     mine = unique("mine")
     staff.create(name=mine)
-    theirs = router.foreign_key(name=unique("theirs"))
+    theirs = foreign_key(router, unique("theirs"))
     names = staff.names()
     assert mine in names
     assert theirs["name"] not in names

@@ -1,6 +1,5 @@
 """One router for the tests that leave it whole, others for those that do not."""
 
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,31 +20,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> FaultyRouter:
-    """A data directory that is ready to start, with its secrets; others are copies of it, which saves seconds each."""
-    router = FaultyRouter(tmp_path_factory.mktemp("prepared") / "data")
-    router.run("-m", "flask", "--app", "wsgi", "bootstrap")
-    return router
-
-
-@pytest.fixture(scope="session")
-def make(prepared: FaultyRouter, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Make]:
-    """Routers of one's own. They end with the session at the latest."""
+def make(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Make]:
+    """Routers of one's own, not started yet. They end with the session at the latest."""
     made: list[FaultyRouter] = []
 
-    def build(*, workers: int = 2, **settings: str) -> FaultyRouter:
+    def build(*, workers: int = 2, bootstrap: bool = True, **settings: str) -> FaultyRouter:
+        """Without `bootstrap` its database is ready already, as that of a second pool is."""
         router = FaultyRouter(tmp_path_factory.mktemp("faults") / "data", workers=workers, **settings)
-        router.admin, router.token, router.credentials = prepared.admin, prepared.token, prepared.credentials
-        router.environ |= {
-            "ROUTER_ADMIN_PASSWORD": prepared.admin[1],
-            "ROUTER_BOOTSTRAP_TOKEN": prepared.token,
-            **{f"{slug.upper()}_API_KEY": secret for slug, secret in prepared.credentials.items()},
-        }
         made.append(router)
-        if "DATABASE_URL" in settings:
-            router.run("-m", "flask", "--app", "wsgi", "bootstrap")
-        else:
-            shutil.copytree(prepared.data_dir, router.data_dir, dirs_exist_ok=True)
+        if bootstrap:
+            router.bootstrap()
         return router
 
     try:
@@ -58,8 +42,7 @@ def make(prepared: FaultyRouter, tmp_path_factory: pytest.TempPathFactory) -> It
 @pytest.fixture(scope="session")
 def shared_router(make: Make) -> FaultyRouter:
     router = make()
-    for name in ("sandbox", "proxy", "dashboard"):
-        router.start(name)
+    router.start("sandbox", "proxy", "dashboard")
     return router
 
 

@@ -39,8 +39,8 @@ class FaultyRouter(Router):
     def writer_pids(self) -> list[int]:
         return [pid for pid in children_of(self.supervisor_pid) if "proxyd.writer" in command_of(pid)]
 
-    def start(self, name: str) -> None:
-        super().start(name)
+    def _spawn(self, name: str) -> None:
+        super()._spawn(name)
         self._groups.add(self.processes[name].pid)
 
     def stop_all(self) -> None:

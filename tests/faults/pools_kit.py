@@ -41,6 +41,7 @@ class Pools:
         }
         self.first = make(DATABASE_URL=url, ROUTER_LIMITS_URL=self.redis.url, **shared)
         self.second = make(
+            bootstrap=False,
             DATABASE_URL=f"postgresql://router@127.0.0.1:{self.to_postgres.port}/{name}",
             ROUTER_LIMITS_URL=f"redis://127.0.0.1:{self.to_redis.port}",
             **shared,

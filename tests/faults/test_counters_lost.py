@@ -148,8 +148,7 @@ def test_counters_that_stay_locked_over_a_restart(router: FaultyRouter, tell: Te
 def test_a_copy_of_the_data_directory_is_put_back(make: Make, tell: Tell, *, journals_first: bool) -> None:
     """Taken while it runs, the databases by SQLite's own backup; what came later is not in it, and all else is."""
     router = make()
-    for name in ("sandbox", "dashboard", "proxy"):
-        router.start(name)
+    router.start("sandbox", "dashboard", "proxy")
     keys = make_keys(router)
     copy = router.data_dir.with_name("copy")
     with Load(router, keys, seed=SEED) as load:

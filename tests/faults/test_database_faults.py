@@ -82,8 +82,7 @@ def wired(make: Make, server: Path) -> Iterator[tuple[FaultyRouter, Wire]]:
         connection.execute(f"CREATE DATABASE {name}")  # the name is ours
     wire = Wire(server / ".s.PGSQL.5432")
     router = make(DATABASE_URL=f"postgresql://router@127.0.0.1:{wire.port}/{name}")
-    for part in ("sandbox", "proxy", "dashboard"):
-        router.start(part)
+    router.start("sandbox", "proxy", "dashboard")
     yield router, wire
     router.stop_all()
     wire.close()

@@ -81,9 +81,9 @@ def shared_machines(make: Make, postgres: str, tmp_path_factory: pytest.TempPath
         "SECRET_KEY": "of both machines, for the tests, and long enough",
     }
     here = make(**shared)
-    lost = make(**shared, **{f"ROUTER_{slug.upper()}_URL": here.sandbox_url for slug in here.credentials})
-    for part in ("sandbox", "proxy", "dashboard"):
-        here.start(part)
+    urls = {f"ROUTER_{slug.upper()}_URL": here.sandbox_url for slug in here.credentials}
+    lost = make(bootstrap=False, **shared, **urls)
+    here.start("sandbox", "proxy", "dashboard")
     lost.start("proxy")
     yield Machines(here, lost)
     lost.stop_all()

@@ -39,8 +39,7 @@ def small(make: Make) -> Iterator[FaultyRouter]:
     journals.mkdir(exist_ok=True)
     _mount("-t", "tmpfs", "-o", "size=24m,mode=0700", "faults", str(journals))
     try:
-        for name in ("sandbox", "proxy", "dashboard"):
-            router.start(name)
+        router.start("sandbox", "proxy", "dashboard")
         yield router
     finally:
         router.stop_all()
@@ -136,8 +135,7 @@ def test_a_worker_without_descriptors(router: FaultyRouter, tell: Tell) -> None:
 def test_the_data_directory_is_deleted_while_it_runs(make: Make, tell: Tell) -> None:
     """M17. Nothing that costs money is sent any more, whoever asks, and /readyz says why."""
     router = make()
-    for name in ("sandbox", "proxy", "dashboard"):
-        router.start(name)
+    router.start("sandbox", "proxy", "dashboard")
     router.wait_until_ready()
     keys = make_keys(router)
     assert [call(router, key).served for key in keys] == [True] * len(keys)

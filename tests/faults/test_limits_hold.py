@@ -28,8 +28,7 @@ TOLERANCE_SECONDS = 0.5
 def test_a_thousand_calls_at_once_at_a_limit_over_four_workers(make: Make, tell: Tell) -> None:
     """Never above it in any look, and what fits is admitted once it is quiet."""
     router = make(workers=4)
-    for name in ("sandbox", "proxy", "dashboard"):
-        router.start(name)
+    router.start("sandbox", "proxy", "dashboard")
     router.wait_until_ready()
     source = chance("thousand")
     for _ in range(size(3, 20)):

@@ -186,7 +186,7 @@ class AccountingMachine(Faulty):
         """I1."""
         if not hasattr(self, "router"):
             return  # nothing has begun
-        self.router.observer.close()
+        self.router.renew_observer()
         try:
             rows = self.router.observer.rows(KEYS)
         except CountersUnavailable:
@@ -270,7 +270,7 @@ class AccountingMachine(Faulty):
         words = {name: (rows[-1][0], sum(cost for _, cost in rows)) for name, rows in self.all_rows().items()}
         assert words == self.oracle.last_words()
         assert {name: cost for name, (outcome, cost) in words.items() if outcome == "ok"} == self.oracle.invoice
-        self.router.observer.close()
+        self.router.renew_observer()
         counted = self.router.observer.rows(KEYS)
         with self.engine.connect() as connection:
             daily: dict[str, int] = dict(

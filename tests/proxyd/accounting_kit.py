@@ -192,9 +192,13 @@ class Router:
                     pass  # told again below
             self.rounds()
 
-    def spent(self, key_id: str = "key_1") -> tuple[int, int]:
-        """Spent and held, in all, as the counters say; the observer connects anew each time."""
+    def renew_observer(self) -> None:
+        """Let it see the file that stands there now."""
         self.observer.close()
+
+    def spent(self, key_id: str = "key_1") -> tuple[int, int]:
+        """Spent and held, in all, as the counters say now."""
+        self.renew_observer()
         row = self.observer.rows([key_id]).get(key_id)
         return (0, 0) if row is None else (row.lifetime, sum(held for _, held in row.days.values()))
 

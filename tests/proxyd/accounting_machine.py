@@ -213,7 +213,7 @@ class Calm(RuleBasedStateMachine):
             connection.execute(text("insert into policy_outbox (subject) values (:k)"), {"k": key})
         self.newest[key] = Policy(key, version, limit, rpm, reset)
         try:
-            self.router.observer.close()
+            self.router.renew_observer()
             if dies:
                 raise CountersLost("the dashboard died")
             self.router.observer.publish(self.router.database.generation(), {key: version}, {})

@@ -31,6 +31,9 @@ class Machine(Router):
     def lose_counters(self) -> None:
         self.server.empty()
 
+    def renew_observer(self) -> None:
+        """There is one server all the time, and a connection to it costs more than a question."""
+
     def rounds(self, count: int = 1) -> int:
         return 0 if self.away else super().rounds(count)
 
@@ -89,8 +92,11 @@ class Machines:
             for machine in self.both:
                 machine.rounds()
 
-    def rest(self) -> None:
-        """Go on without faults until three rounds in a row have changed nothing."""
+    def rest(self, enough: int = 3) -> None:
+        """Go on without faults until `enough` rounds in a row have changed nothing.
+
+        Three, because who waits for counters that another machine may be making does so for two of them.
+        """
         last: object = None
         unchanged = 0
         for _ in range(MOST_ROUNDS):
@@ -103,7 +109,7 @@ class Machines:
                 imported += machine.rounds()
             found = self.status()
             unchanged = unchanged + 1 if (found, imported) == (last, 0) else 0
-            if unchanged == 3:
+            if unchanged == enough:
                 return
             last = found
 
