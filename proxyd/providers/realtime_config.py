@@ -29,7 +29,7 @@ class SessionConfig:
         modalities = _first(session, "output_modalities", "modalities")
         self.speaks = not isinstance(modalities, list) or "audio" in modalities
         self.spontaneous = _is_spontaneous(session)
-        self.transcribes = _transcribes(session)
+        self.transcribes = transcribed_by(session)
         self.heard = _format(_input(session), session.get("input_audio_format"), self.heard)
         self.said = _format(_output(session), session.get("output_audio_format"), self.said)
         self.unpriced = _unpriced(session)
@@ -75,8 +75,11 @@ def _is_spontaneous(session: Mapping[str, Any]) -> bool:
     return isinstance(detection, dict) and detection.get("create_response") is not False
 
 
-def _transcribes(session: Mapping[str, Any]) -> str | None:
-    found = _first(_input(session), "transcription") or session.get("input_audio_transcription")
+def transcribed_by(session: Mapping[str, Any]) -> str | None:
+    """The model that writes down what is heard; None: none does."""
+    found = _input(session).get("transcription")
+    if found is None:
+        found = session.get("input_audio_transcription")
     model = found.get("model") if isinstance(found, dict) else None
     return None if found is None else model[:200] if isinstance(model, str) else "a transcription"
 
@@ -100,6 +103,6 @@ def _unpriced(session: Mapping[str, Any]) -> str | None:
 def unpriced_in(message: Mapping[str, Any]) -> str | None:
     """The feature of a client's event that has no price; None: all of it has one."""
     session, response = part_of(message, "session"), part_of(message, "response")
-    if _transcribes(session) is not None:
+    if transcribed_by(session) is not None:
         return "input transcription"
     return _unpriced(session) or _unpriced(response)

@@ -21,7 +21,7 @@ from proxyd.gateway.rejection import Rejection, rejected
 from proxyd.providers import BadBody, SlowBody
 from proxyd.providers.body import read_object
 from proxyd.providers.realtime import ROOM_TOKENS, RealtimeUsage, SessionInput, flattened, output_limit_of, parsed_of
-from proxyd.providers.realtime_config import SessionConfig, unpriced_in
+from proxyd.providers.realtime_config import SessionConfig, transcribed_by, unpriced_in
 from proxyd.websocket.conversation import MAX_TURNS, Ends, Verdict, ending, openai_error, read, text_of, too_many
 from proxyd.websocket.turns import Turn, Turns
 from shared.catalog import UNKNOWN_MODEL, Endpoint, output_maximum
@@ -107,11 +107,13 @@ class RealtimeConversation:
 
     def _refusal(self, kind: str, message: Mapping[str, Any]) -> Rejection | None:
         """Why an event is not passed on: its cost has no bound, or it asks for another model."""
-        what = unpriced_in(message) if kind in _KNOWN else f"the event {kind[:80]}"
-        if what is not None and (refused := self._turns.refuses(self._model, what)) is not None:
-            return refused
         session = message.get("session")
-        model = session.get("model") if isinstance(session, dict) else None
+        session = session if isinstance(session, dict) else {}
+        what = unpriced_in(message) if kind in _KNOWN else f"the event {kind[:80]}"
+        judged = transcribed_by(session) or self._model  # it must be one that the key may use
+        if what is not None and (refused := self._turns.refuses(judged, what)) is not None:
+            return refused
+        model = session.get("model")
         if model is not None and model not in (self._model, self._config.model):
             return rejected(Reason.INVALID_REQUEST, detail="a session keeps its model.", param="session.model")
         return None
@@ -254,7 +256,7 @@ class RealtimeConversation:
         self._config.told(session)
         self._input.settings_bytes = size
         what = self._config.unpriced or ("input transcription" if self._config.transcribes is not None else None)
-        refused = None if what is None else self._turns.refuses(self._model, what)
+        refused = None if what is None else self._turns.refuses(self._config.transcribes or self._model, what)
         return None if refused is None else Ends(refused, at_once=True)
 
     def _failed(self, event: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ import gevent
 import pytest
 from accounting_kit import Router, Worker
 from sqlalchemy import Engine
-from talk_kit import MakeKey, Open, opener
+from talk_kit import MODEL, MakeKey, Open, opener
 
 from proxyd.websocket.conversation import MAX_TURNS, Verdict
 from shared.sealing import Sealer
@@ -179,6 +179,16 @@ def test_a_transcription_is_a_row_of_its_own(talk: Open) -> None:
     capped = talk(spend_limit_nanos=10**10)
     ends = capped.hears(type="session.updated", session=settings)
     assert (ends.at_once, ends.why.deny.reason.value) == (True, "model_not_priced")
+
+
+def test_the_model_of_a_transcription_is_judged_too(talk: Open) -> None:
+    session = talk(allowed_models=[MODEL])
+    for wanted, told in (({"model": "gpt-4o-transcribe"}, "gpt-4o-transcribe"), ({}, "a transcription")):
+        verdict = session.says(type="session.update", session={"audio": {"input": {"transcription": wanted}}})
+        assert (verdict.forward, code(verdict)) == (None, "model_not_allowed"), told
+    assert session.says(type="session.update", session={"audio": {"input": {"transcription": None}}}).forward
+    ends = session.hears(type="session.updated", session={"input_audio_transcription": {"model": "whisper-1"}})
+    assert (ends.at_once, ends.why.deny.reason.value) == (True, "model_not_allowed")
 
 
 def test_events_that_could_be_read_in_two_ways_go_nowhere(talk: Open) -> None:
