@@ -108,6 +108,26 @@ def test_without_the_providers_ear_nothing_is_held_for_sound(talk: Open) -> None
     assert session.money[1] > 4_096 * 64_000
 
 
+def test_a_provider_that_prompts_by_itself_has_its_turn_held_before_it_is_told_to(talk: Open) -> None:
+    session = talk(spend_limit_nanos=10**10)
+    detection = {"type": "server_vad", "idle_timeout_ms": 5_000}
+    session.says(type="session.update", session={"audio": {"input": {"turn_detection": detection}}})
+    assert session.money[1] > 4_096 * 64_000
+    session.ends()
+    assert session.money == (0, 0)
+
+
+def test_two_responses_of_one_name_are_both_settled(talk: Open) -> None:
+    session = talk(spend_limit_nanos=10**10)
+    for _ in range(3):
+        session.says(type="response.create")
+        session.hears(type="response.created", response={})
+    session.hears(**done(""))
+    session.ends()
+    assert session.money[1] == 0
+    assert session.running == 0
+
+
 @pytest.mark.parametrize(
     ("asked", "error"),
     [
