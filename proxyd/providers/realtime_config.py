@@ -16,6 +16,7 @@ class SessionConfig:
     output_limit: int | None = None  # tokens of a response; None: the model's own maximum
     speaks: bool = True
     spontaneous: bool = True  # the provider begins responses by itself, when it hears that somebody has spoken
+    prompts: bool = False  # and even when nobody has, after a while
     transcribes: str | None = None  # by which model
     heard: str = "pcm"
     said: str = "pcm"
@@ -28,8 +29,8 @@ class SessionConfig:
         self.output_limit = limit_in(session)
         modalities = _first(session, "output_modalities", "modalities")
         self.speaks = not isinstance(modalities, list) or "audio" in modalities
-        self.spontaneous = _is_spontaneous(session)
-        self.transcribes = _transcribes(session)
+        self.spontaneous, self.prompts = _is_spontaneous(session), _prompts(session)
+        self.transcribes = transcribed_by(session)
         self.heard = _format(_input(session), session.get("input_audio_format"), self.heard)
         self.said = _format(_output(session), session.get("output_audio_format"), self.said)
         self.unpriced = _unpriced(session)
@@ -43,6 +44,7 @@ class SessionConfig:
         self.speaks = self.speaks or (isinstance(modalities, list) and "audio" in modalities)
         if "turn_detection" in session or "turn_detection" in _input(session):
             self.spontaneous = self.spontaneous or _is_spontaneous(session)
+            self.prompts = self.prompts or _prompts(session)
         if _format(_input(session), session.get("input_audio_format"), "pcm") == "g711":
             self.heard = "g711"
 
@@ -69,14 +71,26 @@ def limit_in(settings: Mapping[str, Any]) -> int | None:
     return limit if type(limit) is int and limit > 0 else None
 
 
-def _is_spontaneous(session: Mapping[str, Any]) -> bool:
+def _detection(session: Mapping[str, Any]) -> object:
     own = _input(session)
-    detection = own["turn_detection"] if "turn_detection" in own else session.get("turn_detection", {})
+    return own["turn_detection"] if "turn_detection" in own else session.get("turn_detection", {})
+
+
+def _is_spontaneous(session: Mapping[str, Any]) -> bool:
+    detection = _detection(session)
     return isinstance(detection, dict) and detection.get("create_response") is not False
 
 
-def _transcribes(session: Mapping[str, Any]) -> str | None:
-    found = _first(_input(session), "transcription") or session.get("input_audio_transcription")
+def _prompts(session: Mapping[str, Any]) -> bool:
+    detection = _detection(session)
+    return isinstance(detection, dict) and detection.get("idle_timeout_ms") is not None
+
+
+def transcribed_by(session: Mapping[str, Any]) -> str | None:
+    """The model that writes down what is heard; None: none does."""
+    found = _input(session).get("transcription")
+    if found is None:
+        found = session.get("input_audio_transcription")
     model = found.get("model") if isinstance(found, dict) else None
     return None if found is None else model[:200] if isinstance(model, str) else "a transcription"
 
@@ -100,6 +114,6 @@ def _unpriced(session: Mapping[str, Any]) -> str | None:
 def unpriced_in(message: Mapping[str, Any]) -> str | None:
     """The feature of a client's event that has no price; None: all of it has one."""
     session, response = part_of(message, "session"), part_of(message, "response")
-    if _transcribes(session) is not None:
+    if transcribed_by(session) is not None:
         return "input transcription"
     return _unpriced(session) or _unpriced(response)

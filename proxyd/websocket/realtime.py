@@ -18,10 +18,10 @@ from gevent.event import Event
 from gevent.lock import RLock
 
 from proxyd.gateway.rejection import Rejection, rejected
-from proxyd.providers import BadBody, SlowBody
+from proxyd.providers import BadBody, Parsed, SlowBody
 from proxyd.providers.body import read_object
 from proxyd.providers.realtime import ROOM_TOKENS, RealtimeUsage, SessionInput, flattened, output_limit_of, parsed_of
-from proxyd.providers.realtime_config import SessionConfig, unpriced_in
+from proxyd.providers.realtime_config import SessionConfig, part_of, transcribed_by, unpriced_in
 from proxyd.websocket.conversation import MAX_TURNS, Ends, Verdict, ending, openai_error, read, text_of, too_many
 from proxyd.websocket.turns import Turn, Turns
 from shared.catalog import UNKNOWN_MODEL, Endpoint, output_maximum
@@ -52,6 +52,7 @@ class Held(NamedTuple):
     """A turn that was admitted and has not begun."""
 
     turn: Turn
+    parsed: Parsed
     asked: str  # the id of the event that asks for it; empty: the provider may begin it by itself
     covers_tokens: int
     output_limit: int
@@ -107,20 +108,20 @@ class RealtimeConversation:
 
     def _refusal(self, kind: str, message: Mapping[str, Any]) -> Rejection | None:
         """Why an event is not passed on: its cost has no bound, or it asks for another model."""
+        session = part_of(message, "session")
         what = unpriced_in(message) if kind in _KNOWN else f"the event {kind[:80]}"
-        if what is not None and (refused := self._turns.refuses(self._model, what)) is not None:
+        judged = transcribed_by(session) or self._model  # it must be one that the key may use
+        if what is not None and (refused := self._turns.refuses(judged, what)) is not None:
             return refused
-        session = message.get("session")
-        model = session.get("model") if isinstance(session, dict) else None
+        model = session.get("model")
         if model is not None and model not in (self._model, self._config.model):
             return rejected(Reason.INVALID_REQUEST, detail="a session keeps its model.", param="session.model")
         return None
 
     def _taken(self, kind: str, message: Mapping[str, Any], data: bytes, event_id: str) -> Verdict:
         self._input.took(message, len(data))
-        session = message.get("session")
-        if kind == "session.update" and isinstance(session, dict):
-            self._config.asked(session)
+        if kind == "session.update":
+            self._config.asked(part_of(message, "session"))
         turn: Turn | None = None
         if kind == "response.create":
             if len(self._held) + self.running >= MAX_TURNS:
@@ -142,7 +143,7 @@ class RealtimeConversation:
         if isinstance(turn, Turn):
             if not asked:
                 turn.note()  # should this process die before the provider begins it, it has cost nothing
-            self._held.append(Held(turn, asked, self._weight() + room_tokens, limit))
+            self._held.append(Held(turn, parsed, asked, self._weight() + room_tokens, limit))
         return turn
 
     def _weight(self) -> int:
@@ -169,7 +170,8 @@ class RealtimeConversation:
     def _cover(self) -> Rejection | None:
         """Hold the bound of the turn that the provider may begin by itself now. A rejection: it does not fit."""
         with self._covering:
-            if self._ending is not None or not (self._heard and self._config.spontaneous):
+            begins = self._config.spontaneous and (self._heard or self._config.prompts)
+            if self._ending is not None or not begins:
                 return self._ending
             held = next((held for held in self._held if not held.asked), None)
             if held is not None and held.covers_tokens >= self._weight() and held.output_limit >= self._limit:
@@ -204,8 +206,7 @@ class RealtimeConversation:
         return None
 
     def _begun(self, event: Mapping[str, Any]) -> Ends | None:
-        response = event.get("response")
-        number = text_of(response, "id") if isinstance(response, dict) else ""
+        number = text_of(part_of(event, "response"), "id")
         if not self._held:
             admitted = self._admit(self._limit, 0, "unasked")
             if isinstance(admitted, Rejection):
@@ -213,6 +214,9 @@ class RealtimeConversation:
                 return Ends(admitted, at_once=True)
         held = next((held for held in self._held if held.asked), self._held[0])
         self._held.remove(held)
+        if (earlier := self._by_response.pop(number, None)) is not None:
+            earlier.end("provider_error")  # two of one name: only one of them can be told how it ends
+        held.turn.meter = RealtimeUsage(self._endpoint, held.parsed, self._input, self._config)  # of all it reads now
         held.turn.begun(number)
         held.turn.note()
         self._by_response[number] = held.turn
@@ -229,15 +233,15 @@ class RealtimeConversation:
         self._turns.post(parsed, self._model, usage.delivered())
 
     def _passing(self, kind: str, event: Mapping[str, Any]) -> None:
-        response = event.get("response")
-        number = text_of(response, "id") if isinstance(response, dict) else text_of(event, "response_id")
+        response = part_of(event, "response")
+        number = text_of(response, "id") or text_of(event, "response_id")
         turn = self._by_response.get(number)
         if turn is None:
             return
         usage = turn.meter
         assert isinstance(usage, RealtimeUsage)  # noqa: S101 - it is made above
         if kind == "response.done":
-            usage.done(response if isinstance(response, dict) else {})
+            usage.done(response)
             turn.end("provider_error" if usage.failed else "ok")
             self._input.written_tokens += usage.written_tokens
             del self._by_response[number]
@@ -254,14 +258,12 @@ class RealtimeConversation:
         self._config.told(session)
         self._input.settings_bytes = size
         what = self._config.unpriced or ("input transcription" if self._config.transcribes is not None else None)
-        refused = None if what is None else self._turns.refuses(self._model, what)
+        refused = None if what is None else self._turns.refuses(self._config.transcribes or self._model, what)
         return None if refused is None else Ends(refused, at_once=True)
 
     def _failed(self, event: Mapping[str, Any]) -> None:
         """An event of the client's was refused, perhaps one that asked for a turn."""
-        error = event.get("error")
-        if not isinstance(error, dict):
-            return
+        error = part_of(event, "error")
         event_id = text_of(error, "event_id")
         if not event_id and text_of(error, "code") == _BUSY:
             event_id = _UNNAMED

@@ -12,7 +12,7 @@ from calls import chat, marker
 from google import genai
 from harness import Json, Router
 from hurt_kit import settled
-from session_kit import LIVE, REALTIME, RESPONSES, hear, opened, say, tell, tls_before, turns
+from session_kit import LIVE, REALTIME, RESPONSES, create, everything, hear, opened, say, tell, tls_before, turns
 from websockets.exceptions import InvalidStatus
 
 # The openai SDK has not heard yet of what this release of `websockets` advises.
@@ -103,6 +103,31 @@ def test_it_works_with_gemini_live(router: Router, tmp_path: Path, base: str) ->
     (row,) = turns(router, key_id, 1)
     (attempt,) = router.attempts(text)
     assert (row["cost_nanos"], row["outcome"], row["flags"]) == (attempt["cost_nanos"], "ok", [])
+
+
+def test_the_ledger_of_sessions_can_be_recomputed(router: Router) -> None:
+    key_id, key = router.create_key(name="verified")
+    with opened(router, RESPONSES, key) as session:
+        create(session, "hello")
+        hear(session, "response.completed")
+        create(session, "sandbox:break sandbox:words=40 hello")
+        everything(session)
+    with opened(router, REALTIME, key) as session:
+        say(session, "hello")
+        tell(session, type="response.create")
+        hear(session, "response.done")
+        say(session, "sandbox:nousage hello")
+        tell(session, type="response.create")
+        hear(session, "response.done")
+    with opened(router, LIVE, key) as session:
+        session.send(json.dumps({"setup": {"model": "models/gemini-3.8-live"}}))
+        session.send(json.dumps({"realtimeInput": {"text": "hello"}}))
+        while "usageMetadata" not in json.loads(session.recv(timeout=10)):
+            pass
+    rows = settled(router, key_id, 8)
+    said = json.loads(router.run("-m", "flask", "--app", "wsgi", "ledger", "verify", "--json", "--key", key_id))
+    assert (said["agrees"], said["rows"], said["counters_agree"]) == (True, len(rows), 1)
+    assert said["recomputed"] >= 5
 
 
 # Handshakes

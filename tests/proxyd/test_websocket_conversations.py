@@ -8,7 +8,7 @@ import gevent
 import pytest
 from accounting_kit import Router, Worker
 from sqlalchemy import Engine
-from talk_kit import MakeKey, Open, opener
+from talk_kit import MODEL, MakeKey, Open, opener
 
 from proxyd.websocket.conversation import MAX_TURNS, Verdict
 from shared.sealing import Sealer
@@ -108,6 +108,26 @@ def test_without_the_providers_ear_nothing_is_held_for_sound(talk: Open) -> None
     assert session.money[1] > 4_096 * 64_000
 
 
+def test_a_provider_that_prompts_by_itself_has_its_turn_held_before_it_is_told_to(talk: Open) -> None:
+    session = talk(spend_limit_nanos=10**10)
+    detection = {"type": "server_vad", "idle_timeout_ms": 5_000}
+    session.says(type="session.update", session={"audio": {"input": {"turn_detection": detection}}})
+    assert session.money[1] > 4_096 * 64_000
+    session.ends()
+    assert session.money == (0, 0)
+
+
+def test_two_responses_of_one_name_are_both_settled(talk: Open) -> None:
+    session = talk(spend_limit_nanos=10**10)
+    for _ in range(3):
+        session.says(type="response.create")
+        session.hears(type="response.created", response={})
+    session.hears(**done(""))
+    session.ends()
+    assert session.money[1] == 0
+    assert session.running == 0
+
+
 @pytest.mark.parametrize(
     ("asked", "error"),
     [
@@ -179,6 +199,16 @@ def test_a_transcription_is_a_row_of_its_own(talk: Open) -> None:
     capped = talk(spend_limit_nanos=10**10)
     ends = capped.hears(type="session.updated", session=settings)
     assert (ends.at_once, ends.why.deny.reason.value) == (True, "model_not_priced")
+
+
+def test_the_model_of_a_transcription_is_judged_too(talk: Open) -> None:
+    session = talk(allowed_models=[MODEL])
+    for wanted, told in (({"model": "gpt-4o-transcribe"}, "gpt-4o-transcribe"), ({}, "a transcription")):
+        verdict = session.says(type="session.update", session={"audio": {"input": {"transcription": wanted}}})
+        assert (verdict.forward, code(verdict)) == (None, "model_not_allowed"), told
+    assert session.says(type="session.update", session={"audio": {"input": {"transcription": None}}}).forward
+    ends = session.hears(type="session.updated", session={"input_audio_transcription": {"model": "whisper-1"}})
+    assert (ends.at_once, ends.why.deny.reason.value) == (True, "model_not_allowed")
 
 
 def test_events_that_could_be_read_in_two_ways_go_nowhere(talk: Open) -> None:
