@@ -171,10 +171,10 @@ class Connection(Channel):
         cache = None if repeated is None else repeated.head_cache
         response = self._service.respond(Request(head.method, head.path, head.query, head.headers, self, body, cache))
         if response.takeover is not None:
+            self._stop_looking()
+            self._body = None  # whatever comes from here on belongs to the other protocol, read or not
             switch(self, response, response.takeover, self.limits.write_stall_seconds)
-            self._on_gone = None
-            if not self.gone:
-                self._linger()
+            self._linger()
             return False
         keep = (
             head.keep_alive

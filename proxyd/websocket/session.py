@@ -116,7 +116,6 @@ class Session:
         socket = WebSocket(server=True, max_message_bytes=MAX_JSON_BYTES)
         self._client = Link(tunnel, socket, tunnel.take_buffer(), CLIENT_RECEIVE_BYTES)
         self._draining = lambda: tunnel.draining
-        tunnel.on_gone(self._client_left)
         self._watch.add(self)
         pumps = [gevent.spawn(self._pump, pump) for pump in (self._from_client, self._from_provider)]
         try:
@@ -126,7 +125,6 @@ class Session:
         finally:
             self._watch.remove(self)
             gevent.killall(pumps, block=True, timeout=KILL_SECONDS)
-            tunnel.on_gone(None)
             self.abandon()
 
     def abandon(self) -> None:
@@ -239,7 +237,7 @@ class Session:
     # Its end
 
     def _client_left(self) -> None:
-        """The client is gone without a goodbye. May be called in the hub."""
+        """The client is gone without a goodbye."""
         self._finish(End("client_gone", GOING_AWAY, "", None, GOING_AWAY))
 
     def _end_with(self, ends: Ends, *, told: bool) -> None:

@@ -6,6 +6,7 @@ import hashlib
 from harness import Router
 from raw_http import Ended, Heard, Line, bearer, dial, request
 from websockets.frames import Frame, Opcode
+from websockets.utils import apply_mask
 
 PATHS = (b"/v1/responses", b"/v1/realtime?model=gpt-realtime", b"/openai/realtime?model=gpt-realtime")
 UPGRADE = (b"Connection: Upgrade", b"Upgrade: websocket")
@@ -26,6 +27,16 @@ def received(line: Line) -> tuple[int, bytes]:
     return first, line.exactly(size)
 
 
+def sent(line: Line) -> tuple[int, bytes]:
+    """The first byte and the content of the next frame of a client's, which is the router."""
+    first, size = line.exactly(2)
+    assert size & 0x80, "a client's frames are masked"
+    size &= 0x7F
+    size = int.from_bytes(line.exactly({126: 2, 127: 8}[size]), "big") if size > 125 else size
+    mask, data = line.exactly(4), line.exactly(size)
+    return first, apply_mask(data, mask)
+
+
 def switched(line: Line, heard: Heard, *fields: bytes) -> None:
     """The provider's 101."""
     accept = base64.b64encode(hashlib.sha1(heard.headers["sec-websocket-key"].encode() + GUID).digest())
@@ -37,12 +48,7 @@ def echo(line: Line, heard: Heard) -> None:
     """A provider that says back what it is told, frame by frame, and closes when it is closed."""
     switched(line, heard)
     while True:
-        first, size = line.exactly(2)
-        assert size & 0x80, "a client's frames are masked"
-        size &= 0x7F
-        size = int.from_bytes(line.exactly({126: 2, 127: 8}[size]), "big") if size > 125 else size
-        mask, data = line.exactly(4), line.exactly(size)
-        plain = bytes(byte ^ mask[at % 4] for at, byte in enumerate(data))
+        first, plain = sent(line)
         line.sock.sendall(frame(plain, Opcode(first & 15), mask=False))
         if first & 15 == Opcode.CLOSE:
             raise Ended

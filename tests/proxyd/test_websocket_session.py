@@ -1,6 +1,5 @@
 """What a session does when nothing is said, when its worker leaves, and when nobody is there any more."""
 
-from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -28,7 +27,6 @@ class End:
         self._news = Event()
         self.heard: list[bytes] = []
         self.pings = 0
-        self.gone: Callable[[], None] | None = None
 
     def recv(self, size: int) -> bytes:
         while not self._data and self.open:
@@ -52,9 +50,6 @@ class End:
 
     def take_buffer(self) -> bytes:
         return b""
-
-    def on_gone(self, callback: Callable[[], None] | None) -> None:
-        self.gone = callback
 
     def close(self) -> None:
         self.open = False
@@ -175,11 +170,10 @@ def test_a_worker_that_leaves_ends_its_sessions_when_no_turn_runs(stage: Stage) 
     assert ours[0] == 1012
 
 
-def test_a_client_that_is_gone_while_nobody_reads_is_noticed(stage: Stage) -> None:
-    assert stage.client.gone is not None
-    stage.client.gone()
+def test_a_client_that_is_gone_without_a_word_ends_it(stage: Stage) -> None:
     stage.client.close()
     assert stage.over()[1] == (1001, "")
+    assert stage.rows == ["client_gone"]
 
 
 def test_a_fault_of_ours_ends_the_session_and_is_said(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
