@@ -34,7 +34,7 @@ from shared.models.policy import (
 )
 
 # The migration that made these tables as they stand here: the last of migrations/versions/.
-REVISION = "0006"
+REVISION = "0009"
 
 __all__ = [
     "ID_LENGTH",

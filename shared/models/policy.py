@@ -159,6 +159,7 @@ class KeySecret(Base):
     __tablename__ = "key_secrets"
 
     digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    prefix: Mapped[str] = mapped_column(String(24), default="", server_default="")
     key_id: Mapped[str] = mapped_column(ForeignKey("proxy_keys.id", ondelete="CASCADE"), index=True)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     valid_until: Mapped[datetime | None] = mapped_column(UtcDateTime)

@@ -10,7 +10,7 @@ from werkzeug.test import TestResponse
 from shared.models import KeySpend, UsageDaily
 from shared.periods import FIRST_DAY
 from webapp.db import writing
-from webapp.queries.keys import STATUSES
+from webapp.schemas.lists import STATUSES
 
 
 def names(response: TestResponse) -> list[str]:

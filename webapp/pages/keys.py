@@ -12,8 +12,9 @@ from webapp.context import now
 from webapp.pages.key_presenter import row
 from webapp.queries.keys import Page, list_keys
 from webapp.render import append, is_fragment, page, sentence, swapped
+from webapp.schemas.lists import KeyQuery
 from webapp.security import current_actor, may, require
-from webapp.validation import Invalid
+from webapp.validation import Invalid, read
 
 bp = Blueprint("keys", __name__)
 
@@ -68,6 +69,11 @@ class Search:
             cursor=request.args.get("cursor", "")[:_LONGEST_CURSOR],
         )
 
+    def query(self) -> KeyQuery:
+        """What is asked for, as the API has it. Raises Invalid."""
+        said = {"limit": self.size, "cursor": self.cursor, "status": self.status, "q": self.q, "sort": self.sort}
+        return read(KeyQuery, {name: value for name, value in said.items() if value})
+
     @property
     def narrowed(self) -> bool:
         return bool(self.q or self.status or self.cursor)
@@ -87,14 +93,7 @@ def index() -> Response:
     if _SECRET.search(request.args.get("q", "")) and not is_fragment():
         return redirect(search.href(search.cursor), code=303)
     try:
-        found = list_keys(
-            current_actor().org_id,
-            limit=int(search.size),
-            cursor=search.cursor or None,
-            status=search.status or None,
-            q=search.q or None,
-            sort=search.sort,
-        )
+        found = list_keys(current_actor().org_id, search.query())
     except Invalid as error:
         problems = [sentence(f"{wrong.field} {wrong.message}") for wrong in error.errors]
         found = Page((), has_more=False, next_cursor=None, total=0)

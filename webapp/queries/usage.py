@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, Literal
+from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import InstrumentedAttribute
@@ -12,8 +12,7 @@ from shared.models import UsageDaily
 from webapp.db import db
 from webapp.queries.keys import get_key
 
-GroupBy = Literal["day", "key", "provider", "model"]
-GROUPS: dict[str, InstrumentedAttribute[Any]] = {
+GROUP_COLUMNS: dict[str, InstrumentedAttribute[Any]] = {
     "day": UsageDaily.day,
     "key": UsageDaily.key_id,
     "provider": UsageDaily.provider,
@@ -47,10 +46,10 @@ class UsageTable:
     total: UsageLine
 
 
-def usage_of_key(org_id: str, key_id: str, from_: date, to: date, group_by: GroupBy = "day") -> UsageTable:
+def usage_of_key(org_id: str, key_id: str, from_: date, to: date, group_by: str = "day") -> UsageTable:
     """What one key used. Raises NotFound, for another organisation's key as well."""
     get_key(org_id, key_id)
-    group = GROUPS[group_by]
+    group = GROUP_COLUMNS[group_by]
     sums = [
         func.sum(column)
         for column in (UsageDaily.requests, UsageDaily.input_tokens, UsageDaily.output_tokens, UsageDaily.cost_nanos)
