@@ -8,18 +8,25 @@ from collections.abc import Sequence
 
 import orjson
 
-from proxyd.accounting.ledger_rows import COLUMNS, DAILY_IS_THERE, INTO_DAILY, INTO_TOTALS, TOTAL_IS_THERE, Row
+from proxyd.accounting.ledger_rows import (
+    COLUMNS,
+    DAILY,
+    DAILY_IS_THERE,
+    INTO_DAILY,
+    INTO_TOTALS,
+    SUMS,
+    TOTAL_IS_THERE,
+    Row,
+)
 
 # Of those that are no text. What is JSON is text in the document, and becomes JSON where it is stored.
 _TYPES = {
     "streamed": "boolean", "status": "integer", "input_tokens": "bigint", "output_tokens": "bigint",
     "bound_nanos": "bigint", "cost_nanos": "bigint", "day": "date", "admitted_at": "timestamptz",
-    "duration_ms": "integer", "requests": "bigint", "generation": "bigint", "nanos": "bigint", "at": "timestamptz",
+    "duration_ms": "integer", "generation": "bigint", "nanos": "bigint", "at": "timestamptz",
+    **dict.fromkeys(SUMS, "bigint"),
 }  # fmt: skip
 _JSON = ("flags", "usage", "price")
-_DAILY = (
-    "key_id", "day", "provider", "model", "org_id", "requests", "input_tokens", "output_tokens", "cost_nanos",
-)  # fmt: skip
 _TOTALS = ("key_id", "day", "generation", "nanos")
 _TOUCHED = ("at", "id")
 
@@ -43,7 +50,7 @@ _TOUCH_KEYS = " ".join((
 ))  # fmt: skip
 STATEMENTS = (
     f"insert into usage_records ({', '.join(COLUMNS)}) select {_VALUES} from {_rows(COLUMNS)}",  # noqa: S608
-    f"{INTO_DAILY} select * from {_rows(_DAILY)} {DAILY_IS_THERE}",  # noqa: S608
+    f"{INTO_DAILY} select * from {_rows(DAILY)} {DAILY_IS_THERE}",  # noqa: S608
     f"{INTO_TOTALS} select key_id, day, generation, 0, nanos from {_rows(_TOTALS)} {TOTAL_IS_THERE}",  # noqa: S608
     _TOUCH_KEYS,
 )
@@ -51,7 +58,7 @@ _ADJUSTMENTS = (*COLUMNS, "adjusts")
 INSERT_ADJUSTMENTS = (
     f"insert into usage_records ({', '.join(_ADJUSTMENTS)}) select {_VALUES}, given.adjusts from {_rows(_ADJUSTMENTS)}"  # noqa: S608
 )
-_FIELDS = dict(zip((*STATEMENTS, INSERT_ADJUSTMENTS), (COLUMNS, _DAILY, _TOTALS, _TOUCHED, _ADJUSTMENTS), strict=True))
+_FIELDS = dict(zip((*STATEMENTS, INSERT_ADJUSTMENTS), (COLUMNS, DAILY, _TOTALS, _TOUCHED, _ADJUSTMENTS), strict=True))
 
 
 def document(statement: str, rows: Sequence[Row]) -> str:

@@ -5,10 +5,12 @@ Ledger and audit rows are only ever inserted; triggers made by the first migrati
 """
 
 from shared.models.ledger import (
+    USAGE_CLASSES,
     AccountingState,
     JournalState,
     KeySpend,
     Machine,
+    OrganizationUsage,
     PostedHolds,
     UsageDaily,
     UsageRecord,
@@ -42,6 +44,7 @@ __all__ = [
     "REVISION",
     "ROLES",
     "SCOPES",
+    "USAGE_CLASSES",
     "AccountingState",
     "AuditEvent",
     "IdempotentCreation",
@@ -51,6 +54,7 @@ __all__ = [
     "Machine",
     "ManagementToken",
     "Organization",
+    "OrganizationUsage",
     "PolicyOutbox",
     "PostedHolds",
     "PriceOverride",

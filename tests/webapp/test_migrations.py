@@ -1,11 +1,9 @@
 """One suite for both databases; PostgreSQL runs when its programs are on the machine."""
 
-import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from typing import Any, TypeVar
 
 import flask_migrate
@@ -13,66 +11,21 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from dashboard_kit import Api, environment
+from databases_kit import api_of
 from flask import Flask
 from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.exc import DBAPIError
 from werkzeug.test import TestResponse
 
-from shared.config import Settings
 from shared.db import Base
 from shared.models import REVISION, AuditEvent, ProxyKey, UsageDaily, UsageRecord
-from webapp import create_app
 from webapp.actions.keys import CreatedKey, create_key
-from webapp.bootstrap import BootstrapReport, bootstrap
+from webapp.bootstrap import BootstrapReport
 from webapp.context import Actor, NotFound
 from webapp.db import db, writing
 from webapp.queries.recent import requests_since
 
 T = TypeVar("T")
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
-    """The settings of a first start on each kind of database."""
-    environ = environment(tmp_path / "made")
-    if request.param == "postgresql":
-        environ["DATABASE_URL"] = request.getfixturevalue("postgres")
-    return Settings.from_env(environ)
-
-
-@pytest.fixture
-def made(settings: Settings) -> Iterator[tuple[Flask, BootstrapReport]]:
-    """The app and the report of a first start."""
-    report = bootstrap(settings)
-    with leaving_nothing(settings) as app:
-        yield app, report
-
-
-@pytest.fixture
-def empty(settings: Settings) -> Iterator[Flask]:
-    """The app over a database without a table."""
-    with leaving_nothing(settings) as app:
-        yield app
-
-
-@contextlib.contextmanager
-def leaving_nothing(settings: Settings) -> Iterator[Flask]:
-    """The app; at the end its database is as empty as it was."""
-    app = create_app(settings)
-    yield app
-    with app.app_context():
-        if db.engine.dialect.name == "postgresql":
-            with db.engine.begin() as connection:
-                connection.execute(text("DROP SCHEMA public CASCADE"))
-                connection.execute(text("CREATE SCHEMA public"))
-        db.engine.dispose()
-
-
-def api_of(made: tuple[Flask, BootstrapReport]) -> Api:
-    app, report = made
-    assert report.management_token is not None
-    return Api(app.test_client(), report.management_token)
 
 
 def test_it_works(made: tuple[Flask, BootstrapReport]) -> None:

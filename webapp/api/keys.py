@@ -63,7 +63,10 @@ def index(query: KeyQuery) -> Response:
     page = list_keys(current_actor().org_id, query)
     return answer(
         KeyList(
-            data=[Key.model_validate(view) for view in page.keys], has_more=page.has_more, next_cursor=page.next_cursor
+            data=[Key.model_validate(view) for view in page.keys],
+            has_more=page.has_more,
+            next_cursor=page.next_cursor,
+            total=page.total,
         )
     )
 

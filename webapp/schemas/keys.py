@@ -157,6 +157,7 @@ class KeyList(Output):
     data: list[Key]
     has_more: bool
     next_cursor: str | None
+    total: int | None = Field(default=None, exclude_if=is_none, description="How many match, if asked for.")
 
 
 def _is_served(name: str, document: Mapping[str, object], served: Mapping[str, object]) -> bool:

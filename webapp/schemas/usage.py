@@ -6,7 +6,19 @@ from typing import Literal
 from pydantic import Field
 
 from webapp.schemas import Output
-from webapp.schemas.values import Money, is_none
+from webapp.schemas.values import Money, is_none, is_nothing
+
+
+class TokenClasses(Output):
+    """Tokens by class; each is among the input or the output tokens."""
+
+    cache_read_tokens: int = Field(default=0, exclude_if=is_nothing)
+    cache_write_tokens: int = Field(default=0, exclude_if=is_nothing)
+    input_audio_tokens: int = Field(default=0, exclude_if=is_nothing)
+    input_image_tokens: int = Field(default=0, exclude_if=is_nothing)
+    output_audio_tokens: int = Field(default=0, exclude_if=is_nothing)
+    output_image_tokens: int = Field(default=0, exclude_if=is_nothing)
+    output_reasoning_tokens: int = Field(default=0, exclude_if=is_nothing)
 
 
 class UsageSums(Output):
@@ -15,6 +27,7 @@ class UsageSums(Output):
     requests: int
     input_tokens: int
     output_tokens: int
+    tokens: TokenClasses = Field(description="Of these, those that are priced by themselves, if there are any.")
     cost_usd: Money
 
 

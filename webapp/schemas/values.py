@@ -173,6 +173,11 @@ def is_none(value: object) -> bool:
     return value is None
 
 
+def is_nothing(count: int) -> bool:
+    """The same for counts."""
+    return not count
+
+
 def one_of(*choices: str) -> Callable[[object], str]:
     """A reader of one of these texts."""
 
