@@ -1,5 +1,6 @@
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -44,12 +45,30 @@ def test_each_reference_leads_somewhere_and_nothing_is_left_over(document: dict[
     assert named == document["components"]["schemas"].keys()
 
 
+def test_the_page_for_people_tells_every_call(
+    document: dict[str, Any], enter: Callable[[str], FlaskClient], app: Flask
+) -> None:
+    text = enter("viewer").get("/docs").text
+    for path, operations in document["paths"].items():
+        assert f"<code>{path}</code>" in text
+        for operation in operations.values():
+            assert f'id="{operation["operationId"]}"' in text
+    assert "<script" not in text.partition("<main")[2]
+    assert app.test_client().get("/docs").status_code == 303
+
+
+def test_the_guide_names_every_call_and_no_other(document: dict[str, Any]) -> None:
+    guide = (Path(__file__).parent.parent.parent / "docs" / "api.md").read_text(encoding="utf-8")
+    told = set(re.findall(r"`(GET|POST|PATCH|PUT|DELETE) (/v1/[^`?]+)`", guide))
+    assert told == {(method.upper(), path) for path, operations in document["paths"].items() for method in operations}
+
+
 def test_each_operation_says_what_it_is(document: dict[str, Any]) -> None:
     operations = [operation for path in document["paths"].values() for operation in path.values()]
     assert len({operation["operationId"] for operation in operations}) == len(operations)
     for operation in operations:
         assert operation["summary"].endswith((".", ")"))
-        assert "Needs the scope `" in operation["description"]
+        assert "Needs the scope" in operation["description"]
         for parameter in operation["parameters"]:
             assert parameter["description"], (operation["operationId"], parameter["name"])
         for status, answer in operation["responses"].items():

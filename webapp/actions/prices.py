@@ -37,17 +37,19 @@ def set_price(actor: Actor, provider: str, model: str, rates: Mapping[str, objec
     return view
 
 
-def forget_price(actor: Actor, provider: str, model: str) -> None:
-    """Go by the price table again. Raises NotFound."""
+def forget_price(actor: Actor, provider: str, model: str) -> PriceView:
+    """Go by the price table again; answers with the price that was. Raises NotFound."""
     with writing() as session:
         row = session.scalar(_query(actor, provider, model).with_for_update())
         if row is None:
             raise NotFound
+        view = view_of(row)
         before = {"provider": provider, "model": model, "rates": row.rates}
         audit(session, actor, "price.delete", row.id, before=before)
         session.delete(row)
         policy.shared_changed(session, actor.org_id)
     policy.publish([actor.org_id])
+    return view
 
 
 def _query(actor: Actor, provider: str, model: str) -> Select[PriceOverride]:

@@ -6,6 +6,28 @@ mark which scope a token needs, what it takes and what it answers (`spec.operati
 
 from flask import Blueprint
 
-from webapp.api import health, keys, openapi, usage
+from webapp.api import (
+    audit,
+    health,
+    keys,
+    members,
+    openapi,
+    organization,
+    prices,
+    providers,
+    tokens,
+    usage,
+)
 
-API: tuple[Blueprint, ...] = (keys.bp, usage.bp, openapi.bp, health.bp)
+API: tuple[Blueprint, ...] = (
+    keys.bp,
+    usage.bp,
+    audit.bp,
+    members.bp,
+    tokens.bp,
+    providers.bp,
+    prices.bp,
+    organization.bp,
+    openapi.bp,
+    health.bp,
+)

@@ -19,6 +19,7 @@ from webapp.schemas.values import (
     RequestsPerMinute,
     Reset,
     is_none,
+    read_flag,
     read_moment,
 )
 
@@ -36,12 +37,6 @@ _NOTHING: Mapping[str, Any] = {
 READ_ONLY = frozenset(
     ("id", "prefix", "status", "spend", "key", "created_at", "created_by", "last_used_at", "revoked_at")
 )
-
-
-def _paused(raw: object) -> bool:
-    if not isinstance(raw, bool):
-        raise ValueError("must be true or false")  # noqa: TRY004 - wrong input
-    return raw
 
 
 class _Settings(Input):
@@ -64,7 +59,7 @@ class _Settings(Input):
     )
     spend_reset: Reset | None = Field(default=None, description="Period of the spend limit, in UTC. Null: never.")
     expires_at: Expiry | None = Field(default=None, description="In the future. Null: never.")
-    paused: Annotated[bool, BeforeValidator(_paused)] | None = Field(
+    paused: Annotated[bool, BeforeValidator(read_flag)] | None = Field(
         default=None, description="Stopped for now. Null: false."
     )
 

@@ -7,8 +7,8 @@ from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from shared.pricing.table import units_by_usage_key
-from webapp.schemas import Input
-from webapp.schemas.values import Provider, refuse_secret
+from webapp.schemas import Input, Output
+from webapp.schemas.values import Moment, Provider, refuse_secret
 
 MAX_MODEL = 200
 MAX_DOLLARS = Decimal(1_000_000)
@@ -68,3 +68,20 @@ class Price(PriceRates):
 
     provider: Provider
     model: Annotated[str, BeforeValidator(_model)] = Field(min_length=1, max_length=MAX_MODEL)
+
+
+class OwnPrice(Output):
+    """A price of the organisation's own."""
+
+    id: str
+    provider: str
+    model: str
+    rates: dict[str, str] = Field(description="Dollars a million tokens, or a thousand calls of a tool.")
+    created_at: Moment
+
+
+class OwnPriceList(Output):
+    """The organisation's own prices, by provider and model."""
+
+    data: list[OwnPrice]
+    table_version: str = Field(description="Of the price table, by which everything else goes.")

@@ -178,6 +178,19 @@ def is_nothing(count: int) -> bool:
     return not count
 
 
+def read_text(raw: object) -> str:
+    """Text that can be stored and compared; what it means is judged elsewhere."""
+    if not isinstance(raw, str) or not raw.isprintable():
+        raise ValueError("must be printable text")
+    return raw
+
+
+def read_flag(raw: object) -> bool:
+    if not isinstance(raw, bool):
+        raise ValueError("must be true or false")  # noqa: TRY004 - wrong input
+    return raw
+
+
 def one_of(*choices: str) -> Callable[[object], str]:
     """A reader of one of these texts."""
 
@@ -216,7 +229,7 @@ def _each_once(values: list[T]) -> list[T]:
 
 def _some(values: list[T]) -> list[T]:
     if not values:
-        raise ValueError("must name at least one")
+        raise ValueError("must name at least one scope")
     return values
 
 
