@@ -27,7 +27,7 @@ def index() -> Response:
 
 
 @bp.put("/<provider>/<path:model>")
-@operation("setPrice", EVERY_SCOPE, OwnPrice, "The price", path=PLACE, body=PriceRates)
+@operation("setPrice", EVERY_SCOPE, OwnPrice, "The price", path=PLACE, body=PriceRates, problems=(404,))
 def set_rates(provider: str, model: str, document: dict[str, Any]) -> Response:
     """Price a model, in the place of all its token prices in the price table; it holds for the next request.
 
