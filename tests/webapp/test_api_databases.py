@@ -1,8 +1,11 @@
 """Lists, usage and rotation on both databases; PostgreSQL runs when its programs are on the machine."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from typing import Any
 
+import flask_migrate
 import pytest
+import sqlalchemy as sa
 from databases_kit import api_of
 from flask import Flask
 from sqlalchemy import func, select
@@ -10,9 +13,10 @@ from sqlalchemy import func, select
 from proxyd.accounting.ledger import Ledger
 from proxyd.accounting.ledger_rows import Line
 from proxyd.accounting.records import Attempt, Settlement
-from shared.models import OrganizationUsage, UsageDaily
+from shared.models import OrganizationUsage, ProxyKey, UsageDaily
 from webapp.bootstrap import BootstrapReport
 from webapp.db import db
+from webapp.views.keys import secrets_of, view_of
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 SUMS = ("requests", "input_tokens", "output_tokens", "cost_nanos", "cache_read_tokens", "output_reasoning_tokens")
@@ -91,3 +95,37 @@ def test_rotation(made: tuple[Flask, BootstrapReport]) -> None:
     first = api("POST", f"/v1/keys/{created['id']}/rotate").get_json()
     assert len(first["secrets"]) == 2
     assert len(api("POST", f"/v1/keys/{created['id']}/rotate", {"grace_seconds": 0}).get_json()["secrets"]) == 1
+
+
+def test_what_was_used_before_is_summed_up_once(empty: Flask) -> None:
+    """Migration 0009 fills an organisation's sums from the daily sums of its keys; secrets tell their key's prefix."""
+    at, directory = NOON, empty.extensions["migrate"].directory
+    with empty.app_context():
+        flask_migrate.upgrade(directory, revision="0006")
+        older = sa.MetaData()
+        with db.engine.connect().execution_options(writes=True) as connection, connection.begin():
+            older.reflect(connection)
+            tables = older.tables
+            connection.execute(tables["organizations"].insert().values(id="org_1", name="o", created_at=at))
+            lists: dict[str, Any] = {f"allowed_{what}": [] for what in ("providers", "models", "ips")}
+            key = {"id": "key_1", "org_id": "org_1", "name": "k", "prefix": "sk-proxy-a1b2", "spend_reset": "never"}
+            made_at = {"created_at": at, "created_by": "x", "version": 1}
+            connection.execute(tables["proxy_keys"].insert().values(**key, **lists, **made_at))
+            connection.execute(tables["key_secrets"].insert().values(digest="d", key_id="key_1", created_at=at))
+            for key_id, day, model, cost in (
+                ("key_1", 1, "m", 5), ("key_2", 1, "m", 7), ("key_1", 2, "m", 1), ("key_1", 1, "n", 2),
+            ):  # fmt: skip
+                sums = {"requests": 1, "input_tokens": 2, "output_tokens": 3, "cost_nanos": cost}
+                place = {"key_id": key_id, "day": date(2026, 11, day), "provider": "openai", "model": model}
+                connection.execute(tables["usage_daily"].insert().values(**place, org_id="org_1", **sums))
+        flask_migrate.upgrade(directory)
+        found = db.session.scalars(
+            select(OrganizationUsage).order_by(OrganizationUsage.day, OrganizationUsage.model)
+        ).all()
+        assert [(row.day.day, row.model, row.requests, row.cost_nanos, row.cache_read_tokens) for row in found] == [
+            (1, "m", 2, 12, 0),
+            (1, "n", 1, 2, 0),
+            (2, "m", 1, 1, 0),
+        ]
+        view = view_of(db.session.get_one(ProxyKey, "key_1"))
+        assert [secret.prefix for secret in secrets_of(view, at)] == ["sk-proxy-a1b2"]
