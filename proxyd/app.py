@@ -16,7 +16,6 @@ from proxyd.accounting.membership import Membership
 from proxyd.accounting.records import LedgerUnavailable
 from proxyd.bodies.memory import BodyMemory
 from proxyd.bodies.parser import BodyParser
-from proxyd.channel import wait_outside
 from proxyd.gateway.admission import AdmissionController
 from proxyd.gateway.body_reader import BodyReader
 from proxyd.gateway.bounds import SecondLook
@@ -83,7 +82,7 @@ def build(settings: Settings, readiness: Readiness | None = None) -> Worker:
     """
     engine = db.create(settings.database_url, cache_kib=DATABASE_CACHE_KIB)
     offload = Threads(DATABASE_THREADS, DATABASE_SECONDS)
-    shared_counters = counters.connect(settings.limits_url, sleep=gevent.sleep, wait_near=wait_outside)
+    shared_counters = counters.connect(settings.limits_url, sleep=gevent.sleep)
     database = AccountingDatabase(engine)
 
     def asked(function: Any, *arguments: Any) -> Any:

@@ -15,12 +15,9 @@ from time import monotonic
 from typing import Any, Protocol
 
 from gevent import get_hub
-from gevent.monkey import get_original
 from greenlet import getcurrent, greenlet
 
 READ, WRITE = 1, 2  # libev's names for what a watcher looks out for
-
-_native_poll: Callable[[], Any] = get_original("select", "poll")
 
 
 class Expired(Exception):
@@ -254,10 +251,3 @@ class Watchdog:
 def tick_for(shortest_seconds: float) -> float:
     """Choose how often a watchdog looks, for the shortest of its deadlines."""
     return min(0.5, max(0.01, shortest_seconds / 5))
-
-
-def wait_outside(descriptor: int) -> None:
-    """Wait until a descriptor can be read, for a millisecond at most. The loop stands still meanwhile."""
-    poll = _native_poll()
-    poll.register(descriptor, READ)
-    poll.poll(1)

@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from proxyd.accounting.accounting_state import AccountingDatabase
 from proxyd.accounting.copy_import import CopyImport
-from proxyd.accounting.journal_copies import ImportRefused, opened
+from proxyd.accounting.journal_copies import ImportRefused, open_copy
 from proxyd.accounting.ledger import Ledger
 from proxyd.accounting.machine import machine_there
 from shared import db
@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
         settings = Settings.from_env()
         engine = db.create(settings.database_url)
         copy_import = CopyImport(AccountingDatabase(engine), Ledger(engine), machine_there(settings.data_dir))
-        with opened(asked.directory.absolute(), settings.data_dir) as folder:
+        with open_copy(asked.directory.absolute(), settings.data_dir) as folder:
             report = copy_import.run(folder.journals, folder.machine, dry_run=asked.dry_run)
     except (SettingError, ImportRefused) as error:
         sys.stderr.write(f"{error}\n")

@@ -19,7 +19,7 @@ from proxyd.accounting.accounting_state import AccountingDatabase
 from proxyd.accounting.ledger import Ledger
 from proxyd.accounting.ledger_writer import LedgerWriter
 from proxyd.accounting.machine import machine_of
-from proxyd.accounting.old_journals import take_over
+from proxyd.accounting.old_journals import migrate
 from shared import counters, db
 from shared.config import SettingError, Settings
 from shared.counters import WRITER_LOCK, CountersUnavailable
@@ -30,7 +30,7 @@ log = logging.getLogger("proxyd.writer")
 FORMAT = 2  # of what lies in a data directory; 1 had a SQLite file for each journal
 TAKE_OVER_SECONDS = 15.0  # for the one before us to end
 ROUND_SECONDS = 0.25  # between rounds: what ends meanwhile shares a transaction
-LOOK_SECONDS = 0.02  # between looks whether somebody waits for new counters
+POLL_SECONDS = 0.02  # between looks whether somebody waits for new counters
 HURRY_SECONDS = 0.001  # between rounds while somebody does
 LAST_ROUNDS_SECONDS = 8.0
 COLLECT_AFTER = (50_000, 20, 20)  # objects, and collections of the generation before
@@ -48,7 +48,7 @@ def main() -> int:
         database, ledger = AccountingDatabase(engine), Ledger(engine)
         shared_counters.refuse_foreign(database.installation())
         _refuse_two_databases(settings, database)
-        take_over(settings.data_dir / "journals", ledger)
+        migrate(settings.data_dir / "journals", ledger)
         writer = LedgerWriter(
             settings.data_dir,
             machine_of(settings.data_dir),
@@ -133,9 +133,9 @@ def _run(writer: LedgerWriter) -> None:
     while not told and os.getppid() == supervisor:
         writer.round()
         ends = time.monotonic() + ROUND_SECONDS
-        while time.monotonic() < ends and not writer.hurried and not told:
-            time.sleep(LOOK_SECONDS)
-        if writer.hurried:
+        while time.monotonic() < ends and not writer.rebuild_pending and not told:
+            time.sleep(POLL_SECONDS)
+        if writer.rebuild_pending:
             time.sleep(HURRY_SECONDS)
     deadline = time.monotonic() + LAST_ROUNDS_SECONDS
     while writer.round() and time.monotonic() < deadline:

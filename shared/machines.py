@@ -1,4 +1,4 @@
-"""Which machines that share counters have been heard of lately: told by what their ledger writers post each second.
+"""Which machines that share counters are live: told by the heartbeat that their ledger writers post each second.
 
 All of it goes by the database's clock, the only one that all machines have.
 """
@@ -24,7 +24,7 @@ def database_now(connection: Connection) -> datetime:
     return found
 
 
-def heard_of(connection: Connection, now: datetime) -> dict[str, int]:
+def live_machines(connection: Connection, now: datetime) -> dict[str, int]:
     """The machines that posted within the last 15 seconds, each with the generation of the counters it goes by.
 
     That is 0 for one that has ended in good order since. Raises SQLAlchemyError.

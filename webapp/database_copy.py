@@ -20,7 +20,7 @@ from sqlalchemy.pool import NullPool
 from shared import db
 from shared.config import SettingError, Settings
 from shared.config.storage import database_url
-from shared.counters import somebody_keeps
+from shared.counters import is_in_use
 from shared.database_probe import check_database, reason_of
 from shared.models import AccountingState, JournalState, OrganizationUsage, ProviderCredential
 from shared.sealing import Sealer, UnsealError
@@ -71,7 +71,7 @@ def copy_from(url: str, settings: Settings, migrations: Path, tell: Callable[[st
             "DATABASE_URL names no PostgreSQL; from one SQLite file to another, sqlite3's own .backup is the way."
         )
     for directory in {file.parent, settings.data_dir}:
-        if somebody_keeps(directory):
+        if is_in_use(directory):
             raise CopyRefused(f"A router is running on {directory}; stop it, and its dashboard too.")
     check_database(settings)
     source, target = db.create(source_url), _patient(settings.database_url)

@@ -27,12 +27,12 @@ from proxyd.accounting.pending_admission import PendingAdmission
 from proxyd.accounting.records import Attempt, Settlement
 from shared.counters import (
     Admitted,
-    Answer,
     Batch,
     Charge,
     Counters,
     CountersLost,
     CountersUnavailable,
+    Decision,
     Rebuilding,
     Seed,
     Unseeded,
@@ -40,9 +40,9 @@ from shared.counters import (
 
 log = logging.getLogger(__name__)
 
-WAIT_SECONDS = 2.0  # a request with a limit, for counters that are being rebuilt
-STEP_SECONDS = 0.01
-BREAK_SECONDS = 0.5  # counters that did not answer are not asked again for so long
+REBUILD_WAIT_SECONDS = 2.0  # a request with a limit, for counters that are being rebuilt
+POLL_SECONDS = 0.01
+BREAKER_SECONDS = 0.5  # counters that did not answer are not asked again for so long
 
 Seeds = Callable[[list[str], int, int], list[Seed] | None]  # keys, generation, today
 
@@ -62,16 +62,16 @@ class Accounting:
         self._counters = counters
         self._seeds = seeds
         self._monotonic = monotonic
-        self._number = 0  # of our last batch in this generation
+        self._batch_number = 0  # of our last batch in this generation
         self._seq = 0
         self._id = str(ULID())  # of this worker, in the ids of its requests
         self._ends, self._seeding = EndQueue(), set[str]()
-        self._doubtful: Batch | None = None  # its answer was lost: it is repeated before anything else
+        self._in_doubt: Batch | None = None  # its answer was lost: it is repeated before anything else
         self._commit: GroupCommit[PendingAdmission] = GroupCommit(self._run)
         self._journal_failed = False
-        self._broken_until = 0.0
+        self._breaker_open_until = 0.0
         self.maintenance = Maintenance(
-            membership, self._ends, self._tell, lambda: self._doubtful is not None, monotonic=monotonic
+            membership, self._ends, self._commit_pending, lambda: self._in_doubt is not None, monotonic=monotonic
         )
 
     # What the gateway calls
@@ -81,7 +81,7 @@ class Accounting:
         self._seq += 1
         return self._seq, f"{self._id}{self._seq:08x}"
 
-    def admit(self, seq: int, charge: Charge, attempt_of: Callable[[Admitted], Attempt]) -> Answer:
+    def admit(self, seq: int, charge: Charge, attempt_of: Callable[[Admitted], Attempt]) -> Decision:
         """Charge a request and, if it is admitted, write BEGIN before a byte of it is sent.
 
         Waits up to two seconds for counters that are being rebuilt, if there is a limit to judge by. Raises
@@ -91,23 +91,23 @@ class Accounting:
         while True:
             lost = None
             try:
-                answer = self._submit(seq, charge, attempt_of)
+                decision = self._submit(seq, charge, attempt_of)
             except CountersLost as error:
                 if charge.spend_limit_nanos is None and charge.rate_limit_rpm is None:
                     raise
-                answer, lost = None, error
-            if isinstance(answer, Admitted):
-                return answer
-            if isinstance(answer, Unseeded):
-                self._seed(charge.key_id, answer.generation)
-            elif answer is not None and not isinstance(answer, Rebuilding):
-                return answer
+                decision, lost = None, error
+            if isinstance(decision, Admitted):
+                return decision
+            if isinstance(decision, Unseeded):
+                self._seed(charge.key_id, decision.generation)
+            elif decision is not None and not isinstance(decision, Rebuilding):
+                return decision
             at = self._monotonic()
-            deadline = deadline or at + WAIT_SECONDS
+            deadline = deadline or at + REBUILD_WAIT_SECONDS
             if at >= deadline:
                 raise lost or CountersUnavailable("they are being rebuilt")
-            if not isinstance(answer, Unseeded):
-                gevent.sleep(STEP_SECONDS)
+            if not isinstance(decision, Unseeded):
+                gevent.sleep(POLL_SECONDS)
 
     def begin_unheld(self, seq: int, attempt: Attempt) -> None:
         """Begin an attempt that the counters were not asked about. Raises JournalUnavailable."""
@@ -132,10 +132,10 @@ class Accounting:
     def flush(self) -> None:
         """Tell the counters now of all that has ended. Raises CountersUnavailable."""
         if self._ends.pending or self._commit.running:  # a batch may be under way with some of them
-            self._tell()
-        elif self._doubtful is not None:
+            self._commit_pending()
+        elif self._in_doubt is not None:
             with suppress(CountersUnavailable):  # all ends are told; at most too much is held
-                self._tell()
+                self._commit_pending()
 
     # Its life
 
@@ -177,10 +177,10 @@ class Accounting:
 
     # Admission
 
-    def _tell(self) -> None:
+    def _commit_pending(self) -> None:
         self._commit.submit(PendingAdmission(0, None, None), alone=True)
 
-    def _submit(self, seq: int, charge: Charge, attempt_of: Callable[[Admitted], Attempt]) -> Answer:
+    def _submit(self, seq: int, charge: Charge, attempt_of: Callable[[Admitted], Attempt]) -> Decision:
         admission = PendingAdmission(seq, charge, attempt_of)
         journal = self._membership.journal
         try:
@@ -190,95 +190,95 @@ class Accounting:
         except BaseException:
             # Cut off while it waited: what was admitted meanwhile, or still will be, ends without having been sent.
             admission.abandoned = True
-            if admission.done and isinstance(admission.answer, Admitted) and admission.failure is None:
+            if admission.done and isinstance(admission.decision, Admitted) and admission.failure is None:
                 self.void(seq)
             raise
-        assert admission.answer is not None  # noqa: S101 - what was done has an answer or raised
-        return admission.answer
+        assert admission.decision is not None  # noqa: S101 - what was done has a decision or raised
+        return admission.decision
 
     def _run(self, admissions: list[PendingAdmission]) -> None:
         """One batch: the counters, then the journal. Nothing of it is sent before both have it."""
         membership, journal = self._membership, self._journal()
         if not membership.complete:
             raise CountersUnavailable("the worker is not in yet")
-        if self._monotonic() < self._broken_until:
+        if self._monotonic() < self._breaker_open_until:
             raise CountersUnavailable("they did not answer a moment ago")
-        if membership.wanted != membership.generation:
+        if membership.current_generation != membership.generation:
             self._join(journal)
-        if self._doubtful is not None:
-            self._repeat(self._doubtful)
+        if self._in_doubt is not None:
+            self._resolve_in_doubt(self._in_doubt)
         asked = [admission for admission in admissions if admission.charge is not None]
         if self._journal_failed and asked:
             journal.check()  # what is bound to be refused is not charged
             self._journal_failed = False
         ends = self._ends.take()
         charges = [admission.charge for admission in asked if admission.charge is not None]
-        batch = Batch(journal.worker_id, membership.generation, self._number + 1, ends, charges)
+        batch = Batch(journal.worker_id, membership.generation, self._batch_number + 1, ends, charges)
         try:
-            answers = self._apply(batch)
+            decisions = self._apply(batch)
         except BaseException:
             self._ends.requeue(ends)
             raise
-        for admission, answer in zip(asked, answers, strict=True):
-            admission.answer = answer
+        for admission, decision in zip(asked, decisions, strict=True):
+            admission.decision = decision
         self._begin(journal, asked)
 
-    def _apply(self, batch: Batch) -> list[Answer]:
+    def _apply(self, batch: Batch) -> list[Decision]:
         try:
-            answers = self._counters.apply_batch(batch)
+            decisions = self._counters.apply_batch(batch)
         except CountersLost as error:
-            self._membership.ask_for_new(error)
+            self._membership.request_rebuild(error)
             raise
         except CountersUnavailable as error:
             if error.in_doubt:
-                self._doubtful = batch
-            self._broken_until = self._monotonic() + BREAK_SECONDS
+                self._in_doubt = batch
+            self._breaker_open_until = self._monotonic() + BREAKER_SECONDS
             raise
-        self._number = batch.number
-        return answers
+        self._batch_number = batch.number
+        return decisions
 
-    def _repeat(self, batch: Batch) -> None:
+    def _resolve_in_doubt(self, batch: Batch) -> None:
         """Find out whether a batch was applied whose answer was lost: whoever it admitted was told otherwise.
 
-        It is sent again without its charges. If it was applied, the answers of then come back.
+        It is sent again without its charges. If it was applied, the decisions of then come back.
         """
         try:
-            answers = self._apply(replace(batch, charges=()))
+            decisions = self._apply(replace(batch, charges=()))
         except CountersUnavailable:
-            self._doubtful = batch  # whom it may have admitted is not forgotten, however often this has no answer
+            self._in_doubt = batch  # whom it may have admitted is not forgotten, however often this has no answer
             raise
-        self._doubtful = None
+        self._in_doubt = None
         self._ends.acknowledge(len(batch.ends))
-        for charge, answer in zip(batch.charges, answers, strict=False):
-            if isinstance(answer, Admitted):
-                self._ends.release(charge, answer)
+        for charge, decision in zip(batch.charges, decisions, strict=False):
+            if isinstance(decision, Admitted):
+                self._ends.release(charge, decision)
 
     def _join(self, journal: Journal) -> None:
         end_number = self._membership.join(journal)
-        self._number, self._doubtful = 0, None
+        self._batch_number, self._in_doubt = 0, None
         self._ends.joined(end_number)
 
     def _begin(self, journal: Journal, asked: list[PendingAdmission]) -> None:
         begun: list[tuple[int, Attempt]] = []
         try:
             begun += [
-                (admission.seq, admission.attempt_of(admission.answer))
+                (admission.seq, admission.attempt_of(admission.decision))
                 for admission in asked
-                if isinstance(admission.answer, Admitted) and admission.attempt_of is not None
+                if isinstance(admission.decision, Admitted) and admission.attempt_of is not None
             ]
             if begun:
                 journal.begin(begun)
         except Exception as error:  # noqa: BLE001 - whatever it was, what was charged has not begun
             self._journal_failed = isinstance(error, JournalUnavailable)
             for admission in asked:
-                if isinstance(admission.answer, Admitted) and admission.charge is not None:
+                if isinstance(admission.decision, Admitted) and admission.charge is not None:
                     admission.failure = error
-                    self._ends.release(admission.charge, admission.answer)
+                    self._ends.release(admission.charge, admission.decision)
             return
         for _, attempt in begun:
-            self._membership.admitted(attempt.key_id, attempt.second)
+            self._membership.record_admission(attempt.key_id, attempt.second)
         for admission in asked:
-            if admission.abandoned and isinstance(admission.answer, Admitted):
+            if admission.abandoned and isinstance(admission.decision, Admitted):
                 self.void(admission.seq)
 
     def _seed(self, key_id: str, generation: int) -> None:
@@ -287,13 +287,13 @@ class Accounting:
         Raises LedgerUnavailable, CountersUnavailable.
         """
         if key_id in self._seeding:
-            gevent.sleep(STEP_SECONDS)
+            gevent.sleep(POLL_SECONDS)
             return
         self._seeding.add(key_id)
         try:
             seeds = self._seeds([key_id], generation, self._counters.moment().day)
             if seeds is None:
-                gevent.sleep(STEP_SECONDS)
+                gevent.sleep(POLL_SECONDS)
             else:
                 self._counters.seed(generation, seeds)
         finally:

@@ -14,8 +14,8 @@ from sqlalchemy import Connection, Engine, Row, bindparam, delete, insert, selec
 
 from proxyd.accounting.journal_reader import Position
 from proxyd.accounting.records import LedgerUnavailable
-from shared.counters import Held, Seed
-from shared.machines import database_now, heard_of
+from shared.counters import Hold, Seed
+from shared.machines import database_now, live_machines
 from shared.models import (
     AccountingState,
     IdempotentCreation,
@@ -28,7 +28,7 @@ from shared.models import (
 )
 from shared.seeds import read_seeds
 
-_SOME = 500
+_CHUNK = 500
 
 # Asked again and again: a statement that is made once is found compiled at once.
 _GENERATION = select(AccountingState.generation)
@@ -44,7 +44,7 @@ _JOURNALS = select(
     JournalState.closed_at,
 )
 _OPEN_JOURNALS = _JOURNALS.where(JournalState.closed_at.is_(None), JournalState.machine == bindparam("machine"))
-_OUTBOX = select(PolicyOutbox.id, PolicyOutbox.subject).limit(_SOME)
+_OUTBOX = select(PolicyOutbox.id, PolicyOutbox.subject).limit(_CHUNK)
 
 
 class CutJournal(NamedTuple):
@@ -162,9 +162,9 @@ class AccountingDatabase:
         wanted = list(worker_ids)
         found: set[str] = set()
         with self._engine.connect() as connection:
-            for first in range(0, len(wanted), _SOME):
+            for first in range(0, len(wanted), _CHUNK):
                 query = select(JournalState.worker_id).where(
-                    JournalState.worker_id.in_(wanted[first : first + _SOME]), JournalState.closed_at.is_not(None)
+                    JournalState.worker_id.in_(wanted[first : first + _CHUNK]), JournalState.closed_at.is_not(None)
                 )
                 found.update(connection.scalars(query))
         return found
@@ -182,7 +182,7 @@ class AccountingDatabase:
     def now(self, connection: Connection) -> datetime:
         return database_now(connection)
 
-    def post(self, machine: str, generation: int | None, holds: Mapping[str, Sequence[Held]]) -> None:
+    def post_heartbeat(self, machine: str, generation: int | None, holds: Mapping[str, Sequence[Hold]]) -> None:
         """Tell what these workers of a machine hold now, and that it is there.
 
         `generation` is that of the counters it goes by; None if it does not reach them, and so is not there for others.
@@ -199,11 +199,11 @@ class AccountingDatabase:
                 if not connection.execute(update(PostedHolds).where(here).values(values)).rowcount:
                     connection.execute(insert(PostedHolds).values(worker_id=worker_id, **values))
 
-    def posted(self, worker_ids: Sequence[str]) -> dict[str, list[Held]]:
+    def posted_holds(self, worker_ids: Sequence[str]) -> dict[str, list[Hold]]:
         """What these workers held when their machines told it last."""
         query = select(PostedHolds.worker_id, PostedHolds.holds).where(PostedHolds.worker_id.in_(worker_ids))
         with self._engine.connect() as connection:
-            return {worker_id: [Held(*one) for one in holds] for worker_id, holds in connection.execute(query)}
+            return {worker_id: [Hold(*one) for one in holds] for worker_id, holds in connection.execute(query)}
 
     def machines_of(self, worker_ids: Sequence[str]) -> dict[str, str]:
         """On which machine each of these workers is, or was."""
@@ -211,10 +211,10 @@ class AccountingDatabase:
         with self._engine.connect() as connection:
             return dict(connection.execute(query).all())
 
-    def heard_of(self) -> dict[str, int]:
+    def live_machines(self) -> dict[str, int]:
         """The machines that are there, each with the generation that it goes by; see `shared.machines`."""
         with self._engine.connect() as connection:
-            return heard_of(connection, self.now(connection))
+            return live_machines(connection, self.now(connection))
 
     # Of keys and edits
 
@@ -248,14 +248,14 @@ class AccountingDatabase:
             old = select(IdempotentCreation.org_id, IdempotentCreation.idempotency_key).where(
                 IdempotentCreation.created_at < day
             )
-            creations = connection.execute(old.limit(_SOME)).all()
+            creations = connection.execute(old.limit(_CHUNK)).all()
             for org_id, key in creations:
                 connection.execute(
                     delete(IdempotentCreation).where(
                         IdempotentCreation.org_id == org_id, IdempotentCreation.idempotency_key == key
                     )
                 )
-            closed = select(JournalState.worker_id).where(JournalState.closed_at < month).limit(_SOME)
+            closed = select(JournalState.worker_id).where(JournalState.closed_at < month).limit(_CHUNK)
             journals = connection.scalars(closed).all()
             connection.execute(delete(JournalState).where(JournalState.worker_id.in_(journals)))
             long_ago = self.now(connection) - timedelta(days=30)

@@ -90,11 +90,11 @@ class CopyImport:
         self._refuse_living(report.machine)
         copies = self._read(directory, workers, known, report)
         for copy in copies:
-            for ends, _, _ in copy.pieces():
+            for ends, _, _ in copy.batches():
                 self._count(report, [(attempt, settlement) for _, _, attempt, settlement in ends], of_ends=True)
             self._count(report, copy.open, of_ends=False)
         if not dry_run and copies:
-            self._bring_home(copies, report.machine)
+            self._import(copies, report.machine)
         missing = {one.worker_id for one in self._database.open_journals(report.machine) if not one.from_copy}
         report.absent = sorted(missing.difference(workers))
         return report
@@ -115,7 +115,7 @@ class CopyImport:
         return machines.pop()
 
     def _refuse_living(self, machine: str) -> None:
-        if self._database.heard_of().get(machine):
+        if self._database.live_machines().get(machine):
             raise ImportRefused(
                 f"{machine} is there: it was heard of within the last 15 seconds, and imports its journals itself. "
                 "Stop it, or let it."
@@ -138,15 +138,15 @@ class CopyImport:
         return copies
 
     def _count(self, report: Imported, ended: Sequence[Ended], *, of_ends: bool) -> None:
-        report.count(self._ledger.outlook(ended), of_ends=of_ends)
+        report.count(self._ledger.preview(ended), of_ends=of_ends)
 
-    def _bring_home(self, copies: Sequence[CopiedJournal], machine: str) -> None:
+    def _import(self, copies: Sequence[CopiedJournal], machine: str) -> None:
         read = []
         for copy in copies:
             self._database.register(copy.worker_id, machine)
             post: Callable[..., int] = self._ledger.correct if copy.from_copy else self._ledger.post
             start = copy.start
-            for ends, before, reached in copy.pieces():
+            for ends, before, reached in copy.batches():
                 _of_others(post, copy.worker_id, ends, before, reached)
                 start = reached
             read.append(ReadCopy(copy.worker_id, start, copy.reached, copy.open))

@@ -41,7 +41,7 @@ class Damaged(Exception):
         self.position = position
 
 
-def seed_of(segment: str) -> int:
+def crc_seed(segment: str) -> int:
     """What the sums of a segment begin with: records of another segment do not fit in."""
     return crc32(segment.encode())
 
@@ -70,7 +70,7 @@ def spans(data: bytes, seed: int, at: int) -> Iterator[tuple[int, int]]:
         yield start, at
 
 
-def judge_rest(data: bytes, seed: int, position: int) -> None:
+def check_rest(data: bytes, seed: int, position: int) -> None:
     """What follows the last whole record of a dead journal: nothing, or one torn record. Raises Damaged.
 
     A write that was cut off leaves a beginning of what was meant and zeros after it; one that lost its beginning, or

@@ -1,9 +1,9 @@
-"""Which counters are the right ones: found at a start, watched, made anew, and let go live once everybody is in.
+"""Which counters are the right ones: found at a start, checked, rebuilt, and let go live once everybody has joined.
 
 Where other machines use the same counters, any of their ledger writers may make new ones. The generation in the
 database is the election: it is raised by whoever still finds the one there that was found bad. All others wait for what
-that one makes, and let their page follow. Each waits for, ends and closes workers of its own machine only; for those of
-a machine that is away, what it had posted last stands in.
+that one makes, and adopt it in their shared state. Each waits for, ends and closes workers of its own machine only; for
+those of a machine that is away, what it had posted last stands in.
 """
 
 import logging
@@ -12,29 +12,29 @@ from pathlib import Path
 
 from proxyd.accounting import journal_reader
 from proxyd.accounting.accounting_state import AccountingDatabase
-from proxyd.accounting.closing import closed_lately, used
 from proxyd.accounting.journal import lock_path
-from proxyd.accounting.living import Living
 from proxyd.accounting.machines import Machines
+from proxyd.accounting.recovery import rate_buckets, recently_closed
+from proxyd.accounting.worker_liveness import WorkerLiveness
 from shared.counters import (
     WINDOW_SECONDS,
-    Condition,
     Counters,
     CountersLost,
+    CountersStatus,
     CountersUnavailable,
-    Joining,
-    Page,
-    PageMissing,
+    RateBucket,
     SharedCounters,
-    Used,
+    SharedState,
+    SharedStateMissing,
+    WorkerReplay,
     boot_id,
 )
 
 log = logging.getLogger(__name__)
 
-JOIN_SECONDS = 5.0  # for living workers to join new counters; then they are ended
-FOLD_SECONDS = 1.0
-THEIRS_SECONDS = 2.0  # for the counters of a generation that another machine has raised; then its maker has died
+JOIN_TIMEOUT_SECONDS = 5.0  # for living workers to join new counters; then they are ended
+CHECKPOINT_SECONDS = 1.0
+ADOPT_TIMEOUT_SECONDS = 2.0  # for the counters of a generation that another machine has raised; then its maker has died
 
 
 class Generations:
@@ -46,7 +46,7 @@ class Generations:
         machine: str,
         counters: Counters,
         database: AccountingDatabase,
-        living: Living,
+        liveness: WorkerLiveness,
         machines: Machines,
         monotonic: Callable[[], float],
     ) -> None:
@@ -55,26 +55,26 @@ class Generations:
         self._machine = machine
         self._counters = counters
         self._database = database
-        self._living = living
+        self._liveness = liveness
         self._machines = machines
         self._monotonic = monotonic
         self._missing_since = 0.0
-        self._folded_at = float("-inf")
-        self._bad = 0  # the latest generation whose counters are known not to be, or no more, the right ones
+        self._checkpointed_at = float("-inf")
+        self._known_bad = 0  # the latest generation whose counters are known not to be, or no more, the right ones
         self._awaited = (0, 0.0)  # a generation that another machine has raised, and since when it is waited for
-        self.reached = False  # whether the counters answered the last time
+        self.reachable = False  # whether the counters answered the last time
         self.live = False  # whether they were the right ones then, and complete
-        self.page: Page
+        self.shared_state: SharedState
 
     @property
-    def hurried(self) -> bool:
+    def rebuild_pending(self) -> bool:
         """Whether somebody waits for new counters, and it is not for a machine that is away."""
-        if self.page.asked >= self.page.generation:
+        if self.shared_state.rebuild_requested >= self.shared_state.generation:
             return True
         return self._missing_since > 0.0 and not (self._counters.shared and self._is_late())
 
     def _is_late(self) -> bool:
-        return self._monotonic() - self._missing_since > JOIN_SECONDS
+        return self._monotonic() - self._missing_since > JOIN_TIMEOUT_SECONDS
 
     # A start
 
@@ -83,149 +83,150 @@ class Generations:
 
         Raises SQLAlchemyError or CountersUnavailable.
         """
-        page = self._page_of_the_living() if alive else None
-        self.page = page or self._new_page()
-        self._counters.attach(self.page)
-        if page is not None:
+        shared_state = self._existing_shared_state() if alive else None
+        self.shared_state = shared_state or self._new_shared_state()
+        self._counters.attach(self.shared_state)
+        if shared_state is not None:
             return
         if alive:
-            self._renew_all("the page is gone")
-        elif self._counters.shared and self._machines.others_are_there():
+            self._rebuild_any("the shared state is gone")
+        elif self._counters.shared and self._machines.has_live_peers():
             # What stands there is right if they say so. Without one of them nobody could say.
-            self.renew("a machine starts")
+            self.rebuild_or_adopt("a machine starts")
         else:
-            self._renew_all("everything starts")
+            self._rebuild_any("everything starts")
 
-    def _new_page(self) -> Page:
-        return Page.create(self._data_dir, boot_id(), self._database.installation())
+    def _new_shared_state(self) -> SharedState:
+        return SharedState.create(self._data_dir, boot_id(), self._database.installation())
 
-    def _page_of_the_living(self) -> Page | None:
+    def _existing_shared_state(self) -> SharedState | None:
         try:
-            return Page.open(self._data_dir, boot_id())
-        except PageMissing:
+            return SharedState.open(self._data_dir, boot_id())
+        except SharedStateMissing:
             return None
 
-    # Watching
+    # Checking
 
-    def watch(self) -> bool:
-        """Make new counters when these are wrong; let them go live when everybody has joined.
+    def check(self) -> bool:
+        """Rebuild the counters when these are wrong; let them go live when everybody has joined.
 
         Answers with whether the journals that are open have changed.
         """
-        self.reached = self.live = False
-        changed = self._watch()
-        self.reached = True
+        self.reachable = self.live = False
+        changed = self._check()
+        self.reachable = True
         return changed
 
-    def _watch(self) -> bool:
-        page = self.page
-        if page.asked >= page.generation:
-            self.renew("a worker found them as it had not left them")
+    def _check(self) -> bool:
+        shared_state = self.shared_state
+        if shared_state.rebuild_requested >= shared_state.generation:
+            self.rebuild_or_adopt("a worker found them as it had not left them")
             return False
-        sequence = page.sequence  # read first: what is committed between two looks is no older copy
+        sequence = shared_state.sequence  # read first: what is committed between two looks is no older copy
         try:
-            condition = self._counters.condition()
+            status = self._counters.status()
         except CountersLost as error:
-            self.renew(str(error))
+            self.rebuild_or_adopt(str(error))
             return False
         changed = False
-        if condition.generation != page.generation or condition.sequence < sequence:
-            self.renew("an older copy, or others, stand there")
-        elif not self._counters.right:
-            self.renew("the file was replaced, or written by somebody else")
+        if status.generation != shared_state.generation or status.sequence < sequence:
+            self.rebuild_or_adopt("an older copy, or others, stand there")
+        elif not self._counters.intact:
+            self.rebuild_or_adopt("the file was replaced, or written by somebody else")
         else:
             if self._counters.shared:
-                page.note(condition.sequence)  # as far as all machines have come, not this one alone
-            self.live = condition.live
-            if condition.live:
+                shared_state.note_commit(status.sequence)  # as far as all machines have come, not this one alone
+            self.live = status.live
+            if status.live:
                 self._missing_since = 0.0
             else:
-                changed = self._wait_for(condition.missing)
-            if self._monotonic() - self._folded_at >= FOLD_SECONDS:
-                self._folded_at = self._monotonic()
-                self._counters.fold_log()
+                changed = self._await_joins(status.missing)
+            if self._monotonic() - self._checkpointed_at >= CHECKPOINT_SECONDS:
+                self._checkpointed_at = self._monotonic()
+                self._counters.checkpoint()
         return changed
 
     def check_database(self) -> None:
-        """Be of the generation of the database, not an outdated one, and have the page that stands there."""
+        """Be of the generation of the database, not an outdated one, and have the shared state that stands there."""
         present, outdated = self._database.generations()
-        if present != self.page.generation:
-            self.renew("the database is of another generation")
+        if present != self.shared_state.generation:
+            self.rebuild_or_adopt("the database is of another generation")
         elif outdated >= present:
-            self.renew("the journals of a machine that was given up were imported")
-        if not self.page.stands():
-            self.page = self._new_page()
-            self._counters.attach(self.page)
-            self._renew_all("the page is gone")
+            self.rebuild_or_adopt("the journals of a machine that was given up were imported")
+        if not self.shared_state.is_current():
+            self.shared_state = self._new_shared_state()
+            self._counters.attach(self.shared_state)
+            self._rebuild_any("the shared state is gone")
 
-    def renew(self, why: str) -> None:
+    def rebuild_or_adopt(self, why: str) -> None:
         """New counters have to be: those that another machine has made, or is making, or else our own."""
         shared = self._counters.shared
         if shared is None:
-            self._renew_all(why)
+            self._rebuild_any(why)
             return
         present = self._database.generation()
-        condition, found = self._look()
-        if condition is not None and condition.generation == present > self.page.generation:
-            self._follow(shared, condition)
+        status, found = self._read_status()
+        if status is not None and status.generation == present > self.shared_state.generation:
+            self._adopt(shared, status)
             return
-        if present > max(self.page.generation, self._bad) and self._awaits(present):
+        if present > max(self.shared_state.generation, self._known_bad) and self._is_awaited(present):
             return
-        self._make_new(why, present, found)
+        self._rebuild(why, present, found)
 
-    def _look(self) -> tuple[Condition | None, int]:
+    def _read_status(self) -> tuple[CountersStatus | None, int]:
         """How the counters stand, None if they are lost, and the generation that was found.
 
         Raises CountersUnavailable: whoever does not reach them lets those be who may.
         """
         try:
-            condition = self._counters.condition()
+            status = self._counters.status()
         except CountersLost as error:
             return None, error.found
-        return condition, condition.generation
+        return status, status.generation
 
-    def _awaits(self, generation: int) -> bool:
+    def _is_awaited(self, generation: int) -> bool:
         """Whether there is still time for its maker to make these counters."""
         if self._awaited[0] != generation:
             self._awaited = (generation, self._monotonic())
-        return self._monotonic() - self._awaited[1] < THEIRS_SECONDS
+        return self._monotonic() - self._awaited[1] < ADOPT_TIMEOUT_SECONDS
 
     # New ones
 
-    def _renew_all(self, why: str) -> None:
+    def _rebuild_any(self, why: str) -> None:
         """Whatever stands there, and whoever made it."""
         if self._counters.shared:
-            self._make_new(why, self._database.generation(), self._look()[1])
+            self._rebuild(why, self._database.generation(), self._read_status()[1])
             return
         try:
-            found = self._look()[1]
+            found = self._read_status()[1]
         except CountersUnavailable:
             found = 0
-        self._make_new(why, None, found)
+        self._rebuild(why, None, found)
 
-    def _make_new(self, why: str, known: int | None, found: int) -> None:
+    def _rebuild(self, why: str, known: int | None, found: int) -> None:
         """`known`: the generation that the database has to have still, if that matters; `found`: in the counters."""
         shared = self._counters.shared
-        cut = self._database.raise_generation(max(found, self.page.generation), known)
+        cut = self._database.raise_generation(max(found, self.shared_state.generation), known)
         if cut is None:
-            self._bad = max(self._bad, known or 0)  # somebody was quicker; theirs is followed in a next round
+            # Somebody was quicker; theirs is adopted in a next round.
+            self._known_bad = max(self._known_bad, known or 0)
             return
-        self._bad = cut.generation  # until they are made
+        self._known_bad = cut.generation  # until they are made
         workers = {one.worker_id: one.end_number for one in cut.journals if shared or one.machine == self._machine}
         self._counters.begin_generation(cut.generation, workers)
-        self._counters.remember(cut.generation, self._used_lately())
+        self._counters.restore_requests(cut.generation, self._recent_buckets())
         self._missing_since = self._monotonic()
         log.warning("new counters, generation %d: %s; %d workers have to join", cut.generation, why, len(workers))
 
-    def _follow(self, shared: SharedCounters, condition: Condition) -> None:
+    def _adopt(self, shared: SharedCounters, status: CountersStatus) -> None:
         """Go by counters that were made: by another machine, or by us, if it was not answered that they are."""
-        shared.follow(condition, self._used_lately(condition.missing))
+        shared.adopt(status, self._recent_buckets(status.missing))
         self._missing_since = self._monotonic()
-        log.warning("going by the counters that were made, generation %d", condition.generation)
+        log.warning("going by the counters that were made, generation %d", status.generation)
 
-    def _used_lately(self, missing: Sequence[str] = ()) -> list[Used]:
+    def _recent_buckets(self, missing: Sequence[str] = ()) -> list[RateBucket]:
         oldest = self.oldest_second()
-        return used(closed_lately(self._directory, oldest, missing), oldest)
+        return rate_buckets(recently_closed(self._directory, oldest, missing), oldest)
 
     def oldest_second(self) -> int:
         """The first second that still weighs for a request rate."""
@@ -233,35 +234,35 @@ class Generations:
 
     # Who has to join
 
-    def _wait_for(self, missing: Sequence[str]) -> bool:
+    def _await_joins(self, missing: Sequence[str]) -> bool:
         """Go live if nobody is missing; who is alive and does not join in time is ended, and closed as dead.
 
         Answers with whether a journal was opened once more, or given up.
         """
         if not missing:
-            self._counters.go_live(self.page.generation)
+            self._counters.go_live(self.shared_state.generation)
             self._missing_since = 0.0
             return False
         changed = False
         self._missing_since = self._missing_since or self._monotonic()
         late = self._is_late()
-        elsewhere = self._machines.elsewhere(missing)
+        remote = self._machines.remote_workers(missing)
         for worker_id in missing:
-            if worker_id in elsewhere:
+            if worker_id in remote:
                 continue
             if not lock_path(self._directory, worker_id).exists():
                 changed = True
                 if journal_reader.segments(self._directory, worker_id):
                     lock_path(self._directory, worker_id).touch(0o600)  # closed since: it is closed once more
                 else:
-                    self._give_up(worker_id)
-            elif late and not self._living.is_dead(worker_id):
-                self._living.end(worker_id, "it does not join the new counters")
-        self._machines.fence(self.page.generation, elsewhere)
+                    self._abandon(worker_id)
+            elif late and not self._liveness.is_dead(worker_id):
+                self._liveness.kill(worker_id, "it does not join the new counters")
+        self._machines.fence(self.shared_state.generation, remote)
         return changed
 
-    def _give_up(self, worker_id: str) -> None:
+    def _abandon(self, worker_id: str) -> None:
         """A journal of which nothing lies here any more: it was deleted, and with it what had not been imported."""
         log.critical("the journal of worker %s is gone; what was not imported of it is lost", worker_id)
-        self._counters.close_worker(Joining(worker_id, self.page.generation, 0))
+        self._counters.close_worker(WorkerReplay(worker_id, self.shared_state.generation, 0))
         self._database.close(worker_id)

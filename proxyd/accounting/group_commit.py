@@ -45,12 +45,12 @@ class GroupCommit(Generic[S]):
     def __init__(self, run: Callable[[list[S]], None]) -> None:
         self._run = run
         self._submitted: list[S] = []
-        self._led = False
+        self._has_leader = False
 
     @property
     def running(self) -> bool:
         """Whether a batch is under way, or about to be."""
-        return self._led
+        return self._has_leader
 
     def submit(self, submission: S, *, alone: bool = False) -> None:
         """Return when `submission` was done; raises its failure. Greenlets only, not from the hub.
@@ -60,15 +60,15 @@ class GroupCommit(Generic[S]):
         submission.done = submission.leads = False
         submission.failure = submission.waiting = None
         self._submitted.append(submission)
-        if self._led:
+        if self._has_leader:
             self._wait(submission)
         else:
-            self._led = True
+            self._has_leader = True
             try:
                 if not alone:
                     gevent.sleep(0)  # all who are ready now submit theirs
             except BaseException:
-                self._forget(submission)
+                self._withdraw(submission)
                 self._hand_over()
                 raise
         if not submission.done:
@@ -83,12 +83,12 @@ class GroupCommit(Generic[S]):
             get_hub().switch()
         except BaseException:
             submission.waiting = None
-            self._forget(submission)
+            self._withdraw(submission)
             if submission.leads and not submission.done:
                 self._hand_over()
             raise
 
-    def _forget(self, submission: S) -> None:
+    def _withdraw(self, submission: S) -> None:
         """Take back what nobody has begun: its request was cut off."""
         if submission in self._submitted:
             self._submitted.remove(submission)
@@ -118,9 +118,9 @@ class GroupCommit(Generic[S]):
                 submission.leads = True
                 get_hub().loop.run_callback(_wake, submission)
                 return
-        self._led = False
+        self._has_leader = False
         if self._submitted:
-            self._led = True
+            self._has_leader = True
             gevent.spawn(self._lead)
 
 

@@ -1,10 +1,10 @@
-"""Importing journals of this machine into the ledger, each a bounded piece at a time.
+"""Importing journals of this machine into the ledger, each a bounded batch at a time.
 
 One of which a copy was imported, because this machine was given up, is read on only once its worker has ended: what it
 tells beyond the copy costs all machines new counters, and so comes at once and not bit by bit.
 
 Which journals there are, and how far they have been read, stands in the database. A journal whose import has failed is
-forgotten until the next `look`: whether it was committed is asked there.
+forgotten until the next `refresh`: whether it was committed is asked there.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,7 +15,7 @@ from proxyd.accounting.accounting_state import AccountingDatabase
 from proxyd.accounting.journal_reader import Position
 from proxyd.accounting.ledger import Ledger
 
-MOST_ENDS = 2_000  # of a journal in one piece, and so of one transaction
+MAX_BATCH_ENDS = 2_000  # of a journal at once, and so of one transaction
 
 
 class Importer:
@@ -45,7 +45,7 @@ class Importer:
         """Whether a copy of this journal was imported."""
         return worker_id in self._from_copy
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         """Ask the database which journals are open. How far we have come with those that we know, we know better."""
         found = {journal.worker_id: journal for journal in self._database.open_journals(self._machine)}
         self._positions = {
@@ -54,13 +54,13 @@ class Importer:
         self._from_copy = {worker_id for worker_id, journal in found.items() if journal.from_copy}
 
     def import_all(self) -> int:
-        """A piece of each journal; answers with its ENDs."""
-        return sum([self.import_piece(worker) for worker in list(self._positions) if worker not in self._from_copy])
+        """A batch of each journal; answers with how many ENDs."""
+        return sum([self.import_batch(worker) for worker in list(self._positions) if worker not in self._from_copy])
 
-    def import_piece(self, worker_id: str) -> int:
-        """What a journal tells next, in one transaction; its ENDs."""
+    def import_batch(self, worker_id: str) -> int:
+        """What a journal tells next, in one transaction; how many ENDs."""
         start = self._positions[worker_id]
-        ends, reached = journal_reader.read_ends(self._directory, worker_id, start, MOST_ENDS)
+        ends, reached = journal_reader.read_ends(self._directory, worker_id, start, MAX_BATCH_ENDS)
         if not ends:
             return 0
         try:
@@ -77,10 +77,10 @@ class Importer:
     def import_until(self, worker_id: str, ends_at: float) -> tuple[int, bool]:
         """All that a journal tells, until a moment; the ENDs, and whether it was all. Nothing if it is not open."""
         if worker_id not in self._positions:
-            self.look()
+            self.refresh()
         imported = 0
-        while worker_id in self._positions and (piece := self.import_piece(worker_id)):
-            imported += piece
+        while worker_id in self._positions and (batch := self.import_batch(worker_id)):
+            imported += batch
             if self._monotonic() >= ends_at:
                 return imported, False
         return imported, True

@@ -47,7 +47,7 @@ class Journal:
         self._file = -1
         self._size = 0
         self._position = 0
-        self._seed = 0
+        self._crc_seed = 0
         try:
             self.worker_id, self._lock = _lock_new(directory)
         except OSError as error:
@@ -62,11 +62,11 @@ class Journal:
     def begin(self, attempts: Iterable[tuple[int, Attempt]]) -> None:
         """Write BEGIN of these, all or none, in one write. Raises JournalUnavailable."""
         begun = list(attempts)
-        data = b"".join([frames.begin(self._seed, seq, attempt) for seq, attempt in begun])
+        data = b"".join([frames.begin(self._crc_seed, seq, attempt) for seq, attempt in begun])
         reserve = RESERVE_BYTES * (len(self.open) + len(begun))
         if self._position + len(data) + reserve > self._size:
             self._next_segment(len(begun))
-            data = b"".join([frames.begin(self._seed, seq, attempt) for seq, attempt in begun])
+            data = b"".join([frames.begin(self._crc_seed, seq, attempt) for seq, attempt in begun])
         try:
             if os.fstat(self._file).st_nlink == 0:
                 raise JournalUnavailable("its file was deleted")
@@ -84,10 +84,10 @@ class Journal:
         """Write the END of an attempt; None: nothing of it was sent. Raises JournalUnavailable; then it stays open."""
         attempt = self.open[seq][1]
         record = EndRecord(self.end_number + 1, seq, attempt, settlement)
-        data = frames.end(self._seed, record)
+        data = frames.end(self._crc_seed, record)
         if self._position + len(data) > self._size:
             self._next_segment()
-            data = frames.end(self._seed, record)
+            data = frames.end(self._crc_seed, record)
         try:
             _write_all(self._file, data, self._position)
         except OSError as error:
@@ -101,10 +101,10 @@ class Journal:
 
     def note_progress(self, seq: int, cost_nanos: int) -> None:
         """Note what an attempt has cost so far, for whoever ends it if we die. Raises JournalUnavailable."""
-        data = frames.progress(self._seed, seq, cost_nanos)
+        data = frames.progress(self._crc_seed, seq, cost_nanos)
         if self._position + len(data) + RESERVE_BYTES * len(self.open) > self._size:
             self._next_segment()
-            data = frames.progress(self._seed, seq, cost_nanos)
+            data = frames.progress(self._crc_seed, seq, cost_nanos)
         try:
             _write_all(self._file, data, self._position)
         except OSError as error:
@@ -145,7 +145,7 @@ class Journal:
     def _next_segment(self, more: int = 0) -> None:
         """Go on in a new segment, with room for the ENDs of all that is open and of `more`."""
         number = self._segment + 1
-        seed = frames.seed_of(f"{self.worker_id}.{number}")
+        seed = frames.crc_seed(f"{self.worker_id}.{number}")
         carried = [(seq, a) for seq, (begun, a) in self.open.items() if begun <= number - CARRY_SEGMENTS]
         data = frames.header(seed, number, self.end_number)
         data += b"".join([frames.begin(seed, seq, attempt) for seq, attempt in carried])
@@ -169,7 +169,7 @@ class Journal:
             raise JournalUnavailable(_reason(error)) from error
         if self._file >= 0:
             os.close(self._file)
-        self._file, self._seed, self._segment = file, seed, number
+        self._file, self._crc_seed, self._segment = file, seed, number
         self._size, self._position = size, len(data)
         for seq, attempt in carried:
             self.open[seq] = (number, attempt)

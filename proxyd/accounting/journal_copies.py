@@ -21,7 +21,7 @@ from proxyd.accounting.machine import machine_there
 from proxyd.accounting.records import EndRecord, crashed
 from shared.counters import WRITER_LOCK
 
-MOST_ENDS = 2_000  # in memory at once, and of one transaction
+MAX_BATCH_ENDS = 2_000  # in memory at once, and of one transaction
 
 
 class ImportRefused(Exception):
@@ -41,7 +41,7 @@ class CopiedFolder:
 
 
 @contextmanager
-def opened(path: Path, own_data_dir: Path) -> Iterator[CopiedFolder]:
+def open_copy(path: Path, own_data_dir: Path) -> Iterator[CopiedFolder]:
     """A copied data directory, or its journal folder, which nobody may begin to use meanwhile.
 
     Raises ImportRefused if it is none, or if a router runs on it, and OSError.
@@ -59,12 +59,12 @@ def opened(path: Path, own_data_dir: Path) -> Iterator[CopiedFolder]:
         )
     with ExitStack() as stack:
         for lock in (data_dir / WRITER_LOCK, *journals.glob("*.lock")):
-            stack.enter_context(_held(lock))
+            stack.enter_context(_shared_lock(lock))
         yield CopiedFolder(journals, machine_there(data_dir))
 
 
 @contextmanager
-def _held(lock: Path) -> Iterator[None]:
+def _shared_lock(lock: Path) -> Iterator[None]:
     """Share a lock, if there is one, so that whoever needs it alone does not get it."""
     try:
         descriptor = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)  # a copy may be of a disk that cannot be written
@@ -94,11 +94,11 @@ class CopiedJournal:
     open: tuple[Line, ...]  # as they are charged
     from_copy: bool  # an earlier copy of it was imported before
 
-    def pieces(self) -> Iterator[tuple[list[EndRecord], Position, Position]]:
+    def batches(self) -> Iterator[tuple[list[EndRecord], Position, Position]]:
         """Its ENDs that the ledger lacks, a bounded number at a time, and the positions before and after them."""
         start = self.start
         while True:
-            ends, reached = journal_reader.read_ends(self.directory, self.worker_id, start, MOST_ENDS)
+            ends, reached = journal_reader.read_ends(self.directory, self.worker_id, start, MAX_BATCH_ENDS)
             if not ends:
                 return
             yield ends, start, reached
@@ -122,7 +122,7 @@ def read_copy(directory: Path, worker_id: str, known: KnownJournal | None) -> Co
     except ForeignFormat as error:
         raise Unusable(f"it was written by another release ({error})") from error
     _refuse_gaps(directory, worker_id, known)
-    reached = _follow(directory, worker_id, start)
+    reached = _read_to_end(directory, worker_id, start)
     if (reached.segment, reached.position) != (tail.last.segment, tail.last.position):
         raise Unusable("it is older than what the ledger has of this journal already")
     return CopiedJournal(
@@ -144,11 +144,11 @@ def _refuse_gaps(directory: Path, worker_id: str, known: KnownJournal | None) ->
         raise Unusable(f"its segment {missing[0]:08d} is not there")
 
 
-def _follow(directory: Path, worker_id: str, start: Position) -> Position:
+def _read_to_end(directory: Path, worker_id: str, start: Position) -> Position:
     """Where its records end. Raises Unusable if one is missing in between, as when it was copied while it grew."""
     position = start
     while True:
-        ends, reached = journal_reader.read_ends(directory, worker_id, position, MOST_ENDS)
+        ends, reached = journal_reader.read_ends(directory, worker_id, position, MAX_BATCH_ENDS)
         expected = range(position.end_number + 1, position.end_number + 1 + len(ends))
         if any(end.number != number for end, number in zip(ends, expected, strict=True)):
             raise Unusable("records are missing in it; was it copied while its router ran?")

@@ -38,7 +38,7 @@ def workers(directory: Path) -> list[str]:
     return sorted([name.partition(".")[0] for name in names if name.endswith(".lock")])
 
 
-def claim(directory: Path, worker_id: str) -> int | None:
+def try_lock(directory: Path, worker_id: str) -> int | None:
     """The lock of a dead worker's journal, as a descriptor to be closed; None while the worker lives."""
     try:
         lock = os.open(lock_path(directory, worker_id), os.O_RDWR | os.O_CLOEXEC)
@@ -73,7 +73,7 @@ def read_ends(directory: Path, worker_id: str, start: Position, at_most: int) ->
         path = segment_path(directory, worker_id, number)
         # Looked for before the reading: the writer begins a segment only after its last record in the one before.
         done = segment_path(directory, worker_id, number + 1).exists()
-        seed = frames.seed_of(f"{worker_id}.{number}")
+        seed = frames.crc_seed(f"{worker_id}.{number}")
         while data := read_more(path, position):
             before = position
             for start_at, end_at in frames.spans(data, seed, 0):
@@ -115,14 +115,14 @@ def read_tail(directory: Path, worker_id: str, above: int, since_second: int = 2
     for number in numbers[_first_needed(directory, worker_id, numbers, above, since_second) :]:
         path = segment_path(directory, worker_id, number)
         position = 0
-        for frame in frames.frames(_read(path, 0), frames.seed_of(f"{worker_id}.{number}"), 0):
+        for frame in frames.frames(_read(path, 0), frames.crc_seed(f"{worker_id}.{number}"), 0):
             position = frame.next_position
-            _take(tail, frame, above)
+            _apply(tail, frame, above)
         tail.last = Position(number, position, tail.last.end_number)
     return tail
 
 
-def _take(tail: Tail, frame: frames.Frame, above: int) -> None:
+def _apply(tail: Tail, frame: frames.Frame, above: int) -> None:
     if frame.kind == frames.BEGIN:
         seq, attempt = frames.read_begin(frame.content)
         tail.open[seq] = tail.begun[seq] = attempt
@@ -146,7 +146,7 @@ def _first_needed(directory: Path, worker_id: str, numbers: list[int], above: in
     first = max(0, len(numbers) - CARRY_SEGMENTS - 1)
     while first > 0:
         path = segment_path(directory, worker_id, numbers[first])
-        seed = frames.seed_of(f"{worker_id}.{numbers[first]}")
+        seed = frames.crc_seed(f"{worker_id}.{numbers[first]}")
         # Its header tells the last END before it; its first BEGIN that is not carried on, when it was begun.
         begun = 2**63 if since_second < 2**63 else 0
         told = 2**63
@@ -165,7 +165,7 @@ def _first_needed(directory: Path, worker_id: str, numbers: list[int], above: in
     return first
 
 
-def finish(directory: Path, worker_id: str) -> int:
+def end_open_attempts(directory: Path, worker_id: str) -> int:
     """End what a dead worker left open, in its journal. Returns how many. Raises frames.Damaged, OSError.
 
     For whoever holds its lock.
@@ -175,7 +175,7 @@ def finish(directory: Path, worker_id: str) -> int:
     if not tail.open:
         return 0
     number = tail.last.segment
-    seed = frames.seed_of(f"{worker_id}.{number}")
+    seed = frames.crc_seed(f"{worker_id}.{number}")
     records = [
         EndRecord(tail.last.end_number + index, seq, attempt, crashed(attempt, tail.progress.get(seq)))
         for index, (seq, attempt) in enumerate(sorted(tail.open.items()), start=1)
@@ -194,10 +194,10 @@ def check_whole(directory: Path, worker_id: str) -> None:
     """Raise frames.Damaged unless everything in a dead journal is whole, but for one torn record at a segment's end."""
     for number in segments(directory, worker_id):
         data = _read(segment_path(directory, worker_id, number), 0)
-        seed, position = frames.seed_of(f"{worker_id}.{number}"), 0
+        seed, position = frames.crc_seed(f"{worker_id}.{number}"), 0
         for frame in frames.frames(data, seed, 0):
             position = frame.next_position
-        frames.judge_rest(data, seed, position)
+        frames.check_rest(data, seed, position)
 
 
 def _check_format(content: bytes) -> tuple[int, int, int]:

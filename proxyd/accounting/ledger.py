@@ -73,24 +73,24 @@ class Ledger:
         """
         lines = [(attempt, settlement) for _, _, attempt, settlement in ends if settlement is not None]
 
-        def write(*, looking: bool) -> int:
+        def write(*, check_existing: bool) -> int:
             with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
                 generation = connection.scalar(_GENERATION) or 0
                 if not self._advance(connection, worker_id, start, reached):
                     raise LedgerUnavailable(f"the journal of worker {worker_id} has been read to another position")
-                return self._post(connection, lines, generation, looking=looking)
+                return self._post(connection, lines, generation, check_existing=check_existing)
 
         try:
             # By position none of these is there yet. That is not asked, because the unique id of a row says it.
-            return write(looking=False)
+            return write(check_existing=False)
         except IntegrityError:
-            return write(looking=True)
+            return write(check_existing=True)
 
     def post_lines(self, lines: Sequence[Line]) -> int:
         """Write what no journal of ours tells; each line once, by its attempt's id. Returns how many were new."""
         with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
             generation = connection.scalar(_GENERATION) or 0
-            return self._post(connection, lines, generation, looking=True)
+            return self._post(connection, lines, generation, check_existing=True)
 
     # Of machines that were given up
 
@@ -125,7 +125,7 @@ class Ledger:
                 written += self._book(connection, corrections(connection, open_), generation)
         return written
 
-    def outlook(self, ended: Sequence[Ended]) -> Corrections:
+    def preview(self, ended: Sequence[Ended]) -> Corrections:
         """What would be written of these. Raises SQLAlchemyError."""
         with self._engine.connect() as connection:
             return corrections(connection, ended)
@@ -144,9 +144,9 @@ class Ledger:
 
     # What all of them do
 
-    def _post(self, connection: Connection, lines: Sequence[Line], generation: int, *, looking: bool) -> int:
+    def _post(self, connection: Connection, lines: Sequence[Line], generation: int, *, check_existing: bool) -> int:
         """Write lines; if `looking`, only those that are not there yet."""
-        fresh = self._fresh(connection, lines) if looking else lines
+        fresh = self._fresh(connection, lines) if check_existing else lines
         self._write(connection, self._statements, posting(fresh, generation, self._zone))
         return len(fresh)
 

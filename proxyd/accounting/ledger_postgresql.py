@@ -11,11 +11,11 @@ import orjson
 from proxyd.accounting.ledger_rows import (
     COLUMNS,
     DAILY,
-    DAILY_IS_THERE,
-    INTO_DAILY,
-    INTO_TOTALS,
+    INSERT_DAILY,
+    INSERT_TOTALS,
+    ON_DAILY_CONFLICT,
+    ON_TOTAL_CONFLICT,
     SUMS,
-    TOTAL_IS_THERE,
     Row,
 )
 
@@ -50,8 +50,8 @@ _TOUCH_KEYS = " ".join((
 ))  # fmt: skip
 STATEMENTS = (
     f"insert into usage_records ({', '.join(COLUMNS)}) select {_VALUES} from {_rows(COLUMNS)}",  # noqa: S608
-    f"{INTO_DAILY} select * from {_rows(DAILY)} {DAILY_IS_THERE}",  # noqa: S608
-    f"{INTO_TOTALS} select key_id, day, generation, 0, nanos from {_rows(_TOTALS)} {TOTAL_IS_THERE}",  # noqa: S608
+    f"{INSERT_DAILY} select * from {_rows(DAILY)} {ON_DAILY_CONFLICT}",  # noqa: S608
+    f"{INSERT_TOTALS} select key_id, day, generation, 0, nanos from {_rows(_TOTALS)} {ON_TOTAL_CONFLICT}",  # noqa: S608
     _TOUCH_KEYS,
 )
 _ADJUSTMENTS = (*COLUMNS, "adjusts")

@@ -28,13 +28,13 @@ INSERT_ROWS = "insert into usage_records ({}) values ({})".format(  # noqa: S608
 )
 SUMS = ("requests", "input_tokens", "output_tokens", "cost_nanos", *USAGE_CLASSES)
 DAILY = ("key_id", "day", "provider", "model", "org_id", *SUMS)
-INTO_DAILY = " ".join(("insert into usage_daily", f"({', '.join(DAILY)})"))
-DAILY_IS_THERE = "on conflict (key_id, day, provider, model) do update set " + ", ".join(
+INSERT_DAILY = " ".join(("insert into usage_daily", f"({', '.join(DAILY)})"))
+ON_DAILY_CONFLICT = "on conflict (key_id, day, provider, model) do update set " + ", ".join(
     f"{name} = usage_daily.{name} + excluded.{name}" for name in SUMS
 )
 # A row that is new was nothing when the generation was cut.
-INTO_TOTALS = "insert into key_spend (key_id, day, generation, base_nanos, total_nanos)"
-TOTAL_IS_THERE = """
+INSERT_TOTALS = "insert into key_spend (key_id, day, generation, base_nanos, total_nanos)"
+ON_TOTAL_CONFLICT = """
 on conflict (key_id, day) do update set
     base_nanos = case when key_spend.generation = excluded.generation
         then key_spend.base_nanos else key_spend.total_nanos end,
@@ -43,8 +43,8 @@ on conflict (key_id, day) do update set
 """
 STATEMENTS = (
     INSERT_ROWS,
-    f"{INTO_DAILY} values ({', '.join('?' * len(DAILY))}) {DAILY_IS_THERE}",
-    f"{INTO_TOTALS} values (?, ?, ?, 0, ?) {TOTAL_IS_THERE}",
+    f"{INSERT_DAILY} values ({', '.join('?' * len(DAILY))}) {ON_DAILY_CONFLICT}",
+    f"{INSERT_TOTALS} values (?, ?, ?, 0, ?) {ON_TOTAL_CONFLICT}",
     "update proxy_keys set last_used_at = ?1 where id = ?2 and (last_used_at is null or last_used_at < ?1)",
 )
 _NO_CLASSES = [0] * len(USAGE_CLASSES)

@@ -1,10 +1,10 @@
 """The ledger writer, one process a data directory: the only one that writes the ledger and makes new counters.
 
-It does its work in rounds, each bounded: look whether the counters are the right ones and see that there are right
-ones (`generations`); import what the journals of this machine tell; finish, import and close those of workers that
-died; post to the database what the others hold, if other machines might have to know; tell the counters of edits whose
-dashboard died; keep house. Whatever fails is tried again in the next round, and may be repeated without effect. While
-it is away nothing is lost: journals grow.
+It does its work in rounds, each bounded: check whether the counters are the right ones and see that there are right
+ones (`generations`); import what the journals of this machine tell; recover dead workers, whose journals are ended,
+imported and closed; post a heartbeat with what the others hold, if other machines might have to know; tell the counters
+of edits whose dashboard died; keep house. Whatever fails is tried again in the next round, and may be repeated without
+effect. While it is away nothing is lost: journals grow.
 """
 
 import logging
@@ -17,22 +17,22 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from proxyd.accounting import journal_reader, segment_store
 from proxyd.accounting.accounting_state import AccountingDatabase
-from proxyd.accounting.closing import closing, reopen, unlocked
 from proxyd.accounting.frames import Damaged
 from proxyd.accounting.generations import Generations
 from proxyd.accounting.importer import Importer
 from proxyd.accounting.journal import lock_path
 from proxyd.accounting.ledger import Ledger
-from proxyd.accounting.living import Living
 from proxyd.accounting.machines import Machines
 from proxyd.accounting.records import LedgerUnavailable
-from shared.counters import Counters, CountersUnavailable, Page
+from proxyd.accounting.recovery import reopen, replay_of_dead, workers_without_lock
+from proxyd.accounting.worker_liveness import WorkerLiveness
+from shared.counters import Counters, CountersUnavailable, SharedState
 
 log = logging.getLogger(__name__)
 
 IMPORT_SECONDS = 0.5  # for a dead journal in one round
-LOOK_SECONDS = 0.5  # between looks which journals there are
-SLOW_SECONDS = 1.0  # between looks at what rarely changes
+SCAN_SECONDS = 0.5  # between looks which journals there are
+HOUSEKEEPING_SECONDS = 1.0  # between looks at what rarely changes
 SWEEP_SECONDS = 60.0
 
 
@@ -56,31 +56,33 @@ class LedgerWriter:
         self._counters = counters
         self._database = database
         self._importer = Importer(self._directory, machine, database, ledger, monotonic)
-        self._living = Living(self._directory, kill, monotonic)
+        self._liveness = WorkerLiveness(self._directory, kill, monotonic)
         self._machines = Machines(self._directory, machine, counters, database, monotonic)
-        self._generations = Generations(data_dir, machine, counters, database, self._living, self._machines, monotonic)
+        self._generations = Generations(
+            data_dir, machine, counters, database, self._liveness, self._machines, monotonic
+        )
         self._monotonic = monotonic
         self._workers: list[str] = []  # whose journals lie there
-        self._looked_at = float("-inf")
-        self._slow_at = float("-inf")
+        self._scanned_at = float("-inf")
+        self._housekept_at = float("-inf")
         self._swept_at = float("-inf")
-        self._finished: set[str] = set()  # dead journals that are whole, and end all that began in them
+        self._ended: set[str] = set()  # dead journals that are whole, and end all that began in them
 
     @property
-    def page(self) -> Page:
-        return self._generations.page
+    def shared_state(self) -> SharedState:
+        return self._generations.shared_state
 
     def start(self) -> None:
         """Take over; with a new generation if nothing is alive. Raises SQLAlchemyError or CountersUnavailable."""
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        alive = self._living.all()
+        alive = self._liveness.alive()
         if not alive:
-            self._take_back_closed()
+            self._reopen_unknown()
         self._generations.start(alive=bool(alive))
 
-    def _take_back_closed(self) -> None:
+    def _reopen_unknown(self) -> None:
         """Journals that lie there and that the database does not know as closed: a backup of it was put back."""
-        closed = self._database.closed(unlocked(self._directory))
+        closed = self._database.closed(workers_without_lock(self._directory))
         for worker_id in reopen(self._directory, closed):
             log.warning("the journal of worker %s is imported once more: the database does not know its end", worker_id)
             self._database.register(worker_id, self._machine)
@@ -88,7 +90,14 @@ class LedgerWriter:
     def round(self) -> int:
         """Do once all there is to do; answers with the ENDs that were imported."""
         imported = 0
-        steps = (self._watch, self._look_around, self._import_all, self._close_dead, self._post, self._slow)
+        steps = (
+            self._check_counters,
+            self._scan_journals,
+            self._import_all,
+            self._recover_dead,
+            self._heartbeat,
+            self._housekeep,
+        )
         for step in steps:
             try:
                 imported += step() or 0
@@ -98,15 +107,15 @@ class LedgerWriter:
                 log.warning("the ledger is not as it was left, and is looked at again: %s", error)
             except CountersUnavailable as error:
                 log.warning("the counters cannot be used, and are tried again: %s", error)
-                self._living.end_who_is_stuck(self.page)
+                self._liveness.kill_stuck(self.shared_state)
             except OSError as error:
                 log.warning("a journal cannot be read or written, and is tried again: %s", error.strerror)
         return imported
 
     @property
-    def hurried(self) -> bool:
+    def rebuild_pending(self) -> bool:
         """Whether somebody waits for new counters."""
-        return self._generations.hurried
+        return self._generations.rebuild_pending
 
     def leave(self) -> None:
         """Once there will be no more rounds."""
@@ -114,81 +123,83 @@ class LedgerWriter:
 
     # Counters
 
-    def _watch(self) -> None:
-        if self._generations.watch():
-            self._looked_at = float("-inf")
+    def _check_counters(self) -> None:
+        if self._generations.check():
+            self._scanned_at = float("-inf")
 
-    def _post(self) -> None:
+    def _heartbeat(self) -> None:
         """Let other machines know what our workers hold, in case that we should be away when they need it."""
-        self._machines.post(self._workers, self.page.generation if self._generations.reached else None)
+        self._machines.heartbeat(self._workers, self.shared_state.generation if self._generations.reachable else None)
 
     # Journals
 
-    def _look_around(self) -> None:
+    def _scan_journals(self) -> None:
         """See which journals there are. Not in every round: the folder may hold thousands of segments."""
         at = self._monotonic()
-        if at - self._looked_at >= LOOK_SECONDS:
-            self._looked_at = at
+        if at - self._scanned_at >= SCAN_SECONDS:
+            self._scanned_at = at
             self._workers = journal_reader.workers(self._directory)
-            self._importer.look()
-            self._end_who_was_given_up()
+            self._importer.refresh()
+            self._terminate_imported()
 
-    def _end_who_was_given_up(self) -> None:
+    def _terminate_imported(self) -> None:
         """Workers that live although a copy of their journal was imported: no counters know them any more."""
         for worker_id in self._workers:
-            if self._importer.is_from_copy(worker_id) and not self._living.is_dead(worker_id):
-                self._living.tell_to_end(worker_id, "its journal was imported from a copy while this machine was away")
+            if self._importer.is_from_copy(worker_id) and not self._liveness.is_dead(worker_id):
+                self._liveness.terminate(worker_id, "its journal was imported from a copy while this machine was away")
 
     def _import_all(self) -> int:
         return self._importer.import_all()
 
-    def _close_dead(self) -> int:
+    def _recover_dead(self) -> int:
         imported = 0
         for worker_id in self._workers:
-            lock = journal_reader.claim(self._directory, worker_id)
+            lock = journal_reader.try_lock(self._directory, worker_id)
             if lock is None:
                 continue
             try:
-                imported += self._close(worker_id)
+                imported += self._recover(worker_id)
             finally:
                 os.close(lock)
         return imported
 
-    def _close(self, worker_id: str) -> int:
+    def _recover(self, worker_id: str) -> int:
         """Finish, import and take out a dead worker's journal; whose lock we hold. A piece of it a round."""
         try:
-            if worker_id not in self._finished:
+            if worker_id not in self._ended:
                 self._database.register(worker_id, self._machine)
-                crashed = journal_reader.finish(self._directory, worker_id)
+                crashed = journal_reader.end_open_attempts(self._directory, worker_id)
                 if crashed:
                     log.warning("worker %s had died with %d attempts in flight", worker_id, crashed)
-                self._finished.add(worker_id)
+                self._ended.add(worker_id)
         except (Damaged, journal_reader.ForeignFormat) as error:
-            return self._set_aside(worker_id, error)
+            return self._quarantine(worker_id, error)
         imported, whole = self._importer.import_until(worker_id, self._monotonic() + IMPORT_SECONDS)
         if not whole:
             return imported
         if not self._importer.is_from_copy(worker_id):
-            self._take_out(worker_id)
+            self._close_in_counters(worker_id)
         # Else no counters wait for it: they are new ones since, or outdated by what was posted.
         self._database.close(worker_id)
         self._importer.forget(worker_id)
-        self._finished.discard(worker_id)
+        self._ended.discard(worker_id)
         lock_path(self._directory, worker_id).unlink(missing_ok=True)
         return imported
 
-    def _take_out(self, worker_id: str) -> None:
+    def _close_in_counters(self, worker_id: str) -> None:
         """Take a dead worker, all of whose ENDs are in the ledger, out of the counters with what it held."""
         state = self._counters.worker_state(worker_id)
         tail = journal_reader.read_tail(self._directory, worker_id, 0 if state is None else state.end_number)
         if state is None and tail.last.end_number:
             # It never came into these counters, or we died after taking it out. In doubt the ledger tells.
-            self.page.ask(self.page.generation)
+            self.shared_state.request_rebuild(self.shared_state.generation)
         elif state is not None:
             oldest_second = self._generations.oldest_second()
-            self._counters.close_worker(closing(worker_id, self.page.generation, state, tail, oldest_second))
+            self._counters.close_worker(
+                replay_of_dead(worker_id, self.shared_state.generation, state, tail, oldest_second)
+            )
 
-    def _set_aside(self, worker_id: str, error: Exception) -> int:
+    def _quarantine(self, worker_id: str, error: Exception) -> int:
         """Import what can be read of a damaged journal, keep its files, and let new counters forget its holds."""
         log.critical("the journal of worker %s is damaged (%s): what can be read is imported", worker_id, error)
         imported, _ = self._importer.import_until(worker_id, float("inf"))
@@ -196,19 +207,19 @@ class LedgerWriter:
             path.rename(path.with_name(f"{path.name}.damaged"))
         self._database.close(worker_id)
         self._importer.forget(worker_id)
-        self.page.ask(self.page.generation)
+        self.shared_state.request_rebuild(self.shared_state.generation)
         return imported
 
     # What rarely changes
 
-    def _slow(self) -> None:
+    def _housekeep(self) -> None:
         at = self._monotonic()
-        if at - self._slow_at < SLOW_SECONDS:
+        if at - self._housekept_at < HOUSEKEEPING_SECONDS:
             return
-        self._slow_at = at
+        self._housekept_at = at
         numbers, keys, orgs = self._database.outbox()
         if numbers:
-            self._counters.publish(self.page.generation, keys, orgs)
+            self._counters.publish(self.shared_state.generation, keys, orgs)
             self._database.clear_outbox(numbers)
         self._generations.check_database()
         if at - self._swept_at >= SWEEP_SECONDS:

@@ -1,7 +1,7 @@
 """Other machines on the same counters: what ours holds is posted for them, and who is away is not waited for.
 
-Each ledger writer posts to the database, every second, that its machine is there, and what its workers hold if that has
-changed. New counters wait for the workers of all machines; but one that has not posted for 15 seconds is away, and what
+Each ledger writer posts a heartbeat to the database, every second, and what its machine's workers hold if that has
+changed. New counters wait for the workers of all machines; but one without a heartbeat for 15 seconds is away, and what
 it had posted last stands for its workers until they join or are closed. A machine that reaches the database and not
 the counters is away too: it could not join.
 """
@@ -15,14 +15,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from proxyd.accounting.accounting_state import AccountingDatabase
 from proxyd.accounting.journal import lock_path
 from proxyd.accounting.open_holds import OpenHolds
-from shared.counters import Counters, Held
+from shared.counters import Counters, Hold
 
 log = logging.getLogger(__name__)
 
-POST_SECONDS = 1.0
-LOOK_SECONDS = 0.25  # between looks who is away
-# Who could not post itself until now tells nothing by that of others: perhaps the database did not answer anybody.
-POSTING_SECONDS = 3.0
+HEARTBEAT_SECONDS = 1.0
+FENCE_CHECK_SECONDS = 0.25  # between looks who is away
+# Who had no heartbeat of its own until now may not judge others: perhaps the database did not answer anybody.
+HEARTBEAT_GRACE_SECONDS = 3.0
 
 
 class Machines:
@@ -42,43 +42,43 @@ class Machines:
         self._database = database
         self._monotonic = monotonic
         self._open_holds = OpenHolds(directory)
-        self._posted: dict[str, list[Held]] = {}  # what the database has of each of our workers
-        self._tried_at = float("-inf")
-        self._posted_at = float("-inf")
-        self._posting_since = float("-inf")
-        self._looked_at = float("-inf")
+        self._posted_holds: dict[str, list[Hold]] = {}  # what the database has of each of our workers
+        self._attempted_at = float("-inf")
+        self._heartbeat_at = float("-inf")
+        self._heartbeats_since = float("-inf")
+        self._fence_checked_at = float("-inf")
         self._machine_of: dict[str, str] = {}  # of workers that are missing
 
-    def post(self, workers: Sequence[str], generation: int | None) -> None:
-        """Tell, once a second, that we are there and what our workers hold.
+    def heartbeat(self, workers: Sequence[str], generation: int | None) -> None:
+        """Post, once a second, that we are there and what our workers hold.
 
         `generation` is that of the counters we go by; None if we do not reach them. Raises SQLAlchemyError.
         """
         at = self._monotonic()
-        if self._counters.shared is None or at - self._tried_at < POST_SECONDS:
+        if self._counters.shared is None or at - self._attempted_at < HEARTBEAT_SECONDS:
             return
-        self._tried_at = at
+        self._attempted_at = at
         holds = self._open_holds.of([worker for worker in workers if lock_path(self._directory, worker).exists()])
-        changed = {worker: held for worker, held in holds.items() if held != self._posted.get(worker)}
-        self._database.post(self._machine, generation, changed)
-        self._posted = holds
-        if at - self._posted_at > POSTING_SECONDS:
-            self._posting_since = at
-        self._posted_at = at
+        changed = {worker: held for worker, held in holds.items() if held != self._posted_holds.get(worker)}
+        self._database.post_heartbeat(self._machine, generation, changed)
+        self._posted_holds = holds
+        if at - self._heartbeat_at > HEARTBEAT_GRACE_SECONDS:
+            self._heartbeats_since = at
+        self._heartbeat_at = at
 
     def leave(self) -> None:
         """The last word of this machine: if all of them have ended so, the next one to start makes new counters."""
         if self._counters.shared:
             try:
-                self._database.post(self._machine, 0, {})
+                self._database.post_heartbeat(self._machine, 0, {})
             except SQLAlchemyError as error:
                 log.warning("the other machines could not be told that this one ends: %s", type(error).__name__)
 
-    def others_are_there(self) -> bool:
+    def has_live_peers(self) -> bool:
         """Whether any other machine goes by the counters now."""
-        return any(at for machine, at in self._database.heard_of().items() if machine != self._machine)
+        return any(at for machine, at in self._database.live_machines().items() if machine != self._machine)
 
-    def elsewhere(self, missing: Sequence[str]) -> dict[str, str]:
+    def remote_workers(self, missing: Sequence[str]) -> dict[str, str]:
         """Those workers that are of another machine, and of which."""
         if self._counters.shared is None:
             return {}
@@ -87,23 +87,23 @@ class Machines:
         self._machine_of = known | (self._database.machines_of(unknown) if unknown else {})
         return {worker: machine for worker, machine in self._machine_of.items() if machine != self._machine}
 
-    def fence(self, generation: int, elsewhere: dict[str, str]) -> None:
+    def fence(self, generation: int, remote_workers: dict[str, str]) -> None:
         """Of these workers, let those whose machine is away hold what it had posted last."""
         at, shared = self._monotonic(), self._counters.shared
-        if shared is None or not elsewhere or at - self._looked_at < LOOK_SECONDS:
+        if shared is None or not remote_workers or at - self._fence_checked_at < FENCE_CHECK_SECONDS:
             return
-        self._looked_at = at
-        if at - self._posted_at > POSTING_SECONDS or at - self._posting_since < POSTING_SECONDS:
+        self._fence_checked_at = at
+        if at - self._heartbeat_at > HEARTBEAT_GRACE_SECONDS or at - self._heartbeats_since < HEARTBEAT_GRACE_SECONDS:
             return
-        there = self._database.heard_of()
-        away = [worker for worker, machine in elsewhere.items() if machine not in there]
-        posted = self._database.posted(away) if away else {}
+        there = self._database.live_machines()
+        away = [worker for worker, machine in remote_workers.items() if machine not in there]
+        posted = self._database.posted_holds(away) if away else {}
         for worker_id in away:
             holds = posted.get(worker_id, [])
             shared.fence(generation, worker_id, holds)
             log.error(
                 "machine %s is away; its worker %s is taken to hold what was posted last (%d sums)",
-                elsewhere[worker_id],
+                remote_workers[worker_id],
                 worker_id,
                 len(holds),
             )

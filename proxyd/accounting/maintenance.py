@@ -21,11 +21,11 @@ log = logging.getLogger(__name__)
 LINGER_SECONDS = 0.002  # an END waits so long for a batch to ride with, up to twice as long where the timer ran before
 MEMBERSHIP_INTERVAL_SECONDS = 0.02
 CLEANUP_INTERVAL_SECONDS = 1.0
-PAUSE_SECONDS = 0.5  # after the counters did not answer
+BACKOFF_SECONDS = 0.5  # after the counters did not answer
 
 
 class Maintenance:
-    """For one worker. `tell` makes a batch of nothing but what waits: ends, joining new counters, an answer in doubt.
+    """For one worker. `flush` makes a batch of nothing but what waits: ends, joining new counters, an answer in doubt.
 
     `in_doubt`: a batch was sent whose answer was lost, so that something may be held for nobody.
     """
@@ -34,25 +34,26 @@ class Maintenance:
         self,
         membership: Membership,
         ends: EndQueue,
-        tell: Callable[[], None],
+        flush: Callable[[], None],
         in_doubt: Callable[[], bool],
         *,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._membership = membership
         self._ends = ends
-        self._tell = tell
+        self._flush = flush
         self._in_doubt = in_doubt
         self._monotonic = monotonic
         self._cleaned_up_at = float("-inf")
         self._stopping = False
         self._timer: Any = None
-        self._telling = False
+        self._flushing = False
         self._waiting = False  # the timer runs
-        self._since = 0.0  # monotonic time from which the oldest end that is not told waits
+        self._waiting_since = 0.0  # monotonic time from which the oldest end that is not told waits
 
     def start(self) -> None:
-        self._timer = gevent.get_hub().loop.timer(LINGER_SECONDS)
+        # By its repeat: libev lets a timer that has run out, and is started again by its first time, fire at once.
+        self._timer = gevent.get_hub().loop.timer(0.0, LINGER_SECONDS)
         self._ends.on_first = self._wait_for_batch
         gevent.spawn(self._run)
 
@@ -74,12 +75,12 @@ class Maintenance:
         if at >= self._cleaned_up_at + CLEANUP_INTERVAL_SECONDS:
             self._cleaned_up_at = at
             self._ends.write_unwritten(membership.journal)
-            membership.forget_old()
-            membership.look_at_page()  # before joining: what an old page asks for is not to be had
+            membership.drop_expired()
+            membership.check_shared_state()  # before joining: what an old shared state asks for is not to be had
         if not membership.complete:
             membership.enter()
-        elif membership.wanted != membership.generation or self._in_doubt():
-            self._tell()
+        elif membership.current_generation != membership.generation or self._in_doubt():
+            self._flush()
 
     def _run(self) -> None:
         while not self._stopping:
@@ -94,32 +95,31 @@ class Maintenance:
 
     def _wait_for_batch(self) -> None:
         """An end has come: look in a moment whether a batch has taken it along. A timer costs less than a greenlet."""
-        self._since = self._monotonic()
-        if not self._waiting and not self._telling and self._timer is not None:
+        self._waiting_since = self._monotonic()
+        if not self._waiting and not self._flushing and self._timer is not None:
             self._waiting = True
-            self._timer.start(self._on_timer)
+            self._timer.again(self._on_timer, update=True)
 
     def _on_timer(self) -> None:
-        """In the hub, a moment later."""
-        self._waiting = False
-        if not self._ends.pending or self._telling or self._stopping:
+        """In the hub, a moment later, and again as long as a batch has taken along those for which it was started."""
+        pending = self._ends.pending and not self._flushing
+        if pending and self._monotonic() - self._waiting_since < LINGER_SECONDS:
             return
-        if self._monotonic() - self._since < LINGER_SECONDS:
-            self._waiting = True
-            self._timer.start(self._on_timer)  # a batch has taken along those for which it was started
-        else:
-            self._telling = True
-            gevent.spawn(self._tell_now)
+        self._waiting = False
+        self._timer.stop()
+        if pending:
+            self._flushing = True
+            gevent.spawn(self._flush_now)
 
-    def _tell_now(self) -> None:
+    def _flush_now(self) -> None:
         try:
             while self._ends.pending and not self._stopping:
                 try:
-                    self._tell()
+                    self._flush()
                 except (CountersUnavailable, JournalUnavailable):
-                    gevent.sleep(PAUSE_SECONDS)
+                    gevent.sleep(BACKOFF_SECONDS)
                 except Exception:  # A process edge: else a quiet worker's ends would wait for ever.
                     log.exception("ended attempts could not be told, and are told later")
                     gevent.sleep(CLEANUP_INTERVAL_SECONDS)
         finally:
-            self._telling = False
+            self._flushing = False

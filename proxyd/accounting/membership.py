@@ -22,18 +22,18 @@ from shared.counters import (
     Counters,
     CountersLost,
     CountersUnavailable,
-    Held,
-    Joining,
-    Page,
-    PageMissing,
-    Used,
+    Hold,
+    RateBucket,
+    SharedState,
+    SharedStateMissing,
+    WorkerReplay,
     boot_id,
 )
 
 log = logging.getLogger(__name__)
 
 Register = Callable[[str], int]  # enters a worker in the database; its generation
-_SAY_SECONDS = 5.0
+LOG_INTERVAL_SECONDS = 5.0
 
 
 class Membership:
@@ -46,16 +46,16 @@ class Membership:
         register: Register,
         *,
         sync: bool,
-        leave: Callable[[], None] | None = None,
+        terminate: Callable[[], None] | None = None,
     ) -> None:
-        """`leave` ends this process."""
+        """`terminate` ends this process."""
         self._data_dir = data_dir
         self._counters = counters
         self._register = register
         self._sync = sync
-        self._page: Page | None = None
-        self._said_at = float("-inf")
-        self._leave = leave or _start_over
+        self._shared_state: SharedState | None = None
+        self._logged_at = float("-inf")
+        self._terminate = terminate or _terminate_self
         self._recent: dict[int, dict[str, int]] = {}  # steady second -> key -> admitted requests
         self.journal: Journal | None = None
         self.generation = 0
@@ -63,54 +63,54 @@ class Membership:
     @property
     def complete(self) -> bool:
         """Whether this worker is in, be it in counters that are the right ones or not."""
-        return self.generation != 0 and self._page is not None
+        return self.generation != 0 and self._shared_state is not None
 
     @property
-    def wanted(self) -> int:
+    def current_generation(self) -> int:
         """The generation of the counters that are the right ones now."""
-        return self.generation if self._page is None else self._page.generation
+        return self.generation if self._shared_state is None else self._shared_state.generation
 
     def enter(self) -> None:
-        """Open the journal, find the page, register in the database and in the counters; as far as it goes."""
+        """Open the journal, find the shared state, register in the database and in the counters; as far as it goes."""
         try:
             if self.journal is None:
                 self.journal = Journal(self._data_dir / "journals", sync=self._sync)
-            if self._page is None:
-                self._page = Page.open(self._data_dir, boot_id())
-                self._counters.attach(self._page)
+            if self._shared_state is None:
+                self._shared_state = SharedState.open(self._data_dir, boot_id())
+                self._counters.attach(self._shared_state)
             if not self.generation:
                 generation = self._register(self.journal.worker_id)
                 self._counters.register(self.journal.worker_id, generation)
                 self.generation = generation
         except JournalImported as error:
             log.critical("not admitting any more: %s", error)
-            self._leave()
-        except (JournalUnavailable, LedgerUnavailable, PageMissing, CountersUnavailable) as error:
+            self._terminate()
+        except (JournalUnavailable, LedgerUnavailable, SharedStateMissing, CountersUnavailable) as error:
             at = time.monotonic()
-            if at >= self._said_at + _SAY_SECONDS:
-                self._said_at = at
+            if at >= self._logged_at + LOG_INTERVAL_SECONDS:
+                self._logged_at = at
                 log.warning("not admitting yet: %s: %s", type(error).__name__, error)
 
-    def ask_for_new(self, why: CountersLost) -> None:
-        """Say, once, that the counters are not as they were left, unless new ones stand there already."""
-        page = self._page
-        if page is not None and page.generation == self.generation > page.asked:
+    def request_rebuild(self, why: CountersLost) -> None:
+        """Request new counters, once, because these are not as they were left, unless new ones stand there already."""
+        shared_state = self._shared_state
+        if shared_state is not None and shared_state.generation == self.generation > shared_state.rebuild_requested:
             log.error("the counters of generation %d are not as they were left: %s", self.generation, why)
-            page.ask(self.generation)
+            shared_state.request_rebuild(self.generation)
 
-    def look_at_page(self) -> None:
-        """Let go of a page that is no longer the data directory's; `enter` finds the new one."""
-        if self._page is not None and not self._page.stands():
-            self._page = None
+    def check_shared_state(self) -> None:
+        """Let go of a shared state that is no longer the data directory's; `enter` finds the new one."""
+        if self._shared_state is not None and not self._shared_state.is_current():
+            self._shared_state = None
 
-    def admitted(self, key_id: str, second: int) -> None:
-        """Remember a request for as long as request rates do: new counters will ask."""
+    def record_admission(self, key_id: str, second: int) -> None:
+        """Keep a request for as long as request rates do: new counters will ask."""
         keys = self._recent.get(second)
         if keys is None:
             keys = self._recent[second] = {}
         keys[key_id] = keys.get(key_id, 0) + 1
 
-    def forget_old(self) -> None:
+    def drop_expired(self) -> None:
         """Forget requests that weigh nothing any more."""
         oldest = self._counters.moment().second - WINDOW_SECONDS
         for second in [second for second in self._recent if second < oldest]:
@@ -122,12 +122,12 @@ class Membership:
         That is: ENDs above the cut, what is in flight, requests of the last minute. Raises CountersUnavailable; then
         it is tried again.
         """
-        generation = self.wanted
+        generation = self.current_generation
         state = self._counters.worker_state(journal.worker_id)
         if state is None:
-            condition, page = self._counters.condition(), self._page
-            if page is not None and condition.generation == generation and condition.sequence >= page.sequence:
-                self._leave()
+            condition, known = self._counters.status(), self._shared_state
+            if known is not None and condition.generation == generation and condition.sequence >= known.sequence:
+                self._terminate()
             # Else what stands there is not what we were told of, and does not tell that we are out.
             raise CountersLost("the worker was taken out", generation)
         if state.joined:  # before, and the answer was lost: what has ended since is told as always
@@ -135,15 +135,19 @@ class Membership:
             return state.end_number
         end_number = journal.end_number
         tail = read_tail(journal.directory, journal.worker_id, state.end_number)
-        self.forget_old()
+        self.drop_expired()
         self._counters.join(
-            Joining(
+            WorkerReplay(
                 journal.worker_id,
                 generation,
                 end_number,
                 [record.for_counters() for record in tail.ends],
                 list(_held(journal)),
-                [Used(key, second, count) for second, keys in self._recent.items() for key, count in keys.items()],
+                [
+                    RateBucket(key, second, count)
+                    for second, keys in self._recent.items()
+                    for key, count in keys.items()
+                ],
             )
         )
         self.generation = generation
@@ -151,7 +155,7 @@ class Membership:
         return end_number
 
 
-def _start_over() -> None:
+def _terminate_self() -> None:
     """End this process in good order: it was taken out of the counters while it lived, and cannot come back as itself.
 
     That is when its journal was deleted or imported from a copy, or the database put back to a time before it was
@@ -161,10 +165,10 @@ def _start_over() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _held(journal: Journal) -> Iterable[Held]:
+def _held(journal: Journal) -> Iterable[Hold]:
     """What is in flight, summed by key and day."""
     sums: dict[tuple[str, int], int] = defaultdict(int)
     for _, attempt in journal.open.values():
         if attempt.held_nanos:
             sums[attempt.key_id, attempt.day] += attempt.held_nanos
-    return (Held(key_id, day, nanos) for (key_id, day), nanos in sums.items())
+    return (Hold(key_id, day, nanos) for (key_id, day), nanos in sums.items())

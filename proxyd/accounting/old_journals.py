@@ -20,7 +20,7 @@ from proxyd.accounting.records import Attempt, Settlement, crashed
 log = logging.getLogger(__name__)
 
 
-def take_over(directory: Path, ledger: Ledger) -> int:
+def migrate(directory: Path, ledger: Ledger) -> int:
     """Returns how many entries were taken over. Raises OSError, SQLAlchemyError."""
     taken = 0
     for path in sorted(directory.glob("*.db")):

@@ -4,17 +4,17 @@ from collections.abc import Callable
 
 from proxyd.accounting.group_commit import Submission
 from proxyd.accounting.records import Attempt
-from shared.counters import Admitted, Answer, Charge
+from shared.counters import Admitted, Charge, Decision
 
 
 class PendingAdmission(Submission):
     """A request that wants to be admitted. Without a charge, only ends are told."""
 
-    __slots__ = ("abandoned", "answer", "attempt_of", "charge", "seq")
+    __slots__ = ("abandoned", "attempt_of", "charge", "decision", "seq")
 
     def __init__(self, seq: int, charge: Charge | None, attempt_of: Callable[[Admitted], Attempt] | None) -> None:
         self.seq = seq
         self.charge = charge
         self.attempt_of = attempt_of
-        self.answer: Answer | None = None
+        self.decision: Decision | None = None
         self.abandoned = False

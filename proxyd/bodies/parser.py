@@ -169,8 +169,9 @@ class BodyParser:
             if not answered:
                 self.close()  # in the middle of a body nobody knows what it says next
         if self._idle is None:
-            self._idle = get_hub().loop.timer(self._idle_seconds, ref=False)
-        self._idle.start(self.close)
+            # By its repeat: a timer that was stopped and is started again would go on where it was.
+            self._idle = get_hub().loop.timer(0.0, self._idle_seconds, ref=False)
+        self._idle.again(self.close, update=True)
         return found
 
     @contextmanager

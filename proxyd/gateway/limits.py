@@ -76,7 +76,7 @@ class Limits:
         row = self._counters.rows([key_id]).get(key_id) or KeyRow.new()
         if row.seeded or not with_money:
             return row
-        generation = self._counters.condition().generation
+        generation = self._counters.status().generation
         seeds = self._seeds([key_id], generation, self._counters.moment().day)
         if seeds is None:
             return None

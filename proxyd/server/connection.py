@@ -25,7 +25,7 @@ HEAD_RECEIVE_BYTES = 16 * 1024
 LINGER_RECEIVE_BYTES = 64 * 1024
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 DRAIN_GRACE_SECONDS = 1.0
-LOOK_SECONDS = 0.25  # between two looks whether a client has left behind bytes that nobody reads yet
+DISCONNECT_POLL_SECONDS = 0.25  # between two looks whether a client has left behind bytes that nobody reads yet
 
 _native_poll: Callable[[], Any] = get_original("select", "poll")
 
@@ -49,14 +49,14 @@ class Connection(Channel):
 
     __slots__ = (
         "_body",
-        "_lookout",
+        "_disconnect_poll",
         "_on_gone",
         "_repeated",
         "_service",
         "_socket",
+        "awaiting_head",
         "buffer",
         "gone",
-        "headless",
         "idle",
         "limits",
         "peer",
@@ -69,14 +69,14 @@ class Connection(Channel):
         self._service = service
         self._body: RequestBody | None = None  # of the request being answered
         self._on_gone: Callable[[], None] | None = None
-        self._lookout: Any = None  # a timer, while unread bytes hide whether the client is still there
+        self._disconnect_poll: Any = None  # a timer, while unread bytes hide whether the client is still there
         self._repeated: RepeatedHead | None = None
         self.limits = service.limits
         self.peer = peer
         self.gone = False
         self.buffer = b""
         self.idle = True  # waiting for the first byte of a request
-        self.headless = True  # waiting for a whole head
+        self.awaiting_head = True  # waiting for a whole head
         self.served = 0  # requests so far
 
     def on_gone(self, callback: Callable[[], None] | None) -> None:
@@ -104,24 +104,24 @@ class Connection(Channel):
             arrived = b""
         if not arrived:
             self._tell_gone()
-        elif self._lookout is None:
+        elif self._disconnect_poll is None:
             # The next request, or a stray byte: it stays in the kernel, not in our memory, and hides the end behind it.
-            self._lookout = self._hub.loop.timer(LOOK_SECONDS, LOOK_SECONDS, ref=False)
-            self._lookout.start(self._look_out)
+            self._disconnect_poll = self._hub.loop.timer(DISCONNECT_POLL_SECONDS, DISCONNECT_POLL_SECONDS, ref=False)
+            self._disconnect_poll.start(self._poll_disconnect)
 
-    def _look_out(self) -> None:
+    def _poll_disconnect(self) -> None:
         """Ask the kernel whether the client has ended its side. Called in the hub."""
         if self._on_gone is None:
-            self._stop_looking()
+            self._stop_disconnect_poll()
             return
         poll = _native_poll()
         poll.register(self._socket.fileno(), select.POLLRDHUP)
         if poll.poll(0):
-            self._stop_looking()
+            self._stop_disconnect_poll()
             self._tell_gone()
 
-    def _stop_looking(self) -> None:
-        timer, self._lookout = self._lookout, None
+    def _stop_disconnect_poll(self) -> None:
+        timer, self._disconnect_poll = self._disconnect_poll, None
         if timer is not None:
             timer.stop()
             timer.close()
@@ -133,7 +133,7 @@ class Connection(Channel):
             callback()
 
     def close(self) -> None:
-        self._stop_looking()
+        self._stop_disconnect_poll()
         super().close()
 
     def run(self) -> None:
@@ -162,14 +162,14 @@ class Connection(Channel):
 
         Half a head is no request: somebody who sends one slowly has no more right to a place than who sends nothing.
         """
-        if not self.headless or self.closed:
+        if not self.awaiting_head or self.closed:
             return None
         if self.idle and self.served:
             return self.deadline - self.limits.keep_alive_seconds
         since = self.deadline - self.limits.header_timeout_seconds
         return since if now - since >= self.limits.silent_seconds else None
 
-    def make_room(self) -> bool:
+    def evict(self) -> bool:
         """Close a connection without a request, unless something has just arrived on it. Called in the hub."""
         try:
             self._socket.recv(1, socket.MSG_PEEK)
@@ -218,7 +218,7 @@ class Connection(Channel):
 
     def _read_head(self) -> bytes | None:
         """Give the next head with its empty line; None when there is none to come. Raises `RequestError`."""
-        self.headless = True
+        self.awaiting_head = True
         buffer = self.buffer or self._first_bytes()
         if not buffer:
             return None
@@ -226,7 +226,7 @@ class Connection(Channel):
         if end > 0 and not buffer.startswith(b"\r\n"):
             # The usual case: the whole head came at once. Its size is judged with the rest of it.
             self.disarm()
-            self.headless = False
+            self.awaiting_head = False
             self.buffer = buffer[end + 4 :]
             return buffer[: end + 4]
         limits = self.limits
@@ -255,7 +255,7 @@ class Connection(Channel):
                 return None
             buffer += data
         self.disarm()
-        self.headless = False
+        self.awaiting_head = False
         self.buffer = buffer[end:]
         return buffer[:end]
 

@@ -31,9 +31,9 @@ Handler = Callable[[Request], Response]
 OnError = Callable[[Exception, Request | None], Response]
 
 ACCEPTS_AT_ONCE = 64
-ROOM_AT_ONCE = 16
-SHORTAGE_PAUSE_SECONDS = 0.2
-SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+EVICTIONS_AT_ONCE = 16
+BACKOFF_SECONDS = 0.2
+RESOURCE_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 KILL_SECONDS = 2.0
 # For a connection that the kernel has half taken to come up: a round trip to whoever is near enough to matter.
 SETTLE_SECONDS = 0.05
@@ -182,21 +182,21 @@ class Server:
     def _accept(self, listener: socket.socket, attempts: int) -> None:
         """Accept what waits at a listener. Called in the hub."""
         for _ in range(attempts):
-            if len(self._connections) >= self.limits.max_connections and not self._make_room():
-                self._pause_awhile()
+            if len(self._connections) >= self.limits.max_connections and not self._evict_idle():
+                self._back_off()
                 return
             try:
                 accepted, address = listener.accept()
             except BlockingIOError:
                 return
             except OSError as error:
-                if error.errno in SHORTAGES:
+                if error.errno in RESOURCE_EXHAUSTED:
                     if not self._shortage_logged:
                         self._shortage_logged = True
                         logger.error("Cannot accept connections: %s", error.strerror)
-                    if self._make_room():
+                    if self._evict_idle():
                         continue
-                    self._pause_awhile()
+                    self._back_off()
                     return
                 continue  # The client left before we came: ECONNABORTED and its kin.
             # `accept` makes whatever class the socket module names now, which may be gevent's.
@@ -209,7 +209,7 @@ class Server:
             self._connections[connection] = greenlet
             greenlet.link(partial(self._forget, connection))
 
-    def _make_room(self) -> int:
+    def _evict_idle(self) -> int:
         """Close the connections that have waited longest for a request; how many. Called in the hub.
 
         Several at once, because looking for them takes a look at all.
@@ -218,15 +218,15 @@ class Server:
         idle = [
             (since, connection) for connection in self._connections if (since := connection.idle_since(now)) is not None
         ]
-        oldest = heapq.nsmallest(ROOM_AT_ONCE, idle, key=itemgetter(0))
-        closed = [connection for _, connection in oldest if connection.make_room()]
+        oldest = heapq.nsmallest(EVICTIONS_AT_ONCE, idle, key=itemgetter(0))
+        closed = [connection for _, connection in oldest if connection.evict()]
         for connection in closed:
             del self._connections[connection]
         return len(closed)
 
-    def _pause_awhile(self) -> None:
+    def _back_off(self) -> None:
         self._pause()
-        timer = get_hub().loop.timer(SHORTAGE_PAUSE_SECONDS)
+        timer = get_hub().loop.timer(BACKOFF_SECONDS)
 
         def again() -> None:
             timer.close()

@@ -42,13 +42,13 @@ class Pool(Protocol):
 
     limits: UpstreamLimits
 
-    def take(self, origin: Origin) -> UpstreamConnection | None:
+    def acquire(self, origin: Origin) -> UpstreamConnection | None:
         """Give an idle connection that is still quiet."""
 
     def connect(self, call: "Call", origin: Origin) -> UpstreamConnection:
         """Make a new one, telling the call of it at once (`adopt`)."""
 
-    def give(self, connection: UpstreamConnection) -> None:
+    def release(self, connection: UpstreamConnection) -> None:
         """Take a connection back that can be used again."""
 
 
@@ -169,7 +169,7 @@ class Call:
             and not self._aborted
         )
         if clean:
-            self._pool.give(connection)
+            self._pool.release(connection)
         else:
             connection.close()
 
@@ -193,7 +193,7 @@ class Call:
         while True:
             if self._aborted:
                 raise Cancelled
-            reused = self._pool.take(outgoing.origin)
+            reused = self._pool.acquire(outgoing.origin)
             connection = reused or self._pool.connect(self, outgoing.origin)
             self._connection = connection
             try:

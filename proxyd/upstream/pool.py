@@ -58,7 +58,7 @@ class UpstreamPool:
             self._watchdog.close()
             self._watchdog = None
 
-    def take(self, origin: Origin) -> UpstreamConnection | None:
+    def acquire(self, origin: Origin) -> UpstreamConnection | None:
         """Give the idle connection used last, if it is still quiet."""
         connections = self._idle.get(origin)
         while connections:
@@ -89,7 +89,7 @@ class UpstreamPool:
 
         return dial(origin, self.limits, self._resolver, self._tls_context, self._forget, register)
 
-    def give(self, connection: UpstreamConnection) -> None:
+    def release(self, connection: UpstreamConnection) -> None:
         """Take a connection back that can serve again."""
         connections = self._idle.setdefault(connection.key, [])
         if len(connections) >= self.limits.pool_connections or connection.closed:

@@ -7,23 +7,23 @@ from typing import Protocol
 from limits.storage import storage_from_string
 
 from shared.counters.clock import Clock, SystemClock
-from shared.counters.page import Page
 from shared.counters.redis.url import SCHEMES, check_url
 from shared.counters.rows import KeyRow, Moment, period_of_day
+from shared.counters.shared_state import SharedState
 from shared.counters.sqlite import SqliteCounters
 from shared.counters.storage import SqliteStorage, path_of
 from shared.counters.throttle import LoginThrottle, SqliteLoginThrottle
 from shared.counters.values import (
-    Answer,
     Batch,
-    Condition,
-    Held,
-    Joining,
+    CountersStatus,
+    Decision,
+    Hold,
     KeySpend,
+    RateBucket,
     RateState,
     Seed,
     SpendState,
-    Used,
+    WorkerReplay,
     WorkerState,
 )
 
@@ -34,26 +34,26 @@ class Counters(Protocol):
     Methods are safe to call from threads, forked processes and greenlets.
     """
 
-    def attach(self, page: Page | None) -> None: ...
+    def attach(self, shared_state: SharedState | None) -> None: ...
     def refuse_foreign(self, installation: int) -> None: ...
-    def apply_batch(self, batch: Batch) -> list[Answer]: ...
+    def apply_batch(self, batch: Batch) -> list[Decision]: ...
     def register(self, worker_id: str, generation: int) -> None: ...
-    def join(self, joining: Joining) -> None: ...
-    def close_worker(self, joining: Joining) -> bool: ...
+    def join(self, replay: WorkerReplay) -> None: ...
+    def close_worker(self, replay: WorkerReplay) -> bool: ...
     def worker_state(self, worker_id: str) -> WorkerState | None: ...
     def begin_generation(self, generation: int, workers: Mapping[str, int]) -> None: ...
-    def remember(self, generation: int, used: Iterable[Used]) -> None: ...
+    def restore_requests(self, generation: int, buckets: Iterable[RateBucket]) -> None: ...
     def go_live(self, generation: int) -> None: ...
-    def fold_log(self) -> None: ...
+    def checkpoint(self) -> None: ...
     def publish(self, generation: int, keys: Mapping[str, int], orgs: Mapping[str, int]) -> None: ...
     def seed(self, generation: int, seeds: Iterable[Seed]) -> None: ...
-    def condition(self) -> Condition: ...
+    def status(self) -> CountersStatus: ...
     def rows(self, key_ids: Sequence[str]) -> dict[str, KeyRow]: ...
     def org_version(self, org_id: str) -> int: ...
     def moment(self) -> Moment: ...
 
     @property
-    def right(self) -> bool:
+    def intact(self) -> bool:
         """Whether nobody replaced or touched them."""
 
     @property
@@ -67,27 +67,20 @@ class Counters(Protocol):
 class SharedCounters(Protocol):
     """What a ledger writer asks of counters that other machines use too. Raises as `Counters` does."""
 
-    def follow(self, condition: Condition, used: Iterable[Used]) -> None: ...
-    def fence(self, generation: int, worker_id: str, holds: Iterable[Held]) -> None: ...
+    def adopt(self, status: CountersStatus, buckets: Iterable[RateBucket]) -> None: ...
+    def fence(self, generation: int, worker_id: str, holds: Iterable[Hold]) -> None: ...
 
 
-def connect(
-    url: str,
-    *,
-    clock: Clock | None = None,
-    sleep: Callable[[float], None] = time.sleep,
-    wait_near: Callable[[int], object] | None = None,
-) -> Counters:
+def connect(url: str, *, clock: Clock | None = None, sleep: Callable[[float], None] = time.sleep) -> Counters:
     """The counters at a URL of the `limits` library. Nothing is opened before it is used.
 
-    `sleep` is for those in a file, `wait_near` for those on a server (`redis.link` says what it is). Raises ValueError,
-    with a sentence that repeats nothing of the URL but its scheme.
+    Raises ValueError, with a sentence that repeats nothing of the URL but its scheme.
     """
     if _is_of_server(url):
         # Here, because the client costs a process 7 MB and a good part of a second that a file has no use for.
         from shared.counters.redis import client  # noqa: PLC0415
 
-        return client.connect(url, clock=clock, wait_near=wait_near)
+        return client.connect(url, clock=clock)
     storage = storage_from_string(url, clock=clock, sleep=sleep, fill=None)  # type: ignore[arg-type] # the library passes options on
     if not isinstance(storage, SqliteStorage):
         raise TypeError("another storage is registered for sqlite://")

@@ -152,7 +152,7 @@ class Database:
     def failed(self, error: sqlite3.Error, session: Session | None) -> CountersUnavailable:
         """Give up the connection unless it only waited, and say what happened once a second.
 
-        Whoever closes the last connection folds the log into the file, so a lock of another process is no reason to.
+        Whoever closes the last connection checkpoints the file, so a lock of another process is no reason to.
         """
         if session is not None and _code_of(error) not in _BUSY:
             self.drop(session)
@@ -190,7 +190,7 @@ class Database:
                 if self._fill is not None:
                     datafile.create(self.path, self._fill, replace=False)
                 session = Session(*datafile.open_file(self.path))
-            except datafile.Missing as error:
+            except datafile.FileMissing as error:
                 raise CountersLost("there is no file") from error
             except sqlite3.Error as error:
                 deadline, tries = self._wait_or_fail(None, error, deadline, tries)

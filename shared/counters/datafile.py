@@ -23,7 +23,7 @@ _APPLICATION_ID = 0x45524354  # in the head of each file of ours, of older relea
 _SQLITE = b"SQLite format 3\0"
 
 
-class Missing(Exception):
+class FileMissing(Exception):
     """There is no file at the path."""
 
 
@@ -48,7 +48,7 @@ def open_file(path: Path) -> tuple[sqlite3.Connection, int]:
     """Open the file that stands there, and tell its inode. Raises Missing, sqlite3.Error or OSError."""
     with _locked(path, fcntl.LOCK_SH):
         if not path.exists():
-            raise Missing
+            raise FileMissing
         connection = _connect(path)
         try:
             # What is rebuilt after a power cut needs no waiting for the disk; nor does it, or the checkpoint, belong

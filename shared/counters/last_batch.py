@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import orjson
 
 from shared.counters.rows import Moment
-from shared.counters.values import Admitted, Answer, Batch, Charge, Held, LastAdmitted, Stale
+from shared.counters.values import Admitted, Batch, Charge, Decision, Hold, LastAdmitted, Stale
 
 _STEP_BYTES = 128  # lengths are multiples of this
 
@@ -29,11 +29,11 @@ def encode(moment: Moment, charges: Sequence[Charge], admitted: Mapping[str, Seq
 def held(data: bytes) -> list[LastAdmitted]:
     """What it holds, in the order of the charges."""
     day, _, found = _decode(data)
-    return [LastAdmitted(seq, Held(key_id, day, nanos)) for _, seq, key_id, nanos in found]
+    return [LastAdmitted(seq, Hold(key_id, day, nanos)) for _, seq, key_id, nanos in found]
 
 
-def answers(data: bytes, batch: Batch) -> list[Answer]:
-    """What a batch was answered whose answer was lost. What was refused then consumed nothing and may ask anew.
+def decisions(data: bytes, batch: Batch) -> list[Decision]:
+    """Of a batch whose answer was lost. What was refused then consumed nothing and may ask anew.
 
     Whoever repeats a batch may leave its charges out: then nothing new is admitted if it had not been applied.
     """

@@ -1,6 +1,6 @@
 """What is known of one key: its policy version, its money by day, its requests of the last minute. No I/O.
 
-A row is read once a batch, every charge and end of the key is judged on it in memory, and it is written once. It keeps
+A row is read once a batch, every charge and end of the key is decided on it in memory, and it is written once. It keeps
 the money of all days and the requests of the last minute whatever the key's limits are, so that an edit finds what was
 used. Amounts never reach 2**53 (see `shared.money`): an admission that would is refused, a cost that would is cut.
 """
@@ -13,9 +13,9 @@ import orjson
 
 from shared.counters.values import (
     Admitted,
-    Answer,
     Charge,
     CountersLost,
+    Decision,
     End,
     Missing,
     RateLimited,
@@ -64,8 +64,8 @@ class Period(NamedTuple):
     resets_on: date | None
 
 
-class Stand(NamedTuple):
-    """How the counters stand while a batch is judged."""
+class BatchContext(NamedTuple):
+    """What the charges of one batch are decided by, besides their rows."""
 
     generation: int
     live: bool  # every worker has told what it holds
@@ -123,8 +123,8 @@ class KeyRow:
         except (ValueError, TypeError, IndexError) as error:
             raise CountersLost("a row cannot be read") from error
 
-    def follow(self, data: bytes) -> bool:
-        """Become what others have made of this row since it was stored, if they changed no more than its first part."""
+    def refresh(self, data: bytes) -> bool:
+        """Take over what others have written since this row was stored, if they changed no more than its first part."""
         end = b",%b]" % self._older
         if not self._older or not data.endswith(end):
             return False
@@ -225,33 +225,33 @@ class KeyRow:
         resets_at = -int(-(moment.wall + self.window.empty_in(moment.steady)) // 1)
         return RateState(rpm, max(0, rpm - used), resets_at)
 
-    def judge(self, charge: Charge, stand: Stand) -> Answer | None:
+    def decide(self, charge: Charge, context: BatchContext) -> Decision | None:
         """What refuses a charge before its request is counted; None: nothing does."""
         if charge.version != self.version:
             # A row is never dropped within a generation. So if there is none now, there was none when the policy was
             # loaded in this generation either, and no edit was answered since.
-            if self.version == NOT_LOADED and charge.loaded_in != stand.generation:
-                return Missing(stand.generation)
+            if self.version == NOT_LOADED and charge.loaded_in != context.generation:
+                return Missing(context.generation)
             if charge.version < self.version:
                 return Stale()
             # The database is ahead: whoever edited has committed, and is about to tell.
             self.version = charge.version
         limit = charge.spend_limit_nanos
         if limit is None:
-            return None if stand.live or charge.rate_limit_rpm is None else Rebuilding()
-        if not stand.live:
+            return None if context.live or charge.rate_limit_rpm is None else Rebuilding()
+        if not context.live:
             return Rebuilding()
         if not self.seeded:
-            if charge.seed is None or charge.loaded_in != stand.generation:
-                return Unseeded(stand.generation)
+            if charge.seed is None or charge.loaded_in != context.generation:
+                return Unseeded(context.generation)
             self.seed(charge.seed)
-        period = period_of_day(charge.spend_reset, stand.moment.day)
+        period = period_of_day(charge.spend_reset, context.moment.day)
         spent, held = self.sums(period)
         bound = charge.bound_nanos
         if spent + held + bound <= limit:
             return None
         # A request rate that refuses as well is told first.
-        if (limited := self.rate_refusal(charge.rate_limit_rpm, stand.moment)) is not None:
+        if (limited := self.rate_refusal(charge.rate_limit_rpm, context.moment)) is not None:
             return limited
         state = spend_state(period, limit, spent, held)
         if spent + bound > limit:
@@ -265,9 +265,9 @@ class KeyRow:
             return None
         return RateLimited(self.rate(moment, rpm), max(0.0, self.window.wait(moment.steady, rpm)))
 
-    def admitted(self, charge: Charge, stand: Stand) -> Admitted:
+    def admitted(self, charge: Charge, context: BatchContext) -> Admitted:
         """Hold the bound of a charge whose request has been counted."""
-        moment = stand.moment
+        moment = context.moment
         day = moment.day
         if charge.bound_nanos:
             self._book(day, 0, charge.bound_nanos)

@@ -1,8 +1,8 @@
 """The counters on a SQLite file, shared by all processes of a machine.
 
-Every transaction first checks that these are the counters this process knows (generation, file, sequence; see `page`).
-A batch that was applied before is answered by what was answered then; otherwise each key is read once, its ends and
-charges are judged in memory, in order, and it is written once.
+Every transaction first checks that these are the counters this process knows (generation, file, sequence; see
+`shared_state`). A batch that was applied before gets the decisions of then; otherwise each key is read once,
+its ends and charges are judged in memory, in order, and it is written once.
 """
 
 import os
@@ -14,25 +14,25 @@ import orjson
 from limits.strategies import MovingWindowRateLimiter
 
 from shared.counters import datafile, last_batch
-from shared.counters.page import Page
 from shared.counters.rate import per_minute
-from shared.counters.rows import KeyRow, Moment, Stand, moment_of
+from shared.counters.rows import BatchContext, KeyRow, Moment, moment_of
+from shared.counters.shared_state import SharedState
 from shared.counters.storage import SqliteStorage, fill
 from shared.counters.transaction import READ_ORG, WRITE_ORG, Transaction
 from shared.counters.values import (
-    Answer,
     Batch,
     Charge,
-    Condition,
     CountersLost,
+    CountersStatus,
     CountersUnavailable,
-    Joining,
+    Decision,
+    RateBucket,
     Seed,
-    Used,
+    WorkerReplay,
     WorkerState,
 )
 
-_CONDITION = "SELECT batch, joined, (SELECT MAX(sequence) FROM process) FROM process WHERE id = ''"
+_STATUS = "SELECT batch, joined, (SELECT MAX(sequence) FROM process) FROM process WHERE id = ''"
 _READ_ADMITTED = "SELECT admitted FROM process WHERE id = ?"
 _WRITE_BATCH = "UPDATE process SET batch = ?, end_number = ?, sequence = ?, admitted = ? WHERE id = ?"
 _WRITE_JOINED = (
@@ -47,8 +47,8 @@ _SEQUENCE_GAP = 2**20
 class SqliteCounters:
     """Batches and rebuilds on the file of a `SqliteStorage`. Every method may raise `CountersUnavailable`.
 
-    What writes raises `CountersLost` when these are not the right counters. `page` is shared by the processes of the
-    data directory; without one (a test, a look from outside) only the generation is compared.
+    What writes raises `CountersLost` when these are not the right counters. `shared_state` is of the processes of one
+    data directory; without it (a test, a look from outside) only the generation is compared.
     """
 
     shared = None  # with no other machine
@@ -58,12 +58,12 @@ class SqliteCounters:
         self._clock = storage.clock
         self._rate = MovingWindowRateLimiter(storage)
         self.database = storage.database
-        self.page: Page | None = None
+        self.shared_state: SharedState | None = None
         self.pid = os.getpid()
 
-    def attach(self, page: Page | None) -> None:
-        """Compare with this page from now on; for this process."""
-        self.page = page
+    def attach(self, shared_state: SharedState | None) -> None:
+        """Compare with this shared state from now on; for this process."""
+        self.shared_state = shared_state
         self.pid = os.getpid()
 
     def refuse_foreign(self, installation: int) -> None:  # noqa: ARG002 - a file is its machine's own
@@ -72,15 +72,15 @@ class SqliteCounters:
 
     # Of a worker
 
-    def apply_batch(self, batch: Batch) -> list[Answer]:
-        """Apply ends, then judge charges, in order, in one transaction. The same batch again: the same answers."""
+    def apply_batch(self, batch: Batch) -> list[Decision]:
+        """Apply ends, then decide charges, in order, in one transaction. The same batch again: the same decisions."""
         storage = self._storage
-        with self._checked(batch.worker_id, batch.generation) as checked:
-            state = checked.state
+        with self._transaction(batch.worker_id, batch.generation) as tx:
+            state = tx.state
             if not state.joined:
                 raise CountersLost("the worker is not known", batch.generation)
             if state.number == batch.number:
-                return last_batch.answers(checked.execute(_READ_ADMITTED, (batch.worker_id,)).fetchone()[0], batch)
+                return last_batch.decisions(tx.execute(_READ_ADMITTED, (batch.worker_id,)).fetchone()[0], batch)
             if state.number != batch.number - 1:
                 raise CountersLost("batches are missing", batch.generation)
             moment = storage.moment = self.moment()
@@ -92,85 +92,85 @@ class SqliteCounters:
                     end_number = end.number
                 elif end.number:
                     continue  # it was told when the worker joined
-                checked.row(rows, end.key_id).end(end)
-            stand = Stand(batch.generation, bool(state.live), moment)
-            answers, admitted = self._judge(checked, rows, batch.charges, stand)
-            checked.write(rows, moment.day)
+                tx.row(rows, end.key_id).end(end)
+            context = BatchContext(batch.generation, bool(state.live), moment)
+            decisions, admitted = self._decide(tx, rows, batch.charges, context)
+            tx.write(rows, moment.day)
             told = last_batch.encode(moment, batch.charges, admitted)
-            checked.execute(_WRITE_BATCH, (batch.number, end_number, checked.wrote(), told, batch.worker_id))
-        checked.update_cache(batch.number, end_number, rows)
-        return answers
+            tx.execute(_WRITE_BATCH, (batch.number, end_number, tx.mark_written(), told, batch.worker_id))
+        tx.update_cache(batch.number, end_number, rows)
+        return decisions
 
-    def _judge(
-        self, checked: Transaction, rows: dict[str, KeyRow], charges: Sequence[Charge], stand: Stand
-    ) -> tuple[list[Answer], dict[str, list[int]]]:
-        """The answers, and the indices of the admitted by key."""
-        answers: list[Answer] = []
+    def _decide(
+        self, tx: Transaction, rows: dict[str, KeyRow], charges: Sequence[Charge], context: BatchContext
+    ) -> tuple[list[Decision], dict[str, list[int]]]:
+        """The decisions, and the indices of the admitted by key."""
+        decisions: list[Decision] = []
         admitted: dict[str, list[int]] = {}
-        hit, orgs = self._rate.hit, checked.state.orgs
+        hit, orgs = self._rate.hit, tx.state.orgs
         for index, charge in enumerate(charges):
             key_id = charge.key_id
-            row = rows.get(key_id) or checked.row(rows, key_id)
-            answer: Answer | None = None
+            row = rows.get(key_id) or tx.row(rows, key_id)
+            decision: Decision | None = None
             if charge.org_version != orgs.get(charge.org_id):
-                answer = checked.judge_org(charge, stand)
-            answer = answer or row.judge(charge, stand)
-            if answer is None:
+                decision = tx.decide_org(charge, context)
+            decision = decision or row.decide(charge, context)
+            if decision is None:
                 if hit(per_minute(charge.rate_limit_rpm), key_id):
-                    answer = row.admitted(charge, stand)
+                    decision = row.admitted(charge, context)
                     admitted.setdefault(key_id, []).append(index)
                 else:
-                    answer = row.rate_refusal(charge.rate_limit_rpm, stand.moment)
-                    assert answer is not None  # noqa: S101 - the window that refused a moment ago refuses still
-            answers.append(answer)
-        return answers, admitted
+                    decision = row.rate_refusal(charge.rate_limit_rpm, context.moment)
+                    assert decision is not None  # noqa: S101 - the window that refused a moment ago refuses still
+            decisions.append(decision)
+        return decisions, admitted
 
     def register(self, worker_id: str, generation: int) -> None:
         """A new worker, which holds nothing. What of it the ledger knew at the cut is not counted again."""
-        with self._checked(worker_id, generation) as checked:
-            if not checked.state.joined:
-                checked.execute(_WRITE_JOINED, (worker_id, checked.state.end_number or 0, checked.wrote()))
+        with self._transaction(worker_id, generation) as tx:
+            if not tx.state.joined:
+                tx.execute(_WRITE_JOINED, (worker_id, tx.state.end_number or 0, tx.mark_written()))
 
-    def join(self, joining: Joining) -> None:
+    def join(self, replay: WorkerReplay) -> None:
         """A worker that lives brings what it has into a new generation. Again: no effect."""
-        with self._checked(joining.worker_id, joining.generation) as checked:
-            if checked.state.joined is None:
-                raise CountersLost("the worker was taken out", joining.generation)
-            if checked.state.joined:
+        with self._transaction(replay.worker_id, replay.generation) as tx:
+            if tx.state.joined is None:
+                raise CountersLost("the worker was taken out", replay.generation)
+            if tx.state.joined:
                 return
             rows: dict[str, KeyRow] = {}
-            for end in joining.ends:
-                if end.number > checked.state.end_number:
-                    checked.row(rows, end.key_id).end(end._replace(held_nanos=0))
-            for hold in joining.holds:
-                checked.row(rows, hold.key_id).hold(hold.day, hold.nanos)
-            _bring(checked, rows, joining.used)
-            checked.write(rows, self.moment().day)
-            checked.execute(_WRITE_JOINED, (joining.worker_id, joining.end_number, checked.wrote()))
+            for end in replay.ends:
+                if end.number > tx.state.end_number:
+                    tx.row(rows, end.key_id).end(end._replace(held_nanos=0))
+            for hold in replay.holds:
+                tx.row(rows, hold.key_id).hold(hold.day, hold.nanos)
+            _add_buckets(tx, rows, replay.buckets)
+            tx.write(rows, self.moment().day)
+            tx.execute(_WRITE_JOINED, (replay.worker_id, replay.end_number, tx.mark_written()))
 
     # Of the ledger writer
 
-    def close_worker(self, joining: Joining) -> bool:
+    def close_worker(self, replay: WorkerReplay) -> bool:
         """Take out a worker that died: its ends above what the counters have seen, its holds back, its row away.
 
         `ends` hold one for each attempt that was begun; `holds` are admissions of its last batch that never were;
-        `used` counts if it had not joined. False: it was out before, and nothing was done.
+        `buckets` count if it had not joined. False: it was out before, and nothing was done.
         """
-        with self._checked(joining.worker_id, joining.generation) as checked:
-            if checked.state.joined is None:
+        with self._transaction(replay.worker_id, replay.generation) as tx:
+            if tx.state.joined is None:
                 return False
             rows: dict[str, KeyRow] = {}
-            for end in joining.ends:
-                if end.number > checked.state.end_number:
-                    checked.row(rows, end.key_id).end(end if checked.state.joined else end._replace(held_nanos=0))
-            if checked.state.joined:
-                for hold in joining.holds:
-                    checked.row(rows, hold.key_id).hold(hold.day, -hold.nanos)
+            for end in replay.ends:
+                if end.number > tx.state.end_number:
+                    tx.row(rows, end.key_id).end(end if tx.state.joined else end._replace(held_nanos=0))
+            if tx.state.joined:
+                for hold in replay.holds:
+                    tx.row(rows, hold.key_id).hold(hold.day, -hold.nanos)
             else:
-                _bring(checked, rows, joining.used)
-            checked.write(rows, self.moment().day)
-            checked.execute("DELETE FROM process WHERE id = ?", (joining.worker_id,))
-            checked.execute(_WRITE_SEQUENCE, (checked.wrote(),))
+                _add_buckets(tx, rows, replay.buckets)
+            tx.write(rows, self.moment().day)
+            tx.execute("DELETE FROM process WHERE id = ?", (replay.worker_id,))
+            tx.execute(_WRITE_SEQUENCE, (tx.mark_written(),))
         return True
 
     def worker_state(self, worker_id: str) -> WorkerState | None:
@@ -183,71 +183,72 @@ class SqliteCounters:
 
     def begin_generation(self, generation: int, workers: Mapping[str, int]) -> None:
         """Put empty counters in the place of whatever stands there. `workers` (id -> END at the cut) have to join."""
-        assert self.page is not None  # noqa: S101 - only the ledger writer calls this, and it has one
-        page = self.page
-        sequence = page.sequence + _SEQUENCE_GAP
+        assert self.shared_state is not None  # noqa: S101 - only the ledger writer calls this, and it has one
+        shared_state = self.shared_state
+        sequence = shared_state.sequence + _SEQUENCE_GAP
 
         def fill_in(connection: sqlite3.Connection) -> None:
             fill(connection)
             connection.execute("INSERT INTO process VALUES ('', 0, ?, 0, ?, '[]')", (generation, sequence))
             connection.executemany("INSERT INTO process VALUES (?, 0, 0, ?, 0, '[]')", list(workers.items()))
 
-        page.begin_moving()
+        shared_state.begin_file_change()
         try:
             self.database.create(fill_in)
         except CountersUnavailable:
-            page.settle_identity(*page.identity())  # what stood there before is still right, if it stands there
+            # What stood there before is still right, if it stands there.
+            shared_state.end_file_change(*shared_state.file_identity())
             raise
-        page.begin_generation(generation, sequence, *datafile.identity(self.database.name))
+        shared_state.begin_generation(generation, sequence, *datafile.identity(self.database.name))
 
-    def remember(self, generation: int, used: Iterable[Used]) -> None:
+    def restore_requests(self, generation: int, buckets: Iterable[RateBucket]) -> None:
         """Count requests of the last minute that were admitted before these counters were made."""
-        with self._changing(generation) as (checked, rows):
-            _bring(checked, rows, list(used))
+        with self._update(generation) as (tx, rows):
+            _add_buckets(tx, rows, list(buckets))
 
     def go_live(self, generation: int) -> None:
         """Every worker has joined or is out: limits are enforced again."""
-        with self._checked("", generation) as checked:
-            checked.execute("UPDATE process SET joined = 1, sequence = ? WHERE id = ''", (checked.wrote(),))
+        with self._transaction("", generation) as tx:
+            tx.execute("UPDATE process SET joined = 1, sequence = ? WHERE id = ''", (tx.mark_written(),))
 
-    def fold_log(self) -> None:
-        """Fold the write-ahead log into the file, which nobody else does. Never on an event loop."""
-        page, name = self.page, self.database.name
-        assert page is not None  # noqa: S101 - as above
-        if not self.right:
+    def checkpoint(self) -> None:
+        """Write the log back into the file, which nobody else does. Never on an event loop."""
+        shared_state, name = self.shared_state, self.database.name
+        assert shared_state is not None  # noqa: S101 - as above
+        if not self.intact:
             return
         inode, modified_ns = datafile.identity(name)
-        page.begin_moving()
+        shared_state.begin_file_change()
         try:
             for mode in ("PASSIVE", "RESTART"):
                 self.database.read(f"PRAGMA wal_checkpoint({mode})")
         finally:
             now = datafile.identity(name)
-            # A file that has come to stand there meanwhile is not the one that was folded, and not made right by it.
-            page.settle_identity(inode, now[1] if now[0] == inode else modified_ns)
+            # A file that has come to stand there meanwhile is not the one that was written to, nor right by it.
+            shared_state.end_file_change(inode, now[1] if now[0] == inode else modified_ns)
 
     # Of whoever reads or edits policy
 
     def publish(self, generation: int, keys: Mapping[str, int], orgs: Mapping[str, int]) -> None:
         """Raise the versions of policies, by id. A key that has no row gets one."""
-        with self._changing(generation) as (checked, rows):
+        with self._update(generation) as (tx, rows):
             for key_id, version in keys.items():
-                row = checked.row(rows, key_id)
+                row = tx.row(rows, key_id)
                 row.version = max(row.version, version)
             for org in orgs.items():
-                checked.execute(WRITE_ORG, org)
+                tx.execute(WRITE_ORG, org)
 
     def seed(self, generation: int, seeds: Iterable[Seed]) -> None:
         """Add what the ledger said of keys when this generation was cut, to each once."""
-        with self._changing(generation) as (checked, rows):
+        with self._update(generation) as (tx, rows):
             for seed in seeds:
-                checked.row(rows, seed.key_id).seed(seed)
+                tx.row(rows, seed.key_id).seed(seed)
 
-    def condition(self) -> Condition:
+    def status(self) -> CountersStatus:
         """How the counters stand."""
-        (found,) = self.database.read(_CONDITION) or [(0, 0, 0)]
+        (found,) = self.database.read(_STATUS) or [(0, 0, 0)]
         missing = self.database.read("SELECT id FROM process WHERE joined = 0 AND id <> ''")
-        return Condition(found[0], bool(found[1]), found[2], tuple(worker for (worker,) in missing))
+        return CountersStatus(found[0], bool(found[1]), found[2], tuple(worker for (worker,) in missing))
 
     def rows(self, key_ids: Sequence[str]) -> dict[str, KeyRow]:
         """The rows of these keys, as far as there are any."""
@@ -264,36 +265,36 @@ class SqliteCounters:
 
     def check(self) -> bool:
         """Whether these are the right counters, live, and can be written now."""
-        condition = self.condition()
-        return condition.live and self.right and self._storage.check()
+        status = self.status()
+        return status.live and self.intact and self._storage.check()
 
     def close(self) -> None:
-        """Close this thread's connection; the next call opens one. Closing the last of all folds the log: a loss."""
+        """Close this thread's connection; the next call opens one. Closing the last of all is a checkpoint: a loss."""
         self.database.close()
 
     def moment(self) -> Moment:
         return moment_of(self._clock.wall(), self._clock.steady())
 
     @property
-    def right(self) -> bool:
-        """Whether the file that stands at the path is the one the page tells of."""
-        return self.page is None or self.page.tells_of(self.database.name)
+    def intact(self) -> bool:
+        """Whether the file that stands at the path is the one the shared state tells of."""
+        return self.shared_state is None or self.shared_state.matches_file(self.database.name)
 
     @contextmanager
-    def _changing(self, generation: int) -> Iterator[tuple[Transaction, dict[str, KeyRow]]]:
+    def _update(self, generation: int) -> Iterator[tuple[Transaction, dict[str, KeyRow]]]:
         """A transaction of nobody's in particular; the rows that were read in it are written at its end."""
-        with self._checked("", generation) as checked:
+        with self._transaction("", generation) as tx:
             rows: dict[str, KeyRow] = {}
-            yield checked, rows
-            checked.write(rows, self.moment().day)
-            checked.execute(_WRITE_SEQUENCE, (checked.wrote(),))
+            yield tx, rows
+            tx.write(rows, self.moment().day)
+            tx.execute(_WRITE_SEQUENCE, (tx.mark_written(),))
 
-    def _checked(self, own_id: str, generation: int) -> Transaction:
+    def _transaction(self, own_id: str, generation: int) -> Transaction:
         return Transaction(self, own_id, generation)
 
 
-def _bring(checked: Transaction, rows: dict[str, KeyRow], used: Sequence[Used]) -> None:
+def _add_buckets(tx: Transaction, rows: dict[str, KeyRow], buckets: Sequence[RateBucket]) -> None:
     """Count requests of the last minute. There may be a hundred thousand, and a worker does nothing else meanwhile."""
-    checked.read_ahead(rows, [one.key_id for one in used])
-    for key_id, second, requests in used:
+    tx.read_ahead(rows, [one.key_id for one in buckets])
+    for key_id, second, requests in buckets:
         rows[key_id].window.add(second, requests)

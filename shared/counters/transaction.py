@@ -8,9 +8,9 @@ from typing import Protocol, Self
 import orjson
 
 from shared.counters.database import Database, Row, Session
-from shared.counters.page import Page
-from shared.counters.rows import NOT_LOADED, KeyRow, Stand
-from shared.counters.values import Answer, Charge, CountersLost, Missing, Stale
+from shared.counters.rows import NOT_LOADED, BatchContext, KeyRow
+from shared.counters.shared_state import SharedState
+from shared.counters.values import Charge, CountersLost, Decision, Missing, Stale
 
 # The row of the counters themselves has the empty id: `batch` is the generation, `joined` whether they are live.
 _READ_STATE = (
@@ -32,7 +32,7 @@ class Owner(Protocol):
     """Whose transactions they are."""
 
     database: Database
-    page: Page | None
+    shared_state: SharedState | None
     pid: int
 
 
@@ -78,40 +78,40 @@ class StateCache:
 class Transaction:
     """One transaction on the right counters, with what a look at them tells. What is raised inside undoes it."""
 
-    __slots__ = ("_generation", "_own_id", "_owner", "_wrote", "execute", "sequence", "session", "state")
+    __slots__ = ("_generation", "_has_written", "_own_id", "_owner", "execute", "sequence", "session", "state")
 
     def __init__(self, owner: Owner, own_id: str, generation: int) -> None:
         self._owner = owner
         self._own_id = own_id
         self._generation = generation
-        self._wrote = False
+        self._has_written = False
         self.session: Session
         self.state: StateCache
         self.sequence: int  # of this transaction, if it writes
 
     def __enter__(self) -> Self:
         owner = self._owner
-        page, database = owner.page, owner.database
-        if page is None:
+        shared_state, database = owner.shared_state, owner.database
+        if shared_state is None:
             database.close_if_replaced()
             self.session = database.begin()
         else:
-            if not page.tells_of(database.name):
+            if not shared_state.matches_file(database.name):
                 database.close()
                 raise CountersLost("the file was replaced or written by somebody else")
             self.session = database.begin()
-            if self.session.inode != page.identity()[0]:
+            if self.session.inode != shared_state.file_identity()[0]:
                 database.drop(self.session)  # it has a file open that was right before
                 self.session = database.begin()
-            page.enter(owner.pid)
+            shared_state.enter_transaction(owner.pid)
         try:
-            self._validate(page)
+            self._validate(shared_state)
         except BaseException as error:
             self._undo(error)
             raise
         return self
 
-    def _validate(self, page: Page | None) -> None:
+    def _validate(self, shared_state: SharedState | None) -> None:
         session = self.session
         execute = self.execute = session.execute
         # Only who writes nothing but what `update_cache` is told afterwards puts it back.
@@ -123,14 +123,16 @@ class Transaction:
             state = StateCache(version, self._own_id, row, stale_rows)
         if state.generation != self._generation:
             raise CountersLost("the generation is another one", state.generation)
-        if page is not None and (state.sequence < page.sequence or page.generation != self._generation):
+        if shared_state is not None and (
+            state.sequence < shared_state.sequence or shared_state.generation != self._generation
+        ):
             raise CountersLost("an older copy stands there", self._generation)
         self.state = state
         self.sequence = state.sequence + 1
 
-    def wrote(self) -> int:
+    def mark_written(self) -> int:
         """Something was written: the number to write with it."""
-        self._wrote = True
+        self._has_written = True
         return self.sequence
 
     def row(self, rows: dict[str, KeyRow], key_id: str) -> KeyRow:
@@ -154,13 +156,13 @@ class Transaction:
         if stored is None:
             return KeyRow.new()
         stale = self.state.stale_rows.pop(key_id, None)
-        if stale is not None and stale.follow(stored[0]):
+        if stale is not None and stale.refresh(stored[0]):
             return stale
         row = KeyRow.decode(stored[0])
         row.stored = True
         return row
 
-    def judge_org(self, charge: Charge, stand: Stand) -> Answer | None:
+    def decide_org(self, charge: Charge, context: BatchContext) -> Decision | None:
         """As a key's own row does: what refuses a charge of another version than the one that stands there."""
         org_id, orgs = charge.org_id, self.state.orgs
         known = orgs.get(org_id)
@@ -169,8 +171,8 @@ class Transaction:
             known = orgs[org_id] = stored[0] if stored else NOT_LOADED
             if charge.org_version == known:
                 return None
-        if known == NOT_LOADED and charge.loaded_in != stand.generation:
-            return Missing(stand.generation)
+        if known == NOT_LOADED and charge.loaded_in != context.generation:
+            return Missing(context.generation)
         if charge.org_version < known:
             return Stale()
         orgs[org_id] = charge.org_version
@@ -199,21 +201,21 @@ class Transaction:
             self._undo(error)
             return
         owner = self._owner
-        page = owner.page
-        if page is None:
+        shared_state = owner.shared_state
+        if shared_state is None:
             owner.database.commit(self.session)
             return
         try:
             owner.database.commit(self.session)
         finally:
-            page.leave(owner.pid)
-        if self._wrote:
-            page.note(self.sequence)
+            shared_state.leave_transaction(owner.pid)
+        if self._has_written:
+            shared_state.note_commit(self.sequence)
 
     def _undo(self, error: BaseException) -> None:
         owner = self._owner
         owner.database.roll_back(self.session)
-        if owner.page is not None:
-            owner.page.leave(owner.pid)
+        if owner.shared_state is not None:
+            owner.shared_state.leave_transaction(owner.pid)
         if isinstance(error, sqlite3.Error):
             raise owner.database.failed(error, self.session) from error

@@ -1,4 +1,4 @@
-"""What crosses the border of the counters, as values that nobody changes: batches in, answers out.
+"""What crosses the border of the counters, as values that nobody changes: batches in, decisions out.
 
 Money is in nano-dollars. Days are ordinals (`date.toordinal`); a period in an answer has UTC dates. Steady seconds
 are of a clock that cannot step and that all processes of a storage share; they order requests and are told to nobody.
@@ -77,8 +77,8 @@ class Batch:
     charges: Sequence[Charge] = ()
 
 
-class Held(NamedTuple):
-    """An amount held on a day, for a key."""
+class Hold(NamedTuple):
+    """An amount that is reserved on a day, for a key, until what it was reserved for has ended."""
 
     key_id: str
     day: int
@@ -89,11 +89,11 @@ class LastAdmitted(NamedTuple):
     """One admission of a worker's last batch."""
 
     seq: int
-    held: Held
+    hold: Hold
 
 
-class Used(NamedTuple):
-    """Requests of a key that were admitted in one steady second."""
+class RateBucket(NamedTuple):
+    """How many requests of a key were admitted in one steady second."""
 
     key_id: str
     second: int
@@ -101,15 +101,15 @@ class Used(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Joining:
-    """What a worker brings into a new generation: all that the ledger's sums did not contain when it was cut."""
+class WorkerReplay:
+    """What is replayed of a worker in a new generation: all that the ledger's sums did not contain when it was cut."""
 
     worker_id: str
     generation: int
     end_number: int  # of its last END
     ends: Sequence[End] = ()  # those above the cut
-    holds: Sequence[Held] = ()  # attempts in flight
-    used: Sequence[Used] = ()  # of the last minute
+    holds: Sequence[Hold] = ()  # attempts in flight
+    buckets: Sequence[RateBucket] = ()  # of the last minute
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,12 +212,12 @@ class SpendHeld:
     retry_after_seconds: int
 
 
-Answer = Admitted | Stale | Missing | Unseeded | Rebuilding | RateLimited | SpendExceeded | SpendHeld
+Decision = Admitted | Stale | Missing | Unseeded | Rebuilding | RateLimited | SpendExceeded | SpendHeld
 
 
 @dataclass(frozen=True, slots=True)
-class Condition:
-    """How the counters stand. `sequence` rises with every transaction on them."""
+class CountersStatus:
+    """Which counters these are, and how far they have come: `sequence` rises with every transaction on them."""
 
     generation: int
     live: bool  # every worker has joined

@@ -10,9 +10,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from faulty import FaultyRouter, Havoc, Make
+from harness import START_SECONDS
 from load_kit import Call, Key, Load
 from postgres_kit import PostgresServer
-from reckoning import Books, limits_are_watched
+from reckoning import Audit, limits_are_watched
 from redis_kit import RedisServer
 from relay import Relay
 from sizes import SEED
@@ -68,20 +69,20 @@ class Pools:
             relay.close()
         self.redis.stop()
 
-    def wait_until_ready(self) -> None:
+    def wait_until_ready(self, seconds: float = START_SECONDS) -> None:
         for router in self:
-            router.wait_until_ready()
+            router.wait_until_ready(seconds)
 
     def processes(self) -> set[int]:
         """Workers and ledger writers."""
         return {pid for router in self for pid in (*router.worker_pids(), *router.writer_pids())}
 
     def generation(self) -> int:
-        books = Books(self.first)
+        audit = Audit(self.first)
         try:
-            return books._counters.condition().generation
+            return audit._counters.status().generation
         finally:
-            books.close()
+            audit.close()
 
     # Faults
 

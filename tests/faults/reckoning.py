@@ -41,7 +41,7 @@ class Reckoned:
         )
 
 
-class Books:
+class Audit:
     """The three that have to agree."""
 
     def __init__(self, router: Router) -> None:
@@ -69,7 +69,7 @@ class Books:
         rows = self._counters.rows([key.id for key in keys])
         untold = [key_id for key_id, row in rows.items() if not row.seeded]
         with self._engine.connect() as connection:
-            moment, generation = self._counters.moment(), self._counters.condition().generation
+            moment, generation = self._counters.moment(), self._counters.status().generation
             seeds = read_seeds(connection, untold, generation, moment.day)
         assert seeds is not None, "the counters are of another generation than the database"
         for key_id, seed in seeds.items():
@@ -79,7 +79,7 @@ class Books:
     def held(self, keys: Iterable[Key]) -> int | None:
         """Nano-dollars held for these keys; None while the counters do not answer or are not complete."""
         try:
-            if not self._counters.condition().live:
+            if not self._counters.status().live:
                 return None
             rows = self._counters.rows([key.id for key in keys])
             return sum(held for row in rows.values() for _, held in row.days.values())
@@ -100,28 +100,28 @@ def reckon(
     quiet_seconds: float = QUIET_SECONDS,
 ) -> Reckoned:
     """Wait until all is quiet, so long at most, and compare. All of `keys`' traffic must be in `calls`."""
-    books = Books(router)
+    audit = Audit(router)
     try:
-        _wait_until_quiet(router, books, calls, keys, quiet_seconds)
-        return _reckon(router, books, calls, keys, verify=verify)
+        _wait_until_quiet(router, audit, calls, keys, quiet_seconds)
+        return _reckon(router, audit, calls, keys, verify=verify)
     finally:
-        books.close()
+        audit.close()
 
 
-def _wait_until_quiet(router: Router, books: Books, calls: Sequence[Call], keys: Sequence[Key], seconds: float) -> None:
+def _wait_until_quiet(router: Router, audit: Audit, calls: Sequence[Call], keys: Sequence[Key], seconds: float) -> None:
     attempts = _attempts(router, {call.name for call in calls})
 
     def quiet() -> bool:
-        have = {row.requested_model for row in books.rows(keys)}
-        return books.held(keys) == 0 and attempts.keys() <= have
+        have = {row.requested_model for row in audit.rows(keys)}
+        return audit.held(keys) == 0 and attempts.keys() <= have
 
     eventually(quiet, seconds, "the end of all holds, with every attempt in the ledger,")
 
 
-def _reckon(router: Router, books: Books, calls: Sequence[Call], keys: Sequence[Key], *, verify: bool) -> Reckoned:
+def _reckon(router: Router, audit: Audit, calls: Sequence[Call], keys: Sequence[Key], *, verify: bool) -> Reckoned:
     names = {call.name for call in calls}
     attempts = _attempts(router, names)
-    rows = with_adjustments(books.rows(keys))
+    rows = with_adjustments(audit.rows(keys))
     found = Reckoned(len(calls), len(attempts), len(rows))
     by_name: dict[str, list[Any]] = defaultdict(list)
     for row in rows:
@@ -132,7 +132,7 @@ def _reckon(router: Router, books: Books, calls: Sequence[Call], keys: Sequence[
     assert by_name.keys() <= names, "rows that nobody asked for"
     for call in calls:
         _judge(call, attempts.get(call.name, []), by_name[call.name])
-    _compare_counters(books, keys, rows)
+    _compare_counters(audit, keys, rows)
     for key in keys:
         said = router.key(key.id)["spend"]["lifetime_usd"]
         assert said == money.to_usd(sum(row.cost_nanos for row in rows if row.key_id == key.id)), f"{key}: told wrong"
@@ -189,11 +189,11 @@ def _judge(call: Call, attempts: Sequence[dict[str, Any]], rows: Sequence[Any]) 
         assert rows[0].cost_nanos <= rows[0].bound_nanos or call.key.limit_usd is None, f"above its bound: {told}"
 
 
-def _compare_counters(books: Books, keys: Sequence[Key], rows: Sequence[Any]) -> None:
+def _compare_counters(audit: Audit, keys: Sequence[Key], rows: Sequence[Any]) -> None:
     sums: dict[str, int] = defaultdict(int)
     for row in rows:
         sums[row.key_id] += row.cost_nanos
-    totals, counted = books.totals(keys), books.counted(keys)
+    totals, counted = audit.totals(keys), audit.counted(keys)
     for key in keys:
         spent = sums[key.id]
         assert totals.get(key.id, 0) == spent, f"{key}: the ledger's total is not the sum of its rows"

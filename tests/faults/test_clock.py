@@ -11,7 +11,7 @@ from clock_kit import WallClock
 from faulty import FaultyRouter, Make
 from harness import eventually
 from load_kit import Key, Load, call, make_key, make_keys
-from reckoning import Books, limits_are_watched, reckon
+from reckoning import Audit, limits_are_watched, reckon
 from sizes import SEED, chance, size
 
 from shared import money
@@ -72,14 +72,14 @@ def test_a_day_ends_under_load(clocked: FaultyRouter, wall: WallClock, tell: Tel
 
 
 def _compare_days(router: FaultyRouter, keys: list[Key], midnight: datetime) -> None:
-    books = Books(router)
+    audit = Audit(router)
     sums: dict[tuple[str, object], int] = defaultdict(int)
-    for row in books.rows(keys):
+    for row in audit.rows(keys):
         # The day is that of the counters' own moment, a little later than the one that is shown.
         near = abs((row.admitted_at - midnight).total_seconds()) < 2
         assert near or row.day == row.admitted_at.astimezone(UTC).date()
         sums[row.key_id, row.day] += row.cost_nanos
-    books.close()
+    audit.close()
     assert len({day for _, day in sums}) == 2
     for key in keys:
         spend = router.key(key.id)["spend"]

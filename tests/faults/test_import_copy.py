@@ -20,7 +20,7 @@ from sizes import LONG, SEED, size
 from sqlalchemy import text
 
 from shared import db
-from shared.machines import AWAY_SECONDS, database_now, heard_of
+from shared.machines import AWAY_SECONDS, database_now, live_machines
 
 Tell = Callable[[object], None]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600 if LONG else 600)]
@@ -42,13 +42,13 @@ class Machines:
         copy = folder / "copy"
         shutil.copytree(self.lost.data_dir, copy, ignore=shutil.ignore_patterns("*.sock"))
         name = (copy / "machine_id").read_text().strip()
-        eventually(lambda: name not in self._heard_of(), AWAY_SECONDS + 5, f"{name} to be away")
+        eventually(lambda: name not in self._live_machines(), AWAY_SECONDS + 5, f"{name} to be away")
         return copy
 
-    def _heard_of(self) -> dict[str, int]:
+    def _live_machines(self) -> dict[str, int]:
         engine = db.create(self.here.settings.database_url)
         with engine.connect() as connection:
-            found = heard_of(connection, database_now(connection))
+            found = live_machines(connection, database_now(connection))
         engine.dispose()
         return found
 

@@ -167,9 +167,9 @@ def next_release(tmp_path: Path) -> Path:
             shutil.copy(source, tree / name)
     changes = tree / "shared" / "counters" / "redis" / "lua_changes.py"
     text = changes.read_text(encoding="utf-8")
-    assert "local answers, admitted, total" in text
+    assert "local decisions, admitted, total" in text
     changes.write_text(
-        text.replace("local answers, admitted, total", "local release = 'next'\n  local answers, admitted, total")
+        text.replace("local decisions, admitted, total", "local release = 'next'\n  local decisions, admitted, total")
     )
     versions = tree / "migrations" / "versions"
     latest = max(path.stem[:4] for path in versions.glob("[0-9]*.py"))

@@ -15,9 +15,9 @@ from sqlalchemy import text
 from proxyd.accounting.ledger_writer import LedgerWriter
 from shared.counters import (
     Admitted,
-    Answer,
     Batch,
     CountersUnavailable,
+    Decision,
     SpendExceeded,
 )
 
@@ -94,7 +94,7 @@ class Faulty(Calm):
         worker = self.workers[which % len(self.workers)]
         real = worker.counters.apply_batch
 
-        def die(batch: Batch) -> list[Answer]:
+        def die(batch: Batch) -> list[Decision]:
             answers = real(batch)
             if any(isinstance(answer, Admitted) for answer in answers):
                 raise Killed
@@ -115,7 +115,7 @@ class Faulty(Calm):
         worker = self.workers[which % len(self.workers)]
         real = worker.counters.apply_batch
 
-        def lose(batch: Batch) -> list[Answer]:
+        def lose(batch: Batch) -> list[Decision]:
             worker.counters.apply_batch = real  # type: ignore[method-assign]
             if applied:
                 real(batch)
@@ -155,7 +155,7 @@ class Faulty(Calm):
         shutil.copy(self.copy, self.directory / "counters.db")
 
     @rule()
-    def lose_page(self) -> None:
+    def lose_shared_state(self) -> None:
         (self.directory / "accounting.page").unlink(missing_ok=True)
 
     @rule(after=st.integers(0, 40))
@@ -186,9 +186,9 @@ class AccountingMachine(Faulty):
         """I1."""
         if not hasattr(self, "router"):
             return  # nothing has begun
-        self.router.eyes.close()
+        self.router.observer.close()
         try:
-            rows = self.router.eyes.rows(KEYS)
+            rows = self.router.observer.rows(KEYS)
         except CountersUnavailable:
             return
         for row in rows.values():
@@ -254,7 +254,7 @@ class AccountingMachine(Faulty):
             assert isinstance(answer, Admitted), answer
         self.router.rest(*self.workers)
 
-    def look(self, key: str, bound: int = 0, limit: int = 2**50) -> Answer:
+    def look(self, key: str, bound: int = 0, limit: int = 2**50) -> Decision:
         worker = self.workers[0]
         seq, answer = worker.admit(
             charge(key_id=key, version=self.newest[key].version, bound_nanos=bound, spend_limit_nanos=limit)
@@ -270,8 +270,8 @@ class AccountingMachine(Faulty):
         words = {name: (rows[-1][0], sum(cost for _, cost in rows)) for name, rows in self.all_rows().items()}
         assert words == self.oracle.last_words()
         assert {name: cost for name, (outcome, cost) in words.items() if outcome == "ok"} == self.oracle.invoice
-        self.router.eyes.close()
-        counted = self.router.eyes.rows(KEYS)
+        self.router.observer.close()
+        counted = self.router.observer.rows(KEYS)
         with self.engine.connect() as connection:
             daily: dict[str, int] = dict(
                 connection.execute(text("select key_id, sum(cost_nanos) from usage_daily group by key_id")).all()

@@ -17,7 +17,7 @@ from proxyd.accounting.ledger_writer import LedgerWriter
 from proxyd.accounting.membership import Membership
 from proxyd.accounting.records import Attempt
 from proxyd.writer import HURRY_SECONDS
-from shared.counters import Admitted, Answer, Charge, Counters, CountersUnavailable, Missing, connect
+from shared.counters import Admitted, Charge, Counters, CountersUnavailable, Decision, Missing, connect
 
 
 class HandClock:
@@ -56,7 +56,7 @@ class Worker:
             self.counters,
             lambda worker: router.database.enter(worker, router.machine),
             sync=False,
-            leave=self._leave,
+            terminate=self._terminate,
         )
         self.given_up = False  # a copy of its journal was imported
         self.left = False
@@ -70,11 +70,11 @@ class Worker:
         assert self.membership.journal is not None
         return self.membership.journal.worker_id
 
-    def _leave(self) -> None:
+    def _terminate(self) -> None:
         assert self.given_up, "a worker that lives was taken out of the counters"
         self.left = True
 
-    def admit(self, charge: Charge, **fields: Any) -> tuple[int, Answer]:
+    def admit(self, charge: Charge, **fields: Any) -> tuple[int, Decision]:
         """One request; a key that the counters do not know is told to them as the gateway does it."""
         seq, name = self.accounting.new_id()
 
@@ -148,7 +148,7 @@ class Router:
                 connection.execute(text("insert into accounting_state (id, generation) values (1, 0)"))
         self.writer = self.new_writer()
         self.writer.start()
-        self.eyes = connect(self.counters_url, clock=self.clock)
+        self.observer = connect(self.counters_url, clock=self.clock)
         self.workers: list[Worker] = []
 
     def new_writer(self, *, counters: Counters | None = None, ledger: Ledger | None = None) -> LedgerWriter:
@@ -193,9 +193,9 @@ class Router:
             self.rounds()
 
     def spent(self, key_id: str = "key_1") -> tuple[int, int]:
-        """Spent and held, in all, as the counters say; the eyes look anew each time."""
-        self.eyes.close()
-        row = self.eyes.rows([key_id]).get(key_id)
+        """Spent and held, in all, as the counters say; the observer connects anew each time."""
+        self.observer.close()
+        row = self.observer.rows([key_id]).get(key_id)
         return (0, 0) if row is None else (row.lifetime, sum(held for _, held in row.days.values()))
 
     def ledger_rows(self) -> list[tuple[str, int]]:

@@ -16,9 +16,9 @@ from proxyd.accounting.records import Attempt
 from shared import db
 from shared.counters import (
     Admitted,
-    Answer,
     CountersLost,
     CountersUnavailable,
+    Decision,
     Missing,
     RateLimited,
     SpendExceeded,
@@ -91,7 +91,7 @@ class Calm(RuleBasedStateMachine):
         if self.workers:
             self.try_to_admit(self.workers[which % len(self.workers)], key, bound)
 
-    def try_to_admit(self, worker: Worker, key: str, bound: int) -> Answer | None:
+    def try_to_admit(self, worker: Worker, key: str, bound: int) -> Decision | None:
         policy = self.cached.setdefault((worker.id, key), self.newest[key])
         seq, name = worker.accounting.new_id()
 
@@ -116,7 +116,7 @@ class Calm(RuleBasedStateMachine):
         self.judge(worker, policy, seq, name, bound, answer)
         return answer
 
-    def judge(self, worker: Worker, policy: Policy, seq: int, name: str, bound: int, answer: Answer) -> None:
+    def judge(self, worker: Worker, policy: Policy, seq: int, name: str, bound: int, answer: Decision) -> None:
         """I2, I9 and I12, at each admission and whatever was lost before."""
         if not isinstance(answer, Admitted):
             assert isinstance(answer, RateLimited | SpendHeld | SpendExceeded), answer
@@ -213,10 +213,10 @@ class Calm(RuleBasedStateMachine):
             connection.execute(text("insert into policy_outbox (subject) values (:k)"), {"k": key})
         self.newest[key] = Policy(key, version, limit, rpm, reset)
         try:
-            self.router.eyes.close()
+            self.router.observer.close()
             if dies:
                 raise CountersLost("the dashboard died")
-            self.router.eyes.publish(self.router.database.generation(), {key: version}, {})
+            self.router.observer.publish(self.router.database.generation(), {key: version}, {})
         except CountersUnavailable:
             # Nobody was answered, so old snapshots may pass until the ledger writer has told.
             for worker in self.workers:

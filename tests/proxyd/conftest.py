@@ -134,7 +134,7 @@ def machines(
     tmp_path: Path, engine: Engine, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Machines]:
     """Both with one worker, at rest."""
-    monkeypatch.setattr(accounting, "STEP_SECONDS", 0.0)
+    monkeypatch.setattr(accounting, "POLL_SECONDS", 0.0)
     machines = Machines(tmp_path, engine, redis_server)
     for machine in machines.both:
         machine.worker()

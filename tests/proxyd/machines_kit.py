@@ -10,8 +10,8 @@ from redis_kit import RedisServer
 from sqlalchemy import Engine
 
 from proxyd.accounting.copy_import import CopyImport, Imported
-from proxyd.accounting.journal_copies import opened
-from shared.counters import Answer, Counters, CountersUnavailable
+from proxyd.accounting.journal_copies import open_copy
+from shared.counters import Counters, CountersUnavailable, Decision
 from shared.counters.redis.counters import RedisCounters
 from shared.machines import AWAY_SECONDS
 
@@ -67,7 +67,7 @@ def copy_of(machine: Machine, to: Path) -> Path:
 
 def import_copy(by: Machine, copy: Path, *, dry_run: bool = False) -> Imported:
     """As `ledger import` does it on another machine."""
-    with opened(copy, by.directory) as folder:
+    with open_copy(copy, by.directory) as folder:
         return CopyImport(by.database, by.ledger, by.machine).run(folder.journals, folder.machine, dry_run=dry_run)
 
 
@@ -101,22 +101,22 @@ class Machines:
                         worker.keep()
                         worker.accounting.flush()
                 imported += machine.rounds()
-            found = self.condition()
+            found = self.status()
             unchanged = unchanged + 1 if (found, imported) == (last, 0) else 0
             if unchanged == 3:
                 return
             last = found
 
-    def condition(self) -> object:
+    def status(self) -> object:
         """What another round may still change: the counters, as all see them, and who goes by which."""
         try:
-            return self.a.eyes.condition(), self.generations()
+            return self.a.observer.status(), self.generations()
         except CountersUnavailable:
             return None, self.generations()
 
     def generations(self) -> list[int]:
         """That of the database, and that which each machine goes by."""
-        return [self.a.database.generation(), *(machine.writer.page.generation for machine in self.both)]
+        return [self.a.database.generation(), *(machine.writer.shared_state.generation for machine in self.both)]
 
     def wait_until_away(self) -> None:
         """So long that a machine which has not posted meanwhile is away."""
@@ -126,7 +126,7 @@ class Machines:
 
     def close(self) -> None:
         for machine in self.both:
-            machine.eyes.close()
+            machine.observer.close()
             for worker in machine.workers:
                 worker.kill()
 
@@ -164,7 +164,7 @@ def held_by(machine: Machine, *bounds: int) -> list[int]:
     return [machine.workers[0].begin(bound) for bound in bounds]
 
 
-def ask(machine: Machine, bound: int, limit: int = 10_000, **fields: Any) -> Answer:
+def ask(machine: Machine, bound: int, limit: int = 10_000, **fields: Any) -> Decision:
     return machine.workers[0].admit(charge(bound_nanos=bound, spend_limit_nanos=limit, **fields))[1]
 
 

@@ -2,7 +2,7 @@
 
 The rules of the protocol that its faults are after:
 
-- Counters are followed, not made anew, if those of the database's generation stand there and another machine is there.
+- Counters are adopted, not made anew, if those of the database's generation stand there and another machine is there.
 - A generation is raised by whoever finds the one in the database that was found bad; its maker may die before the
   counters are made, and while others wait.
 - Whoever was open at the cut has to join, on whatever machine it is, and also if it is closed meanwhile.
@@ -32,7 +32,7 @@ from sqlalchemy import Engine
 
 from proxyd.accounting.journal_copies import worker_ids
 from shared import db
-from shared.counters import Admitted, Answer, CountersUnavailable
+from shared.counters import Admitted, CountersUnavailable, Decision
 
 WHICH = st.integers(0, 1)
 
@@ -84,13 +84,15 @@ class TwoMachines(AccountingMachine):
         self.machine_of[worker.id].workers.remove(worker)
 
     def unknown_workers(self) -> set[str]:
-        """Of a machine that has not followed, or whose worker has not joined."""
+        """Of a machine that has not adopted them, or whose worker has not joined."""
         try:
-            missing = self.router.eyes.condition()
-            states = {worker: self.router.eyes.worker_state(worker) for worker in self.machine_of}
+            missing = self.router.observer.status()
+            states = {worker: self.router.observer.worker_state(worker) for worker in self.machine_of}
         except CountersUnavailable:
             return set(self.machine_of)
-        behind = [machine for machine in self.machines.both if machine.writer.page.generation != missing.generation]
+        behind = [
+            machine for machine in self.machines.both if machine.writer.shared_state.generation != missing.generation
+        ]
         given_up = {worker.id for worker in self.workers if worker.given_up}
         return given_up | {
             worker
@@ -159,7 +161,7 @@ class TwoMachines(AccountingMachine):
         again = import_copy(other, copy)
         assert (again.ended, again.crashed, again.adjustments) == (0, 0, 0)
 
-    def judge(self, worker: Worker, policy: Policy, seq: int, name: str, bound: int, answer: Answer) -> None:
+    def judge(self, worker: Worker, policy: Policy, seq: int, name: str, bound: int, answer: Decision) -> None:
         super().judge(worker, policy, seq, name, bound, answer)
         if worker.given_up and isinstance(answer, Admitted):
             generation, outdated = self.router.database.generations()
@@ -177,7 +179,7 @@ class TwoMachines(AccountingMachine):
     @rule(which=WHICH)
     def a_generation_is_raised_and_its_maker_dies(self, which: int) -> None:
         machine = self.machines.both[which]
-        known = machine.writer.page.generation
+        known = machine.writer.shared_state.generation
         machine.database.raise_generation(known, known)
 
     def copy_counters(self) -> None:
@@ -186,7 +188,7 @@ class TwoMachines(AccountingMachine):
     def put_older_copy_back(self) -> None:
         pass
 
-    def lose_page(self) -> None:
+    def lose_shared_state(self) -> None:
         pass
 
     @rule()
@@ -206,7 +208,7 @@ class TwoMachines(AccountingMachine):
                 client.restore(key, 0, value)
 
     @rule(which=WHICH)
-    def a_page_is_lost(self, which: int) -> None:
+    def a_shared_state_is_lost(self, which: int) -> None:
         (self.machines.both[which].directory / "accounting.page").unlink(missing_ok=True)
 
     def ledger_writer_is_killed(self) -> None:

@@ -61,19 +61,19 @@ def test_a_refused_request_consumes_nothing(router: Router, worker: Worker) -> N
 
 def test_requests_of_one_moment_are_one_batch(router: Router, worker: Worker) -> None:
     worker.begin()  # with something open, others may come
-    before = router.eyes.condition().sequence
+    before = router.observer.status().sequence
     greenlets = [gevent.spawn(worker.begin, 100) for _ in range(20)]
     gevent.joinall(greenlets, raise_error=True)
-    assert router.eyes.condition().sequence == before + 1
+    assert router.observer.status().sequence == before + 1
     assert router.spent() == (0, 3_000)
 
 
 def test_ends_ride_with_the_next_batch(router: Router, worker: Worker) -> None:
     seq = worker.begin()
     worker.settle(seq, 300)
-    before = router.eyes.condition().sequence
+    before = router.observer.status().sequence
     worker.begin()
-    assert router.eyes.condition().sequence == before + 1
+    assert router.observer.status().sequence == before + 1
     assert router.spent() == (300, 1_000)
 
 
@@ -148,7 +148,7 @@ def test_a_period_belongs_to_the_moment_of_admission(router: Router, worker: Wor
     assert isinstance(worker.admit(charge(bound_nanos=10_000))[1], Admitted)  # the new day begins at nothing
     worker.settle(seq, 300)
     worker.accounting.flush()
-    days = router.eyes.rows(["key_1"])["key_1"].days
+    days = router.observer.rows(["key_1"])["key_1"].days
     assert sorted(days.values()) == [[0, 10_000], [300, 0]]
     assert days[min(days)] == [300, 0]
 
@@ -171,9 +171,9 @@ def test_an_uncapped_request_is_counted_for_the_limit_that_may_come(router: Rout
 
 
 def test_a_flush_of_nothing_asks_nobody(router: Router, worker: Worker) -> None:
-    before = router.eyes.condition().sequence
+    before = router.observer.status().sequence
     worker.accounting.flush()
-    assert router.eyes.condition().sequence == before
+    assert router.observer.status().sequence == before
 
 
 def test_ids_are_unique_and_in_order(router: Router, worker: Worker) -> None:

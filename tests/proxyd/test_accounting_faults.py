@@ -67,10 +67,10 @@ def test_behind_a_journal_that_failed_nobody_is_charged(router: Router, worker: 
     with pytest.raises(JournalUnavailable):
         worker.begin()
     worker.accounting.flush()
-    before = router.eyes.condition().sequence
+    before = router.observer.status().sequence
     with pytest.raises(JournalUnavailable):
         worker.begin()
-    assert router.eyes.condition().sequence == before
+    assert router.observer.status().sequence == before
 
 
 def test_an_end_that_cannot_be_written_is_written_later(router: Router, worker: Worker) -> None:
@@ -99,7 +99,7 @@ def test_while_the_journal_fails_ends_are_told_and_new_counters_joined(router: R
         router.rounds(2)
         worker.keep()
         router.rounds(2)
-        assert router.eyes.condition().live
+        assert router.observer.status().live
 
 
 def test_stop_brings_home_what_it_can_when_the_journal_fails(router: Router) -> None:
@@ -121,7 +121,7 @@ def test_counters_that_are_lost_are_asked_for_and_joined(router: Router, worker:
     worker.settle(done, 300)
     router.lose_counters()
     seq = router.in_rounds(lambda: worker.begin(100))
-    assert router.writer.page.generation == 2
+    assert router.writer.shared_state.generation == 2
     assert router.spent() == (300, 1_100)
     worker.settle(open_seq, 200)
     assert isinstance(seq, int)

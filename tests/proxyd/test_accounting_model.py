@@ -33,7 +33,7 @@ def runs(count: int) -> settings:
 @pytest.mark.faults
 @pytest.mark.timeout(60 + SECONDS_AN_EXAMPLE * OF_ONE)
 def test_it_holds_under_every_fault(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr(accounting_module, "STEP_SECONDS", 0.0)
+    monkeypatch.setattr(accounting_module, "POLL_SECONDS", 0.0)
     caplog.set_level("CRITICAL")
     run_state_machine_as_test(AccountingMachine, settings=runs(OF_ONE))
 
@@ -43,7 +43,7 @@ def test_it_holds_under_every_fault(monkeypatch: pytest.MonkeyPatch, caplog: pyt
 def test_it_holds_under_every_fault_of_two_machines(
     tmp_path: Path, postgres: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(accounting_module, "STEP_SECONDS", 0.0)
+    monkeypatch.setattr(accounting_module, "POLL_SECONDS", 0.0)
     caplog.set_level("CRITICAL")
     server = RedisServer(tmp_path)
     engine = db.create(postgres.replace("postgresql://", "postgresql+psycopg://"))

@@ -11,7 +11,7 @@ from proxyd.accounting.adjustments import corrections
 from proxyd.accounting.journal_reader import Position
 from proxyd.accounting.ledger import Ledger, ReadCopy
 from proxyd.accounting.records import LedgerUnavailable, crashed
-from shared.counters import Held
+from shared.counters import Hold
 from shared.models import KeySpend, UsageDaily, UsageRecord
 from shared.periods import FIRST_DAY
 
@@ -22,7 +22,7 @@ OPEN = tuple((attempt(number, requested_model=f"asked-{number}"), crashed(attemp
 @pytest.fixture
 def copied(ledger: Ledger, database: AccountingDatabase) -> Ledger:
     """A ledger that has what ended in a copy, 700, and two estimates of 1,000."""
-    database.post("machine_1", 4, {"01W": [Held("key_1", 1, 5)]})
+    database.post_heartbeat("machine_1", 4, {"01W": [Hold("key_1", 1, 5)]})
     ledger.post("01W", [ended(1)], START, COPIED)
     assert ledger.import_copies([ReadCopy("01W", COPIED, COPIED, OPEN)]) == 2
     return ledger
@@ -97,7 +97,7 @@ def test_who_was_imported_from_a_copy_is_waited_for_no_more(copied: Ledger, data
     cut = database.raise_generation(0)
     assert cut is not None
     assert [journal.worker_id for journal in cut.journals] == ["01X"]
-    assert database.posted(["01W"]) == {}
+    assert database.posted_holds(["01W"]) == {}
     with pytest.raises(JournalImported):
         database.enter("01W", "machine_1")
     assert database.enter("01X", "machine_1") == 5

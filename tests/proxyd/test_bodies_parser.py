@@ -213,6 +213,18 @@ def test_one_without_work_goes() -> None:
     until(lambda: parser.pid == 0)
 
 
+def test_one_that_has_work_stays() -> None:
+    """However long it is since its first."""
+    parser = BodyParser(idle_seconds=0.4)
+    parser.parse("key_1", (CHAT, None, ""), SMALL)
+    pid = parser.pid
+    for _ in range(8):
+        gevent.sleep(0.1)
+        parser.parse("key_1", (CHAT, None, ""), SMALL)
+    assert parser.pid == pid
+    parser.close()
+
+
 def test_it_inherits_neither_sockets_nor_settings(parser: BodyParser, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET_KEY", "not for you")
     ours = native.socketpair()

@@ -51,7 +51,7 @@ def test_it_works(machines: Machines, given_up: Path) -> None:
     assert isinstance(ask(machines.a, 0), Admitted)
     assert machines.a.spent() == (1_170, 0)
     assert machines.generations()[:2] == [2, 2]
-    assert machines.a.eyes.condition().missing == ()
+    assert machines.a.observer.status().missing == ()
 
 
 def test_a_dry_run_says_the_same_and_changes_nothing(machines: Machines, given_up: Path) -> None:

@@ -75,7 +75,7 @@ def leave_an_end_out(path: Path, worker_id: str) -> None:
     """As a copy does that reads a segment before its last record was written, and the next one after."""
     data = path.read_bytes()
     kept, dropped = [], False
-    for start, end in frames.spans(data, frames.seed_of(f"{worker_id}.1"), 0):
+    for start, end in frames.spans(data, frames.crc_seed(f"{worker_id}.1"), 0):
         if data[start : start + 1] == frames.END and not dropped:
             dropped = True
         else:

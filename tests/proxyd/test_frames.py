@@ -6,7 +6,7 @@ from ledger_kit import attempt, ended, settlement
 from proxyd.accounting import frames
 from proxyd.accounting.records import EndRecord
 
-SEED = frames.seed_of("01WORKER.1")
+SEED = frames.crc_seed("01WORKER.1")
 ROOM = b"\0" * 4096
 
 
@@ -48,14 +48,14 @@ def test_what_is_cut_short_anywhere_is_not_there_and_no_damage() -> None:
         data = first + second[:cut] + ROOM
         (frame,) = whole(data)
         assert frame.next_position == len(first)
-        frames.judge_rest(data, SEED, len(first))
+        frames.check_rest(data, SEED, len(first))
 
 
 def test_nothing_is_whole_in_a_piece_that_ends_too_early() -> None:
     data = frames.begin(SEED, 1, attempt(1))
     for cut in range(len(data)):
         assert whole(data[:cut]) == []
-        frames.judge_rest(data[:cut], SEED, 0)
+        frames.check_rest(data[:cut], SEED, 0)
 
 
 def test_a_changed_byte_anywhere_in_a_record_is_damage() -> None:
@@ -66,7 +66,7 @@ def test_a_changed_byte_anywhere_in_a_record_is_damage() -> None:
         found = whole(bytes(data))
         assert found == []
         with pytest.raises(frames.Damaged):
-            frames.judge_rest(bytes(data), SEED, 0)
+            frames.check_rest(bytes(data), SEED, 0)
 
 
 def test_anything_after_the_first_length_of_zero_is_damage() -> None:
@@ -76,15 +76,15 @@ def test_anything_after_the_first_length_of_zero_is_damage() -> None:
         later = data + ROOM[:gap] + b"x" + ROOM
         assert len(whole(later)) == 1
         with pytest.raises(frames.Damaged) as caught:
-            frames.judge_rest(later, SEED, end)
+            frames.check_rest(later, SEED, end)
         assert caught.value.position == end
 
 
 def test_records_of_another_segment_do_not_fit_in() -> None:
-    data = frames.begin(frames.seed_of("01WORKER.2"), 1, attempt(1)) + ROOM
+    data = frames.begin(frames.crc_seed("01WORKER.2"), 1, attempt(1)) + ROOM
     assert whole(data) == []
     with pytest.raises(frames.Damaged):
-        frames.judge_rest(data, SEED, 0)
+        frames.check_rest(data, SEED, 0)
 
 
 def test_a_piece_that_begins_later_tells_positions_of_the_segment() -> None:
@@ -94,6 +94,6 @@ def test_a_piece_that_begins_later_tells_positions_of_the_segment() -> None:
 
 
 def test_zeros_are_no_damage() -> None:
-    frames.judge_rest(b"", SEED, 0)
-    frames.judge_rest(ROOM, SEED, 0)
+    frames.check_rest(b"", SEED, 0)
+    frames.check_rest(ROOM, SEED, 0)
     assert whole(ROOM) == []

@@ -46,7 +46,7 @@ def parts(tmp_path: Path, engine: Engine) -> Parts:
 def test_it_works(parts: Parts) -> None:
     parts.use(3)
     assert parts.importer.import_all() == 0
-    parts.importer.look()
+    parts.importer.refresh()
     assert (parts.importer.import_all(), parts.rows()) == (3, 3)
     parts.use(2)
     assert (parts.importer.import_all(), parts.rows()) == (2, 5)
@@ -54,26 +54,26 @@ def test_it_works(parts: Parts) -> None:
 
 
 def test_a_look_does_not_put_back_how_far_it_has_come(parts: Parts) -> None:
-    parts.importer.look()
+    parts.importer.refresh()
     parts.use(3)
     parts.importer.import_all()
     reached = parts.importer.positions[parts.journal.worker_id]
-    parts.importer.look()
+    parts.importer.refresh()
     assert parts.importer.positions == {parts.journal.worker_id: reached}
 
 
 def test_closed_journals_and_those_of_other_machines_are_not_imported(parts: Parts) -> None:
     parts.database.register("01OTHER", "machine_2")
-    parts.importer.look()
+    parts.importer.refresh()
     assert list(parts.importer.positions) == [parts.journal.worker_id]
     parts.database.close(parts.journal.worker_id)
-    parts.importer.look()
+    parts.importer.refresh()
     assert parts.importer.positions == {}
 
 
 def test_after_an_import_that_failed_the_database_says_where_to_go_on(parts: Parts) -> None:
     """It may have been committed: whoever read on from the old place would post into nothing for ever."""
-    parts.importer.look()
+    parts.importer.refresh()
     parts.use(2)
 
     engine: Any = parts.engine
@@ -89,12 +89,12 @@ def test_after_an_import_that_failed_the_database_says_where_to_go_on(parts: Par
     engine.dialect.do_commit = committed
     parts.use(1)
     assert parts.importer.import_all() == 0  # it is not known where to read on
-    parts.importer.look()
+    parts.importer.refresh()
     assert (parts.importer.import_all(), parts.rows()) == (1, 3)
 
 
 def test_one_that_fails_before_its_commit_is_imported_again(parts: Parts) -> None:
-    parts.importer.look()
+    parts.importer.refresh()
     parts.use(2)
 
     def down(*_: Any) -> None:
@@ -104,12 +104,12 @@ def test_one_that_fails_before_its_commit_is_imported_again(parts: Parts) -> Non
     with pytest.raises(OperationalError):
         parts.importer.import_all()
     event.remove(parts.engine, "before_cursor_execute", down)
-    parts.importer.look()
+    parts.importer.refresh()
     assert (parts.importer.import_all(), parts.rows()) == (2, 2)
 
 
 def test_a_dead_journal_is_imported_until_a_moment(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("proxyd.accounting.importer.MOST_ENDS", 2)
+    monkeypatch.setattr("proxyd.accounting.importer.MAX_BATCH_ENDS", 2)
     parts.use(5)
     worker_id = parts.journal.worker_id
     assert parts.importer.import_until(worker_id, ends_at=0.0) == (2, False)

@@ -13,7 +13,16 @@ from ledger_kit import attempt, settlement
 
 from proxyd.accounting import journal as journal_module
 from proxyd.accounting.journal import CARRY_SEGMENTS, RESERVE_BYTES, SEGMENT_BYTES, Journal, JournalUnavailable
-from proxyd.accounting.journal_reader import Position, claim, finish, pid_of, read_ends, read_tail, segments, workers
+from proxyd.accounting.journal_reader import (
+    Position,
+    end_open_attempts,
+    pid_of,
+    read_ends,
+    read_tail,
+    segments,
+    try_lock,
+    workers,
+)
 
 
 @pytest.fixture
@@ -54,10 +63,10 @@ def test_it_works(journal: Journal) -> None:
 
 def test_its_lock_tells_who_holds_it_and_for_how_long(journal: Journal) -> None:
     assert workers(journal.directory) == [journal.worker_id]
-    assert claim(journal.directory, journal.worker_id) is None
+    assert try_lock(journal.directory, journal.worker_id) is None
     assert pid_of(journal.directory, journal.worker_id) == os.getpid()
     journal.close()
-    lock = claim(journal.directory, journal.worker_id)
+    lock = try_lock(journal.directory, journal.worker_id)
     assert lock is not None
     os.close(lock)
 
@@ -159,7 +168,7 @@ def test_segments_follow_each_other_and_keep_what_is_open_at_the_end(journal: Jo
     tail = read_tail(journal.directory, journal.worker_id, above=2**62)
     assert (tail.open, tail.progress[1], tail.last.end_number) == ({1: attempt(1)}, 77, seq - 1)
     journal.close()
-    assert finish(journal.directory, journal.worker_id) == 1
+    assert end_open_attempts(journal.directory, journal.worker_id) == 1
     (end,) = read_tail(journal.directory, journal.worker_id, above=seq - 1).ends
     assert (end.number, end.seq, end.settlement and end.settlement.cost_nanos) == (seq, 1, 77)
 

@@ -16,12 +16,12 @@ from proxyd.accounting.journal import Journal, segment_path
 from proxyd.accounting.journal_reader import (
     ForeignFormat,
     Position,
-    claim,
-    finish,
+    end_open_attempts,
     pid_of,
     read_ends,
     read_tail,
     segments,
+    try_lock,
     workers,
 )
 from proxyd.accounting.records import EndRecord
@@ -68,7 +68,7 @@ def contents(journal: Journal, number: int = 1) -> bytes:
 
 def test_it_works(tmp_path: Path) -> None:
     journal = written(tmp_path)
-    assert finish(tmp_path, journal.worker_id) == 2
+    assert end_open_attempts(tmp_path, journal.worker_id) == 2
     assert outcomes(journal) == [(1, 1, "ok", 700), (2, 2, "crash", 1_000), (3, 3, "crash", 1_000)]
     assert read_tail(tmp_path, journal.worker_id, 0).open == {}
 
@@ -85,35 +85,35 @@ def test_a_killed_process_leaves_everything_it_wrote(tmp_path: Path) -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
         (worker,) = workers(tmp_path)
-        assert claim(tmp_path, worker) is None
+        assert try_lock(tmp_path, worker) is None
         assert pid_of(tmp_path, worker) == process.pid
         process.send_signal(signal.SIGKILL)
-    lock = claim(tmp_path, worker)
+    lock = try_lock(tmp_path, worker)
     assert lock is not None
     os.close(lock)
-    assert finish(tmp_path, worker) == 2
+    assert end_open_attempts(tmp_path, worker) == 2
     ends, _ = read_ends(tmp_path, worker, Position(), 10)
     assert [end.settlement and end.settlement.cost_nanos for end in ends] == [700, 55, 1_000]
 
 
 def test_to_finish_twice_is_to_finish_once(tmp_path: Path) -> None:
     journal = written(tmp_path)
-    finish(tmp_path, journal.worker_id)
+    end_open_attempts(tmp_path, journal.worker_id)
     before = contents(journal)
-    assert finish(tmp_path, journal.worker_id) == 0
+    assert end_open_attempts(tmp_path, journal.worker_id) == 0
     assert contents(journal) == before
 
 
 def test_a_finish_that_was_killed_anywhere_is_gone_on_with(tmp_path: Path) -> None:
     journal = written(tmp_path, settled=1, open_=2)
     before = contents(journal)
-    finish(tmp_path, journal.worker_id)
+    end_open_attempts(tmp_path, journal.worker_id)
     after = contents(journal)
     expected = outcomes(journal)
     first = next(index for index, (a, b) in enumerate(zip(before, after, strict=True)) if a != b)
     for cut in range(first, len(after.rstrip(b"\0")) + 1):
         rewrite(journal, 1, after[:cut] + before[cut:])
-        finish(tmp_path, journal.worker_id)
+        end_open_attempts(tmp_path, journal.worker_id)
         assert outcomes(journal) == expected, cut
 
 
@@ -133,7 +133,7 @@ def test_a_record_torn_in_any_byte_is_as_if_it_had_not_begun(tmp_path: Path, kin
     journal.close()
     for cut in range(start, end):
         rewrite(journal, 1, whole[:cut] + bytes(len(whole) - cut))
-        assert finish(tmp_path, journal.worker_id) == 1, cut
+        assert end_open_attempts(tmp_path, journal.worker_id) == 1, cut
         assert outcomes(journal) == [(1, 1, "crash", 1_000)], cut
 
 
@@ -145,7 +145,7 @@ def test_damage_in_the_middle_is_said_and_what_is_before_is_read(tmp_path: Path)
     data[position + 30] ^= 1
     rewrite(journal, 1, bytes(data))
     with pytest.raises(frames.Damaged):
-        finish(tmp_path, journal.worker_id)
+        end_open_attempts(tmp_path, journal.worker_id)
     assert [end.number for end in all_ends(journal)] == [1]
     assert second.number == 2
 
@@ -156,7 +156,7 @@ def test_bytes_after_the_first_length_of_zero_are_damage(tmp_path: Path) -> None
     data[-1] = 1
     rewrite(journal, 1, bytes(data))
     with pytest.raises(frames.Damaged):
-        finish(tmp_path, journal.worker_id)
+        end_open_attempts(tmp_path, journal.worker_id)
 
 
 def test_another_segments_bytes_are_damage(tmp_path: Path) -> None:
@@ -164,17 +164,17 @@ def test_another_segments_bytes_are_damage(tmp_path: Path) -> None:
     rewrite(journal, 1, contents(other))
     assert all_ends(journal) == []
     with pytest.raises(frames.Damaged):
-        finish(tmp_path, journal.worker_id)
+        end_open_attempts(tmp_path, journal.worker_id)
 
 
 def test_a_segment_of_another_release_tells_nothing_and_is_said(tmp_path: Path) -> None:
     journal = written(tmp_path)
-    seed = frames.seed_of(f"{journal.worker_id}.1")
+    seed = frames.crc_seed(f"{journal.worker_id}.1")
     foreign = frames.frame(seed, frames.HEADER, b"[2,1,0]") + frames.end(seed, EndRecord(1, 1, attempt(), None))
     rewrite(journal, 1, foreign + bytes(1000))
     assert all_ends(journal) == []
     with pytest.raises(ForeignFormat):
-        finish(tmp_path, journal.worker_id)
+        end_open_attempts(tmp_path, journal.worker_id)
 
 
 def test_what_cannot_be_read_now_is_no_damage(tmp_path: Path) -> None:
@@ -184,19 +184,19 @@ def test_what_cannot_be_read_now_is_no_damage(tmp_path: Path) -> None:
     path.rename(tmp_path / "aside")
     path.mkdir()
     with pytest.raises(OSError, match="Is a directory"):
-        finish(tmp_path, journal.worker_id)
+        end_open_attempts(tmp_path, journal.worker_id)
     path.rmdir()
     (tmp_path / "aside").rename(path)
-    assert finish(tmp_path, journal.worker_id) == 2
+    assert end_open_attempts(tmp_path, journal.worker_id) == 2
 
 
 @pytest.mark.parametrize("left", [0, 8, 20])
 def test_a_segment_that_had_only_just_begun_is_finished(tmp_path: Path, left: int) -> None:
     """Killed between making the file and its first record, or within that."""
     journal = written(tmp_path)
-    seed = frames.seed_of(f"{journal.worker_id}.2")
+    seed = frames.crc_seed(f"{journal.worker_id}.2")
     rewrite(journal, 2, frames.header(seed, 2, 1)[:left] + bytes(0 if left == 0 else 4096))
-    assert finish(tmp_path, journal.worker_id) == 2
+    assert end_open_attempts(tmp_path, journal.worker_id) == 2
     assert [end.number for end in all_ends(journal)] == [1, 2, 3]
 
 
@@ -267,5 +267,5 @@ def test_of_nothing_nothing_is_told(tmp_path: Path) -> None:
     assert workers(tmp_path / "none") == []
     assert read_ends(tmp_path, "01NOBODY", Position(), 10) == ([], Position())
     assert read_tail(tmp_path, "01NOBODY", 0).open == {}
-    assert claim(tmp_path, "01NOBODY") is None
+    assert try_lock(tmp_path, "01NOBODY") is None
     assert pid_of(tmp_path, "01NOBODY") is None

@@ -12,9 +12,9 @@ from sqlalchemy import event, text
 from sqlalchemy.exc import OperationalError
 
 from proxyd.accounting import frames, journal_reader
-from proxyd.accounting.importer import MOST_ENDS
+from proxyd.accounting.importer import MAX_BATCH_ENDS
 from proxyd.accounting.journal import segment_path
-from shared.counters import Admitted, Condition, Counters, CountersUnavailable, SpendExceeded, connect
+from shared.counters import Admitted, Counters, CountersStatus, CountersUnavailable, SpendExceeded, connect
 
 
 def die(router: Router, worker: Worker) -> None:
@@ -69,21 +69,21 @@ def test_what_was_charged_and_never_begun_is_given_back(router: Router, worker: 
 def test_a_long_journal_comes_home_in_pieces(router: Router, worker: Worker) -> None:
     journal = worker.membership.journal
     assert journal is not None
-    for seq in range(1, 2 * MOST_ENDS + 100):
+    for seq in range(1, 2 * MAX_BATCH_ENDS + 100):
         worker.accounting.begin_unheld(seq, attempt(seq, held_nanos=0))
         worker.settle(seq, 1)
     die(router, worker)
-    assert sum(router.rounds() for _ in range(4)) == 2 * MOST_ENDS + 99
-    assert len(router.ledger_rows()) == 2 * MOST_ENDS + 99
+    assert sum(router.rounds() for _ in range(4)) == 2 * MAX_BATCH_ENDS + 99
+    assert len(router.ledger_rows()) == 2 * MAX_BATCH_ENDS + 99
     assert open_journals(router) == []
 
 
 def test_a_worker_that_died_before_it_was_in_is_counted(router: Router, worker: Worker) -> None:
     """Only the ledger has what it spent, so the counters are made anew from it."""
-    page = router.directory / "accounting.page"
-    page.rename(router.directory / "aside")
+    path = router.directory / "accounting.page"
+    path.rename(router.directory / "aside")
     late = router.worker()
-    (router.directory / "aside").rename(page)
+    (router.directory / "aside").rename(path)
     late.accounting.begin_unheld(1, attempt(1, held_nanos=0))
     late.settle(1, 400)
     worker.begin()
@@ -129,7 +129,7 @@ def test_a_journal_of_another_release_is_set_aside(router: Router, worker: Worke
     dead.begin()
     path = segment(router, dead.id)
     die(router, dead)
-    path.write_bytes(frames.frame(frames.seed_of(f"{dead.id}.1"), frames.HEADER, b"[2,1,0]") + bytes(100))
+    path.write_bytes(frames.frame(frames.crc_seed(f"{dead.id}.1"), frames.HEADER, b"[2,1,0]") + bytes(100))
     router.rest(worker)
     worker.begin()
     assert router.spent() == (0, 1_000)
@@ -139,13 +139,13 @@ def test_a_journal_of_another_release_is_set_aside(router: Router, worker: Worke
 def test_a_journal_of_another_release_that_was_just_closed_hinders_no_new_counters(
     router: Router, worker: Worker
 ) -> None:
-    seed = frames.seed_of("01OTHERRELEASE.1")
+    seed = frames.crc_seed("01OTHERRELEASE.1")
     path = segment_path(router.directory / "journals", "01OTHERRELEASE", 1)
     path.write_bytes(frames.frame(seed, frames.HEADER, b"[2,1,0]") + bytes(100))
     router.lose_counters()
     router.rest(worker)
     worker.begin()
-    assert router.writer.page.generation == 2
+    assert router.writer.shared_state.generation == 2
 
 
 def test_a_journal_that_cannot_be_read_now_is_tried_again(router: Router, worker: Worker) -> None:
@@ -188,7 +188,7 @@ def test_edits_whose_dashboard_died_are_told(router: Router, worker: Worker) -> 
         )
         connection.execute(text("insert into policy_outbox (subject) values ('org_1')"))
     router.rounds()
-    assert router.eyes.org_version("org_1") == 3
+    assert router.observer.org_version("org_1") == 3
     assert router.database.outbox() == ([], {}, {})
 
 
@@ -232,8 +232,8 @@ class Watched:
         self.counters = counters
         self.after_condition: Any = None
 
-    def condition(self) -> Condition:
-        found = self.counters.condition()
+    def status(self) -> CountersStatus:
+        found = self.counters.status()
         if self.after_condition is not None:
             self.after_condition()
         return found
@@ -249,7 +249,7 @@ def test_counters_that_are_busy_are_not_made_anew(router: Router, worker: Worker
     router.writer.start()
     watched.after_condition = lambda: worker.begin(1)
     router.rounds(5)
-    assert router.writer.page.generation == 1
+    assert router.writer.shared_state.generation == 1
 
 
 def test_everything_new_begins_with_new_counters(router: Router, worker: Worker) -> None:
@@ -258,7 +258,7 @@ def test_everything_new_begins_with_new_counters(router: Router, worker: Worker)
     die(router, worker)
     router.writer = router.new_writer()
     router.writer.start()
-    assert router.writer.page.generation == 2
+    assert router.writer.shared_state.generation == 2
     other = router.worker()
     router.rest(other)
     assert isinstance(other.admit(charge(bound_nanos=8_701))[1], SpendExceeded)
@@ -270,7 +270,7 @@ def test_one_that_takes_over_from_a_dead_one_leaves_the_living_alone(router: Rou
     router.writer = router.new_writer()
     router.writer.start()
     worker.begin()
-    assert (router.writer.page.generation, router.spent()) == (1, (0, 2_000))
+    assert (router.writer.shared_state.generation, router.spent()) == (1, (0, 2_000))
 
 
 def test_counters_that_do_not_answer_are_asked_again(router: Router, worker: Worker) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from accounting_kit import Router, Worker
 
-from proxyd.accounting.generations import JOIN_SECONDS
-from proxyd.accounting.living import STUCK_SECONDS
+from proxyd.accounting.generations import JOIN_TIMEOUT_SECONDS
+from proxyd.accounting.worker_liveness import STUCK_SECONDS
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,7 +28,7 @@ database = AccountingDatabase(db.create(f"sqlite:///{directory / 'router.db'}"))
 membership = Membership(directory, counters, lambda worker: database.register(worker, "machine_1"), sync=False)
 membership.enter()
 print(membership.journal.worker_id, flush=True)
-with counters._checked(membership.journal.worker_id, membership.generation):
+with counters._transaction(membership.journal.worker_id, membership.generation):
     os.kill(os.getpid(), signal.SIGSTOP)
 """
 
@@ -40,8 +40,8 @@ def test_a_process_that_was_stopped_inside_a_transaction_is_ended(router: Router
         assert process.stdout is not None
         worker_id = process.stdout.readline().strip()
         os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
-        router.writer._living._kill = os.kill
-        router.writer.page.ask(router.writer.page.generation - 1)
+        router.writer._liveness._kill = os.kill
+        router.writer.shared_state.request_rebuild(router.writer.shared_state.generation - 1)
         with router.engine.begin() as connection:
             connection.exec_driver_sql("insert into policy_outbox (subject) values ('key_1')")  # something to tell
         deadline = time.monotonic() + 60
@@ -61,17 +61,17 @@ def test_a_living_worker_that_does_not_join_in_time_is_ended(router: Router, wor
     router.lose_counters()
     router.rounds()
     worker.keep()
-    router.clock.mono_at += JOIN_SECONDS - 2
+    router.clock.mono_at += JOIN_TIMEOUT_SECONDS - 2
     router.writer.round()
     assert router.killed == []
     router.clock.mono_at += 2
     router.writer.round()
     assert router.killed == [os.getpid()]
-    assert not router.eyes.condition().live
+    assert not router.observer.status().live
     router.workers.remove(other)
     other.kill()  # as the signal would have done
     router.rest(worker)
-    assert router.eyes.condition().live
+    assert router.observer.status().live
     worker.begin()
     worker.accounting.flush()
     assert router.spent() == (1_000, 1_000)
@@ -81,25 +81,25 @@ def test_whoever_joins_in_time_is_left_alone(router: Router, worker: Worker) -> 
     worker.begin()
     router.lose_counters()
     router.rounds()
-    assert router.writer.hurried
+    assert router.writer.rebuild_pending
     worker.keep()
     router.rounds()
-    assert not router.writer.hurried
-    router.clock.mono_at += 10 * JOIN_SECONDS
+    assert not router.writer.rebuild_pending
+    router.clock.mono_at += 10 * JOIN_TIMEOUT_SECONDS
     router.rounds(2)
     assert router.killed == []
 
 
 def test_a_stranger_in_a_transaction_is_not_ended(router: Router, worker: Worker) -> None:
-    """Only workers of this data directory are: the page may tell a process that is long gone, or somebody else."""
-    router.writer.page.enter(1)
+    """Only workers of this data directory are: the shared state may name a process that is gone, or somebody else."""
+    router.writer.shared_state.enter_transaction(1)
     for _ in range(3):
         router.clock.mono_at += STUCK_SECONDS
-        router.writer._living.end_who_is_stuck(router.writer.page)
+        router.writer._liveness.kill_stuck(router.writer.shared_state)
     assert router.killed == []
-    router.writer.page.enter(os.getpid())
+    router.writer.shared_state.enter_transaction(os.getpid())
     for _ in range(2):
         router.clock.mono_at += STUCK_SECONDS
-        router.writer._living.end_who_is_stuck(router.writer.page)
+        router.writer._liveness.kill_stuck(router.writer.shared_state)
     assert router.killed == [os.getpid()]
-    router.writer.page.leave(os.getpid())
+    router.writer.shared_state.leave_transaction(os.getpid())

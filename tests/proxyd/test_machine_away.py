@@ -16,7 +16,7 @@ def test_after_the_database_did_not_answer_nobody_is_away_at_once(machines: Mach
     machines.clock.steady_at += 60
     machines.server.empty()
     machines.a.rounds(2)
-    assert machines.b.workers[0].id in machines.a.eyes.condition().missing
+    assert machines.b.workers[0].id in machines.a.observer.status().missing
     machines.rest()
     ask(machines.a, 0)
     assert machines.a.spent() == (0, 500)
@@ -86,7 +86,7 @@ def test_a_worker_that_died_while_its_machine_was_away(machines: Machines) -> No
     machines.rest()
     ask(machines.a, 0)
     assert machines.a.spent() == (670, 0)
-    assert machines.a.database.posted([worker.id]) == {}
+    assert machines.a.database.posted_holds([worker.id]) == {}
 
 
 def test_a_machine_that_was_started_again_while_it_was_fenced(machines: Machines) -> None:
@@ -122,7 +122,7 @@ def test_it_comes_back_while_the_fence_is_written(machines: Machines, monkeypatc
     machines.b.go_away()
     machines.server.empty()
     machines.a.rounds()
-    real = machines.a.database.posted
+    real = machines.a.database.posted_holds
 
     def late(workers: Any) -> Any:
         found = real(workers)
@@ -131,7 +131,7 @@ def test_it_comes_back_while_the_fence_is_written(machines: Machines, monkeypatc
         machines.b.workers[0].keep()
         return found
 
-    monkeypatch.setattr(machines.a.database, "posted", late)
+    monkeypatch.setattr(machines.a.database, "posted_holds", late)
     machines.wait_until_away()
     assert not machines.b.away, "A has fenced"
     machines.rest()
@@ -159,16 +159,16 @@ def test_segments_stay_while_they_have_still_to_be_brought(machines: Machines, m
 
 def test_holds_are_posted_only_when_they_change(machines: Machines, monkeypatch: pytest.MonkeyPatch) -> None:
     posts: list[Any] = []
-    real = machines.a.database.post
+    real = machines.a.database.post_heartbeat
 
     def post(*words: Any) -> None:
         posts.append(words[2])
         real(*words)
 
-    monkeypatch.setattr(machines.a.database, "post", post)
+    monkeypatch.setattr(machines.a.database, "post_heartbeat", post)
     held_by(machines.a, 500, 20)
     machines.a.rounds(3)
     worker_id = machines.a.workers[0].id
     assert [len(post) for post in posts] == [1, 0, 0]
-    (held,) = machines.b.database.posted([worker_id])[worker_id]
+    (held,) = machines.b.database.posted_holds([worker_id])[worker_id]
     assert (held.key_id, held.nanos) == ("key_1", 520)

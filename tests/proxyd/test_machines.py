@@ -7,7 +7,7 @@ import pytest
 from accounting_kit import charge
 from machines_kit import Machines, ask, held_by
 
-from proxyd.accounting.generations import THEIRS_SECONDS
+from proxyd.accounting.generations import ADOPT_TIMEOUT_SECONDS
 from shared.counters import Admitted, CountersUnavailable, RateLimited, SpendHeld, connect
 
 
@@ -113,9 +113,9 @@ def test_counters_whose_making_was_not_answered_are_gone_by(machines: Machines) 
 
     def lose(*words: Any) -> None:
         machines.a.writer._counters.begin_generation = real  # type: ignore[method-assign]
-        page, sequence = machines.a.writer.page, machines.a.writer.page.sequence
+        shared_state, sequence = machines.a.writer.shared_state, machines.a.writer.shared_state.sequence
         real(*words)
-        page.begin_generation(1, sequence, 0, 0)
+        shared_state.begin_generation(1, sequence, 0, 0)
         raise CountersUnavailable("cut", in_doubt=True)
 
     counters.begin_generation = lose  # type: ignore[method-assign, assignment]
@@ -129,7 +129,7 @@ def test_a_generation_whose_maker_died_is_waited_for_and_then_made_by_another(ma
     machines.a.database.raise_generation(1, 1)
     machines.b.rounds()
     assert machines.generations() == [2, 1, 1]
-    for _ in range(int(THEIRS_SECONDS) + 1):
+    for _ in range(int(ADOPT_TIMEOUT_SECONDS) + 1):
         machines.b.rounds()
     assert machines.generations() == [3, 1, 3]
     machines.rest()
@@ -184,7 +184,7 @@ def test_requests_of_workers_that_were_closed_lately_still_weigh(machines: Machi
 
 
 def test_an_older_copy_is_noticed_by_a_machine_that_wrote_nothing(machines: Machines) -> None:
-    """Each page knows how far all machines have come, not its own alone."""
+    """Each shared state knows how far all machines have come, not its own alone."""
     client = machines.server.client()
     copy = {key: client.dump(key) for key in client.scan_iter()}
     held_by(machines.a, 400)
@@ -201,7 +201,7 @@ def test_an_older_copy_is_noticed_by_a_machine_that_wrote_nothing(machines: Mach
 
 
 def test_who_cannot_reach_the_counters_raises_no_generation(machines: Machines) -> None:
-    machines.b.writer.page.ask(1)
+    machines.b.writer.shared_state.request_rebuild(1)
     machines.b.go_away()
     machines.b.away = False  # its ledger writer reaches the database still
     machines.b.rounds(5)

@@ -11,52 +11,52 @@ from sqlalchemy import Engine, text, update
 from proxyd.accounting.accounting_state import AccountingDatabase, CutJournal
 from proxyd.accounting.journal_reader import Position
 from proxyd.accounting.ledger import Ledger
-from shared.counters import Held
+from shared.counters import Hold
 from shared.machines import AWAY_SECONDS, database_now
 from shared.models import Machine
 
 
 def test_it_works(database: AccountingDatabase) -> None:
-    database.post("machine_1", 4, {"01W": [Held("key_1", DAY, 5), Held("key_1", DAY + 1, 2**52 - 1)]})
-    database.post("machine_2", 3, {})
-    assert database.heard_of() == {"machine_1": 4, "machine_2": 3}
-    assert database.posted(["01W", "01X"]) == {"01W": [Held("key_1", DAY, 5), Held("key_1", DAY + 1, 2**52 - 1)]}
+    database.post_heartbeat("machine_1", 4, {"01W": [Hold("key_1", DAY, 5), Hold("key_1", DAY + 1, 2**52 - 1)]})
+    database.post_heartbeat("machine_2", 3, {})
+    assert database.live_machines() == {"machine_1": 4, "machine_2": 3}
+    assert database.posted_holds(["01W", "01X"]) == {"01W": [Hold("key_1", DAY, 5), Hold("key_1", DAY + 1, 2**52 - 1)]}
     assert database.machines_of(["01W", "01X"]) == {"01W": "machine_1"}
 
 
 def test_a_post_takes_the_place_of_the_one_before(database: AccountingDatabase) -> None:
-    database.post("machine_1", 4, {"01W": [Held("key_1", DAY, 5)]})
-    database.post("machine_1", 5, {"01W": []})
-    assert (database.heard_of(), database.posted(["01W"])) == ({"machine_1": 5}, {"01W": []})
+    database.post_heartbeat("machine_1", 4, {"01W": [Hold("key_1", DAY, 5)]})
+    database.post_heartbeat("machine_1", 5, {"01W": []})
+    assert (database.live_machines(), database.posted_holds(["01W"])) == ({"machine_1": 5}, {"01W": []})
 
 
 def test_who_does_not_reach_the_counters_tells_what_it_holds_and_not_that_it_is_there(
     database: AccountingDatabase,
 ) -> None:
-    database.post("machine_1", None, {"01W": [Held("key_1", DAY, 5)]})
-    assert (database.heard_of(), database.posted(["01W"])) == ({}, {"01W": [Held("key_1", DAY, 5)]})
+    database.post_heartbeat("machine_1", None, {"01W": [Hold("key_1", DAY, 5)]})
+    assert (database.live_machines(), database.posted_holds(["01W"])) == ({}, {"01W": [Hold("key_1", DAY, 5)]})
 
 
 @pytest.mark.parametrize(("seconds", "heard"), [(AWAY_SECONDS - 2, True), (AWAY_SECONDS + 2, False)])
 def test_who_has_not_posted_for_long_is_away(
     any_engine: Engine, database: AccountingDatabase, seconds: float, heard: bool
 ) -> None:
-    database.post("machine_1", 4, {})
+    database.post_heartbeat("machine_1", 4, {})
     with any_engine.connect().execution_options(writes=True) as connection, connection.begin():
         then = database_now(connection) - timedelta(seconds=seconds)
         connection.execute(update(Machine).values(posted_at=then))
-    assert ("machine_1" in database.heard_of()) is heard
+    assert ("machine_1" in database.live_machines()) is heard
 
 
 def test_what_a_worker_held_is_forgotten_when_it_is_closed(database: AccountingDatabase) -> None:
-    database.post("machine_1", 4, {"01W": [Held("key_1", DAY, 5)]})
+    database.post_heartbeat("machine_1", 4, {"01W": [Hold("key_1", DAY, 5)]})
     database.close("01W")
-    assert database.posted(["01W"]) == {}
+    assert database.posted_holds(["01W"]) == {}
 
 
 def test_machines_that_are_long_gone_are_swept_away(any_engine: Engine, database: AccountingDatabase) -> None:
-    database.post("machine_1", 4, {})
-    database.post("machine_2", 4, {})
+    database.post_heartbeat("machine_1", 4, {})
+    database.post_heartbeat("machine_2", 4, {})
     with any_engine.connect().execution_options(writes=True) as connection, connection.begin():
         long_ago = database_now(connection) - timedelta(days=31)
         connection.execute(update(Machine).where(Machine.machine == "machine_1").values(posted_at=long_ago))

@@ -1,5 +1,6 @@
 """When the counters are told of ends with which no batch came along."""
 
+import time
 from collections.abc import Iterator
 
 import gevent
@@ -17,11 +18,16 @@ class Told:
     def __init__(self, worker: Worker) -> None:
         self.now = 100.0
         self.times = 0
+        self.looks = 0  # at the clock
         self._worker = worker
         ends = worker.accounting._ends
-        self.maintenance = Maintenance(worker.membership, ends, self._tell, lambda: False, monotonic=lambda: self.now)
+        self.maintenance = Maintenance(worker.membership, ends, self._flush, lambda: False, monotonic=self._monotonic)
 
-    def _tell(self) -> None:
+    def _monotonic(self) -> float:
+        self.looks += 1
+        return self.now
+
+    def _flush(self) -> None:
         self.times += 1
         self._worker.accounting.flush()
 
@@ -63,3 +69,14 @@ def test_an_end_behind_others_that_a_batch_took_along_is_told_as_well(worker: Wo
         while worker.accounting._ends.pending:
             gevent.sleep(0.001)
     assert told.times == 1
+
+
+def test_while_an_end_waits_the_loop_sleeps(worker: Worker, told: Told) -> None:
+    """And does not look again and again until the moment has come."""
+    worker.settle(worker.begin(), 1)
+    gevent.sleep(ROUNDS)
+    told.looks = 0
+    began = time.monotonic()
+    gevent.sleep(20 * LINGER_SECONDS)
+    rounds = (time.monotonic() - began) / LINGER_SECONDS
+    assert 1 <= told.looks <= 2 * rounds + 10  # one a round, and those of the chores

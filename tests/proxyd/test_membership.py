@@ -13,22 +13,22 @@ from shared.counters import Admitted, CountersLost, CountersUnavailable, RateLim
 def test_it_works(router: Router, worker: Worker) -> None:
     membership = worker.membership
     assert membership.complete
-    assert membership.generation == membership.wanted == 1
-    state = router.eyes.worker_state(worker.id)
+    assert membership.generation == membership.current_generation == 1
+    state = router.observer.worker_state(worker.id)
     assert state is not None
     assert (state.joined, state.end_number) == (True, 0)
     assert [journal.worker_id for journal in router.database.open_journals("machine_1")] == [worker.id]
 
 
 def test_what_is_missing_is_entered_later_and_said(router: Router, caplog: pytest.LogCaptureFixture) -> None:
-    page = router.directory / "accounting.page"
-    page.rename(router.directory / "aside")
+    path = router.directory / "accounting.page"
+    path.rename(router.directory / "aside")
     worker = Worker(router)
     assert not worker.membership.complete
-    assert "not admitting yet: PageMissing" in caplog.text
+    assert "not admitting yet: SharedStateMissing" in caplog.text
     with pytest.raises(CountersUnavailable, match="not in yet"):
         worker.admit(charge())
-    (router.directory / "aside").rename(page)
+    (router.directory / "aside").rename(path)
     worker.keep()
     assert worker.membership.complete
     router.rounds()
@@ -61,7 +61,7 @@ def test_a_worker_registers_in_no_other_generation_than_the_database_told(router
     assert not worker.membership.complete
     router.rounds(2)
     worker.keep()
-    assert worker.membership.generation == router.writer.page.generation > 2
+    assert worker.membership.generation == router.writer.shared_state.generation > 2
 
 
 def test_it_joins_with_ends_above_the_cut_holds_and_requests_of_the_last_minute(router: Router, worker: Worker) -> None:
@@ -72,18 +72,18 @@ def test_it_joins_with_ends_above_the_cut_holds_and_requests_of_the_last_minute(
     router.clock.forward(61)
     worker.begin(500)
     router.lose_counters()
-    router.writer._watch()
+    router.writer._check_counters()
     worker.settle(unknown, 30)  # above the cut
     worker.keep()
-    row = router.eyes.rows(["key_1"])["key_1"]
+    row = router.observer.rows(["key_1"])["key_1"]
     assert (row.lifetime, row.seeded) == (30, False)
     assert sum(held for _, held in row.days.values()) == 2_500
     assert sum(row.window.buckets.values()) == 1
-    state = router.eyes.worker_state(worker.id)
+    state = router.observer.worker_state(worker.id)
     assert state is not None
     assert state.end_number == 2
     worker.keep()
-    assert router.eyes.rows(["key_1"])["key_1"].lifetime == 30
+    assert router.observer.rows(["key_1"])["key_1"].lifetime == 30
 
 
 def test_request_rates_survive_the_counters(router: Router, worker: Worker) -> None:
@@ -150,27 +150,27 @@ def test_lost_counters_are_asked_for_once_a_generation(
     for _ in range(5):
         with pytest.raises(CountersLost):
             worker.begin(limit_nanos=None)
-    assert router.writer.page.asked == 1
+    assert router.writer.shared_state.rebuild_requested == 1
     assert caplog.text.count("are not as they were left") == 1
 
 
-def test_a_page_that_was_replaced_is_let_go(router: Router, worker: Worker) -> None:
+def test_a_shared_state_that_was_replaced_is_let_go(router: Router, worker: Worker) -> None:
     worker.begin()
     (router.directory / "accounting.page").unlink()
     router.rest(worker)
-    assert worker.membership.generation == router.writer.page.generation == 2
+    assert worker.membership.generation == router.writer.shared_state.generation == 2
     worker.begin()
     assert router.spent() == (0, 2_000)
 
 
-def test_a_page_that_was_lost_together_with_the_counters_is_let_go(router: Router, worker: Worker) -> None:
-    """The old page asks for counters that have been replaced in their turn: no joining, but a look at the page."""
+def test_a_shared_state_that_was_lost_together_with_the_counters_is_let_go(router: Router, worker: Worker) -> None:
+    """The old shared state asks for counters that have been replaced in their turn: no joining, but a look at it."""
     worker.begin()
     router.lose_counters()
     (router.directory / "accounting.page").unlink()
     router.rounds()
     router.rest(worker)
-    assert worker.membership.generation == router.writer.page.generation == 3
+    assert worker.membership.generation == router.writer.shared_state.generation == 3
     assert router.spent() == (0, 1_000)
 
 
@@ -178,8 +178,8 @@ def test_what_weighs_no_more_is_forgotten(router: Router, worker: Worker) -> Non
     worker.begin()
     assert len(worker.membership._recent) == 1
     router.clock.forward(60)
-    worker.membership.forget_old()
+    worker.membership.drop_expired()
     assert len(worker.membership._recent) == 1
     router.clock.forward(1)
-    worker.membership.forget_old()
+    worker.membership.drop_expired()
     assert worker.membership._recent == {}

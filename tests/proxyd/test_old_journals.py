@@ -11,7 +11,7 @@ from ledger_kit import DAY, attempt, settlement
 from sqlalchemy import Engine, text
 
 from proxyd.accounting.ledger import Ledger
-from proxyd.accounting.old_journals import take_over
+from proxyd.accounting.old_journals import migrate
 
 
 def old_journal(directory: Path, name: str = "01OLD") -> Path:
@@ -51,10 +51,10 @@ def posted(engine: Engine) -> list[tuple[str, str, int]]:
 def test_it_works(ledger: Ledger, any_engine: Engine, tmp_path: Path) -> None:
     directory = tmp_path / "journals"
     old_journal(directory)
-    assert take_over(directory, ledger) == 3
+    assert migrate(directory, ledger) == 3
     assert posted(any_engine) == [("1", "ok", 700), ("2", "crash", 40), ("3", "crash", 1_000)]
     assert list(directory.iterdir()) == []
-    assert take_over(directory, ledger) == 0
+    assert migrate(directory, ledger) == 0
     with any_engine.connect() as connection:
         total = connection.scalar(text("select total_nanos from key_spend where day = '1970-01-01'"))
         assert (total, DAY) == (1_740, DAY)
@@ -63,14 +63,14 @@ def test_it_works(ledger: Ledger, any_engine: Engine, tmp_path: Path) -> None:
 def test_what_was_posted_before_is_not_posted_again(ledger: Ledger, any_engine: Engine, tmp_path: Path) -> None:
     ledger.post_lines([(attempt(1), settlement(cost_nanos=700))])
     old_journal(tmp_path / "journals")
-    take_over(tmp_path / "journals", ledger)
+    migrate(tmp_path / "journals", ledger)
     assert [row[2] for row in posted(any_engine)] == [700, 40, 1_000]
 
 
 def test_a_damaged_one_is_kept_beside(ledger: Ledger, any_engine: Engine, tmp_path: Path) -> None:
     path = old_journal(tmp_path / "journals")
     path.write_bytes(b"nothing that SQLite knows" * 100)
-    assert take_over(tmp_path / "journals", ledger) == 0
+    assert migrate(tmp_path / "journals", ledger) == 0
     assert [left.name for left in (tmp_path / "journals").iterdir()] == ["01OLD.damaged"]
 
 
@@ -80,7 +80,7 @@ def test_one_whose_worker_still_runs_is_left_to_it(
     path = old_journal(tmp_path / "journals")
     lock = os.open(path.with_suffix(".lock"), os.O_RDWR)
     fcntl.flock(lock, fcntl.LOCK_EX)
-    assert take_over(tmp_path / "journals", ledger) == 0
+    assert migrate(tmp_path / "journals", ledger) == 0
     assert path.exists()
     assert "still running" in caplog.text
     os.close(lock)

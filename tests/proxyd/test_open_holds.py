@@ -10,7 +10,7 @@ from ledger_kit import DAY, attempt, settlement
 from proxyd.accounting import frames
 from proxyd.accounting.journal import SEGMENT_BYTES, Journal
 from proxyd.accounting.open_holds import OpenHolds
-from shared.counters import Held
+from shared.counters import Hold
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def journal(tmp_path: Path) -> Journal:
     return Journal(tmp_path)
 
 
-def held(holds: OpenHolds, journal: Journal) -> list[Held]:
+def held(holds: OpenHolds, journal: Journal) -> list[Hold]:
     return holds.of([journal.worker_id])[journal.worker_id]
 
 
@@ -26,10 +26,10 @@ def test_it_works(journal: Journal) -> None:
     holds = OpenHolds(journal.directory)
     assert held(holds, journal) == []
     journal.begin([(seq, attempt(seq, held_nanos=seq)) for seq in (1, 2, 4)])
-    assert held(holds, journal) == [Held("key_1", DAY, 7)]
+    assert held(holds, journal) == [Hold("key_1", DAY, 7)]
     journal.end(2, settlement())
     journal.begin([(5, attempt(5, held_nanos=9, key_id="key_2")), (6, attempt(6, held_nanos=3, day=DAY + 1))])
-    expected = [Held("key_1", DAY, 5), Held("key_1", DAY + 1, 3), Held("key_2", DAY, 9)]
+    expected = [Hold("key_1", DAY, 5), Hold("key_1", DAY + 1, 3), Hold("key_2", DAY, 9)]
     assert held(holds, journal) == expected
     assert held(OpenHolds(journal.directory), journal) == expected
     for seq in (1, 4, 5, 6):
@@ -49,7 +49,7 @@ def test_a_worker_that_is_gone_is_forgotten(journal: Journal) -> None:
     journal.begin([(1, attempt(1))])
     assert held(holds, journal)
     assert holds.of([]) == {}
-    assert holds._readings == {}
+    assert holds._cursors == {}
 
 
 @pytest.mark.parametrize("look", [True, False])
@@ -62,10 +62,10 @@ def test_over_many_segments(journal: Journal, look: bool) -> None:
         seq += 1
         journal.begin([(seq, attempt(seq, held_nanos=3))])
         if look and not seq % 500:
-            assert held(holds, journal) == [Held("key_1", DAY, 8)]
+            assert held(holds, journal) == [Hold("key_1", DAY, 8)]
         journal.end(seq, settlement())
     assert seq * 400 > SEGMENT_BYTES
-    assert held(holds, journal) == [Held("key_1", DAY, 5)]
+    assert held(holds, journal) == [Hold("key_1", DAY, 5)]
 
 
 def test_a_record_that_is_being_written_is_read_later(journal: Journal) -> None:
@@ -76,9 +76,9 @@ def test_a_record_that_is_being_written_is_read_later(journal: Journal) -> None:
     journal.begin([(2, attempt(2, held_nanos=7))])
     after = path.read_bytes()
     path.write_bytes(after[: position + 40] + whole[position + 40 :])
-    assert held(holds, journal) == [Held("key_1", DAY, 5)]
+    assert held(holds, journal) == [Hold("key_1", DAY, 5)]
     path.write_bytes(after)
-    assert held(holds, journal) == [Held("key_1", DAY, 12)]
+    assert held(holds, journal) == [Hold("key_1", DAY, 12)]
 
 
 @settings(max_examples=50)

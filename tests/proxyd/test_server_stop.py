@@ -166,7 +166,7 @@ def test_a_request_that_has_just_arrived_is_not_closed_for_room() -> None:
         (connection,) = server._connections
         write(sock, get(b"/2", CLOSE))  # no other greenlet runs before the next line
         assert connection.idle_since(time.monotonic()) is not None
-        assert not connection.make_room()
+        assert not connection.evict()
         assert statuses(read_all(sock)) == [200]
 
 

@@ -29,7 +29,7 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 
 @pytest.fixture(params=URLS)
 def home(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Home]:
-    """A data directory with a page, and counters that nobody has made yet."""
+    """A data directory with a shared state, and counters that nobody has made yet."""
     socket = ""
     if request.param == "redis":
         server: RedisServer = request.getfixturevalue("redis_server")

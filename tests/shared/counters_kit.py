@@ -6,20 +6,20 @@ from datetime import date
 from pathlib import Path
 
 from shared.counters import (
-    Answer,
     Batch,
     Charge,
     Counters,
+    Decision,
     End,
     KeyRow,
     Moment,
-    Page,
     Seed,
+    SharedState,
     connect,
     moment_of,
     spend_of,
 )
-from shared.counters.rows import Stand
+from shared.counters.rows import BatchContext
 
 NOON = 1_800_014_400.0  # 2027-01-15T12:00:00Z, a Friday
 TODAY = date(2027, 1, 15).toordinal()
@@ -72,16 +72,16 @@ class Home:
     data_dir: Path
     url: str
     clock: FakeClock = field(default_factory=FakeClock)
-    page: Page = field(init=False)
+    shared_state: SharedState = field(init=False)
     opened: list[Counters] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.page = Page.create(self.data_dir, BOOT)
+        self.shared_state = SharedState.create(self.data_dir, BOOT)
 
     def connect(self, *, attached: bool = True) -> Counters:
         """Counters as another process would have them."""
         counters = connect(self.url, clock=self.clock)
-        counters.attach(self.page if attached else None)
+        counters.attach(self.shared_state if attached else None)
         self.opened.append(counters)
         return counters
 
@@ -120,12 +120,12 @@ class Worker:
     def batch(self, charges: Sequence[Charge] = (), ends: Sequence[End] = ()) -> Batch:
         return Batch(self.worker_id, self.generation, self.number + 1, ends, charges)
 
-    def send(self, *charges: Charge, ends: Sequence[End] = ()) -> list[Answer]:
+    def send(self, *charges: Charge, ends: Sequence[End] = ()) -> list[Decision]:
         answers = self.counters.apply_batch(self.batch(charges, ends))
         self.number += 1
         return answers
 
-    def ask(self, charge: Charge) -> Answer:
+    def ask(self, charge: Charge) -> Decision:
         (answer,) = self.send(charge)
         return answer
 
@@ -133,11 +133,11 @@ class Worker:
 # What tests ask of answers and counters
 
 
-def kind(answer: Answer | None) -> type[object] | None:
+def kind(answer: Decision | None) -> type[object] | None:
     return None if answer is None else type(answer)
 
 
-def kinds(answers: Sequence[Answer]) -> list[type[object]]:
+def kinds(answers: Sequence[Decision]) -> list[type[object]]:
     return [type(answer) for answer in answers]
 
 
@@ -158,5 +158,5 @@ def row(*, version: int = 1, seeded: bool = True, lifetime: int = 0, spent: int 
     return KeyRow(version, lifetime + spent, days, {}, seeded=seeded)
 
 
-def stand(clock: FakeClock | None = None, *, live: bool = True, generation: int = 4) -> Stand:
-    return Stand(generation, live, (clock or FakeClock()).moment)
+def batch_context(clock: FakeClock | None = None, *, live: bool = True, generation: int = 4) -> BatchContext:
+    return BatchContext(generation, live, (clock or FakeClock()).moment)

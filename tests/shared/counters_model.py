@@ -11,15 +11,15 @@ from shared.counters import (
     Batch,
     Charge,
     End,
-    Held,
+    Hold,
     Missing,
+    RateBucket,
     RateLimited,
     Rebuilding,
     SpendExceeded,
     SpendHeld,
     Stale,
     Unseeded,
-    Used,
 )
 from shared.counters.rows import period_of_day
 
@@ -47,10 +47,10 @@ class Simulated:
     imported: int = 0  # of the journal, by the ledger
     cut: int = 0  # what of it the ledger had when this generation was cut
     pending: list[End] = field(default_factory=list)
-    open: dict[int, Held] = field(default_factory=dict)  # begun attempts, by seq
+    open: dict[int, Hold] = field(default_factory=dict)  # begun attempts, by seq
     recent: list[tuple[str, int]] = field(default_factory=list)
     doubtful: Batch | None = None  # the answer to it was lost
-    unknown: list[Held] = field(default_factory=list)  # what that batch holds
+    unknown: list[Hold] = field(default_factory=list)  # what that batch holds
     policies: dict[str, Policy] = field(default_factory=dict)
 
     def end(self, seq: int, cost: int) -> None:
@@ -122,10 +122,10 @@ class Oracle:
     def weighing(self, key: str) -> int:
         return sum(second >= self.clock.moment.second - WINDOW_SECONDS for second in self.used[key])
 
-    def recent(self, worker: Simulated) -> list[Used]:
+    def recent(self, worker: Simulated) -> list[RateBucket]:
         oldest = self.clock.moment.second - WINDOW_SECONDS
         counts = Counter(one for one in worker.recent if one[1] >= oldest)
-        return [Used(key, second, count) for (key, second), count in counts.items()]
+        return [RateBucket(key, second, count) for (key, second), count in counts.items()]
 
     def bring(self, worker: Simulated) -> None:
         for key, second in worker.recent:

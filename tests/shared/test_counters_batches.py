@@ -10,7 +10,7 @@ from shared.counters import (
     Counters,
     CountersLost,
     End,
-    Held,
+    Hold,
     LastAdmitted,
     Missing,
     RateLimited,
@@ -118,13 +118,13 @@ def test_a_batch_again_is_answered_as_it_was_and_changes_nothing(home: Home, wor
     charges = [charge(rpm=2, limit=100, bound=30, seq=at) for at in range(3)]
     batch = worker.batch(charges, [worker.end("other", day=TODAY, cost=5)])
     first = worker.counters.apply_batch(batch)
-    before = worker.counters.condition().sequence
+    before = worker.counters.status().sequence
     home.clock.pass_by(86_400)  # the day of the first run is the one that counts
     assert kinds(first) == [Admitted, Admitted, RateLimited]
     admitted = [Admitted(TODAY, 5_000), Admitted(TODAY, 5_000)]
     assert worker.counters.apply_batch(batch) == [*admitted, Stale()]
     assert worker.counters.apply_batch(replace(batch, charges=())) == admitted
-    assert worker.counters.condition().sequence == before
+    assert worker.counters.status().sequence == before
     assert money(worker.counters) == (0, 60, 0)
     assert money(worker.counters, "other") == (5, 0, 5)
 
@@ -178,13 +178,13 @@ def test_workers_number_for_themselves(home: Home, worker: Worker) -> None:
 
 
 def test_an_error_in_the_middle_leaves_nothing(worker: Worker) -> None:
-    before = worker.counters.condition()
+    before = worker.counters.status()
     ends = [worker.end(day=TODAY, cost=9)]
     batch = worker.batch([charge(bound=5, rpm=5), charge("other", limit=5, reset="hourly")], ends)
     with pytest.raises(ValueError, match="hourly"):
         worker.counters.apply_batch(batch)
     assert (money(worker.counters), used(worker.counters)) == ((0, 0, 0), 0)
-    assert worker.counters.condition() == before
+    assert worker.counters.status() == before
     assert kinds(worker.counters.apply_batch(replace(batch, charges=batch.charges[:1]))) == [Admitted]
     assert money(worker.counters) == (9, 5, 9)
 
@@ -194,7 +194,7 @@ def test_a_last_batch_is_remembered_until_the_next(worker: Worker) -> None:
     worker.send(charge(bound=5, seq=11), charge(limit=4, bound=5, seq=12), charge("other", bound=6, seq=13))
     state = worker.counters.worker_state("w1")
     assert state == WorkerState(
-        True, 0, [LastAdmitted(11, Held("key", TODAY, 5)), LastAdmitted(13, Held("other", TODAY, 6))]
+        True, 0, [LastAdmitted(11, Hold("key", TODAY, 5)), LastAdmitted(13, Hold("other", TODAY, 6))]
     )
     worker.send(ends=[worker.end(day=TODAY)])
     assert worker.counters.worker_state("w1") == WorkerState(True, 1, [])

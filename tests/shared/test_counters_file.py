@@ -44,7 +44,7 @@ def test_it_works(worker: Worker, path: Path) -> None:
 def test_nothing_is_opened_before_the_first_use(home: Home, path: Path) -> None:
     counters = home.connect()
     counters.close()
-    assert [file.name for file in path.parent.iterdir()] == [home.page.path.name]
+    assert [file.name for file in path.parent.iterdir()] == [home.shared_state.path.name]
 
 
 @pytest.mark.parametrize("url", ["memcached://localhost", "memory://", "sqlite:/x", "counters.db"])
@@ -56,7 +56,7 @@ def test_other_urls_are_refused_without_repeating_them(url: str) -> None:
 
 def test_a_missing_folder_is_unavailable_and_names_no_path(tmp_path: Path) -> None:
     counters = connect(f"sqlite:///{tmp_path}/nowhere/counters.db")
-    for act in (counters.condition, lambda: counters.publish(1, {}, {}), lambda: counters.rows(["key"])):
+    for act in (counters.status, lambda: counters.publish(1, {}, {}), lambda: counters.rows(["key"])):
         with pytest.raises(CountersUnavailable) as caught:
             act()
         assert str(tmp_path) not in str(caught.value)
@@ -71,12 +71,12 @@ def test_a_statement_that_fails_undoes_all_before_it(home: Home, worker: Worker,
         connection.execute(
             "CREATE TRIGGER t BEFORE UPDATE ON key WHEN NEW.id = 'other' BEGIN SELECT RAISE(ABORT, 'no'); END"
         )
-    before = worker.counters.condition()
+    before = worker.counters.status()
     with pytest.raises(CountersUnavailable, match="SQLITE_CONSTRAINT_TRIGGER") as caught:
         worker.send(charge(bound=7), charge("other", bound=7))
     assert not caught.value.in_doubt
-    assert worker.counters.condition() == before
-    assert home.page.writer == 0
+    assert worker.counters.status() == before
+    assert home.shared_state.transaction_pid == 0
     row = worker.counters.rows(["key"])["key"]
     assert [entry[1] for entry in row.days.values()] == [5]
     assert sum(row.window.buckets.values()) == 1
@@ -96,7 +96,7 @@ def no_file_grows_beyond(limit: int) -> Iterator[None]:
 
 
 def test_m13_a_full_disk_refuses_and_nothing_is_half_done(home: Home, worker: Worker, path: Path) -> None:
-    home.connect().condition()  # as the ledger writer has; the last one to close would fold the log
+    home.connect().status()  # as the ledger writer has; the last one to close would fold the log
     worker.send(charge(bound=5))
     with no_file_grows_beyond(path.with_name("counters.db-wal").stat().st_size):
         with pytest.raises(CountersUnavailable):
@@ -110,10 +110,10 @@ def test_new_counters_that_cannot_be_made_leave_the_old_ones_right(home: Home, w
     with no_file_grows_beyond(100):
         with pytest.raises(CountersUnavailable, match="cannot make the file"):
             writer.begin_generation(2, {"w1": 0})
-    assert not home.page.moving
+    assert not home.shared_state.file_changing
     assert isinstance(worker.ask(charge(bound=7)), Admitted)
     writer.begin_generation(2, {"w1": 0})
-    assert writer.condition().generation == 2
+    assert writer.status().generation == 2
 
 
 def test_numbers_of_transactions_that_end_in_the_old_file_stay_below_the_new(home: Home, worker: Worker) -> None:
@@ -128,7 +128,7 @@ def test_numbers_of_transactions_that_end_in_the_old_file_stay_below_the_new(hom
             for _ in range(50):
                 busy.send(charge())
             late.__enter__()
-            late.wrote()
+            late.mark_written()
             return super().items()
 
     writer = home.connect()
@@ -160,7 +160,7 @@ def test_one_line_a_second_is_logged(home: Home, path: Path, caplog: pytest.LogC
     with caplog.at_level(logging.ERROR):
         for _ in range(20):
             with pytest.raises(CountersLost):
-                counters.condition()
+                counters.status()
     assert 1 <= len(caplog.records) <= 2
     assert str(path.parent) not in caplog.text
 

@@ -13,12 +13,12 @@ from shared.counters import (
     CountersLost,
     CountersUnavailable,
     End,
-    Joining,
     KeyRow,
     Rebuilding,
     Seed,
     SpendHeld,
     Stale,
+    WorkerReplay,
     last_batch,
 )
 from shared.counters.rows import period_of_day
@@ -103,7 +103,7 @@ def test_a_rebuild_is_seen(home: Home, worker: Worker) -> None:
 
 def test_a_worker_that_was_taken_out_is_refused(home: Home, worker: Worker) -> None:
     worker.ask(charge())
-    assert home.connect().close_worker(Joining("w1", 1, 0))
+    assert home.connect().close_worker(WorkerReplay("w1", 1, 0))
     with pytest.raises(CountersLost, match="the worker is not known"):
         worker.ask(charge())
 
@@ -203,7 +203,7 @@ def test_a_row_that_others_changed_is_followed_or_read_anew(
     for event in others:
         happen(theirs, *event, now + seconds)
     data = theirs.encode(TODAY)
-    if mine.follow(data):
+    if mine.refresh(data):
         fresh = KeyRow.decode(data)
         assert (mine.version, mine.seeded, mine.lifetime) == (fresh.version, fresh.seeded, fresh.lifetime)
         assert mine.window.buckets == fresh.window.buckets
@@ -234,8 +234,8 @@ def test_another_second_is_not_followed() -> None:
     theirs = KeyRow.decode(mine.encode(TODAY))
     theirs.window.acquire(1_100, 10)
     assert theirs.window.buckets == {1_100: 1}
-    assert not mine.follow(theirs.encode(TODAY))
-    assert not mine.follow(theirs.encode(TODAY + 1))
+    assert not mine.refresh(theirs.encode(TODAY))
+    assert not mine.refresh(theirs.encode(TODAY + 1))
 
 
 def test_what_changed_in_this_second_is_followed() -> None:
@@ -246,11 +246,11 @@ def test_what_changed_in_this_second_is_followed() -> None:
     theirs = KeyRow.decode(mine.encode(TODAY))
     theirs.hold(TODAY, 50)
     theirs.window.acquire(1_000, 10)
-    assert mine.follow(theirs.encode(TODAY))
+    assert mine.refresh(theirs.encode(TODAY))
     assert (mine.days, mine.window.buckets) == ({TODAY - 1: [0, 3], TODAY: [0, 55]}, {1_000: 2})
     theirs.hold(TODAY - 1, 1)
-    assert not mine.follow(theirs.encode(TODAY))
-    assert not KeyRow.new().follow(theirs.encode(TODAY))
+    assert not mine.refresh(theirs.encode(TODAY))
+    assert not KeyRow.new().refresh(theirs.encode(TODAY))
 
 
 @given(st.lists(st.tuples(st.sampled_from(["a", "b", "\u00e4\n"]), st.integers(0, 2**53 - 1)), max_size=50))
@@ -260,6 +260,6 @@ def test_whom_a_batch_admitted_is_told_in_order(asked: list[tuple[str, int]]) ->
     for index in range(0, len(charges), 2):
         admitted.setdefault(charges[index].key_id, []).append(index)
     data = last_batch.encode(FakeClock().moment, charges, admitted)
-    told = [(one.seq, one.held.key_id, one.held.nanos) for one in last_batch.held(data)]
+    told = [(one.seq, one.hold.key_id, one.hold.nanos) for one in last_batch.held(data)]
     assert told == [(one.seq, one.key_id, one.bound_nanos) for one in charges[::2]]
     assert len(data) % 128 == 0

@@ -67,7 +67,7 @@ def test_m09_a_lock_costs_one_bounded_patience_and_then_the_counters_are_unavail
         time.sleep(seconds)
 
     waiting = connect(home.url, clock=home.clock, sleep=sleep)
-    waiting.attach(home.page)
+    waiting.attach(home.shared_state)
     second = Worker(waiting, "w2").register()
     with held_by_another(path):
         for least, most in ((0.9, 1.6), (0.04, 0.7)):  # who comes next need not wait as long for the same lock
@@ -80,8 +80,8 @@ def test_m09_a_lock_costs_one_bounded_patience_and_then_the_counters_are_unavail
             assert not isinstance(caught.value, CountersLost)
         assert max(pauses) <= 0.0075
         assert 0.5 < sum(pauses) < 2.1
-        assert second.counters.condition().live, "who reads does not wait"
-        assert home.page.writer == 0
+        assert second.counters.status().live, "who reads does not wait"
+        assert home.shared_state.transaction_pid == 0
     assert isinstance(second.ask(charge(bound=1)), Admitted)
     assert isinstance(worker.ask(charge(bound=1)), Admitted)
     assert "SQLITE_BUSY" in caplog.text
@@ -92,7 +92,7 @@ def test_a_lock_on_everything_is_waited_for_once(home: Home, worker: Worker, pat
     worker.counters.close()  # nobody else has the file open, or it could not be locked so
     with held_by_another(path, "BEGIN EXCLUSIVE", "PRAGMA locking_mode=EXCLUSIVE", "SELECT COUNT(*) FROM key"):
         counters = home.connect(attached=False)
-        acts = ((counters.condition, 0.9, 1.6), (lambda: counters.publish(1, {}, {}), 0.04, 0.7))
+        acts = ((counters.status, 0.9, 1.6), (lambda: counters.publish(1, {}, {}), 0.04, 0.7))
         for act, least, most in acts:
             started = time.monotonic()
             with pytest.raises(CountersUnavailable, match="SQLITE_BUSY"):
@@ -108,7 +108,7 @@ def test_who_waited_in_vain_leaves_the_file_as_it_was(home: Home, worker: Worker
     locker.execute("ROLLBACK")
     locker.close()
     assert path.stat() == before
-    assert worker.counters.right
+    assert worker.counters.intact
     assert isinstance(worker.ask(charge()), Admitted)
 
 
@@ -122,12 +122,12 @@ def test_who_was_stopped_while_it_opened_or_made_the_file_stops_nobody(home: Hom
             writer.begin_generation(2, {})
         if kind == fcntl.LOCK_EX:
             with pytest.raises(CountersUnavailable, match="SQLITE_BUSY"):
-                looker.condition()
+                looker.status()
         assert time.monotonic() - started < 3.2
         assert isinstance(worker.ask(charge()), Admitted), "who has it open already goes on"
-    assert looker.condition().generation == 1
+    assert looker.status().generation == 1
     writer.begin_generation(2, {})
-    assert looker.condition().generation == 2
+    assert looker.status().generation == 2
 
 
 def test_a_lock_that_ends_in_time_is_not_noticed(home: Home, worker: Worker, path: Path) -> None:
@@ -170,7 +170,7 @@ def test_a_forked_child_opens_its_own_connection(home: Home, worker: Worker) -> 
     closing = threading.Event()
 
     def keep_open() -> None:
-        guard.condition()
+        guard.status()
         opened.set()
         closing.wait(30)
         guard.close()
@@ -180,7 +180,7 @@ def test_a_forked_child_opens_its_own_connection(home: Home, worker: Worker) -> 
     opened.wait(30)
 
     def act() -> None:
-        worker.counters.attach(home.page)
+        worker.counters.attach(home.shared_state)
         for _ in range(20):
             assert isinstance(worker.ask(charge(bound=1)), Admitted)
 
@@ -201,7 +201,7 @@ def test_parent_and_child_at_the_same_time(home: Home, worker: Worker) -> None:
     if not child:
         code = 1
         try:
-            other.counters.attach(home.page)
+            other.counters.attach(home.shared_state)
             for _ in range(300):
                 assert isinstance(other.ask(charge(bound=1)), Admitted)
             code = 0

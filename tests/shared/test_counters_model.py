@@ -19,12 +19,12 @@ from shared.counters import (
     Batch,
     Charge,
     End,
-    Held,
-    Joining,
+    Hold,
     RateLimited,
     Seed,
     SpendExceeded,
     SpendHeld,
+    WorkerReplay,
     spend_of,
 )
 from shared.periods import RESETS
@@ -78,7 +78,7 @@ class Story(Oracle, RuleBasedStateMachine):
                 continue
             assert answer.day == self.clock.moment.day
             self.used[asked.key_id].append(answer.second)
-            hold = Held(asked.key_id, answer.day, asked.bound_nanos)
+            hold = Hold(asked.key_id, answer.day, asked.bound_nanos)
             worker.unknown.append(hold)
             spent, held = self.in_period(asked.key_id, asked.spend_reset)
             assert asked.spend_limit_nanos is None or spent + held <= asked.spend_limit_nanos, "I2"
@@ -100,11 +100,11 @@ class Story(Oracle, RuleBasedStateMachine):
 
     def repeat(self, worker: Simulated, batch: Batch) -> None:
         """I9: it changes nothing. Whoever was admitted has been told otherwise, so what is held is taken back."""
-        before = self.counters.condition()
+        before = self.counters.status()
         answers = self.counters.apply_batch(replace(batch, charges=()))
         full = self.counters.apply_batch(batch)
         assert full[: len(answers)] == answers
-        assert self.counters.condition() == before
+        assert self.counters.status() == before
         for asked, answer in zip(batch.charges, answers, strict=False):
             if isinstance(answer, Admitted):
                 worker.pending.append(End(0, asked.key_id, answer.day, asked.bound_nanos, 0))
@@ -130,9 +130,11 @@ class Story(Oracle, RuleBasedStateMachine):
         for worker in [one for one in self.workers if not one.alive]:
             state = self.counters.worker_state(worker.worker_id)
             assert state is not None
-            never_begun = [last.held for last in state.last_admitted] if worker.doubtful is not None else []
+            never_begun = [last.hold for last in state.last_admitted] if worker.doubtful is not None else []
             worker.imported = len(worker.journal)
-            closing = Joining(worker.worker_id, self.generation, 0, worker.journal, never_begun, self.recent(worker))
+            closing = WorkerReplay(
+                worker.worker_id, self.generation, 0, worker.journal, never_begun, self.recent(worker)
+            )
             assert self.counters.close_worker(closing)
             assert not self.counters.close_worker(closing)
             if worker.generation != self.generation:
@@ -156,17 +158,17 @@ class Story(Oracle, RuleBasedStateMachine):
         inside = {worker.worker_id: worker.cut for worker in self.workers}
         self.counters.begin_generation(self.generation, inside)
         closed = [worker for worker in self.everybody if worker.out]
-        self.counters.remember(self.generation, [used for worker in closed for used in self.recent(worker)])
+        self.counters.restore_requests(self.generation, [used for worker in closed for used in self.recent(worker)])
         for worker in closed:
             self.bring(worker)
 
     def join(self, worker: Simulated) -> None:
-        joining = Joining(
+        replay = WorkerReplay(
             worker.worker_id, self.generation, len(worker.journal), worker.journal,
             list(worker.open.values()), self.recent(worker),
         )  # fmt: skip
         for _ in range(2):
-            self.counters.join(joining)
+            self.counters.join(replay)
         worker.generation, worker.number, worker.pending = self.generation, 0, []
         worker.doubtful, worker.unknown = None, []
         self.bring(worker)
@@ -182,7 +184,7 @@ class Story(Oracle, RuleBasedStateMachine):
         self.close_dead()
         self.join_early(0)
         self.join_early(1)
-        assert self.counters.condition().missing == ()
+        assert self.counters.status().missing == ()
         self.counters.go_live(self.generation)
         self.live = True
 

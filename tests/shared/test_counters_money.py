@@ -3,7 +3,7 @@
 from datetime import date, timedelta
 
 import pytest
-from counters_kit import DAY, NOON, TODAY, FakeClock, charge, kind, row, stand
+from counters_kit import DAY, NOON, TODAY, FakeClock, batch_context, charge, kind, row
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,7 +25,7 @@ AMOUNTS = st.integers(0, 1000) | st.integers(MAX_NANOS - 1000, MAX_NANOS)
 @given(st.integers(0, 50), st.integers(0, 50), st.integers(0, 50), st.integers(0, 120))
 def test_money_fits_or_waits_or_does_not(spent: int, held: int, bound: int, limit: int) -> None:
     one = row(spent=spent, held=held)
-    answer = one.judge(charge(limit=limit, bound=bound), stand())
+    answer = one.decide(charge(limit=limit, bound=bound), batch_context())
     if spent + held + bound <= limit:
         assert answer is None
     elif spent + bound <= limit:
@@ -42,7 +42,7 @@ def test_the_more_holds_have_to_end_the_longer_the_wait() -> None:
     waits = [
         answer.retry_after_seconds
         for bound in range(1, 101)
-        if isinstance(answer := row(held=100).judge(charge(limit=100, bound=bound), stand()), SpendHeld)
+        if isinstance(answer := row(held=100).decide(charge(limit=100, bound=bound), batch_context()), SpendHeld)
     ]
     assert len(waits) == 100
     assert waits == sorted(waits)
@@ -52,19 +52,19 @@ def test_the_more_holds_have_to_end_the_longer_the_wait() -> None:
 @pytest.mark.parametrize("limit", [2**53 - 1, 2**53 - 2, 1, 0])
 def test_m04_limits_are_exact_to_the_nano_dollar(limit: int) -> None:
     one = row()
-    assert kind(one.judge(charge(limit=limit, bound=limit + 1), stand())) is SpendExceeded
-    assert one.judge(charge(limit=limit, bound=limit), stand()) is None
-    one.admitted(charge(limit=limit, bound=limit), stand())
-    assert kind(one.judge(charge(limit=limit, bound=1), stand())) is (SpendHeld if limit else SpendExceeded)
+    assert kind(one.decide(charge(limit=limit, bound=limit + 1), batch_context())) is SpendExceeded
+    assert one.decide(charge(limit=limit, bound=limit), batch_context()) is None
+    one.admitted(charge(limit=limit, bound=limit), batch_context())
+    assert kind(one.decide(charge(limit=limit, bound=1), batch_context())) is (SpendHeld if limit else SpendExceeded)
     one.end(End(1, "key", TODAY, limit, limit))
     assert one.days == ({TODAY: [limit, 0]})
-    assert kind(one.judge(charge(limit=limit, bound=1), stand())) is SpendExceeded
-    assert one.judge(charge(limit=limit, bound=0), stand()) is None, "what costs nothing fits"
+    assert kind(one.decide(charge(limit=limit, bound=1), batch_context())) is SpendExceeded
+    assert one.decide(charge(limit=limit, bound=0), batch_context()) is None, "what costs nothing fits"
 
 
 def test_amounts_of_keys_without_a_limit_stay_below_2_to_the_53() -> None:
     one = row(held=MAX_NANOS - 1, spent=MAX_NANOS - 1)
-    one.admitted(charge(bound=MAX_NANOS), stand())
+    one.admitted(charge(bound=MAX_NANOS), batch_context())
     one.end(End(1, "key", TODAY, 0, MAX_NANOS))
     assert one.days == {TODAY: [MAX_NANOS, MAX_NANOS]}
     assert one.lifetime == MAX_NANOS
@@ -111,16 +111,16 @@ def test_never_counts_the_lifetime_and_all_that_is_held() -> None:
     assert found.period[:4] == (600, 507, 9, 84)
     assert found.period.resets_on is None
     assert found.lifetime_nanos == 507
-    assert kind(one.judge(charge(limit=515, bound=0), stand())) is SpendHeld
-    assert one.judge(charge(limit=516, bound=0), stand()) is None
+    assert kind(one.decide(charge(limit=515, bound=0), batch_context())) is SpendHeld
+    assert one.decide(charge(limit=516, bound=0), batch_context()) is None
 
 
 def test_m15_a_cost_is_posted_to_the_day_of_admission() -> None:
     clock, one, asked = FakeClock(wall_now=NOON + DAY / 2 - 0.001), row(), charge(limit=100, reset="daily", bound=100)
-    yesterday = one.admitted(asked, stand(clock))
+    yesterday = one.admitted(asked, batch_context(clock))
     clock.pass_by(0.002)
-    assert one.judge(asked, stand(clock)) is None, "the new day starts at 0"
-    today = one.admitted(asked, stand(clock))
+    assert one.decide(asked, batch_context(clock)) is None, "the new day starts at 0"
+    today = one.admitted(asked, batch_context(clock))
     assert today.day == yesterday.day + 1
     assert today.spend is not None
     assert today.spend[:4] == (100, 0, 100, 0)
@@ -132,8 +132,8 @@ def test_m15_a_cost_is_posted_to_the_day_of_admission() -> None:
 def test_m15_a_clock_that_steps_back_at_midnight_opens_no_second_period() -> None:
     clock, one, asked = FakeClock(wall_now=NOON + DAY / 2 - 1), row(), charge(limit=100, reset="daily", bound=100)
     for _ in range(3):  # before, after, and before midnight again
-        if one.judge(asked, stand(clock)) is None:
-            one.end(End(0, "key", one.admitted(asked, stand(clock)).day, 100, 100))
+        if one.decide(asked, batch_context(clock)) is None:
+            one.end(End(0, "key", one.admitted(asked, batch_context(clock)).day, 100, 100))
         clock.wall_now += 2 if clock.wall_now < NOON + DAY / 2 else -2
     assert one.days == {TODAY: [100, 0], TODAY + 1: [100, 0]}
     assert one.lifetime == 200
@@ -142,7 +142,7 @@ def test_m15_a_clock_that_steps_back_at_midnight_opens_no_second_period() -> Non
 @given(st.sampled_from(RESETS), st.sampled_from(RESETS), AMOUNTS, AMOUNTS)
 def test_m17_another_period_or_limit_finds_what_was_used(first: str, second: str, cost: int, bound: int) -> None:
     one, moment = row(), FakeClock().moment
-    one.admitted(charge(reset=first, limit=None, bound=bound), stand())
+    one.admitted(charge(reset=first, limit=None, bound=bound), batch_context())
     one.end(End(1, "key", TODAY, 0, cost))
     before = spend_of(one, moment, first, 5).period
     after = spend_of(one, moment, second, None).period

@@ -97,7 +97,7 @@ def test_limits_wait_for_what_is_rebuilt(home: Home) -> None:
 
 
 def test_nobody_writes_in_another_generation(home: Home, worker: Worker) -> None:
-    before = worker.counters.condition()
+    before = worker.counters.status()
     for attached in (True, False):
         counters = home.connect(attached=attached)
         for generation in (0, 2):
@@ -109,12 +109,12 @@ def test_nobody_writes_in_another_generation(home: Home, worker: Worker) -> None
             with pytest.raises(CountersLost):
                 counters.go_live(generation)
             with pytest.raises(CountersLost):
-                counters.remember(generation, [])
+                counters.restore_requests(generation, [])
             with pytest.raises(CountersLost):
                 counters.register("w3", generation)
             with pytest.raises(CountersLost):
                 Worker(counters, generation=generation).send(charge())
-    assert worker.counters.condition() == before
+    assert worker.counters.status() == before
 
 
 def test_a_worker_that_is_not_registered_is_refused(worker: Worker) -> None:
@@ -122,17 +122,17 @@ def test_a_worker_that_is_not_registered_is_refused(worker: Worker) -> None:
         Worker(worker.counters, "w9").send(charge())
 
 
-def test_without_a_page_the_generation_alone_is_compared(home: Home, worker: Worker) -> None:
+def test_without_shared_state_the_generation_alone_is_compared(home: Home, worker: Worker) -> None:
     bare = Worker(home.connect(attached=False), "w2").register()
     assert kinds(bare.send(charge())) == [Admitted]
-    home.page.note(10**9)
+    home.shared_state.note_commit(10**9)
     with pytest.raises(CountersLost, match="an older copy stands there"):
         worker.send(charge())
     assert kinds(bare.send(charge())) == [Admitted]
 
 
-def test_nobody_writes_where_the_page_tells_of_another_generation(home: Home, worker: Worker) -> None:
-    home.page.begin_generation(2, 0, *home.page.identity())
+def test_nobody_writes_where_the_shared_state_tells_of_another_generation(home: Home, worker: Worker) -> None:
+    home.shared_state.begin_generation(2, 0, *home.shared_state.file_identity())
     with pytest.raises(CountersLost):
         worker.send(charge())
 
@@ -140,41 +140,41 @@ def test_nobody_writes_where_the_page_tells_of_another_generation(home: Home, wo
 def test_counters_that_nobody_made_are_lost(home: Home) -> None:
     for counters in (home.connect(), home.connect(attached=False)):
         with pytest.raises(CountersLost):
-            counters.condition()
+            counters.status()
         with pytest.raises(CountersLost):
             counters.rows(["key"])
         with pytest.raises(CountersLost):
             counters.publish(1, {}, {})
 
 
-def test_the_page_follows_every_commit_and_says_who_is_inside(home: Home, worker: Worker) -> None:
-    sequence = worker.counters.condition().sequence
-    assert home.page.sequence == sequence
+def test_the_shared_state_follows_every_commit_and_says_who_is_inside(home: Home, worker: Worker) -> None:
+    sequence = worker.counters.status().sequence
+    assert home.shared_state.sequence == sequence
     for _ in range(3):
         worker.send(charge())
-    assert home.page.sequence == worker.counters.condition().sequence == sequence + 3
-    assert home.page.writer == 0
+    assert home.shared_state.sequence == worker.counters.status().sequence == sequence + 3
+    assert home.shared_state.transaction_pid == 0
     with pytest.raises(ValueError, match="hourly"):
         worker.send(charge(limit=3, reset="hourly"))
-    assert home.page.writer == 0
-    assert home.page.sequence == sequence + 3
+    assert home.shared_state.transaction_pid == 0
+    assert home.shared_state.sequence == sequence + 3
 
 
 def test_check_and_close(home: Home, worker: Worker) -> None:
     assert worker.counters.check()
-    assert worker.counters.right
+    assert worker.counters.intact
     worker.counters.publish(1, {}, {})
     second = home.connect()
-    assert second.condition().live
+    assert second.status().live
     worker.counters.close()
     assert kinds(worker.send(charge())) == [Admitted]
 
 
-def test_a_file_that_is_not_the_one_of_the_page_is_not_right(home: Home, worker: Worker) -> None:
+def test_a_file_that_is_not_the_one_of_the_shared_state_is_not_right(home: Home, worker: Worker) -> None:
     if not home.url.startswith("sqlite"):
         pytest.skip("only a file has an identity that can be looked at from outside")
-    home.page.settle_identity(1, 1)
-    assert not worker.counters.right
+    home.shared_state.end_file_change(1, 1)
+    assert not worker.counters.intact
     assert not worker.counters.check()
     with pytest.raises(CountersUnavailable):
         worker.send(charge())

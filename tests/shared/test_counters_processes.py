@@ -21,12 +21,12 @@ import json, random, sys
 from collections import Counter
 from pathlib import Path
 from counters_kit import BOOT, FakeClock, Worker, charge
-from shared.counters import Admitted, Page, RateLimited, SpendExceeded, SpendHeld, connect
+from shared.counters import Admitted, SharedState, RateLimited, SpendExceeded, SpendHeld, connect
 
 url, data_dir, name = sys.argv[1:]
 clock, dice = FakeClock(), random.Random(name)
 counters = connect(url, clock=clock)
-counters.attach(Page.open(Path(data_dir), BOOT))
+counters.attach(SharedState.open(Path(data_dir), BOOT))
 worker = Worker(counters, name).register()
 
 def say(value):
@@ -206,9 +206,9 @@ while True:
         assert state is not None
         assert told // 2 <= state.end_number <= told // 2 + 1
         spent += 4 * state.end_number
-        assert money(counters) == (spent, sum(last.held.nanos for last in state.last_admitted))
+        assert money(counters) == (spent, sum(last.hold.nanos for last in state.last_admitted))
         for last in state.last_admitted:
-            survivor.send(ends=[survivor.end(day=last.held.day, held=last.held.nanos)])
+            survivor.send(ends=[survivor.end(day=last.hold.day, held=last.hold.nanos)])
     assert money(counters) == (spent, 0)
 
 
@@ -226,13 +226,13 @@ counters.seed(1, seeds())
     )
     go(process)
     assert line(process) == "inside\n"
-    assert home.page.writer == process.pid, "the ledger writer knows whom to end"
+    assert home.shared_state.transaction_pid == process.pid, "the ledger writer knows whom to end"
     process.kill()
     process.wait()
     counters.seed(1, [Seed("another", 5, {})])
     assert counters.rows(["key"])["key"].lifetime == 0
     assert counters.rows(["another"])["another"].lifetime == 5
-    assert home.page.writer == 0
+    assert home.shared_state.transaction_pid == 0
 
 
 def test_new_counters_under_load_are_found_by_all_and_asked_for_once(home: Home, start: Start) -> None:
@@ -244,17 +244,17 @@ while True:
     except CountersLost as error:
         if error.found == 2:
             break
-page_generation = Page.open(Path(data_dir), BOOT).generation
+state_generation = SharedState.open(Path(data_dir), BOOT).generation
 worker = Worker(counters, name, 2).register()
 (answer,) = worker.send(charge("key", bound=1, loaded_in=2))
-say({"generation": page_generation, type(answer).__name__: 1})
+say({"generation": state_generation, type(answer).__name__: 1})
 """
     processes = [start(f"w{number}", program) for number in range(3)]
     for process in processes:
         go(process)
     writer = home.connect()
-    before = writer.condition().sequence
-    while writer.condition().sequence < before + 200:
+    before = writer.status().sequence
+    while writer.status().sequence < before + 200:
         pass
     writer.begin_generation(2, {})
     writer.go_live(2)

@@ -41,8 +41,8 @@ def assert_lost(home: Home, worker: Worker) -> None:
         with pytest.raises(CountersLost):
             asker.apply_batch(batch)
         try:
-            condition = asker.condition()
-            assert condition.sequence < home.page.sequence
+            status = asker.status()
+            assert status.sequence < home.shared_state.sequence
         except CountersLost as error:
             found = error.found
     assert found in (0, 1)
@@ -70,7 +70,7 @@ def test_a_restarted_server_is_a_loss_although_it_kept_its_data(
     server.start(*(["--appendonly", "yes"] if kept_by == "AOF" else []))
     assert server.tell("HGET", META, "generation") == b"1"
     with pytest.raises(CountersLost) as lost:
-        home.connect().condition()
+        home.connect().status()
     assert lost.value.found == 1, "new ones have to be above"
     assert_lost(home, worker)
 
@@ -105,7 +105,7 @@ def test_an_older_copy_put_back_without_a_restart_is_a_loss(server: RedisServer,
 
 
 def test_a_worker_whose_batches_are_missing_finds_out_itself(server: RedisServer, home: Home, worker: Worker) -> None:
-    """Its page may be younger than the loss, as one of another machine is."""
+    """Its shared state may be younger than the loss, as one of another machine is."""
     worker.send(charge(limit=100, bound=60))
     server.tell("HSET", f"{PREFIX}1:worker:w1", "batch", 0)
     with pytest.raises(CountersLost, match="batches are missing"):
@@ -148,11 +148,11 @@ def test_what_older_generations_left_is_swept_up(server: RedisServer, home: Home
     worker.counters.publish(1, {f"key{number}": 1 for number in range(1200)}, {"acme": 1})
     newest = home.live(2, "key")
     newest = home.live(3, "key")
-    newest.fold_log()
+    newest.checkpoint()
     with server.client() as client:
         left = sorted(key.decode().removeprefix(PREFIX) for key in client.keys("*"))
     assert left == ["3:key:key", "3:keys", "3:orgs", "counters"]
-    newest.fold_log()
+    newest.checkpoint()
     assert newest.rows(["key"])["key"].version == 1
 
 
@@ -175,10 +175,10 @@ def test_threads_of_a_dashboard_share_the_way_to_the_server(server: RedisServer,
     def look(number: int) -> int:
         seen.rows(["key"])
         if number % 50 != 49:
-            return seen.condition().generation
+            return seen.status().generation
         with one_at_a_time:
             home.live(next(generations), "key")
-            return seen.condition().generation
+            return seen.status().generation
 
     before = server.fact("clients", "connected_clients")
     with ThreadPoolExecutor(8) as pool:
@@ -197,12 +197,12 @@ def test_threads_of_a_dashboard_share_the_way_to_the_server(server: RedisServer,
 def test_two_machines_share_the_counters(server: RedisServer, home: Home, worker: Worker, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     other = Home(tmp_path / "other", server.url)
-    other.page.begin_generation(1, 0, 0, 0)  # as told by the database
+    other.shared_state.begin_generation(1, 0, 0, 0)  # as told by the database
     far = Worker(other.connect(), "w2").register()
     for number in range(1, 5):
         for one in (worker, far):
             assert kinds(one.send(charge(limit=100, bound=10))) == [Admitted]
-        assert home.page.sequence + 1 == other.page.sequence
+        assert home.shared_state.sequence + 1 == other.shared_state.sequence
         assert money(worker.counters) == (0, 20 * number, 0)
     with pytest.raises(CountersUnavailable, match="newer ones"):
         other.connect().begin_generation(1, {})
@@ -211,8 +211,8 @@ def test_two_machines_share_the_counters(server: RedisServer, home: Home, worker
         with pytest.raises(CountersLost) as lost:
             act()
         assert lost.value.found == 2
-    assert other.page.generation == 2
-    assert home.connect().condition().missing == ("w1",)
+    assert other.shared_state.generation == 2
+    assert home.connect().status().missing == ("w1",)
     other.close()
 
 
@@ -221,7 +221,7 @@ def test_a_loss_that_one_machine_cannot_see_is_seen_by_the_other(
 ) -> None:
     (tmp_path / "other").mkdir()
     other = Home(tmp_path / "other", server.url)
-    other.page.begin_generation(1, 0, 0, 0)
+    other.shared_state.begin_generation(1, 0, 0, 0)
     far = Worker(other.connect(), "w2").register()
     with server.client() as client:
         kept = {key: client.dump(key) for key in client.scan_iter(f"{PREFIX}*")}
@@ -254,7 +254,7 @@ def test_amounts_near_the_largest_stay_exact(home: Home, counters: Counters) -> 
     assert isinstance(held, Admitted)
     state = counters.worker_state("w1")
     assert state is not None
-    assert state.last_admitted[0].held.nanos == odd
+    assert state.last_admitted[0].hold.nanos == odd
     assert counters.rows(["key"])["key"].days == {TODAY: [0, odd]}
     worker.send(ends=[worker.end("key", day=TODAY, held=odd, cost=odd)])
     worker.send(ends=[worker.end("key", day=TODAY, cost=odd)])
@@ -266,7 +266,7 @@ def test_the_time_is_the_servers(server: RedisServer, home: Home, worker: Worker
     assert isinstance(told, tuple)
     seconds, micros = told
     counters = connect(server.url)
-    counters.attach(home.page)
+    counters.attach(home.shared_state)
     own = Worker(counters, "w2").register()
     (answer,) = own.send(charge(rpm=5))
     assert isinstance(answer, Admitted)

@@ -9,7 +9,7 @@ from counters_kit import TODAY, Home, Worker, charge, kinds
 from redis_kit import RedisServer, TlsServer, Wire, free_ports, until
 
 from shared.config import SettingError, Settings
-from shared.counters import Admitted, Held, Joining, connect, login_throttle
+from shared.counters import Admitted, Hold, WorkerReplay, connect, login_throttle
 from shared.counters.redis import check
 from shared.counters.redis.script import FORMAT, META
 from shared.counters_probe import check_counters
@@ -73,14 +73,14 @@ def test_users_may_do_no_more_than_the_page_says(server: RedisServer, tmp_path: 
     assert unclocked.check(), "the server's own clock may be asked"
     unclocked.close()
     counters = home.live(2, "key")
-    counters.fold_log()
+    counters.checkpoint()
     again = Worker(counters, generation=2).register()
-    counters.close_worker(Joining(again.worker_id, 2, 0))
+    counters.close_worker(WorkerReplay(again.worker_id, 2, 0))
     shared = counters.shared
     assert shared is not None
     counters.begin_generation(3, {"away": 0})
-    shared.fence(3, "away", [Held("key", TODAY, 5)])
-    counters.join(Joining("away", 3, 0))
+    shared.fence(3, "away", [Hold("key", TODAY, 5)])
+    counters.join(WorkerReplay("away", 3, 0))
     staff = connect(dashboard)
     staff.publish(3, {"key": 2}, {"org": 2})
     assert staff.rows(["key"])["key"].version == 2

@@ -10,7 +10,7 @@ from counters_kit import TODAY, Home, Worker, charge, kinds, money
 from redis_kit import RedisServer, Wire, until
 
 from shared.counters import Admitted, Batch, CountersLost, CountersUnavailable, connect
-from shared.counters.redis.link import ANSWER_SECONDS, FAILURES, FAR_ANSWERS, NEAR_SECONDS, Link
+from shared.counters.redis.link import ANSWER_SECONDS, FAILURES
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ def test_a_slow_way_to_it_costs_its_time_and_nothing_else(home: Home, wire: Wire
 @pytest.mark.parametrize("home", ["wire"], indirect=True)
 def test_other_changes_whose_answer_was_lost_are_the_same_again(home: Home, wire: Wire, worker: Worker) -> None:
     counters = worker.counters
-    before = counters.condition().sequence
+    before = counters.status().sequence
     acts: list[Callable[[], None]] = [
         lambda: counters.register("w2", 1),
         lambda: counters.publish(1, {"key": 7}, {"org": 3}),
@@ -142,20 +142,20 @@ def test_other_changes_whose_answer_was_lost_are_the_same_again(home: Home, wire
         assert lost.value.in_doubt
         act()
     assert counters.rows(["key"])["key"].version == 7
-    assert counters.condition().sequence >= before
+    assert counters.status().sequence >= before
 
 
 def test_a_server_without_room_refuses_and_does_nothing(server: RedisServer, home: Home, worker: Worker) -> None:
     batch = worker.batch(
         [charge(limit=100, bound=60, org="new", org_version=2, loaded_in=1)], [worker.end(day=TODAY, cost=5)]
     )
-    before = worker.counters.condition()
+    before = worker.counters.status()
     server.tell("CONFIG", "SET", "maxmemory", 1)
     for _ in range(2):
         failure = refusal(worker, batch)
         assert str(failure) == "OutOfMemoryError"
         assert not failure.in_doubt
-    assert worker.counters.condition() == before
+    assert worker.counters.status() == before
     assert (money(worker.counters), worker.counters.org_version("new")) == ((0, 0, 0), 0)
     server.tell("CONFIG", "SET", "maxmemory", 0)
     assert kinds(worker.counters.apply_batch(batch)) == [Admitted]
@@ -167,9 +167,9 @@ def test_new_counters_without_room_are_all_or_nothing(server: RedisServer, home:
     with contextlib.suppress(CountersUnavailable):
         worker.counters.begin_generation(2, {"w1": 3})
     server.tell("CONFIG", "SET", "maxmemory", 0)
-    condition = home.connect().condition()
-    assert (condition.generation, tuple(condition.missing)) in ((1, ()), (2, ("w1",)))
-    assert condition.generation == home.page.generation
+    status = home.connect().status()
+    assert (status.generation, tuple(status.missing)) in ((1, ()), (2, ("w1",)))
+    assert status.generation == home.shared_state.generation
 
 
 @pytest.mark.parametrize("code", ["MISCONF", "NOREPLICAS"])
@@ -207,27 +207,3 @@ def test_passwords(server: RedisServer, home: Home, worker: Worker, given: str) 
     counters.close()
     with server.client(password="pa@ss") as client:
         client.config_set("requirepass", "")
-
-
-def test_an_answer_is_waited_for_outside_of_the_loop_while_answers_come_soon(server: RedisServer) -> None:
-    """The clock of the test says how long each took; what it says is no part of what is answered."""
-    now, took, asked = 0.0, 0.0, 0
-
-    def wait_near(_: int) -> None:
-        nonlocal now, asked
-        now, asked = now + took, asked + 1
-
-    link = Link(server.url, wait_near=wait_near, monotonic=lambda: now)
-    digest = link.call(lambda client: client.script_load("return 7"))
-
-    def run(times: int) -> int:
-        before = asked
-        assert [link.run(digest, "key", []) for _ in range(times)] == [7] * times
-        return asked - before
-
-    assert run(10) == 10
-    took = 2 * NEAR_SECONDS
-    assert run(1 + FAR_ANSWERS) == 1
-    took = 0.0
-    assert run(10) == 10
-    link.close()

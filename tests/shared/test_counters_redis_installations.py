@@ -7,7 +7,7 @@ import pytest
 from counters_kit import BOOT, Home, Worker, charge, kinds
 from redis_kit import RedisServer
 
-from shared.counters import Admitted, CountersForeign, CountersLost, Page
+from shared.counters import Admitted, CountersForeign, CountersLost, SharedState
 from shared.counters.redis.script import META
 
 OURS, THEIRS = 2**62, 7
@@ -21,7 +21,7 @@ def homes(redis_server: RedisServer, tmp_path: Path) -> Iterator[tuple[Home, Hom
     for installation in (OURS, THEIRS):
         (tmp_path / str(installation)).mkdir()
         home = Home(tmp_path / str(installation), redis_server.url)
-        home.page = Page.create(home.data_dir, BOOT, installation)
+        home.shared_state = SharedState.create(home.data_dir, BOOT, installation)
         found.append(home)
     yield found[0], found[1]
     for home in found:
@@ -36,7 +36,7 @@ def test_it_works(homes: tuple[Home, Home], redis_server: RedisServer) -> None:
         with pytest.raises(CountersForeign, match="each needs a server, or a database number, of its own"):
             theirs.connect().begin_generation(generation, {})
     assert redis_server.tell("HGETALL", META) == before
-    assert theirs.page.generation == 0
+    assert theirs.shared_state.generation == 0
     assert kinds(worker.send(charge(limit=100, bound=60))) == [Admitted]
 
 
@@ -48,7 +48,7 @@ def test_their_counters_are_not_taken_for_ours_though_all_numbers_agree(
     redis_server.empty()
     theirs.live(1, "key").publish(1, {}, {})
     with pytest.raises(CountersForeign):
-        worker.counters.condition()
+        worker.counters.status()
     with pytest.raises(CountersForeign):
         Worker(ours.connect(), "w2").register()
     with pytest.raises(CountersLost):
@@ -70,5 +70,5 @@ def test_counters_without_a_name_are_anybodys(homes: tuple[Home, Home], redis_se
     counters = homes[1].connect()
     counters.refuse_foreign(THEIRS)
     counters.begin_generation(2, {})
-    assert counters.condition().generation == 2
+    assert counters.status().generation == 2
     assert redis_server.tell("HGET", META, "installation") == str(THEIRS).encode()

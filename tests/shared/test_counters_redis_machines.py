@@ -11,10 +11,10 @@ from shared.counters import (
     Admitted,
     CountersLost,
     End,
-    Held,
-    Joining,
+    Hold,
+    RateBucket,
     SharedCounters,
-    Used,
+    WorkerReplay,
 )
 
 SECOND = 5_000
@@ -51,8 +51,8 @@ def rebuilt(homes: tuple[Home, Home]) -> Worker:
 def test_it_works(homes: tuple[Home, Home]) -> None:
     a, b = homes
     a.live(1, "key")
-    shared(b).follow(b.connect(attached=False).condition(), [Used("key", SECOND, 2)])
-    assert (b.page.generation, b.page.sequence) == (1, a.connect().condition().sequence)
+    shared(b).adopt(b.connect(attached=False).status(), [RateBucket("key", SECOND, 2)])
+    assert (b.shared_state.generation, b.shared_state.sequence) == (1, a.connect().status().sequence)
     worker = Worker(b.connect()).register()
     assert kinds(worker.send(charge(limit=100, bound=60))) == [Admitted]
     assert used(a.connect()) == 3
@@ -61,25 +61,25 @@ def test_it_works(homes: tuple[Home, Home]) -> None:
 def test_who_follows_goes_by_what_stands_there_and_not_by_what_it_had_seen(homes: tuple[Home, Home]) -> None:
     a, b = homes
     a.live(1, "key")
-    b.page.begin_generation(1, 2**40, 0, 0)  # of counters that had come further
-    shared(b).follow(b.connect(attached=False).condition(), [])
-    assert b.page.sequence == a.connect().condition().sequence
+    b.shared_state.begin_generation(1, 2**40, 0, 0)  # of counters that had come further
+    shared(b).adopt(b.connect(attached=False).status(), [])
+    assert b.shared_state.sequence == a.connect().status().sequence
 
 
 def test_others_than_were_found_are_not_followed(homes: tuple[Home, Home]) -> None:
     a, b = homes
     counters = a.live(1, "key")
-    condition = b.connect(attached=False).condition()
+    status = b.connect(attached=False).status()
     counters.begin_generation(2, {})
     with pytest.raises(CountersLost):
-        shared(b).follow(condition, [])
-    assert b.page.generation == 0
+        shared(b).adopt(status, [])
+    assert b.shared_state.generation == 0
 
 
 def test_a_fence_holds_what_was_posted_and_lets_others_go_on(homes: tuple[Home, Home]) -> None:
     worker = rebuilt(homes)
     fence(homes[0])
-    assert worker.counters.condition().missing == ()
+    assert worker.counters.status().missing == ()
     state = worker.counters.worker_state("away")
     assert state is not None
     assert (state.joined, state.end_number) == (False, 3)
@@ -88,14 +88,14 @@ def test_a_fence_holds_what_was_posted_and_lets_others_go_on(homes: tuple[Home, 
     assert money(worker.counters) == (0, 70, 0)
 
 
-def fence(home: Home, *holds: Held) -> None:
-    shared(home).fence(2, "away", holds or [Held("key", TODAY, 50), Held("key", TODAY - 1, 20)])
+def fence(home: Home, *holds: Hold) -> None:
+    shared(home).fence(2, "away", holds or [Hold("key", TODAY, 50), Hold("key", TODAY - 1, 20)])
 
 
 def test_a_fence_is_written_once(homes: tuple[Home, Home]) -> None:
     worker = rebuilt(homes)
     fence(homes[0])
-    fence(homes[0], Held("key", TODAY, 9))
+    fence(homes[0], Hold("key", TODAY, 9))
     assert money(worker.counters) == (0, 70, 0)
 
 
@@ -104,9 +104,9 @@ def test_who_joins_takes_back_what_was_posted_and_brings_what_is(homes: tuple[Ho
     worker = rebuilt(homes)
     fence(homes[0])
     ends = [End(3, "key", TODAY, 50, 8), End(4, "key", TODAY, 50, 9)]
-    joining = Joining("away", 2, 4, ends, [Held("key", TODAY, 33)], [Used("key", SECOND, 1)])
+    replay = WorkerReplay("away", 2, 4, ends, [Hold("key", TODAY, 33)], [RateBucket("key", SECOND, 1)])
     for _ in range(times):
-        worker.counters.join(joining)
+        worker.counters.join(replay)
     assert money(worker.counters) == (9, 33, 9)
     fence(homes[0])
     assert money(worker.counters) == (9, 33, 9)
@@ -120,7 +120,7 @@ def test_who_joins_takes_back_what_was_posted_and_brings_what_is(homes: tuple[Ho
 def test_who_died_is_taken_out_with_what_was_posted(homes: tuple[Home, Home], times: int) -> None:
     worker = rebuilt(homes)
     fence(homes[0])
-    closing = Joining("away", 2, 4, [End(4, "key", TODAY, 50, 50)], (), [Used("key", SECOND, 1)])
+    closing = WorkerReplay("away", 2, 4, [End(4, "key", TODAY, 50, 50)], (), [RateBucket("key", SECOND, 1)])
     for _ in range(times):
         worker.counters.close_worker(closing)
     fence(homes[0])
@@ -140,14 +140,14 @@ def test_nobody_is_fenced_in_other_counters(homes: tuple[Home, Home]) -> None:
     rebuilt(homes)
     with pytest.raises(CountersLost):
         shared(homes[0]).fence(1, "away", [])
-    shared(homes[0]).fence(2, "nobody", [Held("key", TODAY, 5)])
+    shared(homes[0]).fence(2, "nobody", [Hold("key", TODAY, 5)])
     assert homes[0].connect().worker_state("nobody") is None
 
 
 def test_amounts_are_exact(homes: tuple[Home, Home]) -> None:
     worker = rebuilt(homes)
     nanos = 2**52 - 1
-    fence(homes[0], Held("key", TODAY, nanos))
+    fence(homes[0], Hold("key", TODAY, nanos))
     assert money(worker.counters) == (0, nanos, 0)
-    worker.counters.join(Joining("away", 2, 3))
+    worker.counters.join(WorkerReplay("away", 2, 3))
     assert money(worker.counters) == (0, 0, 0)

@@ -50,10 +50,10 @@ def test_workers_that_are_no_set_are_a_loss_to_whoever_enters_or_looks(server: R
     counters = home.live(1, "key")
     server.tell("DEL", WORKERS)
     server.tell("SET", WORKERS, "text")
-    for act in (lambda: counters.register("w1", 1), counters.condition):
+    for act in (lambda: counters.register("w1", 1), counters.status):
         with pytest.raises(CountersLost):
             act()
-    assert home.live(2, "key").condition().missing == ()
+    assert home.live(2, "key").status().missing == ()
 
 
 def test_a_command_that_is_not_allowed_is_no_loss(server: RedisServer, home: Home) -> None:

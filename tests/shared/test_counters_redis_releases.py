@@ -27,7 +27,7 @@ class OtherHome(Home):
 
     def connect(self, *, attached: bool = True) -> Counters:
         counters = RedisCounters(Link(self.url), clock=self.clock, release=self.release)
-        counters.attach(self.page if attached else None)
+        counters.attach(self.shared_state if attached else None)
         self.opened.append(counters)
         return counters
 
@@ -48,11 +48,11 @@ def other(home: Home, tmp_path: Path) -> Iterator[OtherHome]:
     other.close()
 
 
-def follow(home: Home) -> Counters:
+def adopt(home: Home) -> Counters:
     """Its ledger writer goes by the counters that stand."""
     counters = home.connect()
     assert counters.shared is not None
-    counters.shared.follow(counters.condition(), [])
+    counters.shared.adopt(counters.status(), [])
     return counters
 
 
@@ -63,13 +63,13 @@ def scripts(server: RedisServer) -> object:
 def test_it_works(server: RedisServer, home: Home, other: OtherHome) -> None:
     """Both change the same rows; what one of them counts, the other one does."""
     ours = Worker(home.live(1, "key")).register()
-    theirs = Worker(follow(other), "w2").register()
+    theirs = Worker(adopt(other), "w2").register()
     for worker in (ours, theirs, ours, theirs):
         assert kinds(worker.send(charge(rpm=4, limit=100, bound=25))) == [Admitted]
     assert money(ours.counters) == money(theirs.counters) == (0, 100, 0)
     assert used(ours.counters) == 4
     assert kinds(theirs.send(charge(rpm=4))) == kinds(ours.send(charge(rpm=4))) == [RateLimited]
-    assert ours.counters.condition().generation == 1
+    assert ours.counters.status().generation == 1
     assert scripts(server) == 3  # that of the life, and one for each release
 
 
@@ -77,10 +77,10 @@ def test_whichever_makes_new_counters_the_other_goes_on_with_the_script_it_had(
     server: RedisServer, home: Home, other: OtherHome
 ) -> None:
     home.live(1, "key")
-    follow(other)
+    adopt(other)
     for generation, maker, follower in ((2, home, other), (3, other, home), (4, home, other)):
         maker.live(generation, "key")
-        worker = Worker(follow(follower), generation=generation).register()
+        worker = Worker(adopt(follower), generation=generation).register()
         assert kinds(worker.send(charge(limit=100, bound=25))) == [Admitted]
     assert scripts(server) == 3
 
@@ -95,11 +95,11 @@ def test_a_release_that_comes_to_a_restarted_server_finds_out_too(
     server.start()
     before = server.tell("HGETALL", META)
     with pytest.raises(CountersLost) as lost:
-        other.connect().condition()
+        other.connect().status()
     assert lost.value.found == 1
     assert server.tell("HGETALL", META) == before
     with pytest.raises(CountersLost):
-        other.connect().condition()
+        other.connect().status()
 
 
 def test_a_server_that_is_restarted_while_a_release_comes_is_a_loss_to_it(
@@ -120,7 +120,7 @@ def test_a_server_that_is_restarted_while_a_release_comes_is_a_loss_to_it(
         with monkeypatch.context() as patch:
             patch.setattr(Link, "load", load)
             with pytest.raises(CountersLost):
-                other.connect().condition()
+                other.connect().status()
         assert NEXT.field.encode() not in server.tell("HKEYS", META)  # type: ignore[operator] # a list
 
 
@@ -131,7 +131,7 @@ def test_counters_that_are_gone_are_not_made_by_entering_a_name(home: Home, othe
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Link, "load", lambda *_: link.call(lambda client: client.delete(META)))
         with pytest.raises(CountersLost):
-            counters.condition()
+            counters.status()
     assert link.call(lambda client: client.exists(META)) == 0
     link.close()
 
@@ -141,7 +141,7 @@ def test_an_older_release_keeps_away_from_counters_of_a_newer_format(home: Home,
     ours = Worker(home.live(1, "key")).register()
     other.release = NEWER
     with pytest.raises(CountersLost, match="older release") as lost:
-        other.connect().condition()
+        other.connect().status()
     assert lost.value.found == 1
     other.connect().refuse_foreign(0)
     theirs = Worker(other.live(2, "key"), "w2", 2).register()
@@ -149,10 +149,10 @@ def test_an_older_release_keeps_away_from_counters_of_a_newer_format(home: Home,
     with pytest.raises(CountersUnavailable, match="newer release"):
         ours.send(charge(limit=100, bound=25))
     refuse = functools.partial(home.connect().refuse_foreign, 0)
-    for ask in (ours.counters.condition, home.connect().condition, refuse):
+    for ask in (ours.counters.status, home.connect().status, refuse):
         with pytest.raises(CountersUnavailable, match="newer release"):
             ask()
-    assert theirs.counters.condition().generation == 2
+    assert theirs.counters.status().generation == 2
     assert kinds(theirs.send(charge(limit=100, bound=25))) == [Admitted]
 
 
@@ -184,7 +184,7 @@ def test_what_a_release_of_this_format_has_left_is_understood(server: RedisServe
         client.sadd(f"{LEFT}keys", *(name.partition(":")[2] for name in ROWS))
         for name, data in ROWS.items():
             client.set(LEFT + name, data)
-    counters = follow(home)
+    counters = adopt(home)
     assert money(counters) == (55, 70, 55)
     assert used(counters) == 3
     assert counters.rows(["edited"])["edited"].version == 7
@@ -195,4 +195,4 @@ def test_what_a_release_of_this_format_has_left_is_understood(server: RedisServe
     assert money(counters) == (55, 70, 55)
     worker.send(charge(limit=200, bound=75, org_version=2), ends=[worker.end(day=TODAY, held=40, cost=40)])
     assert money(counters) == (95, 105, 95)
-    assert counters.condition().missing == ()
+    assert counters.status().missing == ()

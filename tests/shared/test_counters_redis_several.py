@@ -88,7 +88,7 @@ def test_an_emptied_one_is_a_loss(several: Several, home: Home) -> None:
     again = Worker(home.live(2, "key"), generation=2).register()
     assert kinds(again.send(charge(limit=100, bound=60))) == [Admitted]
     assert money(again.counters) == (0, 60, 0)
-    again.counters.fold_log()
+    again.counters.checkpoint()
 
 
 def test_scripts_that_are_forgotten_are_a_loss(several: Several, home: Home) -> None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from counters_kit import TODAY, FakeClock, charge, kind, row, stand
+from counters_kit import TODAY, FakeClock, batch_context, charge, kind, row
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,8 +28,8 @@ AMOUNTS = st.integers(0, 1000) | st.integers(MAX_NANOS - 1000, MAX_NANOS)
 
 def test_it_works() -> None:
     one, asked = row(spent=30, held=20), charge(limit=100, bound=50, rpm=3)
-    assert one.judge(asked, stand()) is None
-    admitted = one.admitted(asked, stand())
+    assert one.decide(asked, batch_context()) is None
+    admitted = one.admitted(asked, batch_context())
     assert (admitted.day, admitted.second) == (TODAY, 5_000)
     assert admitted.spend is not None
     assert admitted.spend[:4] == (100, 30, 70, 0)
@@ -37,8 +37,8 @@ def test_it_works() -> None:
 
 
 def test_states_are_told_where_there_is_a_limit() -> None:
-    assert row().admitted(charge(bound=5), stand()) == Admitted(TODAY, 5_000, None, None)
-    admitted = row().admitted(charge(rpm=3), stand())
+    assert row().admitted(charge(bound=5), batch_context()) == Admitted(TODAY, 5_000, None, None)
+    admitted = row().admitted(charge(rpm=3), batch_context())
     assert admitted.rate is not None
     assert admitted.spend is None
 
@@ -54,37 +54,37 @@ def used_up() -> KeyRow:
 
 def test_the_order_of_refusals() -> None:
     one = used_up()
-    assert one.judge(charge(version=2, **FULL), stand(live=False)) == Stale()
-    assert one.judge(charge(version=3, **FULL), stand(live=False)) == Rebuilding()
-    assert one.judge(charge(version=3, **FULL), stand()) == Unseeded(4)
+    assert one.decide(charge(version=2, **FULL), batch_context(live=False)) == Stale()
+    assert one.decide(charge(version=3, **FULL), batch_context(live=False)) == Rebuilding()
+    assert one.decide(charge(version=3, **FULL), batch_context()) == Unseeded(4)
     one.seeded = True
-    assert kind(one.judge(charge(version=3, **FULL), stand())) is RateLimited, "rate before money"
+    assert kind(one.decide(charge(version=3, **FULL), batch_context())) is RateLimited, "rate before money"
     later = FakeClock()
     later.pass_by(61)
-    assert kind(one.judge(charge(version=3, **FULL), stand(later))) is SpendExceeded
-    assert one.judge(charge(version=3, rpm=1, limit=100, bound=90), stand(later)) is None
+    assert kind(one.decide(charge(version=3, **FULL), batch_context(later))) is SpendExceeded
+    assert one.decide(charge(version=3, rpm=1, limit=100, bound=90), batch_context(later)) is None
 
 
 def test_a_row_that_nobody_has_loaded_wants_a_policy_read_after_it_was_missed() -> None:
     one = KeyRow.new()
-    assert one.judge(charge(), stand()) == Missing(4)
-    assert one.judge(charge(loaded_in=3), stand()) == Missing(4), "missed in other counters"
+    assert one.decide(charge(), batch_context()) == Missing(4)
+    assert one.decide(charge(loaded_in=3), batch_context()) == Missing(4), "missed in other counters"
     assert one.version == 0
-    assert one.judge(charge(version=7, loaded_in=4), stand()) is None
+    assert one.decide(charge(version=7, loaded_in=4), batch_context()) is None
     assert one.version == 7
-    assert one.judge(charge(version=6, loaded_in=4), stand()) == Stale()
-    assert one.judge(charge(version=7), stand()) is None
+    assert one.decide(charge(version=6, loaded_in=4), batch_context()) == Stale()
+    assert one.decide(charge(version=7), batch_context()) is None
 
 
 def test_missing_comes_before_all_that_a_wait_could_cure() -> None:
-    assert KeyRow.new().judge(charge(**FULL), stand(live=False)) == Missing(4)
+    assert KeyRow.new().decide(charge(**FULL), batch_context(live=False)) == Missing(4)
 
 
 def test_a_newer_policy_lifts_the_version_even_if_the_request_is_refused() -> None:
     one = row(version=3, spent=10)
-    assert kind(one.judge(charge(version=5, limit=5, bound=1), stand())) is SpendExceeded
+    assert kind(one.decide(charge(version=5, limit=5, bound=1), batch_context())) is SpendExceeded
     assert one.version == 5
-    assert one.judge(charge(version=4), stand()) == Stale()
+    assert one.decide(charge(version=4), batch_context()) == Stale()
 
 
 @pytest.mark.parametrize(
@@ -93,11 +93,11 @@ def test_a_newer_policy_lifts_the_version_even_if_the_request_is_refused() -> No
 def test_only_keys_without_limits_are_admitted_while_counters_are_rebuilt(
     rpm: int | None, limit: int | None, answer: type[object] | None
 ) -> None:
-    assert kind(row(seeded=False).judge(charge(rpm=rpm, limit=limit), stand(live=False))) is answer
+    assert kind(row(seeded=False).decide(charge(rpm=rpm, limit=limit), batch_context(live=False))) is answer
 
 
 def test_a_request_rate_alone_needs_no_seed() -> None:
-    assert row(seeded=False).judge(charge(rpm=5, bound=7), stand()) is None
+    assert row(seeded=False).decide(charge(rpm=5, bound=7), batch_context()) is None
 
 
 @given(
@@ -156,4 +156,4 @@ def test_states_of_a_key_without_a_row() -> None:
 def test_an_unknown_period_is_an_error_that_names_it() -> None:
     asked: Charge = charge(limit=5, reset="hourly")
     with pytest.raises(ValueError, match="hourly"):
-        row().judge(asked, stand())
+        row().decide(asked, batch_context())

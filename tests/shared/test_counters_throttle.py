@@ -156,7 +156,7 @@ def test_a_server_keeps_hashes_apart_from_the_counters_and_deletes_them(
     for _ in range(7):
         throttle.failed("ann@example.com")
     counters.begin_generation(2, {})
-    counters.fold_log()
+    counters.checkpoint()
     assert 1 < throttle.wait_seconds("ann@example.com") <= 2
     with redis_server.client() as client:
         (key,) = client.keys("*login*")

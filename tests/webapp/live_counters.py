@@ -12,8 +12,8 @@ from shared.counters import (
     Counters,
     End,
     KeyRow,
-    Page,
     Seed,
+    SharedState,
     SystemClock,
     boot_id,
     connect,
@@ -34,7 +34,7 @@ class LiveCounters:
         self._batches = 0
         settings = app.extensions["settings"]
         self.counters: Counters = connect(settings.limits_url, clock=_ClockOf(app))
-        self.counters.attach(Page.create(settings.data_dir, boot_id()))
+        self.counters.attach(SharedState.create(settings.data_dir, boot_id()))
         with app.app_context(), db.engine.connect().execution_options(writes=True) as connection, connection.begin():
             connection.execute(update(AccountingState).values(generation=generation))
         self.counters.begin_generation(generation, {})

@@ -13,8 +13,8 @@ from flask_sqlalchemy.session import Session
 from sqlalchemy import select, update
 from sqlalchemy.orm import scoped_session
 
-from shared.counters import CountersUnavailable, Page, PageMissing, boot_id, somebody_keeps
-from shared.machines import database_now, heard_of
+from shared.counters import CountersUnavailable, SharedState, SharedStateMissing, boot_id, is_in_use
+from shared.machines import database_now, live_machines
 from shared.models import Organization, PolicyOutbox, ProxyKey
 from webapp.context import counters
 from webapp.db import db
@@ -55,9 +55,9 @@ def publish(subjects: Collection[str]) -> None:
         try:
             _attach()
             # The generation before the versions: what is read after it is as new as what it is told to.
-            generation = counters().condition().generation
+            generation = counters().status().generation
             counters().publish(generation, *_versions(subjects))
-        except (CountersUnavailable, PageMissing) as error:
+        except (CountersUnavailable, SharedStateMissing) as error:
             if not _somebody_keeps():
                 return
             if time.monotonic() >= deadline:
@@ -73,26 +73,26 @@ def publish(subjects: Collection[str]) -> None:
 
 def _somebody_keeps() -> bool:
     """Whether a proxy runs, here or on another machine, that goes by the counters."""
-    if somebody_keeps(current_app.extensions["settings"].data_dir):
+    if is_in_use(current_app.extensions["settings"].data_dir):
         return True
     if counters().shared is None:
         return False
     connection = db.session.connection()
-    return any(heard_of(connection, database_now(connection)).values())
+    return any(live_machines(connection, database_now(connection)).values())
 
 
 def _attach() -> None:
-    """Compare the counters with the page that stands there now, where a proxy keeps one beside us."""
+    """Compare the counters with the shared state that stands there now, where a proxy keeps one beside us."""
     data_dir = current_app.extensions["settings"].data_dir
-    if counters().shared and not somebody_keeps(data_dir):
-        current_app.extensions["accounting_page"] = None
+    if counters().shared and not is_in_use(data_dir):
+        current_app.extensions["accounting_shared_state"] = None
         counters().attach(None)  # the proxies are on other machines; what stands here is of one that has ended
         return
-    page: Page | None = current_app.extensions.get("accounting_page")
-    if page is None or not page.stands():
-        page = Page.open(data_dir, boot_id())
-        current_app.extensions["accounting_page"] = page
-        counters().attach(page)
+    shared_state: SharedState | None = current_app.extensions.get("accounting_shared_state")
+    if shared_state is None or not shared_state.is_current():
+        shared_state = SharedState.open(data_dir, boot_id())
+        current_app.extensions["accounting_shared_state"] = shared_state
+        counters().attach(shared_state)
 
 
 def _versions(subjects: Collection[str]) -> tuple[dict[str, int], dict[str, int]]:

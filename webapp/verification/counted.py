@@ -138,21 +138,21 @@ class CounterCheck:
 
     def _counted(self, wanted: Sequence[Limits]) -> dict[str, Counted]:
         """What the counters say of those keys that they know. Raises CountersUnavailable."""
-        condition = self._counters.condition()
+        status = self._counters.status()
         rows = self._counters.rows([key_id for key_id, _, _ in wanted])
         moment = self._counters.moment()
         untold = [key_id for key_id, row in rows.items() if not row.seeded]
         with self._engine.connect() as connection:
             state = select(AccountingState.generation, AccountingState.outdated)
             generation, outdated = connection.execute(state).one_or_none() or (0, 0)
-            seeds = read_seeds(connection, untold, condition.generation, moment.day)
-        if condition.generation == 0:
+            seeds = read_seeds(connection, untold, status.generation, moment.day)
+        if status.generation == 0:
             raise _NotComparable("there are none yet; the proxy makes them when it starts")
-        if condition.generation != generation or seeds is None:
+        if status.generation != generation or seeds is None:
             raise _NotComparable("they belong to another state of the database; the proxy makes new ones")
         if outdated >= generation:
             raise _NotComparable("journals were imported from a copy meanwhile; the proxy makes new ones")
-        if not condition.live:
+        if not status.live:
             raise _NotComparable("they are being made anew, and some workers have not told what they hold")
         for key_id, seed in seeds.items():
             rows[key_id].seed(seed)

@@ -52,7 +52,7 @@ def spend_of(rows: Sequence[ProxyKey], at: datetime) -> dict[str, SpendView]:
 def _counted(key_ids: Sequence[str]) -> dict[str, KeyRow]:
     """The counters' rows, with what the ledger had before them where they have not been told yet."""
     try:
-        generation = counters().condition().generation
+        generation = counters().status().generation
         known = counters().rows(key_ids)
     except CountersUnavailable:
         return {}  # the ledger knows the money, only not what is in flight

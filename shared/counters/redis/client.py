@@ -1,16 +1,14 @@
 """What this folder offers, to whoever needs it: imported only where counters are on a server."""
 
-from collections.abc import Callable
-
 from shared.counters.clock import Clock
 from shared.counters.redis.counters import RedisCounters
 from shared.counters.redis.link import Link
 from shared.counters.redis.throttle import RedisLoginThrottle
 
 
-def connect(url: str, *, clock: Clock | None = None, wait_near: Callable[[int], object] | None = None) -> RedisCounters:
+def connect(url: str, *, clock: Clock | None = None) -> RedisCounters:
     """The counters at a URL that was checked. Nothing is opened before it is used."""
-    return RedisCounters(Link(url, wait_near=wait_near), clock=clock)
+    return RedisCounters(Link(url), clock=clock)
 
 
 def login_throttle(url: str, *, clock: Clock | None = None) -> RedisLoginThrottle:

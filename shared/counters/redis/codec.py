@@ -7,13 +7,13 @@ from shared.counters.redis import script
 from shared.counters.rows import KeyRow, Moment, period_of_day, spend_state
 from shared.counters.values import (
     Admitted,
-    Answer,
     Batch,
     Charge,
-    Held,
-    Joining,
+    Decision,
+    Hold,
     LastAdmitted,
     Missing,
+    RateBucket,
     RateLimited,
     RateState,
     Rebuilding,
@@ -22,7 +22,7 @@ from shared.counters.values import (
     SpendHeld,
     Stale,
     Unseeded,
-    Used,
+    WorkerReplay,
     WorkerState,
 )
 from shared.counters.window import WINDOW_SECONDS
@@ -63,21 +63,21 @@ def seed_arguments(seed: Seed) -> Arguments:
     return [seed.lifetime_nanos, len(seed.days), *(number for day in seed.days.items() for number in day)]
 
 
-def used_arguments(used: Sequence[Used]) -> Arguments:
-    arguments: Arguments = [len(used)]
-    for one in used:
+def bucket_arguments(buckets: Sequence[RateBucket]) -> Arguments:
+    arguments: Arguments = [len(buckets)]
+    for one in buckets:
         arguments += one
     return arguments
 
 
-def joining_arguments(joining: Joining) -> Arguments:
-    arguments: Arguments = [joining.end_number, len(joining.ends)]
-    for end in joining.ends:
+def replay_arguments(replay: WorkerReplay) -> Arguments:
+    arguments: Arguments = [replay.end_number, len(replay.ends)]
+    for end in replay.ends:
         arguments += end
-    return arguments + held_arguments(joining.holds) + used_arguments(joining.used)
+    return arguments + hold_arguments(replay.holds) + bucket_arguments(replay.buckets)
 
 
-def held_arguments(holds: Sequence[Held]) -> Arguments:
+def hold_arguments(holds: Sequence[Hold]) -> Arguments:
     arguments: Arguments = [len(holds)]
     for hold in holds:
         arguments += hold
@@ -95,8 +95,8 @@ def row_of(found: list[Any]) -> KeyRow:
     )
 
 
-def _answer_of(charge: Charge, found: list[int], generation: int, moment: Moment) -> Answer:
-    """A charge's answer, of the numbers that the script told."""
+def _decision_of(charge: Charge, found: list[int], generation: int, moment: Moment) -> Decision:
+    """Of the numbers that the script told."""
     code, used, last, room, spent, held, wait_seconds = found
     rpm, limit = charge.rate_limit_rpm, charge.spend_limit_nanos
     if code == script.STALE:
@@ -125,17 +125,17 @@ def _rate(rpm: int, used: int, last: int, moment: Moment) -> RateState:
     return RateState(rpm, max(0, rpm - used), -int(-(moment.wall + empty_in) // 1))
 
 
-def answers_before(flat: list[Any], asked: int) -> list[Answer]:
-    """What a batch was answered whose answer was lost. What was refused then consumed nothing and may ask anew."""
+def decisions_before(flat: list[Any], asked: int) -> list[Decision]:
+    """Of a batch whose answer was lost. What was refused then consumed nothing and may ask anew."""
     before = {flat[at]: Admitted(flat[at + 3], flat[at + 4]) for at in range(0, len(flat), 6)}
     return [before.get(index, Stale()) for index in range(max([asked, *(index + 1 for index in before)]))]
 
 
-def answers_of(batch: Batch, flat: list[int], moment: Moment) -> list[Answer]:
-    """What the charges of a batch were answered, in order."""
-    width = script.ANSWER_FIELDS
+def decisions_of(batch: Batch, flat: list[int], moment: Moment) -> list[Decision]:
+    """Of the charges of a batch, in order."""
+    width = script.DECISION_FIELDS
     return [
-        _answer_of(charge, flat[at : at + width], batch.generation, moment)
+        _decision_of(charge, flat[at : at + width], batch.generation, moment)
         for charge, at in zip(batch.charges, range(0, len(flat), width), strict=True)
     ]
 
@@ -143,7 +143,7 @@ def answers_of(batch: Batch, flat: list[int], moment: Moment) -> list[Answer]:
 def worker_state_of(found: list[Any]) -> WorkerState:
     joined, end_number, flat = found
     last = [
-        LastAdmitted(flat[at + 1], Held(flat[at + 2].decode(), flat[at + 3], flat[at + 5]))
+        LastAdmitted(flat[at + 1], Hold(flat[at + 2].decode(), flat[at + 3], flat[at + 5]))
         for at in range(0, len(flat), 6)
     ]
     return WorkerState(joined == 1, end_number, last)  # 2 is one that is fenced

@@ -1,7 +1,7 @@
 """The counters on Redis or Valkey, for any number of machines: see `script` for what happens inside.
 
 A change is one run of the script of this set of counters. It first compares the generation, and the number of changes
-with the page of this data directory; a server that does not know the script is not the one we left.
+with the shared state of this data directory; a server that does not know the script is not the one we left.
 """
 
 import time
@@ -9,34 +9,34 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from shared.counters.clock import Clock
-from shared.counters.page import Page
 from shared.counters.redis import script
 from shared.counters.redis.codec import (
     Arguments,
-    answers_before,
-    answers_of,
     batch_arguments,
-    held_arguments,
-    joining_arguments,
+    bucket_arguments,
+    decisions_before,
+    decisions_of,
+    hold_arguments,
+    replay_arguments,
     row_of,
     seed_arguments,
-    used_arguments,
     worker_state_of,
 )
 from shared.counters.redis.link import Link
 from shared.counters.redis.named_scripts import NamedScripts
 from shared.counters.rows import KeyRow, Moment, moment_of
+from shared.counters.shared_state import SharedState
 from shared.counters.values import (
-    Answer,
     Batch,
-    Condition,
     CountersForeign,
     CountersLost,
+    CountersStatus,
     CountersUnavailable,
-    Held,
-    Joining,
+    Decision,
+    Hold,
+    RateBucket,
     Seed,
-    Used,
+    WorkerReplay,
     WorkerState,
 )
 
@@ -56,11 +56,11 @@ class RedisCounters:
         self._clock = clock
         self._digests: dict[int, str] = {}  # generation -> that of its script
         self._ahead = 0.0  # of the server's clock, before time.monotonic()
-        self.page: Page | None = None
+        self.shared_state: SharedState | None = None
 
-    def attach(self, page: Page | None) -> None:
-        """Compare with this page from now on."""
-        self.page = page
+    def attach(self, shared_state: SharedState | None) -> None:
+        """Compare with this shared state from now on."""
+        self.shared_state = shared_state
 
     def refuse_foreign(self, installation: int) -> None:
         """Raise CountersUnavailable if what stands there is of a newer release, or not of this installation.
@@ -73,35 +73,35 @@ class RedisCounters:
 
     # Of a worker
 
-    def apply_batch(self, batch: Batch) -> list[Answer]:
-        """Apply ends, then judge charges, in order, in one run. The same batch again: the same answers."""
+    def apply_batch(self, batch: Batch) -> list[Decision]:
+        """Apply ends, then decide charges, in order, in one run. The same batch again: the same decisions."""
         arguments = batch_arguments(batch, self.moment().day)
         wall, steady, again, found, *_ = self._change("batch", batch.generation, arguments, own=batch.worker_id)
         moment = moment_of(wall / _MICROSECONDS, steady / _MICROSECONDS)
         self._ahead = moment.wall - time.monotonic()
-        return answers_before(found, len(batch.charges)) if again else answers_of(batch, found, moment)
+        return decisions_before(found, len(batch.charges)) if again else decisions_of(batch, found, moment)
 
     def register(self, worker_id: str, generation: int) -> None:
         self._change("register", generation, own=worker_id)
 
-    def join(self, joining: Joining) -> None:
-        self._change("join", joining.generation, joining_arguments(joining), own=joining.worker_id)
+    def join(self, replay: WorkerReplay) -> None:
+        self._change("join", replay.generation, replay_arguments(replay), own=replay.worker_id)
 
     # Of the ledger writer
 
-    def close_worker(self, joining: Joining) -> bool:
-        return bool(self._change("close", joining.generation, joining_arguments(joining), own=joining.worker_id)[1])
+    def close_worker(self, replay: WorkerReplay) -> bool:
+        return bool(self._change("close", replay.generation, replay_arguments(replay), own=replay.worker_id)[1])
 
     def worker_state(self, worker_id: str) -> WorkerState | None:
         (found,) = self._ask("worker", own=worker_id)
         return None if found is None else worker_state_of(found)
 
     def begin_generation(self, generation: int, workers: Mapping[str, int]) -> None:
-        assert self.page is not None  # noqa: S101 - only the ledger writer calls this, and it has one
-        sequence = max(self.page.sequence, self._changes_so_far()) + _SEQUENCE_GAP
+        assert self.shared_state is not None  # noqa: S101 - only the ledger writer calls this, and it has one
+        sequence = max(self.shared_state.sequence, self._changes_so_far()) + _SEQUENCE_GAP
         life, name = self._scripts.prepare()
         release = self._release
-        arguments: Arguments = [sequence, life, release.field, name, self.page.installation, len(workers)]
+        arguments: Arguments = [sequence, life, release.field, name, self.shared_state.installation, len(workers)]
         for worker in workers.items():
             arguments += worker
         status, *_ = self._run(release.digest_of(name), "begin", generation, arguments, "")
@@ -109,10 +109,10 @@ class RedisCounters:
             raise CountersForeign
         if status != script.DONE:
             raise CountersUnavailable("newer ones stand there already")
-        self.page.begin_generation(generation, sequence, 0, 0)
+        self.shared_state.begin_generation(generation, sequence, 0, 0)
 
-    def remember(self, generation: int, used: Iterable[Used]) -> None:
-        self._change("remember", generation, used_arguments(list(used)))
+    def restore_requests(self, generation: int, buckets: Iterable[RateBucket]) -> None:
+        self._change("restore_requests", generation, bucket_arguments(list(buckets)))
 
     def go_live(self, generation: int) -> None:
         self._change("live", generation)
@@ -121,26 +121,26 @@ class RedisCounters:
     def shared(self) -> "RedisCounters":
         return self
 
-    def follow(self, condition: Condition, used: Iterable[Used]) -> None:
+    def adopt(self, status: CountersStatus, buckets: Iterable[RateBucket]) -> None:
         """Go by counters that another machine has made, as they were found to stand.
 
-        Requests of the last minute that nobody else brings come first: until the page says which counters are the right
-        ones no worker of ours is in them, and they do not go live without it.
+        Requests of the last minute that nobody else brings come first: until the shared state says which counters are
+        the right ones no worker of ours is in them, and they do not go live without it.
         """
-        assert self.page is not None  # noqa: S101 - as above
-        generation = condition.generation
+        assert self.shared_state is not None  # noqa: S101 - as above
+        generation = status.generation
         self._digest(generation)
-        (sequence,) = self._told("remember", generation, used_arguments(list(used)), "", condition.sequence)
-        self.page.begin_generation(generation, sequence, 0, 0)
+        (sequence,) = self._told("restore_requests", generation, bucket_arguments(list(buckets)), "", status.sequence)
+        self.shared_state.begin_generation(generation, sequence, 0, 0)
 
-    def fence(self, generation: int, worker_id: str, holds: Iterable[Held]) -> None:
+    def fence(self, generation: int, worker_id: str, holds: Iterable[Hold]) -> None:
         """Enter a worker whose machine is away with what it is known to hold, until it joins or is taken out.
 
         No effect once it has joined, or was entered so before.
         """
-        self._change("fence", generation, held_arguments(list(holds)), own=worker_id)
+        self._change("fence", generation, hold_arguments(list(holds)), own=worker_id)
 
-    def fold_log(self) -> None:
+    def checkpoint(self) -> None:
         """Delete what older generations left, in pieces that keep the server for about a millisecond each."""
         for _ in range(_SWEEPS):
             (more,) = self._ask("sweep")
@@ -164,10 +164,10 @@ class RedisCounters:
             arguments += (seed.key_id, *seed_arguments(seed))
         self._change("seed", generation, arguments)
 
-    def condition(self) -> Condition:
-        generation, live, sequence, missing, whose = self._ask("condition")
+    def status(self) -> CountersStatus:
+        generation, live, sequence, missing, whose = self._ask("status")
         self._refuse_foreign(whose)
-        return Condition(generation, bool(live), sequence, tuple(worker.decode() for worker in missing))
+        return CountersStatus(generation, bool(live), sequence, tuple(worker.decode() for worker in missing))
 
     def rows(self, key_ids: Sequence[str]) -> dict[str, KeyRow]:
         found: dict[str, KeyRow] = {}
@@ -182,7 +182,7 @@ class RedisCounters:
         return int(version)
 
     def check(self) -> bool:
-        return self.condition().live
+        return self.status().live
 
     def close(self) -> None:
         self._link.close()
@@ -195,18 +195,18 @@ class RedisCounters:
         return moment_of(wall, wall)
 
     @property
-    def right(self) -> bool:
+    def intact(self) -> bool:
         """Each change finds out for itself."""
         return True
 
     def _change(self, op: str, generation: int, arguments: Arguments | None = None, *, own: str = "") -> list[Any]:
         """What a change answered. Raises CountersLost when these are not the right counters."""
-        page = self.page
-        if page is not None and page.generation != generation:
-            raise CountersLost("the generation is another one", page.generation)
-        found = self._told(op, generation, arguments or [], own, 0 if page is None else page.sequence)
-        if page is not None and not (op == "batch" and found[2]):
-            page.note(found[-1] if op == "batch" else found[0])
+        shared_state = self.shared_state
+        if shared_state is not None and shared_state.generation != generation:
+            raise CountersLost("the generation is another one", shared_state.generation)
+        found = self._told(op, generation, arguments or [], own, 0 if shared_state is None else shared_state.sequence)
+        if shared_state is not None and not (op == "batch" and found[2]):
+            shared_state.note_commit(found[-1] if op == "batch" else found[0])
         return found
 
     def _told(self, op: str, generation: int, arguments: Arguments, own: str, seen: int) -> list[Any]:
@@ -265,8 +265,8 @@ class RedisCounters:
             return 0
 
     def _refuse_foreign(self, whose: str | bytes | None) -> None:
-        if self.page is not None:
-            _refuse_other(whose, self.page.installation)
+        if self.shared_state is not None:
+            _refuse_other(whose, self.shared_state.installation)
 
     def _run(self, digest: str, op: str, generation: int, arguments: Arguments, own: str, seen: int = 0) -> list[Any]:
         wall: str | int = ""

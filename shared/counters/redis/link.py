@@ -38,10 +38,6 @@ FAILURES = 5
 PROBE_SECONDS = 1.0
 # A connection that nobody used for so long may have been closed by what is between; it is looked at before it is used.
 IDLE_SECONDS = 1.0
-# An answer from nearby is here before an event loop has begun to wait for it. After one that took longer than this the
-# next ones are left to the loop.
-NEAR_SECONDS = 0.0002
-FAR_ANSWERS = 256
 
 T = TypeVar("T")
 
@@ -78,20 +74,10 @@ class Link:
     """Runs commands. Raises CountersUnavailable, with the kind of failure and nothing of the URL.
 
     Nothing is opened before the first command. Connections are kept, one for each that runs at the same time.
-    `wait_near` is for a process whose sockets wait in an event loop: it waits outside of the loop until a descriptor
-    can be read, but not for long.
     """
 
-    def __init__(
-        self,
-        url: str,
-        *,
-        wait_near: Callable[[int], object] | None = None,
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, url: str, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._url = url
-        self._wait_near = wait_near
-        self._far = 0  # answers that are still left to the loop
         self._monotonic = monotonic
         self._storage: RedisStorage | None = None
         self._failures = 0
@@ -144,24 +130,12 @@ class Link:
             command: tuple[Any, ...] = ("EVALSHA", digest, 1, key, *arguments)
             packed = hiredis.pack_command(command)
             connection.send_packed_command((packed,), check_health=False)
-            if self._wait_near is not None:
-                self._wait(connection, self._wait_near)
             found = connection.read_response()
         except BaseException:
             connection.disconnect()  # half a command or half an answer may be in it, or the server may be a replica now
             raise
         self._idle.append((connection, self._monotonic()))
         return found
-
-    def _wait(self, connection: Any, wait_near: Callable[[int], object]) -> None:
-        """Wait for an answer, if they come soon. Whether this one has come is found out by reading it."""
-        if self._far:
-            self._far -= 1
-            return
-        began = self._monotonic()
-        wait_near(connection._sock.fileno())  # noqa: SLF001 - the client has no word for it
-        if self._monotonic() - began > NEAR_SECONDS:
-            self._far = FAR_ANSWERS
 
     def _connection(self) -> Any:
         """One that nobody uses, or a new one. After a fork those of the parent are its own."""

@@ -1,12 +1,12 @@
 """What is asked of the counters and what changes them, in the language that Redis runs."""
 
-JUDGE = """
+DECIDE = """
 -- What refuses a charge before its request is counted
 
 local orgs = {}
 local summed = {}  -- by row: a reset, and what is spent and held in its period; only charges have changed it since
 
-local function judge(one, charge)
+local function decide(one, charge)
   local known = orgs[charge.org]
   if not known then
     known = tonumber(redis.call('HGET', ORGS, charge.org) or '0')
@@ -86,11 +86,11 @@ local function batch()
     if n > ended then ended, ended_text = n, A[at - 1] end
     end_of(not told, true, true)
   end
-  local answers, admitted, total = {}, {}, int()
+  local decisions, admitted, total = {}, {}, int()
   for index = 1, total do
     local charge = read_charge()
     local one = row(charge.key)
-    local code, spent, held, wait = judge(one, charge)
+    local code, spent, held, wait = decide(one, charge)
     local used, room = NONE, NONE
     if not code then
       used = weigh(one)
@@ -113,13 +113,13 @@ local function batch()
       end
     end
     if code == RATE_LIMITED then used, room = weigh(one), makes_room(one, charge.rpm) end
-    local n = #answers
-    answers[n + 1], answers[n + 2], answers[n + 3], answers[n + 4] = code, used, last(one), room
-    answers[n + 5], answers[n + 6], answers[n + 7] = spent or 0, held or 0, wait or 0
+    local n = #decisions
+    decisions[n + 1], decisions[n + 2], decisions[n + 3], decisions[n + 4] = code, used, last(one), room
+    decisions[n + 5], decisions[n + 6], decisions[n + 7] = spent or 0, held or 0, wait or 0
   end
   write()
   redis.call('HSET', worker, 'batch', number_text, 'end_number', ended_text, 'admitted', cmsgpack.pack(admitted))
-  return {DONE, wall, steady, 0, answers, wrote()}
+  return {DONE, wall, steady, 0, decisions, wrote()}
 end
 """
 
@@ -128,7 +128,7 @@ ASK = """
 
 local ask = {}
 
-function ask.condition()
+function ask.status()
   if not meta[1] then return {OTHER_GENERATION, 0} end
   local missing = {}
   for _, id in ipairs(redis.call('SMEMBERS', WORKERS)) do
@@ -258,7 +258,7 @@ function change.close()
   return {DONE, wrote(), 1}
 end
 
-function change.remember() bring_used(); write(); return {DONE, wrote()} end
+function change.restore_requests() bring_used(); write(); return {DONE, wrote()} end
 
 function change.live() redis.call('HSET', META, 'live', '1'); return {DONE, wrote()} end
 

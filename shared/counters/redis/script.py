@@ -27,10 +27,10 @@ FORMAT = 2  # of everything below PREFIX; 1 had one script for all releases
 
 # First element of a reply.
 DONE, OTHER_GENERATION, OLDER, UNKNOWN_WORKER, BATCHES_MISSING, NOT_NEWER, OTHER_FORMAT, FOREIGN = range(8)
-# An answer to a charge is seven numbers: one of these; requests that weigh, the last second of one, the second whose
+# The decision on a charge is seven numbers: one of these; requests that weigh, the last second of one, the second whose
 # end makes room; spent, held, seconds to wait.
 ADMITTED, STALE, MISSING, UNSEEDED, REBUILDING, RATE_LIMITED, SPEND_EXCEEDED, SPEND_HELD = range(8)
-ANSWER_FIELDS = 7
+DECISION_FIELDS = 7
 NONE = -1  # no limit, no second, no end of a period
 
 _NUMBERS = {
@@ -43,8 +43,9 @@ _NUMBERS = {
 }  # fmt: skip
 _CONSTANTS = f"local {', '.join(_NUMBERS)} = {', '.join(map(str, _NUMBERS.values()))}"
 
-# The argument list begins with: what is asked, the generation, the number of changes that the page knows, a worker's
-# id, and the two clocks of a test. What belongs to the question follows, read from left to right by int() and text().
+# The argument list begins with: what is asked, the generation, the number of changes that the shared state knows, a
+# worker's id, and the two clocks of a test. What belongs to the question follows, read from left to right by int() and
+# text().
 _HEAD = f"""
 local PREFIX, META, OLD = '{PREFIX}', KEYS[1], '{PREFIX}old'
 local A, at = ARGV, 7
@@ -120,7 +121,7 @@ return refused() or change[op]()
 """
 
 _ROWS = f"{lua_rows.WINDOWS}{lua_rows.ROWS}"
-_BATCHES = f"{lua_changes.JUDGE}{lua_changes.BATCH}{_CHECK}{_BATCH}"
+_BATCHES = f"{lua_changes.DECIDE}{lua_changes.BATCH}{_CHECK}{_BATCH}"
 _SCRIPT = f"{_CONSTANTS}{_HEAD}{_ROWS}{_BATCHES}{lua_changes.ASK}{lua_changes.CHANGE}{_DISPATCH}"
 
 

@@ -1,4 +1,4 @@
-"""The page says which counters are the right ones, and counters that are not are refused: copies, others, none."""
+"""The shared state says which counters are the right ones, and counters that are not are refused: copies, others, none."""
 
 import mmap
 import os
@@ -17,85 +17,86 @@ from shared.counters import (
     Counters,
     CountersLost,
     CountersUnavailable,
-    Page,
-    PageMissing,
     Seed,
+    SharedState,
+    SharedStateMissing,
     SpendHeld,
     boot_id,
 )
 from shared.counters.database import Row
-from shared.counters.page import FILE_NAME
+from shared.counters.shared_state import FILE_NAME
 from shared.counters.sqlite import SqliteCounters
 
-# Page
+# Shared state
 
 
 def test_it_works(tmp_path: Path) -> None:
-    page = Page.create(tmp_path, BOOT)
-    page.begin_generation(3, 17, 5, 99)
-    page.note(18)
-    other = Page.open(tmp_path, BOOT)
-    assert (other.generation, other.sequence, other.identity()) == (3, 18, (5, 99))
-    other.ask(3)
-    other.enter(1234)
-    assert (page.asked, page.writer, page.moving, page.started) == (3, 1234, False, False)
-    page.leave(page.writer)
-    page.mark_started()
-    assert (other.writer, other.started) == (0, True)
+    state = SharedState.create(tmp_path, BOOT)
+    state.begin_generation(3, 17, 5, 99)
+    state.note_commit(18)
+    other = SharedState.open(tmp_path, BOOT)
+    assert (other.generation, other.sequence, other.file_identity()) == (3, 18, (5, 99))
+    other.request_rebuild(3)
+    other.enter_transaction(1234)
+    assert (state.rebuild_requested, state.transaction_pid, state.file_changing) == (3, 1234, False)
+    assert not state.started
+    state.leave_transaction(state.transaction_pid)
+    state.mark_started()
+    assert (other.transaction_pid, other.started) == (0, True)
     assert stat.S_IMODE((tmp_path / FILE_NAME).stat().st_mode) == 0o600
 
 
 def test_numbers_only_rise_within_a_generation(tmp_path: Path) -> None:
-    page = Page.create(tmp_path, BOOT)
-    page.begin_generation(1, 10, 1, 1)
-    page.note(12)
-    page.note(11)
-    page.ask(4)
-    page.ask(2)
-    assert (page.sequence, page.asked) == (12, 4)
-    page.begin_generation(2, 3, 1, 1)
-    assert page.sequence == 3
+    state = SharedState.create(tmp_path, BOOT)
+    state.begin_generation(1, 10, 1, 1)
+    state.note_commit(12)
+    state.note_commit(11)
+    state.request_rebuild(4)
+    state.request_rebuild(2)
+    assert (state.sequence, state.rebuild_requested) == (12, 4)
+    state.begin_generation(2, 3, 1, 1)
+    assert state.sequence == 3
 
 
 def test_numbers_of_64_bits(tmp_path: Path) -> None:
-    page = Page.create(tmp_path, BOOT)
-    page.begin_generation(2**63, 2**64 - 1, 2**64 - 1, 2**63)
-    other = Page.open(tmp_path, BOOT)
-    assert (other.generation, other.sequence, other.identity()) == (2**63, 2**64 - 1, (2**64 - 1, 2**63))
+    state = SharedState.create(tmp_path, BOOT)
+    state.begin_generation(2**63, 2**64 - 1, 2**64 - 1, 2**63)
+    other = SharedState.open(tmp_path, BOOT)
+    assert (other.generation, other.sequence, other.file_identity()) == (2**63, 2**64 - 1, (2**64 - 1, 2**63))
 
 
 @pytest.mark.parametrize("spoil", [b"", b"x", bytes(mmap.PAGESIZE), bytes(2 * mmap.PAGESIZE), b"x" * mmap.PAGESIZE])
-def test_what_is_no_page_is_missing(tmp_path: Path, spoil: bytes) -> None:
+def test_what_is_no_shared_state_is_missing(tmp_path: Path, spoil: bytes) -> None:
     (tmp_path / FILE_NAME).write_bytes(spoil)
-    with pytest.raises(PageMissing):
-        Page.open(tmp_path, BOOT)
-    assert Page.create(tmp_path, BOOT).generation == 0
+    with pytest.raises(SharedStateMissing):
+        SharedState.open(tmp_path, BOOT)
+    assert SharedState.create(tmp_path, BOOT).generation == 0
 
 
-def test_a_page_of_another_boot_or_none_is_missing(tmp_path: Path) -> None:
-    with pytest.raises(PageMissing):
-        Page.open(tmp_path, BOOT)
-    Page.create(tmp_path, BOOT).note(5)
-    with pytest.raises(PageMissing):
-        Page.open(tmp_path, "another boot")
-    assert Page.open(tmp_path, BOOT).sequence == 5
+def test_one_of_another_boot_or_none_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(SharedStateMissing):
+        SharedState.open(tmp_path, BOOT)
+    SharedState.create(tmp_path, BOOT).note_commit(5)
+    with pytest.raises(SharedStateMissing):
+        SharedState.open(tmp_path, "another boot")
+    assert SharedState.open(tmp_path, BOOT).sequence == 5
 
 
-def test_a_page_knows_whether_it_still_stands(tmp_path: Path) -> None:
-    page = Page.create(tmp_path, BOOT)
-    assert page.stands()
-    newer = Page.create(tmp_path, BOOT)
-    assert (page.stands(), newer.stands()) == (False, True)
+def test_it_knows_whether_it_is_current(tmp_path: Path) -> None:
+    state = SharedState.create(tmp_path, BOOT)
+    assert state.is_current()
+    newer = SharedState.create(tmp_path, BOOT)
+    assert (state.is_current(), newer.is_current()) == (False, True)
     (tmp_path / FILE_NAME).unlink()
-    assert not newer.stands()
+    assert not newer.is_current()
 
 
 def test_processes_share_it(tmp_path: Path) -> None:
-    page = Page.create(tmp_path, BOOT)
-    program = "import sys; from pathlib import Path; from shared.counters import Page\n"
-    program += "Page.open(Path(sys.argv[1]), sys.argv[2]).note(77)"
+    state = SharedState.create(tmp_path, BOOT)
+    program = "import sys; from pathlib import Path; from shared.counters import SharedState\n"
+    program += "SharedState.open(Path(sys.argv[1]), sys.argv[2]).note_commit(77)"
     subprocess.run([sys.executable, "-c", program, tmp_path, BOOT], check=True)
-    assert page.sequence == 77
+    assert state.sequence == 77
 
 
 def test_the_name_of_this_boot_is_told() -> None:
@@ -175,7 +176,7 @@ def prepared(home: Home) -> tuple[list[Worker], Counters]:
 def test_m3_they_are_refused_by_all_until_new_ones_are_made(home: Home, path: Path, spoil: Spoil, fold: bool) -> None:
     workers, writer = prepared(home)
     if fold:
-        writer.fold_log()
+        writer.checkpoint()
     spoil(path)
     for _ in range(2):
         for worker in [*workers, Worker(home.connect(), "w1", number=1), Worker(home.connect(), "w2", number=4)]:
@@ -227,7 +228,7 @@ def test_a_copy_put_back_between_two_batches_of_one_worker(home: Home, path: Pat
     SPOILS["an older copy with its log, over the live file"](path)
     status = path.stat()
     assert status.st_ino == inode
-    home.page.begin_generation(1, 0, status.st_ino, status.st_mtime_ns)
+    home.shared_state.begin_generation(1, 0, status.st_ino, status.st_mtime_ns)
     with pytest.raises(CountersUnavailable):
         Worker(home.connect(), "w1", number=worker.number).send(charge(limit=1_000, bound=10))
 
@@ -235,38 +236,38 @@ def test_a_copy_put_back_between_two_batches_of_one_worker(home: Home, path: Pat
 def test_a_checkpoint_of_our_own_is_no_touch(home: Home, path: Path) -> None:
     workers, writer = prepared(home)
     before = path.stat()
-    writer.fold_log()
+    writer.checkpoint()
     assert path.stat().st_mtime_ns > before.st_mtime_ns
     for worker in workers:
-        assert worker.counters.right
+        assert worker.counters.intact
         assert isinstance(worker.ask(charge(limit=1_000, bound=10)), Admitted)
-    writer.fold_log()
+    writer.checkpoint()
     assert writer.check()
 
 
-def test_the_page_says_so_while_the_log_is_folded(home: Home, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_shared_state_says_so_during_a_checkpoint(home: Home, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     writer, said = home.live(1, "key"), list[bool]()
     assert isinstance(writer, SqliteCounters)
     read = writer.database.read
 
     def watched(sql: str) -> list[Row]:
-        said.append(home.page.moving)
+        said.append(home.shared_state.file_changing)
         return read(sql)
 
     monkeypatch.setattr(writer.database, "read", watched)
-    writer.fold_log()
-    assert (said, home.page.moving, writer.right) == ([True, True], False, True)
+    writer.checkpoint()
+    assert (said, home.shared_state.file_changing, writer.intact) == ([True, True], False, True)
 
 
 def test_a_file_is_right_while_its_keeper_writes_to_it(home: Home, path: Path) -> None:
     (worker, _), _ = prepared(home)
-    home.page.begin_moving()
+    home.shared_state.begin_file_change()
     SPOILS["touched"](path)
-    assert worker.counters.right
+    assert worker.counters.intact
     assert isinstance(worker.ask(charge(limit=1_000, bound=10)), Admitted)
     status = path.stat()
-    home.page.settle_identity(status.st_ino, status.st_mtime_ns)
-    assert worker.counters.right
+    home.shared_state.end_file_change(status.st_ino, status.st_mtime_ns)
+    assert worker.counters.intact
 
 
 def test_a_process_of_its_own_sees_the_same(home: Home, path: Path) -> None:
@@ -274,10 +275,10 @@ def test_a_process_of_its_own_sees_the_same(home: Home, path: Path) -> None:
     program = """
 import sys
 from pathlib import Path
-from shared.counters import CountersLost, Page, connect
+from shared.counters import CountersLost, SharedState, connect
 counters = connect(sys.argv[1])
-counters.attach(Page.open(Path(sys.argv[2]), sys.argv[3]))
-print(counters.right, flush=True)
+counters.attach(SharedState.open(Path(sys.argv[2]), sys.argv[3]))
+print(counters.intact, flush=True)
 sys.stdin.readline()
 try:
     counters.publish(1, {}, {})

@@ -1,4 +1,4 @@
-"""What is said to the counters of journals that nobody writes to any more."""
+"""Recovery of dead workers: what the counters are told of journals that nobody writes to any more."""
 
 import logging
 import time
@@ -9,21 +9,21 @@ from proxyd.accounting import journal_reader
 from proxyd.accounting.journal import lock_path, segment_path
 from proxyd.accounting.journal_reader import Tail
 from proxyd.accounting.records import Attempt
-from shared.counters import WINDOW_SECONDS, Joining, Used, WorkerState
+from shared.counters import WINDOW_SECONDS, RateBucket, WorkerReplay, WorkerState
 
 log = logging.getLogger(__name__)
 
 
-def closing(worker_id: str, generation: int, state: WorkerState, tail: Tail, oldest_second: int) -> Joining:
-    """What taking a dead worker out of the counters has to say."""
-    never_begun = [last.held for last in state.last_admitted if not _is_held(last.seq, tail)]
+def replay_of_dead(worker_id: str, generation: int, state: WorkerState, tail: Tail, oldest_second: int) -> WorkerReplay:
+    """What closing a dead worker has to tell the counters."""
+    never_begun = [last.hold for last in state.last_admitted if not _ends_hold(last.seq, tail)]
     ends = [record.for_counters() for record in tail.ends]
-    return Joining(
-        worker_id, generation, tail.last.end_number, ends, never_begun, used(tail.begun.values(), oldest_second)
+    return WorkerReplay(
+        worker_id, generation, tail.last.end_number, ends, never_begun, rate_buckets(tail.begun.values(), oldest_second)
     )
 
 
-def _is_held(seq: int, tail: Tail) -> bool:
+def _ends_hold(seq: int, tail: Tail) -> bool:
     """Whether the END of an attempt takes its hold back.
 
     Not if it never began; nor if it began without the counters, because their answer was lost that had admitted it.
@@ -32,29 +32,29 @@ def _is_held(seq: int, tail: Tail) -> bool:
     return begun is not None and begun.held_nanos > 0
 
 
-def used(attempts: Iterable[Attempt], oldest_second: int) -> list[Used]:
+def rate_buckets(attempts: Iterable[Attempt], oldest_second: int) -> list[RateBucket]:
     """Requests by key and second, of those that still weigh."""
     counts: dict[tuple[str, int], int] = {}
     for attempt in attempts:
         if attempt.second >= oldest_second:
             counts[attempt.key_id, attempt.second] = counts.get((attempt.key_id, attempt.second), 0) + 1
-    return [Used(key_id, second, count) for (key_id, second), count in counts.items()]
+    return [RateBucket(key_id, second, count) for (key_id, second), count in counts.items()]
 
 
-def unlocked(directory: Path) -> set[str]:
+def workers_without_lock(directory: Path) -> set[str]:
     """The workers whose segments lie there and whose lock does not: they were closed."""
     return {path.name.partition(".")[0] for path in directory.glob("*.journal")} - set(
         journal_reader.workers(directory)
     )
 
 
-def closed_lately(directory: Path, oldest_second: int, missing: Collection[str] = ()) -> Iterator[Attempt]:
+def recently_closed(directory: Path, oldest_second: int, missing: Collection[str] = ()) -> Iterator[Attempt]:
     """What began in journals that were closed within the last minute: nobody else brings their requests in.
 
     Those of whom the counters say that they are missing are closed once more, and bring them then.
     """
     since = time.time() - WINDOW_SECONDS - 1
-    for worker_id in unlocked(directory).difference(missing):
+    for worker_id in workers_without_lock(directory).difference(missing):
         numbers = journal_reader.segments(directory, worker_id)
         if numbers and segment_path(directory, worker_id, numbers[-1]).stat().st_mtime >= since:
             try:
@@ -68,7 +68,7 @@ def reopen(directory: Path, closed: set[str]) -> list[str]:
 
     That is when a backup of the database was put back. Answers with their workers.
     """
-    again = sorted(unlocked(directory) - closed)
+    again = sorted(workers_without_lock(directory) - closed)
     for worker_id in again:
         lock_path(directory, worker_id).touch(0o600)
     return again

@@ -6,10 +6,10 @@ import pytest
 from accounting_kit import Router, Worker, charge
 from ledger_kit import attempt, settlement
 
-from proxyd.accounting.closing import closing
 from proxyd.accounting.journal import Journal
 from proxyd.accounting.journal_reader import read_tail
-from shared.counters import Answer, Batch, CountersUnavailable, Held, LastAdmitted, WorkerState
+from proxyd.accounting.recovery import replay_of_dead
+from shared.counters import Batch, CountersUnavailable, Decision, Hold, LastAdmitted, WorkerState
 
 
 def test_a_hold_whose_answer_was_lost_is_given_back_though_its_request_was_let_through(router: Router) -> None:
@@ -38,17 +38,17 @@ def test_a_hold_is_given_back_once_though_its_begin_lies_before_what_is_read(tmp
         journal._next_segment()
         journal.begin([(seq, attempt(id=f"free {seq}", held_nanos=0))])
         journal.end(seq, settlement(cost_nanos=0))
-    state = WorkerState(joined=True, end_number=0, last_admitted=[LastAdmitted(1, Held("key_1", 1, 100))])
+    state = WorkerState(joined=True, end_number=0, last_admitted=[LastAdmitted(1, Hold("key_1", 1, 100))])
     tail = read_tail(tmp_path, journal.worker_id, state.end_number)
-    joining = closing(journal.worker_id, 1, state, tail, 0)
+    replay = replay_of_dead(journal.worker_id, 1, state, tail, 0)
     journal.close()
-    assert sum(end.held_nanos for end in joining.ends) + sum(hold.nanos for hold in joining.holds) == 100
+    assert sum(end.held_nanos for end in replay.ends) + sum(hold.nanos for hold in replay.holds) == 100
 
 
 def lose_the_next_answer(worker: Worker) -> None:
     real = worker.counters.apply_batch
 
-    def lose(batch: Batch) -> list[Answer]:
+    def lose(batch: Batch) -> list[Decision]:
         worker.counters.apply_batch = real  # type: ignore[method-assign]
         real(batch)
         raise CountersUnavailable("cut", in_doubt=True)
