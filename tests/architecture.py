@@ -31,6 +31,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 DASHBOARD_LAYERS: tuple[tuple[str, ...], ...] = (
     ("actions", "queries"),
     ("views",),
+    ("schemas",),
     ("context", "db", "validation"),
 )
 # Only these may hold sockets, each with its reason.

@@ -15,6 +15,7 @@ from shared.config import Settings
 from shared.models import ROLES
 from webapp.context import Actor
 
+EVERY_SCOPE = "*"  # for a view that stands open to tokens with all scopes only
 View = TypeVar("View", bound=Callable[..., Any])
 Role = Literal["viewer", "member", "admin"]
 
@@ -31,7 +32,7 @@ def require(role: Role) -> Callable[[View], View]:
 
 
 def scope(name: str) -> Callable[[View], View]:
-    """Open to management tokens with this scope."""
+    """Open to management tokens with this scope, or with EVERY_SCOPE."""
     return _mark(f"scope:{name}")
 
 

@@ -14,7 +14,7 @@ from werkzeug.exceptions import HTTPException
 
 from shared.counters import CountersUnavailable
 from webapp.actions.policy import NotInForce
-from webapp.api.problems import Problem
+from webapp.api.problems import Problem, problem_of
 from webapp.context import Conflict, NotFound
 from webapp.validation import Invalid
 
@@ -39,24 +39,13 @@ _WORDS = {
 def init_app(app: Flask) -> None:
     """Register a translation for each kind of exception."""
     app.register_error_handler(Problem, _answer)
-    app.register_error_handler(Invalid, _invalid)
-    app.register_error_handler(NotFound, lambda _: _problem(404))
-    app.register_error_handler(Conflict, _conflict)
-    app.register_error_handler(NotInForce, lambda e: _answer(Problem(503, "saved_but_not_announced", str(e))))
+    for raised in (Invalid, NotFound, Conflict, NotInForce):
+        app.register_error_handler(raised, lambda error: _answer(problem_of(error)))
     app.register_error_handler(CountersUnavailable, _unavailable)
     app.register_error_handler(SQLAlchemyError, _unavailable)
     app.register_error_handler(CSRFError, _csrf)
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(Exception, _fault)
-
-
-def _invalid(error: Invalid) -> Response:
-    return _answer(Problem(422, "invalid", _WORDS[422][1] + " Nothing was written.", errors=error.errors))
-
-
-def _conflict(error: Conflict) -> Response:
-    status = 412 if error.code == "version_mismatch" else 409
-    return _answer(Problem(status, error.code, error.message))
 
 
 def _csrf(error: CSRFError) -> Response:

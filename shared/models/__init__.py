@@ -5,10 +5,12 @@ Ledger and audit rows are only ever inserted; triggers made by the first migrati
 """
 
 from shared.models.ledger import (
+    USAGE_CLASSES,
     AccountingState,
     JournalState,
     KeySpend,
     Machine,
+    OrganizationUsage,
     PostedHolds,
     Refusal,
     UsageDaily,
@@ -35,7 +37,7 @@ from shared.models.policy import (
 )
 
 # The migration that made these tables as they stand here: the last of migrations/versions/.
-REVISION = "0008"
+REVISION = "0009"
 
 __all__ = [
     "ID_LENGTH",
@@ -43,6 +45,7 @@ __all__ = [
     "REVISION",
     "ROLES",
     "SCOPES",
+    "USAGE_CLASSES",
     "AccountingState",
     "AuditEvent",
     "IdempotentCreation",
@@ -52,6 +55,7 @@ __all__ = [
     "Machine",
     "ManagementToken",
     "Organization",
+    "OrganizationUsage",
     "PolicyOutbox",
     "PostedHolds",
     "PriceOverride",

@@ -9,7 +9,8 @@ from shared.models import ManagementToken
 from webapp.actions import audit
 from webapp.context import Actor, now
 from webapp.db import writing
-from webapp.validation import FieldError, Invalid, parse_name, parse_scopes
+from webapp.schemas.tokens import NewToken
+from webapp.validation import read
 from webapp.views.tokens import TokenView, row_of, view_of
 
 
@@ -26,32 +27,22 @@ class CreatedToken:
 
 def create_token(actor: Actor, name: str, scopes: Iterable[str], *, raw: str | None = None) -> CreatedToken:
     """Make a token; `raw` is one that the operator brings along (ROUTER_BOOTSTRAP_TOKEN). Raises Invalid."""
-    errors = []
-    chosen: list[str] = []
-    try:
-        name = parse_name(name)
-    except ValueError as error:
-        errors.append(FieldError("name", str(error)))
-    try:
-        chosen = parse_scopes(list(scopes))
-    except ValueError as error:
-        errors.append(FieldError("scopes", str(error)))
-    if errors:
-        raise Invalid(*errors)
+    wanted = read(NewToken, {"name": name, "scopes": list(scopes)})
     made = secrets.mint(secrets.MANAGEMENT_TAG) if raw is None else _brought(raw)
     with writing() as session:
         row = ManagementToken(
             id=new_id("tok"),
             org_id=actor.org_id,
-            name=name,
+            name=wanted.name,
             prefix=made.prefix,
             digest=made.digest,
-            scopes=chosen,
+            scopes=wanted.scopes,
             created_at=now(),
             created_by=actor.name,
         )
         session.add(row)
-        audit(session, actor, "token.create", row.id, after={"name": name, "prefix": made.prefix, "scopes": chosen})
+        after = {"name": wanted.name, "prefix": made.prefix, "scopes": wanted.scopes}
+        audit(session, actor, "token.create", row.id, after=after)
         token_id = row.id
     return CreatedToken(view_of(row_of(actor.org_id, token_id)), made.raw)
 

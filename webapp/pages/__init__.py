@@ -6,7 +6,7 @@ something of its own.
 
 from flask import Blueprint
 
-from webapp.pages import home, key_create, key_edit, key_pause, key_revoke, keys, login, settings, tokens
+from webapp.pages import docs, home, key_create, key_edit, key_pause, key_revoke, keys, login, settings, tokens
 
 PAGES: tuple[Blueprint, ...] = (
     home.bp,
@@ -18,4 +18,5 @@ PAGES: tuple[Blueprint, ...] = (
     key_revoke.bp,
     settings.bp,
     tokens.bp,
+    docs.bp,
 )
