@@ -19,19 +19,23 @@ from shared.counters_probe import check_counters
 from shared.database_probe import check_database
 from shared.models import ROLES, SCOPES
 from shared.pricing import table
+from webapp.actions.credentials import lost_words, reseal_credentials
+from webapp.actions.login import fold_email
 from webapp.actions.prices import forget_price, set_price
 from webapp.actions.tokens import create_token
-from webapp.actions.users import create_user
+from webapp.actions.users import activate_user, create_user, deactivate_user, reset_password
 from webapp.blame import blaming
 from webapp.context import Actor, Conflict, NotFound
 from webapp.database_copy import CopyRefused, copy_from
 from webapp.first_start import BootstrapReport, SchemaError, first_actor, prepare
 from webapp.ledger_import import import_journals
 from webapp.queries.prices import own_prices
+from webapp.queries.users import list_users
 from webapp.validation import Invalid
 from webapp.verification.command import ledger
 from webapp.views.prices import PriceView
 
+credentials = AppGroup("credentials", help="Provider credentials, which are kept sealed.")
 tokens = AppGroup("tokens", help="Management tokens, for automation.")
 users = AppGroup("users", help="Members of staff.")
 prices = AppGroup("prices", help="The organisation's own prices, which beat the price table's.")
@@ -40,7 +44,7 @@ prices = AppGroup("prices", help="The organisation's own prices, which beat the 
 def init_app(app: Flask) -> None:
     """Register the commands."""
     ledger.add_command(import_command)
-    for command in (bootstrap, tokens, users, prices, ledger):
+    for command in (bootstrap, credentials, tokens, users, prices, ledger):
         app.cli.add_command(command)
     # A group of Flask-Migrate's, which the `flask` command finds by itself: `upgrade` stands in it, and this beside it.
     migrations.add_command(copy_from_command)
@@ -56,6 +60,16 @@ def bootstrap() -> None:
         report = prepare(current_app)
     for line in lines_of(report):
         click.echo(line)
+
+
+@credentials.command("reseal")
+def reseal_command() -> None:
+    """Seal all credentials with the first key of ROUTER_ENCRYPTION_KEY, so that the others can be dropped."""
+    _actor()
+    done = _try(reseal_credentials)
+    click.echo(f"{done.resealed} credentials are sealed with the first key now.")
+    if done.lost:
+        _fail(lost_words(done.lost))
 
 
 @tokens.command("create")
@@ -79,6 +93,39 @@ def create_user_command(email: str, role: str, as_json: bool) -> None:  # noqa: 
     created = _try(create_user, _actor(), email, role)
     facts = {"id": created.user_id, "email": created.email, "role": created.role, "password": created.password}
     click.echo(json.dumps(facts) if as_json else f"{created.email} ({created.role}), password: {created.password}")
+
+
+@users.command("deactivate")
+@click.argument("email")
+def deactivate_user_command(email: str) -> None:
+    """Shut a member out: their sessions and the management tokens that they made end at once."""
+    actor = _actor()
+    click.echo(f"{_try(deactivate_user, actor, _user_id(actor, email)).email} is deactivated.")
+
+
+@users.command("activate")
+@click.argument("email")
+def activate_user_command(email: str) -> None:
+    """Let a member log in again, with the password they had."""
+    actor = _actor()
+    click.echo(f"{_try(activate_user, actor, _user_id(actor, email)).email} may log in again.")
+
+
+@users.command("password")
+@click.argument("email")
+def reset_password_command(email: str) -> None:
+    """Make up a new password for a member, print it, this once, and end their sessions."""
+    actor = _actor()
+    created = _try(reset_password, actor, _user_id(actor, email))
+    click.echo(f"{created.email}, password: {created.password}")
+
+
+def _user_id(actor: Actor, email: str) -> str:
+    wanted = fold_email(email)
+    found = [view.id for view in _try(list_users, actor.org_id) if view.email == wanted]
+    if not found:
+        _fail("There is no member with this email.")
+    return str(found[0])
 
 
 @click.command("import")
@@ -166,6 +213,8 @@ def lines_of(report: BootstrapReport) -> list[str]:
         lines.append(f"Demo proxy key, shown this once: {report.demo_key}")
     elif report.demo_key_prefix is not None:
         lines.append(f"A proxy key is in place: {report.demo_key_prefix}...")
+    if report.lost_credentials:
+        lines.append(lost_words(report.lost_credentials))
     lines.append(f"Provider credentials: {', '.join(report.providers) or 'none'}")
     return lines
 
