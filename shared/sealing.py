@@ -17,10 +17,19 @@ class Sealer:
     """Encrypts and decrypts with a list of Fernet keys."""
 
     def __init__(self, keys: Sequence[str]) -> None:
+        self._first = Fernet(keys[0])
         self._fernet = MultiFernet([Fernet(key) for key in keys])
 
     def seal(self, secret: str) -> bytes:
         return self._fernet.encrypt(secret.encode())
+
+    def is_current(self, sealed: bytes) -> bool:
+        """Whether it was sealed with the first key, so that the others are not needed for it."""
+        try:
+            self._first.decrypt(sealed)
+        except InvalidToken:
+            return False
+        return True
 
     def unseal(self, sealed: bytes) -> str:
         """Raises UnsealError; the text tells nothing about the secret."""

@@ -35,6 +35,9 @@ def create_app(settings: Settings | None = None, *, clock: Callable[[], datetime
     app.static_folder, app.static_url_path = str(HOME / "static"), "/static"
     app.config.update(
         SECRET_KEY=settings.secret_key,
+        SECRET_KEY_FALLBACKS=list(settings.secret_key_fallbacks),
+        # Of a list itsdangerous signs with the last one.
+        WTF_CSRF_SECRET_KEY=[*reversed(settings.secret_key_fallbacks), settings.secret_key],
         MAX_CONTENT_LENGTH=MAX_BODY_BYTES,
         MAX_FORM_MEMORY_SIZE=MAX_BODY_BYTES,
         MAX_FORM_PARTS=MAX_FORM_PARTS,

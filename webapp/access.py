@@ -14,6 +14,7 @@ from shared.addresses import client_address
 from shared.config import Settings
 from shared.models import ROLES
 from webapp.context import Actor
+from webapp.events import EVENTS
 
 EVERY_SCOPE = "*"  # for a view that stands open to tokens with all scopes only
 View = TypeVar("View", bound=Callable[..., Any])
@@ -62,6 +63,20 @@ def client_ip() -> str | None:
         request.remote_addr or "", request.headers.getlist("X-Forwarded-For"), settings.trusted_proxies
     )
     return None if address is None else str(address)
+
+
+def note_event(kind: str, **facts: object) -> None:
+    """Note a security event of this request: from where, by whom, at which address."""
+    actor: Actor | None = g.get("actor")
+    who = actor.name if actor is not None else getattr(current_user, "user_id", None)
+    EVENTS.note(
+        kind, ip=client_ip(), by=who, method=request.method, path=request.path, request=g.get("request_id"), **facts
+    )
+
+
+def behind_untrusted_tls() -> bool:
+    """Whether somebody whom nobody told us to trust says that the browser came by TLS."""
+    return not request.is_secure and request.headers.get("X-Forwarded-Proto", "").rpartition(",")[2].strip() == "https"
 
 
 def access_of(app: Flask, endpoint: str) -> str | None:

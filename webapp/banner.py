@@ -4,6 +4,7 @@ import json
 import textwrap
 
 from shared.config import Bind, Settings
+from webapp.actions.credentials import lost_words
 from webapp.bootstrap import BootstrapReport
 
 # One model a provider for the printed request, cheap and long-lived.
@@ -28,6 +29,8 @@ def welcome(settings: Settings, report: BootstrapReport, sandbox: Bind | None) -
     lines += ["", f"  Login       {report.admin_email}", f"  Password    {_password(report)}"]
     if report.management_token is not None:
         lines.append(f"  API token   {report.management_token}  (shown this once)")
+    if report.lost_credentials:
+        lines += ["", *textwrap.wrap(lost_words(report.lost_credentials), 100), ""]
     lines += [f"  Proxy key   {_key(settings, report)}", ""]
     if sandbox is not None:
         lines += [*textwrap.wrap(SANDBOX_WORDS, 100), ""]

@@ -19,9 +19,11 @@ from shared.counters_probe import check_counters
 from shared.database_probe import check_database
 from shared.models import ROLES, SCOPES
 from shared.pricing import table
+from webapp.actions.credentials import lost_words, reseal_credentials
+from webapp.actions.login import fold_email
 from webapp.actions.prices import forget_price, set_price
 from webapp.actions.tokens import create_token
-from webapp.actions.users import create_user
+from webapp.actions.users import activate_user, create_user, deactivate_user, reset_password
 from webapp.blame import blaming
 from webapp.context import Actor, Conflict, NotFound
 from webapp.database_copy import CopyRefused, copy_from
@@ -29,11 +31,13 @@ from webapp.first_start import BootstrapReport, SchemaError, first_actor, prepar
 from webapp.ledger_import import import_journals
 from webapp.queries.check import check_request
 from webapp.queries.prices import own_prices
+from webapp.queries.users import list_users
 from webapp.schemas.explain import CheckRequest
 from webapp.validation import Invalid, read
 from webapp.verification.command import ledger
 from webapp.views.prices import PriceView
 
+credentials = AppGroup("credentials", help="Provider credentials, which are kept sealed.")
 tokens = AppGroup("tokens", help="Management tokens, for automation.")
 users = AppGroup("users", help="Members of staff.")
 keys = AppGroup("keys", help="Proxy keys.")
@@ -43,7 +47,7 @@ prices = AppGroup("prices", help="The organisation's own prices, which beat the 
 def init_app(app: Flask) -> None:
     """Register the commands."""
     ledger.add_command(import_command)
-    for command in (bootstrap, tokens, users, keys, prices, ledger):
+    for command in (bootstrap, credentials, tokens, users, keys, prices, ledger):
         app.cli.add_command(command)
     # A group of Flask-Migrate's, which the `flask` command finds by itself: `upgrade` stands in it, and this beside it.
     migrations.add_command(copy_from_command)
@@ -59,6 +63,16 @@ def bootstrap() -> None:
         report = prepare(current_app)
     for line in lines_of(report):
         click.echo(line)
+
+
+@credentials.command("reseal")
+def reseal_command() -> None:
+    """Seal all credentials with the first key of ROUTER_ENCRYPTION_KEY, so that the others can be dropped."""
+    _actor()
+    done = _try(reseal_credentials)
+    click.echo(f"{done.resealed} credentials are sealed with the first key now.")
+    if done.lost:
+        _fail(lost_words(done.lost))
 
 
 @tokens.command("create")
@@ -109,6 +123,39 @@ def check_key_command(key_id: str, as_json: bool, **asked: Any) -> None:  # noqa
     else:
         click.echo(f"Refused, {refusal['status']} {refusal['code']}: {refusal['message']}")
     sys.exit(refusal is not None)
+
+
+@users.command("deactivate")
+@click.argument("email")
+def deactivate_user_command(email: str) -> None:
+    """Shut a member out: their sessions and the management tokens that they made end at once."""
+    actor = _actor()
+    click.echo(f"{_try(deactivate_user, actor, _user_id(actor, email)).email} is deactivated.")
+
+
+@users.command("activate")
+@click.argument("email")
+def activate_user_command(email: str) -> None:
+    """Let a member log in again, with the password they had."""
+    actor = _actor()
+    click.echo(f"{_try(activate_user, actor, _user_id(actor, email)).email} may log in again.")
+
+
+@users.command("password")
+@click.argument("email")
+def reset_password_command(email: str) -> None:
+    """Make up a new password for a member, print it, this once, and end their sessions."""
+    actor = _actor()
+    created = _try(reset_password, actor, _user_id(actor, email))
+    click.echo(f"{created.email}, password: {created.password}")
+
+
+def _user_id(actor: Actor, email: str) -> str:
+    wanted = fold_email(email)
+    found = [view.id for view in _try(list_users, actor.org_id) if view.email == wanted]
+    if not found:
+        _fail("There is no member with this email.")
+    return str(found[0])
 
 
 @click.command("import")
@@ -196,6 +243,8 @@ def lines_of(report: BootstrapReport) -> list[str]:
         lines.append(f"Demo proxy key, shown this once: {report.demo_key}")
     elif report.demo_key_prefix is not None:
         lines.append(f"A proxy key is in place: {report.demo_key_prefix}...")
+    if report.lost_credentials:
+        lines.append(lost_words(report.lost_credentials))
     lines.append(f"Provider credentials: {', '.join(report.providers) or 'none'}")
     return lines
 

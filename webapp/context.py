@@ -15,7 +15,7 @@ class Actor:
     """Who acts: a member of staff with a role, a management token with scopes, or the system itself."""
 
     org_id: str
-    name: str  # an email, a token's prefix, or "system"
+    name: str  # an email, a token's id, or "system"
     ip: str | None
     role: str | None = None
     scopes: frozenset[str] = frozenset()

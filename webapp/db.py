@@ -4,6 +4,7 @@ A request reads through `db.session`. A change goes through `writing()`, which b
 (see `shared.db.configure`), commits at its end and rolls back on any exception.
 """
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,11 @@ from sqlalchemy import make_url
 from sqlalchemy.orm import scoped_session
 
 from shared.config import Settings
-from shared.db import Base, configure
+from shared.db import CONNECT_SECONDS, Base, configure
+from webapp.offload import OFFLOAD
+
+# Of a process, which serves hundreds of connections: more requests than this wait for one, and in vain are told 503.
+_POOL_SIZE, _OVERFLOW = 10, 10
 
 db = SQLAlchemy(model_class=Base)
 
@@ -25,16 +30,54 @@ def init_app(app: Flask, settings: Settings) -> None:
     """Bind `db` to the app. Connects to nothing yet."""
     url = make_url(settings.database_url)
     # Values of a failed statement may be digests and sealed credentials: they stay out of error texts.
-    options: dict[str, Any] = {"hide_parameters": True, "pool_pre_ping": True}
+    options: dict[str, Any] = {
+        "hide_parameters": True,
+        "pool_pre_ping": True,
+        "pool_size": _POOL_SIZE,
+        "max_overflow": _OVERFLOW,
+        "pool_timeout": CONNECT_SECONDS,
+    }
     if url.get_backend_name() == "sqlite":
+        options["connect_args"] = {"factory": _Connection}
         # Flask-SQLAlchemy would look for a relative file in its own instance folder, the proxy in this directory.
         url = url.set(database=str(Path(url.database or "").absolute()))
         options["pool_pre_ping"] = False
+    else:
+        options["connect_args"] = {"connect_timeout": CONNECT_SECONDS}
     app.config["SQLALCHEMY_DATABASE_URI"] = url
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = options
     db.init_app(app)
     with app.app_context():
         configure(db.engine)
+
+
+class _Cursor(sqlite3.Cursor):
+    """SQLite waits for locks and disks inside of its calls, which nothing makes cooperative."""
+
+    def execute(self, *arguments: Any) -> "_Cursor":
+        OFFLOAD.statements(super().execute, *arguments)
+        return self
+
+    def executemany(self, *arguments: Any) -> "_Cursor":
+        OFFLOAD.statements(super().executemany, *arguments)
+        return self
+
+    def fetchall(self) -> list[Any]:
+        found: list[Any] = OFFLOAD.statements(super().fetchall)
+        return found
+
+
+class _Connection(sqlite3.Connection):
+    """Transactions are ended by a statement as well, but for the end of a connection's use in the pool."""
+
+    def cursor(self, factory: Any = _Cursor) -> Any:
+        return super().cursor(factory)
+
+    def commit(self) -> None:
+        OFFLOAD.statements(super().commit)
+
+    def rollback(self) -> None:
+        OFFLOAD.statements(super().rollback)
 
 
 @contextmanager

@@ -8,15 +8,18 @@ from http import HTTPStatus
 
 from flask import Flask, Response, g, render_template, request
 from flask_wtf.csrf import CSRFError
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DataError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
 
 from shared.counters import CountersUnavailable
+from shared.secret_text import masked
+from webapp.access import note_event
 from webapp.actions.policy import NotInForce
 from webapp.api.problems import Problem, problem_of
 from webapp.context import Conflict, NotFound
-from webapp.validation import Invalid
+from webapp.offload import TooBusy
+from webapp.validation import FieldError, Invalid
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +29,7 @@ _WORDS = {
     403: ("forbidden", "You may not do this."),
     404: ("not_found", "There is nothing here."),
     405: ("method_not_allowed", "This address does not take such a request."),
+    408: ("request_timeout", "The request did not arrive in time. Please send it again."),
     409: ("conflict", "The state of the thing does not allow this."),
     412: ("version_mismatch", "Somebody else changed this in the meantime."),
     413: ("request_too_large", "The request is larger than 1 MB, or has too many parts."),
@@ -39,17 +43,39 @@ _WORDS = {
 def init_app(app: Flask) -> None:
     """Register a translation for each kind of exception."""
     app.register_error_handler(Problem, _answer)
-    for raised in (Invalid, NotFound, Conflict, NotInForce):
+    for raised in (Invalid, Conflict, NotInForce):
         app.register_error_handler(raised, lambda error: _answer(problem_of(error)))
+    app.register_error_handler(NotFound, _missing)
     app.register_error_handler(CountersUnavailable, _unavailable)
     app.register_error_handler(SQLAlchemyError, _unavailable)
+    app.register_error_handler(DataError, _unstorable)
+    app.register_error_handler(UnicodeEncodeError, _unstorable)
+    app.register_error_handler(TooBusy, _busy)
     app.register_error_handler(CSRFError, _csrf)
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(Exception, _fault)
 
 
+def _missing(_: NotFound) -> Response:
+    """Of another organisation, or of nobody: nobody is told which."""
+    note_event("unknown_id")
+    return _answer(problem_of(NotFound()))
+
+
+def _unstorable(error: Exception) -> Response:
+    """Text that no database takes, such as a NUL, and that nothing before noticed."""
+    log.warning("%s: %s: a value cannot be stored", g.get("request_id"), type(error).__name__)
+    return _problem(400)
+
+
+def _busy(_: TooBusy) -> Response:
+    response = _problem(503)
+    response.headers["Retry-After"] = "1"
+    return response
+
+
 def _csrf(error: CSRFError) -> Response:
-    log.info("refused: %s", error.description)
+    note_event("csrf_refused", reason=error.description)
     return _answer(Problem(403, "csrf", "This form is out of date or came from another site. Reload and try again."))
 
 
@@ -83,6 +109,9 @@ def _problem(status: int) -> Response:
 
 
 def _answer(problem: Problem) -> Response:
+    # Whoever pasted a secret where it does not belong is not shown it again, wherever the text was made.
+    problem.detail = masked(problem.detail)
+    problem.errors = tuple(FieldError(masked(error.field), masked(error.message)) for error in problem.errors)
     if _is_json():
         return problem.response()
     if request.headers.get("HX-Request"):

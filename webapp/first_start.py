@@ -20,7 +20,12 @@ from shared.config import SettingError, Settings
 from shared.ids import new_id
 from shared.models import SCOPES, AccountingState, ManagementToken, Organization, ProxyKey, User
 from webapp.actions import audit
-from webapp.actions.credentials import forget_credentials, store_credentials, stored_providers
+from webapp.actions.credentials import (
+    forget_credentials,
+    reseal_credentials,
+    store_credentials,
+    stored_providers,
+)
 from webapp.actions.keys import create_key
 from webapp.actions.tokens import create_token
 from webapp.actions.users import create_user
@@ -56,6 +61,7 @@ class BootstrapReport:
     demo_key_prefix: str | None
     providers: tuple[str, ...]  # with any credential
     real_providers: tuple[str, ...]  # with a credential that is not the sandbox's
+    lost_credentials: int = 0  # that none of the keys of ROUTER_ENCRYPTION_KEY opens
 
     def __repr__(self) -> str:
         return f"BootstrapReport({self.admin_email!r}, providers={self.providers!r})"
@@ -77,6 +83,7 @@ def prepare(app: Flask) -> BootstrapReport:
         email, made, password = _administrator(actor, settings)
         token, token_prefix = _token(actor, settings)
         store_credentials(actor, settings.provider_credentials)
+        lost = reseal_credentials().lost
         demo, demo_prefix = _demo_key(actor, fresh=fresh)
         stored = stored_providers(actor.org_id, pretend_prefix=SANDBOX_PREFIX)
         if any(stored.values()) and not all(stored.values()):
@@ -94,6 +101,7 @@ def prepare(app: Flask) -> BootstrapReport:
             demo_key_prefix=demo_prefix,
             providers=tuple(sorted(stored)),
             real_providers=tuple(sorted(slug for slug, real in stored.items() if real)),
+            lost_credentials=lost,
         )
 
 

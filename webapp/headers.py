@@ -3,6 +3,7 @@
 The same stand on static files, which whitenoise serves before Flask sees the request.
 """
 
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,9 @@ from shared.policy.values import Network
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
+log = logging.getLogger(__name__)
+
+_MOST_WARNINGS = 20
 CONTENT_SECURITY_POLICY = (
     "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'"
@@ -53,13 +57,16 @@ class _TrustedScheme:
     def __init__(self, app: "WSGIApplication", trusted: tuple[Network, ...]) -> None:
         self._app = app
         self._trusted = trusted
+        self._warned: set[str] = set()
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        if self._is_trusted(environ.get("REMOTE_ADDR", "")):
-            # Several proxies each add a word; the nearest one's is the last.
-            said = environ.get("HTTP_X_FORWARDED_PROTO", "").rpartition(",")[2].strip()
-            if said in ("http", "https"):
-                environ["wsgi.url_scheme"] = said
+        # Several proxies each add a word; the nearest one's is the last.
+        said = environ.get("HTTP_X_FORWARDED_PROTO", "").rpartition(",")[2].strip()
+        peer = environ.get("REMOTE_ADDR", "")
+        if said in ("http", "https") and self._is_trusted(peer):
+            environ["wsgi.url_scheme"] = said
+        elif said == "https":
+            self._warn(peer)
         if environ.get("wsgi.url_scheme") != "https":
             return self._app(environ, start_response)
 
@@ -67,6 +74,17 @@ class _TrustedScheme:
             return start_response(status, [*headers, _HSTS], exc_info)
 
         return self._app(environ, start)
+
+    def _warn(self, peer: str) -> None:
+        """Say once of each peer that it may be a proxy which was forgotten."""
+        if peer in self._warned or len(self._warned) >= _MOST_WARNINGS:
+            return
+        self._warned.add(peer)
+        log.warning(
+            "X-Forwarded-Proto: https comes from %s, which is not in ROUTER_TRUSTED_PROXIES. If that is your proxy, "
+            "name it there: until then cookies are not Secure, there is no HSTS, and all behind it have its address.",
+            peer,
+        )
 
     def _is_trusted(self, peer: str) -> bool:
         address = parse(peer)

@@ -14,12 +14,18 @@ from shared.database_probe import LEDGER_SETTING, check_database
 from webapp.banner import welcome
 from webapp.blame import blaming
 from webapp.bootstrap import BootstrapReport, SchemaError, bootstrap, set_credentials
-from webapp.launch_environment import LAUNCHER_ONLY, forget, service_environment, system_environment
+from webapp.launch_environment import (
+    DASHBOARD_ONLY,
+    LAUNCHER_ONLY,
+    forget,
+    service_environment,
+    system_environment,
+    without,
+)
 from webapp.supervisor import Child, Children, CouldNotStart, free_port_from, is_free, is_router
 
 SANDBOX_PORT = 8090
 SANDBOX_CREDENTIAL = "sandbox-credential"
-WEB_WORKERS, WEB_THREADS = 2, 8
 START_SECONDS = 60.0
 STOP_SECONDS = 35.0  # the proxy drains for 30
 
@@ -96,19 +102,14 @@ def _commands(settings: Settings, environ: Mapping[str, str], sandbox: Bind | No
         command = ["-m", "proxyd.sandbox", "--bind", str(sandbox)]
         children.append(Child("sandbox", command, f"{sandbox.url}/healthz", system_environment(environ)))
     kept = service_environment(settings, environ, sandbox)
-    children.append(Child("proxy", ["-m", "proxyd"], f"{settings.proxy_bind.url}/healthz", kept))
+    proxy = without(kept, *DASHBOARD_ONLY)
+    children.append(Child("proxy", ["-m", "proxyd"], f"{settings.proxy_bind.url}/healthz", proxy))
     # Who cannot write the ledger need not know how to.
-    staff = {name: value for name, value in kept.items() if name.removesuffix("_FILE") != LEDGER_SETTING}
-    children.append(Child("dashboard", web_command(settings), f"{settings.web_bind.url}/healthz", staff))
+    staff = without(kept, LEDGER_SETTING)
+    children.append(Child("dashboard", web_command(settings), f"{settings.web_bind.url}/healthz", staff, probed=True))
     return children
 
 
 def web_command(settings: Settings) -> list[str]:
-    """Arguments of Python that serve the dashboard. X-Forwarded-* is judged by the app, so gunicorn believes nobody."""
-    return [
-        *("-m", "gunicorn", "wsgi:app"),
-        *("--bind", str(settings.web_bind)),
-        *("--worker-class", "gthread", "--workers", str(WEB_WORKERS), "--threads", str(WEB_THREADS)),
-        *("--forwarded-allow-ips", ""),
-        *("--graceful-timeout", "20", "--log-level", "warning", "--no-control-socket"),
-    ]
+    """Arguments of Python that serve the dashboard, from the checkout."""
+    return ["-m", "gunicorn", "--config", "webapp/serving.py", "--bind", str(settings.web_bind)]

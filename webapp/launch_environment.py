@@ -14,6 +14,9 @@ from shared.config import CREDENTIAL_SETTINGS, SETTINGS, URL_SETTINGS, Bind, Set
 # The first start is over when the children begin.
 LAUNCHER_ONLY = ("ROUTER_ADMIN_EMAIL", "ROUTER_ADMIN_PASSWORD", "ROUTER_BOOTSTRAP_TOKEN", *CREDENTIAL_SETTINGS.values())
 
+# What signs sessions is for who has sessions. (Who cannot write the ledger need not know how to, see `launch`.)
+DASHBOARD_ONLY = ("SECRET_KEY", "SECRET_KEY_FALLBACKS")
+
 _SYSTEM = frozenset(
     ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
 )
@@ -50,6 +53,11 @@ def service_environment(settings: Settings, environ: Mapping[str, str], sandbox:
             if name not in kept and f"{name}_FILE" not in kept:
                 kept[name] = sandbox.url
     return kept
+
+
+def without(environ: Mapping[str, str], *settings: str) -> dict[str, str]:
+    """The environment without these settings, however they are given."""
+    return {name: value for name, value in environ.items() if name.removesuffix("_FILE") not in settings}
 
 
 def forget(names: Iterable[str]) -> None:

@@ -18,6 +18,7 @@ from jinja2_fragments.flask import render_block
 from markupsafe import Markup
 
 from shared.money import NANOS_PER_USD, to_usd
+from shared.secret_text import masked
 
 THEMES = (("system", "As the device"), ("light", "Light"), ("dark", "Dark"))
 THEME_COOKIE = "theme"
@@ -155,7 +156,7 @@ def dollars(nanos: int) -> str:
 
 def sentence(message: str) -> str:
     """A validation's message ("must be in the future") as it stands alone beside its field."""
-    message = message[:1].upper() + message[1:]
+    message = masked(message[:1].upper() + message[1:])
     return message if message.endswith((".", "?", "!")) else f"{message}."
 
 

@@ -4,7 +4,6 @@ Pages know people by their session, `/v1` knows tokens by their bearer header; n
 """
 
 from datetime import timedelta
-from urllib.parse import quote, urlsplit
 
 from flask import Flask, Response, abort, current_app, g, redirect, request, session
 from flask.sessions import SecureCookieSessionInterface
@@ -13,14 +12,16 @@ from flask_wtf.csrf import CSRFProtect
 from werkzeug.wrappers import Response as BaseResponse
 
 from shared.models import ROLES
-from webapp.access import access_of, anyone_known, client_ip, current_actor, may, public, require, scope
+from webapp.access import access_of, anyone_known, client_ip, current_actor, may, note_event, public, require, scope
 from webapp.actions import login
 from webapp.api.bearer import authenticate
+from webapp.urls import host_of, login_address, path_of, safe_next
 
 __all__ = [
     "StaffUser",
     "access_of",
     "anyone_known",
+    "browser_secret",
     "client_ip",
     "csrf",
     "current_actor",
@@ -29,6 +30,7 @@ __all__ = [
     "login_manager",
     "may",
     "public",
+    "remember_browser",
     "require",
     "safe_next",
     "scope",
@@ -39,7 +41,8 @@ csrf = CSRFProtect()
 login_manager = LoginManager()
 
 _UNSAFE = frozenset(("POST", "PUT", "PATCH", "DELETE"))
-_LONGEST_NEXT = 2000
+_FORMS = frozenset(("application/x-www-form-urlencoded", "multipart/form-data"))
+_A_YEAR_SECONDS = 365 * 86_400
 
 
 class StaffUser:
@@ -73,22 +76,29 @@ def start_session(session_id: str) -> None:
     login_user(StaffUser(session_id, staff))
 
 
+def browser_secret() -> str:
+    """By what this browser is known, if somebody has logged in with it before; "" otherwise."""
+    return request.cookies.get(_browser_cookie(), "")
+
+
+def remember_browser(response: BaseResponse, secret: str) -> None:
+    """Let the browser keep by what it is known. It opens nothing, it keeps strangers' guesses apart from its own."""
+    response.set_cookie(
+        _browser_cookie(), secret, max_age=_A_YEAR_SECONDS, httponly=True, samesite="Lax", secure=request.is_secure
+    )
+
+
+def _browser_cookie() -> str:
+    return "__Host-browser" if request.is_secure else "browser"
+
+
 def end_session() -> None:
     """Delete the session on the server and in the cookie."""
     if current_user.is_authenticated:
+        note_event("logged_out")
         login.log_out(current_user.get_id())
     logout_user()
     session.clear()
-
-
-def safe_next(text: str | None) -> str:
-    """Where to go after login: a path on this site, or "/" when `text` is anything else."""
-    if not text or len(text) > _LONGEST_NEXT or not text.startswith("/") or text.startswith("//"):
-        return "/"
-    if "\\" in text or not text.isprintable() or not text.isascii():
-        return "/"
-    parts = urlsplit(text)
-    return "/" if parts.scheme or parts.netloc else text
 
 
 def init_app(app: Flask) -> None:
@@ -126,11 +136,13 @@ def _load(session_id: str) -> StaffUser | None:
 
 
 def _gate() -> BaseResponse | None:
+    if (refusal := request.environ.get("webapp.refusal")) is not None:
+        abort(refusal)  # the server could not read the whole request, see `webapp.serving`
     if request.endpoint is None:
         return None  # 404 or 405: there is nothing to enter
+    if not request.path.isprintable():
+        abort(404)  # no id of ours has such characters, and PostgreSQL would not even take them
     access = access_of(current_app, request.endpoint)
-    if access == "public":
-        return None
     kind, _, name = (access or "").partition(":")
     if kind == "scope":
         g.actor = authenticate(client_ip(), name)
@@ -138,24 +150,31 @@ def _gate() -> BaseResponse | None:
     if kind == "known" and request.authorization is not None:
         g.actor = authenticate(client_ip(), None)
         return None
+    if request.method in _UNSAFE and not _is_form():
+        abort(415)
+    if access == "public":
+        return None
     if kind not in ("role", "known"):
         abort(403)
     if not current_user.is_authenticated:
         return _to_login()
     if kind == "role" and ROLES.index(current_user.role) < ROLES.index(name):
+        note_event("role_refused", needs=name)
         abort(403)
     return None
+
+
+def _is_form() -> bool:
+    """Pages take forms, and nothing that would have to be understood otherwise; a button alone sends no content."""
+    return request.mimetype in _FORMS or (not request.content_length and not request.mimetype)
 
 
 def _to_login() -> BaseResponse:
     """To the login page, and back afterwards; a fragment's request is told to move the whole window."""
     if request.headers.get("HX-Request"):
-        seen = urlsplit(request.headers.get("HX-Current-URL", ""))
-        path = f"{seen.path}?{seen.query}" if seen.query else seen.path
-        target = f"/login?next={quote(safe_next(path), safe='/')}"
+        target = login_address(path_of(request.headers.get("HX-Current-URL", "")))
         return Response("Your session has ended. Please log in.", 401, {"HX-Redirect": target}, mimetype="text/plain")
-    path = request.full_path.rstrip("?") if request.method == "GET" else "/"
-    return redirect(f"/login?next={quote(safe_next(path), safe='/')}", code=303)
+    return redirect(login_address(request.full_path.rstrip("?") if request.method == "GET" else "/"), code=303)
 
 
 def _refuse_foreign_origin() -> None:
@@ -165,11 +184,10 @@ def _refuse_foreign_origin() -> None:
     """
     if request.method not in _UNSAFE or "actor" in g:
         return
-    site = request.headers.get("Sec-Fetch-Site")
-    if site is not None:
-        if site not in ("same-origin", "none"):
-            abort(403)
-        return
-    origin = request.headers.get("Origin")
-    if origin is not None and urlsplit(origin).netloc != request.host:
+    site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
+    foreign = site not in ("same-origin", "none") if site is not None else False
+    if site is None and origin is not None:
+        foreign = host_of(origin) != request.host
+    if foreign:
+        note_event("foreign_origin")
         abort(403)

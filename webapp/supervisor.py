@@ -26,6 +26,7 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 _TICK_SECONDS = 0.1
 _NAME, _PAGE_BYTES = b"Enterprise Router", 65536
 _RESTARTS_ALLOWED, _RESTART_WINDOW_SECONDS = 3, 60.0
+_PROBE_EVERY_SECONDS, _PROBE_SECONDS, _SILENT_PROBES = 5.0, 1.0, 4
 
 
 class CouldNotStart(Exception):
@@ -34,12 +35,17 @@ class CouldNotStart(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """One process to run: Python with `arguments`, ready when `ready_url` answers."""
+    """One process to run: Python with `arguments`, ready when `ready_url` answers.
+
+    One that is `probed` is asked again and again, and started anew when it is silent for long: for what does not watch
+    over itself, and has nothing under way that such an end would cost.
+    """
 
     name: str
     arguments: list[str]
     ready_url: str
     environ: Mapping[str, str] = field(default_factory=dict)
+    probed: bool = False
 
 
 def is_free(bind: Bind) -> str | None:
@@ -84,6 +90,8 @@ class Children:
         self._signals = list(stop_signals)
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._ends: dict[str, list[float]] = {}
+        self._silent: dict[str, int] = {}  # probes without an answer, in a row
+        self._probe_at = time.monotonic() + _PROBE_EVERY_SECONDS
         self.stopping = False
 
     def start(self, timeout_seconds: float) -> None:
@@ -100,6 +108,8 @@ class Children:
             for child in self._wanted:
                 if self._running[child.name].poll() is not None and not self._revive(child):
                     return 1
+            if time.monotonic() >= self._probe_at:
+                self._probe()
             self._pause()
         return 0
 
@@ -132,14 +142,25 @@ class Children:
             status = self._running[child.name].poll()
             if status is not None:
                 raise CouldNotStart(f"The {child.name} did not start: it ended with status {status}.")
-            try:
-                if requests.get(child.ready_url, timeout=2, allow_redirects=False).status_code == 200:
-                    return
-            except requests.RequestException:
-                pass
+            if _answers(child, 2.0):
+                return
             if time.monotonic() > deadline:
                 raise CouldNotStart(f"The {child.name} did not answer within {timeout_seconds:.0f} seconds.")
             self._pause()
+
+    def _probe(self) -> None:
+        """Ask who is to be asked; who has been silent for long is killed, and so revived."""
+        for child in self._wanted:
+            if not child.probed:
+                continue
+            silent = 0 if _answers(child, _PROBE_SECONDS) else self._silent.get(child.name, 0) + 1
+            if silent >= _SILENT_PROBES:
+                sys.stderr.write(f"The {child.name} does not answer any more.\n")
+                _signal_group(self._running[child.name], signal.SIGKILL)
+                self._running[child.name].wait()
+                silent = 0
+            self._silent[child.name] = silent
+        self._probe_at = time.monotonic() + _PROBE_EVERY_SECONDS
 
     def _revive(self, child: Child) -> bool:
         status = self._running[child.name].returncode
@@ -158,6 +179,13 @@ class Children:
         """Sleep for a moment, or until one of the stop signals, which are blocked, arrives."""
         if signal.sigtimedwait(self._signals, _TICK_SECONDS) is not None:
             self.stopping = True
+
+
+def _answers(child: Child, timeout_seconds: float) -> bool:
+    try:
+        return requests.get(child.ready_url, timeout=timeout_seconds, allow_redirects=False).status_code == 200
+    except requests.RequestException:
+        return False
 
 
 def _signal_group(process: subprocess.Popen[bytes], number: int, *, leader_only: bool = False) -> None:

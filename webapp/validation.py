@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from shared.secret_shapes import secret_in
+from shared.secret_text import holds_secret
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -89,4 +89,4 @@ def _field(place: tuple[Any, ...]) -> str:
 
 def told_name(name: str) -> str:
     """The name of a field that somebody made up, as it may be repeated."""
-    return "(what looks like a secret)" if secret_in(name) else name[:_LONGEST_NAME]
+    return "(what looks like a secret)" if holds_secret(name) else name[:_LONGEST_NAME]

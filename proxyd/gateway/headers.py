@@ -63,8 +63,7 @@ _NEVER_RETURNED = HOP_BY_HOP | {
     b"x-sendfile",
     b"x-lighttpd-send-file",
     b"clear-site-data",
-    b"access-control-allow-origin",
-    b"access-control-allow-credentials",
+    b"x-content-type-options",
     b"x-router-error",
     b"x-router-max-tokens",
     b"x-router-request-id",
@@ -72,6 +71,11 @@ _NEVER_RETURNED = HOP_BY_HOP | {
     b"x-spend-remaining",
     b"x-spend-reset",
 }
+# Who may read an answer from a page of another origin is not for a provider to say.
+_CROSS_ORIGIN = b"access-control-"
+# What a provider sends is data: a browser that is led to it must not take it for a page or a script of this address.
+_NOSNIFF: Header = (b"x-content-type-options", b"nosniff")
+_NO_PAGE: Header = (b"content-security-policy", b"sandbox; default-src 'none'")
 _REQUEST_IDS = (b"x-request-id", b"request-id")
 # What we may set of those that a provider may set as well.
 _SET_BY_US = frozenset((b"x-ratelimit-limit", b"x-ratelimit-remaining", b"x-ratelimit-reset", b"x-accel-buffering"))
@@ -125,18 +129,23 @@ def read_response_headers(headers: Headers, credential: bytes) -> ResponseHeader
             plan = _plan_response(names, connection_named(headers))
     kept_at, overlaps, id_names, _, types, codings, ids = plan
     events, plain, coding, request_id = False, not types, None, None
+    html = False
     for position in types:
         kind = headers[position][1][:17].lower()
         if kind == b"text/event-stream":
             events = True
         elif kind[:10] == b"text/plain":
             plain = True
+        elif kind[:9] == b"text/html" or kind[:13] == b"image/svg+xml" or kind[:15] == b"application/xht":
+            html = True
     for position in codings:
         value = headers[position][1].strip().lower()
         coding = coding or (None if value in (b"", b"identity") else value)
     if ids:
         request_id = headers[ids[0]][1][:128].decode("latin-1")
     kept = masked_headers([headers[position] for position in kept_at], credential)
+    if html:
+        kept.append(_NO_PAGE)
     return ResponseHeaders(kept, overlaps, id_names, events, plain, coding, request_id)
 
 
@@ -151,6 +160,7 @@ def returned(answer: ResponseHeaders, own: list[Header], request_id: bytes) -> l
         kept = [header for header in kept if header[0] not in ours]
     for name in answer.id_names:
         kept.append((name, request_id))
+    kept.append(_NOSNIFF)
     kept += own
     return kept
 
@@ -170,7 +180,7 @@ class _ResponsePlan(NamedTuple):
 def _plan_response(names: tuple[bytes, ...], named: frozenset[bytes] = frozenset()) -> _ResponsePlan:
     """By the names of an answer's headers, and those that `Connection` names there."""
     forbidden = _NEVER_RETURNED | named
-    kept = [i for i, name in enumerate(names) if name not in forbidden]
+    kept = [i for i, name in enumerate(names) if name not in forbidden and not name.startswith(_CROSS_ORIGIN)]
     crossing = {names[i] for i in kept}
     missing = tuple([name for name in _REQUEST_IDS if name not in crossing])
     return _ResponsePlan(

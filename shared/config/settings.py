@@ -35,6 +35,7 @@ class Settings:
     proxy_bind: Bind
     proxy_workers: int
     secret_key: str
+    secret_key_fallbacks: tuple[str, ...]
     encryption_keys: tuple[str, ...]
     provider_credentials: Mapping[str, str]  # slug -> credential
     provider_urls: Mapping[str, str]  # slug -> base URL without version path
@@ -74,6 +75,7 @@ class Settings:
             proxy_bind=values.bind(*of("ROUTER_PROXY_BIND")),
             proxy_workers=values.workers(*of("ROUTER_PROXY_WORKERS")),
             secret_key=values.secret_key(*of("SECRET_KEY")),
+            secret_key_fallbacks=values.secret_keys(*of("SECRET_KEY_FALLBACKS")),
             encryption_keys=values.encryption_keys(*of("ROUTER_ENCRYPTION_KEY")),
             provider_credentials={
                 slug: values.credential(*of(name)) for slug, name in CREDENTIAL_SETTINGS.items() if value[name]
@@ -149,6 +151,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("ROUTER_PROXY_BIND", "127.0.0.1:8080", "address and port of the proxy"),
     Setting("ROUTER_PROXY_WORKERS", "", "number of proxy worker processes; one a core by default"),
     Setting("SECRET_KEY", "", "signs dashboard sessions; made once into the data directory by default"),
+    Setting("SECRET_KEY_FALLBACKS", "", "what SECRET_KEY was before, comma-separated: sessions of then still count"),
     Setting(
         "ROUTER_ENCRYPTION_KEY",
         "",

@@ -9,7 +9,7 @@ from shared.counters.clock import Clock, SystemClock, boot_id
 from shared.counters.counters import Counters, SharedCounters, connect, login_throttle, spend_of, state_of
 from shared.counters.rows import KEEP_DAYS, BatchContext, KeyRow, Moment, moment_of, period_of_day
 from shared.counters.shared_state import WRITER_LOCK, SharedState, SharedStateMissing, is_in_use
-from shared.counters.throttle import LoginThrottle
+from shared.counters.throttle import Guarded, LoginThrottle, Tried
 from shared.counters.values import (
     Admitted,
     Batch,
@@ -55,6 +55,7 @@ __all__ = [
     "CountersUnavailable",
     "Decision",
     "End",
+    "Guarded",
     "Hold",
     "KeyRow",
     "KeySpend",
@@ -75,6 +76,7 @@ __all__ = [
     "SpendState",
     "Stale",
     "SystemClock",
+    "Tried",
     "Unseeded",
     "WorkerReplay",
     "WorkerState",

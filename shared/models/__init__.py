@@ -17,6 +17,7 @@ from shared.models.ledger import (
     UsageRecord,
 )
 from shared.models.policy import (
+    AGENT_LENGTH,
     ID_LENGTH,
     NAME_LENGTH,
     ROLES,
@@ -24,6 +25,7 @@ from shared.models.policy import (
     AuditEvent,
     IdempotentCreation,
     KeySecret,
+    KnownPlace,
     ManagementToken,
     Organization,
     PolicyOutbox,
@@ -37,9 +39,10 @@ from shared.models.policy import (
 )
 
 # The migration that made these tables as they stand here: the last of migrations/versions/.
-REVISION = "0009"
+REVISION = "0010"
 
 __all__ = [
+    "AGENT_LENGTH",
     "ID_LENGTH",
     "NAME_LENGTH",
     "REVISION",
@@ -52,6 +55,7 @@ __all__ = [
     "JournalState",
     "KeySecret",
     "KeySpend",
+    "KnownPlace",
     "Machine",
     "ManagementToken",
     "Organization",

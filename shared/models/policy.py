@@ -28,6 +28,7 @@ SCOPES = ("keys:read", "keys:write", "usage:read")
 
 ID_LENGTH = 40
 NAME_LENGTH = 80
+AGENT_LENGTH = 200
 
 
 class Organization(Base):
@@ -65,6 +66,22 @@ class UserSession(Base):
     digest: Mapped[str] = mapped_column(String(64), primary_key=True)
     user_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    # Where it began, so that its owner can tell it from others.
+    ip: Mapped[str | None] = mapped_column(String(45))
+    agent: Mapped[str | None] = mapped_column(String(AGENT_LENGTH))
+
+
+class KnownPlace(Base):
+    """Where somebody has logged in before: a network, or a browser by the SHA-256 of what its cookie holds.
+
+    Guesses from elsewhere do not slow down who logs in there.
+    """
+
+    __tablename__ = "known_places"
+
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    place: Mapped[str] = mapped_column(String(80), primary_key=True)
     seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
@@ -186,6 +203,7 @@ class ManagementToken(Base):
     created_by: Mapped[str] = mapped_column(String(254))
     last_used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
 class ProviderCredential(Base):
@@ -248,7 +266,7 @@ class AuditEvent(Base):
     id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
     org_id: Mapped[str] = mapped_column(String(ID_LENGTH))
     at: Mapped[datetime] = mapped_column(UtcDateTime)
-    actor: Mapped[str] = mapped_column(String(254))  # an email, a token's prefix, or "system"
+    actor: Mapped[str] = mapped_column(String(254))  # an email, a token's id, or "system"
     action: Mapped[str] = mapped_column(String(64))  # e.g. "key.create"
     target: Mapped[str] = mapped_column(String(ID_LENGTH))
     before: Mapped[dict[str, Any] | None] = mapped_column(JSON)

@@ -96,10 +96,10 @@ def test_gunicorn_gives_up_instead_of_starting_workers_for_ever(environ: dict[st
         sys.executable,
         "-m",
         "gunicorn",
-        "wsgi:app",
+        "--config",
+        "webapp/serving.py",
         "--bind",
         environ["ROUTER_WEB_BIND"],
-        "--no-control-socket",
     ]
     done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=40, check=False)
     assert done.returncode != 0

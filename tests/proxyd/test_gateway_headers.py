@@ -60,6 +60,29 @@ def test_a_provider_cannot_speak_for_the_router() -> None:
     assert not {name for name, _ in returned(answer, [], b"req_1")} & set(names)
 
 
+def test_what_a_browser_would_act_on_stays_here() -> None:
+    """FINDINGS S18."""
+    names = (
+        b"clear-site-data",
+        b"access-control-allow-origin",
+        b"access-control-expose-headers",
+        b"x-content-type-options",
+    )
+    kept = returned(look(tuple((name, b"*") for name in names)), [], b"req_1")
+    assert {name for name, _ in kept} & set(names) == {b"x-content-type-options"}
+    assert kept.count((b"x-content-type-options", b"nosniff")) == 1
+
+
+@pytest.mark.parametrize(
+    "kind", [b"text/html; charset=utf-8", b"TEXT/HTML", b"image/svg+xml", b"application/xhtml+xml"]
+)
+def test_a_page_of_a_provider_is_none_of_this_address(kind: bytes) -> None:
+    kept = returned(look(((b"content-type", kind),)), [], b"req_1")
+    assert (b"content-security-policy", b"sandbox; default-src 'none'") in kept
+    plain = returned(look(((b"content-type", b"application/json"),)), [], b"req_1")
+    assert b"content-security-policy" not in dict(plain)
+
+
 def test_what_a_provider_calls_hop_by_hop_stays_here_each_time() -> None:
     for _ in range(2):
         named = look(((b"connection", b"keep-alive, X-Foo"), (b"x-foo", b"1"), (b"keep-alive", b"timeout=5")))
@@ -79,7 +102,8 @@ def test_of_an_answer_its_first_words_count() -> None:
 def test_a_providers_ids_stay_and_ours_moves() -> None:
     both = returned(look(((b"x-request-id", b"p"),)), [(b"x-a", b"1")], b"req_1")
     assert both == [
-        (b"x-request-id", b"p"), (b"request-id", b"req_1"), (b"x-router-request-id", b"req_1"), (b"x-a", b"1"),
+        (b"x-request-id", b"p"), (b"request-id", b"req_1"), (b"x-router-request-id", b"req_1"),
+        (b"x-content-type-options", b"nosniff"), (b"x-a", b"1"),
     ]  # fmt: skip
     for name, own in (
         (b"x-ratelimit-limit", limits(RATE, None)),

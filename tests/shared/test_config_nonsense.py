@@ -57,6 +57,7 @@ NONSENSE = {
     "ROUTER_PROXY_BIND": ("8080", "127.0.0.1:0", f"127.0.0.1:{HUGE}", "localhost", "unix:/x"),
     "ROUTER_PROXY_WORKERS": ("0", "-1", "+1", "1.5", "1e9", "257", "1000000000", HUGE, "many", "\u0661", "1 2", "0x2", "sk-mine"),
     "SECRET_KEY": ("short", "a" * 40, "\udcff" * 40, "a\x00b" * 10),
+    "SECRET_KEY_FALLBACKS": ("short", ",", "a" * 40, "one that is long enough,short", "one that is long enough,"),
     "ROUTER_ENCRYPTION_KEY": (
         ",", " , ", "nonsense", "a" * 44, KEY[:-2], f"{KEY},x", "\u00e9" * 44,
         KEY + KEY,

@@ -9,7 +9,7 @@ from counters_kit import TODAY, Home, Worker, charge, kinds
 from redis_kit import RedisServer, TlsServer, Wire, free_ports, until
 
 from shared.config import SettingError, Settings
-from shared.counters import Admitted, Hold, WorkerReplay, connect, login_throttle
+from shared.counters import Admitted, Guarded, Hold, WorkerReplay, connect, login_throttle
 from shared.counters.redis import check
 from shared.counters.redis.script import FORMAT, META
 from shared.counters_probe import check_counters
@@ -87,8 +87,8 @@ def test_users_may_do_no_more_than_the_page_says(server: RedisServer, tmp_path: 
     assert staff.org_version("org") == 2
     staff.close()
     throttle = login_throttle(dashboard)
-    throttle.failed("ann")
-    throttle.cleared("ann")
+    throttle.attempt([Guarded("ann"), Guarded("bob")])
+    throttle.succeeded([Guarded("ann"), Guarded("bob")])
     throttle.close()
     home.close()
     assert server.tell("ACL", "LOG") == []

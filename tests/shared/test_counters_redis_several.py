@@ -12,7 +12,7 @@ from limits.storage import storage_from_string
 from limits.strategies import FixedWindowRateLimiter, MovingWindowRateLimiter
 from redis_kit import RedisCluster, RedisSentinel, TlsServer, until
 
-from shared.counters import Admitted, CountersLost, CountersUnavailable, login_throttle
+from shared.counters import Admitted, CountersLost, CountersUnavailable, Guarded, Tried, login_throttle
 from shared.counters.redis.check import finding_of
 from shared.counters.redis.script import META
 from shared.counters.redis.storage import EXACT
@@ -118,10 +118,13 @@ def test_windows_of_the_library(several: Several) -> None:
 
 def test_failed_logins(several: Several) -> None:
     throttle = login_throttle(several.url)
-    assert [throttle.failed("ann") for _ in range(7)] == [0, 0, 0, 0, 0, 1, 2]
-    assert 0 < throttle.wait_seconds("ann") <= 2
-    throttle.cleared("ann")
-    assert throttle.wait_seconds("ann") == 0
+    names = [Guarded("ann"), Guarded("her network", free_failures=20)]
+    assert [throttle.attempt(names).wait_seconds for _ in range(6)] == [0, 0, 0, 0, 0, 1]
+    refused = throttle.attempt(names)
+    assert not refused.admitted
+    assert 0 < refused.wait_seconds <= 1
+    throttle.succeeded(names)
+    assert throttle.attempt(names) == Tried(admitted=True, wait_seconds=0)
     throttle.close()
 
 

@@ -23,6 +23,11 @@ def test_the_first_key_seals() -> None:
     assert Sealer([NEW]).unseal(Sealer([NEW, OLD]).seal("x")) == "x"
 
 
+def test_what_the_first_key_sealed_is_current() -> None:
+    assert Sealer([NEW, OLD]).is_current(Sealer([NEW]).seal("x"))
+    assert not Sealer([NEW, OLD]).is_current(Sealer([OLD]).seal("x"))
+
+
 def test_a_lost_key_is_told_without_the_secret() -> None:
     with pytest.raises(UnsealError, match="ROUTER_ENCRYPTION_KEY"):
         Sealer([NEW]).unseal(Sealer([OLD]).seal("x"))

@@ -23,12 +23,19 @@ from webapp.actions.tokens import create_token
 from webapp.bootstrap import BootstrapReport, bootstrap
 from webapp.context import Actor
 from webapp.db import db, writing
+from webapp.events import EVENTS
 from webapp.views.keys import KeyView
 
 
 @pytest.fixture(autouse=True)
 def _push_request_context() -> None:
     """In the place of pytest-flask's: under its context all requests of a test would share one session and one g."""
+
+
+@pytest.fixture(autouse=True)
+def _room_for_events() -> None:
+    """The log of a process has room for so many lines a minute; what other tests made of it is none of this one's."""
+    EVENTS._room.clear()
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,9 @@
 import re
 from collections.abc import Mapping
 from html import unescape
+from typing import Any
 
+from dashboard_kit import ADMIN, PASSWORD
 from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
@@ -21,6 +23,17 @@ def hidden(page: TestResponse, name: str) -> str:
     found = re.search(rf'name="{name}" value="([^"]*)"', page.text)
     assert found is not None, f"no hidden field {name}"
     return unescape(found[1])
+
+
+def csrf_of(client: FlaskClient) -> str:
+    """The token of the login form."""
+    return hidden(client.get("/login"), "csrf_token")
+
+
+def post_login(client: FlaskClient, email: str = ADMIN, password: str = PASSWORD, **more: Any) -> TestResponse:
+    """Log in as a browser would."""
+    data = {"email": email, "password": password, "csrf_token": csrf_of(client), **more.pop("data", {})}
+    return client.post("/login", data=data, **more)
 
 
 def submit(

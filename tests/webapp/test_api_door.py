@@ -1,6 +1,7 @@
 """Who gets into the management API, and what they see there."""
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from dashboard_kit import Api, Clock
@@ -9,7 +10,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import select
 
 from shared.keys import MANAGEMENT_TAG, PROXY_TAG, mint
-from shared.models import ManagementToken
+from shared.models import AuditEvent, ManagementToken
 from webapp.actions.tokens import create_token
 from webapp.context import Actor
 from webapp.db import db, writing
@@ -61,6 +62,73 @@ def test_a_revoked_token(api: Api, app: Flask) -> None:
     with app.app_context(), writing() as session:
         session.scalars(select(ManagementToken)).one().revoked_at = app.extensions["clock"]()
     assert api("GET", "/v1/keys").status_code == 401
+
+
+def test_an_expired_token(api: Api, app: Flask, actor: Actor, clock: Clock) -> None:
+    """FINDINGS S9."""
+    with app.app_context():
+        api.token = create_token(actor, "short", ["keys:read"], expires_at=clock.now + timedelta(days=1)).secret
+    assert api("GET", "/v1/keys").status_code == 200
+    clock.forward(days=1)
+    refused = api("GET", "/v1/keys")
+    assert (refused.status_code, refused.get_json()["code"]) == (401, "invalid_management_token")
+    assert "expired" in refused.get_json()["detail"]
+
+
+def test_who_acts_by_a_token_is_its_id(api: Api, app: Flask) -> None:
+    """FINDINGS S7: four hex digits name nobody."""
+    created = api.create()
+    with app.app_context():
+        token_id = db.session.scalars(select(ManagementToken.id)).one()
+        actor = db.session.scalar(select(AuditEvent.actor).where(AuditEvent.target == created["id"]))
+    assert token_id == actor == created["created_by"]
+
+
+def test_guessing_tokens_is_slowed_down_and_noticed(
+    api: Api, app: Flask, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """FINDINGS S7. Whoever has a good token does not pay for the guesses of others at the same address."""
+    guess = Api(api.client, "")
+    statuses = []
+    for _ in range(300):
+        guess.token = mint(MANAGEMENT_TAG).raw
+        answer = guess("GET", "/v1/keys")
+        statuses.append(answer.status_code)
+    assert statuses == [401] * 101 + [429] * 199
+    assert answer.headers["Retry-After"] == "1"
+    assert answer.get_json()["code"] == "too_many_attempts"
+    assert api("GET", "/v1/keys").status_code == 200
+    lines = [record.getMessage() for record in caplog.records if "event=token_refused" in record.getMessage()]
+    assert 20 <= len(lines) < 100
+    assert "ip=127.0.0.1" in lines[0]
+    assert not [line for line in lines if "\n" in line or "sk-mgmt-" in line]
+
+
+def test_refusals_leave_a_trace(
+    api: Api, app: Flask, actor: Actor, caplog: pytest.LogCaptureFixture, enter: Callable[[str], FlaskClient]
+) -> None:
+    """FINDINGS S7: one line each, that says who, where and what was needed."""
+    with app.app_context():
+        api.token = create_token(actor, "narrow", ["usage:read"]).secret
+    api("GET", "/v1/keys")
+    viewer = enter("viewer")
+    viewer.get("/keys/new")
+    viewer.get("/keys/key_of_others/pause")
+    viewer.post("/settings/theme", data={"theme": "dark"})
+    viewer.post("/settings/theme", headers={"Origin": "https://evil.example"})
+    enter("member").get("/keys/key_missing/edit")
+    kinds = {}
+    for record in caplog.records:
+        facts = dict(word.partition("=")[::2] for word in record.getMessage().split(" "))
+        if "event" in facts:
+            kinds[facts["event"]] = facts
+    assert kinds["scope_refused"]["needs"] == "keys:read"
+    assert kinds["scope_refused"]["token"].startswith("tok_")
+    assert kinds["role_refused"]["path"] == "/keys/new"
+    assert kinds["role_refused"]["by"].startswith("usr_")
+    assert kinds["unknown_id"]["path"] == "/keys/key_missing/edit"
+    assert {"csrf_refused", "foreign_origin"} <= set(kinds)
+    assert all(facts["request"].startswith("req_") for facts in kinds.values())
 
 
 PAUSING = (("POST", "/v1/keys/ID/pause"), ("POST", "/v1/keys/ID/resume"))

@@ -52,7 +52,7 @@ def test_it_works(fresh: Callable[..., Settings]) -> None:
 
 def test_the_second_time_finds_everything_in_place(fresh: Callable[..., Settings]) -> None:
     first = bootstrap(fresh(OPENAI_API_KEY="sk-real-123456"))
-    again = bootstrap(fresh(OPENAI_API_KEY="sk-real-123456", ROUTER_ADMIN_PASSWORD="another one"))
+    again = bootstrap(fresh(OPENAI_API_KEY="sk-real-123456", ROUTER_ADMIN_PASSWORD="another one of ours"))
     assert again == replace(
         first, admin_created=False, admin_password=None, management_token=None, demo_key=None, providers=("openai",)
     )

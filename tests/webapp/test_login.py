@@ -1,14 +1,11 @@
 import re
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from dashboard_kit import ADMIN, PASSWORD, Clock
 from flask import Flask
-from flask.testing import FlaskClient
-from forms_kit import hidden
+from forms_kit import csrf_of, hidden, post_login
 from sqlalchemy import func, select, update
-from werkzeug.test import TestResponse
 
 from shared.config import Settings
 from shared.models import AuditEvent, User, UserSession
@@ -17,18 +14,9 @@ from webapp.db import db, writing
 from webapp.security import safe_next
 
 
-def csrf_of(client: FlaskClient) -> str:
-    return hidden(client.get("/login"), "csrf_token")
-
-
 def session_of(result: LoggedIn | Refused) -> str:
     assert isinstance(result, LoggedIn)
     return result.session_id
-
-
-def post_login(client: FlaskClient, email: str = ADMIN, password: str = PASSWORD, **more: Any) -> TestResponse:
-    data = {"email": email, "password": password, "csrf_token": csrf_of(client), **more.pop("data", {})}
-    return client.post("/login", data=data, **more)
 
 
 def test_it_works(app: Flask) -> None:
@@ -36,8 +24,7 @@ def test_it_works(app: Flask) -> None:
     assert client.get("/keys").headers["Location"] == "/login?next=/keys"
     response = post_login(client, data={"next": "/keys?status=active"})
     assert (response.status_code, response.headers["Location"]) == (303, "/keys?status=active")
-    cookie = response.headers["Set-Cookie"]
-    assert cookie.startswith("session=")
+    (cookie,) = [one for one in response.headers.getlist("Set-Cookie") if one.startswith("session=")]
     assert {"HttpOnly", "SameSite=Lax", "Path=/"} <= {part.strip() for part in cookie.split(";")}
     assert "Secure" not in cookie
     assert client.get("/keys").status_code == 200
@@ -52,8 +39,9 @@ def test_under_tls_the_cookie_is_bound_to_the_host(app: Flask) -> None:
         "/login", data={"email": ADMIN, "password": PASSWORD, "csrf_token": token}, headers={}, **base
     )
     assert response.status_code == 303
-    assert response.headers["Set-Cookie"].startswith("__Host-session=")
-    assert "Secure" in response.headers["Set-Cookie"]
+    cookies = response.headers.getlist("Set-Cookie")
+    assert sorted(cookie.partition("=")[0] for cookie in cookies) == ["__Host-browser", "__Host-session"]
+    assert all("Secure" in cookie for cookie in cookies)
     assert "max-age" in response.headers["Strict-Transport-Security"]
 
 
@@ -226,7 +214,6 @@ def test_logins_are_audited_without_what_was_typed(app: Flask) -> None:
     assert told == [
         ("login.accept", ADMIN, "192.0.2.1"),
         ("login.refuse", ADMIN, "192.0.2.1"),
-        ("login.refuse", "nobody", "192.0.2.1"),
     ]
 
 
@@ -248,6 +235,8 @@ def test_logins_are_audited_without_what_was_typed(app: Flask) -> None:
         (" /keys", "/"),
         ("keys", "/"),
         ("/" + "x" * 2001, "/"),
+        ("//[", "/"),
+        ("/keys?q=sk-proxy-a1b2" + "c" * 60, "/keys?q=sk-proxy-a1b2..."),
     ],
 )
 def test_where_a_login_leads(text: str | None, path: str) -> None:

@@ -2,15 +2,18 @@
 
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from html import unescape
 
 import pytest
-from dashboard_kit import ADMIN, PASSWORD
+from dashboard_kit import ADMIN, PASSWORD, Clock
 from flask import Flask
 from flask.testing import FlaskClient
 from forms_kit import hidden
 from werkzeug.test import TestResponse
 
+from shared.keys import PROXY_TAG, mint
 from shared.models import ManagementToken
 from webapp.db import db
 
@@ -86,9 +89,43 @@ def test_a_token_form_sent_twice_makes_one_token(app: Flask, enter: Callable[[st
     assert create(admin, page, name="once", scopes=["keys:read"]).status_code == 201
     again = create(admin, page, name="once", scopes=["keys:read"])
     assert again.status_code == 409
+    assert "made a token already" in again.text
     assert not SECRET.search(again.text)
+    assert create(admin, again, name="twice", scopes=["keys:read"]).status_code == 201
     with app.app_context():
         assert db.session.query(ManagementToken).filter_by(name="once").count() == 1
+
+
+def test_a_token_form_sent_twice_at_once_makes_one_token(app: Flask, enter: Callable[[str], FlaskClient]) -> None:
+    """FINDINGS S2: of several live tokens only one was ever shown."""
+    admin = enter("admin")
+    page = admin.get("/settings")
+    fields = {"csrf_token": hidden(page, "csrf_token"), "nonce": hidden(page, "nonce"), "name": "once"}
+    cookie = admin.get_cookie("session")
+    assert cookie is not None
+    headers = {"Cookie": f"session={cookie.value}"}
+
+    def send(_: int) -> TestResponse:
+        browser = app.test_client(use_cookies=False)
+        return browser.post("/settings/tokens", data={**fields, "scopes": "keys:read"}, headers=headers)
+
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(send, range(6)))
+    assert sorted(answer.status_code for answer in answers) == [201, *[409] * 5]
+    with app.app_context():
+        assert db.session.query(ManagementToken).filter_by(name="once").count() == 1
+
+
+def test_a_token_may_end_by_itself(app: Flask, enter: Callable[[str], FlaskClient], clock: Clock) -> None:
+    admin = enter("admin")
+    create(admin, name="short", scopes=["keys:read"], lifetime="30")
+    create(admin, name="long", scopes=["keys:read"], lifetime="never")
+    with app.app_context():
+        ends = dict(db.session.query(ManagementToken.name, ManagementToken.expires_at).all())
+    assert ends["short"] == clock.now + timedelta(days=30)
+    assert ends["long"] is None
+    clock.forward(minutes=20)
+    assert "in 29 d" in admin.get("/settings").text
 
 
 @pytest.mark.parametrize(
@@ -98,6 +135,8 @@ def test_a_token_form_sent_twice_makes_one_token(app: Flask, enter: Callable[[st
         ({"name": "n" * 81, "scopes": ["keys:read"]}, "at most 80"),
         ({"name": "kept"}, "at least one scope"),
         ({"name": "kept", "scopes": ["root"]}, "is not a scope"),
+        ({"name": f"it is {mint(PROXY_TAG).raw}", "scopes": ["keys:read"]}, "Looks like a secret"),
+        ({"name": "AIza" + "x1" * 20, "scopes": ["keys:read"]}, "Looks like a secret"),
     ],
 )
 def test_a_bad_token_is_refused(enter: Callable[[str], FlaskClient], fields: dict[str, object], message: str) -> None:

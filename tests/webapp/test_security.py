@@ -174,6 +174,23 @@ def test_the_scheme_of_a_trusted_proxy_counts(settings: Settings) -> None:
     assert "Strict-Transport-Security" not in app.test_client().get("/login", headers=headers).headers
 
 
+def test_a_proxy_that_nobody_named_is_told(
+    app: Flask, enter: Callable[[str], FlaskClient], caplog: pytest.LogCaptureFixture
+) -> None:
+    """FINDINGS S13: once in the log, and to administrators."""
+    admin = enter("admin")
+    headers = {"X-Forwarded-Proto": "https"}
+    for _ in range(5):
+        page = admin.get("/settings", headers=headers)
+    assert "not in <code>ROUTER_TRUSTED_PROXIES</code>" in page.text
+    assert "Strict-Transport-Security" not in page.headers
+    told = [record.getMessage() for record in caplog.records if "ROUTER_TRUSTED_PROXIES" in record.getMessage()]
+    assert len(told) == 1
+    assert "127.0.0.1" in told[0]
+    assert "ROUTER_TRUSTED_PROXIES" not in admin.get("/settings").text
+    assert "ROUTER_TRUSTED_PROXIES" not in enter("member").get("/settings", headers=headers).text
+
+
 def test_static_files_stay_in_their_folder(app: Flask) -> None:
     client = app.test_client()
     for path in ("/static/../wsgi.py", "/static/%2e%2e/wsgi.py", "/static//etc/passwd", "/static/"):

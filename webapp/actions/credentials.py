@@ -1,6 +1,7 @@
 """Store the providers' own keys, sealed."""
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
 from flask import current_app
 from sqlalchemy import select
@@ -53,6 +54,44 @@ def forget_credentials(actor: Actor, providers: Collection[str]) -> None:
         if rows:
             policy.shared_changed(session, actor.org_id)
     policy.publish([actor.org_id])
+
+
+@dataclass(frozen=True, slots=True)
+class Resealed:
+    """What became of stored credentials: sealed anew with the first key, or closed to all keys."""
+
+    resealed: int
+    lost: int
+
+
+def reseal_credentials() -> Resealed:
+    """Seal what older keys sealed with the first one, in all organisations, so that the older ones can be dropped.
+
+    The secrets stay what they are, so proxies have nothing to learn.
+    """
+    sealer = Sealer(current_app.extensions["settings"].encryption_keys)
+    resealed = lost = 0
+    with writing() as session:
+        for row in session.scalars(select(ProviderCredential).order_by(ProviderCredential.id).with_for_update()):
+            if sealer.is_current(row.sealed):
+                continue
+            try:
+                row.sealed = sealer.seal(sealer.unseal(row.sealed))
+            except UnsealError:
+                lost += 1
+                continue
+            resealed += 1
+            told = {"provider": row.provider, "last4": row.last4}
+            audit(session, Actor(row.org_id, "system", None), "credential.reseal", row.id, after=told)
+    return Resealed(resealed, lost)
+
+
+def lost_words(count: int) -> str:
+    """What to do about credentials that no key opens."""
+    return (
+        f"{count} provider credentials cannot be opened: put what ROUTER_ENCRYPTION_KEY was behind the present key, "
+        "after a comma, and start again; or set them anew."
+    )
 
 
 def stored_providers(org_id: str, *, pretend_prefix: str) -> dict[str, bool]:

@@ -9,7 +9,7 @@ from webapp.actions.members import update_member
 from webapp.actions.users import create_user
 from webapp.api.answers import answer
 from webapp.api.spec import operation
-from webapp.queries.members import get_member, list_members
+from webapp.queries.users import get_user, list_users
 from webapp.schemas.members import CreatedMember, Member, MemberList, MemberPatch, NewMember
 from webapp.validation import read
 
@@ -22,7 +22,7 @@ ID = {"member_id": "The member's id, usr_ and 26 characters."}
 @operation("listMembers", EVERY_SCOPE, MemberList, "All members")
 def index() -> Response:
     """List members of staff, by email."""
-    return answer(MemberList(data=[Member.model_validate(view) for view in list_members(current_actor().org_id)]))
+    return answer(MemberList(data=[Member.model_validate(view) for view in list_users(current_actor().org_id)]))
 
 
 @bp.post("")
@@ -39,7 +39,7 @@ def create(document: dict[str, Any]) -> Response:
     """Add a member of staff."""
     wanted, actor = read(NewMember, document), current_actor()
     created = create_user(actor, wanted.email, wanted.role, password=wanted.password)
-    told = CreatedMember.model_validate(get_member(actor.org_id, created.user_id))
+    told = CreatedMember.model_validate(get_user(actor.org_id, created.user_id))
     told.password = created.password
     return answer(told, 201, headers={"Location": f"/v1/members/{created.user_id}"})
 
@@ -48,7 +48,7 @@ def create(document: dict[str, Any]) -> Response:
 @operation("getMember", EVERY_SCOPE, Member, "The member", path=ID, problems=(404,))
 def show(member_id: str) -> Response:
     """Read a member of staff."""
-    return answer(Member.model_validate(get_member(current_actor().org_id, member_id)))
+    return answer(Member.model_validate(get_user(current_actor().org_id, member_id)))
 
 
 @bp.patch("/<member_id>")

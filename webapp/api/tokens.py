@@ -8,6 +8,7 @@ from webapp.access import EVERY_SCOPE, current_actor
 from webapp.actions.tokens import create_token, revoke_token
 from webapp.api.answers import answer
 from webapp.api.spec import operation
+from webapp.context import now
 from webapp.queries.tokens import list_tokens
 from webapp.schemas.tokens import CreatedToken, NewToken, Token, TokenList
 from webapp.validation import read
@@ -33,8 +34,8 @@ def index() -> Response:
 )
 def create(document: dict[str, Any]) -> Response:
     """Make a management token."""
-    wanted = read(NewToken, document)
-    created = create_token(current_actor(), wanted.name, wanted.scopes)
+    wanted = read(NewToken, document, now=now())
+    created = create_token(current_actor(), wanted.name, wanted.scopes, expires_at=wanted.expires_at)
     told = Token.model_validate(created.view).model_dump()
     return answer(CreatedToken(**told, token=created.secret), 201)
 

@@ -6,7 +6,20 @@ something of its own.
 
 from flask import Blueprint
 
-from webapp.pages import docs, home, key_create, key_edit, key_pause, key_revoke, keys, login, settings, tokens
+from webapp.pages import (
+    account,
+    docs,
+    home,
+    key_create,
+    key_edit,
+    key_pause,
+    key_revoke,
+    keys,
+    login,
+    members,
+    settings,
+    tokens,
+)
 
 PAGES: tuple[Blueprint, ...] = (
     home.bp,
@@ -18,5 +31,7 @@ PAGES: tuple[Blueprint, ...] = (
     key_revoke.bp,
     settings.bp,
     tokens.bp,
+    members.bp,
+    account.bp,
     docs.bp,
 )

@@ -2,7 +2,6 @@
 
 import re
 import secrets
-from urllib.parse import urlsplit
 
 from flask import Blueprint, current_app, request
 from flask.wrappers import Response
@@ -18,6 +17,7 @@ from webapp.queries.keys import count_keys
 from webapp.render import append, block, is_fragment, page, rows_out_of_band, swapped, toast
 from webapp.schemas.lists import KeyQuery
 from webapp.security import current_actor, require
+from webapp.urls import query_of
 from webapp.validation import Invalid
 
 bp = Blueprint("key_create", __name__, url_prefix="/keys")
@@ -68,7 +68,7 @@ def _created(created: CreatedKey) -> Response:
     if is_fragment() and created.secret:
         html = block("keys.html", "row", key=row(view, now()), may_write=True)
         append(response, rows_out_of_band(html, into="keys-body"), toast("Key created."))
-        if not urlsplit(request.headers.get("HX-Current-URL", "")).query:
+        if not query_of(request.headers.get("HX-Current-URL", "")):
             total = count_keys(current_actor().org_id, KeyQuery())
             append(response, swapped("count", count_text(total, total)))
     return response

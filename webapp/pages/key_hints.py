@@ -7,7 +7,7 @@ from ipaddress import ip_network
 from shared.catalog import PROVIDERS, known_models, spelled_provider
 from shared.config import ANY_IPV4, ANY_IPV6
 from shared.policy.rules import matches_model
-from shared.secret_shapes import shown
+from shared.secret_text import shown
 from webapp.schemas.values import MAX_ENTRIES, read_address, read_pattern
 
 _EXAMPLES = 3

@@ -1,6 +1,5 @@
 """The list of keys: search, filter, sort and pages of it, all of them in the address."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode
@@ -8,6 +7,7 @@ from urllib.parse import urlencode
 from flask import Blueprint, redirect, request
 from werkzeug.wrappers import Response
 
+from shared.secret_text import MASK, holds_secret, masked
 from webapp.context import now
 from webapp.pages.key_presenter import row
 from webapp.queries.keys import COUNTED, Page, count_keys, list_keys
@@ -35,8 +35,6 @@ SORTS = (
 SIZES = ("25", "50", "100")
 _LONGEST_SEARCH = 80
 _LONGEST_CURSOR = 2000  # a name of 80 characters outside the basic plane makes 1,400
-# Whoever pastes a whole secret wants to know which one it is; its prefix tells, the rest must not be kept in addresses.
-_SECRET = re.compile(r"(sk-(?:proxy|mgmt)-[0-9a-f]{4})[0-9a-f]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +60,9 @@ class Search:
     @classmethod
     def from_request(cls) -> "Search":
         return cls(
-            q=_SECRET.sub(r"\1", request.args.get("q", "")).strip()[:_LONGEST_SEARCH],
+            # Whoever pastes a whole secret wants to know which one it is; its prefix tells, the rest must not be kept
+            # in addresses. One that is not ours is looked for by nothing.
+            q=masked(request.args.get("q", "")).removesuffix("...").replace(MASK, "").strip()[:_LONGEST_SEARCH],
             status=_one_of(request.args.get("status"), [value for value, _ in STATUSES]),
             sort=_one_of(request.args.get("sort"), [value for value, _ in SORTS]),
             size=_one_of(request.args.get("limit"), SIZES),
@@ -90,7 +90,7 @@ class Search:
 @require("viewer")
 def index() -> Response:
     search, problems = Search.from_request(), []
-    if _SECRET.search(request.args.get("q", "")) and not is_fragment():
+    if holds_secret(request.args.get("q", "")) and not is_fragment():
         return redirect(search.href(search.cursor), code=303)
     try:
         asked = search.query()

@@ -10,7 +10,7 @@ from wtforms import HiddenField, PasswordField, StringField
 
 from webapp.actions import login as action
 from webapp.render import page
-from webapp.security import client_ip, end_session, public, safe_next, start_session
+from webapp.security import browser_secret, client_ip, end_session, public, remember_browser, safe_next, start_session
 
 bp = Blueprint("login", __name__)
 
@@ -36,7 +36,13 @@ def show() -> Response:
 @public
 def enter() -> Response:
     form = LoginForm()
-    result = action.log_in(form.email.data or "", form.password.data or "", client_ip())
+    result = action.log_in(
+        form.email.data or "",
+        form.password.data or "",
+        client_ip(),
+        browser=browser_secret(),
+        agent=request.headers.get("User-Agent", ""),
+    )
     if isinstance(result, action.Refused):
         refusal = "Email or password is wrong. The next attempt" if result.looked else "Too many attempts. The next one"
         refusal += f" is possible in {math.ceil(result.wait_seconds)} s."
@@ -44,7 +50,9 @@ def enter() -> Response:
             refusal = "Email or password is wrong."
         return page("login.html", status=422, form=form, refusal=refusal)
     start_session(result.session_id)
-    return redirect(safe_next(form.next.data), code=303)
+    response = redirect(safe_next(form.next.data), code=303)
+    remember_browser(response, result.browser)
+    return response
 
 
 @bp.post("/logout")

@@ -3,12 +3,13 @@
 import secrets
 from typing import Any
 
-from flask import Blueprint, current_app, redirect, request, session
+from flask import Blueprint, current_app, redirect, request
 from flask_wtf import FlaskForm
 from werkzeug.wrappers import Response
-from wtforms import HiddenField, SelectMultipleField, StringField
+from wtforms import HiddenField, SelectField, SelectMultipleField, StringField
 from wtforms.fields import SelectChoice
 
+from webapp.access import behind_untrusted_tls
 from webapp.context import now
 from webapp.pages.token_facts import TokenRow, token_row
 from webapp.queries.tokens import list_tokens
@@ -22,7 +23,13 @@ SCOPE_CHOICES = [
     SelectChoice("usage:read", "Read usage"),
 ]
 _A_YEAR_SECONDS = 365 * 86_400
-NONCE = "token_nonce"  # in the session: the token form that may still be sent
+LIFETIMES = {"30": 30, "90": 90, "365": 365, "never": None}  # in days
+LIFETIME_CHOICES = [
+    SelectChoice("30", "In 30 days"),
+    SelectChoice("90", "In 90 days"),
+    SelectChoice("365", "In a year"),
+    SelectChoice("never", "Never"),
+]
 
 
 class TokenForm(FlaskForm):  # type: ignore[misc] # Flask-WTF publishes no types
@@ -30,13 +37,14 @@ class TokenForm(FlaskForm):  # type: ignore[misc] # Flask-WTF publishes no types
 
     name = StringField("Name", id="token-name")
     scopes = SelectMultipleField("Scopes", choices=SCOPE_CHOICES, id="token-scopes")
+    lifetime = SelectField("Expires", choices=LIFETIME_CHOICES, id="token-lifetime")
     nonce = HiddenField()
 
 
 @bp.get("")
 @require("viewer")
 def index() -> Response:
-    return show(TokenForm(data={"scopes": ["keys:read"]}))
+    return show(TokenForm(data={"scopes": ["keys:read"], "lifetime": "90"}))
 
 
 def show(form: TokenForm, *, general: tuple[str, ...] = (), status: int = 200) -> Response:
@@ -47,7 +55,7 @@ def show(form: TokenForm, *, general: tuple[str, ...] = (), status: int = 200) -
     if administers:
         tokens = [token_row(view, at) for view in list_tokens(current_actor().org_id)]
     failed: list[Any] = [field.name for field in form if field.errors]
-    session[NONCE] = form.nonce.data = secrets.token_urlsafe(24)
+    form.nonce.data = secrets.token_urlsafe(24)
     return page(
         "settings.html",
         status=status,
@@ -58,6 +66,7 @@ def show(form: TokenForm, *, general: tuple[str, ...] = (), status: int = 200) -
         may_administer=administers,
         proxy_url=current_app.extensions["settings"].proxy_bind.url,
         themes=THEMES,
+        untrusted_tls=behind_untrusted_tls(),
     )
 
 

@@ -20,6 +20,9 @@ class TokenRow:
     created_by: str
     last_used_at: datetime | None
     last_used: str
+    expires_at: datetime | None
+    expires: str
+    expired: bool
     revoked: bool
 
 
@@ -35,5 +38,8 @@ def token_row(view: TokenView, at: datetime) -> TokenRow:
         created_by=view.created_by,
         last_used_at=view.last_used_at,
         last_used=relative(view.last_used_at, at),
+        expires_at=view.expires_at,
+        expires=relative(view.expires_at, at),
+        expired=view.expires_at is not None and view.expires_at <= at,
         revoked=view.revoked_at is not None,
     )

@@ -1,11 +1,15 @@
 """Management tokens, below Settings: creating one shows it once, revoking one asks first. For administrators."""
 
-from flask import Blueprint, current_app, redirect, session
+import re
+import secrets
+from datetime import timedelta
+
+from flask import Blueprint, current_app, redirect
 from markupsafe import Markup
 from werkzeug.wrappers import Response
 
 from webapp.actions.tokens import create_token, revoke_token
-from webapp.context import NotFound, now
+from webapp.context import Conflict, NotFound, now
 from webapp.pages import settings
 from webapp.pages.token_facts import TokenRow, token_row
 from webapp.queries.tokens import list_tokens
@@ -14,18 +18,30 @@ from webapp.security import current_actor, require
 from webapp.validation import Invalid
 
 bp = Blueprint("tokens", __name__, url_prefix="/settings/tokens")
+_NONCE = re.compile(r"[\w-]{16,64}", re.ASCII)
 
 
 @bp.post("")
 @require("admin")
 def create() -> Response:
+    """Make a token, once for each form that was shown, however often it is sent."""
     form = settings.TokenForm()
-    if form.nonce.data != session.pop(settings.NONCE, None):
-        # Sent twice, after going back or reloading, or from a page that a newer one has replaced.
-        message = "This form was used before or is out of date. Nothing was created; send it again if you want to."
-        return settings.show(form, general=(message,), status=409)
+    nonce = form.nonce.data or ""
+    lifetime = form.lifetime.data or "never"
+    if lifetime not in settings.LIFETIMES:
+        form.lifetime.errors = ["Choose one of the list."]
+        return settings.show(form, status=422)
+    days = settings.LIFETIMES[lifetime]
     try:
-        created = create_token(current_actor(), form.name.data or "", list(form.scopes.data or ()))
+        created = create_token(
+            current_actor(),
+            form.name.data or "",
+            list(form.scopes.data or ()),
+            expires_at=None if days is None else now() + timedelta(days=days),
+            once=nonce if _NONCE.fullmatch(nonce) else secrets.token_urlsafe(24),
+        )
+    except Conflict as conflict:
+        return settings.show(form, general=(f"{conflict.message} Send it again to make another one.",), status=409)
     except Invalid as error:
         general = []
         for field_error in error.errors:

@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from webapp.schemas import Input, Output
-from webapp.schemas.values import Moment, Name, Scopes
+from webapp.schemas.values import Expiry, Moment, Name, Scopes
 
 
 class NewToken(Input):
@@ -11,6 +11,7 @@ class NewToken(Input):
 
     name: Name = Field(description="A label for people.")
     scopes: Scopes = Field(description="What it may do; none includes another.")
+    expires_at: Expiry | None = Field(default=None, description="In the future. Null: never.")
 
 
 class Token(Output):
@@ -22,6 +23,7 @@ class Token(Output):
     scopes: tuple[str, ...]
     created_at: Moment
     created_by: str
+    expires_at: Moment | None
     last_used_at: Moment | None = Field(description="To the minute.")
     revoked_at: Moment | None
 

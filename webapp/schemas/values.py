@@ -18,7 +18,7 @@ from shared.addresses import parse_network
 from shared.catalog import PROVIDERS, spelled_provider
 from shared.models import NAME_LENGTH, SCOPES
 from shared.periods import RESETS
-from shared.secret_shapes import secret_in, shown
+from shared.secret_text import holds_secret, shown
 
 T = TypeVar("T")
 
@@ -52,8 +52,8 @@ def read_name(raw: object) -> str:
 
 def refuse_secret(text: str) -> None:
     """Raises ValueError for a text that is shown and kept in clear, and has what looks like a secret in it."""
-    if (kind := secret_in(text)) is not None:
-        raise ValueError(f"has what looks like {kind} in it, and would be kept in clear; revoke that if it is a secret")
+    if holds_secret(text):
+        raise ValueError("looks like a secret, or has one in it, and would be kept in clear")
 
 
 def read_moment(raw: object) -> datetime:
@@ -118,7 +118,7 @@ def read_address(raw: object) -> str:
     if not isinstance(raw, str):
         raise ValueError("must be a list of texts")  # noqa: TRY004 - wrong input
     text = raw.strip()
-    if len(text) > _LONGEST_ADDRESS or secret_in(text):
+    if len(text) > _LONGEST_ADDRESS or holds_secret(text):
         raise ValueError(f"{shown(text)}... is neither an address nor a CIDR range")
     network = parse_network(text)
     return str(network) if "/" in text else str(network.network_address)

@@ -22,6 +22,7 @@ class TokenView:
     created_by: str
     last_used_at: datetime | None
     revoked_at: datetime | None
+    expires_at: datetime | None
 
 
 def row_of(org_id: str, token_id: str, *, lock: bool = False) -> ManagementToken:
@@ -44,4 +45,5 @@ def view_of(row: ManagementToken) -> TokenView:
         created_by=row.created_by,
         last_used_at=row.last_used_at,
         revoked_at=row.revoked_at,
+        expires_at=row.expires_at,
     )

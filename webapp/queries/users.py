@@ -1,0 +1,31 @@
+"""Members of staff of an organisation."""
+
+from sqlalchemy import select
+
+from shared.models import ManagementToken, User
+from webapp.context import NotFound
+from webapp.db import db
+from webapp.views.users import UserView, view_of
+
+
+def list_users(org_id: str) -> tuple[UserView, ...]:
+    """All of them, by email; deactivated ones stay in the list."""
+    return tuple(
+        view_of(row) for row in db.session.scalars(select(User).where(User.org_id == org_id).order_by(User.email))
+    )
+
+
+def get_user(org_id: str, user_id: str) -> UserView:
+    """One of them. Raises NotFound."""
+    row = db.session.scalar(select(User).where(User.org_id == org_id, User.id == user_id))
+    if row is None:
+        raise NotFound
+    return view_of(row)
+
+
+def live_tokens_of(org_id: str, email: str) -> tuple[str, ...]:
+    """The names of management tokens that somebody made and that are not revoked."""
+    query = select(ManagementToken.name).where(
+        ManagementToken.org_id == org_id, ManagementToken.created_by == email, ManagementToken.revoked_at.is_(None)
+    )
+    return tuple(db.session.scalars(query.order_by(ManagementToken.id)))
