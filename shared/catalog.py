@@ -33,6 +33,8 @@ __all__ = [
     "known_models",
     "output_maximum",
     "provider_of_model",
+    "spelled_provider",
+    "spellings",
 ]
 
 
@@ -171,6 +173,18 @@ PROVIDERS: Mapping[str, Provider] = MappingProxyType(
 # Other names under which people know a provider when they write "provider/model".
 _SPELLINGS = {"openai": "openai", "anthropic": "anthropic", "gemini": "gemini", "google": "gemini"}
 
+
+def spelled_provider(spelling: str) -> str | None:
+    """The provider that people mean when they write this before a model's name; None when it is none."""
+    return _SPELLINGS.get(spelling)
+
+
+@lru_cache(maxsize=8)
+def spellings(provider_slug: str) -> tuple[str, ...]:
+    """What may stand before the name of a provider's model, its own name first."""
+    return (provider_slug, *(other for other, slug in _SPELLINGS.items() if slug == provider_slug != other))
+
+
 # A colon would be ambiguous before Gemini's ":method"; OpenAI's fine-tuned models have several.
 _MODEL_BEFORE_METHOD = r"(?P<model>[A-Za-z0-9][A-Za-z0-9._@-]{0,199})"
 _MODEL = r"(?P<model>[A-Za-z0-9][A-Za-z0-9._:@-]{0,199})"
@@ -260,7 +274,7 @@ def provider_of_model(model: str) -> tuple[str, str] | None:
     if spelling == "models" and bare.startswith(_GEMINI.model_prefixes):  # a Gemini model's full name
         return _GEMINI.slug, bare
     if slash:
-        slug = _SPELLINGS.get(spelling)
+        slug = spelled_provider(spelling)
         bare = bare if slug is None else bare_model(slug, bare)
         return None if slug is None or not bare else (slug, bare)
     for provider in PROVIDERS.values():

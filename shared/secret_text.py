@@ -4,11 +4,13 @@ For free text only, which should hold none: a word that merely looks like one is
 """
 
 import re
+import unicodedata
 
 # Our own begin with their tag; any digit after the four that are shown is too many. Of others it is the tag
 # that their makers gave them so that scanners find them, and enough characters that no word has them by chance.
 _SECRET = re.compile(
     r"(sk-(?:proxy|mgmt)-[0-9a-f]{4})[0-9a-f]+"
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----"
     r"|\b(?:"
     r"sk-(?=[A-Za-z_-]{0,40}[0-9])[A-Za-z0-9_-]{20,}"  # OpenAI, Anthropic (sk-ant-), OpenRouter (sk-or-), DeepSeek
     r"|AIza[0-9A-Za-z_-]{30,}"  # Google
@@ -28,8 +30,14 @@ MASK = "[secret]"
 
 
 def holds_secret(text: str) -> bool:
-    """Whether something in the text looks like a secret."""
-    return _SECRET.search(text) is not None
+    """Whether something in the text looks like a secret, also in full-width letters or with some that take no room."""
+    plain = "".join(c for c in unicodedata.normalize("NFKC", text) if unicodedata.category(c) != "Cf")
+    return _SECRET.search(text) is not None or _SECRET.search(plain) is not None
+
+
+def shown(text: str, longest: int = 60) -> str:
+    """A text as an error message may repeat it: cut, and without what must not be repeated."""
+    return "what looks like a secret" if holds_secret(text) else repr(text[:longest])
 
 
 def masked(text: str) -> str:

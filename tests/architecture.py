@@ -32,6 +32,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 DASHBOARD_LAYERS: tuple[tuple[str, ...], ...] = (
     ("actions", "queries"),
     ("views",),
+    ("schemas",),
     ("context", "db", "validation"),
     ("passwords", "events"),
     ("offload",),

@@ -29,10 +29,11 @@ from webapp.context import Actor, Conflict, NotFound
 from webapp.database_copy import CopyRefused, copy_from
 from webapp.first_start import BootstrapReport, SchemaError, first_actor, prepare
 from webapp.ledger_import import import_journals
-from webapp.queries.check import check_request, read_asked
+from webapp.queries.check import check_request
 from webapp.queries.prices import own_prices
 from webapp.queries.users import list_users
-from webapp.validation import Invalid
+from webapp.schemas.explain import CheckRequest
+from webapp.validation import Invalid, read
 from webapp.verification.command import ledger
 from webapp.views.prices import PriceView
 
@@ -109,7 +110,7 @@ def check_key_command(key_id: str, as_json: bool, **asked: Any) -> None:  # noqa
     """Say what would become of a request of the key KEY_ID, and charge nothing. Exit status 1: it would be refused."""
     org_id = _actor().org_id
     try:
-        view = _try(lambda: check_request(org_id, key_id, read_asked(asked))).as_json()
+        view = _try(lambda: check_request(org_id, key_id, read(CheckRequest, asked))).as_json()
     except NotFound:
         # What was given is not repeated: somebody may have pasted the key itself.
         _fail("No key has this id. Ids look like key_01J...")

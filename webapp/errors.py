@@ -16,7 +16,7 @@ from shared.counters import CountersUnavailable
 from shared.secret_text import masked
 from webapp.access import note_event
 from webapp.actions.policy import NotInForce
-from webapp.api.problems import Problem
+from webapp.api.problems import Problem, problem_of
 from webapp.context import Conflict, NotFound
 from webapp.offload import TooBusy
 from webapp.validation import FieldError, Invalid
@@ -43,10 +43,9 @@ _WORDS = {
 def init_app(app: Flask) -> None:
     """Register a translation for each kind of exception."""
     app.register_error_handler(Problem, _answer)
-    app.register_error_handler(Invalid, _invalid)
+    for raised in (Invalid, Conflict, NotInForce):
+        app.register_error_handler(raised, lambda error: _answer(problem_of(error)))
     app.register_error_handler(NotFound, _missing)
-    app.register_error_handler(Conflict, _conflict)
-    app.register_error_handler(NotInForce, lambda e: _answer(Problem(503, "saved_but_not_announced", str(e))))
     app.register_error_handler(CountersUnavailable, _unavailable)
     app.register_error_handler(SQLAlchemyError, _unavailable)
     app.register_error_handler(DataError, _unstorable)
@@ -57,14 +56,10 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(Exception, _fault)
 
 
-def _invalid(error: Invalid) -> Response:
-    return _answer(Problem(422, "invalid", _WORDS[422][1] + " Nothing was written.", errors=error.errors))
-
-
 def _missing(_: NotFound) -> Response:
     """Of another organisation, or of nobody: nobody is told which."""
     note_event("unknown_id")
-    return _problem(404)
+    return _answer(problem_of(NotFound()))
 
 
 def _unstorable(error: Exception) -> Response:
@@ -77,11 +72,6 @@ def _busy(_: TooBusy) -> Response:
     response = _problem(503)
     response.headers["Retry-After"] = "1"
     return response
-
-
-def _conflict(error: Conflict) -> Response:
-    status = 412 if error.code == "version_mismatch" else 409
-    return _answer(Problem(status, error.code, error.message))
 
 
 def _csrf(error: CSRFError) -> Response:

@@ -10,10 +10,12 @@ import orjson
 
 from proxyd.accounting.ledger_rows import (
     COLUMNS,
+    DAILY,
     INSERT_DAILY,
     INSERT_TOTALS,
     ON_DAILY_CONFLICT,
     ON_TOTAL_CONFLICT,
+    SUMS,
     Row,
 )
 
@@ -22,12 +24,10 @@ _TYPES = {
     "streamed": "boolean", "status": "integer", "input_tokens": "bigint", "output_tokens": "bigint",
     "bound_nanos": "bigint", "cost_nanos": "bigint", "day": "date", "admitted_at": "timestamptz",
     "duration_ms": "integer", "first_byte_ms": "integer", "sent_status": "integer",
-    "requests": "bigint", "generation": "bigint", "nanos": "bigint", "at": "timestamptz",
+    "generation": "bigint", "nanos": "bigint", "at": "timestamptz",
+    **dict.fromkeys(SUMS, "bigint"),
 }  # fmt: skip
 _JSON = ("flags", "usage", "price")
-_DAILY = (
-    "key_id", "day", "provider", "model", "org_id", "requests", "input_tokens", "output_tokens", "cost_nanos",
-)  # fmt: skip
 _TOTALS = ("key_id", "day", "generation", "nanos")
 _TOUCHED = ("at", "id")
 
@@ -51,7 +51,7 @@ _TOUCH_KEYS = " ".join((
 ))  # fmt: skip
 STATEMENTS = (
     f"insert into usage_records ({', '.join(COLUMNS)}) select {_VALUES} from {_rows(COLUMNS)}",  # noqa: S608
-    f"{INSERT_DAILY} select * from {_rows(_DAILY)} {ON_DAILY_CONFLICT}",  # noqa: S608
+    f"{INSERT_DAILY} select * from {_rows(DAILY)} {ON_DAILY_CONFLICT}",  # noqa: S608
     f"{INSERT_TOTALS} select key_id, day, generation, 0, nanos from {_rows(_TOTALS)} {ON_TOTAL_CONFLICT}",  # noqa: S608
     _TOUCH_KEYS,
 )
@@ -59,7 +59,7 @@ _ADJUSTMENTS = (*COLUMNS, "adjusts")
 INSERT_ADJUSTMENTS = (
     f"insert into usage_records ({', '.join(_ADJUSTMENTS)}) select {_VALUES}, given.adjusts from {_rows(_ADJUSTMENTS)}"  # noqa: S608
 )
-_FIELDS = dict(zip((*STATEMENTS, INSERT_ADJUSTMENTS), (COLUMNS, _DAILY, _TOTALS, _TOUCHED, _ADJUSTMENTS), strict=True))
+_FIELDS = dict(zip((*STATEMENTS, INSERT_ADJUSTMENTS), (COLUMNS, DAILY, _TOTALS, _TOUCHED, _ADJUSTMENTS), strict=True))
 
 
 def document(statement: str, rows: Sequence[Row]) -> str:

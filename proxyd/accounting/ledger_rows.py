@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from proxyd.accounting.records import Attempt, Settlement
+from shared.models import USAGE_CLASSES
 
 Line = tuple[Attempt, Settlement]
 Row = tuple[Any, ...]
@@ -25,17 +26,12 @@ COLUMNS = (
 INSERT_ROWS = "insert into usage_records ({}) values ({})".format(  # noqa: S608 - our own columns
     ", ".join(COLUMNS), ", ".join("?" * len(COLUMNS))
 )
-INSERT_DAILY = """
-insert into usage_daily
-    (key_id, day, provider, model, org_id, requests, input_tokens, output_tokens, cost_nanos)
-"""
-ON_DAILY_CONFLICT = """
-on conflict (key_id, day, provider, model) do update set
-    requests = usage_daily.requests + excluded.requests,
-    input_tokens = usage_daily.input_tokens + excluded.input_tokens,
-    output_tokens = usage_daily.output_tokens + excluded.output_tokens,
-    cost_nanos = usage_daily.cost_nanos + excluded.cost_nanos
-"""
+SUMS = ("requests", "input_tokens", "output_tokens", "cost_nanos", *USAGE_CLASSES)
+DAILY = ("key_id", "day", "provider", "model", "org_id", *SUMS)
+INSERT_DAILY = " ".join(("insert into usage_daily", f"({', '.join(DAILY)})"))
+ON_DAILY_CONFLICT = "on conflict (key_id, day, provider, model) do update set " + ", ".join(
+    f"{name} = usage_daily.{name} + excluded.{name}" for name in SUMS
+)
 # A row that is new was nothing when the generation was cut.
 INSERT_TOTALS = "insert into key_spend (key_id, day, generation, base_nanos, total_nanos)"
 ON_TOTAL_CONFLICT = """
@@ -47,10 +43,12 @@ on conflict (key_id, day) do update set
 """
 STATEMENTS = (
     INSERT_ROWS,
-    f"{INSERT_DAILY} values (?, ?, ?, ?, ?, ?, ?, ?, ?) {ON_DAILY_CONFLICT}",
+    f"{INSERT_DAILY} values ({', '.join('?' * len(DAILY))}) {ON_DAILY_CONFLICT}",
     f"{INSERT_TOTALS} values (?, ?, ?, 0, ?) {ON_TOTAL_CONFLICT}",
     "update proxy_keys set last_used_at = ?1 where id = ?2 and (last_used_at is null or last_used_at < ?1)",
 )
+_NO_CLASSES = [0] * len(USAGE_CLASSES)
+_PLACES = tuple(enumerate(USAGE_CLASSES, start=4))
 ALL_DAYS = "1970-01-01"  # the day of the row of key_spend that sums all days
 
 
@@ -90,13 +88,16 @@ def posting(lines: Sequence[Line], generation: int, zone: str) -> Posting:
         group = (key_id, day, provider, (served if served_model else asked) or "")
         total = sums.get(group)
         if total is None:
-            sums[group] = [1, input_tokens, output_tokens, cost]
+            total = sums[group] = [1, input_tokens, output_tokens, cost, *_NO_CLASSES]
             orgs[key_id] = org_id
         else:
             total[0] += 1
             total[1] += input_tokens
             total[2] += output_tokens
             total[3] += cost
+        if len(usage) > 2:  # of most requests there is nothing but input and output
+            for place, name in _PLACES:
+                total[place] += usage.get(name, 0)
         if at > latest.get(key_id, 0.0):
             latest[key_id] = at
     in_order = sorted(sums.items())

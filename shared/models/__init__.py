@@ -5,11 +5,13 @@ Ledger and audit rows are only ever inserted; triggers made by the first migrati
 """
 
 from shared.models.ledger import (
+    USAGE_CLASSES,
     AccountingState,
     JobBooking,
     JournalState,
     KeySpend,
     Machine,
+    OrganizationUsage,
     PostedHolds,
     ProviderJob,
     Refusal,
@@ -48,6 +50,7 @@ __all__ = [
     "REVISION",
     "ROLES",
     "SCOPES",
+    "USAGE_CLASSES",
     "AccountingState",
     "AuditEvent",
     "IdempotentCreation",
@@ -59,6 +62,7 @@ __all__ = [
     "Machine",
     "ManagementToken",
     "Organization",
+    "OrganizationUsage",
     "PolicyOutbox",
     "PostedHolds",
     "PriceOverride",

@@ -66,7 +66,35 @@ class UsageRecord(Base):
     sent_status: Mapped[int | None]  # HTTP status of the answer that the client was given; None: it was given none
 
 
-class UsageDaily(Base):
+# Tokens that are priced by themselves and shown beside the others; they are among the input and output tokens.
+USAGE_CLASSES = (
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "input_audio_tokens",
+    "input_image_tokens",
+    "output_audio_tokens",
+    "output_image_tokens",
+    "output_reasoning_tokens",
+)
+
+
+class _Sums:
+    """What is summed up of the ledger's rows. Classes are counted since revision 0009."""
+
+    requests: Mapped[int] = mapped_column(BigInteger)
+    input_tokens: Mapped[int] = mapped_column(BigInteger)
+    output_tokens: Mapped[int] = mapped_column(BigInteger)
+    cost_nanos: Mapped[int] = mapped_column(BigInteger)
+    cache_read_tokens: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    cache_write_tokens: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    input_audio_tokens: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    input_image_tokens: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    output_audio_tokens: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    output_image_tokens: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    output_reasoning_tokens: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+
+
+class UsageDaily(_Sums, Base):
     """Sums of the ledger by day, key, provider and model, kept in the same transaction as its rows."""
 
     __tablename__ = "usage_daily"
@@ -77,10 +105,17 @@ class UsageDaily(Base):
     provider: Mapped[str] = mapped_column(String(32), primary_key=True)
     model: Mapped[str] = mapped_column(String(255), primary_key=True)  # served, else requested, else ""
     org_id: Mapped[str] = mapped_column(String(ID_LENGTH))
-    requests: Mapped[int] = mapped_column(BigInteger)
-    input_tokens: Mapped[int] = mapped_column(BigInteger)
-    output_tokens: Mapped[int] = mapped_column(BigInteger)
-    cost_nanos: Mapped[int] = mapped_column(BigInteger)
+
+
+class OrganizationUsage(_Sums, Base):
+    """The same of all keys of an organisation: triggers keep it beside the daily sums of its keys."""
+
+    __tablename__ = "organization_usage"
+
+    org_id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
+    day: Mapped[date] = mapped_column(Date, primary_key=True)
+    provider: Mapped[str] = mapped_column(String(32), primary_key=True)
+    model: Mapped[str] = mapped_column(String(255), primary_key=True)
 
 
 class KeySpend(Base):
@@ -91,6 +126,16 @@ class KeySpend(Base):
     """
 
     __tablename__ = "key_spend"
+    __table_args__ = (
+        # Of the totals alone: keys in the order of what they have cost.
+        Index(
+            "ix_key_spend_total_nanos",
+            "total_nanos",
+            "key_id",
+            sqlite_where=text("day = '1970-01-01'"),
+            postgresql_where=text("day = '1970-01-01'"),
+        ),
+    )
 
     key_id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
     day: Mapped[date] = mapped_column(Date, primary_key=True)

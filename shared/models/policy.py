@@ -94,6 +94,10 @@ class ProxyKey(Base):
         CheckConstraint("rate_limit_rpm >= 1", name="rate_limit_rpm"),
         CheckConstraint("spend_limit_nanos >= 0 and spend_limit_nanos < 9007199254740992", name="spend_limit_nanos"),
         Index("ix_proxy_keys_org_id_id", "org_id", "id"),
+        # A page of a list begins in the index of its order.
+        Index("ix_proxy_keys_org_id_created_at_id", "org_id", "created_at", "id"),
+        Index("ix_proxy_keys_org_id_last_used_at_id", "org_id", "last_used_at", "id"),
+        Index("ix_proxy_keys_org_id_expires_at_id", "org_id", "expires_at", "id"),
     )
 
     id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
@@ -176,6 +180,7 @@ class KeySecret(Base):
     __tablename__ = "key_secrets"
 
     digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    prefix: Mapped[str] = mapped_column(String(24), default="", server_default="")
     key_id: Mapped[str] = mapped_column(ForeignKey("proxy_keys.id", ondelete="CASCADE"), index=True)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     valid_until: Mapped[datetime | None] = mapped_column(UtcDateTime)

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 
 from shared import money
+from shared.catalog import spellings
 from shared.policy.reasons import Reason
 from shared.policy.values import Address, Allow, Charges, Deny, KeySnapshot, PolicyQuery
 
@@ -38,10 +39,14 @@ def _literal(piece: str) -> str:
 
 
 def matches_model(pattern: str, provider: str, model: str) -> bool:
-    """Whether a glob of `allowed_models` covers a model; a pattern may carry a provider, `anthropic/claude-*`."""
-    if _glob(pattern).fullmatch(model):
+    """Whether a glob of `allowed_models` covers a model; a pattern may carry a provider, `anthropic/claude-*`.
+
+    In any of the provider's spellings that a request may use: `google/gemini-*` is `gemini/gemini-*`.
+    """
+    glob = _glob(pattern)
+    if glob.fullmatch(model):
         return True
-    return "/" in pattern and _glob(pattern).fullmatch(f"{provider}/{model}") is not None
+    return "/" in pattern and any(glob.fullmatch(f"{name}/{model}") for name in spellings(provider))
 
 
 def _matches_any(patterns: tuple[str, ...], provider: str, model: str) -> bool:

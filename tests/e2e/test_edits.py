@@ -1,6 +1,8 @@
 """An edit or a revocation holds for the first request that starts after its answer was sent, on every worker."""
 
 import itertools
+import time
+from datetime import datetime
 
 import pytest
 import requests
@@ -74,3 +76,31 @@ def test_each_field_takes_effect_on_the_next_request(
         assert code(chat(router, key)) == expected
         router.edit(key_id, **{field: opened})
     assert chat(router, key).status_code == 200
+
+
+def test_a_rotated_secret_dies_at_the_end_of_its_grace_on_every_worker(router: Router) -> None:
+    """Until then both open the key, and both go by its one limit; a rotation without grace ends all others at once."""
+    key_id, old = router.create_key(name="rotated", rate_limit_rpm=100_000)
+    wires = Wires(router)
+    for number in range(8):
+        assert wires.ask(number, old).status_code == 200
+    rotated = router.api("POST", f"/v1/keys/{key_id}/rotate", json={"grace_seconds": 2}).json()
+    end = datetime.fromisoformat(rotated["secrets"][1]["valid_until"]).timestamp()
+    asked, late, early = 0, [], []
+    while (begun := time.time()) < end + 0.3:
+        answer = wires.ask(asked, old)
+        if begun >= end and code(answer) != "invalid_proxy_key":
+            late.append((begun - end, answer.status_code))
+        if time.time() < end and answer.status_code != 200:
+            early.append((begun - end, code(answer)))
+        assert wires.ask(asked, rotated["key"]).status_code == 200
+        asked += 1
+    assert (late, early) == ([], [])
+    assert [code(wires.ask(number, old)) for number in range(8)] == ["invalid_proxy_key"] * 8
+    newest = router.api("POST", f"/v1/keys/{key_id}/rotate", json={"grace_seconds": 0}).json()["key"]
+    assert [code(wires.ask(number, rotated["key"])) for number in range(8)] == ["invalid_proxy_key"] * 8
+    for path in ("/v1/models", "/v1/key"):
+        for key, status in ((rotated["key"], 401), (newest, 200)):
+            headers = {"Authorization": f"Bearer {key}"}
+            assert requests.get(router.proxy_url + path, headers=headers, timeout=10).status_code == status
+    assert wires.ask(0, newest).status_code == 200

@@ -67,6 +67,16 @@ def test_it_works(any_engine: Engine, ledger: Ledger, database: AccountingDataba
     assert reached(database) == FIRST
 
 
+def test_daily_sums_tell_classes_of_tokens(any_engine: Engine, ledger: Ledger) -> None:
+    usage = {"input_tokens": 9, "output_tokens": 5, "cache_read_tokens": 4, "output_reasoning_tokens": 2, "other": 1}
+    plain = EndRecord(1, 1, attempt(1), settlement())
+    ledger.post("01W", [plain, EndRecord(2, 2, attempt(2), settlement(usage=usage))], START, FIRST)
+    ledger.post("01W", [EndRecord(3, 3, attempt(3), settlement(usage=usage))], FIRST, SECOND)
+    (row,) = rows(any_engine, UsageDaily.__table__)
+    assert (row.requests, row.input_tokens, row.output_tokens) == (3, 21, 15)
+    assert (row.cache_read_tokens, row.output_reasoning_tokens, row.cache_write_tokens) == (8, 4, 0)
+
+
 def test_the_models_read_what_the_ledger_wrote(any_engine: Engine, ledger: Ledger) -> None:
     """Both ways of inserting, as one JSON document and row by row, leave the same values."""
     record = EndRecord(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from dashboard_kit import ADMIN, START, Api, Clock, environment
+from databases_kit import either, empty, made  # noqa: F401 - fixtures
 from flask import Flask
 from flask.testing import FlaskClient
 from live_counters import LiveCounters

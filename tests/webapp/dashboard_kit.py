@@ -45,6 +45,25 @@ class Api:
         return created
 
 
+# A key with something in every field.
+FULL = {
+    "name": "backend-prod",
+    "allowed_providers": ["openai", "gemini"],
+    "allowed_models": ["gpt-4o*", "gemini/gemini-2.5-flash"],
+    "allowed_ips": ["10.0.0.0/8", "2001:db8::1"],
+    "rate_limit_rpm": 60,
+    "spend_limit_usd": "12.5",
+    "spend_reset": "weekly",
+    "expires_at": "2027-01-01T02:00:00+02:00",
+}
+
+
+def field_errors(response: TestResponse) -> dict[str, str]:
+    assert response.status_code == 422, response.text
+    assert response.mimetype == "application/problem+json"
+    return {error["field"]: error["message"] for error in response.get_json()["errors"]}
+
+
 def environment(data_dir: Path) -> dict[str, str]:
     return {
         "ROUTER_DATA_DIR": str(data_dir),

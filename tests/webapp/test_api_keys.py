@@ -1,31 +1,14 @@
 import pytest
-from dashboard_kit import Api, Clock
+from dashboard_kit import FULL, Api, Clock, field_errors
 from flask import Flask
 from forms_kit import count
 from sqlalchemy import select
-from werkzeug.test import TestResponse
 
 from shared.config import Settings
 from shared.keys import PROXY_TAG, digest, looks_like_ours
 from shared.models import AuditEvent, KeySecret, ProxyKey, snapshot_of
+from shared.policy import matches_model
 from webapp.db import db, writing
-
-FULL = {
-    "name": "backend-prod",
-    "allowed_providers": ["openai", "gemini"],
-    "allowed_models": ["gpt-4o*", "gemini/gemini-2.5-flash"],
-    "allowed_ips": ["10.0.0.0/8", "2001:db8::1"],
-    "rate_limit_rpm": 60,
-    "spend_limit_usd": "12.5",
-    "spend_reset": "weekly",
-    "expires_at": "2027-01-01T02:00:00+02:00",
-}
-
-
-def field_errors(response: TestResponse) -> dict[str, str]:
-    assert response.status_code == 422, response.text
-    assert response.mimetype == "application/problem+json"
-    return {error["field"]: error["message"] for error in response.get_json()["errors"]}
 
 
 def test_it_works(api: Api) -> None:
@@ -132,12 +115,14 @@ def test_an_expired_key_keeps_its_expiry_and_can_be_opened_again(api: Api, clock
 
 def test_if_match(api: Api) -> None:
     path = f"/v1/keys/{api.create()['id']}"
-    for tag in ('"v2"', 'W/"v1"', "v1", '"other"'):
+    for tag in ('"v2"', 'W/"v2"', "v1", '"other"', 'w/"v1"', '"v1", "v2'):
         response = api("PATCH", path, {"name": "n"}, headers={"If-Match": tag})
         assert (response.status_code, response.get_json()["code"]) == (412, "version_mismatch")
     assert api("PATCH", path, {"name": "n"}, headers={"If-Match": '"v1"'}).status_code == 200
     assert api("PATCH", path, {"name": "m"}, headers={"If-Match": '"v1"'}).status_code == 412
     assert api("PATCH", path, {"name": "m"}, headers={"If-Match": "*"}).status_code == 200
+    # D10: a proxy that compresses on the way marks tags as weak.
+    assert api("PATCH", path, {"name": "n"}, headers={"If-Match": 'W/"v3"'}).status_code == 200
 
 
 def test_revoke_is_for_ever_and_once_more_is_the_same(api: Api, app: Flask, clock: Clock) -> None:
@@ -222,6 +207,7 @@ def test_idempotency(api: Api, clock: Clock) -> None:
     assert "key" not in again.get_json()
     assert again.get_json()["id"] == first.get_json()["id"]
     assert again.headers["Idempotency-Replayed"] == "true"
+    assert f"/v1/keys/{first.get_json()['id']}/rotate" in again.get_json()["notice"]
     other = api("POST", "/v1/keys", {"name": "x"}, headers={"Idempotency-Key": "abc"})
     assert (other.status_code, other.get_json()["code"]) == (409, "idempotency_key_reused")
     clock.forward(hours=24, seconds=1)
@@ -250,6 +236,17 @@ def test_problem_details(api: Api) -> None:
     response = api("PUT", "/v1/keys", {"name": "x"})
     assert (response.status_code, response.get_json()["code"]) == (405, "method_not_allowed")
     assert "POST" in response.headers["Allow"]
+
+
+def test_both_names_of_gemini_may_stand_before_a_model(api: Api, app: Flask) -> None:
+    """D10: requests accept both, so lists do. What was set is what is shown."""
+    created = api.create(allowed_models=["google/gemini-2*", "gemini/gemini-3*"])
+    assert created["allowed_models"] == ["google/gemini-2*", "gemini/gemini-3*"]
+    with app.app_context():
+        key = snapshot_of(db.session.get_one(ProxyKey, created["id"]))
+    for model in ("gemini-2.5-flash", "gemini-3-pro"):
+        assert any(matches_model(glob, "gemini", model) for glob in key.allowed_models)
+        assert not any(matches_model(glob, "openai", model) for glob in key.allowed_models)
 
 
 def test_moments_keep_their_offset_out(api: Api) -> None:

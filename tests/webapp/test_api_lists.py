@@ -7,10 +7,10 @@ from flask import Flask
 from live_counters import LiveCounters
 from werkzeug.test import TestResponse
 
-from shared.models import KeySpend, UsageDaily
+from shared.models import USAGE_CLASSES, KeySpend, UsageDaily
 from shared.periods import FIRST_DAY
 from webapp.db import writing
-from webapp.queries.keys import STATUSES
+from webapp.schemas.lists import STATUSES
 
 
 def names(response: TestResponse) -> list[str]:
@@ -190,10 +190,12 @@ def test_usage(api: Api, ledger: str) -> None:
         "requests": 4,
         "input_tokens": 60,
         "output_tokens": 8,
+        "tokens": {},
         "cost_usd": "0.10000001",
     }
     assert [line["day"] for line in document["data"]] == ["2026-11-21", "2026-11-22", "2026-11-24"]
-    assert document["total"] == {"requests": 8, "input_tokens": 120, "output_tokens": 16, "cost_usd": "0.70000001"}
+    total = {"requests": 8, "input_tokens": 120, "output_tokens": 16, "tokens": {}, "cost_usd": "0.70000001"}
+    assert document["total"] == total
 
 
 @pytest.mark.parametrize(
@@ -221,9 +223,9 @@ def test_csv_cells_are_inert(api: Api, ledger: str) -> None:
     response = api("GET", f"/v1/keys/{ledger}/usage?group_by=model&format=csv")
     assert response.mimetype == "text/csv"
     assert response.text.splitlines() == [
-        "model,requests,input_tokens,output_tokens,cost_usd",
-        "'=cmd(),2,30,4,0.00000001",
-        "gpt-4o,6,90,12,0.70",
+        f"model,requests,input_tokens,output_tokens,{','.join(USAGE_CLASSES)},cost_usd",
+        "'=cmd(),2,30,4,0,0,0,0,0,0,0,0.00000001",
+        "gpt-4o,6,90,12,0,0,0,0,0,0,0,0.70",
     ]
 
 

@@ -1,18 +1,12 @@
 """Input that is refused: named field by field, with nothing written."""
 
 import pytest
-from dashboard_kit import Api
+from dashboard_kit import Api, field_errors
 from flask import Flask
 from forms_kit import count
-from werkzeug.test import TestResponse
 
-from shared.models import AuditEvent, ProxyKey
-
-
-def field_errors(response: TestResponse) -> dict[str, str]:
-    assert response.status_code == 422, response.text
-    assert response.mimetype == "application/problem+json"
-    return {error["field"]: error["message"] for error in response.get_json()["errors"]}
+from shared.keys import MANAGEMENT_TAG, PROXY_TAG, mint
+from shared.models import AuditEvent, IdempotentCreation, ProxyKey
 
 
 def test_it_works(api: Api, app: Flask) -> None:
@@ -35,7 +29,8 @@ BAD = [
     ({"name": "x", "allowed_providers": ["nosuch"]}, "allowed_providers"),
     ({"name": "x", "allowed_models": ["gpt-[4]"]}, "allowed_models"),
     ({"name": "x", "allowed_models": [""]}, "allowed_models"),
-    ({"name": "x", "allowed_models": ["google/gemini-*"]}, "allowed_models"),
+    ({"name": "x", "allowed_models": ["mistral/*"]}, "allowed_models"),
+    ({"name": "x", "allowed_models": {"a": 1}}, "allowed_models"),
     ({"name": "x", "allowed_models": ["openai/"]}, "allowed_models"),
     ({"name": "x", "allowed_models": [4]}, "allowed_models"),
     ({"name": "x", "allowed_models": ["a"] * 201}, "allowed_models"),
@@ -97,8 +92,71 @@ def test_a_rate_of_zero_is_refused_and_the_message_points_to_paused(api: Api) ->
 
 
 def test_all_errors_come_at_once(api: Api) -> None:
-    errors = field_errors(api("POST", "/v1/keys", {"rate_limit_rpm": -1, "x": 1}))
-    assert set(errors) == {"name", "rate_limit_rpm", "x"}
+    """D7: of a list, every bad line; the text for people names them all as well."""
+    document = {
+        "rate_limit_rpm": -1,
+        "x": 1,
+        "allowed_ips": ["10.0.0.1/8", "::1", "here"],
+        "allowed_models": ["[abc]", "gpt-4o", "mistral/x"],
+        "expires_at": "2020-01-01T00:00:00Z",
+    }
+    response = api("POST", "/v1/keys", document, headers={"Idempotency-Key": ""})
+    errors = [(error["field"], error["message"]) for error in response.get_json()["errors"]]
+    assert [field for field, _ in errors if field not in ("allowed_ips", "allowed_models")] == [
+        "Idempotency-Key", "rate_limit_rpm", "expires_at", "name", "x",
+    ]  # fmt: skip
+    assert [message.split("'")[1] for field, message in errors if field == "allowed_ips"] == ["10.0.0.1/8", "here"]
+    assert [message.split("'")[1] for field, message in errors if field == "allowed_models"] == ["[abc]", "mistral/x"]
+    detail = response.get_json()["detail"]
+    assert all(word in detail for word in ("10.0.0.1/8", "here", "[abc]", "must be in the future", "-1"))
+
+
+SECRETS = [
+    mint(PROXY_TAG).raw,
+    mint(MANAGEMENT_TAG).raw,
+    mint(PROXY_TAG).raw[:40],
+    mint(PROXY_TAG).raw.upper(),
+    "sk-ant-api03-" + "aB3_-" * 18,
+    "sk-proj-" + "aB3_-" * 30,
+    "sk-" + "aB3x" * 12,
+    "AIza" + "Sy-_b" * 7,
+    "ghp_" + "a1B2" * 9,
+    "".join(chr(ord(letter) + 0xFEE0) for letter in "AIzaSyD") + "x9" * 15,  # full-width letters
+    "-----BEGIN PRIVATE KEY-----",
+]
+
+
+@pytest.mark.parametrize("secret", SECRETS, ids=range(len(SECRETS)))
+def test_no_free_text_takes_a_secret_or_repeats_it(api: Api, app: Flask, secret: str) -> None:
+    """D2, S5."""
+    before = [count(app, model) for model in (ProxyKey, AuditEvent, IdempotentCreation)]
+    path = f"/v1/keys/{api.create()['id']}"
+    for document, field in (
+        ({"name": f"key of {secret}"}, "name"),
+        ({"name": "x", "allowed_models": ["gpt-4o", secret]}, "allowed_models"),
+        ({"name": "x", "allowed_models": [f"openai/{secret}*"]}, "allowed_models"),
+        ({"name": "x", "allowed_ips": [secret]}, "allowed_ips"),
+        ({"name": "x", "allowed_providers": [secret]}, "allowed_providers"),
+    ):
+        for response in (api("POST", "/v1/keys", document), api("PATCH", path, document)):
+            assert set(field_errors(response)) == {field}
+            assert secret not in response.get_data(as_text=True)
+    response = api("POST", "/v1/keys", {"name": "x", secret: 1})
+    assert response.status_code == 422
+    assert secret not in response.text
+    if secret.isascii():
+        response = api("POST", "/v1/keys", {"name": "x"}, headers={"Idempotency-Key": secret})
+        assert set(field_errors(response)) == {"Idempotency-Key"}
+        assert secret not in response.text
+    after = [count(app, model) for model in (ProxyKey, AuditEvent, IdempotentCreation)]
+    assert after == [before[0] + 1, before[1] + 1, before[2]]
+
+
+@pytest.mark.parametrize(
+    "name", ["sk-proxy-a1b2", "sk-test", "AIza", "task-force-of-the-north-wing-and-more", "risk-" * 10]
+)
+def test_a_prefix_and_plain_words_are_no_secrets(api: Api, name: str) -> None:
+    assert api.create(name=name)["name"] == name
 
 
 @pytest.mark.parametrize(

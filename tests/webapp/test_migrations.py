@@ -1,12 +1,10 @@
 """One suite for both databases; PostgreSQL runs when its programs are on the machine."""
 
-import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
-from pathlib import Path
 from typing import TypeVar
 
 import flask_migrate
@@ -14,68 +12,24 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from dashboard_kit import Api, environment
+from databases_kit import api_of
 from flask import Flask
 from plans_kit import plans_of
 from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.exc import DBAPIError
 from werkzeug.test import TestResponse
 
-from shared.config import Settings
 from shared.db import Base
 from shared.models import REVISION, AuditEvent, ProxyKey, UsageDaily, UsageRecord
-from webapp import create_app
 from webapp.actions.keys import CreatedKey, create_key
-from webapp.bootstrap import BootstrapReport, bootstrap
+from webapp.bootstrap import BootstrapReport
 from webapp.context import Actor, NotFound
 from webapp.db import db, writing
 from webapp.queries.recent import requests_since
 from webapp.queries.requests import requests_of_key
+from webapp.schemas.explain import RequestQuery
 
 T = TypeVar("T")
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
-    """The settings of a first start on each kind of database."""
-    environ = environment(tmp_path / "made")
-    if request.param == "postgresql":
-        environ["DATABASE_URL"] = request.getfixturevalue("postgres")
-    return Settings.from_env(environ)
-
-
-@pytest.fixture
-def made(settings: Settings) -> Iterator[tuple[Flask, BootstrapReport]]:
-    """The app and the report of a first start."""
-    report = bootstrap(settings)
-    with leaving_nothing(settings) as app:
-        yield app, report
-
-
-@pytest.fixture
-def empty(settings: Settings) -> Iterator[Flask]:
-    """The app over a database without a table."""
-    with leaving_nothing(settings) as app:
-        yield app
-
-
-@contextlib.contextmanager
-def leaving_nothing(settings: Settings) -> Iterator[Flask]:
-    """The app; at the end its database is as empty as it was."""
-    app = create_app(settings)
-    yield app
-    with app.app_context():
-        if db.engine.dialect.name == "postgresql":
-            with db.engine.begin() as connection:
-                connection.execute(text("DROP SCHEMA public CASCADE"))
-                connection.execute(text("CREATE SCHEMA public"))
-        db.engine.dispose()
-
-
-def api_of(made: tuple[Flask, BootstrapReport]) -> Api:
-    app, report = made
-    assert report.management_token is not None
-    return Api(app.test_client(), report.management_token)
 
 
 def test_it_works(made: tuple[Flask, BootstrapReport]) -> None:
@@ -164,9 +118,11 @@ def test_recent_use_of_a_key_is_found_by_the_key_not_by_its_organisation(
         assert requests == 10
         assert len(plans) == 1
         assert "ix_usage_records_key_id_admitted_at" in plans[0]
-        page = requests_of_key(report.org_id, mine, limit=8)
+        page = requests_of_key(report.org_id, mine, RequestQuery(limit=8))
         for cursor in (None, page.next_cursor):
-            rest, plans = plans_of(partial(requests_of_key, report.org_id, mine, cursor=cursor), "usage_records")
+            rest, plans = plans_of(
+                partial(requests_of_key, report.org_id, mine, RequestQuery(cursor=cursor)), "usage_records"
+            )
             assert len(rest.items) == (20 if cursor is None else 12)
             assert "ix_usage_records_key_id_admitted_at" in plans[0]
             assert cursor is None or "admitted_at<" in plans[0].replace(" ", "")  # it begins where the page does

@@ -1,11 +1,22 @@
 import re
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
+import pytest
 from dashboard_kit import Api
 from flask import Flask
 from flask.testing import FlaskClient
 
-from webapp.api.openapi import document
+from webapp.schemas.keys import EDITABLE, READ_ONLY
+
+
+@pytest.fixture
+def document(api: Api) -> dict[str, Any]:
+    served = api("GET", "/openapi.json")
+    assert served.status_code == 200
+    found: dict[str, Any] = served.get_json()
+    return found
 
 
 def routes(app: Flask) -> set[tuple[str, str]]:
@@ -18,38 +29,63 @@ def routes(app: Flask) -> set[tuple[str, str]]:
     return found
 
 
-def test_it_works(api: Api, enter: Callable[[str], FlaskClient], app: Flask) -> None:
-    served = api("GET", "/openapi.json")
-    assert served.status_code == 200
-    assert served.get_json() == document()
-    assert enter("viewer").get("/openapi.json").status_code == 200
+def test_it_works(document: dict[str, Any], enter: Callable[[str], FlaskClient], app: Flask) -> None:
+    assert document["openapi"].startswith("3.1")
+    assert enter("viewer").get("/openapi.json").get_json() == document
     assert app.test_client().get("/openapi.json").status_code == 303
 
 
-def test_it_describes_the_routes_that_exist(app: Flask) -> None:
-    described = {
-        (method, path)
-        for path, operations in document()["paths"].items()
-        for method in operations
-        if method != "parameters"
-    }
+def test_it_describes_the_routes_that_exist(document: dict[str, Any], app: Flask) -> None:
+    described = {(method, path) for path, operations in document["paths"].items() for method in operations}
     assert described == routes(app)
 
 
-def test_each_reference_leads_somewhere() -> None:
-    text = str(document())
-    schemas = document()["components"]["schemas"]
-    assert set(re.findall(r"#/components/schemas/(\w+)", text)) <= schemas.keys()
+def test_each_reference_leads_somewhere_and_nothing_is_left_over(document: dict[str, Any]) -> None:
+    named = set(re.findall(r"#/components/schemas/(\w+)", str(document)))
+    assert named == document["components"]["schemas"].keys()
 
 
-def test_the_key_object_is_described_as_it_is(api: Api) -> None:
-    schemas = document()["components"]["schemas"]
+def test_the_page_for_people_tells_every_call(
+    document: dict[str, Any], enter: Callable[[str], FlaskClient], app: Flask
+) -> None:
+    text = enter("viewer").get("/docs").text
+    for path, operations in document["paths"].items():
+        assert f"<code>{path}</code>" in text
+        for operation in operations.values():
+            assert f'id="{operation["operationId"]}"' in text
+    assert "<script" not in text.partition("<main")[2]
+    assert app.test_client().get("/docs").status_code == 303
+
+
+def test_the_guide_names_every_call_and_no_other(document: dict[str, Any]) -> None:
+    guide = (Path(__file__).parent.parent.parent / "docs" / "api.md").read_text(encoding="utf-8")
+    told = set(re.findall(r"`(GET|POST|PATCH|PUT|DELETE) (/v1/[^`?]+)`", guide))
+    assert told == {(method.upper(), path) for path, operations in document["paths"].items() for method in operations}
+
+
+def test_each_operation_says_what_it_is(document: dict[str, Any]) -> None:
+    operations = [operation for path in document["paths"].values() for operation in path.values()]
+    assert len({operation["operationId"] for operation in operations}) == len(operations)
+    for operation in operations:
+        assert operation["summary"].endswith((".", ")"))
+        assert "Needs the scope" in operation["description"]
+        for parameter in operation["parameters"]:
+            assert parameter["description"], (operation["operationId"], parameter["name"])
+        for status, answer in operation["responses"].items():
+            kinds = set(answer["content"])
+            assert ("application/problem+json" in kinds) == (not status.startswith("2")), operation["operationId"]
+
+
+def test_the_key_object_is_described_as_it_is(api: Api, document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
     created = api.create()
-    assert set(created) == set(schemas["CreatedKey"]["properties"])
+    assert set(created) == set(schemas["CreatedKey"]["properties"]) - {"notice"}
     assert set(created) - {"key"} == set(schemas["Key"]["properties"]) == set(schemas["Key"]["required"])
-    assert set(created["spend"]) == set(schemas["Key"]["properties"]["spend"]["properties"])
+    assert set(created["spend"]) == set(schemas["Spend"]["properties"])
+    assert set(created) == READ_ONLY | set(EDITABLE)
+    assert set(schemas["NewKey"]["properties"]) == set(EDITABLE) == set(schemas["KeyPatch"]["properties"])
     page = api("GET", "/v1/keys").get_json()
-    assert set(page) == set(schemas["KeyList"]["properties"])
+    assert set(page) == set(schemas["KeyList"]["properties"]) - {"total"}
     usage = api("GET", f"/v1/keys/{created['id']}/usage").get_json()
     assert set(usage) == set(schemas["Usage"]["properties"])
     problem = api("GET", "/v1/keys/none").get_json()

@@ -14,11 +14,12 @@ from shared import keys as secrets
 from shared import money
 from shared.ids import new_id
 from shared.models import IdempotentCreation, KeySecret, ProxyKey
-from shared.secret_text import holds_secret
 from webapp.actions import audit, policy
 from webapp.context import Actor, Conflict, now
 from webapp.db import db, writing
-from webapp.validation import EDITABLE, FieldError, Invalid, parse_key, to_json_moment
+from webapp.schemas.keys import EDITABLE, READ_ONLY, Key, KeyPatch, NewKey
+from webapp.schemas.values import refuse_secret, to_json_moment
+from webapp.validation import FieldError, Invalid, read
 from webapp.views.keys import KeyView, row_of, view_of
 
 REMEMBERED = timedelta(hours=24)
@@ -40,11 +41,8 @@ def create_key(actor: Actor, document: Mapping[str, object], *, idempotency_key:
     """Make a key from its JSON fields. Raises Invalid; Conflict when the idempotency key was used otherwise."""
     if idempotency_key is None:
         return _create(actor, document, None)
-    if not (0 < len(idempotency_key) <= _LONGEST_IDEMPOTENCY_KEY and idempotency_key.isprintable()):
-        message = f"must have 1 to {_LONGEST_IDEMPOTENCY_KEY} printable characters"
-        raise Invalid(FieldError("Idempotency-Key", message))
-    if holds_secret(idempotency_key):
-        raise Invalid(FieldError("Idempotency-Key", "looks like a secret; it is stored as it is, so make one up"))
+    if (fault := _fault_of(idempotency_key)) is not None:
+        raise Invalid(fault, *_faults_of(document))
     digest = hashlib.sha256(json.dumps(document, sort_keys=True, default=str).encode()).hexdigest()
     promise = (idempotency_key, digest)
     try:
@@ -63,14 +61,10 @@ def update_key(actor: Actor, key_id: str, document: Mapping[str, object], *, if_
     key since `if_version`.
     """
     with writing() as session:
-        row = row_of(actor.org_id, key_id, lock=True)
-        if row.revoked_at is not None:
-            raise Conflict("key_revoked", "This key was revoked; it cannot be changed any more.", view_of(row))
-        if if_version is not None and row.version != if_version:
-            message = "Somebody else changed this key in the meantime. Look at its current state and try again."
-            raise Conflict("version_mismatch", message, view_of(row))
-        changes = parse_key(document, now=now(), partial=True, keep_expiry=row.expires_at)
-        changes = {column: value for column, value in changes.items() if getattr(row, column) != value}
+        row = row_to_change(actor, key_id, if_version)
+        served = Key.model_validate(view_of(row)).model_dump(mode="json") if READ_ONLY & document.keys() else {}
+        patch = read(KeyPatch, document, now=now(), keep_expiry=row.expires_at, served=served)
+        changes = {column: value for column, value in patch.columns().items() if getattr(row, column) != value}
         before = _told(row)
         for column, value in changes.items():
             setattr(row, column, value)
@@ -91,6 +85,17 @@ def update_key(actor: Actor, key_id: str, document: Mapping[str, object], *, if_
     return view_of(row_of(actor.org_id, key_id))
 
 
+def row_to_change(actor: Actor, key_id: str, if_version: int | None) -> ProxyKey:
+    """The locked row of a key, within a transaction. Raises as `update_key` does."""
+    row = row_of(actor.org_id, key_id, lock=True)
+    if row.revoked_at is not None:
+        raise Conflict("key_revoked", "This key was revoked; it cannot be changed any more.", view_of(row))
+    if if_version is not None and row.version != if_version:
+        message = "Somebody else changed this key in the meantime. Look at its current state and try again."
+        raise Conflict("version_mismatch", message, view_of(row))
+    return row
+
+
 def revoke_key(actor: Actor, key_id: str) -> KeyView:
     """Disable a key for ever; once more is the same. Raises NotFound."""
     with writing() as session:
@@ -105,12 +110,12 @@ def revoke_key(actor: Actor, key_id: str) -> KeyView:
 
 def _create(actor: Actor, document: Mapping[str, object], promise: tuple[str, str] | None) -> CreatedKey:
     at = now()
-    changes = parse_key(document, now=at, partial=False)
+    wanted = read(NewKey, document, now=at)
     made = secrets.mint(secrets.PROXY_TAG)
     with writing() as session:
-        row = ProxyKey(id=new_id("key"), org_id=actor.org_id, prefix=made.prefix, **(_empty() | changes))
+        row = ProxyKey(id=new_id("key"), org_id=actor.org_id, prefix=made.prefix, **wanted.columns())
         row.created_at, row.created_by = at, actor.name
-        row.secrets = [KeySecret(digest=made.digest, created_at=at)]
+        row.secrets = [KeySecret(digest=made.digest, prefix=made.prefix, created_at=at)]
         session.add(row)
         audit(session, actor, "key.create", row.id, after={"prefix": row.prefix, **_told(row)})
         if promise is not None:
@@ -144,18 +149,25 @@ def _created_before(actor: Actor, promise: tuple[str, str]) -> CreatedKey | None
     return CreatedKey(view_of(row_of(actor.org_id, row.created_id)), None)
 
 
-def _empty() -> dict[str, Any]:
-    """A key that restricts nothing."""
-    return {
-        "allowed_providers": [],
-        "allowed_models": [],
-        "allowed_ips": [],
-        "rate_limit_rpm": None,
-        "spend_limit_nanos": None,
-        "spend_reset": "never",
-        "expires_at": None,
-        "paused": False,
-    }
+def _fault_of(idempotency_key: str) -> FieldError | None:
+    """What is wrong with an `Idempotency-Key`, which is kept in clear for a day."""
+    name = "Idempotency-Key"
+    if not (0 < len(idempotency_key) <= _LONGEST_IDEMPOTENCY_KEY and idempotency_key.isprintable()):
+        return FieldError(name, f"must have 1 to {_LONGEST_IDEMPOTENCY_KEY} printable characters")
+    try:
+        refuse_secret(idempotency_key)
+    except ValueError as error:
+        return FieldError(name, str(error))
+    return None
+
+
+def _faults_of(document: Mapping[str, object]) -> tuple[FieldError, ...]:
+    """What else is wrong, so that everything is told at once."""
+    try:
+        read(NewKey, document, now=now())
+    except Invalid as error:
+        return error.errors
+    return ()
 
 
 def _told(row: ProxyKey) -> dict[str, Any]:

@@ -10,11 +10,12 @@ from sqlalchemy.exc import IntegrityError
 from shared import keys as secrets
 from shared.ids import new_id
 from shared.models import IdempotentCreation, ManagementToken
-from shared.secret_text import holds_secret
 from webapp.actions import audit
 from webapp.context import Actor, Conflict, now
 from webapp.db import writing
-from webapp.validation import FieldError, Invalid, parse_name, parse_scopes, to_json_moment
+from webapp.schemas.tokens import NewToken
+from webapp.schemas.values import to_json_moment
+from webapp.validation import read
 from webapp.views.tokens import TokenView, row_of, view_of
 
 
@@ -43,30 +44,18 @@ def create_token(
     With `once`, a word that was made up for one form, there is one token a word, also when the form is sent twice at
     the same moment. Raises Invalid, and Conflict "form_used".
     """
-    errors = []
-    chosen: list[str] = []
-    try:
-        name = parse_name(name)
-        if holds_secret(name):
-            errors.append(FieldError("name", "looks like a secret; a name is shown to everybody"))
-    except ValueError as error:
-        errors.append(FieldError("name", str(error)))
-    try:
-        chosen = parse_scopes(list(scopes))
-    except ValueError as error:
-        errors.append(FieldError("scopes", str(error)))
-    if expires_at is not None and expires_at <= now():
-        errors.append(FieldError("expires_at", "must be in the future"))
-    if errors:
-        raise Invalid(*errors)
+    said: dict[str, object] = {"name": name, "scopes": list(scopes)}
+    if expires_at is not None:
+        said["expires_at"] = to_json_moment(expires_at)
+    wanted = read(NewToken, said, now=now())
     made = secrets.mint(secrets.MANAGEMENT_TAG) if raw is None else _brought(raw)
     row = ManagementToken(
         id=new_id("tok"),
         org_id=actor.org_id,
-        name=name,
+        name=wanted.name,
         prefix=made.prefix,
         digest=made.digest,
-        scopes=chosen,
+        scopes=wanted.scopes,
         created_at=now(),
         created_by=actor.name,
         expires_at=expires_at,

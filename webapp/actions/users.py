@@ -105,6 +105,19 @@ def deactivate_user(actor: Actor, user_id: str) -> UserView:
         return view_of(user)
 
 
+def set_role(actor: Actor, user_id: str, role: str | None) -> UserView:
+    """Let somebody do more or less from now on; None leaves it. Raises NotFound, and Conflict as `deactivate_user`."""
+    with writing() as session:
+        admins = _active_admins(session, actor.org_id)
+        user = _get(session, actor, user_id)
+        if role is not None and role != user.role:
+            if user.role == "admin" and user.disabled_at is None and admins < 2:
+                raise Conflict("last_administrator", "The last administrator must stay one. Make another one first.")
+            audit(session, actor, "user.role", user_id, before={"role": user.role}, after={"role": role})
+            user.role = role
+        return view_of(user)
+
+
 def activate_user(actor: Actor, user_id: str) -> UserView:
     """Let somebody in again, with the password they had; revoked tokens stay revoked. Raises NotFound."""
     with writing() as session:

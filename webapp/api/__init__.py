@@ -1,11 +1,35 @@
 """The management API: JSON over the same actions and the same validation as the pages.
 
 Law of this package: it reads the request, calls an action or a query, and renders the answer. Each view says by its
-mark which scope a token needs.
+mark which scope a token needs, what it takes and what it answers (`spec.operation`); OpenAPI comes of that.
 """
 
 from flask import Blueprint
 
-from webapp.api import explain, health, keys, openapi
+from webapp.api import (
+    audit,
+    explain,
+    health,
+    keys,
+    members,
+    openapi,
+    organization,
+    prices,
+    providers,
+    tokens,
+    usage,
+)
 
-API: tuple[Blueprint, ...] = (keys.bp, explain.bp, openapi.bp, health.bp)
+API: tuple[Blueprint, ...] = (
+    keys.bp,
+    usage.bp,
+    explain.bp,
+    audit.bp,
+    members.bp,
+    tokens.bp,
+    providers.bp,
+    prices.bp,
+    organization.bp,
+    openapi.bp,
+    health.bp,
+)

@@ -1,39 +1,71 @@
-"""What the views share: the query's parameters in, JSON out."""
+"""From models to answers: JSON with an ETag where there is one, and tables that no spreadsheet takes for formulas."""
 
-from typing import Any
+import csv
+import io
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 
-from flask import Response, json, request
+from flask import Response, request
+from pydantic import BaseModel
 
-from webapp.validation import FieldError, Invalid
-
-
-def parameters(known: tuple[str, ...]) -> dict[str, str]:
-    """The query's parameters. Raises Invalid for an unknown one and for one that is given twice."""
-    errors = []
-    for name, values in request.args.lists():
-        if name not in known:
-            errors.append(FieldError(name[:60], f"is not a known parameter; choose from {', '.join(known)}"))
-        elif len(values) > 1:
-            errors.append(FieldError(name, "occurs twice"))
-    if errors:
-        raise Invalid(*errors)
-    return request.args.to_dict()
+_TAG = re.compile(r'(?:W/)?"v(\d{1,9})(?:-[0-9a-f]+)?"')
+_TAGS = re.compile(r'(?:W/)?"[^"]*"')
+_NO_SUCH_VERSION = -1
+# Signs that begin a formula in one program or another, also in their full-width form, and what some look behind.
+_FORMULA = frozenset("=+-@;|%")
 
 
-def limit(text: str | None) -> int:
-    """How many are wanted on a page."""
-    if text is None:
-        return 50
-    if not (text.isascii() and text.isdigit() and len(text) <= 9):
-        raise Invalid(FieldError("limit", "must be a whole number from 1 to 200"))
-    return int(text)
+class Amount(str):
+    """A number in digits, perhaps below nothing: in a table it stays one."""
+
+    __slots__ = ()
 
 
-def as_json(document: dict[str, Any], status: int = 200) -> Response:
-    """An answer that nobody keeps."""
-    return Response(json.dumps(document), status, {"Cache-Control": "no-store"}, mimetype="application/json")
+def answer(
+    model: BaseModel, status: int = 200, *, etag: str | None = None, headers: Mapping[str, str] | None = None
+) -> Response:
+    """The model as JSON, not to be stored; 304 without a body when the reader has it already."""
+    sent = {"Cache-Control": "no-store", **(headers or {})}
+    if etag is not None:
+        sent["ETag"] = f'"{etag}"'
+        if request.method == "GET" and _is_known(etag):
+            return Response(status=304, headers=sent)
+    text = model.model_dump_json(by_alias=True)
+    return Response(text, status, sent, mimetype="application/json")
 
 
-def a_page(items: list[dict[str, Any]], next_cursor: str | None) -> Response:
-    """A page of a list."""
-    return as_json({"data": items, "has_more": next_cursor is not None, "next_cursor": next_cursor})
+def if_version() -> int | None:
+    """The version that If-Match demands; None when any will do. A tag that is none of ours matches nothing.
+
+    Tags are compared weakly: a compressing proxy on the way (nginx) marks those that it passes on as weak.
+    """
+    header = request.headers.get("If-Match")
+    if header is None or header.strip() == "*":
+        return None
+    match = _TAG.fullmatch(header.strip())
+    return _NO_SUCH_VERSION if match is None else int(match[1])
+
+
+def table(name: str, head: Sequence[str], lines: Iterable[Sequence[object]]) -> Response:
+    """A CSV file of lines; numbers stay numbers, and texts are texts to whatever opens them."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(head)
+    for line in lines:
+        writer.writerow([_inert(cell) if type(cell) is str else cell for cell in line])
+    headers = {"Cache-Control": "no-store", "Content-Disposition": f'attachment; filename="{name}.csv"'}
+    return Response(text.getvalue(), 200, headers, content_type="text/csv; charset=utf-8")
+
+
+def _inert(cell: str) -> str:
+    """A cell that no spreadsheet takes for a formula (OWASP, CSV injection)."""
+    begins = unicodedata.normalize("NFKC", cell).lstrip()[:1]
+    risky = begins in _FORMULA or cell[:1] in ("\t", "\r", "\n") or unicodedata.category(cell[:1] or "a") == "Cf"
+    return f"'{cell}" if risky and begins else cell
+
+
+def _is_known(etag: str) -> bool:
+    """Whether If-None-Match names this tag, compared weakly (RFC 9110, 13.1.2)."""
+    header = request.headers.get("If-None-Match", "").strip()
+    return header == "*" or any(tag.removeprefix("W/") == f'"{etag}"' for tag in _TAGS.findall(header))

@@ -1,177 +1,184 @@
-"""`/v1/keys`: create, list, read, edit, pause and revoke proxy keys, and what one used."""
+"""`/v1/keys`: create, list, read, edit, pause and revoke proxy keys."""
 
-import csv
-import io
-import re
-from datetime import timedelta
-from typing import Any, get_args
+from typing import Any
 
 from flask import Blueprint, Response, request
 
-from webapp.access import current_actor, scope
+from webapp.access import current_actor
 from webapp.actions import keys as actions
-from webapp.api.answers import a_page, as_json, limit, parameters
-from webapp.api.document import read_document
-from webapp.context import now
-from webapp.queries.keys import Page, get_key, list_keys
-from webapp.queries.usage import GroupBy, UsageLine, UsageTable, usage_of_key
-from webapp.validation import FieldError, Invalid, bounded_days, parse_day
+from webapp.actions.bulk import Outcome, change_many
+from webapp.actions.rotation import rotate_key
+from webapp.api.answers import answer, if_version
+from webapp.api.problems import problem_of
+from webapp.api.spec import operation
+from webapp.queries.keys import get_key, list_keys
+from webapp.schemas.bulk import BulkChange, BulkResult, BulkResults
+from webapp.schemas.headers import IdempotencyKey, IfMatch, IfNoneMatch
+from webapp.schemas.keys import CreatedKey, Key, KeyList, KeyPatch, NewKey
+from webapp.schemas.lists import KeyQuery
+from webapp.schemas.rotation import RotatedKey, Rotation, Secret
 from webapp.views.keys import KeyView
 
 bp = Blueprint("api_keys", __name__, url_prefix="/v1/keys")
 
-_LIST_PARAMETERS = ("limit", "cursor", "status", "q", "sort")
-_USAGE_PARAMETERS = ("from", "to", "group_by", "format")
-_TAG = re.compile(r'"v(\d{1,9})"')
-_NO_SUCH_VERSION = -1
-_DEFAULT_DAYS = 30
+ID = {"key_id": "The key's id, key_ and 26 characters."}
+_AS_IT_IS = "The key as it is now"
+_REPLAYED = (
+    "An earlier request with this Idempotency-Key made this key. If its secret is lost, POST {} gives a new one."
+)
 
 
 @bp.post("")
-@scope("keys:write")
-def create() -> Response:
-    """201 with the raw secret, this once; a replay of the same Idempotency-Key has no secret."""
-    created = actions.create_key(
-        current_actor(), read_document(), idempotency_key=request.headers.get("Idempotency-Key")
-    )
-    document = created.view.as_json()
-    if created.secret is not None:
-        document["key"] = created.secret
-    response = _answer(document, created.view, status=201)
-    response.headers["Location"] = f"/v1/keys/{created.view.id}"
+@operation(
+    "createKey",
+    "keys:write",
+    CreatedKey,
+    "The key, and in `key` its secret, this once",
+    status=201,
+    body=NewKey,
+    headers=IdempotencyKey,
+    problems=(409,),
+    etag=True,
+)
+def create(document: dict[str, Any]) -> Response:
+    """Create a proxy key.
+
+    For 24 hours the same request with the same Idempotency-Key answers with the same key, without its secret.
+    """
+    created = actions.create_key(current_actor(), document, idempotency_key=request.headers.get("Idempotency-Key"))
+    view = created.view
+    headers = {"Location": f"/v1/keys/{view.id}"}
+    told = CreatedKey.model_validate(view)
+    told.key = created.secret
     if created.secret is None:
-        response.headers["Idempotency-Replayed"] = "true"
-    return response
+        headers["Idempotency-Replayed"] = "true"
+        told.notice = _REPLAYED.format(f"/v1/keys/{view.id}/rotate")
+    return answer(told, 201, etag=view.etag, headers=headers)
 
 
 @bp.get("")
-@scope("keys:read")
-def index() -> Response:
-    """The organisation's keys, page by page."""
-    asked = parameters(_LIST_PARAMETERS)
-    page: Page = list_keys(
-        current_actor().org_id,
-        limit=limit(asked.get("limit")),
-        cursor=asked.get("cursor"),
-        status=asked.get("status"),
-        q=asked.get("q"),
-        sort=asked.get("sort", "-created_at"),
+@operation("listKeys", "keys:read", KeyList, "A page of keys", query=KeyQuery)
+def index(query: KeyQuery) -> Response:
+    """List proxy keys, page by page."""
+    page = list_keys(current_actor().org_id, query)
+    return answer(
+        KeyList(
+            data=[Key.model_validate(view) for view in page.keys],
+            has_more=page.has_more,
+            next_cursor=page.next_cursor,
+            total=page.total,
+        )
     )
-    return a_page([view.as_json() for view in page.keys], page.next_cursor)
 
 
 @bp.get("/<key_id>")
-@scope("keys:read")
+@operation("getKey", "keys:read", Key, "The key", path=ID, headers=IfNoneMatch, problems=(404,), etag=True)
 def show(key_id: str) -> Response:
-    """One key, with its ETag."""
-    view = get_key(current_actor().org_id, key_id)
-    return _answer(view.as_json(), view)
+    """Read a proxy key."""
+    return told_key(get_key(current_actor().org_id, key_id))
 
 
 @bp.patch("/<key_id>")
-@scope("keys:write")
-def update(key_id: str) -> Response:
-    """A merge patch; holds for the first request after this answer."""
-    view = actions.update_key(current_actor(), key_id, read_document(), if_version=_if_version())
-    return _answer(view.as_json(), view)
+@operation(
+    "updateKey",
+    "keys:write",
+    Key,
+    _AS_IT_IS,
+    path=ID,
+    headers=IfMatch,
+    body=KeyPatch,
+    problems=(404, 409, 412),
+    etag=True,
+)
+def update(key_id: str, document: dict[str, Any]) -> Response:
+    """Edit a proxy key by a merge patch (RFC 7396); it holds for the next request.
+
+    What is absent stays, null clears. What only the router sets is ignored when it is sent back as it was served.
+    """
+    return told_key(actions.update_key(current_actor(), key_id, document, if_version=if_version()))
 
 
 @bp.post("/<key_id>/pause")
-@scope("keys:write")
+@operation("pauseKey", "keys:write", Key, _AS_IT_IS, path=ID, headers=IfMatch, problems=(404, 409, 412), etag=True)
 def pause(key_id: str) -> Response:
-    """The same as a patch of `paused`."""
+    """Stop a proxy key for now, like a patch of `paused`; it holds for the next request."""
     return _set_paused(key_id, paused=True)
 
 
 @bp.post("/<key_id>/resume")
-@scope("keys:write")
+@operation(
+    "resumeKey",
+    "keys:write",
+    Key,
+    _AS_IT_IS,
+    path=ID,
+    headers=IfMatch,
+    problems=(404, 409, 412),
+    etag=True,
+)
 def resume(key_id: str) -> Response:
-    """The same as a patch of `paused`."""
+    """Let a paused proxy key work again, like a patch of `paused`; it holds for the next request."""
     return _set_paused(key_id, paused=False)
 
 
+@bp.post("/<key_id>/rotate")
+@operation(
+    "rotateKey",
+    "keys:write",
+    RotatedKey,
+    "The key, and in `key` its new secret, this once",
+    path=ID,
+    headers=IfMatch,
+    body=Rotation,
+    problems=(404, 409, 412),
+    etag=True,
+)
+def rotate(key_id: str, document: dict[str, Any]) -> Response:
+    """Give a proxy key a new secret; its id, limits and spend stay.
+
+    For `grace_seconds` the old secret opens it as well, and dies at the end of them on every worker.
+    """
+    rotated = rotate_key(current_actor(), key_id, document, if_version=if_version())
+    told = Key.model_validate(rotated.view).model_dump()
+    secrets = [Secret.model_validate(secret) for secret in rotated.secrets]
+    return answer(RotatedKey(**told, key=rotated.secret, secrets=secrets), etag=rotated.view.etag)
+
+
+@bp.post("/bulk")
+@operation("changeKeys", "keys:write", BulkResults, "What became of each", body=BulkChange)
+def bulk(document: dict[str, Any]) -> Response:
+    """Revoke, pause, resume or extend many proxy keys, each by itself.
+
+    The answer is 200 also when some could not be changed; each has its own status.
+    """
+    wanted, outcomes = change_many(current_actor(), document)
+    results = [_result(outcome) for outcome in outcomes]
+    changed = sum(result.key is not None for result in results)
+    return answer(
+        BulkResults.model_validate(
+            {"action": wanted.action, "changed": changed, "failed": len(results) - changed, "results": results}
+        )
+    )
+
+
 @bp.delete("/<key_id>")
-@scope("keys:write")
+@operation("revokeKey", "keys:write", Key, "The revoked key", path=ID, problems=(404,), etag=True)
 def revoke(key_id: str) -> Response:
-    """Revoke for ever; holds for the first request after this answer."""
-    view = actions.revoke_key(current_actor(), key_id)
-    return _answer(view.as_json(), view)
+    """Revoke a proxy key for ever; it holds for the next request. Once more is the same."""
+    return told_key(actions.revoke_key(current_actor(), key_id))
 
 
-@bp.get("/<key_id>/usage")
-@scope("usage:read")
-def usage(key_id: str) -> Response:
-    """Sums of requests, tokens and cost, as JSON or CSV; the last 30 days by default."""
-    asked = parameters(_USAGE_PARAMETERS)
-    errors, days = [], {}
-    for name in ("from", "to"):
-        try:
-            days[name] = parse_day(asked[name]) if name in asked else None
-        except ValueError as error:
-            errors.append(FieldError(name, str(error)))
-    group_by = asked.get("group_by", "day")
-    if group_by not in get_args(GroupBy):
-        errors.append(FieldError("group_by", f"must be one of {', '.join(get_args(GroupBy))}"))
-    if asked.get("format", "json") not in ("json", "csv"):
-        errors.append(FieldError("format", "must be json or csv"))
-    if errors:
-        raise Invalid(*errors)
-    last = days["to"] or max(now().date(), days["from"] or now().date())
-    first = days["from"] or last - timedelta(days=min(_DEFAULT_DAYS - 1, last.toordinal() - 1))
-    bounded_days(first, last)
-    table = usage_of_key(current_actor().org_id, key_id, first, last, group_by)  # type: ignore[arg-type] # checked above
-    return _csv(table) if asked.get("format") == "csv" else as_json(_usage_document(table))
+def told_key(view: KeyView) -> Response:
+    """A key, with its ETag."""
+    return answer(Key.model_validate(view), etag=view.etag)
 
 
-def _if_version() -> int | None:
-    """The version that If-Match demands; None when any will do. A tag that is none of ours matches nothing."""
-    header = request.headers.get("If-Match")
-    if header is None or header.strip() == "*":
-        return None
-    match = _TAG.fullmatch(header.strip())
-    return _NO_SUCH_VERSION if match is None else int(match[1])
+def _result(outcome: Outcome) -> BulkResult:
+    if outcome.view is not None:
+        return BulkResult(id=outcome.key_id, status=200, key=Key.model_validate(outcome.view))
+    problem = problem_of(outcome.error)
+    return BulkResult(id=outcome.key_id, status=problem.status, code=problem.code, detail=problem.detail)
 
 
 def _set_paused(key_id: str, *, paused: bool) -> Response:
-    view = actions.update_key(current_actor(), key_id, {"paused": paused}, if_version=_if_version())
-    return _answer(view.as_json(), view)
-
-
-def _answer(document: dict[str, Any], view: KeyView, status: int = 200) -> Response:
-    response = as_json(document, status)
-    response.headers["ETag"] = f'"{view.etag}"'
-    return response
-
-
-def _usage_document(table: UsageTable) -> dict[str, Any]:
-    return {
-        "from": table.first.isoformat(),
-        "to": table.last.isoformat(),
-        "group_by": table.group_by,
-        "data": [{table.group_by: line.group, **_sums(line)} for line in table.lines],
-        "total": _sums(table.total),
-    }
-
-
-def _sums(line: UsageLine) -> dict[str, Any]:
-    return {
-        "requests": line.requests,
-        "input_tokens": line.input_tokens,
-        "output_tokens": line.output_tokens,
-        "cost_usd": line.cost_usd,
-    }
-
-
-def _csv(table: UsageTable) -> Response:
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow([table.group_by, "requests", "input_tokens", "output_tokens", "cost_usd"])
-    for line in table.lines:
-        writer.writerow([_inert(line.group), *_sums(line).values()])
-    headers = {"Cache-Control": "no-store", "Content-Disposition": 'attachment; filename="usage.csv"'}
-    return Response(text.getvalue(), 200, headers, content_type="text/csv; charset=utf-8")
-
-
-def _inert(cell: str) -> str:
-    """A cell that no spreadsheet takes for a formula (OWASP, CSV injection)."""
-    return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
+    return told_key(actions.update_key(current_actor(), key_id, {"paused": paused}, if_version=if_version()))

@@ -6,7 +6,9 @@ from typing import Any
 
 from flask import Response, g, json
 
-from webapp.validation import FieldError
+from webapp.actions.policy import NotInForce
+from webapp.context import Conflict, NotFound
+from webapp.validation import FieldError, Invalid
 
 
 class Problem(Exception):
@@ -44,3 +46,16 @@ class Problem(Exception):
         }
         headers = {"Cache-Control": "no-store", **self.headers}
         return Response(json.dumps(document), self.status, headers, mimetype="application/problem+json")
+
+
+def problem_of(error: Exception | None) -> Problem:
+    """What an action or a query raised, as it is told."""
+    if isinstance(error, Invalid):
+        return Problem(422, "invalid", error.detail, errors=error.errors)
+    if isinstance(error, Conflict):
+        return Problem(412 if error.code == "version_mismatch" else 409, error.code, error.message)
+    if isinstance(error, NotInForce):
+        return Problem(503, "saved_but_not_announced", str(error))
+    if isinstance(error, NotFound):
+        return Problem(404, "not_found", "There is nothing of this id in your organisation.")
+    raise TypeError(f"no action raises {type(error).__name__}")

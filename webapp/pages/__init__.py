@@ -8,6 +8,7 @@ from flask import Blueprint
 
 from webapp.pages import (
     account,
+    docs,
     home,
     key_create,
     key_edit,
@@ -32,4 +33,5 @@ PAGES: tuple[Blueprint, ...] = (
     tokens.bp,
     members.bp,
     account.bp,
+    docs.bp,
 )

@@ -14,8 +14,9 @@ from webapp.pages.key_hints import ip_hints, lines_of, model_hints
 from webapp.pages.key_presenter import row
 from webapp.pages.keys import count_text
 from webapp.pages.snippets import build
-from webapp.queries.keys import list_keys
+from webapp.queries.keys import count_keys
 from webapp.render import append, block, is_fragment, page, rows_out_of_band, swapped, toast
+from webapp.schemas.lists import KeyQuery
 from webapp.security import current_actor, require
 from webapp.urls import query_of
 from webapp.validation import Invalid
@@ -65,7 +66,7 @@ def _created(created: CreatedKey) -> Response:
         html = block("keys.html", "row", key=row(view, now()), may_write=True)
         append(response, rows_out_of_band(html, into="keys-body"), toast("Key created."))
         if not query_of(request.headers.get("HX-Current-URL", "")):
-            total = list_keys(current_actor().org_id, limit=1).total
+            total = count_keys(current_actor().org_id, KeyQuery())
             append(response, swapped("count", count_text(total, total)))
     return response
 

@@ -23,7 +23,8 @@ from shared.money import from_usd
 from webapp.context import Actor
 from webapp.pages.key_hints import ip_hints, lines_of, model_hints
 from webapp.render import exact, rfc3339, sentence
-from webapp.validation import FieldError, Invalid, parse_key
+from webapp.schemas.keys import NewKey
+from webapp.validation import FieldError, Invalid, read
 from webapp.views.keys import KeyView
 
 PRESET_DAYS = ("7", "30", "60", "90")
@@ -35,7 +36,7 @@ RESETS = [
 ]
 _NEVER = SelectChoice("never", "Never")
 _LATER = [*(SelectChoice(days, f"In {days} days") for days in PRESET_DAYS), SelectChoice("custom", "Custom")]
-_WHOLE_NUMBER = re.compile(r"[0-9]{1,15}")
+_WHOLE_NUMBER = re.compile(r"-?[0-9]{1,15}")
 
 
 class KeyForm(FlaskForm):  # type: ignore[misc] # Flask-WTF publishes no types
@@ -212,7 +213,7 @@ def _offer_expiries(form: KeyForm, view: KeyView) -> None:
 def _other_errors(said: Mapping[str, object], now: datetime) -> tuple[FieldError, ...]:
     """What else is wrong, so that everything is told at once."""
     try:
-        parse_key(said, now=now, partial=False)
+        read(NewKey, said, now=now)
     except Invalid as error:
         return error.errors
     return ()

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from ipaddress import ip_network
 
-from shared.addresses import parse_network
-from shared.catalog import PROVIDERS, known_models
+from shared.catalog import PROVIDERS, known_models, spelled_provider
 from shared.config import ANY_IPV4, ANY_IPV6
 from shared.policy.rules import matches_model
-from webapp.validation import MAX_ENTRIES
+from shared.secret_text import shown
+from webapp.schemas.values import MAX_ENTRIES, read_address, read_pattern
 
 _EXAMPLES = 3
 
@@ -22,8 +23,9 @@ class Hint:
 
 
 def lines_of(text: str | None) -> list[str]:
-    """The entries of a text area: one a line, trimmed, empty ones left out."""
-    return [line.strip() for line in (text or "").splitlines() if line.strip()]
+    """The entries of a text area: one a line, or with commas between; trimmed, empty ones left out."""
+    entries = (entry.strip() for line in (text or "").splitlines() for entry in line.split(","))
+    return [entry for entry in entries if entry]
 
 
 def model_hints(patterns: Iterable[str], providers: Iterable[str]) -> tuple[Hint, ...]:
@@ -33,6 +35,14 @@ def model_hints(patterns: Iterable[str], providers: Iterable[str]) -> tuple[Hint
 
 
 def _model_hint(pattern: str, providers: list[str]) -> Hint:
+    """What the form's judge says of it, and what it covers."""
+    try:
+        read_pattern(pattern)
+    except ValueError as error:
+        return Hint(shown(pattern).strip("'"), _ended(f"cannot be used: {error}"), "warn")
+    named = spelled_provider(pattern.partition("/")[0])
+    if "/" in pattern and named is not None and named not in providers:
+        return Hint(pattern, f"covers nothing, because {PROVIDERS[named].label} is not ticked.", "warn")
     found = [name for slug in providers for name in known_models(slug) if matches_model(pattern, slug, name)]
     if not found:
         return Hint(pattern, "matches no model known here. Check the spelling, unless it is new or fine-tuned.", "warn")
@@ -45,9 +55,9 @@ def ip_hints(lines: Iterable[str]) -> tuple[Hint, ...]:
     hints = []
     for line in list(lines)[:MAX_ENTRIES]:
         try:
-            network = parse_network(line)
+            network = ip_network(read_address(line))
         except ValueError as error:
-            hints.append(Hint(line, f"cannot be used: {error}.", "warn"))
+            hints.append(Hint(shown(line).strip("'"), _ended(f"cannot be used: {error}"), "warn"))
             continue
         if network == ANY_IPV4:
             hints.append(
@@ -58,3 +68,8 @@ def ip_hints(lines: Iterable[str]) -> tuple[Hint, ...]:
                 Hint(line, "covers every IPv6 address but no IPv4 one. Leave the field empty for any.", "warn")
             )
     return tuple(hints)
+
+
+def _ended(text: str) -> str:
+    """A sentence with its end, unless it has one."""
+    return text if text.endswith((".", "?")) else f"{text}."

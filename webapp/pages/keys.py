@@ -10,10 +10,11 @@ from werkzeug.wrappers import Response
 from shared.secret_text import MASK, holds_secret, masked
 from webapp.context import now
 from webapp.pages.key_presenter import row
-from webapp.queries.keys import Page, list_keys
+from webapp.queries.keys import COUNTED, Page, count_keys, list_keys
 from webapp.render import append, is_fragment, page, sentence, swapped
+from webapp.schemas.lists import KeyQuery
 from webapp.security import current_actor, may, require
-from webapp.validation import Invalid
+from webapp.validation import Invalid, read
 
 bp = Blueprint("keys", __name__)
 
@@ -68,6 +69,11 @@ class Search:
             cursor=request.args.get("cursor", "")[:_LONGEST_CURSOR],
         )
 
+    def query(self) -> KeyQuery:
+        """What is asked for, as the API has it. Raises Invalid."""
+        said = {"limit": self.size, "cursor": self.cursor, "status": self.status, "q": self.q, "sort": self.sort}
+        return read(KeyQuery, {name: value for name, value in said.items() if value})
+
     @property
     def narrowed(self) -> bool:
         return bool(self.q or self.status or self.cursor)
@@ -87,17 +93,11 @@ def index() -> Response:
     if holds_secret(request.args.get("q", "")) and not is_fragment():
         return redirect(search.href(search.cursor), code=303)
     try:
-        found = list_keys(
-            current_actor().org_id,
-            limit=int(search.size),
-            cursor=search.cursor or None,
-            status=search.status or None,
-            q=search.q or None,
-            sort=search.sort,
-        )
+        asked = search.query()
+        found, total = list_keys(current_actor().org_id, asked), count_keys(current_actor().org_id, asked)
     except Invalid as error:
         problems = [sentence(f"{wrong.field} {wrong.message}") for wrong in error.errors]
-        found = Page((), has_more=False, next_cursor=None, total=0)
+        found, total = Page((), has_more=False, next_cursor=None, total=None), 0
     at = now()
     response = page(
         "keys.html",
@@ -107,14 +107,14 @@ def index() -> Response:
         search=search,
         problems=problems,
         filters=_filters(search),
-        count_text=count_text(len(found.keys), found.total),
+        count_text=count_text(len(found.keys), total),
         first_href=search.href() if search.cursor else None,
         next_href=search.href(found.next_cursor) if found.next_cursor else None,
         may_write=may("member"),
     )
     if is_fragment():
         response.headers["HX-Push-Url"] = search.href()
-        append(response, swapped("count", count_text(len(found.keys), found.total)))
+        append(response, swapped("count", count_text(len(found.keys), total)))
     return response
 
 
@@ -130,6 +130,8 @@ def count_text(shown: int, total: int) -> str:
     """How many keys there are, and how many of them are seen."""
     if not total:
         return "No key found."
+    if total > COUNTED:
+        return f"{shown} of more than {COUNTED:,} keys on this page"
     keys = "key" if total == 1 else "keys"
     return f"{total:,} {keys}" if shown == total else f"{shown} of {total:,} {keys} on this page"
 

@@ -3,7 +3,6 @@
 Nothing is charged or kept. The request is the smallest of its kind, without any text: what it is refused for, all are.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -11,7 +10,6 @@ from flask import current_app
 from sqlalchemy import select
 
 from shared import money
-from shared.addresses import parse
 from shared.catalog import NOT_METERED, PROVIDERS, Endpoint, Kind, Provider, find_endpoint, provider_of_model
 from shared.counters import (
     BatchContext,
@@ -27,29 +25,17 @@ from shared.counters import (
 )
 from shared.judgement import explained, judge, nobodys_model, not_configured, rate_limited, spend_refused
 from shared.models import PriceOverride, ProviderCredential, snapshot_of
-from shared.policy import ERRORS, Address, Charges, Deny, KeySnapshot, Reason, check_key
+from shared.policy import ERRORS, Charges, Deny, KeySnapshot, Reason, check_key
 from shared.pricing import PriceBook, Size, book_of
 from shared.sealing import Sealer, UnsealError
 from shared.seeds import read_seeds
 from webapp.context import counters, now
 from webapp.db import db
+from webapp.schemas.explain import CheckRequest
 from webapp.validation import FieldError, Invalid
 from webapp.views.keys import row_of
 
-FIELDS = ("ip", "provider", "model", "path", "max_tokens")
-_LONGEST_MODEL, _LONGEST_PATH, _MOST_TOKENS = 200, 500, 1_000_000_000
 _OUTPUT_FREE = (Kind.EMBEDDINGS, Kind.EMBED)
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """The request that might be made, as far as somebody has said."""
-
-    ip: Address | None = None
-    provider: str | None = None
-    model: str | None = None
-    path: str | None = None
-    max_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,26 +72,7 @@ class CheckView:
         }
 
 
-def read_asked(document: Mapping[str, object]) -> Asked:
-    """A request from its JSON names; null is as good as absent. Raises Invalid with every error at once."""
-    errors: list[FieldError] = []
-    values: dict[str, Any] = {}
-    for name, raw in document.items():
-        if name not in FIELDS:
-            errors.append(FieldError(name[:60], f"is not a known field; choose from {', '.join(FIELDS)}"))
-            continue
-        if raw is None:
-            continue
-        value, wrong = _max_tokens(raw) if name == "max_tokens" else _text(name, raw)
-        if wrong is not None:
-            errors.append(FieldError(name, wrong))
-        values[name] = value
-    if errors:
-        raise Invalid(*errors)
-    return Asked(**values)
-
-
-def check_request(org_id: str, key_id: str, asked: Asked) -> CheckView:
+def check_request(org_id: str, key_id: str, asked: CheckRequest) -> CheckView:
     """Whether the proxy would let it out. Raises NotFound for an unknown key, Invalid for what is no request."""
     key = snapshot_of(row_of(org_id, key_id))
     if key.allowed_networks and asked.ip is None:
@@ -148,7 +115,7 @@ class _Place(NamedTuple):
     model: str | None
 
 
-def _place(key: KeySnapshot, asked: Asked) -> _Place | Deny:
+def _place(key: KeySnapshot, asked: CheckRequest) -> _Place | Deny:
     """The provider's own path, perhaps behind the provider's name, or its chat endpoint where none is said."""
     slug, model, path = asked.provider, asked.model, asked.path
     if path is not None and (named := path[1:].partition("/")[0]) in PROVIDERS:
@@ -177,7 +144,7 @@ def _place(key: KeySnapshot, asked: Asked) -> _Place | Deny:
     return _Place(provider, endpoint, path, model)
 
 
-def _size(endpoint: Endpoint | None, asked: Asked) -> Size | None:
+def _size(endpoint: Endpoint | None, asked: CheckRequest) -> Size | None:
     if endpoint is None or endpoint.kind in NOT_METERED:
         return None
     return Size(0, output_limit=asked.max_tokens, output_free=endpoint.kind in _OUTPUT_FREE, cache_writes=False)
@@ -252,25 +219,3 @@ def _is_configured(org_id: str, slug: str) -> bool:
 def _book(org_id: str) -> PriceBook | None:
     query = select(PriceOverride.id, PriceOverride.provider, PriceOverride.model, PriceOverride.rates)
     return book_of(db.session.execute(query.where(PriceOverride.org_id == org_id)))
-
-
-def _text(name: str, raw: object) -> tuple[object, str | None]:
-    """A value, and what is wrong with it."""
-    if not isinstance(raw, str):
-        return None, "must be text"
-    if name == "ip":
-        address = parse(raw)
-        return address, None if address is not None else "is neither an IPv4 nor an IPv6 address"
-    if name == "provider":
-        return raw, None if raw in PROVIDERS else f"must be one of {', '.join(PROVIDERS)}"
-    if name == "model":
-        fits = 0 < len(raw) <= _LONGEST_MODEL and raw.isprintable() and raw.strip() == raw
-        return raw, None if fits else f"must be 1 to {_LONGEST_MODEL} printable characters without space around them"
-    fits = raw.startswith("/") and len(raw) <= _LONGEST_PATH and raw.isprintable() and not set(raw) & set("?# ")
-    return raw, None if fits else "must be a path such as /v1/messages, without a query"
-
-
-def _max_tokens(raw: object) -> tuple[object, str | None]:
-    if isinstance(raw, int) and not isinstance(raw, bool) and 1 <= raw <= _MOST_TOKENS:
-        return raw, None
-    return None, f"must be a whole number from 1 to {_MOST_TOKENS}"

@@ -1,17 +1,16 @@
 """Proxy keys as people and automation see them: with their state, and what they have spent."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 
 from shared import money
-from shared.models import ProxyKey
+from shared.models import KeySecret, ProxyKey
 from webapp.context import NotFound, now
 from webapp.db import db
-from webapp.validation import to_json_moment
 from webapp.views.spend import SpendView, spend_of
 
 
@@ -41,37 +40,36 @@ class KeyView:
 
     @property
     def etag(self) -> str:
-        """The value of ETag and If-Match, without quotes."""
-        return f"v{self.version}"
+        """The value of ETag, without quotes: the edit that this is, and of a key in use also what it has used.
 
-    def as_json(self) -> dict[str, Any]:
-        """The key object of the management API."""
-        return {
-            "id": self.id,
-            "name": self.name,
-            "prefix": self.prefix,
-            "status": self.status,
-            "paused": self.paused,
-            "allowed_providers": list(self.allowed_providers),
-            "allowed_models": list(self.allowed_models),
-            "allowed_ips": list(self.allowed_ips),
-            "rate_limit_rpm": self.rate_limit_rpm,
-            "spend_limit_usd": self.spend_limit_usd,
-            "spend_reset": self.spend_reset,
-            "expires_at": to_json_moment(self.expires_at),
-            "created_at": to_json_moment(self.created_at),
-            "created_by": self.created_by,
-            "last_used_at": to_json_moment(self.last_used_at),
-            "revoked_at": to_json_moment(self.revoked_at),
-            "spend": {
-                "spent_usd": self.spend.spent_usd,
-                "held_usd": self.spend.held_usd,
-                "remaining_usd": self.spend.remaining_usd,
-                "period_start": to_json_moment(self.spend.period_start),
-                "resets_at": to_json_moment(self.spend.resets_at),
-                "lifetime_usd": self.spend.lifetime_usd,
-            },
-        }
+        So a tag stands for one object as it is told, while `If-Match` asks for the edit alone.
+        """
+        spend = self.spend
+        moved = (spend.lifetime_nanos, spend.spent_nanos, spend.held_nanos, self.last_used_at)
+        if not any(moved) and self.status != "expired":
+            return f"v{self.version}"
+        told = repr((self.status, spend.period_start, *moved)).encode()
+        return f"v{self.version}-{hashlib.sha256(told).hexdigest()[:12]}"
+
+
+@dataclass(frozen=True, slots=True)
+class SecretView:
+    """A secret that opens a key. `valid_until` is set on one that was rotated out."""
+
+    prefix: str
+    created_at: datetime
+    valid_until: datetime | None
+
+
+def secrets_of(key: KeyView, at: datetime) -> tuple[SecretView, ...]:
+    """The secrets that open a key at a moment, the newest first."""
+    query = select(KeySecret).where(
+        KeySecret.key_id == key.id, or_(KeySecret.valid_until.is_(None), KeySecret.valid_until > at)
+    )
+    # The one that is not to die is the newest, also where two were made in the same instant. Prefixes were not written
+    # down before secrets could be rotated; such a one is the key's only secret.
+    rows = sorted(db.session.scalars(query), key=lambda row: (row.valid_until is None, row.created_at), reverse=True)
+    return tuple(SecretView(row.prefix or key.prefix, row.created_at, row.valid_until) for row in rows)
 
 
 def row_of(org_id: str, key_id: str, *, lock: bool = False) -> ProxyKey:

@@ -1,12 +1,10 @@
 """A key's requests and refusals, as people and automation see them."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from shared import money
 from shared.models import Refusal, UsageRecord
-from webapp.validation import to_json_moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +21,7 @@ class RequestView:
     status: int | None  # that the client was given; None: none, or by a release that did not write it down
     provider_status: int | None
     outcome: str
-    flags: tuple[str, ...]
+    flags: list[str]
     input_tokens: int
     output_tokens: int
     usage: dict[str, int]
@@ -34,10 +32,9 @@ class RequestView:
     provider_request_id: str | None
     adjusts: str | None
 
-    def as_json(self) -> dict[str, Any]:
-        document = asdict(self)
-        cost_nanos = document.pop("cost_nanos")
-        return {**document, "at": to_json_moment(self.at), "cost_usd": money.to_usd(cost_nanos)}
+    @property
+    def cost_usd(self) -> str:
+        return money.to_usd(self.cost_nanos)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +50,6 @@ class RefusalView:
     client_ip: str | None
     request_id: str
 
-    def as_json(self) -> dict[str, Any]:
-        return {**asdict(self), "last_at": to_json_moment(self.last_at)}
-
 
 def request_view(row: UsageRecord) -> RequestView:
     return RequestView(
@@ -69,7 +63,7 @@ def request_view(row: UsageRecord) -> RequestView:
         status=row.sent_status,
         provider_status=row.status,
         outcome=row.outcome,
-        flags=tuple(row.flags),
+        flags=list(row.flags),
         input_tokens=row.input_tokens,
         output_tokens=row.output_tokens,
         usage=row.usage,

@@ -16,6 +16,11 @@ class UserView:
     created_at: datetime
     disabled_at: datetime | None
 
+    @property
+    def active(self) -> bool:
+        """Whether they may log in."""
+        return self.disabled_at is None
+
 
 def view_of(row: User) -> UserView:
     return UserView(row.id, row.email, row.role, row.created_at, row.disabled_at)

@@ -1,0 +1,21 @@
+"""What a merge patch of a member of staff asks for, in the words of `users`."""
+
+from collections.abc import Mapping
+
+from webapp.actions.users import activate_user, deactivate_user, set_role
+from webapp.context import Actor
+from webapp.schemas.members import MemberPatch
+from webapp.validation import read
+from webapp.views.users import UserView
+
+
+def update_member(actor: Actor, user_id: str, document: Mapping[str, object]) -> UserView:
+    """Change a member's role, or whether they may log in; whoever may not is logged out everywhere at once.
+
+    Raises NotFound, Invalid, and Conflict "last_administrator" when nobody would be left to administer.
+    """
+    patch = read(MemberPatch, document)
+    view = set_role(actor, user_id, patch.role if "role" in patch.model_fields_set else None)
+    if "active" in patch.model_fields_set:
+        return activate_user(actor, user_id) if patch.active else deactivate_user(actor, user_id)
+    return view

@@ -1,0 +1,28 @@
+"""`/v1/organization`: the organisation itself."""
+
+from typing import Any
+
+from flask import Blueprint, Response
+
+from webapp.access import EVERY_SCOPE, current_actor
+from webapp.actions.organization import update_organization
+from webapp.api.answers import answer
+from webapp.api.spec import operation
+from webapp.schemas.organization import OrganizationInfo, OrganizationPatch
+from webapp.views.organization import organization_of
+
+bp = Blueprint("api_organization", __name__, url_prefix="/v1/organization")
+
+
+@bp.get("")
+@operation("getOrganization", "keys:read", OrganizationInfo, "The organisation")
+def show() -> Response:
+    """Read the organisation of the token."""
+    return answer(OrganizationInfo.model_validate(organization_of(current_actor().org_id)))
+
+
+@bp.patch("")
+@operation("updateOrganization", EVERY_SCOPE, OrganizationInfo, "The organisation as it is now", body=OrganizationPatch)
+def update(document: dict[str, Any]) -> Response:
+    """Rename the organisation."""
+    return answer(OrganizationInfo.model_validate(update_organization(current_actor(), document)))

@@ -1,0 +1,175 @@
+"""Proxy keys: what may be set of one, and what is told of one."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
+
+from webapp.schemas import Input, Output
+from webapp.schemas.values import (
+    Addresses,
+    Dollars,
+    Expiry,
+    ModelPatterns,
+    Moment,
+    Money,
+    Name,
+    Providers,
+    RequestsPerMinute,
+    Reset,
+    is_none,
+    read_flag,
+    read_moment,
+)
+
+# Which column a field is stored in, where it is not the one of its name.
+_COLUMNS = {"spend_limit_usd": "spend_limit_nanos"}
+# What a column holds when nothing was set; the others hold NULL.
+_NOTHING: Mapping[str, Any] = {
+    "allowed_providers": [],
+    "allowed_models": [],
+    "allowed_ips": [],
+    "spend_reset": "never",
+    "paused": False,
+}
+# What the router sets.
+READ_ONLY = frozenset(
+    ("id", "prefix", "status", "spend", "key", "created_at", "created_by", "last_used_at", "revoked_at")
+)
+
+
+class _Settings(Input):
+    """What may be set of a key besides its name. Null is the same as nothing."""
+
+    read_only: ClassVar = READ_ONLY
+
+    allowed_providers: Providers | None = Field(default=None, description="Empty: all.")
+    allowed_models: ModelPatterns | None = Field(
+        default=None, description="Globs with * and ?, perhaps provider/model (google/ is gemini/). Empty: all."
+    )
+    allowed_ips: Addresses | None = Field(
+        default=None, description="Addresses and CIDR ranges, IPv4 and IPv6. Empty: any."
+    )
+    rate_limit_rpm: RequestsPerMinute | None = Field(
+        default=None, description="Requests per minute. Null: no limit. To stop a key, set `paused`."
+    )
+    spend_limit_usd: Dollars | None = Field(
+        default=None, description="The most that may be spent per period. Null: no limit. 0: nothing may be spent."
+    )
+    spend_reset: Reset | None = Field(default=None, description="Period of the spend limit, in UTC. Null: never.")
+    expires_at: Expiry | None = Field(default=None, description="In the future. Null: never.")
+    paused: Annotated[bool, BeforeValidator(read_flag)] | None = Field(
+        default=None, description="Stopped for now. Null: false."
+    )
+
+    def columns(self) -> dict[str, Any]:
+        """The columns of what was said, and of nothing else."""
+        found = {}
+        for name in self.model_fields_set:
+            value = getattr(self, name)
+            found[_COLUMNS.get(name, name)] = _NOTHING.get(name) if value is None else value
+        return found
+
+
+class NewKey(_Settings):
+    """A proxy key to be made."""
+
+    name: Name = Field(description="A label for people.")
+
+    def columns(self) -> dict[str, Any]:
+        """Every column that can be set."""
+        nothing = {_COLUMNS.get(name, name): _NOTHING.get(name) for name in EDITABLE}
+        return nothing | super().columns()
+
+
+class KeyPatch(_Settings):
+    """A merge patch (RFC 7396): what is absent stays, null clears.
+
+    What the router sets is ignored if it is sent back as it was served, so that a whole object may be sent back.
+    """
+
+    name: Name = Field(default_factory=str, description="A label for people.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_what_was_served(cls, document: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        served: Mapping[str, Any] = (info.context or {}).get("served", {})
+        same = {name for name in READ_ONLY & served.keys() & document.keys() if _is_served(name, document, served)}
+        return {name: value for name, value in document.items() if name not in same}
+
+
+EDITABLE = ("name", *_Settings.model_fields)
+
+
+class Spend(Output):
+    """What a key has spent in its running period, and ever."""
+
+    spent_usd: Money
+    held_usd: Money = Field(description="Held by requests in flight.")
+    remaining_usd: Money | None = Field(description="Null without a limit.")
+    period_start: Moment | None
+    resets_at: Moment | None
+    lifetime_usd: Money
+
+
+class Key(Output):
+    """A proxy key."""
+
+    id: str = Field(examples=["key_01KB0000000000000000000000"])
+    name: str
+    prefix: str = Field(examples=["sk-proxy-a1b2"])
+    status: Literal["active", "paused", "expired", "revoked"]
+    paused: bool
+    allowed_providers: tuple[str, ...]
+    allowed_models: tuple[str, ...]
+    allowed_ips: tuple[str, ...]
+    rate_limit_rpm: int | None
+    spend_limit_usd: Money | None
+    spend_reset: Literal["never", "daily", "weekly", "monthly"]
+    expires_at: Moment | None
+    created_at: Moment
+    created_by: str
+    last_used_at: Moment | None
+    revoked_at: Moment | None
+    spend: Spend
+
+
+class CreatedKey(Key):
+    """A proxy key, and its secret at the only moment that it can be seen."""
+
+    key: str | None = Field(
+        default=None, exclude_if=is_none, description="The secret. Absent when a request is replayed."
+    )
+    notice: str | None = Field(
+        default=None, exclude_if=is_none, description="What to do when a replay left you without the secret."
+    )
+
+
+class KeyList(Output):
+    """A page of keys."""
+
+    data: list[Key]
+    has_more: bool
+    next_cursor: str | None
+    total: int | None = Field(default=None, exclude_if=is_none, description="How many match, if asked for.")
+
+
+def _is_served(name: str, document: Mapping[str, object], served: Mapping[str, object]) -> bool:
+    """Whether a field says what is served, or what may have been served a moment ago."""
+    said, stands = document[name], served[name]
+    if name == "spend":  # it moves by itself
+        return isinstance(said, dict) and isinstance(stands, dict) and said.keys() == stands.keys()
+    if said == stands:
+        return True
+    before, now = _moment(said), _moment(stands)
+    if name == "last_used_at":  # it was not used yet, or less lately
+        return now is not None and (said is None or (before is not None and before <= now))
+    return before is not None and before == now
+
+
+def _moment(value: object) -> datetime | None:
+    try:
+        return read_moment(value)
+    except ValueError:
+        return None

@@ -1,0 +1,200 @@
+"""What may be asked for in an address: pages of a list, and what was used."""
+
+import base64
+import binascii
+import json
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from typing import Annotated, Any, NoReturn
+
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
+from pydantic_core import PydanticCustomError
+
+from webapp.schemas import Input
+from webapp.schemas.values import Day, Provider, one_of, whole
+
+STATUSES = ("active", "paused", "expired", "revoked")
+SORTS = ("created_at", "name", "last_used_at", "expires_at", "spend")
+_ALSO = {"last_used": "last_used_at"}  # as the contract has it
+GROUPS = ("day", "key", "provider", "model")
+FORMS = ("json", "csv")
+MAX_LIMIT = 200
+_DEFAULT_DAYS = 30
+_LONGEST_RANGE = timedelta(days=3660)
+_LONGEST_SEARCH = 80
+_SIGNED_SORTS = tuple(sign + name for name in (*SORTS, *_ALSO) for sign in ("", "-"))
+
+
+def _search(raw: object) -> str:
+    if not isinstance(raw, str) or len(raw) > _LONGEST_SEARCH or not raw.isprintable():
+        raise ValueError(f"must be at most {_LONGEST_SEARCH} printable characters")
+    return raw
+
+
+def _sort(raw: object) -> str:
+    if not isinstance(raw, str) or raw not in _SIGNED_SORTS:
+        raise ValueError(f"must be one of {', '.join(SORTS)}, with a minus before it to turn it round")
+    name = raw.removeprefix("-")
+    return raw.removesuffix(name) + _ALSO.get(name, name)
+
+
+def _several(raw: object) -> object:
+    return [raw] if isinstance(raw, str) else raw
+
+
+def _flag(raw: object) -> bool:
+    if raw in ("true", "false"):
+        return raw == "true"
+    if not isinstance(raw, bool):
+        raise ValueError("must be true or false")  # noqa: TRY004 - wrong input
+    return raw
+
+
+def cursor_of(*place: Any) -> str:
+    """Where a page ended, as its reader hands it back: opaque, and safe in an address."""
+    told = [value.isoformat() if isinstance(value, datetime) else value for value in place]
+    return base64.urlsafe_b64encode(json.dumps(told).encode()).decode().rstrip("=")
+
+
+def read_cursor(cursor: str) -> list[Any]:
+    """The place that `cursor_of` told. Raises ValueError for a text that it cannot have made."""
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        place = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+    except (ValueError, RecursionError, binascii.Error):
+        raise ValueError("is not one that this list gave; start without it") from None
+    if not isinstance(place, list):
+        raise ValueError("is not one that this list gave; start without it")  # noqa: TRY004 - wrong input
+    return place
+
+
+Status = Annotated[str, BeforeValidator(one_of(*STATUSES)), Field(json_schema_extra={"enum": list(STATUSES)})]
+Flag = Annotated[bool, BeforeValidator(_flag)]
+Group = Annotated[str, BeforeValidator(one_of(*GROUPS)), Field(json_schema_extra={"enum": list(GROUPS)})]
+Form = Annotated[str, BeforeValidator(one_of(*FORMS)), Field(json_schema_extra={"enum": list(FORMS)})]
+
+
+class Pages(Input):
+    """A page of a list, and where it begins."""
+
+    limit: Annotated[int, BeforeValidator(whole(1, MAX_LIMIT)), Field(ge=1, le=MAX_LIMIT)] = Field(
+        default=50, description="How many at most."
+    )
+    cursor: str | None = Field(default=None, description="`next_cursor` of the page before.")
+
+
+class KeyQuery(Pages):
+    """Which keys, and in which order."""
+
+    status: Annotated[list[Status], BeforeValidator(_several)] | None = Field(
+        default=None, description="Only keys in one of these states; may be given several times, or with commas."
+    )
+    q: Annotated[str, BeforeValidator(_search), Field(max_length=_LONGEST_SEARCH)] | None = Field(
+        default=None, description="Part of a name or of a model's pattern, or the start of a prefix."
+    )
+    provider: Provider | None = Field(default=None, description="Only keys that may use this provider.")
+    created_by: Annotated[str, BeforeValidator(_search), Field(max_length=_LONGEST_SEARCH)] | None = Field(
+        default=None, description="Only keys that this member or token made."
+    )
+    attention: Flag = Field(
+        default=False,
+        description="Only active keys that expire within 7 days, have used 80 % of their limit, or were unused for 30.",
+    )
+    sort: Annotated[str, BeforeValidator(_sort), Field(json_schema_extra={"enum": list(_SIGNED_SORTS)})] = Field(
+        default="-created_at", description="A minus turns it round. `spend` is what a key has spent in all."
+    )
+    total: Flag = Field(default=False, description="Whether to count all that match.")
+
+    @model_validator(mode="after")
+    def _cursor_is_of_this_sort(self) -> "KeyQuery":
+        """The place of a cursor is a value of the column that is sorted by, so it goes with no other."""
+        self.place()
+        return self
+
+    @property
+    def by(self) -> str:
+        """What is sorted by."""
+        return self.sort.removeprefix("-")
+
+    @property
+    def descending(self) -> bool:
+        return self.sort.startswith("-")
+
+    def place(self) -> tuple[Any, str] | None:
+        """The sorted value, None if it has none, and the id with which the page before ended."""
+        if not self.cursor:
+            return None
+        try:
+            kind, value, key_id = read_cursor(self.cursor)
+            read = _READERS[self.by] if kind == self.sort else _of_another_list
+            return read(value), as_text(key_id)
+        except (ValueError, TypeError, OverflowError):
+            message = "is not one that this list gave; start without it"
+            raise PydanticCustomError("of_field", "cursor", {"field": "cursor", "message": message}) from None
+
+
+def as_text(value: object) -> str:
+    """What a database compares texts with: no NUL in it, and nothing that cannot be encoded. Raises ValueError."""
+    if not isinstance(value, str) or "\0" in value or not value.encode():
+        raise ValueError("no text")
+    return value
+
+
+def as_moment(value: object) -> datetime:
+    """Raises ValueError, TypeError, OverflowError."""
+    return datetime.fromisoformat(as_text(value)).astimezone(UTC)
+
+
+def _of_another_list(_: object) -> NoReturn:
+    raise ValueError("another list's")
+
+
+def _whole(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**63:
+        raise ValueError("no amount")
+    return value
+
+
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "created_at": as_moment,
+    "name": as_text,
+    "last_used_at": lambda value: None if value is None else as_moment(value),
+    "expires_at": lambda value: None if value is None else as_moment(value),
+    "spend": lambda value: None if value is None else _whole(value),
+}
+
+
+class UsageQuery(Input):
+    """Which days, summed by what, in which form."""
+
+    model_config = ConfigDict(validate_by_name=False, validate_by_alias=True)
+
+    from_: Day | None = Field(
+        default=None, alias="from", description="First day, or a moment in it; 29 days before the last by default."
+    )
+    to: Day | None = Field(default=None, description="Last day, or a moment in it, included; today by default.")
+    group_by: Annotated[str, BeforeValidator(one_of(*GROUPS)), Field(json_schema_extra={"enum": list(GROUPS)})] = Field(
+        default="day", description="What to sum by."
+    )
+    format: Annotated[
+        str, BeforeValidator(one_of("json", "csv")), Field(json_schema_extra={"enum": ["json", "csv"]})
+    ] = Field(default="json", description="The form of the answer.")
+    _days: tuple[date, date]
+
+    @model_validator(mode="after")
+    def _in_order(self, info: ValidationInfo) -> "UsageQuery":
+        today: date = (info.context or {})["now"].date()
+        last = self.to or max(today, self.from_ or today)
+        first = self.from_ or last - timedelta(days=min(_DEFAULT_DAYS - 1, last.toordinal() - 1))
+        if last < first:
+            raise PydanticCustomError("of_field", "to", {"field": "to", "message": "must not be before from"})
+        if last - first > _LONGEST_RANGE:
+            message = "must be at most ten years before to"
+            raise PydanticCustomError("of_field", "from", {"field": "from", "message": message})
+        self._days = first, last
+        return self
+
+    @property
+    def days(self) -> tuple[date, date]:
+        """The first and the last day."""
+        return self._days

@@ -1,0 +1,39 @@
+"""New secrets of a key."""
+
+from typing import Annotated, ClassVar
+
+from pydantic import BeforeValidator, Field
+
+from webapp.schemas import Input, Output
+from webapp.schemas.keys import Key
+from webapp.schemas.values import Moment, whole
+
+LONGEST_GRACE_SECONDS = 604_800
+GRACE_SECONDS = 86_400
+
+
+class Rotation(Input):
+    """How to rotate."""
+
+    optional: ClassVar = True  # a request without a body goes by the defaults
+
+    grace_seconds: Annotated[
+        int, BeforeValidator(whole(0, LONGEST_GRACE_SECONDS)), Field(ge=0, le=LONGEST_GRACE_SECONDS)
+    ] = Field(
+        default=GRACE_SECONDS, description="For how long the old secret opens the key as well. 0: it dies at once."
+    )
+
+
+class Secret(Output):
+    """A secret that opens a key, without itself."""
+
+    prefix: str = Field(examples=["sk-proxy-a1b2"])
+    created_at: Moment
+    valid_until: Moment | None = Field(description="Null: it is not to die.")
+
+
+class RotatedKey(Key):
+    """A key with its new secret."""
+
+    key: str = Field(description="The new secret, this once.")
+    secrets: list[Secret] = Field(description="All secrets that open the key now, the newest first.")
