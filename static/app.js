@@ -124,34 +124,12 @@
     if (locked()) focusFirst(document);
   });
 
-  // A session that ends while somebody types must not cost them what they typed: the form stays, and once they have
-  // logged in elsewhere it is sent with the token of the new session.
-  let sessionEnded = false;
-  document.addEventListener("htmx:beforeOnLoad", (event) => {
-    const { xhr, requestConfig } = event.detail;
-    if (xhr.status !== 401 || requestConfig.verb === "get" || !modal().open) return;
-    event.preventDefault();
-    sessionEnded = true;
-    fail("Your session has ended. Log in again in another tab, then send this once more: what you typed is still here.");
-  });
-  const renewToken = async () => {
-    const page = await (await fetch("/account")).text();
-    const token = new DOMParser().parseFromString(page, "text/html").querySelector("[name=csrf_token]").value;
-    document.body.setAttribute("hx-headers", JSON.stringify({ "X-CSRFToken": token }));
-    for (const field of document.querySelectorAll("[name=csrf_token]")) field.value = token;
-  };
-  document.addEventListener("htmx:confirm", (event) => {
-    if (!sessionEnded) return;
-    event.preventDefault();
-    sessionEnded = false;
-    renewToken().catch(() => {}).then(() => event.detail.issueRequest(true));
-  });
-
   document.addEventListener("htmx:beforeRequest", (event) => {
     if (event.detail.target.id === "modal-body" && !modal().open) opener = event.detail.elt.id;
   });
   document.addEventListener("htmx:afterSettle", (event) => event.target.id === "modal-body" && event.target.childElementCount && open());
   document.addEventListener("modal:close", close);
+  document.addEventListener("modal:fail", ({ detail }) => fail(detail));
   document.addEventListener("htmx:sendError", () => fail("The router could not be reached. Check the connection and try again."));
   document.addEventListener("htmx:timeout", () => fail("The router took too long to answer. Reload the page to see what was saved."));
   document.addEventListener("htmx:responseError", ({ detail: { xhr } }) => {

@@ -97,9 +97,9 @@ def _log_in(router: Deployed) -> None:
     [
         ("dashboard", "UPDATE usage_daily SET cost_nanos = cost_nanos + 1"),
         ("dashboard", "INSERT INTO key_spend VALUES ('k', '2026-01-01', 1, 0, 0)"),
-        ("dashboard", "UPDATE users SET role = 'admin'"),
+        ("dashboard", "UPDATE users SET email = 'x'"),
         ("dashboard", "DELETE FROM audit_events"),
-        ("dashboard", "DELETE FROM provider_credentials"),
+        ("dashboard", "DELETE FROM proxy_keys"),
         ("dashboard", "CREATE TABLE mine (id int)"),
         ("dashboard", "UPDATE accounting_state SET generation = 1"),
         ("proxy", "DELETE FROM usage_records"),

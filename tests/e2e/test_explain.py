@@ -168,7 +168,7 @@ def test_a_client_that_left_was_given_nothing(lab: Router, provider: ScriptedPro
 def cases(router: Router) -> list[tuple[str, Json, Json, Callable[[str], requests.Response]]]:
     """The code, the key, what is asked beforehand, and the same in earnest."""
     ask_chat = partial(chat, router)
-    speech = partial(chat, router, path="/openai/v1/audio/speech", model="tts-1")
+    film = partial(chat, router, path="/openai/v1/videos", model="sora-2")
     asked = {"model": "gpt-4o-mini", "max_tokens": 16, "ip": "127.0.0.1"}
     return [
         ("key_paused", {"paused": True}, asked, ask_chat),
@@ -176,7 +176,7 @@ def cases(router: Router) -> list[tuple[str, Json, Json, Callable[[str], request
         ("provider_not_allowed", {"allowed_providers": ["gemini"]}, asked, ask_chat),
         ("model_not_allowed", {"allowed_models": ["o3"]}, asked, ask_chat),
         ("invalid_request", {}, asked | {"model": "nobodys"}, lambda key: ask_chat(key, model="nobodys")),
-        ("endpoint_not_metered", {"spend_limit_usd": "1"}, {"path": "/openai/v1/audio/speech", "model": "tts-1"}, speech),
+        ("endpoint_not_metered", {"spend_limit_usd": "1"}, {"path": "/openai/v1/videos", "model": "sora-2"}, film),
         ("spend_exceeded", {"spend_limit_usd": "0"}, asked, ask_chat),
     ]  # fmt: skip
 
@@ -224,7 +224,7 @@ HEADS: list[tuple[bytes, tuple[bytes, ...], bytes, str]] = [
     (b"POST /healthz", (), b"", "method_not_allowed"),
     (b"OPTIONS /v1/messages", (), b"", "method_not_allowed"),
     (b"GET /nowhere", (), b"", "unknown_endpoint"),
-    (b"GET /v1/realtime", (b"Connection: upgrade", b"Upgrade: websocket"), b"", "upgrade_not_supported"),
+    (b"GET /v1/live", (b"Connection: upgrade", b"Upgrade: websocket"), b"", "upgrade_not_supported"),
 ]
 
 

@@ -127,10 +127,10 @@ def _retry_after(made: Call) -> float:
 def _judge_rate(paced: Paced) -> str:
     served = [(sent, answered) for sent, answered, made in paced.done if made.served]
     refused = [(sent, answered, _retry_after(made)) for sent, answered, made in paced.done if not made.served]
-    # A span may hold a request only if it was answered in it or sent in it for sure: the narrow reading of each.
+    # Each was admitted between its sending and its answer, so that a span holds for sure what lies in it with both.
     starts = sorted(served)
-    for index, (_, answered) in enumerate(starts):
-        within = [s for s, a in starts[index:] if s >= answered - TOLERANCE_SECONDS and a <= answered + 60]
+    for index, (first_sent, _) in enumerate(starts):
+        within = [s for s, a in starts[index:] if a <= first_sent + 60]
         assert len(within) <= paced.rpm, f"{paced.rpm} a minute: {len(within)} served within 60 s"
     for sent, answered, _ in refused:
         may_count = sum(a > sent - 61 - TOLERANCE_SECONDS and s < answered for s, a in served)

@@ -25,7 +25,7 @@ OPERATIONS = [
     "createKey", "listKeys", "getKey", "updateKey", "pauseKey", "resumeKey", "rotateKey", "revokeKey", "changeKeys",
     "getKeyUsage", "getUsage", "listAudit", "listMembers", "createMember", "getMember", "updateMember", "removeMember",
     "listTokens", "createToken", "revokeToken", "listProviders", "setCredential", "forgetCredential", "listPrices",
-    "setPrice", "forgetPrice", "getOrganization", "updateOrganization",
+    "setPrice", "forgetPrice", "getOrganization", "updateOrganization", "checkKey", "listKeyRequests", "listKeyRefusals",
 ]  # fmt: skip
 
 
