@@ -147,6 +147,7 @@ def test_the_status_that_the_client_was_given_is_told_beside_the_providers(
         newest = request_rows(lab, key_id, number)[0]
         assert (newest["status"], newest["provider_status"], newest["outcome"]) == (status, theirs, outcome)
         assert (newest["first_byte_ms"] is None) == (theirs is None)
+    eventually(lambda: "provider_unreachable" in refusals(lab, key_id), 5, "the refusal")
     assert refusals(lab, key_id)["provider_unreachable"]["status"] == 502
 
 
