@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from proxyd.providers.base import BadBody, Parsed
-from proxyd.providers.body import count, flag, model_name, objects, read_object, text
+from proxyd.providers.body import count, flag, kind_of, model_name, objects, read_object, text
 from proxyd.providers.input_estimate import MAX_TOOL_CALLS, OVERHEAD_TOKENS, TOOLS_OVERHEAD_TOKENS, InputEstimate
 from shared.catalog import Kind
 from shared.pricing import Size
@@ -182,7 +182,7 @@ def _estimate_blocks(blocks: list[Any], estimate: InputEstimate) -> None:
             waiting.extend(inner)
         elif type(inner) is dict:
             waiting.append(inner)
-        kind = block.get("type")
+        kind = kind_of(block)
         if kind in _PLAIN_BLOCKS:
             continue
         source = block.get("source")

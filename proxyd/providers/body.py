@@ -160,6 +160,12 @@ def text(document: Mapping[str, Any], name: str) -> str | None:
     raise BadBody(f"{name} must be a string.", name)
 
 
+def kind_of(part: Mapping[str, Any]) -> str | None:
+    """What the `type` of a part, a block or a tool says; None where it is missing, or no text."""
+    kind = part.get("type")
+    return kind if type(kind) is str else None
+
+
 def objects(document: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
     """A list of objects; empty when absent or null."""
     value = document.get(name)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from proxyd.providers.base import Parsed
-from proxyd.providers.body import count, flag, model_name, objects, read_object, section, text
+from proxyd.providers.body import count, flag, kind_of, model_name, objects, read_object, section, text
 from proxyd.providers.input_estimate import (
     MAX_TOOL_CALLS,
     OVERHEAD_TOKENS,
@@ -158,7 +158,7 @@ def _chat_size(document: Mapping[str, Any], body: bytes, model: str) -> Size:
     fees: dict[str, int] = {}
     tools = objects(document, "tools")
     for tool in tools:
-        if tool.get("type") not in _PLAIN_TOOLS:
+        if kind_of(tool) not in _PLAIN_TOOLS:
             unpriced = f"the tool {str(tool.get('type'))[:80]}"
     if always is not None or document.get("web_search_options") is not None:
         fees[always or "web_searches"] = 1  # once an answer: these models search before they write
@@ -220,16 +220,16 @@ def _responses_size(document: Mapping[str, Any], body: bytes) -> Size:
     unpriced = None
     tools = tools_of(document)
     for tool in tools:
-        kind = tool.get("type")
+        kind = kind_of(tool)
         if kind in _PLAIN_TOOLS or runs_at_the_client(tool):
             continue
         estimate.grows = True
-        if isinstance(kind, str) and SEARCH.fullmatch(kind):
+        if kind is not None and SEARCH.fullmatch(kind):
             fees[search_fee(tools)] = calls
         elif kind == "file_search":
             fees["storage_searches"] = calls
         elif kind not in _CONTEXT_TOOLS:
-            unpriced = f"the tool {str(kind)[:80]}"
+            unpriced = f"the tool {str(tool.get('type'))[:80]}"
     return Size(
         text_bytes=estimate.text_bytes(body),
         image_parts=estimate.images,
@@ -270,7 +270,7 @@ def _estimate_parts(parts: list[Any], estimate: InputEstimate) -> None:
                 waiting.extend(inner)
             elif type(inner) is dict:
                 waiting.append(inner)
-        kind = part.get("type")
+        kind = kind_of(part)
         if kind in _PLAIN_PARTS or (kind is None and "role" in part):
             continue
         if kind == "image_url":

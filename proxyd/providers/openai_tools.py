@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from proxyd.providers.body import objects
+from proxyd.providers.body import kind_of, objects
 from shared.pricing import Usage, read_usage
 
 SEARCH = re.compile(r"web_search(?P<preview>_preview)?(?:_\d{4}_\d{2}_\d{2})?")
@@ -36,7 +36,7 @@ def always_searches(model: str) -> str | None:
 
 def search_fee(tools: object) -> str:
     """Which fee a search costs: the older tool's, if a request names that one only."""
-    kinds = [tool.get("type") for tool in tools if isinstance(tool, dict)] if isinstance(tools, list) else []
+    kinds = [kind_of(tool) for tool in tools if isinstance(tool, dict)] if isinstance(tools, list) else []
     found = [match for kind in kinds if isinstance(kind, str) and (match := SEARCH.fullmatch(kind))]
     return "web_search_previews" if found and all(match["preview"] for match in found) else "web_searches"
 
@@ -46,7 +46,7 @@ def tools_of(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     tools = objects(document, "tools")
     given = document.get("input")
     for item in given if isinstance(given, list) else ():
-        if isinstance(item, dict) and item.get("type") in _BRING_TOOLS:
+        if isinstance(item, dict) and kind_of(item) in _BRING_TOOLS:
             tools = [*tools, *objects(item, "tools")]
     return tools
 

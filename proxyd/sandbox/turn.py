@@ -7,10 +7,9 @@ is one as well.
 import base64
 from collections.abc import Callable
 
-from proxyd.sandbox import behaviour, models
+from proxyd.sandbox import work
 from proxyd.sandbox.behaviour import Behaviour
 from proxyd.sandbox.invoice import Attempt
-from proxyd.sandbox.refusal import Refusal
 from proxyd.sandbox.values import Slug
 
 NewAttempt = Callable[[], Attempt]
@@ -20,15 +19,7 @@ WORD = base64.b64encode(bytes(2_400)).decode()  # 50 ms at 24,000 samples of two
 def prepared(slug: Slug, model: str, wanted: str, attempt: Attempt) -> tuple[str, Behaviour]:
     """The real model and the behaviour, both noted."""
     attempt.stream, attempt.status = True, 101
-    real, by_model = behaviour.of_model(model)
-    words = " ".join(filter(None, (by_model, wanted)))
-    attempt.model, attempt.behaviour = real, words
-    how = behaviour.read(words)
-    if not models.exists(slug, real):
-        raise Refusal(404, f"The model `{real[:100]}` does not exist or you do not have access to it.", param="model")
-    if how.status != 200:
-        raise Refusal(how.status, f"The sandbox was asked for status {how.status}.")
-    return real, how
+    return work.prepared(slug, model, wanted, attempt)
 
 
 def counts_of(text_in: int, audio_in: int, text_out: int, audio_out: int) -> dict[str, int]:
