@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+import orjson
+
 from proxyd.providers.base import Parsed
 from proxyd.wire.sse import Event
 from shared.catalog import Endpoint
@@ -42,6 +44,15 @@ class UsageAccumulator:
     def event(self, event: Event) -> bool:
         """Take one event of a stream. True: the client must not see it."""
         raise NotImplementedError
+
+    def object_of(self, data: bytes) -> dict[str, Any] | None:
+        """The JSON object that an event carries. None: it is another value, or none, which is noted as odd."""
+        try:
+            value = orjson.loads(data)
+        except orjson.JSONDecodeError:
+            self.odd = True
+            return None
+        return value if isinstance(value, dict) else None
 
     def document(self, document: dict[str, Any]) -> None:
         """Take a whole JSON answer, but for its text where `unweighed` is set."""

@@ -92,12 +92,8 @@ class MessagesUsage(UsageAccumulator):
         data = event.data
         if data is None or event.name == b"ping":
             return False
-        try:
-            value = orjson.loads(data)
-        except orjson.JSONDecodeError:
-            self.odd = True
-            return False
-        if not isinstance(value, dict):
+        value = self.object_of(data)
+        if value is None:
             return False
         kind = value.get("type")
         if kind == "content_block_delta":

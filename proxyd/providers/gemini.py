@@ -113,12 +113,8 @@ class GenerateUsage(UsageAccumulator):
     def event(self, event: Event) -> bool:
         if event.data is None:
             return False
-        try:
-            chunk = orjson.loads(event.data)
-        except orjson.JSONDecodeError:
-            self.odd = True
-            return False
-        if isinstance(chunk, dict):
+        chunk = self.object_of(event.data)
+        if chunk is not None:
             self._chunk(chunk)
         return False
 

@@ -7,8 +7,6 @@ google-genai 3. Figures are those of generateContent under other names, and are 
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
-
 from proxyd.providers.accumulator import UsageAccumulator
 from proxyd.providers.base import BadBody, Parsed
 from proxyd.providers.body import flag, model_name, read_object, text
@@ -154,12 +152,8 @@ class InteractionUsage(UsageAccumulator):
     def event(self, event: Event) -> bool:
         if event.data is None or event.data == b"[DONE]":
             return False
-        try:
-            value = orjson.loads(event.data)
-        except orjson.JSONDecodeError:
-            self.odd = True
-            return False
-        if not isinstance(value, dict):
+        value = self.object_of(event.data)
+        if value is None:
             return False
         kind = value.get("event_type")
         if kind in ("step.delta", "step.start"):

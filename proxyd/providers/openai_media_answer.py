@@ -7,8 +7,6 @@ and the event `speech.audio.done` of https://developers.openai.com/api/reference
 import math
 from typing import Any
 
-import orjson
-
 from proxyd.providers.accumulator import UsageAccumulator, estimated_input
 from proxyd.providers.metering import JsonMeter
 from proxyd.providers.openai_tools import call_it_pictures
@@ -25,12 +23,8 @@ class _MediaUsage(UsageAccumulator):
     def event(self, event: Event) -> bool:
         if event.data is None or event.data == b"[DONE]" or self.repeats(event.name):
             return False
-        try:
-            value = orjson.loads(event.data)
-        except orjson.JSONDecodeError:
-            self.odd = True
-            return False
-        if not isinstance(value, dict):
+        value = self.object_of(event.data)
+        if value is None:
             return False
         kind = value.get("type")
         if kind == "error" or value.get("error") is not None:

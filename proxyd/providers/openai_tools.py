@@ -37,7 +37,7 @@ def always_searches(model: str) -> str | None:
 def search_fee(tools: object) -> str:
     """Which fee a search costs: the older tool's, if a request names that one only."""
     kinds = [kind_of(tool) for tool in tools if isinstance(tool, dict)] if isinstance(tools, list) else []
-    found = [match for kind in kinds if isinstance(kind, str) and (match := SEARCH.fullmatch(kind))]
+    found = [match for kind in kinds if kind is not None and (match := SEARCH.fullmatch(kind))]
     return "web_search_previews" if found and all(match["preview"] for match in found) else "web_searches"
 
 

@@ -13,7 +13,7 @@ from edits_kit import edit_at_random
 from faulty import FaultyRouter, Make
 from harness import eventually
 from load_kit import Call, Key, Load, call, make_key, one
-from reckoning import limits_are_watched, reckon
+from reckoning import Audit, limits_are_watched, reckon
 from sizes import SEED, chance, size
 
 from shared import money
@@ -101,6 +101,8 @@ def test_rates_hold_in_every_minute(router: FaultyRouter, tell: Tell) -> None:
     told = [f"{one_key.rpm}{' steady' if one_key.steady else ''}: {_judge_rate(one_key)}" for one_key in paced]
     calls = [made for one_key in paced for _, _, made in one_key.done]
     tell(f"{seconds} s, served of asked {', '.join(told)}; {reckon(router, calls, [p.key for p in paced])}")
+    for one_key in paced:
+        _judge_admissions(router, one_key)
 
 
 async def _pace(router: FaultyRouter, paced: Paced, ends: float) -> None:
@@ -122,6 +124,19 @@ def _retry_after(made: Call) -> float:
     exact = int(made.reply.headers["retry-after-ms"]) / 1_000
     assert int(made.reply.headers["retry-after"]) == math.ceil(exact), made.reply.headers
     return exact
+
+
+def _judge_admissions(router: FaultyRouter, paced: Paced) -> None:
+    """By the ledger, which has the moment of each admission, however late its answer came."""
+    audit = Audit(router)
+    try:
+        at = sorted(row.admitted_at for row in audit.rows([paced.key]))
+    finally:
+        audit.close()
+    assert at
+    for first, one_too_many in zip(at, at[paced.rpm :], strict=False):
+        apart = (one_too_many - first).total_seconds()
+        assert apart > 60 - TOLERANCE_SECONDS, f"{paced.rpm} a minute: {paced.rpm + 1} admitted within {apart} s"
 
 
 def _judge_rate(paced: Paced) -> str:
