@@ -20,6 +20,7 @@ from shared.config import SettingError
 log = logging.getLogger(__name__)
 
 ANSWER_SECONDS = 10
+ATTEMPTS = 3
 _HOME = Path(__file__).resolve().parent.parent
 
 
@@ -37,16 +38,21 @@ def ask(module: str, setting: str, url: str, server: str, *arguments: str) -> No
     """
     # In the environment, because everybody on the machine can read command lines. Drivers want some of ours, too.
     environ = {**os.environ, setting: url}
-    # No time-out and one pipe: so this is a plain read, without an event loop where the standard library is patched.
-    done = subprocess.run(  # noqa: S603 - our own module
-        [sys.executable, "-m", module, setting, *arguments],
-        cwd=_HOME,
-        env=environ,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        check=False,
-    )
+    for _ in range(ATTEMPTS):
+        # No time-out and one pipe: a plain read, without an event loop where the standard library is patched.
+        done = subprocess.run(  # noqa: S603 - our own module
+            [sys.executable, "-m", module, setting, *arguments],
+            cwd=_HOME,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            check=False,
+        )
+        # Ended from outside (an operator, the system when memory is short), it has said nothing about the server, and a
+        # start must not fail for that.
+        if done.returncode >= 0 or done.returncode == -signal.SIGALRM:
+            break
     if done.returncode == -signal.SIGALRM:
         raise SettingError(f"{setting}: {server} does not answer within {ANSWER_SECONDS} seconds.")
     told = done.stdout.decode(errors="replace").strip()
