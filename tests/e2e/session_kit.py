@@ -23,8 +23,12 @@ WAIT_SECONDS = 10.0
 
 def opened(router: Router, path: str, key: str | None, **more: Any) -> ClientConnection:
     """A session; the caller closes it. What refuses it is raised as `InvalidStatus`."""
-    headers = {} if key is None else {"Authorization": f"Bearer {key}"}
-    url = router.proxy_url.replace("http://", "ws://") + path
+    return opened_at(router.proxy_url, path, {} if key is None else {"Authorization": f"Bearer {key}"}, **more)
+
+
+def opened_at(base: str, path: str, headers: dict[str, str], **more: Any) -> ClientConnection:
+    """The same at any base address, with any headers."""
+    url = base.replace("http://", "ws://") + path
     session: ClientConnection = connect(
         url, additional_headers=headers, proxy=None, open_timeout=WAIT_SECONDS, legacy=True, **more
     )

@@ -28,6 +28,7 @@ from deploy_kit import (  # fixtures among them
 )
 from harness import eventually, free_port
 from nginx_kit import nginx
+from session_kit import RESPONSES, create, hear, opened_at
 
 from shared.config import SETTINGS
 from shared.models import REVISION
@@ -197,7 +198,7 @@ def test_each_way_to_the_database_leads_to_one(
 
 
 def test_behind_nginx(router: Deployed, tmp_path: Path) -> None:
-    """Streams pass as they come, and the client's address is its own."""
+    """Streams and WebSockets pass as they come, and the client's address is its own."""
     _, key = router.create_key(name="behind", allowed_ips=["192.0.2.7"])
     with nginx(tmp_path, [router.proxy_url], router.web_url) as front:
         body = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "a b c"}], "stream": True}
@@ -207,6 +208,9 @@ def test_behind_nginx(router: Deployed, tmp_path: Path) -> None:
         with requests.post(url, json=body, headers=head, timeout=10, stream=True) as answer:
             assert answer.status_code == 200
             assert answer.text.rstrip().endswith("[DONE]")
+        with opened_at(front, RESPONSES, head) as session:
+            create(session, "a b c")
+            assert hear(session, "response.completed", "error")["response"]["usage"]["output_tokens"] > 0
 
 
 def test_the_units_start_what_there_is(router: Deployed) -> None:

@@ -121,7 +121,7 @@ class Pools:
         self.killed["primary"] += 1
         replica.tell("REPLICAOF", "NO", "ONE")
         replica.socket.replace(self.redis.socket)  # whoever connects to that name reaches it from now on
-        self.redis.process = replica.process
+        self.redis.process, self.redis.port = replica.process, replica.port
 
     def cut_off(self, relay: Relay) -> contextlib.AbstractContextManager[None]:
         """Nothing gets through to or from the second pool meanwhile."""
