@@ -28,6 +28,7 @@ class PostgresServer:
         self._port = port
         # Not below pytest's own temporary directory: each start of another pytest closes that to all users but its own.
         self.folder = Path(tempfile.mkdtemp(prefix="router-pg-"))
+        self.folder.chmod(0o711)  # routers run without root's right to go everywhere, and the socket lies in it
         self._user: int | None = None
         self._group: int | None = None
         secret, data = self.folder / "password", self.folder / "data"

@@ -5,30 +5,19 @@ leaves its queue to the one that replaces it, so that no connection the kernel h
 spreads connections over the sockets; that a stranger (or a second router) holds the address is found out before.
 """
 
-import ctypes
 import os
 import socket
-import struct
 from pathlib import Path
 
 from gevent.monkey import get_original
 
 BACKLOG = 2048
 
-# A program of the classic packet filter over a TCP header: of the byte of flags, are SYN and ACK such that a connection
-# begins? Then nothing of the packet is kept, else all. Each instruction: operation, steps if so, steps if not, operand.
-_FLAGS_BYTE, _SYN, _SYN_OR_ACK = 13, 0x02, 0x12
-_NO_SYN = b"".join(
-    struct.pack("=HBBI", *instruction)
-    for instruction in (
-        (0x30, 0, 0, _FLAGS_BYTE),  # load a byte
-        (0x54, 0, 0, _SYN_OR_ACK),  # and
-        (0x15, 0, 1, _SYN),  # equal?
-        (0x06, 0, 0, 0),  # keep nothing
-        (0x06, 0, 0, 0xFFFF_FFFF),  # keep all
-    )
-)
-_ATTACH_FILTER = 26  # SO_ATTACH_FILTER, which the socket module does not name
+# What a packet must have left of its "time to live" to be taken: by kind of address, the level and the name of the
+# option (IP_MINTTL and IPV6_MINHOPCOUNT of RFC 5082, which the socket module does not name). It takes no privilege;
+# a packet filter does on newer kernels.
+_LEAST_TTL = {socket.AF_INET: (socket.IPPROTO_IP, 21), socket.AF_INET6: (socket.IPPROTO_IPV6, 73)}
+_MOST = 255  # hosts begin with 64 or 128, and each router on the way takes one off
 
 _NativeSocket: type[socket.socket] = get_original("socket", "socket")
 # gevent's own asks a thread of its hub, and a supervisor with a hub can neither fork nor start a child well.
@@ -41,13 +30,16 @@ def refuse_new(listener: socket.socket) -> None:
     A listener that is closed resets what has come into its queue since the last look, and such a client believed itself
     connected and may have sent its request. With this nothing more comes into the queue: who begins to connect is not
     answered, tries again after a second, and is refused then or finds whoever listens next. Any process that holds the
-    socket is concerned. (A Unix socket has no such means.)
+    socket is concerned. (A Unix socket has no such means, and peers whose packets come with all 255 are not kept out.)
     """
-    if listener.family not in (socket.AF_INET, socket.AF_INET6):
-        return
-    program = ctypes.create_string_buffer(_NO_SYN, len(_NO_SYN))
-    described = struct.pack("HP", len(_NO_SYN) // 8, ctypes.addressof(program))
-    listener.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, described)
+    if listener.family in _LEAST_TTL:
+        listener.setsockopt(*_LEAST_TTL[listener.family], _MOST)
+
+
+def hear(accepted: socket.socket) -> None:
+    """Take what a connection sends that was beginning just when no more should: it has its listener's option."""
+    if accepted.family in _LEAST_TTL:
+        accepted.setsockopt(*_LEAST_TTL[accepted.family], 0)
 
 
 class BindError(Exception):

@@ -23,7 +23,7 @@ from proxyd.channel import READ, Watchdog, tick_for
 from proxyd.messages import ClientGone, Request, RequestError, Response
 from proxyd.server.connection import Connection
 from proxyd.server.limits import ServerLimits, connections_for, raise_descriptor_limit
-from proxyd.server.listen import refuse_new
+from proxyd.server.listen import hear, refuse_new
 
 __all__ = ["Server", "ServerLimits"]
 
@@ -208,6 +208,8 @@ class Server:
             sock.setblocking(False)
             if sock.family in (socket.AF_INET, socket.AF_INET6):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._closing:
+                hear(sock)
             connection = Connection(sock, address[0] if isinstance(address, tuple) else "", self)
             greenlet = gevent.spawn(connection.run)
             self._connections[connection] = greenlet

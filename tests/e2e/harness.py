@@ -2,7 +2,6 @@
 
 import atexit
 import contextlib
-import ctypes
 import os
 import secrets
 import shutil
@@ -19,6 +18,7 @@ from typing import Any
 
 import leaks
 import requests
+from process_kit import become_a_service
 
 from shared import keys
 from shared.config import SETTINGS, Settings
@@ -27,7 +27,6 @@ from webapp.launch import web_command
 ROOT = Path(__file__).resolve().parent.parent.parent
 START_SECONDS, STOP_SECONDS = 30, 40
 Json = dict[str, Any]  # of the API, the provider or the ledger: what stands in it is for the tests to say
-_LIBC = ctypes.CDLL(None)
 _PORTS: set[int] = set()
 # Of all routers of this process, so that the data directory of one can be a copy of another's.
 _PASSWORD, _TOKEN = f"pw-{secrets.token_hex(12)}", keys.mint(keys.MANAGEMENT_TAG).raw
@@ -166,7 +165,7 @@ class Router:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=lambda: _LIBC.prctl(1, signal.SIGTERM),  # noqa: PLW1509 - it ends with the test run, however that ends
+                preexec_fn=become_a_service,  # noqa: PLW1509 - there is no other way to say it
             )
 
     def _answers(self, name: str) -> bool:

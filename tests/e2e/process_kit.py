@@ -1,9 +1,21 @@
-"""What processes use, as the kernel tells it: CPU, memory, descriptors."""
+"""How processes of a test begin, and what they use as the kernel tells it: CPU, memory, descriptors."""
 
+import ctypes
 import os
+import signal
 from pathlib import Path
 
+_LIBC = ctypes.CDLL(None)
+_SET_PARENT_DEATH_SIGNAL, _DROP_FROM_BOUNDING_SET = 1, 24
+_CAPABILITIES = range(64)  # more than any kernel has
 TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def become_a_service() -> None:
+    """Between fork and exec: end with the test run, however that ends, and without a privilege even where root runs it."""
+    _LIBC.prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)
+    for capability in _CAPABILITIES:
+        _LIBC.prctl(_DROP_FROM_BOUNDING_SET, capability, 0, 0, 0)
 
 
 def tree(root: int) -> list[int]:

@@ -9,7 +9,7 @@ import pytest
 from socket_kit import Seen, connect, read_all, read_until, running, statuses, toy, write
 
 from proxyd.messages import Request, Response
-from proxyd.server.listen import listen, refuse_new
+from proxyd.server.listen import hear, listen, refuse_new
 from proxyd.server.server import Server
 
 ASK = b"GET / HTTP/1.1\r\nHost: router.test\r\n\r\n"
@@ -110,6 +110,30 @@ def test_no_connection_comes_up_that_nobody_would_accept(host: str) -> None:
         listener.settimeout(0)
         with pytest.raises(BlockingIOError):
             listener.accept()
+
+
+@pytest.mark.parametrize(
+    ("host", "level", "ttl"),
+    [("127.0.0.1", native.IPPROTO_IP, native.IP_TTL), ("[::1]", native.IPPROTO_IPV6, native.IPV6_UNICAST_HOPS)],
+)
+def test_what_was_just_beginning_is_heard(host: str, level: int, ttl: int) -> None:
+    (listener,) = listen(f"{host}:0", 1)
+    with listener, native.socket(listener.family) as late:
+        refuse_new(listener)
+        late.setsockopt(level, ttl, 255)  # so that its first packet is taken, as if it had come a moment ago
+        late.settimeout(LONG)
+        late.connect(listener.getsockname()[:2])
+        late.setsockopt(level, ttl, 64)
+        late.sendall(b"heard")
+        listener.settimeout(LONG)
+        accepted, _ = listener.accept()
+        with accepted:
+            accepted.settimeout(0.1)
+            with pytest.raises(TimeoutError):
+                accepted.recv(5)
+            hear(accepted)
+            accepted.settimeout(LONG)
+            assert accepted.recv(5) == b"heard"
 
 
 def test_a_listener_of_somebody_else_too_goes_on() -> None:
