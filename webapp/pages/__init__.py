@@ -18,6 +18,7 @@ from webapp.pages import (
     login,
     members,
     settings,
+    theme,
     tokens,
 )
 
@@ -33,5 +34,6 @@ PAGES: tuple[Blueprint, ...] = (
     tokens.bp,
     members.bp,
     account.bp,
+    theme.bp,
     docs.bp,
 )
