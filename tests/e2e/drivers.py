@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import requests
 from harness import Router
 from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
@@ -34,6 +35,23 @@ def log_in(page: Page, router: Router) -> None:
     page.get_by_label("Password").fill(password)
     page.get_by_role("button", name=re.compile("log in|sign in", re.IGNORECASE)).click()
     page.wait_for_url("**/keys")
+
+
+def session_of(router: Router) -> requests.Session:
+    """A logged-in browser without JavaScript."""
+    session = requests.Session()
+    session.headers["Origin"] = router.web_url
+    email, password = router.admin
+    page = session.get(f"{router.web_url}/login", timeout=10)
+    data = {"email": email, "password": password, "csrf_token": token_in(page)}
+    session.post(f"{router.web_url}/login", data=data, timeout=10).raise_for_status()
+    return session
+
+
+def token_in(page: requests.Response) -> str:
+    found = re.search(r'name="csrf_token" value="([^"]+)"', page.text)
+    assert found is not None
+    return found[1]
 
 
 def unique(name: str) -> str:

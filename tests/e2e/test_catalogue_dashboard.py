@@ -8,7 +8,7 @@ from urllib.parse import quote, urlsplit
 import pytest
 import requests
 from calls import chat, code, generate
-from drivers import ByPage
+from drivers import ByPage, session_of, token_in
 from foreign import foreign_key
 from harness import Router
 from playwright.sync_api import Browser, Route
@@ -35,23 +35,6 @@ def staff(router: Router, browser: Browser) -> Iterator[ByPage]:
     context.set_default_timeout(15_000)
     yield ByPage(router, context.new_page())
     context.close()
-
-
-def session_of(router: Router) -> requests.Session:
-    """A logged-in browser without JavaScript."""
-    session = requests.Session()
-    session.headers["Origin"] = router.web_url
-    email, password = router.admin
-    page = session.get(f"{router.web_url}/login", timeout=10)
-    data = {"email": email, "password": password, "csrf_token": token_in(page)}
-    session.post(f"{router.web_url}/login", data=data, timeout=10).raise_for_status()
-    return session
-
-
-def token_in(page: requests.Response) -> str:
-    found = re.search(r'name="csrf_token" value="([^"]+)"', page.text)
-    assert found is not None
-    return found[1]
 
 
 def test_d09_a_change_needs_the_sessions_own_token_and_origin(router: Router) -> None:

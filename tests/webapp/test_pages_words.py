@@ -1,4 +1,4 @@
-"""The words and figures of the pages: money, time, badges, spend, hints, snippets. Pure functions."""
+"""The words and figures of the pages: money, time, badges, spend, hints. Pure functions."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -8,7 +8,6 @@ import pytest
 
 from webapp.pages.key_hints import model_hints
 from webapp.pages.key_presenter import access, badge, pausing, rate, spend
-from webapp.pages.snippets import build
 from webapp.render import dollars, relative, sentence, span
 from webapp.views.keys import KeyView
 from webapp.views.spend import SpendView
@@ -139,25 +138,6 @@ def test_rates_and_times() -> None:
     assert relative(NOW + timedelta(hours=30), NOW) == "in 1 d"
     assert span(timedelta(seconds=-5)) == "0 s"
     assert [sentence("must be x"), sentence("did you?"), sentence("")] == ["Must be x.", "Did you?", "."]
-
-
-def test_examples_name_models_the_key_may_use() -> None:
-    texts = {snippet.slug: snippet.text for snippet in build("http://p", "sk", (), ())}
-    assert list(texts) == ["openai", "curl", "anthropic", "claude-code", "gemini", "codex", "tools"]
-    assert "ANTHROPIC_BASE_URL=http://p\n" in texts["anthropic"]
-    assert '"base_url": "http://p/gemini"' in texts["gemini"]
-    assert "\nunset ANTHROPIC_API_KEY\n" in texts["claude-code"]
-    assert 'model = "gpt-5.3-codex"' in texts["codex"]
-    assert "export ROUTER_KEY=sk\n" in texts["curl"]
-    assert '"Authorization: Bearer $ROUTER_KEY"' in texts["curl"]
-    only = {snippet.slug: snippet.text for snippet in build("http://p", "sk", (), ("anthropic/claude-opus-4-1",))}
-    assert "gemini" not in only
-    assert "codex" not in only
-    older = {snippet.slug: snippet.text for snippet in build("http://p", "sk", (), ("gpt-4o*",))}
-    assert 'model = "gpt-4o"' in older["codex"]
-    assert 'model="claude-opus-4-1"' in only["openai"]
-    assert "anthropic" not in {snippet.slug for snippet in build("http://p", "sk", ("openai",), ())}
-    assert '"MODEL"' in build("http://p", "sk", (), ("mine-*",))[0].text
 
 
 def test_hints_count_across_the_ticked_providers() -> None:

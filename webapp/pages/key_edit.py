@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 
-from flask import Blueprint, redirect, request
+from flask import Blueprint, request
 from markupsafe import Markup
 from werkzeug.wrappers import Response
 
@@ -12,9 +12,9 @@ from webapp.actions.keys import update_key
 from webapp.actions.policy import NotInForce
 from webapp.context import Conflict, now
 from webapp.pages import key_form
-from webapp.pages.key_presenter import row
+from webapp.pages.key_changed import answer_change, from_its_page
 from webapp.queries.keys import get_key
-from webapp.render import block, changed, dollars, is_fragment, page, rows_out_of_band, tell
+from webapp.render import dollars, page
 from webapp.security import current_actor, require
 from webapp.validation import Invalid
 from webapp.views.keys import KeyView
@@ -30,7 +30,8 @@ def show(key_id: str) -> Response:
     view = get_key(current_actor().org_id, key_id)
     if view.status == "revoked":
         return page("notice.html", "panel", status=409, title="Nothing to edit", text=_REVOKED)
-    return page("key_form.html", "panel", **key_form.context(key_form.filled(view), current_actor(), key=view))
+    context = key_form.context(key_form.filled(view), current_actor(), key=view)
+    return page("key_form.html", "panel", back=from_its_page(), **context)
 
 
 @bp.post("/<key_id>/edit")
@@ -56,11 +57,7 @@ def save(key_id: str) -> Response:
         return _again(form, current, 409, differences=key_form.rebase(form, said, current))
     except NotInForce as error:
         saved, message = get_key(actor.org_id, key_id), str(error)
-    if is_fragment():
-        html = block("keys.html", "row", key=row(saved, now()), may_write=True, out_of_band=True)
-        return changed(rows_out_of_band(html), message=message)
-    tell(message)
-    return redirect("/keys", code=303)
+    return answer_change(saved, message)
 
 
 def _version(text: str) -> int:
@@ -70,7 +67,7 @@ def _version(text: str) -> int:
 
 def _again(form: key_form.KeyForm, view: KeyView, status: int, **more: object) -> Response:
     known = key_form.context(form, current_actor(), key=view)
-    known["confirm"] = request.form.get("confirmed")
+    known |= {"confirm": request.form.get("confirmed"), "back": from_its_page()}
     return page("key_form.html", "panel", status=status, **{**known, **more})
 
 
