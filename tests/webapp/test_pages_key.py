@@ -118,12 +118,12 @@ def test_the_first_section_alone_is_asked_for_again_and_only_news_come(
     first = member.get(f"/keys/{key.id}/live", headers=HTMX)
     assert "<html" not in first.text
     assert "ever refused" in first.text
-    (seen,) = re.findall(r'name="seen" id="key-seen" value="(\w{16})"', first.text)
-    assert member.get(f"/keys/{key.id}/live?seen={seen}", headers=HTMX).status_code == 204
+    (known,) = re.findall(r'name="shown" id="key-shown" value="(\w{16})"', first.text)
+    assert member.get(f"/keys/{key.id}/live?shown={known}", headers=HTMX).status_code == 204
     posted(app, refusal_of(key.id, "rate_limited"))
-    news = member.get(f"/keys/{key.id}/live?seen={seen}", headers=HTMX)
-    assert "Too many requests a minute" in text_of(news)
-    assert seen not in news.text
+    news = member.get(f"/keys/{key.id}/live?shown={known}", headers=HTMX)
+    assert "<strong>Too many requests a minute</strong>" in news.text
+    assert known not in news.text
     whole = member.get(f"/keys/{key.id}/live")
     assert (whole.status_code, whole.headers["Location"]) == (303, f"/keys/{key.id}")
 

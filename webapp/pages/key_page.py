@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any
 
 from flask import Blueprint, redirect, request
-from markupsafe import Markup
 from werkzeug.wrappers import Response
 
 from webapp.addresses import proxy_url
@@ -50,13 +49,9 @@ def live(key_id: str) -> Response:
     org_id = current_actor().org_id
     html = block("key.html", "live", **_live(get_key(org_id, key_id), recent_of(org_id, key_id, most=1)))
     digest = hashlib.sha256(html.encode()).hexdigest()[:16]
-    if request.args.get("seen") == digest:
+    if request.args.get("shown") == digest:
         return Response(status=204)
-    return Response(
-        html + Markup('<input type="hidden" name="seen" id="key-seen" value="{}">').format(digest),
-        headers={"Cache-Control": "no-store"},
-        mimetype="text/html",
-    )
+    return Response(f'{html}<input type="hidden" name="shown" id="key-shown" value="{digest}">', mimetype="text/html")
 
 
 @bp.post("/<key_id>/check")

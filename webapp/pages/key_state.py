@@ -22,7 +22,7 @@ def state_of(view: KeyView, recent: Recent, at: datetime) -> Badge:
     if at - last.last_at > LATELY or any(moment > last.last_at for moment in since):
         return shown
     told = help_of(last.reason)
-    hint = f"The last request was refused {relative(last.last_at, at)}. {told.cause} {told.remedy}"
+    hint = f"The last request was refused {relative(last.last_at, at)}. {told.cause} Below stands what to do."
     return Badge("amber" if _may_pass(last.reason) else "red", "stop", f"Blocked: {told.title.lower()}", hint)
 
 
