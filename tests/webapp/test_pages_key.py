@@ -139,7 +139,7 @@ def test_a_dry_run_says_what_would_become_of_a_request(
     path = f"/keys/{key.id}/check"
 
     def ask(**fields: object) -> str:
-        answer = submit(member, path, htmx=htmx, form_of=page, **fields)
+        answer = submit(member, path, fields, htmx=htmx, form_of=page)
         assert ("<html" in answer.text) is not htmx
         assert ("Limits and what is left" in answer.text) is not htmx
         return text_of(answer)
