@@ -169,7 +169,7 @@ def test_lists_that_contradict_each_other(providers: list[str], models: list[str
     assert (contradiction(providers, models) is not None) == none
     if none:
         key = view(allowed_providers=tuple(providers), allowed_models=tuple(models))
-        assert judged(key) == (State.BLOCKED, "Models and providers")
+        assert judged(key) == (State.BLOCKED, "No model fits")
 
 
 @pytest.mark.parametrize(("days", "cause"), [(None, "Never used"), (29, ""), (45, "Unused for 45 d")])

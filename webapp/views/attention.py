@@ -143,7 +143,7 @@ def _closed(key: KeyView, facts: Facts) -> Judgement | None:
         return Judgement(State.BLOCKED, "Limit is 0", why, "Raise or clear the limit to let it spend.")
     if (why_not := contradiction(key.allowed_providers, key.allowed_models)) is not None:
         cure = "Edit the key: allow the provider of these models, or other models."
-        return Judgement(State.BLOCKED, "Models and providers", why_not, cure)
+        return Judgement(State.BLOCKED, "No model fits", why_not, cure)
     if limit is None or left is None:
         return None
     if key.spend.spent_nanos >= limit:
