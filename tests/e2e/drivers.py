@@ -54,6 +54,12 @@ def token_in(page: requests.Response) -> str:
     return found[1]
 
 
+def choose(page: Page, action: str, key_id: str) -> None:
+    """Open the menu of a row and take something of it."""
+    page.locator(f"#actions-{key_id}").click()
+    page.locator(f"#{action}-{key_id}").click()
+
+
 def unique(name: str) -> str:
     return f"{name} {uuid.uuid4().hex[:8]}"
 
@@ -109,7 +115,7 @@ class ByPage:
 
     def edit(self, key_id: str, **fields: Any) -> None:
         self._show(key_id)
-        self.page.locator(f"#edit-{key_id}").click()
+        choose(self.page, "edit", key_id)
         dialog = self.page.locator("dialog[open]")
         self._fill(dialog, fields)
         save = dialog.get_by_role("button", name="Save changes")
@@ -123,7 +129,7 @@ class ByPage:
 
     def revoke(self, key_id: str) -> None:
         self._show(key_id)
-        self.page.locator(f"#revoke-{key_id}").click()
+        choose(self.page, "revoke", key_id)
         dialog = self.page.locator("dialog[open]")
         dialog.get_by_role("button", name="Revoke key").click()
         dialog.wait_for(state="hidden")
@@ -133,12 +139,12 @@ class ByPage:
         return self.page.locator(f"#row-{key_id} .pill").inner_text().split(".")[0].strip().lower()
 
     def names(self) -> set[str]:
-        self.page.goto(f"{self._router.web_url}/keys?limit=100")
+        self.page.goto(f"{self._router.web_url}/keys?limit=100&status=all")
         return set(self.page.locator(".key-name").all_inner_texts())
 
     def _show(self, key_id: str) -> None:
         name = self._router.key(key_id)["name"]
-        self.page.goto(f"{self._router.web_url}/keys?q={name.replace(' ', '+')}")
+        self.page.goto(f"{self._router.web_url}/keys?status=all&q={name.replace(' ', '+')}")
         self.page.locator(f"#row-{key_id}").wait_for()
 
     def _fill(self, dialog: Locator, fields: Mapping[str, Any]) -> None:

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from html import unescape
 
 import pytest
-from activity_kit import posted, refusal_of, request_of
-from dashboard_kit import FULL, Api, Clock
+from activity_kit import posted, refusal_of
+from dashboard_kit import FULL, Api
 from flask import Flask
 from flask.testing import FlaskClient
 from forms_kit import HTMX, hidden, stored, submit
@@ -69,7 +69,7 @@ def test_each_refusal_is_told_with_its_cause_and_what_to_do(app: Flask, member: 
         status, sentence = ERRORS[reason].status, f"Said <b>{number}</b>."
         posted(app, refusal_of(key.id, reason.value, -number, count=1_234, status=status, sentence=sentence))
     told = shown(member, key)
-    assert f"It is asked again. Blocked: {HELP[next(iter(Reason))].title.lower()}" in told
+    assert f"{HELP[next(iter(Reason))].title} Its last refused request was told: Said <b>0</b>." in told
     for number, reason in enumerate(Reason):
         words, ago = HELP[reason], "just now" if number == 0 else f"{number} min ago"
         where = f"last {ago} from 203.0.113.7 for gpt-4o · {ERRORS[reason].status} {reason.value}"
@@ -84,31 +84,19 @@ def test_a_refusal_of_a_later_release_is_told_by_its_code(app: Flask, member: Fl
     assert "of_the_future 3 times" in shown(member, key)
 
 
-def test_a_refusal_is_no_state_once_a_request_passed_or_somebody_acted(
-    app: Flask, enter: Callable[[str], FlaskClient], make: Make, actor: Actor, clock: Clock
-) -> None:
-    member = enter("member")
-    served, edited, long_ago, revoked = make(), make(), make(), make()
-    clock.forward(minutes=5)
-    for key in (served, edited, long_ago, revoked):
-        posted(app, refusal_of(key.id, "model_not_allowed", minutes=5))
-    assert "Blocked: model not allowed" in shown(member, served)
-    posted(app, request_of(served.id, 1_000))
-    clock.forward(minutes=20)
+def test_the_state_and_why_come_first(app: Flask, member: FlaskClient, make: Make, actor: Actor) -> None:
+    key, revoked = make(allowed_models=["o3"]), make(allowed_models=["o3"])
+    posted(app, refusal_of(key.id, "model_not_allowed"), refusal_of(revoked.id, "model_not_allowed"))
+    told = shown(member, key)
+    assert "It is asked again. Blocked . Its last refused request was told: No." in told
+    assert f"Model not allowed Its last refused request was told: No. {HELP[Reason.MODEL_NOT_ALLOWED].remedy}" in told
     with app.app_context():
-        update_key(actor, edited.id, {"allowed_models": ["gpt-4o"]})
+        update_key(actor, key.id, {"allowed_models": ["gpt-4o"]})
         revoke_key(actor, revoked.id)
-    for key, state in (
-        (served, "Active"),
-        (edited, "Active"),
-        (long_ago, "Blocked: model not allowed"),
-        (revoked, "Revoked"),
-    ):
-        told = shown(member, key)
-        assert f"It is asked again. {state}" in told
+    for each, state in ((key, "Active"), (revoked, "Revoked")):
+        told = shown(member, each)
+        assert f"It is asked again. {state} ." in told
         assert "Model not allowed 3 times" in told
-    clock.forward(hours=24)
-    assert "Blocked" not in shown(enter("viewer"), long_ago)
 
 
 def test_the_first_section_alone_is_asked_for_again_and_only_news_come(
@@ -122,7 +110,7 @@ def test_the_first_section_alone_is_asked_for_again_and_only_news_come(
     assert member.get(f"/keys/{key.id}/live?shown={known}", headers=HTMX).status_code == 204
     posted(app, refusal_of(key.id, "rate_limited"))
     news = member.get(f"/keys/{key.id}/live?shown={known}", headers=HTMX)
-    assert "<strong>Too many requests a minute</strong>" in news.text
+    assert "<strong>Rate limit reached</strong>" in news.text
     assert known not in news.text
     whole = member.get(f"/keys/{key.id}/live")
     assert (whole.status_code, whole.headers["Location"]) == (303, f"/keys/{key.id}")

@@ -6,10 +6,11 @@ In the list its row takes the place of the old one; the page of a key shows so m
 from flask import Response, flash, redirect, request
 from werkzeug.wrappers import Response as BaseResponse
 
-from webapp.context import now
-from webapp.pages.key_presenter import row
-from webapp.render import ToastKind, block, changed, is_fragment, rows_out_of_band
+from webapp.pages.key_rows import replaced
+from webapp.render import ToastKind, changed, is_fragment
 from webapp.views.keys import KeyView
+
+BACK = "?back=key"
 
 
 def from_its_page() -> bool:
@@ -20,8 +21,7 @@ def from_its_page() -> bool:
 def answer_change(view: KeyView, message: str, *, kind: ToastKind = "ok", status: int = 200) -> BaseResponse:
     """Show the key as it is now, and say what was done."""
     if is_fragment() and not from_its_page():
-        html = block("keys.html", "row", key=row(view, now()), may_write=True, out_of_band=True)
-        return changed(rows_out_of_band(html), message=message, kind=kind, status=status)
+        return changed(replaced(view), message=message, kind=kind, status=status)
     flash(message, kind)
     if is_fragment():
         return Response(status=204, headers={"HX-Refresh": "true"})

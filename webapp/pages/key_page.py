@@ -16,10 +16,10 @@ from webapp.pages import key_check, snippets
 from webapp.pages.key_check import CheckForm
 from webapp.pages.key_facts import limits, refusal_facts, request_facts
 from webapp.pages.key_history import history
-from webapp.pages.key_presenter import pausing
-from webapp.pages.key_state import state_of
+from webapp.pages.key_presenter import badge, pausing
 from webapp.pages.key_usage import PERIODS, days_of, usage_facts
-from webapp.queries.key_activity import Recent, recent_of, requests_left
+from webapp.queries.attention import judge_keys
+from webapp.queries.key_activity import recent_of, refused, requests_left
 from webapp.queries.keys import get_key
 from webapp.queries.providers import list_providers
 from webapp.render import block, is_fragment, page
@@ -47,7 +47,7 @@ def live(key_id: str) -> Response:
     if not is_fragment():
         return redirect(f"/keys/{get_key(current_actor().org_id, key_id).id}", code=303)
     org_id = current_actor().org_id
-    html = block("key.html", "live", **_live(get_key(org_id, key_id), recent_of(org_id, key_id, most=1)))
+    html = block("key.html", "live", **_live(get_key(org_id, key_id)))
     digest = hashlib.sha256(html.encode()).hexdigest()[:16]
     if request.args.get("shown") == digest:
         return Response(status=204)
@@ -76,7 +76,7 @@ def _whole(key_id: str, form: CheckForm) -> dict[str, Any]:
     view, at = get_key(current_actor().org_id, key_id), now()
     recent = recent_of(current_actor().org_id, key_id)
     return {
-        **_live(view, recent),
+        **_live(view),
         **_usage(view),
         **_form(view, form),
         **_examples(view),
@@ -87,13 +87,13 @@ def _whole(key_id: str, form: CheckForm) -> dict[str, Any]:
     }
 
 
-def _live(view: KeyView, recent: Recent) -> dict[str, Any]:
+def _live(view: KeyView) -> dict[str, Any]:
     at = now()
     return {
         "key": view,
         "editable": may("member") and view.status != "revoked",
-        "state": state_of(view, recent, at),
-        "refusals": [refusal_facts(each, at) for each in recent.refusals],
+        "state": badge(judge_keys([view], at)[view.id]),
+        "refusals": [refusal_facts(each, at) for each in refused(current_actor().org_id, view.id)],
     }
 
 

@@ -10,7 +10,7 @@ from webapp.actions.keys import revoke_key
 from webapp.actions.policy import NotInForce
 from webapp.context import now
 from webapp.pages.key_changed import answer_change, from_its_page
-from webapp.pages.key_presenter import row
+from webapp.pages.key_rows import rows
 from webapp.queries.keys import get_key
 from webapp.queries.recent import requests_since
 from webapp.render import page
@@ -22,9 +22,9 @@ bp = Blueprint("key_revoke", __name__, url_prefix="/keys")
 @bp.get("/<key_id>/revoke")
 @require("member")
 def ask(key_id: str) -> Response:
-    org_id, at = current_actor().org_id, now()
-    key = row(get_key(org_id, key_id), at)
-    requests = requests_since(org_id, key_id, at - timedelta(hours=24))
+    org_id = current_actor().org_id
+    (key,) = rows([get_key(org_id, key_id)])
+    requests = requests_since(org_id, key_id, now() - timedelta(hours=24))
     return page("key_revoke.html", "panel", key=key, requests=requests, back=from_its_page())
 
 

@@ -11,26 +11,29 @@ from webapp.schemas.explain import RefusalQuery, RequestQuery
 from webapp.views.keys import KeyView
 from webapp.views.requests import RefusalView, RequestView
 
-SHOWN = 10
+_SHOWN = 10
 _ALL_REASONS = 50  # more than there are
 
 
 @dataclass(frozen=True, slots=True)
 class Recent:
-    """The latest of each, newest first; of refusals each reason once."""
+    """The latest of each, newest first."""
 
     requests: tuple[RequestView, ...]
-    refusals: tuple[RefusalView, ...]
     events: tuple[AuditView, ...]
 
 
-def recent_of(org_id: str, key_id: str, *, most: int = SHOWN) -> Recent:
-    """What happened to a key lately. Raises NotFound."""
+def recent_of(org_id: str, key_id: str) -> Recent:
+    """What a key did, and what was done with it. Raises NotFound."""
     return Recent(
-        requests_of_key(org_id, key_id, RequestQuery(limit=most)).items,
-        refusals_of_key(org_id, key_id, RefusalQuery(limit=_ALL_REASONS)).items,
-        list_audit(org_id, AuditQuery(target=key_id, limit=most)).events,
+        requests_of_key(org_id, key_id, RequestQuery(limit=_SHOWN)).items,
+        list_audit(org_id, AuditQuery(target=key_id, limit=_SHOWN)).events,
     )
+
+
+def refused(org_id: str, key_id: str) -> tuple[RefusalView, ...]:
+    """Each reason for which a key was refused, the latest first. Raises NotFound."""
+    return refusals_of_key(org_id, key_id, RefusalQuery(limit=_ALL_REASONS)).items
 
 
 def requests_left(view: KeyView) -> int | None:
