@@ -129,6 +129,7 @@ class Gateway:
     def _exchange(self, context: RequestContext) -> Response | Rejection:
         route = context.head.match.route
         if isinstance(route, Unknown | WrongMethod | NoUpgrade | NeedsUpgrade):
+            self._find_owner(context)
             return rejection.nowhere(route)
         if isinstance(route, Builtin) and route.name in builtin_endpoints.PUBLIC:
             return builtin_endpoints.public(route.name, self._ready, context.id)
@@ -149,6 +150,13 @@ class Gateway:
         if isinstance(route, SessionRoute):
             return self._sessions.open(context, known, route)
         return self._forward(context, known, route)
+
+    def _find_owner(self, context: RequestContext) -> None:
+        """Whose request leads nowhere, if it has a key: whoever looks after that one is to see the slip."""
+        digest = context.head.authenticate(context.request)
+        if not isinstance(digest, Deny):
+            context.digest = digest
+            self._admission.check_key(context)
 
     def _forward(self, context: RequestContext, known: KnownKey, route: Target | Unified) -> Response | Rejection:
         """From the key, which is known by now, to the answer of a provider."""
@@ -180,8 +188,26 @@ class Gateway:
         if parsed.model is not None and names_a_secret_of_ours(parsed.model):
             return rejection.key_for_model()
         if isinstance(route, Unified):
-            return _route_by_model(context, route, known.key, parsed)
+            return self._route_by_model(context, route, known, parsed)
         _set_target(context, route, parsed.model)
+        return None
+
+    def _route_by_model(
+        self, context: RequestContext, route: Unified, known: KnownKey, parsed: Parsed
+    ) -> Rejection | None:
+        """Which provider serves this model, and under which name."""
+        found = None if parsed.model is None else provider_of_model(parsed.model)
+        if found is None:
+            # Nothing of it is admitted, and what is told depends on the key: so an edit has to be looked for.
+            current = self._admission.revalidate(known, context)
+            return current if isinstance(current, Rejection) else Rejection(nobodys_model(current.key, parsed.model))
+        slug, model = found
+        target = unified_target(route, PROVIDERS[slug])
+        if isinstance(target, Unknown):
+            return rejected(Reason.UNKNOWN_ENDPOINT, detail=target.detail)
+        if model != parsed.model:
+            context.new_model = model
+        _set_target(context, target, model)
         return None
 
     def _read_unmetered(self, context: RequestContext, known: KnownKey, target: Target) -> Rejection | None:
@@ -230,18 +256,3 @@ def _set_target(context: RequestContext, target: Target, model: str | None) -> N
     context.model = None if model is None else bare_model(target.provider.slug, model)
     context.dialect = target.dialect
     context.free = target.endpoint is not None and target.endpoint.kind is Kind.FREE
-
-
-def _route_by_model(context: RequestContext, route: Unified, key: KeySnapshot, parsed: Parsed) -> Rejection | None:
-    """Which provider serves this model, and under which name."""
-    found = None if parsed.model is None else provider_of_model(parsed.model)
-    if found is None:
-        return Rejection(nobodys_model(key, parsed.model))
-    slug, model = found
-    target = unified_target(route, PROVIDERS[slug])
-    if isinstance(target, Unknown):
-        return rejected(Reason.UNKNOWN_ENDPOINT, detail=target.detail)
-    if model != parsed.model:
-        context.new_model = model
-    _set_target(context, target, model)
-    return None

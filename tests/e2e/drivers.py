@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import requests
 from harness import Router
 from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
@@ -36,6 +37,29 @@ def log_in(page: Page, router: Router, web_url: str = "") -> None:
     page.get_by_label("Password").fill(password)
     page.get_by_role("button", name=re.compile("log in|sign in", re.IGNORECASE)).click()
     page.wait_for_url("**/keys")
+
+
+def session_of(router: Router) -> requests.Session:
+    """A logged-in browser without JavaScript."""
+    session = requests.Session()
+    session.headers["Origin"] = router.web_url
+    email, password = router.admin
+    page = session.get(f"{router.web_url}/login", timeout=10)
+    data = {"email": email, "password": password, "csrf_token": token_in(page)}
+    session.post(f"{router.web_url}/login", data=data, timeout=10).raise_for_status()
+    return session
+
+
+def token_in(page: requests.Response) -> str:
+    found = re.search(r'name="csrf_token" value="([^"]+)"', page.text)
+    assert found is not None
+    return found[1]
+
+
+def choose(page: Page, action: str, key_id: str) -> None:
+    """Open the menu of a row and take something of it."""
+    page.locator(f"#actions-{key_id}").click()
+    page.locator(f"#{action}-{key_id}").click()
 
 
 def unique(name: str) -> str:
@@ -93,7 +117,7 @@ class ByPage:
 
     def edit(self, key_id: str, **fields: Any) -> None:
         self._show(key_id)
-        self.page.locator(f"#edit-{key_id}").click()
+        choose(self.page, "edit", key_id)
         dialog = self.page.locator("dialog[open]")
         self._fill(dialog, fields)
         save = dialog.get_by_role("button", name="Save changes")
@@ -107,7 +131,7 @@ class ByPage:
 
     def revoke(self, key_id: str) -> None:
         self._show(key_id)
-        self.page.locator(f"#revoke-{key_id}").click()
+        choose(self.page, "revoke", key_id)
         dialog = self.page.locator("dialog[open]")
         dialog.get_by_role("button", name="Revoke key").click()
         dialog.wait_for(state="hidden")
@@ -117,12 +141,12 @@ class ByPage:
         return self.page.locator(f"#row-{key_id} .pill").inner_text().split(".")[0].strip().lower()
 
     def names(self) -> set[str]:
-        self.page.goto(f"{self._router.web_url}/keys?limit=100")
+        self.page.goto(f"{self._router.web_url}/keys?limit=100&status=all")
         return set(self.page.locator(".key-name").all_inner_texts())
 
     def _show(self, key_id: str) -> None:
         name = self._router.key(key_id)["name"]
-        self.page.goto(f"{self._router.web_url}/keys?q={name.replace(' ', '+')}")
+        self.page.goto(f"{self._router.web_url}/keys?status=all&q={name.replace(' ', '+')}")
         self.page.locator(f"#row-{key_id}").wait_for()
 
     def _fill(self, dialog: Locator, fields: Mapping[str, Any]) -> None:

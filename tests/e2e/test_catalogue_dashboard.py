@@ -1,6 +1,7 @@
 """Cases D of the catalogue at the real dashboard: forged changes, hostile names, the one sight of a key, other people's ids."""
 
 import re
+import time
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -8,9 +9,9 @@ from urllib.parse import quote, urlsplit
 import pytest
 import requests
 from calls import chat, code, generate
-from drivers import ByPage
+from drivers import ByPage, choose, session_of, token_in
 from foreign import foreign_key
-from harness import Router
+from harness import Router, eventually
 from playwright.sync_api import Browser, Route
 from raw_http import bearer, chat_request, dial, request
 
@@ -35,23 +36,6 @@ def staff(router: Router, browser: Browser) -> Iterator[ByPage]:
     context.set_default_timeout(15_000)
     yield ByPage(router, context.new_page())
     context.close()
-
-
-def session_of(router: Router) -> requests.Session:
-    """A logged-in browser without JavaScript."""
-    session = requests.Session()
-    session.headers["Origin"] = router.web_url
-    email, password = router.admin
-    page = session.get(f"{router.web_url}/login", timeout=10)
-    data = {"email": email, "password": password, "csrf_token": token_in(page)}
-    session.post(f"{router.web_url}/login", data=data, timeout=10).raise_for_status()
-    return session
-
-
-def token_in(page: requests.Response) -> str:
-    found = re.search(r'name="csrf_token" value="([^"]+)"', page.text)
-    assert found is not None
-    return found[1]
 
 
 def test_d09_a_change_needs_the_sessions_own_token_and_origin(router: Router) -> None:
@@ -119,7 +103,7 @@ def test_d11_hostile_names_stay_text(router: Router, staff: ByPage) -> None:
         row.wait_for()
         assert row.locator(".key-name").inner_text() == name
         for action in ("edit", "revoke"):
-            page.locator(f"#{action}-{key_id}").click()
+            choose(page, action, key_id)
             dialog = page.locator("dialog[open]")
             dialog.locator("#panel-title").wait_for()
             if action == "edit":
@@ -147,7 +131,7 @@ def test_d14_a_key_is_seen_in_one_answer_only(router: Router, staff: ByPage) -> 
     page.route("**", watch)
     key_id, raw = staff.create()
     page.goto(f"{router.web_url}/keys")
-    page.locator(f"#edit-{key_id}").click()
+    choose(page, "edit", key_id)
     page.locator("dialog[open] #key-name").wait_for()
     page.go_back()
     page.reload()
@@ -241,3 +225,31 @@ def test_d16_another_organisations_ids_are_as_good_as_missing(router: Router) ->
         assert answers[0][0] == 404, (method, page)
     assert theirs["id"] not in session.get(f"{router.web_url}/keys?limit=100", timeout=10).text
     assert chat(router, theirs["key"]).status_code == 503  # it lives, and its organisation has no credentials
+
+
+def test_what_is_refused_shows_on_the_badge_within_two_seconds(router: Router) -> None:
+    """FINDINGS D1: the word, and the cause in few words, for refusals of the key, for money, for pace and of the app."""
+    session = session_of(router)
+    cases: list[tuple[str, str, str, dict[str, Any], dict[str, Any]]] = [
+        ("ip_blocked", "Blocked", "Address not allowed", {"allowed_ips": ["10.0.0.0/8"]}, {}),
+        ("provider_not_allowed", "Blocked", "Provider not allowed", {"allowed_providers": ["gemini"]}, {}),
+        ("model_not_allowed", "Blocked", "Model not allowed", {"allowed_models": ["o3"]}, {}),
+        ("spend_exceeded", "Blocked", "Too little left", {"spend_limit_usd": "0.90"}, {"max_tokens": 10**7}),
+        ("rate_limited", "Refused lately", "Rate limit reached", {"rate_limit_rpm": 1}, {}),
+        ("invalid_request", "Refused lately", "Invalid request", {}, {"model": "nobodys"}),
+    ]
+    waits = []
+    for reason, word, cause, fields, asked in cases:
+        key_id, key = router.create_key(name="judged", **fields)
+        told = [code(chat(router, key, **asked)) for _ in range(2)][-1]
+        begun = time.monotonic()
+        assert told == reason
+
+        def is_seen(key_id: str = key_id, word: str = word, cause: str = cause) -> bool:
+            page = session.get(f"{router.web_url}/keys?q=judged&limit=100", timeout=10).text
+            row = page.partition(f'id="row-{key_id}"')[2].partition("</tr>")[0]
+            return f"</svg>{word}<" in row and f">{cause}</span>" in row
+
+        eventually(is_seen, what=f"{reason} on the badge")
+        waits.append(time.monotonic() - begun)
+    assert sorted(waits)[len(waits) // 2] < 2.0, f"seen after {waits} s"

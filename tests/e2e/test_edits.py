@@ -19,10 +19,10 @@ class Wires:
         self._router = router
         self.sessions = [requests.Session() for _ in range(count)]
 
-    def ask(self, number: int, key: str) -> requests.Response:
+    def ask(self, number: int, key: str, model: str = MODEL) -> requests.Response:
         return self.sessions[number % len(self.sessions)].post(
             f"{self._router.proxy_url}/v1/chat/completions",
-            json={"model": MODEL, "max_tokens": 1, "messages": [{"role": "user", "content": "x"}]},
+            json={"model": model, "max_tokens": 1, "messages": [{"role": "user", "content": "x"}]},
             headers={"Authorization": f"Bearer {key}"},
             timeout=30,
         )
@@ -53,6 +53,15 @@ def test_a_revocation_holds_for_the_next_request_of_every_open_connection(router
             assert wires.ask(number, key).status_code == 200
         assert router.api("DELETE", f"/v1/keys/{key_id}").status_code == 200
         assert [code(wires.ask(number, key)) for number in range(8)] == ["key_revoked"] * 8
+
+
+def test_an_edit_holds_for_what_is_told_of_a_model_that_nobody_serves(router: Router) -> None:
+    """No such request is admitted, so that no counter tells the worker of the edit."""
+    key_id, key = router.create_key(name="asks for nobody's", allowed_models=["o3"])
+    wires = Wires(router)
+    for models, expected in ((["o3"], "model_not_allowed"), ([], "invalid_request"), (["o3"], "model_not_allowed")):
+        router.edit(key_id, allowed_models=models)
+        assert [code(wires.ask(number, key, "nobodys")) for number in range(8)] == [expected] * 8
 
 
 @pytest.mark.parametrize(

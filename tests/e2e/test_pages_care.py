@@ -29,6 +29,7 @@ def test_a_key_pasted_into_the_search_leaves_the_browser_as_its_prefix(
 def test_a_conflict_keeps_what_somebody_else_changed(visit: Callable[..., Page], dashboard: Router) -> None:
     key_id, _ = dashboard.create_key(name="shared", spend_limit_usd="5")
     page = visit()
+    page.locator(f"#actions-{key_id}").click()
     dialog = open_dialog(page, f"#edit-{key_id}")
     dashboard.edit(key_id, spend_limit_usd="7")
     dialog.locator("#key-name").fill("shared by two")

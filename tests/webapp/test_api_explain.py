@@ -1,38 +1,17 @@
 """What a key did, what it was refused, and what it would be refused."""
 
 from collections.abc import Callable, Iterator
-from datetime import timedelta
 from typing import Any
 
 import pytest
-from dashboard_kit import START, Api
+from activity_kit import posted, refusal_of, request_of
+from dashboard_kit import Api
 from flask import Flask
-from verify_kit import row as ledger_row
 
-from shared.models import Refusal, UsageRecord
-from webapp.db import writing
 from webapp.views.keys import KeyView
 
 Json = dict[str, Any]
 Make = Callable[..., KeyView]
-
-
-def posted(app: Flask, *rows: Any) -> None:
-    with app.app_context(), writing() as session:
-        session.add_all(rows)
-
-
-def request_of(key_id: str, number: int, **fields: Any) -> UsageRecord:
-    at = START + timedelta(seconds=number // 2)  # two of a moment
-    return UsageRecord(**ledger_row(key_id, id=f"req_{number:04}", admitted_at=at, **fields))
-
-
-def refusal_of(key_id: str, reason: str, minutes: int = 0, **fields: Any) -> Refusal:
-    values: Json = {
-        "org_id": "org_1", "count": 3, "last_at": START + timedelta(minutes=minutes), "status": 403,
-        "sentence": "No.", "model": "gpt-4o", "client_ip": "203.0.113.7", "request_id": "req_1",
-    }  # fmt: skip
-    return Refusal(key_id=key_id, reason=reason, **{**values, **fields})
 
 
 def pages(api: Api, path: str, limit: int) -> Iterator[list[Json]]:

@@ -75,7 +75,8 @@ def test_with_htmx_the_answer_is_the_dialog_and_the_row(member: FlaskClient) -> 
     [
         ({"name": "  "}, "key-name", "Must not be empty."),
         ({"name": "n" * 81}, "key-name", "at most 80"),
-        ({"spend_limit_usd": "-1"}, "key-spend_limit_usd", "plain amount"),
+        ({"spend_limit_usd": "-1"}, "key-spend_limit_usd", "not be negative"),
+        ({"spend_limit_usd": "1e3"}, "key-spend_limit_usd", "plain amount"),
         ({"spend_limit_usd": "9007199.3"}, "key-spend_limit_usd", "less than"),
         ({"rate_limit_rpm": "many"}, "key-rate_limit_rpm", "whole number"),
         ({"rate_limit_rpm": "-1"}, "key-rate_limit_rpm", "whole number"),
@@ -113,6 +114,35 @@ def test_all_errors_are_told_at_once(member: FlaskClient) -> None:
     response = submit(member, "/keys/new", name="", spend_limit_usd="x", expires="custom", allowed_ips="here")
     assert response.text.count('aria-invalid="true"') == 4
     assert response.text.count(" autofocus") == 1
+
+
+def test_every_bad_line_is_named(member: FlaskClient) -> None:
+    """FINDINGS D7. Entries may stand one a line or with commas between."""
+    lists = {"allowed_models": "[abc], gpt-4o*\nacme/x", "allowed_ips": "10.0.0.1/8, ::1\nhere"}
+    response = unescape(submit(member, "/keys/new", lists, name="lists").text)
+    for field, lines in (("key-allowed_models", ("[abc]", "acme")), ("key-allowed_ips", ("10.0.0.0/8?", "'here'"))):
+        error = re.search(rf'id="{field}-error">(.*?)</div>', response, re.DOTALL)
+        assert error is not None
+        assert all(line in error[1] for line in lines)
+        assert "?." not in error[1]
+
+
+def test_lists_with_commas_are_taken(app: Flask, member: FlaskClient) -> None:
+    lists = {"allowed_models": "gpt-4o*, o3", "allowed_ips": "10.0.0.0/8,::1"}
+    assert submit(member, "/keys/new", lists, name="commas").status_code == 201
+    with app.app_context():
+        row = db.session.query(ProxyKey).filter_by(name="commas").one()
+        assert (row.allowed_models, row.allowed_ips) == (["gpt-4o*", "o3"], ["10.0.0.0/8", "::1"])
+
+
+def test_a_key_that_could_do_nothing_is_made_on_purpose_only(app: Flask, member: FlaskClient) -> None:
+    before = count(app, ProxyKey)
+    fields = {"name": "nothing", "allowed_providers": ["anthropic"], "allowed_models": "gpt-4o*"}
+    warned = submit(member, "/keys/new", fields)
+    assert "No model in its list belongs to Anthropic" in warned.text
+    assert count(app, ProxyKey) == before
+    confirmed = hidden(warned, "confirmed")
+    assert submit(member, "/keys/new", fields, form_of=warned, confirmed=confirmed).status_code == 201
 
 
 def test_a_form_sent_twice_makes_one_key_and_shows_it_once(app: Flask, member: FlaskClient) -> None:

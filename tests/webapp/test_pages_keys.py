@@ -43,6 +43,10 @@ def test_csrf_is_asked_for_everywhere(app: Flask, member: FlaskClient, make: Cal
         f"/keys/{key.id}/revoke",
         f"/keys/{key.id}/pause",
         "/theme",
+        f"/keys/{key.id}/rotate",
+        f"/keys/{key.id}/rotate/end",
+        "/keys/bulk/ask",
+        "/keys/bulk/change",
         "/logout",
     ):
         assert member.post(path, data={"name": "x", "theme": "dark"}).status_code == 403, path
@@ -71,7 +75,9 @@ def test_hostile_names_stay_text(member: FlaskClient, name: str) -> None:
     key_id = re.search(r'id="row-(key_\w+)"', created.text)
     assert key_id is not None
     pages = [created, member.get("/keys"), member.get("/keys", query_string={"q": name})]
-    pages += [member.get(f"/keys/{key_id[1]}/{page}", headers=h) for page in ("edit", "revoke") for h in ({}, HTMX)]
+    pages += [
+        member.get(f"/keys/{key_id[1]}/{page}", headers=h) for page in ("edit", "rotate", "revoke") for h in ({}, HTMX)
+    ]
     pages.append(submit(member, f"/keys/{key_id[1]}/revoke", htmx=True))
     for page in pages:
         assert page.status_code < 300 or not name.isprintable()  # a search for such a name is refused
@@ -83,12 +89,12 @@ def test_viewers_see_and_change_nothing(enter: Callable[[str], FlaskClient], mak
     viewer, key = enter("viewer"), make("seen")
     listed = viewer.get("/keys").text
     assert "seen" in listed
-    for word in ("/keys/new", "/edit", "/revoke", "/pause"):
+    for word in ("/keys/new", "/edit", "/revoke", "/pause", "/rotate", "/bulk", 'name="ids"'):
         assert word not in listed
     token = hidden(viewer.get("/settings"), "csrf_token")
     for path in ("pause", "resume"):
         assert viewer.post(f"/keys/{key.id}/{path}", data={"csrf_token": token}).status_code == 403
-    for path in ("/keys/new", f"/keys/{key.id}/edit", f"/keys/{key.id}/revoke"):
+    for path in ("/keys/new", *(f"/keys/{key.id}/{verb}" for verb in ("edit", "rotate", "revoke"))):
         assert viewer.get(path).status_code == 403
         assert viewer.post(path, data={"name": "x", "csrf_token": token}).status_code == 403
 
@@ -97,7 +103,7 @@ def test_foreign_and_missing_keys_are_the_same_404(member: FlaskClient, stranger
     theirs = stranger.create(name="theirs")["id"]
     assert "theirs" not in member.get("/keys").text
     token = hidden(member.get("/keys/new"), "csrf_token")
-    for path in ("edit", "revoke"):
+    for path in ("edit", "rotate", "revoke"):
         for key_id in (theirs, "key_00000000000000000000000000"):
             assert member.get(f"/keys/{key_id}/{path}").status_code == 404
             assert member.post(f"/keys/{key_id}/{path}", data={"name": "x", "csrf_token": token}).status_code == 404

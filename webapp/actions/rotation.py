@@ -11,6 +11,7 @@ from shared import keys as secrets
 from shared.models import KeySecret
 from webapp.actions import audit, policy
 from webapp.actions.keys import row_to_change
+from webapp.actions.policy import NotInForce
 from webapp.context import Actor, Conflict, now
 from webapp.db import writing
 from webapp.schemas.rotation import Rotation
@@ -32,13 +33,21 @@ class RotatedKey:
         return f"RotatedKey({self.view.prefix}...)"
 
 
+class RotatedLate(NotInForce):
+    """The key has its new secret, which nobody else will ever tell; that the old ones die is known later."""
+
+    def __init__(self, rotated: RotatedKey, message: str) -> None:
+        super().__init__(message)
+        self.rotated = rotated
+
+
 def rotate_key(
     actor: Actor, key_id: str, document: Mapping[str, object], *, if_version: int | None = None
 ) -> RotatedKey:
     """Give a key a new secret. Those that it has die after `grace_seconds`, or when they were to die before that.
 
     Raises NotFound, Invalid, Conflict "key_revoked", "version_mismatch", and "too_many_secrets" when a key has been
-    rotated so often within the grace of its secrets that nobody can know them all any more.
+    rotated so often within the grace of its secrets that nobody can know them all any more; RotatedLate.
     """
     wanted = read(Rotation, document)
     made, at = secrets.mint(secrets.PROXY_TAG), now()
@@ -61,6 +70,30 @@ def rotate_key(
         policy.changed(session, key_id)
         after = {"prefix": made.prefix, "grace_seconds": wanted.grace_seconds}
         audit(session, actor, "key.rotate", key_id, before={"prefix": before}, after=after)
+    try:
+        policy.publish([key_id])
+    except NotInForce as error:
+        raise RotatedLate(_rotated(actor, key_id, made.raw), str(error)) from error
+    return _rotated(actor, key_id, made.raw)
+
+
+def end_old_secrets(actor: Actor, key_id: str, *, if_version: int | None = None) -> KeyView:
+    """Let the secrets that were rotated out die now, before their time; the newest stays. Raises as `rotate_key`."""
+    at = now()
+    with writing() as session:
+        row = row_to_change(actor, key_id, if_version)
+        old = select(KeySecret).where(KeySecret.key_id == key_id, KeySecret.valid_until > at)
+        dying = session.scalars(old.order_by(KeySecret.created_at)).all()
+        for secret in dying:
+            secret.valid_until = at
+        if dying:
+            flag_modified(row, "prefix")  # so that the version rises although nothing else of the key changes
+            policy.changed(session, key_id)
+            audit(session, actor, "key.end_old_secrets", key_id, before={"prefixes": [one.prefix for one in dying]})
     policy.publish([key_id])
+    return view_of(row_of(actor.org_id, key_id))
+
+
+def _rotated(actor: Actor, key_id: str, secret: str) -> RotatedKey:
     view = view_of(row_of(actor.org_id, key_id))
-    return RotatedKey(view, made.raw, secrets_of(view, at))
+    return RotatedKey(view, secret, secrets_of(view, now()))

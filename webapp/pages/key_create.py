@@ -11,12 +11,11 @@ from webapp.addresses import proxy_url
 from webapp.context import Conflict, now
 from webapp.pages import key_form
 from webapp.pages.key_hints import ip_hints, lines_of, model_hints
-from webapp.pages.key_presenter import row
-from webapp.pages.keys import count_text
+from webapp.pages.key_rows import added
+from webapp.pages.keys import Search, count_text
 from webapp.pages.snippets import build
 from webapp.queries.keys import count_keys
-from webapp.render import append, block, is_fragment, page, rows_out_of_band, swapped, toast
-from webapp.schemas.lists import KeyQuery
+from webapp.render import append, block, is_fragment, page, swapped, toast
 from webapp.security import current_actor, require
 from webapp.urls import query_of
 from webapp.validation import Invalid
@@ -40,6 +39,8 @@ def create() -> Response:
     nonce = form.nonce.data if _NONCE.fullmatch(form.nonce.data or "") else secrets.token_urlsafe(24)
     try:
         said = key_form.document(form, now())
+        if (warning := key_form.impossible(said)) and request.form.get("confirmed") != key_form.confirmation([warning]):
+            return _again(form, [], 200, warnings=[warning], confirm=key_form.confirmation([warning]))
         created = create_key(actor, said, idempotency_key=f"form-{nonce}")
     except Invalid as error:
         general = key_form.attach(form, error.errors)
@@ -51,9 +52,9 @@ def create() -> Response:
     return _created(created)
 
 
-def _again(form: key_form.KeyForm, general: list[str], status: int) -> Response:
+def _again(form: key_form.KeyForm, general: list[str], status: int, **more: object) -> Response:
     known = key_form.context(form, current_actor())
-    return page("key_form.html", "panel", status=status, **{**known, "general": general})
+    return page("key_form.html", "panel", status=status, **{**known, "general": general, **more})
 
 
 def _created(created: CreatedKey) -> Response:
@@ -63,10 +64,9 @@ def _created(created: CreatedKey) -> Response:
     status = 201 if created.secret else 200
     response = page("key_created.html", "panel", status=status, key=view, secret=created.secret, snippets=snippets)
     if is_fragment() and created.secret:
-        html = block("keys.html", "row", key=row(view, now()), may_write=True)
-        append(response, rows_out_of_band(html, into="keys-body"), toast("Key created."))
+        append(response, added(view), toast("Key created."))
         if not query_of(request.headers.get("HX-Current-URL", "")):
-            total = count_keys(current_actor().org_id, KeyQuery())
+            total = count_keys(current_actor().org_id, Search.of({}).query())
             append(response, swapped("count", count_text(total, total)))
     return response
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 
-from flask import Blueprint, redirect, request
+from flask import Blueprint, request
 from markupsafe import Markup
 from werkzeug.wrappers import Response
 
@@ -12,12 +12,12 @@ from webapp.actions.keys import update_key
 from webapp.actions.policy import NotInForce
 from webapp.context import Conflict, now
 from webapp.pages import key_form
-from webapp.pages.key_presenter import row
+from webapp.pages.key_changed import answer_change, from_its_page
 from webapp.queries.keys import get_key
-from webapp.render import block, changed, dollars, is_fragment, page, rows_out_of_band, tell
+from webapp.render import dollars, page
 from webapp.security import current_actor, require
 from webapp.validation import Invalid
-from webapp.views.keys import KeyView
+from webapp.views.keys import KeyView, secrets_of
 
 bp = Blueprint("key_edit", __name__, url_prefix="/keys")
 _NUMBER = re.compile(r"[0-9]{1,9}")
@@ -30,7 +30,9 @@ def show(key_id: str) -> Response:
     view = get_key(current_actor().org_id, key_id)
     if view.status == "revoked":
         return page("notice.html", "panel", status=409, title="Nothing to edit", text=_REVOKED)
-    return page("key_form.html", "panel", **key_form.context(key_form.filled(view), current_actor(), key=view))
+    known = key_form.context(key_form.filled(view), current_actor(), key=view)
+    shown = {**known, "secrets": secrets_of(view, now()), "back": from_its_page()}
+    return page("key_form.html", "panel", **shown)
 
 
 @bp.post("/<key_id>/edit")
@@ -42,8 +44,9 @@ def save(key_id: str) -> Response:
     try:
         said = key_form.document(form, now())
         patch = key_form.changes(said, view)
-        if (warning := _below_spent(patch, view)) and request.form.get("confirmed") != patch["spend_limit_usd"]:
-            return _again(form, view, 200, warnings=(warning,), confirm=patch["spend_limit_usd"])
+        warnings = _warnings(said, patch, view)
+        if warnings and request.form.get("confirmed") != key_form.confirmation(warnings):
+            return _again(form, view, 200, warnings=warnings, confirm=key_form.confirmation(warnings))
         saved = update_key(actor, key_id, patch, if_version=_version(form.version.data or ""))
         message: str = Markup("Saved <bdi>{}</bdi>. It holds from the next request on.").format(saved.name)
     except Invalid as error:
@@ -56,11 +59,7 @@ def save(key_id: str) -> Response:
         return _again(form, current, 409, differences=key_form.rebase(form, said, current))
     except NotInForce as error:
         saved, message = get_key(actor.org_id, key_id), str(error)
-    if is_fragment():
-        html = block("keys.html", "row", key=row(saved, now()), may_write=True, out_of_band=True)
-        return changed(rows_out_of_band(html), message=message)
-    tell(message)
-    return redirect("/keys", code=303)
+    return answer_change(saved, message)
 
 
 def _version(text: str) -> int:
@@ -70,8 +69,15 @@ def _version(text: str) -> int:
 
 def _again(form: key_form.KeyForm, view: KeyView, status: int, **more: object) -> Response:
     known = key_form.context(form, current_actor(), key=view)
-    known["confirm"] = request.form.get("confirmed")
+    known |= {"confirm": request.form.get("confirmed"), "secrets": secrets_of(view, now()), "back": from_its_page()}
     return page("key_form.html", "panel", status=status, **{**known, **more})
+
+
+def _warnings(said: Mapping[str, object], patch: Mapping[str, object], view: KeyView) -> list[str]:
+    """What is worth a second thought before it is saved."""
+    touched = {"allowed_models", "allowed_providers"} & patch.keys()
+    found = (_below_spent(patch, view), key_form.impossible(said) if touched else None)
+    return [warning for warning in found if warning is not None]
 
 
 def _below_spent(patch: Mapping[str, object], view: KeyView) -> str | None:

@@ -7,11 +7,12 @@ It judges nothing but what only it knows (the choice of an expiry, the date that
 allowed is the actions' affair, the same for this form and for JSON, and their messages are put beside the fields.
 """
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from flask_wtf import FlaskForm
@@ -21,21 +22,20 @@ from wtforms.fields import SelectChoice
 from shared.catalog import PROVIDERS
 from shared.money import from_usd
 from webapp.context import Actor
+from webapp.pages.expiry import LATER, NEVER, expiry_of
 from webapp.pages.key_hints import ip_hints, lines_of, model_hints
 from webapp.render import exact, rfc3339, sentence
 from webapp.schemas.keys import NewKey
 from webapp.validation import FieldError, Invalid, read
+from webapp.views.attention import contradiction
 from webapp.views.keys import KeyView
 
-PRESET_DAYS = ("7", "30", "60", "90")
 RESETS = [
     SelectChoice("never", "Never: one total"),
     SelectChoice("daily", "Every day"),
     SelectChoice("weekly", "Every week"),
     SelectChoice("monthly", "Every month"),
 ]
-_NEVER = SelectChoice("never", "Never")
-_LATER = [*(SelectChoice(days, f"In {days} days") for days in PRESET_DAYS), SelectChoice("custom", "Custom")]
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,15}")
 
 
@@ -73,7 +73,7 @@ class Difference:
 def blank(nonce: str) -> KeyForm:
     """An empty form, or the submitted one."""
     form = KeyForm(data={"nonce": nonce, "spend_reset": "never", "expires": "never"})
-    form.expires.choices = [_NEVER, *_LATER]
+    form.expires.choices = [NEVER, *LATER]
     return form
 
 
@@ -107,23 +107,27 @@ def document(form: KeyForm, now: datetime) -> dict[str, object]:
         "paused": bool(form.paused.data),
     }
     choice = form.expires.data
-    if choice in PRESET_DAYS:
-        # To the full hour, upwards: the same form sent twice says the same.
-        hour = now.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
-        said["expires_at"] = rfc3339(hour + timedelta(days=int(choice)))
-    elif choice == "never":
-        said["expires_at"] = None
-    elif choice == "custom":
-        try:
-            moment = datetime.fromisoformat(form.expires_at.data or "")
-            said["expires_at"] = rfc3339(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
-        except (ValueError, OverflowError):
-            wrong = FieldError("expires_at", "pick a date and a time, such as 2027-01-31 00:00")
-            raise Invalid(wrong, *_other_errors(said, now)) from None
-    elif choice != "keep" or all(offered.value != choice for offered in form.expires.choices):
-        # An expiry that is not understood must not become "never".
-        raise Invalid(FieldError("expires", "pick one of the choices"), *_other_errors(said, now))
+    if choice == "keep" and any(offered.value == choice for offered in form.expires.choices):
+        return said
+    try:
+        said["expires_at"] = expiry_of(choice, form.expires_at.data, now)
+    except Invalid as error:
+        raise Invalid(*error.errors, *_other_errors(said, now)) from None
     return said
+
+
+def impossible(said: Mapping[str, object]) -> str | None:
+    """A warning when nothing could pass what the form allows, because its models and its providers do not meet."""
+    providers, patterns = said["allowed_providers"], said["allowed_models"]
+    assert isinstance(providers, list)  # noqa: S101 - as `document` made it
+    assert isinstance(patterns, list)  # noqa: S101 - likewise
+    problem = contradiction(providers, patterns)
+    return None if problem is None else f"{problem} Send it again if that is what you want."
+
+
+def confirmation(warnings: Iterable[str]) -> str:
+    """What a form sends along when it is sent again after these warnings, and after no others."""
+    return hashlib.sha256("\n".join(warnings).encode()).hexdigest()[:16]
 
 
 def changes(said: Mapping[str, object], view: KeyView) -> dict[str, object]:
@@ -180,6 +184,8 @@ def context(form: KeyForm, actor: Actor, *, key: KeyView | None = None) -> dict[
         "my_address": actor.ip,
         "general": (),
         "warnings": (),
+        "confirm": None,
+        "secrets": (),
         "differences": None,
     }
 
@@ -207,7 +213,7 @@ def _seen(view: KeyView) -> str:
 def _offer_expiries(form: KeyForm, view: KeyView) -> None:
     expires_at = view.expires_at
     kept = SelectChoice("keep", "Never (as it is)" if expires_at is None else f"{exact(expires_at)} (as it is)")
-    form.expires.choices = [kept, *([] if expires_at is None else [_NEVER]), *_LATER]
+    form.expires.choices = [kept, *([] if expires_at is None else [NEVER]), *LATER]
 
 
 def _other_errors(said: Mapping[str, object], now: datetime) -> tuple[FieldError, ...]:

@@ -67,6 +67,8 @@ def ip_hints(lines: Iterable[str]) -> tuple[Hint, ...]:
             hints.append(
                 Hint(line, "covers every IPv6 address but no IPv4 one. Leave the field empty for any.", "warn")
             )
+        elif "/" in line and network.num_addresses == 1:
+            hints.append(Hint(line, f"is one address alone, the same as {network.network_address}.", "ok"))
     return tuple(hints)
 
 

@@ -1,15 +1,15 @@
 """Pausing a key and resuming it: one click each, without a question, because either can be taken back."""
 
-from flask import Blueprint, redirect
+from flask import Blueprint
 from markupsafe import Markup
 from werkzeug.wrappers import Response
 
 from webapp.actions.keys import update_key
 from webapp.actions.policy import NotInForce
-from webapp.context import Conflict, now
-from webapp.pages.key_presenter import row
+from webapp.context import Conflict
+from webapp.pages.key_changed import answer_change
 from webapp.queries.keys import get_key
-from webapp.render import block, changed, is_fragment, page, rows_out_of_band, tell
+from webapp.render import is_fragment, page
 from webapp.security import current_actor, require
 from webapp.views.keys import KeyView
 
@@ -37,13 +37,10 @@ def _set_paused(key_id: str, *, paused: bool) -> Response:
     except Conflict:
         if not is_fragment():
             return page("notice.html", status=409, title="Nothing was changed", text=_REVOKED)
-        return changed(_row(get_key(actor.org_id, key_id)), message=_REVOKED, kind="error", status=409)
+        return answer_change(get_key(actor.org_id, key_id), _REVOKED, kind="error", status=409)
     except NotInForce as error:
         view, message = get_key(actor.org_id, key_id), str(error)
-    if is_fragment():
-        return changed(_row(view), message=message)
-    tell(message)
-    return redirect("/keys", code=303)
+    return answer_change(view, message)
 
 
 def _done(view: KeyView) -> str:
@@ -54,7 +51,3 @@ def _done(view: KeyView) -> str:
     else:
         words = "Resumed <bdi>{}</bdi>. It works from the next request on."
     return Markup(words).format(view.name)  # noqa: S704 - the words are ours, the name is escaped
-
-
-def _row(view: KeyView) -> Markup:
-    return rows_out_of_band(block("keys.html", "row", key=row(view, now()), may_write=True, out_of_band=True))

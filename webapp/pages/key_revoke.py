@@ -2,17 +2,18 @@
 
 from datetime import timedelta
 
-from flask import Blueprint, redirect
+from flask import Blueprint
 from markupsafe import Markup
 from werkzeug.wrappers import Response
 
 from webapp.actions.keys import revoke_key
 from webapp.actions.policy import NotInForce
 from webapp.context import now
-from webapp.pages.key_presenter import row
+from webapp.pages.key_changed import answer_change, from_its_page
+from webapp.pages.key_rows import rows
 from webapp.queries.keys import get_key
 from webapp.queries.recent import requests_since
-from webapp.render import block, changed, is_fragment, page, rows_out_of_band, tell
+from webapp.render import page
 from webapp.security import current_actor, require
 
 bp = Blueprint("key_revoke", __name__, url_prefix="/keys")
@@ -21,10 +22,10 @@ bp = Blueprint("key_revoke", __name__, url_prefix="/keys")
 @bp.get("/<key_id>/revoke")
 @require("member")
 def ask(key_id: str) -> Response:
-    org_id, at = current_actor().org_id, now()
-    key = row(get_key(org_id, key_id), at)
-    requests = requests_since(org_id, key_id, at - timedelta(hours=24))
-    return page("key_revoke.html", "panel", key=key, requests=requests)
+    org_id = current_actor().org_id
+    (key,) = rows([get_key(org_id, key_id)])
+    requests = requests_since(org_id, key_id, now() - timedelta(hours=24))
+    return page("key_revoke.html", "panel", key=key, requests=requests, back=from_its_page())
 
 
 @bp.post("/<key_id>/revoke")
@@ -36,8 +37,4 @@ def revoke(key_id: str) -> Response:
         message: str = Markup("Revoked <bdi>{}</bdi>. It is refused from the next request on.").format(view.name)
     except NotInForce as error:
         view, message = get_key(actor.org_id, key_id), str(error)
-    if is_fragment():
-        html = block("keys.html", "row", key=row(view, now()), may_write=True, out_of_band=True)
-        return changed(rows_out_of_band(html), message=message)
-    tell(message)
-    return redirect("/keys", code=303)
+    return answer_change(view, message)

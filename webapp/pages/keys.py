@@ -1,38 +1,56 @@
 """The list of keys: search, filter, sort and pages of it, all of them in the address."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from urllib.parse import urlencode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from urllib.parse import parse_qsl, urlencode
 
 from flask import Blueprint, redirect, request
 from werkzeug.wrappers import Response
 
+from shared.catalog import PROVIDERS
 from shared.secret_text import MASK, holds_secret, masked
-from webapp.context import now
-from webapp.pages.key_presenter import row
+from webapp.pages.key_rows import rows
 from webapp.queries.keys import COUNTED, Page, count_keys, list_keys
-from webapp.render import append, is_fragment, page, sentence, swapped
+from webapp.render import append, block, is_fragment, page, sentence, swapped
 from webapp.schemas.lists import KeyQuery
 from webapp.security import current_actor, may, require
+from webapp.urls import query_of
 from webapp.validation import Invalid, read
 
 bp = Blueprint("keys", __name__)
 
+# Revoked keys stay for ever and are seldom looked for.
 STATUSES = (
-    ("", "Any status"),
+    ("", "Not revoked"),
     ("active", "Active"),
     ("paused", "Paused"),
     ("expired", "Expired"),
     ("revoked", "Revoked"),
+    ("all", "Any status"),
 )
+ANY_PROVIDER = (("", "Any provider"), *((provider.slug, provider.label) for provider in PROVIDERS.values()))
+LIMITS = (("", "Any limit"), ("true", "With a limit"), ("false", "No limit"))
 SORTS = (
     ("-created_at", "Newest first"),
     ("created_at", "Oldest first"),
-    ("name", "By name"),
-    ("-last_used_at", "Last used"),
+    ("name", "Name, A to Z"),
+    ("-name", "Name, Z to A"),
+    ("-spend", "Spent most"),
+    ("spend", "Spent least"),
+    ("-last_used_at", "Used last"),
+    ("last_used_at", "Unused longest"),
     ("expires_at", "Expiring first"),
+    ("-expires_at", "Expiring last"),
 )
 SIZES = ("25", "50", "100")
+# Heads of columns by which the table can be sorted, each with the direction that is wanted first.
+_HEADS = (
+    ("name", "Key", ""),
+    ("spend", "In total", "-"),
+    ("last_used_at", "Last used", "-"),
+    ("expires_at", "Expires", ""),
+)
+_NOT_REVOKED = ["active", "paused", "expired"]
 _LONGEST_SEARCH = 80
 _LONGEST_CURSOR = 2000  # a name of 80 characters outside the basic plane makes 1,400
 
@@ -48,82 +66,127 @@ class Filter:
 
 
 @dataclass(frozen=True, slots=True)
+class Head:
+    """A head of a column: a link that sorts by it, or turns that round."""
+
+    label: str
+    href: str
+    sorted: str | None  # as `aria-sort` has it
+
+
+@dataclass(frozen=True, slots=True)
 class Search:
     """What the address asks for. Values that nobody offered fall back to the first choice."""
 
     q: str
     status: str
+    provider: str
+    has_limit: str
+    attention: str
+    dormant: str
     sort: str
-    size: str
+    limit: str
     cursor: str
 
     @classmethod
-    def from_request(cls) -> "Search":
+    def of(cls, args: Mapping[str, str]) -> "Search":
+        """From the parameters of an address."""
         return cls(
             # Whoever pastes a whole secret wants to know which one it is; its prefix tells, the rest must not be kept
             # in addresses. One that is not ours is looked for by nothing.
-            q=masked(request.args.get("q", "")).removesuffix("...").replace(MASK, "").strip()[:_LONGEST_SEARCH],
-            status=_one_of(request.args.get("status"), [value for value, _ in STATUSES]),
-            sort=_one_of(request.args.get("sort"), [value for value, _ in SORTS]),
-            size=_one_of(request.args.get("limit"), SIZES),
-            cursor=request.args.get("cursor", "")[:_LONGEST_CURSOR],
+            q=masked(args.get("q", "")).removesuffix("...").replace(MASK, "").strip()[:_LONGEST_SEARCH],
+            status=_one_of(args.get("status"), STATUSES),
+            provider=_one_of(args.get("provider"), ANY_PROVIDER),
+            has_limit=_one_of(args.get("has_limit"), LIMITS),
+            attention="true" if args.get("attention") == "true" else "",
+            dormant="true" if args.get("dormant") == "true" else "",
+            sort=_one_of(args.get("sort"), SORTS),
+            limit=_one_of(args.get("limit"), [(size, size) for size in SIZES]),
+            cursor=args.get("cursor", "")[:_LONGEST_CURSOR],
         )
 
     def query(self) -> KeyQuery:
         """What is asked for, as the API has it. Raises Invalid."""
-        said = {"limit": self.size, "cursor": self.cursor, "status": self.status, "q": self.q, "sort": self.sort}
-        return read(KeyQuery, {name: value for name, value in said.items() if value})
+        asked: dict[str, object] = {**self.said, "limit": self.limit}
+        if asked.setdefault("status", _NOT_REVOKED) == "all":
+            del asked["status"]
+        return read(KeyQuery, asked)
 
     @property
     def narrowed(self) -> bool:
-        return bool(self.q or self.status or self.cursor)
+        """Whether there may be keys that it leaves out."""
+        return bool(self.said.keys() - {"sort", "limit"})
 
-    def href(self, cursor: str = "") -> str:
-        """The address of this search with nothing in it that goes without saying."""
-        defaults = {"sort": SORTS[0][0], "limit": SIZES[0]}
-        said = {"q": self.q, "status": self.status, "sort": self.sort, "limit": self.size, "cursor": cursor}
-        query = urlencode({name: value for name, value in said.items() if value and defaults.get(name) != value})
+    def href(self, **changes: str) -> str:
+        """The address of this search, or of its first page with some values changed; no more than has to be said."""
+        query = urlencode(replace(self, **{"cursor": "", **changes}).said if changes else self.said)
         return f"/keys?{query}" if query else "/keys"
+
+    def is_typed_on(self, before: "Search") -> bool:
+        """Whether only the text of the search is another one; such a step is none to go back to."""
+        return bool(before.q) and replace(self, q="", cursor="") == replace(before, q="", cursor="")
+
+    @property
+    def said(self) -> dict[str, str]:
+        """All that does not go without saying."""
+        defaults = {"sort": SORTS[0][0], "limit": SIZES[0]}
+        said = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in said.items() if value and defaults.get(name) != value}
 
 
 @bp.get("/keys")
 @require("viewer")
 def index() -> Response:
-    search, problems = Search.from_request(), []
+    search, problems = Search.of(request.args), []
     if holds_secret(request.args.get("q", "")) and not is_fragment():
-        return redirect(search.href(search.cursor), code=303)
+        return redirect(search.href(), code=303)
     try:
         asked = search.query()
         found, total = list_keys(current_actor().org_id, asked), count_keys(current_actor().org_id, asked)
     except Invalid as error:
         problems = [sentence(f"{wrong.field} {wrong.message}") for wrong in error.errors]
         found, total = Page((), has_more=False, next_cursor=None, total=None), 0
-    at = now()
+    order = Filter("sort", "Order", SORTS, search.sort)
     response = page(
         "keys.html",
         "results",
         status=422 if problems else 200,
-        rows=[row(view, at) for view in found.keys],
+        rows=rows(found.keys),
         search=search,
         problems=problems,
         filters=_filters(search),
+        order=order,
+        sizes=Filter("limit", "Keys a page", [(size, f"{size} a page") for size in SIZES], search.limit),
+        heads={name: _head(search, name, label, first) for name, label, first in _HEADS},
         count_text=count_text(len(found.keys), total),
-        first_href=search.href() if search.cursor else None,
-        next_href=search.href(found.next_cursor) if found.next_cursor else None,
+        first_href=search.href(cursor="") if search.cursor else None,
+        next_href=replace(search, cursor=found.next_cursor).href() if found.next_cursor else None,
+        revoked_href=search.href(status="all") if search.q and not search.status else None,
         may_write=may("member"),
     )
     if is_fragment():
-        response.headers["HX-Push-Url"] = search.href()
-        append(response, swapped("count", count_text(len(found.keys), total)))
+        before = Search.of(dict(parse_qsl(query_of(request.headers.get("HX-Current-URL", "")))))
+        kept = "HX-Replace-Url" if before == search or search.is_typed_on(before) else "HX-Push-Url"
+        response.headers[kept] = search.href()
+        # The heads of the table change the order too, so its choice in the form has to follow.
+        ordered = f"<template>{block('keys.html', 'order', order=order, out_of_band=True)}</template>"
+        append(response, swapped("count", count_text(len(found.keys), total)), ordered)
     return response
 
 
 def _filters(search: Search) -> tuple[Filter, ...]:
     return (
         Filter("status", "Status", STATUSES, search.status),
-        Filter("sort", "Order", SORTS, search.sort),
-        Filter("limit", "Keys a page", [(size, f"{size} a page") for size in SIZES], search.size),
+        Filter("provider", "Provider", ANY_PROVIDER, search.provider),
+        Filter("has_limit", "Spend limit", LIMITS, search.has_limit),
     )
+
+
+def _head(search: Search, name: str, label: str, first: str) -> Head:
+    by, down = search.sort.removeprefix("-"), search.sort.startswith("-")
+    if by != name:
+        return Head(label, search.href(sort=f"{first}{name}"), None)
+    return Head(label, search.href(sort=name if down else f"-{name}"), "descending" if down else "ascending")
 
 
 def count_text(shown: int, total: int) -> str:
@@ -136,5 +199,5 @@ def count_text(shown: int, total: int) -> str:
     return f"{total:,} {keys}" if shown == total else f"{shown} of {total:,} {keys} on this page"
 
 
-def _one_of(text: str | None, choices: Sequence[str]) -> str:
-    return choices[0] if text is None or text not in choices else text
+def _one_of(text: str | None, choices: Sequence[tuple[str, str]]) -> str:
+    return text if text is not None and any(text == value for value, _ in choices) else choices[0][0]

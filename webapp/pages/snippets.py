@@ -1,129 +1,188 @@
-"""First requests to copy, with the proxy's own address and the key just made."""
+"""Examples to copy for each client, with the proxy's own address and a model that the key may use.
 
-from collections.abc import Sequence
+The texts are in `snippet_texts`; here is decided which of them a key can use, and with which model. With a secret each
+example begins by setting ROUTER_KEY to it; without one it only names the variable.
+"""
+
+import re
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
-from shared.catalog import PROVIDERS, known_models
+from shared.catalog import PROVIDERS, known_models, provider_of_model
 from shared.policy.rules import matches_model
+from webapp.pages import snippet_texts as texts
 
 # Small, current models: a first request should cost next to nothing.
 _FAVOURITES = {"openai": "gpt-4o-mini", "anthropic": "claude-haiku-4-5", "gemini": "gemini-2.5-flash"}
 _FOR_CODEX = "gpt-5.3-codex"  # older families lack what Codex asks of a model
+_FOR_CLAUDE_CODE = "claude-sonnet-4-6"
+_EMBEDDING = "text-embedding-3-small"
+_UNKNOWN = "MODEL"
+# What the price table has and no conversation can be held with, or not by text, or at other endpoints alone.
+_NO_CHAT = re.compile(
+    r"embedding|image|audio|realtime|tts|transcribe|whisper|translate|\blive\b|instruct|robotics|omni|banana|gpt-oss"
+)
+_RESPONSES_ONLY = re.compile(r"(?:o\d|gpt-).*-(?:pro|codex|deep-research)\b")
+_SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@/-]*")  # in a shell and in a script
+
+Dialect = Literal["chat", "responses", "messages", "generate"]
+# Whose models are reached by it; there are chat completions of all of them.
+_REACHES: dict[Dialect, tuple[str, ...]] = {
+    "chat": tuple(PROVIDERS),
+    "responses": ("openai",),
+    "messages": ("anthropic",),
+    "generate": ("gemini",),
+}
+_SHELL = "export ROUTER_KEY={}"
 
 
 @dataclass(frozen=True, slots=True)
 class Snippet:
-    """One tab. `slug` is known to app.css, which shows the chosen one."""
+    """One tab; `slug` stands in ids of the page."""
 
     slug: str
     label: str
     text: str
 
 
-def build(base: str, secret: str, providers: Sequence[str], models: Sequence[str]) -> tuple[Snippet, ...]:
-    """A snippet for each kind of client this key can serve. `base` is the proxy's address without a path.
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Clients that the key cannot serve, and why."""
 
-    `providers` and `models` are the key's own restrictions; an example names a model that the key may use.
+    labels: tuple[str, ...]
+    why: str
+
+
+class _Client(NamedTuple):
+    slug: str
+    label: str
+    dialect: Dialect
+    text: Callable[[str, str], str]
+    key: str = _SHELL  # how the key is set before it
+    favourite: str | None = None
+
+
+_CLIENTS = (
+    _Client("openai", "OpenAI SDK", "chat", texts.openai),
+    _Client("curl", "curl", "chat", texts.curl),
+    _Client("anthropic", "Anthropic SDK", "messages", texts.anthropic),
+    _Client("claude-code", "Claude Code", "messages", texts.claude_code, favourite=_FOR_CLAUDE_CODE),
+    _Client("gemini", "Google Gen AI", "generate", texts.gemini),
+    _Client("gemini-cli", "Gemini CLI", "generate", texts.gemini_cli),
+    _Client("codex", "Codex CLI", "responses", texts.codex, f"# in the shell\n{_SHELL}", _FOR_CODEX),
+    _Client("node", "Node.js", "chat", texts.node),
+    _Client("ai-sdk", "Vercel AI SDK", "chat", texts.ai_sdk),
+    _Client("langchain", "LangChain", "chat", texts.langchain),
+    _Client("litellm", "litellm", "chat", texts.litellm),
+    _Client("llm", "llm", "chat", texts.llm),
+    _Client("opencode", "opencode", "chat", texts.opencode),
+    _Client("aider", "Aider", "chat", texts.aider),
+    _Client("continue", "Continue", "chat", texts.continue_dev, "# in ~/.continue/.env\nROUTER_KEY={}"),
+    _Client("open-webui", "Open WebUI", "chat", texts.open_webui),
+    _Client("powershell", "PowerShell", "chat", texts.powershell, '$env:ROUTER_KEY = "{}"'),
+)
+
+
+def build(
+    base: str,
+    secret: str | None,
+    providers: Sequence[str],
+    models: Sequence[str],
+    *,
+    configured: Collection[str] = tuple(PROVIDERS),
+) -> tuple[Snippet, ...]:
+    """An example for each client that a key can serve. `base` is the proxy's address without a path.
+
+    `providers` and `models` are the key's own restrictions, `configured` the providers that have a credential. A word
+    stands in the place of a model that nobody can tell; a key for embeddings alone gets an example of those.
     """
-    example = {slug: _example(slug, models) for slug in PROVIDERS if not providers or slug in providers}
-    usable = {slug: model for slug, model in example.items() if model is not None}
-    any_model = next(iter(usable.values()), None) or "MODEL"
-    snippets = [
-        Snippet("openai", "OpenAI SDK", _openai(base, secret, any_model)),
-        Snippet("curl", "curl", _curl(base, secret, any_model)),
-    ]
-    if (model := usable.get("anthropic")) is not None:
-        snippets.append(Snippet("anthropic", "Anthropic SDK", _anthropic(base, secret, model)))
-        snippets.append(Snippet("claude-code", "Claude Code", _claude_code(base, secret)))
-    if (model := usable.get("gemini")) is not None:
-        snippets.append(Snippet("gemini", "Google Gen AI", _gemini(base, secret, model)))
-    if "openai" in usable and (model := _example("openai", models, _FOR_CODEX)) is not None:
-        snippets.append(Snippet("codex", "Codex CLI", _codex(base, secret, model)))
-    snippets.append(Snippet("tools", "Other tools", _tools(base, secret)))
-    return tuple(snippets)
+    usable = [slug for slug in PROVIDERS if slug in configured and (not providers or slug in providers)]
+    chosen = [(client, _model_for(client, usable, models)) for client in _CLIENTS]
+    if not any(model for client, model in chosen if client.dialect == "chat"):
+        if "openai" in usable and (model := _example("openai", models, _EMBEDDING, _embeds)) is not None:
+            text = texts.curl_embeddings(base, model)
+            return (Snippet("curl", "curl", _with_key(text, _SHELL, secret)),)
+        chosen = [(client, _UNKNOWN if client.dialect == "chat" else model) for client, model in chosen]
+    found = []
+    for client, model in chosen:
+        if model is not None:
+            text = _claude_code(base, model, models) if client.slug == "claude-code" else client.text(base, model)
+            found.append(Snippet(client.slug, client.label, _with_key(text, client.key, secret)))
+    return tuple(found)
 
 
-def _example(provider: str, patterns: Sequence[str], favourite: str | None = None) -> str | None:
-    """The favourite model of a provider if the key may use it, else the first known one that it may."""
-    names = (*filter(None, (favourite or _FAVOURITES.get(provider),)), *known_models(provider))
-    allowed = (n for n in names if not patterns or any(matches_model(p, provider, n) for p in patterns))
-    return next(allowed, None)
+def left_out(
+    providers: Sequence[str], models: Sequence[str], *, configured: Collection[str] = tuple(PROVIDERS)
+) -> tuple[LeftOut, ...]:
+    """The clients of which `build` makes no example, with the reason."""
+    found = []
+    for dialect, slugs in _REACHES.items():
+        labels = tuple(client.label for client in _CLIENTS if client.dialect == dialect)
+        reasons = [_why_not(slug, dialect, providers, models, configured) for slug in slugs]
+        if None not in reasons:
+            found.append(LeftOut(labels, "; ".join(filter(None, reasons))))
+    return tuple(found)
 
 
-def _openai(base: str, secret: str, model: str) -> str:
-    return f"""export OPENAI_BASE_URL={base}/v1
-export OPENAI_API_KEY={secret}
-
-# pip install openai
-python3 - <<'END'
-from openai import OpenAI
-answer = OpenAI().chat.completions.create(
-    model="{model}", messages=[{{"role": "user", "content": "Say hello"}}]
-)
-print(answer.choices[0].message.content)
-END"""
-
-
-def _curl(base: str, secret: str, model: str) -> str:
-    return f"""export ROUTER_KEY={secret}
-
-curl {base}/v1/chat/completions \\
-  -H "Authorization: Bearer $ROUTER_KEY" \\
-  -H "Content-Type: application/json" \\
-  -d '{{"model": "{model}", "messages": [{{"role": "user", "content": "Say hello"}}]}}'"""
+def _why_not(
+    slug: str, dialect: Dialect, providers: Sequence[str], models: Sequence[str], configured: Collection[str]
+) -> str | None:
+    """Why no model of a provider can be reached in a dialect; None: one can."""
+    label = PROVIDERS[slug].label
+    if providers and slug not in providers:
+        return f"{label} is not among the allowed providers"
+    if slug not in configured:
+        return f"the router has no credential of {label}"
+    if _example(slug, models, None, _fit(dialect)) is None:
+        return f"no model of {label} that they can use is among the allowed models"
+    return None
 
 
-def _anthropic(base: str, secret: str, model: str) -> str:
-    return f"""# The base address ends without /v1: the SDK adds it.
-export ANTHROPIC_BASE_URL={base}
-export ANTHROPIC_API_KEY={secret}
-
-# pip install anthropic
-python3 - <<'END'
-from anthropic import Anthropic
-answer = Anthropic().messages.create(
-    model="{model}", max_tokens=100, messages=[{{"role": "user", "content": "Say hello"}}]
-)
-print(answer.content[0].text)
-END"""
+def _model_for(client: _Client, usable: Sequence[str], models: Sequence[str]) -> str | None:
+    """Of the first provider that has one which the client can use."""
+    for slug in _REACHES[client.dialect]:
+        if slug in usable:
+            favourite = client.favourite or _FAVOURITES[slug]
+            if (model := _example(slug, models, favourite, _fit(client.dialect))) is not None:
+                return model
+    return None
 
 
-def _claude_code(base: str, secret: str) -> str:
-    return f"""# A key of Anthropic's own that is still set would be sent beside this one.
-unset ANTHROPIC_API_KEY
-export ANTHROPIC_BASE_URL={base}
-export ANTHROPIC_AUTH_TOKEN={secret}
-claude"""
+def _example(slug: str, patterns: Sequence[str], favourite: str | None, fit: Callable[[str], bool]) -> str | None:
+    """The favourite model of a provider if the key may use it, else the first known one that it may.
+
+    Else one that its patterns name outright although nobody here knows it, such as a fine-tuned one.
+    """
+    outright = (provider_of_model(pattern) for pattern in patterns if _SAFE.fullmatch(pattern))
+    named = [found[1] for found in outright if found is not None and found[0] == slug]
+    for name in (*filter(None, (favourite,)), *known_models(slug), *named):
+        allowed = not patterns or any(matches_model(pattern, slug, name) for pattern in patterns)
+        if allowed and fit(name):
+            return name
+    return None
 
 
-def _gemini(base: str, secret: str, model: str) -> str:
-    return f"""# pip install google-genai
-python3 - <<'END'
-from google import genai
-client = genai.Client(api_key="{secret}", http_options={{"base_url": "{base}/gemini"}})
-print(client.models.generate_content(model="{model}", contents="Say hello").text)
-END"""
+def _fit(dialect: Dialect) -> Callable[[str], bool]:
+    return _talks if dialect != "chat" else lambda name: _talks(name) and not _RESPONSES_ONLY.match(name)
 
 
-def _codex(base: str, secret: str, model: str) -> str:
-    return f"""# in ~/.codex/config.toml
-model = "{model}"
-model_provider = "router"
-
-[model_providers.router]
-name = "Enterprise Router"
-base_url = "{base}/v1"
-env_key = "ROUTER_KEY"
-wire_api = "responses"
-
-# in the shell
-export ROUTER_KEY={secret}"""
+def _talks(name: str) -> bool:
+    return _NO_CHAT.search(name) is None
 
 
-def _tools(base: str, secret: str) -> str:
-    return f"""# Aider
-export OPENAI_API_BASE={base}/v1 OPENAI_API_KEY={secret}
-# Open WebUI
-export OPENAI_API_BASE_URL={base}/v1 OPENAI_API_KEY={secret}
-# Continue: apiBase    Vercel AI SDK: createOpenAI({{ baseURL }})
-{base}/v1"""
+def _embeds(name: str) -> bool:
+    return "embedding" in name
+
+
+def _claude_code(base: str, model: str, models: Sequence[str]) -> str:
+    """With the models named where the key may not use all of them: it has several in use by itself."""
+    known = known_models("anthropic")
+    if not models or all(any(matches_model(glob, "anthropic", name) for glob in models) for name in known):
+        return texts.claude_code(base)
+    small = _example("anthropic", models, _FAVOURITES["anthropic"], _talks) or model
+    return texts.claude_code(base, model, small)
+
+
+def _with_key(text: str, line: str, secret: str | None) -> str:
+    return text if secret is None else f"{line.format(secret)}\n\n{text}"

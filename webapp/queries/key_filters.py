@@ -8,6 +8,7 @@ from sqlalchemy.orm import aliased
 from shared import periods
 from shared.keys import PROXY_TAG, digest, looks_like_ours
 from shared.models import KeySecret, KeySpend, ProxyKey
+from webapp.queries.key_traits import traits_of
 from webapp.schemas.lists import KeyQuery
 
 DORMANT = timedelta(days=30)
@@ -33,7 +34,7 @@ def filters_of(asked: KeyQuery, at: datetime) -> list[Condition]:
         wanted.append(ProxyKey.created_by == asked.created_by)
     if asked.attention:
         wanted.append(_wants_attention(at))
-    return wanted
+    return [*wanted, *traits_of(asked, at)]
 
 
 def _in_state(status: str, at: datetime) -> Condition:

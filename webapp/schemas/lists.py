@@ -100,6 +100,10 @@ class KeyQuery(Pages):
         default=False,
         description="Only active keys that expire within 7 days, have used 80 % of their limit, or were unused for 30.",
     )
+    has_limit: Flag | None = Field(
+        default=None, description="Only keys with a spend limit; with `false` only those without."
+    )
+    dormant: Flag = Field(default=False, description="Only keys that nobody has used for 30 days.")
     sort: Annotated[str, BeforeValidator(_sort), Field(json_schema_extra={"enum": list(_SIGNED_SORTS)})] = Field(
         default="-created_at", description="A minus turns it round. `spend` is what a key has spent in all."
     )

@@ -157,7 +157,10 @@ def read_dollars(raw: object) -> int:
         if not raw.is_finite() or raw.adjusted() > 30 or raw.adjusted() < -30:
             raise ValueError("must be a plain amount in dollars, such as 20 or 0.50")
         raw = format(raw, "f")
-    return money.from_usd(str(raw))
+    text = str(raw).strip()
+    if text.startswith("-"):
+        raise ValueError("must not be negative; 0 lets nothing be spent")
+    return money.from_usd(text)
 
 
 def read_expiry(raw: object, info: ValidationInfo) -> datetime:

@@ -1,0 +1,178 @@
+"""What is wrong with a key: the worst first, in words, and no longer than it is true."""
+
+from datetime import timedelta
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+import pytest
+from key_views_kit import NOW, USD, view
+
+from shared.policy import Deny, KeySnapshot, PolicyQuery, Reason, evaluate
+from webapp.views.attention import LATELY, LONGEST_BLOCK, Facts, State, contradiction, judge, stands
+from webapp.views.keys import KeyView
+from webapp.views.refusal_help import HELP
+from webapp.views.requests import RefusalView
+
+
+def refusal(reason: str, message: str = "No.", **fields: Any) -> RefusalView:
+    told = {
+        "count": 1,
+        "last_at": NOW - timedelta(seconds=5),
+        "status": 403,
+        "model": "gpt-4o",
+        "client_ip": "10.0.0.1",
+    }
+    return RefusalView(reason=reason, message=message, request_id="req_1", **{**told, **fields})
+
+
+def judged(key: KeyView, *refusals: RefusalView, usual: int | None = None) -> tuple[State, str]:
+    found = judge(key, Facts(refusals, usual), NOW)
+    assert found.why.endswith(".")
+    assert found.cure.endswith(".")
+    return found.state, found.cause
+
+
+def test_it_works() -> None:
+    key = view(allowed_models=("gpt-4o*",), last_used_at=NOW - timedelta(hours=1))
+    refused = refusal("model_not_allowed", "The proxy key sk-proxy-a1b2... may not use the model o3.", model="o3")
+    found = judge(key, Facts((refused,)), NOW)
+    assert (found.state, found.cause, found.refusal) == (State.BLOCKED, "Model not allowed", refused)
+    assert "may not use the model o3." in found.why
+    assert "Add the model" in found.cure
+
+
+@pytest.mark.parametrize(
+    ("key", "state"),
+    [
+        (view(limit=0, status="revoked"), State.REVOKED),
+        (view(limit=0, status="expired", expires_at=NOW), State.EXPIRED),
+        (view(limit=0, status="paused"), State.PAUSED),
+        (view(limit=0), State.BLOCKED),
+        (view(5 * USD, limit=5 * USD, expires_at=NOW + timedelta(days=1)), State.OVER_LIMIT),
+        (view(4 * USD, limit=5 * USD, expires_at=NOW + timedelta(days=7)), State.EXPIRES_SOON),
+        (view(4 * USD, limit=5 * USD, expires_at=NOW + timedelta(days=8)), State.NEAR_LIMIT),
+        (view(4 * USD - 1, limit=5 * USD), State.ACTIVE),
+        (view(500 * USD), State.ACTIVE),
+    ],
+)
+def test_the_worst_comes_first(key: KeyView, state: State) -> None:
+    assert judged(key)[0] == state
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_a_refusal_of_each_code_is_seen(reason: Reason) -> None:
+    """On a key that has every limit, unless its state says the same by itself."""
+    status = {"key_revoked": "revoked", "key_expired": "expired", "key_paused": "paused"}.get(reason, "active")
+    limits: dict[str, Any] = {"rate_limit_rpm": 5, "allowed_ips": ("10.9.0.0/16",), "allowed_providers": ("gemini",)}
+    key = view(limit=5 * USD, status=status, expires_at=NOW, allowed_models=("gemini-*",), **limits)
+    state, cause = judged(key, refusal(reason))
+    if status != "active":
+        assert state == status
+    else:
+        assert state == (State.BLOCKED if HELP[reason].lasting else State.REFUSED)
+        assert cause == HELP[reason].title
+
+
+def test_every_reason_has_its_remedy() -> None:
+    assert set(HELP) == set(Reason)
+    assert all(1 <= len(words.title.split()) <= 4 for words in HELP.values())
+
+
+REMOVED = [
+    ("key_paused", {}),
+    ("ip_blocked", {"allowed_ips": ("10.0.0.0/8",)}),
+    ("ip_blocked", {}),
+    ("provider_not_allowed", {"allowed_providers": ("openai",)}),
+    ("model_not_allowed", {"allowed_models": ("o3", "gpt-4o*")}),
+    ("model_not_allowed", {"allowed_models": ("openai/gpt-*",)}),
+    ("model_not_priced", {}),
+    ("endpoint_not_metered", {}),
+    ("rate_limited", {}),
+    ("spend_exceeded", {}),
+]
+
+
+@pytest.mark.parametrize(("reason", "fields"), REMOVED)
+def test_what_was_mended_is_told_no_more(reason: str, fields: dict[str, Any]) -> None:
+    assert judged(view(**fields), refusal(reason)) == (State.ACTIVE, "Never used")
+
+
+def test_a_refusal_for_money_stands_until_as_much_is_left() -> None:
+    told = refusal("spend_exceeded", "Spent: $1.00, this request may need up to $0.25 (output). It never resets.")
+    assert judged(view(USD, limit=USD + 240_000_000), told) == (State.BLOCKED, "Too little left")
+    assert judged(view(USD, limit=2 * USD), told)[0] == State.ACTIVE
+
+
+def test_what_policy_refuses_stands_and_what_it_allows_does_not() -> None:
+    """The judgement of a refusal agrees with the rules that made it, for each list of a key."""
+    for models in ((), ("gpt-4o*",), ("openai/*",), ("claude-*",)):
+        for providers in ((), ("openai",), ("gemini",)):
+            for ranges in ((), ("10.0.0.0/8",), ("192.0.2.0/24",)):
+                key = view(allowed_models=models, allowed_providers=providers, allowed_ips=ranges)
+                query = PolicyQuery(ip_address("10.0.0.1"), "openai", "gpt-4o", metered=True, bound_nanos=1)
+                verdict = evaluate(snapshot(key), query, 0.0)
+                if isinstance(verdict, Deny):
+                    assert stands(key, refusal(verdict.reason))
+                for reason in ("ip_blocked", "provider_not_allowed", "model_not_allowed"):
+                    assert isinstance(verdict, Deny) or not stands(key, refusal(reason))
+
+
+def snapshot(key: KeyView) -> KeySnapshot:
+    return KeySnapshot(
+        key.id, "org_1", key.name, key.prefix, False, None, False, frozenset(key.allowed_providers),
+        key.allowed_models, tuple(ip_network(one) for one in key.allowed_ips), None, None, "never",
+    )  # fmt: skip
+
+
+def test_a_refusal_fades() -> None:
+    key = view(allowed_models=("gpt-4o*",), last_used_at=NOW - timedelta(days=1))
+    lasting = refusal("model_not_allowed", model="o3", last_at=NOW - LATELY - timedelta(minutes=1))
+    assert judged(key, lasting)[0] == State.BLOCKED
+    assert judged(view(allowed_models=("gpt-4o*",), last_used_at=NOW), lasting)[0] == State.ACTIVE
+    passing = refusal("provider_timeout", last_at=NOW - LATELY - timedelta(minutes=1))
+    assert judged(key, passing)[0] == State.ACTIVE
+    old = refusal("model_not_allowed", model="o3", last_at=NOW - LONGEST_BLOCK - timedelta(minutes=1))
+    assert judged(view(allowed_models=("gpt-4o*",)), old)[0] == State.ACTIVE
+
+
+def test_some_refused_and_some_served_is_no_block() -> None:
+    key = view(allowed_models=("gpt-4o*",), last_used_at=NOW)
+    assert judged(key, refusal("model_not_allowed", model="o3")) == (State.REFUSED, "Model not allowed")
+
+
+def test_the_latest_that_still_says_something_is_told() -> None:
+    over, mended = refusal("rate_limited"), refusal("ip_blocked", last_at=NOW)
+    assert judged(view(rate_limit_rpm=5), mended, over) == (State.REFUSED, "Rate limit reached")
+    assert judged(view(), refusal("a_code_of_a_later_release"))[0] == State.ACTIVE
+
+
+def test_too_little_is_left_for_a_usual_request() -> None:
+    assert judged(view(USD, limit=USD + 10), usual=11) == (State.BLOCKED, "Too little left")
+    assert judged(view(USD, limit=USD + 10), usual=10)[0] == State.NEAR_LIMIT
+    assert judged(view(USD, held=5, limit=USD + 10), usual=11)[0] == State.NEAR_LIMIT  # it may come back
+
+
+@pytest.mark.parametrize(
+    ("providers", "models", "none"),
+    [
+        (["anthropic"], ["gpt-4o*"], True),
+        (["anthropic"], ["openai/gpt-4o", "google/*"], True),
+        (["anthropic"], ["gpt-4o*", "claude-*"], False),
+        (["anthropic"], ["ours-2027"], False),  # a new model, or a fine-tuned one
+        (["gemini"], ["google/gemini-*"], False),
+        ([], ["gpt-4o*"], False),
+        (["anthropic"], [], False),
+        (["acme"], ["gpt-4o*"], False),  # the form says so
+    ],
+)
+def test_lists_that_contradict_each_other(providers: list[str], models: list[str], none: bool) -> None:
+    assert (contradiction(providers, models) is not None) == none
+    if none:
+        key = view(allowed_providers=tuple(providers), allowed_models=tuple(models))
+        assert judged(key) == (State.BLOCKED, "No model fits")
+
+
+@pytest.mark.parametrize(("days", "cause"), [(None, "Never used"), (29, ""), (45, "Unused for 45 d")])
+def test_an_idle_key_says_so(days: int | None, cause: str) -> None:
+    used = None if days is None else NOW - timedelta(days=days)
+    assert judged(view(last_used_at=used)) == (State.ACTIVE, cause)

@@ -1,0 +1,162 @@
+"""What the page of one key tells: limits and what is left, usage, requests, edits, examples."""
+
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from html import unescape
+
+import pytest
+from activity_kit import posted, refusal_of, request_of, usage_of
+from dashboard_kit import START, Clock
+from flask import Flask
+from flask.testing import FlaskClient
+from forms_kit import HTMX
+from key_page_kit import shown, text_of
+from live_counters import LiveCounters
+
+from webapp.actions.credentials import store_credentials
+from webapp.actions.keys import update_key
+from webapp.actions.rotation import rotate_key
+from webapp.context import Actor
+from webapp.views.keys import KeyView
+
+Make = Callable[..., KeyView]
+USD = 1_000_000_000
+
+
+def test_without_limits_everything_is_open(member: FlaskClient, make: Make) -> None:
+    told = shown(member, make())
+    for words in (
+        "Spend No limit",
+        "Requests a minute No limit",
+        "All models",
+        "All providers",
+        "Any address",
+        "Expires Never",
+    ):
+        assert words in told, words
+
+
+def test_what_is_left_comes_from_the_counters(
+    app: Flask, member: FlaskClient, make: Make, live: LiveCounters, clock: Clock
+) -> None:
+    key = make("spender", spend_limit_usd="20", spend_reset="weekly", rate_limit_rpm=10)
+    live.know(key.id)
+    live.seed(key.id)
+    live.spend(key.id, clock().date(), 12 * USD)
+    live.hold(key.id, 2 * USD, "weekly")
+    told = shown(member, key)
+    assert "$6.00 left" in told
+    assert "of $20.00 a week · $12.00 spent · $2.00 held by requests in flight · resets in 4 d" in told
+    assert "Spent in all $12.00" in told
+    assert "9 left of 10 in any 60 seconds" in told  # what is held is of one request
+
+
+def test_both_secrets_are_listed_while_both_live(
+    app: Flask, member: FlaskClient, make: Make, actor: Actor, clock: Clock
+) -> None:
+    key = make()
+    with app.app_context():
+        new = rotate_key(actor, key.id, {"grace_seconds": 3_600}).view
+    told = shown(member, key)
+    assert f"{new.prefix}… made just now" in told
+    assert f"{key.prefix}… made just now, rotated out: opens it until 24 Nov 2026, 13:00 UTC" in told
+    assert "Gave it a new secret; the old one went on for 1 h" in told
+
+
+def test_usage_is_drawn_and_told_by_day_and_by_model(app: Flask, member: FlaskClient, make: Make) -> None:
+    key, today = make(), START.date()
+    posted(
+        app,
+        usage_of(key.id, today, "gpt-4o", 3, 3 * USD),
+        usage_of(key.id, today, "gpt-4o-mini", 5, USD),
+        usage_of(key.id, today - timedelta(days=6), "gpt-4o", 2, 2 * USD),
+        usage_of(key.id, today - timedelta(days=40), "o3", 1_000, 50 * USD),
+    )
+    page = member.get(f"/keys/{key.id}?days=7")
+    told = text_of(page)
+    assert "Spend of 7 days: $6.00 in all, most on 24 Nov ($4.00)" in told
+    assert "Requests of 7 days: 10 in all, most on 24 Nov (8)" in told
+    assert "24 Nov 8 2,400 68 $4.00 18 Nov 2 1,200 34 $2.00" in told
+    assert "gpt-4o 5 2,400 68 $5.00 83 % gpt-4o-mini 5 1,200 34 $1.00 16 %" in told
+    assert page.text.count('role="img"') == 2
+    assert page.text.count('class="day"') == 2 * 7
+    assert "$50" not in told
+    for query in ("", "?days=30", "?days=x", "?days=9999999999"):
+        assert "Spend of 30 days: $6.00 in all" in text_of(member.get(f"/keys/{key.id}{query}"))
+    part = member.get(f"/keys/{key.id}?days=90", headers={**HTMX, "HX-Target": "usage"})
+    assert "Spend of 90 days: $56.00 in all, most on 15 Oct ($50.00)" in text_of(part)
+    assert "<html" not in part.text
+    assert "Limits and what is left" not in part.text
+
+
+def test_requests_are_told_in_plain_words(app: Flask, member: FlaskClient, make: Make) -> None:
+    key = make()
+    posted(
+        app,
+        request_of(key.id, 2, first_byte_ms=320, duration_ms=1_400, sent_status=200),
+        request_of(key.id, 4, outcome="provider_error", status=429, sent_status=429, flags=["estimated", "overrun"]),
+        request_of(key.id, 6, requested_model="gpt-4o-latest", served_model="gpt-4o", outcome="client_gone"),
+        request_of(key.id, 8, cost_nanos=-20_000_000, adjusts="req_0002", flags=["adjustment"]),
+    )
+    told = shown(member, key)
+    assert "Answered" in told
+    assert "1,003 in" in told
+    assert "1.4 s 320 ms req_0002" in told
+    assert "Provider's error (429) cost estimated: the provider told no usage cost more than it could at most" in told
+    assert "gpt-4o asked for gpt-4o-latest" in told
+    assert "The app hung up" in told
+    assert "A correction of an estimate the difference to what had been charged as an estimate" in told
+    assert "-$0.02" in told
+
+
+def test_the_history_says_what_was_before(app: Flask, member: FlaskClient, make: Make, actor: Actor) -> None:
+    key = make("before", spend_limit_usd="5")
+    with app.app_context():
+        update_key(
+            actor,
+            key.id,
+            {"name": "after", "spend_limit_usd": None, "allowed_providers": ["gemini"], "rate_limit_rpm": 1200},
+        )
+        update_key(actor, key.id, {"expires_at": "2027-01-01T02:00:00+02:00"})
+        update_key(actor, key.id, {"paused": True})
+    told = shown(member, key)
+    for words in (
+        "Paused the key just now by admin@example.com from 127.0.0.1", "Expires: never → 1 Jan 2027, 00:00 UTC", "Name: before → after",
+        "Spend limit: $5.00 → no limit", "Providers: all → Gemini", "Requests a minute: no limit → 1,200", "Created the key",
+    ):  # fmt: skip
+        assert words in told, words
+
+
+HOSTILE = ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "{{7*7}}", "</title><svg>"]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_texts_stay_texts(app: Flask, member: FlaskClient, make: Make, actor: Actor, name: str) -> None:
+    key = make(name)
+    posted(
+        app, refusal_of(key.id, "invalid_request", sentence=name, model=name), request_of(key.id, 2, served_model=name)
+    )
+    posted(app, usage_of(key.id, START.date(), name, 1, 1))
+    with app.app_context():
+        update_key(actor, key.id, {"name": f"{name}!"})
+    page = member.get(f"/keys/{key.id}")
+    assert name in unescape(page.text)
+    assert not re.search(r"<script>|<img|</title><svg>", page.text.partition("</head>")[2])
+    assert page.text.count("</title>") == 1 + 2 + 2 * 30
+
+
+def test_examples_name_no_secret_and_who_is_left_out(app: Flask, member: FlaskClient, make: Make, actor: Actor) -> None:
+    with app.app_context():
+        store_credentials(actor, {"openai": "sk-real-openai", "anthropic": "sk-real-anthropic"})
+    key = make(allowed_models=["gpt-4o*"])
+    told = shown(member, key)
+    assert "Authorization: Bearer $ROUTER_KEY" in told
+    assert "export ROUTER_KEY=" not in told
+    assert (
+        "Not for Anthropic SDK, Claude Code: no model of Anthropic that they can use is among the allowed models."
+        in told
+    )
+    assert "Not for Google Gen AI, Gemini CLI: the router has no credential of Gemini." in told
+    strange = shown(member, make(allowed_models=["mine-*"]))
+    assert "put one in the place of MODEL" in strange

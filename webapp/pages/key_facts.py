@@ -1,0 +1,166 @@
+"""One key in the words of its page: its limits and what is left, its latest requests and refusals.
+
+Views in, frozen facts out, no HTML.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from shared.catalog import PROVIDERS
+from webapp.pages.key_hints import model_hints
+from webapp.pages.key_presenter import PERIOD_WORDS, spend
+from webapp.render import dollars, exact, relative
+from webapp.views.keys import KeyView, SecretView
+from webapp.views.refusal_help import RefusalHelp, help_of
+from webapp.views.request_words import flag_words, outcome_words
+from webapp.views.requests import RefusalView, RequestView
+
+
+@dataclass(frozen=True, slots=True)
+class LimitFacts:
+    """One limit: what is left of it, and the rest. `percent` of it is used, where there is a bar to draw."""
+
+    label: str
+    left: str
+    note: str = ""
+    title: str = ""  # exact, where the others are rounded
+    entries: tuple[tuple[str, str], ...] = ()  # of a list: an entry and a remark
+    tone: str = "none"
+    percent: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RefusalFacts:
+    """A reason for which the key was refused, and the last time of it."""
+
+    help: RefusalHelp
+    code: str
+    status: int
+    times: str
+    last_at: datetime
+    last: str
+    model: str | None
+    client_ip: str | None
+    message: str
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class RequestFacts:
+    """One attempt at a provider."""
+
+    id: str
+    at: datetime
+    when: str
+    model: str
+    asked_for: str | None  # where another model answered
+    endpoint: str
+    tokens: str
+    cost: str
+    cost_exact: str
+    latency: str
+    first_byte: str
+    outcome: str
+    failed: bool
+    flags: tuple[str, ...]
+
+
+def limits(
+    view: KeyView, requests_left: int | None, secrets: tuple[SecretView, ...], at: datetime
+) -> tuple[LimitFacts, ...]:
+    """All that limits it, the money first."""
+    return (
+        _spend(view, at),
+        LimitFacts("Spent in all", dollars(view.spend.lifetime_nanos), title=f"${view.spend.lifetime_usd}"),
+        _rate(view, requests_left),
+        _moment("Expires", view.expires_at, "Never", at),
+        _list(
+            "Models",
+            "All models",
+            tuple((hint.line, hint.text) for hint in model_hints(view.allowed_models, view.allowed_providers)),
+        ),
+        _list("Providers", "All providers", tuple((PROVIDERS[slug].label, "") for slug in view.allowed_providers)),
+        _list("Addresses", "Any address", tuple((entry, "") for entry in view.allowed_ips)),
+        _list("Secrets", "None", tuple(_secret(secret, at) for secret in secrets)),
+        LimitFacts("Created", exact(view.created_at), f"by {view.created_by}"),
+        _moment("Last used", view.last_used_at, "Never", at),
+    )
+
+
+def _spend(view: KeyView, at: datetime) -> LimitFacts:
+    facts, limit, remaining = spend(view, at), view.spend_limit_nanos, view.spend.remaining_nanos
+    if limit is None or remaining is None:
+        return LimitFacts("Spend", "No limit", title=facts.exact)
+    resets_at = view.spend.resets_at
+    period = "in all" if view.spend_reset == "never" else PERIOD_WORDS[view.spend_reset]
+    note = f"of {dollars(limit)} {period} · {dollars(view.spend.spent_nanos)} spent"
+    if view.spend.held_nanos:
+        note += f" · {dollars(view.spend.held_nanos)} held by requests in flight"
+    note += " · never resets" if resets_at is None else f" · resets {relative(resets_at, at)}, on {exact(resets_at)}"
+    return LimitFacts("Spend", f"{dollars(remaining)} left", note, facts.exact, tone=facts.tone, percent=facts.percent)
+
+
+def _rate(view: KeyView, left: int | None) -> LimitFacts:
+    label, limit = "Requests a minute", view.rate_limit_rpm
+    if limit is None:
+        return LimitFacts(label, "No limit")
+    if left is None:
+        return LimitFacts(label, f"{limit:,}", "how many are left cannot be told at the moment")
+    return LimitFacts(label, f"{left:,} left", f"of {limit:,} in any 60 seconds")
+
+
+def _moment(label: str, moment: datetime | None, never: str, at: datetime) -> LimitFacts:
+    return LimitFacts(label, never) if moment is None else LimitFacts(label, relative(moment, at), exact(moment))
+
+
+def _list(label: str, nothing: str, entries: tuple[tuple[str, str], ...]) -> LimitFacts:
+    return LimitFacts(label, "" if entries else nothing, entries=entries)
+
+
+def _secret(secret: SecretView, at: datetime) -> tuple[str, str]:
+    until = secret.valid_until
+    made = f"made {relative(secret.created_at, at)}"
+    return f"{secret.prefix}…", made if until is None else f"{made}, rotated out: opens it until {exact(until)}"
+
+
+def refusal_facts(view: RefusalView, at: datetime) -> RefusalFacts:
+    return RefusalFacts(
+        help=help_of(view.reason),
+        code=view.reason,
+        status=view.status,
+        times="once" if view.count == 1 else f"{view.count:,} times",
+        last_at=view.last_at,
+        last=relative(view.last_at, at),
+        model=view.model,
+        client_ip=view.client_ip,
+        message=view.message,
+        request_id=view.request_id,
+    )
+
+
+def request_facts(view: RequestView, at: datetime) -> RequestFacts:
+    served = view.served_model or view.model or ""
+    cost = dollars(abs(view.cost_nanos))
+    return RequestFacts(
+        id=view.id,
+        at=view.at,
+        when=relative(view.at, at),
+        model=served or "none",
+        asked_for=view.model if view.model not in (None, served) else None,
+        endpoint=f"{PROVIDERS[view.provider].label if view.provider in PROVIDERS else view.provider} {view.endpoint}",
+        tokens=f"{view.input_tokens:,} in, {view.output_tokens:,} out",
+        cost=f"-{cost}" if view.cost_nanos < 0 else cost,
+        cost_exact=f"${view.cost_usd}",
+        latency=duration(view.latency_ms),
+        first_byte="" if view.first_byte_ms is None else duration(view.first_byte_ms),
+        outcome=outcome_words(view),
+        failed=view.outcome not in ("ok", "unsent") and not view.adjusts,
+        flags=flag_words(view),
+    )
+
+
+def duration(milliseconds: int) -> str:
+    """320 ms, 1.4 s, 75 s."""
+    if milliseconds < 1000:
+        return f"{milliseconds} ms"
+    return f"{milliseconds / 1000:.1f} s" if milliseconds < 10_000 else f"{milliseconds // 1000:,} s"

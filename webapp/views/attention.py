@@ -1,0 +1,230 @@
+"""What is wrong with a key and what to do about it: one judgement, in words. Pure; the facts come from the ledger.
+
+The worst comes first. A key is called blocked only for what keeps its next usual request out as well: a refusal whose
+cause was removed since, by an edit, a reset or a later expiry, is told no more.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from functools import lru_cache
+from ipaddress import ip_address, ip_network
+
+from shared import money
+from shared.catalog import PROVIDERS, known_models, provider_of_model, spelled_provider
+from shared.policy import Reason
+from shared.policy.rules import matches_model
+from webapp.views.keys import KeyView
+from webapp.views.refusal_help import HELP
+from webapp.views.requests import RefusalView
+
+SOON = timedelta(days=7)  # that a key is said to expire soon
+DORMANT = timedelta(days=30)
+NEAR_PERCENT = 80
+LATELY = timedelta(hours=1)  # for which a refusal is told although other requests go through
+LONGEST_BLOCK = timedelta(days=7)  # for which one that lasts is told when nothing has gone through since
+# Below this it is asked whether a usual request fits; none that is usual needs more.
+SMALL_CHANGE_NANOS = money.NANOS_PER_USD
+# What the request needed stands in the sentence that it was answered with, and nowhere else.
+_NEEDED = re.compile(r"this request may need up to \$(\d+\.\d+)")
+
+
+class State(StrEnum):
+    """What a key's badge says, the worst first."""
+
+    REVOKED = "revoked"
+    EXPIRED = "expired"
+    PAUSED = "paused"
+    BLOCKED = "blocked"
+    OVER_LIMIT = "over_limit"
+    REFUSED = "refused"
+    EXPIRES_SOON = "expires_soon"
+    NEAR_LIMIT = "near_limit"
+    ACTIVE = "active"
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of a key beside its settings and its spend."""
+
+    refusals: Sequence[RefusalView] = ()  # the latest first
+    usual_nanos: int | None = None  # what one of its requests costs; None: nobody knows, or it does not matter
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A state, its cause in two or three words, a sentence that says why, and what to do."""
+
+    state: State
+    cause: str
+    why: str
+    cure: str
+    refusal: RefusalView | None = None  # that it was judged by
+
+
+def judge(key: KeyView, facts: Facts, at: datetime) -> Judgement:
+    """The one thing most worth knowing of a key at a moment."""
+    refusal = next((one for one in facts.refusals if _is_told(key, one, at)), None)
+    return (
+        _ended(key)
+        or _closed(key, facts)
+        or _refused(key, refusal)
+        or _running_out(key, at)
+        or Judgement(State.ACTIVE, _idle(key, at), "It works within its limits.", "Nothing needs to be done.")
+    )
+
+
+def contradiction(providers: Sequence[str], patterns: Sequence[str]) -> str | None:
+    """Why no request can pass both lists, as a sentence; None when one can."""
+    allowed = tuple(slug for slug in PROVIDERS if slug in providers)
+    if not patterns or any(covers(pattern, allowed) for pattern in patterns):
+        return None
+    named = " and ".join(PROVIDERS[slug].label for slug in allowed)
+    return f"No model in its list belongs to {named}, which is all that it may use, so every request is refused."
+
+
+@lru_cache(maxsize=4_096)
+def covers(pattern: str, providers: tuple[str, ...]) -> bool:
+    """Whether a pattern lets anything through to these providers (none: all).
+
+    What no provider is known to have is taken for a new or a fine-tuned model of one of them.
+    """
+    if not providers:
+        return True
+    before, slash, _ = pattern.partition("/")
+    if slash and (named := spelled_provider(before)) is not None:
+        return named in providers
+    if any(_knows(slug, pattern) for slug in providers):
+        return True
+    return not any(_knows(slug, pattern) for slug in PROVIDERS)
+
+
+def stands(key: KeyView, refusal: RefusalView) -> bool:
+    """Whether the cause of a refusal is there still, as far as the key itself can tell."""
+    reason, model = refusal.reason, refusal.model
+    if reason in (Reason.KEY_REVOKED, Reason.KEY_EXPIRED, Reason.KEY_PAUSED):
+        return key.status == {"key_revoked": "revoked", "key_expired": "expired", "key_paused": "paused"}[reason]
+    if reason == Reason.IP_BLOCKED:
+        return bool(key.allowed_ips) and not _is_among(refusal.client_ip, key.allowed_ips)
+    if reason == Reason.PROVIDER_NOT_ALLOWED:
+        found = provider_of_model(model) if model else None
+        return bool(key.allowed_providers) and (found is None or found[0] not in key.allowed_providers)
+    if reason == Reason.MODEL_NOT_ALLOWED:
+        return bool(key.allowed_models) and (model is None or not _is_covered(model, key.allowed_models))
+    if reason in (Reason.ENDPOINT_NOT_METERED, Reason.MODEL_NOT_PRICED):
+        return key.spend_limit_nanos is not None
+    if reason in (Reason.SPEND_EXCEEDED, Reason.SPEND_HELD):
+        left, needed = key.spend.remaining_nanos, _NEEDED.search(refusal.message)
+        return left is not None and (needed is None or money.from_usd(needed[1]) > left)
+    return key.rate_limit_rpm is not None if reason == Reason.RATE_LIMITED else True
+
+
+def _ended(key: KeyView) -> Judgement | None:
+    """What is known of its state alone."""
+    if key.status == "revoked":
+        why = "It was revoked and is refused for ever."
+        return Judgement(State.REVOKED, "For ever", why, "Create another key if the app still needs one.")
+    if key.status == "expired":
+        why = f"It expired on {_day(key.expires_at)}; every request is refused."
+        return Judgement(State.EXPIRED, "", why, "Edit the key and set a later expiry to open it again.")
+    if key.status == "paused":
+        why = "It is paused: every request is refused until somebody resumes it. Nothing of it is lost."
+        return Judgement(State.PAUSED, "By hand", why, "Resume it when it may work again.")
+    return None
+
+
+def _closed(key: KeyView, facts: Facts) -> Judgement | None:
+    """What keeps every usual request out, whether one was made or not."""
+    limit, left = key.spend_limit_nanos, key.spend.remaining_nanos
+    if limit == 0:
+        why = "Its spend limit is 0, so nothing that costs money is let through."
+        return Judgement(State.BLOCKED, "Limit is 0", why, "Raise or clear the limit to let it spend.")
+    if (why_not := contradiction(key.allowed_providers, key.allowed_models)) is not None:
+        cure = "Edit the key: allow the provider of these models, or other models."
+        return Judgement(State.BLOCKED, "No model fits", why_not, cure)
+    if limit is None or left is None:
+        return None
+    if key.spend.spent_nanos >= limit:
+        why = f"It has spent {_dollars(key.spend.spent_nanos)} of {_dollars(limit)}; {_resets(key)}"
+        return Judgement(State.OVER_LIMIT, "Requests refused", why, "Raise the limit, or wait until it resets.")
+    usual = facts.usual_nanos
+    if usual is not None and left < usual and not key.spend.held_nanos:
+        why = f"{_dollars(left)} is left and a usual request needs {_dollars(usual)}; {_resets(key)}"
+        return Judgement(State.BLOCKED, "Too little left", why, "Raise the limit, or wait until it resets.")
+    return None
+
+
+def _is_told(key: KeyView, refusal: RefusalView, at: datetime) -> bool:
+    """Whether a refusal says anything of the key as it is now."""
+    if refusal.reason not in set(Reason):
+        return False  # of a later release
+    age, told = at - refusal.last_at, HELP[Reason(refusal.reason)]
+    lasts = told.lasting and age <= LONGEST_BLOCK and _is_last(key, refusal)
+    return (lasts or age <= LATELY) and stands(key, refusal)
+
+
+def _is_last(key: KeyView, refusal: RefusalView) -> bool:
+    """Whether nothing has gone through since."""
+    return key.last_used_at is None or key.last_used_at < refusal.last_at
+
+
+def _refused(key: KeyView, refusal: RefusalView | None) -> Judgement | None:
+    if refusal is None:
+        return None
+    words = HELP[Reason(refusal.reason)]
+    state = State.BLOCKED if words.lasting and _is_last(key, refusal) else State.REFUSED
+    told = refusal.message if refusal.message.endswith((".", "?", "!")) else f"{refusal.message}."
+    return Judgement(state, words.title, f"Its last refused request was told: {told}", words.remedy, refusal)
+
+
+def _running_out(key: KeyView, at: datetime) -> Judgement | None:
+    if key.expires_at is not None and key.expires_at - at <= SOON:
+        why = f"It expires on {_day(key.expires_at)}."
+        return Judgement(State.EXPIRES_SOON, "", why, "Edit the key to give it more time.")
+    limit, spent = key.spend_limit_nanos, key.spend.spent_nanos
+    if limit is not None and spent * 100 >= limit * NEAR_PERCENT:
+        why = f"{spent * 100 // limit} % of its limit is spent; {_resets(key)}"
+        return Judgement(State.NEAR_LIMIT, f"{spent * 100 // limit} % spent", why, "Consider raising the limit.")
+    return None
+
+
+def _idle(key: KeyView, at: datetime) -> str:
+    """How long nobody has used it, where that is worth a word."""
+    if key.last_used_at is None:
+        return "Never used"
+    idle = at - key.last_used_at
+    return f"Unused for {idle.days} d" if idle >= DORMANT else ""
+
+
+@lru_cache(maxsize=4_096)
+def _knows(slug: str, pattern: str) -> bool:
+    return any(matches_model(pattern, slug, name) for name in known_models(slug))
+
+
+def _is_covered(model: str, patterns: Sequence[str]) -> bool:
+    """Under its name as it was asked for or its bare one, whichever provider it was asked of."""
+    found = provider_of_model(model)
+    names = [(slug, model) for slug in PROVIDERS] + ([] if found is None else [found])
+    return any(matches_model(pattern, slug, name) for pattern in patterns for slug, name in names)
+
+
+def _is_among(address: str | None, ranges: Sequence[str]) -> bool:
+    try:
+        return address is not None and any(ip_address(address) in ip_network(one) for one in ranges)
+    except ValueError:
+        return False
+
+
+def _resets(key: KeyView) -> str:
+    moment = key.spend.resets_at
+    return "the limit never resets." if moment is None else f"it resets on {_day(moment)}."
+
+
+def _day(moment: datetime | None) -> str:
+    return "" if moment is None else f"{moment.day} {moment:%b %Y, %H:%M} UTC"
+
+
+def _dollars(nanos: int) -> str:
+    return f"${money.to_usd(nanos)}"
