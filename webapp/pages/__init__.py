@@ -8,6 +8,7 @@ from flask import Blueprint
 
 from webapp.pages import (
     account,
+    audit,
     docs,
     home,
     key_create,
@@ -17,6 +18,7 @@ from webapp.pages import (
     keys,
     login,
     members,
+    requests,
     settings,
     tokens,
 )
@@ -34,4 +36,6 @@ PAGES: tuple[Blueprint, ...] = (
     members.bp,
     account.bp,
     docs.bp,
+    requests.bp,
+    audit.bp,
 )
