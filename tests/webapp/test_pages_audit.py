@@ -130,7 +130,8 @@ def several(app: Flask, org_id: str, actor: Actor, make: Make) -> tuple[str, str
         ("target=KEY", ["key.update", "key.create"]),
         ("target=terraform", ["token.create"]),
         ("action=key.update", ["key.update"]),
-        ("action=token.", ["token.create"]),
+        ("action=token.", ["token.create", "token.create"]),  # the first came with the installation
+        ("target=beta&action=token.", []),
         ("action=nonsense&target=beta", ["key.create"]),
         ("target=KEY&actor=terraform&action=key.&period=1h", ["key.update"]),
         ("target=nobody", []),

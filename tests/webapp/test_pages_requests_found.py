@@ -83,16 +83,17 @@ def test_what_was_refused_is_found(member: FlaskClient, mixed: object, query: st
     assert [href.rpartition("/")[2] for href in shown(member.get(f"/requests/refused?{query}"))] == found
 
 
-def test_a_period_ends_now(member: FlaskClient, mixed: object, clock: Clock) -> None:
-    clock.forward(minutes=62)
-    assert shown(member.get("/requests?period=1h")) == ["req_4", "req_3"]
+def test_a_period_ends_now(member: FlaskClient, make: Make, happened: Activity) -> None:
+    key = make()
+    for number, seconds in enumerate((-7 * 86_401, -86_401, -3_601, -3_599)):
+        happened.sent(key.id, f"req_{number}", seconds)
+    for period, found in (("1h", "3"), ("24h", "32"), ("7d", "321"), ("30d", "3210")):
+        assert shown(member.get(f"/requests?period={period}")) == [f"req_{number}" for number in found]
 
 
 def test_which_key_is_meant_is_asked(member: FlaskClient, mixed: tuple[KeyView, KeyView]) -> None:
     page = member.get("/requests?q=a")
-    assert "Choose one of 3 keys." in words(
-        page
-    )  # alpha, beta and the one that was made at the start, demo? no: it has an a
+    assert "Choose one of 2 keys." in words(page)
     links = re.findall(r'href="/requests\?key=(key_\w+)"', page.text)
     assert set(links) == {key.id for key in mixed}
     chosen = member.get(f"/requests?key={mixed[1].id}")

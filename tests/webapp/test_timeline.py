@@ -170,5 +170,6 @@ def test_each_begins_in_an_index(filled: tuple[str, list[str]]) -> None:
         ("ix_audit_events_org_id_at", "audit_events", lambda: list_audit(org_id, AuditQuery(action="price."))),
     ):  # fmt: skip
         _, plans = plans_of(call, table)
-        assert plans
-        assert all(index in plan for plan in plans), (index, plans)
+        # Last come the rows; to count them, or to see how far many of them reach, any index will do.
+        assert index in plans[-1], (index, plans)
+        assert all("ix_" in plan for plan in plans), plans

@@ -63,7 +63,8 @@ def stretch(
     if behind is not None:
         told = [literal(value, column.type) for value, column in zip(behind, order, strict=True)]
         found = found.where(tuple_(*order) < tuple_(*told))
-        within.append(at <= behind[0])
+        # Where a page was cut short, all of that moment were looked at: else many of one moment would end every page.
+        within.append(at < behind[0] if behind[1] == _LEAST else at <= behind[0])
     floor = _floor(at, within) if wanted else None
     if floor is not None:
         found = found.where(at >= floor)
@@ -73,7 +74,7 @@ def stretch(
         place: Place = (getattr(last, at.key), *(getattr(last, column.key) for column in order[1:]))
         return Stretch(tuple(rows[:limit]), place, total=total)
     if floor is not None:
-        # All of that moment were looked at, and no row has so little for an id.
+        # No row has so little for an id.
         return Stretch(tuple(rows), (floor, *(_LEAST for _ in order[1:])), cut_short=True)
     return Stretch(tuple(rows), None, total=total)
 
