@@ -200,6 +200,8 @@ def _lines(usage: Mapping[str, int], rates: Mapping[str, str]) -> tuple[PricedLi
     def lines() -> Iterator[PricedLine]:
         units = units_by_usage_key()
         for name, count in usage.items():
+            if not count and any(usage.values()):
+                continue  # a provider tells of all that there might be
             rate = rates.get(name)
             told = "" if rate is None or name not in units else f"${rate} for {units[name].per:,}"
             yield PricedLine(name.replace("_", " ").capitalize(), f"{count:,}", told)

@@ -130,7 +130,7 @@ def changes(view: AuditView) -> Iterator[Change]:
     """What an event tells, and of what was changed only that; a thing that is made tells what it was given."""
     before, after = view.before or {}, view.after or {}
     both = view.before is not None and view.after is not None
-    for name in dict.fromkeys((*before, *after)):
+    for name in sorted(dict.fromkeys((*before, *after)), key="prefix".__eq__):  # which says the least comes last
         old, new = before.get(name), after.get(name)
         if (both and old == new and name in before and name in after) or (not both and _is_nothing(old or new)):
             continue
