@@ -4,8 +4,9 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
+OUT    ?= build/screenshots
 
-.PHONY: run test test-fast test-faults clients check check-locks bench bench-scale lock clean
+.PHONY: run test test-fast test-faults clients check check-locks bench bench-scale screenshots lock clean
 
 run: $(VENV)/.installed
 	@exec $(BIN)/python -m webapp
@@ -48,6 +49,11 @@ bench: $(VENV)/.installed-dev
 bench-scale: $(VENV)/.installed-dev
 	BENCH_KEYS=$${BENCH_KEYS:-1000000} BENCH_ROWS=$${BENCH_ROWS:-5000000} \
 	  $(BIN)/python -m pytest -m bench -q -s tests/bench/test_scale.py $(ARGS)
+
+# Every page and dialog into the folder OUT, for people to look at; the one of the README is among them.
+screenshots: $(VENV)/.installed-dev
+	$(BIN)/python tests/e2e/screenshots.py $(OUT)
+	cp $(OUT)/dashboard.png docs/images/dashboard.png
 
 # Locks what pyproject.toml asks for, with hashes, for every platform. Needs the network.
 lock: $(VENV)/.made

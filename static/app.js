@@ -1,4 +1,4 @@
-// What HTML and htmx cannot do alone: the theme, one dialog, toasts, copying, and care for a secret on screen.
+// What HTML and htmx cannot do alone: the theme, one dialog, copying, and care for a secret on screen.
 // Everything is delegated from the document, so swapped-in elements need no set-up. Without this file all pages work.
 (() => {
   "use strict";
@@ -11,10 +11,16 @@
   // Before the first paint: "system" follows the browser.
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const paint = () => {
-    if (root.dataset.theme === "system") root.dataset.bsTheme = dark.matches ? "dark" : "light";
+    const { theme } = root.dataset;
+    root.dataset.bsTheme = theme === "system" ? (dark.matches ? "dark" : "light") : theme;
   };
   paint();
   dark.addEventListener("change", paint);
+  document.addEventListener("theme", ({ detail: { value } }) => {
+    root.dataset.theme = value;
+    paint();
+    for (const button of document.querySelectorAll(".themes button")) button.ariaPressed = String(button.value === value);
+  });
   root.classList.add("js");
 
   const focus = (element) => {
@@ -28,18 +34,15 @@
 
   const open = () => {
     const dialog = modal();
-    if (!dialog.open) dialog.showModal();
+    if (!dialog.open) {
+      dialog.showModal();
+      // What lies below a modal dialog is dimmed and cannot be clicked, so messages come along.
+      dialog.append($("#toasts"));
+    }
     dialog.toggleAttribute("data-secret-inside", Boolean(locked(dialog)));
     focusFirst(dialog);
   };
   const close = () => modal().close();
-
-  const fail = (text) => {
-    const card = $("#toast-error").content.firstElementChild.cloneNode(true);
-    $("[data-text]", card).textContent = text;
-    // A modal dialog makes the page below it inert, so the message goes where it can be closed.
-    (modal().open ? $("#modal-body") : $("#toasts")).append(card);
-  };
 
   const select = (element) => {
     if (element.select) {
@@ -116,6 +119,7 @@
     if (event.target !== modal()) return;
     if (locked(modal())) return void modal().showModal();
     $("#modal-body").replaceChildren();
+    document.body.append($("#toasts"));
     focus(document.getElementById(opener) || $("#create-key") || $("#main"));
   }, true);
 
@@ -129,11 +133,4 @@
   });
   document.addEventListener("htmx:afterSettle", (event) => event.target.id === "modal-body" && event.target.childElementCount && open());
   document.addEventListener("modal:close", close);
-  document.addEventListener("modal:fail", ({ detail }) => fail(detail));
-  document.addEventListener("htmx:sendError", () => fail("The router could not be reached. Check the connection and try again."));
-  document.addEventListener("htmx:timeout", () => fail("The router took too long to answer. Reload the page to see what was saved."));
-  document.addEventListener("htmx:responseError", ({ detail: { xhr } }) => {
-    const plain = xhr.getResponseHeader("Content-Type")?.startsWith("text/plain") && xhr.responseText;
-    fail(plain || "The router failed to answer. Reload the page to see what was saved.");
-  });
 })();

@@ -5,7 +5,7 @@ The gate that reads them is in `webapp.security`.
 """
 
 from collections.abc import Callable
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 from flask import Flask, current_app, g, request
 from flask_login import current_user
@@ -19,6 +19,14 @@ from webapp.events import EVENTS
 EVERY_SCOPE = "*"  # for a view that stands open to tokens with all scopes only
 View = TypeVar("View", bound=Callable[..., Any])
 Role = Literal["viewer", "member", "admin"]
+
+
+class RoleNeeded(Exception):
+    """The logged-in person has a lower role than the view takes."""
+
+    def __init__(self, role: str) -> None:
+        super().__init__(role)
+        self.role = role
 
 
 def public(view: View) -> View:
@@ -54,6 +62,12 @@ def current_actor() -> Actor:
 def may(role: Role) -> bool:
     """Whether the logged-in person has this role or a higher one."""
     return current_user.is_authenticated and ROLES.index(current_user.role) >= ROLES.index(role)
+
+
+def may_enter(app: Flask, endpoint: str) -> bool:
+    """Whether the logged-in person may open this view, as its mark says."""
+    kind, _, role = (access_of(app, endpoint) or "").partition(":")
+    return kind in ("public", "known") or (kind == "role" and may(cast("Role", role)))
 
 
 def client_ip() -> str | None:

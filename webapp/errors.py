@@ -7,6 +7,7 @@ import logging
 from http import HTTPStatus
 
 from flask import Flask, Response, g, render_template, request
+from flask_login import current_user
 from flask_wtf.csrf import CSRFError
 from sqlalchemy.exc import DataError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -14,11 +15,12 @@ from werkzeug.exceptions import HTTPException
 
 from shared.counters import CountersUnavailable
 from shared.secret_text import masked
-from webapp.access import note_event
+from webapp.access import RoleNeeded, note_event
 from webapp.actions.policy import NotInForce
 from webapp.api.problems import Problem, problem_of
 from webapp.context import Conflict, NotFound
 from webapp.offload import TooBusy
+from webapp.queries.users import administrators
 from webapp.validation import FieldError, Invalid
 
 log = logging.getLogger(__name__)
@@ -38,6 +40,13 @@ _WORDS = {
     500: ("internal_error", "Something went wrong on our side. It is logged under the request id."),
     503: ("unavailable", "A part of the router does not answer at the moment. Please try again."),
 }
+# On pages; programs get the phrase of the status.
+_TITLES = {
+    403: "Not allowed",
+    500: "Something went wrong",
+    503: "Not available at the moment",
+}
+_PASSING = (408, 500, 503)  # may be over by the next try
 
 
 def init_app(app: Flask) -> None:
@@ -52,6 +61,7 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(UnicodeEncodeError, _unstorable)
     app.register_error_handler(TooBusy, _busy)
     app.register_error_handler(CSRFError, _csrf)
+    app.register_error_handler(RoleNeeded, _role_needed)
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(Exception, _fault)
 
@@ -77,6 +87,14 @@ def _busy(_: TooBusy) -> Response:
 def _csrf(error: CSRFError) -> Response:
     note_event("csrf_refused", reason=error.description)
     return _answer(Problem(403, "csrf", "This form is out of date or came from another site. Reload and try again."))
+
+
+def _role_needed(error: RoleNeeded) -> Response:
+    """Which role it takes, and who gives it; these are the person's own colleagues."""
+    article = {"admin": "an administrator"}.get(error.role, f"a {error.role}")
+    givers = " or ".join(administrators(current_user.org_id, 3)) or "An administrator"
+    detail = f"Only {article} may do this, and you are a {current_user.role}. {givers} can give you that role."
+    return _answer(Problem(403, "role_needed", detail))
 
 
 def _http(error: HTTPException) -> Response:
@@ -116,15 +134,25 @@ def _answer(problem: Problem) -> Response:
         return problem.response()
     if request.headers.get("HX-Request"):
         return Response(problem.detail, problem.status, problem.headers, mimetype="text/plain")
-    title = HTTPStatus(problem.status).phrase
     html = render_template(
         "error.html",
-        status=problem.status,
-        title=title,
+        title=_TITLES.get(problem.status) or HTTPStatus(problem.status).phrase,
         message=problem.detail,
         request_id=g.get("request_id"),
+        known=_is_known(problem.status),
+        again=request.full_path.rstrip("?") if request.method == "GET" and problem.status in _PASSING else "",
     )
     return Response(html, problem.status, {"Cache-Control": "no-store", **problem.headers})
+
+
+def _is_known(status: int) -> bool:
+    """Whether the page has its navigation. After a fault nobody is asked who this is: it may be what failed."""
+    if status >= 500:
+        return g.get("staff") is not None
+    try:
+        return bool(current_user.is_authenticated)
+    except SQLAlchemyError:
+        return False
 
 
 def _is_json() -> bool:

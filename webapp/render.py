@@ -19,17 +19,20 @@ from markupsafe import Markup
 
 from shared.money import NANOS_PER_USD, to_usd
 from shared.secret_text import masked
+from webapp.access import may_enter
 
-THEMES = (("system", "As the device"), ("light", "Light"), ("dark", "Dark"))
+THEMES = ("system", "light", "dark")
 THEME_COOKIE = "theme"
 _NAVIGATION = (
     ("API Keys", "/keys", "key"),
     ("Requests", "/requests", "list"),
+    ("Members", "/settings/members", "users"),
     ("Audit log", "/audit", "history"),
     ("Settings", "/settings", "settings"),
 )
 ToastKind = Literal["ok", "error"]
 _CENT = NANOS_PER_USD // 100
+_YEAR_SECONDS = 365 * 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,15 +121,22 @@ def _answer(html: str, status: int) -> Response:
 def theme() -> str:
     """The theme this browser asked for, from its cookie."""
     chosen = request.cookies.get(THEME_COOKIE, "system")
-    return chosen if chosen in dict(THEMES) else "system"
+    return chosen if chosen in THEMES else "system"
 
 
 def _shared_context() -> dict[str, Any]:
-    navigation = tuple(
-        NavigationItem(label, href, icon, here=request.path == href or request.path.startswith(f"{href}/"))
-        for label, href, icon in _NAVIGATION
-    )
-    return {"navigation": navigation, "theme": theme(), "me": current_user}
+    # Who asks is looked up by the shell alone, so that an error page can do without when the database is away.
+    here = request.full_path.rstrip("?") if request.method == "GET" else ""
+    return {"navigation": _navigation, "theme": theme(), "me": current_user, "here": here}
+
+
+def _navigation() -> tuple[NavigationItem, ...]:
+    """The pages that this person may open, as the mark on each view says; the one shown is the nearest above."""
+    routes = current_app.url_map.bind("")
+    shown = [entry for entry in _NAVIGATION if may_enter(current_app, routes.match(entry[1], "GET")[0])]
+    above = [href for _, href, _ in shown if f"{request.path}/".startswith(f"{href}/")]
+    nearest = max(above, key=len, default=None)
+    return tuple(NavigationItem(label, href, icon, here=href == nearest) for label, href, icon in shown)
 
 
 def static_url(name: str) -> str:
@@ -166,8 +176,10 @@ def sentence(message: str) -> str:
 
 
 def span(length: timedelta) -> str:
-    """A length of time in its largest whole unit: 40 s, 5 min, 3 h, 6 d."""
+    """A length of time in its largest whole unit: 40 s, 5 min, 3 h, 6 d, 2 y."""
     seconds = int(length.total_seconds())
+    if seconds >= 2 * _YEAR_SECONDS:  # "400 d" says more than "1 y"
+        return f"{seconds // _YEAR_SECONDS} y"
     for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
         if seconds >= size:
             return f"{seconds // size} {unit}"

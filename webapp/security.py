@@ -12,7 +12,18 @@ from flask_wtf.csrf import CSRFProtect
 from werkzeug.wrappers import Response as BaseResponse
 
 from shared.models import ROLES
-from webapp.access import access_of, anyone_known, client_ip, current_actor, may, note_event, public, require, scope
+from webapp.access import (
+    RoleNeeded,
+    access_of,
+    anyone_known,
+    client_ip,
+    current_actor,
+    may,
+    note_event,
+    public,
+    require,
+    scope,
+)
 from webapp.actions import login
 from webapp.api.bearer import authenticate
 from webapp.urls import host_of, login_address, path_of, safe_next
@@ -114,7 +125,8 @@ def init_app(app: Flask) -> None:
     )
     login_manager.session_protection = None
     login_manager.user_loader(_load)
-    login_manager.init_app(app)
+    # Its context processor looks up the person for every template, also for the page that says the database is away.
+    login_manager.init_app(app, add_context_processor=False)
     app.before_request(_gate)
     app.before_request(_refuse_foreign_origin)
     csrf.init_app(app)
@@ -132,7 +144,9 @@ class _SessionInterface(SecureCookieSessionInterface):
 
 def _load(session_id: str) -> StaffUser | None:
     staff = login.open_session(session_id)
-    return None if staff is None else StaffUser(session_id, staff)
+    known = None if staff is None else StaffUser(session_id, staff)
+    g.staff = known
+    return known
 
 
 def _gate() -> BaseResponse | None:
@@ -160,7 +174,7 @@ def _gate() -> BaseResponse | None:
         return _to_login()
     if kind == "role" and ROLES.index(current_user.role) < ROLES.index(name):
         note_event("role_refused", needs=name)
-        abort(403)
+        raise RoleNeeded(name)
     return None
 
 
@@ -174,7 +188,11 @@ def _to_login() -> BaseResponse:
     if request.headers.get("HX-Request"):
         target = login_address(path_of(request.headers.get("HX-Current-URL", "")))
         return Response("Your session has ended. Please log in.", 401, {"HX-Redirect": target}, mimetype="text/plain")
-    return redirect(login_address(request.full_path.rstrip("?") if request.method == "GET" else "/"), code=303)
+    if request.method == "GET":
+        return redirect(login_address(request.full_path.rstrip("?")), code=303)
+    # A form that was sent is not sent again by a redirect; the page it stood on is where its draft comes back.
+    sender = request.referrer or ""
+    return redirect(login_address(path_of(sender) if host_of(sender) == request.host else "/"), code=303)
 
 
 def _refuse_foreign_origin() -> None:

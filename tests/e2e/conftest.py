@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from harness import Router
-from pages_kit import browser, dashboard, visit  # noqa: F401 - fixtures
+from pages_kit import browser, dashboard, entered, visit  # noqa: F401 - fixtures
 from raw_http import ScriptedProvider, reply
 
 

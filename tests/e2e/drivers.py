@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, Locator, Page, sync_playwright
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--host-resolver-rules=MAP plain.test 127.0.0.1",  # an address that is no secure context, as 127.0.0.1 is
 )  # fmt: skip
 
 
@@ -27,8 +28,9 @@ def chromium() -> Iterator[Browser]:
             browser.close()
 
 
-def log_in(page: Page, router: Router) -> None:
-    page.goto(f"{router.web_url}/login")
+def log_in(page: Page, router: Router, web_url: str = "") -> None:
+    """Log in as the administrator, at `web_url` if the dashboard has another address."""
+    page.goto(f"{web_url or router.web_url}/login")
     email, password = router.admin
     page.get_by_label("Email").fill(email)
     page.get_by_label("Password").fill(password)

@@ -4,7 +4,6 @@ import re
 from collections.abc import Callable
 
 import pytest
-from drivers import log_in
 from harness import Router
 from pages_kit import check, open_dialog
 from playwright.sync_api import Page, expect
@@ -51,38 +50,3 @@ def test_hints_come_for_long_lists_too(visit: Callable[..., Page]) -> None:
     dialog.locator("#key-allowed_ips").fill("\n".join([*long_list, "10.0.0.1/8"]))
     expect(dialog.locator("#ip-hints")).to_contain_text("did you mean 10.0.0.0/8?")
     expect(page.locator(".toast-error")).to_have_count(0)
-
-
-def test_a_session_that_ends_while_somebody_types_costs_nothing(visit: Callable[..., Page], dashboard: Router) -> None:
-    """FINDINGS D8."""
-    page = visit()
-    dialog = open_dialog(page)
-    dialog.locator("#key-name").fill("typed for long")
-    page.context.clear_cookies(name="session")
-    dialog.get_by_role("button", name="Create key").click()
-    expect(dialog.locator(".toast-error")).to_contain_text("Your session has ended.")
-    expect(dialog.locator("#key-name")).to_have_value("typed for long")
-    other = page.context.new_page()
-    log_in(other, dashboard)
-    other.close()
-    dialog.get_by_role("button", name="Create key").click()
-    expect(dialog.locator("#secret")).to_have_value(re.compile("^sk-proxy-"))
-    dialog.locator("[data-saved]").click()
-    expect(page.locator("tbody tr").first).to_contain_text("typed for long")
-
-
-@pytest.mark.parametrize("width", [360, 1280])
-def test_account_and_members(visit: Callable[..., Page], dashboard: Router, width: int) -> None:
-    dashboard.run("-m", "flask", "--app", "wsgi", "users", "create", f"wide-{width}@example.com")
-    for scheme in ("light", "dark"):
-        page = visit(viewport={"width": width, "height": 800}, color_scheme=scheme)
-        page.locator(".me").click()
-        expect(page.locator("h1")).to_have_text("Account")
-        check(page)
-        page.goto(f"{dashboard.web_url}/settings/members")
-        check(page)
-        page.get_by_role("link", name=f"Deactivate wide-{width}@example.com").click()
-        page.locator("dialog[open] #panel-title").wait_for()
-        check(page)
-        page.goto(f"{dashboard.web_url}/settings")
-        check(page)

@@ -114,8 +114,8 @@ def test_refusals_leave_a_trace(
     viewer = enter("viewer")
     viewer.get("/keys/new")
     viewer.get("/keys/key_of_others/pause")
-    viewer.post("/settings/theme", data={"theme": "dark"})
-    viewer.post("/settings/theme", headers={"Origin": "https://evil.example"})
+    viewer.post("/theme", data={"theme": "dark"})
+    viewer.post("/theme", headers={"Origin": "https://evil.example"})
     enter("member").get("/keys/key_missing/edit")
     kinds = {}
     for record in caplog.records:

@@ -42,7 +42,7 @@ def test_csrf_is_asked_for_everywhere(app: Flask, member: FlaskClient, make: Cal
         f"/keys/{key.id}/edit",
         f"/keys/{key.id}/revoke",
         f"/keys/{key.id}/pause",
-        "/settings/theme",
+        "/theme",
         "/logout",
     ):
         assert member.post(path, data={"name": "x", "theme": "dark"}).status_code == 403, path

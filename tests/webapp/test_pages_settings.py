@@ -90,6 +90,7 @@ def test_a_token_form_sent_twice_makes_one_token(app: Flask, enter: Callable[[st
     again = create(admin, page, name="once", scopes=["keys:read"])
     assert again.status_code == 409
     assert "made a token already" in again.text
+    assert "Nothing was saved" not in again.text
     assert not SECRET.search(again.text)
     assert create(admin, again, name="twice", scopes=["keys:read"]).status_code == 201
     with app.app_context():
@@ -182,9 +183,9 @@ def test_the_theme_is_a_cookie(enter: Callable[[str], FlaskClient]) -> None:
     client = enter("viewer")
     assert 'data-theme="system"' in client.get("/settings").text
     token = hidden(client.get("/settings"), "csrf_token")
-    assert client.post("/settings/theme", data={"theme": "dark", "csrf_token": token}).status_code == 303
+    assert client.post("/theme", data={"theme": "dark", "csrf_token": token}).status_code == 303
     assert 'data-bs-theme="dark"' in client.get("/keys").text
-    client.post("/settings/theme", data={"theme": '"><script>', "csrf_token": token})
+    client.post("/theme", data={"theme": '"><script>', "csrf_token": token})
     assert 'data-bs-theme="dark"' in client.get("/keys").text
 
 

@@ -97,10 +97,7 @@ def test_sessions_outlive_another_secret_key(app: Flask, settings: Settings) -> 
     after.set_cookie("session", cookie_of(client))
     assert after.get("/keys").status_code == 200
     # A form that was open meanwhile can be sent, too.
-    assert (
-        after.post("/settings/theme", data={"theme": "dark", "csrf_token": hidden(page, "csrf_token")}).status_code
-        == 303
-    )
+    assert after.post("/theme", data={"theme": "dark", "csrf_token": hidden(page, "csrf_token")}).status_code == 303
     forgotten = create_app(replace(rotated, secret_key_fallbacks=()), clock=app.extensions["clock"]).test_client()
     forgotten.set_cookie("session", cookie_of(client))
     assert forgotten.get("/keys").status_code == 303
@@ -113,7 +110,7 @@ def test_what_is_signed_now_is_signed_with_the_present_key(app: Flask, settings:
     only = create_app(replace(rotated, secret_key_fallbacks=()), clock=app.extensions["clock"]).test_client()
     token = hidden(client.get("/keys"), "csrf_token")
     only.set_cookie("session", cookie_of(client))
-    assert only.post("/settings/theme", data={"theme": "dark", "csrf_token": token}).status_code == 303
+    assert only.post("/theme", data={"theme": "dark", "csrf_token": token}).status_code == 303
 
 
 @pytest.mark.parametrize("text", ["short", "a" * 20, "one that is long enough,short", ",", "one that is long enough,"])

@@ -20,6 +20,7 @@ from webapp.pages import (
     members,
     requests,
     settings,
+    theme,
     tokens,
 )
 
@@ -35,6 +36,7 @@ PAGES: tuple[Blueprint, ...] = (
     tokens.bp,
     members.bp,
     account.bp,
+    theme.bp,
     docs.bp,
     requests.bp,
     audit.bp,

@@ -1,9 +1,9 @@
-"""Settings: where apps connect, management tokens (for administrators), and how the pages look."""
+"""Settings: where apps connect, and management tokens (for administrators)."""
 
 import secrets
 from typing import Any
 
-from flask import Blueprint, redirect, request
+from flask import Blueprint
 from flask_wtf import FlaskForm
 from werkzeug.wrappers import Response
 from wtforms import HiddenField, SelectField, SelectMultipleField, StringField
@@ -14,7 +14,7 @@ from webapp.addresses import proxy_url
 from webapp.context import now
 from webapp.pages.token_facts import TokenRow, token_row
 from webapp.queries.tokens import list_tokens
-from webapp.render import THEME_COOKIE, THEMES, page, tell
+from webapp.render import page
 from webapp.security import current_actor, may, require
 
 bp = Blueprint("settings", __name__, url_prefix="/settings")
@@ -23,7 +23,6 @@ SCOPE_CHOICES = [
     SelectChoice("keys:write", "Create, change and revoke keys"),
     SelectChoice("usage:read", "Read usage"),
 ]
-_A_YEAR_SECONDS = 365 * 86_400
 LIFETIMES = {"30": 30, "90": 90, "365": 365, "never": None}  # in days
 LIFETIME_CHOICES = [
     SelectChoice("30", "In 30 days"),
@@ -48,8 +47,8 @@ def index() -> Response:
     return show(TokenForm(data={"scopes": ["keys:read"], "lifetime": "90"}))
 
 
-def show(form: TokenForm, *, general: tuple[str, ...] = (), status: int = 200) -> Response:
-    """The page with this token form in it."""
+def show(form: TokenForm, *, general: tuple[str, ...] = (), used: str = "", status: int = 200) -> Response:
+    """The page with this token form in it; `used` says what the same form has made already."""
     administers = may("admin")
     at = now()
     tokens: list[TokenRow] = []
@@ -62,23 +61,10 @@ def show(form: TokenForm, *, general: tuple[str, ...] = (), status: int = 200) -
         status=status,
         form=form,
         general=general,
+        used=used,
         first=failed[0] if failed else None,
         tokens=tokens,
         may_administer=administers,
         proxy_url=proxy_url(),
-        themes=THEMES,
         untrusted_tls=behind_untrusted_tls(),
     )
-
-
-@bp.post("/theme")
-@require("viewer")
-def set_theme() -> Response:
-    chosen = request.form.get("theme", "")
-    response = redirect("/settings", code=303)
-    if chosen in dict(THEMES):
-        response.set_cookie(
-            THEME_COOKIE, chosen, max_age=_A_YEAR_SECONDS, httponly=True, samesite="Lax", secure=request.is_secure
-        )
-        tell("The appearance is saved in this browser.")
-    return response

@@ -42,7 +42,9 @@ def create() -> Response:
             once=nonce if _NONCE.fullmatch(nonce) else secrets.token_urlsafe(24),
         )
     except Conflict as conflict:
-        return settings.show(form, general=(f"{conflict.message} Send it again to make another one.",), status=409)
+        # After a reload or a double click: the token is there, so nothing may say that it is not.
+        used = f"{conflict.message} If it is lost, revoke that token. Send the form again to make another one."
+        return settings.show(form, used=used, status=409)
     except Invalid as error:
         general = []
         for field_error in error.errors:

@@ -23,6 +23,12 @@ def get_user(org_id: str, user_id: str) -> UserView:
     return view_of(row)
 
 
+def administrators(org_id: str, most: int) -> tuple[str, ...]:
+    """The emails of at most so many administrators who can log in."""
+    query = select(User.email).where(User.org_id == org_id, User.role == "admin", User.disabled_at.is_(None))
+    return tuple(db.session.scalars(query.order_by(User.email).limit(most)))
+
+
 def live_tokens_of(org_id: str, email: str) -> tuple[str, ...]:
     """The names of management tokens that somebody made and that are not revoked."""
     query = select(ManagementToken.name).where(

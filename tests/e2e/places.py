@@ -1,0 +1,45 @@
+"""Every page and dialog of the dashboard, for what has to be true of all of them: whoever adds one adds its line.
+
+`tests/e2e/test_pages_looks.py` goes to each in Chromium, `tests/e2e/screenshots.py` takes its picture.
+"""
+
+from dataclasses import dataclass
+
+from playwright.sync_api import Page
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A page, or the dialog that opens over it after `clicks`, one after the other."""
+
+    name: str
+    path: str
+    clicks: tuple[str, ...] = ()
+
+    def visit(self, page: Page, web_url: str) -> None:
+        """Go there, and wait until it stands."""
+        page.goto(web_url + self.path)
+        for selector in self.clicks:
+            page.locator(selector).first.click()
+        if self.clicks:
+            page.locator("dialog[open] #panel-title").wait_for()
+
+
+# What a person sees who is logged in as an administrator.
+PLACES = (
+    Place("keys", "/keys"),
+    Place("keys-none-found", "/keys?q=nothing+at+all"),
+    Place("key-new", "/keys/new"),
+    Place("key-new-dialog", "/keys", ("#create-key",)),
+    Place("key-edit-dialog", "/keys?q=billing", ("[id^=edit-key_]",)),
+    Place("key-revoke-dialog", "/keys?q=billing", ("[id^=revoke-key_]",)),
+    Place("members", "/settings/members"),
+    Place("member-deactivate-dialog", "/settings/members", ("[id^=deactivate-usr_]",)),
+    Place("member-password-dialog", "/settings/members", ("[id^=password-usr_]",)),
+    Place("settings", "/settings"),
+    Place("account", "/account"),
+    Place("api", "/docs"),
+    Place("not-found", "/nothing-is-here"),
+)
+# And one who is not.
+LOGIN = Place("login", "/login")
