@@ -25,7 +25,9 @@ THEMES = ("system", "light", "dark")
 THEME_COOKIE = "theme"
 _NAVIGATION = (
     ("API Keys", "/keys", "key"),
+    ("Requests", "/requests", "list"),
     ("Members", "/settings/members", "users"),
+    ("Audit log", "/audit", "history"),
     ("Settings", "/settings", "settings"),
 )
 ToastKind = Literal["ok", "error"]

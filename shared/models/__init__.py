@@ -41,7 +41,7 @@ from shared.models.policy import (
 )
 
 # The migration that made these tables as they stand here: the last of migrations/versions/.
-REVISION = "0010"
+REVISION = "0012"
 
 __all__ = [
     "AGENT_LENGTH",

@@ -261,7 +261,13 @@ class AuditEvent(Base):
     """Who changed what, when, from where. Written in the transaction of the change itself, never altered."""
 
     __tablename__ = "audit_events"
-    __table_args__ = (Index("ix_audit_events_org_id_at", "org_id", "at"),)
+    __table_args__ = (
+        Index("ix_audit_events_org_id_at", "org_id", "at"),
+        # What somebody did, what was done to something, and all of one kind: each by itself, the newest first.
+        Index("ix_audit_events_org_id_actor_at", "org_id", "actor", "at"),
+        Index("ix_audit_events_org_id_target_at", "org_id", "target", "at"),
+        Index("ix_audit_events_org_id_action_at", "org_id", "action", "at"),
+    )
 
     id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
     org_id: Mapped[str] = mapped_column(String(ID_LENGTH))

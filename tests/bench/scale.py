@@ -25,7 +25,8 @@ from sqlalchemy import JSON, Column, Connection, Engine, Table, select, text
 
 from shared import db, keys, pricing
 from shared.config import Settings
-from shared.models import KeySecret, KeySpend, Organization, ProxyKey, UsageDaily, UsageRecord
+from shared.models import KeySecret, KeySpend, Organization, ProxyKey, Refusal, UsageDaily, UsageRecord
+from shared.policy import Reason
 
 BATCH = 20_000  # rows of one statement
 MODEL, SERVED = "gpt-4o-mini", "gpt-4o-mini-2024-07-18"
@@ -95,14 +96,29 @@ def ledger_rows(plan: Plan) -> Iterator[dict[str, Any]]:
     serial = itertools.count()
     for number in plan.numbers():
         for day, count in plan.rows_by_day(number):
-            at = datetime(day.year, day.month, day.day, 12, tzinfo=UTC)
+            noon = datetime(day.year, day.month, day.day, 12, tzinfo=UTC)
             for _ in range(count):
+                at = noon + timedelta(microseconds=(place := next(serial)))  # no two at the same moment
                 yield {
-                    "id": f"req_00SCA{next(serial):021d}", "org_id": plan.org_id, "key_id": key_id_of(number),
+                    "id": f"req_00SCA{place:021d}", "org_id": plan.org_id, "key_id": key_id_of(number),
                     "provider": "openai", "endpoint": "/v1/chat/completions", "requested_model": MODEL,
                     "served_model": SERVED, "streamed": False, "status": 200, "outcome": "ok", "flags": "[]",
                     "usage": _COUNTS_JSON, "input_tokens": 30, "output_tokens": 20, "price": plan.price,
                     "bound_nanos": 10**7, "cost_nanos": plan.cost_nanos, "day": day, "admitted_at": at, "duration_ms": 5,
+                }  # fmt: skip
+
+
+def refusal_rows(plan: Plan) -> Iterator[dict[str, Any]]:
+    """Two of each key, for reasons of which some are rare."""
+    reasons = tuple(Reason)
+    for number in plan.numbers():
+        for reason in (Reason.RATE_LIMITED, reasons[number % len(reasons)]):
+            at = plan.now - timedelta(seconds=plan.key_count - number, microseconds=len(reason))
+            if reason is Reason.RATE_LIMITED or number % len(reasons) != reasons.index(Reason.RATE_LIMITED):
+                yield {
+                    "key_id": key_id_of(number), "reason": reason.value, "org_id": plan.org_id, "count": 3, "last_at": at,
+                    "status": 403, "sentence": "The proxy key may not do so.", "model": MODEL, "client_ip": "203.0.113.7",
+                    "request_id": f"req_00REF{number:020d}{len(reason) % 10}",
                 }  # fmt: skip
 
 
@@ -130,6 +146,7 @@ PARTS = (
     ("keys", ProxyKey, key_rows),
     ("secrets", KeySecret, secret_rows),
     ("ledger rows", UsageRecord, ledger_rows),
+    ("refusals", Refusal, refusal_rows),
     ("daily sums", UsageDaily, daily_rows),
     ("totals", KeySpend, total_rows),
 )

@@ -74,7 +74,7 @@ def test_refusals_are_told_the_latest_first(api: Api, app: Flask, make: Make) ->
         api("GET", "/openapi.json").get_json()["components"]["schemas"]["Refusal"]["properties"]
     )
     assert found[0] == {
-        "reason": "rate_limited", "count": 9, "last_at": "2026-11-24T12:05:00Z", "status": 429, "message": "No.",
+        "key_id": key.id, "reason": "rate_limited", "count": 9, "last_at": "2026-11-24T12:05:00Z", "status": 429, "message": "No.",
         "model": "gpt-4o", "client_ip": "203.0.113.7", "request_id": "req_1",
     }  # fmt: skip
 
@@ -108,3 +108,25 @@ def test_nonsense_is_named(api: Api, make: Make, query: str, field: str) -> None
     answer = api("GET", f"/v1/keys/{make().id}/requests?{query}")
     assert answer.status_code == 422, answer.text
     assert [error["field"] for error in answer.get_json()["errors"]] == [field]
+
+
+# Of all keys
+
+
+def test_those_of_all_keys_come_in_one_list(api: Api, app: Flask, org_id: str, make: Make, stranger: Api) -> None:
+    one, other = make(), make()
+    posted(app, *(request_of((one, other)[number % 2].id, number, org_id=org_id) for number in range(7)))
+    posted(app, refusal_of(one.id, "key_paused", org_id=org_id), refusal_of(other.id, "ip_blocked", 5, org_id=org_id))
+    for limit in (1, 3, 200):
+        found = [shown for page in pages(api, "/v1/requests", limit) for shown in page]
+        assert [shown["id"] for shown in found] == [f"req_{number:04}" for number in reversed(range(7))]
+        assert {shown["key_id"] for shown in found} == {one.id, other.id}
+        refused = [shown["reason"] for page in pages(api, "/v1/refusals", limit) for shown in page]
+        assert refused == ["ip_blocked", "key_paused"]
+    assert len(api("GET", f"/v1/requests?key={one.id}&provider=openai&status=none").get_json()["data"]) == 4
+    assert len(api("GET", "/v1/refusals?reason=ip_blocked&from=2026-11-24T12:05:00Z").get_json()["data"]) == 1
+    for path in ("/v1/requests", "/v1/refusals"):
+        assert stranger("GET", path).get_json()["data"] == []
+        assert stranger("GET", f"{path}?key={one.id}").status_code == 404
+        assert api("GET", f"{path}?cursor=x").status_code == 422
+        assert api("GET", f"{path}?key=a&sort=x").status_code == 422

@@ -26,6 +26,7 @@ OPERATIONS = [
     "getKeyUsage", "getUsage", "listAudit", "listMembers", "createMember", "getMember", "updateMember", "removeMember",
     "listTokens", "createToken", "revokeToken", "listProviders", "setCredential", "forgetCredential", "listPrices",
     "setPrice", "forgetPrice", "getOrganization", "updateOrganization", "checkKey", "listKeyRequests", "listKeyRefusals",
+    "listRequests", "listRefusals",
 ]  # fmt: skip
 
 

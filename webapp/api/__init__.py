@@ -7,6 +7,7 @@ mark which scope a token needs, what it takes and what it answers (`spec.operati
 from flask import Blueprint
 
 from webapp.api import (
+    activity,
     audit,
     explain,
     health,
@@ -24,6 +25,7 @@ API: tuple[Blueprint, ...] = (
     keys.bp,
     usage.bp,
     explain.bp,
+    activity.bp,
     audit.bp,
     members.bp,
     tokens.bp,

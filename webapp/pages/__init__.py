@@ -8,6 +8,7 @@ from flask import Blueprint
 
 from webapp.pages import (
     account,
+    audit,
     docs,
     home,
     key_bulk,
@@ -20,6 +21,7 @@ from webapp.pages import (
     keys,
     login,
     members,
+    requests,
     settings,
     theme,
     tokens,
@@ -42,4 +44,6 @@ PAGES: tuple[Blueprint, ...] = (
     account.bp,
     theme.bp,
     docs.bp,
+    requests.bp,
+    audit.bp,
 )

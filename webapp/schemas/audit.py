@@ -12,6 +12,7 @@ from webapp.schemas.values import Moment, read_moment, read_text
 
 _Label = Annotated[str, BeforeValidator(read_text), Field(max_length=254)]
 _At = Annotated[datetime, BeforeValidator(read_moment)]
+Place = tuple[datetime, *tuple[str, ...]]
 
 
 class AuditQuery(Pages):
@@ -29,7 +30,7 @@ class AuditQuery(Pages):
         self.place()
         return self
 
-    def place(self) -> tuple[datetime, str] | None:
+    def place(self) -> Place | None:
         """When the last event of the page before was, and its id."""
         if not self.cursor:
             return None

@@ -125,6 +125,7 @@ class Request(Output):
     """One attempt at a provider."""
 
     id: str = Field(description="The request's id, x-router-request-id where the provider sent one of its own.")
+    key_id: str = Field(description="Of the key that made it.")
     at: Moment = Field(description="Of its admission.")
     provider: str
     endpoint: str
@@ -157,6 +158,7 @@ class RequestList(Output):
 class Refusal(Output):
     """How often a key was refused for a reason, and the last time of it."""
 
+    key_id: str
     reason: str = Field(json_schema_extra={"enum": _REASONS})
     count: int
     last_at: Moment

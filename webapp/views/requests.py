@@ -1,7 +1,9 @@
 """A key's requests and refusals, as people and automation see them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from shared import money
 from shared.models import Refusal, UsageRecord
@@ -12,6 +14,7 @@ class RequestView:
     """One attempt at a provider: a row of the ledger."""
 
     id: str  # the request's, which the client was told
+    key_id: str
     at: datetime
     provider: str
     endpoint: str
@@ -25,6 +28,8 @@ class RequestView:
     input_tokens: int
     output_tokens: int
     usage: dict[str, int]
+    price: Mapping[str, Any] | None  # what it was priced by
+    bound_nanos: int  # what was held for it
     cost_nanos: int
     latency_ms: int
     first_byte_ms: int | None
@@ -41,6 +46,7 @@ class RequestView:
 class RefusalView:
     """How often a key was refused for a reason, and the last time of it."""
 
+    key_id: str
     reason: str
     count: int
     last_at: datetime
@@ -54,6 +60,7 @@ class RefusalView:
 def request_view(row: UsageRecord) -> RequestView:
     return RequestView(
         id=row.id,
+        key_id=row.key_id,
         at=row.admitted_at,
         provider=row.provider,
         endpoint=row.endpoint,
@@ -67,6 +74,8 @@ def request_view(row: UsageRecord) -> RequestView:
         input_tokens=row.input_tokens,
         output_tokens=row.output_tokens,
         usage=row.usage,
+        price=row.price,
+        bound_nanos=row.bound_nanos,
         cost_nanos=row.cost_nanos,
         latency_ms=row.duration_ms,
         first_byte_ms=row.first_byte_ms,
@@ -78,6 +87,7 @@ def request_view(row: UsageRecord) -> RequestView:
 
 def refusal_view(row: Refusal) -> RefusalView:
     return RefusalView(
+        key_id=row.key_id,
         reason=row.reason,
         count=row.count,
         last_at=row.last_at,

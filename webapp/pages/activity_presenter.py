@@ -1,0 +1,229 @@
+"""Requests and refusals in the words of the dashboard. Views in, frozen facts out, no HTML."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from shared.catalog import PROVIDERS
+from shared.policy import Reason
+from shared.pricing.table import units_by_usage_key
+from webapp.access import Role
+from webapp.queries.activity import KeyName
+from webapp.render import dollars, relative
+from webapp.views.refusal_help import RefusalHelp, help_of
+from webapp.views.request_words import flag_words, outcome_words
+from webapp.views.requests import RefusalView, RequestView
+
+# By outcome: how it looks.
+_LOOKS = {
+    "ok": ("green", "check"),
+    "provider_error": ("red", "alert"),
+    "client_gone": ("grey", "close"),
+    "upstream_truncated": ("amber", "alert"),
+    "unknown": ("amber", "alert"),
+    "crash": ("red", "stop"),
+    "unsent": ("grey", "close"),
+}
+_CORRECTION = ("grey", "pencil")
+
+# Where in the form of a key the rule stands that refused, by the id of its field.
+_FIELDS = {
+    Reason.KEY_EXPIRED: "key-expires",
+    Reason.IP_BLOCKED: "key-allowed_ips",
+    Reason.PROVIDER_NOT_ALLOWED: "key-allowed_providers",
+    Reason.MODEL_NOT_ALLOWED: "key-allowed_models",
+    Reason.ENDPOINT_NOT_METERED: "key-spend_limit_usd",
+    Reason.MODEL_NOT_PRICED: "key-spend_limit_usd",
+    Reason.RATE_LIMITED: "key-rate_limit_rpm",
+    Reason.SPEND_EXCEEDED: "key-spend_limit_usd",
+    Reason.SPEND_HELD: "key-spend_limit_usd",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A badge: never by colour alone."""
+
+    tone: str
+    icon: str
+    label: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A moment as a log tells it: the time of day, and the day when it is not this one."""
+
+    at: datetime
+    text: str
+    ago: str
+
+
+@dataclass(frozen=True, slots=True)
+class SentRow:
+    """A row of the requests that were sent. `key` is None for a key that is not there."""
+
+    id: str
+    when: Moment
+    key_id: str
+    key: KeyName | None
+    model: str
+    provider: str
+    mark: Mark
+    status: str
+    tokens: str
+    cost: str
+    took: str
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedRow:
+    """A row of the refusals: a key and a reason."""
+
+    key_id: str
+    reason: str
+    when: Moment
+    key: KeyName | None
+    help: RefusalHelp
+    count: str
+    status: int
+    model: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class PricedLine:
+    """So many of a class, and what they cost; `rate` is empty where the price names none for it."""
+
+    label: str
+    count: str
+    rate: str
+
+
+@dataclass(frozen=True, slots=True)
+class PricedPart:
+    """What one model used. `source` says whose price it is."""
+
+    model: str
+    source: str
+    lines: tuple[PricedLine, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Where somebody changes what refused, and who may."""
+
+    label: str
+    href: str
+    role: Role
+
+
+def moment(when: datetime, at: datetime) -> Moment:
+    utc, today = when.astimezone(UTC), at.astimezone(UTC)
+    time = f"{utc:%H:%M:%S}"
+    if utc.date() == today.date():
+        return Moment(when, time, relative(when, at))
+    year = "" if utc.year == today.year else f" {utc.year}"
+    return Moment(when, f"{utc.day} {utc:%b}{year} {time}", relative(when, at))
+
+
+def sent_row(view: RequestView, key: KeyName | None, at: datetime) -> SentRow:
+    """All of a row, as seen at the moment `at`."""
+    return SentRow(
+        id=view.id,
+        when=moment(view.at, at),
+        key_id=view.key_id,
+        key=key,
+        model=view.model or "Not told",
+        provider=provider_label(view.provider),
+        mark=mark(view),
+        status="None" if view.status is None else str(view.status),
+        tokens=f"{view.input_tokens:,} in, {view.output_tokens:,} out",
+        cost=signed_dollars(view.cost_nanos),
+        took=milliseconds(view.latency_ms),
+    )
+
+
+def refused_row(view: RefusalView, key: KeyName | None, at: datetime) -> RefusedRow:
+    """All of a row, as seen at the moment `at`."""
+    return RefusedRow(
+        key_id=view.key_id,
+        reason=view.reason,
+        when=moment(view.last_at, at),
+        key=key,
+        help=help_of(view.reason),
+        count=f"{view.count:,}",
+        status=view.status,
+        model=view.model or "Not told",
+        address=view.client_ip or "Unknown",
+    )
+
+
+def mark(view: RequestView) -> Mark:
+    """What became of it; of its cost what is out of the ordinary."""
+    tone, icon = _CORRECTION if view.adjusts else _LOOKS.get(view.outcome, ("grey", "info"))
+    hint = "; ".join(flag_words(view)) or "Nothing out of the ordinary"
+    return Mark(tone, icon, outcome_words(view), f"{hint[:1].upper()}{hint[1:]}.")
+
+
+def setting_of(view: RefusalView) -> Setting | None:
+    """Where the rule that refused can be changed; None where there is none, or it is not the router's."""
+    reason = view.reason
+    if reason in _FIELDS:
+        return Setting("Change this rule", f"/keys/{view.key_id}/edit#{_FIELDS[Reason(reason)]}", "member")
+    if reason == Reason.KEY_PAUSED:
+        return Setting("Resume the key", f"/keys/{view.key_id}/edit#key-paused", "member")
+    if reason == Reason.KEY_REVOKED:
+        return Setting("Who revoked it", f"/audit?target={view.key_id}&action=key.revoke", "viewer")
+    if reason == Reason.PROVIDER_NOT_CONFIGURED:
+        return Setting("Set the credential", "/providers", "admin")
+    return None
+
+
+def priced(view: RequestView) -> tuple[PricedPart, ...]:
+    """What was used at which rates; each model that took part by itself."""
+    if view.price is None:
+        return (PricedPart(view.served_model or view.model or "", "no price was known", _lines(view.usage, {})),)
+    parts = view.price.get("parts") or [{**view.price, "usage": view.usage}]
+    return tuple(PricedPart(part["id"], _source(part), _lines(part["usage"], part["rates"])) for part in parts)
+
+
+def _source(price: Mapping[str, Any]) -> str:
+    tier = f", {price['service_tier']} tier" if price.get("service_tier") else ""
+    if price.get("override"):
+        return f"your organisation's own price{tier}"
+    return f"price table {price['version']}{tier}"
+
+
+def _lines(usage: Mapping[str, int], rates: Mapping[str, str]) -> tuple[PricedLine, ...]:
+    def lines() -> Iterator[PricedLine]:
+        units = units_by_usage_key()
+        for name, count in usage.items():
+            if not count and any(usage.values()):
+                continue  # a provider tells of all that there might be
+            rate = rates.get(name)
+            told = "" if rate is None or name not in units else f"${rate} for {units[name].per:,}"
+            yield PricedLine(name.replace("_", " ").capitalize(), f"{count:,}", told)
+
+    return tuple(lines())
+
+
+def provider_label(slug: str) -> str:
+    return PROVIDERS[slug].label if slug in PROVIDERS else slug
+
+
+def signed_dollars(nanos: int) -> str:
+    """Money that may be less than nothing: a correction of an estimate that was too high."""
+    return f"\u2212{dollars(-nanos)}" if nanos < 0 else dollars(nanos)
+
+
+def milliseconds(length: int | None) -> str:
+    """840 ms, 2.4 s, 3 min 5 s."""
+    if length is None:
+        return "Never"
+    if length < 1_000:
+        return f"{length} ms"
+    if length < 60_000:
+        return f"{length / 1_000:.1f} s"
+    return f"{length // 60_000} min {length // 1_000 % 60} s"

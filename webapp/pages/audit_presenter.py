@@ -1,0 +1,211 @@
+"""The audit log in people's words: who did what to which, and what that changed. Views in, facts out, no HTML."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from shared.catalog import PROVIDERS
+from webapp.pages.activity_presenter import Moment, moment
+from webapp.pages.key_presenter import PERIOD_WORDS
+from webapp.queries.audit import AuditView
+from webapp.render import exact
+
+# What was done, by the action as events have it. An action that is not here is told by its own name.
+ACTIONS = {
+    "key.create": "Created a key",
+    "key.update": "Changed a key",
+    "key.rotate": "Gave a key a new secret",
+    "key.end_old_secrets": "Ended the old secrets of a key",
+    "key.revoke": "Revoked a key",
+    "user.create": "Added a member",
+    "user.role": "Changed what a member may do",
+    "user.password": "Changed their own password",
+    "user.password_reset": "Made a new password for a member",
+    "user.deactivate": "Deactivated a member",
+    "user.activate": "Let a member in again",
+    "invitation.create": "Invited somebody",
+    "invitation.accept": "Accepted an invitation",
+    "invitation.withdraw": "Withdrew an invitation",
+    "token.create": "Created a management token",
+    "token.revoke": "Revoked a management token",
+    "credential.set": "Set a provider's credential",
+    "credential.delete": "Removed a provider's credential",
+    "credential.reseal": "Sealed a credential with a new key",
+    "price.set": "Set a price of a model",
+    "price.delete": "Went back to the price table",
+    "organization.create": "Set up the organisation",
+    "organization.update": "Changed the organisation",
+    "session.end": "Ended a session",
+    "session.end_all": "Logged out everywhere else",
+    "login.accept": "Logged in",
+    "login.refuse": "Failed to log in",
+}
+AREAS = {
+    "key.": "All about keys",
+    "user.": "All about members",
+    "token.": "All about tokens",
+    "credential.": "All about credentials",
+    "price.": "All about prices",
+    "login.": "All logins",
+}
+_FIELDS = {
+    "spend_limit_usd": "Spend limit",
+    "spend_reset": "Period of the limit",
+    "rate_limit_rpm": "Requests a minute",
+    "allowed_providers": "Providers",
+    "allowed_models": "Models",
+    "allowed_ips": "Addresses",
+    "expires_at": "Expires",
+    "prefix": "Secret",
+    "grace_seconds": "Old secret works on for",
+    "last4": "Ends in",
+    "rates": "Prices",
+    "ended": "Sessions ended",
+}
+# What a field means that has no value.
+_NONE = {
+    "spend_limit_usd": "No limit",
+    "rate_limit_rpm": "No limit",
+    "allowed_providers": "All",
+    "allowed_models": "All",
+    "allowed_ips": "Any",
+    "expires_at": "Never",
+}
+_SYSTEM = "The router itself"
+_ONLY_ADMINS = ("usr", "tok", "org")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A field; None on a side that says nothing of it."""
+
+    label: str
+    before: str | None
+    after: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRow:
+    """An event."""
+
+    id: str
+    when: Moment
+    actor: str
+    action: str
+    code: str
+    target: str
+    target_id: str
+    target_href: str | None
+    summary: str  # the changes in one line
+    changes: tuple[Change, ...]
+    address: str
+
+
+def audit_row(view: AuditView, names: Mapping[str, str], at: datetime, *, may_administer: bool) -> AuditRow:
+    """All of a row, as seen at the moment `at`; `names` are those of things by their ids."""
+    told = tuple(changes(view))
+    return AuditRow(
+        id=view.id,
+        when=moment(view.at, at),
+        actor=_SYSTEM if view.actor == "system" else names.get(view.actor, view.actor),
+        action=action_words(view.action),
+        code=view.action,
+        target=_target(view, names),
+        target_id=view.target,
+        target_href=_href(view.target, may_administer=may_administer) if view.target in names else None,
+        summary="; ".join(_in_short(change) for change in told),
+        changes=told,
+        address=view.ip or "Not by network",
+    )
+
+
+def action_words(action: str) -> str:
+    """Such as `Created a key`."""
+    return ACTIONS.get(action) or action.replace(".", ": ", 1).replace("_", " ").capitalize()
+
+
+def changes(view: AuditView) -> Iterator[Change]:
+    """What an event tells, and of what was changed only that; a thing that is made tells what it was given."""
+    before, after = view.before or {}, view.after or {}
+    both = view.before is not None and view.after is not None
+    for name in sorted(dict.fromkeys((*before, *after)), key="prefix".__eq__):  # which says the least comes last
+        old, new = before.get(name), after.get(name)
+        if (both and old == new and name in before and name in after) or (not both and _is_nothing(old or new)):
+            continue
+        yield Change(
+            _FIELDS.get(name, name.replace("_", " ").capitalize()),
+            _words(name, old) if name in before else None,
+            _words(name, new) if name in after else None,
+        )
+
+
+def _is_nothing(value: object) -> bool:
+    """What a new thing has when nobody says otherwise."""
+    return value in (None, [], "", False, "never")
+
+
+def _in_short(change: Change) -> str:
+    if change.before is not None and change.after is not None:
+        return f"{change.label}: {change.before} \u2192 {change.after}"
+    return f"{change.label}: {change.after if change.before is None else change.before}"
+
+
+def _words(name: str, value: Any) -> str:
+    """A value as forms have it."""
+    if value is None or value in ([], ""):
+        return _NONE.get(name, "Nothing")
+    if isinstance(value, bool):
+        return "Yes" if value else "No"
+    if name.endswith("_usd"):
+        return f"${value}"
+    if name == "spend_reset":
+        return PERIOD_WORDS.get(value, str(value))
+    if name in ("provider", "allowed_providers"):
+        slugs = value if isinstance(value, list) else [value]
+        return ", ".join(PROVIDERS[slug].label if slug in PROVIDERS else str(slug) for slug in slugs)
+    if name.endswith("_at") and isinstance(value, str):
+        return _moment_words(value)
+    if name == "prefix":
+        return f"{value}…"
+    return _plain(name, value)
+
+
+def _plain(name: str, value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{part.replace('_', ' ')} {_words(part, one)}" for part, one in value.items())
+    if isinstance(value, list):
+        return ", ".join(str(one) if isinstance(one, str) else json.dumps(one) for one in value)
+    if isinstance(value, int):
+        return f"{value:,} s" if name.endswith("_seconds") else f"{value:,}"
+    return str(value)
+
+
+def _moment_words(text: str) -> str:
+    try:
+        return exact(datetime.fromisoformat(text))
+    except ValueError:
+        return text
+
+
+def _target(view: AuditView, names: Mapping[str, str]) -> str:
+    """What it was done to, by its name; of things that have none, by what the event tells of them."""
+    told = {**(view.before or {}), **(view.after or {})}
+    if view.target in names:
+        return names[view.target]
+    if "provider" in told:
+        return _words("provider", told["provider"]) + (f" {told['model']}" if "model" in told else "")
+    return str(told.get("name") or told.get("email") or view.target)
+
+
+def _href(target: str, *, may_administer: bool) -> str | None:
+    tag = target.partition("_")[0]
+    if tag in _ONLY_ADMINS and not may_administer:
+        return None
+    return {
+        "key": f"/keys/{target}",
+        "usr": "/settings/members",
+        "tok": "/settings#tokens",
+        "org": "/settings",
+    }.get(tag)
