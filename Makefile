@@ -47,7 +47,7 @@ bench: $(VENV)/.installed-dev
 # A million keys and five million ledger rows; BENCH_KEYS and BENCH_ROWS for fewer.
 bench-scale: $(VENV)/.installed-dev
 	BENCH_KEYS=$${BENCH_KEYS:-1000000} BENCH_ROWS=$${BENCH_ROWS:-5000000} \
-	  $(BIN)/python -m pytest -m bench -q -s tests/bench/test_scale.py $(ARGS)
+	  $(BIN)/python -m pytest -m bench -q -s tests/bench/test_scale.py tests/bench/test_dashboard_scale.py $(ARGS)
 
 # Locks what pyproject.toml asks for, with hashes, for every platform. Needs the network.
 lock: $(VENV)/.made

@@ -151,6 +151,7 @@ class Refusal(Base):
     """
 
     __tablename__ = "refusals"
+    __table_args__ = (Index("ix_refusals_org_id_last_at", "org_id", "last_at", "key_id", "reason"),)
 
     key_id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
     reason: Mapped[str] = mapped_column(String(40), primary_key=True)  # a `shared.policy.Reason`
