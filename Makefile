@@ -48,7 +48,7 @@ bench: $(VENV)/.installed-dev
 # A million keys and five million ledger rows; BENCH_KEYS and BENCH_ROWS for fewer.
 bench-scale: $(VENV)/.installed-dev
 	BENCH_KEYS=$${BENCH_KEYS:-1000000} BENCH_ROWS=$${BENCH_ROWS:-5000000} \
-	  $(BIN)/python -m pytest -m bench -q -s tests/bench/test_scale.py $(ARGS)
+	  $(BIN)/python -m pytest -m bench -q -s tests/bench/test_scale.py tests/bench/test_dashboard_scale.py $(ARGS)
 
 # Every page and dialog into the folder OUT, for people to look at; the one of the README is among them.
 screenshots: $(VENV)/.installed-dev

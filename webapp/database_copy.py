@@ -22,7 +22,7 @@ from shared.config import SettingError, Settings
 from shared.config.storage import database_url
 from shared.counters import is_in_use
 from shared.database_probe import check_database, reason_of
-from shared.models import AccountingState, JournalState, OrganizationUsage, ProviderCredential
+from shared.models import AccountingState, JournalState, ProviderCredential
 from shared.sealing import Sealer, UnsealError
 
 ROWS_AT_ONCE = 1000
@@ -81,13 +81,11 @@ def copy_from(url: str, settings: Settings, migrations: Path, tell: Callable[[st
             _refuse_other_versions(old, new, heads)
             _refuse_what_is_there(new)
             rows = {}
-            kept_by_triggers: Any = OrganizationUsage.__table__
-            for table in sorted(db.Base.metadata.sorted_tables, key=lambda table: table is kept_by_triggers):
-                if table is kept_by_triggers:
-                    new.execute(table.delete())  # what came of the daily sums; it is copied as it is, like all others
-                rows[table.name] = _copy(table, old, new)
-                if tell is not None:
-                    tell(table.name, rows[table.name])
+            with _triggers_at_rest(new):
+                for table in db.Base.metadata.sorted_tables:
+                    rows[table.name] = _copy(table, old, new)
+                    if tell is not None:
+                        tell(table.name, rows[table.name])
             _set_sequences(new)
             open_journals = new.scalar(select(func.count()).where(JournalState.closed_at.is_(None))) or 0
             return Copied(rows, open_journals, _sealed_by_others(new, settings))
@@ -170,6 +168,16 @@ def _refuse_what_is_there(new: Connection) -> None:
                 f"The database of DATABASE_URL is not empty: there are rows in {table.name}; name an empty one."
             )
     new.execute(AccountingState.__table__.delete())  # type: ignore[attr-defined] # a Table, as mapped classes have it
+
+
+@contextmanager
+def _triggers_at_rest(new: Connection) -> Iterator[None]:
+    """What triggers keep is copied as it is, like everything else; so they keep and refuse nothing meanwhile."""
+    for word in ("DISABLE", "ENABLE"):
+        for table in db.Base.metadata.sorted_tables:
+            new.exec_driver_sql(f'ALTER TABLE "{table.name}" {word} TRIGGER USER')
+        if word == "DISABLE":
+            yield
 
 
 def _copy(table: Table, old: Connection, new: Connection) -> int:

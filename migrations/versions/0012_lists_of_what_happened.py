@@ -2,18 +2,17 @@
 
 None on the ledger itself: every request would pay for it.
 
-Revision 0012, after 0010.
+Revision 0012, after 0011.
 """
 
 from alembic import op
 
 revision = "0012"
-down_revision = "0010"
+down_revision = "0011"
 branch_labels = None
 depends_on = None
 
 INDEXES = (
-    ("ix_refusals_org_id_last_at", "refusals", ["org_id", "last_at"]),
     ("ix_refusals_org_id_reason_last_at", "refusals", ["org_id", "reason", "last_at"]),
     ("ix_refusals_request_id", "refusals", ["request_id"]),
     ("ix_audit_events_org_id_actor_at", "audit_events", ["org_id", "actor", "at"]),

@@ -4,6 +4,7 @@ Rows do not leave the layer that loads them: the data plane takes `snapshot_of` 
 Ledger and audit rows are only ever inserted; triggers made by the first migration refuse anything else.
 """
 
+from shared.models.key_lists import KeyNearLimit, KeySearch, UnchargedKey
 from shared.models.ledger import (
     USAGE_CLASSES,
     AccountingState,
@@ -41,7 +42,7 @@ from shared.models.policy import (
 )
 
 # The migration that made these tables as they stand here: the last of migrations/versions/.
-REVISION = "0012"
+REVISION = "0015"
 
 __all__ = [
     "AGENT_LENGTH",
@@ -56,6 +57,8 @@ __all__ = [
     "IdempotentCreation",
     "JobBooking",
     "JournalState",
+    "KeyNearLimit",
+    "KeySearch",
     "KeySecret",
     "KeySpend",
     "KnownPlace",
@@ -71,6 +74,7 @@ __all__ = [
     "ProxyKey",
     "Refusal",
     "Status",
+    "UnchargedKey",
     "UsageDaily",
     "UsageRecord",
     "User",

@@ -3,7 +3,7 @@
 Fills the database of the settings (DATABASE_URL, ROUTER_DATA_DIR; SQLite or PostgreSQL) with keys and with a ledger whose
 daily sums and totals agree with its rows. It must have been bootstrapped and hold no ledger yet. The secret of the n-th
 key follows from `--seed` and n (`secret_of`), so that a load can use any of them; every second key has a spend and a rate
-limit, the others have none.
+limit, the others have none. With `--varied` keys differ in all that a list is filtered and sorted by.
 """
 
 import argparse
@@ -15,18 +15,30 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 from zlib import crc32
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
+from scale_derived import fill_derived, timed, without_triggers
+from scale_variety import audit_rows, refusal_rows, varied
 from sqlalchemy import JSON, Column, Connection, Engine, Table, select, text
 
 from shared import db, keys, pricing
 from shared.config import Settings
-from shared.models import KeySecret, KeySpend, Organization, ProxyKey, Refusal, UsageDaily, UsageRecord
-from shared.policy import Reason
+from shared.models import (
+    AuditEvent,
+    KeySecret,
+    KeySpend,
+    Organization,
+    ProxyKey,
+    Refusal,
+    UsageDaily,
+    UsageRecord,
+)
 
 BATCH = 20_000  # rows of one statement
 MODEL, SERVED = "gpt-4o-mini", "gpt-4o-mini-2024-07-18"
@@ -54,8 +66,13 @@ def is_capped(number: int) -> bool:
 class Plan:
     """Which rows there are: as many for each key, spread over the `days` days before today."""
 
-    def __init__(self, org_id: str, seed: str, key_count: int, row_count: int, days: int, now: datetime) -> None:
+    key_id_of = staticmethod(key_id_of)
+
+    def __init__(
+        self, org_id: str, seed: str, key_count: int, row_count: int, days: int, now: datetime, *, varied: bool
+    ) -> None:
         self.org_id, self.seed, self.key_count, self.row_count, self.now = org_id, seed, key_count, row_count, now
+        self.varied = varied
         # Today is left to whoever measures.
         self.days = [(now - timedelta(days=back + 1)).date() for back in range(days)]
         cost = pricing.cost("openai", MODEL, pricing.Usage(COUNTS, SERVED), at=now.timestamp())
@@ -77,11 +94,12 @@ class Plan:
 
 def key_rows(plan: Plan) -> Iterator[dict[str, Any]]:
     for number in plan.numbers():
+        more = varied(number, plan.key_count, plan.now, plan.cost_nanos) if plan.varied else {}
         yield {
             "id": key_id_of(number), "org_id": plan.org_id, "name": f"scale {number}",
             "prefix": secret_of(plan.seed, number)[: len(keys.PROXY_TAG) + 4], "created_at": plan.now,
             "created_by": "scale", "spend_limit_nanos": SPEND_LIMIT_NANOS if is_capped(number) else None,
-            "spend_reset": "monthly", "rate_limit_rpm": 1_000_000 if is_capped(number) else None,
+            "spend_reset": "monthly", "rate_limit_rpm": 1_000_000 if is_capped(number) else None, **more,
         }  # fmt: skip
 
 
@@ -96,29 +114,14 @@ def ledger_rows(plan: Plan) -> Iterator[dict[str, Any]]:
     serial = itertools.count()
     for number in plan.numbers():
         for day, count in plan.rows_by_day(number):
-            noon = datetime(day.year, day.month, day.day, 12, tzinfo=UTC)
+            at = datetime(day.year, day.month, day.day, 12, tzinfo=UTC)
             for _ in range(count):
-                at = noon + timedelta(microseconds=(place := next(serial)))  # no two at the same moment
                 yield {
-                    "id": f"req_00SCA{place:021d}", "org_id": plan.org_id, "key_id": key_id_of(number),
+                    "id": f"req_00SCA{next(serial):021d}", "org_id": plan.org_id, "key_id": key_id_of(number),
                     "provider": "openai", "endpoint": "/v1/chat/completions", "requested_model": MODEL,
                     "served_model": SERVED, "streamed": False, "status": 200, "outcome": "ok", "flags": "[]",
                     "usage": _COUNTS_JSON, "input_tokens": 30, "output_tokens": 20, "price": plan.price,
                     "bound_nanos": 10**7, "cost_nanos": plan.cost_nanos, "day": day, "admitted_at": at, "duration_ms": 5,
-                }  # fmt: skip
-
-
-def refusal_rows(plan: Plan) -> Iterator[dict[str, Any]]:
-    """Two of each key, for reasons of which some are rare."""
-    reasons = tuple(Reason)
-    for number in plan.numbers():
-        for reason in (Reason.RATE_LIMITED, reasons[number % len(reasons)]):
-            at = plan.now - timedelta(seconds=plan.key_count - number, microseconds=len(reason))
-            if reason is Reason.RATE_LIMITED or number % len(reasons) != reasons.index(Reason.RATE_LIMITED):
-                yield {
-                    "key_id": key_id_of(number), "reason": reason.value, "org_id": plan.org_id, "count": 3, "last_at": at,
-                    "status": 403, "sentence": "The proxy key may not do so.", "model": MODEL, "client_ip": "203.0.113.7",
-                    "request_id": f"req_00REF{number:020d}{len(reason) % 10}",
                 }  # fmt: skip
 
 
@@ -146,13 +149,22 @@ PARTS = (
     ("keys", ProxyKey, key_rows),
     ("secrets", KeySecret, secret_rows),
     ("ledger rows", UsageRecord, ledger_rows),
-    ("refusals", Refusal, refusal_rows),
     ("daily sums", UsageDaily, daily_rows),
     ("totals", KeySpend, total_rows),
 )
 
 
-def fill(engine: Engine, *, seed: str, key_count: int, row_count: int, days: int = 3) -> None:
+def fill(
+    engine: Engine,
+    *,
+    seed: str,
+    key_count: int,
+    row_count: int,
+    days: int = 3,
+    varied: bool = False,
+    refusals: int = 0,
+    audit: int = 0,
+) -> None:
     """Fill the database and say how long each part took. Raises SystemExit when it is not one that may be filled."""
     now = datetime.now(UTC)
     with engine.connect() as connection:
@@ -161,7 +173,12 @@ def fill(engine: Engine, *, seed: str, key_count: int, row_count: int, days: int
             raise SystemExit("There is no organisation yet. Run `flask --app wsgi bootstrap` first.")
         if connection.scalar(select(UsageRecord.id).limit(1)) is not None:
             raise SystemExit("This database has a ledger already; only an empty one is filled.")
-    plan = Plan(org_id, seed, key_count, row_count, days, now)
+    plan = Plan(org_id, seed, key_count, row_count, days, now, varied=varied)
+    parts = (
+        *PARTS,
+        ("refusals", Refusal, partial(refusal_rows, count=refusals)),
+        ("audit events", AuditEvent, partial(audit_rows, count=audit)),
+    )
     began = time.perf_counter()
     with engine.connect().execution_options(writes=True) as connection:
         if engine.dialect.name == "sqlite":  # after a crash it is filled anew; the next connection sets all of it back
@@ -173,19 +190,15 @@ def fill(engine: Engine, *, seed: str, key_count: int, row_count: int, days: int
             with connection.begin():
                 connection.execute(text("SET statement_timeout = 0"))  # one statement takes minutes here
                 connection.execute(text("SET session_replication_role = replica"))  # each row's key does exist
-        for name, model, rows in PARTS:
-            started = time.perf_counter()
-            with connection.begin():
-                count = _insert(connection, cast("Table", model.__table__), rows(plan))
-            print(f"{name}: {count:,} in {time.perf_counter() - started:.1f} s", flush=True)
-        started = time.perf_counter()
-        with connection.begin():
+        triggers = without_triggers(connection)
+        for name, model, rows in parts:
+            with connection.begin(), timed(name) as counted:
+                counted.append(_insert(connection, cast("Table", model.__table__), rows(plan)))
+        fill_derived(connection, triggers)
+        with connection.begin(), timed("statistics"):
             connection.execute(text("ANALYZE"))
         connection.invalidate()  # nobody else is to have a connection that forgets
-        print(
-            f"statistics in {time.perf_counter() - started:.1f} s; all in {time.perf_counter() - began:.1f} s",
-            flush=True,
-        )
+    print(f"all in {time.perf_counter() - began:.1f} s", flush=True)
 
 
 def _insert(connection: Connection, table: Table, rows: Iterator[dict[str, Any]]) -> int:
@@ -244,10 +257,22 @@ def main() -> None:
     parser.add_argument("--keys", type=int, default=1_000_000)
     parser.add_argument("--rows", type=int, default=5_000_000)
     parser.add_argument("--days", type=int, default=3, help="over which the rows of a key are spread")
+    parser.add_argument("--varied", action="store_true", help="keys of every kind, instead of two")
+    parser.add_argument("--refusals", type=int, default=0)
+    parser.add_argument("--audit", type=int, default=0, help="events in the audit log")
     parser.add_argument("--seed", default="bench", help="from which all secrets follow")
     chosen = parser.parse_args()
     engine = db.create(Settings.from_env(os.environ).database_url)
-    fill(engine, seed=chosen.seed, key_count=chosen.keys, row_count=chosen.rows, days=chosen.days)
+    fill(
+        engine,
+        seed=chosen.seed,
+        key_count=chosen.keys,
+        row_count=chosen.rows,
+        days=chosen.days,
+        varied=chosen.varied,
+        refusals=chosen.refusals,
+        audit=chosen.audit,
+    )
     engine.dispose()
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from activity_kit import happened  # noqa: F401 - a fixture
+from happened_kit import happened  # noqa: F401 - a fixture
 from dashboard_kit import ADMIN, START, Api, Clock, environment
 from databases_kit import either, empty, made  # noqa: F401 - fixtures
 from flask import Flask

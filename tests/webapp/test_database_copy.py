@@ -28,7 +28,13 @@ from webapp.first_start import upgrade_schema
 
 ROOT = Path(__file__).parent.parent.parent
 MOMENT = datetime(2026, 3, 1, 23, 59, 59, 123456, tzinfo=UTC)
-TRIGGERED = ("usage_records", "audit_events", "usage_daily")
+TRIGGERED = {
+    "usage_records": "org_id = 'x'",
+    "audit_events": "org_id = 'x'",
+    "usage_daily": "requests = requests - 1",
+    "organization_usage": "requests = requests - 1",
+    "key_spend": "total_nanos = total_nanos - 1",
+}
 
 Flask = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -165,8 +171,7 @@ def test_it_works(old: Settings, environ: dict[str, str], flask: Flask) -> None:
 def test_what_guards_the_ledger_is_in_force(old: Settings, new: Settings) -> None:
     copy(old, new)
     engine = db.create(new.database_url)
-    for table in TRIGGERED:
-        column = "requests = requests - 1" if table == "usage_daily" else "org_id = 'x'"
+    for table, column in TRIGGERED.items():
         for statement in (f"update {table} set {column}", f"delete from {table}", f"truncate {table}"):
             with pytest.raises(DBAPIError, match=r"append-only|only rises"), engine.begin() as connection:
                 connection.execute(text(statement))

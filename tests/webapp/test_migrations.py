@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from werkzeug.test import TestResponse
 
 from shared.db import Base
-from shared.models import REVISION, AuditEvent, ProxyKey, UsageDaily, UsageRecord
+from shared.models import REVISION, AuditEvent, ProxyKey, UsageRecord
 from webapp.actions.keys import CreatedKey, create_key
 from webapp.bootstrap import BootstrapReport
 from webapp.context import Actor, NotFound
@@ -50,10 +50,18 @@ def test_it_works(made: tuple[Flask, BootstrapReport]) -> None:
     assert api("GET", f"/v1/keys/{created['id']}/usage?group_by=model").get_json()["data"] == []
 
 
+# SQLAlchemy cannot read an index of an expression back from SQLite, and says so.
+@pytest.mark.filterwarnings("ignore:Skipped unsupported reflection of expression-based index ix_proxy_keys_org_id_name")
 def test_the_tables_are_those_of_the_models(made: tuple[Flask, BootstrapReport]) -> None:
+    """But for what SQLAlchemy has no words for that hold on both databases: trigrams, and the order of names."""
+    own = ("key_search_trigrams", "ix_key_search_trigrams", "ix_proxy_keys_org_id_name")
+
+    def is_told(name: str | None, *_: object) -> bool:
+        return name is None or not name.startswith(own)
+
     app, _ = made
     with app.app_context(), db.engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "include_name": is_told})
         assert compare_metadata(context, Base.metadata) == []
         assert context.get_current_heads() == (REVISION,)
 
@@ -79,22 +87,6 @@ def test_ledger_and_audit_log_stay_as_written(
                 session.execute(text(f"INSERT OR REPLACE INTO {name} SELECT * FROM {name}"))
         assert before is not None
         assert db.session.scalar(select(func.count()).select_from(model)) == before > 0
-
-
-@pytest.mark.parametrize("change", ["DELETE FROM usage_daily", "UPDATE usage_daily SET cost_nanos = cost_nanos - 1"])
-def test_daily_sums_only_rise(made: tuple[Flask, BootstrapReport], change: str) -> None:
-    """S6."""
-    app, report = made
-    row = UsageDaily(key_id="key_x", day=date(2026, 11, 24), provider="openai", model="m", org_id=report.org_id)
-    row.requests = row.input_tokens = row.output_tokens = row.cost_nanos = 5
-    with app.app_context():
-        with writing() as session:
-            session.add(row)
-        with pytest.raises(DBAPIError, match="only rises"), writing() as session:
-            session.execute(text(change))
-        with writing() as session:
-            session.execute(update(UsageDaily).values(cost_nanos=UsageDaily.cost_nanos + 1))
-        assert db.session.scalar(select(UsageDaily.cost_nanos)) == 6
 
 
 @pytest.mark.parametrize("analyzed", [False, True])

@@ -191,6 +191,7 @@ def test_a_wrong_total_is_named(app: Flask, keys: list[str], rows: list[dict[str
     forge(
         app,
         "UPDATE key_spend SET total_nanos = total_nanos - 1 WHERE key_id = :key AND day = :day",
+        "key_spend_refuse_fall",
         key=keys[1],
         day=day,
     )
@@ -202,7 +203,8 @@ def test_a_wrong_total_is_named(app: Flask, keys: list[str], rows: list[dict[str
 
 
 def test_a_missing_total_is_named(app: Flask, keys: list[str], rows: list[dict[str, Any]]) -> None:
-    forge(app, "DELETE FROM key_spend WHERE key_id = :key AND day = :day", key=keys[1], day=DAYS[1])
+    gone = "DELETE FROM key_spend WHERE key_id = :key AND day = :day"
+    forge(app, gone, "key_spend_refuse_delete", key=keys[1], day=DAYS[1])
     found = only_difference(app)
     assert (found["kind"], found["day"], found.get("found")) == ("total", "2026-11-24", None)
 

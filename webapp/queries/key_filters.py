@@ -1,22 +1,30 @@
 """Which keys a list is about, as conditions of SQL."""
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from sqlalchemy import ColumnElement, String, and_, case, cast, func, or_, select
 from sqlalchemy.orm import aliased
 
 from shared import periods
 from shared.keys import PROXY_TAG, digest, looks_like_ours
-from shared.models import KeySecret, KeySpend, ProxyKey
-from webapp.queries.key_traits import traits_of
+from shared.models import KeyNearLimit, KeySecret, KeySpend, ProxyKey, Refusal
 from webapp.schemas.lists import KeyQuery
 
 DORMANT = timedelta(days=30)
 SOON = timedelta(days=7)
+LATELY = timedelta(days=1)  # for which a refusal is news
 NEAR_PERCENT = 80
 _PREFIX_LENGTH = len(PROXY_TAG) + 4
 
 Condition = ColumnElement[bool]
+
+# As the indexes of such keys have them, word for word: else a database would not know that they hold all it wants.
+LIVE: Condition = ProxyKey.revoked_at.is_(None)
+REVOKED: Condition = ProxyKey.revoked_at.is_not(None)
+PAUSED: Condition = and_(ProxyKey.paused.is_(True), LIVE)
+UNUSED: Condition = and_(ProxyKey.last_used_at.is_(None), LIVE)
+LIMITED: Condition = ProxyKey.spend_limit_nanos.is_not(None)  # these two with LIVE
+UNLIMITED: Condition = ProxyKey.spend_limit_nanos.is_(None)
 
 
 def filters_of(asked: KeyQuery, at: datetime) -> list[Condition]:
@@ -24,7 +32,7 @@ def filters_of(asked: KeyQuery, at: datetime) -> list[Condition]:
     wanted: list[Condition] = []
     if asked.status:
         wanted.append(or_(*(_in_state(status, at) for status in asked.status)))
-    if asked.q and (text := asked.q.strip()):
+    if text := searched(asked):
         wanted.append(_found_by(text))
     if asked.provider is not None:
         # The lists are JSON; a provider's name has nothing in it that JSON writes otherwise.
@@ -32,41 +40,65 @@ def filters_of(asked: KeyQuery, at: datetime) -> list[Condition]:
         wanted.append(or_(listed == "[]", listed.contains(f'"{asked.provider}"', autoescape=True)))
     if asked.created_by is not None:
         wanted.append(ProxyKey.created_by == asked.created_by)
+    if asked.has_limit is not None:
+        wanted.append(LIMITED if asked.has_limit else UNLIMITED)
+    if asked.dormant:
+        wanted += [_in_state("active", at), _unused_for_long(at)]
     if asked.attention:
         wanted.append(_wants_attention(at))
-    return [*wanted, *traits_of(asked, at)]
+    return wanted
+
+
+def searched(asked: KeyQuery) -> str:
+    """The text that is looked for; empty: none is."""
+    return (asked.q or "").strip()
+
+
+def is_secret(text: str) -> bool:
+    return looks_like_ours(text.encode("utf-8", "surrogatepass"), PROXY_TAG)
+
+
+def opened_by(secret: str) -> ColumnElement[bool]:
+    return KeySecret.digest == digest(secret.encode())
+
+
+def beginning(text: str) -> str:
+    """What of a text a prefix could begin with: of a longer secret no more stands in a prefix."""
+    return text[:_PREFIX_LENGTH] if text.startswith(PROXY_TAG) else text
 
 
 def _in_state(status: str, at: datetime) -> Condition:
     """As `ProxyKey.status` derives it."""
     if status == "revoked":
-        return ProxyKey.revoked_at.is_not(None)
+        return REVOKED
     if status == "expired":
-        return and_(ProxyKey.revoked_at.is_(None), ProxyKey.expires_at <= at)
+        return and_(LIVE, ProxyKey.expires_at <= at)
     alive = or_(ProxyKey.expires_at.is_(None), ProxyKey.expires_at > at)
-    return and_(ProxyKey.revoked_at.is_(None), alive, ProxyKey.paused.is_(status == "paused"))
+    return and_(LIVE, alive, ProxyKey.paused.is_(status == "paused"))
 
 
 def _found_by(text: str) -> Condition:
     """Part of a name or of a model's pattern, or the beginning of a prefix; a whole secret finds its key."""
-    if looks_like_ours(text.encode("utf-8", "surrogatepass"), PROXY_TAG):
-        opened = select(KeySecret.key_id).where(KeySecret.digest == digest(text.encode()))
-        return ProxyKey.id.in_(opened)
-    start = text[:_PREFIX_LENGTH] if text.startswith(PROXY_TAG) else text
+    if is_secret(text):
+        return ProxyKey.id.in_(select(KeySecret.key_id).where(opened_by(text)))
     return or_(
         ProxyKey.name.icontains(text, autoescape=True),
-        ProxyKey.prefix.startswith(start, autoescape=True),
+        ProxyKey.prefix.startswith(beginning(text), autoescape=True),
         cast(ProxyKey.allowed_models, String).icontains(text, autoescape=True),
     )
 
 
+def _unused_for_long(at: datetime) -> Condition:
+    return func.coalesce(ProxyKey.last_used_at, ProxyKey.created_at) <= at - DORMANT
+
+
 def _wants_attention(at: datetime) -> Condition:
-    """Keys that work and will not for long, or that nobody uses: what somebody should look at."""
+    """Keys that work and will not for long, that somebody is refused with, that nobody uses, or that may spend all."""
     expires_soon = and_(ProxyKey.expires_at > at, ProxyKey.expires_at <= at + SOON)
-    last_seen = func.coalesce(ProxyKey.last_used_at, ProxyKey.created_at)
-    limit = ProxyKey.spend_limit_nanos
-    near_limit = _spent(at) * 100 >= limit * NEAR_PERCENT
-    return and_(_in_state("active", at), or_(expires_soon, last_seen <= at - DORMANT, near_limit))
+    refused = select(1).where(Refusal.key_id == ProxyKey.id, Refusal.last_at >= at - LATELY).exists()
+    marked = select(1).where(KeyNearLimit.key_id == ProxyKey.id).exists()  # which saves adding up what most have spent
+    near_limit = and_(LIMITED, marked, _spent(at) * 100 >= ProxyKey.spend_limit_nanos * NEAR_PERCENT)
+    return and_(_in_state("active", at), or_(UNLIMITED, expires_soon, _unused_for_long(at), refused, near_limit))
 
 
 def _spent(at: datetime) -> ColumnElement[int]:
@@ -76,8 +108,9 @@ def _spent(at: datetime) -> ColumnElement[int]:
         for reset in ("daily", "weekly", "monthly")
     ]
     spend = aliased(KeySpend)  # the list itself may be sorted by the other
-    days = and_(spend.day != periods.FIRST_DAY, spend.day >= case(*starts, else_=periods.FIRST_DAY))
-    ever = spend.day == periods.FIRST_DAY
-    within = case((ProxyKey.spend_reset == "never", ever), else_=days)
+    never = ProxyKey.spend_reset == "never"
+    # As one range of days, which is how the rows of a key are in order.
+    first, last = case(*starts, else_=periods.FIRST_DAY), case((never, periods.FIRST_DAY), else_=date.max)
+    within = spend.day.between(first, last)
     total = select(func.coalesce(func.sum(spend.total_nanos), 0)).where(spend.key_id == ProxyKey.id, within)
     return total.scalar_subquery()

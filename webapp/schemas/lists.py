@@ -98,16 +98,19 @@ class KeyQuery(Pages):
     )
     attention: Flag = Field(
         default=False,
-        description="Only active keys that expire within 7 days, have used 80 % of their limit, or were unused for 30.",
+        description=(
+            "Only active keys that were refused within a day, expire within 7 days, have used 80 % of their limit or "
+            "have none, or were unused for 30 days."
+        ),
     )
-    has_limit: Flag | None = Field(
-        default=None, description="Only keys with a spend limit; with `false` only those without."
-    )
-    dormant: Flag = Field(default=False, description="Only keys that nobody has used for 30 days.")
+    has_limit: Flag | None = Field(default=None, description="Only keys with a spend limit, or only those without one.")
+    dormant: Flag = Field(default=False, description="Only active keys that were unused for 30 days.")
     sort: Annotated[str, BeforeValidator(_sort), Field(json_schema_extra={"enum": list(_SIGNED_SORTS)})] = Field(
         default="-created_at", description="A minus turns it round. `spend` is what a key has spent in all."
     )
-    total: Flag = Field(default=False, description="Whether to count all that match.")
+    total: Flag = Field(
+        default=False, description="Whether to count all that match, which takes seconds for a million."
+    )
 
     @model_validator(mode="after")
     def _cursor_is_of_this_sort(self) -> "KeyQuery":

@@ -16,6 +16,7 @@ from webapp.context import counters
 from webapp.db import db
 from webapp.verification.counted import CounterCheck
 from webapp.verification.ledger import OneKey, ranges, verify_range
+from webapp.verification.organizations import verify_organizations
 from webapp.verification.values import Report
 
 COULD_NOT = 2
@@ -51,6 +52,8 @@ def verify_ledger(key_id: str | None = None) -> Report:
     check = CounterCheck(db.engine, counters(), report)
     for within in ranges(db.engine) if key_id is None else [OneKey(key_id)]:
         check.look(within, verify_range(db.engine, within, report))
+    if key_id is None:
+        verify_organizations(db.engine, report)
     check.finish()
     return report
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-Kind = Literal["row", "daily", "total", "counters"]
+Kind = Literal["row", "daily", "total", "organization", "counters"]
 
 KEPT = 1_000  # differences that are kept in full; of the others only the number is, so that memory stays bounded
 
@@ -14,7 +14,7 @@ class Difference:
     """One figure that is not what it should be. `expected` and `found` are None where there is no figure at all."""
 
     kind: Kind
-    key_id: str
+    key_id: str | None  # None: of an organisation's sums
     field: str
     expected: int | str | None
     found: int | str | None
@@ -22,11 +22,14 @@ class Difference:
     day: str | None = None  # ISO; None: of all days, or of none
     provider: str | None = None
     model: str | None = None
+    org_id: str | None = None  # of an organisation's sums
 
     def __str__(self) -> str:
+        of_model = f"{self.provider} {self.model or '(no model)'}"
         where = {
             "row": f"row {self.row_id} of {self.key_id} on {self.day}",
-            "daily": f"daily sum of {self.key_id} on {self.day} for {self.provider} {self.model or '(no model)'}",
+            "daily": f"daily sum of {self.key_id} on {self.day} for {of_model}",
+            "organization": f"sum of organisation {self.org_id} on {self.day} for {of_model}",
             "total": f"total of {self.key_id} on {self.day or 'all days'}",
             "counters": f"counters of {self.key_id}",
         }[self.kind]
@@ -47,6 +50,7 @@ class Report:
     unpriced: int = 0  # rows without a price, which must cost nothing
     crashed: int = 0  # rows of a worker that died: no counts, charged what was known
     adjusted: int = 0  # rows that correct an earlier estimate
+    organization_days: int = 0  # days of organisations whose sums were compared with those of their keys
     keys: int = 0
     counters_agree: int = 0  # keys
     counters_unknown: int = 0  # keys that the counters have no row of
@@ -77,6 +81,8 @@ class Report:
             f"estimated counts), {self.unpriced} without a price, {self.crashed} of workers that died, "
             f"{self.adjusted} adjustments"
         )
+        if self.organization_days:
+            yield f"sums of organisations on {self.organization_days} days were compared with those of their keys"
         if self.counters_problem is None:
             yield (
                 f"counters of {self.counters_agree} keys agree; {self.counters_unknown} do not know their key yet, "

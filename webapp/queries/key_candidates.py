@@ -1,0 +1,144 @@
+"""Few among many: filters that an index knows the keys of, so that nobody looks for them among all the others."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, false, func, select, union
+
+from shared.models import KeyNearLimit, KeySecret, ProxyKey, Refusal
+from webapp.db import db
+from webapp.queries.key_filters import (
+    DORMANT,
+    LATELY,
+    LIMITED,
+    LIVE,
+    PAUSED,
+    REVOKED,
+    SOON,
+    UNLIMITED,
+    UNUSED,
+    Condition,
+    beginning,
+    is_secret,
+    opened_by,
+    searched,
+)
+from webapp.queries.key_search import found_by_trigrams
+from webapp.schemas.lists import STATUSES, KeyQuery
+
+FEW = 5_000  # keys that are read one by one and sorted sooner than they are come upon among a million
+_LONGEST_PERIOD = timedelta(days=32)  # and a day for zones
+_LIVE_STATES = frozenset(STATUSES) - {"revoked"}
+
+
+@dataclass(frozen=True, slots=True)
+class Narrowing:
+    """A filter with an index of the keys that it leaves.
+
+    `ids` are theirs, and perhaps those of some others, up to one more than FEW. `by_creation` is set where the index
+    has them in the order of their creation: with this condition a list in that order walks along it.
+    """
+
+    ids: Select[Any]
+    by_creation: Condition | None = None
+
+
+def narrowings(org_id: str, asked: KeyQuery, at: datetime) -> Iterator[Narrowing]:
+    """Those of a list's filters, the narrowest first as a rule."""
+    pieces = _Pieces(org_id, at)
+    if text := searched(asked):
+        if is_secret(text):
+            yield Narrowing(select(KeySecret.key_id.label("id")).where(opened_by(text)))
+        elif (found := found_by_trigrams(beginning(text), FEW + 1)) is not None:
+            yield Narrowing(found)
+    if asked.created_by is not None:
+        created: Condition = ProxyKey.created_by == asked.created_by
+        yield Narrowing(pieces.of(created), created)
+    if asked.attention:
+        yield Narrowing(pieces.any_of(*pieces.wanting_attention()))
+    if asked.dormant:
+        yield Narrowing(pieces.any_of(*pieces.dormant()))
+    states = frozenset(asked.status or STATUSES)
+    if asked.attention or asked.dormant:
+        states &= {"active"}
+    if asked.has_limit is not None:
+        limit = and_(LIMITED if asked.has_limit else UNLIMITED, LIVE)
+        if "revoked" in states:
+            yield Narrowing(pieces.any_of(pieces.of(limit), pieces.of(REVOKED)))
+        else:
+            yield Narrowing(pieces.of(limit), limit)
+    if not states:
+        yield Narrowing(pieces.of(false()))
+    elif states != frozenset(STATUSES):
+        yield Narrowing(pieces.any_of(*pieces.in_states(states)), _walked(states))
+    if asked.by == "spend":  # whose index has the keys of all organisations
+        yield Narrowing(pieces.of())
+
+
+def few_of(found: list[Narrowing]) -> Select[Any] | None:
+    """The ids that the first of them leaves which leaves few."""
+    for narrowing in found:
+        some = narrowing.ids.limit(FEW + 1).subquery()
+        if (db.session.scalar(select(func.count()).select_from(some)) or 0) <= FEW:
+            return narrowing.ids
+    return None
+
+
+def is_one_of(ids: Select[Any]) -> ColumnElement[bool]:
+    """The condition that a key is among them, so that they are looked up first and not among all keys."""
+    if db.engine.dialect.name == "sqlite":
+        return ProxyKey.id.in_(ids)
+    return ProxyKey.id == func.any(func.array(ids.scalar_subquery()))
+
+
+def _walked(states: frozenset[str]) -> Condition | None:
+    """All keys in these states and no more than need be, as an index has them by their creation."""
+    if states <= _LIVE_STATES:
+        return PAUSED if states == {"paused"} else LIVE
+    return REVOKED if states == {"revoked"} else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Pieces:
+    """Ids of an organisation's keys, each piece from one place in an index on, and up to one more than FEW."""
+
+    org_id: str
+    at: datetime
+
+    def of(self, *conditions: Condition) -> Select[Any]:
+        return select(ProxyKey.id.label("id")).where(ProxyKey.org_id == self.org_id, *conditions).limit(FEW + 1)
+
+    @staticmethod
+    def any_of(*pieces: Select[Any]) -> Select[Any]:
+        if len(pieces) == 1:
+            return pieces[0]
+        return select(union(*(select(piece.subquery().c.id) for piece in pieces)).subquery().c.id)
+
+    def in_states(self, states: frozenset[str]) -> Iterator[Select[Any]]:
+        if states >= _LIVE_STATES:
+            yield self.of(LIVE)
+        else:
+            if "active" in states:
+                yield self.of(LIVE, ProxyKey.expires_at > self.at)
+                yield self.of(LIVE, ProxyKey.expires_at.is_(None))
+            elif "paused" in states:
+                yield self.of(PAUSED)
+            if "expired" in states:
+                yield self.of(LIVE, ProxyKey.expires_at <= self.at)
+        if "revoked" in states:
+            yield self.of(REVOKED)
+
+    def dormant(self) -> Iterator[Select[Any]]:
+        yield self.of(LIVE, ProxyKey.last_used_at <= self.at - DORMANT)
+        yield self.of(UNUSED, ProxyKey.created_at <= self.at - DORMANT)
+
+    def wanting_attention(self) -> Iterator[Select[Any]]:
+        yield from self.dormant()
+        yield self.of(UNLIMITED, LIVE)
+        yield self.of(LIVE, ProxyKey.expires_at > self.at, ProxyKey.expires_at <= self.at + SOON)
+        refused = select(Refusal.key_id.label("id")).where(Refusal.org_id == self.org_id)
+        yield refused.where(Refusal.last_at >= self.at - LATELY).distinct().limit(FEW + 1)
+        near = select(KeyNearLimit.key_id.label("id")).where(KeyNearLimit.org_id == self.org_id)
+        yield near.where(KeyNearLimit.day >= self.at.date() - _LONGEST_PERIOD).limit(FEW + 1)

@@ -1,0 +1,204 @@
+"""How a page of a list of keys is found: of few keys all are sorted, of many an index is walked, and not far.
+
+A page costs the same wherever in a list it stands and however long that is. Where a filter leaves few keys and an index
+knows which, those are looked up. Else the walk along the index of the list's order passes over what the filters do not
+want; it ends behind SCANNED keys, and then the page is shorter than was asked for and the next one begins there.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, false, func, literal, literal_column, null, select, tuple_
+
+from shared.models import KeySpend, ProxyKey, UnchargedKey
+from shared.periods import FIRST_DAY
+from webapp.db import db
+from webapp.queries.key_candidates import Narrowing, few_of, is_one_of, narrowings
+from webapp.queries.key_filters import Condition, filters_of
+from webapp.schemas.lists import KeyQuery
+
+SCANNED = 20_000
+# Before and behind every id, in whatever order a database has texts.
+_FIRST_ID, _LAST_ID = "0", "zzzz"
+
+# A literal, because the index of these rows alone is only used where a statement itself says that it wants no others.
+_TOTAL: Condition = KeySpend.day == literal_column(f"'{FIRST_DAY.isoformat()}'")
+_SPENT = and_(KeySpend.key_id == ProxyKey.id, _TOTAL)
+_UNCHARGED = select(1).where(UnchargedKey.key_id == ProxyKey.id).exists()
+
+Place = tuple[Any, str]  # the value that is sorted by, None for none, and the id
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a list is sorted by. Keys without a value come first, or last, when it is read upwards; ties go by id."""
+
+    column: ColumnElement[Any]
+    without: ColumnElement[bool] | None = None  # how keys are told that have no value; None: all have one
+    without_first: bool = False
+    expression: bool = False  # of which SQLite takes no comparison of several values for a place in an index
+
+
+ORDERS: dict[str, Order] = {
+    "created_at": Order(ProxyKey.created_at.expression),
+    "name": Order(func.lower(ProxyKey.name), expression=True),
+    "last_used_at": Order(ProxyKey.last_used_at.expression, ProxyKey.last_used_at.is_(None), without_first=True),
+    "expires_at": Order(ProxyKey.expires_at.expression, ProxyKey.expires_at.is_(None)),
+    "spend": Order(KeySpend.total_nanos.expression, _UNCHARGED, without_first=True),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A piece of a list that is one walk along one index: keys with a value, or without, or with the same one."""
+
+    rows: Select[Any]  # of each key, and its value
+    steps: Select[Any]  # of `by` alone, from the index
+    by: tuple[ColumnElement[Any], ...]  # the value and the id, or the id alone
+    descending: bool
+    value: Any = None  # of all its keys, where `by` is the id alone
+    by_expression: bool = False
+
+    def where(self, *conditions: Condition) -> "Part":
+        return replace(self, rows=self.rows.where(*conditions), steps=self.steps.where(*conditions))
+
+    def beyond(self, *values: Any) -> "Part":
+        """What of it comes after these values of `by`."""
+        return self.where(self._beyond(values))
+
+    def ordered(self, query: Select[Any]) -> Select[Any]:
+        return query.order_by(*(column.desc() if self.descending else column.asc() for column in self.by))
+
+    def end(self) -> tuple[Condition, Place] | None:
+        """Where a walk over SCANNED of its keys ends: as a condition, and as the place that it comes to.
+
+        None: it has no more than that.
+        """
+        found = db.session.execute(self.ordered(self.steps).offset(SCANNED).limit(1)).one_or_none()
+        if found is None:
+            return None
+        values = tuple(found)
+        if self.by_expression:  # up to the first key of its value; the next page goes through those with the same one
+            column, value = self.by[0], literal(values[0], self.by[0].type)
+            before = column > value if self.descending else column < value
+            return before, (values[0], _LAST_ID if self.descending else _FIRST_ID)
+        return ~self._beyond(values), (values[0] if len(values) > 1 else self.value, values[-1])
+
+    def _beyond(self, values: Sequence[Any]) -> Condition:
+        told = [literal(value, column.type) for value, column in zip(values, self.by, strict=True)]
+        place, reached = (tuple_(*self.by), tuple_(*told)) if len(told) > 1 else (self.by[0], told[0])
+        condition: Condition = place < reached if self.descending else place > reached
+        return condition
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Keys with their values, one more than was asked for if there are as many; where the walk ended, if it did not."""
+
+    rows: list[Any]
+    ended_at: Place | None = None
+
+
+def find_page(org_id: str, asked: KeyQuery, at: datetime) -> Found:
+    """One more key than the page has, as of the moment `at`."""
+    wanted, known = filters_of(asked, at), list(narrowings(org_id, asked, at))
+    few = few_of(known)
+    rows: list[Any] = []
+    for part in _parts(org_id, asked, None if few is not None else _walked(asked, known), few=few is not None):
+        query, ended_at = part.ordered(part.rows).where(*wanted), None
+        if few is not None:
+            query = query.where(is_one_of(few))
+        elif (wanted or asked.by == "spend") and (end := part.end()) is not None:
+            query, ended_at = query.where(end[0]), end[1]
+        rows += db.session.execute(query.limit(asked.limit + 1 - len(rows))).all()
+        if len(rows) > asked.limit:
+            break
+        if ended_at is not None:
+            return Found(rows, ended_at)
+    return Found(rows)
+
+
+def count_up_to(org_id: str, asked: KeyQuery, at: datetime, most: int) -> int:
+    """How many keys match; `most` also stands for more, and for a number that is not found within SCANNED keys."""
+    newest = asked.model_copy(update={"sort": "-created_at", "cursor": None})
+    wanted, known = filters_of(newest, at), list(narrowings(org_id, newest, at))
+    few = few_of(known)
+    (part,) = _parts(org_id, newest, None if few is not None else _walked(newest, known), few=few is not None)
+    query, unknown = part.rows.with_only_columns(ProxyKey.id).where(*wanted), False
+    if few is not None:
+        query = query.where(is_one_of(few))
+    elif wanted and (end := part.end()) is not None:
+        query, unknown = query.where(end[0]), True
+    count = db.session.scalar(select(func.count()).select_from(query.limit(most).subquery())) or 0
+    return most if unknown else count
+
+
+def _walked(asked: KeyQuery, known: Sequence[Narrowing]) -> Condition | None:
+    """What makes the walk shorter: a filter whose index is in the order of the list."""
+    if asked.by != "created_at":
+        return None
+    return next((narrowing.by_creation for narrowing in known if narrowing.by_creation is not None), None)
+
+
+def _parts(org_id: str, asked: KeyQuery, walked: Condition | None, *, few: bool) -> Iterator[Part]:
+    """The list from its cursor on: keys with a value and keys without, in their order.
+
+    Each is one walk along an index, which `column < x or column is null` would not be. With `few` nothing is walked,
+    and nothing is to look to a database as if it should be.
+    """
+    order, place = ORDERS[asked.by], asked.place()
+    valued = [True]
+    if order.without is not None:
+        valued = [False, True] if order.without_first != asked.descending else [True, False]
+    if place is not None:
+        valued = valued[valued.index(place[0] is not None) :]
+    for number, has_value in enumerate(valued):
+        after = place if number == 0 else None
+        if not has_value:
+            part = _without_value(org_id, asked, order, few=few)
+            yield part if after is None else part.beyond(after[1])
+            continue
+        part = _with_value(org_id, asked, order, few=few)
+        if walked is not None:
+            part = part.where(walked)
+        if after is None:
+            yield part
+        elif order.expression:
+            column, value = part.by[0], literal(after[0], part.by[0].type)
+            same = replace(part, by=part.by[1:], value=after[0], by_expression=False).where(column == value)
+            yield replace(same, steps=same.steps.with_only_columns(*same.by)).beyond(after[1])
+            yield part.where(column < value if asked.descending else column > value)
+        else:
+            yield part.beyond(*after)
+
+
+def _with_value(org_id: str, asked: KeyQuery, order: Order, *, few: bool) -> Part:
+    key_id: ColumnElement[Any] = ProxyKey.id.expression
+    if asked.by == "spend":
+        # As a sum no index has it.
+        column, of_spend = (order.column + 0, key_id) if few else (order.column, KeySpend.key_id.expression)
+        rows = select(ProxyKey, column).join(KeySpend, _SPENT).where(_of(org_id))
+        return Part(rows, select(column, of_spend).where(_TOTAL), (column, of_spend), asked.descending)
+    by = (order.column, key_id)
+    part = Part(select(ProxyKey, order.column), select(*by), by, asked.descending, by_expression=order.expression)
+    part = part.where(_of(org_id) if few else ProxyKey.org_id == org_id)
+    return part if order.without is None else part.where(~order.without)
+
+
+def _without_value(org_id: str, asked: KeyQuery, order: Order, *, few: bool) -> Part:
+    rows: Select[Any] = select(ProxyKey, null())
+    if asked.by == "spend" and not few:
+        by = (UnchargedKey.key_id.expression,)
+        rows = rows.join(UnchargedKey, UnchargedKey.key_id == ProxyKey.id)
+        return Part(rows, select(*by), by, asked.descending).where(UnchargedKey.org_id == org_id)
+    key_id: ColumnElement[Any] = ProxyKey.id.expression
+    part = Part(rows, select(key_id), (key_id,), asked.descending)
+    without: Condition = false() if order.without is None else order.without
+    return part.where(_of(org_id) if few else ProxyKey.org_id == org_id, without)
+
+
+def _of(org_id: str) -> Condition:
+    """The organisation, as no index has it: so that no database begins with all keys of it, to sort them."""
+    return ProxyKey.org_id.concat("") == org_id
