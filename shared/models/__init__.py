@@ -11,6 +11,7 @@ from shared.models.ledger import (
     JournalState,
     KeySpend,
     Machine,
+    OrganizationRefusals,
     OrganizationUsage,
     PostedHolds,
     ProviderJob,
@@ -41,7 +42,7 @@ from shared.models.policy import (
 )
 
 # The migration that made these tables as they stand here: the last of migrations/versions/.
-REVISION = "0010"
+REVISION = "0016"
 
 __all__ = [
     "AGENT_LENGTH",
@@ -62,6 +63,7 @@ __all__ = [
     "Machine",
     "ManagementToken",
     "Organization",
+    "OrganizationRefusals",
     "OrganizationUsage",
     "PolicyOutbox",
     "PostedHolds",

@@ -28,7 +28,7 @@ def chromium() -> Iterator[Browser]:
 
 
 def log_in(page: Page, router: Router) -> None:
-    page.goto(f"{router.web_url}/login")
+    page.goto(f"{router.web_url}/login?next=/keys")
     email, password = router.admin
     page.get_by_label("Email").fill(email)
     page.get_by_label("Password").fill(password)
