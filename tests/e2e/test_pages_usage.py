@@ -60,8 +60,7 @@ def used(dashboard: Router) -> str:
     return key_id
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 1280])
+@pytest.mark.parametrize(("width", "scheme"), [(360, "dark"), (1280, "light")])
 def test_it_works(visit: Callable[..., Page], dashboard: Router, used: str, width: int, scheme: str) -> None:
     page = visit(viewport={"width": width, "height": 900}, color_scheme=scheme)
     page.goto(f"{dashboard.web_url}/overview")
@@ -111,9 +110,9 @@ def test_without_javascript_the_server_has_drawn_it(visit: Callable[..., Page], 
     expect(page.locator("#chart")).to_be_hidden()
     page.get_by_role("link", name="Key", exact=True).click()
     expect(page.locator("table.sums").first).to_contain_text("the dearest of all")
-    page.get_by_label("From").fill("2026-01-01")
+    page.get_by_label("From", exact=True).fill("2026-01-01")
     page.get_by_role("button", name="Show").click()
-    expect(page.get_by_label("From")).to_have_value("2026-01-01")
+    expect(page.get_by_label("From", exact=True)).to_have_value("2026-01-01")
     with page.expect_download() as download:
         page.get_by_role("link", name="Download CSV").click()
     assert "the dearest of all" in download.value.path().read_text()
