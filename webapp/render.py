@@ -24,7 +24,9 @@ from webapp.access import may_enter
 THEMES = ("system", "light", "dark")
 THEME_COOKIE = "theme"
 _NAVIGATION = (
+    ("Overview", "/overview", "gauge"),
     ("API Keys", "/keys", "key"),
+    ("Usage", "/usage", "bars"),
     ("Requests", "/requests", "list"),
     ("Members", "/settings/members", "users"),
     ("Audit log", "/audit", "history"),

@@ -2,14 +2,16 @@
 
 A file is read and deleted once the database is there, before its counts are committed: whoever is killed in between
 loses the refusals of a moment, and counts none twice. Counts whose commit fails are kept until one succeeds. Several
-machines add to the same rows; whichever refused a key last tells the rest of a row.
+machines add to the same rows; whichever refused a key last tells the rest of a row. Beside the rows of keys stands how
+often an organisation was refused on each day: a count belongs to the day of the last refusal in it, which is that of
+all of them but for the quarter of a second around midnight.
 """
 
 import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from sqlalchemy import Engine, case
 from sqlalchemy.dialects import postgresql, sqlite
 
 from proxyd.accounting.refusal_log import DRAFT, SUFFIX, RefusalCount
-from shared.models import Refusal
+from shared.models import OrganizationRefusals, Refusal
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +31,7 @@ DRAFT_SECONDS = 60.0  # after which whoever was writing a draft is dead
 _LATEST = ("last_at", "status", "sentence", "model", "client_ip", "request_id")
 
 _Counts = dict[tuple[str, str], RefusalCount]
+_Days = dict[tuple[str, date, str], int]  # by organisation, day and reason
 
 
 class RefusalImporter:
@@ -39,7 +42,9 @@ class RefusalImporter:
         self._engine = engine
         self._monotonic = monotonic
         self._statement = _addition(engine.dialect.name)
+        self._by_day = _addition_by_day(engine.dialect.name)
         self._taken: _Counts = {}  # out of their files, and not committed
+        self._days: _Days = {}  # of the same
         self._imported_at = float("-inf")
 
     def import_due(self) -> None:
@@ -62,7 +67,9 @@ class RefusalImporter:
             if self._taken:
                 # In the order of keys everywhere, so that two ledger writers cannot wait for each other.
                 connection.execute(self._statement, [_row(self._taken[place]) for place in sorted(self._taken)])
+                connection.execute(self._by_day, _rows_by_day(self._days))
         self._taken.clear()
+        self._days.clear()
 
     def _take(self, files: Sequence[Path]) -> None:
         for path in files:
@@ -70,6 +77,8 @@ class RefusalImporter:
             path.unlink()
             for count in counts:
                 _add(self._taken, count)
+                place = (count.org_id, _moment(count).date(), count.reason)
+                self._days[place] = self._days.get(place, 0) + count.count
 
     def _files(self) -> list[Path]:
         """Oldest first: their names are in the order of time."""
@@ -101,17 +110,39 @@ def _add(counts: _Counts, count: RefusalCount) -> None:
     counts[place] = count
 
 
+def _moment(count: RefusalCount) -> datetime:
+    return datetime.fromtimestamp(count.last_at, UTC)
+
+
 def _row(count: RefusalCount) -> dict[str, Any]:
-    return {**asdict(count), "last_at": datetime.fromtimestamp(count.last_at, UTC)}
+    return {**asdict(count), "last_at": _moment(count)}
+
+
+def _rows_by_day(days: _Days) -> list[dict[str, Any]]:
+    return [
+        {"org_id": org_id, "day": day, "reason": reason, "count": count}
+        for (org_id, day, reason), count in sorted(days.items())
+    ]
 
 
 def _addition(dialect: str) -> Any:
     """The statement that adds a count to its row, or makes one."""
-    table: Any = Refusal.__table__
-    insert: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[dialect](table)
+    table, insert = _insert(dialect, Refusal)
     new = insert.excluded
     later = new.last_at >= table.c.last_at
     latest = {name: case((later, new[name]), else_=table.c[name]) for name in _LATEST}
     return insert.on_conflict_do_update(
         index_elements=["key_id", "reason"], set_={"count": table.c["count"] + new["count"], **latest}
     )
+
+
+def _addition_by_day(dialect: str) -> Any:
+    table, insert = _insert(dialect, OrganizationRefusals)
+    return insert.on_conflict_do_update(
+        index_elements=["org_id", "day", "reason"], set_={"count": table.c["count"] + insert.excluded["count"]}
+    )
+
+
+def _insert(dialect: str, model: type[Refusal] | type[OrganizationRefusals]) -> tuple[Any, Any]:
+    table: Any = model.__table__
+    return table, {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[dialect](table)

@@ -12,6 +12,7 @@ from shared.models.ledger import (
     JournalState,
     KeySpend,
     Machine,
+    OrganizationRefusals,
     OrganizationUsage,
     PostedHolds,
     ProviderJob,
@@ -42,7 +43,7 @@ from shared.models.policy import (
 )
 
 # The migration that made these tables as they stand here: the last of migrations/versions/.
-REVISION = "0015"
+REVISION = "0016"
 
 __all__ = [
     "AGENT_LENGTH",
@@ -65,6 +66,7 @@ __all__ = [
     "Machine",
     "ManagementToken",
     "Organization",
+    "OrganizationRefusals",
     "OrganizationUsage",
     "PolicyOutbox",
     "PostedHolds",

@@ -135,6 +135,15 @@ class KeySpend(Base):
             sqlite_where=text("day = '1970-01-01'"),
             postgresql_where=text("day = '1970-01-01'"),
         ),
+        # Of each day alone: the keys that cost most on it.
+        Index(
+            "ix_key_spend_day_total_nanos",
+            "day",
+            "total_nanos",
+            "key_id",
+            sqlite_where=text("day > '1970-01-01'"),
+            postgresql_where=text("day > '1970-01-01'"),
+        ),
     )
 
     key_id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
@@ -168,6 +177,17 @@ class Refusal(Base):
     model: Mapped[str | None] = mapped_column(String(255))  # as asked for, where that was known
     client_ip: Mapped[str | None] = mapped_column(String(45))
     request_id: Mapped[str] = mapped_column(String(64))
+
+
+class OrganizationRefusals(Base):
+    """How often an organisation's keys were refused for a reason, by day. Counted since revision 0016."""
+
+    __tablename__ = "organization_refusals"
+
+    org_id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
+    day: Mapped[date] = mapped_column(Date, primary_key=True)  # in UTC
+    reason: Mapped[str] = mapped_column(String(40), primary_key=True)  # a `shared.policy.Reason`
+    count: Mapped[int] = mapped_column(BigInteger)
 
 
 class AccountingState(Base):

@@ -31,7 +31,7 @@ def chromium() -> Iterator[Browser]:
 
 def log_in(page: Page, router: Router, web_url: str = "") -> None:
     """Log in as the administrator, at `web_url` if the dashboard has another address."""
-    page.goto(f"{web_url or router.web_url}/login")
+    page.goto(f"{web_url or router.web_url}/login?next=/keys")
     email, password = router.admin
     page.get_by_label("Email").fill(email)
     page.get_by_label("Password").fill(password)

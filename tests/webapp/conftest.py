@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from happened_kit import happened  # noqa: F401 - a fixture
 from dashboard_kit import ADMIN, START, Api, Clock, environment
 from databases_kit import either, empty, made  # noqa: F401 - fixtures
 from flask import Flask
 from flask.testing import FlaskClient
+from happened_kit import happened  # noqa: F401 - a fixture
 from live_counters import LiveCounters
 
 from shared.config import Settings

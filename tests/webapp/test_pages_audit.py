@@ -10,11 +10,11 @@ from html import unescape
 from pathlib import Path
 
 import pytest
-from happened_kit import words
 from dashboard_kit import ADMIN, START, Api, Clock
 from flask import Flask
 from flask.testing import FlaskClient
 from forms_kit import HTMX
+from happened_kit import words
 from sqlalchemy import insert
 from werkzeug.test import TestResponse
 

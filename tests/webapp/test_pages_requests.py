@@ -5,11 +5,11 @@ from collections.abc import Callable
 from html import unescape
 
 import pytest
-from happened_kit import Activity, shown, words
 from dashboard_kit import Api
 from flask import Flask
 from flask.testing import FlaskClient
 from forms_kit import HTMX
+from happened_kit import Activity, shown, words
 
 from proxyd.accounting.records import OUTCOMES
 from shared.policy import ERRORS, Reason

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from html import unescape
 
 import pytest
-from happened_kit import Activity, shown, words
 from dashboard_kit import Api, Clock
 from flask.testing import FlaskClient
 from forms_kit import HTMX
+from happened_kit import Activity, shown, words
 
 from webapp.pages.activity_search import Search
 from webapp.views.keys import KeyView

@@ -44,7 +44,7 @@ def test_it_works(log_in: LogIn) -> None:
     assert response.status_code == 303
     assert response.headers["Location"] == "/settings"
     assert ADMIN in client.get("/keys").text
-    assert client.get("/").headers["Location"] == "/keys"
+    assert client.get("/").headers["Location"] == "/overview"
     assert client.get("/login").headers["Location"] == "/"
     token = hidden(client.get("/keys"), "csrf_token")
     assert client.post("/logout", data={"csrf_token": token}).headers["Location"] == "/login"

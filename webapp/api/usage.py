@@ -17,6 +17,7 @@ from webapp.schemas.usage import Usage, UsageLine, UsageSums
 
 bp = Blueprint("api_usage", __name__, url_prefix="/v1")
 
+SUM_COLUMNS = ("requests", "input_tokens", "output_tokens", *USAGE_CLASSES, "cost_usd")
 _SUMS = "Sums by group, and of all"
 
 
@@ -39,13 +40,27 @@ def of_organization(query: UsageQuery) -> Response:
 
 def _told(found: UsageTable, query: UsageQuery) -> Response:
     if query.format == "csv":
-        head = (found.group_by, "requests", "input_tokens", "output_tokens", *USAGE_CLASSES, "cost_usd")
-        return table("usage", head, map(_cells, found.lines))
-    lines = [UsageLine.model_validate({**_sums(line), found.group_by: line.group}) for line in found.lines]
-    total = UsageSums.model_validate(_sums(found.total))
+        return table("usage", (found.group_by, *SUM_COLUMNS), ((line.group, *sum_cells(line)) for line in found.lines))
+    lines = [line_of(line, found.group_by) for line in found.lines]
     first, last = query.days
-    told = {"from_": first, "to": last, "group_by": query.group_by, "data": lines, "total": total}
+    told = {"from_": first, "to": last, "group_by": query.group_by, "data": lines, "total": sums_of(found.total)}
     return answer(Usage.model_validate(told))
+
+
+def line_of(line: Line, group_by: str) -> UsageLine:
+    """The sums of a group, as JSON has them."""
+    return UsageLine.model_validate({**_sums(line), group_by: line.group})
+
+
+def sums_of(line: Line) -> UsageSums:
+    """The sums alone."""
+    return UsageSums.model_validate(_sums(line))
+
+
+def sum_cells(line: Line) -> list[object]:
+    """The sums, in the order of SUM_COLUMNS."""
+    counts: Iterator[int] = (line.classes.get(name, 0) for name in USAGE_CLASSES)
+    return [line.requests, line.input_tokens, line.output_tokens, *counts, Amount(line.cost_usd)]
 
 
 def _sums(line: Line) -> dict[str, Any]:
@@ -56,8 +71,3 @@ def _sums(line: Line) -> dict[str, Any]:
         "tokens": line.classes,
         "cost_usd": line.cost_usd,
     }
-
-
-def _cells(line: Line) -> list[object]:
-    counts: Iterator[int] = (line.classes.get(name, 0) for name in USAGE_CLASSES)
-    return [line.group, line.requests, line.input_tokens, line.output_tokens, *counts, Amount(line.cost_usd)]

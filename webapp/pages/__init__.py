@@ -21,15 +21,19 @@ from webapp.pages import (
     keys,
     login,
     members,
+    overview,
     requests,
     settings,
     theme,
     tokens,
+    usage,
+    usage_files,
 )
 
 PAGES: tuple[Blueprint, ...] = (
     home.bp,
     login.bp,
+    overview.bp,
     keys.bp,
     key_bulk.bp,
     key_create.bp,
@@ -38,6 +42,8 @@ PAGES: tuple[Blueprint, ...] = (
     key_pause.bp,
     key_revoke.bp,
     key_rotate.bp,
+    usage.bp,
+    usage_files.bp,
     settings.bp,
     tokens.bp,
     members.bp,

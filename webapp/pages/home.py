@@ -1,4 +1,4 @@
-"""The front door, which leads to the keys."""
+"""The front door, which leads to the overview."""
 
 from flask import Blueprint, redirect
 from werkzeug.wrappers import Response
@@ -11,4 +11,4 @@ bp = Blueprint("home", __name__)
 @bp.get("/")
 @require("viewer")
 def index() -> Response:
-    return redirect("/keys", code=303)
+    return redirect("/overview", code=303)

@@ -1,0 +1,218 @@
+"""The page Usage: the same numbers as the API tells, to the nano-dollar, however they are grouped."""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Callable
+from datetime import date, timedelta
+from html import unescape
+from typing import Any
+
+import pytest
+from dashboard_kit import Api
+from flask import Flask
+from flask.testing import FlaskClient
+from usage_kit import TODAY, use
+
+from shared import money
+from shared.models import OrganizationRefusals
+from webapp.db import writing
+from webapp.queries import usage_export
+from webapp.views.keys import KeyView
+
+GROUPS = ("day", "key", "provider", "model")
+ALL = (date(2026, 10, 25), TODAY)
+
+
+@pytest.fixture
+def keys(app: Flask, org_id: str, make: Callable[..., KeyView]) -> list[str]:
+    """Keys of two providers and three models that used something on several days; a stranger's that did as well."""
+    ids = [make(name).id for name in ("one", "two", "=cmd()")]
+    with app.app_context():
+        use(org_id, ids[0], 1_234_567_891)
+        use(org_id, ids[0], 20, provider="gemini", model="gemini-2.5-pro", cache_read_tokens=7)
+        use(org_id, ids[1], 3_000_000_000_001, TODAY - timedelta(days=1), requests=40)
+        use(org_id, ids[1], 5, TODAY - timedelta(days=5))
+        use(org_id, ids[2], 700_000_000, date(2026, 10, 25), model="'><script>alert(1)</script>")
+        use("org_other", "key_other", 10**15)
+    return ids
+
+
+def exact(page: str) -> list[str]:
+    """All amounts of the table, as they are told unrounded; the last one is the sum."""
+    table = re.search(r'<table class="keys sums">.*?</table>', page, re.DOTALL)
+    assert table is not None
+    return re.findall(r'<data value="([^"]+)"', table[0])
+
+
+def usage(api: Api, group_by: str, days: tuple[date, date] = ALL) -> dict[str, Any]:
+    response = api("GET", f"/v1/usage?group_by={group_by}&from={days[0]}&to={days[1]}")
+    assert response.status_code == 200, response.text
+    document: dict[str, Any] = response.get_json()
+    return document
+
+
+@pytest.mark.parametrize("group_by", GROUPS)
+def test_it_works(member: FlaskClient, api: Api, keys: list[str], group_by: str) -> None:
+    told = usage(api, group_by)
+    page = member.get(f"/usage?from={ALL[0]}&to={ALL[1]}&group_by={group_by}").text
+    amounts = exact(page)
+    assert sorted(amounts[:-1]) == sorted(line["cost_usd"] for line in told["data"])
+    assert amounts[-1] == told["total"]["cost_usd"] == "3001.934567917"
+    in_order = sorted((money.from_usd(amount) for amount in amounts[:-1]), reverse=True)
+    if group_by != "day":
+        assert [money.from_usd(amount) for amount in amounts[:-1]] == in_order
+    assert "$3,001.93" in page
+    assert "<script>alert" not in page
+
+
+@pytest.mark.parametrize("group_by", GROUPS)
+@pytest.mark.parametrize(("metric", "unit"), [("cost", 10**9), ("requests", 1), ("tokens", 1)])
+def test_the_chart_holds_all_of_it(
+    member: FlaskClient, api: Api, keys: list[str], group_by: str, metric: str, unit: int
+) -> None:
+    page = member.get(f"/usage?from={ALL[0]}&to={ALL[1]}&group_by={group_by}&metric={metric}").text
+    found = re.search(r"data-chart='([^']+)'", page)
+    assert found is not None
+    data = json.loads(found[1])
+    total = usage(api, group_by)["total"]
+    wanted = {
+        "cost": money.from_usd(total["cost_usd"]),
+        "requests": total["requests"],
+        "tokens": total["input_tokens"] + total["output_tokens"],
+    }
+    assert sum(sum(one["amounts"]) for one in data["series"]) == wanted[metric]
+    assert data["unit"] == unit
+    assert len(data["labels"]) == 31
+    assert len(re.findall('<rect class="slot-', page)) == sum(
+        amount > 0 for one in data["series"] for amount in one["amounts"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("period", "days"),
+    [
+        ("today", (TODAY, TODAY)),
+        ("yesterday", (date(2026, 11, 23), date(2026, 11, 23))),
+        ("7d", (date(2026, 11, 18), TODAY)),
+        ("last-week", (date(2026, 11, 15), date(2026, 11, 21))),  # from Sunday to Saturday
+        ("", (ALL[0] + timedelta(days=1), TODAY)),
+        ("nonsense", (ALL[0] + timedelta(days=1), TODAY)),
+        ("month", (date(2026, 11, 1), TODAY)),
+        ("last-month", (date(2026, 10, 1), date(2026, 10, 31))),
+    ],
+)
+def test_periods(member: FlaskClient, api: Api, keys: list[str], period: str, days: tuple[date, date]) -> None:
+    page = member.get(f"/usage?period={period}").text
+    assert f'name="from" value="{days[0]}"' in page
+    assert f'name="to" value="{days[1]}"' in page
+    total = usage(api, "day", days)["total"]["cost_usd"]
+    assert f'<data value="{total}"' in page
+    assert (total, "Nothing was used" in page) != ("0.00", False)
+
+
+def test_which_key_spent_most_last_week_is_one_click(
+    member: FlaskClient, app: Flask, org_id: str, keys: list[str]
+) -> None:
+    with app.app_context():
+        use(org_id, keys[0], 8, date(2026, 11, 21))
+        use(org_id, keys[1], 9, date(2026, 11, 15))
+    page = member.get("/usage?period=last-week&group_by=key").text
+    links = re.findall(r'<a href="/keys/([^"]+)" dir="auto">([^<]+)</a>', page)
+    assert links == [(keys[1], "two"), (keys[0], "one")]
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("from=2026-11-20&to=2026-11-19", "To must not be before from."),
+        ("from=2026-02-30", "From is not a day of the calendar."),
+        ("to=x", "To must be a date"),
+        ("cursor=x", "Cursor is not one that this page gave"),
+        ("group_by=key&cursor=eyJhIjoxfQ", "Cursor is not one that this page gave"),
+    ],
+)
+def test_nonsense_is_named(member: FlaskClient, keys: list[str], query: str, words: str) -> None:
+    response = member.get(f"/usage?{query}")
+    assert response.status_code == 422
+    assert words in response.text
+    assert member.get("/usage?group_by=x&metric=%00").status_code == 200
+
+
+@pytest.mark.parametrize("group_by", ["key", "model"])
+def test_pages_join_to_the_whole(member: FlaskClient, app: Flask, org_id: str, group_by: str) -> None:
+    with app.app_context():
+        for number in range(120):
+            use(org_id, f"key_{number:03}", number % 30, model=f"model {number:03}")
+    seen: list[str] = []
+    href = f"/usage?period=today&group_by={group_by}"
+    while href:
+        page = member.get(href).text
+        amounts = [money.from_usd(amount) for amount in exact(page)]
+        assert sum(amounts[:-1]) == amounts[-1] == 4 * sum(range(30)), "rows, the rest in one, and their sum"
+        seen += re.findall(r'<span class="group">.*?<a [^>]*>([^<]+)</a>', page)
+        following = re.search(r'href="([^"]+)" rel="next"', page)
+        href = unescape(following[1]) if following else ""
+    assert sorted(seen) == [f"{group_by} {number:03}".replace("key ", "key_") for number in range(120)]
+
+
+def test_what_was_refused_stands_beside_what_was_served(
+    member: FlaskClient, app: Flask, org_id: str, keys: list[str]
+) -> None:
+    with app.app_context(), writing() as session:
+        for owner, day, reason, count in (
+            (org_id, TODAY, "key_paused", 3),
+            (org_id, TODAY - timedelta(days=6), "key_paused", 1_200),
+            (org_id, TODAY - timedelta(days=6), "rate_limited", 40),
+            (org_id, TODAY - timedelta(days=7), "rate_limited", 9_999),
+            ("org_other", TODAY, "ip_blocked", 7_777),
+        ):
+            session.add(OrganizationRefusals(org_id=owner, day=day, reason=reason, count=count))
+    page = member.get("/usage?period=7d").text
+    assert '<a href="#refused">1,243</a>' in page
+    assert re.findall(r'<code class="tag">(\w+)</code></th>.*?class="number">([\d,]+)</td>', page) == [
+        ("key_paused", "1,203"),
+        ("rate_limited", "40"),
+    ]
+    assert "7,777" not in page
+    assert "counted by day" not in page, "all of these days are counted"
+    assert "counted by day is of 17 Nov 2026" in member.get("/usage?period=30d").text
+
+
+@pytest.mark.parametrize("group_by", GROUPS)
+def test_files_hold_what_the_api_tells(
+    member: FlaskClient, api: Api, keys: list[str], group_by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(usage_export, "KEYS_AT_ONCE", 2)
+    told = usage(api, group_by)
+    query = f"from={ALL[0]}&to={ALL[1]}&group_by={group_by}"
+    as_json = member.get(f"/usage.json?{query}")
+    name = f"usage-by-{group_by}-2026-10-25-to-2026-11-24"
+    assert as_json.headers["Content-Disposition"] == f'attachment; filename="{name}.json"'
+    document = as_json.get_json()
+    assert sorted(document.pop("data"), key=str) == sorted(told.pop("data"), key=str)
+    assert document == told
+    as_csv = member.get(f"/usage.csv?{query}")
+    assert as_csv.mimetype == "text/csv"
+    lines = list(csv.DictReader(io.StringIO(as_csv.text)))
+    amounts = [money.from_usd(line["cost_usd"]) for line in lines]
+    assert sum(amounts) == money.from_usd(told["total"]["cost_usd"])
+    if group_by == "key":
+        assert [(line["key"], line["name"]) for line in lines] == [
+            (keys[0], "one"), (keys[1], "two"), (keys[2], "'=cmd()"),
+        ]  # fmt: skip
+    if group_by == "model":
+        assert "'><script>alert(1)</script>" in {line["model"] for line in lines}
+
+
+def test_nonsense_gets_no_file(member: FlaskClient) -> None:
+    assert member.get("/usage.csv?from=x").status_code == 422
+    assert member.get("/usage.json?from=2026-11-20&to=2026-11-19").status_code == 422
+
+
+def test_others_see_nothing_of_it(app: Flask, keys: list[str], enter: Callable[[str], FlaskClient]) -> None:
+    viewer = enter("viewer")
+    assert viewer.get("/usage").status_code == 200
+    assert app.test_client().get("/usage.csv").status_code == 303
+    assert "key_other" not in viewer.get("/usage.csv?group_by=key").text

@@ -1,0 +1,183 @@
+"""The organisation at a glance, in words: spend, keys to look at, the last refusals, the first request."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Literal
+from urllib.parse import quote
+
+from webapp.pages import usage_periods
+from webapp.pages.usage_presenter import Figures, figures, money
+from webapp.queries.first_request import FirstRequest
+from webapp.queries.key_counts import KeyCounts
+from webapp.queries.keys import COUNTED
+from webapp.queries.refused import LastRefusal
+from webapp.queries.usage import UsageLine, total_of
+from webapp.render import relative
+from webapp.views.providers import ProviderView
+from webapp.views.refusal_help import help_of
+from webapp.views.requests import RequestView
+
+Behind = Literal["real", "sandbox", "nobody"]  # who answers: providers, the built-in sandbox, or nobody
+
+
+@dataclass(frozen=True, slots=True)
+class Spend:
+    """What was spent in some days, and beside it in others."""
+
+    figures: Figures
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Keys that somebody should look at. `tone` is that of a badge."""
+
+    count: str
+    label: str
+    hint: str
+    href: str
+    tone: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A refusal in plain words."""
+
+    key_id: str
+    key: str
+    title: str
+    cause: str
+    remedy: str
+    at: datetime
+    ago: str
+    count: str
+
+
+@dataclass(frozen=True, slots=True)
+class Guide:
+    """How far the first request is. `state` changes when something happened; it stands in the address that is asked."""
+
+    state: str
+    tone: str
+    title: str
+    text: str
+    remedy: str
+    key_id: str
+    done: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderRow:
+    """A provider, and who answers for it."""
+
+    label: str
+    behind: Behind
+    text: str
+
+
+def spend_of(lines: Mapping[date, UsageLine], first: date, last: date) -> UsageLine:
+    """The sum of some days."""
+    return total_of([line for day, line in lines.items() if first <= day <= last])
+
+
+def month(this: UsageLine, before: UsageLine, days_before: tuple[date, date]) -> Spend:
+    """This month so far, beside the same days of the last one."""
+    words = f"{money(before.cost_nanos)} from {usage_periods.in_words(*days_before)}"
+    if before.cost_nanos <= 0:
+        return Spend(figures(this), words)
+    change = (this.cost_nanos - before.cost_nanos) * 100 // before.cost_nanos
+    return Spend(figures(this), f"{abs(change):,} % {'more' if change >= 0 else 'less'} than {words}")
+
+
+def looks(counts: KeyCounts) -> tuple[Look, ...]:
+    """What there is to look at, the most urgent first. What is 0 is told as well: it is good news."""
+    return (
+        _look(counts.near_limit, "near their limit", "80 % or more of it is spent", "/keys?attention=true", "red"),
+        _look(counts.refused, "refused lately", "in the last 24 hours", "/requests?view=refused", "red"),
+        _look(counts.expiring, "expiring soon", "within 7 days", "/keys?status=active&sort=expires_at", "amber"),
+        _look(counts.dormant, "dormant", "unused for 30 days", "/keys?dormant=true", "amber"),
+        _look(counts.unlimited, "without a spend limit", "nothing stops them", "/keys?has_limit=false", "amber"),
+    )
+
+
+def refusals(found: Iterable[LastRefusal], names: Mapping[str, str], at: datetime) -> list[Refused]:
+    """The last ones, with the names of their keys."""
+    told = []
+    for key_id, refusal in found:
+        words = help_of(refusal.reason)
+        told.append(
+            Refused(
+                key_id=key_id,
+                key=names.get(key_id, key_id),
+                title=words.title,
+                cause=words.cause,
+                remedy=words.remedy,
+                at=refusal.last_at,
+                ago=relative(refusal.last_at, at),
+                count=f"{refusal.count:,}",
+            )
+        )
+    return told
+
+
+def guide(found: FirstRequest, names: Mapping[str, str]) -> Guide:
+    """What came of the first request, and what to do if nothing did."""
+    key_id = found.key_id or ""
+    key = names.get(key_id, key_id)
+    if found.answered is not None:
+        return _answered(found.answered, key_id, key)
+    if (refused := found.refused) is not None:
+        words = help_of(refused.reason)
+        title = f"A request came, and was refused: {words.title}"
+        return Guide(f"refused-{refused.request_id}", "red", title, refused.message, words.remedy, key_id, done=False)
+    if found.failed is not None:
+        return _failed(found.failed, key_id, key)
+    text = "Nothing has come yet. This page looks every two seconds, and says when a request lands or why it fails."
+    return Guide("waiting", "", "Waiting for the first request", text, "", "", done=False)
+
+
+def _answered(request: RequestView, key_id: str, key: str) -> Guide:
+    text = (
+        f"{request.served_model or request.model or request.endpoint} answered the key “{key}” in "
+        f"{request.latency_ms:,} ms. It cost {money(request.cost_nanos)} (exactly ${request.cost_usd})."
+    )
+    return Guide(f"answered-{request.id}", "green", "The first request has landed", text, "", key_id, done=True)
+
+
+def _failed(request: RequestView, key_id: str, key: str) -> Guide:
+    status = "gave no answer" if request.provider_status is None else f"answered {request.provider_status}"
+    title = "A request came, and the provider failed it"
+    text = (
+        f"The request of the key “{key}” was sent on, but the provider {status}. It cost {money(request.cost_nanos)}."
+    )
+    remedy = "Read the provider's message in the app. If it is about the credential, an administrator sets a new one."
+    return Guide(f"failed-{request.id}", "red", title, text, remedy, key_id, done=False)
+
+
+def providers(found: Iterable[ProviderView], real: Mapping[str, bool]) -> list[ProviderRow]:
+    """Each with who answers for it; `real` tells of each stored credential whether it is a provider's."""
+    told = []
+    for view in found:
+        if view.credential is None:
+            told.append(ProviderRow(view.label, "nobody", "No credential: requests are refused"))
+        elif real.get(view.provider, True):
+            told.append(ProviderRow(view.label, "real", f"Credential ending in {view.credential.last4}"))
+        else:
+            told.append(ProviderRow(view.label, "sandbox", "The built-in sandbox answers"))
+    return told
+
+
+def behind(rows: Iterable[ProviderRow]) -> Behind:
+    """Who answers at all."""
+    who = {row.behind for row in rows}
+    return "real" if "real" in who else "sandbox" if "sandbox" in who else "nobody"
+
+
+def key_href(key_id: str) -> str:
+    return f"/keys/{quote(key_id, safe='')}"
+
+
+def _look(count: int, label: str, hint: str, href: str, tone: str) -> Look:
+    told = f"{COUNTED:,}+" if count > COUNTED else f"{count:,}"
+    return Look(told, label, hint, href, tone if count else "green")

@@ -1,0 +1,90 @@
+"""What the address of a page about usage asks for: which days, by what, counted in what, and where a page begins."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from urllib.parse import urlencode
+
+from webapp.context import now
+from webapp.pages import usage_periods
+from webapp.queries.top_keys import Place
+from webapp.schemas.lists import GROUPS, UsageQuery, as_text, cursor_of, read_cursor
+from webapp.validation import FieldError, Invalid, read
+
+METRICS = (("cost", "Cost"), ("requests", "Requests"), ("tokens", "Tokens"))
+BY = (("day", "Day"), ("key", "Key"), ("provider", "Provider"), ("model", "Model"))
+_FOREIGN = "is not one that this page gave; start without it"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """`period` is the slug of a named period, "" for days of somebody's own; `below` is where the page begins."""
+
+    period: str
+    first: date
+    last: date
+    group_by: str
+    metric: str
+    below: Place | None
+
+    @property
+    def days(self) -> tuple[date, date]:
+        return self.first, self.last
+
+    def href(self, path: str = "/usage", **changes: str) -> str:
+        """The address of this page, or of one that differs in something. Another page of it begins at its start."""
+        told = {"period": self.period, "group_by": self.group_by, "metric": self.metric}
+        if not self.period:
+            told |= {"from": self.first.isoformat(), "to": self.last.isoformat()}
+        if changes.get("period"):
+            told.pop("from", None)
+            told.pop("to", None)
+        told |= changes
+        defaults = {"period": usage_periods.DEFAULT, "group_by": BY[0][0], "metric": METRICS[0][0]}
+        query = urlencode({name: value for name, value in told.items() if value and defaults.get(name) != value})
+        return f"{path}?{query}" if query else path
+
+
+def of_days(first: date, last: date, group_by: str = "day") -> str:
+    """The address of the page about some days."""
+    return Wanted("", first, last, group_by, METRICS[0][0], None).href()
+
+
+def standard(period: str = usage_periods.DEFAULT, group_by: str = "day") -> Wanted:
+    """A named period as of now."""
+    found = usage_periods.BY_SLUG[period]
+    return Wanted(period, *found.days(now().date()), group_by, METRICS[0][0], None)
+
+
+def wanted(said: Mapping[str, str]) -> Wanted:
+    """What these parameters ask for. Raises Invalid for days that are none; what nobody offered is as if not said."""
+    group_by = said.get("group_by", "")
+    group_by = group_by if group_by in GROUPS else BY[0][0]
+    metric = said.get("metric", "")
+    metric = metric if metric in dict(METRICS) else METRICS[0][0]
+    period = said.get("period", "")
+    own = {name: said[name] for name in ("from", "to") if said.get(name)}
+    if own:
+        first, last = read(UsageQuery, own, now=now()).days
+        period = ""
+    else:
+        period = period if period in usage_periods.BY_SLUG else usage_periods.DEFAULT
+        first, last = usage_periods.BY_SLUG[period].days(now().date())
+    cursor = said.get("cursor", "")
+    return Wanted(period, first, last, group_by, metric, _place(group_by, cursor) if cursor else None)
+
+
+def cursor_at(group_by: str, place: Place) -> str:
+    """Where the next page begins, as its address has it."""
+    return cursor_of("usage", group_by, *place)
+
+
+def _place(group_by: str, cursor: str) -> Place:
+    try:
+        kind, of_group, nanos, text = read_cursor(cursor)
+        group = as_text(text)
+    except (ValueError, TypeError):
+        raise Invalid(FieldError("cursor", _FOREIGN)) from None
+    if (kind, of_group) != ("usage", group_by) or type(nanos) is not int or not -(2**63) <= nanos < 2**63:
+        raise Invalid(FieldError("cursor", _FOREIGN))
+    return nanos, group
