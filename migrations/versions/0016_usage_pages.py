@@ -2,14 +2,14 @@
 
 Refusals are counted by day from now on; of those before, only the sums of keys are known, with the time of the last.
 
-Revision 0016, after 0010.
+Revision 0016, after 0015.
 """
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0016"
-down_revision = "0010"
+down_revision = "0015"
 branch_labels = None
 depends_on = None
 
