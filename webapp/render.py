@@ -22,7 +22,7 @@ from shared.secret_text import masked
 
 THEMES = (("system", "As the device"), ("light", "Light"), ("dark", "Dark"))
 THEME_COOKIE = "theme"
-_NAVIGATION = (("API Keys", "/keys", "key"), ("Settings", "/settings", "settings"))
+_NAVIGATION = (("API Keys", "/keys", "key"), ("Providers", "/providers", "plug"), ("Settings", "/settings", "settings"))
 ToastKind = Literal["ok", "error"]
 _CENT = NANOS_PER_USD // 100
 

@@ -4,6 +4,7 @@ Rows do not leave the layer that loads them: the data plane takes `snapshot_of` 
 Ledger and audit rows are only ever inserted; triggers made by the first migration refuse anything else.
 """
 
+from shared.models.invitations import Invitation
 from shared.models.ledger import (
     USAGE_CLASSES,
     AccountingState,
@@ -19,6 +20,7 @@ from shared.models.ledger import (
     UsageRecord,
 )
 from shared.models.policy import (
+    ADMIN_SCOPE,
     AGENT_LENGTH,
     ID_LENGTH,
     NAME_LENGTH,
@@ -41,9 +43,10 @@ from shared.models.policy import (
 )
 
 # The migration that made these tables as they stand here: the last of migrations/versions/.
-REVISION = "0010"
+REVISION = "0014"
 
 __all__ = [
+    "ADMIN_SCOPE",
     "AGENT_LENGTH",
     "ID_LENGTH",
     "NAME_LENGTH",
@@ -54,6 +57,7 @@ __all__ = [
     "AccountingState",
     "AuditEvent",
     "IdempotentCreation",
+    "Invitation",
     "JobBooking",
     "JournalState",
     "KeySecret",

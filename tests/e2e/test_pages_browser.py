@@ -217,7 +217,7 @@ def test_axe_finds_nothing(visit: Callable[..., Page], dashboard: Router, scheme
     dialog = create(page, "for axe")
     check(page)
     dialog.locator("[data-saved]").click()
-    for path in ("/settings", "/docs", "/keys/new", "/keys?q=nothing+at+all"):
+    for path in ("/settings", "/docs", "/keys/new", "/keys?q=nothing+at+all", "/providers", "/providers/prices/edit"):
         page.goto(dashboard.web_url + path)
         check(page)
     page.get_by_role("button", name="Log out").click()

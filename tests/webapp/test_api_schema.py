@@ -24,8 +24,10 @@ CHECKS = [
 OPERATIONS = [
     "createKey", "listKeys", "getKey", "updateKey", "pauseKey", "resumeKey", "rotateKey", "revokeKey", "changeKeys",
     "getKeyUsage", "getUsage", "listAudit", "listMembers", "createMember", "getMember", "updateMember", "removeMember",
-    "listTokens", "createToken", "revokeToken", "listProviders", "setCredential", "forgetCredential", "listPrices",
+    "listTokens", "createToken", "revokeToken", "listProviders", "setCredential", "forgetCredential", "testConnection",
+    "listModels", "listPrices",
     "setPrice", "forgetPrice", "getOrganization", "updateOrganization", "checkKey", "listKeyRequests", "listKeyRefusals",
+    "listInvitations", "createInvitation", "withdrawInvitation",
 ]  # fmt: skip
 
 

@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from flask_wtf import FlaskForm
@@ -23,9 +23,11 @@ from shared.money import from_usd
 from webapp.context import Actor
 from webapp.pages.key_hints import ip_hints, lines_of, model_hints
 from webapp.render import exact, rfc3339, sentence
+from webapp.schemas.key_rules import in_days
 from webapp.schemas.keys import NewKey
 from webapp.validation import FieldError, Invalid, read
 from webapp.views.keys import KeyView
+from webapp.views.organization import rules_of
 
 PRESET_DAYS = ("7", "30", "60", "90")
 RESETS = [
@@ -70,9 +72,9 @@ class Difference:
     stored: str
 
 
-def blank(nonce: str) -> KeyForm:
-    """An empty form, or the submitted one."""
-    form = KeyForm(data={"nonce": nonce, "spend_reset": "never", "expires": "never"})
+def blank(nonce: str, usual: Mapping[str, str]) -> KeyForm:
+    """A form with what a new key gets if nobody says otherwise, or the submitted one."""
+    form = KeyForm(data={"nonce": nonce, **usual})
     form.expires.choices = [_NEVER, *_LATER]
     return form
 
@@ -108,9 +110,7 @@ def document(form: KeyForm, now: datetime) -> dict[str, object]:
     }
     choice = form.expires.data
     if choice in PRESET_DAYS:
-        # To the full hour, upwards: the same form sent twice says the same.
-        hour = now.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
-        said["expires_at"] = rfc3339(hour + timedelta(days=int(choice)))
+        said["expires_at"] = rfc3339(in_days(now, int(choice)))
     elif choice == "never":
         said["expires_at"] = None
     elif choice == "custom":
@@ -181,6 +181,7 @@ def context(form: KeyForm, actor: Actor, *, key: KeyView | None = None) -> dict[
         "general": (),
         "warnings": (),
         "differences": None,
+        "demands": rules_of(actor.org_id).sentences(),
     }
 
 
