@@ -177,7 +177,7 @@ def _attach(form: PriceForm, errors: Iterable[FieldError]) -> list[str]:
 
 
 def _row(view: ModelPriceView) -> PriceRow:
-    main = tuple((label, view.rates.get(name, "")) for name, label in MAIN.items())
+    main = tuple((label, _shown(view.rates.get(name, ""))) for name, label in MAIN.items())
     others = [*_words(view.rates, but=MAIN)]
     for step in view.steps:
         changed = {name: dollars for name, dollars in step.rates.items() if view.rates.get(name) != dollars}
@@ -186,10 +186,16 @@ def _row(view: ModelPriceView) -> PriceRow:
     return PriceRow(view, main, tuple(others))
 
 
+def _shown(dollars: str) -> str:
+    """With two places at least, as people write money."""
+    whole, _, places = dollars.partition(".")
+    return f"{whole}.{places.ljust(2, '0')}" if whole else ""
+
+
 def _words(rates: Mapping[str, str], *, but: Mapping[str, str]) -> list[str]:
     """`Input audio tokens: $40 a million`."""
     return [
-        f"{re.sub('_', ' ', name).capitalize()}: ${dollars} {unit_words(name)}"
+        f"{re.sub('_', ' ', name).capitalize()}: ${_shown(dollars)} {unit_words(name)}"
         for name, dollars in rates.items()
         if name not in but
     ]
