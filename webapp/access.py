@@ -16,7 +16,6 @@ from shared.models import ROLES
 from webapp.context import Actor
 from webapp.events import EVENTS
 
-EVERY_SCOPE = "*"  # for a view that stands open to tokens with all scopes only
 View = TypeVar("View", bound=Callable[..., Any])
 Role = Literal["viewer", "member", "admin"]
 
@@ -41,7 +40,7 @@ def require(role: Role) -> Callable[[View], View]:
 
 
 def scope(name: str) -> Callable[[View], View]:
-    """Open to management tokens with this scope, or with EVERY_SCOPE."""
+    """Open to management tokens with this scope; none includes another."""
     return _mark(f"scope:{name}")
 
 

@@ -17,7 +17,7 @@ from sqlalchemy.exc import OperationalError, ProgrammingError
 from shared.config import SettingError, Settings
 from shared.counters_probe import check_counters
 from shared.database_probe import check_database
-from shared.models import ROLES, SCOPES
+from shared.models import ADMIN_SCOPE, ROLES, SCOPES
 from shared.pricing import table
 from webapp.actions.credentials import lost_words, reseal_credentials
 from webapp.actions.login import fold_email
@@ -77,11 +77,13 @@ def reseal_command() -> None:
 
 @tokens.command("create")
 @click.argument("name")
-@click.option("--scope", "scopes", multiple=True, help=f"One of {', '.join(SCOPES)}; may be repeated. All by default.")
+@click.option(
+    "--scope", "scopes", multiple=True, help=f"One of {', '.join(SCOPES)}; may be repeated. All but admin by default."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def create_token_command(name: str, scopes: tuple[str, ...], as_json: bool) -> None:  # noqa: FBT001 - click's way
     """Make a management token and print it, this once."""
-    created = _try(create_token, _actor(), name, scopes or SCOPES)
+    created = _try(create_token, _actor(), name, scopes or [scope for scope in SCOPES if scope != ADMIN_SCOPE])
     view = created.view
     facts = {"id": view.id, "name": view.name, "scopes": list(view.scopes), "token": created.secret}
     click.echo(json.dumps(facts) if as_json else created.secret)

@@ -32,9 +32,9 @@ from webapp.actions.users import create_user
 from webapp.context import Actor, Conflict, now
 from webapp.db import db, writing
 from webapp.validation import Invalid
+from webapp.views.providers import SANDBOX_PREFIX
 
 DEFAULT_ADMIN = "admin@localhost"
-SANDBOX_PREFIX = "sandbox-"
 _DEMO_KEY = {
     "name": "demo",
     "rate_limit_rpm": 60,

@@ -9,6 +9,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 
+class TookTooLong(Exception):
+    """What somebody else was asked was not answered in time."""
+
+
 class TooBusy(Exception):
     """So much of this work waits already that more of it would only make everybody wait."""
 
@@ -25,10 +29,14 @@ def _here(function: Callable[..., Any], *arguments: Any) -> Any:
 
 @dataclass(slots=True)
 class Offload:
-    """Who runs what: statements of SQLite, which wait for locks and disks, and hashes of passwords, which take long."""
+    """Who runs what: statements of SQLite, which wait for locks and disks, hashes of passwords, which take long.
+
+    And calls to providers, which may never end; those may raise TookTooLong.
+    """
 
     statements: Runner = _here
     hashes: Runner = _here
+    calls: Runner = _here
 
 
 OFFLOAD = Offload()

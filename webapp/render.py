@@ -28,6 +28,7 @@ _NAVIGATION = (
     ("API Keys", "/keys", "key"),
     ("Usage", "/usage", "bars"),
     ("Requests", "/requests", "list"),
+    ("Providers", "/providers", "plug"),
     ("Members", "/settings/members", "users"),
     ("Audit log", "/audit", "history"),
     ("Settings", "/settings", "settings"),

@@ -38,6 +38,7 @@ SMALL_BODY_BYTES = 65_536
 LARGE_BODIES = 16
 STATEMENT_THREADS, HASH_THREADS = 10, 2  # a hash takes 64 MiB
 MOST_HASHES_WAITING = 32
+CALL_SECONDS, MOST_CALLS = 10.0, 4  # to a provider, when somebody tests the connection
 _DESCRIPTORS = 4096
 
 # What gunicorn reads of this module, by its own names.
@@ -116,7 +117,7 @@ class DashboardWorker(GeventWorker):  # type: ignore[misc] # gunicorn publishes 
     def load_wsgi(self) -> None:
         """Load the app, everything cooperative by now, and give its long work to threads."""
         from webapp import MAX_BODY_BYTES, passwords  # noqa: PLC0415 - see above: not before this moment
-        from webapp.offload import OFFLOAD, TooBusy  # noqa: PLC0415
+        from webapp.offload import OFFLOAD, TooBusy, TookTooLong  # noqa: PLC0415
 
         super().load_wsgi()
         OFFLOAD.statements = partial(_in_a_thread, ThreadPool(STATEMENT_THREADS))
@@ -131,6 +132,19 @@ class DashboardWorker(GeventWorker):  # type: ignore[misc] # gunicorn publishes 
                 waiting.release()
 
         OFFLOAD.hashes = hashed
+        calling = BoundedSemaphore(MOST_CALLS)
+
+        def called(function: Callable[..., Any], *arguments: Any) -> Any:
+            """The call in the greenlet that asks: it waits cooperatively, and however it waits there is an end."""
+            if not calling.acquire(blocking=False):
+                raise TooBusy
+            try:
+                with gevent.Timeout(CALL_SECONDS, TookTooLong):
+                    return function(*arguments)
+            finally:
+                calling.release()
+
+        OFFLOAD.calls = called
         passwords.unknown_hash()  # else the first login of somebody who does not exist would take twice the time
         self.wsgi = WholeRequests(self.wsgi, MAX_BODY_BYTES)
 

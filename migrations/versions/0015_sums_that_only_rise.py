@@ -3,7 +3,7 @@
 Nobody deletes a sum or moves it to another place, INSERT OR REPLACE included, and none falls, but for a cost that a row
 of that day adjusts. What a total was when a generation was cut is what it was then, or what it was before.
 
-Revision 0015, after 0012.
+Revision 0015, after 0014.
 """
 
 # ruff: noqa: S608 - every statement here is made of constants of this file
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from alembic import op
 
 revision = "0015"
-down_revision = "0012"
+down_revision = "0014"
 branch_labels = None
 depends_on = None
 

@@ -4,6 +4,7 @@ Rows do not leave the layer that loads them: the data plane takes `snapshot_of` 
 Ledger and audit rows are only ever inserted; triggers made by the first migration refuse anything else.
 """
 
+from shared.models.invitations import Invitation
 from shared.models.key_lists import KeyNearLimit, KeySearch, UnchargedKey
 from shared.models.ledger import (
     USAGE_CLASSES,
@@ -21,6 +22,7 @@ from shared.models.ledger import (
     UsageRecord,
 )
 from shared.models.policy import (
+    ADMIN_SCOPE,
     AGENT_LENGTH,
     ID_LENGTH,
     NAME_LENGTH,
@@ -46,6 +48,7 @@ from shared.models.policy import (
 REVISION = "0016"
 
 __all__ = [
+    "ADMIN_SCOPE",
     "AGENT_LENGTH",
     "ID_LENGTH",
     "NAME_LENGTH",
@@ -56,6 +59,7 @@ __all__ = [
     "AccountingState",
     "AuditEvent",
     "IdempotentCreation",
+    "Invitation",
     "JobBooking",
     "JournalState",
     "KeyNearLimit",

@@ -25,7 +25,9 @@ from shared.policy.values import KeySnapshot
 
 Status = Literal["active", "paused", "expired", "revoked"]
 ROLES = ("viewer", "member", "admin")
-SCOPES = ("keys:read", "keys:write", "usage:read")
+# What a token with this scope may do can make it, or another, one that may do anything.
+ADMIN_SCOPE = "admin"
+SCOPES = ("keys:read", "keys:write", "usage:read", ADMIN_SCOPE)
 
 ID_LENGTH = 40
 NAME_LENGTH = 80
@@ -49,6 +51,15 @@ class Organization(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     # Moves with every change of what its keys share, such as a provider's credential.
     policy_version: Mapped[int] = mapped_column(default=1, server_default="1")
+    # What a new key gets that says nothing of it, and the most that keys may be given; NULL is none. See `KeyRules`.
+    default_spend_limit_nanos: Mapped[int | None] = mapped_column(BigInteger)
+    default_spend_reset: Mapped[str] = mapped_column(String(16), default="never", server_default="never")
+    default_expiry_days: Mapped[int | None]
+    default_rate_limit_rpm: Mapped[int | None] = mapped_column(BigInteger)
+    max_spend_limit_nanos: Mapped[int | None] = mapped_column(BigInteger)
+    max_expiry_days: Mapped[int | None]
+    max_rate_limit_rpm: Mapped[int | None] = mapped_column(BigInteger)
+    spend_limit_required: Mapped[bool] = mapped_column(default=False, server_default=false())
 
 
 class User(Base):

@@ -30,6 +30,7 @@ _TUNED: tuple[tuple[str, Rates], ...] = tuple(
 )
 
 # https://developers.openai.com/api/docs/models/gpt-image-2.6-sunburst, and the page of flare beside it.
+_IMAGE_NAMES = ("gpt-image-2.6-sunburst", "gpt-image-2.6-flare")
 _IMAGES_26 = read_rates(
     {
         "input_mtok": "5",
@@ -84,6 +85,15 @@ _MEDIA: tuple[tuple[str, Rates], ...] = tuple(
 )
 
 
+def added_names(slug: str) -> tuple[str, ...]:
+    """Names, or beginnings of names, of models that are priced here alone."""
+    if slug == "gemini":
+        return tuple(beginning for beginning, _ in _MEDIA)
+    if slug != "openai":
+        return ()
+    return (*_IMAGE_NAMES, *(name for name in _PICTURES if " " not in name), *(beginning for beginning, _ in _TUNED))
+
+
 def added_model(slug: str, name: str) -> Model | None:
     """A model that the table does not have. A tuned one has the context window of the model that it was made of."""
     if slug == "gemini":
@@ -92,7 +102,7 @@ def added_model(slug: str, name: str) -> Model | None:
         return None
     if (snapshot := _SNAPSHOT.fullmatch(name.lower())) is not None:
         return find_model("openai", snapshot["model"]) or added_model(slug, snapshot["model"])
-    if name.lower() in ("gpt-image-2.6-sunburst", "gpt-image-2.6-flare"):
+    if name.lower() in _IMAGE_NAMES:
         return Model(name.lower(), None, False, ((None, _IMAGES_26),), ())
     if (pictures := _PICTURES.get(name.lower())) is not None:
         return Model(name.lower(), None, False, ((None, pictures),), ())

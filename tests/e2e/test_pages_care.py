@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 from harness import Router
-from pages_kit import check, open_dialog
+from pages_kit import check, expect_focus, open_dialog
 from playwright.sync_api import Page, expect
 
 pytestmark = pytest.mark.browser
@@ -51,3 +51,45 @@ def test_hints_come_for_long_lists_too(visit: Callable[..., Page]) -> None:
     dialog.locator("#key-allowed_ips").fill("\n".join([*long_list, "10.0.0.1/8"]))
     expect(dialog.locator("#ip-hints")).to_contain_text("did you mean 10.0.0.0/8?")
     expect(page.locator(".toast-error")).to_have_count(0)
+
+
+def test_a_connection_is_tested_and_a_credential_replaced(visit: Callable[..., Page], dashboard: Router) -> None:
+    page = visit()
+    page.goto(f"{dashboard.web_url}/providers")
+    page.get_by_role("button", name="Test connection to OpenAI").click()
+    expect(page.locator("#test-openai")).to_contain_text("cannot be reached")
+    dialog = open_dialog(page, "#credential-openai")
+    expect_focus(page, "credential")
+    check(page)
+    dialog.locator("#credential").fill("short")
+    page.keyboard.press("Enter")
+    expect(page.locator("#credential-error")).to_contain_text("8 to 500")
+    expect(page.locator("#credential")).to_have_value("")
+    page.locator("#credential").fill(dashboard.credentials["openai"])
+    page.keyboard.press("Enter")
+    expect(page.locator("#toasts")).to_contain_text("stored already")
+    open_dialog(page, "#remove-openai")
+    expect_focus(page, "Cancel")
+    check(page)
+    page.keyboard.press("Escape")
+    expect_focus(page, "remove-openai")
+    page.goto(f"{dashboard.web_url}/providers/models")
+    page.locator("#model-q").fill("haiku-4-5")
+    expect(page.locator("tbody tr")).to_have_count(1)
+    open_dialog(page, "[id^=price-anthropic]")
+    expect_focus(page, "price-input_tokens")
+    check(page)
+
+
+def test_an_invitation_without_javascript(visit: Callable[..., Page], dashboard: Router) -> None:
+    page = visit(java_script_enabled=False)
+    page.goto(f"{dashboard.web_url}/settings/members")
+    page.get_by_label("Email").fill("newcomer@example.com")
+    page.get_by_role("button", name="Make a link").click()
+    link = page.locator("#secret").input_value()
+    page.get_by_role("button", name="Log out").click()
+    page.goto(link)
+    expect(page.locator("main")).to_contain_text("You are invited to Default as member.")
+    page.get_by_label("Password").fill("four words of mine")
+    page.get_by_role("button", name="Become a member").click()
+    expect(page.locator(".me")).to_contain_text("newcomer@example.com")

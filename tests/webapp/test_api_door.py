@@ -163,6 +163,22 @@ def test_scopes(api: Api, app: Flask, actor: Actor, scope: str, allowed: set[tup
             assert (response.status_code, response.get_json()["code"]) == (403, "insufficient_scope")
 
 
+def test_who_may_only_write_reads_nothing(api: Api, app: Flask, actor: Actor) -> None:
+    """FINDINGS S14, over every read there is: a write answers with what it wrote, and with nothing else."""
+    key_id = api.create()["id"]
+    with app.app_context():
+        api.token = create_token(actor, "writes", ["keys:write"]).secret
+    reads = [rule for rule in app.url_map.iter_rules() if rule.rule.startswith("/v1") and "GET" in (rule.methods or ())]
+    for rule in reads:
+        path = rule.rule.replace("<key_id>", key_id)
+        response = api("GET", path)
+        assert (response.status_code, response.get_json()["code"]) == (403, "insufficient_scope"), path
+        assert key_id not in response.text
+    assert len(reads) > 12
+    assert api("POST", f"/v1/keys/{key_id}/check", {"model": "gpt-4o"}).status_code == 403
+    assert api("PATCH", f"/v1/keys/{key_id}", {"name": "renamed"}).get_json()["name"] == "renamed"
+
+
 def test_the_last_use_of_a_token_is_noted(api: Api, app: Flask, clock: Clock) -> None:
     clock.forward(minutes=5)
     api("GET", "/v1/keys")

@@ -24,9 +24,11 @@ CHECKS = [
 OPERATIONS = [
     "createKey", "listKeys", "getKey", "updateKey", "pauseKey", "resumeKey", "rotateKey", "revokeKey", "changeKeys",
     "getKeyUsage", "getUsage", "listAudit", "listMembers", "createMember", "getMember", "updateMember", "removeMember",
-    "listTokens", "createToken", "revokeToken", "listProviders", "setCredential", "forgetCredential", "listPrices",
+    "listTokens", "createToken", "revokeToken", "listProviders", "setCredential", "forgetCredential", "testConnection",
+    "listModels", "listPrices",
     "setPrice", "forgetPrice", "getOrganization", "updateOrganization", "checkKey", "listKeyRequests", "listKeyRefusals",
     "listRequests", "listRefusals",
+    "listInvitations", "createInvitation", "withdrawInvitation",
 ]  # fmt: skip
 
 

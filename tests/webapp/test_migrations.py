@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from werkzeug.test import TestResponse
 
 from shared.db import Base
-from shared.models import REVISION, AuditEvent, ProxyKey, UsageRecord
+from shared.models import REVISION, AuditEvent, ManagementToken, ProxyKey, UsageRecord
 from webapp.actions.keys import CreatedKey, create_key
 from webapp.bootstrap import BootstrapReport
 from webapp.context import Actor, NotFound
@@ -167,6 +167,41 @@ def test_a_rate_of_zero_becomes_a_pause(empty: Flask) -> None:
                 session.add(key)
         with writing() as session:
             session.execute(update(ProxyKey).values(rate_limit_rpm=1))
+
+
+def test_who_could_do_everything_administers_no_more_but_for_the_first_token(empty: Flask) -> None:
+    """S14: of tokens with all three scopes most were made for keys and usage."""
+    at = datetime(2026, 11, 24, tzinfo=UTC)
+    directory = empty.extensions["migrate"].directory
+    every = ["keys:read", "keys:write", "usage:read"]
+    made = {
+        "tok_first": ("bootstrap", "system", every),
+        "tok_narrow": ("bootstrap", "system", ["keys:read"]),
+        "tok_named": ("bootstrap", "ann@example.com", every),
+        "tok_other": ("ci", "system", every),
+    }
+    with empty.app_context():
+        flask_migrate.upgrade(directory, revision="0013")
+        older = sa.MetaData()
+        with db.engine.connect().execution_options(writes=True) as connection, connection.begin():
+            older.reflect(connection, only=["organizations", "management_tokens"])
+            connection.execute(older.tables["organizations"].insert().values(id="org_1", name="o", created_at=at))
+            for token_id, (name, maker, scopes) in made.items():
+                row: dict[str, object] = {
+                    "id": token_id,
+                    "org_id": "org_1",
+                    "name": name,
+                    "prefix": "p",
+                    "digest": token_id,
+                }
+                row |= {"scopes": scopes, "created_at": at, "created_by": maker}
+                connection.execute(older.tables["management_tokens"].insert().values(row))
+        flask_migrate.upgrade(directory)
+        found = {token.id: token.scopes for token in db.session.scalars(select(ManagementToken))}
+        assert found == {
+            **{token_id: scopes for token_id, (_, _, scopes) in made.items()},
+            "tok_first": [*every, "admin"],
+        }
 
 
 def record(

@@ -28,7 +28,7 @@ FIELDS = {
     "theme": "dark",
     "new_password": "taken over by others",
 }
-CALLERS = (None, *ROLES, *SCOPES)
+CALLERS = (None, *(f"role:{role}" for role in ROLES), *(f"scope:{scope}" for scope in SCOPES))
 Call = Callable[[str, str], TestResponse]
 
 
@@ -50,13 +50,14 @@ def call(
 ) -> tuple[str | None, Call]:
     """Who calls, and the way they do."""
     caller: str | None = request.param
-    if caller in SCOPES:
+    kind, _, name = (caller or "").partition(":")
+    if kind == "scope":
         with app.app_context():
-            api.token = create_token(actor, "narrow", [caller]).secret
+            api.token = create_token(actor, "narrow", [name]).secret
         return caller, lambda method, path: api(
             method, path, {"name": "taken over"} if path.startswith("/v1") else None
         )
-    client = app.test_client() if caller is None else enter(caller)
+    client = app.test_client() if caller is None else enter(name)
     headers = {"X-CSRFToken": "" if caller is None else hidden(client.get("/keys"), "csrf_token")}
 
     def send(method: str, path: str) -> TestResponse:
@@ -92,9 +93,10 @@ def may(caller: str | None, access: str) -> bool:
     kind, _, name = access.partition(":")
     if kind == "known":
         return True
+    own, _, who = caller.partition(":")
     if kind == "role":
-        return caller in ROLES and ROLES.index(caller) >= ROLES.index(name)
-    return caller == name
+        return own == "role" and ROLES.index(who) >= ROLES.index(name)
+    return caller == access
 
 
 def digest(app: Flask) -> dict[str, list[str]]:
@@ -137,4 +139,4 @@ def test_what_is_allowed_never_fails(app: Flask, subjects: dict[str, str], call:
             assert status != 401 or method == "OPTIONS", (method, path)
     assert tried >= 4
     with app.app_context():
-        assert caller != "admin" or db.session.get_one(User, subjects["user_id"]).password_hash
+        assert caller != "role:admin" or db.session.get_one(User, subjects["user_id"]).password_hash

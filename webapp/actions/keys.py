@@ -21,6 +21,7 @@ from webapp.schemas.keys import EDITABLE, READ_ONLY, Key, KeyPatch, NewKey
 from webapp.schemas.values import refuse_secret, to_json_moment
 from webapp.validation import FieldError, Invalid, read
 from webapp.views.keys import KeyView, row_of, view_of
+from webapp.views.organization import rules_of
 
 REMEMBERED = timedelta(hours=24)
 _LONGEST_IDEMPOTENCY_KEY = 255
@@ -38,11 +39,14 @@ class CreatedKey:
 
 
 def create_key(actor: Actor, document: Mapping[str, object], *, idempotency_key: str | None = None) -> CreatedKey:
-    """Make a key from its JSON fields. Raises Invalid; Conflict when the idempotency key was used otherwise."""
+    """Make a key from its JSON fields, and the organisation's defaults for what they leave out.
+
+    Raises Invalid; Conflict when the idempotency key was used otherwise.
+    """
     if idempotency_key is None:
         return _create(actor, document, None)
     if (fault := _fault_of(idempotency_key)) is not None:
-        raise Invalid(fault, *_faults_of(document))
+        raise Invalid(fault, *_faults_of(actor, document))
     digest = hashlib.sha256(json.dumps(document, sort_keys=True, default=str).encode()).hexdigest()
     promise = (idempotency_key, digest)
     try:
@@ -63,7 +67,20 @@ def update_key(actor: Actor, key_id: str, document: Mapping[str, object], *, if_
     with writing() as session:
         row = row_to_change(actor, key_id, if_version)
         served = Key.model_validate(view_of(row)).model_dump(mode="json") if READ_ONLY & document.keys() else {}
-        patch = read(KeyPatch, document, now=now(), keep_expiry=row.expires_at, served=served)
+        kept = {
+            "spend_limit_usd": row.spend_limit_nanos,
+            "expires_at": row.expires_at,
+            "rate_limit_rpm": row.rate_limit_rpm,
+        }
+        patch = read(
+            KeyPatch,
+            document,
+            now=now(),
+            keep_expiry=row.expires_at,
+            served=served,
+            rules=rules_of(actor.org_id),
+            kept=kept,
+        )
         changes = {column: value for column, value in patch.columns().items() if getattr(row, column) != value}
         before = _told(row)
         for column, value in changes.items():
@@ -109,8 +126,8 @@ def revoke_key(actor: Actor, key_id: str) -> KeyView:
 
 
 def _create(actor: Actor, document: Mapping[str, object], promise: tuple[str, str] | None) -> CreatedKey:
-    at = now()
-    wanted = read(NewKey, document, now=at)
+    at, rules = now(), rules_of(actor.org_id)
+    wanted = read(NewKey, rules.completed(document, at), now=at, rules=rules)
     made = secrets.mint(secrets.PROXY_TAG)
     with writing() as session:
         row = ProxyKey(id=new_id("key"), org_id=actor.org_id, prefix=made.prefix, **wanted.columns())
@@ -161,10 +178,11 @@ def _fault_of(idempotency_key: str) -> FieldError | None:
     return None
 
 
-def _faults_of(document: Mapping[str, object]) -> tuple[FieldError, ...]:
+def _faults_of(actor: Actor, document: Mapping[str, object]) -> tuple[FieldError, ...]:
     """What else is wrong, so that everything is told at once."""
+    at, rules = now(), rules_of(actor.org_id)
     try:
-        read(NewKey, document, now=now())
+        read(NewKey, rules.completed(document, at), now=at, rules=rules)
     except Invalid as error:
         return error.errors
     return ()

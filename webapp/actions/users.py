@@ -7,7 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import scoped_session
 
 from shared.ids import new_id
-from shared.models import ROLES, ManagementToken, User
+from shared.models import ADMIN_SCOPE, ROLES, Invitation, ManagementToken, User
 from webapp import passwords
 from webapp.actions import audit
 from webapp.actions.login import fold_email
@@ -38,10 +38,7 @@ def create_user(actor: Actor, email: str, role: str, *, password: str | None = N
     Raises Invalid, and Conflict when somebody has this email already.
     """
     email = fold_email(email)
-    errors = []
-    name, _, domain = email.partition("@")
-    if not name or not domain or "@" in domain or len(email) > 254 or not email.isprintable() or " " in email:
-        errors.append(FieldError("email", "is not an email address"))
+    errors = [fault] if (fault := email_fault(email)) is not None else []
     if role not in ROLES:
         errors.append(FieldError("role", f"must be one of {', '.join(ROLES)}"))
     made_up = passwords.make_up() if password is None else None
@@ -52,20 +49,28 @@ def create_user(actor: Actor, email: str, role: str, *, password: str | None = N
         raise Invalid(*errors)
     password_hash = passwords.hash_password(chosen)
     with writing() as session:
-        if session.scalar(select(User.id).where(User.email == email)) is not None:
-            raise Conflict("email_taken", "Somebody with this email is a member already.")
-        user = User(
-            id=new_id("usr"),
-            org_id=actor.org_id,
-            email=email,
-            password_hash=password_hash,
-            role=role,
-            created_at=now(),
-        )
-        session.add(user)
-        audit(session, actor, "user.create", user.id, after={"email": email, "role": role})
-        user_id = user.id
+        user_id = add_user(session, actor, email, role, password_hash)
     return CreatedUser(user_id, email, role, made_up)
+
+
+def email_fault(email: str) -> FieldError | None:
+    """What is wrong with an email, which is folded already."""
+    name, _, domain = email.partition("@")
+    if not name or not domain or "@" in domain or len(email) > 254 or not email.isprintable() or " " in email:
+        return FieldError("email", "is not an email address")
+    return None
+
+
+def add_user(session: scoped_session[Session], actor: Actor, email: str, role: str, password_hash: str) -> str:
+    """Add a member in the transaction of what makes them one; their id. Raises Conflict "email_taken"."""
+    if session.scalar(select(User.id).where(User.email == email)) is not None:
+        raise Conflict("email_taken", "Somebody with this email is a member already.")
+    user = User(
+        id=new_id("usr"), org_id=actor.org_id, email=email, password_hash=password_hash, role=role, created_at=now()
+    )
+    session.add(user)
+    audit(session, actor, "user.create", user.id, after={"email": email, "role": role})
+    return user.id
 
 
 def reset_password(actor: Actor, user_id: str) -> CreatedUser:
@@ -83,7 +88,7 @@ def reset_password(actor: Actor, user_id: str) -> CreatedUser:
 
 
 def deactivate_user(actor: Actor, user_id: str) -> UserView:
-    """Shut somebody out: their sessions end at once, and so do management tokens that they made. Once more is the same.
+    """Shut somebody out: sessions end at once, and tokens and invitations that they made. Once more is the same.
 
     Raises NotFound, and Conflict for the last administrator.
     """
@@ -97,7 +102,7 @@ def deactivate_user(actor: Actor, user_id: str) -> UserView:
                 )
             user.disabled_at = now()
             ended = end_all(session, user_id)
-            revoked = _revoke_tokens(session, actor, user.email)
+            revoked = _end_what_they_made(session, actor, user.email)
             audit(
                 session, actor, "user.deactivate", user_id, after={"sessions_ended": ended, "tokens_revoked": revoked}
             )
@@ -106,14 +111,21 @@ def deactivate_user(actor: Actor, user_id: str) -> UserView:
 
 
 def set_role(actor: Actor, user_id: str, role: str | None) -> UserView:
-    """Let somebody do more or less from now on; None leaves it. Raises NotFound, and Conflict as `deactivate_user`."""
+    """Let somebody do more or less from now on; None leaves it.
+
+    What administers in their name ends with their being an administrator: invitations, and tokens with that scope.
+    Raises NotFound, and Conflict as `deactivate_user`.
+    """
     with writing() as session:
         admins = _active_admins(session, actor.org_id)
         user = _get(session, actor, user_id)
         if role is not None and role != user.role:
             if user.role == "admin" and user.disabled_at is None and admins < 2:
                 raise Conflict("last_administrator", "The last administrator must stay one. Make another one first.")
-            audit(session, actor, "user.role", user_id, before={"role": user.role}, after={"role": role})
+            after: dict[str, object] = {"role": role}
+            if user.role == "admin" and (revoked := _end_what_they_made(session, actor, user.email, ADMIN_SCOPE)):
+                after["tokens_revoked"] = revoked
+            audit(session, actor, "user.role", user_id, before={"role": user.role}, after=after)
             user.role = role
         return view_of(user)
 
@@ -141,16 +153,26 @@ def _active_admins(session: scoped_session[Session], org_id: str) -> int:
     return len(session.scalars(query.order_by(User.id).with_for_update()).all())
 
 
-def _revoke_tokens(session: scoped_session[Session], actor: Actor, email: str) -> int:
-    """Also tokens that were made with such a token."""
+def _end_what_they_made(session: scoped_session[Session], actor: Actor, email: str, scope: str | None = None) -> int:
+    """Withdraw invitations and revoke tokens, those with `scope` if one is named; how many tokens there were.
+
+    Also what was made with such a token.
+    """
     makers, revoked = [email], 0
     while makers:
+        theirs = (Invitation.org_id == actor.org_id, Invitation.created_by.in_(makers))
+        for invitation in session.scalars(select(Invitation).where(*theirs).with_for_update()).all():
+            told = {"email": invitation.email, "role": invitation.role}
+            audit(session, actor, "invitation.withdraw", invitation.id, before=told)
+            session.delete(invitation)
         query = select(ManagementToken).where(
             ManagementToken.org_id == actor.org_id,
             ManagementToken.created_by.in_(makers),
             ManagementToken.revoked_at.is_(None),
         )
-        found = session.scalars(query.with_for_update()).all()
+        found = [
+            token for token in session.scalars(query.with_for_update()).all() if scope is None or scope in token.scopes
+        ]
         for token in found:
             token.revoked_at = now()
             audit(session, actor, "token.revoke", token.id, after={"name": token.name, "prefix": token.prefix})

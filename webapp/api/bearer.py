@@ -10,8 +10,8 @@ from sqlalchemy import select
 
 from shared.counters import CountersUnavailable, Guarded, LoginThrottle
 from shared.keys import MANAGEMENT_TAG, PROXY_TAG, digest, looks_like_ours
-from shared.models import SCOPES, ManagementToken
-from webapp.access import EVERY_SCOPE, note_event
+from shared.models import ManagementToken
+from webapp.access import note_event
 from webapp.actions.login import network_of
 from webapp.api.problems import Problem
 from webapp.context import Actor, now
@@ -26,10 +26,7 @@ _USED_EVERY = timedelta(minutes=1)
 
 
 def authenticate(ip: str | None, scope: str | None) -> Actor:
-    """The holder of the token in `Authorization: Bearer`. Raises Problem 401, or 403 when `scope` is not among its.
-
-    For EVERY_SCOPE all of them have to be.
-    """
+    """The holder of the token in `Authorization: Bearer`. Raises Problem 401, or 403 when `scope` is not among its."""
     match = _BEARER.fullmatch(request.headers.get("Authorization", "").strip())
     if match is None:
         raise _unknown("Send a management token (sk-mgmt-...) as `Authorization: Bearer`.")
@@ -47,11 +44,9 @@ def authenticate(ip: str | None, scope: str | None) -> Actor:
     token_id, used_at = token.id, token.last_used_at
     db.session.rollback()
     _note_use(token_id, used_at)
-    wanted = SCOPES if scope == EVERY_SCOPE else () if scope is None else (scope,)
-    if lacking := [name for name in wanted if name not in actor.scopes]:
-        told = " and the scope ".join(lacking)
-        note_event("scope_refused", token=token_id, needs=told)
-        raise Problem(403, "insufficient_scope", f"This management token lacks the scope {told}.")
+    if scope is not None and scope not in actor.scopes:
+        note_event("scope_refused", token=token_id, needs=scope)
+        raise Problem(403, "insufficient_scope", f"This management token lacks the scope {scope}.")
     return actor
 
 

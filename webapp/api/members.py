@@ -4,7 +4,8 @@ from typing import Any
 
 from flask import Blueprint, Response
 
-from webapp.access import EVERY_SCOPE, current_actor
+from shared.models import ADMIN_SCOPE
+from webapp.access import current_actor
 from webapp.actions.members import update_member
 from webapp.actions.users import create_user
 from webapp.api.answers import answer
@@ -19,7 +20,7 @@ ID = {"member_id": "The member's id, usr_ and 26 characters."}
 
 
 @bp.get("")
-@operation("listMembers", EVERY_SCOPE, MemberList, "All members")
+@operation("listMembers", ADMIN_SCOPE, MemberList, "All members")
 def index() -> Response:
     """List members of staff, by email."""
     return answer(MemberList(data=[Member.model_validate(view) for view in list_users(current_actor().org_id)]))
@@ -28,7 +29,7 @@ def index() -> Response:
 @bp.post("")
 @operation(
     "createMember",
-    EVERY_SCOPE,
+    ADMIN_SCOPE,
     CreatedMember,
     "The member, and in `password` the one that was made up, this once",
     status=201,
@@ -45,7 +46,7 @@ def create(document: dict[str, Any]) -> Response:
 
 
 @bp.get("/<member_id>")
-@operation("getMember", EVERY_SCOPE, Member, "The member", path=ID, problems=(404,))
+@operation("getMember", ADMIN_SCOPE, Member, "The member", path=ID, problems=(404,))
 def show(member_id: str) -> Response:
     """Read a member of staff."""
     return answer(Member.model_validate(get_user(current_actor().org_id, member_id)))
@@ -53,7 +54,7 @@ def show(member_id: str) -> Response:
 
 @bp.patch("/<member_id>")
 @operation(
-    "updateMember", EVERY_SCOPE, Member, "The member as they are now", path=ID, body=MemberPatch, problems=(404, 409)
+    "updateMember", ADMIN_SCOPE, Member, "The member as they are now", path=ID, body=MemberPatch, problems=(404, 409)
 )
 def update(member_id: str, document: dict[str, Any]) -> Response:
     """Change a member's role, or whether they may log in; whoever may not is logged out at once."""
@@ -61,7 +62,7 @@ def update(member_id: str, document: dict[str, Any]) -> Response:
 
 
 @bp.delete("/<member_id>")
-@operation("removeMember", EVERY_SCOPE, Member, "The member, who may not log in", path=ID, problems=(404, 409))
+@operation("removeMember", ADMIN_SCOPE, Member, "The member, who may not log in", path=ID, problems=(404, 409))
 def remove(member_id: str) -> Response:
     """Let a member go: no more login, and every session ends. The member stays in lists and in the audit log."""
     return answer(Member.model_validate(update_member(current_actor(), member_id, {"active": False})))

@@ -24,8 +24,8 @@ def document() -> Json:
     told: Json = deepcopy(spec.spec)
     for operations in told["paths"].values():
         for method, operation in operations.items():
-            (scopes,) = (needed[SCHEME] for needed in operation["security"])
-            words = f"Needs the scope{'s' if len(scopes) > 1 else ''} {', '.join(f'`{name}`' for name in scopes)}."
+            ((scope,),) = (needed[SCHEME] for needed in operation["security"])
+            words = f"Needs the scope `{scope}`."
             operation["description"] = f"{operation['description']}\n\n{words}".strip()
             if operation["operationId"] in optional_bodies:
                 operation["requestBody"]["required"] = False

@@ -4,7 +4,8 @@ from typing import Any
 
 from flask import Blueprint, Response
 
-from webapp.access import EVERY_SCOPE, current_actor
+from shared.models import ADMIN_SCOPE
+from webapp.access import current_actor
 from webapp.actions.organization import update_organization
 from webapp.api.answers import answer
 from webapp.api.spec import operation
@@ -22,7 +23,7 @@ def show() -> Response:
 
 
 @bp.patch("")
-@operation("updateOrganization", EVERY_SCOPE, OrganizationInfo, "The organisation as it is now", body=OrganizationPatch)
+@operation("updateOrganization", ADMIN_SCOPE, OrganizationInfo, "The organisation as it is now", body=OrganizationPatch)
 def update(document: dict[str, Any]) -> Response:
     """Rename the organisation."""
     return answer(OrganizationInfo.model_validate(update_organization(current_actor(), document)))

@@ -4,8 +4,9 @@ from typing import Any
 
 from flask import Blueprint, Response
 
+from shared.models import ADMIN_SCOPE
 from shared.pricing import table
-from webapp.access import EVERY_SCOPE, current_actor
+from webapp.access import current_actor
 from webapp.actions.prices import forget_price, set_price
 from webapp.api.answers import answer
 from webapp.api.spec import operation
@@ -27,7 +28,7 @@ def index() -> Response:
 
 
 @bp.put("/<provider>/<path:model>")
-@operation("setPrice", EVERY_SCOPE, OwnPrice, "The price", path=PLACE, body=PriceRates, problems=(404,))
+@operation("setPrice", ADMIN_SCOPE, OwnPrice, "The price", path=PLACE, body=PriceRates, problems=(404,))
 def set_rates(provider: str, model: str, document: dict[str, Any]) -> Response:
     """Price a model, in the place of all its token prices in the price table; it holds for the next request.
 
@@ -38,7 +39,7 @@ def set_rates(provider: str, model: str, document: dict[str, Any]) -> Response:
 
 
 @bp.delete("/<provider>/<path:model>")
-@operation("forgetPrice", EVERY_SCOPE, OwnPrice, "The price that was", path=PLACE, problems=(404,))
+@operation("forgetPrice", ADMIN_SCOPE, OwnPrice, "The price that was", path=PLACE, problems=(404,))
 def forget(provider: str, model: str) -> Response:
     """Go by the price table again."""
     return answer(OwnPrice.model_validate(forget_price(current_actor(), provider, model)))

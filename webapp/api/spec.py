@@ -15,7 +15,7 @@ from spectree.models import SecureType, SecuritySchemeData
 from spectree.plugins.flask_plugin import FlaskPlugin
 
 from shared.models import SCOPES
-from webapp.access import EVERY_SCOPE, scope
+from webapp.access import scope
 from webapp.api.bodies import read_document
 from webapp.api.queries import read_query
 from webapp.schemas.problems import Problem
@@ -144,8 +144,6 @@ def operation(
     for code in sorted({*_ALWAYS, *problems, *(_WITH_BODY if body else ())}):
         answers.add_model(code, Problem, description=_PROBLEMS.get(code, HTTPStatus(code).phrase))
 
-    scopes = list(SCOPES) if scope_name == EVERY_SCOPE else [scope_name]
-
     def mark(view: View) -> View:
         described = spec.validate(
             query=query,
@@ -154,7 +152,7 @@ def operation(
             resp=answers,
             operation_id=operation_id,
             path_parameter_descriptions=path,
-            security={SCHEME: scopes},
+            security={SCHEME: [scope_name]},
         )(view)
         return scope(scope_name)(described)  # type: ignore[no-any-return] # SpecTree's decorators have no types
 

@@ -1,10 +1,11 @@
-"""`/v1/tokens`: management tokens, for tokens that may do everything."""
+"""`/v1/tokens`: management tokens, for tokens that administer."""
 
 from typing import Any
 
 from flask import Blueprint, Response
 
-from webapp.access import EVERY_SCOPE, current_actor
+from shared.models import ADMIN_SCOPE
+from webapp.access import current_actor
 from webapp.actions.tokens import create_token, revoke_token
 from webapp.api.answers import answer
 from webapp.api.spec import operation
@@ -17,7 +18,7 @@ bp = Blueprint("api_tokens", __name__, url_prefix="/v1/tokens")
 
 
 @bp.get("")
-@operation("listTokens", EVERY_SCOPE, TokenList, "All tokens")
+@operation("listTokens", ADMIN_SCOPE, TokenList, "All tokens")
 def index() -> Response:
     """List management tokens, the newest first; revoked ones stay in the list."""
     return answer(TokenList(data=[Token.model_validate(view) for view in list_tokens(current_actor().org_id)]))
@@ -26,7 +27,7 @@ def index() -> Response:
 @bp.post("")
 @operation(
     "createToken",
-    EVERY_SCOPE,
+    ADMIN_SCOPE,
     CreatedToken,
     "The token, and in `token` its secret, this once",
     status=201,
@@ -43,7 +44,7 @@ def create(document: dict[str, Any]) -> Response:
 @bp.delete("/<token_id>")
 @operation(
     "revokeToken",
-    EVERY_SCOPE,
+    ADMIN_SCOPE,
     Token,
     "The revoked token",
     path={"token_id": "The token's id, tok_ and 26 characters."},

@@ -1,10 +1,11 @@
 """The choice of an expiry, in the form of a key and in that of many: some days from now, a moment, or never."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from wtforms.fields import SelectChoice
 
 from webapp.render import rfc3339
+from webapp.schemas.key_rules import in_days
 from webapp.validation import FieldError, Invalid
 
 PRESET_DAYS = ("7", "30", "60", "90")
@@ -15,9 +16,7 @@ LATER = [*(SelectChoice(days, f"In {days} days") for days in PRESET_DAYS), Selec
 def expiry_of(choice: str | None, typed: str | None, now: datetime) -> str | None:
     """The moment as actions take it; None is never. Raises Invalid: what is not understood must not become never."""
     if choice in PRESET_DAYS:
-        # To the full hour, upwards: the same form sent twice says the same.
-        hour = now.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
-        return rfc3339(hour + timedelta(days=int(choice)))
+        return rfc3339(in_days(now, int(choice)))
     if choice == "never":
         return None
     if choice != "custom":

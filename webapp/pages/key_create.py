@@ -10,6 +10,8 @@ from webapp.actions.keys import CreatedKey, create_key
 from webapp.addresses import proxy_url
 from webapp.context import Conflict, now
 from webapp.pages import key_form
+from webapp.pages.expiry import PRESET_DAYS
+from webapp.pages.key_defaults import usual
 from webapp.pages.key_hints import ip_hints, lines_of, model_hints
 from webapp.pages.key_rows import added
 from webapp.pages.keys import Search, count_text
@@ -19,6 +21,7 @@ from webapp.render import append, block, is_fragment, page, swapped, toast
 from webapp.security import current_actor, require
 from webapp.urls import query_of
 from webapp.validation import Invalid
+from webapp.views.organization import rules_of
 
 bp = Blueprint("key_create", __name__, url_prefix="/keys")
 _NONCE = re.compile(r"[\w-]{16,64}", re.ASCII)
@@ -27,7 +30,7 @@ _NONCE = re.compile(r"[\w-]{16,64}", re.ASCII)
 @bp.get("/new")
 @require("member")
 def show() -> Response:
-    form = key_form.blank(secrets.token_urlsafe(24))
+    form = _blank()
     return page("key_form.html", "panel", **key_form.context(form, current_actor()))
 
 
@@ -35,7 +38,7 @@ def show() -> Response:
 @require("member")
 def create() -> Response:
     """Make the key, once for each form that was shown: its nonce is the idempotency key of the action."""
-    form, actor = key_form.blank(secrets.token_urlsafe(24)), current_actor()
+    form, actor = _blank(), current_actor()
     nonce = form.nonce.data if _NONCE.fullmatch(form.nonce.data or "") else secrets.token_urlsafe(24)
     try:
         said = key_form.document(form, now())
@@ -50,6 +53,11 @@ def create() -> Response:
         form.nonce.data = secrets.token_urlsafe(24)
         return _again(form, ["This form made a key already. Send it again to create another one."], 409)
     return _created(created)
+
+
+def _blank() -> key_form.KeyForm:
+    known = usual(rules_of(current_actor().org_id), now(), PRESET_DAYS)
+    return key_form.blank(secrets.token_urlsafe(24), known)
 
 
 def _again(form: key_form.KeyForm, general: list[str], status: int, **more: object) -> Response:

@@ -29,6 +29,7 @@ from webapp.schemas.keys import NewKey
 from webapp.validation import FieldError, Invalid, read
 from webapp.views.attention import contradiction
 from webapp.views.keys import KeyView
+from webapp.views.organization import rules_of
 
 RESETS = [
     SelectChoice("never", "Never: one total"),
@@ -70,9 +71,9 @@ class Difference:
     stored: str
 
 
-def blank(nonce: str) -> KeyForm:
-    """An empty form, or the submitted one."""
-    form = KeyForm(data={"nonce": nonce, "spend_reset": "never", "expires": "never"})
+def blank(nonce: str, usual: Mapping[str, str]) -> KeyForm:
+    """A form with what a new key gets if nobody says otherwise, or the submitted one."""
+    form = KeyForm(data={"nonce": nonce, **usual})
     form.expires.choices = [NEVER, *LATER]
     return form
 
@@ -187,6 +188,7 @@ def context(form: KeyForm, actor: Actor, *, key: KeyView | None = None) -> dict[
         "confirm": None,
         "secrets": (),
         "differences": None,
+        "demands": rules_of(actor.org_id).sentences(),
     }
 
 

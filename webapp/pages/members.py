@@ -1,25 +1,90 @@
-"""Members, below Settings, for administrators: shutting them out, letting them in, a new password for a lost one."""
+"""Members, below Settings, for administrators: invitations, roles, shutting out and letting in, new passwords."""
 
-from flask import Blueprint, redirect
+import re
+import secrets
+
+from flask import Blueprint, redirect, request
 from flask_login import current_user
+from flask_wtf import FlaskForm
 from markupsafe import Markup
 from werkzeug.wrappers import Response
+from wtforms import HiddenField, SelectField, StringField
+from wtforms.fields import SelectChoice
 
-from webapp.actions import users
+from webapp.actions import invitations, users
+from webapp.actions.members import update_member
+from webapp.addresses import dashboard_url
 from webapp.context import Conflict, now
+from webapp.queries.invitations import list_invitations
 from webapp.queries.users import get_user, list_users, live_tokens_of
-from webapp.render import page, relative, tell
+from webapp.render import page, relative, sentence, tell
+from webapp.schemas.invitations import NewInvitation
 from webapp.security import current_actor, require
+from webapp.validation import Invalid, read
 
 bp = Blueprint("members", __name__, url_prefix="/settings/members")
+
+
+_NONCE = re.compile(r"[\w-]{16,64}", re.ASCII)
+ROLE_CHOICES = [
+    SelectChoice("viewer", "Viewer: reads"),
+    SelectChoice("member", "Member: manages keys"),
+    SelectChoice("admin", "Administrator: everything"),
+]
+
+
+class InvitationForm(FlaskForm):  # type: ignore[misc] # Flask-WTF publishes no types
+    """Somebody to be invited."""
+
+    email = StringField("Email", id="invitation-email")
+    role = SelectField("Role", choices=ROLE_CHOICES, id="invitation-role")
+    nonce = HiddenField()
 
 
 @bp.get("")
 @require("admin")
 def index() -> Response:
-    at = now()
-    members = [(view, relative(view.created_at, at)) for view in list_users(current_actor().org_id)]
-    return page("members.html", members=members, my_id=current_user.user_id)
+    return _show(InvitationForm(formdata=None, data={"role": "member"}))
+
+
+@bp.post("/invitations")
+@require("admin")
+def invite() -> Response:
+    """Make a link, which is shown in this answer and never again; one for each form, however often it is sent."""
+    form = InvitationForm()
+    nonce = form.nonce.data if _NONCE.fullmatch(form.nonce.data or "") else secrets.token_urlsafe(24)
+    try:
+        wanted = read(NewInvitation, {"email": form.email.data or "", "role": form.role.data or ""})
+        created = invitations.invite(current_actor(), wanted.email, wanted.role, once=nonce)
+    except Invalid as error:
+        for wrong in error.errors:
+            form[wrong.field].errors = [*form[wrong.field].errors, sentence(wrong.message)]
+        return _show(form, status=422)
+    except Conflict as conflict:
+        return _show(form, general=(conflict.message,), status=409)
+    link = f"{dashboard_url()}/invitation/{created.secret}"
+    return page("member.html", "panel", status=201, step="invited", member=created.view, secret=link)
+
+
+@bp.post("/invitations/<invitation_id>/withdraw")
+@require("admin")
+def withdraw(invitation_id: str) -> Response:
+    view = invitations.withdraw(current_actor(), invitation_id)
+    tell(Markup("The link for <bdi>{}</bdi> opens nothing any more.").format(view.email))
+    return redirect("/settings/members", code=303)
+
+
+@bp.post("/<user_id>/role")
+@require("admin")
+def set_role(user_id: str) -> Response:
+    if user_id == current_user.user_id:
+        return _refused("You cannot change your own role. Another administrator can.")
+    try:
+        member = update_member(current_actor(), user_id, {"role": request.form.get("role", "")})
+    except Conflict as conflict:
+        return _refused(conflict.message)
+    tell(Markup("<bdi>{}</bdi> is {} now.").format(member.email, member.role))
+    return redirect("/settings/members", code=303)
 
 
 @bp.get("/<user_id>/deactivate")
@@ -66,6 +131,23 @@ def reset_password(user_id: str) -> Response:
     created = users.reset_password(current_actor(), user_id)
     member = get_user(current_actor().org_id, user_id)
     return page("member.html", "panel", status=201, step="reset", member=member, secret=created.password)
+
+
+def _show(form: InvitationForm, *, general: tuple[str, ...] = (), status: int = 200) -> Response:
+    at, org_id = now(), current_actor().org_id
+    failed = [field.name for field in form if field.errors]
+    form.nonce.data = secrets.token_urlsafe(24)
+    return page(
+        "members.html",
+        status=status,
+        form=form,
+        general=general,
+        first=failed[0] if failed else None,
+        members=[(view, relative(view.created_at, at)) for view in list_users(org_id)],
+        invitations=[(view, relative(view.expires_at, at)) for view in list_invitations(org_id)],
+        roles=[(choice.value, str(choice.label).partition(":")[0]) for choice in ROLE_CHOICES],
+        my_id=current_user.user_id,
+    )
 
 
 def _refused(text: str) -> Response:

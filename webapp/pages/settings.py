@@ -1,4 +1,4 @@
-"""Settings: where apps connect, and management tokens (for administrators)."""
+"""Settings: the organisation, where apps connect, and management tokens (for administrators)."""
 
 import secrets
 from typing import Any
@@ -9,19 +9,23 @@ from werkzeug.wrappers import Response
 from wtforms import HiddenField, SelectField, SelectMultipleField, StringField
 from wtforms.fields import SelectChoice
 
+from shared.models import ADMIN_SCOPE
 from webapp.access import behind_untrusted_tls
 from webapp.addresses import proxy_url
 from webapp.context import now
+from webapp.pages.organization_form import OrganizationForm, filled
 from webapp.pages.token_facts import TokenRow, token_row
 from webapp.queries.tokens import list_tokens
 from webapp.render import page
 from webapp.security import current_actor, may, require
+from webapp.views.organization import organization_of, rules_of
 
 bp = Blueprint("settings", __name__, url_prefix="/settings")
 SCOPE_CHOICES = [
     SelectChoice("keys:read", "Read keys"),
     SelectChoice("keys:write", "Create, change and revoke keys"),
     SelectChoice("usage:read", "Read usage"),
+    SelectChoice(ADMIN_SCOPE, "Administer: members, tokens, credentials, prices, settings"),
 ]
 LIFETIMES = {"30": 30, "90": 90, "365": 365, "never": None}  # in days
 LIFETIME_CHOICES = [
@@ -44,17 +48,31 @@ class TokenForm(FlaskForm):  # type: ignore[misc] # Flask-WTF publishes no types
 @bp.get("")
 @require("viewer")
 def index() -> Response:
-    return show(TokenForm(data={"scopes": ["keys:read"], "lifetime": "90"}))
+    return show(blank())
 
 
-def show(form: TokenForm, *, general: tuple[str, ...] = (), used: str = "", status: int = 200) -> Response:
-    """The page with this token form in it; `used` says what the same form has made already."""
+def blank() -> TokenForm:
+    """The token form as it is shown first, whatever another form of the page sends."""
+    return TokenForm(formdata=None, data={"scopes": ["keys:read"], "lifetime": "90"})
+
+
+def show(
+    form: TokenForm,
+    *,
+    general: tuple[str, ...] = (),
+    used: str = "",
+    organization: OrganizationForm | None = None,
+    organization_faults: tuple[str, ...] = (),
+    status: int = 200,
+) -> Response:
+    """The page with these forms in it; `used` says what the same token form has made already."""
     administers = may("admin")
     at = now()
     tokens: list[TokenRow] = []
     if administers:
         tokens = [token_row(view, at) for view in list_tokens(current_actor().org_id)]
-    failed: list[Any] = [field.name for field in form if field.errors]
+    view = organization_of(current_actor().org_id)
+    failed: list[Any] = [field.id for one in (form, organization or ()) for field in one if field.errors]
     form.nonce.data = secrets.token_urlsafe(24)
     return page(
         "settings.html",
@@ -62,6 +80,10 @@ def show(form: TokenForm, *, general: tuple[str, ...] = (), used: str = "", stat
         form=form,
         general=general,
         used=used,
+        organization=view,
+        organization_form=organization or filled(view, submitted=False),
+        organization_faults=organization_faults,
+        rules=rules_of(view.id),
         first=failed[0] if failed else None,
         tokens=tokens,
         may_administer=administers,

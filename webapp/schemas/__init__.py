@@ -5,6 +5,9 @@ for people what it objects to; its values are columns, ready to be stored. A mod
 a view by its attributes, and what is in no model is told to nobody.
 """
 
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
 from pydantic import BaseModel, ConfigDict
 
 
@@ -12,6 +15,21 @@ class Input(BaseModel):
     """What is read: nothing is guessed, and nothing unknown is taken."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Stored(Input):
+    """What is read, each field of it the value of a column."""
+
+    renamed: ClassVar[Mapping[str, str]] = {}  # the column of a field, where it is not the one of its name
+    nothing: ClassVar[Mapping[str, Any]] = {}  # what a column holds when nothing was set; the others hold NULL
+
+    def columns(self) -> dict[str, Any]:
+        """The columns of what was said, and of nothing else."""
+        found = {}
+        for name in self.model_fields_set:
+            value = getattr(self, name)
+            found[self.renamed.get(name, name)] = self.nothing.get(name) if value is None else value
+        return found
 
 
 class Output(BaseModel):

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
 
-from webapp.schemas import Input, Output
+from webapp.schemas import Output, Stored
+from webapp.schemas.key_rules import within
 from webapp.schemas.values import (
     Addresses,
     Dollars,
@@ -39,10 +40,12 @@ READ_ONLY = frozenset(
 )
 
 
-class _Settings(Input):
+class _Settings(Stored):
     """What may be set of a key besides its name. Null is the same as nothing."""
 
     read_only: ClassVar = READ_ONLY
+    renamed = _COLUMNS
+    nothing = _NOTHING
 
     allowed_providers: Providers | None = Field(default=None, description="Empty: all.")
     allowed_models: ModelPatterns | None = Field(
@@ -51,29 +54,23 @@ class _Settings(Input):
     allowed_ips: Addresses | None = Field(
         default=None, description="Addresses and CIDR ranges, IPv4 and IPv6. Empty: any."
     )
-    rate_limit_rpm: RequestsPerMinute | None = Field(
+    rate_limit_rpm: Annotated[RequestsPerMinute | None, AfterValidator(within("rate_limit_rpm"))] = Field(
         default=None, description="Requests per minute. Null: no limit. To stop a key, set `paused`."
     )
-    spend_limit_usd: Dollars | None = Field(
+    spend_limit_usd: Annotated[Dollars | None, AfterValidator(within("spend_limit_usd"))] = Field(
         default=None, description="The most that may be spent per period. Null: no limit. 0: nothing may be spent."
     )
     spend_reset: Reset | None = Field(default=None, description="Period of the spend limit, in UTC. Null: never.")
-    expires_at: Expiry | None = Field(default=None, description="In the future. Null: never.")
+    expires_at: Annotated[Expiry | None, AfterValidator(within("expires_at"))] = Field(
+        default=None, description="In the future. Null: never."
+    )
     paused: Annotated[bool, BeforeValidator(read_flag)] | None = Field(
         default=None, description="Stopped for now. Null: false."
     )
 
-    def columns(self) -> dict[str, Any]:
-        """The columns of what was said, and of nothing else."""
-        found = {}
-        for name in self.model_fields_set:
-            value = getattr(self, name)
-            found[_COLUMNS.get(name, name)] = _NOTHING.get(name) if value is None else value
-        return found
-
 
 class NewKey(_Settings):
-    """A proxy key to be made."""
+    """A proxy key to be made. A limit that is absent is the organisation's default; null is none."""
 
     name: Name = Field(description="A label for people.")
 

@@ -1,20 +1,82 @@
-"""The organisation itself."""
+"""The organisation itself: its name, what it gives to new keys, and the most that it lets keys have."""
 
-from pydantic import Field
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
 
-from webapp.schemas import Input, Output
-from webapp.schemas.values import Moment, Name
+from pydantic import BeforeValidator, Field
+
+from webapp.schemas import Output, Stored
+from webapp.schemas.values import MAX_RPM, Dollars, Moment, Money, Name, Reset, read_flag
+
+MAX_DAYS = 3650
+# Which column a field is stored in, where it is not the one of its name.
+_COLUMNS = {
+    "default_spend_limit_usd": "default_spend_limit_nanos",
+    "max_spend_limit_usd": "max_spend_limit_nanos",
+}
+# What a column holds when nothing was set; the others hold NULL.
+_NOTHING: Mapping[str, Any] = {"default_spend_reset": "never", "spend_limit_required": False}
 
 
-class OrganizationPatch(Input):
-    """A merge patch: what is absent stays."""
+def _number(most: int) -> Callable[[object], int]:
+    """A reader of a whole number from 1 on."""
+
+    def read(raw: object) -> int:
+        if not isinstance(raw, int) or isinstance(raw, bool) or not 1 <= raw <= most:
+            raise ValueError(f"must be a whole number from 1 to {most:,}, or null for none")
+        return raw
+
+    return read
+
+
+Days = Annotated[int, BeforeValidator(_number(MAX_DAYS)), Field(ge=1, le=MAX_DAYS)]
+Rpm = Annotated[int, BeforeValidator(_number(MAX_RPM)), Field(ge=1, le=MAX_RPM)]
+
+
+class OrganizationPatch(Stored):
+    """A merge patch: what is absent stays, null is none. A default cannot be above its maximum."""
+
+    renamed = _COLUMNS
+    nothing = _NOTHING
 
     name: Name = Field(default_factory=str)
+    default_spend_limit_usd: Dollars | None = Field(
+        default=None, description="Of a new key that leaves `spend_limit_usd` out."
+    )
+    default_spend_reset: Reset | None = Field(
+        default=None, description="Of a new key that leaves `spend_reset` out. Null: never."
+    )
+    default_expiry_days: Days | None = Field(
+        default=None, description="When a new key expires that leaves `expires_at` out, counted from its creation."
+    )
+    default_rate_limit_rpm: Rpm | None = Field(
+        default=None, description="Of a new key that leaves `rate_limit_rpm` out."
+    )
+    max_spend_limit_usd: Dollars | None = Field(
+        default=None, description="The most that a spend limit may be, whatever its period; then every key needs one."
+    )
+    max_expiry_days: Days | None = Field(
+        default=None, description="How far ahead an expiry may be; then every key needs one."
+    )
+    max_rate_limit_rpm: Rpm | None = Field(
+        default=None, description="The most that a rate limit may be; then every key needs one."
+    )
+    spend_limit_required: Annotated[bool, BeforeValidator(read_flag)] | None = Field(
+        default=None, description="Whether every key needs a spend limit. Null: false."
+    )
 
 
 class OrganizationInfo(Output):
-    """An organisation."""
+    """An organisation, with defaults and maxima of its keys. Null: none."""
 
     id: str
     name: str
     created_at: Moment
+    default_spend_limit_usd: Money | None
+    default_spend_reset: str
+    default_expiry_days: int | None
+    default_rate_limit_rpm: int | None
+    max_spend_limit_usd: Money | None
+    max_expiry_days: int | None
+    max_rate_limit_rpm: int | None
+    spend_limit_required: bool

@@ -37,6 +37,12 @@ class Credential(Output):
     last4: str
     created_at: Moment
     created_by: str
+    source: str = Field(
+        description="`system`: from the environment at a start, or a command; `staff`: set by a member or a token; "
+        "`sandbox`: of the built-in provider, which bills nothing.",
+        json_schema_extra={"enum": ["system", "staff", "sandbox"]},
+    )
+    readable: bool = Field(description="False: no key of ROUTER_ENCRYPTION_KEY opens it; set it anew.")
 
 
 class ProviderInfo(Output):
@@ -45,7 +51,18 @@ class ProviderInfo(Output):
     provider: str
     label: str
     base_url: str = Field(description="Where requests are sent.")
+    base_url_setting: str = Field(description="The setting that tells it.", examples=["ROUTER_OPENAI_URL"])
     credential: Credential | None = Field(description="Null: requests for it are refused.")
+
+
+class Connection(Output):
+    """What a provider said to its credential."""
+
+    provider: str
+    ok: bool = Field(description="Whether it takes the credential.")
+    status: int | None = Field(description="Its HTTP status; null when it was not reached.")
+    message: str = Field(description="What that means, with the provider's own words.")
+    latency_ms: int | None
 
 
 class ProviderList(Output):

@@ -1,21 +1,59 @@
-"""The organisation itself."""
+"""The organisation itself, with what it gives to new keys and the most that it lets keys have."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 
+from shared import money
 from shared.models import Organization
 from webapp.db import db
+from webapp.schemas.key_rules import KeyRules
 
 
 @dataclass(frozen=True, slots=True)
 class OrganizationView:
-    """An organisation as its members see it."""
+    """An organisation as its members see it. Money is decimal strings; None is no default, or no maximum."""
 
     id: str
     name: str
     created_at: datetime
+    default_spend_limit_usd: str | None
+    default_spend_reset: str
+    default_expiry_days: int | None
+    default_rate_limit_rpm: int | None
+    max_spend_limit_usd: str | None
+    max_expiry_days: int | None
+    max_rate_limit_rpm: int | None
+    spend_limit_required: bool
 
 
 def organization_of(org_id: str) -> OrganizationView:
-    row = db.session.get_one(Organization, org_id)
-    return OrganizationView(row.id, row.name, row.created_at)
+    return view_of(db.session.get_one(Organization, org_id, populate_existing=True))
+
+
+def rules_of(org_id: str) -> KeyRules:
+    """What holds for the keys of an organisation at this moment."""
+    return rules_in(db.session.get_one(Organization, org_id, populate_existing=True))
+
+
+def rules_in(row: Organization) -> KeyRules:
+    return KeyRules(**{field.name: getattr(row, field.name) for field in fields(KeyRules)})
+
+
+def view_of(row: Organization) -> OrganizationView:
+    return OrganizationView(
+        id=row.id,
+        name=row.name,
+        created_at=row.created_at,
+        default_spend_limit_usd=_dollars(row.default_spend_limit_nanos),
+        default_spend_reset=row.default_spend_reset,
+        default_expiry_days=row.default_expiry_days,
+        default_rate_limit_rpm=row.default_rate_limit_rpm,
+        max_spend_limit_usd=_dollars(row.max_spend_limit_nanos),
+        max_expiry_days=row.max_expiry_days,
+        max_rate_limit_rpm=row.max_rate_limit_rpm,
+        spend_limit_required=row.spend_limit_required,
+    )
+
+
+def _dollars(nanos: int | None) -> str | None:
+    return None if nanos is None else money.to_usd(nanos)

@@ -3,14 +3,18 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+SANDBOX_PREFIX = "sandbox-"  # of what the built-in provider takes for a credential
+
 
 @dataclass(frozen=True, slots=True)
 class CredentialView:
-    """A credential without itself."""
+    """A credential without itself. `readable` is False when no key of ROUTER_ENCRYPTION_KEY opens it."""
 
     last4: str
     created_at: datetime
     created_by: str
+    source: str  # system, staff, sandbox
+    readable: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,4 +24,17 @@ class ProviderView:
     provider: str
     label: str
     base_url: str
+    base_url_setting: str
+    usual_url: str  # the provider's own
     credential: CredentialView | None
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionView:
+    """What a provider said to its credential; `status` and `latency_ms` are None when it was not reached."""
+
+    provider: str
+    ok: bool
+    status: int | None
+    message: str
+    latency_ms: int | None

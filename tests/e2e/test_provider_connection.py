@@ -1,0 +1,50 @@
+"""Test connection by the dashboard as it is served: whom it asks, and that it waits for nobody without end."""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from harness import Router, eventually
+from raw_http import Ended, Heard, Line, ScriptedProvider
+
+from webapp import serving
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.mark.parametrize("slug", ["openai", "anthropic", "gemini"])
+def test_it_works(router: Router, slug: str) -> None:
+    """Against the sandbox, which tells credentials apart by where they stand and how they begin."""
+    told = router.api("POST", f"/v1/providers/{slug}/test").json()
+    assert (told["ok"], told["status"]) == (True, 200), told
+
+
+def test_a_provider_that_drips_holds_nobody_up(lab: Router, provider: ScriptedProvider) -> None:
+    """Each byte of its head comes in time, so no deadline of a single read would ever end it."""
+    over, asked = threading.Event(), threading.Event()
+
+    def script(line: Line, _: Heard) -> None:
+        line.send(b"HTTP/1.1 200 OK\r\nX-Long: ")
+        asked.set()
+        while not over.wait(0.2):
+            line.send(b"x")
+        raise Ended
+
+    provider.play(script)
+    with ThreadPoolExecutor(1) as pool:
+        began = time.monotonic()
+        waiting = pool.submit(lab.api, "POST", "/v1/providers/openai/test")
+        try:
+            eventually(asked.is_set, what="the question to the provider")
+            while not waiting.done():
+                before = time.monotonic()
+                assert lab.api("GET", "/v1/organization").status_code == 200
+                assert time.monotonic() - before < 2
+                over.wait(0.25)
+            told = waiting.result().json()
+        finally:
+            over.set()
+    assert serving.CALL_SECONDS - 1 < time.monotonic() - began < serving.CALL_SECONDS + 5
+    assert (told["ok"], told["status"]) == (False, None)
+    assert "did not answer within 10 seconds" in told["message"]

@@ -1,0 +1,90 @@
+"""The form of the organisation's settings: from what people type to the patch that the action takes.
+
+It carries what was stored when it was shown (`seen`), so that only what somebody changed is sent on: two administrators
+who change two fields at the same time both get what they want.
+"""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from flask_wtf import FlaskForm
+from wtforms import BooleanField, HiddenField, SelectField, StringField
+
+from webapp.pages.key_form import RESETS
+from webapp.render import sentence
+from webapp.validation import FieldError
+from webapp.views.organization import OrganizationView
+
+_NUMBERS = ("default_expiry_days", "default_rate_limit_rpm", "max_expiry_days", "max_rate_limit_rpm")
+_AMOUNTS = ("default_spend_limit_usd", "max_spend_limit_usd")
+_MOST_DIGITS = 15
+
+
+class OrganizationForm(FlaskForm):  # type: ignore[misc] # Flask-WTF publishes no types
+    """The organisation's name, defaults of new keys, maxima of all."""
+
+    name = StringField("Name", id="org-name")
+    default_spend_limit_usd = StringField("Spend limit", id="org-default_spend_limit_usd")
+    default_spend_reset = SelectField("Resets", choices=RESETS, id="org-default_spend_reset")
+    default_expiry_days = StringField("Expires after, in days", id="org-default_expiry_days")
+    default_rate_limit_rpm = StringField("Requests per minute", id="org-default_rate_limit_rpm")
+    max_spend_limit_usd = StringField("Spend limit, at most", id="org-max_spend_limit_usd")
+    max_expiry_days = StringField("Expires within, in days", id="org-max_expiry_days")
+    max_rate_limit_rpm = StringField("Requests per minute, at most", id="org-max_rate_limit_rpm")
+    spend_limit_required = BooleanField("Every key needs a spend limit", id="org-spend_limit_required")
+    seen = HiddenField()
+
+
+def filled(view: OrganizationView, *, submitted: bool) -> OrganizationForm:
+    """The form as it is stored, or the submitted one."""
+    known: dict[str, Any] = {name: getattr(view, name) for name in ("name", "default_spend_reset")}
+    known |= {name: _text(getattr(view, name)) for name in (*_AMOUNTS, *_NUMBERS)}
+    known["spend_limit_required"] = view.spend_limit_required
+    if submitted:
+        return OrganizationForm(data=known)
+    form = OrganizationForm(formdata=None, data=known)
+    form.seen.data = json.dumps(_document(form))
+    return form
+
+
+def patch(form: OrganizationForm) -> dict[str, object]:
+    """What was changed since the form was shown, as the document of the JSON endpoint."""
+    said = _document(form)
+    try:
+        seen = json.loads(form.seen.data or "")
+    except (ValueError, RecursionError):
+        seen = None
+    if not isinstance(seen, dict):
+        return said
+    return {name: value for name, value in said.items() if name not in seen or seen[name] != value}
+
+
+def attach(form: OrganizationForm, errors: Iterable[FieldError]) -> tuple[str, ...]:
+    """Put each message beside its field; those of no field are returned."""
+    general = []
+    for error in errors:
+        if error.field in form and error.field not in ("seen", "csrf_token"):
+            form[error.field].errors = [*form[error.field].errors, sentence(error.message)]
+        else:
+            general.append(sentence(error.message))
+    return tuple(general)
+
+
+def _document(form: OrganizationForm) -> dict[str, object]:
+    said: dict[str, object] = {
+        "name": form.name.data or "",
+        "default_spend_reset": form.default_spend_reset.data,
+        "spend_limit_required": bool(form.spend_limit_required.data),
+    }
+    for name in _AMOUNTS:
+        said[name] = (form[name].data or "").strip().removeprefix("$").strip() or None
+    for name in _NUMBERS:
+        text = (form[name].data or "").strip()
+        is_number = text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS
+        said[name] = int(text) if is_number else text or None
+    return said
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)

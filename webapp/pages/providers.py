@@ -1,0 +1,108 @@
+"""Providers: whose credential the router has, whether it works, where requests go. Administrators change it."""
+
+from flask import Blueprint, redirect
+from flask_wtf import FlaskForm
+from werkzeug.wrappers import Response
+from wtforms import PasswordField
+
+from shared.config import CREDENTIAL_SETTINGS
+from shared.pricing import table
+from webapp.actions.credentials import forget_credentials, store_credentials
+from webapp.context import NotFound, now
+from webapp.queries.connection import check_connection
+from webapp.queries.providers import get_provider, list_providers
+from webapp.render import page, relative, sentence, tell
+from webapp.schemas.providers import NewCredential
+from webapp.security import current_actor, may, require
+from webapp.validation import Invalid, read
+from webapp.views.providers import ConnectionView, ProviderView
+
+bp = Blueprint("providers", __name__, url_prefix="/providers")
+
+
+class CredentialForm(FlaskForm):  # type: ignore[misc] # Flask-WTF publishes no types
+    """A provider's own key. What was typed is never sent back."""
+
+    credential = PasswordField("Credential", id="credential")
+
+
+@bp.get("")
+@require("viewer")
+def index() -> Response:
+    return _show()
+
+
+@bp.post("/<slug>/test")
+@require("admin")
+def check(slug: str) -> Response:
+    """Ask the provider; for htmx the answer alone."""
+    return _show(check_connection(current_actor().org_id, slug))
+
+
+@bp.get("/<slug>/credential")
+@require("admin")
+def ask_credential(slug: str) -> Response:
+    return _form(get_provider(current_actor().org_id, slug), CredentialForm(formdata=None))
+
+
+@bp.post("/<slug>/credential")
+@require("admin")
+def set_credential(slug: str) -> Response:
+    """Store it, sealed; it holds for the next request."""
+    actor, form = current_actor(), CredentialForm()
+    provider = get_provider(actor.org_id, slug)
+    try:
+        secret = read(NewCredential, {"credential": form.credential.data or ""}).credential
+    except Invalid as error:
+        form.credential.errors = [sentence(wrong.message) for wrong in error.errors]
+        return _form(provider, form, status=422)
+    changed = store_credentials(actor, {slug: secret})
+    became = "stored" if changed else "the one that was stored already"
+    tell(f"The credential of {provider.label} is {became}. Test the connection to see whether it works.")
+    return redirect(f"/providers#{slug}", code=303)
+
+
+@bp.get("/<slug>/credential/remove")
+@require("admin")
+def ask_removal(slug: str) -> Response:
+    provider = get_provider(current_actor().org_id, slug)
+    if provider.credential is None:
+        raise NotFound
+    return _form(provider, CredentialForm(formdata=None), step="remove")
+
+
+@bp.post("/<slug>/credential/remove")
+@require("admin")
+def remove_credential(slug: str) -> Response:
+    provider = get_provider(current_actor().org_id, slug)
+    forget_credentials(current_actor(), [slug])
+    tell(f"The credential of {provider.label} is removed. Requests for it are refused from now on.")
+    return redirect(f"/providers#{slug}", code=303)
+
+
+def _show(result: ConnectionView | None = None) -> Response:
+    """The page, or for htmx what a provider said alone."""
+    org_id, at = current_actor().org_id, now()
+    views = list_providers(org_id)
+    return page(
+        "providers.html",
+        "connection" if result is not None else "",
+        rows=[(view, relative(view.credential.created_at, at) if view.credential else "") for view in views],
+        sandboxed=any(view.credential is not None and view.credential.source == "sandbox" for view in views),
+        may_administer=may("admin"),
+        credential_settings=CREDENTIAL_SETTINGS,
+        table_version=table.version(),
+        result=result,
+    )
+
+
+def _form(provider: ProviderView, form: CredentialForm, *, step: str = "set", status: int = 200) -> Response:
+    return page(
+        "provider_credential.html",
+        "panel",
+        status=status,
+        provider=provider,
+        form=form,
+        step=step,
+        setting=CREDENTIAL_SETTINGS[provider.provider],
+    )
