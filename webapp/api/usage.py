@@ -24,7 +24,7 @@ _SUMS = "Sums by group, and of all"
 @operation("getKeyUsage", "usage:read", Usage, _SUMS, path=ID, query=UsageQuery, kinds=("text/csv",), problems=(404,))
 def of_key(key_id: str, query: UsageQuery) -> Response:
     """What a proxy key used, in UTC days; the last 30 by default."""
-    return _told(usage_of_key(current_actor().org_id, key_id, *query.days, query.group_by), query)
+    return answer_of(usage_of_key(current_actor().org_id, key_id, *query.days, query.group_by), query)
 
 
 @bp.get("/usage")
@@ -34,10 +34,11 @@ def of_organization(query: UsageQuery) -> Response:
 
     By key these are the dearest 10,000, in that order; `total` is of all.
     """
-    return _told(usage_of_organization(current_actor().org_id, *query.days, query.group_by), query)
+    return answer_of(usage_of_organization(current_actor().org_id, *query.days, query.group_by), query)
 
 
-def _told(found: UsageTable, query: UsageQuery) -> Response:
+def answer_of(found: UsageTable, query: UsageQuery) -> Response:
+    """What was found, in the form that was asked for."""
     if query.format == "csv":
         head = (found.group_by, "requests", "input_tokens", "output_tokens", *USAGE_CLASSES, "cost_usd")
         return table("usage", head, map(_cells, found.lines))
