@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
 
-.PHONY: run test test-fast test-faults clients check check-locks bench bench-scale lock clean
+.PHONY: run test test-fast test-faults clients check check-locks bench bench-scale pictures lock clean
 
 run: $(VENV)/.installed
 	@exec $(BIN)/python -m webapp
@@ -48,6 +48,10 @@ bench: $(VENV)/.installed-dev
 bench-scale: $(VENV)/.installed-dev
 	BENCH_KEYS=$${BENCH_KEYS:-1000000} BENCH_ROWS=$${BENCH_ROWS:-5000000} \
 	  $(BIN)/python -m pytest -m bench -q -s tests/bench/test_scale.py $(ARGS)
+
+# The pictures of the documentation, of the dashboard as it runs. Needs Chromium.
+pictures: $(VENV)/.installed-dev
+	PYTHONPATH=. $(BIN)/python tests/e2e/pictures.py
 
 # Locks what pyproject.toml asks for, with hashes, for every platform. Needs the network.
 lock: $(VENV)/.made
