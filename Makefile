@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 ARGS   ?=
 OUT    ?= build/screenshots
 
-.PHONY: run test test-fast test-faults clients check check-locks bench bench-scale screenshots lock clean
+.PHONY: run test test-fast test-faults clients check check-locks bench bench-scale screenshots pictures lock clean
 
 run: $(VENV)/.installed
 	@exec $(BIN)/python -m webapp
@@ -50,10 +50,13 @@ bench-scale: $(VENV)/.installed-dev
 	BENCH_KEYS=$${BENCH_KEYS:-1000000} BENCH_ROWS=$${BENCH_ROWS:-5000000} \
 	  $(BIN)/python -m pytest -m bench -q -s tests/bench/test_scale.py tests/bench/test_dashboard_scale.py $(ARGS)
 
-# Every page and dialog into the folder OUT, for people to look at; the one of the README is among them.
+# Every page and dialog into the folder OUT, for people to look at.
 screenshots: $(VENV)/.installed-dev
 	$(BIN)/python tests/e2e/screenshots.py $(OUT)
-	cp $(OUT)/dashboard.png docs/images/dashboard.png
+
+# The pictures of the documentation, of the dashboard as it runs. Needs Chromium.
+pictures: $(VENV)/.installed-dev
+	PYTHONPATH=. $(BIN)/python tests/e2e/pictures.py
 
 # Locks what pyproject.toml asks for, with hashes, for every platform. Needs the network.
 lock: $(VENV)/.made

@@ -35,21 +35,22 @@ def for_key(
     key: KeySnapshot,
     configured: frozenset[str],
     limits: tuple[RateState | None, SpendState] | None,
+    lifetime_nanos: int | None,
     dialect: str,
     request_id: str,
 ) -> Response | Rejection:
-    """Endpoints about the key itself; `limits` is what is left of its limits, None when nobody knows."""
+    """Endpoints about the key itself; of its limits and of all that it has spent None is what nobody knows."""
     own = headers.limits(*limits) if limits is not None else []
     if endpoint.name == "models":
         return _json(200, model_cards.listed(key, configured, dialect), request_id, own)
     if endpoint.name == "model":
         return _json(200, model_cards.of(endpoint.model, dialect), request_id, own)
-    if limits is None:
+    if limits is None or lifetime_nanos is None:
         return Rejection(Deny(Reason.LIMITS_UNAVAILABLE))
-    return _json(200, _about(key, *limits), request_id, own)
+    return _json(200, _about(key, *limits, lifetime_nanos), request_id, own)
 
 
-def _about(key: KeySnapshot, rate: RateState | None, spend: SpendState) -> dict[str, Any]:
+def _about(key: KeySnapshot, rate: RateState | None, spend: SpendState, lifetime_nanos: int) -> dict[str, Any]:
     return {
         "id": key.id,
         "name": key.name,
@@ -69,6 +70,7 @@ def _about(key: KeySnapshot, rate: RateState | None, spend: SpendState) -> dict[
             "remaining_usd": None if spend.remaining_nanos is None else money.to_usd(spend.remaining_nanos),
             "period_start": period_start(spend),
             "resets_at": resets_at(spend),
+            "lifetime_usd": money.to_usd(lifetime_nanos),
         },
     }
 

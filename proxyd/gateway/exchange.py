@@ -44,13 +44,21 @@ from proxyd.gateway.route import (
 )
 from proxyd.gateway.upload_links import UploadLinks
 from proxyd.key_cache import KnownKey
-from proxyd.messages import Request, RequestError, Response
+from proxyd.messages import ClientGone, Request, RequestError, Response
 from proxyd.providers import Parsed, model_field
 from shared.catalog import NOT_METERED, PROVIDERS, Kind, bare_model, provider_of_model
 from shared.judgement import nobodys_model
-from shared.policy import Deny, KeySnapshot, Network, Reason
+from shared.policy import ERRORS, Deny, KeySnapshot, Network, Reason
 
 NO_LIMITS = (Reason.INVALID_PROXY_KEY, Reason.KEYS_UNAVAILABLE, Reason.LIMITS_UNAVAILABLE)
+
+
+class RequestFailed(Exception):
+    """A fault of ours, and the request that it was made on."""
+
+    def __init__(self, context: RequestContext) -> None:
+        super().__init__(context.id)
+        self.context = context
 
 
 class Sessions(Protocol):
@@ -60,7 +68,10 @@ class Sessions(Protocol):
 
 
 class Gateway:
-    """Handles requests, one greenlet each. `handle` answers whatever comes; only broken sockets make it raise."""
+    """Handles requests, one greenlet each. `handle` answers whatever comes.
+
+    What makes it raise are clients that are gone, and faults of ours, as `RequestFailed`.
+    """
 
     def __init__(
         self,
@@ -97,9 +108,15 @@ class Gateway:
             answer = self._exchange(context)
         except RequestError as error:
             answer = rejected_request(error)
-        except BaseException:
+        except BaseException as error:
             context.let_go()
-            raise
+            if isinstance(error, ClientGone) or not isinstance(error, Exception):
+                raise
+            # Whoever looks after the key finds it beside the refusals, under the id that the client is told.
+            if context.key is not None and not request.client.gone:
+                fault = rejected(Reason.INTERNAL_ERROR).deny
+                self._note(context, context.key, fault, ERRORS[fault.reason].status)
+            raise RequestFailed(context) from error
         if isinstance(answer, Rejection):
             context.let_go()
             refusal = rejection.response(self._with_limits(answer, context.key), context.dialect, context.id)
@@ -118,6 +135,9 @@ class Gateway:
 
     def error_response(self, error: Exception, request: Request | None) -> Response:
         """Answer a request that could not be read to its end, or on which we failed. Never raises."""
+        if isinstance(error, RequestFailed):
+            failed = error.context
+            return rejection.response(rejected(Reason.INTERNAL_ERROR), failed.dialect, failed.id)
         dialect = "openai" if request is None else dialect_of(request.path, spoken_by(request.headers))
         _, number = self._accounting.new_id()
         if not isinstance(error, RequestError):
@@ -236,7 +256,8 @@ class Gateway:
         if endpoint.otherwise is not None and not model_cards.knows(key, configured, endpoint.model):
             return self._forward(context, current, endpoint.otherwise)
         limits = self._limits.of(key)
-        return builtin_endpoints.for_key(endpoint, key, configured, limits, dialect, context.id)
+        lifetime_nanos = self._limits.lifetime_nanos(key) if endpoint.name == "key" else None
+        return builtin_endpoints.for_key(endpoint, key, configured, limits, lifetime_nanos, dialect, context.id)
 
     def _with_limits(self, refusal: Rejection, key: KeySnapshot | None) -> Rejection:
         """A refusal carries the limits' headers, as an answer would."""

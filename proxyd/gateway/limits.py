@@ -52,6 +52,14 @@ class Limits:
             limit_nanos=key.spend_limit_nanos,
         )
 
+    def lifetime_nanos(self, key: KeySnapshot) -> int | None:
+        """What a key has spent since it was made, as the counters stand; None: nobody knows."""
+        try:
+            row = self._row(key.id, with_money=True)
+        except (CountersUnavailable, LedgerUnavailable):
+            return None
+        return None if row is None else row.lifetime
+
     def exhausted(self, key: KeySnapshot) -> RateLimited | SpendExceeded | SpendHeld | None:
         """What refuses even a request that costs next to nothing, as the counters stand; None: nothing does."""
         limit_nanos = key.spend_limit_nanos

@@ -26,6 +26,8 @@ class UsageSource(Protocol):
 
     @property
     def failed(self) -> bool: ...
+    @property
+    def wrote(self) -> bool: ...
     def usage(self) -> pricing.Usage | None: ...
     def delivered(self) -> pricing.Usage: ...
 
@@ -137,11 +139,12 @@ class MeteredAttempt:
     def _is_billed(self, outcome: str, meter: UsageSource) -> bool:
         """Whether an answer without usage costs what was delivered.
 
-        Providers do not bill what failed, unless they say so; what broke off is charged as far as it came. Whoever
-        leaves before an answer began has made the provider work all the same: the input is charged at least.
+        Providers do not bill what failed, unless they say so; what broke off, by an error event as well, is charged as
+        far as it came. Whoever leaves before an answer began has made the provider work all the same: the input is
+        charged at least.
         """
         answered = self.succeeded if self.status is not None else outcome == "client_gone"
-        return answered and not meter.failed
+        return answered and (not meter.failed or meter.wrote)
 
     def _cost(self, usage: pricing.Usage) -> pricing.Cost:
         context = self.context

@@ -87,8 +87,9 @@ class UsageAccumulator:
         if self.deferred:
             return Usage({}, self.served_model, unmetered=True)
         reading = read_usage(self._endpoint.prices_id, flavor, self.reported)
-        if reading is None or not (self.failed or self._is_final(reading.counts)):
-            return None  # of an answer that failed, what was told until then is all that is billed
+        told = reading is not None and (self._is_final(reading.counts) or (self.failed and not self.wrote))
+        if reading is None or not told:
+            return None  # of an answer that failed before there was a text, what was told until then is all there is
         counts = reading.counts
         for key, calls in self._calls().items():
             counts[key] = max(calls, counts.get(key, 0))
@@ -123,9 +124,10 @@ class UsageAccumulator:
 
     def _writes_for_nothing(self) -> bool:
         """Whether there is text that no tokens were told for. Nobody writes it out of none."""
-        return not self.failed and not self._parsed.size.output_free and self._wrote()
+        return not self.failed and not self._parsed.size.output_free and self.wrote
 
-    def _wrote(self) -> bool:
+    @property
+    def wrote(self) -> bool:
         """Whether there is any text in the answer."""
         if self.unweighed is not None:
             self.written(self.unweighed)
@@ -133,11 +135,11 @@ class UsageAccumulator:
         return bool(self.content_bytes)
 
     def delivered(self) -> Usage:
-        self._wrote()
+        written = self.wrote and self.content_bytes
         size, flavor = self._parsed.size, self._endpoint.flavor
         counts = {"input_tokens": estimated_input(size)}
         output_free = size.output_free
-        written = self.content_bytes or self.textless_bytes
+        written = written or self.textless_bytes
         output = 0 if output_free else max(self.content_events, -(-written // BYTES_PER_TOKEN))
         reading = None if flavor is None else read_usage(self._endpoint.prices_id, flavor, self.reported)
         parts: tuple[Usage, ...] = ()

@@ -52,7 +52,11 @@ class Meter(Protocol):
 
     @property
     def failed(self) -> bool:
-        """The provider reported an error inside the answer; then only usage that it told is billed."""
+        """The provider reported an error inside the answer; then usage that it told is billed, and what it wrote."""
+
+    @property
+    def wrote(self) -> bool:
+        """There is text in the answer."""
 
     @property
     def served_model(self) -> str | None:

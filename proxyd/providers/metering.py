@@ -38,6 +38,10 @@ class _Watch:
         return self._accumulator.failed
 
     @property
+    def wrote(self) -> bool:
+        return self._accumulator.wrote
+
+    @property
     def served_model(self) -> str | None:
         return self._accumulator.served_model
 

@@ -65,7 +65,10 @@ class LiveConversation:
         turn = self._turns.admit(parsed, model, LiveUsage(self._endpoint, parsed))
         if isinstance(turn, Rejection):
             return turn
-        self._turn = turn
+        if self._turn is None:
+            self._turn = turn
+        else:
+            turn.void()  # the other greenlet has admitted one meanwhile, and figures end one only
         return None
 
     def from_server(self, data: bytes) -> Ends | None:

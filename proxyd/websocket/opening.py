@@ -85,7 +85,7 @@ class SessionOpener:
         if route.endpoint.kind is Kind.LIVE and (name := steering_parameter(query)) is not None:
             return rejected(Reason.INVALID_REQUEST, detail=f"the parameter {name} is not taken here.", param=name)
         if route.endpoint.kind is Kind.REALTIME:
-            model = _realtime_model(query)
+            model = realtime_model(query)
             if isinstance(model, Rejection):
                 return model
             context.model = model
@@ -161,7 +161,7 @@ class SessionOpener:
         return ResponsesConversation(turns, endpoint, self._parser)
 
 
-def _realtime_model(query: str) -> str | Rejection:
+def realtime_model(query: str) -> str | Rejection:
     """The model that a Realtime session's address names."""
     named = parse_qsl(query, keep_blank_values=True)
     models = {value for name, value in named if name == "model"}
@@ -170,6 +170,8 @@ def _realtime_model(query: str) -> str | Rejection:
     model = models.pop()
     if names_a_secret_of_ours(model):
         return key_for_model()
-    if not model or len(model) > MAX_MODEL_CHARACTERS or not model.isprintable() or model != model.strip():
+    # What some readers take for the end of a value would be another model to them than it is to us.
+    odd = not model.isprintable() or model != model.strip() or set(model) & set(";&#")
+    if not model or len(model) > MAX_MODEL_CHARACTERS or odd:
         return rejected(Reason.INVALID_REQUEST, detail="model cannot be read.", param="model")
     return model

@@ -116,7 +116,8 @@ class ResponsesConversation:
         if usage.complete or usage.failed:
             status = event.get("status")
             turn.sent = True
-            turn.status = status if kind == "error" and type(status) is int and 400 <= status < 600 else 200
+            unanswered = kind == "error" and not usage.wrote  # else it is an answer that broke off
+            turn.status = status if unanswered and type(status) is int and 400 <= status < 600 else 200
             turn.end("provider_error" if usage.failed else "ok")
             queue.popleft()
             if not queue:
@@ -134,7 +135,7 @@ class ResponsesConversation:
         if isinstance(turn, Rejection):
             self._turns.post(parsed, model, None)
             return Ends(turn, at_once=True)
-        self._lanes[lane].append(turn)
+        self._lanes[lane].appendleft(turn)  # a client may have asked for the next one while this was admitted
         return None
 
     def _refused(self, lane: str, rejection: Rejection) -> Verdict:

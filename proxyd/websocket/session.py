@@ -105,6 +105,8 @@ class Session:
         self._ending: tuple[Rejection, bool] | None = None  # why it will end, and whether the client knows
         self._end: End | None = None
         self._over = Event()
+        self._between = Event()  # no message of the provider's is half way to the client
+        self._between.set()
         self._active_at = monotonic()
         self._draining: Callable[[], bool] = lambda: False
         self.turns = turns
@@ -198,9 +200,15 @@ class Session:
                 verdict.turn.sent = False
         self._claim.release()
         if verdict.answer is not None:
-            self._client.send(Piece(verdict.answer, True, True, True))
+            self._tell(verdict.answer)
         if verdict.ends is not None:
             self._end_with(verdict.ends, told=verdict.answer is not None)
+
+    def _tell(self, message: bytes) -> None:
+        """Tell the client something of our own: between two messages, as frames of two must not mix (RFC 6455, 5.4)."""
+        while not self._between.is_set():
+            self._between.wait()
+        self._client.send(Piece(message, True, True, True))
 
     def _make_room(self, size: int) -> None:
         """Wait until so much of a message that is not complete may be kept."""
@@ -226,8 +234,12 @@ class Session:
         ends: Ends | None = None
         if whole is not None:
             ends = self._conversation.from_server(whole)
-            if self._credential and self._credential in piece.data:
-                piece = piece._replace(data=piece.data.replace(self._credential, MASK))
+        if self._credential and self._credential in piece.data:
+            piece = piece._replace(data=piece.data.replace(self._credential, MASK))
+        if piece.final:
+            self._between.set()  # whoever waits for it has a turn only after this frame was put in line
+        else:
+            self._between.clear()
         self._client.send(piece)
         if ends is not None:
             self._end_with(ends, told=False)
@@ -268,7 +280,7 @@ class Session:
         if end is None:
             return
         self._briefly(lambda: self._provider.close(end.provider_code, ""))
-        if end.message is not None:
+        if end.message is not None and self._between.is_set():
             self._briefly(lambda: self._client.send(Piece(end.message or b"", True, True, True)))
         self._briefly(lambda: self._client.close(end.code, end.reason))
 

@@ -49,6 +49,7 @@ class Told:
 
     figures: Usage | None
     failed: bool = False
+    wrote: bool = False
 
     def usage(self) -> Usage | None:
         return self.figures

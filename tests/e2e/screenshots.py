@@ -2,7 +2,7 @@
 
     make screenshots OUT=folder
 
-They are for looking at, one by one, after a change of looks. `dashboard.png` among them is the one of the README.
+They are for looking at, one by one, after a change of looks. Those of the documentation: `pictures.py`.
 """
 
 import sys
@@ -86,14 +86,6 @@ def take(browser: Browser, router: Router, folder: Path, state: str, places: Ite
         context.close()
 
 
-def take_for_readme(browser: Browser, router: Router, path: Path) -> None:
-    page = browser.new_page(viewport={"width": 1280, "height": 720}, color_scheme="light")
-    log_in(page, router)
-    page.goto(f"{router.web_url}/keys")
-    page.mouse.move(0, 0)
-    _save(page, path)
-
-
 def _save(page: Page, path: Path, *, whole: bool = False) -> None:
     page.screenshot(path=path, full_page=whole, animations="disabled", caret="hide")
 
@@ -114,7 +106,6 @@ def main(folder: Path) -> None:
             [place for place in PLACES if not place.name.startswith(("key-", "member-"))],
         )
         fill(router)
-        take_for_readme(browser, router, folder / "dashboard.png")
         take(browser, router, folder, "full", PLACES)
 
 

@@ -137,7 +137,8 @@ def test_deleted_counters_are_made_anew_and_nothing_is_forgotten(hurt: Router) -
     for path in (file, *hurt.data_dir.glob("counters.db-*")):
         path.unlink()
     eventually(lambda: file.exists() and file.stat().st_ino != before, RECOVERY_SECONDS, "new counters")
-    assert about(hurt, key)["spend"]["spent_usd"] == money.to_usd(row["cost_nanos"])
+    spend, cost = about(hurt, key)["spend"], money.to_usd(row["cost_nanos"])
+    assert (spend["spent_usd"], spend["lifetime_usd"]) == (cost, cost)
     assert chat(hurt, key).status_code == 200
     settled(hurt, key_id, 2)
 

@@ -13,6 +13,8 @@ from calls import about, chat, code, generate, messages
 from harness import Json, Router, eventually
 from raw_http import Ended, Line, ScriptedProvider, bearer, chat_body, dial, ledger_rows, reply, request
 
+from shared.catalog import PROVIDERS
+
 Call = Callable[[], requests.Response]
 
 
@@ -279,4 +281,16 @@ def test_a_key_sees_its_own_limits(router: Router) -> None:
     for name in ("id", "name", "prefix", "status", "allowed_ips", "allowed_models", "allowed_providers", "expires_at"):
         assert mine[name] == shown[name], name
     assert (mine["spend_limit_usd"], mine["spend_reset"]) == (shown["spend_limit_usd"], shown["spend_reset"])
-    assert {**mine["spend"], "lifetime_usd": mine["spend"]["spent_usd"]} == shown["spend"]
+    assert mine["spend"] == shown["spend"]
+
+
+def test_commands_beside_a_running_router(router: Router) -> None:
+    """What one changes holds for the next request, and the doctor finds all of it well."""
+    key_id, key = router.create_key(name="by command")
+    assert chat(router, key).status_code == 200
+    assert json.loads(router.run("-m", "flask", "--app", "wsgi", "keys", "pause", key_id, "--json"))["paused"]
+    assert code(chat(router, key)) == "key_paused"
+    told = json.loads(router.run("-m", "flask", "--app", "wsgi", "doctor", "--json"))
+    assert {finding["check"]: finding["state"] for finding in told["findings"]} == dict.fromkeys(
+        ("settings", "data directory", "database", "counters", "proxy", "dashboard", "clock", *(f"provider {slug}" for slug in PROVIDERS)), "ok"
+    )  # fmt: skip

@@ -84,7 +84,7 @@ def test_a_provider_that_breaks_off_is_told_and_charged(router: Router, path: st
     assert row["cost_nanos"] > 0
 
 
-def test_an_error_inside_a_turn_costs_nothing_and_the_next_one_works(router: Router) -> None:
+def test_an_error_costs_what_was_written_before_it_and_the_next_turn_works(router: Router) -> None:
     key_id, key = router.create_key(name="errors", spend_limit_usd="1")
     with opened(router, RESPONSES, key) as session:
         create(session, "sandbox:429 hello")
@@ -95,8 +95,9 @@ def test_an_error_inside_a_turn_costs_nothing_and_the_next_one_works(router: Rou
         hear(session, "response.completed")
     rows = turns(router, key_id, 3)
     assert [(row["status"], row["outcome"], row["cost_nanos"] > 0) for row in rows] == [
-        (429, "provider_error", False), (500, "provider_error", False), (200, "ok", True),
+        (429, "provider_error", False), (200, "provider_error", True), (200, "ok", True),
     ]  # fmt: skip
+    assert [row["flags"] for row in rows] == [[], ["estimated"], []]
 
 
 # Processes that end

@@ -44,4 +44,5 @@ def test_a_flood_of_refusals_asks_the_database_once_and_only_about_money(router:
         assert found is not None
         assert found[1].remaining_nanos == 300
     assert asked == [["key_never_used"]]
+    assert limits.lifetime_nanos(key()) == 700
     assert router.observer.rows(["key_never_used"])["key_never_used"].lifetime == 700

@@ -247,7 +247,11 @@ def test_an_error_inside_the_stream_is_seen() -> None:
     error = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
     watch = run(meter(), events(START, TEXT, error))
     assert (watch.failed, watch.complete) == (True, False)
-    assert (used(watch).counts["input_tokens"], used(watch).counts["output_tokens"]) == (30, 1)
+    assert watch.usage() is None  # what it wrote until then is estimated
+    counts = watch.delivered().counts
+    assert (watch.wrote, counts["input_tokens"], counts["output_tokens"]) == (True, 30, 2)
+    silent = run(meter(), events(START, error))
+    assert (silent.wrote, used(silent).counts["input_tokens"], used(silent).counts["output_tokens"]) == (False, 30, 1)
     assert run(meter(), events(error)).usage() is None
 
 

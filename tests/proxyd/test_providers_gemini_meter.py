@@ -103,7 +103,8 @@ def test_a_blocked_prompt_is_an_end() -> None:
 
 def test_an_error_inside_the_stream_is_seen() -> None:
     watch = run(meter(), sse(STREAM[0], {"error": {"code": 503, "message": "x", "status": "UNAVAILABLE"}}))
-    assert (watch.failed, used(watch).counts) == (True, {"input_tokens": 8})
+    assert (watch.failed, watch.wrote, watch.usage()) == (True, True, None)
+    assert watch.delivered().counts == {"input_tokens": 8, "output_tokens": 2}  # of six bytes
 
 
 def test_searches_are_counted_as_they_are_billed() -> None:

@@ -155,7 +155,11 @@ def test_an_error_inside_the_stream_is_seen() -> None:
     watch = meter()
     data = sse(STREAM[0], {"error": {"message": "overloaded"}})
     assert relay(watch, data) == data
-    assert (watch.failed, watch.usage()) == (True, None)
+    assert (watch.failed, watch.wrote, watch.usage()) == (True, True, None)
+    assert watch.delivered().counts["output_tokens"] == 1
+    silent = meter()
+    relay(silent, sse({"error": {"message": "overloaded"}}))
+    assert (silent.failed, silent.wrote, silent.usage()) == (True, False, None)
 
 
 @pytest.mark.parametrize(
@@ -265,7 +269,7 @@ def test_a_response_that_breaks_off_is_estimated() -> None:
     )
     assert (watch.usage(), watch.complete, watch.delivered().counts["output_tokens"]) == (None, False, 3)
     relay(watch, b'event: error\ndata: {"type":"error","message":"x"}\n\n')
-    assert watch.failed
+    assert (watch.failed, watch.wrote) == (True, True)
 
 
 def test_embeddings_are_metered_however_large() -> None:

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
+from proxyd.gateway.rejection import Rejection
 from proxyd.providers.gemini_live import LiveUsage, setup_of
 from proxyd.providers.gemini_live import parsed_of as live_parsed
 from proxyd.providers.realtime import ROOM_TOKENS, RealtimeUsage, SessionInput, output_limit_of, parsed_of
 from proxyd.providers.realtime_config import SessionConfig, unpriced_in
+from proxyd.websocket.opening import realtime_model
 from shared import pricing
 from shared.catalog import PROVIDERS, WEBSOCKET, Endpoint, find_endpoint
 
@@ -196,3 +198,9 @@ def test_a_setup_names_the_model() -> None:
         {"model": "models/gemini-3.8-live"},
     )
     assert setup_of({"realtimeInput": {}}) is None
+
+
+@pytest.mark.parametrize("query", ["model=a;model=b", "model=a%3Bb", "model=a%26model=b", "model=a%23b", "model=+a"])
+def test_a_model_that_another_reader_takes_for_another_one_is_none(query: str) -> None:
+    assert isinstance(realtime_model(query), Rejection)
+    assert realtime_model("model=ft%3Agpt-realtime:acme:1") == "ft:gpt-realtime:acme:1"

@@ -189,3 +189,41 @@ def test_a_101_that_cannot_be_written_leaves_nothing_open() -> None:
     stage.session.abandon()
     assert (stage.conversation.ended, stage.rows, stage.provider.open) == (["client_gone"], ["client_gone"], False)
     stage.greenlet.kill()
+
+
+def _part(stage: Stage, data: bytes, *, first: bool = False, final: bool = False) -> None:
+    """The provider sends a frame of a message."""
+    stage.provider.peer.send(Piece(data, True, first, final))
+    stage.provider.put(stage.provider.peer.take())
+    gevent.sleep(0.01)
+
+
+def test_our_own_words_wait_for_the_end_of_a_message(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that is refused something while a message comes to it in frames keeps its session, and is told."""
+    monkeypatch.setattr(stage.conversation, "from_client", lambda data: Verdict(answer=b"refused"))
+    _part(stage, b"one", first=True)
+    stage.client.say(b"something else")
+    gevent.sleep(0.01)
+    _part(stage, b"two")
+    assert stage.client.heard == [b"one", b"two"]
+    _part(stage, b"three", final=True)
+    assert stage.client.heard == [b"one", b"two", b"three", b"refused"]
+    assert not stage.conversation.ended
+    stage.client.close()
+    stage.over()
+
+
+def test_a_session_that_ends_within_a_message_says_so_by_its_code(stage: Stage) -> None:
+    _part(stage, b"one", first=True)
+    stage.provider.close()
+    ours, _ = stage.over()
+    assert ours == (1014, "provider_unreachable")
+    assert stage.client.heard == [b"one"]
+
+
+def test_the_credential_is_in_no_frame(stage: Stage) -> None:
+    _part(stage, b"it was sk-real, ", first=True)
+    _part(stage, b"yes, sk-real", final=True)
+    assert stage.client.heard == [b"it was [provider credential], ", b"yes, [provider credential]"]
+    stage.client.close()
+    stage.over()

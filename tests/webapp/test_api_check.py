@@ -208,8 +208,8 @@ def test_the_command_says_the_same(app: Flask, make: Make) -> None:
     told = run(args=["keys", "check", paused.id, "--model", "gpt-4o", "--json"])
     assert json.loads(told.output)["refusal"]["code"] == "key_paused"
     wrong = run(args=["keys", "check", key.id, "--ip", "nowhere"])
-    assert (wrong.exit_code, "ip is neither" in wrong.output) == (1, True)
+    assert (wrong.exit_code, "--ip is neither" in wrong.output) == (2, True)
     unknown = run(args=["keys", "check", "sk-proxy-pasted"])
-    assert (unknown.exit_code, "pasted" in unknown.output) == (1, False)
+    assert (unknown.exit_code, "pasted" in unknown.output) == (2, False)
     with app.app_context():
         assert db.session.query(Refusal).count() == 0

@@ -170,18 +170,18 @@ def flask(fresh: Callable[..., Settings]) -> Callable[..., str]:
 
 
 def test_commands(flask: Callable[..., str], fresh: Callable[..., Settings]) -> None:
-    assert "Run `flask --app wsgi bootstrap` first" in flask("tokens", "create", "x", code=1)
+    assert "Run `flask --app wsgi bootstrap` first" in flask("tokens", "create", "x", code=2)
     assert "Password, shown this once" in flask("bootstrap")
     assert "shown this once" not in flask("bootstrap")
     flask("db", "upgrade")
-    token = flask("tokens", "create", "ci", "--scope", "keys:read").strip()
+    token = flask("tokens", "create", "ci", "--scope", "keys:read").split()[-1]
     client = create_app(fresh()).test_client()
     assert client.get("/v1/keys", headers={"Authorization": f"Bearer {token}"}).status_code == 200
     assert '"scopes": ["keys:read", "keys:write", "usage:read"]' in flask("tokens", "create", "ci", "--json")
-    assert "is not a scope" in flask("tokens", "create", "ci", "--scope", "all", code=1)
+    assert "is not a scope" in flask("tokens", "create", "ci", "--scope", "all", code=2)
     assert "new@example.com (viewer), password: " in flask("users", "create", "New@example.com", "--role", "viewer")
-    assert "is a member already" in flask("users", "create", "new@example.com", code=1)
-    assert "not an email" in flask("users", "create", "new", code=1)
+    assert "is a member already" in flask("users", "create", "new@example.com", code=2)
+    assert "not an email" in flask("users", "create", "new", code=2)
 
 
 def test_with_a_real_credential_the_sandboxs_is_forgotten(fresh: Callable[..., Settings]) -> None:

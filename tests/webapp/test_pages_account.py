@@ -214,5 +214,5 @@ def test_on_the_command_line(app: Flask, leaver: tuple[str, FlaskClient]) -> Non
     assert "may log in again" in flask("activate", "leaver@example.com")
     made = flask("password", "leaver@example.com").strip().rpartition(" ")[2]
     assert post_login(app.test_client(), "leaver@example.com", made).status_code == 303
-    assert "no member" in flask("deactivate", "nobody@example.com", code=1)
-    assert "last administrator" in [flask("deactivate", ADMIN), flask("deactivate", "leaver@example.com", code=1)][1]
+    assert "no member" in flask("deactivate", "nobody@example.com", code=2)
+    assert "last administrator" in [flask("deactivate", ADMIN), flask("deactivate", "leaver@example.com", code=2)][1]

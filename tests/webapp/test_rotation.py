@@ -17,7 +17,7 @@ from shared.sealing import Sealer, UnsealError
 from webapp import create_app
 from webapp.banner import welcome
 from webapp.bootstrap import bootstrap
-from webapp.cli import lines_of
+from webapp.cli.setup import lines_of
 from webapp.db import db
 
 OLD, NEW, OTHER = (Fernet.generate_key().decode() for _ in range(3))

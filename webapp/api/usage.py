@@ -25,7 +25,7 @@ _SUMS = "Sums by group, and of all"
 @operation("getKeyUsage", "usage:read", Usage, _SUMS, path=ID, query=UsageQuery, kinds=("text/csv",), problems=(404,))
 def of_key(key_id: str, query: UsageQuery) -> Response:
     """What a proxy key used, in UTC days; the last 30 by default."""
-    return _told(usage_of_key(current_actor().org_id, key_id, *query.days, query.group_by), query)
+    return answer_of(usage_of_key(current_actor().org_id, key_id, *query.days, query.group_by), query)
 
 
 @bp.get("/usage")
@@ -35,10 +35,11 @@ def of_organization(query: UsageQuery) -> Response:
 
     By key these are the dearest 10,000, in that order; `total` is of all.
     """
-    return _told(usage_of_organization(current_actor().org_id, *query.days, query.group_by), query)
+    return answer_of(usage_of_organization(current_actor().org_id, *query.days, query.group_by), query)
 
 
-def _told(found: UsageTable, query: UsageQuery) -> Response:
+def answer_of(found: UsageTable, query: UsageQuery) -> Response:
+    """What was found, in the form that was asked for."""
     if query.format == "csv":
         return table("usage", (found.group_by, *SUM_COLUMNS), ((line.group, *sum_cells(line)) for line in found.lines))
     lines = [line_of(line, found.group_by) for line in found.lines]

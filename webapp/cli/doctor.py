@@ -1,0 +1,67 @@
+"""`flask --app wsgi doctor`: what is wrong with this installation, if anything is."""
+
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+
+import click
+from flask.cli import with_appcontext
+
+from shared.config import Settings
+from webapp.cli.output import as_json_option, tell_json
+from webapp.cli.providers import outcome_of
+from webapp.cli.running import Exit, told
+from webapp.context import now
+from webapp.doctor import (
+    Finding,
+    look_at_clock,
+    look_at_counters,
+    look_at_data_directory,
+    look_at_database,
+    look_at_programs,
+    look_at_providers,
+    look_at_settings,
+)
+from webapp.first_start import first_actor
+from webapp.queries.providers import list_providers
+
+_MARKS = {"ok": "ok     ", "warning": "WARNING", "fault": "FAULT  "}
+
+
+@click.command("doctor")
+@click.option("--offline", is_flag=True, help="Ask no provider.")
+@as_json_option
+@with_appcontext
+def doctor(offline: bool, as_json: bool) -> None:  # noqa: FBT001 - click's way
+    """Look at settings, data directory, database, counters, clock, programs and providers. Exit status 1: a fault."""
+    with told() as settings:
+        findings = []
+        for finding in look(settings, offline=offline):
+            findings.append(finding)
+            if not as_json:  # each as soon as it is known: some wait for servers
+                click.echo(f"{_MARKS[finding.state]}  {finding.check}: {finding.message}")
+    well = all(finding.state != "fault" for finding in findings)
+    if as_json:
+        tell_json({"ok": well, "findings": [asdict(finding) for finding in findings]})
+    sys.exit(Exit.DONE if well else Exit.NO)
+
+
+def look(settings: Settings, *, offline: bool) -> Iterator[Finding]:
+    """All checks, in the order in which one fault explains the next."""
+    yield from look_at_settings(os.environ)
+    yield from look_at_data_directory(settings)
+    database = list(look_at_database(settings))
+    yield from database
+    yield from look_at_counters(settings)
+    yield from look_at_programs(settings)
+    if any(finding.state == "fault" for finding in database):
+        return  # the rest stands in it
+    found = first_actor()
+    outcomes = {}
+    if found is not None and not offline:
+        known = [view for view in list_providers(found.org_id) if view.credential is not None]
+        outcomes = {view.provider: outcome_of(found.org_id, view) for view in known}
+    if not offline:
+        yield from look_at_providers(outcomes)
+    yield from look_at_clock(now(), outcomes)
