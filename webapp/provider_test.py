@@ -6,6 +6,7 @@ a header and nowhere else; what the provider says is repeated without it.
 
 import contextlib
 import json
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from shared.secret_text import MASK, masked
 TIMEOUT_SECONDS = 10.0
 _MOST_BYTES = 256 * 1024  # of an answer; what is behind them is not read
 _LONGEST_WORDS = 300
+_PIECE = 8  # characters of a credential of which more are never told than are shown anyway
 # By dialect: what lists models, at most one of them, and the field in which the answer has them.
 _LISTS = {
     "openai": ("/v1/models", "data"),
@@ -54,16 +56,17 @@ class _SystemRoots(HTTPAdapter):
 
 
 def try_connection(
-    provider: Provider, base_url: str, credential: str, *, timeout_seconds: float = TIMEOUT_SECONDS
+    provider: Provider, base_url: str, credential: str, *, timeout_seconds: float | None = None
 ) -> Outcome:
     """Ask the provider at `base_url`, which is without version path, for a list of models with this credential.
 
     It is asked directly, as the proxy asks it: by no proxy of the environment, and with nobody's .netrc in the place of
     the credential. A redirect is not followed, because the credential must not go elsewhere.
     """
+    timeout_seconds = timeout_seconds or TIMEOUT_SECONDS
     if not (credential.isascii() and credential.isprintable()):
         return Outcome(ok=False, message="The credential has characters that no header carries. Was it cut or wrapped?")
-    path, field = _LISTS[provider.dialect]
+    path, _ = _LISTS[provider.dialect]
     headers = {name.decode(): value.decode() for name, value in provider.extra_headers}
     headers[provider.auth_header.decode()] = provider.auth_prefix.decode() + credential
     began = time.monotonic()
@@ -86,7 +89,7 @@ def try_connection(
                 message=_unreachable(provider.label, base_url, error, timeout_seconds),
                 seconds=time.monotonic() - began,
             )
-    ok, message = _judged(provider, base_url, answer, body, field)
+    ok, message = _judged(provider, base_url, credential, answer, body)
     return Outcome(
         ok=ok,
         message=_without(message, credential),
@@ -108,14 +111,16 @@ def _read(answer: requests.Response, deadline: float) -> bytes:
     return bytes(read)
 
 
-def _judged(provider: Provider, base_url: str, answer: requests.Response, body: bytes, field: str) -> tuple[bool, str]:
+def _judged(
+    provider: Provider, base_url: str, credential: str, answer: requests.Response, body: bytes
+) -> tuple[bool, str]:
     """Whether an answer is a good one, and what it means."""
     status, name = answer.status_code, provider.label
-    document = _document(body)
-    said = _words(document)
+    document, field = _document(body), _LISTS[provider.dialect][1]
+    said = _words(document, credential)
     told = f": {said}" if said else "."
     if status == 200:
-        if isinstance(document, dict) and isinstance(document.get(field), list):
+        if _is_list(document, body, field):
             return True, f"{name} answers and takes the credential."
         return False, f"{base_url} answers, but not as {name} does. Is it the base URL of {name}?"
     if 300 <= status < 400:
@@ -166,19 +171,31 @@ def _certificate(error: Exception) -> str:
     return "Its certificate is of nobody whom this machine trusts."
 
 
+def _is_list(document: object, body: bytes, field: str) -> bool:
+    """That of a large account is longer than what is read of it, and so is no document."""
+    if len(body) >= _MOST_BYTES:
+        return body.lstrip()[:1] == b"{" and f'"{field}"'.encode() in body
+    return isinstance(document, dict) and isinstance(document.get(field), list)
+
+
 def _document(body: bytes) -> object:
     with contextlib.suppress(ValueError, RecursionError):
         return json.loads(body)
     return None
 
 
-def _words(document: object) -> str:
-    """The provider's own sentence in an error, in the shapes of all three."""
+def _words(document: object, credential: str) -> str:
+    """The provider's own sentence in an error, in the shapes of all three, without any part of the credential."""
     if isinstance(document, list) and document:
         document = document[0]
     error = document.get("error") if isinstance(document, dict) else None
     said = error.get("message") if isinstance(error, dict) else error
-    return " ".join(said.split()) if isinstance(said, str) else ""
+    shown = " ".join(said.replace(credential, MASK).split()) if isinstance(said, str) else ""
+    # Some repeat a part of what they were sent.
+    for piece in {credential[start : start + _PIECE] for start in range(len(credential) - _PIECE + 1)}:
+        if piece in shown:
+            shown = re.sub(rf"\S*{re.escape(piece)}\S*", MASK, shown)
+    return shown
 
 
 def _without(message: str, credential: str) -> str:

@@ -134,7 +134,7 @@ def test_the_credential_is_told_to_nobody(
 def test_a_compressed_answer_is_read_within_bounds(answers: Answers) -> None:
     import gzip
 
-    url = answers(200, gzip.compress(b'{"data": ["' + b"x" * 20_000_000 + b'"]}'), **{"Content-Encoding": "gzip"})
+    url = answers(200, gzip.compress(b'{"more": ["' + b"x" * 20_000_000 + b'"]}'), **{"Content-Encoding": "gzip"})
     assert "not as OpenAI does" in asked("openai", url).message
     url = answers(200, gzip.compress(b'{"data": []}'), **{"Content-Encoding": "gzip"})
     assert asked("openai", url).ok

@@ -24,7 +24,10 @@ tokens = Commands(
 @options(NewToken, leave_out=["name"], names={"scopes": "--scope"})
 @as_json_option
 def create_command(as_json: bool, **asked: Any) -> None:  # noqa: FBT001 - click's way
-    """Make a management token called NAME and print it, this once. Without --scope it may do everything but administer."""
+    """Make a management token called NAME and print it, this once.
+
+    Without --scope it may do everything but administer.
+    """
     usual = [scope for scope in SCOPES if scope != ADMIN_SCOPE]
     wanted = read(NewToken, {"scopes": usual, **said(NewToken, asked)}, now=now())
     created = create_token(actor(), wanted.name, wanted.scopes, expires_at=wanted.expires_at)
