@@ -4,6 +4,7 @@ import gzip
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from dashboard_kit import ADMIN
@@ -17,6 +18,7 @@ from webapp.render import relative
 from webapp.security import login_manager
 
 MOST_ON_A_FIRST_VISIT = 150_000
+PICTURE = Path(__file__).parent.parent.parent / "docs" / "images" / "dashboard.png"
 
 
 def main_links(page: str) -> list[tuple[str, bool]]:
@@ -139,3 +141,7 @@ def test_far_times_are_years() -> None:
     assert relative(at + timedelta(days=730), at) == "in 2 y"
     assert relative(datetime(9999, 12, 31, tzinfo=UTC), at) == "in 7978 y"
     assert relative(at - timedelta(days=800), at) == "2 y ago"
+
+
+def test_the_picture_in_the_readme_is_small() -> None:
+    assert PICTURE.stat().st_size < MOST_ON_A_FIRST_VISIT
