@@ -109,17 +109,16 @@ def ledger_rows(plan: Plan) -> Iterator[dict[str, Any]]:
 
 
 def refusal_rows(plan: Plan) -> Iterator[dict[str, Any]]:
-    """Two of each key, for reasons of which some are rare."""
+    """Two of nearly each key, for reasons of which most are rare."""
     reasons = tuple(Reason)
     for number in plan.numbers():
-        for reason in (Reason.RATE_LIMITED, reasons[number % len(reasons)]):
-            at = plan.now - timedelta(seconds=plan.key_count - number, microseconds=len(reason))
-            if reason is Reason.RATE_LIMITED or number % len(reasons) != reasons.index(Reason.RATE_LIMITED):
-                yield {
-                    "key_id": key_id_of(number), "reason": reason.value, "org_id": plan.org_id, "count": 3, "last_at": at,
-                    "status": 403, "sentence": "The proxy key may not do so.", "model": MODEL, "client_ip": "203.0.113.7",
-                    "request_id": f"req_00REF{number:020d}{len(reason) % 10}",
-                }  # fmt: skip
+        for reason in {Reason.RATE_LIMITED, reasons[number % len(reasons)]}:
+            yield {
+                "key_id": key_id_of(number), "reason": reason.value, "org_id": plan.org_id, "count": 3, "status": 403,
+                "last_at": plan.now - timedelta(seconds=plan.key_count - number, microseconds=reasons.index(reason)),
+                "sentence": "The proxy key may not do so.", "model": MODEL, "client_ip": "203.0.113.7",
+                "request_id": f"req_00REF{number:019d}{reasons.index(reason):02d}",
+            }  # fmt: skip
 
 
 def daily_rows(plan: Plan) -> Iterator[dict[str, Any]]:

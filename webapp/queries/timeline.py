@@ -64,7 +64,7 @@ def stretch(
         told = [literal(value, column.type) for value, column in zip(behind, order, strict=True)]
         found = found.where(tuple_(*order) < tuple_(*told))
         # Where a page was cut short, all of that moment were looked at: else many of one moment would end every page.
-        within.append(at < behind[0] if behind[1] == _LEAST else at <= behind[0])
+        within.append(at < behind[0] if _LEAST in behind[1:] else at <= behind[0])
     floor = _floor(at, within) if wanted else None
     if floor is not None:
         found = found.where(at >= floor)
