@@ -16,7 +16,7 @@ from shared.models import AuditEvent, Refusal, UsageRecord
 from webapp.bootstrap import BootstrapReport
 from webapp.db import db, writing
 from webapp.queries import timeline
-from webapp.queries.activity import list_refused, list_sent
+from webapp.queries.activity import corrections_of, find_refused, list_refused, list_sent
 from webapp.queries.audit import list_audit, walk_audit
 from webapp.queries.timeline import Stretch
 from webapp.schemas.activity import RefusedFilter, SentFilter
@@ -164,7 +164,10 @@ def test_each_begins_in_an_index(filled: tuple[str, list[str]]) -> None:
         ("ix_usage_records_org_id_admitted_at", "usage_records", lambda: list_sent(org_id, SentFilter(cursor=sent_cursor))),
         ("ix_refusals_org_id_last_at", "refusals", lambda: list_refused(org_id, RefusedFilter(cursor=refused_cursor))),
         ("ix_refusals_org_id_reason_last_at", "refusals", lambda: list_refused(org_id, RefusedFilter(reason="key_paused"))),
+        ("ix_refusals_request_id", "refusals", lambda: find_refused(org_id, "req_1")),
+        ("ix_usage_records_adjusts", "usage_records", lambda: corrections_of(org_id, "req_1")),
         ("ix_audit_events_org_id_actor_at", "audit_events", lambda: list_audit(org_id, AuditQuery(actor="somebody1@example.com"))),
+        ("ix_audit_events_org_id_target_at", "audit_events", lambda: list_audit(org_id, AuditQuery(target=keys[0], action="price.set"))),
         ("ix_audit_events_org_id_target_at", "audit_events", lambda: list_audit(org_id, AuditQuery(target=keys[0]))),
         ("ix_audit_events_org_id_action_at", "audit_events", lambda: list_audit(org_id, AuditQuery(action="price.set"))),
         ("ix_audit_events_org_id_at", "audit_events", lambda: list_audit(org_id, AuditQuery(action="price."))),

@@ -137,18 +137,21 @@ def _page(org_id: str, asked: AuditQuery, behind: Place | None) -> AuditPage:
 def _conditions(org_id: str, asked: AuditQuery) -> tuple[list[ColumnElement[bool]], list[ColumnElement[bool]]]:
     """What an index has, which is the organisation and one of the others, and the rest."""
     indexed: list[ColumnElement[bool]] = [AuditEvent.org_id == org_id]
-    exact: list[ColumnElement[bool]] = []
     wanted: list[ColumnElement[bool]] = []
+    action = None if asked.action is None or asked.action.endswith(".") else asked.action
     # In this order: of each there are fewer than of the next.
-    if asked.target is not None:
-        exact.append(AuditEvent.target == asked.target)
-    if asked.actor is not None:
-        exact.append(AuditEvent.actor == asked.actor)
-    if asked.action is not None and asked.action.endswith("."):
+    for column, value in (
+        (AuditEvent.target, asked.target),
+        (AuditEvent.actor, asked.actor),
+        (AuditEvent.action, action),
+    ):
+        if value is not None and len(indexed) == 1:
+            indexed.append(column == value)
+        elif value is not None:
+            wanted.append(column.concat("") == value)  # no index has this, so that none but the first is gone by
+    if asked.action is not None and action is None:
         wanted.append(AuditEvent.action.startswith(asked.action, autoescape=True))
-    elif asked.action is not None:
-        exact.append(AuditEvent.action == asked.action)
-    return indexed + exact[:1], exact[1:] + wanted
+    return indexed, wanted
 
 
 def _tagged(ids: Collection[str], tag: str) -> set[str]:

@@ -53,21 +53,18 @@ def stretch(
     compares, and goes on with the moment; each row that it leads to is looked at for what is `wanted` besides.
     """
     at = order[0]
-    within = list(indexed)
-    if since is not None:
-        within.append(at >= since)
-    if until is not None:
-        within.append(at < until)
-    total = _count(at, within) if count and not wanted else None
+    within = list(indexed) if until is None else [*indexed, at < until]
+    lowest = [] if since is None else [at >= since]
+    total = _count(at, within + lowest) if count and not wanted else None
     found = select(at.class_).where(*within, *wanted)
     if behind is not None:
         told = [literal(value, column.type) for value, column in zip(behind, order, strict=True)]
         found = found.where(tuple_(*order) < tuple_(*told))
         # Where a page was cut short, all of that moment were looked at: else many of one moment would end every page.
-        within.append(at < behind[0] if behind[1] == _LEAST else at <= behind[0])
-    floor = _floor(at, within) if wanted else None
-    if floor is not None:
-        found = found.where(at >= floor)
+        within.append(at < behind[0] if _LEAST in behind[1:] else at <= behind[0])
+    floor = _floor(at, within + lowest) if wanted else None
+    # One or the other: of two SQLite would take the first to the index, and read all that the second leaves out.
+    found = found.where(*lowest) if floor is None else found.where(at >= floor)
     rows = db.session.scalars(found.order_by(*(column.desc() for column in order)).limit(limit + 1)).all()
     if len(rows) > limit:
         last = rows[limit - 1]
