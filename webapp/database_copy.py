@@ -13,7 +13,20 @@ from typing import Any
 
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import JSON, Connection, Engine, Table, Text, create_engine, exists, func, select, text, type_coerce
+from sqlalchemy import (
+    DDL,
+    JSON,
+    Connection,
+    Engine,
+    Table,
+    Text,
+    create_engine,
+    exists,
+    func,
+    select,
+    text,
+    type_coerce,
+)
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
@@ -27,6 +40,9 @@ from shared.sealing import Sealer, UnsealError
 
 ROWS_AT_ONCE = 1000
 LOCK_SECONDS = 5
+# SQLAlchemy has no types for these.
+_REST = DDL("ALTER TABLE %(fullname)s DISABLE TRIGGER USER")  # type: ignore[no-untyped-call]
+_WORK = DDL("ALTER TABLE %(fullname)s ENABLE TRIGGER USER")  # type: ignore[no-untyped-call]
 _SOURCE = "The source"  # stands where messages about a setting name it
 _UPGRADE = "flask --app wsgi db upgrade"
 
@@ -173,11 +189,11 @@ def _refuse_what_is_there(new: Connection) -> None:
 @contextmanager
 def _triggers_at_rest(new: Connection) -> Iterator[None]:
     """What triggers keep is copied as it is, like everything else; so they keep and refuse nothing meanwhile."""
-    for word in ("DISABLE", "ENABLE"):
-        for table in db.Base.metadata.sorted_tables:
-            new.exec_driver_sql(f'ALTER TABLE "{table.name}" {word} TRIGGER USER')
-        if word == "DISABLE":
-            yield
+    for table in db.Base.metadata.sorted_tables:
+        new.execute(_REST.against(table))
+    yield
+    for table in db.Base.metadata.sorted_tables:
+        new.execute(_WORK.against(table))
 
 
 def _copy(table: Table, old: Connection, new: Connection) -> int:

@@ -18,10 +18,10 @@ RARE = 50_000  # one key of so many is of a kind of which there are few
 
 def varied(number: int, key_count: int, now: datetime, cost_nanos: int) -> dict[str, Any]:
     """Columns of a key. One in twenty is revoked, one in a hundred paused, one in fifty has expired."""
-    rare = number % RARE == 17
+    rare, mixed = number % RARE == 17, number * 2_654_435_761 >> 9  # so that names have nothing to do with the rest
     created_at = now - YEARS * ((key_count - number) / key_count)
     return {
-        "name": f"{TEAMS[number % 10]} {APPS[number // 10 % 10]} {number}",
+        "name": f"{TEAMS[mixed % 10]} {APPS[mixed // 10 % 10]} {number}",
         "created_at": created_at,
         "created_by": "rare@example.com" if rare else f"member{number % MEMBERS}@example.com",
         "allowed_providers": json.dumps(PROVIDERS[number % 8]),

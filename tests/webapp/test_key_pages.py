@@ -93,9 +93,10 @@ def test_counts(made: Made, keys: list[Fact], monkeypatch: pytest.MonkeyPatch) -
 def test_a_short_page_says_that_more_follow(made: Made, keys: list[Fact], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(key_candidates, "FEW", NONE_ARE_FEW)
     monkeypatch.setattr(key_pages, "SCANNED", 5)
+    monkeypatch.setattr(key_pages, "WALKS", 2)
     api = api_of(made)
     asked = "/v1/keys?q=no+such+name"
-    for _ in range(9):  # of six keys each
+    for _ in range(5):  # of twice six keys each
         page = api("GET", asked).get_json()
         assert (page["data"], page["has_more"]) == ([], True)
         asked = f"/v1/keys?q=no+such+name&cursor={page['next_cursor']}"

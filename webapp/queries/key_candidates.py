@@ -1,6 +1,6 @@
 """Few among many: filters that an index knows the keys of, so that nobody looks for them among all the others."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -28,21 +28,36 @@ from webapp.queries.key_filters import (
 from webapp.queries.key_search import found_by_trigrams
 from webapp.schemas.lists import STATUSES, KeyQuery
 
-FEW = 5_000  # keys that are read one by one and sorted sooner than they are come upon among a million
+FEW = 10_000  # keys that are read one by one and sorted sooner than they are come upon among a million
 _LONGEST_PERIOD = timedelta(days=32)  # and a day for zones
 _LIVE_STATES = frozenset(STATUSES) - {"revoked"}
 
 
 @dataclass(frozen=True, slots=True)
 class Narrowing:
-    """A filter with an index of the keys that it leaves.
+    """A filter with indexes of the keys that it leaves.
 
-    `ids` are theirs, and perhaps those of some others, up to one more than FEW. `by_creation` is set where the index
-    has them in the order of their creation: with this condition a list in that order walks along it.
+    `pieces` are ids of theirs, and perhaps of some others, each from one place in an index on and up to one more than
+    FEW. `by_creation` is set where an index has all of them in the order of their creation: with this condition a list
+    in that order walks along it.
     """
 
-    ids: Select[Any]
+    pieces: tuple[Select[Any], ...]
     by_creation: Condition | None = None
+
+    def ids(self) -> Select[Any]:
+        if len(self.pieces) == 1:
+            return self.pieces[0]
+        return select(union(*(select(piece.subquery().c.id) for piece in self.pieces)).subquery().c.id)
+
+    def leaves_few(self) -> bool:
+        """Piece by piece first: one that has too many says all, and is counted sooner than all are put together."""
+        counts = []
+        for piece in self.pieces:
+            counts.append(_count(piece))
+            if counts[-1] > FEW:
+                return False
+        return sum(counts) <= FEW or _count(self.ids().limit(FEW + 1)) <= FEW
 
 
 def narrowings(org_id: str, asked: KeyQuery, at: datetime) -> Iterator[Narrowing]:
@@ -50,40 +65,40 @@ def narrowings(org_id: str, asked: KeyQuery, at: datetime) -> Iterator[Narrowing
     pieces = _Pieces(org_id, at)
     if text := searched(asked):
         if is_secret(text):
-            yield Narrowing(select(KeySecret.key_id.label("id")).where(opened_by(text)))
+            yield Narrowing((select(KeySecret.key_id.label("id")).where(opened_by(text)),))
         elif (found := found_by_trigrams(beginning(text), FEW + 1)) is not None:
-            yield Narrowing(found)
+            yield Narrowing((found,))
     if asked.created_by is not None:
         created: Condition = ProxyKey.created_by == asked.created_by
-        yield Narrowing(pieces.of(created), created)
+        yield Narrowing((pieces.of(created),), created)
     if asked.attention:
-        yield Narrowing(pieces.any_of(*pieces.wanting_attention()))
+        yield Narrowing(tuple(pieces.wanting_attention()))
     if asked.dormant:
-        yield Narrowing(pieces.any_of(*pieces.dormant()))
+        yield Narrowing(tuple(pieces.dormant()))
     states = frozenset(asked.status or STATUSES)
     if asked.attention or asked.dormant:
         states &= {"active"}
     if asked.has_limit is not None:
         limit = and_(LIMITED if asked.has_limit else UNLIMITED, LIVE)
         if "revoked" in states:
-            yield Narrowing(pieces.any_of(pieces.of(limit), pieces.of(REVOKED)))
+            yield Narrowing((pieces.of(limit), pieces.of(REVOKED)))
         else:
-            yield Narrowing(pieces.of(limit), limit)
+            yield Narrowing((pieces.of(limit),), limit)
     if not states:
-        yield Narrowing(pieces.of(false()))
+        yield Narrowing((pieces.of(false()),))
     elif states != frozenset(STATUSES):
-        yield Narrowing(pieces.any_of(*pieces.in_states(states)), _walked(states))
+        yield Narrowing(tuple(pieces.in_states(states)), _walked(states))
     if asked.by == "spend":  # whose index has the keys of all organisations
-        yield Narrowing(pieces.of())
+        yield Narrowing((pieces.of(),))
 
 
-def few_of(found: list[Narrowing]) -> Select[Any] | None:
+def few_of(found: Sequence[Narrowing]) -> Select[Any] | None:
     """The ids that the first of them leaves which leaves few."""
-    for narrowing in found:
-        some = narrowing.ids.limit(FEW + 1).subquery()
-        if (db.session.scalar(select(func.count()).select_from(some)) or 0) <= FEW:
-            return narrowing.ids
-    return None
+    return next((narrowing.ids() for narrowing in found if narrowing.leaves_few()), None)
+
+
+def _count(ids: Select[Any]) -> int:
+    return db.session.scalar(select(func.count()).select_from(ids.subquery())) or 0
 
 
 def is_one_of(ids: Select[Any]) -> ColumnElement[bool]:
@@ -110,12 +125,6 @@ class _Pieces:
     def of(self, *conditions: Condition) -> Select[Any]:
         return select(ProxyKey.id.label("id")).where(ProxyKey.org_id == self.org_id, *conditions).limit(FEW + 1)
 
-    @staticmethod
-    def any_of(*pieces: Select[Any]) -> Select[Any]:
-        if len(pieces) == 1:
-            return pieces[0]
-        return select(union(*(select(piece.subquery().c.id) for piece in pieces)).subquery().c.id)
-
     def in_states(self, states: frozenset[str]) -> Iterator[Select[Any]]:
         if states >= _LIVE_STATES:
             yield self.of(LIVE)
@@ -135,8 +144,8 @@ class _Pieces:
         yield self.of(UNUSED, ProxyKey.created_at <= self.at - DORMANT)
 
     def wanting_attention(self) -> Iterator[Select[Any]]:
-        yield from self.dormant()
         yield self.of(UNLIMITED, LIVE)
+        yield from self.dormant()
         yield self.of(LIVE, ProxyKey.expires_at > self.at, ProxyKey.expires_at <= self.at + SOON)
         refused = select(Refusal.key_id.label("id")).where(Refusal.org_id == self.org_id)
         yield refused.where(Refusal.last_at >= self.at - LATELY).distinct().limit(FEW + 1)

@@ -2,7 +2,8 @@
 
 A page costs the same wherever in a list it stands and however long that is. Where a filter leaves few keys and an index
 knows which, those are looked up. Else the walk along the index of the list's order passes over what the filters do not
-want; it ends behind SCANNED keys, and then the page is shorter than was asked for and the next one begins there.
+want; it ends behind SCANNED keys, and then the page is shorter than was asked for and the next one begins there. Only a
+page without any key goes on.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,9 +18,10 @@ from shared.periods import FIRST_DAY
 from webapp.db import db
 from webapp.queries.key_candidates import Narrowing, few_of, is_one_of, narrowings
 from webapp.queries.key_filters import Condition, filters_of
-from webapp.schemas.lists import KeyQuery
+from webapp.schemas.lists import KeyQuery, cursor_of
 
 SCANNED = 20_000
+WALKS = 10  # of which all but the last may find nothing
 # Before and behind every id, in whatever order a database has texts.
 _FIRST_ID, _LAST_ID = "0", "zzzz"
 
@@ -105,8 +107,20 @@ def find_page(org_id: str, asked: KeyQuery, at: datetime) -> Found:
     """One more key than the page has, as of the moment `at`."""
     wanted, known = filters_of(asked, at), list(narrowings(org_id, asked, at))
     few = few_of(known)
+    walked = None if few is not None else _walked(asked, known)
+    for _ in range(WALKS):
+        found = _page(org_id, asked, wanted, walked, few)
+        if found.rows or found.ended_at is None:
+            break
+        asked = asked.model_copy(update={"cursor": cursor_of(asked.sort, *found.ended_at)})
+    return found
+
+
+def _page(
+    org_id: str, asked: KeyQuery, wanted: Sequence[Condition], walked: Condition | None, few: Select[Any] | None
+) -> Found:
     rows: list[Any] = []
-    for part in _parts(org_id, asked, None if few is not None else _walked(asked, known), few=few is not None):
+    for part in _parts(org_id, asked, walked, few=few is not None):
         query, ended_at = part.ordered(part.rows).where(*wanted), None
         if few is not None:
             query = query.where(is_one_of(few))
@@ -188,7 +202,8 @@ def _with_value(org_id: str, asked: KeyQuery, order: Order, *, few: bool) -> Par
 
 
 def _without_value(org_id: str, asked: KeyQuery, order: Order, *, few: bool) -> Part:
-    rows: Select[Any] = select(ProxyKey, null())
+    no_value: ColumnElement[Any] = null()
+    rows = select(ProxyKey, no_value)
     if asked.by == "spend" and not few:
         by = (UnchargedKey.key_id.expression,)
         rows = rows.join(UnchargedKey, UnchargedKey.key_id == ProxyKey.id)
