@@ -228,6 +228,11 @@ def test_the_form_of_a_new_key_begins_with_the_defaults(
     assert 'value="2027-01-08T13:00"' in text
 
 
+def test_the_form_does_not_begin_with_what_would_be_refused(api: Api, member: FlaskClient) -> None:
+    rule(api, max_expiry_days=90)
+    assert 'value="90" selected' in member.get("/keys/new").text
+
+
 def test_an_expiry_of_the_form_fits_the_same_number_of_days(api: Api, member: FlaskClient, clock: Clock) -> None:
     """The form rounds to the full hour, upwards; the maximum does so too."""
     rule(api, max_expiry_days=30)

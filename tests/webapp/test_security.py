@@ -17,7 +17,9 @@ from webapp.security import access_of, require
 
 ROLES = ("viewer", "member", "admin")
 # Whoever adds a route that needs no login adds it here as well, on purpose.
-PUBLIC = {"login.show", "login.enter", "login.leave", "theme.choose", "health.healthz"}
+PUBLIC = {
+    "invitation.show", "invitation.enter", "login.show", "login.enter", "login.leave", "theme.choose", "health.healthz",
+}  # fmt: skip
 
 
 def pages(app: Flask) -> Iterator[tuple[str, str, str, str]]:

@@ -8,6 +8,8 @@ from webapp.schemas.key_rules import KeyRules, in_days
 def usual(rules: KeyRules, now: datetime, preset_days: tuple[str, ...]) -> dict[str, str]:
     """The form's fields; an expiry that is none of the presets is a custom one."""
     said, days = rules.completed({}, now), rules.default_expiry_days
+    if days is None:
+        days = rules.max_expiry_days  # "never" would be refused, so the form does not begin with it
     rate = rules.default_rate_limit_rpm
     known = {
         "spend_limit_usd": str(said["spend_limit_usd"] or ""),
