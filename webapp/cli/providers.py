@@ -11,13 +11,12 @@ from shared.sealing import UnsealError
 from webapp.actions.credentials import forget_credentials, lost_words, store_credentials
 from webapp.cli.output import as_json_option, tell_json, tell_table
 from webapp.cli.running import Commands, Exit, actor, confirmed, refuse
-from webapp.first_start import SANDBOX_PREFIX
 from webapp.provider_test import Outcome, try_connection
 from webapp.queries.credentials import credential_of
 from webapp.queries.providers import get_provider, list_providers
 from webapp.schemas.providers import NewCredential, ProviderInfo, ProviderList
 from webapp.validation import read
-from webapp.views.providers import ProviderView
+from webapp.views.providers import SANDBOX_PREFIX, ProviderView
 
 providers = Commands(
     "providers",

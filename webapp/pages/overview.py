@@ -9,7 +9,6 @@ from werkzeug.wrappers import Response
 from webapp.actions.credentials import stored_providers
 from webapp.addresses import proxy_url
 from webapp.context import now
-from webapp.first_start import SANDBOX_PREFIX
 from webapp.pages import overview_presenter, snippets, usage_periods, usage_query
 from webapp.pages.overview_presenter import Guide
 from webapp.pages.usage_presenter import figures, rows
@@ -21,6 +20,7 @@ from webapp.queries.top_keys import names_of, top_keys
 from webapp.queries.usage import UsageLine, usage_of_organization
 from webapp.render import is_fragment, page
 from webapp.security import current_actor, may, require
+from webapp.views.providers import SANDBOX_PREFIX
 
 bp = Blueprint("overview", __name__)
 
