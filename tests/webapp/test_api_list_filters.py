@@ -178,7 +178,7 @@ def test_a_page_begins_in_an_index(
     cursor = api("GET", f"/v1/keys?sort={sort}&limit=30").get_json()["next_cursor"]
     sql.clear()
     assert len(names(api("GET", f"/v1/keys?sort={sort}&limit=10&cursor={cursor}"))) == 10
-    asked = [(statement, told) for statement, told in sql if "proxy_keys.name" in statement]
+    asked = [(statement, told) for statement, told in sql if "ORDER BY" in statement]
     assert len(asked) == 1
     with app.app_context(), db.engine.connect() as connection:
         plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {asked[0][0]}", asked[0][1])]

@@ -1,11 +1,12 @@
 """Few among many: filters that an index knows the keys of, so that nobody looks for them among all the others."""
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, false, func, select, union
+from sqlalchemy import ARRAY, ColumnElement, Select, String, and_, false, func, literal, select, union
 
 from shared.models import KeyNearLimit, KeySecret, ProxyKey, Refusal
 from webapp.db import db
@@ -106,6 +107,14 @@ def is_one_of(ids: Select[Any]) -> ColumnElement[bool]:
     if db.engine.dialect.name == "sqlite":
         return ProxyKey.id.in_(ids)
     return ProxyKey.id == func.any(func.array(ids.scalar_subquery()))
+
+
+def has_id_of(ids: Sequence[str]) -> ColumnElement[bool]:
+    """The condition that a key's id is one of these; all of them are one value, however many they are."""
+    if db.engine.dialect.name == "sqlite":
+        listed = func.json_each(json.dumps(ids)).table_valued("value")
+        return ProxyKey.id.in_(select(listed.c.value))
+    return ProxyKey.id == func.any(literal(ids, ARRAY(String)))
 
 
 def _walked(states: frozenset[str]) -> Condition | None:

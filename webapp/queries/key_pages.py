@@ -11,19 +11,17 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, false, func, literal, literal_column, null, select, tuple_
+from sqlalchemy import ColumnElement, Select, and_, false, func, literal, literal_column, null, or_, select, tuple_
 
 from shared.models import KeySpend, ProxyKey, UnchargedKey
 from shared.periods import FIRST_DAY
 from webapp.db import db
-from webapp.queries.key_candidates import Narrowing, few_of, is_one_of, narrowings
+from webapp.queries.key_candidates import Narrowing, few_of, has_id_of, is_one_of, narrowings
 from webapp.queries.key_filters import Condition, filters_of
 from webapp.schemas.lists import KeyQuery, cursor_of
 
-SCANNED = 20_000
+SCANNED = 12_000
 WALKS = 10  # of which all but the last may find nothing
-# Before and behind every id, in whatever order a database has texts.
-_FIRST_ID, _LAST_ID = "0", "zzzz"
 
 # A literal, because the index of these rows alone is only used where a statement itself says that it wants no others.
 _TOTAL: Condition = KeySpend.day == literal_column(f"'{FIRST_DAY.isoformat()}'")
@@ -60,39 +58,49 @@ class Part:
     steps: Select[Any]  # of `by` alone, from the index
     by: tuple[ColumnElement[Any], ...]  # the value and the id, or the id alone
     descending: bool
+    after: tuple[Any, ...] = ()  # behind which it begins: of `by`, or the first of it alone
     value: Any = None  # of all its keys, where `by` is the id alone
     by_expression: bool = False
 
     def where(self, *conditions: Condition) -> "Part":
         return replace(self, rows=self.rows.where(*conditions), steps=self.steps.where(*conditions))
 
-    def beyond(self, *values: Any) -> "Part":
-        """What of it comes after these values of `by`."""
-        return self.where(self._beyond(values))
-
-    def ordered(self, query: Select[Any]) -> Select[Any]:
+    def in_order(self, query: Select[Any]) -> Select[Any]:
+        """From where it begins."""
+        if self.after:
+            query = query.where(self._beyond())
         return query.order_by(*(column.desc() if self.descending else column.asc() for column in self.by))
 
-    def end(self) -> tuple[Condition, Place] | None:
-        """Where a walk over SCANNED of its keys ends: as a condition, and as the place that it comes to.
+    def walk(self, size: int) -> Iterator[tuple[Sequence[Any], bool]]:
+        """Up to SCANNED steps, first a few and then more at a time; with each whether the part ends with them.
 
-        None: it has no more than that.
+        Steps and keys are read by two statements. In one, a database that expects few keys to be wanted would not walk
+        at all but look for those first, among all there are.
         """
-        found = db.session.execute(self.ordered(self.steps).offset(SCANNED).limit(1)).one_or_none()
-        if found is None:
-            return None
-        values = tuple(found)
-        if self.by_expression:  # up to the first key of its value; the next page goes through those with the same one
-            column, value = self.by[0], literal(values[0], self.by[0].type)
-            before = column > value if self.descending else column < value
-            return before, (values[0], _LAST_ID if self.descending else _FIRST_ID)
-        return ~self._beyond(values), (values[0] if len(values) > 1 else self.value, values[-1])
+        part, scanned, size = self, 0, min(size, SCANNED)
+        while size:
+            steps = db.session.execute(part.in_order(part.steps).limit(size)).all()
+            yield steps, len(steps) < size
+            if len(steps) < size:
+                return
+            scanned += size
+            part, size = replace(part, after=tuple(steps[-1])), min(4 * size, SCANNED - scanned)
 
-    def _beyond(self, values: Sequence[Any]) -> Condition:
-        told = [literal(value, column.type) for value, column in zip(values, self.by, strict=True)]
-        place, reached = (tuple_(*self.by), tuple_(*told)) if len(told) > 1 else (self.by[0], told[0])
-        condition: Condition = place < reached if self.descending else place > reached
-        return condition
+    def place_of(self, step: Any) -> Place:
+        return (step[0] if len(self.by) > 1 else self.value), step[-1]
+
+    def _beyond(self) -> Condition:
+        by = self.by[: len(self.after)]
+        told = [literal(value, column.type) for value, column in zip(self.after, by, strict=True)]
+        if len(by) > 1 and not self.by_expression:
+            place, reached = tuple_(*by), tuple_(*told)
+            condition: Condition = place < reached if self.descending else place > reached
+            return condition
+        further: Condition = by[0] < told[0] if self.descending else by[0] > told[0]
+        if len(by) == 1:
+            return further
+        not_before: Condition = by[0] <= told[0] if self.descending else by[0] >= told[0]
+        return and_(not_before, or_(further, by[1] < told[1] if self.descending else by[1] > told[1]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,17 +129,32 @@ def _page(
 ) -> Found:
     rows: list[Any] = []
     for part in _parts(org_id, asked, walked, few=few is not None):
-        query, ended_at = part.ordered(part.rows).where(*wanted), None
+        missing, ended_at = asked.limit + 1 - len(rows), None
         if few is not None:
-            query = query.where(is_one_of(few))
-        elif (wanted or asked.by == "spend") and (end := part.end()) is not None:
-            query, ended_at = query.where(end[0]), end[1]
-        rows += db.session.execute(query.limit(asked.limit + 1 - len(rows))).all()
+            query = part.in_order(part.rows).where(*wanted, is_one_of(few))
+            rows += db.session.execute(query.limit(missing)).all()
+        elif wanted or asked.by == "spend":  # whose index has the keys of all organisations
+            more, ended_at = _walk(part, org_id, wanted, missing)
+            rows += more
+        else:
+            rows += db.session.execute(part.in_order(part.rows).limit(missing)).all()
         if len(rows) > asked.limit:
             break
         if ended_at is not None:
             return Found(rows, ended_at)
     return Found(rows)
+
+
+def _walk(part: Part, org_id: str, wanted: Sequence[Condition], most: int) -> tuple[list[Any], Place | None]:
+    """Up to so many keys that are wanted; and the place where the walk ended, if there may be more behind it."""
+    rows: list[Any] = []
+    for steps, ended in part.walk(4 * most):
+        query = select(ProxyKey).where(has_id_of([step[-1] for step in steps]), _of(org_id), *wanted)
+        keys = {key.id: key for key in db.session.scalars(query)}
+        rows += [(keys[step[-1]], part.place_of(step)[0]) for step in steps if step[-1] in keys]
+        if len(rows) >= most or ended:
+            return rows[:most], None
+    return rows, part.place_of(steps[-1])
 
 
 def count_up_to(org_id: str, asked: KeyQuery, at: datetime, most: int) -> int:
@@ -140,13 +163,21 @@ def count_up_to(org_id: str, asked: KeyQuery, at: datetime, most: int) -> int:
     wanted, known = filters_of(newest, at), list(narrowings(org_id, newest, at))
     few = few_of(known)
     (part,) = _parts(org_id, newest, None if few is not None else _walked(newest, known), few=few is not None)
-    query, unknown = part.rows.with_only_columns(ProxyKey.id).where(*wanted), False
+    found = select(ProxyKey.id).where(*wanted)
     if few is not None:
-        query = query.where(is_one_of(few))
-    elif wanted and (end := part.end()) is not None:
-        query, unknown = query.where(end[0]), True
-    count = db.session.scalar(select(func.count()).select_from(query.limit(most).subquery())) or 0
-    return most if unknown else count
+        return _count(found.where(_of(org_id), is_one_of(few)).limit(most))
+    if not wanted:
+        return _count(part.steps.limit(most))
+    count = 0
+    for steps, ended in part.walk(2 * most):
+        count += _count(found.where(has_id_of([step[-1] for step in steps]), _of(org_id)))
+        if count >= most or ended:
+            return min(count, most)
+    return most
+
+
+def _count(found: Select[Any]) -> int:
+    return db.session.scalar(select(func.count()).select_from(found.subquery())) or 0
 
 
 def _walked(asked: KeyQuery, known: Sequence[Narrowing]) -> Condition | None:
@@ -172,7 +203,7 @@ def _parts(org_id: str, asked: KeyQuery, walked: Condition | None, *, few: bool)
         after = place if number == 0 else None
         if not has_value:
             part = _without_value(org_id, asked, order, few=few)
-            yield part if after is None else part.beyond(after[1])
+            yield part if after is None else replace(part, after=after[1:])
             continue
         part = _with_value(org_id, asked, order, few=few)
         if walked is not None:
@@ -180,12 +211,12 @@ def _parts(org_id: str, asked: KeyQuery, walked: Condition | None, *, few: bool)
         if after is None:
             yield part
         elif order.expression:
-            column, value = part.by[0], literal(after[0], part.by[0].type)
-            same = replace(part, by=part.by[1:], value=after[0], by_expression=False).where(column == value)
-            yield replace(same, steps=same.steps.with_only_columns(*same.by)).beyond(after[1])
-            yield part.where(column < value if asked.descending else column > value)
+            same = part.where(part.by[0] == literal(after[0], part.by[0].type))
+            steps = same.steps.with_only_columns(part.by[1])
+            yield replace(same, steps=steps, by=part.by[1:], after=after[1:], value=after[0], by_expression=False)
+            yield replace(part, after=after[:1])
         else:
-            yield part.beyond(*after)
+            yield replace(part, after=after)
 
 
 def _with_value(org_id: str, asked: KeyQuery, order: Order, *, few: bool) -> Part:
