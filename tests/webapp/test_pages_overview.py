@@ -19,6 +19,7 @@ from webapp.context import Actor
 from webapp.db import db, writing
 from webapp.queries import key_counts
 from webapp.views.keys import KeyView
+from webapp.views.refusal_help import help_of
 
 Say = Callable[..., None]
 
@@ -74,8 +75,8 @@ def figure(page: str, title: str) -> str:
 
 def looks(page: str) -> dict[str, tuple[str, str]]:
     """What there is to look at: how many, and where it leads."""
-    found = re.findall(r'<li><a href="([^"]+)"><span class="pill[^>]*>.*?</svg>([^<]+)</span> ([^<]+)</a>', page)
-    return {label: (count, href) for href, count, label in found}
+    found = re.findall(r'<li><span class="pill[^>]*>.*?</svg>([^<]+)</span> <a href="([^"]+)">([^<]+)</a>', page)
+    return {label: (count, href) for count, href, label in found}
 
 
 def test_it_works(member: FlaskClient, app: Flask, org_id: str, api: Api, make: Callable[..., KeyView]) -> None:
@@ -141,12 +142,14 @@ def test_keys_to_look_at(
     page = member.get("/overview").text
     assert looks(page) == {
         "near their limit": ("2", "/keys?attention=true"),
-        "refused lately": ("1", "/requests?view=refused"),
+        "refused lately": ("1", "/requests/refused"),
         "expiring soon": ("1", "/keys?status=active&amp;sort=expires_at"),
         "dormant": ("0", "/keys?dormant=true"),
         "without a spend limit": ("1", "/keys?has_limit=false"),
     }
-    assert re.findall(r"<strong>([^<]+)</strong> <a href", page) == ["Key paused", "Too many requests a minute"]
+    assert re.findall(r"<strong>([^<]+)</strong> <a href", page) == [
+        help_of(reason).title for reason in ("key_paused", "rate_limited")
+    ]
     clock.forward(days=30)
     assert looks(enter("member").get("/overview").text)["dormant"][0] == "5", (
         "all that are active but the two that expired"
@@ -232,7 +235,7 @@ def test_the_guide_waits_for_the_first_request(
     status, fragment = poll(member, page)
     assert status == 200
     assert "<html" not in fragment
-    assert "A request came, and was refused: Model not allowed" in fragment
+    assert f"A request came, and was refused: {help_of('model_not_allowed').title}" in fragment
     assert "Sent: model_not_allowed." in fragment
     assert "What to do:" in fragment
     assert f'href="/keys/{key.id}"' in fragment
@@ -243,7 +246,7 @@ def test_the_guide_waits_for_the_first_request(
     assert "but the provider answered 401" in fragment
     clock.forward(seconds=5)
     refuse(key.id, "ip_blocked", request_id="req_b")
-    assert "Address not allowed" in poll(member, fragment)[1]
+    assert help_of("ip_blocked").title in poll(member, fragment)[1]
     clock.forward(seconds=5)
     send(key.id)
     status, fragment = poll(member, fragment)

@@ -18,6 +18,7 @@ from usage_kit import TODAY, use
 from shared import money
 from shared.models import OrganizationRefusals
 from webapp.db import writing
+from webapp.pages.usage_presenter import compact
 from webapp.queries import usage_export
 from webapp.views.keys import KeyView
 
@@ -204,6 +205,20 @@ def test_files_hold_what_the_api_tells(
         ]  # fmt: skip
     if group_by == "model":
         assert "'><script>alert(1)</script>" in {line["model"] for line in lines}
+
+
+@pytest.mark.parametrize(
+    ("count", "told"),
+    [
+        (9_999, "9,999"),
+        (10_000, "10.0 k"),
+        (999_999, "999.9 k"),
+        (270_000_000, "270.0 M"),
+        (12_345 * 10**8, "1,234.5 B"),
+    ],
+)
+def test_large_counts_are_told_in_few_digits(count: int, told: str) -> None:
+    assert compact(count) == told
 
 
 def test_nonsense_gets_no_file(member: FlaskClient) -> None:

@@ -103,7 +103,7 @@ def _guide_facts(org_id: str) -> dict[str, Any]:
     if key is None:
         return {"guide": guide, "key": None}
     told = snippets.build(proxy_url(), _PLACEHOLDER, key.allowed_providers, key.allowed_models)
-    return {"guide": guide, "key": key, "curl": next(one.text for one in told if one.slug == "curl")}
+    return {"guide": guide, "key": key, "curl": next((one.text for one in told if one.slug == "curl"), "")}
 
 
 def _guide(org_id: str) -> Guide | None:

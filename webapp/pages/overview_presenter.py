@@ -94,7 +94,7 @@ def looks(counts: KeyCounts) -> tuple[Look, ...]:
     """What there is to look at, the most urgent first. What is 0 is told as well: it is good news."""
     return (
         _look(counts.near_limit, "near their limit", "80 % or more of it is spent", "/keys?attention=true", "red"),
-        _look(counts.refused, "refused lately", "in the last 24 hours", "/requests?view=refused", "red"),
+        _look(counts.refused, "refused lately", "in the last 24 hours", "/requests/refused", "red"),
         _look(counts.expiring, "expiring soon", "within 7 days", "/keys?status=active&sort=expires_at", "amber"),
         _look(counts.dormant, "dormant", "unused for 30 days", "/keys?dormant=true", "amber"),
         _look(counts.unlimited, "without a spend limit", "nothing stops them", "/keys?has_limit=false", "amber"),

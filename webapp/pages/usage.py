@@ -10,7 +10,7 @@ from shared.catalog import PROVIDERS
 from webapp.context import now
 from webapp.pages import usage_periods, usage_query
 from webapp.pages.chart import MOST_SERIES, Chart
-from webapp.pages.usage_presenter import chart, colours_of, figures, label, refused_rows, rest_row, rows
+from webapp.pages.usage_presenter import chart, colours_of, compact, figures, label, refused_rows, rest_row, rows
 from webapp.pages.usage_query import Wanted
 from webapp.queries.refused import counted_since, refused_by_reason
 from webapp.queries.top_keys import Place, names_of, place_of, top_keys
@@ -69,6 +69,7 @@ def index() -> Response:
         rows=rows(shown.lines, asked, shown.total, names, colours_of(series) if drawn else {}),
         rest=rest_row(rest, asked, shown.total) if shown.next_place or asked.below else None,
         total=figures(shown.total),
+        tokens=(compact(shown.total.input_tokens), compact(shown.total.output_tokens)),
         next_href=_next(asked, shown.next_place),
         chart=drawn,
         refused=refused_rows(refused),

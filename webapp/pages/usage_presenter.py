@@ -64,6 +64,15 @@ def money(nanos: int) -> str:
     return f"-{dollars(-nanos)}" if nanos < 0 else dollars(nanos)
 
 
+def compact(count: int) -> str:
+    """At most five digits, rounded down: 9,999; 12.3 k; 270.0 M; 1,234.5 B."""
+    for size, unit in ((10**9, "B"), (10**6, "M"), (10**4, "k")):
+        if count >= size:
+            thousands = size if unit != "k" else 1_000
+            return f"{count // thousands:,}.{count % thousands * 10 // thousands} {unit}"
+    return f"{count:,}"
+
+
 def figures(line: UsageLine) -> Figures:
     return Figures(
         f"{line.requests:,}", f"{line.input_tokens:,}", f"{line.output_tokens:,}", money(line.cost_nanos), line.cost_usd
@@ -112,8 +121,8 @@ def refused_rows(found: Iterable[RefusedFor]) -> list[RefusedRow]:
     for one in found:
         help_ = help_of(one.reason)
         day = f"{one.last_day.day} {one.last_day:%b %Y}"
-        query = urlencode({"view": "refused", "reason": one.reason})
-        told.append(RefusedRow(one.reason, help_.title, help_.cause, f"{one.count:,}", day, f"/requests?{query}"))
+        href = f"/requests/refused?{urlencode({'reason': one.reason})}"
+        told.append(RefusedRow(one.reason, help_.title, help_.cause, f"{one.count:,}", day, href))
     return told
 
 
