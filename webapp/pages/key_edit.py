@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 
-from flask import Blueprint, redirect, request
+from flask import Blueprint, request
 from markupsafe import Markup
 from werkzeug.wrappers import Response
 
@@ -12,9 +12,9 @@ from webapp.actions.keys import update_key
 from webapp.actions.policy import NotInForce
 from webapp.context import Conflict, now
 from webapp.pages import key_form
-from webapp.pages.key_rows import replaced
+from webapp.pages.key_changed import answer_change, from_its_page
 from webapp.queries.keys import get_key
-from webapp.render import changed, dollars, is_fragment, page, tell
+from webapp.render import dollars, page
 from webapp.security import current_actor, require
 from webapp.validation import Invalid
 from webapp.views.keys import KeyView, secrets_of
@@ -30,8 +30,9 @@ def show(key_id: str) -> Response:
     view = get_key(current_actor().org_id, key_id)
     if view.status == "revoked":
         return page("notice.html", "panel", status=409, title="Nothing to edit", text=_REVOKED)
-    known = key_form.context(key_form.filled(view), current_actor(), key=view)
-    return page("key_form.html", "panel", **{**known, "secrets": secrets_of(view, now())})
+    context = key_form.context(key_form.filled(view), current_actor(), key=view)
+    context["secrets"] = secrets_of(view, now())
+    return page("key_form.html", "panel", back=from_its_page(), **context)
 
 
 @bp.post("/<key_id>/edit")
@@ -58,10 +59,7 @@ def save(key_id: str) -> Response:
         return _again(form, current, 409, differences=key_form.rebase(form, said, current))
     except NotInForce as error:
         saved, message = get_key(actor.org_id, key_id), str(error)
-    if is_fragment():
-        return changed(replaced(saved), message=message)
-    tell(message)
-    return redirect("/keys", code=303)
+    return answer_change(saved, message)
 
 
 def _version(text: str) -> int:
@@ -71,7 +69,8 @@ def _version(text: str) -> int:
 
 def _again(form: key_form.KeyForm, view: KeyView, status: int, **more: object) -> Response:
     known = key_form.context(form, current_actor(), key=view)
-    known["confirm"], known["secrets"] = request.form.get("confirmed"), secrets_of(view, now())
+    known |= {"confirm": request.form.get("confirmed"), "back": from_its_page()}
+    known["secrets"] = secrets_of(view, now())
     return page("key_form.html", "panel", status=status, **{**known, **more})
 
 

@@ -1,15 +1,15 @@
 """Pausing a key and resuming it: one click each, without a question, because either can be taken back."""
 
-from flask import Blueprint, redirect
+from flask import Blueprint
 from markupsafe import Markup
 from werkzeug.wrappers import Response
 
 from webapp.actions.keys import update_key
 from webapp.actions.policy import NotInForce
 from webapp.context import Conflict
-from webapp.pages.key_rows import replaced
+from webapp.pages.key_changed import answer_change
 from webapp.queries.keys import get_key
-from webapp.render import changed, is_fragment, page, tell
+from webapp.render import is_fragment, page
 from webapp.security import current_actor, require
 from webapp.views.keys import KeyView
 
@@ -37,13 +37,10 @@ def _set_paused(key_id: str, *, paused: bool) -> Response:
     except Conflict:
         if not is_fragment():
             return page("notice.html", status=409, title="Nothing was changed", text=_REVOKED)
-        return changed(replaced(get_key(actor.org_id, key_id)), message=_REVOKED, kind="error", status=409)
+        return answer_change(get_key(actor.org_id, key_id), _REVOKED, kind="error", status=409)
     except NotInForce as error:
         view, message = get_key(actor.org_id, key_id), str(error)
-    if is_fragment():
-        return changed(replaced(view), message=message)
-    tell(message)
-    return redirect("/keys", code=303)
+    return answer_change(view, message)
 
 
 def _done(view: KeyView) -> str:

@@ -2,17 +2,18 @@
 
 from datetime import timedelta
 
-from flask import Blueprint, redirect
+from flask import Blueprint
 from markupsafe import Markup
 from werkzeug.wrappers import Response
 
 from webapp.actions.keys import revoke_key
 from webapp.actions.policy import NotInForce
 from webapp.context import now
-from webapp.pages.key_rows import replaced, rows
+from webapp.pages.key_changed import answer_change, from_its_page
+from webapp.pages.key_rows import rows
 from webapp.queries.keys import get_key
 from webapp.queries.recent import requests_since
-from webapp.render import changed, is_fragment, page, tell
+from webapp.render import page
 from webapp.security import current_actor, require
 
 bp = Blueprint("key_revoke", __name__, url_prefix="/keys")
@@ -24,7 +25,7 @@ def ask(key_id: str) -> Response:
     org_id = current_actor().org_id
     (key,) = rows([get_key(org_id, key_id)])
     requests = requests_since(org_id, key_id, now() - timedelta(hours=24))
-    return page("key_revoke.html", "panel", key=key, requests=requests)
+    return page("key_revoke.html", "panel", key=key, requests=requests, back=from_its_page())
 
 
 @bp.post("/<key_id>/revoke")
@@ -36,7 +37,4 @@ def revoke(key_id: str) -> Response:
         message: str = Markup("Revoked <bdi>{}</bdi>. It is refused from the next request on.").format(view.name)
     except NotInForce as error:
         view, message = get_key(actor.org_id, key_id), str(error)
-    if is_fragment():
-        return changed(replaced(view), message=message)
-    tell(message)
-    return redirect("/keys", code=303)
+    return answer_change(view, message)

@@ -1,0 +1,189 @@
+"""What people are told of a refusal: a title, its cause in plain words, and what to do about it.
+
+The one source of these sentences: pages show them, and `docs/errors.md` repeats them, which a test holds to it. The
+sentence that the app was sent has the figures; these have none.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from shared.policy import Reason
+
+# What can be done in the dashboard at once, by whoever may change the key.
+Cure = Literal["edit", "resume", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class RefusalHelp:
+    """For people who manage keys. `title` has no full stop."""
+
+    title: str
+    cause: str
+    remedy: str
+    cure: Cure = "none"
+
+
+HELP: dict[Reason, RefusalHelp] = {
+    Reason.INVALID_REQUEST: RefusalHelp(
+        "Not understood",
+        "The request could not be read, or could be read in two ways.",
+        "The app's developer mends the place that the message names. Where no provider is known for a model, the "
+        "provider has to stand before it, as in openai/gpt-4o.",
+    ),
+    Reason.REQUEST_TIMEOUT: RefusalHelp(
+        "Arrived too slowly",
+        "The rest of the request did not arrive in time.",
+        "Try again. If it stays, look at the network between the app and the router.",
+    ),
+    Reason.REQUEST_TOO_LARGE: RefusalHelp(
+        "Too large",
+        "The request is larger than the router takes.",
+        "Send fewer or smaller images and files, or upload files first and name them by their id.",
+    ),
+    Reason.METHOD_NOT_ALLOWED: RefusalHelp(
+        "Wrong method",
+        "The address exists, but not for this HTTP method.",
+        "The app's developer uses one of the methods that the message names. A web page may not call the router "
+        "itself: call it from a server, so that the key is in no browser.",
+    ),
+    Reason.UNSUPPORTED_ENCODING: RefusalHelp(
+        "Unknown compression",
+        "The request is compressed in a way that is not read here.",
+        "Send it plain, or in one of the ways that the message names.",
+    ),
+    Reason.UPGRADE_NOT_SUPPORTED: RefusalHelp(
+        "No WebSocket here",
+        "The app asked for a WebSocket where none is spoken, or for a session whose cost cannot be known.",
+        "Use the API over HTTP, with streaming where answers should come in pieces.",
+    ),
+    Reason.UPGRADE_REQUIRED: RefusalHelp(
+        "WebSocket only",
+        "Only a WebSocket is spoken at this address.",
+        "Use the provider's official SDK for it, which opens one.",
+    ),
+    Reason.INVALID_PROXY_KEY: RefusalHelp(
+        "Unknown key",
+        "There was no key, a mistyped one, one that was rotated out, or two different ones.",
+        "Give the app the whole key, and look for a second key in its environment. If the key is lost, rotate it.",
+    ),
+    Reason.KEY_REVOKED: RefusalHelp(
+        "Key revoked",
+        "The key was revoked, which is for ever.",
+        "Create another key for the app. The history of this one tells who revoked it, and when.",
+    ),
+    Reason.KEY_EXPIRED: RefusalHelp(
+        "Key expired",
+        "The key's time is over.",
+        "Edit the key and set a later expiry, which holds for the next request.",
+        "edit",
+    ),
+    Reason.KEY_PAUSED: RefusalHelp(
+        "Key paused",
+        "Somebody has stopped the key for now.",
+        "Resume the key, which holds for the next request.",
+        "resume",
+    ),
+    Reason.IP_BLOCKED: RefusalHelp(
+        "Address not allowed",
+        "The request came from an address that is not in the key's list.",
+        "If the address is right, add it to the allowed addresses of the key. If it is that of a load balancer of your "
+        "own, an administrator names that one in ROUTER_TRUSTED_PROXIES.",
+        "edit",
+    ),
+    Reason.PROVIDER_NOT_ALLOWED: RefusalHelp(
+        "Provider not allowed",
+        "The app asked for a provider that this key may not use.",
+        "Tick the provider among the allowed providers of the key, or have the app use another one.",
+        "edit",
+    ),
+    Reason.MODEL_NOT_ALLOWED: RefusalHelp(
+        "Model not allowed",
+        "The app asked for a model that no pattern of this key covers, or named none.",
+        "Add the model to the allowed models of the key (upper and lower case matter), or have the app use one of "
+        "them.",
+        "edit",
+    ),
+    Reason.ENDPOINT_NOT_METERED: RefusalHelp(
+        "Cost cannot be known",
+        "Nobody can tell what this endpoint costs, and the key has a spend limit.",
+        "Use a key without a spend limit for it.",
+        "edit",
+    ),
+    Reason.MODEL_NOT_PRICED: RefusalHelp(
+        "No price known",
+        "The model, or something that the request asks for, has no known price, and the key has a spend limit.",
+        "An administrator adds a price. Or leave the feature out, or use a key without a spend limit.",
+        "edit",
+    ),
+    Reason.RATE_LIMITED: RefusalHelp(
+        "Too many requests a minute",
+        "The last 60 seconds held as many requests as the key may send in them.",
+        "Most apps try again by themselves. If it stays, spread the requests or raise the requests per minute; all "
+        "apps with this key share them.",
+        "edit",
+    ),
+    Reason.SPEND_EXCEEDED: RefusalHelp(
+        "Spend limit reached",
+        "What is spent, and the most that this request can cost, are together over the limit.",
+        "Raise the spend limit, which holds for the next request, or wait until it resets. A request with a smaller "
+        "output limit (max_tokens) needs less.",
+        "edit",
+    ),
+    Reason.SPEND_HELD: RefusalHelp(
+        "Waiting for requests in flight",
+        "It fits once requests that are running now turn out cheaper than they may be at most.",
+        "Most apps try again by themselves. If it stays, set output limits (max_tokens) near to what is needed, or "
+        "raise the spend limit.",
+        "edit",
+    ),
+    Reason.UNKNOWN_ENDPOINT: RefusalHelp(
+        "Wrong address",
+        "The path leads nowhere, mostly for a slip in the base address.",
+        "Compare the base address of the app with the examples on the page of the key. The message names the path that "
+        "would work.",
+    ),
+    Reason.PROVIDER_NOT_CONFIGURED: RefusalHelp(
+        "Provider without a credential",
+        "The router has no credential of the provider, or none that it can open.",
+        "An administrator adds one.",
+    ),
+    Reason.LIMITS_UNAVAILABLE: RefusalHelp(
+        "Limits could not be checked",
+        "The router could not check or record spending at that moment.",
+        "Try again. If it stays, an administrator asks the proxy's /readyz, which names what is missing.",
+    ),
+    Reason.ROUTER_BUSY: RefusalHelp(
+        "Too many large requests",
+        "The request is large, and for a minute there was no room for it.",
+        "Try again, and spread large requests.",
+    ),
+    Reason.KEYS_UNAVAILABLE: RefusalHelp(
+        "Keys could not be looked up",
+        "The router's database did not answer.",
+        "Try again. If it stays, an administrator looks at the database.",
+    ),
+    Reason.PROVIDER_UNREACHABLE: RefusalHelp(
+        "Provider not reached",
+        "There was no connection to the provider, or it broke before an answer began.",
+        "Try again. If it stays, look at the provider's status page, and whether the router's machine may connect to "
+        "it.",
+    ),
+    Reason.PROVIDER_TIMEOUT: RefusalHelp(
+        "Provider too slow",
+        "The provider was too slow to connect, to answer or to go on.",
+        "Try again, but the provider may bill the first try. For long answers have the app use streaming.",
+    ),
+    Reason.INTERNAL_ERROR: RefusalHelp(
+        "Fault of the router",
+        "The router failed on this request.",
+        "Report it with the request id, under which it is logged. Try again.",
+    ),
+}
+
+
+def help_of(reason: str) -> RefusalHelp:
+    """The words for a reason as the database has it; one of a later release is told by its code."""
+    try:
+        return HELP[Reason(reason)]
+    except ValueError:
+        return RefusalHelp(reason, "The message tells the cause.", "Look the code up in docs/errors.md.")
