@@ -251,8 +251,8 @@ def test_what_is_refused_shows_on_the_badge_within_two_seconds(router: Router) -
         ("ip_blocked", "Blocked", "Address not allowed", {"allowed_ips": ["10.0.0.0/8"]}, {}),
         ("provider_not_allowed", "Blocked", "Provider not allowed", {"allowed_providers": ["gemini"]}, {}),
         ("model_not_allowed", "Blocked", "Model not allowed", {"allowed_models": ["o3"]}, {}),
-        ("spend_exceeded", "Blocked", "Spend limit reached", {"spend_limit_usd": "0.90"}, {"max_tokens": 10**7}),
-        ("rate_limited", "Refused lately", "Too many requests a minute", {"rate_limit_rpm": 1}, {}),
+        ("spend_exceeded", "Blocked", "Too little left", {"spend_limit_usd": "0.90"}, {"max_tokens": 10**7}),
+        ("rate_limited", "Refused lately", "Rate limit reached", {"rate_limit_rpm": 1}, {}),
         ("invalid_request", "Refused lately", "Not understood", {}, {"model": "nobodys"}),
     ]
     waits = []

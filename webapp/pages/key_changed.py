@@ -10,6 +10,8 @@ from webapp.pages.key_rows import replaced
 from webapp.render import ToastKind, changed, is_fragment
 from webapp.views.keys import KeyView
 
+BACK = "?back=key"
+
 
 def from_its_page() -> bool:
     """Whether the change was asked for on the page of the key."""

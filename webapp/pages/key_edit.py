@@ -30,9 +30,9 @@ def show(key_id: str) -> Response:
     view = get_key(current_actor().org_id, key_id)
     if view.status == "revoked":
         return page("notice.html", "panel", status=409, title="Nothing to edit", text=_REVOKED)
-    context = key_form.context(key_form.filled(view), current_actor(), key=view)
-    context["secrets"] = secrets_of(view, now())
-    return page("key_form.html", "panel", back=from_its_page(), **context)
+    known = key_form.context(key_form.filled(view), current_actor(), key=view)
+    shown = {**known, "secrets": secrets_of(view, now()), "back": from_its_page()}
+    return page("key_form.html", "panel", **shown)
 
 
 @bp.post("/<key_id>/edit")
@@ -69,8 +69,7 @@ def _version(text: str) -> int:
 
 def _again(form: key_form.KeyForm, view: KeyView, status: int, **more: object) -> Response:
     known = key_form.context(form, current_actor(), key=view)
-    known |= {"confirm": request.form.get("confirmed"), "back": from_its_page()}
-    known["secrets"] = secrets_of(view, now())
+    known |= {"confirm": request.form.get("confirmed"), "secrets": secrets_of(view, now()), "back": from_its_page()}
     return page("key_form.html", "panel", status=status, **{**known, **more})
 
 

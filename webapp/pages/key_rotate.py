@@ -13,6 +13,7 @@ from webapp.actions.policy import NotInForce
 from webapp.actions.rotation import RotatedKey, RotatedLate, end_old_secrets, rotate_key
 from webapp.addresses import proxy_url
 from webapp.context import Conflict, now
+from webapp.pages.key_changed import BACK, from_its_page
 from webapp.pages.key_form import attach
 from webapp.pages.key_rows import replaced
 from webapp.pages.snippets import build
@@ -84,7 +85,7 @@ def end(key_id: str) -> Response:
     if is_fragment():
         return _dialog(key_id, form, done=message)
     tell(message)
-    return redirect(f"/keys/{key_id}/rotate", code=303)
+    return redirect(f"/keys/{key_id}/rotate{BACK if from_its_page() else ''}", code=303)
 
 
 def _dialog(
@@ -97,6 +98,7 @@ def _dialog(
         form.grace_seconds.data = "86400"
     form.version.data = str(view.version)
     shown = {"key": view, "form": form, "secrets": secrets_of(view, now()), "general": general or [], "done": done}
+    shown["back"] = from_its_page()
     return page("key_rotate.html", "panel", status=status, **shown)
 
 
@@ -121,8 +123,9 @@ def _reveal(rotated: RotatedKey, late: str | None) -> Response:
         rotated=True,
         old_secrets=old,
         late=late,
+        back=from_its_page(),
     )
-    if is_fragment():
+    if is_fragment() and not from_its_page():
         append(response, replaced(view))
     return response
 

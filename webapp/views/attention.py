@@ -17,7 +17,7 @@ from shared.catalog import PROVIDERS, known_models, provider_of_model, spelled_p
 from shared.policy import Reason
 from shared.policy.rules import matches_model
 from webapp.views.keys import KeyView
-from webapp.views.refusal_help import help_of
+from webapp.views.refusal_help import HELP
 from webapp.views.requests import RefusalView
 
 SOON = timedelta(days=7)  # that a key is said to expire soon
@@ -27,19 +27,6 @@ LATELY = timedelta(hours=1)  # for which a refusal is told although other reques
 LONGEST_BLOCK = timedelta(days=7)  # for which one that lasts is told when nothing has gone through since
 # Below this it is asked whether a usual request fits; none that is usual needs more.
 SMALL_CHANGE_NANOS = money.NANOS_PER_USD
-# Such requests are refused again until somebody changes the key or the router.
-LASTING = frozenset(
-    (
-        Reason.INVALID_PROXY_KEY,
-        Reason.IP_BLOCKED,
-        Reason.PROVIDER_NOT_ALLOWED,
-        Reason.MODEL_NOT_ALLOWED,
-        Reason.ENDPOINT_NOT_METERED,
-        Reason.MODEL_NOT_PRICED,
-        Reason.SPEND_EXCEEDED,
-        Reason.PROVIDER_NOT_CONFIGURED,
-    )
-)
 # What the request needed stands in the sentence that it was answered with, and nowhere else.
 _NEEDED = re.compile(r"this request may need up to \$(\d+\.\d+)")
 
@@ -171,8 +158,10 @@ def _closed(key: KeyView, facts: Facts) -> Judgement | None:
 
 def _is_told(key: KeyView, refusal: RefusalView, at: datetime) -> bool:
     """Whether a refusal says anything of the key as it is now."""
-    age = at - refusal.last_at
-    lasts = refusal.reason in LASTING and age <= LONGEST_BLOCK and _is_last(key, refusal)
+    if refusal.reason not in set(Reason):
+        return False  # of a later release
+    age, told = at - refusal.last_at, HELP[Reason(refusal.reason)]
+    lasts = told.lasting and age <= LONGEST_BLOCK and _is_last(key, refusal)
     return (lasts or age <= LATELY) and stands(key, refusal)
 
 
@@ -184,10 +173,10 @@ def _is_last(key: KeyView, refusal: RefusalView) -> bool:
 def _refused(key: KeyView, refusal: RefusalView | None) -> Judgement | None:
     if refusal is None:
         return None
-    known, blocked = help_of(refusal.reason), refusal.reason in LASTING and _is_last(key, refusal)
-    state = State.BLOCKED if blocked else State.REFUSED
+    words = HELP[Reason(refusal.reason)]
+    state = State.BLOCKED if words.lasting and _is_last(key, refusal) else State.REFUSED
     told = refusal.message if refusal.message.endswith((".", "?", "!")) else f"{refusal.message}."
-    return Judgement(state, known.title, f"Its last refused request was told: {told}", known.remedy, refusal)
+    return Judgement(state, words.title, f"Its last refused request was told: {told}", words.remedy, refusal)
 
 
 def _running_out(key: KeyView, at: datetime) -> Judgement | None:
