@@ -220,15 +220,6 @@ def test_an_unreachable_server_is_told(visit: Callable[..., Page]) -> None:
     expect(page.locator(".toast-error")).to_have_count(0)
 
 
-@pytest.mark.parametrize("width", [1280, 1153, 1152, 961])
-def test_the_list_stays_within_its_card(visit: Callable[..., Page], width: int) -> None:
-    page = visit(viewport={"width": width, "height": 800})
-    page.locator("[id^=actions-key_]").first.wait_for()
-    assert page.evaluate(
-        "document.querySelector('.keys').offsetWidth <= document.querySelector('#results').clientWidth"
-    )
-
-
 def test_everything_works_without_javascript(visit: Callable[..., Page], dashboard: Router) -> None:
     page = visit(java_script_enabled=False)
     page.locator("#create-key").click()
