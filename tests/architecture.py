@@ -35,7 +35,7 @@ DASHBOARD_LAYERS: tuple[tuple[str, ...], ...] = (
     ("schemas",),
     ("context", "db", "validation"),
     ("passwords", "events"),
-    ("offload",),
+    ("offload", "provider_test"),
 )
 # Only these may hold sockets, each with its reason.
 SOCKET_FILES = {

@@ -4,7 +4,6 @@ Rows do not leave the layer that loads them: the data plane takes `snapshot_of` 
 Ledger and audit rows are only ever inserted; triggers made by the first migration refuse anything else.
 """
 
-from shared.models.invitations import Invitation
 from shared.models.key_lists import KeyNearLimit, KeySearch, UnchargedKey
 from shared.models.ledger import (
     USAGE_CLASSES,
@@ -21,6 +20,7 @@ from shared.models.ledger import (
     UsageDaily,
     UsageRecord,
 )
+from shared.models.people import Invitation, KnownPlace, User, UserSession
 from shared.models.policy import (
     ADMIN_SCOPE,
     AGENT_LENGTH,
@@ -31,7 +31,6 @@ from shared.models.policy import (
     AuditEvent,
     IdempotentCreation,
     KeySecret,
-    KnownPlace,
     ManagementToken,
     Organization,
     PolicyOutbox,
@@ -39,8 +38,6 @@ from shared.models.policy import (
     ProviderCredential,
     ProxyKey,
     Status,
-    User,
-    UserSession,
     snapshot_of,
 )
 

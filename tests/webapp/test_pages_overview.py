@@ -290,12 +290,8 @@ def test_others_see_nothing_of_it(app: Flask, stranger: Api, member: FlaskClient
     with app.app_context():
         use("org_other", theirs, 10**12)
         with writing() as session:
-            session.add(
-                Refusal(
-                    key_id=theirs, reason="ip_blocked", org_id="org_other", count=1, last_at=app.extensions["clock"](),
-                    status=403, sentence="theirs", request_id="req_1",
-                )
-            )  # fmt: skip
+            known = {"org_id": "org_other", "count": 1, "status": 403, "sentence": "theirs", "request_id": "req_1"}
+            session.add(Refusal(key_id=theirs, reason="ip_blocked", last_at=app.extensions["clock"](), **known))
     page = member.get("/overview").text
     assert theirs not in page
     assert figure(page, "today-title") == "$0.00 / 0 requests"
