@@ -40,6 +40,8 @@
     if (target.id === "pick-all") for (const box of boxes()) box.checked = target.checked;
     if (target.id === "pick-all" || target.name === "ids") count();
   });
+  // Emptied at once: what settles after an answer that closed the dialog would open it again otherwise.
+  document.addEventListener("modal:close", () => $("#modal-body").replaceChildren());
   document.addEventListener("close", (event) => event.target.id === "modal" && back(), true);
   document.addEventListener("htmx:afterSettle", () => {
     count();

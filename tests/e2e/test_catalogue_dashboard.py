@@ -236,7 +236,7 @@ def test_what_is_refused_shows_on_the_badge_within_two_seconds(router: Router) -
         ("model_not_allowed", "Blocked", "Model not allowed", {"allowed_models": ["o3"]}, {}),
         ("spend_exceeded", "Blocked", "Too little left", {"spend_limit_usd": "0.90"}, {"max_tokens": 10**7}),
         ("rate_limited", "Refused lately", "Rate limit reached", {"rate_limit_rpm": 1}, {}),
-        ("invalid_request", "Refused lately", "Invalid request", {}, {"model": "nobodys"}),
+        ("invalid_request", "Refused lately", "Not understood", {}, {"model": "nobodys"}),
     ]
     waits = []
     for reason, word, cause, fields, asked in cases:

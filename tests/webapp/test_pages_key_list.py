@@ -152,7 +152,7 @@ def test_a_refusal_shows_on_the_badge_and_goes_once_mended(
     assert badge(member, key) == ("Blocked", "Model not allowed")
     listed = member.get("/keys").text
     assert "may not use the model o3. Allowed: gpt-4o*." in listed
-    assert "Edit the key and add this model" in listed
+    assert "Add the model to the allowed models" in listed
     with app.app_context():
         update_key(actor, key.id, {"allowed_models": ["gpt-4o*", "o3"]})
     assert badge(member, key) == ("Active", "Never used")
