@@ -70,6 +70,8 @@ def of_model(call: Call, model: str) -> Call:
 
 def gemini(arguments: Sequence[str]) -> None:
     assert not {"GOOGLE_API_KEY", "GOOGLE_GENAI_USE_VERTEXAI"} & os.environ.keys()
+    settings = json.loads((Path.home() / ".gemini" / "settings.json").read_text())
+    assert settings["security"]["auth"]["selectedType"] == "gemini-api-key"  # else it asks for a login
     model = option(arguments, "--model", "-m")
     call = gemini_cli(os.environ["GEMINI_API_KEY"])
     path = f"/v1beta/models/{model}:streamGenerateContent?alt=sse"

@@ -118,6 +118,26 @@ def test_a_key_is_handed_over_for_claude_code_and_python(visit: Callable[..., Pa
 
 
 @pytest.mark.browser
+def test_a_leaked_key_is_rotated_with_an_hours_grace(visit: Callable[..., Page], router: Router) -> None:
+    key_id, old = router.create_key(name="leaked")
+    page = visit()
+    page.goto(page_of(router, key_id))
+    page.locator("#rotate").click()
+    dialog = page.locator("dialog[open]")
+    dialog.locator("#rotate-grace_seconds").select_option("3600")
+    dialog.locator("#rotate-now").click()
+    new = dialog.locator("#secret").input_value()
+    assert new != old
+    with page.expect_navigation():
+        dialog.locator("[data-saved]").click()
+    assert page.url == page_of(router, key_id)
+    limits = page.locator("dl.facts").first
+    expect(limits).to_contain_text(f"{new[:13]}…")
+    expect(limits).to_contain_text("rotated out: opens it until")
+    assert [chat(router, secret).status_code for secret in (old, new)] == [200, 200]
+
+
+@pytest.mark.browser
 def test_it_asks_only_while_somebody_looks(visit: Callable[..., Page], router: Router) -> None:
     """By the clock of the page, which is moved by hand."""
     key_id, _ = router.create_key(name="looked at")

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from activity_kit import posted, refusal_of, request_of
 from dashboard_kit import Api
 from flask import Flask
+from key_rows_kit import posted, refusal_of, request_of
 
 from webapp.views.keys import KeyView
 

@@ -5,12 +5,12 @@ from collections.abc import Callable
 from html import unescape
 
 import pytest
-from activity_kit import posted, refusal_of
 from dashboard_kit import FULL, Api
 from flask import Flask
 from flask.testing import FlaskClient
 from forms_kit import HTMX, hidden, stored, submit
 from key_page_kit import shown, text_of
+from key_rows_kit import posted, refusal_of
 from live_counters import LiveCounters
 
 from shared.policy import ERRORS, Reason

@@ -6,12 +6,12 @@ from datetime import timedelta
 from html import unescape
 
 import pytest
-from activity_kit import posted, refusal_of, request_of, usage_of
 from dashboard_kit import START, Clock
 from flask import Flask
 from flask.testing import FlaskClient
 from forms_kit import HTMX
 from key_page_kit import shown, text_of
+from key_rows_kit import posted, refusal_of, request_of, usage_of
 from live_counters import LiveCounters
 
 from webapp.actions.credentials import store_credentials

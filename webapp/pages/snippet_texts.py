@@ -147,10 +147,17 @@ wire_api = "responses\""""
 
 
 def gemini_cli(base: str, model: str) -> str:
+    """At another address than Google's it takes a key only if its settings say so (`getAuthTypeFromEnv`, 0.61)."""
     return f"""# A key of Google's own that is still set would be sent in the place of this one.
 unset GOOGLE_API_KEY GOOGLE_GENAI_USE_VERTEXAI
 export GOOGLE_GEMINI_BASE_URL={base}
 export GEMINI_API_KEY=$ROUTER_KEY
+
+# If there are settings already, add this to them.
+mkdir -p ~/.gemini
+[ -e ~/.gemini/settings.json ] || cat > ~/.gemini/settings.json <<'END'
+{{"security": {{"auth": {{"selectedType": "gemini-api-key"}}}}}}
+END
 gemini --model {model}"""
 
 
