@@ -10,15 +10,21 @@ from playwright.sync_api import Page
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A page, or the dialog that opens over it after `clicks`, one after the other."""
+    """A page, or the dialog that opens over it after `clicks`, one after the other.
+
+    `link` leads from the path to a page whose address nobody knows beforehand.
+    """
 
     name: str
     path: str
     clicks: tuple[str, ...] = ()
+    link: str = ""
 
     def visit(self, page: Page, web_url: str) -> None:
         """Go there, and wait until it stands."""
         page.goto(web_url + self.path)
+        if self.link:
+            page.goto(web_url + (page.locator(self.link).first.get_attribute("href") or ""))
         for selector in self.clicks:
             page.locator(selector).first.click()
         if self.clicks:
@@ -27,6 +33,7 @@ class Place:
 
 # What a person sees who is logged in as an administrator.
 PLACES = (
+    Place("overview", "/overview"),
     Place("keys", "/keys"),
     Place("keys-none-found", "/keys?q=nothing+at+all"),
     Place("key-new", "/keys/new"),
@@ -35,11 +42,18 @@ PLACES = (
     Place("key-rotate-dialog", "/keys?q=billing", ("[id^=actions-key_]", "[id^=rotate-key_]")),
     Place("key-revoke-dialog", "/keys?q=billing", ("[id^=actions-key_]", "[id^=revoke-key_]")),
     Place("keys-extend-dialog", "/keys", ("[name=ids]", "#bulk-extend")),
+    Place("key-page", "/keys?q=billing", link="#keys-body th a"),
+    Place("usage", "/usage"),
+    Place("usage-by-key", "/usage?by=key"),
     Place("requests", "/requests"),
     Place("requests-refused", "/requests/refused"),
     Place("requests-filtered", "/requests?model=nothing&period=1h"),
     Place("audit", "/audit"),
     Place("audit-event-dialog", "/audit?action=key.create", ("[id^=open-aud_]",)),
+    Place("providers", "/providers"),
+    Place("provider-credential-dialog", "/providers", ("#credential-openai",)),
+    Place("models", "/providers/models?provider=anthropic"),
+    Place("model-price-dialog", "/providers/models?q=haiku-4-5", ("[id^=price-anthropic]",)),
     Place("members", "/settings/members"),
     Place("member-deactivate-dialog", "/settings/members", ("[id^=deactivate-usr_]",)),
     Place("member-password-dialog", "/settings/members", ("[id^=password-usr_]",)),
