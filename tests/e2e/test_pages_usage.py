@@ -94,11 +94,11 @@ def test_the_chart_follows_the_theme_and_tells_amounts(
     color = "Chart.getChart('chart').data.datasets[0].backgroundColor"
     assert page.evaluate(color) == "#1d4ed8"
     page.emulate_media(color_scheme="dark")
-    page.wait_for_function(f"{color} === '#8fb1ff'")
+    page.wait_for_function(f"() => {color} === '#8fb1ff'")
     box = page.locator("#chart").bounding_box()
     assert box is not None
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    page.wait_for_function("Chart.getChart('chart').tooltip.opacity > 0")
+    page.wait_for_function("() => Chart.getChart('chart').tooltip.opacity > 0")
     told = page.evaluate("Chart.getChart('chart').tooltip.body.map(part => part.lines).flat()")
     assert told == ["OpenAI: $6.00", "Anthropic: $6.00", "Gemini: $6.00"]
 

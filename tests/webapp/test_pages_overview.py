@@ -10,7 +10,7 @@ from dashboard_kit import Api, Clock
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import update
-from usage_kit import TODAY, use
+from usage_kit import TODAY, figure, use
 
 from shared.config import Settings
 from shared.models import OrganizationRefusals, ProxyKey, Refusal, UsageRecord
@@ -65,12 +65,6 @@ def send(app: Flask, org_id: str, clock: Clock) -> Say:
             session.add(UsageRecord(key_id=key_id, org_id=org_id, outcome=outcome, status=status, **{**told, **more}))
 
     return send
-
-
-def figure(page: str, title: str) -> str:
-    found = re.search(rf'id="{title}".*?<a class="figure"[^>]*>(.*?)</a>\s*<p[^>]*>(.*?)</p>', page, re.DOTALL)
-    assert found is not None
-    return " / ".join(re.sub(r"<[^>]+>", "", part).strip() for part in found.groups())
 
 
 def looks(page: str) -> dict[str, tuple[str, str]]:

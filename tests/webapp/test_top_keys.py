@@ -19,6 +19,7 @@ from webapp.db import db, writing
 from webapp.queries import top_keys as queries
 from webapp.queries.top_keys import Place, place_of, top_keys
 from webapp.queries.usage import UsageLine, usage_of_keys
+from webapp.queries.usage_export import usage_of_all_keys
 
 Made = tuple[Flask, BootstrapReport]
 DAYS = 12
@@ -117,6 +118,9 @@ def test_the_first_of_many_are_found_along_the_indexes_without_adding_up_the_res
                 assert any("ix_key_spend_total_nanos" in plan for plan in plans)
                 assert first == FIRST or any("ix_key_spend_day_total_nanos" in plan for plan in plans)
                 assert not any("TEMP B-TREE" in plan or "Seq Scan" in plan for plan in plans)
+        lines, plans = plans_of(lambda: list(usage_of_all_keys(report.org_id, FIRST, TODAY)), "FROM usage_daily")
+        assert len(lines) > 100
+        assert not any("ix_usage_daily_org_id_day" in plan or "TEMP B-TREE" in plan for plan in plans)
         for key_id in none:
             use("org_idle", key_id, 0)
         use("org_idle", "key_0", 7)

@@ -1,5 +1,6 @@
 """What was used, written as the ledger writer does: daily sums of keys, and what keys cost on a day and in all."""
 
+import re
 from datetime import date
 from typing import Any
 
@@ -36,3 +37,10 @@ def use(
                 row = KeySpend(key_id=key_id, day=place, generation=0, base_nanos=0, total_nanos=0)
                 session.add(row)
             row.total_nanos += nanos
+
+
+def figure(page: str, title: str) -> str:
+    """What the card with this title says: its figure, and what stands below it."""
+    found = re.search(rf'id="{title}".*?<a class="figure"[^>]*>(.*?)</a>\s*<p[^>]*>(.*?)</p>', page, re.DOTALL)
+    assert found is not None
+    return " / ".join(re.sub(r"<[^>]+>", "", part).strip() for part in found.groups())

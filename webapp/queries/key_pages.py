@@ -21,7 +21,7 @@ from webapp.queries.key_filters import Condition, filters_of
 from webapp.schemas.lists import KeyQuery, cursor_of
 
 SCANNED = 12_000
-WALKS = 10  # of which all but the last may find nothing
+WALKS = 4  # of which all but the last may find nothing
 
 # A literal, because the index of these rows alone is only used where a statement itself says that it wants no others.
 _TOTAL: Condition = KeySpend.day == literal_column(f"'{FIRST_DAY.isoformat()}'")

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from datetime import date
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from shared.models import UsageDaily
 from webapp.db import db
@@ -19,8 +19,9 @@ def usage_of_all_keys(org_id: str, first: date, last: date) -> Iterator[tuple[st
     Some keys at a time, each time in a transaction of its own: what is posted meanwhile may be in it or not, and nobody
     waits for a reader that is slow.
     """
-    # No index has the organisation as it stands here, so that databases walk along the keys.
-    mine = (UsageDaily.org_id.concat("") == org_id, UsageDaily.day >= first, UsageDaily.day <= last)
+    # No index has the organisation or the day as they stand here, so that databases walk along the keys.
+    day = func.coalesce(UsageDaily.day, UsageDaily.day)
+    mine = (UsageDaily.org_id.concat("") == org_id, day >= first, day <= last)
     query = select(UsageDaily.key_id, *sums_of(UsageDaily)).where(*mine).group_by(UsageDaily.key_id)
     reached = ""
     while True:
