@@ -15,12 +15,16 @@ Cure = Literal["edit", "resume", "none"]
 
 @dataclass(frozen=True, slots=True)
 class RefusalHelp:
-    """For people who manage keys. `title` has no full stop."""
+    """For people who manage keys. `title` has no full stop, and is short enough for a badge.
+
+    `lasting`: until somebody changes the key or the router, such requests are refused again.
+    """
 
     title: str
     cause: str
     remedy: str
     cure: Cure = "none"
+    lasting: bool = False
 
 
 HELP: dict[Reason, RefusalHelp] = {
@@ -65,23 +69,27 @@ HELP: dict[Reason, RefusalHelp] = {
         "Unknown key",
         "There was no key, a mistyped one, one that was rotated out, or two different ones.",
         "Give the app the whole key, and look for a second key in its environment. If the key is lost, rotate it.",
+        lasting=True,
     ),
     Reason.KEY_REVOKED: RefusalHelp(
         "Key revoked",
         "The key was revoked, which is for ever.",
         "Create another key for the app. The history of this one tells who revoked it, and when.",
+        lasting=True,
     ),
     Reason.KEY_EXPIRED: RefusalHelp(
         "Key expired",
         "The key's time is over.",
         "Edit the key and set a later expiry, which holds for the next request.",
         "edit",
+        lasting=True,
     ),
     Reason.KEY_PAUSED: RefusalHelp(
         "Key paused",
         "Somebody has stopped the key for now.",
         "Resume the key, which holds for the next request.",
         "resume",
+        lasting=True,
     ),
     Reason.IP_BLOCKED: RefusalHelp(
         "Address not allowed",
@@ -89,12 +97,14 @@ HELP: dict[Reason, RefusalHelp] = {
         "If the address is right, add it to the allowed addresses of the key. If it is that of a load balancer of your "
         "own, an administrator names that one in ROUTER_TRUSTED_PROXIES.",
         "edit",
+        lasting=True,
     ),
     Reason.PROVIDER_NOT_ALLOWED: RefusalHelp(
         "Provider not allowed",
         "The app asked for a provider that this key may not use.",
         "Tick the provider among the allowed providers of the key, or have the app use another one.",
         "edit",
+        lasting=True,
     ),
     Reason.MODEL_NOT_ALLOWED: RefusalHelp(
         "Model not allowed",
@@ -102,35 +112,39 @@ HELP: dict[Reason, RefusalHelp] = {
         "Add the model to the allowed models of the key (upper and lower case matter), or have the app use one of "
         "them.",
         "edit",
+        lasting=True,
     ),
     Reason.ENDPOINT_NOT_METERED: RefusalHelp(
         "Cost cannot be known",
         "Nobody can tell what this endpoint costs, and the key has a spend limit.",
         "Use a key without a spend limit for it.",
         "edit",
+        lasting=True,
     ),
     Reason.MODEL_NOT_PRICED: RefusalHelp(
         "No price known",
         "The model, or something that the request asks for, has no known price, and the key has a spend limit.",
         "An administrator adds a price. Or leave the feature out, or use a key without a spend limit.",
         "edit",
+        lasting=True,
     ),
     Reason.RATE_LIMITED: RefusalHelp(
-        "Too many requests a minute",
+        "Rate limit reached",
         "The last 60 seconds held as many requests as the key may send in them.",
         "Most apps try again by themselves. If it stays, spread the requests or raise the requests per minute; all "
         "apps with this key share them.",
         "edit",
     ),
     Reason.SPEND_EXCEEDED: RefusalHelp(
-        "Spend limit reached",
+        "Too little left",
         "What is spent, and the most that this request can cost, are together over the limit.",
         "Raise the spend limit, which holds for the next request, or wait until it resets. A request with a smaller "
         "output limit (max_tokens) needs less.",
         "edit",
+        lasting=True,
     ),
     Reason.SPEND_HELD: RefusalHelp(
-        "Waiting for requests in flight",
+        "Limit held for now",
         "It fits once requests that are running now turn out cheaper than they may be at most.",
         "Most apps try again by themselves. If it stays, set output limits (max_tokens) near to what is needed, or "
         "raise the spend limit.",
@@ -146,9 +160,10 @@ HELP: dict[Reason, RefusalHelp] = {
         "Provider without a credential",
         "The router has no credential of the provider, or none that it can open.",
         "An administrator adds one.",
+        lasting=True,
     ),
     Reason.LIMITS_UNAVAILABLE: RefusalHelp(
-        "Limits could not be checked",
+        "Limits unavailable",
         "The router could not check or record spending at that moment.",
         "Try again. If it stays, an administrator asks the proxy's /readyz, which names what is missing.",
     ),
@@ -158,7 +173,7 @@ HELP: dict[Reason, RefusalHelp] = {
         "Try again, and spread large requests.",
     ),
     Reason.KEYS_UNAVAILABLE: RefusalHelp(
-        "Keys could not be looked up",
+        "Keys unavailable",
         "The router's database did not answer.",
         "Try again. If it stays, an administrator looks at the database.",
     ),
