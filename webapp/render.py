@@ -130,6 +130,8 @@ def theme() -> str:
 def _shared_context() -> dict[str, Any]:
     # Who asks is looked up by the shell alone, so that an error page can do without when the database is away.
     here = request.full_path.rstrip("?") if request.method == "GET" else ""
+    if masked(here) != here:
+        here = "/"  # somebody has pasted a secret, and a form of the page would send it on
     return {"navigation": _navigation, "theme": theme(), "me": current_user, "here": here}
 
 

@@ -13,7 +13,7 @@ branch_labels = None
 depends_on = None
 
 INDEXES = (
-    ("ix_refusals_org_id_reason_last_at", "refusals", ["org_id", "reason", "last_at"]),
+    ("ix_refusals_org_id_reason_last_at", "refusals", ["org_id", "reason", "last_at", "key_id"]),
     ("ix_refusals_request_id", "refusals", ["request_id"]),
     ("ix_audit_events_org_id_actor_at", "audit_events", ["org_id", "actor", "at"]),
     ("ix_audit_events_org_id_target_at", "audit_events", ["org_id", "target", "at"]),

@@ -22,12 +22,14 @@ NUMBERS = {
 
 
 def upgrade() -> None:
-    reset = sa.Column("default_spend_reset", sa.String(16), nullable=False, server_default="never")
-    op.add_column("organizations", reset)
+    op.add_column(
+        "organizations", sa.Column("default_spend_reset", sa.String(16), nullable=False, server_default="never")
+    )
     for name, kind in NUMBERS.items():
         op.add_column("organizations", sa.Column(name, kind()))
-    required = sa.Column("spend_limit_required", sa.Boolean(), nullable=False, server_default=sa.false())
-    op.add_column("organizations", required)
+    op.add_column(
+        "organizations", sa.Column("spend_limit_required", sa.Boolean(), nullable=False, server_default=sa.false())
+    )
 
 
 def downgrade() -> None:

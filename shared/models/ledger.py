@@ -163,7 +163,7 @@ class Refusal(Base):
     __table_args__ = (
         # An organisation's refusals, the latest first; the same for one reason; and one by what its client was told.
         Index("ix_refusals_org_id_last_at", "org_id", "last_at", "key_id", "reason"),
-        Index("ix_refusals_org_id_reason_last_at", "org_id", "reason", "last_at"),
+        Index("ix_refusals_org_id_reason_last_at", "org_id", "reason", "last_at", "key_id"),
         Index("ix_refusals_request_id", "request_id"),
     )
 

@@ -22,7 +22,7 @@ def refusal(reason: str, message: str = "No.", **fields: Any) -> RefusalView:
         "model": "gpt-4o",
         "client_ip": "10.0.0.1",
     }
-    return RefusalView(reason=reason, message=message, request_id="req_1", **{**told, **fields})
+    return RefusalView(key_id="key_1", reason=reason, message=message, request_id="req_1", **{**told, **fields})
 
 
 def judged(key: KeyView, *refusals: RefusalView, usual: int | None = None) -> tuple[State, str]:

@@ -69,7 +69,7 @@ def test_it_works(app: Flask, member: FlaskClient, make: Make, actor: Actor, clo
 def test_a_new_thing_tells_what_it_was_given(member: FlaskClient, make: Make) -> None:
     make("billing", spend_limit_usd="10", spend_reset="weekly")
     page = member.get("/audit?action=key.create&target=billing")
-    dialog = words(member.get(f"/audit/{opened(page)[0]}"))
+    dialog = words(member.get(f"/audit/{opened(page)[0]}", headers=HTMX))
     assert "Spend limit Not told $10.00" in dialog
     assert "a week" in dialog
     for nothing in ("Paused", "Providers", "Expires"):

@@ -85,7 +85,7 @@ def test_who_may_not_change_it_is_told_who_may(
     assert "/edit" not in told.text
     assert "A member or an administrator can change it." in words(told)
     for role, may in (("member", False), ("admin", True)):
-        told = enter(role).get(f"/requests/refused/{key.id}/provider_not_configured")
+        told = enter(role).get(f"/requests/refused/{key.id}/provider_not_configured", headers=HTMX)
         assert ('href="/providers"' in told.text) == may
         assert ("An administrator can change it." in words(told)) != may
 
