@@ -2,7 +2,8 @@
 
 Texts that a search goes through, keys that have cost nothing, keys near their limit (shared/models/key_lists.py). They
 are filled once, from what is there. On PostgreSQL whoever writes keys or posts waits for that, and whoever reads does
-not: some 20 seconds with a million keys.
+not: some 20 seconds with a million keys. So all that takes long stands here, before the migrations after this one lock
+out readers for a moment.
 
 Searches are quick by trigrams. Where the database user may not have pg_trgm, or this SQLite was built without FTS5,
 there are none, and a search goes through the keys one by one (docs/deploy.md).
@@ -37,8 +38,8 @@ PARTIAL = {
 KEPT = ("key_search", "uncharged_keys", "keys_near_limit")
 ALL_DAYS = "1970-01-01"  # the day of the row of key_spend that sums all days of a key
 FOR_EVER = "9999-12-31"
-# PostgreSQL's codes for: not allowed; no such extension on this server, by its file or by its name.
-NO_EXTENSION = ("42501", "58P01", "0A000")
+# PostgreSQL's codes for: not allowed; no such extension on this server, by its file or by its name; not in our schemas.
+NO_EXTENSION = ("42501", "58P01", "0A000", "42704")
 # Of the key `keys`: its last day in the ledger, and how many days before it may belong to the same period.
 LAST_DAY = "(SELECT max(last.day) FROM key_spend AS last WHERE last.key_id = keys.id)"
 BACK = "CASE keys.spend_reset WHEN 'daily' THEN 1 WHEN 'weekly' THEN 7 ELSE 32 END"
@@ -46,6 +47,9 @@ BACK = "CASE keys.spend_reset WHEN 'daily' THEN 1 WHEN 'weekly' THEN 7 ELSE 32 E
 
 def upgrade() -> None:
     sqlite = op.get_bind().dialect.name == "sqlite"
+    if not sqlite:
+        # In the order in which the ledger writer goes through them: neither waits for the other in a circle.
+        op.execute("LOCK TABLE usage_daily, key_spend, proxy_keys IN SHARE ROW EXCLUSIVE MODE")
     _tables()
     _indexes(sqlite=sqlite)
     _fill(sqlite=sqlite)
@@ -96,6 +100,14 @@ def _indexes(*, sqlite: bool) -> None:
             postgresql_where=where,
         )
     op.create_index("ix_refusals_org_id_last_at", "refusals", ["org_id", "last_at", "key_id", "reason"])
+    days = sa.text(f"day > '{ALL_DAYS}'")
+    op.create_index(
+        "ix_key_spend_day_total_nanos",
+        "key_spend",
+        ["day", "total_nanos", "key_id"],
+        sqlite_where=days,
+        postgresql_where=days,
+    )
 
 
 def _text(row: str, *, sqlite: bool) -> str:

@@ -1,6 +1,6 @@
-"""What the pages about usage ask for: the keys that cost most on a day, and refusals of an organisation by day.
+"""What the pages about usage ask for: refusals of an organisation by day.
 
-Refusals are counted by day from now on; of those before, only the sums of keys are known, with the time of the last.
+They are counted by day from now on; of those before, only the sums of keys are known, with the time of the last.
 
 Revision 0016, after 0015.
 """
@@ -15,14 +15,6 @@ depends_on = None
 
 
 def upgrade() -> None:
-    days = sa.text("day > '1970-01-01'")
-    op.create_index(
-        "ix_key_spend_day_total_nanos",
-        "key_spend",
-        ["day", "total_nanos", "key_id"],
-        sqlite_where=days,
-        postgresql_where=days,
-    )
     op.create_table(
         "organization_refusals",
         sa.Column("org_id", sa.String(length=40), nullable=False),
@@ -35,4 +27,3 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("organization_refusals")
-    op.drop_index("ix_key_spend_day_total_nanos", "key_spend")

@@ -60,6 +60,7 @@ def test_it_works(router: Deployed) -> None:
     _log_in(router)
     router.run_as("dashboard", "-m", "flask", "--app", "wsgi", "tokens", "create", "t")
     router.run_as("dashboard", "-m", "flask", "--app", "wsgi", "users", "create", "new@example.com")
+    _administer(router)
     router.kill_writer()
     eventually(lambda: router.writer_pid() != 0, what="another ledger writer")
     time.sleep(2)
@@ -81,6 +82,24 @@ def test_what_is_billed_later_is_booked(router: Deployed) -> None:
         assert (found.status_code, found.json()["status"]) == (200, "completed")
     router.wait_for_ledger(key_id, 4)  # its beginning, two reads, and what it cost
     assert float(router.key(key_id)["spend"]["lifetime_usd"]) > 0
+
+
+def _administer(router: Deployed) -> None:
+    """What administrators do: members and invitations, defaults of the organisation, prices and credentials."""
+    invited = router.api("POST", "/v1/invitations", json={"email": "guest@example.com", "role": "viewer"}).json()
+    assert router.api("DELETE", f"/v1/invitations/{invited['id']}").ok
+    (member,) = (one for one in router.api("GET", "/v1/members").json()["data"] if one["email"] == "new@example.com")
+    assert router.api("PATCH", f"/v1/members/{member['id']}", json={"role": "viewer"}).status_code == 200
+    assert router.api("DELETE", f"/v1/members/{member['id']}").status_code == 200
+    rules = {
+        "name": "Ours", "default_spend_limit_usd": "5", "default_spend_reset": "weekly", "default_expiry_days": 30,
+        "default_rate_limit_rpm": 60, "max_spend_limit_usd": "50", "max_expiry_days": 60, "max_rate_limit_rpm": 600,
+        "spend_limit_required": True,
+    }  # fmt: skip
+    assert router.api("PATCH", "/v1/organization", json=rules).status_code == 200
+    nothing = {name: None for name in rules if name.startswith(("default_", "max_")) and name != "default_spend_reset"}
+    back = {**nothing, "default_spend_reset": "never", "spend_limit_required": False}
+    assert router.api("PATCH", "/v1/organization", json=back).status_code == 200
 
 
 def _log_in(router: Deployed) -> None:

@@ -1,6 +1,8 @@
 """Changes of tables while the release before serves: they add, and they wait for nobody long."""
 
 import ast
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,6 +57,45 @@ def test_who_reads_a_table_for_long_is_not_waited_for(older: Flask, postgres: st
         assert "paused" not in columns()
     flask_migrate.upgrade(directory)
     assert "paused" in columns()
+
+
+def posting(postgres: str, over: threading.Event, faults: list[Exception]) -> None:
+    """What a ledger writer of the release before does, again and again, in its order."""
+    statements = (
+        (
+            "INSERT INTO usage_daily (key_id, day, provider, model, org_id, requests, input_tokens, output_tokens, cost_nanos)"
+            " VALUES ('key_1', '2026-11-24', 'openai', '', 'org_1', 1, 1, 1, 1)"
+            " ON CONFLICT (key_id, day, provider, model) DO UPDATE SET requests = usage_daily.requests + 1"
+        ),
+        (
+            "INSERT INTO key_spend VALUES ('key_1', '2026-11-24', 0, 0, 1)"
+            " ON CONFLICT (key_id, day) DO UPDATE SET total_nanos = key_spend.total_nanos + 1"
+        ),
+        "UPDATE proxy_keys SET last_used_at = now() WHERE id = 'key_1'",
+    )
+    try:
+        with psycopg.connect(postgres, autocommit=True) as connection:
+            while not over.is_set():
+                with connection.transaction():
+                    for statement in statements:
+                        connection.execute(statement)
+                        time.sleep(0.02)  # so that the change of tables always meets one halfway
+    except psycopg.Error as error:
+        faults.append(error)
+
+
+def test_who_posts_and_a_change_of_tables_do_not_wait_in_a_circle(older: Flask, postgres: str) -> None:
+    directory = older.extensions["migrate"].directory
+    flask_migrate.upgrade(directory, revision="0010")
+    over, faults = threading.Event(), list[Exception]()
+    ledger_writer = threading.Thread(target=posting, args=(postgres, over, faults))
+    ledger_writer.start()
+    try:
+        flask_migrate.upgrade(directory)
+    finally:
+        over.set()
+        ledger_writer.join()
+    assert faults == []
 
 
 def takes_away(source: str) -> list[str]:
