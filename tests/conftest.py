@@ -33,12 +33,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test by the folder it stands in, so that `-m proxyd` runs an area."""
+    """Mark each test by the folder it stands in, so that `-m proxyd` runs an area; long ones come first."""
     root = Path(__file__).parent
     for item in items:
         area = item.path.relative_to(root).parts[0]
         if area in AREAS:
             item.add_marker(area)
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:

@@ -208,7 +208,7 @@ class Server:
             sock.setblocking(False)
             if sock.family in (socket.AF_INET, socket.AF_INET6):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if self._closing:
+            if self.draining:
                 hear(sock)
             connection = Connection(sock, address[0] if isinstance(address, tuple) else "", self)
             greenlet = gevent.spawn(connection.run)

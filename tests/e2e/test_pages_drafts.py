@@ -86,10 +86,12 @@ def test_a_draft_comes_back_until_it_is_sent_or_left_on_purpose(visit: Callable[
 def test_a_draft_takes_back_nothing_that_others_changed(visit: Callable[..., Page], dashboard: Router) -> None:
     key_id, _ = dashboard.create_key(name="of two people", spend_limit_usd="5")
     page = visit()
+    page.locator(f"#actions-{key_id}").click()
     dialog = open_dialog(page, f"#edit-{key_id}")
     dialog.locator("#key-name").fill("of two people, renamed")
     page.reload()
     dashboard.edit(key_id, spend_limit_usd="7")
+    page.locator(f"#actions-{key_id}").click()
     dialog = open_dialog(page, f"#edit-{key_id}")
     expect(dialog.locator("#key-name")).to_have_value("of two people, renamed")
     expect(dialog.locator("#key-spend_limit_usd")).to_have_value("7.00")

@@ -75,6 +75,7 @@ class Paced:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(400)
 def test_rates_hold_in_every_minute(router: FaultyRouter, tell: Tell) -> None:
     """CONTRACT 3 rule 7, steady and in bursts, over both workers and through edits, for a minute and more."""

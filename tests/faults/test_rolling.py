@@ -192,6 +192,7 @@ def upgrade(router: FaultyRouter, tree: Path) -> None:
     router.wait_until_ready()
 
 
+@pytest.mark.long
 def test_pools_are_upgraded_in_turn(pools: Pools, front: Front, next_release: Path, tell: Tell) -> None:
     """The tables first, while the old release serves; then one machine after the other. Meanwhile both are there.
 

@@ -30,6 +30,7 @@ def runs() -> settings:
 
 
 @pytest.mark.faults
+@pytest.mark.long
 @pytest.mark.timeout(60 + SECONDS_AN_EXAMPLE * EXAMPLES)
 def test_it_holds_under_every_fault(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(accounting_module, "POLL_SECONDS", 0.0)
@@ -38,6 +39,7 @@ def test_it_holds_under_every_fault(monkeypatch: pytest.MonkeyPatch, caplog: pyt
 
 
 @pytest.mark.faults
+@pytest.mark.long
 @pytest.mark.timeout(60 + SECONDS_AN_EXAMPLE * EXAMPLES)
 def test_it_holds_under_every_fault_of_two_machines(
     tmp_path: Path, postgres: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

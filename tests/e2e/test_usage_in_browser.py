@@ -80,7 +80,7 @@ def test_it_works(visit: Callable[..., Page], dashboard: Router, used: str, widt
             expect(page.locator(".drawing svg")).to_be_hidden()
         check(page)
     page.goto(f"{dashboard.web_url}/usage?period=today")
-    page.locator("summary").click()
+    page.locator("main summary").click()
     check(page)
     expect(page.locator("details tbody tr")).to_have_count(1)
     expect(page.locator("#refused")).to_contain_text(help_of("rate_limited").title)
