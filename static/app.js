@@ -104,7 +104,7 @@
 
   // Whoever pastes a whole secret to find it sends and keeps its prefix only.
   document.addEventListener("input", ({ target }) => {
-    if (target.id === "q") target.value = target.value.replace(/(sk-(?:proxy|mgmt)-[0-9a-f]{4})[0-9a-f]+/, "$1");
+    if (target.type === "search") target.value = target.value.replace(/(sk-(?:proxy|mgmt)-[0-9a-f]{4})[0-9a-f]+/, "$1");
   }, true);
 
   // A secret on screen is put away by its own button only: not by Escape, not by leaving unasked.

@@ -67,13 +67,18 @@
   let shown = "";
   document.addEventListener("htmx:beforeOnLoad", (event) => {
     const { xhr, elt, target, requestConfig, pathInfo } = event.detail;
-    if (requestConfig.verb === "get" && target.id === "modal-body") shown = pathInfo.finalRequestPath;
+    // What a form of the page brought, such as the question about many keys, has no address to come back to.
+    if (target.id === "modal-body") {
+      if (requestConfig.verb === "get") shown = pathInfo.finalRequestPath;
+      else if (!elt.closest("#modal")) shown = "";
+    }
     if (xhr.status !== 401 || !elt.closest("#modal")) return;
     event.preventDefault();
     sessionStorage.setItem("reopen", shown);
     const link = document.createElement("a");
     link.href = xhr.getResponseHeader("HX-Redirect") ?? "/login";
     link.textContent = "Log in";
-    tell("Your session has ended. Log in, and this form comes back with what you typed.", link);
+    const rest = shown ? "this form comes back with what you typed" : "choose again";
+    tell(`Your session has ended. Log in, and ${rest}.`, link);
   });
 })();

@@ -174,6 +174,11 @@ def dollars(nanos: int) -> str:
     return f"${cents // 100:,}.{cents % 100:02d}"
 
 
+def signed_dollars(nanos: int) -> str:
+    """Money that may be less than nothing: a correction of an estimate that was too high."""
+    return f"\u2212{dollars(-nanos)}" if nanos < 0 else dollars(nanos)
+
+
 def sentence(message: str) -> str:
     """A validation's message ("must be in the future") as it stands alone beside its field."""
     message = masked(message[:1].upper() + message[1:])
@@ -189,6 +194,17 @@ def span(length: timedelta) -> str:
         if seconds >= size:
             return f"{seconds // size} {unit}"
     return f"{max(seconds, 0)} s"
+
+
+def length(milliseconds: int | None) -> str:
+    """How long a request took, rounded down: 840 ms, 2.4 s, 3 min 5 s; of what never came, Never."""
+    if milliseconds is None:
+        return "Never"
+    if milliseconds < 1_000:
+        return f"{milliseconds} ms"
+    if milliseconds < 60_000:
+        return f"{milliseconds // 1_000}.{milliseconds % 1_000 // 100} s"
+    return f"{milliseconds // 60_000} min {milliseconds // 1_000 % 60} s"
 
 
 def relative(moment: datetime | None, at: datetime) -> str:

@@ -125,7 +125,7 @@ def test_a_session_that_ends_in_a_dialog_costs_nothing(visit: Callable[..., Page
     page.context.clear_cookies(name="session")
     dialog.get_by_role("button", name="Create key").click()
     told = dialog.locator(".toast-error")
-    expect(told).to_contain_text("Your session has ended.")
+    expect(told).to_contain_text("Your session has ended. Log in, and this form comes back with what you typed.")
     expect(dialog.locator("#key-name")).to_have_value("typed for long")
     told.get_by_role("link", name="Log in").click()
     log_in_again(page, dashboard)
@@ -138,6 +138,26 @@ def test_a_session_that_ends_in_a_dialog_costs_nothing(visit: Callable[..., Page
     page.get_by_role("button", name="Log out").click()
     page.wait_for_url("**/login")
     assert "draft" not in kept(page)
+
+
+def test_a_session_that_ends_in_a_question_about_many_keys(visit: Callable[..., Page], dashboard: Router) -> None:
+    """It has no address to come back to, and no dialog from before takes its place."""
+    key_id, _ = dashboard.create_key(name="one of many")
+    page = visit()
+    open_dialog(page)
+    page.keyboard.press("Escape")
+    page.locator(f"#row-{key_id} [name=ids]").check()
+    dialog = open_dialog(page, "#bulk-pause")
+    page.context.clear_cookies(name="session")
+    dialog.get_by_role("button", name="Pause").click()
+    told = dialog.locator(".toast-error")
+    expect(told).to_contain_text("Your session has ended. Log in, and choose again.")
+    told.get_by_role("link", name="Log in").click()
+    log_in_again(page, dashboard)
+    page.wait_for_url("**/keys")
+    expect(page.locator(f"#row-{key_id}")).to_contain_text("Active")
+    page.wait_for_load_state("networkidle")
+    expect(page.locator("dialog[open]")).to_have_count(0)
 
 
 def test_a_session_that_ends_under_a_page_costs_nothing(visit: Callable[..., Page], dashboard: Router) -> None:

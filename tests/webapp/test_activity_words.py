@@ -9,9 +9,9 @@ from dashboard_kit import START
 
 from proxyd.accounting.records import OUTCOMES as TOLD_BY_THE_PROXY
 from shared.policy import Reason
-from webapp.pages.key_facts import duration
 from webapp.pages.key_history import history
 from webapp.queries.audit import AuditView
+from webapp.render import length
 from webapp.views.refusal_help import HELP, help_of
 from webapp.views.request_words import FLAGS, OUTCOMES
 
@@ -47,10 +47,13 @@ def test_each_outcome_and_each_flag_has_words() -> None:
 
 @pytest.mark.parametrize(
     ("milliseconds", "told"),
-    [(0, "0 ms"), (999, "999 ms"), (1_000, "1.0 s"), (1_449, "1.4 s"), (75_900, "75 s"), (1_200_000, "1,200 s")],
-)
-def test_durations(milliseconds: int, told: str) -> None:
-    assert duration(milliseconds) == told
+    [
+        (None, "Never"), (0, "0 ms"), (999, "999 ms"), (1_000, "1.0 s"), (1_449, "1.4 s"), (12_300, "12.3 s"),
+        (59_999, "59.9 s"), (60_000, "1 min 0 s"), (75_900, "1 min 15 s"), (1_200_000, "20 min 0 s"),
+    ],
+)  # fmt: skip
+def test_lengths(milliseconds: int | None, told: str) -> None:
+    assert length(milliseconds) == told
 
 
 def event(action: str, before: dict[str, object] | None, after: dict[str, object] | None) -> AuditView:
@@ -60,19 +63,20 @@ def event(action: str, before: dict[str, object] | None, after: dict[str, object
 @pytest.mark.parametrize(
     ("told", "action", "changes"),
     [
-        (event("key.update", {"paused": True}, {"paused": False}), "Resumed the key", []),
-        (event("key.update", {"paused": True, "name": "a"}, {"paused": False, "name": "b"}), "Changed the key", [("Paused", "yes", "no"), ("Name", "a", "b")]),
-        (event("key.update", {"spend_reset": "never"}, {"spend_reset": "daily"}), "Changed the key", [("Period of the limit", "in total", "a day")]),
-        (event("key.update", {"allowed_ips": ["::1"]}, {"allowed_ips": []}), "Changed the key", [("Addresses", "::1", "any")]),
-        (event("key.update", {"expires_at": "soon"}, {"expires_at": None}), "Changed the key", [("Expires", "soon", "never")]),
-        (event("key.rotate", {"prefix": "sk-proxy-a1b2"}, {"prefix": "sk-proxy-c3d4", "grace_seconds": 0}), "Gave it a new secret; the old one ended at once", [("Secret", "sk-proxy-a1b2…", "sk-proxy-c3d4…")]),
-        (event("key.create", None, {"name": "a", "paused": False, "allowed_ips": [], "spend_reset": "never"}), "Created the key", [("Name", None, "a")]),
-        (event("key.revoke", None, {"name": "a"}), "Revoked the key", []),
-        (event("key.of_the_future", None, None), "key.of_the_future", []),
+        (event("key.update", {"paused": True}, {"paused": False}), "Resumed a key", []),
+        (event("key.update", {"paused": True, "name": "a"}, {"paused": False, "name": "b"}), "Changed a key", [("Paused", "Yes", "No"), ("Name", "a", "b")]),
+        (event("key.update", {"spend_reset": "never"}, {"spend_reset": "daily"}), "Changed a key", [("Period of the limit", "in total", "a day")]),
+        (event("key.update", {"allowed_ips": ["::1"]}, {"allowed_ips": []}), "Changed a key", [("Addresses", "::1", "Any")]),
+        (event("key.update", {"expires_at": "soon"}, {"expires_at": None}), "Changed a key", [("Expires", "soon", "Never")]),
+        (event("key.rotate", {"prefix": "sk-proxy-a1b2"}, {"prefix": "sk-proxy-c3d4", "grace_seconds": 0}), "Gave a key a new secret", [("Old secret works on for", None, "Not at all"), ("Secret", "sk-proxy-a1b2…", "sk-proxy-c3d4…")]),
+        (event("key.create", None, {"name": "a", "paused": False, "allowed_ips": [], "spend_reset": "never"}), "Created a key", [("Name", None, "a")]),
+        (event("key.end_old_secrets", {"prefixes": ["sk-proxy-a1b2", "sk-proxy-c3d4"]}, None), "Ended the old secrets of a key", [("Secrets", "sk-proxy-a1b2…, sk-proxy-c3d4…", None)]),
+        (event("key.revoke", None, {"name": "a"}), "Revoked a key", [("Name", None, "a")]),
+        (event("key.of_the_future", None, None), "Key: of the future", []),
     ],
 )  # fmt: skip
 def test_the_audit_trail_is_told_in_peoples_words(
-    told: AuditView, action: str, changes: list[tuple[str, str | None, str]]
+    told: AuditView, action: str, changes: list[tuple[str, str | None, str | None]]
 ) -> None:
     (entry,) = history((told,), START + timedelta(minutes=5))
     assert (entry.action, entry.when, entry.actor) == (action, "5 min ago", "tok_1")

@@ -84,7 +84,7 @@ def test_a_new_thing_tells_what_it_was_given(member: FlaskClient, make: Make) ->
         ({"expires_at": None}, {"expires_at": "2027-01-01T00:00:00Z"}, [Change("Expires", "Never", "1 Jan 2027, 00:00 UTC")]),
         ({"allowed_providers": ["openai"]}, {"allowed_providers": []}, [Change("Providers", "OpenAI", "All")]),
         ({"prefix": "sk-proxy-aaaa"}, {"prefix": "sk-proxy-bbbb", "grace_seconds": 3600},
-         [Change("Old secret works on for", None, "3,600 s"), Change("Secret", "sk-proxy-aaaa…", "sk-proxy-bbbb…")]),
+         [Change("Old secret works on for", None, "1 h"), Change("Secret", "sk-proxy-aaaa…", "sk-proxy-bbbb…")]),
         (None, {"rates": {"input_tokens": "1.25"}}, [Change("Prices", None, "input tokens 1.25")]),
         ({"provider": "openai", "last4": "abcd"}, None, [Change("Provider", "OpenAI", None), Change("Ends in", "abcd", None)]),
         (None, None, []),
@@ -104,7 +104,7 @@ def test_every_action_has_words() -> None:
                 written |= {one.value for one in ast.walk(node.args[2]) if isinstance(one, ast.Constant)}
     assert len(written) > 20
     assert written - ACTIONS.keys() == set()
-    assert action_words("key.quarantine_all") == "Key: quarantine all"
+    assert action_words(event(action="key.quarantine_all")) == "Key: quarantine all"
 
 
 # Filters

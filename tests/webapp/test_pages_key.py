@@ -32,7 +32,7 @@ def test_it_works(member: FlaskClient, make: Make) -> None:
     for words in (
         "billing", f"{key.prefix}…", "Active", "No request of it was ever refused", "$12.50 left", "of $12.50 a week",
         "resets in 4 d, on 29 Nov 2026, 00:00 UTC", "60 left of 60 in any 60 seconds", "gpt-4o*", "10.0.0.0/8", "2001:db8::1",
-        "OpenAI", "Gemini", "1 Jan 2027, 00:00 UTC", "by admin@example.com", "It has sent no request yet", "Created the key",
+        "OpenAI", "Gemini", "1 Jan 2027, 00:00 UTC", "by admin@example.com", "It has sent no request yet", "Created a key",
         "No request in these days",
     ):  # fmt: skip
         assert words in told, words

@@ -15,9 +15,10 @@ from key_rows_kit import posted, refusal_of, request_of, usage_of
 from live_counters import LiveCounters
 
 from webapp.actions.credentials import store_credentials
-from webapp.actions.keys import update_key
-from webapp.actions.rotation import rotate_key
+from webapp.actions.keys import revoke_key, update_key
+from webapp.actions.rotation import end_old_secrets, rotate_key
 from webapp.context import Actor
+from webapp.pages.audit_presenter import ACTIONS
 from webapp.views.keys import KeyView
 
 Make = Callable[..., KeyView]
@@ -61,7 +62,8 @@ def test_both_secrets_are_listed_while_both_live(
     told = shown(member, key)
     assert f"{new.prefix}… made just now" in told
     assert f"{key.prefix}… made just now, rotated out: opens it until 24 Nov 2026, 13:00 UTC" in told
-    assert "Gave it a new secret; the old one went on for 1 h" in told
+    assert "Gave a key a new secret" in told
+    assert "Old secret works on for: 1 h" in told
 
 
 def test_usage_is_drawn_and_told_by_day_and_by_model(app: Flask, member: FlaskClient, make: Make) -> None:
@@ -107,7 +109,67 @@ def test_requests_are_told_in_plain_words(app: Flask, member: FlaskClient, make:
     assert "gpt-4o asked for gpt-4o-latest" in told
     assert "The app hung up" in told
     assert "A correction of an estimate the difference to what had been charged as an estimate" in told
-    assert "-$0.02" in told
+    assert "\u2212$0.02" in told
+
+
+def test_a_request_is_told_alike_wherever_it_is_told(app: Flask, member: FlaskClient, make: Make) -> None:
+    """On the page of its key and among all requests, and its model in the sums as well."""
+    key = make()
+    posted(
+        app,
+        request_of(key.id, 2, requested_model="asked", served_model="served", duration_ms=75_000, cost_nanos=-USD),
+        request_of(key.id, 4, requested_model=None, served_model=None, duration_ms=12_300, outcome="client_gone"),
+        usage_of(key.id, START.date(), "", 1, -USD),
+    )
+    of_key, of_all = member.get(f"/keys/{key.id}"), member.get("/requests")
+    for page in (of_key, of_all):
+        told = text_of(page)
+        for words in ("served", "Model not known", "\u2212$1.00", "1 min 15 s", "12.3 s", "The app hung up"):
+            assert words in told, words
+        assert "served, asked for asked" in page.text or "served asked for asked" in told
+        assert len(re.findall(r'<span class="pill pill-grey"[^>]*><svg.*?</svg>The app hung up', page.text)) == 1
+        assert not re.search(r"-\$|Not told", told)
+    assert "Model not known 1 1,200 34 \u2212$1.00" in text_of(of_key)
+    assert "Model not known" in text_of(member.get("/usage?group_by=model"))
+    assert "served, asked for asked" in text_of(member.get("/requests/req_0002"))
+
+
+def test_whatever_is_done_with_a_key_is_told_alike_on_its_page_and_in_the_audit_log(
+    app: Flask, member: FlaskClient, make: Make, actor: Actor
+) -> None:
+    key = make("before", allowed_models=["gpt-4o"])
+    with app.app_context():
+        update_key(actor, key.id, {"name": "after", "rate_limit_rpm": 60})
+        update_key(actor, key.id, {"paused": True})
+        update_key(actor, key.id, {"paused": False})
+        new = rotate_key(actor, key.id, {"grace_seconds": 3_600}).view
+        end_old_secrets(actor, key.id)
+        newest = rotate_key(actor, key.id, {"grace_seconds": 0}).view
+        revoke_key(actor, key.id)
+    # Each action, and its fields: label, before, after.
+    expected: list[tuple[str, list[tuple[str, str, str]]]] = [
+        ("Created a key", [("Models", "", "gpt-4o"), ("Name", "", "before"), ("Secret", "", f"{key.prefix}…")]),
+        ("Changed a key", [("Name", "before", "after"), ("Requests a minute", "No limit", "60")]),
+        ("Paused a key", []),
+        ("Resumed a key", []),
+        ("Gave a key a new secret", [("Old secret works on for", "", "1 h"), ("Secret", f"{key.prefix}…", f"{new.prefix}…")]),
+        ("Ended the old secrets of a key", [("Secrets", f"{key.prefix}…", "")]),
+        ("Gave a key a new secret", [("Old secret works on for", "", "Not at all"), ("Secret", f"{new.prefix}…", f"{newest.prefix}…")]),
+        ("Revoked a key", [("Name", "", "after"), ("Secret", "", f"{newest.prefix}…")]),
+    ]  # fmt: skip
+    assert {action for action, words in ACTIONS.items() if action.startswith("key.")} == {
+        action for action, words in ACTIONS.items() if words in dict(expected)
+    }
+    history = text_of(member.get(f"/keys/{key.id}"))
+    log = text_of(member.get(f"/audit?target={key.id}"))
+    for action, fields in expected:
+        assert f"{action} just now by" in history
+        assert action in log
+        for label, before, after in fields:
+            arrow = " → " if before and after else ""
+            assert f"{label}: {before}{arrow}{after}" in history
+            assert f"{label}: {before}{arrow}{after}" in log
+    assert "key." not in history.partition("History")[2].replace("this key.", "")
 
 
 def test_the_history_says_what_was_before(app: Flask, member: FlaskClient, make: Make, actor: Actor) -> None:
@@ -122,8 +184,8 @@ def test_the_history_says_what_was_before(app: Flask, member: FlaskClient, make:
         update_key(actor, key.id, {"paused": True})
     told = shown(member, key)
     for words in (
-        "Paused the key just now by admin@example.com from 127.0.0.1", "Expires: never → 1 Jan 2027, 00:00 UTC", "Name: before → after",
-        "Spend limit: $5.00 → no limit", "Providers: all → Gemini", "Requests a minute: no limit → 1,200", "Created the key",
+        "Paused a key just now by admin@example.com from 127.0.0.1", "Expires: Never → 1 Jan 2027, 00:00 UTC", "Name: before → after",
+        "Spend limit: $5.00 → No limit", "Providers: All → Gemini", "Requests a minute: No limit → 1,200", "Created a key",
     ):  # fmt: skip
         assert words in told, words
 

@@ -13,6 +13,8 @@ from happened_kit import Activity, shown, words
 
 from proxyd.accounting.records import OUTCOMES
 from shared.policy import ERRORS, Reason
+from webapp.actions.keys import revoke_key
+from webapp.context import Actor
 from webapp.schemas import activity as schema
 from webapp.views.keys import KeyView
 from webapp.views.refusal_help import HELP
@@ -34,7 +36,7 @@ def test_it_works(member: FlaskClient, make: Make, happened: Activity) -> None:
         assert text in words(page)
     told = words(member.get("/requests/req_1", headers=HTMX))
     for text in (
-        "served as gpt-4o-2024-08-06", "chatcmpl-9", "203.0.113.7", "Cost estimated", "3 ms", "$0.0025775 exactly",
+        "gpt-4o-2024-08-06, asked for gpt-4o", "chatcmpl-9", "203.0.113.7", "Cost estimated", "3 ms", "$0.0025775 exactly",
         "$1.00 were held", "Input tokens 1,003 $2.5 for 1,000,000", "given none", "the provider gave 200", "price table",
     ):  # fmt: skip
         assert text in told, text
@@ -88,6 +90,27 @@ def test_who_may_not_change_it_is_told_who_may(
         told = enter(role).get(f"/requests/refused/{key.id}/provider_not_configured", headers=HTMX)
         assert ('href="/providers"' in told.text) == may
         assert ("An administrator can change it." in words(told)) != may
+
+
+def test_a_key_that_cannot_be_edited_any_more_offers_no_edit(
+    app: Flask, enter: Callable[[str], FlaskClient], make: Make, actor: Actor, happened: Activity
+) -> None:
+    """Revoked since, or gone; who revoked it is still told."""
+    revoked = make("billing").id
+    for key_id in (revoked, "key_gone"):
+        for reason in ("model_not_allowed", "key_paused", "key_revoked"):
+            happened.refused(key_id, reason)
+    with app.app_context():
+        revoke_key(actor, revoked)
+    for key_id in (revoked, "key_gone"):
+        for role in ("viewer", "admin"):
+            client = enter(role)
+            for reason in ("model_not_allowed", "key_paused"):
+                told = client.get(f"/requests/refused/{key_id}/{reason}")
+                assert told.status_code == 200
+                assert "/edit" not in told.text
+                assert "can change it" not in told.text
+            assert f'href="/audit?target={key_id}' in client.get(f"/requests/refused/{key_id}/key_revoked").text
 
 
 # What is new

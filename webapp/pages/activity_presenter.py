@@ -5,27 +5,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from shared.catalog import PROVIDERS
 from shared.policy import Reason
 from shared.pricing.table import units_by_usage_key
 from webapp.access import Role
+from webapp.pages.request_presenter import Mark, asked_model, mark, model_words, provider_label
 from webapp.queries.activity import KeyName
-from webapp.render import dollars, relative
+from webapp.render import length, relative, signed_dollars
 from webapp.views.refusal_help import RefusalHelp, help_of
-from webapp.views.request_words import flag_words, outcome_words
 from webapp.views.requests import RefusalView, RequestView
-
-# By outcome: how it looks.
-_LOOKS = {
-    "ok": ("green", "check"),
-    "provider_error": ("red", "alert"),
-    "client_gone": ("grey", "close"),
-    "upstream_truncated": ("amber", "alert"),
-    "unknown": ("amber", "alert"),
-    "crash": ("red", "stop"),
-    "unsent": ("grey", "close"),
-}
-_CORRECTION = ("grey", "pencil")
 
 # Where in the form of a key the rule stands that refused, by the id of its field.
 _FIELDS = {
@@ -39,16 +26,6 @@ _FIELDS = {
     Reason.SPEND_EXCEEDED: "key-spend_limit_usd",
     Reason.SPEND_HELD: "key-spend_limit_usd",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """A badge: never by colour alone."""
-
-    tone: str
-    icon: str
-    label: str
-    hint: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +46,7 @@ class SentRow:
     key_id: str
     key: KeyName | None
     model: str
+    asked_for: str | None  # where another model answered
     provider: str
     mark: Mark
     status: str
@@ -87,7 +65,6 @@ class RefusedRow:
     key: KeyName | None
     help: RefusalHelp
     count: str
-    status: int
     model: str
     address: str
 
@@ -135,13 +112,14 @@ def sent_row(view: RequestView, key: KeyName | None, at: datetime) -> SentRow:
         when=moment(view.at, at),
         key_id=view.key_id,
         key=key,
-        model=view.model or "Not told",
+        model=model_words(view.served_model, view.model),
+        asked_for=asked_model(view),
         provider=provider_label(view.provider),
         mark=mark(view),
         status="None" if view.status is None else str(view.status),
         tokens=f"{view.input_tokens:,} in, {view.output_tokens:,} out",
         cost=signed_dollars(view.cost_nanos),
-        took=milliseconds(view.latency_ms),
+        took=length(view.latency_ms),
     )
 
 
@@ -154,22 +132,19 @@ def refused_row(view: RefusalView, key: KeyName | None, at: datetime) -> Refused
         key=key,
         help=help_of(view.reason),
         count=f"{view.count:,}",
-        status=view.status,
-        model=view.model or "Not told",
+        model=model_words(view.model),
         address=view.client_ip or "Unknown",
     )
 
 
-def mark(view: RequestView) -> Mark:
-    """What became of it; of its cost what is out of the ordinary."""
-    tone, icon = _CORRECTION if view.adjusts else _LOOKS.get(view.outcome, ("grey", "info"))
-    hint = "; ".join(flag_words(view)) or "Nothing out of the ordinary"
-    return Mark(tone, icon, outcome_words(view), f"{hint[:1].upper()}{hint[1:]}.")
+def setting_of(view: RefusalView, *, is_editable: bool) -> Setting | None:
+    """Where the rule that refused can be changed; None where there is none, or it is not the router's.
 
-
-def setting_of(view: RefusalView) -> Setting | None:
-    """Where the rule that refused can be changed; None where there is none, or it is not the router's."""
+    A key that is revoked or gone can be edited no more, so a rule of its own leads nowhere.
+    """
     reason = view.reason
+    if not is_editable and (reason in _FIELDS or reason == Reason.KEY_PAUSED):
+        return None
     if reason in _FIELDS:
         return Setting("Change this rule", f"/keys/{view.key_id}/edit#{_FIELDS[Reason(reason)]}", "member")
     if reason == Reason.KEY_PAUSED:
@@ -184,7 +159,7 @@ def setting_of(view: RefusalView) -> Setting | None:
 def priced(view: RequestView) -> tuple[PricedPart, ...]:
     """What was used at which rates; each model that took part by itself."""
     if view.price is None:
-        return (PricedPart(view.served_model or view.model or "", "no price was known", _lines(view.usage, {})),)
+        return (PricedPart(model_words(view.served_model, view.model), "no price was known", _lines(view.usage, {})),)
     parts = view.price.get("parts") or [{**view.price, "usage": view.usage}]
     return tuple(PricedPart(part["id"], _source(part), _lines(part["usage"], part["rates"])) for part in parts)
 
@@ -207,23 +182,3 @@ def _lines(usage: Mapping[str, int], rates: Mapping[str, str]) -> tuple[PricedLi
             yield PricedLine(name.replace("_", " ").capitalize(), f"{count:,}", told)
 
     return tuple(lines())
-
-
-def provider_label(slug: str) -> str:
-    return PROVIDERS[slug].label if slug in PROVIDERS else slug
-
-
-def signed_dollars(nanos: int) -> str:
-    """Money that may be less than nothing: a correction of an estimate that was too high."""
-    return f"\u2212{dollars(-nanos)}" if nanos < 0 else dollars(nanos)
-
-
-def milliseconds(length: int | None) -> str:
-    """840 ms, 2.4 s, 3 min 5 s."""
-    if length is None:
-        return "Never"
-    if length < 1_000:
-        return f"{length} ms"
-    if length < 60_000:
-        return f"{length / 1_000:.1f} s"
-    return f"{length // 60_000} min {length // 1_000 % 60} s"

@@ -3,14 +3,14 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from shared.catalog import PROVIDERS
 from webapp.pages.activity_presenter import Moment, moment
 from webapp.pages.key_presenter import PERIOD_WORDS
+from webapp.pages.request_presenter import provider_label
 from webapp.queries.audit import AuditView
-from webapp.render import exact
+from webapp.render import exact, span
 
 # What was done, by the action as events have it. An action that is not here is told by its own name.
 ACTIONS = {
@@ -59,6 +59,7 @@ _FIELDS = {
     "allowed_ips": "Addresses",
     "expires_at": "Expires",
     "prefix": "Secret",
+    "prefixes": "Secrets",
     "grace_seconds": "Old secret works on for",
     "last4": "Ends in",
     "rates": "Prices",
@@ -96,7 +97,6 @@ class AuditRow:
     action: str
     code: str
     target: str
-    target_id: str
     target_href: str | None
     summary: str  # the changes in one line
     changes: tuple[Change, ...]
@@ -110,10 +110,9 @@ def audit_row(view: AuditView, names: Mapping[str, str], at: datetime, *, may_ad
         id=view.id,
         when=moment(view.at, at),
         actor=_SYSTEM if view.actor == "system" else names.get(view.actor, view.actor),
-        action=action_words(view.action),
+        action=action_words(view),
         code=view.action,
         target=_target(view, names),
-        target_id=view.target,
         target_href=_href(view.target, may_administer=may_administer) if view.target in names else None,
         summary="; ".join(_in_short(change) for change in told),
         changes=told,
@@ -121,9 +120,16 @@ def audit_row(view: AuditView, names: Mapping[str, str], at: datetime, *, may_ad
     )
 
 
-def action_words(action: str) -> str:
-    """Such as `Created a key`."""
-    return ACTIONS.get(action) or action.replace(".", ": ", 1).replace("_", " ").capitalize()
+def action_words(view: AuditView) -> str:
+    """Such as `Created a key`. Pausing and resuming have words of their own, as they are what people look for."""
+    if is_pause(view):
+        return "Paused a key" if (view.after or {})["paused"] else "Resumed a key"
+    return ACTIONS.get(view.action) or view.action.replace(".", ": ", 1).replace("_", " ").capitalize()
+
+
+def is_pause(view: AuditView) -> bool:
+    """Whether a key was paused or resumed, and nothing else of it changed."""
+    return view.action == "key.update" and set(view.after or {}) == {"paused"}
 
 
 def changes(view: AuditView) -> Iterator[Change]:
@@ -163,22 +169,23 @@ def _words(name: str, value: Any) -> str:
     if name == "spend_reset":
         return PERIOD_WORDS.get(value, str(value))
     if name in ("provider", "allowed_providers"):
-        slugs = value if isinstance(value, list) else [value]
-        return ", ".join(PROVIDERS[slug].label if slug in PROVIDERS else str(slug) for slug in slugs)
+        return ", ".join(provider_label(str(slug)) for slug in (value if isinstance(value, list) else [value]))
     if name.endswith("_at") and isinstance(value, str):
         return _moment_words(value)
-    if name == "prefix":
-        return f"{value}…"
-    return _plain(name, value)
+    if name in ("prefix", "prefixes"):
+        return ", ".join(f"{prefix}…" for prefix in (value if isinstance(value, list) else [value]))
+    if name.endswith("_seconds") and isinstance(value, int):
+        return span(timedelta(seconds=value)) if value else "Not at all"
+    return _plain(value)
 
 
-def _plain(name: str, value: Any) -> str:
+def _plain(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{part.replace('_', ' ')} {_words(part, one)}" for part, one in value.items())
     if isinstance(value, list):
         return ", ".join(str(one) if isinstance(one, str) else json.dumps(one) for one in value)
     if isinstance(value, int):
-        return f"{value:,} s" if name.endswith("_seconds") else f"{value:,}"
+        return f"{value:,}"
     return str(value)
 
 

@@ -9,10 +9,11 @@ from datetime import datetime
 from shared.catalog import PROVIDERS
 from webapp.pages.key_hints import model_hints
 from webapp.pages.key_presenter import PERIOD_WORDS, spend
-from webapp.render import dollars, exact, relative
+from webapp.pages.request_presenter import Mark, asked_model, mark, model_words, provider_label
+from webapp.render import dollars, exact, length, relative, signed_dollars
 from webapp.views.keys import KeyView, SecretView
 from webapp.views.refusal_help import RefusalHelp, help_of
-from webapp.views.request_words import flag_words, outcome_words
+from webapp.views.request_words import flag_words
 from webapp.views.requests import RefusalView, RequestView
 
 
@@ -60,8 +61,7 @@ class RequestFacts:
     cost_exact: str
     latency: str
     first_byte: str
-    outcome: str
-    failed: bool
+    mark: Mark
     flags: tuple[str, ...]
 
 
@@ -139,28 +139,18 @@ def refusal_facts(view: RefusalView, at: datetime) -> RefusalFacts:
 
 
 def request_facts(view: RequestView, at: datetime) -> RequestFacts:
-    served = view.served_model or view.model or ""
-    cost = dollars(abs(view.cost_nanos))
     return RequestFacts(
         id=view.id,
         at=view.at,
         when=relative(view.at, at),
-        model=served or "none",
-        asked_for=view.model if view.model not in (None, served) else None,
-        endpoint=f"{PROVIDERS[view.provider].label if view.provider in PROVIDERS else view.provider} {view.endpoint}",
+        model=model_words(view.served_model, view.model),
+        asked_for=asked_model(view),
+        endpoint=f"{provider_label(view.provider)} {view.endpoint}",
         tokens=f"{view.input_tokens:,} in, {view.output_tokens:,} out",
-        cost=f"-{cost}" if view.cost_nanos < 0 else cost,
+        cost=signed_dollars(view.cost_nanos),
         cost_exact=f"${view.cost_usd}",
-        latency=duration(view.latency_ms),
-        first_byte="" if view.first_byte_ms is None else duration(view.first_byte_ms),
-        outcome=outcome_words(view),
-        failed=view.outcome not in ("ok", "unsent") and not view.adjusts,
+        latency=length(view.latency_ms),
+        first_byte=length(view.first_byte_ms),
+        mark=mark(view),
         flags=flag_words(view),
     )
-
-
-def duration(milliseconds: int) -> str:
-    """320 ms, 1.4 s, 75 s."""
-    if milliseconds < 1000:
-        return f"{milliseconds} ms"
-    return f"{milliseconds / 1000:.1f} s" if milliseconds < 10_000 else f"{milliseconds // 1000:,} s"

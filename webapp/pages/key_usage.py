@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
+from webapp.pages.request_presenter import model_words
 from webapp.queries.usage import UsageLine, UsageTable, usage_of_key
-from webapp.render import dollars
+from webapp.render import signed_dollars
 
 PERIODS = (7, 30, 90)
 _WIDTH, _HEIGHT = 1_000, 100  # of the drawing; the page stretches it
@@ -82,7 +83,10 @@ def usage_facts(org_id: str, key_id: str, days: int, at: datetime) -> UsageFacts
         last=_day(last),
         charts=(
             _chart(
-                "Spend", money, {day: dollars(nanos) for day, nanos in money.items()}, dollars(by_day.total.cost_nanos)
+                "Spend",
+                money,
+                {day: signed_dollars(nanos) for day, nanos in money.items()},
+                signed_dollars(by_day.total.cost_nanos),
             ),
             _chart(
                 "Requests", counts, {day: f"{count:,}" for day, count in counts.items()}, f"{by_day.total.requests:,}"
@@ -96,7 +100,7 @@ def usage_facts(org_id: str, key_id: str, days: int, at: datetime) -> UsageFacts
 
 def _by_model(table: UsageTable) -> tuple[UsageRow, ...]:
     dearest_first = sorted(table.lines, key=lambda line: (-line.cost_nanos, line.group))
-    return tuple(_row(line.group or "no model", line, table) for line in dearest_first)
+    return tuple(_row(model_words(line.group), line, table) for line in dearest_first)
 
 
 def _row(group: str, line: UsageLine, table: UsageTable) -> UsageRow:
@@ -106,7 +110,7 @@ def _row(group: str, line: UsageLine, table: UsageTable) -> UsageRow:
         f"{line.requests:,}",
         f"{line.input_tokens:,}",
         f"{line.output_tokens:,}",
-        _dollars(line.cost_nanos),
+        signed_dollars(line.cost_nanos),
         f"${line.cost_usd}",
         max(0, min(100, line.cost_nanos * 100 // whole)) if whole > 0 else 0,
     )
@@ -126,10 +130,6 @@ def _chart(label: str, values: Mapping[date, int], words: Mapping[date, str], to
     if most > 0:
         summary += f", most on {_day(highest)} ({words[highest]})"
     return Chart(label, total, words[highest] if most > 0 else "", summary, tuple(bars))
-
-
-def _dollars(nanos: int) -> str:
-    return f"-{dollars(-nanos)}" if nanos < 0 else dollars(nanos)
 
 
 def _day(day: date) -> str:

@@ -8,8 +8,9 @@ from flask import Blueprint, redirect, request
 from werkzeug.wrappers import Response
 
 from shared.catalog import PROVIDERS
-from shared.secret_text import MASK, holds_secret, masked
+from shared.secret_text import holds_secret
 from webapp.pages.key_rows import rows
+from webapp.pages.log_search import without_secret
 from webapp.queries.keys import COUNTED, Page, count_keys, list_keys
 from webapp.render import append, block, is_fragment, page, sentence, swapped
 from webapp.schemas.lists import KeyQuery
@@ -94,7 +95,7 @@ class Search:
         return cls(
             # Whoever pastes a whole secret wants to know which one it is; its prefix tells, the rest must not be kept
             # in addresses. One that is not ours is looked for by nothing.
-            q=masked(args.get("q", "")).removesuffix("...").replace(MASK, "").strip()[:_LONGEST_SEARCH],
+            q=without_secret(args.get("q", ""))[:_LONGEST_SEARCH],
             status=_one_of(args.get("status"), STATUSES),
             provider=_one_of(args.get("provider"), ANY_PROVIDER),
             has_limit=_one_of(args.get("has_limit"), LIMITS),

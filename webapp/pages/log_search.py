@@ -47,6 +47,15 @@ def has_secret() -> bool:
     return any(holds_secret(value) for value in request.args.values())
 
 
+def without_secret(text: str) -> str:
+    """Of a secret what is shown everywhere: whoever pastes one wants to know which key it is.
+
+    One that only a closer look finds, such as in full-width letters, cannot be cut out: nothing of such a text stays.
+    """
+    plain = masked(text).removesuffix("...").replace(MASK, "").strip()
+    return "" if holds_secret(plain) else plain
+
+
 def period_choice(said: Mapping[str, str]) -> Choice:
     periods = [(name, label) for name, (label, _) in PERIODS.items()]
     return Choice("period", "Period", [("", "Any time"), *periods], said.get("period", ""))
@@ -65,12 +74,10 @@ def range_of(said: Mapping[str, str], at: datetime) -> dict[str, str]:
 
 
 def _text(name: str) -> str:
-    """Of a secret what is shown everywhere: whoever pastes one wants to know which key it is."""
     raw = "".join(character for character in request.args.get(name, "") if character.isprintable())
     if name == "cursor":
-        return raw[:_LONGEST_CURSOR]
-    plain = masked(raw).removesuffix("...").replace(MASK, "").strip()
-    return plain[: LONGEST_SEARCH if name == "q" else _LONGEST]
+        return "" if holds_secret(raw) else raw[:_LONGEST_CURSOR]
+    return without_secret(raw)[: LONGEST_SEARCH if name == "q" else _LONGEST]
 
 
 def _as_moment(text: str) -> str:

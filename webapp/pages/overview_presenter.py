@@ -7,13 +7,13 @@ from typing import Literal
 from urllib.parse import quote
 
 from webapp.pages import usage_periods
-from webapp.pages.usage_presenter import Figures, figures, money
+from webapp.pages.usage_presenter import Figures, figures
 from webapp.queries.first_request import FirstRequest
 from webapp.queries.key_counts import KeyCounts
 from webapp.queries.keys import COUNTED
 from webapp.queries.refused import LastRefusal
 from webapp.queries.usage import UsageLine, total_of
-from webapp.render import relative
+from webapp.render import relative, signed_dollars
 from webapp.views.providers import ProviderView
 from webapp.views.refusal_help import help_of
 from webapp.views.requests import RequestView
@@ -83,7 +83,7 @@ def spend_of(lines: Mapping[date, UsageLine], first: date, last: date) -> UsageL
 
 def month(this: UsageLine, before: UsageLine, days_before: tuple[date, date]) -> Spend:
     """This month so far, beside the same days of the last one."""
-    words = f"{money(before.cost_nanos)} from {usage_periods.in_words(*days_before)}"
+    words = f"{signed_dollars(before.cost_nanos)} from {usage_periods.in_words(*days_before)}"
     if before.cost_nanos <= 0:
         return Spend(figures(this), words)
     change = (this.cost_nanos - before.cost_nanos) * 100 // before.cost_nanos
@@ -140,7 +140,7 @@ def guide(found: FirstRequest, names: Mapping[str, str]) -> Guide:
 def _answered(request: RequestView, key_id: str, key: str) -> Guide:
     text = (
         f"{request.served_model or request.model or request.endpoint} answered the key “{key}” in "
-        f"{request.latency_ms:,} ms. It cost {money(request.cost_nanos)} (exactly ${request.cost_usd})."
+        f"{request.latency_ms:,} ms. It cost {signed_dollars(request.cost_nanos)} (exactly ${request.cost_usd})."
     )
     return Guide(f"answered-{request.id}", "green", "The first request has landed", text, "", key_id, done=True)
 
@@ -149,7 +149,8 @@ def _failed(request: RequestView, key_id: str, key: str) -> Guide:
     status = "gave no answer" if request.provider_status is None else f"answered {request.provider_status}"
     title = "A request came, and the provider failed it"
     text = (
-        f"The request of the key “{key}” was sent on, but the provider {status}. It cost {money(request.cost_nanos)}."
+        f"The request of the key “{key}” was sent on, but the provider {status}. "
+        f"It cost {signed_dollars(request.cost_nanos)}."
     )
     remedy = "Read the provider's message in the app. If it is about the credential, an administrator sets a new one."
     return Guide(f"failed-{request.id}", "red", title, text, remedy, key_id, done=False)

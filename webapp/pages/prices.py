@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from urllib.parse import urlencode
 
 from flask import Blueprint, redirect, request
 from flask_wtf import FlaskForm
@@ -14,11 +15,11 @@ from wtforms.fields import SelectChoice
 from shared.catalog import PROVIDERS
 from shared.pricing import table
 from shared.pricing.listing import unit_words
-from shared.secret_text import masked
 from webapp.actions.prices import forget_price, set_price
 from webapp.context import NotFound
+from webapp.pages.log_search import has_secret, without_secret
 from webapp.queries.models import ModelPriceView, list_models, price_of
-from webapp.render import page, sentence, tell
+from webapp.render import is_fragment, page, sentence, tell
 from webapp.schemas.prices import MAX_MODEL
 from webapp.security import current_actor, may, require
 from webapp.validation import FieldError, Invalid
@@ -61,19 +62,25 @@ class PriceRow:
 @bp.get("/models")
 @require("viewer")
 def index() -> Response:
-    q = request.args.get("q", "")[:MAX_MODEL].strip()
+    q = without_secret(request.args.get("q", ""))[:MAX_MODEL].strip()
     chosen = request.args.get("provider", "")
-    slugs = [chosen] if chosen in PROVIDERS else list(PROVIDERS)
+    chosen = chosen if chosen in PROVIDERS else ""
     own_only = request.args.get("own") == "yes"
+    said = {"q": q, "provider": chosen, "own": "yes" if own_only else ""}
+    query = urlencode({name: value for name, value in said.items() if value})
+    here = f"/providers/models?{query}" if query else "/providers/models"
+    if has_secret() and not is_fragment():
+        return redirect(here, code=303)
+    slugs = [chosen] if chosen else list(PROVIDERS)
     org_id = current_actor().org_id
     views = [view for slug in slugs for view in list_models(org_id, slug, q)]
     rows = [_row(view) for view in views if not own_only or view.priced_by == "own"]
-    return page(
+    response = page(
         "models.html",
         "results",
         rows=rows,
-        q=masked(q),
-        chosen=chosen if chosen in PROVIDERS else "",
+        q=q,
+        chosen=chosen,
         own_only=own_only,
         labels={slug: provider.label for slug, provider in PROVIDERS.items()},
         count_text="1 model." if len(rows) == 1 else f"{len(rows)} models.",
@@ -81,6 +88,9 @@ def index() -> Response:
         may_administer=may("admin"),
         table_version=table.version(),
     )
+    if is_fragment():
+        response.headers["HX-Replace-Url"] = here  # without what must not stay there
+    return response
 
 
 @bp.get("/prices/edit")

@@ -9,18 +9,10 @@ from flask import Blueprint, redirect, request
 from werkzeug.wrappers import Response
 
 from webapp.context import NotFound, now
-from webapp.pages.activity_presenter import (
-    milliseconds,
-    moment,
-    priced,
-    provider_label,
-    refused_row,
-    sent_row,
-    setting_of,
-    signed_dollars,
-)
+from webapp.pages.activity_presenter import moment, priced, refused_row, sent_row, setting_of
 from webapp.pages.activity_search import PATHS, Search, Tab
 from webapp.pages.log_search import has_secret
+from webapp.pages.request_presenter import model_words
 from webapp.queries.activity import (
     KeyName,
     corrections_of,
@@ -32,8 +24,9 @@ from webapp.queries.activity import (
     list_sent,
     names_of_keys,
 )
+from webapp.queries.keys import get_key
 from webapp.queries.timeline import COUNTED, MOST_LOOKED_AT, Stretch
-from webapp.render import append, exact, is_fragment, page, sentence, swapped
+from webapp.render import append, exact, is_fragment, length, page, sentence, signed_dollars, swapped
 from webapp.schemas.activity import RefusedFilter, SentFilter
 from webapp.security import current_actor, may, require
 from webapp.validation import Invalid
@@ -102,11 +95,12 @@ def show_refused(key_id: str, reason: str) -> Response:
     """Why a key was refused, and what to do about it."""
     org_id, at = current_actor().org_id, now()
     view = get_refused(org_id, key_id, reason)
-    setting = setting_of(view)
+    setting = setting_of(view, is_editable=_is_editable(org_id, key_id))
     return page(
         "refusal.html",
         "panel",
         view=view,
+        model=model_words(view.model),
         help=help_of(reason),
         key=names_of_keys(org_id, [key_id]).get(key_id),
         when=moment(view.last_at, at),
@@ -131,13 +125,19 @@ def show_sent(request_id: str) -> Response:
         "panel",
         view=view,
         row=sent_row(view, names_of_keys(org_id, [view.key_id]).get(view.key_id), at),
-        provider=provider_label(view.provider),
         flags=flag_words(view),
         parts=priced(view),
         bound=signed_dollars(view.bound_nanos),
-        first_byte=milliseconds(view.first_byte_ms),
+        first_byte=length(view.first_byte_ms),
         corrections=[(one.id, signed_dollars(one.cost_nanos)) for one in corrections_of(org_id, view.id)],
     )
+
+
+def _is_editable(org_id: str, key_id: str) -> bool:
+    try:
+        return get_key(org_id, key_id).status != "revoked"
+    except NotFound:
+        return False
 
 
 def _list(tab: Tab) -> Response:

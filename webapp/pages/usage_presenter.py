@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from datetime import date
 from urllib.parse import quote, urlencode
 
-from shared.catalog import PROVIDERS
-from shared.money import NANOS_PER_USD, to_usd
+from shared.money import NANOS_PER_USD
 from webapp.pages import usage_query
 from webapp.pages.chart import MOST_SERIES, Chart, stacked
+from webapp.pages.request_presenter import model_words, provider_label
 from webapp.pages.usage_query import Wanted
 from webapp.queries.refused import RefusedFor
 from webapp.queries.usage import Cell, UsageLine
-from webapp.render import dollars
+from webapp.render import signed_dollars
 from webapp.views.refusal_help import help_of
 
 
@@ -59,11 +59,6 @@ METRIC_OF: Mapping[str, Callable[[UsageLine], int]] = {
 _REST = {"key": "All other keys", "model": "All other models"}
 
 
-def money(nanos: int) -> str:
-    """As `dollars`; a correction may be less than nothing."""
-    return f"-{dollars(-nanos)}" if nanos < 0 else dollars(nanos)
-
-
 def compact(count: int) -> str:
     """At most five digits, rounded down: 9,999; 12.3 k; 270.0 M; 1,234.5 B."""
     for size, unit in ((10**9, "B"), (10**6, "M"), (10**4, "k")):
@@ -75,7 +70,11 @@ def compact(count: int) -> str:
 
 def figures(line: UsageLine) -> Figures:
     return Figures(
-        f"{line.requests:,}", f"{line.input_tokens:,}", f"{line.output_tokens:,}", money(line.cost_nanos), line.cost_usd
+        f"{line.requests:,}",
+        f"{line.input_tokens:,}",
+        f"{line.output_tokens:,}",
+        signed_dollars(line.cost_nanos),
+        line.cost_usd,
     )
 
 
@@ -108,11 +107,7 @@ def label(group_by: str, group: str, names: Mapping[str, str]) -> str:
         return f"{day:%a} {day.day} {day:%b %Y}"
     if group_by == "provider":
         return provider_label(group)
-    return names.get(group, group) if group_by == "key" else group or "Model not known"
-
-
-def provider_label(slug: str) -> str:
-    return PROVIDERS[slug].label if slug in PROVIDERS else slug
+    return names.get(group, group) if group_by == "key" else model_words(group)
 
 
 def refused_rows(found: Iterable[RefusedFor]) -> list[RefusedRow]:
@@ -133,7 +128,7 @@ def chart(wanted: Wanted, cells: Iterable[Cell], series: list[tuple[str, str]]) 
     for day, line in cells:
         place = (day, line.group)
         amounts[place] = amounts.get(place, 0) + metric(line)
-    words: Callable[[int], str] = money if wanted.metric == "cost" else "{:,}".format
+    words: Callable[[int], str] = signed_dollars if wanted.metric == "cost" else "{:,}".format
     unit = NANOS_PER_USD if wanted.metric == "cost" else 1
     return stacked(wanted.days, amounts, series, _REST.get(wanted.group_by, "Others"), words, unit)
 
@@ -141,10 +136,6 @@ def chart(wanted: Wanted, cells: Iterable[Cell], series: list[tuple[str, str]]) 
 def colours_of(series: list[tuple[str, str]]) -> dict[str, int]:
     """The colours of the groups that have one of their own."""
     return {group: slot for slot, (group, _) in enumerate(series[:MOST_SERIES])}
-
-
-def exact_usd(nanos: int) -> str:
-    return f"${to_usd(nanos)}"
 
 
 def _href(group_by: str, group: str) -> str:
