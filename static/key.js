@@ -27,8 +27,12 @@
     if (target.id !== "key-live" || badge() === label) return;
     label = $("#key-said").textContent = badge();
   });
-  // A key that was rotated from here has another prefix and another secret, told in several places.
+  // A key that was rotated from here has another prefix and another secret, told in several places. Escape closes the
+  // dialog as its buttons do, unless it is kept open.
   document.addEventListener("click", ({ target }) => target.closest("[data-saved]") && setTimeout(() => location.reload()));
+  document.addEventListener("cancel", (event) => {
+    if (event.target.querySelector("[data-saved]")) setTimeout(() => event.defaultPrevented || location.reload());
+  }, true);
   // One that goes wrong is told in its place, not by a message every two seconds.
   for (const kind of ["htmx:sendError", "htmx:timeout", "htmx:responseError"]) {
     document.addEventListener(kind, (event) => {

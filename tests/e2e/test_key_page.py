@@ -128,6 +128,14 @@ def test_a_leaked_key_is_rotated_with_an_hours_grace(visit: Callable[..., Page],
     dialog.locator("#rotate-now").click()
     new = dialog.locator("#secret").input_value()
     assert new != old
+    # The page below has the same tabs, without the secret.
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    dialog.get_by_text("curl", exact=True).click()
+    shown = dialog.locator(".snippet:visible")
+    expect(shown).to_contain_text(f"export ROUTER_KEY={new}")
+    shown.get_by_role("button", name="Copy").click()
+    expect(shown.locator("[data-copied]")).to_have_text("Copied.")
+    assert page.evaluate("navigator.clipboard.readText()") == shown.locator("pre").text_content()
     with page.expect_navigation():
         dialog.locator("[data-saved]").click()
     assert page.url == page_of(router, key_id)
@@ -135,6 +143,27 @@ def test_a_leaked_key_is_rotated_with_an_hours_grace(visit: Callable[..., Page],
     expect(limits).to_contain_text(f"{new[:13]}…")
     expect(limits).to_contain_text("rotated out: opens it until")
     assert [chat(router, secret).status_code for secret in (old, new)] == [200, 200]
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("by", ["Close", "Escape"])
+def test_the_page_knows_that_old_secrets_were_ended(visit: Callable[..., Page], router: Router, by: str) -> None:
+    key_id, _ = router.create_key(name="ended early")
+    router.api("POST", f"/v1/keys/{key_id}/rotate", json={"grace_seconds": 3_600}).raise_for_status()
+    page = visit()
+    page.goto(page_of(router, key_id))
+    limits = page.locator("dl.facts").first
+    expect(limits).to_contain_text("rotated out")
+    page.locator("#rotate").click()
+    dialog = page.locator("dialog[open]")
+    dialog.get_by_role("button", name="End the old secret now").click()
+    expect(dialog.get_by_role("status")).to_contain_text("is refused from the next request on")
+    with page.expect_navigation():
+        if by == "Escape":
+            page.keyboard.press("Escape")
+        else:
+            dialog.locator(".panel-foot").get_by_text("Close", exact=True).click()
+    expect(limits).not_to_contain_text("rotated out")
 
 
 @pytest.mark.browser

@@ -189,7 +189,9 @@ def test_somebody_stays_who_can_let_others_in(
     mine = browser()
     with app.app_context():
         my_id = db.session.scalars(select(User.id).where(User.email == ADMIN)).one()
-    assert send(mine, f"/settings/members/{my_id}/deactivate").status_code == 409
+    refused = send(mine, f"/settings/members/{my_id}/deactivate")
+    assert refused.status_code == 409
+    assert 'href="/settings/members" data-close autofocus>Back to the members</a>' in refused.text
     assert send(leaver[1], f"/settings/members/{my_id}/deactivate").status_code == 303
     assert send(leaver[1], f"/settings/members/{leaver[0]}/deactivate").status_code == 409
     assert leaver[1].get("/keys").status_code == 200

@@ -80,6 +80,21 @@ def test_both_are_listed_and_the_old_one_is_ended_early(
     assert again.status_code == 409
 
 
+@pytest.mark.parametrize("back", ["", "?back=key"])
+def test_the_page_of_the_key_is_loaded_anew_once_old_secrets_were_ended(
+    member: FlaskClient, make: Make, back: str
+) -> None:
+    key = make("seen on its page")
+    submit(member, f"/keys/{key.id}/rotate", grace_seconds="604800")
+    assert f'href="/keys/{key.id}/rotate{back}"' in member.get(f"/keys/{key.id}/edit{back}").text
+    page = member.get(f"/keys/{key.id}/rotate{back}")
+    assert ">Cancel</a>" in page.text
+    assert "data-saved" not in page.text
+    ended = submit(member, f"/keys/{key.id}/rotate/end{back}", form_of=page, htmx=True).text
+    assert ">Close</a>" in ended
+    assert ended.count("data-close data-saved") == (2 if back else 0)
+
+
 def test_a_form_that_is_sent_twice_makes_one_secret(app: Flask, member: FlaskClient, make: Make) -> None:
     """FINDINGS S2: no secret is made that nobody was shown."""
     key = make("double click")
@@ -126,6 +141,9 @@ def test_a_revoked_key_is_not_rotated(app: Flask, member: FlaskClient, make: Mak
         response = submit(member, f"/keys/{key.id}/{path}", form_of=page, grace_seconds="0")
         assert response.status_code == 409
         assert "refused for ever" in response.text
+        assert 'href="/keys" data-close autofocus>Back to the keys</a>' in response.text
+    there = member.get(f"/keys/{key.id}/rotate?back=key").text
+    assert f'href="/keys/{key.id}" data-close autofocus>Back to the key</a>' in there
     assert hidden(page, "version") == "1"
 
 

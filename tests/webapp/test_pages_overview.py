@@ -12,9 +12,8 @@ from flask.testing import FlaskClient
 from sqlalchemy import update
 from usage_kit import TODAY, figure, use
 
-from shared.config import Settings
 from shared.models import OrganizationRefusals, ProxyKey, Refusal, UsageRecord
-from webapp.actions.credentials import forget_credentials, store_credentials
+from webapp.actions.credentials import store_credentials
 from webapp.context import Actor
 from webapp.db import db, writing
 from webapp.queries import key_counts
@@ -183,24 +182,6 @@ def test_a_count_that_took_long_is_kept_for_a_while(
         assert count(0.0) == 2
 
 
-def test_who_answers(enter: Callable[[str], FlaskClient], app: Flask, actor: Actor, settings: Settings) -> None:
-    with app.app_context():
-        forget_credentials(actor, ("openai", "anthropic", "gemini"))
-    assert "No provider has a credential, so every request is refused." in enter("admin").get("/overview").text
-    with app.app_context():
-        store_credentials(actor, {"openai": "sandbox-credential", "gemini": "sandbox-credential"})
-    page = enter("admin").get("/overview").text
-    assert "Answers come from the built-in sandbox until you add a credential." in page
-    assert '<a href="/providers">Add a provider\'s credential</a>' in page
-    assert "An administrator adds one" in enter("viewer").get("/overview").text
-    with app.app_context():
-        store_credentials(actor, {"openai": "a real one, ending in 1234"})
-    page = enter("viewer").get("/overview").text
-    assert "sandbox until" not in page
-    assert "Credential ending in 1234" in page
-    assert "a real one" not in page
-
-
 def poll(client: FlaskClient, page: str) -> tuple[int, str]:
     """What the page asks every two seconds, and is answered."""
     found = re.search(r'hx-get="(/overview/first-request[^"]*)"', page)
@@ -211,12 +192,16 @@ def poll(client: FlaskClient, page: str) -> tuple[int, str]:
 
 def test_the_guide_waits_for_the_first_request(
     enter: Callable[[str], FlaskClient],
+    app: Flask,
+    actor: Actor,
     no_demo: None,
     make: Callable[..., KeyView],
     refuse: Say,
     send: Say,
     clock: Clock,
 ) -> None:
+    with app.app_context():
+        store_credentials(actor, {"openai": "sk-real-openai"})
     member = enter("member")
     key = make("first app", allowed_models=["gpt-4o-mini"])
     page = member.get("/overview").text
@@ -267,6 +252,13 @@ def test_without_a_key_the_guide_says_what_is_missing(
     assert "first-curl" not in page
 
 
+def test_who_lost_the_secret_is_told_what_they_may_do(enter: Callable[[str], FlaskClient]) -> None:
+    for role, words in (("viewer", "ask a member or an administrator for another"), ("member", "create another</a>")):
+        page = enter(role).get("/overview").text
+        assert words in page
+        assert ("/keys/new" in page) == (role == "member"), "a viewer would be refused there"
+
+
 def test_the_month_before_may_be_shorter(
     enter: Callable[[str], FlaskClient], app: Flask, org_id: str, clock: Clock
 ) -> None:
@@ -277,6 +269,12 @@ def test_the_month_before_may_be_shorter(
         use(org_id, "key_1", 8_000_000_000, date(2027, 2, 28))
     page = enter("viewer").get("/overview").text
     assert figure(page, "month-title") == "$6.00 / 25 % less than $8.00 from 1 to 28 Feb 2027"
+
+
+def test_one_request_is_one(member: FlaskClient, app: Flask, org_id: str) -> None:
+    with app.app_context():
+        use(org_id, "key_1", 1_000_000_000, TODAY)
+    assert figure(member.get("/overview").text, "today-title") == "$1.00 / 1 request"
 
 
 def test_others_see_nothing_of_it(app: Flask, stranger: Api, member: FlaskClient, refuse: Say) -> None:

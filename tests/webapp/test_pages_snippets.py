@@ -103,7 +103,7 @@ def test_who_is_left_out_is_told_why() -> None:
         return {each.labels[0]: each.why for each in left_out(providers, models, configured=configured)}
 
     assert why(("openai",))["Anthropic SDK"] == "Anthropic is not among the allowed providers"
-    assert why((), (), ("openai",))["Google Gen AI"] == "the router has no credential of Gemini"
+    assert why((), (), ("openai",))["Google Gen AI"] == "the router has no credential of Gemini that can be used"
     assert why((), ("gpt-4o*",)) == {
         "Anthropic SDK": "no model of Anthropic that they can use is among the allowed models",
         "Google Gen AI": "no model of Gemini that they can use is among the allowed models",

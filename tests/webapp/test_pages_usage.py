@@ -104,7 +104,9 @@ def test_periods(member: FlaskClient, api: Api, keys: list[str]) -> None:
         total = usage(api, "day", days)["total"]["cost_usd"]
         assert f'<data value="{total}"' in page
         assert ("Nothing was used" in page) == (total == "0.00") == (not usage(api, "day", days)["data"])
-    assert "Nothing was used" in member.get("/usage?from=2026-09-01&to=2026-09-30").text
+    nothing = member.get("/usage?from=2026-09-01&to=2026-09-30").text
+    assert "Nothing was used" in nothing
+    assert 'the page of each of the <a href="/keys">keys</a> has examples to copy' in nothing
 
 
 def test_which_key_spent_most_last_week_is_one_click(

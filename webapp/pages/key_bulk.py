@@ -123,7 +123,8 @@ def _question(form: BulkForm, ids: Sequence[str], *, general: Sequence[str] = ()
     keys = keys_of(current_actor().org_id, ids[:MOST_KEYS])
     if verb is None or not keys:
         told = "Nothing was changed: tick the keys first, then choose what to do with them."
-        return page("notice.html", "panel", status=422, title="No key is selected", text=told)
+        back = {"back_href": "/keys", "back_to": "the keys"}
+        return page("notice.html", "panel", status=422, title="No key is selected", text=told, **back)
     return page(
         "key_bulk.html",
         "panel",

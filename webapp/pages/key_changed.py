@@ -7,7 +7,7 @@ from flask import Response, flash, redirect, request
 from werkzeug.wrappers import Response as BaseResponse
 
 from webapp.pages.key_rows import replaced
-from webapp.render import ToastKind, changed, is_fragment
+from webapp.render import ToastKind, changed, is_fragment, page
 from webapp.views.keys import KeyView
 
 BACK = "?back=key"
@@ -26,3 +26,9 @@ def answer_change(view: KeyView, message: str, *, kind: ToastKind = "ok", status
     if is_fragment():
         return Response(status=204, headers={"HX-Refresh": "true"})
     return redirect(f"/keys/{view.id}" if from_its_page() else "/keys", code=303)
+
+
+def answer_refusal(key_id: str, title: str, text: str) -> Response:
+    """Say why nothing was done; what leads back leads to where this was asked for."""
+    there = (f"/keys/{key_id}", "the key") if from_its_page() else ("/keys", "the keys")
+    return page("notice.html", "panel", status=409, title=title, text=text, back_href=there[0], back_to=there[1])

@@ -7,15 +7,14 @@ from flask import Blueprint, request
 from flask.wrappers import Response
 
 from webapp.actions.keys import CreatedKey, create_key
-from webapp.addresses import proxy_url
 from webapp.context import Conflict, now
 from webapp.pages import key_form
 from webapp.pages.expiry import PRESET_DAYS
 from webapp.pages.key_defaults import usual
+from webapp.pages.key_examples import examples
 from webapp.pages.key_hints import ip_hints, lines_of, model_hints
 from webapp.pages.key_rows import added
 from webapp.pages.keys import Search, count_text
-from webapp.pages.snippets import build
 from webapp.queries.keys import count_keys
 from webapp.render import append, block, is_fragment, page, swapped, toast
 from webapp.security import current_actor, require
@@ -68,9 +67,9 @@ def _again(form: key_form.KeyForm, general: list[str], status: int, **more: obje
 def _created(created: CreatedKey) -> Response:
     """The dialog with the secret; for htmx also the new row and a line that says so."""
     view = created.view
-    snippets = build(proxy_url(), created.secret, view.allowed_providers, view.allowed_models) if created.secret else ()
+    told = examples(view, created.secret) if created.secret else {}
     status = 201 if created.secret else 200
-    response = page("key_created.html", "panel", status=status, key=view, secret=created.secret, snippets=snippets)
+    response = page("key_created.html", "panel", status=status, key=view, secret=created.secret, **told)
     if is_fragment() and created.secret:
         append(response, added(view), toast("Key created."))
         if not query_of(request.headers.get("HX-Current-URL", "")):

@@ -12,7 +12,7 @@ from webapp.actions.keys import update_key
 from webapp.actions.policy import NotInForce
 from webapp.context import Conflict, now
 from webapp.pages import key_form
-from webapp.pages.key_changed import answer_change, from_its_page
+from webapp.pages.key_changed import answer_change, answer_refusal, from_its_page
 from webapp.queries.keys import get_key
 from webapp.render import dollars, page
 from webapp.security import current_actor, require
@@ -29,7 +29,7 @@ _REVOKED = "This key is revoked. A revoked key cannot be changed or opened again
 def show(key_id: str) -> Response:
     view = get_key(current_actor().org_id, key_id)
     if view.status == "revoked":
-        return page("notice.html", "panel", status=409, title="Nothing to edit", text=_REVOKED)
+        return answer_refusal(key_id, "Nothing to edit", _REVOKED)
     known = key_form.context(key_form.filled(view), current_actor(), key=view)
     shown = {**known, "secrets": secrets_of(view, now()), "back": from_its_page()}
     return page("key_form.html", "panel", **shown)
@@ -53,7 +53,7 @@ def save(key_id: str) -> Response:
         return _again(form, view, 422, general=key_form.attach(form, error.errors))
     except Conflict as error:
         if error.code == "key_revoked":
-            return page("notice.html", "panel", status=409, title="Nothing was saved", text=_REVOKED)
+            return answer_refusal(key_id, "Nothing was saved", _REVOKED)
         # Whoever sends this form again has seen what is stored now, so it is tied to that version.
         current = get_key(actor.org_id, key_id)
         return _again(form, current, 409, differences=key_form.rebase(form, said, current))

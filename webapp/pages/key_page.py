@@ -4,16 +4,15 @@ Its first section is asked for again every two seconds while somebody looks at i
 """
 
 import hashlib
-from dataclasses import replace
 from typing import Any
 
 from flask import Blueprint, redirect, request
 from werkzeug.wrappers import Response
 
-from webapp.addresses import proxy_url
 from webapp.context import now
-from webapp.pages import key_check, snippets
+from webapp.pages import key_check
 from webapp.pages.key_check import CheckForm
+from webapp.pages.key_examples import examples
 from webapp.pages.key_facts import limits, refusal_facts, request_facts
 from webapp.pages.key_history import history
 from webapp.pages.key_presenter import badge, pausing
@@ -21,7 +20,6 @@ from webapp.pages.key_usage import PERIODS, days_of, usage_facts
 from webapp.queries.attention import judge_keys
 from webapp.queries.key_activity import recent_of, refused, requests_left
 from webapp.queries.keys import get_key
-from webapp.queries.providers import list_providers
 from webapp.render import block, is_fragment, page
 from webapp.security import current_actor, may, require
 from webapp.validation import Invalid
@@ -79,7 +77,7 @@ def _whole(key_id: str, form: CheckForm) -> dict[str, Any]:
         **_live(view),
         **_usage(view),
         **_form(view, form),
-        **_examples(view),
+        **examples(view, None),
         "limits": limits(view, requests_left(view), secrets_of(view, at), at),
         "requests": [request_facts(each, at) for each in recent.requests],
         "history": history(recent.events, at),
@@ -105,18 +103,3 @@ def _usage(view: KeyView) -> dict[str, Any]:
 def _form(view: KeyView, form: CheckForm) -> dict[str, Any]:
     failed = [name for name, field in form._fields.items() if field.errors]
     return {"key": view, "form": form, "first": failed[0] if failed else "", "general": (), "answer": None}
-
-
-def _examples(view: KeyView) -> dict[str, Any]:
-    asked = view.allowed_providers, view.allowed_models
-    configured = [each.provider for each in list_providers(current_actor().org_id) if each.credential is not None]
-    shown = snippets.build(proxy_url(), None, *asked, configured=configured)
-    labels = {snippet.label for snippet in shown}
-    left_out, why_unknown = [], ""
-    for each in snippets.left_out(*asked, configured=configured):
-        rest = tuple(label for label in each.labels if label not in labels)
-        if rest:
-            left_out.append(replace(each, labels=rest))
-        else:
-            why_unknown = each.why
-    return {"snippets": shown, "left_out": left_out, "why_unknown": why_unknown}

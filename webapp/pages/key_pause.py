@@ -7,9 +7,9 @@ from werkzeug.wrappers import Response
 from webapp.actions.keys import update_key
 from webapp.actions.policy import NotInForce
 from webapp.context import Conflict
-from webapp.pages.key_changed import answer_change
+from webapp.pages.key_changed import answer_change, answer_refusal
 from webapp.queries.keys import get_key
-from webapp.render import is_fragment, page
+from webapp.render import is_fragment
 from webapp.security import current_actor, require
 from webapp.views.keys import KeyView
 
@@ -36,7 +36,7 @@ def _set_paused(key_id: str, *, paused: bool) -> Response:
         message = _done(view)
     except Conflict:
         if not is_fragment():
-            return page("notice.html", status=409, title="Nothing was changed", text=_REVOKED)
+            return answer_refusal(key_id, "Nothing was changed", _REVOKED)
         return answer_change(get_key(actor.org_id, key_id), _REVOKED, kind="error", status=409)
     except NotInForce as error:
         view, message = get_key(actor.org_id, key_id), str(error)

@@ -11,12 +11,11 @@ from wtforms.fields import SelectChoice
 
 from webapp.actions.policy import NotInForce
 from webapp.actions.rotation import RotatedKey, RotatedLate, end_old_secrets, rotate_key
-from webapp.addresses import proxy_url
 from webapp.context import Conflict, now
-from webapp.pages.key_changed import BACK, from_its_page
+from webapp.pages.key_changed import BACK, answer_refusal, from_its_page
+from webapp.pages.key_examples import examples
 from webapp.pages.key_form import attach
 from webapp.pages.key_rows import replaced
-from webapp.pages.snippets import build
 from webapp.queries.keys import get_key
 from webapp.render import append, is_fragment, page, tell
 from webapp.security import current_actor, require
@@ -93,7 +92,7 @@ def _dialog(
 ) -> Response:
     view = get_key(current_actor().org_id, key_id)
     if view.status == "revoked":
-        return page("notice.html", "panel", status=409, title="Nothing to rotate", text=_REVOKED)
+        return answer_refusal(key_id, "Nothing to rotate", _REVOKED)
     if not form.grace_seconds.data:
         form.grace_seconds.data = "86400"
     form.version.data = str(view.version)
@@ -112,14 +111,13 @@ def _conflict(key_id: str, form: RotateForm, error: Conflict) -> Response:
 def _reveal(rotated: RotatedKey, late: str | None) -> Response:
     """The dialog with the new secret; for htmx also the row, whose prefix is another one now."""
     view, old = rotated.view, rotated.secrets[1:]
-    snippets = build(proxy_url(), rotated.secret, view.allowed_providers, view.allowed_models)
     response = page(
         "key_created.html",
         "panel",
         status=201,
         key=view,
         secret=rotated.secret,
-        snippets=snippets,
+        **examples(view, rotated.secret),
         rotated=True,
         old_secrets=old,
         late=late,

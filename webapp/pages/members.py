@@ -151,4 +151,5 @@ def _show(form: InvitationForm, *, general: tuple[str, ...] = (), status: int = 
 
 
 def _refused(text: str) -> Response:
-    return page("notice.html", "panel", status=409, title="Nothing was changed", text=text)
+    back = {"back_href": "/settings/members", "back_to": "the members"}
+    return page("notice.html", "panel", status=409, title="Nothing was changed", text=text, **back)

@@ -6,10 +6,9 @@ from typing import Any
 from flask import Blueprint, redirect, request
 from werkzeug.wrappers import Response
 
-from webapp.actions.credentials import stored_providers
-from webapp.addresses import proxy_url
 from webapp.context import now
-from webapp.pages import overview_presenter, snippets, usage_periods, usage_query
+from webapp.pages import overview_presenter, usage_periods, usage_query
+from webapp.pages.key_examples import examples
 from webapp.pages.overview_presenter import Guide
 from webapp.pages.usage_presenter import figures, rows
 from webapp.queries.first_request import first_request, newest_key
@@ -20,7 +19,6 @@ from webapp.queries.top_keys import names_of, top_keys
 from webapp.queries.usage import UsageLine, usage_of_organization
 from webapp.render import is_fragment, page
 from webapp.security import current_actor, may, require
-from webapp.views.providers import SANDBOX_PREFIX
 
 bp = Blueprint("overview", __name__)
 
@@ -33,9 +31,7 @@ _PLACEHOLDER = "the-secret-of-your-key"
 @require("viewer")
 def index() -> Response:
     org_id, at = current_actor().org_id, now()
-    providers = overview_presenter.providers(
-        list_providers(org_id), stored_providers(org_id, pretend_prefix=SANDBOX_PREFIX)
-    )
+    providers = overview_presenter.providers(list_providers(org_id))
     latest = list(last_refusals(org_id, at - REFUSED_LATELY, _REFUSALS))
     return page(
         "overview.html",
@@ -47,6 +43,7 @@ def index() -> Response:
         refusals=overview_presenter.refusals(latest, names_of(org_id, [key_id for key_id, _ in latest]), at),
         providers=providers,
         behind=overview_presenter.behind(providers),
+        waiting=[row.label for row in providers if row.behind == "waiting"],
         may_write=may("member"),
         may_administer=may("admin"),
     )
@@ -102,8 +99,9 @@ def _guide_facts(org_id: str) -> dict[str, Any]:
     key = None if guide.done else newest_key(org_id)
     if key is None:
         return {"guide": guide, "key": None}
-    told = snippets.build(proxy_url(), _PLACEHOLDER, key.allowed_providers, key.allowed_models)
-    return {"guide": guide, "key": key, "curl": next((one.text for one in told if one.slug == "curl"), "")}
+    told = examples(key, _PLACEHOLDER)
+    curl = next((one.text for one in told["snippets"] if one.slug == "curl"), "")
+    return {"guide": guide, "key": key, "curl": curl, "why_unknown": told["why_unknown"]}
 
 
 def _guide(org_id: str) -> Guide | None:

@@ -1,6 +1,6 @@
 """The organisation at a glance, in words: spend, keys to look at, the last refusals, the first request."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Literal
@@ -14,11 +14,12 @@ from webapp.queries.keys import COUNTED
 from webapp.queries.refused import LastRefusal
 from webapp.queries.usage import UsageLine, total_of
 from webapp.render import relative, signed_dollars
-from webapp.views.providers import ProviderView
+from webapp.views.providers import ProviderView, waiting
 from webapp.views.refusal_help import help_of
 from webapp.views.requests import RequestView
 
-Behind = Literal["real", "sandbox", "nobody"]  # who answers: providers, the built-in sandbox, or nobody
+# Who answers: providers, the built-in sandbox, or nobody; the sandbox refuses what waits for a restart.
+Behind = Literal["real", "waiting", "sandbox", "nobody"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,17 +157,23 @@ def _failed(request: RequestView, key_id: str, key: str) -> Guide:
     return Guide(f"failed-{request.id}", "red", title, text, remedy, key_id, done=False)
 
 
-def providers(found: Iterable[ProviderView], real: Mapping[str, bool]) -> list[ProviderRow]:
-    """Each with who answers for it; `real` tells of each stored credential whether it is a provider's."""
-    told = []
-    for view in found:
-        if view.credential is None:
-            told.append(ProviderRow(view.label, "nobody", "No credential: requests are refused"))
-        elif real.get(view.provider, True):
-            told.append(ProviderRow(view.label, "real", f"Credential ending in {view.credential.last4}"))
-        else:
-            told.append(ProviderRow(view.label, "sandbox", "The built-in sandbox answers"))
-    return told
+def providers(found: Sequence[ProviderView]) -> list[ProviderRow]:
+    """Each with who answers for it."""
+    late = waiting(found)
+    return [_provider(view, waits=view.provider in late) for view in found]
+
+
+def _provider(view: ProviderView, *, waits: bool) -> ProviderRow:
+    if view.credential is None:
+        return ProviderRow(view.label, "nobody", "No credential: requests are refused")
+    if not view.credential.readable:
+        return ProviderRow(view.label, "nobody", "Cannot be opened: requests are refused")
+    if view.credential.source == "sandbox":
+        return ProviderRow(view.label, "sandbox", "The built-in sandbox answers")
+    ending = f"Credential ending in {view.credential.last4}"
+    if waits:
+        return ProviderRow(view.label, "waiting", f"{ending}: waits for a restart, until then requests fail")
+    return ProviderRow(view.label, "real", ending)
 
 
 def behind(rows: Iterable[ProviderRow]) -> Behind:

@@ -15,7 +15,7 @@ from webapp.render import page, relative, sentence, tell
 from webapp.schemas.providers import NewCredential
 from webapp.security import current_actor, may, require
 from webapp.validation import Invalid, read
-from webapp.views.providers import ConnectionView, ProviderView
+from webapp.views.providers import ConnectionView, ProviderView, at_sandbox, waiting
 
 bp = Blueprint("providers", __name__, url_prefix="/providers")
 
@@ -48,7 +48,7 @@ def ask_credential(slug: str) -> Response:
 @bp.post("/<slug>/credential")
 @require("admin")
 def set_credential(slug: str) -> Response:
-    """Store it, sealed; it holds for the next request."""
+    """Store it, sealed; it holds for the next request, or after a restart where the sandbox answers now."""
     actor, form = current_actor(), CredentialForm()
     provider = get_provider(actor.org_id, slug)
     try:
@@ -56,9 +56,11 @@ def set_credential(slug: str) -> Response:
     except Invalid as error:
         form.credential.errors = [sentence(wrong.message) for wrong in error.errors]
         return _form(provider, form, status=422)
+    waits = _waits(slug)  # asked before: the sandbox is known by its own credentials, and this may replace the last
     changed = store_credentials(actor, {slug: secret})
     became = "stored" if changed else "the one that was stored already"
-    tell(f"The credential of {provider.label} is {became}. Test the connection to see whether it works.")
+    then = "It waits for a restart: start the router again, then test" if waits else "Test"
+    tell(f"The credential of {provider.label} is {became}. {then} the connection to see whether it works.")
     return redirect(f"/providers#{slug}", code=303)
 
 
@@ -88,6 +90,7 @@ def _show(result: ConnectionView | None = None) -> Response:
         "providers.html",
         "connection" if result is not None else "",
         rows=[(view, relative(view.credential.created_at, at) if view.credential else "") for view in views],
+        waiting=waiting(views),
         sandboxed=any(view.credential is not None and view.credential.source == "sandbox" for view in views),
         may_administer=may("admin"),
         credential_settings=CREDENTIAL_SETTINGS,
@@ -104,5 +107,11 @@ def _form(provider: ProviderView, form: CredentialForm, *, step: str = "set", st
         provider=provider,
         form=form,
         step=step,
+        waits=_waits(provider.provider),
         setting=CREDENTIAL_SETTINGS[provider.provider],
     )
+
+
+def _waits(slug: str) -> bool:
+    """Whether what is stored for a provider now is used only once the router is started again."""
+    return slug in at_sandbox(list_providers(current_actor().org_id))

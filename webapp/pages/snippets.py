@@ -94,8 +94,8 @@ def build(
 ) -> tuple[Snippet, ...]:
     """An example for each client that a key can serve. `base` is the proxy's address without a path.
 
-    `providers` and `models` are the key's own restrictions, `configured` the providers that have a credential. A word
-    stands in the place of a model that nobody can tell; a key for embeddings alone gets an example of those.
+    `providers` and `models` are the key's own restrictions, `configured` the providers whose credential can be used. A
+    word stands in the place of a model that nobody can tell; a key for embeddings alone gets an example of those.
     """
     usable = [slug for slug in PROVIDERS if slug in configured and (not providers or slug in providers)]
     chosen = [(client, _model_for(client, usable, models)) for client in _CLIENTS]
@@ -133,7 +133,7 @@ def _why_not(
     if providers and slug not in providers:
         return f"{label} is not among the allowed providers"
     if slug not in configured:
-        return f"the router has no credential of {label}"
+        return f"the router has no credential of {label} that can be used"
     if _example(slug, models, None, _fit(dialect)) is None:
         return f"no model of {label} that they can use is among the allowed models"
     return None

@@ -1,5 +1,6 @@
 """Providers as pages and API show them: where they are, and whose credential the router has."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -38,3 +39,27 @@ class ConnectionView:
     status: int | None
     message: str
     latency_ms: int | None
+
+
+def at_sandbox(views: Sequence[ProviderView]) -> frozenset[str]:
+    """The providers whose requests go to the sandbox as long as the router runs, whatever credential is stored.
+
+    The launcher sets their addresses at the start, and the sandbox refuses what is a real provider's. An address that
+    was set by hand is another one, and what is stored for it holds at once.
+    """
+    addresses = {
+        view.base_url
+        for view in views
+        if view.credential is not None and view.credential.source == "sandbox" and view.base_url != view.usual_url
+    }
+    return frozenset(view.provider for view in views if view.base_url in addresses)
+
+
+def waiting(views: Sequence[ProviderView]) -> frozenset[str]:
+    """The providers with a real credential that is used only once the router is started again."""
+    stored = {
+        view.provider
+        for view in views
+        if view.credential is not None and view.credential.readable and view.credential.source != "sandbox"
+    }
+    return at_sandbox(views) & stored

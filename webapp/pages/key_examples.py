@@ -1,0 +1,30 @@
+"""What templates need to show examples for one key: by its restrictions, and by the credentials that there are."""
+
+from dataclasses import replace
+from typing import Any
+
+from webapp.addresses import proxy_url
+from webapp.pages import snippets
+from webapp.queries.providers import list_providers
+from webapp.security import current_actor
+from webapp.views.keys import KeyView
+
+
+def examples(view: KeyView, secret: str | None) -> dict[str, Any]:
+    """The examples, the clients that there are none for, and why no model is named in them, if none is.
+
+    A credential that no key opens counts as none: whatever is sent with it is refused.
+    """
+    asked = view.allowed_providers, view.allowed_models
+    known = list_providers(current_actor().org_id)
+    configured = [each.provider for each in known if each.credential is not None and each.credential.readable]
+    shown = snippets.build(proxy_url(), secret, *asked, configured=configured)
+    labels = {snippet.label for snippet in shown}
+    left_out, why_unknown = [], ""
+    for each in snippets.left_out(*asked, configured=configured):
+        rest = tuple(label for label in each.labels if label not in labels)
+        if rest:
+            left_out.append(replace(each, labels=rest))
+        else:
+            why_unknown = each.why
+    return {"snippets": shown, "left_out": left_out, "why_unknown": why_unknown}
