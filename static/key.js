@@ -1,25 +1,13 @@
-// Asks how the key stands every two seconds, while the page can be seen and somebody has used it in the last minutes:
-// a page that was left open must not keep its session alive for ever.
+// How the key stands is asked every two seconds (polling.js); here is what is told of the answers.
 (() => {
   "use strict";
-  const EVERY = 2000, PATIENCE = 10 * 60 * 1000;
   const $ = (selector) => document.querySelector(selector);
-  let used = Date.now(), label = "";
+  let label = "";
   const badge = () => $("#key-live .pill").textContent.split(". ")[0].trim();
 
-  for (const kind of ["pointerdown", "pointermove", "keydown", "wheel", "visibilitychange"]) {
-    document.addEventListener(kind, () => { used = Date.now(); }, { capture: true, passive: true });
-  }
-  // Whoever has selected something in it is about to copy it, and is not interrupted. The focus is kept by its id.
-  const isHeld = (box) => !getSelection().isCollapsed && getSelection().containsNode(box, true);
-
-  setInterval(() => {
-    const box = $("#key-live");
-    if (!window.htmx || document.hidden || Date.now() - used > PATIENCE || isHeld(box)) return;
-    label ||= badge();
-    htmx.trigger(box, "refresh");
-  }, EVERY);
-
+  document.addEventListener("htmx:beforeRequest", ({ detail }) => {
+    if (detail.elt.id === "key-live") label ||= badge();
+  });
   document.addEventListener("htmx:afterRequest", ({ detail }) => {
     if (detail.elt.id === "key-live" && detail.successful) $("#key-stale").hidden = true;
   });

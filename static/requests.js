@@ -3,13 +3,9 @@
 (() => {
   "use strict";
   const AWAY = 5 * 60_000; // without a sign of somebody: then asking would only keep their session from ending
-  let lastSign = Date.now();
   let asked = 0;
   let busy = false;
 
-  for (const kind of ["pointermove", "keydown", "scroll", "focus"]) {
-    addEventListener(kind, () => { lastSign = Date.now(); }, { passive: true, capture: true });
-  }
   const list = () => document.querySelector("#results[data-news]");
   const reading = (results) =>
     results.matches(":hover, :focus-within") || scrollY > 80 || document.querySelector("dialog[open]") || String(getSelection());
@@ -27,7 +23,7 @@
   setInterval(async () => {
     const results = list();
     const now = Date.now();
-    if (!results || busy || document.hidden || now - lastSign > AWAY || now - asked < Number(results.dataset.every) - 100) return;
+    if (!results || busy || !window.isLookedAt(AWAY) || now - asked < Number(results.dataset.every) - 100) return;
     asked = now;
     busy = true;
     // Whoever is not reached is asked again; what was asked for by a click says what went wrong.

@@ -46,6 +46,7 @@ FILTERS = {
     "all but revoked": "status=active,paused,expired", "provider": "provider=gemini",
     "created by one of many": "created_by=member7@example.com", "created by one of few": "created_by=rare@example.com",
     "without limit": "has_limit=false", "with limit": "has_limit=true", "dormant": "dormant=true",
+    "near limit": "near_limit=true", "expiring": "expiring=true", "refused": "refused=true",
     "attention": "attention=true", "attention, with limit": "attention=true&has_limit=true",
     "active, with limit, dormant, provider": "status=active&has_limit=true&dormant=true&provider=anthropic",
 }  # fmt: skip

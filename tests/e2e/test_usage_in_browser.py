@@ -1,5 +1,6 @@
 """Usage and Overview in Chromium: light and dark, wide and narrow, with and without JavaScript; and the guide that waits."""
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -117,6 +118,36 @@ def test_without_javascript_the_server_has_drawn_it(visit: Callable[..., Page], 
     with page.expect_download() as download:
         page.get_by_role("link", name="Download CSV").click()
     assert "the dearest of all" in download.value.path().read_text()
+
+
+def test_the_guide_asks_only_while_somebody_looks(visit: Callable[..., Page], dashboard: Router) -> None:
+    """By the clock of the page, which is moved by hand. An open page must not keep its session from ending."""
+    page = visit()
+    page.clock.install()
+    page.goto(f"{dashboard.web_url}/overview")
+    expect(page.locator("#first-request")).to_contain_text("Waiting for the first request")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "/first-request" in request.url else None)
+
+    def asks() -> None:
+        with page.expect_response(re.compile("/first-request")):
+            page.clock.run_for(2_000)
+
+    def is_silent() -> None:
+        asked.clear()
+        page.clock.run_for(60_000)
+        page.evaluate("fetch('/healthz')")
+        assert asked == []
+
+    asks()
+    page.evaluate("Object.defineProperty(document, 'hidden', { value: true, configurable: true })")
+    is_silent()
+    page.evaluate("Object.defineProperty(document, 'hidden', { value: false })")
+    asks()
+    page.clock.fast_forward(11 * 60_000)
+    is_silent()
+    page.keyboard.press("Shift")
+    asks()
 
 
 def test_the_guide_says_why_and_when_without_a_reload(visit: Callable[..., Page], dashboard: Router) -> None:

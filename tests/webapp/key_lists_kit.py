@@ -26,6 +26,7 @@ class Fact:
     key: dict[str, Any]
     spent_nanos: int | None
     refused_at: datetime | None
+    reason: str
 
     @property
     def status(self) -> str:
@@ -45,13 +46,32 @@ class Fact:
         return limit is not None and (self.spent_nanos or 0) * 100 >= limit * 80
 
     @property
+    def expiring(self) -> bool:
+        expiry = self.key["expires_at"]
+        return self.status == "active" and expiry is not None and expiry <= NOW + 7 * DAY
+
+    @property
+    def refused(self) -> bool:
+        return self.status == "active" and self.refused_at is not None and self.refused_at >= NOW - DAY
+
+    @property
+    def blocked(self) -> bool:
+        used, refused = self.key["last_used_at"], self.refused_at
+        return (
+            refused is not None
+            and refused >= NOW - 7 * DAY
+            and self.reason == "model_not_allowed"
+            and (used is None or used < refused)
+        )
+
+    @property
     def attention(self) -> bool:
-        limit, expiry = self.key["spend_limit_nanos"], self.key["expires_at"]
         return self.status == "active" and (
-            limit is None
-            or (expiry is not None and expiry <= NOW + 7 * DAY)
+            self.key["spend_limit_nanos"] is None
+            or self.expiring
             or self.dormant
-            or (self.refused_at is not None and self.refused_at >= NOW - DAY)
+            or self.refused
+            or self.blocked
             or self.near_limit
         )
 
@@ -76,9 +96,7 @@ def make_keys(app: Flask, org_id: str, count: int) -> list[Fact]:
             if fact.refused_at is not None:
                 told = {"count": 1, "status": 429, "sentence": "No.", "request_id": "req_1"}
                 session.add(
-                    Refusal(
-                        key_id=fact.key["id"], reason="rate_limited", org_id=org_id, last_at=fact.refused_at, **told
-                    )
+                    Refusal(key_id=fact.key["id"], reason=fact.reason, org_id=org_id, last_at=fact.refused_at, **told)
                 )
     return facts
 
@@ -106,7 +124,8 @@ def _fact(chosen: random.Random, org_id: str, number: int) -> Fact:
         "paused": one_of(False, False, False, True),
     }
     spent = one_of(None, None, 1, 79, 80, 850, 5_000)
-    return Fact(key, spent, one_of(None, None, NOW - 2 * DAY, NOW - timedelta(hours=1)))
+    refused_at = one_of(None, None, NOW - 8 * DAY, NOW - 6 * DAY, NOW - 2 * DAY, NOW - timedelta(hours=1))
+    return Fact(key, spent, refused_at, one_of("rate_limited", "model_not_allowed", "key_paused"))
 
 
 def expected(facts: list[Fact], asked: KeyQuery) -> list[str]:
@@ -133,6 +152,9 @@ def _is_wanted(fact: Fact, asked: KeyQuery) -> bool:
         and (asked.created_by is None or key["created_by"] == asked.created_by)
         and (asked.has_limit is None or has_limit == asked.has_limit)
         and (not asked.dormant or fact.dormant)
+        and (not asked.near_limit or (fact.status == "active" and fact.near_limit))
+        and (not asked.expiring or fact.expiring)
+        and (not asked.refused or fact.refused)
         and (not asked.attention or fact.attention)
     )
 

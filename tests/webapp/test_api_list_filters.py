@@ -121,13 +121,28 @@ def test_attention(api: Api, app: Flask, org_id: str, clock: Clock, spent: Calla
     spent(api.create(name="no limit")["id"], 10**15)
     api.create(name="blocked", spend_limit_usd="0")
     api.create(name="paused", spend_limit_usd="0", paused=True)
-    for name, hours in (("refused", 23), ("refused long ago", 25)):
+    for name, reason, hours, used in (
+        ("refused", "rate_limited", 23, 0),
+        ("refused long ago", "rate_limited", 25, None),
+        ("shut out", "ip_blocked", 167, None),
+        ("shut out after use", "ip_blocked", 167, 168),
+        ("used since", "ip_blocked", 167, 166),
+        ("shut out long ago", "ip_blocked", 169, None),
+        ("resumed", "key_paused", 25, None),
+    ):
         key_id = api.create(name=name, **fine)["id"]
         with app.app_context(), writing() as session:
             told = {"count": 1, "status": 403, "sentence": "No.", "request_id": "req_1"}
             at = clock() - timedelta(hours=hours)
-            session.add(Refusal(key_id=key_id, reason="ip_blocked", org_id=org_id, last_at=at, **told))
-    wanted = {"expires soon", "near", "near this week", "blocked", "no limit", "refused"}
+            session.add(Refusal(key_id=key_id, reason=reason, org_id=org_id, last_at=at, **told))
+            if used is not None:
+                moment = clock() - timedelta(hours=used)
+                session.execute(update(ProxyKey).where(ProxyKey.id == key_id).values(last_used_at=moment))
+    near, refused = {"near", "near this week", "blocked"}, {"refused", "shut out", "shut out after use"}
+    wanted = near | refused | {"expires soon", "no limit"}
+    for query, found in (("near_limit", near), ("expiring", {"expires soon"}), ("refused", {"refused"})):
+        assert set(names(api("GET", f"/v1/keys?{query}=true"))) == found
+        assert names(api("GET", f"/v1/keys?{query}=true&status=paused,expired,revoked")) == []
     assert set(names(api("GET", "/v1/keys?attention=true"))) == wanted
     assert set(names(api("GET", "/v1/keys?attention=true&has_limit=true"))) == wanted - {"no limit"}
     assert "not near" in names(api("GET", "/v1/keys?attention=false"))
@@ -136,7 +151,7 @@ def test_attention(api: Api, app: Flask, org_id: str, clock: Clock, spent: Calla
     assert "not near" in names(api("GET", "/v1/keys?attention=true")), "it is dormant by now"
     assert set(names(api("GET", "/v1/keys?dormant=true"))) == {
         "expires later", "near", "not near", "near this week", "near last week", "no limit", "blocked", "refused",
-        "refused long ago",
+        "refused long ago", "shut out", "shut out after use", "used since", "shut out long ago", "resumed",
     }  # fmt: skip
 
 
@@ -195,6 +210,9 @@ def test_a_page_begins_in_an_index(
         ("has_limit=1", "has_limit"),
         ("has_limit=", "has_limit"),
         ("dormant=yes", "dormant"),
+        ("near_limit=yes", "near_limit"),
+        ("expiring=1", "expiring"),
+        ("refused=", "refused"),
         ("total=1", "total"),
         ("created_by=%00", "created_by"),
         ("status=active,open", "status"),

@@ -97,6 +97,15 @@ def test_what_was_mended_is_told_no_more(reason: str, fields: dict[str, Any]) ->
     assert judged(view(**fields), refusal(reason)) == (State.ACTIVE, "Never used")
 
 
+def test_why_a_key_is_listed_whose_refusal_was_mended() -> None:
+    """A list by the database cannot know that, so the key says it."""
+    told = judge(view(), Facts((refusal("rate_limited"),)), NOW).why
+    assert told.endswith(f"for lately ({HELP[Reason.RATE_LIMITED].title}) has been changed since.")
+    old = refusal("rate_limited", last_at=NOW - LATELY - timedelta(minutes=1))
+    for nothing in (old, refusal("a_code_of_a_later_release")):
+        assert judge(view(), Facts((nothing,)), NOW).why == "It works within its limits."
+
+
 def test_a_refusal_for_money_stands_until_as_much_is_left() -> None:
     told = refusal("spend_exceeded", "Spent: $1.00, this request may need up to $0.25 (output). It never resets.")
     assert judged(view(USD, limit=USD + 240_000_000), told) == (State.BLOCKED, "Too little left")
@@ -125,12 +134,13 @@ def snapshot(key: KeyView) -> KeySnapshot:
 
 
 def test_a_refusal_fades() -> None:
-    key = view(allowed_models=("gpt-4o*",), last_used_at=NOW - timedelta(days=1))
+    key = view(allowed_models=("gpt-4o*",), last_used_at=NOW - timedelta(days=2))
     lasting = refusal("model_not_allowed", model="o3", last_at=NOW - LATELY - timedelta(minutes=1))
     assert judged(key, lasting)[0] == State.BLOCKED
     assert judged(view(allowed_models=("gpt-4o*",), last_used_at=NOW), lasting)[0] == State.ACTIVE
     passing = refusal("provider_timeout", last_at=NOW - LATELY - timedelta(minutes=1))
     assert judged(key, passing)[0] == State.ACTIVE
+    assert judged(key, refusal("provider_timeout", last_at=NOW - LATELY))[0] == State.REFUSED
     old = refusal("model_not_allowed", model="o3", last_at=NOW - LONGEST_BLOCK - timedelta(minutes=1))
     assert judged(view(allowed_models=("gpt-4o*",)), old)[0] == State.ACTIVE
 

@@ -32,6 +32,7 @@ FILTERS = [
     "status=active,paused,expired", "status=revoked,active", "q=alpha", "q=A", "q=claude-", "q=same", "provider=openai",
     "created_by=a@example.com", "created_by=nobody", "has_limit=true", "has_limit=false", "has_limit=true&status=active",
     "dormant=true", "dormant=true&status=revoked", "attention=true", "attention=true&has_limit=true&provider=gemini",
+    "near_limit=true", "expiring=true", "refused=true", "refused=true&near_limit=true", "expiring=true&status=paused",
     "status=active&q=beta&created_by=b@example.com",
 ]  # fmt: skip
 NONE_ARE_FEW = -1

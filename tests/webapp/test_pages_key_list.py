@@ -92,12 +92,18 @@ def test_filters(enter: Callable[[str], FlaskClient], make: Make, clock: Clock) 
     assert names(member, "has_limit=false") == ["old"]
     assert names(member, "dormant=true") == ["old"]
     assert names(member, "attention=true") == ["near", "old"]
+    assert names(member, "expiring=true") == ["near"]
+    assert names(member, "refused=true") == names(member, "near_limit=true") == []
     assert names(member, "provider=openai") == ["near", "capped"]
     assert names(member, "provider=gemini&has_limit=false") == ["old"]
     assert names(member, "has_limit=maybe&dormant=no&provider=acme") == ["near", "capped", "old"]
     shown = member.get("/keys?dormant=true&has_limit=false").text
     assert 'name="dormant" value="true" checked' in shown
     assert '<option value="false" selected>' in shown
+    assert 'name="expiring"' not in shown
+    shown = member.get("/keys?expiring=true&has_limit=true").text
+    assert 'name="expiring" value="true" checked' in shown, "the form keeps it"
+    assert 'href="/keys?has_limit=true&amp;expiring=true&amp;sort=name"' in shown, "and so does a head"
 
 
 def test_heads_sort_and_turn_round(member: FlaskClient, make: Make, use: Callable[..., None]) -> None:

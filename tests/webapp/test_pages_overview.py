@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from datetime import date, timedelta
+from html import unescape
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from webapp.actions.credentials import store_credentials
 from webapp.context import Actor
 from webapp.db import db, writing
 from webapp.queries import key_counts
+from webapp.queries.key_pages import count_up_to
 from webapp.views.keys import KeyView
 from webapp.views.refusal_help import help_of
 
@@ -124,6 +126,7 @@ def test_keys_to_look_at(
     refuse(near.id)
     refuse(near.id, "rate_limited")
     refuse(far.id, last_at=clock() - timedelta(hours=25))
+    refuse(stopped.id)
     with app.app_context():
         for key, nanos, day in (
             (near, 8, date(2026, 1, 1)), (week, 9, date(2026, 11, 22)), (far, 7, TODAY), (stopped, 10, TODAY),
@@ -134,14 +137,17 @@ def test_keys_to_look_at(
             session.execute(update(ProxyKey).values(last_used_at=clock()))
     page = member.get("/overview").text
     assert looks(page) == {
-        "near their limit": ("2", "/keys?attention=true"),
-        "refused lately": ("1", "/requests/refused"),
-        "expiring soon": ("1", "/keys?status=active&amp;sort=expires_at"),
+        "near their limit": ("2", "/keys?near_limit=true"),
+        "refused lately": ("1", "/keys?refused=true"),
+        "expiring soon": ("1", "/keys?expiring=true&amp;sort=expires_at"),
         "dormant": ("0", "/keys?dormant=true"),
-        "without a spend limit": ("1", "/keys?has_limit=false"),
+        "without a spend limit": ("1", "/keys?has_limit=false&amp;status=active"),
     }
+    for count, href in looks(page).values():
+        listed = re.findall(r'<tr id="row-', member.get(unescape(href)).text)
+        assert len(listed) == int(count), f"{href} lists what was counted"
     assert re.findall(r"<strong>([^<]+)</strong> <a href", page) == [
-        help_of(reason).title for reason in ("key_paused", "rate_limited")
+        help_of(reason).title for reason in ("key_paused", "key_paused", "rate_limited")
     ]
     clock.forward(days=30)
     assert looks(enter("member").get("/overview").text)["dormant"][0] == "5", (
@@ -159,16 +165,15 @@ def test_a_count_that_took_long_is_kept_for_a_while(
 
         def count(seconds: float) -> int:
             nonlocal moment
-            really = key_counts._near_limit
 
-            def slow(*asked: Any) -> Any:
+            def slow(*asked: Any) -> int:
                 nonlocal moment
-                moment += seconds
-                return really(*asked)
+                moment += seconds / len(key_counts.ASKED)
+                return count_up_to(*asked)
 
-            monkeypatch.setattr(key_counts, "_near_limit", slow)
-            found = key_counts.count_keys_to_look_at(org_id, clock()).unlimited
-            monkeypatch.setattr(key_counts, "_near_limit", really)
+            monkeypatch.setattr(key_counts, "count_up_to", slow)
+            found = key_counts.count_keys_to_look_at(org_id, clock()).numbers["unlimited"]
+            monkeypatch.setattr(key_counts, "count_up_to", count_up_to)
             db.session.rollback()  # as at the end of a request
             return found
 
@@ -237,7 +242,8 @@ def test_the_guide_waits_for_the_first_request(
     clock.forward(hours=1, seconds=1)
     member = enter("member")
     assert "first request" not in member.get("/overview").text.lower()
-    assert member.get("/overview/first-request", headers={"HX-Request": "true"}).status_code == 204
+    left_open = member.get("/overview/first-request", headers={"HX-Request": "true"})
+    assert left_open.headers["HX-Refresh"] == "true", "a page that still waits is loaded again"
     assert member.get("/overview/first-request").headers["Location"] == "/overview"
 
 

@@ -13,6 +13,7 @@ import pytest
 from dashboard_kit import Api
 from flask import Flask
 from flask.testing import FlaskClient
+from happened_kit import Activity
 from usage_kit import TODAY, use
 
 from shared import money
@@ -120,6 +121,25 @@ def test_which_key_spent_most_last_week_is_one_click(
     assert links == [(keys[1], "two"), (keys[0], "one")]
 
 
+def test_a_row_leads_to_the_requests_of_its_days(
+    member: FlaskClient, make: Callable[..., KeyView], happened: Activity, app: Flask, org_id: str
+) -> None:
+    key = make()
+    with app.app_context():
+        use(org_id, key.id, 5, TODAY - timedelta(days=1))
+    noon = 12 * 3_600
+    for number, seconds in enumerate((-noon - 86_401, -noon - 86_400, -noon - 1, -noon)):
+        happened.sent(key.id, f"req_{number}", seconds)
+    for group_by in ("provider", "model"):
+        page = member.get(f"/usage?period=yesterday&group_by={group_by}").text
+        (href,) = re.findall(r'<span class="group">.*?<a href="([^"]+)"', page)
+        listed = member.get(unescape(href)).text
+        assert re.findall(r'id="open-(req_\d)"', listed) == ["req_2", "req_1"], href
+        assert 'value="2026-11-23T00:00"' in listed
+    until_the_end = member.get("/usage?from=9999-12-30&to=9999-12-31&group_by=provider")
+    assert until_the_end.status_code == 200
+
+
 def test_nonsense_is_named(member: FlaskClient) -> None:
     for query, words in (
         ("from=2026-11-20&to=2026-11-19", "To must not be before from."),
@@ -171,6 +191,7 @@ def test_what_was_refused_stands_beside_what_was_served(
         ("key_paused", "1,203"),
         ("rate_limited", "40"),
     ]
+    assert 'href="/requests/refused?reason=rate_limited&amp;from=2026-11-18T00%3A00"' in page
     assert "7,777" not in page
     assert "counted by day" not in page, "all of these days are counted"
     assert "counted by day is of 17 Nov 2026" in member.get("/usage?period=30d").text

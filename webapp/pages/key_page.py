@@ -1,6 +1,6 @@
 """The page of one key: how it stands and why, what is left, what it did and was refused, examples, and a dry run.
 
-Its first section is asked for again every two seconds while somebody looks at it (static/key.js).
+Its first section is asked for again every two seconds while somebody looks at it (static/polling.js).
 """
 
 import hashlib

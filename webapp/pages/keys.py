@@ -31,6 +31,15 @@ STATUSES = (
 )
 ANY_PROVIDER = (("", "Any provider"), *((provider.slug, provider.label) for provider in PROVIDERS.values()))
 LIMITS = (("", "Any limit"), ("true", "With a limit"), ("false", "No limit"))
+# Boxes to tick. The first two are always there, the others for whoever comes with them, from the Overview.
+FLAGS = (
+    ("attention", "Needs attention"),
+    ("dormant", "Unused 30 days"),
+    ("near_limit", "Near their limit"),
+    ("expiring", "Expiring within 7 days"),
+    ("refused", "Refused within a day"),
+)
+_USUAL_FLAGS = 2
 SORTS = (
     ("-created_at", "Newest first"),
     ("created_at", "Oldest first"),
@@ -85,6 +94,9 @@ class Search:
     has_limit: str
     attention: str
     dormant: str
+    near_limit: str
+    expiring: str
+    refused: str
     sort: str
     limit: str
     cursor: str
@@ -99,8 +111,7 @@ class Search:
             status=_one_of(args.get("status"), STATUSES),
             provider=_one_of(args.get("provider"), ANY_PROVIDER),
             has_limit=_one_of(args.get("has_limit"), LIMITS),
-            attention="true" if args.get("attention") == "true" else "",
-            dormant="true" if args.get("dormant") == "true" else "",
+            **{name: "true" if args.get(name) == "true" else "" for name, _ in FLAGS},
             sort=_one_of(args.get("sort"), SORTS),
             limit=_one_of(args.get("limit"), [(size, size) for size in SIZES]),
             cursor=args.get("cursor", "")[:_LONGEST_CURSOR],
@@ -122,6 +133,12 @@ class Search:
         """The address of this search, or of its first page with some values changed; no more than has to be said."""
         query = urlencode(replace(self, **{"cursor": "", **changes}).said if changes else self.said)
         return f"/keys?{query}" if query else "/keys"
+
+    @property
+    def flags(self) -> list[tuple[str, str, bool]]:
+        """The boxes that are shown: their names, labels, and whether they are ticked."""
+        boxes = [(name, label, bool(getattr(self, name))) for name, label in FLAGS]
+        return boxes[:_USUAL_FLAGS] + [box for box in boxes[_USUAL_FLAGS:] if box[2]]
 
     def is_typed_on(self, before: "Search") -> bool:
         """Whether only the text of the search is another one; such a step is none to go back to."""

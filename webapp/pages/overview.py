@@ -12,13 +12,14 @@ from webapp.pages.key_examples import examples
 from webapp.pages.overview_presenter import Guide
 from webapp.pages.usage_presenter import figures, rows
 from webapp.queries.first_request import first_request, newest_key
-from webapp.queries.key_counts import REFUSED_LATELY, count_keys_to_look_at
+from webapp.queries.key_counts import count_keys_to_look_at
 from webapp.queries.providers import list_providers
 from webapp.queries.refused import last_refusals, refused_by_day
 from webapp.queries.top_keys import names_of, top_keys
 from webapp.queries.usage import UsageLine, usage_of_organization
 from webapp.render import is_fragment, page
 from webapp.security import current_actor, may, require
+from webapp.views.attention import LATELY
 
 bp = Blueprint("overview", __name__)
 
@@ -32,7 +33,7 @@ _PLACEHOLDER = "the-secret-of-your-key"
 def index() -> Response:
     org_id, at = current_actor().org_id, now()
     providers = overview_presenter.providers(list_providers(org_id))
-    latest = list(last_refusals(org_id, at - REFUSED_LATELY, _REFUSALS))
+    latest = list(last_refusals(org_id, at - LATELY, _REFUSALS))
     return page(
         "overview.html",
         **_figures(org_id, at.date()),
@@ -52,11 +53,16 @@ def index() -> Response:
 @bp.get("/overview/first-request")
 @require("viewer")
 def watch() -> Response:
-    """The guide as it stands, for the page that shows it; nothing when the page shows it already."""
+    """The guide as it stands, for the page that shows it; nothing when the page shows it already.
+
+    Once there is no guide any more the page is to be loaded again, or it would wait for ever.
+    """
     if not is_fragment():
         return redirect("/overview", code=303)
     guide = _guide(current_actor().org_id)
-    if guide is None or guide.state == request.args.get("seen"):
+    if guide is None:
+        return Response(status=204, headers={"HX-Refresh": "true"})
+    if guide.state == request.args.get("seen"):
         return Response(status=204)
     return page("overview.html", "guide", guide=guide)
 

@@ -4,10 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Literal
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from webapp.pages import usage_periods
 from webapp.pages.usage_presenter import Figures, figures
+from webapp.queries import key_counts
 from webapp.queries.first_request import FirstRequest
 from webapp.queries.key_counts import KeyCounts
 from webapp.queries.keys import COUNTED
@@ -94,11 +95,11 @@ def month(this: UsageLine, before: UsageLine, days_before: tuple[date, date]) ->
 def looks(counts: KeyCounts) -> tuple[Look, ...]:
     """What there is to look at, the most urgent first. What is 0 is told as well: it is good news."""
     return (
-        _look(counts.near_limit, "near their limit", "80 % or more of it is spent", "/keys?attention=true", "red"),
-        _look(counts.refused, "refused lately", "in the last 24 hours", "/requests/refused", "red"),
-        _look(counts.expiring, "expiring soon", "within 7 days", "/keys?status=active&sort=expires_at", "amber"),
-        _look(counts.dormant, "dormant", "unused for 30 days", "/keys?dormant=true", "amber"),
-        _look(counts.unlimited, "without a spend limit", "nothing stops them", "/keys?has_limit=false", "amber"),
+        _look(counts, "near_limit", "near their limit", "80 % or more of it is spent"),
+        _look(counts, "refused", "refused lately", "in the last 24 hours"),
+        _look(counts, "expiring", "expiring soon", "within 7 days", sort="expires_at"),
+        _look(counts, "dormant", "dormant", "unused for 30 days"),
+        _look(counts, "unlimited", "without a spend limit", "nothing stops them"),
     )
 
 
@@ -186,6 +187,9 @@ def key_href(key_id: str) -> str:
     return f"/keys/{quote(key_id, safe='')}"
 
 
-def _look(count: int, label: str, hint: str, href: str, tone: str) -> Look:
+def _look(counts: KeyCounts, name: key_counts.Look, label: str, hint: str, **also: str) -> Look:
+    """The number with the address of its keys, and of nothing else."""
+    count = counts.numbers[name]
     told = f"{COUNTED:,}+" if count > COUNTED else f"{count:,}"
-    return Look(told, label, hint, href, tone if count else "green")
+    href = f"/keys?{urlencode({**key_counts.ASKED[name], **also})}"
+    return Look(told, label, hint, href, "amber" if count else "green")

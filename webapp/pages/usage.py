@@ -72,7 +72,7 @@ def index() -> Response:
         tokens=(compact(shown.total.input_tokens), compact(shown.total.output_tokens)),
         next_href=_next(asked, shown.next_place),
         chart=drawn,
-        refused=refused_rows(refused),
+        refused=refused_rows(refused, asked),
         refused_total=f"{sum(one.count for one in refused):,}",
         # Before that day nobody counted by day, or nothing was refused.
         refused_since=None if since is None or since <= asked.first else usage_periods.in_words(since, since),

@@ -85,7 +85,7 @@ def rows(
     return [
         Row(
             label=label(wanted.group_by, line.group, names),
-            href=_href(wanted.group_by, line.group),
+            href=_href(wanted, line.group),
             note=line.group if wanted.group_by == "key" else "",
             figures=figures(line),
             percent=_percent(line, total),
@@ -110,13 +110,17 @@ def label(group_by: str, group: str, names: Mapping[str, str]) -> str:
     return names.get(group, group) if group_by == "key" else model_words(group)
 
 
-def refused_rows(found: Iterable[RefusedFor]) -> list[RefusedRow]:
-    """Each reason in plain words."""
+def refused_rows(found: Iterable[RefusedFor], wanted: Wanted) -> list[RefusedRow]:
+    """Each reason in plain words.
+
+    Of each key and reason the last refusal is kept, and it may be a later one than these days have. So the list is
+    asked for from their beginning on without an end, which no key is missing from that was refused in them.
+    """
     told = []
     for one in found:
         help_ = help_of(one.reason)
         day = f"{one.last_day.day} {one.last_day:%b %Y}"
-        href = f"/requests/refused?{urlencode({'reason': one.reason})}"
+        href = f"/requests/refused?{urlencode({'reason': one.reason, 'from': wanted.moments['from']})}"
         told.append(RefusedRow(one.reason, help_.title, help_.cause, f"{one.count:,}", day, href))
     return told
 
@@ -138,13 +142,14 @@ def colours_of(series: list[tuple[str, str]]) -> dict[str, int]:
     return {group: slot for slot, (group, _) in enumerate(series[:MOST_SERIES])}
 
 
-def _href(group_by: str, group: str) -> str:
-    if group_by == "day":
+def _href(wanted: Wanted, group: str) -> str:
+    """To what lies behind a row: of these days, as far as it is a list by time."""
+    if wanted.group_by == "day":
         day = date.fromisoformat(group)
         return usage_query.of_days(day, day, "key")
-    if group_by == "key":
+    if wanted.group_by == "key":
         return f"/keys/{quote(group, safe='')}"
-    return f"/requests?{urlencode({group_by: group})}" if group else "/requests"
+    return f"/requests?{urlencode({**({wanted.group_by: group} if group else {}), **wanted.moments})}"
 
 
 def _percent(line: UsageLine, total: UsageLine) -> int:

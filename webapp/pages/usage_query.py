@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from urllib.parse import urlencode
 
 from webapp.context import now
@@ -30,6 +30,14 @@ class Wanted:
     @property
     def days(self) -> tuple[date, date]:
         return self.first, self.last
+
+    @property
+    def moments(self) -> dict[str, str]:
+        """The days as lists of requests have them: from the first one's beginning on, and before the last one's end."""
+        told = {"from": f"{self.first.isoformat()}T00:00"}
+        if self.last < date.max:
+            told["to"] = f"{(self.last + timedelta(days=1)).isoformat()}T00:00"
+        return told
 
     def href(self, path: str = "/usage", **changes: str) -> str:
         """The address of this page, or of one that differs in something. Another page of it begins at its start."""

@@ -11,13 +11,10 @@ from sqlalchemy import ARRAY, ColumnElement, Select, String, and_, false, func, 
 from shared.models import KeyNearLimit, KeySecret, ProxyKey, Refusal
 from webapp.db import db
 from webapp.queries.key_filters import (
-    DORMANT,
-    LATELY,
     LIMITED,
     LIVE,
     PAUSED,
     REVOKED,
-    SOON,
     UNLIMITED,
     UNUSED,
     Condition,
@@ -28,6 +25,7 @@ from webapp.queries.key_filters import (
 )
 from webapp.queries.key_search import found_by_trigrams
 from webapp.schemas.lists import STATUSES, KeyQuery
+from webapp.views.attention import BLOCKING, DORMANT, LATELY, LONGEST_BLOCK, SOON
 
 FEW = 10_000  # keys that are read one by one and sorted sooner than they are come upon among a million
 _LONGEST_PERIOD = timedelta(days=32)  # and a day for zones
@@ -72,12 +70,9 @@ def narrowings(org_id: str, asked: KeyQuery, at: datetime) -> Iterator[Narrowing
     if asked.created_by is not None:
         created: Condition = ProxyKey.created_by == asked.created_by
         yield Narrowing((pieces.of(created),), created)
-    if asked.attention:
-        yield Narrowing(tuple(pieces.wanting_attention()))
-    if asked.dormant:
-        yield Narrowing(tuple(pieces.dormant()))
+    yield from _of_active(asked, pieces)
     states = frozenset(asked.status or STATUSES)
-    if asked.attention or asked.dormant:
+    if asked.active_alone:
         states &= {"active"}
     if asked.has_limit is not None:
         limit = and_(LIMITED if asked.has_limit else UNLIMITED, LIVE)
@@ -91,6 +86,19 @@ def narrowings(org_id: str, asked: KeyQuery, at: datetime) -> Iterator[Narrowing
         yield Narrowing(tuple(pieces.in_states(states)), _walked(states))
     if asked.by == "spend":  # whose index has the keys of all organisations
         yield Narrowing((pieces.of(),))
+
+
+def _of_active(asked: KeyQuery, pieces: "_Pieces") -> Iterator[Narrowing]:
+    if asked.near_limit:
+        yield Narrowing((pieces.near_limit(),))
+    if asked.expiring:
+        yield Narrowing((pieces.expiring(),))
+    if asked.refused:
+        yield Narrowing((pieces.refused(),))
+    if asked.attention:
+        yield Narrowing(tuple(pieces.wanting_attention()))
+    if asked.dormant:
+        yield Narrowing(tuple(pieces.dormant()))
 
 
 def few_of(found: Sequence[Narrowing]) -> Select[Any] | None:
@@ -152,11 +160,25 @@ class _Pieces:
         yield self.of(LIVE, ProxyKey.last_used_at <= self.at - DORMANT)
         yield self.of(UNUSED, ProxyKey.created_at <= self.at - DORMANT)
 
+    def expiring(self) -> Select[Any]:
+        return self.of(LIVE, ProxyKey.expires_at > self.at, ProxyKey.expires_at <= self.at + SOON)
+
+    def near_limit(self) -> Select[Any]:
+        near = select(KeyNearLimit.key_id.label("id")).where(KeyNearLimit.org_id == self.org_id)
+        return near.where(KeyNearLimit.day >= self.at.date() - _LONGEST_PERIOD).limit(FEW + 1)
+
+    def refused(self) -> Select[Any]:
+        return self._refused(Refusal.last_at >= self.at - LATELY)
+
     def wanting_attention(self) -> Iterator[Select[Any]]:
         yield self.of(UNLIMITED, LIVE)
         yield from self.dormant()
-        yield self.of(LIVE, ProxyKey.expires_at > self.at, ProxyKey.expires_at <= self.at + SOON)
-        refused = select(Refusal.key_id.label("id")).where(Refusal.org_id == self.org_id)
-        yield refused.where(Refusal.last_at >= self.at - LATELY).distinct().limit(FEW + 1)
-        near = select(KeyNearLimit.key_id.label("id")).where(KeyNearLimit.org_id == self.org_id)
-        yield near.where(KeyNearLimit.day >= self.at.date() - _LONGEST_PERIOD).limit(FEW + 1)
+        yield self.expiring()
+        yield self.refused()
+        # Each reason has a place of its own in an index.
+        yield self._refused(Refusal.reason.in_(BLOCKING), Refusal.last_at >= self.at - LONGEST_BLOCK)
+        yield self.near_limit()
+
+    def _refused(self, *conditions: Condition) -> Select[Any]:
+        refused = select(Refusal.key_id.label("id")).where(Refusal.org_id == self.org_id, *conditions)
+        return refused.distinct().limit(FEW + 1)

@@ -1,6 +1,6 @@
 """Which keys a list is about, as conditions of SQL."""
 
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 
 from sqlalchemy import ColumnElement, String, and_, case, cast, func, or_, select
 from sqlalchemy.orm import aliased
@@ -9,11 +9,8 @@ from shared import periods
 from shared.keys import PROXY_TAG, digest, looks_like_ours
 from shared.models import KeyNearLimit, KeySecret, KeySpend, ProxyKey, Refusal
 from webapp.schemas.lists import KeyQuery
+from webapp.views.attention import BLOCKING, DORMANT, LATELY, LONGEST_BLOCK, NEAR_PERCENT, SOON
 
-DORMANT = timedelta(days=30)
-SOON = timedelta(days=7)
-LATELY = timedelta(days=1)  # for which a refusal is news
-NEAR_PERCENT = 80
 _PREFIX_LENGTH = len(PROXY_TAG) + 4
 
 Condition = ColumnElement[bool]
@@ -42,8 +39,16 @@ def filters_of(asked: KeyQuery, at: datetime) -> list[Condition]:
         wanted.append(ProxyKey.created_by == asked.created_by)
     if asked.has_limit is not None:
         wanted.append(LIMITED if asked.has_limit else UNLIMITED)
+    if asked.active_alone:
+        wanted.append(_in_state("active", at))
     if asked.dormant:
-        wanted += [_in_state("active", at), _unused_for_long(at)]
+        wanted.append(_unused_for_long(at))
+    if asked.expiring:
+        wanted.append(_expires_soon(at))
+    if asked.near_limit:
+        wanted.append(_near_limit(at))
+    if asked.refused:
+        wanted.append(_refused_lately(at))
     if asked.attention:
         wanted.append(_wants_attention(at))
     return wanted
@@ -94,11 +99,27 @@ def _unused_for_long(at: datetime) -> Condition:
 
 def _wants_attention(at: datetime) -> Condition:
     """Keys that work and will not for long, that somebody is refused with, that nobody uses, or that may spend all."""
-    expires_soon = and_(ProxyKey.expires_at > at, ProxyKey.expires_at <= at + SOON)
-    refused = select(1).where(Refusal.key_id == ProxyKey.id, Refusal.last_at >= at - LATELY).exists()
+    return or_(UNLIMITED, _expires_soon(at), _unused_for_long(at), _refused_lately(at), _blocked(at), _near_limit(at))
+
+
+def _expires_soon(at: datetime) -> Condition:
+    return and_(ProxyKey.expires_at > at, ProxyKey.expires_at <= at + SOON)
+
+
+def _refused_lately(at: datetime) -> Condition:
+    return select(1).where(Refusal.key_id == ProxyKey.id, Refusal.last_at >= at - LATELY).exists()
+
+
+def _blocked(at: datetime) -> Condition:
+    """For a reason that lasts, with nothing gone through since."""
+    refused = (Refusal.key_id == ProxyKey.id, Refusal.reason.in_(BLOCKING), Refusal.last_at >= at - LONGEST_BLOCK)
+    nothing_since = or_(ProxyKey.last_used_at.is_(None), ProxyKey.last_used_at < Refusal.last_at)
+    return select(1).where(*refused, nothing_since).exists()
+
+
+def _near_limit(at: datetime) -> Condition:
     marked = select(1).where(KeyNearLimit.key_id == ProxyKey.id).exists()  # which saves adding up what most have spent
-    near_limit = and_(LIMITED, marked, _spent(at) * 100 >= ProxyKey.spend_limit_nanos * NEAR_PERCENT)
-    return and_(_in_state("active", at), or_(UNLIMITED, expires_soon, _unused_for_long(at), refused, near_limit))
+    return and_(LIMITED, marked, _spent(at) * 100 >= ProxyKey.spend_limit_nanos * NEAR_PERCENT)
 
 
 def _spent(at: datetime) -> ColumnElement[int]:

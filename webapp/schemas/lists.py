@@ -99,10 +99,14 @@ class KeyQuery(Pages):
     attention: Flag = Field(
         default=False,
         description=(
-            "Only active keys that were refused within a day, expire within 7 days, have used 80 % of their limit or "
-            "have none, or were unused for 30 days."
+            "Only active keys that were refused within a day, or within 7 days for a reason that lasts and with "
+            "nothing gone through since, that expire within 7 days, have used 80 % of their limit or have none, or "
+            "were unused for 30 days."
         ),
     )
+    near_limit: Flag = Field(default=False, description="Only active keys that have used 80 % of their spend limit.")
+    expiring: Flag = Field(default=False, description="Only active keys that expire within 7 days.")
+    refused: Flag = Field(default=False, description="Only active keys that were refused within a day.")
     has_limit: Flag | None = Field(default=None, description="Only keys with a spend limit, or only those without one.")
     dormant: Flag = Field(default=False, description="Only active keys that were unused for 30 days.")
     sort: Annotated[str, BeforeValidator(_sort), Field(json_schema_extra={"enum": list(_SIGNED_SORTS)})] = Field(
@@ -117,6 +121,11 @@ class KeyQuery(Pages):
         """The place of a cursor is a value of the column that is sorted by, so it goes with no other."""
         self.place()
         return self
+
+    @property
+    def active_alone(self) -> bool:
+        """Whether one of the filters that are about active keys is in use."""
+        return self.attention or self.near_limit or self.expiring or self.refused or self.dormant
 
     @property
     def by(self) -> str:

@@ -5,7 +5,7 @@ cause was removed since, by an edit, a reset or a later expiry, is told no more.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -23,8 +23,16 @@ from webapp.views.requests import RefusalView
 SOON = timedelta(days=7)  # that a key is said to expire soon
 DORMANT = timedelta(days=30)
 NEAR_PERCENT = 80
-LATELY = timedelta(hours=1)  # for which a refusal is told although other requests go through
+LATELY = timedelta(hours=24)  # for which a refusal is told although other requests go through: until the next morning
 LONGEST_BLOCK = timedelta(days=7)  # for which one that lasts is told when nothing has gone through since
+_OF_STATE: Mapping[str, str] = {
+    Reason.KEY_REVOKED: "revoked",
+    Reason.KEY_EXPIRED: "expired",
+    Reason.KEY_PAUSED: "paused",
+}
+# Reasons that keep a key blocked until something is changed. Those of its state are not among them: a key in another
+# state is not blocked by them any more.
+BLOCKING = tuple(reason.value for reason, words in HELP.items() if words.lasting and reason not in _OF_STATE)
 # Below this it is asked whether a usual request fits; none that is usual needs more.
 SMALL_CHANGE_NANOS = money.NANOS_PER_USD
 # What the request needed stands in the sentence that it was answered with, and nowhere else.
@@ -66,14 +74,10 @@ class Judgement:
 
 def judge(key: KeyView, facts: Facts, at: datetime) -> Judgement:
     """The one thing most worth knowing of a key at a moment."""
-    refusal = next((one for one in facts.refusals if _is_told(key, one, at)), None)
-    return (
-        _ended(key)
-        or _closed(key, facts)
-        or _refused(key, refusal)
-        or _running_out(key, at)
-        or Judgement(State.ACTIVE, _idle(key, at), "It works within its limits.", "Nothing needs to be done.")
-    )
+    # Reasons of a later release mean nothing here.
+    news = [one for one in facts.refusals if one.reason in set(Reason) and _is_news(key, one, at)]
+    told = next((one for one in news if stands(key, one)), None)
+    return _ended(key) or _closed(key, facts) or _refused(key, told) or _running_out(key, at) or _working(key, news, at)
 
 
 def contradiction(providers: Sequence[str], patterns: Sequence[str]) -> str | None:
@@ -104,8 +108,8 @@ def covers(pattern: str, providers: tuple[str, ...]) -> bool:
 def stands(key: KeyView, refusal: RefusalView) -> bool:
     """Whether the cause of a refusal is there still, as far as the key itself can tell."""
     reason, model = refusal.reason, refusal.model
-    if reason in (Reason.KEY_REVOKED, Reason.KEY_EXPIRED, Reason.KEY_PAUSED):
-        return key.status == {"key_revoked": "revoked", "key_expired": "expired", "key_paused": "paused"}[reason]
+    if reason in _OF_STATE:
+        return key.status == _OF_STATE[reason]
     if reason == Reason.IP_BLOCKED:
         return bool(key.allowed_ips) and not _is_among(refusal.client_ip, key.allowed_ips)
     if reason == Reason.PROVIDER_NOT_ALLOWED:
@@ -156,13 +160,13 @@ def _closed(key: KeyView, facts: Facts) -> Judgement | None:
     return None
 
 
-def _is_told(key: KeyView, refusal: RefusalView, at: datetime) -> bool:
-    """Whether a refusal says anything of the key as it is now."""
-    if refusal.reason not in set(Reason):
-        return False  # of a later release
-    age, told = at - refusal.last_at, HELP[Reason(refusal.reason)]
-    lasts = told.lasting and age <= LONGEST_BLOCK and _is_last(key, refusal)
-    return (lasts or age <= LATELY) and stands(key, refusal)
+def _is_news(key: KeyView, refusal: RefusalView, at: datetime) -> bool:
+    """Whether somebody should hear of a refusal, as far as its age tells.
+
+    The list of keys that want attention asks the same of the database (`queries.key_filters`).
+    """
+    age = at - refusal.last_at
+    return age <= LATELY or (refusal.reason in BLOCKING and age <= LONGEST_BLOCK and _is_last(key, refusal))
 
 
 def _is_last(key: KeyView, refusal: RefusalView) -> bool:
@@ -188,6 +192,14 @@ def _running_out(key: KeyView, at: datetime) -> Judgement | None:
         why = f"{spent * 100 // limit} % of its limit is spent; {_resets(key)}"
         return Judgement(State.NEAR_LIMIT, f"{spent * 100 // limit} % spent", why, "Consider raising the limit.")
     return None
+
+
+def _working(key: KeyView, mended: Sequence[RefusalView], at: datetime) -> Judgement:
+    """A list may have such a key because it was refused, so it is said why that is nothing to worry about."""
+    why = "It works within its limits."
+    if mended:
+        why += f" What it was refused for lately ({HELP[Reason(mended[0].reason)].title}) has been changed since."
+    return Judgement(State.ACTIVE, _idle(key, at), why, "Nothing needs to be done.")
 
 
 def _idle(key: KeyView, at: datetime) -> str:
