@@ -38,3 +38,12 @@ class ConnectionView:
     status: int | None
     message: str
     latency_ms: int | None
+
+
+def lost_words(count: int) -> str:
+    """What to do about credentials that no key opens."""
+    lost, them = ("A provider credential", "it") if count == 1 else (f"{count} provider credentials", "them")
+    return (
+        f"{lost} cannot be opened: put what ROUTER_ENCRYPTION_KEY was behind the present key, after a comma, and start "
+        f"again; or set {them} anew."
+    )
