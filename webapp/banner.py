@@ -4,8 +4,8 @@ import json
 import textwrap
 
 from shared.config import Bind, Settings
-from webapp.actions.credentials import lost_words
 from webapp.bootstrap import BootstrapReport
+from webapp.views.providers import lost_words
 
 # One model a provider for the printed request, cheap and long-lived.
 _MODELS = {"openai": "gpt-4o-mini", "anthropic": "anthropic/claude-haiku-4-5", "gemini": "gemini/gemini-2.5-flash"}

@@ -26,6 +26,7 @@ from sqlalchemy import (
     select,
     text,
     type_coerce,
+    update,
 )
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
@@ -35,7 +36,7 @@ from shared.config import SettingError, Settings
 from shared.config.storage import database_url
 from shared.counters import is_in_use
 from shared.database_probe import check_database, reason_of
-from shared.models import AccountingState, JournalState, ProviderCredential
+from shared.models import AccountingState, JournalState, KeySearch, ProviderCredential
 from shared.sealing import Sealer, UnsealError
 
 ROWS_AT_ONCE = 1000
@@ -102,6 +103,7 @@ def copy_from(url: str, settings: Settings, migrations: Path, tell: Callable[[st
                     rows[table.name] = _copy(table, old, new)
                     if tell is not None:
                         tell(table.name, rows[table.name])
+            _fold_searched_texts(new)
             _set_sequences(new)
             open_journals = new.scalar(select(func.count()).where(JournalState.closed_at.is_(None))) or 0
             return Copied(rows, open_journals, _sealed_by_others(new, settings))
@@ -218,6 +220,12 @@ def _copy(table: Table, old: Connection, new: Connection) -> int:
     if not count == there == here:
         raise CopyRefused(f"Nothing was copied: {table.name} has {there} rows in the source, and {here} arrived.")
     return count
+
+
+def _fold_searched_texts(new: Connection) -> None:
+    """Put what is searched into small letters as PostgreSQL has them: SQLite leaves all but ASCII as it is."""
+    small = func.lower(KeySearch.text)
+    new.execute(update(KeySearch).where(KeySearch.text != small).values(text=small))
 
 
 def _set_sequences(new: Connection) -> None:

@@ -5,15 +5,16 @@ A request reads through `db.session`. A change goes through `writing()`, which b
 """
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from flask import Flask, current_app
 from flask_sqlalchemy import SQLAlchemy
 from flask_sqlalchemy.session import Session
 from sqlalchemy import make_url
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import scoped_session
 
 from shared.config import Settings
@@ -78,6 +79,20 @@ class _Connection(sqlite3.Connection):
 
     def rollback(self) -> None:
         OFFLOAD.statements(super().rollback)
+
+
+T = TypeVar("T")
+
+
+def first_or_next(change: Callable[[], T]) -> T:
+    """A change that makes a row which may be there once only, or changes the one that is there.
+
+    When somebody else made it at the same moment the database says so, and the second time it is there.
+    """
+    try:
+        return change()
+    except IntegrityError:
+        return change()
 
 
 @contextmanager

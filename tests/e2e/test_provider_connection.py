@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -13,14 +14,32 @@ from webapp import serving
 pytestmark = pytest.mark.e2e
 
 
-@pytest.mark.parametrize("slug", ["openai", "anthropic", "gemini"])
-def test_it_works(router: Router, slug: str) -> None:
-    """Against the sandbox, which tells credentials apart by where they stand and how they begin."""
-    told = router.api("POST", f"/v1/providers/{slug}/test").json()
+@pytest.fixture
+def of_its_own(lab: Router) -> Iterator[None]:
+    """A credential for OpenAI that is not the sandbox's, which goes nowhere."""
+    path = "/v1/providers/openai/credential"
+    assert lab.api("PUT", path, json={"credential": "sk-of-nobody-at-all"}).status_code == 200
+    yield
+    assert lab.api("PUT", path, json={"credential": lab.credentials["openai"]}).status_code == 200
+
+
+def test_it_works(lab: Router, provider: ScriptedProvider, of_its_own: None) -> None:
+    def script(line: Line, _: Heard) -> None:
+        line.send(b'HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n{"data": []}')
+        raise Ended
+
+    provider.play(script)
+    told = lab.api("POST", "/v1/providers/openai/test").json()
     assert (told["ok"], told["status"]) == (True, 200), told
 
 
-def test_a_provider_that_drips_holds_nobody_up(lab: Router, provider: ScriptedProvider) -> None:
+def test_the_sandboxs_credential_goes_nowhere(router: Router) -> None:
+    told = router.api("POST", "/v1/providers/openai/test").json()
+    assert (told["ok"], told["status"]) == (True, None)
+    assert "it was not asked" in told["message"]
+
+
+def test_a_provider_that_drips_holds_nobody_up(lab: Router, provider: ScriptedProvider, of_its_own: None) -> None:
     """Each byte of its head comes in time, so no deadline of a single read would ever end it."""
     over, asked = threading.Event(), threading.Event()
 

@@ -107,6 +107,7 @@ def test_filters(api: Api, clock: Clock) -> None:
     assert names(api("GET", "/v1/keys?created_by=system")) == ["demo"]
     assert len(names(api("GET", f"/v1/keys?created_by={paused['created_by']}"))) == 5
     assert names(api("GET", "/v1/keys?created_by=nobody")) == []
+    assert names(api("GET", f"/v1/keys?created_by={'x' * 242}@example.com")) == [], "an email may be as long as that"
 
 
 def test_attention(api: Api, app: Flask, org_id: str, clock: Clock, spent: Callable[..., None]) -> None:

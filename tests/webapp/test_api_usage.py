@@ -9,9 +9,11 @@ import pytest
 from dashboard_kit import Api
 from flask import Flask
 from sqlalchemy import update
+from usage_kit import use
 
 from shared.models import UsageDaily
 from webapp.db import writing
+from webapp.queries.top_keys import top_keys
 
 DAY = date(2026, 11, 24)
 
@@ -81,6 +83,16 @@ def test_by_group(api: Api, keys: list[str]) -> None:
     assert only["total"]["cost_usd"] == "0.0000004"
 
 
+def test_keys_of_the_same_cost_come_as_on_the_page(api: Api, app: Flask, org_id: str) -> None:
+    with app.app_context():
+        for number in range(5):
+            use(org_id, f"key_{number}", 7)
+        page = [line.group for line in top_keys(org_id, DAY, DAY, 9).lines]
+    assert (
+        [line["key"] for line in usage(api, "?group_by=key")["data"]] == page == [f"key_{n}" for n in (4, 3, 2, 1, 0)]
+    )
+
+
 def test_others_see_nothing_of_it(stranger: Api, keys: list[str]) -> None:
     for group in ("day", "key", "provider", "model"):
         document = usage(stranger, f"?group_by={group}")
@@ -111,7 +123,16 @@ def test_no_cell_is_a_formula(api: Api, app: Flask, org_id: str, begin: str) -> 
     assert line["model"] == f"'{begin}cmd()"
 
 
-@pytest.mark.parametrize(("query", "field"), [("group_by=tag", "group_by"), ("from=x&to=y", "from"), ("q=1", "q")])
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("group_by=tag", "group_by"),
+        ("from=x&to=y", "from"),
+        ("q=1", "q"),
+        ("from=9999-01-01&to=9999-12-31", "from"),
+        ("from=2026-01-01&to=9999-12-31", "to"),
+    ],
+)
 def test_nonsense_is_named(api: Api, query: str, field: str) -> None:
     response = api("GET", f"/v1/usage?{query}")
     assert response.status_code == 422

@@ -64,7 +64,7 @@ def test_providers_are_asked(on: Command) -> None:
     assert [(one["provider"], one["ok"], one["status"]) for one in told] == [("anthropic", False, 401)]
     assert findings(on, "doctor", code=1)["provider anthropic"] == ("fault", told[0]["message"])
     assert "anthropic: Anthropic refuses the credential (401)" in on("providers test anthropic", code=1).stdout
-    assert "OpenAI has no credential." in on("providers test openai", code=1).stdout
+    assert "There is no credential for OpenAI yet." in on("providers test openai", code=1).stdout
 
 
 def test_the_sandboxs_credential_goes_nowhere(on: Command) -> None:

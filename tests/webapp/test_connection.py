@@ -16,7 +16,7 @@ from forms_kit import HTMX, hidden, submit
 from provider_kit import Provider
 
 from shared.config import Settings
-from webapp import provider_test
+from webapp import create_app, provider_test
 from webapp.bootstrap import BootstrapReport
 
 SECRET = "sk-ant-api03-" + "aB3_-" * 18
@@ -33,8 +33,12 @@ def provider() -> Iterator[Provider]:
 def settings(prepared: tuple[Path, BootstrapReport], tmp_path: Path, provider: Provider) -> Settings:
     """All three providers are this one."""
     shutil.copytree(prepared[0], tmp_path / "data")
+    return settings_of(provider, tmp_path / "data")
+
+
+def settings_of(provider: Provider, data_dir: Path) -> Settings:
     urls = {f"ROUTER_{name}_URL": provider.url for name in ("OPENAI", "ANTHROPIC", "GEMINI")}
-    return Settings.from_env({**environment(tmp_path / "data"), **urls})
+    return Settings.from_env({**environment(data_dir), **urls})
 
 
 @pytest.fixture
@@ -205,6 +209,23 @@ def test_without_a_credential_nobody_is_asked(api: Api, provider: Provider) -> N
     assert "no credential for OpenAI" in told["message"]
     assert provider.heard == []
     assert api("POST", "/v1/providers/mistral/test").status_code == 404
+
+
+def test_the_sandboxs_credential_goes_nowhere(
+    ask: Callable[..., dict[str, Any]], provider: Provider, app: Flask, api: Api, settings: Settings
+) -> None:
+    """Not even to an address that was set by hand; and the command says the same."""
+    told = ask("openai", secret="sandbox-credential")
+    assert (told["ok"], told["status"], told["latency_ms"]) == (True, None, None)
+    assert "it was not asked" in told["message"]
+    assert provider.heard == []
+    assert told["message"] in app.test_cli_runner().invoke(args=["providers", "test", "openai"]).output
+    (settings.data_dir / "encryption_key").write_text("M" * 43 + "=")
+    closed = create_app(settings_of(provider, settings.data_dir))
+    lost = Api(closed.test_client(), api.token)("POST", "/v1/providers/openai/test").get_json()
+    assert not lost["ok"]
+    assert "cannot be opened: put what ROUTER_ENCRYPTION_KEY was" in lost["message"]
+    assert lost["message"] in closed.test_cli_runner().invoke(args=["providers", "test", "openai"]).output
 
 
 def test_the_page_with_and_without_htmx(

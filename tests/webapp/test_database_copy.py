@@ -127,8 +127,8 @@ def _fill(connection: Connection, settings: Settings) -> None:
                         text("select id from users")
                     )
                 row[column.name] = value
-            row |= {"role": "viewer"} if table.name == "users" else {}
             row |= {"spend_reset": "weekly"} if table.name == "proxy_keys" else {}
+            row |= {"users": {"role": "viewer"}, "key_search": {"text": "small"}}.get(table.name, {})
             if table.name == "provider_credentials":
                 row["sealed"] = Sealer(settings.encryption_keys).seal("sk-real")
             if table.name == "accounting_state":
@@ -188,6 +188,17 @@ def test_numbers_go_on_above_what_came_along(old: Settings, new: Settings) -> No
         connection.execute(insert(PolicyOutbox).values(subject="key_1"))
         assert max(connection.scalars(select(PolicyOutbox.id))) == highest + 1
     engine.dispose()
+
+
+def test_a_key_is_found_by_its_name_whatever_letters_it_has(old: Settings, new: Settings) -> None:
+    engines = [db.create(settings.database_url) for settings in (old, new)]
+    with engines[0].begin() as connection:
+        connection.execute(text("update proxy_keys set name = 'ÄRGER Ω'"))
+    copy(old, new)
+    for engine, name in zip(engines, ("Ärger Ω", "ärger ω"), strict=True):
+        with engine.begin() as connection:
+            query = text("select text from key_search where key_id in (select id from proxy_keys)")
+            assert {found.split("\n")[0] for found in connection.scalars(query)} == {name}
 
 
 def test_credentials_that_cannot_be_opened_are_told(old: Settings, new: Settings) -> None:

@@ -15,7 +15,7 @@ from shared.models import KnownPlace, ManagementToken, User
 from webapp import create_app
 from webapp.actions.login import LoggedIn, log_in, open_session
 from webapp.actions.tokens import create_token
-from webapp.actions.users import create_user, deactivate_user
+from webapp.actions.users import change_user, create_user
 from webapp.bootstrap import BootstrapReport, bootstrap
 from webapp.context import Actor, Conflict
 from webapp.db import db
@@ -86,7 +86,7 @@ def _administrators_at_once(app: Flask, org_id: str) -> None:
     def shut_out(user_id: str) -> bool:
         with app.app_context():
             try:
-                deactivate_user(actor, user_id)
+                change_user(actor, user_id, active=False)
             except Conflict:
                 return False
             return True

@@ -22,8 +22,8 @@ from shared.models import AuditEvent
 from webapp.actions.keys import update_key
 from webapp.actions.tokens import create_token
 from webapp.context import Actor
-from webapp.db import writing
-from webapp.pages.audit_presenter import ACTIONS, Change, action_words, changes
+from webapp.db import db, writing
+from webapp.pages.audit_presenter import ACTIONS, AREAS, Change, action_words, changes
 from webapp.queries.audit import AuditView
 from webapp.views.keys import KeyView
 
@@ -199,3 +199,19 @@ def test_the_file_holds_all_that_is_found_and_nothing_that_computes(
     assert (first["before"], first["after"]) == ('{"name": "@x"}', '{"name": 449}')
     assert first["at"] == "2026-11-24T12:03:45Z"
     assert "/audit.csv?action=key.update" in member.get("/audit?action=key.update").text
+
+
+def test_a_slow_reader_of_the_file_keeps_no_connection(app: Flask, member: FlaskClient, make: Make) -> None:
+    for number in range(3):
+        make(f"key {number}")
+    response = member.get("/audit.csv", buffered=False)
+    lines = iter(response.response)
+    read = [next(lines), next(lines)]
+    with app.app_context():
+        assert db.engine.pool.checkedout() == 0  # type: ignore[attr-defined] # a QueuePool
+    assert "key.create" in str(read[1])
+    response.close()
+
+
+def test_every_action_is_of_an_area_that_can_be_chosen() -> None:
+    assert {action.partition(".")[0] + "." for action in ACTIONS} == AREAS.keys()

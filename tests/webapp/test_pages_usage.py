@@ -145,6 +145,9 @@ def test_nonsense_is_named(member: FlaskClient) -> None:
         ("from=2026-11-20&to=2026-11-19", "To must not be before from."),
         ("from=2026-02-30", "From is not a day of the calendar."),
         ("to=x", "To must be a date"),
+        ("from=9999-01-01&to=9999-12-31", "From must not be after 2027-11-25, a year from now."),
+        ("from=9990-01-01", "From must not be after"),
+        ("to=2027-11-26", "To must not be after"),
         ("cursor=x", "Cursor is not one that this page gave"),
         ("group_by=key&cursor=eyJhIjoxfQ", "Cursor is not one that this page gave"),
     ):
@@ -152,6 +155,11 @@ def test_nonsense_is_named(member: FlaskClient) -> None:
         assert response.status_code == 422, query
         assert words in response.text
     assert member.get("/usage?group_by=x&metric=%00").status_code == 200
+    # The first days and the last ones of the calendar, by days, by weeks and by months.
+    for days in ("0001-01-01&to=0001-01-01", "0001-01-01&to=0001-06-01", "0001-01-01&to=0005-01-01"):
+        assert member.get(f"/usage?from={days}").status_code == 200, days
+    for first in ("2027-11-25", "2027-01-01", "2020-01-01"):
+        assert member.get(f"/usage?from={first}&to=2027-11-25").status_code == 200, first
     assert member.get("/usage.csv?from=x").status_code == 422
     assert member.get("/usage.json?from=2026-11-20&to=2026-11-19").status_code == 422
 
@@ -171,6 +179,20 @@ def test_pages_join_to_the_whole(member: FlaskClient, app: Flask, org_id: str, g
         following = re.search(r'href="([^"]+)" rel="next"', page)
         href = unescape(following[1]) if following else ""
     assert sorted(seen) == [f"{group_by} {number:03}".replace("key ", "key_") for number in range(120)]
+
+
+def test_a_page_may_end_with_a_model_that_is_not_known(member: FlaskClient, app: Flask, org_id: str) -> None:
+    with app.app_context():
+        for number in range(60):
+            use(org_id, "key_1", 1_000 - number, model="" if number == 49 else f"model {number:03}")
+    page = member.get("/usage?period=today&group_by=model").text
+    following = re.search(r'href="([^"]+)" rel="next"', page)
+    assert following is not None
+    second = member.get(unescape(following[1]))
+    assert second.status_code == 200
+    assert re.findall(r'<span class="group">.*?<a [^>]*>([^<]+)</a>', second.text) == [
+        f"model {number:03}" for number in range(50, 60)
+    ]
 
 
 def test_what_was_refused_stands_beside_what_was_served(
@@ -194,7 +216,8 @@ def test_what_was_refused_stands_beside_what_was_served(
     assert 'href="/requests/refused?reason=rate_limited&amp;from=2026-11-18T00%3A00"' in page
     assert "7,777" not in page
     assert "counted by day" not in page, "all of these days are counted"
-    assert "counted by day is of 17 Nov 2026" in member.get("/usage?period=30d").text
+    for days in ("period=30d", "from=2026-11-17&to=2026-11-24"):  # on the first day it may have begun at any hour
+        assert "counted by day is of 17 Nov 2026" in member.get(f"/usage?{days}").text
 
 
 @pytest.mark.parametrize("group_by", GROUPS)

@@ -72,7 +72,7 @@ def test_a_lost_key_is_told(with_key: Callable[..., Settings]) -> None:
     report = bootstrap(settings)
     assert report.lost_credentials == 1
     for told in ("\n".join(lines_of(report)), " ".join(welcome(settings, report, None).split())):
-        assert "1 provider credentials cannot be opened" in told
+        assert "A provider credential cannot be opened" in told
         assert "ROUTER_ENCRYPTION_KEY" in told
     assert sealed(with_key(OTHER)) == before
     done = create_app(settings).test_cli_runner().invoke(args=["credentials", "reseal"])

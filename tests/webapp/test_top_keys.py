@@ -92,6 +92,20 @@ def test_it_works(made: Made, walking: None, monkeypatch: pytest.MonkeyPatch) ->
             assert list(top_keys(org_id, FIRST, TODAY, 9).lines) == whole[:9], "it took too long, and was added up"
 
 
+def test_a_walk_that_has_ended_hides_no_key_of_the_same_cost(made: Made, walking: None) -> None:
+    """Some keys cost on another day what many cost today: the walk of that day has ended, and says nothing of ids."""
+    app, _ = made
+    yesterday = TODAY - timedelta(days=1)
+    with app.app_context():
+        for number in range(12):
+            use("org_ties", f"key_z{number:02}", 5)
+        for key_id in ("key_a", "key_b"):
+            use("org_ties", key_id, 5, yesterday)
+        wanted = [f"key_z{number:02}" for number in reversed(range(12))] + ["key_b", "key_a"]
+        for limit in (1, 2, 3):
+            assert [line.group for line in pages("org_ties", yesterday, TODAY, limit)] == wanted
+
+
 def test_the_first_of_many_are_found_along_the_indexes_without_adding_up_the_rest(
     made: Made, walking: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,11 +11,18 @@ from shared.models import ProviderCredential
 from shared.sealing import Sealer, UnsealError
 from webapp.actions import audit, policy
 from webapp.context import Actor, now
-from webapp.db import db, writing
+from webapp.db import db, first_or_next, writing
 
 
 def store_credentials(actor: Actor, credentials: Mapping[str, str]) -> tuple[str, ...]:
     """Make these the organisation's credentials, by provider; answers with the providers whose one is new."""
+    changed = first_or_next(lambda: _store(actor, credentials))
+    # Also when nothing changed: it may be the second try of a change that could not be told.
+    policy.publish([actor.org_id])
+    return changed
+
+
+def _store(actor: Actor, credentials: Mapping[str, str]) -> tuple[str, ...]:
     sealer = Sealer(current_app.extensions["settings"].encryption_keys)
     changed = []
     with writing() as session:
@@ -36,8 +43,6 @@ def store_credentials(actor: Actor, credentials: Mapping[str, str]) -> tuple[str
             changed.append(slug)
         if changed:
             policy.shared_changed(session, actor.org_id)
-    # Also when nothing changed: it may be the second try of a change that could not be told.
-    policy.publish([actor.org_id])
     return tuple(changed)
 
 
@@ -84,14 +89,6 @@ def reseal_credentials() -> Resealed:
             told = {"provider": row.provider, "last4": row.last4}
             audit(session, Actor(row.org_id, "system", None), "credential.reseal", row.id, after=told)
     return Resealed(resealed, lost)
-
-
-def lost_words(count: int) -> str:
-    """What to do about credentials that no key opens."""
-    return (
-        f"{count} provider credentials cannot be opened: put what ROUTER_ENCRYPTION_KEY was behind the present key, "
-        "after a comma, and start again; or set them anew."
-    )
 
 
 def stored_providers(org_id: str, *, pretend_prefix: str) -> dict[str, bool]:

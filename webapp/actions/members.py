@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from webapp.actions.users import activate_user, deactivate_user, set_role
+from webapp.actions.users import change_user
 from webapp.context import Actor
 from webapp.schemas.members import MemberPatch
 from webapp.validation import read
@@ -15,7 +15,7 @@ def update_member(actor: Actor, user_id: str, document: Mapping[str, object]) ->
     Raises NotFound, Invalid, and Conflict "last_administrator" when nobody would be left to administer.
     """
     patch = read(MemberPatch, document)
-    view = set_role(actor, user_id, patch.role if "role" in patch.model_fields_set else None)
-    if "active" in patch.model_fields_set:
-        return activate_user(actor, user_id) if patch.active else deactivate_user(actor, user_id)
-    return view
+    said = patch.model_fields_set
+    return change_user(
+        actor, user_id, role=patch.role if "role" in said else None, active=patch.active if "active" in said else None
+    )

@@ -8,7 +8,7 @@ from shared.ids import new_id
 from shared.models import PriceOverride
 from webapp.actions import audit, policy
 from webapp.context import Actor, NotFound, now
-from webapp.db import writing
+from webapp.db import first_or_next, writing
 from webapp.schemas.prices import Price
 from webapp.validation import read
 from webapp.views.prices import PriceView, view_of
@@ -21,20 +21,24 @@ def set_price(actor: Actor, provider: str, model: str, rates: Mapping[str, objec
     place of all token prices of the model; fees that are not named stay as the price table has them. Raises Invalid.
     """
     wanted = read(Price, {"provider": provider, "model": model, "rates": rates})
+    view = first_or_next(lambda: _set(actor, wanted))
+    policy.publish([actor.org_id])
+    return view
+
+
+def _set(actor: Actor, wanted: Price) -> PriceView:
     with writing() as session:
-        row = session.scalar(_query(actor, provider, model).with_for_update())
+        row = session.scalar(_query(actor, wanted.provider, wanted.model).with_for_update())
         before = None if row is None else {"rates": row.rates}
         if row is None:
-            row = PriceOverride(org_id=actor.org_id, provider=provider, model=model)
+            row = PriceOverride(org_id=actor.org_id, provider=wanted.provider, model=wanted.model)
             session.add(row)
         # A row of the ledger names the price by its id, so that an id stands for these rates and no others.
         row.id, row.rates, row.created_at = new_id("price"), wanted.rates, now()
-        after = {"provider": provider, "model": model, "rates": wanted.rates}
+        after = {"provider": wanted.provider, "model": wanted.model, "rates": wanted.rates}
         audit(session, actor, "price.set", row.id, before=before, after=after)
         policy.shared_changed(session, actor.org_id)
-        view = view_of(row)
-    policy.publish([actor.org_id])
-    return view
+        return view_of(row)
 
 
 def forget_price(actor: Actor, provider: str, model: str) -> PriceView:

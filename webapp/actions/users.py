@@ -7,7 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import scoped_session
 
 from shared.ids import new_id
-from shared.models import ADMIN_SCOPE, ROLES, Invitation, ManagementToken, User
+from shared.models import ROLES, Invitation, User
 from webapp import passwords
 from webapp.actions import audit
 from webapp.actions.login import fold_email
@@ -16,6 +16,7 @@ from webapp.context import Actor, Conflict, NotFound, now
 from webapp.db import writing
 from webapp.events import EVENTS
 from webapp.validation import FieldError, Invalid
+from webapp.views.tokens import chain_of
 from webapp.views.users import UserView, view_of
 
 
@@ -87,57 +88,48 @@ def reset_password(actor: Actor, user_id: str) -> CreatedUser:
     return created
 
 
-def deactivate_user(actor: Actor, user_id: str) -> UserView:
-    """Shut somebody out: sessions end at once, and tokens and invitations that they made. Once more is the same.
+def change_user(actor: Actor, user_id: str, *, role: str | None = None, active: bool | None = None) -> UserView:
+    """Let somebody do more or less from now on, or shut them out or let them in again: all of it or nothing.
 
-    Raises NotFound, and Conflict for the last administrator.
+    Who may do less loses what goes beyond that and was made in their name: tokens, and invitations unless they are
+    an administrator. Who is shut out loses all of these, and their sessions, at once; let in again they have their
+    password, and nothing of the rest. None leaves something as it is, and so does what it is already. Raises NotFound,
+    and Conflict "last_administrator" when nobody would be left to administer.
     """
     with writing() as session:
-        admins = _active_admins(session, actor.org_id)
+        alone = not _other_admins(session, actor.org_id, user_id)
         user = _get(session, actor, user_id)
-        if user.disabled_at is None:
-            if user.role == "admin" and admins < 2:
-                raise Conflict(
-                    "last_administrator", "The last administrator cannot be deactivated. Make another one first."
-                )
-            user.disabled_at = now()
-            ended = end_all(session, user_id)
-            revoked = _end_what_they_made(session, actor, user.email)
-            audit(
-                session, actor, "user.deactivate", user_id, after={"sessions_ended": ended, "tokens_revoked": revoked}
-            )
-            EVENTS.note("user_deactivated", ip=actor.ip, user=user_id)
-        return view_of(user)
-
-
-def set_role(actor: Actor, user_id: str, role: str | None) -> UserView:
-    """Let somebody do more or less from now on; None leaves it.
-
-    What administers in their name ends with their being an administrator: invitations, and tokens with that scope.
-    Raises NotFound, and Conflict as `deactivate_user`.
-    """
-    with writing() as session:
-        admins = _active_admins(session, actor.org_id)
-        user = _get(session, actor, user_id)
+        was_active = user.disabled_at is None
         if role is not None and role != user.role:
-            if user.role == "admin" and user.disabled_at is None and admins < 2:
-                raise Conflict("last_administrator", "The last administrator must stay one. Make another one first.")
-            after: dict[str, object] = {"role": role}
-            if user.role == "admin" and (revoked := _end_what_they_made(session, actor, user.email, ADMIN_SCOPE)):
-                after["tokens_revoked"] = revoked
-            audit(session, actor, "user.role", user_id, before={"role": user.role}, after=after)
-            user.role = role
-        return view_of(user)
-
-
-def activate_user(actor: Actor, user_id: str) -> UserView:
-    """Let somebody in again, with the password they had; revoked tokens stay revoked. Raises NotFound."""
-    with writing() as session:
-        user = _get(session, actor, user_id)
-        if user.disabled_at is not None:
+            _set_role(session, actor, user, role, alone=alone)
+        if active is True and not was_active:
             user.disabled_at = None
             audit(session, actor, "user.activate", user_id)
-        return view_of(user)
+        if active is False and was_active:
+            _deactivate(session, actor, user, alone=alone)
+        view = view_of(user)
+    if was_active and not view.active:
+        EVENTS.note("user_deactivated", ip=actor.ip, user=user_id)
+    return view
+
+
+def _set_role(session: scoped_session[Session], actor: Actor, user: User, role: str, *, alone: bool) -> None:
+    if user.role == "admin" and user.disabled_at is None and alone:
+        raise Conflict("last_administrator", "The last administrator must stay one. Make another one first.")
+    after: dict[str, object] = {"role": role}
+    if role != "admin" and (revoked := _end_what_they_made(session, actor, user.email, role)):
+        after["tokens_revoked"] = revoked
+    audit(session, actor, "user.role", user.id, before={"role": user.role}, after=after)
+    user.role = role
+
+
+def _deactivate(session: scoped_session[Session], actor: Actor, user: User, *, alone: bool) -> None:
+    if user.role == "admin" and alone:
+        raise Conflict("last_administrator", "The last administrator cannot be deactivated. Make another one first.")
+    user.disabled_at = now()
+    ended = end_all(session, user.id)
+    revoked = _end_what_they_made(session, actor, user.email)
+    audit(session, actor, "user.deactivate", user.id, after={"sessions_ended": ended, "tokens_revoked": revoked})
 
 
 def _get(session: scoped_session[Session], actor: Actor, user_id: str) -> User:
@@ -147,36 +139,22 @@ def _get(session: scoped_session[Session], actor: Actor, user_id: str) -> User:
     return user
 
 
-def _active_admins(session: scoped_session[Session], org_id: str) -> int:
-    """Locked, in one order, so that two administrators who shut out each other do not both succeed."""
+def _other_admins(session: scoped_session[Session], org_id: str, user_id: str) -> bool:
+    """All are locked, in one order, so that two administrators who shut out each other do not both succeed."""
     query = select(User.id).where(User.org_id == org_id, User.role == "admin", User.disabled_at.is_(None))
-    return len(session.scalars(query.order_by(User.id).with_for_update()).all())
+    found = session.scalars(query.order_by(User.id).with_for_update()).all()
+    return any(one != user_id for one in found)
 
 
-def _end_what_they_made(session: scoped_session[Session], actor: Actor, email: str, scope: str | None = None) -> int:
-    """Withdraw invitations and revoke tokens, those with `scope` if one is named; how many tokens there were.
-
-    Also what was made with such a token.
-    """
-    makers, revoked = [email], 0
-    while makers:
-        theirs = (Invitation.org_id == actor.org_id, Invitation.created_by.in_(makers))
-        for invitation in session.scalars(select(Invitation).where(*theirs).with_for_update()).all():
-            told = {"email": invitation.email, "role": invitation.role}
-            audit(session, actor, "invitation.withdraw", invitation.id, before=told)
-            session.delete(invitation)
-        query = select(ManagementToken).where(
-            ManagementToken.org_id == actor.org_id,
-            ManagementToken.created_by.in_(makers),
-            ManagementToken.revoked_at.is_(None),
-        )
-        found = [
-            token for token in session.scalars(query.with_for_update()).all() if scope is None or scope in token.scopes
-        ]
-        for token in found:
-            token.revoked_at = now()
-            audit(session, actor, "token.revoke", token.id, after={"name": token.name, "prefix": token.prefix})
-        session.flush()
-        revoked += len(found)
-        makers = [token.id for token in found]
-    return revoked
+def _end_what_they_made(session: scoped_session[Session], actor: Actor, email: str, role: str | None = None) -> int:
+    """Withdraw invitations, and revoke tokens that allow more than `role` does, or all; how many tokens there were."""
+    chain = chain_of(actor.org_id, email, role, lock=True)
+    theirs = (Invitation.org_id == actor.org_id, Invitation.created_by.in_(chain.makers))
+    for invitation in session.scalars(select(Invitation).where(*theirs).with_for_update()).all():
+        told = {"email": invitation.email, "role": invitation.role}
+        audit(session, actor, "invitation.withdraw", invitation.id, before=told)
+        session.delete(invitation)
+    for token in chain.ending:
+        token.revoked_at = now()
+        audit(session, actor, "token.revoke", token.id, after={"name": token.name, "prefix": token.prefix})
+    return len(chain.ending)

@@ -25,5 +25,5 @@ def show() -> Response:
 @bp.patch("")
 @operation("updateOrganization", ADMIN_SCOPE, OrganizationInfo, "The organisation as it is now", body=OrganizationPatch)
 def update(document: dict[str, Any]) -> Response:
-    """Rename the organisation."""
+    """Change the name of the organisation, what new keys get, and the most that keys may have."""
     return answer(OrganizationInfo.model_validate(update_organization(current_actor(), document)))

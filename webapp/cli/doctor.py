@@ -10,7 +10,6 @@ from flask.cli import with_appcontext
 
 from shared.config import Settings
 from webapp.cli.output import as_json_option, tell_json
-from webapp.cli.providers import outcome_of
 from webapp.cli.running import Exit, told
 from webapp.context import now
 from webapp.doctor import (
@@ -24,6 +23,7 @@ from webapp.doctor import (
     look_at_settings,
 )
 from webapp.first_start import first_actor
+from webapp.queries.connection import outcome_of
 from webapp.queries.providers import list_providers
 
 _MARKS = {"ok": "ok     ", "warning": "WARNING", "fault": "FAULT  "}

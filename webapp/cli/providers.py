@@ -7,16 +7,15 @@ from pathlib import Path
 import click
 
 from shared.catalog import PROVIDERS
-from shared.sealing import UnsealError
-from webapp.actions.credentials import forget_credentials, lost_words, store_credentials
+from webapp.actions.credentials import forget_credentials, store_credentials
 from webapp.cli.output import as_json_option, tell_json, tell_table
 from webapp.cli.running import Commands, Exit, actor, confirmed, refuse
-from webapp.provider_test import Outcome, try_connection
-from webapp.queries.credentials import credential_of
+from webapp.provider_test import Outcome
+from webapp.queries.connection import outcome_of
 from webapp.queries.providers import get_provider, list_providers
 from webapp.schemas.providers import NewCredential, ProviderInfo, ProviderList
 from webapp.validation import read
-from webapp.views.providers import SANDBOX_PREFIX, ProviderView
+from webapp.views.providers import ProviderView
 
 providers = Commands(
     "providers",
@@ -92,20 +91,6 @@ def test_command(provider: str | None, as_json: bool) -> None:  # noqa: FBT001 -
         for slug, outcome in found.items():
             click.echo(f"{slug}: {outcome.message}")
     sys.exit(Exit.DONE if all(outcome.ok for outcome in found.values()) else Exit.NO)
-
-
-def outcome_of(org_id: str, view: ProviderView) -> Outcome:
-    """Whether a provider takes the credential that is stored for it."""
-    try:
-        secret = credential_of(org_id, view.provider)
-    except UnsealError:
-        return Outcome(ok=False, message=lost_words(1))
-    if secret is None:
-        return Outcome(ok=False, message=f"{view.label} has no credential.")
-    if secret.startswith(SANDBOX_PREFIX):
-        # Only the launcher knows where the sandbox listens, and its credential goes to nobody else.
-        return Outcome(ok=True, message=f"The sandbox of `make run` answers for {view.label}; it was not asked.")
-    return try_connection(PROVIDERS[view.provider], view.base_url, secret)
 
 
 def _known(view: ProviderView) -> tuple[object, object, object]:

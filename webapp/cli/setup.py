@@ -10,12 +10,13 @@ from flask.cli import with_appcontext
 
 from shared.counters_probe import check_counters
 from shared.database_probe import check_database
-from webapp.actions.credentials import lost_words, reseal_credentials
+from webapp.actions.credentials import reseal_credentials
 from webapp.cli.output import as_json_option, tell_json
 from webapp.cli.running import Commands, Exit, actor, refuse, told
 from webapp.database_copy import CopyRefused, copy_from
 from webapp.first_start import BootstrapReport, prepare
 from webapp.ledger_import import import_journals
+from webapp.views.providers import lost_words
 
 credentials = Commands("credentials", help="Provider credentials, which are kept sealed.")
 

@@ -13,6 +13,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from webapp.context import now
 from webapp.csv_cells import defused
+from webapp.db import db
 from webapp.pages.audit_presenter import ACTIONS, AREAS, audit_row
 from webapp.pages.log_search import SIZES, Choice, has_secret, period_choice, range_of, said_by, size_choice
 from webapp.queries.audit import (
@@ -134,6 +135,7 @@ def _file(org_id: str, asked: AuditQuery) -> Iterator[str]:
     yield _csv([_HEAD])
     for events in _several(walk_audit(org_id, asked)):
         names = _names(org_id, events)
+        db.session.rollback()  # a reader may take its time, and others need the connection
         yield _csv([_cells(event, names) for event in events])
 
 

@@ -45,9 +45,12 @@ ACTIONS = {
 AREAS = {
     "key.": "All about keys",
     "user.": "All about members",
+    "invitation.": "All about invitations",
     "token.": "All about tokens",
     "credential.": "All about credentials",
     "price.": "All about prices",
+    "organization.": "All about the organisation",
+    "session.": "All about sessions",
     "login.": "All logins",
 }
 _FIELDS = {

@@ -16,9 +16,10 @@ from webapp.actions.members import update_member
 from webapp.addresses import dashboard_url
 from webapp.context import Conflict, now
 from webapp.queries.invitations import list_invitations
-from webapp.queries.users import get_user, list_users, live_tokens_of
+from webapp.queries.users import ending_tokens_of, get_user, list_users
 from webapp.render import page, relative, sentence, tell
 from webapp.schemas.invitations import NewInvitation
+from webapp.schemas.members import MemberPatch
 from webapp.security import current_actor, require
 from webapp.validation import Invalid, read
 
@@ -77,10 +78,17 @@ def withdraw(invitation_id: str) -> Response:
 @bp.post("/<user_id>/role")
 @require("admin")
 def set_role(user_id: str) -> Response:
+    """Asks first when tokens end with it."""
     if user_id == current_user.user_id:
         return _refused("You cannot change your own role. Another administrator can.")
+    actor, role = current_actor(), request.form.get("role", "")
     try:
-        member = update_member(current_actor(), user_id, {"role": request.form.get("role", "")})
+        wanted = read(MemberPatch, {"role": role}).role
+        member = get_user(actor.org_id, user_id)
+        tokens = ending_tokens_of(actor.org_id, member.email, wanted) if wanted != member.role else ()
+        if tokens and "sure" not in request.form:
+            return page("member.html", "panel", step="role", member=member, role=wanted, tokens=tokens)
+        member = update_member(actor, user_id, {"role": wanted})
     except Conflict as conflict:
         return _refused(conflict.message)
     tell(Markup("<bdi>{}</bdi> is {} now.").format(member.email, member.role))
@@ -92,7 +100,7 @@ def set_role(user_id: str) -> Response:
 def ask(user_id: str) -> Response:
     org_id = current_actor().org_id
     member = get_user(org_id, user_id)
-    return page("member.html", "panel", step="deactivate", member=member, tokens=live_tokens_of(org_id, member.email))
+    return page("member.html", "panel", step="deactivate", member=member, tokens=ending_tokens_of(org_id, member.email))
 
 
 @bp.post("/<user_id>/deactivate")
@@ -101,7 +109,7 @@ def deactivate(user_id: str) -> Response:
     if user_id == current_user.user_id:
         return _refused("You cannot deactivate yourself. Another administrator can.")
     try:
-        member = users.deactivate_user(current_actor(), user_id)
+        member = update_member(current_actor(), user_id, {"active": False})
     except Conflict as conflict:
         return _refused(conflict.message)
     tell(Markup("Deactivated <bdi>{}</bdi>. All of their sessions and tokens have ended.").format(member.email))
@@ -111,7 +119,7 @@ def deactivate(user_id: str) -> Response:
 @bp.post("/<user_id>/activate")
 @require("admin")
 def activate(user_id: str) -> Response:
-    member = users.activate_user(current_actor(), user_id)
+    member = update_member(current_actor(), user_id, {"active": True})
     tell(Markup("<bdi>{}</bdi> may log in again.").format(member.email))
     return redirect("/settings/members", code=303)
 

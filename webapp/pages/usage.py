@@ -74,8 +74,8 @@ def index() -> Response:
         chart=drawn,
         refused=refused_rows(refused, asked),
         refused_total=f"{sum(one.count for one in refused):,}",
-        # Before that day nobody counted by day, or nothing was refused.
-        refused_since=None if since is None or since <= asked.first else usage_periods.in_words(since, since),
+        # Before that day nobody counted by day, or nothing was refused; on it counting may have begun at any hour.
+        refused_since=None if since is None or since < asked.first else usage_periods.in_words(since, since),
         today=now().date(),
     )
 

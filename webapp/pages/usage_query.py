@@ -90,7 +90,7 @@ def cursor_at(group_by: str, place: Place) -> str:
 def _place(group_by: str, cursor: str) -> Place:
     try:
         kind, of_group, nanos, text = read_cursor(cursor)
-        group = as_text(text)
+        group = "" if text == "" else as_text(text)  # so a model is told that is not known
     except (ValueError, TypeError):
         raise Invalid(FieldError("cursor", _FOREIGN)) from None
     if (kind, of_group) != ("usage", group_by) or type(nanos) is not int or not -(2**63) <= nanos < 2**63:

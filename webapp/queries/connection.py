@@ -7,25 +7,32 @@ from webapp.offload import OFFLOAD, TookTooLong
 from webapp.provider_test import TIMEOUT_SECONDS, Outcome, try_connection
 from webapp.queries.credentials import credential_of
 from webapp.queries.providers import get_provider
-from webapp.views.providers import ConnectionView
+from webapp.views.providers import SANDBOX_PREFIX, ConnectionView, ProviderView, lost_words
 
 
 def check_connection(org_id: str, slug: str) -> ConnectionView:
     """Ask the provider. Raises NotFound, and `offload.TooBusy` when too many ask at the same time."""
-    view = get_provider(org_id, slug)
+    outcome = outcome_of(org_id, get_provider(org_id, slug))
+    latency_ms = None if outcome.status is None else int(outcome.seconds * 1000)
+    return ConnectionView(slug, outcome.ok, outcome.status, outcome.message, latency_ms)
+
+
+def outcome_of(org_id: str, view: ProviderView) -> Outcome:
+    """Whether a provider takes the credential that is stored for it. Raises `offload.TooBusy`."""
     try:
-        secret = credential_of(org_id, slug)
+        secret = credential_of(org_id, view.provider)
     except UnsealError:
-        words = "The stored credential cannot be opened: ROUTER_ENCRYPTION_KEY was changed. Replace the credential."
-        return ConnectionView(slug, False, None, words, None)
+        return Outcome(ok=False, message=lost_words(1))
     finally:
         db.session.rollback()  # a provider may take its time, and others need the connection
     if secret is None:
-        return ConnectionView(slug, False, None, f"There is no credential for {view.label} yet.", None)
+        return Outcome(ok=False, message=f"There is no credential for {view.label} yet.")
+    if secret.startswith(SANDBOX_PREFIX):
+        # Only the launcher knows where the sandbox listens, and its credential goes to nobody else.
+        return Outcome(ok=True, message=f"The sandbox of `make run` answers for {view.label}; it was not asked.")
     try:
-        outcome: Outcome = OFFLOAD.calls(try_connection, PROVIDERS[slug], view.base_url, secret)
+        outcome: Outcome = OFFLOAD.calls(try_connection, PROVIDERS[view.provider], view.base_url, secret)
     except TookTooLong:
         words = f"{view.label} does not answer at {view.base_url} within {TIMEOUT_SECONDS:g} seconds."
-        outcome = Outcome(ok=False, message=words)
-    latency_ms = None if outcome.status is None else int(outcome.seconds * 1000)
-    return ConnectionView(slug, outcome.ok, outcome.status, outcome.message, latency_ms)
+        return Outcome(ok=False, message=words)
+    return outcome

@@ -24,7 +24,8 @@ FEW_ROWS = 20_000  # daily sums that are added up at once
 MOST_KEYS_MET = 20_000
 DAYS_WALKED = 7  # a walk for each of more days would meet more keys than it saves
 _FIRST_STEP = 64
-_BELOW_ALL: Place = (0, "")
+# Where a walk stands that has ended: which keys it did not meet cost nothing there, and any id is theirs.
+_NOTHING: Place = (0, chr(0x10FFFF))
 # As the indexes have them: each is only used where a statement itself says that it wants no other rows.
 _ALL_DAYS = KeySpend.day == literal_column(f"'{FIRST_DAY.isoformat()}'")
 _ONE_DAY = KeySpend.day > literal_column(f"'{FIRST_DAY.isoformat()}'")
@@ -88,7 +89,7 @@ class _Walk:
             query = query.where(tuple_(amount, key_id) < tuple_(literal(nanos, amount.type), literal(last_id)))
         rows = db.session.execute(query.order_by(amount.desc(), key_id.desc()).limit(count)).all()
         self.ended = len(rows) < count
-        self.reached = _BELOW_ALL if self.ended else (rows[-1][0], rows[-1][1])
+        self.reached = _NOTHING if self.ended else (rows[-1][0], rows[-1][1])
         return [key_id for _, key_id in rows]
 
 
@@ -117,9 +118,9 @@ def _walked(org_id: str, first: date, last: date, count: int, below: Place | Non
 
 def _bound(whole: _Walk, by_day: list[_Walk]) -> Place:
     """The highest place at which a key can stand that was not met."""
-    bounds = [whole.reached or _BELOW_ALL]
+    bounds = [whole.reached or _NOTHING]
     if by_day:
-        reached = [walk.reached or _BELOW_ALL for walk in by_day]
+        reached = [walk.reached or _NOTHING for walk in by_day]
         bounds.append((sum(nanos for nanos, _ in reached), min(key_id for _, key_id in reached)))
     return min(bounds)
 

@@ -61,14 +61,14 @@ def usage_of_key(org_id: str, key_id: str, first: date, last: date, group_by: st
 
 
 def usage_of_organization(org_id: str, first: date, last: date, group_by: str = "day") -> UsageTable:
-    """What all keys of an organisation used; by key, the dearest 10,000 of them, in that order."""
+    """What all keys of an organisation used; by key, the dearest 10,000 of them, ordered as `top_keys`."""
     if group_by != "key":
         return _table(OrganizationUsage, OrganizationUsage.org_id == org_id, first, last, group_by)
     whole = _table(OrganizationUsage, OrganizationUsage.org_id == org_id, first, last, "day")
     days = (UsageDaily.org_id == org_id, UsageDaily.day >= first, UsageDaily.day <= last)
     sums = sums_of(UsageDaily)
     dearest = select(UsageDaily.key_id, *sums).where(*days).group_by(UsageDaily.key_id)
-    ordered = dearest.order_by(func.sum(UsageDaily.cost_nanos).desc(), UsageDaily.key_id).limit(MOST_KEYS)
+    ordered = dearest.order_by(func.sum(UsageDaily.cost_nanos).desc(), UsageDaily.key_id.desc()).limit(MOST_KEYS)
     return UsageTable(first, last, "key", tuple(line_of(*row) for row in db.session.execute(ordered)), whole.total)
 
 

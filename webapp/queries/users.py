@@ -2,9 +2,10 @@
 
 from sqlalchemy import select
 
-from shared.models import ManagementToken, User
+from shared.models import User
 from webapp.context import NotFound
 from webapp.db import db
+from webapp.views.tokens import chain_of
 from webapp.views.users import UserView, view_of
 
 
@@ -29,9 +30,6 @@ def administrators(org_id: str, most: int) -> tuple[str, ...]:
     return tuple(db.session.scalars(query.order_by(User.email).limit(most)))
 
 
-def live_tokens_of(org_id: str, email: str) -> tuple[str, ...]:
-    """The names of management tokens that somebody made and that are not revoked."""
-    query = select(ManagementToken.name).where(
-        ManagementToken.org_id == org_id, ManagementToken.created_by == email, ManagementToken.revoked_at.is_(None)
-    )
-    return tuple(db.session.scalars(query.order_by(ManagementToken.id)))
+def ending_tokens_of(org_id: str, email: str, role: str | None = None) -> tuple[str, ...]:
+    """The names of management tokens that end when somebody gets this role; None: when they are deactivated."""
+    return tuple(token.name for token in chain_of(org_id, email, role).ending)

@@ -21,14 +21,19 @@ FORMS = ("json", "csv")
 MAX_LIMIT = 200
 _DEFAULT_DAYS = 30
 _LONGEST_RANGE = timedelta(days=3660)
+_FURTHEST_AHEAD = timedelta(days=366)
 _LONGEST_SEARCH = 80
+_LONGEST_ACTOR = 254  # as an email may be long
 _SIGNED_SORTS = tuple(sign + name for name in (*SORTS, *_ALSO) for sign in ("", "-"))
 
 
-def _search(raw: object) -> str:
-    if not isinstance(raw, str) or len(raw) > _LONGEST_SEARCH or not raw.isprintable():
-        raise ValueError(f"must be at most {_LONGEST_SEARCH} printable characters")
-    return raw
+def _search(longest: int) -> Callable[[object], str]:
+    def read(raw: object) -> str:
+        if not isinstance(raw, str) or len(raw) > longest or not raw.isprintable():
+            raise ValueError(f"must be at most {longest} printable characters")
+        return raw
+
+    return read
 
 
 def _sort(raw: object) -> str:
@@ -74,6 +79,9 @@ Group = Annotated[str, BeforeValidator(one_of(*GROUPS)), Field(json_schema_extra
 Form = Annotated[str, BeforeValidator(one_of(*FORMS)), Field(json_schema_extra={"enum": list(FORMS)})]
 
 
+_Actor = Annotated[str, BeforeValidator(_search(_LONGEST_ACTOR)), Field(max_length=_LONGEST_ACTOR)]
+
+
 class Pages(Input):
     """A page of a list, and where it begins."""
 
@@ -89,13 +97,11 @@ class KeyQuery(Pages):
     status: Annotated[list[Status], BeforeValidator(_several)] | None = Field(
         default=None, description="Only keys in one of these states; may be given several times, or with commas."
     )
-    q: Annotated[str, BeforeValidator(_search), Field(max_length=_LONGEST_SEARCH)] | None = Field(
+    q: Annotated[str, BeforeValidator(_search(_LONGEST_SEARCH)), Field(max_length=_LONGEST_SEARCH)] | None = Field(
         default=None, description="Part of a name or of a model's pattern, or the start of a prefix."
     )
     provider: Provider | None = Field(default=None, description="Only keys that may use this provider.")
-    created_by: Annotated[str, BeforeValidator(_search), Field(max_length=_LONGEST_SEARCH)] | None = Field(
-        default=None, description="Only keys that this member or token made."
-    )
+    created_by: _Actor | None = Field(default=None, description="Only keys that this member or token made.")
     attention: Flag = Field(
         default=False,
         description=(
@@ -200,6 +206,11 @@ class UsageQuery(Input):
     @model_validator(mode="after")
     def _in_order(self, info: ValidationInfo) -> "UsageQuery":
         today: date = (info.context or {})["now"].date()
+        for name, day in (("from", self.from_), ("to", self.to)):
+            # Much later there is no calendar to put into weeks and months.
+            if day is not None and day > today + _FURTHEST_AHEAD:
+                message = f"must not be after {(today + _FURTHEST_AHEAD).isoformat()}, a year from now"
+                raise PydanticCustomError("of_field", name, {"field": name, "message": message})
         last = self.to or max(today, self.from_ or today)
         first = self.from_ or last - timedelta(days=min(_DEFAULT_DAYS - 1, last.toordinal() - 1))
         if last < first:

@@ -63,3 +63,12 @@ def waiting(views: Sequence[ProviderView]) -> frozenset[str]:
         if view.credential is not None and view.credential.readable and view.credential.source != "sandbox"
     }
     return at_sandbox(views) & stored
+
+
+def lost_words(count: int) -> str:
+    """What to do about credentials that no key opens."""
+    lost, them = ("A provider credential", "it") if count == 1 else (f"{count} provider credentials", "them")
+    return (
+        f"{lost} cannot be opened: put what ROUTER_ENCRYPTION_KEY was behind the present key, after a comma, and start "
+        f"again; or set {them} anew."
+    )
