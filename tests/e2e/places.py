@@ -29,6 +29,7 @@ class Place:
             page.locator(selector).first.click()
         if self.clicks:
             page.locator("dialog[open] #panel-title").wait_for()
+            page.wait_for_function("() => document.getAnimations().every(one => !(one instanceof CSSTransition))")
 
 
 # What a person sees who is logged in as an administrator.

@@ -199,6 +199,7 @@ def test_a_key_is_found_by_its_name_whatever_letters_it_has(old: Settings, new: 
         with engine.begin() as connection:
             query = text("select text from key_search where key_id in (select id from proxy_keys)")
             assert {found.split("\n")[0] for found in connection.scalars(query)} == {name}
+        engine.dispose()
 
 
 def test_credentials_that_cannot_be_opened_are_told(old: Settings, new: Settings) -> None:
