@@ -29,7 +29,6 @@ class Place:
             page.locator(selector).first.click()
         if self.clicks:
             page.locator("dialog[open] #panel-title").wait_for()
-            page.wait_for_function("() => document.getAnimations().every(one => !(one instanceof CSSTransition))")
 
 
 # What a person sees who is logged in as an administrator.
@@ -52,7 +51,6 @@ PLACES = (
     Place("audit", "/audit"),
     Place("audit-event-dialog", "/audit?action=key.create", ("[id^=open-aud_]",)),
     Place("providers", "/providers"),
-    Place("provider-credential-dialog", "/providers", ("#credential-openai",)),
     Place("models", "/providers/models?provider=anthropic"),
     Place("model-price-dialog", "/providers/models?q=haiku-4-5", ("[id^=price-anthropic]",)),
     Place("members", "/settings/members"),
