@@ -191,14 +191,13 @@ def test_numbers_go_on_above_what_came_along(old: Settings, new: Settings) -> No
 
 
 def test_a_key_is_found_by_its_name_whatever_letters_it_has(old: Settings, new: Settings) -> None:
-    engines = [db.create(settings.database_url) for settings in (old, new)]
-    with engines[0].begin() as connection:
-        connection.execute(text("update proxy_keys set name = 'ÄRGER Ω'"))
+    with db.create(old.database_url).begin() as source:
+        source.execute(text("update proxy_keys set name = 'ÄRGER Ω'"))
     copy(old, new)
-    for engine, name in zip(engines, ("Ärger Ω", "ärger ω"), strict=True):
-        with engine.begin() as connection:
-            query = text("select text from key_search where key_id in (select id from proxy_keys)")
-            assert {found.split("\n")[0] for found in connection.scalars(query)} == {name}
+    for settings, name in ((old, "Ärger Ω"), (new, "ärger ω")):
+        with (engine := db.create(settings.database_url)).begin() as connection:
+            found = connection.scalars(text("select text from key_search where key_id in (select id from proxy_keys)"))
+            assert {searched.split("\n")[0] for searched in found} == {name}
         engine.dispose()
 
 
