@@ -9,8 +9,10 @@ workers make the standard library cooperative before they load the app, and what
 """
 
 import errno
+import os
 import resource
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -23,6 +25,7 @@ from gevent.lock import BoundedSemaphore
 from gevent.pool import Pool
 from gevent.server import StreamServer
 from gevent.threadpool import ThreadPool
+from gunicorn.arbiter import Arbiter
 from gunicorn.workers.ggevent import GeventWorker
 
 if TYPE_CHECKING:
@@ -52,6 +55,23 @@ loglevel = "warning"
 sendfile = False  # it would pass the deadlines by
 forwarded_allow_ips = ""  # the app itself judges X-Forwarded-*
 control_socket_disable = True
+
+# gunicorn ends when a worker's exit status says that the app cannot be loaded, and falls over a second worker that says
+# so meanwhile. So one of them says it: whoever finds the byte in this pipe, which all workers have.
+_GIVES_UP = (Arbiter.WORKER_BOOT_ERROR, Arbiter.APP_LOAD_ERROR)
+_turn, _turns = os.pipe()
+os.set_blocking(_turn, False)
+os.write(_turns, b"1")
+
+
+def worker_exit(_server: Arbiter, _worker: GeventWorker) -> None:
+    """Called by gunicorn in a worker that ends, while the reason is on its way."""
+    error = sys.exc_info()[1]
+    if isinstance(error, SystemExit) and error.code in _GIVES_UP:
+        try:
+            os.read(_turn, 1)
+        except BlockingIOError:
+            sys.exit(1)
 
 
 class Line:

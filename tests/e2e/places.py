@@ -51,6 +51,7 @@ PLACES = (
     Place("audit", "/audit"),
     Place("audit-event-dialog", "/audit?action=key.create", ("[id^=open-aud_]",)),
     Place("providers", "/providers"),
+    Place("provider-credential-dialog", "/providers", ("#credential-openai",)),
     Place("models", "/providers/models?provider=anthropic"),
     Place("model-price-dialog", "/providers/models?q=haiku-4-5", ("[id^=price-anthropic]",)),
     Place("members", "/settings/members"),

@@ -104,9 +104,7 @@ def test_gunicorn_gives_up_instead_of_starting_workers_for_ever(environ: dict[st
     done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=40, check=False)
     assert done.returncode != 0
     assert "SECRET_KEY must have at least" in done.stderr
-    # gunicorn prints one of its own when the second worker gives up while it ends because of the first.
-    assert f'File "{ROOT / "webapp"}' not in done.stderr
-    assert f'File "{ROOT / "shared"}' not in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("way", sorted(WAYS))
