@@ -2,8 +2,7 @@
 
 Texts that a search goes through, keys that have cost nothing, keys near their limit (shared/models/key_lists.py). They
 are filled once, from what is there. On PostgreSQL whoever writes keys or posts waits for that, and whoever reads does
-not: some 20 seconds with a million keys. So all that takes long stands here, before the migrations after this one lock
-out readers for a moment.
+not. So all that takes long stands here, before the migrations after this one lock out readers for a moment.
 
 Searches are quick by trigrams. Where the database user may not have pg_trgm, or this SQLite was built without FTS5,
 there are none, and a search goes through the keys one by one (docs/deploy.md).

@@ -1,5 +1,6 @@
 """`flask --app wsgi db copy-from`: a real SQLite file, a real PostgreSQL, rows of every kind."""
 
+import contextlib
 import fcntl
 import os
 import subprocess
@@ -39,15 +40,24 @@ TRIGGERED = {
 Flask = Callable[..., subprocess.CompletedProcess[str]]
 
 
+@contextlib.contextmanager
+def opened(url: str, **options: Any) -> Iterator[Connection]:
+    """A transaction in a database of which nothing is left open afterwards."""
+    engine = db.create(url)
+    try:
+        with engine.connect().execution_options(**options) as connection, connection.begin():
+            yield connection
+    finally:
+        engine.dispose()
+
+
 @pytest.fixture
 def old(tmp_path: Path) -> Settings:
     """An installation on SQLite with rows of every kind."""
     settings = Settings.from_env(environment(tmp_path / "old"))
     bootstrap(settings)
-    engine = db.create(settings.database_url)
-    with engine.connect().execution_options(writes=True) as connection, connection.begin():
+    with opened(settings.database_url, writes=True) as connection:
         _fill(connection, settings)
-    engine.dispose()
     return settings
 
 
@@ -55,11 +65,9 @@ def old(tmp_path: Path) -> Settings:
 def environ(old: Settings, postgres: str) -> Iterator[dict[str, str]]:
     """The same data directory, with PostgreSQL as database; at the end that is empty again."""
     yield environment(old.data_dir) | {"DATABASE_URL": postgres}
-    engine = db.create(postgres.replace("postgresql://", "postgresql+psycopg://"))
-    with engine.begin() as connection:
+    with opened(postgres.replace("postgresql://", "postgresql+psycopg://")) as connection:
         connection.execute(text("DROP SCHEMA public CASCADE"))
         connection.execute(text("CREATE SCHEMA public"))
-    engine.dispose()
 
 
 @pytest.fixture
@@ -100,13 +108,11 @@ def refusal(url: str, new: Settings) -> str:
 
 def everything(url: str) -> dict[str, list[tuple[Any, ...]]]:
     """All rows of all tables; JSON as it is written."""
-    engine = db.create(url)
     found = {}
-    with engine.connect() as connection:
+    with opened(url) as connection:
         for table in db.Base.metadata.sorted_tables:
             columns = [cast(column, Text) if isinstance(column.type, JSON) else column for column in table.columns]
             found[table.name] = sorted(map(tuple, connection.execute(select(*columns))), key=repr)
-    engine.dispose()
     return found
 
 
@@ -182,23 +188,20 @@ def test_numbers_go_on_above_what_came_along(old: Settings, new: Settings) -> No
     copied = copy(old, new)
     assert copied.open_journals == 1
     assert copied.sealed_by_others == 0
-    engine = db.create(new.database_url)
-    with engine.begin() as connection:
+    with opened(new.database_url) as connection:
         highest = max(connection.scalars(select(PolicyOutbox.id)))
         connection.execute(insert(PolicyOutbox).values(subject="key_1"))
         assert max(connection.scalars(select(PolicyOutbox.id))) == highest + 1
-    engine.dispose()
 
 
 def test_a_key_is_found_by_its_name_whatever_letters_it_has(old: Settings, new: Settings) -> None:
-    with db.create(old.database_url).begin() as source:
-        source.execute(text("update proxy_keys set name = 'ÄRGER Ω'"))
+    with opened(old.database_url) as connection:
+        connection.execute(text("update proxy_keys set name = 'ÄRGER Ω'"))
     copy(old, new)
     for settings, name in ((old, "Ärger Ω"), (new, "ärger ω")):
-        with (engine := db.create(settings.database_url)).begin() as connection:
+        with opened(settings.database_url) as connection:
             found = connection.scalars(text("select text from key_search where key_id in (select id from proxy_keys)"))
             assert {searched.split("\n")[0] for searched in found} == {name}
-        engine.dispose()
 
 
 def test_credentials_that_cannot_be_opened_are_told(old: Settings, new: Settings) -> None:
@@ -219,10 +222,8 @@ def test_a_target_without_tables(old: Settings, environ: dict[str, str]) -> None
 
 
 def test_a_source_of_another_version(old: Settings, new: Settings) -> None:
-    engine = db.create(old.database_url)
-    with engine.begin() as connection:
+    with opened(old.database_url) as connection:
         connection.execute(text("update alembic_version set version_num = '0002'"))
-    engine.dispose()
     assert "another version" in refusal(old.database_url, new)
 
 
@@ -240,19 +241,15 @@ def test_a_running_router(old: Settings, new: Settings, tmp_path: Path, where: s
 
 def test_a_source_that_somebody_writes(old: Settings, new: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(db, "BUSY_TIMEOUT_SECONDS", 0)
-    engine = db.create(old.database_url)
-    with engine.connect().execution_options(writes=True) as connection, connection.begin():
+    with opened(old.database_url, writes=True):
         assert "database is locked" in refusal(old.database_url, new)
-    engine.dispose()
 
 
 @pytest.mark.parametrize("value", ["no moment", "x" * 300])
 def test_a_row_that_cannot_go_over_leaves_nothing(old: Settings, new: Settings, value: str) -> None:
     column = "created_at" if value == "no moment" else "name"
-    engine = db.create(old.database_url)
-    with engine.begin() as connection:
+    with opened(old.database_url) as connection:
         connection.execute(text(f"update management_tokens set {column} = :value"), {"value": value})
-    engine.dispose()
     before = everything(new.database_url)
     told = refusal(old.database_url, new)
     assert told.startswith(

@@ -10,7 +10,7 @@ from werkzeug.wrappers import Response
 from shared.catalog import PROVIDERS
 from shared.secret_text import holds_secret
 from webapp.pages.key_rows import rows
-from webapp.pages.log_search import without_secret
+from webapp.pages.log_search import LONGEST_SEARCH, Choice, without_secret
 from webapp.queries.keys import COUNTED, Page, count_keys, list_keys
 from webapp.render import append, block, is_fragment, page, sentence, swapped
 from webapp.schemas.lists import KeyQuery
@@ -61,18 +61,7 @@ _HEADS = (
     ("expires_at", "Expires", ""),
 )
 _NOT_REVOKED = ["active", "paused", "expired"]
-_LONGEST_SEARCH = 80
 _LONGEST_CURSOR = 2000  # a name of 80 characters outside the basic plane makes 1,400
-
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """A select above the table."""
-
-    name: str
-    label: str
-    choices: Sequence[tuple[str, str]]
-    value: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +96,7 @@ class Search:
         return cls(
             # Whoever pastes a whole secret wants to know which one it is; its prefix tells, the rest must not be kept
             # in addresses. One that is not ours is looked for by nothing.
-            q=without_secret(args.get("q", ""))[:_LONGEST_SEARCH],
+            q=without_secret(args.get("q", ""))[:LONGEST_SEARCH],
             status=_one_of(args.get("status"), STATUSES),
             provider=_one_of(args.get("provider"), ANY_PROVIDER),
             has_limit=_one_of(args.get("has_limit"), LIMITS),
@@ -164,7 +153,7 @@ def index() -> Response:
     except Invalid as error:
         problems = [sentence(f"{wrong.field} {wrong.message}") for wrong in error.errors]
         found, total = Page((), has_more=False, next_cursor=None, total=None), 0
-    order = Filter("sort", "Order", SORTS, search.sort)
+    order = Choice("sort", "Order", SORTS, search.sort)
     response = page(
         "keys.html",
         "results",
@@ -174,7 +163,7 @@ def index() -> Response:
         problems=problems,
         filters=_filters(search),
         order=order,
-        sizes=Filter("limit", "Keys a page", [(size, f"{size} a page") for size in SIZES], search.limit),
+        sizes=Choice("limit", "Keys a page", [(size, f"{size} a page") for size in SIZES], search.limit),
         heads={name: _head(search, name, label, first) for name, label, first in _HEADS},
         count_text=count_text(len(found.keys), total),
         first_href=search.href(cursor="") if search.cursor else None,
@@ -192,11 +181,11 @@ def index() -> Response:
     return response
 
 
-def _filters(search: Search) -> tuple[Filter, ...]:
+def _filters(search: Search) -> tuple[Choice, ...]:
     return (
-        Filter("status", "Status", STATUSES, search.status),
-        Filter("provider", "Provider", ANY_PROVIDER, search.provider),
-        Filter("has_limit", "Spend limit", LIMITS, search.has_limit),
+        Choice("status", "Status", STATUSES, search.status),
+        Choice("provider", "Provider", ANY_PROVIDER, search.provider),
+        Choice("has_limit", "Spend limit", LIMITS, search.has_limit),
     )
 
 

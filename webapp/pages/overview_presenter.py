@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Literal
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from webapp.pages import usage_periods
 from webapp.pages.usage_presenter import Figures, figures
@@ -14,7 +14,7 @@ from webapp.queries.key_counts import KeyCounts
 from webapp.queries.keys import COUNTED
 from webapp.queries.refused import LastRefusal
 from webapp.queries.usage import UsageLine, total_of
-from webapp.render import relative, signed_dollars
+from webapp.render import length, relative, signed_dollars
 from webapp.views.providers import ProviderView, waiting
 from webapp.views.refusal_help import help_of
 from webapp.views.requests import RequestView
@@ -53,7 +53,6 @@ class Refused:
     remedy: str
     at: datetime
     ago: str
-    count: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +116,6 @@ def refusals(found: Iterable[LastRefusal], names: Mapping[str, str], at: datetim
                 remedy=words.remedy,
                 at=refusal.last_at,
                 ago=relative(refusal.last_at, at),
-                count=f"{refusal.count:,}",
             )
         )
     return told
@@ -142,7 +140,7 @@ def guide(found: FirstRequest, names: Mapping[str, str]) -> Guide:
 def _answered(request: RequestView, key_id: str, key: str) -> Guide:
     text = (
         f"{request.served_model or request.model or request.endpoint} answered the key “{key}” in "
-        f"{request.latency_ms:,} ms. It cost {signed_dollars(request.cost_nanos)} (exactly ${request.cost_usd})."
+        f"{length(request.latency_ms)}. It cost {signed_dollars(request.cost_nanos)} (exactly ${request.cost_usd})."
     )
     return Guide(f"answered-{request.id}", "green", "The first request has landed", text, "", key_id, done=True)
 
@@ -181,10 +179,6 @@ def behind(rows: Iterable[ProviderRow]) -> Behind:
     """Who answers at all."""
     who = {row.behind for row in rows}
     return "real" if "real" in who else "sandbox" if "sandbox" in who else "nobody"
-
-
-def key_href(key_id: str) -> str:
-    return f"/keys/{quote(key_id, safe='')}"
 
 
 def _look(counts: KeyCounts, name: key_counts.Look, label: str, hint: str, **also: str) -> Look:
