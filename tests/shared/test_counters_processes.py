@@ -145,7 +145,7 @@ for _ in range(300):
     charges = [charge(dice.choice(["key", "other"]), limit={limit}, reset="daily", bound=dice.randrange({BOUND}))
                for _ in range(dice.randrange(4))]
     ends = []
-    while open_ones and dice.random() < 0.7:
+    while open_ones and dice.random() < 0.55:  # fewer ends than charges: soon it is holds that fill the limit
         key, day, held = open_ones.pop(dice.randrange(len(open_ones)))
         ends.append(worker.end(key, day=day, held=held, cost=dice.randrange(1 + held // 40)))
         seen[key] += ends[-1].cost_nanos
