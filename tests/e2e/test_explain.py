@@ -275,6 +275,7 @@ def test_a_key_sees_its_own_limits(router: Router) -> None:
         allowed_models=["gpt-4o*"], allowed_providers=["openai"],
     )  # fmt: skip
     assert chat(router, key).status_code == 200
+    eventually(lambda: router.key(key_id)["spend"]["spent_usd"] != "0.00", what="the call's end")
     mine = about(router, key)
     shown = router.key(key_id)
     assert (mine["remaining_requests"], mine["rate_limit_rpm"]) == (4, 5)
