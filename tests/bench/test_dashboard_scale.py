@@ -76,6 +76,23 @@ PAGES = {
     "page: keys": "/keys",
     "page: keys, search": "/keys?q=backend+{n}",
     "page: keys, active, by name": "/keys?status=active&sort=name",
+    "page: a key": "/keys/{key}",
+    "page: overview": "/overview",
+    "page: usage": "/usage",
+    "page: usage, 7 days by key": "/usage?period=7d&group_by=key",
+    "page: usage, 30 days by key": "/usage?period=30d&group_by=key",
+    "page: usage by model": "/usage?group_by=model",
+    "page: requests": "/requests",
+    "page: requests, search": "/requests?q=backend",
+    "page: requests of a model": "/requests?model=gpt-4o-mini",
+    "page: requests, 4xx": "/requests?status=4xx",
+    "page: refused": "/requests/refused",
+    "page: refused, rate limits": "/requests/refused?reason=rate_limited",
+    "page: audit log": "/audit",
+    "page: audit log of a member": "/audit?actor=member7@example.com",
+    "page: providers": "/providers",
+    "page: members": "/settings/members",
+    "page: settings": "/settings",
 }
 SEARCH_MUST_MS, MUST_MS = (200 if DATABASE == "sqlite" else 100), 100
 

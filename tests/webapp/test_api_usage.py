@@ -93,6 +93,24 @@ def test_keys_of_the_same_cost_come_as_on_the_page(api: Api, app: Flask, org_id:
     )
 
 
+def test_keys_come_a_page_at_a_time(api: Api, app: Flask, org_id: str) -> None:
+    with app.app_context():
+        for number in range(5):
+            use(org_id, f"key_{number}", 7 + number // 2)
+    whole = usage(api, "?group_by=key")
+    assert whole["has_more"] is False
+    pages, more = [], ""
+    while True:
+        page = usage(api, f"?group_by=key&limit=2{more}")
+        assert page["total"] == whole["total"]
+        pages.append([line["key"] for line in page["data"]])
+        if not page["has_more"]:
+            break
+        more = f"&cursor={page['next_cursor']}"
+    assert pages == [["key_4", "key_3"], ["key_2", "key_1"], ["key_0"]]
+    assert "has_more" not in usage(api, "?group_by=day")
+
+
 def test_others_see_nothing_of_it(stranger: Api, keys: list[str]) -> None:
     for group in ("day", "key", "provider", "model"):
         document = usage(stranger, f"?group_by={group}")
@@ -131,6 +149,12 @@ def test_no_cell_is_a_formula(api: Api, app: Flask, org_id: str, begin: str) -> 
         ("q=1", "q"),
         ("from=9999-01-01&to=9999-12-31", "from"),
         ("from=2026-01-01&to=9999-12-31", "to"),
+        ("limit=5", "limit"),
+        ("group_by=key&limit=0", "limit"),
+        ("group_by=key&format=csv&limit=5", "limit"),
+        ("group_by=model&cursor=W10", "cursor"),
+        ("group_by=key&cursor=W10", "cursor"),
+        ("group_by=key&cursor=WyJ1c2FnZSIsImtleSIsLTEsIngiXQ", "cursor"),
     ],
 )
 def test_nonsense_is_named(api: Api, query: str, field: str) -> None:

@@ -1,6 +1,6 @@
 """What keys and the organisation used, as JSON or CSV."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from flask import Blueprint, Response
@@ -10,15 +10,17 @@ from webapp.access import current_actor
 from webapp.api.answers import Amount, answer, table
 from webapp.api.keys import ID
 from webapp.api.spec import operation
+from webapp.queries.top_keys import top_keys
 from webapp.queries.usage import UsageLine as Line
 from webapp.queries.usage import UsageTable, usage_of_key, usage_of_organization
-from webapp.schemas.lists import UsageQuery
+from webapp.schemas.lists import OrganizationUsageQuery, UsageQuery, cursor_of
 from webapp.schemas.usage import Usage, UsageLine, UsageSums
 
 bp = Blueprint("api_usage", __name__, url_prefix="/v1")
 
 SUM_COLUMNS = ("requests", "input_tokens", "output_tokens", *USAGE_CLASSES, "cost_usd")
 _SUMS = "Sums by group, and of all"
+KEYS_A_PAGE = 200
 
 
 @bp.get("/keys/<key_id>/usage")
@@ -29,23 +31,37 @@ def of_key(key_id: str, query: UsageQuery) -> Response:
 
 
 @bp.get("/usage")
-@operation("getUsage", "usage:read", Usage, _SUMS, query=UsageQuery, kinds=("text/csv",))
-def of_organization(query: UsageQuery) -> Response:
+@operation("getUsage", "usage:read", Usage, _SUMS, query=OrganizationUsageQuery, kinds=("text/csv",))
+def of_organization(query: OrganizationUsageQuery) -> Response:
     """What all proxy keys used, in UTC days; the last 30 by default.
 
-    By key these are the dearest 10,000, in that order; `total` is of all.
+    By key the dearest come first, a page at a time, and `total` is of all; in CSV these are the 10,000 dearest.
     """
+    if query.group_by == "key" and query.format == "json":
+        return _page_of_keys(current_actor().org_id, query)
     return answer_of(usage_of_organization(current_actor().org_id, *query.days, query.group_by), query)
+
+
+def _page_of_keys(org_id: str, query: OrganizationUsageQuery) -> Response:
+    first, last = query.days
+    page = top_keys(org_id, first, last, query.limit or KEYS_A_PAGE, query.place())
+    total = usage_of_organization(org_id, first, last).total
+    place = page.next_place
+    more = {"has_more": place is not None, "next_cursor": None if place is None else cursor_of("usage", "key", *place)}
+    return _document(UsageTable(first, last, "key", page.lines, total), more)
 
 
 def answer_of(found: UsageTable, query: UsageQuery) -> Response:
     """What was found, in the form that was asked for."""
     if query.format == "csv":
         return table("usage", (found.group_by, *SUM_COLUMNS), ((line.group, *sum_cells(line)) for line in found.lines))
+    return _document(found, {})
+
+
+def _document(found: UsageTable, more: Mapping[str, object]) -> Response:
     lines = [line_of(line, found.group_by) for line in found.lines]
-    first, last = query.days
-    told = {"from_": first, "to": last, "group_by": query.group_by, "data": lines, "total": sums_of(found.total)}
-    return answer(Usage.model_validate(told))
+    told = {"from_": found.first, "to": found.last, "group_by": found.group_by, "data": lines, **more}
+    return answer(Usage.model_validate({**told, "total": sums_of(found.total)}))
 
 
 def line_of(line: Line, group_by: str) -> UsageLine:

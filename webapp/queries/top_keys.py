@@ -24,6 +24,8 @@ FEW_ROWS = 20_000  # daily sums that are added up at once
 MOST_KEYS_MET = 20_000
 DAYS_WALKED = 7  # a walk for each of more days would meet more keys than it saves
 _FIRST_STEP = 64
+# Where a walk begins. Told in every statement: without it a SQLite that has statistics takes a day for a range of days.
+_HIGHEST: Place = (2**63 - 1, chr(0x10FFFF))
 # Where a walk stands that has ended: which keys it did not meet cost nothing there, and any id is theirs.
 _NOTHING: Place = (0, chr(0x10FFFF))
 # As the indexes have them: each is only used where a statement itself says that it wants no other rows.
@@ -74,7 +76,7 @@ class _Walk:
     """Along an index, of one day or of all days together. No key that was not met stands above `reached`."""
 
     day: date | None  # None: all days together
-    reached: Place | None = None  # None: it has not begun
+    reached: Place = _HIGHEST
     ended: bool = field(default=False)
 
     def step(self, count: int) -> list[str]:
@@ -84,9 +86,8 @@ class _Walk:
         amount, key_id = KeySpend.total_nanos.expression, KeySpend.key_id.expression
         query = select(amount, key_id)
         query = query.where(_ALL_DAYS) if self.day is None else query.where(KeySpend.day == self.day, _ONE_DAY)
-        if self.reached is not None:
-            nanos, last_id = self.reached
-            query = query.where(tuple_(amount, key_id) < tuple_(literal(nanos, amount.type), literal(last_id)))
+        nanos, last_id = self.reached
+        query = query.where(tuple_(amount, key_id) < tuple_(literal(nanos, amount.type), literal(last_id)))
         rows = db.session.execute(query.order_by(amount.desc(), key_id.desc()).limit(count)).all()
         self.ended = len(rows) < count
         self.reached = _NOTHING if self.ended else (rows[-1][0], rows[-1][1])
@@ -98,7 +99,11 @@ def _walked(org_id: str, first: date, last: date, count: int, below: Place | Non
     days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
     whole = _Walk(None)
     # Of one day alone, what a key cost on it is its place.
-    by_day = [_Walk(day, below if len(days) == 1 else None) for day in days] if len(days) <= DAYS_WALKED else []
+    by_day = (
+        [_Walk(day, below if below and len(days) == 1 else _HIGHEST) for day in days]
+        if len(days) <= DAYS_WALKED
+        else []
+    )
     met: set[str] = set()
     known: list[UsageLine] = []
     step = max(_FIRST_STEP, count)
@@ -118,9 +123,9 @@ def _walked(org_id: str, first: date, last: date, count: int, below: Place | Non
 
 def _bound(whole: _Walk, by_day: list[_Walk]) -> Place:
     """The highest place at which a key can stand that was not met."""
-    bounds = [whole.reached or _NOTHING]
+    bounds = [whole.reached]
     if by_day:
-        reached = [walk.reached or _NOTHING for walk in by_day]
+        reached = [walk.reached for walk in by_day]
         bounds.append((sum(nanos for nanos, _ in reached), min(key_id for _, key_id in reached)))
     return min(bounds)
 

@@ -19,6 +19,7 @@ _ALSO = {"last_used": "last_used_at"}  # as the contract has it
 GROUPS = ("day", "key", "provider", "model")
 FORMS = ("json", "csv")
 MAX_LIMIT = 200
+MAX_USED = 1_000  # keys by what they used, a page
 _DEFAULT_DAYS = 30
 _LONGEST_RANGE = timedelta(days=3660)
 _FURTHEST_AHEAD = timedelta(days=366)
@@ -225,3 +226,34 @@ class UsageQuery(Input):
     def days(self) -> tuple[date, date]:
         """The first and the last day."""
         return self._days
+
+
+class OrganizationUsageQuery(UsageQuery):
+    """The same of all keys, which by key come a page at a time."""
+
+    limit: Annotated[int, BeforeValidator(whole(1, MAX_USED)), Field(ge=1, le=MAX_USED)] | None = Field(
+        default=None, description="By key alone: how many at most; 200 by default."
+    )
+    cursor: str | None = Field(default=None, description="By key alone: `next_cursor` of the page before.")
+
+    @model_validator(mode="after")
+    def _pages_are_of_keys(self) -> "OrganizationUsageQuery":
+        for name in ("limit", "cursor"):
+            if getattr(self, name) and (self.group_by, self.format) != ("key", "json"):
+                message = "goes with group_by=key and JSON only, which come a page at a time"
+                raise PydanticCustomError("of_field", name, {"field": name, "message": message})
+        self.place()
+        return self
+
+    def place(self) -> tuple[int, str] | None:
+        """What the last key of the page before has cost, in nano-dollars, and its id."""
+        if not self.cursor:
+            return None
+        try:
+            kind, of_group, nanos, key_id = read_cursor(self.cursor)
+            if (kind, of_group) == ("usage", "key"):
+                return _whole(nanos), as_text(key_id)
+        except (ValueError, TypeError):
+            pass
+        message = "is not one that this list gave; start without it"
+        raise PydanticCustomError("of_field", "cursor", {"field": "cursor", "message": message})

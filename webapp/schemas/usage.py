@@ -51,4 +51,6 @@ class Usage(Output):
     to: date
     group_by: Literal["day", "key", "provider", "model"]
     data: list[UsageLine]
+    has_more: bool | None = Field(default=None, exclude_if=is_none, description="By key alone: whether keys follow.")
+    next_cursor: str | None = Field(default=None, exclude_if=is_none, description="Where they begin.")
     total: UsageSums
