@@ -3,11 +3,13 @@
 import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from ipaddress import IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from shared.policy.values import Address, Network
 
 _MAX_HOPS = 100
+_ROUTED_IPV6 = ip_network("2000::/3")  # RFC 4291
+_NAT64 = ip_network("64:ff9b::/96")  # RFC 6052: the last 32 bits are an IPv4 address
 _PLAIN_PREFIX = re.compile(r"/(0|[1-9]\d{0,2})")
 
 
@@ -79,3 +81,25 @@ def client_address(peer: str, forwarded_for: Sequence[str], trusted: Iterable[Ne
         if address is None or not any(address in network for network in networks):
             return address
     return address
+
+
+def is_public(address: Address) -> bool:
+    """Whether an address is one of the whole internet's, and leads to no network of ours by another spelling of it."""
+    if isinstance(address, IPv6Address):
+        if address.teredo is not None:
+            return False
+        inner = address.ipv4_mapped or address.sixtofour
+        if address in _NAT64:
+            inner = IPv4Address(int(address) & 0xFFFFFFFF)
+        if inner is not None:
+            return is_public(inner)
+        if address not in _ROUTED_IPV6:
+            return False
+    return address.is_global and not address.is_multicast
+
+
+def may_be_reached(address: Address, allowed: Iterable[Network]) -> bool:
+    """Whether something that others chose may be sent there: to public addresses, and to what is allowed besides."""
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return is_public(address) or any(address in network for network in allowed)

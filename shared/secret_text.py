@@ -17,6 +17,7 @@ _SECRET = re.compile(
     r"|AQ\.[0-9A-Za-z_-]{30,}"  # Google, bound to a service account
     r"|gsk_[0-9A-Za-z]{20,}"  # Groq
     r"|xai-[0-9A-Za-z]{20,}"
+    r"|whsec_[0-9A-Za-z+/=_-]{20,}"  # of webhooks: ours, and those of others who sign as the same standard says
     r"|hf_[0-9A-Za-z]{20,}"
     r"|pplx-[0-9A-Za-z]{20,}"
     r"|(?-i:(?:AKIA|ASIA)[0-9A-Z]{16})\b"  # AWS

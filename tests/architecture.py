@@ -30,6 +30,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 )
 # The same for the dashboard, below what serves HTTP; what is named here imports nothing of webapp that stands above it.
 DASHBOARD_LAYERS: tuple[tuple[str, ...], ...] = (
+    ("alerting",),
     ("actions", "queries"),
     ("views",),
     ("schemas",),
@@ -43,6 +44,7 @@ SOCKET_FILES = {
     "proxyd/upstream": "outbound connections",
     "proxyd/sandbox/server": "the built-in provider is a server of its own",
     "proxyd/sandbox/sessions": "its WebSockets",
+    "webapp/alerting": "receivers of alerts, at addresses and with certificates that were judged",
     "webapp/serving": "the deadlines on connections to the dashboard",
     "webapp/supervisor": "asks whether a port is free before anything is started on it",
 }

@@ -36,7 +36,7 @@ from shared.config import SettingError, Settings
 from shared.config.storage import database_url
 from shared.counters import is_in_use
 from shared.database_probe import check_database, reason_of
-from shared.models import AccountingState, JournalState, KeySearch, ProviderCredential
+from shared.models import AccountingState, JournalState, KeySearch, ProviderCredential, Webhook
 from shared.sealing import Sealer, UnsealError
 
 ROWS_AT_ONCE = 1000
@@ -58,7 +58,9 @@ class Copied:
 
     rows: dict[str, int]  # by table
     open_journals: int  # of which the ledger may lack some
-    sealed_by_others: int  # credentials that the settings' ROUTER_ENCRYPTION_KEY does not open
+    sealed_by_others: (
+        int  # credentials, and secrets of webhooks, that the settings' ROUTER_ENCRYPTION_KEY does not open
+    )
 
     def lines(self) -> Iterator[str]:
         """What is told at the end."""
@@ -240,7 +242,7 @@ def _set_sequences(new: Connection) -> None:
 
 def _sealed_by_others(new: Connection, settings: Settings) -> int:
     sealer, closed = Sealer(settings.encryption_keys), 0
-    for sealed in new.scalars(select(ProviderCredential.sealed)):
+    for sealed in (*new.scalars(select(ProviderCredential.sealed)), *new.scalars(select(Webhook.sealed))):
         try:
             sealer.unseal(sealed)
         except UnsealError:

@@ -14,8 +14,9 @@ from shared.config import CREDENTIAL_SETTINGS, SETTINGS, URL_SETTINGS, Bind, Set
 # The first start is over when the children begin.
 LAUNCHER_ONLY = ("ROUTER_ADMIN_EMAIL", "ROUTER_ADMIN_PASSWORD", "ROUTER_BOOTSTRAP_TOKEN", *CREDENTIAL_SETTINGS.values())
 
-# What signs sessions is for who has sessions. (Who cannot write the ledger need not know how to, see `launch`.)
-DASHBOARD_ONLY = ("SECRET_KEY", "SECRET_KEY_FALLBACKS")
+# What signs sessions is for who has sessions, and mail is sent by the dashboard. (Who cannot write the ledger need not
+# know how to, see `launch`.) The sender goes with the server, without which it means nothing.
+DASHBOARD_ONLY = ("SECRET_KEY", "SECRET_KEY_FALLBACKS", "ROUTER_SMTP_URL", "ROUTER_SMTP_FROM")
 
 _SYSTEM = frozenset(
     ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH")

@@ -30,6 +30,7 @@ _NAVIGATION = (
     ("Requests", "/requests", "list"),
     ("Providers", "/providers", "plug"),
     ("Members", "/settings/members", "users"),
+    ("Alerts", "/settings/alerts", "bell"),
     ("Audit log", "/audit", "history"),
     ("Settings", "/settings", "settings"),
 )

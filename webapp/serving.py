@@ -136,7 +136,10 @@ class DashboardWorker(GeventWorker):  # type: ignore[misc] # gunicorn publishes 
 
     def load_wsgi(self) -> None:
         """Load the app, everything cooperative by now, and give its long work to threads."""
-        from webapp import MAX_BODY_BYTES, passwords  # noqa: PLC0415 - see above: not before this moment
+        from flask import Flask  # noqa: PLC0415 - see above: not before this moment
+
+        from webapp import MAX_BODY_BYTES, passwords  # noqa: PLC0415
+        from webapp.alerting import loop  # noqa: PLC0415
         from webapp.offload import OFFLOAD, TooBusy, TookTooLong  # noqa: PLC0415
 
         super().load_wsgi()
@@ -165,6 +168,8 @@ class DashboardWorker(GeventWorker):  # type: ignore[misc] # gunicorn publishes 
                 calling.release()
 
         OFFLOAD.calls = called
+        if isinstance(self.wsgi, Flask):
+            loop.start(self.wsgi)
         passwords.unknown_hash()  # else the first login of somebody who does not exist would take twice the time
         self.wsgi = WholeRequests(self.wsgi, MAX_BODY_BYTES)
 

@@ -15,8 +15,9 @@ from typing import Literal
 
 from cryptography.fernet import Fernet
 
-from shared.config import storage, values
+from shared.config import mail, storage, values
 from shared.config.data_dir import data_directory, made_once
+from shared.config.mail import MailServer
 from shared.config.values import Bind, SettingError, shown
 from shared.policy.values import Network
 
@@ -46,6 +47,9 @@ class Settings:
     admin_password: str | None
     bootstrap_token: str | None
     journal_sync: Literal["none", "batch"]
+    mail_server: MailServer | None
+    mail_from: str | None  # set where there is a mail server
+    alert_networks: tuple[Network, ...]  # whose addresses webhooks may lead to although they are not public
 
     def __repr__(self) -> str:
         return f"Settings(data_dir={str(self.data_dir)!r})"
@@ -90,6 +94,9 @@ class Settings:
             admin_password=values.password(*of("ROUTER_ADMIN_PASSWORD")),
             bootstrap_token=values.token(*of("ROUTER_BOOTSTRAP_TOKEN")),
             journal_sync=values.journal_sync(*of("ROUTER_JOURNAL_SYNC")),
+            mail_server=(mail_server := mail.mail_server(*of("ROUTER_SMTP_URL"))),
+            mail_from=mail.mail_from(*of("ROUTER_SMTP_FROM"), "ROUTER_SMTP_URL", mail_server),
+            alert_networks=mail.private_networks(*of("ROUTER_ALERTS_PRIVATE_ADDRESSES")),
         )
         for slug, name in URL_SETTINGS.items():
             values.refuse_itself(name, settings.provider_urls[slug], settings.proxy_bind)
@@ -189,5 +196,12 @@ SETTINGS: tuple[Setting, ...] = (
         "ROUTER_JOURNAL_SYNC",
         "none",
         "none: the journal survives kill -9; batch: fdatasync before anything is sent, so that it survives a power cut",
+    ),
+    Setting("ROUTER_SMTP_URL", "", "mail server for alerts: smtp://user:password@host:587, smtps://, smtp+insecure://"),
+    Setting("ROUTER_SMTP_FROM", "", "address that mail comes from; needed with ROUTER_SMTP_URL"),
+    Setting(
+        "ROUTER_ALERTS_PRIVATE_ADDRESSES",
+        "",
+        "addresses or CIDR ranges that webhooks may lead to although they are not public, comma-separated",
     ),
 )

@@ -147,7 +147,7 @@ def origin(name: str, text: str) -> str:
         raise wrong
     if "@" in parts.netloc or "?" in text or "#" in text:
         raise SettingError(f"{name} must hold neither credentials nor a query.")
-    if not _is_host(parts.hostname or "", in_brackets="[" in parts.netloc):
+    if not is_host(parts.hostname or "", in_brackets="[" in parts.netloc):
         raise wrong
     return text.rstrip("/")
 
@@ -162,7 +162,7 @@ def reached_at(name: str, text: str) -> str | None:
     return url
 
 
-def _is_host(host: str, *, in_brackets: bool) -> bool:
+def is_host(host: str, *, in_brackets: bool) -> bool:
     """Whether it can be looked up at all: the resolver raises UnicodeError for labels that are empty or too long."""
     if in_brackets:
         try:

@@ -4,6 +4,15 @@ Rows do not leave the layer that loads them: the data plane takes `snapshot_of` 
 Ledger and audit rows are only ever inserted; triggers made by the first migration refuse anything else.
 """
 
+from shared.models.alerts import (
+    TARGET_LENGTH,
+    Alert,
+    AlertDelivery,
+    AlertRules,
+    KeyAlertRules,
+    RefusalSample,
+    Webhook,
+)
 from shared.models.key_lists import KeyNearLimit, KeySearch, UnchargedKey
 from shared.models.ledger import (
     USAGE_CLASSES,
@@ -42,7 +51,7 @@ from shared.models.policy import (
 )
 
 # The migration that made these tables as they stand here: the last of migrations/versions/.
-REVISION = "0016"
+REVISION = "0018"
 
 __all__ = [
     "ADMIN_SCOPE",
@@ -52,13 +61,18 @@ __all__ = [
     "REVISION",
     "ROLES",
     "SCOPES",
+    "TARGET_LENGTH",
     "USAGE_CLASSES",
     "AccountingState",
+    "Alert",
+    "AlertDelivery",
+    "AlertRules",
     "AuditEvent",
     "IdempotentCreation",
     "Invitation",
     "JobBooking",
     "JournalState",
+    "KeyAlertRules",
     "KeyNearLimit",
     "KeySearch",
     "KeySecret",
@@ -76,11 +90,13 @@ __all__ = [
     "ProviderJob",
     "ProxyKey",
     "Refusal",
+    "RefusalSample",
     "Status",
     "UnchargedKey",
     "UsageDaily",
     "UsageRecord",
     "User",
     "UserSession",
+    "Webhook",
     "snapshot_of",
 ]

@@ -3,15 +3,7 @@
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import (
-    JSON,
-    BigInteger,
-    Date,
-    Index,
-    String,
-    Text,
-    text,
-)
+from sqlalchemy import JSON, BigInteger, Date, Index, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.db import Base, UtcDateTime
@@ -35,6 +27,14 @@ class UsageRecord(Base):
             "adjusts",
             sqlite_where=text("adjusts IS NOT NULL"),
             postgresql_where=text("adjusts IS NOT NULL"),
+        ),
+        # Of the few rows whose credential a provider refused, likewise.
+        Index(
+            "ix_usage_records_credential_refused",
+            "org_id",
+            "admitted_at",
+            sqlite_where=text("status IN (401, 403)"),
+            postgresql_where=text("status IN (401, 403)"),
         ),
     )
 

@@ -34,6 +34,10 @@ def dashboard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Router]:
         router.create_key(name='<img src=x onerror=alert(1)> hx-get="/logout"', allowed_providers=["gemini"])
         # Made by a token, whose id is a long word in the list of tokens.
         router.api("POST", "/v1/tokens", json={"name": "by automation", "scopes": ["keys:read"]}).raise_for_status()
+        hook = router.api("POST", "/v1/webhooks", json={"url": f"https://hooks.example.com/{'long' * 30}"})
+        hook.raise_for_status()
+        router.api("PATCH", "/v1/alerts", json={"recipients": ["ops@example.com"]}).raise_for_status()
+        router.api("POST", "/v1/alerts/test").raise_for_status()
         yield router
     finally:
         router.stop_all()

@@ -83,6 +83,12 @@ NONSENSE = {
     "ROUTER_ADMIN_PASSWORD": ("short", "x" * 1025, "\u00e9" * 513, "\udcff" * 10, "a\x00bcdefghi"),
     "ROUTER_BOOTSTRAP_TOKEN": ("sk-mgmt-123", "x" * 72, keys.mint(keys.PROXY_TAG).raw, "sk-mgmt-" + "0" * 64, "\u0661" * 72),
     "ROUTER_JOURNAL_SYNC": ("yes", "BATCH", "full", "none batch", "0"),
+    "ROUTER_SMTP_URL": (
+        "mail.example.com", "http://mail", "smtp://", "smtp://host/x", "smtp://host?x", "smtp://host#x", "smtp://host:0", f"smtp://host:{HUGE}",
+        "smtp://[::1", "smtp://a..b", "smtp://ho st", "smtps://user@host", "smtp://host", f"smtp://user:{PASSWORD}@with@host", f"smtp+insecure://user:{PASSWORD}@host",
+    ),
+    "ROUTER_SMTP_FROM": ("nobody", "a@b@c", "<a@b>", "a@b,c@d", "\u00e9@b", f"{'a' * 300}@b"),
+    "ROUTER_ALERTS_PRIVATE_ADDRESSES": ("all", "10.0.0.1/8", "10.0.0.0/33", "::ffff:10.0.0.0/104", "fe80::1%eth0", HUGE, "localhost"),
 }  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from alerts_kit import alerting, deliver, hook, look, mail_box, receiver  # noqa: F401 - fixtures
 from cli_kit import command  # noqa: F401 - a fixture
 from dashboard_kit import ADMIN, START, Api, Clock, environment
 from databases_kit import either, empty, made  # noqa: F401 - fixtures

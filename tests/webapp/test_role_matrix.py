@@ -16,6 +16,7 @@ from werkzeug.test import TestResponse
 from shared.models import ROLES, SCOPES, User
 from webapp.actions.tokens import create_token
 from webapp.actions.users import create_user
+from webapp.actions.webhooks import create_webhook
 from webapp.context import Actor
 from webapp.db import db
 from webapp.security import access_of
@@ -41,6 +42,7 @@ def subjects(app: Flask, api: Api, actor: Actor) -> dict[str, str]:
             "token_id": create_token(actor, "a token", ["keys:read"]).view.id,
             "user_id": create_user(actor, "somebody@example.com", "member").user_id,
             "session_id": "0" * 32,
+            "webhook_id": create_webhook(actor, {"url": "https://hooks.example.com/1"}).view.id,
         }
 
 

@@ -8,6 +8,7 @@ from flask import Blueprint
 
 from webapp.api import (
     activity,
+    alerts,
     audit,
     explain,
     health,
@@ -20,6 +21,7 @@ from webapp.api import (
     providers,
     tokens,
     usage,
+    webhooks,
 )
 
 API: tuple[Blueprint, ...] = (
@@ -34,6 +36,9 @@ API: tuple[Blueprint, ...] = (
     providers.bp,
     prices.bp,
     organization.bp,
+    alerts.bp,
+    alerts.keys,
+    webhooks.bp,
     openapi.bp,
     health.bp,
 )

@@ -8,10 +8,12 @@ from flask import Blueprint
 
 from webapp.pages import (
     account,
+    alerts,
     audit,
     docs,
     home,
     invitation,
+    key_alerts,
     key_bulk,
     key_create,
     key_edit,
@@ -32,6 +34,7 @@ from webapp.pages import (
     tokens,
     usage,
     usage_files,
+    webhooks,
 )
 
 PAGES: tuple[Blueprint, ...] = (
@@ -47,6 +50,7 @@ PAGES: tuple[Blueprint, ...] = (
     key_pause.bp,
     key_revoke.bp,
     key_rotate.bp,
+    key_alerts.bp,
     usage.bp,
     usage_files.bp,
     providers.bp,
@@ -55,6 +59,8 @@ PAGES: tuple[Blueprint, ...] = (
     organization.bp,
     tokens.bp,
     members.bp,
+    alerts.bp,
+    webhooks.bp,
     account.bp,
     theme.bp,
     docs.bp,

@@ -4,13 +4,13 @@ It carries what was stored when it was shown (`seen`), so that only what somebod
 who change two fields at the same time both get what they want.
 """
 
-import json
 from collections.abc import Iterable
 from typing import Any
 
 from flask_wtf import FlaskForm
 from wtforms import BooleanField, HiddenField, SelectField, StringField
 
+from webapp.pages.form_patch import changed_since, seen_text
 from webapp.pages.key_form import RESETS
 from webapp.render import sentence
 from webapp.validation import FieldError
@@ -44,20 +44,13 @@ def filled(view: OrganizationView, *, submitted: bool) -> OrganizationForm:
     if submitted:
         return OrganizationForm(data=known)
     form = OrganizationForm(formdata=None, data=known)
-    form.seen.data = json.dumps(_document(form))
+    form.seen.data = seen_text(_document(form))
     return form
 
 
 def patch(form: OrganizationForm) -> dict[str, object]:
     """What was changed since the form was shown, as the document of the JSON endpoint."""
-    said = _document(form)
-    try:
-        seen = json.loads(form.seen.data or "")
-    except (ValueError, RecursionError):
-        seen = None
-    if not isinstance(seen, dict):
-        return said
-    return {name: value for name, value in said.items() if name not in seen or seen[name] != value}
+    return changed_since(form.seen.data, _document(form))
 
 
 def attach(form: OrganizationForm, errors: Iterable[FieldError]) -> tuple[str, ...]:

@@ -1,0 +1,115 @@
+"""Alerts through real processes and on both databases: killed between sending and writing it down, and side by side."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from alerts_kit import Receiver
+from dashboard_kit import environment
+from flask import Flask
+from sqlalchemy import func, select
+
+from shared.config import Settings
+from shared.models import Alert, AlertDelivery
+from webapp import HOME, create_app
+from webapp.actions.alerts import Happened, raise_alerts, send_test, update_rules
+from webapp.actions.webhooks import create_webhook
+from webapp.alerting.deliverer import ATTEMPT_FOR, Deliverer
+from webapp.bootstrap import BootstrapReport
+from webapp.context import Actor
+from webapp.db import db
+from webapp.schemas.alerts import SPEND
+
+PATIENCE_SECONDS = 60
+
+
+def test_a_dashboard_that_is_killed_after_sending_sends_again(
+    prepared: tuple[Path, BootstrapReport], tmp_path: Path, actor: Actor, receiver: Receiver
+) -> None:
+    """The dashboard as it is deployed delivers by itself; its next start makes the attempt again, under the same id."""
+    shutil.copytree(prepared[0], tmp_path / "data")
+    environ = {**environment(tmp_path / "data"), "ROUTER_ALERTS_PRIVATE_ADDRESSES": "127.0.0.1"}
+    settings = Settings.from_env(environ)
+    app = create_app(settings)
+    with app.app_context():
+        webhook = create_webhook(actor, {"url": receiver.url})
+        (message,) = send_test(actor, webhook.view.id)
+    receiver.hold()
+    command = ["-m", "gunicorn", "--config", "webapp/serving.py", "--workers", "1", "--bind", "127.0.0.1:0"]
+    with subprocess.Popen(
+        [sys.executable, *command], cwd=HOME, env={**os.environ, **environ}, start_new_session=True
+    ) as dashboard:
+        try:
+            assert receiver.came.acquire(timeout=PATIENCE_SECONDS)
+        finally:
+            os.killpg(dashboard.pid, signal.SIGKILL)
+    receiver.free.set()
+    with app.app_context():
+        row = db.session.get_one(AlertDelivery, message.id)
+        assert (row.status, row.attempts) == ("pending", 1)
+    later = create_app(settings, clock=lambda: datetime.now(UTC) + ATTEMPT_FOR + timedelta(seconds=1))
+    assert Deliverer(app).deliver_all() == 0
+    assert Deliverer(later).deliver_all() == 1
+    assert [one.headers["webhook-id"] for one in receiver.received] == [message.id] * 2
+    assert all(one.is_signed_by(webhook.secret) for one in receiver.received)
+    for one in (app, later):
+        with one.app_context():
+            assert db.session.get_one(AlertDelivery, message.id).status == "delivered"
+            db.engine.dispose()
+        one.extensions["counters"].close()
+
+
+def test_what_several_machines_notice_at_once_is_told_once(made: tuple[Flask, BootstrapReport]) -> None:
+    app, report = made
+    actor = Actor(report.org_id, "system", None)
+    with app.app_context():
+        update_rules(actor, {"recipients": ["a@example.com", "b@example.com"]})
+        create_webhook(actor, {"url": "https://hooks.example.com/1"})
+    things = [Happened(SPEND, f"key_{number}", "50 %", {"n": number}) for number in range(5)]
+    together = threading.Barrier(4)
+
+    def notice(number: int) -> int:
+        together.wait()
+        with app.app_context():
+            return raise_alerts(report.org_id, things if number % 2 else things[::-1])
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(notice, range(4))) == len(things)
+    with app.app_context():
+        assert db.session.scalar(select(func.count()).select_from(Alert)) == len(things)
+        found = db.session.scalars(select(AlertDelivery)).all()
+        told = [alert for row in found if row.channel == "webhook" for alert in row.alerts]
+        assert len(told) == len(set(told)) == len(things)
+        mailed = [alert for row in found if row.target == "a@example.com" for alert in row.alerts]
+        assert sorted(mailed) == sorted(told)
+        db.session.rollback()
+
+
+def test_rows_and_messages_are_there_together_or_not_at_all(
+    made: tuple[Flask, BootstrapReport], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who dies before the messages are made has noticed nothing, so somebody else does."""
+    app, report = made
+    thing = Happened(SPEND, "key_1", "50 %", {})
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with app.app_context():
+        create_webhook(Actor(report.org_id, "system", None), {"url": "https://hooks.example.com/1"})
+        with monkeypatch.context() as patch:
+            patch.setattr("webapp.actions.alerts._message", die)
+            with pytest.raises(KeyboardInterrupt):
+                raise_alerts(report.org_id, [thing])
+        assert db.session.scalar(select(func.count()).select_from(Alert)) == 0
+        assert raise_alerts(report.org_id, [thing]) == 1
+        assert raise_alerts(report.org_id, [thing]) == 0
+        assert db.session.scalar(select(func.count()).select_from(AlertDelivery)) == 1
+        db.session.rollback()

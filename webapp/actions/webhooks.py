@@ -1,0 +1,177 @@
+"""Webhooks: made, changed, given another secret, deleted. Their secrets are sealed like providers' credentials."""
+
+import base64
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+from flask import current_app
+from flask_sqlalchemy.session import Session
+from sqlalchemy import func, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import scoped_session
+
+from shared.addresses import may_be_reached, parse
+from shared.config import Settings
+from shared.ids import new_id
+from shared.models import AlertDelivery, IdempotentCreation, Webhook
+from shared.sealing import Sealer, UnsealError
+from webapp.actions import audit
+from webapp.context import Actor, Conflict, now
+from webapp.db import writing
+from webapp.schemas.alerts import MAX_WEBHOOKS, NewWebhook, WebhookPatch
+from webapp.validation import FieldError, Invalid, read
+from webapp.views.alerts import WebhookView, webhook_row, webhook_view
+
+SECRET_TAG = "whsec_"  # noqa: S105 - what a secret begins with (https://www.standardwebhooks.com)
+SECRET_BYTES = 32
+OLD_SECRET_FOR = timedelta(hours=24)
+
+
+@dataclass(frozen=True, slots=True)
+class CreatedWebhook:
+    """A webhook, and its secret at the only moment it can be seen."""
+
+    view: WebhookView
+    secret: str
+
+    def __repr__(self) -> str:
+        return f"CreatedWebhook({self.view.id})"
+
+
+def create_webhook(actor: Actor, document: Mapping[str, object], *, once: str | None = None) -> CreatedWebhook:
+    """Make a webhook. With `once`, a word that was made up for one form, there is one a word.
+
+    Raises Invalid, and Conflict "too_many_webhooks" or "form_used".
+    """
+    wanted = read(NewWebhook, document)
+    _refuse_private(wanted.url)
+    try:
+        return _create(actor, wanted, once)
+    except IntegrityError:
+        if once is None:
+            raise
+        raise Conflict("form_used", "This form made a webhook already, and its secret was shown then.") from None
+
+
+def _create(actor: Actor, wanted: NewWebhook, once: str | None) -> CreatedWebhook:
+    secret = _mint()
+    with writing() as session:
+        count = session.scalar(select(func.count()).where(Webhook.org_id == actor.org_id)) or 0
+        if count >= MAX_WEBHOOKS:
+            raise Conflict("too_many_webhooks", f"There are {MAX_WEBHOOKS} webhooks already; delete one first.")
+        row = Webhook(
+            id=new_id("whk"),
+            org_id=actor.org_id,
+            url=wanted.url,
+            events=wanted.events,
+            enabled=True,
+            sealed=_sealer().seal(secret),
+            created_at=now(),
+            created_by=actor.name,
+        )
+        if once is not None:
+            used = IdempotentCreation(org_id=actor.org_id, idempotency_key=f"webhook-form-{once}", created_id=row.id)
+            used.request_digest, used.created_at = "", row.created_at
+            session.add(used)
+        session.add(row)
+        audit(session, actor, "webhook.create", row.id, after=_told(row))
+        view = webhook_view(row, now())
+    return CreatedWebhook(view, secret)
+
+
+def update_webhook(actor: Actor, webhook_id: str, document: Mapping[str, object]) -> WebhookView:
+    """Merge a patch into it. Raises Invalid, NotFound."""
+    patch = read(WebhookPatch, document)
+    if "url" in patch.model_fields_set:
+        _refuse_private(patch.url)
+    with writing() as session:
+        row = webhook_row(actor.org_id, webhook_id, lock=True)
+        before, url = _told(row), row.url
+        for column, value in patch.columns().items():
+            setattr(row, column, value)
+        after = _told(row)
+        if before != after or url != row.url:
+            audit(session, actor, "webhook.update", row.id, before=before, after=after)
+        return webhook_view(row, now())
+
+
+def rotate_webhook(actor: Actor, webhook_id: str) -> CreatedWebhook:
+    """Give it another secret; the one that it has signs beside it for a day. Raises NotFound."""
+    secret = _mint()
+    with writing() as session:
+        row = webhook_row(actor.org_id, webhook_id, lock=True)
+        row.previous_sealed, row.previous_until = row.sealed, now() + OLD_SECRET_FOR
+        row.sealed = _sealer().seal(secret)
+        audit(session, actor, "webhook.rotate", row.id, after={"host": _host(row.url)})
+        return CreatedWebhook(webhook_view(row, now()), secret)
+
+
+def delete_webhook(actor: Actor, webhook_id: str) -> WebhookView:
+    """Forget it; what was still to be sent there is given up. Answers with what it was. Raises NotFound."""
+    with writing() as session:
+        row = webhook_row(actor.org_id, webhook_id, lock=True)
+        view = webhook_view(row, now())
+        pending = update(AlertDelivery).where(AlertDelivery.target == row.id, AlertDelivery.status == "pending")
+        session.execute(pending.values(status="dead", ended_at=now(), error="The webhook was deleted."))
+        audit(session, actor, "webhook.delete", row.id, before=_told(row))
+        session.delete(row)
+        return view
+
+
+def secrets_of(row: Webhook) -> tuple[str, ...]:
+    """All that sign what is sent there now, the newest first. Raises UnsealError."""
+    sealer = _sealer()
+    rotating = row.previous_sealed is not None and row.previous_until is not None and row.previous_until > now()
+    sealed = [row.sealed, row.previous_sealed] if rotating else [row.sealed]
+    return tuple(sealer.unseal(one) for one in sealed if one is not None)
+
+
+def reseal_webhooks(session: scoped_session[Session], sealer: Sealer) -> tuple[int, int]:
+    """Seal what older keys sealed with the first one; how many there were, and how many no key opens."""
+    resealed = lost = 0
+    for row in session.scalars(select(Webhook).order_by(Webhook.id).with_for_update()):
+        for column in ("sealed", "previous_sealed"):
+            sealed: bytes | None = getattr(row, column)
+            if sealed is None or sealer.is_current(sealed):
+                continue
+            try:
+                setattr(row, column, sealer.seal(sealer.unseal(sealed)))
+                resealed += 1
+            except UnsealError:
+                lost += column == "sealed"
+    return resealed, lost
+
+
+def _sealer() -> Sealer:
+    return Sealer(_settings().encryption_keys)
+
+
+def _settings() -> Settings:
+    settings: Settings = current_app.extensions["settings"]
+    return settings
+
+
+def _mint() -> str:
+    return SECRET_TAG + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
+
+
+def _refuse_private(url: str) -> None:
+    """Tell at once what would be refused at every attempt. A name is judged when it is connected to, by its address."""
+    address = parse(urlsplit(url).hostname or "")
+    if address is not None and not may_be_reached(address, _settings().alert_networks):
+        message = "is not a public address; ROUTER_ALERTS_PRIVATE_ADDRESSES could allow it"
+        raise Invalid(FieldError("url", message))
+
+
+def _host(url: str) -> str:
+    """What of an address is told to others: a path may be as good as a password."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _told(row: Webhook) -> dict[str, Any]:
+    return {"host": _host(row.url), "events": list(row.events), "enabled": row.enabled}
