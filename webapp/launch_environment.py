@@ -9,13 +9,14 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from shared.config import CREDENTIAL_SETTINGS, SETTINGS, URL_SETTINGS, Bind, Settings
+from shared.config import CREDENTIAL_SETTINGS, SETTINGS, SIGN_IN_SETTINGS, URL_SETTINGS, Bind, Settings
 
 # The first start is over when the children begin.
 LAUNCHER_ONLY = ("ROUTER_ADMIN_EMAIL", "ROUTER_ADMIN_PASSWORD", "ROUTER_BOOTSTRAP_TOKEN", *CREDENTIAL_SETTINGS.values())
 
-# What signs sessions is for who has sessions. (Who cannot write the ledger need not know how to, see `launch`.)
-DASHBOARD_ONLY = ("SECRET_KEY", "SECRET_KEY_FALLBACKS")
+# What signs sessions, and how they begin, is for who has sessions. (Who cannot write the ledger need not know how to,
+# see `launch`.)
+DASHBOARD_ONLY = ("SECRET_KEY", "SECRET_KEY_FALLBACKS", *SIGN_IN_SETTINGS)
 
 _SYSTEM = frozenset(
     ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH")

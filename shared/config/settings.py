@@ -17,6 +17,7 @@ from cryptography.fernet import Fernet
 
 from shared.config import storage, values
 from shared.config.data_dir import data_directory, made_once
+from shared.config.sign_in import SignIn, sign_in
 from shared.config.values import Bind, SettingError, shown
 from shared.policy.values import Network
 
@@ -46,6 +47,8 @@ class Settings:
     admin_password: str | None
     bootstrap_token: str | None
     journal_sync: Literal["none", "batch"]
+    sign_in: SignIn | None  # through a provider of OpenID Connect
+    password_login: bool
 
     def __repr__(self) -> str:
         return f"Settings(data_dir={str(self.data_dir)!r})"
@@ -66,6 +69,7 @@ class Settings:
             ("ROUTER_ENCRYPTION_KEY", "encryption_key", lambda: Fernet.generate_key().decode()),
         ):
             value[name] = value[name] or made_once(name, data_dir / file, make)
+        provider, password_login = sign_in(value, {row.name: row.default for row in SETTINGS})
         settings = cls(
             database_url=storage.database_url(*of("DATABASE_URL")),
             ledger_database_url=storage.ledger_database_url(
@@ -90,6 +94,8 @@ class Settings:
             admin_password=values.password(*of("ROUTER_ADMIN_PASSWORD")),
             bootstrap_token=values.token(*of("ROUTER_BOOTSTRAP_TOKEN")),
             journal_sync=values.journal_sync(*of("ROUTER_JOURNAL_SYNC")),
+            sign_in=provider,
+            password_login=password_login,
         )
         for slug, name in URL_SETTINGS.items():
             values.refuse_itself(name, settings.provider_urls[slug], settings.proxy_bind)
@@ -190,4 +196,12 @@ SETTINGS: tuple[Setting, ...] = (
         "none",
         "none: the journal survives kill -9; batch: fdatasync before anything is sent, so that it survives a power cut",
     ),
+    Setting("ROUTER_OIDC_ISSUER", "", "the provider of OpenID Connect through which people log in; https"),
+    Setting("ROUTER_OIDC_CLIENT_ID", "", "how the provider knows this router"),
+    Setting("ROUTER_OIDC_CLIENT_SECRET", "", "the secret of that client; none if it is a public one"),
+    Setting("ROUTER_OIDC_SCOPES", "openid email profile", "what the provider is asked for, with spaces between"),
+    Setting("ROUTER_OIDC_GROUPS_CLAIM", "groups", "where the provider tells somebody's groups"),
+    Setting("ROUTER_OIDC_ROLES", "", "group=role, comma-separated; roles are given on the dashboard by default"),
+    Setting("ROUTER_OIDC_DEFAULT_ROLE", "", "role of whoever is in none of these groups; not let in by default"),
+    Setting("ROUTER_PASSWORD_LOGIN", "on", "off: nobody logs in by a password, only through the provider"),
 )

@@ -20,7 +20,7 @@ from shared.models.ledger import (
     UsageDaily,
     UsageRecord,
 )
-from shared.models.people import Invitation, KnownPlace, User, UserSession
+from shared.models.people import Identity, Invitation, KnownPlace, User, UserSession
 from shared.models.policy import (
     ADMIN_SCOPE,
     AGENT_LENGTH,
@@ -42,7 +42,7 @@ from shared.models.policy import (
 )
 
 # The migration that made these tables as they stand here: the last of migrations/versions/.
-REVISION = "0016"
+REVISION = "0019"
 
 __all__ = [
     "ADMIN_SCOPE",
@@ -56,6 +56,7 @@ __all__ = [
     "AccountingState",
     "AuditEvent",
     "IdempotentCreation",
+    "Identity",
     "Invitation",
     "JobBooking",
     "JournalState",

@@ -83,6 +83,12 @@ NONSENSE = {
     "ROUTER_ADMIN_PASSWORD": ("short", "x" * 1025, "\u00e9" * 513, "\udcff" * 10, "a\x00bcdefghi"),
     "ROUTER_BOOTSTRAP_TOKEN": ("sk-mgmt-123", "x" * 72, keys.mint(keys.PROXY_TAG).raw, "sk-mgmt-" + "0" * 64, "\u0661" * 72),
     "ROUTER_JOURNAL_SYNC": ("yes", "BATCH", "full", "none batch", "0"),
+    "ROUTER_OIDC_ISSUER": ("id.example", "http://id.example", "https://u:p@host", "https://host?x", f"https://host/{'x' * 255}", "https://id.example"),
+    "ROUTER_OIDC_CLIENT_ID": ("two words", "r\u00f6uter", "router"), "ROUTER_OIDC_CLIENT_SECRET": (f"{PASSWORD} {PASSWORD}", "schl\u00fcssel", PASSWORD),
+    "ROUTER_OIDC_SCOPES": ("email", "openidx", "openid \u00e9", "openid email"), "ROUTER_OIDC_GROUPS_CLAIM": ("two words", "gr\u00fcppen", "roles"),
+    "ROUTER_OIDC_ROLES": ("admins", "=admin", "admins=", "admins=root", "admins=admin,", ",", "a=admin,a=viewer", "admins=Admin", "a=member"),
+    "ROUTER_OIDC_DEFAULT_ROLE": ("none", "root", "Viewer", "viewer,member", "viewer"),
+    "ROUTER_PASSWORD_LOGIN": ("yes", "false", "ON", "on off", "0", "off"),
 }  # fmt: skip
 
 
