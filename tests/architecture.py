@@ -35,7 +35,7 @@ DASHBOARD_LAYERS: tuple[tuple[str, ...], ...] = (
     ("views",),
     ("schemas",),
     ("context", "db", "validation"),
-    ("passwords", "events"),
+    ("passwords", "events", "oidc"),
     ("offload", "provider_test"),
 )
 # Only these may hold sockets, each with its reason.

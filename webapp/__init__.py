@@ -13,7 +13,7 @@ from flask_migrate import Migrate
 
 from shared import counters
 from shared.config import Settings
-from webapp import cli, db, errors, headers, render, security
+from webapp import cli, db, errors, headers, oidc, render, security
 from webapp.api import API
 from webapp.pages import PAGES
 
@@ -54,6 +54,7 @@ def create_app(settings: Settings | None = None, *, clock: Callable[[], datetime
     own_clock = None if clock is None else _AppClock(clock)
     app.extensions["counters"] = counters.connect(settings.limits_url, clock=own_clock)
     app.extensions["login_throttle"] = counters.login_throttle(settings.limits_url, clock=own_clock)
+    app.extensions["oidc"] = None if settings.sign_in is None else oidc.Provider(settings.sign_in)
     db.init_app(app, settings)
     Migrate(app, db.db, directory=str(HOME / "migrations"))
     headers.init_app(app, HOME / "static", settings.trusted_proxies)

@@ -23,6 +23,7 @@ from shared.models import REVISION, AuditEvent, Organization
 from webapp.blame import blaming
 from webapp.context import counters
 from webapp.db import db
+from webapp.oidc import Provider, ProviderFault
 from webapp.provider_test import Outcome
 
 State = Literal["ok", "warning", "fault"]
@@ -178,3 +179,15 @@ def look_at_providers(outcomes: Mapping[str, Outcome]) -> Iterator[Finding]:
         yield Finding("providers", "warning", "None has a credential. `providers set PROVIDER` stores one.")
     for slug, outcome in outcomes.items():
         yield Finding(f"provider {slug}", "ok" if outcome.ok else "fault", outcome.message)
+
+
+def look_at_sign_in(provider: Provider | None) -> Iterator[Finding]:
+    """The provider through which people log in, if there is one, and whether it is the one that the settings mean."""
+    if provider is None:
+        return
+    try:
+        provider.check()
+    except ProviderFault as fault:
+        yield Finding("sign-in provider", "fault", f"Nobody can log in through it: {fault}.")
+    else:
+        yield Finding("sign-in provider", "ok", "It answers, and calls itself as ROUTER_OIDC_ISSUER does.")

@@ -9,14 +9,16 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from shared.config import CREDENTIAL_SETTINGS, SETTINGS, URL_SETTINGS, Bind, Settings
+from shared.config import CREDENTIAL_SETTINGS, SETTINGS, SIGN_IN_SETTINGS, URL_SETTINGS, Bind, Settings
 
 # The first start is over when the children begin.
 LAUNCHER_ONLY = ("ROUTER_ADMIN_EMAIL", "ROUTER_ADMIN_PASSWORD", "ROUTER_BOOTSTRAP_TOKEN", *CREDENTIAL_SETTINGS.values())
 
-# What signs sessions is for who has sessions, and mail is sent by the dashboard. (Who cannot write the ledger need not
-# know how to, see `launch`.) The sender goes with the server, without which it means nothing.
-DASHBOARD_ONLY = ("SECRET_KEY", "SECRET_KEY_FALLBACKS", "ROUTER_SMTP_URL", "ROUTER_SMTP_FROM")
+# What signs sessions, and how they begin, is for who has sessions, and mail is sent by the dashboard. (Who cannot write
+# the ledger need not know how to, see `launch`.) The sender goes with the server, without which it means nothing.
+DASHBOARD_ONLY = (
+    "SECRET_KEY", "SECRET_KEY_FALLBACKS", "ROUTER_SMTP_URL", "ROUTER_SMTP_FROM", *SIGN_IN_SETTINGS
+)  # fmt: skip
 
 _SYSTEM = frozenset(
     ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH")

@@ -31,12 +31,14 @@ def _here(function: Callable[..., Any], *arguments: Any) -> Any:
 class Offload:
     """Who runs what: statements of SQLite, which wait for locks and disks, hashes of passwords, which take long.
 
-    And calls to providers, which may never end; those may raise TookTooLong.
+    And calls to providers of models, and to the one through which people log in; those may never end, and may raise
+    TookTooLong.
     """
 
     statements: Runner = _here
     hashes: Runner = _here
     calls: Runner = _here
+    sign_ins: Runner = _here
 
 
 OFFLOAD = Offload()

@@ -46,7 +46,7 @@ class Outcome:
     server_time: datetime | None = None  # as the provider's answer tells it, to the second
 
 
-class _SystemRoots(HTTPAdapter):
+class SystemRoots(HTTPAdapter):
     """Trusts the system's roots beside certifi's, as the proxy does."""
 
     def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
@@ -72,7 +72,7 @@ def try_connection(
     began = time.monotonic()
     with requests.Session() as session:
         session.trust_env = False
-        session.mount("https://", _SystemRoots())
+        session.mount("https://", SystemRoots())
         try:
             answer = session.get(
                 f"{base_url.rstrip('/')}{path}",

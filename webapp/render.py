@@ -17,6 +17,7 @@ from flask_login import current_user
 from jinja2_fragments.flask import render_block
 from markupsafe import Markup
 
+from shared.config import Settings
 from shared.money import NANOS_PER_USD, to_usd
 from shared.secret_text import masked
 from webapp.access import may_enter
@@ -52,7 +53,13 @@ class NavigationItem:
 def init_app(app: Flask) -> None:
     """Give the templates of `app` their globals, filters and shared context."""
     app.jinja_env.filters.update(rfc3339=rfc3339, exact=exact)
-    app.jinja_env.globals.update(static_url=static_url)
+    settings: Settings = app.extensions["settings"]
+    app.jinja_env.globals.update(
+        static_url=static_url,
+        password_login=settings.password_login,
+        single_sign_on=settings.sign_in is not None,
+        roles_by_groups=settings.sign_in is not None and bool(settings.sign_in.roles),
+    )
     app.context_processor(_shared_context)
     app.jinja_env.globals["ui"] = app.jinja_env.get_template("macros.html").module
 

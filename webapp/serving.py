@@ -42,6 +42,7 @@ LARGE_BODIES = 16
 STATEMENT_THREADS, HASH_THREADS = 10, 2  # a hash takes 64 MiB
 MOST_HASHES_WAITING = 32
 CALL_SECONDS, MOST_CALLS = 10.0, 4  # to a provider, when somebody tests the connection
+MOST_SIGN_INS = 32  # at the same moment at the provider through which people log in
 _DESCRIPTORS = 4096
 
 # What gunicorn reads of this module, by its own names.
@@ -140,7 +141,7 @@ class DashboardWorker(GeventWorker):  # type: ignore[misc] # gunicorn publishes 
 
         from webapp import MAX_BODY_BYTES, passwords  # noqa: PLC0415
         from webapp.alerting import loop  # noqa: PLC0415
-        from webapp.offload import OFFLOAD, TooBusy, TookTooLong  # noqa: PLC0415
+        from webapp.offload import OFFLOAD, TooBusy  # noqa: PLC0415
 
         super().load_wsgi()
         OFFLOAD.statements = partial(_in_a_thread, ThreadPool(STATEMENT_THREADS))
@@ -155,19 +156,8 @@ class DashboardWorker(GeventWorker):  # type: ignore[misc] # gunicorn publishes 
                 waiting.release()
 
         OFFLOAD.hashes = hashed
-        calling = BoundedSemaphore(MOST_CALLS)
-
-        def called(function: Callable[..., Any], *arguments: Any) -> Any:
-            """The call in the greenlet that asks: it waits cooperatively, and however it waits there is an end."""
-            if not calling.acquire(blocking=False):
-                raise TooBusy
-            try:
-                with gevent.Timeout(CALL_SECONDS, TookTooLong):
-                    return function(*arguments)
-            finally:
-                calling.release()
-
-        OFFLOAD.calls = called
+        OFFLOAD.calls = partial(_called, BoundedSemaphore(MOST_CALLS))
+        OFFLOAD.sign_ins = partial(_called, BoundedSemaphore(MOST_SIGN_INS))
         if isinstance(self.wsgi, Flask):
             loop.start(self.wsgi)
         passwords.unknown_hash()  # else the first login of somebody who does not exist would take twice the time
@@ -267,6 +257,19 @@ class WholeRequests:
         environ.pop("HTTP_TRANSFER_ENCODING", None)
         environ["wsgi.input"], environ["CONTENT_LENGTH"] = BytesIO(body), str(len(body))
         return None
+
+
+def _called(calling: BoundedSemaphore, function: Callable[..., Any], *arguments: Any) -> Any:
+    """The call in the greenlet that asks: it waits cooperatively, and however it waits there is an end."""
+    from webapp.offload import TooBusy, TookTooLong  # noqa: PLC0415 - as in `load_wsgi`
+
+    if not calling.acquire(blocking=False):
+        raise TooBusy
+    try:
+        with gevent.Timeout(CALL_SECONDS, TookTooLong):
+            return function(*arguments)
+    finally:
+        calling.release()
 
 
 def _in_a_thread(pool: ThreadPool, function: Callable[..., Any], *arguments: Any) -> Any:

@@ -2,10 +2,11 @@
 
 Law of this package: a value that cannot work raises `SettingError` with one sentence that names its variable, says what
 is wrong and repeats no secret. `settings` holds the table and the frozen `Settings`; the other files judge: `values`
-what a text says by itself, `storage` and `data_dir` what it points to.
+what a text says by itself, `storage` and `data_dir` what it points to, `sign_in` how people log in.
 """
 
 from shared.config.settings import CREDENTIAL_SETTINGS, SETTINGS, URL_SETTINGS, Settings
+from shared.config.sign_in import SIGN_IN_SETTINGS, SignIn
 from shared.config.values import ANY_IPV4, ANY_IPV6, Bind, SettingError
 
 __all__ = [
@@ -13,8 +14,10 @@ __all__ = [
     "ANY_IPV6",
     "CREDENTIAL_SETTINGS",
     "SETTINGS",
+    "SIGN_IN_SETTINGS",
     "URL_SETTINGS",
     "Bind",
     "SettingError",
     "Settings",
+    "SignIn",
 ]

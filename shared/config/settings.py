@@ -18,6 +18,7 @@ from cryptography.fernet import Fernet
 from shared.config import mail, storage, values
 from shared.config.data_dir import data_directory, made_once
 from shared.config.mail import MailServer
+from shared.config.sign_in import SignIn, sign_in
 from shared.config.values import Bind, SettingError, shown
 from shared.policy.values import Network
 
@@ -50,6 +51,8 @@ class Settings:
     mail_server: MailServer | None
     mail_from: str | None  # set where there is a mail server
     alert_networks: tuple[Network, ...]  # whose addresses webhooks may lead to although they are not public
+    sign_in: SignIn | None  # through a provider of OpenID Connect
+    password_login: bool
 
     def __repr__(self) -> str:
         return f"Settings(data_dir={str(self.data_dir)!r})"
@@ -70,6 +73,7 @@ class Settings:
             ("ROUTER_ENCRYPTION_KEY", "encryption_key", lambda: Fernet.generate_key().decode()),
         ):
             value[name] = value[name] or made_once(name, data_dir / file, make)
+        provider, password_login = sign_in(value, {row.name: row.default for row in SETTINGS})
         settings = cls(
             database_url=storage.database_url(*of("DATABASE_URL")),
             ledger_database_url=storage.ledger_database_url(
@@ -97,6 +101,8 @@ class Settings:
             mail_server=(mail_server := mail.mail_server(*of("ROUTER_SMTP_URL"))),
             mail_from=mail.mail_from(*of("ROUTER_SMTP_FROM"), "ROUTER_SMTP_URL", mail_server),
             alert_networks=mail.private_networks(*of("ROUTER_ALERTS_PRIVATE_ADDRESSES")),
+            sign_in=provider,
+            password_login=password_login,
         )
         for slug, name in URL_SETTINGS.items():
             values.refuse_itself(name, settings.provider_urls[slug], settings.proxy_bind)
@@ -204,4 +210,12 @@ SETTINGS: tuple[Setting, ...] = (
         "",
         "addresses or CIDR ranges that webhooks may lead to although they are not public, comma-separated",
     ),
+    Setting("ROUTER_OIDC_ISSUER", "", "the provider of OpenID Connect through which people log in; https"),
+    Setting("ROUTER_OIDC_CLIENT_ID", "", "how the provider knows this router"),
+    Setting("ROUTER_OIDC_CLIENT_SECRET", "", "the secret of that client; none if it is a public one"),
+    Setting("ROUTER_OIDC_SCOPES", "openid email profile", "what the provider is asked for, with spaces between"),
+    Setting("ROUTER_OIDC_GROUPS_CLAIM", "groups", "where the provider tells somebody's groups"),
+    Setting("ROUTER_OIDC_ROLES", "", "group=role, comma-separated; roles are given on the dashboard by default"),
+    Setting("ROUTER_OIDC_DEFAULT_ROLE", "", "role of whoever is in none of these groups; not let in by default"),
+    Setting("ROUTER_PASSWORD_LOGIN", "on", "off: nobody logs in by a password, only through the provider"),
 )

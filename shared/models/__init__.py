@@ -29,7 +29,7 @@ from shared.models.ledger import (
     UsageDaily,
     UsageRecord,
 )
-from shared.models.people import Invitation, KnownPlace, User, UserSession
+from shared.models.people import Identity, Invitation, KnownPlace, User, UserSession
 from shared.models.policy import (
     ADMIN_SCOPE,
     AGENT_LENGTH,
@@ -51,7 +51,7 @@ from shared.models.policy import (
 )
 
 # The migration that made these tables as they stand here: the last of migrations/versions/.
-REVISION = "0018"
+REVISION = "0019"
 
 __all__ = [
     "ADMIN_SCOPE",
@@ -69,6 +69,7 @@ __all__ = [
     "AlertRules",
     "AuditEvent",
     "IdempotentCreation",
+    "Identity",
     "Invitation",
     "JobBooking",
     "JournalState",

@@ -1,4 +1,4 @@
-"""Staff: who may log in, who is logged in where, and who was invited and has not come yet."""
+"""Staff: who may log in and who they are elsewhere, who is logged in where, who was invited and has not come yet."""
 
 from datetime import datetime
 
@@ -48,6 +48,23 @@ class KnownPlace(Base):
 
     user_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
     place: Mapped[str] = mapped_column(String(80), primary_key=True)
+    seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class Identity(Base):
+    """Who a member is to a provider of OpenID Connect: its issuer, and a subject that it never gives to anybody else.
+
+    Noted when somebody first logs in through the provider; from then on they are known by it, whatever email they have
+    there.
+    """
+
+    __tablename__ = "identities"
+    __table_args__ = (UniqueConstraint("user_id", "issuer"),)
+
+    issuer: Mapped[str] = mapped_column(String(255), primary_key=True)
+    subject: Mapped[str] = mapped_column(String(255), primary_key=True)
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 

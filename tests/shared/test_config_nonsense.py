@@ -89,6 +89,12 @@ NONSENSE = {
     ),
     "ROUTER_SMTP_FROM": ("nobody", "a@b@c", "<a@b>", "a@b,c@d", "\u00e9@b", f"{'a' * 300}@b"),
     "ROUTER_ALERTS_PRIVATE_ADDRESSES": ("all", "10.0.0.1/8", "10.0.0.0/33", "::ffff:10.0.0.0/104", "fe80::1%eth0", HUGE, "localhost"),
+    "ROUTER_OIDC_ISSUER": ("id.example", "http://id.example", "https://u:p@host", "https://host?x", f"https://host/{'x' * 255}", "https://id.example"),
+    "ROUTER_OIDC_CLIENT_ID": ("two words", "r\u00f6uter", "router"), "ROUTER_OIDC_CLIENT_SECRET": (f"{PASSWORD} {PASSWORD}", "schl\u00fcssel", PASSWORD),
+    "ROUTER_OIDC_SCOPES": ("email", "openidx", "openid \u00e9", "openid email"), "ROUTER_OIDC_GROUPS_CLAIM": ("two words", "gr\u00fcppen", "roles"),
+    "ROUTER_OIDC_ROLES": ("admins", "=admin", "admins=", "admins=root", "admins=admin,", ",", "a=admin,a=viewer", "admins=Admin", "a=member"),
+    "ROUTER_OIDC_DEFAULT_ROLE": ("none", "root", "Viewer", "viewer,member", "viewer"),
+    "ROUTER_PASSWORD_LOGIN": ("yes", "false", "ON", "on off", "0", "off"),
 }  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from shared.ids import new_id
 from shared.models import IdempotentCreation, Invitation, User
 from webapp import passwords
 from webapp.actions import audit
-from webapp.actions.login import fold_email, network_of, open_for
+from webapp.actions.login import fold_email, need_passwords, network_of, open_for
 from webapp.actions.users import add_user, email_fault
 from webapp.context import Actor, Conflict, now
 from webapp.db import db, writing
@@ -79,8 +79,9 @@ def withdraw(actor: Actor, invitation_id: str) -> InvitationView:
 def accept(secret: str, password: str, ip: str | None, *, agent: str = "") -> str:
     """Become a member with this password; answers with the secret id of a session.
 
-    Raises Invalid for the password, and Conflict "invitation_over", or "email_taken".
+    Raises Invalid for the password, and Conflict "invitation_over", "email_taken" or "passwords_off".
     """
+    need_passwords()
     row = _found(secret)
     email, org_id = row.email, row.org_id
     db.session.rollback()  # hashing takes long, and others need the connection

@@ -7,7 +7,7 @@ one at once. A try is counted before the password is looked at, so that many tri
 import hashlib
 import secrets
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from ipaddress import ip_address, ip_network
@@ -17,11 +17,12 @@ from flask_sqlalchemy.session import Session
 from sqlalchemy import delete, select
 from sqlalchemy.orm import scoped_session
 
+from shared.config import Settings
 from shared.counters import Guarded, LoginThrottle
 from shared.models import AGENT_LENGTH, KnownPlace, User, UserSession
 from webapp import passwords
 from webapp.actions import audit
-from webapp.context import Actor, now
+from webapp.context import Actor, Conflict, now
 from webapp.db import db, writing
 from webapp.events import EVENTS
 
@@ -85,8 +86,19 @@ def fold_email(email: str) -> str:
     return unicodedata.normalize("NFKC", email).strip().casefold()
 
 
+def need_passwords() -> None:
+    """Raises Conflict "passwords_off" where nobody logs in by one."""
+    settings: Settings = current_app.extensions["settings"]
+    if not settings.password_login:
+        raise Conflict("passwords_off", "Passwords are switched off here. Log in through the sign-in provider.")
+
+
 def log_in(email: str, password: str, ip: str | None, *, browser: str = "", agent: str = "") -> LoggedIn | Refused:
-    """Check a password. Raises CountersUnavailable: without its throttle the door stays closed."""
+    """Check a password. Raises CountersUnavailable: without its throttle the door stays closed.
+
+    Raises Conflict "passwords_off" as well.
+    """
+    need_passwords()
     email = fold_email(email)
     network, own = network_of(ip), _browser_place(browser) if browser else ""
     found = _find(email)
@@ -163,8 +175,12 @@ def open_for(
     password_hash: str | None = None,
     places: Collection[str] = (),
     agent: str = "",
+    told: Mapping[str, object] | None = None,
 ) -> str:
-    """Begin a session for somebody whose password was checked; answers with its secret id. Clears away old ones."""
+    """Begin a session for somebody of whom it is known who they are; answers with its secret id. Clears away old ones.
+
+    `told` is what the audit log has to say of how they came in, unless by a password.
+    """
     session_id, at = secrets.token_urlsafe(32), now()
     with writing() as session:
         session.execute(delete(UserSession).where(UserSession.created_at < at - LONGEST))
@@ -173,12 +189,12 @@ def open_for(
         user = session.get_one(User, user_id, with_for_update=True)
         if password_hash is not None:
             user.password_hash = password_hash
-        told = "".join(character for character in agent if character.isprintable())[:AGENT_LENGTH]
+        shown = "".join(character for character in agent if character.isprintable())[:AGENT_LENGTH]
         row = UserSession(digest=session_digest(session_id), user_id=user_id, created_at=at, seen_at=at)
-        row.ip, row.agent = actor.ip, told or None
+        row.ip, row.agent = actor.ip, shown or None
         session.add(row)
         _remember(session, user_id, places, at)
-        audit(session, actor, "login.accept", user_id)
+        audit(session, actor, "login.accept", user_id, after=told)
     return session_id
 
 

@@ -9,7 +9,7 @@ from shared.counters import Guarded, LoginThrottle
 from shared.models import KnownPlace, User, UserSession
 from webapp import passwords
 from webapp.actions import audit
-from webapp.actions.login import open_for, session_digest
+from webapp.actions.login import need_passwords, open_for, session_digest
 from webapp.context import Actor, Conflict, NotFound
 from webapp.db import db, writing
 from webapp.events import EVENTS
@@ -20,8 +20,9 @@ from webapp.views.sessions import ID_DIGITS
 def change_password(actor: Actor, user_id: str, current: str, new: str, *, agent: str = "") -> str:
     """Change one's own password; the secret id of the session that takes the place of all there were.
 
-    Raises Invalid, and Conflict "too_many_attempts" when the present password was guessed at too often.
+    Raises Invalid, and Conflict "passwords_off", or "too_many_attempts" when the present one was guessed at too often.
     """
+    need_passwords()
     user = db.session.scalar(select(User).where(User.id == user_id, User.org_id == actor.org_id))
     if user is None:
         raise NotFound

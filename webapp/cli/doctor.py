@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 
 import click
+from flask import current_app
 from flask.cli import with_appcontext
 
 from shared.config import Settings
@@ -21,6 +22,7 @@ from webapp.doctor import (
     look_at_programs,
     look_at_providers,
     look_at_settings,
+    look_at_sign_in,
 )
 from webapp.first_start import first_actor
 from webapp.queries.connection import outcome_of
@@ -64,4 +66,5 @@ def look(settings: Settings, *, offline: bool) -> Iterator[Finding]:
         outcomes = {view.provider: outcome_of(found.org_id, view) for view in known}
     if not offline:
         yield from look_at_providers(outcomes)
+        yield from look_at_sign_in(current_app.extensions["oidc"])
     yield from look_at_clock(now(), outcomes)

@@ -6,6 +6,7 @@ import click
 
 from webapp.actions.login import fold_email
 from webapp.actions.members import update_member
+from webapp.actions.single_sign_on import unlink
 from webapp.actions.users import CreatedUser, create_user, reset_password
 from webapp.cli.fields import options, said
 from webapp.cli.output import as_json_option, tell_json, tell_table
@@ -84,6 +85,19 @@ def password_command(email: str, as_json: bool) -> None:  # noqa: FBT001 - click
         _tell_password(who, created)
     else:
         click.echo(f"{created.email}, password: {created.password}")
+
+
+@users.command("unlink")
+@click.argument("email")
+@as_json_option
+def unlink_command(email: str, as_json: bool) -> None:  # noqa: FBT001 - click's way
+    """Forget which account at the sign-in provider is a member's; they are found by their email at their next login."""
+    who = actor()
+    user_id = _user_id(who, email)
+    gone = unlink(who, user_id)
+    view = get_user(who.org_id, user_id)
+    sentence = f"{view.email} is unlinked, and logged out." if gone else f"{view.email} was not linked."
+    _tell(view, sentence, as_json=as_json)
 
 
 def _updated(email: str, patch: dict[str, object]) -> UserView:

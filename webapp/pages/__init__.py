@@ -30,6 +30,7 @@ from webapp.pages import (
     providers,
     requests,
     settings,
+    single_sign_on,
     theme,
     tokens,
     usage,
@@ -40,6 +41,7 @@ from webapp.pages import (
 PAGES: tuple[Blueprint, ...] = (
     home.bp,
     login.bp,
+    single_sign_on.bp,
     overview.bp,
     invitation.bp,
     keys.bp,

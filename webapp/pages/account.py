@@ -48,6 +48,8 @@ def change_password() -> Response:
             form[wrong.field].errors = [*form[wrong.field].errors, sentence(wrong.message)]
         return _page(form, status=422)
     except Conflict as conflict:
+        if conflict.code != "too_many_attempts":
+            raise
         return _page(form, general=(conflict.message,), status=429)
     start_session(session_id)
     tell("Your password is changed. You are logged out everywhere else.")

@@ -25,6 +25,9 @@ ACTIONS = {
     "user.password_reset": "Made a new password for a member",
     "user.deactivate": "Deactivated a member",
     "user.activate": "Let a member in again",
+    "user.link": "Came through the sign-in provider for the first time",
+    "user.unlink": "Unlinked a member from the sign-in provider",
+    "user.role_kept": "Left the last administrator one",
     "invitation.create": "Invited somebody",
     "invitation.accept": "Accepted an invitation",
     "invitation.withdraw": "Withdrew an invitation",
@@ -77,6 +80,8 @@ _FIELDS = {
     "last4": "Ends in",
     "rates": "Prices",
     "ended": "Sessions ended",
+    "through": "By way of",
+    "groups_give": "Role by groups",
 }
 # What a field means that has no value.
 _NONE = {

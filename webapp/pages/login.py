@@ -2,13 +2,14 @@
 
 import math
 
-from flask import Blueprint, redirect, request
+from flask import Blueprint, redirect, request, session
 from flask_login import current_user
 from flask_wtf import FlaskForm
 from werkzeug.wrappers import Response
 from wtforms import HiddenField, PasswordField, StringField
 
 from webapp.actions import login as action
+from webapp.pages.single_sign_on import AT_PROVIDER
 from webapp.render import page
 from webapp.security import browser_secret, client_ip, end_session, public, remember_browser, safe_next, start_session
 
@@ -29,7 +30,7 @@ def show() -> Response:
     target = safe_next(request.args.get("next"))
     if current_user.is_authenticated:
         return redirect(target, code=303)
-    return page("login.html", form=LoginForm(data={"next": target}), refusal="")
+    return page("login.html", form=LoginForm(data={"next": target}), refusal="", left="left" in request.args)
 
 
 @bp.post("/login")
@@ -58,5 +59,6 @@ def enter() -> Response:
 @bp.post("/logout")
 @public
 def leave() -> Response:
+    at_provider = session.get(AT_PROVIDER, False)
     end_session()
-    return redirect("/login", code=303)
+    return redirect("/login?left" if at_provider else "/login", code=303)

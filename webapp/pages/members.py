@@ -12,6 +12,7 @@ from wtforms import HiddenField, SelectField, StringField
 from wtforms.fields import SelectChoice
 
 from webapp.actions import invitations, users
+from webapp.actions.login import need_passwords
 from webapp.actions.members import update_member
 from webapp.addresses import dashboard_url
 from webapp.context import Conflict, now
@@ -136,6 +137,10 @@ def reset_password(user_id: str) -> Response:
     """A new password, shown this once to the administrator, who hands it over."""
     if user_id == current_user.user_id:
         return _refused("Change your own password under Account.")
+    try:
+        need_passwords()
+    except Conflict as conflict:
+        return _refused(conflict.message)
     created = users.reset_password(current_actor(), user_id)
     member = get_user(current_actor().org_id, user_id)
     return page("member.html", "panel", status=201, step="reset", member=member, secret=created.password)

@@ -1,0 +1,148 @@
+"""How people log in: through a provider of OpenID Connect, which of its groups means which role, and if by passwords.
+
+Only the dashboard needs these. A mistake in them must not shut everybody out, so what would leave no way in is refused.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from shared.config.values import SettingError, origin, shown
+from shared.models import ROLES
+
+SIGN_IN_SETTINGS = (
+    "ROUTER_OIDC_ISSUER",
+    "ROUTER_OIDC_CLIENT_ID",
+    "ROUTER_OIDC_CLIENT_SECRET",
+    "ROUTER_OIDC_SCOPES",
+    "ROUTER_OIDC_GROUPS_CLAIM",
+    "ROUTER_OIDC_ROLES",
+    "ROUTER_OIDC_DEFAULT_ROLE",
+    "ROUTER_PASSWORD_LOGIN",
+)
+_METADATA = "/.well-known/openid-configuration"
+_LONGEST_ISSUER = 255  # what the database keeps of it
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class SignIn:
+    """A provider of OpenID Connect, and what its groups mean here. Not printable, because it holds a secret."""
+
+    issuer: str
+    client_id: str
+    client_secret: str | None  # None: a public client, which PKCE alone protects
+    scopes: str
+    groups_claim: str
+    roles: Mapping[str, str]  # group -> role; empty: roles are given on the dashboard
+    default_role: str | None  # of whoever is in none of these groups; None: they are not let in
+
+    def __repr__(self) -> str:
+        return f"SignIn({self.issuer!r})"
+
+    def role_of(self, groups: tuple[str, ...]) -> str | None:
+        """The highest role that these groups give; None when they give none."""
+        given = [self.roles[group] for group in groups if group in self.roles]
+        return max(given, key=ROLES.index, default=self.default_role)
+
+
+def sign_in(value: Mapping[str, str], defaults: Mapping[str, str]) -> tuple[SignIn | None, bool]:
+    """The provider, if there is one, and whether passwords count. Takes all settings by name, and their defaults."""
+    passwords = _switch("ROUTER_PASSWORD_LOGIN", value["ROUTER_PASSWORD_LOGIN"])
+    provider = _provider(value)
+    if provider is None:
+        for name in SIGN_IN_SETTINGS[1:-1]:
+            if value[name] != defaults[name]:
+                raise SettingError(f"{name} is set, and ROUTER_OIDC_ISSUER is not: name the provider that it is about.")
+        if not passwords:
+            raise SettingError("ROUTER_PASSWORD_LOGIN is off, and there is no ROUTER_OIDC_ISSUER: nobody could log in.")
+    elif not passwords and provider.roles and "admin" not in (*provider.roles.values(), provider.default_role):
+        raise SettingError(
+            "ROUTER_PASSWORD_LOGIN is off, and ROUTER_OIDC_ROLES makes nobody an administrator: give a group the role "
+            "admin, or let passwords count."
+        )
+    return provider, passwords
+
+
+def _provider(value: Mapping[str, str]) -> SignIn | None:
+    issuer = _issuer("ROUTER_OIDC_ISSUER", value["ROUTER_OIDC_ISSUER"])
+    parts = {name: _word(name, value[name]) for name in SIGN_IN_SETTINGS[1:3]}
+    scopes = _scopes("ROUTER_OIDC_SCOPES", value["ROUTER_OIDC_SCOPES"])
+    claim = _word("ROUTER_OIDC_GROUPS_CLAIM", value["ROUTER_OIDC_GROUPS_CLAIM"])
+    roles = _roles("ROUTER_OIDC_ROLES", value["ROUTER_OIDC_ROLES"])
+    default = _role("ROUTER_OIDC_DEFAULT_ROLE", value["ROUTER_OIDC_DEFAULT_ROLE"])
+    if not issuer:
+        return None
+    if not parts["ROUTER_OIDC_CLIENT_ID"]:
+        raise SettingError("ROUTER_OIDC_ISSUER is set, and ROUTER_OIDC_CLIENT_ID is not: both come from the provider.")
+    return SignIn(
+        issuer=issuer,
+        client_id=parts["ROUTER_OIDC_CLIENT_ID"],
+        client_secret=parts["ROUTER_OIDC_CLIENT_SECRET"] or None,
+        scopes=scopes,
+        groups_claim=claim,
+        roles=roles,
+        default_role=default,
+    )
+
+
+def _issuer(name: str, text: str) -> str:
+    """As the provider spells it, with or without a slash at its end: tokens must have the same."""
+    if not text:
+        return ""
+    origin(name, text)
+    if text.rstrip("/").endswith(_METADATA):
+        raise SettingError(f"{name} must end before {_METADATA}.")
+    if len(text) > _LONGEST_ISSUER:
+        raise SettingError(f"{name} must have at most {_LONGEST_ISSUER} characters.")
+    parts = urlsplit(text)
+    if parts.scheme != "https" and not _is_loopback(parts.hostname or ""):
+        raise SettingError(f"{name} must be an https address: whoever can change what it says could log in as anybody.")
+    return text
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _word(name: str, text: str) -> str:
+    if not (text.isascii() and text.isprintable() and " " not in text):
+        raise SettingError(f"{name} holds characters that do not belong into it, such as a space.")
+    return text
+
+
+def _scopes(name: str, text: str) -> str:
+    if not (text.isascii() and text.isprintable() and "openid" in text.split()):
+        raise SettingError(f"{name} must be words with spaces between them, openid among them, not {shown(text)}.")
+    return " ".join(text.split())
+
+
+def _roles(name: str, text: str) -> Mapping[str, str]:
+    found: dict[str, str] = {}
+    for part in text.split(",") if text else ():
+        group, _, role = (piece.strip() for piece in part.rpartition("="))
+        if not group or role not in ROLES:
+            raise SettingError(
+                f"{name} must be groups with their roles (viewer, member or admin), such as "
+                f"platform=admin,staff=member, not {shown(part.strip())}."
+            )
+        if found.setdefault(group, role) != role:
+            raise SettingError(f"{name} gives the group {shown(group)} two roles.")
+    return found
+
+
+def _role(name: str, text: str) -> str | None:
+    if text and text not in ROLES:
+        raise SettingError(f"{name} must be viewer, member or admin, not {shown(text)}.")
+    return text or None
+
+
+def _switch(name: str, text: str) -> bool:
+    if text not in ("on", "off"):
+        raise SettingError(f"{name} must be on or off, not {shown(text)}.")
+    return text == "on"

@@ -1,0 +1,86 @@
+"""The settings of logging in: what goes together, what shuts everybody out, and which role groups give."""
+
+from pathlib import Path
+
+import pytest
+
+from shared.config import SettingError, Settings, SignIn
+
+ISSUER = {"ROUTER_OIDC_ISSUER": "https://id.example.com/realms/staff/"}
+PROVIDER = {**ISSUER, "ROUTER_OIDC_CLIENT_ID": "router", "ROUTER_OIDC_CLIENT_SECRET": "a-secret-of-the-provider"}
+
+
+@pytest.fixture
+def env(tmp_path: Path) -> dict[str, str]:
+    return {"ROUTER_DATA_DIR": str(tmp_path / "data")}
+
+
+def provider(env: dict[str, str], **more: str) -> SignIn:
+    found = Settings.from_env({**env, **PROVIDER, **more}).sign_in
+    assert found is not None
+    return found
+
+
+def test_it_works(env: dict[str, str], tmp_path: Path) -> None:
+    settings = Settings.from_env(env)
+    assert (settings.sign_in, settings.password_login) == (None, True)
+    (tmp_path / "secret").write_text("from-a-file\n")
+    environ = {**env, **PROVIDER, "ROUTER_OIDC_CLIENT_SECRET_FILE": str(tmp_path / "secret")}
+    environ.pop("ROUTER_OIDC_CLIENT_SECRET")
+    found = Settings.from_env({**environ, "ROUTER_OIDC_ROLES": " /platform = admin ,a=b=viewer"}).sign_in
+    assert found is not None
+    assert found.issuer == ISSUER["ROUTER_OIDC_ISSUER"]
+    assert (found.client_id, found.client_secret) == ("router", "from-a-file")
+    assert (found.scopes, found.groups_claim) == ("openid email profile", "groups")
+    assert found.roles == {"/platform": "admin", "a=b": "viewer"}
+    assert "from-a-file" not in repr(found)
+
+
+@pytest.mark.parametrize(
+    ("groups", "role"),
+    [((), None), (("x",), None), (("c", "b"), "member"), (("b", "a", "x"), "admin"), (("c",), "viewer")],
+)
+def test_the_highest_role_of_the_groups(env: dict[str, str], groups: tuple[str, ...], role: str | None) -> None:
+    roles = {"ROUTER_OIDC_ROLES": "a=admin,b=member,c=viewer"}
+    assert provider(env, **roles).role_of(groups) == role
+    assert provider(env, **roles, ROUTER_OIDC_DEFAULT_ROLE="viewer").role_of(groups) == (role or "viewer")
+
+
+@pytest.mark.parametrize(
+    ("more", "name", "words"),
+    [
+        ({"ROUTER_OIDC_ISSUER": "http://id.example.com"}, "ROUTER_OIDC_ISSUER", "https"),
+        ({"ROUTER_OIDC_ISSUER": "http://10.0.0.1"}, "ROUTER_OIDC_ISSUER", "https"),
+        (
+            {"ROUTER_OIDC_ISSUER": "https://id/.well-known/openid-configuration"},
+            "ROUTER_OIDC_ISSUER",
+            "must end before",
+        ),
+        (ISSUER, "ROUTER_OIDC_ISSUER", "ROUTER_OIDC_CLIENT_ID is not"),
+        ({"ROUTER_OIDC_CLIENT_ID": "router"}, "ROUTER_OIDC_CLIENT_ID", "ROUTER_OIDC_ISSUER is not"),
+        ({"ROUTER_PASSWORD_LOGIN": "off"}, "ROUTER_PASSWORD_LOGIN", "nobody could log in"),
+        (
+            {**PROVIDER, "ROUTER_PASSWORD_LOGIN": "off", "ROUTER_OIDC_ROLES": "staff=member"},
+            "ROUTER_PASSWORD_LOGIN",
+            "nobody an administrator",
+        ),
+        ({**PROVIDER, "ROUTER_OIDC_ROLES": "staff=member,staff=admin"}, "ROUTER_OIDC_ROLES", "two roles"),
+    ],
+)
+def test_what_cannot_work_is_told(env: dict[str, str], more: dict[str, str], name: str, words: str) -> None:
+    with pytest.raises(SettingError, match=f"^{name} ") as caught:
+        Settings.from_env({**env, **more})
+    assert words in str(caught.value)
+    assert PROVIDER["ROUTER_OIDC_CLIENT_SECRET"] not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"ROUTER_OIDC_ISSUER": "http://localhost:8000"}, {"ROUTER_OIDC_ISSUER": "http://[::1]:8000/x"}, {"ROUTER_PASSWORD_LOGIN": "off"},
+        {"ROUTER_PASSWORD_LOGIN": "off", "ROUTER_OIDC_ROLES": "a=viewer", "ROUTER_OIDC_DEFAULT_ROLE": "admin"},
+        {"ROUTER_PASSWORD_LOGIN": "off", "ROUTER_OIDC_ROLES": "a=viewer,b=admin"}, {"ROUTER_OIDC_CLIENT_SECRET": ""},
+    ],
+)  # fmt: skip
+def test_what_can_work(env: dict[str, str], more: dict[str, str]) -> None:
+    assert provider(env, **more).client_id == "router"
