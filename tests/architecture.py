@@ -20,7 +20,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("app", "cli", "writer", "ledger_import", "__main__"),
     ("pool",),
     ("worker", "writer_process"),
-    ("server", "readiness"),
+    ("server", "readiness", "monitoring"),
     ("websocket",),
     ("gateway",),
     ("bodies",),
@@ -41,6 +41,7 @@ DASHBOARD_LAYERS: tuple[tuple[str, ...], ...] = (
 SOCKET_FILES = {
     "proxyd/server": "inbound connections",
     "proxyd/upstream": "outbound connections",
+    "proxyd/monitoring/endpoint": "answers whoever scrapes metrics, in the ledger writer's process",
     "proxyd/sandbox/server": "the built-in provider is a server of its own",
     "proxyd/sandbox/sessions": "its WebSockets",
     "webapp/serving": "the deadlines on connections to the dashboard",

@@ -46,6 +46,9 @@ class Settings:
     admin_password: str | None
     bootstrap_token: str | None
     journal_sync: Literal["none", "batch"]
+    metrics_bind: Bind | None
+    request_log: float | None  # which share of what went well is written, beside all else; None: nothing is
+    request_log_path: Path | None  # None: standard output
 
     def __repr__(self) -> str:
         return f"Settings(data_dir={str(self.data_dir)!r})"
@@ -90,9 +93,17 @@ class Settings:
             admin_password=values.password(*of("ROUTER_ADMIN_PASSWORD")),
             bootstrap_token=values.token(*of("ROUTER_BOOTSTRAP_TOKEN")),
             journal_sync=values.journal_sync(*of("ROUTER_JOURNAL_SYNC")),
+            metrics_bind=values.bind_or_none(*of("ROUTER_METRICS_BIND")),
+            request_log=values.request_log(*of("ROUTER_REQUEST_LOG")),
+            request_log_path=values.log_path(*of("ROUTER_REQUEST_LOG_PATH")),
         )
         for slug, name in URL_SETTINGS.items():
             values.refuse_itself(name, settings.provider_urls[slug], settings.proxy_bind)
+        values.refuse_one_port(
+            "ROUTER_METRICS_BIND",
+            settings.metrics_bind,
+            {"ROUTER_PROXY_BIND": settings.proxy_bind, "ROUTER_WEB_BIND": settings.web_bind},
+        )
         storage.refuse_one_file_for_both(settings.database_url, settings.limits_url)
         return settings
 
@@ -190,4 +201,11 @@ SETTINGS: tuple[Setting, ...] = (
         "none",
         "none: the journal survives kill -9; batch: fdatasync before anything is sent, so that it survives a power cut",
     ),
+    Setting("ROUTER_METRICS_BIND", "", "address and port of the metrics, for Prometheus; none by default"),
+    Setting(
+        "ROUTER_REQUEST_LOG",
+        "off",
+        "off; all; errors; or which share of the requests that went well is written beside the others, such as 0.01",
+    ),
+    Setting("ROUTER_REQUEST_LOG_PATH", "", "the file that requests are written to; standard output by default"),
 )

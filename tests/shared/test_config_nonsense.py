@@ -83,6 +83,9 @@ NONSENSE = {
     "ROUTER_ADMIN_PASSWORD": ("short", "x" * 1025, "\u00e9" * 513, "\udcff" * 10, "a\x00bcdefghi"),
     "ROUTER_BOOTSTRAP_TOKEN": ("sk-mgmt-123", "x" * 72, keys.mint(keys.PROXY_TAG).raw, "sk-mgmt-" + "0" * 64, "\u0661" * 72),
     "ROUTER_JOURNAL_SYNC": ("yes", "BATCH", "full", "none batch", "0"),
+    "ROUTER_METRICS_BIND": ("9090", "127.0.0.1:0", "localhost", "unix:/x", "127.0.0.1:8080", "0.0.0.0:8000"),
+    "ROUTER_REQUEST_LOG": ("yes", "ALL", "0", "0.0", "1.1", "-0.5", "0.", ".", "1e-3", "nan", "inf", "1%", HUGE, "0." + HUGE),
+    "ROUTER_REQUEST_LOG_PATH": ("/etc", "/etc/hostname/x", "/nowhere/at/all", "d" * 300, ".", "a\nb", "\udcff"),
 }  # fmt: skip
 
 
