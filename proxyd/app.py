@@ -33,6 +33,7 @@ from proxyd.gateway.token_counter import TokenCounter
 from proxyd.gateway.upload_links import UploadLinks
 from proxyd.key_cache import KeyCache
 from proxyd.messages import Origin
+from proxyd.monitoring.worker_monitor import WorkerMonitor
 from proxyd.offload import Offload, OffloadTimeout, Threads
 from proxyd.readiness import Readiness
 from proxyd.upstream.pool import UpstreamLimits, UpstreamPool
@@ -62,16 +63,26 @@ class Worker:
     engine: Engine
     offload: Offload
     readiness: Readiness
+    monitor: WorkerMonitor | None  # None: nobody wants to see metrics
 
     def start(self) -> None:
         """Enter the accounting; what is missing for it is tried again in the background."""
         self.accounting.start()
         self.refusals.start()
+        if self.monitor is not None:
+            self.monitor.start()
+
+    def take_slot(self, slot: int) -> None:
+        """Know which of the pool's places it has."""
+        if self.monitor is not None:
+            self.monitor.page.write(slot=slot)
 
     def stop(self) -> None:
         """Write down what is left. Called after the last connection has ended."""
         self.accounting.stop()
         self.refusals.stop()
+        if self.monitor is not None:
+            self.monitor.stop()
         self.counters.close()
         self.engine.dispose()
 
@@ -109,7 +120,9 @@ def build(settings: Settings, readiness: Readiness | None = None) -> Worker:
         sync=settings.journal_sync == "batch",
     )
     seeds: Seeds = lambda *wanted: asked(database.seeds, *wanted)  # noqa: E731 - its type is told here
-    accounting = Accounting(membership, shared_counters, seeds)
+    monitor = None if settings.metrics_bind is None else WorkerMonitor(settings.data_dir)
+    page = None if monitor is None else monitor.page
+    accounting = Accounting(membership, shared_counters, seeds, on_batch=None if page is None else page.count_batch)
     limits = Limits(shared_counters, accounting, seeds)
     keys = KeyCache(engine, Sealer(settings.encryption_keys), offload, generation=lambda: membership.generation)
     origins = {slug: origin_of(url) for slug, url in settings.provider_urls.items() if slug in PROVIDERS}
@@ -120,6 +133,8 @@ def build(settings: Settings, readiness: Readiness | None = None) -> Worker:
     parser = BodyParser()
     second_look = SecondLook(TokenCounter(pool, origins, parser))
     admission = AdmissionController(keys, shared_counters, accounting, limits, second_look)
+    if monitor is not None:
+        monitor.watch(membership, pool, admission)
     booker = JobBooker(accounting, membership, ProviderJobs(engine), asked)
     later = LaterBilling(booker, links, BatchFinder(pool, origins, booker))
     dispatcher = Dispatcher(accounting, pool, origins, DetachedStreams(gevent.spawn), links, later)
@@ -131,8 +146,11 @@ def build(settings: Settings, readiness: Readiness | None = None) -> Worker:
     sessions = SessionAdmission(admission, accounting, shared_counters)
     opener = SessionOpener(sessions, dispatcher, limits, parser, memory)
     trusted = settings.trusted_proxies
-    gateway = Gateway(accounting, admission, bodies, limits, dispatcher, links, opener, refusals, trusted, ready)
-    worker = Worker(gateway, accounting, refusals, shared_counters, engine, offload, readiness or Readiness())
+    gateway = Gateway(
+        accounting, admission, bodies, limits, dispatcher, links, opener, refusals, trusted, ready,
+        count_refusal=None if page is None else page.count_refusal,
+    )  # fmt: skip
+    worker = Worker(gateway, accounting, refusals, shared_counters, engine, offload, readiness or Readiness(), monitor)
     return worker
 
 
@@ -150,6 +168,7 @@ def parts(settings: Settings, readiness: Readiness) -> WorkerParts:
         on_start=worker.start,
         on_leave=readiness.leave,
         on_stop=worker.stop,
+        on_slot=worker.take_slot,
     )
 
 

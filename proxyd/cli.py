@@ -1,6 +1,7 @@
 """`python -m proxyd`: read the settings, then run the worker pool until it is told to stop."""
 
 import logging
+import os
 import sys
 
 from proxyd import app, pool
@@ -20,7 +21,8 @@ def main() -> int:
         # First: the look-up of an address starts an event loop, which forks badly.
         check_database(settings, filled=True)
         check_counters(settings)
-        _check_bind(settings)
+        _check_binds(settings)
+        _check_log(settings)
     except SettingError as error:
         sys.stderr.write(f"{error}\n")
         return 2
@@ -40,9 +42,23 @@ def main() -> int:
     )
 
 
-def _check_bind(settings: Settings) -> None:
+def _check_binds(settings: Settings) -> None:
     """Asked here as well, because only here it is known which variable is to blame."""
+    for name, bind in (("ROUTER_PROXY_BIND", settings.proxy_bind), ("ROUTER_METRICS_BIND", settings.metrics_bind)):
+        try:
+            if bind is not None:
+                check_free(str(bind))
+        except BindError as error:
+            raise SettingError(f"{name}: {error}. Is the router running already?") from None
+
+
+def _check_log(settings: Settings) -> None:
+    """Whether requests can be written down where that is asked for; the file is made by this."""
+    path = settings.request_log_path
+    if settings.request_log is None or path is None:
+        return
     try:
-        check_free(str(settings.proxy_bind))
-    except BindError as error:
-        raise SettingError(f"ROUTER_PROXY_BIND: {error}. Is the router running already?") from None
+        os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o600))
+    except OSError as error:
+        reason = (error.strerror or "").lower()
+        raise SettingError(f"ROUTER_REQUEST_LOG_PATH: {path} cannot be written: {reason}.") from None

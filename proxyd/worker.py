@@ -41,6 +41,10 @@ def _not_at_all() -> float:
     return 0.0
 
 
+def _whichever(_: int) -> None:
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class WorkerParts:
     """What makes a worker; all of it belongs to that process alone."""
@@ -51,6 +55,7 @@ class WorkerParts:
     on_stop: Callable[[], None] = nothing  # after the last connection; a few seconds at most
     on_leave: Callable[[], float] = _not_at_all  # the pool ends; for how many seconds new connections are still taken
     limits: ServerLimits | None = None
+    on_slot: Callable[[int], None] = _whichever  # before `on_start`: which of the pool's places it has, from 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +97,7 @@ class PoolWorker(Worker):  # type: ignore[misc] # gunicorn publishes no types
     def load_wsgi(self) -> None:
         try:
             super().load_wsgi()
+            self.wsgi.on_slot(self.slot)
             self.wsgi.on_start()
         except Exception:
             if not self._place.serving:

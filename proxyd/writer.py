@@ -20,6 +20,8 @@ from proxyd.accounting.ledger import Ledger
 from proxyd.accounting.ledger_writer import LedgerWriter
 from proxyd.accounting.machine import machine_of
 from proxyd.accounting.old_journals import migrate
+from proxyd.monitoring.monitor import Monitor, watch
+from proxyd.writer_process import OUTPUT_VARIABLE
 from shared import counters, db
 from shared.config import SettingError, Settings
 from shared.counters import WRITER_LOCK, CountersUnavailable
@@ -49,13 +51,16 @@ def main() -> int:
         shared_counters.refuse_foreign(database.installation())
         _refuse_two_databases(settings, database)
         migrate(settings.data_dir / "journals", ledger)
+        monitor = Monitor()
         writer = LedgerWriter(
             settings.data_dir,
             machine_of(settings.data_dir),
             shared_counters,
             database,
             ledger,
+            observer=monitor,
         )
+        watch(monitor, settings, engine, lambda: writer.status, _standard_output())
         writer.start()
     except SettingError as error:
         sys.stderr.write(f"{error}\n")
@@ -76,9 +81,15 @@ def main() -> int:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*COLLECT_AFTER)
-    _run(writer)
+    _run(writer, monitor)
     os.close(lock)
     return 0
+
+
+def _standard_output() -> int:
+    """That of the supervisor, which has handed us a copy: ours is a pipe on which it waits for a word."""
+    given = os.environ.get(OUTPUT_VARIABLE, "")
+    return int(given) if given.isdigit() else sys.stdout.fileno()
 
 
 def _refuse_two_databases(settings: Settings, database: AccountingDatabase) -> None:
@@ -121,17 +132,19 @@ def _lock(data_dir: Path) -> int:
             return lock
 
 
-def _run(writer: LedgerWriter) -> None:
+def _run(writer: LedgerWriter, monitor: Monitor) -> None:
     """Rounds, until we are told to end or the supervisor is gone; then the last ones."""
     told: list[int] = []
     for number in (signal.SIGTERM, signal.SIGQUIT):
         signal.signal(number, lambda number, _: told.append(number))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: the supervisor tells us when the workers are gone
     supervisor = os.getppid()
+    monitor.keep()
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     while not told and os.getppid() == supervisor:
         writer.round()
+        monitor.keep()
         ends = time.monotonic() + ROUND_SECONDS
         while time.monotonic() < ends and not writer.rebuild_pending and not told:
             time.sleep(POLL_SECONDS)
@@ -141,6 +154,7 @@ def _run(writer: LedgerWriter) -> None:
     while writer.round() and time.monotonic() < deadline:
         pass
     writer.leave()
+    monitor.close()
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 
 log = logging.getLogger(__name__)
 
+OUTPUT_VARIABLE = "PROXYD_OUTPUT"  # names the descriptor of our standard output in its environment
+
 START_SECONDS = 45.0  # it waits for the database and for one before it to end
 STOP_SECONDS = 15.0
 LONGEST_PAUSE_SECONDS = 5.0
@@ -102,8 +104,17 @@ class WriterProcess:
     def _spawn(self) -> None:
         self._ready = False
         self._spawned_at = time.monotonic()
-        self._process = subprocess.Popen(  # noqa: S603 - our own command line
-            self._command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, close_fds=True
-        )
+        # Its standard output is a pipe on which it tells that it is ready; lines for operators go where ours go.
+        output = os.dup(1)
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 - our own command line
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                pass_fds=(output,),
+                env={**os.environ, OUTPUT_VARIABLE: str(output)},
+            )
+        finally:
+            os.close(output)
         assert self._process.stdout is not None  # noqa: S101 - asked for above
         os.set_blocking(self._process.stdout.fileno(), False)

@@ -20,7 +20,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("app", "cli", "writer", "ledger_import", "__main__"),
     ("pool",),
     ("worker", "writer_process"),
-    ("server", "readiness"),
+    ("server", "readiness", "monitoring"),
     ("websocket",),
     ("gateway",),
     ("bodies",),
@@ -42,6 +42,7 @@ DASHBOARD_LAYERS: tuple[tuple[str, ...], ...] = (
 SOCKET_FILES = {
     "proxyd/server": "inbound connections",
     "proxyd/upstream": "outbound connections",
+    "proxyd/monitoring/endpoint": "answers whoever scrapes metrics, in the ledger writer's process",
     "proxyd/sandbox/server": "the built-in provider is a server of its own",
     "proxyd/sandbox/sessions": "its WebSockets",
     "webapp/alerting": "receivers of alerts, at addresses and with certificates that were judged",

@@ -73,8 +73,13 @@ def _prepare(environ: Mapping[str, str]) -> tuple[Settings, BootstrapReport]:
 def _check_ports(settings: Settings) -> None:
     if settings.web_bind.port == settings.proxy_bind.port:
         raise CouldNotStart("ROUTER_WEB_BIND and ROUTER_PROXY_BIND name the same port. Give each its own.")
-    for name, bind in (("ROUTER_WEB_BIND", settings.web_bind), ("ROUTER_PROXY_BIND", settings.proxy_bind)):
-        if (problem := is_free(bind)) is None:
+    wanted = {
+        "ROUTER_WEB_BIND": settings.web_bind,
+        "ROUTER_PROXY_BIND": settings.proxy_bind,
+        "ROUTER_METRICS_BIND": settings.metrics_bind,
+    }
+    for name, bind in wanted.items():
+        if bind is None or (problem := is_free(bind)) is None:
             continue
         if is_router(bind):
             raise CouldNotStart(
@@ -88,7 +93,7 @@ def _check_ports(settings: Settings) -> None:
 
 def _sandbox(settings: Settings, environ: Mapping[str, str]) -> Bind:
     """Where the sandbox will listen. Providers whose address was set by hand keep it, and get no credential."""
-    ours = (settings.web_bind.port, settings.proxy_bind.port)
+    ours = [bind.port for bind in (settings.web_bind, settings.proxy_bind, settings.metrics_bind) if bind is not None]
     bind = free_port_from(Bind("127.0.0.1", SANDBOX_PORT), but=ours)
     slugs = [slug for slug, name in URL_SETTINGS.items() if not environ.get(name) and not environ.get(f"{name}_FILE")]
     set_credentials(settings, dict.fromkeys(slugs, SANDBOX_CREDENTIAL))

@@ -51,6 +51,8 @@ def service_environment(settings: Settings, environ: Mapping[str, str], sandbox:
     for name, url in (("DATABASE_URL", settings.database_url), ("ROUTER_LIMITS_URL", settings.limits_url)):
         if name in kept:
             kept[name] = url
+    if settings.request_log_path is not None and "ROUTER_REQUEST_LOG_PATH" in kept:
+        kept["ROUTER_REQUEST_LOG_PATH"] = str(settings.request_log_path)
     if sandbox is not None:
         for name in URL_SETTINGS.values():
             if name not in kept and f"{name}_FILE" not in kept:

@@ -57,17 +57,16 @@ class Accounting:
         seeds: Seeds,
         *,
         monotonic: Callable[[], float] = time.monotonic,
+        on_batch: Callable[[list[PendingAdmission]], None] | None = None,
     ) -> None:
-        self._membership = membership
-        self._counters = counters
-        self._seeds = seeds
+        self._membership, self._counters, self._seeds = membership, counters, seeds
         self._monotonic = monotonic
         self._batch_number = 0  # of our last batch in this generation
         self._seq = 0
         self._id = str(ULID())  # of this worker, in the ids of its requests
         self._ends, self._seeding = EndQueue(), set[str]()
         self._in_doubt: Batch | None = None  # its answer was lost: it is repeated before anything else
-        self._commit: GroupCommit[PendingAdmission] = GroupCommit(self._run)
+        self._commit: GroupCommit[PendingAdmission] = GroupCommit(self._run, on_batch)
         self._journal_failed = False
         self._breaker_open_until = 0.0
         self.maintenance = Maintenance(

@@ -42,8 +42,9 @@ class GroupCommit(Generic[S]):
     `run` gets all of a batch and marks each by its outcome; what it raises, everyone gets.
     """
 
-    def __init__(self, run: Callable[[list[S]], None]) -> None:
-        self._run = run
+    def __init__(self, run: Callable[[list[S]], None], on_batch: Callable[[list[S]], None] | None = None) -> None:
+        """`on_batch` sees each batch that was run, and must not raise."""
+        self._run = run if on_batch is None else _told(run, on_batch)
         self._submitted: list[S] = []
         self._has_leader = False
 
@@ -122,6 +123,14 @@ class GroupCommit(Generic[S]):
         if self._submitted:
             self._has_leader = True
             gevent.spawn(self._lead)
+
+
+def _told(run: Callable[[list[S]], None], on_batch: Callable[[list[S]], None]) -> Callable[[list[S]], None]:
+    def run_and_tell(batch: list[S]) -> None:
+        run(batch)
+        on_batch(batch)
+
+    return run_and_tell
 
 
 def _wake(submission: Submission) -> None:

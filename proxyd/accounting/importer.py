@@ -14,6 +14,7 @@ from proxyd.accounting import journal_reader
 from proxyd.accounting.accounting_state import AccountingDatabase
 from proxyd.accounting.journal_reader import Position
 from proxyd.accounting.ledger import Ledger
+from proxyd.accounting.observing import Nobody, Observer
 
 MAX_BATCH_ENDS = 2_000  # of a journal at once, and so of one transaction
 
@@ -28,6 +29,7 @@ class Importer:
         database: AccountingDatabase,
         ledger: Ledger,
         monotonic: Callable[[], float],
+        observer: Observer | None = None,
     ) -> None:
         self._directory = directory
         self._machine = machine
@@ -36,10 +38,18 @@ class Importer:
         self._monotonic = monotonic
         self._positions: dict[str, Position] = {}
         self._from_copy: set[str] = set()
+        self._observer = observer or Nobody()
+        self._more = False  # a batch was full, so that there may be more to read
+        self._in_doubt = False  # an import has failed, and the database was not asked since
 
     @property
     def positions(self) -> Mapping[str, Position]:
         return self._positions
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether the last `import_all` has brought home all that the journals told."""
+        return not self._more and not self._in_doubt
 
     def is_from_copy(self, worker_id: str) -> bool:
         """Whether a copy of this journal was imported."""
@@ -52,10 +62,13 @@ class Importer:
             worker_id: self._positions.get(worker_id, journal.imported) for worker_id, journal in found.items()
         }
         self._from_copy = {worker_id for worker_id, journal in found.items() if journal.from_copy}
+        self._in_doubt = False
 
     def import_all(self) -> int:
         """A batch of each journal; answers with how many ENDs."""
-        return sum([self.import_batch(worker) for worker in list(self._positions) if worker not in self._from_copy])
+        counts = [self.import_batch(worker) for worker in list(self._positions) if worker not in self._from_copy]
+        self._more = any(count >= MAX_BATCH_ENDS for count in counts)
+        return sum(counts)
 
     def import_batch(self, worker_id: str) -> int:
         """What a journal tells next, in one transaction; how many ENDs."""
@@ -70,8 +83,10 @@ class Importer:
                 self._ledger.post(worker_id, ends, start, reached)
         except BaseException:
             self.forget(worker_id)
+            self._in_doubt = True
             raise
         self._positions[worker_id] = reached
+        self._observer.on_ends(ends)
         return len(ends)
 
     def import_until(self, worker_id: str, ends_at: float) -> tuple[int, bool]:

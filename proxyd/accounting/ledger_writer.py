@@ -11,6 +11,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -23,6 +24,7 @@ from proxyd.accounting.importer import Importer
 from proxyd.accounting.journal import lock_path
 from proxyd.accounting.ledger import Ledger
 from proxyd.accounting.machines import Machines
+from proxyd.accounting.observing import Observer, WriterStatus
 from proxyd.accounting.records import LedgerUnavailable
 from proxyd.accounting.recovery import reopen, replay_of_dead, workers_without_lock
 from proxyd.accounting.refusal_importer import RefusalImporter
@@ -50,14 +52,15 @@ class LedgerWriter:
         *,
         kill: Callable[[int, int], None] = os.kill,
         monotonic: Callable[[], float] = time.monotonic,
+        observer: Observer | None = None,
     ) -> None:
         self._data_dir = data_dir
         self._directory = data_dir / "journals"
         self._machine = machine
         self._counters = counters
         self._database = database
-        self._importer = Importer(self._directory, machine, database, ledger, monotonic)
-        self._refusals = RefusalImporter(data_dir / "refusals", ledger.engine, monotonic)
+        self._importer = Importer(self._directory, machine, database, ledger, monotonic, observer)
+        self._refusals = RefusalImporter(data_dir / "refusals", ledger.engine, monotonic, observer)
         self._liveness = WorkerLiveness(self._directory, kill, monotonic)
         self._machines = Machines(self._directory, machine, counters, database, monotonic)
         self._generations = Generations(
@@ -69,6 +72,7 @@ class LedgerWriter:
         self._housekept_at = float("-inf")
         self._swept_at = float("-inf")
         self._ended: set[str] = set()  # dead journals that are whole, and end all that began in them
+        self.status = WriterStatus(monotonic())  # as the last round left it
 
     @property
     def shared_state(self) -> SharedState:
@@ -91,7 +95,7 @@ class LedgerWriter:
 
     def round(self) -> int:
         """Do once all there is to do; answers with the ENDs that were imported."""
-        return self._take_steps(
+        imported = self._take_steps(
             self._check_counters,
             self._scan_journals,
             self._import_all,
@@ -100,6 +104,17 @@ class LedgerWriter:
             self._housekeep,
             self._refusals.import_due,
         )
+        # Of a journal whose import failed it is not known for a moment how far it has come: at least as far as before.
+        known = {worker: number for worker, number in self.status.imported.items() if worker in self._workers}
+        known.update((worker, position.end_number) for worker, position in self._importer.positions.items())
+        self.status = WriterStatus(
+            self.status.caught_up_at,
+            known,
+            self._generations.reachable,
+            self._generations.live,
+            self.shared_state.generation,
+        )
+        return imported
 
     def _take_steps(self, *steps: Callable[[], int | None]) -> int:
         """Take some steps, whatever becomes of any; answers with the ENDs that were imported."""
@@ -156,7 +171,10 @@ class LedgerWriter:
                 self._liveness.terminate(worker_id, "its journal was imported from a copy while this machine was away")
 
     def _import_all(self) -> int:
-        return self._importer.import_all()
+        imported = self._importer.import_all()
+        if self._importer.caught_up:
+            self.status = replace(self.status, caught_up_at=self._monotonic())
+        return imported
 
     def _recover_dead(self) -> int:
         imported = 0

@@ -18,3 +18,8 @@ class PendingAdmission(Submission):
         self.attempt_of = attempt_of
         self.decision: Decision | None = None
         self.abandoned = False
+
+    @property
+    def admitted(self) -> bool:
+        """Whether it was charged and has begun."""
+        return isinstance(self.decision, Admitted) and self.failure is None

@@ -19,6 +19,7 @@ import orjson
 from sqlalchemy import Engine, case
 from sqlalchemy.dialects import postgresql, sqlite
 
+from proxyd.accounting.observing import Nobody, Observer
 from proxyd.accounting.refusal_log import DRAFT, SUFFIX, RefusalCount
 from shared.models import OrganizationRefusals, Refusal
 
@@ -37,10 +38,13 @@ _Days = dict[tuple[str, date, str], int]  # by organisation, day and reason
 class RefusalImporter:
     """Of one data directory. Raises SQLAlchemyError and OSError; what was not written then is tried again."""
 
-    def __init__(self, directory: Path, engine: Engine, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self, directory: Path, engine: Engine, monotonic: Callable[[], float], observer: Observer | None = None
+    ) -> None:
         self._directory = directory
         self._engine = engine
         self._monotonic = monotonic
+        self._observer = observer or Nobody()
         self._statement = _addition(engine.dialect.name)
         self._by_day = _addition_by_day(engine.dialect.name)
         self._taken: _Counts = {}  # out of their files, and not committed
@@ -68,6 +72,7 @@ class RefusalImporter:
                 # In the order of keys everywhere, so that two ledger writers cannot wait for each other.
                 connection.execute(self._statement, [_row(self._taken[place]) for place in sorted(self._taken)])
                 connection.execute(self._by_day, _rows_by_day(self._days))
+        self._observer.on_refusals(self._taken.values())
         self._taken.clear()
         self._days.clear()
 

@@ -85,7 +85,10 @@ class Gateway:
         refusals: RefusalLog,
         trusted_proxies: tuple[Network, ...],
         ready: Callable[[], dict[str, str]],
+        *,
+        count_refusal: Callable[[Reason], None] | None = None,
     ) -> None:
+        """`count_refusal` hears of each refusal, of keys that are not known as well; None: nobody wants to."""
         self._accounting = accounting
         self._admission = admission
         self._bodies = bodies
@@ -96,6 +99,7 @@ class Gateway:
         self._refusals = refusals
         self._trusted = trusted_proxies
         self._ready = ready
+        self._count_refusal = count_refusal
 
     def handle(self, request: Request) -> Response:
         """Answer one request."""
@@ -119,7 +123,7 @@ class Gateway:
             raise RequestFailed(context) from error
         if isinstance(answer, Rejection):
             context.let_go()
-            refusal = rejection.response(self._with_limits(answer, context.key), context.dialect, context.id)
+            refusal = self._refusal(self._with_limits(answer, context.key), context.dialect, context.id)
             if context.key is not None:
                 self._note(context, context.key, answer.deny, refusal.status)
             return refusal
@@ -137,14 +141,19 @@ class Gateway:
         """Answer a request that could not be read to its end, or on which we failed. Never raises."""
         if isinstance(error, RequestFailed):
             failed = error.context
-            return rejection.response(rejected(Reason.INTERNAL_ERROR), failed.dialect, failed.id)
+            return self._refusal(rejected(Reason.INTERNAL_ERROR), failed.dialect, failed.id)
         dialect = "openai" if request is None else dialect_of(request.path, spoken_by(request.headers))
         _, number = self._accounting.new_id()
         if not isinstance(error, RequestError):
-            return rejection.response(rejected(Reason.INTERNAL_ERROR), dialect, f"req_{number}")
-        answer = rejection.response(rejected_request(error), dialect, f"req_{number}")
+            return self._refusal(rejected(Reason.INTERNAL_ERROR), dialect, f"req_{number}")
+        answer = self._refusal(rejected_request(error), dialect, f"req_{number}")
         answer.close = True
         return answer
+
+    def _refusal(self, refused: Rejection, dialect: str, request_id: str) -> Response:
+        if self._count_refusal is not None:
+            self._count_refusal(refused.deny.reason)
+        return rejection.response(refused, dialect, request_id)
 
     def _exchange(self, context: RequestContext) -> Response | Rejection:
         route = context.head.match.route

@@ -30,6 +30,7 @@ class UpstreamPool:
         self._idle: dict[Origin, list[UpstreamConnection]] = {}  # each with the latest used last
         self._connections: set[UpstreamConnection] = set()  # idle or in use
         self._watchdog: Any = None
+        self.dials = 0  # how often a connection was begun
 
     @property
     def idle_connections(self) -> int:
@@ -82,6 +83,8 @@ class UpstreamPool:
                 limits.pool_idle_seconds,
             )
             self._watchdog = Watchdog(lambda: tuple(self._connections), tick_for(shortest))
+
+        self.dials += 1
 
         def register(connection: UpstreamConnection) -> None:
             self._connections.add(connection)

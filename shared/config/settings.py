@@ -53,6 +53,9 @@ class Settings:
     alert_networks: tuple[Network, ...]  # whose addresses webhooks may lead to although they are not public
     sign_in: SignIn | None  # through a provider of OpenID Connect
     password_login: bool
+    metrics_bind: Bind | None
+    request_log: float | None  # which share of what went well is written, beside all else; None: nothing is
+    request_log_path: Path | None  # None: standard output
 
     def __repr__(self) -> str:
         return f"Settings(data_dir={str(self.data_dir)!r})"
@@ -103,9 +106,17 @@ class Settings:
             alert_networks=mail.private_networks(*of("ROUTER_ALERTS_PRIVATE_ADDRESSES")),
             sign_in=provider,
             password_login=password_login,
+            metrics_bind=values.bind_or_none(*of("ROUTER_METRICS_BIND")),
+            request_log=values.request_log(*of("ROUTER_REQUEST_LOG")),
+            request_log_path=values.log_path(*of("ROUTER_REQUEST_LOG_PATH")),
         )
         for slug, name in URL_SETTINGS.items():
             values.refuse_itself(name, settings.provider_urls[slug], settings.proxy_bind)
+        values.refuse_one_port(
+            "ROUTER_METRICS_BIND",
+            settings.metrics_bind,
+            {"ROUTER_PROXY_BIND": settings.proxy_bind, "ROUTER_WEB_BIND": settings.web_bind},
+        )
         storage.refuse_one_file_for_both(settings.database_url, settings.limits_url)
         return settings
 
@@ -218,4 +229,11 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("ROUTER_OIDC_ROLES", "", "group=role, comma-separated; roles are given on the dashboard by default"),
     Setting("ROUTER_OIDC_DEFAULT_ROLE", "", "role of whoever is in none of these groups; not let in by default"),
     Setting("ROUTER_PASSWORD_LOGIN", "on", "off: nobody logs in by a password, only through the provider"),
+    Setting("ROUTER_METRICS_BIND", "", "address and port of the metrics, for Prometheus; none by default"),
+    Setting(
+        "ROUTER_REQUEST_LOG",
+        "off",
+        "off; all; errors; or which share of the requests that went well is written beside the others, such as 0.01",
+    ),
+    Setting("ROUTER_REQUEST_LOG_PATH", "", "the file that requests are written to; standard output by default"),
 )

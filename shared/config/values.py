@@ -3,9 +3,10 @@
 import os
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Address, collapse_addresses, ip_address, ip_network
+from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -21,6 +22,7 @@ _SECRET_KEY_MIN = 16
 _FERNET_KEY_LENGTH = 44
 _SHOWN_LENGTH = 60
 _MOST_WORKERS = 256
+_SHARE = re.compile(r"\d{0,4}(?:\.\d{1,9})?", re.ASCII)
 _LIKE_A_SECRET = re.compile(r"sk-|AIza")
 _HOST = re.compile(r"(?=.{1,253}\.?$)[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,62})(?:\.[A-Za-z0-9_-]{1,63})*\.?")
 # Nobody has proxies in half of all addresses; of IPv6 the part that is routed is an eighth (RFC 4291, 2000::/3).
@@ -77,6 +79,43 @@ def bind(name: str, text: str) -> Bind:
     if (number := _number(port, 65535)) is None:
         raise SettingError(f"{name} must end with a port from 1 to 65535, not {shown(text)}.")
     return Bind(host, number)
+
+
+def bind_or_none(name: str, text: str) -> Bind | None:
+    return bind(name, text) if text else None
+
+
+def refuse_one_port(name: str, own: Bind | None, others: Mapping[str, Bind]) -> None:
+    """Two programs of ours cannot listen on one port."""
+    for other, bound in others.items():
+        if own is not None and own.port == bound.port:
+            raise SettingError(f"{name} and {other} name the same port. Give each its own.")
+
+
+def request_log(name: str, text: str) -> float | None:
+    """Which share of the requests that went well is written beside all others; None: nothing is written."""
+    if text == "off":
+        return None
+    words = {"errors": 0.0, "all": 1.0}
+    if text in words:
+        return words[text]
+    if _SHARE.fullmatch(text) and 0 < float(text) <= 1:
+        return float(text)
+    raise SettingError(f"{name} must be off, all, errors or a share such as 0.01, not {shown(text)}.")
+
+
+def log_path(name: str, text: str) -> Path | None:
+    """A file in a directory that is there. Whether it can be written is for whoever writes it to find out."""
+    if not text:
+        return None
+    path = Path(text).absolute()
+    try:
+        fits = len(os.fsencode(path.name)) <= 255 and path.parent.is_dir() and not path.is_dir()
+    except OSError:  # a name that no file system takes
+        fits = False
+    if not fits:
+        raise SettingError(f"{name} must be a file in a directory that is there, not {shown(text)}.")
+    return path
 
 
 def workers(name: str, text: str) -> int:

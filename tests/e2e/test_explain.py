@@ -293,5 +293,6 @@ def test_commands_beside_a_running_router(router: Router) -> None:
     assert code(chat(router, key)) == "key_paused"
     told = json.loads(router.run("-m", "flask", "--app", "wsgi", "doctor", "--json"))
     assert {finding["check"]: finding["state"] for finding in told["findings"]} == dict.fromkeys(
-        ("settings", "data directory", "database", "counters", "proxy", "dashboard", "clock", *(f"provider {slug}" for slug in PROVIDERS)), "ok"
+        ("settings", "data directory", "database", "counters", "proxy", "dashboard", "metrics", "addresses", "ledger", "clock",
+         *(f"provider {slug}" for slug in PROVIDERS)), "ok"
     )  # fmt: skip

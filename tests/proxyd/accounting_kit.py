@@ -15,6 +15,7 @@ from proxyd.accounting.accounting_state import AccountingDatabase
 from proxyd.accounting.ledger import Ledger
 from proxyd.accounting.ledger_writer import LedgerWriter
 from proxyd.accounting.membership import Membership
+from proxyd.accounting.observing import Observer
 from proxyd.accounting.records import Attempt
 from proxyd.writer import HURRY_SECONDS
 from shared.counters import Admitted, Charge, Counters, CountersUnavailable, Decision, Missing, connect
@@ -49,7 +50,8 @@ class HandClock:
 class Worker:
     """A worker of the router, without its sockets."""
 
-    def __init__(self, router: "Router") -> None:
+    def __init__(self, router: "Router", **more: Any) -> None:
+        """`more` is for its accounting."""
         self.counters = connect(router.counters_url, clock=router.clock, sleep=gevent.sleep)
         self.membership = Membership(
             router.directory,
@@ -61,7 +63,7 @@ class Worker:
         self.given_up = False  # a copy of its journal was imported
         self.left = False
         self.accounting = Accounting(
-            self.membership, self.counters, router.database.seeds, monotonic=router.clock.monotonic
+            self.membership, self.counters, router.database.seeds, monotonic=router.clock.monotonic, **more
         )
         self.membership.enter()
 
@@ -151,7 +153,9 @@ class Router:
         self.observer = connect(self.counters_url, clock=self.clock)
         self.workers: list[Worker] = []
 
-    def new_writer(self, *, counters: Counters | None = None, ledger: Ledger | None = None) -> LedgerWriter:
+    def new_writer(
+        self, *, counters: Counters | None = None, ledger: Ledger | None = None, observer: Observer | None = None
+    ) -> LedgerWriter:
         """As a restart makes it: it knows nothing but what stands there."""
         return LedgerWriter(
             self.directory,
@@ -161,6 +165,7 @@ class Router:
             ledger or self.ledger,
             kill=lambda pid, _: self.killed.append(pid),
             monotonic=self.clock.monotonic,
+            observer=observer,
         )
 
     def worker(self) -> Worker:

@@ -7,7 +7,7 @@ import pytest
 from cryptography.fernet import Fernet
 
 from shared import keys
-from shared.config import SettingError, Settings
+from shared.config import Bind, SettingError, Settings
 
 
 @pytest.fixture
@@ -136,6 +136,18 @@ def test_the_ledger_writer_may_be_another_user(env: dict[str, str]) -> None:
 def test_the_journal_waits_for_the_disk_only_when_told_to(env: dict[str, str]) -> None:
     assert Settings.from_env(env).journal_sync == "none"
     assert Settings.from_env({**env, "ROUTER_JOURNAL_SYNC": "batch"}).journal_sync == "batch"
+
+
+def test_operators_see_what_they_ask_for(env: dict[str, str], tmp_path: Path) -> None:
+    nothing = Settings.from_env(env)
+    assert (nothing.metrics_bind, nothing.request_log, nothing.request_log_path) == (None, None, None)
+    path = {"ROUTER_REQUEST_LOG_PATH": str(tmp_path / "requests.log"), "ROUTER_METRICS_BIND": "[::1]:9100"}
+    for word, share in (("all", 1.0), ("errors", 0.0), ("0.01", 0.01), (".5", 0.5), ("1", 1.0)):
+        settings = Settings.from_env({**env, **path, "ROUTER_REQUEST_LOG": word})
+        assert settings.request_log == share
+    assert settings.metrics_bind == Bind("::1", 9100)
+    assert settings.request_log_path == tmp_path / "requests.log"
+    assert not settings.request_log_path.exists()
 
 
 def test_all_private_networks_may_be_trusted(env: dict[str, str]) -> None:

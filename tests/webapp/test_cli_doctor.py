@@ -47,12 +47,12 @@ def test_it_works(on: Command, live: LiveCounters) -> None:
     found = findings(on)
     assert {check: state for check, (state, _) in found.items()} == {
         "settings": "ok", "data directory": "ok", "database": "ok", "counters": "ok",
-        "proxy": "warning", "dashboard": "warning", "clock": "ok",
+        "proxy": "warning", "dashboard": "warning", "metrics": "ok", "addresses": "ok", "ledger": "ok", "clock": "ok",
     }  # fmt: skip
     assert found["proxy"][1] == "Nothing answers at http://127.0.0.1:2."
     assert "generation 1" in found["counters"][1]
     lines = on("doctor --offline").stdout.splitlines()
-    assert [line[:7].strip() for line in lines] == ["ok"] * 4 + ["WARNING"] * 2 + ["ok"]
+    assert [line[:7].strip() for line in lines] == ["ok"] * 4 + ["WARNING"] * 2 + ["ok"] * 4
 
 
 def test_providers_are_asked(on: Command) -> None:

@@ -24,6 +24,8 @@ from webapp.doctor import (
     look_at_settings,
     look_at_sign_in,
 )
+from webapp.doctor_addresses import look_at_addresses
+from webapp.doctor_ledger import look_at_ledger, look_at_metrics
 from webapp.first_start import first_actor
 from webapp.queries.connection import outcome_of
 from webapp.queries.providers import list_providers
@@ -32,11 +34,11 @@ _MARKS = {"ok": "ok     ", "warning": "WARNING", "fault": "FAULT  "}
 
 
 @click.command("doctor")
-@click.option("--offline", is_flag=True, help="Ask no provider.")
+@click.option("--offline", is_flag=True, help="Ask no provider, and no address of this router in front of it.")
 @as_json_option
 @with_appcontext
 def doctor(offline: bool, as_json: bool) -> None:  # noqa: FBT001 - click's way
-    """Look at settings, data directory, database, counters, clock, programs and providers. Exit status 1: a fault."""
+    """Look at all that a router needs, from settings to providers, and say what to do. Exit status 1: a fault."""
     with told() as settings:
         findings = []
         for finding in look(settings, offline=offline):
@@ -57,8 +59,11 @@ def look(settings: Settings, *, offline: bool) -> Iterator[Finding]:
     yield from database
     yield from look_at_counters(settings)
     yield from look_at_programs(settings)
+    yield from look_at_metrics(settings)
+    yield from look_at_addresses(settings, now(), offline=offline)
     if any(finding.state == "fault" for finding in database):
         return  # the rest stands in it
+    yield from look_at_ledger(settings)
     found = first_actor()
     outcomes = {}
     if found is not None and not offline:

@@ -1,0 +1,150 @@
+"""What operators see of a running router: metrics over all workers, a line for each request; through kills."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from calls import MODEL, chat, code, marker
+from harness import Router, eventually, free_port
+from prometheus_client.parser import text_string_to_metric_families
+
+from shared import keys, money
+
+
+class Watched(Router):
+    """A router with metrics and a request log."""
+
+    def __init__(self, folder: Path) -> None:
+        self.metrics_url = f"http://127.0.0.1:{free_port()}/metrics"
+        self.lines_path = folder / "requests.log"
+        super().__init__(
+            folder / "data",
+            ROUTER_METRICS_BIND=self.metrics_url.split("/")[2],
+            ROUTER_REQUEST_LOG="all",
+            ROUTER_REQUEST_LOG_PATH=str(self.lines_path),
+        )
+
+    def value(self, name: str, **labels: str) -> float:
+        """The sum of a metric's series that have these labels."""
+        answer = requests.get(self.metrics_url, timeout=10)
+        assert answer.status_code == 200
+        return sum(
+            sample.value
+            for family in text_string_to_metric_families(answer.text)
+            for sample in family.samples
+            if sample.name == name and labels.items() <= sample.labels.items()
+        )
+
+    def lines(self, key_id: str) -> list[dict[str, Any]]:
+        found = [json.loads(line) for line in self.lines_path.read_text().splitlines()]
+        return [line for line in found if line["key_id"] == key_id]
+
+    def refused_start(self, **settings: str) -> str:
+        """What a second proxy says that cannot start."""
+        elsewhere = {"ROUTER_PROXY_BIND": f"127.0.0.1:{free_port()}", **settings}
+        done = subprocess.run(
+            [sys.executable, "-m", "proxyd"], cwd=self.root, env={**self.environ, **elsewhere}, capture_output=True,
+            text=True, timeout=30, check=False,
+        )  # fmt: skip
+        assert done.returncode == 2
+        return done.stderr
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    router = Watched(tmp_path_factory.mktemp("watched"))
+    try:
+        router.start_all()
+        yield router
+    finally:
+        router.stop_all()
+    assert router.leaks() == []
+
+
+def test_it_works(watched: Watched) -> None:
+    """Numbers and lines agree with the ledger, whichever worker it was."""
+    key_id, key = watched.create_key(name="seen")
+    before = {
+        name: watched.value(name)
+        for name in ("router_requests_total", "router_cost_dollars_total", "router_admitted_requests_total")
+    }
+    for _ in range(5):
+        assert chat(watched, key, marker()).status_code == 200
+    watched.wait_for_ledger(key_id, 5)
+    eventually(lambda: watched.value("router_requests_total") == before["router_requests_total"] + 5)
+    spent = money.from_usd(watched.key(key_id)["spend"]["lifetime_usd"])
+    cost = watched.value("router_cost_dollars_total") - before["router_cost_dollars_total"]
+    assert round(cost * 1e9) == spent > 0
+    assert watched.value("router_admitted_requests_total") == before["router_admitted_requests_total"] + 5
+    assert watched.value("router_tokens_total", model=MODEL, **{"class": "output"}) > 0
+    assert watched.value("router_workers", state="joined") == 2
+    assert watched.value("router_process_resident_memory_bytes", process="worker-1") > 10_000_000
+    assert watched.value("router_counters_live") == 1
+    assert watched.value("router_ledger_lag_seconds") < 60
+    eventually(lambda: len(watched.lines(key_id)) == 5)
+    assert sum(money.from_usd(line["cost_usd"]) for line in watched.lines(key_id)) == spent
+    assert {line["key_prefix"] for line in watched.lines(key_id)} == {key[:13]}
+
+
+def test_refusals_are_seen_with_and_without_a_key(watched: Watched) -> None:
+    reason = {"reason": "invalid_proxy_key"}
+    before = watched.value("router_refused_requests_total", **reason)
+    for _ in range(3):
+        assert code(chat(watched, keys.mint(keys.PROXY_TAG).raw, marker())) == "invalid_proxy_key"
+    assert watched.value("router_refused_requests_total", **reason) == before + 3
+    key_id, key = watched.create_key(name="paused", paused=True)
+    for _ in range(3):
+        assert code(chat(watched, key, marker())) == "key_paused"
+    eventually(lambda: sum(line["count"] for line in watched.lines(key_id)) == 3)
+    assert watched.value("router_refused_requests_total", reason="key_paused") == 3
+
+
+def test_no_kill_makes_a_counter_fall(watched: Watched) -> None:
+    key_id, key = watched.create_key(name="kills")
+    names = ("router_requests_total", "router_refused_requests_total", "router_admitted_requests_total")
+    chat(watched, key, marker())
+    chat(watched, keys.mint(keys.PROXY_TAG).raw, marker())
+    watched.wait_for_ledger(key_id, 1)
+    eventually(lambda: len(watched.lines(key_id)) == 1)
+    before = [watched.value(name) for name in names]
+    for index in (0, 1):
+        watched.kill_worker(index)
+        eventually(lambda: len(watched.worker_pids()) == 2)
+    eventually(lambda: watched.value("router_workers", state="joined") == 2)
+    assert [watched.value(name) for name in names] == before
+    watched.kill_writer()
+    eventually(lambda: _answers(watched), what="the metrics of another ledger writer")
+    assert [watched.value(name) for name in names] == before
+    chat(watched, key, marker())
+    eventually(lambda: watched.value("router_requests_total") == before[0] + 1)
+
+
+def test_workers_are_replaced_and_nothing_is_lost(watched: Watched) -> None:
+    before = watched.value("router_refused_requests_total")
+    old = set(watched.worker_pids())
+    os.kill(watched.processes["proxy"].pid, signal.SIGHUP)
+    eventually(lambda: len(watched.worker_pids()) == 2 and not old & set(watched.worker_pids()), 20)
+    eventually(lambda: _answers(watched), what="the metrics of another ledger writer")
+    assert watched.value("router_refused_requests_total") == before
+
+
+def _answers(watched: Watched) -> bool:
+    try:
+        return requests.get(watched.metrics_url, timeout=10).status_code == 200
+    except requests.ConnectionError:
+        return False
+
+
+def test_an_address_that_is_taken_stops_the_start(watched: Watched) -> None:
+    taken = watched.environ["ROUTER_METRICS_BIND"]
+    assert watched.refused_start().startswith(f"ROUTER_METRICS_BIND: Cannot listen on {taken}")
+    free, nowhere = f"127.0.0.1:{free_port()}", "/proc/requests.log"
+    told = watched.refused_start(ROUTER_METRICS_BIND=free, ROUTER_REQUEST_LOG_PATH=nowhere)
+    assert told.startswith(f"ROUTER_REQUEST_LOG_PATH: {nowhere} cannot be written")
