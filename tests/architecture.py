@@ -24,6 +24,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("websocket",),
     ("gateway",),
     ("bodies",),
+    ("translation",),
     ("accounting", "key_cache", "providers", "upstream"),
     ("channel", "offload", "wire"),
     ("messages",),

@@ -18,7 +18,7 @@ from gevent.lock import BoundedSemaphore
 from gevent.monkey import get_original
 from gevent.os import make_nonblocking, nb_read, nb_write
 
-from proxyd.bodies.parser_process import LENGTH, LENGTHS, Of, Question, Spans
+from proxyd.bodies.parser_process import LENGTH, LENGTHS, Of, Question, Spans, Translating
 from proxyd.providers import BadBody, Parsed
 
 COMMAND = (sys.executable, "-m", "proxyd.bodies.parser_process")
@@ -120,6 +120,12 @@ class BodyParser:
         """What `body` asks for. Raises BadBody, and ParserBusy when its turn does not come."""
         parsed: Parsed = self._found(key_id, question, body)
         parsed.raw = body
+        return parsed
+
+    def translate(self, key_id: str, question: Translating, body: bytes) -> Parsed:
+        """What is sent for `body` to a provider of another dialect. Raises as `parse` does."""
+        parsed: Parsed
+        parsed, parsed.raw = self._found(key_id, question, body)
         return parsed
 
     def model_named(self, key_id: str, body: bytes) -> str | None:

@@ -14,8 +14,9 @@ import sys
 from typing import Any, Literal
 
 from proxyd.providers import DIALECTS, BadBody, Parsed, model_field
-from proxyd.providers.body import read_at_leisure, spans
+from proxyd.providers.body import read_at_leisure, read_object, spans
 from proxyd.providers.large_body import for_rewriting
+from proxyd.translation import Translation
 from shared.catalog import Endpoint
 
 LENGTHS = struct.Struct(">QQ")
@@ -25,16 +26,22 @@ MEMORY_BYTES = 1024 * 1024 * 1024  # a last resort: no body that is accepted tak
 
 Spans = dict[str, tuple[int, int]]
 Question = tuple[Endpoint, str | None, str]  # the endpoint, the model in the path, the query
-Of = Question | Literal["model", "members"]  # or the one model that the body names, or where its members stand
+Translating = tuple[Translation, str]  # what is sent in its place, for the provider's own name of the model
+# Or the one model that the body names, or where its members stand.
+Of = Question | Translating | Literal["model", "members"]
 
 
-def answer(question: Of, body: bytes) -> Parsed | str | Spans | BadBody | None:
+def answer(question: Of, body: bytes) -> Parsed | tuple[Parsed, bytes] | str | Spans | BadBody | None:
     """What a body asks for, without the body, or what else is to be known of it; or what is wrong with it."""
     try:
         if question == "model":
             return model_field.in_json(body)
         if question == "members":
             return spans(body)
+        if len(question) == 2:
+            translation, model = question
+            translated = translation.request(read_object(body), model)
+            return for_rewriting(translated), translated.raw
         endpoint, path_model, query = question
         parsed = DIALECTS[endpoint.dialect].read(endpoint, body, path_model, query)
         return for_rewriting(parsed)

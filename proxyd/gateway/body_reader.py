@@ -16,10 +16,13 @@ from proxyd.gateway.rejection import Rejection, rejected
 from proxyd.gateway.route import Target
 from proxyd.key_cache import KnownKey
 from proxyd.providers import DIALECTS, BadBody, Parsed, SlowBody, model_field, read_form
+from proxyd.translation import Translation
+from proxyd.translation.fields import shown
 from shared.catalog import Endpoint, Kind
 from shared.policy import Reason
 
 JUDGED_BYTES = 256 * 1024  # larger bodies are judged before they are read, and their sum is bounded
+BETA = "beta=true"  # a query of Anthropic's SDK and of Claude Code, which says nothing that the body does not
 PARSED_HERE_BYTES = 1024 * 1024  # larger bodies are parsed away from the event loop
 ROOM_SECONDS = 60.0  # how long a body waits for room
 # Of a body whose length is not told: room for the next of these sizes is taken when it has grown to the one before.
@@ -72,6 +75,25 @@ class BodyReader:
         try:
             return payload.read(context.request, target.path, keeper, form_bytes=form_bytes)
         except (BadBody, ParserBusy, _NoRoom) as error:
+            return _refusal(error)
+
+    def translate(
+        self, context: RequestContext, known: KnownKey, translation: Translation, parsed: Parsed, model: str
+    ) -> Parsed | Rejection:
+        """What is sent for a body that was read, to a provider of another dialect."""
+        query = context.request.query
+        if query not in ("", BETA):
+            name = shown(query.partition("=")[0])
+            detail = f"the parameter {name} cannot be said to a model of another provider."
+            return rejected(Reason.INVALID_REQUEST, detail=detail, param=name)
+        try:
+            if parsed.spans is None:
+                try:
+                    return translation.request(parsed.document, model)
+                except SlowBody:
+                    pass
+            return self._parser.translate(known.key.id, (translation, model), parsed.raw)
+        except (BadBody, ParserBusy) as error:
             return _refusal(error)
 
     def model_in(self, known: KnownKey, data: bytes) -> str | None:

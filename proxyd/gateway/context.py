@@ -35,6 +35,7 @@ class RequestContext:
     parsed: Parsed | None = None  # None: it is not metered, and `payload` goes on as it comes
     payload: Payload = NO_PAYLOAD
     new_model: str | None = None  # to be written into the body, in unified mode
+    shows_usage: bool = True  # in a stream that is translated: the client asked for it
     free: bool = False  # costs nothing at the provider
     claim: Claim | None = None  # on memory, for a large body
 

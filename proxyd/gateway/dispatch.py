@@ -6,7 +6,7 @@ from itertools import chain
 
 from proxyd.accounting.accounting import Accounting
 from proxyd.accounting.records import LedgerUnavailable
-from proxyd.gateway import headers, relay
+from proxyd.gateway import headers, relay, translated
 from proxyd.gateway.attempt import UpstreamAttempt
 from proxyd.gateway.authenticate import query_keys, without_key
 from proxyd.gateway.context import Admission, RequestContext
@@ -86,11 +86,16 @@ class Dispatcher:
         provider = target.provider
         origin, base = self.origins[provider.slug]
         path = base + target.path
-        if request.query and (query := without_key(request.query) if query_keys(request.query) else request.query):
+        ours = target.translation is None  # else query and headers speak of another provider's API
+        query = request.query if ours else ""
+        if query and (query := without_key(query) if query_keys(query) else query):
             path = f"{path}?{query}"
         name, prefix = target.credential_header
         credential: Header = (name, prefix + admission.credential.encode())
-        lines = context.head.lines_for(provider, request)
+        if ours:
+            lines = context.head.lines_for(provider, request)
+        else:
+            lines = translated.request_lines(request.headers, provider.extra_headers)
         if parsed is not None:
             dialect = DIALECTS[target.dialect]
             data = dialect.rewrite(parsed, model=context.new_model, output_limit=admission.output_limit)
@@ -131,6 +136,7 @@ def _relayed(attempt: UpstreamAttempt, incoming: Incoming, later: LaterBilling, 
     context, admission = attempt.context, attempt.admission
     status, length = incoming.status, incoming.length
     told = status >= 300  # an error or a redirect: little, and for people
+    translation = context.target.translation
     credential = admission.credential.encode()
     answer = headers.read_response_headers(incoming.headers, credential)
     attempt.provider_request_id = answer.request_id
@@ -148,7 +154,12 @@ def _relayed(attempt: UpstreamAttempt, incoming: Incoming, later: LaterBilling, 
     bodiless = status in (204, 304) or context.request.method == "HEAD"
     if told and not bodiless:
         codings = [value for name, value in incoming.headers if name == b"content-encoding"]
-        return Response(status, without_coding(returned), relay.error(attempt, codings, credential))
+        body = relay.error(attempt, codings, credential)
+        if translation is not None:
+            return translated.error(attempt, translation, body, returned)
+        return Response(status, without_coding(returned), body)
+    if translation is not None:
+        return translated.relayed(attempt, translation, answer.coding, returned, events=events)
     if attempt.meter is None and not bodiless:  # what is metered tells of nothing else
         billed = later.relayed(attempt, answer, status, returned, base)
         if billed is not None:

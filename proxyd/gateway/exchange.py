@@ -226,6 +226,8 @@ class Gateway:
     ) -> Rejection | None:
         """Which provider serves this model, and under which name."""
         found = None if parsed.model is None else provider_of_model(parsed.model)
+        if found is None and route.fallback is not None and parsed.model is not None:
+            found = route.fallback, parsed.model
         if found is None:
             # Nothing of it is admitted, and what is told depends on the key: so an edit has to be looked for.
             current = self._admission.revalidate(known, context)
@@ -234,7 +236,12 @@ class Gateway:
         target = unified_target(route, PROVIDERS[slug])
         if isinstance(target, Unknown):
             return rejected(Reason.UNKNOWN_ENDPOINT, detail=target.detail)
-        if model != parsed.model:
+        if (translation := target.translation) is not None:
+            translated = self._bodies.translate(context, known, translation, parsed, model)
+            if isinstance(translated, Rejection):
+                return translated
+            context.parsed, context.shows_usage = translated, parsed.wants_usage
+        elif model != parsed.model:
             context.new_model = model
         _set_target(context, target, model)
         return None
@@ -284,5 +291,6 @@ def _set_target(context: RequestContext, target: Target, model: str | None) -> N
     """It is known where the request goes, and for which model."""
     context.target = target
     context.model = None if model is None else bare_model(target.provider.slug, model)
-    context.dialect = target.dialect
+    if target.translation is None:
+        context.dialect = target.dialect  # else the caller's, which it has by now
     context.free = target.endpoint is not None and target.endpoint.kind is Kind.FREE

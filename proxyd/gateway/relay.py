@@ -131,7 +131,7 @@ def buffered(attempt: UpstreamAttempt) -> bytes:
     try:
         shown += [data if meter is None else meter.feed(data) for data in attempt.call.chunks()]
     except Exception as error:
-        _end_broken(attempt, error)
+        end_broken(attempt, error)
         raise
     finally:
         attempt.call.close()  # the next request need not wait for our accounting to have its connection
@@ -149,9 +149,9 @@ def document(attempt: UpstreamAttempt, coding: bytes | None, max_bytes: int) -> 
     """
     try:
         decoder = ContentDecoder(coding)
-        return b"".join(_bounded((plain(decoder, data) for data in attempt.call.chunks()), max_bytes))
+        return b"".join(bounded((plain(decoder, data) for data in attempt.call.chunks()), max_bytes))
     except Exception as error:
-        _end_broken(attempt, error)
+        end_broken(attempt, error)
         raise
     finally:
         attempt.call.close()
@@ -165,12 +165,12 @@ def plain(decoder: ContentDecoder, data: bytes) -> bytes:
     return found
 
 
-def _bounded(pieces: Iterator[bytes], max_bytes: int) -> Iterator[bytes]:
+def bounded(pieces: Iterator[bytes], max_bytes: int) -> Iterator[bytes]:
     size = 0
     for data in pieces:
         size += len(data)
         if size > max_bytes:
-            raise UpstreamBroken("Its answer is too large to be booked", sent=True)
+            raise UpstreamBroken("Its answer is too large to be looked into", sent=True)
         yield data
 
 
@@ -197,7 +197,7 @@ def error(attempt: UpstreamAttempt, codings: Sequence[bytes], credential: bytes)
         attempt.end("provider_error", broken)
         raise broken from None
     except Exception as error:
-        _end_broken(attempt, error)
+        end_broken(attempt, error)
         raise
     finally:
         attempt.call.close()
@@ -205,7 +205,7 @@ def error(attempt: UpstreamAttempt, codings: Sequence[bytes], credential: bytes)
     return shown
 
 
-def _end_broken(attempt: UpstreamAttempt, error: Exception) -> None:
+def end_broken(attempt: UpstreamAttempt, error: Exception) -> None:
     """What is no fault of the provider's is the client's: it left, or sent a body that breaks off."""
     theirs = isinstance(error, UpstreamError) and not isinstance(error, UpstreamAborted)
     attempt.end("upstream_truncated" if theirs else "client_gone", error)
@@ -216,8 +216,8 @@ def _outcome(meter: Meter) -> str:
 
 
 def _error_event(attempt: UpstreamAttempt, error: UpstreamError) -> bytes:
-    """What a client is told inside a stream that breaks off."""
+    """What a client is told inside a stream that breaks off; translated like the rest of it, where it is."""
     context, reason = attempt.context, upstream_reason(error)
     text = "The provider's answer broke off before it was complete."
     kind = None if context.target.endpoint is None else context.target.endpoint.kind
-    return DIALECTS[context.dialect].error_event(ERRORS[reason].status, reason.value, text, context.id, kind)
+    return DIALECTS[context.target.dialect].error_event(ERRORS[reason].status, reason.value, text, context.id, kind)

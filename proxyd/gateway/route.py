@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple
 
 from proxyd.gateway import hints
 from proxyd.messages import Headers
+from proxyd.translation import Translation
 from shared.catalog import (
     LIVE_PATH,
     METHODS,
@@ -28,6 +29,7 @@ from shared.catalog import (
     find_endpoint,
 )
 from shared.keys import MANAGEMENT_TAG, PROXY_TAG
+from shared.translated import TRANSLATED, path_by_model
 
 BuiltinName = Literal["home", "health", "ready", "models", "model", "key"]
 BUILTINS: dict[str, BuiltinName] = {
@@ -76,14 +78,16 @@ class Target:
     path_model: str | None
     dialect: str
     credential_header: tuple[bytes, bytes]  # name and value prefix of the header that carries the real credential
+    translation: Translation | None = None  # the caller speaks another dialect than this endpoint
 
 
 @dataclass(frozen=True, slots=True)
 class Unified:
-    """An OpenAI-style request whose model decides about the provider."""
+    """A request whose model decides about the provider."""
 
     tail: str  # e.g. "/chat/completions"
-    endpoint: Endpoint  # OpenAI's own, by which the body is read
+    endpoint: Endpoint  # that of the caller's dialect, by which the body is read
+    fallback: str | None = None  # the provider of models that nobody knows; None: they are refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +191,8 @@ def find_route(method: str, path: str, spoken: str = "openai") -> Route:
         return Unknown(hints.of(path))
     if path in UNIFIED:
         return _by_model(method, path, PROVIDERS[spoken])
+    if path == BARE_ANTHROPIC and method == "POST":
+        return _MESSAGES
     provider, tail = _owner(method, path, spoken)
     if provider is None:
         return Unknown(hints.of(path))
@@ -245,19 +251,31 @@ def _by_model(method: str, path: str, speaker: Provider) -> Route:
     return _target(speaker if speaker.compat_prefix == "/v1" else openai, method, path)
 
 
+def _messages() -> Unified:
+    found = find_endpoint(PROVIDERS["anthropic"], "POST", BARE_ANTHROPIC)
+    assert found is not None  # noqa: S101 - it is the first of its provider's endpoints
+    return Unified(BARE_ANTHROPIC.removeprefix("/v1"), found[0], "anthropic")
+
+
+_MESSAGES = _messages()
+
+
 def unified_target(route: Unified, provider: Provider) -> Target | Unknown:
-    """The provider's own endpoint for an OpenAI-style request."""
-    return _unified_target(route.tail, provider.slug)
+    """The provider's endpoint for a request: of the caller's dialect, or the one that it is translated for."""
+    return _unified_target(route.tail, route.endpoint.kind, provider.slug)
 
 
 @lru_cache(maxsize=64)  # every tail that there is, with every provider
-def _unified_target(tail: str, slug: str) -> Target | Unknown:
+def _unified_target(tail: str, kind: Kind, slug: str) -> Target | Unknown:
     provider = PROVIDERS[slug]
-    path = f"{provider.compat_prefix or '/v1'}{tail}"
+    path = path_by_model(f"/v1{tail}", provider)
     found = find_endpoint(provider, "POST", path)
     if found is None:
         return Unknown(f"{provider.label} has no OpenAI-compatible {tail}; use its own endpoints.")
-    return Target(provider, found[0], path, None, "openai", credential_header(provider, path))
+    endpoint, translation = found[0], None
+    if (kind, slug) in TRANSLATED:
+        translation = Translation(kind, slug, endpoint)
+    return Target(provider, endpoint, path, None, endpoint.dialect, credential_header(provider, path), translation)
 
 
 def _target(provider: Provider, method: str, path: str) -> Target | WrongMethod | NeedsUpgrade:

@@ -53,10 +53,13 @@ class Anthropic:
         return read(body)
 
     def rewrite(self, parsed: Parsed, *, model: str | None, output_limit: int | None) -> bytes:
-        del output_limit  # every request has its own: `max_tokens` is required
-        if model is None or model == parsed.document.get("model"):
-            return parsed.raw
-        return edited(parsed, {"model": model})
+        changes: dict[str, object] = {}
+        if model is not None and model != parsed.document.get("model"):
+            changes["model"] = model
+        if output_limit is not None and parsed.size.output_limit is None:
+            # Every client of the dialect sets its own, `max_tokens`; not so one whose request was translated.
+            changes["max_tokens"] = output_limit
+        return edited(parsed, changes) if changes else parsed.raw
 
     def meter(self, endpoint: Endpoint, parsed: Parsed, *, streaming: bool, content_encoding: bytes | None) -> Meter:
         accumulator = MessagesUsage(endpoint, parsed)

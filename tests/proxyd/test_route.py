@@ -12,8 +12,9 @@ from proxyd.gateway.route import (
     find_route,
     match_route,
     spoken_by,
+    unified_target,
 )
-from shared.catalog import Kind
+from shared.catalog import PROVIDERS, Kind
 
 
 def test_it_works() -> None:
@@ -28,7 +29,6 @@ def test_it_works() -> None:
         ("/openai/chat/completions", "openai", "/v1/chat/completions", None),
         ("/openai/v1/embeddings", "openai", "/v1/embeddings", None),
         ("/anthropic/v1/messages", "anthropic", "/v1/messages", None),
-        ("/v1/messages", "anthropic", "/v1/messages", None),
         ("/v1/messages/count_tokens", "anthropic", "/v1/messages/count_tokens", None),
         (
             "/gemini/v1beta/models/gemini-2.5-flash:generateContent", "gemini",
@@ -51,7 +51,7 @@ def test_provider_paths(path: str, provider: str, sent: str, model: str | None) 
     assert route.endpoint is not None
 
 
-@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/embeddings", "/v1/responses"])
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/embeddings", "/v1/responses", "/v1/messages"])
 @pytest.mark.parametrize("spoken", ["openai", "anthropic", "gemini"])
 def test_unified_paths(path: str, spoken: str) -> None:
     assert isinstance(find_route("POST", path, spoken), Unified)
@@ -246,3 +246,34 @@ def test_compatible_endpoints_are_asked_in_the_dialect_of_openai() -> None:
         "/anthropic/v1/chat/completions",
     ):
         assert dialect_of(path) == "openai"
+
+
+@pytest.mark.parametrize(
+    ("path", "provider", "sent", "translated"),
+    [
+        ("/v1/messages", "anthropic", "/v1/messages", False),
+        ("/v1/messages", "openai", "/v1/chat/completions", True),
+        ("/v1/messages", "gemini", "/v1beta/openai/chat/completions", True),
+        ("/v1/chat/completions", "openai", "/v1/chat/completions", False),
+        ("/v1/chat/completions", "anthropic", "/v1/messages", True),
+        ("/v1/chat/completions", "gemini", "/v1beta/openai/chat/completions", False),
+        ("/v1/responses", "openai", "/v1/responses", False),
+        ("/v1/responses", "anthropic", "/v1/messages", True),
+        ("/v1/responses", "gemini", "/v1beta/openai/chat/completions", True),
+        ("/v1/embeddings", "gemini", "/v1beta/openai/embeddings", False),
+    ],
+)
+def test_where_a_model_leads(path: str, provider: str, sent: str, translated: bool) -> None:
+    route = find_route("POST", path)
+    assert isinstance(route, Unified)
+    target = unified_target(route, PROVIDERS[provider])
+    assert isinstance(target, Target)
+    assert (target.path, target.translation is not None) == (sent, translated)
+    assert target.endpoint is not None
+    assert target.dialect == target.endpoint.dialect
+
+
+def test_nobody_at_anthropic_embeds() -> None:
+    route = find_route("POST", "/v1/embeddings")
+    assert isinstance(route, Unified)
+    assert isinstance(unified_target(route, PROVIDERS["anthropic"]), Unknown)

@@ -44,7 +44,9 @@ def checked(api: Api, key_id: str, **asked: Any) -> Json:
     ("asked", "place"),
     [
         ({"model": "gpt-4o"}, ("openai", "gpt-4o", "/v1/chat/completions")),
-        ({"model": "anthropic/claude-sonnet-4-6"}, ("anthropic", "claude-sonnet-4-6", "/v1/chat/completions")),
+        ({"model": "anthropic/claude-sonnet-4-6"}, ("anthropic", "claude-sonnet-4-6", "/v1/messages")),
+        ({"path": "/v1/messages", "model": "gpt-4o"}, ("openai", "gpt-4o", "/v1/chat/completions")),
+        ({"path": "/v1/responses", "model": "claude-sonnet-4-6"}, ("anthropic", "claude-sonnet-4-6", "/v1/messages")),
         ({"provider": "anthropic", "model": "claude-sonnet-4-6"}, ("anthropic", "claude-sonnet-4-6", "/v1/messages")),
         ({"path": "/openai/v1/embeddings", "model": "text-embedding-3-small"}, ("openai", "text-embedding-3-small", "/v1/embeddings")),
         ({"provider": "openai", "path": "/v1/files"}, ("openai", None, "/v1/files")),

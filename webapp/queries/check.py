@@ -29,12 +29,14 @@ from shared.policy import ERRORS, Charges, Deny, KeySnapshot, Reason, check_key
 from shared.pricing import PriceBook, Size, book_of
 from shared.sealing import Sealer, UnsealError
 from shared.seeds import read_seeds
+from shared.translated import BY_MODEL, path_by_model
 from webapp.context import counters, now
 from webapp.db import db
 from webapp.schemas.explain import CheckRequest
 from webapp.validation import FieldError, Invalid
 from webapp.views.keys import row_of
 
+_WHERE_NONE_IS_SAID = "/v1/chat/completions"
 _OUTPUT_FREE = (Kind.EMBEDDINGS, Kind.EMBED)
 
 
@@ -116,7 +118,7 @@ class _Place(NamedTuple):
 
 
 def _place(key: KeySnapshot, asked: CheckRequest) -> _Place | Deny:
-    """The provider's own path, perhaps behind the provider's name, or its chat endpoint where none is said."""
+    """The provider's own path, perhaps behind the provider's name, or where the proxy leads chat completions."""
     slug, model, path = asked.provider, asked.model, asked.path
     if path is not None and (named := path[1:].partition("/")[0]) in PROVIDERS:
         if slug not in (None, named):
@@ -131,9 +133,10 @@ def _place(key: KeySnapshot, asked: CheckRequest) -> _Place | Deny:
             return nobodys_model(key, model)
         slug, model = found
     provider = PROVIDERS[slug]
-    if path is None:
-        path = f"{provider.compat_prefix}/chat/completions" if unified else provider.endpoints[0].path
-        path = path.replace("{model}", model or "{model}")
+    if unified and path in (None, *BY_MODEL):
+        path = path_by_model(path or _WHERE_NONE_IS_SAID, provider)
+    elif path is None:
+        path = provider.endpoints[0].path.replace("{model}", model or "{model}")
     endpoint, path_model = find_endpoint(provider, "POST", path) or (None, None)
     if path_model is not None and model not in (None, path_model):
         raise Invalid(FieldError("model", f"is not the one in the path, {path_model}"))

@@ -1,0 +1,179 @@
+"""One way between two dialects: the request there, the answer back. What meters it is the provider's own dialect."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import orjson
+
+from proxyd.providers import DIALECTS, BadBody, Parsed
+from proxyd.translation import (
+    chat_answer_reader,
+    chat_answer_writer,
+    chat_reader,
+    chat_writer,
+    messages_answer_reader,
+    messages_answer_writer,
+    messages_reader,
+    messages_writer,
+    responses_answer_writer,
+    responses_reader,
+)
+from proxyd.translation.answer import Answer, Failed, Piece, Unreadable
+from proxyd.translation.conversation import Conversation
+from proxyd.translation.fields import refusal
+from proxyd.wire.sse import Event, EventDecoder
+from shared.catalog import Endpoint, Kind
+
+_READERS: Mapping[Kind, Callable[[Mapping[str, Any]], Conversation]] = {
+    Kind.MESSAGES: messages_reader.read,
+    Kind.CHAT: chat_reader.read,
+    Kind.RESPONSES: responses_reader.read,
+}
+_ANSWERS: Mapping[Kind, Callable[[Mapping[str, Any]], Answer]] = {
+    Kind.MESSAGES: messages_answer_reader.read,
+    Kind.CHAT: chat_answer_reader.read,
+}
+
+
+class _Reader(Protocol):
+    def read(self, event: Event) -> Iterator[Piece]: ...
+    def end(self) -> Iterator[Piece]: ...
+
+
+class _Writer(Protocol):
+    def write(self, piece: Piece) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """From callers of one kind of endpoint to `endpoint` of a provider."""
+
+    caller: Kind
+    provider: str
+    endpoint: Endpoint
+
+    @property
+    def dialect(self) -> str:
+        """In which the caller expects answers and errors."""
+        return "anthropic" if self.caller is Kind.MESSAGES else "openai"
+
+    def request(self, document: Mapping[str, Any], model: str) -> Parsed:
+        """What is sent, understood by the provider's own dialect; `raw` is its body.
+
+        Raises BadBody for what cannot be translated, and SlowBody.
+        """
+        conversation = replace(_READERS[self.caller](document), model=model)
+        if self.endpoint.kind is Kind.MESSAGES:
+            body = messages_writer.write(conversation)
+        else:
+            body = chat_writer.write(conversation, self.provider)
+        _refuse_begun(conversation)
+        try:
+            data = orjson.dumps(body)
+        except TypeError:
+            raise BadBody("The body is nested too deeply to be translated.") from None
+        parsed = DIALECTS[self.endpoint.dialect].read(self.endpoint, data, None, "")
+        fixed = isinstance(body.get("thinking"), dict) and "budget_tokens" in body["thinking"]
+        if conversation.max_tokens is None and not fixed:
+            # A limit that stands there only because the dialect wants one is the router's to lower, as ever.
+            parsed.size = replace(parsed.size, output_limit=None)
+        return parsed
+
+    def answer(self, body: bytes, created: int) -> bytes:
+        """A whole answer in the caller's dialect. Raises Unreadable."""
+        try:
+            document = orjson.loads(body)
+        except orjson.JSONDecodeError:
+            raise Unreadable("the answer is no JSON") from None
+        if not isinstance(document, dict):
+            raise Unreadable("the answer is no object")
+        answer = _ANSWERS[self.endpoint.kind](document)
+        try:
+            return orjson.dumps(self._written(answer, created))
+        except TypeError:
+            raise Unreadable("the answer is nested too deeply") from None
+
+    def _written(self, answer: Answer, created: int) -> dict[str, Any]:
+        if self.caller is Kind.MESSAGES:
+            return messages_answer_writer.write(answer)
+        if self.caller is Kind.CHAT:
+            return chat_answer_writer.write(answer, created)
+        return responses_answer_writer.write(answer, created)
+
+    def error(self, status: int, body: bytes, request_id: str) -> bytes:
+        """An error of the provider in the caller's dialect, in the provider's own words."""
+        try:
+            document = orjson.loads(body)
+        except orjson.JSONDecodeError:
+            document = None
+        kind, message = chat_answer_reader.error_in(document)
+        return DIALECTS[self.dialect].refusal(status, kind, message, request_id, {})
+
+    def answering(self, created: int, request_id: str, *, shows_usage: bool) -> "Answering":
+        """For one answer that comes in events. `created` are Unix seconds."""
+        reader: _Reader = (
+            messages_answer_reader.MessageStream()
+            if self.endpoint.kind is Kind.MESSAGES
+            else chat_answer_reader.ChatStream()
+        )
+        writer: _Writer
+        if self.caller is Kind.MESSAGES:
+            writer = messages_answer_writer.MessageEvents()
+        elif self.caller is Kind.CHAT:
+            writer = chat_answer_writer.ChatEvents(created, shows_usage=shows_usage)
+        else:
+            writer = responses_answer_writer.ResponseEvents(created)
+        return Answering(self, reader, writer, request_id)
+
+
+def _refuse_begun(conversation: Conversation) -> None:
+    """An assistant's last word is gone on with by some models, and answered by others."""
+    last = conversation.turns[-1] if conversation.turns else None
+    if last is not None and last.role == "assistant":
+        place = last.parts[-1].place if last.parts else "messages"
+        raise refusal(place, "is an answer that is begun, which a model of another provider does not go on with")
+
+
+class Answering:
+    """One answer on its way, event by event."""
+
+    __slots__ = ("_decoder", "_reader", "_request_id", "_translation", "_writer", "broken", "failed")
+
+    def __init__(self, translation: Translation, reader: _Reader, writer: _Writer, request_id: str) -> None:
+        self._translation = translation
+        self._reader = reader
+        self._writer = writer
+        self._request_id = request_id
+        self._decoder = EventDecoder()
+        self.failed = False  # the client was told of an error, and is told of nothing else
+        self.broken = False  # that error is of an answer that could not be read
+
+    def feed(self, data: bytes) -> bytes:
+        """The next bytes of the answer; what the client is told of them."""
+        return b"".join([self._told(self._reader.read(event)) for event in self._decoder.feed(data)])
+
+    def end(self) -> bytes:
+        """The body is over."""
+        rest = self._decoder.rest()
+        last = b"" if rest is None else self._told(self._reader.read(rest))
+        return last + self._told(self._reader.end())
+
+    def _told(self, pieces: Iterator[Piece]) -> bytes:
+        told: list[bytes] = []
+        try:
+            for piece in () if self.failed else pieces:
+                # One by one: what was told before the answer turned out to be unreadable is told.
+                told.append(self._error(piece) if isinstance(piece, Failed) else self._writer.write(piece))  # noqa: PERF401
+        except Unreadable as error:
+            self.broken = True
+            detail = f"The provider's answer cannot be translated: {error}."
+            told.append(self._error(Failed(502, "provider_unreachable", detail)))
+        return b"".join(told)
+
+    def _error(self, failed: Failed) -> bytes:
+        self.failed = True
+        dialect = DIALECTS[self._translation.dialect]
+        return dialect.error_event(
+            failed.status, failed.kind, failed.message, self._request_id, self._translation.caller
+        )

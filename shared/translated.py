@@ -1,0 +1,30 @@
+"""Where the endpoints lead whose provider is chosen by the model, and which of them another dialect is spoken behind.
+
+Data only; what is translated, and how, is `proxyd.translation`'s.
+"""
+
+from collections.abc import Mapping
+
+from shared.catalog import Kind, Provider
+
+BY_MODEL: Mapping[str, Kind] = {
+    "/v1/chat/completions": Kind.CHAT,
+    "/v1/embeddings": Kind.EMBEDDINGS,
+    "/v1/responses": Kind.RESPONSES,
+    "/v1/messages": Kind.MESSAGES,
+}
+# Where a request of this kind goes when its model is this provider's. What is not here goes to the provider's endpoint
+# of the caller's own dialect: Gemini's for chat completions does all that could be translated.
+TRANSLATED: Mapping[tuple[Kind, str], str] = {
+    (Kind.MESSAGES, "openai"): "/v1/chat/completions",
+    (Kind.MESSAGES, "gemini"): "/v1beta/openai/chat/completions",
+    (Kind.CHAT, "anthropic"): "/v1/messages",
+    (Kind.RESPONSES, "anthropic"): "/v1/messages",
+    (Kind.RESPONSES, "gemini"): "/v1beta/openai/chat/completions",
+}
+
+
+def path_by_model(path: str, provider: Provider) -> str:
+    """The provider's own path for one of `BY_MODEL`, which it may not have."""
+    translated = TRANSLATED.get((BY_MODEL[path], provider.slug))
+    return translated or f"{provider.compat_prefix or '/v1'}{path.removeprefix('/v1')}"
