@@ -154,10 +154,10 @@ def _relayed(attempt: UpstreamAttempt, incoming: Incoming, later: LaterBilling, 
     bodiless = status in (204, 304) or context.request.method == "HEAD"
     if told and not bodiless:
         codings = [value for name, value in incoming.headers if name == b"content-encoding"]
-        body = relay.error(attempt, codings, credential)
+        shown = relay.error(attempt, codings, credential)
         if translation is not None:
-            return translated.error(attempt, translation, body, returned)
-        return Response(status, without_coding(returned), body)
+            return translated.error(attempt, translation, shown, returned)
+        return Response(status, without_coding(returned), shown)
     if translation is not None:
         return translated.relayed(attempt, translation, answer.coding, returned, events=events)
     if attempt.meter is None and not bodiless:  # what is metered tells of nothing else
