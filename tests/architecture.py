@@ -14,8 +14,7 @@ from pathlib import Path
 PACKAGES = ("shared", "proxyd", "webapp")
 SOFT_LINES, HARD_LINES, FUNCTION_LINES, ENTRY_LINES = 300, 400, 60, 20
 
-# Layers of the data plane by the beginning of a module's name; a module may import lower ones and its own.
-# What stands on one line does not know each other.
+# Layers of the data plane by a module's first words: it may import lower ones and its own, not others of its line.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("app", "cli", "writer", "ledger_import", "__main__"),
     ("pool",),
@@ -29,7 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("channel", "offload", "wire"),
     ("messages",),
 )
-# The same for the dashboard, below what serves HTTP; what is named here imports nothing of webapp that stands above it.
+# The same for the dashboard, below what serves HTTP; it imports nothing of webapp that stands above it.
 DASHBOARD_LAYERS: tuple[tuple[str, ...], ...] = (
     ("alerting",),
     ("actions", "queries"),
@@ -44,8 +43,7 @@ SOCKET_FILES = {
     "proxyd/server": "inbound connections",
     "proxyd/upstream": "outbound connections",
     "proxyd/monitoring/endpoint": "answers whoever scrapes metrics, in the ledger writer's process",
-    "proxyd/sandbox/server": "the built-in provider is a server of its own",
-    "proxyd/sandbox/sessions": "its WebSockets",
+    **{f"proxyd/sandbox/{name}": "the built-in provider is a server of its own" for name in ("server", "sessions")},
     "webapp/alerting": "receivers of alerts, at addresses and with certificates that were judged",
     "webapp/serving": "the deadlines on connections to the dashboard",
     "webapp/supervisor": "asks whether a port is free before anything is started on it",

@@ -1,104 +1,15 @@
 """Every value that cannot work stops the start with one sentence that names its variable, and nothing else."""
 
-import base64
 import os
 import socket
 import stat
 from pathlib import Path
 
 import pytest
+from nonsense_kit import NONSENSE, PASSWORD
 
-from shared import keys
 from shared.config import SETTINGS, SettingError, Settings
 from shared.config.data_dir import network_file_system
-
-PASSWORD = "pa55-of-somebody"
-HUGE = "9" * 5000
-KEY = base64.urlsafe_b64encode(bytes(range(32))).decode()
-
-NONSENSE = {
-    "DATABASE_URL": (
-        "sqlite://", "sqlite:///", "sqlite:////", "sqlite:///:memory:", "sqlite:///file::memory:?uri=true", "sqlite:x.db",
-        "sqlite:///file:x.db", "sqlite:///x.db?mode=ro", "sqlite:////nowhere/at/all/x.db", "sqlite:///nowhere/x.db", "sqlite:////etc",
-        "sqlite:////etc/hostname", "sqlite:////etc/hostname/x.db", "sqlite:////dev/null", f"sqlite:////{'d' * 300}/x.db",
-        f"sqlite:///{'d' * 300}", "sqlite+aiosqlite:///x.db", "SQLITE:///x.db",
-        "postgresql://", "postgresql:", "postgresql", "postgresql://host", "postgresql://host/", "postgresql://host:0/db",
-        "postgresql://host:99999/db", "postgresql://host:port/db", f"postgresql://host:{HUGE}/db", "postgresql://[::1/db", "postgresql://host/ ",
-        f"postgresql://user:{PASSWORD}@with@host/db", f"postgresql://user:{PASSWORD}:x@host:y/db",
-        "postgresql+psycopg2://host/db", "postgresql+asyncpg://host/db", "postgresql+nonsense://host/db", "mysql://x/y", "oracle://x/y",
-        "nonsense", "://", "https://host/db", "/var/lib/router.db", "\udcff", "sqlite:///\udcff",
-    ),
-    "ROUTER_LEDGER_DATABASE_URL": (
-        "postgresql:", "postgresql://host", f"postgresql://user:{PASSWORD}@with@host/db", "sqlite:///x.db", "mysql://x/y", "nonsense",
-        "postgresql://host/db",
-    ),
-    "ROUTER_LIMITS_URL": (
-        "sqlite:///", "sqlite://", "sqlite:////", "sqlite:///:memory:", "sqlite:///x.db?y", "sqlite:////nowhere/x.db", "sqlite:////etc",
-        "sqlite:////etc/hostname/x.db", "sqlite:////dev/null", "nonsense", "://", "memcached://localhost:11211", "memory://",
-        f"nonsense://user:{PASSWORD}@host", "postgresql://host/db", "sqlite:///\udcff",
-        "redis:", "redis://", "redis:///0", "redis://:6379", "redis://host:", "redis://host:0", "redis://host:99999", "redis://host:x/0",
-        f"redis://host:{HUGE}", "redis://host/x", "redis://host/-1", f"redis://host/{HUGE}", "redis://host/0/1", "redis://h,h2", "redis://[::1",
-        "redis://ho st", "redis://host/0#x", "redis://host?socket_timeout=60", "redis://host?x", "redis://host/0?db=1", "redis://\udcff",
-        f"redis://user:{PASSWORD}@with@host", f"redis://user:{PASSWORD}/x@host:1", f"redis://user:{PASSWORD}#@host", f"redis://:{PASSWORD}@",
-        "rediss://", "rediss://host?ssl_cert_reqs=none", "redis+unix://", "redis+unix:///", "redis+unix://host/x", "redis+unix:///x?db=x",
-        "redis+unix:///x?db=", "redis+cluster://", "redis+cluster://host", "redis+cluster://host:1,", "redis+cluster://host:1,other",
-        "redis+cluster://host:1/0", "redis+cluster://host:1?ssl=yes", "redis+sentinel://host:26379", "redis+sentinel://host:26379/",
-        "redis+sentinel://host/name", "redis+sentinel://host:1/a/b", f"redis+sentinel://:{PASSWORD}@host/name", "valkey://", "valkeyx://host", "unix:///x",
-    ),
-    "ROUTER_DATA_DIR": (
-        "/etc/hostname", "/etc/hostname/x", "/dev/null", "/proc/x", "/tmp", "/dev/shm", "~nobody-of-that-name/x", "d" * 300, "x?y", "a\nb",
-        "\udcff",
-    ),
-    "ROUTER_WEB_BIND": (
-        "8080", ":8080", "127.0.0.1", "127.0.0.1:", "127.0.0.1:0", "127.0.0.1:65536", "127.0.0.1:-1", "127.0.0.1:1e3", "127.0.0.1:8080 x",
-        f"127.0.0.1:{HUGE}", "127.0.0.1:\u0661", "host.example:80", "*:80", "http://127.0.0.1:80", "127.0.0.1:80/x", "1.2.3:80",
-        "[::1:80", "[127.0.0.1:80", "127.0.0.1]:80", "224.0.0.1:80", "[::ffff:127.0.0.1]:80", "unix:/x", "256.0.0.1:80", "0x7f.1:80",
-    ),
-    "ROUTER_PROXY_BIND": ("8080", "127.0.0.1:0", f"127.0.0.1:{HUGE}", "localhost", "unix:/x"),
-    "ROUTER_PROXY_WORKERS": ("0", "-1", "+1", "1.5", "1e9", "257", "1000000000", HUGE, "many", "\u0661", "1 2", "0x2", "sk-mine"),
-    "SECRET_KEY": ("short", "a" * 40, "\udcff" * 40, "a\x00b" * 10),
-    "SECRET_KEY_FALLBACKS": ("short", ",", "a" * 40, "one that is long enough,short", "one that is long enough,"),
-    "ROUTER_ENCRYPTION_KEY": (
-        ",", " , ", "nonsense", "a" * 44, KEY[:-2], f"{KEY},x", "\u00e9" * 44,
-        KEY + KEY,
-    ),
-    "OPENAI_API_KEY": ("two words", "sch\u00fcssel", "a\x7fb", "a\nb", keys.mint(keys.PROXY_TAG).raw, keys.mint(keys.MANAGEMENT_TAG).raw),
-    "ANTHROPIC_API_KEY": ("two words", "\u200b"),
-    "GEMINI_API_KEY": ("two words", "a\tb"),
-    "ROUTER_OPENAI_URL": (
-        "api.openai.com", "https://", "https:///x", "https://@host", "https://host/a b", "https://h\u00f6st", "https://host/v?", "https://host/#x",
-        "https://[::1", "https://host:0", "https://host:99999", f"https://host:{HUGE}", "https://host:x", "https://a..b", "https://.a.b",
-        f"https://{'a' * 64}.com", f"https://{'a.' * 130}com", "https://-", "https://a,b", "https://a\\b", "https://[v1.x]", "ftp://host", "file:///x",
-    ),
-    "ROUTER_ANTHROPIC_URL": ("https://u:p@host", "//host", "https:host"),
-    "ROUTER_GEMINI_URL": ("file:///etc/passwd", "javascript:x"),
-    "ROUTER_PUBLIC_URL": ("llm.example", "ftp://llm.example", "https://llm.example/v1", "https://llm.example/x/v1beta/", "https://u:p@host"),
-    "ROUTER_DASHBOARD_URL": ("dash.example", "https://", "https://dash.example?x", "https://dash.example/v1"),
-    "ROUTER_TRUSTED_PROXIES": (
-        "*", "all", "0.0.0.0/0", "::/0", "0.0.0.0/1,128.0.0.0/1", "0.0.0.0/1", "128.0.0.0/1, 10.0.0.0/8", "::/1,8000::/1", "2000::/3",
-        "2000::/4,3000::/4", "0.0.0.0/2,64.0.0.0/2,192.0.0.0/3", "10.0.0.1/8", "10.0.0.0/33", "10.0.0.0/-1", "10.0.0.0/0.255.255.255",
-        "10.0.0.0/255.0.0.0", "::ffff:10.0.0.0/104", "010.0.0.1", "fe80::1%eth0", f"10.0.0.0/{HUGE}", HUGE, "localhost", "10.0.0.1 10.0.0.2",
-    ),
-    "ROUTER_ADMIN_EMAIL": ("nobody", "@", "a@", "@b", "a@b@c", "a b@c", "a@b\u202e", f"{'a' * 300}@b", "a@\udcff"),
-    "ROUTER_ADMIN_PASSWORD": ("short", "x" * 1025, "\u00e9" * 513, "\udcff" * 10, "a\x00bcdefghi"),
-    "ROUTER_BOOTSTRAP_TOKEN": ("sk-mgmt-123", "x" * 72, keys.mint(keys.PROXY_TAG).raw, "sk-mgmt-" + "0" * 64, "\u0661" * 72),
-    "ROUTER_JOURNAL_SYNC": ("yes", "BATCH", "full", "none batch", "0"),
-    "ROUTER_SMTP_URL": (
-        "mail.example.com", "http://mail", "smtp://", "smtp://host/x", "smtp://host?x", "smtp://host#x", "smtp://host:0", f"smtp://host:{HUGE}",
-        "smtp://[::1", "smtp://a..b", "smtp://ho st", "smtps://user@host", "smtp://host", f"smtp://user:{PASSWORD}@with@host", f"smtp+insecure://user:{PASSWORD}@host",
-    ),
-    "ROUTER_SMTP_FROM": ("nobody", "a@b@c", "<a@b>", "a@b,c@d", "\u00e9@b", f"{'a' * 300}@b"),
-    "ROUTER_ALERTS_PRIVATE_ADDRESSES": ("all", "10.0.0.1/8", "10.0.0.0/33", "::ffff:10.0.0.0/104", "fe80::1%eth0", HUGE, "localhost"),
-    "ROUTER_OIDC_ISSUER": ("id.example", "http://id.example", "https://u:p@host", "https://host?x", f"https://host/{'x' * 255}", "https://id.example"),
-    "ROUTER_OIDC_CLIENT_ID": ("two words", "r\u00f6uter", "router"), "ROUTER_OIDC_CLIENT_SECRET": (f"{PASSWORD} {PASSWORD}", "schl\u00fcssel", PASSWORD),
-    "ROUTER_OIDC_SCOPES": ("email", "openidx", "openid \u00e9", "openid email"), "ROUTER_OIDC_GROUPS_CLAIM": ("two words", "gr\u00fcppen", "roles"),
-    "ROUTER_OIDC_ROLES": ("admins", "=admin", "admins=", "admins=root", "admins=admin,", ",", "a=admin,a=viewer", "admins=Admin", "a=member"),
-    "ROUTER_OIDC_DEFAULT_ROLE": ("none", "root", "Viewer", "viewer,member", "viewer"),
-    "ROUTER_PASSWORD_LOGIN": ("yes", "false", "ON", "on off", "0", "off"),
-    "ROUTER_METRICS_BIND": ("9090", "127.0.0.1:0", "localhost", "unix:/x", "127.0.0.1:8080", "0.0.0.0:8000"),
-    "ROUTER_REQUEST_LOG": ("yes", "ALL", "0", "0.0", "1.1", "-0.5", "0.", ".", "1e-3", "nan", "inf", "1%", HUGE, "0." + HUGE),
-    "ROUTER_REQUEST_LOG_PATH": ("/etc", "/etc/hostname/x", "/nowhere/at/all", "d" * 300, ".", "a\nb", "\udcff"),
-}  # fmt: skip
 
 
 @pytest.fixture
