@@ -148,7 +148,7 @@ def build(settings: Settings, readiness: Readiness | None = None) -> Worker:
     trusted = settings.trusted_proxies
     gateway = Gateway(
         accounting, admission, bodies, limits, dispatcher, links, opener, refusals, trusted, ready,
-        count_refusal=None if page is None else page.count_refusal,
+        count_refusal=None if page is None else page.count_refusal, traced=settings.otlp_endpoint is not None,
     )  # fmt: skip
     worker = Worker(gateway, accounting, refusals, shared_counters, engine, offload, readiness or Readiness(), monitor)
     return worker

@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from struct import Struct
 
 import requests
 from sqlalchemy import select
@@ -18,6 +19,7 @@ _POSTED_SECONDS = 2.0  # in which a ledger writer that works has posted what end
 _LATE_SECONDS = 30.0
 _ASK_SECONDS = 5.0
 _MOST_BYTES = 4 * 1024 * 1024
+_RECORD = Struct("<II")  # of a journal: the length of what follows, and its sum
 _LAG = re.compile(r"^router_ledger_lag_seconds ([0-9.e+-]+)$", re.MULTILINE)
 _PENDING = re.compile(r"^router_journal_pending_requests ([0-9.e+-]+)$", re.MULTILINE)
 
@@ -28,9 +30,10 @@ def look_at_ledger(settings: Settings, pause: Callable[[float], None] = time.sle
     if not before:
         yield Finding("ledger", "ok", "It has all that the journals tell.")
         return
-    size = f"{sum(before.values()) / 1000:.0f} kB of {len(before)} journal{'s' * (len(before) > 1)}"
+    count = sum(before.values())
+    lacking = f"It lacks {count} request{'s' * (count > 1)} that ended"
     if not is_in_use(settings.data_dir):
-        yield Finding("ledger", "warning", f"It lacks {size}. A proxy on this data directory brings them home.")
+        yield Finding("ledger", "warning", f"{lacking}. A proxy on this data directory brings home what there is.")
         return
     pause(_POSTED_SECONDS)
     db.session.rollback()  # so that what was posted meanwhile is seen
@@ -39,7 +42,7 @@ def look_at_ledger(settings: Settings, pause: Callable[[float], None] = time.sle
         yield Finding(
             "ledger",
             "fault",
-            f"It lacks {size}, and none of it was posted within {_POSTED_SECONDS:.0f} s. Nothing is lost, but usage is "
+            f"{lacking}, and nothing was posted within {_POSTED_SECONDS:.0f} s. Nothing is lost, but usage is "
             "late: the proxy's log says what keeps the ledger writer from the database.",
         )
     else:
@@ -47,7 +50,7 @@ def look_at_ledger(settings: Settings, pause: Callable[[float], None] = time.sle
 
 
 def _unread(directory: Path) -> dict[tuple[str, int, int], int]:
-    """Bytes that are not in the ledger yet, by journal and how far it was read. A torn record at an end counts too."""
+    """Requests that have ended and are not in the ledger yet, by journal and how far it was read."""
     found = {}
     states = db.session.scalars(select(JournalState).where(JournalState.closed_at.is_(None)))
     for state in states:
@@ -55,20 +58,29 @@ def _unread(directory: Path) -> dict[tuple[str, int, int], int]:
         for path in directory.glob(f"{state.worker_id}.*.journal"):
             number = int(path.name.split(".")[1])
             if number >= state.segment:
-                unread += _written(path, state.position if number == state.segment else 0)
+                unread += _ends_behind(path, state.position if number == state.segment else 0)
         if unread:
             found[state.worker_id, state.segment, state.position] = unread
     return found
 
 
-def _written(path: Path, position: int) -> int:
-    """How much of a segment is written behind a position: it was filled with zeros before."""
+def _ends_behind(path: Path, position: int) -> int:
+    """How many ENDs stand behind a position of a segment: each record has its length, a sum, and a letter for its kind.
+
+    A length of zero is the end so far. What is only begun stands there as well, and is nothing that the ledger lacks.
+    """
     try:
         with path.open("rb") as file:
             file.seek(position)
-            return len(file.read().rstrip(b"\0"))
+            data = file.read()
     except FileNotFoundError:
         return 0
+    found = at = 0
+    while at + _RECORD.size < len(data) and (length := _RECORD.unpack_from(data, at)[0]):
+        at += _RECORD.size
+        found += data[at : at + 1] == b"E" and at + length <= len(data)
+        at += length
+    return found
 
 
 def look_at_metrics(settings: Settings) -> Iterator[Finding]:

@@ -24,9 +24,9 @@ _SYSTEM = frozenset(
     ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
 )
 _SYSTEM_PREFIXES = ("LC_", "PYTHON", "MALLOC_")
-# Certificates of providers, and libpq's own variables, for the database.
+# Certificates of providers, and libpq's own variables, for the database; OpenTelemetry's, for traces.
 _NETWORK = frozenset(("SSL_CERT_FILE", "SSL_CERT_DIR"))
-_NETWORK_PREFIXES = ("PG", "GEVENT_")
+_NETWORK_PREFIXES = ("PG", "GEVENT_", "OTEL_")
 _OURS = frozenset(name for row in SETTINGS for name in (row.name, f"{row.name}_FILE"))
 
 

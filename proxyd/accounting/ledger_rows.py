@@ -72,7 +72,7 @@ def posting(lines: Sequence[Line], generation: int, zone: str) -> Posting:
     orgs: dict[str, str] = {}
     for attempt, settlement in lines:
         # Taken apart at once: this runs for every request.
-        id_, org_id, key_id, provider, endpoint, asked_model, streamed, bound, _, ordinal, _, at, client_ip = attempt
+        id_, org_id, key_id, provider, endpoint, asked_model, streamed, bound, _, ordinal, _, at, client_ip, _ = attempt
         status, outcome, flags, usage, served_model, tier, price, cost, lasted_ms, request_id, first, sent = settlement
         # What clients and providers name may be longer than a column, or hold a NUL, which PostgreSQL refuses with all
         # rows of the batch; a row must never be one that cannot be written.

@@ -25,6 +25,8 @@ class Attempt(NamedTuple):
     second: int  # steady second of admission, by which the request rate counts it; -1 when it does not
     admitted_at: float  # Unix seconds
     client_ip: str | None
+    # Journals of the release before end here.
+    trace_parent: str | None = None  # the span that the client named, if traces are made and it named one
 
 
 class Settlement(NamedTuple):

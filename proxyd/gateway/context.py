@@ -75,4 +75,5 @@ def attempt_of(
         admitted.second,
         now,
         context.head.client_ip_text,
+        context.head.trace_parent,
     )

@@ -87,8 +87,12 @@ class Gateway:
         ready: Callable[[], dict[str, str]],
         *,
         count_refusal: Callable[[Reason], None] | None = None,
+        traced: bool = False,
     ) -> None:
-        """`count_refusal` hears of each refusal, of keys that are not known as well; None: nobody wants to."""
+        """`count_refusal` hears of each refusal, of keys that are not known as well; None: nobody wants to.
+
+        `traced`: somebody makes traces, and wants to know whose a request belongs to.
+        """
         self._accounting = accounting
         self._admission = admission
         self._bodies = bodies
@@ -100,11 +104,12 @@ class Gateway:
         self._trusted = trusted_proxies
         self._ready = ready
         self._count_refusal = count_refusal
+        self._traced = traced
 
     def handle(self, request: Request) -> Response:
         """Answer one request."""
         seq, number = self._accounting.new_id()
-        head = head_info(request, self._trusted)
+        head = head_info(request, self._trusted, traced=self._traced)
         context = RequestContext(
             request, seq, f"req_{number}", head, head.client_ip, head.match.dialect, started=time.monotonic()
         )

@@ -5,6 +5,7 @@ that comes with the request, and found there with the next; the connection drops
 Nothing that can change meanwhile belongs here: not the key's policy, not the provider's credential.
 """
 
+import re
 from dataclasses import dataclass, field
 
 from proxyd.gateway import authenticate, headers
@@ -15,6 +16,9 @@ from shared.addresses import client_address
 from shared.catalog import Provider
 from shared.policy import Address, Deny, Network
 
+_TRACE_PARENT_BYTES = 55
+_TRACE_PARENT = re.compile(rb"((?!ff)[0-9a-f]{2})-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
+
 
 @dataclass(slots=True, eq=False)
 class HeadInfo:
@@ -24,6 +28,7 @@ class HeadInfo:
     client_ip: Address | None  # None: cannot be told
     client_ip_text: str | None  # for the ledger; writing an address takes longer than all else that is done with it
     coding: bytes | None = None  # of the body, in lower case
+    trace_parent: str | None = None  # the client's span; None also where nobody makes traces
     _digest: str | Deny | None = None  # of the proxy key
     _provider: Provider | None = None  # to which `_lines` went last
     _lines: bytes = field(default=b"", repr=False)
@@ -42,8 +47,8 @@ class HeadInfo:
         return self._lines
 
 
-def head_info(request: Request, trusted_proxies: tuple[Network, ...]) -> HeadInfo:
-    """What was learned from this head before, or a beginning."""
+def head_info(request: Request, trusted_proxies: tuple[Network, ...], *, traced: bool = False) -> HeadInfo:
+    """What was learned from this head before, or a beginning. Only if `traced`, whose trace it belongs to."""
     cache = request.head_cache
     if cache is not None and isinstance(cache.info, HeadInfo):
         return cache.info
@@ -52,7 +57,8 @@ def head_info(request: Request, trusted_proxies: tuple[Network, ...]) -> HeadInf
     )
     address = client_address(request.client.peer, forwarded, trusted_proxies)
     text = None if address is None else str(address)
-    info = HeadInfo(_match(request), address, text, _coding(request))
+    parent = _trace_parent(request) if traced else None
+    info = HeadInfo(_match(request), address, text, _coding(request), parent)
     if cache is not None:
         cache.info = info
     return info
@@ -67,6 +73,15 @@ def _match(request: Request) -> RouteMatch:
     if method == "GET" and wants_websocket(request.headers):
         return match._replace(route=session_route(path, spoken))
     return match
+
+
+def _trace_parent(request: Request) -> str | None:
+    """W3C Trace Context, section 3.2: what is not valid, or there twice, is as if it were not there."""
+    named = request.header_values(b"traceparent")
+    found = _TRACE_PARENT.fullmatch(named[0]) if len(named) == 1 else None
+    if found is None or (found[1] == b"00" and found[2]):
+        return None
+    return named[0][:_TRACE_PARENT_BYTES].decode("ascii")
 
 
 def _coding(request: Request) -> bytes | None:

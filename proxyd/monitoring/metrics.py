@@ -144,7 +144,7 @@ def _add_counters(sums: Tally, page: PageReading) -> None:
     for reason in Reason:
         sums.add((names.REFUSED.name, reason.value), values[f"refused_{reason.value}"])
     steps = [values[f"batches_to_{step}"] for step in BATCH_STEPS]
-    sums.add_spread((names.BATCH.name,), [*steps, 0, values["batched"]])
+    sums.add_spread((names.BATCH.name,), [*steps, 0, values["batched_with_others"] + steps[0]])
 
 
 def _family(metric: MetricName, sums: Tally, gauges: dict[Series, int]) -> Metric:

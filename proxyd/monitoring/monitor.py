@@ -59,6 +59,10 @@ def watch(
         output = LineOutput(settings.request_log_path, standard_output)
         dropped_lines = lambda: output.dropped  # noqa: E731 - it counts
         monitor.add(RequestLog(settings.request_log, output, KeyPrefixes(engine)))
+    if settings.otlp_endpoint is not None:
+        from proxyd.monitoring.traces import Traces  # noqa: PLC0415 - OpenTelemetry, for who wants it
+
+        monitor.add(Traces(settings.otlp_endpoint))
     if settings.metrics_bind is not None:
         from proxyd.monitoring.endpoint import MetricsEndpoint  # noqa: PLC0415 - prometheus-client, for who wants it
         from proxyd.monitoring.metrics import Metrics  # noqa: PLC0415 - the same

@@ -31,7 +31,7 @@ GAUGES = (
     "pid", "slot", "in_flight", "streams", "upstream_connections", "upstream_idle", "journal_ends", "joined", "late_us",
 )  # fmt: skip
 COUNTERS = (
-    "admitted", "batches", "batched", "upstream_dials", "rate_limits_skipped", "cpu_us",
+    "admitted", "batched_with_others", "upstream_dials", "rate_limits_skipped", "cpu_us",
     *(f"batches_to_{step}" for step in BATCH_STEPS),
     *(f"refused_{reason.value}" for reason in Reason),
 )  # fmt: skip
@@ -56,22 +56,25 @@ class WorkerPage:
             self._memory = mmap.mmap(-1, _BYTES)
         self._slots = memoryview(self._memory).cast("Q")
         self._reasons = {reason: _PLACES[f"refused_{reason.value}"] for reason in Reason}
-        self._admitted, self._batches, self._batched = (_PLACES[name] for name in ("admitted", "batches", "batched"))
+        self._admitted, self._with_others = _PLACES["admitted"], _PLACES["batched_with_others"]
         self._first_step = _PLACES[f"batches_to_{BATCH_STEPS[0]}"]
         self._slots[_PLACES["pid"]] = os.getpid()
 
     def count_batch(self, batch: list[PendingAdmission]) -> None:
-        """Count what a batch has admitted, and how many wanted to be."""
+        """Count what a batch has admitted, and how many wanted to be. A batch of one is the most frequent by far."""
         asked = admitted = 0
         for admission in batch:
             if admission.charge is not None:
                 asked += 1
-                admitted += admission.admitted
-        if asked:
-            slots = self._slots
+                if admission.admitted:
+                    admitted += 1
+        slots = self._slots
+        if admitted:
             slots[self._admitted] += admitted
-            slots[self._batches] += 1
-            slots[self._batched] += asked
+        if asked == 1:
+            slots[self._first_step] += 1
+        elif asked:
+            slots[self._with_others] += asked
             slots[self._first_step + min(bisect_left(BATCH_STEPS, asked), len(BATCH_STEPS) - 1)] += 1
 
     def count_refusal(self, reason: Reason) -> None:

@@ -75,11 +75,12 @@ class RequestLog(Part):
         self._output = output
         self._prefixes = prefixes
         self._collected = _Collected()
+        # Bound, because one that is not is made anew for each line.
         self._log = structlog.wrap_logger(
             self._collected,
             processors=[structlog.processors.JSONRenderer(serializer=orjson.dumps)],
-            wrapper_class=structlog.make_filtering_bound_logger(0),
-        )
+            wrapper_class=structlog.BoundLogger,
+        ).bind()
 
     def on_ends(self, ends: Sequence[EndRecord]) -> None:
         wanted = [

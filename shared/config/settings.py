@@ -56,6 +56,7 @@ class Settings:
     metrics_bind: Bind | None
     request_log: float | None  # which share of what went well is written, beside all else; None: nothing is
     request_log_path: Path | None  # None: standard output
+    otlp_endpoint: str | None  # of a collector of traces, without /v1/traces
 
     def __repr__(self) -> str:
         return f"Settings(data_dir={str(self.data_dir)!r})"
@@ -109,6 +110,7 @@ class Settings:
             metrics_bind=values.bind_or_none(*of("ROUTER_METRICS_BIND")),
             request_log=values.request_log(*of("ROUTER_REQUEST_LOG")),
             request_log_path=values.log_path(*of("ROUTER_REQUEST_LOG_PATH")),
+            otlp_endpoint=values.origin_or_none(*_otlp(value["ROUTER_OTLP_ENDPOINT"], environ)),
         )
         for slug, name in URL_SETTINGS.items():
             values.refuse_itself(name, settings.provider_urls[slug], settings.proxy_bind)
@@ -119,6 +121,12 @@ class Settings:
         )
         storage.refuse_one_file_for_both(settings.database_url, settings.limits_url)
         return settings
+
+
+def _otlp(own: str, environ: Mapping[str, str]) -> tuple[str, str]:
+    """The variable that names a collector, ours or OpenTelemetry's own, and what it says."""
+    standard = "OTEL_EXPORTER_OTLP_ENDPOINT"
+    return ("ROUTER_OTLP_ENDPOINT", own) if own else (standard, environ.get(standard, "").strip())
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,4 +244,5 @@ SETTINGS: tuple[Setting, ...] = (
         "off; all; errors; or which share of the requests that went well is written beside the others, such as 0.01",
     ),
     Setting("ROUTER_REQUEST_LOG_PATH", "", "the file that requests are written to; standard output by default"),
+    Setting("ROUTER_OTLP_ENDPOINT", "", "address of a collector of traces; OTEL_EXPORTER_OTLP_ENDPOINT by default"),
 )

@@ -191,6 +191,10 @@ def origin(name: str, text: str) -> str:
     return text.rstrip("/")
 
 
+def origin_or_none(name: str, text: str) -> str | None:
+    return origin(name, text) if text else None
+
+
 def reached_at(name: str, text: str) -> str | None:
     """An address at which the router itself is reached. It ends where a client's own path begins."""
     if not text:

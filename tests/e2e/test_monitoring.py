@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import requests
 from calls import MODEL, chat, code, marker
+from collector_kit import Collector, attributes
 from harness import Router, eventually, free_port
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -24,11 +25,14 @@ class Watched(Router):
     def __init__(self, folder: Path) -> None:
         self.metrics_url = f"http://127.0.0.1:{free_port()}/metrics"
         self.lines_path = folder / "requests.log"
+        self.collector = Collector()
         super().__init__(
             folder / "data",
             ROUTER_METRICS_BIND=self.metrics_url.split("/")[2],
             ROUTER_REQUEST_LOG="all",
             ROUTER_REQUEST_LOG_PATH=str(self.lines_path),
+            ROUTER_OTLP_ENDPOINT=self.collector.url,
+            OTEL_BSP_SCHEDULE_DELAY="100",
         )
 
     def value(self, name: str, **labels: str) -> float:
@@ -65,6 +69,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
         yield router
     finally:
         router.stop_all()
+        router.collector.close()
     assert router.leaks() == []
 
 
@@ -104,6 +109,20 @@ def test_refusals_are_seen_with_and_without_a_key(watched: Watched) -> None:
         assert code(chat(watched, key, marker())) == "key_paused"
     eventually(lambda: sum(line["count"] for line in watched.lines(key_id)) == 3)
     assert watched.value("router_refused_requests_total", reason="key_paused") == 3
+
+
+def test_a_call_stands_in_the_trace_of_whoever_made_it(watched: Watched) -> None:
+    trace_id, parent = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+    key_id, key = watched.create_key(name="traced")
+    chat(watched, key, marker(), headers={"traceparent": f"00-{trace_id}-{parent}-01"})
+    chat(watched, key, marker())
+
+    def mine() -> list[Any]:
+        return [span for span in watched.collector.spans if attributes(span)["router.key_id"] == key_id]
+
+    eventually(lambda: len(mine()) == 2)
+    assert sorted(span.parent_span_id.hex() for span in mine()) == ["", parent]
+    assert trace_id in {span.trace_id.hex() for span in mine()}
 
 
 def test_no_kill_makes_a_counter_fall(watched: Watched) -> None:

@@ -33,6 +33,7 @@ def test_it_works() -> None:
         ended(2, cost_nanos=None),
         ended(3, requested_model=None, client_ip=None, second=-1),
         ended(4, requested_model="nul\0 and 模型"),
+        ended(7, trace_parent="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
         EndRecord(5, 5, attempt(), settlement(price=None, served_model=None, status=None, usage={})),
         EndRecord(6, 6, attempt(bound_nanos=2**53 - 1), settlement(cost_nanos=2**53 - 1)),
     ],

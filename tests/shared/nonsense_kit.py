@@ -89,5 +89,6 @@ NONSENSE = {
     "ROUTER_PASSWORD_LOGIN": ("yes", "false", "ON", "on off", "0", "off"),
     "ROUTER_METRICS_BIND": ("9090", "127.0.0.1:0", "localhost", "unix:/x", "127.0.0.1:8080", "0.0.0.0:8000"),
     "ROUTER_REQUEST_LOG": ("yes", "ALL", "0", "0.0", "1.1", "-0.5", "0.", ".", "1e-3", "nan", "inf", "1%", HUGE, "0." + HUGE),
+    "ROUTER_OTLP_ENDPOINT": ("collector:4318", "grpc://collector:4317", "http://u:p@collector", "http://collector/?x", "http://"),
     "ROUTER_REQUEST_LOG_PATH": ("/etc", "/etc/hostname/x", "/nowhere/at/all", "d" * 300, ".", "a\nb", "\udcff"),
 }  # fmt: skip

@@ -150,6 +150,16 @@ def test_operators_see_what_they_ask_for(env: dict[str, str], tmp_path: Path) ->
     assert not settings.request_log_path.exists()
 
 
+def test_a_collector_may_be_named_by_the_standard_variable(env: dict[str, str]) -> None:
+    standard = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318/"}
+    assert Settings.from_env(env).otlp_endpoint is None
+    assert Settings.from_env({**env, **standard}).otlp_endpoint == "http://collector:4318"
+    own = {"ROUTER_OTLP_ENDPOINT": "https://other"}
+    assert Settings.from_env({**env, **standard, **own}).otlp_endpoint == "https://other"
+    with pytest.raises(SettingError, match=r"^OTEL_EXPORTER_OTLP_ENDPOINT must be"):
+        Settings.from_env({**env, "OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4317"})
+
+
 def test_all_private_networks_may_be_trusted(env: dict[str, str]) -> None:
     private = "10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 127.0.0.0/8, fc00::/7, ::1"
     assert len(Settings.from_env({**env, "ROUTER_TRUSTED_PROXIES": private}).trusted_proxies) == 6

@@ -13,6 +13,7 @@ import pytest
 from certificates import self_signed
 from flask import Flask
 
+from proxyd.accounting import frames
 from shared.config import Bind, Settings
 from shared.models import JournalState
 from webapp.db import writing
@@ -21,6 +22,8 @@ from webapp.doctor_addresses import look_at_addresses
 from webapp.doctor_ledger import look_at_ledger, look_at_metrics
 
 WORKER = "01W"
+READ, BEGUN, ENDED = (frames.frame(1, kind, b"[1, 2]") for kind in (frames.END, frames.BEGIN, frames.END))
+ROOM = b"\0" * 1000
 NOW = datetime.now(UTC)
 
 
@@ -60,18 +63,18 @@ def serving(body: bytes, status: int = 200, certificate: tuple[Path, Path] | Non
 
 @pytest.fixture
 def journal(app: Flask, settings: Settings) -> Path:
-    """A journal of two segments, of whose first the ledger has 100 bytes."""
+    """A journal of which the ledger has one END; behind it something has begun."""
     directory = settings.data_dir / "journals"
     directory.mkdir(exist_ok=True)
     with app.app_context(), writing() as session:
         session.add(
             JournalState(
-                worker_id=WORKER, machine="machine_1", generation=1, segment=1, position=100, end_number=1, cut_end_number=0,
+                worker_id=WORKER, machine="machine_1", generation=1, segment=1, position=len(READ), end_number=1, cut_end_number=0,
                 registered_at=NOW,
             )
         )  # fmt: skip
     path = directory / f"{WORKER}.00000001.journal"
-    path.write_bytes(b"x" * 100 + b"\0" * 1000)
+    path.write_bytes(READ + BEGUN + ROOM)
     return path
 
 
@@ -88,31 +91,31 @@ def test_it_works(app: Flask, settings: Settings, journal: Path) -> None:
 
 @pytest.mark.usefixtures("keeper")
 def test_what_nobody_posts_is_a_fault(app: Flask, settings: Settings, journal: Path) -> None:
-    journal.write_bytes(b"x" * 3_100 + b"\0" * 1000)
-    journal.with_name(f"{WORKER}.00000002.journal").write_bytes(b"y" * 2_000 + b"\0" * 10)
+    journal.write_bytes(READ + BEGUN + ENDED + BEGUN + ENDED + ROOM)
+    journal.with_name(f"{WORKER}.00000002.journal").write_bytes(ENDED + ENDED[:-1])
     found = of_ledger(app, settings)
     assert found.state == "fault"
-    assert found.message.startswith("It lacks 5 kB of 1 journal, and none of it was posted within 2 s.")
+    assert found.message.startswith("It lacks 3 requests that ended, and nothing was posted within 2 s.")
 
 
 @pytest.mark.usefixtures("keeper")
 def test_what_is_being_posted_is_none(app: Flask, settings: Settings, journal: Path) -> None:
-    journal.write_bytes(b"x" * 200 + b"\0" * 1000)
+    journal.write_bytes(READ + ENDED + ENDED + ROOM)
 
     def post(_: float) -> None:
         with app.app_context(), writing() as session:
             state = session.get(JournalState, WORKER)
             assert state is not None
-            state.position = 150
+            state.position += len(ENDED)
 
     assert of_ledger(app, settings, post).message == "What the journals tell is being posted."
 
 
 def test_what_lies_there_without_a_proxy_is_told(app: Flask, settings: Settings, journal: Path) -> None:
-    journal.write_bytes(b"x" * 2_100 + b"\0" * 1000)
+    journal.write_bytes(READ + ENDED + ROOM)
     found = of_ledger(app, settings)
     assert (found.state, found.message) == (
-        "warning", "It lacks 2 kB of 1 journal. A proxy on this data directory brings them home.",
+        "warning", "It lacks 1 request that ended. A proxy on this data directory brings home what there is.",
     )  # fmt: skip
 
 
