@@ -20,9 +20,9 @@ from proxyd.accounting.records import Attempt, EndRecord, Settlement
 _FRAME = Struct("<II")  # length of the content, CRC32
 FRAME_BYTES = _FRAME.size
 BEGIN, END, PROGRESS, HEADER = b"B", b"E", b"P", b"H"
-FORMAT = 2
-# Of the release before: its ENDs lack the fields of a `Settlement` that have a default.
-READABLE = (1, FORMAT)
+FORMAT = 3
+# Of releases before: they lack the fields of an `Attempt` and of a `Settlement` that have a default.
+READABLE = (1, 2, FORMAT)
 _FLAGS = Settlement._fields.index("flags")
 
 

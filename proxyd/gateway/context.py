@@ -74,4 +74,5 @@ def attempt_of(
         admitted.second,
         now,
         context.head.client_ip_text,
+        context.head.label,
     )

@@ -165,6 +165,8 @@ class Gateway:
         known = self._admission.check_key(context)
         if isinstance(known, Rejection):
             return known
+        if context.head.label_fault is not None:
+            return rejection.bad_label(context.head.label_fault)
         if isinstance(route, Builtin):
             return self._builtin(route, context, known)
         if isinstance(route, SessionRoute):

@@ -13,7 +13,10 @@ from proxyd.messages import Request
 from proxyd.wire.http1 import header_lines
 from shared.addresses import client_address
 from shared.catalog import Provider
+from shared.labels import HEADER, read_label
 from shared.policy import Address, Deny, Network
+
+_LABEL = HEADER.encode()
 
 
 @dataclass(slots=True, eq=False)
@@ -24,6 +27,8 @@ class HeadInfo:
     client_ip: Address | None  # None: cannot be told
     client_ip_text: str | None  # for the ledger; writing an address takes longer than all else that is done with it
     coding: bytes | None = None  # of the body, in lower case
+    label: str | None = None  # the client's own of this request
+    label_fault: str | None = None  # why what stands there is none
     _digest: str | Deny | None = None  # of the proxy key
     _provider: Provider | None = None  # to which `_lines` went last
     _lines: bytes = field(default=b"", repr=False)
@@ -53,6 +58,8 @@ def head_info(request: Request, trusted_proxies: tuple[Network, ...]) -> HeadInf
     address = client_address(request.client.peer, forwarded, trusted_proxies)
     text = None if address is None else str(address)
     info = HeadInfo(_match(request), address, text, _coding(request))
+    if request.header(_LABEL) is not None:
+        info.label, info.label_fault = _label(request)
     if cache is not None:
         cache.info = info
     return info
@@ -67,6 +74,19 @@ def _match(request: Request) -> RouteMatch:
     if method == "GET" and wants_websocket(request.headers):
         return match._replace(route=session_route(path, spoken))
     return match
+
+
+def _label(request: Request) -> tuple[str | None, str | None]:
+    """The client's label of a request, or what is wrong with it."""
+    values = request.header_values(_LABEL)
+    if len(values) > 1:
+        return None, "must be given once"
+    try:
+        return read_label(values[0].decode()), None
+    except UnicodeDecodeError:
+        return None, "must be UTF-8"
+    except ValueError as error:
+        return None, str(error)
 
 
 def _coding(request: Request) -> bytes | None:

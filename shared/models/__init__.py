@@ -4,7 +4,9 @@ Rows do not leave the layer that loads them: the data plane takes `snapshot_of` 
 Ledger and audit rows are only ever inserted; triggers made by the first migration refuse anything else.
 """
 
+from shared.models.hand_overs import HandOver
 from shared.models.key_lists import KeyNearLimit, KeySearch, UnchargedKey
+from shared.models.labels import KeyTag, LabelUsage
 from shared.models.ledger import (
     USAGE_CLASSES,
     AccountingState,
@@ -24,10 +26,13 @@ from shared.models.people import Invitation, KnownPlace, User, UserSession
 from shared.models.policy import (
     ADMIN_SCOPE,
     AGENT_LENGTH,
+    EMAIL_LENGTH,
     ID_LENGTH,
     NAME_LENGTH,
+    NOTE_LENGTH,
     ROLES,
     SCOPES,
+    TAG_LENGTH,
     AuditEvent,
     IdempotentCreation,
     KeySecret,
@@ -42,19 +47,23 @@ from shared.models.policy import (
 )
 
 # The migration that made these tables as they stand here: the last of migrations/versions/.
-REVISION = "0016"
+REVISION = "0020"
 
 __all__ = [
     "ADMIN_SCOPE",
     "AGENT_LENGTH",
+    "EMAIL_LENGTH",
     "ID_LENGTH",
     "NAME_LENGTH",
+    "NOTE_LENGTH",
     "REVISION",
     "ROLES",
     "SCOPES",
+    "TAG_LENGTH",
     "USAGE_CLASSES",
     "AccountingState",
     "AuditEvent",
+    "HandOver",
     "IdempotentCreation",
     "Invitation",
     "JobBooking",
@@ -63,7 +72,9 @@ __all__ = [
     "KeySearch",
     "KeySecret",
     "KeySpend",
+    "KeyTag",
     "KnownPlace",
+    "LabelUsage",
     "Machine",
     "ManagementToken",
     "Organization",

@@ -33,7 +33,8 @@ def of_key(key_id: str, query: UsageQuery) -> Response:
 def of_organization(query: UsageQuery) -> Response:
     """What all proxy keys used, in UTC days; the last 30 by default.
 
-    By key these are the dearest 10,000, in that order; `total` is of all.
+    By key, tag or label these are the dearest 10,000, in that order; `total` is of all. By tag it is what keys used
+    that have the tag now.
     """
     return answer_of(usage_of_organization(current_actor().org_id, *query.days, query.group_by), query)
 
