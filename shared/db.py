@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import orjson
-from sqlalchemy import Engine, MetaData, create_engine, event
+from sqlalchemy import Engine, MetaData, String, create_engine, event
 from sqlalchemy.engine import Dialect
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.orm import DeclarativeBase
@@ -40,6 +40,11 @@ class Base(DeclarativeBase):
         # Flask-SQLAlchemy finds the engine of a foreign base by this; None is its default engine.
         info={"bind_key": None},
     )
+
+
+def by_code_point(length: int) -> String:
+    """A text that is in the order of its code points on every database, so that an index finds its beginnings."""
+    return String(length).with_variant(String(length, collation="C"), "postgresql")
 
 
 class UtcDateTime(TypeDecorator[datetime]):

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Engine, Row, bindparam, delete, insert, select, update
 
 from proxyd.accounting.journal_reader import Position
+from proxyd.accounting.lapsed_hand_overs import forget_lapsed
 from proxyd.accounting.records import LedgerUnavailable
 from shared.counters import Hold, Seed
 from shared.machines import database_now, live_machines
@@ -261,7 +262,7 @@ class AccountingDatabase:
             closed = select(JournalState.worker_id).where(JournalState.closed_at < month).limit(_CHUNK)
             journals = connection.scalars(closed).all()
             connection.execute(delete(JournalState).where(JournalState.worker_id.in_(journals)))
-            booked = self._sweep_jobs(connection)
+            booked = self._sweep_jobs(connection) + forget_lapsed(connection)
             long_ago = self.now(connection) - timedelta(days=30)
             connection.execute(delete(Machine).where(Machine.posted_at < long_ago))
         return len(creations) + len(journals) + booked

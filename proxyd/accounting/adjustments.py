@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, or_, select
 
-from proxyd.accounting.ledger_rows import COLUMNS, INSERT_ROWS, Line, Posting, posting
+from proxyd.accounting.ledger_rows import COLUMNS, INSERT_ROWS, LABELLED, Line, Posting, posting
 from proxyd.accounting.records import Attempt, Settlement
 from shared.models import UsageRecord
 
@@ -23,6 +23,7 @@ _BOOKED = select(UsageRecord.id, UsageRecord.adjusts, UsageRecord.outcome, Usage
     )
 )
 _ASKED_MODEL = COLUMNS.index("requested_model")
+_REQUESTS = LABELLED.index("requests")
 _UNSENT = Settlement(
     status=None, outcome="unsent", flags=(), usage={}, served_model=None, service_tier=None, price=None, cost_nanos=0,
     duration_ms=0, provider_request_id=None,
@@ -103,4 +104,5 @@ def adjusting(adjustment: Adjustment, generation: int, zone: str) -> Posting:
     return found._replace(
         rows=[(*found.rows[0], adjustment.adjusts)],
         daily=[(key_id, day, provider, asked_model, org_id, 0, *amounts)],
+        labelled=[(*row[:_REQUESTS], 0, *row[_REQUESTS + 1 :]) for row in found.labelled],
     )

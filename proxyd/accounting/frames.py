@@ -21,7 +21,7 @@ _FRAME = Struct("<II")  # length of the content, CRC32
 FRAME_BYTES = _FRAME.size
 BEGIN, END, PROGRESS, HEADER = b"B", b"E", b"P", b"H"
 FORMAT = 3
-# Of releases before: they lack the fields of an `Attempt` and a `Settlement` that have a default.
+# Of releases before: they lack the fields of an `Attempt` and of a `Settlement` that have a default.
 READABLE = (1, 2, FORMAT)
 _FLAGS = Settlement._fields.index("flags")
 

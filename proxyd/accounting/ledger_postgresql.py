@@ -12,8 +12,11 @@ from proxyd.accounting.ledger_rows import (
     COLUMNS,
     DAILY,
     INSERT_DAILY,
+    INSERT_LABELLED,
     INSERT_TOTALS,
+    LABELLED,
     ON_DAILY_CONFLICT,
+    ON_LABELLED_CONFLICT,
     ON_TOTAL_CONFLICT,
     SUMS,
     Row,
@@ -54,12 +57,15 @@ STATEMENTS = (
     f"{INSERT_DAILY} select * from {_rows(DAILY)} {ON_DAILY_CONFLICT}",  # noqa: S608
     f"{INSERT_TOTALS} select key_id, day, generation, 0, nanos from {_rows(_TOTALS)} {ON_TOTAL_CONFLICT}",  # noqa: S608
     _TOUCH_KEYS,
+    f"{INSERT_LABELLED} select * from {_rows(LABELLED)} {ON_LABELLED_CONFLICT}",  # noqa: S608
 )
 _ADJUSTMENTS = (*COLUMNS, "adjusts")
 INSERT_ADJUSTMENTS = (
     f"insert into usage_records ({', '.join(_ADJUSTMENTS)}) select {_VALUES}, given.adjusts from {_rows(_ADJUSTMENTS)}"  # noqa: S608
 )
-_FIELDS = dict(zip((*STATEMENTS, INSERT_ADJUSTMENTS), (COLUMNS, DAILY, _TOTALS, _TOUCHED, _ADJUSTMENTS), strict=True))
+_FIELDS = dict(
+    zip((*STATEMENTS, INSERT_ADJUSTMENTS), (COLUMNS, DAILY, _TOTALS, _TOUCHED, LABELLED, _ADJUSTMENTS), strict=True)
+)
 
 
 def document(statement: str, rows: Sequence[Row]) -> str:

@@ -7,6 +7,7 @@ form in which SQLAlchemy writes them into SQLite; PostgreSQL (`ledger_postgresql
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from functools import lru_cache
+from operator import add
 from typing import Any, NamedTuple
 
 import orjson
@@ -21,6 +22,7 @@ COLUMNS = (
     "id", "org_id", "key_id", "provider", "endpoint", "requested_model", "served_model", "service_tier", "streamed",
     "status", "outcome", "flags", "usage", "input_tokens", "output_tokens", "price", "bound_nanos", "cost_nanos", "day",
     "admitted_at", "duration_ms", "provider_request_id", "client_ip", "first_byte_ms", "sent_status",
+    "label",
 )  # fmt: skip
 
 INSERT_ROWS = "insert into usage_records ({}) values ({})".format(  # noqa: S608 - our own columns
@@ -28,9 +30,14 @@ INSERT_ROWS = "insert into usage_records ({}) values ({})".format(  # noqa: S608
 )
 SUMS = ("requests", "input_tokens", "output_tokens", "cost_nanos", *USAGE_CLASSES)
 DAILY = ("key_id", "day", "provider", "model", "org_id", *SUMS)
+LABELLED = ("key_id", "day", "label", "org_id", *SUMS)
 INSERT_DAILY = " ".join(("insert into usage_daily", f"({', '.join(DAILY)})"))
 ON_DAILY_CONFLICT = "on conflict (key_id, day, provider, model) do update set " + ", ".join(
     f"{name} = usage_daily.{name} + excluded.{name}" for name in SUMS
+)
+INSERT_LABELLED = " ".join(("insert into label_usage", f"({', '.join(LABELLED)})"))
+ON_LABELLED_CONFLICT = "on conflict (key_id, day, label) do update set " + ", ".join(
+    f"{name} = label_usage.{name} + excluded.{name}" for name in SUMS
 )
 # A row that is new was nothing when the generation was cut.
 INSERT_TOTALS = "insert into key_spend (key_id, day, generation, base_nanos, total_nanos)"
@@ -46,6 +53,7 @@ STATEMENTS = (
     f"{INSERT_DAILY} values ({', '.join('?' * len(DAILY))}) {ON_DAILY_CONFLICT}",
     f"{INSERT_TOTALS} values (?, ?, ?, 0, ?) {ON_TOTAL_CONFLICT}",
     "update proxy_keys set last_used_at = ?1 where id = ?2 and (last_used_at is null or last_used_at < ?1)",
+    f"{INSERT_LABELLED} values ({', '.join('?' * len(LABELLED))}) {ON_LABELLED_CONFLICT}",
 )
 _NO_CLASSES = [0] * len(USAGE_CLASSES)
 _PLACES = tuple(enumerate(USAGE_CLASSES, start=4))
@@ -62,6 +70,7 @@ class Posting(NamedTuple):
     daily: list[Row]
     totals: list[Row]
     touched: list[Row]
+    labelled: list[Row]  # of most requests nothing, as few clients send a label
 
 
 def posting(lines: Sequence[Line], generation: int, zone: str) -> Posting:
@@ -70,9 +79,11 @@ def posting(lines: Sequence[Line], generation: int, zone: str) -> Posting:
     sums: dict[tuple[str, str, str, str], list[int]] = {}
     latest: dict[str, float] = {}
     orgs: dict[str, str] = {}
+    labelled: list[Line] = []
     for attempt, settlement in lines:
         # Taken apart at once: this runs for every request.
-        id_, org_id, key_id, provider, endpoint, asked_model, streamed, bound, _, ordinal, _, at, client_ip, _ = attempt
+        id_, org_id, key_id, provider, endpoint, asked_model, streamed, bound, _, *when, client_ip, _, label = attempt
+        ordinal, _, at = when
         status, outcome, flags, usage, served_model, tier, price, cost, lasted_ms, request_id, first, sent = settlement
         # What clients and providers name may be longer than a column, or hold a NUL, which PostgreSQL refuses with all
         # rows of the batch; a row must never be one that cannot be written.
@@ -84,6 +95,7 @@ def posting(lines: Sequence[Line], generation: int, zone: str) -> Posting:
             status, outcome, _json(flags) if flags else "[]", _json(usage), input_tokens, output_tokens,
             None if price is None else _json(price), bound, cost, day,
             _moment(at) + zone, lasted_ms, _fit(request_id, 128), client_ip, first, sent,
+            label,
         ))  # fmt: skip
         group = (key_id, day, provider, (served if served_model else asked) or "")
         total = sums.get(group)
@@ -100,13 +112,30 @@ def posting(lines: Sequence[Line], generation: int, zone: str) -> Posting:
                 total[place] += usage.get(name, 0)
         if at > latest.get(key_id, 0.0):
             latest[key_id] = at
+        if label is not None:
+            labelled.append((attempt, settlement))
     in_order = sorted(sums.items())
     return Posting(
         rows,
         [(key_id, day, provider, model, orgs[key_id], *total) for (key_id, day, provider, model), total in in_order],
         _totals(in_order, generation),
         [(_moment(at) + zone, key_id) for key_id, at in sorted(latest.items())],
+        _sums_by_label(labelled) if labelled else [],
     )
+
+
+def _sums_by_label(lines: Sequence[Line]) -> list[Row]:
+    """What the labels of each key rise by on each day."""
+    sums: dict[tuple[str, str, str], list[int]] = {}
+    orgs: dict[str, str] = {}
+    for attempt, settlement in lines:
+        usage = settlement.usage
+        counts = [1, usage.get("input_tokens", 0), usage.get("output_tokens", 0), settlement.cost_nanos]
+        counts += [usage.get(name, 0) for name in USAGE_CLASSES]
+        total = sums.setdefault((attempt.key_id, _day(attempt.day), attempt.label or ""), [0] * len(counts))
+        total[:] = map(add, total, counts)
+        orgs[attempt.key_id] = attempt.org_id
+    return [(key_id, day, label, orgs[key_id], *total) for (key_id, day, label), total in sorted(sums.items())]
 
 
 def _totals(in_order: Sequence[tuple[tuple[str, str, str, str], list[int]]], generation: int) -> list[Row]:

@@ -50,6 +50,7 @@ class Job:
     day: int  # UTC day of admission, an ordinal
     admitted_at: float  # Unix seconds
     client_ip: str | None
+    label: str | None = None  # the client's own of the request that began it
 
 
 class Taken(NamedTuple):
@@ -83,6 +84,7 @@ class ProviderJobs:
                         day=date.fromordinal(job.day),
                         admitted_at=datetime.fromtimestamp(job.admitted_at, UTC),
                         client_ip=job.client_ip,
+                        label=job.label,
                     )
                 )
 
@@ -200,4 +202,5 @@ def _job(row: Row[Any]) -> Job:
         row.day.toordinal(),
         row.admitted_at.timestamp(),
         row.client_ip,
+        row.label,
     )

@@ -25,8 +25,9 @@ class Attempt(NamedTuple):
     second: int  # steady second of admission, by which the request rate counts it; -1 when it does not
     admitted_at: float  # Unix seconds
     client_ip: str | None
-    # Journals of the release before end here.
+    # Journals of formats 1 and 2 end here.
     trace_parent: str | None = None  # the span that the client named, if traces are made and it named one
+    label: str | None = None  # the client's own; see `shared.labels`
 
 
 class Settlement(NamedTuple):
@@ -42,7 +43,7 @@ class Settlement(NamedTuple):
     cost_nanos: int
     duration_ms: int  # from the head of the request until this was known
     provider_request_id: str | None
-    # Journals of the release before end here.
+    # Journals of format 1 end here.
     first_byte_ms: int | None = None  # from the same moment until the provider's answer began; None: it never did
     sent_status: int | None = None  # HTTP status of the answer that the client is given; None: it is given none
 

@@ -76,4 +76,5 @@ def attempt_of(
         now,
         context.head.client_ip_text,
         context.head.trace_parent,
+        context.head.label,
     )

@@ -89,10 +89,7 @@ class Gateway:
         count_refusal: Callable[[Reason], None] | None = None,
         traced: bool = False,
     ) -> None:
-        """`count_refusal` hears of each refusal, of keys that are not known as well; None: nobody wants to.
-
-        `traced`: somebody makes traces, and wants to know whose a request belongs to.
-        """
+        """`count_refusal` hears of each refusal, also of unknown keys; `traced`: whose a request is, is to be told."""
         self._accounting = accounting
         self._admission = admission
         self._bodies = bodies
@@ -179,6 +176,8 @@ class Gateway:
         known = self._admission.check_key(context)
         if isinstance(known, Rejection):
             return known
+        if context.head.label_fault is not None:
+            return rejection.bad_label(context.head.label_fault)
         if isinstance(route, Builtin):
             return self._builtin(route, context, known)
         if isinstance(route, SessionRoute):

@@ -14,10 +14,12 @@ from proxyd.messages import Request
 from proxyd.wire.http1 import header_lines
 from shared.addresses import client_address
 from shared.catalog import Provider
+from shared.labels import HEADER, read_label
 from shared.policy import Address, Deny, Network
 
 _TRACE_PARENT_BYTES = 55
 _TRACE_PARENT = re.compile(rb"((?!ff)[0-9a-f]{2})-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
+_LABEL = HEADER.encode()
 
 
 @dataclass(slots=True, eq=False)
@@ -29,6 +31,8 @@ class HeadInfo:
     client_ip_text: str | None  # for the ledger; writing an address takes longer than all else that is done with it
     coding: bytes | None = None  # of the body, in lower case
     trace_parent: str | None = None  # the client's span; None also where nobody makes traces
+    label: str | None = None  # the client's own of this request
+    label_fault: str | None = None  # why what stands there is none
     _digest: str | Deny | None = None  # of the proxy key
     _provider: Provider | None = None  # to which `_lines` went last
     _lines: bytes = field(default=b"", repr=False)
@@ -59,6 +63,8 @@ def head_info(request: Request, trusted_proxies: tuple[Network, ...], *, traced:
     text = None if address is None else str(address)
     parent = _trace_parent(request) if traced else None
     info = HeadInfo(_match(request), address, text, _coding(request), parent)
+    if request.header(_LABEL) is not None:
+        info.label, info.label_fault = _label(request)
     if cache is not None:
         cache.info = info
     return info
@@ -82,6 +88,19 @@ def _trace_parent(request: Request) -> str | None:
     if found is None or (found[1] == b"00" and found[2]):
         return None
     return named[0][:_TRACE_PARENT_BYTES].decode("ascii")
+
+
+def _label(request: Request) -> tuple[str | None, str | None]:
+    """The client's label of a request, or what is wrong with it."""
+    values = request.header_values(_LABEL)
+    if len(values) > 1:
+        return None, "must be given once"
+    try:
+        return read_label(values[0].decode()), None
+    except UnicodeDecodeError:
+        return None, "must be UTF-8"
+    except ValueError as error:
+        return None, str(error)
 
 
 def _coding(request: Request) -> bytes | None:

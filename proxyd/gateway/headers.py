@@ -8,7 +8,7 @@ from typing import NamedTuple
 from proxyd.gateway.authenticate import KEY_HEADERS, holds_a_secret_of_ours
 from proxyd.gateway.masking import masked_headers
 from proxyd.messages import Header, Headers
-from shared import money, periods
+from shared import labels, money, periods
 from shared.counters import RateState, SpendState
 
 # RFC 9110 section 7.6.1, and what real software adds to it.
@@ -30,6 +30,7 @@ HOP_BY_HOP = frozenset(
 _NEVER_SENT = HOP_BY_HOP | {
     *KEY_HEADERS,
     b"api-key",  # Azure's
+    labels.HEADER.encode(),  # for our own books
     b"host",
     b"content-length",
     b"content-encoding",  # bodies are sent without one

@@ -177,6 +177,7 @@ class _Results:
             second=-1,
             admitted_at=job.admitted_at,
             client_ip=job.client_ip,
+            label=job.label,
         )
         settlement = Settlement(
             status=200,
@@ -208,6 +209,7 @@ def _job(attempt: UpstreamAttempt, name: str, works_as: str | None, model: str |
         admission.charged.day,
         admission.admitted_at,
         context.head.client_ip_text,
+        context.head.label,
     )
 
 

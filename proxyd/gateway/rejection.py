@@ -19,6 +19,7 @@ from proxyd.wire.content_coding import ACCEPTED
 from shared import judgement
 from shared.catalog import Provider
 from shared.counters import RateLimited, SpendExceeded, SpendHeld
+from shared.labels import HEADER
 from shared.policy import ERRORS, Deny, Fact, KeySnapshot, Reason
 from shared.pricing import Bound
 
@@ -58,6 +59,11 @@ def nowhere(route: Unknown | WrongMethod | NoUpgrade | NeedsUpgrade) -> Rejectio
     if isinstance(route, NeedsUpgrade):
         return upgrade_required(hints.ONLY_WEBSOCKET)
     return rejected(Reason.UNKNOWN_ENDPOINT, detail=route.detail)
+
+
+def bad_label(fault: str) -> Rejection:
+    """The client's label of its request cannot be kept; what stands there is not repeated."""
+    return rejected(Reason.INVALID_REQUEST, detail=f"the header {HEADER} {fault}.", param=HEADER)
 
 
 def upgrade_required(detail: str) -> Rejection:

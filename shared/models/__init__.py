@@ -13,7 +13,9 @@ from shared.models.alerts import (
     RefusalSample,
     Webhook,
 )
+from shared.models.hand_overs import HandOver
 from shared.models.key_lists import KeyNearLimit, KeySearch, UnchargedKey
+from shared.models.labels import KeyTag, LabelUsage
 from shared.models.ledger import (
     USAGE_CLASSES,
     AccountingState,
@@ -33,10 +35,13 @@ from shared.models.people import Identity, Invitation, KnownPlace, User, UserSes
 from shared.models.policy import (
     ADMIN_SCOPE,
     AGENT_LENGTH,
+    EMAIL_LENGTH,
     ID_LENGTH,
     NAME_LENGTH,
+    NOTE_LENGTH,
     ROLES,
     SCOPES,
+    TAG_LENGTH,
     AuditEvent,
     IdempotentCreation,
     KeySecret,
@@ -51,16 +56,19 @@ from shared.models.policy import (
 )
 
 # The migration that made these tables as they stand here: the last of migrations/versions/.
-REVISION = "0019"
+REVISION = "0020"
 
 __all__ = [
     "ADMIN_SCOPE",
     "AGENT_LENGTH",
+    "EMAIL_LENGTH",
     "ID_LENGTH",
     "NAME_LENGTH",
+    "NOTE_LENGTH",
     "REVISION",
     "ROLES",
     "SCOPES",
+    "TAG_LENGTH",
     "TARGET_LENGTH",
     "USAGE_CLASSES",
     "AccountingState",
@@ -68,6 +76,7 @@ __all__ = [
     "AlertDelivery",
     "AlertRules",
     "AuditEvent",
+    "HandOver",
     "IdempotentCreation",
     "Identity",
     "Invitation",
@@ -78,7 +87,9 @@ __all__ = [
     "KeySearch",
     "KeySecret",
     "KeySpend",
+    "KeyTag",
     "KnownPlace",
+    "LabelUsage",
     "Machine",
     "ManagementToken",
     "Organization",

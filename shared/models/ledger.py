@@ -7,6 +7,7 @@ from sqlalchemy import JSON, BigInteger, Date, Index, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.db import Base, UtcDateTime
+from shared.labels import LABEL_LENGTH
 from shared.models.policy import ID_LENGTH
 
 
@@ -64,6 +65,7 @@ class UsageRecord(Base):
     adjusts: Mapped[str | None] = mapped_column(String(64))  # the id of the attempt whose estimate it corrects
     first_byte_ms: Mapped[int | None]  # from the same moment until the provider's answer began
     sent_status: Mapped[int | None]  # HTTP status of the answer that the client was given; None: it was given none
+    label: Mapped[str | None] = mapped_column(String(LABEL_LENGTH))  # the client's own, of `x-router-tag`
 
 
 # Tokens that are priced by themselves and shown beside the others; they are among the input and output tokens.
@@ -78,7 +80,7 @@ USAGE_CLASSES = (
 )
 
 
-class _Sums:
+class UsageSums:
     """What is summed up of the ledger's rows. Classes are counted since revision 0009."""
 
     requests: Mapped[int] = mapped_column(BigInteger)
@@ -94,7 +96,7 @@ class _Sums:
     output_reasoning_tokens: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
 
 
-class UsageDaily(_Sums, Base):
+class UsageDaily(UsageSums, Base):
     """Sums of the ledger by day, key, provider and model, kept in the same transaction as its rows."""
 
     __tablename__ = "usage_daily"
@@ -107,7 +109,7 @@ class UsageDaily(_Sums, Base):
     org_id: Mapped[str] = mapped_column(String(ID_LENGTH))
 
 
-class OrganizationUsage(_Sums, Base):
+class OrganizationUsage(UsageSums, Base):
     """The same of all keys of an organisation: triggers keep it beside the daily sums of its keys."""
 
     __tablename__ = "organization_usage"
@@ -276,6 +278,7 @@ class ProviderJob(Base):
     admitted_at: Mapped[datetime] = mapped_column(UtcDateTime)
     client_ip: Mapped[str | None] = mapped_column(String(45))
     results: Mapped[str | None] = mapped_column(String(255))
+    label: Mapped[str | None] = mapped_column(String(LABEL_LENGTH))  # that its results are booked under
 
 
 class JobBooking(Base):

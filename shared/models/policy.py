@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from shared.db import Base, UtcDateTime
+from shared.db import Base, UtcDateTime, by_code_point
 from shared.policy.values import KeySnapshot
 
 Status = Literal["active", "paused", "expired", "revoked"]
@@ -32,6 +32,9 @@ SCOPES = ("keys:read", "keys:write", "usage:read", ADMIN_SCOPE)
 ID_LENGTH = 40
 NAME_LENGTH = 80
 AGENT_LENGTH = 200
+TAG_LENGTH = 40
+EMAIL_LENGTH = 254
+NOTE_LENGTH = 1000
 PAUSED = "paused IS {} AND revoked_at IS NULL"  # what stands there is the database's own word for true
 
 
@@ -82,6 +85,7 @@ class ProxyKey(Base):
         _index_of_some("ix_proxy_keys_live_expires_at", "expires_at", "revoked_at IS NULL"),
         _index_of_some("ix_proxy_keys_live_last_used_at", "last_used_at", "revoked_at IS NULL"),
         _index_of_some("ix_proxy_keys_revoked", "created_at", "revoked_at IS NOT NULL"),
+        _index_of_some("ix_proxy_keys_owner_email", "owner_email", "owner_email IS NOT NULL"),
         _index_of_some("ix_proxy_keys_paused", "created_at", PAUSED.format("1"), PAUSED.format("true")),
         _index_of_some("ix_proxy_keys_unused", "created_at", "last_used_at IS NULL AND revoked_at IS NULL"),
         _index_of_some("ix_proxy_keys_limited", "created_at", "spend_limit_nanos IS NOT NULL AND revoked_at IS NULL"),
@@ -105,6 +109,10 @@ class ProxyKey(Base):
     revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     paused: Mapped[bool] = mapped_column(default=False, server_default=false())
     version: Mapped[int] = mapped_column(default=1)
+    # For people: what it belongs to, whom to ask, and anything else worth knowing.
+    tags: Mapped[list[str]] = mapped_column(JSON, default=list, server_default="[]")
+    owner_email: Mapped[str | None] = mapped_column(by_code_point(EMAIL_LENGTH))
+    note: Mapped[str | None] = mapped_column(String(NOTE_LENGTH))
 
     secrets: Mapped[list["KeySecret"]] = relationship(back_populates="key", cascade="all, delete-orphan")
 
@@ -260,7 +268,7 @@ class AuditEvent(Base):
     id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
     org_id: Mapped[str] = mapped_column(String(ID_LENGTH))
     at: Mapped[datetime] = mapped_column(UtcDateTime)
-    actor: Mapped[str] = mapped_column(String(254))  # an email, a token's id, or "system"
+    actor: Mapped[str] = mapped_column(String(254))  # an email, a token's id, "system", or who holds a link
     action: Mapped[str] = mapped_column(String(64))  # e.g. "key.create"
     target: Mapped[str] = mapped_column(String(ID_LENGTH))
     before: Mapped[dict[str, Any] | None] = mapped_column(JSON)

@@ -148,6 +148,9 @@ def _log_in(router: Deployed) -> None:
         ("ledger", "SELECT name FROM proxy_keys"),
         ("ledger", "UPDATE proxy_keys SET version = version + 1"),
         ("ledger", "INSERT INTO audit_events (id) VALUES ('a')"),
+        ("ledger", "SELECT sealed FROM hand_overs"),
+        ("ledger", "DELETE FROM hand_overs"),
+        ("proxy", "SELECT * FROM hand_overs"),
         ("ledger", "CREATE TABLE mine (id int)"),
     ],
 )
@@ -163,6 +166,7 @@ def test_sweeping_is_allowed(router: Deployed, users: dict[str, str]) -> None:
         ("provider_jobs", "admitted_at"), ("job_bookings", "taken_at"),
     ):  # fmt: skip
         run_sql(users["ledger"], f"DELETE FROM {table} WHERE {moment} < '2000-01-01'")
+    run_sql(users["ledger"], "UPDATE hand_overs SET sealed = '' WHERE expires_at < '2000-01-01'")
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def test_it_works() -> None:
     [
         "authorization", "x-api-key", "x-goog-api-key", "cookie", "forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip",
         "true-client-ip", "connection", "te", "upgrade", "proxy-authorization", "via", "expect", "x-http-method-override",
-        "x-goog-fieldmask", "accept-encoding",
+        "x-goog-fieldmask", "accept-encoding", "x-router-tag",
     ],
 )  # fmt: skip
 def test_what_is_not_for_the_provider_stays_here(name: str) -> None:

@@ -13,7 +13,9 @@ from proxyd.accounting.journal_reader import Position
 from proxyd.accounting.ledger import Ledger
 from proxyd.accounting.provider_jobs import Job, ProviderJobs, Taken
 
-JOB = Job("org_1", "openai", "batch_1", "key_1", "/v1/batches", "/v1/responses", None, True, DAY, NOON, "203.0.113.7")
+JOB = Job(
+    "org_1", "openai", "batch_1", "key_1", "/v1/batches", "/v1/responses", None, True, DAY, NOON, "203.0.113.7", "run 7"
+)
 
 
 @pytest.fixture

@@ -55,6 +55,9 @@ FULL = {
     "spend_limit_usd": "12.5",
     "spend_reset": "weekly",
     "expires_at": "2027-01-01T02:00:00+02:00",
+    "tags": ["search", "team a"],
+    "owner_email": "ada@example.com",
+    "note": "One line\nand another",
 }
 
 

@@ -44,7 +44,8 @@ def alike(told: Any, found: Any) -> bool:
 
 def test_it_works(api: Api) -> None:
     assert len(EXAMPLES) >= 4
-    known = {"ROUTER_URL": "", "ROUTER_TOKEN": api.token, "KEY_ID": str(api.create()["id"])}
+    key = api.create()
+    known = {"ROUTER_URL": "", "ROUTER_TOKEN": api.token, "KEY_ID": str(key["id"]), "ROUTER_KEY": str(key["key"])}
     for command, expected in EXAMPLES:
         answer = called(api, command, known)
         if expected:

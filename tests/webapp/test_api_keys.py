@@ -37,6 +37,9 @@ def test_it_works(api: Api) -> None:
         "created_by": created["created_by"],  # the id of the token, see test_api_door
         "last_used_at": None,
         "revoked_at": None,
+        "tags": [],
+        "owner_email": None,
+        "note": None,
         "spend": {
             "spent_usd": "0.00",
             "held_usd": "0.00",

@@ -15,6 +15,7 @@ from shared import money
 from shared.ids import new_id
 from shared.models import IdempotentCreation, KeySecret, ProxyKey
 from webapp.actions import audit, policy
+from webapp.actions.hand_over_links import end_links
 from webapp.context import Actor, Conflict, now
 from webapp.db import db, writing
 from webapp.schemas.keys import EDITABLE, READ_ONLY, Key, KeyPatch, NewKey
@@ -120,6 +121,7 @@ def revoke_key(actor: Actor, key_id: str) -> KeyView:
         if row.revoked_at is None:
             row.revoked_at = now()
             policy.changed(session, row.id)
+            end_links(session, actor, row.id)
             audit(session, actor, "key.revoke", row.id, after={"name": row.name, "prefix": row.prefix})
     policy.publish([key_id])
     return view_of(row_of(actor.org_id, key_id))

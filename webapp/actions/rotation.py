@@ -10,6 +10,7 @@ from sqlalchemy.orm.attributes import flag_modified
 from shared import keys as secrets
 from shared.models import KeySecret
 from webapp.actions import audit, policy
+from webapp.actions.hand_over_links import end_links
 from webapp.actions.keys import row_to_change
 from webapp.actions.policy import NotInForce
 from webapp.context import Actor, Conflict, now
@@ -65,6 +66,7 @@ def rotate_key(
             secret.prefix = secret.prefix or row.prefix  # it was the only one while that was not written down
             secret.valid_until = until if secret.valid_until is None else min(until, secret.valid_until)
         session.add(KeySecret(digest=made.digest, prefix=made.prefix, key_id=key_id, created_at=at))
+        end_links(session, actor, key_id)  # whoever opens one would get a secret that is about to die
         before, row.prefix = row.prefix, made.prefix
         flag_modified(row, "prefix")  # so that the version rises although two prefixes may be the same four digits
         policy.changed(session, key_id)

@@ -35,7 +35,8 @@ def of_key(key_id: str, query: UsageQuery) -> Response:
 def of_organization(query: OrganizationUsageQuery) -> Response:
     """What all proxy keys used, in UTC days; the last 30 by default.
 
-    By key the dearest come first, a page at a time, and `total` is of all; in CSV these are the 10,000 dearest.
+    By key, tag or label the dearest come first, and `total` is of all; by key a page at a time, else, and in CSV, the
+    dearest 10,000. By tag it is what keys used that have the tag now.
     """
     if query.group_by == "key" and query.format == "json":
         return _page_of_keys(current_actor().org_id, query)

@@ -16,7 +16,7 @@ from webapp.views.request_words import OUTCOMES as OUTCOME_WORDS
 
 Tab = Literal["sent", "refused"]
 PATHS: Mapping[Tab, str] = {"sent": "/requests", "refused": "/requests/refused"}
-_TEXTS = ("q", "key", "id", "model", "from", "to", "cursor")
+_TEXTS = ("q", "key", "id", "model", "label", "from", "to", "cursor")
 _OF_BOTH = ("q", "key", "model", "from", "to", "period")
 _STATUSES = (
     ("", "Any status"),
@@ -50,7 +50,7 @@ class Search:
     @property
     def unfolded(self) -> bool:
         """Whether one of the rarer filters is in use."""
-        return bool(self.said.keys() & {"from", "to", "model", "status", "limit"})
+        return bool(self.said.keys() & {"from", "to", "model", "label", "status", "limit"})
 
     def choices(self) -> tuple[Choice, ...]:
         """The usual ones first."""
@@ -71,7 +71,7 @@ class Search:
 
     def sent(self, key_id: str | None, at: datetime, **more: str) -> SentFilter:
         """Raises Invalid."""
-        return read(SentFilter, {**self._document(key_id, at, ("provider", "outcome", "status")), **more})
+        return read(SentFilter, {**self._document(key_id, at, ("provider", "outcome", "status", "label")), **more})
 
     def refused(self, key_id: str | None, at: datetime) -> RefusedFilter:
         """Raises Invalid."""

@@ -19,6 +19,10 @@ ACTIONS = {
     "key.rotate": "Gave a key a new secret",
     "key.end_old_secrets": "Ended the old secrets of a key",
     "key.revoke": "Revoked a key",
+    "key.hand_over": "Made a link that shows a key's secret once",
+    "key.hand_over_seen": "A key's secret was shown by its link",
+    "key.hand_over_end": "Ended a link to a key's secret",
+    "key.hand_over_lapse": "A link to a key's secret lapsed unseen",
     "user.create": "Added a member",
     "user.role": "Changed what a member may do",
     "user.password": "Changed their own password",
@@ -76,6 +80,7 @@ _FIELDS = {
     "expires_at": "Expires",
     "prefix": "Secret",
     "prefixes": "Secrets",
+    "owner_email": "Owner",
     "grace_seconds": "Old secret works on for",
     "last4": "Ends in",
     "rates": "Prices",
@@ -91,6 +96,9 @@ _NONE = {
     "allowed_models": "All",
     "allowed_ips": "Any",
     "expires_at": "Never",
+    "tags": "None",
+    "owner_email": "Nobody",
+    "note": "None",
 }
 _SYSTEM = "The router itself"
 _ONLY_ADMINS = ("usr", "tok", "org")

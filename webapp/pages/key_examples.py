@@ -10,13 +10,14 @@ from webapp.security import current_actor
 from webapp.views.keys import KeyView
 
 
-def examples(view: KeyView, secret: str | None) -> dict[str, Any]:
+def examples(view: KeyView, secret: str | None, *, org_id: str | None = None) -> dict[str, Any]:
     """The examples, the clients that there are none for, and why no model is named in them, if none is.
 
-    A credential that no key opens counts as none: whatever is sent with it is refused.
+    The organisation is that of whoever is logged in, if none is named. A credential that no key opens counts as none:
+    whatever is sent with it is refused.
     """
     asked = view.allowed_providers, view.allowed_models
-    known = list_providers(current_actor().org_id)
+    known = list_providers(org_id or current_actor().org_id)
     configured = [each.provider for each in known if each.credential is not None and each.credential.readable]
     shown = snippets.build(proxy_url(), secret, *asked, configured=configured)
     labels = {snippet.label for snippet in shown}

@@ -82,9 +82,20 @@ def limits(
         _list("Providers", "All providers", tuple((PROVIDERS[slug].label, "") for slug in view.allowed_providers)),
         _list("Addresses", "Any address", tuple((entry, "") for entry in view.allowed_ips)),
         _list("Secrets", "None", tuple(_secret(secret, at) for secret in secrets)),
+        *_about(view),
         LimitFacts("Created", exact(view.created_at), f"by {view.created_by}"),
         _moment("Last used", view.last_used_at, "Never", at),
     )
+
+
+def _about(view: KeyView) -> tuple[LimitFacts, ...]:
+    """What people wrote of it, as far as they did."""
+    told = [_list("Tags", "", tuple((tag, "") for tag in view.tags))] if view.tags else []
+    if view.owner_email is not None:
+        told.append(LimitFacts("Owner", view.owner_email))
+    if view.note is not None:
+        told.append(LimitFacts("Note", "", view.note))
+    return tuple(told)
 
 
 def _spend(view: KeyView, at: datetime) -> LimitFacts:

@@ -25,7 +25,7 @@ from webapp.context import Actor
 from webapp.pages.expiry import LATER, NEVER, expiry_of
 from webapp.pages.key_hints import ip_hints, lines_of, model_hints
 from webapp.render import exact, rfc3339, sentence
-from webapp.schemas.keys import NewKey
+from webapp.schemas.keys import EDITABLE, NewKey
 from webapp.validation import FieldError, Invalid, read
 from webapp.views.attention import contradiction
 from webapp.views.keys import KeyView
@@ -57,6 +57,9 @@ class KeyForm(FlaskForm):  # type: ignore[misc] # Flask-WTF publishes no types
     rate_limit_rpm = StringField("Requests per minute", id="key-rate_limit_rpm")
     allowed_ips = TextAreaField("Allowed IP addresses", id="key-allowed_ips")
     paused = BooleanField("Paused", id="key-paused")
+    tags = StringField("Tags", id="key-tags")
+    owner_email = StringField("Owner", id="key-owner_email")
+    note = TextAreaField("Note", id="key-note")
     nonce = HiddenField()
     version = HiddenField()
     seen = HiddenField()
@@ -106,6 +109,9 @@ def document(form: KeyForm, now: datetime) -> dict[str, object]:
         "rate_limit_rpm": _number(form.rate_limit_rpm.data),
         "allowed_ips": lines_of(form.allowed_ips.data),
         "paused": bool(form.paused.data),
+        "tags": [tag.strip() for tag in (form.tags.data or "").split(",") if tag.strip()],
+        "owner_email": (form.owner_email.data or "").strip() or None,
+        "note": (form.note.data or "").replace("\r\n", "\n").strip() or None,
     }
     choice = form.expires.data
     if choice == "keep" and any(offered.value == choice for offered in form.expires.choices):
@@ -175,11 +181,13 @@ def context(form: KeyForm, actor: Actor, *, key: KeyView | None = None) -> dict[
     """What the template wants beside the form: hints, the caller's address, what to focus, what to unfold."""
     failed = [name for name, field in form._fields.items() if field.errors]
     advanced = any((form.rate_limit_rpm.data, form.allowed_ips.data, "rate_limit_rpm" in failed))
+    about = any((form.tags.data, form.owner_email.data, form.note.data, {"tags", "owner_email", "note"} & set(failed)))
     return {
         "form": form,
         "key": key,
         "first": failed[0] if failed else "name",
         "advanced": advanced or "allowed_ips" in failed,
+        "about": about,
         "model_hints": model_hints(lines_of(form.allowed_models.data), form.allowed_providers.data or ()),
         "ip_hints": () if "allowed_ips" in failed else ip_hints(lines_of(form.allowed_ips.data)),
         "my_address": actor.ip,
@@ -203,13 +211,15 @@ def _shown(view: KeyView) -> dict[str, Any]:
         "rate_limit_rpm": "" if view.rate_limit_rpm is None else str(view.rate_limit_rpm),
         "allowed_ips": "\n".join(view.allowed_ips),
         "paused": view.paused,
+        "tags": ", ".join(view.tags),
+        "owner_email": view.owner_email or "",
+        "note": view.note or "",
     }
 
 
 def _seen(view: KeyView) -> str:
     """The same as the document that the form would say if it were sent untouched."""
-    fields = ("name", "spend_limit_usd", "spend_reset", "allowed_providers", "allowed_models", "rate_limit_rpm")
-    return json.dumps({field: getattr(view, field) for field in (*fields, "allowed_ips", "paused")})
+    return json.dumps({field: getattr(view, field) for field in EDITABLE if field != "expires_at"})
 
 
 def _offer_expiries(form: KeyForm, view: KeyView) -> None:

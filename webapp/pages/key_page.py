@@ -4,6 +4,7 @@ Its first section is asked for again every two seconds while somebody looks at i
 """
 
 import hashlib
+from datetime import datetime
 from typing import Any
 
 from flask import Blueprint, redirect, request
@@ -11,13 +12,16 @@ from werkzeug.wrappers import Response
 
 from webapp.context import now
 from webapp.pages import key_check
+from webapp.pages.forecast_words import limit_facts
 from webapp.pages.key_check import CheckForm
 from webapp.pages.key_examples import examples
-from webapp.pages.key_facts import limits, refusal_facts, request_facts
+from webapp.pages.key_facts import LimitFacts, limits, refusal_facts, request_facts
 from webapp.pages.key_history import history
 from webapp.pages.key_presenter import badge, pausing
 from webapp.pages.key_usage import PERIODS, days_of, usage_facts
 from webapp.queries.attention import judge_keys
+from webapp.queries.forecast import forecast_of_view
+from webapp.queries.hand_overs import list_hand_overs
 from webapp.queries.key_activity import recent_of, refused, requests_left
 from webapp.queries.keys import get_key
 from webapp.render import block, is_fragment, page
@@ -78,11 +82,18 @@ def _whole(key_id: str, form: CheckForm) -> dict[str, Any]:
         **_usage(view),
         **_form(view, form),
         **examples(view, None),
-        "limits": limits(view, requests_left(view), secrets_of(view, at), at),
+        "limits": _limits(view, at),
         "requests": [request_facts(each, at) for each in recent.requests],
         "history": history(recent.events, at),
         "pausing": pausing(view),
+        "links": list_hand_overs(current_actor().org_id, key_id),
     }
+
+
+def _limits(view: KeyView, at: datetime) -> tuple[LimitFacts, ...]:
+    """The money first: what is left, what was spent, and what the period is expected to come to."""
+    told = limits(view, requests_left(view), secrets_of(view, at), at)
+    return (*told[:2], *limit_facts(forecast_of_view(view), view), *told[2:])
 
 
 def _live(view: KeyView) -> dict[str, Any]:

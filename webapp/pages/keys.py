@@ -14,6 +14,7 @@ from webapp.pages.log_search import LONGEST_SEARCH, Choice, without_secret
 from webapp.queries.keys import COUNTED, Page, count_keys, list_keys
 from webapp.render import append, block, is_fragment, page, sentence, swapped
 from webapp.schemas.lists import KeyQuery
+from webapp.schemas.texts import read_tag
 from webapp.security import current_actor, may, require
 from webapp.urls import query_of
 from webapp.validation import Invalid, read
@@ -78,6 +79,7 @@ class Search:
     """What the address asks for. Values that nobody offered fall back to the first choice."""
 
     q: str
+    tag: str
     status: str
     provider: str
     has_limit: str
@@ -97,6 +99,7 @@ class Search:
             # Whoever pastes a whole secret wants to know which one it is; its prefix tells, the rest must not be kept
             # in addresses. One that is not ours is looked for by nothing.
             q=without_secret(args.get("q", ""))[:LONGEST_SEARCH],
+            tag=_tag(args.get("tag", "")),
             status=_one_of(args.get("status"), STATUSES),
             provider=_one_of(args.get("provider"), ANY_PROVIDER),
             has_limit=_one_of(args.get("has_limit"), LIMITS),
@@ -145,7 +148,7 @@ class Search:
 @require("viewer")
 def index() -> Response:
     search, problems = Search.of(request.args), []
-    if holds_secret(request.args.get("q", "")) and not is_fragment():
+    if any(holds_secret(request.args.get(name, "")) for name in ("q", "tag")) and not is_fragment():
         return redirect(search.href(), code=303)
     try:
         asked = search.query()
@@ -204,6 +207,14 @@ def count_text(shown: int, total: int) -> str:
         return f"{shown} of more than {COUNTED:,} keys on this page"
     keys = "key" if total == 1 else "keys"
     return f"{total:,} {keys}" if shown == total else f"{shown} of {total:,} {keys} on this page"
+
+
+def _tag(text: str) -> str:
+    """The tag that is asked for; what can be none is as if not said."""
+    try:
+        return read_tag(text)
+    except ValueError:
+        return ""
 
 
 def _one_of(text: str | None, choices: Sequence[tuple[str, str]]) -> str:

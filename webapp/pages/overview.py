@@ -8,10 +8,12 @@ from werkzeug.wrappers import Response
 
 from webapp.context import now
 from webapp.pages import overview_presenter, usage_periods, usage_query
+from webapp.pages.forecast_words import outlook
 from webapp.pages.key_examples import examples
 from webapp.pages.overview_presenter import Guide
 from webapp.pages.usage_presenter import figures, rows
 from webapp.queries.first_request import first_request, newest_key
+from webapp.queries.forecast import forecast_of_organization
 from webapp.queries.key_counts import count_keys_to_look_at
 from webapp.queries.providers import list_providers
 from webapp.queries.refused import last_refusals, refused_by_day
@@ -20,6 +22,7 @@ from webapp.queries.usage import UsageLine, usage_of_organization
 from webapp.render import is_fragment, page
 from webapp.security import current_actor, may, require
 from webapp.views.attention import LATELY
+from webapp.views.forecast import METHOD
 
 bp = Blueprint("overview", __name__)
 
@@ -79,6 +82,8 @@ def _figures(org_id: str, today: date) -> dict[str, Any]:
         "today": figures(overview_presenter.spend_of(by_day, today, today)),
         "month": overview_presenter.month(this_month, overview_presenter.spend_of(by_day, *before), before),
         "month_name": f"{today:%B}",
+        "outlook": outlook(forecast_of_organization(org_id)),
+        "method": METHOD,
         "refused_today": f"{refused.get(today, 0):,}",
         "refused_week": f"{sum(refused.values()):,}",
     }

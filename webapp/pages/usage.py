@@ -1,4 +1,4 @@
-"""What was used: sums of any days by day, key, provider or model, as a chart and as a table; refusals beside them."""
+"""What was used: sums of any days by what one likes, as a chart and as a table; refusals beside them."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -12,6 +12,7 @@ from webapp.pages import usage_periods, usage_query
 from webapp.pages.chart import MOST_SERIES, Chart
 from webapp.pages.usage_presenter import chart, colours_of, compact, figures, label, refused_rows, rest_row, rows
 from webapp.pages.usage_query import Wanted
+from webapp.queries.forecast import forecasts_of_tags
 from webapp.queries.refused import counted_since, refused_by_reason
 from webapp.queries.top_keys import Place, names_of, place_of, top_keys
 from webapp.queries.usage import (
@@ -21,11 +22,13 @@ from webapp.queries.usage import (
     total_of,
     usage_by_day,
     usage_of_keys_by_day,
+    usage_of_labels_by_day,
     usage_of_organization,
 )
 from webapp.render import page, sentence
 from webapp.security import current_actor, require
 from webapp.validation import Invalid
+from webapp.views.forecast import METHOD, Forecast
 
 bp = Blueprint("usage", __name__)
 
@@ -54,6 +57,7 @@ def index() -> Response:
     names = names_of(org_id, [line.group for line in shown.lines]) if asked.group_by == "key" else {}
     series = _series(asked, shown, names)
     drawn = None if asked.below else _chart(org_id, asked, series)
+    in_parts = asked.group_by != "tag"  # a key with several tags is in several rows
     rest = rest_of(shown.total, shown.lines)
     refused = refused_by_reason(org_id, *asked.days)
     since = counted_since(org_id)
@@ -66,9 +70,17 @@ def index() -> Response:
         periods=usage_periods.PERIODS,
         groups=usage_query.BY,
         metrics=usage_query.METRICS,
-        rows=rows(shown.lines, asked, shown.total, names, colours_of(series) if drawn else {}),
-        rest=rest_row(rest, asked, shown.total) if shown.next_place or asked.below else None,
+        rows=rows(
+            shown.lines,
+            asked,
+            shown.total,
+            names,
+            colours_of(series) if drawn and in_parts else {},
+            _forecasts(org_id, asked, shown),
+        ),
+        rest=rest_row(rest, asked, shown.total) if in_parts and (shown.next_place or asked.below) else None,
         total=figures(shown.total),
+        method=METHOD,
         tokens=(compact(shown.total.input_tokens), compact(shown.total.output_tokens)),
         next_href=_next(asked, shown.next_place),
         chart=drawn,
@@ -101,21 +113,30 @@ def _next(asked: Wanted, place: Place | None) -> str | None:
     return None if place is None else asked.href(cursor=usage_query.cursor_at(asked.group_by, place))
 
 
+def _forecasts(org_id: str, asked: Wanted, shown: _Shown) -> dict[str, Forecast]:
+    """Of tags alone: keys have theirs on their pages."""
+    if asked.group_by != "tag":
+        return {}
+    return forecasts_of_tags(org_id, [line.group for line in shown.lines if line.group])
+
+
 def _series(asked: Wanted, shown: _Shown, names: dict[str, str]) -> list[tuple[str, str]]:
-    """The groups that have a colour of their own in the chart, with what they are called; days are told by provider."""
-    if asked.group_by == "day":
+    """The groups with a colour of their own in the chart, and what they are called; days and tags go by provider."""
+    if asked.group_by in ("day", "tag"):
         return [(slug, provider.label) for slug, provider in PROVIDERS.items()]
-    return [(line.group, label(asked.group_by, line.group, names)) for line in shown.lines[:MOST_SERIES]]
+    lines = [line for line in shown.lines if line.group or asked.group_by != "label"]
+    return [(line.group, label(asked.group_by, line.group, names)) for line in lines[:MOST_SERIES]]
 
 
 def _chart(org_id: str, asked: Wanted, series: list[tuple[str, str]]) -> Chart | None:
     if asked.group_by in ("provider", "model"):
         return chart(asked, usage_by_day(org_id, *asked.days, asked.group_by), series)
     by_provider = list(usage_by_day(org_id, *asked.days, "provider"))
-    if asked.group_by == "day":
+    if asked.group_by in ("day", "tag"):
         return chart(asked, by_provider, series)
-    of_keys = list(usage_of_keys_by_day(org_id, [group for group, _ in series], *asked.days))
-    return chart(asked, [*of_keys, *_others(by_provider, of_keys)], series)
+    of_each = usage_of_labels_by_day if asked.group_by == "label" else usage_of_keys_by_day
+    drawn = list(of_each(org_id, [group for group, _ in series], *asked.days))
+    return chart(asked, [*drawn, *_others(by_provider, drawn)], series)
 
 
 def _others(whole: Iterable[Cell], part: Iterable[Cell]) -> list[Cell]:

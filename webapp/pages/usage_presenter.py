@@ -8,11 +8,13 @@ from urllib.parse import quote, urlencode
 from shared.money import NANOS_PER_USD
 from webapp.pages import usage_query
 from webapp.pages.chart import MOST_SERIES, Chart, stacked
+from webapp.pages.forecast_words import outlook
 from webapp.pages.request_presenter import model_words, provider_label
 from webapp.pages.usage_query import Wanted
 from webapp.queries.refused import RefusedFor
 from webapp.queries.usage import Cell, UsageLine
 from webapp.render import signed_dollars
+from webapp.views.forecast import Forecast
 from webapp.views.refusal_help import help_of
 
 
@@ -37,6 +39,7 @@ class Row:
     figures: Figures
     percent: int
     slot: int | None
+    outlook: str = ""  # what this month is expected to come to
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,9 @@ METRIC_OF: Mapping[str, Callable[[UsageLine], int]] = {
     "requests": lambda line: line.requests,
     "tokens": lambda line: line.input_tokens + line.output_tokens,
 }
-_REST = {"key": "All other keys", "model": "All other models"}
+NO_FORECASTS: Mapping[str, Forecast] = {}
+_REST = {"key": "All other keys", "model": "All other models", "label": "All other requests"}
+_WITHOUT = {"tag": "Keys without a tag", "label": "Requests without a label"}
 
 
 def compact(count: int) -> str:
@@ -79,7 +84,12 @@ def figures(line: UsageLine) -> Figures:
 
 
 def rows(
-    lines: Iterable[UsageLine], wanted: Wanted, total: UsageLine, names: Mapping[str, str], colours: Mapping[str, int]
+    lines: Iterable[UsageLine],
+    wanted: Wanted,
+    total: UsageLine,
+    names: Mapping[str, str],
+    colours: Mapping[str, int],
+    forecasts: Mapping[str, Forecast] = NO_FORECASTS,
 ) -> list[Row]:
     """A row for each line; `names` are those of keys, `colours` those of groups in the chart."""
     return [
@@ -90,6 +100,7 @@ def rows(
             figures=figures(line),
             percent=_percent(line, total),
             slot=colours.get(line.group),
+            outlook=outlook(forecasts[line.group]) if line.group in forecasts else "",
         )
         for line in lines
     ]
@@ -107,6 +118,8 @@ def label(group_by: str, group: str, names: Mapping[str, str]) -> str:
         return f"{day:%a} {day.day} {day:%b %Y}"
     if group_by == "provider":
         return provider_label(group)
+    if group_by in _WITHOUT:
+        return group or _WITHOUT[group_by]
     return names.get(group, group) if group_by == "key" else model_words(group)
 
 
@@ -147,6 +160,8 @@ def _href(wanted: Wanted, group: str) -> str:
     if wanted.group_by == "day":
         day = date.fromisoformat(group)
         return usage_query.of_days(day, day, "key")
+    if wanted.group_by == "tag":
+        return f"/keys?{urlencode({'tag': group, 'status': 'all'})}" if group else "/keys"
     if wanted.group_by == "key":
         return f"/keys/{quote(group, safe='')}"
     return f"/requests?{urlencode({**({wanted.group_by: group} if group else {}), **wanted.moments})}"

@@ -12,7 +12,7 @@ from webapp.schemas.lists import GROUPS, UsageQuery, as_text, cursor_of, read_cu
 from webapp.validation import FieldError, Invalid, read
 
 METRICS = (("cost", "Cost"), ("requests", "Requests"), ("tokens", "Tokens"))
-BY = (("day", "Day"), ("key", "Key"), ("provider", "Provider"), ("model", "Model"))
+BY = (("day", "Day"), ("key", "Key"), ("provider", "Provider"), ("model", "Model"), ("tag", "Tag"), ("label", "Label"))
 _FOREIGN = "is not one that this page gave; start without it"
 
 

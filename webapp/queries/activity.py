@@ -46,6 +46,8 @@ def list_sent(org_id: str, asked: SentFilter) -> Stretch[RequestView]:
         wanted.append(_given(asked.status))
     if asked.provider_request_id is not None:
         wanted.append(UsageRecord.provider_request_id == asked.provider_request_id)
+    if asked.label is not None:
+        wanted.append(UsageRecord.label == asked.label)
     # By the key alone where there is one: databases would take the organisation's index for the key's.
     indexed = _of(org_id, asked.key, UsageRecord.org_id, UsageRecord.key_id)
     rows = stretch(

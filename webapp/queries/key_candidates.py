@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import ARRAY, ColumnElement, Select, String, and_, false, func, literal, select, union
 
-from shared.models import KeyNearLimit, KeySecret, ProxyKey, Refusal
+from shared.models import KeyNearLimit, KeySecret, KeyTag, ProxyKey, Refusal
 from webapp.db import db
 from webapp.queries.key_filters import (
     LIMITED,
@@ -19,6 +19,7 @@ from webapp.queries.key_filters import (
     UNUSED,
     Condition,
     beginning,
+    begins,
     is_secret,
     opened_by,
     searched,
@@ -66,7 +67,10 @@ def narrowings(org_id: str, asked: KeyQuery, at: datetime) -> Iterator[Narrowing
         if is_secret(text):
             yield Narrowing((select(KeySecret.key_id.label("id")).where(opened_by(text)),))
         elif (found := found_by_trigrams(beginning(text), FEW + 1)) is not None:
-            yield Narrowing((found,))
+            tagged, owned = begins(KeyTag.tag, text), begins(ProxyKey.owner_email, text)
+            yield Narrowing((found, pieces.tagged(tagged), pieces.of(owned)))
+    if asked.tag is not None:
+        yield Narrowing((pieces.tagged(KeyTag.tag == asked.tag),))
     if asked.created_by is not None:
         created: Condition = ProxyKey.created_by == asked.created_by
         yield Narrowing((pieces.of(created),), created)
@@ -141,6 +145,9 @@ class _Pieces:
 
     def of(self, *conditions: Condition) -> Select[Any]:
         return select(ProxyKey.id.label("id")).where(ProxyKey.org_id == self.org_id, *conditions).limit(FEW + 1)
+
+    def tagged(self, wanted: Condition) -> Select[Any]:
+        return select(KeyTag.key_id.label("id")).where(KeyTag.org_id == self.org_id, wanted).limit(FEW + 1)
 
     def in_states(self, states: frozenset[str]) -> Iterator[Select[Any]]:
         if states >= _LIVE_STATES:

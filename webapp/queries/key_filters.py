@@ -1,17 +1,19 @@
 """Which keys a list is about, as conditions of SQL."""
 
 from datetime import date, datetime
+from typing import Any
 
 from sqlalchemy import ColumnElement, String, and_, case, cast, func, or_, select
-from sqlalchemy.orm import aliased
+from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from shared import periods
 from shared.keys import PROXY_TAG, digest, looks_like_ours
-from shared.models import KeyNearLimit, KeySecret, KeySpend, ProxyKey, Refusal
+from shared.models import KeyNearLimit, KeySecret, KeySpend, KeyTag, ProxyKey, Refusal
 from webapp.schemas.lists import KeyQuery
 from webapp.views.attention import BLOCKING, DORMANT, LATELY, LONGEST_BLOCK, NEAR_PERCENT, SOON
 
 _PREFIX_LENGTH = len(PROXY_TAG) + 4
+_LAST = chr(0x10FFFF)
 
 Condition = ColumnElement[bool]
 
@@ -35,6 +37,8 @@ def filters_of(asked: KeyQuery, at: datetime) -> list[Condition]:
         # The lists are JSON; a provider's name has nothing in it that JSON writes otherwise.
         listed = cast(ProxyKey.allowed_providers, String)
         wanted.append(or_(listed == "[]", listed.contains(f'"{asked.provider}"', autoescape=True)))
+    if asked.tag is not None:
+        wanted.append(_has_tag(KeyTag.tag == asked.tag))
     if asked.created_by is not None:
         wanted.append(ProxyKey.created_by == asked.created_by)
     if asked.has_limit is not None:
@@ -83,14 +87,29 @@ def _in_state(status: str, at: datetime) -> Condition:
 
 
 def _found_by(text: str) -> Condition:
-    """Part of a name or of a model's pattern, or the beginning of a prefix; a whole secret finds its key."""
+    """Part of a name or of a model's pattern, or the beginning of a prefix, a tag or an owner's address.
+
+    A whole secret finds its key.
+    """
     if is_secret(text):
         return ProxyKey.id.in_(select(KeySecret.key_id).where(opened_by(text)))
     return or_(
         ProxyKey.name.icontains(text, autoescape=True),
         ProxyKey.prefix.startswith(beginning(text), autoescape=True),
         cast(ProxyKey.allowed_models, String).icontains(text, autoescape=True),
+        _has_tag(begins(KeyTag.tag, text)),
+        begins(ProxyKey.owner_email, text),
     )
+
+
+def begins(column: InstrumentedAttribute[Any], text: str) -> Condition:
+    """Whether a text in small letters begins so, as a place in an index: such texts are in the order of code points."""
+    beginning_of = text.lower()
+    return and_(column >= beginning_of, column < beginning_of + _LAST)
+
+
+def _has_tag(wanted: Condition) -> Condition:
+    return select(1).where(KeyTag.key_id == ProxyKey.id, wanted).exists()
 
 
 def _unused_for_long(at: datetime) -> Condition:

@@ -1,25 +1,30 @@
-"""What was used, from the ledger's daily sums: of one key, or of an organisation."""
+"""What was used, from the ledger's daily sums: of one key, or of an organisation.
+
+By tag it is what keys used that have the tag now; a key with several counts for each of them. By label it is what
+clients said of their requests. Both have a line with an empty name for all the rest, and in both the total is of all.
+"""
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from shared import money
-from shared.models import USAGE_CLASSES, OrganizationUsage, UsageDaily
+from shared.models import USAGE_CLASSES, KeyTag, LabelUsage, OrganizationUsage, UsageDaily
 from webapp.db import db
 from webapp.queries.keys import get_key
 
-MOST_KEYS = 10_000
+MOST_KEYS = 10_000  # and tags, and labels
+WORDS = ("tag", "label")  # what is grouped by that people made up themselves
 _COUNTS = ("requests", "input_tokens", "output_tokens", "cost_nanos")
 
 
 @dataclass(frozen=True, slots=True)
 class UsageLine:
-    """Sums of one group; `group` is its day, key id, provider or model."""
+    """Sums of one group; `group` is its day, key id, provider, model, tag or label."""
 
     group: str
     requests: int
@@ -51,25 +56,69 @@ class Cell(NamedTuple):
     line: UsageLine
 
 
-Sums = type[UsageDaily] | type[OrganizationUsage]
+Sums = type[UsageDaily] | type[OrganizationUsage] | type[LabelUsage]
 
 
 def usage_of_key(org_id: str, key_id: str, first: date, last: date, group_by: str = "day") -> UsageTable:
     """What one key used. Raises NotFound, for another organisation's key as well."""
     get_key(org_id, key_id)
+    if group_by in WORDS:
+        whole = _table(UsageDaily, UsageDaily.key_id == key_id, first, last, "day")
+        return _by_words(org_id, key_id, whole, group_by)
     return _table(UsageDaily, UsageDaily.key_id == key_id, first, last, group_by)
 
 
 def usage_of_organization(org_id: str, first: date, last: date, group_by: str = "day") -> UsageTable:
     """What all keys of an organisation used; by key, the dearest 10,000 of them, ordered as `top_keys`."""
-    if group_by != "key":
+    if group_by not in ("key", *WORDS):
         return _table(OrganizationUsage, OrganizationUsage.org_id == org_id, first, last, group_by)
     whole = _table(OrganizationUsage, OrganizationUsage.org_id == org_id, first, last, "day")
+    if group_by in WORDS:
+        return _by_words(org_id, None, whole, group_by)
     days = (UsageDaily.org_id == org_id, UsageDaily.day >= first, UsageDaily.day <= last)
     sums = sums_of(UsageDaily)
     dearest = select(UsageDaily.key_id, *sums).where(*days).group_by(UsageDaily.key_id)
     ordered = dearest.order_by(func.sum(UsageDaily.cost_nanos).desc(), UsageDaily.key_id.desc()).limit(MOST_KEYS)
     return UsageTable(first, last, "key", tuple(line_of(*row) for row in db.session.execute(ordered)), whole.total)
+
+
+def _by_words(org_id: str, key_id: str | None, whole: UsageTable, group_by: str) -> UsageTable:
+    """By tag or by label, the dearest 10,000; `whole` is of the same days."""
+    grouped, named = (_by_tag if group_by == "tag" else _by_label)(org_id, key_id, whole.first, whole.last)
+    lines = [line_of(*row) for row in db.session.execute(grouped.limit(MOST_KEYS))]
+    all_named = [line_of("", *row) for row in db.session.execute(named) if row[0] is not None]
+    rest = replace(rest_of(whole.total, all_named), group="")
+    if rest.requests or rest.cost_nanos:
+        lines.append(rest)
+    return UsageTable(whole.first, whole.last, group_by, tuple(lines), whole.total)
+
+
+def _by_label(org_id: str, key_id: str | None, first: date, last: date) -> tuple[Select[Any], Select[Any]]:
+    """The sums of each label, the dearest first, and those of all that has one."""
+    mine = LabelUsage.org_id == org_id if key_id is None else LabelUsage.key_id == key_id
+    days = (mine, LabelUsage.day >= first, LabelUsage.day <= last)
+    sums, cost = sums_of(LabelUsage), func.sum(LabelUsage.cost_nanos)
+    grouped = select(LabelUsage.label, *sums).where(*days).group_by(LabelUsage.label)
+    return grouped.order_by(cost.desc(), LabelUsage.label.desc()), select(*sums).where(*days)
+
+
+def _by_tag(org_id: str, key_id: str | None, first: date, last: date) -> tuple[Select[Any], Select[Any]]:
+    """The same of tags. Of the keys that have one, by their own sums, however many keys there are beside them."""
+    mine = [KeyTag.org_id == org_id] if key_id is None else [KeyTag.org_id == org_id, KeyTag.key_id == key_id]
+    days = (UsageDaily.day >= first, UsageDaily.day <= last)
+    sums, cost = sums_of(UsageDaily), func.sum(UsageDaily.cost_nanos)
+    grouped = select(KeyTag.tag, *sums).join(UsageDaily, UsageDaily.key_id == KeyTag.key_id).where(*mine, *days)
+    tagged = UsageDaily.key_id.in_(select(KeyTag.key_id).where(*mine))
+    ordered = grouped.group_by(KeyTag.tag).order_by(cost.desc(), KeyTag.tag.desc())
+    return ordered, select(*sums).where(tagged, *days)
+
+
+def usage_of_labels_by_day(org_id: str, labels: Collection[str], first: date, last: date) -> Iterator[Cell]:
+    """What was used under each of these labels on each day."""
+    days = (LabelUsage.org_id == org_id, LabelUsage.day >= first, LabelUsage.day <= last)
+    query = select(LabelUsage.day, LabelUsage.label, *sums_of(LabelUsage)).where(*days, LabelUsage.label.in_(labels))
+    rows = db.session.execute(query.group_by(LabelUsage.day, LabelUsage.label)) if labels else ()
+    return (Cell(day, line_of(*row)) for day, *row in rows)
 
 
 def usage_by_day(org_id: str, first: date, last: date, group_by: str) -> Iterator[Cell]:

@@ -72,6 +72,7 @@ class SentFilter(_ByTime):
     )
     status: _Status | None = Field(default=None, description="Only requests whose client was given such a status.")
     provider_request_id: _Text | None = Field(default=None, description="Only what the provider calls so.")
+    label: _Text | None = Field(default=None, description="Only requests that their client gave this label.")
 
 
 _REASONS = tuple(reason.value for reason in Reason)

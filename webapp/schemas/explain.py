@@ -143,6 +143,7 @@ class Request(Output):
     first_byte_ms: int | None = Field(description="Until the provider's answer began.")
     client_ip: str | None
     provider_request_id: str | None
+    label: str | None = Field(description="What the client said in `x-router-tag`.")
     adjusts: str | None = Field(description="The id of a request whose estimated cost this row corrects.")
     cost_usd: Money = Field(description="Less than nothing where an estimate was too high.")
 

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, mod
 
 from webapp.schemas import Output, Stored
 from webapp.schemas.key_rules import within
+from webapp.schemas.texts import Email, Note, Tags
 from webapp.schemas.values import (
     Addresses,
     Dollars,
@@ -33,6 +34,7 @@ _NOTHING: Mapping[str, Any] = {
     "allowed_ips": [],
     "spend_reset": "never",
     "paused": False,
+    "tags": [],
 }
 # What the router sets.
 READ_ONLY = frozenset(
@@ -67,6 +69,9 @@ class _Settings(Stored):
     paused: Annotated[bool, BeforeValidator(read_flag)] | None = Field(
         default=None, description="Stopped for now. Null: false."
     )
+    tags: Tags | None = Field(default=None, description="What usage is summed by besides keys; in small letters.")
+    owner_email: Email | None = Field(default=None, description="Whom to ask about it. Null: nobody is named.")
+    note: Note | None = Field(default=None, description="For people. Null: none.")
 
 
 class NewKey(_Settings):
@@ -129,6 +134,9 @@ class Key(Output):
     created_by: str
     last_used_at: Moment | None
     revoked_at: Moment | None
+    tags: tuple[str, ...]
+    owner_email: str | None
+    note: str | None
     spend: Spend
 
 

@@ -10,13 +10,15 @@ from typing import Annotated, Any, NoReturn
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
 
+from shared.models import TAG_LENGTH
 from webapp.schemas import Input
+from webapp.schemas.texts import read_tag
 from webapp.schemas.values import Day, Provider, one_of, whole
 
 STATUSES = ("active", "paused", "expired", "revoked")
 SORTS = ("created_at", "name", "last_used_at", "expires_at", "spend")
 _ALSO = {"last_used": "last_used_at"}  # as the contract has it
-GROUPS = ("day", "key", "provider", "model")
+GROUPS = ("day", "key", "provider", "model", "tag", "label")
 FORMS = ("json", "csv")
 MAX_LIMIT = 200
 MAX_USED = 1_000  # keys by what they used, a page
@@ -99,7 +101,10 @@ class KeyQuery(Pages):
         default=None, description="Only keys in one of these states; may be given several times, or with commas."
     )
     q: Annotated[str, BeforeValidator(_search(_LONGEST_SEARCH)), Field(max_length=_LONGEST_SEARCH)] | None = Field(
-        default=None, description="Part of a name or of a model's pattern, or the start of a prefix."
+        default=None, description="Part of a name or of a model's pattern, or the start of a prefix, a tag or an owner."
+    )
+    tag: Annotated[str, BeforeValidator(read_tag), Field(max_length=TAG_LENGTH)] | None = Field(
+        default=None, description="Only keys with this tag."
     )
     provider: Provider | None = Field(default=None, description="Only keys that may use this provider.")
     created_by: _Actor | None = Field(default=None, description="Only keys that this member or token made.")

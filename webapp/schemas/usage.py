@@ -38,6 +38,8 @@ class UsageGroup(Output):
     key: str | None = Field(default=None, exclude_if=is_none)
     provider: str | None = Field(default=None, exclude_if=is_none)
     model: str | None = Field(default=None, exclude_if=is_none)
+    tag: str | None = Field(default=None, exclude_if=is_none, description="Empty: of keys without one.")
+    label: str | None = Field(default=None, exclude_if=is_none, description="Empty: of requests without one.")
 
 
 class UsageLine(UsageSums, UsageGroup):
@@ -49,7 +51,7 @@ class Usage(Output):
 
     from_: date = Field(serialization_alias="from")
     to: date
-    group_by: Literal["day", "key", "provider", "model"]
+    group_by: Literal["day", "key", "provider", "model", "tag", "label"]
     data: list[UsageLine]
     has_more: bool | None = Field(default=None, exclude_if=is_none, description="By key alone: whether keys follow.")
     next_cursor: str | None = Field(default=None, exclude_if=is_none, description="Where they begin.")

@@ -226,7 +226,8 @@ def _entries(raw: object) -> list[Any]:
     return list(raw)
 
 
-def _each_once(values: list[T]) -> list[T]:
+def each_once(values: list[T]) -> list[T]:
+    """Without repetitions, in their order."""
     return list(dict.fromkeys(values))
 
 
@@ -246,8 +247,8 @@ Name = Annotated[str, BeforeValidator(read_name), Field(min_length=1, max_length
 Provider = Annotated[str, BeforeValidator(read_provider), Field(json_schema_extra={"enum": list(PROVIDERS)})]
 Providers = Annotated[list[Provider], *_LIST, AfterValidator(_in_order_of(tuple(PROVIDERS)))]
 ModelPattern = Annotated[str, BeforeValidator(read_pattern), Field(min_length=1, max_length=_LONGEST_ENTRY)]
-ModelPatterns = Annotated[list[ModelPattern], *_LIST, AfterValidator(_each_once)]
-Addresses = Annotated[list[Annotated[str, BeforeValidator(read_address)]], *_LIST, AfterValidator(_each_once)]
+ModelPatterns = Annotated[list[ModelPattern], *_LIST, AfterValidator(each_once)]
+Addresses = Annotated[list[Annotated[str, BeforeValidator(read_address)]], *_LIST, AfterValidator(each_once)]
 Scope = Annotated[str, BeforeValidator(read_scope), Field(json_schema_extra={"enum": list(SCOPES)})]
 Scopes = Annotated[list[Scope], *_LIST, AfterValidator(_some), AfterValidator(_in_order_of(SCOPES))]
 RequestsPerMinute = Annotated[int, BeforeValidator(read_rpm), Field(ge=1, le=MAX_RPM)]

@@ -15,9 +15,10 @@ from sqlalchemy import ColumnElement, Engine, Row, Select, and_, select, true
 from sqlalchemy.engine import Connection
 from sqlalchemy.orm import InstrumentedAttribute
 
-from shared.models import KeySpend, ProxyKey, UsageDaily, UsageRecord
+from shared.models import KeySpend, LabelUsage, ProxyKey, UsageDaily, UsageRecord
 from webapp.verification.adjustments import verify_adjustments
 from webapp.verification.arithmetic import expected_cost
+from webapp.verification.labels import LabelSums
 from webapp.verification.values import Difference, Report
 
 ALL_DAYS = date(1970, 1, 1)  # the day of the total of all days in key_spend
@@ -42,6 +43,7 @@ _ROW = (
     UsageRecord.price,
     UsageRecord.cost_nanos,
     UsageRecord.adjusts,
+    UsageRecord.label,
 )
 
 
@@ -87,19 +89,23 @@ def verify_range(engine: Engine, within: Range | OneKey, report: Report) -> Tota
     snapshot = "SERIALIZABLE" if engine.dialect.name == "sqlite" else "REPEATABLE READ"
     with engine.connect().execution_options(isolation_level=snapshot) as connection:
         sums: dict[Group, list[int]] = defaultdict(lambda: [0, 0, 0, 0])
+        labels = LabelSums()
         for row in _stream(connection, select(*_ROW).where(within.holds(UsageRecord.key_id))):
             _judge(row, report)
             adjusts = row.adjusts is not None
             model = row.requested_model if adjusts else row.served_model or row.requested_model
             group = sums[row.key_id, row.day, row.provider, model or ""]
-            for position, count in enumerate((int(not adjusts), row.input_tokens, row.output_tokens, row.cost_nanos)):
+            counts = (int(not adjusts), row.input_tokens, row.output_tokens, row.cost_nanos)
+            for position, count in enumerate(counts):
                 group[position] += count
+            labels.add(row, counts)
         totals: Totals = defaultdict(int)
         for (key_id, day, _, _), group in sums.items():
             totals[key_id, day] += group[3]
             totals[key_id, ALL_DAYS] += group[3]
         verify_adjustments(connection, within.holds(UsageRecord.key_id), report)
         _compare_daily(connection, within, sums, report)
+        labels.compare(connection, within.holds(LabelUsage.key_id), report)
         _compare_totals(connection, within, totals, report)
     return totals
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-Kind = Literal["row", "daily", "total", "organization", "counters"]
+Kind = Literal["row", "daily", "total", "label", "organization", "counters"]
 
 KEPT = 1_000  # differences that are kept in full; of the others only the number is, so that memory stays bounded
 
@@ -23,12 +23,14 @@ class Difference:
     provider: str | None = None
     model: str | None = None
     org_id: str | None = None  # of an organisation's sums
+    label: str | None = None  # of a label's sums
 
     def __str__(self) -> str:
         of_model = f"{self.provider} {self.model or '(no model)'}"
         where = {
             "row": f"row {self.row_id} of {self.key_id} on {self.day}",
             "daily": f"daily sum of {self.key_id} on {self.day} for {of_model}",
+            "label": f"sum of {self.key_id} on {self.day} under the label {self.label!r}",
             "organization": f"sum of organisation {self.org_id} on {self.day} for {of_model}",
             "total": f"total of {self.key_id} on {self.day or 'all days'}",
             "counters": f"counters of {self.key_id}",

@@ -37,6 +37,9 @@ class KeyView:
     revoked_at: datetime | None
     version: int
     spend: SpendView
+    tags: tuple[str, ...] = ()
+    owner_email: str | None = None
+    note: str | None = None
 
     @property
     def etag(self) -> str:
@@ -109,6 +112,9 @@ def views_of(rows: Sequence[ProxyKey], at: datetime) -> tuple[KeyView, ...]:
             last_used_at=row.last_used_at,
             revoked_at=row.revoked_at,
             version=row.version,
+            tags=tuple(row.tags),
+            owner_email=row.owner_email,
+            note=row.note,
             spend=spend[row.id],
         )
         for row in rows

@@ -36,6 +36,7 @@ class RequestView:
     client_ip: str | None
     provider_request_id: str | None
     adjusts: str | None
+    label: str | None  # the client's own
 
     @property
     def cost_usd(self) -> str:
@@ -82,6 +83,7 @@ def request_view(row: UsageRecord) -> RequestView:
         client_ip=row.client_ip,
         provider_request_id=row.provider_request_id,
         adjusts=row.adjusts,
+        label=row.label,
     )
 
 
