@@ -58,9 +58,7 @@ class Copied:
 
     rows: dict[str, int]  # by table
     open_journals: int  # of which the ledger may lack some
-    sealed_by_others: (
-        int  # credentials, and secrets of webhooks, that the settings' ROUTER_ENCRYPTION_KEY does not open
-    )
+    sealed_by_others: int  # credentials and secrets of webhooks that ROUTER_ENCRYPTION_KEY does not open
 
     def lines(self) -> Iterator[str]:
         """What is told at the end."""
@@ -72,8 +70,8 @@ class Copied:
             )
         if self.sealed_by_others:
             yield (
-                f"{self.sealed_by_others} provider credentials cannot be opened: set ROUTER_ENCRYPTION_KEY to what it "
-                "was, or bring the file encryption_key of the old data directory."
+                f"{self.sealed_by_others} provider credentials or secrets of webhooks cannot be opened: set "
+                "ROUTER_ENCRYPTION_KEY to what it was, or bring the file encryption_key of the old data directory."
             )
         yield "Next: start the proxy, then check all of it with `flask --app wsgi ledger verify`."
 

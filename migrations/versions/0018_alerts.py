@@ -107,8 +107,8 @@ def _alerts() -> None:
         sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("response_status", sa.Integer(), nullable=True),
         sa.Column("error", sa.String(length=300), nullable=True),
-        sa.CheckConstraint("channel in ('email', 'webhook')", name="ck_alert_deliveries_channel"),
-        sa.CheckConstraint("status in ('pending', 'delivered', 'dead')", name="ck_alert_deliveries_status"),
+        sa.CheckConstraint("channel in ('email', 'webhook')", name=op.f("ck_alert_deliveries_channel")),
+        sa.CheckConstraint("status in ('pending', 'delivered', 'dead')", name=op.f("ck_alert_deliveries_status")),
         sa.PrimaryKeyConstraint("id", name="pk_alert_deliveries"),
     )
     op.create_index("ix_alert_deliveries_org_id_id", "alert_deliveries", ["org_id", "id"])

@@ -29,6 +29,9 @@ OPERATIONS = [
     "setPrice", "forgetPrice", "getOrganization", "updateOrganization", "checkKey", "listKeyRequests", "listKeyRefusals",
     "listRequests", "listRefusals",
     "listInvitations", "createInvitation", "withdrawInvitation",
+    "getAlerts", "updateAlerts", "testAlerts", "listDeliveries", "retryDelivery", "getKeyAlerts", "updateKeyAlerts",
+    "listWebhooks", "createWebhook", "getWebhook", "updateWebhook", "deleteWebhook", "rotateWebhook", "testWebhook",
+    "listWebhookDeliveries",
 ]  # fmt: skip
 
 
