@@ -170,10 +170,8 @@ def test_another_segments_bytes_are_damage(tmp_path: Path) -> None:
 def test_a_segment_of_another_release_tells_nothing_and_is_said(tmp_path: Path) -> None:
     journal = written(tmp_path)
     seed = frames.crc_seed(f"{journal.worker_id}.1")
-    foreign = frames.frame(seed, frames.HEADER, b"[%d,1,0]" % (frames.FORMAT + 1)) + frames.end(
-        seed, EndRecord(1, 1, attempt(), None)
-    )
-    rewrite(journal, 1, foreign + bytes(1000))
+    head = frames.frame(seed, frames.HEADER, b"[%d,1,0]" % (frames.FORMAT + 1))
+    rewrite(journal, 1, head + frames.end(seed, EndRecord(1, 1, attempt(), None)) + bytes(1000))
     assert all_ends(journal) == []
     with pytest.raises(ForeignFormat):
         end_open_attempts(tmp_path, journal.worker_id)
