@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, select, text
+from sqlalchemy import ColumnElement, func, or_, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 
 from shared import money, periods
@@ -60,12 +60,17 @@ def spend_reached(org_id: str, rules: RulesView, at: datetime, *, used_since: da
 def _spent(org_id: str, reset: str, start: date, lowest: int, used_since: datetime) -> Sequence[Any]:
     """Keys with a limit of this period that have used the lowest threshold of it, or more."""
     spent = func.sum(KeySpend.total_nanos)
+    # Who is refused for it is not used: so a refusal is news as well.
+    lately = select(Refusal.key_id).where(
+        Refusal.org_id == org_id, Refusal.reason == Reason.SPEND_EXCEEDED.value, Refusal.last_at >= used_since
+    )
     # What never resets is summed up in a row of its own.
     of_period = KeySpend.day == start if reset == "never" else KeySpend.day >= start
     query = (
         select(ProxyKey.id, ProxyKey.name, ProxyKey.prefix, ProxyKey.spend_limit_nanos, spent.label("spent"))
         .join(KeySpend, KeySpend.key_id == ProxyKey.id)
-        .where(ProxyKey.org_id == org_id, ProxyKey.revoked_at.is_(None), ProxyKey.last_used_at >= used_since)
+        .where(ProxyKey.org_id == org_id, ProxyKey.revoked_at.is_(None), ProxyKey.paused.is_(False))
+        .where(or_(ProxyKey.last_used_at >= used_since, ProxyKey.id.in_(lately)))
         .where(ProxyKey.spend_reset == reset, ProxyKey.spend_limit_nanos > 0, of_period)
         .group_by(ProxyKey.id, ProxyKey.name, ProxyKey.prefix, ProxyKey.spend_limit_nanos)
         .having(spent * 100 >= ProxyKey.spend_limit_nanos * lowest)

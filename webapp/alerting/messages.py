@@ -96,6 +96,11 @@ def sentence_of(alert: AlertView) -> str:
         return f"{_key(facts)} expires at {facts['expires_at']}; its requests are refused from then on."
     if alert.event == CREDENTIAL:
         name = _provider(facts["provider"])
+        if facts["status"] == 403:  # which is often about one model or one region only
+            return (
+                f"{name} answered 403 to a request with the credential that is stored for it (last at "
+                f"{facts['last_at']}). It may lack a right, such as to a model."
+            )
         return (
             f"{name} refuses the credential that is stored for it ({facts['status']}, last at {facts['last_at']}). "
             "Requests for it fail until another one is stored."
