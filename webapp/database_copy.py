@@ -72,7 +72,8 @@ class Copied:
         if self.sealed_by_others:
             yield (
                 f"{self.sealed_by_others} provider credentials, secrets of webhooks or secrets behind links cannot be "
-                "opened: set ROUTER_ENCRYPTION_KEY to what it was, or bring the file encryption_key of the old data directory."
+                "opened: set ROUTER_ENCRYPTION_KEY to what it was, or bring the file encryption_key of the old data "
+                "directory."
             )
         yield "Next: start the proxy, then check all of it with `flask --app wsgi ledger verify`."
 
