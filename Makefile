@@ -11,9 +11,10 @@ OUT    ?= build/screenshots
 run: $(VENV)/.installed
 	@exec $(BIN)/python -m webapp
 
-# Three at a time, also on two cores: the tests of whole processes wait for a third of their time.
+# Three at a time, also on two cores: the tests of whole processes wait for a third of their time. Hundreds of processes
+# are started, which shall not all compile the same files.
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m "not bench" -n 3 --dist worksteal -q $(ARGS)
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -m "not bench" -n 3 --dist worksteal -q $(ARGS)
 
 # No whole processes, and on all cores: for the minutes between two edits.
 test-fast: $(VENV)/.installed-dev

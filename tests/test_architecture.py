@@ -18,9 +18,14 @@ def lines_of(*folders: str) -> dict[str, int]:
     return {path.relative_to(ROOT).as_posix(): len(path.read_text(encoding="utf-8").splitlines()) for path in files}
 
 
+@pytest.fixture(scope="module")
+def modules() -> list[architecture.Module]:
+    """Of this project. All checks look at the same, because what takes long is to parse them."""
+    return architecture.read(ROOT)
+
+
 @pytest.mark.parametrize("check", architecture.CHECKS, ids=lambda check: check.__name__)
-def test_it_works(check: Check) -> None:
-    modules = architecture.read(ROOT)
+def test_it_works(check: Check, modules: list[architecture.Module]) -> None:
     assert len(modules) > 50
     assert list(check(modules)) == []
 

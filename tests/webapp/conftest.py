@@ -13,6 +13,7 @@ from databases_kit import either, empty, made  # noqa: F401 - fixtures
 from flask import Flask
 from flask.testing import FlaskClient
 from happened_kit import happened  # noqa: F401 - a fixture
+from kept_kit import keep
 from live_counters import LiveCounters
 
 from shared.config import Settings
@@ -28,6 +29,8 @@ from webapp.context import Actor
 from webapp.db import db, writing
 from webapp.events import EVENTS
 from webapp.views.keys import KeyView
+
+keep()
 
 
 @pytest.fixture(autouse=True)

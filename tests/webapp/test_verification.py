@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dashboard_kit import environment
+from databases_kit import begun, leaving_nothing
 from flask import Flask
 from live_counters import LiveCounters
 from sqlalchemy import insert, text
@@ -14,27 +14,15 @@ from verify_kit import ALL_DAYS, DAYS, forge, make_keys, row, verify, write
 
 from shared.config import Settings
 from shared.models import UsageRecord
-from webapp import create_app
-from webapp.bootstrap import bootstrap
 from webapp.db import db
 from webapp.verification import counted, ledger
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def app(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Flask]:
-    environ = environment(tmp_path / "data")
-    if request.param == "postgresql":
-        environ["DATABASE_URL"] = request.getfixturevalue("postgres")
-    settings = Settings.from_env(environ)
-    bootstrap(settings)
-    app = create_app(settings, clock=lambda: datetime(2026, 11, 24, 12, tzinfo=UTC))
-    yield app
-    with app.app_context():
-        if request.param == "postgresql":
-            with db.engine.begin() as connection:
-                connection.execute(text("DROP SCHEMA public CASCADE"))
-                connection.execute(text("CREATE SCHEMA public"))
-        db.engine.dispose()
+@pytest.fixture
+def app(either: Settings) -> Iterator[Flask]:
+    begun(either)
+    with leaving_nothing(either, clock=lambda: datetime(2026, 11, 24, 12, tzinfo=UTC)) as app:
+        yield app
         app.extensions["counters"].close()
 
 
@@ -277,7 +265,7 @@ def test_what_cannot_be_checked_is_no_agreement(
 @pytest.fixture
 def settings_broken(app: Flask, tmp_path: Path) -> None:
     """Counters of which nothing can be read: their file cannot be made where it should stand."""
-    counters_file = tmp_path / "data" / "counters.db"
+    counters_file = tmp_path / "made" / "counters.db"
     app.extensions["counters"].close()
     for path in counters_file.parent.glob("counters.db*"):
         path.unlink()

@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 from spectree import Response, SecurityScheme, SpecTree
+from spectree.model_adapter.protocol import SchemaMode
+from spectree.model_adapter.pydantic_adapter import PydanticModelAdapter
 from spectree.models import SecureType, SecuritySchemeData
 from spectree.plugins.flask_plugin import FlaskPlugin
 
@@ -68,6 +70,21 @@ class StrictPlugin(FlaskPlugin):
         """Nothing: `openapi.py` serves the document, to those who may see it."""
 
 
+class KeptSchemas(PydanticModelAdapter):
+    """Makes the schema of a model once. The library asks for that of a problem with each answer of each operation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._kept: dict[tuple[type[Any], str, str], Json] = {}
+
+    def json_schema(self, model: type[Any], *, ref_template: str, mode: SchemaMode = "validation") -> Json:
+        """The library's own to keep: it copies what it changes."""
+        wanted = model, ref_template, mode
+        if wanted not in self._kept:
+            self._kept[wanted] = super().json_schema(model, ref_template=ref_template, mode=mode)
+        return self._kept[wanted]
+
+
 class Answers(Response):
     """What a view answers: a model on success, a problem otherwise."""
 
@@ -95,6 +112,7 @@ class Answers(Response):
 
 spec = SpecTree(
     backend=StrictPlugin,
+    model_adapter=KeptSchemas(),
     mode="strict",
     annotations=False,
     title="Enterprise Router management API",
