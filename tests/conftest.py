@@ -15,7 +15,7 @@ from postgres_kit import PostgresServer
 # What tests of faults choose by chance comes of one seed, in all processes of a parallel run: they inherit it.
 os.environ.setdefault("ROUTER_FAULTS_SEED", str(random.SystemRandom().randrange(1_000_000)))
 
-AREAS = ("shared", "proxyd", "webapp", "e2e", "faults")
+AREAS = ("faults", "e2e", "shared", "proxyd", "webapp")  # in the order in which they are run
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -33,13 +33,20 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test by the folder it stands in, so that `-m proxyd` runs an area; long ones come first."""
+    """Mark each test by the folder it stands in, so that `-m proxyd` runs an area; long ones come first.
+
+    Whoever of a parallel run has nothing left takes from the end of another's: there shall be short ones.
+    """
     root = Path(__file__).parent
-    for item in items:
+
+    def turn(item: pytest.Item) -> tuple[bool, int]:
         area = item.path.relative_to(root).parts[0]
-        if area in AREAS:
-            item.add_marker(area)
-    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+        if area not in AREAS:
+            return True, len(AREAS)
+        item.add_marker(area)
+        return item.get_closest_marker("long") is None, AREAS.index(area)
+
+    items.sort(key=turn)
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:

@@ -119,6 +119,22 @@ def test_hints_come_while_typing(visit: Callable[..., Page]) -> None:
     expect(dialog.locator("#key-allowed_ips")).to_have_value("127.0.0.1")
 
 
+def test_the_way_past_the_menu_moves_nothing(visit: Callable[..., Page]) -> None:
+    """Else who has pressed Tab and clicks misses: the link goes as soon as the button of the mouse is down."""
+    page = visit()
+    main = page.locator("main")
+    before = main.bounding_box()
+    page.keyboard.press("Tab")
+    link = page.locator("a[href='#main']")
+    expect(link).to_be_focused()
+    box = link.bounding_box()
+    assert box
+    assert box["width"] > 50
+    assert main.bounding_box() == before
+    page.keyboard.press("Enter")
+    expect(main).to_be_focused()
+
+
 def test_edit_and_revoke_by_keyboard_alone(visit: Callable[..., Page], dashboard: Router) -> None:
     key_id, _ = dashboard.create_key(name="by keyboard")
     page = visit()

@@ -8,13 +8,12 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
-import psycopg
 import pytest
 from faulty import FaultyRouter, Make
-from harness import children_of, eventually
+from harness import eventually
 from load_kit import Load, call, make_key, make_keys
+from postgres_kit import PostgresServer
 from reckoning import limits_are_watched, reckon
 from sizes import SEED, size
 from tcp_kit import Wire
@@ -69,18 +68,11 @@ def _start_as_a_service(router: FaultyRouter) -> None:
 
 
 @pytest.fixture(scope="module")
-def server(postgres: str) -> Path:
-    """The directory of the PostgreSQL server's socket."""
-    return Path(postgres.rpartition("=")[2])
-
-
-@pytest.fixture(scope="module")
-def wired(make: Make, server: Path) -> Iterator[tuple[FaultyRouter, Wire]]:
+def wired(make: Make, postgres_server: PostgresServer) -> Iterator[tuple[FaultyRouter, Wire]]:
     """A router whose database is a PostgreSQL at the end of a wire."""
     name = f"faults{next(_databases)}"
-    with psycopg.connect(f"postgresql://router@/postgres?host={server}", autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")  # the name is ours
-    wire = Wire(server / ".s.PGSQL.5432")
+    postgres_server.make_database(name)
+    wire = Wire(postgres_server.socket)
     router = make(DATABASE_URL=f"postgresql://router@127.0.0.1:{wire.port}/{name}")
     router.start("sandbox", "proxy", "dashboard")
     yield router, wire
@@ -97,18 +89,13 @@ def far(wired: tuple[FaultyRouter, Wire]) -> tuple[FaultyRouter, Wire]:
     return wired
 
 
-def _server_pids(server: Path) -> list[int]:
-    pid = int((server / "data" / "postmaster.pid").read_text().split()[0])
-    return [pid, *children_of(pid)]
-
-
-def test_a_database_that_hangs(far: tuple[FaultyRouter, Wire], server: Path, tell: Tell) -> None:
+def test_a_database_that_hangs(far: tuple[FaultyRouter, Wire], postgres_server: PostgresServer, tell: Tell) -> None:
     """M11. Who is known goes on; who is not is told within three seconds, and served once it is back."""
     router, _ = far
     known, new = make_key(router, "known", spend_limit_usd="5"), make_key(router, "new", spend_limit_usd="5")
     with Load(router, [known], seed=SEED, clients=4) as load, limits_are_watched(router, [known]):
         load.wait_for(40)
-        with router.stopped(*_server_pids(server)):
+        with router.stopped(*postgres_server.pids()):
             began = time.time()
             tries = [call(router, new) for _ in range(3)]
             load.wait_for(30)
@@ -129,7 +116,7 @@ def test_a_database_that_hangs(far: tuple[FaultyRouter, Wire], server: Path, tel
 
 @pytest.mark.slow
 def test_a_database_that_is_restarted_and_cut_off_after_commit(
-    far: tuple[FaultyRouter, Wire], server: Path, tell: Tell
+    far: tuple[FaultyRouter, Wire], postgres_server: PostgresServer, tell: Tell
 ) -> None:
     """Whether a lost answer meant yes or no is asked, not guessed: each row is there once."""
     router, wire = far
@@ -139,8 +126,8 @@ def test_a_database_that_is_restarted_and_cut_off_after_commit(
         for _ in range(size(5, 50)):
             wire.cut_commits = 1
             eventually(lambda: wire.cut_commits == 0, 20, "a COMMIT")
-        for pid in _server_pids(server)[1:]:
-            if b"router" in Path(f"/proc/{pid}/cmdline").read_bytes():
+        for pid in postgres_server.clients():
+            with contextlib.suppress(ProcessLookupError):  # one that was cut off ends by itself
                 os.kill(pid, signal.SIGTERM)  # what pg_terminate_backend does
         load.wait_for(20)
     tell(f"{wire.cut} cut after COMMIT; {reckon(router, load.calls, keys)}")

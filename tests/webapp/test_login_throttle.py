@@ -2,31 +2,20 @@
 
 import statistics
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 
 import pytest
-from argon2 import PasswordHasher
 from dashboard_kit import ADMIN, PASSWORD, Clock
 from flask import Flask
 from forms_kit import post_login
+from kept_kit import REAL_HASHER
 from sqlalchemy import func, select, update
 
 from shared.models import AuditEvent, KnownPlace, User
 from webapp import passwords
 from webapp.actions.login import LoggedIn, Refused, log_in
 from webapp.db import db, writing
-
-
-@pytest.fixture(autouse=True)
-def _cheap_hashes(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The same hash with less work: what it costs is not what these tests are about, but the one that says so."""
-    monkeypatch.setattr(passwords, "_HASHER", PasswordHasher(time_cost=1, memory_cost=256, parallelism=1))
-    passwords.unknown_hash.cache_clear()
-    with app.app_context(), writing() as session:
-        session.execute(update(User).values(password_hash=passwords.hash_password(PASSWORD)))
-    yield
-    passwords.unknown_hash.cache_clear()
 
 
 def strangers(count: int, email: str = ADMIN) -> list[Refused]:
@@ -133,8 +122,8 @@ def test_logins_that_are_refused_take_as_long_whoever_it_is(app: Flask, monkeypa
         log_in(email, "wrong password", None)
         return time.process_time() - began
 
-    monkeypatch.setattr(passwords, "_HASHER", PasswordHasher())
-    passwords.unknown_hash.cache_clear()
+    monkeypatch.setattr(passwords, "_HASHER", REAL_HASHER)
+    monkeypatch.setattr(passwords, "unknown_hash", lru_cache(passwords.unknown_hash.__wrapped__))
     with app.app_context():
         with writing() as session:
             session.execute(update(User).values(password_hash=passwords.hash_password(PASSWORD)))

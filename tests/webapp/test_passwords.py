@@ -1,6 +1,9 @@
 """FINDINGS S11: which passwords are taken."""
 
 import pytest
+from argon2 import extract_parameters
+from argon2.profiles import RFC_9106_LOW_MEMORY
+from kept_kit import REAL_HASHER
 
 from webapp import passwords
 
@@ -47,3 +50,7 @@ def test_a_hash_is_no_password() -> None:
     assert not passwords.matches(stored, stored)
     assert not passwords.matches("-", "correct horse battery")
     assert not passwords.matches(stored, "\ud800")
+
+
+def test_guessing_from_a_stolen_hash_takes_as_much_work_as_the_standard_asks_for() -> None:
+    assert extract_parameters(REAL_HASHER.hash("correct horse battery")) == RFC_9106_LOW_MEMORY
