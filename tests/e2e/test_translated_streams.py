@@ -10,7 +10,9 @@ from harness import Json, Router
 from raw_http import Heard, Line, ScriptedProvider, bearer, chat_body, dial, ledger_rows, reply, request
 
 BEGUN = b'data: {"id":"a","model":"gpt-4o-mini","choices":[{"index":0,"delta":{"content":"Hello"}}]}\n\n'
-_CALL = b'data: {"id":"a","choices":[{"index":0,"delta":{"tool_calls":[{"index":%d,"function":{"arguments":"{"}}]}}]}\n\n'
+_CALL = (
+    b'data: {"id":"a","choices":[{"index":0,"delta":{"tool_calls":[{"index":%d,"function":{"arguments":"{"}}]}}]}\n\n'
+)
 LOST = _CALL % 0 + _CALL % 1  # more of a call that has not begun: nobody can tell which, but what it costs
 FINISHED = b'data: {"id":"a","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
 USAGE = b'data: {"id":"a","choices":[],"usage":{"prompt_tokens":40,"completion_tokens":7}}\n\n'
