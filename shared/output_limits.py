@@ -9,6 +9,7 @@ ai.google.dev; a model that none of the rows knows has no ceiling of its own, an
 from functools import lru_cache
 
 UNKNOWN_MODEL = 128_000  # what the large models of all three providers are sold with
+ANY_MODEL = 4_096  # what every model that is sold takes as its limit
 
 _OPENAI = {
     "gpt-3.5": 4_096,
@@ -56,7 +57,7 @@ _ANTHROPIC = {
     "claude-3-sonnet": 4_096,
     "claude-3-opus": 4_096,
     "claude-3-5": 8_192,
-    "claude-3-7": 128_000,  # with the output-128k beta header
+    "claude-3-7": 128_000,  # with a beta header; see `_ACCEPTED`
     "claude-haiku-4": 64_000,
     "claude-sonnet-4": 64_000,
     "claude-sonnet-4-6": 128_000,
@@ -87,12 +88,30 @@ _GEMINI = {
 }
 
 _MAXIMA: dict[str, dict[str, int]] = {"openai": _OPENAI, "anthropic": _ANTHROPIC, "gemini": _GEMINI}
+# What a provider takes as limit where that is less than the ceiling: with more, the request is refused.
+_ACCEPTED: dict[str, dict[str, int]] = {
+    "anthropic": {
+        "claude-v1": 4_096,
+        "claude-2": 4_096,
+        "claude-3-7": 64_000,  # 128,000 are taken beside the header `anthropic-beta: output-128k-2025-02-19` alone
+    },
+}
 
 
 @lru_cache(maxsize=4_096)
 def output_maximum(provider_slug: str, model: str) -> int | None:
     """The most output tokens of one answer (one choice) of a model; None when the table does not know it."""
-    maxima = _MAXIMA.get(provider_slug, {})
+    return _of_longest_prefix(_MAXIMA.get(provider_slug, {}), model)
+
+
+@lru_cache(maxsize=4_096)
+def accepted_limit(provider_slug: str, model: str) -> int:
+    """The largest output limit of which is known that the provider takes it for a model: for whoever has to set one."""
+    accepted = _of_longest_prefix(_ACCEPTED.get(provider_slug, {}), model)
+    return accepted or output_maximum(provider_slug, model) or ANY_MODEL
+
+
+def _of_longest_prefix(table: dict[str, int], model: str) -> int | None:
     name = model.lower()
-    best = max((prefix for prefix in maxima if name.startswith(prefix)), key=len, default=None)
-    return None if best is None else maxima[best]
+    best = max((prefix for prefix in table if name.startswith(prefix)), key=len, default=None)
+    return None if best is None else table[best]

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from proxyd.providers import DIALECTS, BadBody, Parsed, model_field
 from proxyd.providers.body import read_at_leisure, read_object, spans
 from proxyd.providers.large_body import for_rewriting
-from proxyd.translation import Translation
+from proxyd.translation import Translation, exact
 from shared.catalog import Endpoint
 
 LENGTHS = struct.Struct(">QQ")
@@ -40,7 +40,7 @@ def answer(question: Of, body: bytes) -> Parsed | tuple[Parsed, bytes] | str | S
             return spans(body)
         if len(question) == 2:
             translation, model = question
-            translated = translation.request(read_object(body), model)
+            translated = translation.request(exact(read_object(body), body), model)
             return for_rewriting(translated), translated.raw
         endpoint, path_model, query = question
         parsed = DIALECTS[endpoint.dialect].read(endpoint, body, path_model, query)

@@ -31,7 +31,7 @@ from shared.counters import (
     Stale,
 )
 from shared.judgement import LEAST_BOUND, explained, judge, not_configured
-from shared.policy import Allow, Deny, Reason, check_key
+from shared.policy import Allow, Deny, PolicyQuery, Reason, check_key, evaluate
 
 log = logging.getLogger(__name__)
 
@@ -118,6 +118,19 @@ class AdmissionController:
         if exhausted is None or free:
             return None
         return spend_refused(current.key, exhausted, LEAST_BOUND)
+
+    def refuse_model(self, known: KnownKey, context: RequestContext) -> Rejection | None:
+        """The refusal of a provider or a model that the key may not use, before more is done for it. Takes nothing."""
+        if not known.key.allowed_providers and not known.key.allowed_models:
+            return None  # else nothing but `admit` can refuse it
+        query = PolicyQuery(context.client_ip, context.target.provider.slug, context.model, metered=True, bound_nanos=0)
+        if isinstance(evaluate(known.key, query, self._now()), Allow):
+            return None
+        current = self.revalidate(known, context)
+        if isinstance(current, Rejection):
+            return current
+        verdict = evaluate(current.key, query, self._now())
+        return Rejection(verdict) if isinstance(verdict, Deny) else None
 
     def admit(self, known: KnownKey | None, context: RequestContext) -> Admission | Rejection:
         """All checks of the contract, in its order; an `Admission` is charged. Refused requests consume nothing."""

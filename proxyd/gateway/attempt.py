@@ -21,7 +21,7 @@ class UpstreamAttempt(MeteredAttempt):
     Its way is a line: `send`, `start_metering`, a relay (`relay.py`) that calls `end`, and `release`.
     """
 
-    __slots__ = ("_on_deferred", "call", "detached")
+    __slots__ = ("_on_deferred", "call", "detached", "unreadable")
 
     meter: Meter | None
 
@@ -42,6 +42,7 @@ class UpstreamAttempt(MeteredAttempt):
         self._on_deferred = on_deferred
         self.call = call
         self.detached = detached
+        self.unreadable = False  # its answer could not be told to the client, for whom it has broken off
 
     def send(self) -> Incoming:
         """Send it and give the head of the answer.
@@ -79,7 +80,7 @@ class UpstreamAttempt(MeteredAttempt):
         """As any attempt; what is made later is watched for from then on."""
         if self.ended:
             return
-        super().end(outcome, instead)
+        super().end("upstream_truncated" if self.unreadable else outcome, instead)
         if self.meter is not None and (job := self.meter.deferred_job) is not None:
             self._on_deferred(self, job)
 

@@ -16,7 +16,7 @@ from proxyd.gateway.rejection import Rejection, rejected
 from proxyd.gateway.route import Target
 from proxyd.key_cache import KnownKey
 from proxyd.providers import DIALECTS, BadBody, Parsed, SlowBody, model_field, read_form
-from proxyd.translation import Translation
+from proxyd.translation import Translation, exact
 from proxyd.translation.fields import shown
 from shared.catalog import Endpoint, Kind
 from shared.policy import Reason
@@ -24,6 +24,8 @@ from shared.policy import Reason
 JUDGED_BYTES = 256 * 1024  # larger bodies are judged before they are read, and their sum is bounded
 BETA = "beta=true"  # a query of Anthropic's SDK and of Claude Code, which says nothing that the body does not
 PARSED_HERE_BYTES = 1024 * 1024  # larger bodies are parsed away from the event loop
+# Larger ones, and those of more objects, are translated there: up to here it takes some milliseconds.
+TRANSLATED_HERE_BYTES, TRANSLATED_HERE_OBJECTS = 256 * 1024, 1_000
 ROOM_SECONDS = 60.0  # how long a body waits for room
 # Of a body whose length is not told: room for the next of these sizes is taken when it has grown to the one before.
 _SIZES = (JUDGED_BYTES, 1024 * 1024, 4 * 1024 * 1024, MAX_JSON_BYTES)
@@ -79,22 +81,28 @@ class BodyReader:
 
     def translate(
         self, context: RequestContext, known: KnownKey, translation: Translation, parsed: Parsed, model: str
-    ) -> Parsed | Rejection:
-        """What is sent for a body that was read, to a provider of another dialect."""
+    ) -> Rejection | None:
+        """Put what is sent to a provider of another dialect in the place of a body that was read."""
         query = context.request.query
         if query not in ("", BETA):
             name = shown(query.partition("=")[0])
             detail = f"the parameter {name} cannot be said to a model of another provider."
             return rejected(Reason.INVALID_REQUEST, detail=detail, param=name)
         try:
-            if parsed.spans is None:
-                try:
-                    return translation.request(parsed.document, model)
-                except SlowBody:
-                    pass
-            return self._parser.translate(known.key.id, (translation, model), parsed.raw)
+            context.parsed = self._translated(known, translation, parsed, model)
         except (BadBody, ParserBusy) as error:
             return _refusal(error)
+        context.shows_usage = parsed.wants_usage
+        return None
+
+    def _translated(self, known: KnownKey, translation: Translation, parsed: Parsed, model: str) -> Parsed:
+        body = parsed.raw
+        if len(body) <= TRANSLATED_HERE_BYTES and parsed.spans is None and body.count(b"{") <= TRANSLATED_HERE_OBJECTS:
+            try:
+                return translation.request(exact(parsed.document, body), model)
+            except SlowBody:
+                pass
+        return self._parser.translate(known.key.id, (translation, model), body)
 
     def model_in(self, known: KnownKey, data: bytes) -> str | None:
         """The one model that a JSON object names. Raises BadBody and ParserBusy."""

@@ -240,15 +240,13 @@ class Gateway:
         target = unified_target(route, PROVIDERS[slug])
         if isinstance(target, Unknown):
             return rejected(Reason.UNKNOWN_ENDPOINT, detail=target.detail)
-        if (translation := target.translation) is not None:
-            translated = self._bodies.translate(context, known, translation, parsed, model)
-            if isinstance(translated, Rejection):
-                return translated
-            context.parsed, context.shows_usage = translated, parsed.wants_usage
-        elif model != parsed.model:
-            context.new_model = model
         _set_target(context, target, model)
-        return None
+        if (translation := target.translation) is None:
+            if model != parsed.model:
+                context.new_model = model
+            return None
+        refused = self._admission.refuse_model(known, context)
+        return refused or self._bodies.translate(context, known, translation, parsed, model)
 
     def _read_unmetered(self, context: RequestContext, known: KnownKey, target: Target) -> Rejection | None:
         """What is free or cannot be metered goes on as it comes; its model matters to keys that may use some only."""

@@ -7,7 +7,7 @@ answer sees the true one.
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import wraps
-from typing import Concatenate, ParamSpec
+from typing import Concatenate, ParamSpec, Protocol
 
 from proxyd.gateway.attempt import UpstreamAttempt
 from proxyd.gateway.masking import MAX_ERROR_BYTES, Unreadable, blanked, masked_error, plain_error
@@ -38,33 +38,44 @@ def primed(relay: Relay[More]) -> Relay[More]:
     return prime
 
 
+class Passing(Protocol):
+    """Takes an answer's bytes as they come and gives those for the client, as a meter does."""
+
+    def feed(self, data: bytes) -> bytes: ...
+    def end(self) -> bytes: ...
+
+
 @primed
-def stream(attempt: UpstreamAttempt) -> Generator[bytes, None, None]:
-    """An event stream, passed on as it comes. It must be metered."""
+def stream(attempt: UpstreamAttempt, passing: Passing | None = None) -> Generator[bytes, None, None]:
+    """An event stream, passed on as it comes. It must be metered; `passing` has it metered and makes another of it."""
     meter = attempt.meter
     assert meter is not None  # noqa: S101 - `dispatch` sends no other here
+    passing = passing or meter
     chunks = attempt.call.chunks()
     credential = attempt.admission.credential.encode()
     try:
         yield b""
         for data in chunks:
-            shown = blanked(meter.feed(data), credential)
+            shown = blanked(passing.feed(data), credential)
             if meter.complete:
                 attempt.end(_outcome(meter))
             else:
                 attempt.note_progress()
             if shown:
                 yield shown
-        rest = meter.end()
+        rest = passing.end()
         attempt.end(_outcome(meter))
         if rest:
             yield blanked(rest, credential)
+        if attempt.unreadable:
+            raise Truncated
     except UpstreamAborted:
         attempt.end("client_gone")
         raise Truncated from None
     except UpstreamError as error:
         attempt.end("upstream_truncated")
-        yield _error_event(attempt, error)
+        if not attempt.unreadable:  # else the client was told
+            yield _error_event(attempt, error)
         raise Truncated from error
     finally:
         attempt.finish_relay(chunks)
@@ -216,8 +227,9 @@ def _outcome(meter: Meter) -> str:
 
 
 def _error_event(attempt: UpstreamAttempt, error: UpstreamError) -> bytes:
-    """What a client is told inside a stream that breaks off; translated like the rest of it, where it is."""
+    """What a client is told inside a stream that breaks off, in its own dialect."""
     context, reason = attempt.context, upstream_reason(error)
     text = "The provider's answer broke off before it was complete."
-    kind = None if context.target.endpoint is None else context.target.endpoint.kind
-    return DIALECTS[context.target.dialect].error_event(ERRORS[reason].status, reason.value, text, context.id, kind)
+    endpoint, translation = context.target.endpoint, context.target.translation
+    kind = translation.caller if translation is not None else None if endpoint is None else endpoint.kind
+    return DIALECTS[context.dialect].error_event(ERRORS[reason].status, reason.value, text, context.id, kind)

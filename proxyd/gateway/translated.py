@@ -4,12 +4,13 @@ It is metered as it comes, by the provider's own dialect, like any other answer;
 behind the meter. So an attempt ends as ever, and before the last byte is handed over.
 """
 
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 
 from proxyd.gateway import headers, relay
 from proxyd.gateway.attempt import UpstreamAttempt
 from proxyd.gateway.masking import blanked
-from proxyd.messages import Header, Headers, Response, Truncated, UpstreamBroken
+from proxyd.messages import Header, Headers, Response, UpstreamBroken
+from proxyd.providers import Meter
 from proxyd.translation import Answering, Translation
 from proxyd.translation.answer import Unreadable
 from proxyd.wire.content_coding import ContentDecoder
@@ -43,7 +44,8 @@ def relayed(
         context.request.client.on_gone(None)  # the relay finds out when it writes, and then hands over
     begun = attempt.call.has_begun()
     answering = translation.answering(created, context.id, shows_usage=context.shows_usage)
-    return Response(status, _described(fields, _EVENTS), _stream(attempt, answering, coding), prompt=not begun)
+    stream = relay.stream(attempt, _Passing(attempt, answering, coding))
+    return Response(status, _described(fields, _EVENTS), stream, prompt=not begun)
 
 
 def error(attempt: UpstreamAttempt, translation: Translation, body: bytes, fields: list[Header]) -> Response:
@@ -56,24 +58,33 @@ def _described(fields: list[Header], kind: bytes) -> list[Header]:
     return [*(header for header in fields if header[0] not in _DESCRIBING), (b"content-type", kind)]
 
 
-@relay.primed
-def _stream(attempt: UpstreamAttempt, answering: Answering, coding: bytes | None) -> Generator[bytes, None, None]:
-    """A stream of events. One that cannot be read any more is still metered to its end, and then cut."""
-    passed = relay.stream(attempt)
-    decoder = ContentDecoder(coding)
-    try:
-        yield b""
-        for data in passed:
-            told = answering.feed(decoder.feed(data))
-            if told:
-                yield told
-        rest = answering.end()
-        if rest:
-            yield rest
-        if answering.broken:
-            raise Truncated
-    finally:
-        passed.close()
+class _Passing:
+    """A stream of events, metered and translated. One that cannot be read any more is metered on to its end."""
+
+    __slots__ = ("_answering", "_attempt", "_decoder", "_meter")
+
+    def __init__(self, attempt: UpstreamAttempt, answering: Answering, coding: bytes | None) -> None:
+        self._attempt = attempt
+        self._answering = answering
+        self._decoder = ContentDecoder(coding)
+        self._meter = _meter_of(attempt)
+
+    def feed(self, data: bytes) -> bytes:
+        told = self._answering.feed(self._decoder.feed(self._meter.feed(data)))
+        self._attempt.unreadable = self._answering.broken
+        return told
+
+    def end(self) -> bytes:
+        rest = self._meter.end()
+        told = self._answering.feed(self._decoder.feed(rest)) if rest else b""
+        told += self._answering.end()
+        self._attempt.unreadable = self._answering.broken
+        return told
+
+
+def _meter_of(attempt: UpstreamAttempt) -> Meter:
+    assert attempt.meter is not None  # noqa: S101 - what is translated was read, and what was read is metered
+    return attempt.meter
 
 
 def _whole(attempt: UpstreamAttempt, translation: Translation, coding: bytes | None, created: int) -> bytes:
@@ -96,9 +107,7 @@ def _whole(attempt: UpstreamAttempt, translation: Translation, coding: bytes | N
 
 def _metered(attempt: UpstreamAttempt, coding: bytes | None) -> Iterator[bytes]:
     """The plain bytes of an answer, which the meter has seen as they came."""
-    meter = attempt.meter
-    assert meter is not None  # noqa: S101 - what is translated was read, and what was read is metered
-    decoder = ContentDecoder(coding)
+    meter, decoder = _meter_of(attempt), ContentDecoder(coding)
     for data in attempt.call.chunks():
         meter.feed(data)
         yield relay.plain(decoder, data)

@@ -9,6 +9,7 @@ Which way a request takes stands in `shared.translated`. To translate one more, 
 readers and writers in the tables of `translation.py`.
 """
 
+from proxyd.translation.exact_json import exact
 from proxyd.translation.translation import Answering, Translation
 
-__all__ = ["Answering", "Translation"]
+__all__ = ["Answering", "Translation", "exact"]

@@ -8,6 +8,7 @@ from typing import Literal
 
 import orjson
 
+from proxyd.translation import exact_json
 from proxyd.translation.conversation import RedactedThinking, Text, Thinking, ToolCall
 
 Finish = Literal["end", "length", "tools", "stop_sequence", "refused"]
@@ -103,7 +104,24 @@ class Failed:
     message: str
 
 
-Piece = Begin | TextPiece | ThoughtPiece | Signature | RedactedThinking | CallBegin | CallPiece | PartEnd | End | Failed
+@dataclass(frozen=True, slots=True)
+class KeepAlive:
+    """Nothing new, but the provider is still at it."""
+
+
+Piece = (
+    Begin
+    | TextPiece
+    | ThoughtPiece
+    | Signature
+    | RedactedThinking
+    | CallBegin
+    | CallPiece
+    | PartEnd
+    | End
+    | Failed
+    | KeepAlive
+)
 
 
 def arguments_of(text: str, *, cut: bool = False) -> dict[str, object]:
@@ -114,7 +132,7 @@ def arguments_of(text: str, *, cut: bool = False) -> dict[str, object]:
     if not text.strip():
         return {}
     try:
-        value = orjson.loads(text)
+        value = exact_json.loads(text.encode())
     except orjson.JSONDecodeError:
         value = None
     if isinstance(value, dict):

@@ -14,6 +14,7 @@ from proxyd.translation.answer import (
     End,
     Failed,
     Finish,
+    KeepAlive,
     PartEnd,
     Piece,
     Signature,
@@ -101,6 +102,12 @@ def tokens_of(usage: Mapping[str, Any]) -> Tokens:
     )
 
 
+def kept_alive(event: Event) -> Iterator[Piece]:
+    """What an event without data tells. Comments are for the timers of those who wait; a part of an event is not."""
+    if event.raw.lstrip().startswith(b":") or event.name == b"ping":
+        yield KeepAlive()
+
+
 class ChatStream:
     """Reads one answer event by event."""
 
@@ -116,7 +123,10 @@ class ChatStream:
 
     def read(self, event: Event) -> Iterator[Piece]:
         """What an event tells. Raises Unreadable."""
-        if event.data is None or self._done:
+        if self._done:
+            return
+        if event.data is None:
+            yield from kept_alive(event)
             return
         if event.data == b"[DONE]":
             yield from self._end()

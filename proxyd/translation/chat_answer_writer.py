@@ -15,6 +15,7 @@ from proxyd.translation.answer import (
     CallPiece,
     End,
     Finish,
+    KeepAlive,
     Piece,
     Signature,
     TextPiece,
@@ -22,6 +23,7 @@ from proxyd.translation.answer import (
     Tokens,
 )
 from proxyd.translation.conversation import RedactedThinking, Text, Thinking, ToolCall
+from proxyd.wire.sse import KEEP_ALIVE
 
 _FINISH_REASONS: dict[Finish, str] = {
     "end": "stop",
@@ -114,6 +116,8 @@ class ChatEvents:
             case CallPiece():
                 self._argued = self._argued or bool(piece.arguments)
                 return self._call({"function": {"arguments": piece.arguments}}) if piece.arguments else b""
+            case KeepAlive():
+                return KEEP_ALIVE
             case End():
                 return self._without_arguments() + self._end(piece)
             case _:

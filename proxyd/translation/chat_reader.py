@@ -45,7 +45,6 @@ def read(document: Mapping[str, Any]) -> Conversation:
         options.done()
     stop = body.take("stop")
     tools = tuple(_tool(each) for each in body.each("tools"))
-    older, newer = body.count("max_tokens"), body.count("max_completion_tokens")
     tier = body.text("service_tier")
     if tier not in (None, "auto", "default"):
         raise refusal("service_tier")
@@ -56,14 +55,14 @@ def read(document: Mapping[str, Any]) -> Conversation:
         tools=tools,
         tool_choice=_choice(body),
         parallel_calls=body.flag("parallel_tool_calls"),
-        max_tokens=older if newer is None else newer,
+        max_tokens=_limit(body),
         stop=_stop(stop),
         temperature=body.number("temperature"),
         top_p=body.number("top_p"),
         top_k=None,
         reasoning=reasoning_of(body),
         schema=_schema(body),
-        user=_user(body),
+        user=user_of(body),
         standard_tier=tier == "default",
         stream=body.flag("stream") or False,
     )
@@ -269,16 +268,26 @@ def _schema(body: Fields) -> Schema | None:
 
 
 def schema_in(described: Fields) -> Schema:
-    """A schema and what is told of it; its name is for people, and only one that is held to is translated."""
+    """A schema and what is told of it; its name is for people."""
     schema = described.mapping("schema")
     if schema is None:
         raise BadBody(f"{described.at('schema')} is missing.", described.at("schema"))
     described.hint("name")
-    described.flag("strict")
+    found = Schema(schema, described.flag("strict") is not False, described.at("strict"))
     described.done()
-    return Schema(schema)
+    return found
 
 
-def _user(body: Fields) -> str | None:
+def _limit(body: Fields) -> int | None:
+    older, newer = body.count("max_tokens"), body.count("max_completion_tokens")
+    if older is not None and newer is not None and older != newer:
+        raise refusal("max_tokens", "is another limit than max_completion_tokens")
+    return older if newer is None else newer
+
+
+def user_of(body: Fields) -> str | None:
+    """The app's own user, by the newer name of the field or the older one."""
     newer, older = body.text("safety_identifier"), body.text("user")
+    if older is not None and newer is not None and older != newer:
+        raise refusal("user", "is somebody else than safety_identifier")
     return older if newer is None else newer

@@ -60,7 +60,7 @@ def write(conversation: Conversation, provider: str) -> Json:
     if conversation.tools:
         body["tools"] = [_tool(tool) for tool in conversation.tools]
     if conversation.schema is not None:
-        described = {"name": SCHEMA_NAME, "schema": conversation.schema.schema, "strict": True}
+        described = {"name": SCHEMA_NAME, "schema": conversation.schema.schema, "strict": conversation.schema.strict}
         body["response_format"] = {"type": "json_schema", "json_schema": described}
     if conversation.stream:
         body |= {"stream": True, "stream_options": {"include_usage": True}}

@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 Role = Literal["user", "assistant"]
 Effort = Literal["minimal", "low", "medium", "high", "xhigh", "max"]
+Display = Literal["summarized", "omitted"]
+DISPLAYS: tuple[Display, ...] = ("summarized", "omitted")
 EFFORTS: tuple[Effort, ...] = ("minimal", "low", "medium", "high", "xhigh", "max")
 
 
@@ -101,9 +103,11 @@ class ToolChoice:
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """What the answer has to look like, as a JSON schema."""
+    """What the answer has to look like, as a JSON schema; `strict`: it is held to."""
 
     schema: Mapping[str, Any]
+    strict: bool = True
+    place: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +116,7 @@ class Reasoning:
 
     effort: Effort
     budget_tokens: int | None = None
+    display: Display | None = None  # whether its thoughts are told; None: as the model does by itself
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from proxyd.translation.answer import (
     Tokens,
     Unreadable,
 )
-from proxyd.translation.chat_answer_reader import error_in, listed, number, section, word
+from proxyd.translation.chat_answer_reader import error_in, kept_alive, listed, number, section, word
 from proxyd.translation.conversation import RedactedThinking, Text, Thinking, ToolCall
 from proxyd.wire.sse import Event
 
@@ -98,7 +98,10 @@ class MessageStream:
 
     def read(self, event: Event) -> Iterator[Piece]:
         """What an event tells. Raises Unreadable."""
-        if event.data is None or self._done or event.name == b"ping":
+        if self._done:
+            return
+        if event.data is None or event.name == b"ping":
+            yield from kept_alive(event)
             return
         try:
             value = orjson.loads(event.data)

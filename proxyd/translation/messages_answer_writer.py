@@ -13,6 +13,7 @@ from proxyd.translation.answer import (
     End,
     Failed,
     Finish,
+    KeepAlive,
     Piece,
     Signature,
     TextPiece,
@@ -115,6 +116,8 @@ class MessageEvents:
                 delta = {"stop_reason": _STOP_REASONS[piece.finish], "stop_sequence": piece.stop_sequence}
                 told = _event("message_delta", delta=delta, usage=usage_of(piece.usage))
                 return self._close() + told + _event("message_stop")
+            case KeepAlive():
+                return _event("ping")
             case Failed():
                 return b""  # said by whoever words errors
             case _:

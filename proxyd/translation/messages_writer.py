@@ -18,7 +18,7 @@ from proxyd.translation.conversation import (
 )
 from proxyd.translation.fields import refusal
 from proxyd.translation.reasoning import BUDGETS
-from shared.output_limits import UNKNOWN_MODEL, output_maximum
+from shared.output_limits import accepted_limit, output_maximum
 
 LEAST_BUDGET = 1_024  # of a thought, and it has to be less than the whole answer may have
 # Models of before 4.6 are told how many tokens to think; those since, how hard. Source: platform.claude.com,
@@ -32,9 +32,7 @@ def write(conversation: Conversation) -> Json:
     """The body. Raises BadBody for what the dialect cannot say."""
     if conversation.temperature is not None and conversation.temperature > 1:
         raise refusal("temperature", "is above 1, which is the most that models of Anthropic take")
-    limit = conversation.max_tokens
-    if limit is None:  # the dialect wants one
-        limit = output_maximum("anthropic", conversation.model) or UNKNOWN_MODEL
+    limit = _default_limit(conversation) if conversation.max_tokens is None else conversation.max_tokens
     body: Json = {
         "model": conversation.model,
         "max_tokens": limit,
@@ -65,9 +63,19 @@ def write(conversation: Conversation) -> Json:
     if conversation.reasoning is not None:
         plain["thinking"], config = _thinking(conversation.reasoning, conversation.model, limit)
     if conversation.schema is not None:
+        if not conversation.schema.strict:
+            raise refusal(conversation.schema.place, "is false, and models of Anthropic hold to every schema")
         config["format"] = {"type": "json_schema", "schema": conversation.schema.schema}
     plain["output_config"] = config or None
     return body | {name: value for name, value in plain.items() if value is not None}
+
+
+def _default_limit(conversation: Conversation) -> int:
+    """A limit where the client set none, because the dialect wants one: as much as the model is known to take."""
+    limit, reasoning = accepted_limit("anthropic", conversation.model), conversation.reasoning
+    if reasoning is None or reasoning.budget_tokens is None or output_maximum("anthropic", conversation.model):
+        return limit
+    return limit + reasoning.budget_tokens  # of an unknown model: it takes more than the thoughts that it is allowed
 
 
 def thinks_by_budget(model: str) -> bool:
@@ -77,14 +85,15 @@ def thinks_by_budget(model: str) -> bool:
 
 def _thinking(reasoning: Reasoning, model: str, limit: int) -> tuple[Json, Json]:
     """`thinking`, and what of it stands in `output_config`."""
+    display: Json = {} if reasoning.display is None else {"display": reasoning.display}
     if reasoning.budget_tokens is not None:
-        return {"type": "enabled", "budget_tokens": reasoning.budget_tokens}, {}
+        return {"type": "enabled", "budget_tokens": reasoning.budget_tokens} | display, {}
     if not thinks_by_budget(model):
         effort = "low" if reasoning.effort == "minimal" else reasoning.effort
-        return {"type": "adaptive"}, {"effort": effort}
+        return {"type": "adaptive"} | display, {"effort": effort}
     if limit <= LEAST_BUDGET:
         raise refusal("reasoning_effort", f"takes more than the {limit} tokens that the answer may have")
-    return {"type": "enabled", "budget_tokens": min(BUDGETS[reasoning.effort], limit - 1)}, {}
+    return {"type": "enabled", "budget_tokens": min(BUDGETS[reasoning.effort], limit - 1)} | display, {}
 
 
 def _content(parts: tuple[Part, ...]) -> str | list[Json]:

@@ -12,6 +12,7 @@ from proxyd.translation.answer import (
     CallPiece,
     End,
     Finish,
+    KeepAlive,
     Piece,
     Signature,
     TextPiece,
@@ -20,6 +21,7 @@ from proxyd.translation.answer import (
 )
 from proxyd.translation.conversation import RedactedThinking, Text, Thinking, ToolCall
 from proxyd.translation.responses_reader import REDACTED
+from proxyd.wire.sse import KEEP_ALIVE
 
 _INCOMPLETE: dict[Finish, str] = {"length": "max_output_tokens", "refused": "content_filter"}
 Json = dict[str, Any]
@@ -145,6 +147,8 @@ class ResponseEvents:
                 self._arguments += piece.arguments
                 kind = "response.function_call_arguments.delta"
                 return self._event(kind, **self._place(), delta=piece.arguments) if piece.arguments else b""
+            case KeepAlive():
+                return KEEP_ALIVE
             case End():
                 return self._end(piece)
             case _:

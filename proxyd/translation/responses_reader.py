@@ -9,7 +9,7 @@ from typing import Any
 
 from proxyd.providers import BadBody
 from proxyd.translation.answer import Unreadable, arguments_of
-from proxyd.translation.chat_reader import PDF, image_at, in_data, schema_in
+from proxyd.translation.chat_reader import PDF, image_at, in_data, schema_in, user_of
 from proxyd.translation.conversation import (
     EFFORTS,
     Conversation,
@@ -51,7 +51,6 @@ def read(document: Mapping[str, Any]) -> Conversation:
         raise refusal("service_tier")
     instructions = body.text("instructions")
     system = [] if instructions is None else [Text(instructions, "instructions")]
-    newer, older = body.text("safety_identifier"), body.text("user")
     conversation = Conversation(
         model=body.needed("model"),
         turns=turns_of(_said(body, system)),
@@ -64,7 +63,7 @@ def read(document: Mapping[str, Any]) -> Conversation:
         top_p=body.number("top_p"),
         reasoning=_reasoning(body),
         schema=_schema(body),
-        user=older if newer is None else newer,
+        user=user_of(body),
         standard_tier=tier == "default",
         stream=body.flag("stream") or False,
     )
@@ -206,13 +205,14 @@ def _reasoning(body: Fields) -> Reasoning | None:
     if reasoning is None:
         return None
     effort = reasoning.text("effort")
+    summary = reasoning.has("summary")
     reasoning.only("summary", "auto", "concise", "detailed")
     reasoning.done()
     if effort is None or effort == "none":
         return None
     if effort not in EFFORTS:
         raise BadBody("reasoning.effort is none of its levels.", "reasoning.effort")
-    return Reasoning(next(each for each in EFFORTS if each == effort))
+    return Reasoning(next(each for each in EFFORTS if each == effort), display="summarized" if summary else None)
 
 
 def _schema(body: Fields) -> Schema | None:

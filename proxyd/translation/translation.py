@@ -12,6 +12,7 @@ from proxyd.translation import (
     chat_answer_writer,
     chat_reader,
     chat_writer,
+    exact_json,
     messages_answer_reader,
     messages_answer_writer,
     messages_reader,
@@ -78,13 +79,13 @@ class Translation:
         fixed = isinstance(body.get("thinking"), dict) and "budget_tokens" in body["thinking"]
         if conversation.max_tokens is None and not fixed:
             # A limit that stands there only because the dialect wants one is the router's to lower, as ever.
-            parsed.size = replace(parsed.size, output_limit=None)
+            parsed.size = replace(parsed.size, output_limit=None, output_default=parsed.size.output_limit)
         return parsed
 
     def answer(self, body: bytes, created: int) -> bytes:
         """A whole answer in the caller's dialect. Raises Unreadable."""
         try:
-            document = orjson.loads(body)
+            document = exact_json.loads(body)
         except orjson.JSONDecodeError:
             raise Unreadable("the answer is no JSON") from None
         if not isinstance(document, dict):

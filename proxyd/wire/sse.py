@@ -27,6 +27,7 @@ class Event(NamedTuple):
     data: bytes | None  # None: no data at all (comments, pings), or larger than MAX_EVENT_BYTES
 
 
+KEEP_ALIVE = b": keep-alive\n\n"  # a comment, which tells nothing and keeps a connection awake
 LAST_HALF = Event(b"\n", b"", None)  # the LF of a CRLF whose CR ended the event before
 
 

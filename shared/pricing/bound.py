@@ -100,7 +100,7 @@ def explain(
     }
     affordable = None
     if parts.per_output_token and not size.output_fixed:
-        affordable = min(max(0, parts.fitting(remaining_nanos)), _maximum(provider_slug, model))
+        affordable = min(max(0, parts.fitting(remaining_nanos)), _maximum(provider_slug, model, size))
     return Bound(
         nanos=parts.nanos(limit),
         input=_part(parts.input_tokens, parts.per_input_token, parts.scale),
@@ -131,7 +131,7 @@ def fitting_output_limit(
     if size.output_limit is not None or size.output_free:
         return None
     parts = _parts(provider_slug, model, size, at, book)
-    maximum = _maximum(provider_slug, model)
+    maximum = _maximum(provider_slug, model, size)
     if isinstance(parts, Unbounded) or parts.per_output_token == 0:
         return None
     if parts.nanos(maximum) <= remaining_nanos // SHARE:
@@ -226,10 +226,13 @@ def _most_output(provider_slug: str, model: str, size: Size, output_limit: int |
     """The output tokens of one choice at most: by the client's limit, else by ours, else by the model."""
     if size.output_limit is not None:
         return size.output_limit
-    return _maximum(provider_slug, model) if output_limit is None else output_limit
+    return _maximum(provider_slug, model, size) if output_limit is None else output_limit
 
 
-def _maximum(provider_slug: str, model: str) -> int:
+def _maximum(provider_slug: str, model: str, size: Size) -> int:
+    """The output tokens of one choice at most where the client set no limit: by what is sent, else by the model."""
+    if size.output_default is not None:
+        return size.output_default
     maximum = output_maximum(provider_slug, model)
     return UNKNOWN_MODEL if maximum is None else maximum
 

@@ -46,6 +46,7 @@ class Size:
     context_inputs: bool = False  # input we cannot see: state, files or pages at the provider, results of its tools
     overhead_tokens: int = 256  # what a provider adds around messages and tools
     output_limit: int | None = None  # the client's own
+    output_default: int | None = None  # stands in the body where the client set none, and may be lowered
     choices: int = 1
     extra_output_tokens: int = 0  # billed as output beyond the limit (rejected parts of a prediction)
     tool_fees: Mapping[str, int] = field(default_factory=dict)  # genai-prices' usage key -> most calls, seconds, ...

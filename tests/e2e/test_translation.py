@@ -150,6 +150,9 @@ def test_limits_hold(router: Router) -> None:
     assert (refused.status_code, code(refused), refused.json()["type"]) == (403, "provider_not_allowed", "error")
     _, some = router.create_key(name="some", allowed_models=["claude-*"])
     assert code(messages(router, some, model=GPT)) == "model_not_allowed"
+    # The rules of the key come first, also where the request could not be translated.
+    assert code(messages(router, some, model=GPT, top_k=3)) == "model_not_allowed"
+    assert code(messages(router, narrow, model=GPT, top_k=3)) == "provider_not_allowed"
     assert code(chat(router, some, model=CLAUDE)) is None
 
 
@@ -213,6 +216,7 @@ def test_models_of_the_callers_own_provider_go_as_they_came(router: Router) -> N
     assert messages(router, key, model=f"anthropic/{CLAUDE}", top_k=3).ok
     assert messages(router, key, model="my-own-model").status_code == 404
     router.wait_for_ledger(key_id, 3)
-    rows = [(row["provider"], row["requested_model"]) for row in ledger_rows(router, key_id)]
-    assert sorted(rows) == [("anthropic", CLAUDE), ("anthropic", CLAUDE), ("anthropic", "my-own-model")]
+    rows = ledger_rows(router, key_id)
+    assert sorted(row["requested_model"] for row in rows) == [CLAUDE, CLAUDE, "my-own-model"]
+    assert {row["provider"] for row in rows} == {"anthropic"}
     assert seen(router, text) == 1

@@ -14,7 +14,9 @@ from proxyd.gateway.admission import AdmissionController
 from proxyd.gateway.context import RequestContext
 from proxyd.gateway.limits import Limits
 from proxyd.gateway.rejection import Rejection
+from proxyd.gateway.route import Target, Unified, find_route, unified_target
 from proxyd.key_cache import KeyCache
+from shared.catalog import PROVIDERS
 from shared.keys import NewKey
 from shared.models import ProxyKey
 from shared.policy import Reason
@@ -49,20 +51,26 @@ def admission(engine: Engine, sealer: Sealer, worker: Worker, database: Database
     return AdmissionController(keys, worker.counters, worker.accounting, limits)
 
 
+def context_of(secret: NewKey) -> RequestContext:
+    untouched: Any = None  # neither the request nor its head is looked at: whoever does, fails
+    return RequestContext(untouched, 1, "req_1", untouched, ip_address("203.0.113.7"), "openai", 0.0, secret.digest)
+
+
 def reason(admission: AdmissionController, secret: NewKey) -> Reason | None:
     """Why a request with this key is refused by its head; None: it is not."""
-    untouched: Any = None  # neither the request nor its head is looked at: whoever does, fails
-    address = ip_address("203.0.113.7")
-    context = RequestContext(untouched, 1, "req_1", untouched, address, "openai", 0.0, secret.digest)
-    found = admission.check_key(context)
+    return reason_of(admission.check_key(context_of(secret)))
+
+
+def reason_of(found: object) -> Reason | None:
     return found.deny.reason if isinstance(found, Rejection) else None
 
 
-def edited(engine: Engine, worker: Worker, key_id: str, *, paused: bool) -> None:
+def edited(engine: Engine, worker: Worker, key_id: str, **fields: object) -> None:
     """As the dashboard does it: commit, then tell the counters."""
     with Session(engine) as session:
         key = session.get_one(ProxyKey, key_id)
-        key.paused = paused
+        for name, value in fields.items():
+            setattr(key, name, value)
         key.version += 1
         session.commit()
         worker.counters.publish(worker.membership.generation, {key_id: key.version}, {})
@@ -97,3 +105,41 @@ def test_what_was_not_edited_is_an_answer_while_the_database_is_down(
     assert reason(admission, secret) is Reason.KEY_PAUSED
     database.down = True
     assert reason(admission, secret) is Reason.KEY_PAUSED
+
+
+def refused_model(
+    admission: AdmissionController, secret: NewKey, model: str, *, since: Callable[[], None] = lambda: None
+) -> Reason | None:
+    """Why a message for a model of OpenAI's is refused before it is translated; `since` happens after the first look."""
+    route = find_route("POST", "/v1/messages")
+    assert isinstance(route, Unified)
+    target = unified_target(route, PROVIDERS["openai"])
+    assert isinstance(target, Target)
+    context = context_of(secret)
+    known = admission.check_key(context)
+    assert not isinstance(known, Rejection)
+    since()
+    context.target, context.model = target, model
+    return reason_of(admission.refuse_model(known, context))
+
+
+def test_a_model_is_refused_before_anything_is_done_for_it(admission: AdmissionController, make_key: MakeKey) -> None:
+    _, some = make_key(allowed_models=["gpt-4*"])
+    assert refused_model(admission, some, "gpt-4o") is None
+    assert refused_model(admission, some, "gpt-5") is Reason.MODEL_NOT_ALLOWED
+    _, narrow = make_key(allowed_providers=["anthropic"])
+    assert refused_model(admission, narrow, "gpt-4o") is Reason.PROVIDER_NOT_ALLOWED
+    _, capped = make_key(spend_limit_nanos=1, allowed_providers=["openai"])
+    assert refused_model(admission, capped, "gpt-4o") is None, "what it costs is not known yet"
+
+
+def test_a_model_is_refused_by_the_key_as_it_stands_now(
+    admission: AdmissionController, engine: Engine, worker: Worker, make_key: MakeKey
+) -> None:
+    key_id, secret = make_key(allowed_models=["gpt-4*"])
+    assert reason(admission, secret) is None  # it is known from now on
+    opened = {"allowed_models": ["gpt-*"]}
+    assert refused_model(admission, secret, "gpt-5", since=lambda: edited(engine, worker, key_id, **opened)) is None
+    paused = {"paused": True}
+    refused = refused_model(admission, secret, "o3", since=lambda: edited(engine, worker, key_id, **paused))
+    assert refused is Reason.KEY_PAUSED

@@ -159,6 +159,23 @@ def test_geminis_calls_come_whole_and_signed() -> None:
     assert answer.finish == "tools"
 
 
+@pytest.mark.parametrize(("caller", "provider"), TRANSLATED)
+@pytest.mark.parametrize("ended", ["\n", "\r\n", "\r"])
+def test_signs_of_life_are_passed_on(caller: Kind, provider: str, ended: str) -> None:
+    """A comment, or Anthropic's ping: whoever waits for the first word would hang up else. Not behind the end."""
+    translation = way(caller, provider)
+    data = stream_of(translation.endpoint.kind, Answer("a", "m", (Text("x"),), "end", None, Tokens(1, 1)), 1)
+    sign = f": still at it{ended}{ended}".encode()
+    alive = b'event: ping\ndata: {"type":"ping"}\n\n' if caller is Kind.MESSAGES else b": keep-alive\n\n"
+    plain, _ = answered(translation, data)
+    assert answered(translation, sign + sign + data + sign)[0] == alive + alive + plain
+    if translation.endpoint.kind is Kind.MESSAGES:
+        ping = b'event: ping\ndata: {"type": "ping"}\n\n'
+        assert answered(translation, ping + data + ping)[0] == alive + plain
+    answering = translation.answering(7, "req_1", shows_usage=False)
+    assert answering.feed(sign + b"\n") == alive, "at once, and an empty line tells nothing"
+
+
 def test_a_refusal_and_a_named_call() -> None:
     shown, _ = answered(TO_GPT, chunk({"refusal": "No."}) + chunk({}, "stop") + b"data: [DONE]\n\n")
     answer = assembled(read_events(MessageStream().read, shown))

@@ -196,6 +196,53 @@ def test_the_limit_that_the_dialect_wants_is_the_routers_to_lower() -> None:
     assert thinks.size.output_limit == 64_000
 
 
+@pytest.mark.parametrize(
+    ("model", "limit"),
+    [("claude-sonnet-4-6", 128_000), ("claude-3-7-sonnet-20250219", 64_000), ("claude-of-next-year", 4_096)],
+)
+def test_a_limit_that_is_made_up_is_taken_and_bounds_what_is_billed(model: str, limit: int) -> None:
+    parsed = way(Kind.CHAT, "anthropic").request(CHAT, model)
+    assert orjson.loads(parsed.raw)["max_tokens"] == limit
+    assert (parsed.size.output_limit, parsed.size.output_default) == (None, limit)
+    own = way(Kind.CHAT, "anthropic").request(CHAT | {"max_tokens": 9}, model)
+    assert (own.size.output_limit, own.size.output_default) == (9, None)
+
+
+def test_thoughts_of_an_unknown_model_fit_into_its_limit() -> None:
+    asked = CHAT | {"thinking": {"type": "enabled", "budget_tokens": 20_000}}
+    parsed = way(Kind.CHAT, "anthropic").request(asked, "claude-of-next-year")
+    assert orjson.loads(parsed.raw)["max_tokens"] == parsed.size.output_limit == 24_096
+    assert sent(Kind.CHAT, "anthropic", asked, "claude-haiku-4-5")["max_tokens"] == 64_000
+
+
+def test_what_two_fields_say_alike_is_said_once() -> None:
+    both = {"max_tokens": 9, "max_completion_tokens": 9, "user": "u", "safety_identifier": "u"}
+    body = sent(Kind.CHAT, "anthropic", CHAT | both)
+    assert (body["max_tokens"], body["metadata"]) == (9, {"user_id": "u"})
+
+
+def test_a_schema_that_is_a_wish_stays_one() -> None:
+    shape = {"format": {"type": "json_schema", "name": "x", "schema": {"type": "object"}, "strict": False}}
+    body = sent(Kind.RESPONSES, "gemini", RESPONSES | {"text": shape})
+    assert body["response_format"]["json_schema"]["strict"] is False
+    del shape["format"]["strict"]
+    body = sent(Kind.RESPONSES, "gemini", RESPONSES | {"text": shape})
+    assert body["response_format"]["json_schema"]["strict"] is True
+
+
+@pytest.mark.parametrize(
+    ("caller", "asked"),
+    [
+        (Kind.CHAT, {"thinking": {"type": "adaptive", "display": "summarized"}}),
+        (Kind.RESPONSES, {"reasoning": {"effort": "high", "summary": "auto"}}),
+    ],
+)
+def test_who_wants_to_see_thoughts_says_so(caller: Kind, asked: Json) -> None:
+    """Later models do not tell theirs by themselves."""
+    body = sent(caller, "anthropic", DOCUMENTS[caller] | asked, "claude-opus-5")
+    assert body["thinking"] == {"type": "adaptive", "display": "summarized"}
+
+
 def test_a_large_body_is_translated_beside_the_worker() -> None:
     document = CHAT | {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": PNG}}]}]}
     translation = way(Kind.CHAT, "anthropic")

@@ -12,6 +12,7 @@ from shared.catalog import (
     output_maximum,
     provider_of_model,
 )
+from shared.output_limits import accepted_limit
 from shared.pricing.table import PRICES_IDS, places
 
 
@@ -126,6 +127,32 @@ def test_the_longest_prefix_gives_the_output_maximum() -> None:
     assert output_maximum("anthropic", "claude-opus-4-1-20250805") == 32_000
     assert output_maximum("gemini", "gemini-2.5-pro") == 65_536
     assert output_maximum("openai", "llama") is None
+
+
+@pytest.mark.parametrize(
+    ("model", "limit"),
+    [
+        ("claude-2.1", 4_096),
+        ("claude-3-haiku-20240307", 4_096),
+        ("claude-3-5-haiku-latest", 8_192),
+        ("claude-3-7-sonnet-20250219", 64_000),
+        ("claude-opus-4-0", 32_000),
+        ("claude-opus-4-20250514", 32_000),
+        ("claude-opus-4-1-20250805", 32_000),
+        ("claude-opus-4-5", 64_000),
+        ("claude-sonnet-4-5", 64_000),
+        ("claude-haiku-4-5", 64_000),
+        ("claude-sonnet-4-6", 128_000),
+        ("claude-haiku-5-5", 128_000),
+        ("claude-v1", 4_096),
+        ("claude-instant-1.2", 4_096),
+        ("claude-of-next-year", 4_096),
+    ],
+)
+def test_a_limit_that_is_set_is_one_that_the_provider_takes(model: str, limit: int) -> None:
+    """By the overviews of platform.claude.com, without a beta header."""
+    assert accepted_limit("anthropic", model) == limit
+    assert limit <= (output_maximum("anthropic", model) or limit)
 
 
 def test_credentials_go_where_the_endpoint_wants_them() -> None:

@@ -9,7 +9,7 @@ from shared import pricing
 from shared.catalog import output_maximum
 from shared.money import MAX_NANOS
 from shared.pricing import Size, Usage, cost, fitting_output_limit
-from shared.pricing.bound import CONTEXT_TOKENS, IMAGE_TOKENS, MINIMUM_LIMIT
+from shared.pricing.bound import CONTEXT_TOKENS, IMAGE_TOKENS, MINIMUM_LIMIT, Bound, explain
 
 AT = datetime(2026, 11, 24, 12, tzinfo=UTC).timestamp()
 MODELS = [
@@ -196,6 +196,16 @@ def test_a_limit_that_cannot_fit_is_named_so_that_the_refusal_tells_it() -> None
     assert limit_for(0) == MINIMUM_LIMIT
     assert limit_for(15 * 8 * 10_000) == MINIMUM_LIMIT
     assert limit_for(10_000, Size(10**6, overhead_tokens=0)) == MINIMUM_LIMIT
+
+
+def test_a_limit_that_stands_in_the_body_bounds_it_and_is_only_lowered() -> None:
+    size = Size(0, overhead_tokens=0, service_tier="default", output_default=5_000)
+    assert bound("openai", "gpt-4o", size, at=AT) == 5_000 * 10_000
+    assert limit_for(8 * 5_000 * 10_000, size) is None, "and not 5,000 of a maximum of 16,384"
+    assert limit_for(8 * 4_500 * 10_000, size) == 4_500
+    told = explain("openai", "gpt-4o", size, at=AT, remaining_nanos=10**12)
+    assert isinstance(told, Bound)
+    assert told.affordable_output_limit == 5_000
 
 
 def test_small_models_get_their_own_maximum_at_least() -> None:

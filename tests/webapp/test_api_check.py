@@ -215,3 +215,11 @@ def test_the_command_says_the_same(app: Flask, make: Make) -> None:
     assert (unknown.exit_code, "pasted" in unknown.output) == (2, False)
     with app.app_context():
         assert db.session.query(Refusal).count() == 0
+
+
+@pytest.mark.usefixtures("configured")
+def test_a_limit_that_the_router_makes_up_is_what_is_held(api: Api, make: Make) -> None:
+    """The largest that Anthropic takes for this model, not the most that it could ever answer."""
+    key, model = make(), "claude-3-7-sonnet-latest"
+    made_up, said = checked(api, key.id, model=model), checked(api, key.id, model=model, max_tokens=64_000)
+    assert made_up["needed_usd"] == said["needed_usd"]

@@ -25,6 +25,7 @@ from shared.counters import (
 )
 from shared.judgement import explained, judge, nobodys_model, not_configured, rate_limited, spend_refused
 from shared.models import PriceOverride, ProviderCredential, snapshot_of
+from shared.output_limits import accepted_limit
 from shared.policy import ERRORS, Charges, Deny, KeySnapshot, Reason, check_key
 from shared.pricing import PriceBook, Size, book_of
 from shared.sealing import Sealer, UnsealError
@@ -88,7 +89,7 @@ def check_request(org_id: str, key_id: str, asked: CheckRequest) -> CheckView:
         return CheckView(place, model=asked.model)
     standing = _standing(key)
     provider, model, slug = place.provider, place.model, place.provider.slug
-    size, free = _size(place.endpoint, asked), place.endpoint is not None and place.endpoint.kind is Kind.FREE
+    size, free = _size(place, asked), place.endpoint is not None and place.endpoint.kind is Kind.FREE
     book = _book(org_id)
     left = None if standing is None else standing.remaining_nanos(key)
     verdict, bound_nanos, limit = judge(key, asked.ip, slug, model, size, lambda _: left, book, at, free=free)
@@ -147,10 +148,14 @@ def _place(key: KeySnapshot, asked: CheckRequest) -> _Place | Deny:
     return _Place(provider, endpoint, path, model)
 
 
-def _size(endpoint: Endpoint | None, asked: CheckRequest) -> Size | None:
+def _size(place: _Place, asked: CheckRequest) -> Size | None:
+    endpoint, limit = place.endpoint, asked.max_tokens
     if endpoint is None or endpoint.kind in NOT_METERED:
         return None
-    return Size(0, output_limit=asked.max_tokens, output_free=endpoint.kind in _OUTPUT_FREE, cache_writes=False)
+    # Messages have a limit, so one without comes by another endpoint and is translated.
+    made_up = accepted_limit(place.provider.slug, place.model or "") if endpoint.kind is Kind.MESSAGES else None
+    free = endpoint.kind in _OUTPUT_FREE
+    return Size(0, output_limit=limit, output_default=made_up, output_free=free, cache_writes=False)
 
 
 class _Standing(NamedTuple):

@@ -1,0 +1,67 @@
+"""Where a body is translated: in the worker while that takes no time, else in the process beside it."""
+
+from collections.abc import Iterator
+from ipaddress import ip_address
+from typing import Any
+
+import orjson
+import pytest
+from refusal_kit import KEY
+from request_kit import Untouched
+from translation_kit import CHAT, way
+
+from proxyd.bodies.memory import BodyMemory
+from proxyd.bodies.parser import BodyParser
+from proxyd.gateway.body_reader import BodyReader
+from proxyd.gateway.context import RequestContext
+from proxyd.gateway.rejection import Rejection
+from proxyd.key_cache import KnownKey
+from proxyd.messages import Request
+from proxyd.providers import DIALECTS, Parsed
+from shared.catalog import PROVIDERS, Kind, find_endpoint
+
+NOBODY: Any = None  # whom nothing is asked here
+KNOWN = KnownKey(KEY, {}, 1, None)
+SAID = {"role": "user", "content": "hello"}
+
+
+@pytest.fixture
+def parser() -> Iterator[BodyParser]:
+    parser = BodyParser()
+    yield parser
+    parser.close()
+
+
+def read(document: dict[str, Any]) -> Parsed:
+    found = find_endpoint(PROVIDERS["openai"], "POST", "/v1/chat/completions")
+    assert found is not None
+    return DIALECTS["openai"].read(found[0], orjson.dumps(document), None, "")
+
+
+def translated(parser: BodyParser, document: dict[str, Any]) -> tuple[RequestContext, Rejection | None]:
+    request = Request("POST", "/v1/chat/completions", "", (), Untouched(), Untouched())
+    context = RequestContext(request, 1, "req_1", NOBODY, ip_address("10.0.0.1"), "openai", 0.0)
+    reader = BodyReader(NOBODY, BodyMemory(), parser)
+    refused = reader.translate(context, KNOWN, way(Kind.CHAT, "anthropic"), read(document), "claude-sonnet-4-6")
+    return context, refused
+
+
+def test_it_works(parser: BodyParser) -> None:
+    context, refused = translated(parser, CHAT | {"stream": True, "stream_options": {"include_usage": False}})
+    assert (refused, context.shows_usage, parser.pid) == (None, False, 0)
+    assert context.parsed is not None
+    assert context.parsed.raw == way(Kind.CHAT, "anthropic").request(CHAT | {"stream": True}, "claude-sonnet-4-6").raw
+
+
+def test_what_takes_longer_is_translated_beside_the_worker(parser: BodyParser) -> None:
+    """Many messages, or long ones: all of them far below what is parsed there."""
+    few_and_long = CHAT | {"messages": [SAID | {"content": "a" * 300_000}]}
+    for document in (few_and_long, CHAT | {"messages": [SAID] * 2_000}):
+        context, refused = translated(parser, document)
+        assert refused is None
+        assert context.parsed is not None
+        assert context.parsed.raw == way(Kind.CHAT, "anthropic").request(document, "claude-sonnet-4-6").raw
+        assert parser.pid
+    _, refused = translated(parser, few_and_long | {"seed": 1})
+    assert refused is not None
+    assert refused.deny.facts["param"] == "seed"
