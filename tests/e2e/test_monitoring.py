@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from collector_kit import Collector, attributes
 from harness import Router, eventually, free_port
 from prometheus_client.parser import text_string_to_metric_families
 
+from proxyd import cli
 from shared import keys, money
 
 
@@ -49,16 +48,6 @@ class Watched(Router):
     def lines(self, key_id: str) -> list[dict[str, Any]]:
         found = [json.loads(line) for line in self.lines_path.read_text().splitlines()]
         return [line for line in found if line["key_id"] == key_id]
-
-    def refused_start(self, **settings: str) -> str:
-        """What a second proxy says that cannot start."""
-        elsewhere = {"ROUTER_PROXY_BIND": f"127.0.0.1:{free_port()}", **settings}
-        done = subprocess.run(
-            [sys.executable, "-m", "proxyd"], cwd=self.root, env={**self.environ, **elsewhere}, capture_output=True,
-            text=True, timeout=30, check=False,
-        )  # fmt: skip
-        assert done.returncode == 2
-        return done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -133,9 +122,10 @@ def test_no_kill_makes_a_counter_fall(watched: Watched) -> None:
     watched.wait_for_ledger(key_id, 1)
     eventually(lambda: len(watched.lines(key_id)) == 1)
     before = [watched.value(name) for name in names]
-    for index in (0, 1):
-        watched.kill_worker(index)
-        eventually(lambda: len(watched.worker_pids()) == 2)
+    old = set(watched.worker_pids())
+    for pid in old:
+        os.kill(pid, signal.SIGKILL)
+    eventually(lambda: len(set(watched.worker_pids()) - old) == 2, what="other workers")
     eventually(lambda: watched.value("router_workers", state="joined") == 2)
     assert [watched.value(name) for name in names] == before
     watched.kill_writer()
@@ -161,9 +151,17 @@ def _answers(watched: Watched) -> bool:
         return False
 
 
-def test_an_address_that_is_taken_stops_the_start(watched: Watched) -> None:
+def test_what_cannot_be_observed_stops_the_start(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A second proxy, which does not come to the point where it would be processes."""
+    for name, value in watched.environ.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("ROUTER_PROXY_BIND", f"127.0.0.1:{free_port()}")
+    assert cli.main() == 2
     taken = watched.environ["ROUTER_METRICS_BIND"]
-    assert watched.refused_start().startswith(f"ROUTER_METRICS_BIND: Cannot listen on {taken}")
-    free, nowhere = f"127.0.0.1:{free_port()}", "/proc/requests.log"
-    told = watched.refused_start(ROUTER_METRICS_BIND=free, ROUTER_REQUEST_LOG_PATH=nowhere)
-    assert told.startswith(f"ROUTER_REQUEST_LOG_PATH: {nowhere} cannot be written")
+    assert capsys.readouterr().err.startswith(f"ROUTER_METRICS_BIND: Cannot listen on {taken}")
+    monkeypatch.setenv("ROUTER_METRICS_BIND", f"127.0.0.1:{free_port()}")
+    monkeypatch.setenv("ROUTER_REQUEST_LOG_PATH", "/proc/requests.log")
+    assert cli.main() == 2
+    assert capsys.readouterr().err.startswith("ROUTER_REQUEST_LOG_PATH: /proc/requests.log cannot be written")
