@@ -1,7 +1,7 @@
 """Which number of the metrics a request is counted in: admitted, refused, failed at the provider, or nothing at all."""
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -45,8 +45,8 @@ SILENT_SECONDS = 0.05  # a provider that says nothing is waited for so long
 class Caller(Untouched):
     """A client with a request without a body."""
 
-    def on_gone(self, callback: Callable[[], None] | None) -> None:
-        if callback is not None and self.gone:
+    def on_gone(self, callback: object) -> None:
+        if callable(callback) and self.gone:
             callback()
 
     def read(self, limit_bytes: int) -> bytes:
