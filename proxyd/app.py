@@ -132,7 +132,9 @@ def build(settings: Settings, readiness: Readiness | None = None) -> Worker:
     links = UploadLinks(settings.encryption_keys, settings.trusted_proxies, settings.public_url)
     parser = BodyParser()
     second_look = SecondLook(TokenCounter(pool, origins, parser))
-    admission = AdmissionController(keys, shared_counters, accounting, limits, second_look)
+    admission = AdmissionController(
+        keys, shared_counters, accounting, limits, second_look, on_unheld=None if page is None else page.count_unheld
+    )
     if monitor is not None:
         monitor.watch(membership, pool, admission)
     booker = JobBooker(accounting, membership, ProviderJobs(engine), asked)
@@ -148,7 +150,7 @@ def build(settings: Settings, readiness: Readiness | None = None) -> Worker:
     trusted = settings.trusted_proxies
     gateway = Gateway(
         accounting, admission, bodies, limits, dispatcher, links, opener, refusals, trusted, ready,
-        count_refusal=None if page is None else page.count_refusal, traced=settings.otlp_endpoint is not None,
+        on_deny=None if page is None else page.count_deny, traced=settings.otlp_endpoint is not None,
     )  # fmt: skip
     worker = Worker(gateway, accounting, refusals, shared_counters, engine, offload, readiness or Readiness(), monitor)
     return worker

@@ -36,7 +36,7 @@ DASHBOARD_LAYERS: tuple[tuple[str, ...], ...] = (
     ("schemas",),
     ("context", "db", "validation"),
     ("passwords", "events", "oidc"),
-    ("offload", "provider_test"),
+    ("offload", "provider_test", "oidc_claims"),
 )
 # Only these may hold sockets, each with its reason.
 SOCKET_FILES = {

@@ -1,7 +1,8 @@
 """The database of the dashboard: Flask-SQLAlchemy over the tables that both processes share.
 
-A request reads through `db.session`. A change goes through `writing()`, which begins the transaction as a writing one
-(see `shared.db.configure`), commits at its end and rolls back on any exception.
+A request reads through `db.session`; figures that must agree are read in `one_moment()`. A change goes through
+`writing()`, which begins the transaction as a writing one (see `shared.db.configure`), commits at its end and rolls
+back on any exception.
 """
 
 import sqlite3
@@ -23,6 +24,7 @@ from webapp.offload import OFFLOAD
 
 # Of a process, which serves hundreds of connections: more requests than this wait for one, and in vain are told 503.
 _POOL_SIZE, _OVERFLOW = 10, 10
+_ONE_MOMENT = "one moment"
 
 db = SQLAlchemy(model_class=Base)
 
@@ -93,6 +95,28 @@ def first_or_next(change: Callable[[], T]) -> T:
         return change()
     except IntegrityError:
         return change()
+
+
+@contextmanager
+def one_moment() -> Iterator[None]:
+    """What is read in it all stood there at one moment, whatever is committed between its statements.
+
+    On SQLite any transaction reads so; PostgreSQL is to be told before the first statement, so what was read in the
+    request before is not of the same moment. Within another one it is that one.
+    """
+    session = db.session()
+    if _ONE_MOMENT in session.info:
+        yield
+        return
+    session.rollback()
+    if db.engine.dialect.name == "postgresql":
+        session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+    session.info[_ONE_MOMENT] = True
+    try:
+        yield
+    finally:
+        del session.info[_ONE_MOMENT]
+        session.rollback()
 
 
 @contextmanager

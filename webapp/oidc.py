@@ -24,6 +24,7 @@ from joserfc.jwk import KeySet
 from joserfc.jws import JWSRegistry
 
 from shared.config import SignIn
+from webapp.oidc_claims import Person, lacks_something, person_of
 from webapp.provider_test import SystemRoots
 
 KEPT_SECONDS = 3600.0
@@ -31,7 +32,6 @@ TIMEOUT_SECONDS = 5.0  # of a connection, and of each piece of an answer
 # Who could not be asked is left alone for a moment, or everybody who wants to log in would wait for it in turn.
 QUIET_SECONDS = 5.0
 CLOCKS_DIFFER_SECONDS = 120
-_LONGEST_SUBJECT = 255  # OpenID Connect Core 1.0, 2
 # Signatures by a key that the provider alone has. Others are not taken, whatever the provider offers.
 _ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512")
 _ENDPOINTS = ("authorization_endpoint", "token_endpoint", "jwks_uri")
@@ -58,17 +58,6 @@ class Attempt:
 
     def __repr__(self) -> str:
         return "Attempt(...)"
-
-
-@dataclass(frozen=True, slots=True)
-class Person:
-    """Who came back, as the provider says. `groups` is None when it says nothing of groups."""
-
-    issuer: str
-    subject: str
-    email: str
-    email_verified: bool
-    groups: tuple[str, ...] | None
 
 
 class Provider:
@@ -124,9 +113,12 @@ class Provider:
             raise ProviderFault("misconfigured", "it sent no ID token")
         claims = self._claims(published, raw, token.get("access_token"), attempt.nonce, at)
         endpoint = published.get("userinfo_endpoint")
-        if endpoint and token.get("access_token") and self._lacks_something(claims):
+        if endpoint and token.get("access_token") and lacks_something(self._settings, claims):
             claims = self._with_userinfo(str(endpoint), str(token["access_token"]), claims)
-        return self._person(published["issuer"], claims)
+        person = person_of(self._settings, published["issuer"], claims)
+        if person is None:
+            raise ProviderFault("token_refused", "its subject is none")
+        return person
 
     def _token(self, published: Mapping[str, Any], code: str, attempt: Attempt, redirect_uri: str) -> Mapping[str, Any]:
         taken = published.get("token_endpoint_auth_methods_supported") or ["client_secret_basic"]
@@ -177,11 +169,6 @@ class Provider:
             raise ProviderFault("token_refused", f"the ID token cannot be taken: {error}") from None
         return dict(claims)
 
-    def _lacks_something(self, claims: Mapping[str, Any]) -> bool:
-        """Some providers tell only in the userinfo what a token would be too large for."""
-        groups_wanted = bool(self._settings.roles) and _found(claims, self._settings.groups_claim) is None
-        return groups_wanted or "email" not in claims or "email_verified" not in claims
-
     def _with_userinfo(self, endpoint: str, access_token: str, claims: dict[str, Any]) -> dict[str, Any]:
         more = self._fetched(endpoint, {"Authorization": f"Bearer {access_token}"})
         if more.get("sub") != claims["sub"]:
@@ -189,20 +176,6 @@ class Provider:
         if more.get("email") != claims.get("email", more.get("email")):
             del more["email_verified"]  # of another address than the token's
         return {**more, **claims}
-
-    def _person(self, issuer: str, claims: Mapping[str, Any]) -> Person:
-        subject, email = claims["sub"], claims.get("email")
-        if not subject or len(subject) > _LONGEST_SUBJECT or not subject.isprintable():
-            raise ProviderFault("token_refused", "its subject is none")
-        told, verified = _found(claims, self._settings.groups_claim), claims.get("email_verified")
-        groups = (told,) if isinstance(told, str) else told
-        return Person(
-            issuer=issuer,
-            subject=subject,
-            email=email if isinstance(email, str) else "",
-            email_verified=verified is True or verified == "true",  # some spell it as a text
-            groups=tuple(one for one in groups if isinstance(one, str)) if isinstance(groups, list | tuple) else None,
-        )
 
     def _published(self) -> dict[str, Any]:
         """What the provider says of itself (OpenID Connect Discovery 1.0)."""
@@ -268,16 +241,6 @@ class Provider:
         session.trust_env = False
         session.mount("https://", SystemRoots())
         return session
-
-
-def _found(claims: Mapping[str, Any], name: str) -> Any:
-    """A claim by its name, or by its path, such as `realm_access.roles`; None when it is not there."""
-    if name in claims:
-        return claims[name]
-    found: Any = claims
-    for part in name.split("."):
-        found = found.get(part) if isinstance(found, dict) else None
-    return found
 
 
 def _scheme(url: object) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import cache
 from typing import Any
 
 import requests
@@ -50,9 +51,15 @@ class SystemRoots(HTTPAdapter):
     """Trusts the system's roots beside certifi's, as the proxy does."""
 
     def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
-        context = create_urllib3_context()
-        context.load_default_certs()
-        super().init_poolmanager(*arguments, ssl_context=context, **options)
+        super().init_poolmanager(*arguments, ssl_context=_system_roots(), **options)
+
+
+@cache
+def _system_roots() -> Any:
+    """Read once in a process, as the proxy does: it takes longer than to ask somebody who is near."""
+    context = create_urllib3_context()
+    context.load_default_certs()
+    return context
 
 
 def try_connection(

@@ -21,5 +21,5 @@ class PendingAdmission(Submission):
 
     @property
     def admitted(self) -> bool:
-        """Whether it was charged and has begun."""
-        return isinstance(self.decision, Admitted) and self.failure is None
+        """Whether it was charged and has begun. What was cut off while it waited ends without having been sent."""
+        return isinstance(self.decision, Admitted) and self.failure is None and not self.abandoned

@@ -12,7 +12,7 @@ from functools import partial
 
 from proxyd.accounting.accounting import Accounting
 from proxyd.accounting.journal import JournalUnavailable
-from proxyd.accounting.records import LedgerUnavailable
+from proxyd.accounting.records import Attempt, LedgerUnavailable
 from proxyd.gateway.authenticate import unknown_key
 from proxyd.gateway.bounds import SecondLook, limit_is_ours
 from proxyd.gateway.context import Admission, RequestContext, attempt_of
@@ -59,13 +59,16 @@ class AdmissionController:
         second_look: SecondLook | None = None,
         *,
         now: Callable[[], float] = time.time,
+        on_unheld: Callable[[], None] | None = None,
     ) -> None:
+        """`on_unheld` hears of each that was admitted without a batch of the counters."""
         self._second_look = second_look
         self._keys = keys
         self._counters = counters
         self._accounting = accounting
         self._limits = limits
         self._now = now
+        self._on_unheld = on_unheld
         self.rate_limits_skipped = 0  # requests let through because the counters did not answer
 
     def check_key(self, context: RequestContext) -> KnownKey | Rejection:
@@ -247,16 +250,22 @@ class AdmissionController:
         fresh = self._keys.reload_strictly(context.digest)
         if fresh is None or not fresh.same_as(known):
             return _StaleSnapshot()
-        if known.key.rate_limit_rpm is not None:
-            self.rate_limits_skipped += 1
         moment = self._counters.moment()
         admitted = Admitted(moment.day, -1)
         try:
-            self._accounting.begin_unheld(context.seq, attempt_of(context, known.key, bound_nanos, 0, now, admitted))
+            self.begin_unheld(context.seq, attempt_of(context, known.key, bound_nanos, 0, now, admitted))
         except JournalUnavailable as error:
             log.error("nothing can be recorded, refusing traffic: %s", error)
             return Rejection(Deny(Reason.LIMITS_UNAVAILABLE))
+        if known.key.rate_limit_rpm is not None:
+            self.rate_limits_skipped += 1
         return admitted
+
+    def begin_unheld(self, seq: int, attempt: Attempt) -> None:
+        """Begin what is admitted and holds nothing. Raises JournalUnavailable."""
+        self._accounting.begin_unheld(seq, attempt)
+        if self._on_unheld is not None:
+            self._on_unheld()
 
     def _stale(self, known: KnownKey, previous: _StaleSnapshot | None) -> _StaleSnapshot | None:
         """Whether a snapshot has to be loaded anew before it may refuse; None: it is as new as anybody knows.

@@ -16,7 +16,17 @@ from proxyd.gateway.masking import without_coding
 from proxyd.gateway.payload import NO_PAYLOAD, Payload
 from proxyd.gateway.rejection import Rejection, rejected, rejected_request, upstream_failed
 from proxyd.gateway.upload_links import UploadLinks
-from proxyd.messages import ClientGone, Header, Incoming, Origin, Outgoing, RequestError, Response, UpstreamError
+from proxyd.messages import (
+    ClientGone,
+    Header,
+    Incoming,
+    Origin,
+    Outgoing,
+    RequestError,
+    Response,
+    UpstreamAborted,
+    UpstreamError,
+)
 from proxyd.providers import DIALECTS, for_metering
 from proxyd.upstream.pool import UpstreamPool
 from shared.policy import Reason
@@ -39,7 +49,7 @@ class Dispatcher:
     later: LaterBilling
 
     def send(self, context: RequestContext, admission: Admission) -> Response | Rejection:
-        """Make the attempt that was begun, and answer with what it brings."""
+        """Make the attempt that was begun, and answer with what it brings. Raises ClientGone."""
         # What is billed anyway is not called off when its client leaves, as long as there is room.
         billed_anyway = context.parsed is not None and (
             context.target.provider.slug in BILLS_AFTER_DISCONNECT or context.parsed.document.get("background") is True
@@ -58,7 +68,9 @@ class Dispatcher:
             return rejected_request(error)
         except LedgerUnavailable:
             return rejected(Reason.LIMITS_UNAVAILABLE)  # what cannot be booked is not handed over
-        except (UpstreamError, ClientGone) as error:
+        except (UpstreamAborted, ClientGone):
+            raise ClientGone from None  # nobody is there to be told anything, and no provider has failed
+        except UpstreamError as error:
             return upstream_failed(context.target.provider, error)
         except Exception as error:
             attempt.fail(error)

@@ -86,10 +86,10 @@ class Gateway:
         trusted_proxies: tuple[Network, ...],
         ready: Callable[[], dict[str, str]],
         *,
-        count_refusal: Callable[[Reason], None] | None = None,
+        on_deny: Callable[[Deny], None] | None = None,
         traced: bool = False,
     ) -> None:
-        """`count_refusal` hears of each refusal, also of unknown keys; `traced`: whose a request is, is to be told."""
+        """`on_deny` hears of each answer of our own, to anybody; `traced`: whose a request is, is to be told."""
         self._accounting = accounting
         self._admission = admission
         self._bodies = bodies
@@ -100,7 +100,7 @@ class Gateway:
         self._refusals = refusals
         self._trusted = trusted_proxies
         self._ready = ready
-        self._count_refusal = count_refusal
+        self._on_deny = on_deny
         self._traced = traced
 
     def handle(self, request: Request) -> Response:
@@ -153,8 +153,8 @@ class Gateway:
         return answer
 
     def _refusal(self, refused: Rejection, dialect: str, request_id: str) -> Response:
-        if self._count_refusal is not None:
-            self._count_refusal(refused.deny.reason)
+        if self._on_deny is not None:
+            self._on_deny(refused.deny)
         return rejection.response(refused, dialect, request_id)
 
     def _exchange(self, context: RequestContext) -> Response | Rejection:

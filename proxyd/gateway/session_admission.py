@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from proxyd.accounting.accounting import Accounting
 from proxyd.accounting.journal import JournalUnavailable
+from proxyd.accounting.records import Attempt
 from proxyd.gateway.admission import AdmissionController
 from proxyd.gateway.context import Admission, RequestContext, attempt_of
 from proxyd.gateway.rejection import Rejection, rejected
@@ -47,7 +48,7 @@ class SessionAdmission:
             return rejected(Reason.PROVIDER_NOT_CONFIGURED, provider=provider.label)
         admitted = Admitted(self.counters.moment().day, -1)
         admission = Admission(current, credential, admitted, 0, None, self.now())
-        return self.begin_unheld(context, admission) or admission
+        return _begun(context, admission, self.admission.begin_unheld) or admission
 
     def judge(
         self, known: KnownKey, context: RequestContext, bound_nanos: int | None, unpriced: str | None
@@ -59,12 +60,17 @@ class SessionAdmission:
         verdict = evaluate(judged, query, self.now())
         return Rejection(verdict) if isinstance(verdict, Deny) else None
 
-    def begin_unheld(self, context: RequestContext, admission: Admission) -> Rejection | None:
-        """Begin a row for which nothing is held. Refused when it cannot be written down."""
-        attempt = attempt_of(context, admission.known.key, 0, 0, admission.admitted_at, admission.charged)
-        try:
-            self.accounting.begin_unheld(context.seq, attempt)
-        except JournalUnavailable as error:
-            log.error("a session cannot be recorded, so it is refused: %s", error)
-            return rejected(Reason.LIMITS_UNAVAILABLE)
-        return None
+    def begin_told(self, context: RequestContext, admission: Admission) -> Rejection | None:
+        """Begin the row of what the provider tells that it did: nobody was asked to admit it."""
+        return _begun(context, admission, self.accounting.begin_unheld)
+
+
+def _begun(context: RequestContext, admission: Admission, begin: Callable[[int, Attempt], None]) -> Rejection | None:
+    """Begin a row for which nothing is held. Refused when it cannot be written down."""
+    attempt = attempt_of(context, admission.known.key, 0, 0, admission.admitted_at, admission.charged)
+    try:
+        begin(context.seq, attempt)
+    except JournalUnavailable as error:
+        log.error("a session cannot be recorded, so it is refused: %s", error)
+        return rejected(Reason.LIMITS_UNAVAILABLE)
+    return None

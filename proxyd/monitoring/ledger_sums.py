@@ -5,11 +5,11 @@ from functools import lru_cache
 
 from proxyd.accounting.records import EndRecord
 from proxyd.monitoring import names
+from proxyd.monitoring.names import OTHER
 from proxyd.monitoring.sums import Sums
 from shared.catalog import PROVIDERS
 from shared.pricing.table import PRICES_IDS, find_model
 
-OTHER = "other"
 _TOKENS = "_tokens"
 
 

@@ -14,12 +14,11 @@ from proxyd.accounting.records import EndRecord
 from proxyd.monitoring import names
 from proxyd.monitoring.ledger_sums import add_ends
 from proxyd.monitoring.names import METRICS, MetricName
-from proxyd.monitoring.page import BATCH_STEPS, SUFFIX, PageReading, read_pages
+from proxyd.monitoring.page import BATCH_STEPS, FAILURES, REFUSALS, SUFFIX, PageReading, read_pages
 from proxyd.monitoring.part import Part
 from proxyd.monitoring.processes import cpu_us, resident_bytes
 from proxyd.monitoring.sums import Series, Sums, Tally
 from proxyd.monitoring.worker_monitor import FOLDER
-from shared.policy import Reason
 
 KEEP_SECONDS = 1.0
 _FILE = "sums.json"
@@ -141,8 +140,10 @@ def _add_counters(sums: Tally, page: PageReading) -> None:
     sums.add((names.SKIPPED.name,), values["rate_limits_skipped"])
     sums.add((names.DIALS.name,), values["upstream_dials"])
     sums.add((names.CPU.name, _worker(page)), values["cpu_us"])
-    for reason in Reason:
+    for reason in REFUSALS:
         sums.add((names.REFUSED.name, reason.value), values[f"refused_{reason.value}"])
+    for provider, reason in FAILURES:
+        sums.add((names.FAILED.name, provider, reason.value), values[f"failed_{provider}_{reason.value}"])
     steps = [values[f"batches_to_{step}"] for step in BATCH_STEPS]
     sums.add_spread((names.BATCH.name,), [*steps, 0, values["batched_with_others"] + steps[0]])
 

@@ -20,6 +20,7 @@ class MetricName:
 
 
 MILLI, MICRO, NANO = 1_000, 1_000_000, 1_000_000_000
+OTHER = "other"  # of a label: whatever is not in its list
 
 REQUESTS = MetricName(
     "router_requests_total", "counter",
@@ -44,8 +45,17 @@ UNITS = MetricName(
 )  # fmt: skip
 COST = MetricName("router_cost_dollars_total", "counter", "What requests cost", ("provider", "model"), NANO)
 FLAGGED = MetricName("router_flagged_requests_total", "counter", "Requests whose cost has this flag", ("flag",))
-ADMITTED = MetricName("router_admitted_requests_total", "counter", "Requests that were admitted, as it happens")
+ADMITTED = MetricName(
+    "router_admitted_requests_total",
+    "counter",
+    "Requests that were admitted and written down, and may be sent",
+)
 REFUSED = MetricName("router_refused_requests_total", "counter", "Requests that the router itself refused", ("reason",))
+FAILED = MetricName(
+    "router_provider_failures_total", "counter",
+    "Requests to which a provider gave no answer that could be passed on, so that the router said so",
+    ("provider", "reason"),
+)  # fmt: skip
 BATCH = MetricName("router_admission_batch_size", "histogram", "Requests that were judged in one transaction")
 SKIPPED = MetricName(
     "router_rate_limits_skipped_total", "counter",
@@ -77,8 +87,8 @@ LOG_DROPPED = MetricName(
 )
 
 METRICS = (
-    REQUESTS, DURATION, FIRST_BYTE, TOKENS, UNITS, COST, FLAGGED, ADMITTED, REFUSED, BATCH, SKIPPED, IN_FLIGHT, STREAMS,
-    UPSTREAM, DIALS, WORKERS, LOOP_DELAY, CPU, MEMORY, LAG, PENDING, COUNTERS_UP, COUNTERS_LIVE, GENERATION,
+    REQUESTS, DURATION, FIRST_BYTE, TOKENS, UNITS, COST, FLAGGED, ADMITTED, REFUSED, FAILED, BATCH, SKIPPED, IN_FLIGHT,
+    STREAMS, UPSTREAM, DIALS, WORKERS, LOOP_DELAY, CPU, MEMORY, LAG, PENDING, COUNTERS_UP, COUNTERS_LIVE, GENERATION,
     LOG_DROPPED,
 )  # fmt: skip
 

@@ -22,18 +22,23 @@ from zlib import crc32
 from ulid import ULID
 
 from proxyd.accounting.pending_admission import PendingAdmission
-from shared.policy import Reason
+from proxyd.monitoring.names import OTHER
+from shared.catalog import PROVIDERS
+from shared.policy import PROVIDER_FAILURES, Deny, Reason
 
 log = logging.getLogger(__name__)
 
 BATCH_STEPS = (1, 2, 4, 8, 16, 32, 64, 100)
+REFUSALS = tuple(reason for reason in Reason if reason not in PROVIDER_FAILURES)
+FAILURES = tuple((provider, reason) for provider in (*PROVIDERS, OTHER) for reason in PROVIDER_FAILURES)
 GAUGES = (
     "pid", "slot", "in_flight", "streams", "upstream_connections", "upstream_idle", "journal_ends", "joined", "late_us",
 )  # fmt: skip
 COUNTERS = (
     "admitted", "batched_with_others", "upstream_dials", "rate_limits_skipped", "cpu_us",
     *(f"batches_to_{step}" for step in BATCH_STEPS),
-    *(f"refused_{reason.value}" for reason in Reason),
+    *(f"refused_{reason.value}" for reason in REFUSALS),
+    *(f"failed_{provider}_{reason.value}" for provider, reason in FAILURES),
 )  # fmt: skip
 SUFFIX, DRAFT = ".page", ".draft"
 _NAMES = ("layout", *GAUGES, *COUNTERS)
@@ -55,7 +60,8 @@ class WorkerPage:
             log.warning("this worker is missing in the metrics: its page cannot be made: %s", error.strerror)
             self._memory = mmap.mmap(-1, _BYTES)
         self._slots = memoryview(self._memory).cast("Q")
-        self._reasons = {reason: _PLACES[f"refused_{reason.value}"] for reason in Reason}
+        self._refused = {reason: _PLACES[f"refused_{reason.value}"] for reason in REFUSALS}
+        self._failed = {(slug, reason): _PLACES[f"failed_{slug}_{reason.value}"] for slug, reason in FAILURES}
         self._admitted, self._with_others = _PLACES["admitted"], _PLACES["batched_with_others"]
         self._first_step = _PLACES[f"batches_to_{BATCH_STEPS[0]}"]
         self._slots[_PLACES["pid"]] = os.getpid()
@@ -77,8 +83,17 @@ class WorkerPage:
             slots[self._with_others] += asked
             slots[self._first_step + min(bisect_left(BATCH_STEPS, asked), len(BATCH_STEPS) - 1)] += 1
 
-    def count_refusal(self, reason: Reason) -> None:
-        self._slots[self._reasons[reason]] += 1
+    def count_unheld(self) -> None:
+        """Count what was admitted beside the batches."""
+        self._slots[self._admitted] += 1
+
+    def count_deny(self, deny: Deny) -> None:
+        """Count an answer of the router's own: a refusal, or that a provider has failed."""
+        place = self._refused.get(deny.reason)
+        if place is None:
+            failed = self._failed
+            place = failed.get((str(deny.facts.get("provider")), deny.reason)) or failed[OTHER, deny.reason]
+        self._slots[place] += 1
 
     def write(self, **values: int) -> None:
         """Set some of the numbers, by their names."""

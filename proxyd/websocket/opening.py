@@ -25,7 +25,7 @@ from proxyd.gateway.rejection import (
 from proxyd.gateway.route import SessionRoute
 from proxyd.gateway.session_admission import SessionAdmission
 from proxyd.key_cache import KnownKey
-from proxyd.messages import BadRequest, ClientGone, Incoming, Response, UpstreamError
+from proxyd.messages import BadRequest, ClientGone, Incoming, Response, UpstreamAborted, UpstreamError
 from proxyd.providers.gemini_live import UNPRICED
 from proxyd.providers.realtime import ROOM_TOKENS, SessionInput
 from proxyd.providers.realtime_config import SessionConfig
@@ -127,7 +127,9 @@ class SessionOpener:
         except HandshakeFailed as error:
             attempt.end("provider_error", error)
             return upstream_failed(provider, error)
-        except (UpstreamError, ClientGone) as error:
+        except (UpstreamAborted, ClientGone):
+            raise ClientGone from None  # as in `Dispatcher.send`
+        except UpstreamError as error:
             return upstream_failed(provider, error)
         except Exception as error:
             attempt.fail(error)

@@ -105,7 +105,7 @@ class Turns:
     def post(self, parsed: Parsed, model: str, usage: Usage | None) -> None:
         """Write down what is billed beside the turns that were admitted, once it is told."""
         context = self._context(model, parsed)
-        if self.sessions.begin_unheld(context, self.opened) is None:
+        if self.sessions.begin_told(context, self.opened) is None:
             turn = Turn(self.accounting, context, replace(self.opened, bound_nanos=None))
             turn.meter = Told(usage)
             turn.begun()

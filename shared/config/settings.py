@@ -236,6 +236,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("ROUTER_OIDC_GROUPS_CLAIM", "groups", "where the provider tells somebody's groups"),
     Setting("ROUTER_OIDC_ROLES", "", "group=role, comma-separated; roles are given on the dashboard by default"),
     Setting("ROUTER_OIDC_DEFAULT_ROLE", "", "role of whoever is in none of these groups; not let in by default"),
+    Setting("ROUTER_OIDC_REQUIRED_CLAIMS", "", "claim=value, comma-separated: what everybody has who may come in"),
     Setting("ROUTER_PASSWORD_LOGIN", "on", "off: nobody logs in by a password, only through the provider"),
     Setting("ROUTER_METRICS_BIND", "", "address and port of the metrics, for Prometheus; none by default"),
     Setting(

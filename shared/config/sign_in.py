@@ -19,10 +19,12 @@ SIGN_IN_SETTINGS = (
     "ROUTER_OIDC_GROUPS_CLAIM",
     "ROUTER_OIDC_ROLES",
     "ROUTER_OIDC_DEFAULT_ROLE",
+    "ROUTER_OIDC_REQUIRED_CLAIMS",
     "ROUTER_PASSWORD_LOGIN",
 )
 _METADATA = "/.well-known/openid-configuration"
 _LONGEST_ISSUER = 255  # what the database keeps of it
+_EVERYBODYS = ("https://accounts.google.com",)  # issuers at which anybody has an account
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -36,6 +38,7 @@ class SignIn:
     groups_claim: str
     roles: Mapping[str, str]  # group -> role; empty: roles are given on the dashboard
     default_role: str | None  # of whoever is in none of these groups; None: they are not let in
+    required_claims: Mapping[str, tuple[str, ...]]  # claim -> values, one of which everybody must have who comes in
 
     def __repr__(self) -> str:
         return f"SignIn({self.issuer!r})"
@@ -71,10 +74,16 @@ def _provider(value: Mapping[str, str]) -> SignIn | None:
     claim = _word("ROUTER_OIDC_GROUPS_CLAIM", value["ROUTER_OIDC_GROUPS_CLAIM"])
     roles = _roles("ROUTER_OIDC_ROLES", value["ROUTER_OIDC_ROLES"])
     default = _role("ROUTER_OIDC_DEFAULT_ROLE", value["ROUTER_OIDC_DEFAULT_ROLE"])
+    required = _claims("ROUTER_OIDC_REQUIRED_CLAIMS", value["ROUTER_OIDC_REQUIRED_CLAIMS"])
     if not issuer:
         return None
     if not parts["ROUTER_OIDC_CLIENT_ID"]:
         raise SettingError("ROUTER_OIDC_ISSUER is set, and ROUTER_OIDC_CLIENT_ID is not: both come from the provider.")
+    if default is not None and not required and issuer.rstrip("/") in _EVERYBODYS:
+        raise SettingError(
+            "ROUTER_OIDC_DEFAULT_ROLE would let in whoever has an account at this provider, which is anybody: set "
+            "ROUTER_OIDC_REQUIRED_CLAIMS beside it, such as hd=example.com."
+        )
     return SignIn(
         issuer=issuer,
         client_id=parts["ROUTER_OIDC_CLIENT_ID"],
@@ -83,6 +92,7 @@ def _provider(value: Mapping[str, str]) -> SignIn | None:
         groups_claim=claim,
         roles=roles,
         default_role=default,
+        required_claims=required,
     )
 
 
@@ -133,6 +143,19 @@ def _roles(name: str, text: str) -> Mapping[str, str]:
             )
         if found.setdefault(group, role) != role:
             raise SettingError(f"{name} gives the group {shown(group)} two roles.")
+    return found
+
+
+def _claims(name: str, text: str) -> Mapping[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for part in text.split(",") if text else ():
+        claim, _, wanted = (piece.strip() for piece in part.partition("="))
+        if not claim or not wanted or not claim.isascii() or " " in claim:
+            raise SettingError(
+                f"{name} must be claims with the value that they must have, such as hd=example.com, not "
+                f"{shown(part.strip())}."
+            )
+        found[claim] = (*found.get(claim, ()), wanted)
     return found
 
 

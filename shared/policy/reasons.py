@@ -40,6 +40,10 @@ class Reason(StrEnum):
     INTERNAL_ERROR = "internal_error"
 
 
+# What tells that a provider gave no answer: nobody has refused anything.
+PROVIDER_FAILURES = (Reason.PROVIDER_UNREACHABLE, Reason.PROVIDER_TIMEOUT)
+
+
 @dataclass(frozen=True, slots=True)
 class ErrorSpec:
     """How a reason is told: HTTP status, whether a retry can cure it, and the sentence for people."""

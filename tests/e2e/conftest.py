@@ -1,23 +1,26 @@
-"""One router for all end-to-end tests: sandbox, two proxy workers, dashboard. See harness.py."""
+"""One router for all end-to-end tests: sandbox, two proxy workers, dashboard. See harness.py and observed_kit.py."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from harness import Router
+from observed_kit import ObservedRouter
 from pages_kit import browser, dashboard, entered, visit  # noqa: F401 - fixtures
 from raw_http import ScriptedProvider, reply
 
 
 @pytest.fixture(scope="session")
-def router(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Router]:
-    """The running router. At the end nothing it wrote may hold a secret (catalogue D15, K08)."""
-    router = Router(tmp_path_factory.mktemp("router") / "data")
+def router(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObservedRouter]:
+    """The running router, which tells all that operators may see. Nothing it wrote may hold a secret at the end, the
+    log of requests neither (catalogue D15, K08)."""
+    router = ObservedRouter(tmp_path_factory.mktemp("router") / "data")
     try:
         router.start_all()
         yield router
     finally:
         router.stop_all()
+        router.close()
     assert router.leaks() == []
 
 

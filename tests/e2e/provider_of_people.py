@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
+import flask
 import pytest
 import requests
 from joserfc import jwt
@@ -125,6 +126,18 @@ class PeopleProvider:
         return None
 
 
+class _KeyAtHand:
+    """What the package signs with, before `PeopleProvider` does again. Its own it reads anew for each token, which takes
+    longer than all the rest of a login."""
+
+    def __init__(self) -> None:
+        self._key = RSAKey.generate_key(2048)
+
+    def as_dict(self, *, is_private: bool) -> RSAKey:
+        assert is_private
+        return self._key
+
+
 def _json(document: Any, status: int = 200) -> Response:
     return Response(json.dumps(document), status, mimetype="application/json")
 
@@ -143,7 +156,9 @@ def running() -> Iterator[PeopleProvider]:
         warnings.simplefilter("ignore", DeprecationWarning)  # of the package's own use of Authlib
         import oidc_provider_mock  # type: ignore[import-untyped]
 
-        provider = PeopleProvider(oidc_provider_mock.app(require_nonce=True))
+        app, key = oidc_provider_mock.app(require_nonce=True), _KeyAtHand()
+        app.before_request(lambda: setattr(flask.g.oidc_provider_mock_storage, "jwk", key))
+        provider = PeopleProvider(app)
     server = make_server("localhost", 0, provider, threaded=True)
     provider.issuer = f"http://localhost:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))

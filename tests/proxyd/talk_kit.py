@@ -82,8 +82,8 @@ class Talk:
         return found[1].spent_nanos, found[1].held_nanos
 
 
-def opener(router: Router, engine: Engine, sealer: Sealer, worker: Worker, make_key: MakeKey) -> Open:
-    """What opens a session of a new key."""
+def opener(router: Router, engine: Engine, sealer: Sealer, worker: Worker, make_key: MakeKey, **more: Any) -> Open:
+    """What opens a session of a new key. `more` is for its admission."""
     cache = KeyCache(
         engine,
         sealer,
@@ -91,7 +91,7 @@ def opener(router: Router, engine: Engine, sealer: Sealer, worker: Worker, make_
         generation=lambda: worker.membership.generation,
     )
     limits = Limits(worker.counters, worker.accounting, router.database.seeds)
-    admission = AdmissionController(cache, worker.counters, worker.accounting, limits)
+    admission = AdmissionController(cache, worker.counters, worker.accounting, limits, **more)
     sessions = SessionAdmission(admission, worker.accounting, worker.counters)
 
     def opened(kind: str = "realtime", **fields: Any) -> Talk:

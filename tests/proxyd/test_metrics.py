@@ -13,7 +13,7 @@ from proxyd.monitoring import names
 from proxyd.monitoring.ledger_sums import dialect_of, listed_model
 from proxyd.monitoring.page import WorkerPage
 from proxyd.monitoring.worker_monitor import FOLDER
-from shared.policy import Reason
+from shared.policy import Deny, Reason
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_it_works(world: World) -> None:
 def test_every_metric_is_in_the_table_and_every_one_of_the_table_is_shown(world: World) -> None:
     WorkerPage(world.directory / FOLDER)
     page = WorkerPage(world.directory / FOLDER)
-    page.count_refusal(Reason.KEY_PAUSED)
+    page.count_deny(Deny(Reason.KEY_PAUSED))
     flagged = settlement(flags=("estimated",), usage={"input_tokens": 1, "web_searches": 1})
     world.metrics.on_ends([EndRecord(1, 1, attempt(1), flagged)])
     registry = CollectorRegistry(auto_describe=False)
@@ -106,7 +106,7 @@ def test_the_dialect_is_that_of_the_endpoint(provider: str, endpoint: str, diale
 def test_what_a_dead_worker_has_counted_stays(world: World) -> None:
     for _ in range(3):
         page = WorkerPage(world.directory / FOLDER)
-        page.count_refusal(Reason.RATE_LIMITED)
+        page.count_deny(Deny(Reason.RATE_LIMITED))
         page.write(slot=0, cpu_us=2_000_000, in_flight=5)
         before = world.shown()
         del page
@@ -141,7 +141,7 @@ def test_what_was_shown_is_not_less_after_the_ledger_writer_was_killed(world: Wo
 def test_a_page_is_added_once_though_it_could_not_be_deleted(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The ledger writer is killed between saving the sums and deleting the page that is in them."""
     page = WorkerPage(world.directory / FOLDER)
-    page.count_refusal(Reason.KEY_EXPIRED)
+    page.count_deny(Deny(Reason.KEY_EXPIRED))
     del page
     monkeypatch.setattr(Path, "unlink", lambda self, missing_ok=False: None)
     world.keep()

@@ -10,7 +10,7 @@ from proxyd.accounting.pending_admission import PendingAdmission
 from proxyd.monitoring import page as pages
 from proxyd.monitoring.page import WorkerPage, read_pages
 from shared.counters import Admitted, Charge, RateLimited, RateState
-from shared.policy import Reason
+from shared.policy import Deny, Reason
 
 CHARGE = Charge("key_1", "org_1", 1, 1, None, None, "never", 0)
 
@@ -31,8 +31,8 @@ def test_it_works(tmp_path: Path) -> None:
     for size in (1, 3, 100, 250):
         page.count_batch(batch(size - 1, 1))
     page.count_batch(batch(0, alone=1))
-    page.count_refusal(Reason.RATE_LIMITED)
-    page.count_refusal(Reason.RATE_LIMITED)
+    page.count_deny(Deny(Reason.RATE_LIMITED))
+    page.count_deny(Deny(Reason.RATE_LIMITED))
     page.write(slot=3, in_flight=7)
     page.name_journal("01ARZ3NDEKTSV4RRFFQ69G5FAV")
     (found,) = read_pages(tmp_path)
@@ -47,16 +47,29 @@ def test_it_works(tmp_path: Path) -> None:
 
 def test_who_was_charged_and_could_not_begin_was_not_admitted(tmp_path: Path) -> None:
     page = WorkerPage(tmp_path)
-    failed = batch(2)
+    failed = batch(3)
     failed[0].failure = OSError()
+    failed[1].abandoned = True  # its client left while it waited: it ends without having been sent
     page.count_batch(failed)
     (found,) = read_pages(tmp_path)
-    assert (found.values["admitted"], found.values["batched_with_others"]) == (1, 2)
+    assert (found.values["admitted"], found.values["batched_with_others"]) == (1, 3)
+
+
+def test_a_provider_that_fails_has_refused_nobody(tmp_path: Path) -> None:
+    page = WorkerPage(tmp_path)
+    for provider in ("openai", "openai", "groq"):
+        page.count_deny(Deny(Reason.PROVIDER_TIMEOUT, {"provider": provider, "detail": "."}))
+    page.count_deny(Deny(Reason.PROVIDER_NOT_ALLOWED, {"provider": "openai"}))
+    (found,) = read_pages(tmp_path)
+    counted = {name: value for name, value in found.values.items() if value and name.startswith(("refused", "failed"))}
+    assert counted == {
+        "failed_openai_provider_timeout": 2, "failed_other_provider_timeout": 1, "refused_provider_not_allowed": 1,
+    }  # fmt: skip
 
 
 def test_the_sums_outlive_the_worker(tmp_path: Path) -> None:
     page = WorkerPage(tmp_path)
-    page.count_refusal(Reason.INVALID_PROXY_KEY)
+    page.count_deny(Deny(Reason.INVALID_PROXY_KEY))
     assert [found.alive for found in read_pages(tmp_path)] == [True]
     del page  # as the end of its process does: the lock goes with the memory
     (found,) = read_pages(tmp_path)
@@ -88,7 +101,7 @@ def test_drafts_of_the_dead_go(tmp_path: Path) -> None:
 def test_a_worker_without_room_for_a_page_counts_for_nobody(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").touch()
     page = WorkerPage(tmp_path / "file")
-    page.count_refusal(Reason.KEY_PAUSED)
+    page.count_deny(Deny(Reason.KEY_PAUSED))
     assert "missing in the metrics" in caplog.text
 
 

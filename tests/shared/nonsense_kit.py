@@ -86,6 +86,7 @@ NONSENSE = {
     "ROUTER_OIDC_SCOPES": ("email", "openidx", "openid \u00e9", "openid email"), "ROUTER_OIDC_GROUPS_CLAIM": ("two words", "gr\u00fcppen", "roles"),
     "ROUTER_OIDC_ROLES": ("admins", "=admin", "admins=", "admins=root", "admins=admin,", ",", "a=admin,a=viewer", "admins=Admin", "a=member"),
     "ROUTER_OIDC_DEFAULT_ROLE": ("none", "root", "Viewer", "viewer,member", "viewer"),
+    "ROUTER_OIDC_REQUIRED_CLAIMS": ("hd", "=example.com", "hd=", "hd=a,", ",", "two words=x", "h\u00f6=x", "hd=example.com"),
     "ROUTER_PASSWORD_LOGIN": ("yes", "false", "ON", "on off", "0", "off"),
     "ROUTER_METRICS_BIND": ("9090", "127.0.0.1:0", "localhost", "unix:/x", "127.0.0.1:8080", "0.0.0.0:8000"),
     "ROUTER_REQUEST_LOG": ("yes", "ALL", "0", "0.0", "1.1", "-0.5", "0.", ".", "1e-3", "nan", "inf", "1%", HUGE, "0." + HUGE),

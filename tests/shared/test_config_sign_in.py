@@ -46,6 +46,12 @@ def test_the_highest_role_of_the_groups(env: dict[str, str], groups: tuple[str, 
     assert provider(env, **roles, ROUTER_OIDC_DEFAULT_ROLE="viewer").role_of(groups) == (role or "viewer")
 
 
+def test_what_everybody_must_have(env: dict[str, str]) -> None:
+    assert provider(env).required_claims == {}
+    told = provider(env, ROUTER_OIDC_REQUIRED_CLAIMS="hd=a.example, hd = b.example,org.tier=x=y").required_claims
+    assert told == {"hd": ("a.example", "b.example"), "org.tier": ("x=y",)}
+
+
 @pytest.mark.parametrize(
     ("more", "name", "words"),
     [
@@ -65,6 +71,11 @@ def test_the_highest_role_of_the_groups(env: dict[str, str], groups: tuple[str, 
             "nobody an administrator",
         ),
         ({**PROVIDER, "ROUTER_OIDC_ROLES": "staff=member,staff=admin"}, "ROUTER_OIDC_ROLES", "two roles"),
+        (
+            {**PROVIDER, "ROUTER_OIDC_ISSUER": "https://accounts.google.com", "ROUTER_OIDC_DEFAULT_ROLE": "viewer"},
+            "ROUTER_OIDC_DEFAULT_ROLE",
+            "which is anybody",
+        ),
     ],
 )
 def test_what_cannot_work_is_told(env: dict[str, str], more: dict[str, str], name: str, words: str) -> None:
@@ -80,6 +91,8 @@ def test_what_cannot_work_is_told(env: dict[str, str], more: dict[str, str], nam
         {"ROUTER_OIDC_ISSUER": "http://localhost:8000"}, {"ROUTER_OIDC_ISSUER": "http://[::1]:8000/x"}, {"ROUTER_PASSWORD_LOGIN": "off"},
         {"ROUTER_PASSWORD_LOGIN": "off", "ROUTER_OIDC_ROLES": "a=viewer", "ROUTER_OIDC_DEFAULT_ROLE": "admin"},
         {"ROUTER_PASSWORD_LOGIN": "off", "ROUTER_OIDC_ROLES": "a=viewer,b=admin"}, {"ROUTER_OIDC_CLIENT_SECRET": ""},
+        {"ROUTER_OIDC_ISSUER": "https://accounts.google.com/"},
+        {"ROUTER_OIDC_ISSUER": "https://accounts.google.com", "ROUTER_OIDC_DEFAULT_ROLE": "viewer", "ROUTER_OIDC_REQUIRED_CLAIMS": "hd=a.example"},
     ],
 )  # fmt: skip
 def test_what_can_work(env: dict[str, str], more: dict[str, str]) -> None:

@@ -30,7 +30,7 @@ IDLE = timedelta(minutes=30)
 LONGEST = timedelta(hours=12)
 _SEEN_EVERY = timedelta(minutes=1)
 _MOST_PLACES = 20  # of one person
-_LONGEST_EMAIL = 254
+LONGEST_EMAIL = 254
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ def log_in(email: str, password: str, ip: str | None, *, browser: str = "", agen
 
 def _find(email: str) -> _Found | None:
     """Lets go of the connection: looking at a password takes long, and others need it."""
-    if len(email) > _LONGEST_EMAIL or not email.isprintable():
+    if len(email) > LONGEST_EMAIL or not email.isprintable():
         return None
     user = db.session.scalar(select(User).where(User.email == email))
     if user is None:

@@ -2,7 +2,8 @@
 
 Somebody who was here before is known by the provider's subject alone. The first time they are found by their email, if
 the provider has verified it: as a member, as somebody who was invited, or as nobody yet. If groups mean roles, the role
-is set anew at each login. All of it is in the audit log, and so is who was refused although the provider knows them.
+is set anew at each login. All of it is in the audit log, and within bounds who was refused although the provider knows
+them.
 """
 
 import logging
@@ -20,15 +21,16 @@ from shared.models import ROLES, Identity, Invitation, User
 from webapp import passwords
 from webapp.actions import audit
 from webapp.actions.login import fold_email, network_of, open_for
+from webapp.actions.login_refusals import ACTOR, note_refusal
 from webapp.actions.sessions import end_all
 from webapp.actions.users import add_user, change_user, email_fault
 from webapp.context import Actor, Conflict, NotFound, now
 from webapp.db import db, first_or_next, writing
 from webapp.events import EVENTS
 from webapp.offload import OFFLOAD, TooBusy, TookTooLong
-from webapp.oidc import Attempt, Fault, Person, Provider, ProviderFault
+from webapp.oidc import Attempt, Fault, Provider, ProviderFault
+from webapp.oidc_claims import Person
 
-ACTOR = "sign-in provider"
 # Of a network. Nobody can guess a code, and others behind the same address have no other door: so the wait is short.
 _FREE_FAILURES, _LONGEST_WAIT_SECONDS = 20, 5.0
 log = logging.getLogger(__name__)
@@ -168,15 +170,17 @@ def _at_fault(error: ProviderFault | TookTooLong, ip: str | None) -> Refused:
 def _let_in(actor: Actor, person: Person, *, has_logout: bool, agent: str) -> SignedIn | Refused:
     settings = _settings()
     role = settings.role_of(person.groups or ())
-    if settings.roles and role is None:
-        found: _Member | Refused = Refused("no_role", _no_role(settings, person))
+    if person.lacking:
+        found: _Member | Refused = Refused("claim_missing", _not_of_here(settings, person))
+    elif settings.roles and role is None:
+        found = Refused("no_role", _no_role(settings, person))
     else:
         found = first_or_next(lambda: _member(actor, person, role))
     if isinstance(found, _Member) and settings.roles and person.groups is None and _is_less(role, found.role):
         # A claim that is missing says nothing, and what it would take away does not come back with it.
         found = Refused("no_groups", _no_role(settings, person))
     if isinstance(found, Refused):
-        _note_refusal(actor, person, found)
+        note_refusal(actor, person, found.reason)
         return found
     kept = False
     if settings.roles and role is not None and role != found.role:
@@ -195,6 +199,11 @@ def _settings() -> SignIn:
     if settings.sign_in is None:
         raise NotFound
     return settings.sign_in
+
+
+def _not_of_here(settings: SignIn, person: Person) -> str:
+    needed = [f"{name} must be {' or '.join(settings.required_claims[name])}" for name in person.lacking]
+    return f"Your account at the sign-in provider may not be used here: its {', and its '.join(needed)}."
 
 
 def _no_role(settings: SignIn, person: Person) -> str:
@@ -267,16 +276,3 @@ def _follow_groups(actor: Actor, user_id: str, role: str) -> bool:
             audit(session, actor, "user.role_kept", user_id, after={"groups_give": role})
         return False
     return True
-
-
-def _note_refusal(actor: Actor, person: Person, refused: Refused) -> None:
-    """The provider knows them, so they are no stranger who guesses: all of it is in the audit log."""
-    with writing() as session:
-        identity = session.get(Identity, (person.issuer, person.subject))
-        user_id = identity.user_id if identity is not None else None
-        if user_id is None and person.email_verified:
-            query = select(User.id).where(User.email == person.email, User.org_id == actor.org_id)
-            user_id = session.scalar(query)
-        told = {"email": person.email, "reason": refused.reason, "through": ACTOR}
-        audit(session, replace(actor, name=ACTOR), "login.refuse", user_id or actor.org_id, after=told)
-    EVENTS.note("login_refused", ip=actor.ip, user=user_id, reason=refused.reason)

@@ -10,6 +10,7 @@ from webapp.access import current_actor
 from webapp.api.answers import Amount, answer, table
 from webapp.api.keys import ID
 from webapp.api.spec import operation
+from webapp.db import one_moment
 from webapp.queries.top_keys import top_keys
 from webapp.queries.usage import UsageLine as Line
 from webapp.queries.usage import UsageTable, usage_of_key, usage_of_organization
@@ -45,8 +46,9 @@ def of_organization(query: OrganizationUsageQuery) -> Response:
 
 def _page_of_keys(org_id: str, query: OrganizationUsageQuery) -> Response:
     first, last = query.days
-    page = top_keys(org_id, first, last, query.limit or KEYS_A_PAGE, query.place())
-    total = usage_of_organization(org_id, first, last).total
+    with one_moment():
+        page = top_keys(org_id, first, last, query.limit or KEYS_A_PAGE, query.place())
+        total = usage_of_organization(org_id, first, last).total
     place = page.next_place
     more = {"has_more": place is not None, "next_cursor": None if place is None else usage_cursor("key", place)}
     return _document(UsageTable(first, last, "key", page.lines, total), more)

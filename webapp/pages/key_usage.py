@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
+from webapp.db import one_moment
 from webapp.pages.request_presenter import model_words
 from webapp.queries.usage import UsageLine, UsageTable, usage_of_key
 from webapp.render import signed_dollars
@@ -67,6 +68,7 @@ def days_of(said: str | None) -> int:
     return next((days for days in PERIODS if str(days) == said), 30)
 
 
+@one_moment()
 def usage_facts(org_id: str, key_id: str, days: int, at: datetime) -> UsageFacts:
     """Usage of the last days, today among them, in UTC. Raises NotFound."""
     last = at.date()

@@ -7,6 +7,7 @@ from flask import Blueprint, redirect, request
 from werkzeug.wrappers import Response
 
 from webapp.context import now
+from webapp.db import one_moment
 from webapp.pages import overview_presenter, usage_periods, usage_query
 from webapp.pages.forecast_words import outlook
 from webapp.pages.key_examples import examples
@@ -37,10 +38,11 @@ def index() -> Response:
     org_id, at = current_actor().org_id, now()
     providers = overview_presenter.providers(list_providers(org_id))
     latest = list(last_refusals(org_id, at - LATELY, _REFUSALS))
+    with one_moment():
+        used = {**_figures(org_id, at.date()), **_top(org_id)}
     return page(
         "overview.html",
-        **_figures(org_id, at.date()),
-        **_top(org_id),
+        **used,
         **_guide_facts(org_id),
         counts_at=(counts := count_keys_to_look_at(org_id, at)).at,
         looks=overview_presenter.looks(counts),

@@ -1,13 +1,14 @@
 """What was used: sums of any days by what one likes, as a chart and as a table; refusals beside them."""
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from flask import Blueprint, request
 from werkzeug.wrappers import Response
 
 from shared.catalog import PROVIDERS
 from webapp.context import now
+from webapp.db import one_moment
 from webapp.pages import usage_periods, usage_query
 from webapp.pages.chart import MOST_SERIES, Chart
 from webapp.pages.usage_presenter import chart, colours_of, compact, figures, label, refused_rows, rest_row, rows
@@ -54,14 +55,8 @@ def index() -> Response:
         problems = [sentence(f"{wrong.field} {wrong.message}") for wrong in error.errors]
         asked = usage_query.standard()
     org_id = current_actor().org_id
-    shown = _shown(org_id, asked)
-    names = names_of(org_id, [line.group for line in shown.lines]) if asked.group_by == "key" else {}
-    series = _series(asked, shown, names)
-    drawn = None if asked.below else _chart(org_id, asked, series)
-    in_parts = asked.group_by != "tag"  # a key with several tags is in several rows
-    rest = rest_of(shown.total, shown.lines)
-    refused = refused_by_reason(org_id, *asked.days)
-    since = counted_since(org_id)
+    with one_moment():  # a row of all the rest, and the chart, show what the sum has beside what they were read for
+        told = {**_used(org_id, asked), **_refused(org_id, asked)}
     return page(
         "usage.html",
         status=422 if problems else 200,
@@ -71,26 +66,41 @@ def index() -> Response:
         periods=usage_periods.PERIODS,
         groups=usage_query.BY,
         metrics=usage_query.METRICS,
-        rows=rows(
-            shown.lines,
-            asked,
-            shown.total,
-            names,
-            colours_of(series) if drawn and in_parts else {},
-            _forecasts(org_id, asked, shown),
-        ),
-        rest=rest_row(rest, asked, shown.total) if in_parts and (shown.next_place or asked.below) else None,
-        total=figures(shown.total),
         method=METHOD,
-        tokens=(compact(shown.total.input_tokens), compact(shown.total.output_tokens)),
-        next_href=_next(asked, shown.next_place),
-        chart=drawn,
-        refused=refused_rows(refused, asked),
-        refused_total=f"{sum(one.count for one in refused):,}",
-        # Before that day nobody counted by day, or nothing was refused; on it counting may have begun at any hour.
-        refused_since=None if since is None or since < asked.first else usage_periods.in_words(since, since),
         today=now().date(),
+        **told,
     )
+
+
+def _used(org_id: str, asked: Wanted) -> dict[str, Any]:
+    """The table and the chart."""
+    shown = _shown(org_id, asked)
+    names = names_of(org_id, [line.group for line in shown.lines]) if asked.group_by == "key" else {}
+    series = _series(asked, shown, names)
+    drawn = None if asked.below else _chart(org_id, asked, series)
+    in_parts = asked.group_by != "tag"  # a key with several tags is in several rows
+    rest = rest_of(shown.total, shown.lines)
+    colours = colours_of(series) if drawn and in_parts else {}
+    return {
+        "rows": rows(shown.lines, asked, shown.total, names, colours, _forecasts(org_id, asked, shown)),
+        "rest": rest_row(rest, asked, shown.total) if in_parts and (shown.next_place or asked.below) else None,
+        "total": figures(shown.total),
+        "tokens": (compact(shown.total.input_tokens), compact(shown.total.output_tokens)),
+        "next_href": _next(asked, shown.next_place),
+        "chart": drawn,
+    }
+
+
+def _refused(org_id: str, asked: Wanted) -> dict[str, Any]:
+    """What was refused in the same days."""
+    refused = refused_by_reason(org_id, *asked.days)
+    since = counted_since(org_id)
+    return {
+        "refused": refused_rows(refused, asked),
+        "refused_total": f"{sum(one.count for one in refused):,}",
+        # Before that day nobody counted by day, or nothing was refused; on it counting may have begun at any hour.
+        "refused_since": None if since is None or since < asked.first else usage_periods.in_words(since, since),
+    }
 
 
 def _shown(org_id: str, asked: Wanted) -> _Shown:

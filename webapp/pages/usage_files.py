@@ -10,6 +10,7 @@ from werkzeug.wrappers import Response
 
 from webapp.api.usage import SUM_COLUMNS, line_of, sum_cells, sums_of
 from webapp.csv_cells import defused
+from webapp.db import one_moment
 from webapp.pages import usage_query
 from webapp.pages.usage_query import Wanted
 from webapp.queries.usage import UsageLine, usage_of_organization
@@ -34,8 +35,10 @@ def as_csv() -> Response:
 def as_json() -> Response:
     asked = usage_query.wanted(request.args)
     org_id = current_actor().org_id
-    total = usage_of_organization(org_id, *asked.days).total
-    return _file(asked, _json(asked, _lines(org_id, asked), total), "application/json", "json")
+    with one_moment():
+        total = usage_of_organization(org_id, *asked.days).total
+        lines = _lines(org_id, asked)
+    return _file(asked, _json(asked, lines, total), "application/json", "json")
 
 
 def _lines(org_id: str, asked: Wanted) -> Lines:

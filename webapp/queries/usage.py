@@ -2,6 +2,7 @@
 
 By tag it is what keys used that have the tag now; a key with several counts for each of them. By label it is what
 clients said of their requests. Both have a line with an empty name for all the rest, and in both the total is of all.
+The rest is what the total has beside the lines, so both are read as of one moment.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -14,7 +15,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from shared import money
 from shared.models import USAGE_CLASSES, KeyTag, LabelUsage, OrganizationUsage, UsageDaily
-from webapp.db import db
+from webapp.db import db, one_moment
 from webapp.queries.keys import get_key
 
 MOST_KEYS = 10_000  # and tags, and labels
@@ -59,6 +60,7 @@ class Cell(NamedTuple):
 Sums = type[UsageDaily] | type[OrganizationUsage] | type[LabelUsage]
 
 
+@one_moment()
 def usage_of_key(org_id: str, key_id: str, first: date, last: date, group_by: str = "day") -> UsageTable:
     """What one key used. Raises NotFound, for another organisation's key as well."""
     get_key(org_id, key_id)
@@ -68,6 +70,7 @@ def usage_of_key(org_id: str, key_id: str, first: date, last: date, group_by: st
     return _table(UsageDaily, UsageDaily.key_id == key_id, first, last, group_by)
 
 
+@one_moment()
 def usage_of_organization(org_id: str, first: date, last: date, group_by: str = "day") -> UsageTable:
     """What all keys of an organisation used; by key, the dearest 10,000 of them, ordered as `top_keys`."""
     if group_by not in ("key", *WORDS):

@@ -98,28 +98,24 @@ def test_who_has_the_email_of_a_member_is_not_that_member(
 
 
 @pytest.mark.parametrize("settings", [ANYBODY], indirect=True)
-@pytest.mark.parametrize("verified", [False, None, "false", 1, "yes"])
-def test_an_email_that_is_not_verified_is_nobodys(
-    app: Flask,
-    provider: PeopleProvider,
-    verified: object,
-) -> None:
-    provider.knows("ann", email=ADMIN, email_verified=verified)
-    refused = sign_in(provider, app.test_client())
-    assert refused.status_code == 403
-    assert f"has not verified that {ADMIN} is yours" in refused.text
+def test_an_email_that_is_not_verified_is_nobodys(app: Flask, provider: PeopleProvider) -> None:
+    for verified in (False, None, "false", 1, "yes"):
+        provider.knows("ann", email=ADMIN, email_verified=verified)
+        refused = sign_in(provider, app.test_client())
+        assert refused.status_code == 403, verified
+        assert f"has not verified that {ADMIN} is yours" in refused.text
     assert count(app, Identity) == count(app, UserSession) == 0
-    told = {"email": ADMIN, "reason": "email_not_verified", "through": "sign-in provider"}
+    told = {"email": ADMIN, "subject": "ann", "reason": "email_not_verified", "through": "sign-in provider"}
     assert audited(app, "login.refuse") == [("login.refuse", "sign-in provider", told)]
 
 
 @pytest.mark.parametrize("settings", [ANYBODY], indirect=True)
-@pytest.mark.parametrize("email", [None, "", "no address", 7, "two words@example.com"])
-def test_without_an_email_nobody_begins(app: Flask, provider: PeopleProvider, email: object) -> None:
-    provider.knows("nameless", email=email)
-    refused = sign_in(provider, app.test_client(), "nameless")
-    assert refused.status_code == 403
-    assert "did not say which email address" in refused.text
+def test_without_an_email_nobody_begins(app: Flask, provider: PeopleProvider) -> None:
+    for email in (None, "", "no address", 7, "two words@example.com"):
+        provider.knows("nameless", email=email)
+        refused = sign_in(provider, app.test_client(), "nameless")
+        assert refused.status_code == 403, email
+        assert "did not say which email address" in refused.text
     assert members(app) == {ADMIN: "admin"}
 
 
@@ -186,7 +182,7 @@ def test_who_is_deactivated_is_out_everywhere_at_once(
     assert "your membership was ended" in refused.text
     assert client.get("/keys").status_code == 303
     (event,) = audited(app, "login.refuse")
-    assert event[2] == {"email": NEW, "reason": "deactivated", "through": "sign-in provider"}
+    assert event[2] == {"email": NEW, "subject": "ann", "reason": "deactivated", "through": "sign-in provider"}
     with app.app_context():
         change_user(actor, user_id(app, NEW), active=True)
     assert let_in(sign_in(provider, client))
@@ -219,10 +215,10 @@ def test_logging_out_leads_to_the_providers_own_page(app: Flask, provider: Peopl
     assert left.headers["Location"] == "/login"
 
 
-@pytest.mark.parametrize("target", ["//evil.example", "https://evil.example", "/%5Cevil.example", "/keys%0d%0aX: y"])
-def test_the_way_back_leads_nowhere_else(app: Flask, provider: PeopleProvider, target: str) -> None:
+def test_the_way_back_leads_nowhere_else(app: Flask, provider: PeopleProvider) -> None:
     provider.knows("boss", email=ADMIN)
-    assert let_in(sign_in(provider, app.test_client(), "boss", target), "/")
+    for target in ("//evil.example", "https://evil.example", "/%5Cevil.example", "/keys%0d%0aX: y"):
+        assert let_in(sign_in(provider, app.test_client(), "boss", target), "/"), target
 
 
 def test_who_is_logged_in_is_not_sent_away(app: Flask, provider: PeopleProvider) -> None:
