@@ -59,7 +59,7 @@ class Copied:
 
     rows: dict[str, int]  # by table
     open_journals: int  # of which the ledger may lack some
-    sealed_by_others: int  # credentials and secrets of webhooks that ROUTER_ENCRYPTION_KEY does not open
+    sealed_by_others: int  # what lies sealed that ROUTER_ENCRYPTION_KEY does not open
 
     def lines(self) -> Iterator[str]:
         """What is told at the end."""
@@ -71,9 +71,9 @@ class Copied:
             )
         if self.sealed_by_others:
             yield (
-                f"{self.sealed_by_others} provider credentials, secrets of webhooks or secrets behind links cannot be "
-                "opened: set ROUTER_ENCRYPTION_KEY to what it was, or bring the file encryption_key of the old data "
-                "directory."
+                f"{self.sealed_by_others} provider credentials, secrets and addresses of webhooks or secrets behind "
+                "links cannot be opened: set ROUTER_ENCRYPTION_KEY to what it was, or bring the file encryption_key of "
+                "the old data directory."
             )
         yield "Next: start the proxy, then check all of it with `flask --app wsgi ledger verify`."
 
@@ -242,7 +242,8 @@ def _set_sequences(new: Connection) -> None:
 
 def _sealed_by_others(new: Connection, settings: Settings) -> int:
     sealer, closed = Sealer(settings.encryption_keys), 0
-    for sealed in chain.from_iterable(new.scalars(select(of.sealed)) for of in (ProviderCredential, Webhook, HandOver)):
+    columns = (ProviderCredential.sealed, Webhook.sealed, Webhook.url_sealed, HandOver.sealed)
+    for sealed in chain.from_iterable(new.scalars(select(column)) for column in columns):
         try:
             sealer.unseal(sealed)
         except UnsealError:

@@ -31,6 +31,7 @@ from webapp.actions.tokens import create_token
 from webapp.actions.users import create_user
 from webapp.context import Actor, Conflict, now
 from webapp.db import db, writing
+from webapp.large_indexes import build_large_indexes
 from webapp.validation import Invalid
 from webapp.views.providers import SANDBOX_PREFIX
 
@@ -119,6 +120,8 @@ def upgrade_schema(app: Flask) -> None:
         )
     if set(heads) != set(script.get_heads()):
         flask_migrate.upgrade(str(directory))
+    else:
+        build_large_indexes(db.engine)  # one may have been broken off
 
 
 def first_actor() -> Actor | None:

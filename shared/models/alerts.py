@@ -49,13 +49,17 @@ class KeyAlertRules(Base):
 
 
 class Webhook(Base):
-    """An address that is told of events. Its secret signs what is sent there; the one before it does so for a while."""
+    """An address that is told of events. Its secret signs what is sent there; the one before it does so for a while.
+
+    Whoever knows the address of a chat's webhook may write to that chat, so it is sealed like the secrets.
+    """
 
     __tablename__ = "webhooks"
 
     id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
     org_id: Mapped[str] = mapped_column(ForeignKey("organizations.id"), index=True)
-    url: Mapped[str] = mapped_column(String(500))
+    url_sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    url_shown: Mapped[str] = mapped_column(String(510))  # what people recognise it by: its host and its last signs
     events: Mapped[list[str]] = mapped_column(JSON)  # empty: all
     enabled: Mapped[bool] = mapped_column(default=True, server_default=true())
     sealed: Mapped[bytes] = mapped_column(LargeBinary)
@@ -69,7 +73,10 @@ class Alert(Base):
     """Something that happened. The unique row is what makes it happen once a period, whoever notices it first."""
 
     __tablename__ = "alerts"
-    __table_args__ = (UniqueConstraint("org_id", "event", "subject", "period"),)
+    __table_args__ = (
+        UniqueConstraint("org_id", "event", "subject", "period"),
+        Index("ix_alerts_kept_until", "kept_until"),
+    )
 
     id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
     org_id: Mapped[str] = mapped_column(String(ID_LENGTH))
@@ -78,6 +85,8 @@ class Alert(Base):
     period: Mapped[str] = mapped_column(String(80))
     at: Mapped[datetime] = mapped_column(UtcDateTime)
     facts: Mapped[dict[str, Any]] = mapped_column(JSON)
+    # Not before its period has ended, or the same thing would be new again. NULL: that has no end.
+    kept_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
 class AlertDelivery(Base):
@@ -93,11 +102,13 @@ class AlertDelivery(Base):
         CheckConstraint("status in ('pending', 'delivered', 'dead')", name="status"),
         Index("ix_alert_deliveries_org_id_id", "org_id", "id"),
         Index("ix_alert_deliveries_ended_at", "ended_at"),
-        # Of what is still to be sent alone, which is little, however much was.
+        # Whether a receiver had mail a moment ago.
+        Index("ix_alert_deliveries_target_created_at", "target", "created_at"),
+        # Of what is still to be sent alone. By receiver first: each finds its next one, however much others wait for.
         Index(
             "ix_alert_deliveries_due",
-            "next_at",
             "target",
+            "next_at",
             sqlite_where=text("status = 'pending'"),
             postgresql_where=text("status = 'pending'"),
         ),
@@ -107,7 +118,8 @@ class AlertDelivery(Base):
     org_id: Mapped[str] = mapped_column(String(ID_LENGTH))
     channel: Mapped[str] = mapped_column(String(16))
     target: Mapped[str] = mapped_column(String(TARGET_LENGTH))  # an address, or the id of a webhook
-    alerts: Mapped[list[str]] = mapped_column(JSON)  # their ids
+    alerts: Mapped[list[str]] = mapped_column(JSON)  # ids of those that it tells one by one
+    more: Mapped[dict[str, int]] = mapped_column(JSON)  # and how many others, by event, it tells in numbers alone
     event: Mapped[str] = mapped_column(String(40))  # of the first of them
     status: Mapped[str] = mapped_column(String(16))
     attempts: Mapped[int]

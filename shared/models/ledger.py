@@ -36,6 +36,7 @@ class UsageRecord(Base):
             "admitted_at",
             sqlite_where=text("status IN (401, 403)"),
             postgresql_where=text("status IN (401, 403)"),
+            info={"large": True},  # on PostgreSQL no migration builds it, but `webapp.large_indexes`
         ),
     )
 

@@ -9,16 +9,13 @@ from alerts_kit import RECIPIENT, MailBox, Receiver, events, messages, spend
 from dashboard_kit import START, Api, Clock
 from flask import Flask
 from happened_kit import Activity
-from plans_kit import plans_of
 from sqlalchemy import select
 
 from shared.config import Settings
 from shared.ids import new_id
-from shared.models import Alert, OrganizationRefusals, ProviderCredential
-from webapp.alerting.deliverer import Deliverer
-from webapp.alerting.found import credentials_refused, keys_expiring, keys_unused, spend_reached
+from shared.models import Alert, OrganizationRefusals, ProviderCredential, Refusal
+from webapp.alerting.evaluator import Evaluator
 from webapp.db import db, writing
-from webapp.views.alerts import RulesView
 
 Make = Callable[..., Any]
 
@@ -89,6 +86,69 @@ def test_a_limit_that_never_resets_is_told_once_for_each_size(
     assert [look(), look()] == [1, 0]
     api("PATCH", f"/v1/keys/{key.id}", {"spend_limit_usd": "12"})
     assert [look(), look()] == [1, 0]
+
+
+def test_each_limit_is_told_of_by_itself_within_a_period(
+    app: Flask, api: Api, org_id: str, make: Make, clock: Clock, hook: dict[str, Any], receiver: Receiver,
+    deliver: Callable[[], int],
+) -> None:  # fmt: skip
+    """Raised, lowered and put back: at once, without a request, and of no limit twice."""
+    assert hook["enabled"]
+    key = make(spend_limit_usd="10", spend_reset="monthly")
+    evaluator = Evaluator(app, lambda: 0.0)
+
+    def told() -> list[tuple[str, int]]:
+        """What is told a good while after the last request, by limit."""
+        clock.forward(minutes=10)
+        evaluator.look(sweep=False, rest=False)
+        before = len(receiver.received)
+        deliver()
+        facts = [one.document["data"] for one in receiver.received[before:]]
+        return sorted((one["spend_limit_usd"], one["threshold_percent"]) for one in facts)
+
+    spend(app, org_id, key.id, 6, START)
+    evaluator.look(sweep=False, rest=False)
+    assert told() == [("10.00", 50)]
+    for limit, expected in (("20", []), ("12", [50]), ("7", [50, 80]), ("10", []), ("12", []), ("5", [50, 80, 100])):
+        api("PATCH", f"/v1/keys/{key.id}", {"spend_limit_usd": limit})
+        assert told() == [(f"{limit}.00", one) for one in expected], limit
+    api("PATCH", f"/v1/keys/{key.id}", {"spend_limit_usd": "20"})
+    spend(app, org_id, key.id, 10, clock.now + timedelta(minutes=10))
+    assert told() == [("20.00", 50), ("20.00", 80)]
+    api("PATCH", f"/v1/keys/{key.id}/alerts", {"spend_thresholds": [75, 90]})
+    assert told() == [("20.00", 75)]
+
+
+def test_who_was_refused_for_a_limit_has_not_reached_the_next_one(
+    app: Flask, api: Api, org_id: str, make: Make, clock: Clock, hook: dict[str, Any], happened: Activity,
+    look: Callable[[], int],
+) -> None:  # fmt: skip
+    assert hook["enabled"]
+    key = make(spend_limit_usd="10", spend_reset="monthly")
+    spend(app, org_id, key.id, 9.7, START)
+    happened.refused(key.id, "spend_exceeded")
+    assert look() == 3
+    clock.forward(minutes=1)
+    api("PATCH", f"/v1/keys/{key.id}", {"spend_limit_usd": "10.1"})
+    assert look() == 2  # 96 per cent of it, and nobody was refused for it
+    with app.app_context(), writing() as session:
+        session.get_one(Refusal, (key.id, "spend_exceeded")).last_at = clock.now + timedelta(seconds=1)
+    assert look() == 1
+
+
+def test_names_call_nobody_and_link_nowhere_in_a_chat(
+    app: Flask, org_id: str, make: Make, hook: dict[str, Any], receiver: Receiver, look: Callable[[], int],
+    deliver: Callable[[], int],
+) -> None:  # fmt: skip
+    assert hook["enabled"]
+    name = "<!channel> R&D @everyone @here [pay](https://evil.test)"
+    spend(app, org_id, make(name, spend_limit_usd="10").id, 5, START)
+    assert look() == deliver() == 1
+    document = receiver.received[0].document
+    for command in ("<", ">", "@e", "@h", "](", "://"):
+        assert command not in document["text"], command
+    assert "“&lt;!channel&gt; R&amp;D @\u200beveryone @\u200bhere" in document["text"]
+    assert document["data"]["key_name"] == name
 
 
 def test_a_limit_is_reached_when_requests_are_refused_for_it(
@@ -196,33 +256,3 @@ def test_old_messages_are_forgotten(
     api("POST", f"/v1/webhooks/{hook['id']}/test")
     look()
     assert [row.status for row in messages(app)] == ["pending"]
-
-
-def test_nobody_looks_among_all_keys(app: Flask, org_id: str, make: Make) -> None:
-    """Each look begins in an index of the few rows that it may be."""
-    make(spend_limit_usd="1")
-    with app.app_context():
-        with writing() as session:
-            session.add(
-                ProviderCredential(
-                    id="cred_1",
-                    org_id=org_id,
-                    provider="openai",
-                    sealed=b"x",
-                    last4="xxxx",
-                    created_at=START,
-                    created_by="x",
-                )
-            )
-        for table, index, find in (
-            ("proxy_keys", "last_used_at", lambda: list(spend_reached(org_id, RulesView(), START, used_since=START))),
-            ("proxy_keys", "last_used_at", lambda: list(keys_unused(org_id, 30, START))),
-            ("proxy_keys", "expires_at", lambda: list(keys_expiring(org_id, 7, START))),
-            ("usage_records", "credential_refused", lambda: list(credentials_refused(org_id, START))),
-            ("alert_deliveries", "alert_deliveries_due", Deliverer(app).due),
-        ):
-            _, plans = plans_of(find, table)
-            assert plans
-            for plan in plans:
-                assert "SCAN" not in plan, plan
-            assert any(index in plan for plan in plans), plans

@@ -72,7 +72,7 @@ def test_what_several_machines_notice_at_once_is_told_once(made: tuple[Flask, Bo
     with app.app_context():
         update_rules(actor, {"recipients": ["a@example.com", "b@example.com"]})
         create_webhook(actor, {"url": "https://hooks.example.com/1"})
-    things = [Happened(SPEND, f"key_{number}", "50 %", {"n": number}) for number in range(5)]
+    things = [Happened(SPEND, f"key_{number}", "50 %", {"n": number}, None) for number in range(5)]
     together = threading.Barrier(4)
 
     def notice(number: int) -> int:
@@ -97,7 +97,7 @@ def test_rows_and_messages_are_there_together_or_not_at_all(
 ) -> None:
     """Who dies before the messages are made has noticed nothing, so somebody else does."""
     app, report = made
-    thing = Happened(SPEND, "key_1", "50 %", {})
+    thing = Happened(SPEND, "key_1", "50 %", {}, None)
 
     def die(*_: object) -> None:
         raise KeyboardInterrupt

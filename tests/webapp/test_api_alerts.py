@@ -11,11 +11,12 @@ from shared.config import Settings
 from shared.models import AuditEvent, Webhook
 from shared.sealing import Sealer
 from webapp.actions.tokens import create_token
-from webapp.actions.webhooks import secrets_of
+from webapp.actions.webhooks import secrets_of, shown, url_of
 from webapp.context import Actor
 from webapp.db import db
 
-URL = "https://hooks.example.com/services/T0/B0"
+URL = "https://hooks.example.com/services/T0/B0/c1a2"
+SHOWN = "https://hooks.example.com/…c1a2"
 
 
 @pytest.fixture
@@ -45,9 +46,52 @@ def test_it_works(app: Flask, api: Api, hook: dict[str, Any]) -> None:
         events = db.session.scalars(select(AuditEvent).where(AuditEvent.action.startswith("webhook."))).all()
         assert [event.action for event in events] == ["webhook.create", "webhook.update", "webhook.delete"]
         told = str([(event.before, event.after) for event in events])
-    assert "https://hooks.example.com" in told
-    assert "/services" not in told
+    assert SHOWN in told
+    assert "services" not in told
     assert secret not in told
+
+
+def test_an_address_is_sealed_and_shown_by_its_end(app: Flask, api: Api, hook: dict[str, Any]) -> None:
+    """Whoever knows the address of a chat's webhook may write to that chat."""
+    path = f"/v1/webhooks/{hook['id']}"
+    answers = [hook, api("GET", path).get_json(), api("PATCH", path, {"url": SHOWN, "enabled": True}).get_json()]
+    answers += [api("GET", "/v1/webhooks").get_json()["data"][0], api("POST", f"{path}/rotate").get_json()]
+    assert {answer["url"] for answer in answers} == {SHOWN}
+    moved = URL.replace("/services/", "/elsewhere/")
+    assert api("PATCH", path, {"url": moved}).get_json()["url"] == SHOWN
+    with app.app_context():
+        row = db.session.scalars(select(Webhook)).one()
+        assert url_of(row) == moved
+        for value in vars(row).values():
+            assert "elsewhere" not in str(value)
+        updates = db.session.scalars(select(AuditEvent).where(AuditEvent.action == "webhook.update")).all()
+        assert len(updates) == 1
+        assert "elsewhere" not in str([(one.before, one.after) for one in updates])
+    assert field_errors(api("PATCH", path, {"url": SHOWN + "x"}))["url"].startswith("must be an http or https address")
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://hooks.example.com/services/T0/B0/abcd", "https://hooks.example.com/…abcd"),
+        ("https://hooks.example.com:8443/?token=123456789", "https://hooks.example.com:8443/…6789"),
+        ("http://hooks.example.com?token=123456789", "http://hooks.example.com/…6789"),
+        ("https://hooks.example.com/short", "https://hooks.example.com/…"),
+        ("https://hooks.example.com/", "https://hooks.example.com"),
+        ("https://hooks.example.com", "https://hooks.example.com"),
+    ],
+)
+def test_what_is_shown_of_an_address(url: str, expected: str) -> None:
+    assert shown(url) == expected
+
+
+def test_a_revoked_key_has_no_alerts_to_choose(api: Api) -> None:
+    path = f"/v1/keys/{api.create()['id']}"
+    api("PATCH", f"{path}/alerts", {"spend_thresholds": [70]})
+    api("DELETE", path)
+    refused = api("PATCH", f"{path}/alerts", {"spend_thresholds": [90]})
+    assert (refused.status_code, refused.get_json()["code"]) == (409, "key_revoked")
+    assert api("GET", f"{path}/alerts").get_json() == {"spend_thresholds": [70]}
 
 
 def test_a_secret_is_sealed_and_sealed_anew(
@@ -62,11 +106,13 @@ def test_a_secret_is_sealed_and_sealed_anew(
     other = Sealer([settings.encryption_keys[0]])
     fresh = ("a" * 43 + "=", *settings.encryption_keys)
     monkeypatch.setattr(type(settings), "encryption_keys", fresh)
-    assert "2 credentials are sealed" in runner.invoke(args=["credentials", "reseal"]).output
+    assert "3 credentials are sealed" in runner.invoke(args=["credentials", "reseal"]).output
     with app.app_context():
         row = db.session.scalars(select(Webhook)).one()
         assert not other.is_current(row.sealed)
+        assert not other.is_current(row.url_sealed)
         assert secrets_of(row) == (again["secret"], hook["secret"])
+        assert url_of(row) == URL
 
 
 BAD_WEBHOOKS: list[tuple[dict[str, Any], str, str]] = [

@@ -16,6 +16,7 @@ from sqlalchemy import inspect, text
 from shared.config import Settings
 from webapp import create_app
 from webapp.db import db
+from webapp.large_indexes import build_large_indexes, large_indexes
 
 VERSIONS = Path(__file__).parents[2] / "migrations" / "versions"
 # Made before any release that could be upgraded from.
@@ -36,6 +37,13 @@ def older(postgres: str, tmp_path: Path) -> Iterator[Flask]:
             connection.execute(text("DROP SCHEMA public CASCADE"))
             connection.execute(text("CREATE SCHEMA public"))
         db.engine.dispose()
+
+
+ROW = (
+    "INSERT INTO usage_records (id, org_id, key_id, provider, endpoint, streamed, outcome, flags, usage, input_tokens,"
+    " output_tokens, bound_nanos, cost_nanos, day, admitted_at, duration_ms, status) VALUES ('{}', 'org_1', 'key_1',"
+    " 'openai', '/', false, 'ok', '[]', '{{}}', 1, 1, 1, 1, '2026-11-24', now(), 1, 401)"
+)
 
 
 def columns() -> set[str]:
@@ -96,6 +104,33 @@ def test_who_posts_and_a_change_of_tables_do_not_wait_in_a_circle(older: Flask, 
         over.set()
         ledger_writer.join()
     assert faults == []
+
+
+def test_an_index_of_the_ledger_is_built_while_it_is_written(older: Flask, postgres: str) -> None:
+    """Who writes is not kept waiting, neither by the index nor by those that it waits for; one that is broken is mended."""
+    flask_migrate.upgrade(older.extensions["migrate"].directory)
+    (index,) = large_indexes()
+    valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(%s)"
+    with psycopg.connect(postgres, autocommit=True) as other, psycopg.connect(postgres) as writer:
+        assert other.execute(valid, [index.name]).fetchall() == [(True,)]
+        # What is left of a build that somebody killed.
+        other.execute("UPDATE pg_index SET indisvalid = false WHERE indexrelid = to_regclass(%s)", [index.name])
+        writer.execute(ROW.format("attempt 1"))
+        building = [threading.Thread(target=build_large_indexes, args=(db.engine,)) for _ in range(2)]
+        for thread in building:
+            thread.start()
+        waits = (
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%INDEX CONCURRENTLY%'"
+        )
+        while other.execute(waits).fetchone() != (1,):
+            assert any(thread.is_alive() for thread in building)
+        other.execute("SET lock_timeout = '1s'")
+        other.execute(ROW.format("attempt 2"))
+        writer.commit()
+        for thread in building:
+            thread.join()
+        assert other.execute(valid, [index.name]).fetchall() == [(True,)]
+        assert other.execute("SELECT count(*) FROM usage_records").fetchone() == (2,)
 
 
 def takes_away(source: str) -> list[str]:

@@ -17,7 +17,7 @@ from webapp.alerting.deliverer import MOST_ATTEMPTS, Deliverer
 from webapp.db import db, writing
 
 HERE = "/settings/alerts"
-URL = "https://hooks.example.com/services/T0"
+URL = "https://hooks.example.com/services/T0/B0/c1a2"
 RULES = {
     "spend_thresholds": "50, 80, 100", "unused_days": "30", "expiring_days": "7", "refusals_per_10_minutes": "100",
     "credential_refused": "y", "recipients": "",
@@ -83,6 +83,10 @@ def test_a_secret_is_shown_once(app: Flask, admin: FlaskClient) -> None:
     assert "made a webhook already" in again.text
     assert count(app, Webhook) == 1
     assert not SECRET.search(admin.get(HERE).text)
+    for text in (made.text, admin.get(HERE).text):
+        assert "https://hooks.example.com/…c1a2" in text
+        assert "services" not in text
+    assert "data-private" in re.findall(r'<input[^>]*id="webhook-url"[^>]*>', page.text)[0]  # no draft keeps it
     hook = re.findall(r"delete-(whk_\w+)", admin.get(HERE).text)[0]
     assert "For 24 hours" in admin.get(f"{HERE}/webhooks/{hook}/rotate", headers=HTMX).text
     renewed = submit(admin, f"{HERE}/webhooks/{hook}/rotate")
@@ -114,6 +118,8 @@ def test_a_webhook_is_switched_tried_and_deleted(app: Flask, admin: FlaskClient)
     assert count(app, AlertDelivery) == 1
     assert submit(admin, f"{HERE}/webhooks/{hook}/delete").status_code == 303
     page = admin.get(HERE).text
+    assert "services" not in page
+    assert "Deleted the webhook at <bdi>https://hooks.example.com/…c1a2</bdi>." in page
     assert "A webhook that was deleted" in page
     assert "Given up</span>" in page
     assert submit(admin, f"{HERE}/webhooks/{hook}/delete", form_of=admin.get(HERE)).status_code == 404
@@ -158,6 +164,17 @@ def test_a_key_gets_thresholds_of_its_own(member: FlaskClient, api: Api) -> None
     assert 'id="key-spend_thresholds-error"' in refused.text
     assert submit(member, path, {"whose": "usual", "spend_thresholds": "25, 75"}).status_code == 303
     assert api("GET", f"/v1{path}").get_json() == {"spend_thresholds": None}
+
+
+def test_a_revoked_key_has_nothing_to_choose(member: FlaskClient, api: Api) -> None:
+    key = api.create()["id"]
+    page = member.get(f"/keys/{key}/alerts")
+    api("DELETE", f"/v1/keys/{key}")
+    fields = {"whose": "own", "spend_thresholds": "25"}
+    for answer in (member.get(f"/keys/{key}/alerts"), submit(member, f"/keys/{key}/alerts", fields, form_of=page)):
+        assert answer.status_code == 409
+        assert "Nobody is told of a revoked key any more." in answer.text
+    assert api("GET", f"/v1/keys/{key}/alerts").get_json() == {"spend_thresholds": None}
 
 
 def test_others_may_not(app: Flask, member: FlaskClient) -> None:

@@ -3,26 +3,32 @@
 A thing that happened is one row, unique by what it was, of what and in which period, and its messages stand in the same
 transaction. So whoever notices it first makes them, a second one makes nothing, and what dies in between leaves both or
 neither.
+
+A webhook is told of each by itself. Mail comes at once, and then for a minute everything else waits for one more: so a
+recipient has a mail a minute, however much happens.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from flask_sqlalchemy.session import Session
-from sqlalchemy import select, update
+from sqlalchemy import func, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import scoped_session
 
 from shared.ids import new_id
 from shared.models import Alert, AlertDelivery, AlertRules, KeyAlertRules, Webhook
 from webapp.actions import audit
+from webapp.actions.keys import row_to_change
 from webapp.context import Actor, Conflict, now
 from webapp.db import db, first_or_next, writing
 from webapp.schemas.alerts import TEST, AlertsPatch, KeyAlertsPatch
 from webapp.validation import read
 from webapp.views.alerts import (
+    PENDING,
     DeliveryView,
     RulesView,
     delivery_row,
@@ -32,19 +38,27 @@ from webapp.views.alerts import (
     thresholds_of,
     webhook_row,
 )
-from webapp.views.keys import row_of as key_row
 
-ALERTS_A_MAIL = 100
+ALERTS_A_MAIL = 100  # that it tells one by one; of others it tells how many there are
+GATHERED = timedelta(seconds=60)
+KEPT = timedelta(days=90)  # what happened, and longer while its period lasts
+# Each with its messages: so few that nobody waits for the transaction, whatever the number of webhooks.
+AT_ONCE = 50
+_ASKED_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Happened:
-    """Something to be told of: which event, of what (an id), in which period, and its facts in JSON's types."""
+    """Something to be told of: which event, of what (an id), in which period, and its facts in JSON's types.
+
+    `until` is when the period has ended, so that nobody can notice it again; None: never.
+    """
 
     event: str
     subject: str
     period: str
     facts: Mapping[str, Any]
+    until: datetime | None
 
     @property
     def place(self) -> tuple[str, str, str]:
@@ -84,14 +98,14 @@ def _update_rules(actor: Actor, patch: AlertsPatch) -> RulesView:
 
 
 def set_thresholds(actor: Actor, key_id: str, document: Mapping[str, object]) -> tuple[int, ...] | None:
-    """Give a key thresholds of its own, or none. Raises Invalid, NotFound."""
+    """Give a key thresholds of its own, or none. Raises Invalid, NotFound, Conflict "key_revoked"."""
     wanted = read(KeyAlertsPatch, document).spend_thresholds
     return first_or_next(lambda: _set_thresholds(actor, key_id, wanted))
 
 
 def _set_thresholds(actor: Actor, key_id: str, wanted: list[int] | None) -> tuple[int, ...] | None:
     with writing() as session:
-        key = key_row(actor.org_id, key_id)
+        key = row_to_change(actor, key_id, None)
         row = session.get(KeyAlertRules, key.id)
         before = None if row is None else row.spend_thresholds
         if wanted is None and row is not None:
@@ -106,24 +120,70 @@ def _set_thresholds(actor: Actor, key_id: str, wanted: list[int] | None) -> tupl
     return thresholds_of(key_id)
 
 
-def raise_alerts(org_id: str, happened: Iterable[Happened]) -> int:
-    """Make the messages about what nobody has noticed before; answers with how many such things there were."""
+def news_of(org_id: str, happened: Iterable[Happened]) -> list[Happened]:
+    """What nobody has noticed before, as far as the database tells without writing; each once."""
+    found = {thing.place: thing for thing in happened}
+    columns = (Alert.event, Alert.subject, Alert.period)
+    places = list(found)
+    for start in range(0, len(places), _ASKED_AT_ONCE):
+        asked = tuple_(*columns).in_(places[start : start + _ASKED_AT_ONCE])
+        for event, subject, period in db.session.execute(select(*columns).where(Alert.org_id == org_id, asked)):
+            del found[event, subject, period]
+    return list(found.values())
+
+
+def raise_alerts(org_id: str, happened: Sequence[Happened]) -> int:
+    """Make the messages about what nobody has noticed before; answers with how many such things there were.
+
+    Of many things there are several transactions, each whole by itself.
+    """
     # In one order everywhere, so that two machines that notice the same cannot wait for each other in a circle.
     found = sorted(happened, key=lambda one: one.place)
-    if not found:
-        return 0
+    return sum(_raise(org_id, found[start : start + AT_ONCE]) for start in range(0, len(found), AT_ONCE))
+
+
+def _raise(org_id: str, happened: Sequence[Happened]) -> int:
     with writing() as session:
         at = now()
-        fresh = [one for thing in found if (one := _insert(session, org_id, thing, at)) is not None]
-        recipients = rules_view(session.get(AlertRules, org_id)).recipients
-        for start in range(0, len(fresh), ALERTS_A_MAIL):
-            piece = fresh[start : start + ALERTS_A_MAIL]
-            session.add_all(_message(org_id, "email", address, piece, at) for address in recipients)
+        fresh = [one for thing in happened if (one := _insert(session, org_id, thing, at)) is not None]
+        if fresh:
+            _mail(session, org_id, rules_view(session.get(AlertRules, org_id)).recipients, fresh, at)
         hooks = session.scalars(select(Webhook).where(Webhook.org_id == org_id, Webhook.enabled)).all()
         for hook in hooks:
             wanted = [one for one in fresh if not hook.events or one[1] in hook.events]
             session.add_all(_message(org_id, "webhook", hook.id, [one], at) for one in wanted)
     return len(fresh)
+
+
+def _mail(
+    session: scoped_session[Session],
+    org_id: str,
+    recipients: Sequence[str],
+    fresh: Sequence[tuple[str, str]],
+    at: datetime,
+) -> None:
+    """One to each recipient, or what they will get soon anyway has more in it."""
+    told = (AlertDelivery.org_id == org_id, AlertDelivery.channel == "email", AlertDelivery.target.in_(recipients))
+    mine = (*told, AlertDelivery.event != TEST)
+    # Whoever is about to send one has it locked, and looks what is in it when it is theirs (`Deliverer`).
+    unsent = select(AlertDelivery).where(*mine, PENDING, AlertDelivery.attempts == 0, AlertDelivery.next_at > at)
+    waiting = {row.target: row for row in session.scalars(unsent.order_by(AlertDelivery.id).with_for_update())}
+    lately = select(AlertDelivery.target, func.max(AlertDelivery.created_at)).where(
+        *mine, AlertDelivery.created_at > at - GATHERED
+    )
+    last = {row[0]: row[1] for row in session.execute(lately.group_by(AlertDelivery.target))}
+    for address in recipients:
+        row = waiting.get(address)
+        if row is None:
+            row = _message(org_id, "email", address, fresh[:ALERTS_A_MAIL], at)
+            row.next_at = max(at, last[address] + GATHERED) if address in last else at
+            session.add(row)
+            rest = fresh[ALERTS_A_MAIL:]
+        else:
+            room = ALERTS_A_MAIL - len(row.alerts)
+            row.alerts = [*row.alerts, *(alert_id for alert_id, _ in fresh[:room])]
+            rest = fresh[room:]
+        row.more = dict(Counter(row.more) + Counter(event for _, event in rest))
 
 
 def send_test(actor: Actor, webhook_id: str | None = None) -> tuple[DeliveryView, ...]:
@@ -140,7 +200,7 @@ def send_test(actor: Actor, webhook_id: str | None = None) -> tuple[DeliveryView
         if not receivers:
             raise Conflict("no_recipients", "Nobody gets mail: add a recipient first.")
         alert_id = new_id("alr")
-        thing = Happened(TEST, alert_id, "once", {"by": actor.name})
+        thing = Happened(TEST, alert_id, "once", {"by": actor.name}, until=at)
         session.add(_alert(alert_id, actor.org_id, thing, at))
         rows = [_message(actor.org_id, channel, to, [(alert_id, TEST)], at) for channel, to in receivers]
         session.add_all(rows)
@@ -180,6 +240,7 @@ def _alert(alert_id: str, org_id: str, thing: Happened, at: datetime) -> Alert:
         period=thing.period,
         at=at,
         facts=dict(thing.facts),
+        kept_until=None if thing.until is None else max(thing.until, at + KEPT),
     )
 
 
@@ -190,6 +251,7 @@ def _message(org_id: str, channel: str, target: str, alerts: Sequence[tuple[str,
         channel=channel,
         target=target,
         alerts=[alert_id for alert_id, _ in alerts],
+        more={},
         event=alerts[0][1],
         status="pending",
         attempts=0,

@@ -1,4 +1,8 @@
-"""Webhooks: made, changed, given another secret, deleted. Their secrets are sealed like providers' credentials."""
+"""Webhooks: made, changed, given another secret, deleted.
+
+Their secrets are sealed like providers' credentials, and so are their addresses: who knows one of a chat may write to
+that chat. Of an address people see where it leads and how it ends.
+"""
 
 import base64
 import contextlib
@@ -30,6 +34,7 @@ from webapp.views.alerts import WebhookView, webhook_row, webhook_view
 SECRET_TAG = "whsec_"  # noqa: S105 - what a secret begins with (https://www.standardwebhooks.com)
 SECRET_BYTES = 32
 OLD_SECRET_FOR = timedelta(hours=24)
+_SHOWN, _LONG = 4, 16  # signs of what follows the host: so many are shown of what has at least so many
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +72,8 @@ def _create(actor: Actor, wanted: NewWebhook, once: str | None) -> CreatedWebhoo
         row = Webhook(
             id=new_id("whk"),
             org_id=actor.org_id,
-            url=wanted.url,
+            url_sealed=_sealer().seal(wanted.url),
+            url_shown=shown(wanted.url),
             events=wanted.events,
             enabled=True,
             sealed=_sealer().seal(secret),
@@ -85,17 +91,23 @@ def _create(actor: Actor, wanted: NewWebhook, once: str | None) -> CreatedWebhoo
 
 
 def update_webhook(actor: Actor, webhook_id: str, document: Mapping[str, object]) -> WebhookView:
-    """Merge a patch into it. Raises Invalid, NotFound."""
+    """Merge a patch into it; an address as it is shown, sent back, stays the one it is. Raises Invalid, NotFound."""
+    if document.get("url") == webhook_row(actor.org_id, webhook_id).url_shown:
+        document = {name: value for name, value in document.items() if name != "url"}
     patch = read(WebhookPatch, document)
-    if "url" in patch.model_fields_set:
-        _refuse_private(patch.url)
+    columns = patch.columns()
+    url: str | None = columns.pop("url", None)
+    if url is not None:
+        _refuse_private(url)
     with writing() as session:
         row = webhook_row(actor.org_id, webhook_id, lock=True)
-        before, url = _told(row), row.url
-        for column, value in patch.columns().items():
+        before, moved = _told(row), url is not None and not _leads_to(row, url)
+        if url is not None and moved:
+            columns |= {"url_sealed": _sealer().seal(url), "url_shown": shown(url)}
+        for column, value in columns.items():
             setattr(row, column, value)
         after = _told(row)
-        if before != after or url != row.url:
+        if before != after or moved:
             audit(session, actor, "webhook.update", row.id, before=before, after=after)
         return webhook_view(row, now())
 
@@ -107,7 +119,7 @@ def rotate_webhook(actor: Actor, webhook_id: str) -> CreatedWebhook:
         row = webhook_row(actor.org_id, webhook_id, lock=True)
         row.previous_sealed, row.previous_until = row.sealed, now() + OLD_SECRET_FOR
         row.sealed = _sealer().seal(secret)
-        audit(session, actor, "webhook.rotate", row.id, after={"host": _host(row.url)})
+        audit(session, actor, "webhook.rotate", row.id, after={"url": row.url_shown})
         return CreatedWebhook(webhook_view(row, now()), secret)
 
 
@@ -121,6 +133,11 @@ def delete_webhook(actor: Actor, webhook_id: str) -> WebhookView:
         audit(session, actor, "webhook.delete", row.id, before=_told(row))
         session.delete(row)
         return view
+
+
+def url_of(row: Webhook) -> str:
+    """Where it leads. Raises UnsealError."""
+    return _sealer().unseal(row.url_sealed)
 
 
 def secrets_of(row: Webhook) -> tuple[str, ...]:
@@ -137,7 +154,7 @@ def reseal_webhooks(session: scoped_session[Session], sealer: Sealer) -> tuple[i
     """Seal what older keys sealed with the first one; how many there were, and how many no key opens."""
     resealed = lost = 0
     for row in session.scalars(select(Webhook).order_by(Webhook.id).with_for_update()):
-        for column in ("sealed", "previous_sealed"):
+        for column in ("url_sealed", "sealed", "previous_sealed"):
             sealed: bytes | None = getattr(row, column)
             if sealed is None or sealer.is_current(sealed):
                 continue
@@ -145,7 +162,7 @@ def reseal_webhooks(session: scoped_session[Session], sealer: Sealer) -> tuple[i
                 setattr(row, column, sealer.seal(sealer.unseal(sealed)))
                 resealed += 1
             except UnsealError:
-                lost += column == "sealed"
+                lost += column != "previous_sealed"
     return resealed, lost
 
 
@@ -170,11 +187,22 @@ def _refuse_private(url: str) -> None:
         raise Invalid(FieldError("url", message))
 
 
-def _host(url: str) -> str:
-    """What of an address is told to others: a path may be as good as a password."""
+def shown(url: str) -> str:
+    """What of an address is told to anybody: where it leads, and its last signs if those are a small part of it."""
     parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}"
+    host = f"{parts.scheme}://{parts.netloc}"
+    rest = url[len(host) :]
+    if rest in ("", "/"):
+        return host
+    return f"{host}/…{rest[-_SHOWN:]}" if len(rest) >= _LONG else f"{host}/…"
+
+
+def _leads_to(row: Webhook, url: str) -> bool:
+    try:
+        return url_of(row) == url
+    except UnsealError:
+        return False
 
 
 def _told(row: Webhook) -> dict[str, Any]:
-    return {"host": _host(row.url), "events": list(row.events), "enabled": row.enabled}
+    return {"url": row.url_shown, "events": list(row.events), "enabled": row.enabled}

@@ -7,23 +7,24 @@ with the same id both times.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from flask import Flask
-from sqlalchemy import CursorResult, func, select, text, update
+from sqlalchemy import func, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from shared.config import Settings
 from shared.models import Alert, AlertDelivery, Organization, Webhook
 from shared.sealing import UnsealError
-from webapp.actions.webhooks import secrets_of
+from webapp.actions.webhooks import secrets_of, url_of
 from webapp.alerting import mail, post
 from webapp.alerting.messages import AlertView, body_of, mail_of, signature_headers
 from webapp.alerting.post import Result
 from webapp.context import now
 from webapp.db import db, writing
+from webapp.views.alerts import PENDING
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +33,6 @@ ATTEMPT_FOR = timedelta(seconds=180)
 MOST_ATTEMPTS = 12  # over about 27 hours
 _FIRST_PAUSE, _LONGEST_PAUSE = timedelta(seconds=10), timedelta(hours=6)
 _MOST_TARGETS = 500
-# As the index says it: SQLite knows its rows by these very words alone.
-_PENDING = text("alert_deliveries.status = 'pending'")
 _LONGEST_ERROR = 300
 
 Target = tuple[str, str]  # a channel, and whom it leads to
@@ -48,6 +47,7 @@ class Attempt:
     channel: str
     target: str
     alerts: tuple[str, ...]
+    more: Mapping[str, int]
     number: int
 
 
@@ -65,19 +65,23 @@ class Deliverer:
         self._sent = sent  # called between an attempt and its mark, by tests that end the process there
 
     def due(self) -> tuple[Target, ...]:
-        """Receivers for whom something is due, those first for whom it has been for longest. Raises SQLAlchemyError."""
-        query = (
-            select(AlertDelivery.channel, AlertDelivery.target)
-            .where(_PENDING)
-            .group_by(AlertDelivery.channel, AlertDelivery.target)
-            .order_by(func.min(AlertDelivery.next_at))
-            .limit(_MOST_TARGETS)
-        )
+        """Receivers for whom something is due, those first for whom it has been for longest. Raises SQLAlchemyError.
+
+        From one receiver to the next by their index: what waits for them behind their first message is not looked at.
+        """
+        first = select(func.min(AlertDelivery.target).label("target")).where(PENDING)
+        receivers = first.cte("receivers", recursive=True)
+        another = select(func.min(AlertDelivery.target)).where(PENDING, AlertDelivery.target > receivers.c.target)
+        receivers = receivers.union_all(select(another.scalar_subquery()).where(receivers.c.target.is_not(None)))
+        theirs = (PENDING, AlertDelivery.target == receivers.c.target)
+        channel = select(AlertDelivery.channel).where(*theirs).limit(1).scalar_subquery()
+        next_at = select(func.min(AlertDelivery.next_at)).where(*theirs).scalar_subquery()
+        query = select(channel, receivers.c.target).where(receivers.c.target.is_not(None))
         if self._settings.mail_server is None:
             # Mail waits until there is a server here, and is another machine's meanwhile if that one has it.
-            query = query.where(AlertDelivery.channel != "email")
+            query = query.where(channel != "email")
         with self._app.app_context():
-            found = db.session.execute(query.where(AlertDelivery.next_at <= now()))
+            found = db.session.execute(query.where(next_at <= now()).order_by(next_at).limit(_MOST_TARGETS))
             return tuple((channel, target) for channel, target in found)
 
     def deliver_next(self, target: Target) -> bool | None:
@@ -115,25 +119,28 @@ class Deliverer:
         with writing() as session:
             at = now()
             due = (
-                select(AlertDelivery)
-                .where(_PENDING, AlertDelivery.next_at <= at)
+                select(AlertDelivery.id, AlertDelivery.attempts)
+                .where(PENDING, AlertDelivery.next_at <= at)
                 .where(AlertDelivery.target == to, AlertDelivery.channel == channel)
                 .order_by(AlertDelivery.next_at, AlertDelivery.id)
                 .limit(1)
             )
-            row = session.scalar(due)
+            row = session.execute(due).first()
             if row is None:
                 return None
+            # What is in it is read when it is ours: until then more may be put into a mail.
             begun = (
                 update(AlertDelivery)
                 .where(AlertDelivery.id == row.id, AlertDelivery.status == "pending", AlertDelivery.next_at <= at)
                 .where(AlertDelivery.attempts == row.attempts)
                 .values(attempts=row.attempts + 1, next_at=at + ATTEMPT_FOR)
+                .returning(AlertDelivery.org_id, AlertDelivery.alerts, AlertDelivery.more)
                 .execution_options(synchronize_session=False)
             )
-            attempt = Attempt(row.id, row.org_id, channel, to, tuple(row.alerts), row.attempts + 1)
-            done = session.execute(begun)
-            return attempt if isinstance(done, CursorResult) and done.rowcount == 1 else None
+            done = session.execute(begun).first()
+            if done is None:
+                return None
+            return Attempt(row.id, done.org_id, channel, to, tuple(done.alerts), done.more, row.attempts + 1)
 
     def _attempt(self, attempt: Attempt) -> Result:
         alerts = _alerts(attempt)
@@ -150,7 +157,7 @@ class Deliverer:
         name = db.session.scalar(select(Organization.name).where(Organization.id == attempt.org_id)) or attempt.org_id
         db.session.rollback()
         url = settings.dashboard_url
-        letter = mail_of(attempt.id, alerts, settings.mail_from, attempt.target, name, url)
+        letter = mail_of(attempt.id, alerts, attempt.more, settings.mail_from, attempt.target, name, url)
         return mail.send(settings.mail_server, letter)
 
     def _post(self, attempt: Attempt, alert: AlertView) -> Result:
@@ -158,9 +165,10 @@ class Deliverer:
         if row is None:
             return Result(ok=False, error="The webhook was deleted.", final=True)
         try:
-            url, secrets = row.url, secrets_of(row)
+            url, secrets = url_of(row), secrets_of(row)
         except UnsealError:
-            return Result(ok=False, error="Its secret cannot be opened: ROUTER_ENCRYPTION_KEY was changed or lost.")
+            reason = "Its address or secret cannot be opened: ROUTER_ENCRYPTION_KEY was changed or lost."
+            return Result(ok=False, error=reason)
         db.session.rollback()  # nothing is kept open while somebody takes their time
         body = body_of(alert)
         headers = signature_headers(secrets, attempt.id, now(), body)

@@ -3,165 +3,103 @@
 But for one thing: how many requests were refused is noted once a minute, because the database has only sums by day.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, select, text
+from sqlalchemy import ColumnElement, Select, func, select, text
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import InstrumentedAttribute
 
-from shared import money, periods
-from shared.models import (
-    Alert,
-    KeyAlertRules,
-    KeySpend,
-    OrganizationRefusals,
-    ProviderCredential,
-    ProxyKey,
-    Refusal,
-    RefusalSample,
-    UsageRecord,
-)
-from shared.policy import Reason
+from shared.models import Alert, OrganizationRefusals, ProviderCredential, ProxyKey, RefusalSample, UsageRecord
 from webapp.actions.alerts import Happened
 from webapp.alerting.messages import WINDOW_MINUTES
+from webapp.alerting.pages import Page, Place, rows_of
 from webapp.db import db, writing
-from webapp.schemas.alerts import CREDENTIAL, EXPIRING, REFUSALS, SPEND, UNUSED
+from webapp.schemas.alerts import CREDENTIAL, EXPIRING, REFUSALS, UNUSED
 from webapp.schemas.values import to_json_moment
 from webapp.views.alerts import RulesView
 
-# From here on a key that was refused for its limit is said to have reached it: what is left fits no request of its.
-FULL_PERCENT = 95
 # How long a key is told of that was not noticed in time, and how long before it that is news.
 _BACK = timedelta(days=7)
-_FEW = 500
+NOTHING = Page((), None)
 # As the index says it: SQLite knows its rows by these very words alone.
 _REFUSED = text("usage_records.status IN (401, 403)")
 
 
-def spend_reached(org_id: str, rules: RulesView, at: datetime, *, used_since: datetime) -> Iterator[Happened]:
-    """Thresholds that keys have reached which were used since a moment."""
-    own = _own_thresholds(org_id)
-    lowest = min([*rules.spend_thresholds, *(one for some in own.values() for one in some)], default=None)
-    if lowest is None:
-        return
-    for reset in periods.RESETS:
-        start, end = periods.period_of(reset, at.timestamp())
-        rows = _spent(org_id, reset, start, lowest, used_since)
-        full = _refused_for_limit(org_id, [row.id for row in rows if _is_nearly_full(row)], start)
-        for row in rows:
-            percent = int(row.spent) * 100 // row.spend_limit_nanos
-            reached = 100 if row.id in full else percent
-            for threshold in own.get(row.id, rules.spend_thresholds):
-                if reached >= threshold:
-                    yield _spend(row, threshold, percent, start, end)
+def keys_unused(org_id: str, rules: RulesView, at: datetime, since: datetime, behind: Place | None) -> Page:
+    """Live keys that were used last so many days ago, and not more than a week longer."""
+    return _unused(org_id, rules.unused_days, at, since, behind, ProxyKey.last_used_at)
 
 
-def _spent(org_id: str, reset: str, start: date, lowest: int, used_since: datetime) -> Sequence[Any]:
-    """Keys with a limit of this period that have used the lowest threshold of it, or more."""
-    spent = func.sum(KeySpend.total_nanos)
-    # Who is refused for it is not used: so a refusal is news as well.
-    lately = select(Refusal.key_id).where(
-        Refusal.org_id == org_id, Refusal.reason == Reason.SPEND_EXCEEDED.value, Refusal.last_at >= used_since
+def keys_never_used(org_id: str, rules: RulesView, at: datetime, since: datetime, behind: Place | None) -> Page:
+    """Likewise those that were made then, and have not been used since."""
+    return _unused(org_id, rules.unused_days, at, since, behind, ProxyKey.created_at, ProxyKey.last_used_at.is_(None))
+
+
+def _unused(
+    org_id: str,
+    days: int | None,
+    at: datetime,
+    since: datetime,
+    behind: Place | None,
+    moment: InstrumentedAttribute[Any],
+    *wanted: ColumnElement[bool],
+) -> Page:
+    if days is None:
+        return NOTHING
+    # The walk's beginning moves back by the same length, so that its end does not run away from a long one.
+    oldest = since - timedelta(days=days) - _BACK
+    rows, behind = rows_of(
+        _live(org_id, at, moment, moment <= at - timedelta(days=days), *wanted), moment, ProxyKey.id, oldest, behind
     )
-    # What never resets is summed up in a row of its own.
-    of_period = KeySpend.day == start if reset == "never" else KeySpend.day >= start
-    near = (
-        select(ProxyKey.id, ProxyKey.name, ProxyKey.prefix, ProxyKey.spend_limit_nanos, spent.label("spent"))
-        .join(KeySpend, KeySpend.key_id == ProxyKey.id)
-        .where(ProxyKey.org_id == org_id, ProxyKey.revoked_at.is_(None), ProxyKey.paused.is_(False))
-        .where(ProxyKey.spend_reset == reset, ProxyKey.spend_limit_nanos > 0, of_period)
-        .group_by(ProxyKey.id, ProxyKey.name, ProxyKey.prefix, ProxyKey.spend_limit_nanos)
-        .having(spent * 100 >= ProxyKey.spend_limit_nanos * lowest)
-    )
-    # Each has an index of its own, which neither database would use for both at once.
-    found = {row.id: row for row in db.session.execute(near.where(ProxyKey.last_used_at >= used_since))}
-    found |= {row.id: row for row in db.session.execute(near.where(ProxyKey.id.in_(lately)))}
-    return list(found.values())
-
-
-def _is_nearly_full(row: Any) -> bool:
-    return bool(row.spend_limit_nanos * FULL_PERCENT <= int(row.spent) * 100 < row.spend_limit_nanos * 100)
-
-
-def _refused_for_limit(org_id: str, key_ids: Sequence[str], start: date) -> set[str]:
-    """Which of these keys were refused for their limit in this period."""
-    since = datetime.fromtimestamp(periods.unix(start), UTC)
-    found: set[str] = set()
-    for first in range(0, len(key_ids), _FEW):
-        query = select(Refusal.key_id).where(
-            Refusal.key_id.in_(key_ids[first : first + _FEW]),
-            Refusal.reason == Reason.SPEND_EXCEEDED.value,
-            Refusal.org_id == org_id,
-            Refusal.last_at >= since,
-        )
-        found.update(db.session.scalars(query))
-    return found
-
-
-def _spend(row: Any, threshold: int, percent: int, start: date, end: date | None) -> Happened:
-    # A limit that never resets has one period a size, so that whoever raises it is told again.
-    period = f"{threshold} % since {start}" if end is not None else f"{threshold} % of {row.spend_limit_nanos}"
-    return Happened(
-        SPEND,
-        row.id,
-        period,
-        {
+    found = []
+    for row in rows:
+        last = row[0]
+        facts = {
             **_key(row),
-            "threshold_percent": threshold,
-            "spent_percent": percent,
-            "spent_usd": money.to_usd(int(row.spent)),
-            "spend_limit_usd": money.to_usd(row.spend_limit_nanos),
-            "period_start": None if end is None else _midnight(start),
-            "resets_at": None if end is None else _midnight(end),
-        },
-    )
+            "days": days,
+            "created_at": to_json_moment(row.created_at),
+            "last_used_at": to_json_moment(row.last_used_at),
+        }
+        until = last + timedelta(days=days) + _BACK
+        found.append(Happened(UNUSED, row.id, f"{days} days from {to_json_moment(last)}", facts, until))
+    return Page(found, behind)
 
 
-def _own_thresholds(org_id: str) -> Mapping[str, Sequence[int]]:
-    query = select(KeyAlertRules).where(KeyAlertRules.org_id == org_id)
-    return {row.key_id: row.spend_thresholds for row in db.session.scalars(query)}
-
-
-def keys_unused(org_id: str, days: int, at: datetime) -> Iterator[Happened]:
-    """Live keys that were used last, or made, so many days ago, and not more than a week longer."""
-    until = at - timedelta(days=days)
-    used = ProxyKey.last_used_at.between(until - _BACK, until)
-    made = ProxyKey.created_at.between(until - _BACK, until)
-    for wanted in (used, made & ProxyKey.last_used_at.is_(None)):
-        for row in _live(org_id, at, wanted):
-            last = row.last_used_at
-            facts = {
-                **_key(row),
-                "days": days,
-                "created_at": to_json_moment(row.created_at),
-                "last_used_at": to_json_moment(last),
-            }
-            yield Happened(UNUSED, row.id, f"{days} days from {to_json_moment(last or row.created_at)}", facts)
-
-
-def keys_expiring(org_id: str, days: int, at: datetime) -> Iterator[Happened]:
+def keys_expiring(org_id: str, rules: RulesView, at: datetime, since: datetime, behind: Place | None) -> Page:
     """Live keys that end within so many days; not those that were made for no longer."""
-    length = timedelta(days=days)
-    wanted = (ProxyKey.expires_at > at) & (ProxyKey.expires_at <= at + length)
-    for row in _live(org_id, at, wanted):
+    if rules.expiring_days is None:
+        return NOTHING
+    length = timedelta(days=rules.expiring_days)
+    moment = ProxyKey.expires_at
+    rows, behind = rows_of(_live(org_id, at, moment, moment <= at + length), moment, ProxyKey.id, since, behind)
+    found = []
+    for row in rows:
         if row.expires_at - row.created_at > length:
             ends = to_json_moment(row.expires_at)
-            yield Happened(EXPIRING, row.id, f"{ends}", {**_key(row), "days": days, "expires_at": ends})
+            facts = {**_key(row), "days": rules.expiring_days, "expires_at": ends}
+            found.append(Happened(EXPIRING, row.id, f"{ends}", facts, row.expires_at))
+    return Page(found, behind)
 
 
-def _live(org_id: str, at: datetime, wanted: ColumnElement[bool]) -> Sequence[Any]:
+def _live(org_id: str, at: datetime, moment: InstrumentedAttribute[Any], *wanted: ColumnElement[bool]) -> Select[Any]:
     """Keys that could be used. One that is paused may be meant to rest, and one that has expired is told of before."""
-    query = select(
-        ProxyKey.id, ProxyKey.name, ProxyKey.prefix, ProxyKey.created_at, ProxyKey.last_used_at, ProxyKey.expires_at
+    return select(
+        moment.label("moment"),
+        ProxyKey.id,
+        ProxyKey.name,
+        ProxyKey.prefix,
+        ProxyKey.created_at,
+        ProxyKey.last_used_at,
+        ProxyKey.expires_at,
     ).where(
         ProxyKey.org_id == org_id,
         ProxyKey.revoked_at.is_(None),
         ProxyKey.paused.is_(False),
         ProxyKey.expires_at.is_(None) | (ProxyKey.expires_at > at),
-        wanted,
+        *wanted,
     )
-    return db.session.execute(query).all()
 
 
 def credentials_refused(org_id: str, at: datetime) -> Iterator[Happened]:
@@ -184,7 +122,8 @@ def credentials_refused(org_id: str, at: datetime) -> Iterator[Happened]:
         if row is not None:
             facts = {"provider": provider, "status": row.status, "last_at": to_json_moment(row.admitted_at)}
             period = f"{row.admitted_at.date()} since {to_json_moment(since)}"
-            yield Happened(CREDENTIAL, provider, period, facts)
+            # Those of the last minutes of a day are looked at on the next one too.
+            yield Happened(CREDENTIAL, provider, period, facts, until=midnight + timedelta(days=2))
 
 
 def refusals_in_window(org_id: str, most: int, at: datetime) -> Iterator[Happened]:
@@ -202,7 +141,8 @@ def refusals_in_window(org_id: str, most: int, at: datetime) -> Iterator[Happene
         return
     refused = _refused_since(org_id, sample.day) - sample.count
     if refused >= most:
-        yield Happened(REFUSALS, org_id, f"{at:%Y-%m-%dT%H}", {"refusals": refused, "minutes": WINDOW_MINUTES})
+        facts = {"refusals": refused, "minutes": WINDOW_MINUTES}
+        yield Happened(REFUSALS, org_id, f"{at:%Y-%m-%dT%H}", facts, until=at + timedelta(hours=1))
 
 
 def _refused_since(org_id: str, day: date) -> int:
@@ -225,7 +165,3 @@ def _note_refusals(org_id: str, minute: datetime, day: date) -> None:
 
 def _key(row: Any) -> dict[str, Any]:
     return {"key_id": row.id, "key_name": row.name, "key_prefix": row.prefix}
-
-
-def _midnight(day: date) -> str | None:
-    return to_json_moment(datetime.fromtimestamp(periods.unix(day), UTC))

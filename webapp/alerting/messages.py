@@ -7,8 +7,9 @@ of the message, the second of the attempt and the body, each with a point betwee
 import base64
 import hmac
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from email.message import EmailMessage
 from email.utils import format_datetime
@@ -21,6 +22,17 @@ from webapp.schemas.values import to_json_moment
 
 PRODUCT = "Enterprise Router"
 WINDOW_MINUTES = 10  # in which refusals are counted
+FEW = 10  # things; a mail about more says first how many of what
+_GAP = "\N{ZERO WIDTH SPACE}"
+# In the order in which they are replaced. Slack: https://docs.slack.dev/messaging/formatting-message-text#escaping
+_HARMLESS = (
+    ("&", "&amp;"),
+    ("<", "&lt;"),  # <!channel>, <@user>, <https://...|words>
+    (">", "&gt;"),
+    ("@", f"@{_GAP}"),  # @everyone and @here, of Discord and others
+    ("://", f":{_GAP}//"),  # what would become a link
+    ("](", f"]{_GAP}("),  # [words](address) of Markdown
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +47,17 @@ class AlertView:
 
 
 def body_of(alert: AlertView) -> bytes:
-    """What a webhook is sent: the same bytes at every attempt. `text` is what chat services show."""
+    """What a webhook is sent: the same bytes at every attempt. `text` is what chat services show.
+
+    They also take it for commands, so names that people chose are made harmless there. In `data` they are as they are.
+    """
+    facts = {name: _harmless(fact) if isinstance(fact, str) else fact for name, fact in alert.facts.items()}
     told = {
         "type": alert.event,
         "timestamp": to_json_moment(alert.at),
         "id": alert.id,
         "organization_id": alert.org_id,
-        "text": sentence_of(alert),
+        "text": sentence_of(replace(alert, facts=facts)),
         "data": dict(alert.facts),
     }
     return json.dumps(told, ensure_ascii=False, separators=(",", ":")).encode()
@@ -60,23 +76,39 @@ def signature_headers(secrets: Sequence[str], message_id: str, at: datetime, bod
 
 
 def mail_of(
-    message_id: str, alerts: Sequence[AlertView], sender: str, recipient: str, organization: str, url: str | None
+    message_id: str,
+    alerts: Sequence[AlertView],
+    more: Mapping[str, int],
+    sender: str,
+    recipient: str,
+    organization: str,
+    url: str | None,
 ) -> EmailMessage:
-    """A mail about some alerts. Its Message-ID is the same at every attempt, so that a second copy is known as one."""
-    first, others = alerts[0], len(alerts) - 1
-    title = EVENTS.get(first.event, "This is a test")
-    more = "" if not others else f" (and {others} more)"
+    """A mail about some alerts, and how many `more` there were of each event.
+
+    Its Message-ID is the same at every attempt, so that a second copy is known as one.
+    """
+    first, others = alerts[0], len(alerts) - 1 + sum(more.values())
     mail = EmailMessage()
     mail["From"], mail["To"] = sender, recipient
-    mail["Subject"] = f"{PRODUCT}: {title}{more}"
+    mail["Subject"] = f"{PRODUCT}: {_title(first.event)}" + (f" (and {others:,} more)" if others else "")
     mail["Date"] = format_datetime(first.at)
     mail["Message-ID"] = f"<{message_id}@{sender.rpartition('@')[2]}>"
     mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: nobody's absence is told to us
     lines = [f"- {sentence_of(alert)}" for alert in alerts]
+    if others >= FEW:
+        counts = Counter(alert.event for alert in alerts) + Counter(more)
+        head = [f"- {count:,} times: {_title(event)}" for event, count in counts.most_common()]
+        which = f"The first {len(alerts):,} of them" if more else "One by one"
+        lines = [f"{others + 1:,} things happened:", *head, "", f"{which}:", *lines]
     foot = f"Organisation: {organization}"
     link = "" if url is None else f"\n{url.rstrip('/')}/settings/alerts"
     mail.set_content("\n".join((*lines, "", foot)) + link + "\n", cte="quoted-printable")
     return mail
+
+
+def _title(event: str) -> str:
+    return EVENTS.get(event, "This is a test")
 
 
 def sentence_of(alert: AlertView) -> str:
@@ -108,6 +140,13 @@ def sentence_of(alert: AlertView) -> str:
     if alert.event == REFUSALS:
         return f"{facts['refusals']:,} requests were refused within {WINDOW_MINUTES} minutes."
     return f"This is a test of {PRODUCT}, sent by {facts.get('by', 'somebody')}. Alerts arrive here."
+
+
+def _harmless(text: str) -> str:
+    """A text in which a chat sees no mention and no link."""
+    for sign, shown in _HARMLESS:
+        text = text.replace(sign, shown)
+    return text
 
 
 def _key(facts: Mapping[str, Any]) -> str:

@@ -89,7 +89,7 @@ def show_key(key_id: str) -> Response:
     "The thresholds as they are now",
     path=_KEY,
     body=KeyAlertsPatch,
-    problems=(404,),
+    problems=(404, 409),
 )
 def update_key(key_id: str, document: dict[str, Any]) -> Response:
     """Give a key thresholds of its own, or let those of the organisation hold again."""

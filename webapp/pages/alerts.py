@@ -171,8 +171,8 @@ def _webhook_row(view: WebhookView, at: datetime) -> WebhookRow:
 def _delivery_row(view: DeliveryView, hooks: Sequence[WebhookView], at: datetime) -> DeliveryRow:
     target = view.target
     if view.channel == "webhook":
-        target = next((host_of(hook) for hook in hooks if hook.id == view.target), "A webhook that was deleted")
-    more = len(view.alerts) - 1
+        target = next((hook.url for hook in hooks if hook.id == view.target), "A webhook that was deleted")
+    more = len(view.alerts) - 1 + view.more
     event = EVENTS.get(view.event, "Test")
     return DeliveryRow(
         view=view,
@@ -185,11 +185,6 @@ def _delivery_row(view: DeliveryView, hooks: Sequence[WebhookView], at: datetime
     )
 
 
-def host_of(view: WebhookView) -> str:
-    """What of an address is shown in lists: a path may be as good as a password."""
-    return "/".join(view.url.split("/", 3)[:3])
-
-
 def named(view: WebhookView) -> Markup:
     """A webhook in a message."""
-    return Markup("<bdi>{}</bdi>").format(host_of(view))
+    return Markup("<bdi>{}</bdi>").format(view.url)

@@ -10,7 +10,9 @@ from wtforms import RadioField, StringField
 from wtforms.fields import SelectChoice
 
 from webapp.actions.alerts import set_thresholds
+from webapp.context import Conflict
 from webapp.pages.alerts_form import attach, numbers_in
+from webapp.pages.key_changed import answer_refusal
 from webapp.queries.keys import get_key
 from webapp.render import page, tell
 from webapp.security import current_actor, require
@@ -19,6 +21,7 @@ from webapp.views.alerts import rules_of, thresholds_of
 
 bp = Blueprint("key_alerts", __name__, url_prefix="/keys")
 _USUAL, _OWN = "usual", "own"
+_REVOKED = "This key is revoked. Nobody is told of a revoked key any more."
 
 
 class KeyAlertsForm(FlaskForm):  # type: ignore[misc] # Flask-WTF publishes no types
@@ -35,7 +38,10 @@ class KeyAlertsForm(FlaskForm):  # type: ignore[misc] # Flask-WTF publishes no t
 @bp.get("/<key_id>/alerts")
 @require("member")
 def ask(key_id: str) -> Response:
-    own = thresholds_of(get_key(current_actor().org_id, key_id).id)
+    key = get_key(current_actor().org_id, key_id)
+    if key.status == "revoked":
+        return answer_refusal(key_id, "Nothing to choose", _REVOKED)
+    own = thresholds_of(key.id)
     shown = rules_of(current_actor().org_id).spend_thresholds if own is None else own
     told = {"whose": _USUAL if own is None else _OWN, "spend_thresholds": ", ".join(map(str, shown))}
     return _show(key_id, KeyAlertsForm(formdata=None, data=told))
@@ -51,6 +57,8 @@ def save(key_id: str) -> Response:
         set_thresholds(current_actor(), key_id, {"spend_thresholds": wanted})
     except Invalid as error:
         return _show(key_id, form, general=attach(form, error.errors), status=422)
+    except Conflict:
+        return answer_refusal(key_id, "Nothing was saved", _REVOKED)
     name = get_key(current_actor().org_id, key_id).name
     tell(Markup("Saved when <bdi>{}</bdi> is told of.").format(name))
     return redirect(f"/keys/{key_id}", code=303)

@@ -10,7 +10,7 @@ from werkzeug.wrappers import Response
 from webapp.actions.alerts import send_test
 from webapp.actions.webhooks import CreatedWebhook, create_webhook, delete_webhook, rotate_webhook, update_webhook
 from webapp.context import Conflict
-from webapp.pages.alerts import HERE, WebhookForm, host_of, named, show
+from webapp.pages.alerts import HERE, WebhookForm, named, show
 from webapp.pages.alerts_form import attach
 from webapp.queries.alerts import get_webhook
 from webapp.render import page, tell
@@ -99,11 +99,9 @@ def _switch(webhook_id: str, *, enabled: bool) -> Response:
 
 def _ask(step: str, webhook_id: str) -> Response:
     view = get_webhook(current_actor().org_id, webhook_id)
-    return page("webhook.html", "panel", step=step, webhook=view, host=host_of(view), secret=None)
+    return page("webhook.html", "panel", step=step, webhook=view, secret=None)
 
 
 def _reveal(created: CreatedWebhook, *, status: int = 200) -> Response:
     view = created.view
-    return page(
-        "webhook.html", "panel", status=status, step="created", webhook=view, host=host_of(view), secret=created.secret
-    )
+    return page("webhook.html", "panel", status=status, step="created", webhook=view, secret=created.secret)

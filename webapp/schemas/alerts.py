@@ -183,10 +183,13 @@ class WebhookPatch(Stored):
 
 
 class Webhook(Output):
-    """A webhook, without its secret."""
+    """A webhook, without its secret and without its whole address, which may be as good as one."""
 
     id: str
-    url: str
+    url: str = Field(
+        description="Where it leads and its last 4 signs. Sent back like this it changes nothing.",
+        examples=["https://hooks.example.com/…c1a2"],
+    )
     events: tuple[str, ...] = Field(description="Empty: all.")
     enabled: bool
     created_at: Moment
@@ -222,7 +225,8 @@ class Delivery(Output):
     channel: Literal["email", "webhook"]
     target: str = Field(description="An email address, or the id of a webhook.")
     event: str = Field(description="Of the first alert in it.")
-    alerts: tuple[str, ...] = Field(description="The ids of its alerts.")
+    alerts: tuple[str, ...] = Field(description="The ids of the alerts that it tells one by one.")
+    more: int = Field(description="How many others a mail about many things tells in numbers alone.")
     status: Literal["pending", "delivered", "dead"]
     attempts: int
     created_at: Moment

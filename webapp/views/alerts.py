@@ -4,13 +4,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from shared.models import AlertDelivery, AlertRules, KeyAlertRules, Webhook
 from webapp.context import NotFound
 from webapp.db import db
 
 Row = TypeVar("Row", Webhook, AlertDelivery)
+# What is still to be sent, as its index says it: SQLite knows its rows by these very words alone.
+PENDING = text("alert_deliveries.status = 'pending'")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,7 @@ class WebhookView:
     """A webhook as administrators see it."""
 
     id: str
-    url: str
+    url: str  # as it is shown: not to be connected to
     events: tuple[str, ...]
     enabled: bool
     created_at: datetime
@@ -47,6 +49,7 @@ class DeliveryView:
     target: str
     event: str
     alerts: tuple[str, ...]
+    more: int
     status: str
     attempts: int
     created_at: datetime
@@ -98,7 +101,7 @@ def webhook_view(row: Webhook, at: datetime) -> WebhookView:
     until = row.previous_until
     return WebhookView(
         id=row.id,
-        url=row.url,
+        url=row.url_shown,
         events=tuple(row.events),
         enabled=row.enabled,
         created_at=row.created_at,
@@ -115,6 +118,7 @@ def delivery_view(row: AlertDelivery) -> DeliveryView:
         target=row.target,
         event=row.event,
         alerts=tuple(row.alerts),
+        more=sum(row.more.values()),
         status=row.status,
         attempts=row.attempts,
         created_at=row.created_at,
