@@ -31,7 +31,7 @@ OPERATIONS = [
     "listInvitations", "createInvitation", "withdrawInvitation",
     "getAlerts", "updateAlerts", "testAlerts", "listDeliveries", "retryDelivery", "getKeyAlerts", "updateKeyAlerts",
     "listWebhooks", "createWebhook", "getWebhook", "updateWebhook", "deleteWebhook", "rotateWebhook", "testWebhook",
-    "listWebhookDeliveries",
+    "listWebhookDeliveries", "createHandOver", "listHandOvers", "endHandOver", "getForecast",
 ]  # fmt: skip
 
 

@@ -144,7 +144,7 @@ def test_no_cell_is_a_formula(api: Api, app: Flask, org_id: str, begin: str) -> 
 @pytest.mark.parametrize(
     ("query", "field"),
     [
-        ("group_by=tag", "group_by"),
+        ("group_by=team", "group_by"),
         ("from=x&to=y", "from"),
         ("q=1", "q"),
         ("from=9999-01-01&to=9999-12-31", "from"),

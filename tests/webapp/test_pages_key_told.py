@@ -168,9 +168,8 @@ def test_whatever_is_done_with_a_key_is_told_alike_on_its_page_and_in_the_audit_
         ("Gave a key a new secret", [("Old secret works on for", "", "Not at all"), ("Secret", f"{new.prefix}…", f"{newest.prefix}…")]),
         ("Revoked a key", [("Name", "", "after"), ("Secret", "", f"{newest.prefix}…")]),
     ]  # fmt: skip
-    assert {action for action, words in ACTIONS.items() if action.startswith("key.")} == {
-        action for action, words in ACTIONS.items() if words in dict(expected)
-    }
+    of_keys = {action for action in ACTIONS if action.startswith("key.") and not action.startswith("key.hand_over")}
+    assert of_keys == {action for action, words in ACTIONS.items() if words in dict(expected)}
     history = text_of(member.get(f"/keys/{key.id}"))
     log = text_of(member.get(f"/audit?target={key.id}"))
     for action, fields in expected:

@@ -19,7 +19,7 @@ ROLES = ("viewer", "member", "admin")
 # Whoever adds a route that needs no login adds it here as well, on purpose.
 PUBLIC = {
     "invitation.show", "invitation.enter", "login.show", "login.enter", "login.leave", "theme.choose", "health.healthz",
-    "hand_over.show", "hand_over.open_link",
+    "hand_over.show", "hand_over.open_link", "single_sign_on.begin", "single_sign_on.finish", "single_sign_on.leave",
 }  # fmt: skip
 
 
