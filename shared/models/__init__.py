@@ -38,11 +38,13 @@ from shared.models.policy import (
     ProviderCredential,
     ProxyKey,
     Status,
+    boost_of,
+    limit_of,
     snapshot_of,
 )
 
 # The migration that made these tables as they stand here: the last of migrations/versions/.
-REVISION = "0016"
+REVISION = "0021"
 
 __all__ = [
     "ADMIN_SCOPE",
@@ -82,5 +84,7 @@ __all__ = [
     "UsageRecord",
     "User",
     "UserSession",
+    "boost_of",
+    "limit_of",
     "snapshot_of",
 ]

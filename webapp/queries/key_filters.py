@@ -119,7 +119,10 @@ def _blocked(at: datetime) -> Condition:
 
 def _near_limit(at: datetime) -> Condition:
     marked = select(1).where(KeyNearLimit.key_id == ProxyKey.id).exists()  # which saves adding up what most have spent
-    return and_(LIMITED, marked, _spent(at) * 100 >= ProxyKey.spend_limit_nanos * NEAR_PERCENT)
+    boosted = ProxyKey.spend_limit_boost_until > at
+    boost = case((boosted, func.coalesce(ProxyKey.spend_limit_boost_nanos, 0)), else_=0)
+    # The mark is made by the limit alone: who is near the raised one is near that, and when the raise ends it is right.
+    return and_(LIMITED, marked, _spent(at) * 100 >= (ProxyKey.spend_limit_nanos + boost) * NEAR_PERCENT)
 
 
 def _spent(at: datetime) -> ColumnElement[int]:
