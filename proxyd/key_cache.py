@@ -76,10 +76,19 @@ class KnownKey:
     loaded_at: float = field(default=0.0, compare=False, repr=False)
     failing_since: float | None = field(default=None, compare=False, repr=False)
     prices: PriceBook | None = field(default=None, compare=False, repr=False)  # the organisation's own; shared likewise
+    # When time alone makes it another one, in Unix seconds; None: never. All that a key without an end is asked.
+    changes_at: float | None = field(default=None, compare=False, repr=False)
 
     def same_as(self, other: "KnownKey") -> bool:
         """Whether the two were loaded of the same policy."""
         return (self.key, self.org_version) == (other.key, other.org_version)
+
+    def as_of(self, now: float) -> "KnownKey":
+        """The same at a later moment: without the raise of its limit once that has ended."""
+        boost = self.key.boost
+        if boost is None or now < boost.until:
+            return self
+        return replace(self, key=self.key.without_boost(), changes_at=self.valid_until)
 
 
 class KeyCache:
@@ -117,7 +126,7 @@ class KeyCache:
         if known is not None:
             if self._monotonic() - known.loaded_at >= GUARD_SECONDS:
                 self._refresh(digest, known)
-            return known if known.valid_until is None else self._unless_rotated_out(known)
+            return known if known.changes_at is None else self._as_of_now(digest, known)
         looked = self._unknown.get(digest)
         if looked is not None and self._monotonic() - looked < NEGATIVE_SECONDS:
             return None
@@ -184,7 +193,7 @@ class KeyCache:
         _remember(self._entries, digest, known)
         if seed is not None:
             _remember(self._seeds, known.key.id, (known.generation, seed), MAX_SEEDS)
-        return self._unless_rotated_out(known)
+        return self._as_of_now(digest, known)
 
     def take_seed(self, known: KnownKey) -> Seed | None:
         """What the ledger said of a key when it was loaded, once: the counters keep it."""
@@ -200,7 +209,7 @@ class KeyCache:
                 self._entries[digest] = replace(known, failing_since=at)
                 log.warning("the database does not answer; using what is known of %s", known.key.prefix)
             if at - since < STALE_SECONDS:
-                return self._unless_rotated_out(known)
+                return self._as_of_now(digest, known)
         raise KeysUnavailable(type(error).__name__) from error
 
     def _refresh(self, digest: str, known: KnownKey) -> None:
@@ -220,15 +229,19 @@ class KeyCache:
             row = connection.execute(_KEY, {"digest": digest}).one_or_none()
             if row is None:
                 return None, None
-            key, org_version, valid_until = snapshot_of(row), row.policy_version, row.valid_until
+            key, org_version = snapshot_of(row, self._now()), row.policy_version
             cached = self._shared.get(key.org_id)
             if cached is None or cached[0] != org_version:
                 prices = connection.execute(_PRICES, {"org_id": key.org_id})
                 shared = self._unsealed(connection, key.org_id), book_of(prices)
                 cached = self._shared[key.org_id] = (org_version, *shared)
-            until = None if valid_until is None else valid_until.timestamp()
+            until = None if row.valid_until is None else row.valid_until.timestamp()
+            ends = [until] if key.boost is None else [until, key.boost.until]
+            changes_at = min((end for end in ends if end is not None), default=None)
             second = _second(int(self._monotonic()))
-            known = KnownKey(key, cached[1], org_version, until, generation, second, prices=cached[2])
+            known = KnownKey(
+                key, cached[1], org_version, until, generation, second, prices=cached[2], changes_at=changes_at
+            )
             if key.spend_limit_nanos is None or not generation:
                 return known, None
             today = datetime.fromtimestamp(self._now(), UTC).toordinal()
@@ -244,8 +257,15 @@ class KeyCache:
                 log.error("credential of %s: %s", provider, error)
         return credentials
 
-    def _unless_rotated_out(self, known: KnownKey) -> KnownKey | None:
-        return None if known.valid_until is not None and self._now() >= known.valid_until else known
+    def _as_of_now(self, digest: str, known: KnownKey) -> KnownKey | None:
+        """What time has made of an entry, whether the database answers or not. None: its secret was rotated out."""
+        now = self._now()
+        if known.valid_until is not None and now >= known.valid_until:
+            return None
+        current = known.as_of(now)
+        if current is not known and self._entries.get(digest) is known:
+            self._entries[digest] = current
+        return current
 
 
 _second = lru_cache(maxsize=64)(float)  # one object for all keys that are loaded in a second

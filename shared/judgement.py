@@ -113,7 +113,8 @@ def spend_refused(key: KeySnapshot, result: SpendExceeded | SpendHeld, bound: Bo
     spend = result.spend
     facts: dict[str, Fact] = {
         "prefix": key.prefix,
-        "spend_limit_usd": None if spend.limit_nanos is None else money.to_usd(spend.limit_nanos),
+        **limit_facts(key),
+        "limit_usd": None if spend.limit_nanos is None else money.to_usd(spend.limit_nanos),
         "spend_reset": key.spend_reset,
         "spent_usd": money.to_usd(spend.spent_nanos),
         "held_usd": money.to_usd(spend.held_nanos),
@@ -132,6 +133,16 @@ def spend_refused(key: KeySnapshot, result: SpendExceeded | SpendHeld, bound: Bo
     if isinstance(result, SpendExceeded):
         return Deny(Reason.SPEND_EXCEEDED, facts, words)
     return Deny(Reason.SPEND_HELD, {**facts, "retry_after_seconds": result.retry_after_seconds}, words)
+
+
+def limit_facts(key: KeySnapshot) -> dict[str, str | None]:
+    """A key's spend limit as it was set, and the raise of it that runs."""
+    limit_nanos, boost = key.own_limit_nanos, key.boost
+    return {
+        "spend_limit_usd": None if limit_nanos is None else money.to_usd(limit_nanos),
+        "spend_limit_boost_usd": None if boost is None else money.to_usd(boost.nanos),
+        "spend_limit_boost_until": None if boost is None else _moment(boost.until),
+    }
 
 
 def period_start(spend: SpendState) -> str | None:
@@ -159,9 +170,11 @@ def _part_facts(part: BoundPart, unit: str) -> dict[str, Fact]:
 
 
 def _spend_words(key: KeySnapshot, spend: SpendState) -> dict[str, str]:
-    at = resets_at(spend)
+    at, boost = resets_at(spend), key.boost
+    raised = "" if boost is None else f", ${money.to_usd(boost.nanos)} of it a raise until {_moment(boost.until)}"
     return {
         "spend_reset": key.spend_reset if key.spend_reset != "never" else "in all",
+        "raised": raised,
         "resets": "It never resets." if at is None else f"It resets at {at}.",
     }
 

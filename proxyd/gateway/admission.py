@@ -154,8 +154,10 @@ class AdmissionController:
         self, known: KnownKey, context: RequestContext, previous: _StaleSnapshot | None
     ) -> Admission | Rejection | _StaleSnapshot:
         """Judge by this snapshot, loaded because of `previous`."""
-        key = context.key = known.key
         now = self._now()
+        if known.key.boost is not None:
+            known = known.as_of(now)  # it may have ended while the body was on its way
+        key = context.key = known.key
         provider, model, parsed, free = context.target.provider, context.model, context.parsed, context.free
         size, left = None if parsed is None else parsed.size, self._limits.remaining_nanos
         verdict, bound_nanos, limit = judge(

@@ -52,11 +52,13 @@ from shared.models.policy import (
     ProviderCredential,
     ProxyKey,
     Status,
+    boost_of,
+    limit_of,
     snapshot_of,
 )
 
 # The migration that made these tables as they stand here: the last of migrations/versions/.
-REVISION = "0020"
+REVISION = "0021"
 
 __all__ = [
     "ADMIN_SCOPE",
@@ -110,5 +112,7 @@ __all__ = [
     "User",
     "UserSession",
     "Webhook",
+    "boost_of",
+    "limit_of",
     "snapshot_of",
 ]

@@ -21,7 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from shared.db import Base, UtcDateTime, by_code_point
-from shared.policy.values import KeySnapshot
+from shared.policy.values import KeySnapshot, SpendBoost
 
 Status = Literal["active", "paused", "expired", "revoked"]
 ROLES = ("viewer", "member", "admin")
@@ -102,6 +102,9 @@ class ProxyKey(Base):
     rate_limit_rpm: Mapped[int | None] = mapped_column(BigInteger)
     spend_limit_nanos: Mapped[int | None] = mapped_column(BigInteger)
     spend_reset: Mapped[str] = mapped_column(String(16), default="never")
+    # A raise of the limit and its end, both or neither. They stay when it has ended: what runs, `boost_of` tells.
+    spend_limit_boost_nanos: Mapped[int | None] = mapped_column(BigInteger)
+    spend_limit_boost_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
     expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     created_by: Mapped[str] = mapped_column(String(254))
@@ -127,8 +130,23 @@ class ProxyKey(Base):
         return "paused" if self.paused else "active"
 
 
-def snapshot_of(row: Any) -> KeySnapshot:
-    """The frozen value that policy judges by, of a `ProxyKey` or of a row of its columns."""
+def boost_of(row: Any, at: float) -> SpendBoost | None:
+    """The raise of its spend limit that a key has at a moment; its row as for `snapshot_of`."""
+    nanos, until = row.spend_limit_boost_nanos, row.spend_limit_boost_until
+    if nanos is None or until is None or row.spend_limit_nanos is None:
+        return None
+    ends = until.timestamp()
+    return SpendBoost(nanos, ends) if at < ends else None
+
+
+def limit_of(row: Any, at: float) -> int | None:
+    """What a key may spend in its period as things are at a moment; likewise. None: without a limit."""
+    boost = boost_of(row, at)
+    return row.spend_limit_nanos if boost is None else row.spend_limit_nanos + boost.nanos  # type: ignore[no-any-return]
+
+
+def snapshot_of(row: Any, at: float) -> KeySnapshot:
+    """What policy judges by at a moment (Unix seconds), frozen; of a `ProxyKey` or of a row of its columns."""
     return KeySnapshot(
         id=row.id,
         org_id=sys.intern(row.org_id),
@@ -141,9 +159,10 @@ def snapshot_of(row: Any) -> KeySnapshot:
         allowed_models=_models(tuple(row.allowed_models)),
         allowed_networks=_networks(tuple(row.allowed_ips)),
         rate_limit_rpm=_limit(row.rate_limit_rpm),
-        spend_limit_nanos=_limit(row.spend_limit_nanos),
+        spend_limit_nanos=_limit(limit_of(row, at)),
         spend_reset=sys.intern(row.spend_reset),
         version=row.version,
+        boost=boost_of(row, at),
     )
 
 

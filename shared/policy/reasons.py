@@ -104,15 +104,15 @@ ERRORS: dict[Reason, ErrorSpec] = {
     Reason.SPEND_EXCEEDED: ErrorSpec(
         403,
         False,
-        "The proxy key {prefix}... may spend ${spend_limit_usd} ({spend_reset}). Spent: ${spent_usd}, held by requests "
-        "in flight: ${held_usd}, this request may need up to ${needed_usd}{made_of}. {resets}",
+        "The proxy key {prefix}... may spend ${limit_usd} ({spend_reset}{raised}). Spent: ${spent_usd}, held by "
+        "requests in flight: ${held_usd}, this request may need up to ${needed_usd}{made_of}. {resets}",
     ),
     Reason.SPEND_HELD: ErrorSpec(
         429,
         True,
-        "The proxy key {prefix}... may spend ${spend_limit_usd} ({spend_reset}). Spent: ${spent_usd}, held by requests "
-        "in flight: ${held_usd}, this request may need up to ${needed_usd}{made_of}. It may fit once those end. "
-        "{resets}",
+        "The proxy key {prefix}... may spend ${limit_usd} ({spend_reset}{raised}). Spent: ${spent_usd}, held by "
+        "requests in flight: ${held_usd}, this request may need up to ${needed_usd}{made_of}. It may fit once those "
+        "end. {resets}",
     ),
     Reason.UNKNOWN_ENDPOINT: ErrorSpec(404, False, "{detail}"),
     Reason.PROVIDER_NOT_CONFIGURED: ErrorSpec(

@@ -110,21 +110,23 @@ def refused_model(key: KeySnapshot, model: str | None) -> Deny:
 
 
 def endpoint_not_metered(key: KeySnapshot, query: PolicyQuery, now: float) -> Deny | None:  # noqa: ARG001 - one signature
-    if key.spend_limit_nanos is None or query.metered or query.free:
+    limit_nanos = key.own_limit_nanos
+    if limit_nanos is None or query.metered or query.free:
         return None
-    limit = money.to_usd(key.spend_limit_nanos)
-    return Deny(Reason.ENDPOINT_NOT_METERED, {"prefix": key.prefix, "spend_limit_usd": limit})
+    facts = {"prefix": key.prefix, "spend_limit_usd": money.to_usd(limit_nanos)}
+    return Deny(Reason.ENDPOINT_NOT_METERED, {**facts})
 
 
 def model_not_priced(key: KeySnapshot, query: PolicyQuery, now: float) -> Deny | None:  # noqa: ARG001 - one signature
-    if key.spend_limit_nanos is None or query.free or query.bound_nanos is not None:
+    limit_nanos = key.own_limit_nanos
+    if limit_nanos is None or query.free or query.bound_nanos is not None:
         return None
     facts = {
         "prefix": key.prefix,
         "model": query.model,
         "provider": query.provider,
         "unpriced": query.unpriced,
-        "spend_limit_usd": money.to_usd(key.spend_limit_nanos),
+        "spend_limit_usd": money.to_usd(limit_nanos),
     }
     return Deny(Reason.MODEL_NOT_PRICED, {**facts}, _unpriced_words(query))
 

@@ -39,6 +39,7 @@ PLACES = (
     Place("key-new", "/keys/new"),
     Place("key-new-dialog", "/keys", ("#create-key",)),
     Place("key-edit-dialog", "/keys?q=billing", ("[id^=actions-key_]", "[id^=edit-key_]")),
+    Place("key-raise-dialog", "/keys?q=billing", ("[id^=actions-key_]", "[id^=edit-key_]", "#modal-body summary")),
     Place("key-rotate-dialog", "/keys?q=billing", ("[id^=actions-key_]", "[id^=rotate-key_]")),
     Place("key-revoke-dialog", "/keys?q=billing", ("[id^=actions-key_]", "[id^=revoke-key_]")),
     Place("keys-extend-dialog", "/keys", ("[name=ids]", "#bulk-extend")),

@@ -8,7 +8,7 @@ import pytest
 
 from shared.counters import RateLimited, RateState, SpendExceeded, SpendHeld, SpendState
 from shared.judgement import LEAST_BOUND, explained, judge, nobodys_model, not_configured, rate_limited, spend_refused
-from shared.policy import Allow, Deny, KeySnapshot, Reason
+from shared.policy import Allow, Deny, KeySnapshot, Reason, SpendBoost
 from shared.pricing import Bound, BoundPart, Size
 
 NOW = 1_795_521_600.0  # 2026-11-24T12:00:00Z
@@ -71,7 +71,8 @@ def test_money_is_refused_with_facts_of_the_api() -> None:
     told = dict(deny.facts)
     parts = told.pop("bound")
     assert told == {
-        "prefix": "sk-proxy-a1b2", "spend_limit_usd": "1.00", "spend_reset": "daily", "spent_usd": "0.60",
+        "prefix": "sk-proxy-a1b2", "spend_limit_usd": "1.00", "spend_limit_boost_usd": None,
+        "spend_limit_boost_until": None, "limit_usd": "1.00", "spend_reset": "daily", "spent_usd": "0.60",
         "held_usd": "0.30", "remaining_usd": "0.10", "period_start": "2026-11-24T00:00:00Z",
         "resets_at": "2026-11-25T00:00:00Z", "needed_usd": "1.705338", "affordable_max_tokens": 5_568,
     }  # fmt: skip
@@ -80,6 +81,19 @@ def test_money_is_refused_with_facts_of_the_api() -> None:
     held = spend_refused(replace(CAPPED, spend_reset="never"), SpendHeld(SPEND, 3), LEAST_BOUND)
     assert (held.reason, held.facts["retry_after_seconds"]) == (Reason.SPEND_HELD, 3)
     assert "(in all)" in held.sentence()
+
+
+def test_a_raise_is_told_apart_from_the_limit_it_raises() -> None:
+    raised = replace(CAPPED, boost=SpendBoost(250_000_000, 1_795_608_000.0))
+    for result in (SpendExceeded(SPEND), SpendHeld(SPEND, 3)):
+        deny = spend_refused(raised, result, LEAST_BOUND)
+        names = ("spend_limit_usd", "spend_limit_boost_usd", "spend_limit_boost_until", "limit_usd")
+        assert [deny.facts[name] for name in names] == ["0.75", "0.25", "2026-11-25T12:00:00Z", "1.00"]
+        assert "may spend $1.00 (daily, $0.25 of it a raise until 2026-11-25T12:00:00Z). Spent:" in deny.sentence()
+    size = replace(TEXT, unpriced="background mode")
+    verdict, _, _ = judge(raised, None, "openai", "gpt-4o", size, lambda _: 1, None, NOW, free=False)
+    assert isinstance(verdict, Deny)
+    assert verdict.facts["spend_limit_usd"] == "0.75"
 
 
 def test_a_period_without_an_end_has_no_moments() -> None:

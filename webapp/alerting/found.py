@@ -26,6 +26,7 @@ from shared.policy import Reason
 from webapp.actions.alerts import Happened
 from webapp.alerting.messages import WINDOW_MINUTES
 from webapp.db import db, writing
+from webapp.queries.key_filters import limit_at
 from webapp.schemas.alerts import CREDENTIAL, EXPIRING, REFUSALS, SPEND, UNUSED
 from webapp.schemas.values import to_json_moment
 from webapp.views.alerts import RulesView
@@ -47,34 +48,34 @@ def spend_reached(org_id: str, rules: RulesView, at: datetime, *, used_since: da
         return
     for reset in periods.RESETS:
         start, end = periods.period_of(reset, at.timestamp())
-        rows = _spent(org_id, reset, start, lowest, used_since)
+        rows = _spent(org_id, reset, start, lowest, at, used_since)
         full = _refused_for_limit(org_id, [row.id for row in rows if _is_nearly_full(row)], start)
         for row in rows:
-            percent = int(row.spent) * 100 // row.spend_limit_nanos
+            percent = int(row.spent) * 100 // row.limit_nanos
             reached = 100 if row.id in full else percent
             for threshold in own.get(row.id, rules.spend_thresholds):
                 if reached >= threshold:
                     yield _spend(row, threshold, percent, start, end)
 
 
-def _spent(org_id: str, reset: str, start: date, lowest: int, used_since: datetime) -> Sequence[Any]:
+def _spent(org_id: str, reset: str, start: date, lowest: int, at: datetime, used_since: datetime) -> Sequence[Any]:
     """Keys with a limit of this period that have used the lowest threshold of it, or more."""
-    spent = func.sum(KeySpend.total_nanos)
+    spent, limit = func.sum(KeySpend.total_nanos), limit_at(at)
     # What never resets is summed up in a row of its own.
     of_period = KeySpend.day == start if reset == "never" else KeySpend.day >= start
     query = (
-        select(ProxyKey.id, ProxyKey.name, ProxyKey.prefix, ProxyKey.spend_limit_nanos, spent.label("spent"))
+        select(ProxyKey.id, ProxyKey.name, ProxyKey.prefix, limit.label("limit_nanos"), spent.label("spent"))
         .join(KeySpend, KeySpend.key_id == ProxyKey.id)
         .where(ProxyKey.org_id == org_id, ProxyKey.revoked_at.is_(None), ProxyKey.last_used_at >= used_since)
-        .where(ProxyKey.spend_reset == reset, ProxyKey.spend_limit_nanos > 0, of_period)
-        .group_by(ProxyKey.id, ProxyKey.name, ProxyKey.prefix, ProxyKey.spend_limit_nanos)
-        .having(spent * 100 >= ProxyKey.spend_limit_nanos * lowest)
+        .where(ProxyKey.spend_reset == reset, limit > 0, of_period)
+        .group_by(ProxyKey.id)
+        .having(spent * 100 >= limit * lowest)
     )
     return db.session.execute(query).all()
 
 
 def _is_nearly_full(row: Any) -> bool:
-    return bool(row.spend_limit_nanos * FULL_PERCENT <= int(row.spent) * 100 < row.spend_limit_nanos * 100)
+    return bool(row.limit_nanos * FULL_PERCENT <= int(row.spent) * 100 < row.limit_nanos * 100)
 
 
 def _refused_for_limit(org_id: str, key_ids: Sequence[str], start: date) -> set[str]:
@@ -94,7 +95,7 @@ def _refused_for_limit(org_id: str, key_ids: Sequence[str], start: date) -> set[
 
 def _spend(row: Any, threshold: int, percent: int, start: date, end: date | None) -> Happened:
     # A limit that never resets has one period a size, so that whoever raises it is told again.
-    period = f"{threshold} % since {start}" if end is not None else f"{threshold} % of {row.spend_limit_nanos}"
+    period = f"{threshold} % since {start}" if end is not None else f"{threshold} % of {row.limit_nanos}"
     return Happened(
         SPEND,
         row.id,
@@ -104,7 +105,7 @@ def _spend(row: Any, threshold: int, percent: int, start: date, end: date | None
             "threshold_percent": threshold,
             "spent_percent": percent,
             "spent_usd": money.to_usd(int(row.spent)),
-            "spend_limit_usd": money.to_usd(row.spend_limit_nanos),
+            "spend_limit_usd": money.to_usd(row.limit_nanos),
             "period_start": None if end is None else _midnight(start),
             "resets_at": None if end is None else _midnight(end),
         },

@@ -73,6 +73,8 @@ AREAS = {
 _FIELDS = {
     "spend_limit_usd": "Spend limit",
     "spend_reset": "Period of the limit",
+    "spend_limit_boost_usd": "Raise of the limit",
+    "spend_limit_boost_until": "End of the raise",
     "rate_limit_rpm": "Requests a minute",
     "allowed_providers": "Providers",
     "allowed_models": "Models",
@@ -91,6 +93,8 @@ _FIELDS = {
 # What a field means that has no value.
 _NONE = {
     "spend_limit_usd": "No limit",
+    "spend_limit_boost_usd": "No raise",
+    "spend_limit_boost_until": "No raise",
     "rate_limit_rpm": "No limit",
     "allowed_providers": "All",
     "allowed_models": "All",
@@ -196,7 +200,7 @@ def _words(name: str, value: Any) -> str:
         return PERIOD_WORDS.get(value, str(value))
     if name in ("provider", "allowed_providers"):
         return ", ".join(provider_label(str(slug)) for slug in (value if isinstance(value, list) else [value]))
-    if name.endswith("_at") and isinstance(value, str):
+    if name.endswith(("_at", "_until")) and isinstance(value, str):
         return _moment_words(value)
     if name in ("prefix", "prefixes"):
         return ", ".join(f"{prefix}…" for prefix in (value if isinstance(value, list) else [value]))

@@ -99,7 +99,7 @@ def _about(view: KeyView) -> tuple[LimitFacts, ...]:
 
 
 def _spend(view: KeyView, at: datetime) -> LimitFacts:
-    facts, limit, remaining = spend(view, at), view.spend_limit_nanos, view.spend.remaining_nanos
+    facts, limit, remaining = spend(view, at), view.spend.limit_nanos, view.spend.remaining_nanos
     if limit is None or remaining is None:
         return LimitFacts("Spend", "No limit", title=facts.exact)
     resets_at = view.spend.resets_at
@@ -107,6 +107,8 @@ def _spend(view: KeyView, at: datetime) -> LimitFacts:
     note = f"of {dollars(limit)} {period} · {dollars(view.spend.spent_nanos)} spent"
     if view.spend.held_nanos:
         note += f" · {dollars(view.spend.held_nanos)} held by requests in flight"
+    if view.spend_limit_boost_until is not None:
+        note += f" · ${view.spend_limit_boost_usd} of it a raise until {exact(view.spend_limit_boost_until)}"
     note += " · never resets" if resets_at is None else f" · resets {relative(resets_at, at)}, on {exact(resets_at)}"
     return LimitFacts("Spend", f"{dollars(remaining)} left", note, facts.exact, tone=facts.tone, percent=facts.percent)
 

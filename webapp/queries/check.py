@@ -76,10 +76,10 @@ class CheckView:
 
 def check_request(org_id: str, key_id: str, asked: CheckRequest) -> CheckView:
     """Whether the proxy would let it out. Raises NotFound for an unknown key, Invalid for what is no request."""
-    key = snapshot_of(row_of(org_id, key_id))
+    at = now().timestamp()
+    key = snapshot_of(row_of(org_id, key_id), at)
     if key.allowed_networks and asked.ip is None:
         raise Invalid(FieldError("ip", "is required: this key may be used from some addresses only"))
-    at = now().timestamp()
     deny = check_key(key, asked.ip, at)
     if deny is not None:
         return CheckView(deny)

@@ -118,7 +118,7 @@ def stands(key: KeyView, refusal: RefusalView) -> bool:
     if reason == Reason.MODEL_NOT_ALLOWED:
         return bool(key.allowed_models) and (model is None or not _is_covered(model, key.allowed_models))
     if reason in (Reason.ENDPOINT_NOT_METERED, Reason.MODEL_NOT_PRICED):
-        return key.spend_limit_nanos is not None
+        return key.spend.limit_nanos is not None
     if reason in (Reason.SPEND_EXCEEDED, Reason.SPEND_HELD):
         left, needed = key.spend.remaining_nanos, _NEEDED.search(refusal.message)
         return left is not None and (needed is None or money.from_usd(needed[1]) > left)
@@ -141,7 +141,7 @@ def _ended(key: KeyView) -> Judgement | None:
 
 def _closed(key: KeyView, facts: Facts) -> Judgement | None:
     """What keeps every usual request out, whether one was made or not."""
-    limit, left = key.spend_limit_nanos, key.spend.remaining_nanos
+    limit, left = key.spend.limit_nanos, key.spend.remaining_nanos
     if limit == 0:
         why = "Its spend limit is 0, so nothing that costs money is let through."
         return Judgement(State.BLOCKED, "Limit is 0", why, "Raise or clear the limit to let it spend.")
@@ -151,7 +151,7 @@ def _closed(key: KeyView, facts: Facts) -> Judgement | None:
     if limit is None or left is None:
         return None
     if key.spend.spent_nanos >= limit:
-        why = f"It has spent {_dollars(key.spend.spent_nanos)} of {_dollars(limit)}; {_resets(key)}"
+        why = f"It has spent {_dollars(key.spend.spent_nanos)} of {_dollars(limit)}{_raised(key)}; {_resets(key)}"
         return Judgement(State.OVER_LIMIT, "Requests refused", why, "Raise the limit, or wait until it resets.")
     usual = facts.usual_nanos
     if usual is not None and left < usual and not key.spend.held_nanos:
@@ -187,9 +187,9 @@ def _running_out(key: KeyView, at: datetime) -> Judgement | None:
     if key.expires_at is not None and key.expires_at - at <= SOON:
         why = f"It expires on {_day(key.expires_at)}."
         return Judgement(State.EXPIRES_SOON, "", why, "Edit the key to give it more time.")
-    limit, spent = key.spend_limit_nanos, key.spend.spent_nanos
+    limit, spent = key.spend.limit_nanos, key.spend.spent_nanos
     if limit is not None and spent * 100 >= limit * NEAR_PERCENT:
-        why = f"{spent * 100 // limit} % of its limit is spent; {_resets(key)}"
+        why = f"{spent * 100 // limit} % of its limit is spent{_raised(key)}; {_resets(key)}"
         return Judgement(State.NEAR_LIMIT, f"{spent * 100 // limit} % spent", why, "Consider raising the limit.")
     return None
 
@@ -227,6 +227,11 @@ def _is_among(address: str | None, ranges: Sequence[str]) -> bool:
         return address is not None and any(ip_address(address) in ip_network(one) for one in ranges)
     except ValueError:
         return False
+
+
+def _raised(key: KeyView) -> str:
+    until = key.spend_limit_boost_until
+    return "" if until is None else f", ${key.spend_limit_boost_usd} of it a raise until {_day(until)}"
 
 
 def _resets(key: KeyView) -> str:

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from shared import money, periods
 from shared.counters import CountersUnavailable, KeyRow
 from shared.counters import spend_of as counters_spend_of
-from shared.models import KeySpend, ProxyKey
+from shared.models import KeySpend, ProxyKey, limit_of
 from shared.seeds import read_seeds
 from webapp.context import counters
 from webapp.db import db
@@ -21,14 +21,19 @@ from webapp.db import db
 
 @dataclass(frozen=True, slots=True)
 class SpendView:
-    """Money of a key: decimal strings for people, nano-dollars for sums. `remaining` is None without a limit."""
+    """Money of a key: decimal strings for people, nano-dollars for sums. `limit` is with the raise that runs.
 
+    `limit` and `remaining` are None without a limit.
+    """
+
+    limit_usd: str | None
     spent_usd: str
     held_usd: str
     remaining_usd: str | None
     period_start: datetime | None  # None: since the key was made
     resets_at: datetime | None  # None: never
     lifetime_usd: str
+    limit_nanos: int | None
     spent_nanos: int
     held_nanos: int
     remaining_nanos: int | None
@@ -82,15 +87,17 @@ def _spend_by_ledger(rows: Sequence[ProxyKey], at: datetime) -> dict[str, SpendV
 
 def _spend_view(row: ProxyKey, spent: int, held: int, lifetime: int, at: datetime) -> SpendView:
     start, end = periods.period_of(row.spend_reset, at.timestamp())
-    limit = row.spend_limit_nanos
+    limit = limit_of(row, at.timestamp())
     remaining = None if limit is None else max(0, limit - spent - held)
     return SpendView(
+        limit_usd=None if limit is None else money.to_usd(limit),
         spent_usd=money.to_usd(spent),
         held_usd=money.to_usd(held),
         remaining_usd=None if remaining is None else money.to_usd(remaining),
         period_start=None if end is None else _midnight(start),
         resets_at=None if end is None else _midnight(end),
         lifetime_usd=money.to_usd(lifetime),
+        limit_nanos=limit,
         spent_nanos=spent,
         held_nanos=held,
         remaining_nanos=remaining,
