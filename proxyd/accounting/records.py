@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from shared.counters import End
+from shared.counters import End, Hold
 
 
 class LedgerUnavailable(Exception):
@@ -25,6 +25,16 @@ class Attempt(NamedTuple):
     second: int  # steady second of admission, by which the request rate counts it; -1 when it does not
     admitted_at: float  # Unix seconds
     client_ip: str | None
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether the counters admitted it, so that it is one of the requests in flight."""
+        return self.second >= 0
+
+    @property
+    def hold(self) -> Hold:
+        """What the counters hold for it, if they admitted it."""
+        return Hold(self.key_id, self.day, self.held_nanos, 1, self.org_id)
 
 
 class Settlement(NamedTuple):
@@ -71,7 +81,10 @@ class EndRecord(NamedTuple):
         """As the counters hear of it."""
         attempt, settlement = self.attempt, self.settlement
         cost_nanos = 0 if settlement is None else settlement.cost_nanos
-        return End(self.number, attempt.key_id, attempt.day, attempt.held_nanos, cost_nanos)
+        requests = 1 if attempt.is_counted else 0
+        return End(
+            self.number, attempt.key_id, attempt.day, attempt.held_nanos, cost_nanos, -1, requests, attempt.org_id
+        )
 
 
 def crashed(attempt: Attempt, progress_nanos: int | None) -> Settlement:

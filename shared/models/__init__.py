@@ -4,18 +4,18 @@ Rows do not leave the layer that loads them: the data plane takes `snapshot_of` 
 Ledger and audit rows are only ever inserted; triggers made by the first migration refuse anything else.
 """
 
+from shared.models.jobs import JobBooking, ProviderJob
 from shared.models.key_lists import KeyNearLimit, KeySearch, UnchargedKey
 from shared.models.ledger import (
     USAGE_CLASSES,
     AccountingState,
-    JobBooking,
     JournalState,
     KeySpend,
     Machine,
     OrganizationRefusals,
+    OrganizationSeed,
     OrganizationUsage,
     PostedHolds,
-    ProviderJob,
     Refusal,
     UsageDaily,
     UsageRecord,
@@ -38,11 +38,12 @@ from shared.models.policy import (
     ProviderCredential,
     ProxyKey,
     Status,
+    limits_of,
     snapshot_of,
 )
 
 # The migration that made these tables as they stand here: the last of migrations/versions/.
-REVISION = "0016"
+REVISION = "0017"
 
 __all__ = [
     "ADMIN_SCOPE",
@@ -68,6 +69,7 @@ __all__ = [
     "ManagementToken",
     "Organization",
     "OrganizationRefusals",
+    "OrganizationSeed",
     "OrganizationUsage",
     "PolicyOutbox",
     "PostedHolds",
@@ -82,5 +84,6 @@ __all__ = [
     "UsageRecord",
     "User",
     "UserSession",
+    "limits_of",
     "snapshot_of",
 ]

@@ -21,6 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from shared.db import Base, UtcDateTime
+from shared.organization_limits import OrganizationLimits
 from shared.policy.values import KeySnapshot
 
 Status = Literal["active", "paused", "expired", "revoked"]
@@ -60,6 +61,10 @@ class Organization(Base):
     max_expiry_days: Mapped[int | None]
     max_rate_limit_rpm: Mapped[int | None] = mapped_column(BigInteger)
     spend_limit_required: Mapped[bool] = mapped_column(default=False, server_default=false())
+    # What all its keys may use together; NULL is no limit.
+    spend_limit_nanos: Mapped[int | None] = mapped_column(BigInteger)
+    spend_reset: Mapped[str] = mapped_column(String(16), default="never", server_default="never")
+    rate_limit_rpm: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class ProxyKey(Base):
@@ -105,6 +110,7 @@ class ProxyKey(Base):
     revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     paused: Mapped[bool] = mapped_column(default=False, server_default=false())
     version: Mapped[int] = mapped_column(default=1)
+    max_concurrent_requests: Mapped[int | None] = mapped_column(BigInteger)
 
     secrets: Mapped[list["KeySecret"]] = relationship(back_populates="key", cascade="all, delete-orphan")
 
@@ -119,8 +125,11 @@ class ProxyKey(Base):
         return "paused" if self.paused else "active"
 
 
-def snapshot_of(row: Any) -> KeySnapshot:
-    """The frozen value that policy judges by, of a `ProxyKey` or of a row of its columns."""
+def snapshot_of(row: Any, organization: OrganizationLimits | None = None) -> KeySnapshot:
+    """The frozen value that policy judges by, of a `ProxyKey` or of a row of its columns.
+
+    `organization`: what it shares with all other keys of its organisation.
+    """
     return KeySnapshot(
         id=row.id,
         org_id=sys.intern(row.org_id),
@@ -136,7 +145,17 @@ def snapshot_of(row: Any) -> KeySnapshot:
         spend_limit_nanos=_limit(row.spend_limit_nanos),
         spend_reset=sys.intern(row.spend_reset),
         version=row.version,
+        max_concurrent_requests=_limit(row.max_concurrent_requests),
+        organization=organization,
     )
+
+
+@lru_cache(maxsize=1_000)
+def limits_of(rate_limit_rpm: int | None, spend_limit_nanos: int | None, spend_reset: str) -> OrganizationLimits | None:
+    """An organisation's, one object for all its keys; None if it has none."""
+    if rate_limit_rpm is None and spend_limit_nanos is None:
+        return None
+    return OrganizationLimits(rate_limit_rpm, spend_limit_nanos, spend_reset)
 
 
 # Most keys are like many others in these, and the data plane keeps a hundred thousand of them: each value stands once.

@@ -6,8 +6,26 @@ from decimal import Decimal
 
 import pytest
 
-from shared.counters import RateLimited, RateState, SpendExceeded, SpendHeld, SpendState
-from shared.judgement import LEAST_BOUND, explained, judge, nobodys_model, not_configured, rate_limited, spend_refused
+from shared.counters import (
+    OrganizationRefused,
+    RateLimited,
+    RateState,
+    SpendExceeded,
+    SpendHeld,
+    SpendState,
+    TooManyConcurrent,
+)
+from shared.judgement import (
+    LEAST_BOUND,
+    explained,
+    judge,
+    nobodys_model,
+    not_configured,
+    rate_limited,
+    refused,
+    spend_refused,
+)
+from shared.organization_limits import OrganizationLimits
 from shared.policy import Allow, Deny, KeySnapshot, Reason
 from shared.pricing import Bound, BoundPart, Size
 
@@ -66,7 +84,7 @@ def test_a_rate_is_refused_with_facts_of_the_api() -> None:
 
 def test_money_is_refused_with_facts_of_the_api() -> None:
     bound = explained("openai", "gpt-4o", TEXT, 100_000_000, 100_000, None, NOW)
-    deny = spend_refused(CAPPED, SpendExceeded(SPEND), bound)
+    deny = spend_refused(CAPPED, SpendExceeded(SPEND), bound, CAPPED.spend_reset)
     assert deny.reason is Reason.SPEND_EXCEEDED
     told = dict(deny.facts)
     parts = told.pop("bound")
@@ -77,15 +95,56 @@ def test_money_is_refused_with_facts_of_the_api() -> None:
     }  # fmt: skip
     assert parts["output"] == {"tokens": 100_000, "usd_per_million": "17", "usd": "1.70"}  # type: ignore[index, call-overload]
     assert "It resets at 2026-11-25T00:00:00Z." in deny.sentence()
-    held = spend_refused(replace(CAPPED, spend_reset="never"), SpendHeld(SPEND, 3), LEAST_BOUND)
+    held = spend_refused(CAPPED, SpendHeld(SPEND, 3), LEAST_BOUND, "never")
     assert (held.reason, held.facts["retry_after_seconds"]) == (Reason.SPEND_HELD, 3)
     assert "(in all)" in held.sentence()
+
+
+def nobody_explains(_: SpendState) -> Bound:
+    raise AssertionError("it is not money")
+
+
+def test_requests_at_once_are_refused_with_facts_of_the_api() -> None:
+    deny = refused(OPEN, TooManyConcurrent(3, 4), nobody_explains)
+    assert deny.facts == {"prefix": "sk-proxy-a1b2", "max_concurrent_requests": 3, "requests_in_flight": 4}
+    assert "may have 3 requests in flight at once, and has 4" in deny.sentence()
+
+
+def test_what_all_keys_use_together_is_refused_by_the_organisations_own_limits() -> None:
+    member = replace(CAPPED, organization=OrganizationLimits(60, 1_000_000_000, "never"))
+    limited = refused(member, OrganizationRefused(RateLimited(RateState(60, 0, 1_795_521_661), 4.2)), nobody_explains)
+    assert (limited.reason, limited.facts["rate_limit_rpm"]) == (Reason.ORGANIZATION_RATE_LIMITED, 60)
+    assert limited.sentence().startswith("All keys of the organisation of the proxy key sk-proxy-a1b2... are limited")
+    for refusal, reason in (
+        (SpendExceeded(SPEND), Reason.ORGANIZATION_SPEND_EXCEEDED),
+        (SpendHeld(SPEND, 3), Reason.ORGANIZATION_SPEND_HELD),
+    ):
+        own = refused(member, refusal, lambda _: LEAST_BOUND)
+        deny = refused(member, OrganizationRefused(refusal), lambda _: LEAST_BOUND)
+        assert (own.facts["spend_reset"], deny.facts["spend_reset"]) == ("daily", "never"), "each its own period"
+        assert deny.reason is reason
+        assert own.reason is not reason
+        assert "may spend $1.00 together (in all)" in deny.sentence()
+
+
+def test_a_key_without_a_limit_is_bound_and_bounded_by_its_organisations() -> None:
+    member = replace(OPEN, organization=OrganizationLimits(None, 1_000_000_000, "never"))
+    verdict, bound_nanos, output_limit = judge(
+        member, None, "openai", "gpt-4o", TEXT, lambda _: 1_000_000_000, None, NOW, free=False
+    )
+    assert isinstance(verdict, Allow)
+    assert output_limit is not None
+    assert bound_nanos is not None
+    assert 0 < bound_nanos <= 1_000_000_000 // 8
+    assert (verdict.charges.spend_limit_nanos, verdict.charges.organization) == (None, member.organization)
+    rate_alone = replace(OPEN, organization=OrganizationLimits(5, None, "never"))
+    assert judge(rate_alone, None, "openai", "gpt-4o", TEXT, nobody_asks, None, NOW, free=False)[2] is None
 
 
 def test_a_period_without_an_end_has_no_moments() -> None:
     ever = SPEND._replace(period_start=date(1970, 1, 1), resets_on=None)
     fee = Bound(5, LEAST_BOUND.input, LEAST_BOUND.output, {"web_searches": BoundPart(2, Decimal("0.01"), 5)}, None)
-    deny = spend_refused(CAPPED, SpendExceeded(ever), fee)
+    deny = spend_refused(CAPPED, SpendExceeded(ever), fee, CAPPED.spend_reset)
     assert (deny.facts["period_start"], deny.facts["resets_at"]) == (None, None)
     assert "2 web searches at $10 a thousand" in deny.sentence()
     assert deny.sentence().endswith("It never resets.")

@@ -57,6 +57,7 @@ _FIELDS = {
     "spend_limit_usd": "Spend limit",
     "spend_reset": "Period of the limit",
     "rate_limit_rpm": "Requests a minute",
+    "max_concurrent_requests": "Requests at once",
     "allowed_providers": "Providers",
     "allowed_models": "Models",
     "allowed_ips": "Addresses",
@@ -72,6 +73,7 @@ _FIELDS = {
 _NONE = {
     "spend_limit_usd": "No limit",
     "rate_limit_rpm": "No limit",
+    "max_concurrent_requests": "No limit",
     "allowed_providers": "All",
     "allowed_models": "All",
     "allowed_ips": "Any",

@@ -55,6 +55,7 @@ class KeyForm(FlaskForm):  # type: ignore[misc] # Flask-WTF publishes no types
     )
     allowed_models = TextAreaField("Allowed models", id="key-allowed_models")
     rate_limit_rpm = StringField("Requests per minute", id="key-rate_limit_rpm")
+    max_concurrent_requests = StringField("Requests at once", id="key-max_concurrent_requests")
     allowed_ips = TextAreaField("Allowed IP addresses", id="key-allowed_ips")
     paused = BooleanField("Paused", id="key-paused")
     nonce = HiddenField()
@@ -104,6 +105,7 @@ def document(form: KeyForm, now: datetime) -> dict[str, object]:
         "allowed_providers": list(form.allowed_providers.data or ()),
         "allowed_models": lines_of(form.allowed_models.data),
         "rate_limit_rpm": _number(form.rate_limit_rpm.data),
+        "max_concurrent_requests": _number(form.max_concurrent_requests.data),
         "allowed_ips": lines_of(form.allowed_ips.data),
         "paused": bool(form.paused.data),
     }
@@ -174,12 +176,12 @@ def attach(form: KeyForm, errors: Iterable[FieldError]) -> list[str]:
 def context(form: KeyForm, actor: Actor, *, key: KeyView | None = None) -> dict[str, Any]:
     """What the template wants beside the form: hints, the caller's address, what to focus, what to unfold."""
     failed = [name for name, field in form._fields.items() if field.errors]
-    advanced = any((form.rate_limit_rpm.data, form.allowed_ips.data, "rate_limit_rpm" in failed))
+    advanced = any(form[name].data or name in failed for name in ("rate_limit_rpm", "max_concurrent_requests"))
     return {
         "form": form,
         "key": key,
         "first": failed[0] if failed else "name",
-        "advanced": advanced or "allowed_ips" in failed,
+        "advanced": bool(advanced or form.allowed_ips.data or "allowed_ips" in failed),
         "model_hints": model_hints(lines_of(form.allowed_models.data), form.allowed_providers.data or ()),
         "ip_hints": () if "allowed_ips" in failed else ip_hints(lines_of(form.allowed_ips.data)),
         "my_address": actor.ip,
@@ -201,6 +203,7 @@ def _shown(view: KeyView) -> dict[str, Any]:
         "allowed_providers": list(view.allowed_providers),
         "allowed_models": "\n".join(view.allowed_models),
         "rate_limit_rpm": "" if view.rate_limit_rpm is None else str(view.rate_limit_rpm),
+        "max_concurrent_requests": "" if view.max_concurrent_requests is None else str(view.max_concurrent_requests),
         "allowed_ips": "\n".join(view.allowed_ips),
         "paused": view.paused,
     }
@@ -209,7 +212,8 @@ def _shown(view: KeyView) -> dict[str, Any]:
 def _seen(view: KeyView) -> str:
     """The same as the document that the form would say if it were sent untouched."""
     fields = ("name", "spend_limit_usd", "spend_reset", "allowed_providers", "allowed_models", "rate_limit_rpm")
-    return json.dumps({field: getattr(view, field) for field in (*fields, "allowed_ips", "paused")})
+    rest = ("max_concurrent_requests", "allowed_ips", "paused")
+    return json.dumps({field: getattr(view, field) for field in (*fields, *rest)})
 
 
 def _offer_expiries(form: KeyForm, view: KeyView) -> None:

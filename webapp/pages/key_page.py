@@ -18,7 +18,7 @@ from webapp.pages.key_history import history
 from webapp.pages.key_presenter import badge, pausing
 from webapp.pages.key_usage import PERIODS, days_of, usage_facts
 from webapp.queries.attention import judge_keys
-from webapp.queries.key_activity import recent_of, refused, requests_left
+from webapp.queries.key_activity import recent_of, refused, use_of
 from webapp.queries.keys import get_key
 from webapp.render import block, is_fragment, page
 from webapp.security import current_actor, may, require
@@ -78,7 +78,7 @@ def _whole(key_id: str, form: CheckForm) -> dict[str, Any]:
         **_usage(view),
         **_form(view, form),
         **examples(view, None),
-        "limits": limits(view, requests_left(view), secrets_of(view, at), at),
+        "limits": limits(view, use_of(view), secrets_of(view, at), at),
         "requests": [request_facts(each, at) for each in recent.requests],
         "history": history(recent.events, at),
         "pausing": pausing(view),

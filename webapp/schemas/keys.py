@@ -10,6 +10,7 @@ from webapp.schemas import Output, Stored
 from webapp.schemas.key_rules import within
 from webapp.schemas.values import (
     Addresses,
+    ConcurrentRequests,
     Dollars,
     Expiry,
     ModelPatterns,
@@ -57,6 +58,9 @@ class _Settings(Stored):
     rate_limit_rpm: Annotated[RequestsPerMinute | None, AfterValidator(within("rate_limit_rpm"))] = Field(
         default=None, description="Requests per minute. Null: no limit. To stop a key, set `paused`."
     )
+    max_concurrent_requests: ConcurrentRequests | None = Field(
+        default=None, description="Requests in flight at once. Null: no limit."
+    )
     spend_limit_usd: Annotated[Dollars | None, AfterValidator(within("spend_limit_usd"))] = Field(
         default=None, description="The most that may be spent per period. Null: no limit. 0: nothing may be spent."
     )
@@ -100,7 +104,7 @@ EDITABLE = ("name", *_Settings.model_fields)
 
 
 class Spend(Output):
-    """What a key has spent in its running period, and ever."""
+    """What a key, or all of an organisation, have spent in the running period, and ever."""
 
     spent_usd: Money
     held_usd: Money = Field(description="Held by requests in flight.")
@@ -122,6 +126,7 @@ class Key(Output):
     allowed_models: tuple[str, ...]
     allowed_ips: tuple[str, ...]
     rate_limit_rpm: int | None
+    max_concurrent_requests: int | None
     spend_limit_usd: Money | None
     spend_reset: Literal["never", "daily", "weekly", "monthly"]
     expires_at: Moment | None
