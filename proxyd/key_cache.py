@@ -23,7 +23,7 @@ from sqlalchemy import Connection, Engine, bindparam, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from proxyd.offload import Offload, OffloadTimeout
-from shared.models import KeySecret, Organization, PriceOverride, ProviderCredential, ProxyKey, snapshot_of
+from shared.models import KeySecret, Organization, PriceOverride, ProviderCredential, ProxyKey, limits_of, snapshot_of
 from shared.policy import KeySnapshot
 from shared.pricing import PriceBook, book_of
 from shared.sealing import Sealer, UnsealError
@@ -43,7 +43,14 @@ MAX_SEEDS = 1_000  # each is taken by the first request that is admitted
 _JUDGED = [column for column in ProxyKey.__table__.columns if column.name not in ("tags", "owner_email", "note")]
 # Made once, and asked for columns: a session, its objects and a statement made anew took most of a load's time.
 _KEY = (
-    select(KeySecret.valid_until, *_JUDGED, Organization.policy_version)
+    select(
+        KeySecret.valid_until,
+        *_JUDGED,
+        Organization.policy_version,
+        Organization.rate_limit_rpm.label("org_rate_limit_rpm"),
+        Organization.spend_limit_nanos.label("org_spend_limit_nanos"),
+        Organization.spend_reset.label("org_spend_reset"),
+    )
     .join(ProxyKey, ProxyKey.id == KeySecret.key_id)
     .join(Organization, Organization.id == ProxyKey.org_id)
     .where(KeySecret.digest == bindparam("digest"))
@@ -229,7 +236,8 @@ class KeyCache:
             row = connection.execute(_KEY, {"digest": digest}).one_or_none()
             if row is None:
                 return None, None
-            key, org_version = snapshot_of(row, self._now()), row.policy_version
+            organization = limits_of(row.org_rate_limit_rpm, row.org_spend_limit_nanos, row.org_spend_reset)
+            key, org_version = snapshot_of(row, self._now(), organization), row.policy_version
             cached = self._shared.get(key.org_id)
             if cached is None or cached[0] != org_version:
                 prices = connection.execute(_PRICES, {"org_id": key.org_id})

@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from shared.counters import End
+from shared.counters import End, Hold
 
 
 class LedgerUnavailable(Exception):
@@ -28,6 +28,16 @@ class Attempt(NamedTuple):
     # Journals of formats 1 and 2 end here.
     trace_parent: str | None = None  # the span that the client named, if traces are made and it named one
     label: str | None = None  # the client's own; see `shared.labels`
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether the counters admitted it, so that it is one of the requests in flight."""
+        return self.second >= 0
+
+    @property
+    def hold(self) -> Hold:
+        """What the counters hold for it, if they admitted it."""
+        return Hold(self.key_id, self.day, self.held_nanos, 1, self.org_id)
 
 
 class Settlement(NamedTuple):
@@ -74,7 +84,10 @@ class EndRecord(NamedTuple):
         """As the counters hear of it."""
         attempt, settlement = self.attempt, self.settlement
         cost_nanos = 0 if settlement is None else settlement.cost_nanos
-        return End(self.number, attempt.key_id, attempt.day, attempt.held_nanos, cost_nanos)
+        requests = 1 if attempt.is_counted else 0
+        return End(
+            self.number, attempt.key_id, attempt.day, attempt.held_nanos, cost_nanos, -1, requests, attempt.org_id
+        )
 
 
 def crashed(attempt: Attempt, progress_nanos: int | None) -> Settlement:

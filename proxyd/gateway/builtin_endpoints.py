@@ -62,6 +62,7 @@ def _about(key: KeySnapshot, rate: RateState | None, spend: SpendState, lifetime
         "expires_at": None if key.expires_at is None else _moment(key.expires_at),
         "rate_limit_rpm": key.rate_limit_rpm,
         "remaining_requests": None if rate is None else rate.remaining,
+        "max_concurrent_requests": key.max_concurrent_requests,
         **limit_facts(key),
         "spend_reset": key.spend_reset,
         "spend": {

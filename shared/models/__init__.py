@@ -14,19 +14,19 @@ from shared.models.alerts import (
     Webhook,
 )
 from shared.models.hand_overs import HandOver
+from shared.models.jobs import JobBooking, ProviderJob
 from shared.models.key_lists import KeyNearLimit, KeySearch, UnchargedKey
 from shared.models.labels import KeyTag, LabelUsage
 from shared.models.ledger import (
     USAGE_CLASSES,
     AccountingState,
-    JobBooking,
     JournalState,
     KeySpend,
     Machine,
     OrganizationRefusals,
+    OrganizationSeed,
     OrganizationUsage,
     PostedHolds,
-    ProviderJob,
     Refusal,
     UsageDaily,
     UsageRecord,
@@ -54,11 +54,12 @@ from shared.models.policy import (
     Status,
     boost_of,
     limit_of,
+    limits_of,
     snapshot_of,
 )
 
 # The migration that made these tables as they stand here: the last of migrations/versions/.
-REVISION = "0021"
+REVISION = "0022"
 
 __all__ = [
     "ADMIN_SCOPE",
@@ -96,6 +97,7 @@ __all__ = [
     "ManagementToken",
     "Organization",
     "OrganizationRefusals",
+    "OrganizationSeed",
     "OrganizationUsage",
     "PolicyOutbox",
     "PostedHolds",
@@ -114,5 +116,6 @@ __all__ = [
     "Webhook",
     "boost_of",
     "limit_of",
+    "limits_of",
     "snapshot_of",
 ]

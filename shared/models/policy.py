@@ -21,6 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from shared.db import Base, UtcDateTime, by_code_point
+from shared.organization_limits import OrganizationLimits
 from shared.policy.values import KeySnapshot, SpendBoost
 
 Status = Literal["active", "paused", "expired", "revoked"]
@@ -63,6 +64,10 @@ class Organization(Base):
     max_expiry_days: Mapped[int | None]
     max_rate_limit_rpm: Mapped[int | None] = mapped_column(BigInteger)
     spend_limit_required: Mapped[bool] = mapped_column(default=False, server_default=false())
+    # What all its keys may use together; NULL is no limit.
+    spend_limit_nanos: Mapped[int | None] = mapped_column(BigInteger)
+    spend_reset: Mapped[str] = mapped_column(String(16), default="never", server_default="never")
+    rate_limit_rpm: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class ProxyKey(Base):
@@ -112,6 +117,7 @@ class ProxyKey(Base):
     revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     paused: Mapped[bool] = mapped_column(default=False, server_default=false())
     version: Mapped[int] = mapped_column(default=1)
+    max_concurrent_requests: Mapped[int | None] = mapped_column(BigInteger)
     # For people: what it belongs to, whom to ask, and anything else worth knowing.
     tags: Mapped[list[str]] = mapped_column(JSON, default=list, server_default="[]")
     owner_email: Mapped[str | None] = mapped_column(by_code_point(EMAIL_LENGTH))
@@ -145,8 +151,11 @@ def limit_of(row: Any, at: float) -> int | None:
     return row.spend_limit_nanos if boost is None else row.spend_limit_nanos + boost.nanos  # type: ignore[no-any-return]
 
 
-def snapshot_of(row: Any, at: float) -> KeySnapshot:
-    """What policy judges by at a moment (Unix seconds), frozen; of a `ProxyKey` or of a row of its columns."""
+def snapshot_of(row: Any, at: float, organization: OrganizationLimits | None = None) -> KeySnapshot:
+    """What policy judges by at a moment (Unix seconds), frozen; of a `ProxyKey` or of a row of its columns.
+
+    `organization`: what it shares with all other keys of its organisation.
+    """
     return KeySnapshot(
         id=row.id,
         org_id=sys.intern(row.org_id),
@@ -163,7 +172,17 @@ def snapshot_of(row: Any, at: float) -> KeySnapshot:
         spend_reset=sys.intern(row.spend_reset),
         version=row.version,
         boost=boost_of(row, at),
+        max_concurrent_requests=_limit(row.max_concurrent_requests),
+        organization=organization,
     )
+
+
+@lru_cache(maxsize=1_000)
+def limits_of(rate_limit_rpm: int | None, spend_limit_nanos: int | None, spend_reset: str) -> OrganizationLimits | None:
+    """An organisation's, one object for all its keys; None if it has none."""
+    if rate_limit_rpm is None and spend_limit_nanos is None:
+        return None
+    return OrganizationLimits(rate_limit_rpm, spend_limit_nanos, spend_reset)
 
 
 # Most keys are like many others in these, and the data plane keeps a hundred thousand of them: each value stands once.

@@ -6,8 +6,26 @@ from decimal import Decimal
 
 import pytest
 
-from shared.counters import RateLimited, RateState, SpendExceeded, SpendHeld, SpendState
-from shared.judgement import LEAST_BOUND, explained, judge, nobodys_model, not_configured, rate_limited, spend_refused
+from shared.counters import (
+    OrganizationRefused,
+    RateLimited,
+    RateState,
+    SpendExceeded,
+    SpendHeld,
+    SpendState,
+    TooManyConcurrent,
+)
+from shared.judgement import (
+    LEAST_BOUND,
+    explained,
+    judge,
+    nobodys_model,
+    not_configured,
+    rate_limited,
+    refused,
+    spend_refused,
+)
+from shared.organization_limits import OrganizationLimits
 from shared.policy import Allow, Deny, KeySnapshot, Reason, SpendBoost
 from shared.pricing import Bound, BoundPart, Size
 
@@ -94,6 +112,51 @@ def test_a_raise_is_told_apart_from_the_limit_it_raises() -> None:
     verdict, _, _ = judge(raised, None, "openai", "gpt-4o", size, lambda _: 1, None, NOW, free=False)
     assert isinstance(verdict, Deny)
     assert verdict.facts["spend_limit_usd"] == "0.75"
+
+
+def nobody_explains(_: SpendState) -> Bound:
+    raise AssertionError("it is not money")
+
+
+def test_requests_at_once_are_refused_with_facts_of_the_api() -> None:
+    deny = refused(OPEN, TooManyConcurrent(3, 4), nobody_explains)
+    assert deny.facts == {"prefix": "sk-proxy-a1b2", "max_concurrent_requests": 3, "requests_in_flight": 4}
+    assert "may have 3 requests in flight at once, and has 4" in deny.sentence()
+
+
+def test_what_all_keys_use_together_is_refused_by_the_organisations_own_limits() -> None:
+    raised = replace(CAPPED, boost=SpendBoost(250_000_000, 1_795_608_000.0))
+    member = replace(raised, organization=OrganizationLimits(60, 1_000_000_000, "never"))
+    limited = refused(member, OrganizationRefused(RateLimited(RateState(60, 0, 1_795_521_661), 4.2)), nobody_explains)
+    assert (limited.reason, limited.facts["rate_limit_rpm"]) == (Reason.ORGANIZATION_RATE_LIMITED, 60)
+    assert limited.sentence().startswith("All keys of the organisation of the proxy key sk-proxy-a1b2... are limited")
+    for refusal, reason in (
+        (SpendExceeded(SPEND), Reason.ORGANIZATION_SPEND_EXCEEDED),
+        (SpendHeld(SPEND, 3), Reason.ORGANIZATION_SPEND_HELD),
+    ):
+        own = refused(member, refusal, lambda _: LEAST_BOUND)
+        deny = refused(member, OrganizationRefused(refusal), lambda _: LEAST_BOUND)
+        assert (own.facts["spend_reset"], deny.facts["spend_reset"]) == ("daily", "never"), "each its own period"
+        assert deny.reason is reason
+        assert own.reason is not reason
+        assert "may spend $1.00 together (in all)" in deny.sentence()
+        assert (own.facts["spend_limit_boost_usd"], own.facts["limit_usd"]) == ("0.25", "1.00")
+        assert deny.facts["spend_limit_usd"] == "1.00"
+        assert not {"spend_limit_boost_usd", "limit_usd"} & deny.facts.keys(), "the raise is the key's alone"
+
+
+def test_a_key_without_a_limit_is_bound_and_bounded_by_its_organisations() -> None:
+    member = replace(OPEN, organization=OrganizationLimits(None, 1_000_000_000, "never"))
+    verdict, bound_nanos, output_limit = judge(
+        member, None, "openai", "gpt-4o", TEXT, lambda _: 1_000_000_000, None, NOW, free=False
+    )
+    assert isinstance(verdict, Allow)
+    assert output_limit is not None
+    assert bound_nanos is not None
+    assert 0 < bound_nanos <= 1_000_000_000 // 8
+    assert (verdict.charges.spend_limit_nanos, verdict.charges.organization) == (None, member.organization)
+    rate_alone = replace(OPEN, organization=OrganizationLimits(5, None, "never"))
+    assert judge(rate_alone, None, "openai", "gpt-4o", TEXT, nobody_asks, None, NOW, free=False)[2] is None
 
 
 def test_a_period_without_an_end_has_no_moments() -> None:

@@ -6,9 +6,7 @@ from shared import keys
 from shared.labels import LABEL_LENGTH, read_label
 
 
-@pytest.mark.parametrize(
-    "label", ["checkout", "team a / run 7", "größe 模型", "x" * LABEL_LENGTH, "sk-proxy-a1b2"]
-)
+@pytest.mark.parametrize("label", ["checkout", "team a / run 7", "größe 模型", "x" * LABEL_LENGTH, "sk-proxy-a1b2"])
 def test_it_works(label: str) -> None:
     assert read_label(f"  {label}\t") == label
 

@@ -10,6 +10,7 @@ from shared.catalog import PROVIDERS
 from webapp.pages.key_hints import model_hints
 from webapp.pages.key_presenter import PERIOD_WORDS, spend
 from webapp.pages.request_presenter import Mark, asked_model, mark, model_words, provider_label
+from webapp.queries.key_activity import KeyUse
 from webapp.render import dollars, exact, length, relative, signed_dollars
 from webapp.views.keys import KeyView, SecretView
 from webapp.views.refusal_help import RefusalHelp, help_of
@@ -65,14 +66,13 @@ class RequestFacts:
     flags: tuple[str, ...]
 
 
-def limits(
-    view: KeyView, requests_left: int | None, secrets: tuple[SecretView, ...], at: datetime
-) -> tuple[LimitFacts, ...]:
+def limits(view: KeyView, use: KeyUse, secrets: tuple[SecretView, ...], at: datetime) -> tuple[LimitFacts, ...]:
     """All that limits it, the money first."""
     return (
         _spend(view, at),
         LimitFacts("Spent in all", dollars(view.spend.lifetime_nanos), title=f"${view.spend.lifetime_usd}"),
-        _rate(view, requests_left),
+        _rate(view, use.requests_left),
+        _concurrent(view, use.in_flight),
         _moment("Expires", view.expires_at, "Never", at),
         _list(
             "Models",
@@ -120,6 +120,15 @@ def _rate(view: KeyView, left: int | None) -> LimitFacts:
     if left is None:
         return LimitFacts(label, f"{limit:,}", "how many are left cannot be told at the moment")
     return LimitFacts(label, f"{left:,} left", f"of {limit:,} in any 60 seconds")
+
+
+def _concurrent(view: KeyView, in_flight: int | None) -> LimitFacts:
+    label, limit = "Requests at once", view.max_concurrent_requests
+    if limit is None:
+        return LimitFacts(label, "No limit")
+    if in_flight is None:
+        return LimitFacts(label, f"{limit:,}", "how many are in flight cannot be told at the moment")
+    return LimitFacts(label, f"{max(0, limit - in_flight):,} left", f"of {limit:,}; {in_flight:,} in flight now")
 
 
 def _moment(label: str, moment: datetime | None, never: str, at: datetime) -> LimitFacts:

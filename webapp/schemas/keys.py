@@ -12,6 +12,7 @@ from webapp.schemas.spend_boost import Boost, BoostEnd, settle
 from webapp.schemas.texts import Email, Note, Tags
 from webapp.schemas.values import (
     Addresses,
+    ConcurrentRequests,
     Dollars,
     Expiry,
     ModelPatterns,
@@ -59,6 +60,9 @@ class _Settings(Stored):
     )
     rate_limit_rpm: Annotated[RequestsPerMinute | None, AfterValidator(within("rate_limit_rpm"))] = Field(
         default=None, description="Requests per minute. Null: no limit. To stop a key, set `paused`."
+    )
+    max_concurrent_requests: ConcurrentRequests | None = Field(
+        default=None, description="Requests in flight at once. Null: no limit."
     )
     spend_limit_usd: Annotated[Dollars | None, AfterValidator(within("spend_limit_usd"))] = Field(
         default=None, description="The most that may be spent per period. Null: no limit. 0: nothing may be spent."
@@ -118,7 +122,7 @@ EDITABLE = ("name", *_Settings.model_fields)
 
 
 class Spend(Output):
-    """What a key has spent in its running period, and ever."""
+    """What a key, or all of an organisation, have spent in the running period, and ever."""
 
     limit_usd: Money | None = Field(
         description="The spend limit, with the raise as long as that runs. Null without a limit."
@@ -143,6 +147,7 @@ class Key(Output):
     allowed_models: tuple[str, ...]
     allowed_ips: tuple[str, ...]
     rate_limit_rpm: int | None
+    max_concurrent_requests: int | None
     spend_limit_usd: Money | None
     spend_reset: Literal["never", "daily", "weekly", "monthly"]
     spend_limit_boost_usd: Money | None = Field(description="Null without a raise, or when it has ended.")

@@ -122,6 +122,8 @@ def stands(key: KeyView, refusal: RefusalView) -> bool:
     if reason in (Reason.SPEND_EXCEEDED, Reason.SPEND_HELD):
         left, needed = key.spend.remaining_nanos, _NEEDED.search(refusal.message)
         return left is not None and (needed is None or money.from_usd(needed[1]) > left)
+    if reason == Reason.TOO_MANY_CONCURRENT:
+        return key.max_concurrent_requests is not None
     return key.rate_limit_rpm is not None if reason == Reason.RATE_LIMITED else True
 
 

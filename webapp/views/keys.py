@@ -30,6 +30,7 @@ class KeyView:
     allowed_models: tuple[str, ...]
     allowed_ips: tuple[str, ...]
     rate_limit_rpm: int | None
+    max_concurrent_requests: int | None
     spend_limit_usd: str | None
     spend_reset: str
     spend_limit_boost_usd: str | None
@@ -114,6 +115,7 @@ def views_of(rows: Sequence[ProxyKey], at: datetime) -> tuple[KeyView, ...]:
             allowed_models=tuple(row.allowed_models),
             allowed_ips=tuple(row.allowed_ips),
             rate_limit_rpm=row.rate_limit_rpm,
+            max_concurrent_requests=row.max_concurrent_requests,
             spend_limit_usd=None if row.spend_limit_nanos is None else money.to_usd(row.spend_limit_nanos),
             spend_reset=row.spend_reset,
             spend_limit_boost_usd=None if (boost := boosts[row.id]) is None else money.to_usd(boost.nanos),

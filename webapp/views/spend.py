@@ -1,4 +1,4 @@
-"""What keys have spent, in their running period and ever.
+"""What keys have spent, each or all of an organisation together, in their running period and ever.
 
 It comes from the counters, which know of requests in flight; while they do not know a key or do not answer, from
 the ledger's totals, which are the truth but some moments late.
@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from shared import money, periods
 from shared.counters import CountersUnavailable, KeyRow
 from shared.counters import spend_of as counters_spend_of
-from shared.models import KeySpend, ProxyKey, limit_of
+from shared.models import KeySpend, Organization, OrganizationUsage, ProxyKey, limit_of, limits_of
 from shared.seeds import read_seeds
 from webapp.context import counters
 from webapp.db import db
@@ -54,6 +54,27 @@ def spend_of(rows: Sequence[ProxyKey], at: datetime) -> dict[str, SpendView]:
     return views | _spend_by_ledger([row for row in rows if row.id not in views], at)
 
 
+def spend_together(row: Organization, at: datetime) -> SpendView:
+    """The money of all keys of an organisation, as of the moment `at`.
+
+    Counters keep a row of one that has limits, as soon as one of its keys is used.
+    """
+    if limits_of(row.rate_limit_rpm, row.spend_limit_nanos, row.spend_reset) is not None:
+        counted = _counted([row.id]).get(row.id)
+        if counted is not None:
+            seen = counters_spend_of(counted, counters().moment(), row.spend_reset, row.spend_limit_nanos)
+            return _spend_view(row, seen.period.spent_nanos, seen.period.held_nanos, seen.lifetime_nanos, at)
+    by_day = (
+        select(OrganizationUsage.day, func.sum(OrganizationUsage.cost_nanos))
+        .where(OrganizationUsage.org_id == row.id)
+        .group_by(OrganizationUsage.day)
+    )
+    days = {day: int(nanos) for day, nanos in db.session.execute(by_day)}
+    start, end = periods.period_of(row.spend_reset, at.timestamp())
+    spent = sum(nanos for day, nanos in days.items() if end is None or day >= start)
+    return _spend_view(row, spent, 0, sum(days.values()), at)
+
+
 def _counted(key_ids: Sequence[str]) -> dict[str, KeyRow]:
     """The counters' rows, with what the ledger had before them where they have not been told yet."""
     try:
@@ -85,9 +106,9 @@ def _spend_by_ledger(rows: Sequence[ProxyKey], at: datetime) -> dict[str, SpendV
     return views
 
 
-def _spend_view(row: ProxyKey, spent: int, held: int, lifetime: int, at: datetime) -> SpendView:
+def _spend_view(row: ProxyKey | Organization, spent: int, held: int, lifetime: int, at: datetime) -> SpendView:
     start, end = periods.period_of(row.spend_reset, at.timestamp())
-    limit = limit_of(row, at.timestamp())
+    limit = limit_of(row, at.timestamp()) if isinstance(row, ProxyKey) else row.spend_limit_nanos
     remaining = None if limit is None else max(0, limit - spent - held)
     return SpendView(
         limit_usd=None if limit is None else money.to_usd(limit),
