@@ -19,6 +19,7 @@ from proxyd.accounting.records import LedgerUnavailable
 from proxyd.accounting.refusal_log import RefusalLog
 from proxyd.bodies.memory import BodyMemory
 from proxyd.bodies.parser import BodyParser
+from proxyd.credentials import Credential, CredentialHealth, CredentialRefusals, Told
 from proxyd.gateway.admission import AdmissionController
 from proxyd.gateway.batch_finder import BatchFinder
 from proxyd.gateway.body_reader import BodyReader
@@ -26,6 +27,7 @@ from proxyd.gateway.bounds import SecondLook
 from proxyd.gateway.detached_streams import DetachedStreams
 from proxyd.gateway.dispatch import Dispatcher
 from proxyd.gateway.exchange import Gateway
+from proxyd.gateway.failover import Failover
 from proxyd.gateway.later import LaterBilling
 from proxyd.gateway.limits import Limits
 from proxyd.gateway.session_admission import SessionAdmission
@@ -111,7 +113,17 @@ def build(settings: Settings, readiness: Readiness | None = None) -> Worker:
     seeds: Seeds = lambda *wanted: asked(database.seeds, *wanted)  # noqa: E731 - its type is told here
     accounting = Accounting(membership, shared_counters, seeds)
     limits = Limits(shared_counters, accounting, seeds)
-    keys = KeyCache(engine, Sealer(settings.encryption_keys), offload, generation=lambda: membership.generation)
+    refused = CredentialRefusals(engine)
+
+    def tell(credential: Credential, told: Told | None) -> None:
+        try:
+            asked(refused.write, credential, told)
+        except LedgerUnavailable as error:
+            log.warning("what a provider said to a credential is not shown: %s", error)
+
+    health = CredentialHealth(lambda credential, told: gevent.spawn(tell, credential, told))
+    generation = lambda: membership.generation  # noqa: E731 - it changes
+    keys = KeyCache(engine, Sealer(settings.encryption_keys), offload, health=health, generation=generation)
     origins = {slug: origin_of(url) for slug, url in settings.provider_urls.items() if slug in PROVIDERS}
     pool = UpstreamPool(UpstreamLimits())
     pool.prepare()
@@ -122,7 +134,8 @@ def build(settings: Settings, readiness: Readiness | None = None) -> Worker:
     admission = AdmissionController(keys, shared_counters, accounting, limits, second_look)
     booker = JobBooker(accounting, membership, ProviderJobs(engine), asked)
     later = LaterBilling(booker, links, BatchFinder(pool, origins, booker))
-    dispatcher = Dispatcher(accounting, pool, origins, DetachedStreams(gevent.spawn), links, later)
+    failover = Failover(accounting, pool, health)
+    dispatcher = Dispatcher(accounting, pool, origins, DetachedStreams(gevent.spawn), links, later, failover)
     worker: Worker
     ready = lambda: worker.faults()  # noqa: E731, PLW0108 - it exists later
     memory = BodyMemory()

@@ -19,11 +19,20 @@ from typing import TypeVar
 
 import gevent
 from gevent.event import AsyncResult
-from sqlalchemy import Connection, Engine, bindparam, select
+from sqlalchemy import Connection, Engine, and_, bindparam, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from proxyd.credentials import Credential, CredentialHealth, ProviderCredentials
 from proxyd.offload import Offload, OffloadTimeout
-from shared.models import KeySecret, Organization, PriceOverride, ProviderCredential, ProxyKey, snapshot_of
+from shared.models import (
+    CredentialRefusal,
+    KeySecret,
+    Organization,
+    PriceOverride,
+    ProviderCredential,
+    ProxyKey,
+    snapshot_of,
+)
 from shared.policy import KeySnapshot
 from shared.pricing import PriceBook, book_of
 from shared.sealing import Sealer, UnsealError
@@ -46,8 +55,17 @@ _KEY = (
     .join(Organization, Organization.id == ProxyKey.org_id)
     .where(KeySecret.digest == bindparam("digest"))
 )
-_CREDENTIALS = select(ProviderCredential.provider, ProviderCredential.sealed).where(
-    ProviderCredential.org_id == bindparam("org_id")
+# With what another worker has heard of each; that of a secret which was replaced since does not count.
+_CREDENTIALS = (
+    select(*ProviderCredential.__table__.columns, CredentialRefusal.at.label("refused_at"))
+    .outerjoin(
+        CredentialRefusal,
+        and_(
+            CredentialRefusal.credential_id == ProviderCredential.id,
+            CredentialRefusal.set_at == ProviderCredential.created_at,
+        ),
+    )
+    .where(ProviderCredential.org_id == bindparam("org_id"), ProviderCredential.enabled)
 )
 _PRICES = select(PriceOverride.id, PriceOverride.provider, PriceOverride.model, PriceOverride.rates).where(
     PriceOverride.org_id == bindparam("org_id")
@@ -63,9 +81,8 @@ class KnownKey:
     """A key, and what it takes to serve it."""
 
     key: KeySnapshot
-    credentials: Mapping[str, str] = field(
-        repr=False
-    )  # provider slug -> the real credential, shared by an organisation
+    # Provider slug -> the real credentials, shared by an organisation.
+    credentials: Mapping[str, ProviderCredentials] = field(repr=False)
     org_version: int
     valid_until: float | None  # Unix seconds; set on a secret that was rotated out
     generation: int = 0  # of the counters, when its loading began
@@ -89,6 +106,7 @@ class KeyCache:
         sealer: Sealer,
         offload: Offload,
         *,
+        health: CredentialHealth | None = None,
         generation: Callable[[], int] = lambda: 0,
         monotonic: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
@@ -97,13 +115,14 @@ class KeyCache:
         self._engine = engine
         self._sealer = sealer
         self._offload = offload
+        self._health = health or CredentialHealth()
         self._generation = generation
         self._monotonic = monotonic
         self._now = now
         self._entries: OrderedDict[str, KnownKey] = OrderedDict()
         self._unknown: OrderedDict[str, float] = OrderedDict()  # digest -> monotonic time of the look
         self._shared: dict[
-            str, tuple[int, Mapping[str, str], PriceBook | None]
+            str, tuple[int, Mapping[str, ProviderCredentials], PriceBook | None]
         ] = {}  # by organisation, with its version
         self._seeds: OrderedDict[str, tuple[int, Seed]] = OrderedDict()  # key -> generation, read along with it
         self._loading: dict[str, AsyncResult[KnownKey | None]] = {}
@@ -233,14 +252,19 @@ class KeyCache:
             seeds = read_seeds(connection, [key.id], generation, today)
             return known, None if seeds is None else seeds[key.id]
 
-    def _unsealed(self, connection: Connection, org_id: str) -> Mapping[str, str]:
-        credentials = {}
-        for provider, sealed in connection.execute(_CREDENTIALS, {"org_id": org_id}):
+    def _unsealed(self, connection: Connection, org_id: str) -> Mapping[str, ProviderCredentials]:
+        found: dict[str, list[Credential]] = {}
+        for row in connection.execute(_CREDENTIALS, {"org_id": org_id}):
             try:
-                credentials[provider] = self._sealer.unseal(sealed)
+                secret = self._sealer.unseal(row.sealed)
             except UnsealError as error:
-                log.error("credential of %s: %s", provider, error)
-        return credentials
+                log.error("credential of %s: %s", row.provider, error)
+                continue
+            one = Credential(row.id, secret, row.created_at, row.label, row.last4, row.weight, row.priority)
+            found.setdefault(row.provider, []).append(one)
+            if row.refused_at is not None:
+                self._health.was_refused(one, row.refused_at)
+        return {provider: ProviderCredentials(credentials, self._health) for provider, credentials in found.items()}
 
     def _unless_rotated_out(self, known: KnownKey) -> KnownKey | None:
         return None if known.valid_until is not None and self._now() >= known.valid_until else known

@@ -27,7 +27,8 @@ from shared.database_probe import LEDGER_SETTING, reason_of
 
 log = logging.getLogger("proxyd.writer")
 
-FORMAT = 3  # of what lies in a data directory; 1 had a SQLite file for each journal, 2 journals of format 1
+# Of what lies in a data directory: 1 had a SQLite file for each journal, 2 and 3 journals of formats 1 and 2.
+FORMAT = 4
 TAKE_OVER_SECONDS = 15.0  # for the one before us to end
 ROUND_SECONDS = 0.25  # between rounds: what ends meanwhile shares a transaction
 POLL_SECONDS = 0.02  # between looks whether somebody waits for new counters

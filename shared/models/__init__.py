@@ -35,19 +35,28 @@ from shared.models.policy import (
     Organization,
     PolicyOutbox,
     PriceOverride,
-    ProviderCredential,
     ProxyKey,
     Status,
     snapshot_of,
 )
+from shared.models.provider_credentials import (
+    DEFAULT_LABEL,
+    LABEL_LENGTH,
+    MOST_WEIGHT,
+    CredentialRefusal,
+    ProviderCredential,
+)
 
 # The migration that made these tables as they stand here: the last of migrations/versions/.
-REVISION = "0016"
+REVISION = "0022"
 
 __all__ = [
     "ADMIN_SCOPE",
     "AGENT_LENGTH",
+    "DEFAULT_LABEL",
     "ID_LENGTH",
+    "LABEL_LENGTH",
+    "MOST_WEIGHT",
     "NAME_LENGTH",
     "REVISION",
     "ROLES",
@@ -55,6 +64,7 @@ __all__ = [
     "USAGE_CLASSES",
     "AccountingState",
     "AuditEvent",
+    "CredentialRefusal",
     "IdempotentCreation",
     "Invitation",
     "JobBooking",

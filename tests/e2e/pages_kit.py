@@ -34,6 +34,9 @@ def dashboard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Router]:
         router.create_key(name='<img src=x onerror=alert(1)> hx-get="/logout"', allowed_providers=["gemini"])
         # Made by a token, whose id is a long word in the list of tokens.
         router.api("POST", "/v1/tokens", json={"name": "by automation", "scopes": ["keys:read"]}).raise_for_status()
+        # One provider with several credentials, one of them switched off.
+        further = {"label": "the one of team b", "credential": "sandbox-of-team-b-0002", "enabled": False}
+        router.api("POST", "/v1/providers/gemini/credentials", json=further).raise_for_status()
         yield router
     finally:
         router.stop_all()

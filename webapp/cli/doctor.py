@@ -23,7 +23,7 @@ from webapp.doctor import (
     look_at_settings,
 )
 from webapp.first_start import first_actor
-from webapp.queries.connection import outcome_of
+from webapp.queries.connection import outcomes_of
 from webapp.queries.providers import list_providers
 
 _MARKS = {"ok": "ok     ", "warning": "WARNING", "fault": "FAULT  "}
@@ -60,8 +60,7 @@ def look(settings: Settings, *, offline: bool) -> Iterator[Finding]:
     found = first_actor()
     outcomes = {}
     if found is not None and not offline:
-        known = [view for view in list_providers(found.org_id) if view.credential is not None]
-        outcomes = {view.provider: outcome_of(found.org_id, view) for view in known}
+        outcomes = outcomes_of(found.org_id, list_providers(found.org_id))
     if not offline:
         yield from look_at_providers(outcomes)
     yield from look_at_clock(now(), outcomes)

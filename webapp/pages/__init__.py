@@ -9,6 +9,7 @@ from flask import Blueprint
 from webapp.pages import (
     account,
     audit,
+    credentials,
     docs,
     home,
     invitation,
@@ -50,6 +51,7 @@ PAGES: tuple[Blueprint, ...] = (
     usage.bp,
     usage_files.bp,
     providers.bp,
+    credentials.bp,
     prices.bp,
     settings.bp,
     organization.bp,
