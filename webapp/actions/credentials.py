@@ -1,6 +1,6 @@
 """Store the providers' own keys, sealed: the one that the environment sets, and others beside it."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -155,15 +155,17 @@ def _label_taken(label: str) -> FieldError:
 
 def forget_credentials(actor: Actor, providers: Collection[str]) -> None:
     """Delete the organisation's credentials of these providers; requests for them are refused from now on."""
-    query = select(ProviderCredential).where(
-        ProviderCredential.org_id == actor.org_id, ProviderCredential.provider.in_(providers)
-    )
+    _forget(actor, lambda row: row.provider in providers)
+
+
+def _forget(actor: Actor, which: Callable[[ProviderCredential], bool]) -> None:
     with writing() as session:
-        rows = session.scalars(query).all()
-        for row in rows:
+        rows = session.scalars(select(ProviderCredential).where(ProviderCredential.org_id == actor.org_id)).all()
+        forgotten = [row for row in rows if which(row)]
+        for row in forgotten:
             audit(session, actor, "credential.delete", row.id, before=_told(row))
             session.delete(row)
-        if rows:
+        if forgotten:
             policy.shared_changed(session, actor.org_id)
     policy.publish([actor.org_id])
 
@@ -209,15 +211,7 @@ def stored_providers(org_id: str, *, pretend_prefix: str) -> dict[str, bool]:
 def forget_pretended(actor: Actor, *, pretend_prefix: str) -> None:
     """Delete the organisation's credentials that start so, of all providers."""
     sealer = Sealer(current_app.extensions["settings"].encryption_keys)
-    with writing() as session:
-        rows = session.scalars(select(ProviderCredential).where(ProviderCredential.org_id == actor.org_id)).all()
-        pretended = [row for row in rows if _pretends(sealer, row, pretend_prefix)]
-        for row in pretended:
-            audit(session, actor, "credential.delete", row.id, before=_told(row))
-            session.delete(row)
-        if pretended:
-            policy.shared_changed(session, actor.org_id)
-    policy.publish([actor.org_id])
+    _forget(actor, lambda row: _pretends(sealer, row, pretend_prefix))
 
 
 def _pretends(sealer: Sealer, row: ProviderCredential, prefix: str) -> bool:
