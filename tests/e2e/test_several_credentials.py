@@ -57,13 +57,13 @@ def test_it_works(router: Router) -> None:
     dropped = [row for row in rows if row["flags"] == ["retried"]]
     assert len(dropped) == len(again)
     for row in dropped:
-        assert (row["provider_status"], Decimal(row["cost_usd"]), row["status"]) == (401, 0, None)
+        assert (row["provider_status"], Decimal(row["cost_usd"]), row["status"]) == (401, Decimal(0), None)
         served = next(one for one in rows if one["id"] == row["id"].rpartition("-")[0])
         assert [one["why"] for one in served["tried"]] == ["refused", None]
         assert [one["label"] for one in served["tried"]] == ["first", "default"]
     billed = sum(attempt["cost_nanos"] for attempt in router.attempts(text, 6))
     spend = spend_of(router, key_id)
-    assert (Decimal(spend["spent_usd"]) * 10**9, Decimal(spend["held_usd"])) == (billed, 0)
+    assert (Decimal(spend["spent_usd"]) * 10**9, Decimal(spend["held_usd"])) == (Decimal(billed), Decimal(0))
     assert generate(router, key, text).status_code == 200
     assert [name for name, said in router.logs().items() if FAILING in said] == []
 
