@@ -19,14 +19,15 @@ from typing import TypeVar
 
 import gevent
 from gevent.event import AsyncResult
-from sqlalchemy import Connection, Engine, bindparam, select
+from sqlalchemy import Engine, bindparam, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from proxyd.credentials import CredentialHealth, ProviderCredentials, read_credentials
 from proxyd.offload import Offload, OffloadTimeout
-from shared.models import KeySecret, Organization, PriceOverride, ProviderCredential, ProxyKey, limits_of, snapshot_of
+from shared.models import KeySecret, Organization, PriceOverride, ProxyKey, limits_of, snapshot_of
 from shared.policy import KeySnapshot
 from shared.pricing import PriceBook, book_of
-from shared.sealing import Sealer, UnsealError
+from shared.sealing import Sealer
 from shared.seeds import Seed, read_seeds
 
 log = logging.getLogger(__name__)
@@ -55,9 +56,6 @@ _KEY = (
     .join(Organization, Organization.id == ProxyKey.org_id)
     .where(KeySecret.digest == bindparam("digest"))
 )
-_CREDENTIALS = select(ProviderCredential.provider, ProviderCredential.sealed).where(
-    ProviderCredential.org_id == bindparam("org_id")
-)
 _PRICES = select(PriceOverride.id, PriceOverride.provider, PriceOverride.model, PriceOverride.rates).where(
     PriceOverride.org_id == bindparam("org_id")
 )
@@ -72,9 +70,8 @@ class KnownKey:
     """A key, and what it takes to serve it."""
 
     key: KeySnapshot
-    credentials: Mapping[str, str] = field(
-        repr=False
-    )  # provider slug -> the real credential, shared by an organisation
+    # Provider slug -> the real credentials, shared by an organisation.
+    credentials: Mapping[str, ProviderCredentials] = field(repr=False)
     org_version: int
     valid_until: float | None  # Unix seconds; set on a secret that was rotated out
     generation: int = 0  # of the counters, when its loading began
@@ -107,6 +104,7 @@ class KeyCache:
         sealer: Sealer,
         offload: Offload,
         *,
+        health: CredentialHealth | None = None,
         generation: Callable[[], int] = lambda: 0,
         monotonic: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
@@ -115,13 +113,14 @@ class KeyCache:
         self._engine = engine
         self._sealer = sealer
         self._offload = offload
+        self._health = health or CredentialHealth()
         self._generation = generation
         self._monotonic = monotonic
         self._now = now
         self._entries: OrderedDict[str, KnownKey] = OrderedDict()
         self._unknown: OrderedDict[str, float] = OrderedDict()  # digest -> monotonic time of the look
         self._shared: dict[
-            str, tuple[int, Mapping[str, str], PriceBook | None]
+            str, tuple[int, Mapping[str, ProviderCredentials], PriceBook | None]
         ] = {}  # by organisation, with its version
         self._seeds: OrderedDict[str, tuple[int, Seed]] = OrderedDict()  # key -> generation, read along with it
         self._loading: dict[str, AsyncResult[KnownKey | None]] = {}
@@ -241,7 +240,7 @@ class KeyCache:
             cached = self._shared.get(key.org_id)
             if cached is None or cached[0] != org_version:
                 prices = connection.execute(_PRICES, {"org_id": key.org_id})
-                shared = self._unsealed(connection, key.org_id), book_of(prices)
+                shared = read_credentials(connection, key.org_id, self._sealer, self._health), book_of(prices)
                 cached = self._shared[key.org_id] = (org_version, *shared)
             until = None if row.valid_until is None else row.valid_until.timestamp()
             ends = [until] if key.boost is None else [until, key.boost.until]
@@ -255,15 +254,6 @@ class KeyCache:
             today = datetime.fromtimestamp(self._now(), UTC).toordinal()
             seeds = read_seeds(connection, [key.id], generation, today)
             return known, None if seeds is None else seeds[key.id]
-
-    def _unsealed(self, connection: Connection, org_id: str) -> Mapping[str, str]:
-        credentials = {}
-        for provider, sealed in connection.execute(_CREDENTIALS, {"org_id": org_id}):
-            try:
-                credentials[provider] = self._sealer.unseal(sealed)
-            except UnsealError as error:
-                log.error("credential of %s: %s", provider, error)
-        return credentials
 
     def _as_of_now(self, digest: str, known: KnownKey) -> KnownKey | None:
         """What time has made of an entry, whether the database answers or not. None: its secret was rotated out."""

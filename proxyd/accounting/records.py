@@ -40,6 +40,23 @@ class Attempt(NamedTuple):
         return Hold(self.key_id, self.day, self.held_nanos, 1, self.org_id)
 
 
+class Try(NamedTuple):
+    """A credential that a request was sent with, and why it went on with another one; None: this one was answered."""
+
+    label: str
+    last4: str
+    why: str | None  # one of WHY
+
+
+WHY = (
+    "refused",  # the provider does not take the credential: 401
+    "rate_limited",  # it takes no more requests with it for now: 429
+    "unavailable",  # it is overloaded: 503
+    "unreachable",  # no connection came about, so nothing was sent
+    "timeout",  # likewise, and not in time
+)
+
+
 class Settlement(NamedTuple):
     """How an attempt ended and what it cost."""
 
@@ -56,6 +73,8 @@ class Settlement(NamedTuple):
     # Journals of format 1 end here.
     first_byte_ms: int | None = None  # from the same moment until the provider's answer began; None: it never did
     sent_status: int | None = None  # HTTP status of the answer that the client is given; None: it is given none
+    # ... and those of the one after that here. None: there was no choice of credentials.
+    tried: tuple[Try, ...] | None = None
 
 
 OUTCOMES = (

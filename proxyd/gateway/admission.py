@@ -15,7 +15,7 @@ from proxyd.accounting.journal import JournalUnavailable
 from proxyd.accounting.records import LedgerUnavailable
 from proxyd.gateway.authenticate import unknown_key
 from proxyd.gateway.bounds import SecondLook, limit_is_ours
-from proxyd.gateway.context import Admission, RequestContext, attempt_of
+from proxyd.gateway.context import Admission, RequestContext, attempt_of, refers_to_an_account
 from proxyd.gateway.limits import Limits
 from proxyd.gateway.rejection import Rejection, refused
 from proxyd.key_cache import KeyCache, KeysUnavailable, KnownKey
@@ -169,10 +169,10 @@ class AdmissionController:
         verdict, bound_nanos, limit = judge(
             key, context.client_ip, provider.slug, model, size, left, known.prices, now, free=free
         )
-        credential = known.credentials.get(provider.slug)
+        credentials = known.credentials.get(provider.slug)
         if isinstance(verdict, Deny):
             return self._stale(known, previous) or Rejection(verdict)
-        if credential is None:
+        if credentials is None:
             return self._stale(known, previous) or Rejection(not_configured(provider.slug, provider.label))
         charged = self._charge(known, context, verdict, bound_nanos, limit, now)
         if not isinstance(charged, Admitted):
@@ -180,7 +180,10 @@ class AdmissionController:
         if free and key.spend_limit_nanos is not None:
             limits = self._limits.of(key)
             charged = charged._replace(spend=None if limits is None else limits[1])
-        return Admission(known, credential, charged, bound_nanos, limit, now)
+        chosen, several = credentials.only, None
+        if chosen is None:
+            chosen, several = credentials.choose(in_order=refers_to_an_account(context)), credentials
+        return Admission(known, chosen, charged, bound_nanos, limit, now, chosen.secrets, several)
 
     def _charge(
         self,

@@ -49,7 +49,6 @@ from shared.models.policy import (
     Organization,
     PolicyOutbox,
     PriceOverride,
-    ProviderCredential,
     ProxyKey,
     Status,
     boost_of,
@@ -57,15 +56,25 @@ from shared.models.policy import (
     limits_of,
     snapshot_of,
 )
+from shared.models.provider_credentials import (
+    DEFAULT_LABEL,
+    LABEL_LENGTH,
+    MOST_WEIGHT,
+    CredentialRefusal,
+    ProviderCredential,
+)
 
 # The migration that made these tables as they stand here: the last of migrations/versions/.
-REVISION = "0022"
+REVISION = "0023"
 
 __all__ = [
     "ADMIN_SCOPE",
     "AGENT_LENGTH",
+    "DEFAULT_LABEL",
     "EMAIL_LENGTH",
     "ID_LENGTH",
+    "LABEL_LENGTH",
+    "MOST_WEIGHT",
     "NAME_LENGTH",
     "NOTE_LENGTH",
     "REVISION",
@@ -79,6 +88,7 @@ __all__ = [
     "AlertDelivery",
     "AlertRules",
     "AuditEvent",
+    "CredentialRefusal",
     "HandOver",
     "IdempotentCreation",
     "Identity",

@@ -66,6 +66,8 @@ class UsageRecord(Base):
     first_byte_ms: Mapped[int | None]  # from the same moment until the provider's answer began
     sent_status: Mapped[int | None]  # HTTP status of the answer that the client was given; None: it was given none
     label: Mapped[str | None] = mapped_column(String(LABEL_LENGTH))  # the client's own, of `x-router-tag`
+    # The credentials that were tried for it, in order, where there is a choice; see `proxyd.accounting.records.Try`.
+    tried: Mapped[list[dict[str, str | None]] | None] = mapped_column(JSON(none_as_null=True))
 
 
 # Tokens that are priced by themselves and shown beside the others; they are among the input and output tokens.

@@ -12,7 +12,6 @@ from sqlalchemy import (
     CheckConstraint,
     ForeignKey,
     Index,
-    LargeBinary,
     String,
     UniqueConstraint,
     false,
@@ -238,21 +237,6 @@ class ManagementToken(Base):
     last_used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-
-
-class ProviderCredential(Base):
-    """A provider's own key, sealed. `last4` is what people recognise it by."""
-
-    __tablename__ = "provider_credentials"
-    __table_args__ = (UniqueConstraint("org_id", "provider"),)
-
-    id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
-    org_id: Mapped[str] = mapped_column(ForeignKey("organizations.id"))
-    provider: Mapped[str] = mapped_column(String(32))
-    sealed: Mapped[bytes] = mapped_column(LargeBinary)
-    last4: Mapped[str] = mapped_column(String(4))
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
-    created_by: Mapped[str] = mapped_column(String(254))
 
 
 class PriceOverride(Base):

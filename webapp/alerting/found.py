@@ -36,6 +36,7 @@ FULL_PERCENT = 95
 # How long a key is told of that was not noticed in time, and how long before it that is news.
 _BACK = timedelta(days=7)
 _FEW = 500
+_LOOKED_AT = 100  # requests of a provider that were refused; who rests is tried every few minutes
 # As the index says it: SQLite knows its rows by these very words alone.
 _REFUSED = text("usage_records.status IN (401, 403)")
 
@@ -159,26 +160,42 @@ def _live(org_id: str, at: datetime, wanted: ColumnElement[bool]) -> Sequence[An
 
 
 def credentials_refused(org_id: str, at: datetime) -> Iterator[Happened]:
-    """Providers that refused what is stored for them since it was, today; each once a day."""
-    stored = select(ProviderCredential.provider, func.max(ProviderCredential.created_at)).where(
-        ProviderCredential.org_id == org_id
+    """Credentials that their providers refused since they were stored, today; each once a day.
+
+    Where a provider has several, its requests tell with which of them they were sent.
+    """
+    table = ProviderCredential
+    query = select(table.provider, table.label, table.id, table.created_at).where(table.org_id == org_id, table.enabled)
+    stored: dict[str, dict[str | None, tuple[datetime, str]]] = {}  # since when, and of what it is told
+    for provider, label, id_, since in db.session.execute(query):
+        known = stored.setdefault(provider, {})
+        known[label] = since, id_
+        # Who does not say with which one was sent when there was one: what was stored since has nothing to do with it.
+        known[None] = max(known.get(None, (since, provider)), (since, provider))
+    for provider, known in stored.items():
+        for row in _refused_by(org_id, provider, min(known.values())[0], at):
+            label = row.tried[-1]["label"] if row.tried else None
+            if label not in known or row.admitted_at < known[label][0]:
+                continue
+            stored_at, subject = known.pop(label)
+            last_at = to_json_moment(row.admitted_at)
+            facts = {"provider": provider, "label": label, "status": row.status, "last_at": last_at}
+            yield Happened(CREDENTIAL, subject, f"{row.admitted_at.date()} since {to_json_moment(stored_at)}", facts)
+
+
+def _refused_by(org_id: str, provider: str, since: datetime, at: datetime) -> Sequence[Any]:
+    """The last requests whose credential a provider refused, the newest first."""
+    # A request of the last minutes of a day may be in the ledger only on the next one.
+    midnight = datetime(at.year, at.month, at.day, tzinfo=UTC) - timedelta(minutes=15)
+    refused = (
+        select(UsageRecord.admitted_at, UsageRecord.status, UsageRecord.tried)
+        .where(UsageRecord.org_id == org_id, _REFUSED)
+        .where(UsageRecord.admitted_at >= max(since, midnight))
+        .where(UsageRecord.provider == provider)
+        .order_by(UsageRecord.admitted_at.desc())
+        .limit(_LOOKED_AT)
     )
-    midnight = datetime(at.year, at.month, at.day, tzinfo=UTC)
-    for provider, since in db.session.execute(stored.group_by(ProviderCredential.provider)).all():
-        # A request of the last minutes of a day may be in the ledger only on the next one.
-        refused = (
-            select(UsageRecord.admitted_at, UsageRecord.status)
-            .where(UsageRecord.org_id == org_id, _REFUSED)
-            .where(UsageRecord.admitted_at >= max(since, midnight - timedelta(minutes=15)))
-            .where(UsageRecord.provider == provider)
-            .order_by(UsageRecord.admitted_at.desc())
-            .limit(1)
-        )
-        row = db.session.execute(refused).first()
-        if row is not None:
-            facts = {"provider": provider, "status": row.status, "last_at": to_json_moment(row.admitted_at)}
-            period = f"{row.admitted_at.date()} since {to_json_moment(since)}"
-            yield Happened(CREDENTIAL, provider, period, facts)
+    return db.session.execute(refused).all()
 
 
 def refusals_in_window(org_id: str, most: int, at: datetime) -> Iterator[Happened]:

@@ -96,9 +96,15 @@ def sentence_of(alert: AlertView) -> str:
         return f"{_key(facts)} expires at {facts['expires_at']}; its requests are refused from then on."
     if alert.event == CREDENTIAL:
         name = _provider(facts["provider"])
+        how = f"({facts['status']}, last at {facts['last_at']})"
+        if facts["label"] is not None:
+            return (
+                f"{name} refuses the credential “{facts['label']}” {how}. Requests that are sent with it fail, or go "
+                "on with another one."
+            )
         return (
-            f"{name} refuses the credential that is stored for it ({facts['status']}, last at {facts['last_at']}). "
-            "Requests for it fail until another one is stored."
+            f"{name} refuses the credential that is stored for it {how}. Requests for it fail until another one is "
+            "stored."
         )
     if alert.event == REFUSALS:
         return f"{facts['refusals']:,} requests were refused within {WINDOW_MINUTES} minutes."

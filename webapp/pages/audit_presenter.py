@@ -38,6 +38,8 @@ ACTIONS = {
     "token.create": "Created a management token",
     "token.revoke": "Revoked a management token",
     "credential.set": "Set a provider's credential",
+    "credential.create": "Added a provider's credential",
+    "credential.update": "Changed how a provider's credential is used",
     "credential.delete": "Removed a provider's credential",
     "credential.reseal": "Sealed a credential with a new key",
     "price.set": "Set a price of a model",

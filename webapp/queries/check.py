@@ -26,7 +26,7 @@ from shared.judgement import LEAST_BOUND, explained, judge, nobodys_model, not_c
 from shared.models import PriceOverride, ProviderCredential, snapshot_of
 from shared.policy import ERRORS, Charges, Deny, KeySnapshot, Reason, check_key
 from shared.pricing import Bound, PriceBook, Size, book_of
-from shared.sealing import Sealer, UnsealError
+from shared.sealing import Sealer
 from shared.seeds import read_seeds
 from shared.translated import BY_MODEL, path_by_model
 from webapp.context import counters, now
@@ -225,17 +225,12 @@ def _limits(key: KeySnapshot, charges: Charges, standing: _Standing | None) -> D
 
 
 def _is_configured(org_id: str, slug: str) -> bool:
-    """Whether there is a credential of the provider that can be opened."""
+    """Whether there is a credential of the provider that is switched on and can be opened."""
     query = select(ProviderCredential.sealed).where(
-        ProviderCredential.org_id == org_id, ProviderCredential.provider == slug
+        ProviderCredential.org_id == org_id, ProviderCredential.provider == slug, ProviderCredential.enabled
     )
-    sealed = db.session.scalar(query)
-    try:
-        if sealed is not None:
-            Sealer(current_app.extensions["settings"].encryption_keys).unseal(sealed)
-    except UnsealError:
-        return False
-    return sealed is not None
+    sealer = Sealer(current_app.extensions["settings"].encryption_keys)
+    return any(sealer.opens(sealed) for sealed in db.session.scalars(query))
 
 
 def _book(org_id: str) -> PriceBook | None:
