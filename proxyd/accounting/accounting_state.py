@@ -122,8 +122,7 @@ class AccountingDatabase:
             rows = connection.execute(
                 select(JournalState.worker_id, JournalState.machine, JournalState.cut_end_number).where(*waited_for)
             ).all()
-            organizations = cut_organizations(connection, generation)
-        return Cut(generation, [CutJournal(*row) for row in rows], organizations)
+            return Cut(generation, [CutJournal(*row) for row in rows], cut_organizations(connection, generation))
 
     def open_journals(self, machine: str) -> list[KnownJournal]:
         """All of a machine that are not closed."""

@@ -174,9 +174,10 @@ class Gate:
         app: App | None = None,
         body: bytes = b"",
         kind: bytes = b"application/json",
+        more: Headers = (),
     ) -> Answered:
         """What the app gets, to the last byte."""
-        headers: Headers = ((b"authorization", f"Bearer {self.key}".encode()), (b"content-type", kind))
+        headers: Headers = ((b"authorization", f"Bearer {self.key}".encode()), (b"content-type", kind), *more)
         sent = Sent(body or json.dumps(CHAT if document is None else document).encode())
         response = self.gateway.handle(Request("POST", path, "", headers, app or App(), sent))
         return answered(response)
