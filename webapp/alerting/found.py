@@ -174,12 +174,12 @@ def credentials_refused(org_id: str, at: datetime) -> Iterator[Happened]:
         known[None] = max(known.get(None, (since, provider)), (since, provider))
     for provider, known in stored.items():
         for row in _refused_by(org_id, provider, min(known.values())[0], at):
-            label = row.tried[-1]["label"] if row.tried else None
-            if label not in known or row.admitted_at < known[label][0]:
+            said = row.tried[-1]["label"] if row.tried else None
+            if said not in known or row.admitted_at < known[said][0]:
                 continue
-            stored_at, subject = known.pop(label)
+            stored_at, subject = known.pop(said)
             last_at = to_json_moment(row.admitted_at)
-            facts = {"provider": provider, "label": label, "status": row.status, "last_at": last_at}
+            facts = {"provider": provider, "label": said, "status": row.status, "last_at": last_at}
             yield Happened(CREDENTIAL, subject, f"{row.admitted_at.date()} since {to_json_moment(stored_at)}", facts)
 
 
