@@ -8,6 +8,7 @@ with the ledger. The source is left as it is.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ from shared.config import SettingError, Settings
 from shared.config.storage import database_url
 from shared.counters import is_in_use
 from shared.database_probe import check_database, reason_of
-from shared.models import AccountingState, JournalState, KeySearch, ProviderCredential, Webhook
+from shared.models import AccountingState, HandOver, JournalState, KeySearch, ProviderCredential, Webhook
 from shared.sealing import Sealer, UnsealError
 
 ROWS_AT_ONCE = 1000
@@ -70,8 +71,9 @@ class Copied:
             )
         if self.sealed_by_others:
             yield (
-                f"{self.sealed_by_others} provider credentials or secrets of webhooks cannot be opened: set "
-                "ROUTER_ENCRYPTION_KEY to what it was, or bring the file encryption_key of the old data directory."
+                f"{self.sealed_by_others} provider credentials, secrets of webhooks or secrets behind links cannot be "
+                "opened: set ROUTER_ENCRYPTION_KEY to what it was, or bring the file encryption_key of the old data "
+                "directory."
             )
         yield "Next: start the proxy, then check all of it with `flask --app wsgi ledger verify`."
 
@@ -240,7 +242,7 @@ def _set_sequences(new: Connection) -> None:
 
 def _sealed_by_others(new: Connection, settings: Settings) -> int:
     sealer, closed = Sealer(settings.encryption_keys), 0
-    for sealed in (*new.scalars(select(ProviderCredential.sealed)), *new.scalars(select(Webhook.sealed))):
+    for sealed in chain.from_iterable(new.scalars(select(of.sealed)) for of in (ProviderCredential, Webhook, HandOver)):
         try:
             sealer.unseal(sealed)
         except UnsealError:

@@ -186,6 +186,8 @@ class Provider:
         more = self._fetched(endpoint, {"Authorization": f"Bearer {access_token}"})
         if more.get("sub") != claims["sub"]:
             raise ProviderFault("token_refused", "its userinfo is about somebody else")
+        if more.get("email") != claims.get("email", more.get("email")):
+            del more["email_verified"]  # of another address than the token's
         return {**more, **claims}
 
     def _person(self, issuer: str, claims: Mapping[str, Any]) -> Person:
@@ -211,7 +213,7 @@ class Provider:
             try:
                 found = self._checked(self._fetched(self._settings.issuer.rstrip("/") + _METADATA))
             except ProviderFault as fault:
-                self._failed = failed = (now, fault.fault, str(fault))
+                self._failed = failed = (self._monotonic(), fault.fault, str(fault))
             else:
                 self._metadata, self._failed = (now, found), None
                 return found
@@ -231,14 +233,20 @@ class Provider:
         return found
 
     def _key_set(self, published: Mapping[str, Any], *, anew: bool = False) -> KeySet:
-        now = self._monotonic()
-        if self._keys is None or anew or now - self._keys[0] >= KEPT_SECONDS:
+        now, kept = self._monotonic(), self._keys
+        if kept is not None and not anew and now - kept[0] < KEPT_SECONDS:
+            return kept[1]
+        try:
             document: Any = self._fetched(published["jwks_uri"])
-            try:
-                self._keys = (now, KeySet.import_key_set(document))
-            except (JoseError, AttributeError, KeyError, TypeError, ValueError):
-                raise ProviderFault("misconfigured", "its keys cannot be read") from None
-        return self._keys[1]
+            found: KeySet = KeySet.import_key_set(document)
+        except ProviderFault:
+            if kept is None or anew:
+                raise
+            return kept[1]  # for as long as it cannot be asked
+        except (JoseError, AttributeError, KeyError, TypeError, ValueError):
+            raise ProviderFault("misconfigured", "its keys cannot be read") from None
+        self._keys = (now, found)
+        return found
 
     def _fetched(self, url: str, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
         """A JSON object of the provider's."""
@@ -255,14 +263,8 @@ class Provider:
 
     def _session(self, **more: Any) -> Any:
         """It goes by no proxy of the environment, as nothing of this router does."""
-        session = OAuth2Session(
-            self._settings.client_id,
-            self._settings.client_secret,
-            scope=self._settings.scopes,
-            code_challenge_method="S256",
-            default_timeout=TIMEOUT_SECONDS,
-            **more,
-        )
+        more |= {"scope": self._settings.scopes, "code_challenge_method": "S256", "default_timeout": TIMEOUT_SECONDS}
+        session = OAuth2Session(self._settings.client_id, self._settings.client_secret, **more)
         session.trust_env = False
         session.mount("https://", SystemRoots())
         return session
@@ -292,8 +294,7 @@ def _unreachable(error: Exception) -> ProviderFault:
         return ProviderFault("unreachable", f"it answers {error.response.status_code}")
     if isinstance(error, requests.Timeout):
         return ProviderFault("unreachable", f"it does not answer within {TIMEOUT_SECONDS:g} seconds")
-    if isinstance(error, requests.exceptions.SSLError):
-        return ProviderFault("unreachable", "there is no safe connection to it")
     if isinstance(error, requests.ConnectionError):
-        return ProviderFault("unreachable", "there is no connection to it")
+        safe = "safe " if isinstance(error, requests.exceptions.SSLError) else ""
+        return ProviderFault("unreachable", f"there is no {safe}connection to it")
     return ProviderFault("unreachable", "it answers with something else than JSON")

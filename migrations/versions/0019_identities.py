@@ -1,6 +1,6 @@
 """Who members are to a provider of OpenID Connect, by its issuer and subject.
 
-Revision 0019, after 0016.
+Revision 0019, after 0018.
 """
 
 import sqlalchemy as sa

@@ -3,7 +3,7 @@
 Usage by label is counted from now on only, as nobody sent labels before. Tags are found by rows of their own, which
 triggers keep. Sums by label only rise, as all sums of the ledger do.
 
-Revision 0020, after 0016.
+Revision 0020, after 0019.
 """
 
 # ruff: noqa: S608 - every statement here is made of constants of this file

@@ -13,5 +13,6 @@ from shared.models import HandOver
 
 def forget_lapsed(connection: Connection) -> int:
     """Forget them, in the caller's transaction; answers with how many there were. Raises SQLAlchemyError."""
-    lapsed = update(HandOver).where(HandOver.expires_at <= datetime.now(UTC), HandOver.sealed != b"")
+    # By the one column that this user may read; what is emptied is gone at once, so none is met twice.
+    lapsed = update(HandOver).where(HandOver.expires_at <= datetime.now(UTC))
     return connection.execute(lapsed.values(sealed=b"")).rowcount

@@ -11,6 +11,7 @@ import orjson
 
 from proxyd.bodies.parser import BodyParser, ParserBusy
 from proxyd.credentials import Credential
+from proxyd.gateway import translated
 from proxyd.gateway.context import RequestContext
 from proxyd.gateway.side_question import answer_to
 from proxyd.key_cache import KnownKey
@@ -74,7 +75,10 @@ class TokenCounter:
         origin, base = self.origins[provider.slug]
         name, prefix = context.target.credential_header
         header: Header = (name, prefix + credential.secret.encode())
-        lines = context.head.lines_for(provider, context.request)
+        if context.target.translation is None:
+            lines = context.head.lines_for(provider, context.request)
+        else:  # the caller's headers speak of another provider's API
+            lines = translated.request_lines(context.request.headers, provider.extra_headers)
         length = sum(map(len, body))
         whole = b"".join(body) if length <= PIECE_BYTES else _sliced(body)
         question = Outgoing(origin, "POST", base + path, [header], whole, length, lines)

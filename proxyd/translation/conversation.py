@@ -141,10 +141,10 @@ Said = tuple[Role, tuple[Part, ...]]
 
 def turns_of(said: Iterable[Said]) -> tuple[Turn, ...]:
     """Messages in order, those of the same side that follow each other as one turn, as every provider reads them."""
-    turns: list[Turn] = []
+    turns: list[tuple[Role, list[Part]]] = []  # lists, because one body may hold a hundred thousand messages of a side
     for role, parts in said:
-        if turns and turns[-1].role == role:
-            turns[-1] = Turn(role, turns[-1].parts + parts)
+        if turns and turns[-1][0] == role:
+            turns[-1][1].extend(parts)
         else:
-            turns.append(Turn(role, parts))
-    return tuple(turns)
+            turns.append((role, list(parts)))
+    return tuple(Turn(role, tuple(parts)) for role, parts in turns)

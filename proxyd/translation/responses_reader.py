@@ -108,6 +108,9 @@ def _message(item: Fields, system: list[Text]) -> Iterator[Said]:
     elif role == "user":
         yield "user", parts
     elif role == "assistant":
+        for part in parts:
+            if not isinstance(part, Text):
+                raise refusal(part.place)
         yield "assistant", parts
     else:
         raise refusal(item.at("role"))

@@ -64,12 +64,13 @@ class Translation:
         Raises BadBody for what cannot be translated, and SlowBody.
         """
         conversation = replace(_READERS[self.caller](document), model=model)
-        if self.endpoint.kind is Kind.MESSAGES:
-            body = messages_writer.write(conversation)
-        else:
-            body = chat_writer.write(conversation, self.provider)
-        _refuse_begun(conversation)
         try:
+            # Arguments of calls are written as texts on the way, and the writers nest them no less than this does.
+            if self.endpoint.kind is Kind.MESSAGES:
+                body = messages_writer.write(conversation)
+            else:
+                body = chat_writer.write(conversation, self.provider)
+            _refuse_begun(conversation)
             data = orjson.dumps(body)
         except TypeError:
             raise BadBody("The body is nested too deeply to be translated.") from None

@@ -30,6 +30,8 @@ from harness import eventually, free_port
 from nginx_kit import nginx
 from session_kit import RESPONSES, create, hear, opened_at
 
+from proxyd.accounting.lapsed_hand_overs import forget_lapsed
+from shared import db
 from shared.config import SETTINGS
 from shared.models import REVISION
 from webapp.launch import web_command
@@ -166,7 +168,10 @@ def test_sweeping_is_allowed(router: Deployed, users: dict[str, str]) -> None:
         ("provider_jobs", "admitted_at"), ("job_bookings", "taken_at"),
     ):  # fmt: skip
         run_sql(users["ledger"], f"DELETE FROM {table} WHERE {moment} < '2000-01-01'")
-    run_sql(users["ledger"], "UPDATE hand_overs SET sealed = '' WHERE expires_at < '2000-01-01'")
+    engine = db.create(users["ledger"].replace("postgresql://", "postgresql+psycopg://"))
+    with engine.begin() as connection:
+        assert forget_lapsed(connection) == 0
+    engine.dispose()
 
 
 @pytest.mark.parametrize(

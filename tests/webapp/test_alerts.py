@@ -204,7 +204,8 @@ def test_of_several_credentials_each_is_told_of_by_itself(
     deliver()
     told = [one.document for one in receiver.received]
     assert [(one["data"]["label"], one["data"]["status"]) for one in told] == [("team a", 401), ("team b", 403)]
-    assert "OpenAI refuses the credential “team b” (403," in told[1]["text"]
+    assert "OpenAI refuses the credential “team a” (401, last at" in told[0]["text"]
+    assert "OpenAI answered 403 to a request with the credential “team b” (last at" in told[1]["text"]
 
 
 def test_a_webhook_is_told_of_what_it_chose_and_only_while_it_is_on(

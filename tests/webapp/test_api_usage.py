@@ -14,6 +14,7 @@ from usage_kit import use
 from shared.models import UsageDaily
 from webapp.db import writing
 from webapp.queries.top_keys import top_keys
+from webapp.schemas.lists import usage_cursor, usage_place
 
 DAY = date(2026, 11, 24)
 
@@ -111,6 +112,14 @@ def test_keys_come_a_page_at_a_time(api: Api, app: Flask, org_id: str) -> None:
     assert "has_more" not in usage(api, "?group_by=day")
 
 
+def test_a_place_below_nothing_is_one_too() -> None:
+    """Where adjustments took more from a key than it cost in these days."""
+    assert usage_place("key", usage_cursor("key", (-5, "key_1"))) == (-5, "key_1")
+    for group_by, place in (("model", (1, "key_1")), ("key", (2**63, "key_1")), ("key", (True, "key_1"))):
+        with pytest.raises(ValueError, match="another"):
+            usage_place("key", usage_cursor(group_by, place))
+
+
 def test_others_see_nothing_of_it(stranger: Api, keys: list[str]) -> None:
     for group in ("day", "key", "provider", "model"):
         document = usage(stranger, f"?group_by={group}")
@@ -154,7 +163,7 @@ def test_no_cell_is_a_formula(api: Api, app: Flask, org_id: str, begin: str) -> 
         ("group_by=key&format=csv&limit=5", "limit"),
         ("group_by=model&cursor=W10", "cursor"),
         ("group_by=key&cursor=W10", "cursor"),
-        ("group_by=key&cursor=WyJ1c2FnZSIsImtleSIsLTEsIngiXQ", "cursor"),
+        ("group_by=key&cursor=WyJ1c2FnZSIsImtleSIsLTEuNSwieCJd", "cursor"),
     ],
 )
 def test_nonsense_is_named(api: Api, query: str, field: str) -> None:

@@ -1,7 +1,9 @@
 """The page of alerts: rules, webhooks and messages, for administrators."""
 
 import re
+import socket
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from dashboard_kit import Api, Clock
@@ -9,6 +11,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from forms_kit import HTMX, count, submit
 
+from shared.config.mail import MailServer
 from shared.models import AlertDelivery, Webhook
 from webapp.alerting.deliverer import MOST_ATTEMPTS, Deliverer
 from webapp.db import db, writing
@@ -117,16 +120,21 @@ def test_a_webhook_is_switched_tried_and_deleted(app: Flask, admin: FlaskClient)
 
 
 def test_a_message_that_was_given_up_is_tried_by_hand(app: Flask, admin: FlaskClient, api: Api, clock: Clock) -> None:
-    """Without a mail server nothing goes out, and the page says so."""
+    """Without a mail server it waits for one; a server that is away uses up its attempts, and the page says so."""
     api("PATCH", "/v1/alerts", {"recipients": ["a@example.com"]})
     api("POST", "/v1/alerts/test")
     with app.app_context(), writing() as session:
         row = session.query(AlertDelivery).one()
         row.attempts = MOST_ATTEMPTS - 1
         delivery_id = row.id
+    assert Deliverer(app).deliver_all() == 0
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        away = MailServer("127.0.0.1", server.getsockname()[1], "none")
+    settings = replace(app.extensions["settings"], mail_server=away, mail_from="router@example.com")
+    app.extensions["settings"] = settings
     assert Deliverer(app).deliver_all() == 1
     page = admin.get(f"{HERE}?status=dead")
-    assert "The router has no mail server: ROUTER_SMTP_URL is not set." in page.text
+    assert "The mail server cannot be reached: connection refused." in page.text
     path = f"{HERE}/deliveries/{delivery_id}/retry"
     assert path in page.text
     assert submit(admin, path, form_of=page).status_code == 303

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from flask_sqlalchemy.session import Session
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import scoped_session
 
@@ -71,6 +71,15 @@ def _update_rules(actor: Actor, patch: AlertsPatch) -> RulesView:
         if changed:
             old, new = ({name: _column(side[name]) for name in changed} for side in (before, after))
             audit(session, actor, "alerts.update", actor.org_id, before=old, after=new)
+        removed = set(before["recipients"]) - set(after["recipients"])
+        if removed:
+            pending = update(AlertDelivery).where(
+                AlertDelivery.org_id == actor.org_id,
+                AlertDelivery.channel == "email",
+                AlertDelivery.target.in_(removed),
+                AlertDelivery.status == "pending",
+            )
+            session.execute(pending.values(status="dead", ended_at=now(), error="They get no mail any more."))
     return rules_of(actor.org_id)
 
 

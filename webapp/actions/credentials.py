@@ -12,6 +12,7 @@ from shared.ids import new_id
 from shared.models import DEFAULT_LABEL, ProviderCredential
 from shared.sealing import Sealer, UnsealError
 from webapp.actions import audit, policy
+from webapp.actions.hand_overs import reseal_hand_overs
 from webapp.actions.webhooks import reseal_webhooks
 from webapp.context import Actor, Conflict, NotFound, now
 from webapp.db import db, first_or_next, writing
@@ -182,7 +183,7 @@ class Resealed:
 def reseal_credentials() -> Resealed:
     """Seal what older keys sealed with the first one, in all organisations, so that the older ones can be dropped.
 
-    Secrets of webhooks are among them. The secrets stay what they are, so proxies have nothing to learn.
+    Secrets of webhooks and behind links are among them. They stay what they are, so proxies have nothing to learn.
     """
     sealer = Sealer(current_app.extensions["settings"].encryption_keys)
     resealed = lost = 0
@@ -197,8 +198,8 @@ def reseal_credentials() -> Resealed:
                 continue
             resealed += 1
             audit(session, Actor(row.org_id, "system", None), "credential.reseal", row.id, after=_told(row))
-        of_webhooks = reseal_webhooks(session, sealer)
-    return Resealed(resealed + of_webhooks[0], lost + of_webhooks[1])
+        of_others = (reseal_webhooks(session, sealer), reseal_hand_overs(session, sealer))
+    return Resealed(resealed + sum(one[0] for one in of_others), lost + sum(one[1] for one in of_others))
 
 
 def stored_providers(org_id: str, *, pretend_prefix: str) -> dict[str, bool]:

@@ -7,12 +7,15 @@ is the secret, because programs that look at links beforehand open them too.
 
 import logging
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from flask import current_app
+from flask_sqlalchemy.session import Session
 from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy.orm import scoped_session
 
 from shared.counters import CountersUnavailable, Guarded, LoginThrottle
 from shared.ids import new_id
@@ -41,6 +44,7 @@ HOLDER = "holder of the link"  # as the audit log calls whoever opens one
 # Nobody finds one by guessing; this keeps those who try out of the database.
 _FREE_GUESSES, _LONGEST_WAIT_SECONDS = 20, 60.0
 GONE = "gone"
+SEALED = "sealed"
 THROTTLED = "throttled"
 
 
@@ -59,12 +63,15 @@ class CreatedHandOver:
 class Revealed:
     """A key and its secret, for whoever opened the link."""
 
-    org_id: str
     key: KeyView
     secret: str
+    told: Mapping[str, Any]  # what the page says beside it
 
     def __repr__(self) -> str:
         return f"Revealed({self.key.prefix}...)"
+
+
+Tell = Callable[[str, KeyView, str], Mapping[str, Any]]  # of an organisation's id, its key and the secret
 
 
 def hand_over(actor: Actor, key_id: str, document: Mapping[str, object]) -> CreatedHandOver:
@@ -117,8 +124,11 @@ def note_guess(ip: str | None) -> None:
         raise Conflict(THROTTLED, "Too many links that open nothing came from your network. Wait a minute.")
 
 
-def reveal(token: str, ip: str | None) -> Revealed:
-    """The secret behind a link, this once; the link opens nothing from now on. Raises Conflict "gone"."""
+def reveal(token: str, ip: str | None, tell: Tell) -> Revealed:
+    """The secret behind a link, this once; the link opens nothing from now on. Raises Conflict "gone", "sealed".
+
+    `tell` reads whatever else the page needs, before the secret is forgotten.
+    """
     sealer, at = Sealer(current_app.extensions["settings"].encryption_keys), now()
     opened = digest(token.encode("utf-8", "surrogatepass"))
     query = select(HandOver).where(HandOver.digest == opened, HandOver.expires_at > at)
@@ -128,14 +138,17 @@ def reveal(token: str, ip: str | None) -> Revealed:
     db.session.rollback()
     with writing() as session:
         row = session.scalar(query.with_for_update())
-        secret = None if row is None else _unsealed(sealer, row)
-        if row is None or view is None or secret is None or not _still_opens(row.key_id, secret):
+        if row is None or view is None:
             raise Conflict(GONE, "This link opens nothing.")
+        secret = _unsealed(sealer, row)
+        if not _still_opens(row.key_id, secret):
+            raise Conflict(GONE, "This link opens nothing.")
+        said = tell(row.org_id, view, secret)
         org_id, key_id = row.org_id, row.key_id
         told = {"link": row.id, "prefix": row.prefix, "made_by": row.created_by}
         audit(session, Actor(org_id, HOLDER, ip), "key.hand_over_seen", key_id, after=told)
         session.delete(row)
-    return Revealed(org_id, view, secret)
+    return Revealed(view, secret, said)
 
 
 def _opens(key_id: str, secret: str) -> tuple[ColumnElement[bool], ...]:
@@ -149,9 +162,28 @@ def _still_opens(key_id: str, secret: str) -> bool:
     return db.session.scalar(query) is not None
 
 
-def _unsealed(sealer: Sealer, row: HandOver) -> str | None:
+def reseal_hand_overs(session: scoped_session[Session], sealer: Sealer) -> tuple[int, int]:
+    """Seal what older keys sealed with the first one; how many there were, and how many no key opens."""
+    resealed = lost = 0
+    for row in session.scalars(select(HandOver).order_by(HandOver.id).with_for_update()):
+        if sealer.is_current(row.sealed):
+            continue
+        try:
+            row.sealed = sealer.seal(sealer.unseal(row.sealed))
+            resealed += 1
+        except UnsealError:
+            lost += 1
+    return resealed, lost
+
+
+def _unsealed(sealer: Sealer, row: HandOver) -> str:
+    """Raises Conflict "gone" for what is empty by now, and "sealed" where the key that opens it was taken away."""
     try:
         secret = sealer.unseal(row.sealed)
     except UnsealError:
-        return None
-    return secret if looks_like_ours(secret.encode(), PROXY_TAG) else None
+        if row.sealed:
+            raise Conflict(SEALED, "Nobody can open what lies behind this link any more.") from None
+        secret = ""
+    if not looks_like_ours(secret.encode(), PROXY_TAG):
+        raise Conflict(GONE, "This link opens nothing.")
+    return secret

@@ -16,7 +16,7 @@ from sqlalchemy.orm import scoped_session
 
 from shared.config import Settings, SignIn
 from shared.counters import Guarded, LoginThrottle
-from shared.models import Identity, Invitation, User
+from shared.models import ROLES, Identity, Invitation, User
 from webapp import passwords
 from webapp.actions import audit
 from webapp.actions.login import fold_email, network_of, open_for
@@ -25,11 +25,12 @@ from webapp.actions.users import add_user, change_user, email_fault
 from webapp.context import Actor, Conflict, NotFound, now
 from webapp.db import db, first_or_next, writing
 from webapp.events import EVENTS
-from webapp.offload import OFFLOAD, TookTooLong
+from webapp.offload import OFFLOAD, TooBusy, TookTooLong
 from webapp.oidc import Attempt, Fault, Person, Provider, ProviderFault
 
 ACTOR = "sign-in provider"
-_FREE_FAILURES = 20  # of a network
+# Of a network. Nobody can guess a code, and others behind the same address have no other door: so the wait is short.
+_FREE_FAILURES, _LONGEST_WAIT_SECONDS = 20, 5.0
 log = logging.getLogger(__name__)
 
 
@@ -105,7 +106,7 @@ def finish(actor: Actor, code: str, attempt: Attempt, redirect_uri: str, *, agen
     # The first is forgotten on success and the others count one less, so the first is this login alone.
     names = [
         Guarded(f"login {attempt.state}"),
-        Guarded(f"logins at the provider from {network_of(actor.ip)}", free_failures=_FREE_FAILURES),
+        Guarded(f"logins at the provider from {network_of(actor.ip)}", _FREE_FAILURES, _LONGEST_WAIT_SECONDS),
     ]
     tried = throttle.attempt(names)
     if not tried.admitted:
@@ -120,9 +121,19 @@ def finish(actor: Actor, code: str, attempt: Attempt, redirect_uri: str, *, agen
         if refused.reason not in _COUNTED:
             throttle.succeeded(names)
         return refused
+    except TooBusy:
+        throttle.succeeded(names)  # nobody did anything wrong
+        raise
     throttle.succeeded(names)
-    person = replace(person, email=fold_email(person.email))
+    person = _with_folded_email(person)
     return _let_in(actor, person, has_logout=provider.has_logout, agent=agent)
+
+
+def _with_folded_email(person: Person) -> Person:
+    """As emails are compared here. What folds to another in more than its case may be somebody else's there."""
+    folded = fold_email(person.email)
+    same = folded == person.email.strip().lower()
+    return replace(person, email=folded, email_verified=person.email_verified and same)
 
 
 def unlink(actor: Actor, user_id: str) -> int:
@@ -161,6 +172,9 @@ def _let_in(actor: Actor, person: Person, *, has_logout: bool, agent: str) -> Si
         found: _Member | Refused = Refused("no_role", _no_role(settings, person))
     else:
         found = first_or_next(lambda: _member(actor, person, role))
+    if isinstance(found, _Member) and settings.roles and person.groups is None and _is_less(role, found.role):
+        # A claim that is missing says nothing, and what it would take away does not come back with it.
+        found = Refused("no_groups", _no_role(settings, person))
     if isinstance(found, Refused):
         _note_refusal(actor, person, found)
         return found
@@ -170,6 +184,10 @@ def _let_in(actor: Actor, person: Person, *, has_logout: bool, agent: str) -> Si
     session_id = open_for(replace(actor, name=found.email), found.user_id, agent=agent, told={"through": ACTOR})
     EVENTS.note("login_accepted", ip=actor.ip, user=found.user_id)
     return SignedIn(session_id, kept_role=kept, has_logout=has_logout)
+
+
+def _is_less(role: str | None, than: str) -> bool:
+    return role is not None and ROLES.index(role) < ROLES.index(than)
 
 
 def _settings() -> SignIn:

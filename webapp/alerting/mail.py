@@ -1,5 +1,6 @@
 """One mail, sent: a server and a message in, a `Result` out."""
 
+import contextlib
 import platform
 import smtplib
 import ssl
@@ -16,10 +17,16 @@ _LONGEST_WORDS = 160
 def send(server: MailServer, mail: EmailMessage, *, wait_seconds: float = WAIT_SECONDS) -> Result:
     """Hand a mail to the server once. What the server says is repeated, but for what looks like a secret."""
     try:
-        with _connected(server, wait_seconds) as connection:
+        connection = _connected(server, wait_seconds)
+        try:
             if server.user is not None and server.password is not None:
                 connection.login(server.user, server.password)
             connection.send_message(mail)
+        finally:
+            # However it says goodbye: what it has taken is on its way, and what it refused stays refused.
+            with contextlib.suppress(smtplib.SMTPException, OSError):
+                connection.quit()
+            connection.close()
     except smtplib.SMTPAuthenticationError as error:
         return Result(ok=False, status=error.smtp_code, error=f"The mail server refuses our login ({error.smtp_code}).")
     except smtplib.SMTPRecipientsRefused as error:

@@ -13,7 +13,7 @@ from webapp.api.spec import operation
 from webapp.queries.top_keys import top_keys
 from webapp.queries.usage import UsageLine as Line
 from webapp.queries.usage import UsageTable, usage_of_key, usage_of_organization
-from webapp.schemas.lists import OrganizationUsageQuery, UsageQuery, cursor_of
+from webapp.schemas.lists import OrganizationUsageQuery, UsageQuery, usage_cursor
 from webapp.schemas.usage import Usage, UsageLine, UsageSums
 
 bp = Blueprint("api_usage", __name__, url_prefix="/v1")
@@ -48,7 +48,7 @@ def _page_of_keys(org_id: str, query: OrganizationUsageQuery) -> Response:
     page = top_keys(org_id, first, last, query.limit or KEYS_A_PAGE, query.place())
     total = usage_of_organization(org_id, first, last).total
     place = page.next_place
-    more = {"has_more": place is not None, "next_cursor": None if place is None else cursor_of("usage", "key", *place)}
+    more = {"has_more": place is not None, "next_cursor": None if place is None else usage_cursor("key", place)}
     return _document(UsageTable(first, last, "key", page.lines, total), more)
 
 

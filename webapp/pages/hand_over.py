@@ -8,7 +8,7 @@ from flask_wtf import FlaskForm
 from werkzeug.wrappers import Response
 from wtforms import HiddenField
 
-from webapp.actions.hand_overs import GOOD_FOR, end_hand_over, hand_over, note_guess, reveal
+from webapp.actions.hand_overs import GOOD_FOR, SEALED, end_hand_over, hand_over, note_guess, reveal
 from webapp.addresses import dashboard_url
 from webapp.context import Conflict, NotFound
 from webapp.pages.key_changed import answer_refusal, from_its_page
@@ -18,6 +18,7 @@ from webapp.queries.keys import get_key
 from webapp.render import page, tell
 from webapp.security import client_ip, current_actor, public, require
 from webapp.validation import Invalid
+from webapp.views.keys import KeyView
 from webapp.views.organization import organization_of
 
 bp = Blueprint("hand_over", __name__)
@@ -25,6 +26,10 @@ bp = Blueprint("hand_over", __name__)
 _OVER = (
     "Its secret was shown already, it is older than 24 hours, or whoever made it has ended it. If you did not see the "
     "secret yourself, say so to whoever sent you the link: somebody else may have it."
+)
+_SEALED = (
+    "The secret is still there, but the key that sealed it was taken away from this router. Ask whoever sent you the "
+    "link for another one."
 )
 _OPENS_NOT = "What was sent is no secret that opens this key. Rotate the key to get one that you can hand over."
 
@@ -91,13 +96,17 @@ def open_link() -> Response:
     """Show the secret, this once."""
     token = OpenForm().token.data or ""
     try:
-        revealed = reveal(token, client_ip())
-    except Conflict:
+        revealed = reveal(token, client_ip(), _told)
+    except Conflict as conflict:
+        if conflict.code == SEALED:
+            return _private(page("hand_over.html", status=409, form=None, over=_SEALED), "no-referrer")
         return _over()
-    told = examples(revealed.key, revealed.secret, org_id=revealed.org_id)
-    name = organization_of(revealed.org_id).name
-    shown = page("hand_over_seen.html", key=revealed.key, secret=revealed.secret, organization=name, **told)
+    shown = page("hand_over_seen.html", key=revealed.key, secret=revealed.secret, **revealed.told)
     return _private(shown, "no-referrer")
+
+
+def _told(org_id: str, key: KeyView, secret: str) -> dict[str, object]:
+    return {**examples(key, secret, org_id=org_id), "organization": organization_of(org_id).name}
 
 
 def _over() -> Response:

@@ -12,11 +12,13 @@ from flask import Blueprint, abort, current_app, redirect, request, session
 from flask_login import current_user
 from werkzeug.wrappers import Response
 
+from shared.counters import CountersUnavailable
 from webapp.access import note_event
 from webapp.actions import single_sign_on as action
 from webapp.addresses import dashboard_url
 from webapp.context import NotFound, now
 from webapp.first_start import first_actor
+from webapp.offload import TooBusy
 from webapp.oidc import Attempt
 from webapp.render import page, tell
 from webapp.security import client_ip, public, safe_next, start_session
@@ -76,7 +78,11 @@ def finish() -> Response:
         raise NotFound
     attempt = Attempt(kept["state"], kept["nonce"], kept["verifier"])
     agent = request.headers.get("User-Agent", "")
-    found = action.finish(replace(actor, ip=client_ip()), code, attempt, _redirect_uri(), agent=agent)
+    try:
+        found = action.finish(replace(actor, ip=client_ip()), code, attempt, _redirect_uri(), agent=agent)
+    except (TooBusy, CountersUnavailable):
+        # The code is used up, so that this page cannot be asked again.
+        found = action.Refused("busy", "Too much is under way at the moment. Please try again.", 503)
     if isinstance(found, action.Refused):
         return _refused(found, target)
     start_session(found.session_id)

@@ -26,6 +26,7 @@ from webapp.queries.usage import (
     usage_of_organization,
 )
 from webapp.render import page, sentence
+from webapp.schemas.lists import usage_cursor
 from webapp.security import current_actor, require
 from webapp.validation import Invalid
 from webapp.views.forecast import METHOD, Forecast
@@ -110,7 +111,7 @@ def _place(asked: Wanted, line: UsageLine) -> Place:
 
 
 def _next(asked: Wanted, place: Place | None) -> str | None:
-    return None if place is None else asked.href(cursor=usage_query.cursor_at(asked.group_by, place))
+    return None if place is None else asked.href(cursor=usage_cursor(asked.group_by, place))
 
 
 def _forecasts(org_id: str, asked: Wanted, shown: _Shown) -> dict[str, Forecast]:

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from webapp.context import now
 from webapp.pages import usage_periods
 from webapp.queries.top_keys import Place
-from webapp.schemas.lists import GROUPS, UsageQuery, as_text, cursor_of, read_cursor
+from webapp.schemas.lists import GROUPS, UsageQuery, usage_place
 from webapp.validation import FieldError, Invalid, read
 
 METRICS = (("cost", "Cost"), ("requests", "Requests"), ("tokens", "Tokens"))
@@ -82,17 +82,8 @@ def wanted(said: Mapping[str, str]) -> Wanted:
     return Wanted(period, first, last, group_by, metric, _place(group_by, cursor) if cursor else None)
 
 
-def cursor_at(group_by: str, place: Place) -> str:
-    """Where the next page begins, as its address has it."""
-    return cursor_of("usage", group_by, *place)
-
-
 def _place(group_by: str, cursor: str) -> Place:
     try:
-        kind, of_group, nanos, text = read_cursor(cursor)
-        group = "" if text == "" else as_text(text)  # so a model is told that is not known
+        return usage_place(group_by, cursor)
     except (ValueError, TypeError):
         raise Invalid(FieldError("cursor", _FOREIGN)) from None
-    if (kind, of_group) != ("usage", group_by) or type(nanos) is not int or not -(2**63) <= nanos < 2**63:
-        raise Invalid(FieldError("cursor", _FOREIGN))
-    return nanos, group

@@ -99,11 +99,8 @@ def _walked(org_id: str, first: date, last: date, count: int, below: Place | Non
     days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
     whole = _Walk(None)
     # Of one day alone, what a key cost on it is its place.
-    by_day = (
-        [_Walk(day, below if below and len(days) == 1 else _HIGHEST) for day in days]
-        if len(days) <= DAYS_WALKED
-        else []
-    )
+    start = below if below is not None and len(days) == 1 else _HIGHEST
+    by_day = [_Walk(day, start) for day in days] if len(days) <= DAYS_WALKED else []
     met: set[str] = set()
     known: list[UsageLine] = []
     step = max(_FIRST_STEP, count)

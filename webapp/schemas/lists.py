@@ -76,6 +76,19 @@ def read_cursor(cursor: str) -> list[Any]:
     return place
 
 
+def usage_cursor(group_by: str, place: tuple[int, str]) -> str:
+    """Where a list of what was used goes on: behind what its last group has cost, in nano-dollars, and its name."""
+    return cursor_of("usage", group_by, *place)
+
+
+def usage_place(group_by: str, cursor: str) -> tuple[int, str]:
+    """The place that `usage_cursor` told; costs are below nothing after adjustments. Raises ValueError, TypeError."""
+    kind, of_group, nanos, text = read_cursor(cursor)
+    if (kind, of_group) != ("usage", group_by) or type(nanos) is not int or not -(2**63) <= nanos < 2**63:
+        raise ValueError("another list's")
+    return nanos, "" if text == "" else as_text(text)  # so a model is told that is not known
+
+
 Status = Annotated[str, BeforeValidator(one_of(*STATUSES)), Field(json_schema_extra={"enum": list(STATUSES)})]
 Flag = Annotated[bool, BeforeValidator(_flag)]
 Group = Annotated[str, BeforeValidator(one_of(*GROUPS)), Field(json_schema_extra={"enum": list(GROUPS)})]
@@ -255,10 +268,7 @@ class OrganizationUsageQuery(UsageQuery):
         if not self.cursor:
             return None
         try:
-            kind, of_group, nanos, key_id = read_cursor(self.cursor)
-            if (kind, of_group) == ("usage", "key"):
-                return _whole(nanos), as_text(key_id)
+            return usage_place("key", self.cursor)
         except (ValueError, TypeError):
-            pass
-        message = "is not one that this list gave; start without it"
-        raise PydanticCustomError("of_field", "cursor", {"field": "cursor", "message": message})
+            message = "is not one that this list gave; start without it"
+            raise PydanticCustomError("of_field", "cursor", {"field": "cursor", "message": message}) from None
