@@ -1,6 +1,6 @@
 """A temporary raise of a key's spend limit, with its end.
 
-Revision 0021, after 0016.
+Revision 0021, after 0020.
 """
 
 import sqlalchemy as sa

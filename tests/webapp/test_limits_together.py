@@ -9,6 +9,8 @@ from dashboard_kit import Api, field_errors
 from flask import Flask
 from flask.testing import FlaskClient
 from forms_kit import submit
+from key_page_kit import shown
+from key_rows_kit import posted, refusal_of
 from live_counters import LiveCounters
 from sqlalchemy import select
 
@@ -42,6 +44,7 @@ def test_it_works(api: Api, app: Flask, live: LiveCounters) -> None:
     assert told == api("GET", "/v1/organization").get_json()
     assert (told["spend_limit_usd"], told["spend_reset"], told["rate_limit_rpm"]) == ("50.00", "monthly", 600)
     assert told["spend"] == {
+        "limit_usd": "50.00",
         "spent_usd": "0.00",
         "held_usd": "0.00",
         "remaining_usd": "50.00",
@@ -125,6 +128,22 @@ def test_the_page_shows_and_changes_them(enter: Enter, app: Flask, api: Api) -> 
     assert event.after == {"spend_limit_usd": "12.50", "spend_reset": "weekly", "rate_limit_rpm": 90}
     assert "Requests a minute" in admin.get("/audit").text
     assert "90 in any 60 seconds" in enter("viewer").get("/settings").text
+
+
+def test_a_key_that_is_refused_for_them_is_blocked_until_there_is_more(
+    app: Flask, api: Api, member: FlaskClient, live: LiveCounters, make: Make
+) -> None:
+    key, org_id = make(), rule(api, spend_limit_usd="50")["id"]
+    live.seed(org_id, 50 * USD)
+    sentence = "Spent: $50.00, this request may need up to $1.00. It never resets."
+    posted(app, refusal_of(key.id, "organization_spend_exceeded", org_id=org_id, sentence=sentence))
+    assert "Blocked . Its last refused request was told: Spent: $50.00" in shown(member, key)
+    rule(api, spend_limit_usd="51")
+    assert "Active ." in shown(member, key)
+    rule(api, spend_limit_usd="50.5")
+    assert "Blocked ." in shown(member, key)
+    rule(api, spend_limit_usd=None)
+    assert "has been changed since" in shown(member, key)
 
 
 def test_requests_at_once_of_a_key(api: Api, enter: Enter, live: LiveCounters) -> None:

@@ -23,6 +23,7 @@ from webapp.context import Actor
 from webapp.db import db
 from webapp.pages.key_facts import limits
 from webapp.pages.key_presenter import spend
+from webapp.queries.key_activity import KeyUse
 from webapp.views.attention import Facts, State, judge
 from webapp.views.keys import KeyView
 
@@ -258,7 +259,10 @@ def test_the_list_and_the_page_of_the_key_show_it(api: Api, member: FlaskClient,
     assert "$0.00 of $20 a week" in text
     assert "raised" not in text
     plain = view(USD, limit=2 * USD)
-    assert "raise" not in limits(plain, None, (), NOW)[0].note + spend(plain, NOW).note + spend(plain, NOW).exact
+    assert (
+        "raise"
+        not in limits(plain, KeyUse(None, None), (), NOW)[0].note + spend(plain, NOW).note + spend(plain, NOW).exact
+    )
 
 
 def test_the_commands_know_it(command: Command, clock: Clock) -> None:
