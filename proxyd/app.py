@@ -1,6 +1,7 @@
 """The composition root of one worker: the only place where all parts of the data plane know each other."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,6 +20,7 @@ from proxyd.accounting.records import LedgerUnavailable
 from proxyd.accounting.refusal_log import RefusalLog
 from proxyd.bodies.memory import BodyMemory
 from proxyd.bodies.parser import BodyParser
+from proxyd.credentials import Credential, CredentialHealth, CredentialRefusals, Told
 from proxyd.gateway.admission import AdmissionController
 from proxyd.gateway.batch_finder import BatchFinder
 from proxyd.gateway.body_reader import BodyReader
@@ -26,6 +28,7 @@ from proxyd.gateway.bounds import SecondLook
 from proxyd.gateway.detached_streams import DetachedStreams
 from proxyd.gateway.dispatch import Dispatcher
 from proxyd.gateway.exchange import Gateway
+from proxyd.gateway.failover import Failover
 from proxyd.gateway.later import LaterBilling
 from proxyd.gateway.limits import Limits
 from proxyd.gateway.session_admission import SessionAdmission
@@ -124,7 +127,9 @@ def build(settings: Settings, readiness: Readiness | None = None) -> Worker:
     page = None if monitor is None else monitor.page
     accounting = Accounting(membership, shared_counters, seeds, on_batch=None if page is None else page.count_batch)
     limits = Limits(shared_counters, accounting, seeds)
-    keys = KeyCache(engine, Sealer(settings.encryption_keys), offload, generation=lambda: membership.generation)
+    health = _credential_health(CredentialRefusals(engine), asked)
+    generation = lambda: membership.generation  # noqa: E731 - it changes
+    keys = KeyCache(engine, Sealer(settings.encryption_keys), offload, health=health, generation=generation)
     origins = {slug: origin_of(url) for slug, url in settings.provider_urls.items() if slug in PROVIDERS}
     pool = UpstreamPool(UpstreamLimits())
     pool.prepare()
@@ -139,7 +144,8 @@ def build(settings: Settings, readiness: Readiness | None = None) -> Worker:
         monitor.watch(membership, pool, admission)
     booker = JobBooker(accounting, membership, ProviderJobs(engine), asked)
     later = LaterBilling(booker, links, BatchFinder(pool, origins, booker))
-    dispatcher = Dispatcher(accounting, pool, origins, DetachedStreams(gevent.spawn), links, later)
+    failover = Failover(accounting, pool, health)
+    dispatcher = Dispatcher(accounting, pool, origins, DetachedStreams(gevent.spawn), links, later, failover)
     worker: Worker
     ready = lambda: worker.faults()  # noqa: E731, PLW0108 - it exists later
     memory = BodyMemory()
@@ -154,6 +160,18 @@ def build(settings: Settings, readiness: Readiness | None = None) -> Worker:
     )  # fmt: skip
     worker = Worker(gateway, accounting, refusals, shared_counters, engine, offload, readiness or Readiness(), monitor)
     return worker
+
+
+def _credential_health(refused: CredentialRefusals, asked: Callable[..., Any]) -> CredentialHealth:
+    """What this worker knows of credentials; the database is told of refusals in the background."""
+
+    def tell(credential: Credential, told: Told | None) -> None:
+        try:
+            asked(refused.write, credential, told)
+        except LedgerUnavailable as error:
+            log.warning("what a provider said to a credential is not shown: %s", error)
+
+    return CredentialHealth(lambda credential, told: gevent.spawn(tell, credential, told))
 
 
 def _ask(engine: Engine) -> None:

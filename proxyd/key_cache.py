@@ -19,14 +19,15 @@ from typing import TypeVar
 
 import gevent
 from gevent.event import AsyncResult
-from sqlalchemy import Connection, Engine, bindparam, select
+from sqlalchemy import Engine, bindparam, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from proxyd.credentials import CredentialHealth, ProviderCredentials, read_credentials
 from proxyd.offload import Offload, OffloadTimeout
-from shared.models import KeySecret, Organization, PriceOverride, ProviderCredential, ProxyKey, snapshot_of
+from shared.models import KeySecret, Organization, PriceOverride, ProxyKey, limits_of, snapshot_of
 from shared.policy import KeySnapshot
 from shared.pricing import PriceBook, book_of
-from shared.sealing import Sealer, UnsealError
+from shared.sealing import Sealer
 from shared.seeds import Seed, read_seeds
 
 log = logging.getLogger(__name__)
@@ -43,13 +44,17 @@ MAX_SEEDS = 1_000  # each is taken by the first request that is admitted
 _JUDGED = [column for column in ProxyKey.__table__.columns if column.name not in ("tags", "owner_email", "note")]
 # Made once, and asked for columns: a session, its objects and a statement made anew took most of a load's time.
 _KEY = (
-    select(KeySecret.valid_until, *_JUDGED, Organization.policy_version)
+    select(
+        KeySecret.valid_until,
+        *_JUDGED,
+        Organization.policy_version,
+        Organization.rate_limit_rpm.label("org_rate_limit_rpm"),
+        Organization.spend_limit_nanos.label("org_spend_limit_nanos"),
+        Organization.spend_reset.label("org_spend_reset"),
+    )
     .join(ProxyKey, ProxyKey.id == KeySecret.key_id)
     .join(Organization, Organization.id == ProxyKey.org_id)
     .where(KeySecret.digest == bindparam("digest"))
-)
-_CREDENTIALS = select(ProviderCredential.provider, ProviderCredential.sealed).where(
-    ProviderCredential.org_id == bindparam("org_id")
 )
 _PRICES = select(PriceOverride.id, PriceOverride.provider, PriceOverride.model, PriceOverride.rates).where(
     PriceOverride.org_id == bindparam("org_id")
@@ -65,9 +70,8 @@ class KnownKey:
     """A key, and what it takes to serve it."""
 
     key: KeySnapshot
-    credentials: Mapping[str, str] = field(
-        repr=False
-    )  # provider slug -> the real credential, shared by an organisation
+    # Provider slug -> the real credentials, shared by an organisation.
+    credentials: Mapping[str, ProviderCredentials] = field(repr=False)
     org_version: int
     valid_until: float | None  # Unix seconds; set on a secret that was rotated out
     generation: int = 0  # of the counters, when its loading began
@@ -76,10 +80,19 @@ class KnownKey:
     loaded_at: float = field(default=0.0, compare=False, repr=False)
     failing_since: float | None = field(default=None, compare=False, repr=False)
     prices: PriceBook | None = field(default=None, compare=False, repr=False)  # the organisation's own; shared likewise
+    # When time alone makes it another one, in Unix seconds; None: never. All that a key without an end is asked.
+    changes_at: float | None = field(default=None, compare=False, repr=False)
 
     def same_as(self, other: "KnownKey") -> bool:
         """Whether the two were loaded of the same policy."""
         return (self.key, self.org_version) == (other.key, other.org_version)
+
+    def as_of(self, now: float) -> "KnownKey":
+        """The same at a later moment: without the raise of its limit once that has ended."""
+        boost = self.key.boost
+        if boost is None or now < boost.until:
+            return self
+        return replace(self, key=self.key.without_boost(), changes_at=self.valid_until)
 
 
 class KeyCache:
@@ -91,6 +104,7 @@ class KeyCache:
         sealer: Sealer,
         offload: Offload,
         *,
+        health: CredentialHealth | None = None,
         generation: Callable[[], int] = lambda: 0,
         monotonic: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
@@ -99,13 +113,14 @@ class KeyCache:
         self._engine = engine
         self._sealer = sealer
         self._offload = offload
+        self._health = health or CredentialHealth()
         self._generation = generation
         self._monotonic = monotonic
         self._now = now
         self._entries: OrderedDict[str, KnownKey] = OrderedDict()
         self._unknown: OrderedDict[str, float] = OrderedDict()  # digest -> monotonic time of the look
         self._shared: dict[
-            str, tuple[int, Mapping[str, str], PriceBook | None]
+            str, tuple[int, Mapping[str, ProviderCredentials], PriceBook | None]
         ] = {}  # by organisation, with its version
         self._seeds: OrderedDict[str, tuple[int, Seed]] = OrderedDict()  # key -> generation, read along with it
         self._loading: dict[str, AsyncResult[KnownKey | None]] = {}
@@ -117,7 +132,7 @@ class KeyCache:
         if known is not None:
             if self._monotonic() - known.loaded_at >= GUARD_SECONDS:
                 self._refresh(digest, known)
-            return known if known.valid_until is None else self._unless_rotated_out(known)
+            return known if known.changes_at is None else self._as_of_now(digest, known)
         looked = self._unknown.get(digest)
         if looked is not None and self._monotonic() - looked < NEGATIVE_SECONDS:
             return None
@@ -184,7 +199,7 @@ class KeyCache:
         _remember(self._entries, digest, known)
         if seed is not None:
             _remember(self._seeds, known.key.id, (known.generation, seed), MAX_SEEDS)
-        return self._unless_rotated_out(known)
+        return self._as_of_now(digest, known)
 
     def take_seed(self, known: KnownKey) -> Seed | None:
         """What the ledger said of a key when it was loaded, once: the counters keep it."""
@@ -200,7 +215,7 @@ class KeyCache:
                 self._entries[digest] = replace(known, failing_since=at)
                 log.warning("the database does not answer; using what is known of %s", known.key.prefix)
             if at - since < STALE_SECONDS:
-                return self._unless_rotated_out(known)
+                return self._as_of_now(digest, known)
         raise KeysUnavailable(type(error).__name__) from error
 
     def _refresh(self, digest: str, known: KnownKey) -> None:
@@ -220,32 +235,35 @@ class KeyCache:
             row = connection.execute(_KEY, {"digest": digest}).one_or_none()
             if row is None:
                 return None, None
-            key, org_version, valid_until = snapshot_of(row), row.policy_version, row.valid_until
+            organization = limits_of(row.org_rate_limit_rpm, row.org_spend_limit_nanos, row.org_spend_reset)
+            key, org_version = snapshot_of(row, self._now(), organization), row.policy_version
             cached = self._shared.get(key.org_id)
             if cached is None or cached[0] != org_version:
                 prices = connection.execute(_PRICES, {"org_id": key.org_id})
-                shared = self._unsealed(connection, key.org_id), book_of(prices)
+                shared = read_credentials(connection, key.org_id, self._sealer, self._health), book_of(prices)
                 cached = self._shared[key.org_id] = (org_version, *shared)
-            until = None if valid_until is None else valid_until.timestamp()
+            until = None if row.valid_until is None else row.valid_until.timestamp()
+            ends = [until] if key.boost is None else [until, key.boost.until]
+            changes_at = min((end for end in ends if end is not None), default=None)
             second = _second(int(self._monotonic()))
-            known = KnownKey(key, cached[1], org_version, until, generation, second, prices=cached[2])
+            known = KnownKey(
+                key, cached[1], org_version, until, generation, second, prices=cached[2], changes_at=changes_at
+            )
             if key.spend_limit_nanos is None or not generation:
                 return known, None
             today = datetime.fromtimestamp(self._now(), UTC).toordinal()
             seeds = read_seeds(connection, [key.id], generation, today)
             return known, None if seeds is None else seeds[key.id]
 
-    def _unsealed(self, connection: Connection, org_id: str) -> Mapping[str, str]:
-        credentials = {}
-        for provider, sealed in connection.execute(_CREDENTIALS, {"org_id": org_id}):
-            try:
-                credentials[provider] = self._sealer.unseal(sealed)
-            except UnsealError as error:
-                log.error("credential of %s: %s", provider, error)
-        return credentials
-
-    def _unless_rotated_out(self, known: KnownKey) -> KnownKey | None:
-        return None if known.valid_until is not None and self._now() >= known.valid_until else known
+    def _as_of_now(self, digest: str, known: KnownKey) -> KnownKey | None:
+        """What time has made of an entry, whether the database answers or not. None: its secret was rotated out."""
+        now = self._now()
+        if known.valid_until is not None and now >= known.valid_until:
+            return None
+        current = known.as_of(now)
+        if current is not known and self._entries.get(digest) is known:
+            self._entries[digest] = current
+        return current
 
 
 _second = lru_cache(maxsize=64)(float)  # one object for all keys that are loaded in a second

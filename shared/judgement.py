@@ -1,16 +1,37 @@
 """Whether a request may go out, and what it is told if not: the same for the proxy and for who asks it beforehand.
 
-`judge` is all that comes before the counters; what those answer is worded by `rate_limited` and `spend_refused`.
+`judge` is all that comes before the counters; what those answer is worded by `refused`.
 """
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
 from shared import money, periods, pricing
-from shared.counters import RateLimited, SpendExceeded, SpendHeld, SpendState
-from shared.policy import Address, Allow, Deny, Fact, KeySnapshot, PolicyQuery, Reason, evaluate, refused_model
+from shared.counters import (
+    OrganizationRefused,
+    RateLimited,
+    Refusal,
+    SpendExceeded,
+    SpendHeld,
+    SpendState,
+    TooManyConcurrent,
+)
+from shared.organization_limits import OrganizationLimits
+from shared.policy import (
+    Address,
+    Allow,
+    Deny,
+    Fact,
+    KeySnapshot,
+    PolicyQuery,
+    Reason,
+    SpendBoost,
+    evaluate,
+    refused_model,
+)
 from shared.pricing import Bound, BoundPart, PriceBook, Size, Unbounded
 
 _NOTHING = BoundPart(0, Decimal(0), 0)
@@ -36,14 +57,15 @@ def judge(
 ) -> Judged:
     """Bound a request and judge it by its key's rules. `size` is None where it is not metered; `now` in Unix seconds.
 
-    `remaining_nanos` tells what is left of the key's spend limit, None when nobody knows. It is asked where we set an
-    output limit: that is made of what was last told, and the bound that comes of it is judged by what is true.
+    `remaining_nanos` tells what is left of the key's spend limit, or of its organisation's if that is less, None when
+    nobody knows. It is asked where we set an output limit: that is made of what was last told, and the bound that comes
+    of it is judged by what is true.
     """
     limit = bound_nanos = unpriced = None
     if size is not None:
         unpriced = size.unpriced
         if model is not None and not free:
-            capped = key.spend_limit_nanos is not None
+            capped = key.capped
             if capped and size.output_limit is None and not size.output_free:
                 left = remaining_nanos(key)
                 if left is not None:
@@ -93,6 +115,32 @@ def not_configured(slug: str, label: str) -> Deny:
     return Deny(Reason.PROVIDER_NOT_CONFIGURED, {"provider": slug}, {"provider": label})
 
 
+def refused(key: KeySnapshot, result: Refusal, bound: Callable[[SpendState], Bound]) -> Deny:
+    """What the counters have refused, in words. `bound` explains what the request may need, given what is left."""
+    if isinstance(result, TooManyConcurrent):
+        facts: dict[str, Fact] = {
+            "prefix": key.prefix,
+            "max_concurrent_requests": result.limit,
+            "requests_in_flight": result.in_flight,
+        }
+        return Deny(Reason.TOO_MANY_CONCURRENT, facts)
+    of_organization = isinstance(result, OrganizationRefused)
+    refusal = result.refusal if isinstance(result, OrganizationRefused) else result
+    if isinstance(refusal, RateLimited):
+        deny = rate_limited(key, refusal)
+    else:
+        deny = spend_refused(key, refusal, bound(refusal.spend), key.organization if of_organization else None)
+    return replace(deny, reason=_OF_ORGANIZATION[deny.reason]) if of_organization else deny
+
+
+# The reason of a key's own limit, and that of the same limit of all keys together.
+_OF_ORGANIZATION = {
+    Reason.RATE_LIMITED: Reason.ORGANIZATION_RATE_LIMITED,
+    Reason.SPEND_EXCEEDED: Reason.ORGANIZATION_SPEND_EXCEEDED,
+    Reason.SPEND_HELD: Reason.ORGANIZATION_SPEND_HELD,
+}
+
+
 def rate_limited(key: KeySnapshot, result: RateLimited) -> Deny:
     """429: in whole seconds, rounded up."""
     facts: dict[str, Fact] = {
@@ -105,16 +153,24 @@ def rate_limited(key: KeySnapshot, result: RateLimited) -> Deny:
     return Deny(Reason.RATE_LIMITED, facts)
 
 
-def spend_refused(key: KeySnapshot, result: SpendExceeded | SpendHeld, bound: Bound) -> Deny:
+def spend_refused(
+    key: KeySnapshot, result: SpendExceeded | SpendHeld, bound: Bound, together: OrganizationLimits | None = None
+) -> Deny:
     """403 when it cannot fit in this period; 429 when it may fit once the requests in flight have ended.
 
-    What the request may need is explained: input, output and fees, how many of each at which price.
+    What the request may need is explained: input, output and fees, how many of each at which price. `together`: the
+    limit is that of all keys of the organisation, which has no raise.
     """
     spend = result.spend
+    limit_usd = None if spend.limit_nanos is None else money.to_usd(spend.limit_nanos)
+    if together is None:
+        spend_reset, boost, limits = key.spend_reset, key.boost, {**limit_facts(key), "limit_usd": limit_usd}
+    else:
+        spend_reset, boost, limits = together.spend_reset, None, {"spend_limit_usd": limit_usd}
     facts: dict[str, Fact] = {
         "prefix": key.prefix,
-        "spend_limit_usd": None if spend.limit_nanos is None else money.to_usd(spend.limit_nanos),
-        "spend_reset": key.spend_reset,
+        **limits,
+        "spend_reset": spend_reset,
         "spent_usd": money.to_usd(spend.spent_nanos),
         "held_usd": money.to_usd(spend.held_nanos),
         "remaining_usd": None if spend.remaining_nanos is None else money.to_usd(spend.remaining_nanos),
@@ -128,10 +184,20 @@ def spend_refused(key: KeySnapshot, result: SpendExceeded | SpendHeld, bound: Bo
         },
         "affordable_max_tokens": bound.affordable_output_limit,
     }
-    words = {**_spend_words(key, spend), "made_of": _made_of(bound)}
+    words = {**_spend_words(spend_reset, spend, boost), "made_of": _made_of(bound)}
     if isinstance(result, SpendExceeded):
         return Deny(Reason.SPEND_EXCEEDED, facts, words)
     return Deny(Reason.SPEND_HELD, {**facts, "retry_after_seconds": result.retry_after_seconds}, words)
+
+
+def limit_facts(key: KeySnapshot) -> dict[str, str | None]:
+    """A key's spend limit as it was set, and the raise of it that runs."""
+    limit_nanos, boost = key.own_limit_nanos, key.boost
+    return {
+        "spend_limit_usd": None if limit_nanos is None else money.to_usd(limit_nanos),
+        "spend_limit_boost_usd": None if boost is None else money.to_usd(boost.nanos),
+        "spend_limit_boost_until": None if boost is None else _moment(boost.until),
+    }
 
 
 def period_start(spend: SpendState) -> str | None:
@@ -158,10 +224,12 @@ def _part_facts(part: BoundPart, unit: str) -> dict[str, Fact]:
     return {unit: part.units, price: _decimal(part.usd_per_unit * million), "usd": money.to_usd(part.nanos)}
 
 
-def _spend_words(key: KeySnapshot, spend: SpendState) -> dict[str, str]:
+def _spend_words(spend_reset: str, spend: SpendState, boost: SpendBoost | None) -> dict[str, str]:
     at = resets_at(spend)
+    raised = "" if boost is None else f", ${money.to_usd(boost.nanos)} of it a raise until {_moment(boost.until)}"
     return {
-        "spend_reset": key.spend_reset if key.spend_reset != "never" else "in all",
+        "spend_reset": spend_reset if spend_reset != "never" else "in all",
+        "raised": raised,
         "resets": "It never resets." if at is None else f"It resets at {at}.",
     }
 

@@ -1,43 +1,84 @@
-"""What the ledger says that keys had cost when the counters' generation was cut.
+"""What the ledger says that keys and organisations had cost when the counters' generation was cut.
 
 Imports go on while counters are rebuilt. A key's total at the cut is its `base_nanos` if it was posted to since, else
-its `total_nanos`; whatever came after the cut is in the counters themselves.
+its `total_nanos`; whatever came after the cut is in the counters themselves. Of an organisation with limits the sums
+are written down at the cut: there are few of those, and each has few days.
 """
 
 from collections.abc import Sequence
 from datetime import date, timedelta
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import BindParameter, Connection, bindparam, delete, func, insert, or_, select, union_all
 
 from shared.counters import KEEP_DAYS, Seed
-from shared.models import AccountingState, KeySpend
+from shared.models import AccountingState, KeySpend, Organization, OrganizationSeed, OrganizationUsage
 from shared.periods import FIRST_DAY
 
-__all__ = ["Seed", "read_seeds"]
+__all__ = ["Seed", "cut_organizations", "read_seeds"]
 
 _SOME = 500
 
 # Made once: a statement that is made anew for each key takes longer than to ask it.
 _GENERATION = select(AccountingState.generation)
-_SPENT = select(KeySpend.key_id, KeySpend.day, KeySpend.generation, KeySpend.base_nanos, KeySpend.total_nanos).where(
-    KeySpend.key_id.in_(bindparam("key_ids", expanding=True)),
-    (KeySpend.day > bindparam("oldest")) | (KeySpend.day == FIRST_DAY),
+_IDS: BindParameter[str] = bindparam("ids", expanding=True)
+_OLDEST: BindParameter[date] = bindparam("oldest")
+_SPENT = union_all(
+    select(KeySpend.key_id, KeySpend.day, KeySpend.generation, KeySpend.base_nanos, KeySpend.total_nanos).where(
+        KeySpend.key_id.in_(_IDS), (KeySpend.day > _OLDEST) | (KeySpend.day == FIRST_DAY)
+    ),
+    select(
+        OrganizationSeed.org_id,
+        OrganizationSeed.day,
+        OrganizationSeed.generation,
+        OrganizationSeed.nanos,
+        OrganizationSeed.nanos,
+    ).where(OrganizationSeed.org_id.in_(_IDS), (OrganizationSeed.day > _OLDEST) | (OrganizationSeed.day == FIRST_DAY)),
+)
+_LIMITED = (
+    select(Organization.id)
+    .where(or_(Organization.spend_limit_nanos.is_not(None), Organization.rate_limit_rpm.is_not(None)))
+    .order_by(Organization.id)
+)
+_BY_DAY = (
+    select(OrganizationUsage.day, func.sum(OrganizationUsage.cost_nanos))
+    .where(OrganizationUsage.org_id == bindparam("org_id"))
+    .group_by(OrganizationUsage.day)
 )
 
 
-def read_seeds(connection: Connection, key_ids: Sequence[str], generation: int, today: int) -> dict[str, Seed] | None:
-    """By key; None when that is not the present generation. `today` is an ordinal. Raises SQLAlchemyError."""
+def read_seeds(connection: Connection, ids: Sequence[str], generation: int, today: int) -> dict[str, Seed] | None:
+    """By key, or organisation; None when that is not the present generation. `today` is an ordinal.
+
+    Raises SQLAlchemyError.
+    """
     oldest = date.fromordinal(today) - timedelta(days=KEEP_DAYS)
-    lifetimes = dict.fromkeys(key_ids, 0)
-    days: dict[str, dict[int, int]] = {key_id: {} for key_id in key_ids}
+    lifetimes = dict.fromkeys(ids, 0)
+    days: dict[str, dict[int, int]] = {id_: {} for id_ in ids}
     if connection.scalar(_GENERATION) != generation:
         return None
-    for first in range(0, len(key_ids), _SOME):
-        wanted = {"key_ids": key_ids[first : first + _SOME], "oldest": oldest}
-        for key_id, day, cut, base_nanos, total_nanos in connection.execute(_SPENT, wanted):
+    for first in range(0, len(ids), _SOME):
+        wanted = {"ids": ids[first : first + _SOME], "oldest": oldest}
+        for id_, day, cut, base_nanos, total_nanos in connection.execute(_SPENT, wanted):
             nanos = base_nanos if cut == generation else total_nanos
             if day == FIRST_DAY:
-                lifetimes[key_id] = nanos
+                lifetimes[id_] = nanos
             elif nanos:
-                days[key_id][day.toordinal()] = nanos
-    return {key_id: Seed(key_id, lifetimes[key_id], days[key_id]) for key_id in key_ids}
+                days[id_][day.toordinal()] = nanos
+    return {id_: Seed(id_, lifetimes[id_], days[id_]) for id_ in ids}
+
+
+def cut_organizations(connection: Connection, generation: int) -> list[str]:
+    """Write down what each organisation with limits has cost so far; answers with which they are.
+
+    In the transaction that cuts the generation, so that nobody posts meanwhile. Raises SQLAlchemyError.
+    """
+    connection.execute(delete(OrganizationSeed))
+    organizations = list(connection.scalars(_LIMITED))
+    for org_id in organizations:
+        spent = {day: int(nanos) for day, nanos in connection.execute(_BY_DAY, {"org_id": org_id})}
+        rows = [
+            {"org_id": org_id, "day": day, "generation": generation, "nanos": nanos}
+            for day, nanos in ((FIRST_DAY, sum(spent.values())), *spent.items())
+        ]
+        connection.execute(insert(OrganizationSeed), rows)
+    return organizations

@@ -25,7 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("bodies",),
     ("translation",),
     ("accounting", "key_cache", "providers", "upstream"),
-    ("channel", "offload", "wire"),
+    ("channel", "credentials", "offload", "wire"),
     ("messages",),
 )
 # The same for the dashboard, below what serves HTTP; it imports nothing of webapp that stands above it.

@@ -21,7 +21,7 @@ from shared.ids import new_id
 from shared.models import SCOPES, AccountingState, ManagementToken, Organization, ProxyKey, User
 from webapp.actions import audit
 from webapp.actions.credentials import (
-    forget_credentials,
+    forget_pretended,
     reseal_credentials,
     store_credentials,
     stored_providers,
@@ -87,9 +87,9 @@ def prepare(app: Flask) -> BootstrapReport:
         lost = reseal_credentials().lost
         demo, demo_prefix = _demo_key(actor, fresh=fresh)
         stored = stored_providers(actor.org_id, pretend_prefix=SANDBOX_PREFIX)
-        if any(stored.values()) and not all(stored.values()):
+        if any(stored.values()):
             # With one real provider the sandbox does not run, and its credential must not go to the others.
-            forget_credentials(actor, [slug for slug, real in stored.items() if not real])
+            forget_pretended(actor, pretend_prefix=SANDBOX_PREFIX)
             stored = {slug: real for slug, real in stored.items() if real}
         return BootstrapReport(
             org_id=actor.org_id,

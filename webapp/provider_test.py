@@ -6,7 +6,6 @@ a header and nowhere else; what the provider says is repeated without it.
 
 import contextlib
 import json
-import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,12 +21,10 @@ from urllib3.exceptions import TimeoutError as Silence
 from urllib3.util.ssl_ import create_urllib3_context
 
 from shared.catalog import Provider
-from shared.secret_text import MASK, masked
+from shared.provider_words import without, words_of
 
 TIMEOUT_SECONDS = 10.0
 _MOST_BYTES = 256 * 1024  # of an answer; what is behind them is not read
-_LONGEST_WORDS = 300
-_PIECE = 8  # characters of a credential of which more are never told than are shown anyway
 # By dialect: what lists models, at most one of them, and the field in which the answer has them.
 _LISTS = {
     "openai": ("/v1/models", "data"),
@@ -99,7 +96,7 @@ def try_connection(
     ok, message = _judged(provider, base_url, credential, answer, body)
     return Outcome(
         ok=ok,
-        message=_without(message, credential),
+        message=without(message, credential),
         status=answer.status_code,
         seconds=time.monotonic() - began,
         server_time=_moment(answer.headers),
@@ -124,7 +121,7 @@ def _judged(
     """Whether an answer is a good one, and what it means."""
     status, name = answer.status_code, provider.label
     document, field = _document(body), _LISTS[provider.dialect][1]
-    said = _words(document, credential)
+    said = words_of(document, credential)
     told = f": {said}" if said else "."
     if status == 200:
         if _is_list(document, body, field):
@@ -189,27 +186,6 @@ def _document(body: bytes) -> object:
     with contextlib.suppress(ValueError, RecursionError):
         return json.loads(body)
     return None
-
-
-def _words(document: object, credential: str) -> str:
-    """The provider's own sentence in an error, in the shapes of all three, without any part of the credential."""
-    if isinstance(document, list) and document:
-        document = document[0]
-    error = document.get("error") if isinstance(document, dict) else None
-    said = error.get("message") if isinstance(error, dict) else error
-    shown = " ".join(said.replace(credential, MASK).split()) if isinstance(said, str) else ""
-    # Some repeat a part of what they were sent.
-    for piece in {credential[start : start + _PIECE] for start in range(len(credential) - _PIECE + 1)}:
-        if piece in shown:
-            shown = re.sub(rf"\S*{re.escape(piece)}\S*", MASK, shown)
-    return shown
-
-
-def _without(message: str, credential: str) -> str:
-    """Cut only after the credential is out of it: half of one would not be recognised any more."""
-    shown = masked(message.replace(credential, MASK))
-    shown = "".join(c for c in shown if c.isprintable())
-    return shown if len(shown) <= _LONGEST_WORDS else f"{shown[:_LONGEST_WORDS].rstrip()}..."
 
 
 def _moment(headers: Mapping[str, str]) -> datetime | None:

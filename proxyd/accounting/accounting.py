@@ -92,13 +92,13 @@ class Accounting:
             try:
                 decision = self._submit(seq, charge, attempt_of)
             except CountersLost as error:
-                if charge.spend_limit_nanos is None and charge.rate_limit_rpm is None:
+                if not charge.is_limited:
                     raise
                 decision, lost = None, error
             if isinstance(decision, Admitted):
                 return decision
             if isinstance(decision, Unseeded):
-                self._seed(charge.key_id, decision.generation)
+                self._seed(decision.org_id or charge.key_id, decision.generation)
             elif decision is not None and not isinstance(decision, Rebuilding):
                 return decision
             at = self._monotonic()
@@ -275,13 +275,13 @@ class Accounting:
                     self._ends.release(admission.charge, admission.decision)
             return
         for _, attempt in begun:
-            self._membership.record_admission(attempt.key_id, attempt.second)
+            self._membership.record_admission(attempt.key_id, attempt.org_id, attempt.second)
         for admission in asked:
             if admission.abandoned and isinstance(admission.decision, Admitted):
                 self.void(admission.seq)
 
     def _seed(self, key_id: str, generation: int) -> None:
-        """Let the counters know what the ledger says of a key, one greenlet for all that wait for it.
+        """Let the counters know what the ledger says of a key or organisation, one greenlet for all that wait for it.
 
         Raises LedgerUnavailable, CountersUnavailable.
         """

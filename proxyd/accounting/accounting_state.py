@@ -29,7 +29,7 @@ from shared.models import (
     ProviderJob,
     ProxyKey,
 )
-from shared.seeds import read_seeds
+from shared.seeds import cut_organizations, read_seeds
 
 _CHUNK = 500
 JOBS_KEPT = timedelta(days=90)  # results are kept for a month by all three providers, if nobody asks for more
@@ -64,6 +64,7 @@ class Cut(NamedTuple):
 
     generation: int
     journals: Sequence[CutJournal]
+    organizations: Sequence[str]  # that have limits; what each had cost then stands written
 
 
 class JournalImported(LedgerUnavailable):
@@ -121,7 +122,7 @@ class AccountingDatabase:
             rows = connection.execute(
                 select(JournalState.worker_id, JournalState.machine, JournalState.cut_end_number).where(*waited_for)
             ).all()
-        return Cut(generation, [CutJournal(*row) for row in rows])
+            return Cut(generation, [CutJournal(*row) for row in rows], cut_organizations(connection, generation))
 
     def open_journals(self, machine: str) -> list[KnownJournal]:
         """All of a machine that are not closed."""
@@ -223,7 +224,7 @@ class AccountingDatabase:
     # Of keys and edits
 
     def seeds(self, key_ids: Sequence[str], generation: int, today: int) -> list[Seed] | None:
-        """What these keys had cost at the cut of a generation; None when that is not the present one."""
+        """What these keys, or organisations, had cost at the cut of a generation; None if it is not the present one."""
         with self._engine.connect() as connection:
             found = read_seeds(connection, key_ids, generation, today)
         return None if found is None else list(found.values())

@@ -49,7 +49,7 @@ class EndQueue:
 
     def release(self, charge: Charge, admitted: Admitted) -> None:
         """Take back the hold of a request that was charged and never begun."""
-        self._add(End(0, charge.key_id, admitted.day, charge.bound_nanos, 0, admitted.second))
+        self._add(End(0, charge.key_id, admitted.day, charge.bound_nanos, 0, admitted.second, 1, charge.org_id))
 
     def take(self) -> list[End]:
         """All that wait, for a batch; `requeue` when it fails."""

@@ -11,11 +11,12 @@ of a write; afterwards it is torn if nothing but zeros follows, and else damage.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from struct import Struct
+from typing import Any
 from zlib import crc32
 
 import orjson
 
-from proxyd.accounting.records import Attempt, EndRecord, Settlement
+from proxyd.accounting.records import Attempt, EndRecord, Settlement, Try
 
 _FRAME = Struct("<II")  # length of the content, CRC32
 FRAME_BYTES = _FRAME.size
@@ -24,6 +25,7 @@ FORMAT = 3
 # Of releases before: they lack the fields of an `Attempt` and of a `Settlement` that have a default.
 READABLE = (1, 2, FORMAT)
 _FLAGS = Settlement._fields.index("flags")
+_TRIED = Settlement._fields.index("tried")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +107,15 @@ def begin(seed: int, seq: int, attempt: Attempt) -> bytes:
 
 
 def end(seed: int, record: EndRecord) -> bytes:
-    settlement = None if record.settlement is None else tuple(record.settlement)
+    settlement = None if record.settlement is None else _plain(record.settlement)
     return frame(seed, END, orjson.dumps((record.number, record.seq, tuple(record.attempt), settlement)))
+
+
+def _plain(settlement: Settlement) -> tuple[Any, ...]:
+    """As JSON takes it."""
+    if settlement.tried is None:
+        return tuple(settlement)
+    return tuple(settlement._replace(tried=[tuple(one) for one in settlement.tried]))  # type: ignore[arg-type]
 
 
 def progress(seed: int, seq: int, cost_nanos: int) -> bytes:
@@ -127,6 +136,8 @@ def read_end(content: bytes) -> EndRecord:
     number, seq, attempt, settlement = orjson.loads(content)
     if settlement is not None:
         settlement[_FLAGS] = tuple(settlement[_FLAGS])
+        if len(settlement) > _TRIED and settlement[_TRIED] is not None:
+            settlement[_TRIED] = tuple(Try(*one) for one in settlement[_TRIED])
         settlement = Settlement(*settlement)
     return EndRecord(number, seq, Attempt(*attempt), settlement)
 

@@ -152,7 +152,7 @@ class Generations:
         if present != self.shared_state.generation:
             self.rebuild_or_adopt("the database is of another generation")
         elif outdated >= present:
-            self.rebuild_or_adopt("the journals of a machine that was given up were imported")
+            self.rebuild_or_adopt("something was posted, or decided, that they know nothing of")
         if not self.shared_state.is_current():
             self.shared_state = self._new_shared_state()
             self._counters.attach(self.shared_state)
@@ -213,7 +213,7 @@ class Generations:
             return
         self._known_bad = cut.generation  # until they are made
         workers = {one.worker_id: one.end_number for one in cut.journals if shared or one.machine == self._machine}
-        self._counters.begin_generation(cut.generation, workers)
+        self._counters.begin_generation(cut.generation, workers, cut.organizations)
         self._counters.restore_requests(cut.generation, self._recent_buckets())
         self._missing_since = self._monotonic()
         log.warning("new counters, generation %d: %s; %d workers have to join", cut.generation, why, len(workers))

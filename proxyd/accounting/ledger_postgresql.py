@@ -30,7 +30,7 @@ _TYPES = {
     "generation": "bigint", "nanos": "bigint", "at": "timestamptz",
     **dict.fromkeys(SUMS, "bigint"),
 }  # fmt: skip
-_JSON = ("flags", "usage", "price")
+_JSON = ("flags", "usage", "price", "tried")
 _TOTALS = ("key_id", "day", "generation", "nanos")
 _TOUCHED = ("at", "id")
 

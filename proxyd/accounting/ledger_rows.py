@@ -22,7 +22,7 @@ COLUMNS = (
     "id", "org_id", "key_id", "provider", "endpoint", "requested_model", "served_model", "service_tier", "streamed",
     "status", "outcome", "flags", "usage", "input_tokens", "output_tokens", "price", "bound_nanos", "cost_nanos", "day",
     "admitted_at", "duration_ms", "provider_request_id", "client_ip", "first_byte_ms", "sent_status",
-    "label",
+    "label", "tried",
 )  # fmt: skip
 
 INSERT_ROWS = "insert into usage_records ({}) values ({})".format(  # noqa: S608 - our own columns
@@ -84,7 +84,9 @@ def posting(lines: Sequence[Line], generation: int, zone: str) -> Posting:
         # Taken apart at once: this runs for every request.
         id_, org_id, key_id, provider, endpoint, asked_model, streamed, bound, _, *when, client_ip, _, label = attempt
         ordinal, _, at = when
-        status, outcome, flags, usage, served_model, tier, price, cost, lasted_ms, request_id, first, sent = settlement
+        (
+            status, outcome, flags, usage, served_model, tier, price, cost, lasted_ms, request_id, first, sent, tried,
+        ) = settlement  # fmt: skip
         # What clients and providers name may be longer than a column, or hold a NUL, which PostgreSQL refuses with all
         # rows of the batch; a row must never be one that cannot be written.
         asked, served = _fit(asked_model, 255), _fit(served_model, 255)
@@ -95,7 +97,7 @@ def posting(lines: Sequence[Line], generation: int, zone: str) -> Posting:
             status, outcome, _json(flags) if flags else "[]", _json(usage), input_tokens, output_tokens,
             None if price is None else _json(price), bound, cost, day,
             _moment(at) + zone, lasted_ms, _fit(request_id, 128), client_ip, first, sent,
-            label,
+            label, None if tried is None else _json([one._asdict() for one in tried]),
         ))  # fmt: skip
         group = (key_id, day, provider, (served if served_model else asked) or "")
         total = sums.get(group)

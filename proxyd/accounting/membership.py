@@ -9,20 +9,19 @@ import logging
 import os
 import signal
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 from proxyd.accounting.accounting_state import JournalImported
 from proxyd.accounting.journal import Journal, JournalUnavailable
 from proxyd.accounting.journal_reader import read_tail
+from proxyd.accounting.open_holds import sums_of
 from proxyd.accounting.records import LedgerUnavailable
 from shared.counters import (
     WINDOW_SECONDS,
     Counters,
     CountersLost,
     CountersUnavailable,
-    Hold,
     RateBucket,
     SharedState,
     SharedStateMissing,
@@ -56,7 +55,7 @@ class Membership:
         self._shared_state: SharedState | None = None
         self._logged_at = float("-inf")
         self._terminate = terminate or _terminate_self
-        self._recent: dict[int, dict[str, int]] = {}  # steady second -> key -> admitted requests
+        self._recent: dict[int, dict[tuple[str, str], int]] = {}  # steady second -> key, organisation -> requests
         self.journal: Journal | None = None
         self.generation = 0
 
@@ -103,12 +102,13 @@ class Membership:
         if self._shared_state is not None and not self._shared_state.is_current():
             self._shared_state = None
 
-    def record_admission(self, key_id: str, second: int) -> None:
+    def record_admission(self, key_id: str, org_id: str, second: int) -> None:
         """Keep a request for as long as request rates do: new counters will ask."""
         keys = self._recent.get(second)
         if keys is None:
             keys = self._recent[second] = {}
-        keys[key_id] = keys.get(key_id, 0) + 1
+        whose = key_id, org_id
+        keys[whose] = keys.get(whose, 0) + 1
 
     def drop_expired(self) -> None:
         """Forget requests that weigh nothing any more."""
@@ -142,11 +142,11 @@ class Membership:
                 generation,
                 end_number,
                 [record.for_counters() for record in tail.ends],
-                list(_held(journal)),
+                list(sums_of(attempt.hold for _, attempt in journal.open.values() if attempt.is_counted)),
                 [
-                    RateBucket(key, second, count)
+                    RateBucket(key_id, second, count, org_id)
                     for second, keys in self._recent.items()
-                    for key, count in keys.items()
+                    for (key_id, org_id), count in keys.items()
                 ],
             )
         )
@@ -163,12 +163,3 @@ def _terminate_self() -> None:
     """
     log.critical("this worker was taken out of the counters; it ends, and another one takes its place")
     os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _held(journal: Journal) -> Iterable[Hold]:
-    """What is in flight, summed by key and day."""
-    sums: dict[tuple[str, int], int] = defaultdict(int)
-    for _, attempt in journal.open.values():
-        if attempt.held_nanos:
-            sums[attempt.key_id, attempt.day] += attempt.held_nanos
-    return (Hold(key_id, day, nanos) for (key_id, day), nanos in sums.items())

@@ -4,7 +4,7 @@ Journals are read once from the end of what is known of them; each look goes on 
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from shared.counters import Hold
 
 @dataclass(slots=True)
 class _Cursor:
-    """How far a journal has been read, and what is open in it: seq -> key, day, nanos."""
+    """How far a journal has been read, and what is open in it, by seq."""
 
     segment: int
     position: int
@@ -40,15 +40,12 @@ class OpenHolds:
             tail = read_tail(self._directory, worker_id, above=2**63)
         except ForeignFormat:  # another release's, which is set aside in the end
             return _Cursor(2**31, 0, {})
-        opened = {seq: Hold(one.key_id, one.day, one.held_nanos) for seq, one in tail.open.items() if one.held_nanos}
+        opened = {seq: attempt.hold for seq, attempt in tail.open.items() if attempt.is_counted}
         return _Cursor(tail.last.segment, tail.last.position, opened)
 
     def _sums(self, worker_id: str, cursor: _Cursor) -> list[Hold]:
         self._catch_up(worker_id, cursor)
-        sums: dict[tuple[str, int], int] = defaultdict(int)
-        for key_id, day, nanos in cursor.open.values():
-            sums[key_id, day] += nanos
-        return sorted(Hold(key_id, day, nanos) for (key_id, day), nanos in sums.items())
+        return sorted(sums_of(cursor.open.values()))
 
     def _catch_up(self, worker_id: str, cursor: _Cursor) -> None:
         while True:
@@ -62,8 +59,8 @@ class OpenHolds:
                     cursor.position = frame.next_position
                     if frame.kind == frames.BEGIN:
                         seq, attempt = frames.read_begin(frame.content)
-                        if attempt.held_nanos:
-                            cursor.open[seq] = Hold(attempt.key_id, attempt.day, attempt.held_nanos)
+                        if attempt.is_counted:
+                            cursor.open[seq] = attempt.hold
                     elif frame.kind == frames.END:
                         cursor.open.pop(frames.read_ended(frame.content), None)
                 if cursor.position == before:
@@ -71,3 +68,13 @@ class OpenHolds:
             if not done:
                 return
             cursor.segment, cursor.position = cursor.segment + 1, 0
+
+
+def sums_of(holds: Iterable[Hold]) -> Iterable[Hold]:
+    """What is held, summed by key and day."""
+    sums: dict[tuple[str, int, str], list[int]] = defaultdict(lambda: [0, 0])
+    for key_id, day, nanos, requests, org_id in holds:
+        entry = sums[key_id, day, org_id]
+        entry[0] += nanos
+        entry[1] += requests
+    return [Hold(key_id, day, entry[0], entry[1], org_id) for (key_id, day, org_id), entry in sums.items()]

@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from shared.counters import End
+from shared.counters import End, Hold
 
 
 class LedgerUnavailable(Exception):
@@ -29,6 +29,33 @@ class Attempt(NamedTuple):
     trace_parent: str | None = None  # the span that the client named, if traces are made and it named one
     label: str | None = None  # the client's own; see `shared.labels`
 
+    @property
+    def is_counted(self) -> bool:
+        """Whether the counters admitted it, so that it is one of the requests in flight."""
+        return self.second >= 0
+
+    @property
+    def hold(self) -> Hold:
+        """What the counters hold for it, if they admitted it."""
+        return Hold(self.key_id, self.day, self.held_nanos, 1, self.org_id)
+
+
+class Try(NamedTuple):
+    """A credential that a request was sent with, and why it went on with another one; None: this one was answered."""
+
+    label: str
+    last4: str
+    why: str | None  # one of WHY
+
+
+WHY = (
+    "refused",  # the provider does not take the credential: 401
+    "rate_limited",  # it takes no more requests with it for now: 429
+    "unavailable",  # it is overloaded: 503
+    "unreachable",  # no connection came about, so nothing was sent
+    "timeout",  # likewise, and not in time
+)
+
 
 class Settlement(NamedTuple):
     """How an attempt ended and what it cost."""
@@ -46,6 +73,8 @@ class Settlement(NamedTuple):
     # Journals of format 1 end here.
     first_byte_ms: int | None = None  # from the same moment until the provider's answer began; None: it never did
     sent_status: int | None = None  # HTTP status of the answer that the client is given; None: it is given none
+    # ... and those of the one after that here. None: there was no choice of credentials.
+    tried: tuple[Try, ...] | None = None
 
 
 OUTCOMES = (
@@ -74,7 +103,10 @@ class EndRecord(NamedTuple):
         """As the counters hear of it."""
         attempt, settlement = self.attempt, self.settlement
         cost_nanos = 0 if settlement is None else settlement.cost_nanos
-        return End(self.number, attempt.key_id, attempt.day, attempt.held_nanos, cost_nanos)
+        requests = 1 if attempt.is_counted else 0
+        return End(
+            self.number, attempt.key_id, attempt.day, attempt.held_nanos, cost_nanos, -1, requests, attempt.org_id
+        )
 
 
 def crashed(attempt: Attempt, progress_nanos: int | None) -> Settlement:

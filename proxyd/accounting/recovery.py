@@ -29,16 +29,17 @@ def _ends_hold(seq: int, tail: Tail) -> bool:
     Not if it never began; nor if it began without the counters, because their answer was lost that had admitted it.
     """
     begun = tail.begun.get(seq)
-    return begun is not None and begun.held_nanos > 0
+    return begun is not None and begun.is_counted
 
 
 def rate_buckets(attempts: Iterable[Attempt], oldest_second: int) -> list[RateBucket]:
     """Requests by key and second, of those that still weigh."""
-    counts: dict[tuple[str, int], int] = {}
+    counts: dict[tuple[str, int, str], int] = {}
     for attempt in attempts:
         if attempt.second >= oldest_second:
-            counts[attempt.key_id, attempt.second] = counts.get((attempt.key_id, attempt.second), 0) + 1
-    return [RateBucket(key_id, second, count) for (key_id, second), count in counts.items()]
+            place = attempt.key_id, attempt.second, attempt.org_id
+            counts[place] = counts.get(place, 0) + 1
+    return [RateBucket(key_id, second, count, org_id) for (key_id, second, org_id), count in counts.items()]
 
 
 def workers_without_lock(directory: Path) -> set[str]:

@@ -15,9 +15,9 @@ from proxyd.accounting.journal import JournalUnavailable
 from proxyd.accounting.records import Attempt, LedgerUnavailable
 from proxyd.gateway.authenticate import unknown_key
 from proxyd.gateway.bounds import SecondLook, limit_is_ours
-from proxyd.gateway.context import Admission, RequestContext, attempt_of
+from proxyd.gateway.context import Admission, RequestContext, attempt_of, refers_to_an_account
 from proxyd.gateway.limits import Limits
-from proxyd.gateway.rejection import Rejection, rate_limited, spend_refused
+from proxyd.gateway.rejection import Rejection, refused
 from proxyd.key_cache import KeyCache, KeysUnavailable, KnownKey
 from shared.counters import (
     Admitted,
@@ -25,19 +25,26 @@ from shared.counters import (
     Counters,
     CountersUnavailable,
     Missing,
-    RateLimited,
-    SpendExceeded,
-    SpendHeld,
+    OrganizationRefused,
+    Refusal,
+    SpendState,
     Stale,
 )
 from shared.judgement import LEAST_BOUND, explained, judge, not_configured
-from shared.policy import Allow, Deny, PolicyQuery, Reason, check_key, evaluate
+from shared.policy import Allow, Deny, KeySnapshot, PolicyQuery, Reason, check_key, evaluate
+from shared.pricing import Bound
 
 log = logging.getLogger(__name__)
 
 # Each load means that an edit overtook us once more; nobody edits this often.
 MAX_LOADS = 8
-SPEND = (Reason.SPEND_EXCEEDED, Reason.SPEND_HELD)
+SPEND = (
+    Reason.SPEND_EXCEEDED,
+    Reason.SPEND_HELD,
+    Reason.ORGANIZATION_SPEND_EXCEEDED,
+    Reason.ORGANIZATION_SPEND_HELD,
+)
+RATES = (Reason.RATE_LIMITED, Reason.TOO_MANY_CONCURRENT, Reason.ORGANIZATION_RATE_LIMITED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,17 +117,16 @@ class AdmissionController:
 
     def refuse_early(self, known: KnownKey, context: RequestContext, *, free: bool) -> Rejection | None:
         """The refusal of whatever this request turns out to ask for; None: nobody can say that yet. Takes nothing."""
-        if known.key.rate_limit_rpm is None and known.key.spend_limit_nanos is None:
+        if not _is_limited(known.key):
             return None
         current = self.revalidate(known, context)
         if isinstance(current, Rejection):
             return current
         exhausted = self._limits.exhausted(current.key)
-        if isinstance(exhausted, RateLimited):
-            return rate_limited(current.key, exhausted)
-        if exhausted is None or free:
+        if exhausted is None:
             return None
-        return spend_refused(current.key, exhausted, LEAST_BOUND)
+        found = refused(current.key, exhausted, lambda _: LEAST_BOUND)
+        return None if free and found.deny.reason not in RATES else found
 
     def refuse_model(self, known: KnownKey, context: RequestContext) -> Rejection | None:
         """The refusal of a provider or a model that the key may not use, before more is done for it. Takes nothing."""
@@ -170,17 +176,19 @@ class AdmissionController:
         self, known: KnownKey, context: RequestContext, previous: _StaleSnapshot | None
     ) -> Admission | Rejection | _StaleSnapshot:
         """Judge by this snapshot, loaded because of `previous`."""
-        key = context.key = known.key
         now = self._now()
+        if known.key.boost is not None:
+            known = known.as_of(now)  # it may have ended while the body was on its way
+        key = context.key = known.key
         provider, model, parsed, free = context.target.provider, context.model, context.parsed, context.free
         size, left = None if parsed is None else parsed.size, self._limits.remaining_nanos
         verdict, bound_nanos, limit = judge(
             key, context.client_ip, provider.slug, model, size, left, known.prices, now, free=free
         )
-        credential = known.credentials.get(provider.slug)
+        credentials = known.credentials.get(provider.slug)
         if isinstance(verdict, Deny):
             return self._stale(known, previous) or Rejection(verdict)
-        if credential is None:
+        if credentials is None:
             return self._stale(known, previous) or Rejection(not_configured(provider.slug, provider.label))
         charged = self._charge(known, context, verdict, bound_nanos, limit, now)
         if not isinstance(charged, Admitted):
@@ -188,7 +196,10 @@ class AdmissionController:
         if free and key.spend_limit_nanos is not None:
             limits = self._limits.of(key)
             charged = charged._replace(spend=None if limits is None else limits[1])
-        return Admission(known, credential, charged, bound_nanos, limit, now)
+        chosen, several = credentials.only, None
+        if chosen is None:
+            chosen, several = credentials.choose(in_order=refers_to_an_account(context)), credentials
+        return Admission(known, chosen, charged, bound_nanos, limit, now, chosen.secrets, several)
 
     def _charge(
         self,
@@ -213,12 +224,14 @@ class AdmissionController:
             known.generation,
             context.seq,
             None if charges.spend_limit_nanos is None else self._keys.take_seed(known),
+            key.max_concurrent_requests,
+            charges.organization,
         )
         begun = partial(attempt_of, context, key, bound_nanos, charges.bound_nanos, now)
         try:
             answer = self._accounting.admit(context.seq, charge, begun)
         except CountersUnavailable:
-            if charges.spend_limit_nanos is not None:
+            if charge.is_capped:
                 return Rejection(Deny(Reason.LIMITS_UNAVAILABLE))
             return self._without_counters(known, context, bound_nanos, now)
         except (JournalUnavailable, LedgerUnavailable) as error:
@@ -226,19 +239,28 @@ class AdmissionController:
             return Rejection(Deny(Reason.LIMITS_UNAVAILABLE))
         if isinstance(answer, Admitted):
             self._limits.remember(key.id, answer.spend)
+            if answer.organization_spend is not None:
+                self._limits.remember(key.org_id, answer.organization_spend)
             return answer
         if isinstance(answer, Missing | Stale):
             return _StaleSnapshot()
-        if isinstance(answer, RateLimited):
-            return rate_limited(key, answer)
-        if isinstance(answer, SpendExceeded | SpendHeld):
-            self._limits.remember(key.id, answer.spend)
-            parsed, left = context.parsed, answer.spend.remaining_nanos or 0
+        if isinstance(answer, Refusal):
+            return self._refused(known, context, answer, limit, now)
+        return Rejection(Deny(Reason.LIMITS_UNAVAILABLE))
+
+    def _refused(
+        self, known: KnownKey, context: RequestContext, answer: Refusal, limit: int | None, now: float
+    ) -> Rejection:
+        key = known.key
+
+        def bound(spend: SpendState) -> Bound:
+            self._limits.remember(key.org_id if isinstance(answer, OrganizationRefused) else key.id, spend)
+            parsed, left = context.parsed, spend.remaining_nanos or 0
             assert parsed is not None  # noqa: S101 - what is held was bounded, and what is bounded was read
             provider, model = context.target.provider.slug, context.model
-            bound = explained(provider, model, parsed.size, left, limit, known.prices, now)
-            return spend_refused(key, answer, bound)
-        return Rejection(Deny(Reason.LIMITS_UNAVAILABLE))
+            return explained(provider, model, parsed.size, left, limit, known.prices, now)
+
+        return refused(key, answer, bound)
 
     def _without_counters(
         self, known: KnownKey, context: RequestContext, bound_nanos: int | None, now: float
@@ -257,7 +279,7 @@ class AdmissionController:
         except JournalUnavailable as error:
             log.error("nothing can be recorded, refusing traffic: %s", error)
             return Rejection(Deny(Reason.LIMITS_UNAVAILABLE))
-        if known.key.rate_limit_rpm is not None:
+        if _is_limited(known.key):
             self.rate_limits_skipped += 1
         return admitted
 
@@ -282,6 +304,16 @@ class AdmissionController:
         if row is None or not row.version or not org_version:
             return None if previous is not None and previous.unknown else _StaleSnapshot(unknown=True)
         return None
+
+
+def _is_limited(key: KeySnapshot) -> bool:
+    """Whether the counters can refuse anything of a key."""
+    return not (
+        key.rate_limit_rpm is None
+        and key.spend_limit_nanos is None
+        and key.max_concurrent_requests is None
+        and key.organization is None
+    )
 
 
 def _does_not_fit(result: object) -> bool:

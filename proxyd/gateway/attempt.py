@@ -1,12 +1,14 @@
-"""One attempt at a provider over HTTP: sent once, metered on the way, ended exactly once.
+"""One attempt at a provider over HTTP: sent, metered on the way, ended exactly once.
 
-What the provider may have seen is never sent again.
+What the provider may have billed is never sent again; what it certainly has not, `failover` may.
 """
 
 from collections.abc import Callable, Iterator
 from functools import partial
 
 from proxyd.accounting.accounting import Accounting
+from proxyd.accounting.records import Try
+from proxyd.credentials import Credential
 from proxyd.gateway.context import Admission, RequestContext
 from proxyd.gateway.detached_streams import DetachedStreams
 from proxyd.gateway.metered_attempt import MeteredAttempt
@@ -50,23 +52,48 @@ class UpstreamAttempt(MeteredAttempt):
         Raises `UpstreamError`, and `RequestError` and `ClientGone` when the client's own body fails under way; the
         attempt has ended then.
         """
+        try:
+            return self.start()
+        except Exception as error:
+            self.broke_off(error)
+            raise
+
+    def start(self) -> Incoming:
+        """The same, but that the attempt has not ended when it raises."""
         call = self.call
         on_gone = self.context.request.client.on_gone
         on_gone(call.abort if self.detached is None else partial(self.detached.detach, call))
-        try:
-            incoming = call.start()
-        except (UpstreamError, RequestError, ClientGone) as error:
-            if not call.sent:
-                self.void()
-            elif isinstance(error, UpstreamAborted | ClientGone):
-                self.start_metering(None, streaming=False)
-                self.end("client_gone", error)
-            else:
-                self.end("unknown", error)
-            raise
-        self._first_byte_ms = self._elapsed_ms()
+        incoming = call.start()
+        self.first_byte_ms = self.elapsed_ms()
         self.status = incoming.status
         return incoming
+
+    def broke_off(self, error: Exception) -> None:
+        """End it, because there will be no answer. A fault of our own is left to `fail`."""
+        if not isinstance(error, UpstreamError | RequestError | ClientGone):
+            return
+        if not self.call.sent:
+            self.void()
+        elif isinstance(error, UpstreamAborted | ClientGone):
+            self.start_metering(None, streaming=False)
+            self.end("client_gone", error)
+        else:
+            self.end("unknown", error)
+
+    def tried(self, why: str) -> None:
+        """Its credential was no use, for this reason, and nothing was billed."""
+        admission = self.admission
+        one = admission.credential
+        admission.tried = (*admission.tried, (one, Try(one.label, one.last4, why)))
+
+    def go_on(self, call: Call, credential: Credential) -> None:
+        """Send it by this call, with this credential. The call before is over."""
+        self.release()
+        self.call, self.status, self.first_byte_ms, self.provider_request_id = call, None, None, None
+        admission = self.admission
+        admission.credential = credential
+        # One may be the beginning of another, of which the rest must not stay.
+        admission.secrets = tuple(sorted({*admission.secrets, *credential.secrets}, key=len, reverse=True))
 
     def start_metering(self, coding: bytes | None, *, streaming: bool) -> None:
         """Meter the answer from now on, by its compression; without an answer, what the request alone tells."""

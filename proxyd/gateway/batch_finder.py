@@ -57,7 +57,7 @@ class BatchFinder:
         target, context = attempt.context.target, attempt.context
         origin, base = self.origins[SLUG]
         header_name, prefix = target.credential_header
-        header: Header = (header_name, prefix + attempt.admission.credential.encode())
+        header: Header = (header_name, prefix + attempt.admission.credential.secret.encode())
         lines = context.head.lines_for(target.provider, context.request)
         question = Outgoing(origin, "GET", base + QUESTION, [header], b"", None, lines)
         try:

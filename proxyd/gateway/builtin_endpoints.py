@@ -12,7 +12,7 @@ from proxyd.gateway.route import Builtin, BuiltinName
 from proxyd.messages import Header, Response
 from shared import money
 from shared.counters import RateState, SpendState
-from shared.judgement import period_start, resets_at
+from shared.judgement import limit_facts, period_start, resets_at
 from shared.policy import Deny, KeySnapshot, Network, Reason
 
 PUBLIC: frozenset[BuiltinName] = frozenset(("home", "health", "ready"))
@@ -62,9 +62,11 @@ def _about(key: KeySnapshot, rate: RateState | None, spend: SpendState, lifetime
         "expires_at": None if key.expires_at is None else _moment(key.expires_at),
         "rate_limit_rpm": key.rate_limit_rpm,
         "remaining_requests": None if rate is None else rate.remaining,
-        "spend_limit_usd": None if key.spend_limit_nanos is None else money.to_usd(key.spend_limit_nanos),
+        "max_concurrent_requests": key.max_concurrent_requests,
+        **limit_facts(key),
         "spend_reset": key.spend_reset,
         "spend": {
+            "limit_usd": None if spend.limit_nanos is None else money.to_usd(spend.limit_nanos),
             "spent_usd": money.to_usd(spend.spent_nanos),
             "held_usd": money.to_usd(spend.held_nanos),
             "remaining_usd": None if spend.remaining_nanos is None else money.to_usd(spend.remaining_nanos),

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass, field
 
-from proxyd.accounting.records import Attempt
+from proxyd.accounting.records import Attempt, Try
 from proxyd.bodies.memory import Claim
+from proxyd.credentials import Credential, ProviderCredentials
 from proxyd.gateway.head import HeadInfo
 from proxyd.gateway.payload import NO_PAYLOAD, Payload
 from proxyd.gateway.route import Target
@@ -15,6 +16,8 @@ from shared.policy import Address, KeySnapshot
 
 MAX_MODEL_CHARACTERS = 255  # of a name in the ledger
 MAX_ENDPOINT_CHARACTERS = 64  # likewise; the path of Gemini Live has more
+# Members of a body that name what an account has at its provider, or that make it.
+_KEPT = frozenset(("background", "cachedContent", "container", "conversation", "previous_response_id"))
 
 
 @dataclass(slots=True, eq=False)  # not frozen: each station adds what it finds out
@@ -50,11 +53,35 @@ class Admission:
     """Yes: charged and begun, and what the request must be sent with."""
 
     known: KnownKey
-    credential: str = field(repr=False)
+    credential: Credential  # with which it is sent, or was last
     charged: Admitted
     bound_nanos: int | None  # None: the model has no known price
     output_limit: int | None  # set by us, because the client set none and the model's maximum is too dear
     admitted_at: float  # Unix seconds, by which prices and the period are chosen
+    secrets: tuple[bytes, ...] = field(repr=False)  # of all credentials with which it was sent, the longest first
+    several: ProviderCredentials | None = None  # None: there is no other credential
+    tried: tuple[tuple[Credential, Try], ...] = ()  # those before `credential`
+
+    @property
+    def tried_credentials(self) -> list[Credential]:
+        return [credential for credential, _ in self.tried]
+
+    def all_tries(self) -> tuple[Try, ...] | None:
+        """For the record of the request; None where there was no choice."""
+        if self.several is None:
+            return None
+        return (*(one for _, one in self.tried), Try(self.credential.label, self.credential.last4, None))
+
+
+def refers_to_an_account(context: RequestContext) -> bool:
+    """Whether it matters with which credential a request is sent, because of what a provider keeps for an account.
+
+    Another credential may be of another one, which knows nothing of a file, a batch, a cache or an earlier answer.
+    """
+    parsed = context.parsed
+    if parsed is None or not _KEPT.isdisjoint(parsed.document):
+        return True
+    return context.target.path.endswith("/responses") and parsed.document.get("store") is not False
 
 
 def attempt_of(

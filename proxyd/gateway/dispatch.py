@@ -11,6 +11,7 @@ from proxyd.gateway.attempt import UpstreamAttempt
 from proxyd.gateway.authenticate import query_keys, without_key
 from proxyd.gateway.context import Admission, RequestContext
 from proxyd.gateway.detached_streams import DetachedStreams
+from proxyd.gateway.failover import REFUSED, Failover
 from proxyd.gateway.later import LaterBilling
 from proxyd.gateway.masking import without_coding
 from proxyd.gateway.payload import NO_PAYLOAD, Payload
@@ -47,6 +48,7 @@ class Dispatcher:
     detached: DetachedStreams
     links: UploadLinks
     later: LaterBilling
+    failover: Failover
 
     def send(self, context: RequestContext, admission: Admission) -> Response | Rejection:
         """Make the attempt that was begun, and answer with what it brings. Raises ClientGone."""
@@ -55,15 +57,16 @@ class Dispatcher:
             context.target.provider.slug in BILLS_AFTER_DISCONNECT or context.parsed.document.get("background") is True
         )
         try:
-            call = self.pool.call(self.outgoing(context, admission))
+            outgoing = self.outgoing(context, admission)
         except Exception:
             # A fault of our own, or an upload that never came; nothing was sent.
             self.accounting.void(context.seq)
             raise
         detached = self.detached if billed_anyway else None
+        call = self.pool.call(outgoing)
         attempt = UpstreamAttempt(self.accounting, call, context, admission, detached, self.later.deferred)
         try:
-            answer = self.relayed(attempt, attempt.send())
+            answer = self.relayed(attempt, self.sent(attempt, outgoing))
         except RequestError as error:
             return rejected_request(error)
         except LedgerUnavailable:
@@ -88,9 +91,21 @@ class Dispatcher:
         """The base path of the provider that a request goes to."""
         return self.origins[context.target.provider.slug][1]
 
+    def sent(self, attempt: UpstreamAttempt, outgoing: Outgoing) -> Incoming:
+        """The head of the provider's answer, to the first of the credentials that are worth a try."""
+        return attempt.send() if attempt.admission.several is None else self.failover.send(attempt, outgoing)
+
     def relayed(self, attempt: UpstreamAttempt, incoming: Incoming) -> Response:
         """What the client gets of an answer that has begun."""
-        return _relayed(attempt, incoming, self.later, self.base_of(attempt.context))
+        try:
+            answer = _relayed(attempt, incoming, self.later, self.base_of(attempt.context))
+        except Exception:
+            if incoming.status == REFUSED:
+                self.failover.heed(attempt.admission.credential, REFUSED, None)
+            raise
+        if incoming.status == REFUSED or self.failover.health.resting:
+            self.failover.heed(attempt.admission.credential, incoming.status, answer.body)
+        return answer
 
     def outgoing(self, context: RequestContext, admission: Admission) -> Outgoing:
         """What goes to the provider."""
@@ -103,7 +118,7 @@ class Dispatcher:
         if query and (query := without_key(query) if query_keys(query) else query):
             path = f"{path}?{query}"
         name, prefix = target.credential_header
-        credential: Header = (name, prefix + admission.credential.encode())
+        credential: Header = (name, prefix + admission.credential.secret.encode())
         if ours:
             lines = context.head.lines_for(provider, request)
         else:
@@ -149,8 +164,7 @@ def _relayed(attempt: UpstreamAttempt, incoming: Incoming, later: LaterBilling, 
     status, length = incoming.status, incoming.length
     told = status >= 300  # an error or a redirect: little, and for people
     translation = context.target.translation
-    credential = admission.credential.encode()
-    answer = headers.read_response_headers(incoming.headers, credential)
+    answer = headers.read_response_headers(incoming.headers, admission.secrets)
     attempt.provider_request_id = answer.request_id
     # Some servers say text/plain of events that were asked for.
     asked = answer.plain and context.parsed is not None and context.parsed.stream
@@ -160,13 +174,15 @@ def _relayed(attempt: UpstreamAttempt, incoming: Incoming, later: LaterBilling, 
     own = headers.limits(admission.charged.rate, admission.charged.spend)
     if admission.output_limit is not None:
         own.append((b"x-router-max-tokens", b"%d" % admission.output_limit))
+    if admission.tried:
+        own.append((b"x-router-attempts", b"%d" % (len(admission.tried) + 1)))
     if streaming:
         own.append((b"x-accel-buffering", b"no"))  # for nginx and its like in front of us
     returned = headers.returned(answer, own, context.id.encode())
     bodiless = status in (204, 304) or context.request.method == "HEAD"
     if told and not bodiless:
         codings = [value for name, value in incoming.headers if name == b"content-encoding"]
-        shown = relay.error(attempt, codings, credential)
+        shown = relay.error(attempt, codings, admission.secrets)
         if translation is not None:
             return translated.error(attempt, translation, shown, returned)
         return Response(status, without_coding(returned), shown)

@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from proxyd.gateway.authenticate import KEY_HEADERS, holds_a_secret_of_ours
-from proxyd.gateway.masking import masked_headers
+from proxyd.gateway.masking import Secrets, masked_headers
 from proxyd.messages import Header, Headers
 from shared import labels, money, periods
 from shared.counters import RateState, SpendState
@@ -96,6 +96,7 @@ _NEVER_RETURNED = HOP_BY_HOP | {
     b"access-control-expose-headers",
     b"access-control-max-age",
     b"x-content-type-options",
+    b"x-router-attempts",
     b"x-router-error",
     b"x-router-max-tokens",
     b"x-router-request-id",
@@ -152,8 +153,8 @@ class ResponseHeaders(NamedTuple):
     request_id: str | None  # the provider's, for the ledger
 
 
-def read_response_headers(headers: Headers, credential: bytes) -> ResponseHeaders:
-    """Look through the headers of an answer, and mask the real credential, should a provider repeat it."""
+def read_response_headers(headers: Headers, secrets: Secrets) -> ResponseHeaders:
+    """Look through the headers of an answer, and mask the real credentials, should a provider repeat one."""
     names = tuple([name for name, _ in headers])
     plan = _plan_response_cached(names) if len(names) <= _MAX_CACHED_NAMES else _plan_response(names)
     for position in plan.steering:
@@ -175,7 +176,7 @@ def read_response_headers(headers: Headers, credential: bytes) -> ResponseHeader
         coding = coding or (None if value in (b"", b"identity") else value)
     if ids:
         request_id = headers[ids[0]][1][:128].decode("latin-1")
-    kept = masked_headers([headers[position] for position in kept_at], credential)
+    kept = masked_headers([headers[position] for position in kept_at], secrets)
     if html:
         kept.append(_NO_PAGE)
     return ResponseHeaders(kept, overlaps, id_names, events, plain, coding, request_id)

@@ -67,7 +67,7 @@ class LaterBilling:
                 data = self._documented(attempt, found.role, data, base)
             finally:
                 attempt.end("ok")
-            return Response(status, without_coding(returned), blanked(data, attempt.admission.credential.encode()))
+            return Response(status, without_coding(returned), blanked(data, attempt.admission.secrets))
         try:
             job = self._job_of(attempt, found)
         except LedgerUnavailable:
@@ -88,7 +88,7 @@ class LaterBilling:
             results.take_answer(_object(data))
         finally:
             attempt.end("ok")
-        return Response(status, without_coding(returned), blanked(data, attempt.admission.credential.encode()))
+        return Response(status, without_coding(returned), blanked(data, attempt.admission.secrets))
 
     def _job_of(self, attempt: UpstreamAttempt, found: Later) -> Job | None:
         org_id, slug = attempt.admission.known.key.org_id, attempt.context.target.provider.slug

@@ -29,7 +29,7 @@ Take = Callable[[list[bytes]], None]  # books what these tell; raises LedgerUnav
 def lines(attempt: UpstreamAttempt, coding: bytes | None, take: Take) -> Generator[bytes, None, None]:
     """A file with a result in each line. However long it is, little of it is kept."""
     chunks, decoder, reader = attempt.call.chunks(), ContentDecoder(coding), LineDecoder(MAX_LINE_BYTES)
-    credential = attempt.admission.credential.encode()
+    secrets = attempt.admission.secrets
     held: list[bytes] = []
     waiting: list[bytes] = []
     size = 0
@@ -41,14 +41,14 @@ def lines(attempt: UpstreamAttempt, coding: bytes | None, take: Take) -> Generat
             size += len(data)
             if len(waiting) >= LINES_AT_ONCE or size >= HELD_BYTES:
                 _take_all(take, waiting)
-                yield blanked(b"".join(held), credential)
+                yield blanked(b"".join(held), secrets)
                 held.clear()
                 size = 0
         waiting += reader.end()
         _take_all(take, waiting)
         attempt.end("ok")
         if held:
-            yield blanked(b"".join(held), credential)
+            yield blanked(b"".join(held), secrets)
     except UpstreamError as error:
         _broken(attempt, error)
         raise Truncated from error
@@ -65,12 +65,12 @@ def events(attempt: UpstreamAttempt, coding: bytes | None, take: Take) -> Genera
     """A stream of events, of which some tell what was used."""
     chunks = attempt.call.chunks()
     decoder, reader = ContentDecoder(coding), EventDecoder()
-    credential = attempt.admission.credential.encode()
+    secrets = attempt.admission.secrets
     try:
         yield b""
         for data in chunks:
             take([event.data for event in reader.feed(plain(decoder, data)) if event.data is not None])
-            yield blanked(data, credential)
+            yield blanked(data, secrets)
         attempt.end("ok")
     except UpstreamError as error:
         _broken(attempt, error)

@@ -7,12 +7,17 @@ from shared.counters import (
     Counters,
     CountersUnavailable,
     KeyRow,
+    Moment,
+    OrganizationRefused,
     RateLimited,
     RateState,
+    Refusal,
     SpendExceeded,
     SpendHeld,
     SpendState,
+    TooManyConcurrent,
     period_of_day,
+    spend_of,
     state_of,
 )
 from shared.policy import KeySnapshot
@@ -29,7 +34,7 @@ class Limits:
         self._counters = counters
         self._accounting = accounting
         self._seeds = seeds
-        self._spend: dict[str, SpendState] = {}  # as the counters last told it, by key
+        self._spend: dict[str, SpendState] = {}  # as the counters last told it, by key or organisation
 
     def of(self, key: KeySnapshot, *, exact: bool = True) -> LimitsState | None:
         """As they are now; None: nobody knows. Exact: all ends of this worker told, money read where it is not known.
@@ -60,24 +65,31 @@ class Limits:
             return None
         return None if row is None else row.lifetime
 
-    def exhausted(self, key: KeySnapshot) -> RateLimited | SpendExceeded | SpendHeld | None:
+    def exhausted(self, key: KeySnapshot) -> Refusal | None:
         """What refuses even a request that costs next to nothing, as the counters stand; None: nothing does."""
-        limit_nanos = key.spend_limit_nanos
+        limit_nanos, most, shared = key.spend_limit_nanos, key.max_concurrent_requests, key.organization
         try:
             row = self._row(key.id, with_money=limit_nanos is not None)
             moment = self._counters.moment()
+            # One that these counters keep no row of has limits of a moment ago: what it used is told by the next ones.
+            of_organization = None if shared is None else self._counters.rows([key.org_id]).get(key.org_id)
         except (CountersUnavailable, LedgerUnavailable):
             return None
         if row is None:
             return None
         if (limited := row.rate_refusal(key.rate_limit_rpm, moment)) is not None:
             return limited
-        if limit_nanos is None:
+        if most is not None and row.in_flight >= most:
+            return TooManyConcurrent(most, row.in_flight)
+        if limit_nanos is not None and (refusal := _used_up(row, key.spend_reset, limit_nanos, moment)) is not None:
+            return refusal
+        if shared is None or of_organization is None:
             return None
-        spend = row.spend(period_of_day(key.spend_reset, moment.day), limit_nanos)
-        if spend.spent_nanos >= limit_nanos:
-            return SpendExceeded(spend)
-        return None if spend.remaining_nanos else SpendHeld(spend, 1)
+        found: RateLimited | SpendExceeded | SpendHeld | None
+        found = of_organization.rate_refusal(shared.rate_limit_rpm, moment)
+        if found is None and shared.spend_limit_nanos is not None and of_organization.seeded:
+            found = _used_up(of_organization, shared.spend_reset, shared.spend_limit_nanos, moment)
+        return None if found is None else OrganizationRefused(found)
 
     def _row(self, key_id: str, *, with_money: bool) -> KeyRow | None:
         """With what the ledger said before it, where the counters have not been told yet; they are told then."""
@@ -91,25 +103,51 @@ class Limits:
         self._counters.seed(generation, seeds)
         return self._counters.rows([key_id]).get(key_id)
 
-    def remember(self, key_id: str, spend: SpendState | None) -> None:
-        """What the counters have just told of a key."""
+    def remember(self, id_: str, spend: SpendState | None) -> None:
+        """What the counters have just told of a key or an organisation."""
         if spend is not None:
-            if len(self._spend) >= REMEMBERED_KEYS and key_id not in self._spend:
+            if len(self._spend) >= REMEMBERED_KEYS and id_ not in self._spend:
                 del self._spend[next(iter(self._spend))]
-            self._spend[key_id] = spend
+            self._spend[id_] = spend
 
     def remaining_nanos(self, key: KeySnapshot) -> int | None:
-        """Of its spend limit, as it was last told; None: nobody knows."""
-        spend = self._spend.get(key.id)
-        if spend is None or not self._tells_of(spend, key):
-            limits = self.of(key)
-            if limits is None:
+        """Of its spend limit or its organisation's, whichever leaves less, as last told; None: nobody knows."""
+        left = None
+        if key.spend_limit_nanos is not None:
+            left = self._left(key.id, key.spend_reset, key.spend_limit_nanos)
+            if left is None:
                 return None
-            spend = limits[1]
+        shared = key.organization
+        if shared is not None and shared.spend_limit_nanos is not None:
+            of_organization = self._left(key.org_id, shared.spend_reset, shared.spend_limit_nanos, of_organization=True)
+            if of_organization is None:
+                return None
+            left = of_organization if left is None else min(left, of_organization)
+        return left
+
+    def _left(self, id_: str, reset: str, limit_nanos: int, *, of_organization: bool = False) -> int | None:
+        spend = self._spend.get(id_)
+        if spend is None or not self._tells_of(spend, reset, limit_nanos):
+            try:
+                self._accounting.flush()
+                # The row of an organisation is begun by a request that is charged to it, and by nobody else.
+                row = self._counters.rows([id_]).get(id_) if of_organization else self._row(id_, with_money=True)
+            except (CountersUnavailable, JournalUnavailable, LedgerUnavailable):
+                return None
+            if row is None or not row.seeded:
+                return None
+            spend = spend_of(row, self._counters.moment(), reset, limit_nanos).period
         return spend.remaining_nanos or 0
 
-    def _tells_of(self, spend: SpendState, key: KeySnapshot) -> bool:
+    def _tells_of(self, spend: SpendState, reset: str, limit_nanos: int) -> bool:
         """Whether what was told is of the limit and the period that hold now."""
-        period = period_of_day(key.spend_reset, self._counters.moment().day)
+        period = period_of_day(reset, self._counters.moment().day)
         same = (period.start_date, period.resets_on) == (spend.period_start, spend.resets_on)
-        return same and spend.limit_nanos == key.spend_limit_nanos
+        return same and spend.limit_nanos == limit_nanos
+
+
+def _used_up(row: KeyRow, reset: str, limit_nanos: int, moment: Moment) -> SpendExceeded | SpendHeld | None:
+    spend = row.spend(period_of_day(reset, moment.day), limit_nanos)
+    if spend.spent_nanos >= limit_nanos:
+        return SpendExceeded(spend)
+    return None if spend.remaining_nanos else SpendHeld(spend, 1)

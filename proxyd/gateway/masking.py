@@ -1,4 +1,6 @@
-"""Keeping the real credential out of what goes back to a client, should a provider repeat it.
+"""Keeping the real credentials out of what goes back to a client, should a provider repeat one.
+
+Whoever calls has sent one or more of them, and gives all: as they are, the longest first.
 
 The law of this module: an error is passed on only if all of it could be read. What is compressed in a way that is not
 known here, is larger than an error can be, or holds the credential in disguise is kept back. Other answers are passed
@@ -23,11 +25,15 @@ class Unreadable(Exception):
     """An error that must not be passed on. The text says why, and quotes nothing of it."""
 
 
-def masked_headers(headers: list[Header], credential: bytes) -> list[Header]:
+Secrets = tuple[bytes, ...]
+
+
+def masked_headers(headers: list[Header], secrets: Secrets) -> list[Header]:
     """The headers of an answer, any status: some gateways echo what they were sent."""
-    if not credential or credential not in b"\n".join([value for _, value in headers]):
-        return headers
-    return [(name, value.replace(credential, MASK)) for name, value in headers]
+    for secret in secrets:
+        if secret and secret in b"\n".join([value for _, value in headers]):
+            headers = [(name, value.replace(secret, MASK)) for name, value in headers]
+    return headers
 
 
 def without_coding(headers: list[Header]) -> list[Header]:
@@ -49,21 +55,28 @@ def plain_error(codings: Sequence[bytes], body: bytes) -> bytes:
     return plain
 
 
-def blanked(data: bytes, credential: bytes) -> bytes:
-    """A piece of an answer without the credential, as long as before, because its length may have been told."""
-    if not credential or credential not in data:
-        return data
-    return data.replace(credential, b"*" * len(credential))
+def masked(data: bytes, secrets: Secrets) -> bytes:
+    """A text of a provider's without the credentials, where its length does not matter."""
+    for secret in secrets:
+        if secret and secret in data:
+            data = data.replace(secret, MASK)
+    return data
 
 
-def masked_error(body: bytes, credential: bytes) -> bytes:
-    """The plain body of an error without the credential. Raises Unreadable where it stands there in disguise."""
-    if not credential:
-        return body
-    masked = body.replace(credential, MASK)
-    if b"\\u00" in masked or b"\\/" in masked or b"\0" in masked:
+def blanked(data: bytes, secrets: Secrets) -> bytes:
+    """A piece of an answer without the credentials, as long as before, because its length may have been told."""
+    for secret in secrets:
+        if secret and secret in data:
+            data = data.replace(secret, b"*" * len(secret))
+    return data
+
+
+def masked_error(body: bytes, secrets: Secrets) -> bytes:
+    """The plain body of an error without the credentials. Raises Unreadable where one stands there in disguise."""
+    hidden = masked(body, secrets)
+    if b"\\u00" in hidden or b"\\/" in hidden or b"\0" in hidden:
         # Spelt with JSON's escapes, or in an encoding of two or four bytes a character.
-        spelt = _ESCAPED.sub(lambda match: bytes([int(match[1], 16)]), masked.replace(b"\0", b""))
-        if credential in spelt.replace(b"\\/", b"/"):
+        spelt = _ESCAPED.sub(lambda match: bytes([int(match[1], 16)]), hidden.replace(b"\0", b"")).replace(b"\\/", b"/")
+        if any(secret and secret in spelt for secret in secrets):
             raise Unreadable("it repeats what it must not")
-    return masked
+    return hidden

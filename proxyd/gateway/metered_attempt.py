@@ -37,11 +37,11 @@ class MeteredAttempt:
 
     __slots__ = (
         "_accounting",
-        "_first_byte_ms",
         "_noted_at",
         "admission",
         "context",
         "ended",
+        "first_byte_ms",
         "meter",
         "provider_request_id",
         "status",
@@ -50,7 +50,7 @@ class MeteredAttempt:
     def __init__(self, accounting: Accounting, context: RequestContext, admission: Admission) -> None:
         self._accounting = accounting
         self._noted_at = 0.0
-        self._first_byte_ms: int | None = None
+        self.first_byte_ms: int | None = None
         self.context = context
         self.admission = admission
         self.meter: UsageSource | None = None  # None: what it costs cannot be told
@@ -91,7 +91,8 @@ class MeteredAttempt:
         self.ended = True
         self._accounting.settle(self.context.seq, settlement)
 
-    def _elapsed_ms(self) -> int:
+    def elapsed_ms(self) -> int:
+        """Since the head of the request."""
         return int((time.monotonic() - self.context.started) * 1000)
 
     def _settlement(self, outcome: str, sent_status: int | None) -> Settlement:
@@ -124,10 +125,11 @@ class MeteredAttempt:
             service_tier,
             price,
             cost_nanos,
-            self._elapsed_ms(),
+            self.elapsed_ms(),
             self.provider_request_id,
-            self._first_byte_ms,
+            self.first_byte_ms,
             sent_status,
+            self.admission.all_tries() if self.admission.several is not None else None,
         )
 
     def void(self) -> None:

@@ -1,6 +1,7 @@
 """Turning a `Deny` into a response: one envelope a dialect, the same facts in the text, as fields and as headers."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from proxyd.gateway import hints
@@ -18,10 +19,12 @@ from proxyd.providers import DIALECTS
 from proxyd.wire.content_coding import ACCEPTED
 from shared import judgement
 from shared.catalog import Provider
-from shared.counters import RateLimited, SpendExceeded, SpendHeld
+from shared.counters import OrganizationRefused, RateLimited, Refusal, SpendHeld, SpendState, TooManyConcurrent
 from shared.labels import HEADER
 from shared.policy import ERRORS, Deny, Fact, KeySnapshot, Reason
 from shared.pricing import Bound
+
+CONCURRENT_WAIT_SECONDS = 1  # nobody can tell when a request in flight will end
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,18 +120,18 @@ def response(refused: Rejection, dialect: str, request_id: str) -> Response:
     return Response(status, headers, body)
 
 
-def rate_limited(key: KeySnapshot, result: RateLimited) -> Rejection:
-    """429: `Retry-After` in whole seconds, rounded up, and the exact wait in milliseconds."""
-    seconds = max(1, math.ceil(result.retry_after_seconds))
-    milliseconds = max(1, math.ceil(result.retry_after_seconds * 1000))
+def refused(key: KeySnapshot, result: Refusal, bound: Callable[[SpendState], Bound]) -> Rejection:
+    """What the counters have refused: 403, or 429 with the wait after which it is worth another try.
+
+    `Retry-After` in whole seconds, rounded up, and the exact wait in milliseconds.
+    """
+    refusal = result.refusal if isinstance(result, OrganizationRefused) else result
+    if isinstance(refusal, RateLimited | SpendHeld):
+        wait: float = refusal.retry_after_seconds
+    elif isinstance(refusal, TooManyConcurrent):
+        wait = CONCURRENT_WAIT_SECONDS
+    else:
+        return Rejection(judgement.refused(key, result, bound))
+    seconds, milliseconds = max(1, math.ceil(wait)), max(1, math.ceil(wait * 1000))
     headers = ((b"retry-after", b"%d" % seconds), (b"retry-after-ms", b"%d" % milliseconds))
-    return Rejection(judgement.rate_limited(key, result), headers)
-
-
-def spend_refused(key: KeySnapshot, result: SpendExceeded | SpendHeld, bound: Bound) -> Rejection:
-    """403, or 429 with the wait after which it is worth another try."""
-    deny = judgement.spend_refused(key, result, bound)
-    if isinstance(result, SpendExceeded):
-        return Rejection(deny)
-    wait = b"%d" % result.retry_after_seconds
-    return Rejection(deny, ((b"retry-after", wait), (b"retry-after-ms", wait + b"000")))
+    return Rejection(judgement.refused(key, result, bound), headers)

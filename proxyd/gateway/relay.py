@@ -10,7 +10,7 @@ from functools import wraps
 from typing import Concatenate, ParamSpec, Protocol
 
 from proxyd.gateway.attempt import UpstreamAttempt
-from proxyd.gateway.masking import MAX_ERROR_BYTES, Unreadable, blanked, masked_error, plain_error
+from proxyd.gateway.masking import MAX_ERROR_BYTES, Secrets, Unreadable, blanked, masked_error, plain_error
 from proxyd.gateway.rejection import upstream_reason
 from proxyd.messages import Truncated, UpstreamAborted, UpstreamBroken, UpstreamError
 from proxyd.providers import DIALECTS, Meter
@@ -52,11 +52,11 @@ def stream(attempt: UpstreamAttempt, passing: Passing | None = None) -> Generato
     assert meter is not None  # noqa: S101 - `dispatch` sends no other here
     passing = passing or meter
     chunks = attempt.call.chunks()
-    credential = attempt.admission.credential.encode()
+    secrets = attempt.admission.secrets
     try:
         yield b""
         for data in chunks:
-            shown = blanked(passing.feed(data), credential)
+            shown = blanked(passing.feed(data), secrets)
             if meter.complete:
                 attempt.end(_outcome(meter))
             else:
@@ -66,7 +66,7 @@ def stream(attempt: UpstreamAttempt, passing: Passing | None = None) -> Generato
         rest = passing.end()
         attempt.end(_outcome(meter))
         if rest:
-            yield blanked(rest, credential)
+            yield blanked(rest, secrets)
         if attempt.unreadable:
             raise Truncated
     except UpstreamAborted:
@@ -90,15 +90,15 @@ def pieces(attempt: UpstreamAttempt) -> Generator[bytes, None, None]:
     """
     meter = attempt.meter
     chunks = attempt.call.chunks()
-    credential = attempt.admission.credential.encode()
+    secrets = attempt.admission.secrets
     held = closing = b""
     try:
         yield b""
         for data in chunks:
             if meter is None:
-                yield blanked(data, credential)
+                yield blanked(data, secrets)
                 continue
-            shown = blanked(meter.feed(data), credential)  # before a yield from which it may never come back
+            shown = blanked(meter.feed(data), secrets)  # before a yield from which it may never come back
             if meter.complete:  # what it costs is known before its end
                 attempt.end("ok" if attempt.succeeded else "provider_error")
                 yield shown
@@ -149,7 +149,7 @@ def buffered(attempt: UpstreamAttempt) -> bytes:
     if meter is not None:
         shown.append(meter.end())
     attempt.end("ok" if attempt.succeeded else "provider_error")
-    return blanked(b"".join(shown), attempt.admission.credential.encode())
+    return blanked(b"".join(shown), attempt.admission.secrets)
 
 
 def document(attempt: UpstreamAttempt, coding: bytes | None, max_bytes: int) -> bytes:
@@ -185,8 +185,8 @@ def bounded(pieces: Iterator[bytes], max_bytes: int) -> Iterator[bytes]:
         yield data
 
 
-def error(attempt: UpstreamAttempt, codings: Sequence[bytes], credential: bytes) -> bytes:
-    """The body of an error or a redirect: whole, plain, and without the credential.
+def error(attempt: UpstreamAttempt, codings: Sequence[bytes], secrets: Secrets) -> bytes:
+    """The body of an error or a redirect: whole, plain, and without the credentials.
 
     Raises UpstreamBroken where that cannot be made of it. It is decoded once and within bounds, before it is metered:
     a small body may inflate to a thousand times its size. What breaks it off is raised; the attempt has ended.
@@ -201,7 +201,7 @@ def error(attempt: UpstreamAttempt, codings: Sequence[bytes], credential: bytes)
         if attempt.meter is not None:
             attempt.meter.feed(decoded)
             attempt.meter.end()
-        shown = masked_error(decoded, credential)
+        shown = masked_error(decoded, secrets)
     except Unreadable as unreadable:
         detail = f"It answered {attempt.status}, and what it said is kept back: {unreadable}"
         broken = UpstreamBroken(detail, sent=True)

@@ -43,11 +43,13 @@ class SessionAdmission:
         if refused is not None:
             return refused
         provider = context.target.provider
-        credential = current.credentials.get(provider.slug)
-        if credential is None:
+        credentials = current.credentials.get(provider.slug)
+        if credentials is None:
             return rejected(Reason.PROVIDER_NOT_CONFIGURED, provider=provider.label)
         admitted = Admitted(self.counters.moment().day, -1)
-        admission = Admission(current, credential, admitted, 0, None, self.now())
+        chosen = credentials.choose(in_order=False)
+        several = credentials if credentials.only is None else None
+        admission = Admission(current, chosen, admitted, 0, None, self.now(), chosen.secrets, several)
         return _begun(context, admission, self.admission.begin_unheld) or admission
 
     def judge(

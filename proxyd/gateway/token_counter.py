@@ -10,6 +10,7 @@ import gevent
 import orjson
 
 from proxyd.bodies.parser import BodyParser, ParserBusy
+from proxyd.credentials import Credential
 from proxyd.gateway import translated
 from proxyd.gateway.context import RequestContext
 from proxyd.gateway.side_question import answer_to
@@ -41,8 +42,8 @@ class TokenCounter:
     def __call__(self, context: RequestContext, known: KnownKey) -> int | None:
         """Tokens of a request's input; None: nobody can tell, or not in time."""
         parsed, endpoint, target = context.parsed, context.target.endpoint, context.target
-        credential = known.credentials.get(target.provider.slug)
-        if parsed is None or endpoint is None or credential is None or context.model is None:
+        credentials = known.credentials.get(target.provider.slug)
+        if parsed is None or endpoint is None or credentials is None or context.model is None:
             return None
         if parsed.spans is not None:
             try:
@@ -61,7 +62,7 @@ class TokenCounter:
             return None
         self._running += 1
         try:
-            counted = self._ask(context, path, body, credential)
+            counted = self._ask(context, path, body, credentials.choose(in_order=True))
         finally:
             self._running -= 1
         if len(self._kept) >= KEPT_ANSWERS:
@@ -69,11 +70,11 @@ class TokenCounter:
         self._kept[digest] = (self.now() + KEPT_SECONDS, counted)
         return counted
 
-    def _ask(self, context: RequestContext, path: str, body: Pieces, credential: str) -> int | None:
+    def _ask(self, context: RequestContext, path: str, body: Pieces, credential: Credential) -> int | None:
         provider = context.target.provider
         origin, base = self.origins[provider.slug]
         name, prefix = context.target.credential_header
-        header: Header = (name, prefix + credential.encode())
+        header: Header = (name, prefix + credential.secret.encode())
         if context.target.translation is None:
             lines = context.head.lines_for(provider, context.request)
         else:  # the caller's headers speak of another provider's API

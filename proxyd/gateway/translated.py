@@ -102,7 +102,7 @@ def _whole(attempt: UpstreamAttempt, translation: Translation, coding: bytes | N
     finally:
         attempt.call.close()
     attempt.end("ok")
-    return blanked(told, attempt.admission.credential.encode())
+    return blanked(told, attempt.admission.secrets)
 
 
 def _metered(attempt: UpstreamAttempt, coding: bytes | None) -> Iterator[bytes]:

@@ -7,7 +7,9 @@ it, and this package imports nothing of it, so that a test which compares both c
 Of OpenAI it has the synchronous endpoints that cost money: chat and text completions, responses and their compacting,
 embeddings, speech, transcriptions and translations, and pictures. What is heard or painted is noise.
 
-**Credential.** Any key that begins with `sandbox-`, where the dialect wants it; everything else is 401.
+**Credential.** Any key that begins with `sandbox-`, where the dialect wants it; everything else is 401. One that begins
+with `sandbox-answers-401-`, `-429-` or `-503-` is answered with that error each time; on `sandbox-answers-nothing-` the
+sandbox hangs up before the first byte; `sandbox-answers-429-2of3-` fails the first two of each three requests.
 
 **Models.** Every model of that provider which the `genai-prices` package knows, and for sound, pictures and films those
 in `openai_media.py` and `predictions.py`; others are 404.
@@ -45,5 +47,6 @@ is a token of it (50 ms), and each 100 ms (40 ms with Gemini) of what is heard i
 **Invoice.** `GET /invoice` tells what this provider would bill for each attempt it saw, priced by `genai-prices` (sound
 and pictures by prices of its own) and rounded up to the nano-dollar; `DELETE /invoice` clears it. When a client breaks
 off, OpenAI and Anthropic bill what was produced until then, Gemini everything. Each line of a batch stands there by
-itself, at the price of batches. Nothing of a credential stands there but its first eight characters.
+itself, at the price of batches. Nothing of a credential stands there but its first eight characters and, of one that
+is long enough, its last four.
 """

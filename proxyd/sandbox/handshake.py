@@ -35,6 +35,8 @@ def open_session(service: SandboxService, ask: SandboxRequest) -> Opened:
     credential = credential_of(ask, place)[1]
     if not credential.startswith(CREDENTIAL_START):
         raise Refusal(401, f"The sandbox takes keys that begin with {CREDENTIAL_START}.")
+    if service.credentials.hangs_up(credential):
+        raise Refusal(503, "The sandbox hangs up on requests only; a handshake is refused.")
     conversation = begin(partial(service.new_attempt, ask, place))
     offered = ask.headers.get("sec-websocket-protocol")
     protocol = None if offered is None else offered.split(",")[0].strip()

@@ -12,7 +12,7 @@ from genai_prices import Usage, calc_price
 from proxyd.sandbox.values import Bill, Slug
 
 MARKER_CHARACTERS = 80
-KEY_PREFIX_CHARACTERS = 8
+KEY_PREFIX_CHARACTERS, KEY_ENDING_CHARACTERS = 8, 4
 KEPT_ATTEMPTS = 200_000
 
 PRICES_ID: dict[Slug, str] = {"openai": "openai", "anthropic": "anthropic", "gemini": "google"}
@@ -46,6 +46,7 @@ class Attempt:
     header_names: tuple[str, ...]
     auth_kind: str
     key_prefix: str
+    key_ending: str
     body_bytes: int
     body_sha256: str
     saw_router_secret: bool  # a proxy key or management token came through: never right
@@ -108,6 +109,7 @@ class Attempt:
             "header_names": self.header_names,
             "auth_kind": self.auth_kind,
             "key_prefix": self.key_prefix,
+            "key_ending": self.key_ending,
             "body_bytes": self.body_bytes,
             "body_sha256": self.body_sha256,
             "saw_router_secret": self.saw_router_secret,

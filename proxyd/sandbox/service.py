@@ -24,8 +24,9 @@ from proxyd.sandbox import (
     reading,
 )
 from proxyd.sandbox.completions import COMPLETIONS
+from proxyd.sandbox.credentials import FailingCredentials
 from proxyd.sandbox.interactions import INTERACTIONS
-from proxyd.sandbox.invoice import KEY_PREFIX_CHARACTERS, MARKER_CHARACTERS, Attempt, Invoice
+from proxyd.sandbox.invoice import KEY_ENDING_CHARACTERS, KEY_PREFIX_CHARACTERS, MARKER_CHARACTERS, Attempt, Invoice
 from proxyd.sandbox.jobs import Jobs, answered
 from proxyd.sandbox.refusal import Refusal
 from proxyd.sandbox.responses import COMPACT, RESPONSES
@@ -56,6 +57,7 @@ class SandboxService:
     clock: Callable[[], float] = time.time
     invoice: Invoice = field(default_factory=Invoice)
     jobs: Jobs = field(init=False)
+    credentials: FailingCredentials = field(default_factory=FailingCredentials)
     _ids: "itertools.count[int]" = field(default_factory=itertools.count)
 
     def __post_init__(self) -> None:
@@ -80,6 +82,8 @@ class SandboxService:
         self.invoice.add(attempt)
         try:
             check(ask, place, credential)
+            if self.credentials.hangs_up(credential):
+                return Answer(200, behaviour=behaviour.Behaviour(cut="early")), attempt
             if problem is not None:
                 raise problem
             answer = self._served(ask, place, document, attempt)
@@ -106,6 +110,7 @@ class SandboxService:
             header_names=tuple(name for name in ask.headers if name not in _CREDENTIAL_HEADERS),
             auth_kind=auth_kind,
             key_prefix=credential[:KEY_PREFIX_CHARACTERS],
+            key_ending=credential[-KEY_ENDING_CHARACTERS:] if len(credential) > 2 * KEY_PREFIX_CHARACTERS else "",
             body_bytes=len(ask.body),
             body_sha256=hashlib.sha256(ask.body).hexdigest(),
             saw_router_secret=any(mark in values or mark.encode() in ask.body for mark in _OUR_SECRETS),

@@ -66,7 +66,8 @@ class Call:
         "_payload",
         "_pool",
         "_sender",
-        "_sending",
+        "first_byte_seconds",
+        "sending",
         "sent",
     )
 
@@ -80,9 +81,10 @@ class Call:
         self._payload = b""  # decoded, not given yet
         self._failure: ProtocolError | None = None  # found while decoding what came with the head
         self._sender: gevent.Greenlet[[UpstreamConnection, memoryview, memoryview], None] | None = None
-        self._sending = False
+        self.sending = False
         self._body_error: Exception | None = None  # what the request's own body raised
         self._aborted = False
+        self.first_byte_seconds = pool.limits.first_byte_seconds
         self.sent = False  # True once a byte of the request may have left
 
     def start(self) -> Incoming:
@@ -164,7 +166,7 @@ class Call:
             and not decoder.leftover
             and not self._buffer
             and not self._payload
-            and not self._sending
+            and not self.sending
             and not self._aborted
         )
         if clean:
@@ -218,7 +220,7 @@ class Call:
             break
         self.sent = True
         if taken < len(first) or rest or not isinstance(body, bytes):
-            self._sending = True
+            self.sending = True
             self._sender = gevent.spawn(self._send_rest, connection, memoryview(first)[taken:], rest)
         return connection
 
@@ -240,10 +242,10 @@ class Call:
             self._body_error = error
             connection.cancel()
             return
-        self._sending = False
+        self.sending = False
         outgoing.drop_body()
         if self._head is None:
-            connection.arm(limits.first_byte_seconds)
+            connection.arm(self.first_byte_seconds)
 
     def _send_pieces(self, connection: UpstreamConnection, pieces: Iterator[bytes], stall_seconds: float) -> None:
         length = self._outgoing.length
@@ -260,7 +262,7 @@ class Call:
     def _receive_head(self, connection: UpstreamConnection) -> ResponseHead:
         limits = self._pool.limits
         method = self._outgoing.method
-        connection.arm(limits.first_byte_seconds)
+        connection.arm(self.first_byte_seconds)
         buffer = b""
         seen = 0
         informational = 0

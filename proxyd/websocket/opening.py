@@ -119,7 +119,7 @@ class SessionOpener:
             self._sessions.accounting, call, context, admission, None, self._dispatcher.later.deferred
         )
         try:
-            incoming = attempt.send()
+            incoming = self._dispatcher.sent(attempt, outgoing)
             if incoming.status != 101:
                 return self._dispatcher.relayed(attempt, incoming)
             protocol = chosen_protocol(made, incoming.headers)
@@ -143,8 +143,10 @@ class SessionOpener:
     ) -> Response:
         """Our 101, and the session that begins with it."""
         context, admission = attempt.context, attempt.admission
-        told = headers.read_response_headers(incoming.headers, admission.credential.encode())
+        told = headers.read_response_headers(incoming.headers, admission.secrets)
         attempt.provider_request_id = told.request_id
+        if self._dispatcher.failover.health.resting:
+            self._dispatcher.failover.health.works(admission.credential)
         limits = self._limits.of(admission.known.key, exact=False)
         own += [] if limits is None else headers.limits(*limits)
         turns = Turns(self._sessions.accounting, self._sessions.admission, self._sessions, context, admission)

@@ -17,7 +17,7 @@ from gevent.event import Event
 
 from proxyd.bodies.memory import BodyMemory, Claim
 from proxyd.gateway.body_reader import JUDGED_BYTES, ROOM_SECONDS
-from proxyd.gateway.masking import MASK
+from proxyd.gateway.masking import masked
 from proxyd.gateway.metered_attempt import MeteredAttempt
 from proxyd.gateway.payload import MAX_JSON_BYTES
 from proxyd.gateway.rejection import Rejection, rejected
@@ -99,7 +99,7 @@ class Session:
         self._attempt = attempt
         self._conversation = conversation
         self._watch = watch
-        self._credential = attempt.admission.credential.encode()
+        self._secrets = attempt.admission.secrets
         key = turns.session.key
         self._claim: Claim = memory.claim("" if key is None else key.id)
         self._ending: tuple[Rejection, bool] | None = None  # why it will end, and whether the client knows
@@ -225,7 +225,7 @@ class Session:
             self._finish(self._broken("the connection broke"))
         else:
             code, reason = closed
-            reason = reason.replace(self._credential.decode(), MASK.decode()) if self._credential else reason
+            reason = masked(reason.encode(), self._secrets).decode()
             self._finish(End("upstream_truncated", code, reason, None, code, polite=True))
 
     def _pass_on(self, piece: Piece, message: _Message) -> None:
@@ -234,8 +234,8 @@ class Session:
         ends: Ends | None = None
         if whole is not None:
             ends = self._conversation.from_server(whole)
-        if self._credential and self._credential in piece.data:
-            piece = piece._replace(data=piece.data.replace(self._credential, MASK))
+        if (shown := masked(piece.data, self._secrets)) is not piece.data:
+            piece = piece._replace(data=shown)
         if piece.final:
             self._between.set()  # whoever waits for it has a turn only after this frame was put in line
         else:

@@ -98,6 +98,9 @@ class Turns:
         self.session.key = context.key
         if isinstance(admission, Rejection):
             return admission
+        # It goes over the connection that there is.
+        opened = self.opened
+        admission = replace(admission, credential=opened.credential, secrets=opened.secrets, tried=(), several=None)
         turn = Turn(self.accounting, context, admission)
         turn.meter = meter
         return turn

@@ -7,7 +7,8 @@ rebuilt, and refuses whoever knows other counters than these (`CountersLost`).
 
 from shared.counters.clock import Clock, SystemClock, boot_id
 from shared.counters.counters import Counters, SharedCounters, connect, login_throttle, spend_of, state_of
-from shared.counters.rows import KEEP_DAYS, BatchContext, KeyRow, Moment, moment_of, period_of_day
+from shared.counters.moments import KEEP_DAYS, BatchContext, Moment, moment_of, period_of_day
+from shared.counters.rows import KeyRow
 from shared.counters.shared_state import WRITER_LOCK, SharedState, SharedStateMissing, is_in_use
 from shared.counters.throttle import Guarded, LoginThrottle, Tried
 from shared.counters.values import (
@@ -24,15 +25,18 @@ from shared.counters.values import (
     KeySpend,
     LastAdmitted,
     Missing,
+    OrganizationRefused,
     RateBucket,
     RateLimited,
     RateState,
     Rebuilding,
+    Refusal,
     Seed,
     SpendExceeded,
     SpendHeld,
     SpendState,
     Stale,
+    TooManyConcurrent,
     Unseeded,
     WorkerReplay,
     WorkerState,
@@ -63,10 +67,12 @@ __all__ = [
     "LoginThrottle",
     "Missing",
     "Moment",
+    "OrganizationRefused",
     "RateBucket",
     "RateLimited",
     "RateState",
     "Rebuilding",
+    "Refusal",
     "Seed",
     "SharedCounters",
     "SharedState",
@@ -76,6 +82,7 @@ __all__ = [
     "SpendState",
     "Stale",
     "SystemClock",
+    "TooManyConcurrent",
     "Tried",
     "Unseeded",
     "WorkerReplay",

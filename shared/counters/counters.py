@@ -1,14 +1,15 @@
 """What the processes of the router ask of the counters, whatever storage they stand on."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from limits.storage import storage_from_string
 
 from shared.counters.clock import Clock, SystemClock
+from shared.counters.moments import Moment, period_of_day
 from shared.counters.redis.url import SCHEMES, check_url
-from shared.counters.rows import KeyRow, Moment, period_of_day
+from shared.counters.rows import KeyRow
 from shared.counters.shared_state import SharedState
 from shared.counters.sqlite import SqliteCounters
 from shared.counters.storage import SqliteStorage, path_of
@@ -41,7 +42,9 @@ class Counters(Protocol):
     def join(self, replay: WorkerReplay) -> None: ...
     def close_worker(self, replay: WorkerReplay) -> bool: ...
     def worker_state(self, worker_id: str) -> WorkerState | None: ...
-    def begin_generation(self, generation: int, workers: Mapping[str, int]) -> None: ...
+    def begin_generation(
+        self, generation: int, workers: Mapping[str, int], organizations: Collection[str] = ()
+    ) -> None: ...
     def restore_requests(self, generation: int, buckets: Iterable[RateBucket]) -> None: ...
     def go_live(self, generation: int) -> None: ...
     def checkpoint(self) -> None: ...

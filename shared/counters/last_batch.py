@@ -4,32 +4,38 @@ It is written with each batch, so it is short and mostly as long as the one befo
 one, and has no pages to give back and to take anew.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import orjson
 
-from shared.counters.rows import Moment
+from shared.counters.moments import Moment
 from shared.counters.values import Admitted, Batch, Charge, Decision, Hold, LastAdmitted, Stale
 
 _STEP_BYTES = 128  # lengths are multiples of this
 
 
-def encode(moment: Moment, charges: Sequence[Charge], admitted: Mapping[str, Sequence[int]]) -> bytes:
-    """`admitted`: indices of charges, by key."""
+def encode(
+    moment: Moment, charges: Sequence[Charge], admitted: Mapping[str, Sequence[int]], tracked: Collection[str]
+) -> bytes:
+    """`admitted`: indices of charges, by key. `tracked`: the organisations that have a row of their own."""
     groups: list[list[str | int]] = []
+    orgs: list[str] = []  # of the keys, where any has such a row
     for key_id, indices in admitted.items():
+        if tracked:
+            org_id = charges[indices[0]].org_id
+            orgs.append(org_id if org_id in tracked else "")
         group: list[str | int] = [key_id]
         for index in indices:
             group += (index, charges[index].seq, charges[index].bound_nanos)
         groups.append(group)
-    data = orjson.dumps((moment.day, moment.second, groups))
+    data = orjson.dumps((moment.day, moment.second, groups, orgs))
     return data.ljust(-len(data) // _STEP_BYTES * -_STEP_BYTES)
 
 
 def held(data: bytes) -> list[LastAdmitted]:
     """What it holds, in the order of the charges."""
     day, _, found = _decode(data)
-    return [LastAdmitted(seq, Hold(key_id, day, nanos)) for _, seq, key_id, nanos in found]
+    return [LastAdmitted(seq, Hold(key_id, day, nanos, 1, org_id)) for _, seq, key_id, nanos, org_id in found]
 
 
 def decisions(data: bytes, batch: Batch) -> list[Decision]:
@@ -43,12 +49,12 @@ def decisions(data: bytes, batch: Batch) -> list[Decision]:
     return [before.get(index, Stale()) for index in range(asked)]
 
 
-def _decode(data: bytes) -> tuple[int, int, list[tuple[int, int, str, int]]]:
-    """Day and steady second of the batch; index, seq, key and nanos of each."""
-    day, second, groups = orjson.loads(data) or (0, 0, [])
+def _decode(data: bytes) -> tuple[int, int, list[tuple[int, int, str, int, str]]]:
+    """Day and steady second of the batch; index, seq, key, nanos and organisation of each."""
+    day, second, groups, orgs = orjson.loads(data) or (0, 0, [], [])
     found = [
-        (index, seq, key_id, nanos)
-        for key_id, *rest in groups
+        (index, seq, key_id, nanos, org_id)
+        for (key_id, *rest), org_id in zip(groups, orgs or [""] * len(groups), strict=True)
         for index, seq, nanos in zip(rest[::3], rest[1::3], rest[2::3], strict=True)
     ]
     return day, second, sorted(found)

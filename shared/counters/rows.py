@@ -1,16 +1,15 @@
-"""What is known of one key: its policy version, its money by day, its requests of the last minute. No I/O.
+"""What is known of one key, or of an organisation: money by day, requests of the last minute and in flight. No I/O.
 
 A row is read once a batch, every charge and end of the key is decided on it in memory, and it is written once. It keeps
 the money of all days and the requests of the last minute whatever the key's limits are, so that an edit finds what was
 used. Amounts never reach 2**53 (see `shared.money`): an admission that would is refused, a cost that would is cut.
-"""
 
-from datetime import date
-from functools import lru_cache
-from typing import NamedTuple
+An organisation has such a row for all that its keys do, if it had limits when the counters were made.
+"""
 
 import orjson
 
+from shared.counters.moments import KEEP_DAYS, BatchContext, Moment, Period, period_of_day
 from shared.counters.values import (
     Admitted,
     Charge,
@@ -18,6 +17,7 @@ from shared.counters.values import (
     Decision,
     End,
     Missing,
+    OrganizationRefused,
     RateLimited,
     RateState,
     Rebuilding,
@@ -26,78 +26,46 @@ from shared.counters.values import (
     SpendHeld,
     SpendState,
     Stale,
+    TooManyConcurrent,
     Unseeded,
 )
 from shared.counters.window import Window
 from shared.money import MAX_NANOS
-from shared.periods import period_of
+from shared.organization_limits import OrganizationLimits
 
-KEEP_DAYS = 37  # more than the longest period that ends
-DAY_SECONDS = 86400
-_RECENT_BYTES = 88  # of the first part of a stored row; a longer one may be
+_RECENT_BYTES = 92  # of the first part of a stored row; a longer one may be
 _NO_ENTRY = (-1, 0)
-UNIX_EPOCH_DAY = date(1970, 1, 1).toordinal()
 NOT_LOADED = 0  # the version of a row that holds money of a key whose policy nobody has told yet
-
-
-class Moment(NamedTuple):
-    """One reading of both clocks, the same for a whole batch."""
-
-    wall: float
-    steady: float
-
-    day: int  # UTC, an ordinal
-    second: int  # steady
-
-
-def moment_of(wall: float, steady: float) -> Moment:
-    """From Unix seconds and seconds of the steady clock."""
-    return Moment(wall, steady, int(wall // DAY_SECONDS) + UNIX_EPOCH_DAY, int(steady))
-
-
-class Period(NamedTuple):
-    """The period of one day: ordinals [start, end) for the rows, dates for people."""
-
-    start: int
-    end: int
-    start_date: date
-    resets_on: date | None
-
-
-class BatchContext(NamedTuple):
-    """What the charges of one batch are decided by, besides their rows."""
-
-    generation: int
-    live: bool  # every worker has told what it holds
-    moment: Moment
-
-
-@lru_cache(maxsize=64)
-def period_of_day(reset: str, day: int) -> Period:
-    """The period that holds a day. Raises ValueError for an unknown reset."""
-    start, end = period_of(reset, (day - UNIX_EPOCH_DAY) * DAY_SECONDS)
-    return Period(start.toordinal(), date.max.toordinal() if end is None else end.toordinal(), start, end)
 
 
 class KeyRow:
     """One key. `days` maps an ordinal to [spent, held]; `seeded` says whether the ledger's sums are in.
 
-    `stored` is for the storage: whether there is a row of it already.
+    `in_flight` is how many requests were admitted and have not ended. `stored` is for the storage: whether there is a
+    row of it already.
     """
 
     __slots__ = (
         "_held", "_older", "_older_of", "_period", "_spent",
-        "days", "lifetime", "seeded", "stored", "version", "window",
+        "days", "in_flight", "lifetime", "seeded", "stored", "version", "window",
     )  # fmt: skip
 
     def __init__(
-        self, version: int, lifetime: int, days: dict[int, list[int]], window: dict[int, int], *, seeded: bool
+        self,
+        version: int,
+        lifetime: int,
+        days: dict[int, list[int]],
+        window: dict[int, int],
+        *,
+        seeded: bool,
+        in_flight: int = 0,
     ) -> None:
         self.version = version
         self.seeded = seeded
         self.lifetime = lifetime
         self.days = days  # changed by methods only
         self.window = Window(window)
+        self.in_flight = in_flight
         self.stored = False
         self._period: Period | None = None  # whose sums the next two are
         self._spent = self._held = 0
@@ -112,14 +80,15 @@ class KeyRow:
     def decode(cls, data: bytes) -> "KeyRow":
         """Raises CountersLost when it is not a row."""
         try:
-            (lifetime, day, spent, held, second, requests, version, seeded), (older, earlier) = orjson.loads(data)
+            recent, (older, earlier) = orjson.loads(data)
+            lifetime, day, spent, held, second, requests, version, seeded, in_flight = recent
             days = {older[i]: [older[i + 1], older[i + 2]] for i in range(0, len(older), 3)}
             if spent >= 0:
                 days[day] = [spent, held]
             window = dict(zip(earlier[::2], earlier[1::2], strict=True))
             if requests:
                 window[second] = requests
-            return cls(version, lifetime, days, window, seeded=seeded)
+            return cls(version, lifetime, days, window, seeded=seeded, in_flight=in_flight)
         except (ValueError, TypeError, IndexError) as error:
             raise CountersLost("a row cannot be read") from error
 
@@ -129,12 +98,13 @@ class KeyRow:
         if not self._older or not data.endswith(end):
             return False
         try:
-            lifetime, day, spent, held, second, requests, version, seeded = orjson.loads(data[1 : -len(end)])
+            recent = orjson.loads(data[1 : -len(end)])
+            lifetime, day, spent, held, second, requests, version, seeded, in_flight = recent
         except (ValueError, TypeError):
             return False  # `decode` says what is wrong
         if (day, second) != self._older_of[:2]:
             return False
-        self.version, self.seeded, self.lifetime = version, seeded, lifetime
+        self.version, self.seeded, self.lifetime, self.in_flight = version, seeded, lifetime, in_flight
         self.days.pop(day, None)
         if spent >= 0:
             self.days[day] = [spent, held]
@@ -154,7 +124,7 @@ class KeyRow:
         if not self._older or self._older_of != older_of:
             self._older, self._older_of = self._encode_older(today, second), older_of
         spent, held = self.days.get(today, _NO_ENTRY)
-        recent = (self.lifetime, today, spent, held, second, requests, self.version, self.seeded)
+        recent = (self.lifetime, today, spent, held, second, requests, self.version, self.seeded, self.in_flight)
         return b"[%b,%b]" % (orjson.dumps(recent).ljust(_RECENT_BYTES), self._older)
 
     def _encode_older(self, today: int, last_second: int) -> bytes:
@@ -200,12 +170,15 @@ class KeyRow:
         spent, held = self.sums(period)
         return spend_state(period, limit_nanos, spent, held)
 
-    def hold(self, day: int, nanos: int) -> None:
+    def hold(self, day: int, nanos: int, requests: int = 0) -> None:
+        """For so many requests in flight; less than nothing takes back."""
         self._book(day, 0, nanos)
+        self.in_flight = max(0, self.in_flight + requests)
 
     def end(self, end: End) -> None:
         """Take a hold back and spend the true cost, on the day of admission."""
         self._book(end.day, end.cost_nanos, -end.held_nanos)
+        self.in_flight = max(0, self.in_flight - end.requests)
         self.lifetime = min(self.lifetime + end.cost_nanos, MAX_NANOS)
         if end.uncount_second >= 0:
             self.window.take_back(end.uncount_second)
@@ -236,22 +209,45 @@ class KeyRow:
                 return Stale()
             # The database is ahead: whoever edited has committed, and is about to tell.
             self.version = charge.version
-        limit = charge.spend_limit_nanos
-        if limit is None:
+        limit, most = charge.spend_limit_nanos, charge.max_concurrent_requests
+        if limit is None and most is None:
             return None if context.live or charge.rate_limit_rpm is None else Rebuilding()
         if not context.live:
             return Rebuilding()
+        if most is not None and self.in_flight >= most:
+            # A request rate that refuses as well is told first.
+            limited = self.rate_refusal(charge.rate_limit_rpm, context.moment)
+            return TooManyConcurrent(most, self.in_flight) if limited is None else limited
+        if limit is None:
+            return None
         if not self.seeded:
             if charge.seed is None or charge.loaded_in != context.generation:
                 return Unseeded(context.generation)
             self.seed(charge.seed)
-        period = period_of_day(charge.spend_reset, context.moment.day)
+        return self._money_refusal(limit, charge.spend_reset, charge.bound_nanos, charge.rate_limit_rpm, context.moment)
+
+    def decide_shared(self, limits: OrganizationLimits, charge: Charge, context: BatchContext) -> Decision | None:
+        """The same of an organisation's row, for a charge that its key's own limits admit."""
+        if not context.live:
+            return Rebuilding()
+        limit, rpm, moment = limits.spend_limit_nanos, limits.rate_limit_rpm, context.moment
+        refusal: RateLimited | SpendExceeded | SpendHeld | None = None
+        if limit is not None:
+            if not self.seeded:
+                return Unseeded(context.generation, charge.org_id)
+            refusal = self._money_refusal(limit, limits.spend_reset, charge.bound_nanos, rpm, moment)
+        refusal = refusal or self.rate_refusal(rpm, moment)
+        return None if refusal is None else OrganizationRefused(refusal)
+
+    def _money_refusal(
+        self, limit: int, reset: str, bound: int, rpm: int | None, moment: Moment
+    ) -> RateLimited | SpendExceeded | SpendHeld | None:
+        period = period_of_day(reset, moment.day)
         spent, held = self.sums(period)
-        bound = charge.bound_nanos
         if spent + held + bound <= limit:
             return None
-        # A request rate that refuses as well is told first.
-        if (limited := self.rate_refusal(charge.rate_limit_rpm, context.moment)) is not None:
+        # As above.
+        if (limited := self.rate_refusal(rpm, moment)) is not None:
             return limited
         state = spend_state(period, limit, spent, held)
         if spent + bound > limit:
@@ -271,12 +267,21 @@ class KeyRow:
         day = moment.day
         if charge.bound_nanos:
             self._book(day, 0, charge.bound_nanos)
+        self.in_flight += 1
         rate = None if charge.rate_limit_rpm is None else self.rate(moment, charge.rate_limit_rpm)
         spend, limit = None, charge.spend_limit_nanos
         if limit is not None:
             period = period_of_day(charge.spend_reset, day)
             spend = spend_state(period, limit, *self.sums(period))
         return Admitted(day, moment.second, rate, spend)
+
+    def admitted_shared(self, charge: Charge, context: BatchContext) -> SpendState | None:
+        """The same of an organisation's row; answers with its money if there is a limit of it."""
+        day, limits = context.moment.day, charge.organization
+        self.hold(day, charge.bound_nanos, 1)
+        if limits is None or limits.spend_limit_nanos is None:
+            return None
+        return self.spend(period_of_day(limits.spend_reset, day), limits.spend_limit_nanos)
 
 
 def spend_state(period: Period, limit_nanos: int | None, spent: int, held: int) -> SpendState:

@@ -2,26 +2,26 @@
 
 Every transaction first checks that these are the counters this process knows (generation, file, sequence; see
 `shared_state`). A batch that was applied before gets the decisions of then; otherwise each key is read once,
-its ends and charges are judged in memory, in order, and it is written once.
+its ends and charges are judged in memory, in order (`bookings`), and it is written once.
 """
 
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import orjson
 from limits.strategies import MovingWindowRateLimiter
 
 from shared.counters import datafile, last_batch
-from shared.counters.rate import per_minute
-from shared.counters.rows import BatchContext, KeyRow, Moment, moment_of
+from shared.counters.bookings import book_end, book_hold, book_requests, decide
+from shared.counters.moments import BatchContext, Moment, moment_of
+from shared.counters.rows import KeyRow
 from shared.counters.shared_state import SharedState
 from shared.counters.storage import SqliteStorage, fill
 from shared.counters.transaction import READ_ORG, WRITE_ORG, Transaction
 from shared.counters.values import (
     Batch,
-    Charge,
     CountersLost,
     CountersStatus,
     CountersUnavailable,
@@ -92,38 +92,14 @@ class SqliteCounters:
                     end_number = end.number
                 elif end.number:
                     continue  # it was told when the worker joined
-                tx.row(rows, end.key_id).end(end)
+                book_end(tx, rows, end)
             context = BatchContext(batch.generation, bool(state.live), moment)
-            decisions, admitted = self._decide(tx, rows, batch.charges, context)
+            decisions, admitted = decide(tx, rows, batch.charges, context, self._rate.hit)
             tx.write(rows, moment.day)
-            told = last_batch.encode(moment, batch.charges, admitted)
+            told = last_batch.encode(moment, batch.charges, admitted, state.tracked)
             tx.execute(_WRITE_BATCH, (batch.number, end_number, tx.mark_written(), told, batch.worker_id))
         tx.update_cache(batch.number, end_number, rows)
         return decisions
-
-    def _decide(
-        self, tx: Transaction, rows: dict[str, KeyRow], charges: Sequence[Charge], context: BatchContext
-    ) -> tuple[list[Decision], dict[str, list[int]]]:
-        """The decisions, and the indices of the admitted by key."""
-        decisions: list[Decision] = []
-        admitted: dict[str, list[int]] = {}
-        hit, orgs = self._rate.hit, tx.state.orgs
-        for index, charge in enumerate(charges):
-            key_id = charge.key_id
-            row = rows.get(key_id) or tx.row(rows, key_id)
-            decision: Decision | None = None
-            if charge.org_version != orgs.get(charge.org_id):
-                decision = tx.decide_org(charge, context)
-            decision = decision or row.decide(charge, context)
-            if decision is None:
-                if hit(per_minute(charge.rate_limit_rpm), key_id):
-                    decision = row.admitted(charge, context)
-                    admitted.setdefault(key_id, []).append(index)
-                else:
-                    decision = row.rate_refusal(charge.rate_limit_rpm, context.moment)
-                    assert decision is not None  # noqa: S101 - the window that refused a moment ago refuses still
-            decisions.append(decision)
-        return decisions, admitted
 
     def register(self, worker_id: str, generation: int) -> None:
         """A new worker, which holds nothing. What of it the ledger knew at the cut is not counted again."""
@@ -141,10 +117,10 @@ class SqliteCounters:
             rows: dict[str, KeyRow] = {}
             for end in replay.ends:
                 if end.number > tx.state.end_number:
-                    tx.row(rows, end.key_id).end(end._replace(held_nanos=0))
+                    book_end(tx, rows, end._replace(held_nanos=0, requests=0))
             for hold in replay.holds:
-                tx.row(rows, hold.key_id).hold(hold.day, hold.nanos)
-            _add_buckets(tx, rows, replay.buckets)
+                book_hold(tx, rows, hold)
+            book_requests(tx, rows, replay.buckets)
             tx.write(rows, self.moment().day)
             tx.execute(_WRITE_JOINED, (replay.worker_id, replay.end_number, tx.mark_written()))
 
@@ -162,12 +138,12 @@ class SqliteCounters:
             rows: dict[str, KeyRow] = {}
             for end in replay.ends:
                 if end.number > tx.state.end_number:
-                    tx.row(rows, end.key_id).end(end if tx.state.joined else end._replace(held_nanos=0))
+                    book_end(tx, rows, end if tx.state.joined else end._replace(held_nanos=0, requests=0))
             if tx.state.joined:
                 for hold in replay.holds:
-                    tx.row(rows, hold.key_id).hold(hold.day, -hold.nanos)
+                    book_hold(tx, rows, hold, -1)
             else:
-                _add_buckets(tx, rows, replay.buckets)
+                book_requests(tx, rows, replay.buckets)
             tx.write(rows, self.moment().day)
             tx.execute("DELETE FROM process WHERE id = ?", (replay.worker_id,))
             tx.execute(_WRITE_SEQUENCE, (tx.mark_written(),))
@@ -181,15 +157,21 @@ class SqliteCounters:
         joined, end_number, admitted = rows[0]
         return WorkerState(bool(joined), end_number, last_batch.held(admitted))
 
-    def begin_generation(self, generation: int, workers: Mapping[str, int]) -> None:
-        """Put empty counters in the place of whatever stands there. `workers` (id -> END at the cut) have to join."""
+    def begin_generation(
+        self, generation: int, workers: Mapping[str, int], organizations: Collection[str] = ()
+    ) -> None:
+        """Put empty counters in the place of whatever stands there. `workers` (id -> END at the cut) have to join.
+
+        Of these organisations a row is kept, as of a key.
+        """
         assert self.shared_state is not None  # noqa: S101 - only the ledger writer calls this, and it has one
         shared_state = self.shared_state
         sequence = shared_state.sequence + _SEQUENCE_GAP
 
         def fill_in(connection: sqlite3.Connection) -> None:
             fill(connection)
-            connection.execute("INSERT INTO process VALUES ('', 0, ?, 0, ?, '[]')", (generation, sequence))
+            tracked = orjson.dumps(sorted(organizations)).decode()
+            connection.execute("INSERT INTO process VALUES ('', 0, ?, 0, ?, ?)", (generation, sequence, tracked))
             connection.executemany("INSERT INTO process VALUES (?, 0, 0, ?, 0, '[]')", list(workers.items()))
 
         shared_state.begin_file_change()
@@ -204,7 +186,7 @@ class SqliteCounters:
     def restore_requests(self, generation: int, buckets: Iterable[RateBucket]) -> None:
         """Count requests of the last minute that were admitted before these counters were made."""
         with self._update(generation) as (tx, rows):
-            _add_buckets(tx, rows, list(buckets))
+            book_requests(tx, rows, list(buckets))
 
     def go_live(self, generation: int) -> None:
         """Every worker has joined or is out: limits are enforced again."""
@@ -291,10 +273,3 @@ class SqliteCounters:
 
     def _transaction(self, own_id: str, generation: int) -> Transaction:
         return Transaction(self, own_id, generation)
-
-
-def _add_buckets(tx: Transaction, rows: dict[str, KeyRow], buckets: Sequence[RateBucket]) -> None:
-    """Count requests of the last minute. There may be a hundred thousand, and a worker does nothing else meanwhile."""
-    tx.read_ahead(rows, [one.key_id for one in buckets])
-    for key_id, second, requests in buckets:
-        rows[key_id].window.add(second, requests)

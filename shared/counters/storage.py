@@ -16,7 +16,8 @@ from limits.storage.base import MovingWindowSupport, Storage
 from shared.counters import datafile
 from shared.counters.clock import Clock, SystemClock
 from shared.counters.database import Database
-from shared.counters.rows import KeyRow, Moment
+from shared.counters.moments import Moment
+from shared.counters.rows import KeyRow
 from shared.counters.values import CountersUnavailable
 from shared.counters.window import Window
 

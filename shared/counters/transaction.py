@@ -8,13 +8,16 @@ from typing import Protocol, Self
 import orjson
 
 from shared.counters.database import Database, Row, Session
-from shared.counters.rows import NOT_LOADED, BatchContext, KeyRow
+from shared.counters.moments import BatchContext
+from shared.counters.rows import NOT_LOADED, KeyRow
 from shared.counters.shared_state import SharedState
 from shared.counters.values import Charge, CountersLost, Decision, Missing, Stale
 
-# The row of the counters themselves has the empty id: `batch` is the generation, `joined` whether they are live.
+# The row of the counters themselves has the empty id: `batch` is the generation, `joined` whether they are live, and
+# `admitted` the organisations that they keep a row of.
 _READ_STATE = (
-    "SELECT self.batch, self.joined, (SELECT MAX(sequence) FROM process), own.joined, own.batch, own.end_number"
+    "SELECT self.batch, self.joined, (SELECT MAX(sequence) FROM process), own.joined, own.batch, own.end_number,"
+    " self.admitted"
     " FROM process self LEFT JOIN process own ON own.id = ? WHERE self.id = ''"
 )
 _READ_KEY = "SELECT state FROM key WHERE id = ?"
@@ -37,6 +40,8 @@ class Owner(Protocol):
 
 
 MAX_CACHED_ROWS = 64  # and versions of organisations, between batches
+NONE_TRACKED = "[]"
+_NONE: frozenset[str] = frozenset()
 
 
 class StateCache:
@@ -57,6 +62,7 @@ class StateCache:
         "rows",
         "sequence",
         "stale_rows",
+        "tracked",
         "version",
     )
 
@@ -69,7 +75,9 @@ class StateCache:
         self.joined: int | None  # None: there is no row of `own_id`
         self.number: int
         self.end_number: int
-        self.generation, self.live, self.sequence, self.joined, self.number, self.end_number = row or (0,) * 6
+        *numbers, tracked = row or (*(0,) * 6, NONE_TRACKED)
+        self.generation, self.live, self.sequence, self.joined, self.number, self.end_number = numbers
+        self.tracked = _NONE if tracked == NONE_TRACKED else frozenset(orjson.loads(tracked))
         self.rows: dict[str, KeyRow] = {}
         self.stale_rows = stale_rows  # rows as they were before others committed, which are mostly little else now
         self.orgs: dict[str, int] = {}

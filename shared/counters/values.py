@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import NamedTuple
 
+from shared.organization_limits import OrganizationLimits
+
 
 class CountersUnavailable(Exception):
     """The counters could not be read or written. Nothing was charged, unless a commit's own answer was lost.
@@ -53,6 +55,26 @@ class Charge(NamedTuple):
     loaded_in: int = 0  # the generation of the counters that the worker was in when it began to load the policy
     seq: int = 0  # the worker's own number for it, told back by `worker_state`
     seed: "Seed | None" = None  # what the ledger says of the key, if it was read along, in that generation
+    max_concurrent_requests: int | None = None  # None: unlimited
+    organization: OrganizationLimits | None = None  # judged after the key's own; None: it has none
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether there is anything to judge it by."""
+        return not (
+            self.rate_limit_rpm is None
+            and self.spend_limit_nanos is None
+            and self.max_concurrent_requests is None
+            and self.organization is None
+        )
+
+    @property
+    def is_capped(self) -> bool:
+        """Whether money is a part of that."""
+        organization = self.organization
+        return self.spend_limit_nanos is not None or (
+            organization is not None and organization.spend_limit_nanos is not None
+        )
 
 
 class End(NamedTuple):
@@ -64,6 +86,8 @@ class End(NamedTuple):
     held_nanos: int
     cost_nanos: int
     uncount_second: int = -1  # of a request that is to count no more for its rate, because it was never begun
+    requests: int = 1  # in flight that it takes back; 0: the counters were not asked about it
+    org_id: str = ""  # whose row it is booked on as well, if the counters keep one
 
 
 @dataclass(slots=True)  # not frozen: that would triple what making one costs, once a batch
@@ -78,11 +102,13 @@ class Batch:
 
 
 class Hold(NamedTuple):
-    """An amount that is reserved on a day, for a key, until what it was reserved for has ended."""
+    """An amount that is reserved on a day, for a key, until the requests that it was reserved for have ended."""
 
     key_id: str
     day: int
     nanos: int
+    requests: int = 1
+    org_id: str = ""  # as of an `End`
 
 
 class LastAdmitted(NamedTuple):
@@ -98,6 +124,7 @@ class RateBucket(NamedTuple):
     key_id: str
     second: int
     requests: int
+    org_id: str = ""  # as of an `End`
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +149,7 @@ class WorkerState:
 
 
 class Seed(NamedTuple):
-    """What the ledger says that a key had cost when a generation was cut."""
+    """What the ledger says that a key, or an organisation, had cost when a generation was cut."""
 
     key_id: str
     lifetime_nanos: int
@@ -163,6 +190,7 @@ class Admitted(NamedTuple):
     second: int  # steady, by which the request rate counts it
     rate: RateState | None = None
     spend: SpendState | None = None
+    organization_spend: SpendState | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,11 +210,15 @@ class Unseeded:
     """It is not known yet what the key has spent, so nothing is admitted that has a limit. Nothing was charged."""
 
     generation: int
+    org_id: str = ""  # it is the organisation of which that is not known
 
 
 @dataclass(frozen=True, slots=True)
 class Rebuilding:
-    """Some workers have not told yet what they hold, so nothing is admitted that has a limit. Nothing was charged."""
+    """Some workers have not told yet what they hold, so nothing is admitted that has a limit. Nothing was charged.
+
+    Or the organisation has limits, and had none when these counters were made: then new ones are on their way.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +244,23 @@ class SpendHeld:
     retry_after_seconds: int
 
 
-Decision = Admitted | Stale | Missing | Unseeded | Rebuilding | RateLimited | SpendExceeded | SpendHeld
+@dataclass(frozen=True, slots=True)
+class TooManyConcurrent:
+    """As many requests of the key are in flight as may be at once. One more fits when one of them has ended."""
+
+    limit: int
+    in_flight: int
+
+
+@dataclass(frozen=True, slots=True)
+class OrganizationRefused:
+    """The key's own limits admit it, and what all keys of its organisation may use together does not."""
+
+    refusal: RateLimited | SpendExceeded | SpendHeld
+
+
+Refusal = RateLimited | SpendExceeded | SpendHeld | TooManyConcurrent | OrganizationRefused
+Decision = Admitted | Stale | Missing | Unseeded | Rebuilding | Refusal
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,19 +14,19 @@ from shared.models.alerts import (
     Webhook,
 )
 from shared.models.hand_overs import HandOver
+from shared.models.jobs import JobBooking, ProviderJob
 from shared.models.key_lists import KeyNearLimit, KeySearch, UnchargedKey
 from shared.models.labels import KeyTag, LabelUsage
 from shared.models.ledger import (
     USAGE_CLASSES,
     AccountingState,
-    JobBooking,
     JournalState,
     KeySpend,
     Machine,
     OrganizationRefusals,
+    OrganizationSeed,
     OrganizationUsage,
     PostedHolds,
-    ProviderJob,
     Refusal,
     UsageDaily,
     UsageRecord,
@@ -49,20 +49,32 @@ from shared.models.policy import (
     Organization,
     PolicyOutbox,
     PriceOverride,
-    ProviderCredential,
     ProxyKey,
     Status,
+    boost_of,
+    limit_of,
+    limits_of,
     snapshot_of,
+)
+from shared.models.provider_credentials import (
+    DEFAULT_LABEL,
+    LABEL_LENGTH,
+    MOST_WEIGHT,
+    CredentialRefusal,
+    ProviderCredential,
 )
 
 # The migration that made these tables as they stand here: the last of migrations/versions/.
-REVISION = "0020"
+REVISION = "0023"
 
 __all__ = [
     "ADMIN_SCOPE",
     "AGENT_LENGTH",
+    "DEFAULT_LABEL",
     "EMAIL_LENGTH",
     "ID_LENGTH",
+    "LABEL_LENGTH",
+    "MOST_WEIGHT",
     "NAME_LENGTH",
     "NOTE_LENGTH",
     "REVISION",
@@ -76,6 +88,7 @@ __all__ = [
     "AlertDelivery",
     "AlertRules",
     "AuditEvent",
+    "CredentialRefusal",
     "HandOver",
     "IdempotentCreation",
     "Identity",
@@ -94,6 +107,7 @@ __all__ = [
     "ManagementToken",
     "Organization",
     "OrganizationRefusals",
+    "OrganizationSeed",
     "OrganizationUsage",
     "PolicyOutbox",
     "PostedHolds",
@@ -110,5 +124,8 @@ __all__ = [
     "User",
     "UserSession",
     "Webhook",
+    "boost_of",
+    "limit_of",
+    "limits_of",
     "snapshot_of",
 ]

@@ -67,6 +67,8 @@ class UsageRecord(Base):
     first_byte_ms: Mapped[int | None]  # from the same moment until the provider's answer began
     sent_status: Mapped[int | None]  # HTTP status of the answer that the client was given; None: it was given none
     label: Mapped[str | None] = mapped_column(String(LABEL_LENGTH))  # the client's own, of `x-router-tag`
+    # The credentials that were tried for it, in order, where there is a choice; see `proxyd.accounting.records.Try`.
+    tried: Mapped[list[dict[str, str | None]] | None] = mapped_column(JSON(none_as_null=True))
 
 
 # Tokens that are priced by themselves and shown beside the others; they are among the input and output tokens.
@@ -119,6 +121,20 @@ class OrganizationUsage(UsageSums, Base):
     day: Mapped[date] = mapped_column(Date, primary_key=True)
     provider: Mapped[str] = mapped_column(String(32), primary_key=True)
     model: Mapped[str] = mapped_column(String(255), primary_key=True)
+
+
+class OrganizationSeed(Base):
+    """What an organisation that has limits had cost when generation `generation` was cut: counters begin with it.
+
+    By day and (`day` 1970-01-01) in all. All rows are made anew with each generation.
+    """
+
+    __tablename__ = "organization_seeds"
+
+    org_id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
+    day: Mapped[date] = mapped_column(Date, primary_key=True)
+    generation: Mapped[int] = mapped_column(BigInteger)
+    nanos: Mapped[int] = mapped_column(BigInteger)
 
 
 class KeySpend(Base):
@@ -196,7 +212,8 @@ class OrganizationRefusals(Base):
 class AccountingState(Base):
     """One row: the generation of the counters, raised whenever they are built anew; and whose they are.
 
-    Counters up to the generation `outdated` were told nothing of something that was posted: new ones have to be made.
+    Counters up to the generation `outdated` were told nothing of something that was posted, or keep no row of an
+    organisation that has got limits since: new ones have to be made.
     `installation` was drawn when the database was made, and goes where its rows go. 0 is none.
     """
 
@@ -227,7 +244,8 @@ class PostedHolds(Base):
     __tablename__ = "posted_holds"
 
     worker_id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
-    holds: Mapped[list[tuple[str, int, int]]] = mapped_column(JSON)  # key, day as an ordinal, nano-dollars
+    # Key, day as an ordinal, nano-dollars, requests, organisation.
+    holds: Mapped[list[tuple[str, int, int, int, str]]] = mapped_column(JSON)
 
 
 class JournalState(Base):
@@ -252,47 +270,3 @@ class JournalState(Base):
     registered_at: Mapped[datetime] = mapped_column(UtcDateTime)
     closed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     imported_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-
-
-class ProviderJob(Base):
-    """Work at a provider that is billed later: a background response, a batch. Whom its results are charged to.
-
-    Written before whoever began it is told its name. `results` is the provider's name of the file that they come in,
-    once it was told. Prices and period are those of `admitted_at`.
-    """
-
-    __tablename__ = "provider_jobs"
-    __table_args__ = (
-        Index("ix_provider_jobs_results", "org_id", "provider", "results"),
-        Index("ix_provider_jobs_admitted_at", "admitted_at"),
-    )
-
-    org_id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
-    provider: Mapped[str] = mapped_column(String(32), primary_key=True)
-    job: Mapped[str] = mapped_column(String(255), primary_key=True)  # the provider's name of it
-    key_id: Mapped[str] = mapped_column(String(ID_LENGTH))
-    endpoint: Mapped[str] = mapped_column(String(64))  # that it was begun at
-    works_as: Mapped[str | None] = mapped_column(String(64))  # the endpoint whose answers its results are
-    model: Mapped[str | None] = mapped_column(String(255))  # that was asked for, if one was
-    batch: Mapped[bool]  # billed by the prices of batches
-    day: Mapped[date] = mapped_column(Date)  # UTC day of admission
-    admitted_at: Mapped[datetime] = mapped_column(UtcDateTime)
-    client_ip: Mapped[str | None] = mapped_column(String(45))
-    results: Mapped[str | None] = mapped_column(String(255))
-    label: Mapped[str | None] = mapped_column(String(LABEL_LENGTH))  # that its results are booked under
-
-
-class JobBooking(Base):
-    """Who has taken it upon himself to book a result of a provider's job, so that nobody else does.
-
-    A worker that died may have left some undone: what it took is free again once its journal is closed and has no row
-    of it. `id` is that of the ledger's row; `written` is set once it stands in the journal.
-    """
-
-    __tablename__ = "job_bookings"
-    __table_args__ = (Index("ix_job_bookings_taken_at", "taken_at"),)
-
-    id: Mapped[str] = mapped_column(String(64), primary_key=True)
-    worker_id: Mapped[str] = mapped_column(String(ID_LENGTH))  # whose journal tells of it
-    taken_at: Mapped[datetime] = mapped_column(UtcDateTime)
-    written: Mapped[bool]

@@ -12,7 +12,6 @@ from sqlalchemy import (
     CheckConstraint,
     ForeignKey,
     Index,
-    LargeBinary,
     String,
     UniqueConstraint,
     false,
@@ -21,7 +20,8 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from shared.db import Base, UtcDateTime, by_code_point
-from shared.policy.values import KeySnapshot
+from shared.organization_limits import OrganizationLimits
+from shared.policy.values import KeySnapshot, SpendBoost
 
 Status = Literal["active", "paused", "expired", "revoked"]
 ROLES = ("viewer", "member", "admin")
@@ -63,6 +63,10 @@ class Organization(Base):
     max_expiry_days: Mapped[int | None]
     max_rate_limit_rpm: Mapped[int | None] = mapped_column(BigInteger)
     spend_limit_required: Mapped[bool] = mapped_column(default=False, server_default=false())
+    # What all its keys may use together; NULL is no limit.
+    spend_limit_nanos: Mapped[int | None] = mapped_column(BigInteger)
+    spend_reset: Mapped[str] = mapped_column(String(16), default="never", server_default="never")
+    rate_limit_rpm: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class ProxyKey(Base):
@@ -102,6 +106,9 @@ class ProxyKey(Base):
     rate_limit_rpm: Mapped[int | None] = mapped_column(BigInteger)
     spend_limit_nanos: Mapped[int | None] = mapped_column(BigInteger)
     spend_reset: Mapped[str] = mapped_column(String(16), default="never")
+    # A raise of the limit and its end, both or neither. They stay when it has ended: what runs, `boost_of` tells.
+    spend_limit_boost_nanos: Mapped[int | None] = mapped_column(BigInteger)
+    spend_limit_boost_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
     expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     created_by: Mapped[str] = mapped_column(String(254))
@@ -109,6 +116,7 @@ class ProxyKey(Base):
     revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     paused: Mapped[bool] = mapped_column(default=False, server_default=false())
     version: Mapped[int] = mapped_column(default=1)
+    max_concurrent_requests: Mapped[int | None] = mapped_column(BigInteger)
     # For people: what it belongs to, whom to ask, and anything else worth knowing.
     tags: Mapped[list[str]] = mapped_column(JSON, default=list, server_default="[]")
     owner_email: Mapped[str | None] = mapped_column(by_code_point(EMAIL_LENGTH))
@@ -127,8 +135,26 @@ class ProxyKey(Base):
         return "paused" if self.paused else "active"
 
 
-def snapshot_of(row: Any) -> KeySnapshot:
-    """The frozen value that policy judges by, of a `ProxyKey` or of a row of its columns."""
+def boost_of(row: Any, at: float) -> SpendBoost | None:
+    """The raise of its spend limit that a key has at a moment; its row as for `snapshot_of`."""
+    nanos, until = row.spend_limit_boost_nanos, row.spend_limit_boost_until
+    if nanos is None or until is None or row.spend_limit_nanos is None:
+        return None
+    ends = until.timestamp()
+    return SpendBoost(nanos, ends) if at < ends else None
+
+
+def limit_of(row: Any, at: float) -> int | None:
+    """What a key may spend in its period as things are at a moment; likewise. None: without a limit."""
+    boost = boost_of(row, at)
+    return row.spend_limit_nanos if boost is None else row.spend_limit_nanos + boost.nanos  # type: ignore[no-any-return]
+
+
+def snapshot_of(row: Any, at: float, organization: OrganizationLimits | None = None) -> KeySnapshot:
+    """What policy judges by at a moment (Unix seconds), frozen; of a `ProxyKey` or of a row of its columns.
+
+    `organization`: what it shares with all other keys of its organisation.
+    """
     return KeySnapshot(
         id=row.id,
         org_id=sys.intern(row.org_id),
@@ -141,10 +167,21 @@ def snapshot_of(row: Any) -> KeySnapshot:
         allowed_models=_models(tuple(row.allowed_models)),
         allowed_networks=_networks(tuple(row.allowed_ips)),
         rate_limit_rpm=_limit(row.rate_limit_rpm),
-        spend_limit_nanos=_limit(row.spend_limit_nanos),
+        spend_limit_nanos=_limit(limit_of(row, at)),
         spend_reset=sys.intern(row.spend_reset),
         version=row.version,
+        boost=boost_of(row, at),
+        max_concurrent_requests=_limit(row.max_concurrent_requests),
+        organization=organization,
     )
+
+
+@lru_cache(maxsize=1_000)
+def limits_of(rate_limit_rpm: int | None, spend_limit_nanos: int | None, spend_reset: str) -> OrganizationLimits | None:
+    """An organisation's, one object for all its keys; None if it has none."""
+    if rate_limit_rpm is None and spend_limit_nanos is None:
+        return None
+    return OrganizationLimits(rate_limit_rpm, spend_limit_nanos, spend_reset)
 
 
 # Most keys are like many others in these, and the data plane keeps a hundred thousand of them: each value stands once.
@@ -200,21 +237,6 @@ class ManagementToken(Base):
     last_used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-
-
-class ProviderCredential(Base):
-    """A provider's own key, sealed. `last4` is what people recognise it by."""
-
-    __tablename__ = "provider_credentials"
-    __table_args__ = (UniqueConstraint("org_id", "provider"),)
-
-    id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
-    org_id: Mapped[str] = mapped_column(ForeignKey("organizations.id"))
-    provider: Mapped[str] = mapped_column(String(32))
-    sealed: Mapped[bytes] = mapped_column(LargeBinary)
-    last4: Mapped[str] = mapped_column(String(4))
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
-    created_by: Mapped[str] = mapped_column(String(254))
 
 
 class PriceOverride(Base):

@@ -2,7 +2,7 @@
 
 from shared.policy.reasons import ERRORS, PROVIDER_FAILURES, ErrorSpec, Reason
 from shared.policy.rules import RULES, check_key, evaluate, matches_model, refused_model
-from shared.policy.values import Address, Allow, Charges, Deny, Fact, KeySnapshot, Network, PolicyQuery
+from shared.policy.values import Address, Allow, Charges, Deny, Fact, KeySnapshot, Network, PolicyQuery, SpendBoost
 
 __all__ = [
     "ERRORS",
@@ -18,6 +18,7 @@ __all__ = [
     "Network",
     "PolicyQuery",
     "Reason",
+    "SpendBoost",
     "check_key",
     "evaluate",
     "matches_model",

@@ -28,8 +28,12 @@ class Reason(StrEnum):
     ENDPOINT_NOT_METERED = "endpoint_not_metered"
     MODEL_NOT_PRICED = "model_not_priced"
     RATE_LIMITED = "rate_limited"
+    TOO_MANY_CONCURRENT = "too_many_concurrent"
     SPEND_EXCEEDED = "spend_exceeded"
     SPEND_HELD = "spend_held"
+    ORGANIZATION_RATE_LIMITED = "organization_rate_limited"
+    ORGANIZATION_SPEND_EXCEEDED = "organization_spend_exceeded"
+    ORGANIZATION_SPEND_HELD = "organization_spend_held"
     UNKNOWN_ENDPOINT = "unknown_endpoint"
     PROVIDER_NOT_CONFIGURED = "provider_not_configured"
     LIMITS_UNAVAILABLE = "limits_unavailable"
@@ -90,14 +94,12 @@ ERRORS: dict[Reason, ErrorSpec] = {
     Reason.ENDPOINT_NOT_METERED: ErrorSpec(
         403,
         False,
-        "The cost of this endpoint cannot be metered, and the proxy key {prefix}... has a spend limit of "
-        "${spend_limit_usd}. Use a key without a spend limit.",
+        "The cost of this endpoint cannot be metered, and {limit}. To reach it, {way_out}.",
     ),
     Reason.MODEL_NOT_PRICED: ErrorSpec(
         403,
         False,
-        "{what}, and the proxy key {prefix}... has a spend limit of ${spend_limit_usd}. {cure}, or use a key without a "
-        "spend limit.",
+        "{what}, and {limit}. {cure}, or {way_out}.",
     ),
     Reason.RATE_LIMITED: ErrorSpec(
         429,
@@ -105,18 +107,44 @@ ERRORS: dict[Reason, ErrorSpec] = {
         "The proxy key {prefix}... is limited to {rate_limit_rpm} requests per minute. "
         "The next one is admitted in {retry_after_seconds} s.",
     ),
+    Reason.TOO_MANY_CONCURRENT: ErrorSpec(
+        429,
+        True,
+        "The proxy key {prefix}... may have {max_concurrent_requests} requests in flight at once, and has "
+        "{requests_in_flight}. One more is admitted once one of them has ended.",
+    ),
     Reason.SPEND_EXCEEDED: ErrorSpec(
         403,
         False,
-        "The proxy key {prefix}... may spend ${spend_limit_usd} ({spend_reset}). Spent: ${spent_usd}, held by requests "
-        "in flight: ${held_usd}, this request may need up to ${needed_usd}{made_of}. {resets}",
+        "The proxy key {prefix}... may spend ${limit_usd} ({spend_reset}{raised}). Spent: ${spent_usd}, held by "
+        "requests in flight: ${held_usd}, this request may need up to ${needed_usd}{made_of}. {resets}",
     ),
     Reason.SPEND_HELD: ErrorSpec(
         429,
         True,
-        "The proxy key {prefix}... may spend ${spend_limit_usd} ({spend_reset}). Spent: ${spent_usd}, held by requests "
-        "in flight: ${held_usd}, this request may need up to ${needed_usd}{made_of}. It may fit once those end. "
-        "{resets}",
+        "The proxy key {prefix}... may spend ${limit_usd} ({spend_reset}{raised}). Spent: ${spent_usd}, held by "
+        "requests in flight: ${held_usd}, this request may need up to ${needed_usd}{made_of}. It may fit once those "
+        "end. {resets}",
+    ),
+    Reason.ORGANIZATION_RATE_LIMITED: ErrorSpec(
+        429,
+        True,
+        "All keys of the organisation of the proxy key {prefix}... are limited together to {rate_limit_rpm} requests "
+        "per minute. The next one is admitted in {retry_after_seconds} s.",
+    ),
+    Reason.ORGANIZATION_SPEND_EXCEEDED: ErrorSpec(
+        403,
+        False,
+        "All keys of the organisation of the proxy key {prefix}... may spend ${spend_limit_usd} together "
+        "({spend_reset}). Spent: ${spent_usd}, held by requests in flight: ${held_usd}, this request may need up to "
+        "${needed_usd}{made_of}. {resets}",
+    ),
+    Reason.ORGANIZATION_SPEND_HELD: ErrorSpec(
+        429,
+        True,
+        "All keys of the organisation of the proxy key {prefix}... may spend ${spend_limit_usd} together "
+        "({spend_reset}). Spent: ${spent_usd}, held by requests in flight: ${held_usd}, this request may need up to "
+        "${needed_usd}{made_of}. It may fit once those end. {resets}",
     ),
     Reason.UNKNOWN_ENDPOINT: ErrorSpec(404, False, "{detail}"),
     Reason.PROVIDER_NOT_CONFIGURED: ErrorSpec(

@@ -110,23 +110,43 @@ def refused_model(key: KeySnapshot, model: str | None) -> Deny:
 
 
 def endpoint_not_metered(key: KeySnapshot, query: PolicyQuery, now: float) -> Deny | None:  # noqa: ARG001 - one signature
-    if key.spend_limit_nanos is None or query.metered or query.free:
+    if not key.capped or query.metered or query.free:
         return None
-    limit = money.to_usd(key.spend_limit_nanos)
-    return Deny(Reason.ENDPOINT_NOT_METERED, {"prefix": key.prefix, "spend_limit_usd": limit})
+    return Deny(Reason.ENDPOINT_NOT_METERED, {"prefix": key.prefix, **_caps(key)}, _cap_words(key))
 
 
 def model_not_priced(key: KeySnapshot, query: PolicyQuery, now: float) -> Deny | None:  # noqa: ARG001 - one signature
-    if key.spend_limit_nanos is None or query.free or query.bound_nanos is not None:
+    if not key.capped or query.free or query.bound_nanos is not None:
         return None
     facts = {
         "prefix": key.prefix,
         "model": query.model,
         "provider": query.provider,
         "unpriced": query.unpriced,
-        "spend_limit_usd": money.to_usd(key.spend_limit_nanos),
     }
-    return Deny(Reason.MODEL_NOT_PRICED, {**facts}, _unpriced_words(query))
+    return Deny(Reason.MODEL_NOT_PRICED, {**facts, **_caps(key)}, {**_unpriced_words(query), **_cap_words(key)})
+
+
+def _caps(key: KeySnapshot) -> dict[str, str | None]:
+    """The limits for which its cost must be known: the key's own, and its organisation's if that is the only one."""
+    if (own := key.own_limit_nanos) is not None:
+        return {"spend_limit_usd": money.to_usd(own)}
+    nanos = None if key.organization is None else key.organization.spend_limit_nanos
+    return {"spend_limit_usd": None, "organization_spend_limit_usd": None if nanos is None else money.to_usd(nanos)}
+
+
+def _cap_words(key: KeySnapshot) -> dict[str, str]:
+    told = _caps(key)
+    if (own := told["spend_limit_usd"]) is not None:
+        return {
+            "limit": f"the proxy key {key.prefix}... has a spend limit of ${own}",
+            "way_out": "use a key without a spend limit",
+        }
+    return {
+        "limit": f"the organisation of the proxy key {key.prefix}... has a spend limit of "
+        f"${told['organization_spend_limit_usd']}",
+        "way_out": "have an administrator take that limit away",
+    }
 
 
 # Ends of usage keys.
@@ -167,8 +187,8 @@ RULES: tuple[tuple[RuleFunction, Applies], ...] = (
     *KEY_RULES,
     (provider_not_allowed, lambda key: bool(key.allowed_providers)),
     (model_not_allowed, lambda key: bool(key.allowed_models)),
-    (endpoint_not_metered, lambda key: key.spend_limit_nanos is not None),
-    (model_not_priced, lambda key: key.spend_limit_nanos is not None),
+    (endpoint_not_metered, lambda key: key.capped),
+    (model_not_priced, lambda key: key.capped),
 )
 # These refuse nothing that is metered and has a bound.
 _WITHOUT_BOUND = frozenset((endpoint_not_metered, model_not_priced))
@@ -192,7 +212,11 @@ def evaluate(key: KeySnapshot, query: PolicyQuery, now: float) -> Allow | Deny:
         if (deny := rule(key, query, now)) is not None:
             return deny
     bound_nanos = 0 if query.free or query.bound_nanos is None else query.bound_nanos
-    return Allow(Charges(key.rate_limit_rpm, None if query.free else key.spend_limit_nanos, bound_nanos))
+    shared = key.organization
+    if shared is not None and query.free:
+        # What costs nothing may go out whatever is spent, but counts for the rate.
+        shared = None if shared.rate_limit_rpm is None else shared._replace(spend_limit_nanos=None)
+    return Allow(Charges(key.rate_limit_rpm, None if query.free else key.spend_limit_nanos, bound_nanos, shared))
 
 
 @lru_cache(maxsize=1_024)

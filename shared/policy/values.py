@@ -1,16 +1,24 @@
 """The frozen values that policy reads and answers with."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from typing import Any
+from typing import Any, NamedTuple
 
+from shared.organization_limits import OrganizationLimits
 from shared.policy.reasons import ERRORS, Reason
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 # What a refusal tells machines, in the types and under the names of the API: a list is a list.
 Fact = str | int | bool | None | Sequence["Fact"] | Mapping[str, "Fact"]
+
+
+class SpendBoost(NamedTuple):
+    """A temporary raise of a spend limit."""
+
+    nanos: int
+    until: float  # Unix seconds, from which on there is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +36,34 @@ class KeySnapshot:
     allowed_models: tuple[str, ...]  # globs; empty = all
     allowed_networks: tuple[Network, ...]  # empty = any
     rate_limit_rpm: int | None  # None = unlimited, else at least 1
-    spend_limit_nanos: int | None  # None = unlimited, 0 = nothing may be spent
+    spend_limit_nanos: int | None  # None = unlimited, 0 = nothing may be spent; with the raise that runs
     spend_reset: str  # "never", "daily", "weekly", "monthly"
     version: int = 1  # of this policy, in the order of its edits
+    boost: SpendBoost | None = None  # the raise that ran when this was made
+    max_concurrent_requests: int | None = None  # None = unlimited
+    organization: OrganizationLimits | None = None  # of all its organisation's keys together; None = none
+    # Whether money limits it, its own or its organisation's: then what it costs must be known before it is sent.
+    capped: bool = field(init=False, default=False, compare=False, repr=False)
     # The rules that can refuse anything here, kept by `rules.py`: most keys have few, and every request asks.
     compiled: Any = field(init=False, default=None, compare=False, repr=False)
     # The address that its networks last let in, likewise.
     seen_address: Address | None = field(init=False, default=None, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        shared = self.organization
+        capped = self.spend_limit_nanos is not None or (shared is not None and shared.spend_limit_nanos is not None)
+        object.__setattr__(self, "capped", capped)
+
+    @property
+    def own_limit_nanos(self) -> int | None:
+        """The spend limit as it was set, without a raise."""
+        if self.boost is None or self.spend_limit_nanos is None:
+            return self.spend_limit_nanos
+        return self.spend_limit_nanos - self.boost.nanos
+
+    def without_boost(self) -> "KeySnapshot":
+        """What it is once its raise has ended."""
+        return replace(self, spend_limit_nanos=self.own_limit_nanos, boost=None)
 
 
 @dataclass(slots=True)  # not frozen: that would double what making one costs, once a request
@@ -57,6 +86,7 @@ class Charges:
     rate_limit_rpm: int | None
     spend_limit_nanos: int | None
     bound_nanos: int  # held until it ends; 0 when nothing can be spent or the price is unknown
+    organization: OrganizationLimits | None = None
 
 
 @dataclass(slots=True)  # not frozen: that would double what making one costs, once a request

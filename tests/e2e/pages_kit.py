@@ -38,6 +38,9 @@ def dashboard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Router]:
         hook.raise_for_status()
         router.api("PATCH", "/v1/alerts", json={"recipients": ["ops@example.com"]}).raise_for_status()
         router.api("POST", "/v1/alerts/test").raise_for_status()
+        # One provider with several credentials, one of them switched off.
+        further = {"label": "the one of team b", "credential": "sandbox-of-team-b-0002", "enabled": False}
+        router.api("POST", "/v1/providers/gemini/credentials", json=further).raise_for_status()
         yield router
     finally:
         router.stop_all()

@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from datetime import datetime
+from datetime import UTC, datetime
 
 import pytest
 import requests
@@ -113,3 +113,32 @@ def test_a_rotated_secret_dies_at_the_end_of_its_grace_on_every_worker(router: R
             headers = {"Authorization": f"Bearer {key}"}
             assert requests.get(router.proxy_url + path, headers=headers, timeout=10).status_code == status
     assert wires.ask(0, newest).status_code == 200
+
+
+def test_a_raise_ends_at_its_instant_on_every_worker(router: Router) -> None:
+    """It holds from the answer to its edit on, ends without another one, and is told as long as it runs."""
+    key_id, key = router.create_key(name="raised", spend_limit_usd="0")
+    wires = Wires(router)
+    assert [code(wires.ask(number, key)) for number in range(8)] == ["spend_exceeded"] * 8
+    end = time.time() + 3
+    until = datetime.fromtimestamp(end, UTC).isoformat()
+    router.edit(key_id, spend_limit_boost_usd="5", spend_limit_boost_until=until)
+    about = requests.get(f"{router.proxy_url}/v1/key", headers={"Authorization": f"Bearer {key}"}, timeout=10)
+    told = about.json()
+    names = ("spend_limit_usd", "spend_limit_boost_usd")
+    assert [*(told[name] for name in names), told["spend"]["limit_usd"]] == ["0.00", "5.00", "5.00"]
+    assert datetime.fromisoformat(told["spend_limit_boost_until"]).timestamp() == pytest.approx(end, abs=1e-5)
+    assert about.headers["X-Spend-Limit"] == "5.00"
+    asked, late, early = 0, [], []
+    while (begun := time.time()) < end + 0.2:
+        answer = wires.ask(asked, key)
+        if begun >= end and code(answer) != "spend_exceeded":
+            late.append((begun - end, answer.status_code))
+        if time.time() < end and answer.status_code != 200:
+            early.append((begun - end, code(answer)))
+        asked += 1
+    assert (late, early) == ([], [])
+    refused = [wires.ask(number, key) for number in range(8)]
+    assert {(code(answer), answer.headers["X-Spend-Limit"]) for answer in refused} == {("spend_exceeded", "0.00")}
+    shown = router.api("GET", f"/v1/keys/{key_id}").json()
+    assert [*(shown[name] for name in names), shown["spend"]["limit_usd"]] == ["0.00", None, "0.00"]

@@ -10,7 +10,8 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol, Self
 
@@ -79,8 +80,28 @@ def make_keys(router: Router, *, tight_usd: str = "0.03") -> list[Key]:
         make_key(router, "free"),
         make_key(router, "far", spend_limit_usd="50"),
         make_key(router, "tight", spend_limit_usd=tight_usd),
-        make_key(router, "rate", spend_limit_usd="40", spend_reset="daily", rate_limit_rpm=1_000_000),
+        make_key(
+            router,
+            "rate",
+            spend_limit_usd="40",
+            spend_reset="daily",
+            rate_limit_rpm=1_000_000,
+            max_concurrent_requests=1_000,
+        ),
     ]
+
+
+@contextmanager
+def limits_together(router: Router) -> Iterator[None]:
+    """All keys have limits together, which are far: what they use is counted, and compared by `reckon`."""
+
+    def limit(spend_usd: str | None, rpm: int | None) -> None:
+        document = {"spend_limit_usd": spend_usd, "rate_limit_rpm": rpm}
+        router.api("PATCH", "/v1/organization", json=document).raise_for_status()
+
+    limit("9000000", 1_000_000_000)
+    yield
+    limit(None, None)
 
 
 async def one(

@@ -80,12 +80,15 @@ class Audit:
         return rows
 
     def held(self, keys: Iterable[Key]) -> int | None:
-        """Nano-dollars held for these keys; None while the counters do not answer or are not complete."""
+        """Nano-dollars held for these keys and requests of theirs in flight, added up.
+
+        None while the counters do not answer or are not complete.
+        """
         try:
             if not self._counters.status().live:
                 return None
             rows = self._counters.rows([key.id for key in keys])
-            return sum(held for row in rows.values() for _, held in row.days.values())
+            return sum(row.in_flight + sum(held for _, held in row.days.values()) for row in rows.values())
         except CountersUnavailable:
             return None
 
@@ -95,6 +98,7 @@ class Audit:
         check = CounterCheck(self._engine, self._counters, report)
         for within in ranges(self._engine):
             check.look(within, verify_range(self._engine, within, report))
+        check.look_together()
         check.finish()
         assert report.exit_code == 0, "\n".join(report.lines())
 

@@ -9,7 +9,7 @@ import pytest
 import requests
 from faulty import FaultyRouter, Havoc
 from harness import eventually
-from load_kit import Call, Load, call, make_key, make_keys
+from load_kit import Call, Load, call, limits_together, make_key, make_keys
 from reckoning import limits_are_watched, reckon
 from sizes import SEED, chance, size
 
@@ -22,12 +22,13 @@ def test_kills_at_random_under_load(router: FaultyRouter, tell: Tell) -> None:
     source, kills = chance("kills"), size(40, 1_000)
     havoc = Havoc(router, source)
     before = router.killed.total()
-    with Load(router, keys, seed=SEED) as load, limits_are_watched(router, keys):
-        while router.killed.total() - before < kills:
-            havoc.once()
-        router.wait_until_ready()
-        load.wait_for(20)
-    tell(f"{router.killed.total() - before} kills {dict(router.killed)}: {reckon(router, load.calls, keys)}")
+    with limits_together(router):
+        with Load(router, keys, seed=SEED) as load, limits_are_watched(router, keys):
+            while router.killed.total() - before < kills:
+                havoc.once()
+            router.wait_until_ready()
+            load.wait_for(20)
+        tell(f"{router.killed.total() - before} kills {dict(router.killed)}: {reckon(router, load.calls, keys)}")
 
 
 def test_all_at_once_and_again_before_they_are_ready(router: FaultyRouter, tell: Tell) -> None:

@@ -2,17 +2,15 @@
 
 import shutil
 import sqlite3
-from collections.abc import Callable
-from typing import Any
 
-from accounting_kit import HandClock, Worker, charge
+from accounting_kit import Worker, charge
 from accounting_machine import AMOUNTS, KEYS, Calm
 from accounting_oracle import today
+from dying_kit import Killed, die_between_calls
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
 from sqlalchemy import text
 
-from proxyd.accounting.ledger_writer import LedgerWriter
 from shared.counters import (
     Admitted,
     Batch,
@@ -20,56 +18,7 @@ from shared.counters import (
     Decision,
     SpendExceeded,
 )
-
-
-class Killed(BaseException):
-    """The process ends here."""
-
-
-class Dying:
-    """Stands before a part of the ledger writer and kills it before or after one of its calls."""
-
-    def __init__(self, part: object, tick: Callable[[], None]) -> None:
-        self._part = part
-        self._tick = tick
-
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self._part, name)
-        if name == "shared":
-            return None if found is None else Dying(found, self._tick)
-        if not callable(found):
-            return found
-
-        def call(*arguments: object, **named: object) -> object:
-            self._tick()
-            result = found(*arguments, **named)
-            self._tick()
-            return result
-
-        return call
-
-
-def die_between_calls(writer: LedgerWriter, clock: HandClock, after: int) -> None:
-    """Start a ledger writer and let it do a round; it is killed at the moment `after`, of which each call has two."""
-    left = after
-
-    def tick() -> None:
-        nonlocal left
-        left -= 1
-        if left < 0:
-            raise Killed
-
-    both = ("_counters", "_database")
-    parts = ((writer, both), (writer._generations, both), (writer._machines, both))
-    for part, names in (*parts, (writer._importer, ("_database", "_ledger"))):
-        for name in names:
-            setattr(part, name, Dying(getattr(part, name), tick))
-    try:
-        writer.start()
-        clock.mono_at += 1.0
-        writer.round()
-    except Killed:
-        pass
+from shared.organization_limits import OrganizationLimits
 
 
 class Faulty(Calm):
@@ -257,11 +206,31 @@ class AccountingMachine(Faulty):
     def look(self, key: str, bound: int = 0, limit: int = 2**50) -> Decision:
         worker = self.workers[0]
         seq, answer = worker.admit(
-            charge(key_id=key, version=self.newest[key].version, bound_nanos=bound, spend_limit_nanos=limit)
-        )
+            charge(
+                key_id=key, version=self.newest[key].version, bound_nanos=bound, spend_limit_nanos=limit,
+                org_version=self.newest[key].org_version, organization=self.large_limits(),
+            )
+        )  # fmt: skip
         worker.accounting.void(seq)
         worker.accounting.flush()
         return answer
+
+    def large_limits(self) -> OrganizationLimits | None:
+        """Of all keys, by which nothing is refused; None if they have none."""
+        return None if self.newest[KEYS[0]].together is None else OrganizationLimits(None, 2**50, "daily")
+
+    def agree_together(self) -> None:
+        """The row of all keys, if one has to be kept, is the sum of theirs."""
+        if self.newest[KEYS[0]].together is None:
+            return
+        rows = self.router.observer.rows((*KEYS, "org_1"))
+        org, oldest = rows.pop("org_1"), today(self.router.clock.wall_at) - 37
+        assert org.lifetime == sum(row.lifetime for row in rows.values())
+        assert org.in_flight == sum(row.in_flight for row in rows.values())
+        for at in (0, 1):
+            days = {day for row in (org, *rows.values()) for day in row.days if day > oldest}
+            for day in days:
+                assert org.days.get(day, [0, 0])[at] == sum(row.days.get(day, [0, 0])[at] for row in rows.values())
 
     def agree(self) -> None:
         """I3, I5, I8, I10, I11: ledger, sums, counters, oracle and the provider's invoice are one."""
@@ -279,6 +248,7 @@ class AccountingMachine(Faulty):
             totals: dict[str, int] = dict(
                 connection.execute(text("select key_id, total_nanos from key_spend where day = '1970-01-01'")).all()
             )
+        self.agree_together()
         for key in KEYS:
             spent = self.oracle.spent_by_day(key)
             days = counted[key].days
@@ -287,6 +257,7 @@ class AccountingMachine(Faulty):
                 day: nanos for day, nanos in spent.items() if day > oldest
             }
             assert {day: held for day, (_, held) in days.items() if held} == self.oracle.held_by_day(key)
+            assert counted[key].in_flight == self.oracle.in_flight(key)
             assert counted[key].lifetime == daily.get(key, 0) == totals.get(key, 0) == sum(spent.values())
 
     def exactly_what_fits_is_admitted(self, key: str) -> None:

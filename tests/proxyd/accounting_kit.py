@@ -1,5 +1,6 @@
 """All parts of the accounting in one process: real counters, journals and ledger, clocks that are turned by hand."""
 
+import importlib.util
 import itertools
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -7,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import gevent
+from alembic.operations import Operations
+from alembic.runtime.migration import MigrationContext
 from ledger_kit import NOON, attempt, settlement
 from sqlalchemy import Connection, Engine, text
 
@@ -222,6 +225,21 @@ class Router:
             self.writer.round()
             gevent.sleep(HURRY_SECONDS)  # as its process does
         raise AssertionError
+
+
+def keep_sums_of_organizations(connection: Connection) -> None:
+    """As the tables of an installation do it, by the migration that made them do so."""
+    path = Path(__file__).parents[2] / "migrations" / "versions" / "0009_rotation.py"
+    spec = importlib.util.spec_from_file_location("sums_of_organizations", path)
+    assert spec is not None
+    assert spec.loader is not None
+    migration = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(migration)
+    with Operations.context(MigrationContext.configure(connection)):
+        if connection.dialect.name == "sqlite":
+            migration._keep_sums_sqlite()
+        else:
+            migration._keep_sums_postgresql()
 
 
 def charge(**fields: object) -> Charge:

@@ -2,10 +2,11 @@
 
 import shutil
 import tempfile
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from accounting_kit import Router, Worker
+from accounting_kit import Router, Worker, keep_sums_of_organizations
 from accounting_oracle import Call, Oracle, Policy, today
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
@@ -20,15 +21,20 @@ from shared.counters import (
     CountersUnavailable,
     Decision,
     Missing,
+    OrganizationRefused,
     RateLimited,
     SpendExceeded,
     SpendHeld,
     Stale,
+    TooManyConcurrent,
 )
+from shared.organization_limits import OrganizationLimits
 
 KEYS = ("key_1", "key_2")
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 AMOUNTS = st.integers(0, 1_200)
+RESETS = ("daily", "monthly", "never")
+REFUSED = RateLimited | SpendHeld | SpendExceeded | TooManyConcurrent | OrganizationRefused
 
 
 def fill(connection: Connection) -> None:
@@ -55,6 +61,7 @@ def template() -> Path:
     engine = db.create(f"sqlite:///{path}")
     db.Base.metadata.create_all(engine)
     with engine.begin() as connection:
+        keep_sums_of_organizations(connection)
         fill(connection)
     engine.dispose()
     return path
@@ -106,7 +113,7 @@ class Calm(RuleBasedStateMachine):
             try:
                 answer = worker.accounting.admit(seq, asked, attempt_of)
             except CountersUnavailable:
-                if policy.limit_nanos is None:
+                if not asked.is_capped:
                     self.begin_unheld(worker, key, seq, name, bound)
                 return None
             if not isinstance(answer, Stale | Missing):
@@ -119,9 +126,9 @@ class Calm(RuleBasedStateMachine):
     def judge(self, worker: Worker, policy: Policy, seq: int, name: str, bound: int, answer: Decision) -> None:
         """I2, I9 and I12, at each admission and whatever was lost before."""
         if not isinstance(answer, Admitted):
-            assert isinstance(answer, RateLimited | SpendHeld | SpendExceeded), answer
+            assert isinstance(answer, REFUSED), answer
             return
-        assert policy.version == self.newest[policy.key_id].version, "an edit that was answered is not obeyed"
+        assert policy == self.newest[policy.key_id], "an edit that was answered is not obeyed"
         call = Call(name, seq, policy.key_id, worker.id, answer.day, answer.second, bound, held=True)
         self.oracle.calls[name] = call
         if policy.limit_nanos is not None:
@@ -129,6 +136,20 @@ class Calm(RuleBasedStateMachine):
             assert total <= policy.limit_nanos, f"{total} of {policy.limit_nanos}"
         if policy.rpm is not None:
             assert self.oracle.requests(policy.key_id, answer.second, self.unknown_workers()) <= policy.rpm
+        if policy.most is not None:
+            assert self.oracle.in_flight(policy.key_id) <= policy.most
+        if policy.together is not None:
+            self.judge_together(policy.together, answer)
+
+    def judge_together(self, limits: OrganizationLimits, answer: Admitted) -> None:
+        """The same of all keys together."""
+        rpm, limit, reset = limits
+        if limit is not None:
+            total = sum(self.oracle.liability(key, reset, answer.day) for key in KEYS)
+            assert total <= limit, f"{total} of {limit}, all keys together"
+        if rpm is not None:
+            unknown = self.unknown_workers()
+            assert sum(self.oracle.requests(key, answer.second, unknown) for key in KEYS) <= rpm
 
     def unknown_workers(self) -> set[str]:
         """Those whose requests of the last minute nobody can know of now."""
@@ -203,25 +224,56 @@ class Calm(RuleBasedStateMachine):
 
     @rule(
         key=st.sampled_from(KEYS), limit=st.none() | AMOUNTS, rpm=st.none() | st.integers(0, 4),
-        reset=st.sampled_from(["daily", "monthly", "never"]), told=st.booleans(), dies=st.booleans(),
+        reset=st.sampled_from(RESETS), told=st.booleans(), dies=st.booleans(), most=st.sampled_from([None, None, 1, 2]),
     )  # fmt: skip
-    def edit(self, key: str, limit: int | None, rpm: int | None, reset: str, told: bool, dies: bool) -> None:
+    def edit(
+        self, key: str, limit: int | None, rpm: int | None, reset: str, told: bool, dies: bool, most: int | None
+    ) -> None:
         """As the dashboard does it: commit, tell the counters, answer. One that could not tell is not answered."""
         version = self.newest[key].version + 1
         with self.engine.begin() as connection:
             connection.execute(text("update proxy_keys set version = :v where id = :k"), {"v": version, "k": key})
             connection.execute(text("insert into policy_outbox (subject) values (:k)"), {"k": key})
-        self.newest[key] = Policy(key, version, limit, rpm, reset)
+        before = self.newest[key]
+        self.newest[key] = replace(before, version=version, limit_nanos=limit, rpm=rpm, reset=reset, most=most)
+        self.publish(key, {key: version}, {}, told=told, dies=dies)
+
+    @rule(
+        limit=st.none() | AMOUNTS, rpm=st.none() | st.integers(1, 5), reset=st.sampled_from(RESETS),
+        told=st.booleans(), dies=st.booleans(),
+    )  # fmt: skip
+    def edit_together(self, limit: int | None, rpm: int | None, reset: str, told: bool, dies: bool) -> None:
+        """What all keys may use. The first limit wants new counters, in the transaction of the edit."""
+        before = self.newest[KEYS[0]]
+        version = before.org_version + 1
+        limits = None if limit is None and rpm is None else OrganizationLimits(rpm, limit, reset)
+        with self.engine.begin() as connection:
+            connection.execute(
+                text(
+                    "update organizations set policy_version = :v, spend_limit_nanos = :l, rate_limit_rpm = :r,"
+                    " spend_reset = :s where id = 'org_1'"
+                ),
+                {"v": version, "l": limit, "r": rpm, "s": reset},
+            )
+            connection.execute(text("insert into policy_outbox (subject) values ('org_1')"))
+            if before.together is None and limits is not None:
+                connection.execute(text("update accounting_state set outdated = generation"))
+        for key in KEYS:
+            self.newest[key] = replace(self.newest[key], org_version=version, together=limits)
+        self.publish("org_1", {}, {"org_1": version}, told=told, dies=dies)
+
+    def publish(self, subject: str, keys: dict[str, int], orgs: dict[str, int], *, told: bool, dies: bool) -> None:
         try:
             self.router.renew_observer()
             if dies:
                 raise CountersLost("the dashboard died")
-            self.router.observer.publish(self.router.database.generation(), {key: version}, {})
+            self.router.observer.publish(self.router.database.generation(), keys, orgs)
         except CountersUnavailable:
             # Nobody was answered, so old snapshots may pass until the ledger writer has told.
             for worker in self.workers:
-                self.cached[worker.id, key] = self.newest[key]
+                for key in keys or KEYS:
+                    self.cached[worker.id, key] = self.newest[key]
         else:
             if told:
                 with self.engine.begin() as connection:
-                    connection.execute(text("delete from policy_outbox where subject = :k"), {"k": key})
+                    connection.execute(text("delete from policy_outbox where subject = :k"), {"k": subject})

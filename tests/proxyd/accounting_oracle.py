@@ -5,25 +5,29 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Literal
 
-from shared.counters import Charge, moment_of
-from shared.counters.rows import period_of_day
+from shared.counters import Charge, moment_of, period_of_day
+from shared.organization_limits import OrganizationLimits
 
 WINDOW_SECONDS = 60
 
 
 @dataclass
 class Policy:
-    """A key as the database has it."""
+    """A key as the database has it, and what it shares with all others."""
 
     key_id: str
     version: int = 1
     limit_nanos: int | None = 1_000
     rpm: int | None = None
     reset: str = "daily"
+    most: int | None = None
+    org_version: int = 1
+    together: OrganizationLimits | None = None
 
     def charge(self, bound_nanos: int) -> Charge:
         return Charge(
-            self.key_id, "org_1", self.version, 1, self.rpm, self.limit_nanos, self.reset, bound_nanos
+            self.key_id, "org_1", self.version, self.org_version, self.rpm, self.limit_nanos, self.reset, bound_nanos,
+            max_concurrent_requests=self.most, organization=self.together,
         )  # fmt: skip
 
 
@@ -85,6 +89,13 @@ class Oracle:
             ):
                 total += call.known_nanos
         return total
+
+    def in_flight(self, key_id: str) -> int:
+        """Requests that were admitted through counters that still know of them, and have not ended."""
+        return sum(
+            call.key_id == key_id and call.held and call.state == "open" and call.imported_nanos is None
+            for call in self.calls.values()
+        )
 
     def requests(self, key_id: str, second: int, unknown: Collection[str] = ()) -> int:
         """Requests that weigh in the minute before a steady second, but for those of workers that are unknown now."""

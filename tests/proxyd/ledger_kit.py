@@ -4,7 +4,7 @@ from datetime import date
 from typing import Any
 
 from proxyd.accounting.accounting_state import AccountingDatabase
-from proxyd.accounting.records import Attempt, EndRecord, Settlement
+from proxyd.accounting.records import Attempt, EndRecord, Settlement, Try
 
 DAY = date(2026, 11, 24).toordinal()
 NOON = 1_795_521_600.0  # of that day, in Unix seconds
@@ -24,6 +24,7 @@ def settlement(**fields: Any) -> Settlement:
         "status": 200, "outcome": "ok", "flags": (), "usage": {"input_tokens": 3, "output_tokens": 5},
         "served_model": "gpt-4o-2024-08-06", "service_tier": "default", "price": {"id": "gpt-4o"}, "cost_nanos": 700,
         "duration_ms": 12, "provider_request_id": "p-1", "first_byte_ms": 7, "sent_status": 200,
+        "tried": (Try("default", "0001", "rate_limited"), Try("zwei ü", "0002", None)),
     }  # fmt: skip
     return Settlement(**{**values, **fields})
 

@@ -20,10 +20,11 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from accounting_faults import AccountingMachine, die_between_calls
+from accounting_faults import AccountingMachine
 from accounting_kit import Worker
 from accounting_machine import KEYS, MEMORY, fill
 from accounting_oracle import Oracle, Policy
+from dying_kit import die_between_calls
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 from machines_kit import Machine, Machines, copy_of, import_copy

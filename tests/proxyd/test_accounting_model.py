@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from accounting_faults import AccountingMachine
+from accounting_kit import keep_sums_of_organizations
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 from machines_machine import TwoMachines
@@ -50,6 +51,8 @@ def test_it_holds_under_every_fault_of_two_machines(
     engine = db.create(postgres.replace("postgresql://", "postgresql+psycopg://"))
     engine.pool._pre_ping = False  # nobody ends its connections here, and each question would begin with another one
     db.Base.metadata.create_all(engine)
+    with engine.begin() as connection:
+        keep_sums_of_organizations(connection)
     monkeypatch.setattr(TwoMachines, "server", server, raising=False)
     monkeypatch.setattr(TwoMachines, "engine", engine, raising=False)
     try:

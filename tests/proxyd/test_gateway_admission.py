@@ -1,25 +1,32 @@
 """What is admitted, and what is said, by a snapshot of a key that may have been overtaken."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import Any
 
 import pytest
-from accounting_kit import Worker
+from accounting_kit import Router, Worker
+from ledger_kit import NOON
+from request_kit import Untouched
 from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from proxyd.gateway.admission import AdmissionController
-from proxyd.gateway.context import RequestContext
+from proxyd.gateway.context import Admission, RequestContext
+from proxyd.gateway.head import head_info
 from proxyd.gateway.limits import Limits
 from proxyd.gateway.rejection import Rejection
 from proxyd.gateway.route import Target, Unified, find_route, unified_target
 from proxyd.key_cache import KeyCache
-from shared.catalog import PROVIDERS
+from proxyd.messages import Request
+from proxyd.providers import Parsed
+from shared.catalog import PROVIDERS, Kind
 from shared.keys import NewKey
 from shared.models import ProxyKey
 from shared.policy import Reason
+from shared.pricing import Size, bound
 from shared.sealing import Sealer
 
 MakeKey = Callable[..., tuple[str, NewKey]]
@@ -49,6 +56,51 @@ def admission(engine: Engine, sealer: Sealer, worker: Worker, database: Database
     keys = KeyCache(engine, sealer, database.offload, generation=lambda: worker.membership.generation)
     limits = Limits(worker.counters, worker.accounting, lambda *_: None)
     return AdmissionController(keys, worker.counters, worker.accounting, limits)
+
+
+def test_a_raise_that_ends_while_the_body_is_on_its_way_raises_nothing(
+    engine: Engine, sealer: Sealer, worker: Worker, router: Router, make_key: MakeKey
+) -> None:
+    """The key was found while it ran; what is judged is the moment of admission."""
+    size = Size(1_000, output_limit=1_000)
+    needed = bound("openai", "gpt-4o", size, at=NOON)
+    assert needed is not None
+    until = datetime.fromtimestamp(NOON + 10, UTC)
+    _, secret = make_key(spend_limit_nanos=1, spend_limit_boost_nanos=needed, spend_limit_boost_until=until)
+    now = [NOON]
+    keys = KeyCache(
+        engine,
+        sealer,
+        lambda function, *arguments: function(*arguments),
+        generation=lambda: worker.membership.generation,
+        now=lambda: now[0],
+    )
+    limits = Limits(worker.counters, worker.accounting, router.database.seeds)
+    admission = AdmissionController(keys, worker.counters, worker.accounting, limits, now=lambda: now[0])
+
+    def admitted() -> Admission | Rejection:
+        untouched = Untouched()
+        request = Request("POST", "/openai/v1/chat/completions", "", (), untouched, untouched)
+        seq, number = worker.accounting.new_id()
+        head = head_info(request, ())
+        context = RequestContext(request, seq, number, head, ip_address("10.0.0.1"), "openai", 0.0, secret.digest)
+        assert isinstance(head.match.route, Target)
+        context.target, context.model = head.match.route, "gpt-4o"
+        context.parsed = Parsed(Kind.CHAT, "gpt-4o", False, size, False, {}, b"")
+        return admission.admit(known, context)
+
+    known = keys.find(secret.digest)
+    now[0] = NOON + 10
+    refused = admitted()
+    assert isinstance(refused, Rejection)
+    assert refused.deny.reason is Reason.SPEND_EXCEEDED
+    assert (refused.deny.facts["limit_usd"], refused.deny.facts["spend_limit_boost_usd"]) == ("0.000000001", None)
+    now[0] = NOON + 9.999
+    assert isinstance(admitted(), Admission)
+    held = admitted()
+    assert isinstance(held, Rejection)
+    assert held.deny.reason is Reason.SPEND_HELD
+    assert held.deny.facts["spend_limit_boost_until"] == "2026-11-24T12:00:10Z"
 
 
 def context_of(secret: NewKey) -> RequestContext:

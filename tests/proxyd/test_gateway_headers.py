@@ -18,7 +18,7 @@ SPEND = SpendState(NANOS_PER_USD, 0, 0, NANOS_PER_USD, date(2026, 11, 1), date(2
 
 
 def look(headers: Headers) -> ResponseHeaders:
-    return read_response_headers(headers, SECRET)
+    return read_response_headers(headers, (SECRET,))
 
 
 def sent(*headers: Header) -> list[Header]:
@@ -147,6 +147,6 @@ def test_limits_are_told_as_they_are() -> None:
 
 
 def test_the_credential_is_masked_in_headers() -> None:
-    assert masked_headers([(b"x-echo", b"Bearer " + SECRET)], SECRET) == [(b"x-echo", b"Bearer " + MASK)]
+    assert masked_headers([(b"x-echo", b"Bearer " + SECRET)], (SECRET,)) == [(b"x-echo", b"Bearer " + MASK)]
     echoed = ((b"x-echo", b"Bearer " + SECRET), (b"x-request-id", SECRET))
     assert SECRET not in b"".join(value for _, value in returned(look(echoed), [], b"req_1"))

@@ -196,10 +196,9 @@ def test_a_journal_of_the_release_before_is_read_finished_and_gone_on_with(tmp_p
     data = b"".join(frames.frame(seed, kind, text.encode()) for kind, text in old)
     rewrite(journal, 1, data + bytes(4000))
     (record,) = all_ends(journal)
-    assert record.settlement is not None
-    told = record.settlement
+    assert (told := record.settlement) is not None
     assert (told.outcome, told.flags, told.cost_nanos, told.duration_ms) == ("ok", ("overrun",), 700, 12)
-    assert (told.provider_request_id, told.first_byte_ms, told.sent_status) == ("p-1", None, None)
+    assert (told.provider_request_id, told.first_byte_ms, told.sent_status, told.tried) == ("p-1", None, None, None)
     assert end_open_attempts(tmp_path, journal.worker_id) == 1
     _, crashed = all_ends(journal)
     assert crashed.settlement is not None

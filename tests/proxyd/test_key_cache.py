@@ -47,6 +47,11 @@ class World:
         self.gate = None
 
 
+def secrets_of(known: KnownKey) -> dict[str, str]:
+    """The credentials that are tried first."""
+    return {slug: several.choose(in_order=True).secret for slug, several in known.credentials.items()}
+
+
 @pytest.fixture
 def world() -> World:
     return World()
@@ -87,7 +92,7 @@ def test_it_works(cache: KeyCache, make_key: MakeKey) -> None:
     key_id, secret = make_key(rate_limit_rpm=60, allowed_ips=["10.0.0.0/8"])
     known = found(cache.find(secret.digest))
     assert (known.key.id, known.key.rate_limit_rpm, known.key.version) == (key_id, 60, 1)
-    assert (known.credentials, known.org_version, known.valid_until) == ({"openai": "sk-real"}, 1, None)
+    assert (secrets_of(known), known.org_version, known.valid_until) == ({"openai": "sk-real"}, 1, None)
     assert "sk-real" not in repr(known)
 
 
@@ -124,12 +129,12 @@ def test_credentials_are_loaded_anew_when_the_organisations_version_moves(
     with Session(engine) as session:
         session.query(ProviderCredential).one().sealed = sealer.seal("sk-new")
         session.commit()
-    assert found(cache.reload(secret.digest)).credentials == {"openai": "sk-real"}
+    assert secrets_of(found(cache.reload(secret.digest))) == {"openai": "sk-real"}
     with Session(engine) as session:
         session.query(Organization).one().policy_version = 2
         session.commit()
     known = found(cache.reload(secret.digest))
-    assert (known.credentials, known.org_version) == ({"openai": "sk-new"}, 2)
+    assert (secrets_of(known), known.org_version) == ({"openai": "sk-new"}, 2)
 
 
 def test_reload_tells_what_stands_there_now(cache: KeyCache, make_key: MakeKey, engine: Engine) -> None:

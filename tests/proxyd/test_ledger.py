@@ -63,6 +63,7 @@ def test_it_works(any_engine: Engine, ledger: Ledger, database: AccountingDataba
     ):
         assert getattr(row, name) == getattr(used, name), name
     assert (row.flags, row.input_tokens, row.output_tokens) == ([], 3, 5)
+    assert row.tried == [one._asdict() for one in used.tried or ()]
     assert (row.day, row.admitted_at) == (date(2026, 11, 24), datetime.fromtimestamp(NOON, UTC))
     assert reached(database) == FIRST
 
@@ -84,13 +85,19 @@ def test_the_models_read_what_the_ledger_wrote(any_engine: Engine, ledger: Ledge
         1,
         attempt(requested_model=None, streamed=True),
         settlement(
-            price=None, status=None, flags=("crash", "estimated"), usage={}, first_byte_ms=None, sent_status=None
+            price=None,
+            status=None,
+            flags=("crash", "estimated"),
+            usage={},
+            first_byte_ms=None,
+            sent_status=None,
+            tried=None,
         ),
     )
     ledger.post("01W", [record], START, FIRST)
     (row,) = rows(any_engine)
     assert (row.price, row.status, row.requested_model, row.streamed) == (None, None, None, True)
-    assert (row.first_byte_ms, row.sent_status) == (None, None)
+    assert (row.first_byte_ms, row.sent_status, row.tried) == (None, None, None)
     assert (row.flags, row.usage, row.input_tokens) == (["crash", "estimated"], {}, 0)
 
 

@@ -18,6 +18,10 @@ def journal(tmp_path: Path) -> Journal:
     return Journal(tmp_path)
 
 
+def hold(key_id: str, day: int, nanos: int, requests: int = 1) -> Hold:
+    return Hold(key_id, day, nanos, requests, "org_1")
+
+
 def held(holds: OpenHolds, journal: Journal) -> list[Hold]:
     return holds.of([journal.worker_id])[journal.worker_id]
 
@@ -26,10 +30,10 @@ def test_it_works(journal: Journal) -> None:
     holds = OpenHolds(journal.directory)
     assert held(holds, journal) == []
     journal.begin([(seq, attempt(seq, held_nanos=seq)) for seq in (1, 2, 4)])
-    assert held(holds, journal) == [Hold("key_1", DAY, 7)]
+    assert held(holds, journal) == [hold("key_1", DAY, 7, 3)]
     journal.end(2, settlement())
     journal.begin([(5, attempt(5, held_nanos=9, key_id="key_2")), (6, attempt(6, held_nanos=3, day=DAY + 1))])
-    expected = [Hold("key_1", DAY, 5), Hold("key_1", DAY + 1, 3), Hold("key_2", DAY, 9)]
+    expected = [hold("key_1", DAY, 5, 2), hold("key_1", DAY + 1, 3), hold("key_2", DAY, 9)]
     assert held(holds, journal) == expected
     assert held(OpenHolds(journal.directory), journal) == expected
     for seq in (1, 4, 5, 6):
@@ -40,8 +44,14 @@ def test_it_works(journal: Journal) -> None:
 def test_what_the_counters_were_not_asked_about_is_not_held(journal: Journal) -> None:
     holds = OpenHolds(journal.directory)
     assert held(holds, journal) == []
-    journal.begin([(1, attempt(1, held_nanos=0))])
+    journal.begin([(1, attempt(1, held_nanos=0, second=-1))])
     assert held(holds, journal) == held(OpenHolds(journal.directory), journal) == []
+
+
+def test_what_costs_nothing_is_one_of_the_requests_in_flight(journal: Journal) -> None:
+    holds = OpenHolds(journal.directory)
+    journal.begin([(1, attempt(1, held_nanos=0))])
+    assert held(holds, journal) == held(OpenHolds(journal.directory), journal) == [hold("key_1", DAY, 0)]
 
 
 def test_a_worker_that_is_gone_is_forgotten(journal: Journal) -> None:
@@ -62,10 +72,10 @@ def test_over_many_segments(journal: Journal, look: bool) -> None:
         seq += 1
         journal.begin([(seq, attempt(seq, held_nanos=3))])
         if look and not seq % 500:
-            assert held(holds, journal) == [Hold("key_1", DAY, 8)]
+            assert held(holds, journal) == [hold("key_1", DAY, 8, 2)]
         journal.end(seq, settlement())
     assert seq * 400 > SEGMENT_BYTES
-    assert held(holds, journal) == [Hold("key_1", DAY, 5)]
+    assert held(holds, journal) == [hold("key_1", DAY, 5)]
 
 
 def test_a_record_that_is_being_written_is_read_later(journal: Journal) -> None:
@@ -76,9 +86,9 @@ def test_a_record_that_is_being_written_is_read_later(journal: Journal) -> None:
     journal.begin([(2, attempt(2, held_nanos=7))])
     after = path.read_bytes()
     path.write_bytes(after[: position + 40] + whole[position + 40 :])
-    assert held(holds, journal) == [Hold("key_1", DAY, 5)]
+    assert held(holds, journal) == [hold("key_1", DAY, 5)]
     path.write_bytes(after)
-    assert held(holds, journal) == [Hold("key_1", DAY, 12)]
+    assert held(holds, journal) == [hold("key_1", DAY, 12, 2)]
 
 
 @settings(max_examples=50)

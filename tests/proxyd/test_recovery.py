@@ -21,7 +21,7 @@ def test_a_hold_whose_answer_was_lost_is_given_back_though_its_request_was_let_t
     with pytest.raises(CountersUnavailable):
         worker.accounting.admit(seq, charge(spend_limit_nanos=None)._replace(seq=seq), lambda _: attempt(id=name))
     assert router.spent() == (0, 1_000)
-    worker.accounting.begin_unheld(seq, attempt(id=name, held_nanos=0))
+    worker.accounting.begin_unheld(seq, attempt(id=name, held_nanos=0, second=-1))
     router.workers.remove(worker)
     worker.kill()
     router.rounds(2)

@@ -156,3 +156,32 @@ def test_a_taken_port_is_told(url: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
     assert done.returncode == 1
     assert "cannot listen" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("credential", "statuses"),
+    [
+        ("sandbox-answers-401-abcd1234", [401, 401]),
+        ("sandbox-answers-429-abcd1235", [429, 429]),
+        ("sandbox-answers-503-1of2-abcd1236", [503, 200, 503, 200]),
+        ("sandbox-answers-429-2of3-abcd1237", [429, 429, 200, 429]),
+        ("sandbox-answers-418-abcd1238", [200]),
+        ("sandbox-answers-401", [200]),
+    ],
+)
+def test_a_credential_may_be_told_to_fail(url: str, credential: str, statuses: list[int]) -> None:
+    headers = {"authorization": f"Bearer {credential}"}
+    answers = [post(url, "/v1/chat/completions", CHAT, headers) for _ in statuses]
+    assert [answer.status_code for answer in answers] == statuses
+    for answer in answers:
+        assert ("retry-after" in answer.headers) == (answer.status_code in (429, 503))
+    attempts = invoice(url)["attempts"]
+    assert [bool(attempt["cost_nanos"]) for attempt in attempts] == [status == 200 for status in statuses]
+    assert {attempt["key_ending"] for attempt in attempts} == {credential[-4:]}
+
+
+def test_a_credential_may_be_told_to_be_hung_up_on(url: str) -> None:
+    headers = {"authorization": "Bearer sandbox-answers-nothing-abcd1239"}
+    with pytest.raises(requests.ConnectionError):
+        post(url, "/v1/chat/completions", CHAT, headers)
+    assert (only_attempt(url)["cut"], only_attempt(url)["cost_nanos"]) == (True, 0)

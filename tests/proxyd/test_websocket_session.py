@@ -85,7 +85,7 @@ class Stage:
         self.rows: list[str] = []
         context: Any = SimpleNamespace(target=SimpleNamespace(provider=SimpleNamespace(label="OpenAI")))
         attempt: Any = SimpleNamespace(
-            admission=SimpleNamespace(credential="sk-real"), context=context, end=self.rows.append
+            admission=SimpleNamespace(secrets=(b"sk-real",)), context=context, end=self.rows.append
         )
         turns: Any = SimpleNamespace(session=SimpleNamespace(key=None, digest="d", client_ip=None))
         upstream: Any = self.provider

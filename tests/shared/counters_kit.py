@@ -1,12 +1,13 @@
 """What tests of the counters share: a clock of their own, charges with few words, a data directory, and a worker."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
 from shared.counters import (
     Batch,
+    BatchContext,
     Charge,
     Counters,
     Decision,
@@ -19,7 +20,7 @@ from shared.counters import (
     moment_of,
     spend_of,
 )
-from shared.counters.rows import BatchContext
+from shared.organization_limits import OrganizationLimits
 
 NOON = 1_800_014_400.0  # 2027-01-15T12:00:00Z, a Friday
 TODAY = date(2027, 1, 15).toordinal()
@@ -61,8 +62,18 @@ def charge(
     org_version: int = 1,
     loaded_in: int = 0,
     seq: int = 0,
+    most: int | None = None,
+    together: OrganizationLimits | None = None,
 ) -> Charge:
-    return Charge(key_id, org, version, org_version, rpm, limit, reset, bound, loaded_in, seq)
+    return Charge(
+        key_id, org, version, org_version, rpm, limit, reset, bound, loaded_in, seq,
+        max_concurrent_requests=most, organization=together,
+    )  # fmt: skip
+
+
+def together(rpm: int | None = None, limit: int | None = None, reset: str = "never") -> OrganizationLimits:
+    """What all keys of an organisation may use."""
+    return OrganizationLimits(rpm, limit, reset)
 
 
 @dataclass
@@ -89,13 +100,16 @@ class Home:
         for counters in self.opened:
             counters.close()
 
-    def live(self, generation: int = 1, *keys: str) -> Counters:
-        """Counters in which limits are enforced, with these keys known and seeded with nothing."""
+    def live(self, generation: int = 1, *keys: str, tracked: Collection[str] = ()) -> Counters:
+        """Counters in which limits are enforced, with these keys known and seeded with nothing.
+
+        Of the organisations that are tracked a row is kept, seeded likewise.
+        """
         counters = self.connect()
-        counters.begin_generation(generation, {})
+        counters.begin_generation(generation, {}, tracked)
         counters.go_live(generation)
         counters.publish(generation, dict.fromkeys(keys, 1), {"org": 1})
-        counters.seed(generation, [Seed(key, 0, {}) for key in keys])
+        counters.seed(generation, [Seed(id_, 0, {}) for id_ in (*keys, *tracked)])
         return counters
 
 
@@ -115,7 +129,7 @@ class Worker:
 
     def end(self, key_id: str = "key", *, day: int, held: int = 0, cost: int = 0) -> End:
         self.end_number += 1
-        return End(self.end_number, key_id, day, held, cost)
+        return End(self.end_number, key_id, day, held, cost, org_id="org")
 
     def batch(self, charges: Sequence[Charge] = (), ends: Sequence[End] = ()) -> Batch:
         return Batch(self.worker_id, self.generation, self.number + 1, ends, charges)
@@ -145,6 +159,11 @@ def money(counters: Counters, key: str = "key") -> tuple[int, int, int]:
     """Spent and held this month, and spent for ever."""
     found = spend_of(counters.rows([key])[key], counters.moment(), "monthly", None)
     return found.period.spent_nanos, found.period.held_nanos, found.lifetime_nanos
+
+
+def in_flight(counters: Counters, key: str = "key") -> int:
+    """Requests that were admitted and have not ended."""
+    return counters.rows([key])[key].in_flight
 
 
 def used(counters: Counters, key: str = "key") -> int:

@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
-from counters_kit import FakeClock, Home
+from counters_kit import FakeClock, Home, charge
 
 from shared.counters import (
     WINDOW_SECONDS,
@@ -13,17 +13,21 @@ from shared.counters import (
     End,
     Hold,
     Missing,
+    OrganizationRefused,
     RateBucket,
     RateLimited,
     Rebuilding,
     SpendExceeded,
     SpendHeld,
     Stale,
+    TooManyConcurrent,
     Unseeded,
+    period_of_day,
 )
-from shared.counters.rows import period_of_day
+from shared.organization_limits import OrganizationLimits
 
 KEYS = ("a", "b")
+ORG = "org"
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,15 @@ class Policy:
     rpm: int | None = None
     limit: int | None = 100
     reset: str = "daily"
+    most: int | None = None
+
+
+@dataclass(frozen=True)
+class Together:
+    """What both keys may use, as it is in the database."""
+
+    version: int = 1
+    limits: OrganizationLimits | None = None
 
 
 @dataclass
@@ -52,10 +65,11 @@ class Simulated:
     doubtful: Batch | None = None  # the answer to it was lost
     unknown: list[Hold] = field(default_factory=list)  # what that batch holds
     policies: dict[str, Policy] = field(default_factory=dict)
+    together: Together = field(default_factory=Together)
 
     def end(self, seq: int, cost: int) -> None:
         held = self.open.pop(seq)
-        self.journal.append(End(len(self.journal) + 1, held.key_id, held.day, held.nanos, cost))
+        self.journal.append(End(len(self.journal) + 1, held.key_id, held.day, held.nanos, cost, org_id=ORG))
         self.pending.append(self.journal[-1])
 
 
@@ -64,10 +78,14 @@ class Oracle:
 
     home: Home
     generation: int
+    seq: int
     live: bool
     seeded: set[str]
     known: dict[str, int]  # key -> version of its policy in this generation
-    org_is_known: bool
+    org_known: int  # version of what both keys share in this generation; 0: nobody has told it
+    tracked: bool  # a row of the organisation is kept in this generation
+    org_seeded: bool
+    together: Together  # as it is in the database
     used: dict[str, list[int]]  # key -> steady seconds of requests that this generation knows of
     policies: dict[str, Policy]  # as they are in the database
     everybody: list[Simulated]
@@ -77,21 +95,37 @@ class Oracle:
     def clock(self) -> FakeClock:
         return self.home.clock
 
-    def truth(self, key: str) -> tuple[Counter[int], Counter[int]]:
-        """Spent and held by day."""
+    def truth(self, id_: str) -> tuple[Counter[int], Counter[int]]:
+        """Spent and held by day, of a key or of all."""
         spent, held = Counter[int](), Counter[int]()
+        seeded = self.org_seeded if id_ == ORG else id_ in self.seeded
         for worker in self.everybody:
             inside = worker.generation == self.generation
             for end in worker.journal:
-                known = key in self.seeded if end.number <= worker.cut else inside and end not in worker.pending
-                if end.key_id == key and known:
+                known = seeded if end.number <= worker.cut else inside and end not in worker.pending
+                if id_ in (end.key_id, ORG) and known:
                     spent[end.day] += end.cost_nanos
-            if inside and not worker.out:
-                for hold in [*worker.open.values(), *worker.unknown]:
-                    held[hold.day] += hold.nanos * (hold.key_id == key)
-                for end in worker.pending:
-                    held[end.day] += end.held_nanos * (end.key_id == key)
+            for hold in self.holds(worker):
+                held[hold.day] += hold.nanos * (id_ in (hold.key_id, ORG))
         return spent, held
+
+    def posted(self, id_: str) -> Counter[int]:
+        """What the ledger had when the generation was cut, by day."""
+        days = Counter[int]()
+        for end in [end for worker in self.everybody for end in worker.journal[: worker.cut]]:
+            if id_ in (end.key_id, ORG):
+                days[end.day] += end.cost_nanos
+        return days
+
+    def holds(self, worker: Simulated) -> list[Hold]:
+        """What the counters have to hold for a worker, one for each request in flight."""
+        if worker.generation != self.generation or worker.out:
+            return []
+        ended = [Hold(end.key_id, end.day, end.held_nanos) for end in worker.pending]
+        return [*worker.open.values(), *worker.unknown, *ended]
+
+    def in_flight(self, id_: str) -> int:
+        return sum(id_ in (hold.key_id, ORG) for worker in self.everybody for hold in self.holds(worker))
 
     def in_period(self, key: str, reset: str) -> tuple[int, int]:
         period, (spent, held) = period_of_day(reset, self.clock.moment.day), self.truth(key)
@@ -100,24 +134,61 @@ class Oracle:
         days = range(period.start, period.end)
         return sum(spent[day] for day in days), sum(held[day] for day in days)
 
+    def asked(self, worker: Simulated, key: str, bound: int) -> Charge:
+        policy, self.seq = worker.policies[key], self.seq + 1
+        known = worker.policies[key], worker.together
+        loaded_in = self.generation if known == (self.policies[key], self.together) else 0
+        return charge(
+            key, rpm=policy.rpm, limit=policy.limit, reset=policy.reset, bound=bound, most=policy.most,
+            version=policy.version, loaded_in=loaded_in, seq=self.seq,
+            org_version=worker.together.version, together=worker.together.limits,
+        )  # fmt: skip
+
     def foretell(self, asked: Charge) -> type[object]:
-        key, known = asked.key_id, self.known.get(asked.key_id)
-        if asked.loaded_in != self.generation and (known is None or not self.org_is_known):
-            return Missing
-        self.org_is_known = True
-        if known is not None and asked.version < known:
-            return Stale
+        key, fresh = asked.key_id, asked.loaded_in == self.generation
+        if (old := self.overtaken(self.org_known, asked.org_version, fresh)) is not None:
+            return old
+        self.org_known = asked.org_version
+        if (old := self.overtaken(self.known.get(key, 0), asked.version, fresh)) is not None:
+            return old
         self.known[key] = asked.version
-        if not self.live and (asked.rate_limit_rpm, asked.spend_limit_nanos) != (None, None):
+        limit, most = asked.spend_limit_nanos, asked.max_concurrent_requests
+        if not self.live and (asked.rate_limit_rpm, limit, most) != (None, None, None):
             return Rebuilding
         full = asked.rate_limit_rpm is not None and self.weighing(key) >= asked.rate_limit_rpm
-        if (limit := asked.spend_limit_nanos) is not None:
+        if most is not None and self.in_flight(key) >= most:
+            return RateLimited if full else TooManyConcurrent
+        if limit is not None:
             if key not in self.seeded:
                 return Unseeded
-            spent, held = self.in_period(key, asked.spend_reset)
-            if spent + held + asked.bound_nanos > limit:
-                return RateLimited if full else SpendExceeded if spent + asked.bound_nanos > limit else SpendHeld
-        return RateLimited if full else Admitted
+            if (refused := self.money_refuses(key, limit, asked.spend_reset, asked.bound_nanos)) is not None:
+                return RateLimited if full else refused
+        if full:
+            return RateLimited
+        return Admitted if asked.organization is None else self.foretell_together(asked, asked.organization)
+
+    @staticmethod
+    def overtaken(known: int, version: int, fresh: bool) -> type[object] | None:
+        """What is answered to a version that is not the one which the counters know, or may not be."""
+        if not known and not fresh:
+            return Missing
+        return Stale if version < known else None
+
+    def foretell_together(self, asked: Charge, limits: OrganizationLimits) -> type[object]:
+        if not self.live or not self.tracked:
+            return Rebuilding
+        rpm, limit, reset = limits
+        if limit is not None and not self.org_seeded:
+            return Unseeded
+        refused = limit is not None and self.money_refuses(ORG, limit, reset, asked.bound_nanos) is not None
+        full = rpm is not None and sum(self.weighing(key) for key in KEYS) >= rpm
+        return OrganizationRefused if refused or full else Admitted
+
+    def money_refuses(self, id_: str, limit: int, reset: str, bound: int) -> type[object] | None:
+        spent, held = self.in_period(id_, reset)
+        if spent + held + bound <= limit:
+            return None
+        return SpendExceeded if spent + bound > limit else SpendHeld
 
     def weighing(self, key: str) -> int:
         return sum(second >= self.clock.moment.second - WINDOW_SECONDS for second in self.used[key])
@@ -125,7 +196,7 @@ class Oracle:
     def recent(self, worker: Simulated) -> list[RateBucket]:
         oldest = self.clock.moment.second - WINDOW_SECONDS
         counts = Counter(one for one in worker.recent if one[1] >= oldest)
-        return [RateBucket(key, second, count) for (key, second), count in counts.items()]
+        return [RateBucket(key, second, count, ORG) for (key, second), count in counts.items()]
 
     def bring(self, worker: Simulated) -> None:
         for key, second in worker.recent:

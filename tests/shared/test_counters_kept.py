@@ -20,8 +20,8 @@ from shared.counters import (
     Stale,
     WorkerReplay,
     last_batch,
+    period_of_day,
 )
-from shared.counters.rows import period_of_day
 from shared.counters.sqlite import SqliteCounters
 from shared.counters.transaction import MAX_CACHED_ROWS
 from shared.counters.window import Window
@@ -259,7 +259,9 @@ def test_whom_a_batch_admitted_is_told_in_order(asked: list[tuple[str, int]]) ->
     admitted: dict[str, list[int]] = {}
     for index in range(0, len(charges), 2):
         admitted.setdefault(charges[index].key_id, []).append(index)
-    data = last_batch.encode(FakeClock().moment, charges, admitted)
+    for tracked, org_id in ((["org"], "org"), (["another"], ""), ([], "")):
+        data = last_batch.encode(FakeClock().moment, charges, admitted, tracked)
+        assert {one.hold.org_id for one in last_batch.held(data)} <= {org_id}
     told = [(one.seq, one.hold.key_id, one.hold.nanos) for one in last_batch.held(data)]
     assert told == [(one.seq, one.key_id, one.bound_nanos) for one in charges[::2]]
     assert len(data) % 128 == 0

@@ -4,12 +4,11 @@ The model knows what every journal says. From that alone it foretells each answe
 """
 
 import tempfile
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from counters_kit import DAY, Home, charge
-from counters_model import KEYS, Oracle, Policy, Simulated
+from counters_kit import DAY, Home, together
+from counters_model import KEYS, ORG, Oracle, Policy, Simulated, Together
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -17,18 +16,20 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from shared.counters import (
     Admitted,
     Batch,
-    Charge,
     End,
     Hold,
+    OrganizationRefused,
     RateLimited,
     Seed,
     SpendExceeded,
     SpendHeld,
+    TooManyConcurrent,
     WorkerReplay,
     spend_of,
 )
 from shared.periods import RESETS
 
+TOLD = RateLimited | SpendExceeded | SpendHeld | TooManyConcurrent | OrganizationRefused  # refused for good
 WORKERS = st.sampled_from([0, 1])
 AMOUNTS = st.integers(0, 60)
 LIMITS = st.none() | st.integers(0, 150)
@@ -41,6 +42,7 @@ class Story(Oracle, RuleBasedStateMachine):
         self.home = Home(Path(self.folder.name), f"sqlite:///{self.folder.name}/counters.db")
         self.counters = self.home.connect()
         self.policies = dict.fromkeys(KEYS, Policy())
+        self.together = Together()
         self.everybody: list[Simulated] = []
         self.workers: list[Simulated] = []
         self.seq = self.generation = 0
@@ -49,7 +51,9 @@ class Story(Oracle, RuleBasedStateMachine):
         self.hire()
 
     def hire(self) -> None:
-        worker = Simulated(f"w{len(self.everybody)}", self.generation, policies=dict(self.policies))
+        worker = Simulated(
+            f"w{len(self.everybody)}", self.generation, policies=dict(self.policies), together=self.together
+        )
         self.counters.register(worker.worker_id, self.generation)
         self.everybody.append(worker)
         self.workers = [one for one in self.workers if not one.out] + [worker]
@@ -73,30 +77,30 @@ class Story(Oracle, RuleBasedStateMachine):
         for asked, answer in zip(charges, answers, strict=True):
             assert type(answer) is self.foretell(asked), (asked, answer)
             if not isinstance(answer, Admitted):
-                if not isinstance(answer, RateLimited | SpendExceeded | SpendHeld):
+                if not isinstance(answer, TOLD):
                     worker.policies[asked.key_id] = self.policies[asked.key_id]  # loaded again
+                    worker.together = self.together
                 continue
             assert answer.day == self.clock.moment.day
             self.used[asked.key_id].append(answer.second)
-            hold = Hold(asked.key_id, answer.day, asked.bound_nanos)
+            hold = Hold(asked.key_id, answer.day, asked.bound_nanos, 1, ORG)
             worker.unknown.append(hold)
             spent, held = self.in_period(asked.key_id, asked.spend_reset)
             assert asked.spend_limit_nanos is None or spent + held <= asked.spend_limit_nanos, "I2"
             if answer.spend is not None:
                 assert answer.spend[1:3] == (spent, held)
+            most, shared = asked.max_concurrent_requests, asked.organization
+            assert most is None or self.in_flight(asked.key_id) <= most
+            if shared is not None and shared.spend_limit_nanos is not None:
+                spent, held = self.in_period(ORG, shared.spend_reset)
+                assert spent + held <= shared.spend_limit_nanos, "I2, of all keys"
+                assert answer.organization_spend is not None
+                assert answer.organization_spend[1:3] == (spent, held)
             if not lost:
                 worker.unknown.remove(hold)
                 worker.open[asked.seq] = hold
                 worker.recent.append((asked.key_id, answer.second))
         worker.doubtful = batch if lost else None
-
-    def asked(self, worker: Simulated, key: str, bound: int) -> Charge:
-        policy, self.seq = worker.policies[key], self.seq + 1
-        loaded_in = self.generation if worker.policies[key] == self.policies[key] else 0
-        return charge(
-            key, rpm=policy.rpm, limit=policy.limit, reset=policy.reset, bound=bound,
-            version=policy.version, loaded_in=loaded_in, seq=self.seq,
-        )  # fmt: skip
 
     def repeat(self, worker: Simulated, batch: Batch) -> None:
         """I9: it changes nothing. Whoever was admitted has been told otherwise, so what is held is taken back."""
@@ -107,7 +111,7 @@ class Story(Oracle, RuleBasedStateMachine):
         assert self.counters.status() == before
         for asked, answer in zip(batch.charges, answers, strict=False):
             if isinstance(answer, Admitted):
-                worker.pending.append(End(0, asked.key_id, answer.day, asked.bound_nanos, 0))
+                worker.pending.append(End(0, asked.key_id, answer.day, asked.bound_nanos, 0, org_id=ORG))
         worker.doubtful, worker.unknown = None, []
 
     @rule(at=WORKERS, which=st.integers(0, 9), cost=st.integers(0, 80))
@@ -150,13 +154,14 @@ class Story(Oracle, RuleBasedStateMachine):
         self.generation += 1
         self.live, self.seeded = False, set[str]()
         self.known: dict[str, int] = {}
-        self.org_is_known = False
+        self.org_known, self.org_seeded = 0, False
+        self.tracked = self.together.limits is not None
         self.used: dict[str, list[int]] = {key: [] for key in KEYS}
         for worker in self.everybody:
             worker.imported = min(len(worker.journal), worker.imported + imported)
             worker.cut = worker.imported
         inside = {worker.worker_id: worker.cut for worker in self.workers}
-        self.counters.begin_generation(self.generation, inside)
+        self.counters.begin_generation(self.generation, inside, [ORG] if self.tracked else [])
         closed = [worker for worker in self.everybody if worker.out]
         self.counters.restore_requests(self.generation, [used for worker in closed for used in self.recent(worker)])
         for worker in closed:
@@ -191,26 +196,41 @@ class Story(Oracle, RuleBasedStateMachine):
     @rule(key=st.sampled_from(KEYS))
     def seed(self, key: str) -> None:
         """From what the ledger had at the cut, however far it has come since. A second one has no effect."""
-        ends = [end for one in self.everybody for end in one.journal[: one.cut] if end.key_id == key]
-        days = Counter[int]()
-        for end in ends:
-            days[end.day] += end.cost_nanos
+        days = self.posted(key)
         self.counters.seed(self.generation, [Seed(key, days.total(), days)])
         self.seeded.add(key)
+
+    @precondition(lambda self: self.tracked)
+    @rule()
+    def seed_together(self) -> None:
+        days = self.posted(ORG)
+        self.counters.seed(self.generation, [Seed(ORG, days.total(), days)])
+        self.org_seeded = True
 
     # Edits, and time
 
     @rule(
         key=st.sampled_from(KEYS), limit=LIMITS, reset=st.sampled_from(RESETS), rpm=st.sampled_from([None, 1, 3]),
-        told=st.booleans(),
+        told=st.booleans(), most=st.sampled_from([None, None, 1, 2]),
     )  # fmt: skip
-    def edit(self, key: str, limit: int | None, reset: str, rpm: int | None, told: bool) -> None:
+    def edit(
+        self, key: str, limit: int | None, reset: str, rpm: int | None, told: bool, most: int | None = None
+    ) -> None:
         """I11: nothing that was used changes. If it is not told, the dashboard died after its commit."""
         version = self.policies[key].version + 1
-        self.policies[key] = Policy(version, rpm, limit, reset)
+        self.policies[key] = Policy(version, rpm, limit, reset, most)
         if told:
             self.counters.publish(self.generation, {key: version}, {})
             self.known[key] = version
+
+    @rule(limit=LIMITS, reset=st.sampled_from(RESETS), rpm=st.sampled_from([None, 2, 5]), told=st.booleans())
+    def edit_together(self, limit: int | None, reset: str, rpm: int | None, told: bool) -> None:
+        """What both keys may use. Counters that were made while there was no limit go on until new ones are made."""
+        limits = None if limit is None and rpm is None else together(rpm, limit, reset)
+        self.together = Together(self.together.version + 1, limits)
+        if told:
+            self.counters.publish(self.generation, {}, {ORG: self.together.version})
+            self.org_known = self.together.version
 
     @rule(seconds=st.sampled_from([0.3, 1.0, 30.0, 61.0, 3600.0, DAY, 8 * DAY, 40 * DAY]))
     def time_passes(self, seconds: float) -> None:
@@ -228,15 +248,17 @@ class Story(Oracle, RuleBasedStateMachine):
 
     @invariant()
     def the_counters_hold_what_the_journals_say(self) -> None:
-        rows = self.counters.rows(KEYS)
-        for key in KEYS:
+        rows = self.counters.rows((*KEYS, ORG))
+        assert self.tracked or ORG not in rows
+        for key in (*KEYS, ORG) if self.tracked else KEYS:
             row, moment = rows.get(key), self.clock.moment
             for reset in RESETS:
-                found = spend_of(row, moment, reset, self.policies[key].limit)
+                found = spend_of(row, moment, reset, 100)
                 assert (found.period.spent_nanos, found.period.held_nanos) == self.in_period(key, reset), "I3, I10"
                 assert min(found.period.spent_nanos, found.period.held_nanos) >= 0, "I1"
             if row is not None:
-                assert row.window.count(moment.second) == self.weighing(key)
+                weighing = sum(self.weighing(one) for one in KEYS if key in (one, ORG))
+                assert (row.window.count(moment.second), row.in_flight) == (weighing, self.in_flight(key))
 
     def teardown(self) -> None:
         """I13: when all is quiet nothing is held, and what the ledger says is what the counters say."""
@@ -250,6 +272,9 @@ class Story(Oracle, RuleBasedStateMachine):
                 worker.end(seq, 1)
             for _ in range(2):
                 self.batch(at, [], False)
+        self.edit_together(None, "never", None, True)
+        for worker in self.workers:
+            worker.together = self.together
         for key in KEYS:
             self.seed(key)
             found = spend_of(self.counters.rows([key])[key], self.clock.moment, "never", None)

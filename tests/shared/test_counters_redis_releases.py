@@ -8,10 +8,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from counters_kit import TODAY, Home, Worker, charge, kinds, money, used
+from counters_kit import TODAY, Home, Worker, charge, in_flight, kinds, money, used
 from redis_kit import RedisServer
 
-from shared.counters import Admitted, Counters, CountersLost, CountersUnavailable, RateLimited
+from shared.counters import (
+    Admitted,
+    Counters,
+    CountersLost,
+    CountersUnavailable,
+    Hold,
+    LastAdmitted,
+    RateLimited,
+)
 from shared.counters.redis.counters import RedisCounters
 from shared.counters.redis.link import Link
 from shared.counters.redis.script import META, OURS, Release
@@ -156,15 +164,21 @@ def test_an_older_release_keeps_away_from_counters_of_a_newer_format(home: Home,
     assert kinds(theirs.send(charge(limit=100, bound=25))) == [Admitted]
 
 
-# What a release of format 2 has left at `NOON`, byte for byte: a worker w1 that has sent two batches, with 60 + 40, then
-# 30 nano-dollars admitted, and 60 ended as 55; a key that was edited. And the life's script, which may never change.
+# What a release of format 3 has left at `NOON`, byte for byte: a worker w1 that has sent two batches, with 60 + 40, then
+# 30 nano-dollars admitted, and 60 ended as 55, in the row of the key and in that of its organisation; a key that was
+# edited. And the life's script, which may never change.
 LEFT = "{enterprise-router}:3:"
 ROWS = {
-    "key:edited": b"\x95\x07\x00\x00\x90\x90",
-    "key:key": b"\x95\x01\x017\x93\xce\x00\x0bJ\x9c7F\x92\xcd\x13\x88\x03",
+    "key:edited": b"\x96\x07\x00\x00\x90\x90\x00",
+    "key:key": b"\x96\x01\x017\x93\xce\x00\x0bJ\x9c7F\x92\xcd\x13\x88\x03\x02",
+    "key:org": b"\x96\x00\x017\x93\xce\x00\x0bJ\x9c7F\x92\xcd\x13\x88\x03\x02",
 }
-W1 = {"joined": 1, "batch": 2, "end_number": 1, "admitted": b"\x96\x00\x00\xa3key\xce\x00\x0bJ\x9c\xcd\x13\x88\x1e"}
-COUNTERS = {"generation": 3, "live": 1, "sequence": 1048583, "life": "one", "format": 2, "script:other": "theirs"}
+ADMITTED = b"\x97\x00\x00\xa3key\xce\x00\x0bJ\x9c\xcd\x13\x88\x1e\xa3org"
+W1 = {"joined": 1, "batch": 2, "end_number": 1, "admitted": ADMITTED}
+COUNTERS = {
+    "generation": 3, "live": 1, "sequence": 1048583, "life": "one", "format": 3, "script:other": "theirs",
+    "tracked": b"\x81\xa3org\xc3",
+}  # fmt: skip
 LIFE = """-- life one
 if redis.call('EXISTS', KEYS[1]) == 0 then return false end
 redis.call('HSETNX', KEYS[1], ARGV[1], ARGV[2])
@@ -185,8 +199,12 @@ def test_what_a_release_of_this_format_has_left_is_understood(server: RedisServe
         for name, data in ROWS.items():
             client.set(LEFT + name, data)
     counters = adopt(home)
-    assert money(counters) == (55, 70, 55)
-    assert used(counters) == 3
+    assert money(counters) == money(counters, "org") == (55, 70, 55)
+    assert used(counters) == used(counters, "org") == 3
+    assert in_flight(counters) == in_flight(counters, "org") == 2
+    state = counters.worker_state("w1")
+    assert state is not None
+    assert state.last_admitted == [LastAdmitted(0, Hold("key", TODAY, 30, 1, "org"))]
     assert counters.rows(["edited"])["edited"].version == 7
     assert counters.org_version("org") == 2
     worker = Worker(counters, "w1", 3, number=1, end_number=1)
@@ -194,5 +212,5 @@ def test_what_a_release_of_this_format_has_left_is_understood(server: RedisServe
     assert kinds([before]) == [Admitted]
     assert money(counters) == (55, 70, 55)
     worker.send(charge(limit=200, bound=75, org_version=2), ends=[worker.end(day=TODAY, held=40, cost=40)])
-    assert money(counters) == (95, 105, 95)
+    assert money(counters) == money(counters, "org") == (95, 105, 95)
     assert counters.status().missing == ()

@@ -106,13 +106,20 @@ def test_a_request_rate_alone_needs_no_seed() -> None:
     AMOUNTS,
     st.dictionaries(st.integers(TODAY - 30, TODAY + 1), st.tuples(AMOUNTS, AMOUNTS), max_size=8),
     st.dictionaries(st.integers(0, 2**40), st.integers(1, 10**6), max_size=8),
+    st.integers(0, 10**6),
 )
 def test_a_stored_row_is_the_same_row(
-    version: int, seeded: bool, lifetime: int, days: dict[int, tuple[int, int]], window: dict[int, int]
+    version: int,
+    seeded: bool,
+    lifetime: int,
+    days: dict[int, tuple[int, int]],
+    window: dict[int, int],
+    in_flight: int,
 ) -> None:
-    one = KeyRow(version, lifetime, {day: list(entry) for day, entry in days.items()}, dict(window), seeded=seeded)
+    sums = {day: list(entry) for day, entry in days.items()}
+    one = KeyRow(version, lifetime, sums, dict(window), seeded=seeded, in_flight=in_flight)
     other = KeyRow.decode(one.encode(TODAY))
-    assert (other.version, other.seeded, other.lifetime) == (version, seeded, lifetime)
+    assert (other.version, other.seeded, other.lifetime, other.in_flight) == (version, seeded, lifetime, in_flight)
     assert (other.days, other.window.buckets) == (one.days, window)
     assert list(other.window.buckets) == list(window), "in the same order, which is that of time"
 
@@ -123,8 +130,9 @@ NO_ROWS = [
     b"null",
     b"[]",
     b"7",
-    b"[[0,1,0,0,0,0,1,true],[[1,2],[]]]",
-    b"[[0,1,0,0,0,0,1,true],[[],[5]]]",
+    b"[[0,1,0,0,0,0,1,true,0],[[1,2],[]]]",
+    b"[[0,1,0,0,0,0,1,true,0],[[],[5]]]",
+    b"[[0,1,0,0,0,0,1,true],[[],[]]]",
     b"[[0],[[],[]]]",
 ]
 

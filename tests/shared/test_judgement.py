@@ -6,9 +6,27 @@ from decimal import Decimal
 
 import pytest
 
-from shared.counters import RateLimited, RateState, SpendExceeded, SpendHeld, SpendState
-from shared.judgement import LEAST_BOUND, explained, judge, nobodys_model, not_configured, rate_limited, spend_refused
-from shared.policy import Allow, Deny, KeySnapshot, Reason
+from shared.counters import (
+    OrganizationRefused,
+    RateLimited,
+    RateState,
+    SpendExceeded,
+    SpendHeld,
+    SpendState,
+    TooManyConcurrent,
+)
+from shared.judgement import (
+    LEAST_BOUND,
+    explained,
+    judge,
+    nobodys_model,
+    not_configured,
+    rate_limited,
+    refused,
+    spend_refused,
+)
+from shared.organization_limits import OrganizationLimits
+from shared.policy import Allow, Deny, KeySnapshot, Reason, SpendBoost
 from shared.pricing import Bound, BoundPart, Size
 
 NOW = 1_795_521_600.0  # 2026-11-24T12:00:00Z
@@ -71,7 +89,8 @@ def test_money_is_refused_with_facts_of_the_api() -> None:
     told = dict(deny.facts)
     parts = told.pop("bound")
     assert told == {
-        "prefix": "sk-proxy-a1b2", "spend_limit_usd": "1.00", "spend_reset": "daily", "spent_usd": "0.60",
+        "prefix": "sk-proxy-a1b2", "spend_limit_usd": "1.00", "spend_limit_boost_usd": None,
+        "spend_limit_boost_until": None, "limit_usd": "1.00", "spend_reset": "daily", "spent_usd": "0.60",
         "held_usd": "0.30", "remaining_usd": "0.10", "period_start": "2026-11-24T00:00:00Z",
         "resets_at": "2026-11-25T00:00:00Z", "needed_usd": "1.705338", "affordable_max_tokens": 5_568,
     }  # fmt: skip
@@ -80,6 +99,64 @@ def test_money_is_refused_with_facts_of_the_api() -> None:
     held = spend_refused(replace(CAPPED, spend_reset="never"), SpendHeld(SPEND, 3), LEAST_BOUND)
     assert (held.reason, held.facts["retry_after_seconds"]) == (Reason.SPEND_HELD, 3)
     assert "(in all)" in held.sentence()
+
+
+def test_a_raise_is_told_apart_from_the_limit_it_raises() -> None:
+    raised = replace(CAPPED, boost=SpendBoost(250_000_000, 1_795_608_000.0))
+    for result in (SpendExceeded(SPEND), SpendHeld(SPEND, 3)):
+        deny = spend_refused(raised, result, LEAST_BOUND)
+        names = ("spend_limit_usd", "spend_limit_boost_usd", "spend_limit_boost_until", "limit_usd")
+        assert [deny.facts[name] for name in names] == ["0.75", "0.25", "2026-11-25T12:00:00Z", "1.00"]
+        assert "may spend $1.00 (daily, $0.25 of it a raise until 2026-11-25T12:00:00Z). Spent:" in deny.sentence()
+    size = replace(TEXT, unpriced="background mode")
+    verdict, _, _ = judge(raised, None, "openai", "gpt-4o", size, lambda _: 1, None, NOW, free=False)
+    assert isinstance(verdict, Deny)
+    assert verdict.facts["spend_limit_usd"] == "0.75"
+
+
+def nobody_explains(_: SpendState) -> Bound:
+    raise AssertionError("it is not money")
+
+
+def test_requests_at_once_are_refused_with_facts_of_the_api() -> None:
+    deny = refused(OPEN, TooManyConcurrent(3, 4), nobody_explains)
+    assert deny.facts == {"prefix": "sk-proxy-a1b2", "max_concurrent_requests": 3, "requests_in_flight": 4}
+    assert "may have 3 requests in flight at once, and has 4" in deny.sentence()
+
+
+def test_what_all_keys_use_together_is_refused_by_the_organisations_own_limits() -> None:
+    raised = replace(CAPPED, boost=SpendBoost(250_000_000, 1_795_608_000.0))
+    member = replace(raised, organization=OrganizationLimits(60, 1_000_000_000, "never"))
+    limited = refused(member, OrganizationRefused(RateLimited(RateState(60, 0, 1_795_521_661), 4.2)), nobody_explains)
+    assert (limited.reason, limited.facts["rate_limit_rpm"]) == (Reason.ORGANIZATION_RATE_LIMITED, 60)
+    assert limited.sentence().startswith("All keys of the organisation of the proxy key sk-proxy-a1b2... are limited")
+    for refusal, reason in (
+        (SpendExceeded(SPEND), Reason.ORGANIZATION_SPEND_EXCEEDED),
+        (SpendHeld(SPEND, 3), Reason.ORGANIZATION_SPEND_HELD),
+    ):
+        own = refused(member, refusal, lambda _: LEAST_BOUND)
+        deny = refused(member, OrganizationRefused(refusal), lambda _: LEAST_BOUND)
+        assert (own.facts["spend_reset"], deny.facts["spend_reset"]) == ("daily", "never"), "each its own period"
+        assert deny.reason is reason
+        assert own.reason is not reason
+        assert "may spend $1.00 together (in all)" in deny.sentence()
+        assert (own.facts["spend_limit_boost_usd"], own.facts["limit_usd"]) == ("0.25", "1.00")
+        assert deny.facts["spend_limit_usd"] == "1.00"
+        assert not {"spend_limit_boost_usd", "limit_usd"} & deny.facts.keys(), "the raise is the key's alone"
+
+
+def test_a_key_without_a_limit_is_bound_and_bounded_by_its_organisations() -> None:
+    member = replace(OPEN, organization=OrganizationLimits(None, 1_000_000_000, "never"))
+    verdict, bound_nanos, output_limit = judge(
+        member, None, "openai", "gpt-4o", TEXT, lambda _: 1_000_000_000, None, NOW, free=False
+    )
+    assert isinstance(verdict, Allow)
+    assert output_limit is not None
+    assert bound_nanos is not None
+    assert 0 < bound_nanos <= 1_000_000_000 // 8
+    assert (verdict.charges.spend_limit_nanos, verdict.charges.organization) == (None, member.organization)
+    rate_alone = replace(OPEN, organization=OrganizationLimits(5, None, "never"))
+    assert judge(rate_alone, None, "openai", "gpt-4o", TEXT, nobody_asks, None, NOW, free=False)[2] is None
 
 
 def test_a_period_without_an_end_has_no_moments() -> None:

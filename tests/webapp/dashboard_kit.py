@@ -52,6 +52,7 @@ FULL = {
     "allowed_models": ["gpt-4o*", "gemini/gemini-2.5-flash"],
     "allowed_ips": ["10.0.0.0/8", "2001:db8::1"],
     "rate_limit_rpm": 60,
+    "max_concurrent_requests": 8,
     "spend_limit_usd": "12.5",
     "spend_reset": "weekly",
     "expires_at": "2027-01-01T02:00:00+02:00",

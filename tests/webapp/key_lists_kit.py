@@ -42,8 +42,17 @@ class Fact:
 
     @property
     def near_limit(self) -> bool:
+        ends = self.key["spend_limit_boost_until"]
+        return self._is_near(self.key["spend_limit_boost_nanos"] if ends is not None and ends > NOW else 0)
+
+    @property
+    def near_own_limit(self) -> bool:
+        """Without a raise."""
+        return self._is_near(0)
+
+    def _is_near(self, boost: int) -> bool:
         limit = self.key["spend_limit_nanos"]
-        return limit is not None and (self.spent_nanos or 0) * 100 >= limit * 80
+        return limit is not None and (self.spent_nanos or 0) * 100 >= (limit + boost) * 80
 
     @property
     def expiring(self) -> bool:
@@ -106,6 +115,7 @@ def _fact(chosen: random.Random, org_id: str, number: int) -> Fact:
         return chosen.choice(values)
 
     limit = one_of(None, 0, 100, 1_000, 1_000)
+    boost = one_of((None, None), (None, None), (500, NOW), (500, NOW + DAY)) if limit is not None else (None, None)
     key = {
         "id": f"key_{chosen.randrange(16**6):06x}{number:03}",
         "org_id": org_id,
@@ -115,6 +125,8 @@ def _fact(chosen: random.Random, org_id: str, number: int) -> Fact:
         "allowed_models": one_of([], ["gpt-4o*"], ["claude-*", "o3"]),
         "allowed_ips": [],
         "spend_limit_nanos": limit,
+        "spend_limit_boost_nanos": boost[0],
+        "spend_limit_boost_until": boost[1],
         "spend_reset": one_of("never", "daily", "weekly", "monthly"),
         "expires_at": one_of(None, None, NOW - DAY, NOW + 3 * DAY, NOW + 90 * DAY),
         "created_at": NOW - DAY * one_of(1, 2, 29, 31, 400),

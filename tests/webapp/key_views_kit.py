@@ -13,12 +13,14 @@ USD = 1_000_000_000
 
 def view(spent: int = 0, held: int = 0, limit: int | None = None, **fields: Any) -> KeyView:
     money = SpendView(
+        limit_usd=None,
         spent_usd="0.00",
         held_usd="0.00",
         remaining_usd=None,
         period_start=None,
         resets_at=fields.pop("resets_at", None),
         lifetime_usd="0.00",
+        limit_nanos=limit,
         spent_nanos=spent,
         held_nanos=held,
         remaining_nanos=None if limit is None else max(0, limit - spent - held),
@@ -34,9 +36,11 @@ def view(spent: int = 0, held: int = 0, limit: int | None = None, **fields: Any)
         allowed_models=(),
         allowed_ips=(),
         rate_limit_rpm=None,
+        max_concurrent_requests=None,
         spend_limit_usd=None,
-        spend_limit_nanos=limit,
         spend_reset="never",
+        spend_limit_boost_usd=None,
+        spend_limit_boost_until=None,
         expires_at=None,
         created_at=NOW,
         created_by="x",

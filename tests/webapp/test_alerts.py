@@ -232,6 +232,42 @@ def test_what_else_is_told(
     assert all(one.document["text"].endswith(".") for one in receiver.received)
 
 
+def test_of_several_credentials_each_is_told_of_by_itself(
+    app: Flask, org_id: str, make: Make, hook: dict[str, Any], receiver: Receiver, happened: Activity,
+    look: Callable[[], int], deliver: Callable[[], int],
+) -> None:  # fmt: skip
+    """One that is refused is told of although requests go on, and neither one that is off nor one from before."""
+    assert hook["enabled"]
+    stored = (("team a", START, True), ("team b", START, True), ("off", START, False))
+    with app.app_context(), writing() as session:
+        for label, at, enabled in (*stored, ("replaced", START + timedelta(seconds=60), True)):
+            session.add(
+                ProviderCredential(
+                    id=new_id("cred"), org_id=org_id, provider="openai", label=label, enabled=enabled, sealed=b"x",
+                    last4="xxxx", created_at=at, created_by="system",
+                )
+            )  # fmt: skip
+    key = make()
+
+    def sent(request_id: str, *labels: str, status: int = 200) -> None:
+        *refused, last = labels
+        tried = [{"label": label, "last4": "xxxx", "why": "refused"} for label in refused]
+        answered = {"label": last, "last4": "xxxx", "why": None}
+        happened.sent(key.id, request_id, 30, status=status, tried=[*tried, answered])
+
+    sent("req_1", "team a", "team b")
+    for label in ("team a", "off", "replaced", "nobody's"):
+        sent(f"req_of_{label[:3]}-1", label, status=401)
+    assert [look(), look()] == [1, 0]
+    sent("req_2", "team a", "team b", status=403)
+    assert [look(), look()] == [1, 0]
+    deliver()
+    told = [one.document for one in receiver.received]
+    assert [(one["data"]["label"], one["data"]["status"]) for one in told] == [("team a", 401), ("team b", 403)]
+    assert "OpenAI refuses the credential “team a” (401, last at" in told[0]["text"]
+    assert "OpenAI answered 403 to a request with the credential “team b” (last at" in told[1]["text"]
+
+
 def test_a_webhook_is_told_of_what_it_chose_and_only_while_it_is_on(
     app: Flask, api: Api, org_id: str, make: Make, hook: dict[str, Any], receiver: Receiver,
     look: Callable[[], int], deliver: Callable[[], int],

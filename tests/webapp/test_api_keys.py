@@ -1,5 +1,5 @@
 import pytest
-from dashboard_kit import FULL, Api, Clock, field_errors
+from dashboard_kit import FULL, START, Api, Clock, field_errors
 from flask import Flask
 from forms_kit import count
 from sqlalchemy import select
@@ -30,8 +30,11 @@ def test_it_works(api: Api) -> None:
         "allowed_models": [],
         "allowed_ips": [],
         "rate_limit_rpm": None,
+        "max_concurrent_requests": None,
         "spend_limit_usd": None,
         "spend_reset": "never",
+        "spend_limit_boost_usd": None,
+        "spend_limit_boost_until": None,
         "expires_at": None,
         "created_at": "2026-11-24T12:00:00Z",
         "created_by": created["created_by"],  # the id of the token, see test_api_door
@@ -41,6 +44,7 @@ def test_it_works(api: Api) -> None:
         "owner_email": None,
         "note": None,
         "spend": {
+            "limit_usd": None,
             "spent_usd": "0.00",
             "held_usd": "0.00",
             "remaining_usd": None,
@@ -62,7 +66,7 @@ def test_what_was_set_is_stored(api: Api, app: Flask) -> None:
     assert created["spend"]["resets_at"] == "2026-11-29T00:00:00Z"
     assert created["spend"]["remaining_usd"] == "12.50"
     with app.app_context():
-        key = snapshot_of(db.session.get_one(ProxyKey, created["id"]))
+        key = snapshot_of(db.session.get_one(ProxyKey, created["id"]), START.timestamp())
         assert key.spend_limit_nanos == 12_500_000_000
         assert [str(network) for network in key.allowed_networks] == ["10.0.0.0/8", "2001:db8::1/128"]
         stored = db.session.scalars(select(KeySecret).where(KeySecret.key_id == created["id"])).one()
@@ -246,7 +250,7 @@ def test_both_names_of_gemini_may_stand_before_a_model(api: Api, app: Flask) -> 
     created = api.create(allowed_models=["google/gemini-2*", "gemini/gemini-3*"])
     assert created["allowed_models"] == ["google/gemini-2*", "gemini/gemini-3*"]
     with app.app_context():
-        key = snapshot_of(db.session.get_one(ProxyKey, created["id"]))
+        key = snapshot_of(db.session.get_one(ProxyKey, created["id"]), START.timestamp())
     for model in ("gemini-2.5-flash", "gemini-3-pro"):
         assert any(matches_model(glob, "gemini", model) for glob in key.allowed_models)
         assert not any(matches_model(glob, "openai", model) for glob in key.allowed_models)

@@ -131,6 +131,7 @@ def test_spend_comes_from_the_counters(api: Api, live: LiveCounters, clock: Cloc
     live.spend(key_id, day, 400_000_001, held_nanos=500_000_000)
     shown = api("GET", f"/v1/keys/{key_id}").get_json()["spend"]
     assert shown == {
+        "limit_usd": "2.00",
         "spent_usd": "0.400000001",
         "held_usd": "0.25",
         "remaining_usd": "1.349999999",

@@ -8,7 +8,7 @@ import pytest
 from key_views_kit import NOW, USD, view
 
 from shared.policy import Deny, KeySnapshot, PolicyQuery, Reason, evaluate
-from webapp.views.attention import LATELY, LONGEST_BLOCK, Facts, State, contradiction, judge, stands
+from webapp.views.attention import LATELY, LONGEST_BLOCK, Facts, Shared, State, contradiction, judge, stands
 from webapp.views.keys import KeyView
 from webapp.views.refusal_help import HELP
 from webapp.views.requests import RefusalView
@@ -63,7 +63,8 @@ def test_the_worst_comes_first(key: KeyView, state: State) -> None:
 def test_a_refusal_of_each_code_is_seen(reason: Reason) -> None:
     """On a key that has every limit, unless its state says the same by itself."""
     status = {"key_revoked": "revoked", "key_expired": "expired", "key_paused": "paused"}.get(reason, "active")
-    limits: dict[str, Any] = {"rate_limit_rpm": 5, "allowed_ips": ("10.9.0.0/16",), "allowed_providers": ("gemini",)}
+    limits: dict[str, Any] = {"rate_limit_rpm": 5, "max_concurrent_requests": 2, "allowed_ips": ("10.9.0.0/16",)}
+    limits["allowed_providers"] = ("gemini",)
     key = view(limit=5 * USD, status=status, expires_at=NOW, allowed_models=("gemini-*",), **limits)
     state, cause = judged(key, refusal(reason))
     if status != "active":
@@ -88,6 +89,7 @@ REMOVED = [
     ("model_not_priced", {}),
     ("endpoint_not_metered", {}),
     ("rate_limited", {}),
+    ("too_many_concurrent", {}),
     ("spend_exceeded", {}),
 ]
 
@@ -110,6 +112,31 @@ def test_a_refusal_for_money_stands_until_as_much_is_left() -> None:
     told = refusal("spend_exceeded", "Spent: $1.00, this request may need up to $0.25 (output). It never resets.")
     assert judged(view(USD, limit=USD + 240_000_000), told) == (State.BLOCKED, "Too little left")
     assert judged(view(USD, limit=2 * USD), told)[0] == State.ACTIVE
+
+
+def test_a_limit_of_all_keys_is_told_until_it_is_raised_or_taken_away() -> None:
+    """The key itself has no limit, so only its organisation's can have cured it."""
+    spent = refusal("organization_spend_exceeded", "Spent: $1.00, this request may need up to $0.25. It never resets.")
+    unmetered = refusal("endpoint_not_metered")
+
+    def told(one: RefusalView, shared: Shared) -> State:
+        return judge(view(), Facts((one,), shared=shared), NOW).state
+
+    for one, shared in (
+        (spent, Shared(remaining_nanos=USD // 5)),
+        (unmetered, Shared(remaining_nanos=USD)),
+    ):
+        assert told(one, shared) == State.BLOCKED
+    rate = refusal("organization_rate_limited")
+    assert told(rate, Shared(rate_limit_rpm=5)) == State.REFUSED
+    assert told(refusal("upgrade_required"), Shared()) != State.ACTIVE
+    for one, shared in (
+        (spent, Shared(remaining_nanos=USD // 4)),
+        (spent, Shared(rate_limit_rpm=5)),
+        (unmetered, Shared(rate_limit_rpm=5)),
+        (rate, Shared(remaining_nanos=0)),
+    ):
+        assert told(one, shared) == State.ACTIVE
 
 
 def test_what_policy_refuses_stands_and_what_it_allows_does_not() -> None:

@@ -36,7 +36,8 @@ def test_it_works(command: Command, api: Api, clock: Clock) -> None:
         ["other", created["prefix"]],
         ["A", "key"],
     ]
-    assert "spend.lifetime_usd   0.00" in command(f"keys show {created['id']}").stdout
+    shown = [line.split() for line in command(f"keys show {created['id']}").stdout.splitlines()]
+    assert ["spend.lifetime_usd", "0.00"] in shown
 
 
 def test_each_field_is_an_option(command: Command) -> None:

@@ -211,7 +211,7 @@ def test_what_lists_are_found_by_is_kept_beside_the_keys(made: Made, keys: list[
             fact.key["id"] for fact in keys if fact.spent_nanos is None
         }
         assert set(db.session.scalars(select(KeySearch.key_id))) == {fact.key["id"] for fact in keys}
-        near = {fact.key["id"] for fact in keys if fact.near_limit}
+        near = {fact.key["id"] for fact in keys if fact.near_own_limit}
         assert near == set(db.session.scalars(select(KeyNearLimit.key_id)))
         with writing() as session:
             session.execute(delete(ProxyKey))

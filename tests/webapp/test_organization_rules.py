@@ -177,7 +177,7 @@ RULES = st.fixed_dictionaries(
 def test_what_was_set_is_what_is_shown_is_what_the_proxy_goes_by(api: Api, app: Flask, rules: dict[str, Any]) -> None:
     told = rule(api, **rules)
     key = api.create()
-    snapshot = snapshot_of(stored(app, key["id"]))
+    snapshot = snapshot_of(stored(app, key["id"]), START.timestamp())
     wanted = rules["default_spend_limit_usd"]
     nanos = None if wanted is None else from_usd(wanted)
     for shown in (told["default_spend_limit_usd"], key["spend_limit_usd"]):

@@ -62,12 +62,15 @@ def test_viewers_read_it_and_can_change_nothing(enter: Callable[[str], FlaskClie
     assert submit(viewer, f"/keys/{key.id}/check", form_of=page, model="claude-opus-4-8").status_code == 200
 
 
-def test_each_refusal_is_told_with_its_cause_and_what_to_do(app: Flask, member: FlaskClient, make: Make) -> None:
+def test_each_refusal_is_told_with_its_cause_and_what_to_do(
+    app: Flask, member: FlaskClient, make: Make, org_id: str
+) -> None:
     """Whatever it is, and with all others beside it."""
     key = make()
     for number, reason in enumerate(Reason):
         status, sentence = ERRORS[reason].status, f"Said <b>{number}</b>."
-        posted(app, refusal_of(key.id, reason.value, -number, count=1_234, status=status, sentence=sentence))
+        row = {"org_id": org_id, "count": 1_234, "status": status, "sentence": sentence}
+        posted(app, refusal_of(key.id, reason.value, -number, **row))
     told = shown(member, key)
     assert f"{HELP[next(iter(Reason))].title} Its last refused request was told: Said <b>0</b>." in told
     for number, reason in enumerate(Reason):

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from live_counters import LiveCounters
 from verify_kit import DAYS, forge, make_keys, row, verify, write
 
 from webapp.bootstrap import BootstrapReport
 from webapp.db import db
+from webapp.verification import counted
 from webapp.verification.organizations import SUMS
 
 OF = " WHERE org_id = 'org_1' AND day = :day AND model = 'gpt-4o-2024-08-06'"
@@ -77,3 +79,26 @@ def test_what_was_replaced_behind_the_triggers_is_named(app: Flask, keys: list[s
         with contextlib.closing(sqlite3.connect(db.engine.url.database or "")) as stranger, stranger:
             stranger.execute("INSERT OR REPLACE INTO usage_daily SELECT * FROM usage_daily LIMIT 1")
     assert {one["field"] for one in of_organizations(app)} >= {"requests", "cost_nanos"}
+
+
+def test_what_its_counters_say_is_compared_with_what_all_its_keys_cost(
+    app: Flask, live: LiveCounters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only of one that has limits: of others there are no counters."""
+    monkeypatch.setattr(counted, "SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr(counted, "ROUND_SECONDS", 0.01)
+    keys = make_keys(app, live, 2)
+    write(app, [row(key, day) for key in keys for day in DAYS], live)
+    cost = row(keys[0])["cost_nanos"]
+    insert = "INSERT INTO organizations (id, name, created_at, rate_limit_rpm) VALUES ('org_1', 'a', '2026-01-01', 5)"
+    forge(app, insert)
+    assert verify(app)[1]["counters_unknown"] == 2, "it was not used since they were made; nor was the demo key"
+    live.seed("org_1", 4 * cost, dict.fromkeys(DAYS, 2 * cost))
+    code, said = verify(app)
+    assert (code, said["differences"], said["counters_agree"]) == (0, [], 3)
+    live.spend("org_1", DAYS[1], 3)
+    code, said = verify(app)
+    assert code == 1
+    assert [(one["kind"], one["key_id"], one["found"] - one["expected"]) for one in said["differences"]] == [
+        ("counters", "org_1", 3), ("counters", "org_1", 3),
+    ]  # fmt: skip

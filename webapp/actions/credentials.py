@@ -1,23 +1,30 @@
-"""Store the providers' own keys, sealed."""
+"""Store the providers' own keys, sealed: the one that the environment sets, and others beside it."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from flask import current_app
-from sqlalchemy import select
+from sqlalchemy import func, select
+from sqlalchemy.exc import IntegrityError
 
 from shared.ids import new_id
-from shared.models import ProviderCredential
+from shared.models import DEFAULT_LABEL, ProviderCredential
 from shared.sealing import Sealer, UnsealError
 from webapp.actions import audit, policy
 from webapp.actions.hand_overs import reseal_hand_overs
 from webapp.actions.webhooks import reseal_webhooks
-from webapp.context import Actor, now
+from webapp.context import Actor, Conflict, NotFound, now
 from webapp.db import db, first_or_next, writing
+from webapp.schemas.providers import AddedCredential, CredentialPatch
+from webapp.validation import FieldError, Invalid, read
+
+MOST_CREDENTIALS = 50  # of one provider
+_OPTIONS = ("label", "weight", "priority", "enabled")
 
 
 def store_credentials(actor: Actor, credentials: Mapping[str, str]) -> tuple[str, ...]:
-    """Make these the organisation's credentials, by provider; answers with the providers whose one is new."""
+    """Make these the default credentials, by provider; answers with the providers whose one is new."""
     changed = first_or_next(lambda: _store(actor, credentials))
     # Also when nothing changed: it may be the second try of a change that could not be told.
     policy.publish([actor.org_id])
@@ -30,35 +37,137 @@ def _store(actor: Actor, credentials: Mapping[str, str]) -> tuple[str, ...]:
     with writing() as session:
         for slug, secret in sorted(credentials.items()):
             query = select(ProviderCredential).where(
-                ProviderCredential.org_id == actor.org_id, ProviderCredential.provider == slug
+                ProviderCredential.org_id == actor.org_id,
+                ProviderCredential.provider == slug,
+                ProviderCredential.label == DEFAULT_LABEL,
             )
             row = session.scalar(query.with_for_update())
             if row is not None and _opens_to(sealer, row.sealed, secret):
                 continue
-            before = None if row is None else {"provider": slug, "last4": row.last4}
+            before = None if row is None else _told(row)
             if row is None:
-                row = ProviderCredential(id=new_id("cred"), org_id=actor.org_id, provider=slug)
+                row = _new_row(actor, slug)
                 session.add(row)
-            row.sealed, row.last4 = sealer.seal(secret), secret[-4:]
-            row.created_at, row.created_by = now(), actor.name
-            audit(session, actor, "credential.set", row.id, before=before, after={"provider": slug, "last4": row.last4})
+            _seal(sealer, row, secret, actor)
+            audit(session, actor, "credential.set", row.id, before=before, after=_told(row))
             changed.append(slug)
         if changed:
             policy.shared_changed(session, actor.org_id)
     return tuple(changed)
 
 
+def add_credential(actor: Actor, slug: str, document: Mapping[str, object]) -> str:
+    """Store another credential of a provider, by its id. Raises Invalid, Conflict."""
+    wanted = read(AddedCredential, document)
+    sealer = Sealer(current_app.extensions["settings"].encryption_keys)
+    try:
+        with writing() as session:
+            of_it = (ProviderCredential.org_id == actor.org_id, ProviderCredential.provider == slug)
+            count = session.scalar(select(func.count()).select_from(ProviderCredential).where(*of_it)) or 0
+            if count >= MOST_CREDENTIALS:
+                raise Conflict("too_many_credentials", f"A provider has at most {MOST_CREDENTIALS} credentials.")
+            row = _new_row(actor, slug)
+            row.label, row.weight, row.priority = wanted.label, wanted.weight, wanted.priority
+            row.enabled = wanted.enabled
+            _seal(sealer, row, wanted.credential, actor)
+            session.add(row)
+            audit(session, actor, "credential.create", row.id, after=_told(row) | _options(row))
+            policy.shared_changed(session, actor.org_id)
+            credential_id = row.id
+    except IntegrityError:
+        raise Invalid(_label_taken(wanted.label)) from None
+    policy.publish([actor.org_id])
+    return credential_id
+
+
+def change_credential(actor: Actor, slug: str, credential_id: str, document: Mapping[str, object]) -> None:
+    """Replace a credential, or change how it is used. What is not named stays. Raises NotFound, Invalid."""
+    wanted = read(CredentialPatch, document)
+    sealer = Sealer(current_app.extensions["settings"].encryption_keys)
+    try:
+        with writing() as session:
+            row = _row(actor, slug, credential_id)
+            if "label" in wanted.model_fields_set and wanted.label != row.label == DEFAULT_LABEL:
+                words = f"cannot be changed: the environment sets the one that is called {DEFAULT_LABEL}"
+                raise Invalid(FieldError("label", words))
+            before, told_before = _options(row), _told(row)
+            for name in wanted.model_fields_set - {"credential"}:
+                setattr(row, name, getattr(wanted, name))
+            secret = wanted.credential
+            replaced = secret is not None and not _opens_to(sealer, row.sealed, secret)
+            if secret is not None and replaced:
+                _seal(sealer, row, secret, actor)
+                audit(session, actor, "credential.set", row.id, before=told_before, after=_told(row))
+            after = _options(row)
+            if after != before:
+                told = {"provider": slug}
+                audit(session, actor, "credential.update", row.id, before=told | before, after=told | after)
+            if replaced or after != before:
+                policy.shared_changed(session, actor.org_id)
+            session.flush()
+    except IntegrityError:
+        raise Invalid(_label_taken(wanted.label)) from None
+    policy.publish([actor.org_id])
+
+
+def remove_credential(actor: Actor, slug: str, credential_id: str) -> None:
+    """Delete one credential. Raises NotFound."""
+    with writing() as session:
+        row = _row(actor, slug, credential_id)
+        audit(session, actor, "credential.delete", row.id, before=_told(row))
+        session.delete(row)
+        policy.shared_changed(session, actor.org_id)
+    policy.publish([actor.org_id])
+
+
+def _row(actor: Actor, slug: str, credential_id: str) -> ProviderCredential:
+    query = select(ProviderCredential).where(
+        ProviderCredential.id == credential_id,
+        ProviderCredential.org_id == actor.org_id,
+        ProviderCredential.provider == slug,
+    )
+    row = db.session.scalar(query.with_for_update())
+    if row is None:
+        raise NotFound
+    return row
+
+
+def _new_row(actor: Actor, slug: str) -> ProviderCredential:
+    return ProviderCredential(id=new_id("cred"), org_id=actor.org_id, provider=slug, label=DEFAULT_LABEL)
+
+
+def _seal(sealer: Sealer, row: ProviderCredential, secret: str, actor: Actor) -> None:
+    row.sealed, row.last4 = sealer.seal(secret), secret[-4:]
+    row.created_at, row.created_by = now(), actor.name
+
+
+def _told(row: ProviderCredential) -> dict[str, Any]:
+    """By what people recognise it, in the audit log."""
+    told = {"provider": row.provider, "last4": row.last4}
+    return told if row.label == DEFAULT_LABEL else told | {"label": row.label}
+
+
+def _options(row: ProviderCredential) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in _OPTIONS}
+
+
+def _label_taken(label: str) -> FieldError:
+    return FieldError("label", f"is taken: another credential of this provider is called {label!r}")
+
+
 def forget_credentials(actor: Actor, providers: Collection[str]) -> None:
     """Delete the organisation's credentials of these providers; requests for them are refused from now on."""
-    query = select(ProviderCredential).where(
-        ProviderCredential.org_id == actor.org_id, ProviderCredential.provider.in_(providers)
-    )
+    _forget(actor, lambda row: row.provider in providers)
+
+
+def _forget(actor: Actor, which: Callable[[ProviderCredential], bool]) -> None:
     with writing() as session:
-        rows = session.scalars(query).all()
-        for row in rows:
-            audit(session, actor, "credential.delete", row.id, before={"provider": row.provider, "last4": row.last4})
+        rows = session.scalars(select(ProviderCredential).where(ProviderCredential.org_id == actor.org_id)).all()
+        forgotten = [row for row in rows if which(row)]
+        for row in forgotten:
+            audit(session, actor, "credential.delete", row.id, before=_told(row))
             session.delete(row)
-        if rows:
+        if forgotten:
             policy.shared_changed(session, actor.org_id)
     policy.publish([actor.org_id])
 
@@ -88,22 +197,31 @@ def reseal_credentials() -> Resealed:
                 lost += 1
                 continue
             resealed += 1
-            told = {"provider": row.provider, "last4": row.last4}
-            audit(session, Actor(row.org_id, "system", None), "credential.reseal", row.id, after=told)
+            audit(session, Actor(row.org_id, "system", None), "credential.reseal", row.id, after=_told(row))
         of_others = (reseal_webhooks(session, sealer), reseal_hand_overs(session, sealer))
     return Resealed(resealed + sum(one[0] for one in of_others), lost + sum(one[1] for one in of_others))
 
 
 def stored_providers(org_id: str, *, pretend_prefix: str) -> dict[str, bool]:
-    """Providers with a credential; True for a real one, False for one that starts with `pretend_prefix`."""
+    """Providers with a credential; True with a real one, False with none but such as start with `pretend_prefix`."""
     sealer = Sealer(current_app.extensions["settings"].encryption_keys)
-    found = {}
+    found: dict[str, bool] = {}
     for row in db.session.scalars(select(ProviderCredential).where(ProviderCredential.org_id == org_id)):
-        try:
-            found[row.provider] = not sealer.unseal(row.sealed).startswith(pretend_prefix)
-        except UnsealError:
-            found[row.provider] = True
+        found[row.provider] = found.get(row.provider, False) or not _pretends(sealer, row, pretend_prefix)
     return found
+
+
+def forget_pretended(actor: Actor, *, pretend_prefix: str) -> None:
+    """Delete the organisation's credentials that start so, of all providers."""
+    sealer = Sealer(current_app.extensions["settings"].encryption_keys)
+    _forget(actor, lambda row: _pretends(sealer, row, pretend_prefix))
+
+
+def _pretends(sealer: Sealer, row: ProviderCredential, prefix: str) -> bool:
+    try:
+        return sealer.unseal(row.sealed).startswith(prefix)
+    except UnsealError:
+        return False
 
 
 def _opens_to(sealer: Sealer, sealed: bytes, secret: str) -> bool:

@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from shared import keys as secrets
 from shared import money
 from shared.ids import new_id
-from shared.models import IdempotentCreation, KeySecret, ProxyKey
+from shared.models import IdempotentCreation, KeySecret, ProxyKey, boost_of
 from webapp.actions import audit, policy
 from webapp.actions.hand_over_links import end_links
 from webapp.context import Actor, Conflict, now
@@ -72,6 +72,8 @@ def update_key(actor: Actor, key_id: str, document: Mapping[str, object], *, if_
             "spend_limit_usd": row.spend_limit_nanos,
             "expires_at": row.expires_at,
             "rate_limit_rpm": row.rate_limit_rpm,
+            "spend_limit_boost_usd": row.spend_limit_boost_nanos,
+            "spend_limit_boost_until": row.spend_limit_boost_until,
         }
         patch = read(
             KeyPatch,
@@ -82,7 +84,7 @@ def update_key(actor: Actor, key_id: str, document: Mapping[str, object], *, if_
             rules=rules_of(actor.org_id),
             kept=kept,
         )
-        changes = {column: value for column, value in patch.columns().items() if getattr(row, column) != value}
+        changes = _changes(row, patch)
         before = _told(row)
         for column, value in changes.items():
             setattr(row, column, value)
@@ -190,9 +192,20 @@ def _faults_of(actor: Actor, document: Mapping[str, object]) -> tuple[FieldError
     return ()
 
 
+def _changes(row: ProxyKey, patch: KeyPatch) -> dict[str, Any]:
+    """The columns that a patch makes another. To clear a raise that has ended is to change nothing."""
+    told = patch.columns()
+    if boost_of(row, now().timestamp()) is None and told.get("spend_limit_boost_nanos", 0) is None:
+        del told["spend_limit_boost_nanos"], told["spend_limit_boost_until"]
+    return {column: value for column, value in told.items() if getattr(row, column) != value}
+
+
 def _told(row: ProxyKey) -> dict[str, Any]:
     """The editable fields by their JSON names, as the audit log keeps them."""
-    told = {name: getattr(row, name) for name in EDITABLE if name != "spend_limit_usd"}
+    told = {name: getattr(row, name) for name in EDITABLE if not name.endswith("_usd")}
+    boost = boost_of(row, now().timestamp())
     told["spend_limit_usd"] = None if row.spend_limit_nanos is None else money.to_usd(row.spend_limit_nanos)
+    told["spend_limit_boost_usd"] = None if boost is None else money.to_usd(boost.nanos)
+    told["spend_limit_boost_until"] = None if boost is None else to_json_moment(row.spend_limit_boost_until)
     told["expires_at"] = to_json_moment(row.expires_at)
     return told

@@ -1,28 +1,33 @@
-"""Change the organisation itself: its name, and what it gives to new keys and lets keys have."""
+"""Change the organisation itself: its name, what all its keys may use together, what keys get and may have."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
 
 from sqlalchemy import select
 
-from shared.models import Organization
-from webapp.actions import audit
+from shared.models import Organization, limits_of
+from shared.organization_limits import OrganizationLimits
+from webapp.actions import audit, policy
 from webapp.context import Actor
 from webapp.db import writing
 from webapp.schemas.organization import OrganizationPatch
 from webapp.validation import FieldError, Invalid, read
 from webapp.views.organization import OrganizationView, organization_of, rules_in, view_of
 
+_TOGETHER = ("spend_limit_usd", "spend_reset", "rate_limit_rpm")
+
 
 def update_organization(actor: Actor, document: Mapping[str, object]) -> OrganizationView:
     """Merge a patch into it; keys that are there stay as they are. Raises Invalid.
 
-    A default above its maximum is a fault. Proxies judge keys by what the keys themselves say: they learn nothing.
+    A default above its maximum is a fault. Of defaults and maxima proxies learn nothing: they judge keys by what the
+    keys themselves say. What all keys may use together holds for the next request. Counters that were made while there
+    was no such limit know too little to judge by it, so the first one asks for new ones.
     """
     patch = read(OrganizationPatch, document)
     with writing() as session:
         row = session.scalars(select(Organization).where(Organization.id == actor.org_id).with_for_update()).one()
-        before = asdict(view_of(row))
+        before, limits_before = asdict(view_of(row)), _limits_in(row)
         for column, value in patch.columns().items():
             setattr(row, column, value)
         faults = [
@@ -42,4 +47,15 @@ def update_organization(actor: Actor, document: Mapping[str, object]) -> Organiz
                 before={name: before[name] for name in changed},
                 after={name: after[name] for name in changed},
             )
+        if _limits_in(row) != limits_before:
+            policy.shared_changed(session, row.id)
+            if limits_before is None:
+                policy.outdate_counters(session)
+    # Also after a patch that changed nothing: it may be the second try of one that could not be told.
+    if any(name in patch.model_fields_set for name in _TOGETHER):
+        policy.publish([actor.org_id])
     return organization_of(actor.org_id)
+
+
+def _limits_in(row: Organization) -> OrganizationLimits | None:
+    return limits_of(row.rate_limit_rpm, row.spend_limit_nanos, row.spend_reset)

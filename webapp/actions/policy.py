@@ -15,7 +15,7 @@ from sqlalchemy.orm import scoped_session
 
 from shared.counters import CountersUnavailable, SharedState, SharedStateMissing, boot_id, is_in_use
 from shared.machines import database_now, live_machines
-from shared.models import Organization, PolicyOutbox, ProxyKey
+from shared.models import AccountingState, Organization, PolicyOutbox, ProxyKey
 from webapp.context import counters
 from webapp.db import db
 
@@ -43,6 +43,16 @@ def shared_changed(session: scoped_session[Session], org_id: str) -> None:
         .execution_options(synchronize_session=False)
     )
     changed(session, org_id)
+
+
+def outdate_counters(session: scoped_session[Session]) -> None:
+    """Have new counters made, in the transaction of an edit that the present ones know too little for.
+
+    The ledger writer sees it within a second; what is judged by that edit waits until then.
+    """
+    session.execute(
+        update(AccountingState).values(outdated=AccountingState.generation).execution_options(synchronize_session=False)
+    )
 
 
 def publish(subjects: Collection[str]) -> None:

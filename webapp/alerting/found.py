@@ -3,7 +3,7 @@
 But for one thing: how many requests were refused is noted once a minute, because the database has only sums by day.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -23,6 +23,7 @@ from webapp.views.alerts import RulesView
 # How long a key is told of that was not noticed in time, and how long before it that is news.
 _BACK = timedelta(days=7)
 NOTHING = Page((), None)
+_LOOKED_AT = 100  # requests of a provider that were refused; who rests is tried every few minutes
 # As the index says it: SQLite knows its rows by these very words alone.
 _REFUSED = text("usage_records.status IN (401, 403)")
 
@@ -103,27 +104,47 @@ def _live(org_id: str, at: datetime, moment: InstrumentedAttribute[Any], *wanted
 
 
 def credentials_refused(org_id: str, at: datetime) -> Iterator[Happened]:
-    """Providers that refused what is stored for them since it was, today; each once a day."""
-    stored = select(ProviderCredential.provider, func.max(ProviderCredential.created_at)).where(
-        ProviderCredential.org_id == org_id
-    )
-    midnight = datetime(at.year, at.month, at.day, tzinfo=UTC)
-    for provider, since in db.session.execute(stored.group_by(ProviderCredential.provider)).all():
-        # A request of the last minutes of a day may be in the ledger only on the next one.
-        refused = (
-            select(UsageRecord.admitted_at, UsageRecord.status)
-            .where(UsageRecord.org_id == org_id, _REFUSED)
-            .where(UsageRecord.admitted_at >= max(since, midnight - timedelta(minutes=15)))
-            .where(UsageRecord.provider == provider)
-            .order_by(UsageRecord.admitted_at.desc())
-            .limit(1)
-        )
-        row = db.session.execute(refused).first()
-        if row is not None:
-            facts = {"provider": provider, "status": row.status, "last_at": to_json_moment(row.admitted_at)}
-            period = f"{row.admitted_at.date()} since {to_json_moment(since)}"
+    """Credentials that their providers refused since they were stored, today; each once a day.
+
+    Where a provider has several, its requests tell with which of them they were sent.
+    """
+    table = ProviderCredential
+    query = select(table.provider, table.label, table.id, table.created_at).where(table.org_id == org_id, table.enabled)
+    stored: dict[str, dict[str | None, tuple[datetime, str]]] = {}  # since when, and of what it is told
+    for provider, label, id_, since in db.session.execute(query):
+        known = stored.setdefault(provider, {})
+        known[label] = since, id_
+        # Who does not say with which one was sent when there was one: what was stored since has nothing to do with it.
+        known[None] = max(known.get(None, (since, provider)), (since, provider))
+    for provider, known in stored.items():
+        for row in _refused_by(org_id, provider, min(known.values())[0], at):
+            said = row.tried[-1]["label"] if row.tried else None
+            if said not in known or row.admitted_at < known[said][0]:
+                continue
+            stored_at, subject = known.pop(said)
+            last_at = to_json_moment(row.admitted_at)
+            facts = {"provider": provider, "label": said, "status": row.status, "last_at": last_at}
+            period = f"{row.admitted_at.date()} since {to_json_moment(stored_at)}"
             # Those of the last minutes of a day are looked at on the next one too.
-            yield Happened(CREDENTIAL, provider, period, facts, until=midnight + timedelta(days=2))
+            yield Happened(CREDENTIAL, subject, period, facts, until=_midnight(at) + timedelta(days=2))
+
+
+def _refused_by(org_id: str, provider: str, since: datetime, at: datetime) -> Sequence[Any]:
+    """The last requests whose credential a provider refused, the newest first."""
+    refused = (
+        select(UsageRecord.admitted_at, UsageRecord.status, UsageRecord.tried)
+        .where(UsageRecord.org_id == org_id, _REFUSED)
+        # A request of the last minutes of a day may be in the ledger only on the next one.
+        .where(UsageRecord.admitted_at >= max(since, _midnight(at) - timedelta(minutes=15)))
+        .where(UsageRecord.provider == provider)
+        .order_by(UsageRecord.admitted_at.desc())
+        .limit(_LOOKED_AT)
+    )
+    return db.session.execute(refused).all()
+
+
+def _midnight(at: datetime) -> datetime:
+    return datetime(at.year, at.month, at.day, tzinfo=UTC)
 
 
 def refusals_in_window(org_id: str, most: int, at: datetime) -> Iterator[Happened]:

@@ -127,16 +127,7 @@ def sentence_of(alert: AlertView) -> str:
     if alert.event == EXPIRING:
         return f"{_key(facts)} expires at {facts['expires_at']}; its requests are refused from then on."
     if alert.event == CREDENTIAL:
-        name = _provider(facts["provider"])
-        if facts["status"] == 403:  # which is often about one model or one region only
-            return (
-                f"{name} answered 403 to a request with the credential that is stored for it (last at "
-                f"{facts['last_at']}). It may lack a right, such as to a model."
-            )
-        return (
-            f"{name} refuses the credential that is stored for it ({facts['status']}, last at {facts['last_at']}). "
-            "Requests for it fail until another one is stored."
-        )
+        return _refused_credential(facts)
     if alert.event == REFUSALS:
         return f"{facts['refusals']:,} requests were refused within {WINDOW_MINUTES} minutes."
     return f"This is a test of {PRODUCT}, sent by {facts.get('by', 'somebody')}. Alerts arrive here."
@@ -147,6 +138,20 @@ def _harmless(text: str) -> str:
     for sign, shown in _HARMLESS:
         text = text.replace(sign, shown)
     return text
+
+
+def _refused_credential(facts: Mapping[str, Any]) -> str:
+    name, label, last = _provider(facts["provider"]), facts["label"], f"last at {facts['last_at']}"
+    which = "that is stored for it" if label is None else f"“{label}”"
+    if facts["status"] == 403:  # which is often about one model or one region only
+        return (
+            f"{name} answered 403 to a request with the credential {which} ({last}). "
+            "It may lack a right, such as to a model."
+        )
+    refused = f"{name} refuses the credential {which} ({facts['status']}, {last}). "
+    if label is None:
+        return f"{refused}Requests for it fail until another one is stored."
+    return f"{refused}Requests that are sent with it fail, or go on with another one."
 
 
 def _key(facts: Mapping[str, Any]) -> str:

@@ -17,6 +17,7 @@ from shared.policy import Reason
 from webapp.actions.alerts import Happened
 from webapp.alerting.pages import Page, Place, rows_of
 from webapp.db import db
+from webapp.queries.key_filters import limit_at
 from webapp.schemas.alerts import SPEND
 from webapp.schemas.values import to_json_moment
 from webapp.views.alerts import RulesView
@@ -63,7 +64,7 @@ def _of_changed(
 def _reached(org_id: str, rules: RulesView, at: datetime, rows: Sequence[Any]) -> Iterator[Happened]:
     """All thresholds that these keys have reached, each of the limit and in the period that hold now."""
     by_reset: dict[str, list[Any]] = defaultdict(list)
-    for key in _limited(org_id, {row[1] for row in rows}):
+    for key in _limited(org_id, {row[1] for row in rows}, at):
         by_reset[key.spend_reset].append(key)
     for reset, keys in by_reset.items():
         start, end = periods.period_of(reset, at.timestamp())
@@ -78,9 +79,9 @@ def _reached(org_id: str, rules: RulesView, at: datetime, rows: Sequence[Any]) -
                     yield _told(key, threshold, percent, spent[key.id], start, end)
 
 
-def _limited(org_id: str, key_ids: Collection[str]) -> Sequence[Any]:
-    """Those of these keys that live and have a limit, and the thresholds of their own."""
-    limit = ProxyKey.spend_limit_nanos
+def _limited(org_id: str, key_ids: Collection[str], at: datetime) -> Sequence[Any]:
+    """Those of these keys that live and have a limit, with a raise that runs, and the thresholds of their own."""
+    limit = limit_at(at)
     query = (
         select(
             ProxyKey.id,

@@ -10,7 +10,7 @@ from webapp.actions.organization import update_organization
 from webapp.api.answers import answer
 from webapp.api.spec import operation
 from webapp.schemas.organization import OrganizationInfo, OrganizationPatch
-from webapp.views.organization import organization_of
+from webapp.views.organization import standing_of
 
 bp = Blueprint("api_organization", __name__, url_prefix="/v1/organization")
 
@@ -19,11 +19,12 @@ bp = Blueprint("api_organization", __name__, url_prefix="/v1/organization")
 @operation("getOrganization", "keys:read", OrganizationInfo, "The organisation")
 def show() -> Response:
     """Read the organisation of the token."""
-    return answer(OrganizationInfo.model_validate(organization_of(current_actor().org_id)))
+    return answer(OrganizationInfo.model_validate(standing_of(current_actor().org_id)))
 
 
 @bp.patch("")
 @operation("updateOrganization", ADMIN_SCOPE, OrganizationInfo, "The organisation as it is now", body=OrganizationPatch)
 def update(document: dict[str, Any]) -> Response:
-    """Change the name of the organisation, what new keys get, and the most that keys may have."""
-    return answer(OrganizationInfo.model_validate(update_organization(current_actor(), document)))
+    """Change its name, what all keys may use together, what new keys get, and the most that each may have."""
+    update_organization(current_actor(), document)
+    return answer(OrganizationInfo.model_validate(standing_of(current_actor().org_id)))

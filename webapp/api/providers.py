@@ -7,19 +7,34 @@ from flask import Blueprint, Response
 from shared.models import ADMIN_SCOPE
 from shared.pricing import table
 from webapp.access import current_actor
-from webapp.actions.credentials import forget_credentials, store_credentials
+from webapp.actions.credentials import (
+    add_credential,
+    change_credential,
+    forget_credentials,
+    remove_credential,
+    store_credentials,
+)
 from webapp.api.answers import answer
 from webapp.api.spec import operation
 from webapp.queries.connection import check_connection
 from webapp.queries.models import list_models
-from webapp.queries.providers import get_provider, list_providers
+from webapp.queries.providers import get_credential, get_provider, list_providers
 from webapp.schemas.catalog import ModelPrice, ModelPriceList, ModelQuery
-from webapp.schemas.providers import Connection, NewCredential, ProviderInfo, ProviderList
+from webapp.schemas.providers import (
+    AddedCredential,
+    Connection,
+    Credential,
+    CredentialPatch,
+    NewCredential,
+    ProviderInfo,
+    ProviderList,
+)
 from webapp.validation import read
 
 bp = Blueprint("api_providers", __name__, url_prefix="/v1/providers")
 
 NAME = {"provider": "The provider's name, such as openai."}
+ONE = NAME | {"credential_id": "The credential's id, cred_ and 26 characters."}
 
 
 @bp.get("")
@@ -41,7 +56,7 @@ def index() -> Response:
     problems=(404,),
 )
 def set_credential(provider: str, document: dict[str, Any]) -> Response:
-    """Store a provider's own key, sealed; it holds for the next request and is never told again."""
+    """Store a provider's own key as its `default`, sealed; it holds for the next request and is never told again."""
     org_id = current_actor().org_id
     get_provider(org_id, provider)
     store_credentials(current_actor(), {provider: read(NewCredential, document).credential})
@@ -68,8 +83,63 @@ def models(provider: str, query: ModelQuery) -> Response:
     "forgetCredential", ADMIN_SCOPE, ProviderInfo, "The provider without a credential", path=NAME, problems=(404,)
 )
 def forget_credential(provider: str) -> Response:
-    """Forget a provider's credential; requests for it are refused from now on."""
+    """Forget all credentials of a provider; requests for it are refused from now on."""
     org_id = current_actor().org_id
     get_provider(org_id, provider)
     forget_credentials(current_actor(), [provider])
     return answer(ProviderInfo.model_validate(get_provider(org_id, provider)))
+
+
+@bp.post("/<provider>/credentials")
+@operation(
+    "addCredential",
+    ADMIN_SCOPE,
+    Credential,
+    "The credential, without itself",
+    status=201,
+    path=NAME,
+    body=AddedCredential,
+    problems=(404, 409),
+)
+def add(provider: str, document: dict[str, Any]) -> Response:
+    """Store a further credential of a provider, beside those that it has; requests are spread over them at once."""
+    actor = current_actor()
+    get_provider(actor.org_id, provider)
+    credential_id = add_credential(actor, provider, document)
+    return _credential(provider, credential_id, 201)
+
+
+@bp.patch("/<provider>/credentials/<credential_id>")
+@operation(
+    "updateCredential",
+    ADMIN_SCOPE,
+    Credential,
+    "The credential as it is now",
+    path=ONE,
+    body=CredentialPatch,
+    problems=(404,),
+)
+def change(provider: str, credential_id: str, document: dict[str, Any]) -> Response:
+    """Replace a credential, or change its label, its share, its order, or whether it is used."""
+    change_credential(current_actor(), provider, credential_id, document)
+    return _credential(provider, credential_id)
+
+
+@bp.post("/<provider>/credentials/<credential_id>/test")
+@operation("testCredential", ADMIN_SCOPE, Connection, "What the provider said", path=ONE, problems=(404,))
+def test_credential(provider: str, credential_id: str) -> Response:
+    """Ask a provider whether it takes this one of its credentials: its list of models, which costs nothing."""
+    return answer(Connection.model_validate(check_connection(current_actor().org_id, provider, credential_id)))
+
+
+@bp.delete("/<provider>/credentials/<credential_id>")
+@operation("removeCredential", ADMIN_SCOPE, ProviderInfo, "The provider with the others", path=ONE, problems=(404,))
+def remove(provider: str, credential_id: str) -> Response:
+    """Forget one credential of a provider; with the last one, requests for it are refused from now on."""
+    remove_credential(current_actor(), provider, credential_id)
+    return answer(ProviderInfo.model_validate(get_provider(current_actor().org_id, provider)))
+
+
+def _credential(provider: str, credential_id: str, status: int = 200) -> Response:
+    _, view = get_credential(current_actor().org_id, provider, credential_id)
+    return answer(Credential.model_validate(view), status)

@@ -27,7 +27,7 @@ from webapp.doctor import (
 from webapp.doctor_addresses import look_at_addresses
 from webapp.doctor_ledger import look_at_ledger, look_at_metrics
 from webapp.first_start import first_actor
-from webapp.queries.connection import outcome_of
+from webapp.queries.connection import outcomes_of
 from webapp.queries.providers import list_providers
 
 _MARKS = {"ok": "ok     ", "warning": "WARNING", "fault": "FAULT  "}
@@ -67,8 +67,7 @@ def look(settings: Settings, *, offline: bool) -> Iterator[Finding]:
     found = first_actor()
     outcomes = {}
     if found is not None and not offline:
-        known = [view for view in list_providers(found.org_id) if view.credential is not None]
-        outcomes = {view.provider: outcome_of(found.org_id, view) for view in known}
+        outcomes = outcomes_of(found.org_id, list_providers(found.org_id))
     if not offline:
         yield from look_at_providers(outcomes)
         yield from look_at_sign_in(current_app.extensions["oidc"])

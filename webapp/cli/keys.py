@@ -65,7 +65,7 @@ def list_command(as_json: bool, **asked: Any) -> None:  # noqa: FBT001 - click's
                 view.name,
                 view.prefix,
                 view.spend.spent_usd,
-                view.spend_limit_usd,
+                view.spend.limit_usd,
                 view.spend_reset,
                 view.last_used_at,
             )

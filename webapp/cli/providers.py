@@ -7,15 +7,22 @@ from pathlib import Path
 import click
 
 from shared.catalog import PROVIDERS
-from webapp.actions.credentials import forget_credentials, store_credentials
+from shared.models import DEFAULT_LABEL
+from webapp.actions.credentials import (
+    add_credential,
+    change_credential,
+    forget_credentials,
+    remove_credential,
+    store_credentials,
+)
 from webapp.cli.output import as_json_option, tell_json, tell_table
 from webapp.cli.running import Commands, Exit, actor, confirmed, refuse
 from webapp.provider_test import Outcome
-from webapp.queries.connection import outcome_of
+from webapp.queries.connection import outcome_of, outcomes_of
 from webapp.queries.providers import get_provider, list_providers
 from webapp.schemas.providers import NewCredential, ProviderInfo, ProviderList
 from webapp.validation import read
-from webapp.views.providers import ProviderView
+from webapp.views.providers import CredentialView, ProviderView
 
 providers = Commands(
     "providers",
@@ -34,8 +41,8 @@ def list_command(as_json: bool) -> None:  # noqa: FBT001 - click's way
     if as_json:
         tell_json(ProviderList(data=[ProviderInfo.model_validate(view) for view in views]))
         return
-    rows = [(view.provider, view.base_url, *_known(view)) for view in views]
-    tell_table(("PROVIDER", "BASE URL", "CREDENTIAL", "SINCE", "BY"), rows)
+    rows = [(view.provider, view.base_url, *_known(one)) for view in views for one in view.credentials or (None,)]
+    tell_table(("PROVIDER", "BASE URL", "CREDENTIAL", "SINCE", "BY", "LABEL", "USED"), rows)
 
 
 @providers.command("set")
@@ -46,30 +53,61 @@ def list_command(as_json: bool) -> None:  # noqa: FBT001 - click's way
     metavar="FILE",
     help="Read the first line of this file, and not of standard input.",
 )
+@click.option(
+    "--label", default=DEFAULT_LABEL, show_default=True, help="Which of its credentials: a new label adds one."
+)
 @as_json_option
-def set_command(provider: str, credential_file: Path | None, as_json: bool) -> None:  # noqa: FBT001 - click's way
+def set_command(
+    provider: str,
+    credential_file: Path | None,
+    label: str,
+    as_json: bool,  # noqa: FBT001 - click's way
+) -> None:
     """Store a provider's own key, sealed: the first line of standard input. It holds for the next request.
 
-    It is no argument, because everybody on the machine can read command lines, and shells remember them.
+    It is no argument, because everybody on the machine can read command lines, and shells remember them. With another
+    label it is stored beside those that the provider has, and requests are spread over all of them.
     """
     who = actor()
-    get_provider(who.org_id, provider)
+    view = get_provider(who.org_id, provider)
     secret = read(NewCredential, {"credential": _first_line(credential_file)}).credential
-    store_credentials(who, {provider: secret})
+    known = [one for one in view.credentials if one.label == label]
+    if label == DEFAULT_LABEL:
+        store_credentials(who, {provider: secret})
+    elif known:
+        change_credential(who, provider, known[0].id, {"credential": secret})
+    else:
+        add_credential(who, provider, {"label": label, "credential": secret})
     view = get_provider(who.org_id, provider)
     _tell(view, f"Requests to {view.label} carry the credential that ends in {secret[-4:]} now.", as_json=as_json)
 
 
 @providers.command("remove")
 @click.argument("provider")
+@click.option("--label", help="Forget this one alone, and not all that the provider has.")
 @click.option("--yes", is_flag=True, help="Do not ask first.")
 @as_json_option
-def remove_command(provider: str, yes: bool, as_json: bool) -> None:  # noqa: FBT001 - click's way
-    """Forget a provider's credential; requests for it are refused from now on."""
+def remove_command(
+    provider: str,
+    label: str | None,
+    yes: bool,  # noqa: FBT001 - click's way
+    as_json: bool,  # noqa: FBT001
+) -> None:
+    """Forget a provider's credentials, or one of them. Without any, requests for it are refused."""
     who = actor()
     view = get_provider(who.org_id, provider)
-    if view.credential is not None:
-        confirmed(f"Forget the credential of {view.label} that ends in {view.credential.last4}?", yes=yes)
+    if label is not None:
+        one = _labelled(view, label)
+        confirmed(f"Forget the credential {label!r} of {view.label} that ends in {one.last4}?", yes=yes)
+        remove_credential(who, provider, one.id)
+        _tell(get_provider(who.org_id, provider), f"The credential {label!r} is forgotten.", as_json=as_json)
+        return
+    if len(view.credentials) > 1:
+        confirmed(f"Forget all {len(view.credentials)} credentials of {view.label}?", yes=yes)
+        forget_credentials(who, [provider])
+        view = get_provider(who.org_id, provider)
+    elif view.credentials:
+        confirmed(f"Forget the credential of {view.label} that ends in {view.credentials[0].last4}?", yes=yes)
         forget_credentials(who, [provider])
         view = get_provider(who.org_id, provider)
     _tell(view, f"Requests to {view.label} are refused from now on: it has no credential.", as_json=as_json)
@@ -79,12 +117,13 @@ def remove_command(provider: str, yes: bool, as_json: bool) -> None:  # noqa: FB
 @click.argument("provider", required=False)
 @as_json_option
 def test_command(provider: str | None, as_json: bool) -> None:  # noqa: FBT001 - click's way
-    """Ask PROVIDER, or all that have a credential, for a list of models: free of charge. Exit status 1: one fails."""
+    """Ask PROVIDER, or all, with each of its credentials for a list of models: free of charge. Status 1: one fails."""
     org_id = actor().org_id
     views = list_providers(org_id) if provider is None else (get_provider(org_id, provider),)
-    found = {view.provider: outcome_of(org_id, view) for view in views if provider or view.credential is not None}
-    if not found:
+    found = outcomes_of(org_id, views)
+    if not found and provider is None:
         refuse("No provider has a credential. `providers set PROVIDER` stores one.")
+    found = found or {view.provider: outcome_of(org_id, view) for view in views}
     if as_json:
         tell_json({"data": [{"provider": slug, **_told(outcome)} for slug, outcome in found.items()]})
     else:
@@ -93,9 +132,45 @@ def test_command(provider: str | None, as_json: bool) -> None:  # noqa: FBT001 -
     sys.exit(Exit.DONE if all(outcome.ok for outcome in found.values()) else Exit.NO)
 
 
-def _known(view: ProviderView) -> tuple[object, object, object]:
-    known = view.credential
-    return ("", "", "") if known is None else (f"...{known.last4}", known.created_at, known.created_by)
+@providers.command("edit")
+@click.argument("provider")
+@click.argument("label")
+@click.option("--label", "new_label", metavar="NEW", help="What it is called from now on.")
+@click.option("--weight", help="Its share of the requests, among those of the same priority: 1 to 100.")
+@click.option("--priority", help="The lowest goes first: 1 to 100.")
+@click.option("--enabled/--disabled", default=None, help="Whether requests are sent with it.")
+@as_json_option
+def edit_command(
+    provider: str,
+    label: str,
+    new_label: str | None,
+    weight: str | None,
+    priority: str | None,
+    enabled: bool | None,  # noqa: FBT001 - click's way
+    as_json: bool,  # noqa: FBT001
+) -> None:
+    """Change how the credential LABEL of PROVIDER is used. It holds for the next request."""
+    who = actor()
+    one = _labelled(get_provider(who.org_id, provider), label)
+    wanted = {"label": new_label, "weight": weight, "priority": priority, "enabled": enabled}
+    change_credential(who, provider, one.id, {name: value for name, value in wanted.items() if value is not None})
+    _tell(get_provider(who.org_id, provider), f"The credential {new_label or label!r} is changed.", as_json=as_json)
+
+
+def _labelled(view: ProviderView, label: str) -> CredentialView:
+    known = {one.label: one for one in view.credentials}
+    if label not in known:
+        refuse(f"{view.label} has no credential of this label. It has {', '.join(known) or 'none'}.")
+    return known[label]
+
+
+def _known(one: CredentialView | None) -> tuple[object, ...]:
+    if one is None:
+        return "", "", "", "", ""
+    used = f"priority {one.priority}, weight {one.weight}" if one.enabled else "no"
+    if one.refused is not None:
+        used = f"{used}; refused by the provider ({one.refused.status})"
+    return f"...{one.last4}", one.created_at, one.created_by, one.label, used
 
 
 def _told(outcome: Outcome) -> dict[str, object]:

@@ -23,6 +23,7 @@ _FIELDS = {
     Reason.ENDPOINT_NOT_METERED: "key-spend_limit_usd",
     Reason.MODEL_NOT_PRICED: "key-spend_limit_usd",
     Reason.RATE_LIMITED: "key-rate_limit_rpm",
+    Reason.TOO_MANY_CONCURRENT: "key-max_concurrent_requests",
     Reason.SPEND_EXCEEDED: "key-spend_limit_usd",
     Reason.SPEND_HELD: "key-spend_limit_usd",
 }

@@ -38,6 +38,8 @@ ACTIONS = {
     "token.create": "Created a management token",
     "token.revoke": "Revoked a management token",
     "credential.set": "Set a provider's credential",
+    "credential.create": "Added a provider's credential",
+    "credential.update": "Changed how a provider's credential is used",
     "credential.delete": "Removed a provider's credential",
     "credential.reseal": "Sealed a credential with a new key",
     "price.set": "Set a price of a model",
@@ -73,7 +75,10 @@ AREAS = {
 _FIELDS = {
     "spend_limit_usd": "Spend limit",
     "spend_reset": "Period of the limit",
+    "spend_limit_boost_usd": "Raise of the limit",
+    "spend_limit_boost_until": "End of the raise",
     "rate_limit_rpm": "Requests a minute",
+    "max_concurrent_requests": "Requests at once",
     "allowed_providers": "Providers",
     "allowed_models": "Models",
     "allowed_ips": "Addresses",
@@ -91,7 +96,10 @@ _FIELDS = {
 # What a field means that has no value.
 _NONE = {
     "spend_limit_usd": "No limit",
+    "spend_limit_boost_usd": "No raise",
+    "spend_limit_boost_until": "No raise",
     "rate_limit_rpm": "No limit",
+    "max_concurrent_requests": "No limit",
     "allowed_providers": "All",
     "allowed_models": "All",
     "allowed_ips": "Any",
@@ -196,7 +204,7 @@ def _words(name: str, value: Any) -> str:
         return PERIOD_WORDS.get(value, str(value))
     if name in ("provider", "allowed_providers"):
         return ", ".join(provider_label(str(slug)) for slug in (value if isinstance(value, list) else [value]))
-    if name.endswith("_at") and isinstance(value, str):
+    if name.endswith(("_at", "_until")) and isinstance(value, str):
         return _moment_words(value)
     if name in ("prefix", "prefixes"):
         return ", ".join(f"{prefix}…" for prefix in (value if isinstance(value, list) else [value]))

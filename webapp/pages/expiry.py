@@ -21,8 +21,18 @@ def expiry_of(choice: str | None, typed: str | None, now: datetime) -> str | Non
         return None
     if choice != "custom":
         raise Invalid(FieldError("expires", "pick one of the choices"))
+    return moment_of("expires_at", typed)
+
+
+def moment_of(field: str, typed: str | None) -> str:
+    """A date and a time, in UTC where nothing else is said, as actions take them. Raises Invalid."""
     try:
         moment = datetime.fromisoformat(typed or "")
         return rfc3339(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
     except (ValueError, OverflowError):
-        raise Invalid(FieldError("expires_at", "pick a date and a time, such as 2027-01-31 00:00")) from None
+        raise Invalid(FieldError(field, "pick a date and a time, such as 2027-01-31 00:00")) from None
+
+
+def shown_moment(moment: datetime | None) -> str:
+    """As a browser's field for a date and a time holds it: in UTC, to the minute."""
+    return "" if moment is None else f"{moment:%Y-%m-%dT%H:%M}"

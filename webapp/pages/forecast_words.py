@@ -20,7 +20,7 @@ def limit_facts(found: Forecast, key: KeyView) -> tuple[LimitFacts, ...]:
     if found.expected_nanos is None:
         return ()
     note = f"by the end of {_last_day(found)} · {_range(found)}"
-    limit = key.spend_limit_nanos
+    limit = key.spend.limit_nanos  # as it is now: a raise may have ended by then, which its own note tells
     if limit is not None and key.spend_reset != "never" and found.expected_nanos > limit:
         note += f" · more than its limit of {dollars(limit)}"
     return (LimitFacts("Expected", f"About {signed_dollars(found.expected_nanos)}", note, METHOD),)

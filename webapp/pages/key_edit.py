@@ -76,19 +76,18 @@ def _again(form: key_form.KeyForm, view: KeyView, status: int, **more: object) -
 def _warnings(said: Mapping[str, object], patch: Mapping[str, object], view: KeyView) -> list[str]:
     """What is worth a second thought before it is saved."""
     touched = {"allowed_models", "allowed_providers"} & patch.keys()
-    found = (_below_spent(patch, view), key_form.impossible(said) if touched else None)
+    found = (_below_spent(said, patch, view), key_form.impossible(said) if touched else None)
     return [warning for warning in found if warning is not None]
 
 
-def _below_spent(patch: Mapping[str, object], view: KeyView) -> str | None:
+def _below_spent(said: Mapping[str, object], patch: Mapping[str, object], view: KeyView) -> str | None:
     """A warning when a new limit lies at or below what its period has already seen; None when that is not known."""
-    limit = patch.get("spend_limit_usd")
-    reset = patch.get("spend_reset", view.spend_reset)
+    limit, boost, reset = said["spend_limit_usd"], said["spend_limit_boost_usd"], said["spend_reset"]
     spent = view.spend.lifetime_nanos if reset == "never" else view.spend.spent_nanos
-    if not isinstance(limit, str) or (reset not in ("never", view.spend_reset)):
+    if not {"spend_limit_usd", "spend_limit_boost_usd"} & patch.keys() or reset not in ("never", view.spend_reset):
         return None
     try:
-        nanos = from_usd(limit)
+        nanos = from_usd(str(limit)) + (0 if boost is None else from_usd(str(boost)))
     except ValueError:
         return None
     if not spent or nanos > spent:

@@ -10,6 +10,7 @@ from shared.catalog import PROVIDERS
 from webapp.pages.key_hints import model_hints
 from webapp.pages.key_presenter import PERIOD_WORDS, spend
 from webapp.pages.request_presenter import Mark, asked_model, mark, model_words, provider_label
+from webapp.queries.key_activity import KeyUse
 from webapp.render import dollars, exact, length, relative, signed_dollars
 from webapp.views.keys import KeyView, SecretView
 from webapp.views.refusal_help import RefusalHelp, help_of
@@ -65,14 +66,13 @@ class RequestFacts:
     flags: tuple[str, ...]
 
 
-def limits(
-    view: KeyView, requests_left: int | None, secrets: tuple[SecretView, ...], at: datetime
-) -> tuple[LimitFacts, ...]:
+def limits(view: KeyView, use: KeyUse, secrets: tuple[SecretView, ...], at: datetime) -> tuple[LimitFacts, ...]:
     """All that limits it, the money first."""
     return (
         _spend(view, at),
         LimitFacts("Spent in all", dollars(view.spend.lifetime_nanos), title=f"${view.spend.lifetime_usd}"),
-        _rate(view, requests_left),
+        _rate(view, use.requests_left),
+        _concurrent(view, use.in_flight),
         _moment("Expires", view.expires_at, "Never", at),
         _list(
             "Models",
@@ -99,7 +99,7 @@ def _about(view: KeyView) -> tuple[LimitFacts, ...]:
 
 
 def _spend(view: KeyView, at: datetime) -> LimitFacts:
-    facts, limit, remaining = spend(view, at), view.spend_limit_nanos, view.spend.remaining_nanos
+    facts, limit, remaining = spend(view, at), view.spend.limit_nanos, view.spend.remaining_nanos
     if limit is None or remaining is None:
         return LimitFacts("Spend", "No limit", title=facts.exact)
     resets_at = view.spend.resets_at
@@ -107,6 +107,8 @@ def _spend(view: KeyView, at: datetime) -> LimitFacts:
     note = f"of {dollars(limit)} {period} · {dollars(view.spend.spent_nanos)} spent"
     if view.spend.held_nanos:
         note += f" · {dollars(view.spend.held_nanos)} held by requests in flight"
+    if view.spend_limit_boost_until is not None:
+        note += f" · ${view.spend_limit_boost_usd} of it a raise until {exact(view.spend_limit_boost_until)}"
     note += " · never resets" if resets_at is None else f" · resets {relative(resets_at, at)}, on {exact(resets_at)}"
     return LimitFacts("Spend", f"{dollars(remaining)} left", note, facts.exact, tone=facts.tone, percent=facts.percent)
 
@@ -118,6 +120,15 @@ def _rate(view: KeyView, left: int | None) -> LimitFacts:
     if left is None:
         return LimitFacts(label, f"{limit:,}", "how many are left cannot be told at the moment")
     return LimitFacts(label, f"{left:,} left", f"of {limit:,} in any 60 seconds")
+
+
+def _concurrent(view: KeyView, in_flight: int | None) -> LimitFacts:
+    label, limit = "Requests at once", view.max_concurrent_requests
+    if limit is None:
+        return LimitFacts(label, "No limit")
+    if in_flight is None:
+        return LimitFacts(label, f"{limit:,}", "how many are in flight cannot be told at the moment")
+    return LimitFacts(label, f"{max(0, limit - in_flight):,} left", f"of {limit:,}; {in_flight:,} in flight now")
 
 
 def _moment(label: str, moment: datetime | None, never: str, at: datetime) -> LimitFacts:

@@ -22,8 +22,8 @@ from wtforms.fields import SelectChoice
 from shared.catalog import PROVIDERS
 from shared.money import from_usd
 from webapp.context import Actor
-from webapp.pages.expiry import LATER, NEVER, expiry_of
-from webapp.pages.key_hints import ip_hints, lines_of, model_hints
+from webapp.pages.expiry import LATER, NEVER, expiry_of, moment_of, shown_moment
+from webapp.pages.key_hints import amount_of, ip_hints, lines_of, model_hints
 from webapp.render import exact, rfc3339, sentence
 from webapp.schemas.keys import EDITABLE, NewKey
 from webapp.validation import FieldError, Invalid, read
@@ -37,6 +37,7 @@ RESETS = [
     SelectChoice("weekly", "Every week"),
     SelectChoice("monthly", "Every month"),
 ]
+_AMOUNTS = ("spend_limit_usd", "spend_limit_boost_usd")
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,15}")
 
 
@@ -46,6 +47,8 @@ class KeyForm(FlaskForm):  # type: ignore[misc] # Flask-WTF publishes no types
     name = StringField("Name", id="key-name")
     spend_limit_usd = StringField("Spend limit", id="key-spend_limit_usd")
     spend_reset = SelectField("Resets", choices=RESETS, id="key-spend_reset")
+    spend_limit_boost_usd = StringField("Raise it by", id="key-spend_limit_boost_usd")
+    spend_limit_boost_until = StringField("Raised until (UTC)", id="key-spend_limit_boost_until")
     expires = SelectField("Expires", id="key-expires")
     expires_at = StringField("Expires at (UTC)", id="key-expires_at")
     allowed_providers = SelectMultipleField(
@@ -55,6 +58,7 @@ class KeyForm(FlaskForm):  # type: ignore[misc] # Flask-WTF publishes no types
     )
     allowed_models = TextAreaField("Allowed models", id="key-allowed_models")
     rate_limit_rpm = StringField("Requests per minute", id="key-rate_limit_rpm")
+    max_concurrent_requests = StringField("Requests at once", id="key-max_concurrent_requests")
     allowed_ips = TextAreaField("Allowed IP addresses", id="key-allowed_ips")
     paused = BooleanField("Paused", id="key-paused")
     tags = StringField("Tags", id="key-tags")
@@ -83,12 +87,11 @@ def blank(nonce: str, usual: Mapping[str, str]) -> KeyForm:
 
 def filled(view: KeyView) -> KeyForm:
     """The form as `view` fills it, or the submitted one. "Keep" leaves the expiry alone, whatever it is."""
-    expires_at = view.expires_at
     form = KeyForm(
         data={
             **_shown(view),
             "expires": "keep",
-            "expires_at": "" if expires_at is None else f"{expires_at:%Y-%m-%dT%H:%M}",
+            "expires_at": shown_moment(view.expires_at),
             "version": str(view.version),
             "seen": _seen(view),
         }
@@ -98,28 +101,36 @@ def filled(view: KeyView) -> KeyForm:
 
 
 def document(form: KeyForm, now: datetime) -> dict[str, object]:
-    """What the form says, as the document of the JSON endpoints. Raises Invalid for a custom expiry without a date."""
-    money = (form.spend_limit_usd.data or "").strip()
+    """What the form says, as the document of the JSON endpoints. Raises Invalid for what is no date, with all else."""
     said: dict[str, object] = {
         "name": form.name.data or "",
-        "spend_limit_usd": money.removeprefix("$").strip() or None,
+        "spend_limit_usd": amount_of(form.spend_limit_usd.data),
         "spend_reset": form.spend_reset.data,
+        "spend_limit_boost_usd": amount_of(form.spend_limit_boost_usd.data),
         "allowed_providers": list(form.allowed_providers.data or ()),
         "allowed_models": lines_of(form.allowed_models.data),
         "rate_limit_rpm": _number(form.rate_limit_rpm.data),
+        "max_concurrent_requests": _number(form.max_concurrent_requests.data),
         "allowed_ips": lines_of(form.allowed_ips.data),
         "paused": bool(form.paused.data),
         "tags": [tag.strip() for tag in (form.tags.data or "").split(",") if tag.strip()],
         "owner_email": (form.owner_email.data or "").strip() or None,
         "note": (form.note.data or "").replace("\r\n", "\n").strip() or None,
     }
-    choice = form.expires.data
-    if choice == "keep" and any(offered.value == choice for offered in form.expires.choices):
-        return said
+    choice, ends = form.expires.data, (form.spend_limit_boost_until.data or "").strip()
+    faults: list[FieldError] = []
     try:
-        said["expires_at"] = expiry_of(choice, form.expires_at.data, now)
+        said["spend_limit_boost_until"] = moment_of("spend_limit_boost_until", ends) if ends else None
     except Invalid as error:
-        raise Invalid(*error.errors, *_other_errors(said, now)) from None
+        faults += error.errors
+        said["spend_limit_boost_usd"] = None  # without an end it would be a fault of its own
+    if choice != "keep" or all(offered.value != choice for offered in form.expires.choices):
+        try:
+            said["expires_at"] = expiry_of(choice, form.expires_at.data, now)
+        except Invalid as error:
+            faults += error.errors
+    if faults:
+        raise Invalid(*faults, *_other_errors(said, now))
     return said
 
 
@@ -139,6 +150,14 @@ def confirmation(warnings: Iterable[str]) -> str:
 
 def changes(said: Mapping[str, object], view: KeyView) -> dict[str, object]:
     """The merge patch from `view` to what the form says: only fields that differ, so the others stay untouched."""
+    patch = _differing(said, view)
+    if "spend_limit_boost_until" in patch:
+        # So that an end which was taken away is missed: the amount alone, which still stands there, says a raise.
+        patch["spend_limit_boost_usd"] = said["spend_limit_boost_usd"]
+    return patch
+
+
+def _differing(said: Mapping[str, object], view: KeyView) -> dict[str, object]:
     return {field: value for field, value in said.items() if not _same(field, value, getattr(view, field))}
 
 
@@ -152,7 +171,7 @@ def rebase(form: KeyForm, said: Mapping[str, object], stored: KeyView) -> tuple[
     except (ValueError, RecursionError):
         seen = None
     told = []
-    for field, value in changes(said, stored).items():
+    for field, value in _differing(said, stored).items():
         untouched = isinstance(seen, dict) and field in seen and seen[field] == value
         if untouched:
             form[field].data = _shown(stored)[field]
@@ -180,22 +199,22 @@ def attach(form: KeyForm, errors: Iterable[FieldError]) -> list[str]:
 def context(form: KeyForm, actor: Actor, *, key: KeyView | None = None) -> dict[str, Any]:
     """What the template wants beside the form: hints, the caller's address, what to focus, what to unfold."""
     failed = [name for name, field in form._fields.items() if field.errors]
-    advanced = any((form.rate_limit_rpm.data, form.allowed_ips.data, "rate_limit_rpm" in failed))
-    about = any((form.tags.data, form.owner_email.data, form.note.data, {"tags", "owner_email", "note"} & set(failed)))
+
+    def used(*names: str) -> bool:
+        return any(form[name].data or name in failed for name in names)
+
     return {
         "form": form,
         "key": key,
         "first": failed[0] if failed else "name",
-        "advanced": advanced or "allowed_ips" in failed,
-        "about": about,
+        "advanced": used("rate_limit_rpm", "max_concurrent_requests", "allowed_ips"),
+        "about": used("tags", "owner_email", "note"),
+        "raised": used("spend_limit_boost_usd", "spend_limit_boost_until"),
         "model_hints": model_hints(lines_of(form.allowed_models.data), form.allowed_providers.data or ()),
         "ip_hints": () if "allowed_ips" in failed else ip_hints(lines_of(form.allowed_ips.data)),
         "my_address": actor.ip,
-        "general": (),
-        "warnings": (),
-        "confirm": None,
-        "secrets": (),
-        "differences": None,
+        **dict.fromkeys(("general", "warnings", "secrets"), ()),
+        **dict.fromkeys(("confirm", "differences")),
         "demands": rules_of(actor.org_id).sentences(),
     }
 
@@ -206,9 +225,12 @@ def _shown(view: KeyView) -> dict[str, Any]:
         "name": view.name,
         "spend_limit_usd": view.spend_limit_usd or "",
         "spend_reset": view.spend_reset,
+        "spend_limit_boost_usd": view.spend_limit_boost_usd or "",
+        "spend_limit_boost_until": shown_moment(view.spend_limit_boost_until),
         "allowed_providers": list(view.allowed_providers),
         "allowed_models": "\n".join(view.allowed_models),
         "rate_limit_rpm": "" if view.rate_limit_rpm is None else str(view.rate_limit_rpm),
+        "max_concurrent_requests": "" if view.max_concurrent_requests is None else str(view.max_concurrent_requests),
         "allowed_ips": "\n".join(view.allowed_ips),
         "paused": view.paused,
         "tags": ", ".join(view.tags),
@@ -219,7 +241,9 @@ def _shown(view: KeyView) -> dict[str, Any]:
 
 def _seen(view: KeyView) -> str:
     """The same as the document that the form would say if it were sent untouched."""
-    return json.dumps({field: getattr(view, field) for field in EDITABLE if field != "expires_at"})
+    seen = {field: getattr(view, field) for field in EDITABLE if field not in ("expires_at", "spend_limit_boost_until")}
+    ends = view.spend_limit_boost_until
+    return json.dumps({**seen, "spend_limit_boost_until": None if ends is None else rfc3339(_to_the_minute(ends))})
 
 
 def _offer_expiries(form: KeyForm, view: KeyView) -> None:
@@ -237,6 +261,11 @@ def _other_errors(said: Mapping[str, object], now: datetime) -> tuple[FieldError
     return ()
 
 
+def _to_the_minute(moment: datetime) -> datetime:
+    """As the form shows it."""
+    return moment.replace(second=0, microsecond=0)
+
+
 def _number(text: str | None) -> int | str | None:
     """A whole number as one, nothing as None, and anything else as it is, for the validation to name it."""
     text = (text or "").strip()
@@ -245,8 +274,8 @@ def _number(text: str | None) -> int | str | None:
 
 def _same(field: str, said: object, stored: object) -> bool:
     if isinstance(stored, datetime):
-        return said == rfc3339(stored)
-    if field == "spend_limit_usd" and isinstance(said, str) and isinstance(stored, str):
+        return said in (rfc3339(stored), rfc3339(_to_the_minute(stored)))
+    if field in _AMOUNTS and isinstance(said, str) and isinstance(stored, str):
         try:
             return from_usd(said) == from_usd(stored)
         except ValueError:
@@ -266,6 +295,6 @@ def _words(value: object, field: str) -> str:
         return exact(value)
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if field == "spend_limit_usd":
+    if field in _AMOUNTS:
         return f"${value}"
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

@@ -22,6 +22,11 @@ class Hint:
     tone: str
 
 
+def amount_of(text: str | None) -> str | None:
+    """An amount of dollars as it was typed, without the sign; None: there is none."""
+    return (text or "").strip().removeprefix("$").strip() or None
+
+
 def lines_of(text: str | None) -> list[str]:
     """The entries of a text area: one a line, or with commas between; trimmed, empty ones left out."""
     entries = (entry.strip() for line in (text or "").splitlines() for entry in line.split(","))

@@ -22,7 +22,7 @@ from webapp.pages.key_usage import PERIODS, days_of, usage_facts
 from webapp.queries.attention import judge_keys
 from webapp.queries.forecast import forecast_of_view
 from webapp.queries.hand_overs import list_hand_overs
-from webapp.queries.key_activity import recent_of, refused, requests_left
+from webapp.queries.key_activity import recent_of, refused, use_of
 from webapp.queries.keys import get_key
 from webapp.render import block, is_fragment, page
 from webapp.security import current_actor, may, require
@@ -92,7 +92,7 @@ def _whole(key_id: str, form: CheckForm) -> dict[str, Any]:
 
 def _limits(view: KeyView, at: datetime) -> tuple[LimitFacts, ...]:
     """The money first: what is left, what was spent, and what the period is expected to come to."""
-    told = limits(view, requests_left(view), secrets_of(view, at), at)
+    told = limits(view, use_of(view), secrets_of(view, at), at)
     return (*told[:2], *limit_facts(forecast_of_view(view), view), *told[2:])
 
 

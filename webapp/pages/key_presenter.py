@@ -121,7 +121,7 @@ def pausing(view: KeyView) -> Literal["pause", "resume"] | None:
 
 def spend(view: KeyView, at: datetime) -> SpendFacts:
     """Spend of the running period beside its limit; without a limit, what was spent in it."""
-    limit, spent, held = view.spend_limit_nanos, view.spend.spent_nanos, view.spend.held_nanos
+    limit, spent, held = view.spend.limit_nanos, view.spend.spent_nanos, view.spend.held_nanos
     in_flight = f" · {dollars(held)} held" if held else ""
     told = f"Spent ${to_usd(spent)}, held by requests in flight ${to_usd(held)}, in all ${view.spend.lifetime_usd}"
     if limit is None:
@@ -132,6 +132,9 @@ def spend(view: KeyView, at: datetime) -> SpendFacts:
     tone = "red" if percent >= 100 else "amber" if percent >= NEAR_PERCENT else "green"
     resets_at = view.spend.resets_at
     reset = "never resets" if resets_at is None else f"resets in {span(resets_at - at)}"
+    if view.spend_limit_boost_until is not None:
+        reset = f"raised for {span(view.spend_limit_boost_until - at)} · {reset}"
+        told += f", ${view.spend_limit_boost_usd} of the limit a raise until {exact(view.spend_limit_boost_until)}"
     text = f"{dollars(spent)} of {dollars(limit).removesuffix('.00')} {PERIOD_WORDS[view.spend_reset]}"
     return SpendFacts(tone, text, f"{percent} % · {reset}{in_flight}", told, min(percent, 100))
 

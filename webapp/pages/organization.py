@@ -23,5 +23,5 @@ def update() -> Response:
     except Invalid as error:
         faults = attach(form, error.errors)
         return settings.show(settings.blank(), organization=form, organization_faults=faults, status=422)
-    tell("The settings are saved. Keys that are there stay as they are.")
+    tell("The settings are saved. Keys that are there keep the limits that they have.")
     return redirect("/settings#organization", code=303)

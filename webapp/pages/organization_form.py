@@ -16,15 +16,19 @@ from webapp.render import sentence
 from webapp.validation import FieldError
 from webapp.views.organization import OrganizationView
 
-_NUMBERS = ("default_expiry_days", "default_rate_limit_rpm", "max_expiry_days", "max_rate_limit_rpm")
-_AMOUNTS = ("default_spend_limit_usd", "max_spend_limit_usd")
+_NUMBERS = ("rate_limit_rpm", "default_expiry_days", "default_rate_limit_rpm", "max_expiry_days", "max_rate_limit_rpm")
+_AMOUNTS = ("spend_limit_usd", "default_spend_limit_usd", "max_spend_limit_usd")
+_CHOICES = ("spend_reset", "default_spend_reset")
 _MOST_DIGITS = 15
 
 
 class OrganizationForm(FlaskForm):  # type: ignore[misc] # Flask-WTF publishes no types
-    """The organisation's name, defaults of new keys, maxima of all."""
+    """The organisation's name, limits of all keys together, defaults of new keys, maxima of each."""
 
     name = StringField("Name", id="org-name")
+    spend_limit_usd = StringField("Spend limit of all keys", id="org-spend_limit_usd")
+    spend_reset = SelectField("Resets", choices=RESETS, id="org-spend_reset")
+    rate_limit_rpm = StringField("Requests per minute of all keys", id="org-rate_limit_rpm")
     default_spend_limit_usd = StringField("Spend limit", id="org-default_spend_limit_usd")
     default_spend_reset = SelectField("Resets", choices=RESETS, id="org-default_spend_reset")
     default_expiry_days = StringField("Expires after, in days", id="org-default_expiry_days")
@@ -38,7 +42,7 @@ class OrganizationForm(FlaskForm):  # type: ignore[misc] # Flask-WTF publishes n
 
 def filled(view: OrganizationView, *, submitted: bool) -> OrganizationForm:
     """The form as it is stored, or the submitted one."""
-    known: dict[str, Any] = {name: getattr(view, name) for name in ("name", "default_spend_reset")}
+    known: dict[str, Any] = {name: getattr(view, name) for name in ("name", *_CHOICES)}
     known |= {name: _text(getattr(view, name)) for name in (*_AMOUNTS, *_NUMBERS)}
     known["spend_limit_required"] = view.spend_limit_required
     if submitted:
@@ -67,8 +71,8 @@ def attach(form: OrganizationForm, errors: Iterable[FieldError]) -> tuple[str, .
 def _document(form: OrganizationForm) -> dict[str, object]:
     said: dict[str, object] = {
         "name": form.name.data or "",
-        "default_spend_reset": form.default_spend_reset.data,
         "spend_limit_required": bool(form.spend_limit_required.data),
+        **{name: form[name].data for name in _CHOICES},
     }
     for name in _AMOUNTS:
         said[name] = (form[name].data or "").strip().removeprefix("$").strip() or None

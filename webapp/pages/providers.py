@@ -1,11 +1,14 @@
 """Providers: whose credential the router has, whether it works, where requests go. Administrators change it."""
 
+from datetime import datetime
+
 from flask import Blueprint, redirect
 from flask_wtf import FlaskForm
 from werkzeug.wrappers import Response
 from wtforms import PasswordField
 
 from shared.config import CREDENTIAL_SETTINGS
+from shared.models import DEFAULT_LABEL
 from shared.pricing import table
 from webapp.actions.credentials import forget_credentials, store_credentials
 from webapp.context import NotFound, now
@@ -15,7 +18,7 @@ from webapp.render import page, relative, sentence, tell
 from webapp.schemas.providers import NewCredential
 from webapp.security import current_actor, may, require
 from webapp.validation import Invalid, read
-from webapp.views.providers import ConnectionView, ProviderView, at_sandbox, waiting
+from webapp.views.providers import ConnectionView, CredentialView, ProviderView, at_sandbox, waiting
 
 bp = Blueprint("providers", __name__, url_prefix="/providers")
 
@@ -29,14 +32,14 @@ class CredentialForm(FlaskForm):  # type: ignore[misc] # Flask-WTF publishes no 
 @bp.get("")
 @require("viewer")
 def index() -> Response:
-    return _show()
+    return show()
 
 
 @bp.post("/<slug>/test")
 @require("admin")
 def check(slug: str) -> Response:
     """Ask the provider; for htmx the answer alone."""
-    return _show(check_connection(current_actor().org_id, slug))
+    return show(check_connection(current_actor().org_id, slug))
 
 
 @bp.get("/<slug>/credential")
@@ -56,10 +59,10 @@ def set_credential(slug: str) -> Response:
     except Invalid as error:
         form.credential.errors = [sentence(wrong.message) for wrong in error.errors]
         return _form(provider, form, status=422)
-    waits = _waits(slug)  # asked before: the sandbox is known by its own credentials, and this may replace the last
+    late = waits(slug)  # asked before: the sandbox is known by its own credentials, and this may replace the last
     changed = store_credentials(actor, {slug: secret})
     became = "stored" if changed else "the one that was stored already"
-    then = "It waits for a restart: start the router again, then test" if waits else "Test"
+    then = "It waits for a restart: start the router again, then test" if late else "Test"
     tell(f"The credential of {provider.label} is {became}. {then} the connection to see whether it works.")
     return redirect(f"/providers#{slug}", code=303)
 
@@ -82,21 +85,34 @@ def remove_credential(slug: str) -> Response:
     return redirect(f"/providers#{slug}", code=303)
 
 
-def _show(result: ConnectionView | None = None) -> Response:
+def show(result: ConnectionView | None = None) -> Response:
     """The page, or for htmx what a provider said alone."""
     org_id, at = current_actor().org_id, now()
     views = list_providers(org_id)
     return page(
         "providers.html",
         "connection" if result is not None else "",
-        rows=[(view, relative(view.credential.created_at, at) if view.credential else "") for view in views],
+        rows=[(view, [_row(one, at) for one in view.credentials]) for view in views],
+        plain={view.provider for view in views if is_plain(view)},
+        default_label=DEFAULT_LABEL,
         waiting=waiting(views),
-        sandboxed=any(view.credential is not None and view.credential.source == "sandbox" for view in views),
+        sandboxed=any(one.source == "sandbox" for view in views for one in view.credentials),
         may_administer=may("admin"),
         credential_settings=CREDENTIAL_SETTINGS,
         table_version=table.version(),
         result=result,
     )
+
+
+def _row(one: CredentialView, at: datetime) -> tuple[CredentialView, str, str]:
+    """A credential, how long ago it was set, and how long ago it was refused."""
+    refused = "" if one.refused is None else relative(one.refused.at, at)
+    return one, relative(one.created_at, at), refused
+
+
+def is_plain(view: ProviderView) -> bool:
+    """Whether nothing is to be told of it but its one credential, if it has any."""
+    return all(one.label == DEFAULT_LABEL and one.enabled for one in view.credentials)
 
 
 def _form(provider: ProviderView, form: CredentialForm, *, step: str = "set", status: int = 200) -> Response:
@@ -107,11 +123,11 @@ def _form(provider: ProviderView, form: CredentialForm, *, step: str = "set", st
         provider=provider,
         form=form,
         step=step,
-        waits=_waits(provider.provider),
+        waits=waits(provider.provider),
         setting=CREDENTIAL_SETTINGS[provider.provider],
     )
 
 
-def _waits(slug: str) -> bool:
+def waits(slug: str) -> bool:
     """Whether what is stored for a provider now is used only once the router is started again."""
     return slug in at_sandbox(list_providers(current_actor().org_id))

@@ -31,7 +31,7 @@ from webapp.schemas.activity import RefusedFilter, SentFilter
 from webapp.security import current_actor, may, require
 from webapp.validation import Invalid
 from webapp.views.refusal_help import help_of
-from webapp.views.request_words import flag_words
+from webapp.views.request_words import TRIES, flag_words
 from webapp.views.requests import RefusalView, RequestView
 
 bp = Blueprint("requests", __name__, url_prefix="/requests")
@@ -126,6 +126,7 @@ def show_sent(request_id: str) -> Response:
         view=view,
         row=sent_row(view, names_of_keys(org_id, [view.key_id]).get(view.key_id), at),
         flags=flag_words(view),
+        try_words=TRIES,
         parts=priced(view),
         bound=signed_dollars(view.bound_nanos),
         first_byte=length(view.first_byte_ms),

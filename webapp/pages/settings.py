@@ -13,12 +13,13 @@ from shared.models import ADMIN_SCOPE
 from webapp.access import behind_untrusted_tls
 from webapp.addresses import proxy_url
 from webapp.context import now
+from webapp.pages.organization_facts import together
 from webapp.pages.organization_form import OrganizationForm, filled
 from webapp.pages.token_facts import TokenRow, token_row
 from webapp.queries.tokens import list_tokens
 from webapp.render import page
 from webapp.security import current_actor, may, require
-from webapp.views.organization import organization_of, rules_of
+from webapp.views.organization import rules_of, standing_of
 
 bp = Blueprint("settings", __name__, url_prefix="/settings")
 SCOPE_CHOICES = [
@@ -71,7 +72,7 @@ def show(
     tokens: list[TokenRow] = []
     if administers:
         tokens = [token_row(view, at) for view in list_tokens(current_actor().org_id)]
-    view = organization_of(current_actor().org_id)
+    view = standing_of(current_actor().org_id)
     failed: list[Any] = [field.id for one in (form, organization or ()) for field in one if field.errors]
     form.nonce.data = secrets.token_urlsafe(24)
     return page(
@@ -84,6 +85,7 @@ def show(
         organization_form=organization or filled(view, submitted=False),
         organization_faults=organization_faults,
         rules=rules_of(view.id),
+        together=together(view, at),
         first=failed[0] if failed else None,
         tokens=tokens,
         may_administer=administers,

@@ -16,7 +16,7 @@ from webapp.schemas.activity import FAILED, RefusedFilter, SentFilter
 from webapp.schemas.lists import KeyQuery
 from webapp.validation import read
 from webapp.views.keys import row_of
-from webapp.views.requests import RefusalView, RequestView, refusal_view, request_view
+from webapp.views.requests import MOST_TRIES, RefusalView, RequestView, refusal_view, request_view
 
 _HUNDREDS = {"2xx": 200, "4xx": 400, "5xx": 500}
 MOST_CORRECTIONS = 20
@@ -82,8 +82,13 @@ def list_refused(org_id: str, asked: RefusedFilter) -> Stretch[RefusalView]:
 
 
 def get_sent(org_id: str, request_id: str) -> RequestView:
-    """One of them. Raises NotFound."""
-    row = db.session.get(UsageRecord, request_id)
+    """One of them. Raises NotFound.
+
+    Where all that was sent is a try that was not billed, because no further one came about, it is the first of those.
+    """
+    ids = (request_id, *(f"{request_id}-{number}" for number in range(1, MOST_TRIES)))
+    rows = (db.session.get(UsageRecord, row_id) for row_id in ids)
+    row = next((row for row in rows if row is not None), None)
     return request_view(row) if row is not None and row.org_id == org_id else _missing()
 
 

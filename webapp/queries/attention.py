@@ -13,8 +13,9 @@ from shared.models import Refusal, UsageDaily
 from shared.policy.rules import matches_model
 from shared.pricing import Size
 from webapp.db import db
-from webapp.views.attention import LONGEST_BLOCK, SMALL_CHANGE_NANOS, Facts, Judgement, judge
+from webapp.views.attention import LONGEST_BLOCK, OF_ORGANIZATION, SMALL_CHANGE_NANOS, Facts, Judgement, Shared, judge
 from webapp.views.keys import KeyView
+from webapp.views.organization import limits_together, standing_of
 from webapp.views.requests import RefusalView, refusal_view
 
 _USUAL_DAYS = timedelta(days=30)
@@ -36,15 +37,28 @@ def judge_keys(keys: Sequence[KeyView], at: datetime) -> dict[str, Judgement]:
 
 
 def facts_of(keys: Sequence[KeyView], at: datetime) -> dict[str, Facts]:
-    """By the id of the key. Two reads, however many keys; each of them by its key's rows alone."""
+    """By the id of the key. Two reads, however many keys, each of them by its key's rows alone.
+
+    One more of their organisation, which is the same for all, where it may be why one of them was refused.
+    """
     active = [key for key in keys if key.status == "active"]
-    refusals = _refusals(active, at)
+    refusals, org_id = _refusals(active, at)
     usual = _usual([key for key in active if _is_low(key)], at)
-    return {key.id: Facts(tuple(refusals.get(key.id, ())), usual.get(key.id)) for key in keys}
+    shared = None if org_id is None else _shared(org_id)
+    return {key.id: Facts(tuple(refusals.get(key.id, ())), usual.get(key.id), shared) for key in keys}
 
 
-def _refusals(keys: Sequence[KeyView], at: datetime) -> dict[str, list[RefusalView]]:
+def _shared(org_id: str) -> Shared:
+    if limits_together(org_id) is None:  # then nobody needs to know what all keys have spent
+        return Shared()
+    standing = standing_of(org_id)
+    return Shared(standing.rate_limit_rpm, standing.spend.remaining_nanos)
+
+
+def _refusals(keys: Sequence[KeyView], at: datetime) -> tuple[dict[str, list[RefusalView]], str | None]:
+    """Those of each key, the latest first; and the organisation, if a limit of its may have been the cause of one."""
     found: dict[str, list[RefusalView]] = {}
+    org_id = None
     if keys:
         query = (
             select(Refusal)
@@ -53,7 +67,9 @@ def _refusals(keys: Sequence[KeyView], at: datetime) -> dict[str, list[RefusalVi
         )
         for row in db.session.scalars(query):
             found.setdefault(row.key_id, []).append(refusal_view(row))
-    return found
+            if row.reason in OF_ORGANIZATION:
+                org_id = row.org_id
+    return found, org_id
 
 
 def _is_low(key: KeyView) -> bool:

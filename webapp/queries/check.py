@@ -17,18 +17,17 @@ from shared.counters import (
     CountersUnavailable,
     Decision,
     KeyRow,
-    RateLimited,
     Rebuilding,
-    SpendExceeded,
-    SpendHeld,
+    Refusal,
+    SpendState,
     period_of_day,
 )
-from shared.judgement import explained, judge, nobodys_model, not_configured, rate_limited, spend_refused
+from shared.judgement import LEAST_BOUND, explained, judge, nobodys_model, not_configured, refused
 from shared.models import PriceOverride, ProviderCredential, snapshot_of
 from shared.output_limits import accepted_limit
 from shared.policy import ERRORS, Charges, Deny, KeySnapshot, Reason, check_key
-from shared.pricing import PriceBook, Size, book_of
-from shared.sealing import Sealer, UnsealError
+from shared.pricing import Bound, PriceBook, Size, book_of
+from shared.sealing import Sealer
 from shared.seeds import read_seeds
 from shared.translated import BY_MODEL, path_by_model
 from webapp.context import counters, now
@@ -36,6 +35,7 @@ from webapp.db import db
 from webapp.schemas.explain import CheckRequest
 from webapp.validation import FieldError, Invalid
 from webapp.views.keys import row_of
+from webapp.views.organization import limits_together
 
 _WHERE_NONE_IS_SAID = "/v1/chat/completions"
 _OUTPUT_FREE = (Kind.EMBEDDINGS, Kind.EMBED)
@@ -77,10 +77,10 @@ class CheckView:
 
 def check_request(org_id: str, key_id: str, asked: CheckRequest) -> CheckView:
     """Whether the proxy would let it out. Raises NotFound for an unknown key, Invalid for what is no request."""
-    key = snapshot_of(row_of(org_id, key_id))
+    at = now().timestamp()
+    key = snapshot_of(row_of(org_id, key_id), at, limits_together(org_id))
     if key.allowed_networks and asked.ip is None:
         raise Invalid(FieldError("ip", "is required: this key may be used from some addresses only"))
-    at = now().timestamp()
     deny = check_key(key, asked.ip, at)
     if deny is not None:
         return CheckView(deny)
@@ -99,11 +99,16 @@ def check_request(org_id: str, key_id: str, asked: CheckRequest) -> CheckView:
         deny = not_configured(slug, provider.label)
     else:
         answer = _limits(key, verdict.charges, standing)
-        if isinstance(answer, RateLimited):
-            deny = rate_limited(key, answer)
-        elif isinstance(answer, SpendExceeded | SpendHeld) and size is not None:
-            bound = explained(slug, model, size, answer.spend.remaining_nanos or 0, limit, book, at)
-            deny = spend_refused(key, answer, bound)
+
+        def bound(spend: SpendState) -> Bound:
+            return (
+                LEAST_BOUND
+                if size is None
+                else explained(slug, model, size, spend.remaining_nanos or 0, limit, book, at)
+            )
+
+        if isinstance(answer, Refusal):
+            deny = refused(key, answer, bound)
         elif answer is not None:
             deny = Deny(Reason.LIMITS_UNAVAILABLE)
     return CheckView(deny, slug, model, place.path, 0 if free else bound_nanos, limit)
@@ -159,41 +164,52 @@ def _size(place: _Place, asked: CheckRequest) -> Size | None:
 
 
 class _Standing(NamedTuple):
-    """A key's counters, read and not changed."""
+    """The counters of a key and of its organisation, read and not changed."""
 
     row: KeyRow
+    shared: KeyRow  # of nothing if its organisation has no limits
     context: BatchContext
 
     def remaining_nanos(self, key: KeySnapshot) -> int | None:
-        if not self.row.seeded:
-            return None
-        period = period_of_day(key.spend_reset, self.context.moment.day)
-        return self.row.spend(period, key.spend_limit_nanos).remaining_nanos
+        """Of whichever limit leaves less; None: nobody can tell."""
+        left = []
+        limits = [(self.row, key.spend_reset, key.spend_limit_nanos)]
+        if key.organization is not None:
+            limits.append((self.shared, key.organization.spend_reset, key.organization.spend_limit_nanos))
+        for row, reset, limit_nanos in limits:
+            if limit_nanos is not None:
+                if not row.seeded:
+                    return None
+                left.append(row.spend(period_of_day(reset, self.context.moment.day), limit_nanos).remaining_nanos or 0)
+        return min(left, default=None)
 
 
 def _standing(key: KeySnapshot) -> _Standing | None:
     """None: the counters do not answer."""
     try:
         status, moment = counters().status(), counters().moment()
-        row = counters().rows([key.id]).get(key.id) or KeyRow.new()
+        ids = [key.id] if key.organization is None else [key.id, key.org_id]
+        known = counters().rows(ids)
     except CountersUnavailable:
         return None
-    if not row.seeded:
-        seeds = read_seeds(db.session.connection(), [key.id], status.generation, moment.day)
-        if seeds is not None:
-            row.seed(seeds[key.id])
-    return _Standing(row, BatchContext(status.generation, status.live, moment))
+    rows = {id_: known.get(id_) or KeyRow.new() for id_ in (key.id, key.org_id)}
+    untold = [id_ for id_ in ids if not rows[id_].seeded]
+    seeds = read_seeds(db.session.connection(), untold, status.generation, moment.day) if untold else {}
+    for id_, seed in (seeds or {}).items():
+        rows[id_].seed(seed)
+    return _Standing(rows[key.id], rows[key.org_id], BatchContext(status.generation, status.live, moment))
 
 
 def _limits(key: KeySnapshot, charges: Charges, standing: _Standing | None) -> Decision | None:
     """What the counters would refuse it with, were it charged; None: with nothing.
 
-    As in the proxy, who has no limit but of requests a minute passes while they cannot tell.
+    As in the proxy, who has no limit of money passes while they cannot tell.
     """
-    capped = charges.spend_limit_nanos is not None
+    shared = charges.organization
+    capped = charges.spend_limit_nanos is not None or (shared is not None and shared.spend_limit_nanos is not None)
     if standing is None:
         return Rebuilding() if capped else None
-    row, context = standing
+    row, of_organization, context = standing
     charge = Charge(
         key.id,
         key.org_id,
@@ -204,24 +220,22 @@ def _limits(key: KeySnapshot, charges: Charges, standing: _Standing | None) -> D
         key.spend_reset,
         charges.bound_nanos,
         context.generation,
+        max_concurrent_requests=key.max_concurrent_requests,
+        organization=shared,
     )
     answer = row.decide(charge, context) or row.rate_refusal(charges.rate_limit_rpm, context.moment)
-    told = isinstance(answer, RateLimited | SpendExceeded | SpendHeld)
-    return answer if told or capped else None
+    if answer is None and shared is not None:
+        answer = of_organization.decide_shared(shared, charge, context)
+    return answer if isinstance(answer, Refusal) or capped else None
 
 
 def _is_configured(org_id: str, slug: str) -> bool:
-    """Whether there is a credential of the provider that can be opened."""
+    """Whether there is a credential of the provider that is switched on and can be opened."""
     query = select(ProviderCredential.sealed).where(
-        ProviderCredential.org_id == org_id, ProviderCredential.provider == slug
+        ProviderCredential.org_id == org_id, ProviderCredential.provider == slug, ProviderCredential.enabled
     )
-    sealed = db.session.scalar(query)
-    try:
-        if sealed is not None:
-            Sealer(current_app.extensions["settings"].encryption_keys).unseal(sealed)
-    except UnsealError:
-        return False
-    return sealed is not None
+    sealer = Sealer(current_app.extensions["settings"].encryption_keys)
+    return any(sealer.opens(sealed) for sealed in db.session.scalars(query))
 
 
 def _book(org_id: str) -> PriceBook | None:

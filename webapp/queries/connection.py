@@ -1,26 +1,42 @@
 """Whether a provider takes the organisation's credential, as the provider itself says."""
 
+from collections.abc import Sequence
+
 from shared.catalog import PROVIDERS
 from shared.sealing import UnsealError
 from webapp.db import db
 from webapp.offload import OFFLOAD, TookTooLong
 from webapp.provider_test import TIMEOUT_SECONDS, Outcome, try_connection
 from webapp.queries.credentials import credential_of
-from webapp.queries.providers import get_provider
+from webapp.queries.providers import get_credential, get_provider
 from webapp.views.providers import SANDBOX_PREFIX, ConnectionView, ProviderView, lost_words
 
 
-def check_connection(org_id: str, slug: str) -> ConnectionView:
-    """Ask the provider. Raises NotFound, and `offload.TooBusy` when too many ask at the same time."""
-    outcome = outcome_of(org_id, get_provider(org_id, slug))
+def check_connection(org_id: str, slug: str, credential_id: str | None = None) -> ConnectionView:
+    """Ask the provider, with the credential that is tried first or with this one.
+
+    Raises NotFound, and `offload.TooBusy` when too many ask at the same time.
+    """
+    if credential_id is not None:
+        get_credential(org_id, slug, credential_id)
+    outcome = outcome_of(org_id, get_provider(org_id, slug), credential_id)
     latency_ms = None if outcome.status is None else int(outcome.seconds * 1000)
     return ConnectionView(slug, outcome.ok, outcome.status, outcome.message, latency_ms)
 
 
-def outcome_of(org_id: str, view: ProviderView) -> Outcome:
-    """Whether a provider takes the credential that is stored for it. Raises `offload.TooBusy`."""
+def outcomes_of(org_id: str, views: Sequence[ProviderView]) -> dict[str, Outcome]:
+    """What is said to each credential with which requests are sent; of several their labels stand in the name."""
+    return {
+        view.provider if len(view.enabled) == 1 else f"{view.provider} {one.label}": outcome_of(org_id, view, one.id)
+        for view in views
+        for one in view.enabled
+    }
+
+
+def outcome_of(org_id: str, view: ProviderView, credential_id: str | None = None) -> Outcome:
+    """Whether a provider takes a credential that is stored for it. Raises `offload.TooBusy`."""
     try:
-        secret = credential_of(org_id, view.provider)
+        secret = credential_of(org_id, view.provider, credential_id)
     except UnsealError:
         return Outcome(ok=False, message=lost_words(1))
     finally:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from shared.counters import CountersUnavailable
+from shared.counters import CountersUnavailable, KeyRow
 from webapp.context import counters
 from webapp.queries.audit import AuditView, list_audit
 from webapp.queries.requests import refusals_of_key, requests_of_key
@@ -36,12 +36,22 @@ def refused(org_id: str, key_id: str) -> tuple[RefusalView, ...]:
     return refusals_of_key(org_id, key_id, RefusalQuery(limit=_ALL_REASONS)).items
 
 
-def requests_left(view: KeyView) -> int | None:
-    """How many requests would be admitted at once, as the counters stand; None: no limit, or nobody can tell."""
-    if view.rate_limit_rpm is None:
-        return None
+@dataclass(frozen=True, slots=True)
+class KeyUse:
+    """How much of what counts by the moment is in use; None: no limit, or nobody can tell."""
+
+    requests_left: int | None  # would be admitted at once, by the rate limit
+    in_flight: int | None
+
+
+def use_of(view: KeyView) -> KeyUse:
+    """As the counters stand."""
+    rpm, most = view.rate_limit_rpm, view.max_concurrent_requests
+    if rpm is None and most is None:
+        return KeyUse(None, None)
     try:
-        row = counters().rows([view.id]).get(view.id)
-        return view.rate_limit_rpm if row is None else row.rate(counters().moment(), view.rate_limit_rpm).remaining
+        row = counters().rows([view.id]).get(view.id) or KeyRow.new()
+        left = None if rpm is None else row.rate(counters().moment(), rpm).remaining
     except CountersUnavailable:
-        return None
+        return KeyUse(None, None)
+    return KeyUse(left, None if most is None else row.in_flight)

@@ -138,7 +138,15 @@ def _blocked(at: datetime) -> Condition:
 
 def _near_limit(at: datetime) -> Condition:
     marked = select(1).where(KeyNearLimit.key_id == ProxyKey.id).exists()  # which saves adding up what most have spent
-    return and_(LIMITED, marked, _spent(at) * 100 >= ProxyKey.spend_limit_nanos * NEAR_PERCENT)
+    # The mark is made by the limit alone: who is near the raised one is near that, and when the raise ends it is right.
+    return and_(LIMITED, marked, _spent(at) * 100 >= limit_at(at) * NEAR_PERCENT)
+
+
+def limit_at(at: datetime) -> ColumnElement[int]:
+    """The spend limit of a key that has one, with a raise that runs: as `shared.models.limit_of`."""
+    raised = func.coalesce(ProxyKey.spend_limit_boost_nanos, 0)
+    limit: ColumnElement[int] = func.coalesce(ProxyKey.spend_limit_nanos, 0)
+    return limit + case((ProxyKey.spend_limit_boost_until > at, raised), else_=0)
 
 
 def _spent(at: datetime) -> ColumnElement[int]:

@@ -1,23 +1,31 @@
 """The providers, and which of them an organisation has a credential for."""
 
 from flask import current_app
-from sqlalchemy import select
+from sqlalchemy import and_, select
 
 from shared.catalog import PROVIDERS
 from shared.config import URL_SETTINGS, Settings
-from shared.models import ProviderCredential
+from shared.models import CredentialRefusal, ProviderCredential
 from shared.sealing import Sealer, UnsealError
 from webapp.context import NotFound
 from webapp.db import db
-from webapp.views.providers import SANDBOX_PREFIX, CredentialView, ProviderView
+from webapp.views.providers import SANDBOX_PREFIX, CredentialView, ProviderView, RefusedView
 
 
 def list_providers(org_id: str) -> tuple[ProviderView, ...]:
     """All providers, in the order of the catalogue."""
     settings: Settings = current_app.extensions["settings"]
     sealer = Sealer(settings.encryption_keys)
-    rows = db.session.scalars(select(ProviderCredential).where(ProviderCredential.org_id == org_id))
-    known = {row.provider: _credential(row, sealer) for row in rows}
+    # What was said to a secret that was replaced since is no news of the present one.
+    of_it = and_(
+        CredentialRefusal.credential_id == ProviderCredential.id,
+        CredentialRefusal.set_at == ProviderCredential.created_at,
+    )
+    query = select(ProviderCredential, CredentialRefusal).outerjoin(CredentialRefusal, of_it)
+    in_order = (ProviderCredential.priority, ProviderCredential.id)
+    known: dict[str, list[CredentialView]] = {}
+    for row, refusal in db.session.execute(query.where(ProviderCredential.org_id == org_id).order_by(*in_order)):
+        known.setdefault(row.provider, []).append(_credential(row, refusal, sealer))
     return tuple(
         ProviderView(
             provider=slug,
@@ -25,7 +33,7 @@ def list_providers(org_id: str) -> tuple[ProviderView, ...]:
             base_url=settings.provider_urls.get(slug, provider.base_url),
             base_url_setting=URL_SETTINGS[slug],
             usual_url=provider.base_url,
-            credential=known.get(slug),
+            credentials=tuple(known.get(slug, ())),
         )
         for slug, provider in PROVIDERS.items()
     )
@@ -39,11 +47,32 @@ def get_provider(org_id: str, slug: str) -> ProviderView:
     raise NotFound
 
 
-def _credential(row: ProviderCredential, sealer: Sealer) -> CredentialView:
-    source = "system" if row.created_by == "system" else "staff"
+def get_credential(org_id: str, slug: str, credential_id: str) -> tuple[ProviderView, CredentialView]:
+    """One credential, and its provider. Raises NotFound."""
+    view = get_provider(org_id, slug)
+    for one in view.credentials:
+        if one.id == credential_id:
+            return view, one
+    raise NotFound
+
+
+def _credential(row: ProviderCredential, refusal: CredentialRefusal | None, sealer: Sealer) -> CredentialView:
+    source, readable = "system" if row.created_by == "system" else "staff", True
     try:
         if sealer.unseal(row.sealed).startswith(SANDBOX_PREFIX):
             source = "sandbox"
     except UnsealError:
-        return CredentialView(row.last4, row.created_at, row.created_by, source, readable=False)
-    return CredentialView(row.last4, row.created_at, row.created_by, source, readable=True)
+        readable = False
+    return CredentialView(
+        id=row.id,
+        label=row.label,
+        weight=row.weight,
+        priority=row.priority,
+        enabled=row.enabled,
+        last4=row.last4,
+        created_at=row.created_at,
+        created_by=row.created_by,
+        source=source,
+        readable=readable,
+        refused=None if refusal is None else RefusedView(refusal.at, refusal.status, refusal.words),
+    )

@@ -121,6 +121,17 @@ class Check(Output):
     refusal: CheckRefusal | None
 
 
+class Tried(Output):
+    """A credential that a request was sent with."""
+
+    label: str
+    last4: str
+    why: str | None = Field(
+        description="Why the request went on with the next one, or with none. Null: this one got the answer.",
+        json_schema_extra={"enum": ["refused", "rate_limited", "unavailable", "unreachable", "timeout", None]},
+    )
+
+
 class Request(Output):
     """One attempt at a provider."""
 
@@ -145,6 +156,9 @@ class Request(Output):
     provider_request_id: str | None
     label: str | None = Field(description="What the client said in `x-router-tag`.")
     adjusts: str | None = Field(description="The id of a request whose estimated cost this row corrects.")
+    tried: list[Tried] = Field(
+        description="The credentials that it was sent with, in order; empty where the provider has one only."
+    )
     cost_usd: Money = Field(description="Less than nothing where an estimate was too high.")
 
 

@@ -2,15 +2,17 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
 
 from webapp.schemas import Output, Stored
 from webapp.schemas.key_rules import within
+from webapp.schemas.spend_boost import Boost, BoostEnd, settle
 from webapp.schemas.texts import Email, Note, Tags
 from webapp.schemas.values import (
     Addresses,
+    ConcurrentRequests,
     Dollars,
     Expiry,
     ModelPatterns,
@@ -26,7 +28,7 @@ from webapp.schemas.values import (
 )
 
 # Which column a field is stored in, where it is not the one of its name.
-_COLUMNS = {"spend_limit_usd": "spend_limit_nanos"}
+_COLUMNS = {"spend_limit_usd": "spend_limit_nanos", "spend_limit_boost_usd": "spend_limit_boost_nanos"}
 # What a column holds when nothing was set; the others hold NULL.
 _NOTHING: Mapping[str, Any] = {
     "allowed_providers": [],
@@ -59,10 +61,20 @@ class _Settings(Stored):
     rate_limit_rpm: Annotated[RequestsPerMinute | None, AfterValidator(within("rate_limit_rpm"))] = Field(
         default=None, description="Requests per minute. Null: no limit. To stop a key, set `paused`."
     )
+    max_concurrent_requests: ConcurrentRequests | None = Field(
+        default=None, description="Requests in flight at once. Null: no limit."
+    )
     spend_limit_usd: Annotated[Dollars | None, AfterValidator(within("spend_limit_usd"))] = Field(
         default=None, description="The most that may be spent per period. Null: no limit. 0: nothing may be spent."
     )
     spend_reset: Reset | None = Field(default=None, description="Period of the spend limit, in UTC. Null: never.")
+    spend_limit_boost_usd: Boost | None = Field(
+        default=None,
+        description="Temporary raise: how much more than the spend limit may be spent in a period. Null: no raise.",
+    )
+    spend_limit_boost_until: BoostEnd | None = Field(
+        default=None, description="When the raise ends by itself: in the future, within 90 days. Null: no raise."
+    )
     expires_at: Annotated[Expiry | None, AfterValidator(within("expires_at"))] = Field(
         default=None, description="In the future. Null: never."
     )
@@ -72,6 +84,11 @@ class _Settings(Stored):
     tags: Tags | None = Field(default=None, description="What usage is summed by besides keys; in small letters.")
     owner_email: Email | None = Field(default=None, description="Whom to ask about it. Null: nobody is named.")
     note: Note | None = Field(default=None, description="For people. Null: none.")
+
+    @model_validator(mode="after")
+    def _with_a_whole_raise(self, info: ValidationInfo) -> Self:
+        settle(self, info.context or {})
+        return self
 
 
 class NewKey(_Settings):
@@ -105,8 +122,11 @@ EDITABLE = ("name", *_Settings.model_fields)
 
 
 class Spend(Output):
-    """What a key has spent in its running period, and ever."""
+    """What a key, or all of an organisation, have spent in the running period, and ever."""
 
+    limit_usd: Money | None = Field(
+        description="The spend limit, with the raise as long as that runs. Null without a limit."
+    )
     spent_usd: Money
     held_usd: Money = Field(description="Held by requests in flight.")
     remaining_usd: Money | None = Field(description="Null without a limit.")
@@ -127,8 +147,11 @@ class Key(Output):
     allowed_models: tuple[str, ...]
     allowed_ips: tuple[str, ...]
     rate_limit_rpm: int | None
+    max_concurrent_requests: int | None
     spend_limit_usd: Money | None
     spend_reset: Literal["never", "daily", "weekly", "monthly"]
+    spend_limit_boost_usd: Money | None = Field(description="Null without a raise, or when it has ended.")
+    spend_limit_boost_until: Moment | None
     expires_at: Moment | None
     created_at: Moment
     created_by: str

@@ -1,4 +1,4 @@
-"""The organisation itself: its name, what it gives to new keys, and the most that it lets keys have."""
+"""The organisation itself: its name, what its keys may use together, what new keys get, and the most for each."""
 
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
@@ -6,16 +6,18 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 
 from webapp.schemas import Output, Stored
+from webapp.schemas.keys import Spend
 from webapp.schemas.values import MAX_RPM, Dollars, Moment, Money, Name, Reset, read_flag
 
 MAX_DAYS = 3650
 # Which column a field is stored in, where it is not the one of its name.
 _COLUMNS = {
+    "spend_limit_usd": "spend_limit_nanos",
     "default_spend_limit_usd": "default_spend_limit_nanos",
     "max_spend_limit_usd": "max_spend_limit_nanos",
 }
 # What a column holds when nothing was set; the others hold NULL.
-_NOTHING: Mapping[str, Any] = {"default_spend_reset": "never", "spend_limit_required": False}
+_NOTHING: Mapping[str, Any] = {"spend_reset": "never", "default_spend_reset": "never", "spend_limit_required": False}
 
 
 def _number(most: int) -> Callable[[object], int]:
@@ -40,6 +42,11 @@ class OrganizationPatch(Stored):
     nothing = _NOTHING
 
     name: Name = Field(default_factory=str)
+    spend_limit_usd: Dollars | None = Field(
+        default=None, description="The most that all keys together may spend per period. 0: nothing may be spent."
+    )
+    spend_reset: Reset | None = Field(default=None, description="Period of that limit, in UTC. Null: never.")
+    rate_limit_rpm: Rpm | None = Field(default=None, description="Requests per minute of all keys together.")
     default_spend_limit_usd: Dollars | None = Field(
         default=None, description="Of a new key that leaves `spend_limit_usd` out."
     )
@@ -67,11 +74,15 @@ class OrganizationPatch(Stored):
 
 
 class OrganizationInfo(Output):
-    """An organisation, with defaults and maxima of its keys. Null: none."""
+    """An organisation, with what its keys may use together, and defaults and maxima of each. Null: none."""
 
     id: str
     name: str
     created_at: Moment
+    spend_limit_usd: Money | None
+    spend_reset: str
+    rate_limit_rpm: int | None
+    spend: Spend
     default_spend_limit_usd: Money | None
     default_spend_reset: str
     default_expiry_days: int | None

@@ -5,8 +5,9 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field
 
 from shared.keys import MANAGEMENT_TAG, PROXY_TAG
+from shared.models import LABEL_LENGTH, MOST_WEIGHT
 from webapp.schemas import Input, Output
-from webapp.schemas.values import Moment
+from webapp.schemas.values import Moment, read_name
 
 _LONGEST = 500
 
@@ -23,17 +24,70 @@ def _credential(raw: object) -> str:
     return text
 
 
+def _label(raw: object) -> str:
+    label = read_name(raw)
+    if len(label) > LABEL_LENGTH:
+        raise ValueError(f"must have at most {LABEL_LENGTH} characters, not {len(label)}")
+    return label
+
+
+def _share(raw: object) -> int:
+    """A weight or a priority. Forms and commands give text."""
+    if isinstance(raw, str) and raw.strip().isascii() and raw.strip().isdigit() and len(raw.strip()) < 10:
+        raw = int(raw)
+    if type(raw) is not int or not 1 <= raw <= MOST_WEIGHT:
+        raise ValueError(f"must be a whole number from 1 to {MOST_WEIGHT}")
+    return raw
+
+
+Secret = Annotated[str, BeforeValidator(_credential), Field(min_length=8, max_length=_LONGEST)]
+Label = Annotated[str, BeforeValidator(_label), Field(min_length=1, max_length=LABEL_LENGTH)]
+Share = Annotated[int, BeforeValidator(_share), Field(ge=1, le=MOST_WEIGHT)]
+
+
 class NewCredential(Input):
     """A provider's own key."""
 
-    credential: Annotated[str, BeforeValidator(_credential), Field(min_length=8, max_length=_LONGEST)] = Field(
-        description="It is sealed, and never told again."
+    credential: Secret = Field(description="It is sealed, and never told again.")
+
+
+class AddedCredential(NewCredential):
+    """A further credential of a provider, and how it is used."""
+
+    label: Label = Field(description="For people; no two of one provider have the same.", examples=["team-b"])
+    weight: Share = Field(default=1, description="Its share of the requests, among those of the same priority.")
+    priority: Share = Field(default=1, description="The lowest goes first; others are for when none of those is taken.")
+    enabled: bool = Field(default=True, description="False: no request is sent with it.")
+
+
+class CredentialPatch(Input):
+    """What is to change of a credential; what is not named stays."""
+
+    credential: Secret | None = Field(default=None, description="Replaces it. It is sealed, and never told again.")
+    label: Label = Field(
+        default="", description="The one called `default`, which the environment sets, keeps its label."
     )
+    weight: Share = Field(default=1, description="Its share of the requests, among those of the same priority.")
+    priority: Share = Field(default=1, description="The lowest goes first.")
+    enabled: bool = Field(default=True, description="False: no request is sent with it.")
+
+
+class Refused(Output):
+    """That a provider does not take a credential."""
+
+    at: Moment = Field(description="When it said so last.")
+    status: int
+    message: str = Field(description="Its own words; empty when it gave none.")
 
 
 class Credential(Output):
     """What is told of a credential."""
 
+    id: str
+    label: str = Field(description="`default` is the one that the environment, and `PUT .../credential`, set.")
+    weight: int = Field(description="Its share of the requests, among those of the same priority.")
+    priority: int = Field(description="The lowest goes first.")
+    enabled: bool = Field(description="False: no request is sent with it.")
     last4: str
     created_at: Moment
     created_by: str
@@ -43,6 +97,7 @@ class Credential(Output):
         json_schema_extra={"enum": ["system", "staff", "sandbox"]},
     )
     readable: bool = Field(description="False: no key of ROUTER_ENCRYPTION_KEY opens it; set it anew.")
+    refused: Refused | None = Field(description="Null: the provider takes it, as far as anybody has heard.")
 
 
 class ProviderInfo(Output):
@@ -52,7 +107,8 @@ class ProviderInfo(Output):
     label: str
     base_url: str = Field(description="Where requests are sent.")
     base_url_setting: str = Field(description="The setting that tells it.", examples=["ROUTER_OPENAI_URL"])
-    credential: Credential | None = Field(description="Null: requests for it are refused.")
+    credential: Credential | None = Field(description="The one that is tried first. Null: requests are refused.")
+    credentials: list[Credential] = Field(description="All, in the order in which they are tried.")
 
 
 class Connection(Output):

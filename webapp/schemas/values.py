@@ -23,6 +23,7 @@ from shared.secret_text import holds_secret, shown
 T = TypeVar("T")
 
 MAX_RPM = 1_000_000_000
+MAX_CONCURRENT = 1_000_000
 MAX_ENTRIES = 200
 _LONGEST_ENTRY = 200
 _LONGEST_ADDRESS = 64
@@ -149,6 +150,13 @@ def read_rpm(raw: object) -> int:
     return raw
 
 
+def read_concurrent(raw: object) -> int:
+    """A whole number of requests."""
+    if not isinstance(raw, int) or isinstance(raw, bool) or not 1 <= raw <= MAX_CONCURRENT:
+        raise ValueError(f"must be a whole number from 1 to {MAX_CONCURRENT:,}; to stop the key for now, set paused")
+    return raw
+
+
 def read_dollars(raw: object) -> int:
     """Nano-dollars of a plain amount, given as text or as a number exactly as it was written."""
     if isinstance(raw, bool) or not isinstance(raw, str | int | Decimal):
@@ -252,6 +260,7 @@ Addresses = Annotated[list[Annotated[str, BeforeValidator(read_address)]], *_LIS
 Scope = Annotated[str, BeforeValidator(read_scope), Field(json_schema_extra={"enum": list(SCOPES)})]
 Scopes = Annotated[list[Scope], *_LIST, AfterValidator(_some), AfterValidator(_in_order_of(SCOPES))]
 RequestsPerMinute = Annotated[int, BeforeValidator(read_rpm), Field(ge=1, le=MAX_RPM)]
+ConcurrentRequests = Annotated[int, BeforeValidator(read_concurrent), Field(ge=1, le=MAX_CONCURRENT)]
 Reset = Annotated[str, BeforeValidator(one_of(*RESETS)), Field(json_schema_extra={"enum": list(RESETS)})]
 # Dollars outside, nano-dollars inside.
 Dollars = Annotated[

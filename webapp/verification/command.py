@@ -54,6 +54,7 @@ def verify_ledger(key_id: str | None = None) -> Report:
         check.look(within, verify_range(db.engine, within, report))
     if key_id is None:
         verify_organizations(db.engine, report)
+        check.look_together()
     check.finish()
     return report
 

@@ -4,19 +4,20 @@ Both move while the router works, the counters first: so a key is compared only 
 differs is looked at again until it agrees, moves on, or has stood still for longer than a posting takes.
 
 A key's counters hold what it has cost since they were made, and what the ledger said before that as soon as somebody
-has told them. Where nobody has, it is added here, as the proxy would.
+has told them. Where nobody has, it is added here, as the proxy would. An organisation that has limits has counters of
+the same kind, for all its keys.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, func, or_, select
 
 from shared.counters import Counters, CountersUnavailable, spend_of
 from shared.counters import KeySpend as Counted
-from shared.models import AccountingState, KeySpend, ProxyKey
+from shared.models import AccountingState, KeySpend, Organization, OrganizationUsage, ProxyKey
 from shared.money import MAX_NANOS
 from shared.seeds import read_seeds
 from webapp.verification.ledger import ALL_DAYS, OneKey, Range, Totals
@@ -25,7 +26,7 @@ from webapp.verification.values import KEPT, Difference, Report
 SETTLE_SECONDS = 3.0  # for which a difference must stand still; postings take fractions of a second
 ROUND_SECONDS = 0.25
 
-Limits = tuple[str, str, int | None]  # key id, spend_reset, spend_limit_nanos
+Limits = tuple[str, str, int | None]  # id of a key or an organisation, spend_reset, spend_limit_nanos
 
 
 class _NotComparable(CountersUnavailable):
@@ -59,6 +60,7 @@ class CounterCheck:
         self._clock = clock
         self._sleep = sleep
         self._open: list[_Open] = []
+        self._organizations: set[str] = set()  # those that are looked at
 
     def look(self, within: Range | OneKey, totals: Totals) -> None:
         """Compare the keys of a range with what their rows add up to."""
@@ -67,6 +69,18 @@ class CounterCheck:
             by_key.setdefault(key_id, {})[day] = nanos
         wanted = self._limits(within)
         self._report.keys += len(wanted)
+        self._compare(wanted, by_key)
+
+    def look_together(self) -> None:
+        """Compare organisations that have limits with what all their keys add up to."""
+        limited = or_(Organization.spend_limit_nanos.is_not(None), Organization.rate_limit_rpm.is_not(None))
+        query = select(Organization.id, Organization.spend_reset, Organization.spend_limit_nanos).where(limited)
+        with self._engine.connect() as connection:
+            wanted = [(org_id, reset, limit) for org_id, reset, limit in connection.execute(query)]
+        self._organizations.update(org_id for org_id, _, _ in wanted)
+        self._compare(wanted, {org_id: self._days(org_id) for org_id, _, _ in wanted})
+
+    def _compare(self, wanted: Sequence[Limits], by_id: Mapping[str, dict[date, int]]) -> None:
         if self._report.counters_problem is not None:
             return
         try:
@@ -75,11 +89,11 @@ class CounterCheck:
             self._report.counters_problem = str(error) or "they do not answer"
             return
         for limits in wanted:
-            key_id = limits[0]
-            if key_id not in counted:
+            id_ = limits[0]
+            if id_ not in counted:
                 self._report.counters_unknown += 1  # nobody has used or edited it since the counters were made
                 continue
-            said = (counted[key_id], *_sums(by_key.get(key_id, {}), counted[key_id]))
+            said = (counted[id_], *_sums(by_id.get(id_, {}), counted[id_]))
             if self._settled(said):
                 continue
             if len(self._open) < KEPT:
@@ -131,10 +145,19 @@ class CounterCheck:
         counted = self._counted([limits]).get(limits[0])
         if counted is None:
             return None
-        query = select(KeySpend.day, KeySpend.total_nanos).where(KeySpend.key_id == limits[0])
+        return (counted, *_sums(self._days(limits[0]), counted))
+
+    def _days(self, id_: str) -> dict[date, int]:
+        """What the ledger says that a key, or an organisation, has cost: by day, and in all."""
+        if id_ not in self._organizations:
+            query = select(KeySpend.day, KeySpend.total_nanos).where(KeySpend.key_id == id_)
+            with self._engine.connect() as connection:
+                return {day: int(nanos) for day, nanos in connection.execute(query)}
+        cost = func.sum(OrganizationUsage.cost_nanos)
+        by_day = select(OrganizationUsage.day, cost).where(OrganizationUsage.org_id == id_)
         with self._engine.connect() as connection:
-            days = {day: int(nanos) for day, nanos in connection.execute(query)}
-        return (counted, *_sums(days, counted))
+            days = {day: int(nanos) for day, nanos in connection.execute(by_day.group_by(OrganizationUsage.day))}
+        return {**days, ALL_DAYS: sum(days.values())}
 
     def _counted(self, wanted: Sequence[Limits]) -> dict[str, Counted]:
         """What the counters say of those keys that they know. Raises CountersUnavailable."""
@@ -151,7 +174,7 @@ class CounterCheck:
         if status.generation != generation or seeds is None:
             raise _NotComparable("they belong to another state of the database; the proxy makes new ones")
         if outdated >= generation:
-            raise _NotComparable("journals were imported from a copy meanwhile; the proxy makes new ones")
+            raise _NotComparable("they lack something that was posted or decided meanwhile; the proxy makes new ones")
         if not status.live:
             raise _NotComparable("they are being made anew, and some workers have not told what they hold")
         for key_id, seed in seeds.items():

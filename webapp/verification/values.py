@@ -54,7 +54,7 @@ class Report:
     adjusted: int = 0  # rows that correct an earlier estimate
     organization_days: int = 0  # days of organisations whose sums were compared with those of their keys
     keys: int = 0
-    counters_agree: int = 0  # keys
+    counters_agree: int = 0  # keys, and organisations that have limits
     counters_unknown: int = 0  # keys that the counters have no row of
     counters_busy: int = 0  # keys with requests in flight all the while
     counters_problem: str | None = None  # why the counters could not be compared at all

@@ -33,6 +33,14 @@ _OF_STATE: Mapping[str, str] = {
 # Reasons that keep a key blocked until something is changed. Those of its state are not among them: a key in another
 # state is not blocked by them any more.
 BLOCKING = tuple(reason.value for reason, words in HELP.items() if words.lasting and reason not in _OF_STATE)
+# What is refused for a limit of all keys of the organisation together, or may be.
+OF_ORGANIZATION = (
+    Reason.ENDPOINT_NOT_METERED,
+    Reason.MODEL_NOT_PRICED,
+    Reason.ORGANIZATION_RATE_LIMITED,
+    Reason.ORGANIZATION_SPEND_EXCEEDED,
+    Reason.ORGANIZATION_SPEND_HELD,
+)
 # Below this it is asked whether a usual request fits; none that is usual needs more.
 SMALL_CHANGE_NANOS = money.NANOS_PER_USD
 # What the request needed stands in the sentence that it was answered with, and nowhere else.
@@ -54,11 +62,20 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Shared:
+    """What all keys of an organisation may use together; None is no limit."""
+
+    rate_limit_rpm: int | None = None
+    remaining_nanos: int | None = None  # of its spend limit
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """What is known of a key beside its settings and its spend."""
 
     refusals: Sequence[RefusalView] = ()  # the latest first
     usual_nanos: int | None = None  # what one of its requests costs; None: nobody knows, or it does not matter
+    shared: Shared | None = None  # None: none of these was refused for it, or nobody has looked
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +93,7 @@ def judge(key: KeyView, facts: Facts, at: datetime) -> Judgement:
     """The one thing most worth knowing of a key at a moment."""
     # Reasons of a later release mean nothing here.
     news = [one for one in facts.refusals if one.reason in set(Reason) and _is_news(key, one, at)]
-    told = next((one for one in news if stands(key, one)), None)
+    told = next((one for one in news if stands(key, one, facts.shared)), None)
     return _ended(key) or _closed(key, facts) or _refused(key, told) or _running_out(key, at) or _working(key, news, at)
 
 
@@ -105,8 +122,8 @@ def covers(pattern: str, providers: tuple[str, ...]) -> bool:
     return not any(_knows(slug, pattern) for slug in PROVIDERS)
 
 
-def stands(key: KeyView, refusal: RefusalView) -> bool:
-    """Whether the cause of a refusal is there still, as far as the key itself can tell."""
+def stands(key: KeyView, refusal: RefusalView, shared: Shared | None = None) -> bool:
+    """Whether the cause of a refusal is there still, as far as the key and its organisation can tell."""
     reason, model = refusal.reason, refusal.model
     if reason in _OF_STATE:
         return key.status == _OF_STATE[reason]
@@ -118,11 +135,29 @@ def stands(key: KeyView, refusal: RefusalView) -> bool:
     if reason == Reason.MODEL_NOT_ALLOWED:
         return bool(key.allowed_models) and (model is None or not _is_covered(model, key.allowed_models))
     if reason in (Reason.ENDPOINT_NOT_METERED, Reason.MODEL_NOT_PRICED):
-        return key.spend_limit_nanos is not None
+        return key.spend.limit_nanos is not None or (shared is not None and shared.remaining_nanos is not None)
     if reason in (Reason.SPEND_EXCEEDED, Reason.SPEND_HELD):
-        left, needed = key.spend.remaining_nanos, _NEEDED.search(refusal.message)
-        return left is not None and (needed is None or money.from_usd(needed[1]) > left)
-    return key.rate_limit_rpm is not None if reason == Reason.RATE_LIMITED else True
+        return _is_short(key.spend.remaining_nanos, refusal)
+    if reason == Reason.TOO_MANY_CONCURRENT:
+        return key.max_concurrent_requests is not None
+    if reason == Reason.RATE_LIMITED:
+        return key.rate_limit_rpm is not None
+    return shared is None or _stands_for_all(shared, refusal)
+
+
+def _stands_for_all(shared: Shared, refusal: RefusalView) -> bool:
+    """The same of what all keys share; of any other refusal nothing is known that would have cured it."""
+    if refusal.reason == Reason.ORGANIZATION_RATE_LIMITED:
+        return shared.rate_limit_rpm is not None
+    if refusal.reason in (Reason.ORGANIZATION_SPEND_EXCEEDED, Reason.ORGANIZATION_SPEND_HELD):
+        return _is_short(shared.remaining_nanos, refusal)
+    return True
+
+
+def _is_short(left: int | None, refusal: RefusalView) -> bool:
+    """Whether what a request needed that was refused for money is still more than what is left."""
+    needed = _NEEDED.search(refusal.message)
+    return left is not None and (needed is None or money.from_usd(needed[1]) > left)
 
 
 def _ended(key: KeyView) -> Judgement | None:
@@ -141,7 +176,7 @@ def _ended(key: KeyView) -> Judgement | None:
 
 def _closed(key: KeyView, facts: Facts) -> Judgement | None:
     """What keeps every usual request out, whether one was made or not."""
-    limit, left = key.spend_limit_nanos, key.spend.remaining_nanos
+    limit, left = key.spend.limit_nanos, key.spend.remaining_nanos
     if limit == 0:
         why = "Its spend limit is 0, so nothing that costs money is let through."
         return Judgement(State.BLOCKED, "Limit is 0", why, "Raise or clear the limit to let it spend.")
@@ -151,7 +186,7 @@ def _closed(key: KeyView, facts: Facts) -> Judgement | None:
     if limit is None or left is None:
         return None
     if key.spend.spent_nanos >= limit:
-        why = f"It has spent {_dollars(key.spend.spent_nanos)} of {_dollars(limit)}; {_resets(key)}"
+        why = f"It has spent {_dollars(key.spend.spent_nanos)} of {_dollars(limit)}{_raised(key)}; {_resets(key)}"
         return Judgement(State.OVER_LIMIT, "Requests refused", why, "Raise the limit, or wait until it resets.")
     usual = facts.usual_nanos
     if usual is not None and left < usual and not key.spend.held_nanos:
@@ -187,9 +222,9 @@ def _running_out(key: KeyView, at: datetime) -> Judgement | None:
     if key.expires_at is not None and key.expires_at - at <= SOON:
         why = f"It expires on {_day(key.expires_at)}."
         return Judgement(State.EXPIRES_SOON, "", why, "Edit the key to give it more time.")
-    limit, spent = key.spend_limit_nanos, key.spend.spent_nanos
+    limit, spent = key.spend.limit_nanos, key.spend.spent_nanos
     if limit is not None and spent * 100 >= limit * NEAR_PERCENT:
-        why = f"{spent * 100 // limit} % of its limit is spent; {_resets(key)}"
+        why = f"{spent * 100 // limit} % of its limit is spent{_raised(key)}; {_resets(key)}"
         return Judgement(State.NEAR_LIMIT, f"{spent * 100 // limit} % spent", why, "Consider raising the limit.")
     return None
 
@@ -227,6 +262,11 @@ def _is_among(address: str | None, ranges: Sequence[str]) -> bool:
         return address is not None and any(ip_address(address) in ip_network(one) for one in ranges)
     except ValueError:
         return False
+
+
+def _raised(key: KeyView) -> str:
+    until = key.spend_limit_boost_until
+    return "" if until is None else f", ${key.spend_limit_boost_usd} of it a raise until {_day(until)}"
 
 
 def _resets(key: KeyView) -> str:

@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import or_, select
 
 from shared import money
-from shared.models import KeySecret, ProxyKey
+from shared.models import KeySecret, ProxyKey, boost_of
 from webapp.context import NotFound, now
 from webapp.db import db
 from webapp.views.spend import SpendView, spend_of
@@ -16,7 +16,10 @@ from webapp.views.spend import SpendView, spend_of
 
 @dataclass(frozen=True, slots=True)
 class KeyView:
-    """A proxy key. Moments are in UTC, `spend_limit_usd` is a decimal string."""
+    """A proxy key. Moments are in UTC, money is decimal strings. A raise that has ended is told no more.
+
+    `spend_limit_usd` is as it was set; what may be spent with the raise, `spend` tells.
+    """
 
     id: str
     name: str
@@ -27,9 +30,11 @@ class KeyView:
     allowed_models: tuple[str, ...]
     allowed_ips: tuple[str, ...]
     rate_limit_rpm: int | None
+    max_concurrent_requests: int | None
     spend_limit_usd: str | None
-    spend_limit_nanos: int | None
     spend_reset: str
+    spend_limit_boost_usd: str | None
+    spend_limit_boost_until: datetime | None
     expires_at: datetime | None
     created_at: datetime
     created_by: str
@@ -43,12 +48,18 @@ class KeyView:
 
     @property
     def etag(self) -> str:
-        """The value of ETag, without quotes: the edit that this is, and of a key in use also what it has used.
+        """The value of ETag, without quotes: the edit that this is, and what else moves: what was used, a raise.
 
         So a tag stands for one object as it is told, while `If-Match` asks for the edit alone.
         """
         spend = self.spend
-        moved = (spend.lifetime_nanos, spend.spent_nanos, spend.held_nanos, self.last_used_at)
+        moved = (
+            spend.lifetime_nanos,
+            spend.spent_nanos,
+            spend.held_nanos,
+            self.last_used_at,
+            self.spend_limit_boost_until,
+        )
         if not any(moved) and self.status != "expired":
             return f"v{self.version}"
         told = repr((self.status, spend.period_start, *moved)).encode()
@@ -92,6 +103,7 @@ def view_of(row: ProxyKey) -> KeyView:
 def views_of(rows: Sequence[ProxyKey], at: datetime) -> tuple[KeyView, ...]:
     """Views of rows, in their order, with their spend as of `at`."""
     spend = spend_of(rows, at)
+    boosts = {row.id: boost_of(row, at.timestamp()) for row in rows}
     return tuple(
         KeyView(
             id=row.id,
@@ -103,9 +115,11 @@ def views_of(rows: Sequence[ProxyKey], at: datetime) -> tuple[KeyView, ...]:
             allowed_models=tuple(row.allowed_models),
             allowed_ips=tuple(row.allowed_ips),
             rate_limit_rpm=row.rate_limit_rpm,
+            max_concurrent_requests=row.max_concurrent_requests,
             spend_limit_usd=None if row.spend_limit_nanos is None else money.to_usd(row.spend_limit_nanos),
-            spend_limit_nanos=row.spend_limit_nanos,
             spend_reset=row.spend_reset,
+            spend_limit_boost_usd=None if (boost := boosts[row.id]) is None else money.to_usd(boost.nanos),
+            spend_limit_boost_until=None if boost is None else row.spend_limit_boost_until,
             expires_at=row.expires_at,
             created_at=row.created_at,
             created_by=row.created_by,

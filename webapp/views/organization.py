@@ -1,17 +1,20 @@
 """The organisation itself, with what it gives to new keys and the most that it lets keys have."""
 
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 
 from shared import money
-from shared.models import Organization
+from shared.models import Organization, limits_of
+from shared.organization_limits import OrganizationLimits
+from webapp.context import now
 from webapp.db import db
 from webapp.schemas.key_rules import KeyRules
+from webapp.views.spend import SpendView, spend_together
 
 
 @dataclass(frozen=True, slots=True)
 class OrganizationView:
-    """An organisation as its members see it. Money is decimal strings; None is no default, or no maximum."""
+    """An organisation as its members see it. Money is decimal strings; None is no limit, no default, or no maximum."""
 
     id: str
     name: str
@@ -24,6 +27,27 @@ class OrganizationView:
     max_expiry_days: int | None
     max_rate_limit_rpm: int | None
     spend_limit_required: bool
+    spend_limit_usd: str | None  # of all its keys together, as the next two
+    spend_reset: str
+    rate_limit_rpm: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class OrganizationStanding(OrganizationView):
+    """The same, and what all its keys have spent."""
+
+    spend: SpendView
+
+
+def standing_of(org_id: str) -> OrganizationStanding:
+    row = db.session.get_one(Organization, org_id, populate_existing=True)
+    return OrganizationStanding(**asdict(view_of(row)), spend=spend_together(row, now()))
+
+
+def limits_together(org_id: str) -> OrganizationLimits | None:
+    """What all keys of an organisation may use together; None: no limit."""
+    row = db.session.get_one(Organization, org_id, populate_existing=True)
+    return limits_of(row.rate_limit_rpm, row.spend_limit_nanos, row.spend_reset)
 
 
 def organization_of(org_id: str) -> OrganizationView:
@@ -52,6 +76,9 @@ def view_of(row: Organization) -> OrganizationView:
         max_expiry_days=row.max_expiry_days,
         max_rate_limit_rpm=row.max_rate_limit_rpm,
         spend_limit_required=row.spend_limit_required,
+        spend_limit_usd=_dollars(row.spend_limit_nanos),
+        spend_reset=row.spend_reset,
+        rate_limit_rpm=row.rate_limit_rpm,
     )
 
 

@@ -8,26 +8,51 @@ SANDBOX_PREFIX = "sandbox-"  # of what the built-in provider takes for a credent
 
 
 @dataclass(frozen=True, slots=True)
+class RefusedView:
+    """That a provider does not take a credential, as it said itself; `message` is empty when it gave no words."""
+
+    at: datetime
+    status: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class CredentialView:
     """A credential without itself. `readable` is False when no key of ROUTER_ENCRYPTION_KEY opens it."""
 
+    id: str
+    label: str
+    weight: int
+    priority: int
+    enabled: bool
     last4: str
     created_at: datetime
     created_by: str
     source: str  # system, staff, sandbox
     readable: bool
+    refused: RefusedView | None  # None: it was taken when it was sent last, or never sent
 
 
 @dataclass(frozen=True, slots=True)
 class ProviderView:
-    """A provider; `credential` is None where there is none."""
+    """A provider, and its credentials in the order in which they are tried."""
 
     provider: str
     label: str
     base_url: str
     base_url_setting: str
     usual_url: str  # the provider's own
-    credential: CredentialView | None
+    credentials: tuple[CredentialView, ...]
+
+    @property
+    def enabled(self) -> tuple[CredentialView, ...]:
+        """Those with which requests are sent."""
+        return tuple(one for one in self.credentials if one.enabled)
+
+    @property
+    def credential(self) -> CredentialView | None:
+        """The one that is tried first, of those that can be opened if there are any; None: requests are refused."""
+        return min(self.enabled, key=lambda one: not one.readable, default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +75,14 @@ def at_sandbox(views: Sequence[ProviderView]) -> frozenset[str]:
     addresses = {
         view.base_url
         for view in views
-        if view.credential is not None and view.credential.source == "sandbox" and view.base_url != view.usual_url
+        if any(one.source == "sandbox" for one in view.credentials) and view.base_url != view.usual_url
     }
     return frozenset(view.provider for view in views if view.base_url in addresses)
 
 
 def waiting(views: Sequence[ProviderView]) -> frozenset[str]:
     """The providers with a real credential that is used only once the router is started again."""
-    stored = {
-        view.provider
-        for view in views
-        if view.credential is not None and view.credential.readable and view.credential.source != "sandbox"
-    }
+    stored = {view.provider for view in views if any(one.readable and one.source != "sandbox" for one in view.enabled)}
     return at_sandbox(views) & stored
 
 

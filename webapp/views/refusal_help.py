@@ -116,14 +116,15 @@ HELP: dict[Reason, RefusalHelp] = {
     ),
     Reason.ENDPOINT_NOT_METERED: RefusalHelp(
         "Cost cannot be known",
-        "Nobody can tell what this endpoint costs, and the key has a spend limit.",
-        "Use a key without a spend limit for it.",
+        "Nobody can tell what this endpoint costs, and the key or its organisation has a spend limit.",
+        "Use a key without a spend limit for it, in an organisation without one.",
         "edit",
         lasting=True,
     ),
     Reason.MODEL_NOT_PRICED: RefusalHelp(
         "No price known",
-        "The model, or something that the request asks for, has no known price, and the key has a spend limit.",
+        "The model, or something that the request asks for, has no known price, and the key or its organisation has a "
+        "spend limit.",
         "An administrator adds a price. Or leave the feature out, or use a key without a spend limit.",
         "edit",
         lasting=True,
@@ -133,6 +134,13 @@ HELP: dict[Reason, RefusalHelp] = {
         "The last 60 seconds held as many requests as the key may send in them.",
         "Most apps try again by themselves. If it stays, spread the requests or raise the requests per minute; all "
         "apps with this key share them.",
+        "edit",
+    ),
+    Reason.TOO_MANY_CONCURRENT: RefusalHelp(
+        "Too many at once",
+        "As many requests of the key were in flight as may be at the same time.",
+        "Most apps try again by themselves. If it stays, have the app send fewer requests at once, or raise the "
+        "requests at once; all apps with this key share them.",
         "edit",
     ),
     Reason.SPEND_EXCEEDED: RefusalHelp(
@@ -149,6 +157,27 @@ HELP: dict[Reason, RefusalHelp] = {
         "Most apps try again by themselves. If it stays, set output limits (max_tokens) near to what is needed, or "
         "raise the spend limit.",
         "edit",
+    ),
+    Reason.ORGANIZATION_RATE_LIMITED: RefusalHelp(
+        "Organisation's rate reached",
+        "The last 60 seconds held as many requests as all keys of the organisation may send in them together.",
+        "Most apps try again by themselves. If it stays, an administrator raises the organisation's requests per "
+        "minute, or gives the busiest keys a rate limit of their own.",
+    ),
+    Reason.ORGANIZATION_SPEND_EXCEEDED: RefusalHelp(
+        "Organisation's budget used up",
+        "What all keys have spent, and the most that this request can cost, are together over the organisation's spend "
+        "limit.",
+        "An administrator raises that limit in the settings, which holds for the next request; or wait until it "
+        "resets. A request with a smaller output limit (max_tokens) needs less.",
+        lasting=True,
+    ),
+    Reason.ORGANIZATION_SPEND_HELD: RefusalHelp(
+        "Organisation's budget held",
+        "It fits the organisation's spend limit once requests that are running now turn out cheaper than they may be "
+        "at most.",
+        "Most apps try again by themselves. If it stays, set output limits (max_tokens) near to what is needed, or "
+        "have an administrator raise that limit.",
     ),
     Reason.UNKNOWN_ENDPOINT: RefusalHelp(
         "Wrong address",

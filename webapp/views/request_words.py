@@ -26,7 +26,19 @@ FLAGS = {
     "unknown_class": "some of its tokens have no rate of their own: charged at the dearest one",
     "clamped": "the provider's figures made no sense: cut to what is possible",
     "adjustment": "the difference to what had been charged as an estimate",
+    "retried": "nothing was billed, and the request went on with another credential",
     "inconsistent": "the provider's figures contradict each other",
+}
+
+
+# Why a request went on with another credential, see proxyd.accounting.records.WHY.
+TRIES = {
+    "refused": "refused by the provider (401)",
+    "rate_limited": "took no more requests at that moment (429)",
+    "unavailable": "the provider was overloaded (503)",
+    "unreachable": "the provider could not be reached",
+    "timeout": "no connection came about in time",
+    None: "got the answer",
 }
 
 

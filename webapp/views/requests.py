@@ -8,6 +8,19 @@ from typing import Any
 from shared import money
 from shared.models import Refusal, UsageRecord
 
+# Why a credential was of no use, where its provider has said so, and each has a row of its own.
+SENT_TRIES = frozenset(("refused", "rate_limited", "unavailable"))
+MOST_TRIES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class TryView:
+    """A credential that a request was sent with."""
+
+    label: str
+    last4: str
+    why: str | None  # it went on with the next one; None: this one got the answer
+
 
 @dataclass(frozen=True, slots=True)
 class RequestView:
@@ -37,10 +50,20 @@ class RequestView:
     provider_request_id: str | None
     adjusts: str | None
     label: str | None  # the client's own
+    tried: tuple[TryView, ...]  # none where there was no choice of credentials
 
     @property
     def cost_usd(self) -> str:
         return money.to_usd(self.cost_nanos)
+
+    @property
+    def went_on_as(self) -> str | None:
+        """Of what was not billed and sent once more with another credential: the id that the client was told."""
+        return self.id.rpartition("-")[0] if "retried" in self.flags else None
+
+    def row_of_try(self, number: int) -> str | None:
+        """The id of the row of its try of this number, from 1; None: nothing of it was sent, or it is this row."""
+        return f"{self.id}-{number}" if self.tried[number - 1].why in SENT_TRIES and not self.went_on_as else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +107,7 @@ def request_view(row: UsageRecord) -> RequestView:
         provider_request_id=row.provider_request_id,
         adjusts=row.adjusts,
         label=row.label,
+        tried=tuple(TryView(one["label"] or "", one["last4"] or "", one["why"]) for one in row.tried or ()),
     )
 
 

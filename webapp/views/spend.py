@@ -1,4 +1,4 @@
-"""What keys have spent, in their running period and ever.
+"""What keys have spent, each or all of an organisation together, in their running period and ever.
 
 It comes from the counters, which know of requests in flight; while they do not know a key or do not answer, from
 the ledger's totals, which are the truth but some moments late.
@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from shared import money, periods
 from shared.counters import CountersUnavailable, KeyRow
 from shared.counters import spend_of as counters_spend_of
-from shared.models import KeySpend, ProxyKey
+from shared.models import KeySpend, Organization, OrganizationUsage, ProxyKey, limit_of, limits_of
 from shared.seeds import read_seeds
 from webapp.context import counters
 from webapp.db import db
@@ -21,14 +21,19 @@ from webapp.db import db
 
 @dataclass(frozen=True, slots=True)
 class SpendView:
-    """Money of a key: decimal strings for people, nano-dollars for sums. `remaining` is None without a limit."""
+    """Money of a key: decimal strings for people, nano-dollars for sums. `limit` is with the raise that runs.
 
+    `limit` and `remaining` are None without a limit.
+    """
+
+    limit_usd: str | None
     spent_usd: str
     held_usd: str
     remaining_usd: str | None
     period_start: datetime | None  # None: since the key was made
     resets_at: datetime | None  # None: never
     lifetime_usd: str
+    limit_nanos: int | None
     spent_nanos: int
     held_nanos: int
     remaining_nanos: int | None
@@ -47,6 +52,27 @@ def spend_of(rows: Sequence[ProxyKey], at: datetime) -> dict[str, SpendView]:
             seen = counters_spend_of(counted, moment, row.spend_reset, row.spend_limit_nanos)
             views[row.id] = _spend_view(row, seen.period.spent_nanos, seen.period.held_nanos, seen.lifetime_nanos, at)
     return views | _spend_by_ledger([row for row in rows if row.id not in views], at)
+
+
+def spend_together(row: Organization, at: datetime) -> SpendView:
+    """The money of all keys of an organisation, as of the moment `at`.
+
+    Counters keep a row of one that has limits, as soon as one of its keys is used.
+    """
+    if limits_of(row.rate_limit_rpm, row.spend_limit_nanos, row.spend_reset) is not None:
+        counted = _counted([row.id]).get(row.id)
+        if counted is not None:
+            seen = counters_spend_of(counted, counters().moment(), row.spend_reset, row.spend_limit_nanos)
+            return _spend_view(row, seen.period.spent_nanos, seen.period.held_nanos, seen.lifetime_nanos, at)
+    by_day = (
+        select(OrganizationUsage.day, func.sum(OrganizationUsage.cost_nanos))
+        .where(OrganizationUsage.org_id == row.id)
+        .group_by(OrganizationUsage.day)
+    )
+    days = {day: int(nanos) for day, nanos in db.session.execute(by_day)}
+    start, end = periods.period_of(row.spend_reset, at.timestamp())
+    spent = sum(nanos for day, nanos in days.items() if end is None or day >= start)
+    return _spend_view(row, spent, 0, sum(days.values()), at)
 
 
 def _counted(key_ids: Sequence[str]) -> dict[str, KeyRow]:
@@ -80,17 +106,19 @@ def _spend_by_ledger(rows: Sequence[ProxyKey], at: datetime) -> dict[str, SpendV
     return views
 
 
-def _spend_view(row: ProxyKey, spent: int, held: int, lifetime: int, at: datetime) -> SpendView:
+def _spend_view(row: ProxyKey | Organization, spent: int, held: int, lifetime: int, at: datetime) -> SpendView:
     start, end = periods.period_of(row.spend_reset, at.timestamp())
-    limit = row.spend_limit_nanos
+    limit = limit_of(row, at.timestamp()) if isinstance(row, ProxyKey) else row.spend_limit_nanos
     remaining = None if limit is None else max(0, limit - spent - held)
     return SpendView(
+        limit_usd=None if limit is None else money.to_usd(limit),
         spent_usd=money.to_usd(spent),
         held_usd=money.to_usd(held),
         remaining_usd=None if remaining is None else money.to_usd(remaining),
         period_start=None if end is None else _midnight(start),
         resets_at=None if end is None else _midnight(end),
         lifetime_usd=money.to_usd(lifetime),
+        limit_nanos=limit,
         spent_nanos=spent,
         held_nanos=held,
         remaining_nanos=remaining,

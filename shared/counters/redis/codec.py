@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
+from shared.counters.moments import Moment, period_of_day
 from shared.counters.redis import script
-from shared.counters.rows import KeyRow, Moment, period_of_day, spend_state
+from shared.counters.rows import KeyRow, spend_state
 from shared.counters.values import (
     Admitted,
     Batch,
@@ -13,6 +14,7 @@ from shared.counters.values import (
     Hold,
     LastAdmitted,
     Missing,
+    OrganizationRefused,
     RateBucket,
     RateLimited,
     RateState,
@@ -20,7 +22,9 @@ from shared.counters.values import (
     Seed,
     SpendExceeded,
     SpendHeld,
+    SpendState,
     Stale,
+    TooManyConcurrent,
     Unseeded,
     WorkerReplay,
     WorkerState,
@@ -38,25 +42,33 @@ def batch_arguments(batch: Batch, day: int) -> Arguments:
     arguments.append(len(batch.charges))
     for charge in batch.charges:
         period_of_day(charge.spend_reset, day)  # the script trusts us that it is one
-        rpm, limit, seed = charge.rate_limit_rpm, charge.spend_limit_nanos, charge.seed
+        most, seed, shared = charge.max_concurrent_requests, charge.seed, charge.organization
         arguments += (
             charge.key_id,
             charge.org_id,
             charge.version,
             charge.org_version,
-            script.NONE if rpm is None else rpm,
-            script.NONE if limit is None else limit,
-            charge.spend_reset,
+            *_limit_arguments(charge.rate_limit_rpm, charge.spend_limit_nanos, charge.spend_reset),
             charge.bound_nanos,
             charge.loaded_in,
             charge.seq,
+            script.NONE if most is None else most,
         )
+        if shared is None:
+            arguments.append(0)
+        else:
+            period_of_day(shared.spend_reset, day)
+            arguments += (1, *_limit_arguments(*shared))
         if seed is None:
             arguments.append(0)
         else:
             arguments.append(1)
             arguments += seed_arguments(seed)
     return arguments
+
+
+def _limit_arguments(rpm: int | None, limit_nanos: int | None, reset: str) -> tuple[int, int, str]:
+    return script.NONE if rpm is None else rpm, script.NONE if limit_nanos is None else limit_nanos, reset
 
 
 def seed_arguments(seed: Seed) -> Arguments:
@@ -85,20 +97,30 @@ def hold_arguments(holds: Sequence[Hold]) -> Arguments:
 
 
 def row_of(found: list[Any]) -> KeyRow:
-    version, seeded, lifetime, days, window = found
+    version, seeded, lifetime, days, window, in_flight = found
     return KeyRow(
         version,
         lifetime,
         {days[at]: [days[at + 1], days[at + 2]] for at in range(0, len(days), 3)},
         dict(zip(window[::2], window[1::2], strict=True)),
         seeded=bool(seeded),
+        in_flight=in_flight,
     )
 
 
 def _decision_of(charge: Charge, found: list[int], generation: int, moment: Moment) -> Decision:
     """Of the numbers that the script told."""
-    code, used, last, room, spent, held, wait_seconds = found
-    rpm, limit = charge.rate_limit_rpm, charge.spend_limit_nanos
+    code, used, last, room, spent, held, number, org_spent, org_held = found
+    shared = charge.organization
+    rpm, limit, reset = charge.rate_limit_rpm, charge.spend_limit_nanos, charge.spend_reset
+    if code >= script.OF_ORGANIZATION:
+        assert shared is not None  # noqa: S101 - only a limit refuses
+        if code == script.OF_ORGANIZATION + script.UNSEEDED:
+            return Unseeded(generation, charge.org_id)
+        (rpm, limit, reset), code = shared, code - script.OF_ORGANIZATION
+        of_rate = None if rpm is None else _rate(rpm, used, last, moment)
+        refusal = _refusal(code, of_rate, _spend(reset, limit, spent, held, moment), room, number, moment)
+        return OrganizationRefused(refusal)
     if code == script.STALE:
         return Stale()
     if code == script.MISSING:
@@ -108,16 +130,27 @@ def _decision_of(charge: Charge, found: list[int], generation: int, moment: Mome
     if code == script.REBUILDING:
         return Rebuilding()
     rate = None if rpm is None else _rate(rpm, used, last, moment)
+    spend = _spend(reset, limit, spent, held, moment)
+    if code == script.ADMITTED:
+        of_organization = None if shared is None else _spend(shared[2], shared[1], org_spent, org_held, moment)
+        return Admitted(moment.day, moment.second, rate, spend, of_organization)
+    if code == script.TOO_MANY_CONCURRENT:
+        return TooManyConcurrent(charge.max_concurrent_requests or 0, number)
+    return _refusal(code, rate, spend, room, number, moment)
+
+
+def _refusal(
+    code: int, rate: RateState | None, spend: SpendState | None, room: int, wait_seconds: int, moment: Moment
+) -> RateLimited | SpendExceeded | SpendHeld:
     if code == script.RATE_LIMITED:
         assert rate is not None  # noqa: S101 - only a limit refuses
         return RateLimited(rate, max(0.0, room + WINDOW_SECONDS + 1 - moment.steady) if room >= 0 else 0.0)
-    spend = None
-    if limit is not None:
-        spend = spend_state(period_of_day(charge.spend_reset, moment.day), limit, spent, held)
-    if code == script.ADMITTED:
-        return Admitted(moment.day, moment.second, rate, spend)
     assert spend is not None  # noqa: S101 - as above
     return SpendExceeded(spend) if code == script.SPEND_EXCEEDED else SpendHeld(spend, wait_seconds)
+
+
+def _spend(reset: str, limit: int | None, spent: int, held: int, moment: Moment) -> SpendState | None:
+    return None if limit is None else spend_state(period_of_day(reset, moment.day), limit, spent, held)
 
 
 def _rate(rpm: int, used: int, last: int, moment: Moment) -> RateState:
@@ -127,7 +160,7 @@ def _rate(rpm: int, used: int, last: int, moment: Moment) -> RateState:
 
 def decisions_before(flat: list[Any], asked: int) -> list[Decision]:
     """Of a batch whose answer was lost. What was refused then consumed nothing and may ask anew."""
-    before = {flat[at]: Admitted(flat[at + 3], flat[at + 4]) for at in range(0, len(flat), 6)}
+    before = {flat[at]: Admitted(flat[at + 3], flat[at + 4]) for at in range(0, len(flat), script.ADMITTED_FIELDS)}
     return [before.get(index, Stale()) for index in range(max([asked, *(index + 1 for index in before)]))]
 
 
@@ -143,7 +176,7 @@ def decisions_of(batch: Batch, flat: list[int], moment: Moment) -> list[Decision
 def worker_state_of(found: list[Any]) -> WorkerState:
     joined, end_number, flat = found
     last = [
-        LastAdmitted(flat[at + 1], Hold(flat[at + 2].decode(), flat[at + 3], flat[at + 5]))
-        for at in range(0, len(flat), 6)
+        LastAdmitted(flat[at + 1], Hold(flat[at + 2].decode(), flat[at + 3], flat[at + 5], 1, flat[at + 6].decode()))
+        for at in range(0, len(flat), script.ADMITTED_FIELDS)
     ]
     return WorkerState(joined == 1, end_number, last)  # 2 is one that is fenced

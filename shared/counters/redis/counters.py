@@ -5,10 +5,11 @@ with the shared state of this data directory; a server that does not know the sc
 """
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from shared.counters.clock import Clock
+from shared.counters.moments import Moment, moment_of
 from shared.counters.redis import script
 from shared.counters.redis.codec import (
     Arguments,
@@ -24,7 +25,7 @@ from shared.counters.redis.codec import (
 )
 from shared.counters.redis.link import Link
 from shared.counters.redis.named_scripts import NamedScripts
-from shared.counters.rows import KeyRow, Moment, moment_of
+from shared.counters.rows import KeyRow
 from shared.counters.shared_state import SharedState
 from shared.counters.values import (
     Batch,
@@ -96,7 +97,9 @@ class RedisCounters:
         (found,) = self._ask("worker", own=worker_id)
         return None if found is None else worker_state_of(found)
 
-    def begin_generation(self, generation: int, workers: Mapping[str, int]) -> None:
+    def begin_generation(
+        self, generation: int, workers: Mapping[str, int], organizations: Collection[str] = ()
+    ) -> None:
         assert self.shared_state is not None  # noqa: S101 - only the ledger writer calls this, and it has one
         sequence = max(self.shared_state.sequence, self._changes_so_far()) + _SEQUENCE_GAP
         life, name = self._scripts.prepare()
@@ -104,6 +107,7 @@ class RedisCounters:
         arguments: Arguments = [sequence, life, release.field, name, self.shared_state.installation, len(workers)]
         for worker in workers.items():
             arguments += worker
+        arguments += (len(organizations), *organizations)
         status, *_ = self._run(release.digest_of(name), "begin", generation, arguments, "")
         if status == script.FOREIGN:
             raise CountersForeign

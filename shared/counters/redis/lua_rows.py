@@ -1,7 +1,7 @@
 """A key's row, in the language that Redis runs: its money by day, its requests of the last minute, its periods.
 
-It is `shared.counters.rows` once more. A row is packed of version, seeded, lifetime, `{day, spent, held, ...}` and the
-window `{second, requests, ...}`. Numbers are doubles, exact below 2**53.
+It is `shared.counters.rows` once more. A row is packed of version, seeded, lifetime, `{day, spent, held, ...}`, the
+window `{second, requests, ...}` and the requests in flight. Numbers are doubles, exact below 2**53.
 """
 
 # Nothing here knows the script around it, so that the storage of `limits` can use it as well.
@@ -57,7 +57,7 @@ local function row(id)
   local found = rows[id]
   if not found then
     local data = redis.call('GET', base .. 'key:' .. id)
-    found = data and cmsgpack.unpack(data) or {0, 0, 0, {}, {}}
+    found = data and cmsgpack.unpack(data) or {0, 0, 0, {}, {}, 0}
     rows[id] = found
     read[#read + 1] = id
     if not data then made[#made + 1] = id end
@@ -92,9 +92,10 @@ local function entry(one, of_day)
   return n + 1
 end
 
-local function hold(one, of_day, nanos)
+local function hold(one, of_day, nanos, requests)
   local i = entry(one, of_day)
   one[4][i + 2] = math.min(math.max(0, one[4][i + 2] + nanos), MAX)
+  one[6] = math.max(0, one[6] + requests)
 end
 
 local function spend(one, of_day, nanos)

@@ -16,21 +16,23 @@ there. When it does not, `FORMAT` is raised.
 import hashlib
 from dataclasses import dataclass
 
-from shared.counters.redis import lua_changes, lua_rows
-from shared.counters.rows import KEEP_DAYS, UNIX_EPOCH_DAY
+from shared.counters.moments import KEEP_DAYS, UNIX_EPOCH_DAY
+from shared.counters.redis import lua_batch, lua_changes, lua_rows
 from shared.counters.window import WINDOW_SECONDS
 from shared.money import MAX_NANOS
 
 PREFIX = "{enterprise-router}:"  # one hash slot, so that one script can see all of it on a cluster too
 META = f"{PREFIX}counters"
-FORMAT = 2  # of everything below PREFIX; 1 had one script for all releases
+FORMAT = 3  # of everything below PREFIX; 1 had one script for all releases, 2 no requests in flight
 
 # First element of a reply.
 DONE, OTHER_GENERATION, OLDER, UNKNOWN_WORKER, BATCHES_MISSING, NOT_NEWER, OTHER_FORMAT, FOREIGN = range(8)
-# The decision on a charge is seven numbers: one of these; requests that weigh, the last second of one, the second whose
-# end makes room; spent, held, seconds to wait.
-ADMITTED, STALE, MISSING, UNSEEDED, REBUILDING, RATE_LIMITED, SPEND_EXCEEDED, SPEND_HELD = range(8)
-DECISION_FIELDS = 7
+# The decision on a charge is nine numbers: one of these; requests that weigh, the last second of one, the second whose
+# end makes room; spent, held, seconds to wait or requests in flight; what the organisation has spent and held.
+ADMITTED, STALE, MISSING, UNSEEDED, REBUILDING, RATE_LIMITED, SPEND_EXCEEDED, SPEND_HELD, TOO_MANY_CONCURRENT = range(9)
+OF_ORGANIZATION = 16  # added to the code of a refusal for what an organisation's keys use together; all else is of that
+DECISION_FIELDS = 9
+ADMITTED_FIELDS = 7  # index, seq, key, day, second, nanos, organisation if it has a row of its own
 NONE = -1  # no limit, no second, no end of a period
 
 _NUMBERS = {
@@ -38,7 +40,8 @@ _NUMBERS = {
     "BATCHES_MISSING": BATCHES_MISSING, "NOT_NEWER": NOT_NEWER, "OTHER_FORMAT": OTHER_FORMAT, "FOREIGN": FOREIGN,
     "ADMITTED": ADMITTED, "STALE": STALE,
     "MISSING": MISSING, "UNSEEDED": UNSEEDED, "REBUILDING": REBUILDING, "RATE_LIMITED": RATE_LIMITED,
-    "SPEND_EXCEEDED": SPEND_EXCEEDED, "SPEND_HELD": SPEND_HELD, "NONE": NONE, "KEEP_DAYS": KEEP_DAYS,
+    "SPEND_EXCEEDED": SPEND_EXCEEDED, "SPEND_HELD": SPEND_HELD, "TOO_MANY_CONCURRENT": TOO_MANY_CONCURRENT,
+    "OF_ORGANIZATION": OF_ORGANIZATION, "NONE": NONE, "KEEP_DAYS": KEEP_DAYS,
     "WINDOW": WINDOW_SECONDS, "MAX": MAX_NANOS, "EPOCH": UNIX_EPOCH_DAY,
 }  # fmt: skip
 _CONSTANTS = f"local {', '.join(_NUMBERS)} = {', '.join(map(str, _NUMBERS.values()))}"
@@ -54,11 +57,13 @@ local op, asked, seen, own = A[1], tonumber(A[2]), tonumber(A[3]), A[4]
 local function int() at = at + 1; return tonumber(A[at - 1]) end
 local function text() at = at + 1; return A[at - 1] end
 
-local meta = redis.call('HMGET', META, 'generation', 'live', 'sequence', 'format')
+local meta = redis.call('HMGET', META, 'generation', 'live', 'sequence', 'format', 'tracked')
 local format = tonumber(meta[4] or FORMAT)
 local generation, live, sequence = tonumber(meta[1] or '0'), meta[2] == '1', tonumber(meta[3] or '0')
 local base = PREFIX .. (meta[1] or '0') .. ':'
 local ORGS, WORKERS = base .. 'orgs', base .. 'workers'
+-- Organisations that have a row of their own; mostly there are none.
+local tracked = meta[5] and cmsgpack.unpack(meta[5])
 
 -- Time is the server's, so that all machines have one; a test brings its own.
 local wall, steady
@@ -114,6 +119,9 @@ if op == 'begin' then
     worker = base .. 'worker:' .. own
     set_worker('0', '0', text(), NOTHING)
   end
+  local orgs, count_of_orgs = {}, int()
+  for _ = 1, count_of_orgs do orgs[text()] = true end
+  if count_of_orgs > 0 then redis.call('HSET', META, 'tracked', cmsgpack.pack(orgs)) end
   return {DONE}
 end
 if ask[op] then return ask[op]() end
@@ -121,7 +129,7 @@ return refused() or change[op]()
 """
 
 _ROWS = f"{lua_rows.WINDOWS}{lua_rows.ROWS}"
-_BATCHES = f"{lua_changes.DECIDE}{lua_changes.BATCH}{_CHECK}{_BATCH}"
+_BATCHES = f"{lua_batch.DECIDE}{lua_batch.BATCH}{_CHECK}{_BATCH}"
 _SCRIPT = f"{_CONSTANTS}{_HEAD}{_ROWS}{_BATCHES}{lua_changes.ASK}{lua_changes.CHANGE}{_DISPATCH}"
 
 

@@ -1,0 +1,92 @@
+"""Judging charges and booking what became of them: on a key's row, and on its organisation's where one is kept.
+
+Counters keep a row for those organisations that had limits when they were made, for all that the keys of such a one do,
+whatever its limits are by now. So its row is as exact as that of a key. One that gets its first limit later has none
+yet: nothing is judged by half of what was used, and new counters are asked for (docs/decisions).
+"""
+
+from collections.abc import Callable, Sequence
+
+from limits.limits import RateLimitItem
+
+from shared.counters.moments import BatchContext
+from shared.counters.rate import per_minute
+from shared.counters.rows import KeyRow
+from shared.counters.transaction import Transaction
+from shared.counters.values import Admitted, Charge, Decision, End, Hold, RateBucket, Rebuilding
+
+Rows = dict[str, KeyRow]
+Hit = Callable[[RateLimitItem, str], bool]  # counts a request of a key, or of an organisation, if it fits
+
+
+def decide(
+    tx: Transaction, rows: Rows, charges: Sequence[Charge], context: BatchContext, hit: Hit
+) -> tuple[list[Decision], dict[str, list[int]]]:
+    """The decisions, and the indices of the admitted by key. What was refused has consumed nothing."""
+    decisions: list[Decision] = []
+    admitted: dict[str, list[int]] = {}
+    orgs, tracked = tx.state.orgs, tx.state.tracked
+    for index, charge in enumerate(charges):
+        key_id = charge.key_id
+        row = rows.get(key_id) or tx.row(rows, key_id)
+        decision: Decision | None = None
+        if charge.org_version != orgs.get(charge.org_id):
+            decision = tx.decide_org(charge, context)
+        decision = decision or row.decide(charge, context)
+        if decision is None and charge.organization is not None:
+            decision = _decide_shared(tx, rows, charge, context)
+        if decision is None:
+            if hit(per_minute(charge.rate_limit_rpm), key_id):
+                decision = row.admitted(charge, context)
+                admitted.setdefault(key_id, []).append(index)
+                if tracked and charge.org_id in tracked:
+                    decision = _book_shared(tx, rows, charge, context, hit, decision)
+            else:
+                decision = row.rate_refusal(charge.rate_limit_rpm, context.moment)
+                assert decision is not None  # noqa: S101 - the window that refused a moment ago refuses still
+        decisions.append(decision)
+    return decisions, admitted
+
+
+def _decide_shared(tx: Transaction, rows: Rows, charge: Charge, context: BatchContext) -> Decision | None:
+    """What refuses a charge that only its key's request rate may refuse still: that rate, then its organisation."""
+    assert charge.organization is not None  # noqa: S101 - asked by `decide`, which knows
+    if (limited := rows[charge.key_id].rate_refusal(charge.rate_limit_rpm, context.moment)) is not None:
+        return limited
+    if charge.org_id not in tx.state.tracked:
+        return Rebuilding()
+    return tx.row(rows, charge.org_id).decide_shared(charge.organization, charge, context)
+
+
+def _book_shared(
+    tx: Transaction, rows: Rows, charge: Charge, context: BatchContext, hit: Hit, admitted: Admitted
+) -> Admitted:
+    row, limits = tx.row(rows, charge.org_id), charge.organization
+    hit(per_minute(None if limits is None else limits.rate_limit_rpm), charge.org_id)  # it fits: that was asked
+    spend = row.admitted_shared(charge, context)
+    return admitted if spend is None else admitted._replace(organization_spend=spend)
+
+
+def book_end(tx: Transaction, rows: Rows, end: End) -> None:
+    """An attempt has ended."""
+    tx.row(rows, end.key_id).end(end)
+    if end.org_id in tx.state.tracked:
+        tx.row(rows, end.org_id).end(end)
+
+
+def book_hold(tx: Transaction, rows: Rows, hold: Hold, sign: int = 1) -> None:
+    """Something is held; -1 takes it back."""
+    nanos, requests = sign * hold.nanos, sign * hold.requests
+    tx.row(rows, hold.key_id).hold(hold.day, nanos, requests)
+    if hold.org_id in tx.state.tracked:
+        tx.row(rows, hold.org_id).hold(hold.day, nanos, requests)
+
+
+def book_requests(tx: Transaction, rows: Rows, buckets: Sequence[RateBucket]) -> None:
+    """Count requests of the last minute. There may be a hundred thousand, and a worker does nothing else meanwhile."""
+    tracked = tx.state.tracked
+    tx.read_ahead(rows, [one.key_id for one in buckets])
+    for key_id, second, requests, org_id in buckets:
+        rows[key_id].window.add(second, requests)
+        if tracked and org_id in tracked:
+            tx.row(rows, org_id).window.add(second, requests)

@@ -1,0 +1,50 @@
+"""When something is: one reading of both clocks, and the period of a day. No I/O."""
+
+from datetime import date
+from functools import lru_cache
+from typing import NamedTuple
+
+from shared.periods import period_of
+
+KEEP_DAYS = 37  # more than the longest period that ends
+DAY_SECONDS = 86400
+UNIX_EPOCH_DAY = date(1970, 1, 1).toordinal()
+
+
+class Moment(NamedTuple):
+    """One reading of both clocks, the same for a whole batch."""
+
+    wall: float
+    steady: float
+
+    day: int  # UTC, an ordinal
+    second: int  # steady
+
+
+def moment_of(wall: float, steady: float) -> Moment:
+    """From Unix seconds and seconds of the steady clock."""
+    return Moment(wall, steady, int(wall // DAY_SECONDS) + UNIX_EPOCH_DAY, int(steady))
+
+
+class Period(NamedTuple):
+    """The period of one day: ordinals [start, end) for the rows, dates for people."""
+
+    start: int
+    end: int
+    start_date: date
+    resets_on: date | None
+
+
+class BatchContext(NamedTuple):
+    """What the charges of one batch are decided by, besides their rows."""
+
+    generation: int
+    live: bool  # every worker has told what it holds
+    moment: Moment
+
+
+@lru_cache(maxsize=64)
+def period_of_day(reset: str, day: int) -> Period:
+    """The period that holds a day. Raises ValueError for an unknown reset."""
+    start, end = period_of(reset, (day - UNIX_EPOCH_DAY) * DAY_SECONDS)
+    return Period(start.toordinal(), date.max.toordinal() if end is None else end.toordinal(), start, end)

@@ -1,0 +1,105 @@
+"""What time alone makes of a key that is kept: a raise of its limit ends, whether the database answers or not."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
+
+from proxyd.key_cache import KeyCache, KnownKey
+from shared.keys import NewKey
+from shared.models import KeySecret, ProxyKey
+from shared.sealing import Sealer
+
+MakeKey = Callable[..., tuple[str, NewKey]]
+
+
+class World:
+    """Time, and a database that can be switched off."""
+
+    def __init__(self) -> None:
+        self.at = 1000.0
+        self.down = False
+        self.asked = 0
+
+    def offload(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        self.asked += 1
+        if self.down:
+            raise OperationalError("select", {}, Exception("down"))
+        return function(*arguments)
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+@pytest.fixture
+def cache(engine: Engine, sealer: Sealer, world: World) -> KeyCache:
+    return KeyCache(engine, sealer, world.offload, monotonic=lambda: world.at, now=lambda: world.at)
+
+
+def found(known: KnownKey | None) -> KnownKey:
+    assert known is not None
+    return known
+
+
+def raised(engine: Engine, key_id: str, until: float) -> None:
+    with Session(engine) as session:
+        row = session.get_one(ProxyKey, key_id)
+        row.spend_limit_boost_nanos, row.spend_limit_boost_until = 40, datetime.fromtimestamp(until, UTC)
+        session.commit()
+
+
+@pytest.mark.parametrize("down", [False, True])
+def test_a_raise_ends_at_its_instant_whether_the_database_answers_or_not(
+    cache: KeyCache, make_key: MakeKey, world: World, engine: Engine, down: bool
+) -> None:
+    key_id, secret = make_key(spend_limit_nanos=100)
+    raised(engine, key_id, world.at + 3)
+    key = found(cache.find(secret.digest)).key
+    assert (key.spend_limit_nanos, key.own_limit_nanos, key.boost) == (140, 100, (40, world.at + 3))
+    world.down = down
+    if down:
+        assert found(cache.reload(secret.digest)).key == key
+    asked = world.asked
+    world.at += 2.999
+    assert found(cache.find(secret.digest)).key == key
+    world.at += 0.001
+    for _ in range(2):
+        ended = found(cache.find(secret.digest))
+        assert (ended.key.spend_limit_nanos, ended.key.boost, ended.changes_at) == (100, None, None)
+    assert cache._entries[secret.digest] is ended  # so that it is worked out once
+    assert world.asked == asked
+    assert (found(cache.reload(secret.digest)).key, ended.key.version) == (ended.key, key.version)
+    assert (found(cache.reload(secret.digest)).failing_since is not None) == down
+
+
+def test_a_raise_that_ends_while_the_database_is_down_is_not_found_again_by_a_reload(
+    cache: KeyCache, make_key: MakeKey, world: World, engine: Engine
+) -> None:
+    key_id, secret = make_key(spend_limit_nanos=100)
+    raised(engine, key_id, world.at + 3)
+    cache.find(secret.digest)
+    world.down = True
+    world.at += 3
+    assert found(cache.reload(secret.digest)).key.spend_limit_nanos == 100
+
+
+def test_a_raise_and_a_grace_end_each_at_its_own_time(
+    cache: KeyCache, make_key: MakeKey, world: World, engine: Engine
+) -> None:
+    key_id, secret = make_key(spend_limit_nanos=100)
+    raised(engine, key_id, world.at + 3)
+    with Session(engine) as session:
+        session.get_one(KeySecret, secret.digest).valid_until = datetime.fromtimestamp(world.at + 5, UTC)
+        session.commit()
+    assert found(cache.find(secret.digest)).changes_at == world.at + 3
+    world.at += 3
+    known = found(cache.find(secret.digest))
+    assert (known.key.spend_limit_nanos, known.changes_at) == (100, world.at + 2)
+    world.at += 2
+    assert cache.find(secret.digest) is None
