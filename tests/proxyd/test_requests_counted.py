@@ -21,12 +21,14 @@ from proxyd.accounting.provider_jobs import ProviderJobs
 from proxyd.accounting.refusal_log import RefusalLog
 from proxyd.bodies.memory import BodyMemory
 from proxyd.bodies.parser import BodyParser
+from proxyd.credentials import CredentialHealth
 from proxyd.gateway.admission import AdmissionController
 from proxyd.gateway.batch_finder import BatchFinder
 from proxyd.gateway.body_reader import BodyReader
 from proxyd.gateway.detached_streams import DetachedStreams
 from proxyd.gateway.dispatch import Dispatcher
 from proxyd.gateway.exchange import Gateway
+from proxyd.gateway.failover import Failover
 from proxyd.gateway.later import LaterBilling
 from proxyd.gateway.limits import Limits
 from proxyd.gateway.upload_links import UploadLinks
@@ -77,7 +79,8 @@ class Stage:
         )
         later = LaterBilling(booker, links, BatchFinder(self.pool, self.origins, booker))
         detached = DetachedStreams(gevent.spawn)
-        dispatcher = Dispatcher(worker.accounting, self.pool, self.origins, detached, links, later)
+        failover = Failover(worker.accounting, self.pool, CredentialHealth())
+        dispatcher = Dispatcher(worker.accounting, self.pool, self.origins, detached, links, later, failover)
         self._refusals = RefusalLog(directory / "refusals")
         self._gateway = Gateway(
             worker.accounting, self.admission, BodyReader(self.admission, BodyMemory(), BodyParser()), limits, dispatcher,

@@ -112,7 +112,7 @@ class Answers(Response):
 
 spec = SpecTree(
     backend=StrictPlugin,
-    model_adapter=KeptSchemas(),
+    model_adapter=KeptSchemas(),  # type: ignore[arg-type] # as the library's own is, for any exception
     mode="strict",
     annotations=False,
     title="Enterprise Router management API",
