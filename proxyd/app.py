@@ -153,9 +153,8 @@ def build(settings: Settings, readiness: Readiness | None = None) -> Worker:
     refusals = RefusalLog(settings.data_dir / "refusals")
     sessions = SessionAdmission(admission, accounting, shared_counters)
     opener = SessionOpener(sessions, dispatcher, limits, parser, memory)
-    trusted = settings.trusted_proxies
     gateway = Gateway(
-        accounting, admission, bodies, limits, dispatcher, links, opener, refusals, trusted, ready,
+        accounting, admission, bodies, limits, dispatcher, links, opener, refusals, settings.trusted_proxies, ready,
         on_deny=None if page is None else page.count_deny, traced=settings.otlp_endpoint is not None,
     )  # fmt: skip
     worker = Worker(gateway, accounting, refusals, shared_counters, engine, offload, readiness or Readiness(), monitor)

@@ -17,7 +17,7 @@ from proxyd.gateway.authenticate import unknown_key
 from proxyd.gateway.bounds import SecondLook, limit_is_ours
 from proxyd.gateway.context import Admission, RequestContext, attempt_of, refers_to_an_account
 from proxyd.gateway.limits import Limits
-from proxyd.gateway.rejection import Rejection, refused
+from proxyd.gateway.rejection import RATES, SPEND, Rejection, refused
 from proxyd.key_cache import KeyCache, KeysUnavailable, KnownKey
 from shared.counters import (
     Admitted,
@@ -31,20 +31,13 @@ from shared.counters import (
     Stale,
 )
 from shared.judgement import LEAST_BOUND, explained, judge, not_configured
-from shared.policy import Allow, Deny, KeySnapshot, PolicyQuery, Reason, check_key, evaluate
+from shared.policy import Allow, Deny, PolicyQuery, Reason, check_key, evaluate
 from shared.pricing import Bound
 
 log = logging.getLogger(__name__)
 
 # Each load means that an edit overtook us once more; nobody edits this often.
 MAX_LOADS = 8
-SPEND = (
-    Reason.SPEND_EXCEEDED,
-    Reason.SPEND_HELD,
-    Reason.ORGANIZATION_SPEND_EXCEEDED,
-    Reason.ORGANIZATION_SPEND_HELD,
-)
-RATES = (Reason.RATE_LIMITED, Reason.TOO_MANY_CONCURRENT, Reason.ORGANIZATION_RATE_LIMITED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +110,7 @@ class AdmissionController:
 
     def refuse_early(self, known: KnownKey, context: RequestContext, *, free: bool) -> Rejection | None:
         """The refusal of whatever this request turns out to ask for; None: nobody can say that yet. Takes nothing."""
-        if not _is_limited(known.key):
+        if not known.key.is_limited:
             return None
         current = self.revalidate(known, context)
         if isinstance(current, Rejection):
@@ -136,10 +129,8 @@ class AdmissionController:
         if isinstance(evaluate(known.key, query, self._now()), Allow):
             return None
         current = self.revalidate(known, context)
-        if isinstance(current, Rejection):
-            return current
-        verdict = evaluate(current.key, query, self._now())
-        return Rejection(verdict) if isinstance(verdict, Deny) else None
+        verdict = current if isinstance(current, Rejection) else evaluate(current.key, query, self._now())
+        return Rejection(verdict) if isinstance(verdict, Deny) else verdict if isinstance(verdict, Rejection) else None
 
     def admit(self, known: KnownKey | None, context: RequestContext) -> Admission | Rejection:
         """All checks of the contract, in its order; an `Admission` is charged. Refused requests consume nothing."""
@@ -257,8 +248,7 @@ class AdmissionController:
             self._limits.remember(key.org_id if isinstance(answer, OrganizationRefused) else key.id, spend)
             parsed, left = context.parsed, spend.remaining_nanos or 0
             assert parsed is not None  # noqa: S101 - what is held was bounded, and what is bounded was read
-            provider, model = context.target.provider.slug, context.model
-            return explained(provider, model, parsed.size, left, limit, known.prices, now)
+            return explained(context.target.provider.slug, context.model, parsed.size, left, limit, known.prices, now)
 
         return refused(key, answer, bound)
 
@@ -279,7 +269,7 @@ class AdmissionController:
         except JournalUnavailable as error:
             log.error("nothing can be recorded, refusing traffic: %s", error)
             return Rejection(Deny(Reason.LIMITS_UNAVAILABLE))
-        if _is_limited(known.key):
+        if known.key.is_limited:
             self.rate_limits_skipped += 1
         return admitted
 
@@ -304,16 +294,6 @@ class AdmissionController:
         if row is None or not row.version or not org_version:
             return None if previous is not None and previous.unknown else _StaleSnapshot(unknown=True)
         return None
-
-
-def _is_limited(key: KeySnapshot) -> bool:
-    """Whether the counters can refuse anything of a key."""
-    return not (
-        key.rate_limit_rpm is None
-        and key.spend_limit_nanos is None
-        and key.max_concurrent_requests is None
-        and key.organization is None
-    )
 
 
 def _does_not_fit(result: object) -> bool:

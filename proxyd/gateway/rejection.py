@@ -26,6 +26,15 @@ from shared.pricing import Bound
 
 CONCURRENT_WAIT_SECONDS = 1  # nobody can tell when a request in flight will end
 
+# Whose room is taken: of money, which a smaller request may still fit, and of requests.
+SPEND = (
+    Reason.SPEND_EXCEEDED,
+    Reason.SPEND_HELD,
+    Reason.ORGANIZATION_SPEND_EXCEEDED,
+    Reason.ORGANIZATION_SPEND_HELD,
+)
+RATES = (Reason.RATE_LIMITED, Reason.TOO_MANY_CONCURRENT, Reason.ORGANIZATION_RATE_LIMITED)
+
 
 @dataclass(frozen=True, slots=True)
 class Rejection:

@@ -55,6 +55,16 @@ class KeySnapshot:
         object.__setattr__(self, "capped", capped)
 
     @property
+    def is_limited(self) -> bool:
+        """Whether the counters can refuse anything of it."""
+        return not (
+            self.rate_limit_rpm is None
+            and self.spend_limit_nanos is None
+            and self.max_concurrent_requests is None
+            and self.organization is None
+        )
+
+    @property
     def own_limit_nanos(self) -> int | None:
         """The spend limit as it was set, without a raise."""
         if self.boost is None or self.spend_limit_nanos is None:
