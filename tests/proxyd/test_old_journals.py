@@ -12,6 +12,7 @@ from sqlalchemy import Engine, text
 
 from proxyd.accounting.ledger import Ledger
 from proxyd.accounting.old_journals import migrate
+from proxyd.accounting.records import Settlement
 
 
 def old_journal(directory: Path, name: str = "01OLD") -> Path:
@@ -23,9 +24,10 @@ def old_journal(directory: Path, name: str = "01OLD") -> Path:
     connection.execute(
         "create table entry (seq integer primary key, attempt blob not null, progress blob, settlement blob)"
     )
+    known_then = Settlement._fields.index("first_byte_ms")  # it and what follows came later
     rows = [
         (0, b"", None, None),
-        (1, began(1), None, orjson.dumps(tuple(settlement(cost_nanos=700)))),
+        (1, began(1), None, orjson.dumps(tuple(settlement(cost_nanos=700))[:known_then])),
         (2, began(2), b"40", None),
         (3, began(3), None, None),
     ]
