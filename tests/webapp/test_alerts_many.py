@@ -1,6 +1,7 @@
 """Alerts about many keys at once: bounded in every look, gathered in mails, nothing left out, and forgotten in time."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -14,19 +15,18 @@ from sqlalchemy import func, insert, select
 from shared.config import Settings
 from shared.models import Alert, AlertDelivery, KeySpend, ProviderCredential, ProxyKey
 from shared.periods import FIRST_DAY
-from webapp.actions.alerts import Happened, raise_alerts
+from webapp.actions.alerts import Happened, news_of, raise_alerts
 from webapp.alerting import sweep
 from webapp.alerting.deliverer import Deliverer
-from webapp.alerting.evaluator import SPEND_SECONDS, THINGS_A_LOOK, Evaluator
+from webapp.alerting.evaluator import SPEND_SECONDS, Evaluator
 from webapp.alerting.found import credentials_refused, keys_expiring, keys_never_used, keys_unused
 from webapp.alerting.messages import AlertView, mail_of
-from webapp.alerting.pages import KEYS_A_PAGE
 from webapp.alerting.spend import of_edited, of_refused, of_used
 from webapp.db import db, writing
 from webapp.schemas.alerts import EXPIRING, SPEND, TEST, UNUSED
 from webapp.views.alerts import RulesView
 
-MANY = KEYS_A_PAGE * 2 + 200
+PAGE, MANY = 100, 220  # a page here, and as many things a look: what is bounded does not depend on the bound
 Make = Callable[..., Any]
 
 
@@ -36,8 +36,10 @@ def settings(alerting: Settings) -> Settings:
 
 
 @pytest.fixture
-def many(app: Flask, org_id: str) -> list[str]:
+def many(app: Flask, org_id: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Keys that have all used 60 per cent of their limit, at the same moment."""
+    monkeypatch.setattr("webapp.alerting.pages.KEYS_A_PAGE", PAGE)
+    monkeypatch.setattr("webapp.alerting.evaluator.THINGS_A_LOOK", PAGE)
     ids = [f"key_{number:026}" for number in range(MANY)]
     key = {"org_id": org_id, "name": "one of many", "prefix": "sk-proxy-0000", "spend_limit_nanos": 1000}
     key |= {"created_at": START, "created_by": "x", "last_used_at": START, "spend_reset": "never"}
@@ -54,7 +56,7 @@ def test_it_works(app: Flask, api: Api, clock: Clock, many: list[str], hook: dic
     looks = [Evaluator(app, lambda: 0.0).look()]  # and then its process dies
     after = Evaluator(app, lambda: 0.0)
     looks += [after.look() for _ in range(4)]
-    assert looks == [THINGS_A_LOOK, THINGS_A_LOOK, MANY - 2 * THINGS_A_LOOK, 0, 0]
+    assert looks == [PAGE, PAGE, MANY - 2 * PAGE, 0, 0]
     assert after._walks == {}
     made = messages(app)
     told = [row.alerts for row in made if row.target == hook["id"]]
@@ -91,7 +93,7 @@ def test_the_next_look_comes_at_once_while_there_is_more(app: Flask, many: list[
             return db.session.scalar(select(func.count()).select_from(Alert).where(Alert.event == SPEND)) or 0
 
     assert SPEND_SECONDS > 3
-    assert [told() for _ in range(3)] == [THINGS_A_LOOK, 2 * THINGS_A_LOOK, MANY]
+    assert [told() for _ in range(3)] == [PAGE, 2 * PAGE, MANY]
 
 
 def test_who_was_used_while_a_walk_went_on_is_not_passed_over(
@@ -100,11 +102,24 @@ def test_who_was_used_while_a_walk_went_on_is_not_passed_over(
     """A key that moves on in the order is met later, however long the walk takes."""
     assert hook["enabled"]
     evaluator = Evaluator(app, lambda: 0.0)
-    assert evaluator.look(sweep=False, rest=False) == THINGS_A_LOOK
+    assert evaluator.look(sweep=False, rest=False) == PAGE
     clock.forward(hours=1)
     spend(app, org_id, many[-1], 1, clock.now)
     found = [evaluator.look(sweep=False, rest=False, spend=False) for _ in range(3)]
-    assert sum(found) == MANY - THINGS_A_LOOK + 2  # the last one has passed 80 and 100 per cent meanwhile
+    assert sum(found) == MANY - PAGE + 2  # the last one has passed 80 and 100 per cent meanwhile
+
+
+def test_what_was_told_is_remembered_as_far_as_there_is_room(
+    app: Flask, org_id: str, many: list[str], hook: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And of the rest the database knows it: nothing is told twice."""
+    assert hook["enabled"]
+    monkeypatch.setattr("webapp.alerting.evaluator.MOST_REMEMBERED", 60)
+    evaluator = Evaluator(app, lambda: 0.0)
+    assert [evaluator.look(rest=False) for _ in range(4)] == [PAGE, PAGE, MANY - 2 * PAGE, 0]
+    assert len(evaluator._told) == 60
+    spend(app, org_id, many[0], 1, START + timedelta(seconds=1))
+    assert evaluator.look(rest=False) == 2
 
 
 def test_a_mail_a_minute(app: Flask, api: Api, org_id: str, make: Make, clock: Clock, mail_box: MailBox,
@@ -187,6 +202,8 @@ def test_nobody_looks_among_all_keys(app: Flask, org_id: str, many: list[str]) -
         assert "credential_refused" in plans[0]
         thing = Happened(SPEND, many[0], "50 %", {}, None)
         raise_alerts(org_id, [thing])
+        _, plans = plans_of(lambda: news_of(org_id, [thing, replace(thing, subject=many[1])]), "alerts")
+        assert "event=? AND subject=? AND period=?" in str(plans), plans
         for table in ("alerts", "alert_deliveries"):
             _, plans = plans_of(lambda: raise_alerts(org_id, [thing]), table)
             assert "SCAN" not in str(plans), plans

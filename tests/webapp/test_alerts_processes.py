@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,14 +18,18 @@ from flask import Flask
 from sqlalchemy import func, select
 
 from shared.config import Settings
-from shared.models import Alert, AlertDelivery
+from shared.config.mail import MailServer
+from shared.models import Alert, AlertDelivery, KeySpend, ProxyKey
+from shared.periods import FIRST_DAY
 from webapp import HOME, create_app
 from webapp.actions.alerts import Happened, raise_alerts, send_test, update_rules
+from webapp.actions.keys import create_key
 from webapp.actions.webhooks import create_webhook
 from webapp.alerting.deliverer import ATTEMPT_FOR, Deliverer
+from webapp.alerting.evaluator import Evaluator
 from webapp.bootstrap import BootstrapReport
 from webapp.context import Actor
-from webapp.db import db
+from webapp.db import db, writing
 from webapp.schemas.alerts import SPEND
 
 PATIENCE_SECONDS = 60
@@ -113,3 +118,44 @@ def test_rows_and_messages_are_there_together_or_not_at_all(
         assert raise_alerts(report.org_id, [thing]) == 0
         assert db.session.scalar(select(func.count()).select_from(AlertDelivery)) == 1
         db.session.rollback()
+
+
+def test_many_keys_are_walked_through_and_gathered(
+    made: tuple[Flask, BootstrapReport], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Page by page, also while a mail waits into which more is put: whoever begins to send it has all of it."""
+    monkeypatch.setattr("webapp.alerting.pages.KEYS_A_PAGE", 2)
+    app, report = made
+    actor, at = Actor(report.org_id, "system", None), datetime.now(UTC)
+    app.extensions["clock"] = lambda: at
+    app.extensions["settings"] = replace(
+        app.extensions["settings"], mail_server=MailServer("127.0.0.1", 1, "none"), mail_from="router@example.com"
+    )
+    evaluator, deliverer = Evaluator(app, lambda: 0.0), Deliverer(app)
+    address = ("email", "a@example.com")
+
+    def use(dollars: int) -> int:
+        with app.app_context(), writing() as session:
+            for key in session.scalars(select(ProxyKey).where(ProxyKey.spend_limit_nanos.is_not(None))):
+                key.last_used_at = at
+                place = {"key_id": key.id, "day": FIRST_DAY, "generation": 0, "base_nanos": 0}
+                session.merge(KeySpend(**place, total_nanos=dollars * 1_000_000_000))
+        return evaluator.look()
+
+    with app.app_context():
+        update_rules(actor, {"recipients": [address[1]]})
+        hook = create_webhook(actor, {"url": "https://hooks.example.com/1"}).view.id
+        for number in range(5):
+            create_key(actor, {"name": f"key {number}", "spend_limit_usd": "10"})
+    assert [use(5), use(5), use(8), use(10)] == [5, 0, 5, 5]
+    assert deliverer.due() == (address, ("webhook", hook))
+    at += timedelta(seconds=60)
+    with app.app_context():
+        first, second, third = (deliverer._begin(address) for _ in range(3))
+        assert first is not None
+        assert second is not None
+        assert third is None
+        assert len({*first.alerts, *second.alerts}) == len(first.alerts) + len(second.alerts) == 15
+        assert deliverer._begin(("webhook", hook)) is not None
+        db.session.rollback()
+    assert deliverer.due() == (("webhook", hook),)

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from flask_sqlalchemy.session import Session
-from sqlalchemy import func, select, tuple_, update
+from sqlalchemy import String, and_, column, func, select, update, values
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import scoped_session
 
@@ -124,10 +124,14 @@ def news_of(org_id: str, happened: Iterable[Happened]) -> list[Happened]:
     """What nobody has noticed before, as far as the database tells without writing; each once."""
     found = {thing.place: thing for thing in happened}
     columns = (Alert.event, Alert.subject, Alert.period)
+    names = [column(one.key, String) for one in columns]
     places = list(found)
     for start in range(0, len(places), _ASKED_AT_ONCE):
-        asked = tuple_(*columns).in_(places[start : start + _ASKED_AT_ONCE])
-        for event, subject, period in db.session.execute(select(*columns).where(Alert.org_id == org_id, asked)):
+        # A join, for which both databases look each one up; of a list of places SQLite would read all alerts.
+        asked = values(*names, name="asked").data(places[start : start + _ASKED_AT_ONCE]).cte("asked")
+        same = [one == asked.c[one.key] for one in columns]
+        known = select(*columns).join_from(asked, Alert, and_(Alert.org_id == org_id, *same))
+        for event, subject, period in db.session.execute(known):
             del found[event, subject, period]
     return list(found.values())
 
@@ -226,8 +230,8 @@ def _insert(session: scoped_session[Session], org_id: str, thing: Happened, at: 
     row = _alert(new_id("alr"), org_id, thing, at)
     table: Any = Alert.__table__
     insert = (sqlite if db.engine.dialect.name == "sqlite" else postgresql).insert(table)
-    values = {column.key: getattr(row, column.key) for column in table.columns}
-    made = session.scalar(insert.values(values).on_conflict_do_nothing().returning(table.c.id))
+    told = {one.key: getattr(row, one.key) for one in table.columns}
+    made = session.scalar(insert.values(told).on_conflict_do_nothing().returning(table.c.id))
     return None if made is None else (row.id, row.event)
 
 

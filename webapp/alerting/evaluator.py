@@ -9,6 +9,7 @@ is known by its row.
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 
 from flask import Flask
 from sqlalchemy import select
@@ -35,6 +36,7 @@ SPEND_SECONDS, REST_SECONDS, SWEEP_SECONDS = 5.0, 60.0, 600.0
 _LATELY, _SWEPT = timedelta(minutes=2), timedelta(hours=26)
 # Of one look, in one organisation: pages to each question, and things that messages are made about.
 PAGES_A_LOOK, THINGS_A_LOOK = 10, 500
+MOST_REMEMBERED = 20_000  # things that were told, about which the database need not be asked: some 6 MB
 
 Ask = Callable[[str, RulesView, datetime, datetime, Place | None], Page]
 
@@ -81,6 +83,7 @@ class Evaluator:
         self._monotonic = monotonic
         self._spend_at = self._rest_at = self._sweep_at = float("-inf")
         self._walks: dict[tuple[str, Question], Walk] = {}  # those that are not at their end
+        self._told: dict[tuple[str, str, str, str], None] = {}  # the last things, by organisation and place
         self._began: dict[tuple[str, Question], datetime] = {}  # the last ones that came to it
 
     def look_if_due(self) -> None:
@@ -127,21 +130,25 @@ class Evaluator:
         at, rules = now(), one.rules
         fresh = 0
         if rest and rules.credential_refused:
-            fresh += _raise(one.org_id, credentials_refused(one.org_id, at), THINGS_A_LOOK)[0]
+            fresh += self._raise(one.org_id, credentials_refused(one.org_id, at), THINGS_A_LOOK)[0]
         if rest and rules.refusals_per_10_minutes is not None:
-            fresh += _raise(
+            fresh += self._raise(
                 one.org_id, refusals_in_window(one.org_id, rules.refusals_per_10_minutes, at), THINGS_A_LOOK
             )[0]
         for place in [place for place in self._walks if place[0] == one.org_id]:
+            if fresh >= THINGS_A_LOOK:
+                break
             fresh += self._go_on(one, place, THINGS_A_LOOK - fresh)
         return fresh
 
     def _go_on(self, one: Subscriber, place: tuple[str, Question], most: int) -> int:
         """Ask for the next pages of a walk, until there are none or it was enough for one look."""
-        walk, fresh = self._walks[place], 0
+        # It is the last one of the next look, so that one about many keys holds up no other.
+        walk = self._walks[place] = self._walks.pop(place)
+        fresh = 0
         for _ in range(PAGES_A_LOOK):
             page = walk.question.ask(one.org_id, one.rules, now(), walk.since, walk.behind)
-            new, whole = _raise(one.org_id, page.happened, most - fresh)
+            new, whole = self._raise(one.org_id, page.happened, most - fresh)
             fresh += new
             if not whole:
                 return fresh  # the next look asks for this page again, of which the rest is new then
@@ -152,12 +159,17 @@ class Evaluator:
                 return fresh
         return fresh
 
-
-def _raise(org_id: str, happened: Iterable[Happened], most: int) -> tuple[int, bool]:
-    """Make the messages about what is new, as far as there may be so many; how many it were, and whether all."""
-    news = news_of(org_id, happened)
-    db.session.rollback()
-    return (raise_alerts(org_id, news[:most]) if most > 0 else 0), len(news) <= most
+    def _raise(self, org_id: str, happened: Iterable[Happened], most: int) -> tuple[int, bool]:
+        """Make the messages about what is new, as far as there may be so many; how many it were, and whether all."""
+        things = [thing for thing in happened if (org_id, *thing.place) not in self._told]
+        news = news_of(org_id, things)
+        db.session.rollback()
+        fresh = raise_alerts(org_id, news[:most])
+        left = {thing.place for thing in news[most:]}
+        self._told |= {(org_id, *thing.place): None for thing in things if thing.place not in left}
+        for place in list(islice(self._told, max(0, len(self._told) - MOST_REMEMBERED))):
+            del self._told[place]
+        return fresh, not left
 
 
 def _subscribers() -> Sequence[Subscriber]:
