@@ -28,6 +28,7 @@ OPERATIONS = [
     "listModels", "listPrices",
     "setPrice", "forgetPrice", "getOrganization", "updateOrganization", "checkKey", "listKeyRequests", "listKeyRefusals",
     "listRequests", "listRefusals",
+    "addCredential", "updateCredential", "testCredential", "removeCredential",
     "listInvitations", "createInvitation", "withdrawInvitation",
     "getAlerts", "updateAlerts", "testAlerts", "listDeliveries", "retryDelivery", "getKeyAlerts", "updateKeyAlerts",
     "listWebhooks", "createWebhook", "getWebhook", "updateWebhook", "deleteWebhook", "rotateWebhook", "testWebhook",
