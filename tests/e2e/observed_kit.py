@@ -19,6 +19,7 @@ class ObservedRouter(Router):
         self.collector = Collector()
         super().__init__(
             data_dir,
+            dashboard_workers=2,
             ROUTER_METRICS_BIND=self.metrics_url.split("/")[2],
             ROUTER_REQUEST_LOG="all",
             ROUTER_REQUEST_LOG_PATH=str(self.lines_path),
