@@ -3,6 +3,7 @@
 import re
 import shlex
 import tomllib
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,12 @@ def test_hooks_are_our_own_tools() -> None:
         for word in entry:
             if word.startswith("tests/"):
                 assert (ROOT / word).exists()
+
+
+def test_each_file_of_tests_has_a_name_of_its_own() -> None:
+    """Of two with the same name only one can be collected, and the whole run ends at the other."""
+    names = Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
+    assert [name for name, count in names.items() if count > 1] == []
 
 
 def test_each_target_of_make_is_told() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from accounting_kit import Router, Worker
+from accounting_kit import Router, Worker, drop_all
 from gateway_kit import gate, provider  # noqa: F401 - fixtures
 from machines_kit import Machines, copy_of, go_away, held_by
 from pool_kit import Pool, started, until
@@ -106,8 +106,7 @@ def any_engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engin
             )
         )
     yield engine
-    db.Base.metadata.drop_all(engine)
-    engine.dispose()
+    drop_all(engine)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from accounting_faults import AccountingMachine
-from accounting_kit import keep_sums_of_organizations
+from accounting_kit import drop_all, keep_sums_of_organizations
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 from machines_machine import TwoMachines
@@ -58,6 +58,5 @@ def test_it_holds_under_every_fault_of_two_machines(
     try:
         run_state_machine_as_test(TwoMachines, settings=runs())
     finally:
-        db.Base.metadata.drop_all(engine)
-        engine.dispose()
+        drop_all(engine)
         server.stop()
