@@ -83,12 +83,14 @@ def test_m07_s14_killed_in_the_middle_of_a_stream(hurt: Router, wait_seconds: fl
     with dial(hurt) as line:
         line.send(chat_request(key, f"sandbox:events=400,rate=50 {text}", stream=True, max_tokens=1_000))
         line.head()
+        began = time.monotonic()
         line.chunk()
         held = money.from_usd(about(hurt, key)["spend"]["held_usd"])
         until = time.monotonic() + wait_seconds
         while time.monotonic() < until:
             line.chunk()
         kill(hurt, worker_of(hurt, line))
+        took = time.monotonic() - began
         line.rest()
         assert not line.buffer.endswith(b"0\r\n\r\n")  # a stream cut off, not one that ended
     (row,) = settled(hurt, key_id, 1)
@@ -96,8 +98,10 @@ def test_m07_s14_killed_in_the_middle_of_a_stream(hurt: Router, wait_seconds: fl
     if wait_seconds:
         # Charged what was noted of it in its last second: less than its bound, more than half of what came.
         assert 0 < row["cost_nanos"] < held
-    else:
+    elif took < 0.9:
         assert row["cost_nanos"] == held
+    else:  # a busy machine, on which there was time for a note
+        assert 0 < row["cost_nanos"] <= held
     assert seen(hurt, text) == 1
 
 

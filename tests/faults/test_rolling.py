@@ -171,7 +171,7 @@ def next_release(tmp_path: Path) -> Path:
             shutil.copytree(source, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, tree / name)
-    changes = tree / "shared" / "counters" / "redis" / "lua_changes.py"
+    changes = tree / "shared" / "counters" / "redis" / "lua_batch.py"
     text = changes.read_text(encoding="utf-8")
     assert "local decisions, admitted, total" in text
     changes.write_text(
