@@ -10,7 +10,7 @@ import gevent
 from sqlalchemy import Engine, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from proxyd.accounting.accounting import Accounting, Seeds
+from proxyd.accounting.accounting import Accounting
 from proxyd.accounting.accounting_state import AccountingDatabase
 from proxyd.accounting.job_booker import JobBooker
 from proxyd.accounting.machine import machine_of
@@ -18,6 +18,7 @@ from proxyd.accounting.membership import Membership
 from proxyd.accounting.provider_jobs import ProviderJobs
 from proxyd.accounting.records import LedgerUnavailable
 from proxyd.accounting.refusal_log import RefusalLog
+from proxyd.accounting.seeding import Seeds
 from proxyd.bodies.memory import BodyMemory
 from proxyd.bodies.parser import BodyParser
 from proxyd.credentials import Credential, CredentialHealth, CredentialRefusals, Told

@@ -83,6 +83,12 @@ class KnownKey:
     # When time alone makes it another one, in Unix seconds; None: never. All that a key without an end is asked.
     changes_at: float | None = field(default=None, compare=False, repr=False)
 
+    @property
+    def holds_until(self) -> float | None:
+        """The instant from which on it has to be judged anew, in Unix seconds; None: time alone makes no difference."""
+        changes, expires = self.changes_at, self.key.expires_at
+        return expires if changes is None else changes if expires is None else min(changes, expires)
+
     def same_as(self, other: "KnownKey") -> bool:
         """Whether the two were loaded of the same policy."""
         return (self.key, self.org_version) == (other.key, other.org_version)

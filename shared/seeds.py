@@ -14,7 +14,7 @@ from shared.counters import KEEP_DAYS, Seed
 from shared.models import AccountingState, KeySpend, Organization, OrganizationSeed, OrganizationUsage
 from shared.periods import FIRST_DAY
 
-__all__ = ["Seed", "cut_organizations", "read_seeds"]
+__all__ = ["Seed", "cut_organizations", "keep_row_of", "read_seeds"]
 
 _SOME = 500
 
@@ -65,6 +65,17 @@ def read_seeds(connection: Connection, ids: Sequence[str], generation: int, toda
             elif nanos:
                 days[id_][day.toordinal()] = nanos
     return {id_: Seed(id_, lifetimes[id_], days[id_]) for id_ in ids}
+
+
+def keep_row_of(connection: Connection, org_id: str, generation: int) -> bool:
+    """Whether counters of this generation keep a row of an organisation: it had limits when they were made.
+
+    Raises SQLAlchemyError.
+    """
+    row = select(OrganizationSeed.day).where(
+        OrganizationSeed.org_id == org_id, OrganizationSeed.generation == generation, OrganizationSeed.day == FIRST_DAY
+    )
+    return connection.scalar(row) is not None
 
 
 def cut_organizations(connection: Connection, generation: int) -> list[str]:

@@ -21,10 +21,11 @@ from ulid import ULID
 from proxyd.accounting.end_queue import EndQueue
 from proxyd.accounting.group_commit import GroupCommit, Interrupted
 from proxyd.accounting.journal import Journal, JournalUnavailable
-from proxyd.accounting.maintenance import Maintenance
+from proxyd.accounting.maintenance import LINGER_SECONDS, Maintenance
 from proxyd.accounting.membership import Membership
 from proxyd.accounting.pending_admission import PendingAdmission
 from proxyd.accounting.records import Attempt, Settlement
+from proxyd.accounting.seeding import Seeding, Seeds
 from shared.counters import (
     Admitted,
     Batch,
@@ -34,7 +35,8 @@ from shared.counters import (
     CountersUnavailable,
     Decision,
     Rebuilding,
-    Seed,
+    Stale,
+    TooManyConcurrent,
     Unseeded,
 )
 
@@ -43,8 +45,7 @@ log = logging.getLogger(__name__)
 REBUILD_WAIT_SECONDS = 2.0  # a request with a limit, for counters that are being rebuilt
 POLL_SECONDS = 0.01
 BREAKER_SECONDS = 0.5  # counters that did not answer are not asked again for so long
-
-Seeds = Callable[[list[str], int, int], list[Seed] | None]  # keys, generation, today
+TOLD_SECONDS = 3 * LINGER_SECONDS  # by then another worker has told of an END, if nothing keeps it
 
 
 class Accounting:
@@ -56,15 +57,16 @@ class Accounting:
         counters: Counters,
         seeds: Seeds,
         *,
+        now: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
         on_batch: Callable[[list[PendingAdmission]], None] | None = None,
     ) -> None:
-        self._membership, self._counters, self._seeds = membership, counters, seeds
-        self._monotonic = monotonic
+        self._membership, self._counters, self._seeding = membership, counters, Seeding(counters, seeds)
+        self._now, self._monotonic = now, monotonic
         self._batch_number = 0  # of our last batch in this generation
         self._seq = 0
         self._id = str(ULID())  # of this worker, in the ids of its requests
-        self._ends, self._seeding = EndQueue(), set[str]()
+        self._ends = EndQueue()
         self._in_doubt: Batch | None = None  # its answer was lost: it is repeated before anything else
         self._commit: GroupCommit[PendingAdmission] = GroupCommit(self._run, on_batch)
         self._journal_failed = False
@@ -80,14 +82,20 @@ class Accounting:
         self._seq += 1
         return self._seq, f"{self._id}{self._seq:08x}"
 
-    def admit(self, seq: int, charge: Charge, attempt_of: Callable[[Admitted], Attempt]) -> Decision:
+    def admit(
+        self, seq: int, charge: Charge, attempt_of: Callable[[Admitted], Attempt], holds_until: float | None = None
+    ) -> Decision:
         """Charge a request and, if it is admitted, write BEGIN before a byte of it is sent.
 
-        Waits up to two seconds for counters that are being rebuilt, if there is a limit to judge by. Raises
+        Waits up to two seconds for counters that are being rebuilt, if there is a limit to judge by; where that took
+        until `holds_until`, in Unix seconds, the charge is of a policy that has ended: `Stale`. Raises
         CountersUnavailable, or JournalUnavailable; then nothing is held and nothing has begun.
         """
-        deadline = 0.0
+        deadline, tries, too_many = 0.0, 0, False
         while True:
+            if tries and holds_until is not None and self._now() >= holds_until:
+                return Stale()
+            tries += 1
             lost = None
             try:
                 decision = self._submit(seq, charge, attempt_of)
@@ -97,8 +105,12 @@ class Accounting:
                 decision, lost = None, error
             if isinstance(decision, Admitted):
                 return decision
+            if isinstance(decision, TooManyConcurrent) and not too_many:
+                too_many = True  # one of them may have ended on another worker, which is about to tell
+                gevent.sleep(TOLD_SECONDS)
+                continue
             if isinstance(decision, Unseeded):
-                self._seed(decision.org_id or charge.key_id, decision.generation)
+                self._seeding.seed(decision.org_id or charge.key_id, decision.generation)
             elif decision is not None and not isinstance(decision, Rebuilding):
                 return decision
             at = self._monotonic()
@@ -135,6 +147,11 @@ class Accounting:
         elif self._in_doubt is not None:
             with suppress(CountersUnavailable):  # all ends are told; at most too much is held
                 self._commit_pending()
+
+    def tell(self) -> None:
+        """The same where nobody depends on it, as far as it goes: what is not told now is told later."""
+        with suppress(CountersUnavailable, JournalUnavailable, Interrupted):
+            self.flush()
 
     # Its life
 
@@ -279,21 +296,3 @@ class Accounting:
         for admission in asked:
             if admission.abandoned and isinstance(admission.decision, Admitted):
                 self.void(admission.seq)
-
-    def _seed(self, key_id: str, generation: int) -> None:
-        """Let the counters know what the ledger says of a key or organisation, one greenlet for all that wait for it.
-
-        Raises LedgerUnavailable, CountersUnavailable.
-        """
-        if key_id in self._seeding:
-            gevent.sleep(POLL_SECONDS)
-            return
-        self._seeding.add(key_id)
-        try:
-            seeds = self._seeds([key_id], generation, self._counters.moment().day)
-            if seeds is None:
-                gevent.sleep(POLL_SECONDS)
-            else:
-                self._counters.seed(generation, seeds)
-        finally:
-            self._seeding.discard(key_id)

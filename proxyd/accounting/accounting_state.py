@@ -14,25 +14,23 @@ from sqlalchemy import Connection, Engine, Row, bindparam, delete, insert, selec
 
 from proxyd.accounting.journal_reader import Position
 from proxyd.accounting.lapsed_hand_overs import forget_lapsed
+from proxyd.accounting.provider_jobs import forget_old_jobs
 from proxyd.accounting.records import LedgerUnavailable
 from shared.counters import Hold, Seed
 from shared.machines import database_now, live_machines
 from shared.models import (
     AccountingState,
     IdempotentCreation,
-    JobBooking,
     JournalState,
     Machine,
     Organization,
     PolicyOutbox,
     PostedHolds,
-    ProviderJob,
     ProxyKey,
 )
 from shared.seeds import cut_organizations, read_seeds
 
 _CHUNK = 500
-JOBS_KEPT = timedelta(days=90)  # results are kept for a month by all three providers, if nobody asks for more
 
 # Asked again and again: a statement that is made once is found compiled at once.
 _GENERATION = select(AccountingState.generation)
@@ -216,6 +214,20 @@ class AccountingDatabase:
         with self._engine.connect() as connection:
             return dict(connection.execute(query).all())
 
+    def workers_elsewhere(self, machine: str) -> dict[str, str]:
+        """The workers of other machines whose journals are open, and which machine each is on."""
+        query = select(JournalState.worker_id, JournalState.machine).where(
+            JournalState.closed_at.is_(None), JournalState.imported_at.is_(None), JournalState.machine != machine
+        )
+        with self._engine.connect() as connection:
+            return dict(connection.execute(query).all())
+
+    def limits_requests_at_once(self) -> bool:
+        """Whether any key does."""
+        limited = select(ProxyKey.id).where(ProxyKey.max_concurrent_requests.is_not(None)).limit(1)
+        with self._engine.connect() as connection:
+            return connection.scalar(limited) is not None
+
     def live_machines(self) -> dict[str, int]:
         """The machines that are there, each with the generation that it goes by; see `shared.machines`."""
         with self._engine.connect() as connection:
@@ -263,25 +275,10 @@ class AccountingDatabase:
             closed = select(JournalState.worker_id).where(JournalState.closed_at < month).limit(_CHUNK)
             journals = connection.scalars(closed).all()
             connection.execute(delete(JournalState).where(JournalState.worker_id.in_(journals)))
-            booked = self._sweep_jobs(connection) + forget_lapsed(connection)
+            booked = forget_old_jobs(connection, _CHUNK) + forget_lapsed(connection)
             long_ago = self.now(connection) - timedelta(days=30)
             connection.execute(delete(Machine).where(Machine.posted_at < long_ago))
         return len(creations) + len(journals) + booked
-
-    @staticmethod
-    def _sweep_jobs(connection: Connection) -> int:
-        """Forget jobs that no provider keeps the results of any more, and who booked them."""
-        long_ago = datetime.now(UTC) - JOBS_KEPT
-        old = select(ProviderJob.org_id, ProviderJob.provider, ProviderJob.job).where(
-            ProviderJob.admitted_at < long_ago
-        )
-        jobs = connection.execute(old.limit(_CHUNK)).all()
-        for org_id, provider, job in jobs:
-            here = (ProviderJob.org_id == org_id, ProviderJob.provider == provider, ProviderJob.job == job)
-            connection.execute(delete(ProviderJob).where(*here))
-        ids = connection.scalars(select(JobBooking.id).where(JobBooking.taken_at < long_ago).limit(_CHUNK)).all()
-        connection.execute(delete(JobBooking).where(JobBooking.id.in_(ids)))
-        return len(jobs) + len(ids)
 
     def clear_outbox(self, numbers: Sequence[int]) -> None:
         """These are told."""

@@ -147,12 +147,17 @@ class Generations:
         return changed
 
     def check_database(self) -> None:
-        """Be of the generation of the database, not an outdated one, and have the shared state that stands there."""
+        """Be of the generation of the database, not an outdated one, and have the shared state that stands there.
+
+        Counters in which a machine that is away has requests in flight for ever are given up as well.
+        """
         present, outdated = self._database.generations()
         if present != self.shared_state.generation:
             self.rebuild_or_adopt("the database is of another generation")
         elif outdated >= present:
             self.rebuild_or_adopt("something was posted, or decided, that they know nothing of")
+        elif (lost := self._machines.lost()) is not None:
+            self.rebuild_or_adopt(f"machine {lost} is away with requests in flight, which keep others from theirs")
         if not self.shared_state.is_current():
             self.shared_state = self._new_shared_state()
             self._counters.attach(self.shared_state)

@@ -9,13 +9,15 @@ result over has to wait.
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import Connection, Engine, Row, bindparam, insert, or_, select, update
+from sqlalchemy import Connection, Engine, Row, bindparam, delete, insert, or_, select, update
 
 from shared.models import JobBooking, JournalState, ProviderJob, UsageRecord
+
+JOBS_KEPT = timedelta(days=90)  # results are kept for a month by all three providers, if nobody asks for more
 
 _JOB = select(ProviderJob.__table__).where(
     ProviderJob.org_id == bindparam("org_id"), ProviderJob.provider == bindparam("provider")
@@ -187,6 +189,22 @@ class ProviderJobs:
         if not ids:
             return set()
         return set(connection.scalars(select(UsageRecord.id).where(UsageRecord.id.in_(ids))))
+
+
+def forget_old_jobs(connection: Connection, at_most: int) -> int:
+    """Forget jobs that no provider keeps the results of any more, and who booked them; some of each, in one go.
+
+    Answers with how many. Raises SQLAlchemyError.
+    """
+    long_ago = datetime.now(UTC) - JOBS_KEPT
+    old = select(ProviderJob.org_id, ProviderJob.provider, ProviderJob.job).where(ProviderJob.admitted_at < long_ago)
+    jobs = connection.execute(old.limit(at_most)).all()
+    for org_id, provider, job in jobs:
+        here = (ProviderJob.org_id == org_id, ProviderJob.provider == provider, ProviderJob.job == job)
+        connection.execute(delete(ProviderJob).where(*here))
+    ids = connection.scalars(select(JobBooking.id).where(JobBooking.taken_at < long_ago).limit(at_most)).all()
+    connection.execute(delete(JobBooking).where(JobBooking.id.in_(ids)))
+    return len(jobs) + len(ids)
 
 
 def _job(row: Row[Any]) -> Job:

@@ -220,7 +220,7 @@ class AdmissionController:
         )
         begun = partial(attempt_of, context, key, bound_nanos, charges.bound_nanos, now)
         try:
-            answer = self._accounting.admit(context.seq, charge, begun)
+            answer = self._accounting.admit(context.seq, charge, begun, known.holds_until)
         except CountersUnavailable:
             if charge.is_capped:
                 return Rejection(Deny(Reason.LIMITS_UNAVAILABLE))
@@ -242,15 +242,15 @@ class AdmissionController:
     def _refused(
         self, known: KnownKey, context: RequestContext, answer: Refusal, limit: int | None, now: float
     ) -> Rejection:
-        key = known.key
-
         def bound(spend: SpendState) -> Bound:
-            self._limits.remember(key.org_id if isinstance(answer, OrganizationRefused) else key.id, spend)
-            parsed, left = context.parsed, spend.remaining_nanos or 0
+            self._limits.remember(known.key.org_id if isinstance(answer, OrganizationRefused) else known.key.id, spend)
+            # Of the other limit, too, less may be left: what is told to fit has to fit both.
+            parsed, left = context.parsed, self._limits.remaining_nanos(known.key)
+            left = spend.remaining_nanos or 0 if left is None else left
             assert parsed is not None  # noqa: S101 - what is held was bounded, and what is bounded was read
             return explained(context.target.provider.slug, context.model, parsed.size, left, limit, known.prices, now)
 
-        return refused(key, answer, bound)
+        return refused(known.key, answer, bound)
 
     def _without_counters(
         self, known: KnownKey, context: RequestContext, bound_nanos: int | None, now: float

@@ -110,6 +110,19 @@ class UpstreamAttempt(MeteredAttempt):
         super().end("upstream_truncated" if self.unreadable else outcome, instead)
         if self.meter is not None and (job := self.meter.deferred_job) is not None:
             self._on_deferred(self, job)
+        if outcome != "client_gone":
+            self._tell()
+
+    def void(self) -> None:
+        """As any attempt."""
+        if not self.ended:
+            super().void()
+            self._tell()
+
+    def _tell(self) -> None:
+        """Its client may ask again at once, at any worker, and be one too many there while this one is not told."""
+        if self.admission.known.key.max_concurrent_requests is not None:
+            self._accounting.tell()
 
     def fail(self, error: Exception) -> None:
         """End it by a fault of our own, so that no money stays held. Whoever is killed leaves it to be recovered."""

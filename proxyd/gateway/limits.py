@@ -1,8 +1,12 @@
 """What is left of a key's limits: for pages, headers and output limits. Nothing is judged by it."""
 
-from proxyd.accounting.accounting import Accounting, Seeds
+import time
+from collections.abc import Callable
+
+from proxyd.accounting.accounting import Accounting
 from proxyd.accounting.journal import JournalUnavailable
 from proxyd.accounting.records import LedgerUnavailable
+from proxyd.accounting.seeding import Seeds
 from shared.counters import (
     Counters,
     CountersUnavailable,
@@ -15,7 +19,6 @@ from shared.counters import (
     SpendExceeded,
     SpendHeld,
     SpendState,
-    TooManyConcurrent,
     period_of_day,
     spend_of,
     state_of,
@@ -23,6 +26,7 @@ from shared.counters import (
 from shared.policy import KeySnapshot
 
 REMEMBERED_KEYS = 10_000
+REMEMBERED_SECONDS = 1.0  # other workers charge the same limit, and what was held a moment ago may be free again
 
 LimitsState = tuple[RateState | None, SpendState]
 
@@ -30,11 +34,20 @@ LimitsState = tuple[RateState | None, SpendState]
 class Limits:
     """For one worker. `seeds` asks the database what a key had cost before the present counters were made."""
 
-    def __init__(self, counters: Counters, accounting: Accounting, seeds: Seeds) -> None:
+    def __init__(
+        self,
+        counters: Counters,
+        accounting: Accounting,
+        seeds: Seeds,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._counters = counters
         self._accounting = accounting
         self._seeds = seeds
-        self._spend: dict[str, SpendState] = {}  # as the counters last told it, by key or organisation
+        self._monotonic = monotonic
+        # As the counters last told it, by key or organisation, and when that was.
+        self._spend: dict[str, tuple[float, SpendState]] = {}
 
     def of(self, key: KeySnapshot, *, exact: bool = True) -> LimitsState | None:
         """As they are now; None: nobody knows. Exact: all ends of this worker told, money read where it is not known.
@@ -66,8 +79,11 @@ class Limits:
         return None if row is None else row.lifetime
 
     def exhausted(self, key: KeySnapshot) -> Refusal | None:
-        """What refuses even a request that costs next to nothing, as the counters stand; None: nothing does."""
-        limit_nanos, most, shared = key.spend_limit_nanos, key.max_concurrent_requests, key.organization
+        """What refuses even a request that costs next to nothing, as the counters stand; None: nothing does.
+
+        Requests at once are left to the admission: only with the ENDs of this worker is it known how many there are.
+        """
+        limit_nanos, shared = key.spend_limit_nanos, key.organization
         try:
             row = self._row(key.id, with_money=limit_nanos is not None)
             moment = self._counters.moment()
@@ -79,8 +95,6 @@ class Limits:
             return None
         if (limited := row.rate_refusal(key.rate_limit_rpm, moment)) is not None:
             return limited
-        if most is not None and row.in_flight >= most:
-            return TooManyConcurrent(most, row.in_flight)
         if limit_nanos is not None and (refusal := _used_up(row, key.spend_reset, limit_nanos, moment)) is not None:
             return refusal
         if shared is None or of_organization is None:
@@ -108,7 +122,7 @@ class Limits:
         if spend is not None:
             if len(self._spend) >= REMEMBERED_KEYS and id_ not in self._spend:
                 del self._spend[next(iter(self._spend))]
-            self._spend[id_] = spend
+            self._spend[id_] = self._monotonic(), spend
 
     def remaining_nanos(self, key: KeySnapshot) -> int | None:
         """Of its spend limit or its organisation's, whichever leaves less, as last told; None: nobody knows."""
@@ -126,8 +140,12 @@ class Limits:
         return left
 
     def _left(self, id_: str, reset: str, limit_nanos: int, *, of_organization: bool = False) -> int | None:
-        spend = self._spend.get(id_)
-        if spend is None or not self._tells_of(spend, reset, limit_nanos):
+        told_at, spend = self._spend.get(id_, (0.0, None))
+        if (
+            spend is None
+            or self._monotonic() - told_at >= REMEMBERED_SECONDS
+            or not self._tells_of(spend, reset, limit_nanos)
+        ):
             try:
                 self._accounting.flush()
                 # The row of an organisation is begun by a request that is charged to it, and by nobody else.
@@ -137,6 +155,7 @@ class Limits:
             if row is None or not row.seeded:
                 return None
             spend = spend_of(row, self._counters.moment(), reset, limit_nanos).period
+            self.remember(id_, spend)
         return spend.remaining_nanos or 0
 
     def _tells_of(self, spend: SpendState, reset: str, limit_nanos: int) -> bool:

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 import requests
-from calls import chat, code
+from calls import MODEL, chat, code
 from harness import Router, eventually
 
 from shared import money
 
+SAID = {"role": "user", "content": "hello"}
 NONE = {"spend_limit_usd": None, "spend_reset": None, "rate_limit_rpm": None}
 
 
@@ -98,3 +99,14 @@ def test_twelve_at_once_where_three_may_be(router: Router) -> None:
     assert chat(router, key, max_tokens=10).status_code == 200, "those that have ended count no more"
     router.edit(key_id, max_concurrent_requests=None)
     assert all(answer.status_code == 200 for answer in at_once(router, *[key] * 6))
+
+
+def test_one_after_the_other_is_never_too_many(router: Router) -> None:
+    """Each by a connection of its own, so that workers take turns: what has ended at one is told to the others."""
+    _, key = router.create_key(name="one at once", max_concurrent_requests=1)
+    with requests.Session() as session:
+        session.headers.update({"Authorization": f"Bearer {key}", "Connection": "close"})
+        for number in range(100):
+            document = {"model": MODEL, "max_tokens": 8, "stream": number % 2 == 1, "messages": [SAID]}
+            answer = session.post(f"{router.proxy_url}/v1/chat/completions", json=document, timeout=30)
+            assert answer.status_code == 200, (number, answer.text)

@@ -137,7 +137,7 @@ class Calm(RuleBasedStateMachine):
         if policy.rpm is not None:
             assert self.oracle.requests(policy.key_id, answer.second, self.unknown_workers()) <= policy.rpm
         if policy.most is not None:
-            assert self.oracle.in_flight(policy.key_id) <= policy.most
+            assert self.oracle.in_flight(policy.key_id, self.unknown_workers()) <= policy.most
         if policy.together is not None:
             self.judge_together(policy.together, answer)
 
@@ -152,7 +152,7 @@ class Calm(RuleBasedStateMachine):
             assert sum(self.oracle.requests(key, answer.second, unknown) for key in KEYS) <= rpm
 
     def unknown_workers(self) -> set[str]:
-        """Those whose requests of the last minute nobody can know of now."""
+        """Those whose requests, in flight and of the last minute, nobody can know of now."""
         return set()
 
     def begin_unheld(self, worker: Worker, key: str, seq: int, name: str, bound: int) -> None:
@@ -232,7 +232,10 @@ class Calm(RuleBasedStateMachine):
         """As the dashboard does it: commit, tell the counters, answer. One that could not tell is not answered."""
         version = self.newest[key].version + 1
         with self.engine.begin() as connection:
-            connection.execute(text("update proxy_keys set version = :v where id = :k"), {"v": version, "k": key})
+            connection.execute(
+                text("update proxy_keys set version = :v, max_concurrent_requests = :m where id = :k"),
+                {"v": version, "m": most, "k": key},
+            )
             connection.execute(text("insert into policy_outbox (subject) values (:k)"), {"k": key})
         before = self.newest[key]
         self.newest[key] = replace(before, version=version, limit_nanos=limit, rpm=rpm, reset=reset, most=most)
@@ -243,7 +246,7 @@ class Calm(RuleBasedStateMachine):
         told=st.booleans(), dies=st.booleans(),
     )  # fmt: skip
     def edit_together(self, limit: int | None, rpm: int | None, reset: str, told: bool, dies: bool) -> None:
-        """What all keys may use. The first limit wants new counters, in the transaction of the edit."""
+        """What all keys may use. A first limit wants new counters that keep a row of it, in the edit's transaction."""
         before = self.newest[KEYS[0]]
         version = before.org_version + 1
         limits = None if limit is None and rpm is None else OrganizationLimits(rpm, limit, reset)
@@ -257,7 +260,12 @@ class Calm(RuleBasedStateMachine):
             )
             connection.execute(text("insert into policy_outbox (subject) values ('org_1')"))
             if before.together is None and limits is not None:
-                connection.execute(text("update accounting_state set outdated = generation"))
+                connection.execute(
+                    text(
+                        "update accounting_state set outdated = generation where not exists (select 1 from"
+                        " organization_seeds where organization_seeds.generation = accounting_state.generation)"
+                    )
+                )
         for key in KEYS:
             self.newest[key] = replace(self.newest[key], org_version=version, together=limits)
         self.publish("org_1", {}, {"org_1": version}, told=told, dies=dies)

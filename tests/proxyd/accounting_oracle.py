@@ -90,10 +90,17 @@ class Oracle:
                 total += call.known_nanos
         return total
 
-    def in_flight(self, key_id: str) -> int:
-        """Requests that were admitted through counters that still know of them, and have not ended."""
+    def in_flight(self, key_id: str, unknown: Collection[str] = ()) -> int:
+        """Requests that were admitted through counters that still know of them, and have not ended.
+
+        Of workers that are unknown nothing counts.
+        """
         return sum(
-            call.key_id == key_id and call.held and call.state == "open" and call.imported_nanos is None
+            call.key_id == key_id
+            and call.held
+            and call.state == "open"
+            and call.imported_nanos is None
+            and call.worker_id not in unknown
             for call in self.calls.values()
         )
 

@@ -6,8 +6,9 @@ The rules of the protocol that its faults are after:
 - A generation is raised by whoever finds the one in the database that was found bad; its maker may die before the
   counters are made, and while others wait.
 - Whoever was open at the cut has to join, on whatever machine it is, and also if it is closed meanwhile.
-- What a machine that is away had posted stands for its workers, once, and until each has joined or is taken out; what
-  they end meanwhile is imported and counted once, when they do.
+- The money that a machine which is away had posted stands for its workers, once, and until each has joined or is taken
+  out; what they end meanwhile is imported and counted once, when they do. Its requests in flight do not count meanwhile,
+  and where a key limits those, counters that still count them are given up after some minutes.
 - The journals of one that is away may be imported from a copy. What was open in it is charged as after a crash, nobody
   waits for its workers any more and none of them may admit; new counters begin with the ledger's sums. If it comes back,
   what its journals tell beyond the copy is booked, once: as adjustments, where an estimate stands.
@@ -111,7 +112,7 @@ class TwoMachines(AccountingMachine):
     def a_ledger_writer_goes_on(self, which: int) -> None:
         self.machines.both[which].rounds()
 
-    @rule(seconds=st.sampled_from([0.5, 1.0, 16.0, 61.0, 86_400.0]))
+    @rule(seconds=st.sampled_from([0.5, 1.0, 16.0, 61.0, 301.0, 86_400.0]))
     def time_passes(self, seconds: float) -> None:
         """Who is not away posts all the time."""
         self.machines.rounds()

@@ -5,7 +5,7 @@ import sqlite3
 import gevent
 import pytest
 from accounting_kit import Router, Worker, charge
-from ledger_kit import settlement
+from ledger_kit import NOON, attempt, settlement
 
 from proxyd.accounting.journal_reader import Position, read_ends, read_tail
 from shared.counters import (
@@ -13,6 +13,7 @@ from shared.counters import (
     CountersUnavailable,
     SpendExceeded,
     SpendHeld,
+    Stale,
 )
 
 
@@ -212,3 +213,19 @@ def test_flush_waits_for_a_batch_that_is_under_way_with_what_has_ended(router: R
     flushed.get(timeout=5)
     assert router.spent()[0] == 300
     other.get(timeout=5)
+
+
+def test_who_has_waited_for_counters_until_a_policy_ended_is_judged_anew(router: Router) -> None:
+    now = [NOON]
+    worker = Worker(router, now=lambda: now[0])
+    router.workers.append(worker)
+    router.rounds()
+    worker.begin()
+    asked = charge(seq=1), lambda _: attempt(id="one"), NOON + 1
+    assert isinstance(worker.accounting.admit(1, *asked), Admitted)
+    router.clock.mono_step = 0.7
+    router.lose_counters()
+    with pytest.raises(CountersUnavailable):
+        worker.accounting.admit(2, *asked)
+    now[0] = NOON + 1
+    assert worker.accounting.admit(3, *asked) == Stale()

@@ -23,6 +23,7 @@ from proxyd.key_cache import KeyCache
 from proxyd.messages import Request
 from proxyd.providers import Parsed
 from shared.catalog import PROVIDERS, Kind
+from shared.counters import Batch, CountersLost, Decision
 from shared.keys import NewKey
 from shared.models import ProxyKey
 from shared.policy import Reason
@@ -58,36 +59,49 @@ def admission(engine: Engine, sealer: Sealer, worker: Worker, database: Database
     return AdmissionController(keys, worker.counters, worker.accounting, limits)
 
 
-def test_a_raise_that_ends_while_the_body_is_on_its_way_raises_nothing(
-    engine: Engine, sealer: Sealer, worker: Worker, router: Router, make_key: MakeKey
-) -> None:
-    """The key was found while it ran; what is judged is the moment of admission."""
-    size = Size(1_000, output_limit=1_000)
-    needed = bound("openai", "gpt-4o", size, at=NOON)
-    assert needed is not None
-    until = datetime.fromtimestamp(NOON + 10, UTC)
-    _, secret = make_key(spend_limit_nanos=1, spend_limit_boost_nanos=needed, spend_limit_boost_until=until)
-    now = [NOON]
+SIZE = Size(1_000, output_limit=1_000)
+NEEDED = bound("openai", "gpt-4o", SIZE, at=NOON) or 0
+
+
+def told_the_time(
+    engine: Engine, sealer: Sealer, worker: Worker, router: Router, now: Callable[[], float]
+) -> tuple[KeyCache, AdmissionController]:
+    """Both by a clock that the test turns."""
     keys = KeyCache(
         engine,
         sealer,
         lambda function, *arguments: function(*arguments),
         generation=lambda: worker.membership.generation,
-        now=lambda: now[0],
+        now=now,
     )
     limits = Limits(worker.counters, worker.accounting, router.database.seeds)
-    admission = AdmissionController(keys, worker.counters, worker.accounting, limits, now=lambda: now[0])
+    return keys, AdmissionController(keys, worker.counters, worker.accounting, limits, now=now)
+
+
+def chat(worker: Worker, secret: NewKey) -> RequestContext:
+    """A request of `SIZE`, whose body has been read."""
+    untouched = Untouched()
+    request = Request("POST", "/openai/v1/chat/completions", "", (), untouched, untouched)
+    seq, number = worker.accounting.new_id()
+    head = head_info(request, ())
+    context = RequestContext(request, seq, number, head, ip_address("10.0.0.1"), "openai", 0.0, secret.digest)
+    assert isinstance(head.match.route, Target)
+    context.target, context.model = head.match.route, "gpt-4o"
+    context.parsed = Parsed(Kind.CHAT, "gpt-4o", False, SIZE, False, {}, b"")
+    return context
+
+
+def test_a_raise_that_ends_while_the_body_is_on_its_way_raises_nothing(
+    engine: Engine, sealer: Sealer, worker: Worker, router: Router, make_key: MakeKey
+) -> None:
+    """The key was found while it ran; what is judged is the moment of admission."""
+    until = datetime.fromtimestamp(NOON + 10, UTC)
+    _, secret = make_key(spend_limit_nanos=1, spend_limit_boost_nanos=NEEDED, spend_limit_boost_until=until)
+    now = [NOON]
+    keys, admission = told_the_time(engine, sealer, worker, router, lambda: now[0])
 
     def admitted() -> Admission | Rejection:
-        untouched = Untouched()
-        request = Request("POST", "/openai/v1/chat/completions", "", (), untouched, untouched)
-        seq, number = worker.accounting.new_id()
-        head = head_info(request, ())
-        context = RequestContext(request, seq, number, head, ip_address("10.0.0.1"), "openai", 0.0, secret.digest)
-        assert isinstance(head.match.route, Target)
-        context.target, context.model = head.match.route, "gpt-4o"
-        context.parsed = Parsed(Kind.CHAT, "gpt-4o", False, size, False, {}, b"")
-        return admission.admit(known, context)
+        return admission.admit(known, chat(worker, secret))
 
     known = keys.find(secret.digest)
     now[0] = NOON + 10
@@ -101,6 +115,32 @@ def test_a_raise_that_ends_while_the_body_is_on_its_way_raises_nothing(
     assert isinstance(held, Rejection)
     assert held.deny.reason is Reason.SPEND_HELD
     assert held.deny.facts["spend_limit_boost_until"] == "2026-11-24T12:00:10Z"
+
+
+@pytest.mark.parametrize("ends", ["spend_limit_boost_until", "expires_at"])
+def test_what_ends_while_a_request_waits_for_counters_has_ended(
+    engine: Engine, sealer: Sealer, router: Router, make_key: MakeKey, ends: str
+) -> None:
+    """Else it would be charged by what was judged before."""
+    now = [NOON]
+    worker = Worker(router, now=lambda: now[0])
+    router.workers.append(worker)
+    router.rounds()
+    raised = {"spend_limit_nanos": 1, "spend_limit_boost_nanos": NEEDED}
+    fields: dict[str, Any] = {"spend_limit_nanos": NEEDED} if ends == "expires_at" else raised
+    _, secret = make_key(**fields, **{ends: datetime.fromtimestamp(NOON + 10, UTC)})
+    keys, admission = told_the_time(engine, sealer, worker, router, lambda: now[0])
+    real = worker.counters.apply_batch
+
+    def lose(batch: Batch) -> list[Decision]:
+        worker.counters.apply_batch = real  # type: ignore[method-assign]
+        now[0] = NOON + 10
+        raise CountersLost("they are made anew")
+
+    worker.counters.apply_batch = lose  # type: ignore[method-assign]
+    refused = admission.admit(keys.find(secret.digest), chat(worker, secret))
+    assert reason_of(refused) is (Reason.KEY_EXPIRED if ends == "expires_at" else Reason.SPEND_EXCEEDED)
+    assert worker.counters.apply_batch == real, "it was asked"
 
 
 def context_of(secret: NewKey) -> RequestContext:

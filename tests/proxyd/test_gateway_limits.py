@@ -1,9 +1,11 @@
 """What is left of a key's limits, asked again and again by requests that are refused."""
 
+from dataclasses import replace
+
 from accounting_kit import Router, Worker
 
-from proxyd.gateway.limits import Limits
-from shared.counters import Seed
+from proxyd.gateway.limits import REMEMBERED_SECONDS, Limits
+from shared.counters import Seed, period_of_day
 from shared.policy import KeySnapshot
 
 
@@ -46,3 +48,28 @@ def test_a_flood_of_refusals_asks_the_database_once_and_only_about_money(router:
     assert asked == [["key_never_used"]]
     assert limits.lifetime_nanos(key()) == 700
     assert router.observer.rows(["key_never_used"])["key_never_used"].lifetime == 700
+
+
+def test_a_budget_that_was_full_a_while_ago_is_looked_at_again(router: Router, worker: Worker) -> None:
+    """Other workers take from it and give back. An output limit that is made of an old look cuts an answer short."""
+    at = [0.0]
+    limits = Limits(worker.counters, worker.accounting, router.database.seeds, monotonic=lambda: at[0])
+    capped = replace(key(limit_nanos=10_000), id="key_1")
+    seq = worker.begin(10_000)
+    spend = worker.counters.rows(["key_1"])["key_1"].spend(period_of_day("never", worker.counters.moment().day), 10_000)
+    limits.remember("key_1", spend)
+    worker.settle(seq, 300)
+    at[0] = REMEMBERED_SECONDS - 0.01
+    assert limits.remaining_nanos(capped) == 0
+    at[0] = REMEMBERED_SECONDS
+    assert limits.remaining_nanos(capped) == 9_700
+    worker.begin(700)
+    at[0] += REMEMBERED_SECONDS - 0.01
+    assert limits.remaining_nanos(capped) == 9_700, "as it was found then"
+
+
+def test_requests_at_once_do_not_exhaust_a_key(worker: Worker) -> None:
+    """One of them may have ended, and not be told yet; the admission knows."""
+    worker.begin()
+    limits = Limits(worker.counters, worker.accounting, lambda *_: None)
+    assert limits.exhausted(replace(key(), id="key_1", max_concurrent_requests=1)) is None

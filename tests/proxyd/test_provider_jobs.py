@@ -8,10 +8,10 @@ import pytest
 from ledger_kit import DAY, NOON, ended
 from sqlalchemy import Engine, text
 
-from proxyd.accounting.accounting_state import JOBS_KEPT, AccountingDatabase
+from proxyd.accounting.accounting_state import AccountingDatabase
 from proxyd.accounting.journal_reader import Position
 from proxyd.accounting.ledger import Ledger
-from proxyd.accounting.provider_jobs import Job, ProviderJobs, Taken
+from proxyd.accounting.provider_jobs import JOBS_KEPT, Job, ProviderJobs, Taken
 
 JOB = Job(
     "org_1", "openai", "batch_1", "key_1", "/v1/batches", "/v1/responses", None, True, DAY, NOON, "203.0.113.7", "run 7"

@@ -14,7 +14,8 @@ from key_rows_kit import posted, refusal_of
 from live_counters import LiveCounters
 from sqlalchemy import select
 
-from shared.models import AccountingState, AuditEvent, Organization
+from shared.models import AccountingState, AuditEvent, Organization, OrganizationSeed
+from shared.periods import FIRST_DAY
 from webapp.actions.credentials import store_credentials
 from webapp.context import Actor
 from webapp.db import db
@@ -37,6 +38,14 @@ def state(app: Flask) -> tuple[int, int, int]:
     with app.app_context():
         row = db.session.scalars(select(AccountingState)).one()
         return row.generation, row.outdated, db.session.scalars(select(Organization.policy_version)).one()
+
+
+def new_counters(app: Flask, org_id: str) -> None:
+    """They are of the same generation here, and keep a row of the organisation from now on."""
+    with app.app_context():
+        db.session.add(OrganizationSeed(org_id=org_id, day=FIRST_DAY, generation=1, nanos=0))
+        db.session.scalars(select(AccountingState)).one().outdated = 0
+        db.session.commit()
 
 
 def test_it_works(api: Api, app: Flask, live: LiveCounters) -> None:
@@ -69,8 +78,18 @@ def test_only_the_first_limit_wants_new_counters(api: Api, app: Flask, live: Liv
     assert state(app)[1:] == (0, 4)
     rule(api, spend_limit_usd=None)
     assert state(app)[1:] == (0, 5)
-    rule(api, spend_limit_usd="0")
+    org_id = rule(api, spend_limit_usd="0")["id"]
     assert state(app)[1:] == (1, 6)
+    new_counters(app, org_id)
+    rule(api, spend_limit_usd=None)
+    rule(api, rate_limit_rpm=7)
+    assert state(app)[1:] == (0, 8), "they have kept its row meanwhile"
+    with app.app_context():
+        db.session.scalars(select(AccountingState)).one().generation = 2
+        db.session.commit()
+    rule(api, rate_limit_rpm=None)
+    rule(api, rate_limit_rpm=7)
+    assert state(app)[1:] == (2, 10), "these were made while it had none"
 
 
 @pytest.mark.parametrize(
@@ -101,15 +120,37 @@ def test_a_dry_run_tells_of_them(api: Api, app: Flask, actor: Actor, live: LiveC
 
     assert code() is None
     org_id = rule(api, spend_limit_usd="50")["id"]
+    assert code() == "limits_unavailable", "as in a proxy, until there are counters that know of it"
+    assert code(provider="openai", path="/v1/videos") == "endpoint_not_metered"
+    new_counters(app, org_id)
     live.seed(org_id, 50 * USD)
     assert code(max_tokens=10) == "organization_spend_exceeded"
-    assert code(provider="openai", path="/v1/videos") == "endpoint_not_metered"
     rule(api, spend_limit_usd="60")
     assert code(max_tokens=10) is None
     live.know(key.id)
     live.seed(key.id)
     live.hold(key.id, 0)
     assert code() == "too_many_concurrent"
+
+
+def test_what_a_dry_run_says_would_fit_fits_both_limits(
+    api: Api, app: Flask, actor: Actor, live: LiveCounters, make: Make
+) -> None:
+    with app.app_context():
+        store_credentials(actor, {"openai": "sk-real-openai"})
+    key = make(spend_limit_usd="0.005")
+    new_counters(app, rule(api, spend_limit_usd="0.002")["id"])
+    live.know(key.id)
+
+    def refusal(max_tokens: int) -> Any:
+        asked = {"model": "gpt-4o-mini", "max_tokens": max_tokens}
+        return api("POST", f"/v1/keys/{key.id}/check", asked).get_json()["refusal"]
+
+    told = refusal(16_000)
+    assert told["code"] == "spend_exceeded"
+    fits = told["facts"]["affordable_max_tokens"]
+    assert refusal(fits) is None
+    assert refusal(fits + 1)["code"] == "organization_spend_exceeded"
 
 
 def test_the_page_shows_and_changes_them(enter: Enter, app: Flask, api: Api) -> None:

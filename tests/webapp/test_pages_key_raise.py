@@ -4,7 +4,7 @@ from collections.abc import Callable
 from html import unescape
 
 import pytest
-from dashboard_kit import START
+from dashboard_kit import START, Clock
 from flask import Flask
 from flask.testing import FlaskClient
 from forms_kit import stored, submit
@@ -79,6 +79,21 @@ def test_an_end_with_seconds_stays_when_the_form_is_sent_untouched(app: Flask, m
     assert submit(member, f"/keys/{key.id}/edit", sent).status_code == 303
     row = stored(app, key.id)
     assert (row.name, row.spend_limit_boost_until) == ("other", key.spend_limit_boost_until)
+
+
+def test_a_raise_that_ends_while_the_form_is_open_keeps_nobody_from_saving(
+    app: Flask, member: FlaskClient, make: Make, clock: Clock
+) -> None:
+    key = make(spend_limit_usd="5", spend_limit_boost_usd="1", spend_limit_boost_until="2026-11-24T12:10:15Z")
+    path = f"/keys/{key.id}/edit"
+    page = member.get(path)
+    sent = {**FORM, "spend_limit_boost_usd": "1.00", "spend_limit_boost_until": "2026-11-24T12:10", "name": "other"}
+    clock.forward(minutes=11)
+    touched = submit(member, path, {**sent, "spend_limit_boost_usd": "2"}, form_of=page)
+    assert touched.status_code == 422
+    assert "Must be in the future." in touched.text
+    assert submit(member, path, sent, form_of=page).status_code == 303
+    assert stored(app, key.id).name == "other"
 
 
 def test_a_conflict_keeps_a_raise_that_somebody_else_has_set(

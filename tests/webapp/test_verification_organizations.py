@@ -102,3 +102,13 @@ def test_what_its_counters_say_is_compared_with_what_all_its_keys_cost(
     assert [(one["kind"], one["key_id"], one["found"] - one["expected"]) for one in said["differences"]] == [
         ("counters", "org_1", 3), ("counters", "org_1", 3),
     ]  # fmt: skip
+    live.hold("org_1", 5)
+    code, said = verify(app)
+    assert (code, said["organizations_busy"], said["counters_busy"]) == (0, ["org_1"], 1)
+    lines = app.test_cli_runner().invoke(args=["ledger", "verify"]).stdout.splitlines()
+    assert "counters of these organisations were seen to be no less than the ledger, and no more: org_1" in lines
+    forge(app, "UPDATE organization_usage SET cost_nanos = cost_nanos + 9" + OF, day=DAYS[1])
+    differences = [one for one in verify(app)[1]["differences"] if one["kind"] == "counters"]
+    assert [(one["key_id"], one["field"], one["found"] - one["expected"]) for one in differences] == [
+        ("org_1", "spent_nanos", -1)  # 3 too many, 5 held, and 9 that nobody told them of
+    ]

@@ -22,7 +22,7 @@ def update_organization(actor: Actor, document: Mapping[str, object]) -> Organiz
 
     A default above its maximum is a fault. Of defaults and maxima proxies learn nothing: they judge keys by what the
     keys themselves say. What all keys may use together holds for the next request. Counters that were made while there
-    was no such limit know too little to judge by it, so the first one asks for new ones.
+    was no such limit know too little to judge by it, so a first one asks for new ones.
     """
     patch = read(OrganizationPatch, document)
     with writing() as session:
@@ -50,7 +50,7 @@ def update_organization(actor: Actor, document: Mapping[str, object]) -> Organiz
         if _limits_in(row) != limits_before:
             policy.shared_changed(session, row.id)
             if limits_before is None:
-                policy.outdate_counters(session)
+                policy.outdate_counters(session, row.id)
     # Also after a patch that changed nothing: it may be the second try of one that could not be told.
     if any(name in patch.model_fields_set for name in _TOGETHER):
         policy.publish([actor.org_id])

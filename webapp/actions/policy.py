@@ -16,6 +16,7 @@ from sqlalchemy.orm import scoped_session
 from shared.counters import CountersUnavailable, SharedState, SharedStateMissing, boot_id, is_in_use
 from shared.machines import database_now, live_machines
 from shared.models import AccountingState, Organization, PolicyOutbox, ProxyKey
+from shared.seeds import keep_row_of
 from webapp.context import counters
 from webapp.db import db
 
@@ -45,14 +46,17 @@ def shared_changed(session: scoped_session[Session], org_id: str) -> None:
     changed(session, org_id)
 
 
-def outdate_counters(session: scoped_session[Session]) -> None:
-    """Have new counters made, in the transaction of an edit that the present ones know too little for.
+def outdate_counters(session: scoped_session[Session], org_id: str) -> None:
+    """Have new counters made, in the transaction that limits an organisation, if the present ones keep no row of it.
 
     The ledger writer sees it within a second; what is judged by that edit waits until then.
     """
-    session.execute(
-        update(AccountingState).values(outdated=AccountingState.generation).execution_options(synchronize_session=False)
-    )
+    # Locked, because the next ones, if they were made before this is committed, would not keep a row of it either.
+    generation = session.scalar(select(AccountingState.generation).with_for_update())
+    if generation is not None and not keep_row_of(session.connection(), org_id, generation):
+        session.execute(
+            update(AccountingState).values(outdated=generation).execution_options(synchronize_session=False)
+        )
 
 
 def publish(subjects: Collection[str]) -> None:

@@ -42,7 +42,7 @@ def save(key_id: str) -> Response:
     view = get_key(actor.org_id, key_id)
     form = key_form.filled(view)
     try:
-        said = key_form.document(form, now())
+        said = key_form.without_ended_raise(form, key_form.document(form, now()), view)
         patch = key_form.changes(said, view)
         warnings = _warnings(said, patch, view)
         if warnings and request.form.get("confirmed") != key_form.confirmation(warnings):

@@ -20,10 +20,10 @@ from wtforms import BooleanField, HiddenField, SelectField, SelectMultipleField,
 from wtforms.fields import SelectChoice
 
 from shared.catalog import PROVIDERS
-from shared.money import from_usd
 from webapp.context import Actor
 from webapp.pages.expiry import LATER, NEVER, expiry_of, moment_of, shown_moment
 from webapp.pages.key_hints import amount_of, ip_hints, lines_of, model_hints
+from webapp.pages.key_values import same, to_the_minute, words
 from webapp.render import exact, rfc3339, sentence
 from webapp.schemas.keys import EDITABLE, NewKey
 from webapp.validation import FieldError, Invalid, read
@@ -37,7 +37,7 @@ RESETS = [
     SelectChoice("weekly", "Every week"),
     SelectChoice("monthly", "Every month"),
 ]
-_AMOUNTS = ("spend_limit_usd", "spend_limit_boost_usd")
+_RAISE = ("spend_limit_boost_usd", "spend_limit_boost_until")
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,15}")
 
 
@@ -148,6 +148,15 @@ def confirmation(warnings: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(warnings).encode()).hexdigest()[:16]
 
 
+def without_ended_raise(form: KeyForm, said: Mapping[str, object], view: KeyView) -> Mapping[str, object]:
+    """What a form says, but for a raise that ended after it was shown, if nobody touched its fields."""
+    seen = _seen_in(form)
+    untouched = all(field in seen and seen[field] == said[field] for field in _RAISE)
+    if not untouched or view.spend_limit_boost_until is not None:
+        return said
+    return {**said, **dict.fromkeys(_RAISE)}
+
+
 def changes(said: Mapping[str, object], view: KeyView) -> dict[str, object]:
     """The merge patch from `view` to what the form says: only fields that differ, so the others stay untouched."""
     patch = _differing(said, view)
@@ -158,7 +167,7 @@ def changes(said: Mapping[str, object], view: KeyView) -> dict[str, object]:
 
 
 def _differing(said: Mapping[str, object], view: KeyView) -> dict[str, object]:
-    return {field: value for field, value in said.items() if not _same(field, value, getattr(view, field))}
+    return {field: value for field, value in said.items() if not same(field, value, getattr(view, field))}
 
 
 def rebase(form: KeyForm, said: Mapping[str, object], stored: KeyView) -> tuple[Difference, ...]:
@@ -166,17 +175,13 @@ def rebase(form: KeyForm, said: Mapping[str, object], stored: KeyView) -> tuple[
 
     Fields that still say what they said when the form was shown take the stored value.
     """
-    try:
-        seen = json.loads(form.seen.data or "")
-    except (ValueError, RecursionError):
-        seen = None
-    told = []
+    seen, told = _seen_in(form), []
     for field, value in _differing(said, stored).items():
-        untouched = isinstance(seen, dict) and field in seen and seen[field] == value
+        untouched = field in seen and seen[field] == value
         if untouched:
             form[field].data = _shown(stored)[field]
-        yours = None if untouched else _words(value, field)
-        told.append(Difference(form[field].label.text, yours, _words(getattr(stored, field), field)))
+        yours = None if untouched else words(value, field)
+        told.append(Difference(form[field].label.text, yours, words(getattr(stored, field), field)))
     form.version.data, form.seen.data = str(stored.version), _seen(stored)
     _offer_expiries(form, stored)
     return tuple(told)
@@ -243,7 +248,16 @@ def _seen(view: KeyView) -> str:
     """The same as the document that the form would say if it were sent untouched."""
     seen = {field: getattr(view, field) for field in EDITABLE if field not in ("expires_at", "spend_limit_boost_until")}
     ends = view.spend_limit_boost_until
-    return json.dumps({**seen, "spend_limit_boost_until": None if ends is None else rfc3339(_to_the_minute(ends))})
+    return json.dumps({**seen, "spend_limit_boost_until": None if ends is None else rfc3339(to_the_minute(ends))})
+
+
+def _seen_in(form: KeyForm) -> dict[str, object]:
+    """What a form that was sent says of that; empty if it says nonsense."""
+    try:
+        seen = json.loads(form.seen.data or "")
+    except (ValueError, RecursionError):
+        return {}
+    return seen if isinstance(seen, dict) else {}
 
 
 def _offer_expiries(form: KeyForm, view: KeyView) -> None:
@@ -261,40 +275,7 @@ def _other_errors(said: Mapping[str, object], now: datetime) -> tuple[FieldError
     return ()
 
 
-def _to_the_minute(moment: datetime) -> datetime:
-    """As the form shows it."""
-    return moment.replace(second=0, microsecond=0)
-
-
 def _number(text: str | None) -> int | str | None:
     """A whole number as one, nothing as None, and anything else as it is, for the validation to name it."""
     text = (text or "").strip()
     return int(text) if _WHOLE_NUMBER.fullmatch(text) else text or None
-
-
-def _same(field: str, said: object, stored: object) -> bool:
-    if isinstance(stored, datetime):
-        return said in (rfc3339(stored), rfc3339(_to_the_minute(stored)))
-    if field in _AMOUNTS and isinstance(said, str) and isinstance(stored, str):
-        try:
-            return from_usd(said) == from_usd(stored)
-        except ValueError:
-            return False
-    if isinstance(said, str) and isinstance(stored, str):
-        return said.strip() == stored
-    if isinstance(said, list) and isinstance(stored, tuple):
-        # The order of providers says nothing, that of lines is what people wrote.
-        return set(said) == set(stored) if field == "allowed_providers" else said == list(stored)
-    return said == stored
-
-
-def _words(value: object, field: str) -> str:
-    if value is None or value in ([], (), ""):
-        return "not set"
-    if isinstance(value, datetime):
-        return exact(value)
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if field in _AMOUNTS:
-        return f"${value}"
-    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

@@ -28,7 +28,7 @@ from shared.output_limits import accepted_limit
 from shared.policy import ERRORS, Charges, Deny, KeySnapshot, Reason, check_key
 from shared.pricing import Bound, PriceBook, Size, book_of
 from shared.sealing import Sealer
-from shared.seeds import read_seeds
+from shared.seeds import keep_row_of, read_seeds
 from shared.translated import BY_MODEL, path_by_model
 from webapp.context import counters, now
 from webapp.db import db
@@ -101,11 +101,11 @@ def check_request(org_id: str, key_id: str, asked: CheckRequest) -> CheckView:
         answer = _limits(key, verdict.charges, standing)
 
         def bound(spend: SpendState) -> Bound:
-            return (
-                LEAST_BOUND
-                if size is None
-                else explained(slug, model, size, spend.remaining_nanos or 0, limit, book, at)
-            )
+            if size is None:
+                return LEAST_BOUND
+            # What is told to fit has to fit both limits, whichever of them refuses.
+            least = spend.remaining_nanos or 0 if left is None else left
+            return explained(slug, model, size, least, limit, book, at)
 
         if isinstance(answer, Refusal):
             deny = refused(key, answer, bound)
@@ -167,18 +167,18 @@ class _Standing(NamedTuple):
     """The counters of a key and of its organisation, read and not changed."""
 
     row: KeyRow
-    shared: KeyRow  # of nothing if its organisation has no limits
+    shared: KeyRow | None  # None: they keep no row of its organisation, or not yet
     context: BatchContext
 
     def remaining_nanos(self, key: KeySnapshot) -> int | None:
         """Of whichever limit leaves less; None: nobody can tell."""
         left = []
-        limits = [(self.row, key.spend_reset, key.spend_limit_nanos)]
+        limits: list[tuple[KeyRow | None, str, int | None]] = [(self.row, key.spend_reset, key.spend_limit_nanos)]
         if key.organization is not None:
             limits.append((self.shared, key.organization.spend_reset, key.organization.spend_limit_nanos))
         for row, reset, limit_nanos in limits:
             if limit_nanos is not None:
-                if not row.seeded:
+                if row is None or not row.seeded:
                     return None
                 left.append(row.spend(period_of_day(reset, self.context.moment.day), limit_nanos).remaining_nanos or 0)
         return min(left, default=None)
@@ -188,16 +188,18 @@ def _standing(key: KeySnapshot) -> _Standing | None:
     """None: the counters do not answer."""
     try:
         status, moment = counters().status(), counters().moment()
-        ids = [key.id] if key.organization is None else [key.id, key.org_id]
+        connection, ids = db.session.connection(), [key.id]
+        if key.organization is not None and keep_row_of(connection, key.org_id, status.generation):
+            ids.append(key.org_id)
         known = counters().rows(ids)
     except CountersUnavailable:
         return None
-    rows = {id_: known.get(id_) or KeyRow.new() for id_ in (key.id, key.org_id)}
+    rows = {id_: known.get(id_) or KeyRow.new() for id_ in ids}
     untold = [id_ for id_ in ids if not rows[id_].seeded]
-    seeds = read_seeds(db.session.connection(), untold, status.generation, moment.day) if untold else {}
+    seeds = read_seeds(connection, untold, status.generation, moment.day) if untold else {}
     for id_, seed in (seeds or {}).items():
         rows[id_].seed(seed)
-    return _Standing(rows[key.id], rows[key.org_id], BatchContext(status.generation, status.live, moment))
+    return _Standing(rows[key.id], rows.get(key.org_id), BatchContext(status.generation, status.live, moment))
 
 
 def _limits(key: KeySnapshot, charges: Charges, standing: _Standing | None) -> Decision | None:
@@ -225,7 +227,8 @@ def _limits(key: KeySnapshot, charges: Charges, standing: _Standing | None) -> D
     )
     answer = row.decide(charge, context) or row.rate_refusal(charges.rate_limit_rpm, context.moment)
     if answer is None and shared is not None:
-        answer = of_organization.decide_shared(shared, charge, context)
+        # Without its row the proxies wait for counters that have one.
+        answer = Rebuilding() if of_organization is None else of_organization.decide_shared(shared, charge, context)
     return answer if isinstance(answer, Refusal) or capped else None
 
 

@@ -1,7 +1,8 @@
 """The counters against the totals of the ledger.
 
 Both move while the router works, the counters first: so a key is compared only when nothing of it is held, and what
-differs is looked at again until it agrees, moves on, or has stood still for longer than a posting takes.
+differs is looked at again until it agrees, moves on, or has stood still for longer than a posting takes. While
+something is held, as of a busy organisation always, one thing can be said: spent and held are no less than the ledger.
 
 A key's counters hold what it has cost since they were made, and what the ledger said before that as soon as somebody
 has told them. Where nobody has, it is added here, as the proxy would. An organisation that has limits has counters of
@@ -35,11 +36,15 @@ class _NotComparable(CountersUnavailable):
 
 @dataclass(slots=True)
 class _Open:
-    """A key whose counters did not agree at first: what both said, and since when they have said so."""
+    """A key whose counters did not agree at first: what both said, and since when they have said so.
+
+    `short_since`: since when the counters have been too low, whatever else has changed.
+    """
 
     limits: Limits
     said: tuple[Counted, int, int]
     since: float
+    short_since: float | None = None
 
 
 class CounterCheck:
@@ -96,7 +101,7 @@ class CounterCheck:
             said = (counted[id_], *_sums(by_id.get(id_, {}), counted[id_]))
             if self._settled(said):
                 continue
-            if len(self._open) < KEPT:
+            if len(self._open) < KEPT or id_ in self._organizations:
                 self._open.append(_Open(limits, said, self._clock()))
             else:
                 self._report.counters_busy += 1
@@ -122,12 +127,19 @@ class CounterCheck:
             return True
         if said != found.said:
             found.said, found.since = said, now
-        if not _is_busy(said) and now - found.since >= SETTLE_SECONDS:
+        if not _falls_short(said):
+            found.short_since = None
+        elif found.short_since is None:
+            found.short_since = now
+        since = found.short_since if _is_busy(said) else found.since
+        if since is not None and now - since >= SETTLE_SECONDS:
             self._differs(found)
             return True
         if now < ends:
             return False
         self._report.counters_busy += 1
+        if found.limits[0] in self._organizations:
+            self._report.organizations_busy.append(found.limits[0])
         return True
 
     def _settled(self, said: tuple[Counted, int, int]) -> bool:
@@ -142,10 +154,9 @@ class CounterCheck:
 
     def _ask(self, limits: Limits) -> tuple[Counted, int, int] | None:
         """What both say of a key now; None: new counters were made meanwhile, which do not know it yet."""
+        days = self._days(limits[0])  # the ledger first: what it has by now, the counters have as well
         counted = self._counted([limits]).get(limits[0])
-        if counted is None:
-            return None
-        return (counted, *_sums(self._days(limits[0]), counted))
+        return None if counted is None else (counted, *_sums(days, counted))
 
     def _days(self, id_: str) -> dict[date, int]:
         """What the ledger says that a key, or an organisation, has cost: by day, and in all."""
@@ -185,10 +196,10 @@ class CounterCheck:
 
     def _differs(self, found: _Open) -> None:
         counted, lifetime, period = found.said
-        for field, expected, nanos in (
-            ("lifetime_nanos", min(lifetime, MAX_NANOS), counted.lifetime_nanos),
-            ("spent_nanos", min(period, MAX_NANOS), counted.period.spent_nanos),
-        ):
+        figures = [("spent_nanos", min(period, MAX_NANOS), counted.period.spent_nanos + counted.period.held_nanos)]
+        if not _is_busy(found.said):
+            figures.insert(0, ("lifetime_nanos", min(lifetime, MAX_NANOS), counted.lifetime_nanos))
+        for field, expected, nanos in figures:
             if expected != nanos:
                 self._report.add(Difference("counters", found.limits[0], field, expected, nanos))
 
@@ -200,6 +211,12 @@ class CounterCheck:
 
 def _is_busy(said: tuple[Counted, int, int]) -> bool:
     return said[0].period.held_nanos > 0
+
+
+def _falls_short(said: tuple[Counted, int, int]) -> bool:
+    """Whether not even all that is held, if it was spent, would make it as much as the ledger has of the period."""
+    period = said[0].period
+    return period.spent_nanos + period.held_nanos < min(said[2], MAX_NANOS)
 
 
 def _sums(days: dict[date, int], counted: Counted) -> tuple[int, int]:

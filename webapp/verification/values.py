@@ -57,6 +57,7 @@ class Report:
     counters_agree: int = 0  # keys, and organisations that have limits
     counters_unknown: int = 0  # keys that the counters have no row of
     counters_busy: int = 0  # keys with requests in flight all the while
+    organizations_busy: list[str] = field(default_factory=list)  # of those: organisations, by id
     counters_problem: str | None = None  # why the counters could not be compared at all
     difference_count: int = 0
     differences: list[Difference] = field(default_factory=list)
@@ -90,6 +91,9 @@ class Report:
                 f"counters of {self.counters_agree} keys agree; {self.counters_unknown} do not know their key yet, "
                 f"{self.counters_busy} had requests in flight and were not compared"
             )
+            if self.organizations_busy:
+                busy = ", ".join(self.organizations_busy)
+                yield f"counters of these organisations were seen to be no less than the ledger, and no more: {busy}"
         else:
             yield f"counters were not compared: {self.counters_problem}"
         yield {
