@@ -11,6 +11,7 @@ from gateway_kit import BUSY, CHAT, GOOD, LIMITED, OTHER, REFUSED, SILENT, App, 
 from proxyd.accounting.journal import JournalUnavailable
 from proxyd.accounting.records import Attempt
 from proxyd.gateway.failover import MOST_TRIES
+from proxyd.messages import ClientGone
 
 FAULTY = {**CHAT, "messages": [{"role": "user", "content": "sandbox:500 hello"}]}
 
@@ -118,7 +119,8 @@ def test_a_client_that_leaves_between_two_tries(gate: Gate, provider: Provider) 
     gate.store(GOOD, "second", priority=2)
     app = App()
     gate.on_told = app.leave
-    gate.ask(app=app)
+    with pytest.raises(ClientGone):
+        gate.ask(app=app)
     assert [ending for ending, _ in provider.seen] == [REFUSED[-4:]]
     (dropped,) = gate.rows()
     assert dropped.id.endswith("-1")
@@ -177,8 +179,8 @@ def test_a_websocket_is_opened_with_the_next_one(gate: Gate, provider: Provider)
     assert tries_of(session.tried) == [("default", "rate_limited"), ("second", None)]
     gate.store(REFUSED, "second", priority=2)
     gate.at += 60
-    refused = gate.handshake("/v1/realtime", "model=gpt-realtime")
-    assert refused.status == 401
+    # Who may come again later is told so, and not that the second one is refused.
+    assert gate.handshake("/v1/realtime", "model=gpt-realtime").status == 429
     assert [label for label, _ in gate.told] == ["second"]
 
 
