@@ -11,15 +11,17 @@ from shared.catalog import Kind
 LOOKED_AT_BYTES = 1024 * 1024  # of a form, which may be larger, no more than its fields is looked at
 
 # Members at the top that name such a thing, of all dialects.
-_MEMBERS = (
-    "background",
-    "container",
-    "continuation_token",
-    "conversation",
-    "environment",
-    "previous_interaction_id",
-    "previous_response_id",
-    "thread",
+_MEMBERS = frozenset(
+    {
+        "background",
+        "container",
+        "continuation_token",
+        "conversation",
+        "environment",
+        "previous_interaction_id",
+        "previous_response_id",
+        "thread",
+    }
 )
 # What stands deeper, as it is written: files, caches, vector stores, containers, in either spelling of Gemini's.
 _WRITTEN = (
@@ -33,6 +35,7 @@ _WRITTEN = (
     b'"container_id"',
     b"googleapis.com/v1beta/files/",
 )
+_BEGINNINGS = (b'"file', b'"cached', b'"vector_store', b'"container_', b"googleapis.com/v1")  # of all of them
 _STORED_UNLESS_TOLD = frozenset((Kind.RESPONSES, Kind.INTERACT))
 _STORED_IF_TOLD = frozenset((Kind.CHAT,))
 
@@ -40,7 +43,7 @@ _STORED_IF_TOLD = frozenset((Kind.CHAT,))
 def names_kept(parsed: Parsed, at_most: int | None = None) -> bool:
     """Look at a body whose document is complete; at its bytes only if there are no more than `at_most`."""
     document = parsed.document
-    if any(document.get(name) for name in _MEMBERS):
+    if not _MEMBERS.isdisjoint(document) and any(document.get(name) for name in _MEMBERS):
         return True
     store = document.get("store")
     if store is True and parsed.kind in _STORED_IF_TOLD:
@@ -51,8 +54,15 @@ def names_kept(parsed: Parsed, at_most: int | None = None) -> bool:
         return True
     if _has(document.get("tools"), "container", str) or _has(document.get("messages"), "audio", dict):
         return True  # a container by its id; an earlier answer that was spoken, by its id
-    raw = parsed.raw
-    return (at_most is None or len(raw) <= at_most) and any(name in raw for name in _WRITTEN)
+    return (at_most is None or len(parsed.raw) <= at_most) and _is_written(parsed.raw)
+
+
+def _is_written(raw: bytes) -> bool:
+    """Most bodies have none of the few beginnings, and are searched for no more than those."""
+    for beginning in _BEGINNINGS:
+        if beginning in raw:
+            return any(name in raw for name in _WRITTEN)
+    return False
 
 
 def is_of_an_account(model: str | None) -> bool:

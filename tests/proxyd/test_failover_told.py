@@ -84,23 +84,29 @@ def test_likewise_in_the_dialect_of_who_asks(gate: Gate, provider: Provider) -> 
     assert answer.headers["retry-after"] == "1"
 
 
+class Gap(UpstreamPool):
+    """Nobody listens where the call of this number goes."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self._left = number
+        nobody = StreamServer(("127.0.0.1", 0), lambda *_: None)
+        nobody.init_socket()
+        self._closed = origin_of(f"http://127.0.0.1:{nobody.server_port}")[0]
+        nobody.stop()
+
+    def call(self, outgoing: Outgoing) -> Call:
+        self._left -= 1
+        if not self._left:
+            self._open, outgoing.origin = outgoing.origin, self._closed
+        elif outgoing.origin == self._closed:  # as the one before, of which this is made
+            outgoing.origin = self._open
+        return super().call(outgoing)
+
+
 def test_likewise_where_the_backup_cannot_be_reached(gate: Gate, provider: Provider) -> None:
     """Nothing was sent with it, so there is no row but that of the first."""
-    nobody = StreamServer(("127.0.0.1", 0), lambda *_: None)
-    nobody.init_socket()
-    closed = origin_of(f"http://127.0.0.1:{nobody.server_port}")[0]
-    nobody.stop()
-
-    class Pool(UpstreamPool):
-        calls = 0
-
-        def call(self, outgoing: Outgoing) -> Call:
-            self.calls += 1
-            if self.calls == 2:
-                outgoing.origin = closed
-            return super().call(outgoing)
-
-    gate.open(provider.url, Pool())
+    gate.open(provider.url, Gap(2))
     gate.store(LIMITED)
     gate.store(GOOD, "backup", priority=2)
     answer = gate.ask()
@@ -143,15 +149,22 @@ def test_a_limit_of_one_model_is_none_of_another(gate: Gate, serve: Serve) -> No
     assert len(asked) == 5, "both rest for that one"
 
 
-def test_a_large_body_is_not_kept_for_another_try(gate: Gate, provider: Provider) -> None:
-    """Its memory is free as soon as it was sent, which others wait for."""
-    gate.open(provider.url)
-    gate.store(LIMITED)
-    gate.store(GOOD, "second", priority=2)
+def test_a_large_body_is_not_kept_for_another_try(
+    gate: Gate, provider: Provider, make_key: Callable[..., tuple[str, NewKey]]
+) -> None:
+    """Its memory is free as soon as it was sent, which others wait for. Where nothing was sent it is still there."""
+    gate.key = make_key()[1].raw
     large = {**CHAT, "messages": [{"role": "user", "content": "x" * 1_100_000}]}
-    assert gate.ask(large).status == 429
-    assert [ending for ending, _ in provider.seen] == [LIMITED[-4:]]
-    assert gate.memory.held_bytes == 0
+    for first, seen, status in ((LIMITED, [LIMITED[-4:]], 429), (GOOD, [LIMITED[-4:], OTHER[-4:]], 200)):
+        gate.open(provider.url, Gap(0 if first == LIMITED else 1))
+        gate.store(first)
+        gate.store(OTHER, "second", priority=2)
+        assert gate.ask(large).status == status
+        assert [ending for ending, _ in provider.seen] == seen
+        assert gate.memory.held_bytes == 0
+        gate.pool.close()
+    bodies = {attempt.body_sha256 for attempt in provider.service.invoice.attempts}
+    assert len(bodies) == 1, "the whole of it"
 
 
 def test_files_are_asked_for_where_they_are_kept(

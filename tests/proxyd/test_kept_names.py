@@ -59,6 +59,7 @@ KEPT = [
     responses(input=[{"role": "user", "content": [{"type": "input_image", "file_id": "file-1"}]}]),
     responses(tools=[{"type": "file_search", "vector_store_ids": ["vs_1"]}]),
     responses(tools=[{"type": "code_interpreter", "container": "cntr_1"}]),
+    responses(tools=[{"type": "shell", "environment": {"type": "container_reference", "container_id": "cntr_1"}}]),
     responses(tools=[{"type": "code_interpreter", "container": {"type": "auto", "file_ids": ["file-1"]}}]),
     messages([{"type": "document", "source": {"type": "file", "file_id": "file_1"}}]),
     messages([{"type": "container_upload", "file_id": "file_1"}]),
