@@ -130,10 +130,9 @@ def _fill(connection: Connection, settings: Settings) -> None:
                     continue
                 value = _value(column, number, full=full)
                 if column.foreign_keys:
-                    parent = next(iter(column.foreign_keys)).column.table.name
-                    value = {"organizations": org, "proxy_keys": key}.get(parent) or connection.scalar(
-                        text("select id from users")
-                    )
+                    parent = next(iter(column.foreign_keys)).column
+                    first = {"organizations": org, "proxy_keys": key}.get(parent.table.name)
+                    value = first or connection.scalar(select(parent))
                 row[column.name] = value
             row |= _TAKEN.get(table.name, {})
             if table.name in ("provider_credentials", "webhooks", "hand_overs"):
@@ -173,7 +172,7 @@ def test_it_works(old: Settings, environ: dict[str, str], flask: Flask) -> None:
     assert "usage_records: 2 rows" in done.stdout
     assert "ledger verify" in done.stdout
     assert everything(Settings.from_env(environ).database_url) == before == everything(old.database_url)
-    one_a_parent = ("accounting_state", "alert_rules", "key_alert_rules")
+    one_a_parent = ("accounting_state", "alert_rules", "credential_refusals", "key_alert_rules")
     assert all(len(rows) >= (1 if name in one_a_parent else 2) for name, rows in before.items())
     assert "17" in str(before["accounting_state"])
 
