@@ -21,7 +21,8 @@ from proxyd.accounting.refusal_log import RefusalLog
 from proxyd.accounting.seeding import Seeds
 from proxyd.bodies.memory import BodyMemory
 from proxyd.bodies.parser import BodyParser
-from proxyd.credentials import Credential, CredentialHealth, CredentialRefusals, Told
+from proxyd.credential_reports import CredentialRefusals, CredentialReports
+from proxyd.credentials import Credential, CredentialHealth, Told
 from proxyd.gateway.admission import AdmissionController
 from proxyd.gateway.batch_finder import BatchFinder
 from proxyd.gateway.body_reader import BodyReader
@@ -137,7 +138,7 @@ def build(settings: Settings, readiness: Readiness | None = None) -> Worker:
     pricing.load()
     links = UploadLinks(settings.encryption_keys, settings.trusted_proxies, settings.public_url)
     parser = BodyParser()
-    second_look = SecondLook(TokenCounter(pool, origins, parser))
+    second_look = SecondLook(TokenCounter(pool, origins, parser, health))
     admission = AdmissionController(
         keys, shared_counters, accounting, limits, second_look, on_unheld=None if page is None else page.count_unheld
     )
@@ -171,7 +172,7 @@ def _credential_health(refused: CredentialRefusals, asked: Callable[..., Any]) -
         except LedgerUnavailable as error:
             log.warning("what a provider said to a credential is not shown: %s", error)
 
-    return CredentialHealth(lambda credential, told: gevent.spawn(tell, credential, told))
+    return CredentialHealth(CredentialReports(tell))
 
 
 def _ask(engine: Engine) -> None:

@@ -24,7 +24,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("gateway",),
     ("bodies",),
     ("translation",),
-    ("accounting", "key_cache", "providers", "upstream"),
+    ("accounting", "credential_reports", "key_cache", "providers", "upstream"),
     ("channel", "credentials", "offload", "wire"),
     ("messages",),
 )

@@ -83,7 +83,7 @@ def prepare(app: Flask) -> BootstrapReport:
         actor = actor or _organization()
         email, made, password = _administrator(actor, settings)
         token, token_prefix = _token(actor, settings)
-        store_credentials(actor, settings.provider_credentials)
+        store_credentials(actor, settings.provider_credentials, switch_on=False)
         lost = reseal_credentials().lost
         demo, demo_prefix = _demo_key(actor, fresh=fresh)
         stored = stored_providers(actor.org_id, pretend_prefix=SANDBOX_PREFIX)

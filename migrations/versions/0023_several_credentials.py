@@ -1,4 +1,4 @@
-"""Several credentials of a provider, what their providers say of them, and which were tried for a request.
+"""Several credentials of a provider, what their providers say of them, and which a request or a job was sent with.
 
 The one that each provider has becomes its `default`, which is what the environment sets.
 
@@ -44,9 +44,11 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("credential_id", name="pk_credential_refusals"),
     )
     op.add_column("usage_records", sa.Column("tried", sa.JSON(), nullable=True))
+    op.add_column("provider_jobs", sa.Column("credential_id", sa.String(40), nullable=True))
 
 
 def downgrade() -> None:
+    op.drop_column("provider_jobs", "credential_id")
     op.drop_column("usage_records", "tried")
     op.drop_table("credential_refusals")
     # The release before knows one credential of a provider: the first that is enabled, in the order of today.

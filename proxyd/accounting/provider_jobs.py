@@ -53,6 +53,7 @@ class Job:
     admitted_at: float  # Unix seconds
     client_ip: str | None
     label: str | None = None  # the client's own of the request that began it
+    credential_id: str | None = None  # that it was begun with; others may be of an account that does not know it
 
 
 class Taken(NamedTuple):
@@ -87,6 +88,7 @@ class ProviderJobs:
                         admitted_at=datetime.fromtimestamp(job.admitted_at, UTC),
                         client_ip=job.client_ip,
                         label=job.label,
+                        credential_id=job.credential_id,
                     )
                 )
 
@@ -221,4 +223,5 @@ def _job(row: Row[Any]) -> Job:
         row.admitted_at.timestamp(),
         row.client_ip,
         row.label,
+        row.credential_id,
     )

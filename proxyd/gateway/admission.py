@@ -15,7 +15,7 @@ from proxyd.accounting.journal import JournalUnavailable
 from proxyd.accounting.records import Attempt, LedgerUnavailable
 from proxyd.gateway.authenticate import unknown_key
 from proxyd.gateway.bounds import SecondLook, limit_is_ours
-from proxyd.gateway.context import Admission, RequestContext, attempt_of, refers_to_an_account
+from proxyd.gateway.context import Admission, RequestContext, attempt_of, credential_for
 from proxyd.gateway.limits import Limits
 from proxyd.gateway.rejection import RATES, SPEND, Rejection, refused
 from proxyd.key_cache import KeyCache, KeysUnavailable, KnownKey
@@ -189,7 +189,7 @@ class AdmissionController:
             charged = charged._replace(spend=None if limits is None else limits[1])
         chosen, several = credentials.only, None
         if chosen is None:
-            chosen, several = credentials.choose(in_order=refers_to_an_account(context)), credentials
+            chosen, several = credential_for(context, credentials), credentials
         return Admission(known, chosen, charged, bound_nanos, limit, now, chosen.secrets, several)
 
     def _charge(

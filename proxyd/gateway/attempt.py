@@ -23,7 +23,7 @@ class UpstreamAttempt(MeteredAttempt):
     Its way is a line: `send`, `start_metering`, a relay (`relay.py`) that calls `end`, and `release`.
     """
 
-    __slots__ = ("_on_deferred", "call", "detached", "unreadable")
+    __slots__ = ("_on_deferred", "call", "detached", "instead", "unreadable")
 
     meter: Meter | None
 
@@ -45,6 +45,7 @@ class UpstreamAttempt(MeteredAttempt):
         self.call = call
         self.detached = detached
         self.unreadable = False  # its answer could not be told to the client, for whom it has broken off
+        self.instead: bytes | None = None  # the plain body of the answer that is passed on in the place of its own
 
     def send(self) -> Incoming:
         """Send it and give the head of the answer.
@@ -94,6 +95,10 @@ class UpstreamAttempt(MeteredAttempt):
         admission.credential = credential
         # One may be the beginning of another, of which the rest must not stay.
         admission.secrets = tuple(sorted({*admission.secrets, *credential.secrets}, key=len, reverse=True))
+
+    def pass_on_instead(self, status: int, body: bytes) -> None:
+        """The client is given this error, which another credential was answered with; its own answer was read."""
+        self.told_status, self.instead = status, body
 
     def start_metering(self, coding: bytes | None, *, streaming: bool) -> None:
         """Meter the answer from now on, by its compression; without an answer, what the request alone tells."""

@@ -11,13 +11,14 @@ from proxyd.gateway.route import Target
 from proxyd.key_cache import KnownKey
 from proxyd.messages import Request
 from proxyd.providers import Parsed
+from proxyd.providers.kept_names import LOOKED_AT_BYTES, is_of_an_account, names_kept
+from shared.catalog import Kind
 from shared.counters import Admitted
+from shared.later_endpoints import later_role
 from shared.policy import Address, KeySnapshot
 
 MAX_MODEL_CHARACTERS = 255  # of a name in the ledger
 MAX_ENDPOINT_CHARACTERS = 64  # likewise; the path of Gemini Live has more
-# Members of a body that name what an account has at its provider, or that make it.
-_KEPT = frozenset(("background", "cachedContent", "container", "conversation", "previous_response_id"))
 
 
 @dataclass(slots=True, eq=False)  # not frozen: each station adds what it finds out
@@ -41,6 +42,7 @@ class RequestContext:
     shows_usage: bool = True  # in a stream that is translated: the client asked for it
     free: bool = False  # costs nothing at the provider
     claim: Claim | None = None  # on memory, for a large body
+    credential: Credential | None = None  # of the connection that it goes over, when there is one already
 
     def let_go(self) -> None:
         """Its body is not needed any more."""
@@ -78,10 +80,24 @@ def refers_to_an_account(context: RequestContext) -> bool:
 
     Another credential may be of another one, which knows nothing of a file, a batch, a cache or an earlier answer.
     """
-    parsed = context.parsed
-    if parsed is None or not _KEPT.isdisjoint(parsed.document):
+    parsed, endpoint = context.parsed, context.target.endpoint
+    if parsed is None:  # not metered, or a session, of which those of Realtime alone have nothing to go back to
+        return endpoint is None or endpoint.kind is not Kind.REALTIME
+    if is_of_an_account(context.model):
         return True
-    return context.target.path.endswith("/responses") and parsed.document.get("store") is not False
+    return names_kept(parsed, LOOKED_AT_BYTES) if parsed.spans is None else parsed.names_kept
+
+
+def credential_for(context: RequestContext, credentials: ProviderCredentials) -> Credential:
+    """With which of several a request begins."""
+    if context.credential is not None:
+        return context.credential
+    target, model = context.target, context.model
+    if context.parsed is None:
+        found = later_role(target.provider.slug, context.request.method, target.path)
+        if found is not None and found.name:
+            return credentials.first(model)  # until it is known who began the job; see `LaterBilling.follow`
+    return credentials.choose(in_order=refers_to_an_account(context), model=model)
 
 
 def attempt_of(

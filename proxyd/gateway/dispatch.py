@@ -11,12 +11,13 @@ from proxyd.gateway.attempt import UpstreamAttempt
 from proxyd.gateway.authenticate import query_keys, without_key
 from proxyd.gateway.context import Admission, RequestContext
 from proxyd.gateway.detached_streams import DetachedStreams
-from proxyd.gateway.failover import REFUSED, Failover
+from proxyd.gateway.failover import Failover
 from proxyd.gateway.later import LaterBilling
 from proxyd.gateway.masking import without_coding
 from proxyd.gateway.payload import NO_PAYLOAD, Payload
 from proxyd.gateway.rejection import Rejection, rejected, rejected_request, upstream_failed
 from proxyd.gateway.upload_links import UploadLinks
+from proxyd.gateway.verdict import REFUSED
 from proxyd.messages import (
     ClientGone,
     Header,
@@ -57,6 +58,8 @@ class Dispatcher:
             context.target.provider.slug in BILLS_AFTER_DISCONNECT or context.parsed.document.get("background") is True
         )
         try:
+            if admission.several is not None and context.parsed is None:
+                self.later.follow(context, admission, admission.several)
             outgoing = self.outgoing(context, admission)
         except Exception:
             # A fault of our own, or an upload that never came; nothing was sent.
@@ -101,10 +104,10 @@ class Dispatcher:
             answer = _relayed(attempt, incoming, self.later, self.base_of(attempt.context))
         except Exception:
             if incoming.status == REFUSED:
-                self.failover.heed(attempt.admission.credential, REFUSED, None)
+                self.failover.heed(attempt, REFUSED, None)
             raise
         if incoming.status == REFUSED or self.failover.health.resting:
-            self.failover.heed(attempt.admission.credential, incoming.status, answer.body)
+            self.failover.heed(attempt, incoming.status, answer.body)
         return answer
 
     def outgoing(self, context: RequestContext, admission: Admission) -> Outgoing:
@@ -165,7 +168,8 @@ def _relayed(attempt: UpstreamAttempt, incoming: Incoming, later: LaterBilling, 
     told = status >= 300  # an error or a redirect: little, and for people
     translation = context.target.translation
     answer = headers.read_response_headers(incoming.headers, admission.secrets)
-    attempt.provider_request_id = answer.request_id
+    if attempt.instead is None:
+        attempt.provider_request_id = answer.request_id
     # Some servers say text/plain of events that were asked for.
     asked = answer.plain and context.parsed is not None and context.parsed.stream
     streaming = (answer.events or asked) and not told

@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from proxyd.gateway.authenticate import KEY_HEADERS, holds_a_secret_of_ours
-from proxyd.gateway.masking import Secrets, masked_headers
+from proxyd.gateway.masking import Secrets, masked, masked_headers
 from proxyd.messages import Header, Headers
 from shared import labels, money, periods
 from shared.counters import RateState, SpendState
@@ -175,7 +175,7 @@ def read_response_headers(headers: Headers, secrets: Secrets) -> ResponseHeaders
         value = headers[position][1].strip().lower()
         coding = coding or (None if value in (b"", b"identity") else value)
     if ids:
-        request_id = headers[ids[0]][1][:128].decode("latin-1")
+        request_id = masked(headers[ids[0]][1], secrets)[:128].decode("latin-1")  # no half of a credential stays
     kept = masked_headers([headers[position] for position in kept_at], secrets)
     if html:
         kept.append(_NO_PAGE)

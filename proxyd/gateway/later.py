@@ -16,9 +16,11 @@ from proxyd.accounting.job_booker import JobBooker
 from proxyd.accounting.ledger_rows import Line
 from proxyd.accounting.provider_jobs import Job
 from proxyd.accounting.records import Attempt, LedgerUnavailable, Settlement
+from proxyd.credentials import ProviderCredentials
 from proxyd.gateway import later_relay, relay
 from proxyd.gateway.attempt import UpstreamAttempt
 from proxyd.gateway.batch_finder import SLUG, BatchFinder
+from proxyd.gateway.context import Admission, RequestContext
 from proxyd.gateway.headers import ResponseHeaders
 from proxyd.gateway.masking import blanked, without_coding
 from proxyd.gateway.upload_links import UploadLinks
@@ -48,6 +50,24 @@ class LaterBilling:
         context = attempt.context
         path = None if context.target.endpoint is None else context.target.endpoint.path
         self.booker.register(_job(attempt, name, path, context.model, batch=False))
+
+    def follow(self, context: RequestContext, admission: Admission, several: ProviderCredentials) -> None:
+        """Let the credential with which a job was begun ask for it, as long as that one is used.
+
+        Others may be of an account that knows nothing of it; then its results would be booked by nobody.
+        """
+        target = context.target
+        slug = target.provider.slug
+        found = later_role(slug, context.request.method, target.path)
+        if found is None or not found.name:
+            return
+        try:
+            job = self._job_named(admission.known.key.org_id, slug, found)
+        except LedgerUnavailable:
+            return  # what it is answered cannot be booked either, and is not handed over
+        credential = None if job is None or job.credential_id is None else several.of_id(job.credential_id)
+        if credential is not None:
+            admission.credential, admission.secrets = credential, credential.secrets
 
     def relayed(
         self, attempt: UpstreamAttempt, answer: ResponseHeaders, status: int, returned: list[Header], base: str
@@ -92,10 +112,13 @@ class LaterBilling:
 
     def _job_of(self, attempt: UpstreamAttempt, found: Later) -> Job | None:
         org_id, slug = attempt.admission.known.key.org_id, attempt.context.target.provider.slug
-        if found.role is not Role.FILE:
-            return self.booker.find(org_id, slug, found.name)
-        job = self.booker.find_by_results(org_id, slug, found.name)
-        return self.finder(attempt, found.name) if job is None and slug == SLUG else job
+        job = self._job_named(org_id, slug, found)
+        unknown = job is None and found.role is Role.FILE and slug == SLUG
+        return self.finder(attempt, found.name) if unknown else job
+
+    def _job_named(self, org_id: str, slug: str, found: Later) -> Job | None:
+        by_file = found.role is Role.FILE
+        return (self.booker.find_by_results if by_file else self.booker.find)(org_id, slug, found.name)
 
     def _documented(self, attempt: UpstreamAttempt, role: Role, data: bytes, base: str) -> bytes:
         """Learn what an answer tells of jobs; links in it to their results lead through us."""
@@ -210,6 +233,7 @@ def _job(attempt: UpstreamAttempt, name: str, works_as: str | None, model: str |
         admission.admitted_at,
         context.head.client_ip_text,
         context.head.label,
+        admission.credential.id,
     )
 
 

@@ -45,6 +45,7 @@ class MeteredAttempt:
         "meter",
         "provider_request_id",
         "status",
+        "told_status",
     )
 
     def __init__(self, accounting: Accounting, context: RequestContext, admission: Admission) -> None:
@@ -55,6 +56,7 @@ class MeteredAttempt:
         self.admission = admission
         self.meter: UsageSource | None = None  # None: what it costs cannot be told
         self.status: int | None = None  # the provider's; None until it answers
+        self.told_status: int | None = None  # which the client is given in the place of the provider's; None: the same
         self.provider_request_id: str | None = None
         self.ended = False
 
@@ -80,7 +82,7 @@ class MeteredAttempt:
         """
         if self.ended:
             return
-        sent_status = self.status if instead is None else _status_told(instead)
+        sent_status = self.told_status or self.status if instead is None else _status_told(instead)
         try:
             settlement = self._settlement(outcome, sent_status)
         except Exception:  # A fault of our own in what meters or prices must leave no hold behind.

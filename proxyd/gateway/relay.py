@@ -191,9 +191,9 @@ def error(attempt: UpstreamAttempt, codings: Sequence[bytes], secrets: Secrets) 
     Raises UpstreamBroken where that cannot be made of it. It is decoded once and within bounds, before it is metered:
     a small body may inflate to a thousand times its size. What breaks it off is raised; the attempt has ended.
     """
-    body = b""
+    body = attempt.instead or b""
     try:
-        for data in attempt.call.chunks():
+        for data in attempt.call.chunks() if attempt.instead is None else ():
             body += data
             if len(body) > MAX_ERROR_BYTES:
                 break

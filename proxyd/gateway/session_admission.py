@@ -13,7 +13,7 @@ from proxyd.accounting.accounting import Accounting
 from proxyd.accounting.journal import JournalUnavailable
 from proxyd.accounting.records import Attempt
 from proxyd.gateway.admission import AdmissionController
-from proxyd.gateway.context import Admission, RequestContext, attempt_of
+from proxyd.gateway.context import Admission, RequestContext, attempt_of, credential_for
 from proxyd.gateway.rejection import Rejection, rejected
 from proxyd.key_cache import KnownKey
 from shared.counters import Admitted, Counters
@@ -47,8 +47,9 @@ class SessionAdmission:
         if credentials is None:
             return rejected(Reason.PROVIDER_NOT_CONFIGURED, provider=provider.label)
         admitted = Admitted(self.counters.moment().day, -1)
-        chosen = credentials.choose(in_order=False)
-        several = credentials if credentials.only is None else None
+        chosen, several = credentials.only, None
+        if chosen is None:
+            chosen, several = credential_for(context, credentials), credentials
         admission = Admission(current, chosen, admitted, 0, None, self.now(), chosen.secrets, several)
         return _begun(context, admission, self.admission.begin_unheld) or admission
 

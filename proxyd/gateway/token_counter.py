@@ -10,15 +10,17 @@ import gevent
 import orjson
 
 from proxyd.bodies.parser import BodyParser, ParserBusy
-from proxyd.credentials import Credential
+from proxyd.credentials import Credential, CredentialHealth
 from proxyd.gateway import translated
 from proxyd.gateway.context import RequestContext
-from proxyd.gateway.side_question import answer_to
+from proxyd.gateway.side_question import OtherAnswer, answer_to
+from proxyd.gateway.verdict import REFUSED, is_about_the_credential
 from proxyd.key_cache import KnownKey
 from proxyd.messages import Header, Origin, Outgoing, UpstreamError
 from proxyd.providers import DIALECTS, BadBody, Pieces
 from proxyd.upstream.pool import UpstreamPool
 from shared.pricing import MAX_COUNT
+from shared.provider_words import sentence_in
 
 SECONDS = 2.0
 KEPT_SECONDS = 60.0
@@ -35,6 +37,7 @@ class TokenCounter:
     pool: UpstreamPool
     origins: Mapping[str, tuple[Origin, str]]  # provider slug -> where it listens, base path
     parser: BodyParser
+    health: CredentialHealth
     now: Callable[[], float] = time.monotonic
     _kept: OrderedDict[bytes, tuple[float, int | None]] = field(default_factory=OrderedDict, repr=False)
     _running: int = 0
@@ -62,7 +65,7 @@ class TokenCounter:
             return None
         self._running += 1
         try:
-            counted = self._ask(context, path, body, credentials.choose(in_order=True))
+            counted = self._ask(context, path, body, credentials.first(context.model))
         finally:
             self._running -= 1
         if len(self._kept) >= KEPT_ANSWERS:
@@ -84,6 +87,11 @@ class TokenCounter:
         question = Outgoing(origin, "POST", base + path, [header], whole, length, lines)
         try:
             return _count(answer_to(self.pool, question, SECONDS, MAX_ANSWER_BYTES))
+        except OtherAnswer as error:
+            # That it has to wait says nothing of requests that are no questions: those have limits of their own.
+            if error.status == REFUSED and is_about_the_credential(context, error.body):
+                self.health.refused(credential, REFUSED, sentence_in(error.body, credential.secret))
+            return None
         except UpstreamError:
             return None
 

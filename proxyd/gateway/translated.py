@@ -50,7 +50,7 @@ def relayed(
 
 def error(attempt: UpstreamAttempt, translation: Translation, body: bytes, fields: list[Header]) -> Response:
     """An error, whose attempt has ended, in the client's dialect."""
-    status = attempt.status or 502
+    status = attempt.told_status or attempt.status or 502
     return Response(status, _described(fields, _JSON), translation.error(status, body, attempt.context.id))
 
 

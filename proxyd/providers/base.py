@@ -38,6 +38,7 @@ class Parsed:
     raw: bytes
     spans: Mapping[str, tuple[int, int]] | None = None  # of a large body: where the values of its members stand
     foretold: Usage | None = None  # what the request alone says of its cost, for answers that tell nothing of it
+    names_kept: bool = False  # of a large body: whether it names what an account keeps; see `kept_names`
 
 
 Pieces = list[bytes | memoryview]

@@ -12,6 +12,7 @@ import orjson
 
 from proxyd.providers.base import BadBody, Parsed, Pieces
 from proxyd.providers.body import COLON, member_span, put, quoted_name
+from proxyd.providers.kept_names import names_kept
 
 MAX_KEPT_BYTES = 256 * 1024  # of a field that may have to be changed, and of what is kept of the tools
 MAX_LABEL_CHARACTERS = 200
@@ -43,7 +44,8 @@ def for_rewriting(parsed: Parsed) -> Parsed:
     metered = for_metering(parsed.document)
     if len(orjson.dumps(metered)) > MAX_KEPT_BYTES:
         raise BadBody(f"tools has kinds of more than {MAX_KEPT_BYTES} bytes.", "tools")
-    return replace(parsed, document={**document, **metered}, spans=spans, raw=b"")
+    kept = names_kept(parsed)
+    return replace(parsed, document={**document, **metered}, spans=spans, raw=b"", names_kept=kept)
 
 
 def for_metering(document: Mapping[str, Any]) -> dict[str, Any]:

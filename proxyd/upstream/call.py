@@ -87,6 +87,11 @@ class Call:
         self.first_byte_seconds = pool.limits.first_byte_seconds
         self.sent = False  # True once a byte of the request may have left
 
+    @property
+    def outgoing(self) -> Outgoing:
+        """What it sends."""
+        return self._outgoing
+
     def start(self) -> Incoming:
         """Send the request and give the head of its answer.
 

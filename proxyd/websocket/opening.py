@@ -146,7 +146,7 @@ class SessionOpener:
         told = headers.read_response_headers(incoming.headers, admission.secrets)
         attempt.provider_request_id = told.request_id
         if self._dispatcher.failover.health.resting:
-            self._dispatcher.failover.health.works(admission.credential)
+            self._dispatcher.failover.health.works(admission.credential, context.model)
         limits = self._limits.of(admission.known.key, exact=False)
         own += [] if limits is None else headers.limits(*limits)
         turns = Turns(self._sessions.accounting, self._sessions.admission, self._sessions, context, admission)

@@ -143,6 +143,11 @@ class Session:
         """End it now, whatever runs: its key may no longer be used."""
         self._finish(self._ended_by(rejection, told=False))
 
+    def lose_credential(self) -> None:
+        """End it now, whatever runs: the provider's credential that it was opened with is not used any more."""
+        reason = "the provider's credential was removed or replaced: connect again"
+        self._finish(End("client_gone", RESTART, reason, None, GOING_AWAY, polite=True))
+
     def tick(self, now: float) -> None:
         """Look whether both sides are there, and whether there is still something to do. Called now and then."""
         if self._end is not None:

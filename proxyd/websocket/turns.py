@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from proxyd.accounting.accounting import Accounting
 from proxyd.gateway.admission import AdmissionController
 from proxyd.gateway.context import Admission, RequestContext
+from proxyd.gateway.masking import masked
 from proxyd.gateway.metered_attempt import MeteredAttempt
 from proxyd.gateway.rejection import Rejection
 from proxyd.gateway.session_admission import SessionAdmission
@@ -28,7 +29,7 @@ class Turn(MeteredAttempt):
         """The provider has begun to answer; from here on it costs something."""
         self.sent, self.status = True, 200
         if isinstance(provider_id, str):
-            self.provider_request_id = provider_id[:128]
+            self.provider_request_id = masked(provider_id.encode(), self.admission.secrets).decode()[:128]
 
     def note(self) -> None:
         """Leave a note of what it has cost so far: nothing, until it began."""
@@ -73,6 +74,11 @@ class Turns:
         """Whether its key may use some models only."""
         return self.session.key is not None and bool(self.session.key.allowed_models)
 
+    def is_open_to(self, known: KnownKey) -> bool:
+        """Whether the credential that the session was opened with is still one of those that are used."""
+        credentials = known.credentials.get(self.session.target.provider.slug)
+        return credentials is not None and credentials.has(self.opened.credential)
+
     def current(self) -> KnownKey | Rejection:
         """The key as it stands now, by the checks that need no more than the handshake."""
         known = self.admission.check_key(self.session)
@@ -98,9 +104,11 @@ class Turns:
         self.session.key = context.key
         if isinstance(admission, Rejection):
             return admission
-        # It goes over the connection that there is.
+        # It goes over the connection that there is, and its row tells by whose credential, as any other does.
         opened = self.opened
-        admission = replace(admission, credential=opened.credential, secrets=opened.secrets, tried=(), several=None)
+        admission = replace(
+            admission, credential=opened.credential, secrets=opened.secrets, tried=(), several=opened.several
+        )
         turn = Turn(self.accounting, context, admission)
         turn.meter = meter
         return turn
@@ -109,7 +117,7 @@ class Turns:
         """Write down what is billed beside the turns that were admitted, once it is told."""
         context = self._context(model, parsed)
         if self.sessions.begin_told(context, self.opened) is None:
-            turn = Turn(self.accounting, context, replace(self.opened, bound_nanos=None))
+            turn = Turn(self.accounting, context, replace(self.opened, bound_nanos=None, tried=()))
             turn.meter = Told(usage)
             turn.begun()
             turn.end("ok")
@@ -122,4 +130,5 @@ class Turns:
         )
         context.digest, context.key, context.target = session.digest, session.key, session.target
         context.model, context.parsed = model, parsed
+        context.credential = self.opened.credential
         return context

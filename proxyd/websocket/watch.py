@@ -1,4 +1,4 @@
-"""What is looked at now and then for all sessions of a worker: their keys, their peers, their time."""
+"""What is looked at now and then for all sessions of a worker: keys and credentials, their peers, their time."""
 
 from time import monotonic
 from typing import Protocol
@@ -23,6 +23,7 @@ class Watched(Protocol):
 
     def tick(self, now: float) -> None: ...
     def refuse(self, rejection: Rejection) -> None: ...
+    def lose_credential(self) -> None: ...
 
 
 _Place = tuple[str, Address | None]  # a key and an address: all sessions of one are judged alike
@@ -71,5 +72,9 @@ class SessionWatch:
             if isinstance(found, Rejection) and found.deny.reason in CUTS:
                 for session in sessions:
                     session.refuse(found)
+            elif not isinstance(found, Rejection):
+                for session in sessions:
+                    if not session.turns.is_open_to(found):
+                        session.lose_credential()
         finally:
             self._asking.discard(place)

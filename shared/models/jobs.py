@@ -36,6 +36,8 @@ class ProviderJob(Base):
     client_ip: Mapped[str | None] = mapped_column(String(45))
     results: Mapped[str | None] = mapped_column(String(255))
     label: Mapped[str | None] = mapped_column(String(LABEL_LENGTH))  # that its results are booked under
+    # That it was begun with, and is asked for with as long as it is used; it may have been removed.
+    credential_id: Mapped[str | None] = mapped_column(String(ID_LENGTH))
 
 
 class JobBooking(Base):

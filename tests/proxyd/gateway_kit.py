@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from accounting_kit import Router, Worker
+from gevent.pywsgi import WSGIServer
 from gevent.server import StreamServer
 from sqlalchemy import Engine, select, update
 from sqlalchemy.orm import Session
@@ -175,11 +176,12 @@ class Gate:
         body: bytes = b"",
         kind: bytes = b"application/json",
         more: Headers = (),
+        method: str = "POST",
     ) -> Answered:
         """What the app gets, to the last byte."""
         headers: Headers = ((b"authorization", f"Bearer {self.key}".encode()), (b"content-type", kind), *more)
-        sent = Sent(body or json.dumps(CHAT if document is None else document).encode())
-        response = self.gateway.handle(Request("POST", path, "", headers, app or App(), sent))
+        told = json.dumps(CHAT if document is None else document).encode() if method == "POST" else b""
+        response = self.gateway.handle(Request(method, path, "", headers, app or App(), Sent(body or told)))
         return answered(response)
 
     def handshake(self, path: str, query: str) -> Response:
@@ -195,6 +197,23 @@ class Gate:
         self.router.rest(self.worker)
         with Session(self.engine) as session:
             return list(session.scalars(select(UsageRecord).order_by(UsageRecord.id)))
+
+
+Reply = tuple[str, list[tuple[str, str]], bytes]  # status line, headers, body
+
+
+def scripted(answers: Callable[[str, str], Reply]) -> WSGIServer:
+    """A provider that answers by the credential it is asked with, and by what for ("GET /v1/batches/batch_1")."""
+
+    def serve(environ: dict[str, str], start: Callable[..., object]) -> list[bytes]:
+        secret = environ["HTTP_AUTHORIZATION"].removeprefix("Bearer ")
+        status, headers, body = answers(secret, f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}")
+        start(status, [("content-length", str(len(body))), ("content-type", "application/json"), *headers])
+        return [body]
+
+    server = WSGIServer(("127.0.0.1", 0), serve, log=None)
+    server.start()
+    return server
 
 
 def answered(response: Response) -> Answered:

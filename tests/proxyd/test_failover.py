@@ -179,8 +179,8 @@ def test_a_websocket_is_opened_with_the_next_one(gate: Gate, provider: Provider)
     assert tries_of(session.tried) == [("default", "rate_limited"), ("second", None)]
     gate.store(REFUSED, "second", priority=2)
     gate.at += 60
-    refused = gate.handshake("/v1/realtime", "model=gpt-realtime")
-    assert refused.status == 401
+    # Who may come again later is told so, and not that the second one is refused.
+    assert gate.handshake("/v1/realtime", "model=gpt-realtime").status == 429
     assert [label for label, _ in gate.told] == ["second"]
 
 

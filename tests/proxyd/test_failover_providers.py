@@ -1,12 +1,10 @@
 """Further credentials before providers that are slow, tell too much, or were not there a moment ago."""
 
 import json
-from collections.abc import Callable
 
 import gevent
 import gevent.event
-from gateway_kit import GOOD, OTHER, Gate, Provider, tries_of
-from gevent.pywsgi import WSGIServer
+from gateway_kit import GOOD, OTHER, Gate, Provider, Reply, scripted, tries_of
 from gevent.server import StreamServer
 
 from proxyd.app import origin_of
@@ -14,25 +12,13 @@ from proxyd.messages import Outgoing
 from proxyd.upstream.pool import Call, UpstreamLimits, UpstreamPool
 
 
-def scripted(answers: Callable[[str], tuple[str, list[tuple[str, str]], bytes]]) -> WSGIServer:
-    """A provider that answers by the credential it is asked with."""
-
-    def serve(environ: dict[str, str], start: Callable[..., object]) -> list[bytes]:
-        status, headers, body = answers(environ["HTTP_AUTHORIZATION"].removeprefix("Bearer "))
-        start(status, [("content-length", str(len(body))), ("content-type", "application/json"), *headers])
-        return [body]
-
-    server = WSGIServer(("127.0.0.1", 0), serve, log=None)
-    server.start()
-    return server
-
-
 def test_no_try_begins_after_the_deadline(gate: Gate) -> None:
     """The first answer has taken as long as any may; in the second case nearly, and the second comes too late."""
     asked: list[str] = []
     waits = gevent.event.Event()
 
-    def answer(secret: str) -> tuple[str, list[tuple[str, str]], bytes]:
+    def answer(secret: str, asked_for: str) -> Reply:
+        assert asked_for == "POST /v1/chat/completions"
         asked.append(secret)
         if secret == OTHER:
             waits.wait(20)
@@ -61,7 +47,8 @@ def test_every_credential_that_was_tried_is_masked(gate: Gate) -> None:
     longer = f"{GOOD}-and-more"
     headers = [("x-echo", f"{GOOD} {longer}")]
 
-    def answer(secret: str) -> tuple[str, list[tuple[str, str]], bytes]:
+    def answer(secret: str, asked_for: str) -> Reply:
+        assert asked_for == "POST /v1/chat/completions"
         if secret == GOOD:
             return "401 No", headers, json.dumps({"error": {"message": f"no {GOOD} here"}}).encode()
         return "400 Bad", headers, f"{GOOD}, then {longer}".encode()

@@ -146,6 +146,13 @@ def test_limits_are_told_as_they_are() -> None:
             assert (told[b"x-ratelimit-limit"], told[b"x-ratelimit-reset"]) == (b"60", b"1795631897")
 
 
+def test_no_half_of_a_credential_is_left_in_a_request_id() -> None:
+    told = ((b"x-request-id", b"a" * 120 + b"sk-the-real-one"),)
+    found = read_response_headers(told, (b"sk-the-real-one",))
+    assert found.request_id == "a" * 120 + "[provide"
+    assert found.kept[0][1] == b"a" * 120 + b"[provider credential]"
+
+
 def test_the_credential_is_masked_in_headers() -> None:
     assert masked_headers([(b"x-echo", b"Bearer " + SECRET)], (SECRET,)) == [(b"x-echo", b"Bearer " + MASK)]
     echoed = ((b"x-echo", b"Bearer " + SECRET), (b"x-request-id", SECRET))

@@ -40,7 +40,7 @@ def test_it_works(engine: Engine, sealer: Sealer, make_key: MakeKey) -> None:
     assert known is not None
     several = known.credentials["openai"]
     assert several.choose(in_order=True).secret == "sk-old"
-    assert [one.id for one in health.resting] == ["cred_new"]
-    follower = several.following([several.choose(in_order=True)])
+    assert [(one.id, model) for one, model in health.resting] == [("cred_new", None)]
+    follower = several.following([several.choose(in_order=True)], None)
     assert follower is not None
     assert follower.secret == "sk-real"

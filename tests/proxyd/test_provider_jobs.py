@@ -14,8 +14,9 @@ from proxyd.accounting.ledger import Ledger
 from proxyd.accounting.provider_jobs import JOBS_KEPT, Job, ProviderJobs, Taken
 
 JOB = Job(
-    "org_1", "openai", "batch_1", "key_1", "/v1/batches", "/v1/responses", None, True, DAY, NOON, "203.0.113.7", "run 7"
-)
+    "org_1", "openai", "batch_1", "key_1", "/v1/batches", "/v1/responses", None, True, DAY, NOON, "203.0.113.7", "run 7",
+    "cred_1",
+)  # fmt: skip
 
 
 @pytest.fixture

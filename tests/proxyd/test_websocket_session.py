@@ -227,3 +227,15 @@ def test_the_credential_is_in_no_frame(stage: Stage) -> None:
     assert stage.client.heard == [b"it was [provider credential], ", b"yes, [provider credential]"]
     stage.client.close()
     stage.over()
+
+
+def test_a_session_ends_with_its_credential(stage: Stage) -> None:
+    """At once, as with its key; whoever connects again is given another one."""
+    stage.conversation.running = 1
+    stage.session.lose_credential()
+    client, provider = stage.over()
+    assert client is not None
+    assert client[0] == 1012
+    assert client[1].endswith("connect again")
+    assert provider is not None
+    assert provider[0] == 1001

@@ -12,8 +12,7 @@ from happened_kit import Activity
 from sqlalchemy import select
 
 from shared.config import Settings
-from shared.ids import new_id
-from shared.models import Alert, OrganizationRefusals, ProviderCredential, Refusal
+from shared.models import Alert, CredentialRefusal, OrganizationRefusals, ProviderCredential, Refusal
 from webapp.alerting.evaluator import Evaluator
 from webapp.db import db, writing
 
@@ -202,14 +201,15 @@ def test_what_else_is_told(
     with app.app_context(), writing() as session:
         session.add(
             ProviderCredential(
-                id=new_id("cred"), org_id=org_id, provider="openai", sealed=b"x", last4="xxxx",
-                created_at=START, created_by="system",
+                id="cred_1", org_id=org_id, provider="openai", sealed=b"x", last4="xxxx", created_at=START, created_by="x"
             )
         )  # fmt: skip
     seconds = int((clock.now - START).total_seconds())
     happened.sent(idle.id, "req_ok", seconds, status=200)
+    happened.sent(idle.id, "req_of_a_foreign_organisation", seconds, status=401)  # no worker takes it for a refusal
     assert look() == 0
-    happened.sent(idle.id, "req_refused", seconds, status=401)
+    with app.app_context(), writing() as session:
+        session.add(CredentialRefusal(credential_id="cred_1", set_at=START, at=clock.now, status=401, words=""))
     assert [look(), look()] == [1, 0]
     place = (org_id, clock.now.date(), "rate_limited")
     with app.app_context(), writing() as session:
@@ -235,30 +235,36 @@ def test_of_several_credentials_each_is_told_of_by_itself(
     app: Flask, org_id: str, make: Make, hook: dict[str, Any], receiver: Receiver, happened: Activity,
     look: Callable[[], int], deliver: Callable[[], int],
 ) -> None:  # fmt: skip
-    """One that is refused is told of although requests go on, and neither one that is off nor one from before."""
+    """One that is refused is told of although others are forbidden much; neither one that is off nor one from before."""
     assert hook["enabled"]
     stored = (("team a", START, True), ("team b", START, True), ("off", START, False))
     with app.app_context(), writing() as session:
         for label, at, enabled in (*stored, ("replaced", START + timedelta(seconds=60), True)):
             session.add(
                 ProviderCredential(
-                    id=new_id("cred"), org_id=org_id, provider="openai", label=label, enabled=enabled, sealed=b"x",
+                    id=f"cred_{label}", org_id=org_id, provider="openai", label=label, enabled=enabled, sealed=b"x",
                     last4="xxxx", created_at=at, created_by="system",
                 )
             )  # fmt: skip
+            session.flush()
+            if label != "team b":
+                said = {"set_at": START, "at": START + timedelta(seconds=30), "status": 401, "words": "no"}
+                session.add(CredentialRefusal(credential_id=f"cred_{label}", **said))
     key = make()
 
-    def sent(request_id: str, *labels: str, status: int = 200) -> None:
+    def sent(request_id: str, *labels: str, status: int = 200, seconds: int = 30) -> None:
         *refused, last = labels
         tried = [{"label": label, "last4": "xxxx", "why": "refused"} for label in refused]
         answered = {"label": last, "last4": "xxxx", "why": None}
-        happened.sent(key.id, request_id, 30, status=status, tried=[*tried, answered])
+        happened.sent(key.id, request_id, seconds, status=status, tried=[*tried, answered])
 
     sent("req_1", "team a", "team b")
-    for label in ("team a", "off", "replaced", "nobody's"):
-        sent(f"req_of_{label[:3]}-1", label, status=401)
+    for number in range(120):  # however many there are of another one
+        sent(f"req_forbidden_{number}", "off", status=403)
+    for label in ("replaced", "nobody's"):
+        sent(f"req_of_{label[:3]}", label, status=403)
     assert [look(), look()] == [1, 0]
-    sent("req_2", "team a", "team b", status=403)
+    sent("req_2", "team a", "team b", status=403, seconds=31)
     assert [look(), look()] == [1, 0]
     deliver()
     told = [one.document for one in receiver.received]

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from flask import Flask
 from sqlalchemy import select
 
-from shared.models import CredentialRefusal, ProviderCredential
+from shared.models import CredentialRefusal, ProviderCredential, ProviderJob
 from webapp.db import db, writing
 
 AT = datetime(2026, 11, 24, tzinfo=UTC)
@@ -21,7 +21,11 @@ def test_it_works(empty: Flask) -> None:
         flask_migrate.upgrade(directory, revision="0022")
         older = sa.MetaData()
         with db.engine.connect().execution_options(writes=True) as connection, connection.begin():
-            older.reflect(connection, only=["organizations", "provider_credentials"])
+            older.reflect(connection, only=["organizations", "provider_credentials", "provider_jobs"])
+            job = {"provider": "openai", "job": "batch_1", "key_id": "key_1", "endpoint": "/v1/batches", "batch": True}
+            connection.execute(
+                older.tables["provider_jobs"].insert().values(org_id="org_1", day=AT.date(), admitted_at=AT, **job)
+            )
             connection.execute(older.tables["organizations"].insert().values(id="org_1", name="o", created_at=AT))
             for slug in ("openai", "gemini"):
                 row: dict[str, Any] = {"id": f"cred_{slug}", "provider": slug, **OLD}
@@ -32,6 +36,7 @@ def test_it_works(empty: Flask) -> None:
             ("cred_gemini", "default", 1, 1, True, b"x"),
             ("cred_openai", "default", 1, 1, True, b"x"),
         ]
+        assert [(row.job, row.credential_id) for row in db.session.scalars(select(ProviderJob))] == [("batch_1", None)]
         with writing() as session:
             for name, priority, enabled in (("aa", 1, False), ("zz", 1, True), ("xx", 2, True)):
                 session.add(
@@ -48,5 +53,6 @@ def test_it_works(empty: Flask) -> None:
         flask_migrate.downgrade(directory, revision="0022")
         with db.engine.connect() as connection:
             left = connection.execute(sa.text("select id from provider_credentials order by id")).scalars().all()
-        assert left == ["cred_gemini", "cred_openai"]
+            jobs = connection.execute(sa.text("select job from provider_jobs")).scalars().all()
+        assert (left, jobs) == (["cred_gemini", "cred_openai"], ["batch_1"])
         flask_migrate.upgrade(directory)

@@ -174,6 +174,21 @@ def test_a_correction_is_told_as_such(member: FlaskClient, make: Make, happened:
     assert 'href="/requests/req_1"' in member.get("/requests/req_1a").text
 
 
+def test_a_try_leads_to_what_became_of_it_once_there_is_something(
+    member: FlaskClient, make: Make, happened: Activity
+) -> None:
+    """Where no other credential could be reached, or the app had left, a try is all that there is."""
+    key, tried = make("several"), [{"label": "default", "last4": "0001", "why": "rate_limited"}]
+    happened.sent(key.id, "req_1-1", status=429, sent_status=None, flags=["retried"], tried=tried)
+    page = member.get("/requests/req_1-1")
+    assert "No other credential has an answer to it" in words(page)
+    assert 'href="/requests/req_1"' not in page.text
+    happened.sent(key.id, "req_1")
+    page = member.get("/requests/req_1-1")
+    assert "went on with another credential" in words(page)
+    assert 'href="/requests/req_1"' in page.text
+
+
 def test_outcomes_are_those_of_the_ledger() -> None:
     assert schema.OUTCOMES == OUTCOMES
     assert set(OUTCOME_WORDS) == set(OUTCOMES)

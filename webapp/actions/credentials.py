@@ -23,15 +23,19 @@ MOST_CREDENTIALS = 50  # of one provider
 _OPTIONS = ("label", "weight", "priority", "enabled")
 
 
-def store_credentials(actor: Actor, credentials: Mapping[str, str]) -> tuple[str, ...]:
-    """Make these the default credentials, by provider; answers with the providers whose one is new."""
-    changed = first_or_next(lambda: _store(actor, credentials))
+def store_credentials(actor: Actor, credentials: Mapping[str, str], *, switch_on: bool = True) -> tuple[str, ...]:
+    """Make these the default credentials, by provider; answers with the providers whose one is new, or used anew.
+
+    One that was switched off is used from now on, because who stores a credential wants it to be; `switch_on` is False
+    for what stores the same at each start, and knows nothing of why it was switched off.
+    """
+    changed = first_or_next(lambda: _store(actor, credentials, switch_on=switch_on))
     # Also when nothing changed: it may be the second try of a change that could not be told.
     policy.publish([actor.org_id])
     return changed
 
 
-def _store(actor: Actor, credentials: Mapping[str, str]) -> tuple[str, ...]:
+def _store(actor: Actor, credentials: Mapping[str, str], *, switch_on: bool) -> tuple[str, ...]:
     sealer = Sealer(current_app.extensions["settings"].encryption_keys)
     changed = []
     with writing() as session:
@@ -42,15 +46,22 @@ def _store(actor: Actor, credentials: Mapping[str, str]) -> tuple[str, ...]:
                 ProviderCredential.label == DEFAULT_LABEL,
             )
             row = session.scalar(query.with_for_update())
-            if row is not None and _opens_to(sealer, row.sealed, secret):
-                continue
             before = None if row is None else _told(row)
+            same = row is not None and _opens_to(sealer, row.sealed, secret)
+            wakes = switch_on and row is not None and not row.enabled
             if row is None:
                 row = _new_row(actor, slug)
                 session.add(row)
-            _seal(sealer, row, secret, actor)
-            audit(session, actor, "credential.set", row.id, before=before, after=_told(row))
-            changed.append(slug)
+            if not same:
+                _seal(sealer, row, secret, actor)
+                audit(session, actor, "credential.set", row.id, before=before, after=_told(row))
+            if wakes:
+                told, options = {"provider": slug}, _options(row)
+                row.enabled = True
+                after = told | _options(row)
+                audit(session, actor, "credential.update", row.id, before=told | options, after=after)
+            if wakes or not same:
+                changed.append(slug)
         if changed:
             policy.shared_changed(session, actor.org_id)
     return tuple(changed)
@@ -153,6 +164,11 @@ def _options(row: ProviderCredential) -> dict[str, Any]:
 
 def _label_taken(label: str) -> FieldError:
     return FieldError("label", f"is taken: another credential of this provider is called {label!r}")
+
+
+def remove_default(actor: Actor, slug: str) -> None:
+    """Delete the default credential of a provider, if it has one; the others go on being used."""
+    _forget(actor, lambda row: row.provider == slug and row.label == DEFAULT_LABEL)
 
 
 def forget_credentials(actor: Actor, providers: Collection[str]) -> None:

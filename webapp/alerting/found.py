@@ -5,13 +5,21 @@ But for one thing: how many requests were refused is noted once a minute, becaus
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Select, func, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import InstrumentedAttribute
 
-from shared.models import Alert, OrganizationRefusals, ProviderCredential, ProxyKey, RefusalSample, UsageRecord
+from shared.models import (
+    Alert,
+    CredentialRefusal,
+    OrganizationRefusals,
+    ProviderCredential,
+    ProxyKey,
+    RefusalSample,
+    UsageRecord,
+)
 from webapp.actions.alerts import Happened
 from webapp.alerting.messages import WINDOW_MINUTES
 from webapp.alerting.pages import Page, Place, rows_of
@@ -23,9 +31,11 @@ from webapp.views.alerts import RulesView
 # How long a key is told of that was not noticed in time, and how long before it that is news.
 _BACK = timedelta(days=7)
 NOTHING = Page((), None)
-_LOOKED_AT = 100  # requests of a provider that were refused; who rests is tried every few minutes
+_LOOKED_AT = 100  # requests of a provider that were forbidden
 # As the index says it: SQLite knows its rows by these very words alone.
 _REFUSED = text("usage_records.status IN (401, 403)")
+_FORBIDDEN = 403
+_LATE = timedelta(minutes=15)  # what happens in the last minutes of a day may be told only on the next one
 
 
 def keys_unused(org_id: str, rules: RulesView, at: datetime, since: datetime, behind: Place | None) -> Page:
@@ -103,44 +113,68 @@ def _live(org_id: str, at: datetime, moment: InstrumentedAttribute[Any], *wanted
     )
 
 
+class _Stored(NamedTuple):
+    """A credential, and what of it is told."""
+
+    label: str | None
+    subject: str
+    since: datetime
+    refused_at: datetime | None
+    status: int
+
+
 def credentials_refused(org_id: str, at: datetime) -> Iterator[Happened]:
     """Credentials that their providers refused since they were stored, today; each once a day.
 
-    Where a provider has several, its requests tell with which of them they were sent.
+    A refusal is what workers took for one: not every 401 is about the credential. What was forbidden (403) is found
+    among the requests; where a provider has several credentials, they tell with which of them they were sent.
     """
-    table = ProviderCredential
-    query = select(table.provider, table.label, table.id, table.created_at).where(table.org_id == org_id, table.enabled)
-    stored: dict[str, dict[str | None, tuple[datetime, str]]] = {}  # since when, and of what it is told
-    for provider, label, id_, since in db.session.execute(query):
-        known = stored.setdefault(provider, {})
-        known[label] = since, id_
+    table, told = ProviderCredential, CredentialRefusal
+    query = (
+        select(table.provider, table.label, table.id, table.created_at, told.at, told.status)
+        .outerjoin(told, (told.credential_id == table.id) & (told.set_at == table.created_at))
+        .where(table.org_id == org_id, table.enabled)
+    )
+    stored: dict[str, list[_Stored]] = {}
+    for provider, label, id_, since, refused_at, status in db.session.execute(query):
+        stored.setdefault(provider, []).append(_Stored(label, id_, since, refused_at, status or 0))
+    begins = _midnight(at) - _LATE
+    for provider, ones in stored.items():
+        known: dict[str | None, _Stored] = {one.label: one for one in ones}
         # Who does not say with which one was sent when there was one: what was stored since has nothing to do with it.
-        known[None] = max(known.get(None, (since, provider)), (since, provider))
-    for provider, known in stored.items():
-        for row in _refused_by(org_id, provider, min(known.values())[0], at):
+        alone = max(ones, key=lambda one: one.since)._replace(label=None, subject=provider)
+        known[None] = alone
+        for one in ones:
+            if one.refused_at is not None and one.refused_at >= begins:
+                del known[one.label]
+                shown = one if len(ones) > 1 else alone
+                yield _refusal_of(provider, shown, one.refused_at, one.status, at)
+        if len(ones) == 1 and ones[0].label not in known:
+            continue
+        for row in _forbidden_by(org_id, provider, min(one.since for one in ones), at):
             said = row.tried[-1]["label"] if row.tried else None
-            if said not in known or row.admitted_at < known[said][0]:
-                continue
-            stored_at, subject = known.pop(said)
-            last_at = to_json_moment(row.admitted_at)
-            facts = {"provider": provider, "label": said, "status": row.status, "last_at": last_at}
-            period = f"{row.admitted_at.date()} since {to_json_moment(stored_at)}"
-            # Those of the last minutes of a day are looked at on the next one too.
-            yield Happened(CREDENTIAL, subject, period, facts, until=_midnight(at) + timedelta(days=2))
+            if said in known and row.admitted_at >= known[said].since:
+                yield _refusal_of(provider, known.pop(said), row.admitted_at, _FORBIDDEN, at)
 
 
-def _refused_by(org_id: str, provider: str, since: datetime, at: datetime) -> Sequence[Any]:
-    """The last requests whose credential a provider refused, the newest first."""
-    refused = (
-        select(UsageRecord.admitted_at, UsageRecord.status, UsageRecord.tried)
-        .where(UsageRecord.org_id == org_id, _REFUSED)
-        # A request of the last minutes of a day may be in the ledger only on the next one.
-        .where(UsageRecord.admitted_at >= max(since, _midnight(at) - timedelta(minutes=15)))
+def _refusal_of(provider: str, one: _Stored, last_at: datetime, status: int, at: datetime) -> Happened:
+    facts = {"provider": provider, "label": one.label, "status": status, "last_at": to_json_moment(last_at)}
+    period = f"{last_at.date()} since {to_json_moment(one.since)}"
+    # Those of the last minutes of a day are looked at on the next one too.
+    return Happened(CREDENTIAL, one.subject, period, facts, until=_midnight(at) + timedelta(days=2))
+
+
+def _forbidden_by(org_id: str, provider: str, since: datetime, at: datetime) -> Sequence[Any]:
+    """The last requests that a provider answered with 403, the newest first."""
+    forbidden = (
+        select(UsageRecord.admitted_at, UsageRecord.tried)
+        .where(UsageRecord.org_id == org_id, _REFUSED, UsageRecord.status == _FORBIDDEN)
+        .where(UsageRecord.admitted_at >= max(since, _midnight(at) - _LATE))
         .where(UsageRecord.provider == provider)
         .order_by(UsageRecord.admitted_at.desc())
         .limit(_LOOKED_AT)
     )
-    return db.session.execute(refused).all()
+    return db.session.execute(forbidden).all()
 
 
 def _midnight(at: datetime) -> datetime:

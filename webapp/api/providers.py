@@ -10,8 +10,8 @@ from webapp.access import current_actor
 from webapp.actions.credentials import (
     add_credential,
     change_credential,
-    forget_credentials,
     remove_credential,
+    remove_default,
     store_credentials,
 )
 from webapp.api.answers import answer
@@ -56,7 +56,7 @@ def index() -> Response:
     problems=(404,),
 )
 def set_credential(provider: str, document: dict[str, Any]) -> Response:
-    """Store a provider's own key as its `default`, sealed; it holds for the next request and is never told again."""
+    """Store a provider's own key as its `default`, sealed and switched on; it is used at once and never told again."""
     org_id = current_actor().org_id
     get_provider(org_id, provider)
     store_credentials(current_actor(), {provider: read(NewCredential, document).credential})
@@ -80,13 +80,13 @@ def models(provider: str, query: ModelQuery) -> Response:
 
 @bp.delete("/<provider>/credential")
 @operation(
-    "forgetCredential", ADMIN_SCOPE, ProviderInfo, "The provider without a credential", path=NAME, problems=(404,)
+    "forgetCredential", ADMIN_SCOPE, ProviderInfo, "The provider without its default", path=NAME, problems=(404,)
 )
 def forget_credential(provider: str) -> Response:
-    """Forget all credentials of a provider; requests for it are refused from now on."""
+    """Forget the `default` credential of a provider. Without any other one, requests for it are refused from now on."""
     org_id = current_actor().org_id
     get_provider(org_id, provider)
-    forget_credentials(current_actor(), [provider])
+    remove_default(current_actor(), provider)
     return answer(ProviderInfo.model_validate(get_provider(org_id, provider)))
 
 

@@ -66,7 +66,8 @@ def set_command(
     """Store a provider's own key, sealed: the first line of standard input. It holds for the next request.
 
     It is no argument, because everybody on the machine can read command lines, and shells remember them. With another
-    label it is stored beside those that the provider has, and requests are spread over all of them.
+    label it is stored beside those that the provider has, and requests are spread over all of them. One that was
+    switched off is used again.
     """
     who = actor()
     view = get_provider(who.org_id, provider)
@@ -75,11 +76,12 @@ def set_command(
     if label == DEFAULT_LABEL:
         store_credentials(who, {provider: secret})
     elif known:
-        change_credential(who, provider, known[0].id, {"credential": secret})
+        change_credential(who, provider, known[0].id, {"credential": secret, "enabled": True})
     else:
         add_credential(who, provider, {"label": label, "credential": secret})
     view = get_provider(who.org_id, provider)
-    _tell(view, f"Requests to {view.label} carry the credential that ends in {secret[-4:]} now.", as_json=as_json)
+    carry = "carry" if len(view.enabled) == 1 else "may carry"
+    _tell(view, f"Requests to {view.label} {carry} the credential that ends in {secret[-4:]} now.", as_json=as_json)
 
 
 @providers.command("remove")

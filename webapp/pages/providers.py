@@ -10,7 +10,7 @@ from wtforms import PasswordField
 from shared.config import CREDENTIAL_SETTINGS
 from shared.models import DEFAULT_LABEL
 from shared.pricing import table
-from webapp.actions.credentials import forget_credentials, store_credentials
+from webapp.actions.credentials import remove_default, store_credentials
 from webapp.context import NotFound, now
 from webapp.queries.connection import check_connection
 from webapp.queries.providers import get_provider, list_providers
@@ -71,7 +71,7 @@ def set_credential(slug: str) -> Response:
 @require("admin")
 def ask_removal(slug: str) -> Response:
     provider = get_provider(current_actor().org_id, slug)
-    if provider.credential is None:
+    if provider.default is None:
         raise NotFound
     return _form(provider, CredentialForm(formdata=None), step="remove")
 
@@ -80,8 +80,10 @@ def ask_removal(slug: str) -> Response:
 @require("admin")
 def remove_credential(slug: str) -> Response:
     provider = get_provider(current_actor().org_id, slug)
-    forget_credentials(current_actor(), [slug])
-    tell(f"The credential of {provider.label} is removed. Requests for it are refused from now on.")
+    remove_default(current_actor(), slug)
+    others = any(one != provider.default for one in provider.enabled)
+    then = "Requests go with the others" if others else "Requests for it are refused"
+    tell(f"The credential of {provider.label} is removed. {then} from now on.")
     return redirect(f"/providers#{slug}", code=303)
 
 

@@ -92,6 +92,12 @@ def get_sent(org_id: str, request_id: str) -> RequestView:
     return request_view(row) if row is not None and row.org_id == org_id else _missing()
 
 
+def is_sent(org_id: str, request_id: str) -> bool:
+    """Whether there is a row of this very id."""
+    row = db.session.get(UsageRecord, request_id)
+    return row is not None and row.org_id == org_id
+
+
 def corrections_of(org_id: str, request_id: str) -> tuple[RequestView, ...]:
     """The rows that correct what a request was charged, in the order of their ids."""
     query = select(UsageRecord).where(UsageRecord.adjusts == request_id, UsageRecord.org_id.concat("") == org_id)

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from shared.models import DEFAULT_LABEL
+
 SANDBOX_PREFIX = "sandbox-"  # of what the built-in provider takes for a credential
 
 
@@ -43,6 +45,11 @@ class ProviderView:
     base_url_setting: str
     usual_url: str  # the provider's own
     credentials: tuple[CredentialView, ...]
+
+    @property
+    def default(self) -> CredentialView | None:
+        """The one that the environment sets, and that is set where no other one is named."""
+        return next((one for one in self.credentials if one.label == DEFAULT_LABEL), None)
 
     @property
     def enabled(self) -> tuple[CredentialView, ...]:
