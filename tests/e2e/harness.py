@@ -85,7 +85,9 @@ class Router:
     The dashboard has one worker where nobody wants to see it with more: each takes two seconds to start.
     """
 
-    def __init__(self, data_dir: Path, *, workers: int = 2, dashboard_workers: int = 1, **settings: str) -> None:
+    dashboard_workers = 1
+
+    def __init__(self, data_dir: Path, *, workers: int = 2, **settings: str) -> None:
         self.root, self.data_dir = ROOT, data_dir  # the checkout that it runs from; what it keeps
         self.log_dir = data_dir.parent / f"{data_dir.name}-logs"
         self.log_dir.mkdir()
@@ -113,7 +115,7 @@ class Router:
         self._commands = {
             "sandbox": (["-m", "proxyd.sandbox", "--bind", self.sandbox_url.removeprefix("http://")], self.sandbox_url),
             "proxy": (["-m", "proxyd"], self.proxy_url),
-            "dashboard": ([*web_command(self.settings), "--workers", str(dashboard_workers)], self.web_url),
+            "dashboard": ([*web_command(self.settings), "--workers", str(self.dashboard_workers)], self.web_url),
         }
 
     # Processes

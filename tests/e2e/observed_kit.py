@@ -13,13 +13,14 @@ from prometheus_client.parser import text_string_to_metric_families
 class ObservedRouter(Router):
     """To be closed at the end, beside `stop_all`."""
 
+    dashboard_workers = 2
+
     def __init__(self, data_dir: Path) -> None:
         self.metrics_url = f"http://127.0.0.1:{free_port()}/metrics"
         self.lines_path = data_dir.parent / f"{data_dir.name}-logs" / "requests.log"
         self.collector = Collector()
         super().__init__(
             data_dir,
-            dashboard_workers=2,
             ROUTER_METRICS_BIND=self.metrics_url.split("/")[2],
             ROUTER_REQUEST_LOG="all",
             ROUTER_REQUEST_LOG_PATH=str(self.lines_path),
