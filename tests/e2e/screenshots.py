@@ -55,6 +55,8 @@ def fill(router: Router) -> None:
         ("edsger@example.com", "viewer"),
     ):
         router.run("-m", "flask", "--app", "wsgi", "users", "create", email, "--role", role)
+    further = {"label": "team b", "credential": "sandbox-of-team-b-0002"}
+    router.api("POST", "/v1/providers/gemini/credentials", json=further).raise_for_status()
     for name in ("terraform", "nightly report"):
         router.api("POST", "/v1/tokens", json={"name": name, "scopes": ["keys:read", "usage:read"]})
 
@@ -90,6 +92,10 @@ def _save(page: Page, path: Path, *, whole: bool = False) -> None:
     page.screenshot(path=path, full_page=whole, animations="disabled", caret="hide")
 
 
+# Dialogs of what somebody has to have made before.
+_OF_WHAT_IS_THERE = ("key-", "member-", "provider-credential-edit", "provider-credential-remove")
+
+
 def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
@@ -103,7 +109,7 @@ def main(folder: Path) -> None:
             router,
             folder,
             "empty",
-            [place for place in PLACES if not place.name.startswith(("key-", "member-"))],
+            [place for place in PLACES if not place.name.startswith(_OF_WHAT_IS_THERE)],
         )
         fill(router)
         take(browser, router, folder, "full", PLACES)
