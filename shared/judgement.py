@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Protocol
 
 from shared import money, periods, pricing
 from shared.counters import (
@@ -43,13 +44,22 @@ LEAST_BOUND = Bound(1, _NOTHING, _NOTHING, {}, 0)  # of a body that was not read
 Judged = tuple[Allow | Deny, int | None, int | None]
 
 
+class Remaining(Protocol):
+    """What is left of a key's spend limit, or of its organisation's if that is less; None: nobody knows.
+
+    `lately`: it has to have been told just now, and not only once; else no question goes out for it.
+    """
+
+    def __call__(self, key: KeySnapshot, /, *, lately: bool) -> int | None: ...
+
+
 def judge(
     key: KeySnapshot,
     client_ip: Address | None,
     provider: str,
     model: str | None,
     size: Size | None,
-    remaining_nanos: Callable[[KeySnapshot], int | None],
+    remaining_nanos: Remaining,
     book: PriceBook | None,
     now: float,
     *,
@@ -57,9 +67,8 @@ def judge(
 ) -> Judged:
     """Bound a request and judge it by its key's rules. `size` is None where it is not metered; `now` in Unix seconds.
 
-    `remaining_nanos` tells what is left of the key's spend limit, or of its organisation's if that is less, None when
-    nobody knows. It is asked where we set an output limit: that is made of what was last told, and the bound that comes
-    of it is judged by what is true.
+    `remaining_nanos` is asked where we may have to set an output limit: that is made of what was told lately, and the
+    bound that comes of it is judged by what is true.
     """
     limit = bound_nanos = unpriced = None
     if size is not None:
@@ -67,14 +76,27 @@ def judge(
         if model is not None and not free:
             capped = key.capped
             if capped and size.output_limit is None and not size.output_free:
-                left = remaining_nanos(key)
-                if left is not None:
-                    limit = pricing.fitting_output_limit(provider, model, size, at=now, remaining_nanos=left, book=book)
+                limit = _output_limit(key, provider, model, size, remaining_nanos, book, now)
             bound_nanos = pricing.bound(provider, model, size, at=now, output_limit=limit, book=book)
             if bound_nanos is None and capped:
                 unpriced = _why_unbounded(provider, model, size, now, book)
     query = PolicyQuery(client_ip, provider, model, size is not None, free, bound_nanos, unpriced)
     return evaluate(key, query, now), bound_nanos, limit
+
+
+def _output_limit(
+    key: KeySnapshot, provider: str, model: str, size: Size, left: Remaining, book: PriceBook | None, now: float
+) -> int | None:
+    """By what was told at any time most requests need none; one that is set shortens an answer no more than it must."""
+    limit = None
+    for lately in (False, True):
+        nanos = left(key, lately=lately)
+        if nanos is None:
+            return None
+        limit = pricing.fitting_output_limit(provider, model, size, at=now, remaining_nanos=nanos, book=book)
+        if limit is None:
+            break
+    return limit
 
 
 def _why_unbounded(provider: str, model: str, size: Size, now: float, book: PriceBook | None) -> str | None:

@@ -39,6 +39,7 @@ from shared.counters import (
     TooManyConcurrent,
     Unseeded,
 )
+from shared.organization_limits import is_limited
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +101,7 @@ class Accounting:
             try:
                 decision = self._submit(seq, charge, attempt_of)
             except CountersLost as error:
-                if not charge.is_limited:
+                if not is_limited(charge):
                     raise
                 decision, lost = None, error
             if isinstance(decision, Admitted):

@@ -17,7 +17,7 @@ from proxyd.gateway.authenticate import unknown_key
 from proxyd.gateway.bounds import SecondLook, limit_is_ours
 from proxyd.gateway.context import Admission, RequestContext, attempt_of, credential_for
 from proxyd.gateway.limits import Limits
-from proxyd.gateway.rejection import RATES, SPEND, Rejection, refused
+from proxyd.gateway.rejection import RATES, Rejection, does_not_fit, refused
 from proxyd.key_cache import KeyCache, KeysUnavailable, KnownKey
 from shared.counters import (
     Admitted,
@@ -31,6 +31,7 @@ from shared.counters import (
     Stale,
 )
 from shared.judgement import LEAST_BOUND, explained, judge, not_configured
+from shared.organization_limits import is_capped, is_limited
 from shared.policy import Allow, Deny, PolicyQuery, Reason, check_key, evaluate
 from shared.pricing import Bound
 
@@ -110,7 +111,7 @@ class AdmissionController:
 
     def refuse_early(self, known: KnownKey, context: RequestContext, *, free: bool) -> Rejection | None:
         """The refusal of whatever this request turns out to ask for; None: nobody can say that yet. Takes nothing."""
-        if not known.key.is_limited:
+        if not is_limited(known.key):
             return None
         current = self.revalidate(known, context)
         if isinstance(current, Rejection):
@@ -129,8 +130,10 @@ class AdmissionController:
         if isinstance(evaluate(known.key, query, self._now()), Allow):
             return None
         current = self.revalidate(known, context)
-        verdict = current if isinstance(current, Rejection) else evaluate(current.key, query, self._now())
-        return Rejection(verdict) if isinstance(verdict, Deny) else verdict if isinstance(verdict, Rejection) else None
+        if isinstance(current, Rejection):
+            return current
+        verdict = evaluate(current.key, query, self._now())
+        return Rejection(verdict) if isinstance(verdict, Deny) else None
 
     def admit(self, known: KnownKey | None, context: RequestContext) -> Admission | Rejection:
         """All checks of the contract, in its order; an `Admission` is charged. Refused requests consume nothing."""
@@ -140,10 +143,10 @@ class AdmissionController:
                 if known is None:
                     return Rejection(unknown_key())
                 result = self._judge(known, context, stale)
-                if _does_not_fit(result) and limit_is_ours(context.parsed):
+                if does_not_fit(result) and limit_is_ours(context.parsed):
                     # Our own output limit was made from what was last told; now it is known what is left in truth.
                     result = self._judge(known, context, stale)
-                if _does_not_fit(result) and self._looked_again(known, context):
+                if does_not_fit(result) and self._looked_again(known, context):
                     result = self._judge(known, context, stale)
                 if not isinstance(result, _StaleSnapshot):
                     return result
@@ -222,7 +225,7 @@ class AdmissionController:
         try:
             answer = self._accounting.admit(context.seq, charge, begun, known.holds_until)
         except CountersUnavailable:
-            if charge.is_capped:
+            if is_capped(charge):
                 return Rejection(Deny(Reason.LIMITS_UNAVAILABLE))
             return self._without_counters(known, context, bound_nanos, now)
         except (JournalUnavailable, LedgerUnavailable) as error:
@@ -269,7 +272,7 @@ class AdmissionController:
         except JournalUnavailable as error:
             log.error("nothing can be recorded, refusing traffic: %s", error)
             return Rejection(Deny(Reason.LIMITS_UNAVAILABLE))
-        if known.key.is_limited:
+        if is_limited(known.key):
             self.rate_limits_skipped += 1
         return admitted
 
@@ -294,7 +297,3 @@ class AdmissionController:
         if row is None or not row.version or not org_version:
             return None if previous is not None and previous.unknown else _StaleSnapshot(unknown=True)
         return None
-
-
-def _does_not_fit(result: object) -> bool:
-    return isinstance(result, Rejection) and result.deny.reason in SPEND

@@ -61,12 +61,12 @@ class Dispatcher:
             if admission.several is not None and context.parsed is None:
                 self.later.follow(context, admission, admission.several)
             outgoing = self.outgoing(context, admission)
+            call = self.pool.call(outgoing)
         except Exception:
             # A fault of our own, or an upload that never came; nothing was sent.
             self.accounting.void(context.seq)
             raise
         detached = self.detached if billed_anyway else None
-        call = self.pool.call(outgoing)
         attempt = UpstreamAttempt(self.accounting, call, context, admission, detached, self.later.deferred)
         try:
             answer = self.relayed(attempt, self.sent(attempt, outgoing))

@@ -124,26 +124,33 @@ class Limits:
                 del self._spend[next(iter(self._spend))]
             self._spend[id_] = self._monotonic(), spend
 
-    def remaining_nanos(self, key: KeySnapshot) -> int | None:
-        """Of its spend limit or its organisation's, whichever leaves less, as last told; None: nobody knows."""
+    def remaining_nanos(self, key: KeySnapshot, /, *, lately: bool = True) -> int | None:
+        """Of its spend limit or its organisation's, whichever leaves less; None: nobody knows.
+
+        As it was told within a second, or else is now; where that need not be `lately`, as it was told last.
+        """
         left = None
         if key.spend_limit_nanos is not None:
-            left = self._left(key.id, key.spend_reset, key.spend_limit_nanos)
+            left = self._left(key.id, key.spend_reset, key.spend_limit_nanos, lately=lately)
             if left is None:
                 return None
         shared = key.organization
         if shared is not None and shared.spend_limit_nanos is not None:
-            of_organization = self._left(key.org_id, shared.spend_reset, shared.spend_limit_nanos, of_organization=True)
+            of_organization = self._left(
+                key.org_id, shared.spend_reset, shared.spend_limit_nanos, lately=lately, of_organization=True
+            )
             if of_organization is None:
                 return None
             left = of_organization if left is None else min(left, of_organization)
         return left
 
-    def _left(self, id_: str, reset: str, limit_nanos: int, *, of_organization: bool = False) -> int | None:
+    def _left(
+        self, id_: str, reset: str, limit_nanos: int, *, lately: bool, of_organization: bool = False
+    ) -> int | None:
         told_at, spend = self._spend.get(id_, (0.0, None))
         if (
             spend is None
-            or self._monotonic() - told_at >= REMEMBERED_SECONDS
+            or (lately and self._monotonic() - told_at >= REMEMBERED_SECONDS)
             or not self._tells_of(spend, reset, limit_nanos)
         ):
             try:

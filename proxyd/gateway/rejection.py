@@ -45,6 +45,11 @@ class Rejection:
     status: int | None = None  # more exact than the reason's own
 
 
+def does_not_fit(result: object) -> bool:
+    """Whether it is a refusal for money: a request that may cost less could be admitted."""
+    return isinstance(result, Rejection) and result.deny.reason in SPEND
+
+
 def rejected(reason: Reason, **facts: Fact) -> Rejection:
     return Rejection(Deny(reason, facts))
 

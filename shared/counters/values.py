@@ -58,24 +58,6 @@ class Charge(NamedTuple):
     max_concurrent_requests: int | None = None  # None: unlimited
     organization: OrganizationLimits | None = None  # judged after the key's own; None: it has none
 
-    @property
-    def is_limited(self) -> bool:
-        """Whether there is anything to judge it by."""
-        return not (
-            self.rate_limit_rpm is None
-            and self.spend_limit_nanos is None
-            and self.max_concurrent_requests is None
-            and self.organization is None
-        )
-
-    @property
-    def is_capped(self) -> bool:
-        """Whether money is a part of that."""
-        organization = self.organization
-        return self.spend_limit_nanos is not None or (
-            organization is not None and organization.spend_limit_nanos is not None
-        )
-
 
 class End(NamedTuple):
     """One attempt that has ended: its hold is taken back, its cost is spent."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any, NamedTuple
 
-from shared.organization_limits import OrganizationLimits
+from shared.organization_limits import OrganizationLimits, is_capped
 from shared.policy.reasons import ERRORS, Reason
 
 Address = IPv4Address | IPv6Address
@@ -42,7 +42,7 @@ class KeySnapshot:
     boost: SpendBoost | None = None  # the raise that ran when this was made
     max_concurrent_requests: int | None = None  # None = unlimited
     organization: OrganizationLimits | None = None  # of all its organisation's keys together; None = none
-    # Whether money limits it, its own or its organisation's: then what it costs must be known before it is sent.
+    # As `is_capped` says, kept because every request asks.
     capped: bool = field(init=False, default=False, compare=False, repr=False)
     # The rules that can refuse anything here, kept by `rules.py`: most keys have few, and every request asks.
     compiled: Any = field(init=False, default=None, compare=False, repr=False)
@@ -50,19 +50,7 @@ class KeySnapshot:
     seen_address: Address | None = field(init=False, default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        shared = self.organization
-        capped = self.spend_limit_nanos is not None or (shared is not None and shared.spend_limit_nanos is not None)
-        object.__setattr__(self, "capped", capped)
-
-    @property
-    def is_limited(self) -> bool:
-        """Whether the counters can refuse anything of it."""
-        return not (
-            self.rate_limit_rpm is None
-            and self.spend_limit_nanos is None
-            and self.max_concurrent_requests is None
-            and self.organization is None
-        )
+        object.__setattr__(self, "capped", is_capped(self))
 
     @property
     def own_limit_nanos(self) -> int | None:

@@ -28,7 +28,7 @@ from shared.counters import (
     Stale,
     TooManyConcurrent,
 )
-from shared.organization_limits import OrganizationLimits
+from shared.organization_limits import OrganizationLimits, is_capped
 
 KEYS = ("key_1", "key_2")
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
@@ -113,7 +113,7 @@ class Calm(RuleBasedStateMachine):
             try:
                 answer = worker.accounting.admit(seq, asked, attempt_of)
             except CountersUnavailable:
-                if not asked.is_capped:
+                if not is_capped(asked):
                     self.begin_unheld(worker, key, seq, name, bound)
                 return None
             if not isinstance(answer, Stale | Missing):

@@ -62,6 +62,7 @@ def test_a_budget_that_was_full_a_while_ago_is_looked_at_again(router: Router, w
     at[0] = REMEMBERED_SECONDS - 0.01
     assert limits.remaining_nanos(capped) == 0
     at[0] = REMEMBERED_SECONDS
+    assert limits.remaining_nanos(capped, lately=False) == 0, "no question goes out for who needs none"
     assert limits.remaining_nanos(capped) == 9_700
     worker.begin(700)
     at[0] += REMEMBERED_SECONDS - 0.01

@@ -1,50 +1,19 @@
 """Keys by the digest of their secret: loaded once, kept, and never older than whoever asks knows them to be."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 import gevent
 import pytest
 from cryptography.fernet import Fernet
-from gevent.event import Event
+from key_cache_kit import DOWN, MakeKey, World
 from sqlalchemy import Engine, event
-from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from proxyd.key_cache import GUARD_SECONDS, NEGATIVE_SECONDS, STALE_SECONDS, KeyCache, KeysUnavailable, KnownKey
 from proxyd.offload import OffloadTimeout
-from shared.keys import NewKey
 from shared.models import KeySecret, Organization, ProviderCredential, ProxyKey
 from shared.sealing import Sealer
-
-MakeKey = Callable[..., tuple[str, NewKey]]
-DOWN = OperationalError("select", {}, Exception("down"))
-
-
-class World:
-    """Time, and a database that can be slow or switched off."""
-
-    def __init__(self) -> None:
-        self.at = 1000.0
-        self.calls = 0
-        self.down: Exception | None = None
-        self.gate: Event | None = None
-
-    def offload(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        self.calls += 1
-        if self.gate is not None:
-            self.gate.wait()
-        if self.down is not None:
-            raise self.down
-        return function(*arguments)
-
-    @contextmanager
-    def slow(self) -> Iterator[Event]:
-        self.gate = Event()
-        yield self.gate
-        self.gate = None
 
 
 def secrets_of(known: KnownKey) -> dict[str, str]:
@@ -59,7 +28,7 @@ def world() -> World:
 
 @pytest.fixture
 def cache(engine: Engine, sealer: Sealer, world: World) -> KeyCache:
-    return KeyCache(engine, sealer, world.offload, monotonic=lambda: world.at, now=lambda: world.at)
+    return world.cache(engine, sealer)
 
 
 @pytest.fixture

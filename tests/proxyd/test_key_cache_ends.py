@@ -1,35 +1,15 @@
 """What time alone makes of a key that is kept: a raise of its limit ends, whether the database answers or not."""
 
-from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
+from key_cache_kit import DOWN, MakeKey, World
 from sqlalchemy import Engine
-from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from proxyd.key_cache import KeyCache, KnownKey
-from shared.keys import NewKey
 from shared.models import KeySecret, ProxyKey
 from shared.sealing import Sealer
-
-MakeKey = Callable[..., tuple[str, NewKey]]
-
-
-class World:
-    """Time, and a database that can be switched off."""
-
-    def __init__(self) -> None:
-        self.at = 1000.0
-        self.down = False
-        self.asked = 0
-
-    def offload(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        self.asked += 1
-        if self.down:
-            raise OperationalError("select", {}, Exception("down"))
-        return function(*arguments)
 
 
 @pytest.fixture
@@ -39,7 +19,7 @@ def world() -> World:
 
 @pytest.fixture
 def cache(engine: Engine, sealer: Sealer, world: World) -> KeyCache:
-    return KeyCache(engine, sealer, world.offload, monotonic=lambda: world.at, now=lambda: world.at)
+    return world.cache(engine, sealer)
 
 
 def found(known: KnownKey | None) -> KnownKey:
@@ -62,10 +42,10 @@ def test_a_raise_ends_at_its_instant_whether_the_database_answers_or_not(
     raised(engine, key_id, world.at + 3)
     key = found(cache.find(secret.digest)).key
     assert (key.spend_limit_nanos, key.own_limit_nanos, key.boost) == (140, 100, (40, world.at + 3))
-    world.down = down
+    world.down = DOWN if down else None
     if down:
         assert found(cache.reload(secret.digest)).key == key
-    asked = world.asked
+    calls = world.calls
     world.at += 2.999
     assert found(cache.find(secret.digest)).key == key
     world.at += 0.001
@@ -73,7 +53,7 @@ def test_a_raise_ends_at_its_instant_whether_the_database_answers_or_not(
         ended = found(cache.find(secret.digest))
         assert (ended.key.spend_limit_nanos, ended.key.boost, ended.changes_at) == (100, None, None)
     assert cache._entries[secret.digest] is ended  # so that it is worked out once
-    assert world.asked == asked
+    assert world.calls == calls
     assert (found(cache.reload(secret.digest)).key, ended.key.version) == (ended.key, key.version)
     assert (found(cache.reload(secret.digest)).failing_since is not None) == down
 
@@ -84,7 +64,7 @@ def test_a_raise_that_ends_while_the_database_is_down_is_not_found_again_by_a_re
     key_id, secret = make_key(spend_limit_nanos=100)
     raised(engine, key_id, world.at + 3)
     cache.find(secret.digest)
-    world.down = True
+    world.down = DOWN
     world.at += 3
     assert found(cache.reload(secret.digest)).key.spend_limit_nanos == 100
 

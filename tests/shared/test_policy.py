@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from policy_kit import ASK, NOW, OPEN
 
 from shared.policy import (
     ERRORS,
@@ -23,14 +24,6 @@ from shared.policy import (
     evaluate,
     matches_model,
 )
-
-NOW = 1_800_000_000.0
-OPEN = KeySnapshot(
-    id="key_1", org_id="org_1", name="app", prefix="sk-proxy-a1b2", revoked=False, expires_at=None,
-    paused=False, allowed_providers=frozenset(), allowed_models=(), allowed_networks=(), rate_limit_rpm=None,
-    spend_limit_nanos=None, spend_reset="never",
-)  # fmt: skip
-ASK = PolicyQuery(client_ip=ip_address("203.0.113.7"), provider="openai", model="gpt-4o", metered=True, bound_nanos=5)
 
 
 def reason(key: KeySnapshot, ask: PolicyQuery = ASK, now: float = NOW) -> Reason | None:

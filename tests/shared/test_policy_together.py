@@ -2,16 +2,10 @@
 
 from dataclasses import replace
 
-from shared.organization_limits import OrganizationLimits
-from shared.policy import Allow, Charges, Deny, KeySnapshot, PolicyQuery, Reason, evaluate
+from policy_kit import ASK, NOW, OPEN
 
-NOW = 1_800_000_000.0
-OPEN = KeySnapshot(
-    id="key_1", org_id="org_1", name="app", prefix="sk-proxy-a1b2", revoked=False, expires_at=None,
-    paused=False, allowed_providers=frozenset(), allowed_models=(), allowed_networks=(), rate_limit_rpm=None,
-    spend_limit_nanos=None, spend_reset="never",
-)  # fmt: skip
-ASK = PolicyQuery(client_ip=None, provider="openai", model="gpt-4o", metered=True, bound_nanos=5)
+from shared.organization_limits import OrganizationLimits
+from shared.policy import Allow, Charges, Deny, Reason, evaluate
 
 
 def test_limits_of_the_organisation_become_charges_and_free_requests_have_none_of_money() -> None:

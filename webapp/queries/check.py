@@ -92,7 +92,7 @@ def check_request(org_id: str, key_id: str, asked: CheckRequest) -> CheckView:
     size, free = _size(place, asked), place.endpoint is not None and place.endpoint.kind is Kind.FREE
     book = _book(org_id)
     left = None if standing is None else standing.remaining_nanos(key)
-    verdict, bound_nanos, limit = judge(key, asked.ip, slug, model, size, lambda _: left, book, at, free=free)
+    verdict, bound_nanos, limit = judge(key, asked.ip, slug, model, size, lambda _, **__: left, book, at, free=free)
     if isinstance(verdict, Deny):
         deny = verdict
     elif not _is_configured(org_id, slug):

@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from shared import money
 from webapp.schemas.key_rules import KeyRules, in_days
-from webapp.schemas.values import read_dollars, read_moment
+from webapp.schemas.values import dollars_in_json, read_dollars, read_moment
 
 MAX_DAYS = 90
 AMOUNT, END, LIMIT = "spend_limit_boost_usd", "spend_limit_boost_until", "spend_limit_usd"
@@ -99,13 +99,6 @@ def _refuse(field: str, message: str) -> NoReturn:
 Boost = Annotated[
     int,
     BeforeValidator(_read_amount),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "string", "pattern": r"^\s*\d{1,7}(\.\d{1,9})?\s*$"},
-                {"type": "number", "exclusiveMinimum": 0, "maximum": 9_007_199},
-            ]
-        }
-    ),
+    dollars_in_json(exclusiveMinimum=0),
 ]
 BoostEnd = Annotated[datetime, BeforeValidator(_read_end), WithJsonSchema({"type": "string", "format": "date-time"})]

@@ -157,6 +157,12 @@ def read_concurrent(raw: object) -> int:
     return raw
 
 
+def dollars_in_json(**least: int) -> WithJsonSchema:
+    """How an amount is written in JSON; `least` is JSON schema's word for where numbers begin."""
+    written = {"type": "string", "pattern": r"^\s*\d{1,7}(\.\d{1,9})?\s*$"}
+    return WithJsonSchema({"anyOf": [written, {"type": "number", **least, "maximum": 9_007_199}]})
+
+
 def read_dollars(raw: object) -> int:
     """Nano-dollars of a plain amount, given as text or as a number exactly as it was written."""
     if isinstance(raw, bool) or not isinstance(raw, str | int | Decimal):
@@ -266,14 +272,7 @@ Reset = Annotated[str, BeforeValidator(one_of(*RESETS)), Field(json_schema_extra
 Dollars = Annotated[
     int,
     BeforeValidator(read_dollars),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "string", "pattern": r"^\s*\d{1,7}(\.\d{1,9})?\s*$"},
-                {"type": "number", "minimum": 0, "maximum": 9_007_199},
-            ]
-        }
-    ),
+    dollars_in_json(minimum=0),
 ]
 Expiry = Annotated[datetime, BeforeValidator(read_expiry), WithJsonSchema({"type": "string", "format": "date-time"})]
 Day = Annotated[
