@@ -3,12 +3,26 @@
 Header names are lower-case bytes throughout, so that a comparison is a comparison. Nothing here does I/O.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import NamedTuple, Protocol
 
 Header = tuple[bytes, bytes]
 Headers = tuple[Header, ...]
+MAX_PLANNED_NAMES = 60  # what is concluded from the names of more headers is not kept: they are rare, and large
+
+_NAME, _VALUE = itemgetter(0), itemgetter(1)
+
+
+def names_of(headers: Iterable[Header]) -> tuple[bytes, ...]:
+    """Their names, in order."""
+    return tuple(map(_NAME, headers))
+
+
+def values_of(headers: Iterable[Header]) -> Iterator[bytes]:
+    """Their values, in order."""
+    return map(_VALUE, headers)
 
 
 class Client(Protocol):

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from proxyd.gateway import headers, model_cards
+from proxyd.gateway import limit_headers, model_cards
 from proxyd.gateway.rejection import Rejection
 from proxyd.gateway.route import Builtin, BuiltinName
 from proxyd.messages import Header, Response
@@ -40,7 +40,7 @@ def for_key(
     request_id: str,
 ) -> Response | Rejection:
     """Endpoints about the key itself; of its limits and of all that it has spent None is what nobody knows."""
-    own = headers.limits(*limits) if limits is not None else []
+    own = limit_headers.limits(*limits) if limits is not None else []
     if endpoint.name == "models":
         return _json(200, model_cards.listed(key, configured, dialect), request_id, own)
     if endpoint.name == "model":

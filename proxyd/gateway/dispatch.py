@@ -6,7 +6,7 @@ from itertools import chain
 
 from proxyd.accounting.accounting import Accounting
 from proxyd.accounting.records import LedgerUnavailable
-from proxyd.gateway import headers, relay, translated
+from proxyd.gateway import headers, limit_headers, relay, translated
 from proxyd.gateway.attempt import UpstreamAttempt
 from proxyd.gateway.authenticate import query_keys, without_key
 from proxyd.gateway.context import Admission, RequestContext
@@ -175,7 +175,7 @@ def _relayed(attempt: UpstreamAttempt, incoming: Incoming, later: LaterBilling, 
     streaming = (answer.events or asked) and not told
     attempt.start_metering(None if told else answer.coding, streaming=streaming)
     events = streaming and attempt.meter is not None
-    own = headers.limits(admission.charged.rate, admission.charged.spend)
+    own = limit_headers.limits(admission.charged.rate, admission.charged.spend)
     if admission.output_limit is not None:
         own.append((b"x-router-max-tokens", b"%d" % admission.output_limit))
     if admission.tried:

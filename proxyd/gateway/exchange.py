@@ -19,7 +19,7 @@ from typing import Protocol
 
 from proxyd.accounting.accounting import Accounting
 from proxyd.accounting.refusal_log import RefusalLog, Refused
-from proxyd.gateway import builtin_endpoints, headers, model_cards, payload, rejection, upload_links
+from proxyd.gateway import builtin_endpoints, limit_headers, model_cards, payload, rejection, upload_links
 from proxyd.gateway.admission import AdmissionController
 from proxyd.gateway.authenticate import names_a_secret_of_ours
 from proxyd.gateway.body_reader import BodyReader
@@ -30,6 +30,7 @@ from proxyd.gateway.head import head_info
 from proxyd.gateway.limits import Limits
 from proxyd.gateway.rejection import Rejection, rejected, rejected_request
 from proxyd.gateway.route import (
+    FORWARDED,
     Builtin,
     NeedsUpgrade,
     NoUpgrade,
@@ -158,14 +159,13 @@ class Gateway:
         return rejection.response(refused, dialect, request_id)
 
     def _exchange(self, context: RequestContext) -> Response | Rejection:
-        route = context.head.match.route
-        if isinstance(route, Unknown | WrongMethod | NoUpgrade | NeedsUpgrade):
-            self._find_owner(context)
-            return rejection.nowhere(route)
-        if isinstance(route, Builtin) and route.name in builtin_endpoints.PUBLIC:
-            return builtin_endpoints.public(route.name, self._ready, context.id)
-
-        request = context.request
+        route, request = context.head.match.route, context.request
+        if not isinstance(route, FORWARDED):  # what nearly all are
+            if isinstance(route, Unknown | WrongMethod | NoUpgrade | NeedsUpgrade):
+                self._find_owner(context)
+                return rejection.nowhere(route)
+            if isinstance(route, Builtin) and route.name in builtin_endpoints.PUBLIC:
+                return builtin_endpoints.public(route.name, self._ready, context.id)
         if request.query and upload_links.PARAMETER in request.query and isinstance(route, Target):
             digest = self._links.opened(request, route)
         else:
@@ -178,11 +178,11 @@ class Gateway:
             return known
         if context.head.label_fault is not None:
             return rejection.bad_label(context.head.label_fault)
+        if isinstance(route, FORWARDED):
+            return self._forward(context, known, route)
         if isinstance(route, Builtin):
             return self._builtin(route, context, known)
-        if isinstance(route, SessionRoute):
-            return self._sessions.open(context, known, route)
-        return self._forward(context, known, route)
+        return self._sessions.open(context, known, route)
 
     def _find_owner(self, context: RequestContext) -> None:
         """Whose request leads nowhere, if it has a key: whoever looks after that one is to see the slip."""
@@ -286,7 +286,7 @@ class Gateway:
         limits = self._limits.of(key, exact=False)
         if limits is None:
             return refusal
-        return replace(refusal, headers=(*refusal.headers, *headers.limits(*limits)))
+        return replace(refusal, headers=(*refusal.headers, *limit_headers.limits(*limits)))
 
 
 def _set_target(context: RequestContext, target: Target, model: str | None) -> None:

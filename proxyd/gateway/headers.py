@@ -1,15 +1,14 @@
 """Which headers cross the router, in either direction, and which are its own."""
 
-from collections.abc import Callable, Mapping
-from datetime import date
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from operator import itemgetter
 from typing import NamedTuple
 
 from proxyd.gateway.authenticate import KEY_HEADERS, holds_a_secret_of_ours
 from proxyd.gateway.masking import Secrets, masked, masked_headers
-from proxyd.messages import Header, Headers
-from shared import labels, money, periods
-from shared.counters import RateState, SpendState
+from proxyd.messages import MAX_PLANNED_NAMES, Header, Headers, names_of, values_of
+from shared import labels
 
 # RFC 9110 section 7.6.1, and what real software adds to it.
 HOP_BY_HOP = frozenset(
@@ -114,7 +113,6 @@ _REQUEST_IDS = (b"x-request-id", b"request-id")
 _SET_BY_US = frozenset((b"x-ratelimit-limit", b"x-ratelimit-remaining", b"x-ratelimit-reset", b"x-accel-buffering"))
 _OURS: tuple[Header, ...] = ((b"accept-encoding", b"identity"), (b"via", b"1.1 enterprise-router"))
 _COMMON_CONNECTION = frozenset((b"keep-alive", b"close", b"Keep-Alive", b"Close"))  # these name no header that crosses
-_MAX_CACHED_NAMES = 60  # names; who sends more is rare, and would make a large cache
 
 
 def outgoing(headers: Headers, extra: tuple[Header, ...]) -> list[Header]:
@@ -124,7 +122,7 @@ def outgoing(headers: Headers, extra: tuple[Header, ...]) -> list[Header]:
     """
     positions, names, *_ = _plan(_plan_request, headers)
     kept = [headers[position] for position in positions]
-    if holds_a_secret_of_ours(b"\n".join([value for _, value in kept])):
+    if holds_a_secret_of_ours(b"\n".join(values_of(kept))):
         kept = [header for header in kept if not holds_a_secret_of_ours(header[1])]
         names = frozenset([name for name, _ in kept])
     kept += [header for header in extra if header[0] not in names]
@@ -155,31 +153,46 @@ class ResponseHeaders(NamedTuple):
 
 def read_response_headers(headers: Headers, secrets: Secrets) -> ResponseHeaders:
     """Look through the headers of an answer, and mask the real credentials, should a provider repeat one."""
-    names = tuple([name for name, _ in headers])
-    plan = _plan_response_cached(names) if len(names) <= _MAX_CACHED_NAMES else _plan_response(names)
+    names = names_of(headers)
+    plan = _plan_response_cached(names) if len(names) <= MAX_PLANNED_NAMES else _plan_response(names)
     for position in plan.steering:
         if headers[position][1] not in _COMMON_CONNECTION:
             plan = _plan_response(names, connection_named(headers))
-    kept_at, overlaps, id_names, _, types, codings, ids = plan
-    events, plain, coding, request_id = False, not types, None, None
-    html = False
-    for position in types:
-        kind = headers[position][1][:17].lower()
-        if kind == b"text/event-stream":
-            events = True
-        elif kind[:10] == b"text/plain":
-            plain = True
-        elif kind[:9] == b"text/html" or kind[:13] == b"image/svg+xml" or kind[:15] == b"application/xht":
-            html = True
+    pick, overlaps, id_names, _, types, codings, ids = plan
+    kind, coding, request_id = _UNTOLD, None, None
+    if types:
+        kinds = [_kind_of(headers[position][1][:_KIND_BYTES]) for position in types]
+        kind = kinds[0] if len(kinds) == 1 else _Kind(*map(any, zip(*kinds, strict=True)))
     for position in codings:
         value = headers[position][1].strip().lower()
         coding = coding or (None if value in (b"", b"identity") else value)
     if ids:
         request_id = masked(headers[ids[0]][1], secrets)[:128].decode("latin-1")  # no half of a credential stays
-    kept = masked_headers([headers[position] for position in kept_at], secrets)
-    if html:
+    kept = masked_headers([*pick(headers)], secrets)
+    events, plain, page = kind
+    if page:
         kept.append(_NO_PAGE)
     return ResponseHeaders(kept, overlaps, id_names, events, plain, coding, request_id)
+
+
+class _Kind(NamedTuple):
+    """What an answer says that it is, as far as it matters."""
+
+    events: bool
+    plain: bool  # text, or nothing is said
+    page: bool  # what a browser runs
+
+
+_UNTOLD = _Kind(events=False, plain=True, page=False)
+_KIND_BYTES = 17  # of the longest that is told from others
+_PAGES = (b"text/html", b"image/svg+xml", b"application/xht")
+
+
+@lru_cache(maxsize=256)
+def _kind_of(beginning: bytes) -> _Kind:
+    """By the beginning of a Content-Type."""
+    kind = beginning.lower()
+    return _Kind(kind == b"text/event-stream", kind.startswith(b"text/plain"), kind.startswith(_PAGES))
 
 
 def returned(answer: ResponseHeaders, own: list[Header], request_id: bytes) -> list[Header]:
@@ -201,7 +214,7 @@ def returned(answer: ResponseHeaders, own: list[Header], request_id: bytes) -> l
 class _ResponsePlan(NamedTuple):
     """What the names of an answer's headers tell: which cross, and where the others of interest stand."""
 
-    kept: tuple[int, ...]  # by position
+    pick: Callable[[Headers], Sequence[Header]]  # those that cross
     overlaps: bool
     id_names: tuple[bytes, ...]
     steering: tuple[int, ...]  # where `Connection` stands
@@ -217,7 +230,7 @@ def _plan_response(names: tuple[bytes, ...], named: frozenset[bytes] = frozenset
     crossing = {names[i] for i in kept}
     missing = tuple([name for name in _REQUEST_IDS if name not in crossing])
     return _ResponsePlan(
-        tuple(kept),
+        itemgetter(*kept) if len(kept) > 1 else lambda headers: [headers[i] for i in kept],
         not _SET_BY_US.isdisjoint(crossing),
         missing if len(missing) == len(_REQUEST_IDS) else (*missing, b"x-router-request-id"),
         _places(names, b"connection"),
@@ -243,8 +256,8 @@ Planner = Callable[[tuple[bytes, ...], frozenset[bytes]], _RequestPlan]
 
 def _plan(planner: Planner, headers: Headers) -> _RequestPlan:
     """Which of these headers cross. What `Connection` names is decided each time."""
-    names = tuple([name for name, _ in headers])
-    plan = _plan_cached(planner, names) if len(names) <= _MAX_CACHED_NAMES else planner(names, frozenset())
+    names = names_of(headers)
+    plan = _plan_cached(planner, names) if len(names) <= MAX_PLANNED_NAMES else planner(names, frozenset())
     for position in plan.steering:
         if headers[position][1] not in _COMMON_CONNECTION:
             return planner(names, connection_named(headers))
@@ -265,29 +278,6 @@ def _plan_request(names: tuple[bytes, ...], named: frozenset[bytes]) -> _Request
 
 def _places(names: tuple[bytes, ...], *wanted: bytes) -> tuple[int, ...]:
     return tuple([position for position, name in enumerate(names) if name in wanted])
-
-
-def limits(rate: RateState | None, spend: SpendState | None) -> list[Header]:
-    """The headers that tell a client what is left of its limits."""
-    own: list[Header] = []
-    if rate is not None:
-        limit, remaining, resets_at = rate
-        own = [
-            (b"x-ratelimit-limit", b"%d" % limit),
-            (b"x-ratelimit-remaining", b"%d" % remaining),
-            (b"x-ratelimit-reset", b"%d" % resets_at),
-        ]
-    if spend is not None and spend.limit_nanos is not None:
-        own.append((b"x-spend-remaining", money.to_usd(spend.remaining_nanos or 0).encode()))
-        own += _of_spend_limit(spend.limit_nanos, spend.resets_on)
-    return own
-
-
-@lru_cache(maxsize=1024)
-def _of_spend_limit(limit_nanos: int, resets_on: date | None) -> tuple[Header, ...]:
-    """What stays the same until a key is edited or its period ends."""
-    limit = (b"x-spend-limit", money.to_usd(limit_nanos).encode())
-    return (limit,) if resets_on is None else (limit, (b"x-spend-reset", b"%d" % periods.unix(resets_on)))
 
 
 def encode(headers: Mapping[str, str]) -> list[Header]:

@@ -137,19 +137,23 @@ def _may_be_last(piece: bytes, closing: bytes) -> bool:
 
 def buffered(attempt: UpstreamAttempt) -> bytes:
     """A complete answer, whose length was told and is modest. What breaks it off is raised; the attempt has ended."""
-    meter = attempt.meter
-    shown: list[bytes] = []
+    meter, call = attempt.meter, attempt.call
     try:
-        shown += [data if meter is None else meter.feed(data) for data in attempt.call.chunks()]
+        if call.has_arrived():
+            shown = call.take_arrived()
+            if meter is not None:
+                shown = meter.feed(shown)
+        else:
+            shown = b"".join([data if meter is None else meter.feed(data) for data in call.chunks()])
     except Exception as error:
         end_broken(attempt, error)
         raise
     finally:
-        attempt.call.close()  # the next request need not wait for our accounting to have its connection
+        call.close()  # the next request need not wait for our accounting to have its connection
     if meter is not None:
-        shown.append(meter.end())
+        shown += meter.end()
     attempt.end("ok" if attempt.succeeded else "provider_error")
-    return blanked(b"".join(shown), attempt.admission.secrets)
+    return blanked(shown, attempt.admission.secrets)
 
 
 def document(attempt: UpstreamAttempt, coding: bytes | None, max_bytes: int) -> bytes:

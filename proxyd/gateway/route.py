@@ -90,6 +90,9 @@ class Unified:
     fallback: str | None = None  # the provider of models that nobody knows; None: they are refused
 
 
+FORWARDED = (Unified, Target)  # to a provider
+
+
 @dataclass(frozen=True, slots=True)
 class Unknown:
     """Nothing is here; `detail` helps whoever has the base URL wrong."""

@@ -32,6 +32,7 @@ _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\Z)', re.DOTALL)  # one that nev
 _NEXT_BRACKET = re.compile(rb'(?:[^"{}\[\]]++|"(?:[^"\\]++|\\.)*+"){0,1000}+[{}\[\]]?', re.DOTALL)
 COLON = re.compile(rb"\s*:\s*")
 _ONLY_OBJECTS = frozenset({dict})
+_ONCE = frozenset({1})
 _SPACE = b" \t\r\n"
 NONE_NESTED: Mapping[str, tuple[bytes, ...]] = {}
 _leisure = [False]
@@ -80,9 +81,9 @@ def _may_repeat(body: bytes, document: Mapping[str, Any], nested: Mapping[str, t
     if len(document) > _MANY_NAMES or (b"\\u00" in body and _SPELT_LETTER.search(body)):
         return True
     searches = 0
-    for name in document:
-        quoted = quoted_name(name)
-        count = body.count(quoted)
+    quoted_names = [*map(quoted_name, document)]
+    counts = [*map(body.count, quoted_names)]
+    for quoted, count in () if _ONCE.issuperset(counts) else zip(quoted_names, counts, strict=True):
         if count != 1:
             searches += 1
             if count == 0 or searches > _MANY_SEARCHES or len(_as_name(quoted).findall(body)) != 1:

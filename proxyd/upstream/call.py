@@ -143,6 +143,11 @@ class Call:
                 self._failure = error  # raised where the body is read
         return decoder is not None and decoder.done
 
+    def take_arrived(self) -> bytes:
+        """The whole body, once `has_arrived` has said that it is here."""
+        payload, self._payload = self._payload, b""
+        return payload
+
     def has_begun(self) -> bool:
         """Whether some of the body is here already."""
         return bool(self._buffer or self._payload)

@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 
 from proxyd.bodies.memory import BodyMemory
 from proxyd.bodies.parser import BodyParser
-from proxyd.gateway import headers, hints
+from proxyd.gateway import headers, hints, limit_headers
 from proxyd.gateway.attempt import UpstreamAttempt
 from proxyd.gateway.authenticate import names_a_secret_of_ours, without_keys
 from proxyd.gateway.context import Admission, RequestContext
@@ -148,7 +148,7 @@ class SessionOpener:
         if self._dispatcher.failover.health.resting:
             self._dispatcher.failover.health.works(admission.credential, context.model)
         limits = self._limits.of(admission.known.key, exact=False)
-        own += [] if limits is None else headers.limits(*limits)
+        own += [] if limits is None else limit_headers.limits(*limits)
         turns = Turns(self._sessions.accounting, self._sessions.admission, self._sessions, context, admission)
         conversation = self._conversation(turns, route)
         context.request.client.on_gone(None)

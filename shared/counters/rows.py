@@ -153,14 +153,13 @@ class KeyRow:
         entry = self.days.get(day)
         if entry is None:
             entry = self.days[day] = [0, 0]
-        spent_before, held_before = entry
-        if not 0 <= held_before + held <= MAX_NANOS:
-            held = max(0, min(held_before + held, MAX_NANOS)) - held_before
-        spent = min(spent, MAX_NANOS - spent_before)
-        entry[0] = spent_before + spent
-        entry[1] = held_before + held
-        period = self._period
-        if period is not None and period.start <= day < period.end:
+        spent_after, held_after = entry[0] + spent, entry[1] + held
+        if spent_after > MAX_NANOS or not 0 <= held_after <= MAX_NANOS:
+            spent_after, held_after = min(spent_after, MAX_NANOS), max(0, min(held_after, MAX_NANOS))
+            spent, held = spent_after - entry[0], held_after - entry[1]
+        entry[0] = spent_after
+        entry[1] = held_after
+        if (period := self._period) is not None and period[0] <= day < period[1]:  # its start and its end
             self._spent += spent
             self._held += held
         if day != self._older_of[0]:
@@ -193,10 +192,15 @@ class KeyRow:
             self._book(day, nanos, 0)
 
     def rate(self, moment: Moment, rpm: int) -> RateState:
-        used = self.window.count(moment.second)
+        self.window.count(moment.second)
+        return self._rate(moment, rpm)
+
+    def _rate(self, moment: Moment, rpm: int) -> RateState:
+        """The same where the window was counted at this moment before."""
+        window = self.window
         # Rounded up, so that the second it names is never too early.
-        resets_at = -int(-(moment.wall + self.window.empty_in(moment.steady)) // 1)
-        return RateState(rpm, max(0, rpm - used), resets_at)
+        resets_at = -int(-(moment.wall + window.empty_in(moment.steady)) // 1)
+        return RateState(rpm, max(0, rpm - window.total), resets_at)
 
     def decide(self, charge: Charge, context: BatchContext) -> Decision | None:
         """What refuses a charge before its request is counted; None: nothing does."""
@@ -268,7 +272,7 @@ class KeyRow:
         if charge.bound_nanos:
             self._book(day, 0, charge.bound_nanos)
         self.in_flight += 1
-        rate = None if charge.rate_limit_rpm is None else self.rate(moment, charge.rate_limit_rpm)
+        rate = None if charge.rate_limit_rpm is None else self._rate(moment, charge.rate_limit_rpm)
         spend, limit = None, charge.spend_limit_nanos
         if limit is not None:
             period = period_of_day(charge.spend_reset, day)
@@ -285,10 +289,7 @@ class KeyRow:
 
 
 def spend_state(period: Period, limit_nanos: int | None, spent: int, held: int) -> SpendState:
-    remaining = None
-    if limit_nanos is not None:
-        remaining = limit_nanos - spent - held
-        remaining = max(remaining, 0)
+    remaining = None if limit_nanos is None else max(limit_nanos - spent - held, 0)
     if spent > MAX_NANOS or held > MAX_NANOS:
         spent, held = min(spent, MAX_NANOS), min(held, MAX_NANOS)
     return SpendState(limit_nanos, spent, held, remaining, period.start_date, period.resets_on)

@@ -10,12 +10,12 @@ class Window:
     second more would refuse as well. A second later than now (another boot's, before rows are told) counts as now.
     """
 
-    __slots__ = ("_total", "buckets", "changes")
+    __slots__ = ("buckets", "changes", "total")
 
     def __init__(self, buckets: dict[int, int]) -> None:
         self.buckets = buckets  # in order of time; changed by methods only
         self.changes = 0  # how often another bucket than the last one was changed
-        self._total = sum(buckets.values())
+        self.total = sum(buckets.values())
 
     @property
     def last(self) -> tuple[int, int]:
@@ -37,21 +37,21 @@ class Window:
                 if late:
                     buckets[second] = buckets.get(second, 0) + late
                 self._replace(buckets)
-        return self._total
+        return self.total
 
     def acquire(self, second: int, limit: int, seconds: int = WINDOW_SECONDS, amount: int = 1) -> bool:
         """Count `amount` requests if that many fit."""
         if self.count(second, seconds) + amount > limit:
             return False
         self.buckets[second] = self.buckets.get(second, 0) + amount
-        self._total += amount
+        self.total += amount
         return True
 
     def set_last(self, requests: int) -> None:
         """There are so many in the last bucket now."""
         second, before = self.last
         self.buckets[second] = requests
-        self._total += requests - before
+        self.total += requests - before
 
     def add(self, second: int, amount: int) -> None:
         """Count requests that were admitted elsewhere, at a second that may be past."""
@@ -71,7 +71,7 @@ class Window:
 
     def wait(self, steady: float, limit: int, seconds: int = WINDOW_SECONDS) -> float:
         """Seconds until one request more fits, if none is sent meanwhile; `count` was asked before."""
-        left = self._total
+        left = self.total
         for at, count in self.buckets.items():
             left -= count
             if left < limit:
@@ -85,4 +85,4 @@ class Window:
     def _replace(self, buckets: dict[int, int]) -> None:
         self.buckets = buckets
         self.changes += 1
-        self._total = sum(buckets.values())
+        self.total = sum(buckets.values())

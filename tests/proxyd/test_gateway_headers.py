@@ -4,7 +4,8 @@ from datetime import date
 
 import pytest
 
-from proxyd.gateway.headers import ResponseHeaders, limits, outgoing, read_response_headers, returned
+from proxyd.gateway.headers import ResponseHeaders, outgoing, read_response_headers, returned
+from proxyd.gateway.limit_headers import limits
 from proxyd.gateway.masking import MASK, masked_headers
 from proxyd.messages import Header, Headers
 from shared import keys, money

@@ -4,10 +4,11 @@ The law of this module: what could be read in two ways raises `ProtocolError`, a
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-from proxyd.messages import Incoming
+from proxyd.messages import MAX_PLANNED_NAMES, Incoming, names_of
 from proxyd.wire.http1.body import ChunkedDecoder, ChunkLimits, CloseDecoder, Decoder, LengthDecoder, ProtocolError
 from proxyd.wire.http1.fields import STRAY_LINE_BREAK, Fields, keeps_alive
 
@@ -48,6 +49,14 @@ def find_response_head(buffer: bytes, seen_bytes: int, limit_bytes: int) -> int:
     return size if end >= 0 else -1
 
 
+def _places(names: tuple[bytes, ...]) -> tuple[int, ...]:
+    """Where the fields stand that frame a message or steer the connection."""
+    return tuple([place for place, name in enumerate(names) if name in STEERING])
+
+
+_steering = lru_cache(maxsize=1024)(_places)  # a provider sends the same names with every answer
+
+
 def parse_response_head(head: bytes, method: str) -> ResponseHead:
     """Parse a head up to and with its empty line; `method` is the request's. Raises `ProtocolError`."""
     http_11 = head.startswith(b"HTTP/1.1 ")
@@ -62,7 +71,7 @@ def parse_response_head(head: bytes, method: str) -> ResponseHead:
     except HttpParserError:
         raise ProtocolError("The response's head is malformed") from None
     status = parser.get_status_code()
-    headers = fields.headers
+    headers = tuple(fields.headers)
     if not 100 <= status <= 599:
         raise ProtocolError("The response's status code is out of range")
     if len(headers) > HEADERS_LIMIT:
@@ -70,9 +79,9 @@ def parse_response_head(head: bytes, method: str) -> ResponseHead:
     length: int | None = None
     codings: list[bytes] = []
     connection: list[bytes] = []
-    for name, value in headers:
-        if name not in STEERING:
-            continue
+    names = names_of(headers)
+    for place in _steering(names) if len(names) <= MAX_PLANNED_NAMES else _places(names):
+        name, value = headers[place]
         if name == b"content-length":
             if not value.isdigit():
                 raise ProtocolError("The response's Content-Length is malformed")
@@ -88,7 +97,7 @@ def parse_response_head(head: bytes, method: str) -> ResponseHead:
         # A length here belies the status; what follows on that connection cannot be trusted to be the next response.
         return ResponseHead(
             status,
-            tuple(headers),
+            headers,
             0,
             chunked=False,
             bodiless=True,
@@ -98,4 +107,4 @@ def parse_response_head(head: bytes, method: str) -> ResponseHead:
     chunked = bool(codings)
     delimited = bodiless or chunked or length is not None
     keep_alive = keep_alive and delimited and not (status == 304 and (chunked or length))
-    return ResponseHead(status, tuple(headers), length, chunked, bodiless, keep_alive)
+    return ResponseHead(status, headers, length, chunked, bodiless, keep_alive)

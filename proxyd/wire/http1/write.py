@@ -7,11 +7,9 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 from http import HTTPStatus
-from operator import itemgetter
 
-from proxyd.messages import Header
+from proxyd.messages import Header, names_of
 
-_NAME = itemgetter(0)
 _BETWEEN_NAME_AND_VALUE = b": "
 _BETWEEN_LINES = b"\r\n"
 _LINE_BREAKERS = re.compile(rb"[\r\n\0]")
@@ -61,7 +59,7 @@ _remembered_line = lru_cache(maxsize=256)(_request_line)
 
 
 def _fields(headers: Sequence[Header], ours: frozenset[bytes]) -> bytes:
-    if not ours.isdisjoint(map(_NAME, headers)):
+    if not ours.isdisjoint(names_of(headers)):
         headers = [field for field in headers if field[0] not in ours]
     if not headers:
         return b""

@@ -1,0 +1,31 @@
+"""What a client is told with each answer of its limits, in the words of rate limits everywhere."""
+
+from datetime import date
+from functools import lru_cache
+
+from proxyd.messages import Header
+from shared import money, periods
+from shared.counters import RateState, SpendState
+
+
+def limits(rate: RateState | None, spend: SpendState | None) -> list[Header]:
+    """The headers that tell a client what is left of its limits."""
+    own: list[Header] = []
+    if rate is not None:
+        limit, remaining, resets_at = rate
+        own = [
+            (b"x-ratelimit-limit", b"%d" % limit),
+            (b"x-ratelimit-remaining", b"%d" % remaining),
+            (b"x-ratelimit-reset", b"%d" % resets_at),
+        ]
+    if spend is not None and spend.limit_nanos is not None:
+        own.append((b"x-spend-remaining", money.to_usd(spend.remaining_nanos or 0).encode()))
+        own += _of_spend_limit(spend.limit_nanos, spend.resets_on)
+    return own
+
+
+@lru_cache(maxsize=1024)
+def _of_spend_limit(limit_nanos: int, resets_on: date | None) -> tuple[Header, ...]:
+    """What stays the same until a key is edited or its period ends."""
+    limit = (b"x-spend-limit", money.to_usd(limit_nanos).encode())
+    return (limit,) if resets_on is None else (limit, (b"x-spend-reset", b"%d" % periods.unix(resets_on)))
