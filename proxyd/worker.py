@@ -117,9 +117,9 @@ class PoolWorker(Worker):  # type: ignore[misc] # gunicorn publishes no types
         parts: WorkerParts = self.wsgi
         listener = self.sockets[0].sock
         server = Server(parts.handler, parts.on_error, [listener], parts.limits)
-        # What was loaded until now stays, and hardly anything that a request makes holds itself. To look for it after
-        # every 700 values took 4 % of a worker's time where each request was of another key.
-        gc.collect()
+        # What was loaded until now stays, in pages that workers share until somebody looks through them; and hardly
+        # anything that a request makes holds itself. To look for it after every 700 values took 4 % of a worker's time
+        # where each request was of another key.
         gc.freeze()
         gc.set_threshold(*COLLECT_AFTER)
         server.start()
