@@ -90,6 +90,7 @@ _GEMINI = {
 _MAXIMA: dict[str, dict[str, int]] = {"openai": _OPENAI, "anthropic": _ANTHROPIC, "gemini": _GEMINI}
 # What a provider takes as limit where that is less than the ceiling: with more, the request is refused.
 _ACCEPTED: dict[str, dict[str, int]] = {
+    "openai": {"gpt-4o-2024-05-13": 4_096},
     "anthropic": {
         "claude-v1": 4_096,
         "claude-2": 4_096,

@@ -65,6 +65,11 @@ class MeteredAttempt:
         """Whether the provider's status says so."""
         return self.status is not None and self.status < 400
 
+    @property
+    def served(self) -> bool:
+        """Whether it says that the request was answered, and not where to ask."""
+        return self.status is not None and self.status < 300
+
     def note_progress(self) -> None:
         """Once a second, leave a note of what a running stream has cost, for whoever finds it if we die."""
         at = time.monotonic()
@@ -88,7 +93,7 @@ class MeteredAttempt:
         except Exception:  # A fault of our own in what meters or prices must leave no hold behind.
             log.exception("an answer could not be metered; it is charged what it can cost at most")
             self.meter = None
-            cost_nanos = (self.admission.bound_nanos or 0) if self.status is not None and self.status < 400 else 0
+            cost_nanos = (self.admission.bound_nanos or 0) if self.served else 0
             settlement = self._settlement(outcome, sent_status)._replace(flags=("estimated",), cost_nanos=cost_nanos)
         self.ended = True
         self._accounting.settle(self.context.seq, settlement)
@@ -143,11 +148,11 @@ class MeteredAttempt:
     def _is_billed(self, outcome: str, meter: UsageSource) -> bool:
         """Whether an answer without usage costs what was delivered.
 
-        Providers do not bill what failed, unless they say so; what broke off, by an error event as well, is charged as
-        far as it came. Whoever leaves before an answer began has made the provider work all the same: the input is
-        charged at least.
+        Providers do not bill what failed, or was sent elsewhere, unless they say so; what broke off, by an error event
+        as well, is charged as far as it came. Whoever leaves before an answer began has made the provider work all the
+        same: the input is charged at least.
         """
-        answered = self.succeeded if self.status is not None else outcome == "client_gone"
+        answered = self.served if self.status is not None else outcome == "client_gone"
         return answered and (not meter.failed or meter.wrote)
 
     def _cost(self, usage: pricing.Usage) -> pricing.Cost:

@@ -55,21 +55,9 @@ class Call:
     """One exchange: `start`, then `chunks`, then always `close`. `abort` may come at any time, from anywhere."""
 
     __slots__ = (
-        "_aborted",
-        "_body_error",
-        "_buffer",
-        "_connection",
-        "_decoder",
-        "_failure",
-        "_head",
-        "_outgoing",
-        "_payload",
-        "_pool",
-        "_sender",
-        "first_byte_seconds",
-        "sending",
-        "sent",
-    )
+        "_aborted", "_body_error", "_buffer", "_connection", "_decoder", "_failure", "_head", "_outgoing", "_payload",
+        "_pool", "_sender", "first_byte_seconds", "sending", "sent",
+    )  # fmt: skip
 
     def __init__(self, pool: Pool, outgoing: Outgoing) -> None:
         self._pool = pool

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from shared.money import MAX_NANOS
-from shared.output_limits import UNKNOWN_MODEL, output_maximum
+from shared.output_limits import UNKNOWN_MODEL, accepted_limit, output_maximum
 from shared.pricing.own import PriceBook
 from shared.pricing.rates import bound_sheet, own_price
 from shared.pricing.sheets import BoundSheet, Ceiling
@@ -124,7 +124,8 @@ def fitting_output_limit(
 
     None: the client set a limit itself, nothing is billed for output, the price is unknown, or the model's maximum
     fits into an eighth of what remains. Otherwise the largest limit whose bound fits into that eighth, but not less
-    than 4,096 (or the model's maximum, if that is smaller) while that fits into what remains. When not even 16 tokens
+    than 4,096 (or the model's maximum, if that is smaller) while that fits into what remains, and not more than the
+    provider is known to take. When not even 16 tokens
     fit into the eighth and 4,096 not into the whole, the answer is those 4,096: the request is then refused, and the
     refusal tells what it would have needed.
     """
@@ -139,7 +140,7 @@ def fitting_output_limit(
     least = min(MINIMUM_LIMIT, maximum)
     in_the_share = parts.fitting(remaining_nanos // SHARE)
     if in_the_share >= least or (SMALLEST_LIMIT <= in_the_share < least and parts.nanos(least) > remaining_nanos):
-        return in_the_share
+        return min(in_the_share, accepted_limit(provider_slug, model))
     return least
 
 

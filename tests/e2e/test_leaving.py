@@ -139,6 +139,17 @@ def test_w6_an_error_that_cannot_be_read_is_kept_back(
     assert row_of(lab, key_id)["outcome"] == "provider_error"
 
 
+@pytest.mark.parametrize("status", [302, 307])
+def test_a_redirect_is_passed_on_and_costs_nothing(lab: Router, provider: ScriptedProvider, status: int) -> None:
+    key_id, key = lab.create_key(name="elsewhere", spend_limit_usd="1")
+    provider.play(lambda line, _: line.send(reply(status, b"{}", b"Location: https://elsewhere.example/")))
+    with dial(lab) as line:
+        line.send(chat_request(key, "word " * 2_000))
+        assert line.answer().status == status
+    row = row_of(lab, key_id)
+    assert (row["cost_nanos"], row["status"], row["flags"]) == (0, status, [])
+
+
 def test_w6_an_error_that_inflates_takes_neither_time_nor_memory(lab: Router, provider: ScriptedProvider) -> None:
     _, key = lab.create_key(name="bomb")
     (worker,) = lab.worker_pids()

@@ -10,6 +10,7 @@ from shared.catalog import output_maximum
 from shared.money import MAX_NANOS
 from shared.pricing import Size, Usage, cost, fitting_output_limit
 from shared.pricing.bound import CONTEXT_TOKENS, IMAGE_TOKENS, MINIMUM_LIMIT, Bound, explain
+from shared.pricing.own import OwnPrice
 
 AT = datetime(2026, 11, 24, 12, tzinfo=UTC).timestamp()
 MODELS = [
@@ -180,6 +181,17 @@ def test_no_limit_is_set_when_the_maximum_fits_into_an_eighth() -> None:
 def test_the_limit_fits_into_an_eighth_of_what_remains() -> None:
     remaining = 8 * 5_000 * 10_000
     assert limit_for(remaining) == 5_000
+
+
+@pytest.mark.parametrize("model", ["gpt-4o-2024-05-13", "gpt-9-of-tomorrow"])
+def test_no_more_is_set_than_the_provider_is_known_to_take(model: str) -> None:
+    """The first snapshot of GPT-4o refuses more than 4,096; of a model that nobody knows, nothing else is known."""
+    book = {("openai", model): OwnPrice("price_1", model, (("input_tokens", "2.5"), ("output_tokens", "10")))}
+    limits = {
+        fitting_output_limit("openai", model, Size(0, overhead_tokens=0), at=AT, remaining_nanos=nanos, book=book)
+        for nanos in range(10**9, 10**10, 10**9)
+    }
+    assert limits - {None} == {4_096}
 
 
 def test_at_least_4096_tokens_are_given_while_they_fit_at_all() -> None:
