@@ -112,6 +112,7 @@ _NO_PAGE: Header = (b"content-security-policy", b"sandbox; default-src 'none'")
 _REQUEST_IDS = (b"x-request-id", b"request-id")
 # What we may set of those that a provider may set as well.
 _SET_BY_US = frozenset((b"x-ratelimit-limit", b"x-ratelimit-remaining", b"x-ratelimit-reset", b"x-accel-buffering"))
+_OF_TOKENS = (b"x-ratelimit-limit-tokens", b"x-ratelimit-remaining-tokens", b"x-ratelimit-reset-tokens")
 _OURS: tuple[Header, ...] = ((b"accept-encoding", b"identity"), (b"via", b"1.1 enterprise-router"))
 _COMMON_CONNECTION = frozenset((b"keep-alive", b"close", b"Keep-Alive", b"Close"))  # these name no header that crosses
 _MAX_CACHED_NAMES = 60  # names; who sends more is rare, and would make a large cache
@@ -218,7 +219,7 @@ def _plan_response(names: tuple[bytes, ...], named: frozenset[bytes] = frozenset
     missing = tuple([name for name in _REQUEST_IDS if name not in crossing])
     return _ResponsePlan(
         tuple(kept),
-        not _SET_BY_US.isdisjoint(crossing),
+        not _SET_BY_US.isdisjoint(crossing) or not crossing.isdisjoint(_OF_TOKENS),
         missing if len(missing) == len(_REQUEST_IDS) else (*missing, b"x-router-request-id"),
         _places(names, b"connection"),
         _places(names, b"content-type"),
@@ -267,7 +268,7 @@ def _places(names: tuple[bytes, ...], *wanted: bytes) -> tuple[int, ...]:
     return tuple([position for position, name in enumerate(names) if name in wanted])
 
 
-def limits(rate: RateState | None, spend: SpendState | None) -> list[Header]:
+def limits(rate: RateState | None, spend: SpendState | None, tokens: RateState | None = None) -> list[Header]:
     """The headers that tell a client what is left of its limits."""
     own: list[Header] = []
     if rate is not None:
@@ -280,6 +281,8 @@ def limits(rate: RateState | None, spend: SpendState | None) -> list[Header]:
     if spend is not None and spend.limit_nanos is not None:
         own.append((b"x-spend-remaining", money.to_usd(spend.remaining_nanos or 0).encode()))
         own += _of_spend_limit(spend.limit_nanos, spend.resets_on)
+    if tokens is not None:
+        own += [(name, b"%d" % number) for name, number in zip(_OF_TOKENS, tokens, strict=True)]
     return own
 
 

@@ -5,7 +5,8 @@ from typing import Any
 
 from shared.counters.moments import Moment, period_of_day
 from shared.counters.redis import script
-from shared.counters.rows import KeyRow, spend_state
+from shared.counters.rows import KeyRow
+from shared.counters.states import spend_state
 from shared.counters.values import (
     Admitted,
     Batch,
@@ -73,12 +74,12 @@ def batch_arguments(batch: Batch, day: int) -> Arguments:
 def _end_arguments(ends: Sequence[End]) -> Arguments:
     arguments: Arguments = [len(ends)]
     for end in ends:
-        *always, tokens = end
-        if tokens is None:
-            arguments += always
+        change = end.tokens
+        if change is None:
+            arguments += end[:8]
         else:
-            number, key_id, day, held, cost, uncount, requests, org_id = always
-            arguments += (number, key_id, day, held, cost, uncount, requests + script.TOKENS_FOLLOW, org_id, *tokens)
+            number, key_id, day, held, cost, uncount, requests, org_id, _ = end
+            arguments += (number, key_id, day, held, cost, uncount, requests + script.TOKENS_FOLLOW, org_id, *change)
     return arguments
 
 

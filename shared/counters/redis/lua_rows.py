@@ -75,6 +75,10 @@ local function write()
         for _ = 1, 3 do table.remove(all, i) end
       end
     end
+    if one[7] then
+      local left = weighed(one[7], second, WINDOW)
+      one[7] = #left > 0 and left or nil
+    end
     redis.call('SET', base .. 'key:' .. id, cmsgpack.pack(one))
   end
   -- Whoever takes these counters away one day has to know which rows there are.
