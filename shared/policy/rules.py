@@ -129,7 +129,7 @@ def tokens_not_bounded(key: KeySnapshot, query: PolicyQuery, now: float) -> Deny
         return None
     if query.model is None:
         what, cure = "a request without a model", "Name the model, or use"
-    elif query.unpriced is not None and hides_tokens(query.unpriced):
+    elif query.unpriced is not None and not query.unpriced.endswith(_BILLED) and hides_tokens(query.unpriced):
         what, cure = f"{query.unpriced} ({query.model}, {query.provider})", "Leave it out, or use"
     else:
         return None  # what has no price alone

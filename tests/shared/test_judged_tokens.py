@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from shared.counters import RateState, SpendState, TokenRateLimited
 from shared.judgement import judge, refused
-from shared.policy import Allow, Deny, KeySnapshot, Reason
+from shared.policy import Allow, Deny, KeySnapshot, PolicyQuery, Reason, evaluate
 from shared.pricing import Bound, Size, TokenBound
 
 NOW = 1_795_521_600.0  # 2026-11-24T12:00:00Z
@@ -70,6 +70,13 @@ def test_what_hides_its_tokens_is_refused_by_name() -> None:
     assert isinstance(nameless, Deny)
     assert "a request without a model" in nameless.sentence()
     assert isinstance(judged(TOKENS, TEXT, "nobody-has-heard-of-it"), Allow), "no price is needed"
+
+
+def test_a_session_is_refused_for_what_hides_its_tokens_and_not_for_a_price() -> None:
+    """Its handshake has no size: what it may bring is told by name."""
+    for unpriced, allowed in (("a Live session", False), ("input_audio_tokens", True), (None, True)):
+        query = PolicyQuery(None, "openai", "gpt-realtime", metered=True, unpriced=unpriced)
+        assert isinstance(evaluate(TOKENS, query, NOW), Allow) == allowed
 
 
 def test_an_endpoint_that_is_not_metered_is_refused_where_tokens_are_limited() -> None:
