@@ -1,4 +1,4 @@
-"""Where a bound does not fit: whose output limit it is made of, whether the provider itself counts less input."""
+"""Where a bound does not fit: whose output limit it is made of, whether its provider counts less, and what is told."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace

@@ -9,9 +9,10 @@ from gateway_kit import CHAT, GOOD, REFUSED, Gate, Provider
 from ledger_kit import attempt, settlement
 from sqlalchemy import Engine
 
+from proxyd.accounting.journal import JournalUnavailable
 from proxyd.accounting.journal_reader import read_tail
 from proxyd.accounting.records import EndRecord, crashed, used_tokens
-from shared.counters import Admitted, Decision, RateBucket, TokenChange, TokenRateLimited
+from shared.counters import Admitted, Batch, CountersUnavailable, Decision, RateBucket, TokenChange, TokenRateLimited
 from shared.keys import NewKey
 from shared.sealing import Sealer
 
@@ -85,6 +86,33 @@ def test_what_was_never_sent_uses_none(router: Router, worker: Worker) -> None:
     worker.accounting.void(seq)
     worker.accounting.flush()
     assert counted(router) == 0
+
+
+def test_what_was_counted_and_never_begun_is_given_back(
+    router: Router, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its journal could not be written, or the answer of the counters was lost."""
+
+    def full(*_: object) -> None:
+        raise JournalUnavailable("full")
+
+    real = worker.counters.apply_batch
+
+    def lost(batch: Batch) -> list[Decision]:
+        real(batch)
+        raise CountersUnavailable("cut", in_doubt=True)
+
+    asked(worker, 5)
+    with monkeypatch.context() as broken:
+        broken.setattr(worker.membership.journal, "begin", full)
+        with pytest.raises(JournalUnavailable):
+            asked(worker, 700)
+    with monkeypatch.context() as broken:
+        broken.setattr(worker.counters, "apply_batch", lost)
+        with pytest.raises(CountersUnavailable):
+            asked(worker, 900)
+    router.rest(worker)
+    assert counted(router) == 5
 
 
 def test_a_dead_workers_requests_weigh_what_its_journal_tells(router: Router, two: tuple[Worker, Worker]) -> None:
@@ -189,16 +217,32 @@ def test_one_that_is_larger_than_the_limit_is_told_what_would_fit(limited: Gate,
 def test_one_that_fits_later_is_told_when(limited: Gate, provider: Provider) -> None:
     limited.open(provider.url)
     limited.store(GOOD)
-    assert limited.ask().status == 200
-    limited.worker.accounting.flush()
-    second, left = limited.router.observer.moment().second, 20_000 - counted_of(limited)
-    bucket = RateBucket(limited.key_id, second - 9, 1, "", left - 100)
-    limited.router.observer.restore_requests(limited.router.database.generation(), [bucket])
+    use_up(limited, leaving=100)
     answer = limited.ask(CHAT | {"max_tokens": 500})
     assert (answer.status, answer.headers["x-router-error"]) == (429, "token_rate_limited")
     assert 1 <= int(answer.headers["retry-after"]) <= 61
     assert "x-should-retry" not in answer.headers
     assert answer.headers["x-ratelimit-remaining-tokens"] == "100"
+
+
+def use_up(gate: Gate, *, leaving: int) -> None:
+    """By another worker, some seconds ago."""
+    gate.ask()
+    gate.worker.accounting.flush()
+    left, observer = 20_000 - counted_of(gate) - leaving, gate.router.observer
+    bucket = RateBucket(gate.key_id, observer.moment().second - 9, 1, "", left)
+    observer.restore_requests(gate.router.database.generation(), [bucket])
+
+
+def test_a_large_body_is_refused_before_it_is_read_where_no_token_is_left(limited: Gate, provider: Provider) -> None:
+    limited.open(provider.url)
+    limited.store(GOOD)
+    large = CHAT | {"messages": [{"role": "user", "content": "a" * 300_000}]}
+    use_up(limited, leaving=1)
+    assert limited.ask(large).json["error"]["needed_tokens"] > 300_000, "as long as there is one it is read"
+    use_up(limited, leaving=0)
+    answer = limited.ask(large)
+    assert (answer.status, answer.json["error"]["needed_tokens"]) == (429, 1)
 
 
 def test_an_error_of_the_provider_uses_none(limited: Gate, provider: Provider) -> None:

@@ -16,8 +16,8 @@ AT = datetime(2026, 11, 24, 12, tzinfo=UTC).timestamp()
 TEXT = Size(1_000, overhead_tokens=0, output_limit=100)
 
 
-def bounded(size: Size, model: str = "gpt-4o", **more: int) -> TokenBound:
-    found = bound_tokens("openai", model, size, at=AT, **more)
+def bounded(size: Size, model: str = "gpt-4o", *, left: int = 0) -> TokenBound:
+    found = bound_tokens("openai", model, size, at=AT, left=left)
     assert found is not None
     return found
 
