@@ -19,8 +19,6 @@ from counters_kit import (
     tokens_used,
     used,
 )
-from hypothesis import given
-from hypothesis import strategies as st
 from redis_kit import RedisServer
 
 from shared.counters import (
@@ -29,7 +27,6 @@ from shared.counters import (
     Decision,
     End,
     Hold,
-    KeyRow,
     OrganizationRefused,
     RateBucket,
     RateLimited,
@@ -41,7 +38,6 @@ from shared.counters import (
     TokenRateLimited,
     TooManyConcurrent,
     WorkerReplay,
-    moment_of,
 )
 
 NOW = 5_000  # steady, at which the clock begins
@@ -221,36 +217,6 @@ def test_the_wall_clock_gives_nothing_away(home: Home, worker: Worker) -> None:
     worker.send(charge(tpm=10, tokens=10))
     home.clock.wall_now += DAY
     assert kind(worker.ask(charge(tpm=10, tokens=1))) is TokenRateLimited
-
-
-STEPS = st.sampled_from([0.0, 0.25, 0.75, 3.25, 29.5, 58.75, 59.75, 60.0, 60.25, 61.0, 61.25])
-
-
-@given(st.lists(st.tuples(STEPS, st.integers(1, 60)), min_size=1, max_size=60), st.sampled_from([60, 100, 1_000]))
-def test_no_60_seconds_hold_more_and_nothing_is_refused_that_61_would_admit(
-    arrivals: list[tuple[float, int]], limit: int
-) -> None:
-    key, admitted, now = KeyRow.new(), list[tuple[float, int]](), 7.5
-
-    def within(since: float) -> int:
-        return sum(tokens for at, tokens in admitted if at >= since)
-
-    for step, tokens in arrivals:
-        now += step
-        refused = key.token_refusal(limit, tokens, moment_of(now, now))
-        if refused is None:
-            assert within(now - 60) + tokens <= limit
-            key.count_tokens(int(now), tokens)
-            admitted.append((now, tokens))
-        else:
-            assert within(now - 61) + tokens > limit
-            wait = refused.retry_after_seconds
-            assert wait is not None
-            assert 0 < wait <= 61
-            later = KeyRow.decode(key.encode(TODAY))
-            assert later.token_refusal(limit, tokens, moment_of(now + wait, now + wait)) is None
-            # True within one second: a second earlier a window of 60 s would refuse as well.
-            assert within(now + wait - 1 - 60) + tokens > limit
 
 
 # Both storages, and what the brute force says
