@@ -29,8 +29,8 @@ from shared.database_probe import LEDGER_SETTING, reason_of
 
 log = logging.getLogger("proxyd.writer")
 
-# Of what lies in a data directory; 1 had a SQLite file for each journal, 2 journals of format 1, 3 those of format 2.
-FORMAT = 4
+# Of what lies in a data directory; 1 had a SQLite file for each journal, 2 journals of format 1, and so on.
+FORMAT = 5
 TAKE_OVER_SECONDS = 15.0  # for the one before us to end
 ROUND_SECONDS = 0.25  # between rounds: what ends meanwhile shares a transaction
 POLL_SECONDS = 0.02  # between looks whether somebody waits for new counters

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Protocol
 
-from shared import money, periods, pricing
+from shared import judged_tokens, money, periods, pricing
 from shared.counters import (
     OrganizationRefused,
     RateLimited,
@@ -18,6 +18,7 @@ from shared.counters import (
     SpendExceeded,
     SpendHeld,
     SpendState,
+    TokenRateLimited,
     TooManyConcurrent,
 )
 from shared.organization_limits import OrganizationLimits
@@ -33,7 +34,7 @@ from shared.policy import (
     evaluate,
     refused_model,
 )
-from shared.pricing import Bound, BoundPart, PriceBook, Size, Unbounded
+from shared.pricing import Bound, BoundPart, PriceBook, Size, TokenBound, Unbounded
 
 _NOTHING = BoundPart(0, Decimal(0), 0)
 LEAST_BOUND = Bound(1, _NOTHING, _NOTHING, {}, 0)  # of a body that was not read: the least that anything costs
@@ -70,17 +71,19 @@ def judge(
     `remaining_nanos` is asked where we may have to set an output limit: that is made of what was told lately, and the
     bound that comes of it is judged by what is true.
     """
-    limit = bound_nanos = unpriced = None
+    limit = bound_nanos = unpriced = tokens = None
     if size is not None:
         unpriced = size.unpriced
         if model is not None and not free:
             capped = key.capped
             if capped and size.output_limit is None and not size.output_free:
                 limit = _output_limit(key, provider, model, size, remaining_nanos, book, now)
+            if key.rate_limit_tpm is not None:
+                limit, tokens = judged_tokens.bounded(key.rate_limit_tpm, limit, provider, model, size, now, book)
             bound_nanos = pricing.bound(provider, model, size, at=now, output_limit=limit, book=book)
             if bound_nanos is None and capped:
                 unpriced = _why_unbounded(provider, model, size, now, book)
-    query = PolicyQuery(client_ip, provider, model, size is not None, free, bound_nanos, unpriced)
+    query = PolicyQuery(client_ip, provider, model, size is not None, free, bound_nanos, unpriced, tokens)
     return evaluate(key, query, now), bound_nanos, limit
 
 
@@ -137,8 +140,19 @@ def not_configured(slug: str, label: str) -> Deny:
     return Deny(Reason.PROVIDER_NOT_CONFIGURED, {"provider": slug}, {"provider": label})
 
 
-def refused(key: KeySnapshot, result: Refusal, bound: Callable[[SpendState], Bound]) -> Deny:
-    """What the counters have refused, in words. `bound` explains what the request may need, given what is left."""
+def refused(
+    key: KeySnapshot,
+    result: Refusal,
+    bound: Callable[[SpendState], Bound],
+    tokens: Callable[[int], TokenBound | None] | None = None,
+) -> Deny:
+    """What the counters have refused, in words. `bound` explains what the request may need, given what is left.
+
+    So does `tokens`; None: it was not read.
+    """
+    if isinstance(result, TokenRateLimited):
+        made_of = None if tokens is None else tokens(judged_tokens.left_for(result))
+        return judged_tokens.refused(key, result, made_of)
     if isinstance(result, TooManyConcurrent):
         facts: dict[str, Fact] = {
             "prefix": key.prefix,

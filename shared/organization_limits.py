@@ -21,6 +21,8 @@ class Limited(Protocol):
     @property
     def max_concurrent_requests(self) -> int | None: ...
     @property
+    def rate_limit_tpm(self) -> int | None: ...
+    @property
     def organization(self) -> OrganizationLimits | None: ...
 
 
@@ -30,6 +32,7 @@ def is_limited(one: Limited) -> bool:
         one.rate_limit_rpm is None
         and one.spend_limit_nanos is None
         and one.max_concurrent_requests is None
+        and one.rate_limit_tpm is None
         and one.organization is None
     )
 

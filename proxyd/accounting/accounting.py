@@ -67,7 +67,7 @@ class Accounting:
         self._batch_number = 0  # of our last batch in this generation
         self._seq = 0
         self._id = str(ULID())  # of this worker, in the ids of its requests
-        self._ends = EndQueue()
+        self._ends = EndQueue(membership.record_end)
         self._in_doubt: Batch | None = None  # its answer was lost: it is repeated before anything else
         self._commit: GroupCommit[PendingAdmission] = GroupCommit(self._run, on_batch)
         self._journal_failed = False
@@ -293,7 +293,7 @@ class Accounting:
                     self._ends.release(admission.charge, admission.decision)
             return
         for _, attempt in begun:
-            self._membership.record_admission(attempt.key_id, attempt.org_id, attempt.second)
+            self._membership.record_admission(attempt)
         for admission in asked:
             if admission.abandoned and isinstance(admission.decision, Admitted):
                 self.void(admission.seq)

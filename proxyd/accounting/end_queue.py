@@ -8,8 +8,8 @@ import logging
 from collections.abc import Callable
 
 from proxyd.accounting.journal import Journal, JournalUnavailable
-from proxyd.accounting.records import Settlement
-from shared.counters import Admitted, Charge, End
+from proxyd.accounting.records import EndRecord, Settlement
+from shared.counters import Admitted, Charge, End, TokenChange
 
 log = logging.getLogger(__name__)
 
@@ -17,7 +17,9 @@ log = logging.getLogger(__name__)
 class EndQueue:
     """The ends of one worker that wait. `on_first` is called when one has come and none waited before."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_tokens: Callable[[End], None]) -> None:
+        """`on_tokens` hears of each that was written, if it changes what is counted of tokens."""
+        self._on_tokens = on_tokens
         self.pending: list[End] = []  # written, and not yet told to the counters
         self.on_first: Callable[[], None] = _nothing
         self._unwritten: dict[int, Settlement | None] = {}
@@ -32,7 +34,7 @@ class EndQueue:
             log.warning("the journal cannot be written; an end is kept in memory: %s", error)
             self._unwritten[seq] = settlement
             return False
-        self._add(record.for_counters())
+        self._written(record)
         return True
 
     def write_unwritten(self, journal: Journal | None) -> None:
@@ -45,11 +47,14 @@ class EndQueue:
             except JournalUnavailable:
                 return
             del self._unwritten[seq]
-            self._add(record.for_counters())
+            self._written(record)
 
     def release(self, charge: Charge, admitted: Admitted) -> None:
         """Take back the hold of a request that was charged and never begun."""
-        self._add(End(0, charge.key_id, admitted.day, charge.bound_nanos, 0, admitted.second, 1, charge.org_id))
+        end = End(0, charge.key_id, admitted.day, charge.bound_nanos, 0, admitted.second, 1, charge.org_id)
+        if charge.bound_tokens:
+            end = end._replace(tokens=TokenChange(admitted.second, -charge.bound_tokens))
+        self._add(end)
 
     def take(self) -> list[End]:
         """All that wait, for a batch; `requeue` when it fails."""
@@ -68,6 +73,12 @@ class EndQueue:
     def joined(self, end_number: int) -> None:
         """New counters know all up to this END, and hold nothing for what was never begun."""
         self.pending = [end for end in self.pending if end.number > end_number]
+
+    def _written(self, record: EndRecord) -> None:
+        end = record.for_counters()
+        if end.tokens is not None:
+            self._on_tokens(end)
+        self._add(end)
 
     def _add(self, end: End) -> None:
         pending = self.pending

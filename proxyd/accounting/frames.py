@@ -21,9 +21,9 @@ from proxyd.accounting.records import Attempt, EndRecord, Settlement, Try
 _FRAME = Struct("<II")  # length of the content, CRC32
 FRAME_BYTES = _FRAME.size
 BEGIN, END, PROGRESS, HEADER = b"B", b"E", b"P", b"H"
-FORMAT = 3
+FORMAT = 4
 # Of releases before: they lack the fields of an `Attempt` and of a `Settlement` that have a default.
-READABLE = (1, 2, FORMAT)
+READABLE = (1, 2, 3, FORMAT)
 _FLAGS = Settlement._fields.index("flags")
 _TRIED = Settlement._fields.index("tried")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from proxyd.accounting import frames
 from proxyd.accounting.journal import CARRY_SEGMENTS, lock_path, segment_path
-from proxyd.accounting.records import Attempt, EndRecord, crashed
+from proxyd.accounting.records import Attempt, EndRecord, crashed, used_tokens
 
 _PIECE_BYTES = 256 * 1024  # more than any record
 
@@ -101,7 +101,7 @@ class Tail:
     open: dict[int, Attempt] = field(default_factory=dict)
     progress: dict[int, int] = field(default_factory=dict)  # seq -> nanos
     ends: list[EndRecord] = field(default_factory=list)
-    begun: dict[int, Attempt] = field(default_factory=dict)  # all that began in it, by seq
+    begun: dict[int, Attempt] = field(default_factory=dict)  # all that began in it, by seq; with tokens as they ended
     last: Position = field(default_factory=Position)
 
 
@@ -132,7 +132,10 @@ def _apply(tail: Tail, frame: frames.Frame, above: int) -> None:
     elif frame.kind == frames.END:
         record = frames.read_end(frame.content)
         tail.open.pop(record.seq, None)
-        tail.begun.setdefault(record.seq, record.attempt)  # it may have begun before the first segment that is read
+        attempt = record.attempt  # it may have begun before the first segment that is read
+        if attempt.held_tokens:
+            attempt = attempt._replace(held_tokens=used_tokens(attempt, record.settlement))
+        tail.begun[record.seq] = attempt
         tail.last = Position(tail.last.segment, tail.last.position, record.number)
         if record.number > above:
             tail.ends.append(record)

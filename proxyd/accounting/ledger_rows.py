@@ -82,7 +82,9 @@ def posting(lines: Sequence[Line], generation: int, zone: str) -> Posting:
     labelled: list[Line] = []
     for attempt, settlement in lines:
         # Taken apart at once: this runs for every request.
-        id_, org_id, key_id, provider, endpoint, asked_model, streamed, bound, _, *when, client_ip, _, label = attempt
+        id_, org_id, key_id, provider, endpoint, asked_model, streamed, bound, _, *when, client_ip, _, label, _ = (
+            attempt
+        )
         ordinal, _, at = when
         (
             status, outcome, flags, usage, served_model, tier, price, cost, lasted_ms, request_id, first, sent, tried,

@@ -16,12 +16,13 @@ from proxyd.accounting.accounting_state import JournalImported
 from proxyd.accounting.journal import Journal, JournalUnavailable
 from proxyd.accounting.journal_reader import read_tail
 from proxyd.accounting.open_holds import sums_of
-from proxyd.accounting.records import LedgerUnavailable
+from proxyd.accounting.records import Attempt, LedgerUnavailable
 from shared.counters import (
     WINDOW_SECONDS,
     Counters,
     CountersLost,
     CountersUnavailable,
+    End,
     RateBucket,
     SharedState,
     SharedStateMissing,
@@ -56,6 +57,7 @@ class Membership:
         self._logged_at = float("-inf")
         self._terminate = terminate or _terminate_self
         self._recent: dict[int, dict[tuple[str, str], int]] = {}  # steady second -> key, organisation -> requests
+        self._recent_tokens: dict[int, dict[str, int]] = {}  # steady second -> key -> tokens, of what is counted
         self.journal: Journal | None = None
         self.generation = 0
 
@@ -102,19 +104,31 @@ class Membership:
         if self._shared_state is not None and not self._shared_state.is_current():
             self._shared_state = None
 
-    def record_admission(self, key_id: str, org_id: str, second: int) -> None:
-        """Keep a request for as long as request rates do: new counters will ask."""
+    def record_admission(self, attempt: Attempt) -> None:
+        """Keep a request for as long as rates do: new counters will ask."""
+        second = attempt.second
         keys = self._recent.get(second)
         if keys is None:
             keys = self._recent[second] = {}
-        whose = key_id, org_id
+        whose = attempt.key_id, attempt.org_id
         keys[whose] = keys.get(whose, 0) + 1
+        if attempt.held_tokens:
+            tokens = self._recent_tokens.setdefault(second, {})
+            tokens[attempt.key_id] = tokens.get(attempt.key_id, 0) + attempt.held_tokens
+
+    def record_end(self, end: End) -> None:
+        """Put right what is kept of its tokens, if it still weighs."""
+        if end.tokens is not None:
+            kept = self._recent_tokens.get(end.tokens.second, {})
+            if end.key_id in kept:
+                kept[end.key_id] += end.tokens.tokens
 
     def drop_expired(self) -> None:
         """Forget requests that weigh nothing any more."""
         oldest = self._counters.moment().second - WINDOW_SECONDS
         for second in [second for second in self._recent if second < oldest]:
             del self._recent[second]
+            self._recent_tokens.pop(second, None)
 
     def join(self, journal: Journal) -> int:
         """Bring into new counters what the ledger did not know at their cut; answers with our last END in it.
@@ -144,8 +158,9 @@ class Membership:
                 [record.for_counters() for record in tail.ends],
                 list(sums_of(attempt.hold for _, attempt in journal.open.values() if attempt.is_counted)),
                 [
-                    RateBucket(key_id, second, count, org_id)
+                    RateBucket(key_id, second, count, org_id, tokens.get(key_id, 0))
                     for second, keys in self._recent.items()
+                    for tokens in (self._recent_tokens.get(second, {}),)
                     for (key_id, org_id), count in keys.items()
                 ],
             )

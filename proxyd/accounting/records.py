@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from shared.counters import End, Hold
+from shared.counters import End, Hold, TokenChange
 
 
 class LedgerUnavailable(Exception):
@@ -28,6 +28,8 @@ class Attempt(NamedTuple):
     # Journals of formats 1 and 2 end here.
     trace_parent: str | None = None  # the span that the client named, if traces are made and it named one
     label: str | None = None  # the client's own; see `shared.labels`
+    # Those of format 3 here.
+    held_tokens: int = 0  # what the counters count for it: the most that it can use, of a key with a limit of tokens
 
     @property
     def is_counted(self) -> bool:
@@ -104,9 +106,25 @@ class EndRecord(NamedTuple):
         attempt, settlement = self.attempt, self.settlement
         cost_nanos = 0 if settlement is None else settlement.cost_nanos
         requests = 1 if attempt.is_counted else 0
-        return End(
+        end = End(
             self.number, attempt.key_id, attempt.day, attempt.held_nanos, cost_nanos, -1, requests, attempt.org_id
         )
+        if attempt.held_tokens and (more := used_tokens(attempt, settlement) - attempt.held_tokens):
+            return end._replace(tokens=TokenChange(attempt.second, more))
+        return end
+
+
+def used_tokens(attempt: Attempt, settlement: Settlement | None) -> int:
+    """Tokens of input and output that an attempt has used, as its key's limit counts them.
+
+    Where nobody could read or estimate them (its worker died, a fault of ours), the most that it can have used.
+    """
+    if settlement is None:
+        return 0
+    usage = settlement.usage
+    if not usage and "estimated" in settlement.flags:
+        return attempt.held_tokens
+    return usage.get("input_tokens", 0) + usage.get("output_tokens", 0)
 
 
 def crashed(attempt: Attempt, progress_nanos: int | None) -> Settlement:

@@ -33,13 +33,16 @@ def _ends_hold(seq: int, tail: Tail) -> bool:
 
 
 def rate_buckets(attempts: Iterable[Attempt], oldest_second: int) -> list[RateBucket]:
-    """Requests by key and second, of those that still weigh."""
-    counts: dict[tuple[str, int, str], int] = {}
+    """Requests by key and second, of those that still weigh, and their tokens."""
+    sums: dict[tuple[str, int, str], list[int]] = {}
     for attempt in attempts:
         if attempt.second >= oldest_second:
-            place = attempt.key_id, attempt.second, attempt.org_id
-            counts[place] = counts.get(place, 0) + 1
-    return [RateBucket(key_id, second, count, org_id) for (key_id, second, org_id), count in counts.items()]
+            entry = sums.setdefault((attempt.key_id, attempt.second, attempt.org_id), [0, 0])
+            entry[0] += 1
+            entry[1] += attempt.held_tokens
+    return [
+        RateBucket(key_id, second, count, org_id, tokens) for (key_id, second, org_id), (count, tokens) in sums.items()
+    ]
 
 
 def workers_without_lock(directory: Path) -> set[str]:

@@ -14,10 +14,10 @@ from proxyd.accounting.accounting import Accounting
 from proxyd.accounting.journal import JournalUnavailable
 from proxyd.accounting.records import Attempt, LedgerUnavailable
 from proxyd.gateway.authenticate import unknown_key
-from proxyd.gateway.bounds import SecondLook, limit_is_ours
+from proxyd.gateway.bounds import Needs, SecondLook, limit_is_ours
 from proxyd.gateway.context import Admission, RequestContext, attempt_of, credential_for
 from proxyd.gateway.limits import Limits
-from proxyd.gateway.rejection import RATES, Rejection, does_not_fit, refused
+from proxyd.gateway.rejection import RATES, SPEND, Rejection, does_not_fit, refused
 from proxyd.key_cache import KeyCache, KeysUnavailable, KnownKey
 from shared.counters import (
     Admitted,
@@ -27,13 +27,11 @@ from shared.counters import (
     Missing,
     OrganizationRefused,
     Refusal,
-    SpendState,
     Stale,
 )
-from shared.judgement import LEAST_BOUND, explained, judge, not_configured
+from shared.judgement import LEAST_BOUND, judge, not_configured
 from shared.organization_limits import is_capped, is_limited
 from shared.policy import Allow, Deny, PolicyQuery, Reason, check_key, evaluate
-from shared.pricing import Bound
 
 log = logging.getLogger(__name__)
 
@@ -143,10 +141,10 @@ class AdmissionController:
                 if known is None:
                     return Rejection(unknown_key())
                 result = self._judge(known, context, stale)
-                if does_not_fit(result) and limit_is_ours(context.parsed):
+                if does_not_fit(result, SPEND) and limit_is_ours(context.parsed):
                     # Our own output limit was made from what was last told; now it is known what is left in truth.
                     result = self._judge(known, context, stale)
-                if does_not_fit(result) and self._looked_again(known, context):
+                if does_not_fit(result) and self._looked_again(known, context, result.deny):
                     result = self._judge(known, context, stale)
                 if not isinstance(result, _StaleSnapshot):
                     return result
@@ -159,12 +157,10 @@ class AdmissionController:
         """What is known for sure to be overtaken is no answer while the database gives none: it would be again."""
         return self._keys.reload(digest) if stale.unknown else self._keys.reload_strictly(digest)
 
-    def _looked_again(self, known: KnownKey, context: RequestContext) -> bool:
+    def _looked_again(self, known: KnownKey, context: RequestContext, deny: Deny) -> bool:
         """Whether the provider has counted the input of a request whose bound does not fit, so that it may yet."""
-        if self._second_look is None:
-            return False
-        remaining_nanos = self._limits.remaining_nanos(known.key)
-        return remaining_nanos is not None and self._second_look(known, context, remaining_nanos, self._now())
+        look = self._second_look
+        return look is not None and look.may_help(known, context, deny, self._limits, self._now())
 
     def _judge(
         self, known: KnownKey, context: RequestContext, previous: _StaleSnapshot | None
@@ -187,9 +183,9 @@ class AdmissionController:
         charged = self._charge(known, context, verdict, bound_nanos, limit, now)
         if not isinstance(charged, Admitted):
             return charged
-        if free and key.spend_limit_nanos is not None:
-            limits = self._limits.of(key)
-            charged = charged._replace(spend=None if limits is None else limits[1])
+        if free and (key.spend_limit_nanos is not None or key.rate_limit_tpm is not None):
+            _, spend, tokens = self._limits.of(key) or (None, None, None)
+            charged = charged._replace(spend=spend, tokens=tokens)
         chosen, several = credentials.only, None
         if chosen is None:
             chosen, several = credential_for(context, credentials), credentials
@@ -220,8 +216,12 @@ class AdmissionController:
             None if charges.spend_limit_nanos is None else self._keys.take_seed(known),
             key.max_concurrent_requests,
             charges.organization,
+            charges.rate_limit_tpm,
+            charges.bound_tokens,
         )
         begun = partial(attempt_of, context, key, bound_nanos, charges.bound_nanos, now)
+        if charges.bound_tokens:
+            begun = partial(begun, held_tokens=charges.bound_tokens)
         try:
             answer = self._accounting.admit(context.seq, charge, begun, known.holds_until)
         except CountersUnavailable:
@@ -239,21 +239,9 @@ class AdmissionController:
         if isinstance(answer, Missing | Stale):
             return _StaleSnapshot()
         if isinstance(answer, Refusal):
-            return self._refused(known, context, answer, limit, now)
+            needs = Needs(self._limits, known, context, limit, now, isinstance(answer, OrganizationRefused))
+            return refused(key, answer, needs.money, needs.tokens)
         return Rejection(Deny(Reason.LIMITS_UNAVAILABLE))
-
-    def _refused(
-        self, known: KnownKey, context: RequestContext, answer: Refusal, limit: int | None, now: float
-    ) -> Rejection:
-        def bound(spend: SpendState) -> Bound:
-            self._limits.remember(known.key.org_id if isinstance(answer, OrganizationRefused) else known.key.id, spend)
-            # Of the other limit, too, less may be left: what is told to fit has to fit both.
-            parsed, left = context.parsed, self._limits.remaining_nanos(known.key)
-            left = spend.remaining_nanos or 0 if left is None else left
-            assert parsed is not None  # noqa: S101 - what is held was bounded, and what is bounded was read
-            return explained(context.target.provider.slug, context.model, parsed.size, left, limit, known.prices, now)
-
-        return refused(known.key, answer, bound)
 
     def _without_counters(
         self, known: KnownKey, context: RequestContext, bound_nanos: int | None, now: float

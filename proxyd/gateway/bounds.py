@@ -1,13 +1,17 @@
-"""Where a bound does not fit: whose output limit it is made of, and whether the provider itself counts less input."""
+"""Where a bound does not fit: whose output limit it is made of, whether its provider counts less, and what is told."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from proxyd.gateway.context import RequestContext
+from proxyd.gateway.limits import Limits
 from proxyd.key_cache import KnownKey
 from proxyd.providers import Parsed
 from shared import pricing
-from shared.pricing import SMALLEST_LIMIT
+from shared.counters import SpendState
+from shared.judgement import explained
+from shared.policy import Deny, Reason
+from shared.pricing import SMALLEST_LIMIT, Bound, Size, TokenBound
 
 CountTokens = Callable[[RequestContext, KnownKey], int | None]
 
@@ -27,10 +31,18 @@ class SecondLook:
 
     count: CountTokens
 
+    def may_help(self, known: KnownKey, context: RequestContext, deny: Deny, limits: Limits, now: float) -> bool:
+        """Whether a request that was refused is to be judged once more."""
+        if deny.reason is Reason.TOKEN_RATE_LIMITED:
+            left = deny.facts["rate_limit_tpm" if deny.final else "remaining_tokens"]
+            return isinstance(left, int) and self.for_tokens(known, context, left, now)
+        remaining_nanos = limits.remaining_nanos(known.key)
+        return remaining_nanos is not None and self(known, context, remaining_nanos, now)
+
     def __call__(self, known: KnownKey, context: RequestContext, remaining_nanos: int, now: float) -> bool:
         """True when a count was learned: it stands in the request's size now."""
         parsed, model = context.parsed, context.model
-        if parsed is None or model is None or not parsed.size.countable or parsed.size.counted_tokens is not None:
+        if parsed is None or model is None or not _is_countable(parsed):
             return False
         least = pricing.bound(
             context.target.provider.slug,
@@ -42,8 +54,63 @@ class SecondLook:
         )
         if least is None or least > remaining_nanos:
             return False  # its output alone does not fit
+        return self._is_counted(known, context, parsed)
+
+    def for_tokens(self, known: KnownKey, context: RequestContext, left: int, now: float) -> bool:
+        """The same where tokens do not fit. True as well where nobody counts and the output limit is ours to set."""
+        parsed, model = context.parsed, context.model
+        if parsed is None or model is None or not _is_countable(parsed):
+            return False
+        slug, uncounted = context.target.provider.slug, replace(parsed.size, counted_tokens=0)
+        least = pricing.bound_tokens(slug, model, uncounted, at=now, output_limit=SMALLEST_LIMIT, book=known.prices)
+        if least is None or least.total > left:
+            return False
+        if self._is_counted(known, context, parsed):
+            return True
+        parsed.size = replace(parsed.size, countable=False)
+        return limit_is_ours(parsed)
+
+    def _is_counted(self, known: KnownKey, context: RequestContext, parsed: Parsed) -> bool:
         counted = self.count(context, known)
         if counted is None:
             return False
         parsed.size = replace(parsed.size, counted_tokens=counted)
         return True
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a request that is refused may need, explained."""
+
+    limits: Limits
+    known: KnownKey
+    context: RequestContext
+    output_limit: int | None  # set by us
+    now: float
+    of_organization: bool  # it is its organisation's money that does not suffice
+
+    def money(self, spend: SpendState) -> Bound:
+        """Given what is left, which is remembered."""
+        known, context = self.known, self.context
+        self.limits.remember(known.key.org_id if self.of_organization else known.key.id, spend)
+        # Of the other limit, too, less may be left: what is told to fit has to fit both.
+        left = self.limits.remaining_nanos(known.key)
+        left = spend.remaining_nanos or 0 if left is None else left
+        slug, size = context.target.provider.slug, self._size()
+        return explained(slug, context.model, size, left, self.output_limit, known.prices, self.now)
+
+    def tokens(self, left: int) -> TokenBound | None:
+        """Given how many are left."""
+        slug, model, book = self.context.target.provider.slug, self.context.model or "", self.known.prices
+        return pricing.bound_tokens(
+            slug, model, self._size(), at=self.now, left=left, output_limit=self.output_limit, book=book
+        )
+
+    def _size(self) -> Size:
+        parsed = self.context.parsed
+        assert parsed is not None  # noqa: S101 - what is held was bounded, and what is bounded was read
+        return parsed.size
+
+
+def _is_countable(parsed: Parsed) -> bool:
+    return parsed.size.countable and parsed.size.counted_tokens is None

@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 
 from proxyd.gateway import limit_headers, model_cards
+from proxyd.gateway.limits import LimitsState
 from proxyd.gateway.rejection import Rejection
 from proxyd.gateway.route import Builtin, BuiltinName
 from proxyd.messages import Header, Response
@@ -34,7 +35,7 @@ def for_key(
     endpoint: Builtin,
     key: KeySnapshot,
     configured: frozenset[str],
-    limits: tuple[RateState | None, SpendState] | None,
+    limits: LimitsState | None,
     lifetime_nanos: int | None,
     dialect: str,
     request_id: str,
@@ -50,7 +51,9 @@ def for_key(
     return _json(200, _about(key, *limits, lifetime_nanos), request_id, own)
 
 
-def _about(key: KeySnapshot, rate: RateState | None, spend: SpendState, lifetime_nanos: int) -> dict[str, Any]:
+def _about(
+    key: KeySnapshot, rate: RateState | None, spend: SpendState, tokens: RateState | None, lifetime_nanos: int
+) -> dict[str, Any]:
     return {
         "id": key.id,
         "name": key.name,
@@ -62,6 +65,8 @@ def _about(key: KeySnapshot, rate: RateState | None, spend: SpendState, lifetime
         "expires_at": None if key.expires_at is None else _moment(key.expires_at),
         "rate_limit_rpm": key.rate_limit_rpm,
         "remaining_requests": None if rate is None else rate.remaining,
+        "rate_limit_tpm": key.rate_limit_tpm,
+        "remaining_tokens": None if tokens is None else tokens.remaining,
         "max_concurrent_requests": key.max_concurrent_requests,
         **limit_facts(key),
         "spend_reset": key.spend_reset,

@@ -101,7 +101,13 @@ def credential_for(context: RequestContext, credentials: ProviderCredentials) ->
 
 
 def attempt_of(
-    context: RequestContext, key: KeySnapshot, bound_nanos: int | None, held_nanos: int, now: float, admitted: Admitted
+    context: RequestContext,
+    key: KeySnapshot,
+    bound_nanos: int | None,
+    held_nanos: int,
+    now: float,
+    admitted: Admitted,
+    held_tokens: int = 0,
 ) -> Attempt:
     endpoint, model, parsed = context.target.endpoint, context.model, context.parsed
     return Attempt(  # by position, which costs half as much as by name
@@ -120,4 +126,5 @@ def attempt_of(
         context.head.client_ip_text,
         context.head.trace_parent,
         context.head.label,
+        held_tokens,
     )

@@ -175,7 +175,7 @@ def _relayed(attempt: UpstreamAttempt, incoming: Incoming, later: LaterBilling, 
     streaming = (answer.events or asked) and not told
     attempt.start_metering(None if told else answer.coding, streaming=streaming)
     events = streaming and attempt.meter is not None
-    own = limit_headers.limits(admission.charged.rate, admission.charged.spend)
+    own = limit_headers.limits(admission.charged.rate, admission.charged.spend, admission.charged.tokens)
     if admission.output_limit is not None:
         own.append((b"x-router-max-tokens", b"%d" % admission.output_limit))
     if admission.tried:

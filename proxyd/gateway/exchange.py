@@ -281,7 +281,7 @@ class Gateway:
         """A refusal carries the limits' headers, as an answer would."""
         if key is None or refusal.deny.reason in NO_LIMITS:
             return refusal
-        if key.rate_limit_rpm is None and key.spend_limit_nanos is None:
+        if key.rate_limit_rpm is None and key.spend_limit_nanos is None and key.rate_limit_tpm is None:
             return refusal
         limits = self._limits.of(key, exact=False)
         if limits is None:

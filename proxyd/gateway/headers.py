@@ -6,6 +6,7 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from proxyd.gateway.authenticate import KEY_HEADERS, holds_a_secret_of_ours
+from proxyd.gateway.limit_headers import OF_TOKENS
 from proxyd.gateway.masking import Secrets, masked, masked_headers
 from proxyd.messages import MAX_PLANNED_NAMES, Header, Headers, names_of, values_of
 from shared import labels
@@ -231,7 +232,7 @@ def _plan_response(names: tuple[bytes, ...], named: frozenset[bytes] = frozenset
     missing = tuple([name for name in _REQUEST_IDS if name not in crossing])
     return _ResponsePlan(
         itemgetter(*kept) if len(kept) > 1 else lambda headers: [headers[i] for i in kept],
-        not _SET_BY_US.isdisjoint(crossing),
+        not _SET_BY_US.isdisjoint(crossing) or not crossing.isdisjoint(OF_TOKENS),
         missing if len(missing) == len(_REQUEST_IDS) else (*missing, b"x-router-request-id"),
         _places(names, b"connection"),
         _places(names, b"content-type"),

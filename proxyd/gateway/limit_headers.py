@@ -7,8 +7,10 @@ from proxyd.messages import Header
 from shared import money, periods
 from shared.counters import RateState, SpendState
 
+OF_TOKENS = (b"x-ratelimit-limit-tokens", b"x-ratelimit-remaining-tokens", b"x-ratelimit-reset-tokens")
 
-def limits(rate: RateState | None, spend: SpendState | None) -> list[Header]:
+
+def limits(rate: RateState | None, spend: SpendState | None, tokens: RateState | None = None) -> list[Header]:
     """The headers that tell a client what is left of its limits."""
     own: list[Header] = []
     if rate is not None:
@@ -21,6 +23,8 @@ def limits(rate: RateState | None, spend: SpendState | None) -> list[Header]:
     if spend is not None and spend.limit_nanos is not None:
         own.append((b"x-spend-remaining", money.to_usd(spend.remaining_nanos or 0).encode()))
         own += _of_spend_limit(spend.limit_nanos, spend.resets_on)
+    if tokens is not None:
+        own += [(name, b"%d" % number) for name, number in zip(OF_TOKENS, tokens, strict=True)]
     return own
 
 

@@ -28,7 +28,7 @@ from shared.policy import KeySnapshot
 REMEMBERED_KEYS = 10_000
 REMEMBERED_SECONDS = 1.0  # other workers charge the same limit, and what was held a moment ago may be free again
 
-LimitsState = tuple[RateState | None, SpendState]
+LimitsState = tuple[RateState | None, SpendState, RateState | None]  # of requests, of money, of tokens
 
 
 class Limits:
@@ -68,6 +68,7 @@ class Limits:
             rpm=key.rate_limit_rpm,
             spend_reset=key.spend_reset,
             limit_nanos=key.spend_limit_nanos,
+            tpm=key.rate_limit_tpm,
         )
 
     def lifetime_nanos(self, key: KeySnapshot) -> int | None:
@@ -95,6 +96,8 @@ class Limits:
             return None
         if (limited := row.rate_refusal(key.rate_limit_rpm, moment)) is not None:
             return limited
+        if key.rate_limit_tpm is not None and (full := row.token_refusal(key.rate_limit_tpm, 1, moment)) is not None:
+            return full
         if limit_nanos is not None and (refusal := _used_up(row, key.spend_reset, limit_nanos, moment)) is not None:
             return refusal
         if shared is None or of_organization is None:

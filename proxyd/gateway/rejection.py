@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from proxyd.gateway import hints
 from proxyd.gateway.payload import MAX_JSON_BYTES
@@ -19,20 +20,29 @@ from proxyd.providers import DIALECTS
 from proxyd.wire.content_coding import ACCEPTED
 from shared import judgement
 from shared.catalog import Provider
-from shared.counters import OrganizationRefused, RateLimited, Refusal, SpendHeld, SpendState, TooManyConcurrent
+from shared.counters import (
+    OrganizationRefused,
+    RateLimited,
+    Refusal,
+    SpendHeld,
+    SpendState,
+    TokenRateLimited,
+    TooManyConcurrent,
+)
 from shared.labels import HEADER
 from shared.policy import ERRORS, Deny, Fact, KeySnapshot, Reason
-from shared.pricing import Bound
+from shared.pricing import Bound, TokenBound
 
 CONCURRENT_WAIT_SECONDS = 1  # nobody can tell when a request in flight will end
 
-# Whose room is taken: of money, which a smaller request may still fit, and of requests.
+# Whose room is taken: of money and of tokens, which a smaller request may still fit, and of requests.
 SPEND = (
     Reason.SPEND_EXCEEDED,
     Reason.SPEND_HELD,
     Reason.ORGANIZATION_SPEND_EXCEEDED,
     Reason.ORGANIZATION_SPEND_HELD,
 )
+NEEDS = (*SPEND, Reason.TOKEN_RATE_LIMITED)
 RATES = (Reason.RATE_LIMITED, Reason.TOO_MANY_CONCURRENT, Reason.ORGANIZATION_RATE_LIMITED)
 
 
@@ -45,9 +55,9 @@ class Rejection:
     status: int | None = None  # more exact than the reason's own
 
 
-def does_not_fit(result: object) -> bool:
-    """Whether it is a refusal for money: a request that may cost less could be admitted."""
-    return isinstance(result, Rejection) and result.deny.reason in SPEND
+def does_not_fit(result: object, for_want_of: tuple[Reason, ...] = NEEDS) -> TypeGuard[Rejection]:
+    """Whether it is a refusal for money, or for tokens: a request that may need less could be admitted."""
+    return isinstance(result, Rejection) and result.deny.reason in for_want_of
 
 
 def rejected(reason: Reason, **facts: Fact) -> Rejection:
@@ -127,25 +137,39 @@ def response(refused: Rejection, dialect: str, request_id: str) -> Response:
     ]
     if spec.status == 503 and spec.retry:
         headers.append((b"retry-after", b"1"))  # what is being rebuilt or does not answer may be back by then
-    if not spec.retry:
+    if not deny.retry:
         headers.append((b"x-should-retry", b"false"))
     if deny.reason is Reason.INVALID_PROXY_KEY:
         headers.append((b"www-authenticate", b'Bearer realm="Enterprise Router"'))
     return Response(status, headers, body)
 
 
-def refused(key: KeySnapshot, result: Refusal, bound: Callable[[SpendState], Bound]) -> Rejection:
+def refused(
+    key: KeySnapshot,
+    result: Refusal,
+    bound: Callable[[SpendState], Bound],
+    tokens: Callable[[int], TokenBound | None] | None = None,
+) -> Rejection:
     """What the counters have refused: 403, or 429 with the wait after which it is worth another try.
 
-    `Retry-After` in whole seconds, rounded up, and the exact wait in milliseconds.
+    `Retry-After` in whole seconds, rounded up, and the exact wait in milliseconds. What needs more tokens than a minute
+    has is 429 as well, and says that no retry cures it.
     """
     refusal = result.refusal if isinstance(result, OrganizationRefused) else result
+    if isinstance(refusal, TokenRateLimited):
+        deny = judgement.refused(key, result, bound, tokens)
+        if refusal.retry_after_seconds is None:
+            return Rejection(deny)
+        return Rejection(deny, _wait_headers(refusal.retry_after_seconds))
     if isinstance(refusal, RateLimited | SpendHeld):
         wait: float = refusal.retry_after_seconds
     elif isinstance(refusal, TooManyConcurrent):
         wait = CONCURRENT_WAIT_SECONDS
     else:
         return Rejection(judgement.refused(key, result, bound))
+    return Rejection(judgement.refused(key, result, bound), _wait_headers(wait))
+
+
+def _wait_headers(wait: float) -> tuple[Header, ...]:
     seconds, milliseconds = max(1, math.ceil(wait)), max(1, math.ceil(wait * 1000))
-    headers = ((b"retry-after", b"%d" % seconds), (b"retry-after-ms", b"%d" % milliseconds))
-    return Rejection(judgement.refused(key, result, bound), headers)
+    return (b"retry-after", b"%d" % seconds), (b"retry-after-ms", b"%d" % milliseconds)

@@ -13,7 +13,14 @@ from shared.policy import ERRORS, Reason
 
 # What is said of one turn and not of the key: whoever asks for another one may have it.
 _OF_ONE_TURN = frozenset(
-    {Reason.INVALID_REQUEST, Reason.MODEL_NOT_ALLOWED, Reason.MODEL_NOT_PRICED, Reason.ENDPOINT_NOT_METERED}
+    {
+        Reason.INVALID_REQUEST,
+        Reason.MODEL_NOT_ALLOWED,
+        Reason.MODEL_NOT_PRICED,
+        Reason.TOKENS_NOT_BOUNDED,
+        Reason.TOKEN_RATE_LIMITED,
+        Reason.ENDPOINT_NOT_METERED,
+    }
 )
 
 
@@ -65,7 +72,7 @@ def too_many() -> Rejection:
 def ending(rejection: Rejection) -> Ends | None:
     """Whether the refusal of a turn ends the session: what neither time nor another question would change does."""
     reason = rejection.deny.reason
-    return None if ERRORS[reason].retry or reason in _OF_ONE_TURN else Ends(rejection)
+    return None if rejection.deny.retry or reason in _OF_ONE_TURN else Ends(rejection)
 
 
 def openai_error(rejection: Rejection, request_id: str) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from proxyd.providers.realtime_config import SessionConfig, part_of, transcribed
 from proxyd.websocket.conversation import MAX_TURNS, Ends, Verdict, ending, openai_error, read, text_of, too_many
 from proxyd.websocket.turns import Turn, Turns
 from shared.catalog import UNKNOWN_MODEL, Endpoint, output_maximum
-from shared.policy import ERRORS, Reason
+from shared.policy import Reason
 from shared.pricing import Usage, read_usage
 from shared.pricing.table import find_model
 
@@ -158,7 +158,7 @@ class RealtimeConversation:
     def _covered(self) -> Rejection | None:
         """Hold what must be held before more goes out; while it may yet fit, the client is not read on."""
         until = monotonic() + ROOM_SECONDS
-        while (refused := self._cover()) is not None and ERRORS[refused.deny.reason].retry:
+        while (refused := self._cover()) is not None and refused.deny.retry:
             left = until - monotonic()
             if left <= 0:
                 break
@@ -221,7 +221,7 @@ class RealtimeConversation:
         held.turn.note()
         self._by_response[number] = held.turn
         refused = self._cover()
-        if refused is None or ERRORS[refused.deny.reason].retry:
+        if refused is None or refused.deny.retry:
             return None  # what cannot be held yet keeps the client's next message waiting
         self._ending = refused
         return Ends(refused)

@@ -28,7 +28,7 @@ from proxyd.websocket.link import Link, LinkBroken
 from proxyd.websocket.turns import Turns
 from proxyd.websocket.watch import SessionWatch
 from proxyd.wire.websocket import Piece, WebSocket
-from shared.policy import ERRORS, Reason
+from shared.policy import Reason
 
 log = logging.getLogger(__name__)
 
@@ -271,7 +271,7 @@ class Session:
     def _ended_by(self, rejection: Rejection, told: bool) -> End:  # noqa: FBT001 - it is kept beside the rejection
         reason = rejection.deny.reason
         message = None if told else self._conversation.error(rejection)
-        code = TRY_LATER if ERRORS[reason].retry else POLICY
+        code = TRY_LATER if rejection.deny.retry else POLICY
         return End("client_gone", code, reason.value, message, polite=True)
 
     def _broken(self, how: str) -> End:

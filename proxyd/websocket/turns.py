@@ -85,7 +85,7 @@ class Turns:
         return known if isinstance(known, Rejection) else self.admission.revalidate(known, self.session)
 
     def refuses(self, model: str | None, unpriced: str) -> Rejection | None:
-        """The refusal of something whose cost nobody can bound; None on keys without a spend limit."""
+        """The refusal of something whose cost, or tokens, nobody can bound; None on keys without such a limit."""
         known = self.admission.check_key(self.session)
         if isinstance(known, Rejection):
             return known

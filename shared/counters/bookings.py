@@ -86,7 +86,9 @@ def book_requests(tx: Transaction, rows: Rows, buckets: Sequence[RateBucket]) ->
     """Count requests of the last minute. There may be a hundred thousand, and a worker does nothing else meanwhile."""
     tracked = tx.state.tracked
     tx.read_ahead(rows, [one.key_id for one in buckets])
-    for key_id, second, requests, org_id in buckets:
+    for key_id, second, requests, org_id, tokens in buckets:
         rows[key_id].window.add(second, requests)
+        if tokens:
+            rows[key_id].count_tokens(second, tokens)
         if tracked and org_id in tracked:
             tx.row(rows, org_id).window.add(second, requests)

@@ -109,12 +109,20 @@ def spend_of(row: KeyRow | None, moment: Moment, spend_reset: str, limit_nanos: 
 
 
 def state_of(
-    row: KeyRow | None, moment: Moment, *, rpm: int | None, spend_reset: str, limit_nanos: int | None
-) -> tuple[RateState | None, SpendState]:
-    """What is left of a key's limits now."""
+    row: KeyRow | None,
+    moment: Moment,
+    *,
+    rpm: int | None,
+    spend_reset: str,
+    limit_nanos: int | None,
+    tpm: int | None = None,
+) -> tuple[RateState | None, SpendState, RateState | None]:
+    """What is left of a key's limits now: of requests, money and tokens."""
     row = row or KeyRow.new()
-    return None if rpm is None else row.rate(moment, rpm), row.spend(
-        period_of_day(spend_reset, moment.day), limit_nanos
+    return (
+        None if rpm is None else row.rate(moment, rpm),
+        row.spend(period_of_day(spend_reset, moment.day), limit_nanos),
+        None if tpm is None else row.token_rate(moment, tpm),
     )
 
 

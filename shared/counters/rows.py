@@ -2,18 +2,20 @@
 
 A row is read once a batch, every charge and end of the key is decided on it in memory, and it is written once. It keeps
 the money of all days and the requests of the last minute whatever the key's limits are, so that an edit finds what was
-used. Amounts never reach 2**53 (see `shared.money`): an admission that would is refused, a cost that would is cut.
+used; tokens of the last minute only of what was admitted under a limit of them. Amounts never reach 2**53 (see
+`shared.money`): an admission that would is refused, a cost that would is cut.
 
 An organisation has such a row for all that its keys do, if it had limits when the counters were made.
 """
 
 import orjson
 
-from shared.counters.moments import KEEP_DAYS, BatchContext, Moment, Period, period_of_day
+from shared.counters import stored_row
+from shared.counters.moments import BatchContext, Moment, Period, period_of_day
+from shared.counters.states import counted_rate, rate_state, spend_state
 from shared.counters.values import (
     Admitted,
     Charge,
-    CountersLost,
     Decision,
     End,
     Missing,
@@ -26,6 +28,7 @@ from shared.counters.values import (
     SpendHeld,
     SpendState,
     Stale,
+    TokenRateLimited,
     TooManyConcurrent,
     Unseeded,
 )
@@ -35,19 +38,20 @@ from shared.organization_limits import OrganizationLimits
 
 _RECENT_BYTES = 92  # of the first part of a stored row; a longer one may be
 _NO_ENTRY = (-1, 0)
+_EMPTY = Window({})  # nothing is ever counted in it
 NOT_LOADED = 0  # the version of a row that holds money of a key whose policy nobody has told yet
 
 
 class KeyRow:
     """One key. `days` maps an ordinal to [spent, held]; `seeded` says whether the ledger's sums are in.
 
-    `in_flight` is how many requests were admitted and have not ended. `stored` is for the storage: whether there is a
-    row of it already.
+    `in_flight` is how many requests were admitted and have not ended; `tokens`, by steady second, what those that had a
+    limit of them used, or may use until they have ended. `stored` is for the storage: whether there is a row already.
     """
 
     __slots__ = (
         "_held", "_older", "_older_of", "_period", "_spent",
-        "days", "in_flight", "lifetime", "seeded", "stored", "version", "window",
+        "days", "in_flight", "lifetime", "seeded", "stored", "tokens", "version", "window",
     )  # fmt: skip
 
     def __init__(
@@ -59,6 +63,7 @@ class KeyRow:
         *,
         seeded: bool,
         in_flight: int = 0,
+        tokens: dict[int, int] | None = None,
     ) -> None:
         self.version = version
         self.seeded = seeded
@@ -66,6 +71,7 @@ class KeyRow:
         self.days = days  # changed by methods only
         self.window = Window(window)
         self.in_flight = in_flight
+        self.tokens = None if tokens is None else Window(tokens)
         self.stored = False
         self._period: Period | None = None  # whose sums the next two are
         self._spent = self._held = 0
@@ -79,18 +85,8 @@ class KeyRow:
     @classmethod
     def decode(cls, data: bytes) -> "KeyRow":
         """Raises CountersLost when it is not a row."""
-        try:
-            recent, (older, earlier) = orjson.loads(data)
-            lifetime, day, spent, held, second, requests, version, seeded, in_flight = recent
-            days = {older[i]: [older[i + 1], older[i + 2]] for i in range(0, len(older), 3)}
-            if spent >= 0:
-                days[day] = [spent, held]
-            window = dict(zip(earlier[::2], earlier[1::2], strict=True))
-            if requests:
-                window[second] = requests
-            return cls(version, lifetime, days, window, seeded=seeded, in_flight=in_flight)
-        except (ValueError, TypeError, IndexError) as error:
-            raise CountersLost("a row cannot be read") from error
+        version, lifetime, days, window, seeded, in_flight, tokens = stored_row.read(data)
+        return cls(version, lifetime, days, window, seeded=seeded, in_flight=in_flight, tokens=tokens)
 
     def refresh(self, data: bytes) -> bool:
         """Take over what others have written since this row was stored, if they changed no more than its first part."""
@@ -122,22 +118,11 @@ class KeyRow:
         second, requests = self.window.last
         older_of = (today, second, self.window.changes)
         if not self._older or self._older_of != older_of:
-            self._older, self._older_of = self._encode_older(today, second), older_of
+            self._older = stored_row.rest(self.days, today, self.window, second, self.tokens)
+            self._older_of = older_of
         spent, held = self.days.get(today, _NO_ENTRY)
         recent = (self.lifetime, today, spent, held, second, requests, self.version, self.seeded, self.in_flight)
         return b"[%b,%b]" % (orjson.dumps(recent).ljust(_RECENT_BYTES), self._older)
-
-    def _encode_older(self, today: int, last_second: int) -> bytes:
-        days: list[int] = []
-        oldest = today - KEEP_DAYS
-        for day, (spent, held) in self.days.items():
-            if day != today and (day > oldest or held):
-                days += (day, spent, held)
-        window: list[int] = []
-        for bucket in self.window.buckets.items():
-            if bucket[0] != last_second:
-                window += bucket
-        return orjson.dumps((days, window))
 
     def sums(self, period: Period) -> tuple[int, int]:
         """Nanos spent and held in a period."""
@@ -180,7 +165,15 @@ class KeyRow:
         self.in_flight = max(0, self.in_flight - end.requests)
         self.lifetime = min(self.lifetime + end.cost_nanos, MAX_NANOS)
         if end.uncount_second >= 0:
-            self.window.take_back(end.uncount_second)
+            self.window.add(end.uncount_second, -1)
+        if end.tokens is not None:
+            self.count_tokens(*end.tokens)
+
+    def count_tokens(self, second: int, tokens: int) -> None:
+        """Of a request that was admitted in a steady second; less than nothing gives back."""
+        self.tokens = self.tokens or Window({})
+        self.tokens.add(second, tokens)
+        self._older = b""
 
     def seed(self, seed: Seed) -> None:
         """Add what the ledger says, once."""
@@ -192,15 +185,10 @@ class KeyRow:
             self._book(day, nanos, 0)
 
     def rate(self, moment: Moment, rpm: int) -> RateState:
-        self.window.count(moment.second)
-        return self._rate(moment, rpm)
+        return rate_state(self.window, moment, rpm)
 
-    def _rate(self, moment: Moment, rpm: int) -> RateState:
-        """The same where the window was counted at this moment before."""
-        window = self.window
-        # Rounded up, so that the second it names is never too early.
-        resets_at = -int(-(moment.wall + window.empty_in(moment.steady)) // 1)
-        return RateState(rpm, max(0, rpm - window.total), resets_at)
+    def token_rate(self, moment: Moment, tpm: int) -> RateState:
+        return rate_state(self.tokens or _EMPTY, moment, tpm)
 
     def decide(self, charge: Charge, context: BatchContext) -> Decision | None:
         """What refuses a charge before its request is counted; None: nothing does."""
@@ -213,13 +201,18 @@ class KeyRow:
                 return Stale()
             # The database is ahead: whoever edited has committed, and is about to tell.
             self.version = charge.version
-        limit, most = charge.spend_limit_nanos, charge.max_concurrent_requests
-        if limit is None and most is None:
+        limit, most, tpm = charge.spend_limit_nanos, charge.max_concurrent_requests, charge.rate_limit_tpm
+        if limit is None and most is None and tpm is None:
             return None if context.live or charge.rate_limit_rpm is None else Rebuilding()
         if not context.live:
             return Rebuilding()
+        if tpm is not None and (full := self.token_refusal(tpm, charge.bound_tokens, context.moment)) is not None:
+            # A request rate that refuses as well is told first, unless waiting is no use.
+            if full.retry_after_seconds is None:
+                return full
+            return self.rate_refusal(charge.rate_limit_rpm, context.moment) or full
         if most is not None and self.in_flight >= most:
-            # A request rate that refuses as well is told first.
+            # As above.
             limited = self.rate_refusal(charge.rate_limit_rpm, context.moment)
             return TooManyConcurrent(most, self.in_flight) if limited is None else limited
         if limit is None:
@@ -265,6 +258,14 @@ class KeyRow:
             return None
         return RateLimited(self.rate(moment, rpm), max(0.0, self.window.wait(moment.steady, rpm)))
 
+    def token_refusal(self, tpm: int, needed: int, moment: Moment) -> TokenRateLimited | None:
+        """The same of tokens, for a request that may need so many. One that needs none is never refused."""
+        window = self.tokens or _EMPTY
+        if not needed or window.count(moment.second) + needed <= tpm:
+            return None
+        wait = None if needed > tpm else max(0.0, window.wait(moment.steady, tpm, amount=needed))
+        return TokenRateLimited(rate_state(window, moment, tpm), needed, wait)
+
     def admitted(self, charge: Charge, context: BatchContext) -> Admitted:
         """Hold the bound of a charge whose request has been counted."""
         moment = context.moment
@@ -272,12 +273,15 @@ class KeyRow:
         if charge.bound_nanos:
             self._book(day, 0, charge.bound_nanos)
         self.in_flight += 1
-        rate = None if charge.rate_limit_rpm is None else self._rate(moment, charge.rate_limit_rpm)
+        rate = None if charge.rate_limit_rpm is None else counted_rate(self.window, moment, charge.rate_limit_rpm)
         spend, limit = None, charge.spend_limit_nanos
         if limit is not None:
             period = period_of_day(charge.spend_reset, day)
             spend = spend_state(period, limit, *self.sums(period))
-        return Admitted(day, moment.second, rate, spend)
+        if charge.rate_limit_tpm is None:
+            return Admitted(day, moment.second, rate, spend)
+        self.count_tokens(moment.second, charge.bound_tokens)
+        return Admitted(day, moment.second, rate, spend, None, self.token_rate(moment, charge.rate_limit_tpm))
 
     def admitted_shared(self, charge: Charge, context: BatchContext) -> SpendState | None:
         """The same of an organisation's row; answers with its money if there is a limit of it."""
@@ -286,10 +290,3 @@ class KeyRow:
         if limits is None or limits.spend_limit_nanos is None:
             return None
         return self.spend(period_of_day(limits.spend_reset, day), limits.spend_limit_nanos)
-
-
-def spend_state(period: Period, limit_nanos: int | None, spent: int, held: int) -> SpendState:
-    remaining = None if limit_nanos is None else max(limit_nanos - spent - held, 0)
-    if spent > MAX_NANOS or held > MAX_NANOS:
-        spent, held = min(spent, MAX_NANOS), min(held, MAX_NANOS)
-    return SpendState(limit_nanos, spent, held, remaining, period.start_date, period.resets_on)

@@ -117,7 +117,7 @@ class SqliteCounters:
             rows: dict[str, KeyRow] = {}
             for end in replay.ends:
                 if end.number > tx.state.end_number:
-                    book_end(tx, rows, end._replace(held_nanos=0, requests=0))
+                    book_end(tx, rows, end._replace(held_nanos=0, requests=0, tokens=None))
             for hold in replay.holds:
                 book_hold(tx, rows, hold)
             book_requests(tx, rows, replay.buckets)
@@ -138,7 +138,7 @@ class SqliteCounters:
             rows: dict[str, KeyRow] = {}
             for end in replay.ends:
                 if end.number > tx.state.end_number:
-                    book_end(tx, rows, end if tx.state.joined else end._replace(held_nanos=0, requests=0))
+                    book_end(tx, rows, end if tx.state.joined else end._replace(held_nanos=0, requests=0, tokens=None))
             if tx.state.joined:
                 for hold in replay.holds:
                     book_hold(tx, rows, hold, -1)

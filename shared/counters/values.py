@@ -57,6 +57,15 @@ class Charge(NamedTuple):
     seed: "Seed | None" = None  # what the ledger says of the key, if it was read along, in that generation
     max_concurrent_requests: int | None = None  # None: unlimited
     organization: OrganizationLimits | None = None  # judged after the key's own; None: it has none
+    rate_limit_tpm: int | None = None  # None: unlimited, and no tokens of it are counted
+    bound_tokens: int = 0  # the most it can use; counted until it ends
+
+
+class TokenChange(NamedTuple):
+    """What the tokens that were counted for a request change by, once it is known how many it used."""
+
+    second: int  # steady, of its admission
+    tokens: int  # less than nothing is given back
 
 
 class End(NamedTuple):
@@ -70,6 +79,7 @@ class End(NamedTuple):
     uncount_second: int = -1  # of a request that is to count no more for its rate, because it was never begun
     requests: int = 1  # in flight that it takes back; 0: the counters were not asked about it
     org_id: str = ""  # whose row it is booked on as well, if the counters keep one
+    tokens: TokenChange | None = None  # None: none were counted for it, or as many as it used
 
 
 @dataclass(slots=True)  # not frozen: that would triple what making one costs, once a batch
@@ -107,6 +117,7 @@ class RateBucket(NamedTuple):
     second: int
     requests: int
     org_id: str = ""  # as of an `End`
+    tokens: int = 0  # of those requests: what they used, or may use where they have not ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +150,10 @@ class Seed(NamedTuple):
 
 
 class RateState(NamedTuple):
-    """A key's request rate. `resets_at` is the second from which all of `limit` is free again if none is sent."""
+    """A key's rate, of requests or of tokens.
+
+    `resets_at` is the second from which all of `limit` is free again if nothing is sent.
+    """
 
     limit: int
     remaining: int
@@ -173,6 +187,7 @@ class Admitted(NamedTuple):
     rate: RateState | None = None
     spend: SpendState | None = None
     organization_spend: SpendState | None = None
+    tokens: RateState | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,13 +250,26 @@ class TooManyConcurrent:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenRateLimited:
+    """Fewer tokens are left in this minute than the request may need.
+
+    They fit after `retry_after_seconds`, if no other takes them. None: they are more than the limit, so that they never
+    do.
+    """
+
+    rate: RateState
+    needed: int
+    retry_after_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class OrganizationRefused:
     """The key's own limits admit it, and what all keys of its organisation may use together does not."""
 
     refusal: RateLimited | SpendExceeded | SpendHeld
 
 
-Refusal = RateLimited | SpendExceeded | SpendHeld | TooManyConcurrent | OrganizationRefused
+Refusal = RateLimited | SpendExceeded | SpendHeld | TooManyConcurrent | TokenRateLimited | OrganizationRefused
 Decision = Admitted | Stale | Missing | Unseeded | Rebuilding | Refusal
 
 

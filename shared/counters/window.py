@@ -1,4 +1,4 @@
-"""Requests by steady second: how many weigh now, whether one more fits, when it will. No I/O."""
+"""Requests, or tokens, by steady second: how many weigh now, whether more fit, when they will. No I/O."""
 
 WINDOW_SECONDS = 60
 
@@ -54,27 +54,25 @@ class Window:
         self.total += requests - before
 
     def add(self, second: int, amount: int) -> None:
-        """Count requests that were admitted elsewhere, at a second that may be past."""
+        """Count what was admitted elsewhere, at a second that may be past. Less than nothing takes back what is there.
+
+        A refused request consumes nothing: one that was admitted and never begun is uncounted so.
+        """
         buckets = self.buckets
-        in_order = not buckets or second > next(reversed(buckets))
-        buckets[second] = buckets.get(second, 0) + amount
+        in_order = not buckets or second >= next(reversed(buckets))
+        count = buckets.get(second, 0) + amount
+        if count > 0:
+            buckets[second] = count
+        else:
+            buckets.pop(second, None)
         self._replace(buckets if in_order else dict(sorted(buckets.items())))
 
-    def take_back(self, second: int) -> None:
-        """Uncount a request that was admitted and never begun: a refused one consumes nothing."""
-        count = self.buckets.get(second, 0)
-        if count > 1:
-            self.buckets[second] = count - 1
-        elif count:
-            del self.buckets[second]
-        self._replace(self.buckets)
-
-    def wait(self, steady: float, limit: int, seconds: int = WINDOW_SECONDS) -> float:
-        """Seconds until one request more fits, if none is sent meanwhile; `count` was asked before."""
+    def wait(self, steady: float, limit: int, seconds: int = WINDOW_SECONDS, amount: int = 1) -> float:
+        """Seconds until so many more fit, if none is sent meanwhile; `count` was asked before."""
         left = self.total
         for at, count in self.buckets.items():
             left -= count
-            if left < limit:
+            if left + amount <= limit:
                 return at + seconds + 1 - steady
         return 0.0
 

@@ -65,7 +65,7 @@ from shared.models.provider_credentials import (
 )
 
 # The migration that made these tables as they stand here: the last of migrations/versions/.
-REVISION = "0023"
+REVISION = "0025"
 
 __all__ = [
     "ADMIN_SCOPE",

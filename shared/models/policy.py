@@ -6,17 +6,7 @@ from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any, Literal
 
-from sqlalchemy import (
-    JSON,
-    BigInteger,
-    CheckConstraint,
-    ForeignKey,
-    Index,
-    String,
-    UniqueConstraint,
-    false,
-    text,
-)
+from sqlalchemy import JSON, BigInteger, CheckConstraint, ForeignKey, Index, String, UniqueConstraint, false, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from shared.db import Base, UtcDateTime, by_code_point
@@ -62,6 +52,8 @@ class Organization(Base):
     max_spend_limit_nanos: Mapped[int | None] = mapped_column(BigInteger)
     max_expiry_days: Mapped[int | None]
     max_rate_limit_rpm: Mapped[int | None] = mapped_column(BigInteger)
+    default_rate_limit_tpm: Mapped[int | None] = mapped_column(BigInteger)
+    max_rate_limit_tpm: Mapped[int | None] = mapped_column(BigInteger)
     spend_limit_required: Mapped[bool] = mapped_column(default=False, server_default=false())
     # What all its keys may use together; NULL is no limit.
     spend_limit_nanos: Mapped[int | None] = mapped_column(BigInteger)
@@ -117,6 +109,7 @@ class ProxyKey(Base):
     paused: Mapped[bool] = mapped_column(default=False, server_default=false())
     version: Mapped[int] = mapped_column(default=1)
     max_concurrent_requests: Mapped[int | None] = mapped_column(BigInteger)
+    rate_limit_tpm: Mapped[int | None] = mapped_column(BigInteger)
     # For people: what it belongs to, whom to ask, and anything else worth knowing.
     tags: Mapped[list[str]] = mapped_column(JSON, default=list, server_default="[]")
     owner_email: Mapped[str | None] = mapped_column(by_code_point(EMAIL_LENGTH))
@@ -173,6 +166,7 @@ def snapshot_of(row: Any, at: float, organization: OrganizationLimits | None = N
         boost=boost_of(row, at),
         max_concurrent_requests=_limit(row.max_concurrent_requests),
         organization=organization,
+        rate_limit_tpm=_limit(row.rate_limit_tpm),
     )
 
 

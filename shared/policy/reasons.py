@@ -27,7 +27,9 @@ class Reason(StrEnum):
     MODEL_NOT_ALLOWED = "model_not_allowed"
     ENDPOINT_NOT_METERED = "endpoint_not_metered"
     MODEL_NOT_PRICED = "model_not_priced"
+    TOKENS_NOT_BOUNDED = "tokens_not_bounded"
     RATE_LIMITED = "rate_limited"
+    TOKEN_RATE_LIMITED = "token_rate_limited"  # noqa: S105 - of tokens of a model
     TOO_MANY_CONCURRENT = "too_many_concurrent"
     SPEND_EXCEEDED = "spend_exceeded"
     SPEND_HELD = "spend_held"
@@ -101,11 +103,23 @@ ERRORS: dict[Reason, ErrorSpec] = {
         False,
         "{what}, and {limit}. {cure}, or {way_out}.",
     ),
+    Reason.TOKENS_NOT_BOUNDED: ErrorSpec(
+        403,
+        False,
+        "Nobody can tell in advance how many tokens {what} uses, and the proxy key {prefix}... is limited to "
+        "{rate_limit_tpm} tokens per minute. {cure} a key without that limit.",
+    ),
     Reason.RATE_LIMITED: ErrorSpec(
         429,
         True,
         "The proxy key {prefix}... is limited to {rate_limit_rpm} requests per minute. "
         "The next one is admitted in {retry_after_seconds} s.",
+    ),
+    Reason.TOKEN_RATE_LIMITED: ErrorSpec(
+        429,
+        True,
+        "The proxy key {prefix}... is limited to {rate_limit_tpm} tokens per minute. Left: {remaining_tokens}; this "
+        "request may need up to {needed_tokens}{made_of}. {admitted}",
     ),
     Reason.TOO_MANY_CONCURRENT: ErrorSpec(
         429,

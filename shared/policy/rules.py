@@ -13,6 +13,7 @@ from shared import money
 from shared.catalog import spellings
 from shared.policy.reasons import Reason
 from shared.policy.values import Address, Allow, Charges, Deny, KeySnapshot, PolicyQuery
+from shared.pricing.tokens import hides_tokens
 
 RuleFunction = Callable[[KeySnapshot, PolicyQuery, float], Deny | None]
 # For a key's head; all; and all that a request which is metered and has a bound can break.
@@ -110,9 +111,36 @@ def refused_model(key: KeySnapshot, model: str | None) -> Deny:
 
 
 def endpoint_not_metered(key: KeySnapshot, query: PolicyQuery, now: float) -> Deny | None:  # noqa: ARG001 - one signature
-    if not key.capped or query.metered or query.free:
+    if query.metered or query.free:
         return None
-    return Deny(Reason.ENDPOINT_NOT_METERED, {"prefix": key.prefix, **_caps(key)}, _cap_words(key))
+    if key.capped:
+        return Deny(Reason.ENDPOINT_NOT_METERED, {"prefix": key.prefix, **_caps(key)}, _cap_words(key))
+    if key.rate_limit_tpm is None:
+        return None
+    words = {
+        "limit": f"the proxy key {key.prefix}... is limited to {key.rate_limit_tpm} tokens per minute",
+        "way_out": "use a key without that limit",
+    }
+    return Deny(Reason.ENDPOINT_NOT_METERED, {"prefix": key.prefix, "rate_limit_tpm": key.rate_limit_tpm}, words)
+
+
+def tokens_not_bounded(key: KeySnapshot, query: PolicyQuery, now: float) -> Deny | None:  # noqa: ARG001 - one signature
+    if key.rate_limit_tpm is None or query.free or query.tokens is not None or query.bound_nanos is not None:
+        return None
+    if query.model is None:
+        what, cure = "a request without a model", "Name the model, or use"
+    elif query.unpriced is not None and not query.unpriced.endswith(_BILLED) and hides_tokens(query.unpriced):
+        what, cure = f"{query.unpriced} ({query.model}, {query.provider})", "Leave it out, or use"
+    else:
+        return None  # what has no price alone
+    facts = {
+        "prefix": key.prefix,
+        "model": query.model,
+        "provider": query.provider,
+        "unbounded": query.unpriced,
+        "rate_limit_tpm": key.rate_limit_tpm,
+    }
+    return Deny(Reason.TOKENS_NOT_BOUNDED, {**facts}, {"what": what, "cure": cure})
 
 
 def model_not_priced(key: KeySnapshot, query: PolicyQuery, now: float) -> Deny | None:  # noqa: ARG001 - one signature
@@ -187,11 +215,12 @@ RULES: tuple[tuple[RuleFunction, Applies], ...] = (
     *KEY_RULES,
     (provider_not_allowed, lambda key: bool(key.allowed_providers)),
     (model_not_allowed, lambda key: bool(key.allowed_models)),
-    (endpoint_not_metered, lambda key: key.capped),
+    (endpoint_not_metered, lambda key: key.capped or key.rate_limit_tpm is not None),
     (model_not_priced, lambda key: key.capped),
+    (tokens_not_bounded, lambda key: key.rate_limit_tpm is not None),
 )
 # These refuse nothing that is metered and has a bound.
-_WITHOUT_BOUND = frozenset((endpoint_not_metered, model_not_priced))
+_WITHOUT_BOUND = frozenset((endpoint_not_metered, model_not_priced, tokens_not_bounded))
 
 
 def check_key(key: KeySnapshot, client_ip: Address | None, now: float) -> Deny | None:
@@ -216,7 +245,10 @@ def evaluate(key: KeySnapshot, query: PolicyQuery, now: float) -> Allow | Deny:
     if shared is not None and query.free:
         # What costs nothing may go out whatever is spent, but counts for the rate.
         shared = None if shared.rate_limit_rpm is None else shared._replace(spend_limit_nanos=None)
-    return Allow(Charges(key.rate_limit_rpm, None if query.free else key.spend_limit_nanos, bound_nanos, shared))
+    charges = Charges(key.rate_limit_rpm, None if query.free else key.spend_limit_nanos, bound_nanos, shared)
+    if query.tokens is not None:
+        charges.rate_limit_tpm, charges.bound_tokens = key.rate_limit_tpm, query.tokens
+    return Allow(charges)
 
 
 @lru_cache(maxsize=1_024)

@@ -42,6 +42,7 @@ class KeySnapshot:
     boost: SpendBoost | None = None  # the raise that ran when this was made
     max_concurrent_requests: int | None = None  # None = unlimited
     organization: OrganizationLimits | None = None  # of all its organisation's keys together; None = none
+    rate_limit_tpm: int | None = None  # tokens a minute; None = unlimited
     # As `is_capped` says, kept because every request asks.
     capped: bool = field(init=False, default=False, compare=False, repr=False)
     # The rules that can refuse anything here, kept by `rules.py`: most keys have few, and every request asks.
@@ -75,6 +76,7 @@ class PolicyQuery:
     free: bool = False  # costs nothing at the provider (lists of models, counting tokens)
     bound_nanos: int | None = None  # most that it can cost; None: the model has no known price
     unpriced: str | None = None  # a feature in use, or a class of what is billed, whose cost nobody can bound
+    tokens: int | None = None  # most that it can use, of a key with a limit of them; None: nobody can tell
 
 
 @dataclass(slots=True)  # not frozen: that would double what making one costs, once a request
@@ -85,6 +87,8 @@ class Charges:
     spend_limit_nanos: int | None
     bound_nanos: int  # held until it ends; 0 when nothing can be spent or the price is unknown
     organization: OrganizationLimits | None = None
+    rate_limit_tpm: int | None = None  # None: no tokens of it are counted
+    bound_tokens: int = 0  # counted until it ends
 
 
 @dataclass(slots=True)  # not frozen: that would double what making one costs, once a request
@@ -104,6 +108,12 @@ class Deny:
     reason: Reason
     facts: dict[str, Fact] = field(default_factory=dict)
     words: dict[str, str] = field(default_factory=dict)
+    final: bool = False  # no retry cures this one, whatever its reason says
+
+    @property
+    def retry(self) -> bool:
+        """Whether a retry may cure it."""
+        return ERRORS[self.reason].retry and not self.final
 
     def sentence(self) -> str:
         """What people are told: the reason's public text. A list is told with commas."""

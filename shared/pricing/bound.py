@@ -51,7 +51,7 @@ def bound(
     parts = _parts(provider_slug, model, size, at, book)
     if isinstance(parts, Unbounded):
         return None
-    return parts.nanos(_most_output(provider_slug, model, size, output_limit))
+    return parts.nanos(most_output(provider_slug, model, size, output_limit))
 
 
 class Unbounded(NamedTuple):
@@ -93,14 +93,14 @@ def explain(
     parts = _parts(provider_slug, model, size, at, book)
     if isinstance(parts, Unbounded):
         return parts
-    limit = _most_output(provider_slug, model, size, output_limit)
+    limit = most_output(provider_slug, model, size, output_limit)
     per_output = parts.per_output_token // size.choices
     fees = {
         key: _part(calls, parts.fees[key], parts.scale) for key, calls in size.tool_fees.items() if key in parts.fees
     }
     affordable = None
     if parts.per_output_token and not size.output_fixed:
-        affordable = min(max(0, parts.fitting(remaining_nanos)), _maximum(provider_slug, model, size))
+        affordable = min(max(0, parts.fitting(remaining_nanos)), most_of_model(provider_slug, model, size))
     return Bound(
         nanos=parts.nanos(limit),
         input=_part(parts.input_tokens, parts.per_input_token, parts.scale),
@@ -132,7 +132,7 @@ def fitting_output_limit(
     if size.output_limit is not None or size.output_free:
         return None
     parts = _parts(provider_slug, model, size, at, book)
-    maximum = _maximum(provider_slug, model, size)
+    maximum = most_of_model(provider_slug, model, size)
     if isinstance(parts, Unbounded) or parts.per_output_token == 0:
         return None
     if parts.nanos(maximum) <= remaining_nanos // SHARE:
@@ -178,7 +178,7 @@ def _parts(provider_slug: str, model: str, size: Size, at: float, book: PriceBoo
         for key in size.classes:
             if key in sheet.unrated:
                 return Unbounded(key)
-    text_tokens, media_tokens = _input(provider_slug, model, size, sheet)
+    text_tokens, media_tokens = most_input(provider_slug, model, size, sheet.context_tokens)
     ceilings = sheet.ceilings
     ceiling = ceilings[0] if len(ceilings) == 1 else _ceiling(sheet, text_tokens + media_tokens)
     text, media = ceiling.text, ceiling.media
@@ -201,8 +201,11 @@ def _parts(provider_slug: str, model: str, size: Size, at: float, book: PriceBoo
     )
 
 
-def _input(provider_slug: str, model: str, size: Size, sheet: BoundSheet) -> tuple[int, int]:
-    """The most tokens of text, and of what may be anything, that a request's input can have."""
+def most_input(provider_slug: str, model: str, size: Size, context_tokens: int | None) -> tuple[int, int]:
+    """The most tokens of text, and of what may be anything, that a request's input can have.
+
+    `context_tokens`: the model's context window; None: nobody tells it.
+    """
     if size.counted_tokens is not None:
         counted = size.counted_tokens + size.counted_tokens * COUNT_MARGIN_PERCENT // 100 + COUNT_MARGIN_TOKENS
         return (0, counted) if size.image_parts or size.audio_tokens or size.context_inputs else (counted, 0)
@@ -211,7 +214,7 @@ def _input(provider_slug: str, model: str, size: Size, sheet: BoundSheet) -> tup
     if size.image_parts:
         media_tokens += size.image_parts * _image_tokens(provider_slug, model)
     if size.context_inputs:
-        media_tokens += max(0, (sheet.context_tokens or CONTEXT_TOKENS) - text_tokens - media_tokens)
+        media_tokens += max(0, (context_tokens or CONTEXT_TOKENS) - text_tokens - media_tokens)
     return text_tokens, media_tokens
 
 
@@ -223,14 +226,14 @@ def _ceiling(sheet: BoundSheet, input_tokens: int) -> Ceiling:
     return chosen
 
 
-def _most_output(provider_slug: str, model: str, size: Size, output_limit: int | None) -> int:
+def most_output(provider_slug: str, model: str, size: Size, output_limit: int | None) -> int:
     """The output tokens of one choice at most: by the client's limit, else by ours, else by the model."""
     if size.output_limit is not None:
         return size.output_limit
-    return _maximum(provider_slug, model, size) if output_limit is None else output_limit
+    return most_of_model(provider_slug, model, size) if output_limit is None else output_limit
 
 
-def _maximum(provider_slug: str, model: str, size: Size) -> int:
+def most_of_model(provider_slug: str, model: str, size: Size) -> int:
     """The output tokens of one choice at most where the client set no limit: by what is sent, else by the model."""
     if size.output_default is not None:
         return size.output_default

@@ -75,7 +75,7 @@ def make_key(router: Router, name: str, **fields: object) -> Key:
 
 
 def make_keys(router: Router, *, tight_usd: str = "0.03") -> list[Key]:
-    """Without a limit, with one that is far, with one that is met on the way, and with a rate that is none."""
+    """Without a limit, with one that is far, with one that is met on the way, and with rates that are none."""
     return [
         make_key(router, "free"),
         make_key(router, "far", spend_limit_usd="50"),
@@ -87,6 +87,7 @@ def make_keys(router: Router, *, tight_usd: str = "0.03") -> list[Key]:
             spend_reset="daily",
             rate_limit_rpm=1_000_000,
             max_concurrent_requests=1_000,
+            rate_limit_tpm=1_000_000_000,
         ),
     ]
 

@@ -46,6 +46,7 @@ class Faulty(Calm):
         def die(batch: Batch) -> list[Decision]:
             answers = real(batch)
             if any(isinstance(answer, Admitted) for answer in answers):
+                self.never_begun[key] += sum(asked.bound_tokens for asked in batch.charges)
                 raise Killed
             return answers
 
@@ -258,6 +259,9 @@ class AccountingMachine(Faulty):
             }
             assert {day: held for day, (_, held) in days.items() if held} == self.oracle.held_by_day(key)
             assert counted[key].in_flight == self.oracle.in_flight(key)
+            second, window = self.router.observer.moment().second, counted[key].tokens
+            used = self.oracle.tokens(key, second)
+            assert used <= (0 if window is None else window.count(second)) <= used + self.never_begun[key]
             assert counted[key].lifetime == daily.get(key, 0) == totals.get(key, 0) == sum(spent.values())
 
     def exactly_what_fits_is_admitted(self, key: str) -> None:

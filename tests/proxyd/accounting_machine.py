@@ -26,6 +26,7 @@ from shared.counters import (
     SpendExceeded,
     SpendHeld,
     Stale,
+    TokenRateLimited,
     TooManyConcurrent,
 )
 from shared.organization_limits import OrganizationLimits, is_capped
@@ -34,7 +35,7 @@ KEYS = ("key_1", "key_2")
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 AMOUNTS = st.integers(0, 1_200)
 RESETS = ("daily", "monthly", "never")
-REFUSED = RateLimited | SpendHeld | SpendExceeded | TooManyConcurrent | OrganizationRefused
+REFUSED = RateLimited | SpendHeld | SpendExceeded | TokenRateLimited | TooManyConcurrent | OrganizationRefused
 
 
 def fill(connection: Connection) -> None:
@@ -83,6 +84,7 @@ class Calm(RuleBasedStateMachine):
         self.cached: dict[tuple[str, str], Policy] = {}
         self.seen: dict[str, tuple[str, int]] = {}
         self.copy: Path | None = None
+        self.never_begun = dict.fromkeys(KEYS, 0)  # tokens that were counted for calls of which nobody knows
         self.workers: list[Worker] = []
         for _ in range(workers):
             self.start_worker()
@@ -104,8 +106,9 @@ class Calm(RuleBasedStateMachine):
 
         def attempt_of(admitted: Admitted) -> Attempt:
             return attempt(
-                id=name, key_id=key, bound_nanos=bound, held_nanos=bound, day=admitted.day, second=admitted.second
-            )
+                id=name, key_id=key, bound_nanos=bound, held_nanos=bound, day=admitted.day, second=admitted.second,
+                held_tokens=policy.tokens(bound),
+            )  # fmt: skip
 
         absent: int = 0
         for _ in range(5):
@@ -130,6 +133,7 @@ class Calm(RuleBasedStateMachine):
             return
         assert policy == self.newest[policy.key_id], "an edit that was answered is not obeyed"
         call = Call(name, seq, policy.key_id, worker.id, answer.day, answer.second, bound, held=True)
+        call.bound_tokens = policy.tokens(bound)
         self.oracle.calls[name] = call
         if policy.limit_nanos is not None:
             total = self.oracle.liability(policy.key_id, policy.reset, answer.day)
@@ -138,6 +142,9 @@ class Calm(RuleBasedStateMachine):
             assert self.oracle.requests(policy.key_id, answer.second, self.unknown_workers()) <= policy.rpm
         if policy.most is not None:
             assert self.oracle.in_flight(policy.key_id, self.unknown_workers()) <= policy.most
+        if call.bound_tokens and policy.tpm is not None:
+            used = self.oracle.tokens(policy.key_id, answer.second, self.unknown_workers(), told=False)
+            assert used <= policy.tpm, f"{used} tokens of {policy.tpm}"
         if policy.together is not None:
             self.judge_together(policy.together, answer)
 
@@ -225,10 +232,12 @@ class Calm(RuleBasedStateMachine):
     @rule(
         key=st.sampled_from(KEYS), limit=st.none() | AMOUNTS, rpm=st.none() | st.integers(0, 4),
         reset=st.sampled_from(RESETS), told=st.booleans(), dies=st.booleans(), most=st.sampled_from([None, None, 1, 2]),
+        tpm=st.sampled_from([None, None, 600, 2_000]),
     )  # fmt: skip
     def edit(
-        self, key: str, limit: int | None, rpm: int | None, reset: str, told: bool, dies: bool, most: int | None
-    ) -> None:
+        self, key: str, limit: int | None, rpm: int | None, reset: str, told: bool, dies: bool, most: int | None,
+        tpm: int | None,
+    ) -> None:  # fmt: skip
         """As the dashboard does it: commit, tell the counters, answer. One that could not tell is not answered."""
         version = self.newest[key].version + 1
         with self.engine.begin() as connection:
@@ -238,7 +247,7 @@ class Calm(RuleBasedStateMachine):
             )
             connection.execute(text("insert into policy_outbox (subject) values (:k)"), {"k": key})
         before = self.newest[key]
-        self.newest[key] = replace(before, version=version, limit_nanos=limit, rpm=rpm, reset=reset, most=most)
+        self.newest[key] = replace(before, version=version, limit_nanos=limit, rpm=rpm, reset=reset, most=most, tpm=tpm)
         self.publish(key, {key: version}, {}, told=told, dies=dies)
 
     @rule(

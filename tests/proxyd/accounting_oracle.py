@@ -9,6 +9,7 @@ from shared.counters import Charge, moment_of, period_of_day
 from shared.organization_limits import OrganizationLimits
 
 WINDOW_SECONDS = 60
+USED_TOKENS = 8  # by each call that is answered, as `ledger_kit.settlement` tells it
 
 
 @dataclass
@@ -21,14 +22,20 @@ class Policy:
     rpm: int | None = None
     reset: str = "daily"
     most: int | None = None
+    tpm: int | None = None
     org_version: int = 1
     together: OrganizationLimits | None = None
 
     def charge(self, bound_nanos: int) -> Charge:
         return Charge(
             self.key_id, "org_1", self.version, self.org_version, self.rpm, self.limit_nanos, self.reset, bound_nanos,
-            max_concurrent_requests=self.most, organization=self.together,
+            max_concurrent_requests=self.most, organization=self.together, rate_limit_tpm=self.tpm,
+            bound_tokens=self.tokens(bound_nanos),
         )  # fmt: skip
+
+    def tokens(self, bound_nanos: int) -> int:
+        """What is counted of a call: as many as nano-dollars, if there is a limit."""
+        return 0 if self.tpm is None else bound_nanos
 
 
 @dataclass
@@ -46,6 +53,7 @@ class Call:
     state: Literal["open", "ok", "void", "crash"] = "open"
     cost_nanos: int = 0
     progress_nanos: int | None = None
+    bound_tokens: int = 0  # of a key with a limit of them
     imported_nanos: int | None = None  # what it was charged when a copy was imported in which it was open
 
     @property
@@ -57,6 +65,13 @@ class Call:
         """The least that counters which are right may take it for."""
         nanos = self.bound_nanos if self.state == "open" else self.cost_nanos
         return nanos if self.imported_nanos is None else min(nanos, self.imported_nanos)
+
+    @property
+    def tokens(self) -> int:
+        """What it weighs, if tokens of it are counted."""
+        if self.state == "void" or not self.bound_tokens:
+            return 0
+        return USED_TOKENS if self.state == "ok" else self.bound_tokens
 
     def crash(self) -> None:
         self.state = "crash"
@@ -112,6 +127,14 @@ class Oracle:
             and second - WINDOW_SECONDS <= call.second
             and call.worker_id not in unknown
             for call in self.calls.values()
+        )
+
+    def tokens(self, key_id: str, second: int, unknown: Collection[str] = (), *, told: bool = True) -> int:
+        """Tokens that weigh, likewise. Not told: at least, while the counters may not know how calls have ended."""
+        return sum(
+            call.tokens if told else min(call.tokens, call.bound_tokens)
+            for call in self.calls.values()
+            if call.key_id == key_id and second - WINDOW_SECONDS <= call.second and call.worker_id not in unknown
         )
 
     def spent_by_day(self, key_id: str) -> dict[int, int]:

@@ -120,6 +120,7 @@ def test_a_providers_ids_stay_and_ours_moves() -> None:
     ]  # fmt: skip
     for name, own in (
         (b"x-ratelimit-limit", limits(RATE, None)),
+        (b"x-ratelimit-limit-tokens", limits(None, None, RATE)),
         (b"x-accel-buffering", [(b"x-accel-buffering", b"no")]),
     ):
         theirs = (name, b"theirs")
@@ -130,9 +131,9 @@ def test_a_providers_ids_stay_and_ours_moves() -> None:
 
 
 def test_every_header_of_ours_wins_over_a_providers() -> None:
-    own = limits(RATE, SPEND)
+    own = limits(RATE, SPEND, RateState(9_000, 7, 1795631898))
     theirs = tuple((name, b"theirs") for name, _ in own)
-    assert len(own) == 6
+    assert len(own) == 9
     assert [header for header in returned(look(theirs), own, b"req_1") if header in theirs] == []
 
 

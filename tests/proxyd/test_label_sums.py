@@ -76,21 +76,21 @@ def test_an_adjustment_stands_under_the_label_of_its_estimate_and_is_no_request(
 
 @pytest.mark.parametrize("known", [10, 12])
 def test_journals_of_the_formats_before_are_read(known: int) -> None:
-    """Format 1 had ten fields of a settlement; attempts had no label until now."""
+    """Format 1 had ten fields of a settlement; attempts had no label before format 3, no tokens before 4."""
     old: tuple[Any, ...] = tuple(attempt(7))[:13]
     begun = frames.frame(SEED, frames.BEGIN, orjson.dumps((7, *old)))
     end = frames.frame(SEED, frames.END, orjson.dumps((1, 7, old, tuple(settlement())[:known])))
     first, second = frames.frames(begun + end + bytes(64), SEED, 0)
     assert frames.read_begin(first.content) == (7, attempt(7))
     assert frames.read_end(second.content).attempt == attempt(7)
-    assert all(frames.is_readable(orjson.dumps((number, 1, 0))) for number in (1, 2, frames.FORMAT))
+    assert all(frames.is_readable(orjson.dumps((number, 1, 0))) for number in (1, 2, 3, frames.FORMAT))
 
 
 def test_a_record_with_a_label_comes_back_as_it_was() -> None:
     record = ended(1, label="größe 模型")
     (frame,) = frames.frames(frames.end(SEED, record) + bytes(64), SEED, 0)
     assert frames.read_end(frame.content) == record
-    assert Attempt._fields[-1] == "label"  # what comes behind it needs a format of its own
+    assert Attempt._fields[-1] == "held_tokens"  # what comes behind it needs a format of its own
 
 
 def test_a_head_tells_its_label() -> None:

@@ -1,6 +1,6 @@
 """What tests of the counters share: a clock of their own, charges with few words, a data directory, and a worker."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -16,6 +16,7 @@ from shared.counters import (
     Moment,
     Seed,
     SharedState,
+    TokenChange,
     connect,
     moment_of,
     spend_of,
@@ -64,10 +65,12 @@ def charge(
     seq: int = 0,
     most: int | None = None,
     together: OrganizationLimits | None = None,
+    tpm: int | None = None,
+    tokens: int = 0,
 ) -> Charge:
     return Charge(
         key_id, org, version, org_version, rpm, limit, reset, bound, loaded_in, seq,
-        max_concurrent_requests=most, organization=together,
+        max_concurrent_requests=most, organization=together, rate_limit_tpm=tpm, bound_tokens=tokens,
     )  # fmt: skip
 
 
@@ -127,9 +130,13 @@ class Worker:
         self.counters.register(self.worker_id, self.generation)
         return self
 
-    def end(self, key_id: str = "key", *, day: int, held: int = 0, cost: int = 0) -> End:
+    def end(
+        self, key_id: str = "key", *, day: int, held: int = 0, cost: int = 0, tokens: tuple[int, int] | None = None
+    ) -> End:
+        """`tokens`: the steady second of its admission, and how many more were used than were counted."""
         self.end_number += 1
-        return End(self.end_number, key_id, day, held, cost, org_id="org")
+        change = None if tokens is None else TokenChange(*tokens)
+        return End(self.end_number, key_id, day, held, cost, org_id="org", tokens=change)
 
     def batch(self, charges: Sequence[Charge] = (), ends: Sequence[End] = ()) -> Batch:
         return Batch(self.worker_id, self.generation, self.number + 1, ends, charges)
@@ -142,6 +149,18 @@ class Worker:
     def ask(self, charge: Charge) -> Decision:
         (answer,) = self.send(charge)
         return answer
+
+
+def on_both(tmp_path: Path, url: str, told: Callable[[Home, int], list[Decision]], seed: int) -> set[type[Decision]]:
+    """The kinds of answers that a story gets, which are the same on a file and on the server at a URL."""
+    answers = []
+    for name, at in (("a", f"sqlite:///{tmp_path}/counters.db"), ("b", url)):
+        (tmp_path / name).mkdir()
+        home = Home(tmp_path / name, at)
+        answers.append(told(home, seed))
+        home.close()
+    assert answers[0] == answers[1]
+    return {type(answer) for answer in answers[0]}
 
 
 # What tests ask of answers and counters
@@ -169,6 +188,12 @@ def in_flight(counters: Counters, key: str = "key") -> int:
 def used(counters: Counters, key: str = "key") -> int:
     """Requests that weigh now."""
     return counters.rows([key])[key].window.count(counters.moment().second)
+
+
+def tokens_used(counters: Counters, key: str = "key") -> int:
+    """Tokens that weigh now."""
+    window = counters.rows([key])[key].tokens
+    return 0 if window is None else window.count(counters.moment().second)
 
 
 def row(*, version: int = 1, seeded: bool = True, lifetime: int = 0, spent: int = 0, held: int = 0) -> KeyRow:

@@ -1,6 +1,7 @@
 """A small model of journals, a ledger and edits, which foretells what the counters answer and hold."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from counters_kit import FakeClock, Home, charge
@@ -20,6 +21,8 @@ from shared.counters import (
     SpendExceeded,
     SpendHeld,
     Stale,
+    TokenChange,
+    TokenRateLimited,
     TooManyConcurrent,
     Unseeded,
     period_of_day,
@@ -37,6 +40,7 @@ class Policy:
     limit: int | None = 100
     reset: str = "daily"
     most: int | None = None
+    tpm: int | None = None
 
 
 @dataclass(frozen=True)
@@ -62,15 +66,23 @@ class Simulated:
     pending: list[End] = field(default_factory=list)
     open: dict[int, Hold] = field(default_factory=dict)  # begun attempts, by seq
     recent: list[tuple[str, int]] = field(default_factory=list)
+    counted: dict[int, TokenChange] = field(default_factory=dict)  # of begun attempts: what was counted, and when
+    tokens: Counter[tuple[str, int]] = field(default_factory=Counter)  # what weighs of it in each second, as is known
     doubtful: Batch | None = None  # the answer to it was lost
     unknown: list[Hold] = field(default_factory=list)  # what that batch holds
     policies: dict[str, Policy] = field(default_factory=dict)
     together: Together = field(default_factory=Together)
 
     def end(self, seq: int, cost: int) -> None:
-        held = self.open.pop(seq)
-        self.journal.append(End(len(self.journal) + 1, held.key_id, held.day, held.nanos, cost, org_id=ORG))
-        self.pending.append(self.journal[-1])
+        """It used as many tokens as nanos."""
+        held, counted = self.open.pop(seq), self.counted.pop(seq, None)
+        change = None
+        if counted is not None:
+            change = TokenChange(counted.second, cost - counted.tokens)
+            self.tokens[held.key_id, counted.second] += change.tokens
+        end = End(len(self.journal) + 1, held.key_id, held.day, held.nanos, cost, org_id=ORG, tokens=change)
+        self.journal.append(end)
+        self.pending.append(end)
 
 
 class Oracle:
@@ -86,6 +98,7 @@ class Oracle:
     tracked: bool  # a row of the organisation is kept in this generation
     org_seeded: bool
     together: Together  # as it is in the database
+    tokens: dict[str, Counter[int]]  # key -> steady second -> tokens that this generation knows of
     used: dict[str, list[int]]  # key -> steady seconds of requests that this generation knows of
     policies: dict[str, Policy]  # as they are in the database
     everybody: list[Simulated]
@@ -141,7 +154,8 @@ class Oracle:
         return charge(
             key, rpm=policy.rpm, limit=policy.limit, reset=policy.reset, bound=bound, most=policy.most,
             version=policy.version, loaded_in=loaded_in, seq=self.seq,
-            org_version=worker.together.version, together=worker.together.limits,
+            org_version=worker.together.version, together=worker.together.limits, tpm=policy.tpm,
+            tokens=0 if policy.tpm is None else bound,
         )  # fmt: skip
 
     def foretell(self, asked: Charge) -> type[object]:
@@ -152,10 +166,13 @@ class Oracle:
         if (old := self.overtaken(self.known.get(key, 0), asked.version, fresh)) is not None:
             return old
         self.known[key] = asked.version
-        limit, most = asked.spend_limit_nanos, asked.max_concurrent_requests
-        if not self.live and (asked.rate_limit_rpm, limit, most) != (None, None, None):
+        limit, most, tpm = asked.spend_limit_nanos, asked.max_concurrent_requests, asked.rate_limit_tpm
+        if not self.live and (asked.rate_limit_rpm, limit, most, tpm) != (None, None, None, None):
             return Rebuilding
         full = asked.rate_limit_rpm is not None and self.weighing(key) >= asked.rate_limit_rpm
+        tokens = asked.bound_tokens
+        if tpm is not None and tokens and self.weighing_tokens(key) + tokens > tpm:
+            return RateLimited if full and tokens <= tpm else TokenRateLimited
         if most is not None and self.in_flight(key) >= most:
             return RateLimited if full else TooManyConcurrent
         if limit is not None:
@@ -190,14 +207,56 @@ class Oracle:
             return None
         return SpendExceeded if spent + bound > limit else SpendHeld
 
+    def note_admitted(self, worker: Simulated, asked: Charge, answer: Admitted, *, lost: bool) -> None:
+        """It stands in the counters, and in its journal if their answer came; no limit is passed by it."""
+        assert answer.day == self.clock.moment.day
+        self.used[asked.key_id].append(answer.second)
+        self.tokens[asked.key_id][answer.second] += asked.bound_tokens
+        tpm = asked.rate_limit_tpm
+        assert (answer.tokens is None) == (tpm is None)
+        assert not asked.bound_tokens or tpm is None or self.weighing_tokens(asked.key_id) <= tpm
+        hold = Hold(asked.key_id, answer.day, asked.bound_nanos, 1, ORG)
+        worker.unknown.append(hold)
+        spent, held = self.in_period(asked.key_id, asked.spend_reset)
+        assert asked.spend_limit_nanos is None or spent + held <= asked.spend_limit_nanos, "I2"
+        if answer.spend is not None:
+            assert answer.spend[1:3] == (spent, held)
+        most, shared = asked.max_concurrent_requests, asked.organization
+        assert most is None or self.in_flight(asked.key_id) <= most
+        if shared is not None and shared.spend_limit_nanos is not None:
+            spent, held = self.in_period(ORG, shared.spend_reset)
+            assert spent + held <= shared.spend_limit_nanos, "I2, of all keys"
+            assert answer.organization_spend is not None
+            assert answer.organization_spend[1:3] == (spent, held)
+        if not lost:
+            worker.unknown.remove(hold)
+            worker.open[asked.seq] = hold
+            worker.recent.append((asked.key_id, answer.second))
+            if tpm is not None:
+                worker.counted[asked.seq] = TokenChange(answer.second, asked.bound_tokens)
+                worker.tokens[asked.key_id, answer.second] += asked.bound_tokens
+
     def weighing(self, key: str) -> int:
         return sum(second >= self.clock.moment.second - WINDOW_SECONDS for second in self.used[key])
+
+    def weighing_tokens(self, key: str) -> int:
+        oldest = self.clock.moment.second - WINDOW_SECONDS
+        return sum(tokens for second, tokens in self.tokens[key].items() if second >= oldest)
+
+    def count_tokens(self, ends: Sequence[End]) -> None:
+        """The counters have been told how these ended."""
+        for end in ends:
+            if end.tokens is not None:
+                self.tokens[end.key_id][end.tokens.second] += end.tokens.tokens
 
     def recent(self, worker: Simulated) -> list[RateBucket]:
         oldest = self.clock.moment.second - WINDOW_SECONDS
         counts = Counter(one for one in worker.recent if one[1] >= oldest)
-        return [RateBucket(key, second, count, ORG) for (key, second), count in counts.items()]
+        tokens = worker.tokens
+        return [RateBucket(key, second, count, ORG, tokens[key, second]) for (key, second), count in counts.items()]
 
     def bring(self, worker: Simulated) -> None:
         for key, second in worker.recent:
             self.used[key].append(second)
+        for (key, second), tokens in worker.tokens.items():
+            self.tokens[key][second] += tokens

@@ -157,7 +157,9 @@ def test_no_more_is_kept_than_said(home: Home, worker: Worker) -> None:
 
 EVENTS = st.lists(
     st.tuples(
-        st.sampled_from(["hold", "end", "take back", "admit", "add", "store"]), st.integers(0, 40), st.integers(0, 99)
+        st.sampled_from(["hold", "end", "take back", "admit", "add", "tokens", "store"]),
+        st.integers(0, 40),
+        st.integers(0, 99),
     ),
     max_size=40,
 )
@@ -169,11 +171,13 @@ def happen(row: KeyRow, event: str, back: int, amount: int, now: int) -> None:
     elif event == "end":
         row.end(End(1, "key", TODAY - back % 40, amount, amount))
     elif event == "take back":
-        row.window.take_back(now - back % 4)
+        row.window.add(now - back % 4, -1)
     elif event == "admit":
         row.window.acquire(now, 10**6)
     elif event == "add":
         row.window.add(now - back, 1 + amount)
+    elif event == "tokens":
+        row.count_tokens(now - back, 50 - amount)
 
 
 @given(EVENTS, st.sampled_from(["never", "daily", "weekly", "monthly"]))
@@ -186,6 +190,7 @@ def test_a_row_that_was_stored_before_is_stored_as_it_is_now(events: list[tuple[
         fresh = KeyRow.decode(row.encode(TODAY))
         kept = {day: entry for day, entry in row.days.items() if day > TODAY - 37 or entry[1]}
         assert (fresh.lifetime, fresh.days, fresh.window.buckets) == (row.lifetime, kept, row.window.buckets)
+        assert (fresh.tokens and fresh.tokens.buckets) == (row.tokens and row.tokens.buckets)
         assert row.sums(period) == KeyRow(1, row.lifetime, row.days, {}, seeded=True).sums(period)
         assert row.window.count(now) == Window(dict(row.window.buckets)).count(now)
 
@@ -207,6 +212,7 @@ def test_a_row_that_others_changed_is_followed_or_read_anew(
         fresh = KeyRow.decode(data)
         assert (mine.version, mine.seeded, mine.lifetime) == (fresh.version, fresh.seeded, fresh.lifetime)
         assert mine.window.buckets == fresh.window.buckets
+        assert (mine.tokens and mine.tokens.buckets) == (fresh.tokens and fresh.tokens.buckets)
         assert mine.window.count(now + seconds) == fresh.window.count(now + seconds)
         assert mine.sums(period) == fresh.sums(period)
         assert mine.encode(TODAY) == data

@@ -4,6 +4,7 @@ The model knows what every journal says. From that alone it foretells each answe
 """
 
 import tempfile
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,19 +18,21 @@ from shared.counters import (
     Admitted,
     Batch,
     End,
-    Hold,
     OrganizationRefused,
     RateLimited,
     Seed,
     SpendExceeded,
     SpendHeld,
+    TokenChange,
+    TokenRateLimited,
     TooManyConcurrent,
     WorkerReplay,
     spend_of,
 )
 from shared.periods import RESETS
 
-TOLD = RateLimited | SpendExceeded | SpendHeld | TooManyConcurrent | OrganizationRefused  # refused for good
+# Refused for good.
+TOLD = RateLimited | SpendExceeded | SpendHeld | TokenRateLimited | TooManyConcurrent | OrganizationRefused
 WORKERS = st.sampled_from([0, 1])
 AMOUNTS = st.integers(0, 60)
 LIMITS = st.none() | st.integers(0, 150)
@@ -74,6 +77,7 @@ class Story(Oracle, RuleBasedStateMachine):
         batch = Batch(worker.worker_id, self.generation, worker.number + 1, ends, charges)
         answers = self.counters.apply_batch(batch)
         worker.number += 1
+        self.count_tokens(ends)
         for asked, answer in zip(charges, answers, strict=True):
             assert type(answer) is self.foretell(asked), (asked, answer)
             if not isinstance(answer, Admitted):
@@ -81,25 +85,7 @@ class Story(Oracle, RuleBasedStateMachine):
                     worker.policies[asked.key_id] = self.policies[asked.key_id]  # loaded again
                     worker.together = self.together
                 continue
-            assert answer.day == self.clock.moment.day
-            self.used[asked.key_id].append(answer.second)
-            hold = Hold(asked.key_id, answer.day, asked.bound_nanos, 1, ORG)
-            worker.unknown.append(hold)
-            spent, held = self.in_period(asked.key_id, asked.spend_reset)
-            assert asked.spend_limit_nanos is None or spent + held <= asked.spend_limit_nanos, "I2"
-            if answer.spend is not None:
-                assert answer.spend[1:3] == (spent, held)
-            most, shared = asked.max_concurrent_requests, asked.organization
-            assert most is None or self.in_flight(asked.key_id) <= most
-            if shared is not None and shared.spend_limit_nanos is not None:
-                spent, held = self.in_period(ORG, shared.spend_reset)
-                assert spent + held <= shared.spend_limit_nanos, "I2, of all keys"
-                assert answer.organization_spend is not None
-                assert answer.organization_spend[1:3] == (spent, held)
-            if not lost:
-                worker.unknown.remove(hold)
-                worker.open[asked.seq] = hold
-                worker.recent.append((asked.key_id, answer.second))
+            self.note_admitted(worker, asked, answer, lost=lost)
         worker.doubtful = batch if lost else None
 
     def repeat(self, worker: Simulated, batch: Batch) -> None:
@@ -111,7 +97,8 @@ class Story(Oracle, RuleBasedStateMachine):
         assert self.counters.status() == before
         for asked, answer in zip(batch.charges, answers, strict=False):
             if isinstance(answer, Admitted):
-                worker.pending.append(End(0, asked.key_id, answer.day, asked.bound_nanos, 0, org_id=ORG))
+                back = TokenChange(answer.second, -asked.bound_tokens)
+                worker.pending.append(End(0, asked.key_id, answer.day, asked.bound_nanos, 0, org_id=ORG, tokens=back))
         worker.doubtful, worker.unknown = None, []
 
     @rule(at=WORKERS, which=st.integers(0, 9), cost=st.integers(0, 80))
@@ -143,6 +130,8 @@ class Story(Oracle, RuleBasedStateMachine):
             assert not self.counters.close_worker(closing)
             if worker.generation != self.generation:
                 self.bring(worker)
+            else:
+                self.count_tokens(worker.pending)
             worker.out, worker.pending, worker.open, worker.generation = True, [], {}, self.generation
             self.hire()
 
@@ -157,6 +146,7 @@ class Story(Oracle, RuleBasedStateMachine):
         self.org_known, self.org_seeded = 0, False
         self.tracked = self.together.limits is not None
         self.used: dict[str, list[int]] = {key: [] for key in KEYS}
+        self.tokens: dict[str, Counter[int]] = {key: Counter() for key in KEYS}
         for worker in self.everybody:
             worker.imported = min(len(worker.journal), worker.imported + imported)
             worker.cut = worker.imported
@@ -211,14 +201,21 @@ class Story(Oracle, RuleBasedStateMachine):
 
     @rule(
         key=st.sampled_from(KEYS), limit=LIMITS, reset=st.sampled_from(RESETS), rpm=st.sampled_from([None, 1, 3]),
-        told=st.booleans(), most=st.sampled_from([None, None, 1, 2]),
+        told=st.booleans(), most=st.sampled_from([None, None, 1, 2]), tpm=st.sampled_from([None, None, 40, 120]),
     )  # fmt: skip
     def edit(
-        self, key: str, limit: int | None, reset: str, rpm: int | None, told: bool, most: int | None = None
+        self,
+        key: str,
+        limit: int | None,
+        reset: str,
+        rpm: int | None,
+        told: bool,
+        most: int | None = None,
+        tpm: int | None = None,
     ) -> None:
         """I11: nothing that was used changes. If it is not told, the dashboard died after its commit."""
         version = self.policies[key].version + 1
-        self.policies[key] = Policy(version, rpm, limit, reset, most)
+        self.policies[key] = Policy(version, rpm, limit, reset, most, tpm)
         if told:
             self.counters.publish(self.generation, {key: version}, {})
             self.known[key] = version
@@ -259,6 +256,8 @@ class Story(Oracle, RuleBasedStateMachine):
             if row is not None:
                 weighing = sum(self.weighing(one) for one in KEYS if key in (one, ORG))
                 assert (row.window.count(moment.second), row.in_flight) == (weighing, self.in_flight(key))
+                tokens = 0 if row.tokens is None else row.tokens.count(moment.second)
+                assert tokens == (0 if key == ORG else self.weighing_tokens(key))
 
     def teardown(self) -> None:
         """I13: when all is quiet nothing is held, and what the ledger says is what the counters say."""

@@ -102,7 +102,7 @@ def total(answers: list[dict[str, int]], what: str) -> int:
 
 def money(counters: Counters, key: str = "key") -> tuple[int, int]:
     row = counters.rows([key])[key]
-    _, spend = state_of(row, counters.moment(), rpm=None, spend_reset="daily", limit_nanos=None)
+    _, spend, _ = state_of(row, counters.moment(), rpm=None, spend_reset="daily", limit_nanos=None)
     return spend.spent_nanos, spend.held_nanos
 
 

@@ -154,7 +154,9 @@ def test_a_row_stays_small() -> None:
 
 def test_states_of_a_key_without_a_row() -> None:
     moment = FakeClock().moment
-    rate, spend = state_of(None, moment, rpm=5, spend_reset="daily", limit_nanos=10)
+    rate, spend, tokens = state_of(None, moment, rpm=5, spend_reset="daily", limit_nanos=10, tpm=7)
+    assert tokens is not None
+    assert tokens[:2] == (7, 7)
     assert rate is not None
     assert (rate.limit, rate.remaining) == (5, 5)
     assert spend[:4] == (10, 0, 0, 10)

@@ -4,7 +4,7 @@ import random
 from pathlib import Path
 
 import pytest
-from counters_kit import DAY, TODAY, Home, Worker, charge, in_flight, kind, kinds, money, together, used
+from counters_kit import DAY, TODAY, Home, Worker, charge, in_flight, kind, kinds, money, on_both, together, used
 from redis_kit import RedisServer
 
 from shared.counters import (
@@ -234,11 +234,4 @@ def told(home: Home, seed: int) -> list[Decision]:
 def test_both_storages_answer_alike(tmp_path: Path, redis_server: RedisServer, seed: int) -> None:
     """Each key's row and the organisation's stay whole meanwhile."""
     redis_server.empty()
-    answers = []
-    for name, url in (("a", f"sqlite:///{tmp_path}/counters.db"), ("b", redis_server.url)):
-        (tmp_path / name).mkdir()
-        home = Home(tmp_path / name, url)
-        answers.append(told(home, seed))
-        home.close()
-    assert answers[0] == answers[1]
-    assert {type(answer) for answer in answers[0]} >= {Admitted, OrganizationRefused}
+    assert on_both(tmp_path, redis_server.url, told, seed) >= {Admitted, OrganizationRefused}

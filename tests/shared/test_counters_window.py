@@ -5,11 +5,11 @@ from bisect import bisect_left
 from itertools import accumulate
 
 import pytest
-from counters_kit import FakeClock
+from counters_kit import TODAY, FakeClock
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.counters import WINDOW_SECONDS, KeyRow
+from shared.counters import WINDOW_SECONDS, KeyRow, moment_of
 from shared.counters.window import Window
 
 LIMITS = st.sampled_from([1, 2, 10, 60, 600])
@@ -155,3 +155,28 @@ def test_a_step_of_the_wall_clock_gives_no_request_away() -> None:
         clock.wall_now += step
         assert row.rate(clock.moment, 1).remaining == 0
         assert row.rate(clock.moment, 1).resets_at == clock.wall_now + 61
+
+
+@given(ARRIVALS, st.sampled_from([60, 100, 1_000]))
+def test_so_it_is_of_tokens_of_which_one_takes_more_than_another(arrivals: list[tuple[float, int]], limit: int) -> None:
+    key, admitted, now = KeyRow.new(), list[tuple[float, int]](), 7.5
+
+    def within(since: float) -> int:
+        return sum(tokens for at, tokens in admitted if at >= since)
+
+    for step, tokens in arrivals:
+        now += step
+        refused = key.token_refusal(limit, tokens, moment_of(now, now))
+        if refused is None:
+            assert within(now - 60) + tokens <= limit
+            key.count_tokens(int(now), tokens)
+            admitted.append((now, tokens))
+        else:
+            assert within(now - 61) + tokens > limit
+            wait = refused.retry_after_seconds
+            assert wait is not None
+            assert 0 < wait <= 61
+            later = KeyRow.decode(key.encode(TODAY))
+            assert later.token_refusal(limit, tokens, moment_of(now + wait, now + wait)) is None
+            # True within one second: a second earlier a window of 60 s would refuse as well.
+            assert within(now + wait - 1 - 60) + tokens > limit

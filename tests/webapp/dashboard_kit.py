@@ -52,6 +52,7 @@ FULL = {
     "allowed_models": ["gpt-4o*", "gemini/gemini-2.5-flash"],
     "allowed_ips": ["10.0.0.0/8", "2001:db8::1"],
     "rate_limit_rpm": 60,
+    "rate_limit_tpm": 30_000,
     "max_concurrent_requests": 8,
     "spend_limit_usd": "12.5",
     "spend_reset": "weekly",

@@ -36,6 +36,7 @@ def view(spent: int = 0, held: int = 0, limit: int | None = None, **fields: Any)
         allowed_models=(),
         allowed_ips=(),
         rate_limit_rpm=None,
+        rate_limit_tpm=None,
         max_concurrent_requests=None,
         spend_limit_usd=None,
         spend_reset="never",

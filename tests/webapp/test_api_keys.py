@@ -30,6 +30,7 @@ def test_it_works(api: Api) -> None:
         "allowed_models": [],
         "allowed_ips": [],
         "rate_limit_rpm": None,
+        "rate_limit_tpm": None,
         "max_concurrent_requests": None,
         "spend_limit_usd": None,
         "spend_reset": "never",

@@ -63,7 +63,12 @@ def test_the_worst_comes_first(key: KeyView, state: State) -> None:
 def test_a_refusal_of_each_code_is_seen(reason: Reason) -> None:
     """On a key that has every limit, unless its state says the same by itself."""
     status = {"key_revoked": "revoked", "key_expired": "expired", "key_paused": "paused"}.get(reason, "active")
-    limits: dict[str, Any] = {"rate_limit_rpm": 5, "max_concurrent_requests": 2, "allowed_ips": ("10.9.0.0/16",)}
+    limits: dict[str, Any] = {
+        "rate_limit_rpm": 5,
+        "rate_limit_tpm": 9,
+        "max_concurrent_requests": 2,
+        "allowed_ips": ("10.9.0.0/16",),
+    }
     limits["allowed_providers"] = ("gemini",)
     key = view(limit=5 * USD, status=status, expires_at=NOW, allowed_models=("gemini-*",), **limits)
     state, cause = judged(key, refusal(reason))

@@ -21,9 +21,11 @@ NONE = {
     "default_spend_reset": "never",
     "default_expiry_days": None,
     "default_rate_limit_rpm": None,
+    "default_rate_limit_tpm": None,
     "max_spend_limit_usd": None,
     "max_expiry_days": None,
     "max_rate_limit_rpm": None,
+    "max_rate_limit_tpm": None,
     "spend_limit_required": False,
 }
 DEFAULTS = {

@@ -93,7 +93,9 @@ def test_hints_say_what_the_judge_says() -> None:
 
 
 def test_rates_and_times() -> None:
-    assert [rate(None), rate(1), rate(1200)] == ["No limit", "1 a minute", "1,200 a minute"]
+    assert [rate(None, None), rate(1, None), rate(1200, None)] == ["No limit", "1 a minute", "1,200 a minute"]
+    assert rate(None, 30_000) == "30,000 tokens a minute"
+    assert rate(60, 30_000) == "60 and 30,000 tokens a minute"
     assert relative(None, NOW) == ""
     assert relative(NOW - timedelta(seconds=10), NOW) == "just now"
     assert relative(NOW - timedelta(minutes=5), NOW) == "5 min ago"

@@ -72,6 +72,7 @@ def update_key(actor: Actor, key_id: str, document: Mapping[str, object], *, if_
             "spend_limit_usd": row.spend_limit_nanos,
             "expires_at": row.expires_at,
             "rate_limit_rpm": row.rate_limit_rpm,
+            "rate_limit_tpm": row.rate_limit_tpm,
             "spend_limit_boost_usd": row.spend_limit_boost_nanos,
             "spend_limit_boost_until": row.spend_limit_boost_until,
         }

@@ -71,7 +71,8 @@ def limits(view: KeyView, use: KeyUse, secrets: tuple[SecretView, ...], at: date
     return (
         _spend(view, at),
         LimitFacts("Spent in all", dollars(view.spend.lifetime_nanos), title=f"${view.spend.lifetime_usd}"),
-        _rate(view, use.requests_left),
+        _rate("Requests a minute", view.rate_limit_rpm, use.requests_left),
+        _rate("Tokens a minute", view.rate_limit_tpm, use.tokens_left),
         _concurrent(view, use.in_flight),
         _moment("Expires", view.expires_at, "Never", at),
         _list(
@@ -113,8 +114,7 @@ def _spend(view: KeyView, at: datetime) -> LimitFacts:
     return LimitFacts("Spend", f"{dollars(remaining)} left", note, facts.exact, tone=facts.tone, percent=facts.percent)
 
 
-def _rate(view: KeyView, left: int | None) -> LimitFacts:
-    label, limit = "Requests a minute", view.rate_limit_rpm
+def _rate(label: str, limit: int | None, left: int | None) -> LimitFacts:
     if limit is None:
         return LimitFacts(label, "No limit")
     if left is None:

@@ -58,6 +58,7 @@ class KeyForm(FlaskForm):  # type: ignore[misc] # Flask-WTF publishes no types
     )
     allowed_models = TextAreaField("Allowed models", id="key-allowed_models")
     rate_limit_rpm = StringField("Requests per minute", id="key-rate_limit_rpm")
+    rate_limit_tpm = StringField("Tokens per minute", id="key-rate_limit_tpm")
     max_concurrent_requests = StringField("Requests at once", id="key-max_concurrent_requests")
     allowed_ips = TextAreaField("Allowed IP addresses", id="key-allowed_ips")
     paused = BooleanField("Paused", id="key-paused")
@@ -110,6 +111,7 @@ def document(form: KeyForm, now: datetime) -> dict[str, object]:
         "allowed_providers": list(form.allowed_providers.data or ()),
         "allowed_models": lines_of(form.allowed_models.data),
         "rate_limit_rpm": _number(form.rate_limit_rpm.data),
+        "rate_limit_tpm": _number(form.rate_limit_tpm.data),
         "max_concurrent_requests": _number(form.max_concurrent_requests.data),
         "allowed_ips": lines_of(form.allowed_ips.data),
         "paused": bool(form.paused.data),
@@ -212,7 +214,7 @@ def context(form: KeyForm, actor: Actor, *, key: KeyView | None = None) -> dict[
         "form": form,
         "key": key,
         "first": failed[0] if failed else "name",
-        "advanced": used("rate_limit_rpm", "max_concurrent_requests", "allowed_ips"),
+        "advanced": used("rate_limit_rpm", "rate_limit_tpm", "max_concurrent_requests", "allowed_ips"),
         "about": used("tags", "owner_email", "note"),
         "raised": used("spend_limit_boost_usd", "spend_limit_boost_until"),
         "model_hints": model_hints(lines_of(form.allowed_models.data), form.allowed_providers.data or ()),
@@ -235,6 +237,7 @@ def _shown(view: KeyView) -> dict[str, Any]:
         "allowed_providers": list(view.allowed_providers),
         "allowed_models": "\n".join(view.allowed_models),
         "rate_limit_rpm": "" if view.rate_limit_rpm is None else str(view.rate_limit_rpm),
+        "rate_limit_tpm": "" if view.rate_limit_tpm is None else str(view.rate_limit_tpm),
         "max_concurrent_requests": "" if view.max_concurrent_requests is None else str(view.max_concurrent_requests),
         "allowed_ips": "\n".join(view.allowed_ips),
         "paused": view.paused,

@@ -93,7 +93,7 @@ def row(view: KeyView, judgement: Judgement, at: datetime) -> KeyRow:
         status=badge(judgement),
         spend=spend(view, at),
         spent_ever=dollars(view.spend.lifetime_nanos),
-        rate=rate(view.rate_limit_rpm),
+        rate=rate(view.rate_limit_rpm, view.rate_limit_tpm),
         access=access(view),
         last_used_at=view.last_used_at,
         last_used=when(view.last_used_at, at),
@@ -139,9 +139,11 @@ def spend(view: KeyView, at: datetime) -> SpendFacts:
     return SpendFacts(tone, text, f"{percent} % · {reset}{in_flight}", told, min(percent, 100))
 
 
-def rate(limit_rpm: int | None) -> str:
-    """The rate limit in words."""
-    return "No limit" if limit_rpm is None else f"{limit_rpm:,} a minute"
+def rate(limit_rpm: int | None, limit_tpm: int | None) -> str:
+    """The rate limits in words."""
+    if limit_tpm is None:
+        return "No limit" if limit_rpm is None else f"{limit_rpm:,} a minute"
+    return f"{limit_tpm:,} tokens a minute" if limit_rpm is None else f"{limit_rpm:,} and {limit_tpm:,} tokens a minute"
 
 
 def when(moment: datetime | None, at: datetime) -> str:

@@ -16,7 +16,15 @@ from webapp.render import sentence
 from webapp.validation import FieldError
 from webapp.views.organization import OrganizationView
 
-_NUMBERS = ("rate_limit_rpm", "default_expiry_days", "default_rate_limit_rpm", "max_expiry_days", "max_rate_limit_rpm")
+_NUMBERS = (
+    "rate_limit_rpm",
+    "default_expiry_days",
+    "default_rate_limit_rpm",
+    "default_rate_limit_tpm",
+    "max_expiry_days",
+    "max_rate_limit_rpm",
+    "max_rate_limit_tpm",
+)
 _AMOUNTS = ("spend_limit_usd", "default_spend_limit_usd", "max_spend_limit_usd")
 _CHOICES = ("spend_reset", "default_spend_reset")
 _MOST_DIGITS = 15
@@ -33,9 +41,11 @@ class OrganizationForm(FlaskForm):  # type: ignore[misc] # Flask-WTF publishes n
     default_spend_reset = SelectField("Resets", choices=RESETS, id="org-default_spend_reset")
     default_expiry_days = StringField("Expires after, in days", id="org-default_expiry_days")
     default_rate_limit_rpm = StringField("Requests per minute", id="org-default_rate_limit_rpm")
+    default_rate_limit_tpm = StringField("Tokens per minute", id="org-default_rate_limit_tpm")
     max_spend_limit_usd = StringField("Spend limit, at most", id="org-max_spend_limit_usd")
     max_expiry_days = StringField("Expires within, in days", id="org-max_expiry_days")
     max_rate_limit_rpm = StringField("Requests per minute, at most", id="org-max_rate_limit_rpm")
+    max_rate_limit_tpm = StringField("Tokens per minute, at most", id="org-max_rate_limit_tpm")
     spend_limit_required = BooleanField("Every key needs a spend limit", id="org-spend_limit_required")
     seen = HiddenField()
 

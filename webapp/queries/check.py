@@ -26,7 +26,7 @@ from shared.judgement import LEAST_BOUND, explained, judge, nobodys_model, not_c
 from shared.models import PriceOverride, ProviderCredential, snapshot_of
 from shared.output_limits import accepted_limit
 from shared.policy import ERRORS, Charges, Deny, KeySnapshot, Reason, check_key
-from shared.pricing import Bound, PriceBook, Size, book_of
+from shared.pricing import Bound, PriceBook, Size, TokenBound, book_of, bound_tokens
 from shared.sealing import Sealer
 from shared.seeds import keep_row_of, read_seeds
 from shared.translated import BY_MODEL, path_by_model
@@ -60,7 +60,7 @@ class CheckView:
             refusal = {
                 "code": deny.reason.value,
                 "status": spec.status,
-                "retry": spec.retry,
+                "retry": deny.retry,
                 "message": deny.sentence(),
                 "facts": dict(deny.facts),
             }
@@ -107,8 +107,13 @@ def check_request(org_id: str, key_id: str, asked: CheckRequest) -> CheckView:
             least = spend.remaining_nanos or 0 if left is None else left
             return explained(slug, model, size, least, limit, book, at)
 
+        def tokens(left_of_them: int) -> TokenBound | None:
+            if size is None:
+                return None
+            return bound_tokens(slug, model or "", size, at=at, left=left_of_them, output_limit=limit, book=book)
+
         if isinstance(answer, Refusal):
-            deny = refused(key, answer, bound)
+            deny = refused(key, answer, bound, tokens)
         elif answer is not None:
             deny = Deny(Reason.LIMITS_UNAVAILABLE)
     return CheckView(deny, slug, model, place.path, 0 if free else bound_nanos, limit)
@@ -224,6 +229,8 @@ def _limits(key: KeySnapshot, charges: Charges, standing: _Standing | None) -> D
         context.generation,
         max_concurrent_requests=key.max_concurrent_requests,
         organization=shared,
+        rate_limit_tpm=charges.rate_limit_tpm,
+        bound_tokens=charges.bound_tokens,
     )
     answer = row.decide(charge, context) or row.rate_refusal(charges.rate_limit_rpm, context.moment)
     if answer is None and shared is not None:

@@ -41,17 +41,21 @@ class KeyUse:
     """How much of what counts by the moment is in use; None: no limit, or nobody can tell."""
 
     requests_left: int | None  # would be admitted at once, by the rate limit
+    tokens_left: int | None  # likewise
     in_flight: int | None
 
 
 def use_of(view: KeyView) -> KeyUse:
     """As the counters stand."""
-    rpm, most = view.rate_limit_rpm, view.max_concurrent_requests
-    if rpm is None and most is None:
-        return KeyUse(None, None)
+    rpm, tpm, most = view.rate_limit_rpm, view.rate_limit_tpm, view.max_concurrent_requests
+    if rpm is None and tpm is None and most is None:
+        return KeyUse(None, None, None)
     try:
-        row = counters().rows([view.id]).get(view.id) or KeyRow.new()
-        left = None if rpm is None else row.rate(counters().moment(), rpm).remaining
+        row, moment = counters().rows([view.id]).get(view.id) or KeyRow.new(), counters().moment()
     except CountersUnavailable:
-        return KeyUse(None, None)
-    return KeyUse(left, None if most is None else row.in_flight)
+        return KeyUse(None, None, None)
+    return KeyUse(
+        None if rpm is None else row.rate(moment, rpm).remaining,
+        None if tpm is None else row.token_rate(moment, tpm).remaining,
+        None if most is None else row.in_flight,
+    )

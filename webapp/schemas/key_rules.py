@@ -26,9 +26,11 @@ class KeyRules:
     default_spend_reset: str = "never"
     default_expiry_days: int | None = None
     default_rate_limit_rpm: int | None = None
+    default_rate_limit_tpm: int | None = None
     max_spend_limit_nanos: int | None = None
     max_expiry_days: int | None = None
     max_rate_limit_rpm: int | None = None
+    max_rate_limit_tpm: int | None = None
     spend_limit_required: bool = False
 
     def completed(self, document: Mapping[str, object], now: datetime) -> dict[str, object]:
@@ -39,6 +41,7 @@ class KeyRules:
             "spend_reset": self.default_spend_reset,
             "expires_at": None if days is None else to_json_moment(in_days(now, days)),
             "rate_limit_rpm": self.default_rate_limit_rpm,
+            "rate_limit_tpm": self.default_rate_limit_tpm,
             **document,
         }
 
@@ -46,7 +49,8 @@ class KeyRules:
         """What is wrong with a value of a field, as the end of a sentence about it; None if nothing is."""
         if field == "expires_at":
             return self._fault_of_expiry(value, now)
-        most = self.max_spend_limit_nanos if field == "spend_limit_usd" else self.max_rate_limit_rpm
+        maxima = {"spend_limit_usd": self.max_spend_limit_nanos, "rate_limit_tpm": self.max_rate_limit_tpm}
+        most = maxima.get(field, self.max_rate_limit_rpm)
         told = "" if most is None else money.to_usd(most) if field == "spend_limit_usd" else f"{most:,}"
         if value is None:
             if most is not None:
@@ -73,6 +77,7 @@ class KeyRules:
             ("spend_limit_usd", self.default_spend_limit_nanos, self.max_spend_limit_nanos),
             ("expiry_days", self.default_expiry_days, self.max_expiry_days),
             ("rate_limit_rpm", self.default_rate_limit_rpm, self.max_rate_limit_rpm),
+            ("rate_limit_tpm", self.default_rate_limit_tpm, self.max_rate_limit_tpm),
         )
         for name, usual, most in pairs:
             if usual is not None and most is not None and usual > most:
@@ -94,6 +99,8 @@ class KeyRules:
             told.append(f"an expiry within {self.max_expiry_days} day{'s' * (self.max_expiry_days > 1)}")
         if self.max_rate_limit_rpm is not None:
             told.append(f"at most {self.max_rate_limit_rpm:,} requests per minute")
+        if self.max_rate_limit_tpm is not None:
+            told.append(f"at most {self.max_rate_limit_tpm:,} tokens per minute")
         return tuple(told)
 
 

@@ -22,6 +22,7 @@ from webapp.schemas.values import (
     Providers,
     RequestsPerMinute,
     Reset,
+    TokensPerMinute,
     is_none,
     read_flag,
     read_moment,
@@ -60,6 +61,9 @@ class _Settings(Stored):
     )
     rate_limit_rpm: Annotated[RequestsPerMinute | None, AfterValidator(within("rate_limit_rpm"))] = Field(
         default=None, description="Requests per minute. Null: no limit. To stop a key, set `paused`."
+    )
+    rate_limit_tpm: Annotated[TokensPerMinute | None, AfterValidator(within("rate_limit_tpm"))] = Field(
+        default=None, description="Tokens per minute, of input and output together. Null: no limit."
     )
     max_concurrent_requests: ConcurrentRequests | None = Field(
         default=None, description="Requests in flight at once. Null: no limit."
@@ -147,6 +151,7 @@ class Key(Output):
     allowed_models: tuple[str, ...]
     allowed_ips: tuple[str, ...]
     rate_limit_rpm: int | None
+    rate_limit_tpm: int | None
     max_concurrent_requests: int | None
     spend_limit_usd: Money | None
     spend_reset: Literal["never", "daily", "weekly", "monthly"]

@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field
 
 from webapp.schemas import Output, Stored
 from webapp.schemas.keys import Spend
-from webapp.schemas.values import MAX_RPM, Dollars, Moment, Money, Name, Reset, read_flag
+from webapp.schemas.values import MAX_RPM, MAX_TPM, Dollars, Moment, Money, Name, Reset, read_flag
 
 MAX_DAYS = 3650
 # Which column a field is stored in, where it is not the one of its name.
@@ -33,6 +33,7 @@ def _number(most: int) -> Callable[[object], int]:
 
 Days = Annotated[int, BeforeValidator(_number(MAX_DAYS)), Field(ge=1, le=MAX_DAYS)]
 Rpm = Annotated[int, BeforeValidator(_number(MAX_RPM)), Field(ge=1, le=MAX_RPM)]
+Tpm = Annotated[int, BeforeValidator(_number(MAX_TPM)), Field(ge=1, le=MAX_TPM)]
 
 
 class OrganizationPatch(Stored):
@@ -59,6 +60,9 @@ class OrganizationPatch(Stored):
     default_rate_limit_rpm: Rpm | None = Field(
         default=None, description="Of a new key that leaves `rate_limit_rpm` out."
     )
+    default_rate_limit_tpm: Tpm | None = Field(
+        default=None, description="Of a new key that leaves `rate_limit_tpm` out."
+    )
     max_spend_limit_usd: Dollars | None = Field(
         default=None, description="The most that a spend limit may be, whatever its period; then every key needs one."
     )
@@ -67,6 +71,9 @@ class OrganizationPatch(Stored):
     )
     max_rate_limit_rpm: Rpm | None = Field(
         default=None, description="The most that a rate limit may be; then every key needs one."
+    )
+    max_rate_limit_tpm: Tpm | None = Field(
+        default=None, description="The most that a limit of tokens per minute may be; then every key needs one."
     )
     spend_limit_required: Annotated[bool, BeforeValidator(read_flag)] | None = Field(
         default=None, description="Whether every key needs a spend limit. Null: false."
@@ -87,7 +94,9 @@ class OrganizationInfo(Output):
     default_spend_reset: str
     default_expiry_days: int | None
     default_rate_limit_rpm: int | None
+    default_rate_limit_tpm: int | None
     max_spend_limit_usd: Money | None
     max_expiry_days: int | None
     max_rate_limit_rpm: int | None
+    max_rate_limit_tpm: int | None
     spend_limit_required: bool

@@ -23,6 +23,7 @@ from shared.secret_text import holds_secret, shown
 T = TypeVar("T")
 
 MAX_RPM = 1_000_000_000
+MAX_TPM = MAX_RPM  # tokens
 MAX_CONCURRENT = 1_000_000
 MAX_ENTRIES = 200
 _LONGEST_ENTRY = 200
@@ -150,6 +151,13 @@ def read_rpm(raw: object) -> int:
     return raw
 
 
+def read_tpm(raw: object) -> int:
+    """The same, of tokens."""
+    if not isinstance(raw, int) or isinstance(raw, bool) or not 1 <= raw <= MAX_TPM:
+        raise ValueError(f"must be a whole number from 1 to {MAX_TPM:,}; to stop the key for now, set paused")
+    return raw
+
+
 def read_concurrent(raw: object) -> int:
     """A whole number of requests."""
     if not isinstance(raw, int) or isinstance(raw, bool) or not 1 <= raw <= MAX_CONCURRENT:
@@ -266,6 +274,7 @@ Addresses = Annotated[list[Annotated[str, BeforeValidator(read_address)]], *_LIS
 Scope = Annotated[str, BeforeValidator(read_scope), Field(json_schema_extra={"enum": list(SCOPES)})]
 Scopes = Annotated[list[Scope], *_LIST, AfterValidator(_some), AfterValidator(_in_order_of(SCOPES))]
 RequestsPerMinute = Annotated[int, BeforeValidator(read_rpm), Field(ge=1, le=MAX_RPM)]
+TokensPerMinute = Annotated[int, BeforeValidator(read_tpm), Field(ge=1, le=MAX_TPM)]
 ConcurrentRequests = Annotated[int, BeforeValidator(read_concurrent), Field(ge=1, le=MAX_CONCURRENT)]
 Reset = Annotated[str, BeforeValidator(one_of(*RESETS)), Field(json_schema_extra={"enum": list(RESETS)})]
 # Dollars outside, nano-dollars inside.

@@ -134,6 +134,10 @@ def stands(key: KeyView, refusal: RefusalView, shared: Shared | None = None) -> 
         return bool(key.allowed_providers) and (found is None or found[0] not in key.allowed_providers)
     if reason == Reason.MODEL_NOT_ALLOWED:
         return bool(key.allowed_models) and (model is None or not _is_covered(model, key.allowed_models))
+    if reason in (Reason.TOKENS_NOT_BOUNDED, Reason.TOKEN_RATE_LIMITED):
+        return key.rate_limit_tpm is not None
+    if reason == Reason.ENDPOINT_NOT_METERED and key.rate_limit_tpm is not None:
+        return True
     if reason in (Reason.ENDPOINT_NOT_METERED, Reason.MODEL_NOT_PRICED):
         return key.spend.limit_nanos is not None or (shared is not None and shared.remaining_nanos is not None)
     if reason in (Reason.SPEND_EXCEEDED, Reason.SPEND_HELD):

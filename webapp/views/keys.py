@@ -30,6 +30,7 @@ class KeyView:
     allowed_models: tuple[str, ...]
     allowed_ips: tuple[str, ...]
     rate_limit_rpm: int | None
+    rate_limit_tpm: int | None
     max_concurrent_requests: int | None
     spend_limit_usd: str | None
     spend_reset: str
@@ -115,6 +116,7 @@ def views_of(rows: Sequence[ProxyKey], at: datetime) -> tuple[KeyView, ...]:
             allowed_models=tuple(row.allowed_models),
             allowed_ips=tuple(row.allowed_ips),
             rate_limit_rpm=row.rate_limit_rpm,
+            rate_limit_tpm=row.rate_limit_tpm,
             max_concurrent_requests=row.max_concurrent_requests,
             spend_limit_usd=None if row.spend_limit_nanos is None else money.to_usd(row.spend_limit_nanos),
             spend_reset=row.spend_reset,

@@ -23,9 +23,11 @@ class OrganizationView:
     default_spend_reset: str
     default_expiry_days: int | None
     default_rate_limit_rpm: int | None
+    default_rate_limit_tpm: int | None
     max_spend_limit_usd: str | None
     max_expiry_days: int | None
     max_rate_limit_rpm: int | None
+    max_rate_limit_tpm: int | None
     spend_limit_required: bool
     spend_limit_usd: str | None  # of all its keys together, as the next two
     spend_reset: str
@@ -72,9 +74,11 @@ def view_of(row: Organization) -> OrganizationView:
         default_spend_reset=row.default_spend_reset,
         default_expiry_days=row.default_expiry_days,
         default_rate_limit_rpm=row.default_rate_limit_rpm,
+        default_rate_limit_tpm=row.default_rate_limit_tpm,
         max_spend_limit_usd=_dollars(row.max_spend_limit_nanos),
         max_expiry_days=row.max_expiry_days,
         max_rate_limit_rpm=row.max_rate_limit_rpm,
+        max_rate_limit_tpm=row.max_rate_limit_tpm,
         spend_limit_required=row.spend_limit_required,
         spend_limit_usd=_dollars(row.spend_limit_nanos),
         spend_reset=row.spend_reset,

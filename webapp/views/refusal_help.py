@@ -116,8 +116,9 @@ HELP: dict[Reason, RefusalHelp] = {
     ),
     Reason.ENDPOINT_NOT_METERED: RefusalHelp(
         "Cost cannot be known",
-        "Nobody can tell what this endpoint costs, and the key or its organisation has a spend limit.",
-        "Use a key without a spend limit for it, in an organisation without one.",
+        "Nobody can tell what this endpoint costs, and the key or its organisation has a spend limit, or the key a "
+        "limit of tokens per minute.",
+        "Use a key without such a limit for it, in an organisation without one.",
         "edit",
         lasting=True,
     ),
@@ -129,11 +130,27 @@ HELP: dict[Reason, RefusalHelp] = {
         "edit",
         lasting=True,
     ),
+    Reason.TOKENS_NOT_BOUNDED: RefusalHelp(
+        "Tokens cannot be known",
+        "Nobody can tell in advance how many tokens something takes that the request asks for, and the key has a limit "
+        "of tokens per minute.",
+        "Leave it out, or use a key without a limit of tokens per minute.",
+        "edit",
+        lasting=True,
+    ),
     Reason.RATE_LIMITED: RefusalHelp(
         "Rate limit reached",
         "The last 60 seconds held as many requests as the key may send in them.",
         "Most apps try again by themselves. If it stays, spread the requests or raise the requests per minute; all "
         "apps with this key share them.",
+        "edit",
+    ),
+    Reason.TOKEN_RATE_LIMITED: RefusalHelp(
+        "Token limit reached",
+        "The last 60 seconds and the most that this request may use hold more tokens than the key may use in them.",
+        "Most apps try again by themselves. If it stays, set output limits (max_tokens) near to what is needed, or "
+        "raise the tokens per minute; all apps with this key share them. A request that is larger than the whole limit "
+        "is never admitted.",
         "edit",
     ),
     Reason.TOO_MANY_CONCURRENT: RefusalHelp(

@@ -5,12 +5,14 @@ from typing import Any
 
 from shared.counters.moments import Moment, period_of_day
 from shared.counters.redis import script
-from shared.counters.rows import KeyRow, spend_state
+from shared.counters.rows import KeyRow
+from shared.counters.states import spend_state
 from shared.counters.values import (
     Admitted,
     Batch,
     Charge,
     Decision,
+    End,
     Hold,
     LastAdmitted,
     Missing,
@@ -24,6 +26,7 @@ from shared.counters.values import (
     SpendHeld,
     SpendState,
     Stale,
+    TokenRateLimited,
     TooManyConcurrent,
     Unseeded,
     WorkerReplay,
@@ -36,13 +39,12 @@ Arguments = list[str | int]
 
 def batch_arguments(batch: Batch, day: int) -> Arguments:
     """Of a batch that is applied on this day. Raises ValueError for an unknown reset."""
-    arguments: Arguments = [batch.number, len(batch.ends)]
-    for end in batch.ends:
-        arguments += end
+    arguments: Arguments = [batch.number, *_end_arguments(batch.ends)]
     arguments.append(len(batch.charges))
     for charge in batch.charges:
         period_of_day(charge.spend_reset, day)  # the script trusts us that it is one
         most, seed, shared = charge.max_concurrent_requests, charge.seed, charge.organization
+        more = 0 if shared is None else 1
         arguments += (
             charge.key_id,
             charge.org_id,
@@ -54,16 +56,30 @@ def batch_arguments(batch: Batch, day: int) -> Arguments:
             charge.seq,
             script.NONE if most is None else most,
         )
-        if shared is None:
-            arguments.append(0)
+        if charge.rate_limit_tpm is None:
+            arguments.append(more)
         else:
+            arguments += (more + script.TOKENS_FOLLOW, charge.rate_limit_tpm, charge.bound_tokens)
+        if shared is not None:
             period_of_day(shared.spend_reset, day)
-            arguments += (1, *_limit_arguments(*shared))
+            arguments += _limit_arguments(*shared)
         if seed is None:
             arguments.append(0)
         else:
             arguments.append(1)
             arguments += seed_arguments(seed)
+    return arguments
+
+
+def _end_arguments(ends: Sequence[End]) -> Arguments:
+    arguments: Arguments = [len(ends)]
+    for end in ends:
+        change = end.tokens
+        if change is None:
+            arguments += end[:8]
+        else:
+            number, key_id, day, held, cost, uncount, requests, org_id, _ = end
+            arguments += (number, key_id, day, held, cost, uncount, requests + script.TOKENS_FOLLOW, org_id, *change)
     return arguments
 
 
@@ -83,10 +99,8 @@ def bucket_arguments(buckets: Sequence[RateBucket]) -> Arguments:
 
 
 def replay_arguments(replay: WorkerReplay) -> Arguments:
-    arguments: Arguments = [replay.end_number, len(replay.ends)]
-    for end in replay.ends:
-        arguments += end
-    return arguments + hold_arguments(replay.holds) + bucket_arguments(replay.buckets)
+    told = _end_arguments(replay.ends) + hold_arguments(replay.holds) + bucket_arguments(replay.buckets)
+    return [replay.end_number, *told]
 
 
 def hold_arguments(holds: Sequence[Hold]) -> Arguments:
@@ -97,15 +111,20 @@ def hold_arguments(holds: Sequence[Hold]) -> Arguments:
 
 
 def row_of(found: list[Any]) -> KeyRow:
-    version, seeded, lifetime, days, window, in_flight = found
+    version, seeded, lifetime, days, window, in_flight, *tokens = found
     return KeyRow(
         version,
         lifetime,
         {days[at]: [days[at + 1], days[at + 2]] for at in range(0, len(days), 3)},
-        dict(zip(window[::2], window[1::2], strict=True)),
+        _buckets_of(window),
         seeded=bool(seeded),
         in_flight=in_flight,
+        tokens=_buckets_of(tokens[0]) if tokens else None,
     )
+
+
+def _buckets_of(flat: list[int]) -> dict[int, int]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
 def _decision_of(charge: Charge, found: list[int], generation: int, moment: Moment) -> Decision:
@@ -136,6 +155,9 @@ def _decision_of(charge: Charge, found: list[int], generation: int, moment: Mome
         return Admitted(moment.day, moment.second, rate, spend, of_organization)
     if code == script.TOO_MANY_CONCURRENT:
         return TooManyConcurrent(charge.max_concurrent_requests or 0, number)
+    if code == script.TOKEN_RATE_LIMITED:
+        # What stands behind all decisions completes it.
+        return TokenRateLimited(_rate(charge.rate_limit_tpm or 0, 0, script.NONE, moment), charge.bound_tokens, None)
     return _refusal(code, rate, spend, room, number, moment)
 
 
@@ -144,7 +166,7 @@ def _refusal(
 ) -> RateLimited | SpendExceeded | SpendHeld:
     if code == script.RATE_LIMITED:
         assert rate is not None  # noqa: S101 - only a limit refuses
-        return RateLimited(rate, max(0.0, room + WINDOW_SECONDS + 1 - moment.steady) if room >= 0 else 0.0)
+        return RateLimited(rate, _wait(room, moment))
     assert spend is not None  # noqa: S101 - as above
     return SpendExceeded(spend) if code == script.SPEND_EXCEEDED else SpendHeld(spend, wait_seconds)
 
@@ -154,8 +176,22 @@ def _spend(reset: str, limit: int | None, spent: int, held: int, moment: Moment)
 
 
 def _rate(rpm: int, used: int, last: int, moment: Moment) -> RateState:
-    empty_in = max(0.0, last + WINDOW_SECONDS + 1 - moment.steady) if last >= 0 else 0.0
-    return RateState(rpm, max(0, rpm - used), -int(-(moment.wall + empty_in) // 1))
+    return RateState(rpm, max(0, rpm - used), -int(-(moment.wall + _wait(last, moment)) // 1))
+
+
+def _wait(second: int, moment: Moment) -> float:
+    """Seconds until what was counted in a second weighs no more."""
+    return max(0.0, second + WINDOW_SECONDS + 1 - moment.steady) if second >= 0 else 0.0
+
+
+def _with_tokens(decision: Decision, tpm: int, told: list[int], moment: Moment) -> Decision:
+    used, last, room = told
+    rate = _rate(tpm, used, last, moment)
+    if isinstance(decision, Admitted):
+        return decision._replace(tokens=rate)
+    if not isinstance(decision, TokenRateLimited):
+        return decision
+    return TokenRateLimited(rate, decision.needed, None if decision.needed > tpm else _wait(room, moment))
 
 
 def decisions_before(flat: list[Any], asked: int) -> list[Decision]:
@@ -166,11 +202,16 @@ def decisions_before(flat: list[Any], asked: int) -> list[Decision]:
 
 def decisions_of(batch: Batch, flat: list[int], moment: Moment) -> list[Decision]:
     """Of the charges of a batch, in order."""
-    width = script.DECISION_FIELDS
-    return [
+    width, charges = script.DECISION_FIELDS, batch.charges
+    of_tokens = len(charges) * width
+    decisions = [
         _decision_of(charge, flat[at : at + width], batch.generation, moment)
-        for charge, at in zip(batch.charges, range(0, len(flat), width), strict=True)
+        for charge, at in zip(charges, range(0, of_tokens, width), strict=True)
     ]
+    for at in range(of_tokens, len(flat), script.TOKEN_FIELDS):
+        index, *told = flat[at : at + script.TOKEN_FIELDS]
+        decisions[index] = _with_tokens(decisions[index], charges[index].rate_limit_tpm or 0, told, moment)
+    return decisions
 
 
 def worker_state_of(found: list[Any]) -> WorkerState:

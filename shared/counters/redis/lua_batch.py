@@ -39,11 +39,19 @@ local function decide(one, charge)
     if charge.version < one[1] then return STALE end
     one[1] = charge.version
   end
-  if charge.limit == NONE and charge.most == NONE then
+  if charge.limit == NONE and charge.most == NONE and not charge.tpm then
     if not live and charge.rpm ~= NONE then return REBUILDING end
     return nil
   end
   if not live then return REBUILDING end
+  if charge.tpm and charge.tokens > 0 then
+    local all, total = weighed(one[7] or {}, second, WINDOW)
+    one[7] = all
+    if total + charge.tokens > charge.tpm then
+      if charge.tokens <= charge.tpm and charge.rpm ~= NONE and weigh(one) >= charge.rpm then return RATE_LIMITED end
+      return TOKEN_RATE_LIMITED
+    end
+  end
   if charge.most ~= NONE and one[6] >= charge.most then
     if charge.rpm ~= NONE and weigh(one) >= charge.rpm then return RATE_LIMITED end
     return TOO_MANY_CONCURRENT, 0, 0, one[6]
@@ -72,9 +80,14 @@ local function read_charge()
   -- All in one go, because a table that grows is made anew each time that it doubles. They are read in this order.
   local charge = {
     key = text(), org = text(), version = int(), org_version_text = A[at], org_version = int(), rpm = int(),
-    limit = int(), reset = text(), bound = int(), loaded_in = int(), seq = int(), most = int(), shared = int() == 1,
-    lifetime = false, days = false, org_rpm = NONE, org_limit = NONE, org_reset = false,
+    limit = int(), reset = text(), bound = int(), loaded_in = int(), seq = int(), most = int(), shared = int(),
+    lifetime = false, days = false, org_rpm = NONE, org_limit = NONE, org_reset = false, tpm = false, tokens = 0,
   }
+  if charge.shared >= TOKENS_FOLLOW then
+    charge.shared = charge.shared - TOKENS_FOLLOW
+    charge.tpm, charge.tokens = int(), int()
+  end
+  charge.shared = charge.shared == 1
   if charge.shared then charge.org_rpm, charge.org_limit, charge.org_reset = int(), int(), text() end
   if int() == 1 then charge.lifetime, charge.days = read_seed() end
   return charge
@@ -88,9 +101,16 @@ end
 
 local function end_of(number, with_hold)
   local key, of_day, held, cost, uncount, requests, org = text(), int(), int(), int(), int(), int(), text()
+  local of_second, tokens
+  if requests >= TOKENS_FOLLOW then requests, of_second, tokens = requests - TOKENS_FOLLOW, int(), int() end
   if not number then return end
-  if not with_hold then held, requests = 0, 0 end
+  if not with_hold then held, requests, tokens = 0, 0, nil end
   end_row(row(key), of_day, held, cost, uncount, requests)
+  if tokens then
+    local one = row(key)
+    one[7] = one[7] or {}
+    count(one[7], of_second, tokens)
+  end
   if tracked and tracked[org] then end_row(row(org), of_day, held, cost, uncount, requests) end
 end
 """
@@ -124,7 +144,7 @@ local function batch()
     if n > ended then ended, ended_text = n, A[at - 1] end
     end_of(not told, true)
   end
-  local decisions, admitted, total = {}, {}, int()
+  local decisions, admitted, total, of_tokens = {}, {}, int(), nil
   for index = 1, total do
     local charge = read_charge()
     local one = row(charge.key)
@@ -164,11 +184,26 @@ local function batch()
         admitted[n + 4], admitted[n + 5], admitted[n + 6], admitted[n + 7] = day, second, charge.bound, its_org
       end
     end
-    if code % OF_ORGANIZATION == RATE_LIMITED then used, room = weigh(whose), makes_room(whose, rpm) end
+    if code % OF_ORGANIZATION == RATE_LIMITED then used, room = weigh(whose), makes_room(whose[5], rpm, 1) end
+    if charge.tpm then
+      local all, weighing = weighed(one[7] or {}, second, WINDOW)
+      if code == ADMITTED and charge.tokens > 0 then
+        count(all, second, charge.tokens)
+        weighing = weighing + charge.tokens
+      end
+      one[7] = all
+      of_tokens = of_tokens or {}
+      local n = #of_tokens
+      of_tokens[n + 1], of_tokens[n + 2], of_tokens[n + 3] = index - 1, weighing, all[#all - 1] or NONE
+      of_tokens[n + 4] = code == TOKEN_RATE_LIMITED and makes_room(all, charge.tpm, charge.tokens) or NONE
+    end
     local n = #decisions
     decisions[n + 1], decisions[n + 2], decisions[n + 3], decisions[n + 4] = code, used, last(whose), room
     decisions[n + 5], decisions[n + 6], decisions[n + 7] = spent or 0, held or 0, wait or 0
     decisions[n + 8], decisions[n + 9] = org_spent, org_held
+  end
+  if of_tokens then
+    for i = 1, #of_tokens do decisions[#decisions + 1] = of_tokens[i] end
   end
   write()
   redis.call('HSET', worker, 'batch', number_text, 'end_number', ended_text, 'admitted', cmsgpack.pack(admitted))

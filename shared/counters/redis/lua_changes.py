@@ -105,8 +105,13 @@ end
 
 local function bring_used()
   for _ = 1, int() do
-    local key, of_second, requests, org = text(), int(), int(), text()
-    count(row(key)[5], of_second, requests)
+    local key, of_second, requests, org, tokens = text(), int(), int(), text(), int()
+    local one = row(key)
+    count(one[5], of_second, requests)
+    if tokens > 0 then
+      one[7] = one[7] or {}
+      count(one[7], of_second, tokens)
+    end
     if tracked and tracked[org] then count(row(org)[5], of_second, requests) end
   end
 end

@@ -1,7 +1,8 @@
 """A key's row, in the language that Redis runs: its money by day, its requests of the last minute, its periods.
 
 It is `shared.counters.rows` once more. A row is packed of version, seeded, lifetime, `{day, spent, held, ...}`, the
-window `{second, requests, ...}` and the requests in flight. Numbers are doubles, exact below 2**53.
+window `{second, requests, ...}`, the requests in flight and, if the key has or had a limit of tokens, their window
+`{second, tokens, ...}`. Numbers are doubles, exact below 2**53.
 """
 
 # Nothing here knows the script around it, so that the storage of `limits` can use it as well.
@@ -74,6 +75,10 @@ local function write()
         for _ = 1, 3 do table.remove(all, i) end
       end
     end
+    if one[7] then
+      local left = weighed(one[7], second, WINDOW)
+      one[7] = #left > 0 and left or nil
+    end
     redis.call('SET', base .. 'key:' .. id, cmsgpack.pack(one))
   end
   -- Whoever takes these counters away one day has to know which rows there are.
@@ -112,13 +117,12 @@ end
 
 local function last(one) return one[5][#one[5] - 1] or NONE end
 
-local function makes_room(one, rpm)
-  local all = one[5]
+local function makes_room(all, limit, more)
   local left = 0
   for i = 2, #all, 2 do left = left + all[i] end
   for i = 1, #all, 2 do
     left = left - all[i + 1]
-    if left < rpm then return all[i] end
+    if left + more <= limit then return all[i] end
   end
   return NONE
 end

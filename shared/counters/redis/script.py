@@ -30,8 +30,13 @@ DONE, OTHER_GENERATION, OLDER, UNKNOWN_WORKER, BATCHES_MISSING, NOT_NEWER, OTHER
 # The decision on a charge is nine numbers: one of these; requests that weigh, the last second of one, the second whose
 # end makes room; spent, held, seconds to wait or requests in flight; what the organisation has spent and held.
 ADMITTED, STALE, MISSING, UNSEEDED, REBUILDING, RATE_LIMITED, SPEND_EXCEEDED, SPEND_HELD, TOO_MANY_CONCURRENT = range(9)
+TOKEN_RATE_LIMITED = 9
 OF_ORGANIZATION = 16  # added to the code of a refusal for what an organisation's keys use together; all else is of that
 DECISION_FIELDS = 9
+# Behind all decisions, for each charge with a limit of tokens: its index, tokens that weigh, the last second of some,
+# the second whose end makes room.
+TOKEN_FIELDS = 4
+TOKENS_FOLLOW = 2  # added to what else a charge, or the requests of an END, brings along
 ADMITTED_FIELDS = 7  # index, seq, key, day, second, nanos, organisation if it has a row of its own
 NONE = -1  # no limit, no second, no end of a period
 
@@ -41,6 +46,7 @@ _NUMBERS = {
     "ADMITTED": ADMITTED, "STALE": STALE,
     "MISSING": MISSING, "UNSEEDED": UNSEEDED, "REBUILDING": REBUILDING, "RATE_LIMITED": RATE_LIMITED,
     "SPEND_EXCEEDED": SPEND_EXCEEDED, "SPEND_HELD": SPEND_HELD, "TOO_MANY_CONCURRENT": TOO_MANY_CONCURRENT,
+    "TOKEN_RATE_LIMITED": TOKEN_RATE_LIMITED, "TOKENS_FOLLOW": TOKENS_FOLLOW,
     "OF_ORGANIZATION": OF_ORGANIZATION, "NONE": NONE, "KEEP_DAYS": KEEP_DAYS,
     "WINDOW": WINDOW_SECONDS, "MAX": MAX_NANOS, "EPOCH": UNIX_EPOCH_DAY,
 }  # fmt: skip
