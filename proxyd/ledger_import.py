@@ -16,20 +16,20 @@ from proxyd.accounting.ledger import Ledger
 from proxyd.accounting.machine import machine_there
 from shared import db
 from shared.config import SettingError, Settings
-from shared.database_probe import reason_of
+from shared.database_probe import ledger_setting, reason_of
 
 SET_ASIDE, REFUSED = 1, 2
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """With the settings of the environment."""
+    """With the settings of the environment, as the database's user that writes the ledger."""
     parser = argparse.ArgumentParser(prog="python -m proxyd.ledger_import")
     parser.add_argument("directory", type=Path)
     parser.add_argument("--dry-run", action="store_true")
     asked = parser.parse_args(arguments)
     try:
         settings = Settings.from_env()
-        engine = db.create(settings.database_url)
+        engine = db.create(settings.ledger_database_url)
         copy_import = CopyImport(AccountingDatabase(engine), Ledger(engine), machine_there(settings.data_dir))
         with open_copy(asked.directory.absolute(), settings.data_dir) as folder:
             report = copy_import.run(folder.journals, folder.machine, dry_run=asked.dry_run)
@@ -37,8 +37,8 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.write(f"{error}\n")
         return REFUSED
     except SQLAlchemyError as error:
-        reason = reason_of(error, settings.database_url)
-        sys.stderr.write(f"DATABASE_URL: the journals cannot be imported: {reason}.\n")
+        reason = reason_of(error, settings.ledger_database_url)
+        sys.stderr.write(f"{ledger_setting(settings)}: the journals cannot be imported: {reason}.\n")
         return REFUSED
     except OSError as error:
         sys.stderr.write(f"The copy cannot be read: {error.filename or asked.directory}: {error.strerror}.\n")

@@ -25,7 +25,7 @@ from proxyd.writer_process import OUTPUT_VARIABLE
 from shared import counters, db
 from shared.config import SettingError, Settings
 from shared.counters import WRITER_LOCK, CountersUnavailable
-from shared.database_probe import LEDGER_SETTING, reason_of
+from shared.database_probe import LEDGER_SETTING, ledger_setting, reason_of
 
 log = logging.getLogger("proxyd.writer")
 
@@ -67,9 +67,8 @@ def main() -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     except SQLAlchemyError as error:
-        own = settings.ledger_database_url
-        name = "DATABASE_URL" if own == settings.database_url else LEDGER_SETTING
-        sys.stderr.write(f"{name}: the database cannot be used: {reason_of(error, own)}.\n")
+        reason = reason_of(error, settings.ledger_database_url)
+        sys.stderr.write(f"{ledger_setting(settings)}: the database cannot be used: {reason}.\n")
         return 2
     except CountersUnavailable as error:
         sys.stderr.write(f"ROUTER_LIMITS_URL: the counters cannot be used: {error}.\n")

@@ -3,7 +3,7 @@
 import sys
 import time
 
-from sqlalchemy import Connection, create_engine, make_url, text
+from sqlalchemy import URL, Connection, create_engine, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
@@ -44,16 +44,38 @@ def check_database(settings: Settings, *, filled: bool = False) -> None:
             probe.ask("shared.database_probe", setting, url, f"PostgreSQL at {_place(url)}", *asked)
 
 
+def ledger_setting(settings: Settings) -> str:
+    """The variable that says how whoever writes the ledger reaches it."""
+    return "DATABASE_URL" if settings.ledger_database_url == settings.database_url else LEDGER_SETTING
+
+
 def reason_of(error: BaseException, url: str) -> str:
     """What a database error says, in one line without full stop and without the password of `url`."""
+    line = word_of(error)
+    parts = make_url(url)
+    hidden = [parts.password, *(parts.query[name] for name in _passwords(parts))]
+    for secret in filter(None, hidden):
+        line = line.replace(str(secret), "***")
+    return line
+
+
+def word_of(error: BaseException) -> str:
+    """What a database error says in its first line, without full stop; those behind it may hold values of a row."""
     lines = str(getattr(error, "orig", None) or error).strip().splitlines() or [type(error).__name__]
     # The driver tells every attempt; the last line of the first one is the server's own word.
     line = next((line for line in lines if "FATAL" in line or "failed:" in line), lines[0])
-    parts = make_url(url)
-    hidden = [parts.password, *(value for name, value in parts.query.items() if "pass" in name)]
-    for secret in filter(None, hidden):
-        line = line.replace(str(secret), "***")
     return " ".join(line.split()).rstrip(".")
+
+
+def shown_url(url: str) -> str:
+    """The URL as people may see it: without passwords, wherever in it they stand."""
+    parts = make_url(url)
+    return parts.difference_update_query(_passwords(parts)).render_as_string(hide_password=True)
+
+
+def _passwords(parts: URL) -> list[str]:
+    """The parameters of libpq that hold or name one."""
+    return [name for name in parts.query if "pass" in name]
 
 
 def _place(url: str) -> str:

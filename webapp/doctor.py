@@ -17,7 +17,7 @@ from sqlalchemy import Connection, select, text
 from shared.config import SETTINGS, Bind, SettingError, Settings
 from shared.counters import CountersUnavailable, is_in_use
 from shared.counters_probe import check_counters
-from shared.database_probe import check_database
+from shared.database_probe import check_database, shown_url
 from shared.machines import database_now
 from shared.models import REVISION, AuditEvent, Organization
 from webapp.blame import blaming
@@ -84,8 +84,8 @@ def look_at_database(settings: Settings) -> Iterator[Finding]:
         with blaming(settings):
             check_database(settings)
             connection = db.session.connection()
-            problem = _problem_with(connection)
-            place = connection.engine.url.render_as_string(hide_password=True)
+            place = shown_url(settings.database_url)
+            problem = _problem_with(connection, place)
     except SettingError as error:
         yield Finding("database", "fault", str(error))
         return
@@ -95,10 +95,10 @@ def look_at_database(settings: Settings) -> Iterator[Finding]:
         yield Finding("database", "ok", f"{place} answers, and has the tables of this release.")
 
 
-def _problem_with(connection: Connection) -> Finding | None:
+def _problem_with(connection: Connection, place: str) -> Finding | None:
     begin = "Run `flask --app wsgi bootstrap`."
     if not connection.dialect.has_table(connection, "alembic_version"):
-        return Finding("database", "fault", f"The database has no tables yet. {begin}")
+        return Finding("database", "fault", f"{place} has no tables yet. {begin}")
     found = connection.scalar(text("SELECT version_num FROM alembic_version")) or ""
     if found < REVISION:
         return Finding("database", "fault", f"Its tables are of an older release ({found}, not {REVISION}). {begin}")

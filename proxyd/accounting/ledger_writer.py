@@ -30,6 +30,7 @@ from proxyd.accounting.recovery import reopen, replay_of_dead, workers_without_l
 from proxyd.accounting.refusal_importer import RefusalImporter
 from proxyd.accounting.worker_liveness import WorkerLiveness
 from shared.counters import Counters, CountersUnavailable, SharedState
+from shared.database_probe import word_of
 
 log = logging.getLogger(__name__)
 
@@ -123,7 +124,7 @@ class LedgerWriter:
             try:
                 imported += step() or 0
             except SQLAlchemyError as error:
-                log.warning("the database does not answer, and is asked again: %s", type(error).__name__)
+                log.warning("the database cannot be used, and is asked again: %s", word_of(error))
             except LedgerUnavailable as error:
                 log.warning("the ledger is not as it was left, and is looked at again: %s", error)
             except CountersUnavailable as error:

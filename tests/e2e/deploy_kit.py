@@ -10,6 +10,7 @@ from pathlib import Path
 import harness
 import psycopg
 import pytest
+import requests
 from harness import Router
 from redis_kit import RedisServer
 
@@ -56,6 +57,35 @@ class Deployed(Router):
         self.environ["DATABASE_URL"] = self.users[user]
         self.environ["ROUTER_LIMITS_URL"] = self.counters["dashboard"]
         return self.run(*arguments)
+
+
+def administer(router: Deployed) -> None:
+    """What administrators do: members and invitations, defaults of the organisation, prices and credentials."""
+    invited = router.api("POST", "/v1/invitations", json={"email": "guest@example.com", "role": "viewer"}).json()
+    assert router.api("DELETE", f"/v1/invitations/{invited['id']}").ok
+    (member,) = (one for one in router.api("GET", "/v1/members").json()["data"] if one["email"] == "new@example.com")
+    assert router.api("PATCH", f"/v1/members/{member['id']}", json={"role": "viewer"}).status_code == 200
+    assert router.api("DELETE", f"/v1/members/{member['id']}").status_code == 200
+    rules = {
+        "name": "Ours", "default_spend_limit_usd": "5", "default_spend_reset": "weekly", "default_expiry_days": 30,
+        "default_rate_limit_rpm": 60, "max_spend_limit_usd": "50", "max_expiry_days": 60, "max_rate_limit_rpm": 600,
+        "spend_limit_required": True,
+    }  # fmt: skip
+    assert router.api("PATCH", "/v1/organization", json=rules).status_code == 200
+    nothing = {name: None for name in rules if name.startswith(("default_", "max_")) and name != "default_spend_reset"}
+    back = {**nothing, "default_spend_reset": "never", "spend_limit_required": False}
+    assert router.api("PATCH", "/v1/organization", json=back).status_code == 200
+
+
+def log_in(router: Deployed) -> None:
+    """As a browser does."""
+    with requests.Session() as browser:
+        page = browser.get(f"{router.web_url}/login", timeout=10).text
+        token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', page)
+        assert token is not None
+        form = {"csrf_token": token[1], "email": router.admin[0], "password": router.admin[1]}
+        assert browser.post(f"{router.web_url}/login", data=form, timeout=10).status_code == 200
+        assert "csrf_token" in browser.get(f"{router.web_url}/keys", timeout=10).text
 
 
 @pytest.fixture(scope="module")

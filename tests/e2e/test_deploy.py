@@ -19,14 +19,17 @@ from deploy_kit import (  # fixtures among them
     DOCKERFILE,
     ROOT,
     Deployed,
+    administer,
     blocks,
     counters,
     image,
+    log_in,
     router,
     run_sql,
     users,
 )
 from harness import eventually, free_port
+from lost_machine import ROWS, lose_machine
 from nginx_kit import nginx
 from session_kit import RESPONSES, create, hear, opened_at
 
@@ -59,10 +62,10 @@ def test_it_works(router: Deployed) -> None:
     made = [router.api("POST", "/v1/keys", json={"name": "c"}, headers=again).json()["id"] for _ in range(2)]
     assert made[0] == made[1]
     assert router.api("DELETE", f"/v1/keys/{made[0]}").status_code == 200
-    _log_in(router)
+    log_in(router)
     router.run_as("dashboard", "-m", "flask", "--app", "wsgi", "tokens", "create", "t")
     router.run_as("dashboard", "-m", "flask", "--app", "wsgi", "users", "create", "new@example.com")
-    _administer(router)
+    administer(router)
     router.kill_writer()
     eventually(lambda: router.writer_pid() != 0, what="another ledger writer")
     time.sleep(2)
@@ -84,34 +87,6 @@ def test_what_is_billed_later_is_booked(router: Deployed) -> None:
         assert (found.status_code, found.json()["status"]) == (200, "completed")
     router.wait_for_ledger(key_id, 4)  # its beginning, two reads, and what it cost
     assert float(router.key(key_id)["spend"]["lifetime_usd"]) > 0
-
-
-def _administer(router: Deployed) -> None:
-    """What administrators do: members and invitations, defaults of the organisation, prices and credentials."""
-    invited = router.api("POST", "/v1/invitations", json={"email": "guest@example.com", "role": "viewer"}).json()
-    assert router.api("DELETE", f"/v1/invitations/{invited['id']}").ok
-    (member,) = (one for one in router.api("GET", "/v1/members").json()["data"] if one["email"] == "new@example.com")
-    assert router.api("PATCH", f"/v1/members/{member['id']}", json={"role": "viewer"}).status_code == 200
-    assert router.api("DELETE", f"/v1/members/{member['id']}").status_code == 200
-    rules = {
-        "name": "Ours", "default_spend_limit_usd": "5", "default_spend_reset": "weekly", "default_expiry_days": 30,
-        "default_rate_limit_rpm": 60, "max_spend_limit_usd": "50", "max_expiry_days": 60, "max_rate_limit_rpm": 600,
-        "spend_limit_required": True,
-    }  # fmt: skip
-    assert router.api("PATCH", "/v1/organization", json=rules).status_code == 200
-    nothing = {name: None for name in rules if name.startswith(("default_", "max_")) and name != "default_spend_reset"}
-    back = {**nothing, "default_spend_reset": "never", "spend_limit_required": False}
-    assert router.api("PATCH", "/v1/organization", json=back).status_code == 200
-
-
-def _log_in(router: Deployed) -> None:
-    with requests.Session() as browser:
-        page = browser.get(f"{router.web_url}/login", timeout=10).text
-        token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', page)
-        assert token is not None
-        form = {"csrf_token": token[1], "email": router.admin[0], "password": router.admin[1]}
-        assert browser.post(f"{router.web_url}/login", data=form, timeout=10).status_code == 200
-        assert "csrf_token" in browser.get(f"{router.web_url}/keys", timeout=10).text
 
 
 @pytest.mark.parametrize(
@@ -223,6 +198,28 @@ def test_each_way_to_the_database_leads_to_one(
             assert sentence in done.stderr.splitlines()[-1]
     finally:
         run_sql(postgres, "DROP DATABASE other WITH (FORCE)")
+
+
+def test_journals_of_a_lost_machine_are_imported_by_who_writes_the_ledger(
+    router: Deployed, users: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the environment of a proxy, whose workers may neither read the ledger nor write it."""
+    lose_machine(tmp_path / "lost")
+    command = ("-m", "flask", "--app", "wsgi", "ledger", "import", str(tmp_path / "lost"))
+    with pytest.raises(AssertionError, match=r"DATABASE_URL: the journals cannot be imported: permission denied"):
+        router.run_as("proxy", *command)
+    monkeypatch.setitem(router.environ, "ROUTER_LEDGER_DATABASE_URL", users["dashboard"])
+    with pytest.raises(AssertionError, match=r"ROUTER_LEDGER_DATABASE_URL: the journals cannot be imported: perm"):
+        router.run_as("proxy", *command)
+    monkeypatch.setitem(router.environ, "ROUTER_LEDGER_DATABASE_URL", users["ledger"])
+    assert ": 3 rows" in router.run_as("proxy", *command, "--dry-run")
+    assert ": 3 rows" in router.run_as("proxy", *command)
+    with psycopg.connect(users["dashboard"]) as connection:
+        found = connection.execute(
+            "SELECT id, outcome, cost_nanos FROM usage_records WHERE key_id = 'key_1' ORDER BY id"
+        )
+        assert found.fetchall() == ROWS
+    router.run_as("dashboard", "-m", "flask", "--app", "wsgi", "ledger", "verify")
 
 
 def test_behind_nginx(router: Deployed, tmp_path: Path) -> None:

@@ -194,14 +194,18 @@ def test_edits_whose_dashboard_died_are_told(router: Router, worker: Worker) -> 
     assert router.database.outbox() == ([], {}, {})
 
 
-def test_a_database_that_does_not_answer_is_asked_again(router: Router, worker: Worker) -> None:
+def test_a_database_that_does_not_answer_is_asked_again(
+    router: Router, worker: Worker, caplog: pytest.LogCaptureFixture
+) -> None:
     worker.settle(worker.begin(), 300)
 
     def down(*_: Any) -> None:
-        raise OperationalError("select", {}, Exception("down"))
+        raise OperationalError("select", {}, Exception("permission denied for table journals\nDETAIL: of a row"))
 
     event.listen(router.engine, "before_cursor_execute", down)
     assert router.rounds(3) == 0
+    said = {one for one in caplog.messages if "is asked again" in one}
+    assert said == {"the database cannot be used, and is asked again: permission denied for table journals"}
     event.remove(router.engine, "before_cursor_execute", down)
     assert router.rounds() == 1
     assert router.ledger_rows() == [("ok", 300)]

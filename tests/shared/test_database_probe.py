@@ -15,7 +15,7 @@ from postgres_kit import PostgresServer
 from redis_kit import Wire, free_ports
 
 from shared.config import SettingError, Settings
-from shared.database_probe import OLDEST, check_database, finding_of
+from shared.database_probe import OLDEST, check_database, finding_of, shown_url
 from shared.models import REVISION
 
 PASSWORD = "pa55-of-somebody"
@@ -171,3 +171,9 @@ def test_one_that_stands_still_is_given_up_in_time(
             check_database(replace(settings, database_url=url), filled=True)
     finally:
         os.kill(process.pid, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("url", [f"{DRIVER}ann:{PASSWORD}@host/name", f"{DRIVER}ann@host/name?password={PASSWORD}"])
+def test_a_url_is_shown_without_passwords(url: str) -> None:
+    assert PASSWORD not in shown_url(url)
+    assert shown_url(url).replace(":***", "") == f"{DRIVER}ann@host/name"

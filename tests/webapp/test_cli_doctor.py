@@ -104,8 +104,12 @@ def test_a_database_of_another_release(on: Command, app: Flask) -> None:
 def test_an_empty_database(tmp_path: Path) -> None:
     fresh = Command(create_app(Settings.from_env({"ROUTER_DATA_DIR": str(tmp_path / "fresh")})))
     found = findings(fresh, code=1)
-    assert found["database"] == ("fault", "The database has no tables yet. Run `flask --app wsgi bootstrap`.")
+    place = f"sqlite:///{tmp_path / 'fresh' / 'router.db'}"
+    assert found["database"] == ("fault", f"{place} has no tables yet. Run `flask --app wsgi bootstrap`.")
     assert found["counters"][0] == "warning"
+    assert fresh.fault("keys list") == (
+        f"DATABASE_URL: there is no organisation in {place} yet. Run `flask --app wsgi bootstrap` first.\n"
+    )
 
 
 def test_a_clock_that_was_set_back(on: Command, clock: Clock) -> None:

@@ -8,36 +8,14 @@ from pathlib import Path
 
 import pytest
 from dashboard_kit import environment
+from lost_machine import ROOT, ROWS, lose_machine
 from sqlalchemy import text
 
 from shared import db
 from shared.config import Settings
 from webapp.bootstrap import bootstrap
 
-ROOT = Path(__file__).parent.parent.parent
 Run = Callable[..., subprocess.CompletedProcess[str]]
-# A machine that died with two requests in flight, one of which had cost 250 so far. (The dashboard and its tests know
-# nothing of journals, so a process of the data plane leaves them behind.)
-LOST = """
-import sys
-from datetime import date
-from pathlib import Path
-from proxyd.accounting.journal import Journal
-from proxyd.accounting.machine import machine_of
-from proxyd.accounting.records import Attempt, Settlement
-
-def attempt(number):
-    return Attempt(f"req_{number}", "org_1", "key_1", "openai", "/v1/chat/completions", "gpt-4o", False, 1_000, 1_000,
-                   date(2026, 11, 24).toordinal(), 100, 1_795_521_600.0, None)
-
-home = Path(sys.argv[1])
-home.mkdir()
-machine_of(home)
-journal = Journal(home / "journals")
-journal.begin([(number, attempt(number)) for number in (1, 2, 3)])
-journal.end(1, Settlement(200, "ok", (), {}, None, None, None, 700, 5, None))
-journal.note_progress(2, 250)
-"""
 
 
 @pytest.fixture
@@ -59,7 +37,7 @@ def flask(environ: dict[str, str]) -> Run:
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    subprocess.run([sys.executable, "-c", LOST, str(tmp_path / "lost")], cwd=ROOT, check=True, timeout=60)
+    lose_machine(tmp_path / "lost")
     return tmp_path / "lost"
 
 
@@ -68,7 +46,7 @@ def test_it_works(environ: dict[str, str], flask: Run, copy: Path) -> None:
     dry = flask("import", str(copy), "--dry-run")
     assert (dry.returncode, dry.stderr) == (0, "")
     assert dry.stdout.splitlines() == [
-        f"Would be imported from 1 journals of {machine}: 3 rows, 0.00000195 USD.",
+        f"Would be imported from 1 journals of {machine}: 3 rows, 0.00000125 USD.",
         "2 of them, 0.00000125 USD, are estimates of what was in flight.",
     ]
     done = flask("import", str(copy / "journals"))
@@ -79,7 +57,7 @@ def test_it_works(environ: dict[str, str], flask: Run, copy: Path) -> None:
     with engine.connect() as connection:
         found = connection.execute(text("select id, outcome, cost_nanos from usage_records order by id")).all()
     engine.dispose()
-    assert [tuple(row) for row in found] == [("req_1", "ok", 700), ("req_2", "crash", 250), ("req_3", "crash", 1_000)]
+    assert [tuple(row) for row in found] == ROWS
     again = flask("import", str(copy))
     assert again.stdout.startswith(f"Imported from 1 journals of {machine}: 0 rows, 0.00 USD.\n")
 

@@ -16,7 +16,7 @@ from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from shared.config import SettingError, Settings
 from shared.counters_probe import check_counters
-from shared.database_probe import check_database
+from shared.database_probe import check_database, shown_url
 from shared.secret_text import masked
 from webapp.actions.policy import NotInForce
 from webapp.blame import blaming
@@ -95,7 +95,9 @@ def actor() -> Actor:
             raise
         found = None  # nor has SQLite
     if found is None:
-        refuse("There is no organisation yet. Run `flask --app wsgi bootstrap` first.")
+        # Whoever forgot the file in which DATABASE_URL stands would look into the default, and shall not fill that one.
+        place = shown_url(settings.database_url)
+        refuse(f"DATABASE_URL: there is no organisation in {place} yet. Run `flask --app wsgi bootstrap` first.")
     return replace(found, name=f"command line ({_user()})"[:_LONGEST_ACTOR])
 
 
