@@ -25,7 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("bodies",),
     ("translation",),
     ("accounting", "credential_reports", "key_cache", "providers", "upstream"),
-    ("channel", "credentials", "offload", "wire"),
+    ("channel", "credentials", "custom_providers", "offload", "wire"),
     ("messages",),
 )
 # The same for the dashboard, below what serves HTTP; it imports nothing of webapp that stands above it.

@@ -7,8 +7,8 @@ from typing import Any
 import orjson
 
 from proxyd.gateway import headers, model_cards
+from proxyd.gateway.destinations import Builtin, BuiltinName
 from proxyd.gateway.rejection import Rejection
-from proxyd.gateway.route import Builtin, BuiltinName
 from proxyd.messages import Header, Response
 from shared import money
 from shared.counters import RateState, SpendState

@@ -1,0 +1,95 @@
+"""Requests for a provider of the organisation's own: where they lead, what is refused, and how they are sent.
+
+Which providers there are is known with the key. So what was found by an older snapshot is looked at once more when the
+request is admitted: its address may have been edited meanwhile, or it may be gone.
+"""
+
+from dataclasses import replace
+from urllib.parse import unquote
+
+from proxyd.custom_providers import Custom
+from proxyd.gateway import hints
+from proxyd.gateway.context import RequestContext
+from proxyd.gateway.destinations import Named, Target, Unified, Unknown, WrongMethod
+from proxyd.key_cache import KnownKey
+from proxyd.messages import Origin
+from proxyd.providers import COMPATIBLE, Dialect
+from proxyd.translation import Translation
+from shared.catalog import allowed_methods, find_endpoint
+from shared.custom_providers import has_model, path_of_base
+from shared.judgement import no_such_provider, not_one_of_its_models, switched_off
+from shared.policy import Deny, Reason
+from shared.translated import TRANSLATED, path_by_model, spoken_as
+
+_VERSION = "/v1"  # before our paths; what stands in its place over there is told by the base URL
+_API_VERSION = "api-version"
+
+
+def at_path(custom: Custom, method: str, route: Named) -> Target | WrongMethod:
+    """Its endpoint at a path of its own."""
+    provider, path = custom.provider, route.path
+    methods = allowed_methods(provider, method, path)
+    if methods:
+        return WrongMethod(methods, hints.takes(path, methods))
+    endpoint, path_model = find_endpoint(provider, method, path) or (None, None)
+    return Target(provider, endpoint, path, path_model, "openai", _header(custom), custom=custom)
+
+
+def by_model(custom: Custom, route: Unified) -> Target | Unknown:
+    """Its endpoint for a request that names one of its models."""
+    provider, kind = custom.provider, route.endpoint.kind
+    path = path_by_model(f"/v1{route.tail}", provider)
+    found = find_endpoint(provider, "POST", path)
+    if found is None:
+        return Unknown(f"{provider.label} has no {route.tail} that the router knows.")
+    translated = (kind, spoken_as(provider.slug)) in TRANSLATED
+    translation = None
+    if translated:
+        translation = Translation(kind, provider.slug, found[0], custom.limit_name, custom.stream_options)
+    return Target(provider, found[0], path, None, "openai", _header(custom), translation, custom)
+
+
+def refusal(known: KnownKey, context: RequestContext) -> Deny | None:
+    """Why it is not sent there, by what is known of the provider now; its address is from then on the present one."""
+    target = context.target
+    name = target.provider.slug
+    current = known.custom.get(name)
+    if current is None:
+        return no_such_provider(name)
+    if not current.enabled:
+        return switched_off(name)
+    if current is not target.custom:
+        header = _header(current)
+        context.target = replace(target, provider=current.provider, credential_header=header, custom=current)
+    model, parsed = context.model, context.parsed
+    if model is not None and not has_model(current.models, model):
+        return not_one_of_its_models(name, model)
+    if path_of_base(current.base, model) is None:
+        detail = f"{name} has its models in its addresses, and this name cannot stand there."
+        return Deny(Reason.INVALID_REQUEST, {"detail": detail, "param": "model"})
+    if parsed is not None and parsed.document.get("background") is True:
+        detail = f"background is not taken for {name}: what is answered later could not be metered."
+        return Deny(Reason.INVALID_REQUEST, {"detail": detail, "param": "background"})
+    return None
+
+
+def place_of(custom: Custom, target: Target, model: str | None) -> tuple[Origin, str]:
+    """Where a request is sent, and the path there."""
+    return custom.origin, (path_of_base(custom.base, model) or "") + target.path.removeprefix(_VERSION)
+
+
+def query_of(custom: Custom, query: str) -> str:
+    """The client's query with the api-version of the provider, where it has one, in the place of any other."""
+    if custom.api_version is None:
+        return query
+    kept = [piece for piece in query.split("&") if piece and unquote(piece.partition("=")[0]).lower() != _API_VERSION]
+    return "&".join((*kept, f"{_API_VERSION}={custom.api_version}"))
+
+
+def dialect_of(custom: Custom) -> Dialect:
+    """By which a body is changed."""
+    return COMPATIBLE[custom.limit_name, custom.stream_options]
+
+
+def _header(custom: Custom) -> tuple[bytes, bytes]:
+    return custom.provider.auth_header, custom.provider.auth_prefix
