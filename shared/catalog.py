@@ -265,9 +265,11 @@ def bare_model(provider_slug: str, model: str) -> str:
     return model.removeprefix("models/") if provider_slug == _GEMINI.slug else model
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=1024)
 def known_models(provider_slug: str) -> tuple[str, ...]:
     """Names of the current models of a provider, sorted, as far as the price table knows them."""
-    provider = PROVIDERS[provider_slug]
+    provider = PROVIDERS.get(provider_slug)
+    if provider is None:
+        return ()  # one of an organisation's own
     names = current_models(provider.prices_id)
     return tuple(sorted(n for n in names if n.startswith(provider.model_prefixes) and re.fullmatch(r"[\w.-]*\w", n)))

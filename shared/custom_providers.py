@@ -5,7 +5,7 @@ beginning of a path of the proxy (`/groq/v1/...`), in the lists of keys and in t
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from urllib.parse import urlsplit
 
@@ -85,6 +85,11 @@ def read_base_url(text: str) -> str:
     return f"{parts.scheme}://{parts.netloc.lower()}{path}"
 
 
+def host_of(base_url: str) -> str:
+    """The host of a base URL, an address without its brackets."""
+    return urlsplit(base_url).hostname or ""
+
+
 def read_api_version(text: str) -> str:
     """What goes into the query as `api-version`. Raises ValueError."""
     if _API_VERSION.fullmatch(text) is None:
@@ -114,6 +119,16 @@ def provider_named(name: str, auth: str) -> Provider:
 def has_model(models: Sequence[str], model: str) -> bool:
     """Whether a provider has a model, by its list of names and globs; an empty one leaves all open."""
     return not models or any(covers(pattern, model) for pattern in models)
+
+
+def plain_names(models: Sequence[str]) -> tuple[str, ...]:
+    """Those of a list that are names, and no globs."""
+    return tuple(name for name in models if not {"*", "?"} & set(name))
+
+
+def models_of(models: Sequence[str], priced: Iterable[str]) -> tuple[str, ...]:
+    """The models of a provider that are known by name: those on its list, and of those with a price what it covers."""
+    return tuple(sorted({*plain_names(models), *(name for name in priced if has_model(models, name))}))
 
 
 def path_of_base(base: str, model: str | None) -> str | None:

@@ -132,23 +132,6 @@ def nobodys_model(key: KeySnapshot, model: str | None) -> Deny:
     return Deny(Reason.INVALID_REQUEST, {"detail": detail, "param": "model"})
 
 
-def no_such_provider(name: str) -> Deny:
-    """What is told where a provider of the organisation's own was removed while a request was on its way to it."""
-    detail = f"there is no provider {name}, or not any more."
-    return Deny(Reason.INVALID_REQUEST, {"detail": detail, "param": "model", "provider": name})
-
-
-def not_one_of_its_models(name: str, model: str) -> Deny:
-    """A model that is not on the list of such a provider."""
-    detail = f"the provider {name} has no model {model} here; an administrator can add it to its models."
-    return Deny(Reason.INVALID_REQUEST, {"detail": detail, "param": "model", "provider": name})
-
-
-def switched_off(name: str) -> Deny:
-    """503: an administrator has switched such a provider off."""
-    return Deny(Reason.PROVIDER_DISABLED, {"provider": name})
-
-
 def not_configured(slug: str, label: str) -> Deny:
     """503: there is no credential of the provider."""
     return Deny(Reason.PROVIDER_NOT_CONFIGURED, {"provider": slug}, {"provider": label})

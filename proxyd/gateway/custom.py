@@ -16,8 +16,8 @@ from proxyd.messages import Origin
 from proxyd.providers import COMPATIBLE, Dialect
 from proxyd.translation import Translation
 from shared.catalog import allowed_methods, find_endpoint
-from shared.custom_providers import has_model, path_of_base
-from shared.judgement import no_such_provider, not_one_of_its_models, switched_off
+from shared.custom_providers import path_of_base
+from shared.custom_refusals import no_such_provider, refusal_of
 from shared.policy import Deny, Reason
 from shared.translated import TRANSLATED, path_by_model, spoken_as
 
@@ -56,21 +56,15 @@ def refusal(known: KnownKey, context: RequestContext) -> Deny | None:
     current = known.custom.get(name)
     if current is None:
         return no_such_provider(name)
-    if not current.enabled:
-        return switched_off(name)
     if current is not target.custom:
         header = _header(current)
         context.target = replace(target, provider=current.provider, credential_header=header, custom=current)
     model, parsed = context.model, context.parsed
-    if model is not None and not has_model(current.models, model):
-        return not_one_of_its_models(name, model)
-    if path_of_base(current.base, model) is None:
-        detail = f"{name} has its models in its addresses, and this name cannot stand there."
-        return Deny(Reason.INVALID_REQUEST, {"detail": detail, "param": "model"})
-    if parsed is not None and parsed.document.get("background") is True:
+    deny = refusal_of(name, current.base, current.models, model, enabled=current.enabled)
+    if deny is None and parsed is not None and parsed.document.get("background") is True:
         detail = f"background is not taken for {name}: what is answered later could not be metered."
-        return Deny(Reason.INVALID_REQUEST, {"detail": detail, "param": "background"})
-    return None
+        deny = Deny(Reason.INVALID_REQUEST, {"detail": detail, "param": "background"})
+    return deny
 
 
 def place_of(custom: Custom, target: Target, model: str | None) -> tuple[Origin, str]:

@@ -96,7 +96,7 @@ def test_made_up_models_are_one_series(world: World) -> None:
         ("anthropic", "/v1/messages", "anthropic"), ("anthropic", "/v1/chat/completions", "openai"),
         ("gemini", "/v1beta/models/{model}:generateContent", "gemini"), ("gemini", "/v1beta/openai/embeddings", "openai"),
         ("gemini", "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"[:64], "gemini"),
-        ("gemini", "unlisted", "gemini"), ("nobody", "/v1/messages", "other"),
+        ("gemini", "unlisted", "gemini"), ("groq", "/v1/chat/completions", "openai"),
     ],
 )  # fmt: skip
 def test_the_dialect_is_that_of_the_endpoint(provider: str, endpoint: str, dialect: str) -> None:
