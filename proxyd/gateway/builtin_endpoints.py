@@ -34,6 +34,7 @@ def for_key(
     endpoint: Builtin,
     key: KeySnapshot,
     configured: frozenset[str],
+    models: model_cards.Own,
     limits: tuple[RateState | None, SpendState] | None,
     lifetime_nanos: int | None,
     dialect: str,
@@ -42,7 +43,7 @@ def for_key(
     """Endpoints about the key itself; of its limits and of all that it has spent None is what nobody knows."""
     own = headers.limits(*limits) if limits is not None else []
     if endpoint.name == "models":
-        return _json(200, model_cards.listed(key, configured, dialect), request_id, own)
+        return _json(200, model_cards.listed(key, configured, dialect, models), request_id, own)
     if endpoint.name == "model":
         return _json(200, model_cards.of(endpoint.model, dialect), request_id, own)
     if limits is None or lifetime_nanos is None:

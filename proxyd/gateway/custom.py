@@ -4,18 +4,20 @@ Which providers there are is known with the key. So what was found by an older s
 request is admitted: its address may have been edited meanwhile, or it may be gone.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from urllib.parse import unquote
 
 from proxyd.custom_providers import Custom
 from proxyd.gateway import hints
 from proxyd.gateway.context import RequestContext
-from proxyd.gateway.destinations import Named, Target, Unified, Unknown, WrongMethod
+from proxyd.gateway.destinations import Target, Unified, Unknown, WrongMethod
 from proxyd.key_cache import KnownKey
 from proxyd.messages import Origin
 from proxyd.providers import COMPATIBLE, Dialect
 from proxyd.translation import Translation
 from shared.catalog import allowed_methods, find_endpoint
+from shared.custom_providers import models_of as known_by_name
 from shared.custom_providers import path_of_base
 from shared.custom_refusals import no_such_provider, refusal_of
 from shared.policy import Deny, Reason
@@ -25,9 +27,9 @@ _VERSION = "/v1"  # before our paths; what stands in its place over there is tol
 _API_VERSION = "api-version"
 
 
-def at_path(custom: Custom, method: str, route: Named) -> Target | WrongMethod:
+def at_path(custom: Custom, method: str, path: str) -> Target | WrongMethod:
     """Its endpoint at a path of its own."""
-    provider, path = custom.provider, route.path
+    provider = custom.provider
     methods = allowed_methods(provider, method, path)
     if methods:
         return WrongMethod(methods, hints.takes(path, methods))
@@ -47,6 +49,22 @@ def by_model(custom: Custom, route: Unified) -> Target | Unknown:
     if translated:
         translation = Translation(kind, provider.slug, found[0], custom.limit_name, custom.stream_options)
     return Target(provider, found[0], path, None, "openai", _header(custom), translation, custom)
+
+
+def models_of(known: KnownKey) -> Mapping[str, Sequence[str]]:
+    """Of each that is in use the models that are known by name: from its list, and from the prices."""
+    priced: dict[str, list[str]] = {}
+    for slug, model in known.prices or ():
+        priced.setdefault(slug, []).append(model)
+    return {name: known_by_name(one.models, priced.get(name, ())) for name, one in known.custom.items() if one.enabled}
+
+
+def card_at(known: KnownKey, model: str) -> Target | None:
+    """Where the card of a model is that names one of them; None: it names none."""
+    name, _, bare = model.partition("/")
+    own = known.custom.get(name)
+    found = None if own is None or not bare else at_path(own, "GET", f"{_VERSION}/models/{bare}")
+    return found if isinstance(found, Target) else None
 
 
 def refusal(known: KnownKey, context: RequestContext) -> Deny | None:

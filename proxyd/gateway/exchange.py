@@ -19,7 +19,7 @@ from typing import Protocol
 
 from proxyd.accounting.accounting import Accounting
 from proxyd.accounting.refusal_log import RefusalLog, Refused
-from proxyd.gateway import builtin_endpoints, headers, model_cards, payload, rejection, upload_links
+from proxyd.gateway import builtin_endpoints, custom, headers, model_cards, payload, rejection, upload_links
 from proxyd.gateway.admission import AdmissionController
 from proxyd.gateway.authenticate import names_a_secret_of_ours
 from proxyd.gateway.body_reader import BodyReader
@@ -253,11 +253,12 @@ class Gateway:
         if isinstance(current, Rejection):
             return current
         key, configured, dialect = current.key, frozenset(current.credentials), context.dialect
-        if endpoint.otherwise is not None and not model_cards.knows(key, configured, endpoint.model):
-            return self._forward(context, current, endpoint.otherwise)
+        own = custom.models_of(current) if current.custom else model_cards.NO_OWN
+        if endpoint.otherwise is not None and not model_cards.knows(key, configured, endpoint.model, own):
+            return self._forward(context, current, custom.card_at(current, endpoint.model) or endpoint.otherwise)
         limits = self._limits.of(key)
         lifetime_nanos = self._limits.lifetime_nanos(key) if endpoint.name == "key" else None
-        return builtin_endpoints.for_key(endpoint, key, configured, limits, lifetime_nanos, dialect, context.id)
+        return builtin_endpoints.for_key(endpoint, key, configured, own, limits, lifetime_nanos, dialect, context.id)
 
     def _with_limits(self, refusal: Rejection, key: KeySnapshot | None) -> Rejection:
         """A refusal carries the limits' headers, as an answer would."""

@@ -64,7 +64,7 @@ class ModelRouter:
             return own
         if own is None:
             return rejection.nowhere(route.otherwise)
-        found = custom.at_path(own, context.request.method, route)
+        found = custom.at_path(own, context.request.method, route.path)
         return rejection.nowhere(found) if isinstance(found, WrongMethod) else found
 
     def _own(self, context: RequestContext, known: KnownKey, name: str) -> Custom | Rejection | None:

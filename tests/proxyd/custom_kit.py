@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from gateway_kit import Gate, Provider
 from gevent.pywsgi import WSGIServer
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from proxyd.upstream.pool import UpstreamLimits, UpstreamPool
@@ -61,6 +61,16 @@ def add(gate: Gate, name: str, base_url: str, *, secret: str | None = SECRET, **
 def set_of(gate: Gate, name: str, **fields: Any) -> None:
     """Edit a provider."""
     edit(gate, lambda session: session.execute(update(CustomProvider).filter_by(name=name).values(**fields)))
+
+
+def remove(gate: Gate, name: str) -> None:
+    """As the dashboard does, with its credentials."""
+
+    def change(session: Session) -> None:
+        session.execute(delete(ProviderCredential).filter_by(provider=name))
+        session.execute(delete(CustomProvider).filter_by(name=name))
+
+    edit(gate, change)
 
 
 def price(gate: Gate, name: str, model: str, **rates: str) -> None:

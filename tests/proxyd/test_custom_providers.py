@@ -1,11 +1,14 @@
 """Providers of an organisation's own, from a request to the row of the ledger, before servers that are really there."""
 
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import pytest
-from custom_kit import SECRET, USAGE, Server, add, key_with, pool, price, set_of
-from gateway_kit import CHAT, Gate, Provider, Reply, scripted, tries_of
+from custom_kit import SECRET, USAGE, Server, add, key_with, pool, price, remove, set_of
+from gateway_kit import CHAT, App, Gate, Provider, Reply, Sent, answered, scripted, tries_of
 
+from proxyd.messages import Request
 from shared.pricing import Usage, cost
 
 OWN = {**CHAT, "model": "lab/gpt-4o-mini"}
@@ -209,3 +212,74 @@ def test_the_price_table_means_nothing_to_it() -> None:
     """Its models may be called like those of others."""
     usage = Usage(model="gpt-4o", counts={"input_tokens": 10, "output_tokens": 10})
     assert cost("lab", "gpt-4o", usage, at=1_700_000_000.0).flags == ("unpriced",)
+
+
+def test_lists_of_models_tell_openais_sdk_of_them(gate: Gate, server: Server) -> None:
+    """By names of the list, and by those with a price that it covers; nobody else's SDK, and not what is switched off."""
+    gate.open(server.url, pool())
+    add(gate, "lab", f"{server.url}/v1", models=["llama-3", "qwen/*", "o*"])
+    add(gate, "bare", f"{server.url}/v1", models=["x"], secret=None)
+    add(gate, "free", f"{server.url}/v1", models=["y"], secret=None, auth="none")
+    add(gate, "off", f"{server.url}/v1", models=["z"], enabled=False)
+    price(gate, "lab", "qwen/qwen3", **RATES)
+    price(gate, "lab", "mixtral", **RATES)
+
+    def listed(*more: tuple[bytes, bytes]) -> list[str]:
+        answer = gate.ask(path="/v1/models", method="GET", more=more).json
+        return [one.get("id") for one in answer.get("data", answer.get("models"))]
+
+    assert [one for one in listed() if "/" in one] == ["free/y", "lab/llama-3", "lab/qwen/qwen3"]
+    assert not [one for one in listed((b"anthropic-version", b"2023-06-01")) if "/" in one]
+    key_with(gate, allowed_models=["lab/qwen/*"])
+    assert listed() == ["lab/qwen/qwen3"]
+    card = gate.ask(path="/v1/models/lab/qwen/qwen3", method="GET").json
+    assert (card["id"], card["owned_by"]) == ("lab/qwen/qwen3", "lab")
+    key_with(gate, allowed_models=[], allowed_providers=["free"])
+    assert listed() == ["free/y"]
+    key_with(gate, allowed_providers=[])
+    assert gate.ask(path="/v1/models/lab/other", method="GET").status == 200
+    assert [one["path"] for one in server.asked] == ["/v1/models/other"], "the provider's own, and nobody else's"
+
+
+def test_a_change_between_the_body_and_the_admission_holds(gate: Gate, server: Server) -> None:
+    """What was found by an older snapshot is not sent where that led."""
+    other = Server()
+    gate.open(server.url, pool())
+    add(gate, "lab", f"{server.url}/v1")
+    key_with(gate, spend_limit_nanos=None)
+    assert gate.ask({**CHAT, "model": "lab/m"}).status == 200
+
+    @dataclass
+    class Late(Sent):
+        """Comes when the provider was edited already."""
+
+        change: Callable[[], object] = dict
+
+        def read(self, limit_bytes: int) -> bytes:
+            self.change()
+            return super().read(limit_bytes)
+
+    def ask(change: Callable[[], object]) -> int:
+        headers = ((b"authorization", f"Bearer {gate.key}".encode()), (b"content-type", b"application/json"))
+        body = Late(json.dumps({**CHAT, "model": "lab/m"}).encode(), change=change)
+        return answered(gate.gateway.handle(Request("POST", "/v1/chat/completions", "", headers, App(), body))).status
+
+    assert ask(lambda: set_of(gate, "lab", base_url=f"{other.url}/elsewhere", auth="api-key")) == 200
+    assert [(one["path"], one["headers"]["api-key"]) for one in other.asked] == [
+        ("/elsewhere/chat/completions", SECRET)
+    ]
+    assert ask(lambda: set_of(gate, "lab", enabled=False)) == 503
+    set_of(gate, "lab", enabled=True)
+    assert ask(lambda: remove(gate, "lab")) == 400
+    assert (len(server.asked), len(other.asked)) == (1, 1)
+    assert gate.ask({**CHAT, "model": "lab/m"}).status == 400
+    other.stop()
+
+
+def test_a_bound_that_does_not_fit_is_not_counted_there(gate: Gate, server: Server) -> None:
+    gate.open(server.url, pool())
+    add(gate, "lab", f"{server.url}/v1")
+    price(gate, "lab", "m", input_tokens="100000", output_tokens="1")
+    refused = gate.ask({"model": "lab/m", "input": "x" * 100_000, "max_output_tokens": 16}, path="/v1/responses")
+    assert (refused.status, refused.headers["x-router-error"]) == (403, "spend_exceeded")
+    assert server.asked == []
