@@ -64,6 +64,7 @@ def test_it_works(router: Router, house: str) -> None:
     usage = router.api("GET", "/v1/usage?group_by=provider").json()["data"]
     assert house in [line["provider"] for line in usage]
     assert router.api("POST", f"/v1/providers/{house}/test").json()["ok"]
+    assert router.run("-m", "flask", "--app", "wsgi", "ledger", "verify", "--key", key_id)
 
 
 def test_each_edit_holds_for_the_next_request_of_every_worker(router: Router, house: str) -> None:

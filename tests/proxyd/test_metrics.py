@@ -90,6 +90,16 @@ def test_made_up_models_are_one_series(world: World) -> None:
     assert listed_model("nobody", "gpt-4o") == listed_model("openai", "") == "other"
 
 
+def test_providers_of_organisations_own_are_one_series(world: World) -> None:
+    for number in range(20):
+        one = attempt(number, provider=f"lab-{number}", endpoint="/v1/chat/completions")
+        world.metrics.on_ends([EndRecord(number, number, one, settlement(cost_nanos=1))])
+    shown = [name for name in world.shown() if name.startswith(("router_cost_dollars", "router_requests_total"))]
+    assert len(shown) == 2
+    assert all("provider=other" in name for name in shown)
+    assert all("lab" not in name for name in world.shown())
+
+
 @pytest.mark.parametrize(
     ("provider", "endpoint", "dialect"),
     [
