@@ -90,6 +90,12 @@ def host_of(base_url: str) -> str:
     return urlsplit(base_url).hostname or ""
 
 
+def place_of(base_url: str) -> tuple[str, str]:
+    """Whose server a base URL is: scheme, and host with port."""
+    address = urlsplit(base_url)
+    return address.scheme, address.netloc
+
+
 def read_api_version(text: str) -> str:
     """What goes into the query as `api-version`. Raises ValueError."""
     if _API_VERSION.fullmatch(text) is None:

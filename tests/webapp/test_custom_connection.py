@@ -100,7 +100,10 @@ def test_nobody_there(api: Api) -> None:
         port = taken.getsockname()[1]
     told = ask(api, f"http://127.0.0.1:{port}/v1")
     assert "connection refused" in told["message"]
-    api("PATCH", "/v1/providers/lab", {"base_url": "http://nobody.invalid/v1"})
+    assert (
+        api("PATCH", "/v1/providers/lab", {"base_url": "http://nobody.invalid/v1", "credential": SECRET}).status_code
+        == 200
+    )
     told = api("POST", "/v1/providers/lab/test").get_json()
     assert "its name is not known" in told["message"]
 

@@ -134,6 +134,22 @@ def test_a_removed_one_leaves_neither_credentials_nor_prices(app: Flask, api: Ap
     assert api("PUT", "/v1/providers/groq/credential", {"credential": SECRET}).status_code == 404
 
 
+def test_a_stored_credential_goes_to_no_other_server(app: Flask, api: Api) -> None:
+    """Who may edit a provider cannot have what is write-only sent to a place of his choice."""
+    add(api, credential=SECRET)
+    api("POST", "/v1/providers/groq/credentials", {"label": "second", "credential": SECRET[:-1] + "9"})
+    for url in ("https://evil.example.com/openai/v1", "http://api.groq.com/openai/v1", "https://api.groq.com:444/v1"):
+        wrong = field_errors(api("PATCH", "/v1/providers/groq", {"base_url": url}))
+        assert "given for another server" in wrong["credential"]
+    assert api("GET", "/v1/providers/groq").get_json()["base_url"] == URL
+    assert api("PATCH", "/v1/providers/groq", {"base_url": "https://api.groq.com/v2"}).status_code == 200
+    given = "gsk_" + "xY7" * 17
+    moved = api("PATCH", "/v1/providers/groq", {"base_url": "https://new.example.com/v1", "credential": given})
+    assert [one["last4"] for one in moved.get_json()["credentials"]] == [given[-4:]]
+    assert api("DELETE", "/v1/providers/groq/credential").status_code == 200
+    assert api("PATCH", "/v1/providers/groq", {"base_url": URL}).status_code == 200
+
+
 def test_built_in_ones_are_not_to_be_changed(api: Api) -> None:
     for answer in (api("PATCH", "/v1/providers/openai", {"enabled": False}), api("DELETE", "/v1/providers/openai")):
         assert (answer.status_code, answer.get_json()["code"]) == (409, "provider_built_in")

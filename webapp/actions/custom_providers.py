@@ -5,22 +5,21 @@ from typing import Any
 
 from flask import current_app
 from flask_sqlalchemy.session import Session
-from sqlalchemy import delete, exists, func, select
+from sqlalchemy import exists, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import scoped_session
 
 from shared.addresses import may_be_reached, parse
 from shared.catalog import PROVIDERS
 from shared.config import Settings
-from shared.custom_providers import host_of
+from shared.custom_providers import host_of, place_of
 from shared.ids import new_id
 from shared.models import CustomProvider, OrganizationUsage, PriceOverride, ProviderCredential
 from webapp.actions import audit, policy
-from webapp.actions.credentials import store_credentials
+from webapp.actions.credentials import forget_within, store_credentials
 from webapp.context import Actor, Conflict, now
 from webapp.db import writing
-from webapp.schemas.custom_providers import CustomPatch
-from webapp.schemas.providers import NewProvider
+from webapp.schemas.providers import NewProvider, ProviderPatch
 from webapp.validation import FieldError, Invalid, read
 from webapp.views.custom_providers import custom_row
 
@@ -58,14 +57,17 @@ def add_provider(actor: Actor, document: Mapping[str, object]) -> str:
 def change_provider(actor: Actor, name: str, document: Mapping[str, object]) -> None:
     """Change what is named; all else stays. Raises NotFound, Invalid, Conflict for a built-in one."""
     _refuse_built_in(name)
-    wanted = read(CustomPatch, document)
+    wanted = read(ProviderPatch, document)
     if wanted.base_url:
         _refuse_private(wanted.base_url)
     with writing() as session:
         row = custom_row(actor.org_id, name, lock=True)
         before = _told(row)
+        if wanted.credential is not None or (wanted.base_url and place_of(wanted.base_url) != place_of(row.base_url)):
+            _forget_credentials(session, actor, name, given=wanted.credential is not None)
         for field, value in wanted.columns().items():
-            setattr(row, field, value)
+            if field in _FIELDS:
+                setattr(row, field, value)
         after = _told(row)
         changed = [field for field in _FIELDS if before[field] != after[field]]
         if changed:
@@ -74,6 +76,8 @@ def change_provider(actor: Actor, name: str, document: Mapping[str, object]) -> 
             audit(session, actor, "provider.update", row.id, before=told[0], after=told[1])
             policy.shared_changed(session, actor.org_id)
     policy.publish([actor.org_id])
+    if wanted.credential is not None:
+        store_credentials(actor, {name: wanted.credential})
 
 
 def remove_provider(actor: Actor, name: str) -> None:
@@ -82,12 +86,26 @@ def remove_provider(actor: Actor, name: str) -> None:
     with writing() as session:
         row = custom_row(actor.org_id, name, lock=True)
         audit(session, actor, "provider.delete", row.id, before=_told(row))
-        for table in (ProviderCredential, PriceOverride):
-            gone = delete(table).where(table.org_id == actor.org_id, table.provider == name)
-            session.execute(gone, execution_options={"synchronize_session": False})
+        forget_within(session, actor, lambda one: one.provider == name)
+        prices = select(PriceOverride).where(PriceOverride.org_id == actor.org_id, PriceOverride.provider == name)
+        for price in session.scalars(prices).all():
+            before = {"provider": name, "model": price.model, "rates": price.rates}
+            audit(session, actor, "price.delete", price.id, before=before)
+            session.delete(price)
         session.delete(row)
         policy.shared_changed(session, actor.org_id)
     policy.publish([actor.org_id])
+
+
+def _forget_credentials(session: scoped_session[Session], actor: Actor, name: str, *, given: bool) -> None:
+    """Whoever may edit a provider shall not have what is stored for it sent to a server of his choice."""
+    of_it = (ProviderCredential.org_id == actor.org_id, ProviderCredential.provider == name)
+    if not given and session.scalar(select(exists().where(*of_it))):
+        message = (
+            "is required: what is stored was given for another server. Give it anew, or remove what is stored first"
+        )
+        raise Invalid(FieldError("credential", message))
+    forget_within(session, actor, lambda one: one.provider == name)
 
 
 def _refuse_built_in(name: str) -> None:

@@ -21,7 +21,6 @@ from webapp.queries.connection import check_connection
 from webapp.queries.models import list_models
 from webapp.queries.providers import get_credential, get_provider, list_providers
 from webapp.schemas.catalog import ModelPrice, ModelPriceList, ModelQuery
-from webapp.schemas.custom_providers import CustomPatch
 from webapp.schemas.providers import (
     AddedCredential,
     Connection,
@@ -31,6 +30,7 @@ from webapp.schemas.providers import (
     NewProvider,
     ProviderInfo,
     ProviderList,
+    ProviderPatch,
 )
 from webapp.validation import read
 
@@ -71,7 +71,7 @@ def show(provider: str) -> Response:
     ProviderInfo,
     "The provider as it is now",
     path=NAME,
-    body=CustomPatch,
+    body=ProviderPatch,
     problems=(404, 409),
 )
 def update(provider: str, document: dict[str, Any]) -> Response:

@@ -87,8 +87,9 @@ def edit(slug: str) -> Response:
 def change(slug: str) -> Response:
     """Save what was changed; it holds for the next request."""
     form, (view, _) = ProviderForm(), _own(slug)
+    document = _document(form) | ({"credential": form.credential.data} if form.credential.data else {})
     try:
-        change_provider(current_actor(), slug, _document(form))
+        change_provider(current_actor(), slug, document)
     except Invalid as error:
         return _form(view, form, general=_attach(form, error.errors), status=422)
     tell(f"The provider {slug} is saved. It holds for the next request.")

@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field
 from shared.keys import MANAGEMENT_TAG, PROXY_TAG
 from shared.models import LABEL_LENGTH, MOST_WEIGHT
 from webapp.schemas import Input, Output
-from webapp.schemas.custom_providers import Custom, NewCustom
+from webapp.schemas.custom_providers import Custom, CustomPatch, NewCustom
 from webapp.schemas.values import Moment, read_name
 
 _LONGEST = 500
@@ -56,6 +56,16 @@ class NewProvider(NewCustom):
     """A server that speaks OpenAI's dialect, under a name of the organisation's choosing."""
 
     credential: Secret | None = Field(default=None, description="Becomes its `default` credential, sealed.")
+
+
+class ProviderPatch(CustomPatch):
+    """What is to change of a provider of the organisation's own; what is not named stays."""
+
+    credential: Secret | None = Field(
+        default=None,
+        description="Takes the place of all that are stored. Needed where `base_url` leads to another server and some "
+        "are: they were given for the server before, and are not sent to another one.",
+    )
 
 
 class AddedCredential(NewCredential):
