@@ -6,11 +6,6 @@ from shared.custom_providers import has_model, path_of_base
 from shared.policy import Deny, Reason
 
 
-def no_such_provider(name: str) -> Deny:
-    """It was removed while a request was on its way to it."""
-    return _invalid(name, f"there is no provider {name}, or not any more.")
-
-
 def refusal_of(name: str, base: str, models: Sequence[str], model: str | None, *, enabled: bool) -> Deny | None:
     """Why a request for one of its models is not sent; `base` is the path of its base URL."""
     if not enabled:

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 from proxyd.custom_providers import Custom
 from proxyd.gateway import hints
 from proxyd.gateway.context import RequestContext
-from proxyd.gateway.destinations import Target, Unified, Unknown, WrongMethod
+from proxyd.gateway.destinations import Named, Target, Unified, Unknown, WrongMethod
 from proxyd.key_cache import KnownKey
 from proxyd.messages import Origin
 from proxyd.providers import COMPATIBLE, Dialect
@@ -19,7 +19,8 @@ from proxyd.translation import Translation
 from shared.catalog import allowed_methods, find_endpoint
 from shared.custom_providers import models_of as known_by_name
 from shared.custom_providers import path_of_base
-from shared.custom_refusals import no_such_provider, refusal_of
+from shared.custom_refusals import refusal_of
+from shared.judgement import nobodys_model
 from shared.policy import Deny, Reason
 from shared.translated import TRANSLATED, path_by_model, spoken_as
 
@@ -72,8 +73,11 @@ def refusal(known: KnownKey, context: RequestContext) -> Deny | None:
     target = context.target
     name = target.provider.slug
     current = known.custom.get(name)
-    if current is None:
-        return no_such_provider(name)
+    if current is None:  # removed since: what is told is what anybody is told who comes later
+        route = context.head.match.route
+        if isinstance(route, Named):
+            return Deny(Reason.UNKNOWN_ENDPOINT, {"detail": route.otherwise.detail})
+        return nobodys_model(known.key, f"{name}/{context.model}")
     if current is not target.custom:
         header = _header(current)
         context.target = replace(target, provider=current.provider, credential_header=header, custom=current)

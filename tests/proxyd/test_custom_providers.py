@@ -259,10 +259,10 @@ def test_a_change_between_the_body_and_the_admission_holds(gate: Gate, server: S
             self.change()
             return super().read(limit_bytes)
 
-    def ask(change: Callable[[], object]) -> int:
+    def ask(change: Callable[[], object], path: str = "/v1/chat/completions", model: str = "lab/m") -> int:
         headers = ((b"authorization", f"Bearer {gate.key}".encode()), (b"content-type", b"application/json"))
-        body = Late(json.dumps({**CHAT, "model": "lab/m"}).encode(), change=change)
-        return answered(gate.gateway.handle(Request("POST", "/v1/chat/completions", "", headers, App(), body))).status
+        body = Late(json.dumps({**CHAT, "model": model}).encode(), change=change)
+        return answered(gate.gateway.handle(Request("POST", path, "", headers, App(), body))).status
 
     assert ask(lambda: set_of(gate, "lab", base_url=f"{other.url}/elsewhere", auth="api-key")) == 200
     assert [(one["path"], one["headers"]["api-key"]) for one in other.asked] == [
@@ -271,7 +271,10 @@ def test_a_change_between_the_body_and_the_admission_holds(gate: Gate, server: S
     assert ask(lambda: set_of(gate, "lab", enabled=False)) == 503
     set_of(gate, "lab", enabled=True)
     assert ask(lambda: remove(gate, "lab")) == 400
-    assert (len(server.asked), len(other.asked)) == (1, 1)
+    add(gate, "lab", f"{server.url}/v1")
+    assert gate.ask({**CHAT, "model": "lab/m"}).status == 200
+    assert ask(lambda: remove(gate, "lab"), "/lab/v1/chat/completions", "m") == 404, "as for whoever comes later"
+    assert (len(server.asked), len(other.asked)) == (2, 1)
     assert gate.ask({**CHAT, "model": "lab/m"}).status == 400
     other.stop()
 
