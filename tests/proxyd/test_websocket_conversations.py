@@ -2,18 +2,15 @@
 
 import base64
 import json
-from datetime import UTC, datetime
 from typing import Any
 
 import gevent
 import pytest
 from accounting_kit import Router, Worker
-from sqlalchemy import Engine, update
-from sqlalchemy.orm import Session
+from sqlalchemy import Engine
 from talk_kit import MODEL, MakeKey, Open, opener
 
 from proxyd.websocket.conversation import MAX_TURNS, Verdict
-from shared.models import CustomProvider, Organization
 from shared.sealing import Sealer
 
 SECOND = base64.b64encode(bytes(48_000)).decode()
@@ -249,20 +246,6 @@ def test_an_output_limit_is_added_where_the_models_own_is_too_dear(talk: Open) -
     verdict = session.says(type="response.create", model="gpt-4o-mini", input="hello")
     assert verdict.forward is not None
     assert json.loads(verdict.forward)["max_output_tokens"] >= 16
-
-
-def test_a_provider_of_ones_own_speaks_no_websocket(talk: Open, engine: Engine) -> None:
-    """Its models are none of OpenAI's, whatever their names are."""
-    talk("responses")  # of a key, and so of an organisation
-    own = CustomProvider(id="prov_1", org_id="org_1", name="lab", base_url="https://lab.example.com/v1", auth="none")
-    own.models, own.created_at, own.created_by = [], datetime.now(UTC), "test"
-    with Session(engine) as session:
-        session.add(own)
-        session.execute(update(Organization).values(policy_version=Organization.policy_version + 1))
-        session.commit()
-    said = talk("responses")
-    assert code(said.says(type="response.create", model="lab/gpt-4o-mini", input="hello")) == "invalid_request"
-    assert said.says(type="response.create", model="openai/gpt-4o-mini", input="hello").forward is not None
 
 
 def test_an_error_belongs_to_a_turn_that_was_sent(talk: Open) -> None:
