@@ -4,7 +4,6 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 import gevent
 from sqlalchemy import Engine, select
@@ -37,7 +36,7 @@ from proxyd.gateway.session_admission import SessionAdmission
 from proxyd.gateway.token_counter import TokenCounter
 from proxyd.gateway.upload_links import UploadLinks
 from proxyd.key_cache import KeyCache
-from proxyd.messages import Origin
+from proxyd.messages import origin_of
 from proxyd.monitoring.worker_monitor import WorkerMonitor
 from proxyd.offload import Offload, OffloadTimeout, Threads
 from proxyd.readiness import Readiness
@@ -133,7 +132,7 @@ def build(settings: Settings, readiness: Readiness | None = None) -> Worker:
     generation = lambda: membership.generation  # noqa: E731 - it changes
     keys = KeyCache(engine, Sealer(settings.encryption_keys), offload, health=health, generation=generation)
     origins = {slug: origin_of(url) for slug, url in settings.provider_urls.items() if slug in PROVIDERS}
-    pool = UpstreamPool(UpstreamLimits())
+    pool = UpstreamPool(UpstreamLimits(private_networks=settings.provider_networks))
     pool.prepare()
     pricing.load()
     links = UploadLinks(settings.encryption_keys, settings.trusted_proxies, settings.public_url)
@@ -191,11 +190,3 @@ def parts(settings: Settings, readiness: Readiness) -> WorkerParts:
         on_stop=worker.stop,
         on_slot=worker.take_slot,
     )
-
-
-def origin_of(url: str) -> tuple[Origin, str]:
-    """A base address as a place to connect to and the path that stands before every target."""
-    address = urlsplit(url)
-    port = address.port or (443 if address.scheme == "https" else 80)
-    host = address.hostname or ""
-    return Origin(address.scheme, host, port, address.netloc), address.path.rstrip("/")

@@ -54,7 +54,7 @@ class Credential:
     secrets: tuple[bytes, ...] = field(init=False, repr=False, compare=False)  # as what masks an answer takes it
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "secrets", (self.secret.encode(),))
+        object.__setattr__(self, "secrets", (self.secret.encode(),) if self.secret else ())
 
 
 class Told(NamedTuple):
@@ -258,3 +258,11 @@ def read_credentials(
         if row.refused_at is not None:
             health.was_refused(one, row.refused_at)
     return {provider: ProviderCredentials(credentials, health) for provider, credentials in found.items()}
+
+
+def with_none_needed(
+    found: Mapping[str, ProviderCredentials], names: Sequence[str], health: CredentialHealth
+) -> Mapping[str, ProviderCredentials]:
+    """The same, and for each provider of these names one without a secret: it is asked without any credential."""
+    nothing = Credential("", "", datetime.fromtimestamp(0, UTC))
+    return {**found, **{name: ProviderCredentials([nothing], health) for name in names}}

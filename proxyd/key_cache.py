@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import lru_cache
+from types import MappingProxyType
 from typing import TypeVar
 
 import gevent
@@ -22,7 +23,8 @@ from gevent.event import AsyncResult
 from sqlalchemy import Engine, bindparam, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from proxyd.credentials import CredentialHealth, ProviderCredentials, read_credentials
+from proxyd.credentials import CredentialHealth, ProviderCredentials, read_credentials, with_none_needed
+from proxyd.custom_providers import Custom, read_custom
 from proxyd.offload import Offload, OffloadTimeout
 from shared.models import KeySecret, Organization, PriceOverride, ProxyKey, limits_of, snapshot_of
 from shared.policy import KeySnapshot
@@ -38,6 +40,7 @@ GUARD_SECONDS = 300.0
 STALE_SECONDS = 30.0
 NEGATIVE_SECONDS = 1.0
 MAX_ENTRIES = 100_000
+_NO_CUSTOM: Mapping[str, Custom] = MappingProxyType({})
 MAX_SEEDS = 1_000  # each is taken by the first request that is admitted
 
 # Not what stands there for people alone.
@@ -80,6 +83,7 @@ class KnownKey:
     loaded_at: float = field(default=0.0, compare=False, repr=False)
     failing_since: float | None = field(default=None, compare=False, repr=False)
     prices: PriceBook | None = field(default=None, compare=False, repr=False)  # the organisation's own; shared likewise
+    custom: Mapping[str, Custom] = field(default_factory=lambda: _NO_CUSTOM, compare=False, repr=False)  # likewise
     # When time alone makes it another one, in Unix seconds; None: never. All that a key without an end is asked.
     changes_at: float | None = field(default=None, compare=False, repr=False)
 
@@ -126,7 +130,7 @@ class KeyCache:
         self._entries: OrderedDict[str, KnownKey] = OrderedDict()
         self._unknown: OrderedDict[str, float] = OrderedDict()  # digest -> monotonic time of the look
         self._shared: dict[
-            str, tuple[int, Mapping[str, ProviderCredentials], PriceBook | None]
+            str, tuple[int, Mapping[str, ProviderCredentials], PriceBook | None, Mapping[str, Custom]]
         ] = {}  # by organisation, with its version
         self._seeds: OrderedDict[str, tuple[int, Seed]] = OrderedDict()  # key -> generation, read along with it
         self._loading: dict[str, AsyncResult[KnownKey | None]] = {}
@@ -236,7 +240,7 @@ class KeyCache:
             log.warning("a key could not be refreshed: %s", error)
 
     def _read(self, digest: str, generation: int) -> tuple[KnownKey | None, Seed | None]:
-        """One statement for a key; two more when what its organisation shares is new to us, one if it has a limit."""
+        """One statement for a key; three more when what its organisation shares is new to us, one if it has a limit."""
         with self._engine.connect() as connection:
             row = connection.execute(_KEY, {"digest": digest}).one_or_none()
             if row is None:
@@ -246,14 +250,17 @@ class KeyCache:
             cached = self._shared.get(key.org_id)
             if cached is None or cached[0] != org_version:
                 prices = connection.execute(_PRICES, {"org_id": key.org_id})
-                shared = read_credentials(connection, key.org_id, self._sealer, self._health), book_of(prices)
-                cached = self._shared[key.org_id] = (org_version, *shared)
+                custom = read_custom(connection, key.org_id) or _NO_CUSTOM
+                credentials = read_credentials(connection, key.org_id, self._sealer, self._health)
+                without = [name for name, one in custom.items() if not one.provider.auth_header]
+                credentials = with_none_needed(credentials, without, self._health)
+                cached = self._shared[key.org_id] = (org_version, credentials, book_of(prices), custom)
             until = None if row.valid_until is None else row.valid_until.timestamp()
             ends = [until] if key.boost is None else [until, key.boost.until]
             changes_at = min((end for end in ends if end is not None), default=None)
             second = _second(int(self._monotonic()))
             known = KnownKey(
-                key, cached[1], org_version, until, generation, second, prices=cached[2], changes_at=changes_at
+                key, cached[1], org_version, until, generation, second, None, cached[2], cached[3], changes_at
             )
             if key.spend_limit_nanos is None or not generation:
                 return known, None

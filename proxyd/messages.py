@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import NamedTuple, Protocol
+from urllib.parse import urlsplit
 
 Header = tuple[bytes, bytes]
 Headers = tuple[Header, ...]
@@ -153,6 +154,15 @@ class Origin(NamedTuple):
     host: str
     port: int
     authority: str  # value of the Host header
+    chosen: bool = False  # by an organisation: connected to only where its address is public, or allowed besides
+
+
+def origin_of(url: str) -> tuple[Origin, str]:
+    """A base address as a place to connect to and the path that stands before every target."""
+    address = urlsplit(url)
+    port = address.port or (443 if address.scheme == "https" else 80)
+    host = address.hostname or ""
+    return Origin(address.scheme, host, port, address.netloc), address.path.rstrip("/")
 
 
 @dataclass(slots=True)  # not frozen: that would double what making one costs, once a request

@@ -8,16 +8,16 @@ that the price table uses.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
 
-from shared.endpoint_kinds import Kind
+from shared.endpoint_kinds import WEBSOCKET, Endpoint, Kind, Provider
 from shared.endpoints import FREE, GEMINI_VERSIONS, UNMETERED, rows_of
 from shared.output_limits import UNKNOWN_MODEL, output_maximum
 from shared.pricing.table import current_models
 
 __all__ = [
+    "COMPATIBLE",
     "LIVE_PATH",
     "NOT_METERED",
     "PROVIDERS",
@@ -40,37 +40,6 @@ __all__ = [
 
 NOT_METERED = frozenset((Kind.FREE, Kind.UNMETERED))
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
-WEBSOCKET = "WEBSOCKET"  # stands for a method in the rows of what is reached by a WebSocket's handshake, a GET
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """One method and path of a provider; see `shared.endpoints` for what may stand in the path."""
-
-    method: str  # or WEBSOCKET
-    path: str  # below the base URL
-    kind: Kind
-    flavor: str | None = None  # api_flavor of genai-prices; None when nothing is metered
-    dialect: str = "openai"  # of its bodies and errors: "openai", "anthropic" or "gemini"
-    prices_id: str = "openai"  # whose extraction tables of genai-prices have `flavor`
-    form: bool = False  # its body may be a form
-
-
-@dataclass(frozen=True, slots=True)
-class Provider:
-    """A provider, as routing, metering and the dashboard know it."""
-
-    slug: str
-    label: str
-    base_url: str  # without version path
-    prices_id: str
-    dialect: str
-    auth_header: bytes  # lower-case
-    auth_prefix: bytes
-    extra_headers: tuple[tuple[bytes, bytes], ...]  # added when the client sent none of that name
-    compat_prefix: str | None  # where its OpenAI-compatible endpoints live
-    model_prefixes: tuple[str, ...]  # beginnings of model names that can only be its own
-    endpoints: tuple[Endpoint, ...]
 
 
 def _unmetered(slug: str, dialect: str) -> tuple[Endpoint, ...]:
@@ -170,6 +139,13 @@ PROVIDERS: Mapping[str, Provider] = MappingProxyType(
     {provider.slug: provider for provider in (_OPENAI, _ANTHROPIC, _GEMINI)}
 )
 
+# Of a provider of an organisation's own: what servers that speak OpenAI's dialect have and bill by tokens. Nobody can
+# say of them that they bill no read but that of their models.
+COMPATIBLE = (
+    *_OPENAI.endpoints[:4],
+    *(Endpoint("GET", path, Kind.FREE) for path in ("/v1/models", "/v1/models/{model}")),
+)
+
 # Other names under which people know a provider when they write "provider/model".
 _SPELLINGS = {"openai": "openai", "anthropic": "anthropic", "gemini": "gemini", "google": "gemini"}
 
@@ -179,7 +155,7 @@ def spelled_provider(spelling: str) -> str | None:
     return _SPELLINGS.get(spelling)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=1024)
 def spellings(provider_slug: str) -> tuple[str, ...]:
     """What may stand before the name of a provider's model, its own name first."""
     return (provider_slug, *(other for other, slug in _SPELLINGS.items() if slug == provider_slug != other))
@@ -206,12 +182,12 @@ _Exact = dict[tuple[str, str], _Found]
 _Templates = dict[str, list[tuple[re.Pattern[str], Endpoint]]]  # by method, narrow ones first
 
 
-def _index(provider: Provider) -> tuple[_Exact, _Templates]:
+def _index(endpoints: tuple[Endpoint, ...], dialect: str) -> tuple[_Exact, _Templates]:
     exact: _Exact = {}
     templates: _Templates = {}
-    for endpoint in sorted(provider.endpoints, key=lambda e: (_is_wide(e), -len(e.path))):
+    for endpoint in sorted(endpoints, key=lambda e: (_is_wide(e), -len(e.path))):
         if "{" in endpoint.path or _is_wide(endpoint):
-            templates.setdefault(endpoint.method, []).append((_pattern(endpoint.path, provider.dialect), endpoint))
+            templates.setdefault(endpoint.method, []).append((_pattern(endpoint.path, dialect), endpoint))
         else:
             exact[endpoint.method, endpoint.path] = endpoint, None
     return exact, templates
@@ -221,7 +197,8 @@ def _is_wide(endpoint: Endpoint) -> bool:
     return endpoint.path.endswith(_REST)
 
 
-_INDEX = {slug: _index(provider) for slug, provider in PROVIDERS.items()}
+_INDEX = {slug: _index(provider.endpoints, provider.dialect) for slug, provider in PROVIDERS.items()}
+_COMPATIBLE_INDEX = _index(COMPATIBLE, "openai")
 
 
 def find_endpoint(provider: Provider, method: str, path: str) -> tuple[Endpoint, str | None] | None:
@@ -230,7 +207,7 @@ def find_endpoint(provider: Provider, method: str, path: str) -> tuple[Endpoint,
     `path` is below the base URL, without query. A model with any character outside letters, digits and `._@-` is no
     match, so that what was judged is what is sent. HEAD asks for what GET would.
     """
-    exact, templates = _INDEX[provider.slug]
+    exact, templates = _INDEX.get(provider.slug, _COMPATIBLE_INDEX)
     wanted = "GET" if method == "HEAD" else method
     found = exact.get((wanted, path))
     if found is not None:
@@ -288,9 +265,11 @@ def bare_model(provider_slug: str, model: str) -> str:
     return model.removeprefix("models/") if provider_slug == _GEMINI.slug else model
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=1024)
 def known_models(provider_slug: str) -> tuple[str, ...]:
     """Names of the current models of a provider, sorted, as far as the price table knows them."""
-    provider = PROVIDERS[provider_slug]
+    provider = PROVIDERS.get(provider_slug)
+    if provider is None:
+        return ()  # one of an organisation's own
     names = current_models(provider.prices_id)
     return tuple(sorted(n for n in names if n.startswith(provider.model_prefixes) and re.fullmatch(r"[\w.-]*\w", n)))

@@ -73,7 +73,7 @@ _PATTERNS = {slug: [(_pattern(row), role) for row, role in rows.items()] for slu
 @lru_cache(maxsize=1024)
 def later_role(slug: str, method: str, path: str) -> Later | None:
     """What a request has to do with jobs; None: nothing. `path` is below the provider's base URL."""
-    for pattern, role in _PATTERNS[slug]:
+    for pattern, role in _PATTERNS.get(slug, ()):
         if (match := pattern.fullmatch(f"{method} {path}")) is not None:
             name = match.groupdict().get("id") or ""
             return Later(role, _KINDS.get((slug, role), "") + name if name else "")

@@ -16,7 +16,8 @@ def words_of(document: object, credential: str) -> str:
         document = document[0]
     error = document.get("error") if isinstance(document, dict) else None
     said = error.get("message") if isinstance(error, dict) else error
-    shown = " ".join(said.replace(credential, MASK).split()) if isinstance(said, str) else ""
+    said = said.replace(credential, MASK) if credential and isinstance(said, str) else said
+    shown = " ".join(said.split()) if isinstance(said, str) else ""
     # Some repeat a part of what they were sent.
     for piece in {credential[start : start + _PIECE] for start in range(len(credential) - _PIECE + 1)}:
         if piece in shown:
@@ -26,7 +27,7 @@ def words_of(document: object, credential: str) -> str:
 
 def without(message: str, credential: str) -> str:
     """What may be shown of a message: cut only after the credential is out of it, half of which nobody recognises."""
-    shown = masked(message.replace(credential, MASK))
+    shown = masked(message.replace(credential, MASK) if credential else message)
     shown = "".join(c for c in shown if c.isprintable())
     return shown if len(shown) <= _LONGEST_WORDS else f"{shown[:_LONGEST_WORDS].rstrip()}..."
 

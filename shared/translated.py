@@ -5,11 +5,12 @@ Data only; what is translated, and how, is `proxyd.translation`'s.
 
 from collections.abc import Mapping
 
-from shared.catalog import Kind, Provider
+from shared.catalog import PROVIDERS, Kind, Provider
 
 BY_MODEL: Mapping[str, Kind] = {
     "/v1/chat/completions": Kind.CHAT,
     "/v1/embeddings": Kind.EMBEDDINGS,
+    "/v1/completions": Kind.COMPLETIONS,
     "/v1/responses": Kind.RESPONSES,
     "/v1/messages": Kind.MESSAGES,
 }
@@ -24,7 +25,12 @@ TRANSLATED: Mapping[tuple[Kind, str], str] = {
 }
 
 
+def spoken_as(slug: str) -> str:
+    """The provider whose ways of translation are those of `slug`: an organisation's own speaks OpenAI's dialect."""
+    return slug if slug in PROVIDERS else "openai"
+
+
 def path_by_model(path: str, provider: Provider) -> str:
     """The provider's own path for one of `BY_MODEL`, which it may not have."""
-    translated = TRANSLATED.get((BY_MODEL[path], provider.slug))
+    translated = TRANSLATED.get((BY_MODEL[path], spoken_as(provider.slug)))
     return translated or f"{provider.compat_prefix or '/v1'}{path.removeprefix('/v1')}"

@@ -7,12 +7,12 @@ a header and nowhere else; what the provider says is repeated without it.
 import contextlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -21,7 +21,9 @@ from urllib3.exceptions import TimeoutError as Silence
 from urllib3.util.ssl_ import create_urllib3_context
 
 from shared.catalog import Provider
+from shared.policy import Network
 from shared.provider_words import without, words_of
+from webapp.outbound import Line, LineAdapter, NotAllowed, UnknownName, reason_of
 
 TIMEOUT_SECONDS = 10.0
 _MOST_BYTES = 256 * 1024  # of an answer; what is behind them is not read
@@ -44,6 +46,13 @@ class Outcome:
     server_time: datetime | None = None  # as the provider's answer tells it, to the second
 
 
+class Chosen(NamedTuple):
+    """Of a provider of an organisation's own: what is asked for, and where it may be although it is not public."""
+
+    question: str  # the address of its list of models
+    allowed: Sequence[Network]
+
+
 class SystemRoots(HTTPAdapter):
     """Trusts the system's roots beside certifi's, as the proxy does."""
 
@@ -60,26 +69,37 @@ def _system_roots() -> Any:
 
 
 def try_connection(
-    provider: Provider, base_url: str, credential: str, *, timeout_seconds: float | None = None
+    provider: Provider,
+    base_url: str,
+    credential: str,
+    chosen: Chosen | None = None,
+    *,
+    timeout_seconds: float | None = None,
 ) -> Outcome:
     """Ask the provider at `base_url`, which is without version path, for a list of models with this credential.
 
     It is asked directly, as the proxy asks it: by no proxy of the environment, and with nobody's .netrc in the place of
-    the credential. A redirect is not followed, because the credential must not go elsewhere.
+    the credential. A redirect is not followed, because the credential must not go elsewhere. `chosen` is of a provider
+    of the organisation's own, of which `base_url` is what an SDK takes.
     """
     timeout_seconds = timeout_seconds or TIMEOUT_SECONDS
     if not (credential.isascii() and credential.isprintable()):
         return Outcome(ok=False, message="The credential has characters that no header carries. Was it cut or wrapped?")
     path, _ = _LISTS[provider.dialect]
     headers = {name.decode(): value.decode() for name, value in provider.extra_headers}
-    headers[provider.auth_header.decode()] = provider.auth_prefix.decode() + credential
+    if provider.auth_header:
+        headers[provider.auth_header.decode()] = provider.auth_prefix.decode() + credential
     began = time.monotonic()
-    with requests.Session() as session:
+    with requests.Session() as session, contextlib.ExitStack() as stack:
         session.trust_env = False
         session.mount("https://", SystemRoots())
+        if chosen is not None:
+            line = stack.enter_context(Line(chosen.allowed, timeout_seconds, timeout_seconds))
+            for scheme in ("http://", "https://"):
+                session.mount(scheme, LineAdapter(line))
         try:
             answer = session.get(
-                f"{base_url.rstrip('/')}{path}",
+                f"{base_url.rstrip('/')}{path}" if chosen is None else chosen.question,
                 headers=headers,
                 timeout=timeout_seconds,
                 allow_redirects=False,
@@ -87,13 +107,19 @@ def try_connection(
             )
             with answer:
                 body = _read(answer, began + timeout_seconds)
+        except NotAllowed:
+            words = "which ROUTER_PROVIDERS_PRIVATE_ADDRESSES does not allow either"
+            return Outcome(ok=False, message=f"{base_url} leads to an address that is not public, {words}.")
+        except UnknownName:
+            words = "its name is not known to the resolver of this machine"
+            return Outcome(ok=False, message=f"{provider.label} cannot be reached at {base_url}: {words}.")
         except (requests.RequestException, HTTPError, OSError) as error:
             return Outcome(
                 ok=False,
                 message=_unreachable(provider.label, base_url, error, timeout_seconds),
                 seconds=time.monotonic() - began,
             )
-    ok, message = _judged(provider, base_url, credential, answer, body)
+    ok, message = _judged(provider, base_url, credential, answer, body, own=chosen is not None)
     return Outcome(
         ok=ok,
         message=without(message, credential),
@@ -116,7 +142,7 @@ def _read(answer: requests.Response, deadline: float) -> bytes:
 
 
 def _judged(
-    provider: Provider, base_url: str, credential: str, answer: requests.Response, body: bytes
+    provider: Provider, base_url: str, credential: str, answer: requests.Response, body: bytes, *, own: bool
 ) -> tuple[bool, str]:
     """Whether an answer is a good one, and what it means."""
     status, name = answer.status_code, provider.label
@@ -125,7 +151,7 @@ def _judged(
     told = f": {said}" if said else "."
     if status == 200:
         if _is_list(document, body, field):
-            return True, f"{name} answers and takes the credential."
+            return True, f"{name} answers and takes the credential." if credential else f"{name} answers."
         return False, f"{base_url} answers, but not as {name} does. Is it the base URL of {name}?"
     if 300 <= status < 400:
         return False, f"{base_url} redirects elsewhere ({status}). Set the base URL to the address that it leads to."
@@ -135,6 +161,11 @@ def _judged(
         return False, f"{name} knows the credential, and takes no more requests of it at the moment ({status}){told}"
     if status >= 500:
         return False, f"{name} fails at the moment ({status}){told}"
+    if status in (404, 405) and own:
+        return False, (
+            f"{base_url} answers, and has no list of models ({status}). Some servers have none; of others it is not "
+            "the base URL, which often ends with /v1."
+        )
     if status in (404, 405):
         return False, (
             f"{base_url} has no list of models ({status}). Is it the base URL of {name}, without a version such as /v1?"
@@ -149,6 +180,8 @@ def _unreachable(name: str, base_url: str, error: Exception, timeout_seconds: fl
     if isinstance(error, requests.exceptions.SSLError):
         return f"{name} cannot be reached at {base_url}: no safe connection. {_certificate(error)}"
     cause = _cause(error)
+    if (why := reason_of(error)) is not None and not isinstance(cause, NewConnectionError):
+        return f"{name} cannot be reached at {base_url}: {why}."
     if isinstance(cause, NameResolutionError):
         return f"{name} cannot be reached at {base_url}: its name is not known to the resolver of this machine."
     if isinstance(cause, NewConnectionError) and isinstance(cause.__cause__, OSError):

@@ -13,6 +13,7 @@ from functools import partial
 from proxyd.accounting.accounting import Accounting
 from proxyd.accounting.journal import JournalUnavailable
 from proxyd.accounting.records import Attempt, LedgerUnavailable
+from proxyd.gateway import custom
 from proxyd.gateway.authenticate import unknown_key
 from proxyd.gateway.bounds import Needs, SecondLook, limit_is_ours
 from proxyd.gateway.context import Admission, RequestContext, attempt_of, credential_for
@@ -176,10 +177,10 @@ class AdmissionController:
             key, context.client_ip, provider.slug, model, size, left, known.prices, now, free=free
         )
         credentials = known.credentials.get(provider.slug)
-        if isinstance(verdict, Deny):
-            return self._stale(known, previous) or Rejection(verdict)
-        if credentials is None:
-            return self._stale(known, previous) or Rejection(not_configured(provider.slug, provider.label))
+        unsent = None if context.target.custom is None else custom.refusal(known, context)
+        if isinstance(verdict, Deny) or unsent is not None or credentials is None:
+            deny = verdict if isinstance(verdict, Deny) else unsent or not_configured(provider.slug, provider.label)
+            return self._stale(known, previous) or Rejection(deny)
         charged = self._charge(known, context, verdict, bound_nanos, limit, now)
         if not isinstance(charged, Admitted):
             return charged

@@ -11,9 +11,9 @@ from proxyd.bodies.parser import BodyParser, ParserBusy
 from proxyd.gateway import payload
 from proxyd.gateway.admission import AdmissionController
 from proxyd.gateway.context import RequestContext
+from proxyd.gateway.destinations import Target
 from proxyd.gateway.payload import MAX_FORM_BYTES, MAX_JSON_BYTES, PEEK_BYTES, Payload
 from proxyd.gateway.rejection import Rejection, rejected
-from proxyd.gateway.route import Target
 from proxyd.key_cache import KnownKey
 from proxyd.providers import DIALECTS, BadBody, Parsed, SlowBody, model_field, read_form
 from proxyd.translation import Translation, exact

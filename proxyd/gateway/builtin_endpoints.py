@@ -7,9 +7,9 @@ from typing import Any
 import orjson
 
 from proxyd.gateway import limit_headers, model_cards
+from proxyd.gateway.destinations import Builtin, BuiltinName
 from proxyd.gateway.limits import LimitsState
 from proxyd.gateway.rejection import Rejection
-from proxyd.gateway.route import Builtin, BuiltinName
 from proxyd.messages import Header, Response
 from shared import money
 from shared.counters import RateState, SpendState
@@ -35,6 +35,7 @@ def for_key(
     endpoint: Builtin,
     key: KeySnapshot,
     configured: frozenset[str],
+    models: model_cards.Own,
     limits: LimitsState | None,
     lifetime_nanos: int | None,
     dialect: str,
@@ -43,7 +44,7 @@ def for_key(
     """Endpoints about the key itself; of its limits and of all that it has spent None is what nobody knows."""
     own = limit_headers.limits(*limits) if limits is not None else []
     if endpoint.name == "models":
-        return _json(200, model_cards.listed(key, configured, dialect), request_id, own)
+        return _json(200, model_cards.listed(key, configured, dialect, models), request_id, own)
     if endpoint.name == "model":
         return _json(200, model_cards.of(endpoint.model, dialect), request_id, own)
     if limits is None or lifetime_nanos is None:

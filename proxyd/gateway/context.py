@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 from proxyd.accounting.records import Attempt, Try
 from proxyd.bodies.memory import Claim
 from proxyd.credentials import Credential, ProviderCredentials
+from proxyd.gateway.destinations import Target
 from proxyd.gateway.head import HeadInfo
 from proxyd.gateway.payload import NO_PAYLOAD, Payload
-from proxyd.gateway.route import Target
 from proxyd.key_cache import KnownKey
 from proxyd.messages import Request
 from proxyd.providers import Parsed
 from proxyd.providers.kept_names import LOOKED_AT_BYTES, is_of_an_account, names_kept
-from shared.catalog import Kind
+from shared.catalog import Kind, bare_model
 from shared.counters import Admitted
 from shared.later_endpoints import later_role
 from shared.policy import Address, KeySnapshot
@@ -43,6 +43,14 @@ class RequestContext:
     free: bool = False  # costs nothing at the provider
     claim: Claim | None = None  # on memory, for a large body
     credential: Credential | None = None  # of the connection that it goes over, when there is one already
+
+    def lead_to(self, target: Target, model: str | None) -> None:
+        """It is known where the request goes, and for which model."""
+        self.target = target
+        self.model = None if model is None else bare_model(target.provider.slug, model)
+        if target.translation is None:
+            self.dialect = target.dialect  # else the caller's, which it has by now
+        self.free = target.endpoint is not None and target.endpoint.kind is Kind.FREE
 
     def let_go(self) -> None:
         """Its body is not needed any more."""

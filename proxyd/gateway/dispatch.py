@@ -6,7 +6,7 @@ from itertools import chain
 
 from proxyd.accounting.accounting import Accounting
 from proxyd.accounting.records import LedgerUnavailable
-from proxyd.gateway import headers, limit_headers, relay, translated
+from proxyd.gateway import custom, headers, limit_headers, relay, translated
 from proxyd.gateway.attempt import UpstreamAttempt
 from proxyd.gateway.authenticate import query_keys, without_key
 from proxyd.gateway.context import Admission, RequestContext
@@ -92,6 +92,8 @@ class Dispatcher:
 
     def base_of(self, context: RequestContext) -> str:
         """The base path of the provider that a request goes to."""
+        if context.target.custom is not None:
+            return context.target.custom.base
         return self.origins[context.target.provider.slug][1]
 
     def sent(self, attempt: UpstreamAttempt, outgoing: Outgoing) -> Incoming:
@@ -114,32 +116,34 @@ class Dispatcher:
         """What goes to the provider."""
         target, request, parsed = context.target, context.request, context.parsed
         provider = target.provider
-        origin, base = self.origins[provider.slug]
-        path = base + target.path
         ours = target.translation is None  # else query and headers speak of another provider's API
         query = request.query if ours else ""
+        dialect = DIALECTS[target.dialect]
+        if target.custom is None:
+            origin, base = self.origins[provider.slug]
+            path = base + target.path
+        else:
+            origin, path = custom.place_of(target.custom, target, context.model)
+            query, dialect = custom.query_of(target.custom, query), custom.dialect_of(target.custom)
         if query and (query := without_key(query) if query_keys(query) else query):
             path = f"{path}?{query}"
         name, prefix = target.credential_header
-        credential: Header = (name, prefix + admission.credential.secret.encode())
+        credential: list[Header] = [(name, prefix + admission.credential.secret.encode())] if name else []
         if ours:
             lines = context.head.lines_for(provider, request)
         else:
             lines = translated.request_lines(request.headers, provider.extra_headers)
         if parsed is not None:
-            dialect = DIALECTS[target.dialect]
             data = dialect.rewrite(parsed, model=context.new_model, output_limit=admission.output_limit)
             if context.claim is None:
-                return Outgoing(origin, request.method, path, [credential], data, lines=lines)
+                return Outgoing(origin, request.method, path, credential, data, lines=lines)
             # What is sent is all that has to be held from now on.
             parsed.raw, parsed.document = b"", for_metering(parsed.document)
-            return Outgoing(
-                origin, request.method, path, [credential], data, lines=lines, on_sent=context.claim.release
-            )
+            return Outgoing(origin, request.method, path, credential, data, lines=lines, on_sent=context.claim.release)
         body, length = _begun(context.payload)
         context.payload = NO_PAYLOAD
         on_sent = None if context.claim is None else context.claim.release
-        return Outgoing(origin, request.method, path, [credential], body, length, lines, on_sent)
+        return Outgoing(origin, request.method, path, credential, body, length, lines, on_sent)
 
 
 def _begun(upload: Payload) -> tuple[bytes | Iterator[bytes], int | None]:

@@ -19,17 +19,13 @@ from typing import Protocol
 
 from proxyd.accounting.accounting import Accounting
 from proxyd.accounting.refusal_log import RefusalLog, Refused
-from proxyd.gateway import builtin_endpoints, limit_headers, model_cards, payload, rejection, upload_links
+from proxyd.gateway import builtin_endpoints, custom, limit_headers, model_cards, payload, rejection, upload_links
 from proxyd.gateway.admission import AdmissionController
 from proxyd.gateway.authenticate import names_a_secret_of_ours
 from proxyd.gateway.body_reader import BodyReader
 from proxyd.gateway.context import RequestContext
 from proxyd.gateway.decoded_body import DecodedBody, is_decodable
-from proxyd.gateway.dispatch import Dispatcher
-from proxyd.gateway.head import head_info
-from proxyd.gateway.limits import Limits
-from proxyd.gateway.rejection import Rejection, rejected, rejected_request
-from proxyd.gateway.route import (
+from proxyd.gateway.destinations import (
     FORWARDED,
     Builtin,
     NeedsUpgrade,
@@ -39,16 +35,18 @@ from proxyd.gateway.route import (
     Unified,
     Unknown,
     WrongMethod,
-    dialect_of,
-    spoken_by,
-    unified_target,
 )
+from proxyd.gateway.dispatch import Dispatcher
+from proxyd.gateway.head import head_info
+from proxyd.gateway.limits import Limits
+from proxyd.gateway.model_router import ModelRouter
+from proxyd.gateway.rejection import Rejection, rejected, rejected_request
+from proxyd.gateway.route import dialect_of, spoken_by
 from proxyd.gateway.upload_links import UploadLinks
 from proxyd.key_cache import KnownKey
 from proxyd.messages import ClientGone, Request, RequestError, Response
-from proxyd.providers import Parsed, model_field
-from shared.catalog import NOT_METERED, PROVIDERS, Kind, bare_model, provider_of_model
-from shared.judgement import nobodys_model
+from proxyd.providers import model_field
+from shared.catalog import NOT_METERED
 from shared.policy import ERRORS, Deny, KeySnapshot, Network, Reason
 
 NO_LIMITS = (Reason.INVALID_PROXY_KEY, Reason.KEYS_UNAVAILABLE, Reason.LIMITS_UNAVAILABLE)
@@ -94,6 +92,7 @@ class Gateway:
         self._accounting = accounting
         self._admission = admission
         self._bodies = bodies
+        self._models = ModelRouter(admission, bodies)
         self._limits = limits
         self._dispatcher = dispatcher
         self._links = links
@@ -182,7 +181,10 @@ class Gateway:
             return self._forward(context, known, route)
         if isinstance(route, Builtin):
             return self._builtin(route, context, known)
-        return self._sessions.open(context, known, route)
+        if isinstance(route, SessionRoute):
+            return self._sessions.open(context, known, route)
+        found = self._models.named(context, known, route)
+        return found if isinstance(found, Rejection) else self._forward(context, known, found)
 
     def _find_owner(self, context: RequestContext) -> None:
         """Whose request leads nowhere, if it has a key: whoever looks after that one is to see the slip."""
@@ -221,32 +223,9 @@ class Gateway:
         if parsed.model is not None and names_a_secret_of_ours(parsed.model):
             return rejection.key_for_model()
         if isinstance(route, Unified):
-            return self._route_by_model(context, route, known, parsed)
-        _set_target(context, route, parsed.model)
+            return self._models.route(context, route, known, parsed)
+        context.lead_to(route, parsed.model)
         return None
-
-    def _route_by_model(
-        self, context: RequestContext, route: Unified, known: KnownKey, parsed: Parsed
-    ) -> Rejection | None:
-        """Which provider serves this model, and under which name."""
-        found = None if parsed.model is None else provider_of_model(parsed.model)
-        if found is None and route.fallback is not None and parsed.model is not None:
-            found = route.fallback, parsed.model
-        if found is None:
-            # Nothing of it is admitted, and what is told depends on the key: so an edit has to be looked for.
-            current = self._admission.revalidate(known, context)
-            return current if isinstance(current, Rejection) else Rejection(nobodys_model(current.key, parsed.model))
-        slug, model = found
-        target = unified_target(route, PROVIDERS[slug])
-        if isinstance(target, Unknown):
-            return rejected(Reason.UNKNOWN_ENDPOINT, detail=target.detail)
-        _set_target(context, target, model)
-        if (translation := target.translation) is None:
-            if model != parsed.model:
-                context.new_model = model
-            return None
-        refused = self._admission.refuse_model(known, context)
-        return refused or self._bodies.translate(context, known, translation, parsed, model)
 
     def _read_unmetered(self, context: RequestContext, known: KnownKey, target: Target) -> Rejection | None:
         """What is free or cannot be metered goes on as it comes; its model matters to keys that may use some only."""
@@ -262,7 +241,7 @@ class Gateway:
         model = target.path_model or named or (in_query if found.model is None else None)
         if model is not None and names_a_secret_of_ours(model):
             return rejection.key_for_model()
-        _set_target(context, target, model)
+        context.lead_to(target, model)
         return None
 
     def _builtin(self, endpoint: Builtin, context: RequestContext, known: KnownKey) -> Response | Rejection:
@@ -271,11 +250,12 @@ class Gateway:
         if isinstance(current, Rejection):
             return current
         key, configured, dialect = current.key, frozenset(current.credentials), context.dialect
-        if endpoint.otherwise is not None and not model_cards.knows(key, configured, endpoint.model):
-            return self._forward(context, current, endpoint.otherwise)
+        own = custom.models_of(current) if current.custom else model_cards.NO_OWN
+        if endpoint.otherwise is not None and not model_cards.knows(key, configured, endpoint.model, own):
+            return self._forward(context, current, custom.card_at(current, endpoint.model) or endpoint.otherwise)
         limits = self._limits.of(key)
         lifetime_nanos = self._limits.lifetime_nanos(key) if endpoint.name == "key" else None
-        return builtin_endpoints.for_key(endpoint, key, configured, limits, lifetime_nanos, dialect, context.id)
+        return builtin_endpoints.for_key(endpoint, key, configured, own, limits, lifetime_nanos, dialect, context.id)
 
     def _with_limits(self, refusal: Rejection, key: KeySnapshot | None) -> Rejection:
         """A refusal carries the limits' headers, as an answer would."""
@@ -287,12 +267,3 @@ class Gateway:
         if limits is None:
             return refusal
         return replace(refusal, headers=(*refusal.headers, *limit_headers.limits(*limits)))
-
-
-def _set_target(context: RequestContext, target: Target, model: str | None) -> None:
-    """It is known where the request goes, and for which model."""
-    context.target = target
-    context.model = None if model is None else bare_model(target.provider.slug, model)
-    if target.translation is None:
-        context.dialect = target.dialect  # else the caller's, which it has by now
-    context.free = target.endpoint is not None and target.endpoint.kind is Kind.FREE

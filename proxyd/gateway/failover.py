@@ -114,7 +114,7 @@ class Failover:
         """Learn from an answer that is passed on, where there is anything to learn."""
         context, credential = attempt.context, attempt.admission.credential
         if status == REFUSED:
-            if is_about_the_credential(context, body):
+            if credential.secret and is_about_the_credential(context, body):
                 self.health.refused(credential, status, sentence_in(body, credential.secret))
         elif status < 500 and status != FORBIDDEN and status not in UNBILLED and self.health.resting:
             self.health.works(credential, context.model)

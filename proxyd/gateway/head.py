@@ -9,7 +9,8 @@ import re
 from dataclasses import dataclass, field
 
 from proxyd.gateway import authenticate, headers
-from proxyd.gateway.route import UNIFIED, RouteMatch, match_route, session_route, spoken_by, wants_websocket
+from proxyd.gateway.destinations import RouteMatch
+from proxyd.gateway.route import UNIFIED, match_route, session_route, spoken_by, wants_websocket
 from proxyd.messages import Request
 from proxyd.wire.http1 import header_lines
 from shared.addresses import client_address

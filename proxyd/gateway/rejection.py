@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TypeGuard
 
 from proxyd.gateway import hints
+from proxyd.gateway.destinations import NeedsUpgrade, NoUpgrade, Unknown, WrongMethod
 from proxyd.gateway.payload import MAX_JSON_BYTES
-from proxyd.gateway.route import NeedsUpgrade, NoUpgrade, Unknown, WrongMethod
 from proxyd.messages import (
     Header,
     RequestError,

@@ -8,30 +8,42 @@ the proxy's own, add a row to BUILTINS and a function in `builtin_endpoints.py`.
 """
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, NamedTuple
 
 from proxyd.gateway import hints
+from proxyd.gateway.destinations import (
+    Builtin,
+    BuiltinName,
+    Named,
+    NeedsUpgrade,
+    NoUpgrade,
+    Route,
+    RouteMatch,
+    SessionRoute,
+    Target,
+    Unified,
+    Unknown,
+    WrongMethod,
+)
 from proxyd.messages import Headers
 from proxyd.translation import Translation
 from shared.catalog import (
+    COMPATIBLE,
     LIVE_PATH,
     METHODS,
     NOT_METERED,
     PROVIDERS,
     WEBSOCKET,
-    Endpoint,
     Kind,
     Provider,
     allowed_methods,
     credential_header,
     find_endpoint,
 )
+from shared.custom_providers import may_be_name
 from shared.keys import MANAGEMENT_TAG, PROXY_TAG
 from shared.translated import TRANSLATED, path_by_model
 
-BuiltinName = Literal["home", "health", "ready", "models", "model", "key"]
 BUILTINS: dict[str, BuiltinName] = {
     "/": "home",
     "/healthz": "health",
@@ -41,6 +53,7 @@ BUILTINS: dict[str, BuiltinName] = {
 }
 UNIFIED = ("/v1/chat/completions", "/v1/embeddings", "/v1/responses")
 BARE_ANTHROPIC = "/v1/messages"  # and all below it
+COMPLETIONS = "/v1/completions"
 BARE_GEMINI = ("/v1beta/", "/v1alpha/", "/upload/", "/download/", "/ws/")
 MODEL_CARD = "/v1/models/"
 
@@ -59,83 +72,7 @@ _GEMINI_VERSIONED = re.compile(r"(?:/upload|/download)?/v\d[a-z0-9]*/")
 _GEMINI_METHOD = re.compile(r"/v1/models/[^/]+:[A-Za-z]+")
 
 
-@dataclass(frozen=True, slots=True)
-class Builtin:
-    """One of the router's own answers."""
-
-    name: BuiltinName
-    model: str = ""  # whose card is wanted
-    otherwise: "Target | None" = None  # who is asked for the card of a model that we do not know
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A request for one provider. `endpoint` is None when the catalog does not list the path."""
-
-    provider: Provider
-    endpoint: Endpoint | None
-    path: str  # below the provider's base URL
-    path_model: str | None
-    dialect: str
-    credential_header: tuple[bytes, bytes]  # name and value prefix of the header that carries the real credential
-    translation: Translation | None = None  # the caller speaks another dialect than this endpoint
-
-
-@dataclass(frozen=True, slots=True)
-class Unified:
-    """A request whose model decides about the provider."""
-
-    tail: str  # e.g. "/chat/completions"
-    endpoint: Endpoint  # that of the caller's dialect, by which the body is read
-    fallback: str | None = None  # the provider of models that nobody knows; None: they are refused
-
-
-FORWARDED = (Unified, Target)  # to a provider
-
-
-@dataclass(frozen=True, slots=True)
-class Unknown:
-    """Nothing is here; `detail` helps whoever has the base URL wrong."""
-
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class WrongMethod:
-    """Something is here, but not for this method."""
-
-    methods: tuple[str, ...]  # that it takes
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class NoUpgrade:
-    """A WebSocket is wanted, which is not spoken here."""
-
-
-@dataclass(frozen=True, slots=True)
-class NeedsUpgrade:
-    """Nothing but a WebSocket is spoken here."""
-
-
-@dataclass(frozen=True, slots=True)
-class SessionRoute:
-    """A WebSocket's handshake, for one provider."""
-
-    target: Target
-    endpoint: Endpoint
-
-
-Route = Builtin | Target | Unified | Unknown | WrongMethod | NoUpgrade | NeedsUpgrade | SessionRoute
 READ = ("GET", "HEAD")
-
-
-class RouteMatch(NamedTuple):
-    """All that a method, a path and the caller's dialect tell."""
-
-    route: Route
-    dialect: str  # in which the caller expects errors
-    query_key_allowed: bool  # on Gemini routes only
 
 
 def spoken_by(headers: Headers) -> str:
@@ -194,11 +131,13 @@ def find_route(method: str, path: str, spoken: str = "openai") -> Route:
         return Unknown(hints.of(path))
     if path in UNIFIED:
         return _by_model(method, path, PROVIDERS[spoken])
-    if path == BARE_ANTHROPIC and method == "POST":
+    if method == "POST" and path == BARE_ANTHROPIC:
         return _MESSAGES
+    if method == "POST" and path == COMPLETIONS and spoken == "openai":
+        return _COMPLETIONS
     provider, tail = _owner(method, path, spoken)
     if provider is None:
-        return Unknown(hints.of(path))
+        return _named(path) or Unknown(hints.of(path))
     target = _target(provider, method, tail)
     if method in READ and path.startswith(MODEL_CARD) and isinstance(target, Target):
         return Builtin("model", path.removeprefix(MODEL_CARD), target)
@@ -240,6 +179,20 @@ def _owner(method: str, path: str, spoken: str) -> tuple[Provider | None, str]:
     return (None if hints.TWO_VERSIONS.fullmatch(tail) or _is_lost(provider, tail) else provider), tail
 
 
+def _named(path: str) -> Named | None:
+    """A path that begins with what may be the name of an organisation's own provider."""
+    name, slash, rest = path[1:].partition("/")
+    if not slash or path.endswith("/") or not may_be_name(name) or hints.TWO_VERSIONS.fullmatch(path):
+        return None
+    tail = f"/{rest}" if rest.startswith("v1/") else f"/v1/{rest}"
+    if not rest.startswith("v1/") and tail not in _COMPATIBLE_PATHS:
+        return None
+    return Named(name, tail, Unknown(hints.of(path)))
+
+
+_COMPATIBLE_PATHS = frozenset(endpoint.path for endpoint in COMPATIBLE)
+
+
 def _is_lost(provider: Provider, tail: str) -> bool:
     """Whether an OpenAI client's request has come to Gemini's own paths."""
     return provider.dialect == "gemini" and hints.COMPATIBLE.fullmatch(tail) is not None
@@ -254,13 +207,15 @@ def _by_model(method: str, path: str, speaker: Provider) -> Route:
     return _target(speaker if speaker.compat_prefix == "/v1" else openai, method, path)
 
 
-def _messages() -> Unified:
-    found = find_endpoint(PROVIDERS["anthropic"], "POST", BARE_ANTHROPIC)
-    assert found is not None  # noqa: S101 - it is the first of its provider's endpoints
-    return Unified(BARE_ANTHROPIC.removeprefix("/v1"), found[0], "anthropic")
+def _otherwise(slug: str, path: str) -> Unified:
+    """An endpoint of one provider, which others are reached by as well if the model says so."""
+    found = find_endpoint(PROVIDERS[slug], "POST", path)
+    assert found is not None  # noqa: S101 - it is one of its provider's endpoints
+    return Unified(path.removeprefix("/v1"), found[0], slug)
 
 
-_MESSAGES = _messages()
+_MESSAGES = _otherwise("anthropic", BARE_ANTHROPIC)
+_COMPLETIONS = _otherwise("openai", COMPLETIONS)
 
 
 def unified_target(route: Unified, provider: Provider) -> Target | Unknown:

@@ -48,6 +48,8 @@ class TokenCounter:
         credentials = known.credentials.get(target.provider.slug)
         if parsed is None or endpoint is None or credentials is None or context.model is None:
             return None
+        if target.custom is not None:
+            return None  # it may have no counter, or bill what is asked there
         if parsed.spans is not None:
             try:
                 parsed.spans = self.parser.members(known.key.id, parsed.raw)

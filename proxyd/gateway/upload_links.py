@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
 from proxyd.gateway.authenticate import KEY_HEADERS, authenticate, denied, query_keys
-from proxyd.gateway.route import Target
+from proxyd.gateway.destinations import Target
 from proxyd.messages import Header, Request
 from shared.addresses import parse
 from shared.policy import Deny, Network

@@ -18,8 +18,8 @@ def add_ends(sums: Sums, ends: Iterable[EndRecord]) -> None:
     for _, _, attempt, settlement in ends:
         if settlement is None:
             continue
-        provider = attempt.provider
-        dialect = dialect_of(provider, attempt.endpoint)
+        dialect = dialect_of(attempt.provider, attempt.endpoint)
+        provider = attempt.provider if attempt.provider in PROVIDERS else OTHER  # of which there is no end
         sums.add((names.REQUESTS.name, dialect, provider, settlement.outcome), 1)
         if settlement.duration_ms:  # it is not known of what a crash ended, or a provider reported later
             sums.observe((names.DURATION.name, dialect, provider), names.DURATION_STEPS, settlement.duration_ms)
@@ -45,7 +45,7 @@ def dialect_of(provider: str, endpoint: str) -> str:
     """The API that a request spoke, by the endpoint that its row names; that of its provider for what is not listed."""
     known = PROVIDERS.get(provider)
     if known is None:
-        return OTHER
+        return "openai"  # as all that organisations add
     return next((one.dialect for one in known.endpoints if one.path[: len(endpoint)] == endpoint), known.dialect)
 
 

@@ -12,5 +12,22 @@ from proxyd.providers.openai import OpenAI
 from proxyd.providers.openai_multipart import read_form
 
 DIALECTS: dict[str, Dialect] = {"openai": OpenAI(), "anthropic": Anthropic(), "gemini": Gemini()}
+# OpenAI's as other servers speak it: by what an output limit is called there, and whether streams are asked for usage.
+COMPATIBLE: dict[tuple[str, bool], Dialect] = {
+    (limit, asks): OpenAI(chat_limit=limit, asks_for_usage=asks)
+    for limit in ("max_tokens", "max_completion_tokens")
+    for asks in (True, False)
+}
 
-__all__ = ["DIALECTS", "BadBody", "Dialect", "Meter", "Parsed", "Pieces", "SlowBody", "for_metering", "read_form"]
+__all__ = [
+    "COMPATIBLE",
+    "DIALECTS",
+    "BadBody",
+    "Dialect",
+    "Meter",
+    "Parsed",
+    "Pieces",
+    "SlowBody",
+    "for_metering",
+    "read_form",
+]

@@ -45,7 +45,6 @@ _READERS: dict[str, Callable[[bytes], Parsed]] = {
     "/v1/images/variations": read_images,
 }
 _TELL_USAGE_IF_ASKED = (Kind.CHAT, Kind.COMPLETIONS)  # in a stream
-_LIMITS = {Kind.CHAT: "max_completion_tokens", Kind.RESPONSES: "max_output_tokens"}
 
 
 # What the counter of responses takes: `InputTokenCountParams` of the openai SDK 3.
@@ -67,7 +66,15 @@ _COUNTED = frozenset(
 
 
 class OpenAI:
-    """See `Dialect`."""
+    """See `Dialect`.
+
+    `chat_limit` is what an output limit is called that the router sets on a chat completion; `asks_for_usage` whether
+    streams are asked to tell their usage where the client did not ask.
+    """
+
+    def __init__(self, *, chat_limit: str = "max_completion_tokens", asks_for_usage: bool = True) -> None:
+        self._limits = {Kind.CHAT: chat_limit, Kind.RESPONSES: "max_output_tokens"}
+        self._asked = _TELL_USAGE_IF_ASKED if asks_for_usage else ()
 
     def read(self, endpoint: Endpoint, body: bytes, path_model: str | None, query: str) -> Parsed:
         del path_model  # stands in the body
@@ -79,9 +86,9 @@ class OpenAI:
         changes: dict[str, object] = {}
         if model is not None and model != document.get("model"):
             changes["model"] = model
-        if output_limit is not None and parsed.size.output_limit is None and parsed.kind in _LIMITS:
-            changes[_LIMITS[parsed.kind]] = output_limit
-        if parsed.stream and not parsed.wants_usage and parsed.kind in _TELL_USAGE_IF_ASKED:
+        if output_limit is not None and parsed.size.output_limit is None and parsed.kind in self._limits:
+            changes[self._limits[parsed.kind]] = output_limit
+        if parsed.stream and not parsed.wants_usage and parsed.kind in self._asked:
             changes["stream_options"] = {**(document.get("stream_options") or {}), "include_usage": True}
         return edited(parsed, changes) if changes else parsed.raw
 

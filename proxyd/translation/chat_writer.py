@@ -34,7 +34,9 @@ SCHEMA_NAME = "answer"  # the dialect wants one
 Json = dict[str, Any]
 
 
-def write(conversation: Conversation, provider: str) -> Json:
+def write(
+    conversation: Conversation, provider: str, limit_name: str = "max_completion_tokens", *, asks_usage: bool = True
+) -> Json:
     """The body for one of the providers that speak this dialect. Raises BadBody for what it cannot say."""
     if conversation.top_k is not None:
         raise refusal("top_k")
@@ -45,7 +47,7 @@ def write(conversation: Conversation, provider: str) -> Json:
         messages += _user(turn) if turn.role == "user" else [_assistant(turn, provider)]
     body: Json = {"model": conversation.model, "messages": messages}
     plain: Json = {
-        "max_completion_tokens": conversation.max_tokens,
+        limit_name: conversation.max_tokens,
         "temperature": conversation.temperature,
         "top_p": conversation.top_p,
         "parallel_tool_calls": conversation.parallel_calls,
@@ -63,7 +65,7 @@ def write(conversation: Conversation, provider: str) -> Json:
         described = {"name": SCHEMA_NAME, "schema": conversation.schema.schema, "strict": conversation.schema.strict}
         body["response_format"] = {"type": "json_schema", "json_schema": described}
     if conversation.stream:
-        body |= {"stream": True, "stream_options": {"include_usage": True}}
+        body |= {"stream": True, "stream_options": {"include_usage": True}} if asks_usage else {"stream": True}
     return body
 
 

@@ -53,6 +53,10 @@ class Translation:
     caller: Kind
     provider: str
     endpoint: Endpoint
+    # Of a provider that speaks OpenAI's dialect: what its server calls an output limit, and whether a stream is asked
+    # for its usage.
+    limit_name: str = "max_completion_tokens"
+    asks_usage: bool = True
 
     @property
     def dialect(self) -> str:
@@ -70,7 +74,7 @@ class Translation:
             if self.endpoint.kind is Kind.MESSAGES:
                 body = messages_writer.write(conversation)
             else:
-                body = chat_writer.write(conversation, self.provider)
+                body = chat_writer.write(conversation, self.provider, self.limit_name, asks_usage=self.asks_usage)
             _refuse_begun(conversation)
             data = orjson.dumps(body)
         except TypeError:

@@ -23,6 +23,8 @@ from proxyd.channel import Cancelled, Channel, Expired
 from proxyd.messages import Origin, UpstreamAborted, UpstreamTimeout, UpstreamUnreachable
 from proxyd.upstream.tls import TlsTransport
 from proxyd.wire.http1 import ChunkLimits
+from shared.addresses import may_be_reached, parse
+from shared.policy import Network
 
 Address = tuple[socket.AddressFamily, Any]
 
@@ -49,6 +51,7 @@ class UpstreamLimits:
     pool_connections: int = 256  # idle ones kept for one origin
     resolve_seconds: float = 30.0  # a resolved name is believed for so long
     keepalive_seconds: int = 60
+    private_networks: tuple[Network, ...] = ()  # where an origin that others chose may be although it is not public
 
 
 class UpstreamConnection(Channel):
@@ -164,6 +167,13 @@ def dial(
     """
     end = monotonic() + limits.connect_seconds
     addresses = resolver.addresses(origin.host, origin.port, limits.connect_seconds)
+    if origin.chosen:  # judged here, on what is connected to, so that no name can mean another address meanwhile
+        addresses = [one for one in addresses if _may_be_reached(one, limits.private_networks)]
+        if not addresses:
+            raise UpstreamUnreachable(
+                f"{origin.host} has no public address, and none that ROUTER_PROVIDERS_PRIVATE_ADDRESSES allows",
+                sent=False,
+            )
     failure = 0
     for position, (family, address) in enumerate(addresses):
         sock = _open(family, limits)
@@ -190,6 +200,11 @@ def dial(
     if failure == errno.ETIMEDOUT:
         raise UpstreamTimeout(f"{origin.host} did not take the connection in time", sent=False)
     raise UpstreamUnreachable(f"{origin.host} cannot be reached: {os.strerror(failure)}", sent=False)
+
+
+def _may_be_reached(address: Address, allowed: Sequence[Network]) -> bool:
+    parsed = parse(str(address[1][0]))
+    return parsed is not None and may_be_reached(parsed, allowed)
 
 
 def _open(family: socket.AddressFamily, limits: UpstreamLimits) -> socket.socket:

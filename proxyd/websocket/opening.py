@@ -11,6 +11,7 @@ from proxyd.gateway import headers, hints, limit_headers
 from proxyd.gateway.attempt import UpstreamAttempt
 from proxyd.gateway.authenticate import names_a_secret_of_ours, without_keys
 from proxyd.gateway.context import Admission, RequestContext
+from proxyd.gateway.destinations import SessionRoute
 from proxyd.gateway.dispatch import Dispatcher
 from proxyd.gateway.limits import Limits
 from proxyd.gateway.payload import steering_parameter
@@ -22,7 +23,6 @@ from proxyd.gateway.rejection import (
     upgrade_required,
     upstream_failed,
 )
-from proxyd.gateway.route import SessionRoute
 from proxyd.gateway.session_admission import SessionAdmission
 from proxyd.key_cache import KnownKey
 from proxyd.messages import BadRequest, ClientGone, Incoming, Response, UpstreamAborted, UpstreamError

@@ -83,7 +83,7 @@ class ResponsesConversation:
         if names_a_secret_of_ours(named):
             return self._refused(lane, key_for_model())
         slug, model = provider_of_model(named) or ("openai", named)
-        if slug != "openai":
+        if slug != "openai" or named.partition("/")[0] in self._turns.opened.known.custom:
             detail = f"the model {model} is none of OpenAI's, and only OpenAI speaks this WebSocket."
             return self._refused(lane, rejected(Reason.INVALID_REQUEST, detail=detail, param="model"))
         new_model = None if model == named else model

@@ -69,7 +69,7 @@ def mail_from(name: str, text: str, server_name: str, server: MailServer | None)
 
 
 def private_networks(name: str, text: str) -> tuple[Network, ...]:
-    """Ranges in which webhooks may lead to addresses that are not public."""
+    """Ranges to which something that people typed may lead although they are not public."""
     found = []
     for part in filter(None, (piece.strip() for piece in text.split(","))):
         try:

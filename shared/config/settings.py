@@ -51,6 +51,7 @@ class Settings:
     mail_server: MailServer | None
     mail_from: str | None  # set where there is a mail server
     alert_networks: tuple[Network, ...]  # whose addresses webhooks may lead to although they are not public
+    provider_networks: tuple[Network, ...]  # likewise where providers of organisations' own may be
     sign_in: SignIn | None  # through a provider of OpenID Connect
     password_login: bool
     metrics_bind: Bind | None
@@ -105,6 +106,7 @@ class Settings:
             mail_server=(mail_server := mail.mail_server(*of("ROUTER_SMTP_URL"))),
             mail_from=mail.mail_from(*of("ROUTER_SMTP_FROM"), "ROUTER_SMTP_URL", mail_server),
             alert_networks=mail.private_networks(*of("ROUTER_ALERTS_PRIVATE_ADDRESSES")),
+            provider_networks=mail.private_networks(*of("ROUTER_PROVIDERS_PRIVATE_ADDRESSES")),
             sign_in=provider,
             password_login=password_login,
             metrics_bind=values.bind_or_none(*of("ROUTER_METRICS_BIND")),
@@ -228,6 +230,11 @@ SETTINGS: tuple[Setting, ...] = (
         "ROUTER_ALERTS_PRIVATE_ADDRESSES",
         "",
         "addresses or CIDR ranges that webhooks may lead to although they are not public, comma-separated",
+    ),
+    Setting(
+        "ROUTER_PROVIDERS_PRIVATE_ADDRESSES",
+        "",
+        "addresses or CIDR ranges where an organisation's own providers may be although not public, comma-separated",
     ),
     Setting("ROUTER_OIDC_ISSUER", "", "the provider of OpenID Connect through which people log in; https"),
     Setting("ROUTER_OIDC_CLIENT_ID", "", "how the provider knows this router"),

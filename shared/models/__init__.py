@@ -13,6 +13,7 @@ from shared.models.alerts import (
     RefusalSample,
     Webhook,
 )
+from shared.models.custom_providers import CustomProvider
 from shared.models.hand_overs import HandOver
 from shared.models.jobs import JobBooking, ProviderJob
 from shared.models.key_lists import KeyNearLimit, KeySearch, UnchargedKey
@@ -89,6 +90,7 @@ __all__ = [
     "AlertRules",
     "AuditEvent",
     "CredentialRefusal",
+    "CustomProvider",
     "HandOver",
     "IdempotentCreation",
     "Identity",

@@ -1,7 +1,7 @@
 """What a key may do: pure functions over frozen values, in the order of the contract."""
 
 from shared.policy.reasons import ERRORS, PROVIDER_FAILURES, ErrorSpec, Reason
-from shared.policy.rules import RULES, check_key, evaluate, matches_model, refused_model
+from shared.policy.rules import RULES, check_key, covers, evaluate, matches_model, refused_model
 from shared.policy.values import Address, Allow, Charges, Deny, Fact, KeySnapshot, Network, PolicyQuery, SpendBoost
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Reason",
     "SpendBoost",
     "check_key",
+    "covers",
     "evaluate",
     "matches_model",
     "refused_model",

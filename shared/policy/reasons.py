@@ -38,6 +38,7 @@ class Reason(StrEnum):
     ORGANIZATION_SPEND_HELD = "organization_spend_held"
     UNKNOWN_ENDPOINT = "unknown_endpoint"
     PROVIDER_NOT_CONFIGURED = "provider_not_configured"
+    PROVIDER_DISABLED = "provider_disabled"
     LIMITS_UNAVAILABLE = "limits_unavailable"
     ROUTER_BUSY = "router_busy"
     KEYS_UNAVAILABLE = "keys_unavailable"
@@ -163,6 +164,9 @@ ERRORS: dict[Reason, ErrorSpec] = {
     Reason.UNKNOWN_ENDPOINT: ErrorSpec(404, False, "{detail}"),
     Reason.PROVIDER_NOT_CONFIGURED: ErrorSpec(
         503, False, "No credential for {provider} is set up in the router. Ask an administrator to add one."
+    ),
+    Reason.PROVIDER_DISABLED: ErrorSpec(
+        503, False, "The provider {provider} is switched off in the router. Ask an administrator when it will be back."
     ),
     Reason.LIMITS_UNAVAILABLE: ErrorSpec(
         503,

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 
 from shared import money
-from shared.catalog import spellings
+from shared.catalog import PROVIDERS, spellings
 from shared.policy.reasons import Reason
 from shared.policy.values import Address, Allow, Charges, Deny, KeySnapshot, PolicyQuery
 from shared.pricing.tokens import hides_tokens
@@ -39,13 +39,19 @@ def _literal(piece: str) -> str:
     return "".join("." if c == "?" else re.escape(c) for c in piece)
 
 
+def covers(pattern: str, name: str) -> bool:
+    """Whether a glob covers a name as it stands there."""
+    return _glob(pattern).fullmatch(name) is not None
+
+
 def matches_model(pattern: str, provider: str, model: str) -> bool:
     """Whether a glob of `allowed_models` covers a model; a pattern may carry a provider, `anthropic/claude-*`.
 
-    In any of the provider's spellings that a request may use: `google/gemini-*` is `gemini/gemini-*`.
+    In any of the provider's spellings that a request may use: `google/gemini-*` is `gemini/gemini-*`. A provider of
+    the organisation's own may call a model `openai/gpt-4o`: what a pattern has before its slash means none of those.
     """
     glob = _glob(pattern)
-    if glob.fullmatch(model):
+    if glob.fullmatch(model) and ("/" not in pattern or provider in PROVIDERS):
         return True
     return "/" in pattern and any(glob.fullmatch(f"{name}/{model}") for name in spellings(provider))
 

@@ -22,6 +22,7 @@ from shared.pricing.values import Size
 # 2,833 + 8 x 5,667; Anthropic: 4,784 for its high-resolution models; Gemini: 258 for each tile of 768 pixels.
 IMAGE_TOKENS = {"openai": 25_000, "anthropic": 8_192, "gemini": 16_384}
 IMAGE_TOKENS_4O_MINI = 50_000
+MOST_IMAGE_TOKENS = max(IMAGE_TOKENS.values())  # of any other provider, of which nobody can tell
 CONTEXT_TOKENS = 1_048_576  # of a model whose context window the price table does not tell
 
 # What a provider's counter may be wrong by. Anthropic calls its count an estimate from which the real one may differ by
@@ -242,4 +243,4 @@ def most_of_model(provider_slug: str, model: str, size: Size) -> int:
 
 
 def _image_tokens(provider_slug: str, model: str) -> int:
-    return IMAGE_TOKENS_4O_MINI if "4o-mini" in model else IMAGE_TOKENS[provider_slug]
+    return IMAGE_TOKENS_4O_MINI if "4o-mini" in model else IMAGE_TOKENS.get(provider_slug, MOST_IMAGE_TOKENS)

@@ -112,8 +112,10 @@ def own_price(book: PriceBook, slug: str, model: str) -> OwnPrice | None:
 
 @lru_cache(maxsize=_CACHE)
 def _find(slug: str, model: str, own: OwnPrice | None) -> _Listed | None:
-    prices_id = table.PRICES_IDS[slug]
-    listed = table.find_model(prices_id, model) or supplement.added_model(slug, model)
+    prices_id = table.PRICES_IDS.get(slug)
+    listed = None  # of a provider of the organisation's own the table knows nothing, whatever its models are called
+    if prices_id is not None:
+        listed = table.find_model(prices_id, model) or supplement.added_model(slug, model)
     if own is not None:
         return _Listed(slug, own.model, own, listed)
     return None if listed is None else _Listed(slug, listed.id, None, listed)
@@ -214,7 +216,7 @@ def _rates(each: _Table, scale: int) -> list[Rate]:
 
 
 def _unrated(found: _Listed, each: _Table) -> frozenset[str]:
-    return unrated(table.PRICES_IDS[found.slug], found.id, [table.units()[key].key for key in each.dollars])
+    return unrated(table.PRICES_IDS.get(found.slug, ""), found.id, [table.units()[key].key for key in each.dollars])
 
 
 def _band(found: _Listed, context: dict[str, str], each: _Table, scale: int) -> Band:
@@ -227,7 +229,7 @@ def _band(found: _Listed, context: dict[str, str], each: _Table, scale: int) -> 
         each.over,
         tuple(rates),
         unrated=_unrated(found, each),
-        prices_id=table.PRICES_IDS[found.slug],
+        prices_id=table.PRICES_IDS.get(found.slug, ""),
         price=Price(found.id, table.version(), json),
     )
 

@@ -102,6 +102,7 @@ class Router:
             "ROUTER_ADMIN_EMAIL": self.admin[0],
             "ROUTER_ADMIN_PASSWORD": self.admin[1],
             "ROUTER_BOOTSTRAP_TOKEN": self.token,
+            "ROUTER_PROVIDERS_PRIVATE_ADDRESSES": "127.0.0.0/8",
             "ROUTER_OPENAI_URL": self.sandbox_url,
             "ROUTER_ANTHROPIC_URL": self.sandbox_url,
             "ROUTER_GEMINI_URL": self.sandbox_url,

@@ -57,6 +57,7 @@ PLACES = (
     Place("provider-credential-add-dialog", "/providers", ("#add-openai",)),
     Place("provider-credential-edit-dialog", "/providers", ("[id^=edit-cred_]",)),
     Place("provider-credential-remove-dialog", "/providers", ("[id^=remove-cred_]",)),
+    Place("provider-add-dialog", "/providers", ("#add-provider",)),
     Place("models", "/providers/models?provider=anthropic"),
     Place("model-price-dialog", "/providers/models?q=haiku-4-5", ("[id^=price-anthropic]",)),
     Place("members", "/settings/members"),

@@ -16,7 +16,6 @@ from sqlalchemy.orm import Session
 from proxyd.accounting.job_booker import JobBooker
 from proxyd.accounting.provider_jobs import ProviderJobs
 from proxyd.accounting.refusal_log import RefusalLog
-from proxyd.app import origin_of
 from proxyd.bodies.memory import BodyMemory
 from proxyd.bodies.parser import BodyParser
 from proxyd.credentials import Credential, CredentialHealth, Told
@@ -32,7 +31,7 @@ from proxyd.gateway.limits import Limits
 from proxyd.gateway.session_admission import SessionAdmission
 from proxyd.gateway.upload_links import UploadLinks
 from proxyd.key_cache import KeyCache
-from proxyd.messages import Headers, Request, Response
+from proxyd.messages import Headers, Request, Response, origin_of
 from proxyd.sandbox.server import listen
 from proxyd.sandbox.service import SandboxService
 from proxyd.upstream.pool import UpstreamLimits, UpstreamPool
@@ -156,8 +155,9 @@ class Gate:
         """A credential of OpenAI; the one that `make_key` left is replaced by the default."""
         at = datetime.now(UTC)
         with Session(self.engine) as session:
-            known = session.scalar(select(ProviderCredential).where(ProviderCredential.label == label))
-            row = known or ProviderCredential(id=ids.new_id("cred"), org_id="org_1", provider="openai", label=label)
+            slug = fields.get("provider", "openai")
+            known = session.scalar(select(ProviderCredential).filter_by(label=label, provider=slug))
+            row = known or ProviderCredential(id=ids.new_id("cred"), org_id="org_1", provider=slug, label=label)
             row.sealed, row.last4, row.created_at, row.created_by = self.sealer.seal(secret), secret[-4:], at, "test"
             for name, value in fields.items():
                 setattr(row, name, value)
@@ -177,11 +177,12 @@ class Gate:
         kind: bytes = b"application/json",
         more: Headers = (),
         method: str = "POST",
+        query: str = "",
     ) -> Answered:
         """What the app gets, to the last byte."""
         headers: Headers = ((b"authorization", f"Bearer {self.key}".encode()), (b"content-type", kind), *more)
         told = json.dumps(CHAT if document is None else document).encode() if method == "POST" else b""
-        response = self.gateway.handle(Request(method, path, "", headers, app or App(), Sent(body or told)))
+        response = self.gateway.handle(Request(method, path, query, headers, app or App(), Sent(body or told)))
         return answered(response)
 
     def handshake(self, path: str, query: str) -> Response:

@@ -14,9 +14,9 @@ from sqlalchemy.orm import Session
 from proxyd.bodies.parser import BodyParser
 from proxyd.gateway.admission import AdmissionController
 from proxyd.gateway.context import Admission, RequestContext
+from proxyd.gateway.destinations import SessionRoute
 from proxyd.gateway.head import head_info
 from proxyd.gateway.limits import Limits
-from proxyd.gateway.route import SessionRoute
 from proxyd.gateway.session_admission import SessionAdmission
 from proxyd.key_cache import KeyCache
 from proxyd.messages import Request

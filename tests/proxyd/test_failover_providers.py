@@ -7,8 +7,7 @@ import gevent.event
 from gateway_kit import GOOD, OTHER, Gate, Provider, Reply, scripted, tries_of
 from gevent.server import StreamServer
 
-from proxyd.app import origin_of
-from proxyd.messages import Outgoing
+from proxyd.messages import Outgoing, origin_of
 from proxyd.upstream.pool import Call, UpstreamLimits, UpstreamPool
 
 

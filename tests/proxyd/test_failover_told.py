@@ -8,8 +8,7 @@ from gateway_kit import CHAT, GOOD, LIMITED, OTHER, REFUSED, Gate, Provider, Rep
 from gevent.pywsgi import WSGIServer
 from gevent.server import StreamServer
 
-from proxyd.app import origin_of
-from proxyd.messages import Outgoing
+from proxyd.messages import Outgoing, origin_of
 from proxyd.upstream.pool import Call, UpstreamPool
 from shared.keys import NewKey
 

@@ -15,10 +15,11 @@ from sqlalchemy.orm import Session
 
 from proxyd.gateway.admission import AdmissionController
 from proxyd.gateway.context import Admission, RequestContext
+from proxyd.gateway.destinations import Target, Unified
 from proxyd.gateway.head import head_info
 from proxyd.gateway.limits import Limits
 from proxyd.gateway.rejection import Rejection
-from proxyd.gateway.route import Target, Unified, find_route, unified_target
+from proxyd.gateway.route import find_route, unified_target
 from proxyd.key_cache import KeyCache
 from proxyd.messages import Request
 from proxyd.providers import Parsed

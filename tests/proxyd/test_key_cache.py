@@ -77,17 +77,18 @@ def test_an_entry_costs_no_statement_while_it_is_kept(
     assert statements == []
 
 
-def test_a_load_is_one_statement_and_two_more_for_what_its_organisation_shares(
+def test_a_load_is_one_statement_and_three_more_for_what_its_organisation_shares(
     cache: KeyCache, make_key: MakeKey, statements: list[str], engine: Engine
 ) -> None:
     (_, first), (_, second) = make_key(), make_key()
     statements.clear()
     cache.find(first.digest)
-    assert len(statements) == 3
+    assert len(statements) == 4
     cache.find(second.digest)
     cache.reload(first.digest)
-    assert len(statements) == 5
-    assert [sql for sql in statements[3:] if "provider_credentials" in sql or "price_overrides" in sql] == []
+    assert len(statements) == 6
+    shared = ("provider_credentials", "price_overrides", "custom_providers")
+    assert [sql for sql in statements[4:] if any(table in sql for table in shared)] == []
 
 
 def test_credentials_are_loaded_anew_when_the_organisations_version_moves(

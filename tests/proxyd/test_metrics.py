@@ -90,13 +90,23 @@ def test_made_up_models_are_one_series(world: World) -> None:
     assert listed_model("nobody", "gpt-4o") == listed_model("openai", "") == "other"
 
 
+def test_providers_of_organisations_own_are_one_series(world: World) -> None:
+    for number in range(20):
+        one = attempt(number, provider=f"lab-{number}", endpoint="/v1/chat/completions")
+        world.metrics.on_ends([EndRecord(number, number, one, settlement(cost_nanos=1))])
+    shown = [name for name in world.shown() if name.startswith(("router_cost_dollars", "router_requests_total"))]
+    assert len(shown) == 2
+    assert all("provider=other" in name for name in shown)
+    assert all("lab" not in name for name in world.shown())
+
+
 @pytest.mark.parametrize(
     ("provider", "endpoint", "dialect"),
     [
         ("anthropic", "/v1/messages", "anthropic"), ("anthropic", "/v1/chat/completions", "openai"),
         ("gemini", "/v1beta/models/{model}:generateContent", "gemini"), ("gemini", "/v1beta/openai/embeddings", "openai"),
         ("gemini", "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"[:64], "gemini"),
-        ("gemini", "unlisted", "gemini"), ("nobody", "/v1/messages", "other"),
+        ("gemini", "unlisted", "gemini"), ("groq", "/v1/chat/completions", "openai"),
     ],
 )  # fmt: skip
 def test_the_dialect_is_that_of_the_endpoint(provider: str, endpoint: str, dialect: str) -> None:

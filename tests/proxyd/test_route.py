@@ -2,18 +2,9 @@
 
 import pytest
 
-from proxyd.gateway.route import (
-    Builtin,
-    Target,
-    Unified,
-    Unknown,
-    WrongMethod,
-    dialect_of,
-    find_route,
-    match_route,
-    spoken_by,
-    unified_target,
-)
+from proxyd.gateway.destinations import Builtin, Named, Target, Unified, Unknown, WrongMethod
+from proxyd.gateway.hints import of as find_hint
+from proxyd.gateway.route import dialect_of, find_route, match_route, spoken_by, unified_target
 from shared.catalog import PROVIDERS, Kind
 
 
@@ -163,10 +154,34 @@ def test_an_endpoint_nobody_lists_goes_to_its_provider_unread() -> None:
     [
         "//evil.example/x", "/openai//v1/models", "/openai/../etc", "/openai/v1/%2e%2e/x", "/openai/v1/a%2Fb", "/openai/v1/..",
         "/openai/v1/x%00", "/openai/v1/x\\y", "/openai/v1/é", "/openai/v1/a b", "/openai/v1/x;y=1", "/openai/./v1/models",
-        "/openai/v1/%252e", "/openai", "/openai/", "/openai/v1", "/anthropic/v1", "/gemini/v1beta", "/nowhere", "/v2/chat/completions", "", "*", "/nosuch/v1/chat",
+        "/openai/v1/%252e", "/openai", "/openai/", "/openai/v1", "/anthropic/v1", "/gemini/v1beta", "/nowhere", "/v2/chat/completions", "", "*", "/nosuch/v2/chat", "/nosuch/chat",
     ],
 )  # fmt: skip
 def test_what_cannot_be_trusted_or_found_is_unknown(path: str) -> None:
+    assert isinstance(find_route("POST", path), Unknown)
+
+
+@pytest.mark.parametrize(
+    ("path", "sent"),
+    [
+        ("/groq/v1/chat/completions", "/v1/chat/completions"),
+        ("/groq/chat/completions", "/v1/chat/completions"),
+        ("/azure-eu/v1/rerank", "/v1/rerank"),
+        ("/groq/models", "/v1/models"),
+    ],
+)
+def test_a_path_may_begin_with_the_name_of_a_provider_of_somebodys_own(path: str, sent: str) -> None:
+    route = find_route("POST", path)
+    assert isinstance(route, Named)
+    assert (route.name, route.path) == (path[1:].partition("/")[0], sent)
+    assert route.otherwise.detail == find_hint(path)
+
+
+@pytest.mark.parametrize(
+    "path", ["/groq/v2/chat/completions", "/groq/rerank", "/Groq/v1/chat/completions", "/groq/v1/", "/groq/v1/v1/models",
+    "/google/v1/models", "/v3/chat/completions", "/g/v1/models", "/models/v1/models"],
+)  # fmt: skip
+def test_other_paths_may_not(path: str) -> None:
     assert isinstance(find_route("POST", path), Unknown)
 
 

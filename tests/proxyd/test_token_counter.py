@@ -10,14 +10,13 @@ import pytest
 from gateway_kit import Reply, scripted
 from request_kit import Untouched
 
-from proxyd.app import origin_of
 from proxyd.bodies.parser import BodyParser
 from proxyd.credentials import Credential, CredentialHealth, ProviderCredentials
 from proxyd.gateway.context import RequestContext
+from proxyd.gateway.destinations import Target
 from proxyd.gateway.head import head_info
-from proxyd.gateway.route import Target
 from proxyd.gateway.token_counter import TokenCounter
-from proxyd.messages import Headers, Request
+from proxyd.messages import Headers, Request, origin_of
 from proxyd.providers import DIALECTS
 from proxyd.upstream.pool import UpstreamPool
 

@@ -6,7 +6,8 @@ from ipaddress import ip_network
 import pytest
 from request_kit import Untouched
 
-from proxyd.gateway.route import Target, find_route
+from proxyd.gateway.destinations import Target
+from proxyd.gateway.route import find_route
 from proxyd.gateway.upload_links import LIFETIME_SECONDS, PARAMETER, UploadLinks
 from proxyd.messages import Header, Request
 from shared import keys

@@ -6,8 +6,9 @@ import pytest
 from request_kit import Untouched
 
 from proxyd.gateway.context import RequestContext
+from proxyd.gateway.destinations import SessionRoute, Target, Unified
 from proxyd.gateway.head import head_info
-from proxyd.gateway.route import SessionRoute, Target, Unified, unified_target
+from proxyd.gateway.route import unified_target
 from proxyd.gateway.verdict import is_about_the_credential
 from proxyd.messages import Headers, Request
 from proxyd.providers import DIALECTS

@@ -80,6 +80,7 @@ NONSENSE = {
         "smtp://[::1", "smtp://a..b", "smtp://ho st", "smtps://user@host", "smtp://host", f"smtp://user:{PASSWORD}@with@host", f"smtp+insecure://user:{PASSWORD}@host",
     ),
     "ROUTER_SMTP_FROM": ("nobody", "a@b@c", "<a@b>", "a@b,c@d", "\u00e9@b", f"{'a' * 300}@b"),
+    "ROUTER_PROVIDERS_PRIVATE_ADDRESSES": ("all", "10.0.0.1/8", "localhost", HUGE),
     "ROUTER_ALERTS_PRIVATE_ADDRESSES": ("all", "10.0.0.1/8", "10.0.0.0/33", "::ffff:10.0.0.0/104", "fe80::1%eth0", HUGE, "localhost"),
     "ROUTER_OIDC_ISSUER": ("id.example", "http://id.example", "https://u:p@host", "https://host?x", f"https://host/{'x' * 255}", "https://id.example"),
     "ROUTER_OIDC_CLIENT_ID": ("two words", "r\u00f6uter", "router"), "ROUTER_OIDC_CLIENT_SECRET": (f"{PASSWORD} {PASSWORD}", "schl\u00fcssel", PASSWORD),

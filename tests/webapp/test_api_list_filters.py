@@ -206,7 +206,7 @@ def test_a_page_begins_in_an_index(
 @pytest.mark.parametrize(
     ("query", "field"),
     [
-        ("provider=mistral", "provider"),
+        ("provider=Mistral", "provider"),
         ("attention=yes", "attention"),
         ("has_limit=1", "has_limit"),
         ("has_limit=", "has_limit"),

@@ -25,7 +25,7 @@ OPERATIONS = [
     "createKey", "listKeys", "getKey", "updateKey", "pauseKey", "resumeKey", "rotateKey", "revokeKey", "changeKeys",
     "getKeyUsage", "getUsage", "listAudit", "listMembers", "createMember", "getMember", "updateMember", "removeMember",
     "listTokens", "createToken", "revokeToken", "listProviders", "setCredential", "forgetCredential", "testConnection",
-    "listModels", "listPrices",
+    "listModels", "listPrices", "addProvider", "getProvider", "updateProvider", "removeProvider",
     "setPrice", "forgetPrice", "getOrganization", "updateOrganization", "checkKey", "listKeyRequests", "listKeyRefusals",
     "listRequests", "listRefusals",
     "addCredential", "updateCredential", "testCredential", "removeCredential",

@@ -156,7 +156,11 @@ def test_a_dry_run_names_what_it_cannot_take(member: FlaskClient, make: Make) ->
         ({"model": "gpt-4o", "ip": "here"}, "ip", "Is neither an IPv4 nor an IPv6 address."),
         ({"model": "gpt-4o", "ip": "10.0.0.1", "max_tokens": "many"}, "max_tokens", "Must be a whole number"),
         ({"model": "gpt-4o", "ip": "10.0.0.1", "path": "v1"}, "path", "Must be a path such as /v1/messages"),
-        ({"model": "gpt-4o", "ip": "10.0.0.1", "provider": "acme"}, "provider", "Must be one of openai"),
+        (
+            {"model": "gpt-4o", "ip": "10.0.0.1", "provider": "acme"},
+            "provider",
+            "'acme' is not a provider; choose from openai",
+        ),
         ({"ip": "10.0.0.1"}, "provider", "Is required where neither the path nor a model tells it."),
     ):
         answer = submit(member, f"/keys/{key.id}/check", fields, form_of=page)

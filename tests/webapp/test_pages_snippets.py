@@ -4,6 +4,7 @@ import json
 import re
 import tomllib
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ MODEL = re.compile(r"\b(?:(?:gpt|claude|gemini|text-embedding)-[\w.-]*\w|o\d(?:-
 
 
 def texts(
-    providers: Sequence[str] = (), models: Sequence[str] = (), secret: str | None = None, **more: Sequence[str]
+    providers: Sequence[str] = (), models: Sequence[str] = (), secret: str | None = None, **more: Any
 ) -> dict[str, str]:
     return {snippet.slug: snippet.text for snippet in build(BASE, secret, providers, models, **more)}
 

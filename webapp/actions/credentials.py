@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from flask import current_app
+from flask_sqlalchemy.session import Session
 from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import scoped_session
 
 from shared.ids import new_id
 from shared.models import DEFAULT_LABEL, ProviderCredential
@@ -178,14 +180,19 @@ def forget_credentials(actor: Actor, providers: Collection[str]) -> None:
 
 def _forget(actor: Actor, which: Callable[[ProviderCredential], bool]) -> None:
     with writing() as session:
-        rows = session.scalars(select(ProviderCredential).where(ProviderCredential.org_id == actor.org_id)).all()
-        forgotten = [row for row in rows if which(row)]
-        for row in forgotten:
-            audit(session, actor, "credential.delete", row.id, before=_told(row))
-            session.delete(row)
-        if forgotten:
+        if forget_within(session, actor, which):
             policy.shared_changed(session, actor.org_id)
     policy.publish([actor.org_id])
+
+
+def forget_within(session: scoped_session[Session], actor: Actor, which: Callable[[ProviderCredential], bool]) -> bool:
+    """Delete such credentials of the organisation in a transaction that does more; whether there were any."""
+    rows = session.scalars(select(ProviderCredential).where(ProviderCredential.org_id == actor.org_id)).all()
+    forgotten = [row for row in rows if which(row)]
+    for row in forgotten:
+        audit(session, actor, "credential.delete", row.id, before=_told(row))
+        session.delete(row)
+    return bool(forgotten)
 
 
 @dataclass(frozen=True, slots=True)

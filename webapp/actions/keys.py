@@ -21,6 +21,7 @@ from webapp.db import db, writing
 from webapp.schemas.keys import EDITABLE, READ_ONLY, Key, KeyPatch, NewKey
 from webapp.schemas.values import refuse_secret, to_json_moment
 from webapp.validation import FieldError, Invalid, read
+from webapp.views.custom_providers import own_providers
 from webapp.views.keys import KeyView, row_of, view_of
 from webapp.views.organization import rules_of
 
@@ -83,6 +84,7 @@ def update_key(actor: Actor, key_id: str, document: Mapping[str, object], *, if_
             keep_expiry=row.expires_at,
             served=served,
             rules=rules_of(actor.org_id),
+            providers=own_providers(actor.org_id, row),
             kept=kept,
         )
         changes = _changes(row, patch)
@@ -132,7 +134,7 @@ def revoke_key(actor: Actor, key_id: str) -> KeyView:
 
 def _create(actor: Actor, document: Mapping[str, object], promise: tuple[str, str] | None) -> CreatedKey:
     at, rules = now(), rules_of(actor.org_id)
-    wanted = read(NewKey, rules.completed(document, at), now=at, rules=rules)
+    wanted = read(NewKey, rules.completed(document, at), now=at, rules=rules, providers=own_providers(actor.org_id))
     made = secrets.mint(secrets.PROXY_TAG)
     with writing() as session:
         row = ProxyKey(id=new_id("key"), org_id=actor.org_id, prefix=made.prefix, **wanted.columns())
@@ -187,7 +189,7 @@ def _faults_of(actor: Actor, document: Mapping[str, object]) -> tuple[FieldError
     """What else is wrong, so that everything is told at once."""
     at, rules = now(), rules_of(actor.org_id)
     try:
-        read(NewKey, rules.completed(document, at), now=at, rules=rules)
+        read(NewKey, rules.completed(document, at), now=at, rules=rules, providers=own_providers(actor.org_id))
     except Invalid as error:
         return error.errors
     return ()

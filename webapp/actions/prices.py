@@ -11,6 +11,7 @@ from webapp.context import Actor, NotFound, now
 from webapp.db import first_or_next, writing
 from webapp.schemas.prices import Price
 from webapp.validation import read
+from webapp.views.custom_providers import own_providers
 from webapp.views.prices import PriceView, view_of
 
 
@@ -20,7 +21,11 @@ def set_price(actor: Actor, provider: str, model: str, rates: Mapping[str, objec
     `rates` are dollars by usage key, decimal strings: a million tokens, or a thousand calls of a tool. They take the
     place of all token prices of the model; fees that are not named stay as the price table has them. Raises Invalid.
     """
-    wanted = read(Price, {"provider": provider, "model": model, "rates": rates})
+    wanted = read(
+        Price,
+        {"provider": provider, "model": model, "rates": rates},
+        providers=own_providers(actor.org_id),
+    )
     view = first_or_next(lambda: _set(actor, wanted))
     policy.publish([actor.org_id])
     return view

@@ -20,7 +20,6 @@ from webapp.schemas.explain import (
     RequestList,
     RequestQuery,
 )
-from webapp.validation import read
 
 bp = Blueprint("api_explain", __name__, url_prefix="/v1/keys")
 
@@ -29,7 +28,7 @@ bp = Blueprint("api_explain", __name__, url_prefix="/v1/keys")
 @operation("checkKey", "keys:read", Check, "What would become of it", path=ID, body=CheckRequest, problems=(404,))
 def check(key_id: str, document: dict[str, Any]) -> Response:
     """Tell what would become of a request of this key; nothing is charged."""
-    view = check_request(current_actor().org_id, key_id, read(CheckRequest, document))
+    view = check_request(current_actor().org_id, key_id, document)
     return answer(Check.model_validate(view.as_json()))
 
 

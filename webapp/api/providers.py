@@ -1,4 +1,4 @@
-"""`/v1/providers`: where requests go, and the credentials that go with them."""
+"""`/v1/providers`: where requests go, those of the organisation's own too, and the credentials that go with them."""
 
 from typing import Any
 
@@ -14,6 +14,7 @@ from webapp.actions.credentials import (
     remove_default,
     store_credentials,
 )
+from webapp.actions.custom_providers import add_provider, change_provider, remove_provider
 from webapp.api.answers import answer
 from webapp.api.spec import operation
 from webapp.queries.connection import check_connection
@@ -26,8 +27,10 @@ from webapp.schemas.providers import (
     Credential,
     CredentialPatch,
     NewCredential,
+    NewProvider,
     ProviderInfo,
     ProviderList,
+    ProviderPatch,
 )
 from webapp.validation import read
 
@@ -40,9 +43,52 @@ ONE = NAME | {"credential_id": "The credential's id, cred_ and 26 characters."}
 @bp.get("")
 @operation("listProviders", "keys:read", ProviderList, "All providers")
 def index() -> Response:
-    """List the providers, and which of them have a credential."""
+    """List the providers, the built-in ones and those of the organisation's own, and which have a credential."""
     views = list_providers(current_actor().org_id)
     return answer(ProviderList(data=[ProviderInfo.model_validate(view) for view in views]))
+
+
+@bp.post("")
+@operation("addProvider", ADMIN_SCOPE, ProviderInfo, "The provider", status=201, body=NewProvider, problems=(409,))
+def create(document: dict[str, Any]) -> Response:
+    """Add a provider of the organisation's own: a server that speaks OpenAI's dialect. It is used at once."""
+    actor = current_actor()
+    name = add_provider(actor, document)
+    return answer(ProviderInfo.model_validate(get_provider(actor.org_id, name)), 201)
+
+
+@bp.get("/<provider>")
+@operation("getProvider", "keys:read", ProviderInfo, "The provider", path=NAME, problems=(404,))
+def show(provider: str) -> Response:
+    """Read one provider."""
+    return answer(ProviderInfo.model_validate(get_provider(current_actor().org_id, provider)))
+
+
+@bp.patch("/<provider>")
+@operation(
+    "updateProvider",
+    ADMIN_SCOPE,
+    ProviderInfo,
+    "The provider as it is now",
+    path=NAME,
+    body=ProviderPatch,
+    problems=(404, 409),
+)
+def update(provider: str, document: dict[str, Any]) -> Response:
+    """Change a provider of the organisation's own; it holds for the next request."""
+    actor = current_actor()
+    change_provider(actor, provider, document)
+    return answer(ProviderInfo.model_validate(get_provider(actor.org_id, provider)))
+
+
+@bp.delete("/<provider>")
+@operation("removeProvider", ADMIN_SCOPE, ProviderInfo, "The provider that was", path=NAME, problems=(404, 409))
+def delete(provider: str) -> Response:
+    """Remove a provider of the organisation's own, with its credentials and prices; its usage stays."""
+    actor = current_actor()
+    told = ProviderInfo.model_validate(get_provider(actor.org_id, provider))
+    remove_provider(actor, provider)
+    return answer(told)
 
 
 @bp.put("/<provider>/credential")

@@ -161,7 +161,7 @@ def revoke_command(key_id: str, yes: bool, as_json: bool) -> None:  # noqa: FBT0
 @as_json_option
 def check_command(key_id: str, as_json: bool, **asked: Any) -> None:  # noqa: FBT001 - click's way
     """Say what would become of a request of the key KEY_ID, and charge nothing. Exit status 1: it would be refused."""
-    view = check_request(actor().org_id, key_id, read(CheckRequest, said(CheckRequest, asked))).as_json()
+    view = check_request(actor().org_id, key_id, said(CheckRequest, asked)).as_json()
     refusal = view["refusal"]
     if as_json:
         tell_json(view)

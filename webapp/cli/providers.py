@@ -3,6 +3,7 @@
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -15,19 +16,22 @@ from webapp.actions.credentials import (
     remove_credential,
     store_credentials,
 )
+from webapp.actions.custom_providers import add_provider, change_provider, remove_provider
+from webapp.cli.fields import options, said
 from webapp.cli.output import as_json_option, tell_json, tell_table
 from webapp.cli.running import Commands, Exit, actor, confirmed, refuse
 from webapp.provider_test import Outcome
 from webapp.queries.connection import outcome_of, outcomes_of
 from webapp.queries.providers import get_provider, list_providers
-from webapp.schemas.providers import NewCredential, ProviderInfo, ProviderList
+from webapp.schemas.custom_providers import CustomPatch
+from webapp.schemas.providers import NewCredential, NewProvider, ProviderInfo, ProviderList
 from webapp.validation import read
 from webapp.views.providers import CredentialView, ProviderView
 
 providers = Commands(
     "providers",
     help="Providers and their credentials.",
-    missing=f"There is no such provider. There are {', '.join(PROVIDERS)}.",
+    missing=f"There is no such provider. There are {', '.join(PROVIDERS)}, and those that `providers add` has added.",
 )
 
 _MOST_BYTES = 64 * 1024
@@ -43,6 +47,47 @@ def list_command(as_json: bool) -> None:  # noqa: FBT001 - click's way
         return
     rows = [(view.provider, view.base_url, *_known(one)) for view in views for one in view.credentials or (None,)]
     tell_table(("PROVIDER", "BASE URL", "CREDENTIAL", "SINCE", "BY", "LABEL", "USED"), rows)
+
+
+@providers.command("add")
+@click.argument("name")
+@options(NewProvider, leave_out=("provider", "credential"))
+@as_json_option
+def add_command(name: str, as_json: bool, **fields: Any) -> None:  # noqa: FBT001 - click's way
+    """Add NAME, a server that speaks OpenAI's dialect, as a provider of the organisation's own.
+
+    `providers set NAME` stores its credential then, and `prices set NAME MODEL` what a model of it costs.
+    """
+    who = actor()
+    add_provider(who, {"provider": name, **said(NewProvider, fields)})
+    _tell(get_provider(who.org_id, name), f"Requests for {name}/MODEL go to {name} now.", as_json=as_json)
+
+
+@providers.command("change")
+@click.argument("name")
+@options(CustomPatch)
+@as_json_option
+def change_command(name: str, as_json: bool, **fields: Any) -> None:  # noqa: FBT001 - click's way
+    """Change NAME, one of the organisation's own. What is not named stays. It holds for the next request."""
+    who = actor()
+    document = {field: None if value == "" else value for field, value in said(CustomPatch, fields).items()}
+    if document.get("models") == [""]:
+        document["models"] = []
+    change_provider(who, name, document)
+    _tell(get_provider(who.org_id, name), f"The provider {name} is changed.", as_json=as_json)
+
+
+@providers.command("drop")
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask first.")
+@as_json_option
+def drop_command(name: str, yes: bool, as_json: bool) -> None:  # noqa: FBT001 - click's way
+    """Remove NAME, one of the organisation's own, with its credentials and prices. Its usage stays."""
+    who = actor()
+    view = get_provider(who.org_id, name)
+    confirmed(f"Remove the provider {name} at {view.base_url}, with its credentials and prices?", yes=yes)
+    remove_provider(who, name)
+    _tell(view, f"The provider {name} is removed.", as_json=as_json)
 
 
 @providers.command("set")

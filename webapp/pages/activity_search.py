@@ -6,11 +6,12 @@ from datetime import datetime
 from typing import Literal
 from urllib.parse import urlencode
 
-from shared.catalog import PROVIDERS
 from shared.policy import Reason
 from webapp.pages.log_search import SIZES, Choice, period_choice, range_of, said_by, size_choice
 from webapp.schemas.activity import FAILED, OUTCOMES, RefusedFilter, SentFilter
+from webapp.security import current_actor
 from webapp.validation import read
+from webapp.views.custom_providers import provider_labels
 from webapp.views.refusal_help import HELP
 from webapp.views.request_words import OUTCOMES as OUTCOME_WORDS
 
@@ -92,7 +93,7 @@ def _choices(tab: Tab, said: Mapping[str, str]) -> tuple[Choice, ...]:
     if tab == "refused":
         titles = sorted(((reason.value, HELP[reason].title) for reason in Reason), key=lambda pair: pair[1])
         return (choice("reason", "Reason", ("", "Any reason"), *titles), period_choice(said), size_choice(said))
-    providers = [(slug, provider.label) for slug, provider in PROVIDERS.items()]
+    providers = provider_labels(current_actor().org_id).items()
     outcomes = [(name, OUTCOME_WORDS[name]) for name in OUTCOMES]
     return (
         choice("provider", "Provider", ("", "Any provider"), *providers),

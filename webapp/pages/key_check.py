@@ -2,19 +2,21 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from flask_wtf import FlaskForm
 from wtforms import SelectField, StringField
 from wtforms.fields import SelectChoice
 
-from shared.catalog import PROVIDERS
 from shared.money import from_usd
 from shared.policy import ERRORS
 from shared.secret_text import masked
 from webapp.queries.check import CheckView, check_request
 from webapp.render import dollars, sentence
 from webapp.schemas.explain import CheckRequest
-from webapp.validation import FieldError, read
+from webapp.security import current_actor
+from webapp.validation import FieldError
+from webapp.views.custom_providers import label_of, provider_labels
 from webapp.views.refusal_help import HELP, RefusalHelp
 
 
@@ -24,15 +26,20 @@ class CheckForm(FlaskForm):  # type: ignore[misc] # Flask-WTF publishes no types
     model = StringField("Model", id="check-model")
     provider = SelectField(
         "Provider",
-        choices=[
-            SelectChoice("", "As the model tells"),
-            *(SelectChoice(provider.slug, provider.label) for provider in PROVIDERS.values()),
-        ],
+        choices=[],
         id="check-provider",
     )
     ip = StringField("Address of the app", id="check-ip")
     max_tokens = StringField("Output limit (max_tokens)", id="check-max_tokens")
     path = StringField("Path", id="check-path")
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        labels = provider_labels(current_actor().org_id)
+        self.provider.choices = [
+            SelectChoice("", "As the model tells"),
+            *(SelectChoice(*one) for one in labels.items()),
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +56,7 @@ class CheckAnswer:
 def ask(org_id: str, key_id: str, form: CheckForm) -> CheckAnswer:
     """Judge what the form says. Raises Invalid with every fault, and NotFound."""
     said = {name: (form[name].data or "").strip() for name in CheckRequest.model_fields}
-    asked = read(CheckRequest, {name: value for name, value in said.items() if value})
-    return _answer(check_request(org_id, key_id, asked))
+    return _answer(check_request(org_id, key_id, {name: value for name, value in said.items() if value}))
 
 
 def attach(form: CheckForm, errors: Iterable[FieldError]) -> list[str]:
@@ -68,7 +74,7 @@ def _answer(view: CheckView) -> CheckAnswer:
     told = view.as_json()
     facts = []
     if view.provider is not None:
-        facts.append(("Goes to", f"{PROVIDERS[view.provider].label}, {masked(view.endpoint or '')}"))
+        facts.append(("Goes to", f"{label_of(view.provider)}, {masked(view.endpoint or '')}"))
     if view.model is not None:
         facts.append(("Model", masked(view.model)))
     if told["needed_usd"] is not None:

@@ -20,6 +20,7 @@ from webapp.render import append, block, is_fragment, page, swapped, toast
 from webapp.security import current_actor, require
 from webapp.urls import query_of
 from webapp.validation import Invalid
+from webapp.views.custom_providers import own_models
 from webapp.views.organization import rules_of
 
 bp = Blueprint("key_create", __name__, url_prefix="/keys")
@@ -82,7 +83,8 @@ def _created(created: CreatedKey) -> Response:
 @bp.post("/hints/models")
 @require("member")
 def hint_models() -> Response:
-    hints = model_hints(lines_of(request.form.get("allowed_models")), request.form.getlist("allowed_providers"))
+    patterns, ticked = lines_of(request.form.get("allowed_models")), request.form.getlist("allowed_providers")
+    hints = model_hints(patterns, ticked, own_models(current_actor().org_id))
     return Response(block("key_form.html", "model_hints", model_hints=hints))
 
 

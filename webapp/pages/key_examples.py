@@ -7,6 +7,7 @@ from webapp.addresses import proxy_url
 from webapp.pages import snippets
 from webapp.queries.providers import list_providers
 from webapp.security import current_actor
+from webapp.views.custom_providers import own_models
 from webapp.views.keys import KeyView
 
 
@@ -17,12 +18,15 @@ def examples(view: KeyView, secret: str | None, *, org_id: str | None = None) ->
     whatever is sent with it is refused.
     """
     asked = view.allowed_providers, view.allowed_models
-    known = list_providers(org_id or current_actor().org_id)
+    org_id = org_id or current_actor().org_id
+    known = list_providers(org_id)
     configured = [each.provider for each in known if each.credential is not None and each.credential.readable]
-    shown = snippets.build(proxy_url(), secret, *asked, configured=configured)
+    models = own_models(org_id)
+    own = {each.provider: models[each.provider] for each in known if each.custom is not None and each.serves}
+    shown = snippets.build(proxy_url(), secret, *asked, configured=configured, own=own)
     labels = {snippet.label for snippet in shown}
     left_out, why_unknown = [], ""
-    for each in snippets.left_out(*asked, configured=configured):
+    for each in snippets.left_out(*asked, configured=configured, own=own):
         rest = tuple(label for label in each.labels if label not in labels)
         if rest:
             left_out.append(replace(each, labels=rest))

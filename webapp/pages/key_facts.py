@@ -3,15 +3,16 @@
 Views in, frozen facts out, no HTML.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from shared.catalog import PROVIDERS
-from webapp.pages.key_hints import model_hints
+from webapp.pages.key_hints import NO_OWN, model_hints
 from webapp.pages.key_presenter import PERIOD_WORDS, spend
 from webapp.pages.request_presenter import Mark, asked_model, mark, model_words, provider_label
 from webapp.queries.key_activity import KeyUse
 from webapp.render import dollars, exact, length, relative, signed_dollars
+from webapp.views.custom_providers import label_of
 from webapp.views.keys import KeyView, SecretView
 from webapp.views.refusal_help import RefusalHelp, help_of
 from webapp.views.request_words import flag_words
@@ -66,8 +67,14 @@ class RequestFacts:
     flags: tuple[str, ...]
 
 
-def limits(view: KeyView, use: KeyUse, secrets: tuple[SecretView, ...], at: datetime) -> tuple[LimitFacts, ...]:
-    """All that limits it, the money first."""
+def limits(
+    view: KeyView,
+    use: KeyUse,
+    secrets: tuple[SecretView, ...],
+    at: datetime,
+    own: Mapping[str, tuple[str, ...]] = NO_OWN,
+) -> tuple[LimitFacts, ...]:
+    """All that limits it, the money first. `own` are the known models of the organisation's own providers."""
     return (
         _spend(view, at),
         LimitFacts("Spent in all", dollars(view.spend.lifetime_nanos), title=f"${view.spend.lifetime_usd}"),
@@ -78,9 +85,9 @@ def limits(view: KeyView, use: KeyUse, secrets: tuple[SecretView, ...], at: date
         _list(
             "Models",
             "All models",
-            tuple((hint.line, hint.text) for hint in model_hints(view.allowed_models, view.allowed_providers)),
+            tuple((hint.line, hint.text) for hint in model_hints(view.allowed_models, view.allowed_providers, own)),
         ),
-        _list("Providers", "All providers", tuple((PROVIDERS[slug].label, "") for slug in view.allowed_providers)),
+        _list("Providers", "All providers", tuple((label_of(slug), "") for slug in view.allowed_providers)),
         _list("Addresses", "Any address", tuple((entry, "") for entry in view.allowed_ips)),
         _list("Secrets", "None", tuple(_secret(secret, at) for secret in secrets)),
         *_about(view),

@@ -19,15 +19,16 @@ from flask_wtf import FlaskForm
 from wtforms import BooleanField, HiddenField, SelectField, SelectMultipleField, StringField, TextAreaField
 from wtforms.fields import SelectChoice
 
-from shared.catalog import PROVIDERS
 from webapp.context import Actor
 from webapp.pages.expiry import LATER, NEVER, expiry_of, moment_of, shown_moment
 from webapp.pages.key_hints import amount_of, ip_hints, lines_of, model_hints
 from webapp.pages.key_values import same, to_the_minute, words
 from webapp.render import exact, rfc3339, sentence
 from webapp.schemas.keys import EDITABLE, NewKey
+from webapp.security import current_actor
 from webapp.validation import FieldError, Invalid, read
 from webapp.views.attention import contradiction
+from webapp.views.custom_providers import own_models, own_providers, provider_labels
 from webapp.views.keys import KeyView
 from webapp.views.organization import rules_of
 
@@ -53,7 +54,7 @@ class KeyForm(FlaskForm):  # type: ignore[misc] # Flask-WTF publishes no types
     expires_at = StringField("Expires at (UTC)", id="key-expires_at")
     allowed_providers = SelectMultipleField(
         "Allowed providers",
-        choices=[SelectChoice(provider.slug, provider.label) for provider in PROVIDERS.values()],
+        choices=[],
         id="key-allowed_providers",
     )
     allowed_models = TextAreaField("Allowed models", id="key-allowed_models")
@@ -83,6 +84,7 @@ def blank(nonce: str, usual: Mapping[str, str]) -> KeyForm:
     """A form with what a new key gets if nobody says otherwise, or the submitted one."""
     form = KeyForm(data={"nonce": nonce, **usual})
     form.expires.choices = [NEVER, *LATER]
+    _offer_providers(form)
     return form
 
 
@@ -98,6 +100,7 @@ def filled(view: KeyView) -> KeyForm:
         }
     )
     _offer_expiries(form, view)
+    _offer_providers(form, view.allowed_providers)
     return form
 
 
@@ -217,7 +220,9 @@ def context(form: KeyForm, actor: Actor, *, key: KeyView | None = None) -> dict[
         "advanced": used("rate_limit_rpm", "rate_limit_tpm", "max_concurrent_requests", "allowed_ips"),
         "about": used("tags", "owner_email", "note"),
         "raised": used("spend_limit_boost_usd", "spend_limit_boost_until"),
-        "model_hints": model_hints(lines_of(form.allowed_models.data), form.allowed_providers.data or ()),
+        "model_hints": model_hints(
+            lines_of(form.allowed_models.data), form.allowed_providers.data or (), own_models(actor.org_id)
+        ),
         "ip_hints": () if "allowed_ips" in failed else ip_hints(lines_of(form.allowed_ips.data)),
         "my_address": actor.ip,
         **dict.fromkeys(("general", "warnings", "secrets"), ()),
@@ -263,6 +268,13 @@ def _seen_in(form: KeyForm) -> dict[str, object]:
     return seen if isinstance(seen, dict) else {}
 
 
+def _offer_providers(form: KeyForm, listed: Iterable[str] = ()) -> None:
+    """Those that there are, and those that were removed and stand in the key's list still."""
+    labels = provider_labels(current_actor().org_id)
+    gone = [SelectChoice(name, f"{name} (removed)") for name in listed if name not in labels]
+    form.allowed_providers.choices = [*(SelectChoice(slug, label) for slug, label in labels.items()), *gone]
+
+
 def _offer_expiries(form: KeyForm, view: KeyView) -> None:
     expires_at = view.expires_at
     kept = SelectChoice("keep", "Never (as it is)" if expires_at is None else f"{exact(expires_at)} (as it is)")
@@ -272,7 +284,7 @@ def _offer_expiries(form: KeyForm, view: KeyView) -> None:
 def _other_errors(said: Mapping[str, object], now: datetime) -> tuple[FieldError, ...]:
     """What else is wrong, so that everything is told at once."""
     try:
-        read(NewKey, said, now=now)
+        read(NewKey, said, now=now, providers=own_providers(current_actor().org_id))
     except Invalid as error:
         return error.errors
     return ()

@@ -1,16 +1,20 @@
 """What the key form says while someone types: how many models a pattern covers, and what an address means."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_network
+from types import MappingProxyType
 
 from shared.catalog import PROVIDERS, known_models, spelled_provider
 from shared.config import ANY_IPV4, ANY_IPV6
 from shared.policy.rules import matches_model
 from shared.secret_text import shown
-from webapp.schemas.values import MAX_ENTRIES, read_address, read_pattern
+from webapp.schemas.provider_names import read_pattern
+from webapp.schemas.values import MAX_ENTRIES, read_address
+from webapp.views.custom_providers import label_of
 
 _EXAMPLES = 3
+NO_OWN: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,22 +37,32 @@ def lines_of(text: str | None) -> list[str]:
     return [entry for entry in entries if entry]
 
 
-def model_hints(patterns: Iterable[str], providers: Iterable[str]) -> tuple[Hint, ...]:
-    """For each pattern the known models it covers, among the ticked providers (none ticked: all)."""
-    chosen = [slug for slug in PROVIDERS if slug in set(providers)] or list(PROVIDERS)
-    return tuple(_model_hint(pattern, chosen) for pattern in list(patterns)[:MAX_ENTRIES])
+def model_hints(
+    patterns: Iterable[str], providers: Iterable[str], own: Mapping[str, tuple[str, ...]] = NO_OWN
+) -> tuple[Hint, ...]:
+    """For each pattern the known models it covers, among the ticked providers (none ticked: all).
+
+    `own` are the known models of each provider of the organisation's own.
+    """
+    ticked = set(providers)
+    chosen = [slug for slug in (*PROVIDERS, *own) if slug in ticked] or [*PROVIDERS, *own]
+    return tuple(_model_hint(pattern, chosen, own) for pattern in list(patterns)[:MAX_ENTRIES])
 
 
-def _model_hint(pattern: str, providers: list[str]) -> Hint:
+def _model_hint(pattern: str, providers: list[str], own: Mapping[str, tuple[str, ...]]) -> Hint:
     """What the form's judge says of it, and what it covers."""
     try:
-        read_pattern(pattern)
+        read_pattern(pattern, own)
     except ValueError as error:
         return Hint(shown(pattern).strip("'"), _ended(f"cannot be used: {error}"), "warn")
-    named = spelled_provider(pattern.partition("/")[0])
+    before = pattern.partition("/")[0]
+    named = before if before in own else spelled_provider(before)
     if "/" in pattern and named is not None and named not in providers:
-        return Hint(pattern, f"covers nothing, because {PROVIDERS[named].label} is not ticked.", "warn")
-    found = [name for slug in providers for name in known_models(slug) if matches_model(pattern, slug, name)]
+        return Hint(pattern, f"covers nothing, because {label_of(named)} is not ticked.", "warn")
+    known = [(slug, name) for slug in providers for name in own.get(slug) or known_models(slug)]
+    found = [name for slug, name in known if matches_model(pattern, slug, name)]
+    if not found and "/" in pattern and named in own:
+        return Hint(pattern, f"means models of {named}; none of those that are known by name.", "ok")
     if not found:
         return Hint(pattern, "matches no model known here. Check the spelling, unless it is new or fine-tuned.", "warn")
     examples = ", ".join(found[:_EXAMPLES]) + (", …" if len(found) > _EXAMPLES else "")

@@ -27,6 +27,7 @@ from webapp.queries.keys import get_key
 from webapp.render import block, is_fragment, page
 from webapp.security import current_actor, may, require
 from webapp.validation import Invalid
+from webapp.views.custom_providers import own_models
 from webapp.views.keys import KeyView, secrets_of
 
 bp = Blueprint("key_page", __name__, url_prefix="/keys")
@@ -92,7 +93,7 @@ def _whole(key_id: str, form: CheckForm) -> dict[str, Any]:
 
 def _limits(view: KeyView, at: datetime) -> tuple[LimitFacts, ...]:
     """The money first: what is left, what was spent, and what the period is expected to come to."""
-    told = limits(view, use_of(view), secrets_of(view, at), at)
+    told = limits(view, use_of(view), secrets_of(view, at), at, own_models(current_actor().org_id))
     return (*told[:2], *limit_facts(forecast_of_view(view), view), *told[2:])
 
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from shared.catalog import PROVIDERS
 from shared.money import to_usd
 from webapp.render import dollars, exact, relative, span
 from webapp.views.attention import NEAR_PERCENT, Judgement, State
+from webapp.views.custom_providers import label_of
 from webapp.views.keys import KeyView
 
 PERIOD_WORDS = {"never": "in total", "daily": "a day", "weekly": "a week", "monthly": "a month"}
@@ -155,7 +155,7 @@ def when(moment: datetime | None, at: datetime) -> str:
 
 def access(view: KeyView) -> Access:
     """Models and providers as chips, and whole lists of them and of addresses."""
-    providers = tuple(PROVIDERS[slug].label for slug in PROVIDERS if slug in view.allowed_providers)
+    providers = tuple(label_of(slug) for slug in view.allowed_providers)
     parts = (("Models", view.allowed_models), ("Providers", providers), ("From", view.allowed_ips))
     details = tuple((label, tuple(values)) for label, values in parts if values)
     chips = tuple(_chips(values for _, values in details))

@@ -8,6 +8,7 @@ from flask import Blueprint, redirect, request
 from werkzeug.wrappers import Response
 
 from shared.catalog import PROVIDERS
+from shared.custom_providers import may_be_name
 from shared.secret_text import holds_secret
 from webapp.pages.key_rows import rows
 from webapp.pages.log_search import LONGEST_SEARCH, Choice, without_secret
@@ -18,6 +19,7 @@ from webapp.schemas.texts import read_tag
 from webapp.security import current_actor, may, require
 from webapp.urls import query_of
 from webapp.validation import Invalid, read
+from webapp.views.custom_providers import provider_labels
 
 bp = Blueprint("keys", __name__)
 
@@ -30,7 +32,7 @@ STATUSES = (
     ("revoked", "Revoked"),
     ("all", "Any status"),
 )
-ANY_PROVIDER = (("", "Any provider"), *((provider.slug, provider.label) for provider in PROVIDERS.values()))
+ANY_PROVIDER = ("", "Any provider")
 LIMITS = (("", "Any limit"), ("true", "With a limit"), ("false", "No limit"))
 # Boxes to tick. The first two are always there, the others for whoever comes with them, from the Overview.
 FLAGS = (
@@ -101,7 +103,7 @@ class Search:
             q=without_secret(args.get("q", ""))[:LONGEST_SEARCH],
             tag=_tag(args.get("tag", "")),
             status=_one_of(args.get("status"), STATUSES),
-            provider=_one_of(args.get("provider"), ANY_PROVIDER),
+            provider=_provider(args.get("provider", "")),
             has_limit=_one_of(args.get("has_limit"), LIMITS),
             **{name: "true" if args.get(name) == "true" else "" for name, _ in FLAGS},
             sort=_one_of(args.get("sort"), SORTS),
@@ -184,10 +186,17 @@ def index() -> Response:
     return response
 
 
+def _provider(slug: str) -> str:
+    """One that there is, or that keys may still have in their lists."""
+    return slug if slug in PROVIDERS or may_be_name(slug) else ""
+
+
 def _filters(search: Search) -> tuple[Choice, ...]:
     return (
         Choice("status", "Status", STATUSES, search.status),
-        Choice("provider", "Provider", ANY_PROVIDER, search.provider),
+        Choice(
+            "provider", "Provider", (ANY_PROVIDER, *provider_labels(current_actor().org_id).items()), search.provider
+        ),
         Choice("has_limit", "Spend limit", LIMITS, search.has_limit),
     )
 

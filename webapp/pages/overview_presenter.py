@@ -163,6 +163,10 @@ def providers(found: Sequence[ProviderView]) -> list[ProviderRow]:
 
 
 def _provider(view: ProviderView, *, waits: bool) -> ProviderRow:
+    if view.custom is not None and not view.custom.enabled:
+        return ProviderRow(view.label, "nobody", "Switched off: requests are refused")
+    if view.custom is not None and not view.custom.needs_credential:
+        return ProviderRow(view.label, "real", "Asked without a credential")
     if view.credential is None:
         return ProviderRow(view.label, "nobody", "No credential: requests are refused")
     if not view.credential.readable:

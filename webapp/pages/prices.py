@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlencode
 
 from flask import Blueprint, redirect, request
@@ -12,7 +13,6 @@ from werkzeug.wrappers import Response
 from wtforms import SelectField, StringField, TextAreaField
 from wtforms.fields import SelectChoice
 
-from shared.catalog import PROVIDERS
 from shared.pricing import table
 from shared.pricing.listing import unit_words
 from webapp.actions.prices import forget_price, set_price
@@ -23,6 +23,7 @@ from webapp.render import is_fragment, page, sentence, tell
 from webapp.schemas.prices import MAX_MODEL
 from webapp.security import current_actor, may, require
 from webapp.validation import FieldError, Invalid
+from webapp.views.custom_providers import label_of, provider_labels
 
 bp = Blueprint("prices", __name__, url_prefix="/providers")
 
@@ -39,15 +40,17 @@ _MOST_LINES = 50
 class PriceForm(FlaskForm):  # type: ignore[misc] # Flask-WTF publishes no types
     """A price of one's own."""
 
-    provider = SelectField(
-        "Provider", choices=[SelectChoice(slug, one.label) for slug, one in PROVIDERS.items()], id="price-provider"
-    )
+    provider = SelectField("Provider", choices=[], id="price-provider")
     model = StringField("Model", id="price-model")
     input_tokens = StringField("Input", id="price-input_tokens")
     cache_read_tokens = StringField("Cached input", id="price-cache_read_tokens")
     cache_write_tokens = StringField("Written to cache", id="price-cache_write_tokens")
     output_tokens = StringField("Output", id="price-output_tokens")
     others = TextAreaField("Everything else", id="price-others")
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.provider.choices = [SelectChoice(*one) for one in provider_labels(current_actor().org_id).items()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +67,15 @@ class PriceRow:
 def index() -> Response:
     q = without_secret(request.args.get("q", ""))[:MAX_MODEL].strip()
     chosen = request.args.get("provider", "")
-    chosen = chosen if chosen in PROVIDERS else ""
+    labels = provider_labels(current_actor().org_id)
+    chosen = chosen if chosen in labels else ""
     own_only = request.args.get("own") == "yes"
     said = {"q": q, "provider": chosen, "own": "yes" if own_only else ""}
     query = urlencode({name: value for name, value in said.items() if value})
     here = f"/providers/models?{query}" if query else "/providers/models"
     if has_secret() and not is_fragment():
         return redirect(here, code=303)
-    slugs = [chosen] if chosen else list(PROVIDERS)
+    slugs = [chosen] if chosen else list(labels)
     org_id = current_actor().org_id
     views = [view for slug in slugs for view in list_models(org_id, slug, q)]
     rows = [_row(view) for view in views if not own_only or view.priced_by == "own"]
@@ -82,7 +86,7 @@ def index() -> Response:
         q=q,
         chosen=chosen,
         own_only=own_only,
-        labels={slug: provider.label for slug, provider in PROVIDERS.items()},
+        labels=labels,
         count_text="1 model." if len(rows) == 1 else f"{len(rows)} models.",
         columns=list(MAIN.values()),
         may_administer=may("admin"),
@@ -98,8 +102,9 @@ def index() -> Response:
 def edit() -> Response:
     """The form, with what the model costs at present; of no model it is empty."""
     slug, model = request.args.get("provider", ""), request.args.get("model", "")[:MAX_MODEL]
-    data = {"provider": slug if slug in PROVIDERS else next(iter(PROVIDERS)), "model": model}
-    if slug in PROVIDERS and model.isprintable() and model:
+    labels = provider_labels(current_actor().org_id)
+    data = {"provider": slug if slug in labels else next(iter(labels)), "model": model}
+    if slug in labels and model.isprintable() and model:
         rates = price_of(current_actor().org_id, slug, model).rates
         data |= {name: rates.get(name, "") for name in MAIN}
         data["others"] = "\n".join(f"{name} = {dollars}" for name, dollars in rates.items() if name not in MAIN)
@@ -127,7 +132,7 @@ def save() -> Response:
 @require("admin")
 def ask() -> Response:
     view = _own(request.args.get("provider", ""), request.args.get("model", ""))
-    return page("price_form.html", "panel", step="remove", row=_row(view), label=PROVIDERS[view.provider].label)
+    return page("price_form.html", "panel", step="remove", row=_row(view), label=label_of(view.provider))
 
 
 @bp.post("/prices/remove")

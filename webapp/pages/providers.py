@@ -126,7 +126,7 @@ def _form(provider: ProviderView, form: CredentialForm, *, step: str = "set", st
         form=form,
         step=step,
         waits=waits(provider.provider),
-        setting=CREDENTIAL_SETTINGS[provider.provider],
+        setting=CREDENTIAL_SETTINGS.get(provider.provider),
     )
 
 

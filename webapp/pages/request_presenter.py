@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from shared.catalog import PROVIDERS
+from webapp.views.custom_providers import label_of
 from webapp.views.request_words import flag_words, outcome_words
 from webapp.views.requests import RequestView
 
@@ -47,4 +47,4 @@ def asked_model(view: RequestView) -> str | None:
 
 
 def provider_label(slug: str) -> str:
-    return PROVIDERS[slug].label if slug in PROVIDERS else slug
+    return label_of(slug)

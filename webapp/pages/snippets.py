@@ -5,8 +5,9 @@ example begins by setting ROUTER_KEY to it; without one it only names the variab
 """
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from shared.catalog import PROVIDERS, known_models, provider_of_model
@@ -35,6 +36,7 @@ _REACHES: dict[Dialect, tuple[str, ...]] = {
     "generate": ("gemini",),
 }
 _SHELL = "export ROUTER_KEY={}"
+_NO_OWN: Mapping[str, Sequence[str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +93,18 @@ def build(
     models: Sequence[str],
     *,
     configured: Collection[str] = tuple(PROVIDERS),
+    own: Mapping[str, Sequence[str]] = _NO_OWN,
 ) -> tuple[Snippet, ...]:
     """An example for each client that a key can serve. `base` is the proxy's address without a path.
 
     `providers` and `models` are the key's own restrictions, `configured` the providers whose credential can be used. A
     word stands in the place of a model that nobody can tell; a key for embeddings alone gets an example of those.
+    `own` are the known models of the organisation's own providers that can be used, where no other model can be.
     """
     usable = [slug for slug in PROVIDERS if slug in configured and (not providers or slug in providers)]
     chosen = [(client, _model_for(client, usable, models)) for client in _CLIENTS]
+    if (ours := _own_example(providers, models, own)) is not None:
+        chosen = [(client, model or (ours if client.dialect == "chat" else None)) for client, model in chosen]
     if not any(model for client, model in chosen if client.dialect == "chat"):
         if "openai" in usable and (model := _example("openai", models, _EMBEDDING, _embeds)) is not None:
             text = texts.curl_embeddings(base, model)
@@ -113,14 +119,19 @@ def build(
 
 
 def left_out(
-    providers: Sequence[str], models: Sequence[str], *, configured: Collection[str] = tuple(PROVIDERS)
+    providers: Sequence[str],
+    models: Sequence[str],
+    *,
+    configured: Collection[str] = tuple(PROVIDERS),
+    own: Mapping[str, Sequence[str]] = _NO_OWN,
 ) -> tuple[LeftOut, ...]:
     """The clients of which `build` makes no example, with the reason."""
     found = []
     for dialect, slugs in _REACHES.items():
         labels = tuple(client.label for client in _CLIENTS if client.dialect == dialect)
         reasons = [_why_not(slug, dialect, providers, models, configured) for slug in slugs]
-        if None not in reasons:
+        reached = dialect == "chat" and _own_example(providers, models, own) is not None
+        if None not in reasons and not reached:
             found.append(LeftOut(labels, "; ".join(filter(None, reasons))))
     return tuple(found)
 
@@ -160,6 +171,22 @@ def _example(slug: str, patterns: Sequence[str], favourite: str | None, fit: Cal
         allowed = not patterns or any(matches_model(pattern, slug, name) for pattern in patterns)
         if allowed and fit(name):
             return name
+    return None
+
+
+def _own_example(providers: Sequence[str], patterns: Sequence[str], own: Mapping[str, Sequence[str]]) -> str | None:
+    """A model of one of the organisation's own providers, its name before it; a word where none is known by name."""
+    for slug, known in own.items():
+        if providers and slug not in providers:
+            continue
+        outright = [
+            one.removeprefix(f"{slug}/") for one in patterns if one.startswith(f"{slug}/") and _SAFE.fullmatch(one)
+        ]
+        for name in (*known, *outright):
+            if _SAFE.fullmatch(name) and (not patterns or any(matches_model(one, slug, name) for one in patterns)):
+                return f"{slug}/{name}"
+        if not known and (not patterns or any(one.startswith(f"{slug}/") for one in patterns)):
+            return f"{slug}/{_UNKNOWN}"
     return None
 
 

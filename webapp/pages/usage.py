@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 from flask import Blueprint, request
 from werkzeug.wrappers import Response
 
-from shared.catalog import PROVIDERS
 from webapp.context import now
 from webapp.db import one_moment
 from webapp.pages import usage_periods, usage_query
@@ -30,6 +29,7 @@ from webapp.render import page, sentence
 from webapp.schemas.lists import usage_cursor
 from webapp.security import current_actor, require
 from webapp.validation import Invalid
+from webapp.views.custom_providers import provider_labels
 from webapp.views.forecast import METHOD, Forecast
 
 bp = Blueprint("usage", __name__)
@@ -134,7 +134,7 @@ def _forecasts(org_id: str, asked: Wanted, shown: _Shown) -> dict[str, Forecast]
 def _series(asked: Wanted, shown: _Shown, names: dict[str, str]) -> list[tuple[str, str]]:
     """The groups with a colour of their own in the chart, and what they are called; days and tags go by provider."""
     if asked.group_by in ("day", "tag"):
-        return [(slug, provider.label) for slug, provider in PROVIDERS.items()]
+        return list(provider_labels(current_actor().org_id).items())
     lines = [line for line in shown.lines if line.group or asked.group_by != "label"]
     return [(line.group, label(asked.group_by, line.group, names)) for line in lines[:MOST_SERIES]]
 

@@ -3,8 +3,10 @@
 Nothing is charged or kept. The request is the smallest of its kind, without any text: what it is refused for, all are.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from flask import current_app
 from sqlalchemy import select
@@ -22,6 +24,8 @@ from shared.counters import (
     SpendState,
     period_of_day,
 )
+from shared.custom_providers import provider_named
+from shared.custom_refusals import refusal_of
 from shared.judgement import LEAST_BOUND, explained, judge, nobodys_model, not_configured, refused
 from shared.models import PriceOverride, ProviderCredential, snapshot_of
 from shared.output_limits import accepted_limit
@@ -33,7 +37,8 @@ from shared.translated import BY_MODEL, path_by_model
 from webapp.context import counters, now
 from webapp.db import db
 from webapp.schemas.explain import CheckRequest
-from webapp.validation import FieldError, Invalid
+from webapp.validation import FieldError, Invalid, read
+from webapp.views.custom_providers import CustomView, custom_providers
 from webapp.views.keys import row_of
 from webapp.views.organization import limits_together
 
@@ -75,16 +80,20 @@ class CheckView:
         }
 
 
-def check_request(org_id: str, key_id: str, asked: CheckRequest) -> CheckView:
-    """Whether the proxy would let it out. Raises NotFound for an unknown key, Invalid for what is no request."""
-    at = now().timestamp()
+def check_request(org_id: str, key_id: str, document: Mapping[str, object]) -> CheckView:
+    """Whether the proxy would let out what a `CheckRequest` says.
+
+    Raises NotFound for an unknown key, Invalid for what is no request.
+    """
+    at, own = now().timestamp(), {one.provider: one for one in custom_providers(org_id)}
+    asked = read(CheckRequest, document, providers=tuple(own))
     key = snapshot_of(row_of(org_id, key_id), at, limits_together(org_id))
     if key.allowed_networks and asked.ip is None:
         raise Invalid(FieldError("ip", "is required: this key may be used from some addresses only"))
     deny = check_key(key, asked.ip, at)
     if deny is not None:
         return CheckView(deny)
-    place = _place(key, asked)
+    place = _place(key, asked, own)
     if isinstance(place, Deny):
         return CheckView(place, model=asked.model)
     standing = _standing(key)
@@ -95,7 +104,9 @@ def check_request(org_id: str, key_id: str, asked: CheckRequest) -> CheckView:
     verdict, bound_nanos, limit = judge(key, asked.ip, slug, model, size, lambda _, **__: left, book, at, free=free)
     if isinstance(verdict, Deny):
         deny = verdict
-    elif not _is_configured(org_id, slug):
+    elif (refusal := _own_refusal(own.get(slug), model)) is not None:
+        deny = refusal
+    elif not _is_configured(org_id, slug, own.get(slug)):
         deny = not_configured(slug, provider.label)
     else:
         answer = _limits(key, verdict.charges, standing)
@@ -128,22 +139,24 @@ class _Place(NamedTuple):
     model: str | None
 
 
-def _place(key: KeySnapshot, asked: CheckRequest) -> _Place | Deny:
+def _place(key: KeySnapshot, asked: CheckRequest, own: Mapping[str, CustomView]) -> _Place | Deny:
     """The provider's own path, perhaps behind the provider's name, or where the proxy leads chat completions."""
     slug, model, path = asked.provider, asked.model, asked.path
-    if path is not None and (named := path[1:].partition("/")[0]) in PROVIDERS:
+    if path is not None and ((named := path[1:].partition("/")[0]) in PROVIDERS or named in own):
         if slug not in (None, named):
             raise Invalid(FieldError("provider", f"is {slug}, and the path leads to {named}"))
         slug, path = named, path.removeprefix(f"/{named}")
+        if named in own and not path.startswith("/v1/"):
+            path = f"/v1{path}"
     unified = slug is None
     if slug is None:
         if model is None:
             raise Invalid(FieldError("provider", "is required where neither the path nor a model tells it"))
-        found = provider_of_model(model)
+        found = provider_of_model(model) or _own_model(model, own)
         if found is None:
             return nobodys_model(key, model)
         slug, model = found
-    provider = PROVIDERS[slug]
+    provider = PROVIDERS[slug] if slug in PROVIDERS else provider_named(slug, own[slug].auth)
     if unified and path in (None, *BY_MODEL):
         path = path_by_model(path or _WHERE_NONE_IS_SAID, provider)
     elif path is None:
@@ -156,6 +169,18 @@ def _place(key: KeySnapshot, asked: CheckRequest) -> _Place | Deny:
     if model is None and (metered or "{model}" in path):
         raise Invalid(FieldError("model", f"is required at {path}"))
     return _Place(provider, endpoint, path, model)
+
+
+def _own_model(model: str, own: Mapping[str, CustomView]) -> tuple[str, str] | None:
+    name, _, bare = model.partition("/")
+    return (name, bare) if bare and name in own else None
+
+
+def _own_refusal(one: CustomView | None, model: str | None) -> Deny | None:
+    """What of a provider of the organisation's own the proxy would refuse a request for."""
+    if one is None:
+        return None
+    return refusal_of(one.provider, urlsplit(one.base_url).path, one.models, model, enabled=one.enabled)
 
 
 def _size(place: _Place, asked: CheckRequest) -> Size | None:
@@ -239,8 +264,10 @@ def _limits(key: KeySnapshot, charges: Charges, standing: _Standing | None) -> D
     return answer if isinstance(answer, Refusal) or capped else None
 
 
-def _is_configured(org_id: str, slug: str) -> bool:
-    """Whether there is a credential of the provider that is switched on and can be opened."""
+def _is_configured(org_id: str, slug: str, own: CustomView | None) -> bool:
+    """Whether there is a credential of the provider that is switched on and can be opened, if it needs one."""
+    if own is not None and not own.needs_credential:
+        return True
     query = select(ProviderCredential.sealed).where(
         ProviderCredential.org_id == org_id, ProviderCredential.provider == slug, ProviderCredential.enabled
     )

@@ -1,12 +1,17 @@
 """Whether a provider takes the organisation's credential, as the provider itself says."""
 
 from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from flask import current_app
 
 from shared.catalog import PROVIDERS
+from shared.config import Settings
+from shared.custom_providers import path_of_models, provider_named
 from shared.sealing import UnsealError
 from webapp.db import db
 from webapp.offload import OFFLOAD, TookTooLong
-from webapp.provider_test import TIMEOUT_SECONDS, Outcome, try_connection
+from webapp.provider_test import TIMEOUT_SECONDS, Chosen, Outcome, try_connection
 from webapp.queries.credentials import credential_of
 from webapp.queries.providers import get_credential, get_provider
 from webapp.views.providers import SANDBOX_PREFIX, ConnectionView, ProviderView, lost_words
@@ -30,6 +35,11 @@ def outcomes_of(org_id: str, views: Sequence[ProviderView]) -> dict[str, Outcome
         view.provider if len(view.enabled) == 1 else f"{view.provider} {one.label}": outcome_of(org_id, view, one.id)
         for view in views
         for one in view.enabled
+        if view.serves and (view.custom is None or view.custom.needs_credential)
+    } | {
+        view.provider: outcome_of(org_id, view)
+        for view in views
+        if view.serves and view.custom is not None and not view.custom.needs_credential
     }
 
 
@@ -41,14 +51,29 @@ def outcome_of(org_id: str, view: ProviderView, credential_id: str | None = None
         return Outcome(ok=False, message=lost_words(1))
     finally:
         db.session.rollback()  # a provider may take its time, and others need the connection
+    if view.custom is not None and not view.custom.needs_credential:
+        secret = ""
     if secret is None:
         return Outcome(ok=False, message=f"There is no credential for {view.label} yet.")
-    if secret.startswith(SANDBOX_PREFIX):
+    if view.custom is None and secret.startswith(SANDBOX_PREFIX):
         # Only the launcher knows where the sandbox listens, and its credential goes to nobody else.
         return Outcome(ok=True, message=f"The sandbox of `make run` answers for {view.label}; it was not asked.")
     try:
-        outcome: Outcome = OFFLOAD.calls(try_connection, PROVIDERS[view.provider], view.base_url, secret)
+        custom = view.custom
+        provider = PROVIDERS[view.provider] if custom is None else provider_named(custom.provider, custom.auth)
+        outcome: Outcome = OFFLOAD.calls(try_connection, provider, view.base_url, secret, _chosen(view))
     except TookTooLong:
         words = f"{view.label} does not answer at {view.base_url} within {TIMEOUT_SECONDS:g} seconds."
         return Outcome(ok=False, message=words)
     return outcome
+
+
+def _chosen(view: ProviderView) -> Chosen | None:
+    """What is asked for of one of the organisation's own: its list of models, where that is."""
+    if view.custom is None:
+        return None
+    settings: Settings = current_app.extensions["settings"]
+    address = urlsplit(view.base_url)
+    version = "" if view.custom.api_version is None else f"?api-version={view.custom.api_version}"
+    question = f"{address.scheme}://{address.netloc}{path_of_models(address.path)}{version}"
+    return Chosen(question, settings.provider_networks)

@@ -4,12 +4,14 @@ import re
 from dataclasses import dataclass
 
 from shared.catalog import PROVIDERS
+from shared.custom_providers import plain_names
 from shared.pricing import book_of
 from shared.pricing.listing import ListedPrice, list_prices
 from shared.pricing.supplement import added_names
 from shared.pricing.table import current_models
-from webapp.context import NotFound, now
+from webapp.context import now
 from webapp.queries.prices import own_prices
+from webapp.views.custom_providers import custom_row
 
 # The price table has entries that are no names of models but beginnings of some.
 _NAME = re.compile(r"[\w.:-]*\w")
@@ -36,21 +38,26 @@ class ModelPriceView:
 
 def list_models(org_id: str, slug: str, q: str = "") -> tuple[ModelPriceView, ...]:
     """Models of a provider with `q` in their names, by name. Raises NotFound."""
-    if slug not in PROVIDERS:
-        raise NotFound
+    known = _known_of(org_id, slug)
     book = book_of((price.id, price.provider, price.model, price.rates) for price in own_prices(org_id))
     wanted = q.strip().casefold()
-    found = list_prices(slug, _known(slug), book, now().timestamp())
+    found = list_prices(slug, known, book, now().timestamp())
     return tuple(_view(slug, listed) for listed in found if wanted in listed.model.casefold())
 
 
 def price_of(org_id: str, slug: str, model: str) -> ModelPriceView:
     """What a model costs at present, known here or not. Raises NotFound for an unknown provider."""
-    if slug not in PROVIDERS:
-        raise NotFound
+    _known_of(org_id, slug)
     book = book_of((price.id, price.provider, price.model, price.rates) for price in own_prices(org_id))
     found = {listed.model: listed for listed in list_prices(slug, (model,), book, now().timestamp())}
     return _view(slug, found[model])
+
+
+def _known_of(org_id: str, slug: str) -> set[str]:
+    """Those of a provider; of one of the organisation's own the names on its list. Raises NotFound."""
+    if slug in PROVIDERS:
+        return _known(slug)
+    return set(plain_names(custom_row(org_id, slug).models))
 
 
 def _known(slug: str) -> set[str]:

@@ -1,5 +1,7 @@
 """The providers, and which of them an organisation has a credential for."""
 
+from collections.abc import Mapping
+
 from flask import current_app
 from sqlalchemy import and_, select
 
@@ -9,11 +11,12 @@ from shared.models import CredentialRefusal, ProviderCredential
 from shared.sealing import Sealer, UnsealError
 from webapp.context import NotFound
 from webapp.db import db
+from webapp.views.custom_providers import custom_providers
 from webapp.views.providers import SANDBOX_PREFIX, CredentialView, ProviderView, RefusedView
 
 
 def list_providers(org_id: str) -> tuple[ProviderView, ...]:
-    """All providers, in the order of the catalogue."""
+    """All providers: the built-in ones in the order of the catalogue, then those of its own by name."""
     settings: Settings = current_app.extensions["settings"]
     sealer = Sealer(settings.encryption_keys)
     # What was said to a secret that was replaced since is no news of the present one.
@@ -26,6 +29,22 @@ def list_providers(org_id: str) -> tuple[ProviderView, ...]:
     known: dict[str, list[CredentialView]] = {}
     for row, refusal in db.session.execute(query.where(ProviderCredential.org_id == org_id).order_by(*in_order)):
         known.setdefault(row.provider, []).append(_credential(row, refusal, sealer))
+    own = [
+        ProviderView(
+            provider=one.provider,
+            label=one.provider,
+            base_url=one.base_url,
+            base_url_setting=None,
+            usual_url=one.base_url,
+            credentials=tuple(known.get(one.provider, ())),
+            custom=one,
+        )
+        for one in custom_providers(org_id)
+    ]
+    return (*_built_in(settings, known), *own)
+
+
+def _built_in(settings: Settings, known: Mapping[str, list[CredentialView]]) -> tuple[ProviderView, ...]:
     return tuple(
         ProviderView(
             provider=slug,

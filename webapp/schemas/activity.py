@@ -8,7 +8,8 @@ from pydantic_core import PydanticCustomError
 
 from shared.policy import Reason
 from webapp.schemas.lists import Pages, as_moment, as_text, cursor_of, read_cursor
-from webapp.schemas.values import Provider, one_of, read_moment, read_text
+from webapp.schemas.provider_names import AnyProvider
+from webapp.schemas.values import one_of, read_moment, read_text
 
 # As the ledger has them (`proxyd.accounting.records.OUTCOMES`), and one word for all that are no complete answer.
 OUTCOMES = ("ok", "provider_error", "client_gone", "upstream_truncated", "unknown", "crash", "unsent")
@@ -66,7 +67,7 @@ class SentFilter(_ByTime):
 
     kind = "sent"
 
-    provider: Provider | None = Field(default=None, description="Only requests to this provider.")
+    provider: AnyProvider | None = Field(default=None, description="Only requests to this provider.")
     outcome: _Outcome | None = Field(
         default=None, description="Only requests that ended so; `failed` is all that are not `ok`."
     )

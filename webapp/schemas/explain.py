@@ -8,11 +8,11 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
 from shared.addresses import parse
-from shared.catalog import PROVIDERS
 from shared.policy import Reason
 from webapp.schemas import Input, Output
 from webapp.schemas.lists import Pages, as_moment, as_text, cursor_of, read_cursor
-from webapp.schemas.values import Moment, Money, one_of, whole
+from webapp.schemas.provider_names import Provider
+from webapp.schemas.values import Moment, Money, whole
 
 LONGEST_MODEL, LONGEST_PATH, MOST_TOKENS = 200, 500, 1_000_000_000
 _FOREIGN = "is not one that this list gave; start without it"
@@ -78,16 +78,13 @@ def _path(raw: object) -> str:
     return raw
 
 
-_Provider = Annotated[str, BeforeValidator(one_of(*PROVIDERS)), Field(json_schema_extra={"enum": list(PROVIDERS)})]
-
-
 class CheckRequest(Input):
     """The request that might be made, as far as somebody has said."""
 
     ip: Annotated[IPv4Address | IPv6Address, BeforeValidator(_address), WithJsonSchema({"type": "string"})] | None = (
         Field(default=None, description="Of the client. Needed where the key has `allowed_ips`.")
     )
-    provider: _Provider | None = Field(default=None, description="Told by the path or the model where it is absent.")
+    provider: Provider | None = Field(default=None, description="Told by the path or the model where it is absent.")
     model: Annotated[str, BeforeValidator(_model), Field(max_length=LONGEST_MODEL)] | None = None
     path: Annotated[str, BeforeValidator(_path), Field(max_length=LONGEST_PATH)] | None = Field(
         default=None,

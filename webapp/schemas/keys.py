@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, mod
 
 from webapp.schemas import Output, Stored
 from webapp.schemas.key_rules import within
+from webapp.schemas.provider_names import ModelPatterns, Providers
 from webapp.schemas.spend_boost import Boost, BoostEnd, settle
 from webapp.schemas.texts import Email, Note, Tags
 from webapp.schemas.values import (
@@ -15,11 +16,9 @@ from webapp.schemas.values import (
     ConcurrentRequests,
     Dollars,
     Expiry,
-    ModelPatterns,
     Moment,
     Money,
     Name,
-    Providers,
     RequestsPerMinute,
     Reset,
     TokensPerMinute,

@@ -12,8 +12,9 @@ from pydantic_core import PydanticCustomError
 
 from shared.models import TAG_LENGTH
 from webapp.schemas import Input
+from webapp.schemas.provider_names import AnyProvider
 from webapp.schemas.texts import read_tag
-from webapp.schemas.values import Day, Provider, one_of, whole
+from webapp.schemas.values import Day, one_of, whole
 
 STATUSES = ("active", "paused", "expired", "revoked")
 SORTS = ("created_at", "name", "last_used_at", "expires_at", "spend")
@@ -119,7 +120,7 @@ class KeyQuery(Pages):
     tag: Annotated[str, BeforeValidator(read_tag), Field(max_length=TAG_LENGTH)] | None = Field(
         default=None, description="Only keys with this tag."
     )
-    provider: Provider | None = Field(default=None, description="Only keys that may use this provider.")
+    provider: AnyProvider | None = Field(default=None, description="Only keys that may use this provider.")
     created_by: _Actor | None = Field(default=None, description="Only keys that this member or token made.")
     attention: Flag = Field(
         default=False,

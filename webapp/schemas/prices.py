@@ -8,7 +8,8 @@ from pydantic_core import PydanticCustomError
 
 from shared.pricing.table import PRICED_FAMILIES, units_by_usage_key
 from webapp.schemas import Input, Output
-from webapp.schemas.values import Moment, Provider, refuse_secret
+from webapp.schemas.provider_names import Provider
+from webapp.schemas.values import Moment, refuse_secret
 
 MAX_MODEL = 200
 MAX_DOLLARS = Decimal(1_000_000)

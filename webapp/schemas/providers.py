@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Field
 from shared.keys import MANAGEMENT_TAG, PROXY_TAG
 from shared.models import LABEL_LENGTH, MOST_WEIGHT
 from webapp.schemas import Input, Output
+from webapp.schemas.custom_providers import Custom, CustomPatch, NewCustom
 from webapp.schemas.values import Moment, read_name
 
 _LONGEST = 500
@@ -49,6 +50,22 @@ class NewCredential(Input):
     """A provider's own key."""
 
     credential: Secret = Field(description="It is sealed, and never told again.")
+
+
+class NewProvider(NewCustom):
+    """A server that speaks OpenAI's dialect, under a name of the organisation's choosing."""
+
+    credential: Secret | None = Field(default=None, description="Becomes its `default` credential, sealed.")
+
+
+class ProviderPatch(CustomPatch):
+    """What is to change of a provider of the organisation's own; what is not named stays."""
+
+    credential: Secret | None = Field(
+        default=None,
+        description="Takes the place of all that are stored. Needed where `base_url` leads to another server and some "
+        "are: they were given for the server before, and are not sent to another one.",
+    )
 
 
 class AddedCredential(NewCredential):
@@ -106,7 +123,10 @@ class ProviderInfo(Output):
     provider: str
     label: str
     base_url: str = Field(description="Where requests are sent.")
-    base_url_setting: str = Field(description="The setting that tells it.", examples=["ROUTER_OPENAI_URL"])
+    base_url_setting: str | None = Field(
+        description="The setting that tells it; null for one of the organisation's own.", examples=["ROUTER_OPENAI_URL"]
+    )
+    custom: Custom | None = Field(description="What was set of one of the organisation's own. Null: it is built in.")
     credential: Credential | None = Field(description="The one that is tried first. Null: requests are refused.")
     credentials: list[Credential] = Field(description="All, in the order in which they are tried.")
 

@@ -15,7 +15,6 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, Va
 
 from shared import money
 from shared.addresses import parse_network
-from shared.catalog import PROVIDERS, spelled_provider
 from shared.models import NAME_LENGTH, SCOPES
 from shared.periods import RESETS
 from shared.secret_text import holds_secret, shown
@@ -26,9 +25,7 @@ MAX_RPM = 1_000_000_000
 MAX_TPM = MAX_RPM  # tokens
 MAX_CONCURRENT = 1_000_000
 MAX_ENTRIES = 200
-_LONGEST_ENTRY = 200
 _LONGEST_ADDRESS = 64
-_GLOB = re.compile(r"[A-Za-z0-9._:@/*?-]+")
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)")
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,15}")
 # Line and paragraph separators, control characters and lone surrogates; marks of direction are people's own business.
@@ -87,34 +84,6 @@ def to_json_moment(moment: datetime | None) -> str | None:
     return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def read_pattern(raw: object) -> str:
-    """A glob of model names, perhaps with a provider before it, as somebody wrote it."""
-    if not isinstance(raw, str):
-        raise ValueError("must be a list of texts")  # noqa: TRY004 - wrong input
-    glob = raw.strip()
-    if not glob:
-        raise ValueError("must not contain an empty pattern; leave the list empty to allow all models")
-    refuse_secret(glob)
-    if len(glob) > _LONGEST_ENTRY:
-        raise ValueError(f"{shown(glob)}... is longer than {_LONGEST_ENTRY} characters")
-    if not _GLOB.fullmatch(glob):
-        raise ValueError(f"{shown(glob)} is not a model pattern: letters, digits and . _ : @ - / with * and ? only")
-    _check_provider_of(glob)
-    return glob
-
-
-def _check_provider_of(glob: str) -> None:
-    """A pattern with a slash is `provider/model`; anything else before the slash could never match."""
-    before, slash, model = glob.partition("/")
-    if not slash or (("*" in before or "?" in before) and model):
-        return
-    if not model or "/" in model:
-        raise ValueError(f"{shown(glob)} is not a model pattern; write provider/model, such as anthropic/claude-*")
-    if spelled_provider(before) is None:
-        known = ", ".join(PROVIDERS)
-        raise ValueError(f"{shown(glob)} names the unknown provider {shown(before)}; choose from {known}")
-
-
 def read_address(raw: object) -> str:
     """An address or a CIDR range, in its usual spelling."""
     if not isinstance(raw, str):
@@ -124,13 +93,6 @@ def read_address(raw: object) -> str:
         raise ValueError(f"{shown(text)}... is neither an address nor a CIDR range")
     network = parse_network(text)
     return str(network) if "/" in text else str(network.network_address)
-
-
-def read_provider(raw: object) -> str:
-    if not isinstance(raw, str) or raw not in PROVIDERS:
-        told = f"{shown(raw)} is not a provider" if isinstance(raw, str) else "must be a list of texts"
-        raise ValueError(f"{told}; choose from {', '.join(PROVIDERS)}")
-    return raw
 
 
 def read_scope(raw: object) -> str:
@@ -263,16 +225,12 @@ def _in_order_of(order: tuple[str, ...]) -> Callable[[list[str]], list[str]]:
     return lambda values: [value for value in order if value in values]
 
 
-_LIST = (BeforeValidator(_entries), Field(max_length=MAX_ENTRIES))
+LIST = (BeforeValidator(_entries), Field(max_length=MAX_ENTRIES))
 
 Name = Annotated[str, BeforeValidator(read_name), Field(min_length=1, max_length=NAME_LENGTH)]
-Provider = Annotated[str, BeforeValidator(read_provider), Field(json_schema_extra={"enum": list(PROVIDERS)})]
-Providers = Annotated[list[Provider], *_LIST, AfterValidator(_in_order_of(tuple(PROVIDERS)))]
-ModelPattern = Annotated[str, BeforeValidator(read_pattern), Field(min_length=1, max_length=_LONGEST_ENTRY)]
-ModelPatterns = Annotated[list[ModelPattern], *_LIST, AfterValidator(each_once)]
-Addresses = Annotated[list[Annotated[str, BeforeValidator(read_address)]], *_LIST, AfterValidator(each_once)]
+Addresses = Annotated[list[Annotated[str, BeforeValidator(read_address)]], *LIST, AfterValidator(each_once)]
 Scope = Annotated[str, BeforeValidator(read_scope), Field(json_schema_extra={"enum": list(SCOPES)})]
-Scopes = Annotated[list[Scope], *_LIST, AfterValidator(_some), AfterValidator(_in_order_of(SCOPES))]
+Scopes = Annotated[list[Scope], *LIST, AfterValidator(_some), AfterValidator(_in_order_of(SCOPES))]
 RequestsPerMinute = Annotated[int, BeforeValidator(read_rpm), Field(ge=1, le=MAX_RPM)]
 TokensPerMinute = Annotated[int, BeforeValidator(read_tpm), Field(ge=1, le=MAX_TPM)]
 ConcurrentRequests = Annotated[int, BeforeValidator(read_concurrent), Field(ge=1, le=MAX_CONCURRENT)]

@@ -16,6 +16,7 @@ from shared import money
 from shared.catalog import PROVIDERS, known_models, provider_of_model, spelled_provider
 from shared.policy import Reason
 from shared.policy.rules import matches_model
+from webapp.views.custom_providers import label_of
 from webapp.views.keys import KeyView
 from webapp.views.refusal_help import HELP
 from webapp.views.requests import RefusalView
@@ -99,10 +100,10 @@ def judge(key: KeyView, facts: Facts, at: datetime) -> Judgement:
 
 def contradiction(providers: Sequence[str], patterns: Sequence[str]) -> str | None:
     """Why no request can pass both lists, as a sentence; None when one can."""
-    allowed = tuple(slug for slug in PROVIDERS if slug in providers)
+    allowed = tuple(providers)
     if not patterns or any(covers(pattern, allowed) for pattern in patterns):
         return None
-    named = " and ".join(PROVIDERS[slug].label for slug in allowed)
+    named = " and ".join(label_of(slug) for slug in allowed)
     return f"No model in its list belongs to {named}, which is all that it may use, so every request is refused."
 
 
@@ -115,8 +116,12 @@ def covers(pattern: str, providers: tuple[str, ...]) -> bool:
     if not providers:
         return True
     before, slash, _ = pattern.partition("/")
+    if slash and before in providers:
+        return True
     if slash and (named := spelled_provider(before)) is not None:
         return named in providers
+    if any(slug not in PROVIDERS for slug in providers):
+        return True  # one of the organisation's own may have any model
     if any(_knows(slug, pattern) for slug in providers):
         return True
     return not any(_knows(slug, pattern) for slug in PROVIDERS)
@@ -258,6 +263,7 @@ def _is_covered(model: str, patterns: Sequence[str]) -> bool:
     """Under its name as it was asked for or its bare one, whichever provider it was asked of."""
     found = provider_of_model(model)
     names = [(slug, model) for slug in PROVIDERS] + ([] if found is None else [found])
+    names += [(pattern.partition("/")[0], model) for pattern in patterns if "/" in pattern]
     return any(matches_model(pattern, slug, name) for pattern in patterns for slug, name in names)
 
 

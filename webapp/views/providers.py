@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from shared.models import DEFAULT_LABEL
+from webapp.views.custom_providers import CustomView
 
 SANDBOX_PREFIX = "sandbox-"  # of what the built-in provider takes for a credential
 
@@ -42,9 +43,17 @@ class ProviderView:
     provider: str
     label: str
     base_url: str
-    base_url_setting: str
+    base_url_setting: str | None  # None: the organisation has set it itself
     usual_url: str  # the provider's own
     credentials: tuple[CredentialView, ...]
+    custom: CustomView | None = None  # what was set of one of the organisation's own
+
+    @property
+    def serves(self) -> bool:
+        """Whether requests are sent there at all."""
+        if self.custom is None:
+            return bool(self.enabled)
+        return self.custom.enabled and (bool(self.enabled) or not self.custom.needs_credential)
 
     @property
     def default(self) -> CredentialView | None:

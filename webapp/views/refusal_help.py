@@ -208,6 +208,12 @@ HELP: dict[Reason, RefusalHelp] = {
         "An administrator adds one.",
         lasting=True,
     ),
+    Reason.PROVIDER_DISABLED: RefusalHelp(
+        "Provider switched off",
+        "An administrator has switched this provider of your own off.",
+        "On the page Providers it can be switched on again.",
+        lasting=True,
+    ),
     Reason.LIMITS_UNAVAILABLE: RefusalHelp(
         "Limits unavailable",
         "The router could not check or record spending at that moment.",

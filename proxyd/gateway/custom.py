@@ -1,0 +1,111 @@
+"""Requests for a provider of the organisation's own: where they lead, what is refused, and how they are sent.
+
+Which providers there are is known with the key. So what was found by an older snapshot is looked at once more when the
+request is admitted: its address may have been edited meanwhile, or it may be gone.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from urllib.parse import unquote
+
+from proxyd.custom_providers import Custom
+from proxyd.gateway import hints
+from proxyd.gateway.context import RequestContext
+from proxyd.gateway.destinations import Named, Target, Unified, Unknown, WrongMethod
+from proxyd.key_cache import KnownKey
+from proxyd.messages import Origin
+from proxyd.providers import COMPATIBLE, Dialect
+from proxyd.translation import Translation
+from shared.catalog import allowed_methods, find_endpoint
+from shared.custom_providers import models_of as known_by_name
+from shared.custom_providers import path_of_base
+from shared.custom_refusals import refusal_of
+from shared.judgement import nobodys_model
+from shared.policy import Deny, Reason
+from shared.translated import TRANSLATED, path_by_model, spoken_as
+
+_VERSION = "/v1"  # before our paths; what stands in its place over there is told by the base URL
+_API_VERSION = "api-version"
+
+
+def at_path(custom: Custom, method: str, path: str) -> Target | WrongMethod:
+    """Its endpoint at a path of its own."""
+    provider = custom.provider
+    methods = allowed_methods(provider, method, path)
+    if methods:
+        return WrongMethod(methods, hints.takes(path, methods))
+    endpoint, path_model = find_endpoint(provider, method, path) or (None, None)
+    return Target(provider, endpoint, path, path_model, "openai", _header(custom), custom=custom)
+
+
+def by_model(custom: Custom, route: Unified) -> Target | Unknown:
+    """Its endpoint for a request that names one of its models."""
+    provider, kind = custom.provider, route.endpoint.kind
+    path = path_by_model(f"/v1{route.tail}", provider)
+    found = find_endpoint(provider, "POST", path)
+    if found is None:
+        return Unknown(f"{provider.label} has no {route.tail} that the router knows.")
+    translated = (kind, spoken_as(provider.slug)) in TRANSLATED
+    translation = None
+    if translated:
+        translation = Translation(kind, provider.slug, found[0], custom.limit_name, custom.stream_options)
+    return Target(provider, found[0], path, None, "openai", _header(custom), translation, custom)
+
+
+def models_of(known: KnownKey) -> Mapping[str, Sequence[str]]:
+    """Of each that is in use the models that are known by name: from its list, and from the prices."""
+    priced: dict[str, list[str]] = {}
+    for slug, model in known.prices or ():
+        priced.setdefault(slug, []).append(model)
+    return {name: known_by_name(one.models, priced.get(name, ())) for name, one in known.custom.items() if one.enabled}
+
+
+def card_at(known: KnownKey, model: str) -> Target | None:
+    """Where the card of a model is that names one of them; None: it names none."""
+    name, _, bare = model.partition("/")
+    own = known.custom.get(name)
+    found = None if own is None or not bare else at_path(own, "GET", f"{_VERSION}/models/{bare}")
+    return found if isinstance(found, Target) else None
+
+
+def refusal(known: KnownKey, context: RequestContext) -> Deny | None:
+    """Why it is not sent there, by what is known of the provider now; its address is from then on the present one."""
+    target = context.target
+    name = target.provider.slug
+    current = known.custom.get(name)
+    if current is None:  # removed since: what is told is what anybody is told who comes later
+        route = context.head.match.route
+        if isinstance(route, Named):
+            return Deny(Reason.UNKNOWN_ENDPOINT, {"detail": route.otherwise.detail})
+        return nobodys_model(known.key, f"{name}/{context.model}")
+    if current is not target.custom:
+        header = _header(current)
+        context.target = replace(target, provider=current.provider, credential_header=header, custom=current)
+    model, parsed = context.model, context.parsed
+    deny = refusal_of(name, current.base, current.models, model, enabled=current.enabled)
+    if deny is None and parsed is not None and parsed.document.get("background") is True:
+        detail = f"background is not taken for {name}: what is answered later could not be metered."
+        deny = Deny(Reason.INVALID_REQUEST, {"detail": detail, "param": "background"})
+    return deny
+
+
+def place_of(custom: Custom, target: Target, model: str | None) -> tuple[Origin, str]:
+    """Where a request is sent, and the path there."""
+    return custom.origin, (path_of_base(custom.base, model) or "") + target.path.removeprefix(_VERSION)
+
+
+def query_of(custom: Custom, query: str) -> str:
+    """The client's query with the api-version of the provider, where it has one, in the place of any other."""
+    if custom.api_version is None:
+        return query
+    kept = [piece for piece in query.split("&") if piece and unquote(piece.partition("=")[0]).lower() != _API_VERSION]
+    return "&".join((*kept, f"{_API_VERSION}={custom.api_version}"))
+
+
+def dialect_of(custom: Custom) -> Dialect:
+    """By which a body is changed."""
+    return COMPATIBLE[custom.limit_name, custom.stream_options]
+
+
+def _header(custom: Custom) -> tuple[bytes, bytes]:
+    return custom.provider.auth_header, custom.provider.auth_prefix

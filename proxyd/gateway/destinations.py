@@ -1,0 +1,98 @@
+"""Where a request may lead: values that `route` finds by its head, and the gateway acts on."""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from proxyd.custom_providers import Custom
+from proxyd.translation import Translation
+from shared.catalog import Endpoint, Provider
+
+BuiltinName = Literal["home", "health", "ready", "models", "model", "key"]
+
+
+@dataclass(frozen=True, slots=True)
+class Builtin:
+    """One of the router's own answers."""
+
+    name: BuiltinName
+    model: str = ""  # whose card is wanted
+    otherwise: "Target | None" = None  # who is asked for the card of a model that we do not know
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A request for one provider. `endpoint` is None when the catalog does not list the path."""
+
+    provider: Provider
+    endpoint: Endpoint | None
+    path: str  # below the provider's base URL
+    path_model: str | None
+    dialect: str
+    credential_header: tuple[bytes, bytes]  # name and value prefix of the header that carries the real credential
+    translation: Translation | None = None  # the caller speaks another dialect than this endpoint
+    custom: Custom | None = None  # a provider of the organisation's own, and where it listens
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """Nothing is here; `detail` helps whoever has the base URL wrong."""
+
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A request for a provider of the organisation's own, if the key's has one of that name."""
+
+    name: str
+    path: str  # below its base URL, with /v1 before it
+    otherwise: Unknown  # what is told where there is none
+
+
+@dataclass(frozen=True, slots=True)
+class Unified:
+    """A request whose model decides about the provider."""
+
+    tail: str  # e.g. "/chat/completions"
+    endpoint: Endpoint  # that of the caller's dialect, by which the body is read
+    fallback: str | None = None  # the provider of models that nobody knows; None: they are refused
+
+
+FORWARDED = (Unified, Target)  # to a provider
+
+
+@dataclass(frozen=True, slots=True)
+class WrongMethod:
+    """Something is here, but not for this method."""
+
+    methods: tuple[str, ...]  # that it takes
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoUpgrade:
+    """A WebSocket is wanted, which is not spoken here."""
+
+
+@dataclass(frozen=True, slots=True)
+class NeedsUpgrade:
+    """Nothing but a WebSocket is spoken here."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRoute:
+    """A WebSocket's handshake, for one provider."""
+
+    target: Target
+    endpoint: Endpoint
+
+
+Route = Builtin | Target | Named | Unified | Unknown | WrongMethod | NoUpgrade | NeedsUpgrade | SessionRoute
+
+
+class RouteMatch(NamedTuple):
+    """All that a method, a path and the caller's dialect tell."""
+
+    route: Route
+    dialect: str  # in which the caller expects errors
+    query_key_allowed: bool  # on Gemini routes only

@@ -1,0 +1,151 @@
+"""Providers of an organisation's own on the dashboard and by commands, and the question whether one answers."""
+
+from collections.abc import Callable
+from html import unescape
+from typing import Any
+
+import pytest
+from cli_kit import Command
+from dashboard_kit import Api
+from flask.testing import FlaskClient
+from forms_kit import HTMX, submit
+
+from webapp.pages.key_hints import model_hints
+from webapp.pages.snippets import build, left_out
+from webapp.views.attention import contradiction
+
+URL = "https://api.groq.com/openai/v1"
+SECRET = "gsk_" + "aB3" * 17
+Enter = Callable[[str], FlaskClient]
+SENT = {"provider": "groq", "base_url": URL, "auth": "bearer", "stream_options": "y", "enabled": "y"}
+
+
+def custom(api: Api, name: str = "groq") -> dict[str, Any]:
+    return dict(api("GET", f"/v1/providers/{name}").get_json())
+
+
+def test_it_works(enter: Enter, api: Api) -> None:
+    admin = enter("admin")
+    assert "<html" not in admin.get("/providers/add", headers=HTMX).text
+    sent = {**SENT, "models": "llama-3\nqwen/*, x", "credential": SECRET}
+    done = submit(admin, "/providers/add", sent)
+    assert (done.status_code, done.location) == (303, "/providers#groq")
+    assert custom(api)["custom"]["models"] == ["llama-3", "qwen/*", "x"]
+    page = admin.get("/providers").text
+    assert SECRET not in page
+    for told in (URL, "groq/MODEL", "/groq/v1", "Edit provider", "Remove provider", "Replace credential"):
+        assert told in page, told
+    shown = admin.get("/providers/groq/edit").text
+    assert URL in shown
+    assert 'name="provider"' not in shown
+    changed = submit(
+        admin, "/providers/groq/edit", {"base_url": URL, "auth": "none", "models": "", "api_version": "v2"}
+    )
+    assert changed.status_code == 303
+    told = custom(api)["custom"]
+    found = [told[name] for name in ("auth", "models", "api_version", "stream_options", "enabled")]
+    assert found == ["none", [], "v2", False, False]
+    assert "Switched off" in admin.get("/providers").text
+    assert "Every request for groq is refused" in admin.get("/providers/groq/remove").text
+    assert submit(admin, "/providers/groq/remove").status_code == 303
+    assert "groq" not in admin.get("/providers").text.partition("<main")[2].partition("is removed")[2]
+
+
+def test_the_form_says_what_is_wrong_and_repeats_no_credential(enter: Enter, api: Api) -> None:
+    sent = {**SENT, "provider": "OpenAI", "base_url": "https://u:p@x", "credential": SECRET, "api_version": "a b"}
+    wrong = submit(enter("admin"), "/providers/add", sent)
+    assert wrong.status_code == 422
+    text = unescape(wrong.text)
+    for told in ("lower-case letters", "no user and no password", "letters, digits, points"):
+        assert told in text, told
+    assert SECRET not in text
+    assert api("GET", "/v1/providers/openai").status_code == 200
+    assert len(api("GET", "/v1/providers").get_json()["data"]) == 3
+
+
+@pytest.mark.parametrize("role", ["viewer", "member"])
+def test_others_see_them_and_change_nothing(enter: Enter, api: Api, role: str) -> None:
+    api("POST", "/v1/providers", {"provider": "groq", "base_url": URL})
+    client = enter(role)
+    page = client.get("/providers").text
+    assert URL in page
+    assert "Edit provider" not in page
+    assert "Add provider" not in page
+    for path in ("/providers/add", "/providers/groq/edit", "/providers/groq/remove"):
+        assert client.get(path).status_code == 403
+
+
+def test_built_in_ones_have_no_such_dialogs(enter: Enter) -> None:
+    for path in ("/providers/openai/edit", "/providers/openai/remove", "/providers/nobody/edit"):
+        assert enter("admin").get(path).status_code == 404
+
+
+def test_pages_know_the_name(enter: Enter, api: Api) -> None:
+    sent = {"provider": "groq", "base_url": URL, "models": ["llama-3"], "credential": SECRET}
+    assert api("POST", "/v1/providers", sent).status_code == 201
+    api("PUT", "/v1/prices/groq/llama-3", {"rates": {"input_tokens": "0.5", "output_tokens": "1"}})
+    admin = enter("admin")
+    for path in (
+        "/keys",
+        "/keys/new",
+        "/requests",
+        "/providers/models?provider=groq",
+        "/providers/prices/edit",
+    ):
+        assert "groq" in admin.get(path).text, path
+    key = api.create(allowed_providers=["groq"], allowed_models=["groq/llama-*"], spend_limit_usd="5")
+    page = admin.get(f"/keys/{key['id']}").text
+    assert "groq/llama-3" in page
+    assert "matches 1 known model" in page
+    api("DELETE", "/v1/providers/groq")
+    assert "groq (removed)" in admin.get(f"/keys/{key['id']}/edit").text
+    assert admin.get(f"/keys/{key['id']}").status_code == 200
+    assert admin.get("/keys?provider=groq").status_code == 200
+    assert "Removed a provider" in admin.get("/audit").text
+
+
+def test_hints_and_contradictions() -> None:
+    own = {"groq": ("llama-3", "qwen/qwen3"), "lab": ()}
+    told = {
+        "groq/llama-*": "matches 1 known model: llama-3",
+        "groq/qwen/*": "matches 1 known model: qwen/qwen3",
+        "lab/anything": "means models of lab",
+        "gorq/x": "cannot be used",
+    }
+    for pattern, words in told.items():
+        (hint,) = model_hints([pattern], [], own)
+        assert words in hint.text, pattern
+    (hint,) = model_hints(["groq/llama-3"], ["openai"], own)
+    assert "groq is not ticked" in hint.text
+    assert contradiction(["groq"], ["groq/llama-3"]) is None
+    assert contradiction(["groq"], ["llama-3"]) is None
+    assert contradiction(["groq"], ["openai/gpt-4o"]) is not None
+
+
+def test_examples_name_its_models_where_there_is_no_other() -> None:
+    own = {"groq": ("llama-3",), "lab": ()}
+    texts = {one.slug: one.text for one in build("https://r", None, ["groq"], [], configured=[], own=own)}
+    assert "groq/llama-3" in texts["openai"]
+    assert "anthropic" not in texts
+    assert "lab/MODEL" in build("https://r", None, ["lab"], [], configured=[], own=own)[0].text
+    assert "groq/qwen3" in build("https://r", None, [], ["groq/qwen3"], configured=[], own=own)[0].text
+    reasons = left_out(["groq"], [], configured=[], own=own)
+    assert "OpenAI SDK" not in [label for one in reasons for label in one.labels]
+    assert "gpt-4o-mini" in build("https://r", None, [], [], own=own)[0].text
+
+
+def test_commands(command: Command, api: Api) -> None:
+    made = command.json("providers add groq", "--base-url", URL, "--models", "llama-3,qwen/*", "--no-stream-options")
+    assert (made["custom"]["models"], made["custom"]["stream_options"]) == (["llama-3", "qwen/*"], False)
+    command("providers set groq", given=SECRET)
+    assert custom(api)["credential"]["last4"] == SECRET[-4:]
+    assert "groq" in command("providers list").stdout
+    assert "--base-url must be" in command.fault("providers add lab --base-url ftp://x")
+    changed = command.json("providers change groq", "--no-enabled", "--models", "", "--api-version", "v2")
+    assert (changed["custom"]["enabled"], changed["custom"]["models"]) == (False, [])
+    assert command.json("providers change groq", "--api-version", "")["custom"]["api_version"] is None
+    assert "built in" in command.fault("providers change openai --no-enabled")
+    command("prices set groq llama-3 input_tokens=1 output_tokens=2")
+    command("providers drop groq --yes")
+    assert api("GET", "/v1/providers/groq").status_code == 404
+    assert "no such provider" in command.fault("providers drop groq --yes")

@@ -1,0 +1,133 @@
+"""Add, edit and remove providers of an organisation's own."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from flask import current_app
+from flask_sqlalchemy.session import Session
+from sqlalchemy import exists, func, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import scoped_session
+
+from shared.addresses import may_be_reached, parse
+from shared.catalog import PROVIDERS
+from shared.config import Settings
+from shared.custom_providers import host_of, place_of
+from shared.ids import new_id
+from shared.models import CustomProvider, OrganizationUsage, PriceOverride, ProviderCredential
+from webapp.actions import audit, policy
+from webapp.actions.credentials import forget_within, store_credentials
+from webapp.context import Actor, Conflict, now
+from webapp.db import writing
+from webapp.schemas.providers import NewProvider, ProviderPatch
+from webapp.validation import FieldError, Invalid, read
+from webapp.views.custom_providers import custom_row
+
+MOST_PROVIDERS = 50  # of one organisation
+_FIELDS = ("base_url", "auth", "api_version", "models", "stream_options", "enabled")
+
+
+def add_provider(actor: Actor, document: Mapping[str, object]) -> str:
+    """Add a provider, and a credential of it if one is given; answers with its name. Raises Invalid, Conflict."""
+    wanted = read(NewProvider, document)
+    _refuse_private(wanted.base_url)
+    try:
+        with writing() as session:
+            of_it = select(func.count()).select_from(CustomProvider).where(CustomProvider.org_id == actor.org_id)
+            if (session.scalar(of_it) or 0) >= MOST_PROVIDERS:
+                raise Conflict("too_many_providers", f"An organisation has at most {MOST_PROVIDERS} of its own.")
+            if _was_used(session, actor.org_id, wanted.provider):
+                message = "was the name of a provider that was removed, and usage is kept under it: choose another one"
+                raise Invalid(FieldError("provider", message))
+            row = CustomProvider(id=new_id("prov"), org_id=actor.org_id, name=wanted.provider)
+            for name in _FIELDS:
+                setattr(row, name, getattr(wanted, name))
+            row.created_at, row.created_by = now(), actor.name
+            session.add(row)
+            audit(session, actor, "provider.create", row.id, after=_told(row))
+            policy.shared_changed(session, actor.org_id)
+    except IntegrityError:
+        raise Invalid(FieldError("provider", "is taken: there is a provider of this name already")) from None
+    policy.publish([actor.org_id])
+    if wanted.credential is not None:
+        store_credentials(actor, {wanted.provider: wanted.credential})
+    return wanted.provider
+
+
+def change_provider(actor: Actor, name: str, document: Mapping[str, object]) -> None:
+    """Change what is named; all else stays. Raises NotFound, Invalid, Conflict for a built-in one."""
+    _refuse_built_in(name)
+    wanted = read(ProviderPatch, document)
+    if wanted.base_url:
+        _refuse_private(wanted.base_url)
+    with writing() as session:
+        row = custom_row(actor.org_id, name, lock=True)
+        before = _told(row)
+        if wanted.credential is not None or (wanted.base_url and place_of(wanted.base_url) != place_of(row.base_url)):
+            _forget_credentials(session, actor, name, given=wanted.credential is not None)
+        for field, value in wanted.columns().items():
+            if field in _FIELDS:
+                setattr(row, field, value)
+        after = _told(row)
+        changed = [field for field in _FIELDS if before[field] != after[field]]
+        if changed:
+            place = {"provider": name}
+            told = [place | {field: state[field] for field in changed} for state in (before, after)]
+            audit(session, actor, "provider.update", row.id, before=told[0], after=told[1])
+            policy.shared_changed(session, actor.org_id)
+    policy.publish([actor.org_id])
+    if wanted.credential is not None:
+        store_credentials(actor, {name: wanted.credential})
+
+
+def remove_provider(actor: Actor, name: str) -> None:
+    """Forget a provider, its credentials and its prices. Raises NotFound, Conflict for a built-in one."""
+    _refuse_built_in(name)
+    with writing() as session:
+        row = custom_row(actor.org_id, name, lock=True)
+        audit(session, actor, "provider.delete", row.id, before=_told(row))
+        forget_within(session, actor, lambda one: one.provider == name)
+        prices = select(PriceOverride).where(PriceOverride.org_id == actor.org_id, PriceOverride.provider == name)
+        for price in session.scalars(prices).all():
+            before = {"provider": name, "model": price.model, "rates": price.rates}
+            audit(session, actor, "price.delete", price.id, before=before)
+            session.delete(price)
+        session.delete(row)
+        policy.shared_changed(session, actor.org_id)
+    policy.publish([actor.org_id])
+
+
+def _forget_credentials(session: scoped_session[Session], actor: Actor, name: str, *, given: bool) -> None:
+    """Whoever may edit a provider shall not have what is stored for it sent to a server of his choice."""
+    of_it = (ProviderCredential.org_id == actor.org_id, ProviderCredential.provider == name)
+    if not given and session.scalar(select(exists().where(*of_it))):
+        message = (
+            "is required: what is stored was given for another server. Give it anew, or remove what is stored first"
+        )
+        raise Invalid(FieldError("credential", message))
+    forget_within(session, actor, lambda one: one.provider == name)
+
+
+def _refuse_built_in(name: str) -> None:
+    if name in PROVIDERS:
+        message = f"{PROVIDERS[name].label} is built in: its address is told by a setting, and it is always there."
+        raise Conflict("provider_built_in", message)
+
+
+def _refuse_private(base_url: str) -> None:
+    """Tell at once what would be refused with every request. A name is judged when it is connected to."""
+    settings: Settings = current_app.extensions["settings"]
+    address = parse(host_of(base_url))
+    if address is not None and not may_be_reached(address, settings.provider_networks):
+        message = "is not a public address; ROUTER_PROVIDERS_PRIVATE_ADDRESSES could allow it"
+        raise Invalid(FieldError("base_url", message))
+
+
+def _was_used(session: scoped_session[Session], org_id: str, name: str) -> bool:
+    """Whether the ledger has rows of another provider of this name."""
+    of_it = (OrganizationUsage.org_id == org_id, OrganizationUsage.provider == name)
+    return bool(session.scalar(select(exists().where(*of_it))))
+
+
+def _told(row: CustomProvider) -> dict[str, Any]:
+    return {"provider": row.name, **{field: getattr(row, field) for field in _FIELDS}}
