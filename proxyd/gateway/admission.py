@@ -142,6 +142,8 @@ class AdmissionController:
                 if known is None:
                     return Rejection(unknown_key())
                 result = self._judge(known, context, stale)
+                if isinstance(result, Admission):  # as nearly all are
+                    return result
                 if does_not_fit(result, SPEND) and limit_is_ours(context.parsed):
                     # Our own output limit was made from what was last told; now it is known what is left in truth.
                     result = self._judge(known, context, stale)

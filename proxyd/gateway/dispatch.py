@@ -1,6 +1,6 @@
 """From an admitted request to its answer: what is sent to the provider, and how what comes back is passed on."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 
@@ -103,7 +103,7 @@ class Dispatcher:
     def relayed(self, attempt: UpstreamAttempt, incoming: Incoming) -> Response:
         """What the client gets of an answer that has begun."""
         try:
-            answer = _relayed(attempt, incoming, self.later, self.base_of(attempt.context))
+            answer = _relayed(attempt, incoming, self.later, self.base_of)
         except Exception:
             if incoming.status == REFUSED:
                 self.failover.heed(attempt, REFUSED, None)
@@ -165,7 +165,9 @@ def _begun(upload: Payload) -> tuple[bytes | Iterator[bytes], int | None]:
     return b"".join(first), None
 
 
-def _relayed(attempt: UpstreamAttempt, incoming: Incoming, later: LaterBilling, base: str) -> Response:
+def _relayed(
+    attempt: UpstreamAttempt, incoming: Incoming, later: LaterBilling, base_of: Callable[[RequestContext], str]
+) -> Response:
     """Choose how the answer is passed on: as an event stream, whole, or piece by piece."""
     context, admission = attempt.context, attempt.admission
     status, length = incoming.status, incoming.length
@@ -197,7 +199,7 @@ def _relayed(attempt: UpstreamAttempt, incoming: Incoming, later: LaterBilling, 
     if translation is not None:
         return translated.relayed(attempt, translation, answer.coding, returned, events=events)
     if attempt.meter is None and not bodiless:  # what is metered tells of nothing else
-        billed = later.relayed(attempt, answer, status, returned, base)
+        billed = later.relayed(attempt, answer, status, returned, base_of(context))
         if billed is not None:
             return billed
     small = bodiless or (attempt.call.has_arrived() if length is None else length <= SMALL_BYTES)
