@@ -9,13 +9,13 @@ from shared.models import CredentialRefusal, ProviderCredential
 from shared.sealing import Sealer, UnsealError
 from webapp.context import NotFound
 from webapp.db import db
-from webapp.views.providers import SANDBOX_PREFIX, CredentialView, ProviderView, RefusedView
+from webapp.views.providers import SANDBOX_FILE, SANDBOX_PREFIX, CredentialView, ProviderView, RefusedView
 
 
 def list_providers(org_id: str) -> tuple[ProviderView, ...]:
     """All providers, in the order of the catalogue."""
     settings: Settings = current_app.extensions["settings"]
-    sealer = Sealer(settings.encryption_keys)
+    sealer, sandboxed = Sealer(settings.encryption_keys), _at_sandbox(settings)
     # What was said to a secret that was replaced since is no news of the present one.
     of_it = and_(
         CredentialRefusal.credential_id == ProviderCredential.id,
@@ -33,10 +33,19 @@ def list_providers(org_id: str) -> tuple[ProviderView, ...]:
             base_url=settings.provider_urls.get(slug, provider.base_url),
             base_url_setting=URL_SETTINGS[slug],
             usual_url=provider.base_url,
+            at_sandbox=slug in sandboxed,
             credentials=tuple(known.get(slug, ())),
         )
         for slug, provider in PROVIDERS.items()
     )
+
+
+def _at_sandbox(settings: Settings) -> frozenset[str]:
+    """The providers whose requests the launcher sends to the sandbox."""
+    try:
+        return frozenset((settings.data_dir / SANDBOX_FILE).read_text(encoding="utf-8").split())
+    except FileNotFoundError:
+        return frozenset()
 
 
 def get_provider(org_id: str, slug: str) -> ProviderView:

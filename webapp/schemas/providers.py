@@ -107,6 +107,10 @@ class ProviderInfo(Output):
     label: str
     base_url: str = Field(description="Where requests are sent.")
     base_url_setting: str = Field(description="The setting that tells it.", examples=["ROUTER_OPENAI_URL"])
+    at_sandbox: bool = Field(
+        description="True: the sandbox of `make run` answers for it until the router is started again, and refuses the "
+        "provider's own credentials."
+    )
     credential: Credential | None = Field(description="The one that is tried first. Null: requests are refused.")
     credentials: list[Credential] = Field(description="All, in the order in which they are tried.")
 
