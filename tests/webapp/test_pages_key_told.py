@@ -105,7 +105,8 @@ def test_requests_are_told_in_plain_words(app: Flask, member: FlaskClient, make:
     told = shown(member, key)
     assert "Answered" in told
     assert "1,003 in" in told
-    assert "1.4 s 320 ms req_0002" in told
+    assert "1.4 s 320 ms" in told
+    assert ", request req_0002 " in told
     assert "Provider's error (429) cost estimated: the provider told no usage cost more than it could at most" in told
     assert "gpt-4o asked for gpt-4o-latest" in told
     assert "The app hung up" in told

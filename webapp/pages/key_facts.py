@@ -66,8 +66,10 @@ class RequestFacts:
     flags: tuple[str, ...]
 
 
-def limits(view: KeyView, use: KeyUse, secrets: tuple[SecretView, ...], at: datetime) -> tuple[LimitFacts, ...]:
-    """All that limits it, the money first."""
+def limits(
+    view: KeyView, use: KeyUse, secrets: tuple[SecretView, ...], maker: str, at: datetime
+) -> tuple[LimitFacts, ...]:
+    """All that limits it, the money first; `maker` is how whoever made it is called."""
     return (
         _spend(view, at),
         LimitFacts("Spent in all", dollars(view.spend.lifetime_nanos), title=f"${view.spend.lifetime_usd}"),
@@ -83,7 +85,7 @@ def limits(view: KeyView, use: KeyUse, secrets: tuple[SecretView, ...], at: date
         _list("Addresses", "Any address", tuple((entry, "") for entry in view.allowed_ips)),
         _list("Secrets", "None", tuple(_secret(secret, at) for secret in secrets)),
         *_about(view),
-        LimitFacts("Created", exact(view.created_at), f"by {view.created_by}"),
+        LimitFacts("Created", exact(view.created_at), f"by {maker}"),
         _moment("Last used", view.last_used_at, "Never", at),
     )
 
