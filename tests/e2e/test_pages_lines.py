@@ -65,10 +65,23 @@ def test_cards_of_the_audit_log_have_one_edge(visit: Callable[..., Page], dashbo
     edges = page.evaluate("""() => [...document.querySelectorAll(".log-audit tbody tr")].map((row) => {
         const edge = (cell, side) => Math.round(cell.getBoundingClientRect()[side]);
         const [time, what, target, who] = row.children;
-        return [edge(what, "left"), edge(target, "left"), edge(time, "right"), edge(who, "right")].join();
+        return [edge(what, "left"), edge(target, "left"), edge(time, "right"), edge(who, "left")].join();
     })""")
     assert len(edges) > 3
     assert len(set(edges)) == 1, edges
+    # What somebody did is told whole where there is room for it beside the time.
+    assert (
+        page.evaluate("""() => [...document.querySelectorAll(".log-audit tbody th")]
+        .filter((what) => what.scrollWidth > what.clientWidth).map((what) => what.textContent)""")
+        == []
+    )
+
+
+def test_what_scrolls_scrolls_one_way(visit: Callable[..., Page], dashboard: Router) -> None:
+    """A table that is wide gets no second bar for a pixel."""
+    page = visit()
+    page.goto(f"{dashboard.web_url}/settings/alerts")
+    assert page.locator(".table-responsive").evaluate("one => getComputedStyle(one).overflowY") == "hidden"
 
 
 @pytest.mark.parametrize("width", [640, 768, 1152])

@@ -150,7 +150,9 @@ def test_all_examples_name_a_model_of_a_provider_that_can_answer(
         examples = unescape(text).partition('class="tabs')[2].partition("<form")[0]
         assert 'model="claude-haiku-4-5"' in examples
         assert "gpt-4o-mini" not in examples
-        assert "Not for Google Gen AI, Gemini CLI: the router has no credential of Gemini that can be used." in examples
+        assert (
+            "Not for Python (Google), Gemini CLI: the router has no credential of Gemini that can be used." in examples
+        )
     assert '"model": "claude-haiku-4-5"' in unescape(overview)
     for text in (created, rotated):
         assert SECRET.search(text)

@@ -227,9 +227,9 @@ def test_examples_name_no_secret_and_who_is_left_out(app: Flask, member: FlaskCl
     assert "Authorization: Bearer $ROUTER_KEY" in told
     assert "export ROUTER_KEY=" not in told
     assert (
-        "Not for Anthropic SDK, Claude Code: no model of Anthropic that they can use is among the allowed models."
+        "Not for Python (Anthropic), Claude Code: no model of Anthropic that they can use is among the allowed models."
         in told
     )
-    assert "Not for Google Gen AI, Gemini CLI: the router has no credential of Gemini that can be used." in told
+    assert "Not for Python (Google), Gemini CLI: the router has no credential of Gemini that can be used." in told
     strange = shown(member, make(allowed_models=["mine-*"]))
     assert "put one in the place of MODEL" in strange
