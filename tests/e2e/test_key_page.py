@@ -241,6 +241,8 @@ def test_axe_finds_nothing(visit: Callable[..., Page], router: Router, full: str
     expect(page.locator("#check-answer")).to_contain_text("It would be refused: model not allowed")
     expect_focus(page, "check-answer")
     check(page)
+    for table in page.locator(".table-responsive").all():  # nothing of them is out of sight, on a telephone either
+        assert table.evaluate("box => box.scrollWidth <= box.clientWidth")
     page.locator("#days-7").click()
     expect(page.locator("#days-7")).to_have_attribute("aria-current", "true")
     expect(page).to_have_url(re.compile(r"\?days=7$"))
