@@ -33,7 +33,7 @@ from webapp.context import Actor, Conflict, now
 from webapp.db import db, writing
 from webapp.large_indexes import build_large_indexes
 from webapp.validation import Invalid
-from webapp.views.providers import SANDBOX_PREFIX
+from webapp.views.providers import SANDBOX_FILE, SANDBOX_PREFIX
 
 DEFAULT_ADMIN = "admin@localhost"
 _DEMO_KEY = {
@@ -86,6 +86,7 @@ def prepare(app: Flask) -> BootstrapReport:
         store_credentials(actor, settings.provider_credentials, switch_on=False)
         lost = reseal_credentials().lost
         demo, demo_prefix = _demo_key(actor, fresh=fresh)
+        (settings.data_dir / SANDBOX_FILE).unlink(missing_ok=True)  # of a launcher that was killed
         stored = stored_providers(actor.org_id, pretend_prefix=SANDBOX_PREFIX)
         if any(stored.values()):
             # With one real provider the sandbox does not run, and its credential must not go to the others.

@@ -23,6 +23,7 @@ from webapp.launch_environment import (
     without,
 )
 from webapp.supervisor import Child, Children, CouldNotStart, free_port_from, is_free, is_router
+from webapp.views.providers import SANDBOX_FILE
 
 SANDBOX_PORT = 8090
 SANDBOX_CREDENTIAL = "sandbox-credential"
@@ -58,6 +59,7 @@ def main(environ: Mapping[str, str]) -> int:
         return 1
     finally:
         children.stop(STOP_SECONDS)
+        (settings.data_dir / SANDBOX_FILE).unlink(missing_ok=True)
 
 
 def _prepare(environ: Mapping[str, str]) -> tuple[Settings, BootstrapReport]:
@@ -97,6 +99,10 @@ def _sandbox(settings: Settings, environ: Mapping[str, str]) -> Bind:
     bind = free_port_from(Bind("127.0.0.1", SANDBOX_PORT), but=ours)
     slugs = [slug for slug, name in URL_SETTINGS.items() if not environ.get(name) and not environ.get(f"{name}_FILE")]
     set_credentials(settings, dict.fromkeys(slugs, SANDBOX_CREDENTIAL))
+    # Whatever is stored for these meanwhile is used after the next start only, which the dashboard has to tell.
+    path = settings.data_dir / SANDBOX_FILE
+    path.touch(mode=0o600)
+    path.write_text("\n".join(slugs), encoding="utf-8")
     return bind
 
 

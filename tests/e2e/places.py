@@ -46,7 +46,7 @@ PLACES = (
     Place("key-page", "/keys?q=billing", link="#keys-body th a"),
     Place("key-alerts-dialog", "/keys?q=billing", ("#alerts",), link="#keys-body th a"),
     Place("usage", "/usage"),
-    Place("usage-by-key", "/usage?by=key"),
+    Place("usage-by-key", "/usage?group_by=key"),
     Place("requests", "/requests"),
     Place("requests-refused", "/requests/refused"),
     Place("requests-filtered", "/requests?model=nothing&period=1h"),

@@ -93,7 +93,12 @@ def _save(page: Page, path: Path, *, whole: bool = False) -> None:
 
 
 # Dialogs of what somebody has to have made before.
-_OF_WHAT_IS_THERE = ("key-", "member-", "provider-credential-edit", "provider-credential-remove")
+_OF_WHAT_IS_THERE = (
+    *(f"key-{one}" for one in ("edit", "raise", "rotate", "revoke", "page", "alerts")),
+    "member-",
+    "provider-credential-edit",
+    "provider-credential-remove",
+)
 
 
 def main(folder: Path) -> None:

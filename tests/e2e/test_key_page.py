@@ -104,11 +104,13 @@ def test_a_key_is_handed_over_for_claude_code_and_python(visit: Callable[..., Pa
     secret = dialog.locator("#secret").input_value()
     for tab, words in (
         ("Claude Code", "ANTHROPIC_AUTH_TOKEN=$ROUTER_KEY"),
-        ("OpenAI SDK", "from openai import OpenAI"),
+        ("Python (OpenAI)", "from openai import OpenAI"),
     ):
         dialog.get_by_text(tab, exact=True).click()
         expect(dialog.locator(".snippet:visible")).to_contain_text(words)
         expect(dialog.locator(".snippet:visible")).to_contain_text(f"export ROUTER_KEY={secret}")
+        # To be seen at once, before the dialog is scrolled.
+        expect(dialog.locator(".snippet:visible").get_by_role("button", name="Copy")).to_be_in_viewport()
     dialog.locator("[data-saved]").click()
     key_id = page.locator("tr", has_text="handed over").first.get_attribute("id") or ""
     page.goto(page_of(router, key_id.removeprefix("row-")))
@@ -239,6 +241,8 @@ def test_axe_finds_nothing(visit: Callable[..., Page], router: Router, full: str
     expect(page.locator("#check-answer")).to_contain_text("It would be refused: model not allowed")
     expect_focus(page, "check-answer")
     check(page)
+    for table in page.locator(".table-responsive").all():  # nothing of them is out of sight, on a telephone either
+        assert table.evaluate("box => box.scrollWidth <= box.clientWidth")
     page.locator("#days-7").click()
     expect(page.locator("#days-7")).to_have_attribute("aria-current", "true")
     expect(page).to_have_url(re.compile(r"\?days=7$"))

@@ -15,6 +15,7 @@ import requests
 from harness import ROOT, Router, children_of, clean_environment, eventually, free_port
 
 from shared.config import SETTINGS
+from webapp.views.providers import SANDBOX_FILE
 
 SECRET = re.compile(r"sk-proxy-[0-9a-f]{64}")
 
@@ -100,7 +101,7 @@ def ask_as_printed(words: list[str]) -> requests.Response:
     return requests.post(words[1], data=words[words.index("-d") + 1], headers=headers, timeout=10)
 
 
-def test_it_works_twice(launch: Callable[..., Launch]) -> None:
+def test_it_works_twice(launch: Callable[..., Launch], tmp_path: Path) -> None:
     first = launch()
     said = first.wait_until_running()
     answer = ask_as_printed(printed_curl(said))
@@ -113,9 +114,13 @@ def test_it_works_twice(launch: Callable[..., Launch]) -> None:
     assert requests.get(f"{first.web_url}/login", timeout=5).status_code == 200
     secret = SECRET.search(said)
     assert secret is not None
+    at_sandbox = tmp_path / "data" / SANDBOX_FILE
+    assert at_sandbox.read_text().split() == ["openai", "anthropic", "gemini"]
+    assert at_sandbox.stat().st_mode & 0o777 == 0o600
     family = first.family()
     assert len(family) >= 6  # sandbox, proxy and its worker, dashboard and its two workers
     assert first.stop() == 0
+    assert not at_sandbox.exists()
     eventually(lambda: all_gone(family), what="the end of all processes")
 
     second = launch()

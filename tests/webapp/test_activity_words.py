@@ -78,6 +78,6 @@ def event(action: str, before: dict[str, object] | None, after: dict[str, object
 def test_the_audit_trail_is_told_in_peoples_words(
     told: AuditView, action: str, changes: list[tuple[str, str | None, str | None]]
 ) -> None:
-    (entry,) = history((told,), START + timedelta(minutes=5))
-    assert (entry.action, entry.when, entry.actor) == (action, "5 min ago", "tok_1")
+    (entry,) = history((told,), {"tok_1": "ci"}, START + timedelta(minutes=5))
+    assert (entry.action, entry.when, entry.actor) == (action, "5 min ago", "ci")
     assert [(change.label, change.before, change.after) for change in entry.changes] == changes

@@ -20,6 +20,7 @@ from webapp.actions.login import LoggedIn, log_in
 from webapp.bootstrap import SchemaError, bootstrap, set_credentials
 from webapp.db import db
 from webapp.first_start import prepare
+from webapp.views.providers import SANDBOX_FILE
 
 
 @pytest.fixture
@@ -200,7 +201,9 @@ def test_commands(flask: Callable[..., str], fresh: Callable[..., Settings]) -> 
 def test_with_a_real_credential_the_sandboxs_is_forgotten(fresh: Callable[..., Settings]) -> None:
     """Else requests for the other providers would carry it to the real ones."""
     bootstrap(fresh())
+    (fresh().data_dir / SANDBOX_FILE).write_text("openai")  # as a launcher leaves it that was killed
     set_credentials(fresh(), dict.fromkeys(("openai", "anthropic", "gemini"), "sandbox-credential"))
     assert bootstrap(fresh()).providers == ("anthropic", "gemini", "openai")
     report = bootstrap(fresh(ANTHROPIC_API_KEY="sk-ant-real"))
     assert (report.providers, report.real_providers) == (("anthropic",), ("anthropic",))
+    assert not (fresh().data_dir / SANDBOX_FILE).exists()

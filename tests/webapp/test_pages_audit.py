@@ -70,7 +70,9 @@ def test_a_new_thing_tells_what_it_was_given(member: FlaskClient, make: Make) ->
     make("billing", spend_limit_usd="10", spend_reset="weekly")
     page = member.get("/audit?action=key.create&target=billing")
     dialog = words(member.get(f"/audit/{opened(page)[0]}", headers=HTMX))
-    assert "Spend limit Not told $10.00" in dialog
+    assert "Field Value Name billing" in dialog
+    assert "Spend limit $10.00" in dialog
+    assert "Not told" not in dialog
     assert "a week" in dialog
     for nothing in ("Paused", "Providers", "Expires"):
         assert nothing not in dialog

@@ -1,5 +1,6 @@
 """What pages say of the credentials: who answers, which waits for a restart, which cannot be opened, what examples name."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from html import unescape
@@ -8,6 +9,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from forms_kit import SECRET, submit
+from key_page_kit import text_of
 from sqlalchemy import update
 
 from shared.config import Settings
@@ -15,7 +17,9 @@ from shared.models import ProviderCredential
 from webapp.actions.credentials import forget_credentials, store_credentials
 from webapp.context import Actor
 from webapp.db import writing
+from webapp.queries.providers import list_providers
 from webapp.views.keys import KeyView
+from webapp.views.providers import SANDBOX_FILE
 
 SANDBOX, REAL = "sandbox-credential", "a real one, ending in 1234"
 _TICK = "M5 12.5l4.5 4.5L19 7.5"  # the icon "check"
@@ -29,8 +33,9 @@ def sandboxed(app: Flask, actor: Actor, settings: Settings) -> None:
     url = "http://127.0.0.1:8090"
     urls = {**settings.provider_urls, "openai": url, "anthropic": url, "gemini": "https://gateway.example"}
     app.extensions["settings"] = replace(settings, provider_urls=urls)
+    (settings.data_dir / SANDBOX_FILE).write_text("openai\nanthropic")
     with app.app_context():
-        store_credentials(actor, {"openai": SANDBOX, "anthropic": SANDBOX})
+        store_credentials(replace(actor, name="system"), {"openai": SANDBOX, "anthropic": SANDBOX})
 
 
 def told_of(label: str, page: str) -> tuple[str, str]:
@@ -78,6 +83,33 @@ def test_a_real_one_waits_for_a_restart_while_the_sandbox_answers(sandboxed: Non
     assert told_of("Anthropic", page) == ("alert", "The built-in sandbox answers")
 
 
+def test_it_waits_though_nothing_of_the_sandbox_is_stored_any_more(
+    app: Flask, sandboxed: None, enter: Enter, actor: Actor
+) -> None:
+    admin = enter("admin")
+    for slug in ("openai", "anthropic"):
+        submit(admin, f"/providers/{slug}/credential", credential=f"sk-real-{slug}-1234")
+    page = admin.get("/providers").text
+    assert "The sandbox answers." in page
+    assert page.count("Waits for a restart") == 2
+    page = admin.get("/overview").text
+    assert "Until then it refuses the stored credential of OpenAI and that of Anthropic." in page
+    with app.app_context():
+        assert [view.provider for view in list_providers(actor.org_id) if view.at_sandbox] == ["openai", "anthropic"]
+
+
+def test_a_further_one_waits_as_well_and_says_who_added_it(sandboxed: None, enter: Enter) -> None:
+    admin = enter("admin")
+    path = "/providers/openai/credentials/add"
+    assert "store the credential, then start the router again" in admin.get(path).text
+    fields = {"label": "team b", "weight": "1", "priority": "1", "enabled": "y"}
+    assert submit(admin, path, fields, credential="sandbox-of-team-b").status_code == 303
+    told = text_of(admin.get("/providers"))
+    assert "The credential team b of OpenAI is stored. It waits for a restart" in told
+    assert re.search(r"default …tial Sandbox Priority 1, weight 1. Set just now by the router, which started", told)
+    assert re.search(r"team b …am-b Sandbox Priority 1, weight 1. Set just now by \S+@\S+ ", told)
+
+
 def test_one_for_an_address_that_was_set_by_hand_holds_at_once(sandboxed: None, enter: Enter) -> None:
     admin = enter("admin")
     assert "used for the next request" in admin.get("/providers/gemini/credential").text
@@ -118,7 +150,9 @@ def test_all_examples_name_a_model_of_a_provider_that_can_answer(
         examples = unescape(text).partition('class="tabs')[2].partition("<form")[0]
         assert 'model="claude-haiku-4-5"' in examples
         assert "gpt-4o-mini" not in examples
-        assert "Not for Google Gen AI, Gemini CLI: the router has no credential of Gemini that can be used." in examples
+        assert (
+            "Not for Python (Google), Gemini CLI: the router has no credential of Gemini that can be used." in examples
+        )
     assert '"model": "claude-haiku-4-5"' in unescape(overview)
     for text in (created, rotated):
         assert SECRET.search(text)

@@ -39,6 +39,20 @@ def test_it_works(member: FlaskClient, make: Make) -> None:
     assert page.headers["Cache-Control"] == "no-store"
 
 
+def test_who_made_it_is_told_by_name(api: Api, enter: Callable[[str], FlaskClient]) -> None:
+    """A token by its name, on every page that tells of it; its id stands in the audit log."""
+    key, admin = api.create(name="made by automation"), enter("admin")
+    api("POST", "/v1/tokens", {"name": "a further one", "scopes": ["keys:read"]})
+    api("POST", "/v1/webhooks", {"url": "https://hooks.example.com/x"})
+    api("POST", "/v1/invitations", {"email": "new@example.com", "role": "viewer"})
+    api("POST", f"/v1/keys/{key['id']}/hand-overs", {"key": key["key"]})
+    told = text_of(admin.get(f"/keys/{key['id']}"))
+    assert "by bootstrap Last used" in told
+    assert "Created a key just now by bootstrap from" in told
+    for path in (f"/keys/{key['id']}", "/settings", "/settings/alerts", "/settings/members", "/providers"):
+        assert "tok_" not in text_of(admin.get(path)), path
+
+
 def test_foreign_and_missing_keys_are_the_same_404(member: FlaskClient, stranger: Api) -> None:
     token = hidden(member.get("/keys/new"), "csrf_token")
     for key_id in (stranger.create(name="theirs")["id"], "key_00000000000000000000000000", "nonsense"):

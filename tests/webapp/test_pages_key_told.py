@@ -105,7 +105,8 @@ def test_requests_are_told_in_plain_words(app: Flask, member: FlaskClient, make:
     told = shown(member, key)
     assert "Answered" in told
     assert "1,003 in" in told
-    assert "1.4 s 320 ms req_0002" in told
+    assert "1.4 s 320 ms" in told
+    assert ", request req_0002 " in told
     assert "Provider's error (429) cost estimated: the provider told no usage cost more than it could at most" in told
     assert "gpt-4o asked for gpt-4o-latest" in told
     assert "The app hung up" in told
@@ -226,9 +227,9 @@ def test_examples_name_no_secret_and_who_is_left_out(app: Flask, member: FlaskCl
     assert "Authorization: Bearer $ROUTER_KEY" in told
     assert "export ROUTER_KEY=" not in told
     assert (
-        "Not for Anthropic SDK, Claude Code: no model of Anthropic that they can use is among the allowed models."
+        "Not for Python (Anthropic), Claude Code: no model of Anthropic that they can use is among the allowed models."
         in told
     )
-    assert "Not for Google Gen AI, Gemini CLI: the router has no credential of Gemini that can be used." in told
+    assert "Not for Python (Google), Gemini CLI: the router has no credential of Gemini that can be used." in told
     strange = shown(member, make(allowed_models=["mine-*"]))
     assert "put one in the place of MODEL" in strange

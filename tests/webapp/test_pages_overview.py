@@ -70,7 +70,7 @@ def send(app: Flask, org_id: str, clock: Clock) -> Say:
 
 def looks(page: str) -> dict[str, tuple[str, str]]:
     """What there is to look at: how many, and where it leads."""
-    found = re.findall(r'<li><span class="pill[^>]*>.*?</svg>([^<]+)</span> <a href="([^"]+)">([^<]+)</a>', page)
+    found = re.findall(r'<li><span class="pill[^>]*>.*?</svg>([^<]+)</span> <span><a href="([^"]+)">([^<]+)</a>', page)
     return {label: (count, href) for count, href, label in found}
 
 

@@ -103,14 +103,14 @@ def test_who_is_left_out_is_told_why() -> None:
     ) -> dict[str, str]:
         return {each.labels[0]: each.why for each in left_out(providers, models, configured=configured)}
 
-    assert why(("openai",))["Anthropic SDK"] == "Anthropic is not among the allowed providers"
-    assert why((), (), ("openai",))["Google Gen AI"] == "the router has no credential of Gemini that can be used"
+    assert why(("openai",))["Python (Anthropic)"] == "Anthropic is not among the allowed providers"
+    assert why((), (), ("openai",))["Python (Google)"] == "the router has no credential of Gemini that can be used"
     assert why((), ("gpt-4o*",)) == {
-        "Anthropic SDK": "no model of Anthropic that they can use is among the allowed models",
-        "Google Gen AI": "no model of Gemini that they can use is among the allowed models",
+        "Python (Anthropic)": "no model of Anthropic that they can use is among the allowed models",
+        "Python (Google)": "no model of Gemini that they can use is among the allowed models",
     }
     contradiction = why(("gemini",), ("gpt-4o*",))
-    assert contradiction["OpenAI SDK"].count("among the allowed") == 3
+    assert contradiction["Python (OpenAI)"].count("among the allowed") == 3
     assert '"MODEL"' in texts(("gemini",), ("gpt-4o*",))["openai"]
 
 

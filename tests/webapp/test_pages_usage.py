@@ -21,6 +21,7 @@ from shared.models import OrganizationRefusals
 from webapp.db import writing
 from webapp.pages.usage_presenter import compact
 from webapp.queries import usage_export
+from webapp.queries.top_keys import prefixes_of
 from webapp.views.keys import KeyView
 
 GROUPS = ("day", "key", "provider", "model")
@@ -119,6 +120,9 @@ def test_which_key_spent_most_last_week_is_one_click(
     page = member.get("/usage?period=last-week&group_by=key").text
     links = re.findall(r'<a href="/keys/([^"]+)" dir="auto">([^<]+)</a>', page)
     assert links == [(keys[1], "two"), (keys[0], "one")]
+    with app.app_context():
+        begin = [prefixes_of(org_id, keys)[key] for key in (keys[1], keys[0])]
+    assert re.findall(r'<code class="tag">(sk-proxy-[0-9a-f]{4})…</code>', page) == begin
 
 
 def test_a_row_leads_to_the_requests_of_its_days(

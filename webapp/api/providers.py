@@ -102,7 +102,10 @@ def delete(provider: str) -> Response:
     problems=(404,),
 )
 def set_credential(provider: str, document: dict[str, Any]) -> Response:
-    """Store a provider's own key as its `default`, sealed and switched on; it is used at once and never told again."""
+    """Store a provider's own key as its `default`, sealed and switched on, for the next request. It is told to nobody.
+
+    Where the sandbox of `make run` answers (`at_sandbox`), it is used once the router is started again.
+    """
     org_id = current_actor().org_id
     get_provider(org_id, provider)
     store_credentials(current_actor(), {provider: read(NewCredential, document).credential})

@@ -110,6 +110,8 @@ def set_command(
 ) -> None:
     """Store a provider's own key, sealed: the first line of standard input. It holds for the next request.
 
+    Where the sandbox of `make run` answers for the provider, it holds once the router is started again.
+
     It is no argument, because everybody on the machine can read command lines, and shells remember them. With another
     label it is stored beside those that the provider has, and requests are spread over all of them. One that was
     switched off is used again.
@@ -126,7 +128,8 @@ def set_command(
         add_credential(who, provider, {"label": label, "credential": secret})
     view = get_provider(who.org_id, provider)
     carry = "carry" if len(view.enabled) == 1 else "may carry"
-    _tell(view, f"Requests to {view.label} {carry} the credential that ends in {secret[-4:]} now.", as_json=as_json)
+    since = "once the router is started again: the sandbox answers until then" if view.at_sandbox else "now"
+    _tell(view, f"Requests to {view.label} {carry} the credential that ends in {secret[-4:]} {since}.", as_json=as_json)
 
 
 @providers.command("remove")

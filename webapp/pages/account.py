@@ -9,6 +9,7 @@ from wtforms import PasswordField
 from webapp.actions import sessions
 from webapp.actions.login import IDLE, session_digest
 from webapp.context import Conflict, now
+from webapp.pages.browser_words import browser_words
 from webapp.queries.sessions import list_sessions
 from webapp.render import page, relative, sentence, tell
 from webapp.security import current_actor, require, start_session
@@ -82,5 +83,8 @@ def _page(form: PasswordForm, *, general: tuple[str, ...] = (), status: int = 20
         form=form,
         general=general,
         first=failed[0] if failed else None,
-        sessions=[(view, relative(view.created_at, at), relative(view.seen_at, at)) for view in listed],
+        sessions=[
+            (view, browser_words(view.agent), relative(view.created_at, at), relative(view.seen_at, at))
+            for view in listed
+        ],
     )

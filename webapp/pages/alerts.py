@@ -16,6 +16,7 @@ from wtforms.fields import SelectChoice
 from shared.config import Settings
 from webapp.actions.alerts import retry_delivery, send_test, update_rules
 from webapp.context import Conflict, now
+from webapp.pages.actor_words import actor_words
 from webapp.pages.alerts_form import AlertsForm, attach, filled, patch
 from webapp.queries.alerts import list_deliveries, list_webhooks
 from webapp.render import page, relative, tell
@@ -144,6 +145,7 @@ def show(
         first=failed[0] if failed else None,
         has_mail=settings.mail_server is not None,
         webhooks=[_webhook_row(view, at) for view in hooks],
+        actors=actor_words(org_id, [view.created_by for view in hooks]),
         deliveries=[_delivery_row(view, hooks, at) for view in found.deliveries],
         next_cursor=found.next_cursor,
         asked=asked,

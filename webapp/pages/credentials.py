@@ -55,8 +55,8 @@ def add(slug: str) -> Response:
     except Conflict as conflict:
         return _form(view, None, form, general=(conflict.message,), status=409)
     tell(
-        Markup("The credential <bdi>{}</bdi> of {} is stored. Test it to see whether it works.").format(
-            document["label"], view.label
+        Markup("The credential <bdi>{}</bdi> of {} is stored. {}").format(
+            document["label"], view.label, providers.then_test(view, "it")
         )
     )
     return redirect(f"/providers#{slug}", code=303)
@@ -149,5 +149,5 @@ def _form(
         general=tuple(general),
         last=one is not None and provider.enabled == (one,),
         default_label=DEFAULT_LABEL,
-        waits=providers.waits(provider.provider),
+        waits=provider.at_sandbox,
     )

@@ -71,10 +71,14 @@ def limits(
     view: KeyView,
     use: KeyUse,
     secrets: tuple[SecretView, ...],
+    maker: str,
     at: datetime,
     own: Mapping[str, tuple[str, ...]] = NO_OWN,
 ) -> tuple[LimitFacts, ...]:
-    """All that limits it, the money first. `own` are the known models of the organisation's own providers."""
+    """All that limits it, the money first; `maker` is how whoever made it is called.
+
+    `own` are the known models of the organisation's own providers.
+    """
     return (
         _spend(view, at),
         LimitFacts("Spent in all", dollars(view.spend.lifetime_nanos), title=f"${view.spend.lifetime_usd}"),
@@ -91,7 +95,7 @@ def limits(
         _list("Addresses", "Any address", tuple((entry, "") for entry in view.allowed_ips)),
         _list("Secrets", "None", tuple(_secret(secret, at) for secret in secrets)),
         *_about(view),
-        LimitFacts("Created", exact(view.created_at), f"by {view.created_by}"),
+        LimitFacts("Created", exact(view.created_at), f"by {maker}"),
         _moment("Last used", view.last_used_at, "Never", at),
     )
 

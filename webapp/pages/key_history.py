@@ -1,5 +1,6 @@
 """The audit trail of one key, in the words of the audit log: who did what, and what each field was and is now."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -20,12 +21,13 @@ class Entry:
     changes: tuple[Change, ...]
 
 
-def history(events: tuple[AuditView, ...], at: datetime) -> tuple[Entry, ...]:
+def history(events: tuple[AuditView, ...], actors: Mapping[str, str], at: datetime) -> tuple[Entry, ...]:
+    """As seen at the moment `at`; `actors` are how those who acted are called."""
     return tuple(
         Entry(
             event.at,
             relative(event.at, at),
-            event.actor,
+            actors[event.actor],
             event.ip,
             action_words(event),
             () if is_pause(event) else tuple(changes(event)),

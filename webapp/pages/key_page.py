@@ -12,6 +12,7 @@ from werkzeug.wrappers import Response
 
 from webapp.context import now
 from webapp.pages import key_check
+from webapp.pages.actor_words import actor_words
 from webapp.pages.forecast_words import limit_facts
 from webapp.pages.key_check import CheckForm
 from webapp.pages.key_examples import examples
@@ -77,23 +78,28 @@ def check(key_id: str) -> Response:
 
 def _whole(key_id: str, form: CheckForm) -> dict[str, Any]:
     view, at = get_key(current_actor().org_id, key_id), now()
-    recent = recent_of(current_actor().org_id, key_id)
+    org_id = current_actor().org_id
+    recent, links = recent_of(org_id, key_id), list_hand_overs(org_id, key_id)
+    acted = (view.created_by, *(event.actor for event in recent.events), *(link.created_by for link in links))
+    actors = actor_words(org_id, acted)
     return {
         **_live(view),
         **_usage(view),
         **_form(view, form),
         **examples(view, None),
-        "limits": _limits(view, at),
+        "limits": _limits(view, actors[view.created_by], at),
         "requests": [request_facts(each, at) for each in recent.requests],
-        "history": history(recent.events, at),
+        "history": history(recent.events, actors, at),
         "pausing": pausing(view),
-        "links": list_hand_overs(current_actor().org_id, key_id),
+        "links": links,
+        "actors": actors,
     }
 
 
-def _limits(view: KeyView, at: datetime) -> tuple[LimitFacts, ...]:
+def _limits(view: KeyView, maker: str, at: datetime) -> tuple[LimitFacts, ...]:
     """The money first: what is left, what was spent, and what the period is expected to come to."""
-    told = limits(view, use_of(view), secrets_of(view, at), at, own_models(current_actor().org_id))
+    own = own_models(current_actor().org_id)
+    told = limits(view, use_of(view), secrets_of(view, at), maker, at, own)
     return (*told[:2], *limit_facts(forecast_of_view(view), view), *told[2:])
 
 

@@ -16,6 +16,7 @@ from webapp.actions.login import need_passwords
 from webapp.actions.members import update_member
 from webapp.addresses import dashboard_url
 from webapp.context import Conflict, now
+from webapp.pages.actor_words import actor_words
 from webapp.queries.invitations import list_invitations
 from webapp.queries.users import ending_tokens_of, get_user, list_users
 from webapp.render import page, relative, sentence, tell
@@ -148,6 +149,7 @@ def reset_password(user_id: str) -> Response:
 
 def _show(form: InvitationForm, *, general: tuple[str, ...] = (), status: int = 200) -> Response:
     at, org_id = now(), current_actor().org_id
+    open_ones = list_invitations(org_id)
     failed = [field.name for field in form if field.errors]
     form.nonce.data = secrets.token_urlsafe(24)
     return page(
@@ -157,7 +159,8 @@ def _show(form: InvitationForm, *, general: tuple[str, ...] = (), status: int = 
         general=general,
         first=failed[0] if failed else None,
         members=[(view, relative(view.created_at, at)) for view in list_users(org_id)],
-        invitations=[(view, relative(view.expires_at, at)) for view in list_invitations(org_id)],
+        invitations=[(view, relative(view.expires_at, at)) for view in open_ones],
+        actors=actor_words(org_id, [view.created_by for view in open_ones]),
         roles=[(choice.value, str(choice.label).partition(":")[0]) for choice in ROLE_CHOICES],
         my_id=current_user.user_id,
     )

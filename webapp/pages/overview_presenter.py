@@ -182,7 +182,7 @@ def _provider(view: ProviderView, *, waits: bool) -> ProviderRow:
 def behind(rows: Iterable[ProviderRow]) -> Behind:
     """Who answers at all."""
     who = {row.behind for row in rows}
-    return "real" if "real" in who else "sandbox" if "sandbox" in who else "nobody"
+    return "real" if "real" in who else "sandbox" if who & {"sandbox", "waiting"} else "nobody"
 
 
 def _look(counts: KeyCounts, name: key_counts.Look, label: str, hint: str, **also: str) -> Look:

@@ -12,13 +12,14 @@ from shared.models import DEFAULT_LABEL
 from shared.pricing import table
 from webapp.actions.credentials import remove_default, store_credentials
 from webapp.context import NotFound, now
+from webapp.pages.actor_words import actor_words
 from webapp.queries.connection import check_connection
 from webapp.queries.providers import get_provider, list_providers
 from webapp.render import page, relative, sentence, tell
 from webapp.schemas.providers import NewCredential
 from webapp.security import current_actor, may, require
 from webapp.validation import Invalid, read
-from webapp.views.providers import ConnectionView, CredentialView, ProviderView, at_sandbox, waiting
+from webapp.views.providers import ConnectionView, CredentialView, ProviderView, waiting
 
 bp = Blueprint("providers", __name__, url_prefix="/providers")
 
@@ -59,11 +60,9 @@ def set_credential(slug: str) -> Response:
     except Invalid as error:
         form.credential.errors = [sentence(wrong.message) for wrong in error.errors]
         return _form(provider, form, status=422)
-    late = waits(slug)  # asked before: the sandbox is known by its own credentials, and this may replace the last
     changed = store_credentials(actor, {slug: secret})
     became = "stored" if changed else "the one that was stored already"
-    then = "It waits for a restart: start the router again, then test" if late else "Test"
-    tell(f"The credential of {provider.label} is {became}. {then} the connection to see whether it works.")
+    tell(f"The credential of {provider.label} is {became}. {then_test(provider, 'the connection')}")
     return redirect(f"/providers#{slug}", code=303)
 
 
@@ -97,8 +96,9 @@ def show(result: ConnectionView | None = None) -> Response:
         rows=[(view, [_row(one, at) for one in view.credentials]) for view in views],
         plain={view.provider for view in views if is_plain(view)},
         default_label=DEFAULT_LABEL,
+        actors=actor_words(org_id, [one.created_by for view in views for one in view.credentials]),
         waiting=waiting(views),
-        sandboxed=any(one.source == "sandbox" for view in views for one in view.credentials),
+        sandboxed=any(view.at_sandbox or one.source == "sandbox" for view in views for one in view.credentials),
         may_administer=may("admin"),
         credential_settings=CREDENTIAL_SETTINGS,
         table_version=table.version(),
@@ -110,6 +110,12 @@ def _row(one: CredentialView, at: datetime) -> tuple[CredentialView, str, str]:
     """A credential, how long ago it was set, and how long ago it was refused."""
     refused = "" if one.refused is None else relative(one.refused.at, at)
     return one, relative(one.created_at, at), refused
+
+
+def then_test(view: ProviderView, what: str) -> str:
+    """What is to be done once something was stored."""
+    first = "It waits for a restart: start the router again, then test" if view.at_sandbox else "Test"
+    return f"{first} {what} to see whether it works."
 
 
 def is_plain(view: ProviderView) -> bool:
@@ -125,11 +131,6 @@ def _form(provider: ProviderView, form: CredentialForm, *, step: str = "set", st
         provider=provider,
         form=form,
         step=step,
-        waits=waits(provider.provider),
+        waits=provider.at_sandbox,
         setting=CREDENTIAL_SETTINGS.get(provider.provider),
     )
-
-
-def waits(slug: str) -> bool:
-    """Whether what is stored for a provider now is used only once the router is started again."""
-    return slug in at_sandbox(list_providers(current_actor().org_id))

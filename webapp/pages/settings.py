@@ -13,6 +13,7 @@ from shared.models import ADMIN_SCOPE
 from webapp.access import behind_untrusted_tls
 from webapp.addresses import proxy_url
 from webapp.context import now
+from webapp.pages.actor_words import actor_words
 from webapp.pages.organization_facts import together
 from webapp.pages.organization_form import OrganizationForm, filled
 from webapp.pages.token_facts import TokenRow, token_row
@@ -88,6 +89,7 @@ def show(
         together=together(view, at),
         first=failed[0] if failed else None,
         tokens=tokens,
+        actors=actor_words(current_actor().org_id, [token.created_by for token in tokens]),
         may_administer=administers,
         proxy_url=proxy_url(),
         untrusted_tls=behind_untrusted_tls(),

@@ -66,11 +66,11 @@ class _Client(NamedTuple):
 
 
 _CLIENTS = (
-    _Client("openai", "OpenAI SDK", "chat", texts.openai),
+    _Client("openai", "Python (OpenAI)", "chat", texts.openai),
     _Client("curl", "curl", "chat", texts.curl),
-    _Client("anthropic", "Anthropic SDK", "messages", texts.anthropic),
+    _Client("anthropic", "Python (Anthropic)", "messages", texts.anthropic),
     _Client("claude-code", "Claude Code", "messages", texts.claude_code, favourite=_FOR_CLAUDE_CODE),
-    _Client("gemini", "Google Gen AI", "generate", texts.gemini),
+    _Client("gemini", "Python (Google)", "generate", texts.gemini),
     _Client("gemini-cli", "Gemini CLI", "generate", texts.gemini_cli),
     _Client("codex", "Codex CLI", "responses", texts.codex, f"# in the shell\n{_SHELL}", _FOR_CODEX),
     _Client("node", "Node.js", "chat", texts.node),

@@ -14,7 +14,7 @@ from webapp.pages.usage_presenter import chart, colours_of, compact, figures, la
 from webapp.pages.usage_query import Wanted
 from webapp.queries.forecast import forecasts_of_tags
 from webapp.queries.refused import counted_since, refused_by_reason
-from webapp.queries.top_keys import Place, names_of, place_of, top_keys
+from webapp.queries.top_keys import Place, names_of, place_of, prefixes_of, top_keys
 from webapp.queries.usage import (
     Cell,
     UsageLine,
@@ -75,14 +75,15 @@ def index() -> Response:
 def _used(org_id: str, asked: Wanted) -> dict[str, Any]:
     """The table and the chart."""
     shown = _shown(org_id, asked)
-    names = names_of(org_id, [line.group for line in shown.lines]) if asked.group_by == "key" else {}
+    keys = [line.group for line in shown.lines] if asked.group_by == "key" else []
+    names, prefixes = (names_of(org_id, keys), prefixes_of(org_id, keys)) if keys else ({}, {})
     series = _series(asked, shown, names)
     drawn = None if asked.below else _chart(org_id, asked, series)
     in_parts = asked.group_by != "tag"  # a key with several tags is in several rows
     rest = rest_of(shown.total, shown.lines)
     colours = colours_of(series) if drawn and in_parts else {}
     return {
-        "rows": rows(shown.lines, asked, shown.total, names, colours, _forecasts(org_id, asked, shown)),
+        "rows": rows(shown.lines, asked, shown.total, names, colours, _forecasts(org_id, asked, shown), prefixes),
         "rest": rest_row(rest, asked, shown.total) if in_parts and (shown.next_place or asked.below) else None,
         "total": figures(shown.total),
         "tokens": (compact(shown.total.input_tokens), compact(shown.total.output_tokens)),

@@ -60,6 +60,7 @@ METRIC_OF: Mapping[str, Callable[[UsageLine], int]] = {
     "tokens": lambda line: line.input_tokens + line.output_tokens,
 }
 NO_FORECASTS: Mapping[str, Forecast] = {}
+NO_PREFIXES: Mapping[str, str] = {}
 _REST = {"key": "All other keys", "model": "All other models", "label": "All other requests"}
 _WITHOUT = {"tag": "Keys without a tag", "label": "Requests without a label"}
 
@@ -90,13 +91,14 @@ def rows(
     names: Mapping[str, str],
     colours: Mapping[str, int],
     forecasts: Mapping[str, Forecast] = NO_FORECASTS,
+    prefixes: Mapping[str, str] = NO_PREFIXES,
 ) -> list[Row]:
-    """A row for each line; `names` are those of keys, `colours` those of groups in the chart."""
+    """A row for each line; `names` and `prefixes` are those of keys, `colours` those of groups in the chart."""
     return [
         Row(
             label=label(wanted.group_by, line.group, names),
             href=_href(wanted, line.group),
-            note=line.group if wanted.group_by == "key" else "",
+            note=f"{prefixes[line.group]}…" if line.group in prefixes else "",
             figures=figures(line),
             percent=_percent(line, total),
             slot=colours.get(line.group),

@@ -12,7 +12,7 @@ from shared.sealing import Sealer, UnsealError
 from webapp.context import NotFound
 from webapp.db import db
 from webapp.views.custom_providers import custom_providers
-from webapp.views.providers import SANDBOX_PREFIX, CredentialView, ProviderView, RefusedView
+from webapp.views.providers import SANDBOX_FILE, SANDBOX_PREFIX, CredentialView, ProviderView, RefusedView
 
 
 def list_providers(org_id: str) -> tuple[ProviderView, ...]:
@@ -36,6 +36,7 @@ def list_providers(org_id: str) -> tuple[ProviderView, ...]:
             base_url=one.base_url,
             base_url_setting=None,
             usual_url=one.base_url,
+            at_sandbox=False,
             credentials=tuple(known.get(one.provider, ())),
             custom=one,
         )
@@ -45,6 +46,7 @@ def list_providers(org_id: str) -> tuple[ProviderView, ...]:
 
 
 def _built_in(settings: Settings, known: Mapping[str, list[CredentialView]]) -> tuple[ProviderView, ...]:
+    sandboxed = _at_sandbox(settings)
     return tuple(
         ProviderView(
             provider=slug,
@@ -52,10 +54,19 @@ def _built_in(settings: Settings, known: Mapping[str, list[CredentialView]]) -> 
             base_url=settings.provider_urls.get(slug, provider.base_url),
             base_url_setting=URL_SETTINGS[slug],
             usual_url=provider.base_url,
+            at_sandbox=slug in sandboxed,
             credentials=tuple(known.get(slug, ())),
         )
         for slug, provider in PROVIDERS.items()
     )
+
+
+def _at_sandbox(settings: Settings) -> frozenset[str]:
+    """The providers whose requests the launcher sends to the sandbox."""
+    try:
+        return frozenset((settings.data_dir / SANDBOX_FILE).read_text(encoding="utf-8").split())
+    except FileNotFoundError:
+        return frozenset()
 
 
 def get_provider(org_id: str, slug: str) -> ProviderView:

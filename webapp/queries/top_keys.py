@@ -56,6 +56,12 @@ def names_of(org_id: str, key_ids: Iterable[str]) -> dict[str, str]:
     return {row.id: row.name for row in db.session.execute(query)}
 
 
+def prefixes_of(org_id: str, key_ids: Iterable[str]) -> dict[str, str]:
+    """What keys begin with, by their ids."""
+    query = select(ProxyKey.id, ProxyKey.prefix).where(ProxyKey.org_id == org_id, ProxyKey.id.in_(list(key_ids)))
+    return {row.id: row.prefix for row in db.session.execute(query)}
+
+
 def place_of(line: UsageLine) -> Place:
     return line.cost_nanos, line.group
 

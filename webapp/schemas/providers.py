@@ -127,6 +127,10 @@ class ProviderInfo(Output):
         description="The setting that tells it; null for one of the organisation's own.", examples=["ROUTER_OPENAI_URL"]
     )
     custom: Custom | None = Field(description="What was set of one of the organisation's own. Null: it is built in.")
+    at_sandbox: bool = Field(
+        description="True: the sandbox of `make run` answers for it until the router is started again, and refuses the "
+        "provider's own credentials."
+    )
     credential: Credential | None = Field(description="The one that is tried first. Null: requests are refused.")
     credentials: list[Credential] = Field(description="All, in the order in which they are tried.")
 

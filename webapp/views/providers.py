@@ -8,6 +8,7 @@ from shared.models import DEFAULT_LABEL
 from webapp.views.custom_providers import CustomView
 
 SANDBOX_PREFIX = "sandbox-"  # of what the built-in provider takes for a credential
+SANDBOX_FILE = "sandbox"  # in the data directory: the providers that it answers for, a line each, while it runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class ProviderView:
     base_url: str
     base_url_setting: str | None  # None: the organisation has set it itself
     usual_url: str  # the provider's own
+    at_sandbox: bool  # its requests go to the sandbox as long as the router runs, whatever credential is stored
     credentials: tuple[CredentialView, ...]
     custom: CustomView | None = None  # what was set of one of the organisation's own
 
@@ -82,24 +84,17 @@ class ConnectionView:
     latency_ms: int | None
 
 
-def at_sandbox(views: Sequence[ProviderView]) -> frozenset[str]:
-    """The providers whose requests go to the sandbox as long as the router runs, whatever credential is stored.
+def waiting(views: Sequence[ProviderView]) -> frozenset[str]:
+    """The providers with a real credential that is used only once the router is started again.
 
     The launcher sets their addresses at the start, and the sandbox refuses what is a real provider's. An address that
     was set by hand is another one, and what is stored for it holds at once.
     """
-    addresses = {
-        view.base_url
+    return frozenset(
+        view.provider
         for view in views
-        if any(one.source == "sandbox" for one in view.credentials) and view.base_url != view.usual_url
-    }
-    return frozenset(view.provider for view in views if view.base_url in addresses)
-
-
-def waiting(views: Sequence[ProviderView]) -> frozenset[str]:
-    """The providers with a real credential that is used only once the router is started again."""
-    stored = {view.provider for view in views if any(one.readable and one.source != "sandbox" for one in view.enabled)}
-    return at_sandbox(views) & stored
+        if view.at_sandbox and any(one.readable and one.source != "sandbox" for one in view.enabled)
+    )
 
 
 def lost_words(count: int) -> str:
