@@ -96,7 +96,7 @@ def test_filters(enter: Callable[[str], FlaskClient], make: Make, clock: Clock) 
     assert names(member, "refused=true") == names(member, "near_limit=true") == []
     assert names(member, "provider=openai") == ["near", "capped"]
     assert names(member, "provider=gemini&has_limit=false") == ["old"]
-    assert names(member, "has_limit=maybe&dormant=no&provider=acme") == ["near", "capped", "old"]
+    assert names(member, "has_limit=maybe&dormant=no&provider=Acme!") == ["near", "capped", "old"]
     shown = member.get("/keys?dormant=true&has_limit=false").text
     assert 'name="dormant" value="true" checked' in shown
     assert '<option value="false" selected>' in shown
