@@ -261,7 +261,9 @@ def test_the_list_and_the_page_of_the_key_show_it(api: Api, member: FlaskClient,
     plain = view(USD, limit=2 * USD)
     assert (
         "raise"
-        not in limits(plain, KeyUse(None, None, None), (), NOW)[0].note + spend(plain, NOW).note + spend(plain, NOW).exact
+        not in limits(plain, KeyUse(None, None, None), (), NOW)[0].note
+        + spend(plain, NOW).note
+        + spend(plain, NOW).exact
     )
 
 
