@@ -24,10 +24,10 @@ BODIES: dict[str, dict[str, Any]] = {
 }
 
 
-def size_of(kind: str, **fields: object) -> Size:
+def size_of(kind: str, query: str = "", **fields: object) -> Size:
     slug, path = PATHS[kind]
     endpoint, model = find_endpoint(PROVIDERS[slug], "POST", path)
-    return DIALECTS[endpoint.dialect].read(endpoint, json.dumps({**BODIES[kind], **fields}).encode(), model, "").size
+    return DIALECTS[endpoint.dialect].read(endpoint, json.dumps({**BODIES[kind], **fields}).encode(), model, query).size
 
 
 def chat(**fields: object) -> Size:
