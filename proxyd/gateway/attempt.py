@@ -125,8 +125,9 @@ class UpstreamAttempt(MeteredAttempt):
             self._tell()
 
     def _tell(self) -> None:
-        """Its client may ask again at once, at any worker, and be one too many there while this one is not told."""
-        if self.admission.known.key.max_concurrent_requests is not None:
+        """Its client may ask again at once, at any worker, and not fit there while the end of this one is not told."""
+        key = self.admission.known.key
+        if key.max_concurrent_requests is not None or key.rate_limit_tpm is not None:
             self._accounting.tell()
 
     def fail(self, error: Exception) -> None:

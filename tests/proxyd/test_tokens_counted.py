@@ -8,6 +8,7 @@ from accounting_kit import Router, Worker, charge
 from gateway_kit import CHAT, GOOD, REFUSED, Gate, Provider
 from ledger_kit import attempt, settlement
 from sqlalchemy import Engine
+from test_requests_at_once import telling
 
 from proxyd.accounting.journal import JournalUnavailable
 from proxyd.accounting.journal_reader import read_tail
@@ -79,6 +80,27 @@ def test_over_two_workers(router: Router, two: tuple[Worker, Worker]) -> None:
     a.accounting.flush()
     assert counted(router) == 8
     assert isinstance(asked(b, 992)[1], Admitted)
+
+
+def test_an_end_that_another_worker_is_about_to_tell_is_waited_for(two: tuple[Worker, Worker]) -> None:
+    """What a request has not used fits the next one, wherever that one comes in."""
+    a, b = two
+    seq, _ = asked(a, 700)
+    a.settle(seq, 5)
+    answers = telling(b, a.accounting.flush)
+    assert isinstance(asked(b, 900)[1], Admitted)
+    assert [type(answer) for (answer,) in answers] == [TokenRateLimited, Admitted]
+
+
+def test_nobody_waits_for_what_is_in_flight_or_can_never_fit(two: tuple[Worker, Worker]) -> None:
+    """But the one time that it takes to be told."""
+    a, b = two
+    asked(a, 700)
+    answers = telling(b, lambda: None)
+    assert isinstance(asked(b, 900)[1], TokenRateLimited)
+    assert len(answers) == 2
+    assert isinstance(asked(b, LIMIT + 1)[1], TokenRateLimited)
+    assert len(answers) == 3
 
 
 def test_what_was_never_sent_uses_none(router: Router, worker: Worker) -> None:
@@ -193,12 +215,33 @@ def test_an_answer_tells_what_is_left(limited: Gate, provider: Provider) -> None
     assert "x-router-max-tokens" not in answer.headers
 
 
+@pytest.mark.parametrize("document", [CHAT, CHAT | {"stream": True}])
+def test_an_end_is_told_before_the_last_byte_of_its_answer(
+    limited: Gate, provider: Provider, document: dict[str, Any]
+) -> None:
+    """Its worker does nothing unasked. What is left of two requests one after the other is their true figures."""
+    limited.open(provider.url)
+    limited.store(GOOD)
+    for times in (1, 2):
+        assert limited.ask(document | {"max_tokens": 15_000}).status == 200
+        assert 0 < counted_of(limited) < 100 * times
+
+
+def test_so_is_that_of_an_answer_which_is_an_error_or_was_never_sent(limited: Gate, provider: Provider) -> None:
+    limited.open(provider.url)
+    limited.store(REFUSED)
+    assert limited.ask().status >= 400
+    assert counted_of(limited) == 0
+    limited.open("http://127.0.0.1:1")  # nobody is there
+    assert limited.ask().status == 502
+    assert counted_of(limited) == 0
+
+
 def test_who_names_no_output_limit_is_given_one(limited: Gate, provider: Provider) -> None:
     limited.open(provider.url)
     limited.store(GOOD)
     answer = limited.ask({name: said for name, said in CHAT.items() if name != "max_tokens"})
     assert answer.headers["x-router-max-tokens"] == "4096"
-    limited.worker.accounting.flush()
     assert counted_of(limited) < 200, "the true figure stands there once it has ended"
 
 
@@ -243,14 +286,6 @@ def test_a_large_body_is_refused_before_it_is_read_where_no_token_is_left(limite
     use_up(limited, leaving=0)
     answer = limited.ask(large)
     assert (answer.status, answer.json["error"]["needed_tokens"]) == (429, 1)
-
-
-def test_an_error_of_the_provider_uses_none(limited: Gate, provider: Provider) -> None:
-    limited.open(provider.url)
-    limited.store(REFUSED)
-    assert limited.ask().status >= 400
-    limited.worker.accounting.flush()
-    assert counted_of(limited) == 0
 
 
 def counted_of(gate: Gate) -> int:
