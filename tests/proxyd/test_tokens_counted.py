@@ -277,15 +277,18 @@ def use_up(gate: Gate, *, leaving: int) -> None:
     observer.restore_requests(gate.router.database.generation(), [bucket])
 
 
-def test_a_large_body_is_refused_before_it_is_read_where_no_token_is_left(limited: Gate, provider: Provider) -> None:
+def test_a_large_body_is_read_before_its_tokens_are_judged(limited: Gate, provider: Provider) -> None:
+    """Only then is it known that it never fits, or that it needs none."""
     limited.open(provider.url)
     limited.store(GOOD)
     large = CHAT | {"messages": [{"role": "user", "content": "a" * 300_000}]}
-    use_up(limited, leaving=1)
-    assert limited.ask(large).json["error"]["needed_tokens"] > 300_000, "as long as there is one it is read"
     use_up(limited, leaving=0)
     answer = limited.ask(large)
-    assert (answer.status, answer.json["error"]["needed_tokens"]) == (429, 1)
+    assert (answer.status, answer.headers["x-should-retry"]) == (429, "false")
+    assert answer.json["error"]["needed_tokens"] > 300_000
+    assert "retry-after" not in answer.headers
+    picture = {"model": "dall-e-3", "prompt": "a" * 300_000}
+    assert limited.ask(picture, path="/openai/v1/images/generations").status == 200
 
 
 def counted_of(gate: Gate) -> int:
