@@ -1,9 +1,10 @@
 """What would become of a request: judged as the proxy judges it, by the key and the counters as they stand.
 
-Nothing is charged or kept. The request is the smallest of its kind, without any text: what it is refused for, all are.
+Nothing is charged or kept. The request is the smallest of its kind, without any text, and where it does not fit, its input
+is taken as counted by the provider, which the proxy may ask: what it is refused for, all are.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from flask import current_app
@@ -38,6 +39,16 @@ from webapp.views.keys import row_of
 from webapp.views.organization import limits_together
 
 _WHERE_NONE_IS_SAID = "/v1/chat/completions"
+# Refusals that the provider's count of the input may cure.
+_WANTS = frozenset(
+    {
+        Reason.SPEND_EXCEEDED,
+        Reason.SPEND_HELD,
+        Reason.ORGANIZATION_SPEND_EXCEEDED,
+        Reason.ORGANIZATION_SPEND_HELD,
+        Reason.TOKEN_RATE_LIMITED,
+    }
+)
 _OUTPUT_FREE = (Kind.EMBEDDINGS, Kind.EMBED)
 
 
@@ -87,11 +98,28 @@ def check_request(org_id: str, key_id: str, asked: CheckRequest) -> CheckView:
     place = _place(key, asked)
     if isinstance(place, Deny):
         return CheckView(place, model=asked.model)
-    standing = _standing(key)
+    standing, book, size = _standing(key), _book(org_id), _size(place, asked)
+    found = _judged(org_id, key, asked, place, size, standing, book, at)
+    if size is None or found.deny is None or found.deny.reason not in _WANTS:
+        return found
+    return _judged(org_id, key, asked, place, replace(size, counted_tokens=0), standing, book, at)
+
+
+def _judged(
+    org_id: str,
+    key: KeySnapshot,
+    asked: CheckRequest,
+    place: "_Place",
+    size: Size | None,
+    standing: "_Standing | None",
+    book: PriceBook | None,
+    at: float,
+) -> CheckView:
+    """By all rules and limits, of this size."""
     provider, model, slug = place.provider, place.model, place.provider.slug
-    size, free = _size(place, asked), place.endpoint is not None and place.endpoint.kind is Kind.FREE
-    book = _book(org_id)
+    free = place.endpoint is not None and place.endpoint.kind is Kind.FREE
     left = None if standing is None else standing.remaining_nanos(key)
+    deny: Deny | None = None
     verdict, bound_nanos, limit = judge(key, asked.ip, slug, model, size, lambda _, **__: left, book, at, free=free)
     if isinstance(verdict, Deny):
         deny = verdict
