@@ -133,8 +133,8 @@ class UpstreamAttempt(MeteredAttempt):
     def fail(self, error: Exception) -> None:
         """End it by a fault of our own, so that no money stays held. Whoever is killed leaves it to be recovered."""
         if self.call.sent:
-            self.meter = None  # what it says may be the very fault
-            self.end("unknown", error)
+            self.fail_unread(error)
+            self._tell()
         else:
             self.void()
 

@@ -13,6 +13,7 @@ from test_requests_at_once import telling
 from proxyd.accounting.journal import JournalUnavailable
 from proxyd.accounting.journal_reader import read_tail
 from proxyd.accounting.records import EndRecord, crashed, used_tokens
+from proxyd.gateway.exchange import RequestFailed
 from shared.counters import Admitted, Batch, CountersUnavailable, Decision, RateBucket, TokenChange, TokenRateLimited
 from shared.keys import NewKey
 from shared.sealing import Sealer
@@ -235,6 +236,24 @@ def test_so_is_that_of_an_answer_which_is_an_error_or_was_never_sent(limited: Ga
     limited.open("http://127.0.0.1:1")  # nobody is there
     assert limited.ask().status == 502
     assert counted_of(limited) == 0
+
+
+def test_after_a_fault_of_ours_the_bound_stands(
+    limited: Gate, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it was sent: nobody read what it used, nor whether it was billed."""
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("of ours")
+
+    limited.open(provider.url)
+    limited.store(GOOD)
+    monkeypatch.setattr("proxyd.gateway.dispatch.headers.limits", broken)
+    with pytest.raises(RequestFailed):
+        limited.ask(CHAT | {"max_tokens": 5_000})
+    assert 5_000 < counted_of(limited) < 6_000
+    (row,) = limited.rows()
+    assert (row.outcome, row.flags, row.cost_nanos, row.sent_status) == ("unknown", ["estimated"], 0, 500)
 
 
 def test_who_names_no_output_limit_is_given_one(limited: Gate, provider: Provider) -> None:
