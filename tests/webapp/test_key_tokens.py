@@ -127,6 +127,23 @@ def test_a_dry_run_tells_of_it(api: Api, app: Flask, actor: Actor, live: LiveCou
 
 
 @pytest.mark.parametrize(
+    ("limits", "field"),
+    [
+        ({"rate_limit_tpm": 10}, "rate_limit_tpm"),
+        ({"spend_limit_usd": "1"}, "spend_limit_usd"),
+        ({"rate_limit_tpm": 10, "spend_limit_usd": "1"}, "spend_limit_usd"),
+    ],
+)
+def test_what_is_not_metered_leads_to_the_limit_that_refuses_it(
+    app: Flask, member: FlaskClient, actor: Actor, make: Make, limits: dict[str, Any], field: str
+) -> None:
+    key = make(**limits)
+    posted(app, refusal_of(key.id, "endpoint_not_metered", org_id=actor.org_id))
+    page = member.get(f"/requests/refused/{key.id}/endpoint_not_metered").text
+    assert f'href="/keys/{key.id}/edit#key-{field}"' in page
+
+
+@pytest.mark.parametrize(
     ("tpm", "most", "allowed", "limit"),
     [
         (2_000, None, True, 1_936),
