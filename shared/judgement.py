@@ -71,9 +71,9 @@ def judge(
     `remaining_nanos` is asked where we may have to set an output limit: that is made of what was told lately, and the
     bound that comes of it is judged by what is true.
     """
-    limit = bound_nanos = unpriced = tokens = None
+    limit = bound_nanos = unpriced = unbounded = tokens = None
     if size is not None:
-        unpriced = size.unpriced
+        unpriced, unbounded = size.unpriced, size.unbounded
         if model is not None and not free:
             capped = key.capped
             if capped and size.output_limit is None and not size.output_free:
@@ -83,7 +83,7 @@ def judge(
             bound_nanos = pricing.bound(provider, model, size, at=now, output_limit=limit, book=book)
             if bound_nanos is None and capped:
                 unpriced = _why_unbounded(provider, model, size, now, book)
-    query = PolicyQuery(client_ip, provider, model, size is not None, free, bound_nanos, unpriced, tokens)
+    query = PolicyQuery(client_ip, provider, model, size is not None, free, bound_nanos, unpriced, unbounded, tokens)
     return evaluate(key, query, now), bound_nanos, limit
 
 

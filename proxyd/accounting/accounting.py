@@ -36,6 +36,7 @@ from shared.counters import (
     Decision,
     Rebuilding,
     Stale,
+    TokenRateLimited,
     TooManyConcurrent,
     Unseeded,
 )
@@ -47,6 +48,13 @@ REBUILD_WAIT_SECONDS = 2.0  # a request with a limit, for counters that are bein
 POLL_SECONDS = 0.01
 BREAKER_SECONDS = 0.5  # counters that did not answer are not asked again for so long
 TOLD_SECONDS = 3 * LINGER_SECONDS  # by then another worker has told of an END, if nothing keeps it
+
+
+def _may_be_told(decision: Decision | None) -> bool:
+    """Whether what refuses a request may have ended on another worker, which is about to tell."""
+    if isinstance(decision, TokenRateLimited):
+        return decision.retry_after_seconds is not None
+    return isinstance(decision, TooManyConcurrent)
 
 
 class Accounting:
@@ -92,7 +100,7 @@ class Accounting:
         until `holds_until`, in Unix seconds, the charge is of a policy that has ended: `Stale`. Raises
         CountersUnavailable, or JournalUnavailable; then nothing is held and nothing has begun.
         """
-        deadline, tries, too_many = 0.0, 0, False
+        deadline, tries, waited = 0.0, 0, False
         while True:
             if tries and holds_until is not None and self._now() >= holds_until:
                 return Stale()
@@ -106,8 +114,8 @@ class Accounting:
                 decision, lost = None, error
             if isinstance(decision, Admitted):
                 return decision
-            if isinstance(decision, TooManyConcurrent) and not too_many:
-                too_many = True  # one of them may have ended on another worker, which is about to tell
+            if not waited and _may_be_told(decision):
+                waited = True
                 gevent.sleep(TOLD_SECONDS)
                 continue
             if isinstance(decision, Unseeded):

@@ -125,15 +125,16 @@ class UpstreamAttempt(MeteredAttempt):
             self._tell()
 
     def _tell(self) -> None:
-        """Its client may ask again at once, at any worker, and be one too many there while this one is not told."""
-        if self.admission.known.key.max_concurrent_requests is not None:
+        """Its client may ask again at once, at any worker, and not fit there while the end of this one is not told."""
+        key = self.admission.known.key
+        if key.max_concurrent_requests is not None or key.rate_limit_tpm is not None:
             self._accounting.tell()
 
     def fail(self, error: Exception) -> None:
         """End it by a fault of our own, so that no money stays held. Whoever is killed leaves it to be recovered."""
         if self.call.sent:
-            self.meter = None  # what it says may be the very fault
-            self.end("unknown", error)
+            self.fail_unread(error)
+            self._tell()
         else:
             self.void()
 

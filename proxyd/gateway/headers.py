@@ -110,7 +110,7 @@ _CROSS_ORIGIN = b"access-control-"
 _NOSNIFF: Header = (b"x-content-type-options", b"nosniff")
 _NO_PAGE: Header = (b"content-security-policy", b"sandbox; default-src 'none'")
 _REQUEST_IDS = (b"x-request-id", b"request-id")
-# What we may set of those that a provider may set as well.
+# What we may set of those that a provider may set as well; OpenAI sets those of tokens with nearly each answer.
 _SET_BY_US = frozenset((b"x-ratelimit-limit", b"x-ratelimit-remaining", b"x-ratelimit-reset", b"x-accel-buffering"))
 _OURS: tuple[Header, ...] = ((b"accept-encoding", b"identity"), (b"via", b"1.1 enterprise-router"))
 _COMMON_CONNECTION = frozenset((b"keep-alive", b"close", b"Keep-Alive", b"Close"))  # these name no header that crosses
@@ -145,6 +145,7 @@ class ResponseHeaders(NamedTuple):
 
     kept: list[Header]  # what may go back to the client, without the real credential
     overlaps: bool  # some of those kept are ours to set
+    tells_tokens: bool  # some are ours to set where tokens are limited
     id_names: tuple[bytes, ...]  # of the headers in which our request id is told
     events: bool  # it says that it comes in events
     plain: bool  # it says that it is text, or nothing at all
@@ -159,7 +160,7 @@ def read_response_headers(headers: Headers, secrets: Secrets) -> ResponseHeaders
     for position in plan.steering:
         if headers[position][1] not in _COMMON_CONNECTION:
             plan = _plan_response(names, connection_named(headers))
-    pick, overlaps, id_names, _, types, codings, ids = plan
+    pick, overlaps, tells_tokens, id_names, _, types, codings, ids = plan
     kind, coding, request_id = _UNTOLD, None, None
     if types:
         kinds = [_kind_of(headers[position][1][:_KIND_BYTES]) for position in types]
@@ -173,7 +174,7 @@ def read_response_headers(headers: Headers, secrets: Secrets) -> ResponseHeaders
     events, plain, page = kind
     if page:
         kept.append(_NO_PAGE)
-    return ResponseHeaders(kept, overlaps, id_names, events, plain, coding, request_id)
+    return ResponseHeaders(kept, overlaps, tells_tokens, id_names, events, plain, coding, request_id)
 
 
 class _Kind(NamedTuple):
@@ -202,7 +203,7 @@ def returned(answer: ResponseHeaders, own: list[Header], request_id: bytes) -> l
     Of headers that both set, ours stay. The provider's request ids are kept; then ours moves to x-router-request-id.
     """
     kept = answer.kept
-    if answer.overlaps:
+    if answer.overlaps or (answer.tells_tokens and own and any(name in OF_TOKENS for name, _ in own)):
         ours = {name for name, _ in own}
         kept = [header for header in kept if header[0] not in ours]
     for name in answer.id_names:
@@ -217,6 +218,7 @@ class _ResponsePlan(NamedTuple):
 
     pick: Callable[[Headers], Sequence[Header]]  # those that cross
     overlaps: bool
+    tells_tokens: bool
     id_names: tuple[bytes, ...]
     steering: tuple[int, ...]  # where `Connection` stands
     types: tuple[int, ...]
@@ -232,7 +234,8 @@ def _plan_response(names: tuple[bytes, ...], named: frozenset[bytes] = frozenset
     missing = tuple([name for name in _REQUEST_IDS if name not in crossing])
     return _ResponsePlan(
         itemgetter(*kept) if len(kept) > 1 else lambda headers: [headers[i] for i in kept],
-        not _SET_BY_US.isdisjoint(crossing) or not crossing.isdisjoint(OF_TOKENS),
+        not _SET_BY_US.isdisjoint(crossing),
+        not crossing.isdisjoint(OF_TOKENS),
         missing if len(missing) == len(_REQUEST_IDS) else (*missing, b"x-router-request-id"),
         _places(names, b"connection"),
         _places(names, b"content-type"),

@@ -82,7 +82,8 @@ class Limits:
     def exhausted(self, key: KeySnapshot) -> Refusal | None:
         """What refuses even a request that costs next to nothing, as the counters stand; None: nothing does.
 
-        Requests at once are left to the admission: only with the ENDs of this worker is it known how many there are.
+        Requests at once are left to the admission: only with the ENDs of this worker is it known how many there are. So
+        are tokens: only what was read tells how many it needs, which may be none.
         """
         limit_nanos, shared = key.spend_limit_nanos, key.organization
         try:
@@ -96,8 +97,6 @@ class Limits:
             return None
         if (limited := row.rate_refusal(key.rate_limit_rpm, moment)) is not None:
             return limited
-        if key.rate_limit_tpm is not None and (full := row.token_refusal(key.rate_limit_tpm, 1, moment)) is not None:
-            return full
         if limit_nanos is not None and (refusal := _used_up(row, key.spend_reset, limit_nanos, moment)) is not None:
             return refusal
         if shared is None or of_organization is None:

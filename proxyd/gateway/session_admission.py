@@ -32,13 +32,18 @@ class SessionAdmission:
     now: Callable[[], float] = time.time
 
     def begin(
-        self, known: KnownKey, context: RequestContext, bound_nanos: int | None, unpriced: str | None
+        self,
+        known: KnownKey,
+        context: RequestContext,
+        bound_nanos: int | None,
+        unpriced: str | None,
+        unbounded: str | None = None,
     ) -> Admission | Rejection:
         """Judge a handshake as a request of this bound, and begin its row. Without a model every model is allowed."""
         current = self.admission.revalidate(known, context)
         if isinstance(current, Rejection):
             return current
-        refused = self.judge(current, context, bound_nanos, unpriced)
+        refused = self.judge(current, context, bound_nanos, unpriced, unbounded)
         refused = refused or self.admission.refuse_early(current, context, free=False)
         if refused is not None:
             return refused
@@ -54,12 +59,17 @@ class SessionAdmission:
         return _begun(context, admission, self.admission.begin_unheld) or admission
 
     def judge(
-        self, known: KnownKey, context: RequestContext, bound_nanos: int | None, unpriced: str | None
+        self,
+        known: KnownKey,
+        context: RequestContext,
+        bound_nanos: int | None,
+        unpriced: str | None,
+        unbounded: str | None,
     ) -> Rejection | None:
-        """The rules alone."""
+        """The rules alone, of something without a size: it is told what of its cost, and its tokens, has no bound."""
         key, slug, model = known.key, context.target.provider.slug, context.model
         judged = key if model is not None else replace(key, allowed_models=())
-        query = PolicyQuery(context.client_ip, slug, model, True, bound_nanos=bound_nanos, unpriced=unpriced)
+        query = PolicyQuery(context.client_ip, slug, model, True, False, bound_nanos, unpriced, unbounded)
         verdict = evaluate(judged, query, self.now())
         return Rejection(verdict) if isinstance(verdict, Deny) else None
 

@@ -79,7 +79,8 @@ def _size(document: Mapping[str, Any], body: bytes, limit: int) -> Size:
     if type(system) is list:
         _estimate_blocks(system, estimate)
     fees: dict[str, int] = {}
-    unpriced = _estimate_tools(document, estimate, fees)
+    _estimate_tools(document, estimate, fees)
+    _find_features(document, estimate)
     for name in ("container", "mcp_servers", "thread"):
         if document.get(name):
             estimate.grows = True
@@ -96,7 +97,8 @@ def _size(document: Mapping[str, Any], body: bytes, limit: int) -> Size:
         cache_writes=_writes_to_a_cache(document, body),
         service_tier=text(document, "service_tier"),
         speed=text(document, "speed"),
-        unpriced=unpriced or _unpriced(document),
+        unpriced=estimate.unpriced,
+        unbounded=estimate.unbounded,
     )
 
 
@@ -132,9 +134,8 @@ def code_runs_free(document: Mapping[str, Any]) -> bool:
     return False
 
 
-def _estimate_tools(document: Mapping[str, Any], estimate: InputEstimate, fees: dict[str, int]) -> str | None:
-    """Count what server-side tools may add. Returns the name of a tool whose cost nobody can bound."""
-    unpriced = None
+def _estimate_tools(document: Mapping[str, Any], estimate: InputEstimate, fees: dict[str, int]) -> None:
+    """Count what server-side tools may add, and note those whose cost nobody can bound."""
     for tool in objects(document, "tools"):
         kind = tool.get("type")
         if kind is None:
@@ -149,25 +150,24 @@ def _estimate_tools(document: Mapping[str, Any], estimate: InputEstimate, fees: 
             uses = count(tool, "max_uses", param="tools.max_uses")
             fees["web_searches"] = fees.get("web_searches", 0) + (MAX_TOOL_CALLS if uses is None else uses)
         elif name not in _CONTEXT_TOOLS and not (name == "code_execution" and code_runs_free(document)):
-            unpriced = f"the tool {kind[:80]}"
-    return unpriced
+            # Elsewhere than beside the web tools, code is billed by time.
+            estimate.feature(f"the tool {kind[:80]}", hides_tokens=name != "code_execution")
 
 
-def _unpriced(document: Mapping[str, Any]) -> str | None:
-    """Features that change the bill in a way that nobody can bound."""
+def _find_features(document: Mapping[str, Any], estimate: InputEstimate) -> None:
+    """Note what changes the bill in a way that nobody can bound."""
     for name in ("fallbacks", "compaction"):  # other models may answer; a second summary is billed beside the answer
         if document.get(name):
-            return name
+            estimate.feature(name)
     if document.get("inference_geo") not in (None, "global"):
-        return "inference_geo"  # regions have a surcharge
+        estimate.feature("inference_geo", hides_tokens=False)  # regions have a surcharge
     management = document.get("context_management")
     edits = management.get("edits") if isinstance(management, dict) else management
     for edit in edits if isinstance(edits, list) else [edits]:
         # What clears only takes input away; what compacts samples once more, over the whole conversation.
         kind = edit.get("type") if isinstance(edit, dict) else edit
         if kind is not None and not (isinstance(kind, str) and kind.startswith("clear_")):
-            return f"context_management.edits of type {str(kind)[:80]}"
-    return None
+            estimate.feature(f"context_management.edits of type {str(kind)[:80]}")
 
 
 def _estimate_blocks(blocks: list[Any], estimate: InputEstimate) -> None:

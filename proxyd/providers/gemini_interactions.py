@@ -67,7 +67,6 @@ def _size(document: Mapping[str, Any], body: bytes, model: str, query: str) -> S
     _estimate(document.get("input"), estimate)
     estimate.unseen = estimate.unseen or any(document.get(name) is not None for name in _STATE)
     fees: dict[str, int] = {}
-    unpriced = None
     for tool in objects(document, "tools"):
         kind = text(tool, "type")
         if kind in _PLAIN_TOOLS:
@@ -76,7 +75,8 @@ def _size(document: Mapping[str, Any], body: bytes, model: str, query: str) -> S
         if kind == "google_search":
             fees["web_searches"] = 1 if bills_searches_by_request(model) else MAX_TOOL_CALLS
         elif kind not in _CONTEXT_TOOLS:
-            unpriced = f"the tool {str(kind)[:80]}"
+            estimate.feature(f"the tool {str(kind)[:80]}")
+    _find_features(document, query, estimate)
     config = document.get("generation_config")
     if config is not None and not isinstance(config, dict):
         raise BadBody("generation_config must be an object.", "generation_config")
@@ -93,16 +93,20 @@ def _size(document: Mapping[str, Any], body: bytes, model: str, query: str) -> S
         tool_fees=fees,
         cache_writes=False,
         service_tier=None if tier is None else tier.lower(),
-        unpriced=unpriced or _unpriced(document) or shaping_parameter(query),
+        unpriced=estimate.unpriced,
+        unbounded=estimate.unbounded,
         classes=_classes(document),
     )
 
 
-def _unpriced(document: Mapping[str, Any]) -> str | None:
-    """What goes on by itself, for as long as it likes."""
+def _find_features(document: Mapping[str, Any], query: str, estimate: InputEstimate) -> None:
+    """Note what goes on by itself, for as long as it likes, and what makes an answer that cannot be read."""
     if flag(document, "background"):
-        return "background"
-    return "agent" if document.get("agent") is not None else None
+        estimate.feature("background")
+    if document.get("agent") is not None:
+        estimate.feature("agent")
+    if (shaping := shaping_parameter(query)) is not None:
+        estimate.feature(shaping)
 
 
 def _classes(document: Mapping[str, Any]) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from shared.pricing import Size, Usage
 UNPRICED = "a Live session"
 _HEARD_BYTES = 1_000  # of base64, half of what 40 ms of sound (a token) are at 16,000 samples of two bytes a second
 _SAID_BYTES = 2_560  # of base64, a token of 40 ms at 24,000 samples
-SESSION_SIZE = Size(0, context_inputs=True, countable=False, unpriced=UNPRICED)
+SESSION_SIZE = Size(0, context_inputs=True, countable=False, unpriced=UNPRICED, unbounded=UNPRICED)
 
 
 def parsed_of(model: str, document: Mapping[str, Any]) -> Parsed:

@@ -39,6 +39,7 @@ def read(kind: Kind, body: bytes, path_model: str | None, query: str) -> Parsed:
         seconds = _number(parameters, "durationSeconds") or DEFAULT_SECONDS
         # What is made in a resolution that nobody here knows costs what the largest one does.
         fees = {_FILMS.get(resolution, _FILMS["4k"]): prompts * (samples or 1) * seconds}
+    shaping = shaping_parameter(query)
     size = Size(
         text_bytes=0,
         overhead_tokens=0,
@@ -46,7 +47,8 @@ def read(kind: Kind, body: bytes, path_model: str | None, query: str) -> Parsed:
         countable=False,
         cache_writes=False,
         tool_fees=fees,
-        unpriced=shaping_parameter(query),
+        unpriced=shaping,
+        unbounded=shaping,
     )
     model = model_name(path_model)
     return Parsed(kind, model, stream=False, size=size, wants_usage=True, document=document, raw=body)

@@ -60,6 +60,7 @@ def read(kind: Kind, body: bytes, path_model: str | None, query: str = "") -> Pa
         estimate = InputEstimate()
         for request in [document, *objects(document, "requests")]:
             _estimate_contents([get(request, "content")], estimate)
+        shaping = shaping_parameter(query)
         size = Size(
             text_bytes=estimate.text_bytes(body),
             image_parts=estimate.images,
@@ -68,7 +69,8 @@ def read(kind: Kind, body: bytes, path_model: str | None, query: str = "") -> Pa
             countable=False,  # embeddings have no counter
             overhead_tokens=OVERHEAD_TOKENS,
             output_free=True,
-            unpriced=shaping_parameter(query),
+            unpriced=shaping,
+            unbounded=shaping,
         )
         return Parsed(kind, model, stream=False, size=size, wants_usage=True, document=document, raw=body)
     stream = kind is Kind.GENERATE_STREAM
@@ -109,7 +111,9 @@ def _size(document: Mapping[str, Any], body: bytes, model: str, query: str) -> S
     if get(document, "cachedContent") is not None:
         estimate.unseen = True  # its tokens are read from the cache, and counted as the input's
     fees: dict[str, int] = {}
-    unpriced = _estimate_tools(document, model, estimate, fees)
+    _estimate_tools(document, model, estimate, fees)
+    if query and (shaping := shaping_parameter(query)) is not None:
+        estimate.feature(shaping)
     config = section(document, spelling(document, "generationConfig")) or {}
     tier = get(document, "serviceTier")
     if type(tier) is int:
@@ -131,7 +135,8 @@ def _size(document: Mapping[str, Any], body: bytes, model: str, query: str) -> S
         choices=count(config, candidates, least=1, param=f"generationConfig.{candidates}") or 1,
         tool_fees=fees,
         service_tier=None if tier is None else tier_name(tier),
-        unpriced=unpriced or shaping_parameter(query),
+        unpriced=estimate.unpriced,
+        unbounded=estimate.unbounded,
         classes=_classes(config),
     )
 
@@ -160,10 +165,7 @@ def tier_name(tier: str) -> str:
     return tier.lower().removeprefix("service_tier_")
 
 
-def _estimate_tools(
-    document: Mapping[str, Any], model: str, estimate: InputEstimate, fees: dict[str, int]
-) -> str | None:
-    unpriced = None
+def _estimate_tools(document: Mapping[str, Any], model: str, estimate: InputEstimate, fees: dict[str, int]) -> None:
     for tool in objects(document, "tools"):
         for written, value in tool.items():
             if value is None:
@@ -175,8 +177,7 @@ def _estimate_tools(
             if name in _SEARCHES:
                 fees["web_searches"] = 1 if bills_searches_by_request(model) else MAX_TOOL_CALLS
             elif name not in _CONTEXT_TOOLS:
-                unpriced = f"the tool {name[:80]}"
-    return unpriced
+                estimate.feature(f"the tool {name[:80]}", hides_tokens=name != "googleMaps")  # billed by request
 
 
 def bills_searches_by_request(model: str) -> bool:

@@ -27,6 +27,18 @@ class InputEstimate:
     media_bytes: int = 0  # of base64, which is no text
     unseen: bool = False  # input that stands elsewhere; the provider's own counter can see it
     grows: bool = False  # input that is still to come, such as the results of tools at the provider
+    unpriced: str | None = None  # the first feature whose cost nobody can bound
+    unbounded: str | None = None  # the first whose tokens nobody can bound
+
+    def feature(self, name: str, *, hides_tokens: bool = True) -> None:
+        """A feature in use whose cost nobody can bound, and mostly its tokens neither.
+
+        Those are bounded where it is billed by something else than tokens, or by dearer tokens. They are not where the
+        answer comes later, other models take part, or what is read cannot be seen from here.
+        """
+        self.unpriced = self.unpriced or name
+        if hides_tokens:
+            self.unbounded = self.unbounded or name
 
     def image(self, source: object) -> None:
         """An image, given by address, identifier or data URL. A data URL of something else may be a document."""

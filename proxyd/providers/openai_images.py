@@ -68,6 +68,7 @@ def _parsed(document: Mapping[str, Any], body: bytes, text_bytes: int, images: i
     animated = text(document, "output_format") == "gif"
     frames = (count(document, "frame_count", least=1) or _FRAMES) if animated else 1
     partial = (count(document, "partial_images") or 0) * PARTIAL_TOKENS
+    unpriced = _unpriced(document)
     size = Size(
         text_bytes * pictures,  # each picture is billed as if it were asked for by itself
         image_parts=images * pictures,
@@ -75,7 +76,8 @@ def _parsed(document: Mapping[str, Any], body: bytes, text_bytes: int, images: i
         output_limit=_tokens(model or "", quality, wanted) * frames + WRITTEN_TOKENS + partial,
         output_fixed=True,
         choices=pictures,
-        unpriced=_unpriced(document),
+        unpriced=unpriced,
+        unbounded=unpriced,
     )
     return Parsed(Kind.IMAGES, model, stream, size, True, document, body)
 

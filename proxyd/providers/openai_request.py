@@ -49,6 +49,7 @@ _PLAIN_TOOLS = frozenset(
 )
 _MEDIA = ("audio", "image", "video")
 _CONTEXT_TOOLS = frozenset({"mcp", "tool_search", "programmatic_tool_calling"})  # their results are input
+_PRICED_BY_TIME = frozenset({"code_interpreter", "shell"})  # of a container; their results are input as well
 _PLAIN_PARTS = frozenset(
     {
         "text",
@@ -93,7 +94,7 @@ def read(kind: Kind, body: bytes, query: str = "") -> Parsed:
     model = model_name(document.get("model"))
     if kind is Kind.EMBEDDINGS:
         shaping = shaping_parameter(query)
-        size = Size(len(body), overhead_tokens=OVERHEAD_TOKENS, output_free=True, unpriced=shaping)
+        size = Size(len(body), overhead_tokens=OVERHEAD_TOKENS, output_free=True, unpriced=shaping, unbounded=shaping)
         return Parsed(kind, model, stream=False, size=size, wants_usage=True, document=document, raw=body)
     stream = "stream" in document and flag(document, "stream")
     wants_usage = False
@@ -101,7 +102,7 @@ def read(kind: Kind, body: bytes, query: str = "") -> Parsed:
         wants_usage = flag(options, "include_usage")
     size = _chat_size(document, body, model) if kind is Kind.CHAT else _responses_size(document, body)
     if query and (shaping := shaping_parameter(query)) is not None:
-        size = replace(size, unpriced=size.unpriced or shaping)
+        size = replace(size, unpriced=size.unpriced or shaping, unbounded=size.unbounded or shaping)
     return Parsed(kind, model, stream, size, wants_usage, document, body)
 
 
@@ -154,17 +155,17 @@ def _chat_size(document: Mapping[str, Any], body: bytes, model: str) -> Size:
     if estimate is None and always is None and _BILLED_IN_CHAT.isdisjoint(document):
         return Size(len(body), overhead_tokens=OVERHEAD_TOKENS, output_limit=_chat_limit(document))
     estimate = estimate or InputEstimate()
-    unpriced = None
     fees: dict[str, int] = {}
     tools = objects(document, "tools")
     for tool in tools:
         if kind_of(tool) not in _PLAIN_TOOLS:
-            unpriced = f"the tool {str(tool.get('type'))[:80]}"
+            estimate.feature(f"the tool {str(tool.get('type'))[:80]}")
     if always is not None or document.get("web_search_options") is not None:
         fees[always or "web_searches"] = 1  # once an answer: these models search before they write
         estimate.grows = True
     if "extra_body" in document or "google" in document:
         estimate.unseen = True  # Gemini's own settings, such as cached content
+    _find_features(document, estimate)
     prediction = document.get("prediction")
     has_tools = bool(tools) or "functions" in document or "response_format" in document or bool(fees)
     return Size(
@@ -179,7 +180,8 @@ def _chat_size(document: Mapping[str, Any], body: bytes, model: str) -> Size:
         extra_output_tokens=0 if prediction is None else len(body),
         tool_fees=fees,
         service_tier=text(document, "service_tier"),
-        unpriced=unpriced or _unpriced(document),
+        unpriced=estimate.unpriced,
+        unbounded=estimate.unbounded,
         classes=_classes(document, estimate),
     )
 
@@ -217,7 +219,6 @@ def _responses_size(document: Mapping[str, Any], body: bytes) -> Size:
     calls = count(document, "max_tool_calls")
     calls = MAX_TOOL_CALLS if calls is None else calls
     fees: dict[str, int] = {}
-    unpriced = None
     tools = tools_of(document)
     for tool in tools:
         kind = kind_of(tool)
@@ -229,7 +230,8 @@ def _responses_size(document: Mapping[str, Any], body: bytes) -> Size:
         elif kind == "file_search":
             fees["storage_searches"] = calls
         elif kind not in _CONTEXT_TOOLS:
-            unpriced = f"the tool {str(tool.get('type'))[:80]}"
+            estimate.feature(f"the tool {str(tool.get('type'))[:80]}", hides_tokens=kind not in _PRICED_BY_TIME)
+    _find_features(document, estimate)
     return Size(
         text_bytes=estimate.text_bytes(body),
         image_parts=estimate.images,
@@ -240,21 +242,21 @@ def _responses_size(document: Mapping[str, Any], body: bytes) -> Size:
         output_limit=count(document, "max_output_tokens", least=1),
         tool_fees=fees,
         service_tier=text(document, "service_tier"),
-        unpriced=unpriced or _unpriced(document),
+        unpriced=estimate.unpriced,
+        unbounded=estimate.unbounded,
         classes=_classes(document, estimate),
     )
 
 
-def _unpriced(document: Mapping[str, Any]) -> str | None:
-    """Features that change the bill in a way that the price table does not know."""
+def _find_features(document: Mapping[str, Any], estimate: InputEstimate) -> None:
+    """Note what changes the bill in a way that the price table does not know."""
     if flag(document, "background"):
-        return "background"  # the answer comes later, past us
+        estimate.feature("background")  # the answer comes later, past us
     if document.get("image") is not None:
-        return "image"
+        estimate.feature("image")
     options = document.get("prompt_cache_options")
     if isinstance(options, dict) and options.get("ttl") not in (None, "30m"):
-        return "prompt_cache_options.ttl"
-    return None
+        estimate.feature("prompt_cache_options.ttl", hides_tokens=False)
 
 
 def _estimate_parts(parts: list[Any], estimate: InputEstimate) -> None:

@@ -97,6 +97,7 @@ class SessionInput:
                 overhead_tokens=0,
                 output_limit=output_limit,
                 unpriced=config.unpriced,
+                unbounded=config.unpriced,
                 classes=classes,
                 countable=False,
             )
@@ -107,6 +108,7 @@ class SessionInput:
             overhead_tokens=TOOLS_OVERHEAD_TOKENS,
             output_limit=output_limit,
             unpriced=config.unpriced,
+            unbounded=config.unpriced,
             classes=classes,
             countable=False,
         )

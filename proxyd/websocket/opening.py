@@ -90,7 +90,8 @@ class SessionOpener:
                 return model
             context.model = model
         bound_nanos, unpriced = self._bound(context, known, route.endpoint.kind)
-        admission = self._sessions.begin(known, context, bound_nanos, unpriced)
+        unbounded = UNPRICED if route.endpoint.kind is Kind.LIVE else None
+        admission = self._sessions.begin(known, context, bound_nanos, unpriced, unbounded)
         if isinstance(admission, Rejection):
             return admission
         return self._connected(context, admission, route, handshake)

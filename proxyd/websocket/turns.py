@@ -84,12 +84,12 @@ class Turns:
         known = self.admission.check_key(self.session)
         return known if isinstance(known, Rejection) else self.admission.revalidate(known, self.session)
 
-    def refuses(self, model: str | None, unpriced: str) -> Rejection | None:
+    def refuses(self, model: str | None, what: str) -> Rejection | None:
         """The refusal of something whose cost, or tokens, nobody can bound; None on keys without such a limit."""
         known = self.admission.check_key(self.session)
         if isinstance(known, Rejection):
             return known
-        return self.sessions.judge(known, self._context(model, None), None, unpriced)
+        return self.sessions.judge(known, self._context(model, None), None, what, what)
 
     def admit(
         self, parsed: Parsed, model: str, meter: UsageAccumulator, *, new_model: str | None = None

@@ -1,7 +1,7 @@
 """A row as SQLite stores it: what nearly every batch changes comes first, the rest is made anew only when it changed.
 
 `[[lifetime, day, spent, held, second, requests, version, seeded, in flight], [other days, earlier seconds, tokens]]`,
-where tokens stand only in the row of a key that has, or had, a limit of them.
+where tokens stand only in the row of a key that has a limit of them, or had one a minute ago.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ import orjson
 
 from shared.counters.moments import KEEP_DAYS
 from shared.counters.values import CountersLost
-from shared.counters.window import Window
+from shared.counters.window import WINDOW_SECONDS, Window
 
 
 class StoredRow(NamedTuple):
@@ -43,7 +43,10 @@ def read(data: bytes) -> StoredRow:
 
 
 def rest(days: Mapping[int, list[int]], today: int, window: Window, last_second: int, tokens: Window | None) -> bytes:
-    """All but today and the last second of a request; without the days that no period can ask for any more."""
+    """All but today and the last second of a request; without the days that no period can ask for any more.
+
+    Without the tokens, too, that had ceased to weigh when the last request was counted.
+    """
     others: list[int] = []
     oldest = today - KEEP_DAYS
     for day, (spent, held) in days.items():
@@ -53,9 +56,12 @@ def rest(days: Mapping[int, list[int]], today: int, window: Window, last_second:
     for bucket in window.buckets.items():
         if bucket[0] != last_second:
             earlier += bucket
-    if tokens is None:
-        return orjson.dumps((others, earlier))
-    return orjson.dumps((others, earlier, [number for bucket in tokens.buckets.items() for number in bucket]))
+    counted: list[int] = []
+    if tokens is not None:
+        for bucket in tokens.buckets.items():
+            if bucket[0] >= last_second - WINDOW_SECONDS:
+                counted += bucket
+    return orjson.dumps((others, earlier, counted) if counted else (others, earlier))
 
 
 def _buckets(flat: list[int]) -> dict[int, int]:

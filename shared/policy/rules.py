@@ -13,7 +13,6 @@ from shared import money
 from shared.catalog import PROVIDERS, spellings
 from shared.policy.reasons import Reason
 from shared.policy.values import Address, Allow, Charges, Deny, KeySnapshot, PolicyQuery
-from shared.pricing.tokens import hides_tokens
 
 RuleFunction = Callable[[KeySnapshot, PolicyQuery, float], Deny | None]
 # For a key's head; all; and all that a request which is metered and has a bound can break.
@@ -131,19 +130,19 @@ def endpoint_not_metered(key: KeySnapshot, query: PolicyQuery, now: float) -> De
 
 
 def tokens_not_bounded(key: KeySnapshot, query: PolicyQuery, now: float) -> Deny | None:  # noqa: ARG001 - one signature
-    if key.rate_limit_tpm is None or query.free or query.tokens is not None or query.bound_nanos is not None:
+    if key.rate_limit_tpm is None or query.free or query.tokens is not None:
         return None
-    if query.model is None:
+    if query.model is None and query.bound_nanos is None:
         what, cure = "a request without a model", "Name the model, or use"
-    elif query.unpriced is not None and not query.unpriced.endswith(_BILLED) and hides_tokens(query.unpriced):
-        what, cure = f"{query.unpriced} ({query.model}, {query.provider})", "Leave it out, or use"
+    elif query.unbounded is not None:
+        what, cure = f"{query.unbounded} ({query.model}, {query.provider})", "Leave it out, or use"
     else:
-        return None  # what has no price alone
+        return None  # a session, whose turns are judged by themselves
     facts = {
         "prefix": key.prefix,
         "model": query.model,
         "provider": query.provider,
-        "unbounded": query.unpriced,
+        "unbounded": query.unbounded,
         "rate_limit_tpm": key.rate_limit_tpm,
     }
     return Deny(Reason.TOKENS_NOT_BOUNDED, {**facts}, {"what": what, "cure": cure})
@@ -226,7 +225,7 @@ RULES: tuple[tuple[RuleFunction, Applies], ...] = (
     (tokens_not_bounded, lambda key: key.rate_limit_tpm is not None),
 )
 # These refuse nothing that is metered and has a bound.
-_WITHOUT_BOUND = frozenset((endpoint_not_metered, model_not_priced, tokens_not_bounded))
+_WITHOUT_BOUND = frozenset((endpoint_not_metered, model_not_priced))
 
 
 def check_key(key: KeySnapshot, client_ip: Address | None, now: float) -> Deny | None:

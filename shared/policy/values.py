@@ -76,6 +76,7 @@ class PolicyQuery:
     free: bool = False  # costs nothing at the provider (lists of models, counting tokens)
     bound_nanos: int | None = None  # most that it can cost; None: the model has no known price
     unpriced: str | None = None  # a feature in use, or a class of what is billed, whose cost nobody can bound
+    unbounded: str | None = None  # a feature in use whose tokens nobody can bound
     tokens: int | None = None  # most that it can use, of a key with a limit of them; None: nobody can tell
 
 

@@ -8,7 +8,7 @@ from shared.pricing.bound import SMALLEST_LIMIT, Bound, BoundPart, Unbounded, bo
 from shared.pricing.cost import cost
 from shared.pricing.own import OwnPrice, PriceBook, book_of
 from shared.pricing.rates import load
-from shared.pricing.tokens import TokenBound, bound_tokens, fitting_token_limit, hides_tokens
+from shared.pricing.tokens import TokenBound, bound_tokens, fitting_token_limit
 from shared.pricing.usage import MAX_COUNT, UsageReading, larger, makes_no_sense, read_usage
 from shared.pricing.values import Cost, Price, Size, Usage
 
@@ -33,7 +33,6 @@ __all__ = [
     "explain",
     "fitting_output_limit",
     "fitting_token_limit",
-    "hides_tokens",
     "larger",
     "load",
     "makes_no_sense",

@@ -8,12 +8,6 @@ from shared.pricing.own import PriceBook
 from shared.pricing.rates import bound_sheet, own_price
 from shared.pricing.values import Size
 
-# Features whose price nobody can tell beforehand, and that are billed by something else than tokens, or dearer tokens.
-_BOUNDED = frozenset(
-    ("inference_geo", "prompt_cache_options.ttl", "the tool code_interpreter", "the tool shell", "the tool googleMaps")
-)
-_BOUNDED_VERSIONS = "the tool code_execution"  # what follows is its version
-
 
 class TokenBound(NamedTuple):
     """Of what a bound in tokens is made."""
@@ -25,14 +19,6 @@ class TokenBound(NamedTuple):
     @property
     def total(self) -> int:
         return min(self.input + self.output, MAX_NANOS)
-
-
-def hides_tokens(feature: str) -> bool:
-    """Whether nobody can tell beforehand how many tokens a feature takes whose price nobody can tell (`Size.unpriced`).
-
-    The answer comes later, other models take part, or what is read cannot be seen from here.
-    """
-    return feature not in _BOUNDED and not feature.startswith(_BOUNDED_VERSIONS)
 
 
 def bound_tokens(
@@ -49,7 +35,7 @@ def bound_tokens(
 
     Output is bounded as in `bound`. None: it cannot be bounded, because of the feature that the size names.
     """
-    if size.unpriced is not None and hides_tokens(size.unpriced):
+    if size.unbounded is not None:
         return None
     own = None if book is None else own_price(book, provider_slug, model)
     sheet = bound_sheet(provider_slug, model, size.service_tier, size.speed, at, own)

@@ -4,8 +4,8 @@ import shutil
 import sqlite3
 
 from accounting_kit import Worker, charge
-from accounting_machine import AMOUNTS, KEYS, Calm
-from accounting_oracle import today
+from accounting_machine import AMOUNTS, KEYS, Calm, NeverBegun
+from accounting_oracle import WINDOW_SECONDS, today
 from dying_kit import Killed, die_between_calls
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
@@ -45,8 +45,11 @@ class Faulty(Calm):
 
         def die(batch: Batch) -> list[Decision]:
             answers = real(batch)
-            if any(isinstance(answer, Admitted) for answer in answers):
-                self.never_begun[key] += sum(asked.bound_tokens for asked in batch.charges)
+            of_each = zip(batch.charges, answers, strict=True)
+            admitted = [(asked, answer.second) for asked, answer in of_each if isinstance(answer, Admitted)]
+            for asked, second in admitted:
+                self.never_begun.append(NeverBegun(asked.key_id, batch.generation, second, asked.bound_tokens))
+            if admitted:
                 raise Killed
             return answers
 
@@ -261,8 +264,17 @@ class AccountingMachine(Faulty):
             assert counted[key].in_flight == self.oracle.in_flight(key)
             second, window = self.router.observer.moment().second, counted[key].tokens
             used = self.oracle.tokens(key, second)
-            assert used <= (0 if window is None else window.count(second)) <= used + self.never_begun[key]
+            assert (0 if window is None else window.count(second)) == used + self.tokens_never_begun(key, second)
             assert counted[key].lifetime == daily.get(key, 0) == totals.get(key, 0) == sum(spent.values())
+
+    def tokens_never_begun(self, key: str, second: int) -> int:
+        """Those that weigh in the present counters: new ones were told by journals, which know nothing of them."""
+        generation = self.router.observer.status().generation
+        return sum(
+            one.tokens
+            for one in self.never_begun
+            if one.key_id == key and one.generation == generation and one.second >= second - WINDOW_SECONDS
+        )
 
     def exactly_what_fits_is_admitted(self, key: str) -> None:
         """I13, and that nothing is refused for what nobody holds any more."""

@@ -5,6 +5,7 @@ import tempfile
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from accounting_kit import Router, Worker, keep_sums_of_organizations
 from accounting_oracle import Call, Oracle, Policy, today
@@ -68,6 +69,15 @@ def template() -> Path:
     return path
 
 
+class NeverBegun(NamedTuple):
+    """A call that the counters admitted, and that died with its worker before a journal told of it."""
+
+    key_id: str
+    generation: int
+    second: int  # steady
+    tokens: int
+
+
 class Calm(RuleBasedStateMachine):
     """One to three workers and the ledger writer, stepped by rules; nothing breaks."""
 
@@ -84,7 +94,7 @@ class Calm(RuleBasedStateMachine):
         self.cached: dict[tuple[str, str], Policy] = {}
         self.seen: dict[str, tuple[str, int]] = {}
         self.copy: Path | None = None
-        self.never_begun = dict.fromkeys(KEYS, 0)  # tokens that were counted for calls of which nobody knows
+        self.never_begun: list[NeverBegun] = []
         self.workers: list[Worker] = []
         for _ in range(workers):
             self.start_worker()

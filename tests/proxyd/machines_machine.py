@@ -64,7 +64,7 @@ class TwoMachines(AccountingMachine):
         self.newest = {key: Policy(key, limit_nanos=limit) for key in KEYS}
         self.cached = {}
         self.seen = {}
-        self.never_begun = dict.fromkeys(KEYS, 0)
+        self.never_begun = []
         self.dump: dict[bytes, bytes] = {}
         self.workers = []
         self.machine_of: dict[str, Machine] = {}

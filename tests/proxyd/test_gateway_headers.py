@@ -137,6 +137,15 @@ def test_every_header_of_ours_wins_over_a_providers() -> None:
     assert [header for header in returned(look(theirs), own, b"req_1") if header in theirs] == []
 
 
+def test_a_providers_tokens_are_looked_at_only_where_we_tell_of_some() -> None:
+    """OpenAI tells of its own with each answer: what crosses is not looked through for keys without such a limit."""
+    answer = look(((b"x-ratelimit-limit-tokens", b"theirs"),))
+    assert (answer.overlaps, answer.tells_tokens) == (False, True)
+    for own in ([], limits(RATE, SPEND)):
+        assert answer.kept[0] in returned(answer._replace(kept=[*answer.kept]), own, b"req_1")
+    assert not look(((b"x-ratelimit-limit", b"theirs"),)).tells_tokens
+
+
 def test_limits_are_told_as_they_are() -> None:
     for day, unix in ((date(2026, 12, 1), b"1796083200"), (date(2027, 1, 1), b"1798761600"), (None, None)):
         for limit in (NANOS_PER_USD, 2 * NANOS_PER_USD):

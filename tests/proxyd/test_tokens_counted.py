@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from accounting_kit import Router, Worker, charge
+from accounting_kit import Router, Worker, charge, telling
 from gateway_kit import CHAT, GOOD, REFUSED, Gate, Provider
 from ledger_kit import attempt, settlement
 from sqlalchemy import Engine
@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 from proxyd.accounting.journal import JournalUnavailable
 from proxyd.accounting.journal_reader import read_tail
 from proxyd.accounting.records import EndRecord, crashed, used_tokens
+from proxyd.gateway.exchange import RequestFailed
 from shared.counters import Admitted, Batch, CountersUnavailable, Decision, RateBucket, TokenChange, TokenRateLimited
 from shared.keys import NewKey
 from shared.sealing import Sealer
@@ -79,6 +80,27 @@ def test_over_two_workers(router: Router, two: tuple[Worker, Worker]) -> None:
     a.accounting.flush()
     assert counted(router) == 8
     assert isinstance(asked(b, 992)[1], Admitted)
+
+
+def test_an_end_that_another_worker_is_about_to_tell_is_waited_for(two: tuple[Worker, Worker]) -> None:
+    """What a request has not used fits the next one, wherever that one comes in."""
+    a, b = two
+    seq, _ = asked(a, 700)
+    a.settle(seq, 5)
+    answers = telling(b, a.accounting.flush)
+    assert isinstance(asked(b, 900)[1], Admitted)
+    assert [type(answer) for (answer,) in answers] == [TokenRateLimited, Admitted]
+
+
+def test_nobody_waits_for_what_is_in_flight_or_can_never_fit(two: tuple[Worker, Worker]) -> None:
+    """But the one time that it takes to be told."""
+    a, b = two
+    asked(a, 700)
+    answers = telling(b, lambda: None)
+    assert isinstance(asked(b, 900)[1], TokenRateLimited)
+    assert len(answers) == 2
+    assert isinstance(asked(b, LIMIT + 1)[1], TokenRateLimited)
+    assert len(answers) == 3
 
 
 def test_what_was_never_sent_uses_none(router: Router, worker: Worker) -> None:
@@ -193,12 +215,51 @@ def test_an_answer_tells_what_is_left(limited: Gate, provider: Provider) -> None
     assert "x-router-max-tokens" not in answer.headers
 
 
+@pytest.mark.parametrize("document", [CHAT, CHAT | {"stream": True}])
+def test_an_end_is_told_before_the_last_byte_of_its_answer(
+    limited: Gate, provider: Provider, document: dict[str, Any]
+) -> None:
+    """Its worker does nothing unasked. What is left of two requests one after the other is their true figures."""
+    limited.open(provider.url)
+    limited.store(GOOD)
+    for times in (1, 2):
+        assert limited.ask(document | {"max_tokens": 15_000}).status == 200
+        assert 0 < counted_of(limited) < 100 * times
+
+
+def test_so_is_that_of_an_answer_which_is_an_error_or_was_never_sent(limited: Gate, provider: Provider) -> None:
+    limited.open(provider.url)
+    limited.store(REFUSED)
+    assert limited.ask().status >= 400
+    assert counted_of(limited) == 0
+    limited.open("http://127.0.0.1:1")  # nobody is there
+    assert limited.ask().status == 502
+    assert counted_of(limited) == 0
+
+
+def test_after_a_fault_of_ours_the_bound_stands(
+    limited: Gate, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it was sent: nobody read what it used, nor whether it was billed."""
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("of ours")
+
+    limited.open(provider.url)
+    limited.store(GOOD)
+    monkeypatch.setattr("proxyd.gateway.dispatch.limit_headers.limits", broken)
+    with pytest.raises(RequestFailed):
+        limited.ask(CHAT | {"max_tokens": 5_000})
+    assert 5_000 < counted_of(limited) < 6_000
+    (row,) = limited.rows()
+    assert (row.outcome, row.flags, row.cost_nanos, row.sent_status) == ("unknown", ["estimated"], 0, 500)
+
+
 def test_who_names_no_output_limit_is_given_one(limited: Gate, provider: Provider) -> None:
     limited.open(provider.url)
     limited.store(GOOD)
     answer = limited.ask({name: said for name, said in CHAT.items() if name != "max_tokens"})
     assert answer.headers["x-router-max-tokens"] == "4096"
-    limited.worker.accounting.flush()
     assert counted_of(limited) < 200, "the true figure stands there once it has ended"
 
 
@@ -234,23 +295,18 @@ def use_up(gate: Gate, *, leaving: int) -> None:
     observer.restore_requests(gate.router.database.generation(), [bucket])
 
 
-def test_a_large_body_is_refused_before_it_is_read_where_no_token_is_left(limited: Gate, provider: Provider) -> None:
+def test_a_large_body_is_read_before_its_tokens_are_judged(limited: Gate, provider: Provider) -> None:
+    """Only then is it known that it never fits, or that it needs none."""
     limited.open(provider.url)
     limited.store(GOOD)
     large = CHAT | {"messages": [{"role": "user", "content": "a" * 300_000}]}
-    use_up(limited, leaving=1)
-    assert limited.ask(large).json["error"]["needed_tokens"] > 300_000, "as long as there is one it is read"
     use_up(limited, leaving=0)
     answer = limited.ask(large)
-    assert (answer.status, answer.json["error"]["needed_tokens"]) == (429, 1)
-
-
-def test_an_error_of_the_provider_uses_none(limited: Gate, provider: Provider) -> None:
-    limited.open(provider.url)
-    limited.store(REFUSED)
-    assert limited.ask().status >= 400
-    limited.worker.accounting.flush()
-    assert counted_of(limited) == 0
+    assert (answer.status, answer.headers["x-should-retry"]) == (429, "false")
+    assert answer.json["error"]["needed_tokens"] > 300_000
+    assert "retry-after" not in answer.headers
+    picture = {"model": "dall-e-3", "prompt": "a" * 300_000}
+    assert limited.ask(picture, path="/openai/v1/images/generations").status == 200
 
 
 def counted_of(gate: Gate) -> int:

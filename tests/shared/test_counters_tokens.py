@@ -205,6 +205,18 @@ def test_new_counters_are_told_what_weighs(home: Home, worker: Worker) -> None:
     assert refusal(answer[1]).retry_after_seconds == 52.0
 
 
+@pytest.mark.parametrize("tpm", [100, None])
+def test_a_row_keeps_tokens_as_long_as_they_weigh(home: Home, worker: Worker, tpm: int | None) -> None:
+    """Its limit may have been taken away meanwhile."""
+    worker.send(charge(tpm=100, tokens=40))
+    home.clock.pass_by(60)
+    worker.send(charge(tpm=tpm))
+    assert tokens_used(home.connect()) == 40
+    home.clock.pass_by(1)
+    worker.send(charge(tpm=tpm))
+    assert home.connect().rows(["key"])["key"].tokens is None
+
+
 def test_a_dead_worker_is_closed_at_what_its_journal_tells(worker: Worker) -> None:
     dying = Worker(worker.counters, "w2").register()
     dying.send(charge(tpm=100, tokens=40, seq=1), charge(tpm=100, tokens=50, seq=2))

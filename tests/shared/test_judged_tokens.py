@@ -53,7 +53,8 @@ def test_a_smaller_output_limit_is_set_by_either_limit() -> None:
 
 
 def test_what_hides_its_tokens_is_refused_by_name() -> None:
-    deny = judged(TOKENS, replace(TEXT, unpriced="background"))
+    hidden = replace(TEXT, unpriced="inference_geo", unbounded="background")
+    deny = judged(TOKENS, hidden)
     assert isinstance(deny, Deny)
     assert (deny.reason, deny.retry) == (Reason.TOKENS_NOT_BOUNDED, False)
     assert deny.facts == {
@@ -64,7 +65,7 @@ def test_what_hides_its_tokens_is_refused_by_name() -> None:
         "rate_limit_tpm": 20_000,
     }
     assert "how many tokens background (gpt-4o, openai) uses" in deny.sentence()
-    assert isinstance(judged(OPEN, replace(TEXT, unpriced="background")), Allow)
+    assert isinstance(judged(OPEN, hidden), Allow)
     assert isinstance(judged(TOKENS, replace(TEXT, unpriced="inference_geo")), Allow)
     nameless = judged(TOKENS, TEXT, None)
     assert isinstance(nameless, Deny)
@@ -74,9 +75,12 @@ def test_what_hides_its_tokens_is_refused_by_name() -> None:
 
 def test_a_session_is_refused_for_what_hides_its_tokens_and_not_for_a_price() -> None:
     """Its handshake has no size: what it may bring is told by name."""
-    for unpriced, allowed in (("a Live session", False), ("input_audio_tokens", True), (None, True)):
-        query = PolicyQuery(None, "openai", "gpt-realtime", metered=True, unpriced=unpriced)
-        assert isinstance(evaluate(TOKENS, query, NOW), Allow) == allowed
+    query = PolicyQuery(None, "openai", "gpt-realtime", metered=True, unpriced="input_audio_tokens")
+    assert isinstance(evaluate(TOKENS, query, NOW), Allow)
+    for bound_nanos in (None, 0):
+        live = replace(query, unbounded="a Live session", bound_nanos=bound_nanos)
+        assert isinstance(evaluate(TOKENS, live, NOW), Deny), "a bound in money is none of tokens"
+    assert isinstance(evaluate(TOKENS, replace(query, model=None, bound_nanos=0), NOW), Allow), "turns name theirs"
 
 
 def test_an_endpoint_that_is_not_metered_is_refused_where_tokens_are_limited() -> None:

@@ -118,12 +118,51 @@ def test_a_dry_run_tells_of_it(api: Api, app: Flask, actor: Actor, live: LiveCou
     assert answer()["max_tokens"] == 4_096, "that the router would set"
     large = answer(max_tokens=10_001)["refusal"]
     assert (large["code"], large["status"], large["retry"]) == ("token_rate_limited", 429, False)
-    assert large["facts"]["affordable_max_tokens"] == 10_000 - 256
+    assert large["facts"]["affordable_max_tokens"] == 10_000 - 64, "what the provider counts may be wrong by so much"
     use(live, key.id, 8_000)
     wait = answer(max_tokens=5_000)["refusal"]
     assert (wait["code"], wait["retry"], wait["facts"]["remaining_tokens"]) == ("token_rate_limited", True, 2_000)
     assert 1 <= wait["facts"]["retry_after_seconds"] <= 61
     assert answer(provider="openai", path="/v1/videos")["refusal"]["code"] == "endpoint_not_metered"
+
+
+@pytest.mark.parametrize(
+    ("limits", "field"),
+    [
+        ({"rate_limit_tpm": 10}, "rate_limit_tpm"),
+        ({"spend_limit_usd": "1"}, "spend_limit_usd"),
+        ({"rate_limit_tpm": 10, "spend_limit_usd": "1"}, "spend_limit_usd"),
+    ],
+)
+def test_what_is_not_metered_leads_to_the_limit_that_refuses_it(
+    app: Flask, member: FlaskClient, actor: Actor, make: Make, limits: dict[str, Any], field: str
+) -> None:
+    key = make(**limits)
+    posted(app, refusal_of(key.id, "endpoint_not_metered", org_id=actor.org_id))
+    page = member.get(f"/requests/refused/{key.id}/endpoint_not_metered").text
+    assert f'href="/keys/{key.id}/edit#key-{field}"' in page
+
+
+@pytest.mark.parametrize(
+    ("tpm", "most", "allowed", "limit"),
+    [
+        (2_000, None, True, 1_936),
+        (4_000, None, True, 3_936),
+        (2_000, 1_900, True, None),
+        (2_000, 1_936, True, None),
+        (2_000, 1_937, False, None),
+    ],
+)
+@pytest.mark.usefixtures("live")
+def test_a_dry_run_refuses_nothing_that_fits_once_its_input_is_counted(
+    api: Api, app: Flask, actor: Actor, make: Make, tpm: int, most: int | None, allowed: bool, limit: int | None
+) -> None:
+    """As the proxy asks the provider before it refuses."""
+    with app.app_context():
+        store_credentials(actor, {"openai": "sk-real-openai"})
+    key = make(rate_limit_tpm=tpm)
+    answer = api("POST", f"/v1/keys/{key.id}/check", {"model": "gpt-4o", "max_tokens": most}).get_json()
+    assert (answer["allowed"], answer["max_tokens"]) == (allowed, limit)
 
 
 def test_a_key_that_was_refused_for_it_tells_why_as_long_as_it_has_it(

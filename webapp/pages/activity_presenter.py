@@ -11,6 +11,7 @@ from webapp.access import Role
 from webapp.pages.request_presenter import Mark, asked_model, mark, model_words, provider_label
 from webapp.queries.activity import KeyName
 from webapp.render import length, relative, signed_dollars
+from webapp.views.keys import KeyView
 from webapp.views.refusal_help import RefusalHelp, help_of
 from webapp.views.requests import RefusalView, RequestView
 
@@ -140,16 +141,19 @@ def refused_row(view: RefusalView, key: KeyName | None, at: datetime) -> Refused
     )
 
 
-def setting_of(view: RefusalView, *, is_editable: bool) -> Setting | None:
+def setting_of(view: RefusalView, key: KeyView | None) -> Setting | None:
     """Where the rule that refused can be changed; None where there is none, or it is not the router's.
 
-    A key that is revoked or gone can be edited no more, so a rule of its own leads nowhere.
+    A key that is revoked or gone (None) can be edited no more, so a rule of its own leads nowhere.
     """
     reason = view.reason
-    if not is_editable and (reason in _FIELDS or reason == Reason.KEY_PAUSED):
+    if (key is None or key.status == "revoked") and (reason in _FIELDS or reason == Reason.KEY_PAUSED):
         return None
     if reason in _FIELDS:
-        return Setting("Change this rule", f"/keys/{view.key_id}/edit#{_FIELDS[Reason(reason)]}", "member")
+        field = _FIELDS[Reason(reason)]
+        if reason == Reason.ENDPOINT_NOT_METERED and key is not None and key.spend_limit_usd is None:
+            field = field if key.rate_limit_tpm is None else _FIELDS[Reason.TOKENS_NOT_BOUNDED]
+        return Setting("Change this rule", f"/keys/{view.key_id}/edit#{field}", "member")
     if reason == Reason.KEY_PAUSED:
         return Setting("Resume the key", f"/keys/{view.key_id}/edit#key-paused", "member")
     if reason == Reason.KEY_REVOKED:

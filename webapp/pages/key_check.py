@@ -11,11 +11,12 @@ from wtforms.fields import SelectChoice
 from shared.money import from_usd
 from shared.policy import ERRORS
 from shared.secret_text import masked
-from webapp.queries.check import CheckView, check_request
+from webapp.queries.check import check_request
 from webapp.render import dollars, sentence
 from webapp.schemas.explain import CheckRequest
 from webapp.security import current_actor
 from webapp.validation import FieldError
+from webapp.views.check import CheckView
 from webapp.views.custom_providers import label_of, provider_labels
 from webapp.views.refusal_help import HELP, RefusalHelp
 

@@ -31,6 +31,7 @@ from webapp.render import append, exact, is_fragment, length, page, sentence, si
 from webapp.schemas.activity import RefusedFilter, SentFilter
 from webapp.security import current_actor, may, require
 from webapp.validation import Invalid
+from webapp.views.keys import KeyView
 from webapp.views.refusal_help import help_of
 from webapp.views.request_words import TRIES, flag_words
 from webapp.views.requests import RefusalView, RequestView
@@ -96,7 +97,7 @@ def show_refused(key_id: str, reason: str) -> Response:
     """Why a key was refused, and what to do about it."""
     org_id, at = current_actor().org_id, now()
     view = get_refused(org_id, key_id, reason)
-    setting = setting_of(view, is_editable=_is_editable(org_id, key_id))
+    setting = setting_of(view, _key_of(org_id, key_id))
     return page(
         "refusal.html",
         "panel",
@@ -136,11 +137,11 @@ def show_sent(request_id: str) -> Response:
     )
 
 
-def _is_editable(org_id: str, key_id: str) -> bool:
+def _key_of(org_id: str, key_id: str) -> KeyView | None:
     try:
-        return get_key(org_id, key_id).status != "revoked"
+        return get_key(org_id, key_id)
     except NotFound:
-        return False
+        return None
 
 
 def _list(tab: Tab) -> Response:

@@ -1,17 +1,17 @@
 """What would become of a request: judged as the proxy judges it, by the key and the counters as they stand.
 
-Nothing is charged or kept. The request is the smallest of its kind, without any text: what it is refused for, all are.
+Nothing is charged or kept. The request is the smallest of its kind, without any text, and where it does not fit, its
+input is taken as counted by the provider, which the proxy may ask: what it is refused for, all are.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from flask import current_app
 from sqlalchemy import select
 
-from shared import money
 from shared.catalog import NOT_METERED, PROVIDERS, Endpoint, Kind, Provider, find_endpoint, provider_of_model
 from shared.counters import (
     BatchContext,
@@ -29,7 +29,7 @@ from shared.custom_refusals import refusal_of
 from shared.judgement import LEAST_BOUND, explained, judge, nobodys_model, not_configured, refused
 from shared.models import PriceOverride, ProviderCredential, snapshot_of
 from shared.output_limits import accepted_limit
-from shared.policy import ERRORS, Charges, Deny, KeySnapshot, Reason, check_key
+from shared.policy import Charges, Deny, KeySnapshot, Reason, check_key
 from shared.pricing import Bound, PriceBook, Size, TokenBound, book_of, bound_tokens
 from shared.sealing import Sealer
 from shared.seeds import keep_row_of, read_seeds
@@ -38,46 +38,23 @@ from webapp.context import counters, now
 from webapp.db import db
 from webapp.schemas.explain import CheckRequest
 from webapp.validation import FieldError, Invalid, read
+from webapp.views.check import CheckView
 from webapp.views.custom_providers import CustomView, custom_providers
 from webapp.views.keys import row_of
 from webapp.views.organization import limits_together
 
 _WHERE_NONE_IS_SAID = "/v1/chat/completions"
+# Refusals that the provider's count of the input may cure.
+_WANTS = frozenset(
+    {
+        Reason.SPEND_EXCEEDED,
+        Reason.SPEND_HELD,
+        Reason.ORGANIZATION_SPEND_EXCEEDED,
+        Reason.ORGANIZATION_SPEND_HELD,
+        Reason.TOKEN_RATE_LIMITED,
+    }
+)
 _OUTPUT_FREE = (Kind.EMBEDDINGS, Kind.EMBED)
-
-
-@dataclass(frozen=True, slots=True)
-class CheckView:
-    """What would become of it. Where its key is refused for itself, nothing else was looked at."""
-
-    deny: Deny | None = None
-    provider: str | None = None
-    model: str | None = None
-    endpoint: str | None = None
-    needed_nanos: int | None = None  # what it can cost at most; None: nobody can tell
-    output_limit: int | None = None  # that the router would set
-
-    def as_json(self) -> dict[str, Any]:
-        deny = self.deny
-        refusal = None
-        if deny is not None:
-            spec = ERRORS[deny.reason]
-            refusal = {
-                "code": deny.reason.value,
-                "status": spec.status,
-                "retry": deny.retry,
-                "message": deny.sentence(),
-                "facts": dict(deny.facts),
-            }
-        return {
-            "allowed": deny is None,
-            "provider": self.provider,
-            "model": self.model,
-            "endpoint": self.endpoint,
-            "needed_usd": None if self.needed_nanos is None else money.to_usd(self.needed_nanos),
-            "max_tokens": self.output_limit,
-            "refusal": refusal,
-        }
 
 
 def check_request(org_id: str, key_id: str, document: Mapping[str, object]) -> CheckView:
@@ -96,17 +73,36 @@ def check_request(org_id: str, key_id: str, document: Mapping[str, object]) -> C
     place = _place(key, asked, own)
     if isinstance(place, Deny):
         return CheckView(place, model=asked.model)
-    standing = _standing(key)
+    standing, book, size = _standing(key), _book(org_id), _size(place, asked)
+    found = _judged(org_id, key, asked, place, size, standing, book, at, own.get(place.provider.slug))
+    if size is None or found.deny is None or found.deny.reason not in _WANTS:
+        return found
+    counted = replace(size, counted_tokens=0)
+    return _judged(org_id, key, asked, place, counted, standing, book, at, own.get(place.provider.slug))
+
+
+def _judged(
+    org_id: str,
+    key: KeySnapshot,
+    asked: CheckRequest,
+    place: "_Place",
+    size: Size | None,
+    standing: "_Standing | None",
+    book: PriceBook | None,
+    at: float,
+    own: CustomView | None,
+) -> CheckView:
+    """By all rules and limits, of this size. `own` is the provider, if it is one of the organisation's own."""
     provider, model, slug = place.provider, place.model, place.provider.slug
-    size, free = _size(place, asked), place.endpoint is not None and place.endpoint.kind is Kind.FREE
-    book = _book(org_id)
+    free = place.endpoint is not None and place.endpoint.kind is Kind.FREE
     left = None if standing is None else standing.remaining_nanos(key)
+    deny: Deny | None = None
     verdict, bound_nanos, limit = judge(key, asked.ip, slug, model, size, lambda _, **__: left, book, at, free=free)
     if isinstance(verdict, Deny):
         deny = verdict
-    elif (refusal := _own_refusal(own.get(slug), model)) is not None:
+    elif (refusal := _own_refusal(own, model)) is not None:
         deny = refusal
-    elif not _is_configured(org_id, slug, own.get(slug)):
+    elif not _is_configured(org_id, slug, own):
         deny = not_configured(slug, provider.label)
     else:
         answer = _limits(key, verdict.charges, standing)

@@ -23,7 +23,7 @@ from shared.money import MAX_NANOS
 
 PREFIX = "{enterprise-router}:"  # one hash slot, so that one script can see all of it on a cluster too
 META = f"{PREFIX}counters"
-FORMAT = 3  # of everything below PREFIX; 1 had one script for all releases, 2 no requests in flight
+FORMAT = 4  # of everything below PREFIX; 1 had one script for all releases, 2 no requests in flight, 3 no tokens
 
 # First element of a reply.
 DONE, OTHER_GENERATION, OLDER, UNKNOWN_WORKER, BATCHES_MISSING, NOT_NEWER, OTHER_FORMAT, FOREIGN = range(8)
