@@ -1,7 +1,7 @@
 """What would become of a request: judged as the proxy judges it, by the key and the counters as they stand.
 
-Nothing is charged or kept. The request is the smallest of its kind, without any text, and where it does not fit, its input
-is taken as counted by the provider, which the proxy may ask: what it is refused for, all are.
+Nothing is charged or kept. The request is the smallest of its kind, without any text, and where it does not fit, its
+input is taken as counted by the provider, which the proxy may ask: what it is refused for, all are.
 """
 
 from dataclasses import dataclass, replace
