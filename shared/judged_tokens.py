@@ -1,9 +1,8 @@
 """Tokens a minute of a key: the most that a request can use of them, and what is told where they do not fit."""
 
 import math
-from datetime import UTC, datetime
 
-from shared import pricing
+from shared import periods, pricing
 from shared.counters import TokenRateLimited
 from shared.policy import Deny, Fact, KeySnapshot, Reason
 from shared.pricing import PriceBook, Size, TokenBound
@@ -31,7 +30,7 @@ def refused(key: KeySnapshot, result: TokenRateLimited, bound: TokenBound | None
         "rate_limit_tpm": rate.limit,
         "remaining_tokens": rate.remaining,
         "needed_tokens": result.needed,
-        "resets_at": datetime.fromtimestamp(rate.resets_at, UTC).isoformat().replace("+00:00", "Z"),
+        "resets_at": periods.moment_text(rate.resets_at),
     }
     made_of = ""
     fits = None if bound is None else bound.affordable_output_limit
@@ -47,7 +46,14 @@ def refused(key: KeySnapshot, result: TokenRateLimited, bound: TokenBound | None
         admitted = f"That is more than the limit, so it is never admitted{smaller}."
         if not smaller:
             admitted += " Send less, or have the limit raised."
-    return Deny(Reason.TOKEN_RATE_LIMITED, facts, {"made_of": made_of, "admitted": admitted}, final=wait is None)
+    words = {
+        "rate_limit_tpm": f"{rate.limit:,}",
+        "remaining_tokens": f"{rate.remaining:,}",
+        "needed_tokens": f"{result.needed:,}",
+        "made_of": made_of,
+        "admitted": admitted,
+    }
+    return Deny(Reason.TOKEN_RATE_LIMITED, facts, words, final=wait is None)
 
 
 def left_for(result: TokenRateLimited) -> int:

@@ -6,7 +6,6 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Protocol
 
@@ -184,7 +183,7 @@ def rate_limited(key: KeySnapshot, result: RateLimited) -> Deny:
         "rate_limit_rpm": result.rate.limit,
         "remaining_requests": result.rate.remaining,
         "retry_after_seconds": max(1, math.ceil(result.retry_after_seconds)),
-        "resets_at": _moment(result.rate.resets_at),
+        "resets_at": periods.moment_text(result.rate.resets_at),
     }
     return Deny(Reason.RATE_LIMITED, facts)
 
@@ -232,7 +231,7 @@ def limit_facts(key: KeySnapshot) -> dict[str, str | None]:
     return {
         "spend_limit_usd": None if limit_nanos is None else money.to_usd(limit_nanos),
         "spend_limit_boost_usd": None if boost is None else money.to_usd(boost.nanos),
-        "spend_limit_boost_until": None if boost is None else _moment(boost.until),
+        "spend_limit_boost_until": None if boost is None else periods.moment_text(boost.until),
     }
 
 
@@ -244,10 +243,6 @@ def period_start(spend: SpendState) -> str | None:
 def resets_at(spend: SpendState) -> str | None:
     """When the current period ends; None: never."""
     return None if spend.resets_on is None else f"{spend.resets_on.isoformat()}T00:00:00Z"
-
-
-def _moment(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
 
 
 # What fees are for that are no calls of a tool, by usage key.
@@ -262,7 +257,11 @@ def _part_facts(part: BoundPart, unit: str) -> dict[str, Fact]:
 
 def _spend_words(spend_reset: str, spend: SpendState, boost: SpendBoost | None) -> dict[str, str]:
     at = resets_at(spend)
-    raised = "" if boost is None else f", ${money.to_usd(boost.nanos)} of it a raise until {_moment(boost.until)}"
+    raised = (
+        ""
+        if boost is None
+        else f", ${money.to_usd(boost.nanos)} of it a raise until {periods.moment_text(boost.until)}"
+    )
     return {
         "spend_reset": spend_reset if spend_reset != "never" else "in all",
         "raised": raised,

@@ -12,6 +12,11 @@ def day_of(now: float) -> date:
     return datetime.fromtimestamp(now, UTC).date()
 
 
+def moment_text(now: float) -> str:
+    """A moment in Unix seconds as answers tell it: RFC 3339, in UTC."""
+    return datetime.fromtimestamp(now, UTC).isoformat().replace("+00:00", "Z")
+
+
 def period_of(reset: str, now: float) -> tuple[date, date | None]:
     """First day of the period that holds `now`, and first day of the next one (None: it never ends).
 

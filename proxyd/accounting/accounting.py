@@ -23,7 +23,7 @@ from proxyd.accounting.group_commit import GroupCommit, Interrupted
 from proxyd.accounting.journal import Journal, JournalUnavailable
 from proxyd.accounting.maintenance import LINGER_SECONDS, Maintenance
 from proxyd.accounting.membership import Membership
-from proxyd.accounting.pending_admission import PendingAdmission
+from proxyd.accounting.pending_admission import PendingAdmission, may_fit_soon
 from proxyd.accounting.records import Attempt, Settlement
 from proxyd.accounting.seeding import Seeding, Seeds
 from shared.counters import (
@@ -36,8 +36,6 @@ from shared.counters import (
     Decision,
     Rebuilding,
     Stale,
-    TokenRateLimited,
-    TooManyConcurrent,
     Unseeded,
 )
 from shared.organization_limits import is_limited
@@ -48,13 +46,6 @@ REBUILD_WAIT_SECONDS = 2.0  # a request with a limit, for counters that are bein
 POLL_SECONDS = 0.01
 BREAKER_SECONDS = 0.5  # counters that did not answer are not asked again for so long
 TOLD_SECONDS = 3 * LINGER_SECONDS  # by then another worker has told of an END, if nothing keeps it
-
-
-def _may_be_told(decision: Decision | None) -> bool:
-    """Whether what refuses a request may have ended on another worker, which is about to tell."""
-    if isinstance(decision, TokenRateLimited):
-        return decision.retry_after_seconds is not None
-    return isinstance(decision, TooManyConcurrent)
 
 
 class Accounting:
@@ -114,8 +105,8 @@ class Accounting:
                 decision, lost = None, error
             if isinstance(decision, Admitted):
                 return decision
-            if not waited and _may_be_told(decision):
-                waited = True
+            if not waited and may_fit_soon(decision):
+                waited = True  # what refuses it may have ended on another worker, which is about to tell
                 gevent.sleep(TOLD_SECONDS)
                 continue
             if isinstance(decision, Unseeded):

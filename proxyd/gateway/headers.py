@@ -133,11 +133,8 @@ def outgoing(headers: Headers, extra: tuple[Header, ...]) -> list[Header]:
 
 def connection_named(headers: Headers) -> frozenset[bytes]:
     """The headers that `Connection` declares to be hop-by-hop, in lower case."""
-    named: set[bytes] = set()
-    for name, value in headers:
-        if name == b"connection":
-            named.update(piece.strip().lower() for piece in value.split(b","))
-    return frozenset(named)
+    values = [value for name, value in headers if name == b"connection"]
+    return frozenset(piece.strip().lower() for value in values for piece in value.split(b","))
 
 
 class ResponseHeaders(NamedTuple):
@@ -203,7 +200,7 @@ def returned(answer: ResponseHeaders, own: list[Header], request_id: bytes) -> l
     Of headers that both set, ours stay. The provider's request ids are kept; then ours moves to x-router-request-id.
     """
     kept = answer.kept
-    if answer.overlaps or (answer.tells_tokens and own and any(name in OF_TOKENS for name, _ in own)):
+    if answer.overlaps or (answer.tells_tokens and own and OF_TOKENS[0] in dict(own)):
         ours = {name for name, _ in own}
         kept = [header for header in kept if header[0] not in ours]
     for name in answer.id_names:

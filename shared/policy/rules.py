@@ -123,7 +123,7 @@ def endpoint_not_metered(key: KeySnapshot, query: PolicyQuery, now: float) -> De
     if key.rate_limit_tpm is None:
         return None
     words = {
-        "limit": f"the proxy key {key.prefix}... is limited to {key.rate_limit_tpm} tokens per minute",
+        "limit": f"the proxy key {key.prefix}... is limited to {key.rate_limit_tpm:,} tokens per minute",
         "way_out": "use a key without that limit",
     }
     return Deny(Reason.ENDPOINT_NOT_METERED, {"prefix": key.prefix, "rate_limit_tpm": key.rate_limit_tpm}, words)
@@ -145,7 +145,8 @@ def tokens_not_bounded(key: KeySnapshot, query: PolicyQuery, now: float) -> Deny
         "unbounded": query.unbounded,
         "rate_limit_tpm": key.rate_limit_tpm,
     }
-    return Deny(Reason.TOKENS_NOT_BOUNDED, {**facts}, {"what": what, "cure": cure})
+    words = {"what": what, "cure": cure, "rate_limit_tpm": f"{key.rate_limit_tpm:,}"}
+    return Deny(Reason.TOKENS_NOT_BOUNDED, {**facts}, words)
 
 
 def model_not_priced(key: KeySnapshot, query: PolicyQuery, now: float) -> Deny | None:  # noqa: ARG001 - one signature

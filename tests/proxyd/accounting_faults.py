@@ -4,8 +4,8 @@ import shutil
 import sqlite3
 
 from accounting_kit import Worker, charge
-from accounting_machine import AMOUNTS, KEYS, Calm, NeverBegun
-from accounting_oracle import WINDOW_SECONDS, today
+from accounting_machine import AMOUNTS, KEYS, Calm
+from accounting_oracle import WINDOW_SECONDS, NeverBegun, today
 from dying_kit import Killed, die_between_calls
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule

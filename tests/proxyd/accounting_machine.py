@@ -5,10 +5,9 @@ import tempfile
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
 
 from accounting_kit import Router, Worker, keep_sums_of_organizations
-from accounting_oracle import Call, Oracle, Policy, today
+from accounting_oracle import Call, NeverBegun, Oracle, Policy, today
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from ledger_kit import attempt
@@ -67,15 +66,6 @@ def template() -> Path:
         fill(connection)
     engine.dispose()
     return path
-
-
-class NeverBegun(NamedTuple):
-    """A call that the counters admitted, and that died with its worker before a journal told of it."""
-
-    key_id: str
-    generation: int
-    second: int  # steady
-    tokens: int
 
 
 class Calm(RuleBasedStateMachine):

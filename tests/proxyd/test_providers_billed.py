@@ -12,15 +12,15 @@ from shared.catalog import PROVIDERS
 from shared.pricing import Size
 
 
-def chat(**fields: object) -> Size:
+def chat(**fields: Any) -> Size:
     return size_of("chat", **fields)
 
 
-def responses(**fields: object) -> Size:
+def responses(**fields: Any) -> Size:
     return size_of("responses", **fields)
 
 
-def messages(**fields: object) -> Size:
+def messages(**fields: Any) -> Size:
     return size_of("messages", **fields)
 
 

@@ -65,6 +65,7 @@ def test_what_hides_its_tokens_is_refused_by_name() -> None:
         "rate_limit_tpm": 20_000,
     }
     assert "how many tokens background (gpt-4o, openai) uses" in deny.sentence()
+    assert "is limited to 20,000 tokens per minute" in deny.sentence()
     assert isinstance(judged(OPEN, hidden), Allow)
     assert isinstance(judged(TOKENS, replace(TEXT, unpriced="inference_geo")), Allow)
     nameless = judged(TOKENS, TEXT, None)
@@ -88,7 +89,7 @@ def test_an_endpoint_that_is_not_metered_is_refused_where_tokens_are_limited() -
     assert isinstance(deny, Deny)
     assert deny.reason is Reason.ENDPOINT_NOT_METERED
     assert deny.facts == {"prefix": "sk-proxy-a1b2", "rate_limit_tpm": 20_000}
-    assert "is limited to 20000 tokens per minute" in deny.sentence()
+    assert "is limited to 20,000 tokens per minute" in deny.sentence()
 
 
 def test_a_refusal_for_tokens_tells_when_and_of_what() -> None:
@@ -106,8 +107,8 @@ def test_a_refusal_for_tokens_tells_when_and_of_what() -> None:
     }
     assert deny.retry
     assert deny.sentence() == (
-        "The proxy key sk-proxy-a1b2... is limited to 20000 tokens per minute. Left: 900; this request may need up to "
-        "5352 (1,256 of input, 4,096 of output). It is admitted in 5 s."
+        "The proxy key sk-proxy-a1b2... is limited to 20,000 tokens per minute. Left: 900; this request may need up to "
+        "5,352 (1,256 of input, 4,096 of output). It is admitted in 5 s."
     )
 
 
