@@ -5,7 +5,7 @@ beginning of a path of the proxy (`/groq/v1/...`), in the lists of keys and in t
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
 from urllib.parse import urlsplit
 
@@ -17,10 +17,12 @@ URL_LENGTH = 500
 VERSION_LENGTH = 40
 BEARER, API_KEY, NONE = "bearer", "api-key", "none"
 AUTHS = (BEARER, API_KEY, NONE)
+MODELS = "/v1/models"
 MODEL_PLACE = "{model}"  # in a base URL: a segment that is the model's name, as in Azure's paths of deployments
 
 _NAME = re.compile(rf"[a-z][a-z0-9-]{{0,{NAME_LENGTH - 2}}}[a-z0-9]")
 _VERSION = re.compile(r"v\d[a-z0-9]*")
+_TWO_VERSIONS = re.compile(r"(?:/v\d[a-z0-9]*){2}(?:/|\Z)")
 _API_VERSION = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{VERSION_LENGTH - 1}}}")
 _HOST = re.compile(r"(?=.{1,253}\.?\Z)(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)*"
                    r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.?|\[[0-9A-Fa-f:.]+\]")  # fmt: skip
@@ -103,6 +105,19 @@ def read_api_version(text: str) -> str:
     return text
 
 
+def path_below(rest: str) -> str | None:
+    """What stands behind a name in a path of the proxy, with the version that metered ones may lack; None: nothing."""
+    if rest.endswith("/") or _TWO_VERSIONS.match(rest) is not None:
+        return None
+    if rest.startswith("/v1/"):
+        return rest
+    path = f"/v1{rest}"
+    return path if path in _METERED else None
+
+
+_METERED = frozenset(endpoint.path for endpoint in COMPATIBLE)
+
+
 @lru_cache(maxsize=1024)
 def provider_named(name: str, auth: str) -> Provider:
     """What routing and metering know of one. Where it listens they are told elsewhere: `base_url` is empty."""
@@ -120,6 +135,15 @@ def provider_named(name: str, auth: str) -> Provider:
         model_prefixes=(),
         endpoints=COMPATIBLE,
     )
+
+
+def goes_to_fallback(own: Collection[str], *, usual: bool) -> bool:
+    """Whether a model behind a name that no provider has goes to the one that serves what nobody knows.
+
+    Who has providers of its own (`own`) may have mistyped one, and its prompts are not for others to read. Behind
+    another address than the usual one (`usual` is False) may be a gateway, whose models are called `meta-llama/...`.
+    """
+    return not own or not usual
 
 
 def has_model(models: Sequence[str], model: str) -> bool:
@@ -144,6 +168,17 @@ def path_of_base(base: str, model: str | None) -> str | None:
     if model is None or _SEGMENT.fullmatch(model) is None:
         return None
     return base.replace(MODEL_PLACE, model)
+
+
+def path_there(base: str, path: str, model: str | None) -> str | None:
+    """Where `path` of ours, with its version, is over there, whose base URL has the path `base`.
+
+    None: the model stands in all paths but those of models, and cannot stand in one.
+    """
+    if path == MODELS or path.startswith(f"{MODELS}/"):
+        return path_of_models(base) + path.removeprefix(MODELS)
+    place = path_of_base(base, model)
+    return None if place is None else place + path.removeprefix("/v1")
 
 
 def path_of_models(base: str) -> str:

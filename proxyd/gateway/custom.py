@@ -1,7 +1,7 @@
 """Requests for a provider of the organisation's own: where they lead, what is refused, and how they are sent.
 
 Which providers there are is known with the key. So what was found by an older snapshot is looked at once more when the
-request is admitted: its address may have been edited meanwhile, or it may be gone.
+request is admitted: its address may have been edited meanwhile, or it may be removed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,9 +18,8 @@ from proxyd.providers import COMPATIBLE, Dialect
 from proxyd.translation import Translation
 from shared.catalog import allowed_methods, find_endpoint
 from shared.custom_providers import models_of as known_by_name
-from shared.custom_providers import path_of_base
-from shared.custom_refusals import refusal_of
-from shared.judgement import nobodys_model
+from shared.custom_providers import path_there
+from shared.custom_refusals import refusal_of, removed
 from shared.policy import Deny, Reason
 from shared.translated import TRANSLATED, path_by_model, spoken_as
 
@@ -57,7 +56,8 @@ def models_of(known: KnownKey) -> Mapping[str, Sequence[str]]:
     priced: dict[str, list[str]] = {}
     for slug, model in known.prices or ():
         priced.setdefault(slug, []).append(model)
-    return {name: known_by_name(one.models, priced.get(name, ())) for name, one in known.custom.items() if one.enabled}
+    in_use = ((name, one) for name, one in known.custom.items() if one.enabled and not one.removed)
+    return {name: known_by_name(one.models, priced.get(name, ())) for name, one in in_use}
 
 
 def card_at(known: KnownKey, model: str) -> Target | None:
@@ -73,25 +73,31 @@ def refusal(known: KnownKey, context: RequestContext) -> Deny | None:
     target = context.target
     name = target.provider.slug
     current = known.custom.get(name)
-    if current is None:  # removed since: what is told is what anybody is told who comes later
-        route = context.head.match.route
-        if isinstance(route, Named):
-            return Deny(Reason.UNKNOWN_ENDPOINT, {"detail": route.otherwise.detail})
-        return nobodys_model(known.key, f"{name}/{context.model}")
+    if current is None or current.removed:
+        return removed(name, in_path=isinstance(context.head.match.route, Named))
     if current is not target.custom:
         header = _header(current)
         context.target = replace(target, provider=current.provider, credential_header=header, custom=current)
     model, parsed = context.model, context.parsed
-    deny = refusal_of(name, current.base, current.models, model, enabled=current.enabled)
-    if deny is None and parsed is not None and parsed.document.get("background") is True:
-        detail = f"background is not taken for {name}: what is answered later could not be metered."
-        deny = Deny(Reason.INVALID_REQUEST, {"detail": detail, "param": "background"})
-    return deny
+    deny = refusal_of(name, current.base, target.path, current.models, model, enabled=current.enabled)
+    if deny is not None or parsed is None:
+        return deny
+    if parsed.document.get("background") is True:
+        return _not_taken("background", name, "what is answered later could not be metered.")
+    steering = None if parsed.elsewhere is None else parsed.elsewhere.steering
+    if steering is not None and (known.key.allowed_models or known.key.capped):
+        return _not_taken(steering, name, "it may lead to another model than the key and its limit were asked about.")
+    return None
+
+
+def _not_taken(field: str, name: str, why: str) -> Deny:
+    detail = f"{field} is not taken for {name}: {why}"
+    return Deny(Reason.INVALID_REQUEST, {"detail": detail, "param": field})
 
 
 def place_of(custom: Custom, target: Target, model: str | None) -> tuple[Origin, str]:
     """Where a request is sent, and the path there."""
-    return custom.origin, (path_of_base(custom.base, model) or "") + target.path.removeprefix(_VERSION)
+    return custom.origin, path_there(custom.base, target.path, model) or target.path
 
 
 def query_of(custom: Custom, query: str) -> str:
@@ -102,9 +108,9 @@ def query_of(custom: Custom, query: str) -> str:
     return "&".join((*kept, f"{_API_VERSION}={custom.api_version}"))
 
 
-def dialect_of(custom: Custom) -> Dialect:
-    """By which a body is changed."""
-    return COMPATIBLE[custom.limit_name, custom.stream_options]
+def dialect_of(custom: Custom, *, limited: bool) -> Dialect:
+    """By which a body is changed; `limited`: of a key whose spend limit the bound of its output is held against."""
+    return COMPATIBLE[custom.limit_name, custom.stream_options, limited]
 
 
 def _header(custom: Custom) -> tuple[bytes, bytes]:

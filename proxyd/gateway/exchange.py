@@ -39,13 +39,13 @@ from proxyd.gateway.destinations import (
 from proxyd.gateway.dispatch import Dispatcher
 from proxyd.gateway.head import head_info
 from proxyd.gateway.limits import Limits
-from proxyd.gateway.model_router import ModelRouter
+from proxyd.gateway.model_router import ModelRouter, at_usual_address
 from proxyd.gateway.rejection import Rejection, rejected, rejected_request
 from proxyd.gateway.route import dialect_of, spoken_by
 from proxyd.gateway.upload_links import UploadLinks
 from proxyd.key_cache import KnownKey
 from proxyd.messages import ClientGone, Request, RequestError, Response
-from proxyd.providers import model_field
+from proxyd.providers import adapted, model_field
 from shared.catalog import NOT_METERED
 from shared.policy import ERRORS, Deny, KeySnapshot, Network, Reason
 
@@ -92,7 +92,7 @@ class Gateway:
         self._accounting = accounting
         self._admission = admission
         self._bodies = bodies
-        self._models = ModelRouter(admission, bodies)
+        self._models = ModelRouter(admission, bodies, at_usual_address(dispatcher.origins))
         self._limits = limits
         self._dispatcher = dispatcher
         self._links = links
@@ -225,6 +225,8 @@ class Gateway:
         if isinstance(route, Unified):
             return self._models.route(context, route, known, parsed)
         context.lead_to(route, parsed.model)
+        if route.custom is not None:
+            context.parsed = adapted(parsed)
         return None
 
     def _read_unmetered(self, context: RequestContext, known: KnownKey, target: Target) -> Rejection | None:

@@ -63,7 +63,7 @@ def set_credential(slug: str) -> Response:
     changed = store_credentials(actor, {slug: secret})
     became = "stored" if changed else "the one that was stored already"
     tell(f"The credential of {provider.label} is {became}. {then_test(provider, 'the connection')}")
-    return redirect(f"/providers#{slug}", code=303)
+    return redirect(f"/providers#provider_{slug}", code=303)
 
 
 @bp.get("/<slug>/credential/remove")
@@ -83,7 +83,7 @@ def remove_credential(slug: str) -> Response:
     others = any(one != provider.default for one in provider.enabled)
     then = "Requests go with the others" if others else "Requests for it are refused"
     tell(f"The credential of {provider.label} is removed. {then} from now on.")
-    return redirect(f"/providers#{slug}", code=303)
+    return redirect(f"/providers#provider_{slug}", code=303)
 
 
 def show(result: ConnectionView | None = None) -> Response:
