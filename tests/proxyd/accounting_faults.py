@@ -45,9 +45,12 @@ class Faulty(Calm):
 
         def die(batch: Batch) -> list[Decision]:
             answers = real(batch)
-            admitted = [one for one in zip(batch.charges, answers, strict=True) if isinstance(one[1], Admitted)]
-            for asked, answer in admitted:
-                self.never_begun.append(NeverBegun(asked.key_id, batch.generation, answer.second, asked.bound_tokens))
+            admitted = [
+                NeverBegun(asked.key_id, batch.generation, answer.second, asked.bound_tokens)
+                for asked, answer in zip(batch.charges, answers, strict=True)
+                if isinstance(answer, Admitted)
+            ]
+            self.never_begun += admitted
             if admitted:
                 raise Killed
             return answers

@@ -2,7 +2,7 @@
 
 import importlib.util
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from proxyd.accounting.membership import Membership
 from proxyd.accounting.observing import Observer
 from proxyd.accounting.records import Attempt
 from proxyd.writer import HURRY_SECONDS
-from shared.counters import Admitted, Charge, Counters, CountersUnavailable, Decision, Missing, connect
+from shared.counters import Admitted, Batch, Charge, Counters, CountersUnavailable, Decision, Missing, connect
 
 
 class HandClock:
@@ -257,3 +257,18 @@ def charge(**fields: object) -> Charge:
         "spend_limit_nanos": 10_000, "spend_reset": "daily", "bound_nanos": 1_000,
     }  # fmt: skip
     return Charge(**{**values, **fields})  # type: ignore[arg-type] # named as the fields are
+
+
+def telling(worker: Worker, tell: Callable[[], None]) -> list[Sequence[Decision]]:
+    """What the counters answer this worker, after each of which another one tells them something."""
+    real = worker.counters.apply_batch
+    answers: list[Sequence[Decision]] = []
+
+    def apply(batch: Batch) -> list[Decision]:
+        found = real(batch)
+        answers.append(found)
+        tell()
+        return found
+
+    worker.counters.apply_batch = apply  # type: ignore[method-assign]
+    return answers

@@ -1,14 +1,14 @@
 """Requests of a key at once: one is in flight until its answer is complete, at whatever worker the next one is asked."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from accounting_kit import Router, Worker, charge
+from accounting_kit import Router, Worker, charge, telling
 from gateway_kit import CHAT, GOOD, REFUSED, Gate, Provider
 from sqlalchemy import Engine
 
-from shared.counters import Admitted, Batch, Decision, TooManyConcurrent
+from shared.counters import Admitted, TooManyConcurrent
 from shared.keys import NewKey
 from shared.sealing import Sealer
 
@@ -87,21 +87,6 @@ def two(router: Router) -> tuple[Worker, Worker]:
     workers = router.worker(), router.worker()
     router.rounds(2)
     return workers
-
-
-def telling(worker: Worker, tell: Callable[[], None]) -> list[Sequence[Decision]]:
-    """What the counters answer this worker, after each of which another one tells them something."""
-    real = worker.counters.apply_batch
-    answers: list[Sequence[Decision]] = []
-
-    def apply(batch: Batch) -> list[Decision]:
-        found = real(batch)
-        answers.append(found)
-        tell()
-        return found
-
-    worker.counters.apply_batch = apply  # type: ignore[method-assign]
-    return answers
 
 
 def test_an_end_that_another_worker_is_about_to_tell_is_waited_for(two: tuple[Worker, Worker]) -> None:

@@ -3,9 +3,8 @@
 from typing import Any
 
 import pytest
-from accounting_kit import Router, Worker, charge
+from accounting_kit import Router, Worker, charge, telling
 from ledger_kit import attempt, settlement
-from test_requests_at_once import telling
 
 from proxyd.accounting.journal import JournalUnavailable
 from proxyd.accounting.journal_reader import read_tail
