@@ -45,10 +45,12 @@ class Faulty(Calm):
 
         def die(batch: Batch) -> list[Decision]:
             answers = real(batch)
-            of_each = zip(batch.charges, answers, strict=True)
-            admitted = [(asked, answer.second) for asked, answer in of_each if isinstance(answer, Admitted)]
-            for asked, second in admitted:
-                self.never_begun.append(NeverBegun(asked.key_id, batch.generation, second, asked.bound_tokens))
+            admitted = [
+                NeverBegun(asked.key_id, batch.generation, answer.second, asked.bound_tokens)
+                for asked, answer in zip(batch.charges, answers, strict=True)
+                if isinstance(answer, Admitted)
+            ]
+            self.never_begun += admitted
             if admitted:
                 raise Killed
             return answers

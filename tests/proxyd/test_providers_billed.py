@@ -4,23 +4,22 @@ import json
 from typing import Any
 
 import pytest
-from dialect_kit import find_endpoint
-from size_kit import BODIES, PATHS, size_of
+from dialect_kit import BODIES, PATHS, find_endpoint, size_of
 
 from proxyd.providers import DIALECTS, Meter
 from shared.catalog import PROVIDERS
 from shared.pricing import Size
 
 
-def chat(**fields: Any) -> Size:
+def chat(**fields: object) -> Size:
     return size_of("chat", **fields)
 
 
-def responses(**fields: Any) -> Size:
+def responses(**fields: object) -> Size:
     return size_of("responses", **fields)
 
 
-def messages(**fields: Any) -> Size:
+def messages(**fields: object) -> Size:
     return size_of("messages", **fields)
 
 

@@ -4,7 +4,7 @@ from itertools import permutations, product
 from typing import Any
 
 import pytest
-from size_kit import BODIES, size_of
+from dialect_kit import BODIES, size_of
 
 from shared.pricing import bound_tokens
 
