@@ -16,7 +16,7 @@ _CUSTOM = select(CustomProvider.__table__).where(CustomProvider.org_id == bindpa
 
 @dataclass(frozen=True, slots=True)
 class Custom:
-    """One of them. One that is switched off is known as well, so that whoever asks for it is told."""
+    """One of them. One that is switched off or removed is known as well, so that whoever asks for it is told."""
 
     provider: Provider
     origin: Origin
@@ -25,6 +25,7 @@ class Custom:
     models: tuple[str, ...]  # names and globs; empty: any
     stream_options: bool  # False: it refuses the field by which a stream is asked for its usage
     enabled: bool
+    removed: bool = False
 
     @property
     def limit_name(self) -> str:
@@ -47,4 +48,5 @@ def _of(row: Any) -> Custom:
         tuple(row.models),
         row.stream_options,
         row.enabled,
+        row.removed_at is not None,
     )

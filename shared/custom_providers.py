@@ -5,7 +5,7 @@ beginning of a path of the proxy (`/groq/v1/...`), in the lists of keys and in t
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
 from urllib.parse import urlsplit
 
@@ -103,6 +103,17 @@ def read_api_version(text: str) -> str:
     return text
 
 
+def path_below(rest: str) -> str | None:
+    """What stands behind a name in a path of the proxy, with the version that metered ones may lack; None: nothing."""
+    if rest.startswith("/v1/"):
+        return rest
+    path = f"/v1{rest}"
+    return path if path in _METERED else None
+
+
+_METERED = frozenset(endpoint.path for endpoint in COMPATIBLE)
+
+
 @lru_cache(maxsize=1024)
 def provider_named(name: str, auth: str) -> Provider:
     """What routing and metering know of one. Where it listens they are told elsewhere: `base_url` is empty."""
@@ -120,6 +131,15 @@ def provider_named(name: str, auth: str) -> Provider:
         model_prefixes=(),
         endpoints=COMPATIBLE,
     )
+
+
+def goes_to_fallback(own: Collection[str], *, usual: bool) -> bool:
+    """Whether a model behind a name that no provider has goes to the one that serves what nobody knows.
+
+    Who has providers of its own (`own`) may have mistyped one, and its prompts are not for others to read. Behind
+    another address than the usual one (`usual` is False) may be a gateway, whose models are called `meta-llama/...`.
+    """
+    return not own or not usual
 
 
 def has_model(models: Sequence[str], model: str) -> bool:

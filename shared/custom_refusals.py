@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 
 from shared.custom_providers import has_model, path_of_base
-from shared.policy import Deny, Reason
+from shared.policy import Allow, Deny, Reason
+
+_UNPRICED = (Reason.MODEL_NOT_PRICED, Reason.ENDPOINT_NOT_METERED)
 
 
 def refusal_of(name: str, base: str, models: Sequence[str], model: str | None, *, enabled: bool) -> Deny | None:
@@ -17,6 +19,24 @@ def refusal_of(name: str, base: str, models: Sequence[str], model: str | None, *
     if path_of_base(base, model) is None:
         return _invalid(name, f"{name} has its models in its addresses, where this name cannot stand.")
     return None
+
+
+def removed(name: str, *, in_path: bool) -> Deny:
+    """What is told of one that was removed, to whoever names it before a model or at the beginning of a path."""
+    detail = f"the provider {name} was removed; an administrator can tell what took its place."
+    if in_path:
+        return Deny(Reason.UNKNOWN_ENDPOINT, {"detail": f"T{detail[1:]}", "provider": name})
+    return _invalid(name, detail)
+
+
+def told_first(verdict: Allow | Deny, unsent: Deny | None) -> Deny | None:
+    """Which of two refusals is told: by the rules of the key, and why the provider would be sent nothing.
+
+    What the key may not use comes before; that a price is missing is no news of one that would serve nobody.
+    """
+    if isinstance(verdict, Deny) and (unsent is None or verdict.reason not in _UNPRICED):
+        return verdict
+    return unsent
 
 
 def _invalid(name: str, detail: str) -> Deny:

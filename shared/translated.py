@@ -14,6 +14,10 @@ BY_MODEL: Mapping[str, Kind] = {
     "/v1/responses": Kind.RESPONSES,
     "/v1/messages": Kind.MESSAGES,
 }
+# Who is asked at these for a model that nobody is known to have. At the second none of the other built-in ones answers,
+# so that models are not told apart by their names, but for those of an organisation's own providers.
+FALLBACKS: Mapping[str, str] = {"/v1/messages": "anthropic", "/v1/completions": "openai"}
+OWN_ALONE = ("/v1/completions",)
 # Where a request of this kind goes when its model is this provider's. What is not here goes to the provider's endpoint
 # of the caller's own dialect: Gemini's for chat completions does all that could be translated.
 TRANSLATED: Mapping[tuple[Kind, str], str] = {

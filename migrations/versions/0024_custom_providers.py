@@ -29,6 +29,7 @@ def upgrade() -> None:
         sa.Column("enabled", sa.Boolean(), nullable=False, server_default=sa.true()),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("created_by", sa.String(254), nullable=False),
+        sa.Column("removed_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint("auth in ('bearer', 'api-key', 'none')", name=op.f("ck_custom_providers_auth")),
         sa.ForeignKeyConstraint(["org_id"], ["organizations.id"], name="fk_custom_providers_org_id_organizations"),
         sa.PrimaryKeyConstraint("id", name="pk_custom_providers"),

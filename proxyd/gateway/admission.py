@@ -31,9 +31,10 @@ from shared.counters import (
     SpendState,
     Stale,
 )
+from shared.custom_refusals import told_first
 from shared.judgement import LEAST_BOUND, explained, judge, not_configured
 from shared.organization_limits import is_capped, is_limited
-from shared.policy import Allow, Deny, PolicyQuery, Reason, check_key, evaluate
+from shared.policy import Allow, Deny, Reason, check_key
 from shared.pricing import Bound
 
 log = logging.getLogger(__name__)
@@ -123,19 +124,6 @@ class AdmissionController:
         found = refused(current.key, exhausted, lambda _: LEAST_BOUND)
         return None if free and found.deny.reason not in RATES else found
 
-    def refuse_model(self, known: KnownKey, context: RequestContext) -> Rejection | None:
-        """The refusal of a provider or a model that the key may not use, before more is done for it. Takes nothing."""
-        if not known.key.allowed_providers and not known.key.allowed_models:
-            return None  # else nothing but `admit` can refuse it
-        query = PolicyQuery(context.client_ip, context.target.provider.slug, context.model, metered=True, bound_nanos=0)
-        if isinstance(evaluate(known.key, query, self._now()), Allow):
-            return None
-        current = self.revalidate(known, context)
-        if isinstance(current, Rejection):
-            return current
-        verdict = evaluate(current.key, query, self._now())
-        return Rejection(verdict) if isinstance(verdict, Deny) else None
-
     def admit(self, known: KnownKey | None, context: RequestContext) -> Admission | Rejection:
         """All checks of the contract, in its order; an `Admission` is charged. Refused requests consume nothing."""
         try:
@@ -152,6 +140,10 @@ class AdmissionController:
                 if not isinstance(result, _StaleSnapshot):
                     return result
                 stale, known = result, self._load_anew(context.digest, result)
+                if context.reroute is not None and known is not None and known.custom:
+                    elsewhere = context.reroute(known)
+                    if elsewhere is not None:
+                        return elsewhere
         except KeysUnavailable:
             return Rejection(Deny(Reason.KEYS_UNAVAILABLE))
         return Rejection(Deny(Reason.LIMITS_UNAVAILABLE))
@@ -183,7 +175,7 @@ class AdmissionController:
         credentials = known.credentials.get(provider.slug)
         unsent = None if context.target.custom is None else custom.refusal(known, context)
         if isinstance(verdict, Deny) or unsent is not None or credentials is None:
-            deny = verdict if isinstance(verdict, Deny) else unsent or not_configured(provider.slug, provider.label)
+            deny = told_first(verdict, unsent) or not_configured(provider.slug, provider.label)
             return self._stale(known, previous) or Rejection(deny)
         charged = self._charge(known, context, verdict, bound_nanos, limit, now)
         if not isinstance(charged, Admitted):

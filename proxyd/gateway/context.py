@@ -1,5 +1,6 @@
 """One request on its way through the gateway: what its stations learn of it, and what its admission brought."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from proxyd.accounting.records import Attempt, Try
@@ -8,6 +9,7 @@ from proxyd.credentials import Credential, ProviderCredentials
 from proxyd.gateway.destinations import Target
 from proxyd.gateway.head import HeadInfo
 from proxyd.gateway.payload import NO_PAYLOAD, Payload
+from proxyd.gateway.rejection import Rejection
 from proxyd.key_cache import KnownKey
 from proxyd.messages import Request
 from proxyd.providers import Parsed
@@ -43,6 +45,8 @@ class RequestContext:
     free: bool = False  # costs nothing at the provider
     claim: Claim | None = None  # on memory, for a large body
     credential: Credential | None = None  # of the connection that it goes over, when there is one already
+    # Finds anew who serves its model, by a later snapshot: a provider of that name may have been added. None: by none.
+    reroute: Callable[[KnownKey], Rejection | None] | None = None
 
     def lead_to(self, target: Target, model: str | None) -> None:
         """It is known where the request goes, and for which model."""

@@ -1,7 +1,7 @@
 """Requests for a provider of the organisation's own: where they lead, what is refused, and how they are sent.
 
 Which providers there are is known with the key. So what was found by an older snapshot is looked at once more when the
-request is admitted: its address may have been edited meanwhile, or it may be gone.
+request is admitted: its address may have been edited meanwhile, or it may be removed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,8 +19,7 @@ from proxyd.translation import Translation
 from shared.catalog import allowed_methods, find_endpoint
 from shared.custom_providers import models_of as known_by_name
 from shared.custom_providers import path_of_base
-from shared.custom_refusals import refusal_of
-from shared.judgement import nobodys_model
+from shared.custom_refusals import refusal_of, removed
 from shared.policy import Deny, Reason
 from shared.translated import TRANSLATED, path_by_model, spoken_as
 
@@ -57,7 +56,8 @@ def models_of(known: KnownKey) -> Mapping[str, Sequence[str]]:
     priced: dict[str, list[str]] = {}
     for slug, model in known.prices or ():
         priced.setdefault(slug, []).append(model)
-    return {name: known_by_name(one.models, priced.get(name, ())) for name, one in known.custom.items() if one.enabled}
+    in_use = ((name, one) for name, one in known.custom.items() if one.enabled and not one.removed)
+    return {name: known_by_name(one.models, priced.get(name, ())) for name, one in in_use}
 
 
 def card_at(known: KnownKey, model: str) -> Target | None:
@@ -73,11 +73,8 @@ def refusal(known: KnownKey, context: RequestContext) -> Deny | None:
     target = context.target
     name = target.provider.slug
     current = known.custom.get(name)
-    if current is None:  # removed since: what is told is what anybody is told who comes later
-        route = context.head.match.route
-        if isinstance(route, Named):
-            return Deny(Reason.UNKNOWN_ENDPOINT, {"detail": route.otherwise.detail})
-        return nobodys_model(known.key, f"{name}/{context.model}")
+    if current is None or current.removed:
+        return removed(name, in_path=isinstance(context.head.match.route, Named))
     if current is not target.custom:
         header = _header(current)
         context.target = replace(target, provider=current.provider, credential_header=header, custom=current)

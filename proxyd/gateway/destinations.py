@@ -56,6 +56,7 @@ class Unified:
     tail: str  # e.g. "/chat/completions"
     endpoint: Endpoint  # that of the caller's dialect, by which the body is read
     fallback: str | None = None  # the provider of models that nobody knows; None: they are refused
+    own_alone: bool = False  # no built-in provider is chosen by the model
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ from proxyd.gateway.destinations import (
 from proxyd.gateway.dispatch import Dispatcher
 from proxyd.gateway.head import head_info
 from proxyd.gateway.limits import Limits
-from proxyd.gateway.model_router import ModelRouter
+from proxyd.gateway.model_router import ModelRouter, at_usual_address
 from proxyd.gateway.rejection import Rejection, rejected, rejected_request
 from proxyd.gateway.route import dialect_of, spoken_by
 from proxyd.gateway.upload_links import UploadLinks
@@ -92,7 +92,7 @@ class Gateway:
         self._accounting = accounting
         self._admission = admission
         self._bodies = bodies
-        self._models = ModelRouter(admission, bodies)
+        self._models = ModelRouter(admission, bodies, at_usual_address(dispatcher.origins))
         self._limits = limits
         self._dispatcher = dispatcher
         self._links = links

@@ -1,6 +1,9 @@
 """Who serves a model, or a name in a path: a built-in provider, or one of the organisation's own."""
 
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from proxyd.custom_providers import Custom
 from proxyd.gateway import custom, rejection
@@ -11,11 +14,17 @@ from proxyd.gateway.destinations import Named, Target, Unified, Unknown, WrongMe
 from proxyd.gateway.rejection import Rejection, rejected
 from proxyd.gateway.route import unified_target
 from proxyd.key_cache import KnownKey
+from proxyd.messages import Origin, origin_of
 from proxyd.providers import Parsed
 from shared.catalog import PROVIDERS, provider_of_model
-from shared.custom_providers import may_be_name
+from shared.custom_providers import goes_to_fallback, may_be_name
 from shared.judgement import nobodys_model
-from shared.policy import Reason
+from shared.policy import Allow, Deny, PolicyQuery, Reason, evaluate
+
+
+def at_usual_address(origins: Mapping[str, tuple[Origin, str]]) -> frozenset[str]:
+    """The built-in providers that no setting has given another address, behind which could be other models."""
+    return frozenset(slug for slug, origin in origins.items() if origin == origin_of(PROVIDERS[slug].base_url))
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,38 +33,56 @@ class ModelRouter:
 
     admission: AdmissionController
     bodies: BodyReader
+    usual: frozenset[str]  # built-in providers at their usual addresses
+    now: Callable[[], float] = time.time
 
     def route(self, context: RequestContext, route: Unified, known: KnownKey, parsed: Parsed) -> Rejection | None:
         """Which provider serves the model of a body, and under which name."""
         asked = parsed.model
-        found = None if asked is None else provider_of_model(asked)
-        target: Target | Unknown | None = None
+        found = None if asked is None or route.own_alone else provider_of_model(asked)
+        target: Target | Unknown
         if found is not None:
-            slug, model = found
-        elif asked is not None:
-            name, slash, model = asked.partition("/")
-            own = self._own(context, known, name) if slash and model and may_be_name(name) else None
-            if isinstance(own, Rejection):
-                return own
-            if own is not None:
-                target = custom.by_model(own, route)
-            elif route.fallback is not None:
-                slug, model = route.fallback, asked
-            else:
-                return self._nobodys(context, known, asked)
+            target, model = unified_target(route, PROVIDERS[found[0]]), found[1]
         else:
-            return self._nobodys(context, known, asked)
-        if target is None:
-            target = unified_target(route, PROVIDERS[slug])
+            other = self._other(context, route, known, parsed)
+            if isinstance(other, Rejection):
+                return other
+            target, model = other
         if isinstance(target, Unknown):
             return rejected(Reason.UNKNOWN_ENDPOINT, detail=target.detail)
         context.lead_to(target, model)
         if (translation := target.translation) is None:
-            if model != asked:
-                context.new_model = model
+            context.new_model = None if model == asked else model
             return None
-        refused = self.admission.refuse_model(known, context)
+        refused = refuse_model(self.admission, known, context, self.now())
         return refused or self.bodies.translate(context, known, translation, parsed, model)
+
+    def _other(
+        self, context: RequestContext, route: Unified, known: KnownKey, parsed: Parsed
+    ) -> tuple[Target | Unknown, str] | Rejection:
+        """Where a model leads that no built-in provider is known to have."""
+        asked, fallback = parsed.model, route.fallback
+        name, slash, model = (asked or "").partition("/")
+        named = bool(slash and model) and may_be_name(name)
+        own = known.custom.get(name) if named else None
+        if own is None:
+            falls = not named or goes_to_fallback(known.custom, usual=fallback in self.usual)
+            if asked is not None and fallback is not None and falls:
+                if named:  # asks nobody anything, unless the counters tell that the organisation was edited
+                    context.reroute = partial(self._reroute, context, route, parsed)
+                return unified_target(route, PROVIDERS[fallback]), asked
+            # Nothing of it is admitted, and what is told depends on the key: so an edit has to be looked for.
+            current = self.admission.revalidate(known, context)
+            if isinstance(current, Rejection):
+                return current
+            own = current.custom.get(name) if named else None
+            if own is None:
+                return Rejection(nobodys_model(current.key, asked))
+        return custom.by_model(own, route), model
+
+    def _reroute(self, context: RequestContext, route: Unified, parsed: Parsed, known: KnownKey) -> Rejection | None:
+        context.reroute = None
+        return self.route(context, route, known, parsed)
 
     def named(self, context: RequestContext, known: KnownKey, route: Named) -> Target | Rejection:
         """What a path leads to that begins with a name."""
@@ -75,7 +102,18 @@ class ModelRouter:
         current = self.admission.revalidate(known, context)
         return current if isinstance(current, Rejection) else current.custom.get(name)
 
-    def _nobodys(self, context: RequestContext, known: KnownKey, asked: str | None) -> Rejection:
-        # Nothing of it is admitted, and what is told depends on the key: so an edit has to be looked for.
-        current = self.admission.revalidate(known, context)
-        return current if isinstance(current, Rejection) else Rejection(nobodys_model(current.key, asked))
+
+def refuse_model(
+    admission: AdmissionController, known: KnownKey, context: RequestContext, now: float
+) -> Rejection | None:
+    """The refusal of a provider or a model that the key may not use, before more is done for it. Takes nothing."""
+    if not known.key.allowed_providers and not known.key.allowed_models:
+        return None  # else nothing but `admit` can refuse it
+    query = PolicyQuery(context.client_ip, context.target.provider.slug, context.model, metered=True, bound_nanos=0)
+    if isinstance(evaluate(known.key, query, now), Allow):
+        return None
+    current = admission.revalidate(known, context)
+    if isinstance(current, Rejection):
+        return current
+    verdict = evaluate(current.key, query, now)
+    return Rejection(verdict) if isinstance(verdict, Deny) else None

@@ -28,7 +28,6 @@ from proxyd.gateway.destinations import (
 from proxyd.messages import Headers
 from proxyd.translation import Translation
 from shared.catalog import (
-    COMPATIBLE,
     LIVE_PATH,
     METHODS,
     NOT_METERED,
@@ -40,9 +39,9 @@ from shared.catalog import (
     credential_header,
     find_endpoint,
 )
-from shared.custom_providers import may_be_name
+from shared.custom_providers import may_be_name, path_below
 from shared.keys import MANAGEMENT_TAG, PROXY_TAG
-from shared.translated import TRANSLATED, path_by_model
+from shared.translated import FALLBACKS, OWN_ALONE, TRANSLATED, path_by_model
 
 BUILTINS: dict[str, BuiltinName] = {
     "/": "home",
@@ -184,13 +183,8 @@ def _named(path: str) -> Named | None:
     name, slash, rest = path[1:].partition("/")
     if not slash or path.endswith("/") or not may_be_name(name) or hints.TWO_VERSIONS.fullmatch(path):
         return None
-    tail = f"/{rest}" if rest.startswith("v1/") else f"/v1/{rest}"
-    if not rest.startswith("v1/") and tail not in _COMPATIBLE_PATHS:
-        return None
-    return Named(name, tail, Unknown(hints.of(path)))
-
-
-_COMPATIBLE_PATHS = frozenset(endpoint.path for endpoint in COMPATIBLE)
+    tail = path_below(f"/{rest}")
+    return None if tail is None else Named(name, tail, Unknown(hints.of(path)))
 
 
 def _is_lost(provider: Provider, tail: str) -> bool:
@@ -207,15 +201,16 @@ def _by_model(method: str, path: str, speaker: Provider) -> Route:
     return _target(speaker if speaker.compat_prefix == "/v1" else openai, method, path)
 
 
-def _otherwise(slug: str, path: str) -> Unified:
+def _otherwise(path: str) -> Unified:
     """An endpoint of one provider, which others are reached by as well if the model says so."""
+    slug = FALLBACKS[path]
     found = find_endpoint(PROVIDERS[slug], "POST", path)
     assert found is not None  # noqa: S101 - it is one of its provider's endpoints
-    return Unified(path.removeprefix("/v1"), found[0], slug)
+    return Unified(path.removeprefix("/v1"), found[0], slug, path in OWN_ALONE)
 
 
-_MESSAGES = _otherwise("anthropic", BARE_ANTHROPIC)
-_COMPLETIONS = _otherwise("openai", COMPLETIONS)
+_MESSAGES = _otherwise(BARE_ANTHROPIC)
+_COMPLETIONS = _otherwise(COMPLETIONS)
 
 
 def unified_target(route: Unified, provider: Provider) -> Target | Unknown:

@@ -12,7 +12,8 @@ from shared.models.policy import ID_LENGTH
 class CustomProvider(Base):
     """A provider of an organisation's own. Its credentials, prices and rows of the ledger name it by `name`.
 
-    So the name is never edited, and not given to another provider once something was sent to this one.
+    So the name is never edited. The row of one that is removed stays: by it requests for its models are refused, and
+    its name is given to no other.
     """
 
     __tablename__ = "custom_providers"
@@ -32,3 +33,4 @@ class CustomProvider(Base):
     enabled: Mapped[bool] = mapped_column(default=True, server_default=true())
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     created_by: Mapped[str] = mapped_column(String(254))
+    removed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

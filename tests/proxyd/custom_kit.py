@@ -68,7 +68,7 @@ def remove(gate: Gate, name: str) -> None:
 
     def change(session: Session) -> None:
         session.execute(delete(ProviderCredential).filter_by(provider=name))
-        session.execute(delete(CustomProvider).filter_by(name=name))
+        session.execute(update(CustomProvider).filter_by(name=name).values(removed_at=datetime.now(UTC)))
 
     edit(gate, change)
 

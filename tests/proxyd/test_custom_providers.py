@@ -271,9 +271,9 @@ def test_a_change_between_the_body_and_the_admission_holds(gate: Gate, server: S
     assert ask(lambda: set_of(gate, "lab", enabled=False)) == 503
     set_of(gate, "lab", enabled=True)
     assert ask(lambda: remove(gate, "lab")) == 400
-    add(gate, "lab", f"{server.url}/v1")
-    assert gate.ask({**CHAT, "model": "lab/m"}).status == 200
-    assert ask(lambda: remove(gate, "lab"), "/lab/v1/chat/completions", "m") == 404, "as for whoever comes later"
+    add(gate, "den", f"{server.url}/v1")
+    assert gate.ask({**CHAT, "model": "den/m"}).status == 200
+    assert ask(lambda: remove(gate, "den"), "/den/v1/chat/completions", "m") == 404, "as for whoever comes later"
     assert (len(server.asked), len(other.asked)) == (2, 1)
     assert gate.ask({**CHAT, "model": "lab/m"}).status == 400
     other.stop()

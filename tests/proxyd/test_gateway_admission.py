@@ -1,5 +1,6 @@
 """What is admitted, and what is said, by a snapshot of a key that may have been overtaken."""
 
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from ipaddress import ip_address
@@ -18,6 +19,7 @@ from proxyd.gateway.context import Admission, RequestContext
 from proxyd.gateway.destinations import Target, Unified
 from proxyd.gateway.head import head_info
 from proxyd.gateway.limits import Limits
+from proxyd.gateway.model_router import refuse_model
 from proxyd.gateway.rejection import Rejection
 from proxyd.gateway.route import find_route, unified_target
 from proxyd.key_cache import KeyCache
@@ -213,7 +215,7 @@ def refused_model(
     assert not isinstance(known, Rejection)
     since()
     context.target, context.model = target, model
-    return reason_of(admission.refuse_model(known, context))
+    return reason_of(refuse_model(admission, known, context, time.time()))
 
 
 def test_a_model_is_refused_before_anything_is_done_for_it(admission: AdmissionController, make_key: MakeKey) -> None:

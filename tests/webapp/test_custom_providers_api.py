@@ -1,15 +1,14 @@
 """Providers of an organisation's own over JSON: what may be set, who sees them, and what of the API knows their names."""
 
-from datetime import date
 from typing import Any
 
 import pytest
-from dashboard_kit import Api, field_errors
+from dashboard_kit import START, Api, field_errors
 from flask import Flask
-from sqlalchemy import func, select
+from sqlalchemy import func, insert, select
 
-from shared.models import AuditEvent, CustomProvider, Organization, OrganizationUsage, PriceOverride, ProviderCredential
-from webapp.actions.custom_providers import MOST_PROVIDERS
+from shared.models import AuditEvent, CustomProvider, Organization, PriceOverride, ProviderCredential
+from webapp.actions.custom_providers import MOST_NAMES, MOST_PROVIDERS
 from webapp.db import db, writing
 
 URL = "https://api.groq.com/openai/v1"
@@ -30,14 +29,6 @@ def names(api: Api) -> list[str]:
 def version(app: Flask) -> int:
     with app.app_context():
         return db.session.scalar(select(func.max(Organization.policy_version))) or 0
-
-
-def use(app: Flask, org_id: str, name: str) -> None:
-    """As the ledger writer leaves it."""
-    with app.app_context(), writing() as session:
-        usage = OrganizationUsage(org_id=org_id, day=date(2026, 3, 1), provider=name, model="m", requests=1)
-        usage.input_tokens = usage.output_tokens = usage.cost_nanos = 1
-        session.add(usage)
 
 
 def test_it_works(app: Flask, api: Api) -> None:
@@ -112,16 +103,16 @@ def test_what_cannot_be_taken_is_named(api: Api, fields: dict[str, object], fiel
         assert field_errors(api("PATCH", "/v1/providers/groq", fields)).keys() == wrong.keys()
 
 
-def test_a_name_is_there_once_and_a_used_one_is_used_up(app: Flask, api: Api, org_id: str) -> None:
+def test_a_name_is_given_once(api: Api, stranger: Api) -> None:
     add(api)
     assert "taken" in field_errors(api("POST", "/v1/providers", {"provider": "groq", "base_url": URL}))["provider"]
-    api("DELETE", "/v1/providers/groq")
-    add(api)
-    use(app, org_id, "groq")
-    api("DELETE", "/v1/providers/groq")
+    assert api("DELETE", "/v1/providers/groq").status_code == 200
     refused = field_errors(api("POST", "/v1/providers", {"provider": "groq", "base_url": URL}))
-    assert "usage is kept under it" in refused["provider"]
+    assert "apps may still ask for it" in refused["provider"]
+    for method in ("GET", "PATCH", "DELETE"):
+        assert api(method, "/v1/providers/groq", {} if method == "PATCH" else None).status_code == 404
     add(api, "groq-2")
+    add(stranger)
 
 
 def test_a_removed_one_leaves_neither_credentials_nor_prices(app: Flask, api: Api) -> None:
@@ -129,8 +120,9 @@ def test_a_removed_one_leaves_neither_credentials_nor_prices(app: Flask, api: Ap
     assert api("PUT", "/v1/prices/groq/llama-3", PRICE).status_code == 200
     api("DELETE", "/v1/providers/groq")
     with app.app_context():
-        for table in (CustomProvider, PriceOverride, ProviderCredential):
+        for table in (PriceOverride, ProviderCredential):
             assert db.session.scalar(select(func.count()).select_from(table)) == 0
+        assert db.session.scalar(select(CustomProvider.removed_at)) is not None
     assert api("PUT", "/v1/providers/groq/credential", {"credential": SECRET}).status_code == 404
 
 
@@ -161,6 +153,17 @@ def test_there_is_an_end_to_them(api: Api) -> None:
         add(api, f"groq-{number}x")
     answer = api("POST", "/v1/providers", {"provider": "more", "base_url": URL})
     assert (answer.status_code, answer.get_json()["code"]) == (409, "too_many_providers")
+
+
+def test_there_is_an_end_to_names(app: Flask, api: Api, org_id: str) -> None:
+    """Those of removed ones are loaded with every key."""
+    with app.app_context(), writing() as session:
+        row = {"org_id": org_id, "base_url": URL, "auth": "none", "models": [], "created_at": START, "created_by": "t"}
+        rows = [{**row, "id": f"prov_{n}", "name": f"old-{n}", "removed_at": START} for n in range(MOST_NAMES)]
+        session.execute(insert(CustomProvider), rows)
+    answer = api("POST", "/v1/providers", {"provider": "more", "base_url": URL})
+    assert (answer.status_code, answer.get_json()["code"]) == (409, "too_many_providers")
+    assert names(api) == ["openai", "anthropic", "gemini"]
 
 
 def test_nobody_else_sees_them(api: Api, stranger: Api) -> None:
@@ -229,6 +232,35 @@ def test_a_dry_run_knows_them(api: Api) -> None:
     api("PATCH", "/v1/providers/groq", {"enabled": True, "auth": "none"})
     api("DELETE", "/v1/providers/groq/credential")
     assert check(api, key, **asked)["allowed"]
+
+
+def test_a_dry_run_of_one_that_was_removed_or_mistyped(api: Api) -> None:
+    """As in the proxy, no message or completion for it is another provider's."""
+    key, capped = api.create(), api.create(spend_limit_usd="5")
+    for path, slug in (("/v1/messages", "anthropic"), ("/v1/completions", "openai")):
+        assert check(api, key, model="groq/llama-3", path=path)["provider"] == slug
+    add(api, auth="none")
+    api("DELETE", "/v1/providers/groq")
+    for path in ("/v1/messages", "/v1/completions", "/v1/chat/completions"):
+        for one in (key, capped):
+            refusal = check(api, one, model="groq/llama-3", path=path)["refusal"]
+            assert (refusal["code"], "groq was removed" in refusal["message"]) == ("invalid_request", True), path
+        assert "no provider is known" in check(api, key, model="gorq/llama-3", path=path)["refusal"]["message"]
+    refusal = check(api, key, model="m", path="/groq/v1/chat/completions")["refusal"]
+    assert (refusal["code"], "groq was removed" in refusal["message"]) == ("unknown_endpoint", True)
+    only = api.create(allowed_providers=["openai"])
+    assert check(api, only, model="groq/m")["refusal"]["code"] == "provider_not_allowed"
+
+
+def test_a_dry_run_of_paths_goes_by_the_proxys_own_rule(api: Api) -> None:
+    key = api.create()
+    add(api, auth="none")
+    for path in ("/groq/files", "/groq/v2/x", "/groq/rerank"):
+        assert check(api, key, model="m", path=path)["refusal"]["code"] == "unknown_endpoint", path
+    assert check(api, key, model="m", path="/groq/v1/files")["allowed"]
+    for model in ("davinci-002", "openai/davinci-002", "gemini-2.5-flash"):
+        found = check(api, key, model=model, path="/v1/completions")
+        assert (found["provider"], found["model"], found["endpoint"]) == ("openai", model, "/v1/completions")
 
 
 def test_prices_and_models(api: Api) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from flask import current_app
 from flask_sqlalchemy.session import Session
-from sqlalchemy import exists, func, select
+from sqlalchemy import exists, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import scoped_session
 
@@ -14,7 +14,7 @@ from shared.catalog import PROVIDERS
 from shared.config import Settings
 from shared.custom_providers import host_of, place_of
 from shared.ids import new_id
-from shared.models import CustomProvider, OrganizationUsage, PriceOverride, ProviderCredential
+from shared.models import CustomProvider, PriceOverride, ProviderCredential
 from webapp.actions import audit, policy
 from webapp.actions.credentials import forget_within, store_credentials
 from webapp.context import Actor, Conflict, now
@@ -24,6 +24,7 @@ from webapp.validation import FieldError, Invalid, read
 from webapp.views.custom_providers import custom_row
 
 MOST_PROVIDERS = 50  # of one organisation
+MOST_NAMES = 1_000  # with those that were removed, which are loaded with its keys as well
 _FIELDS = ("base_url", "auth", "api_version", "models", "stream_options", "enabled")
 
 
@@ -33,12 +34,7 @@ def add_provider(actor: Actor, document: Mapping[str, object]) -> str:
     _refuse_private(wanted.base_url)
     try:
         with writing() as session:
-            of_it = select(func.count()).select_from(CustomProvider).where(CustomProvider.org_id == actor.org_id)
-            if (session.scalar(of_it) or 0) >= MOST_PROVIDERS:
-                raise Conflict("too_many_providers", f"An organisation has at most {MOST_PROVIDERS} of its own.")
-            if _was_used(session, actor.org_id, wanted.provider):
-                message = "was the name of a provider that was removed, and usage is kept under it: choose another one"
-                raise Invalid(FieldError("provider", message))
+            _refuse_name(session, actor.org_id, wanted.provider)
             row = CustomProvider(id=new_id("prov"), org_id=actor.org_id, name=wanted.provider)
             for name in _FIELDS:
                 setattr(row, name, getattr(wanted, name))
@@ -81,7 +77,10 @@ def change_provider(actor: Actor, name: str, document: Mapping[str, object]) -> 
 
 
 def remove_provider(actor: Actor, name: str) -> None:
-    """Forget a provider, its credentials and its prices. Raises NotFound, Conflict for a built-in one."""
+    """Forget the credentials and prices of a provider; by its row, which stays, requests for it are refused.
+
+    Raises NotFound, Conflict for a built-in one.
+    """
     _refuse_built_in(name)
     with writing() as session:
         row = custom_row(actor.org_id, name, lock=True)
@@ -92,7 +91,7 @@ def remove_provider(actor: Actor, name: str) -> None:
             before = {"provider": name, "model": price.model, "rates": price.rates}
             audit(session, actor, "price.delete", price.id, before=before)
             session.delete(price)
-        session.delete(row)
+        row.removed_at = now()
         policy.shared_changed(session, actor.org_id)
     policy.publish([actor.org_id])
 
@@ -123,10 +122,19 @@ def _refuse_private(base_url: str) -> None:
         raise Invalid(FieldError("base_url", message))
 
 
-def _was_used(session: scoped_session[Session], org_id: str, name: str) -> bool:
-    """Whether the ledger has rows of another provider of this name."""
-    of_it = (OrganizationUsage.org_id == org_id, OrganizationUsage.provider == name)
-    return bool(session.scalar(select(exists().where(*of_it))))
+def _refuse_name(session: scoped_session[Session], org_id: str, name: str) -> None:
+    """Raises Invalid for a name that was given once, Conflict where there are enough."""
+    query = select(CustomProvider.name, CustomProvider.removed_at).where(CustomProvider.org_id == org_id)
+    known = {one.name: one.removed_at for one in session.execute(query)}
+    if known.get(name) is not None:
+        message = "was the name of a provider that was removed, and apps may still ask for it: choose another one"
+        raise Invalid(FieldError("provider", message))
+    if name in known:
+        raise Invalid(FieldError("provider", "is taken: there is a provider of this name already"))
+    if sum(at is None for at in known.values()) >= MOST_PROVIDERS:
+        raise Conflict("too_many_providers", f"An organisation has at most {MOST_PROVIDERS} of its own.")
+    if len(known) >= MOST_NAMES:
+        raise Conflict("too_many_providers", f"An organisation has had at most {MOST_NAMES} of its own.")
 
 
 def _told(row: CustomProvider) -> dict[str, Any]:

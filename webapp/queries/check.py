@@ -13,6 +13,7 @@ from sqlalchemy import select
 
 from shared import money
 from shared.catalog import NOT_METERED, PROVIDERS, Endpoint, Kind, Provider, find_endpoint, provider_of_model
+from shared.config import Settings
 from shared.counters import (
     BatchContext,
     Charge,
@@ -24,8 +25,8 @@ from shared.counters import (
     SpendState,
     period_of_day,
 )
-from shared.custom_providers import provider_named
-from shared.custom_refusals import refusal_of
+from shared.custom_providers import goes_to_fallback, may_be_name, path_below, provider_named
+from shared.custom_refusals import refusal_of, removed, told_first
 from shared.judgement import LEAST_BOUND, explained, judge, nobodys_model, not_configured, refused
 from shared.models import PriceOverride, ProviderCredential, snapshot_of
 from shared.output_limits import accepted_limit
@@ -33,7 +34,7 @@ from shared.policy import ERRORS, Charges, Deny, KeySnapshot, Reason, check_key
 from shared.pricing import Bound, PriceBook, Size, book_of
 from shared.sealing import Sealer
 from shared.seeds import keep_row_of, read_seeds
-from shared.translated import BY_MODEL, path_by_model
+from shared.translated import BY_MODEL, FALLBACKS, OWN_ALONE, path_by_model
 from webapp.context import counters, now
 from webapp.db import db
 from webapp.schemas.explain import CheckRequest
@@ -85,7 +86,8 @@ def check_request(org_id: str, key_id: str, document: Mapping[str, object]) -> C
 
     Raises NotFound for an unknown key, Invalid for what is no request.
     """
-    at, own = now().timestamp(), {one.provider: one for one in custom_providers(org_id)}
+    at = now().timestamp()
+    own = {one.provider: one for one in custom_providers(org_id, also_removed=True)}
     asked = read(CheckRequest, document, providers=tuple(own))
     key = snapshot_of(row_of(org_id, key_id), at, limits_together(org_id))
     if key.allowed_networks and asked.ip is None:
@@ -102,10 +104,9 @@ def check_request(org_id: str, key_id: str, document: Mapping[str, object]) -> C
     book = _book(org_id)
     left = None if standing is None else standing.remaining_nanos(key)
     verdict, bound_nanos, limit = judge(key, asked.ip, slug, model, size, lambda _, **__: left, book, at, free=free)
-    if isinstance(verdict, Deny):
-        deny = verdict
-    elif (refusal := _own_refusal(own.get(slug), model)) is not None:
-        deny = refusal
+    unsent = _own_refusal(own.get(slug), model, asked.path)
+    if isinstance(verdict, Deny) or unsent is not None:
+        deny = told_first(verdict, unsent)
     elif not _is_configured(org_id, slug, own.get(slug)):
         deny = not_configured(slug, provider.label)
     else:
@@ -141,13 +142,13 @@ def _place(key: KeySnapshot, asked: CheckRequest, own: Mapping[str, CustomView])
         if slug not in (None, named):
             raise Invalid(FieldError("provider", f"is {slug}, and the path leads to {named}"))
         slug, path = named, path.removeprefix(f"/{named}")
-        if named in own and not path.startswith("/v1/"):
-            path = f"/v1{path}"
+        if named in own and (path := path_below(path)) is None:
+            return Deny(Reason.UNKNOWN_ENDPOINT, {"detail": "There is no endpoint at this address."})
     unified = slug is None
     if slug is None:
         if model is None:
             raise Invalid(FieldError("provider", "is required where neither the path nor a model tells it"))
-        found = provider_of_model(model) or _own_model(model, own)
+        found = _serving(model, path or _WHERE_NONE_IS_SAID, own)
         if found is None:
             return nobodys_model(key, model)
         slug, model = found
@@ -166,15 +167,30 @@ def _place(key: KeySnapshot, asked: CheckRequest, own: Mapping[str, CustomView])
     return _Place(provider, endpoint, path, model)
 
 
-def _own_model(model: str, own: Mapping[str, CustomView]) -> tuple[str, str] | None:
+def _serving(model: str, path: str, own: Mapping[str, CustomView]) -> tuple[str, str] | None:
+    """Whose a model is where it tells the provider, and its name there; None: nobody's."""
+    found = None if path in OWN_ALONE else provider_of_model(model)
+    if found is not None:
+        return found
     name, _, bare = model.partition("/")
-    return (name, bare) if bare and name in own else None
+    named = bool(bare) and may_be_name(name)
+    if named and name in own:
+        return name, bare
+    fallback = FALLBACKS.get(path)
+    if fallback is None:
+        return None
+    settings: Settings = current_app.extensions["settings"]
+    usual = PROVIDERS[fallback].base_url
+    is_usual = settings.provider_urls.get(fallback, usual) == usual
+    return (fallback, model) if not named or goes_to_fallback(own, usual=is_usual) else None
 
 
-def _own_refusal(one: CustomView | None, model: str | None) -> Deny | None:
+def _own_refusal(one: CustomView | None, model: str | None, path: str | None) -> Deny | None:
     """What of a provider of the organisation's own the proxy would refuse a request for."""
     if one is None:
         return None
+    if one.removed:
+        return removed(one.provider, in_path=path is not None and path.startswith(f"/{one.provider}/"))
     return refusal_of(one.provider, urlsplit(one.base_url).path, one.models, model, enabled=one.enabled)
 
 

@@ -25,15 +25,18 @@ class CustomView:
     enabled: bool
     created_at: datetime
     created_by: str
+    removed: bool = False
 
     @property
     def needs_credential(self) -> bool:
         return self.auth != NONE
 
 
-def custom_providers(org_id: str) -> tuple[CustomView, ...]:
+def custom_providers(org_id: str, *, also_removed: bool = False) -> tuple[CustomView, ...]:
     """Those of an organisation, by name."""
     query = select(CustomProvider).where(CustomProvider.org_id == org_id).order_by(CustomProvider.name)
+    if not also_removed:
+        query = query.where(CustomProvider.removed_at.is_(None))
     return tuple(custom_view(row) for row in db.session.scalars(query))
 
 
@@ -48,12 +51,15 @@ def custom_view(row: CustomProvider) -> CustomView:
         row.enabled,
         row.created_at,
         row.created_by,
+        row.removed_at is not None,
     )
 
 
 def custom_row(org_id: str, name: str, *, lock: bool = False) -> CustomProvider:
     """The row of one. Raises NotFound."""
-    query = select(CustomProvider).where(CustomProvider.org_id == org_id, CustomProvider.name == name)
+    query = select(CustomProvider).where(
+        CustomProvider.org_id == org_id, CustomProvider.name == name, CustomProvider.removed_at.is_(None)
+    )
     row = db.session.scalar(query.with_for_update() if lock else query)
     if row is None:
         raise NotFound
@@ -62,9 +68,8 @@ def custom_row(org_id: str, name: str, *, lock: bool = False) -> CustomProvider:
 
 def own_providers(org_id: str, key: ProxyKey | None = None) -> tuple[str, ...]:
     """The names of its own, and those that a key still has in its lists: they may stay there."""
-    names = db.session.scalars(
-        select(CustomProvider.name).where(CustomProvider.org_id == org_id).order_by(CustomProvider.name)
-    )
+    query = select(CustomProvider.name).where(CustomProvider.org_id == org_id, CustomProvider.removed_at.is_(None))
+    names = db.session.scalars(query.order_by(CustomProvider.name))
     listed: list[str] = []
     if key is not None:
         listed = [*own_names(key.allowed_providers), *(p.partition("/")[0] for p in key.allowed_models if "/" in p)]
