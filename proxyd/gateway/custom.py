@@ -80,10 +80,19 @@ def refusal(known: KnownKey, context: RequestContext) -> Deny | None:
         context.target = replace(target, provider=current.provider, credential_header=header, custom=current)
     model, parsed = context.model, context.parsed
     deny = refusal_of(name, current.base, current.models, model, enabled=current.enabled)
-    if deny is None and parsed is not None and parsed.document.get("background") is True:
-        detail = f"background is not taken for {name}: what is answered later could not be metered."
-        deny = Deny(Reason.INVALID_REQUEST, {"detail": detail, "param": "background"})
-    return deny
+    if deny is not None or parsed is None:
+        return deny
+    if parsed.document.get("background") is True:
+        return _not_taken("background", name, "what is answered later could not be metered.")
+    steering = None if parsed.elsewhere is None else parsed.elsewhere.steering
+    if steering is not None and (known.key.allowed_models or known.key.capped):
+        return _not_taken(steering, name, "it may lead to another model than the key and its limit were asked about.")
+    return None
+
+
+def _not_taken(field: str, name: str, why: str) -> Deny:
+    detail = f"{field} is not taken for {name}: {why}"
+    return Deny(Reason.INVALID_REQUEST, {"detail": detail, "param": field})
 
 
 def place_of(custom: Custom, target: Target, model: str | None) -> tuple[Origin, str]:
@@ -99,9 +108,9 @@ def query_of(custom: Custom, query: str) -> str:
     return "&".join((*kept, f"{_API_VERSION}={custom.api_version}"))
 
 
-def dialect_of(custom: Custom) -> Dialect:
-    """By which a body is changed."""
-    return COMPATIBLE[custom.limit_name, custom.stream_options]
+def dialect_of(custom: Custom, *, limited: bool) -> Dialect:
+    """By which a body is changed; `limited`: of a key whose spend limit the bound of its output is held against."""
+    return COMPATIBLE[custom.limit_name, custom.stream_options, limited]
 
 
 def _header(custom: Custom) -> tuple[bytes, bytes]:

@@ -124,7 +124,8 @@ class Dispatcher:
             path = base + target.path
         else:
             origin, path = custom.place_of(target.custom, target, context.model)
-            query, dialect = custom.query_of(target.custom, query), custom.dialect_of(target.custom)
+            query = custom.query_of(target.custom, query)
+            dialect = custom.dialect_of(target.custom, limited=admission.known.key.capped)
         if query and (query := without_key(query) if query_keys(query) else query):
             path = f"{path}?{query}"
         name, prefix = target.credential_header

@@ -45,7 +45,7 @@ from proxyd.gateway.route import dialect_of, spoken_by
 from proxyd.gateway.upload_links import UploadLinks
 from proxyd.key_cache import KnownKey
 from proxyd.messages import ClientGone, Request, RequestError, Response
-from proxyd.providers import model_field
+from proxyd.providers import adapted, model_field
 from shared.catalog import NOT_METERED
 from shared.policy import ERRORS, Deny, KeySnapshot, Network, Reason
 
@@ -228,6 +228,8 @@ class Gateway:
         if isinstance(route, Unified):
             return self._models.route(context, route, known, parsed)
         context.lead_to(route, parsed.model)
+        if route.custom is not None:
+            context.parsed = adapted(parsed)
         return None
 
     def _read_unmetered(self, context: RequestContext, known: KnownKey, target: Target) -> Rejection | None:

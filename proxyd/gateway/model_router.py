@@ -15,7 +15,7 @@ from proxyd.gateway.rejection import Rejection, rejected
 from proxyd.gateway.route import unified_target
 from proxyd.key_cache import KnownKey
 from proxyd.messages import Origin, origin_of
-from proxyd.providers import Parsed
+from proxyd.providers import Parsed, adapted
 from shared.catalog import PROVIDERS, provider_of_model
 from shared.custom_providers import goes_to_fallback, may_be_name
 from shared.judgement import nobodys_model
@@ -53,6 +53,8 @@ class ModelRouter:
         context.lead_to(target, model)
         if (translation := target.translation) is None:
             context.new_model = None if model == asked else model
+            if target.custom is not None:
+                context.parsed = adapted(parsed)
             return None
         refused = refuse_model(self.admission, known, context, self.now())
         return refused or self.bodies.translate(context, known, translation, parsed, model)

@@ -9,14 +9,19 @@ from proxyd.providers.body import SlowBody
 from proxyd.providers.gemini import Gemini
 from proxyd.providers.large_body import for_metering
 from proxyd.providers.openai import OpenAI
+from proxyd.providers.openai_compatible import adapted
 from proxyd.providers.openai_multipart import read_form
 
 DIALECTS: dict[str, Dialect] = {"openai": OpenAI(), "anthropic": Anthropic(), "gemini": Gemini()}
-# OpenAI's as other servers speak it: by what an output limit is called there, and whether streams are asked for usage.
-COMPATIBLE: dict[tuple[str, bool], Dialect] = {
-    (limit, asks): OpenAI(chat_limit=limit, asks_for_usage=asks)
+# OpenAI's as other servers speak it: by what an output limit is called there, whether streams are asked for usage, and
+# whether the output has to be limited for sure: many servers know the older name alone, and pass over the newer one.
+COMPATIBLE: dict[tuple[str, bool, bool], Dialect] = {
+    (limit, asks, limited): OpenAI(
+        chat_limit=limit, renames_limit=limited and limit == "max_tokens", asks_for_usage=asks
+    )
     for limit in ("max_tokens", "max_completion_tokens")
     for asks in (True, False)
+    for limited in (True, False)
 }
 
 __all__ = [
@@ -28,6 +33,7 @@ __all__ = [
     "Parsed",
     "Pieces",
     "SlowBody",
+    "adapted",
     "for_metering",
     "read_form",
 ]

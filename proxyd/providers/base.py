@@ -6,7 +6,7 @@ asks for, changes the few bytes that the contract lets it change, and learns fro
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from shared.catalog import Endpoint, Kind
 from shared.policy import Fact
@@ -25,6 +25,13 @@ class BadBody(Exception):
         return BadBody, (self.message, self.param)
 
 
+class Elsewhere(NamedTuple):
+    """What a body means to a server of one's own; see `openai_compatible`."""
+
+    size: Size
+    steering: str | None  # a field by which it may serve another model than the one that is named
+
+
 @dataclass(slots=True)  # not frozen: that would double what making one costs, once a request
 class Parsed:
     """A request body, understood."""
@@ -39,6 +46,7 @@ class Parsed:
     spans: Mapping[str, tuple[int, int]] | None = None  # of a large body: where the values of its members stand
     foretold: Usage | None = None  # what the request alone says of its cost, for answers that tell nothing of it
     names_kept: bool = False  # of a large body: whether it names what an account keeps; see `kept_names`
+    elsewhere: Elsewhere | None = None  # of a large body, and of one for a server of one's own
 
 
 Pieces = list[bytes | memoryview]

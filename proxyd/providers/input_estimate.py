@@ -42,8 +42,8 @@ class InputEstimate:
         self.media_bytes += len(payload) if isinstance(payload, str) else 0
 
     def audio(self, payload: object) -> None:
-        """Sound as base64; anything else refers to sound that we cannot see."""
-        if not isinstance(payload, str):
+        """Sound as base64; anything else refers to sound that we cannot see, as an address that some servers take."""
+        if not isinstance(payload, str) or ":" in payload[:16]:
             self.unseen = True
             return
         self.media_bytes += len(payload)

@@ -13,6 +13,7 @@ import orjson
 from proxyd.providers.base import BadBody, Parsed, Pieces
 from proxyd.providers.body import COLON, member_span, put, quoted_name
 from proxyd.providers.kept_names import names_kept
+from proxyd.providers.openai_compatible import KINDS, elsewhere_of
 
 MAX_KEPT_BYTES = 256 * 1024  # of a field that may have to be changed, and of what is kept of the tools
 MAX_LABEL_CHARACTERS = 200
@@ -45,7 +46,9 @@ def for_rewriting(parsed: Parsed) -> Parsed:
     if len(orjson.dumps(metered)) > MAX_KEPT_BYTES:
         raise BadBody(f"tools has kinds of more than {MAX_KEPT_BYTES} bytes.", "tools")
     kept = names_kept(parsed)
-    return replace(parsed, document={**document, **metered}, spans=spans, raw=b"", names_kept=kept)
+    elsewhere = elsewhere_of(parsed.kind, parsed.document, parsed.size) if parsed.kind in KINDS else None
+    document.update(metered)
+    return replace(parsed, document=document, spans=spans, raw=b"", names_kept=kept, elsewhere=elsewhere)
 
 
 def for_metering(document: Mapping[str, Any]) -> dict[str, Any]:

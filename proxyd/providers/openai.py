@@ -68,12 +68,16 @@ _COUNTED = frozenset(
 class OpenAI:
     """See `Dialect`.
 
-    `chat_limit` is what an output limit is called that the router sets on a chat completion; `asks_for_usage` whether
-    streams are asked to tell their usage where the client did not ask.
+    `chat_limit` is what an output limit is called that the router sets on a chat completion; `renames_limit` whether
+    one that the client calls otherwise is called so too; `asks_for_usage` whether streams are asked to tell their usage
+    where the client did not ask.
     """
 
-    def __init__(self, *, chat_limit: str = "max_completion_tokens", asks_for_usage: bool = True) -> None:
-        self._limits = {Kind.CHAT: chat_limit, Kind.RESPONSES: "max_output_tokens"}
+    def __init__(
+        self, *, chat_limit: str = "max_completion_tokens", renames_limit: bool = False, asks_for_usage: bool = True
+    ) -> None:
+        self._limits = {Kind.CHAT: chat_limit, Kind.COMPLETIONS: "max_tokens", Kind.RESPONSES: "max_output_tokens"}
+        self._renames = renames_limit
         self._asked = _TELL_USAGE_IF_ASKED if asks_for_usage else ()
 
     def read(self, endpoint: Endpoint, body: bytes, path_model: str | None, query: str) -> Parsed:
@@ -88,6 +92,10 @@ class OpenAI:
             changes["model"] = model
         if output_limit is not None and parsed.size.output_limit is None and parsed.kind in self._limits:
             changes[self._limits[parsed.kind]] = output_limit
+        if self._renames and parsed.kind is Kind.CHAT and document.get("max_tokens") is None:
+            limit = document.get("max_completion_tokens")
+            if limit is not None:
+                changes |= {"max_tokens": limit, "max_completion_tokens": None}
         if parsed.stream and not parsed.wants_usage and parsed.kind in self._asked:
             changes["stream_options"] = {**(document.get("stream_options") or {}), "include_usage": True}
         return edited(parsed, changes) if changes else parsed.raw
