@@ -10,6 +10,7 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import scoped_session
 
+from shared.catalog import PROVIDERS
 from shared.ids import new_id
 from shared.models import DEFAULT_LABEL, ProviderCredential
 from shared.sealing import Sealer, UnsealError
@@ -20,6 +21,7 @@ from webapp.context import Actor, Conflict, NotFound, now
 from webapp.db import db, first_or_next, writing
 from webapp.schemas.providers import AddedCredential, CredentialPatch
 from webapp.validation import FieldError, Invalid, read
+from webapp.views.custom_providers import custom_row
 
 MOST_CREDENTIALS = 50  # of one provider
 _OPTIONS = ("label", "weight", "priority", "enabled")
@@ -29,7 +31,7 @@ def store_credentials(actor: Actor, credentials: Mapping[str, str], *, switch_on
     """Make these the default credentials, by provider; answers with the providers whose one is new, or used anew.
 
     One that was switched off is used from now on, because who stores a credential wants it to be; `switch_on` is False
-    for what stores the same at each start, and knows nothing of why it was switched off.
+    for what stores the same at each start, and knows nothing of why it was switched off. Raises NotFound.
     """
     changed = first_or_next(lambda: _store(actor, credentials, switch_on=switch_on))
     # Also when nothing changed: it may be the second try of a change that could not be told.
@@ -38,43 +40,62 @@ def store_credentials(actor: Actor, credentials: Mapping[str, str], *, switch_on
 
 
 def _store(actor: Actor, credentials: Mapping[str, str], *, switch_on: bool) -> tuple[str, ...]:
-    sealer = Sealer(current_app.extensions["settings"].encryption_keys)
-    changed = []
     with writing() as session:
-        for slug, secret in sorted(credentials.items()):
-            query = select(ProviderCredential).where(
-                ProviderCredential.org_id == actor.org_id,
-                ProviderCredential.provider == slug,
-                ProviderCredential.label == DEFAULT_LABEL,
-            )
-            row = session.scalar(query.with_for_update())
-            before = None if row is None else _told(row)
-            same = row is not None and _opens_to(sealer, row.sealed, secret)
-            wakes = switch_on and row is not None and not row.enabled
-            if row is None:
-                row = _new_row(actor, slug)
-                session.add(row)
-            if not same:
-                _seal(sealer, row, secret, actor)
-                audit(session, actor, "credential.set", row.id, before=before, after=_told(row))
-            if wakes:
-                told, options = {"provider": slug}, _options(row)
-                row.enabled = True
-                after = told | _options(row)
-                audit(session, actor, "credential.update", row.id, before=told | options, after=after)
-            if wakes or not same:
-                changed.append(slug)
+        changed = tuple(
+            slug
+            for slug, secret in sorted(credentials.items())
+            if store_within(session, actor, slug, secret, switch_on=switch_on)
+        )
         if changed:
             policy.shared_changed(session, actor.org_id)
-    return tuple(changed)
+    return changed
+
+
+def store_within(
+    session: scoped_session[Session], actor: Actor, slug: str, secret: str, *, switch_on: bool = True
+) -> bool:
+    """Make this the default credential, in a transaction that does more; whether it is new, or used anew.
+
+    Raises NotFound for a provider of the organisation's own that is not there any more.
+    """
+    _lock_own(actor, slug)
+    sealer = Sealer(current_app.extensions["settings"].encryption_keys)
+    query = select(ProviderCredential).where(
+        ProviderCredential.org_id == actor.org_id,
+        ProviderCredential.provider == slug,
+        ProviderCredential.label == DEFAULT_LABEL,
+    )
+    row = session.scalar(query.with_for_update())
+    before = None if row is None else _told(row)
+    same = row is not None and _opens_to(sealer, row.sealed, secret)
+    wakes = switch_on and row is not None and not row.enabled
+    if row is None:
+        row = _new_row(actor, slug)
+        session.add(row)
+    if not same:
+        _seal(sealer, row, secret, actor)
+        audit(session, actor, "credential.set", row.id, before=before, after=_told(row))
+    if wakes:
+        told, options = {"provider": slug}, _options(row)
+        row.enabled = True
+        after = told | _options(row)
+        audit(session, actor, "credential.update", row.id, before=told | options, after=after)
+    return wakes or not same
+
+
+def _lock_own(actor: Actor, slug: str) -> None:
+    """Nobody removes or moves a provider of the organisation's own while a credential is stored for it."""
+    if slug not in PROVIDERS:
+        custom_row(actor.org_id, slug, lock=True)
 
 
 def add_credential(actor: Actor, slug: str, document: Mapping[str, object]) -> str:
-    """Store another credential of a provider, by its id. Raises Invalid, Conflict."""
+    """Store another credential of a provider, by its id. Raises NotFound, Invalid, Conflict."""
     wanted = read(AddedCredential, document)
     sealer = Sealer(current_app.extensions["settings"].encryption_keys)
     try:
         with writing() as session:
+            _lock_own(actor, slug)
             of_it = (ProviderCredential.org_id == actor.org_id, ProviderCredential.provider == slug)
             count = session.scalar(select(func.count()).select_from(ProviderCredential).where(*of_it)) or 0
             if count >= MOST_CREDENTIALS:

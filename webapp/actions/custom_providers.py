@@ -16,7 +16,7 @@ from shared.custom_providers import host_of, place_of
 from shared.ids import new_id
 from shared.models import CustomProvider, PriceOverride, ProviderCredential
 from webapp.actions import audit, policy
-from webapp.actions.credentials import forget_within, store_credentials
+from webapp.actions.credentials import forget_within, store_within
 from webapp.context import Actor, Conflict, now
 from webapp.db import writing
 from webapp.schemas.providers import NewProvider, ProviderPatch
@@ -41,17 +41,20 @@ def add_provider(actor: Actor, document: Mapping[str, object]) -> str:
             row.created_at, row.created_by = now(), actor.name
             session.add(row)
             audit(session, actor, "provider.create", row.id, after=_told(row))
+            if wanted.credential is not None:
+                store_within(session, actor, wanted.provider, wanted.credential)
             policy.shared_changed(session, actor.org_id)
     except IntegrityError:
         raise Invalid(FieldError("provider", "is taken: there is a provider of this name already")) from None
     policy.publish([actor.org_id])
-    if wanted.credential is not None:
-        store_credentials(actor, {wanted.provider: wanted.credential})
     return wanted.provider
 
 
 def change_provider(actor: Actor, name: str, document: Mapping[str, object]) -> None:
-    """Change what is named; all else stays. Raises NotFound, Invalid, Conflict for a built-in one."""
+    """Change what is named; all else stays. A credential becomes the default one, and of another server the only one.
+
+    Raises NotFound, Invalid, Conflict for a built-in one.
+    """
     _refuse_built_in(name)
     wanted = read(ProviderPatch, document)
     if wanted.base_url:
@@ -59,8 +62,9 @@ def change_provider(actor: Actor, name: str, document: Mapping[str, object]) -> 
     with writing() as session:
         row = custom_row(actor.org_id, name, lock=True)
         before = _told(row)
-        if wanted.credential is not None or (wanted.base_url and place_of(wanted.base_url) != place_of(row.base_url)):
+        if wanted.base_url and place_of(wanted.base_url) != place_of(row.base_url):
             _forget_credentials(session, actor, name, given=wanted.credential is not None)
+        stored = wanted.credential is not None and store_within(session, actor, name, wanted.credential)
         for field, value in wanted.columns().items():
             if field in _FIELDS:
                 setattr(row, field, value)
@@ -70,10 +74,9 @@ def change_provider(actor: Actor, name: str, document: Mapping[str, object]) -> 
             place = {"provider": name}
             told = [place | {field: state[field] for field in changed} for state in (before, after)]
             audit(session, actor, "provider.update", row.id, before=told[0], after=told[1])
+        if changed or stored:
             policy.shared_changed(session, actor.org_id)
     policy.publish([actor.org_id])
-    if wanted.credential is not None:
-        store_credentials(actor, {name: wanted.credential})
 
 
 def remove_provider(actor: Actor, name: str) -> None:

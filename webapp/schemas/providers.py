@@ -63,8 +63,8 @@ class ProviderPatch(CustomPatch):
 
     credential: Secret | None = Field(
         default=None,
-        description="Takes the place of all that are stored. Needed where `base_url` leads to another server and some "
-        "are: they were given for the server before, and are not sent to another one.",
+        description="Becomes its `default` credential, sealed and switched on. Needed where `base_url` leads to "
+        "another server and some are stored, which were given for the one before: it takes the place of all of them.",
     )
 
 
