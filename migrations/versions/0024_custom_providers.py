@@ -46,4 +46,22 @@ def downgrade() -> None:
     op.execute(sa.delete(refusals).where(refusals.c.credential_id.in_(sa.select(credentials.c.id).where(own))))
     op.execute(sa.delete(credentials).where(own))
     op.execute(sa.delete(prices).where(prices.c.provider.not_in(BUILT_IN)))
+    _leave_keys_the_built_in_ones()
     op.drop_table(TABLE)
+
+
+def _leave_keys_the_built_in_ones() -> None:
+    """What a key may use is never more than before: a list that would become empty means all, so its key is paused."""
+    keys = sa.table(
+        "proxy_keys",
+        sa.column("id", sa.String),
+        sa.column("allowed_providers", sa.JSON),
+        sa.column("paused", sa.Boolean),
+        sa.column("version", sa.Integer),
+    )
+    for key in op.get_bind().execute(sa.select(keys)).all():
+        left = [slug for slug in key.allowed_providers if slug in BUILT_IN]
+        if left == key.allowed_providers:
+            continue
+        values = {"allowed_providers": left, "paused": key.paused or not left, "version": key.version + 1}
+        op.execute(sa.update(keys).where(keys.c.id == key.id).values(values))

@@ -6,10 +6,11 @@ import flask_migrate
 import sqlalchemy as sa
 from flask import Flask
 
-from shared.models import CredentialRefusal, CustomProvider, Organization, PriceOverride, ProviderCredential
+from shared.models import CredentialRefusal, CustomProvider, Organization, PriceOverride, ProviderCredential, ProxyKey
 from webapp.db import db, writing
 
 AT = datetime(2026, 11, 24, tzinfo=UTC)
+KEYS = {"key_all": [], "key_built_in": ["openai"], "key_both": ["openai", "lab"], "key_own": ["lab"]}
 
 
 def test_it_works(empty: Flask) -> None:
@@ -35,6 +36,11 @@ def test_it_works(empty: Flask) -> None:
             session.flush()
             for slug in ("openai", "lab"):
                 session.add(CredentialRefusal(credential_id=f"cred_{slug}", set_at=AT, at=AT, status=401, words=""))
+            for key_id, providers in KEYS.items():
+                session.add(
+                    ProxyKey(id=key_id, org_id="org_1", name="k", prefix=key_id, allowed_providers=providers, created_at=AT,
+                             created_by="t")
+                )  # fmt: skip
         flask_migrate.downgrade(directory, revision="0023")
         with db.engine.connect() as connection:
             for table, column in (
@@ -45,4 +51,12 @@ def test_it_works(empty: Flask) -> None:
                 (left,) = connection.scalars(sa.select(table.__table__.c[column])).all()
                 assert left.endswith("_openai")
             assert not sa.inspect(connection).has_table("custom_providers")
+            columns = (ProxyKey.id, ProxyKey.allowed_providers, ProxyKey.paused, ProxyKey.version)
+            keys = {row.id: row[1:] for row in connection.execute(sa.select(*columns))}
+            assert keys == {
+                "key_all": ([], False, 1),
+                "key_built_in": (["openai"], False, 1),
+                "key_both": (["openai"], False, 2),
+                "key_own": ([], True, 2),
+            }, "no key may use more than before"
         flask_migrate.upgrade(directory)
