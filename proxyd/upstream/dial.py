@@ -5,7 +5,6 @@ Numeric addresses and names that were resolved lately never wait for the resolve
 """
 
 import errno
-import ipaddress
 import os
 import select
 import socket
@@ -15,25 +14,21 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
-import gevent
-from gevent import get_hub
 from gevent.monkey import get_original
 
 from proxyd.channel import Cancelled, Channel, Expired
 from proxyd.messages import Origin, UpstreamAborted, UpstreamTimeout, UpstreamUnreachable
+from proxyd.upstream.resolver import Address, Resolver
 from proxyd.upstream.tls import TlsTransport
 from proxyd.wire.http1 import ChunkLimits
 from shared.addresses import may_be_reached, parse
 from shared.policy import Network
-
-Address = tuple[socket.AddressFamily, Any]
 
 KEEPALIVE_INTERVAL_SECONDS = 15
 KEEPALIVE_PROBES = 4
 
 _NativeSocket: type[socket.socket] = get_original("socket", "socket")
 _native_poll: Callable[[], Any] = get_original("select", "poll")
-_native_getaddrinfo: Callable[..., list[Any]] = get_original("socket", "getaddrinfo")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,47 +106,6 @@ class UpstreamConnection(Channel):
             self._on_close(self)
 
 
-class Resolver:
-    """Names to addresses, remembered for a while."""
-
-    def __init__(self, believe_seconds: float) -> None:
-        self._believe_seconds = believe_seconds
-        self._known: dict[tuple[str, int], tuple[float, list[Address]]] = {}
-
-    def addresses(self, host: str, port: int, timeout_seconds: float) -> list[Address]:
-        """Give the addresses of `host`, best first. Raises `UpstreamUnreachable`, `UpstreamTimeout`."""
-        known = self._known.get((host, port))
-        if known is not None and known[0] > monotonic():
-            return known[1]
-        try:
-            ip = ipaddress.ip_address(host)
-        except ValueError:
-            found = self._resolve(host, port, timeout_seconds)
-            self._known[host, port] = (monotonic() + self._believe_seconds, found)
-        else:
-            found = [(socket.AF_INET if ip.version == 4 else socket.AF_INET6, (host, port))]
-            self._known[host, port] = (float("inf"), found)
-        return found
-
-    def _resolve(self, host: str, port: int, timeout_seconds: float) -> list[Address]:
-        try:
-            with gevent.Timeout(timeout_seconds, TimeoutError()):
-                found = get_hub().threadpool.apply(_look_up, (host, port))
-        except TimeoutError:
-            raise UpstreamTimeout(f"The name {host} could not be resolved in time", sent=False) from None
-        if found is None:
-            raise UpstreamUnreachable(f"The name {host} cannot be resolved", sent=False)
-        return [(family, address) for family, _, _, _, address in found]
-
-
-def _look_up(host: str, port: int) -> Sequence[Any] | None:
-    """What getaddrinfo finds; None for nothing, because gevent would print an error of a thread with its trace."""
-    try:
-        return _native_getaddrinfo(host, port, 0, socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
-        return None
-
-
 def dial(
     origin: Origin,
     limits: UpstreamLimits,
@@ -166,7 +120,7 @@ def dial(
     `UpstreamUnreachable`, `UpstreamTimeout`, `UpstreamAborted`, all with `sent=False`.
     """
     end = monotonic() + limits.connect_seconds
-    addresses = resolver.addresses(origin.host, origin.port, limits.connect_seconds)
+    addresses = resolver.addresses(origin.host, origin.port, limits.connect_seconds, chosen=origin.chosen)
     if origin.chosen:  # judged here, on what is connected to, so that no name can mean another address meanwhile
         addresses = [one for one in addresses if _may_be_reached(one, limits.private_networks)]
         if not addresses:

@@ -11,7 +11,8 @@ from typing import Any
 from proxyd.channel import Watchdog, tick_for
 from proxyd.messages import Origin, Outgoing
 from proxyd.upstream.call import Call
-from proxyd.upstream.dial import Resolver, UpstreamConnection, UpstreamLimits, dial
+from proxyd.upstream.dial import UpstreamConnection, UpstreamLimits, dial
+from proxyd.upstream.resolver import Resolver
 from proxyd.upstream.tls import default_context
 
 __all__ = ["Call", "UpstreamLimits", "UpstreamPool"]
