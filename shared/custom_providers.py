@@ -21,6 +21,7 @@ MODEL_PLACE = "{model}"  # in a base URL: a segment that is the model's name, as
 
 _NAME = re.compile(rf"[a-z][a-z0-9-]{{0,{NAME_LENGTH - 2}}}[a-z0-9]")
 _VERSION = re.compile(r"v\d[a-z0-9]*")
+_TWO_VERSIONS = re.compile(r"(?:/v\d[a-z0-9]*){2}(?:/|\Z)")
 _API_VERSION = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{VERSION_LENGTH - 1}}}")
 _HOST = re.compile(r"(?=.{1,253}\.?\Z)(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)*"
                    r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.?|\[[0-9A-Fa-f:.]+\]")  # fmt: skip
@@ -105,6 +106,8 @@ def read_api_version(text: str) -> str:
 
 def path_below(rest: str) -> str | None:
     """What stands behind a name in a path of the proxy, with the version that metered ones may lack; None: nothing."""
+    if rest.endswith("/") or _TWO_VERSIONS.match(rest) is not None:
+        return None
     if rest.startswith("/v1/"):
         return rest
     path = f"/v1{rest}"

@@ -23,7 +23,7 @@ NO_MODEL = (
 )
 AZURE = "/openai/deployments/"
 # Two versions in a row: one of the base URL, and one that the SDK adds.
-TWO_VERSIONS = re.compile(r"(/[a-z]+)?(/v\d[a-z0-9]*)(/v\d[a-z0-9]*)(/.*|)")
+TWO_VERSIONS = re.compile(r"(/[a-z][a-z0-9-]*)?(/v\d[a-z0-9]*)(/v\d[a-z0-9]*)(/.*|)")
 # What an OpenAI client asks for whose base URL is Gemini's; its compatible endpoints are elsewhere.
 COMPATIBLE = re.compile(r"((?:/gemini)?)(/v\d[a-z0-9]*)?(/chat/completions|/embeddings)")
 _MOST_BEFORE = 3  # segments that a base URL may have too many

@@ -181,7 +181,7 @@ def _owner(method: str, path: str, spoken: str) -> tuple[Provider | None, str]:
 def _named(path: str) -> Named | None:
     """A path that begins with what may be the name of an organisation's own provider."""
     name, slash, rest = path[1:].partition("/")
-    if not slash or path.endswith("/") or not may_be_name(name) or hints.TWO_VERSIONS.fullmatch(path):
+    if not slash or not may_be_name(name):
         return None
     tail = path_below(f"/{rest}")
     return None if tail is None else Named(name, tail, Unknown(hints.of(path)))

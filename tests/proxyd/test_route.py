@@ -179,6 +179,7 @@ def test_a_path_may_begin_with_the_name_of_a_provider_of_somebodys_own(path: str
 
 @pytest.mark.parametrize(
     "path", ["/groq/v2/chat/completions", "/groq/rerank", "/Groq/v1/chat/completions", "/groq/v1/", "/groq/v1/v1/models",
+    "/groq-2/v1/v1/models", "/groq-2/v1/v2/x", "/groq/v1/v1", "/groq-2/v1/v1beta/models",
     "/google/v1/models", "/v3/chat/completions", "/g/v1/models", "/models/v1/models"],
 )  # fmt: skip
 def test_other_paths_may_not(path: str) -> None:

@@ -255,7 +255,7 @@ def test_a_dry_run_of_one_that_was_removed_or_mistyped(api: Api) -> None:
 def test_a_dry_run_of_paths_goes_by_the_proxys_own_rule(api: Api) -> None:
     key = api.create()
     add(api, auth="none")
-    for path in ("/groq/files", "/groq/v2/x", "/groq/rerank"):
+    for path in ("/groq/files", "/groq/v2/x", "/groq/rerank", "/groq/v1/v1/chat/completions", "/groq/v1/files/"):
         assert check(api, key, model="m", path=path)["refusal"]["code"] == "unknown_endpoint", path
     assert check(api, key, model="m", path="/groq/v1/files")["allowed"]
     for model in ("davinci-002", "openai/davinci-002", "gemini-2.5-flash"):
