@@ -164,15 +164,19 @@ def spellings(provider_slug: str) -> tuple[str, ...]:
 # A colon would be ambiguous before Gemini's ":method"; OpenAI's fine-tuned models have several.
 _MODEL_BEFORE_METHOD = r"(?P<model>[A-Za-z0-9][A-Za-z0-9._@-]{0,199})"
 _MODEL = r"(?P<model>[A-Za-z0-9][A-Za-z0-9._:@-]{0,199})"
+# Of an organisation's own provider a slash too, between what are no tricks either.
+_MODEL_OF_OWN = r"(?P<model>(?=[^/].{0,199}\Z)[A-Za-z0-9][A-Za-z0-9._:@-]*(?:/[A-Za-z0-9][A-Za-z0-9._:@-]*)*)"
 _ID = r"[A-Za-z0-9][A-Za-z0-9_-]{0,199}"
 
 
+_OWN = "own"
+_MODELS = {"openai": _MODEL, _OWN: _MODEL_OF_OWN}
 _REST = "/..."
 
 
 def _pattern(path: str, dialect: str) -> re.Pattern[str]:
     escaped = re.escape(path.removesuffix(_REST))
-    model = _MODEL if dialect == "openai" else _MODEL_BEFORE_METHOD
+    model = _MODELS.get(dialect, _MODEL_BEFORE_METHOD)
     below = "(?:/.*)?" if path.endswith(_REST) else ""
     return re.compile(escaped.replace(r"\{model\}", model).replace(r"\{id\}", _ID) + below)
 
@@ -198,7 +202,7 @@ def _is_wide(endpoint: Endpoint) -> bool:
 
 
 _INDEX = {slug: _index(provider.endpoints, provider.dialect) for slug, provider in PROVIDERS.items()}
-_COMPATIBLE_INDEX = _index(COMPATIBLE, "openai")
+_COMPATIBLE_INDEX = _index(COMPATIBLE, _OWN)
 
 
 def find_endpoint(provider: Provider, method: str, path: str) -> tuple[Endpoint, str | None] | None:

@@ -17,6 +17,7 @@ URL_LENGTH = 500
 VERSION_LENGTH = 40
 BEARER, API_KEY, NONE = "bearer", "api-key", "none"
 AUTHS = (BEARER, API_KEY, NONE)
+MODELS = "/v1/models"
 MODEL_PLACE = "{model}"  # in a base URL: a segment that is the model's name, as in Azure's paths of deployments
 
 _NAME = re.compile(rf"[a-z][a-z0-9-]{{0,{NAME_LENGTH - 2}}}[a-z0-9]")
@@ -167,6 +168,17 @@ def path_of_base(base: str, model: str | None) -> str | None:
     if model is None or _SEGMENT.fullmatch(model) is None:
         return None
     return base.replace(MODEL_PLACE, model)
+
+
+def path_there(base: str, path: str, model: str | None) -> str | None:
+    """Where `path` of ours, with its version, is over there, whose base URL has the path `base`.
+
+    None: the model stands in all paths but those of models, and cannot stand in one.
+    """
+    if path == MODELS or path.startswith(f"{MODELS}/"):
+        return path_of_models(base) + path.removeprefix(MODELS)
+    place = path_of_base(base, model)
+    return None if place is None else place + path.removeprefix("/v1")
 
 
 def path_of_models(base: str) -> str:

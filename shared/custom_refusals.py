@@ -2,22 +2,25 @@
 
 from collections.abc import Sequence
 
-from shared.custom_providers import has_model, path_of_base
+from shared.custom_providers import has_model, path_there
 from shared.policy import Allow, Deny, Reason
 
 _UNPRICED = (Reason.MODEL_NOT_PRICED, Reason.ENDPOINT_NOT_METERED)
 
 
-def refusal_of(name: str, base: str, models: Sequence[str], model: str | None, *, enabled: bool) -> Deny | None:
-    """Why a request for one of its models is not sent; `base` is the path of its base URL."""
+def refusal_of(
+    name: str, base: str, path: str, models: Sequence[str], model: str | None, *, enabled: bool
+) -> Deny | None:
+    """Why a request for `path`, or for one of its models, is not sent; `base` is the path of its base URL."""
     if not enabled:
         return Deny(Reason.PROVIDER_DISABLED, {"provider": name})
     if model is not None and not has_model(models, model):
         return _invalid(
             name, f"the provider {name} has no model {model} here; an administrator can add it to its models."
         )
-    if path_of_base(base, model) is None:
-        return _invalid(name, f"{name} has its models in its addresses, where this name cannot stand.")
+    if path_there(base, path, model) is None:
+        why = "and this request names none" if model is None else "where this name cannot stand"
+        return _invalid(name, f"{name} has its models in its addresses, {why}.")
     return None
 
 

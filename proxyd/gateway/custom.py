@@ -18,7 +18,7 @@ from proxyd.providers import COMPATIBLE, Dialect
 from proxyd.translation import Translation
 from shared.catalog import allowed_methods, find_endpoint
 from shared.custom_providers import models_of as known_by_name
-from shared.custom_providers import path_of_base
+from shared.custom_providers import path_there
 from shared.custom_refusals import refusal_of, removed
 from shared.policy import Deny, Reason
 from shared.translated import TRANSLATED, path_by_model, spoken_as
@@ -79,7 +79,7 @@ def refusal(known: KnownKey, context: RequestContext) -> Deny | None:
         header = _header(current)
         context.target = replace(target, provider=current.provider, credential_header=header, custom=current)
     model, parsed = context.model, context.parsed
-    deny = refusal_of(name, current.base, current.models, model, enabled=current.enabled)
+    deny = refusal_of(name, current.base, target.path, current.models, model, enabled=current.enabled)
     if deny is not None or parsed is None:
         return deny
     if parsed.document.get("background") is True:
@@ -97,7 +97,7 @@ def _not_taken(field: str, name: str, why: str) -> Deny:
 
 def place_of(custom: Custom, target: Target, model: str | None) -> tuple[Origin, str]:
     """Where a request is sent, and the path there."""
-    return custom.origin, (path_of_base(custom.base, model) or "") + target.path.removeprefix(_VERSION)
+    return custom.origin, path_there(custom.base, target.path, model) or target.path
 
 
 def query_of(custom: Custom, query: str) -> str:

@@ -69,6 +69,35 @@ def test_azures_header_and_version(gate: Gate, server: Server) -> None:
     assert len(server.asked) == 1
 
 
+@pytest.mark.parametrize(
+    ("base", "models"), [("/openai/deployments/{model}", "/openai/models"), ("/v2", "/v2/models"), ("", "/models")]
+)
+def test_lists_and_cards_of_models_are_free(gate: Gate, server: Server, base: str, models: str) -> None:
+    """Also where a deployment stands in all other addresses, and of models with slashes in their names."""
+    gate.open(server.url, pool())
+    add(gate, "lab", f"{server.url}{base}")
+    for card in ("", "/gpt-4o", "/meta-llama/llama-3:free"):
+        assert gate.ask(path=f"/lab/v1/models{card}", method="GET").status == 200
+        assert server.asked[-1]["path"] == f"{models}{card}"
+    assert {row.cost_nanos for row in gate.rows()} == {0}
+    assert not [row for row in gate.rows() if "unmetered" in row.flags]
+    key_with(gate, allowed_models=["lab/meta-llama/*"])
+    assert gate.ask(path="/lab/v1/models/meta-llama/llama-3", method="GET").status == 200
+    refused = gate.ask(path="/lab/v1/models/qwen/qwen-3", method="GET")
+    assert refused.headers["x-router-error"] == "model_not_allowed"
+    refused = gate.ask(path="/lab/v1/models/a/../b", method="GET")
+    assert (refused.status, refused.headers["x-router-error"]) == (404, "unknown_endpoint")
+
+
+def test_a_path_without_a_model_where_all_paths_have_one(gate: Gate, server: Server) -> None:
+    gate.open(server.url, pool())
+    add(gate, "lab", f"{server.url}/openai/deployments/{{model}}")
+    key_with(gate, spend_limit_nanos=None)
+    refused = gate.ask(path="/lab/v1/files", method="GET")
+    assert (refused.status, "this request names none" in refused.json["error"]["message"]) == (400, True)
+    assert server.asked == []
+
+
 def test_none_is_asked_without_a_credential(gate: Gate, server: Server) -> None:
     gate.open(server.url, pool())
     add(gate, "ollama", f"{server.url}/v1", auth="none", secret=None)

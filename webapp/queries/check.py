@@ -104,7 +104,7 @@ def check_request(org_id: str, key_id: str, document: Mapping[str, object]) -> C
     book = _book(org_id)
     left = None if standing is None else standing.remaining_nanos(key)
     verdict, bound_nanos, limit = judge(key, asked.ip, slug, model, size, lambda _, **__: left, book, at, free=free)
-    unsent = _own_refusal(own.get(slug), model, asked.path)
+    unsent = _own_refusal(own.get(slug), place, asked.path)
     if isinstance(verdict, Deny) or unsent is not None:
         deny = told_first(verdict, unsent)
     elif not _is_configured(org_id, slug, own.get(slug)):
@@ -185,13 +185,14 @@ def _serving(model: str, path: str, own: Mapping[str, CustomView]) -> tuple[str,
     return (fallback, model) if not named or goes_to_fallback(own, usual=is_usual) else None
 
 
-def _own_refusal(one: CustomView | None, model: str | None, path: str | None) -> Deny | None:
+def _own_refusal(one: CustomView | None, place: _Place, path: str | None) -> Deny | None:
     """What of a provider of the organisation's own the proxy would refuse a request for."""
     if one is None:
         return None
     if one.removed:
         return removed(one.provider, in_path=path is not None and path.startswith(f"/{one.provider}/"))
-    return refusal_of(one.provider, urlsplit(one.base_url).path, one.models, model, enabled=one.enabled)
+    base = urlsplit(one.base_url).path
+    return refusal_of(one.provider, base, place.path, one.models, place.model, enabled=one.enabled)
 
 
 def _size(place: _Place, asked: CheckRequest) -> Size | None:
