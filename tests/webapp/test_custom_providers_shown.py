@@ -1,5 +1,6 @@
 """Providers of an organisation's own on the dashboard and by commands, and the question whether one answers."""
 
+import re
 from collections.abc import Callable
 from html import unescape
 from typing import Any
@@ -29,7 +30,7 @@ def test_it_works(enter: Enter, api: Api) -> None:
     assert "<html" not in admin.get("/providers/add", headers=HTMX).text
     sent = {**SENT, "models": "llama-3\nqwen/*, x", "credential": SECRET}
     done = submit(admin, "/providers/add", sent)
-    assert (done.status_code, done.location) == (303, "/providers#groq")
+    assert (done.status_code, done.location) == (303, "/providers#provider_groq")
     assert custom(api)["custom"]["models"] == ["llama-3", "qwen/*", "x"]
     page = admin.get("/providers").text
     assert SECRET not in page
@@ -61,6 +62,20 @@ def test_the_form_says_what_is_wrong_and_repeats_no_credential(enter: Enter, api
     assert SECRET not in text
     assert api("GET", "/v1/providers/openai").status_code == 200
     assert len(api("GET", "/v1/providers").get_json()["data"]) == 3
+
+
+def test_no_name_is_the_id_of_something_else(enter: Enter, api: Api) -> None:
+    for name in ("modal-body", "main", "provider", "test-openai", "openai-title", "error", "hint", "provider-openai"):
+        assert (
+            api("POST", "/v1/providers", {"provider": name, "base_url": URL, "credential": SECRET}).status_code == 201
+        )
+    admin = enter("admin")
+    page = admin.get("/providers").text
+    dialogs = [admin.get(f"/providers/{path}", headers=HTMX).text for path in ("add", "error/edit", "error/credential")]
+    for dialog in dialogs:
+        ids = re.findall(r'\sid="([^"]+)"', page + dialog)
+        assert sorted(ids) == sorted(set(ids))
+    assert set(re.findall(r'hx-target="#([^"]+)"', page)) <= {*re.findall(r'\sid="([^"]+)"', page), "modal-body"}
 
 
 @pytest.mark.parametrize("role", ["viewer", "member"])

@@ -59,7 +59,7 @@ def add(slug: str) -> Response:
             document["label"], view.label
         )
     )
-    return redirect(f"/providers#{slug}", code=303)
+    return redirect(f"/providers#provider_{slug}", code=303)
 
 
 @bp.get("/<credential_id>")
@@ -88,7 +88,7 @@ def change(slug: str, credential_id: str) -> Response:
         _attach(form, error.errors)
         return _form(view, one, form, status=422)
     tell(Markup("The credential <bdi>{}</bdi> of {} is saved.").format(form.label.data, view.label))
-    return redirect(f"/providers#{slug}", code=303)
+    return redirect(f"/providers#provider_{slug}", code=303)
 
 
 @bp.post("/<credential_id>/test")
@@ -111,7 +111,7 @@ def remove(slug: str, credential_id: str) -> Response:
     view, one = get_credential(current_actor().org_id, slug, credential_id)
     remove_credential(current_actor(), slug, credential_id)
     tell(Markup("The credential <bdi>{}</bdi> of {} is removed.").format(one.label, view.label))
-    return redirect(f"/providers#{slug}", code=303)
+    return redirect(f"/providers#provider_{slug}", code=303)
 
 
 def _document(form: OptionsForm) -> dict[str, Any]:

@@ -63,7 +63,7 @@ def add() -> Response:
     except Conflict as conflict:
         return _form(None, form, general=[conflict.message], status=409)
     tell(f"The provider {name} is added. Test the connection to see whether it works, and give its models a price.")
-    return redirect(f"/providers#{name}", code=303)
+    return redirect(f"/providers#provider_{name}", code=303)
 
 
 @bp.get("/<slug>/edit")
@@ -93,7 +93,7 @@ def change(slug: str) -> Response:
     except Invalid as error:
         return _form(view, form, general=_attach(form, error.errors), status=422)
     tell(f"The provider {slug} is saved. It holds for the next request.")
-    return redirect(f"/providers#{slug}", code=303)
+    return redirect(f"/providers#provider_{slug}", code=303)
 
 
 @bp.get("/<slug>/remove")

@@ -64,7 +64,7 @@ def set_credential(slug: str) -> Response:
     became = "stored" if changed else "the one that was stored already"
     then = "It waits for a restart: start the router again, then test" if late else "Test"
     tell(f"The credential of {provider.label} is {became}. {then} the connection to see whether it works.")
-    return redirect(f"/providers#{slug}", code=303)
+    return redirect(f"/providers#provider_{slug}", code=303)
 
 
 @bp.get("/<slug>/credential/remove")
@@ -84,7 +84,7 @@ def remove_credential(slug: str) -> Response:
     others = any(one != provider.default for one in provider.enabled)
     then = "Requests go with the others" if others else "Requests for it are refused"
     tell(f"The credential of {provider.label} is removed. {then} from now on.")
-    return redirect(f"/providers#{slug}", code=303)
+    return redirect(f"/providers#provider_{slug}", code=303)
 
 
 def show(result: ConnectionView | None = None) -> Response:
