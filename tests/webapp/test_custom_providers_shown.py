@@ -3,13 +3,14 @@
 import re
 from collections.abc import Callable
 from html import unescape
+from pathlib import Path
 from typing import Any
 
 import pytest
 from cli_kit import Command
 from dashboard_kit import Api
 from flask.testing import FlaskClient
-from forms_kit import HTMX, submit
+from forms_kit import HTMX, hidden, submit
 
 from webapp.pages.key_hints import model_hints
 from webapp.pages.snippets import build, left_out
@@ -39,6 +40,7 @@ def test_it_works(enter: Enter, api: Api) -> None:
     shown = admin.get("/providers/groq/edit").text
     assert URL in shown
     assert 'name="provider"' not in shown
+    stored = custom(api)["credentials"]
     changed = submit(
         admin, "/providers/groq/edit", {"base_url": URL, "auth": "none", "models": "", "api_version": "v2"}
     )
@@ -46,6 +48,7 @@ def test_it_works(enter: Enter, api: Api) -> None:
     told = custom(api)["custom"]
     found = [told[name] for name in ("auth", "models", "api_version", "stream_options", "enabled")]
     assert found == ["none", [], "v2", False, False]
+    assert custom(api)["credentials"] == stored
     assert "Switched off" in admin.get("/providers").text
     assert "Every request for groq is refused" in admin.get("/providers/groq/remove").text
     assert submit(admin, "/providers/groq/remove").status_code == 303
@@ -62,6 +65,30 @@ def test_the_form_says_what_is_wrong_and_repeats_no_credential(enter: Enter, api
     assert SECRET not in text
     assert api("GET", "/v1/providers/openai").status_code == 200
     assert len(api("GET", "/v1/providers").get_json()["data"]) == 3
+
+
+def test_a_form_that_stood_open_changes_what_was_changed_in_it(enter: Enter, api: Api) -> None:
+    """Somebody has switched the provider off meanwhile; and the other credentials stay where the server does."""
+    assert api("POST", "/v1/providers", {"provider": "groq", "base_url": URL, "credential": SECRET}).status_code == 201
+    more = {"label": "second", "credential": SECRET, "weight": 7}
+    assert api("POST", "/v1/providers/groq/credentials", more).status_code == 201
+    admin = enter("admin")
+    shown = admin.get("/providers/groq/edit")
+    assert "takes the place of all that are stored: default, second" in unescape(shown.text)
+    assert api("PATCH", "/v1/providers/groq", {"enabled": False, "models": ["a"]}).status_code == 200
+    given = "gsk_" + "xY7" * 17
+    sent = {**SENT, "models": "", "api_version": "v2", "credential": given, "seen": hidden(shown, "seen")}
+    assert submit(admin, "/providers/groq/edit", sent).status_code == 303
+    told = custom(api)
+    assert [told["custom"][name] for name in ("enabled", "models", "api_version")] == [False, ["a"], "v2"]
+    assert [(one["label"], one["last4"]) for one in told["credentials"]] == [
+        ("default", given[-4:]),
+        ("second", SECRET[-4:]),
+    ]
+    wrong = submit(admin, "/providers/groq/edit", {**sent, "base_url": "https://new.example.com/v1", "credential": ""})
+    assert wrong.status_code == 422
+    assert "given for another server" in unescape(wrong.text)
+    assert hidden(wrong, "seen") == sent["seen"]
 
 
 def test_no_name_is_the_id_of_something_else(enter: Enter, api: Api) -> None:
@@ -149,7 +176,7 @@ def test_examples_name_its_models_where_there_is_no_other() -> None:
     assert "gpt-4o-mini" in build("https://r", None, [], [], own=own)[0].text
 
 
-def test_commands(command: Command, api: Api) -> None:
+def test_commands(command: Command, api: Api, tmp_path: Path) -> None:
     made = command.json("providers add groq", "--base-url", URL, "--models", "llama-3,qwen/*", "--no-stream-options")
     assert (made["custom"]["models"], made["custom"]["stream_options"]) == (["llama-3", "qwen/*"], False)
     command("providers set groq", given=SECRET)
@@ -160,6 +187,13 @@ def test_commands(command: Command, api: Api) -> None:
     assert (changed["custom"]["enabled"], changed["custom"]["models"]) == (False, [])
     assert command.json("providers change groq", "--api-version", "")["custom"]["api_version"] is None
     assert "built in" in command.fault("providers change openai --no-enabled")
+    moved = ("providers change groq", "--base-url", "https://new.example.com/v1")
+    assert "given for another server" in command.fault(*moved)
+    given = "gsk_" + "xY7" * 17
+    assert command.json(*moved, "--credential-file", "-", given=given)["credential"]["last4"] == given[-4:]
+    file = tmp_path / "credential"
+    file.write_text(f"{SECRET}\n")
+    assert command.json("providers change groq", "--credential-file", str(file))["credential"]["last4"] == SECRET[-4:]
     command("prices set groq llama-3 input_tokens=1 output_tokens=2")
     command("providers drop groq --yes")
     assert api("GET", "/v1/providers/groq").status_code == 404

@@ -66,13 +66,27 @@ def add_command(name: str, as_json: bool, **fields: Any) -> None:  # noqa: FBT00
 @providers.command("change")
 @click.argument("name")
 @options(CustomPatch)
+@click.option(
+    "--credential-file",
+    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+    metavar="FILE",
+    help="Its credential is the first line of this file (- is standard input). Needed where the base URL leads to "
+    "another server and some are stored, which it takes the place of.",
+)
 @as_json_option
-def change_command(name: str, as_json: bool, **fields: Any) -> None:  # noqa: FBT001 - click's way
+def change_command(
+    name: str,
+    credential_file: Path | None,
+    as_json: bool,  # noqa: FBT001 - click's way
+    **fields: Any,
+) -> None:
     """Change NAME, one of the organisation's own. What is not named stays. It holds for the next request."""
     who = actor()
     document = {field: None if value == "" else value for field, value in said(CustomPatch, fields).items()}
     if document.get("models") == [""]:
         document["models"] = []
+    if credential_file is not None:
+        document["credential"] = _first_line(None if str(credential_file) == "-" else credential_file)
     change_provider(who, name, document)
     _tell(get_provider(who.org_id, name), f"The provider {name} is changed.", as_json=as_json)
 

@@ -6,12 +6,13 @@ from typing import Any
 from flask import Blueprint, redirect
 from flask_wtf import FlaskForm
 from werkzeug.wrappers import Response
-from wtforms import BooleanField, PasswordField, SelectField, StringField, TextAreaField
+from wtforms import BooleanField, HiddenField, PasswordField, SelectField, StringField, TextAreaField
 from wtforms.fields import SelectChoice
 
 from shared.custom_providers import API_KEY, BEARER, NONE
 from webapp.actions.custom_providers import add_provider, change_provider, remove_provider
 from webapp.context import Conflict, NotFound
+from webapp.pages.form_patch import changed_since, seen_text
 from webapp.pages.key_hints import lines_of
 from webapp.queries.providers import get_provider
 from webapp.render import page, sentence, tell
@@ -40,6 +41,7 @@ class ProviderForm(FlaskForm):  # type: ignore[misc] # Flask-WTF publishes no ty
     models = TextAreaField("Models", id="provider-models")
     stream_options = BooleanField("Ask streams for their usage", id="provider-stream_options")
     enabled = BooleanField("Send requests there", id="provider-enabled")
+    seen = HiddenField()
 
 
 @bp.get("/add")
@@ -79,15 +81,19 @@ def edit(slug: str) -> Response:
         "stream_options": one.stream_options,
         "enabled": one.enabled,
     }
-    return _form(view, ProviderForm(formdata=None, data=data))
+    form = ProviderForm(formdata=None, data=data)
+    form.seen.data = seen_text(_document(form))
+    return _form(view, form)
 
 
 @bp.post("/<slug>/edit")
 @require("admin")
 def change(slug: str) -> Response:
-    """Save what was changed; it holds for the next request."""
+    """Save what was changed since the form was shown; it holds for the next request."""
     form, (view, _) = ProviderForm(), _own(slug)
-    document = _document(form) | ({"credential": form.credential.data} if form.credential.data else {})
+    document = changed_since(form.seen.data, _document(form))
+    if form.credential.data:
+        document["credential"] = form.credential.data
     try:
         change_provider(current_actor(), slug, document)
     except Invalid as error:
@@ -136,7 +142,7 @@ def _attach(form: ProviderForm, errors: Iterable[FieldError]) -> list[str]:
     general = []
     for wrong in errors:
         name = wrong.field.partition("[")[0]
-        if name in form and name != "csrf_token":
+        if name in form and name not in ("seen", "csrf_token"):
             form[name].errors = [*form[name].errors, sentence(wrong.message)]
         else:
             general.append(sentence(wrong.message))
