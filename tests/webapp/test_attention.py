@@ -8,7 +8,8 @@ import pytest
 from key_views_kit import NOW, USD, view
 
 from shared.policy import Deny, KeySnapshot, PolicyQuery, Reason, evaluate
-from webapp.views.attention import LATELY, LONGEST_BLOCK, Facts, Shared, State, contradiction, judge, stands
+from webapp.views.attention import LATELY, LONGEST_BLOCK, Facts, Shared, State, judge, stands
+from webapp.views.key_lists import contradiction
 from webapp.views.keys import KeyView
 from webapp.views.refusal_help import HELP
 from webapp.views.requests import RefusalView

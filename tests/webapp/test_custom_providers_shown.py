@@ -8,13 +8,17 @@ from typing import Any
 
 import pytest
 from cli_kit import Command
-from dashboard_kit import Api
+from dashboard_kit import START, Api
+from flask import Flask
 from flask.testing import FlaskClient
 from forms_kit import HTMX, hidden, submit
+from sqlalchemy import select
 
+from shared.models import ProxyKey, Refusal
+from webapp.db import writing
 from webapp.pages.key_hints import model_hints
 from webapp.pages.snippets import build, left_out
-from webapp.views.attention import contradiction
+from webapp.views.key_lists import contradiction
 
 URL = "https://api.groq.com/openai/v1"
 SECRET = "gsk_" + "aB3" * 17
@@ -162,6 +166,50 @@ def test_hints_and_contradictions() -> None:
     assert contradiction(["groq"], ["groq/llama-3"]) is None
     assert contradiction(["groq"], ["llama-3"]) is None
     assert contradiction(["groq"], ["openai/gpt-4o"]) is not None
+    assert contradiction(["openai"], ["groq/llama-3"]) is not None
+
+
+@pytest.mark.parametrize(
+    ("providers", "patterns", "gone"),
+    [
+        (["lab"], [], "no provider lab any more, which"),
+        (["lab", "den"], [], "no provider lab and den any more"),
+        ([], ["lab/*"], "no provider lab any more, whose models"),
+        (["groq"], ["lab/llama-*", "lab/x"], "no provider lab any more"),
+        (["lab"], ["gpt-4o"], "no provider lab any more"),
+        (["lab", "openai"], ["groq/x"], "belongs to OpenAI"),
+    ],
+)
+def test_a_key_that_may_use_what_was_removed_alone_may_use_nothing(
+    providers: list[str], patterns: list[str], gone: str
+) -> None:
+    assert gone in (contradiction(providers, patterns, own=("groq",)) or "")
+    assert contradiction([*providers, "groq"], [*patterns, "groq/llama-3"], own=("groq",)) is None
+
+
+def test_the_badge_of_a_key_follows_its_provider(enter: Enter, api: Api, app: Flask) -> None:
+    """Also where it was refused for a provider that it may use by now, whose models are called as they like."""
+    for name in ("groq", "lab"):
+        assert api("POST", "/v1/providers", {"provider": name, "base_url": URL}).status_code == 201
+    key = api.create(allowed_providers=["groq"], allowed_models=["groq/*"])
+    admin = enter("admin")
+    place = f"/keys/{key['id']}"
+    assert "It works within its limits" in unescape(admin.get(place).text)
+    with app.app_context(), writing() as session:
+        message = "The proxy key sk-proxy-aaaa... may not use the provider lab. Allowed: groq."
+        refusal = Refusal(key_id=key["id"], org_id=session.scalar(select(ProxyKey.org_id)), count=1, status=403)
+        refusal.reason, refusal.sentence, refusal.model, refusal.last_at = "provider_not_allowed", message, "m", START
+        refusal.client_ip, refusal.request_id = "10.0.0.1", "req_1"
+        session.add(refusal)
+    assert "may not use the provider lab" in unescape(admin.get(place).text)
+    patch = {"allowed_providers": ["groq", "lab"], "allowed_models": []}
+    assert api("PATCH", f"/v1/keys/{key['id']}", patch).status_code == 200
+    assert "has been changed since" in unescape(admin.get(place).text)
+    for name in ("groq", "lab"):
+        assert api("DELETE", f"/v1/providers/{name}").status_code == 200
+    text = unescape(admin.get(place).text)
+    assert "There is no provider groq and lab any more, which is all that it may use" in text
+    assert "Blocked" in text
 
 
 def test_examples_name_its_models_where_there_is_no_other() -> None:

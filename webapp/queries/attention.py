@@ -9,11 +9,13 @@ from sqlalchemy import func, select
 
 from shared import pricing
 from shared.catalog import PROVIDERS, known_models
-from shared.models import Refusal, UsageDaily
+from shared.models import ProxyKey, Refusal, UsageDaily
 from shared.policy.rules import matches_model
 from shared.pricing import Size
 from webapp.db import db
 from webapp.views.attention import LONGEST_BLOCK, OF_ORGANIZATION, SMALL_CHANGE_NANOS, Facts, Judgement, Shared, judge
+from webapp.views.custom_providers import own_providers
+from webapp.views.key_lists import names_of_own
 from webapp.views.keys import KeyView
 from webapp.views.organization import limits_together, standing_of
 from webapp.views.requests import RefusalView, refusal_view
@@ -39,13 +41,24 @@ def judge_keys(keys: Sequence[KeyView], at: datetime) -> dict[str, Judgement]:
 def facts_of(keys: Sequence[KeyView], at: datetime) -> dict[str, Facts]:
     """By the id of the key. Two reads, however many keys, each of them by its key's rows alone.
 
-    One more of their organisation, which is the same for all, where it may be why one of them was refused.
+    One more of their organisation, which is the same for all, where it may be why one of them was refused, and two of
+    its own providers where one of them names such.
     """
     active = [key for key in keys if key.status == "active"]
     refusals, org_id = _refusals(active, at)
     usual = _usual([key for key in active if _is_low(key)], at)
     shared = None if org_id is None else _shared(org_id)
-    return {key.id: Facts(tuple(refusals.get(key.id, ())), usual.get(key.id), shared) for key in keys}
+    own = _own(active)
+    return {key.id: Facts(tuple(refusals.get(key.id, ())), usual.get(key.id), shared, own) for key in keys}
+
+
+def _own(keys: Sequence[KeyView]) -> tuple[str, ...] | None:
+    """The names of their organisation's own providers, if one of the keys has such a name in its lists."""
+    named = next((key for key in keys if names_of_own(key.allowed_providers, key.allowed_models)), None)
+    if named is None:
+        return None
+    org_id = db.session.scalar(select(ProxyKey.org_id).where(ProxyKey.id == named.id))
+    return None if org_id is None else own_providers(org_id)
 
 
 def _shared(org_id: str) -> Shared:

@@ -5,18 +5,17 @@ cause was removed since, by an edit, a reset or a later expiry, is told no more.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from functools import lru_cache
 from ipaddress import ip_address, ip_network
 
 from shared import money
-from shared.catalog import PROVIDERS, known_models, provider_of_model, spelled_provider
+from shared.catalog import PROVIDERS, provider_of_model
 from shared.policy import Reason
 from shared.policy.rules import matches_model
-from webapp.views.custom_providers import label_of
+from webapp.views.key_lists import contradiction
 from webapp.views.keys import KeyView
 from webapp.views.refusal_help import HELP
 from webapp.views.requests import RefusalView
@@ -44,7 +43,8 @@ OF_ORGANIZATION = (
 )
 # Below this it is asked whether a usual request fits; none that is usual needs more.
 SMALL_CHANGE_NANOS = money.NANOS_PER_USD
-# What the request needed stands in the sentence that it was answered with, and nowhere else.
+# What the request needed, and whom it was for, stands in the sentence that it was answered with, and nowhere else.
+_NOT_ALLOWED = re.compile(r"may not use the provider ([a-z][a-z0-9-]*)\.")
 _NEEDED = re.compile(r"this request may need up to \$(\d+\.\d+)")
 
 
@@ -77,6 +77,7 @@ class Facts:
     refusals: Sequence[RefusalView] = ()  # the latest first
     usual_nanos: int | None = None  # what one of its requests costs; None: nobody knows, or it does not matter
     shared: Shared | None = None  # None: none of these was refused for it, or nobody has looked
+    own: Collection[str] | None = None  # the organisation's own providers by name; likewise
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,35 +99,6 @@ def judge(key: KeyView, facts: Facts, at: datetime) -> Judgement:
     return _ended(key) or _closed(key, facts) or _refused(key, told) or _running_out(key, at) or _working(key, news, at)
 
 
-def contradiction(providers: Sequence[str], patterns: Sequence[str]) -> str | None:
-    """Why no request can pass both lists, as a sentence; None when one can."""
-    allowed = tuple(providers)
-    if not patterns or any(covers(pattern, allowed) for pattern in patterns):
-        return None
-    named = " and ".join(label_of(slug) for slug in allowed)
-    return f"No model in its list belongs to {named}, which is all that it may use, so every request is refused."
-
-
-@lru_cache(maxsize=4_096)
-def covers(pattern: str, providers: tuple[str, ...]) -> bool:
-    """Whether a pattern lets anything through to these providers (none: all).
-
-    What no provider is known to have is taken for a new or a fine-tuned model of one of them.
-    """
-    if not providers:
-        return True
-    before, slash, _ = pattern.partition("/")
-    if slash and before in providers:
-        return True
-    if slash and (named := spelled_provider(before)) is not None:
-        return named in providers
-    if any(slug not in PROVIDERS for slug in providers):
-        return True  # one of the organisation's own may have any model
-    if any(_knows(slug, pattern) for slug in providers):
-        return True
-    return not any(_knows(slug, pattern) for slug in PROVIDERS)
-
-
 def stands(key: KeyView, refusal: RefusalView, shared: Shared | None = None) -> bool:
     """Whether the cause of a refusal is there still, as far as the key and its organisation can tell."""
     reason, model = refusal.reason, refusal.model
@@ -135,8 +107,8 @@ def stands(key: KeyView, refusal: RefusalView, shared: Shared | None = None) -> 
     if reason == Reason.IP_BLOCKED:
         return bool(key.allowed_ips) and not _is_among(refusal.client_ip, key.allowed_ips)
     if reason == Reason.PROVIDER_NOT_ALLOWED:
-        found = provider_of_model(model) if model else None
-        return bool(key.allowed_providers) and (found is None or found[0] not in key.allowed_providers)
+        slug = _provider_of(refusal)
+        return bool(key.allowed_providers) and (slug is None or slug not in key.allowed_providers)
     if reason == Reason.MODEL_NOT_ALLOWED:
         return bool(key.allowed_models) and (model is None or not _is_covered(model, key.allowed_models))
     if reason in (Reason.ENDPOINT_NOT_METERED, Reason.MODEL_NOT_PRICED):
@@ -157,6 +129,14 @@ def _stands_for_all(shared: Shared, refusal: RefusalView) -> bool:
     if refusal.reason in (Reason.ORGANIZATION_SPEND_EXCEEDED, Reason.ORGANIZATION_SPEND_HELD):
         return _is_short(shared.remaining_nanos, refusal)
     return True
+
+
+def _provider_of(refusal: RefusalView) -> str | None:
+    """Which provider a key may not use. Of one that is not built in the model's name tells nothing."""
+    if (named := _NOT_ALLOWED.search(refusal.message)) is not None:
+        return named[1]
+    found = provider_of_model(refusal.model) if refusal.model else None
+    return None if found is None else found[0]
 
 
 def _is_short(left: int | None, refusal: RefusalView) -> bool:
@@ -185,7 +165,7 @@ def _closed(key: KeyView, facts: Facts) -> Judgement | None:
     if limit == 0:
         why = "Its spend limit is 0, so nothing that costs money is let through."
         return Judgement(State.BLOCKED, "Limit is 0", why, "Raise or clear the limit to let it spend.")
-    if (why_not := contradiction(key.allowed_providers, key.allowed_models)) is not None:
+    if (why_not := contradiction(key.allowed_providers, key.allowed_models, facts.own)) is not None:
         cure = "Edit the key: allow the provider of these models, or other models."
         return Judgement(State.BLOCKED, "No model fits", why_not, cure)
     if limit is None or left is None:
@@ -248,11 +228,6 @@ def _idle(key: KeyView, at: datetime) -> str:
         return "Never used"
     idle = at - key.last_used_at
     return f"Unused for {idle.days} d" if idle >= DORMANT else ""
-
-
-@lru_cache(maxsize=4_096)
-def _knows(slug: str, pattern: str) -> bool:
-    return any(matches_model(pattern, slug, name) for name in known_models(slug))
 
 
 def _is_covered(model: str, patterns: Sequence[str]) -> bool:

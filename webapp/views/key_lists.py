@@ -1,0 +1,64 @@
+"""What the two lists of a key, of providers and of models, let through together. Pure."""
+
+from collections.abc import Collection, Iterable, Sequence
+from functools import lru_cache
+
+from shared.catalog import PROVIDERS, known_models, spelled_provider
+from shared.custom_providers import may_be_name, own_names
+from shared.policy.rules import matches_model
+from webapp.views.custom_providers import label_of
+
+
+def contradiction(providers: Sequence[str], patterns: Sequence[str], own: Collection[str] | None = None) -> str | None:
+    """Why no request can pass both lists, as a sentence; None when one can.
+
+    `own` are the names of the organisation's own providers, those that were removed not among them; None: nobody knows.
+    """
+    gone = [] if own is None else [name for name in names_of_own(providers, patterns) if name not in own]
+    allowed = tuple(slug for slug in providers if slug not in gone)
+    if providers and not allowed:
+        return _none_left(gone, "which is all that it may use")
+    served = [pattern for pattern in patterns if pattern.partition("/")[0] not in gone]
+    if patterns and not served:
+        return _none_left(gone, "whose models are all that it may use")
+    if not patterns or any(covers(pattern, allowed) for pattern in served):
+        return None
+    named = " and ".join(label_of(slug) for slug in allowed)
+    return f"No model in its list belongs to {named}, which is all that it may use, so every request is refused."
+
+
+def names_of_own(providers: Sequence[str], patterns: Sequence[str]) -> tuple[str, ...]:
+    """The names of an organisation's own providers that stand in both lists."""
+    before = (pattern.partition("/")[0] for pattern in patterns if "/" in pattern)
+    return tuple(dict.fromkeys((*own_names(providers), *(name for name in before if may_be_name(name)))))
+
+
+@lru_cache(maxsize=4_096)
+def covers(pattern: str, providers: tuple[str, ...]) -> bool:
+    """Whether a pattern lets anything through to these providers (none: all).
+
+    What no provider is known to have is taken for a new or a fine-tuned model of one of them.
+    """
+    if not providers:
+        return True
+    before, slash, _ = pattern.partition("/")
+    if slash and before in providers:
+        return True
+    if slash and (named := spelled_provider(before)) is not None:
+        return named in providers
+    if slash and may_be_name(before):
+        return False  # another one of the organisation's own
+    if any(slug not in PROVIDERS for slug in providers):
+        return True  # one of the organisation's own may have any model
+    if any(_knows(slug, pattern) for slug in providers):
+        return True
+    return not any(_knows(slug, pattern) for slug in PROVIDERS)
+
+
+@lru_cache(maxsize=4_096)
+def _knows(slug: str, pattern: str) -> bool:
+    return any(matches_model(pattern, slug, name) for name in known_models(slug))
+
+
+def _none_left(gone: Iterable[str], why: str) -> str:
+    return f"There is no provider {' and '.join(gone)} any more, {why}, so every request is refused."
