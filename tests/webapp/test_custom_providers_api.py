@@ -258,6 +258,8 @@ def test_a_dry_run_of_paths_goes_by_the_proxys_own_rule(api: Api) -> None:
     for path in ("/groq/files", "/groq/v2/x", "/groq/rerank", "/groq/v1/v1/chat/completions", "/groq/v1/files/"):
         assert check(api, key, model="m", path=path)["refusal"]["code"] == "unknown_endpoint", path
     assert check(api, key, model="m", path="/groq/v1/files")["allowed"]
+    refusal = check(api, key, model="groq/m", path="/v1/messages/count_tokens")["refusal"]
+    assert (refusal["code"], "groq has no /messages/count_tokens" in refusal["message"]) == ("unknown_endpoint", True)
     for model in ("davinci-002", "openai/davinci-002", "gemini-2.5-flash"):
         found = check(api, key, model=model, path="/v1/completions")
         assert (found["provider"], found["model"], found["endpoint"]) == ("openai", model, "/v1/completions")
