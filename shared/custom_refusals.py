@@ -32,6 +32,11 @@ def removed(name: str, *, in_path: bool) -> Deny:
     return _invalid(name, detail)
 
 
+def no_endpoint(name: str, tail: str) -> Deny:
+    """What is told of a model of its where none of its endpoints is; `tail` is the path without version."""
+    return Deny(Reason.UNKNOWN_ENDPOINT, {"detail": f"{name} has no {tail} that the router knows.", "provider": name})
+
+
 def told_first(verdict: Allow | Deny, unsent: Deny | None) -> Deny | None:
     """Which of two refusals is told: by the rules of the key, and why the provider would be sent nothing.
 

@@ -196,6 +196,8 @@ class Gateway:
     def _forward(self, context: RequestContext, known: KnownKey, route: Target | Unified) -> Response | Rejection:
         """From the key, which is known by now, to the answer of a provider."""
         refused = self._read(context, known, route)
+        if refused is None and known.custom and isinstance(route, Target) and route.custom is None:
+            refused = self._models.refuse_elsewhere(context, known)
         if refused is not None:
             return refused
         admission = self._admission.admit(known, context)

@@ -18,8 +18,10 @@ from proxyd.messages import Origin, origin_of
 from proxyd.providers import Parsed, adapted
 from shared.catalog import PROVIDERS, provider_of_model
 from shared.custom_providers import goes_to_fallback, may_be_name
+from shared.custom_refusals import no_endpoint, removed
 from shared.judgement import nobodys_model
 from shared.policy import Allow, Deny, PolicyQuery, Reason, evaluate
+from shared.translated import FALLBACKS
 
 
 def at_usual_address(origins: Mapping[str, tuple[Origin, str]]) -> frozenset[str]:
@@ -81,6 +83,25 @@ class ModelRouter:
             if own is None:
                 return Rejection(nobodys_model(current.key, asked))
         return custom.by_model(own, route), model
+
+    def refuse_elsewhere(self, context: RequestContext, known: KnownKey) -> Rejection | None:
+        """The refusal of a model of the organisation's own at a path that belongs to another provider's SDK."""
+        asked, path = context.model, context.request.path
+        name, slash, model = (asked or "").partition("/")
+        if not slash or not model or not path.startswith("/v1/") or not may_be_name(name):
+            return None
+        slug = context.target.provider.slug
+        if name not in known.custom and (slug not in FALLBACKS.values() or slug not in self.usual):
+            context.reroute = partial(self.refuse_elsewhere, context)
+            return None
+        current = self.admission.revalidate(known, context)
+        if isinstance(current, Rejection):
+            return current
+        own = current.custom.get(name)
+        if own is None:
+            return Rejection(nobodys_model(current.key, asked))
+        tail = path.removeprefix("/v1")
+        return Rejection(removed(name, in_path=False) if own.removed else no_endpoint(name, tail))
 
     def _reroute(self, context: RequestContext, route: Unified, parsed: Parsed, known: KnownKey) -> Rejection | None:
         context.reroute = None

@@ -22,6 +22,7 @@ from proxyd.websocket.conversation import MAX_TURNS, Ends, Verdict, ending, open
 from proxyd.websocket.turns import Turn, Turns
 from proxyd.wire.sse import Event
 from shared.catalog import Endpoint, Kind, provider_of_model
+from shared.custom_providers import may_be_name
 from shared.policy import ERRORS, Reason
 from shared.pricing import Size
 
@@ -83,7 +84,14 @@ class ResponsesConversation:
         if names_a_secret_of_ours(named):
             return self._refused(lane, key_for_model())
         slug, model = provider_of_model(named) or ("openai", named)
-        if slug != "openai" or named.partition("/")[0] in self._turns.opened.known.custom:
+        name, slash, _ = named.partition("/")
+        if slash and model == named and may_be_name(name):
+            # One of the organisation's own, or a slip in its name: where it has none, OpenAI says what it thinks of it.
+            current = self._turns.current()
+            if isinstance(current, Rejection):
+                return self._refused(lane, current)
+            slug = name if current.custom else slug
+        if slug != "openai":
             detail = f"the model {model} is none of OpenAI's, and only OpenAI speaks this WebSocket."
             return self._refused(lane, rejected(Reason.INVALID_REQUEST, detail=detail, param="model"))
         new_model = None if model == named else model

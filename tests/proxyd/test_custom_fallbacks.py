@@ -70,6 +70,39 @@ def test_a_mistyped_one_is_nobody_elses(open_gate: Gate, server: Server, monkeyp
     assert [json.loads(one["body"])["model"] for one in server.asked] == ["claude-of-tomorrow", "davinci-002"]
 
 
+def test_other_paths_of_an_sdk_lead_none_of_its_models_to_another_provider(open_gate: Gate, server: Server) -> None:
+    """Anthropic's SDK counts the tokens of a message before it is sent; OpenAI's has sound and images."""
+    paths = ("/v1/messages/count_tokens", "/v1/audio/speech", "/v1/images/generations", "/v1/responses/compact")
+    bodies = {"messages": [], "input": "hello", "prompt": "hello", "voice": "alloy"}
+    add(open_gate, "lab", f"{server.url}/v1")
+    open_gate.ask(CHAT)
+    count = len(server.asked)
+    for path in paths:
+        refused = open_gate.ask({"model": "lab/m", **bodies}, path=path)
+        assert (refused.status, f"lab has no {path[3:]}" in refused.body.decode()) == (404, True), path
+    add(open_gate, "den", f"{server.url}/v1")
+    assert open_gate.ask({"model": "den/m", **bodies}, path=paths[0]).status == 404, "it was added since"
+    remove(open_gate, "lab")
+    refused = open_gate.ask({"model": "lab/m", **bodies}, path=paths[0])
+    assert (refused.status, "the provider lab was removed" in refused.body.decode()) == (400, True)
+    assert len(server.asked) == count
+    for path in (paths[0], f"/openai{paths[1]}"):
+        assert open_gate.ask({"model": "meta-llama/m", **bodies}, path=path).status == 200
+    assert open_gate.ask({"model": "lab/m", **bodies}, path=f"/openai{paths[1]}").status == 200, "who says so means it"
+
+
+def test_a_slip_is_no_others_at_other_paths_either(
+    open_gate: Gate, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_usual_addresses(open_gate, monkeypatch)
+    add(open_gate, "lab", f"{server.url}/v1")
+    open_gate.ask(CHAT)
+    count = len(server.asked)
+    refused = open_gate.ask({"model": "lba/m", "messages": []}, path="/v1/messages/count_tokens")
+    assert (refused.status, "no provider is known" in refused.body.decode()) == (400, True)
+    assert len(server.asked) == count
+
+
 def test_a_gateway_behind_a_built_in_provider_gets_its_models_as_they_are(open_gate: Gate, server: Server) -> None:
     """`ROUTER_OPENAI_URL` may lead to one, whose models have slashes: also those that are called like ours."""
     for name in ("", "lab"):

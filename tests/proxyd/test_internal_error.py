@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -45,7 +46,7 @@ class Stage:
             admission,
             cast("Any", self.broken),
             limits,
-            unused,
+            cast("Any", SimpleNamespace(origins={})),
             unused,
             unused,
             self.refusals,

@@ -3,13 +3,13 @@
 from typing import Any
 
 import pytest
-from dashboard_kit import Api, field_errors
+from dashboard_kit import START, Api, field_errors
 from flask import Flask
-from sqlalchemy import func, select
+from sqlalchemy import func, insert, select
 
 from shared.models import AuditEvent, CustomProvider, Organization, PriceOverride, ProviderCredential
-from webapp.actions.custom_providers import MOST_PROVIDERS
-from webapp.db import db
+from webapp.actions.custom_providers import MOST_NAMES, MOST_PROVIDERS
+from webapp.db import db, writing
 
 URL = "https://api.groq.com/openai/v1"
 SECRET = "gsk_" + "aB3" * 17
@@ -155,6 +155,17 @@ def test_there_is_an_end_to_them(api: Api) -> None:
     assert (answer.status_code, answer.get_json()["code"]) == (409, "too_many_providers")
 
 
+def test_there_is_an_end_to_names(app: Flask, api: Api, org_id: str) -> None:
+    """Those of removed ones are loaded with every key."""
+    with app.app_context(), writing() as session:
+        row = {"org_id": org_id, "base_url": URL, "auth": "none", "models": [], "created_at": START, "created_by": "t"}
+        rows = [{**row, "id": f"prov_{n}", "name": f"old-{n}", "removed_at": START} for n in range(MOST_NAMES)]
+        session.execute(insert(CustomProvider), rows)
+    answer = api("POST", "/v1/providers", {"provider": "more", "base_url": URL})
+    assert (answer.status_code, answer.get_json()["code"]) == (409, "too_many_providers")
+    assert names(api) == ["openai", "anthropic", "gemini"]
+
+
 def test_nobody_else_sees_them(api: Api, stranger: Api) -> None:
     """Two organisations may give the same name to different servers."""
     add(api)
@@ -247,6 +258,8 @@ def test_a_dry_run_of_paths_goes_by_the_proxys_own_rule(api: Api) -> None:
     for path in ("/groq/files", "/groq/v2/x", "/groq/rerank", "/groq/v1/v1/chat/completions", "/groq/v1/files/"):
         assert check(api, key, model="m", path=path)["refusal"]["code"] == "unknown_endpoint", path
     assert check(api, key, model="m", path="/groq/v1/files")["allowed"]
+    refusal = check(api, key, model="groq/m", path="/v1/messages/count_tokens")["refusal"]
+    assert (refusal["code"], "groq has no /messages/count_tokens" in refusal["message"]) == ("unknown_endpoint", True)
     for model in ("davinci-002", "openai/davinci-002", "gemini-2.5-flash"):
         found = check(api, key, model=model, path="/v1/completions")
         assert (found["provider"], found["model"], found["endpoint"]) == ("openai", model, "/v1/completions")

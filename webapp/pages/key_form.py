@@ -27,8 +27,8 @@ from webapp.render import exact, rfc3339, sentence
 from webapp.schemas.keys import EDITABLE, NewKey
 from webapp.security import current_actor
 from webapp.validation import FieldError, Invalid, read
-from webapp.views.custom_providers import own_models, own_providers, provider_labels
-from webapp.views.key_lists import contradiction
+from webapp.views.custom_providers import names_given, own_models, own_providers, provider_labels
+from webapp.views.key_lists import contradiction, names_of_own
 from webapp.views.keys import KeyView
 from webapp.views.organization import rules_of
 
@@ -144,7 +144,9 @@ def impossible(said: Mapping[str, object]) -> str | None:
     providers, patterns = said["allowed_providers"], said["allowed_models"]
     assert isinstance(providers, list)  # noqa: S101 - as `document` made it
     assert isinstance(patterns, list)  # noqa: S101 - likewise
-    problem = contradiction(providers, patterns, own_providers(current_actor().org_id))
+    org_id = current_actor().org_id
+    gone = names_given(org_id).difference(own_providers(org_id))  # others are no warning, but a fault
+    problem = contradiction(providers, patterns, set(names_of_own(providers, patterns)) - gone)
     return None if problem is None else f"{problem} Send it again if that is what you want."
 
 

@@ -8,7 +8,6 @@ from flask import Blueprint, redirect, request
 from werkzeug.wrappers import Response
 
 from shared.catalog import PROVIDERS
-from shared.custom_providers import may_be_name
 from shared.secret_text import holds_secret
 from webapp.pages.key_rows import rows
 from webapp.pages.log_search import LONGEST_SEARCH, Choice, without_secret
@@ -19,7 +18,7 @@ from webapp.schemas.texts import read_tag
 from webapp.security import current_actor, may, require
 from webapp.urls import query_of
 from webapp.validation import Invalid, read
-from webapp.views.custom_providers import provider_labels
+from webapp.views.custom_providers import names_given, provider_labels
 
 bp = Blueprint("keys", __name__)
 
@@ -188,7 +187,7 @@ def index() -> Response:
 
 def _provider(slug: str) -> str:
     """One that there is, or that keys may still have in their lists."""
-    return slug if slug in PROVIDERS or may_be_name(slug) else ""
+    return slug if slug in PROVIDERS or (slug and slug in names_given(current_actor().org_id)) else ""
 
 
 def _filters(search: Search) -> tuple[Choice, ...]:

@@ -26,7 +26,7 @@ from shared.counters import (
     period_of_day,
 )
 from shared.custom_providers import goes_to_fallback, may_be_name, path_below, provider_named
-from shared.custom_refusals import refusal_of, removed, told_first
+from shared.custom_refusals import no_endpoint, refusal_of, removed, told_first
 from shared.judgement import LEAST_BOUND, explained, judge, nobodys_model, not_configured, refused
 from shared.models import PriceOverride, ProviderCredential, snapshot_of
 from shared.output_limits import accepted_limit
@@ -153,6 +153,8 @@ def _place(key: KeySnapshot, asked: CheckRequest, own: Mapping[str, CustomView])
         if found is None:
             return nobodys_model(key, model)
         slug, model = found
+        if slug in own and path is not None and path not in BY_MODEL:
+            return removed(slug, in_path=False) if own[slug].removed else no_endpoint(slug, path.removeprefix("/v1"))
     provider = PROVIDERS[slug] if slug in PROVIDERS else provider_named(slug, own[slug].auth)
     if unified and path in (None, *BY_MODEL):
         path = path_by_model(path or _WHERE_NONE_IS_SAID, provider)

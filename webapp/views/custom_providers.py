@@ -76,6 +76,11 @@ def own_providers(org_id: str, key: ProxyKey | None = None) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*names, *listed)))
 
 
+def names_given(org_id: str) -> frozenset[str]:
+    """The names of its own, and those of providers that were removed."""
+    return frozenset(db.session.scalars(select(CustomProvider.name).where(CustomProvider.org_id == org_id)))
+
+
 def provider_labels(org_id: str) -> dict[str, str]:
     """What each provider of an organisation is called, the built-in ones first."""
     return {slug: one.label for slug, one in PROVIDERS.items()} | {name: name for name in own_providers(org_id)}
