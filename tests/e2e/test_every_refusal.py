@@ -22,8 +22,8 @@ from webapp.views.refusal_help import HELP
 LATE_SECONDS = 2.0
 MUCH = "9000000.00"  # more than any limit here, so that what is refused for money stands
 LIMITS = {
-    "spend_limit_usd": "5", "rate_limit_rpm": 5, "max_concurrent_requests": 2, "allowed_ips": ["10.9.0.0/16"],
-    "allowed_providers": ["gemini"], "allowed_models": ["gemini-*"],
+    "spend_limit_usd": "5", "rate_limit_rpm": 5, "rate_limit_tpm": 5_000, "max_concurrent_requests": 2,
+    "allowed_ips": ["10.9.0.0/16"], "allowed_providers": ["gemini"], "allowed_models": ["gemini-*"],
 }  # fmt: skip
 OF_STATE = {Reason.KEY_REVOKED: "Revoked", Reason.KEY_EXPIRED: "Expired", Reason.KEY_PAUSED: "Paused"}
 

@@ -148,6 +148,7 @@ def test_a_redirect_is_passed_on_and_costs_nothing(lab: Router, provider: Script
         assert line.answer().status == status
     row = row_of(lab, key_id)
     assert (row["cost_nanos"], row["status"], row["flags"]) == (0, status, [])
+    provider.play(lambda line, _: line.send(reply()))  # for whoever asks next, and follows
 
 
 def test_w6_an_error_that_inflates_takes_neither_time_nor_memory(lab: Router, provider: ScriptedProvider) -> None:

@@ -91,7 +91,7 @@ def test_a_tablet_shows_tables(visit: Callable[..., Page], dashboard: Router, wi
     for path in ("/settings", "/settings/members", "/settings/alerts", "/providers/models", "/account"):
         page.goto(f"{dashboard.web_url}{path}")
         assert page.locator("table.keys thead").first.is_visible(), path
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
+        page.wait_for_function("document.documentElement.scrollWidth <= innerWidth", timeout=5_000)  # once laid out
     page.set_viewport_size({"width": 639, "height": 1024})
     assert page.locator("table.keys thead").first.is_hidden()
 
