@@ -9,6 +9,7 @@ Signals to the supervisor: TERM drains and ends (a second one hurries), INT and 
 workers by new ones, TTIN and TTOU change their number.
 """
 
+import gc
 import os
 import signal
 import sys
@@ -62,6 +63,10 @@ def serve(
     patched_sleep = _unpatch_supervisor()
     if writer is not None and (status := writer.start()):
         return status
+    # What was loaded until now is looked through once, here, and never again: that would write to the pages in which it
+    # lies, and each process would have them for itself.
+    gc.collect()
+    gc.freeze()
     try:
         _Arbiter(application, check, patched_sleep, writer).run()
     except SystemExit as end:
