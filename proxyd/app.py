@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from proxyd.accounting.accounting import Accounting
 from proxyd.accounting.accounting_state import AccountingDatabase
 from proxyd.accounting.job_booker import JobBooker
+from proxyd.accounting.limited_models import LimitsOf
 from proxyd.accounting.machine import machine_of
 from proxyd.accounting.membership import Membership
 from proxyd.accounting.provider_jobs import ProviderJobs
@@ -117,11 +118,13 @@ def build(settings: Settings, readiness: Readiness | None = None) -> Worker:
         except (SQLAlchemyError, OffloadTimeout, OSError) as error:
             raise LedgerUnavailable(type(error).__name__) from error
 
+    limits_of: LimitsOf = lambda key_ids: asked(database.model_limits, key_ids)  # noqa: E731 - its type is told here
     membership = Membership(
         settings.data_dir,
         shared_counters,
         lambda worker_id: asked(lambda: database.enter(worker_id, machine_of(settings.data_dir))),
         sync=settings.journal_sync == "batch",
+        limits_of=limits_of,
     )
     seeds: Seeds = lambda *wanted: asked(database.seeds, *wanted)  # noqa: E731 - its type is told here
     monitor = None if settings.metrics_bind is None else WorkerMonitor(settings.data_dir)
@@ -143,7 +146,13 @@ def build(settings: Settings, readiness: Readiness | None = None) -> Worker:
     )
     if monitor is not None:
         monitor.watch(membership, pool, admission)
-    booker = JobBooker(accounting, membership, ProviderJobs(engine), asked)
+    booker = JobBooker(
+        accounting,
+        membership,
+        ProviderJobs(engine),
+        asked,
+        limits_of=limits_of,
+    )
     later = LaterBilling(booker, links, BatchFinder(pool, origins, booker))
     failover = Failover(accounting, pool, health)
     dispatcher = Dispatcher(accounting, pool, origins, DetachedStreams(gevent.spawn), links, later, failover)

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from shared import judged_tokens, money, periods, pricing
 from shared.counters import (
+    ModelRefused,
     OrganizationRefused,
     RateLimited,
     Refusal,
@@ -20,6 +21,7 @@ from shared.counters import (
     TokenRateLimited,
     TooManyConcurrent,
 )
+from shared.model_limits import ModelLimit, ModelLimits
 from shared.organization_limits import OrganizationLimits
 from shared.policy import (
     Address,
@@ -31,6 +33,8 @@ from shared.policy import (
     Reason,
     SpendBoost,
     evaluate,
+    is_capped_for,
+    limits_for,
     refused_model,
 )
 from shared.pricing import Bound, BoundPart, PriceBook, Size, TokenBound, Unbounded
@@ -45,12 +49,13 @@ Judged = tuple[Allow | Deny, int | None, int | None]
 
 
 class Remaining(Protocol):
-    """What is left of a key's spend limit, or of its organisation's if that is less; None: nobody knows.
+    """What is left of a key's spend limit, of its organisation's or of one for models, whichever is least.
 
-    `lately`: it has to have been told just now, and not only once; else no question goes out for it.
+    None: nobody knows. `models`: the limits that the request's model counts against. `lately`: it has to have been told
+    just now, and not only once; else no question goes out for it.
     """
 
-    def __call__(self, key: KeySnapshot, /, *, lately: bool) -> int | None: ...
+    def __call__(self, key: KeySnapshot, models: ModelLimits, /, *, lately: bool) -> int | None: ...
 
 
 def judge(
@@ -74,7 +79,7 @@ def judge(
     if size is not None:
         unpriced, unbounded = size.unpriced, size.unbounded
         if model is not None and not free:
-            capped = key.capped
+            capped = is_capped_for(key, provider, model) if key.model_limits else key.capped
             if capped and size.output_limit is None and not size.output_free:
                 limit = _output_limit(key, provider, model, size, remaining_nanos, book, now)
             if key.rate_limit_tpm is not None:
@@ -90,9 +95,9 @@ def _output_limit(
     key: KeySnapshot, provider: str, model: str, size: Size, left: Remaining, book: PriceBook | None, now: float
 ) -> int | None:
     """By what was told at any time most requests need none; one that is set shortens an answer no more than it must."""
-    limit = None
+    limit, models = None, limits_for(key.model_limits, provider, model)
     for lately in (False, True):
-        nanos = left(key, lately=lately)
+        nanos = left(key, models, lately=lately)
         if nanos is None:
             return None
         limit = pricing.fitting_output_limit(provider, model, size, at=now, remaining_nanos=nanos, book=book)
@@ -159,6 +164,9 @@ def refused(
             "requests_in_flight": result.in_flight,
         }
         return Deny(Reason.TOO_MANY_CONCURRENT, facts)
+    if isinstance(result, ModelRefused):
+        money_deny = spend_refused(key, result.refusal, bound(result.refusal.spend), result.limit)
+        return replace(money_deny, reason=_OF_MODEL[money_deny.reason])
     of_organization = isinstance(result, OrganizationRefused)
     refusal = result.refusal if isinstance(result, OrganizationRefused) else result
     if isinstance(refusal, RateLimited):
@@ -168,7 +176,11 @@ def refused(
     return replace(deny, reason=_OF_ORGANIZATION[deny.reason]) if of_organization else deny
 
 
-# The reason of a key's own limit, and that of the same limit of all keys together.
+# The reason of a key's own limit, and that of the same limit for models, or of all keys together.
+_OF_MODEL = {
+    Reason.SPEND_EXCEEDED: Reason.MODEL_SPEND_EXCEEDED,
+    Reason.SPEND_HELD: Reason.MODEL_SPEND_HELD,
+}
 _OF_ORGANIZATION = {
     Reason.RATE_LIMITED: Reason.ORGANIZATION_RATE_LIMITED,
     Reason.SPEND_EXCEEDED: Reason.ORGANIZATION_SPEND_EXCEEDED,
@@ -189,19 +201,24 @@ def rate_limited(key: KeySnapshot, result: RateLimited) -> Deny:
 
 
 def spend_refused(
-    key: KeySnapshot, result: SpendExceeded | SpendHeld, bound: Bound, together: OrganizationLimits | None = None
+    key: KeySnapshot,
+    result: SpendExceeded | SpendHeld,
+    bound: Bound,
+    other: OrganizationLimits | ModelLimit | None = None,
 ) -> Deny:
     """403 when it cannot fit in this period; 429 when it may fit once the requests in flight have ended.
 
-    What the request may need is explained: input, output and fees, how many of each at which price. `together`: the
-    limit is that of all keys of the organisation, which has no raise.
+    What the request may need is explained: input, output and fees, how many of each at which price. `other`: the limit
+    is that of all keys of the organisation, or one for models, which have no raise.
     """
     spend = result.spend
     limit_usd = None if spend.limit_nanos is None else money.to_usd(spend.limit_nanos)
-    if together is None:
+    if other is None:
         spend_reset, boost, limits = key.spend_reset, key.boost, {**limit_facts(key), "limit_usd": limit_usd}
     else:
-        spend_reset, boost, limits = together.spend_reset, None, {"spend_limit_usd": limit_usd}
+        spend_reset, boost, limits = other.spend_reset, None, {"spend_limit_usd": limit_usd}
+        if isinstance(other, ModelLimit):
+            limits["model_limit"] = other.model
     facts: dict[str, Fact] = {
         "prefix": key.prefix,
         **limits,

@@ -110,7 +110,7 @@ class Accounting:
                 gevent.sleep(TOLD_SECONDS)
                 continue
             if isinstance(decision, Unseeded):
-                self._seeding.seed(decision.org_id or charge.key_id, decision.generation)
+                self._seeding.seed(decision.row_id or charge.key_id, decision.generation)
             elif decision is not None and not isinstance(decision, Rebuilding):
                 return decision
             at = self._monotonic()
@@ -120,9 +120,14 @@ class Accounting:
             if not isinstance(decision, Unseeded):
                 gevent.sleep(POLL_SECONDS)
 
-    def begin_unheld(self, seq: int, attempt: Attempt) -> None:
-        """Begin an attempt that the counters were not asked about. Raises JournalUnavailable."""
+    def begin_unheld(self, seq: int, attempt: Attempt, rows: tuple[str, ...] = ()) -> None:
+        """Begin an attempt that the counters were not asked about. Raises JournalUnavailable.
+
+        `rows`: of the limits for models that it counts against.
+        """
         self._journal().begin([(seq, attempt)])
+        if rows:
+            self._ends.rows[seq] = rows
 
     def settle(self, seq: int, settlement: Settlement | None) -> None:
         """Close an attempt at its true cost. Never fails: what cannot be written now is written later."""
@@ -270,9 +275,9 @@ class Accounting:
                 self._ends.release(charge, decision)
 
     def _join(self, journal: Journal) -> None:
-        end_number = self._membership.join(journal)
+        end_number, rows = self._membership.join(journal)
         self._batch_number, self._in_doubt = 0, None
-        self._ends.joined(end_number)
+        self._ends.joined(end_number, rows)
 
     def _begin(self, journal: Journal, asked: list[PendingAdmission]) -> None:
         begun: list[tuple[int, Attempt]] = []
@@ -294,5 +299,9 @@ class Accounting:
         for _, attempt in begun:
             self._membership.record_admission(attempt)
         for admission in asked:
-            if admission.abandoned and isinstance(admission.decision, Admitted):
+            if not isinstance(admission.decision, Admitted):
+                continue
+            if admission.charge is not None and admission.charge.model_limits:
+                self._ends.rows[admission.seq] = admission.charge.rows
+            if admission.abandoned:
                 self.void(admission.seq)

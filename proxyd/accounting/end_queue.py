@@ -23,6 +23,7 @@ class EndQueue:
         self.pending: list[End] = []  # written, and not yet told to the counters
         self.on_first: Callable[[], None] = _nothing
         self._unwritten: dict[int, Settlement | None] = {}
+        self.rows: dict[int, tuple[str, ...]] = {}  # of limits for models, of attempts that count against any; by seq
 
     def write(self, journal: Journal | None, seq: int, settlement: Settlement | None) -> bool:
         """Write the END of an attempt, the first one of it only; False: the journal could not take it now."""
@@ -52,6 +53,8 @@ class EndQueue:
     def release(self, charge: Charge, admitted: Admitted) -> None:
         """Take back the hold of a request that was charged and never begun."""
         end = End(0, charge.key_id, admitted.day, charge.bound_nanos, 0, admitted.second, 1, charge.org_id)
+        if charge.model_limits:
+            end = end._replace(rows=charge.rows)
         if charge.bound_tokens:
             end = end._replace(tokens=TokenChange(admitted.second, -charge.bound_tokens))
         self._add(end)
@@ -70,12 +73,18 @@ class EndQueue:
         """The first `count` were part of a batch that was applied after all."""
         del self.pending[:count]
 
-    def joined(self, end_number: int) -> None:
-        """New counters know all up to this END, and hold nothing for what was never begun."""
+    def joined(self, end_number: int, rows: dict[int, tuple[str, ...]]) -> None:
+        """New counters know all up to this END, and hold nothing for what was never begun.
+
+        `rows`: on which what is in flight counts in these.
+        """
+        self.rows = rows
         self.pending = [end for end in self.pending if end.number > end_number]
 
     def _written(self, record: EndRecord) -> None:
         end = record.for_counters()
+        if self.rows and (rows := self.rows.pop(record.seq, None)) is not None:
+            end = end._replace(rows=rows)
         if end.tokens is not None:
             self._on_tokens(end)
         self._add(end)

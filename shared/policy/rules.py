@@ -11,8 +11,9 @@ from functools import lru_cache
 
 from shared import money
 from shared.catalog import PROVIDERS, spellings
+from shared.model_limits import ModelLimits
 from shared.policy.reasons import Reason
-from shared.policy.values import Address, Allow, Charges, Deny, KeySnapshot, PolicyQuery
+from shared.policy.values import Address, Allow, Charges, Deny, Fact, KeySnapshot, PolicyQuery
 
 RuleFunction = Callable[[KeySnapshot, PolicyQuery, float], Deny | None]
 # For a key's head; all; and all that a request which is metered and has a bound can break.
@@ -59,8 +60,31 @@ def _matches_any(patterns: tuple[str, ...], provider: str, model: str) -> bool:
     return any(matches_model(pattern, provider, model) for pattern in patterns)
 
 
+MAX_MODEL_CHARACTERS = 255  # of a name in the ledger
 _MAX_CACHED_MODEL = 80  # characters of a model's name; longer ones are rare, and would make a large cache
 _matches_any_cached = lru_cache(maxsize=4_096)(_matches_any)
+
+
+def _matching(limits: ModelLimits, provider: str, model: str) -> ModelLimits:
+    return tuple(limit for limit in limits if matches_model(limit.model, provider, model))
+
+
+_matching_cached = lru_cache(maxsize=4_096)(_matching)
+
+
+def limits_for(limits: ModelLimits, provider: str, model: str | None) -> ModelLimits:
+    """Those limits of a key that a model counts against: by the name that the ledger keeps of it."""
+    if not limits or model is None:
+        return ()
+    name = model[:MAX_MODEL_CHARACTERS].replace("\0", "")
+    return (_matching_cached if len(name) <= _MAX_CACHED_MODEL else _matching)(limits, provider, name)
+
+
+def is_capped_for(key: KeySnapshot, provider: str, model: str | None) -> bool:
+    """Whether what a request costs must be known before it is sent. Without a model it may be any."""
+    if key.capped or not key.model_limits:
+        return key.capped
+    return model is None or bool(limits_for(key.model_limits, provider, model))
 
 
 def revoked(key: KeySnapshot, query: PolicyQuery, now: float) -> Deny | None:  # noqa: ARG001 - one signature for all rules
@@ -118,7 +142,7 @@ def refused_model(key: KeySnapshot, model: str | None) -> Deny:
 def endpoint_not_metered(key: KeySnapshot, query: PolicyQuery, now: float) -> Deny | None:  # noqa: ARG001 - one signature
     if query.metered or query.free:
         return None
-    if key.capped:
+    if is_capped_for(key, query.provider, query.model):
         return Deny(Reason.ENDPOINT_NOT_METERED, {"prefix": key.prefix, **_caps(key)}, _cap_words(key))
     if key.rate_limit_tpm is None:
         return None
@@ -150,7 +174,7 @@ def tokens_not_bounded(key: KeySnapshot, query: PolicyQuery, now: float) -> Deny
 
 
 def model_not_priced(key: KeySnapshot, query: PolicyQuery, now: float) -> Deny | None:  # noqa: ARG001 - one signature
-    if not key.capped or query.free or query.bound_nanos is not None:
+    if query.free or query.bound_nanos is not None or not is_capped_for(key, query.provider, query.model):
         return None
     facts = {
         "prefix": key.prefix,
@@ -161,10 +185,12 @@ def model_not_priced(key: KeySnapshot, query: PolicyQuery, now: float) -> Deny |
     return Deny(Reason.MODEL_NOT_PRICED, {**facts, **_caps(key)}, {**_unpriced_words(query), **_cap_words(key)})
 
 
-def _caps(key: KeySnapshot) -> dict[str, str | None]:
-    """The limits for which its cost must be known: the key's own, and its organisation's if that is the only one."""
+def _caps(key: KeySnapshot) -> dict[str, Fact]:
+    """The limits for which its cost must be known: the key's own, else its models', else its organisation's."""
     if (own := key.own_limit_nanos) is not None:
         return {"spend_limit_usd": money.to_usd(own)}
+    if key.model_limits:
+        return {"spend_limit_usd": None, "model_limits": [limit.model for limit in key.model_limits]}
     nanos = None if key.organization is None else key.organization.spend_limit_nanos
     return {"spend_limit_usd": None, "organization_spend_limit_usd": None if nanos is None else money.to_usd(nanos)}
 
@@ -175,6 +201,12 @@ def _cap_words(key: KeySnapshot) -> dict[str, str]:
         return {
             "limit": f"the proxy key {key.prefix}... has a spend limit of ${own}",
             "way_out": "use a key without a spend limit",
+        }
+    if key.model_limits:
+        return {
+            "limit": f"the proxy key {key.prefix}... has spend limits for models "
+            f"({', '.join(limit.model for limit in key.model_limits)})",
+            "way_out": "use a key without them",
         }
     return {
         "limit": f"the organisation of the proxy key {key.prefix}... has a spend limit of "
@@ -221,8 +253,8 @@ RULES: tuple[tuple[RuleFunction, Applies], ...] = (
     *KEY_RULES,
     (provider_not_allowed, lambda key: bool(key.allowed_providers)),
     (model_not_allowed, lambda key: bool(key.allowed_models)),
-    (endpoint_not_metered, lambda key: key.capped or key.rate_limit_tpm is not None),
-    (model_not_priced, lambda key: key.capped),
+    (endpoint_not_metered, lambda key: key.capped or bool(key.model_limits) or key.rate_limit_tpm is not None),
+    (model_not_priced, lambda key: key.capped or bool(key.model_limits)),
     (tokens_not_bounded, lambda key: key.rate_limit_tpm is not None),
 )
 # These refuse nothing that is metered and has a bound.
@@ -254,6 +286,8 @@ def evaluate(key: KeySnapshot, query: PolicyQuery, now: float) -> Allow | Deny:
     charges = Charges(key.rate_limit_rpm, None if query.free else key.spend_limit_nanos, bound_nanos, shared)
     if query.tokens is not None:
         charges.rate_limit_tpm, charges.bound_tokens = key.rate_limit_tpm, query.tokens
+    if key.model_limits and not query.free:
+        charges.model_limits = limits_for(key.model_limits, query.provider, query.model)
     return Allow(charges)
 
 

@@ -42,6 +42,7 @@ def view(spent: int = 0, held: int = 0, limit: int | None = None, **fields: Any)
         spend_reset="never",
         spend_limit_boost_usd=None,
         spend_limit_boost_until=None,
+        model_limits=(),
         expires_at=None,
         created_at=NOW,
         created_by="x",

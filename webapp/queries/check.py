@@ -23,14 +23,16 @@ from shared.counters import (
     Rebuilding,
     Refusal,
     SpendState,
+    decide_models,
     period_of_day,
 )
 from shared.custom_providers import goes_to_fallback, may_be_name, path_below, provider_named
 from shared.custom_refusals import no_endpoint, refusal_of, removed, told_first
 from shared.judgement import LEAST_BOUND, explained, judge, nobodys_model, not_configured, refused
+from shared.model_limits import ModelLimits
 from shared.models import PriceOverride, ProviderCredential, snapshot_of
 from shared.output_limits import accepted_limit
-from shared.policy import Charges, Deny, KeySnapshot, Reason, check_key
+from shared.policy import Charges, Deny, KeySnapshot, Reason, check_key, limits_for
 from shared.pricing import Bound, PriceBook, Size, TokenBound, book_of, bound_tokens
 from shared.sealing import Sealer
 from shared.seeds import keep_row_of, read_seeds
@@ -50,6 +52,8 @@ _WANTS = frozenset(
     {
         Reason.SPEND_EXCEEDED,
         Reason.SPEND_HELD,
+        Reason.MODEL_SPEND_EXCEEDED,
+        Reason.MODEL_SPEND_HELD,
         Reason.ORGANIZATION_SPEND_EXCEEDED,
         Reason.ORGANIZATION_SPEND_HELD,
         Reason.TOKEN_RATE_LIMITED,
@@ -97,9 +101,10 @@ def _judged(
     """By all rules and limits, of this size. `own` is the provider, if it is one of the organisation's own."""
     provider, model, slug = place.provider, place.model, place.provider.slug
     free = place.endpoint is not None and place.endpoint.kind is Kind.FREE
-    left = None if standing is None else standing.remaining_nanos(key)
+    models = limits_for(key.model_limits, slug, model)
+    left = None if standing is None else standing.remaining_nanos(key, models)
     deny: Deny | None = None
-    verdict, bound_nanos, limit = judge(key, asked.ip, slug, model, size, lambda _, **__: left, book, at, free=free)
+    verdict, bound_nanos, limit = judge(key, asked.ip, slug, model, size, lambda *_, **__: left, book, at, free=free)
     unsent = _own_refusal(own, place, asked.path)
     if isinstance(verdict, Deny) or unsent is not None:
         deny = told_first(verdict, unsent)
@@ -214,13 +219,15 @@ class _Standing(NamedTuple):
     row: KeyRow
     shared: KeyRow | None  # None: they keep no row of its organisation, or not yet
     context: BatchContext
+    of_models: Mapping[str, KeyRow]  # by the ids of the rows of limits for models
 
-    def remaining_nanos(self, key: KeySnapshot) -> int | None:
+    def remaining_nanos(self, key: KeySnapshot, models: ModelLimits) -> int | None:
         """Of whichever limit leaves less; None: nobody can tell."""
         left = []
         limits: list[tuple[KeyRow | None, str, int | None]] = [(self.row, key.spend_reset, key.spend_limit_nanos)]
         if key.organization is not None:
             limits.append((self.shared, key.organization.spend_reset, key.organization.spend_limit_nanos))
+        limits += [(self.of_models[one.row_id], one.spend_reset, one.spend_limit_nanos) for one in models]
         for row, reset, limit_nanos in limits:
             if limit_nanos is not None:
                 if row is None or not row.seeded:
@@ -233,7 +240,8 @@ def _standing(key: KeySnapshot) -> _Standing | None:
     """None: the counters do not answer."""
     try:
         status, moment = counters().status(), counters().moment()
-        connection, ids = db.session.connection(), [key.id]
+        connection, of_models = db.session.connection(), [limit.row_id for limit in key.model_limits]
+        ids = [key.id, *of_models]
         if key.organization is not None and keep_row_of(connection, key.org_id, status.generation):
             ids.append(key.org_id)
         known = counters().rows(ids)
@@ -244,7 +252,8 @@ def _standing(key: KeySnapshot) -> _Standing | None:
     seeds = read_seeds(connection, untold, status.generation, moment.day) if untold else {}
     for id_, seed in (seeds or {}).items():
         rows[id_].seed(seed)
-    return _Standing(rows[key.id], rows.get(key.org_id), BatchContext(status.generation, status.live, moment))
+    context = BatchContext(status.generation, status.live, moment)
+    return _Standing(rows[key.id], rows.get(key.org_id), context, {row_id: rows[row_id] for row_id in of_models})
 
 
 def _limits(key: KeySnapshot, charges: Charges, standing: _Standing | None) -> Decision | None:
@@ -254,9 +263,10 @@ def _limits(key: KeySnapshot, charges: Charges, standing: _Standing | None) -> D
     """
     shared = charges.organization
     capped = charges.spend_limit_nanos is not None or (shared is not None and shared.spend_limit_nanos is not None)
+    capped = capped or bool(charges.model_limits)
     if standing is None:
         return Rebuilding() if capped else None
-    row, of_organization, context = standing
+    row, of_organization, context, of_models = standing
     charge = Charge(
         key.id,
         key.org_id,
@@ -271,8 +281,12 @@ def _limits(key: KeySnapshot, charges: Charges, standing: _Standing | None) -> D
         organization=shared,
         rate_limit_tpm=charges.rate_limit_tpm,
         bound_tokens=charges.bound_tokens,
+        model_limits=charges.model_limits,
     )
-    answer = row.decide(charge, context) or row.rate_refusal(charges.rate_limit_rpm, context.moment)
+    answer = row.decide(charge, context)
+    if answer is None and charge.model_limits:
+        answer = decide_models(row, charge, context, of_models.__getitem__)
+    answer = answer or row.rate_refusal(charges.rate_limit_rpm, context.moment)
     if answer is None and shared is not None:
         # Without its row the proxies wait for counters that have one.
         answer = Rebuilding() if of_organization is None else of_organization.decide_shared(shared, charge, context)
