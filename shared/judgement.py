@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Protocol
 
 from shared import judged_tokens, money, periods, pricing
+from shared.bound_words import made_of, part_facts, unit_of
 from shared.counters import (
     ModelRefused,
     OrganizationRefused,
@@ -230,13 +231,13 @@ def spend_refused(
         "resets_at": resets_at(spend),
         "needed_usd": money.to_usd(bound.nanos),
         "bound": {
-            "input": _part_facts(bound.input, "tokens"),
-            "output": _part_facts(bound.output, "tokens"),
-            "fees": {name: _part_facts(part, _UNITS.get(name, "calls")) for name, part in bound.fees.items()},
+            "input": part_facts(bound.input, "tokens"),
+            "output": part_facts(bound.output, "tokens"),
+            "fees": {name: part_facts(part, unit_of(name)) for name, part in bound.fees.items()},
         },
         "affordable_max_tokens": bound.affordable_output_limit,
     }
-    words = {**_spend_words(spend_reset, spend, boost), "made_of": _made_of(bound)}
+    words = {**_spend_words(spend_reset, spend, boost), "made_of": made_of(bound)}
     if isinstance(result, SpendExceeded):
         return Deny(Reason.SPEND_EXCEEDED, facts, words)
     return Deny(Reason.SPEND_HELD, {**facts, "retry_after_seconds": result.retry_after_seconds}, words)
@@ -262,16 +263,6 @@ def resets_at(spend: SpendState) -> str | None:
     return None if spend.resets_on is None else f"{spend.resets_on.isoformat()}T00:00:00Z"
 
 
-# What fees are for that are no calls of a tool, by usage key.
-_UNITS = {"audio_seconds": "seconds", "input_characters": "characters", "image_generations": "images"}
-
-
-def _part_facts(part: BoundPart, unit: str) -> dict[str, Fact]:
-    million = 1_000_000 if unit == "tokens" else 1_000
-    price = f"usd_per_{'million' if unit == 'tokens' else 'thousand'}"
-    return {unit: part.units, price: _decimal(part.usd_per_unit * million), "usd": money.to_usd(part.nanos)}
-
-
 def _spend_words(spend_reset: str, spend: SpendState, boost: SpendBoost | None) -> dict[str, str]:
     at = resets_at(spend)
     raised = (
@@ -284,24 +275,3 @@ def _spend_words(spend_reset: str, spend: SpendState, boost: SpendBoost | None) 
         "raised": raised,
         "resets": "It never resets." if at is None else f"It resets at {at}.",
     }
-
-
-def _made_of(bound: Bound) -> str:
-    """Of what a bound is made, for people, and what would fit."""
-    told = [
-        f"{part.units:,} tokens of {name} at ${_decimal(part.usd_per_unit * 1_000_000)} a million"
-        for name, part in (("input", bound.input), ("output", bound.output))
-        if part.units
-    ]
-    told += [
-        f"{part.units:,} {name.replace('_', ' ')} at ${_decimal(part.usd_per_unit * 1_000)} a thousand"
-        for name, part in bound.fees.items()
-        if part.units
-    ]
-    fits = bound.affordable_output_limit
-    ends = "" if not fits else f"; with an output limit of {fits:,} tokens it fits"
-    return f" ({', '.join(told)}{ends})" if told else ""
-
-
-def _decimal(value: Decimal) -> str:
-    return format(value.normalize(), "f")

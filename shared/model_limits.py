@@ -35,6 +35,11 @@ def key_and_pattern(row_id: str) -> tuple[str, str]:
     return key_id, pattern
 
 
+def rows_of(limits: ModelLimits) -> tuple[str, ...]:
+    """Their rows in the counters."""
+    return tuple(limit.row_id for limit in limits)
+
+
 def model_limits_of(key_id: str, stored: Sequence[Mapping[str, Any]] | None) -> ModelLimits:
     """As a key's column `model_limits` has them."""
     if not stored:

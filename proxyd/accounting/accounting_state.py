@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, Row, bindparam, delete, insert, selec
 
 from proxyd.accounting.journal_reader import Position
 from proxyd.accounting.lapsed_hand_overs import forget_lapsed
-from proxyd.accounting.limited_models import read_model_limits
+from proxyd.accounting.limited_models import posted_hold, read_model_limits
 from proxyd.accounting.provider_jobs import forget_old_jobs
 from proxyd.accounting.records import LedgerUnavailable
 from shared.counters import Hold, Seed
@@ -182,8 +182,6 @@ class AccountingDatabase:
             )
             connection.execute(delete(PostedHolds).where(PostedHolds.worker_id == worker_id))
 
-    # Of machines that share their counters
-
     def now(self, connection: Connection) -> datetime:
         return database_now(connection)
 
@@ -208,7 +206,7 @@ class AccountingDatabase:
         """What these workers held when their machines told it last."""
         query = select(PostedHolds.worker_id, PostedHolds.holds).where(PostedHolds.worker_id.in_(worker_ids))
         with self._engine.connect() as connection:
-            return {worker_id: [_hold(*one) for one in holds] for worker_id, holds in connection.execute(query)}
+            return {worker_id: [posted_hold(*one) for one in holds] for worker_id, holds in connection.execute(query)}
 
     def machines_of(self, worker_ids: Sequence[str]) -> dict[str, str]:
         """On which machine each of these workers is, or was."""
@@ -235,8 +233,6 @@ class AccountingDatabase:
         with self._engine.connect() as connection:
             return live_machines(connection, self.now(connection))
 
-    # Of keys and edits
-
     def seeds(self, key_ids: Sequence[str], generation: int, today: int) -> list[Seed] | None:
         """What these keys, or organisations, had cost at the cut of a generation; None if it is not the present one."""
         with self._engine.connect() as connection:
@@ -244,7 +240,6 @@ class AccountingDatabase:
         return None if found is None else list(found.values())
 
     def model_limits(self, key_ids: Collection[str]) -> dict[str, ModelLimits]:
-        """The limits for models of those of these keys that have any."""
         with self._engine.connect() as connection:
             return read_model_limits(connection, key_ids)
 
@@ -291,10 +286,6 @@ class AccountingDatabase:
         """These are told."""
         with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
             connection.execute(delete(PolicyOutbox).where(PolicyOutbox.id.in_(numbers)))
-
-
-def _hold(key_id: str, day: int, nanos: int, requests: int, org_id: str, rows: Sequence[str] = ()) -> Hold:
-    return Hold(key_id, day, nanos, requests, org_id, tuple(rows))
 
 
 def _known(row: Row[*tuple[Any, ...]]) -> KnownJournal:

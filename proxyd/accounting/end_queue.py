@@ -8,8 +8,10 @@ import logging
 from collections.abc import Callable
 
 from proxyd.accounting.journal import Journal, JournalUnavailable
+from proxyd.accounting.pending_admission import PendingAdmission
 from proxyd.accounting.records import EndRecord, Settlement
 from shared.counters import Admitted, Charge, End, TokenChange
+from shared.model_limits import rows_of
 
 log = logging.getLogger(__name__)
 
@@ -50,11 +52,17 @@ class EndQueue:
             del self._unwritten[seq]
             self._written(record)
 
+    def begun(self, admission: PendingAdmission) -> None:
+        """It counts against limits for models until it has ended, if it was admitted by any."""
+        charge = admission.charge
+        if charge is not None and charge.model_limits and isinstance(admission.decision, Admitted):
+            self.rows[admission.seq] = rows_of(charge.model_limits)
+
     def release(self, charge: Charge, admitted: Admitted) -> None:
         """Take back the hold of a request that was charged and never begun."""
         end = End(0, charge.key_id, admitted.day, charge.bound_nanos, 0, admitted.second, 1, charge.org_id)
         if charge.model_limits:
-            end = end._replace(rows=charge.rows)
+            end = end._replace(rows=rows_of(charge.model_limits))
         if charge.bound_tokens:
             end = end._replace(tokens=TokenChange(admitted.second, -charge.bound_tokens))
         self._add(end)

@@ -16,7 +16,7 @@ import gevent
 from proxyd.accounting.accounting import Accounting
 from proxyd.accounting.journal import JournalUnavailable
 from proxyd.accounting.ledger_rows import Line
-from proxyd.accounting.limited_models import LimitsOf, limits_of_nobody, rows_of
+from proxyd.accounting.limited_models import LimitsOf, limits_of_nobody, rows_for
 from proxyd.accounting.membership import Membership
 from proxyd.accounting.provider_jobs import Job, ProviderJobs, Taken
 from proxyd.accounting.records import Attempt, LedgerUnavailable, Settlement
@@ -159,7 +159,7 @@ class JobBooker:
             generation = self._membership.generation
             limits = self._limits_of({attempt.key_id for attempt in attempts}) if attempts else {}
             if generation == self._membership.generation:
-                return {attempt.id: rows_of(limits, attempt) for attempt in attempts} if limits else {}
+                return {attempt.id: rows_for(limits, attempt) for attempt in attempts} if limits else {}
 
     def _write(self, attempt: Attempt, settlement: Settlement, rows: tuple[str, ...]) -> None:
         seq, _ = self._accounting.new_id()

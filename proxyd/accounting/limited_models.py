@@ -5,13 +5,14 @@ So what is replayed of journals goes by the limits as the database has them; one
 made is not judged in them (`ModelLimit.since`), so that it does not matter who has read it already.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import orjson
 from sqlalchemy import Connection, select
 
 from proxyd.accounting.records import Attempt
-from shared.model_limits import ModelLimits, model_limits_of
+from shared.counters import Hold
+from shared.model_limits import ModelLimits, model_limits_of, rows_of
 from shared.models import AccountingState, ProxyKey
 from shared.policy import limits_for
 
@@ -54,12 +55,12 @@ def limits_of_nobody(key_ids: Collection[str]) -> Mapping[str, ModelLimits]:  # 
     return {}
 
 
-def rows_of(limits: Mapping[str, ModelLimits], attempt: Attempt) -> tuple[str, ...]:
+def rows_for(limits: Mapping[str, ModelLimits], attempt: Attempt) -> tuple[str, ...]:
     """On which an attempt counts besides its key's."""
     own = limits.get(attempt.key_id)
     if own is None:
         return ()
-    return tuple(limit.row_id for limit in limits_for(own, attempt.provider, attempt.requested_model))
+    return rows_of(limits_for(own, attempt.provider, attempt.requested_model))
 
 
 def rows_by_seq(
@@ -68,5 +69,10 @@ def rows_by_seq(
     """Of those attempts that count on any."""
     if not limits:
         return {}
-    found = ((seq, rows_of(limits, attempt)) for seq, attempt in attempts)
+    found = ((seq, rows_for(limits, attempt)) for seq, attempt in attempts)
     return {seq: rows for seq, rows in found if rows}
+
+
+def posted_hold(key_id: str, day: int, nanos: int, requests: int, org_id: str, rows: Sequence[str] = ()) -> Hold:
+    """From what a machine has posted; the rows are of limits for models."""
+    return Hold(key_id, day, nanos, requests, org_id, tuple(rows))

@@ -15,7 +15,7 @@ from pathlib import Path
 from proxyd.accounting.accounting_state import JournalImported
 from proxyd.accounting.journal import Journal, JournalUnavailable
 from proxyd.accounting.journal_reader import read_tail
-from proxyd.accounting.limited_models import LimitsOf, limits_of_nobody, rows_by_seq, rows_of
+from proxyd.accounting.limited_models import LimitsOf, limits_of_nobody, rows_by_seq, rows_for
 from proxyd.accounting.open_holds import sums_of
 from proxyd.accounting.records import Attempt, LedgerUnavailable
 from shared.counters import (
@@ -166,7 +166,7 @@ class Membership:
                 journal.worker_id,
                 generation,
                 end_number,
-                [record.for_counters()._replace(rows=rows_of(limits, record.attempt)) for record in tail.ends],
+                [record.for_counters()._replace(rows=rows_for(limits, record.attempt)) for record in tail.ends],
                 list(
                     sums_of(
                         attempt.hold._replace(rows=rows.get(seq, ()))

@@ -11,7 +11,7 @@ from pathlib import Path
 from proxyd.accounting import frames
 from proxyd.accounting.journal import segment_path
 from proxyd.accounting.journal_reader import ForeignFormat, read_more, read_tail
-from proxyd.accounting.limited_models import LimitsOf, limits_of_nobody, rows_of
+from proxyd.accounting.limited_models import LimitsOf, limits_of_nobody, rows_for
 from proxyd.accounting.records import Attempt
 from shared.counters import Hold
 
@@ -41,7 +41,7 @@ class OpenHolds:
             self._catch_up(worker, cursor)
         limits = self._limits_of({one.key_id for cursor in self._cursors.values() for one in cursor.open.values()})
         return {
-            worker: sorted(sums_of(one.hold._replace(rows=rows_of(limits, one)) for one in cursor.open.values()))
+            worker: sorted(sums_of(one.hold._replace(rows=rows_for(limits, one)) for one in cursor.open.values()))
             for worker, cursor in self._cursors.items()
         }
 

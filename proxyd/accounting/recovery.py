@@ -9,7 +9,7 @@ from types import MappingProxyType
 from proxyd.accounting import journal_reader
 from proxyd.accounting.journal import lock_path, segment_path
 from proxyd.accounting.journal_reader import Tail
-from proxyd.accounting.limited_models import rows_of
+from proxyd.accounting.limited_models import rows_for
 from proxyd.accounting.records import Attempt
 from shared.counters import WINDOW_SECONDS, RateBucket, WorkerReplay, WorkerState
 from shared.model_limits import ModelLimits
@@ -27,7 +27,7 @@ def replay_of_dead(
 ) -> WorkerReplay:
     """What closing a dead worker has to tell the counters. `limits`: those for models, of the keys of its ENDs."""
     never_begun = [last.hold for last in state.last_admitted if not _ends_hold(last.seq, tail)]
-    ends = [record.for_counters()._replace(rows=rows_of(limits, record.attempt)) for record in tail.ends]
+    ends = [record.for_counters()._replace(rows=rows_for(limits, record.attempt)) for record in tail.ends]
     return WorkerReplay(
         worker_id, generation, tail.last.end_number, ends, never_begun, rate_buckets(tail.begun.values(), oldest_second)
     )

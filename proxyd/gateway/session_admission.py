@@ -18,6 +18,7 @@ from proxyd.gateway.context import Admission, RequestContext, attempt_of, creden
 from proxyd.gateway.rejection import Rejection, rejected
 from proxyd.key_cache import KnownKey
 from shared.counters import Admitted, Counters
+from shared.model_limits import rows_of
 from shared.policy import Deny, PolicyQuery, Reason, evaluate
 
 log = logging.getLogger(__name__)
@@ -84,7 +85,7 @@ def _begun(
 ) -> Rejection | None:
     """Begin a row for which nothing is held. Refused when it cannot be written down."""
     key = admission.known.key if context.key is None else context.key  # as it was looked up last
-    rows = tuple(limit.row_id for limit in model_limits_for(key, context))
+    rows = rows_of(model_limits_for(key, context))
     attempt = attempt_of(context, admission.known.key, 0, 0, admission.admitted_at, admission.charged)
     try:
         begin(context.seq, attempt, rows)

@@ -10,6 +10,7 @@ import orjson
 
 from shared.counters.moments import Moment
 from shared.counters.values import Admitted, Batch, Charge, Decision, Hold, LastAdmitted, Stale
+from shared.model_limits import rows_of
 
 _STEP_BYTES = 128  # lengths are multiples of this
 
@@ -29,7 +30,7 @@ def encode(
         for index in indices:
             group += (index, charges[index].seq, charges[index].bound_nanos)
             if charges[index].model_limits:
-                limits.append((index, charges[index].rows))
+                limits.append((index, rows_of(charges[index].model_limits)))
         groups.append(group)
     told = moment.day, moment.second, groups, orgs
     data = orjson.dumps((*told, limits) if limits else told)

@@ -62,11 +62,6 @@ class Charge(NamedTuple):
     bound_tokens: int = 0  # the most it can use; counted until it ends
     model_limits: ModelLimits = ()  # those that its model counts against, judged after the key's own
 
-    @property
-    def rows(self) -> tuple[str, ...]:
-        """Of the limits for models."""
-        return tuple(limit.row_id for limit in self.model_limits)
-
 
 class TokenChange(NamedTuple):
     """What the tokens that were counted for a request change by, once it is known how many it used."""

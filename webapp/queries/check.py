@@ -15,30 +15,21 @@ from sqlalchemy import select
 from shared.catalog import NOT_METERED, PROVIDERS, Endpoint, Kind, Provider, find_endpoint, provider_of_model
 from shared.config import Settings
 from shared.counters import (
-    BatchContext,
-    Charge,
-    CountersUnavailable,
-    Decision,
-    KeyRow,
-    Rebuilding,
     Refusal,
     SpendState,
-    decide_models,
-    period_of_day,
 )
 from shared.custom_providers import goes_to_fallback, may_be_name, path_below, provider_named
 from shared.custom_refusals import no_endpoint, refusal_of, removed, told_first
 from shared.judgement import LEAST_BOUND, explained, judge, nobodys_model, not_configured, refused
-from shared.model_limits import ModelLimits
 from shared.models import PriceOverride, ProviderCredential, snapshot_of
 from shared.output_limits import accepted_limit
-from shared.policy import Charges, Deny, KeySnapshot, Reason, check_key, limits_for
+from shared.policy import Deny, KeySnapshot, Reason, check_key, limits_for
 from shared.pricing import Bound, PriceBook, Size, TokenBound, book_of, bound_tokens
 from shared.sealing import Sealer
-from shared.seeds import keep_row_of, read_seeds
 from shared.translated import BY_MODEL, FALLBACKS, OWN_ALONE, path_by_model
-from webapp.context import counters, now
+from webapp.context import now
 from webapp.db import db
+from webapp.queries.check_limits import Standing, refused_by, standing_of
 from webapp.schemas.explain import CheckRequest
 from webapp.validation import FieldError, Invalid, read
 from webapp.views.check import CheckView
@@ -79,7 +70,7 @@ def check_request(org_id: str, key_id: str, document: Mapping[str, object]) -> C
     place = _place(key, asked, own)
     if isinstance(place, Deny):
         return CheckView(place, model=asked.model)
-    standing, book, size = _standing(key), _book(org_id), _size(place, asked)
+    standing, book, size = standing_of(key), _book(org_id), _size(place, asked)
     found = _judged(org_id, key, asked, place, size, standing, book, at, own.get(place.provider.slug))
     if size is None or found.deny is None or found.deny.reason not in _WANTS:
         return found
@@ -93,7 +84,7 @@ def _judged(
     asked: CheckRequest,
     place: "_Place",
     size: Size | None,
-    standing: "_Standing | None",
+    standing: Standing | None,
     book: PriceBook | None,
     at: float,
     own: CustomView | None,
@@ -111,7 +102,7 @@ def _judged(
     elif not _is_configured(org_id, slug, own):
         deny = not_configured(slug, provider.label)
     else:
-        answer = _limits(key, verdict.charges, standing)
+        answer = refused_by(key, verdict.charges, standing)
 
         def bound(spend: SpendState) -> Bound:
             if size is None:
@@ -211,86 +202,6 @@ def _size(place: _Place, asked: CheckRequest) -> Size | None:
     made_up = accepted_limit(place.provider.slug, place.model or "") if endpoint.kind is Kind.MESSAGES else None
     free = endpoint.kind in _OUTPUT_FREE
     return Size(0, output_limit=limit, output_default=made_up, output_free=free, cache_writes=False)
-
-
-class _Standing(NamedTuple):
-    """The counters of a key and of its organisation, read and not changed."""
-
-    row: KeyRow
-    shared: KeyRow | None  # None: they keep no row of its organisation, or not yet
-    context: BatchContext
-    of_models: Mapping[str, KeyRow]  # by the ids of the rows of limits for models
-
-    def remaining_nanos(self, key: KeySnapshot, models: ModelLimits) -> int | None:
-        """Of whichever limit leaves less; None: nobody can tell."""
-        left = []
-        limits: list[tuple[KeyRow | None, str, int | None]] = [(self.row, key.spend_reset, key.spend_limit_nanos)]
-        if key.organization is not None:
-            limits.append((self.shared, key.organization.spend_reset, key.organization.spend_limit_nanos))
-        limits += [(self.of_models[one.row_id], one.spend_reset, one.spend_limit_nanos) for one in models]
-        for row, reset, limit_nanos in limits:
-            if limit_nanos is not None:
-                if row is None or not row.seeded:
-                    return None
-                left.append(row.spend(period_of_day(reset, self.context.moment.day), limit_nanos).remaining_nanos or 0)
-        return min(left, default=None)
-
-
-def _standing(key: KeySnapshot) -> _Standing | None:
-    """None: the counters do not answer."""
-    try:
-        status, moment = counters().status(), counters().moment()
-        connection, of_models = db.session.connection(), [limit.row_id for limit in key.model_limits]
-        ids = [key.id, *of_models]
-        if key.organization is not None and keep_row_of(connection, key.org_id, status.generation):
-            ids.append(key.org_id)
-        known = counters().rows(ids)
-    except CountersUnavailable:
-        return None
-    rows = {id_: known.get(id_) or KeyRow.new() for id_ in ids}
-    untold = [id_ for id_ in ids if not rows[id_].seeded]
-    seeds = read_seeds(connection, untold, status.generation, moment.day) if untold else {}
-    for id_, seed in (seeds or {}).items():
-        rows[id_].seed(seed)
-    context = BatchContext(status.generation, status.live, moment)
-    return _Standing(rows[key.id], rows.get(key.org_id), context, {row_id: rows[row_id] for row_id in of_models})
-
-
-def _limits(key: KeySnapshot, charges: Charges, standing: _Standing | None) -> Decision | None:
-    """What the counters would refuse it with, were it charged; None: with nothing.
-
-    As in the proxy, who has no limit of money passes while they cannot tell.
-    """
-    shared = charges.organization
-    capped = charges.spend_limit_nanos is not None or (shared is not None and shared.spend_limit_nanos is not None)
-    capped = capped or bool(charges.model_limits)
-    if standing is None:
-        return Rebuilding() if capped else None
-    row, of_organization, context, of_models = standing
-    charge = Charge(
-        key.id,
-        key.org_id,
-        max(key.version, row.version),
-        0,
-        charges.rate_limit_rpm,
-        charges.spend_limit_nanos,
-        key.spend_reset,
-        charges.bound_nanos,
-        context.generation,
-        max_concurrent_requests=key.max_concurrent_requests,
-        organization=shared,
-        rate_limit_tpm=charges.rate_limit_tpm,
-        bound_tokens=charges.bound_tokens,
-        model_limits=charges.model_limits,
-    )
-    answer = row.decide(charge, context)
-    if answer is None and charge.model_limits:
-        answer = decide_models(row, charge, context, of_models.__getitem__)
-    answer = answer or row.rate_refusal(charges.rate_limit_rpm, context.moment)
-    if answer is None and shared is not None:
-        # Without its row the proxies wait for counters that have one.
-        answer = Rebuilding() if of_organization is None else of_organization.decide_shared(shared, charge, context)
-    return answer if isinstance(answer, Refusal) or capped else None
 
 
 def _is_configured(org_id: str, slug: str, own: CustomView | None) -> bool:

@@ -9,14 +9,24 @@ from shared.catalog import spelled_provider
 from shared.model_limits import MAX_MODEL_LIMITS
 from webapp.schemas import Input, Output
 from webapp.schemas.provider_names import ModelPattern
-from webapp.schemas.values import Dollars, Moment, Money, Reset
+from webapp.schemas.values import Moment, Money, Reset, dollars_in_json, read_dollars
+
+
+def _amount(raw: object) -> int:
+    """Nano-dollars; there is no limit without an amount."""
+    if raw is None or raw == "":
+        raise ValueError("must be an amount in dollars, such as 20 or 0.50; 0 lets nothing be spent")
+    return read_dollars(raw)
+
+
+_Amount = Annotated[int, BeforeValidator(_amount), dollars_in_json(minimum=0)]
 
 
 class ModelBudget(Input):
     """The most that a key may spend in a period on the models that a pattern matches."""
 
     model: ModelPattern = Field(description="A glob as of `allowed_models`, perhaps provider/model.")
-    spend_limit_usd: Dollars = Field(description="The most that may be spent on them per period.")
+    spend_limit_usd: _Amount = Field(description="The most that may be spent on them per period.")
     spend_reset: Reset | None = Field(default=None, description="Period of this limit, in UTC. Null: never.")
     spend: Any = Field(default=None, description="Ignored: what the router tells of it may be sent back.")
 

@@ -1,6 +1,6 @@
 """Limits of what keys may spend on some models, with what counts against each."""
 
-from collections.abc import Container, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -49,7 +49,8 @@ def model_limits_of_keys(rows: Sequence[ProxyKey], at: datetime) -> dict[str, tu
     if not of_rows:
         return {row.id: () for row in rows}
     spent = _by_counters(of_rows)
-    spent |= _by_ledger([key_id for key_id, some in limits.items() if some], limits, spent.keys(), at)
+    left = {key_id: [limit for limit in some if limit.row_id not in spent] for key_id, some in limits.items()}
+    spent |= {row_id: (nanos, 0) for row_id, nanos in spent_by_ledger(left, at).items()}
     return {key_id: tuple(_view(limit, *spent[limit.row_id], at) for limit in some) for key_id, some in limits.items()}
 
 
@@ -68,18 +69,17 @@ def _by_counters(limits: Sequence[ModelLimit]) -> dict[str, tuple[int, int]]:
     return found
 
 
-def _by_ledger(
-    key_ids: Sequence[str], limits: dict[str, tuple[ModelLimit, ...]], but: Container[str], at: datetime
-) -> dict[str, tuple[int, int]]:
-    """The same by the sums of the ledger, of all rows `but` these; what is in flight it does not know."""
-    left = {key_id: [limit for limit in limits[key_id] if limit.row_id not in but] for key_id in key_ids}
-    found = {limit.row_id: (0, 0) for some in left.values() for limit in some}
-    wanted = [key_id for key_id, some in left.items() if some]
+def spent_by_ledger(limits: Mapping[str, Sequence[ModelLimit]], at: datetime) -> dict[str, int]:
+    """What counts against the limits of each key by the ledger's sums, by row; nothing of what is in flight."""
+    found = {limit.row_id: 0 for some in limits.values() for limit in some}
+    wanted = [key_id for key_id, some in limits.items() if some]
+    if not wanted:
+        return found
     query = select(ModelSpend.key_id, ModelSpend.day, ModelSpend.provider, ModelSpend.model, ModelSpend.total_nanos)
     for key_id, day, provider, model, nanos in db.session.execute(query.where(ModelSpend.key_id.in_(wanted))):
-        for limit in left[key_id]:
+        for limit in limits[key_id]:
             if _counts(limit, day, at) and matches_model(limit.model, provider, model):
-                found[limit.row_id] = (found[limit.row_id][0] + nanos, 0)
+                found[limit.row_id] += nanos
     return found
 
 
