@@ -110,22 +110,11 @@ def build(settings: Settings, readiness: Readiness | None = None) -> Worker:
     offload = Threads(DATABASE_THREADS, DATABASE_SECONDS)
     shared_counters = counters.connect(settings.limits_url, sleep=gevent.sleep)
     database = AccountingDatabase(engine)
-
-    def asked(function: Any, *arguments: Any) -> Any:
-        """A question of the accounting to the database, with one error for all that can go wrong."""
-        try:
-            return offload(function, *arguments)
-        except (SQLAlchemyError, OffloadTimeout, OSError) as error:
-            raise LedgerUnavailable(type(error).__name__) from error
-
+    asked = _asker(offload)
     limits_of: LimitsOf = lambda key_ids: asked(database.model_limits, key_ids)  # noqa: E731 - its type is told here
-    membership = Membership(
-        settings.data_dir,
-        shared_counters,
-        lambda worker_id: asked(lambda: database.enter(worker_id, machine_of(settings.data_dir))),
-        sync=settings.journal_sync == "batch",
-        limits_of=limits_of,
-    )
+    enter = lambda worker_id: asked(database.enter, worker_id, machine_of(settings.data_dir))  # noqa: E731 - likewise
+    sync = settings.journal_sync == "batch"
+    membership = Membership(settings.data_dir, shared_counters, enter, sync=sync, limits_of=limits_of)
     seeds: Seeds = lambda *wanted: asked(database.seeds, *wanted)  # noqa: E731 - its type is told here
     monitor = None if settings.metrics_bind is None else WorkerMonitor(settings.data_dir)
     page = None if monitor is None else monitor.page
@@ -169,6 +158,18 @@ def build(settings: Settings, readiness: Readiness | None = None) -> Worker:
     )  # fmt: skip
     worker = Worker(gateway, accounting, refusals, shared_counters, engine, offload, readiness or Readiness(), monitor)
     return worker
+
+
+def _asker(offload: Offload) -> Callable[..., Any]:
+    """Questions of the accounting to the database, with one error for all that can go wrong."""
+
+    def asked(function: Any, *arguments: Any) -> Any:
+        try:
+            return offload(function, *arguments)
+        except (SQLAlchemyError, OffloadTimeout, OSError) as error:
+            raise LedgerUnavailable(type(error).__name__) from error
+
+    return asked
 
 
 def _credential_health(refused: CredentialRefusals, asked: Callable[..., Any]) -> CredentialHealth:

@@ -108,7 +108,7 @@ class Accounting:
                 gevent.sleep(TOLD_SECONDS)
                 continue
             if isinstance(decision, Unseeded):
-                self._seeding.seed(decision.row_id or charge.key_id, decision.generation)
+                self._seeding.seed(decision, charge)
             elif decision is not None and not isinstance(decision, Rebuilding):
                 return decision
             at = self._monotonic()

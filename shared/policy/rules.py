@@ -9,11 +9,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
 
-from shared import money
 from shared.catalog import PROVIDERS, spellings
 from shared.model_limits import ModelLimits
 from shared.policy.reasons import Reason
-from shared.policy.values import Address, Allow, Charges, Deny, Fact, KeySnapshot, PolicyQuery
+from shared.policy.rule_words import cap_words, caps, unpriced_words
+from shared.policy.values import Address, Allow, Charges, Deny, KeySnapshot, PolicyQuery
 
 RuleFunction = Callable[[KeySnapshot, PolicyQuery, float], Deny | None]
 # For a key's head; all; and all that a request which is metered and has a bound can break.
@@ -143,7 +143,7 @@ def endpoint_not_metered(key: KeySnapshot, query: PolicyQuery, now: float) -> De
     if query.metered or query.free:
         return None
     if is_capped_for(key, query.provider, query.model):
-        return Deny(Reason.ENDPOINT_NOT_METERED, {"prefix": key.prefix, **_caps(key)}, _cap_words(key))
+        return Deny(Reason.ENDPOINT_NOT_METERED, {"prefix": key.prefix, **caps(key)}, cap_words(key))
     if key.rate_limit_tpm is None:
         return None
     words = {
@@ -182,62 +182,7 @@ def model_not_priced(key: KeySnapshot, query: PolicyQuery, now: float) -> Deny |
         "provider": query.provider,
         "unpriced": query.unpriced,
     }
-    return Deny(Reason.MODEL_NOT_PRICED, {**facts, **_caps(key)}, {**_unpriced_words(query), **_cap_words(key)})
-
-
-def _caps(key: KeySnapshot) -> dict[str, Fact]:
-    """The limits for which its cost must be known: the key's own, else its models', else its organisation's."""
-    if (own := key.own_limit_nanos) is not None:
-        return {"spend_limit_usd": money.to_usd(own)}
-    if key.model_limits:
-        return {"spend_limit_usd": None, "model_limits": [limit.model for limit in key.model_limits]}
-    nanos = None if key.organization is None else key.organization.spend_limit_nanos
-    return {"spend_limit_usd": None, "organization_spend_limit_usd": None if nanos is None else money.to_usd(nanos)}
-
-
-def _cap_words(key: KeySnapshot) -> dict[str, str]:
-    told = _caps(key)
-    if (own := told["spend_limit_usd"]) is not None:
-        return {
-            "limit": f"the proxy key {key.prefix}... has a spend limit of ${own}",
-            "way_out": "use a key without a spend limit",
-        }
-    if key.model_limits:
-        return {
-            "limit": f"the proxy key {key.prefix}... has spend limits for models "
-            f"({', '.join(limit.model for limit in key.model_limits)})",
-            "way_out": "use a key without them",
-        }
-    return {
-        "limit": f"the organisation of the proxy key {key.prefix}... has a spend limit of "
-        f"${told['organization_spend_limit_usd']}",
-        "way_out": "have an administrator take that limit away",
-    }
-
-
-# Ends of usage keys.
-_BILLED = (
-    "_tokens", "_searches", "_previews", "_executions", "_generations", "_seconds", "_characters",
-    "_images", "_720p", "_1080p", "_4k",
-)  # fmt: skip
-
-
-def _unpriced_words(query: PolicyQuery) -> dict[str, str]:
-    """What has no price: the model, something it is billed by, or a feature of the request."""
-    model = "a request without a model" if query.model is None else f"the model {query.model}"
-    what = query.unpriced
-    if what is None:
-        return {
-            "what": f"No price is known for {model} ({query.provider})",
-            "cure": "Ask an administrator to add a price",
-        }
-    if what.endswith(_BILLED):
-        named = what.replace("_", " ")
-        return {
-            "what": f"No price is known for {named} of {model} ({query.provider})",
-            "cure": "Ask an administrator to add a price, leave out what needs it",
-        }
-    return {"what": f"Nobody can tell in advance what {what} costs ({model}, {query.provider})", "cure": "Leave it out"}
+    return Deny(Reason.MODEL_NOT_PRICED, {**facts, **caps(key)}, {**unpriced_words(query), **cap_words(key)})
 
 
 Applies = Callable[[KeySnapshot], bool]

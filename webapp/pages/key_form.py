@@ -115,7 +115,6 @@ def document(form: KeyForm, now: datetime) -> dict[str, object]:
         "spend_limit_usd": amount_of(form.spend_limit_usd.data),
         "spend_reset": form.spend_reset.data,
         "spend_limit_boost_usd": amount_of(form.spend_limit_boost_usd.data),
-        "model_limits": limits_in(form.model_limits.data),
         "allowed_providers": list(form.allowed_providers.data or ()),
         "allowed_models": lines_of(form.allowed_models.data),
         "rate_limit_rpm": _number(form.rate_limit_rpm.data),
@@ -127,6 +126,8 @@ def document(form: KeyForm, now: datetime) -> dict[str, object]:
         "owner_email": (form.owner_email.data or "").strip() or None,
         "note": (form.note.data or "").replace("\r\n", "\n").strip() or None,
     }
+    if form.model_limits.was_sent:
+        said["model_limits"] = limits_in(form.model_limits.data)
     choice, ends = form.expires.data, (form.spend_limit_boost_until.data or "").strip()
     faults: list[FieldError] = []
     try:

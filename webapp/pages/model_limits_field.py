@@ -18,12 +18,16 @@ BLANK: Row = {"model": "", "spend_limit_usd": "", "spend_reset": "never"}
 
 
 class ModelLimitsField(Field):  # type: ignore[misc] # WTForms publishes no types
-    """Three inputs of one name, each repeated once a row. `data` is what was typed, a `Row` each."""
+    """Three inputs, each repeated once a row. `data` is what was typed, a `Row` each.
+
+    `was_sent`: the form that was sent has such rows, be it none; one of the release before has not.
+    """
 
     def process(self, formdata: MultiDict[str, str] | None, data: Any = None, extra_filters: Any = None) -> None:  # noqa: ARG002 - WTForms' own signature
         self.process_errors: list[str] = []
         self.object_data = self.data = list(data) if isinstance(data, list) else []
-        if formdata:
+        self.was_sent = bool(formdata) and f"{self.name}_sent" in (formdata or {})
+        if formdata and self.was_sent:
             parts = (formdata.getlist(self.name + part) for part in ("", "_usd", "_reset"))
             self.data = [
                 {"model": model, "spend_limit_usd": usd, "spend_reset": reset}
