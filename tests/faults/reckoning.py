@@ -99,6 +99,7 @@ class Audit:
         check = CounterCheck(self._engine, self._counters, report)
         for within in ranges(self._engine):
             check.look(within, verify_range(self._engine, within, report))
+            check.look_at_models(within)
         check.look_together()
         check.finish()
         assert report.exit_code == 0, "\n".join(report.lines())

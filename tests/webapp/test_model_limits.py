@@ -249,7 +249,7 @@ def test_a_key_that_was_refused_for_it_tells_why(app: Flask, api: Api, member: F
     posted(
         app, refusal_of(key.id, "model_spend_exceeded", sentence="this request may need up to $1.00.", org_id=key.id)
     )
-    assert "Limit for models used up" in unescape(member.get(f"/keys/{key.id}").text)
+    assert "Model limit used up" in unescape(member.get(f"/keys/{key.id}").text)
     api("PATCH", f"/v1/keys/{key.id}", {"model_limits": []})
     assert "has been changed since" in shown(member, key)
 

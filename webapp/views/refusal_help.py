@@ -176,7 +176,7 @@ HELP: dict[Reason, RefusalHelp] = {
         "edit",
     ),
     Reason.MODEL_SPEND_EXCEEDED: RefusalHelp(
-        "Limit for models used up",
+        "Model limit used up",
         "What is spent on the models of one of its limits, and the most that this request can cost, are together over "
         "that limit.",
         "Raise the limit for these models, which holds for the next request, or wait until it resets. A request with a "
@@ -185,7 +185,7 @@ HELP: dict[Reason, RefusalHelp] = {
         lasting=True,
     ),
     Reason.MODEL_SPEND_HELD: RefusalHelp(
-        "Limit for models held",
+        "Model limit held",
         "It fits the limit for its model once requests that are running now turn out cheaper than they may be at most.",
         "Most apps try again by themselves. If it stays, set output limits (max_tokens) near to what is needed, or "
         "raise the limit for these models.",
