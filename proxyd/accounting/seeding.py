@@ -26,11 +26,10 @@ class Seeding:
         if id_ in self._asked:
             gevent.sleep(PAUSE_SECONDS)
             return
-        of_models = rows_of(charge.model_limits)
         self._asked.add(id_)
         try:
-            # If of one limit for models it is not known, it mostly is of none.
-            ids = list(of_models) if id_ in of_models else [id_]
+            # If of a key it is not known, it mostly is of none of its limits for models either.
+            ids = [id_] if id_ == charge.org_id else [charge.key_id, *rows_of(charge.model_limits)]
             seeds = self._seeds(ids, generation, self._counters.moment().day)
             if seeds is None:
                 gevent.sleep(PAUSE_SECONDS)
