@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from proxyd.accounting.accounting import Accounting
 from proxyd.accounting.accounting_state import AccountingDatabase
 from proxyd.accounting.job_booker import JobBooker
+from proxyd.accounting.limited_models import LimitsOf
 from proxyd.accounting.machine import machine_of
 from proxyd.accounting.membership import Membership
 from proxyd.accounting.provider_jobs import ProviderJobs
@@ -109,20 +110,11 @@ def build(settings: Settings, readiness: Readiness | None = None) -> Worker:
     offload = Threads(DATABASE_THREADS, DATABASE_SECONDS)
     shared_counters = counters.connect(settings.limits_url, sleep=gevent.sleep)
     database = AccountingDatabase(engine)
-
-    def asked(function: Any, *arguments: Any) -> Any:
-        """A question of the accounting to the database, with one error for all that can go wrong."""
-        try:
-            return offload(function, *arguments)
-        except (SQLAlchemyError, OffloadTimeout, OSError) as error:
-            raise LedgerUnavailable(type(error).__name__) from error
-
-    membership = Membership(
-        settings.data_dir,
-        shared_counters,
-        lambda worker_id: asked(lambda: database.enter(worker_id, machine_of(settings.data_dir))),
-        sync=settings.journal_sync == "batch",
-    )
+    asked = _asker(offload)
+    limits_of: LimitsOf = lambda key_ids: asked(database.model_limits, key_ids)  # noqa: E731 - its type is told here
+    enter = lambda worker_id: asked(database.enter, worker_id, machine_of(settings.data_dir))  # noqa: E731 - likewise
+    sync = settings.journal_sync == "batch"
+    membership = Membership(settings.data_dir, shared_counters, enter, sync=sync, limits_of=limits_of)
     seeds: Seeds = lambda *wanted: asked(database.seeds, *wanted)  # noqa: E731 - its type is told here
     monitor = None if settings.metrics_bind is None else WorkerMonitor(settings.data_dir)
     page = None if monitor is None else monitor.page
@@ -143,7 +135,13 @@ def build(settings: Settings, readiness: Readiness | None = None) -> Worker:
     )
     if monitor is not None:
         monitor.watch(membership, pool, admission)
-    booker = JobBooker(accounting, membership, ProviderJobs(engine), asked)
+    booker = JobBooker(
+        accounting,
+        membership,
+        ProviderJobs(engine),
+        asked,
+        limits_of=limits_of,
+    )
     later = LaterBilling(booker, links, BatchFinder(pool, origins, booker))
     failover = Failover(accounting, pool, health)
     dispatcher = Dispatcher(accounting, pool, origins, DetachedStreams(gevent.spawn), links, later, failover)
@@ -160,6 +158,18 @@ def build(settings: Settings, readiness: Readiness | None = None) -> Worker:
     )  # fmt: skip
     worker = Worker(gateway, accounting, refusals, shared_counters, engine, offload, readiness or Readiness(), monitor)
     return worker
+
+
+def _asker(offload: Offload) -> Callable[..., Any]:
+    """Questions of the accounting to the database, with one error for all that can go wrong."""
+
+    def asked(function: Any, *arguments: Any) -> Any:
+        try:
+            return offload(function, *arguments)
+        except (SQLAlchemyError, OffloadTimeout, OSError) as error:
+            raise LedgerUnavailable(type(error).__name__) from error
+
+    return asked
 
 
 def _credential_health(refused: CredentialRefusals, asked: Callable[..., Any]) -> CredentialHealth:

@@ -10,7 +10,9 @@ from decimal import Decimal
 from typing import Protocol
 
 from shared import judged_tokens, money, periods, pricing
+from shared.bound_words import made_of, part_facts, unit_of
 from shared.counters import (
+    ModelRefused,
     OrganizationRefused,
     RateLimited,
     Refusal,
@@ -20,6 +22,7 @@ from shared.counters import (
     TokenRateLimited,
     TooManyConcurrent,
 )
+from shared.model_limits import ModelLimit, ModelLimits
 from shared.organization_limits import OrganizationLimits
 from shared.policy import (
     Address,
@@ -31,6 +34,8 @@ from shared.policy import (
     Reason,
     SpendBoost,
     evaluate,
+    is_capped_for,
+    limits_for,
     refused_model,
 )
 from shared.pricing import Bound, BoundPart, PriceBook, Size, TokenBound, Unbounded
@@ -45,12 +50,13 @@ Judged = tuple[Allow | Deny, int | None, int | None]
 
 
 class Remaining(Protocol):
-    """What is left of a key's spend limit, or of its organisation's if that is less; None: nobody knows.
+    """What is left of a key's spend limit, of its organisation's or of one for models, whichever is least.
 
-    `lately`: it has to have been told just now, and not only once; else no question goes out for it.
+    None: nobody knows. `models`: the limits that the request's model counts against. `lately`: it has to have been told
+    just now, and not only once; else no question goes out for it.
     """
 
-    def __call__(self, key: KeySnapshot, /, *, lately: bool) -> int | None: ...
+    def __call__(self, key: KeySnapshot, models: ModelLimits, /, *, lately: bool) -> int | None: ...
 
 
 def judge(
@@ -74,7 +80,7 @@ def judge(
     if size is not None:
         unpriced, unbounded = size.unpriced, size.unbounded
         if model is not None and not free:
-            capped = key.capped
+            capped = is_capped_for(key, provider, model) if key.model_limits else key.capped
             if capped and size.output_limit is None and not size.output_free:
                 limit = _output_limit(key, provider, model, size, remaining_nanos, book, now)
             if key.rate_limit_tpm is not None:
@@ -90,9 +96,9 @@ def _output_limit(
     key: KeySnapshot, provider: str, model: str, size: Size, left: Remaining, book: PriceBook | None, now: float
 ) -> int | None:
     """By what was told at any time most requests need none; one that is set shortens an answer no more than it must."""
-    limit = None
+    limit, models = None, limits_for(key.model_limits, provider, model)
     for lately in (False, True):
-        nanos = left(key, lately=lately)
+        nanos = left(key, models, lately=lately)
         if nanos is None:
             return None
         limit = pricing.fitting_output_limit(provider, model, size, at=now, remaining_nanos=nanos, book=book)
@@ -159,6 +165,9 @@ def refused(
             "requests_in_flight": result.in_flight,
         }
         return Deny(Reason.TOO_MANY_CONCURRENT, facts)
+    if isinstance(result, ModelRefused):
+        money_deny = spend_refused(key, result.refusal, bound(result.refusal.spend), result.limit)
+        return replace(money_deny, reason=_OF_MODEL[money_deny.reason])
     of_organization = isinstance(result, OrganizationRefused)
     refusal = result.refusal if isinstance(result, OrganizationRefused) else result
     if isinstance(refusal, RateLimited):
@@ -168,7 +177,11 @@ def refused(
     return replace(deny, reason=_OF_ORGANIZATION[deny.reason]) if of_organization else deny
 
 
-# The reason of a key's own limit, and that of the same limit of all keys together.
+# The reason of a key's own limit, and that of the same limit for models, or of all keys together.
+_OF_MODEL = {
+    Reason.SPEND_EXCEEDED: Reason.MODEL_SPEND_EXCEEDED,
+    Reason.SPEND_HELD: Reason.MODEL_SPEND_HELD,
+}
 _OF_ORGANIZATION = {
     Reason.RATE_LIMITED: Reason.ORGANIZATION_RATE_LIMITED,
     Reason.SPEND_EXCEEDED: Reason.ORGANIZATION_SPEND_EXCEEDED,
@@ -189,19 +202,24 @@ def rate_limited(key: KeySnapshot, result: RateLimited) -> Deny:
 
 
 def spend_refused(
-    key: KeySnapshot, result: SpendExceeded | SpendHeld, bound: Bound, together: OrganizationLimits | None = None
+    key: KeySnapshot,
+    result: SpendExceeded | SpendHeld,
+    bound: Bound,
+    other: OrganizationLimits | ModelLimit | None = None,
 ) -> Deny:
     """403 when it cannot fit in this period; 429 when it may fit once the requests in flight have ended.
 
-    What the request may need is explained: input, output and fees, how many of each at which price. `together`: the
-    limit is that of all keys of the organisation, which has no raise.
+    What the request may need is explained: input, output and fees, how many of each at which price. `other`: the limit
+    is that of all keys of the organisation, or one for models, which have no raise.
     """
     spend = result.spend
     limit_usd = None if spend.limit_nanos is None else money.to_usd(spend.limit_nanos)
-    if together is None:
+    if other is None:
         spend_reset, boost, limits = key.spend_reset, key.boost, {**limit_facts(key), "limit_usd": limit_usd}
     else:
-        spend_reset, boost, limits = together.spend_reset, None, {"spend_limit_usd": limit_usd}
+        spend_reset, boost, limits = other.spend_reset, None, {"spend_limit_usd": limit_usd}
+        if isinstance(other, ModelLimit):
+            limits["model_limit"] = other.model
     facts: dict[str, Fact] = {
         "prefix": key.prefix,
         **limits,
@@ -213,13 +231,13 @@ def spend_refused(
         "resets_at": resets_at(spend),
         "needed_usd": money.to_usd(bound.nanos),
         "bound": {
-            "input": _part_facts(bound.input, "tokens"),
-            "output": _part_facts(bound.output, "tokens"),
-            "fees": {name: _part_facts(part, _UNITS.get(name, "calls")) for name, part in bound.fees.items()},
+            "input": part_facts(bound.input, "tokens"),
+            "output": part_facts(bound.output, "tokens"),
+            "fees": {name: part_facts(part, unit_of(name)) for name, part in bound.fees.items()},
         },
         "affordable_max_tokens": bound.affordable_output_limit,
     }
-    words = {**_spend_words(spend_reset, spend, boost), "made_of": _made_of(bound)}
+    words = {**_spend_words(spend_reset, spend, boost), "made_of": made_of(bound)}
     if isinstance(result, SpendExceeded):
         return Deny(Reason.SPEND_EXCEEDED, facts, words)
     return Deny(Reason.SPEND_HELD, {**facts, "retry_after_seconds": result.retry_after_seconds}, words)
@@ -245,16 +263,6 @@ def resets_at(spend: SpendState) -> str | None:
     return None if spend.resets_on is None else f"{spend.resets_on.isoformat()}T00:00:00Z"
 
 
-# What fees are for that are no calls of a tool, by usage key.
-_UNITS = {"audio_seconds": "seconds", "input_characters": "characters", "image_generations": "images"}
-
-
-def _part_facts(part: BoundPart, unit: str) -> dict[str, Fact]:
-    million = 1_000_000 if unit == "tokens" else 1_000
-    price = f"usd_per_{'million' if unit == 'tokens' else 'thousand'}"
-    return {unit: part.units, price: _decimal(part.usd_per_unit * million), "usd": money.to_usd(part.nanos)}
-
-
 def _spend_words(spend_reset: str, spend: SpendState, boost: SpendBoost | None) -> dict[str, str]:
     at = resets_at(spend)
     raised = (
@@ -267,24 +275,3 @@ def _spend_words(spend_reset: str, spend: SpendState, boost: SpendBoost | None) 
         "raised": raised,
         "resets": "It never resets." if at is None else f"It resets at {at}.",
     }
-
-
-def _made_of(bound: Bound) -> str:
-    """Of what a bound is made, for people, and what would fit."""
-    told = [
-        f"{part.units:,} tokens of {name} at ${_decimal(part.usd_per_unit * 1_000_000)} a million"
-        for name, part in (("input", bound.input), ("output", bound.output))
-        if part.units
-    ]
-    told += [
-        f"{part.units:,} {name.replace('_', ' ')} at ${_decimal(part.usd_per_unit * 1_000)} a thousand"
-        for name, part in bound.fees.items()
-        if part.units
-    ]
-    fits = bound.affordable_output_limit
-    ends = "" if not fits else f"; with an output limit of {fits:,} tokens it fits"
-    return f" ({', '.join(told)}{ends})" if told else ""
-
-
-def _decimal(value: Decimal) -> str:
-    return format(value.normalize(), "f")

@@ -2,6 +2,8 @@
 
 from typing import NamedTuple, Protocol
 
+from shared.model_limits import ModelLimits
+
 
 class OrganizationLimits(NamedTuple):
     """At least one of the two is set."""
@@ -23,6 +25,8 @@ class Limited(Protocol):
     @property
     def rate_limit_tpm(self) -> int | None: ...
     @property
+    def model_limits(self) -> ModelLimits: ...
+    @property
     def organization(self) -> OrganizationLimits | None: ...
 
 
@@ -33,11 +37,12 @@ def is_limited(one: Limited) -> bool:
         and one.spend_limit_nanos is None
         and one.max_concurrent_requests is None
         and one.rate_limit_tpm is None
+        and not one.model_limits
         and one.organization is None
     )
 
 
 def is_capped(one: Limited) -> bool:
-    """Whether money is a part of that: then what it costs must be known before it is sent."""
+    """Whether money is a part of that, whatever the model: then what it costs must be known before it is sent."""
     shared = one.organization
     return one.spend_limit_nanos is not None or (shared is not None and shared.spend_limit_nanos is not None)

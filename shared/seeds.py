@@ -11,8 +11,10 @@ from datetime import date, timedelta
 from sqlalchemy import BindParameter, Connection, bindparam, delete, func, insert, or_, select, union_all
 
 from shared.counters import KEEP_DAYS, Seed
-from shared.models import AccountingState, KeySpend, Organization, OrganizationSeed, OrganizationUsage
+from shared.model_limits import key_and_pattern
+from shared.models import AccountingState, KeySpend, ModelSpend, Organization, OrganizationSeed, OrganizationUsage
 from shared.periods import FIRST_DAY
+from shared.policy import matches_model
 
 __all__ = ["Seed", "cut_organizations", "keep_row_of", "read_seeds"]
 
@@ -34,6 +36,15 @@ _SPENT = union_all(
         OrganizationSeed.nanos,
     ).where(OrganizationSeed.org_id.in_(_IDS), (OrganizationSeed.day > _OLDEST) | (OrganizationSeed.day == FIRST_DAY)),
 )
+_BY_MODEL = select(
+    ModelSpend.key_id,
+    ModelSpend.day,
+    ModelSpend.provider,
+    ModelSpend.model,
+    ModelSpend.generation,
+    ModelSpend.base_nanos,
+    ModelSpend.total_nanos,
+).where(ModelSpend.key_id.in_(_IDS), (ModelSpend.day > _OLDEST) | (ModelSpend.day == FIRST_DAY))
 _LIMITED = (
     select(Organization.id)
     .where(or_(Organization.spend_limit_nanos.is_not(None), Organization.rate_limit_rpm.is_not(None)))
@@ -47,7 +58,9 @@ _BY_DAY = (
 
 
 def read_seeds(connection: Connection, ids: Sequence[str], generation: int, today: int) -> dict[str, Seed] | None:
-    """By key, or organisation; None when that is not the present generation. `today` is an ordinal.
+    """By key, organisation or row of a limit for models; None when that is not the present generation.
+
+    `today` is an ordinal.
 
     Raises SQLAlchemyError.
     """
@@ -56,8 +69,12 @@ def read_seeds(connection: Connection, ids: Sequence[str], generation: int, toda
     days: dict[str, dict[int, int]] = {id_: {} for id_ in ids}
     if connection.scalar(_GENERATION) != generation:
         return None
-    for first in range(0, len(ids), _SOME):
-        wanted = {"ids": ids[first : first + _SOME], "oldest": oldest}
+    of_models = [id_ for id_ in ids if key_and_pattern(id_)[1]]
+    if of_models:
+        _add_models(connection, of_models, generation, oldest, lifetimes, days)
+    others = [id_ for id_ in ids if not key_and_pattern(id_)[1]]
+    for first in range(0, len(others), _SOME):
+        wanted = {"ids": others[first : first + _SOME], "oldest": oldest}
         for id_, day, cut, base_nanos, total_nanos in connection.execute(_SPENT, wanted):
             nanos = base_nanos if cut == generation else total_nanos
             if day == FIRST_DAY:
@@ -65,6 +82,34 @@ def read_seeds(connection: Connection, ids: Sequence[str], generation: int, toda
             elif nanos:
                 days[id_][day.toordinal()] = nanos
     return {id_: Seed(id_, lifetimes[id_], days[id_]) for id_ in ids}
+
+
+def _add_models(
+    connection: Connection,
+    row_ids: Sequence[str],
+    generation: int,
+    oldest: date,
+    lifetimes: dict[str, int],
+    days: dict[str, dict[int, int]],
+) -> None:
+    """Sum up, by row, what its key had cost on the models that its pattern matches."""
+    patterns: dict[str, list[tuple[str, str]]] = {}
+    for row_id in row_ids:
+        key_id, pattern = key_and_pattern(row_id)
+        patterns.setdefault(key_id, []).append((row_id, pattern))
+    keys = list(patterns)
+    for first in range(0, len(keys), _SOME):
+        wanted = {"ids": keys[first : first + _SOME], "oldest": oldest}
+        for key_id, day, provider, model, cut, base_nanos, total_nanos in connection.execute(_BY_MODEL, wanted):
+            nanos = base_nanos if cut == generation else total_nanos
+            for row_id, pattern in patterns[key_id]:
+                if not nanos or not matches_model(pattern, provider, model):
+                    continue
+                if day == FIRST_DAY:
+                    lifetimes[row_id] += nanos
+                else:
+                    of_day = days[row_id]
+                    of_day[day.toordinal()] = of_day.get(day.toordinal(), 0) + nanos
 
 
 def keep_row_of(connection: Connection, org_id: str, generation: int) -> bool:

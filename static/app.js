@@ -81,6 +81,14 @@
     area.focus();
   };
 
+  // The focus goes on to what stood behind, or to what adds another one.
+  const removed = (button) => {
+    const row = button.closest(button.dataset.remove);
+    const next = $("input", row.nextElementSibling ?? row.parentElement.nextElementSibling) ?? row.parentElement.nextElementSibling;
+    row.remove();
+    focus(next);
+  };
+
   document.addEventListener("click", (event) => {
     const on = (selector) => event.target.closest(selector);
     let hit;
@@ -89,6 +97,7 @@
     if ((hit = on("[data-saved]"))) locked()?.removeAttribute("data-locked");
     if ((hit = on("[data-copy]"))) onCopy(hit);
     else if ((hit = on("[data-add-line]"))) addLine(hit);
+    else if ((hit = on("[data-remove]"))) removed(hit);
     else if ((hit = on("[data-dismiss]"))) hit.closest(".toast-card").remove();
     else if ((hit = on("#modal [data-close]")) && !locked(modal())) {
       event.preventDefault();

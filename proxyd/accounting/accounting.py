@@ -1,9 +1,8 @@
 """The accounting of one worker: requests are admitted in batches, and each attempt ends exactly once.
 
 A batch is one transaction of the counters and one write of the journal. It carries what has ended since the last one.
-An END is written at once, before the last byte of its answer is handed over, and told to the counters with the next
-batch, or a few milliseconds later when none comes. Whatever fails on the way leaves the journal as the record from
-which the ledger writer goes on, so a crash anywhere costs nothing and counts nothing twice.
+An END is written at once, before the last byte of its answer goes out, and told to the counters with the next batch, or
+some milliseconds later. Whatever fails leaves the journal to the ledger writer: a crash costs and counts nothing twice.
 
 The counters may be lost, replaced or behind: then they refuse (`CountersLost`), we ask for new ones, and bring into
 those what the ledger did not know at their cut (see `membership`).
@@ -41,7 +40,6 @@ from shared.counters import (
 from shared.organization_limits import is_limited
 
 log = logging.getLogger(__name__)
-
 REBUILD_WAIT_SECONDS = 2.0  # a request with a limit, for counters that are being rebuilt
 POLL_SECONDS = 0.01
 BREAKER_SECONDS = 0.5  # counters that did not answer are not asked again for so long
@@ -110,7 +108,7 @@ class Accounting:
                 gevent.sleep(TOLD_SECONDS)
                 continue
             if isinstance(decision, Unseeded):
-                self._seeding.seed(decision.org_id or charge.key_id, decision.generation)
+                self._seeding.seed(decision, charge)
             elif decision is not None and not isinstance(decision, Rebuilding):
                 return decision
             at = self._monotonic()
@@ -120,9 +118,11 @@ class Accounting:
             if not isinstance(decision, Unseeded):
                 gevent.sleep(POLL_SECONDS)
 
-    def begin_unheld(self, seq: int, attempt: Attempt) -> None:
-        """Begin an attempt that the counters were not asked about. Raises JournalUnavailable."""
+    def begin_unheld(self, seq: int, attempt: Attempt, rows: tuple[str, ...] = ()) -> None:
+        """Begin an attempt that the counters were not asked about; `rows` as of an END. Raises JournalUnavailable."""
         self._journal().begin([(seq, attempt)])
+        if rows:
+            self._ends.rows[seq] = rows
 
     def settle(self, seq: int, settlement: Settlement | None) -> None:
         """Close an attempt at its true cost. Never fails: what cannot be written now is written later."""
@@ -270,9 +270,9 @@ class Accounting:
                 self._ends.release(charge, decision)
 
     def _join(self, journal: Journal) -> None:
-        end_number = self._membership.join(journal)
+        joined = self._membership.join(journal)
         self._batch_number, self._in_doubt = 0, None
-        self._ends.joined(end_number)
+        self._ends.joined(*joined)
 
     def _begin(self, journal: Journal, asked: list[PendingAdmission]) -> None:
         begun: list[tuple[int, Attempt]] = []
@@ -294,5 +294,7 @@ class Accounting:
         for _, attempt in begun:
             self._membership.record_admission(attempt)
         for admission in asked:
+            if admission.charge is not None and admission.charge.model_limits:
+                self._ends.begun(admission)
             if admission.abandoned and isinstance(admission.decision, Admitted):
                 self.void(admission.seq)

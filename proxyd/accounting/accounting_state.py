@@ -14,10 +14,12 @@ from sqlalchemy import Connection, Engine, Row, bindparam, delete, insert, selec
 
 from proxyd.accounting.journal_reader import Position
 from proxyd.accounting.lapsed_hand_overs import forget_lapsed
+from proxyd.accounting.limited_models import posted_hold, read_model_limits
 from proxyd.accounting.provider_jobs import forget_old_jobs
 from proxyd.accounting.records import LedgerUnavailable
 from shared.counters import Hold, Seed
 from shared.machines import database_now, live_machines
+from shared.model_limits import ModelLimits
 from shared.models import (
     AccountingState,
     IdempotentCreation,
@@ -180,8 +182,6 @@ class AccountingDatabase:
             )
             connection.execute(delete(PostedHolds).where(PostedHolds.worker_id == worker_id))
 
-    # Of machines that share their counters
-
     def now(self, connection: Connection) -> datetime:
         return database_now(connection)
 
@@ -197,7 +197,7 @@ class AccountingDatabase:
                 if not connection.execute(update(Machine).where(here).values(told)).rowcount:
                     connection.execute(insert(Machine).values(machine=machine, **told))
             for worker_id, held in holds.items():
-                values = {"holds": [list(one) for one in held]}
+                values = {"holds": [list(one if one.rows else one[:5]) for one in held]}
                 here = PostedHolds.worker_id == worker_id
                 if not connection.execute(update(PostedHolds).where(here).values(values)).rowcount:
                     connection.execute(insert(PostedHolds).values(worker_id=worker_id, **values))
@@ -206,7 +206,7 @@ class AccountingDatabase:
         """What these workers held when their machines told it last."""
         query = select(PostedHolds.worker_id, PostedHolds.holds).where(PostedHolds.worker_id.in_(worker_ids))
         with self._engine.connect() as connection:
-            return {worker_id: [Hold(*one) for one in holds] for worker_id, holds in connection.execute(query)}
+            return {worker_id: [posted_hold(*one) for one in holds] for worker_id, holds in connection.execute(query)}
 
     def machines_of(self, worker_ids: Sequence[str]) -> dict[str, str]:
         """On which machine each of these workers is, or was."""
@@ -233,13 +233,15 @@ class AccountingDatabase:
         with self._engine.connect() as connection:
             return live_machines(connection, self.now(connection))
 
-    # Of keys and edits
-
     def seeds(self, key_ids: Sequence[str], generation: int, today: int) -> list[Seed] | None:
         """What these keys, or organisations, had cost at the cut of a generation; None if it is not the present one."""
         with self._engine.connect() as connection:
             found = read_seeds(connection, key_ids, generation, today)
         return None if found is None else list(found.values())
+
+    def model_limits(self, key_ids: Collection[str]) -> dict[str, ModelLimits]:
+        with self._engine.connect() as connection:
+            return read_model_limits(connection, key_ids)
 
     def outbox(self) -> tuple[list[int], dict[str, int], dict[str, int]]:
         """Edits the counters may not know: their numbers, and the present versions of keys and organisations."""

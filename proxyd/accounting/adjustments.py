@@ -4,7 +4,7 @@ The row of the estimate stays as it is. An adjustment beside it carries what is 
 that both together come to the true cost. Whatever was booked by an END of its own is never adjusted.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, or_, select
@@ -93,12 +93,12 @@ def _adjustment(attempt: Attempt, settlement: Settlement, known: Booked) -> Adju
     )
 
 
-def adjusting(adjustment: Adjustment, generation: int, zone: str) -> Posting:
+def adjusting(adjustment: Adjustment, generation: int, zone: str, by_model: Collection[str]) -> Posting:
     """The row and sums of an adjustment: no request more, and in the sums in which the estimate is.
 
     Its row is for `INSERT_ADJUSTMENTS`.
     """
-    found = posting([(adjustment.attempt, adjustment.settlement)], generation, zone)
+    found = posting([(adjustment.attempt, adjustment.settlement)], generation, zone, by_model)
     asked_model = found.rows[0][_ASKED_MODEL] or ""  # an estimate knows of no other
     key_id, day, provider, _, org_id, _, *amounts = found.daily[0]
     return found._replace(

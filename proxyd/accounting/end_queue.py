@@ -8,8 +8,10 @@ import logging
 from collections.abc import Callable
 
 from proxyd.accounting.journal import Journal, JournalUnavailable
+from proxyd.accounting.pending_admission import PendingAdmission
 from proxyd.accounting.records import EndRecord, Settlement
 from shared.counters import Admitted, Charge, End, TokenChange
+from shared.model_limits import rows_of
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +25,7 @@ class EndQueue:
         self.pending: list[End] = []  # written, and not yet told to the counters
         self.on_first: Callable[[], None] = _nothing
         self._unwritten: dict[int, Settlement | None] = {}
+        self.rows: dict[int, tuple[str, ...]] = {}  # of limits for models, of attempts that count against any; by seq
 
     def write(self, journal: Journal | None, seq: int, settlement: Settlement | None) -> bool:
         """Write the END of an attempt, the first one of it only; False: the journal could not take it now."""
@@ -49,9 +52,17 @@ class EndQueue:
             del self._unwritten[seq]
             self._written(record)
 
+    def begun(self, admission: PendingAdmission) -> None:
+        """It counts against limits for models until it has ended, if it was admitted by any."""
+        charge = admission.charge
+        if charge is not None and charge.model_limits and isinstance(admission.decision, Admitted):
+            self.rows[admission.seq] = rows_of(charge.model_limits)
+
     def release(self, charge: Charge, admitted: Admitted) -> None:
         """Take back the hold of a request that was charged and never begun."""
         end = End(0, charge.key_id, admitted.day, charge.bound_nanos, 0, admitted.second, 1, charge.org_id)
+        if charge.model_limits:
+            end = end._replace(rows=rows_of(charge.model_limits))
         if charge.bound_tokens:
             end = end._replace(tokens=TokenChange(admitted.second, -charge.bound_tokens))
         self._add(end)
@@ -70,12 +81,18 @@ class EndQueue:
         """The first `count` were part of a batch that was applied after all."""
         del self.pending[:count]
 
-    def joined(self, end_number: int) -> None:
-        """New counters know all up to this END, and hold nothing for what was never begun."""
+    def joined(self, end_number: int, rows: dict[int, tuple[str, ...]]) -> None:
+        """New counters know all up to this END, and hold nothing for what was never begun.
+
+        `rows`: on which what is in flight counts in these.
+        """
+        self.rows = rows
         self.pending = [end for end in self.pending if end.number > end_number]
 
     def _written(self, record: EndRecord) -> None:
         end = record.for_counters()
+        if self.rows and (rows := self.rows.pop(record.seq, None)) is not None:
+            end = end._replace(rows=rows)
         if end.tokens is not None:
             self._on_tokens(end)
         self._add(end)

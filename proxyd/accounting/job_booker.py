@@ -7,7 +7,7 @@ between leaves a BEGIN whose bound is the very cost.
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -16,6 +16,7 @@ import gevent
 from proxyd.accounting.accounting import Accounting
 from proxyd.accounting.journal import JournalUnavailable
 from proxyd.accounting.ledger_rows import Line
+from proxyd.accounting.limited_models import LimitsOf, limits_of_nobody, rows_for
 from proxyd.accounting.membership import Membership
 from proxyd.accounting.provider_jobs import Job, ProviderJobs, Taken
 from proxyd.accounting.records import Attempt, LedgerUnavailable, Settlement
@@ -42,12 +43,14 @@ class JobBooker:
         jobs: ProviderJobs,
         asked: Asked,
         *,
+        limits_of: LimitsOf = limits_of_nobody,
         wait_seconds: float = WAIT_SECONDS,
     ) -> None:
         self._accounting = accounting
         self._membership = membership
         self._jobs = jobs
         self._asked = asked
+        self._limits_of = limits_of
         self._wait_seconds = wait_seconds
         self._waiting: list[Job] = []  # could not be noted yet
         self._doubtful: set[str] = set()  # it is not known whether they were taken
@@ -127,10 +130,15 @@ class JobBooker:
         except BaseException:
             self._doubt(ids)
             raise
+        try:
+            rows = self._rows(by_id, taken.mine)
+        except LedgerUnavailable:
+            self._doubt(taken.mine)
+            raise
         left = [id_ for id_ in ids if id_ in taken.mine]
         try:
             for id_ in tuple(left):
-                self._write(*by_id[id_])
+                self._write(*by_id[id_], rows.get(id_, ()))
                 left.remove(id_)
         except JournalUnavailable as error:
             self._doubt(left)
@@ -140,11 +148,24 @@ class JobBooker:
                 self._asked(self._jobs.wrote, taken.mine, journal.worker_id)
         return len(taken.mine), taken.undecided
 
-    def _write(self, attempt: Attempt, settlement: Settlement) -> None:
+    def _rows(self, by_id: Mapping[str, Line], ids: Collection[str]) -> dict[str, tuple[str, ...]]:
+        """On which rows of limits for models these count, as their keys' limits stand; by id. Raises LedgerUnavailable.
+
+        A limit that is set after this look counts in later counters alone. If we have joined those meanwhile, it has to
+        be looked at again.
+        """
+        attempts = [by_id[id_][0] for id_ in ids]
+        while True:
+            generation = self._membership.generation
+            limits = self._limits_of({attempt.key_id for attempt in attempts}) if attempts else {}
+            if generation == self._membership.generation:
+                return {attempt.id: rows_for(limits, attempt) for attempt in attempts} if limits else {}
+
+    def _write(self, attempt: Attempt, settlement: Settlement, rows: tuple[str, ...]) -> None:
         seq, _ = self._accounting.new_id()
-        self._accounting.begin_unheld(seq, attempt)
+        self._accounting.begin_unheld(seq, attempt, rows)
         self._accounting.settle(seq, settlement)
 
-    def _doubt(self, ids: Sequence[str]) -> None:
+    def _doubt(self, ids: Collection[str]) -> None:
         if len(self._doubtful) < MAX_DOUBTFUL:
             self._doubtful.update(ids)

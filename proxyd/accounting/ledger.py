@@ -15,19 +15,21 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 import orjson
-from sqlalchemy import Connection, Engine, bindparam, delete, select, update
+from sqlalchemy import Connection, Engine, Select, bindparam, delete, select, update
 from sqlalchemy.exc import IntegrityError
 
 from proxyd.accounting import ledger_postgresql, ledger_rows
 from proxyd.accounting.adjustments import INSERT_ADJUSTMENTS, Corrections, Ended, adjusting, corrections
 from proxyd.accounting.journal_reader import Position
 from proxyd.accounting.ledger_rows import Line, Posting, posting
+from proxyd.accounting.limited_models import keys_summed_by_model
 from proxyd.accounting.records import EndRecord, LedgerUnavailable
 from shared.models import AccountingState, JournalState, PostedHolds
 
 # Made once: what they are compiled to is found by a look at the statement, which costs more the newer it is.
-_GENERATION = select(AccountingState.generation).with_for_update(read=True)
-_GENERATION_ALONE = select(AccountingState.generation).with_for_update()  # nobody else posts or cuts meanwhile
+_PRESENT = select(AccountingState.generation, AccountingState.model_limits)
+_GENERATION = _PRESENT.with_for_update(read=True)
+_GENERATION_ALONE = _PRESENT.with_for_update()  # nobody else posts or cuts meanwhile
 _ADVANCE_COPIED = (
     update(JournalState.__table__)  # type: ignore[arg-type] # a Table, as mapped classes have it
     .where(
@@ -42,6 +44,13 @@ _ADVANCE_COPIED = (
 _ADVANCE = _ADVANCE_COPIED.where(JournalState.imported_at.is_(None))
 _KNOWN_SQLITE = "select id from usage_records where id in (select value from json_each(?))"
 _KNOWN_POSTGRESQL = "select id from usage_records where id = any(%s)"
+
+
+class _Present(NamedTuple):
+    """What stands there when a transaction begins to post."""
+
+    generation: int = 0
+    sums_by_model: bool = False  # some key has, or had, a limit for models
 
 
 class ReadCopy(NamedTuple):
@@ -75,10 +84,10 @@ class Ledger:
 
         def write(*, check_existing: bool) -> int:
             with self.engine.connect().execution_options(writes=True) as connection, connection.begin():
-                generation = connection.scalar(_GENERATION) or 0
+                present = _present(connection, _GENERATION)
                 if not self._advance(connection, worker_id, start, reached):
                     raise LedgerUnavailable(f"the journal of worker {worker_id} has been read to another position")
-                return self._post(connection, lines, generation, check_existing=check_existing)
+                return self._post(connection, lines, present, check_existing=check_existing)
 
         try:
             # By position none of these is there yet. That is not asked, because the unique id of a row says it.
@@ -89,8 +98,8 @@ class Ledger:
     def post_lines(self, lines: Sequence[Line]) -> int:
         """Write what no journal of ours tells; each line once, by its attempt's id. Returns how many were new."""
         with self.engine.connect().execution_options(writes=True) as connection, connection.begin():
-            generation = connection.scalar(_GENERATION) or 0
-            return self._post(connection, lines, generation, check_existing=True)
+            present = _present(connection, _GENERATION)
+            return self._post(connection, lines, present, check_existing=True)
 
     # Of machines that were given up
 
@@ -100,11 +109,11 @@ class Ledger:
         An END of an attempt that was charged as an estimate is booked as an adjustment. Raises as `post` does.
         """
         with self.engine.connect().execution_options(writes=True) as connection, connection.begin():
-            generation = connection.scalar(_GENERATION_ALONE) or 0
+            present = _present(connection, _GENERATION_ALONE)
             if not self._advance(connection, worker_id, start, reached, copied=True):
                 raise LedgerUnavailable(f"the journal of worker {worker_id} has been read to another position")
             ended = [(attempt, settlement) for _, _, attempt, settlement in ends]
-            return self._book(connection, corrections(connection, ended), generation)
+            return self._book(connection, corrections(connection, ended), present)
 
     def import_copies(self, copies: Sequence[ReadCopy]) -> int:
         """Charge what is open in copies, and have nobody wait for their workers any more. Returns the rows written.
@@ -113,16 +122,16 @@ class Ledger:
         """
         written = 0
         with self.engine.connect().execution_options(writes=True) as connection, connection.begin():
-            generation = connection.scalar(_GENERATION_ALONE) or 0
+            present = _present(connection, _GENERATION_ALONE)
             for worker_id, start, reached, open_ in copies:
                 if not self._advance(connection, worker_id, start, reached, copied=True):
                     raise LedgerUnavailable(f"the journal of worker {worker_id} has been read to another position")
                 here = JournalState.worker_id == worker_id
                 first = update(JournalState).where(here, JournalState.imported_at.is_(None))
                 if connection.execute(first.values(imported_at=datetime.now(UTC))).rowcount:
-                    self._outdate(connection, generation)
+                    self._outdate(connection, present.generation)
                 connection.execute(delete(PostedHolds).where(PostedHolds.worker_id == worker_id))
-                written += self._book(connection, corrections(connection, open_), generation)
+                written += self._book(connection, corrections(connection, open_), present)
         return written
 
     def preview(self, ended: Sequence[Ended]) -> Corrections:
@@ -130,12 +139,15 @@ class Ledger:
         with self.engine.connect() as connection:
             return corrections(connection, ended)
 
-    def _book(self, connection: Connection, found: Corrections, generation: int) -> int:
+    def _book(self, connection: Connection, found: Corrections, present: _Present) -> int:
+        generation = present.generation
         if found.fresh or found.adjustments:
             self._outdate(connection, generation)
-        self._write(connection, self._statements, posting(found.fresh, generation, self._zone))
+        adjusted: list[Line] = [(one.attempt, one.settlement) for one in found.adjustments]
+        by_model = _by_model(connection, [*found.fresh, *adjusted], present)
+        self._write(connection, self._statements, posting(found.fresh, generation, self._zone, by_model))
         for adjustment in found.adjustments:
-            self._write(connection, self._adjusting, adjusting(adjustment, generation, self._zone))
+            self._write(connection, self._adjusting, adjusting(adjustment, generation, self._zone, by_model))
         return len(found.fresh) + len(found.adjustments)
 
     @staticmethod
@@ -144,10 +156,11 @@ class Ledger:
 
     # What all of them do
 
-    def _post(self, connection: Connection, lines: Sequence[Line], generation: int, *, check_existing: bool) -> int:
+    def _post(self, connection: Connection, lines: Sequence[Line], present: _Present, *, check_existing: bool) -> int:
         """Write lines; if `looking`, only those that are not there yet."""
         fresh = self._fresh(connection, lines) if check_existing else lines
-        self._write(connection, self._statements, posting(fresh, generation, self._zone))
+        by_model = _by_model(connection, fresh, present)
+        self._write(connection, self._statements, posting(fresh, present.generation, self._zone, by_model))
         return len(fresh)
 
     def _write(self, connection: Connection, statements: Sequence[str], found: Posting) -> None:
@@ -185,3 +198,15 @@ class Ledger:
         # One that stands here twice is one as well: of the first, nothing differs.
         first = {line[0].id: line for line in reversed(lines)}
         return [line for line in lines if line[0].id not in there and first[line[0].id] is line]
+
+
+def _present(connection: Connection, query: Select[int, bool]) -> _Present:
+    row = connection.execute(query).first()
+    return _Present() if row is None else _Present(row[0], row[1])
+
+
+def _by_model(connection: Connection, lines: Sequence[Line], present: _Present) -> set[str]:
+    """The keys of these lines that have sums by model."""
+    if not present.sums_by_model or not lines:
+        return set()
+    return keys_summed_by_model(connection, {attempt.key_id for attempt, _ in lines})

@@ -13,10 +13,12 @@ from proxyd.accounting.ledger_rows import (
     DAILY,
     INSERT_DAILY,
     INSERT_LABELLED,
+    INSERT_MODELS,
     INSERT_TOTALS,
     LABELLED,
     ON_DAILY_CONFLICT,
     ON_LABELLED_CONFLICT,
+    ON_MODEL_CONFLICT,
     ON_TOTAL_CONFLICT,
     SUMS,
     Row,
@@ -33,6 +35,8 @@ _TYPES = {
 _JSON = ("flags", "usage", "price", "tried")
 _TOTALS = ("key_id", "day", "generation", "nanos")
 _TOUCHED = ("at", "id")
+_MODELS = ("key_id", "day", "provider", "model", "generation", "nanos")
+_OF_MODELS = "key_id, day, provider, model, generation, 0, nanos"
 
 
 def _rows(fields: Sequence[str]) -> str:
@@ -58,13 +62,18 @@ STATEMENTS = (
     f"{INSERT_TOTALS} select key_id, day, generation, 0, nanos from {_rows(_TOTALS)} {ON_TOTAL_CONFLICT}",  # noqa: S608
     _TOUCH_KEYS,
     f"{INSERT_LABELLED} select * from {_rows(LABELLED)} {ON_LABELLED_CONFLICT}",  # noqa: S608
+    f"{INSERT_MODELS} select {_OF_MODELS} from {_rows(_MODELS)} {ON_MODEL_CONFLICT}",  # noqa: S608
 )
 _ADJUSTMENTS = (*COLUMNS, "adjusts")
 INSERT_ADJUSTMENTS = (
     f"insert into usage_records ({', '.join(_ADJUSTMENTS)}) select {_VALUES}, given.adjusts from {_rows(_ADJUSTMENTS)}"  # noqa: S608
 )
 _FIELDS = dict(
-    zip((*STATEMENTS, INSERT_ADJUSTMENTS), (COLUMNS, DAILY, _TOTALS, _TOUCHED, LABELLED, _ADJUSTMENTS), strict=True)
+    zip(
+        (*STATEMENTS, INSERT_ADJUSTMENTS),
+        (COLUMNS, DAILY, _TOTALS, _TOUCHED, LABELLED, _MODELS, _ADJUSTMENTS),
+        strict=True,
+    )
 )
 
 

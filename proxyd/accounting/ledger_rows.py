@@ -4,7 +4,7 @@ Without SQLAlchemy's statements and types between, which cost more than the writ
 form in which SQLAlchemy writes them into SQLite; PostgreSQL (`ledger_postgresql`) reads the same, with the zone behind.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, date, datetime
 from functools import lru_cache
 from operator import add
@@ -31,8 +31,9 @@ INSERT_ROWS = "insert into usage_records ({}) values ({})".format(  # noqa: S608
 SUMS = ("requests", "input_tokens", "output_tokens", "cost_nanos", *USAGE_CLASSES)
 DAILY = ("key_id", "day", "provider", "model", "org_id", *SUMS)
 LABELLED = ("key_id", "day", "label", "org_id", *SUMS)
+DAILY_KEY = "(key_id, day, provider, model)"
 INSERT_DAILY = " ".join(("insert into usage_daily", f"({', '.join(DAILY)})"))
-ON_DAILY_CONFLICT = "on conflict (key_id, day, provider, model) do update set " + ", ".join(
+ON_DAILY_CONFLICT = f"on conflict {DAILY_KEY} do update set " + ", ".join(
     f"{name} = usage_daily.{name} + excluded.{name}" for name in SUMS
 )
 INSERT_LABELLED = " ".join(("insert into label_usage", f"({', '.join(LABELLED)})"))
@@ -48,12 +49,15 @@ on conflict (key_id, day) do update set
     generation = excluded.generation,
     total_nanos = key_spend.total_nanos + excluded.total_nanos
 """
+INSERT_MODELS = "insert into model_spend (key_id, day, provider, model, generation, base_nanos, total_nanos)"
+ON_MODEL_CONFLICT = ON_TOTAL_CONFLICT.replace("key_spend", "model_spend").replace("(key_id, day)", DAILY_KEY)
 STATEMENTS = (
     INSERT_ROWS,
     f"{INSERT_DAILY} values ({', '.join('?' * len(DAILY))}) {ON_DAILY_CONFLICT}",
     f"{INSERT_TOTALS} values (?, ?, ?, 0, ?) {ON_TOTAL_CONFLICT}",
     "update proxy_keys set last_used_at = ?1 where id = ?2 and (last_used_at is null or last_used_at < ?1)",
     f"{INSERT_LABELLED} values ({', '.join('?' * len(LABELLED))}) {ON_LABELLED_CONFLICT}",
+    f"{INSERT_MODELS} values (?, ?, ?, ?, ?, 0, ?) {ON_MODEL_CONFLICT}",
 )
 _NO_CLASSES = [0] * len(USAGE_CLASSES)
 _PLACES = tuple(enumerate(USAGE_CLASSES, start=4))
@@ -71,10 +75,11 @@ class Posting(NamedTuple):
     totals: list[Row]
     touched: list[Row]
     labelled: list[Row]  # of most requests nothing, as few clients send a label
+    models: list[Row]  # of most likewise, as few keys have limits for models
 
 
-def posting(lines: Sequence[Line], generation: int, zone: str) -> Posting:
-    """Rows and sums of some lines. `zone` stands behind each moment."""
+def posting(lines: Sequence[Line], generation: int, zone: str, by_model: Collection[str] = ()) -> Posting:
+    """Rows and sums of some lines. `zone` stands behind each moment; `by_model`: keys that have sums by model too."""
     rows: list[Row] = []
     sums: dict[tuple[str, str, str, str], list[int]] = {}
     latest: dict[str, float] = {}
@@ -125,6 +130,7 @@ def posting(lines: Sequence[Line], generation: int, zone: str) -> Posting:
         _totals(in_order, generation),
         [(_moment(at) + zone, key_id) for key_id, at in sorted(latest.items())],
         _sums_by_label(labelled) if labelled else [],
+        _sums_by_model([line for line in lines if line[0].key_id in by_model], generation) if by_model else [],
     )
 
 
@@ -140,6 +146,18 @@ def _sums_by_label(lines: Sequence[Line]) -> list[Row]:
         total[:] = map(add, total, counts)
         orgs[attempt.key_id] = attempt.org_id
     return [(key_id, day, label, orgs[key_id], *total) for (key_id, day, label), total in sorted(sums.items())]
+
+
+def _sums_by_model(lines: Sequence[Line], generation: int) -> list[Row]:
+    """What the models of each key rise by on each day, and on all days. A row without one counts against no limit."""
+    rises: dict[tuple[str, str, str, str], int] = {}
+    for attempt, settlement in lines:
+        model, cost = _fit(attempt.requested_model, 255), settlement.cost_nanos
+        if model is not None and cost:
+            for day in (ALL_DAYS, _day(attempt.day)):
+                place = attempt.key_id, day, attempt.provider, model
+                rises[place] = rises.get(place, 0) + cost
+    return [(*place, generation, nanos) for place, nanos in sorted(rises.items())]
 
 
 def _totals(in_order: Sequence[tuple[tuple[str, str, str, str], list[int]]], generation: int) -> list[Row]:

@@ -221,8 +221,9 @@ class LedgerWriter:
             self.shared_state.request_rebuild(self.shared_state.generation)
         elif state is not None:
             oldest_second = self._generations.oldest_second()
+            limits = self._database.model_limits({record.attempt.key_id for record in tail.ends})
             self._counters.close_worker(
-                replay_of_dead(worker_id, self.shared_state.generation, state, tail, oldest_second)
+                replay_of_dead(worker_id, self.shared_state.generation, state, tail, oldest_second, limits)
             )
 
     def _quarantine(self, worker_id: str, error: Exception) -> int:

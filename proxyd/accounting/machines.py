@@ -44,7 +44,7 @@ class Machines:
         self._counters = counters
         self._database = database
         self._monotonic = monotonic
-        self._open_holds = OpenHolds(directory)
+        self._open_holds = OpenHolds(directory, database.model_limits)
         self._posted_holds: dict[str, list[Hold]] = {}  # what the database has of each of our workers
         self._attempted_at = float("-inf")
         self._heartbeat_at = float("-inf")

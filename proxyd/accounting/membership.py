@@ -9,12 +9,13 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from proxyd.accounting.accounting_state import JournalImported
 from proxyd.accounting.journal import Journal, JournalUnavailable
 from proxyd.accounting.journal_reader import read_tail
+from proxyd.accounting.limited_models import LimitsOf, limits_of_nobody, rows_by_seq, rows_for
 from proxyd.accounting.open_holds import sums_of
 from proxyd.accounting.records import Attempt, LedgerUnavailable
 from shared.counters import (
@@ -29,6 +30,7 @@ from shared.counters import (
     WorkerReplay,
     boot_id,
 )
+from shared.model_limits import ModelLimits
 
 log = logging.getLogger(__name__)
 
@@ -46,13 +48,15 @@ class Membership:
         register: Register,
         *,
         sync: bool,
+        limits_of: LimitsOf = limits_of_nobody,
         terminate: Callable[[], None] | None = None,
     ) -> None:
-        """`terminate` ends this process."""
+        """`limits_of` asks the database for limits for models; `terminate` ends this process."""
         self._data_dir = data_dir
         self._counters = counters
         self._register = register
         self._sync = sync
+        self._limits_of = limits_of
         self._shared_state: SharedState | None = None
         self._logged_at = float("-inf")
         self._terminate = terminate or _terminate_self
@@ -130,8 +134,10 @@ class Membership:
             del self._recent[second]
             self._recent_tokens.pop(second, None)
 
-    def join(self, journal: Journal) -> int:
+    def join(self, journal: Journal) -> tuple[int, dict[int, tuple[str, ...]]]:
         """Bring into new counters what the ledger did not know at their cut; answers with our last END in it.
+
+        And with the rows of limits for models on which what is in flight counts there, by seq.
 
         That is: ENDs above the cut, what is in flight, requests of the last minute. Raises CountersUnavailable; then
         it is tried again.
@@ -145,18 +151,29 @@ class Membership:
             # Else what stands there is not what we were told of, and does not tell that we are out.
             raise CountersLost("the worker was taken out", generation)
         if state.joined:  # before, and the answer was lost: what has ended since is told as always
+            limits = self._read_limits({attempt.key_id for _, attempt in journal.open.values()})
+            rows = rows_by_seq(limits, self._in_flight(journal))
             self.generation = generation
-            return state.end_number
+            return state.end_number, rows
         end_number = journal.end_number
         tail = read_tail(journal.directory, journal.worker_id, state.end_number)
+        begun = [attempt for _, attempt in journal.open.values()]
+        limits = self._read_limits({one.key_id for one in begun} | {one.attempt.key_id for one in tail.ends})
+        rows = rows_by_seq(limits, self._in_flight(journal))
         self.drop_expired()
         self._counters.join(
             WorkerReplay(
                 journal.worker_id,
                 generation,
                 end_number,
-                [record.for_counters() for record in tail.ends],
-                list(sums_of(attempt.hold for _, attempt in journal.open.values() if attempt.is_counted)),
+                [record.for_counters()._replace(rows=rows_for(limits, record.attempt)) for record in tail.ends],
+                list(
+                    sums_of(
+                        attempt.hold._replace(rows=rows.get(seq, ()))
+                        for seq, attempt in self._in_flight(journal)
+                        if attempt.is_counted
+                    )
+                ),
                 [
                     RateBucket(key_id, second, count, org_id, tokens.get(key_id, 0))
                     for second, keys in self._recent.items()
@@ -167,7 +184,17 @@ class Membership:
         )
         self.generation = generation
         log.info("joined generation %d of the counters", generation)
-        return end_number
+        return end_number, rows
+
+    @staticmethod
+    def _in_flight(journal: Journal) -> list[tuple[int, Attempt]]:
+        return [(seq, attempt) for seq, (_, attempt) in journal.open.items()]
+
+    def _read_limits(self, key_ids: set[str]) -> Mapping[str, ModelLimits]:
+        try:
+            return self._limits_of(key_ids) if key_ids else {}
+        except LedgerUnavailable as error:
+            raise CountersUnavailable("the limits for models cannot be read, so that they cannot be told") from error
 
 
 def _terminate_self() -> None:

@@ -2,22 +2,32 @@
 
 import logging
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from proxyd.accounting import journal_reader
 from proxyd.accounting.journal import lock_path, segment_path
 from proxyd.accounting.journal_reader import Tail
+from proxyd.accounting.limited_models import rows_for
 from proxyd.accounting.records import Attempt
 from shared.counters import WINDOW_SECONDS, RateBucket, WorkerReplay, WorkerState
+from shared.model_limits import ModelLimits
 
 log = logging.getLogger(__name__)
 
 
-def replay_of_dead(worker_id: str, generation: int, state: WorkerState, tail: Tail, oldest_second: int) -> WorkerReplay:
-    """What closing a dead worker has to tell the counters."""
+def replay_of_dead(
+    worker_id: str,
+    generation: int,
+    state: WorkerState,
+    tail: Tail,
+    oldest_second: int,
+    limits: Mapping[str, ModelLimits] = MappingProxyType({}),
+) -> WorkerReplay:
+    """What closing a dead worker has to tell the counters. `limits`: those for models, of the keys of its ENDs."""
     never_begun = [last.hold for last in state.last_admitted if not _ends_hold(last.seq, tail)]
-    ends = [record.for_counters() for record in tail.ends]
+    ends = [record.for_counters()._replace(rows=rows_for(limits, record.attempt)) for record in tail.ends]
     return WorkerReplay(
         worker_id, generation, tail.last.end_number, ends, never_begun, rate_buckets(tail.begun.values(), oldest_second)
     )

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import gevent
 
-from shared.counters import Counters, Seed
+from shared.counters import Charge, Counters, Seed, Unseeded
+from shared.model_limits import rows_of
 
 PAUSE_SECONDS = 0.01  # for whoever asks again
 
@@ -19,14 +20,17 @@ class Seeding:
         self._seeds = seeds
         self._asked = set[str]()
 
-    def seed(self, id_: str, generation: int) -> None:
+    def seed(self, unseeded: Unseeded, charge: Charge) -> None:
         """One greenlet asks for all that wait for it. Raises LedgerUnavailable, CountersUnavailable."""
+        id_, generation = unseeded.row_id or charge.key_id, unseeded.generation
         if id_ in self._asked:
             gevent.sleep(PAUSE_SECONDS)
             return
         self._asked.add(id_)
         try:
-            seeds = self._seeds([id_], generation, self._counters.moment().day)
+            # If of a key it is not known, it mostly is of none of its limits for models either.
+            ids = [id_] if id_ == charge.org_id else [charge.key_id, *rows_of(charge.model_limits)]
+            seeds = self._seeds(ids, generation, self._counters.moment().day)
             if seeds is None:
                 gevent.sleep(PAUSE_SECONDS)
             else:

@@ -26,6 +26,7 @@ from shared.counters import (
     Counters,
     CountersUnavailable,
     Missing,
+    ModelRefused,
     OrganizationRefused,
     Refusal,
     Stale,
@@ -33,7 +34,7 @@ from shared.counters import (
 from shared.custom_refusals import told_first
 from shared.judgement import LEAST_BOUND, judge, not_configured
 from shared.organization_limits import is_capped, is_limited
-from shared.policy import Allow, Deny, Reason, check_key
+from shared.policy import Allow, Deny, KeySnapshot, Reason, check_key
 
 log = logging.getLogger(__name__)
 
@@ -213,6 +214,7 @@ class AdmissionController:
             charges.organization,
             charges.rate_limit_tpm,
             charges.bound_tokens,
+            charges.model_limits,
         )
         begun = partial(attempt_of, context, key, bound_nanos, charges.bound_nanos, now)
         if charges.bound_tokens:
@@ -220,7 +222,7 @@ class AdmissionController:
         try:
             answer = self._accounting.admit(context.seq, charge, begun, known.holds_until)
         except CountersUnavailable:
-            if is_capped(charge):
+            if is_capped(charge) or charge.model_limits:
                 return Rejection(Deny(Reason.LIMITS_UNAVAILABLE))
             return self._without_counters(known, context, bound_nanos, now)
         except (JournalUnavailable, LedgerUnavailable) as error:
@@ -234,7 +236,7 @@ class AdmissionController:
         if isinstance(answer, Missing | Stale):
             return _StaleSnapshot()
         if isinstance(answer, Refusal):
-            needs = Needs(self._limits, known, context, limit, now, isinstance(answer, OrganizationRefused))
+            needs = Needs(self._limits, known, context, limit, now, _row_of(answer, key))
             return refused(key, answer, needs.money, needs.tokens)
         return Rejection(Deny(Reason.LIMITS_UNAVAILABLE))
 
@@ -259,9 +261,9 @@ class AdmissionController:
             self.rate_limits_skipped += 1
         return admitted
 
-    def begin_unheld(self, seq: int, attempt: Attempt) -> None:
-        """Begin what is admitted and holds nothing. Raises JournalUnavailable."""
-        self._accounting.begin_unheld(seq, attempt)
+    def begin_unheld(self, seq: int, attempt: Attempt, rows: tuple[str, ...] = ()) -> None:
+        """Begin what is admitted and holds nothing; `rows` as of an END. Raises JournalUnavailable."""
+        self._accounting.begin_unheld(seq, attempt, rows)
         if self._on_unheld is not None:
             self._on_unheld()
 
@@ -280,3 +282,10 @@ class AdmissionController:
         if row is None or not row.version or not org_version:
             return None if previous is not None and previous.unknown else _StaleSnapshot(unknown=True)
         return None
+
+
+def _row_of(refusal: Refusal, key: KeySnapshot) -> str:
+    """Of whose money, if it is money that does not suffice."""
+    if isinstance(refusal, ModelRefused):
+        return refusal.limit.row_id
+    return key.org_id if isinstance(refusal, OrganizationRefused) else key.id

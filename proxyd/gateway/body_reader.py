@@ -69,7 +69,7 @@ class BodyReader:
 
     def read_unmetered(self, context: RequestContext, known: KnownKey, target: Target) -> Payload | Rejection:
         """What goes on as it comes, and the model that it names. Raises RequestError and ClientGone."""
-        restricted, endpoint = bool(known.key.allowed_models), target.endpoint
+        restricted, endpoint = bool(known.key.allowed_models or known.key.model_limits), target.endpoint
         form_bytes = MAX_FORM_BYTES if restricted else PEEK_BYTES
         if not restricted and endpoint is not None and endpoint.kind is Kind.FREE:
             form_bytes = 0

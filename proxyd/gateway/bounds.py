@@ -10,10 +10,16 @@ from proxyd.providers import Parsed
 from shared import pricing
 from shared.counters import SpendState
 from shared.judgement import explained
-from shared.policy import Deny, Reason
+from shared.model_limits import ModelLimits
+from shared.policy import Deny, KeySnapshot, Reason, limits_for
 from shared.pricing import SMALLEST_LIMIT, Bound, Size, TokenBound
 
 CountTokens = Callable[[RequestContext, KnownKey], int | None]
+
+
+def model_limits_for(key: KeySnapshot, context: RequestContext) -> ModelLimits:
+    """Those limits of a key that the model of a request counts against."""
+    return limits_for(key.model_limits, context.target.provider.slug, context.model)
 
 
 def limit_is_ours(parsed: Parsed | None) -> bool:
@@ -36,7 +42,7 @@ class SecondLook:
         if deny.reason is Reason.TOKEN_RATE_LIMITED:
             left = deny.facts["rate_limit_tpm" if deny.final else "remaining_tokens"]
             return isinstance(left, int) and self.for_tokens(known, context, left, now)
-        remaining_nanos = limits.remaining_nanos(known.key)
+        remaining_nanos = limits.remaining_nanos(known.key, model_limits_for(known.key, context))
         return remaining_nanos is not None and self(known, context, remaining_nanos, now)
 
     def __call__(self, known: KnownKey, context: RequestContext, remaining_nanos: int, now: float) -> bool:
@@ -87,14 +93,14 @@ class Needs:
     context: RequestContext
     output_limit: int | None  # set by us
     now: float
-    of_organization: bool  # it is its organisation's money that does not suffice
+    row_id: str  # of whose money does not suffice: its key's, its organisation's, or that of a limit for models
 
     def money(self, spend: SpendState) -> Bound:
         """Given what is left, which is remembered."""
         known, context = self.known, self.context
-        self.limits.remember(known.key.org_id if self.of_organization else known.key.id, spend)
-        # Of the other limit, too, less may be left: what is told to fit has to fit both.
-        left = self.limits.remaining_nanos(known.key)
+        self.limits.remember(self.row_id, spend)
+        # Of another limit, too, less may be left: what is told to fit has to fit all.
+        left = self.limits.remaining_nanos(known.key, model_limits_for(known.key, context))
         left = spend.remaining_nanos or 0 if left is None else left
         slug, size = context.target.provider.slug, self._size()
         return explained(slug, context.model, size, left, self.output_limit, known.prices, self.now)

@@ -14,6 +14,7 @@ from proxyd.messages import Header, Response
 from shared import money
 from shared.counters import RateState, SpendState
 from shared.judgement import limit_facts, period_start, resets_at
+from shared.model_limits import ModelLimit
 from shared.policy import Deny, KeySnapshot, Network, Reason
 
 PUBLIC: frozenset[BuiltinName] = frozenset(("home", "health", "ready"))
@@ -38,22 +39,28 @@ def for_key(
     models: model_cards.Own,
     limits: LimitsState | None,
     lifetime_nanos: int | None,
+    of_models: Sequence[tuple[ModelLimit, SpendState]] | None,
     dialect: str,
     request_id: str,
 ) -> Response | Rejection:
-    """Endpoints about the key itself; of its limits and of all that it has spent None is what nobody knows."""
+    """Endpoints about the key itself; None, of its limits and of what it has spent, is what nobody knows."""
     own = limit_headers.limits(*limits) if limits is not None else []
     if endpoint.name == "models":
         return _json(200, model_cards.listed(key, configured, dialect, models), request_id, own)
     if endpoint.name == "model":
         return _json(200, model_cards.of(endpoint.model, dialect), request_id, own)
-    if limits is None or lifetime_nanos is None:
+    if limits is None or lifetime_nanos is None or of_models is None:
         return Rejection(Deny(Reason.LIMITS_UNAVAILABLE))
-    return _json(200, _about(key, *limits, lifetime_nanos), request_id, own)
+    return _json(200, _about(key, *limits, lifetime_nanos, of_models), request_id, own)
 
 
 def _about(
-    key: KeySnapshot, rate: RateState | None, spend: SpendState, tokens: RateState | None, lifetime_nanos: int
+    key: KeySnapshot,
+    rate: RateState | None,
+    spend: SpendState,
+    tokens: RateState | None,
+    lifetime_nanos: int,
+    of_models: Sequence[tuple[ModelLimit, SpendState]],
 ) -> dict[str, Any]:
     return {
         "id": key.id,
@@ -73,13 +80,28 @@ def _about(
         "spend_reset": key.spend_reset,
         "spend": {
             "limit_usd": None if spend.limit_nanos is None else money.to_usd(spend.limit_nanos),
-            "spent_usd": money.to_usd(spend.spent_nanos),
-            "held_usd": money.to_usd(spend.held_nanos),
-            "remaining_usd": None if spend.remaining_nanos is None else money.to_usd(spend.remaining_nanos),
-            "period_start": period_start(spend),
-            "resets_at": resets_at(spend),
+            **_spent(spend),
             "lifetime_usd": money.to_usd(lifetime_nanos),
         },
+        "model_limits": [
+            {
+                "model": limit.model,
+                "spend_limit_usd": money.to_usd(limit.spend_limit_nanos),
+                "spend_reset": limit.spend_reset,
+                "spend": _spent(of_model),
+            }
+            for limit, of_model in of_models
+        ],
+    }
+
+
+def _spent(spend: SpendState) -> dict[str, Any]:
+    return {
+        "spent_usd": money.to_usd(spend.spent_nanos),
+        "held_usd": money.to_usd(spend.held_nanos),
+        "remaining_usd": None if spend.remaining_nanos is None else money.to_usd(spend.remaining_nanos),
+        "period_start": period_start(spend),
+        "resets_at": resets_at(spend),
     }
 
 

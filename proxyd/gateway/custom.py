@@ -85,7 +85,7 @@ def refusal(known: KnownKey, context: RequestContext) -> Deny | None:
     if parsed.document.get("background") is True:
         return _not_taken("background", name, "what is answered later could not be metered.")
     steering = None if parsed.elsewhere is None else parsed.elsewhere.steering
-    if steering is not None and (known.key.allowed_models or known.key.capped):
+    if steering is not None and (known.key.allowed_models or known.key.capped or known.key.model_limits):
         return _not_taken(steering, name, "it may lead to another model than the key and its limit were asked about.")
     return None
 

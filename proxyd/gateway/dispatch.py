@@ -31,7 +31,7 @@ from proxyd.messages import (
 )
 from proxyd.providers import DIALECTS, for_metering
 from proxyd.upstream.pool import UpstreamPool
-from shared.policy import Reason
+from shared.policy import Reason, is_capped_for
 
 SMALL_BYTES = 1024 * 1024  # answers up to this are read whole before they are passed on
 UPLOAD_BEGINS_BYTES = 64 * 1024  # of an upload that is streamed: so much is read before the provider is called
@@ -125,7 +125,8 @@ class Dispatcher:
         else:
             origin, path = custom.place_of(target.custom, target, context.model)
             query = custom.query_of(target.custom, query)
-            dialect = custom.dialect_of(target.custom, limited=admission.known.key.capped)
+            limited = is_capped_for(admission.known.key, provider.slug, context.model)
+            dialect = custom.dialect_of(target.custom, limited=limited)
         if query and (query := without_key(query) if query_keys(query) else query):
             path = f"{path}?{query}"
         name, prefix = target.credential_header

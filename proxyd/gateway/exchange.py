@@ -258,8 +258,12 @@ class Gateway:
         if endpoint.otherwise is not None and not model_cards.knows(key, configured, endpoint.model, own):
             return self._forward(context, current, custom.card_at(current, endpoint.model) or endpoint.otherwise)
         limits = self._limits.of(key)
-        lifetime_nanos = self._limits.lifetime_nanos(key) if endpoint.name == "key" else None
-        return builtin_endpoints.for_key(endpoint, key, configured, own, limits, lifetime_nanos, dialect, context.id)
+        lifetime_nanos = of_models = None
+        if endpoint.name == "key":
+            lifetime_nanos, of_models = self._limits.lifetime_nanos(key), self._limits.of_models(key)
+        return builtin_endpoints.for_key(
+            endpoint, key, configured, own, limits, lifetime_nanos, of_models, dialect, context.id
+        )
 
     def _with_limits(self, refusal: Rejection, key: KeySnapshot | None) -> Rejection:
         """A refusal carries the limits' headers, as an answer would."""

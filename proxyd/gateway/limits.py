@@ -23,6 +23,7 @@ from shared.counters import (
     spend_of,
     state_of,
 )
+from shared.model_limits import ModelLimit, ModelLimits
 from shared.policy import KeySnapshot
 
 REMEMBERED_KEYS = 10_000
@@ -46,7 +47,7 @@ class Limits:
         self._accounting = accounting
         self._seeds = seeds
         self._monotonic = monotonic
-        # As the counters last told it, by key or organisation, and when that was.
+        # As the counters last told it, by key, organisation or row of a limit for models, and when that was.
         self._spend: dict[str, tuple[float, SpendState]] = {}
 
     def of(self, key: KeySnapshot, *, exact: bool = True) -> LimitsState | None:
@@ -70,6 +71,20 @@ class Limits:
             limit_nanos=key.spend_limit_nanos,
             tpm=key.rate_limit_tpm,
         )
+
+    def of_models(self, key: KeySnapshot) -> list[tuple[ModelLimit, SpendState]] | None:
+        """What is left of its limits for models, as the counters stand; None: nobody knows."""
+        found = []
+        try:
+            for limit in key.model_limits:
+                row = self._row(limit.row_id, with_money=True)
+                if row is None or limit.since > self._counters.status().generation:
+                    return None
+                period = period_of_day(limit.spend_reset, self._counters.moment().day)
+                found.append((limit, row.spend(period, limit.spend_limit_nanos)))
+        except (CountersUnavailable, LedgerUnavailable):
+            return None
+        return found
 
     def lifetime_nanos(self, key: KeySnapshot) -> int | None:
         """What a key has spent since it was made, as the counters stand; None: nobody knows."""
@@ -120,35 +135,32 @@ class Limits:
         return self._counters.rows([key_id]).get(key_id)
 
     def remember(self, id_: str, spend: SpendState | None) -> None:
-        """What the counters have just told of a key or an organisation."""
+        """What the counters have just told of a key, an organisation or a limit for models."""
         if spend is not None:
             if len(self._spend) >= REMEMBERED_KEYS and id_ not in self._spend:
                 del self._spend[next(iter(self._spend))]
             self._spend[id_] = self._monotonic(), spend
 
-    def remaining_nanos(self, key: KeySnapshot, /, *, lately: bool = True) -> int | None:
-        """Of its spend limit or its organisation's, whichever leaves less; None: nobody knows.
+    def remaining_nanos(self, key: KeySnapshot, models: ModelLimits = (), /, *, lately: bool = True) -> int | None:
+        """Of its spend limit, its organisation's or these for models, whichever leaves least; None: nobody knows.
 
         As it was told within a second, or else is now; where that need not be `lately`, as it was told last.
         """
-        left = None
+        counted = [(limit.row_id, limit.spend_reset, limit.spend_limit_nanos, True) for limit in models]
         if key.spend_limit_nanos is not None:
-            left = self._left(key.id, key.spend_reset, key.spend_limit_nanos, lately=lately)
-            if left is None:
-                return None
+            counted.append((key.id, key.spend_reset, key.spend_limit_nanos, True))
         shared = key.organization
         if shared is not None and shared.spend_limit_nanos is not None:
-            of_organization = self._left(
-                key.org_id, shared.spend_reset, shared.spend_limit_nanos, lately=lately, of_organization=True
-            )
-            if of_organization is None:
+            counted.append((key.org_id, shared.spend_reset, shared.spend_limit_nanos, False))
+        least = None
+        for id_, reset, limit_nanos, may_begin in counted:
+            left = self._left(id_, reset, limit_nanos, lately=lately, may_begin=may_begin)
+            if left is None:
                 return None
-            left = of_organization if left is None else min(left, of_organization)
-        return left
+            least = left if least is None else min(least, left)
+        return least
 
-    def _left(
-        self, id_: str, reset: str, limit_nanos: int, *, lately: bool, of_organization: bool = False
-    ) -> int | None:
+    def _left(self, id_: str, reset: str, limit_nanos: int, *, lately: bool, may_begin: bool) -> int | None:
         told_at, spend = self._spend.get(id_, (0.0, None))
         if (
             spend is None
@@ -158,7 +170,7 @@ class Limits:
             try:
                 self._accounting.flush()
                 # The row of an organisation is begun by a request that is charged to it, and by nobody else.
-                row = self._counters.rows([id_]).get(id_) if of_organization else self._row(id_, with_money=True)
+                row = self._row(id_, with_money=True) if may_begin else self._counters.rows([id_]).get(id_)
             except (CountersUnavailable, JournalUnavailable, LedgerUnavailable):
                 return None
             if row is None or not row.seeded:

@@ -21,6 +21,7 @@ from proxyd.wire.content_coding import ACCEPTED
 from shared import judgement
 from shared.catalog import Provider
 from shared.counters import (
+    ModelRefused,
     OrganizationRefused,
     RateLimited,
     Refusal,
@@ -39,6 +40,8 @@ CONCURRENT_WAIT_SECONDS = 1  # nobody can tell when a request in flight will end
 SPEND = (
     Reason.SPEND_EXCEEDED,
     Reason.SPEND_HELD,
+    Reason.MODEL_SPEND_EXCEEDED,
+    Reason.MODEL_SPEND_HELD,
     Reason.ORGANIZATION_SPEND_EXCEEDED,
     Reason.ORGANIZATION_SPEND_HELD,
 )
@@ -155,7 +158,7 @@ def refused(
     `Retry-After` in whole seconds, rounded up, and the exact wait in milliseconds. What needs more tokens than a minute
     has is 429 as well, and says that no retry cures it.
     """
-    refusal = result.refusal if isinstance(result, OrganizationRefused) else result
+    refusal = result.refusal if isinstance(result, ModelRefused | OrganizationRefused) else result
     if isinstance(refusal, TokenRateLimited):
         deny = judgement.refused(key, result, bound, tokens)
         if refusal.retry_after_seconds is None:

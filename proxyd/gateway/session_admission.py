@@ -13,10 +13,12 @@ from proxyd.accounting.accounting import Accounting
 from proxyd.accounting.journal import JournalUnavailable
 from proxyd.accounting.records import Attempt
 from proxyd.gateway.admission import AdmissionController
+from proxyd.gateway.bounds import model_limits_for
 from proxyd.gateway.context import Admission, RequestContext, attempt_of, credential_for
 from proxyd.gateway.rejection import Rejection, rejected
 from proxyd.key_cache import KnownKey
 from shared.counters import Admitted, Counters
+from shared.model_limits import rows_of
 from shared.policy import Deny, PolicyQuery, Reason, evaluate
 
 log = logging.getLogger(__name__)
@@ -78,11 +80,15 @@ class SessionAdmission:
         return _begun(context, admission, self.accounting.begin_unheld)
 
 
-def _begun(context: RequestContext, admission: Admission, begin: Callable[[int, Attempt], None]) -> Rejection | None:
+def _begun(
+    context: RequestContext, admission: Admission, begin: Callable[[int, Attempt, tuple[str, ...]], None]
+) -> Rejection | None:
     """Begin a row for which nothing is held. Refused when it cannot be written down."""
+    key = admission.known.key if context.key is None else context.key  # as it was looked up last
+    rows = rows_of(model_limits_for(key, context))
     attempt = attempt_of(context, admission.known.key, 0, 0, admission.admitted_at, admission.charged)
     try:
-        begin(context.seq, attempt)
+        begin(context.seq, attempt, rows)
     except JournalUnavailable as error:
         log.error("a session cannot be recorded, so it is refused: %s", error)
         return rejected(Reason.LIMITS_UNAVAILABLE)

@@ -20,6 +20,7 @@ _OF_ONE_TURN = frozenset(
         Reason.TOKENS_NOT_BOUNDED,
         Reason.TOKEN_RATE_LIMITED,
         Reason.ENDPOINT_NOT_METERED,
+        Reason.MODEL_SPEND_EXCEEDED,
     }
 )
 

@@ -71,8 +71,9 @@ class Turns:
 
     @property
     def is_restricted(self) -> bool:
-        """Whether its key may use some models only."""
-        return self.session.key is not None and bool(self.session.key.allowed_models)
+        """Whether its key may use some models only, or spend no more than so much on them."""
+        key = self.session.key
+        return key is not None and bool(key.allowed_models or key.model_limits)
 
     def is_open_to(self, known: KnownKey) -> bool:
         """Whether the credential that the session was opened with is still one of those that are used."""

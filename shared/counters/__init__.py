@@ -5,6 +5,7 @@ refused request consumes nothing. The ledger in SQL is the truth; what stands he
 rebuilt, and refuses whoever knows other counters than these (`CountersLost`).
 """
 
+from shared.counters.bookings import decide_models
 from shared.counters.clock import Clock, SystemClock, boot_id
 from shared.counters.counters import Counters, SharedCounters, connect, login_throttle, spend_of, state_of
 from shared.counters.moments import KEEP_DAYS, BatchContext, Moment, moment_of, period_of_day
@@ -25,6 +26,7 @@ from shared.counters.values import (
     KeySpend,
     LastAdmitted,
     Missing,
+    ModelRefused,
     OrganizationRefused,
     RateBucket,
     RateLimited,
@@ -68,6 +70,7 @@ __all__ = [
     "LastAdmitted",
     "LoginThrottle",
     "Missing",
+    "ModelRefused",
     "Moment",
     "OrganizationRefused",
     "RateBucket",
@@ -93,6 +96,7 @@ __all__ = [
     "WorkerState",
     "boot_id",
     "connect",
+    "decide_models",
     "is_in_use",
     "login_throttle",
     "moment_of",

@@ -1,8 +1,9 @@
-"""Judging charges and booking what became of them: on a key's row, and on its organisation's where one is kept.
+"""Judging charges and booking what became of them: on the rows of a key, its limits for models and its organisation.
 
 Counters keep a row for those organisations that had limits when they were made, for all that the keys of such a one do,
 whatever its limits are by now. So its row is as exact as that of a key. One that gets its first limit later has none
-yet: nothing is judged by half of what was used, and new counters are asked for (docs/decisions).
+yet: nothing is judged by half of what was used, and new counters are asked for (docs/decisions). So it is with a limit
+for models: each tells since which generation all that counts against it is booked.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +14,18 @@ from shared.counters.moments import BatchContext
 from shared.counters.rate import per_minute
 from shared.counters.rows import KeyRow
 from shared.counters.transaction import Transaction
-from shared.counters.values import Admitted, Charge, Decision, End, Hold, RateBucket, Rebuilding
+from shared.counters.values import (
+    Admitted,
+    Charge,
+    Decision,
+    End,
+    Hold,
+    ModelRefused,
+    RateBucket,
+    RateLimited,
+    Rebuilding,
+    Unseeded,
+)
 
 Rows = dict[str, KeyRow]
 Hit = Callable[[RateLimitItem, str], bool]  # counts a request of a key, or of an organisation, if it fits
@@ -33,12 +45,16 @@ def decide(
         if charge.org_version != orgs.get(charge.org_id):
             decision = tx.decide_org(charge, context)
         decision = decision or row.decide(charge, context)
+        if decision is None and charge.model_limits:
+            decision = decide_models(row, charge, context, lambda row_id: tx.row(rows, row_id))
         if decision is None and charge.organization is not None:
             decision = _decide_shared(tx, rows, charge, context)
         if decision is None:
             if hit(per_minute(charge.rate_limit_rpm), key_id):
                 decision = row.admitted(charge, context)
                 admitted.setdefault(key_id, []).append(index)
+                for limit in charge.model_limits:
+                    rows[limit.row_id].hold(decision.day, charge.bound_nanos)
                 if tracked and charge.org_id in tracked:
                     decision = _book_shared(tx, rows, charge, context, hit, decision)
             else:
@@ -46,6 +62,26 @@ def decide(
                 assert decision is not None  # noqa: S101 - the window that refused a moment ago refuses still
         decisions.append(decision)
     return decisions, admitted
+
+
+def decide_models(
+    row: KeyRow, charge: Charge, context: BatchContext, row_of: Callable[[str], KeyRow]
+) -> Decision | None:
+    """What the limits for its model refuse, in their order, of a charge that its key's own, on `row`, admit."""
+    if not context.live:
+        return Rebuilding()
+    for limit in charge.model_limits:
+        if limit.since > context.generation:
+            return Rebuilding()
+        counted = row_of(limit.row_id)
+        if not counted.seeded:
+            return Unseeded(context.generation, limit.row_id)
+        most, reset = limit.spend_limit_nanos, limit.spend_reset
+        refusal = counted.money_refusal(most, reset, charge.bound_nanos, None, context.moment)
+        if refusal is not None and not isinstance(refusal, RateLimited):
+            # A request rate that refuses as well is told first, as everywhere.
+            return row.rate_refusal(charge.rate_limit_rpm, context.moment) or ModelRefused(limit, refusal)
+    return None
 
 
 def _decide_shared(tx: Transaction, rows: Rows, charge: Charge, context: BatchContext) -> Decision | None:
@@ -70,6 +106,8 @@ def _book_shared(
 def book_end(tx: Transaction, rows: Rows, end: End) -> None:
     """An attempt has ended."""
     tx.row(rows, end.key_id).end(end)
+    for row_id in end.rows:
+        tx.row(rows, row_id).end_money(end)
     if end.org_id in tx.state.tracked:
         tx.row(rows, end.org_id).end(end)
 
@@ -78,6 +116,8 @@ def book_hold(tx: Transaction, rows: Rows, hold: Hold, sign: int = 1) -> None:
     """Something is held; -1 takes it back."""
     nanos, requests = sign * hold.nanos, sign * hold.requests
     tx.row(rows, hold.key_id).hold(hold.day, nanos, requests)
+    for row_id in hold.rows:
+        tx.row(rows, row_id).hold(hold.day, nanos)
     if hold.org_id in tx.state.tracked:
         tx.row(rows, hold.org_id).hold(hold.day, nanos, requests)
 

@@ -10,6 +10,7 @@ import orjson
 
 from shared.counters.moments import Moment
 from shared.counters.values import Admitted, Batch, Charge, Decision, Hold, LastAdmitted, Stale
+from shared.model_limits import rows_of
 
 _STEP_BYTES = 128  # lengths are multiples of this
 
@@ -20,6 +21,7 @@ def encode(
     """`admitted`: indices of charges, by key. `tracked`: the organisations that have a row of their own."""
     groups: list[list[str | int]] = []
     orgs: list[str] = []  # of the keys, where any has such a row
+    limits: list[tuple[int, tuple[str, ...]]] = []  # the rows of limits for models, of those that count against any
     for key_id, indices in admitted.items():
         if tracked:
             org_id = charges[indices[0]].org_id
@@ -27,15 +29,21 @@ def encode(
         group: list[str | int] = [key_id]
         for index in indices:
             group += (index, charges[index].seq, charges[index].bound_nanos)
+            if charges[index].model_limits:
+                limits.append((index, rows_of(charges[index].model_limits)))
         groups.append(group)
-    data = orjson.dumps((moment.day, moment.second, groups, orgs))
+    told = moment.day, moment.second, groups, orgs
+    data = orjson.dumps((*told, limits) if limits else told)
     return data.ljust(-len(data) // _STEP_BYTES * -_STEP_BYTES)
 
 
 def held(data: bytes) -> list[LastAdmitted]:
     """What it holds, in the order of the charges."""
     day, _, found = _decode(data)
-    return [LastAdmitted(seq, Hold(key_id, day, nanos, 1, org_id)) for _, seq, key_id, nanos, org_id in found]
+    return [
+        LastAdmitted(seq, Hold(key_id, day, nanos, 1, org_id, limits))
+        for _, seq, key_id, nanos, org_id, limits in found
+    ]
 
 
 def decisions(data: bytes, batch: Batch) -> list[Decision]:
@@ -49,11 +57,12 @@ def decisions(data: bytes, batch: Batch) -> list[Decision]:
     return [before.get(index, Stale()) for index in range(asked)]
 
 
-def _decode(data: bytes) -> tuple[int, int, list[tuple[int, int, str, int, str]]]:
-    """Day and steady second of the batch; index, seq, key, nanos and organisation of each."""
-    day, second, groups, orgs = orjson.loads(data) or (0, 0, [], [])
+def _decode(data: bytes) -> tuple[int, int, list[tuple[int, int, str, int, str, tuple[str, ...]]]]:
+    """Day and steady second of the batch; index, seq, key, nanos, organisation and rows of limits of each."""
+    day, second, groups, orgs, *more = orjson.loads(data) or (0, 0, [], [])
+    limits = {index: tuple(rows) for index, rows in more[0]} if more else {}
     found = [
-        (index, seq, key_id, nanos, org_id)
+        (index, seq, key_id, nanos, org_id, limits.get(index, ()))
         for (key_id, *rest), org_id in zip(groups, orgs or [""] * len(groups), strict=True)
         for index, seq, nanos in zip(rest[::3], rest[1::3], rest[2::3], strict=True)
     ]

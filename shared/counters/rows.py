@@ -161,13 +161,17 @@ class KeyRow:
 
     def end(self, end: End) -> None:
         """Take a hold back and spend the true cost, on the day of admission."""
-        self._book(end.day, end.cost_nanos, -end.held_nanos)
+        self.end_money(end)
         self.in_flight = max(0, self.in_flight - end.requests)
-        self.lifetime = min(self.lifetime + end.cost_nanos, MAX_NANOS)
         if end.uncount_second >= 0:
             self.window.add(end.uncount_second, -1)
         if end.tokens is not None:
             self.count_tokens(*end.tokens)
+
+    def end_money(self, end: End) -> None:
+        """The money alone."""
+        self._book(end.day, end.cost_nanos, -end.held_nanos)
+        self.lifetime = min(self.lifetime + end.cost_nanos, MAX_NANOS)
 
     def count_tokens(self, second: int, tokens: int) -> None:
         """Of a request that was admitted in a steady second; less than nothing gives back."""
@@ -221,7 +225,7 @@ class KeyRow:
             if charge.seed is None or charge.loaded_in != context.generation:
                 return Unseeded(context.generation)
             self.seed(charge.seed)
-        return self._money_refusal(limit, charge.spend_reset, charge.bound_nanos, charge.rate_limit_rpm, context.moment)
+        return self.money_refusal(limit, charge.spend_reset, charge.bound_nanos, charge.rate_limit_rpm, context.moment)
 
     def decide_shared(self, limits: OrganizationLimits, charge: Charge, context: BatchContext) -> Decision | None:
         """The same of an organisation's row, for a charge that its key's own limits admit."""
@@ -232,13 +236,14 @@ class KeyRow:
         if limit is not None:
             if not self.seeded:
                 return Unseeded(context.generation, charge.org_id)
-            refusal = self._money_refusal(limit, limits.spend_reset, charge.bound_nanos, rpm, moment)
+            refusal = self.money_refusal(limit, limits.spend_reset, charge.bound_nanos, rpm, moment)
         refusal = refusal or self.rate_refusal(rpm, moment)
         return None if refusal is None else OrganizationRefused(refusal)
 
-    def _money_refusal(
+    def money_refusal(
         self, limit: int, reset: str, bound: int, rpm: int | None, moment: Moment
     ) -> RateLimited | SpendExceeded | SpendHeld | None:
+        """What refuses a request of this bound by a limit of money; by a request rate, if that does as well."""
         period = period_of_day(reset, moment.day)
         spent, held = self.sums(period)
         if spent + held + bound <= limit:

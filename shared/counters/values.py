@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import NamedTuple
 
+from shared.model_limits import ModelLimit, ModelLimits
 from shared.organization_limits import OrganizationLimits
 
 
@@ -59,6 +60,7 @@ class Charge(NamedTuple):
     organization: OrganizationLimits | None = None  # judged after the key's own; None: it has none
     rate_limit_tpm: int | None = None  # None: unlimited, and no tokens of it are counted
     bound_tokens: int = 0  # the most it can use; counted until it ends
+    model_limits: ModelLimits = ()  # those that its model counts against, judged after the key's own
 
 
 class TokenChange(NamedTuple):
@@ -80,6 +82,7 @@ class End(NamedTuple):
     requests: int = 1  # in flight that it takes back; 0: the counters were not asked about it
     org_id: str = ""  # whose row it is booked on as well, if the counters keep one
     tokens: TokenChange | None = None  # None: none were counted for it, or as many as it used
+    rows: Sequence[str] = ()  # of the limits for models that it counts against
 
 
 @dataclass(slots=True)  # not frozen: that would triple what making one costs, once a batch
@@ -101,6 +104,7 @@ class Hold(NamedTuple):
     nanos: int
     requests: int = 1
     org_id: str = ""  # as of an `End`
+    rows: tuple[str, ...] = ()  # likewise
 
 
 class LastAdmitted(NamedTuple):
@@ -207,14 +211,15 @@ class Unseeded:
     """It is not known yet what the key has spent, so nothing is admitted that has a limit. Nothing was charged."""
 
     generation: int
-    org_id: str = ""  # it is the organisation of which that is not known
+    row_id: str = ""  # it is the organisation, or a limit for models, of which that is not known
 
 
 @dataclass(frozen=True, slots=True)
 class Rebuilding:
     """Some workers have not told yet what they hold, so nothing is admitted that has a limit. Nothing was charged.
 
-    Or the organisation has limits, and had none when these counters were made: then new ones are on their way.
+    Or the organisation, or a model, has a limit, and had none when these counters were made: then new ones are on their
+    way.
     """
 
 
@@ -263,13 +268,23 @@ class TokenRateLimited:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelRefused:
+    """The key's own limits admit it, and what the key may spend on its model does not."""
+
+    limit: ModelLimit
+    refusal: SpendExceeded | SpendHeld
+
+
+@dataclass(frozen=True, slots=True)
 class OrganizationRefused:
     """The key's own limits admit it, and what all keys of its organisation may use together does not."""
 
     refusal: RateLimited | SpendExceeded | SpendHeld
 
 
-Refusal = RateLimited | SpendExceeded | SpendHeld | TooManyConcurrent | TokenRateLimited | OrganizationRefused
+Refusal = (
+    RateLimited | SpendExceeded | SpendHeld | TooManyConcurrent | TokenRateLimited | ModelRefused | OrganizationRefused
+)
 Decision = Admitted | Stale | Missing | Unseeded | Rebuilding | Refusal
 
 

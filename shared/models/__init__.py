@@ -24,6 +24,7 @@ from shared.models.ledger import (
     JournalState,
     KeySpend,
     Machine,
+    ModelSpend,
     OrganizationRefusals,
     OrganizationSeed,
     OrganizationUsage,
@@ -66,7 +67,7 @@ from shared.models.provider_credentials import (
 )
 
 # The migration that made these tables as they stand here: the last of migrations/versions/.
-REVISION = "0025"
+REVISION = "0026"
 
 __all__ = [
     "ADMIN_SCOPE",
@@ -107,6 +108,7 @@ __all__ = [
     "LabelUsage",
     "Machine",
     "ManagementToken",
+    "ModelSpend",
     "Organization",
     "OrganizationRefusals",
     "OrganizationSeed",

@@ -3,7 +3,7 @@
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Date, Index, String, Text, text
+from sqlalchemy import JSON, BigInteger, Date, Index, String, Text, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.db import Base, UtcDateTime
@@ -172,6 +172,23 @@ class KeySpend(Base):
     total_nanos: Mapped[int] = mapped_column(BigInteger)
 
 
+class ModelSpend(Base):
+    """What a key that has, or had, spend limits for models has cost, by model as it was asked for; as `KeySpend`.
+
+    It is written from the first such limit of the key on, which adds up what the ledger has of it by then.
+    """
+
+    __tablename__ = "model_spend"
+
+    key_id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
+    day: Mapped[date] = mapped_column(Date, primary_key=True)
+    provider: Mapped[str] = mapped_column(String(32), primary_key=True)
+    model: Mapped[str] = mapped_column(String(255), primary_key=True)
+    generation: Mapped[int] = mapped_column(BigInteger)
+    base_nanos: Mapped[int] = mapped_column(BigInteger)
+    total_nanos: Mapped[int] = mapped_column(BigInteger)
+
+
 class Refusal(Base):
     """How often a key was refused for a reason, and what its last such request was told. No money depends on it.
 
@@ -213,7 +230,8 @@ class AccountingState(Base):
     """One row: the generation of the counters, raised whenever they are built anew; and whose they are.
 
     Counters up to the generation `outdated` were told nothing of something that was posted, or keep no row of an
-    organisation that has got limits since: new ones have to be made.
+    organisation, or of a key's limit for models, that was set since: new ones have to be made. `model_limits` says
+    whether any key has, or had, such a limit.
     `installation` was drawn when the database was made, and goes where its rows go. 0 is none.
     """
 
@@ -222,6 +240,7 @@ class AccountingState(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     generation: Mapped[int] = mapped_column(BigInteger)
     outdated: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    model_limits: Mapped[bool] = mapped_column(default=False, server_default=false())
     installation: Mapped[int] = mapped_column(BigInteger, server_default="0")
 
 
@@ -244,8 +263,8 @@ class PostedHolds(Base):
     __tablename__ = "posted_holds"
 
     worker_id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
-    # Key, day as an ordinal, nano-dollars, requests, organisation.
-    holds: Mapped[list[tuple[str, int, int, int, str]]] = mapped_column(JSON)
+    # Key, day as an ordinal, nano-dollars, requests, organisation; the rows of limits for models, if there are any.
+    holds: Mapped[list[list[Any]]] = mapped_column(JSON)
 
 
 class JournalState(Base):

@@ -10,6 +10,7 @@ from sqlalchemy import JSON, BigInteger, CheckConstraint, ForeignKey, Index, Str
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from shared.db import Base, UtcDateTime, by_code_point
+from shared.model_limits import model_limits_of
 from shared.organization_limits import OrganizationLimits
 from shared.policy.values import KeySnapshot, SpendBoost
 
@@ -85,6 +86,7 @@ class ProxyKey(Base):
         _index_of_some("ix_proxy_keys_paused", "created_at", PAUSED.format("1"), PAUSED.format("true")),
         _index_of_some("ix_proxy_keys_unused", "created_at", "last_used_at IS NULL AND revoked_at IS NULL"),
         _index_of_some("ix_proxy_keys_limited", "created_at", "spend_limit_nanos IS NOT NULL AND revoked_at IS NULL"),
+        _index_of_some("ix_proxy_keys_model_limited", "created_at", "model_limits IS NOT NULL"),
         _index_of_some("ix_proxy_keys_unlimited", "created_at", "spend_limit_nanos IS NULL AND revoked_at IS NULL"),
     )
 
@@ -110,6 +112,9 @@ class ProxyKey(Base):
     version: Mapped[int] = mapped_column(default=1)
     max_concurrent_requests: Mapped[int | None] = mapped_column(BigInteger)
     rate_limit_tpm: Mapped[int | None] = mapped_column(BigInteger)
+    # Spend limits for models: pattern, nano-dollars, period, and since which generation of counters it is known what
+    # counts against it. NULL: the key never had any, so that the ledger keeps no sums by model for it.
+    model_limits: Mapped[list[dict[str, Any]] | None] = mapped_column(JSON(none_as_null=True))
     # For people: what it belongs to, whom to ask, and anything else worth knowing.
     tags: Mapped[list[str]] = mapped_column(JSON, default=list, server_default="[]")
     owner_email: Mapped[str | None] = mapped_column(by_code_point(EMAIL_LENGTH))
@@ -167,6 +172,7 @@ def snapshot_of(row: Any, at: float, organization: OrganizationLimits | None = N
         max_concurrent_requests=_limit(row.max_concurrent_requests),
         organization=organization,
         rate_limit_tpm=_limit(row.rate_limit_tpm),
+        model_limits=model_limits_of(row.id, row.model_limits),
     )
 
 

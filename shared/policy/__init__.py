@@ -1,11 +1,22 @@
 """What a key may do: pure functions over frozen values, in the order of the contract."""
 
 from shared.policy.reasons import ERRORS, PROVIDER_FAILURES, ErrorSpec, Reason
-from shared.policy.rules import RULES, check_key, covers, evaluate, matches_model, refused_model
+from shared.policy.rules import (
+    MAX_MODEL_CHARACTERS,
+    RULES,
+    check_key,
+    covers,
+    evaluate,
+    is_capped_for,
+    limits_for,
+    matches_model,
+    refused_model,
+)
 from shared.policy.values import Address, Allow, Charges, Deny, Fact, KeySnapshot, Network, PolicyQuery, SpendBoost
 
 __all__ = [
     "ERRORS",
+    "MAX_MODEL_CHARACTERS",
     "PROVIDER_FAILURES",
     "RULES",
     "Address",
@@ -22,6 +33,8 @@ __all__ = [
     "check_key",
     "covers",
     "evaluate",
+    "is_capped_for",
+    "limits_for",
     "matches_model",
     "refused_model",
 ]

@@ -33,6 +33,8 @@ class Reason(StrEnum):
     TOO_MANY_CONCURRENT = "too_many_concurrent"
     SPEND_EXCEEDED = "spend_exceeded"
     SPEND_HELD = "spend_held"
+    MODEL_SPEND_EXCEEDED = "model_spend_exceeded"
+    MODEL_SPEND_HELD = "model_spend_held"
     ORGANIZATION_RATE_LIMITED = "organization_rate_limited"
     ORGANIZATION_SPEND_EXCEEDED = "organization_spend_exceeded"
     ORGANIZATION_SPEND_HELD = "organization_spend_held"
@@ -140,6 +142,20 @@ ERRORS: dict[Reason, ErrorSpec] = {
         "The proxy key {prefix}... may spend ${limit_usd} ({spend_reset}{raised}). Spent: ${spent_usd}, held by "
         "requests in flight: ${held_usd}, this request may need up to ${needed_usd}{made_of}. It may fit once those "
         "end. {resets}",
+    ),
+    Reason.MODEL_SPEND_EXCEEDED: ErrorSpec(
+        403,
+        False,
+        "The proxy key {prefix}... may spend ${spend_limit_usd} on models matching {model_limit} ({spend_reset}). "
+        "Spent: ${spent_usd}, held by requests in flight: ${held_usd}, this request may need up to "
+        "${needed_usd}{made_of}. {resets}",
+    ),
+    Reason.MODEL_SPEND_HELD: ErrorSpec(
+        429,
+        True,
+        "The proxy key {prefix}... may spend ${spend_limit_usd} on models matching {model_limit} ({spend_reset}). "
+        "Spent: ${spent_usd}, held by requests in flight: ${held_usd}, this request may need up to "
+        "${needed_usd}{made_of}. It may fit once those end. {resets}",
     ),
     Reason.ORGANIZATION_RATE_LIMITED: ErrorSpec(
         429,

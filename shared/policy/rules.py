@@ -9,9 +9,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
 
-from shared import money
 from shared.catalog import PROVIDERS, spellings
+from shared.model_limits import ModelLimits
 from shared.policy.reasons import Reason
+from shared.policy.rule_words import cap_words, caps, unpriced_words
 from shared.policy.values import Address, Allow, Charges, Deny, KeySnapshot, PolicyQuery
 
 RuleFunction = Callable[[KeySnapshot, PolicyQuery, float], Deny | None]
@@ -59,8 +60,31 @@ def _matches_any(patterns: tuple[str, ...], provider: str, model: str) -> bool:
     return any(matches_model(pattern, provider, model) for pattern in patterns)
 
 
+MAX_MODEL_CHARACTERS = 255  # of a name in the ledger
 _MAX_CACHED_MODEL = 80  # characters of a model's name; longer ones are rare, and would make a large cache
 _matches_any_cached = lru_cache(maxsize=4_096)(_matches_any)
+
+
+def _matching(limits: ModelLimits, provider: str, model: str) -> ModelLimits:
+    return tuple(limit for limit in limits if matches_model(limit.model, provider, model))
+
+
+_matching_cached = lru_cache(maxsize=4_096)(_matching)
+
+
+def limits_for(limits: ModelLimits, provider: str, model: str | None) -> ModelLimits:
+    """Those limits of a key that a model counts against: by the name that the ledger keeps of it."""
+    if not limits or model is None:
+        return ()
+    name = model[:MAX_MODEL_CHARACTERS].replace("\0", "")
+    return (_matching_cached if len(name) <= _MAX_CACHED_MODEL else _matching)(limits, provider, name)
+
+
+def is_capped_for(key: KeySnapshot, provider: str, model: str | None) -> bool:
+    """Whether what a request costs must be known before it is sent. Without a model it may be any."""
+    if key.capped or not key.model_limits:
+        return key.capped
+    return model is None or bool(limits_for(key.model_limits, provider, model))
 
 
 def revoked(key: KeySnapshot, query: PolicyQuery, now: float) -> Deny | None:  # noqa: ARG001 - one signature for all rules
@@ -118,8 +142,8 @@ def refused_model(key: KeySnapshot, model: str | None) -> Deny:
 def endpoint_not_metered(key: KeySnapshot, query: PolicyQuery, now: float) -> Deny | None:  # noqa: ARG001 - one signature
     if query.metered or query.free:
         return None
-    if key.capped:
-        return Deny(Reason.ENDPOINT_NOT_METERED, {"prefix": key.prefix, **_caps(key)}, _cap_words(key))
+    if is_capped_for(key, query.provider, query.model):
+        return Deny(Reason.ENDPOINT_NOT_METERED, {"prefix": key.prefix, **caps(key)}, cap_words(key))
     if key.rate_limit_tpm is None:
         return None
     words = {
@@ -150,7 +174,7 @@ def tokens_not_bounded(key: KeySnapshot, query: PolicyQuery, now: float) -> Deny
 
 
 def model_not_priced(key: KeySnapshot, query: PolicyQuery, now: float) -> Deny | None:  # noqa: ARG001 - one signature
-    if not key.capped or query.free or query.bound_nanos is not None:
+    if query.free or query.bound_nanos is not None or not is_capped_for(key, query.provider, query.model):
         return None
     facts = {
         "prefix": key.prefix,
@@ -158,54 +182,7 @@ def model_not_priced(key: KeySnapshot, query: PolicyQuery, now: float) -> Deny |
         "provider": query.provider,
         "unpriced": query.unpriced,
     }
-    return Deny(Reason.MODEL_NOT_PRICED, {**facts, **_caps(key)}, {**_unpriced_words(query), **_cap_words(key)})
-
-
-def _caps(key: KeySnapshot) -> dict[str, str | None]:
-    """The limits for which its cost must be known: the key's own, and its organisation's if that is the only one."""
-    if (own := key.own_limit_nanos) is not None:
-        return {"spend_limit_usd": money.to_usd(own)}
-    nanos = None if key.organization is None else key.organization.spend_limit_nanos
-    return {"spend_limit_usd": None, "organization_spend_limit_usd": None if nanos is None else money.to_usd(nanos)}
-
-
-def _cap_words(key: KeySnapshot) -> dict[str, str]:
-    told = _caps(key)
-    if (own := told["spend_limit_usd"]) is not None:
-        return {
-            "limit": f"the proxy key {key.prefix}... has a spend limit of ${own}",
-            "way_out": "use a key without a spend limit",
-        }
-    return {
-        "limit": f"the organisation of the proxy key {key.prefix}... has a spend limit of "
-        f"${told['organization_spend_limit_usd']}",
-        "way_out": "have an administrator take that limit away",
-    }
-
-
-# Ends of usage keys.
-_BILLED = (
-    "_tokens", "_searches", "_previews", "_executions", "_generations", "_seconds", "_characters",
-    "_images", "_720p", "_1080p", "_4k",
-)  # fmt: skip
-
-
-def _unpriced_words(query: PolicyQuery) -> dict[str, str]:
-    """What has no price: the model, something it is billed by, or a feature of the request."""
-    model = "a request without a model" if query.model is None else f"the model {query.model}"
-    what = query.unpriced
-    if what is None:
-        return {
-            "what": f"No price is known for {model} ({query.provider})",
-            "cure": "Ask an administrator to add a price",
-        }
-    if what.endswith(_BILLED):
-        named = what.replace("_", " ")
-        return {
-            "what": f"No price is known for {named} of {model} ({query.provider})",
-            "cure": "Ask an administrator to add a price, leave out what needs it",
-        }
-    return {"what": f"Nobody can tell in advance what {what} costs ({model}, {query.provider})", "cure": "Leave it out"}
+    return Deny(Reason.MODEL_NOT_PRICED, {**facts, **caps(key)}, {**unpriced_words(query), **cap_words(key)})
 
 
 Applies = Callable[[KeySnapshot], bool]
@@ -221,8 +198,8 @@ RULES: tuple[tuple[RuleFunction, Applies], ...] = (
     *KEY_RULES,
     (provider_not_allowed, lambda key: bool(key.allowed_providers)),
     (model_not_allowed, lambda key: bool(key.allowed_models)),
-    (endpoint_not_metered, lambda key: key.capped or key.rate_limit_tpm is not None),
-    (model_not_priced, lambda key: key.capped),
+    (endpoint_not_metered, lambda key: key.capped or bool(key.model_limits) or key.rate_limit_tpm is not None),
+    (model_not_priced, lambda key: key.capped or bool(key.model_limits)),
     (tokens_not_bounded, lambda key: key.rate_limit_tpm is not None),
 )
 # These refuse nothing that is metered and has a bound.
@@ -254,6 +231,8 @@ def evaluate(key: KeySnapshot, query: PolicyQuery, now: float) -> Allow | Deny:
     charges = Charges(key.rate_limit_rpm, None if query.free else key.spend_limit_nanos, bound_nanos, shared)
     if query.tokens is not None:
         charges.rate_limit_tpm, charges.bound_tokens = key.rate_limit_tpm, query.tokens
+    if key.model_limits and not query.free:
+        charges.model_limits = limits_for(key.model_limits, query.provider, query.model)
     return Allow(charges)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any, NamedTuple
 
+from shared.model_limits import ModelLimits
 from shared.organization_limits import OrganizationLimits, is_capped
 from shared.policy.reasons import ERRORS, Reason
 
@@ -43,6 +44,7 @@ class KeySnapshot:
     max_concurrent_requests: int | None = None  # None = unlimited
     organization: OrganizationLimits | None = None  # of all its organisation's keys together; None = none
     rate_limit_tpm: int | None = None  # tokens a minute; None = unlimited
+    model_limits: ModelLimits = ()  # of what may be spent on some models
     # As `is_capped` says, kept because every request asks.
     capped: bool = field(init=False, default=False, compare=False, repr=False)
     # The rules that can refuse anything here, kept by `rules.py`: most keys have few, and every request asks.
@@ -90,6 +92,7 @@ class Charges:
     organization: OrganizationLimits | None = None
     rate_limit_tpm: int | None = None  # None: no tokens of it are counted
     bound_tokens: int = 0  # counted until it ends
+    model_limits: ModelLimits = ()  # those that its model counts against
 
 
 @dataclass(slots=True)  # not frozen: that would double what making one costs, once a request

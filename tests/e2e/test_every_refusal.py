@@ -24,6 +24,7 @@ MUCH = "9000000.00"  # more than any limit here, so that what is refused for mon
 LIMITS = {
     "spend_limit_usd": "5", "rate_limit_rpm": 5, "rate_limit_tpm": 5_000, "max_concurrent_requests": 2,
     "allowed_ips": ["10.9.0.0/16"], "allowed_providers": ["gemini"], "allowed_models": ["gemini-*"],
+    "model_limits": [{"model": "*", "spend_limit_usd": "5"}],
 }  # fmt: skip
 OF_STATE = {Reason.KEY_REVOKED: "Revoked", Reason.KEY_EXPIRED: "Expired", Reason.KEY_PAUSED: "Paused"}
 

@@ -78,7 +78,7 @@ def make_keys(router: Router, *, tight_usd: str = "0.03") -> list[Key]:
     """Without a limit, with one that is far, with one that is met on the way, and with rates that are none."""
     return [
         make_key(router, "free"),
-        make_key(router, "far", spend_limit_usd="50"),
+        make_key(router, "far", spend_limit_usd="50", model_limits=of_models("*-sandbox-*", "anthropic/*")),
         make_key(router, "tight", spend_limit_usd=tight_usd),
         make_key(
             router,
@@ -88,8 +88,14 @@ def make_keys(router: Router, *, tight_usd: str = "0.03") -> list[Key]:
             rate_limit_rpm=1_000_000,
             max_concurrent_requests=1_000,
             rate_limit_tpm=1_000_000_000,
+            model_limits=of_models("gpt-*"),
         ),
     ]
+
+
+def of_models(*patterns: str, usd: str = "40") -> list[dict[str, str]]:
+    """Limits for models that never reset; `reckon` compares each with the ledger."""
+    return [{"model": pattern, "spend_limit_usd": usd} for pattern in patterns]
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from sqlalchemy import Row, select
 from shared import counters, db, money
 from shared.counters import CountersUnavailable, KeyRow
 from shared.models import KeySpend, UsageRecord
+from shared.policy import matches_model
 from shared.seeds import read_seeds
 from webapp.verification.counted import CounterCheck
 from webapp.verification.ledger import ranges, verify_range
@@ -98,6 +99,7 @@ class Audit:
         check = CounterCheck(self._engine, self._counters, report)
         for within in ranges(self._engine):
             check.look(within, verify_range(self._engine, within, report))
+            check.look_at_models(within)
         check.look_together()
         check.finish()
         assert report.exit_code == 0, "\n".join(report.lines())
@@ -159,8 +161,13 @@ def _reckon(router: Router, audit: Audit, calls: Sequence[Call], keys: Sequence[
         _judge(call, attempts.get(call.name, []), by_name[call.name])
     _compare_counters(audit, keys, rows)
     for key in keys:
-        said = router.key(key.id)["spend"]["lifetime_usd"]
-        assert said == money.to_usd(sum(row.cost_nanos for row in rows if row.key_id == key.id)), f"{key}: told wrong"
+        told, own = router.key(key.id), [row for row in rows if row.key_id == key.id]
+        said = told["spend"]["lifetime_usd"]
+        assert said == money.to_usd(sum(row.cost_nanos for row in own)), f"{key}: told wrong"
+        for limit in told["model_limits"]:  # none of which resets
+            counts = [row for row in own if matches_model(limit["model"], row.provider, row.requested_model)]
+            spent = money.to_usd(sum(row.cost_nanos for row in counts))
+            assert (limit["spend"]["spent_usd"], limit["spend"]["held_usd"]) == (spent, "0.00"), f"{key}: {limit}"
     return found
 
 
@@ -237,8 +244,14 @@ def limits_are_watched(router: Router, keys: Sequence[Key], pause_seconds: float
             except requests.RequestException:
                 continue
             if answer.status_code == 200:
-                spend = answer.json()["spend"]
-                both = money.from_usd(spend["spent_usd"]) + money.from_usd(spend["held_usd"])
-                assert both <= money.from_usd(str(key.limit_usd)), f"{key} at {time.time()}: {spend}"
+                told = answer.json()
+                assert _liable(told["spend"]) <= money.from_usd(str(key.limit_usd)), f"{key} at {time.time()}: {told}"
+                for limit in told["model_limits"]:
+                    most = money.from_usd(limit["spend_limit_usd"])
+                    assert _liable(limit["spend"]) <= most, f"{key} at {time.time()}: {limit}"
 
     return Repeat(look, pause_seconds)
+
+
+def _liable(spend: dict[str, Any]) -> int:
+    return money.from_usd(spend["spent_usd"]) + money.from_usd(spend["held_usd"])

@@ -3,9 +3,10 @@
 import shutil
 import sqlite3
 
+from accounting_edits import AMOUNTS, KEYS
 from accounting_kit import Worker, charge
-from accounting_machine import AMOUNTS, KEYS, Calm
-from accounting_oracle import WINDOW_SECONDS, NeverBegun, today
+from accounting_machine import Calm
+from accounting_oracle import MODEL, PROVIDER, WINDOW_SECONDS, NeverBegun, today
 from dying_kit import Killed, die_between_calls
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
@@ -19,6 +20,7 @@ from shared.counters import (
     SpendExceeded,
 )
 from shared.organization_limits import OrganizationLimits
+from shared.policy import limits_for
 
 
 class Faulty(Calm):
@@ -211,10 +213,12 @@ class AccountingMachine(Faulty):
 
     def look(self, key: str, bound: int = 0, limit: int = 2**50) -> Decision:
         worker = self.workers[0]
+        of_models = limits_for(self.newest[key].models, PROVIDER, MODEL)
         seq, answer = worker.admit(
             charge(
                 key_id=key, version=self.newest[key].version, bound_nanos=bound, spend_limit_nanos=limit,
                 org_version=self.newest[key].org_version, organization=self.large_limits(),
+                model_limits=tuple(limit._replace(spend_limit_nanos=2**50) for limit in of_models),
             )
         )  # fmt: skip
         worker.accounting.void(seq)
@@ -256,6 +260,7 @@ class AccountingMachine(Faulty):
             )
         self.agree_together()
         for key in KEYS:
+            self.agree_of_models(key)
             spent = self.oracle.spent_by_day(key)
             days = counted[key].days
             oldest = today(self.router.clock.wall_at) - 37

@@ -61,6 +61,7 @@ class Worker:
             self.counters,
             lambda worker: router.database.enter(worker, router.machine),
             sync=False,
+            limits_of=router.database.model_limits,
             terminate=self._terminate,
         )
         self.given_up = False  # a copy of its journal was imported

@@ -2,14 +2,14 @@
 
 import shutil
 import tempfile
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+from accounting_edits import AMOUNTS, KEYS, Edits, counting
 from accounting_kit import Router, Worker, keep_sums_of_organizations
-from accounting_oracle import Call, NeverBegun, Oracle, Policy, today
+from accounting_oracle import MODEL, PROVIDER, Call, NeverBegun, Oracle, Policy, today
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from hypothesis.stateful import initialize, rule
 from ledger_kit import attempt
 from sqlalchemy import Connection, text
 
@@ -17,10 +17,10 @@ from proxyd.accounting.records import Attempt
 from shared import db
 from shared.counters import (
     Admitted,
-    CountersLost,
     CountersUnavailable,
     Decision,
     Missing,
+    ModelRefused,
     OrganizationRefused,
     RateLimited,
     SpendExceeded,
@@ -30,12 +30,13 @@ from shared.counters import (
     TooManyConcurrent,
 )
 from shared.organization_limits import OrganizationLimits, is_capped
+from shared.policy import limits_for
 
-KEYS = ("key_1", "key_2")
+MODELS = ("gpt-4o", "gpt-4o-mini")
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
-AMOUNTS = st.integers(0, 1_200)
-RESETS = ("daily", "monthly", "never")
-REFUSED = RateLimited | SpendHeld | SpendExceeded | TokenRateLimited | TooManyConcurrent | OrganizationRefused
+REFUSED = (
+    RateLimited | SpendHeld | SpendExceeded | TokenRateLimited | TooManyConcurrent | ModelRefused | OrganizationRefused
+)
 
 
 def fill(connection: Connection) -> None:
@@ -68,7 +69,7 @@ def template() -> Path:
     return path
 
 
-class Calm(RuleBasedStateMachine):
+class Calm(Edits):
     """One to three workers and the ledger writer, stepped by rules; nothing breaks."""
 
     @initialize(workers=st.integers(1, 3), limit=st.none() | AMOUNTS)
@@ -95,45 +96,48 @@ class Calm(RuleBasedStateMachine):
 
     # Requests
 
-    @rule(which=st.integers(0, 2), key=st.sampled_from(KEYS), bound=AMOUNTS)
-    def admit(self, which: int, key: str, bound: int) -> None:
+    @rule(which=st.integers(0, 2), key=st.sampled_from(KEYS), bound=AMOUNTS, model=st.sampled_from(MODELS))
+    def admit(self, which: int, key: str, bound: int, model: str) -> None:
         if self.workers:
-            self.try_to_admit(self.workers[which % len(self.workers)], key, bound)
+            self.try_to_admit(self.workers[which % len(self.workers)], key, bound, model)
 
-    def try_to_admit(self, worker: Worker, key: str, bound: int) -> Decision | None:
+    def try_to_admit(self, worker: Worker, key: str, bound: int, model: str = MODEL) -> Decision | None:
         policy = self.cached.setdefault((worker.id, key), self.newest[key])
         seq, name = worker.accounting.new_id()
 
         def attempt_of(admitted: Admitted) -> Attempt:
             return attempt(
                 id=name, key_id=key, bound_nanos=bound, held_nanos=bound, day=admitted.day, second=admitted.second,
-                held_tokens=policy.tokens(bound),
+                held_tokens=policy.tokens(bound), requested_model=model,
             )  # fmt: skip
 
         absent: int = 0
         for _ in range(5):
-            asked = policy.charge(bound)._replace(seq=seq, loaded_in=absent)
+            asked = policy.charge(bound, model)._replace(seq=seq, loaded_in=absent)
             try:
                 answer = worker.accounting.admit(seq, asked, attempt_of)
             except CountersUnavailable:
-                if not is_capped(asked):
-                    self.begin_unheld(worker, key, seq, name, bound)
+                # Nobody could tell that it was overtaken, so that the database is asked.
+                if not is_capped(asked) and not asked.model_limits and policy == self.newest[key]:
+                    self.begin_unheld(worker, key, seq, name, bound, model)
                 return None
             if not isinstance(answer, Stale | Missing):
                 break
             absent = answer.generation if isinstance(answer, Missing) else 0
             policy = self.cached[worker.id, key] = self.newest[key]
-        self.judge(worker, policy, seq, name, bound, answer)
+        self.judge(worker, policy, seq, name, bound, answer, model)
         return answer
 
-    def judge(self, worker: Worker, policy: Policy, seq: int, name: str, bound: int, answer: Decision) -> None:
+    def judge(
+        self, worker: Worker, policy: Policy, seq: int, name: str, bound: int, answer: Decision, model: str
+    ) -> None:
         """I2, I9 and I12, at each admission and whatever was lost before."""
         if not isinstance(answer, Admitted):
             assert isinstance(answer, REFUSED), answer
             return
         assert policy == self.newest[policy.key_id], "an edit that was answered is not obeyed"
         call = Call(name, seq, policy.key_id, worker.id, answer.day, answer.second, bound, held=True)
-        call.bound_tokens = policy.tokens(bound)
+        call.bound_tokens, call.model = policy.tokens(bound), model
         self.oracle.calls[name] = call
         if policy.limit_nanos is not None:
             total = self.oracle.liability(policy.key_id, policy.reset, answer.day)
@@ -145,6 +149,9 @@ class Calm(RuleBasedStateMachine):
         if call.bound_tokens and policy.tpm is not None:
             used = self.oracle.tokens(policy.key_id, answer.second, self.unknown_workers(), told=False)
             assert used <= policy.tpm, f"{used} tokens of {policy.tpm}"
+        for limit in limits_for(policy.models, PROVIDER, model):
+            total = self.oracle.liability(policy.key_id, limit.spend_reset, answer.day, counting(limit))
+            assert total <= limit.spend_limit_nanos, f"{total} of {limit.spend_limit_nanos}, {limit.model}"
         if policy.together is not None:
             self.judge_together(policy.together, answer)
 
@@ -162,12 +169,13 @@ class Calm(RuleBasedStateMachine):
         """Those whose requests, in flight and of the last minute, nobody can know of now."""
         return set()
 
-    def begin_unheld(self, worker: Worker, key: str, seq: int, name: str, bound: int) -> None:
+    def begin_unheld(self, worker: Worker, key: str, seq: int, name: str, bound: int, model: str) -> None:
         day = today(self.router.clock.wall_at)
         worker.accounting.begin_unheld(
-            seq, attempt(id=name, key_id=key, bound_nanos=bound, held_nanos=0, day=day, second=-1)
+            seq,
+            attempt(id=name, key_id=key, bound_nanos=bound, held_nanos=0, day=day, second=-1, requested_model=model),
         )
-        self.oracle.calls[name] = Call(name, seq, key, worker.id, day, -1, bound, held=False)
+        self.oracle.calls[name] = Call(name, seq, key, worker.id, day, -1, bound, held=False, model=model)
 
     def an_open_call(self, number: int) -> tuple[Worker, Call] | None:
         found = [(worker, call) for worker in self.workers for call in self.oracle.open_of(worker.id)]
@@ -226,71 +234,3 @@ class Calm(RuleBasedStateMachine):
         seconds = 86_400 - clock.wall_at % 86_400 - 0.001
         clock.wall_at += seconds
         clock.steady_at += seconds
-
-    # Edits
-
-    @rule(
-        key=st.sampled_from(KEYS), limit=st.none() | AMOUNTS, rpm=st.none() | st.integers(0, 4),
-        reset=st.sampled_from(RESETS), told=st.booleans(), dies=st.booleans(), most=st.sampled_from([None, None, 1, 2]),
-        tpm=st.sampled_from([None, None, 600, 2_000]),
-    )  # fmt: skip
-    def edit(
-        self, key: str, limit: int | None, rpm: int | None, reset: str, told: bool, dies: bool, most: int | None,
-        tpm: int | None,
-    ) -> None:  # fmt: skip
-        """As the dashboard does it: commit, tell the counters, answer. One that could not tell is not answered."""
-        version = self.newest[key].version + 1
-        with self.engine.begin() as connection:
-            connection.execute(
-                text("update proxy_keys set version = :v, max_concurrent_requests = :m where id = :k"),
-                {"v": version, "m": most, "k": key},
-            )
-            connection.execute(text("insert into policy_outbox (subject) values (:k)"), {"k": key})
-        before = self.newest[key]
-        self.newest[key] = replace(before, version=version, limit_nanos=limit, rpm=rpm, reset=reset, most=most, tpm=tpm)
-        self.publish(key, {key: version}, {}, told=told, dies=dies)
-
-    @rule(
-        limit=st.none() | AMOUNTS, rpm=st.none() | st.integers(1, 5), reset=st.sampled_from(RESETS),
-        told=st.booleans(), dies=st.booleans(),
-    )  # fmt: skip
-    def edit_together(self, limit: int | None, rpm: int | None, reset: str, told: bool, dies: bool) -> None:
-        """What all keys may use. A first limit wants new counters that keep a row of it, in the edit's transaction."""
-        before = self.newest[KEYS[0]]
-        version = before.org_version + 1
-        limits = None if limit is None and rpm is None else OrganizationLimits(rpm, limit, reset)
-        with self.engine.begin() as connection:
-            connection.execute(
-                text(
-                    "update organizations set policy_version = :v, spend_limit_nanos = :l, rate_limit_rpm = :r,"
-                    " spend_reset = :s where id = 'org_1'"
-                ),
-                {"v": version, "l": limit, "r": rpm, "s": reset},
-            )
-            connection.execute(text("insert into policy_outbox (subject) values ('org_1')"))
-            if before.together is None and limits is not None:
-                connection.execute(
-                    text(
-                        "update accounting_state set outdated = generation where not exists (select 1 from"
-                        " organization_seeds where organization_seeds.generation = accounting_state.generation)"
-                    )
-                )
-        for key in KEYS:
-            self.newest[key] = replace(self.newest[key], org_version=version, together=limits)
-        self.publish("org_1", {}, {"org_1": version}, told=told, dies=dies)
-
-    def publish(self, subject: str, keys: dict[str, int], orgs: dict[str, int], *, told: bool, dies: bool) -> None:
-        try:
-            self.router.renew_observer()
-            if dies:
-                raise CountersLost("the dashboard died")
-            self.router.observer.publish(self.router.database.generation(), keys, orgs)
-        except CountersUnavailable:
-            # Nobody was answered, so old snapshots may pass until the ledger writer has told.
-            for worker in self.workers:
-                for key in keys or KEYS:
-                    self.cached[worker.id, key] = self.newest[key]
-        else:
-            if told:
-                with self.engine.begin() as connection:
-                    connection.execute(text("delete from policy_outbox where subject = :k"), {"k": subject})

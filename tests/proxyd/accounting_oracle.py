@@ -1,14 +1,17 @@
 """What the accounting must come to, told by a list of calls and nothing else; and the provider's own invoice."""
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from shared.counters import Charge, moment_of, period_of_day
+from shared.model_limits import ModelLimits
 from shared.organization_limits import OrganizationLimits
+from shared.policy import limits_for
 
 WINDOW_SECONDS = 60
+PROVIDER, MODEL = "openai", "gpt-4o"  # of calls that name no other
 USED_TOKENS = 8  # by each call that is answered, as `ledger_kit.settlement` tells it
 
 
@@ -23,14 +26,15 @@ class Policy:
     reset: str = "daily"
     most: int | None = None
     tpm: int | None = None
+    models: ModelLimits = ()
     org_version: int = 1
     together: OrganizationLimits | None = None
 
-    def charge(self, bound_nanos: int) -> Charge:
+    def charge(self, bound_nanos: int, model: str = MODEL) -> Charge:
         return Charge(
             self.key_id, "org_1", self.version, self.org_version, self.rpm, self.limit_nanos, self.reset, bound_nanos,
             max_concurrent_requests=self.most, organization=self.together, rate_limit_tpm=self.tpm,
-            bound_tokens=self.tokens(bound_nanos),
+            bound_tokens=self.tokens(bound_nanos), model_limits=limits_for(self.models, PROVIDER, model),
         )  # fmt: skip
 
     def tokens(self, bound_nanos: int) -> int:
@@ -54,6 +58,7 @@ class Call:
     cost_nanos: int = 0
     progress_nanos: int | None = None
     bound_tokens: int = 0  # of a key with a limit of them
+    model: str = MODEL
     imported_nanos: int | None = None  # what it was charged when a copy was imported in which it was open
 
     @property
@@ -101,14 +106,15 @@ class Oracle:
         call.state, call.cost_nanos = "ok", cost_nanos
         self.invoice[call.id] = cost_nanos
 
-    def liability(self, key_id: str, reset: str, day: int) -> int:
-        """The most that a key's period can come to by what was admitted through the counters."""
+    def liability(self, key_id: str, reset: str, day: int, counts: "Callable[[Call], bool] | None" = None) -> int:
+        """The most that a key's period can come to by what was admitted through the counters, of the calls that count."""
         period = period_of_day(reset, day)
         total = 0
         for call in self.calls.values():
             if (
                 call.key_id == key_id
                 and call.held
+                and (counts is None or counts(call))
                 and (period.resets_on is None or period.start <= call.day < period.end)
             ):
                 total += call.known_nanos
@@ -146,16 +152,18 @@ class Oracle:
             if call.key_id == key_id and second - WINDOW_SECONDS <= call.second and call.worker_id not in unknown
         )
 
-    def spent_by_day(self, key_id: str) -> dict[int, int]:
+    def spent_by_day(self, key_id: str, counts: Callable[[Call], bool] | None = None) -> dict[int, int]:
         days: dict[int, int] = defaultdict(int)
         for call in self.calls.values():
-            if call.key_id == key_id and call.cost_nanos:
+            if call.key_id == key_id and call.cost_nanos and (counts is None or counts(call)):
                 days[call.day] += call.cost_nanos
         return dict(days)
 
-    def held_by_day(self, key_id: str) -> dict[int, int]:
+    def held_by_day(self, key_id: str, counts: Callable[[Call], bool] | None = None) -> dict[int, int]:
         days: dict[int, int] = defaultdict(int)
         for call in self.calls.values():
+            if counts is not None and not counts(call):
+                continue
             if call.key_id == key_id and call.state == "open" and call.held and call.bound_nanos:
                 days[call.day] += call.bound_nanos
         return dict(days)

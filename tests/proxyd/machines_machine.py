@@ -21,9 +21,10 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from accounting_edits import KEYS
 from accounting_faults import AccountingMachine
 from accounting_kit import Worker
-from accounting_machine import KEYS, MEMORY, fill
+from accounting_machine import MEMORY, fill
 from accounting_oracle import Oracle, Policy
 from dying_kit import die_between_calls
 from hypothesis import strategies as st
@@ -165,8 +166,10 @@ class TwoMachines(AccountingMachine):
         again = import_copy(other, copy)
         assert (again.ended, again.crashed, again.adjustments) == (0, 0, 0)
 
-    def judge(self, worker: Worker, policy: Policy, seq: int, name: str, bound: int, answer: Decision) -> None:
-        super().judge(worker, policy, seq, name, bound, answer)
+    def judge(
+        self, worker: Worker, policy: Policy, seq: int, name: str, bound: int, answer: Decision, model: str
+    ) -> None:
+        super().judge(worker, policy, seq, name, bound, answer, model)
         if worker.given_up and isinstance(answer, Admitted):
             generation, outdated = self.router.database.generations()
             assert outdated >= generation, "one that was given up is admitted to counters made since"

@@ -164,8 +164,9 @@ def test_an_older_release_keeps_away_from_counters_of_a_newer_format(home: Home,
     assert kinds(theirs.send(charge(limit=100, bound=25))) == [Admitted]
 
 
-# What a release of format 4 has left at `NOON`, byte for byte: a worker w1 that has sent two batches, with 60 + 40, then
-# 30 nano-dollars admitted, and 60 ended as 55, in the row of the key and in that of its organisation; a key that was
+# What a release of format 5 has left at `NOON`, byte for byte: a worker w1 that has sent two batches, with 60 + 40, then
+# 30 nano-dollars admitted (these under a limit for models), and 60 ended as 55, in the row of the key and in that of its
+# organisation; a key that was
 # edited; a key that has a limit of tokens, 40 of which count. And the life's script, which may never change.
 LEFT = "{enterprise-router}:3:"
 ROWS = {
@@ -174,10 +175,10 @@ ROWS = {
     "key:limited": b"\x97\x01\x01\x00\x90\x92\xcd\x13\x88\x01\x01\x92\xcd\x13\x88\x28",
     "key:org": b"\x96\x00\x017\x93\xce\x00\x0bJ\x9c7F\x92\xcd\x13\x88\x03\x02",
 }
-ADMITTED = b"\x97\x00\x00\xa3key\xce\x00\x0bJ\x9c\xcd\x13\x88\x1e\xa3org"
+ADMITTED = b"\x98\x00\x00\xa3key\xce\x00\x0bJ\x9c\xcd\x13\x88\x1e\xa3org\x91\xa9key/gpt-*"
 W1 = {"joined": 1, "batch": 2, "end_number": 1, "admitted": ADMITTED}
 COUNTERS = {
-    "generation": 3, "live": 1, "sequence": 1048583, "life": "one", "format": 4, "script:other": "theirs",
+    "generation": 3, "live": 1, "sequence": 1048583, "life": "one", "format": 5, "script:other": "theirs",
     "tracked": b"\x81\xa3org\xc3",
 }  # fmt: skip
 LIFE = """-- life one
@@ -205,7 +206,7 @@ def test_what_a_release_of_this_format_has_left_is_understood(server: RedisServe
     assert in_flight(counters) == in_flight(counters, "org") == 2
     state = counters.worker_state("w1")
     assert state is not None
-    assert state.last_admitted == [LastAdmitted(0, Hold("key", TODAY, 30, 1, "org"))]
+    assert state.last_admitted == [LastAdmitted(0, Hold("key", TODAY, 30, 1, "org", ("key/gpt-*",)))]
     rows = counters.rows(["edited", "limited"])
     assert rows["edited"].version == 7
     assert rows["edited"].tokens is None

@@ -15,7 +15,7 @@ TEXT = Size(1_000)
 TOKENS = replace(OPEN, rate_limit_tpm=20_000)
 
 
-def nobody_asks(_: KeySnapshot, **__: bool) -> int | None:
+def nobody_asks(*_: object, **__: bool) -> int | None:
     raise AssertionError("what is left of money was asked for")
 
 
@@ -47,7 +47,7 @@ def test_a_smaller_output_limit_is_set_by_either_limit() -> None:
     assert bound_nanos is not None
     both = replace(TOKENS, spend_limit_nanos=10**9, rate_limit_tpm=10**6)
     for left, expected in ((1_600_000_000, 11_450), (10**12, None)):
-        found = judge(both, None, "openai", "gpt-4o", TEXT, lambda _, left=left, **__: left, None, NOW, free=False)
+        found = judge(both, None, "openai", "gpt-4o", TEXT, lambda *_, left=left, **__: left, None, NOW, free=False)
         assert isinstance(found[0], Allow)
         assert found[2] == expected
 

@@ -39,18 +39,18 @@ TEXT = Size(1_000)
 SPEND = SpendState(1_000_000_000, 600_000_000, 300_000_000, 100_000_000, date(2026, 11, 24), date(2026, 11, 25))
 
 
-def nobody_asks(_: KeySnapshot, **__: bool) -> int | None:
+def nobody_asks(*_: object, **__: bool) -> int | None:
     raise AssertionError("what is left was asked for")
 
 
-def told(asked: list[bool], left: dict[bool, int], _: KeySnapshot, *, lately: bool) -> int:
+def told(asked: list[bool], left: dict[bool, int], *_: object, lately: bool) -> int:
     asked.append(lately)
     return left[lately]
 
 
 def test_it_works() -> None:
     verdict, bound_nanos, output_limit = judge(
-        CAPPED, None, "openai", "gpt-4o", TEXT, lambda _, **__: 1_000_000_000, None, NOW, free=False
+        CAPPED, None, "openai", "gpt-4o", TEXT, lambda *_, **__: 1_000_000_000, None, NOW, free=False
     )
     assert isinstance(verdict, Allow)
     assert bound_nanos == verdict.charges.bound_nanos
@@ -67,7 +67,7 @@ def test_what_is_left_is_asked_where_we_set_a_limit_and_nowhere_else() -> None:
         (CAPPED, None, False),
     ):
         judge(key, None, "openai", "gpt-4o", size, nobody_asks, None, NOW, free=free)
-    _, _, output_limit = judge(CAPPED, None, "openai", "gpt-4o", TEXT, lambda _, **__: None, None, NOW, free=False)
+    _, _, output_limit = judge(CAPPED, None, "openai", "gpt-4o", TEXT, lambda *_, **__: None, None, NOW, free=False)
     assert output_limit is None
 
 
@@ -86,7 +86,7 @@ def test_no_question_goes_out_where_no_output_limit_is_set_by_the_answer() -> No
 
 def test_why_nobody_can_bound_it_is_named_on_keys_with_a_limit() -> None:
     size = replace(TEXT, unpriced="background mode")
-    verdict, _, _ = judge(CAPPED, None, "openai", "gpt-4o", size, lambda _, **__: 1, None, NOW, free=False)
+    verdict, _, _ = judge(CAPPED, None, "openai", "gpt-4o", size, lambda *_, **__: 1, None, NOW, free=False)
     assert isinstance(verdict, Deny)
     assert (verdict.reason, verdict.facts["unpriced"]) == (Reason.MODEL_NOT_PRICED, "background mode")
     assert isinstance(judge(OPEN, None, "openai", "gpt-4o", size, nobody_asks, None, NOW, free=False)[0], Allow)
@@ -128,7 +128,7 @@ def test_a_raise_is_told_apart_from_the_limit_it_raises() -> None:
         assert [deny.facts[name] for name in names] == ["0.75", "0.25", "2026-11-25T12:00:00Z", "1.00"]
         assert "may spend $1.00 (daily, $0.25 of it a raise until 2026-11-25T12:00:00Z). Spent:" in deny.sentence()
     size = replace(TEXT, unpriced="background mode")
-    verdict, _, _ = judge(raised, None, "openai", "gpt-4o", size, lambda _, **__: 1, None, NOW, free=False)
+    verdict, _, _ = judge(raised, None, "openai", "gpt-4o", size, lambda *_, **__: 1, None, NOW, free=False)
     assert isinstance(verdict, Deny)
     assert verdict.facts["spend_limit_usd"] == "0.75"
 
@@ -167,7 +167,7 @@ def test_what_all_keys_use_together_is_refused_by_the_organisations_own_limits()
 def test_a_key_without_a_limit_is_bound_and_bounded_by_its_organisations() -> None:
     member = replace(OPEN, organization=OrganizationLimits(None, 1_000_000_000, "never"))
     verdict, bound_nanos, output_limit = judge(
-        member, None, "openai", "gpt-4o", TEXT, lambda _, **__: 1_000_000_000, None, NOW, free=False
+        member, None, "openai", "gpt-4o", TEXT, lambda *_, **__: 1_000_000_000, None, NOW, free=False
     )
     assert isinstance(verdict, Allow)
     assert output_limit is not None

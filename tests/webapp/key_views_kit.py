@@ -4,11 +4,20 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from shared.money import to_usd
 from webapp.views.keys import KeyView
+from webapp.views.model_limits import ModelLimitView, ModelSpendView
 from webapp.views.spend import SpendView
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 USD = 1_000_000_000
+
+
+def model_limit(model: str, limit: int = USD, spent: int = 0) -> ModelLimitView:
+    """A limit for models that never resets."""
+    left = max(0, limit - spent)
+    money = ModelSpendView(to_usd(spent), "0.00", to_usd(left), None, None, spent, 0, left)
+    return ModelLimitView(model, to_usd(limit), "never", money, limit)
 
 
 def view(spent: int = 0, held: int = 0, limit: int | None = None, **fields: Any) -> KeyView:
@@ -42,6 +51,7 @@ def view(spent: int = 0, held: int = 0, limit: int | None = None, **fields: Any)
         spend_reset="never",
         spend_limit_boost_usd=None,
         spend_limit_boost_until=None,
+        model_limits=(),
         expires_at=None,
         created_at=NOW,
         created_by="x",

@@ -53,9 +53,9 @@ class LiveCounters:
         ordinals = {day.toordinal(): nanos for day, nanos in (days or {}).items()}
         self.counters.seed(self._generation, [Seed(key_id, lifetime_nanos, ordinals)])
 
-    def spend(self, key_id: str, day: date, cost_nanos: int, held_nanos: int = 0) -> None:
-        """One request of a key ends, which was admitted on `day` and held so much."""
-        self._batch(ends=[End(0, key_id, day.toordinal(), held_nanos, cost_nanos)])
+    def spend(self, key_id: str, day: date, cost_nanos: int, held_nanos: int = 0, rows: tuple[str, ...] = ()) -> None:
+        """One request of a key ends, which was admitted on `day` and held so much, on these rows of limits as well."""
+        self._batch(ends=[End(0, key_id, day.toordinal(), held_nanos, cost_nanos, rows=rows)])
 
     def hold(self, key_id: str, nanos: int, spend_reset: str = "never") -> date:
         """A request of a key with a spend limit is in flight; the day of its admission."""

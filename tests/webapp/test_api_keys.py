@@ -36,6 +36,7 @@ def test_it_works(api: Api) -> None:
         "spend_reset": "never",
         "spend_limit_boost_usd": None,
         "spend_limit_boost_until": None,
+        "model_limits": [],
         "expires_at": None,
         "created_at": "2026-11-24T12:00:00Z",
         "created_by": created["created_by"],  # the id of the token, see test_api_door

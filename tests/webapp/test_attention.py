@@ -5,7 +5,7 @@ from ipaddress import ip_address, ip_network
 from typing import Any
 
 import pytest
-from key_views_kit import NOW, USD, view
+from key_views_kit import NOW, USD, model_limit, view
 
 from shared.policy import Deny, KeySnapshot, PolicyQuery, Reason, evaluate
 from webapp.views.attention import LATELY, LONGEST_BLOCK, Facts, Shared, State, judge, stands
@@ -54,6 +54,8 @@ def test_it_works() -> None:
         (view(4 * USD, limit=5 * USD, expires_at=NOW + timedelta(days=8)), State.NEAR_LIMIT),
         (view(4 * USD - 1, limit=5 * USD), State.ACTIVE),
         (view(500 * USD), State.ACTIVE),
+        (view(model_limits=(model_limit("o3", 5 * USD, 4 * USD),)), State.NEAR_LIMIT),
+        (view(model_limits=(model_limit("o3", 5 * USD, 4 * USD - 1),)), State.ACTIVE),
     ],
 )
 def test_the_worst_comes_first(key: KeyView, state: State) -> None:
@@ -70,7 +72,7 @@ def test_a_refusal_of_each_code_is_seen(reason: Reason) -> None:
         "max_concurrent_requests": 2,
         "allowed_ips": ("10.9.0.0/16",),
     }
-    limits["allowed_providers"] = ("gemini",)
+    limits |= {"allowed_providers": ("gemini",), "model_limits": (model_limit("*", 0),)}
     key = view(limit=5 * USD, status=status, expires_at=NOW, allowed_models=("gemini-*",), **limits)
     state, cause = judged(key, refusal(reason))
     if status != "active":

@@ -14,7 +14,7 @@ from shared import keys as secrets
 from shared import money
 from shared.ids import new_id
 from shared.models import IdempotentCreation, KeySecret, ProxyKey, boost_of
-from webapp.actions import audit, policy
+from webapp.actions import audit, model_limits, policy
 from webapp.actions.hand_over_links import end_links
 from webapp.context import Actor, Conflict, now
 from webapp.db import db, writing
@@ -67,6 +67,7 @@ def update_key(actor: Actor, key_id: str, document: Mapping[str, object], *, if_
     key since `if_version`.
     """
     with writing() as session:
+        generation = model_limits.lock_generation(session) if "model_limits" in document else 0
         row = row_to_change(actor, key_id, if_version)
         served = Key.model_validate(view_of(row)).model_dump(mode="json") if READ_ONLY & document.keys() else {}
         kept = {
@@ -88,6 +89,10 @@ def update_key(actor: Actor, key_id: str, document: Mapping[str, object], *, if_
             kept=kept,
         )
         changes = _changes(row, patch)
+        if (limits := changes.pop("model_limits", None)) is not None:
+            settled = model_limits.from_now_on(session, row, limits, generation)
+            if settled != row.model_limits:
+                changes["model_limits"] = settled
         before = _told(row)
         for column, value in changes.items():
             setattr(row, column, value)
@@ -137,7 +142,9 @@ def _create(actor: Actor, document: Mapping[str, object], promise: tuple[str, st
     wanted = read(NewKey, rules.completed(document, at), now=at, rules=rules, providers=own_providers(actor.org_id))
     made = secrets.mint(secrets.PROXY_TAG)
     with writing() as session:
-        row = ProxyKey(id=new_id("key"), org_id=actor.org_id, prefix=made.prefix, **wanted.columns())
+        columns = wanted.columns()
+        columns["model_limits"] = model_limits.from_the_first(session, columns["model_limits"] or ())
+        row = ProxyKey(id=new_id("key"), org_id=actor.org_id, prefix=made.prefix, **columns)
         row.created_at, row.created_by = at, actor.name
         row.secrets = [KeySecret(digest=made.digest, prefix=made.prefix, created_at=at)]
         session.add(row)
@@ -208,6 +215,14 @@ def _told(row: ProxyKey) -> dict[str, Any]:
     told = {name: getattr(row, name) for name in EDITABLE if not name.endswith("_usd")}
     boost = boost_of(row, now().timestamp())
     told["spend_limit_usd"] = None if row.spend_limit_nanos is None else money.to_usd(row.spend_limit_nanos)
+    told["model_limits"] = [
+        {
+            "model": limit["model"],
+            "spend_limit_usd": money.to_usd(limit["spend_limit_nanos"]),
+            "spend_reset": limit["spend_reset"],
+        }
+        for limit in row.model_limits or ()
+    ]
     told["spend_limit_boost_usd"] = None if boost is None else money.to_usd(boost.nanos)
     told["spend_limit_boost_until"] = None if boost is None else to_json_moment(row.spend_limit_boost_until)
     told["expires_at"] = to_json_moment(row.expires_at)

@@ -117,7 +117,7 @@ def sentence_of(alert: AlertView) -> str:
     if alert.event == SPEND:
         reset = "The limit never resets." if facts["resets_at"] is None else f"It resets at {facts['resets_at']}."
         return (
-            f"{_key(facts)} has reached {facts['threshold_percent']} % of its spend limit: "
+            f"{_key(facts)} has reached {facts['threshold_percent']} % of its spend limit{_for_models(facts)}: "
             f"${facts['spent_usd']} of ${facts['spend_limit_usd']}. {reset}"
         )
     if alert.event == UNUSED:
@@ -131,6 +131,11 @@ def sentence_of(alert: AlertView) -> str:
     if alert.event == REFUSALS:
         return f"{facts['refusals']:,} requests were refused within {WINDOW_MINUTES} minutes."
     return f"This is a test of {PRODUCT}, sent by {facts.get('by', 'somebody')}. Alerts arrive here."
+
+
+def _for_models(facts: Mapping[str, Any]) -> str:
+    """For which models the limit is, if it is for some alone."""
+    return f" for models matching {facts['model_limit']}" if "model_limit" in facts else ""
 
 
 def _harmless(text: str) -> str:

@@ -15,6 +15,7 @@ from shared import money, periods
 from shared.models import AuditEvent, KeyAlertRules, KeySpend, ProxyKey, Refusal
 from shared.policy import Reason
 from webapp.actions.alerts import Happened
+from webapp.alerting import model_spend
 from webapp.alerting.pages import Page, Place, rows_of
 from webapp.db import db
 from webapp.queries.key_filters import limit_at
@@ -31,16 +32,16 @@ def of_used(org_id: str, rules: RulesView, at: datetime, since: datetime, behind
     """What keys have reached that were used since a moment."""
     query = select(ProxyKey.last_used_at, ProxyKey.id).where(ProxyKey.org_id == org_id, ProxyKey.revoked_at.is_(None))
     rows, behind = rows_of(query, ProxyKey.last_used_at, ProxyKey.id, since, behind)
-    return Page(tuple(_reached(org_id, rules, at, rows)), behind)
+    return Page(tuple(_all_reached(org_id, rules, at, rows)), behind)
 
 
 def of_refused(org_id: str, rules: RulesView, at: datetime, since: datetime, behind: Place | None) -> Page:
     """What keys have reached that were refused for their limit since a moment; they are not used by that."""
     query = select(Refusal.last_at, Refusal.key_id).where(
-        Refusal.org_id == org_id, Refusal.reason == Reason.SPEND_EXCEEDED.value
+        Refusal.org_id == org_id, Refusal.reason.in_((Reason.SPEND_EXCEEDED.value, Reason.MODEL_SPEND_EXCEEDED.value))
     )
     rows, behind = rows_of(query, Refusal.last_at, Refusal.key_id, since, behind)
-    return Page(tuple(_reached(org_id, rules, at, rows)), behind)
+    return Page(tuple(_all_reached(org_id, rules, at, rows)), behind)
 
 
 def of_edited(org_id: str, rules: RulesView, at: datetime, since: datetime, behind: Place | None) -> Page:
@@ -58,7 +59,13 @@ def _of_changed(
 ) -> Page:
     query = select(AuditEvent.at, AuditEvent.target).where(AuditEvent.org_id == org_id, AuditEvent.action == action)
     rows, behind = rows_of(query, AuditEvent.at, AuditEvent.target, since, behind)
-    return Page(tuple(_reached(org_id, rules, at, rows)), behind)
+    return Page(tuple(_all_reached(org_id, rules, at, rows)), behind)
+
+
+def _all_reached(org_id: str, rules: RulesView, at: datetime, rows: Sequence[Any]) -> Iterator[Happened]:
+    """Of the keys' own limits, and of those for models."""
+    yield from _reached(org_id, rules, at, rows)
+    yield from model_spend.reached(org_id, rules, at, {row[1] for row in rows})
 
 
 def _reached(org_id: str, rules: RulesView, at: datetime, rows: Sequence[Any]) -> Iterator[Happened]:

@@ -6,7 +6,7 @@ So a field that a model gets is an option at once, under its own name, and means
 import keyword
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 from pydantic import BaseModel
@@ -14,6 +14,23 @@ from pydantic import BaseModel
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,15}")
 Function = Callable[..., Any]
 NO_NAMES: Mapping[str, str] = {}
+
+
+class ShortForm(NamedTuple):
+    """How an entry of a list that has fields of its own is written on a command line."""
+
+    example: str
+    read: Callable[[str], object]
+
+
+def _model_limit(text: str) -> object:
+    """From `gpt-4o*=5/daily`; what is missing or wrong the model says."""
+    pattern, _, amount = text.partition("=")
+    dollars, _, reset = amount.partition("/")
+    return {"model": pattern.strip(), "spend_limit_usd": dollars.strip(), "spend_reset": reset.strip() or None}
+
+
+SHORT_FORMS: Mapping[str, ShortForm] = {"model_limits": ShortForm("gpt-4o*=5/daily", _model_limit)}
 
 
 class FieldOption(click.Option):
@@ -44,6 +61,8 @@ def said(model: type[BaseModel], values: Mapping[str, Any]) -> dict[str, object]
         kinds = _kinds(schema)
         if "array" in kinds:
             value = [entry.strip() for text in value for entry in text.split(",")]
+            if name in SHORT_FORMS:
+                value = [SHORT_FORMS[name].read(entry) for entry in value]
         elif kinds == {"integer"} and _WHOLE_NUMBER.fullmatch(value):
             value = int(value)  # what is no number stays text, for the model to say what it wants
         document[name] = value
@@ -62,6 +81,8 @@ def _option(name: str, schema: Mapping[str, Any], called: str | None) -> Callabl
         return click.option(f"{flag}/--no-{flag[2:]}", _parameter(name), cls=FieldOption, default=None, help=told)
     choices = "|".join(choice for choice in _choices(schema) if not choice.startswith("-"))
     metavar = choices or ("NUMBER" if kinds == {"integer"} else "TEXT")
+    if name in SHORT_FORMS:
+        told, metavar = f"{told} Such as {SHORT_FORMS[name].example}.", "TEXT"
     if "array" in kinds:
         told = f"{told} May be repeated, or hold several with commas.".strip()
     several = "array" in kinds

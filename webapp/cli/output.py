@@ -50,5 +50,8 @@ def _fields(before: str, document: Mapping[str, Any]) -> Iterator[tuple[str, str
     for name, value in document.items():
         if isinstance(value, dict):
             yield from _fields(f"{before}{name}.", value)
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            for place, entry in enumerate(value):
+                yield from _fields(f"{before}{name}[{place}].", entry)
         else:
             yield f"{before}{name}", cell(value)

@@ -29,6 +29,8 @@ _FIELDS = {
     Reason.TOO_MANY_CONCURRENT: "key-max_concurrent_requests",
     Reason.SPEND_EXCEEDED: "key-spend_limit_usd",
     Reason.SPEND_HELD: "key-spend_limit_usd",
+    Reason.MODEL_SPEND_EXCEEDED: "key-model_limits",
+    Reason.MODEL_SPEND_HELD: "key-model_limits",
 }
 
 
@@ -151,7 +153,10 @@ def setting_of(view: RefusalView, key: KeyView | None) -> Setting | None:
         return None
     if reason in _FIELDS:
         field = _FIELDS[Reason(reason)]
-        if reason == Reason.ENDPOINT_NOT_METERED and key is not None and key.spend_limit_usd is None:
+        unlimited = key is not None and key.spend_limit_usd is None
+        if unlimited and key is not None and key.model_limits and field == _FIELDS[Reason.MODEL_NOT_PRICED]:
+            field = _FIELDS[Reason.MODEL_SPEND_EXCEEDED]
+        elif reason == Reason.ENDPOINT_NOT_METERED and key is not None and unlimited:
             field = field if key.rate_limit_tpm is None else _FIELDS[Reason.TOKENS_NOT_BOUNDED]
         return Setting("Change this rule", f"/keys/{view.key_id}/edit#{field}", "member")
     if reason == Reason.KEY_PAUSED:

@@ -8,6 +8,7 @@ from typing import Any
 
 from webapp.pages.activity_presenter import Moment, moment
 from webapp.pages.key_presenter import PERIOD_WORDS
+from webapp.pages.key_values import limit_words
 from webapp.pages.request_presenter import provider_label
 from webapp.queries.audit import AuditView
 from webapp.render import exact, span
@@ -81,6 +82,7 @@ _FIELDS = {
     "spend_reset": "Period of the limit",
     "spend_limit_boost_usd": "Raise of the limit",
     "spend_limit_boost_until": "End of the raise",
+    "model_limits": "Limits for models",
     "rate_limit_rpm": "Requests a minute",
     "rate_limit_tpm": "Tokens a minute",
     "max_concurrent_requests": "Requests at once",
@@ -110,6 +112,7 @@ _NONE = {
     "rate_limit_rpm": "No limit",
     "rate_limit_tpm": "No limit",
     "max_concurrent_requests": "No limit",
+    "model_limits": "No limits",
     "allowed_providers": "All",
     "allowed_models": "All",
     "allowed_ips": "Any",
@@ -211,6 +214,8 @@ def _words(name: str, value: Any) -> str:
         return "Yes" if value else "No"
     if name.endswith("_usd"):
         return f"${value}"
+    if name == "model_limits" and isinstance(value, list):
+        return ", ".join(limit_words(one) for one in value)
     if name == "spend_reset":
         return PERIOD_WORDS.get(value, str(value))
     if name in ("provider", "allowed_providers"):

@@ -15,6 +15,7 @@ from webapp.pages.key_examples import examples
 from webapp.pages.key_hints import ip_hints, lines_of, model_hints
 from webapp.pages.key_rows import added
 from webapp.pages.keys import Search, count_text
+from webapp.pages.model_limits_field import BLANK
 from webapp.queries.keys import count_keys
 from webapp.render import append, block, is_fragment, page, swapped, toast
 from webapp.security import current_actor, require
@@ -77,6 +78,13 @@ def _created(created: CreatedKey) -> Response:
             total = count_keys(current_actor().org_id, Search.of({}).query())
             append(response, swapped("count", count_text(total, total)))
     return response
+
+
+@bp.get("/new/model-limit")
+@require("member")
+def model_limit_row() -> Response:
+    """One more row of limits for models, for the form of a new key or an edit."""
+    return Response(block("key_form.html", "model_limit_rows", model_limit_rows=[BLANK], resets=key_form.RESETS))
 
 
 # Hints change nothing; they are asked for by POST because a long list does not fit into an address.

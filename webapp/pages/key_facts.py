@@ -12,8 +12,10 @@ from webapp.pages.key_presenter import PERIOD_WORDS, spend
 from webapp.pages.request_presenter import Mark, asked_model, mark, model_words, provider_label
 from webapp.queries.key_activity import KeyUse
 from webapp.render import dollars, exact, length, relative, signed_dollars
+from webapp.views.attention import NEAR_PERCENT
 from webapp.views.custom_providers import label_of
 from webapp.views.keys import KeyView, SecretView
+from webapp.views.model_limits import ModelLimitView
 from webapp.views.refusal_help import RefusalHelp, help_of
 from webapp.views.request_words import flag_words
 from webapp.views.requests import RefusalView, RequestView
@@ -81,6 +83,7 @@ def limits(
     """
     return (
         _spend(view, at),
+        *(_of_models(limit, at) for limit in view.model_limits),
         LimitFacts("Spent in all", dollars(view.spend.lifetime_nanos), title=f"${view.spend.lifetime_usd}"),
         _rate("Requests a minute", view.rate_limit_rpm, use.requests_left),
         _rate("Tokens a minute", view.rate_limit_tpm, use.tokens_left),
@@ -123,6 +126,21 @@ def _spend(view: KeyView, at: datetime) -> LimitFacts:
         note += f" · ${view.spend_limit_boost_usd} of it a raise until {exact(view.spend_limit_boost_until)}"
     note += " · never resets" if resets_at is None else f" · resets {relative(resets_at, at)}, on {exact(resets_at)}"
     return LimitFacts("Spend", f"{dollars(remaining)} left", note, facts.exact, tone=facts.tone, percent=facts.percent)
+
+
+def _of_models(limit: ModelLimitView, at: datetime) -> LimitFacts:
+    spend, most = limit.spend, limit.limit_nanos
+    percent = 100 if not most else min(100, spend.spent_nanos * 100 // most)
+    tone = "red" if percent >= 100 else "amber" if percent >= NEAR_PERCENT else "green"
+    period = "in all" if limit.spend_reset == "never" else PERIOD_WORDS[limit.spend_reset]
+    note = f"of {dollars(most)} {period} · {dollars(spend.spent_nanos)} spent"
+    if spend.held_nanos:
+        note += f" · {dollars(spend.held_nanos)} held by requests in flight"
+    resets_at = spend.resets_at
+    note += " · never resets" if resets_at is None else f" · resets {relative(resets_at, at)}, on {exact(resets_at)}"
+    told = f"Spent ${spend.spent_usd}, held by requests in flight ${spend.held_usd}"
+    left = f"{dollars(spend.remaining_nanos)} left"
+    return LimitFacts(f"Models {limit.model}", left, note, told, tone=tone, percent=percent)
 
 
 def _rate(label: str, limit: int | None, left: int | None) -> LimitFacts:

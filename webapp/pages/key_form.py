@@ -22,9 +22,11 @@ from wtforms.fields import SelectChoice
 from webapp.context import Actor
 from webapp.pages.expiry import LATER, NEVER, expiry_of, moment_of, shown_moment
 from webapp.pages.key_hints import amount_of, ip_hints, lines_of, model_hints
-from webapp.pages.key_values import same, to_the_minute, words
-from webapp.render import exact, rfc3339, sentence
-from webapp.schemas.keys import EDITABLE, NewKey
+from webapp.pages.key_shown import seen, shown
+from webapp.pages.key_values import same, words
+from webapp.pages.model_limits_field import ModelLimitsField, limits_in
+from webapp.render import exact, sentence
+from webapp.schemas.keys import NewKey
 from webapp.security import current_actor
 from webapp.validation import FieldError, Invalid, read
 from webapp.views.custom_providers import names_given, own_models, own_providers, provider_labels
@@ -39,6 +41,7 @@ RESETS = [
     SelectChoice("monthly", "Every month"),
 ]
 _RAISE = ("spend_limit_boost_usd", "spend_limit_boost_until")
+_ROW = re.compile(r"model_limits\[(\d+)\]")
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,15}")
 
 
@@ -50,6 +53,7 @@ class KeyForm(FlaskForm):  # type: ignore[misc] # Flask-WTF publishes no types
     spend_reset = SelectField("Resets", choices=RESETS, id="key-spend_reset")
     spend_limit_boost_usd = StringField("Raise it by", id="key-spend_limit_boost_usd")
     spend_limit_boost_until = StringField("Raised until (UTC)", id="key-spend_limit_boost_until")
+    model_limits = ModelLimitsField("Limits for models", id="key-model_limits")
     expires = SelectField("Expires", id="key-expires")
     expires_at = StringField("Expires at (UTC)", id="key-expires_at")
     allowed_providers = SelectMultipleField(
@@ -92,11 +96,11 @@ def filled(view: KeyView) -> KeyForm:
     """The form as `view` fills it, or the submitted one. "Keep" leaves the expiry alone, whatever it is."""
     form = KeyForm(
         data={
-            **_shown(view),
+            **shown(view),
             "expires": "keep",
             "expires_at": shown_moment(view.expires_at),
             "version": str(view.version),
-            "seen": _seen(view),
+            "seen": seen(view),
         }
     )
     _offer_expiries(form, view)
@@ -122,6 +126,8 @@ def document(form: KeyForm, now: datetime) -> dict[str, object]:
         "owner_email": (form.owner_email.data or "").strip() or None,
         "note": (form.note.data or "").replace("\r\n", "\n").strip() or None,
     }
+    if form.model_limits.was_sent:
+        said["model_limits"] = limits_in(form.model_limits.data)
     choice, ends = form.expires.data, (form.spend_limit_boost_until.data or "").strip()
     faults: list[FieldError] = []
     try:
@@ -157,8 +163,8 @@ def confirmation(warnings: Iterable[str]) -> str:
 
 def without_ended_raise(form: KeyForm, said: Mapping[str, object], view: KeyView) -> Mapping[str, object]:
     """What a form says, but for a raise that ended after it was shown, if nobody touched its fields."""
-    seen = _seen_in(form)
-    untouched = all(field in seen and seen[field] == said[field] for field in _RAISE)
+    was = _seen_in(form)
+    untouched = all(field in was and was[field] == said[field] for field in _RAISE)
     if not untouched or view.spend_limit_boost_until is not None:
         return said
     return {**said, **dict.fromkeys(_RAISE)}
@@ -182,14 +188,14 @@ def rebase(form: KeyForm, said: Mapping[str, object], stored: KeyView) -> tuple[
 
     Fields that still say what they said when the form was shown take the stored value.
     """
-    seen, told = _seen_in(form), []
+    was, told = _seen_in(form), []
     for field, value in _differing(said, stored).items():
-        untouched = field in seen and seen[field] == value
+        untouched = field in was and was[field] == value
         if untouched:
-            form[field].data = _shown(stored)[field]
+            form[field].data = shown(stored)[field]
         yours = None if untouched else words(value, field)
         told.append(Difference(form[field].label.text, yours, words(getattr(stored, field), field)))
-    form.version.data, form.seen.data = str(stored.version), _seen(stored)
+    form.version.data, form.seen.data = str(stored.version), seen(stored)
     _offer_expiries(form, stored)
     return tuple(told)
 
@@ -201,8 +207,10 @@ def attach(form: KeyForm, errors: Iterable[FieldError]) -> list[str]:
         name = re.split(r"[.\[]", error.field, maxsplit=1)[0]
         if name == "expires_at" and form.expires.data != "custom":
             name = "expires"
+        row = _ROW.match(error.field)
+        message = f"row {int(row[1]) + 1} {error.message}" if row else error.message
         if name in form and name not in ("nonce", "version", "seen", "csrf_token"):
-            form[name].errors = [*form[name].errors, sentence(error.message)]
+            form[name].errors = [*form[name].errors, sentence(message)]
         else:
             general.append(sentence(error.message))
     return general
@@ -222,6 +230,9 @@ def context(form: KeyForm, actor: Actor, *, key: KeyView | None = None) -> dict[
         "advanced": used("rate_limit_rpm", "rate_limit_tpm", "max_concurrent_requests", "allowed_ips"),
         "about": used("tags", "owner_email", "note"),
         "raised": used("spend_limit_boost_usd", "spend_limit_boost_until"),
+        "of_models": used("model_limits"),
+        "model_limit_rows": form.model_limits.rows(),
+        "resets": RESETS,
         "model_hints": model_hints(
             lines_of(form.allowed_models.data), form.allowed_providers.data or (), own_models(actor.org_id)
         ),
@@ -233,41 +244,13 @@ def context(form: KeyForm, actor: Actor, *, key: KeyView | None = None) -> dict[
     }
 
 
-def _shown(view: KeyView) -> dict[str, Any]:
-    """What the fields hold when the form is shown, but for the expiry."""
-    return {
-        "name": view.name,
-        "spend_limit_usd": view.spend_limit_usd or "",
-        "spend_reset": view.spend_reset,
-        "spend_limit_boost_usd": view.spend_limit_boost_usd or "",
-        "spend_limit_boost_until": shown_moment(view.spend_limit_boost_until),
-        "allowed_providers": list(view.allowed_providers),
-        "allowed_models": "\n".join(view.allowed_models),
-        "rate_limit_rpm": "" if view.rate_limit_rpm is None else str(view.rate_limit_rpm),
-        "rate_limit_tpm": "" if view.rate_limit_tpm is None else str(view.rate_limit_tpm),
-        "max_concurrent_requests": "" if view.max_concurrent_requests is None else str(view.max_concurrent_requests),
-        "allowed_ips": "\n".join(view.allowed_ips),
-        "paused": view.paused,
-        "tags": ", ".join(view.tags),
-        "owner_email": view.owner_email or "",
-        "note": view.note or "",
-    }
-
-
-def _seen(view: KeyView) -> str:
-    """The same as the document that the form would say if it were sent untouched."""
-    seen = {field: getattr(view, field) for field in EDITABLE if field not in ("expires_at", "spend_limit_boost_until")}
-    ends = view.spend_limit_boost_until
-    return json.dumps({**seen, "spend_limit_boost_until": None if ends is None else rfc3339(to_the_minute(ends))})
-
-
 def _seen_in(form: KeyForm) -> dict[str, object]:
     """What a form that was sent says of that; empty if it says nonsense."""
     try:
-        seen = json.loads(form.seen.data or "")
+        was = json.loads(form.seen.data or "")
     except (ValueError, RecursionError):
         return {}
-    return seen if isinstance(seen, dict) else {}
+    return was if isinstance(was, dict) else {}
 
 
 def _offer_providers(form: KeyForm, listed: Iterable[str] = ()) -> None:

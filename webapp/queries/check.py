@@ -15,28 +15,21 @@ from sqlalchemy import select
 from shared.catalog import NOT_METERED, PROVIDERS, Endpoint, Kind, Provider, find_endpoint, provider_of_model
 from shared.config import Settings
 from shared.counters import (
-    BatchContext,
-    Charge,
-    CountersUnavailable,
-    Decision,
-    KeyRow,
-    Rebuilding,
     Refusal,
     SpendState,
-    period_of_day,
 )
 from shared.custom_providers import goes_to_fallback, may_be_name, path_below, provider_named
 from shared.custom_refusals import no_endpoint, refusal_of, removed, told_first
 from shared.judgement import LEAST_BOUND, explained, judge, nobodys_model, not_configured, refused
 from shared.models import PriceOverride, ProviderCredential, snapshot_of
 from shared.output_limits import accepted_limit
-from shared.policy import Charges, Deny, KeySnapshot, Reason, check_key
+from shared.policy import Deny, KeySnapshot, Reason, check_key, limits_for
 from shared.pricing import Bound, PriceBook, Size, TokenBound, book_of, bound_tokens
 from shared.sealing import Sealer
-from shared.seeds import keep_row_of, read_seeds
 from shared.translated import BY_MODEL, FALLBACKS, OWN_ALONE, path_by_model
-from webapp.context import counters, now
+from webapp.context import now
 from webapp.db import db
+from webapp.queries.check_limits import Standing, refused_by, standing_of
 from webapp.schemas.explain import CheckRequest
 from webapp.validation import FieldError, Invalid, read
 from webapp.views.check import CheckView
@@ -50,6 +43,8 @@ _WANTS = frozenset(
     {
         Reason.SPEND_EXCEEDED,
         Reason.SPEND_HELD,
+        Reason.MODEL_SPEND_EXCEEDED,
+        Reason.MODEL_SPEND_HELD,
         Reason.ORGANIZATION_SPEND_EXCEEDED,
         Reason.ORGANIZATION_SPEND_HELD,
         Reason.TOKEN_RATE_LIMITED,
@@ -75,7 +70,7 @@ def check_request(org_id: str, key_id: str, document: Mapping[str, object]) -> C
     place = _place(key, asked, own)
     if isinstance(place, Deny):
         return CheckView(place, model=asked.model)
-    standing, book, size = _standing(key), _book(org_id), _size(place, asked)
+    standing, book, size = standing_of(key), _book(org_id), _size(place, asked)
     found = _judged(org_id, key, asked, place, size, standing, book, at, own.get(place.provider.slug))
     if size is None or found.deny is None or found.deny.reason not in _WANTS:
         return found
@@ -89,7 +84,7 @@ def _judged(
     asked: CheckRequest,
     place: "_Place",
     size: Size | None,
-    standing: "_Standing | None",
+    standing: Standing | None,
     book: PriceBook | None,
     at: float,
     own: CustomView | None,
@@ -97,16 +92,17 @@ def _judged(
     """By all rules and limits, of this size. `own` is the provider, if it is one of the organisation's own."""
     provider, model, slug = place.provider, place.model, place.provider.slug
     free = place.endpoint is not None and place.endpoint.kind is Kind.FREE
-    left = None if standing is None else standing.remaining_nanos(key)
+    models = limits_for(key.model_limits, slug, model)
+    left = None if standing is None else standing.remaining_nanos(key, models)
     deny: Deny | None = None
-    verdict, bound_nanos, limit = judge(key, asked.ip, slug, model, size, lambda _, **__: left, book, at, free=free)
+    verdict, bound_nanos, limit = judge(key, asked.ip, slug, model, size, lambda *_, **__: left, book, at, free=free)
     unsent = _own_refusal(own, place, asked.path)
     if isinstance(verdict, Deny) or unsent is not None:
         deny = told_first(verdict, unsent)
     elif not _is_configured(org_id, slug, own):
         deny = not_configured(slug, provider.label)
     else:
-        answer = _limits(key, verdict.charges, standing)
+        answer = refused_by(key, verdict.charges, standing)
 
         def bound(spend: SpendState) -> Bound:
             if size is None:
@@ -206,77 +202,6 @@ def _size(place: _Place, asked: CheckRequest) -> Size | None:
     made_up = accepted_limit(place.provider.slug, place.model or "") if endpoint.kind is Kind.MESSAGES else None
     free = endpoint.kind in _OUTPUT_FREE
     return Size(0, output_limit=limit, output_default=made_up, output_free=free, cache_writes=False)
-
-
-class _Standing(NamedTuple):
-    """The counters of a key and of its organisation, read and not changed."""
-
-    row: KeyRow
-    shared: KeyRow | None  # None: they keep no row of its organisation, or not yet
-    context: BatchContext
-
-    def remaining_nanos(self, key: KeySnapshot) -> int | None:
-        """Of whichever limit leaves less; None: nobody can tell."""
-        left = []
-        limits: list[tuple[KeyRow | None, str, int | None]] = [(self.row, key.spend_reset, key.spend_limit_nanos)]
-        if key.organization is not None:
-            limits.append((self.shared, key.organization.spend_reset, key.organization.spend_limit_nanos))
-        for row, reset, limit_nanos in limits:
-            if limit_nanos is not None:
-                if row is None or not row.seeded:
-                    return None
-                left.append(row.spend(period_of_day(reset, self.context.moment.day), limit_nanos).remaining_nanos or 0)
-        return min(left, default=None)
-
-
-def _standing(key: KeySnapshot) -> _Standing | None:
-    """None: the counters do not answer."""
-    try:
-        status, moment = counters().status(), counters().moment()
-        connection, ids = db.session.connection(), [key.id]
-        if key.organization is not None and keep_row_of(connection, key.org_id, status.generation):
-            ids.append(key.org_id)
-        known = counters().rows(ids)
-    except CountersUnavailable:
-        return None
-    rows = {id_: known.get(id_) or KeyRow.new() for id_ in ids}
-    untold = [id_ for id_ in ids if not rows[id_].seeded]
-    seeds = read_seeds(connection, untold, status.generation, moment.day) if untold else {}
-    for id_, seed in (seeds or {}).items():
-        rows[id_].seed(seed)
-    return _Standing(rows[key.id], rows.get(key.org_id), BatchContext(status.generation, status.live, moment))
-
-
-def _limits(key: KeySnapshot, charges: Charges, standing: _Standing | None) -> Decision | None:
-    """What the counters would refuse it with, were it charged; None: with nothing.
-
-    As in the proxy, who has no limit of money passes while they cannot tell.
-    """
-    shared = charges.organization
-    capped = charges.spend_limit_nanos is not None or (shared is not None and shared.spend_limit_nanos is not None)
-    if standing is None:
-        return Rebuilding() if capped else None
-    row, of_organization, context = standing
-    charge = Charge(
-        key.id,
-        key.org_id,
-        max(key.version, row.version),
-        0,
-        charges.rate_limit_rpm,
-        charges.spend_limit_nanos,
-        key.spend_reset,
-        charges.bound_nanos,
-        context.generation,
-        max_concurrent_requests=key.max_concurrent_requests,
-        organization=shared,
-        rate_limit_tpm=charges.rate_limit_tpm,
-        bound_tokens=charges.bound_tokens,
-    )
-    answer = row.decide(charge, context) or row.rate_refusal(charges.rate_limit_rpm, context.moment)
-    if answer is None and shared is not None:
-        # Without its row the proxies wait for counters that have one.
-        answer = Rebuilding() if of_organization is None else of_organization.decide_shared(shared, charge, context)
-    return answer if isinstance(answer, Refusal) or capped else None
 
 
 def _is_configured(org_id: str, slug: str, own: CustomView | None) -> bool:

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, mod
 
 from webapp.schemas import Output, Stored
 from webapp.schemas.key_rules import within
+from webapp.schemas.model_limits import ModelBudgets, ModelLimit
 from webapp.schemas.provider_names import ModelPatterns, Providers
 from webapp.schemas.spend_boost import Boost, BoostEnd, settle
 from webapp.schemas.texts import Email, Note, Tags
@@ -78,6 +79,11 @@ class _Settings(Stored):
     spend_limit_boost_until: BoostEnd | None = Field(
         default=None, description="When the raise ends by itself: in the future, within 90 days. Null: no raise."
     )
+    model_limits: ModelBudgets | None = Field(
+        default=None,
+        description="Spend limits for models, beside the key's own; a request has to fit all that its model matches. "
+        "They stand in the place of those before. Empty: none.",
+    )
     expires_at: Annotated[Expiry | None, AfterValidator(within("expires_at"))] = Field(
         default=None, description="In the future. Null: never."
     )
@@ -92,6 +98,13 @@ class _Settings(Stored):
     def _with_a_whole_raise(self, info: ValidationInfo) -> Self:
         settle(self, info.context or {})
         return self
+
+    def columns(self) -> dict[str, Any]:
+        """As of any; of limits for models all but since when the counters know what counts against them."""
+        found = super().columns()
+        if "model_limits" in found:
+            found["model_limits"] = [limit.column() for limit in self.model_limits or ()]
+        return found
 
 
 class NewKey(_Settings):
@@ -156,6 +169,7 @@ class Key(Output):
     spend_reset: Literal["never", "daily", "weekly", "monthly"]
     spend_limit_boost_usd: Money | None = Field(description="Null without a raise, or when it has ended.")
     spend_limit_boost_until: Moment | None
+    model_limits: tuple[ModelLimit, ...]
     expires_at: Moment | None
     created_at: Moment
     created_by: str

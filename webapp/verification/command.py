@@ -52,6 +52,7 @@ def verify_ledger(key_id: str | None = None) -> Report:
     check = CounterCheck(db.engine, counters(), report)
     for within in ranges(db.engine) if key_id is None else [OneKey(key_id)]:
         check.look(within, verify_range(db.engine, within, report))
+        check.look_at_models(within)
     if key_id is None:
         verify_organizations(db.engine, report)
         check.look_together()

@@ -15,10 +15,11 @@ from sqlalchemy import ColumnElement, Engine, Row, Select, and_, select, true
 from sqlalchemy.engine import Connection
 from sqlalchemy.orm import InstrumentedAttribute
 
-from shared.models import KeySpend, LabelUsage, ProxyKey, UsageDaily, UsageRecord
+from shared.models import KeySpend, LabelUsage, ModelSpend, ProxyKey, UsageDaily, UsageRecord
 from webapp.verification.adjustments import verify_adjustments
 from webapp.verification.arithmetic import expected_cost
 from webapp.verification.labels import LabelSums
+from webapp.verification.models import ModelSums
 from webapp.verification.values import Difference, Report
 
 ALL_DAYS = date(1970, 1, 1)  # the day of the total of all days in key_spend
@@ -89,7 +90,7 @@ def verify_range(engine: Engine, within: Range | OneKey, report: Report) -> Tota
     snapshot = "SERIALIZABLE" if engine.dialect.name == "sqlite" else "REPEATABLE READ"
     with engine.connect().execution_options(isolation_level=snapshot) as connection:
         sums: dict[Group, list[int]] = defaultdict(lambda: [0, 0, 0, 0])
-        labels = LabelSums()
+        labels, models = LabelSums(), ModelSums.of(connection, within.holds(ProxyKey.id))
         for row in _stream(connection, select(*_ROW).where(within.holds(UsageRecord.key_id))):
             _judge(row, report)
             adjusts = row.adjusts is not None
@@ -99,6 +100,7 @@ def verify_range(engine: Engine, within: Range | OneKey, report: Report) -> Tota
             for position, count in enumerate(counts):
                 group[position] += count
             labels.add(row, counts)
+            models.add(row)
         totals: Totals = defaultdict(int)
         for (key_id, day, _, _), group in sums.items():
             totals[key_id, day] += group[3]
@@ -106,6 +108,7 @@ def verify_range(engine: Engine, within: Range | OneKey, report: Report) -> Tota
         verify_adjustments(connection, within.holds(UsageRecord.key_id), report)
         _compare_daily(connection, within, sums, report)
         labels.compare(connection, within.holds(LabelUsage.key_id), report)
+        models.compare(connection, within.holds(ModelSpend.key_id), report)
         _compare_totals(connection, within, totals, report)
     return totals
 

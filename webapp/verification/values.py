@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-Kind = Literal["row", "daily", "total", "label", "organization", "counters"]
+Kind = Literal["row", "daily", "total", "label", "model", "organization", "counters"]
 
 KEPT = 1_000  # differences that are kept in full; of the others only the number is, so that memory stays bounded
 
@@ -31,6 +31,7 @@ class Difference:
             "row": f"row {self.row_id} of {self.key_id} on {self.day}",
             "daily": f"daily sum of {self.key_id} on {self.day} for {of_model}",
             "label": f"sum of {self.key_id} on {self.day} under the label {self.label!r}",
+            "model": f"sum of {self.key_id} on {self.day or 'all days'} for {of_model}, as it was asked for",
             "organization": f"sum of organisation {self.org_id} on {self.day} for {of_model}",
             "total": f"total of {self.key_id} on {self.day or 'all days'}",
             "counters": f"counters of {self.key_id}",

@@ -17,6 +17,7 @@ from shared.policy import Reason
 from shared.policy.rules import matches_model
 from webapp.views.key_lists import contradiction
 from webapp.views.keys import KeyView
+from webapp.views.model_limits import ModelLimitView
 from webapp.views.refusal_help import HELP
 from webapp.views.requests import RefusalView
 
@@ -110,15 +111,19 @@ def stands(key: KeyView, refusal: RefusalView, shared: Shared | None = None) -> 
         slug = _provider_of(refusal)
         return bool(key.allowed_providers) and (slug is None or slug not in key.allowed_providers)
     if reason == Reason.MODEL_NOT_ALLOWED:
-        return bool(key.allowed_models) and (model is None or not _is_covered(model, key.allowed_models))
+        return bool(key.allowed_models) and (model is None or not is_covered(model, key.allowed_models))
     if reason in (Reason.TOKENS_NOT_BOUNDED, Reason.TOKEN_RATE_LIMITED):
         return key.rate_limit_tpm is not None
     if reason == Reason.ENDPOINT_NOT_METERED and key.rate_limit_tpm is not None:
         return True
     if reason in (Reason.ENDPOINT_NOT_METERED, Reason.MODEL_NOT_PRICED):
-        return key.spend.limit_nanos is not None or (shared is not None and shared.remaining_nanos is not None)
+        capped = key.spend.limit_nanos is not None or bool(key.model_limits)
+        return capped or (shared is not None and shared.remaining_nanos is not None)
     if reason in (Reason.SPEND_EXCEEDED, Reason.SPEND_HELD):
         return _is_short(key.spend.remaining_nanos, refusal)
+    if reason in (Reason.MODEL_SPEND_EXCEEDED, Reason.MODEL_SPEND_HELD):
+        limits = _limits_of(key, refusal)
+        return any(_is_short(limit.spend.remaining_nanos, refusal) for limit in limits)
     if reason == Reason.TOO_MANY_CONCURRENT:
         return key.max_concurrent_requests is not None
     if reason == Reason.RATE_LIMITED:
@@ -133,6 +138,11 @@ def _stands_for_all(shared: Shared, refusal: RefusalView) -> bool:
     if refusal.reason in (Reason.ORGANIZATION_SPEND_EXCEEDED, Reason.ORGANIZATION_SPEND_HELD):
         return _is_short(shared.remaining_nanos, refusal)
     return True
+
+
+def _limits_of(key: KeyView, refusal: RefusalView) -> list[ModelLimitView]:
+    """The limits for models that a refused request's counted against, as they stand."""
+    return [limit for limit in key.model_limits if refusal.model is None or is_covered(refusal.model, (limit.model,))]
 
 
 def _provider_of(refusal: RefusalView) -> str | None:
@@ -215,6 +225,13 @@ def _running_out(key: KeyView, at: datetime) -> Judgement | None:
     if limit is not None and spent * 100 >= limit * NEAR_PERCENT:
         why = f"{spent * 100 // limit} % of its limit is spent{_raised(key)}; {_resets(key)}"
         return Judgement(State.NEAR_LIMIT, f"{spent * 100 // limit} % spent", why, "Consider raising the limit.")
+    for one in key.model_limits:
+        used = one.spend.spent_nanos
+        if used * 100 >= one.limit_nanos * NEAR_PERCENT:
+            percent = used * 100 // one.limit_nanos if one.limit_nanos else 100
+            why = f"{percent} % of its limit for models {one.model} is spent; {_resets_on(one.spend.resets_at)}"
+            cause = f"{percent} % for {one.model}"
+            return Judgement(State.NEAR_LIMIT, cause, why, "Consider raising the limit for these models.")
     return None
 
 
@@ -234,7 +251,7 @@ def _idle(key: KeyView, at: datetime) -> str:
     return f"Unused for {idle.days} d" if idle >= DORMANT else ""
 
 
-def _is_covered(model: str, patterns: Sequence[str]) -> bool:
+def is_covered(model: str, patterns: Sequence[str]) -> bool:
     """Under its name as it was asked for or its bare one, whichever provider it was asked of."""
     found = provider_of_model(model)
     names = [(slug, model) for slug in PROVIDERS] + ([] if found is None else [found])
@@ -255,7 +272,10 @@ def _raised(key: KeyView) -> str:
 
 
 def _resets(key: KeyView) -> str:
-    moment = key.spend.resets_at
+    return _resets_on(key.spend.resets_at)
+
+
+def _resets_on(moment: datetime | None) -> str:
     return "the limit never resets." if moment is None else f"it resets on {_day(moment)}."
 
 

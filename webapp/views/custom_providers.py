@@ -72,7 +72,8 @@ def own_providers(org_id: str, key: ProxyKey | None = None) -> tuple[str, ...]:
     names = db.session.scalars(query.order_by(CustomProvider.name))
     listed: list[str] = []
     if key is not None:
-        listed = [*own_names(key.allowed_providers), *(p.partition("/")[0] for p in key.allowed_models if "/" in p)]
+        patterns = [*key.allowed_models, *(limit["model"] for limit in key.model_limits or ())]
+        listed = [*own_names(key.allowed_providers), *(p.partition("/")[0] for p in patterns if "/" in p)]
     return tuple(dict.fromkeys((*names, *listed)))
 
 

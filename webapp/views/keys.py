@@ -11,6 +11,7 @@ from shared import money
 from shared.models import KeySecret, ProxyKey, boost_of
 from webapp.context import NotFound, now
 from webapp.db import db
+from webapp.views.model_limits import ModelLimitView, model_limits_of_keys
 from webapp.views.spend import SpendView, spend_of
 
 
@@ -36,6 +37,7 @@ class KeyView:
     spend_reset: str
     spend_limit_boost_usd: str | None
     spend_limit_boost_until: datetime | None
+    model_limits: tuple[ModelLimitView, ...]
     expires_at: datetime | None
     created_at: datetime
     created_by: str
@@ -60,6 +62,7 @@ class KeyView:
             spend.held_nanos,
             self.last_used_at,
             self.spend_limit_boost_until,
+            *(one.spend.spent_nanos + one.spend.held_nanos for one in self.model_limits),
         )
         if not any(moved) and self.status != "expired":
             return f"v{self.version}"
@@ -103,7 +106,7 @@ def view_of(row: ProxyKey) -> KeyView:
 
 def views_of(rows: Sequence[ProxyKey], at: datetime) -> tuple[KeyView, ...]:
     """Views of rows, in their order, with their spend as of `at`."""
-    spend = spend_of(rows, at)
+    spend, limits = spend_of(rows, at), model_limits_of_keys(rows, at)
     boosts = {row.id: boost_of(row, at.timestamp()) for row in rows}
     return tuple(
         KeyView(
@@ -122,6 +125,7 @@ def views_of(rows: Sequence[ProxyKey], at: datetime) -> tuple[KeyView, ...]:
             spend_reset=row.spend_reset,
             spend_limit_boost_usd=None if (boost := boosts[row.id]) is None else money.to_usd(boost.nanos),
             spend_limit_boost_until=None if boost is None else row.spend_limit_boost_until,
+            model_limits=limits[row.id],
             expires_at=row.expires_at,
             created_at=row.created_at,
             created_by=row.created_by,

@@ -175,6 +175,22 @@ HELP: dict[Reason, RefusalHelp] = {
         "raise the spend limit.",
         "edit",
     ),
+    Reason.MODEL_SPEND_EXCEEDED: RefusalHelp(
+        "Model limit used up",
+        "What is spent on the models of one of its limits, and the most that this request can cost, are together over "
+        "that limit.",
+        "Raise the limit for these models, which holds for the next request, or wait until it resets. A request with a "
+        "smaller output limit (max_tokens) needs less, and other models are not affected.",
+        "edit",
+        lasting=True,
+    ),
+    Reason.MODEL_SPEND_HELD: RefusalHelp(
+        "Model limit held",
+        "It fits the limit for its model once requests that are running now turn out cheaper than they may be at most.",
+        "Most apps try again by themselves. If it stays, set output limits (max_tokens) near to what is needed, or "
+        "raise the limit for these models.",
+        "edit",
+    ),
     Reason.ORGANIZATION_RATE_LIMITED: RefusalHelp(
         "Organisation's rate reached",
         "The last 60 seconds held as many requests as all keys of the organisation may send in them together.",

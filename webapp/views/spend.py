@@ -44,12 +44,12 @@ def spend_of(rows: Sequence[ProxyKey], at: datetime) -> dict[str, SpendView]:
     """The money of each key, by its id, as of the moment `at`."""
     if not rows:
         return {}
-    known = _counted([row.id for row in rows])
+    known = counted([row.id for row in rows])
     moment = counters().moment()
     views = {}
     for row in rows:
-        if (counted := known.get(row.id)) is not None:
-            seen = counters_spend_of(counted, moment, row.spend_reset, row.spend_limit_nanos)
+        if (one := known.get(row.id)) is not None:
+            seen = counters_spend_of(one, moment, row.spend_reset, row.spend_limit_nanos)
             views[row.id] = _spend_view(row, seen.period.spent_nanos, seen.period.held_nanos, seen.lifetime_nanos, at)
     return views | _spend_by_ledger([row for row in rows if row.id not in views], at)
 
@@ -60,9 +60,9 @@ def spend_together(row: Organization, at: datetime) -> SpendView:
     Counters keep a row of one that has limits, as soon as one of its keys is used.
     """
     if limits_of(row.rate_limit_rpm, row.spend_limit_nanos, row.spend_reset) is not None:
-        counted = _counted([row.id]).get(row.id)
-        if counted is not None:
-            seen = counters_spend_of(counted, counters().moment(), row.spend_reset, row.spend_limit_nanos)
+        one = counted([row.id]).get(row.id)
+        if one is not None:
+            seen = counters_spend_of(one, counters().moment(), row.spend_reset, row.spend_limit_nanos)
             return _spend_view(row, seen.period.spent_nanos, seen.period.held_nanos, seen.lifetime_nanos, at)
     by_day = (
         select(OrganizationUsage.day, func.sum(OrganizationUsage.cost_nanos))
@@ -75,7 +75,7 @@ def spend_together(row: Organization, at: datetime) -> SpendView:
     return _spend_view(row, spent, 0, sum(days.values()), at)
 
 
-def _counted(key_ids: Sequence[str]) -> dict[str, KeyRow]:
+def counted(key_ids: Sequence[str]) -> dict[str, KeyRow]:
     """The counters' rows, with what the ledger had before them where they have not been told yet."""
     try:
         generation = counters().status().generation
@@ -115,8 +115,8 @@ def _spend_view(row: ProxyKey | Organization, spent: int, held: int, lifetime: i
         spent_usd=money.to_usd(spent),
         held_usd=money.to_usd(held),
         remaining_usd=None if remaining is None else money.to_usd(remaining),
-        period_start=None if end is None else _midnight(start),
-        resets_at=None if end is None else _midnight(end),
+        period_start=None if end is None else midnight(start),
+        resets_at=None if end is None else midnight(end),
         lifetime_usd=money.to_usd(lifetime),
         limit_nanos=limit,
         spent_nanos=spent,
@@ -126,5 +126,6 @@ def _spend_view(row: ProxyKey | Organization, spent: int, held: int, lifetime: i
     )
 
 
-def _midnight(day: date) -> datetime:
+def midnight(day: date) -> datetime:
+    """The moment at which a day begins."""
     return datetime.fromtimestamp(periods.unix(day), UTC)

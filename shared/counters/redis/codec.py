@@ -16,6 +16,7 @@ from shared.counters.values import (
     Hold,
     LastAdmitted,
     Missing,
+    ModelRefused,
     OrganizationRefused,
     RateBucket,
     RateLimited,
@@ -44,7 +45,9 @@ def batch_arguments(batch: Batch, day: int) -> Arguments:
     for charge in batch.charges:
         period_of_day(charge.spend_reset, day)  # the script trusts us that it is one
         most, seed, shared = charge.max_concurrent_requests, charge.seed, charge.organization
-        more = 0 if shared is None else 1
+        more, limits = 0 if shared is None else 1, charge.model_limits
+        if limits:
+            more += script.ROWS_FOLLOW
         arguments += (
             charge.key_id,
             charge.org_id,
@@ -60,6 +63,11 @@ def batch_arguments(batch: Batch, day: int) -> Arguments:
             arguments.append(more)
         else:
             arguments += (more + script.TOKENS_FOLLOW, charge.rate_limit_tpm, charge.bound_tokens)
+        if limits:
+            arguments.append(len(limits))
+            for limit in limits:
+                period_of_day(limit.spend_reset, day)
+                arguments += (limit.row_id, limit.spend_limit_nanos, limit.spend_reset, limit.since)
         if shared is not None:
             period_of_day(shared.spend_reset, day)
             arguments += _limit_arguments(*shared)
@@ -74,12 +82,15 @@ def batch_arguments(batch: Batch, day: int) -> Arguments:
 def _end_arguments(ends: Sequence[End]) -> Arguments:
     arguments: Arguments = [len(ends)]
     for end in ends:
-        change = end.tokens
-        if change is None:
+        change, rows = end.tokens, end.rows
+        if change is None and not rows:
             arguments += end[:8]
-        else:
-            number, key_id, day, held, cost, uncount, requests, org_id, _ = end
-            arguments += (number, key_id, day, held, cost, uncount, requests + script.TOKENS_FOLLOW, org_id, *change)
+            continue
+        number, key_id, day, held, cost, uncount, requests, org_id, *_ = end
+        requests += (0 if change is None else script.TOKENS_FOLLOW) + (script.ROWS_FOLLOW if rows else 0)
+        arguments += (number, key_id, day, held, cost, uncount, requests, org_id, *(change or ()))
+        if rows:
+            arguments += (len(rows), *rows)
     return arguments
 
 
@@ -106,7 +117,7 @@ def replay_arguments(replay: WorkerReplay) -> Arguments:
 def hold_arguments(holds: Sequence[Hold]) -> Arguments:
     arguments: Arguments = [len(holds)]
     for hold in holds:
-        arguments += hold
+        arguments += (*hold[:5], len(hold.rows), *hold.rows)
     return arguments
 
 
@@ -132,6 +143,15 @@ def _decision_of(charge: Charge, found: list[int], generation: int, moment: Mome
     code, used, last, room, spent, held, number, org_spent, org_held = found
     shared = charge.organization
     rpm, limit, reset = charge.rate_limit_rpm, charge.spend_limit_nanos, charge.spend_reset
+    if code >= script.OF_MODEL:
+        place, code = divmod(code, script.OF_MODEL)
+        counted = charge.model_limits[place - 1]
+        if code == script.UNSEEDED:
+            return Unseeded(generation, counted.row_id)
+        of_model = _spend(counted.spend_reset, counted.spend_limit_nanos, spent, held, moment)
+        told = _refusal(code, None, of_model, room, number, moment)
+        assert not isinstance(told, RateLimited)  # noqa: S101 - it has none
+        return ModelRefused(counted, told)
     if code >= script.OF_ORGANIZATION:
         assert shared is not None  # noqa: S101 - only a limit refuses
         if code == script.OF_ORGANIZATION + script.UNSEEDED:
@@ -217,7 +237,8 @@ def decisions_of(batch: Batch, flat: list[int], moment: Moment) -> list[Decision
 def worker_state_of(found: list[Any]) -> WorkerState:
     joined, end_number, flat = found
     last = [
-        LastAdmitted(flat[at + 1], Hold(flat[at + 2].decode(), flat[at + 3], flat[at + 5], 1, flat[at + 6].decode()))
+        LastAdmitted(seq, Hold(key.decode(), day, nanos, 1, org.decode(), tuple(row.decode() for row in rows)))
         for at in range(0, len(flat), script.ADMITTED_FIELDS)
+        for seq, key, day, _, nanos, org, rows in (flat[at + 1 : at + script.ADMITTED_FIELDS],)
     ]
     return WorkerState(joined == 1, end_number, last)  # 2 is one that is fenced

@@ -64,7 +64,22 @@ local function decide(one, charge)
   return money(one, charge.limit, charge.reset, charge.bound, charge.rpm)
 end
 
--- Of a charge that its key's own limits admit
+-- Of a charge that its key's own limits admit, by those for its model
+local function decide_models(one, charge)
+  if not live then return REBUILDING end
+  for i, limit in ipairs(charge.models) do
+    if limit.since > generation then return REBUILDING end
+    local counted = row(limit.row)
+    if counted[2] == 0 then return OF_MODEL * i + UNSEEDED end
+    local code, spent, held, wait = money(counted, limit.limit, limit.reset, charge.bound, NONE)
+    if code then
+      if charge.rpm ~= NONE and weigh(one) >= charge.rpm then return RATE_LIMITED end
+      return OF_MODEL * i + code, spent, held, wait
+    end
+  end
+end
+
+-- Likewise, by those of its organisation
 local function decide_shared(charge)
   if not live or not tracked or not tracked[charge.org] then return REBUILDING end
   local one, code, spent, held, wait = row(charge.org), nil, 0, 0, 0
@@ -82,12 +97,19 @@ local function read_charge()
     key = text(), org = text(), version = int(), org_version_text = A[at], org_version = int(), rpm = int(),
     limit = int(), reset = text(), bound = int(), loaded_in = int(), seq = int(), most = int(), shared = int(),
     lifetime = false, days = false, org_rpm = NONE, org_limit = NONE, org_reset = false, tpm = false, tokens = 0,
+    models = false,
   }
+  local more = charge.shared >= ROWS_FOLLOW
+  if more then charge.shared = charge.shared - ROWS_FOLLOW end
   if charge.shared >= TOKENS_FOLLOW then
     charge.shared = charge.shared - TOKENS_FOLLOW
     charge.tpm, charge.tokens = int(), int()
   end
   charge.shared = charge.shared == 1
+  if more then
+    charge.models = {}
+    for i = 1, int() do charge.models[i] = {row = text(), limit = int(), reset = text(), since = int()} end
+  end
   if charge.shared then charge.org_rpm, charge.org_limit, charge.org_reset = int(), int(), text() end
   if int() == 1 then charge.lifetime, charge.days = read_seed() end
   return charge
@@ -99,13 +121,25 @@ local function end_row(one, of_day, held, cost, uncount, requests)
   if uncount >= 0 then count(one[5], uncount, -1) end
 end
 
+local function read_rows()
+  local all = {}
+  for i = 1, int() do all[i] = text() end
+  return all
+end
+
 local function end_of(number, with_hold)
   local key, of_day, held, cost, uncount, requests, org = text(), int(), int(), int(), int(), int(), text()
-  local of_second, tokens
+  local of_second, tokens, counted
+  local more = requests >= ROWS_FOLLOW
+  if more then requests = requests - ROWS_FOLLOW end
   if requests >= TOKENS_FOLLOW then requests, of_second, tokens = requests - TOKENS_FOLLOW, int(), int() end
+  if more then counted = read_rows() end
   if not number then return end
   if not with_hold then held, requests, tokens = 0, 0, nil end
   end_row(row(key), of_day, held, cost, uncount, requests)
+  if counted then
+    for _, id in ipairs(counted) do end_row(row(id), of_day, held, cost, NONE, 0) end
+  end
   if tokens then
     local one = row(key)
     one[7] = one[7] or {}
@@ -149,6 +183,10 @@ local function batch()
     local charge = read_charge()
     local one = row(charge.key)
     local code, spent, held, wait = decide(one, charge)
+    if not code and charge.models then
+      local refused, of_spent, of_held, of_wait = decide_models(one, charge)
+      if refused then code, spent, held, wait = refused, of_spent, of_held, of_wait end
+    end
     local used, room, whose, rpm, org_spent, org_held = NONE, NONE, one, charge.rpm, 0, 0
     if not code and charge.shared then
       if rpm ~= NONE and weigh(one) >= rpm then
@@ -166,7 +204,7 @@ local function batch()
       else
         count(one[5], second, 1)
         used, code = used + 1, ADMITTED
-        local bound, its_org = charge.bound, ''
+        local bound, its_org, its_rows = charge.bound, '', {}
         one[6] = one[6] + 1
         if bound > 0 then
           hold(one, day, bound, 0)
@@ -175,6 +213,12 @@ local function batch()
           if now then now.held = now.held + bound end
           if held then held = held + bound end
         end
+        for i, limit in ipairs(charge.models or {}) do
+          local counted = row(limit.row)
+          hold(counted, day, bound, 0)
+          summed[counted].held = summed[counted].held + bound
+          its_rows[i] = limit.row
+        end
         if tracked and tracked[charge.org] then
           org_spent, org_held = book_shared(charge)
           its_org = charge.org
@@ -182,6 +226,7 @@ local function batch()
         local n = #admitted
         admitted[n + 1], admitted[n + 2], admitted[n + 3] = index - 1, charge.seq, charge.key
         admitted[n + 4], admitted[n + 5], admitted[n + 6], admitted[n + 7] = day, second, charge.bound, its_org
+        admitted[n + 8] = its_rows
       end
     end
     if code % OF_ORGANIZATION == RATE_LIMITED then used, room = weigh(whose), makes_room(whose[5], rpm, 1) end

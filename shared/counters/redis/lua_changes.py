@@ -66,9 +66,10 @@ local change = {}
 local function take_posted_back(posted)
   if not posted then return end
   local all = cmsgpack.unpack(posted)
-  for i = 1, #all, 5 do
+  for i = 1, #all, 6 do
     local of_day, nanos, requests, org = all[i + 1], -all[i + 2], -all[i + 3], all[i + 4]
     hold(row(all[i]), of_day, nanos, requests)
+    for _, id in ipairs(all[i + 5]) do hold(row(id), of_day, nanos, 0) end
     if tracked and tracked[org] then hold(row(org), of_day, nanos, requests) end
   end
   redis.call('HDEL', worker, 'posted')
@@ -76,10 +77,11 @@ end
 
 -- The next hold that was told, taken back if the sign says so
 local function hold_told(sign)
-  local key, of_day, nanos, requests, org = text(), int(), int(), int(), text()
+  local key, of_day, nanos, requests, org, counted = text(), int(), int(), int(), text(), read_rows()
   hold(row(key), of_day, sign * nanos, sign * requests)
+  for _, id in ipairs(counted) do hold(row(id), of_day, sign * nanos, 0) end
   if tracked and tracked[org] then hold(row(org), of_day, sign * nanos, sign * requests) end
-  return key, of_day, nanos, requests, org
+  return key, of_day, nanos, requests, org, counted
 end
 
 function change.fence()
@@ -87,7 +89,7 @@ function change.fence()
   local posted = {}
   for _ = 1, int() do
     local n = #posted
-    posted[n + 1], posted[n + 2], posted[n + 3], posted[n + 4], posted[n + 5] = hold_told(1)
+    posted[n + 1], posted[n + 2], posted[n + 3], posted[n + 4], posted[n + 5], posted[n + 6] = hold_told(1)
   end
   write()
   redis.call('HSET', worker, 'joined', '2', 'posted', cmsgpack.pack(posted))

@@ -23,7 +23,9 @@ from shared.money import MAX_NANOS
 
 PREFIX = "{enterprise-router}:"  # one hash slot, so that one script can see all of it on a cluster too
 META = f"{PREFIX}counters"
-FORMAT = 4  # of everything below PREFIX; 1 had one script for all releases, 2 no requests in flight, 3 no tokens
+# Of everything below PREFIX; 1 had one script for all releases, 2 no requests in flight, 3 no tokens, 4 no limits for
+# models.
+FORMAT = 5
 
 # First element of a reply.
 DONE, OTHER_GENERATION, OLDER, UNKNOWN_WORKER, BATCHES_MISSING, NOT_NEWER, OTHER_FORMAT, FOREIGN = range(8)
@@ -32,12 +34,14 @@ DONE, OTHER_GENERATION, OLDER, UNKNOWN_WORKER, BATCHES_MISSING, NOT_NEWER, OTHER
 ADMITTED, STALE, MISSING, UNSEEDED, REBUILDING, RATE_LIMITED, SPEND_EXCEEDED, SPEND_HELD, TOO_MANY_CONCURRENT = range(9)
 TOKEN_RATE_LIMITED = 9
 OF_ORGANIZATION = 16  # added to the code of a refusal for what an organisation's keys use together; all else is of that
+OF_MODEL = 32  # times the place of a limit for models, from 1, added to the code of its refusal; likewise
 DECISION_FIELDS = 9
 # Behind all decisions, for each charge with a limit of tokens: its index, tokens that weigh, the last second of some,
 # the second whose end makes room.
 TOKEN_FIELDS = 4
-TOKENS_FOLLOW = 2  # added to what else a charge, or the requests of an END, brings along
-ADMITTED_FIELDS = 7  # index, seq, key, day, second, nanos, organisation if it has a row of its own
+TOKENS_FOLLOW, ROWS_FOLLOW = 2, 4  # added to what else a charge, or the requests of an END, brings along
+# Index, seq, key, day, second, nanos, organisation if it has a row of its own, rows of limits for models.
+ADMITTED_FIELDS = 8
 NONE = -1  # no limit, no second, no end of a period
 
 _NUMBERS = {
@@ -47,8 +51,8 @@ _NUMBERS = {
     "MISSING": MISSING, "UNSEEDED": UNSEEDED, "REBUILDING": REBUILDING, "RATE_LIMITED": RATE_LIMITED,
     "SPEND_EXCEEDED": SPEND_EXCEEDED, "SPEND_HELD": SPEND_HELD, "TOO_MANY_CONCURRENT": TOO_MANY_CONCURRENT,
     "TOKEN_RATE_LIMITED": TOKEN_RATE_LIMITED, "TOKENS_FOLLOW": TOKENS_FOLLOW,
-    "OF_ORGANIZATION": OF_ORGANIZATION, "NONE": NONE, "KEEP_DAYS": KEEP_DAYS,
-    "WINDOW": WINDOW_SECONDS, "MAX": MAX_NANOS, "EPOCH": UNIX_EPOCH_DAY,
+    "ROWS_FOLLOW": ROWS_FOLLOW, "OF_MODEL": OF_MODEL, "OF_ORGANIZATION": OF_ORGANIZATION, "NONE": NONE,
+    "KEEP_DAYS": KEEP_DAYS, "WINDOW": WINDOW_SECONDS, "MAX": MAX_NANOS, "EPOCH": UNIX_EPOCH_DAY,
 }  # fmt: skip
 _CONSTANTS = f"local {', '.join(_NUMBERS)} = {', '.join(map(str, _NUMBERS.values()))}"
 

@@ -1,0 +1,78 @@
+"""On which rows of limits for models an attempt counts, where its own charge does not tell.
+
+In counters that were just made, an attempt that began before a limit was set counts against it too, if its model does.
+So what is replayed of journals goes by the limits as the database has them; one that was set after these counters were
+made is not judged in them (`ModelLimit.since`), so that it does not matter who has read it already.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+
+import orjson
+from sqlalchemy import Connection, select
+
+from proxyd.accounting.records import Attempt
+from shared.counters import Hold
+from shared.model_limits import ModelLimits, model_limits_of, rows_of
+from shared.models import AccountingState, ProxyKey
+from shared.policy import limits_for
+
+_ANY = select(AccountingState.model_limits)
+_LIMITED = select(ProxyKey.id, ProxyKey.model_limits)
+_SUMMED_SQLITE = "select id from proxy_keys where model_limits is not null and id in (select value from json_each(?))"
+_SUMMED_POSTGRESQL = "select id from proxy_keys where model_limits is not null and id = any(%s)"
+_SOME = 500
+
+# The limits for models of those of these keys that have any. May raise LedgerUnavailable.
+LimitsOf = Callable[[Collection[str]], Mapping[str, ModelLimits]]
+
+
+def read_model_limits(connection: Connection, key_ids: Collection[str]) -> dict[str, ModelLimits]:
+    """Of those of these keys that have any. Raises SQLAlchemyError."""
+    wanted = list(key_ids)
+    found: dict[str, ModelLimits] = {}
+    if not wanted or not connection.scalar(_ANY):
+        return found
+    for first in range(0, len(wanted), _SOME):
+        some = _LIMITED.where(ProxyKey.id.in_(wanted[first : first + _SOME]), ProxyKey.model_limits.is_not(None))
+        for key_id, stored in connection.execute(some):
+            if limits := model_limits_of(key_id, stored):
+                found[key_id] = limits
+    return found
+
+
+def keys_summed_by_model(connection: Connection, key_ids: Collection[str]) -> set[str]:
+    """Those of these keys that have, or had, a limit for models. Raises SQLAlchemyError."""
+    ids = sorted(key_ids)
+    if connection.dialect.name == "sqlite":
+        rows = connection.exec_driver_sql(_SUMMED_SQLITE, (orjson.dumps(ids).decode(),))
+    else:
+        rows = connection.exec_driver_sql(_SUMMED_POSTGRESQL, (ids,))
+    return {row[0] for row in rows}
+
+
+def limits_of_nobody(key_ids: Collection[str]) -> Mapping[str, ModelLimits]:  # noqa: ARG001 - a `LimitsOf`
+    """Where no key has such a limit."""
+    return {}
+
+
+def rows_for(limits: Mapping[str, ModelLimits], attempt: Attempt) -> tuple[str, ...]:
+    """On which an attempt counts besides its key's."""
+    own = limits.get(attempt.key_id)
+    if own is None:
+        return ()
+    return rows_of(limits_for(own, attempt.provider, attempt.requested_model))
+
+
+def rows_by_seq(
+    limits: Mapping[str, ModelLimits], attempts: Iterable[tuple[int, Attempt]]
+) -> dict[int, tuple[str, ...]]:
+    """Of those attempts that count on any."""
+    if not limits:
+        return {}
+    found = ((seq, rows_for(limits, attempt)) for seq, attempt in attempts)
+    return {seq: rows for seq, rows in found if rows}
+
+
+def posted_hold(key_id: str, day: int, nanos: int, requests: int, org_id: str, rows: Sequence[str] = ()) -> Hold:
+    """From what a machine has posted; the rows are of limits for models."""
+    return Hold(key_id, day, nanos, requests, org_id, tuple(rows))

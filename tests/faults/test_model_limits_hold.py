@@ -1,0 +1,48 @@
+"""Limits for models: never passed over four workers, and exact whatever is killed or lost."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+from faulty import FaultyRouter, Make
+from harness import eventually
+from load_kit import Call, call, make_key, of_models, one
+from reckoning import limits_are_watched, reckon
+
+from shared import money
+
+Tell = Callable[[object], None]
+CALLS = 300
+
+
+async def _burst(router: FaultyRouter, key: object) -> list[Call]:
+    return list(await asyncio.gather(*(one(router, key, words=19, slow=0.2) for _ in range(CALLS))))  # type: ignore[arg-type] # a Key
+
+
+@pytest.mark.slow
+def test_calls_at_once_at_a_limit_for_models_over_four_workers(make: Make, tell: Tell) -> None:
+    """Two patterns overlap: what counts against both is held on both, and what fits is admitted once it is quiet."""
+    router = make(workers=4)
+    router.start("sandbox", "proxy", "dashboard")
+    router.wait_until_ready()
+    probe = make_key(router, "probe")
+    first = call(router, probe, words=19)
+    eventually(lambda: router.key(probe.id)["spend"]["spent_usd"] != "0.00", 10, "the price of one")
+    cost = money.from_usd(router.key(probe.id)["spend"]["spent_usd"])
+    limit = money.to_usd(cost * 40)
+    key = make_key(
+        router, "limited", spend_limit_usd="50", model_limits=of_models("*-sandbox-*", "claude-*", usd=limit)
+    )
+    with limits_are_watched(router, [key], 0.01) as looks:
+        calls = asyncio.run(_burst(router, key))
+    while calls[-1].reply.code != "model_spend_exceeded":
+        calls.append(call(router, key, words=19))
+        assert len(calls) < CALLS + 500
+    tell(f"{looks.count} looks, {reckon(router, calls, [key])}")
+    assert {one.reply.code for one in calls if not one.served} <= {"model_spend_held", "model_spend_exceeded"}
+    refusal = calls[-1].reply.json_of_error()
+    spend = router.key(key.id)["model_limits"][0]["spend"]
+    spent, needed = money.from_usd(spend["spent_usd"]), money.from_usd(refusal["needed_usd"])
+    assert spent + needed > money.from_usd(limit), "what fits was refused"
+    assert first.served
+    router.stop_all()

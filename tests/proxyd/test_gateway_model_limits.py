@@ -1,0 +1,139 @@
+"""What the gateway makes of limits for models: which requests they are for, and what is refused where one may be."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from accounting_kit import Router, Worker
+from gateway_kit import CHAT, Gate, Provider
+from sqlalchemy import Engine
+
+from shared.counters import CountersUnavailable
+from shared.keys import NewKey
+from shared.model_limits import row_id_of
+from shared.sealing import Sealer
+
+LARGE = "x" * 1_500_000  # is parsed in another process
+FAR = 10**10
+MakeKey = Callable[..., tuple[str, NewKey]]
+
+
+def limit(model: str, nanos: int = FAR, reset: str = "never", since: int = 0) -> dict[str, Any]:
+    return {"model": model, "spend_limit_nanos": nanos, "spend_reset": reset, "since": since}
+
+
+Open = Callable[..., Gate]
+
+
+@pytest.fixture
+def opened(
+    router: Router, worker: Worker, engine: Engine, sealer: Sealer, make_key: MakeKey, provider: Provider
+) -> Iterator[Open]:
+    """A gateway whose key has these limits for models and no other."""
+    pools = []
+
+    def open_(*limits: dict[str, Any]) -> Gate:
+        key_id, key = make_key(model_limits=list(limits))
+        gate = Gate(router, worker, engine, sealer, key_id, key.raw)
+        gate.open(provider.url)
+        gate.store("sandbox-good-credential-0001")
+        pools.append(gate.pool)
+        return gate
+
+    yield open_
+    for pool in pools:
+        pool.close()
+
+
+def spent(gate: Gate, pattern: str) -> int:
+    gate.rows()
+    row_id = row_id_of(gate.key_id, pattern)
+    row = gate.worker.counters.rows([row_id]).get(row_id)
+    return 0 if row is None else row.lifetime
+
+
+@pytest.mark.parametrize("text", ["hello", LARGE])
+@pytest.mark.parametrize("pattern", ["gpt-4o-mini", "gpt-4o*", "openai/*", "*"])
+def test_it_works(opened: Open, pattern: str, text: str) -> None:
+    """Whatever its pattern, and however large the body is, it is charged what the ledger has."""
+    gate = opened(limit(pattern), limit("claude-*"))
+    assert gate.ask({**CHAT, "messages": [{"role": "user", "content": text}]}).status == 200
+    (row,) = gate.rows()
+    assert row.cost_nanos > 0
+    assert (spent(gate, pattern), spent(gate, "claude-*")) == (row.cost_nanos, 0)
+
+
+def test_what_does_not_fit_is_told_what_would(opened: Open) -> None:
+    gate = opened(limit("gpt-4o-mini", 200_000))
+    answer = gate.ask({**CHAT, "max_tokens": 1_000})
+    assert (answer.status, answer.headers["x-router-error"]) == (403, "model_spend_exceeded")
+    error = answer.json["error"]
+    fits = error["affordable_max_tokens"]
+    assert (error["model_limit"], error["remaining_usd"]) == ("gpt-4o-mini", "0.0002")
+    assert 0 < fits < 1_000
+    assert gate.ask({**CHAT, "max_tokens": fits}).status == 200
+
+
+def test_an_output_limit_is_set_for_what_is_left(opened: Open) -> None:
+    """As on a key with a spend limit, where the client sets none; other models are left alone."""
+    gate = opened(limit("gpt-4o-mini", 5_000_000))
+    plain = {name: value for name, value in CHAT.items() if name != "max_tokens"}
+    assert int(gate.ask(plain).headers["x-router-max-tokens"]) == 4_096
+    assert "x-router-max-tokens" not in gate.ask({**plain, "model": "gpt-4.1-mini"}).headers
+
+
+def test_a_model_without_a_price_is_refused_where_it_matches(opened: Open) -> None:
+    gate = opened(limit("gpt-unknown*"))
+    answer = gate.ask({**CHAT, "model": "gpt-unknown-1"})
+    assert (answer.status, answer.headers["x-router-error"]) == (403, "model_not_priced")
+    assert answer.json["error"]["model_limits"] == ["gpt-unknown*"]
+    assert "x-router-error" not in gate.ask({**CHAT, "model": "gpt-other-unknown"}).headers
+
+
+def test_what_is_not_metered_is_for_models_that_no_limit_is_for(opened: Open) -> None:
+    """One that names no model may be for any."""
+    gate = opened(limit("sora*"))
+
+    def code(document: dict[str, Any]) -> str | None:
+        return gate.ask(document, path="/openai/v1/videos").headers.get("x-router-error")
+
+    assert code({"prompt": "x"}) == "endpoint_not_metered"
+    assert code({"prompt": "x", "model": "sora-2"}) == "endpoint_not_metered"
+    assert code({"prompt": "x", "model": "veo"}) is None
+
+
+def test_a_job_in_the_background_is_refused_where_it_matches(opened: Open) -> None:
+    gate = opened(limit("gpt-4o-mini"))
+    document = {"model": "gpt-4o-mini", "input": "hello", "background": True}
+    assert gate.ask(document, path="/v1/responses").headers["x-router-error"] == "model_not_priced"
+
+
+def test_a_free_request_is_never_refused_for_it(opened: Open) -> None:
+    gate = opened(limit("*", 0))
+    assert gate.ask(path="/openai/v1/models", method="GET").status == 200
+    moderated = gate.ask({"input": "x", "model": "omni-moderation-latest"}, path="/v1/moderations")
+    assert "x-router-error" not in moderated.headers
+    assert gate.ask().headers["x-router-error"] == "model_spend_exceeded"
+
+
+def test_the_key_itself_is_told(opened: Open) -> None:
+    gate = opened(limit("gpt-4o*", reset="daily"))
+    assert gate.ask().status == 200
+    told = gate.ask(path="/v1/key", method="GET").json["model_limits"]
+    assert [(one["model"], one["spend_limit_usd"], one["spend_reset"]) for one in told] == [
+        ("gpt-4o*", "10.00", "daily")
+    ]
+    assert told[0]["spend"]["spent_usd"] == gate.ask(path="/v1/key", method="GET").json["spend"]["spent_usd"] != "0.00"
+
+
+def test_counters_that_do_not_answer_refuse_what_it_is_for(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Money fails closed, as it does for a spend limit; other models go on."""
+    gate = opened(limit("gpt-4o*"))
+    assert gate.ask({**CHAT, "model": "gpt-4.1-mini"}).status == 200
+
+    def unavailable(*_: object) -> Any:
+        raise CountersUnavailable("away")
+
+    monkeypatch.setattr(gate.worker.counters, "apply_batch", unavailable)
+    assert gate.ask().headers["x-router-error"] == "limits_unavailable"
+    assert gate.ask({**CHAT, "model": "gpt-4.1-mini"}).status == 200
