@@ -42,7 +42,7 @@ def for_key(
     request_id: str,
 ) -> Response | Rejection:
     """Endpoints about the key itself; of its limits and of all that it has spent None is what nobody knows."""
-    own = limit_headers.limits(*limits) if limits is not None else []
+    own = limit_headers.limits(*limits, zone=key.zone) if limits is not None else []
     if endpoint.name == "models":
         return _json(200, model_cards.listed(key, configured, dialect, models), request_id, own)
     if endpoint.name == "model":
@@ -76,8 +76,8 @@ def _about(
             "spent_usd": money.to_usd(spend.spent_nanos),
             "held_usd": money.to_usd(spend.held_nanos),
             "remaining_usd": None if spend.remaining_nanos is None else money.to_usd(spend.remaining_nanos),
-            "period_start": period_start(spend),
-            "resets_at": resets_at(spend),
+            "period_start": period_start(spend, key.zone),
+            "resets_at": resets_at(spend, key.zone),
             "lifetime_usd": money.to_usd(lifetime_nanos),
         },
     }

@@ -64,7 +64,7 @@ class Limits:
             return None
         return state_of(
             row,
-            self._counters.moment(),
+            self._counters.moment().in_zone(key.zone),
             rpm=key.rate_limit_rpm,
             spend_reset=key.spend_reset,
             limit_nanos=key.spend_limit_nanos,
@@ -88,7 +88,7 @@ class Limits:
         limit_nanos, shared = key.spend_limit_nanos, key.organization
         try:
             row = self._row(key.id, with_money=limit_nanos is not None)
-            moment = self._counters.moment()
+            moment = self._counters.moment().in_zone(key.zone)
             # One that these counters keep no row of has limits of a moment ago: what it used is told by the next ones.
             of_organization = None if shared is None else self._counters.rows([key.org_id]).get(key.org_id)
         except (CountersUnavailable, LedgerUnavailable):
@@ -133,27 +133,26 @@ class Limits:
         """
         left = None
         if key.spend_limit_nanos is not None:
-            left = self._left(key.id, key.spend_reset, key.spend_limit_nanos, lately=lately)
+            left = self._left(key.id, key.spend_reset, key.spend_limit_nanos, key.zone, lately=lately)
             if left is None:
                 return None
         shared = key.organization
         if shared is not None and shared.spend_limit_nanos is not None:
-            of_organization = self._left(
-                key.org_id, shared.spend_reset, shared.spend_limit_nanos, lately=lately, of_organization=True
-            )
+            reset, limit_nanos = shared.spend_reset, shared.spend_limit_nanos
+            of_organization = self._left(key.org_id, reset, limit_nanos, key.zone, lately=lately, of_organization=True)
             if of_organization is None:
                 return None
             left = of_organization if left is None else min(left, of_organization)
         return left
 
     def _left(
-        self, id_: str, reset: str, limit_nanos: int, *, lately: bool, of_organization: bool = False
+        self, id_: str, reset: str, limit_nanos: int, zone: str | None, *, lately: bool, of_organization: bool = False
     ) -> int | None:
         told_at, spend = self._spend.get(id_, (0.0, None))
         if (
             spend is None
             or (lately and self._monotonic() - told_at >= REMEMBERED_SECONDS)
-            or not self._tells_of(spend, reset, limit_nanos)
+            or not self._tells_of(spend, reset, limit_nanos, zone)
         ):
             try:
                 self._accounting.flush()
@@ -163,13 +162,13 @@ class Limits:
                 return None
             if row is None or not row.seeded:
                 return None
-            spend = spend_of(row, self._counters.moment(), reset, limit_nanos).period
+            spend = spend_of(row, self._counters.moment().in_zone(zone), reset, limit_nanos).period
             self.remember(id_, spend)
         return spend.remaining_nanos or 0
 
-    def _tells_of(self, spend: SpendState, reset: str, limit_nanos: int) -> bool:
+    def _tells_of(self, spend: SpendState, reset: str, limit_nanos: int, zone: str | None) -> bool:
         """Whether what was told is of the limit and the period that hold now."""
-        period = period_of_day(reset, self._counters.moment().day)
+        period = period_of_day(reset, self._counters.moment().in_zone(zone).day)
         same = (period.start_date, period.resets_on) == (spend.period_start, spend.resets_on)
         return same and spend.limit_nanos == limit_nanos
 

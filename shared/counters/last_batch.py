@@ -20,6 +20,7 @@ def encode(
     """`admitted`: indices of charges, by key. `tracked`: the organisations that have a row of their own."""
     groups: list[list[str | int]] = []
     orgs: list[str] = []  # of the keys, where any has such a row
+    days: dict[str, int] = {}  # by index, of charges whose zone has another one
     for key_id, indices in admitted.items():
         if tracked:
             org_id = charges[indices[0]].org_id
@@ -27,15 +28,18 @@ def encode(
         group: list[str | int] = [key_id]
         for index in indices:
             group += (index, charges[index].seq, charges[index].bound_nanos)
+            if charges[index].zone is not None and (there := moment.in_zone(charges[index].zone).day) != moment.day:
+                days[str(index)] = there
         groups.append(group)
-    data = orjson.dumps((moment.day, moment.second, groups, orgs))
+    told = (moment.day, moment.second, groups, orgs)
+    data = orjson.dumps((*told, days) if days else told)
     return data.ljust(-len(data) // _STEP_BYTES * -_STEP_BYTES)
 
 
 def held(data: bytes) -> list[LastAdmitted]:
     """What it holds, in the order of the charges."""
-    day, _, found = _decode(data)
-    return [LastAdmitted(seq, Hold(key_id, day, nanos, 1, org_id)) for _, seq, key_id, nanos, org_id in found]
+    _, found = _decode(data)
+    return [LastAdmitted(seq, Hold(key_id, day, nanos, 1, org_id)) for _, seq, key_id, nanos, org_id, day in found]
 
 
 def decisions(data: bytes, batch: Batch) -> list[Decision]:
@@ -43,18 +47,19 @@ def decisions(data: bytes, batch: Batch) -> list[Decision]:
 
     Whoever repeats a batch may leave its charges out: then nothing new is admitted if it had not been applied.
     """
-    day, second, found = _decode(data)
-    before = {index: Admitted(day, second) for index, *_ in found}
+    second, found = _decode(data)
+    before = {index: Admitted(day, second) for index, *_, day in found}
     asked = max([len(batch.charges), *(index + 1 for index in before)])
     return [before.get(index, Stale()) for index in range(asked)]
 
 
-def _decode(data: bytes) -> tuple[int, int, list[tuple[int, int, str, int, str]]]:
-    """Day and steady second of the batch; index, seq, key, nanos and organisation of each."""
-    day, second, groups, orgs = orjson.loads(data) or (0, 0, [], [])
+def _decode(data: bytes) -> tuple[int, list[tuple[int, int, str, int, str, int]]]:
+    """The steady second of the batch; index, seq, key, nanos, organisation and day of each."""
+    day, second, groups, orgs, *elsewhere = orjson.loads(data) or (0, 0, [], [])
+    days = elsewhere[0] if elsewhere else {}
     found = [
-        (index, seq, key_id, nanos, org_id)
+        (index, seq, key_id, nanos, org_id, days.get(str(index), day))
         for (key_id, *rest), org_id in zip(groups, orgs or [""] * len(groups), strict=True)
         for index, seq, nanos in zip(rest[::3], rest[1::3], rest[2::3], strict=True)
     ]
-    return day, second, sorted(found)
+    return second, sorted(found)

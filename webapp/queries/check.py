@@ -39,6 +39,7 @@ from webapp.context import counters, now
 from webapp.db import db
 from webapp.schemas.explain import CheckRequest
 from webapp.validation import FieldError, Invalid, read
+from webapp.views.calendar import zone_of
 from webapp.views.check import CheckView
 from webapp.views.custom_providers import CustomView, custom_providers
 from webapp.views.keys import row_of
@@ -66,7 +67,7 @@ def check_request(org_id: str, key_id: str, document: Mapping[str, object]) -> C
     at = now().timestamp()
     own = {one.provider: one for one in custom_providers(org_id, also_removed=True)}
     asked = read(CheckRequest, document, providers=tuple(own))
-    key = snapshot_of(row_of(org_id, key_id), at, limits_together(org_id))
+    key = snapshot_of(row_of(org_id, key_id), at, limits_together(org_id), zone_of(org_id))
     if key.allowed_networks and asked.ip is None:
         raise Invalid(FieldError("ip", "is required: this key may be used from some addresses only"))
     deny = check_key(key, asked.ip, at)
@@ -232,7 +233,7 @@ class _Standing(NamedTuple):
 def _standing(key: KeySnapshot) -> _Standing | None:
     """None: the counters do not answer."""
     try:
-        status, moment = counters().status(), counters().moment()
+        status, moment = counters().status(), counters().moment().in_zone(key.zone)
         connection, ids = db.session.connection(), [key.id]
         if key.organization is not None and keep_row_of(connection, key.org_id, status.generation):
             ids.append(key.org_id)

@@ -4,12 +4,12 @@ DECIDE = """
 -- What refuses a charge before its request is counted
 
 local orgs = {}
-local summed = {}  -- by row: a reset, and what is spent and held in its period; only charges have changed it since
+local summed = {}  -- by row: a reset, a day, and what is spent and held in that period; only charges change it since
 
 local function money(one, limit, reset, bound, rpm)
   local now = summed[one]
-  if not now or now.reset ~= reset then
-    now = {reset = reset, spent = 0, held = 0}
+  if not now or now.reset ~= reset or now.day ~= day then
+    now = {reset = reset, day = day, spent = 0, held = 0}
     now.spent, now.held = sums(one, reset)
     summed[one] = now
   end
@@ -76,6 +76,12 @@ local function decide_shared(charge)
   return code and OF_ORGANIZATION + code, spent, held, wait
 end
 
+-- Its bounds are asked about too, because the worker's clock, which chose the day, is not the server's.
+local function enter_day(there, begins, ends)
+  if wall < begins * 1000000 then there = there - 1 elseif wall >= ends * 1000000 then there = there + 1 end
+  if there ~= day then day, since = there, {} end
+end
+
 local function read_charge()
   -- All in one go, because a table that grows is made anew each time that it doubles. They are read in this order.
   local charge = {
@@ -83,6 +89,12 @@ local function read_charge()
     limit = int(), reset = text(), bound = int(), loaded_in = int(), seq = int(), most = int(), shared = int(),
     lifetime = false, days = false, org_rpm = NONE, org_limit = NONE, org_reset = false, tpm = false, tokens = 0,
   }
+  if charge.shared >= DAY_FOLLOWS then
+    charge.shared = charge.shared - DAY_FOLLOWS
+    enter_day(int(), int(), int())
+  elseif day ~= utc_day then
+    day, since = utc_day, {}
+  end
   if charge.shared >= TOKENS_FOLLOW then
     charge.shared = charge.shared - TOKENS_FOLLOW
     charge.tpm, charge.tokens = int(), int()
@@ -205,6 +217,7 @@ local function batch()
   if of_tokens then
     for i = 1, #of_tokens do decisions[#decisions + 1] = of_tokens[i] end
   end
+  day = utc_day
   write()
   redis.call('HSET', worker, 'batch', number_text, 'end_number', ended_text, 'admitted', cmsgpack.pack(admitted))
   return {DONE, wall, steady, 0, decisions, wrote()}

@@ -37,6 +37,7 @@ DECISION_FIELDS = 9
 # the second whose end makes room.
 TOKEN_FIELDS = 4
 TOKENS_FOLLOW = 2  # added to what else a charge, or the requests of an END, brings along
+DAY_FOLLOWS = 16  # likewise to what a charge brings along: the day of its zone, and when that begins and ends
 ADMITTED_FIELDS = 7  # index, seq, key, day, second, nanos, organisation if it has a row of its own
 NONE = -1  # no limit, no second, no end of a period
 
@@ -46,7 +47,7 @@ _NUMBERS = {
     "ADMITTED": ADMITTED, "STALE": STALE,
     "MISSING": MISSING, "UNSEEDED": UNSEEDED, "REBUILDING": REBUILDING, "RATE_LIMITED": RATE_LIMITED,
     "SPEND_EXCEEDED": SPEND_EXCEEDED, "SPEND_HELD": SPEND_HELD, "TOO_MANY_CONCURRENT": TOO_MANY_CONCURRENT,
-    "TOKEN_RATE_LIMITED": TOKEN_RATE_LIMITED, "TOKENS_FOLLOW": TOKENS_FOLLOW,
+    "TOKEN_RATE_LIMITED": TOKEN_RATE_LIMITED, "TOKENS_FOLLOW": TOKENS_FOLLOW, "DAY_FOLLOWS": DAY_FOLLOWS,
     "OF_ORGANIZATION": OF_ORGANIZATION, "NONE": NONE, "KEEP_DAYS": KEEP_DAYS,
     "WINDOW": WINDOW_SECONDS, "MAX": MAX_NANOS, "EPOCH": UNIX_EPOCH_DAY,
 }  # fmt: skip
@@ -80,7 +81,8 @@ else
   wall = time[1] * 1000000 + time[2]
   steady = wall
 end
-local day = math.floor(wall / 86400000000) + EPOCH
+local utc_day = math.floor(wall / 86400000000) + EPOCH
+local day = utc_day  -- that of its zone, while a charge is judged
 local second = math.floor(steady / 1000000)
 """
 
