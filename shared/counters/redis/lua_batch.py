@@ -4,12 +4,12 @@ DECIDE = """
 -- What refuses a charge before its request is counted
 
 local orgs = {}
-local summed = {}  -- by row: a reset, a day, and what is spent and held in that period; only charges change it since
+local summed = {}  -- by row: a reset, and what is spent and held in its period; only charges have changed it since
 
 local function money(one, limit, reset, bound, rpm)
   local now = summed[one]
-  if not now or now.reset ~= reset or now.day ~= day then
-    now = {reset = reset, day = day, spent = 0, held = 0}
+  if not now or now.reset ~= reset then
+    now = {reset = reset, spent = 0, held = 0}
     now.spent, now.held = sums(one, reset)
     summed[one] = now
   end
@@ -76,10 +76,13 @@ local function decide_shared(charge)
   return code and OF_ORGANIZATION + code, spent, held, wait
 end
 
--- Its bounds are asked about too, because the worker's clock, which chose the day, is not the server's.
-local function enter_day(there, begins, ends)
-  if wall < begins * 1000000 then there = there - 1 elseif wall >= ends * 1000000 then there = there + 1 end
-  if there ~= day then day, since = there, {} end
+local function enter_day(there)
+  if there ~= day then day, since, summed = there, {}, {} end
+end
+
+-- The day of a zone by the worker's clock, and when it begins and ends, by which it is that of ours.
+local function enter_zone(there, begins, ends)
+  enter_day(wall < begins * 1000000 and there - 1 or wall >= ends * 1000000 and there + 1 or there)
 end
 
 local function read_charge()
@@ -91,9 +94,9 @@ local function read_charge()
   }
   if charge.shared >= DAY_FOLLOWS then
     charge.shared = charge.shared - DAY_FOLLOWS
-    enter_day(int(), int(), int())
-  elseif day ~= utc_day then
-    day, since = utc_day, {}
+    enter_zone(int(), int(), int())
+  else
+    enter_day(utc_day)
   end
   if charge.shared >= TOKENS_FOLLOW then
     charge.shared = charge.shared - TOKENS_FOLLOW
