@@ -15,6 +15,7 @@ from shared import money
 from shared.counters import RateState, SpendState
 from shared.judgement import limit_facts, period_start, resets_at
 from shared.policy import Deny, KeySnapshot, Network, Reason
+from shared.zones import UTC_NAME
 
 PUBLIC: frozenset[BuiltinName] = frozenset(("home", "health", "ready"))
 
@@ -71,6 +72,7 @@ def _about(
         "max_concurrent_requests": key.max_concurrent_requests,
         **limit_facts(key),
         "spend_reset": key.spend_reset,
+        "time_zone": key.zone or UTC_NAME,
         "spend": {
             "limit_usd": None if spend.limit_nanos is None else money.to_usd(spend.limit_nanos),
             "spent_usd": money.to_usd(spend.spent_nanos),

@@ -29,10 +29,7 @@ def decide(
     for index, charge in enumerate(charges):
         key_id = charge.key_id
         row = rows.get(key_id) or tx.row(rows, key_id)
-        if charge.zone is not None:
-            context = here.in_zone(charge.zone)
-        elif context is not here:
-            context = here
+        context = here if charge.zone is None else here.in_zone(charge.zone)
         decision: Decision | None = None
         if charge.org_version != orgs.get(charge.org_id):
             decision = tx.decide_org(charge, context)
