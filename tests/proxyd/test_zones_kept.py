@@ -1,21 +1,15 @@
 """Days of a time zone through all that holds money: ENDs that are late, crashes, lost counters, an edit, the ledger."""
 
-from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from accounting_kit import Router, Worker, charge
 from ledger_kit import NOON
-from sqlalchemy import Engine, text
-from test_gateway_admission import chat, told_the_time
+from sqlalchemy import text
 
-from proxyd.gateway.context import Admission
 from shared.counters import Admitted, SpendExceeded
-from shared.keys import NewKey
 from shared.periods import FIRST_DAY
-from shared.sealing import Sealer
 
-MakeKey = Callable[..., tuple[str, NewKey]]
 ZONE = "Asia/Kamchatka"  # +12: its midnight is noon in UTC
 AFTER = datetime.fromtimestamp(NOON, UTC).date() + timedelta(days=1)
 BEFORE = AFTER - timedelta(days=1)
@@ -95,29 +89,3 @@ def test_counters_that_are_lost_after_midnight_know_both_days_again(router: Rout
     router.rest(late)
     assert counted(router) == {BEFORE: [400, 0], AFTER: [40, 9_000]}
     assert posted(router)[2] == {BEFORE: 400, AFTER: 40}
-
-
-def test_another_zone_holds_for_the_next_request(
-    engine: Engine, sealer: Sealer, router: Router, worker: Worker, make_key: MakeKey
-) -> None:
-    """It is another version of what the keys of an organisation share, as its budget is."""
-    _, admission = told_the_time(engine, sealer, worker, router, lambda: NOON)
-    _, secret = make_key(spend_limit_nanos=10**12, spend_reset="daily")
-
-    def admitted() -> tuple[date, date | None]:
-        found = admission.admit(admission._keys.find(secret.digest), chat(worker, secret))
-        assert isinstance(found, Admission), found
-        assert found.charged.spend is not None
-        return date.fromordinal(found.charged.day), found.charged.spend.resets_on
-
-    def move(zone: str, version: int) -> None:
-        with engine.begin() as connection:
-            values = {"zone": zone, "version": version}
-            connection.execute(text("update organizations set time_zone = :zone, policy_version = :version"), values)
-        router.observer.publish(worker.membership.generation, {}, {"org_1": version})
-
-    assert admitted() == (BEFORE, AFTER)
-    move(ZONE, 2)
-    assert admitted() == (AFTER, AFTER + timedelta(days=1))
-    move("UTC", 3)
-    assert admitted() == (BEFORE, AFTER)
