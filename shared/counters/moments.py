@@ -22,7 +22,9 @@ class Moment(NamedTuple):
 
     def in_zone(self, zone: str | None) -> "Moment":
         """The same with the day that it is in a zone; None: in UTC."""
-        return self if zone is None else self._replace(day=periods.local_day(zone, self.wall).ordinal)
+        if zone is None:
+            return self
+        return Moment(self.wall, self.steady, periods.local_day(zone, self.wall).ordinal, self.second)
 
 
 def moment_of(wall: float, steady: float) -> Moment:
@@ -48,7 +50,7 @@ class BatchContext(NamedTuple):
 
     def in_zone(self, zone: str) -> "BatchContext":
         """The same for charges whose periods begin in a zone."""
-        return self._replace(moment=self.moment.in_zone(zone))
+        return BatchContext(self.generation, self.live, self.moment.in_zone(zone))
 
 
 @lru_cache(maxsize=64)

@@ -5,7 +5,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from counters_kit import DAY, NOON, TODAY, FakeClock, Home, Worker, charge, kinds, on_both, together
+from counters_kit import DAY, NOON, TODAY, FakeClock, Home, Worker, batch_context, charge, kinds, on_both, row, together
 from redis_kit import RedisServer
 
 from shared.counters import (
@@ -13,11 +13,13 @@ from shared.counters import (
     Charge,
     Decision,
     Hold,
+    KeyRow,
     OrganizationRefused,
     SpendExceeded,
     SpendHeld,
     SpendState,
 )
+from shared.counters.rows import _RECENT_BYTES as RECENT_BYTES
 from shared.periods import begins_at
 
 TOKYO, HONOLULU, SANTIAGO = "Asia/Tokyo", "Pacific/Honolulu", "America/Santiago"  # +9, -10, -4 or -3
@@ -183,6 +185,25 @@ def test_rows_that_change_with_every_batch_are_read_again(home: Home, worker: Wo
         answer = (worker, other)[number % 2].ask(daily(limit=1_000, bound=10))
         assert spend_of(answer)[1:3] == (0, 10 * (number + 1))
         assert day_of(answer) == date(2027, 1, 16)
+
+
+@pytest.mark.parametrize(
+    ("moment", "zone", "later"), [("20:00", TOKYO, 1), ("06:00", HONOLULU, -1), ("12:00", None, 0)]
+)
+def test_what_batches_change_comes_first_in_a_row(moment: str, zone: str | None, later: int) -> None:
+    """So that the rest of it is made anew, and written, only when it is another one: also where it is another day."""
+    clock, one = FakeClock(), row(spent=7)
+    one.days[TODAY - 20] = [5, 0]
+    clock.wall_now = datetime.fromisoformat(f"2027-01-15T{moment}").replace(tzinfo=UTC).timestamp()
+    here = batch_context(clock).in_zone(zone) if zone else batch_context(clock)
+    stored = []
+    for _ in range(3):
+        one.admitted(daily(zone=zone, bound=1), here)
+        stored.append(one.encode(TODAY))
+        assert KeyRow.decode(stored[-1]).days == one.days
+    assert one.days[TODAY + later][1] == 3
+    assert len({data[RECENT_BYTES:] for data in stored[1:]}) == 1
+    assert one.refresh(stored[-1])
 
 
 def told(home: Home, seed: int) -> list[Decision]:
