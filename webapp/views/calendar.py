@@ -10,8 +10,9 @@ _FIRST = date(1, 1, 3)
 
 
 def zone_of(org_id: str) -> str | None:
-    """By its IANA name, as periods have it: None is UTC."""
-    return zones.of_stored(db.session.get_one(Organization, org_id).time_zone)
+    """By its IANA name, as periods have it: None is UTC, also of an organisation that there is not."""
+    row = db.session.get(Organization, org_id)
+    return None if row is None else zones.of_stored(row.time_zone)
 
 
 def zone_name(org_id: str) -> str:
