@@ -26,6 +26,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from proxyd.credentials import CredentialHealth, ProviderCredentials, read_credentials, with_none_needed
 from proxyd.custom_providers import Custom, read_custom
 from proxyd.offload import Offload, OffloadTimeout
+from shared import zones
 from shared.models import KeySecret, Organization, PriceOverride, ProxyKey, limits_of, snapshot_of
 from shared.policy import KeySnapshot
 from shared.pricing import PriceBook, book_of
@@ -54,6 +55,7 @@ _KEY = (
         Organization.rate_limit_rpm.label("org_rate_limit_rpm"),
         Organization.spend_limit_nanos.label("org_spend_limit_nanos"),
         Organization.spend_reset.label("org_spend_reset"),
+        Organization.time_zone,
     )
     .join(ProxyKey, ProxyKey.id == KeySecret.key_id)
     .join(Organization, Organization.id == ProxyKey.org_id)
@@ -246,7 +248,8 @@ class KeyCache:
             if row is None:
                 return None, None
             organization = limits_of(row.org_rate_limit_rpm, row.org_spend_limit_nanos, row.org_spend_reset)
-            key, org_version = snapshot_of(row, self._now(), organization), row.policy_version
+            zone, org_version = zones.of_stored(row.time_zone), row.policy_version
+            key = snapshot_of(row, self._now(), organization, zone)
             cached = self._shared.get(key.org_id)
             if cached is None or cached[0] != org_version:
                 prices = connection.execute(_PRICES, {"org_id": key.org_id})

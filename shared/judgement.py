@@ -227,8 +227,8 @@ def spend_refused(
         "spent_usd": money.to_usd(spend.spent_nanos),
         "held_usd": money.to_usd(spend.held_nanos),
         "remaining_usd": None if spend.remaining_nanos is None else money.to_usd(spend.remaining_nanos),
-        "period_start": period_start(spend),
-        "resets_at": resets_at(spend),
+        "period_start": period_start(spend, key.zone),
+        "resets_at": resets_at(spend, key.zone),
         "needed_usd": money.to_usd(bound.nanos),
         "bound": {
             "input": part_facts(bound.input, "tokens"),
@@ -237,7 +237,7 @@ def spend_refused(
         },
         "affordable_max_tokens": bound.affordable_output_limit,
     }
-    words = {**_spend_words(spend_reset, spend, boost), "made_of": made_of(bound)}
+    words = {**_spend_words(spend_reset, spend, boost, key.zone), "made_of": made_of(bound)}
     if isinstance(result, SpendExceeded):
         return Deny(Reason.SPEND_EXCEEDED, facts, words)
     return Deny(Reason.SPEND_HELD, {**facts, "retry_after_seconds": result.retry_after_seconds}, words)
@@ -253,18 +253,19 @@ def limit_facts(key: KeySnapshot) -> dict[str, str | None]:
     }
 
 
-def period_start(spend: SpendState) -> str | None:
-    """When the current period began; None: with the key."""
-    return None if spend.period_start == periods.FIRST_DAY else f"{spend.period_start.isoformat()}T00:00:00Z"
+def period_start(spend: SpendState, zone: str | None) -> str | None:
+    """When the current period began, in the zone of its key; None: with the key."""
+    start = spend.period_start
+    return None if start == periods.FIRST_DAY else periods.moment_text(periods.begins_at(start, zone))
 
 
-def resets_at(spend: SpendState) -> str | None:
+def resets_at(spend: SpendState, zone: str | None) -> str | None:
     """When the current period ends; None: never."""
-    return None if spend.resets_on is None else f"{spend.resets_on.isoformat()}T00:00:00Z"
+    return None if spend.resets_on is None else periods.moment_text(periods.begins_at(spend.resets_on, zone))
 
 
-def _spend_words(spend_reset: str, spend: SpendState, boost: SpendBoost | None) -> dict[str, str]:
-    at = resets_at(spend)
+def _spend_words(spend_reset: str, spend: SpendState, boost: SpendBoost | None, zone: str | None) -> dict[str, str]:
+    at = resets_at(spend, zone)
     raised = (
         ""
         if boost is None

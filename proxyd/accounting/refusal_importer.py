@@ -3,25 +3,27 @@
 A file is read and deleted once the database is there, before its counts are committed: whoever is killed in between
 loses the refusals of a moment, and counts none twice. Counts whose commit fails are kept until one succeeds. Several
 machines add to the same rows; whichever refused a key last tells the rest of a row. Beside the rows of keys stands how
-often an organisation was refused on each day: a count belongs to the day of the last refusal in it, which is that of
-all of them but for the quarter of a second around midnight.
+often an organisation was refused on each day of its zone: a count belongs to the day of the last refusal in it, which
+is that of all of them but for the quarter of a second around midnight.
 """
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import orjson
-from sqlalchemy import Engine, case
+from sqlalchemy import Connection, Engine, case, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from proxyd.accounting.observing import Nobody, Observer
 from proxyd.accounting.refusal_log import DRAFT, SUFFIX, RefusalCount
-from shared.models import OrganizationRefusals, Refusal
+from shared.models import Organization, OrganizationRefusals, Refusal
+from shared.periods import day_of
+from shared.zones import UTC_NAME, of_stored
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +69,7 @@ class RefusalImporter:
     def _import(self, files: Sequence[Path]) -> None:
         with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
             if len(self._taken) < MOST_ENTRIES:
-                self._take(files)
+                self._take(files, _zones(connection) if files else {})
             if self._taken:
                 # In the order of keys everywhere, so that two ledger writers cannot wait for each other.
                 connection.execute(self._statement, [_row(self._taken[place]) for place in sorted(self._taken)])
@@ -76,13 +78,13 @@ class RefusalImporter:
         self._taken.clear()
         self._days.clear()
 
-    def _take(self, files: Sequence[Path]) -> None:
+    def _take(self, files: Sequence[Path], zones: Mapping[str, str]) -> None:
         for path in files:
             counts = _read(path)
             path.unlink()
             for count in counts:
                 _add(self._taken, count)
-                place = (count.org_id, _moment(count).date(), count.reason)
+                place = (count.org_id, day_of(count.last_at, zones.get(count.org_id)), count.reason)
                 self._days[place] = self._days.get(place, 0) + count.count
 
     def _files(self) -> list[Path]:
@@ -95,6 +97,13 @@ class RefusalImporter:
             if path.suffix == DRAFT and time.time() - path.stat().st_mtime > DRAFT_SECONDS:
                 path.unlink(missing_ok=True)
         return sorted([path for path in names if path.suffix == SUFFIX])
+
+
+def _zones(connection: Connection) -> dict[str, str]:
+    """Those of the organisations whose days are not UTC's."""
+    elsewhere = select(Organization.id, Organization.time_zone).where(Organization.time_zone != UTC_NAME)
+    found = {org_id: of_stored(zone) for org_id, zone in connection.execute(elsewhere)}
+    return {org_id: zone for org_id, zone in found.items() if zone is not None}
 
 
 def _read(path: Path) -> list[RefusalCount]:

@@ -215,6 +215,7 @@ class AdmissionController:
             charges.rate_limit_tpm,
             charges.bound_tokens,
             charges.model_limits,
+            key.zone,
         )
         begun = partial(attempt_of, context, key, bound_nanos, charges.bound_nanos, now)
         if charges.bound_tokens:
@@ -250,8 +251,7 @@ class AdmissionController:
         fresh = self._keys.reload_strictly(context.digest)
         if fresh is None or not fresh.same_as(known):
             return _StaleSnapshot()
-        moment = self._counters.moment()
-        admitted = Admitted(moment.day, -1)
+        admitted = Admitted(self._counters.moment().in_zone(known.key.zone).day, -1)
         try:
             self.begin_unheld(context.seq, attempt_of(context, known.key, bound_nanos, 0, now, admitted))
         except JournalUnavailable as error:

@@ -16,6 +16,7 @@ from shared.counters import RateState, SpendState
 from shared.judgement import limit_facts, period_start, resets_at
 from shared.model_limits import ModelLimit
 from shared.policy import Deny, KeySnapshot, Network, Reason
+from shared.zones import UTC_NAME
 
 PUBLIC: frozenset[BuiltinName] = frozenset(("home", "health", "ready"))
 
@@ -44,7 +45,7 @@ def for_key(
     request_id: str,
 ) -> Response | Rejection:
     """Endpoints about the key itself; None, of its limits and of what it has spent, is what nobody knows."""
-    own = limit_headers.limits(*limits) if limits is not None else []
+    own = limit_headers.limits(*limits, zone=key.zone) if limits is not None else []
     if endpoint.name == "models":
         return _json(200, model_cards.listed(key, configured, dialect, models), request_id, own)
     if endpoint.name == "model":
@@ -78,9 +79,10 @@ def _about(
         "max_concurrent_requests": key.max_concurrent_requests,
         **limit_facts(key),
         "spend_reset": key.spend_reset,
+        "time_zone": key.zone or UTC_NAME,
         "spend": {
             "limit_usd": None if spend.limit_nanos is None else money.to_usd(spend.limit_nanos),
-            **_spent(spend),
+            **_spent(spend, key.zone),
             "lifetime_usd": money.to_usd(lifetime_nanos),
         },
         "model_limits": [
@@ -88,20 +90,20 @@ def _about(
                 "model": limit.model,
                 "spend_limit_usd": money.to_usd(limit.spend_limit_nanos),
                 "spend_reset": limit.spend_reset,
-                "spend": _spent(of_model),
+                "spend": _spent(of_model, key.zone),
             }
             for limit, of_model in of_models
         ],
     }
 
 
-def _spent(spend: SpendState) -> dict[str, Any]:
+def _spent(spend: SpendState, zone: str | None) -> dict[str, Any]:
     return {
         "spent_usd": money.to_usd(spend.spent_nanos),
         "held_usd": money.to_usd(spend.held_nanos),
         "remaining_usd": None if spend.remaining_nanos is None else money.to_usd(spend.remaining_nanos),
-        "period_start": period_start(spend),
-        "resets_at": resets_at(spend),
+        "period_start": period_start(spend, zone),
+        "resets_at": resets_at(spend, zone),
     }
 
 

@@ -183,7 +183,8 @@ def _relayed(
     streaming = (answer.events or asked) and not told
     attempt.start_metering(None if told else answer.coding, streaming=streaming)
     events = streaming and attempt.meter is not None
-    own = limit_headers.limits(admission.charged.rate, admission.charged.spend, admission.charged.tokens)
+    charged, zone = admission.charged, admission.known.key.zone
+    own = limit_headers.limits(charged.rate, charged.spend, charged.tokens, zone=zone)
     if admission.output_limit is not None:
         own.append((b"x-router-max-tokens", b"%d" % admission.output_limit))
     if admission.tried:

@@ -274,4 +274,4 @@ class Gateway:
         limits = self._limits.of(key, exact=False)
         if limits is None:
             return refusal
-        return replace(refusal, headers=(*refusal.headers, *limit_headers.limits(*limits)))
+        return replace(refusal, headers=(*refusal.headers, *limit_headers.limits(*limits, zone=key.zone)))

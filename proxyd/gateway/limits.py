@@ -65,7 +65,7 @@ class Limits:
             return None
         return state_of(
             row,
-            self._counters.moment(),
+            self._counters.moment().in_zone(key.zone),
             rpm=key.rate_limit_rpm,
             spend_reset=key.spend_reset,
             limit_nanos=key.spend_limit_nanos,
@@ -80,7 +80,7 @@ class Limits:
                 row = self._row(limit.row_id, with_money=True)
                 if row is None or limit.since > self._counters.status().generation:
                     return None
-                period = period_of_day(limit.spend_reset, self._counters.moment().day)
+                period = period_of_day(limit.spend_reset, self._counters.moment().in_zone(key.zone).day)
                 found.append((limit, row.spend(period, limit.spend_limit_nanos)))
         except (CountersUnavailable, LedgerUnavailable):
             return None
@@ -103,7 +103,7 @@ class Limits:
         limit_nanos, shared = key.spend_limit_nanos, key.organization
         try:
             row = self._row(key.id, with_money=limit_nanos is not None)
-            moment = self._counters.moment()
+            moment = self._counters.moment().in_zone(key.zone)
             # One that these counters keep no row of has limits of a moment ago: what it used is told by the next ones.
             of_organization = None if shared is None else self._counters.rows([key.org_id]).get(key.org_id)
         except (CountersUnavailable, LedgerUnavailable):
@@ -154,18 +154,20 @@ class Limits:
             counted.append((key.org_id, shared.spend_reset, shared.spend_limit_nanos, False))
         least = None
         for id_, reset, limit_nanos, may_begin in counted:
-            left = self._left(id_, reset, limit_nanos, lately=lately, may_begin=may_begin)
+            left = self._left(id_, reset, limit_nanos, key.zone, lately=lately, may_begin=may_begin)
             if left is None:
                 return None
             least = left if least is None else min(least, left)
         return least
 
-    def _left(self, id_: str, reset: str, limit_nanos: int, *, lately: bool, may_begin: bool) -> int | None:
+    def _left(
+        self, id_: str, reset: str, limit_nanos: int, zone: str | None, *, lately: bool, may_begin: bool
+    ) -> int | None:
         told_at, spend = self._spend.get(id_, (0.0, None))
         if (
             spend is None
             or (lately and self._monotonic() - told_at >= REMEMBERED_SECONDS)
-            or not self._tells_of(spend, reset, limit_nanos)
+            or not self._tells_of(spend, reset, limit_nanos, zone)
         ):
             try:
                 self._accounting.flush()
@@ -175,13 +177,13 @@ class Limits:
                 return None
             if row is None or not row.seeded:
                 return None
-            spend = spend_of(row, self._counters.moment(), reset, limit_nanos).period
+            spend = spend_of(row, self._counters.moment().in_zone(zone), reset, limit_nanos).period
             self.remember(id_, spend)
         return spend.remaining_nanos or 0
 
-    def _tells_of(self, spend: SpendState, reset: str, limit_nanos: int) -> bool:
+    def _tells_of(self, spend: SpendState, reset: str, limit_nanos: int, zone: str | None) -> bool:
         """Whether what was told is of the limit and the period that hold now."""
-        period = period_of_day(reset, self._counters.moment().day)
+        period = period_of_day(reset, self._counters.moment().in_zone(zone).day)
         same = (period.start_date, period.resets_on) == (spend.period_start, spend.resets_on)
         return same and spend.limit_nanos == limit_nanos
 

@@ -53,7 +53,7 @@ class SessionAdmission:
         credentials = current.credentials.get(provider.slug)
         if credentials is None:
             return rejected(Reason.PROVIDER_NOT_CONFIGURED, provider=provider.label)
-        admitted = Admitted(self.counters.moment().day, -1)
+        admitted = Admitted(self.counters.moment().in_zone(current.key.zone).day, -1)
         chosen, several = credentials.only, None
         if chosen is None:
             chosen, several = credential_for(context, credentials), credentials

@@ -149,7 +149,7 @@ class SessionOpener:
         if self._dispatcher.failover.health.resting:
             self._dispatcher.failover.health.works(admission.credential, context.model)
         limits = self._limits.of(admission.known.key, exact=False)
-        own += [] if limits is None else limit_headers.limits(*limits)
+        own += [] if limits is None else limit_headers.limits(*limits, zone=admission.known.key.zone)
         turns = Turns(self._sessions.accounting, self._sessions.admission, self._sessions, context, admission)
         conversation = self._conversation(turns, route)
         context.request.client.on_gone(None)

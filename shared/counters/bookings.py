@@ -37,10 +37,11 @@ def decide(
     """The decisions, and the indices of the admitted by key. What was refused has consumed nothing."""
     decisions: list[Decision] = []
     admitted: dict[str, list[int]] = {}
-    orgs, tracked = tx.state.orgs, tx.state.tracked
+    orgs, tracked, here = tx.state.orgs, tx.state.tracked, context
     for index, charge in enumerate(charges):
         key_id = charge.key_id
         row = rows.get(key_id) or tx.row(rows, key_id)
+        context = here if charge.zone is None else here.in_zone(charge.zone)
         decision: Decision | None = None
         if charge.org_version != orgs.get(charge.org_id):
             decision = tx.decide_org(charge, context)

@@ -22,6 +22,7 @@ def encode(
     groups: list[list[str | int]] = []
     orgs: list[str] = []  # of the keys, where any has such a row
     limits: list[tuple[int, tuple[str, ...]]] = []  # the rows of limits for models, of those that count against any
+    days: dict[str, int] = {}  # by index, of charges whose zone has another one
     for key_id, indices in admitted.items():
         if tracked:
             org_id = charges[indices[0]].org_id
@@ -29,20 +30,23 @@ def encode(
         group: list[str | int] = [key_id]
         for index in indices:
             group += (index, charges[index].seq, charges[index].bound_nanos)
-            if charges[index].model_limits:
-                limits.append((index, rows_of(charges[index].model_limits)))
+            charge = charges[index]
+            if charge.model_limits:
+                limits.append((index, rows_of(charge.model_limits)))
+            if charge.zone is not None and (there := moment.in_zone(charge.zone).day) != moment.day:
+                days[str(index)] = there
         groups.append(group)
     told = moment.day, moment.second, groups, orgs
-    data = orjson.dumps((*told, limits) if limits else told)
+    data = orjson.dumps((*told, limits, days) if limits or days else told)
     return data.ljust(-len(data) // _STEP_BYTES * -_STEP_BYTES)
 
 
 def held(data: bytes) -> list[LastAdmitted]:
     """What it holds, in the order of the charges."""
-    day, _, found = _decode(data)
+    _, found = _decode(data)
     return [
         LastAdmitted(seq, Hold(key_id, day, nanos, 1, org_id, limits))
-        for _, seq, key_id, nanos, org_id, limits in found
+        for _, seq, key_id, nanos, org_id, limits, day in found
     ]
 
 
@@ -51,19 +55,20 @@ def decisions(data: bytes, batch: Batch) -> list[Decision]:
 
     Whoever repeats a batch may leave its charges out: then nothing new is admitted if it had not been applied.
     """
-    day, second, found = _decode(data)
-    before = {index: Admitted(day, second) for index, *_ in found}
+    second, found = _decode(data)
+    before = {index: Admitted(day, second) for index, *_, day in found}
     asked = max([len(batch.charges), *(index + 1 for index in before)])
     return [before.get(index, Stale()) for index in range(asked)]
 
 
-def _decode(data: bytes) -> tuple[int, int, list[tuple[int, int, str, int, str, tuple[str, ...]]]]:
-    """Day and steady second of the batch; index, seq, key, nanos, organisation and rows of limits of each."""
+def _decode(data: bytes) -> tuple[int, list[tuple[int, int, str, int, str, tuple[str, ...], int]]]:
+    """The steady second of the batch; index, seq, key, nanos, organisation, rows of limits and day of each."""
     day, second, groups, orgs, *more = orjson.loads(data) or (0, 0, [], [])
     limits = {index: tuple(rows) for index, rows in more[0]} if more else {}
+    days = more[1] if more else {}
     found = [
-        (index, seq, key_id, nanos, org_id, limits.get(index, ()))
+        (index, seq, key_id, nanos, org_id, limits.get(index, ()), days.get(str(index), day))
         for (key_id, *rest), org_id in zip(groups, orgs or [""] * len(groups), strict=True)
         for index, seq, nanos in zip(rest[::3], rest[1::3], rest[2::3], strict=True)
     ]
-    return day, second, sorted(found)
+    return second, sorted(found)

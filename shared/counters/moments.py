@@ -4,7 +4,7 @@ from datetime import date
 from functools import lru_cache
 from typing import NamedTuple
 
-from shared.periods import period_of
+from shared import periods
 
 KEEP_DAYS = 37  # more than the longest period that ends
 DAY_SECONDS = 86400
@@ -17,8 +17,14 @@ class Moment(NamedTuple):
     wall: float
     steady: float
 
-    day: int  # UTC, an ordinal
+    day: int  # UTC's, an ordinal; that of a zone `in_zone`
     second: int  # steady
+
+    def in_zone(self, zone: str | None) -> "Moment":
+        """The same with the day that it is in a zone; None: in UTC."""
+        if zone is None:
+            return self
+        return Moment(self.wall, self.steady, periods.local_day(zone, self.wall).ordinal, self.second)
 
 
 def moment_of(wall: float, steady: float) -> Moment:
@@ -42,9 +48,13 @@ class BatchContext(NamedTuple):
     live: bool  # every worker has told what it holds
     moment: Moment
 
+    def in_zone(self, zone: str) -> "BatchContext":
+        """The same for charges whose periods begin in a zone."""
+        return BatchContext(self.generation, self.live, self.moment.in_zone(zone))
+
 
 @lru_cache(maxsize=64)
 def period_of_day(reset: str, day: int) -> Period:
     """The period that holds a day. Raises ValueError for an unknown reset."""
-    start, end = period_of(reset, (day - UNIX_EPOCH_DAY) * DAY_SECONDS)
+    start, end = periods.period_of_day(reset, date.fromordinal(day))
     return Period(start.toordinal(), date.max.toordinal() if end is None else end.toordinal(), start, end)

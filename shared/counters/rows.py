@@ -50,7 +50,7 @@ class KeyRow:
     """
 
     __slots__ = (
-        "_held", "_older", "_older_of", "_period", "_spent",
+        "_booked", "_held", "_older", "_older_of", "_period", "_spent",
         "days", "in_flight", "lifetime", "seeded", "stored", "tokens", "version", "window",
     )  # fmt: skip
 
@@ -75,6 +75,7 @@ class KeyRow:
         self.stored = False
         self._period: Period | None = None  # whose sums the next two are
         self._spent = self._held = 0
+        self._booked = 0  # the day that changed last, when it was another one than that of the next two
         self._older = b""  # what `encode` made of everything but the last day and the last second
         self._older_of = (0, 0, 0)  # those two, and the state of the window
 
@@ -116,6 +117,8 @@ class KeyRow:
         written. The rest is made anew only when it is another one.
         """
         second, requests = self.window.last
+        if self._booked >= today - 1:  # in a zone where it is another day, that is the one that batches change
+            today = self._booked
         older_of = (today, second, self.window.changes)
         if not self._older or self._older_of != older_of:
             self._older = stored_row.rest(self.days, today, self.window, second, self.tokens)
@@ -148,7 +151,7 @@ class KeyRow:
             self._spent += spent
             self._held += held
         if day != self._older_of[0]:
-            self._older = b""
+            self._older, self._booked = b"", day
 
     def spend(self, period: Period, limit_nanos: int | None) -> SpendState:
         spent, held = self.sums(period)

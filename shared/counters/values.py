@@ -1,7 +1,8 @@
 """What crosses the border of the counters, as values that nobody changes: batches in, decisions out.
 
-Money is in nano-dollars. Days are ordinals (`date.toordinal`); a period in an answer has UTC dates. Steady seconds
-are of a clock that cannot step and that all processes of a storage share; they order requests and are told to nobody.
+Money is in nano-dollars. Days are ordinals (`date.toordinal`) in the zone of a charge; so are the dates of a period.
+Steady seconds are of a clock that cannot step and that all processes of a storage share; they order requests and are
+told to nobody.
 """
 
 from collections.abc import Mapping, Sequence
@@ -61,6 +62,7 @@ class Charge(NamedTuple):
     rate_limit_tpm: int | None = None  # None: unlimited, and no tokens of it are counted
     bound_tokens: int = 0  # the most it can use; counted until it ends
     model_limits: ModelLimits = ()  # those that its model counts against, judged after the key's own
+    zone: str | None = None  # in which its days, and so its periods, begin; None: UTC
 
 
 class TokenChange(NamedTuple):
@@ -184,7 +186,7 @@ class KeySpend:
 
 
 class Admitted(NamedTuple):
-    """Charged. `day` is the UTC day to which the cost belongs for ever; states are None where there is no limit."""
+    """Charged. `day` is that of the charge's zone, to which its cost belongs for ever; no limit, no state."""
 
     day: int  # an ordinal
     second: int  # steady, by which the request rate counts it

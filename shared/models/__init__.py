@@ -44,6 +44,7 @@ from shared.models.policy import (
     ROLES,
     SCOPES,
     TAG_LENGTH,
+    ZONE_LENGTH,
     AuditEvent,
     IdempotentCreation,
     KeySecret,
@@ -67,7 +68,7 @@ from shared.models.provider_credentials import (
 )
 
 # The migration that made these tables as they stand here: the last of migrations/versions/.
-REVISION = "0026"
+REVISION = "0027"
 
 __all__ = [
     "ADMIN_SCOPE",
@@ -85,6 +86,7 @@ __all__ = [
     "TAG_LENGTH",
     "TARGET_LENGTH",
     "USAGE_CLASSES",
+    "ZONE_LENGTH",
     "AccountingState",
     "Alert",
     "AlertDelivery",

@@ -13,6 +13,7 @@ from shared.db import Base, UtcDateTime, by_code_point
 from shared.model_limits import model_limits_of
 from shared.organization_limits import OrganizationLimits
 from shared.policy.values import KeySnapshot, SpendBoost
+from shared.zones import UTC_NAME
 
 Status = Literal["active", "paused", "expired", "revoked"]
 ROLES = ("viewer", "member", "admin")
@@ -26,6 +27,7 @@ AGENT_LENGTH = 200
 TAG_LENGTH = 40
 EMAIL_LENGTH = 254
 NOTE_LENGTH = 1000
+ZONE_LENGTH = 64
 PAUSED = "paused IS {} AND revoked_at IS NULL"  # what stands there is the database's own word for true
 
 
@@ -60,6 +62,8 @@ class Organization(Base):
     spend_limit_nanos: Mapped[int | None] = mapped_column(BigInteger)
     spend_reset: Mapped[str] = mapped_column(String(16), default="never", server_default="never")
     rate_limit_rpm: Mapped[int | None] = mapped_column(BigInteger)
+    # By its IANA name; in it the days begin by which usage is summed, and with them the periods of limits.
+    time_zone: Mapped[str] = mapped_column(String(ZONE_LENGTH), default=UTC_NAME, server_default=UTC_NAME)
 
 
 class ProxyKey(Base):
@@ -148,10 +152,12 @@ def limit_of(row: Any, at: float) -> int | None:
     return row.spend_limit_nanos if boost is None else row.spend_limit_nanos + boost.nanos  # type: ignore[no-any-return]
 
 
-def snapshot_of(row: Any, at: float, organization: OrganizationLimits | None = None) -> KeySnapshot:
+def snapshot_of(
+    row: Any, at: float, organization: OrganizationLimits | None = None, zone: str | None = None
+) -> KeySnapshot:
     """What policy judges by at a moment (Unix seconds), frozen; of a `ProxyKey` or of a row of its columns.
 
-    `organization`: what it shares with all other keys of its organisation.
+    `organization`: what it shares with all other keys of its organisation; `zone`: that one's, None for UTC.
     """
     return KeySnapshot(
         id=row.id,
@@ -173,6 +179,7 @@ def snapshot_of(row: Any, at: float, organization: OrganizationLimits | None = N
         organization=organization,
         rate_limit_tpm=_limit(row.rate_limit_tpm),
         model_limits=model_limits_of(row.id, row.model_limits),
+        zone=zone,
     )
 
 

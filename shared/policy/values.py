@@ -43,6 +43,7 @@ class KeySnapshot:
     boost: SpendBoost | None = None  # the raise that ran when this was made
     max_concurrent_requests: int | None = None  # None = unlimited
     organization: OrganizationLimits | None = None  # of all its organisation's keys together; None = none
+    zone: str | None = None  # of its organisation, in which periods begin; None = UTC
     rate_limit_tpm: int | None = None  # tokens a minute; None = unlimited
     model_limits: ModelLimits = ()  # of what may be spent on some models
     # As `is_capped` says, kept because every request asks.

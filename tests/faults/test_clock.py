@@ -14,7 +14,7 @@ from load_kit import Key, Load, call, make_key, make_keys
 from reckoning import Audit, limits_are_watched, reckon
 from sizes import SEED, chance, size
 
-from shared import money
+from shared import money, periods
 
 Tell = Callable[[object], None]
 
@@ -82,20 +82,77 @@ def test_a_day_ends_under_load(clocked: FaultyRouter, wall: WallClock, tell: Tel
     tell(found)
 
 
-def _compare_days(router: FaultyRouter, keys: list[Key], midnight: datetime) -> None:
+@pytest.fixture
+def zoned(clocked: FaultyRouter) -> Iterator[FaultyRouter]:
+    yield clocked
+    in_zone(clocked, None)
+
+
+def in_zone(router: FaultyRouter, zone: str | None) -> None:
+    assert router.api("PATCH", "/v1/organization", json={"time_zone": zone}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("zone", "midnight"),
+    [
+        ("America/Santiago", "2027-09-05T04:00:00+00:00"),  # there is no 00:00 on that day
+        ("America/Santiago", "2027-04-04T04:00:00+00:00"),  # the day before has 25 hours
+        ("Australia/Lord_Howe", "2027-10-03T13:00:00+00:00"),  # it has 24 and a half
+        ("Pacific/Kiritimati", "2027-02-28T10:00:00+00:00"),  # the first of March
+    ][: size(2, 4)],
+)
+def test_a_day_of_a_zone_ends_under_load(
+    zoned: FaultyRouter, wall: WallClock, tell: Tell, zone: str, midnight: str
+) -> None:
+    """As above, where clocks change."""
+    router, begins = zoned, datetime.fromisoformat(midnight)
+    assert begins.timestamp() == periods.begins_at(periods.day_of(begins.timestamp(), zone), zone)
+    in_zone(router, zone)
+    keys = [make_key(router, f"day {number}", spend_limit_usd="30", spend_reset="daily") for number in range(3)]
+    with Load(router, keys, seed=SEED, clients=6, slow=1.0) as load, limits_are_watched(router, keys):
+        wall.set(begins.timestamp() - time.time() - 2)
+        eventually(lambda: time.time() + wall.offset_seconds > begins.timestamp(), 10, "midnight")
+        load.wait_for(20)
+    found = reckon(router, load.calls, keys, by_command=True)
+    _compare_days(router, keys, begins, zone)
+    wall.set(0)
+    tell(found)
+
+
+def test_the_zone_is_changed_under_load(zoned: FaultyRouter, wall: WallClock, tell: Tell) -> None:
+    """East, west and back again, across the date line: no day of a key passes its limit, and every call is there once."""
+    router, limit = zoned, 3 * 10**9
+    keys = [make_key(router, f"moves {number}", spend_limit_usd="3", spend_reset="daily") for number in range(3)]
+    with Load(router, keys, seed=SEED, clients=6, slow=0.5) as load:
+        for number in range(size(12, 200)):
+            in_zone(router, ("Pacific/Kiritimati", None, "Pacific/Pago_Pago", "Asia/Kathmandu")[number % 4])
+            load.wait_for(3)
+    in_zone(router, None)
+    tell(reckon(router, load.calls, keys, by_command=True))
+    audit = Audit(router)
+    sums: dict[tuple[str, object], int] = defaultdict(int)
+    for row in audit.rows(keys):
+        sums[row.key_id, row.day] += row.cost_nanos
+        assert abs((row.day - row.admitted_at.astimezone(UTC).date()).days) <= 1
+    audit.close()
+    assert len({day for _, day in sums}) == 2
+    assert all(nanos <= limit for nanos in sums.values())
+
+
+def _compare_days(router: FaultyRouter, keys: list[Key], midnight: datetime, zone: str | None = None) -> None:
     audit = Audit(router)
     sums: dict[tuple[str, object], int] = defaultdict(int)
     for row in audit.rows(keys):
         # The day is that of the counters' own moment, a little later than the one that is shown.
         near = abs((row.admitted_at - midnight).total_seconds()) < 2
-        assert near or row.day == row.admitted_at.astimezone(UTC).date()
+        assert near or row.day == periods.day_of(row.admitted_at.timestamp(), zone)
         sums[row.key_id, row.day] += row.cost_nanos
     audit.close()
     assert len({day for _, day in sums}) == 2
     for key in keys:
         spend = router.key(key.id)["spend"]
         assert spend["period_start"] == midnight.isoformat().replace("+00:00", "Z")
-        assert spend["spent_usd"] == money.to_usd(sums[key.id, midnight.date()])
+        assert spend["spent_usd"] == money.to_usd(sums[key.id, periods.day_of(midnight.timestamp(), zone)])
 
 
 def test_a_restart_with_another_date(clocked: FaultyRouter, wall: WallClock, tell: Tell) -> None:

@@ -10,7 +10,7 @@ import pytest
 from accounting_kit import Router, Worker
 from ledger_kit import NOON
 from request_kit import Untouched
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
@@ -238,3 +238,27 @@ def test_a_model_is_refused_by_the_key_as_it_stands_now(
     paused = {"paused": True}
     refused = refused_model(admission, secret, "o3", since=lambda: edited(engine, worker, key_id, **paused))
     assert refused is Reason.KEY_PAUSED
+
+
+def test_another_zone_holds_for_the_next_request(
+    engine: Engine, sealer: Sealer, router: Router, worker: Worker, make_key: MakeKey
+) -> None:
+    """It is another version of what the keys of an organisation share, as its budget is. Noon is Kamchatka's midnight."""
+    _, secret = make_key(spend_limit_nanos=10**12, spend_reset="daily")
+    keys, admission = told_the_time(engine, sealer, worker, router, lambda: NOON)
+    noon = datetime.fromtimestamp(NOON, UTC).date().toordinal()
+
+    def day() -> int:
+        found = admission.admit(keys.find(secret.digest), chat(worker, secret))
+        assert isinstance(found, Admission), found
+        assert found.charged.spend is not None
+        assert found.charged.spend.period_start.toordinal() == found.charged.day
+        return found.charged.day
+
+    assert day() == noon
+    for version, (zone, later) in enumerate((("Asia/Kamchatka", 1), ("UTC", 0), ("Mars/Olympus_Mons", 0)), start=2):
+        with engine.begin() as connection:
+            values = {"zone": zone, "version": version}
+            connection.execute(text("update organizations set time_zone = :zone, policy_version = :version"), values)
+        router.observer.publish(worker.membership.generation, {}, {"org_1": version})
+        assert day() == noon + later

@@ -47,3 +47,31 @@ def test_it_works(tmp_path: Path, any_engine: Engine, monkeypatch: pytest.Monkey
         ("org_1", first + timedelta(days=1), "key_paused", 2),
         ("org_2", first, "key_paused", 1),
     ]
+
+
+def test_days_are_those_of_the_organisations_zone(tmp_path: Path, any_engine: Engine) -> None:
+    """Noon of UTC is midnight in Kamchatka; a zone that nobody knows counts in UTC."""
+    with any_engine.begin() as connection:
+        for org_id, zone in (("org_1", "Asia/Kamchatka"), ("org_2", "Mars/Olympus_Mons"), ("org_3", "UTC")):
+            connection.execute(
+                text(
+                    "insert into organizations (id, name, created_at, policy_version, time_zone) "
+                    f"values ('{org_id}', 'A', '2026-01-01', 1, '{zone}') "
+                    f"on conflict (id) do update set time_zone = '{zone}'"
+                )
+            )
+    own = RefusalLog(tmp_path / "a")
+    for org_id in ("org_1", "org_2", "org_3", "org_unknown"):
+        for moment in (-1, 0):
+            own.note(replace(KEY, id=f"key of {org_id} {moment}", org_id=org_id), refused(moment, PAUSED))
+    own.hand_over()
+    RefusalImporter(tmp_path / "a", any_engine, time.monotonic).import_all()
+    table = OrganizationRefusals.__table__
+    with any_engine.connect() as connection:
+        rows = connection.execute(select(table).order_by(table.c.org_id, table.c.day)).all()
+    noon = datetime.fromtimestamp(NOON, UTC).date()
+    assert [tuple(row) for row in rows] == [
+        ("org_1", noon, "key_paused", 1),
+        ("org_1", noon + timedelta(days=1), "key_paused", 1),
+        *((org_id, noon, "key_paused", 2) for org_id in ("org_2", "org_3", "org_unknown")),
+    ]

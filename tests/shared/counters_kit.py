@@ -67,10 +67,11 @@ def charge(
     together: OrganizationLimits | None = None,
     tpm: int | None = None,
     tokens: int = 0,
+    zone: str | None = None,
 ) -> Charge:
     return Charge(
         key_id, org, version, org_version, rpm, limit, reset, bound, loaded_in, seq,
-        max_concurrent_requests=most, organization=together, rate_limit_tpm=tpm, bound_tokens=tokens,
+        max_concurrent_requests=most, organization=together, rate_limit_tpm=tpm, bound_tokens=tokens, zone=zone,
     )  # fmt: skip
 
 

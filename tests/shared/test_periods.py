@@ -49,9 +49,9 @@ def test_months_end_where_the_calendar_says(moment: str, next_start: date) -> No
 def test_a_moment_lies_in_its_own_period_only(reset: str, now: int) -> None:
     start, end = periods.period_of(reset, now)
     assert end is not None
-    assert periods.unix(start) <= now < periods.unix(end)
-    assert periods.period_of(reset, periods.unix(end))[0] == end
-    assert periods.period_of(reset, periods.unix(start))[0] == start
+    assert periods.begins_at(start) <= now < periods.begins_at(end)
+    assert periods.period_of(reset, periods.begins_at(end))[0] == end
+    assert periods.period_of(reset, periods.begins_at(start))[0] == start
 
 
 def test_an_unknown_reset_is_an_error() -> None:

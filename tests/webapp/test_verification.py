@@ -284,3 +284,17 @@ def test_an_unknown_key_or_table_is_status_2(app: Flask, keys: list[str]) -> Non
     assert result.exit_code == 2
     assert "The database cannot be read" in result.stderr
     assert "key_spend" in result.stderr
+
+
+def test_a_day_is_that_of_the_organisations_zone(app: Flask, live: LiveCounters, keys: list[str]) -> None:
+    tomorrow = date(2026, 11, 25)  # which it is in Kiritimati at the tests' noon
+    forge(
+        app, "UPDATE organizations SET time_zone = 'Pacific/Kiritimati' WHERE id = (SELECT min(id) FROM organizations)"
+    )
+    forge(app, "UPDATE proxy_keys SET spend_reset = 'daily' WHERE id = :key", key=keys[0])
+    write(app, [row(key, day) for key in keys for day in (*DAYS, tomorrow)], live)
+    assert verify(app)[1]["counters_agree"] == 3
+    live.spend(keys[0], tomorrow, 5)
+    said = verify(app)[1]["differences"]
+    found = [(one["key_id"], one["field"], one["found"] - one["expected"]) for one in said]
+    assert found == [(keys[0], "lifetime_nanos", 5), (keys[0], "spent_nanos", 5)]

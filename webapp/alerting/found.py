@@ -184,7 +184,8 @@ def _midnight(at: datetime) -> datetime:
 def refusals_in_window(org_id: str, most: int, at: datetime) -> Iterator[Happened]:
     """Whether so many requests were refused within ten minutes; once an hour."""
     minute = at.replace(second=0, microsecond=0)
-    _note_refusals(org_id, minute, at.date())
+    # Days are those of the organisation's zone, which may be one behind UTC.
+    _note_refusals(org_id, minute, at.date() - timedelta(days=1))
     # What was told of once is not counted again in the next hour.
     told = db.session.scalar(select(func.max(Alert.at)).where(Alert.org_id == org_id, Alert.event == REFUSALS))
     begins = minute - timedelta(minutes=WINDOW_MINUTES)

@@ -6,10 +6,10 @@ its limit or its thresholds changed. Each has an index of its own.
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import and_, func, or_, select
 
 from shared import money, periods
 from shared.models import AuditEvent, KeyAlertRules, KeySpend, ProxyKey, Refusal
@@ -22,6 +22,7 @@ from webapp.queries.key_filters import limit_at
 from webapp.schemas.alerts import SPEND
 from webapp.schemas.values import to_json_moment
 from webapp.views.alerts import RulesView
+from webapp.views.calendar import begins, zone_of
 
 # From here on a key that was refused for its limit is said to have reached it: what is left fits no request of its.
 FULL_PERCENT = 95
@@ -73,17 +74,19 @@ def _reached(org_id: str, rules: RulesView, at: datetime, rows: Sequence[Any]) -
     by_reset: dict[str, list[Any]] = defaultdict(list)
     for key in _limited(org_id, {row[1] for row in rows}, at):
         by_reset[key.spend_reset].append(key)
+    zone = zone_of(org_id)
     for reset, keys in by_reset.items():
-        start, end = periods.period_of(reset, at.timestamp())
-        spent = _spent(reset, start, [key.id for key in keys])
-        full = _refused_for_limit(org_id, [key.id for key in keys if _is_nearly_full(key, spent)], start)
+        start, end = periods.period_of(reset, at.timestamp(), zone)
+        spent = _spent(start, end, [key.id for key in keys])
+        nearly_full = [key.id for key in keys if _is_nearly_full(key, spent)]
+        full = _refused_for_limit(org_id, nearly_full, begins(start, zone))
         for key in keys:
             percent = spent.get(key.id, 0) * 100 // key.limit_nanos
             reached = 100 if key.id in full else percent
             own = rules.spend_thresholds if key.spend_thresholds is None else key.spend_thresholds
             for threshold in own:
                 if reached >= threshold:
-                    yield _told(key, threshold, percent, spent[key.id], start, end)
+                    yield _told(key, threshold, percent, spent[key.id], (start, end), zone)
 
 
 def _limited(org_id: str, key_ids: Collection[str], at: datetime) -> Sequence[Any]:
@@ -105,9 +108,9 @@ def _limited(org_id: str, key_ids: Collection[str], at: datetime) -> Sequence[An
     return db.session.execute(query).all()
 
 
-def _spent(reset: str, start: date, key_ids: Sequence[str]) -> dict[str, int]:
+def _spent(start: date, end: date | None, key_ids: Sequence[str]) -> dict[str, int]:
     # What never resets is summed up in a row of its own.
-    of_period = KeySpend.day == start if reset == "never" else KeySpend.day >= start
+    of_period = KeySpend.day == start if end is None else and_(KeySpend.day >= start, KeySpend.day < end)
     query = select(KeySpend.key_id, func.sum(KeySpend.total_nanos)).where(KeySpend.key_id.in_(key_ids), of_period)
     return {key_id: int(nanos) for key_id, nanos in db.session.execute(query.group_by(KeySpend.key_id))}
 
@@ -116,7 +119,7 @@ def _is_nearly_full(key: Any, spent: dict[str, int]) -> bool:
     return bool(key.limit_nanos * FULL_PERCENT <= spent.get(key.id, 0) * 100 < key.limit_nanos * 100)
 
 
-def _refused_for_limit(org_id: str, key_ids: Sequence[str], start: date) -> set[str]:
+def _refused_for_limit(org_id: str, key_ids: Sequence[str], since: datetime) -> set[str]:
     """Which of these keys were refused for their limit in this period, since it is the one that it is."""
     edits = select(func.max(AuditEvent.at)).where(
         AuditEvent.org_id == org_id, AuditEvent.target == Refusal.key_id, AuditEvent.action == CHANGES[0]
@@ -126,13 +129,17 @@ def _refused_for_limit(org_id: str, key_ids: Sequence[str], start: date) -> set[
         Refusal.key_id.in_(key_ids),
         Refusal.reason == Reason.SPEND_EXCEEDED.value,
         Refusal.org_id == org_id,
-        Refusal.last_at >= datetime.fromtimestamp(periods.unix(start), UTC),
+        Refusal.last_at >= since,
         or_(edited.is_(None), Refusal.last_at >= edited),
     )
     return set(db.session.scalars(query)) if key_ids else set()
 
 
-def _told(key: Any, threshold: int, percent: int, spent: int, start: date, end: date | None) -> Happened:
+def _told(
+    key: Any, threshold: int, percent: int, spent: int, period: tuple[date, date | None], zone: str | None
+) -> Happened:
+    start, end = period
+    resets_at = None if end is None else begins(end, zone)
     # Of another limit it is another thing, so that whoever changes it is told again; of one limit it is told once.
     return Happened(
         SPEND,
@@ -146,12 +153,8 @@ def _told(key: Any, threshold: int, percent: int, spent: int, start: date, end: 
             "spent_percent": percent,
             "spent_usd": money.to_usd(spent),
             "spend_limit_usd": money.to_usd(key.limit_nanos),
-            "period_start": None if end is None else _midnight(start),
-            "resets_at": None if end is None else _midnight(end),
+            "period_start": None if end is None else to_json_moment(begins(start, zone)),
+            "resets_at": to_json_moment(resets_at),
         },
-        until=None if end is None else datetime.fromtimestamp(periods.unix(end), UTC),
+        until=resets_at,
     )
-
-
-def _midnight(day: date) -> str | None:
-    return to_json_moment(datetime.fromtimestamp(periods.unix(day), UTC))

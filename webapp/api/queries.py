@@ -5,8 +5,11 @@ from typing import TypeVar, get_args, get_origin
 from flask import request
 from pydantic import BaseModel
 
+from webapp.access import current_actor
 from webapp.context import now
+from webapp.schemas.lists import UsageQuery
 from webapp.validation import FieldError, Invalid, read, told_name
+from webapp.views.calendar import zone_of
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -30,7 +33,8 @@ def read_query(model: type[Model]) -> Model:
         else:
             found[name] = values[0]
     try:
-        query = read(model, found, now=now())
+        zone = zone_of(current_actor().org_id) if issubclass(model, UsageQuery) else None
+        query = read(model, found, now=now(), zone=zone)
     except Invalid as error:
         raise Invalid(*errors, *error.errors) from None
     if errors:

@@ -27,14 +27,14 @@ KEYS_A_PAGE = 200
 @bp.get("/keys/<key_id>/usage")
 @operation("getKeyUsage", "usage:read", Usage, _SUMS, path=ID, query=UsageQuery, kinds=("text/csv",), problems=(404,))
 def of_key(key_id: str, query: UsageQuery) -> Response:
-    """What a proxy key used, in UTC days; the last 30 by default."""
+    """What a proxy key used, in days of the organisation's time zone; the last 30 by default."""
     return answer_of(usage_of_key(current_actor().org_id, key_id, *query.days, query.group_by), query)
 
 
 @bp.get("/usage")
 @operation("getUsage", "usage:read", Usage, _SUMS, query=OrganizationUsageQuery, kinds=("text/csv",))
 def of_organization(query: OrganizationUsageQuery) -> Response:
-    """What all proxy keys used, in UTC days; the last 30 by default.
+    """What all proxy keys used, in days of the organisation's time zone; the last 30 by default.
 
     By key, tag or label the dearest come first, and `total` is of all; by key a page at a time, else, and in CSV, the
     dearest 10,000. By tag it is what keys used that have the tag now.

@@ -13,6 +13,7 @@ from webapp.context import now
 from webapp.queries.usage import usage_of_key, usage_of_organization
 from webapp.schemas.lists import FORMS, UsageQuery
 from webapp.validation import read
+from webapp.views.calendar import zone_of
 
 _NO_KEY = "No key has this id. Ids look like key_01J..."
 
@@ -25,10 +26,11 @@ _NO_KEY = "No key has this id. Ids look like key_01J..."
 @with_appcontext
 @told(_NO_KEY)
 def usage(key_id: str | None, form: str, as_json: bool, **asked: Any) -> None:  # noqa: FBT001 - click's way
-    """Print what all proxy keys used, in UTC days; the last 30 by default."""
+    """Print what all proxy keys used, in days of the organisation's time zone; the last 30 by default."""
     form = "json" if as_json else form
     document = {**said(UsageQuery, asked), "format": "csv" if form == "csv" else "json"}
-    query, org_id = read(UsageQuery, document, now=now()), actor().org_id
+    org_id = actor().org_id
+    query = read(UsageQuery, document, now=now(), zone=zone_of(org_id))
     if key_id is None:
         found = usage_of_organization(org_id, *query.days, query.group_by)
     else:

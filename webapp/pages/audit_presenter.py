@@ -83,6 +83,7 @@ _FIELDS = {
     "spend_limit_boost_usd": "Raise of the limit",
     "spend_limit_boost_until": "End of the raise",
     "model_limits": "Limits for models",
+    "time_zone": "Time zone",
     "rate_limit_rpm": "Requests a minute",
     "rate_limit_tpm": "Tokens a minute",
     "max_concurrent_requests": "Requests at once",

@@ -29,6 +29,7 @@ from webapp.render import exact, sentence
 from webapp.schemas.keys import NewKey
 from webapp.security import current_actor
 from webapp.validation import FieldError, Invalid, read
+from webapp.views.calendar import zone_name
 from webapp.views.custom_providers import names_given, own_models, own_providers, provider_labels
 from webapp.views.key_lists import contradiction, names_of_own
 from webapp.views.keys import KeyView
@@ -240,6 +241,7 @@ def context(form: KeyForm, actor: Actor, *, key: KeyView | None = None) -> dict[
         "my_address": actor.ip,
         **dict.fromkeys(("general", "warnings", "secrets"), ()),
         **dict.fromkeys(("confirm", "differences")),
+        "time_zone": zone_name(actor.org_id),
         "demands": rules_of(actor.org_id).sentences(),
     }
 

@@ -100,7 +100,7 @@ def _limits(view: KeyView, maker: str, at: datetime) -> tuple[LimitFacts, ...]:
     """The money first: what is left, what was spent, and what the period is expected to come to."""
     own = own_models(current_actor().org_id)
     told = limits(view, use_of(view), secrets_of(view, at), maker, at, own)
-    return (*told[:2], *limit_facts(forecast_of_view(view), view), *told[2:])
+    return (*told[:2], *limit_facts(forecast_of_view(current_actor().org_id, view), view), *told[2:])
 
 
 def _live(view: KeyView) -> dict[str, Any]:

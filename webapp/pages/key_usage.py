@@ -4,10 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
+from shared.periods import day_of
+from shared.zones import UTC_NAME
 from webapp.db import one_moment
 from webapp.pages.request_presenter import model_words
 from webapp.queries.usage import UsageLine, UsageTable, usage_of_key
 from webapp.render import signed_dollars
+from webapp.views.calendar import zone_of
 
 PERIODS = (7, 30, 90)
 _WIDTH, _HEIGHT = 1_000, 100  # of the drawing; the page stretches it
@@ -57,6 +60,7 @@ class UsageFacts:
     days: int
     first: str
     last: str
+    zone: str  # whose days they are
     charts: tuple[Chart, ...]
     by_day: tuple[UsageRow, ...]
     by_model: tuple[UsageRow, ...]
@@ -70,8 +74,9 @@ def days_of(said: str | None) -> int:
 
 @one_moment()
 def usage_facts(org_id: str, key_id: str, days: int, at: datetime) -> UsageFacts:
-    """Usage of the last days, today among them, in UTC. Raises NotFound."""
-    last = at.date()
+    """Usage of the last days, today among them. Raises NotFound."""
+    zone = zone_of(org_id)
+    last = day_of(at.timestamp(), zone)
     first = last - timedelta(days=days - 1)
     by_day = usage_of_key(org_id, key_id, first, last, "day")
     by_model = usage_of_key(org_id, key_id, first, last, "model")
@@ -83,6 +88,7 @@ def usage_facts(org_id: str, key_id: str, days: int, at: datetime) -> UsageFacts
         days=days,
         first=_day(first),
         last=_day(last),
+        zone=zone or UTC_NAME,
         charts=(
             _chart(
                 "Spend",

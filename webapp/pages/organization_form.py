@@ -34,6 +34,7 @@ class OrganizationForm(FlaskForm):  # type: ignore[misc] # Flask-WTF publishes n
     """The organisation's name, limits of all keys together, defaults of new keys, maxima of each."""
 
     name = StringField("Name", id="org-name")
+    time_zone = StringField("Time zone", id="org-time_zone")
     spend_limit_usd = StringField("Spend limit of all keys", id="org-spend_limit_usd")
     spend_reset = SelectField("Resets", choices=RESETS, id="org-spend_reset")
     rate_limit_rpm = StringField("Requests per minute of all keys", id="org-rate_limit_rpm")
@@ -52,7 +53,7 @@ class OrganizationForm(FlaskForm):  # type: ignore[misc] # Flask-WTF publishes n
 
 def filled(view: OrganizationView, *, submitted: bool) -> OrganizationForm:
     """The form as it is stored, or the submitted one."""
-    known: dict[str, Any] = {name: getattr(view, name) for name in ("name", *_CHOICES)}
+    known: dict[str, Any] = {name: getattr(view, name) for name in ("name", "time_zone", *_CHOICES)}
     known |= {name: _text(getattr(view, name)) for name in (*_AMOUNTS, *_NUMBERS)}
     known["spend_limit_required"] = view.spend_limit_required
     if submitted:
@@ -81,6 +82,7 @@ def attach(form: OrganizationForm, errors: Iterable[FieldError]) -> tuple[str, .
 def _document(form: OrganizationForm) -> dict[str, object]:
     said: dict[str, object] = {
         "name": form.name.data or "",
+        "time_zone": (form.time_zone.data or "").strip() or None,
         "spend_limit_required": bool(form.spend_limit_required.data),
         **{name: form[name].data for name in _CHOICES},
     }

@@ -23,6 +23,7 @@ from webapp.queries.usage import UsageLine, usage_of_organization
 from webapp.render import is_fragment, page
 from webapp.security import current_actor, may, require
 from webapp.views.attention import LATELY
+from webapp.views.calendar import days_words, today_of, zone_of
 from webapp.views.forecast import METHOD
 
 bp = Blueprint("overview", __name__)
@@ -39,7 +40,7 @@ def index() -> Response:
     providers = overview_presenter.providers(list_providers(org_id))
     latest = list(last_refusals(org_id, at - LATELY, _REFUSALS))
     with one_moment():
-        used = {**_figures(org_id, at.date()), **_top(org_id)}
+        used = {**_figures(org_id, today_of(org_id, at)), **_top(org_id)}
     return page(
         "overview.html",
         **used,
@@ -93,14 +94,16 @@ def _figures(org_id: str, today: date) -> dict[str, Any]:
 
 def _top(org_id: str) -> dict[str, Any]:
     """The keys that cost most in the last seven days, each with its part of all."""
-    asked = usage_query.standard("7d", "key")
+    zone = zone_of(org_id)
+    asked = usage_query.standard(zone, "7d", "key")
     top = top_keys(org_id, *asked.days, _TOP)
     total = usage_of_organization(org_id, *asked.days).total
     names = names_of(org_id, [line.group for line in top.lines])
     return {
         "top": rows(top.lines, asked, total, names, {}),
+        "days_words": days_words(zone),
         "top_href": asked.href(),
-        "last_week_href": usage_query.standard("last-week", "key").href(),
+        "last_week_href": usage_query.standard(zone, "last-week", "key").href(),
     }
 
 

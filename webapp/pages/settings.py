@@ -9,6 +9,7 @@ from werkzeug.wrappers import Response
 from wtforms import HiddenField, SelectField, SelectMultipleField, StringField
 from wtforms.fields import SelectChoice
 
+from shared import zones
 from shared.models import ADMIN_SCOPE
 from webapp.access import behind_untrusted_tls
 from webapp.addresses import proxy_url
@@ -85,6 +86,7 @@ def show(
         organization=view,
         organization_form=organization or filled(view, submitted=False),
         organization_faults=organization_faults,
+        time_zones=zones.names(),
         rules=rules_of(view.id),
         together=together(view, at),
         first=failed[0] if failed else None,

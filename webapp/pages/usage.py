@@ -29,6 +29,7 @@ from webapp.render import page, sentence
 from webapp.schemas.lists import usage_cursor
 from webapp.security import current_actor, require
 from webapp.validation import Invalid
+from webapp.views.calendar import days_words, today_of, zone_of
 from webapp.views.custom_providers import provider_labels
 from webapp.views.forecast import METHOD, Forecast
 
@@ -48,13 +49,13 @@ class _Shown(NamedTuple):
 @bp.get("/usage")
 @require("viewer")
 def index() -> Response:
-    problems = []
+    org_id = current_actor().org_id
+    problems, zone = [], zone_of(org_id)
     try:
-        asked = usage_query.wanted(request.args)
+        asked = usage_query.wanted(request.args, zone)
     except Invalid as error:
         problems = [sentence(f"{wrong.field} {wrong.message}") for wrong in error.errors]
-        asked = usage_query.standard()
-    org_id = current_actor().org_id
+        asked = usage_query.standard(zone)
     with one_moment():  # a row of all the rest, and the chart, show what the sum has beside what they were read for
         told = {**_used(org_id, asked), **_refused(org_id, asked)}
     return page(
@@ -67,7 +68,8 @@ def index() -> Response:
         groups=usage_query.BY,
         metrics=usage_query.METRICS,
         method=METHOD,
-        today=now().date(),
+        today=today_of(org_id, now()),
+        days_words=days_words(zone),
         **told,
     )
 

@@ -16,6 +16,7 @@ from webapp.pages.usage_query import Wanted
 from webapp.queries.usage import UsageLine, usage_of_organization
 from webapp.queries.usage_export import usage_of_all_keys
 from webapp.security import current_actor, require
+from webapp.views.calendar import zone_of
 
 bp = Blueprint("usage_files", __name__)
 
@@ -26,15 +27,16 @@ _LINES_AT_ONCE = 200
 @bp.get("/usage.csv")
 @require("viewer")
 def as_csv() -> Response:
-    asked = usage_query.wanted(request.args)
-    return _file(asked, _csv(asked, _lines(current_actor().org_id, asked)), "text/csv; charset=utf-8", "csv")
+    org_id = current_actor().org_id
+    asked = usage_query.wanted(request.args, zone_of(org_id))
+    return _file(asked, _csv(asked, _lines(org_id, asked)), "text/csv; charset=utf-8", "csv")
 
 
 @bp.get("/usage.json")
 @require("viewer")
 def as_json() -> Response:
-    asked = usage_query.wanted(request.args)
     org_id = current_actor().org_id
+    asked = usage_query.wanted(request.args, zone_of(org_id))
     with one_moment():
         total = usage_of_organization(org_id, *asked.days).total
         lines = _lines(org_id, asked)

@@ -1,10 +1,10 @@
-"""The days that the pages about usage are about: a period with a name, or any days. All of them in UTC."""
+"""The days that the pages about usage are about: a period with a name, or any days. All of the organisation's zone."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, timedelta
 
-from shared.periods import period_of
+from shared.periods import period_of_day
 
 Days = tuple[date, date]  # the first and the last one
 
@@ -29,7 +29,7 @@ def _last_month(today: date) -> Days:
 
 def _last_week(today: date) -> Days:
     """As weekly limits have it: from Sunday to Saturday."""
-    starts, _ = period_of("weekly", datetime.combine(today, time(), UTC).timestamp())
+    starts, _ = period_of_day("weekly", today)
     return starts - timedelta(days=7), starts - timedelta(days=1)
 
 

@@ -32,6 +32,7 @@ from webapp.db import db
 from webapp.queries.check_limits import Standing, refused_by, standing_of
 from webapp.schemas.explain import CheckRequest
 from webapp.validation import FieldError, Invalid, read
+from webapp.views.calendar import zone_of
 from webapp.views.check import CheckView
 from webapp.views.custom_providers import CustomView, custom_providers
 from webapp.views.keys import row_of
@@ -61,7 +62,7 @@ def check_request(org_id: str, key_id: str, document: Mapping[str, object]) -> C
     at = now().timestamp()
     own = {one.provider: one for one in custom_providers(org_id, also_removed=True)}
     asked = read(CheckRequest, document, providers=tuple(own))
-    key = snapshot_of(row_of(org_id, key_id), at, limits_together(org_id))
+    key = snapshot_of(row_of(org_id, key_id), at, limits_together(org_id), zone_of(org_id))
     if key.allowed_networks and asked.ip is None:
         raise Invalid(FieldError("ip", "is required: this key may be used from some addresses only"))
     deny = check_key(key, asked.ip, at)

@@ -47,7 +47,7 @@ class Standing(NamedTuple):
 def standing_of(key: KeySnapshot) -> Standing | None:
     """None: the counters do not answer."""
     try:
-        status, moment = counters().status(), counters().moment()
+        status, moment = counters().status(), counters().moment().in_zone(key.zone)
         connection, of_models = db.session.connection(), [limit.row_id for limit in key.model_limits]
         ids = [key.id, *of_models]
         if key.organization is not None and keep_row_of(connection, key.org_id, status.generation):

@@ -13,6 +13,7 @@ from shared.models import KeySpend, KeyTag, OrganizationUsage, UsageDaily
 from webapp.context import now
 from webapp.db import db
 from webapp.queries.keys import get_key
+from webapp.views.calendar import today_of
 from webapp.views.forecast import Forecast, forecast, oldest_day
 from webapp.views.keys import KeyView
 
@@ -21,19 +22,19 @@ _MONTH = "monthly"
 
 def forecast_of_key(org_id: str, key_id: str) -> Forecast:
     """Raises NotFound."""
-    return forecast_of_view(get_key(org_id, key_id))
+    return forecast_of_view(org_id, get_key(org_id, key_id))
 
 
-def forecast_of_view(key: KeyView) -> Forecast:
+def forecast_of_view(org_id: str, key: KeyView) -> Forecast:
     """The same of a key that is known."""
-    first, end, today = _period(_MONTH if key.spend_reset == "never" else key.spend_reset)
+    first, end, today = _period(org_id, _MONTH if key.spend_reset == "never" else key.spend_reset)
     days = (KeySpend.day >= oldest_day(first, today), KeySpend.day > periods.FIRST_DAY, KeySpend.day <= today)
     rows = db.session.execute(select(KeySpend.day, KeySpend.total_nanos).where(KeySpend.key_id == key.id, *days))
     return forecast(_by_day(rows), first, end, today)
 
 
 def forecast_of_organization(org_id: str) -> Forecast:
-    first, end, today = _period(_MONTH)
+    first, end, today = _period(org_id, _MONTH)
     days = (OrganizationUsage.day >= oldest_day(first, today), OrganizationUsage.day <= today)
     query = select(OrganizationUsage.day, func.sum(OrganizationUsage.cost_nanos))
     query = query.where(OrganizationUsage.org_id == org_id, *days).group_by(OrganizationUsage.day)
@@ -42,7 +43,7 @@ def forecast_of_organization(org_id: str) -> Forecast:
 
 def forecasts_of_tags(org_id: str, tags: Collection[str]) -> dict[str, Forecast]:
     """Of the keys that have each of these tags now; of a tag that no key has, of nothing."""
-    first, end, today = _period(_MONTH)
+    first, end, today = _period(org_id, _MONTH)
     days = (UsageDaily.day >= oldest_day(first, today), UsageDaily.day <= today)
     query = select(KeyTag.tag, UsageDaily.day, func.sum(UsageDaily.cost_nanos))
     query = query.join(UsageDaily, UsageDaily.key_id == KeyTag.key_id).where(KeyTag.org_id == org_id)
@@ -54,12 +55,12 @@ def forecasts_of_tags(org_id: str, tags: Collection[str]) -> dict[str, Forecast]
     return {tag: forecast(by_day, first, end, today) for tag, by_day in spent.items()}
 
 
-def _period(reset: str) -> tuple[date, date, date]:
+def _period(org_id: str, reset: str) -> tuple[date, date, date]:
     """The first day of the running period, the first of the next one, and today."""
-    at = now().timestamp()
-    first, end = periods.period_of(reset, at)
+    today = today_of(org_id, now())
+    first, end = periods.period_of_day(reset, today)
     assert end is not None  # noqa: S101 - only a period that never resets has none
-    return first, end, periods.day_of(at)
+    return first, end, today
 
 
 def _by_day(rows: Iterable[Row[date, int]]) -> dict[date, int]:

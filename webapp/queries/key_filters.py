@@ -26,8 +26,8 @@ LIMITED: Condition = ProxyKey.spend_limit_nanos.is_not(None)  # these two with L
 UNLIMITED: Condition = ProxyKey.spend_limit_nanos.is_(None)
 
 
-def filters_of(asked: KeyQuery, at: datetime) -> list[Condition]:
-    """All of them but for the organisation, as of the moment `at`."""
+def filters_of(asked: KeyQuery, at: datetime, zone: str | None) -> list[Condition]:
+    """All of them but for the organisation, as of the moment `at`; its periods begin in `zone`."""
     wanted: list[Condition] = []
     if asked.status:
         wanted.append(or_(*(_in_state(status, at) for status in asked.status)))
@@ -50,11 +50,11 @@ def filters_of(asked: KeyQuery, at: datetime) -> list[Condition]:
     if asked.expiring:
         wanted.append(_expires_soon(at))
     if asked.near_limit:
-        wanted.append(_near_limit(at))
+        wanted.append(_near_limit(at, zone))
     if asked.refused:
         wanted.append(_refused_lately(at))
     if asked.attention:
-        wanted.append(_wants_attention(at))
+        wanted.append(_wants_attention(at, zone))
     return wanted
 
 
@@ -116,9 +116,10 @@ def _unused_for_long(at: datetime) -> Condition:
     return func.coalesce(ProxyKey.last_used_at, ProxyKey.created_at) <= at - DORMANT
 
 
-def _wants_attention(at: datetime) -> Condition:
+def _wants_attention(at: datetime, zone: str | None) -> Condition:
     """Keys that work and will not for long, that somebody is refused with, that nobody uses, or that may spend all."""
-    return or_(UNLIMITED, _expires_soon(at), _unused_for_long(at), _refused_lately(at), _blocked(at), _near_limit(at))
+    refused = (_refused_lately(at), _blocked(at))
+    return or_(UNLIMITED, _expires_soon(at), _unused_for_long(at), *refused, _near_limit(at, zone))
 
 
 def _expires_soon(at: datetime) -> Condition:
@@ -136,10 +137,10 @@ def _blocked(at: datetime) -> Condition:
     return select(1).where(*refused, nothing_since).exists()
 
 
-def _near_limit(at: datetime) -> Condition:
+def _near_limit(at: datetime, zone: str | None) -> Condition:
     marked = select(1).where(KeyNearLimit.key_id == ProxyKey.id).exists()  # which saves adding up what most have spent
     # The mark is made by the limit alone: who is near the raised one is near that, and when the raise ends it is right.
-    return and_(LIMITED, marked, _spent(at) * 100 >= limit_at(at) * NEAR_PERCENT)
+    return and_(LIMITED, marked, _spent(at, zone) * 100 >= limit_at(at) * NEAR_PERCENT)
 
 
 def limit_at(at: datetime) -> ColumnElement[int]:
@@ -149,10 +150,10 @@ def limit_at(at: datetime) -> ColumnElement[int]:
     return limit + case((ProxyKey.spend_limit_boost_until > at, raised), else_=0)
 
 
-def _spent(at: datetime) -> ColumnElement[int]:
+def _spent(at: datetime, zone: str | None) -> ColumnElement[int]:
     """What the ledger has of a key's running period."""
     starts = [
-        (ProxyKey.spend_reset == reset, periods.period_of(reset, at.timestamp())[0])
+        (ProxyKey.spend_reset == reset, periods.period_of(reset, at.timestamp(), zone)[0])
         for reset in ("daily", "weekly", "monthly")
     ]
     spend = aliased(KeySpend)  # the list itself may be sorted by the other

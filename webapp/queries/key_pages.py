@@ -19,6 +19,7 @@ from webapp.db import db
 from webapp.queries.key_candidates import Narrowing, few_of, has_id_of, is_one_of, narrowings
 from webapp.queries.key_filters import Condition, filters_of
 from webapp.schemas.lists import KeyQuery, cursor_of
+from webapp.views.calendar import zone_of
 
 SCANNED = 12_000
 WALKS = 4  # of which all but the last may find nothing
@@ -113,7 +114,7 @@ class Found:
 
 def find_page(org_id: str, asked: KeyQuery, at: datetime) -> Found:
     """One more key than the page has, as of the moment `at`."""
-    wanted, known = filters_of(asked, at), list(narrowings(org_id, asked, at))
+    wanted, known = filters_of(asked, at, zone_of(org_id)), list(narrowings(org_id, asked, at))
     few = few_of(known)
     walked = None if few is not None else _walked(asked, known)
     for _ in range(WALKS):
@@ -160,7 +161,7 @@ def _walk(part: Part, org_id: str, wanted: Sequence[Condition], most: int) -> tu
 def count_up_to(org_id: str, asked: KeyQuery, at: datetime, most: int) -> int:
     """How many keys match; `most` also stands for more, and for a number that is not found within SCANNED keys."""
     newest = asked.model_copy(update={"sort": "-created_at", "cursor": None})
-    wanted, known = filters_of(newest, at), list(narrowings(org_id, newest, at))
+    wanted, known = filters_of(newest, at, zone_of(org_id)), list(narrowings(org_id, newest, at))
     few = few_of(known)
     (part,) = _parts(org_id, newest, None if few is not None else _walked(newest, known), few=few is not None)
     found = select(ProxyKey.id).where(*wanted)

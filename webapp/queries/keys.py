@@ -10,6 +10,7 @@ from webapp.db import db
 from webapp.queries.key_filters import filters_of
 from webapp.queries.key_pages import count_up_to, find_page
 from webapp.schemas.lists import KeyQuery, cursor_of
+from webapp.views.calendar import zone_of
 from webapp.views.keys import KeyView, row_of, view_of, views_of
 
 COUNTED = 1_000  # beyond which a list says "more than" unless all are asked for
@@ -55,5 +56,5 @@ def get_key(org_id: str, key_id: str) -> KeyView:
 
 
 def _count(org_id: str, asked: KeyQuery) -> int:
-    wanted = (ProxyKey.org_id == org_id, *filters_of(asked, now()))
+    wanted = (ProxyKey.org_id == org_id, *filters_of(asked, now(), zone_of(org_id)))
     return db.session.scalar(select(func.count()).select_from(ProxyKey).where(*wanted)) or 0

@@ -41,7 +41,7 @@ class UsageLine:
 
 @dataclass(frozen=True, slots=True)
 class UsageTable:
-    """Usage from `first` to `last`, both included, in UTC days, and the sum of all of it."""
+    """Usage from `first` to `last`, both included, in days of their organisation, and the sum of all of it."""
 
     first: date
     last: date

@@ -71,7 +71,9 @@ class _Settings(Stored):
     spend_limit_usd: Annotated[Dollars | None, AfterValidator(within("spend_limit_usd"))] = Field(
         default=None, description="The most that may be spent per period. Null: no limit. 0: nothing may be spent."
     )
-    spend_reset: Reset | None = Field(default=None, description="Period of the spend limit, in UTC. Null: never.")
+    spend_reset: Reset | None = Field(
+        default=None, description="Period of the spend limit, in the organisation's time zone. Null: never."
+    )
     spend_limit_boost_usd: Boost | None = Field(
         default=None,
         description="Temporary raise: how much more than the spend limit may be spent in a period. Null: no raise.",

@@ -10,6 +10,7 @@ from typing import Annotated, Any, NoReturn
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
 
+from shared import periods
 from shared.models import TAG_LENGTH
 from webapp.schemas import Input
 from webapp.schemas.provider_names import AnyProvider
@@ -225,7 +226,8 @@ class UsageQuery(Input):
 
     @model_validator(mode="after")
     def _in_order(self, info: ValidationInfo) -> "UsageQuery":
-        today: date = (info.context or {})["now"].date()
+        context = info.context or {}
+        today: date = periods.day_of(context["now"].timestamp(), context.get("zone"))
         for name, day in (("from", self.from_), ("to", self.to)):
             # Much later there is no calendar to put into weeks and months.
             if day is not None and day > today + _FURTHEST_AHEAD:

@@ -5,6 +5,9 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
+from shared import zones
+from shared.models import ZONE_LENGTH
+from shared.zones import UTC_NAME
 from webapp.schemas import Output, Stored
 from webapp.schemas.keys import Spend
 from webapp.schemas.values import MAX_RPM, MAX_TPM, Dollars, Moment, Money, Name, Reset, read_flag
@@ -17,7 +20,12 @@ _COLUMNS = {
     "max_spend_limit_usd": "max_spend_limit_nanos",
 }
 # What a column holds when nothing was set; the others hold NULL.
-_NOTHING: Mapping[str, Any] = {"spend_reset": "never", "default_spend_reset": "never", "spend_limit_required": False}
+_NOTHING: Mapping[str, Any] = {
+    "spend_reset": "never",
+    "default_spend_reset": "never",
+    "spend_limit_required": False,
+    "time_zone": UTC_NAME,
+}
 
 
 def _number(most: int) -> Callable[[object], int]:
@@ -31,9 +39,17 @@ def _number(most: int) -> Callable[[object], int]:
     return read
 
 
+def _read_zone(raw: object) -> str:
+    if not isinstance(raw, str):
+        raise ValueError("must be the name of a time zone, such as Europe/Berlin, or null for UTC")  # noqa: TRY004 - wrong input
+    return zones.read(raw)
+
+
 Days = Annotated[int, BeforeValidator(_number(MAX_DAYS)), Field(ge=1, le=MAX_DAYS)]
 Rpm = Annotated[int, BeforeValidator(_number(MAX_RPM)), Field(ge=1, le=MAX_RPM)]
 Tpm = Annotated[int, BeforeValidator(_number(MAX_TPM)), Field(ge=1, le=MAX_TPM)]
+
+Zone = Annotated[str, BeforeValidator(_read_zone), Field(max_length=ZONE_LENGTH)]
 
 
 class OrganizationPatch(Stored):
@@ -43,10 +59,14 @@ class OrganizationPatch(Stored):
     nothing = _NOTHING
 
     name: Name = Field(default_factory=str)
+    time_zone: Zone | None = Field(
+        default=None,
+        description="By its IANA name, such as Europe/Berlin: days and periods of limits begin there. Null: UTC.",
+    )
     spend_limit_usd: Dollars | None = Field(
         default=None, description="The most that all keys together may spend per period. 0: nothing may be spent."
     )
-    spend_reset: Reset | None = Field(default=None, description="Period of that limit, in UTC. Null: never.")
+    spend_reset: Reset | None = Field(default=None, description="Period of that limit. Null: never.")
     rate_limit_rpm: Rpm | None = Field(default=None, description="Requests per minute of all keys together.")
     default_spend_limit_usd: Dollars | None = Field(
         default=None, description="Of a new key that leaves `spend_limit_usd` out."
@@ -86,6 +106,7 @@ class OrganizationInfo(Output):
     id: str
     name: str
     created_at: Moment
+    time_zone: str
     spend_limit_usd: Money | None
     spend_reset: str
     rate_limit_rpm: int | None

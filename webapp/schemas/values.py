@@ -13,7 +13,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, ValidationInfo, WithJsonSchema
 
-from shared import money
+from shared import money, periods
 from shared.addresses import parse_network
 from shared.models import NAME_LENGTH, SCOPES
 from shared.periods import RESETS
@@ -66,15 +66,15 @@ def read_moment(raw: object) -> datetime:
         raise ValueError("is not a moment of the calendar") from None
 
 
-def read_day(raw: object) -> date:
-    """A UTC day, given as a date or as a moment in it."""
+def read_day(raw: object, info: ValidationInfo) -> date:
+    """A day of the zone that the context tells, given as a date or as a moment in it."""
     if isinstance(raw, str) and re.fullmatch(r"\d{4}-\d\d-\d\d", raw, re.ASCII):
         try:
             return date.fromisoformat(raw)
         except ValueError:
             raise ValueError("is not a day of the calendar") from None
     try:
-        return read_moment(raw).date()
+        return periods.day_of(read_moment(raw).timestamp(), (info.context or {}).get("zone"))
     except ValueError:
         raise ValueError("must be a date, such as 2030-01-31, or a moment (RFC 3339)") from None
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from sqlalchemy import Engine, func, or_, select
+from sqlalchemy import Engine, Select, func, or_, select
 
 from shared.counters import Counters, CountersUnavailable, spend_of
 from shared.counters import KeySpend as Counted
@@ -23,13 +23,16 @@ from shared.models import AccountingState, KeySpend, ModelSpend, Organization, O
 from shared.money import MAX_NANOS
 from shared.policy import matches_model
 from shared.seeds import read_seeds
+from shared.zones import of_stored
 from webapp.verification.ledger import ALL_DAYS, OneKey, Range, Totals
 from webapp.verification.values import KEPT, Difference, Report
 
+_ZONE = Organization.time_zone
 SETTLE_SECONDS = 3.0  # for which a difference must stand still; postings take fractions of a second
 ROUND_SECONDS = 0.25
 
-Limits = tuple[str, str, int | None]  # id of a row, spend_reset, spend_limit_nanos
+# Id of a key or an organisation, spend_reset, spend_limit_nanos, the zone in which its periods begin.
+Limits = tuple[str, str, int | None, str | None]
 
 
 class _NotComparable(CountersUnavailable):
@@ -81,27 +84,32 @@ class CounterCheck:
     def look_together(self) -> None:
         """Compare organisations that have limits with what all their keys add up to."""
         limited = or_(Organization.spend_limit_nanos.is_not(None), Organization.rate_limit_rpm.is_not(None))
-        query = select(Organization.id, Organization.spend_reset, Organization.spend_limit_nanos).where(limited)
-        with self._engine.connect() as connection:
-            wanted = [(org_id, reset, limit) for org_id, reset, limit in connection.execute(query)]
-        self._organizations.update(org_id for org_id, _, _ in wanted)
-        self._compare(wanted, {org_id: self._days(org_id) for org_id, _, _ in wanted})
+        wanted = self._found(
+            select(Organization.id, Organization.spend_reset, Organization.spend_limit_nanos, _ZONE).where(limited)
+        )
+        self._organizations.update(one[0] for one in wanted)
+        self._compare(wanted, {one[0]: self._days(one[0]) for one in wanted})
 
     def look_at_models(self, within: Range | OneKey) -> None:
         """Compare the limits for models of a range of keys with the sums by model of their keys.
 
         One that these counters do not know all of yet is left out.
         """
-        query = select(ProxyKey.id, ProxyKey.model_limits).where(
-            within.holds(ProxyKey.id), ProxyKey.model_limits.is_not(None)
-        )
+        query = select(ProxyKey.id, ProxyKey.model_limits, _ZONE).join(Organization, Organization.id == ProxyKey.org_id)
+        query = query.where(within.holds(ProxyKey.id), ProxyKey.model_limits.is_not(None))
         with self._engine.connect() as connection:
             generation = connection.scalar(select(AccountingState.generation)) or 0
-            found = [limit for key_id, told in connection.execute(query) for limit in model_limits_of(key_id, told)]
+            found = [
+                (limit, of_stored(zone))
+                for key_id, told, zone in connection.execute(query)
+                for limit in model_limits_of(key_id, told)
+            ]
         wanted = [
-            (limit.row_id, limit.spend_reset, limit.spend_limit_nanos) for limit in found if limit.since <= generation
+            (limit.row_id, limit.spend_reset, limit.spend_limit_nanos, zone)
+            for limit, zone in found
+            if limit.since <= generation
         ]
-        self._compare(wanted, {row_id: self._days(row_id) for row_id, _, _ in wanted})
+        self._compare(wanted, {one[0]: self._days(one[0]) for one in wanted})
 
     def _compare(self, wanted: Sequence[Limits], by_id: Mapping[str, dict[date, int]]) -> None:
         if self._report.counters_problem is not None:
@@ -203,7 +211,7 @@ class CounterCheck:
     def _counted(self, wanted: Sequence[Limits]) -> dict[str, Counted]:
         """What the counters say of those keys that they know. Raises CountersUnavailable."""
         status = self._counters.status()
-        rows = self._counters.rows([key_id for key_id, _, _ in wanted])
+        rows = self._counters.rows([one[0] for one in wanted])
         moment = self._counters.moment()
         untold = [key_id for key_id, row in rows.items() if not row.seeded]
         with self._engine.connect() as connection:
@@ -221,7 +229,9 @@ class CounterCheck:
         for key_id, seed in seeds.items():
             rows[key_id].seed(seed)
         return {
-            key_id: spend_of(rows[key_id], moment, reset, limit) for key_id, reset, limit in wanted if key_id in rows
+            key_id: spend_of(rows[key_id], moment.in_zone(zone), reset, limit)
+            for key_id, reset, limit, zone in wanted
+            if key_id in rows
         }
 
     def _differs(self, found: _Open) -> None:
@@ -234,9 +244,13 @@ class CounterCheck:
                 self._report.add(Difference("counters", found.limits[0], field, expected, nanos))
 
     def _limits(self, within: Range | OneKey) -> list[Limits]:
-        query = select(ProxyKey.id, ProxyKey.spend_reset, ProxyKey.spend_limit_nanos).where(within.holds(ProxyKey.id))
+        query = select(ProxyKey.id, ProxyKey.spend_reset, ProxyKey.spend_limit_nanos, _ZONE)
+        query = query.join(Organization, Organization.id == ProxyKey.org_id)
+        return self._found(query.where(within.holds(ProxyKey.id)))
+
+    def _found(self, query: Select[str, str, int | None, str]) -> list[Limits]:
         with self._engine.connect() as connection:
-            return [(key_id, reset, limit) for key_id, reset, limit in connection.execute(query)]
+            return [(id_, reset, limit, of_stored(zone)) for id_, reset, limit, zone in connection.execute(query)]
 
 
 def _is_busy(said: tuple[Counted, int, int]) -> bool:

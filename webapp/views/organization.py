@@ -19,6 +19,7 @@ class OrganizationView:
     id: str
     name: str
     created_at: datetime
+    time_zone: str  # in which periods begin
     default_spend_limit_usd: str | None
     default_spend_reset: str
     default_expiry_days: int | None
@@ -70,6 +71,7 @@ def view_of(row: Organization) -> OrganizationView:
         id=row.id,
         name=row.name,
         created_at=row.created_at,
+        time_zone=row.time_zone,
         default_spend_limit_usd=_dollars(row.default_spend_limit_nanos),
         default_spend_reset=row.default_spend_reset,
         default_expiry_days=row.default_expiry_days,

@@ -6,17 +6,18 @@ the ledger's totals, which are the truth but some moments late.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 
 from sqlalchemy import func, select
 
-from shared import money, periods
+from shared import money, periods, zones
 from shared.counters import CountersUnavailable, KeyRow
 from shared.counters import spend_of as counters_spend_of
 from shared.models import KeySpend, Organization, OrganizationUsage, ProxyKey, limit_of, limits_of
 from shared.seeds import read_seeds
 from webapp.context import counters
 from webapp.db import db
+from webapp.views.calendar import begins, zone_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +50,10 @@ def spend_of(rows: Sequence[ProxyKey], at: datetime) -> dict[str, SpendView]:
     views = {}
     for row in rows:
         if (one := known.get(row.id)) is not None:
-            seen = counters_spend_of(one, moment, row.spend_reset, row.spend_limit_nanos)
-            views[row.id] = _spend_view(row, seen.period.spent_nanos, seen.period.held_nanos, seen.lifetime_nanos, at)
+            zone = zone_of(row.org_id)
+            seen = counters_spend_of(one, moment.in_zone(zone), row.spend_reset, row.spend_limit_nanos)
+            period = seen.period
+            views[row.id] = _spend_view(row, zone, period.spent_nanos, period.held_nanos, seen.lifetime_nanos, at)
     return views | _spend_by_ledger([row for row in rows if row.id not in views], at)
 
 
@@ -59,20 +62,22 @@ def spend_together(row: Organization, at: datetime) -> SpendView:
 
     Counters keep a row of one that has limits, as soon as one of its keys is used.
     """
+    zone = zones.of_stored(row.time_zone)
     if limits_of(row.rate_limit_rpm, row.spend_limit_nanos, row.spend_reset) is not None:
         one = counted([row.id]).get(row.id)
         if one is not None:
-            seen = counters_spend_of(one, counters().moment(), row.spend_reset, row.spend_limit_nanos)
-            return _spend_view(row, seen.period.spent_nanos, seen.period.held_nanos, seen.lifetime_nanos, at)
+            moment = counters().moment().in_zone(zone)
+            seen = counters_spend_of(one, moment, row.spend_reset, row.spend_limit_nanos)
+            return _spend_view(row, zone, seen.period.spent_nanos, seen.period.held_nanos, seen.lifetime_nanos, at)
     by_day = (
         select(OrganizationUsage.day, func.sum(OrganizationUsage.cost_nanos))
         .where(OrganizationUsage.org_id == row.id)
         .group_by(OrganizationUsage.day)
     )
     days = {day: int(nanos) for day, nanos in db.session.execute(by_day)}
-    start, end = periods.period_of(row.spend_reset, at.timestamp())
-    spent = sum(nanos for day, nanos in days.items() if end is None or day >= start)
-    return _spend_view(row, spent, 0, sum(days.values()), at)
+    start, end = periods.period_of(row.spend_reset, at.timestamp(), zone)
+    spent = sum(nanos for day, nanos in days.items() if end is None or start <= day < end)
+    return _spend_view(row, zone, spent, 0, sum(days.values()), at)
 
 
 def counted(key_ids: Sequence[str]) -> dict[str, KeyRow]:
@@ -99,15 +104,18 @@ def _spend_by_ledger(rows: Sequence[ProxyKey], at: datetime) -> dict[str, SpendV
         totals[key_id][day] = nanos
     views = {}
     for row in rows:
-        days, (start, end) = totals[row.id], periods.period_of(row.spend_reset, at.timestamp())
+        days, zone = totals[row.id], zone_of(row.org_id)
+        start, end = periods.period_of(row.spend_reset, at.timestamp(), zone)
         lifetime = days.pop(periods.FIRST_DAY, 0)
-        spent = lifetime if end is None else sum(nanos for day, nanos in days.items() if day >= start)
-        views[row.id] = _spend_view(row, spent, 0, lifetime, at)
+        spent = lifetime if end is None else sum(nanos for day, nanos in days.items() if start <= day < end)
+        views[row.id] = _spend_view(row, zone, spent, 0, lifetime, at)
     return views
 
 
-def _spend_view(row: ProxyKey | Organization, spent: int, held: int, lifetime: int, at: datetime) -> SpendView:
-    start, end = periods.period_of(row.spend_reset, at.timestamp())
+def _spend_view(
+    row: ProxyKey | Organization, zone: str | None, spent: int, held: int, lifetime: int, at: datetime
+) -> SpendView:
+    start, end = periods.period_of(row.spend_reset, at.timestamp(), zone)
     limit = limit_of(row, at.timestamp()) if isinstance(row, ProxyKey) else row.spend_limit_nanos
     remaining = None if limit is None else max(0, limit - spent - held)
     return SpendView(
@@ -115,8 +123,8 @@ def _spend_view(row: ProxyKey | Organization, spent: int, held: int, lifetime: i
         spent_usd=money.to_usd(spent),
         held_usd=money.to_usd(held),
         remaining_usd=None if remaining is None else money.to_usd(remaining),
-        period_start=None if end is None else midnight(start),
-        resets_at=None if end is None else midnight(end),
+        period_start=None if end is None else begins(start, zone),
+        resets_at=None if end is None else begins(end, zone),
         lifetime_usd=money.to_usd(lifetime),
         limit_nanos=limit,
         spent_nanos=spent,
@@ -124,8 +132,3 @@ def _spend_view(row: ProxyKey | Organization, spent: int, held: int, lifetime: i
         remaining_nanos=remaining,
         lifetime_nanos=lifetime,
     )
-
-
-def midnight(day: date) -> datetime:
-    """The moment at which a day begins."""
-    return datetime.fromtimestamp(periods.unix(day), UTC)

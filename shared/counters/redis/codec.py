@@ -34,12 +34,14 @@ from shared.counters.values import (
     WorkerState,
 )
 from shared.counters.window import WINDOW_SECONDS
+from shared.periods import local_day
 
 Arguments = list[str | int]
 
 
-def batch_arguments(batch: Batch, day: int) -> Arguments:
-    """Of a batch that is applied on this day. Raises ValueError for an unknown reset."""
+def batch_arguments(batch: Batch, moment: Moment) -> Arguments:
+    """Of a batch that is applied at about this moment. Raises ValueError for an unknown reset."""
+    day = moment.day
     arguments: Arguments = [batch.number, *_end_arguments(batch.ends)]
     arguments.append(len(batch.charges))
     for charge in batch.charges:
@@ -59,10 +61,15 @@ def batch_arguments(batch: Batch, day: int) -> Arguments:
             charge.seq,
             script.NONE if most is None else most,
         )
-        if charge.rate_limit_tpm is None:
+        tpm, zone = charge.rate_limit_tpm, charge.zone
+        if tpm is not None:
+            more += script.TOKENS_FOLLOW
+        if zone is None:
             arguments.append(more)
         else:
-            arguments += (more + script.TOKENS_FOLLOW, charge.rate_limit_tpm, charge.bound_tokens)
+            arguments += (more + script.DAY_FOLLOWS, *local_day(zone, moment.wall))
+        if tpm is not None:
+            arguments += (tpm, charge.bound_tokens)
         if limits:
             arguments.append(len(limits))
             for limit in limits:
@@ -143,6 +150,8 @@ def _decision_of(charge: Charge, found: list[int], generation: int, moment: Mome
     code, used, last, room, spent, held, number, org_spent, org_held = found
     shared = charge.organization
     rpm, limit, reset = charge.rate_limit_rpm, charge.spend_limit_nanos, charge.spend_reset
+    if charge.zone is not None:
+        moment = moment.in_zone(charge.zone)
     if code >= script.OF_MODEL:
         place, code = divmod(code, script.OF_MODEL)
         counted = charge.model_limits[place - 1]

@@ -76,7 +76,7 @@ class RedisCounters:
 
     def apply_batch(self, batch: Batch) -> list[Decision]:
         """Apply ends, then decide charges, in order, in one run. The same batch again: the same decisions."""
-        arguments = batch_arguments(batch, self.moment().day)
+        arguments = batch_arguments(batch, self.moment())
         wall, steady, again, found, *_ = self._change("batch", batch.generation, arguments, own=batch.worker_id)
         moment = moment_of(wall / _MICROSECONDS, steady / _MICROSECONDS)
         self._ahead = moment.wall - time.monotonic()

@@ -91,6 +91,15 @@ local function decide_shared(charge)
   return code and OF_ORGANIZATION + code, spent, held, wait
 end
 
+local function enter_day(there)
+  if there ~= day then day, since, summed = there, {}, {} end
+end
+
+-- The day of a zone by the worker's clock, and when it begins and ends, by which it is that of ours.
+local function enter_zone(there, begins, ends)
+  enter_day(wall < begins * 1000000 and there - 1 or wall >= ends * 1000000 and there + 1 or there)
+end
+
 local function read_charge()
   -- All in one go, because a table that grows is made anew each time that it doubles. They are read in this order.
   local charge = {
@@ -99,6 +108,12 @@ local function read_charge()
     lifetime = false, days = false, org_rpm = NONE, org_limit = NONE, org_reset = false, tpm = false, tokens = 0,
     models = false,
   }
+  if charge.shared >= DAY_FOLLOWS then
+    charge.shared = charge.shared - DAY_FOLLOWS
+    enter_zone(int(), int(), int())
+  else
+    enter_day(utc_day)
+  end
   local more = charge.shared >= ROWS_FOLLOW
   if more then charge.shared = charge.shared - ROWS_FOLLOW end
   if charge.shared >= TOKENS_FOLLOW then
@@ -250,6 +265,7 @@ local function batch()
   if of_tokens then
     for i = 1, #of_tokens do decisions[#decisions + 1] = of_tokens[i] end
   end
+  day = utc_day
   write()
   redis.call('HSET', worker, 'batch', number_text, 'end_number', ended_text, 'admitted', cmsgpack.pack(admitted))
   return {DONE, wall, steady, 0, decisions, wrote()}

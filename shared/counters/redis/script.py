@@ -40,6 +40,7 @@ DECISION_FIELDS = 9
 # the second whose end makes room.
 TOKEN_FIELDS = 4
 TOKENS_FOLLOW, ROWS_FOLLOW = 2, 4  # added to what else a charge, or the requests of an END, brings along
+DAY_FOLLOWS = 16  # likewise to what a charge brings along: the day of its zone, and when that begins and ends
 # Index, seq, key, day, second, nanos, organisation if it has a row of its own, rows of limits for models.
 ADMITTED_FIELDS = 8
 NONE = -1  # no limit, no second, no end of a period
@@ -51,7 +52,8 @@ _NUMBERS = {
     "MISSING": MISSING, "UNSEEDED": UNSEEDED, "REBUILDING": REBUILDING, "RATE_LIMITED": RATE_LIMITED,
     "SPEND_EXCEEDED": SPEND_EXCEEDED, "SPEND_HELD": SPEND_HELD, "TOO_MANY_CONCURRENT": TOO_MANY_CONCURRENT,
     "TOKEN_RATE_LIMITED": TOKEN_RATE_LIMITED, "TOKENS_FOLLOW": TOKENS_FOLLOW,
-    "ROWS_FOLLOW": ROWS_FOLLOW, "OF_MODEL": OF_MODEL, "OF_ORGANIZATION": OF_ORGANIZATION, "NONE": NONE,
+    "ROWS_FOLLOW": ROWS_FOLLOW, "DAY_FOLLOWS": DAY_FOLLOWS,
+    "OF_MODEL": OF_MODEL, "OF_ORGANIZATION": OF_ORGANIZATION, "NONE": NONE,
     "KEEP_DAYS": KEEP_DAYS, "WINDOW": WINDOW_SECONDS, "MAX": MAX_NANOS, "EPOCH": UNIX_EPOCH_DAY,
 }  # fmt: skip
 _CONSTANTS = f"local {', '.join(_NUMBERS)} = {', '.join(map(str, _NUMBERS.values()))}"
@@ -84,7 +86,8 @@ else
   wall = time[1] * 1000000 + time[2]
   steady = wall
 end
-local day = math.floor(wall / 86400000000) + EPOCH
+local utc_day = math.floor(wall / 86400000000) + EPOCH
+local day = utc_day  -- that of its zone, while a charge is judged
 local second = math.floor(steady / 1000000)
 """
 

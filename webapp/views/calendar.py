@@ -1,0 +1,36 @@
+"""The calendar of an organisation: the zone in which its days begin, and which day it is there."""
+
+from datetime import UTC, date, datetime
+
+from shared import periods, zones
+from shared.models import Organization
+from webapp.db import db
+
+_FIRST = date(1, 1, 3)
+
+
+def zone_of(org_id: str) -> str | None:
+    """By its IANA name, as periods have it: None is UTC, also of an organisation that there is not."""
+    row = db.session.get(Organization, org_id)
+    return None if row is None else zones.of_stored(row.time_zone)
+
+
+def zone_name(org_id: str) -> str:
+    """The same for people."""
+    return zone_of(org_id) or zones.UTC_NAME
+
+
+def today_of(org_id: str, at: datetime) -> date:
+    """The day that a moment belongs to there."""
+    return periods.day_of(at.timestamp(), zone_of(org_id))
+
+
+def begins(day: date, zone: str | None) -> datetime:
+    """The first moment of a day, in UTC."""
+    # The very first days have none everywhere: UTC may still be in the year before them.
+    return datetime.fromtimestamp(periods.begins_at(max(day, _FIRST), zone), UTC)
+
+
+def days_words(zone: str | None) -> str:
+    """Whose days they are, for people: `UTC days`, or `days of Europe/Berlin`."""
+    return "UTC days" if zone is None else f"days of {zone}"
