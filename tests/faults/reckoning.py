@@ -174,7 +174,8 @@ def _reckon(router: Router, audit: Audit, calls: Sequence[Call], keys: Sequence[
 
 def name_of(row: Any) -> str:
     """The call's, as `load_kit.one` gives it."""
-    return row.label or row.requested_model
+    name: str = row.label or row.requested_model
+    return name
 
 
 def was_retried(row: Any) -> bool:
