@@ -97,7 +97,8 @@ def test_a_thousand_calls_at_once_at_all_limits_over_four_workers(
         found = reckon(router, calls, [limited.key])
         rows = all_rows(router, keys)
         tell(f"{tight.name}: {looks.count} looks, {dict(burst)}, {found}")
-        assert set(burst) <= {"served"}.union(*(one.codes for one in LIMITS))
+        # Counters that do not answer in time, on a busy machine, refuse: they pass no limit.
+        assert set(burst) <= {"served", "limits_unavailable"}.union(*(one.codes for one in LIMITS))
         limited.judge(calls, rows)
         if tight.lasting:
             last = calls[-1].reply
@@ -140,7 +141,7 @@ def _all_are_served(router: FaultyRouter, limited: Limited, count: int) -> list[
 def _until_refused(router: FaultyRouter, key: Key) -> list[Call]:
     """One after the other, until there is no room for one more: judged by what was used, as nothing is in flight."""
     done: list[Call] = []
-    while not done or done[-1].served:
+    while not done or done[-1].served or done[-1].reply.code == "limits_unavailable":
         done.append(call(router, key, words=WORDS))
         assert done[-1].served or done[-1].refused, done[-1].reply
         assert len(done) < LOOSE
