@@ -1,6 +1,6 @@
 """All limits that a key and its organisation can have, at once: how each is set, and what must be true of it.
 
-To add one: its row in `LIMITS`, and in `REFUSED_RIGHTLY` how a refusal of it is judged.
+To add one: its row in `LIMITS`.
 """
 
 import time
@@ -33,43 +33,18 @@ class Sizes:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """One of them. `fields` are those of the key, or of its organisation, by which about so many calls fit."""
+    """One of them. `fields` are those of the key, or of its organisation, by which about so many calls fit.
+
+    `is_used` tells, of what a refusal says and of the rows of 61 seconds before it (CONTRACT 3, rule 7), whether there was
+    no room for the call, when nothing was in flight.
+    """
 
     name: str
     codes: frozenset[str]  # with which it refuses
     fields: Callable[[int, Sizes], dict[str, Any]]
+    is_used: "Callable[[Limited, Json, Sequence[Any]], bool]"
     of_all: bool = False  # the organisation's
     lasting: bool = True  # calls that have ended count as well
-
-
-def _raised(calls: int, sizes: Sizes) -> dict[str, Any]:
-    """Half of it by a raise that runs."""
-    half = money.to_usd(calls * sizes.nanos // 2)
-    until = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
-    return {"spend_limit_usd": half, "spend_limit_boost_usd": half, "spend_limit_boost_until": until}
-
-
-def _spend_of_all(calls: int, sizes: Sizes) -> dict[str, Any]:
-    return {"spend_limit_usd": money.to_usd(sizes.nanos_before + calls * sizes.nanos)}
-
-
-def _requests_of_all(calls: int, sizes: Sizes) -> dict[str, Any]:
-    return {"rate_limit_rpm": sizes.requests_before + calls}
-
-
-LIMITS = (
-    Limit("spend, raised", frozenset({"spend_exceeded", "spend_held"}), _raised),
-    Limit("requests a minute", frozenset({"rate_limited"}), lambda n, _: {"rate_limit_rpm": n}),
-    Limit("tokens a minute", frozenset({"token_rate_limited"}), lambda n, of: {"rate_limit_tpm": n * of.tokens}),
-    Limit("at once", frozenset({"too_many_concurrent"}), lambda n, _: {"max_concurrent_requests": n}, lasting=False),
-    Limit(
-        "spend of all keys",
-        frozenset({"organization_spend_exceeded", "organization_spend_held"}),
-        _spend_of_all,
-        of_all=True,
-    ),
-    Limit("requests of all keys", frozenset({"organization_rate_limited"}), _requests_of_all, of_all=True),
-)
 
 
 @dataclass(slots=True)
@@ -162,6 +137,21 @@ def most_at_once(router: Router, calls: Iterable[Call]) -> int:
     return most
 
 
+def _raised(calls: int, sizes: Sizes) -> dict[str, Any]:
+    """Half of it by a raise that runs."""
+    half = money.to_usd(calls * sizes.nanos // 2)
+    until = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    return {"spend_limit_usd": half, "spend_limit_boost_usd": half, "spend_limit_boost_until": until}
+
+
+def _spend_of_all(calls: int, sizes: Sizes) -> dict[str, Any]:
+    return {"spend_limit_usd": money.to_usd(sizes.nanos_before + calls * sizes.nanos)}
+
+
+def _requests_of_all(calls: int, sizes: Sizes) -> dict[str, Any]:
+    return {"rate_limit_rpm": sizes.requests_before + calls}
+
+
 def _spend_is_used(limited: Limited, facts: Json, _: Sequence[Any]) -> bool:
     spent = money.from_usd(limited.router.key(limited.key.id)["spend"]["spent_usd"])
     return spent + money.from_usd(facts["needed_usd"]) > money.from_usd(str(limited.key.limit_usd))
@@ -186,11 +176,34 @@ def _requests_of_all_are_used(limited: Limited, _: Json, minute: Sequence[Any]) 
     return len(minute) >= int(limited.of_all["rate_limit_rpm"])
 
 
-# Nothing is in flight: what one is refused for is used up, as the ledger has it of 61 seconds (CONTRACT 3, rule 7).
-REFUSED_RIGHTLY: dict[str, Callable[[Limited, Json, Sequence[Any]], bool]] = {
-    "spend_exceeded": _spend_is_used,
-    "rate_limited": _requests_are_used,
-    "token_rate_limited": _tokens_are_used,
-    "organization_spend_exceeded": _spend_of_all_is_used,
-    "organization_rate_limited": _requests_of_all_are_used,
-}
+LIMITS = (
+    Limit("spend, raised", frozenset({"spend_exceeded", "spend_held"}), _raised, _spend_is_used),
+    Limit("requests a minute", frozenset({"rate_limited"}), lambda n, _: {"rate_limit_rpm": n}, _requests_are_used),
+    Limit(
+        "tokens a minute",
+        frozenset({"token_rate_limited"}),
+        lambda n, of: {"rate_limit_tpm": n * of.tokens},
+        _tokens_are_used,
+    ),
+    Limit(
+        "at once",
+        frozenset({"too_many_concurrent"}),
+        lambda n, _: {"max_concurrent_requests": n},
+        lambda *_: False,
+        lasting=False,
+    ),
+    Limit(
+        "spend of all keys",
+        frozenset({"organization_spend_exceeded", "organization_spend_held"}),
+        _spend_of_all,
+        _spend_of_all_is_used,
+        of_all=True,
+    ),
+    Limit(
+        "requests of all keys",
+        frozenset({"organization_rate_limited"}),
+        _requests_of_all,
+        _requests_of_all_are_used,
+        of_all=True,
+    ),
+)

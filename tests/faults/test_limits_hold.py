@@ -17,7 +17,6 @@ from typing import Any
 import pytest
 from all_limits_kit import (
     LIMITS,
-    REFUSED_RIGHTLY,
     TOLERANCE_SECONDS,
     WINDOW_SECONDS,
     Limit,
@@ -104,7 +103,7 @@ def test_a_thousand_calls_at_once_at_all_limits_over_four_workers(
             last = calls[-1].reply
             assert last.code in tight.codes, last.body
             minute = within(rows, datetime.fromtimestamp(calls[-1].at, UTC), WINDOW_SECONDS + 1 + TOLERANCE_SECONDS)
-            assert REFUSED_RIGHTLY[last.code](limited, last.json_of_error(), minute), "what fits was refused"
+            assert tight.is_used(limited, last.json_of_error(), minute), "what fits was refused"
 
 
 def _limited(router: FaultyRouter, before: list[Any], tight: Limit, source: random.Random) -> Limited:
