@@ -34,6 +34,7 @@ FAILING = (
     (HOUSE, "away", "sandbox-answers-503-1of2-house-8004", 1),
 )
 AFTER_THEM = 2
+AT_A_TIME = 6  # keys that are on their way to their limits
 _PLACES = ("/chat/completions", "/messages")  # where calls go; beside them the router asks how many tokens a text has
 
 
@@ -113,7 +114,7 @@ def watched_keys(router: FaultyRouter, source: random.Random, count: int) -> lis
         make_key(
             router,
             f"watched {number}",
-            spend_limit_usd=money.to_usd(source.randrange(400_000, 4_000_000)),
+            spend_limit_usd=money.to_usd(source.randrange(400_000, 2_000_000)),
             spend_reset=source.choice(("never", "daily", "monthly")),
         )
         for number in range(count)
@@ -124,12 +125,15 @@ def test_kills_with_alerts_failover_and_a_provider_of_ones_own(
     company: FaultyRouter, receiver: Receiver, mail_box: MailBox, tell: Tell
 ) -> None:
     router, source, kills = company, chance("all in use"), size(40, 1_000)
-    watched = watched_keys(router, source, size(8, 100))
+    watched = watched_keys(router, source, size(12, 150))
     keys = [*make_keys(router), *watched]
-    havoc = Havoc(router, source)
+    havoc, used, waiting = Havoc(router, source), keys[: -len(watched)] + watched[:AT_A_TIME], watched[AT_A_TIME:]
     with limits_together(router):
-        with Load(router, keys, seed=SEED, house=HOUSE) as load, limits_are_watched(router, watched, 0.2):
-            while router.killed.total() < kills:
+        with Load(router, used, seed=SEED, house=HOUSE) as load, limits_are_watched(router, watched, 0.2):
+            while (killed := router.killed.total()) < kills:
+                # The next one takes the place of the oldest, so that thresholds are reached from the first kill to the last.
+                if waiting and (len(watched) - len(waiting)) * kills <= (killed + 1) * len(watched):
+                    used[-AT_A_TIME:] = [*used[-AT_A_TIME + 1 :], waiting.pop(0)]
                 # A receiver fails at times as well: what it did not take is sent again.
                 if source.random() < 0.1:
                     receiver.statuses.append(source.choice((500, 503)))
