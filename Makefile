@@ -27,7 +27,7 @@ test-faults: $(VENV)/.installed-dev
 	  $(BIN)/python -m pytest -m faults --timeout=7200 $(ARGS)
 
 # What tests/e2e/test_clients.py calls the router with, apart from the product and its tests: frameworks in Python, and
-# SDKs for Node and Go where these are installed.
+# SDKs for Node and Go where these are installed. With those for Node comes aimock, a provider that is not ours.
 clients: | $(VENV)-clients
 	$(VENV)-clients/bin/python -m pip install --quiet --no-compile --disable-pip-version-check --require-hashes \
 	  -r requirements-clients.lock

@@ -140,8 +140,10 @@ def _run(writer: LedgerWriter, monitor: Monitor) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: the supervisor tells us when the workers are gone
     supervisor = os.getppid()
     monitor.keep()
-    sys.stdout.write("ready\n")
-    sys.stdout.flush()
+    try:
+        os.write(sys.stdout.fileno(), b"ready\n")
+    except BrokenPipeError:
+        told.append(signal.SIGPIPE)  # the supervisor was gone before we saw who it is
     while not told and os.getppid() == supervisor:
         writer.round()
         monitor.keep()

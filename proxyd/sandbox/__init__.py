@@ -35,6 +35,8 @@ names the real model). Several can be combined.
 | `events=N,rate=R` | the same, R events a second (all at once when R is missing) |
 | `error-event` | a stream that fails half-way with the dialect's error event; plain requests get a 500 |
 | `gzip` | the answer is compressed |
+| `think` | thinks first: messages (with a signature) and Gemini's content tell it, chat completions count it |
+| `call` | calls the first tool of these three, a text for each argument it requires; not behind a tool's result |
 
 **Other ways.** Gemini's interactions, Imagen's `:predict` and Veo's `:predictLongRunning`; files, batches (OpenAI,
 Anthropic, Gemini; inline or by file), and answers in the background. What takes its time elsewhere is done at once, and

@@ -3,13 +3,15 @@
 Shapes: https://docs.anthropic.com/en/api/messages, .../messages-streaming and the types of the anthropic package.
 """
 
+import base64
+import hashlib
 from collections.abc import Iterator
 
 import orjson
 
 from proxyd.sandbox import reading
 from proxyd.sandbox.refusal import Refusal
-from proxyd.sandbox.speech import progress
+from proxyd.sandbox.speech import progress, tokens
 from proxyd.sandbox.values import Document, Event, Heard, Operation, Telling
 
 START_TOKENS = 1  # of output, as the first event of a stream reports it
@@ -48,13 +50,35 @@ def hear(document: Document, path_model: str | None, query: str) -> Heard:  # no
     limit_tokens = reading.count(document, "max_tokens")
     if limit_tokens is None:
         raise Refusal(400, "max_tokens: Field required", param="max_tokens")
+    messages = reading.objects(document, "messages")
     return Heard(
         model=model,
-        prompt=reading.last_user_text(reading.objects(document, "messages"), "content"),
+        prompt=reading.last_user_text(messages, "content"),
         input_tokens=input_tokens(document),
         limit_tokens=limit_tokens,
         stream=document.get("stream") is True,
+        tools=reading.tools_of(document.get("tools"), "input_schema"),
+        answers_tool=_is_result(messages[-1].get("content")),
     )
+
+
+def _is_result(content: object) -> bool:
+    return isinstance(content, list) and any(
+        isinstance(one, dict) and one.get("type") == "tool_result" for one in content
+    )
+
+
+def _blocks(telling: Telling) -> list[Document]:
+    """A thought with its signature, the text, a call."""
+    speech, blocks = telling.speech, []
+    if speech.thought:
+        signature = base64.b64encode(hashlib.sha256(speech.thought.encode()).digest()).decode()
+        blocks.append({"type": "thinking", "thinking": speech.thought, "signature": signature})
+    blocks.append({"type": "text", "text": speech.text})
+    if speech.call is not None:
+        name, arguments = speech.call
+        blocks.append({"type": "tool_use", "id": f"toolu_{telling.id}", "name": name, "input": orjson.loads(arguments)})
+    return blocks
 
 
 def _usage(telling: Telling, output_tokens: int) -> Document:
@@ -84,13 +108,14 @@ def _message(telling: Telling, content: list[Document], stop_reason: str | None,
 
 
 def _stop_reason(telling: Telling) -> str:
-    return "max_tokens" if telling.speech.truncated else "end_turn"
+    if telling.speech.truncated:
+        return "max_tokens"
+    return "end_turn" if telling.speech.call is None else "tool_use"
 
 
 def whole(telling: Telling) -> Document:
     """A message in one piece."""
-    content = [{"type": "text", "text": telling.speech.text}]
-    return _message(telling, content, _stop_reason(telling), telling.speech.output_tokens)
+    return _message(telling, _blocks(telling), _stop_reason(telling), telling.speech.output_tokens)
 
 
 def events(telling: Telling) -> Iterator[Event]:
@@ -98,12 +123,26 @@ def events(telling: Telling) -> Iterator[Event]:
     total = telling.speech.output_tokens
     began = min(START_TOKENS, total)
     yield _event("message_start", 0, message=_message(telling, [], None, began))
-    yield _event("content_block_start", 0, index=0, content_block={"type": "text", "text": ""})
+    index = 0
+    if telling.speech.thought:
+        thought, index, counted = _blocks(telling)[0], 1, tokens(telling.speech.thought)
+        yield _event("content_block_start", 0, index=0, content_block=thought | {"thinking": "", "signature": ""})
+        for kind, name in (("thinking_delta", "thinking"), ("signature_delta", "signature")):
+            yield _event("content_block_delta", counted, index=0, delta={"type": kind, name: thought[name]})
+        yield _event("content_block_stop", counted, index=0)
+    yield _event("content_block_start", 0, index=index, content_block={"type": "text", "text": ""})
     yield _event("ping", 0)
-    before = b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta",'
+    before = b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,"delta":{"type":"text_delta",'
+    before %= index
     for piece, _, produced in progress(telling.speech):
         yield Event(before + b'"text":' + orjson.dumps(piece) + b"}}\n\n", produced, paced=True)
-    yield _event("content_block_stop", total, index=0)
+    yield _event("content_block_stop", total, index=index)
+    if telling.speech.call is not None:
+        call, arguments = _blocks(telling)[-1], telling.speech.call[1]
+        yield _event("content_block_start", total, index=index + 1, content_block=call | {"input": {}})
+        delta = {"type": "input_json_delta", "partial_json": arguments}
+        yield _event("content_block_delta", total, index=index + 1, delta=delta)
+        yield _event("content_block_stop", total, index=index + 1)
     usage = _usage(telling, total)
     del usage["cache_creation"], usage["service_tier"]
     ending: Document = {"delta": {"stop_reason": _stop_reason(telling), "stop_sequence": None}}

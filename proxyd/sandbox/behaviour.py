@@ -29,6 +29,8 @@ class Behaviour:
     rate: float = 0.0  # events a second; 0: as fast as they can be taken
     error_event: bool = False
     gzip: bool = False
+    think: bool = False
+    call: bool = False
 
 
 _PLAIN = Behaviour()
@@ -86,6 +88,8 @@ _FLAGS: dict[str, Callable[[Behaviour], Behaviour]] = {
     "overrun": lambda how: replace(how, overrun=True),
     "error-event": lambda how: replace(how, error_event=True),
     "gzip": lambda how: replace(how, gzip=True),
+    "think": lambda how: replace(how, think=True),
+    "call": lambda how: replace(how, call=True),
 }
 
 

@@ -12,7 +12,7 @@ import orjson
 from proxyd.sandbox import reading
 from proxyd.sandbox.openai import vector
 from proxyd.sandbox.refusal import Refusal
-from proxyd.sandbox.speech import progress
+from proxyd.sandbox.speech import progress, tokens
 from proxyd.sandbox.values import Document, Event, Heard, Operation, Telling
 
 DIMENSIONS = 3072
@@ -76,21 +76,54 @@ def hear(document: Document, path_model: str | None, query: str) -> Heard:
         limit_tokens=reading.count(config, "maxOutputTokens", "max_output_tokens"),
         choices=reading.choices(config, "candidateCount"),
         array=parse_qs(query).get("alt") != ["sse"],
+        tools=_tools(document),
+        answers_tool=_is_result(contents[-1].get("parts")),
     )
 
 
-def _document(telling: Telling, texts: dict[int, str], output_tokens: int, finish: str | None) -> Document:
+def _tools(document: Document) -> tuple[tuple[str, object], ...]:
+    found: list[tuple[str, object]] = []
+    given = document.get("tools")
+    for tool in given if isinstance(given, list) else []:
+        declared = _field(tool, "functionDeclarations", "function_declarations") if isinstance(tool, dict) else None
+        found += reading.tools_of(declared, "parameters", "parametersJsonSchema", "parameters_json_schema")
+    return tuple(found)
+
+
+def _is_result(parts: object) -> bool:
+    return isinstance(parts, list) and any(
+        isinstance(part, dict) and _field(part, "functionResponse", "function_response") for part in parts
+    )
+
+
+def _thought(telling: Telling) -> list[Document]:
+    return [{"text": telling.speech.thought, "thought": True}] if telling.speech.thought else []
+
+
+def _call(telling: Telling) -> list[Document]:
+    if telling.speech.call is None:
+        return []
+    name, arguments = telling.speech.call
+    return [{"functionCall": {"name": name, "args": orjson.loads(arguments)}}]
+
+
+def _document(telling: Telling, texts: dict[int, list[Document]], output_tokens: int, finish: str | None) -> Document:
     ending = {} if finish is None else {"finishReason": finish}
     document: Document = {
         "candidates": [
-            {"content": {"parts": [{"text": text}], "role": "model"}, **ending, "index": index}
-            for index, text in texts.items()
+            {"content": {"parts": parts, "role": "model"}, **ending, "index": index} for index, parts in texts.items()
         ],
         "modelVersion": telling.model,
         "responseId": telling.id,
     }
     if telling.usage:
-        document["usageMetadata"] = _usage(telling.heard.input_tokens, output_tokens)
+        thought = min(tokens(telling.speech.thought) * telling.speech.choices, output_tokens)
+        document["usageMetadata"] = _usage(telling.heard.input_tokens, output_tokens - thought)
+        if thought:
+            document["usageMetadata"] |= {
+                "thoughtsTokenCount": thought,
+                "totalTokenCount": telling.heard.input_tokens + output_tokens,
+            }
     return document
 
 
@@ -109,7 +142,8 @@ def _finish(telling: Telling) -> str:
 
 def whole(telling: Telling) -> Document:
     """Content in one piece."""
-    texts = dict.fromkeys(range(telling.speech.choices), telling.speech.text)
+    parts = [*_thought(telling), {"text": telling.speech.text}, *_call(telling)]
+    texts = dict.fromkeys(range(telling.speech.choices), parts)
     return _document(telling, texts, telling.speech.output_tokens, _finish(telling))
 
 
@@ -118,11 +152,16 @@ def events(telling: Telling) -> Iterator[Event]:
     total = telling.speech.output_tokens
     before, after = (b"", b"") if telling.heard.array else (b"data: ", b"\r\n\r\n")
     between = b"[" if telling.heard.array else b""
+    if thought := _thought(telling):
+        texts = dict.fromkeys(range(telling.speech.choices), thought)
+        chunk = orjson.dumps(_document(telling, texts, tokens(telling.speech.thought), None))
+        yield Event(between + before + chunk + after, tokens(telling.speech.thought))
+        between = b",\r\n" if telling.heard.array else b""
     for piece, choice, produced in progress(telling.speech):
-        chunk = orjson.dumps(_document(telling, {choice: piece}, produced, None))
+        chunk = orjson.dumps(_document(telling, {choice: [{"text": piece}]}, produced, None))
         yield Event(between + before + chunk + after, produced, paced=True)
         between = b",\r\n" if telling.heard.array else b""
-    texts = dict.fromkeys(range(telling.speech.choices), "")
+    texts = dict.fromkeys(range(telling.speech.choices), _call(telling) or [{"text": ""}])
     closing = orjson.dumps(_document(telling, texts, total, _finish(telling)))
     yield Event(between + before + closing + after + (b"]" if telling.heard.array else b""), total)
 

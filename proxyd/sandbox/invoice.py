@@ -63,6 +63,7 @@ class Attempt:
     client_aborted: bool = False
     cut: bool = False  # the sandbox broke off on purpose
     finished: bool = False
+    ended_at: float | None = None  # Unix seconds, of an answer over HTTP
 
     def charge(self, bill: Bill, output_tokens: int) -> None:
         """Bill the whole input and this much output."""
@@ -106,6 +107,7 @@ class Attempt:
             "client_aborted": self.client_aborted,
             "cut": self.cut,
             "finished": self.finished,
+            "ended_at": self.ended_at,
             "header_names": self.header_names,
             "auth_kind": self.auth_kind,
             "key_prefix": self.key_prefix,

@@ -49,7 +49,22 @@ def hear(document: Document, path_model: str | None, query: str) -> Heard:  # no
         choices=reading.choices(document, "n"),
         stream=document.get("stream") is True,
         include_usage=isinstance(options, dict) and options.get("include_usage") is True,
+        tools=_tools(document),
+        answers_tool=messages[-1].get("role") == "tool",
     )
+
+
+def _tools(document: Document) -> tuple[tuple[str, object], ...]:
+    given = document.get("tools")
+    functions = [one.get("function") for one in given if isinstance(one, dict)] if isinstance(given, list) else None
+    return reading.tools_of(functions, "parameters")
+
+
+def _calls(telling: Telling) -> list[Document]:
+    if telling.speech.call is None:
+        return []
+    name, arguments = telling.speech.call
+    return [{"id": f"call_{telling.id}", "type": "function", "function": {"name": name, "arguments": arguments}}]
 
 
 def _usage(telling: Telling) -> Document:
@@ -59,7 +74,7 @@ def _usage(telling: Telling) -> Document:
         "total_tokens": telling.reported_tokens,
         "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
         "completion_tokens_details": {
-            "reasoning_tokens": 0,
+            "reasoning_tokens": tokens(telling.speech.thought) * telling.speech.choices,
             "audio_tokens": 0,
             "accepted_prediction_tokens": 0,
             "rejected_prediction_tokens": 0,
@@ -71,6 +86,8 @@ def whole(telling: Telling) -> Document:
     """A chat completion in one piece."""
     text, finish = telling.speech.text, _finish(telling)
     message: Document = {"role": "assistant", "content": text, "refusal": None, "annotations": []}
+    if calls := _calls(telling):
+        message["tool_calls"] = calls
     document: Document = {
         "id": f"chatcmpl-{telling.id}",
         "object": "chat.completion",
@@ -109,6 +126,11 @@ def events(telling: Telling) -> Iterator[Event]:
     for piece, choice, produced in progress(speech):
         yield Event(before_text[choice] + orjson.dumps(piece) + after_text, produced, paced=True)
     for choice in range(speech.choices):
+        for call in _calls(telling):
+            named = call | {"index": 0, "function": call["function"] | {"arguments": ""}}
+            argued = {"index": 0, "function": {"arguments": call["function"]["arguments"]}}
+            for part in (named, argued):
+                yield Event(start + _choice(choice, {"tool_calls": [part]}, None) + end, speech.output_tokens)
         yield Event(start + _choice(choice, {}, _finish(telling)) + end, speech.output_tokens)
     if with_usage and telling.usage:
         usage = orjson.dumps(_usage(telling))
@@ -121,7 +143,9 @@ def _choice(index: int, delta: Document, finish: str | None) -> bytes:
 
 
 def _finish(telling: Telling) -> str:
-    return "length" if telling.speech.truncated else "stop"
+    if telling.speech.truncated:
+        return "length"
+    return "stop" if telling.speech.call is None else "tool_calls"
 
 
 _FAILED = Refusal(500, "The server had an error while processing your request.", code="server_error")

@@ -110,6 +110,16 @@ def tokens_of_tools(document: Document) -> int:
     return -(-len(orjson.dumps(tools)) // 4) if tools else 0
 
 
+def tools_of(tools: object, *schemas: str) -> tuple[tuple[str, object], ...]:
+    """Tools with a name, each with the schema of its arguments, which stands in a field of one of these names."""
+    given = [one for one in tools if isinstance(one, dict)] if isinstance(tools, list) else []
+    return tuple(
+        (one["name"], next((one[schema] for schema in schemas if schema in one), None))
+        for one in given
+        if isinstance(one.get("name"), str)
+    )
+
+
 def last_user_text(messages: list[Document], content: str) -> str:
     """Text of the last message by the user; `content` is the name of the field that holds it."""
     for message in reversed(messages):

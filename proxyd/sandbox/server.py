@@ -144,7 +144,7 @@ class Connection:
             self._recharge(answer, attempt)
             return False
         finally:
-            attempt.finished = True
+            attempt.finished, attempt.ended_at = True, self._desk.clock()
 
     def _recharge(self, answer: Answer, attempt: Attempt) -> None:
         """A client broke off: Gemini bills everything, the others what was produced, and nothing before that."""

@@ -8,6 +8,8 @@ from proxyd.sandbox.behaviour import Behaviour
 BYTES_PER_TOKEN = 4
 PART_TOKENS = 85  # an image, audio or file part
 OVERRUN_FACTOR = 3
+THOUGHT = "They said something, so something is said back."
+ARGUMENT = "sandbox"  # what each argument of a call says
 _ECHO_CHARACTERS = 400
 _CLOSING = "This is the sandbox provider: no model has read that."
 _FILLER = ("one ", "two ", "six ", "ten ")  # four bytes each: a word is a token
@@ -26,6 +28,8 @@ class Speech:
     truncated: bool  # the output limit ended it
     choice_tokens: int
     choices: int = 1
+    thought: str = ""  # told before the pieces
+    call: tuple[str, str] | None = None  # told behind them: a tool's name and its arguments in JSON
 
     @property
     def text(self) -> str:
@@ -36,8 +40,22 @@ class Speech:
         return self.choice_tokens * self.choices
 
 
-def speak(prompt: str, behaviour: Behaviour, *, limit_tokens: int | None, choices: int = 1) -> Speech:
-    """Compose the answer to the last user message within `limit_tokens`, or three times beyond on request."""
+def speak(
+    prompt: str,
+    behaviour: Behaviour,
+    *,
+    limit_tokens: int | None,
+    choices: int = 1,
+    call: tuple[str, str] | None = None,
+) -> Speech:
+    """Compose the answer to the last user message within `limit_tokens`, or three times beyond on request.
+
+    Where they have no room for a thought and a call, both are left out.
+    """
+    thought = THOUGHT if behaviour.think else ""
+    beside = thought + (call[1] if call else "")
+    if beside and limit_tokens is not None and tokens(beside) >= limit_tokens:
+        thought, beside, call = "", "", None
     if behaviour.words is not None:
         whole: Sequence[str] = _count_to(behaviour.words)
     else:
@@ -46,8 +64,11 @@ def speak(prompt: str, behaviour: Behaviour, *, limit_tokens: int | None, choice
     if behaviour.overrun:
         whole = _overrun(whole, limit_tokens)
         return Speech(whole, truncated=False, choice_tokens=tokens("".join(whole)), choices=choices)
-    spoken, truncated = _within(whole, limit_tokens)
-    return Speech(spoken, truncated, tokens("".join(spoken)), choices)
+    spoken, truncated = _within(whole, None if limit_tokens is None else limit_tokens - tokens(beside))
+    if truncated and call and limit_tokens is not None:  # it is cut off before the call, with all that fits
+        spoken, call = _within(whole, limit_tokens - tokens(thought))[0], None
+    counted = tokens("".join((thought, *spoken, call[1] if call else "")))
+    return Speech(spoken, truncated, counted, choices, thought, call)
 
 
 def _words(text: str) -> list[str]:
@@ -81,7 +102,7 @@ def _within(whole: Sequence[str], limit_tokens: int | None) -> tuple[Sequence[st
 
 def progress(speech: Speech) -> Iterator[tuple[str, int, int]]:
     """Each piece of each choice in the order of a stream, with the output tokens of all choices so far."""
-    said_bytes = 0
+    said_bytes = len(speech.thought.encode())
     for piece in speech.pieces:
         before = -(-said_bytes // BYTES_PER_TOKEN)
         said_bytes += len(piece.encode())

@@ -1,6 +1,6 @@
 """The values that pass between the socket loop and the dialects."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -35,6 +35,9 @@ class Heard:
     include_usage: bool = True  # in the stream
     array: bool = False  # stream as a JSON array (Gemini without alt=sse)
     document: Document = field(default_factory=dict)
+    # Those that may be called, each with the schema of its arguments; None: here nothing is thought or called.
+    tools: Sequence[tuple[str, object]] | None = None
+    answers_tool: bool = False  # the last message is a tool's result
 
 
 @dataclass(frozen=True, slots=True)

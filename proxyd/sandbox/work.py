@@ -1,10 +1,12 @@
 """One request answered in words, however it came: by itself, as a line of a batch, or in the background."""
 
+import orjson
+
 from proxyd.sandbox import behaviour, models, openai_media
 from proxyd.sandbox.behaviour import Behaviour
 from proxyd.sandbox.invoice import MARKER_CHARACTERS, Attempt
 from proxyd.sandbox.refusal import Refusal
-from proxyd.sandbox.speech import speak
+from proxyd.sandbox.speech import ARGUMENT, speak
 from proxyd.sandbox.values import Bill, Heard, Slug, Telling
 
 
@@ -33,6 +35,22 @@ def prepared(
     return model, how
 
 
+def _call(heard: Heard, how: Behaviour) -> tuple[str, str] | None:
+    """The tool to be called, and its arguments."""
+    if not (how.call or how.think):
+        return None
+    if heard.tools is None:
+        raise Refusal(400, "The sandbox thinks and calls tools in chat completions, messages and content alone.")
+    if not how.call or heard.answers_tool:
+        return None
+    if not heard.tools:
+        raise Refusal(400, "The sandbox was asked to call a tool, and was given none.")
+    name, schema = heard.tools[0]
+    required = schema.get("required") if isinstance(schema, dict) else None
+    arguments = {str(one): ARGUMENT for one in required} if isinstance(required, list) else {}
+    return name, orjson.dumps(arguments).decode()
+
+
 def spoken(
     provider: Slug, heard: Heard, attempt: Attempt, *, stream: bool = False, header: str | None = None
 ) -> tuple[Telling, Bill, Behaviour]:
@@ -42,6 +60,7 @@ def spoken(
     model, how = prepared(provider, heard.model, wanted, attempt, header)
     if how.error_event and not stream:
         raise Refusal(500, "The server had an error while processing your request.")
-    speech = speak(prompt, how, limit_tokens=heard.limit_tokens, choices=heard.choices)
+    call = _call(heard, how)
+    speech = speak(prompt, how, limit_tokens=heard.limit_tokens, choices=heard.choices, call=call)
     telling = Telling(attempt.id, int(attempt.at), model, heard, speech, usage=not how.no_usage)
     return telling, Bill(model, heard.input_tokens, speech.output_tokens), how

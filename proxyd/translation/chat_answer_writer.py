@@ -84,7 +84,7 @@ def _thought(part: Thinking | RedactedThinking) -> Json:
 class ChatEvents:
     """Writes one answer piece by piece."""
 
-    __slots__ = ("_argued", "_calls", "_head", "_shows_usage", "_thought")
+    __slots__ = ("_argued", "_calls", "_head", "_shows_usage", "_thought", "_thoughts")
 
     def __init__(self, created: int, *, shows_usage: bool) -> None:
         self._head: Json = {"id": "", "object": "chat.completion.chunk", "created": created, "model": ""}
@@ -92,6 +92,7 @@ class ChatEvents:
         self._calls = 0
         self._argued = True  # the call that began last has arguments, or there is none
         self._thought = ""  # so far
+        self._thoughts = 0
 
     def write(self, piece: Piece) -> bytes:
         match piece:
@@ -105,9 +106,9 @@ class ChatEvents:
                 return self._chunk({"reasoning_content": piece.text}) if piece.text else b""
             case Signature():
                 whole, self._thought = Thinking(self._thought, piece.signature), ""
-                return self._chunk({"thinking_blocks": [_thought(whole)]})
+                return self._block(whole)
             case RedactedThinking():
-                return self._chunk({"thinking_blocks": [_thought(piece)]})
+                return self._block(piece)
             case CallBegin():
                 before, self._argued = self._without_arguments(), False
                 self._calls += 1
@@ -139,6 +140,11 @@ class ChatEvents:
 
     def _call(self, call: Json) -> bytes:
         return self._chunk({"tool_calls": [{"index": self._calls - 1, **call}]})
+
+    def _block(self, part: Thinking | RedactedThinking) -> bytes:
+        # By its index OpenAI's SDK tells one element of a list from the next, and fails without it on the second one.
+        self._thoughts += 1
+        return self._chunk({"thinking_blocks": [{"index": self._thoughts - 1, **_thought(part)}]})
 
     def _chunk(self, delta: Json, finish: str | None = None) -> bytes:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}

@@ -179,6 +179,7 @@ def _assistant(message: Fields) -> Iterator[Part]:
             yield Thinking(block.needed("thinking"), block.text("signature"), block.place)
         else:
             yield RedactedThinking(block.needed("data"), block.place)
+        block.hint("index")  # as it came in a stream
         block.done()
     if message.has("content"):
         yield from (text for text in texts_of(message, "content") if text.text)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from aimock_kit import elsewhere, far  # noqa: F401 - fixtures
 from harness import Router
 from observed_kit import ObservedRouter
 from pages_kit import browser, dashboard, entered, visit  # noqa: F401 - fixtures

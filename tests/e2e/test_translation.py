@@ -1,7 +1,9 @@
 """The official SDK of one provider and the models of another, against the sandbox: text, usage, errors, limits."""
 
+import json
 from collections.abc import Iterator
 from decimal import Decimal
+from typing import Any
 
 import anthropic
 import openai
@@ -14,6 +16,10 @@ from openai.types.chat import ChatCompletionUserMessageParam
 from raw_http import ledger_rows
 
 CLAUDE, GPT, GEMINI = "claude-sonnet-4-6", "gpt-4o-mini", "gemini-2.5-flash"
+SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+CALLED = ("weather", {"city": "sandbox"})
+THOUGHT = "They said something, so something is said back."
+PICTURE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}}
 THEIRS = pytest.mark.parametrize(("model", "provider"), [(GPT, "openai"), (f"google/{GEMINI}", "gemini")])
 OTHERS = pytest.mark.parametrize(("model", "provider"), [(CLAUDE, "anthropic"), (GEMINI, "gemini")])
 
@@ -103,6 +109,60 @@ def test_responses(router: Router, gpt: openai.OpenAI, key: tuple[str, str], mod
     for row, usage in zip(rows, (answer.usage, events[-1].response.usage), strict=True):
         assert usage is not None
         assert (row["provider"], row["output_tokens"]) == (provider, usage.output_tokens)
+
+
+def billed(router: Router, text: str, count: int) -> list[tuple[int, int]]:
+    """Input and output tokens, as the provider counts them."""
+    return [(one["usage"]["input_tokens"], one["usage"]["output_tokens"]) for one in router.attempts(text, count)]
+
+
+@THEIRS
+def test_a_tool_and_a_picture(
+    router: Router, claude: anthropic.Anthropic, key: tuple[str, str], model: str, provider: str
+) -> None:
+    text = marker()
+    said: Any = [{"role": "user", "content": [PICTURE, {"type": "text", "text": f"sandbox:call {text}"}]}]
+    more: Any = {"model": model, "max_tokens": 99, "tools": [{"name": "weather", "input_schema": SCHEMA}]}
+    answer = claude.messages.create(messages=said, **more)
+    with claude.messages.stream(messages=said, **more) as stream:
+        streamed = stream.get_final_message()
+    for each in (answer, streamed):
+        blocks: Any = each.content
+        words, use = blocks
+        assert (words.type, use.type, each.stop_reason) == ("text", "tool_use", "tool_use")
+        assert (use.name, use.input) == CALLED
+        given: Any = [{"type": "tool_result", "tool_use_id": use.id, "content": "rain"}]
+        turns = [*said, {"role": "assistant", "content": each.content}, {"role": "user", "content": given}]
+        assert claude.messages.create(messages=turns, **more).stop_reason == "end_turn"
+    rows = booked(router, key, 4)
+    assert {row["provider"] for row in rows} == {provider}
+    counted = [(row["input_tokens"], row["output_tokens"]) for row in rows]
+    assert sorted(counted) == sorted(billed(router, text, 4))
+
+
+def test_claude_thinks_and_calls(router: Router, gpt: openai.OpenAI, key: tuple[str, str]) -> None:
+    """By chat completions and responses, whole and in events."""
+    text = marker()
+    asked = f"sandbox:think sandbox:call {text}"
+    function = {"name": "weather", "parameters": SCHEMA}
+    chat_more: Any = {"model": CLAUDE, "messages": said(asked), "tools": [{"type": "function", "function": function}]}
+    more: Any = {"model": CLAUDE, "input": asked, "tools": [{"type": "function", "strict": False, **function}]}
+    with gpt.chat.completions.stream(**chat_more) as chunks, gpt.responses.stream(**more) as events:
+        streamed, told_in_events = chunks.get_final_completion(), events.get_final_response()
+    for completion in (gpt.chat.completions.create(**chat_more), streamed):
+        message: Any = completion.choices[0].message
+        call = message.tool_calls[0].function
+        assert ((call.name, json.loads(call.arguments)), completion.choices[0].finish_reason) == (CALLED, "tool_calls")
+        (thought,) = message.thinking_blocks
+        assert message.reasoning_content == thought["thinking"] == THOUGHT
+        assert thought["signature"]
+    for response in (gpt.responses.create(**more), told_in_events):
+        items: Any = response.output
+        reasoning, _, call = items
+        assert (reasoning.type, call.type) == ("reasoning", "function_call")
+        assert (call.name, json.loads(call.arguments), reasoning.summary[0].text) == (*CALLED, THOUGHT)
+    counted = [(row["input_tokens"], row["output_tokens"]) for row in booked(router, key, 4)]
+    assert sorted(counted) == sorted(billed(router, text, 4))
 
 
 def test_errors_of_the_provider(claude: anthropic.Anthropic, gpt: openai.OpenAI) -> None:

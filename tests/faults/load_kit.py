@@ -2,6 +2,7 @@
 
 The name is the model's: the sandbox reads `words=7.000123` as seven words, so the digits after the point are free, and
 the ledger keeps the model that was asked for. So a row that was written for a process which died is found as well.
+Models of an organisation's own provider have prices by their whole names; there the name is the call's label.
 """
 
 import asyncio
@@ -112,22 +113,37 @@ def limits_together(router: Router) -> Iterator[None]:
 
 
 async def one(
-    router: Proxy, key: Key, *, words: int = 7, stream: bool = False, slow: float = 0.0, post: Post = http_kit.post
+    router: Proxy,
+    key: Key,
+    *,
+    words: int = 7,
+    stream: bool = False,
+    slow: float = 0.0,
+    post: Post = http_kit.post,
+    house: str | None = None,
 ) -> Call:
-    """One call. `slow`: seconds before the first byte, and a tenth of it between two events."""
+    """One call. `slow`: seconds before the first byte, and a tenth of it between two events.
+
+    `house` is the organisation's own provider that it goes to, translated if it is asked in Anthropic's dialect.
+    """
     number = next(_numbers)
     anthropic = number % 2 == 0
-    name = f"{ANTHROPIC if anthropic else OPENAI}-sandbox-words={words}.{number % 1_000_000:06d}"
-    text = f"sandbox:slow={slow:.3f} {name}" if slow else name
+    if house is None:
+        name = model = f"{ANTHROPIC if anthropic else OPENAI}-sandbox-words={words}.{number % 1_000_000:06d}"
+        text, headers = name, key.headers
+    else:
+        name, model = f"{house}.{number % 1_000_000:06d}", f"{house}/{OPENAI}"
+        text, headers = f"sandbox:words={words} {name}", key.headers | {"x-router-tag": name}
+    text = f"sandbox:slow={slow:.3f} {text}" if slow else text
     document = {
-        "model": name,
+        "model": model,
         "stream": stream,
         "max_tokens": MAX_TOKENS,
         "messages": [{"role": "user", "content": text}],
     }
     path = "/v1/messages" if anthropic else "/v1/chat/completions"
     at = time.time()
-    return Call(name, key, await post(router.proxy_url + path, document, key.headers), stream, at)
+    return Call(name, key, await post(router.proxy_url + path, document, headers), stream, at)
 
 
 def call(router: Router, key: Key, *, words: int = 7, stream: bool = False, slow: float = 0.0) -> Call:
@@ -166,7 +182,8 @@ class _InThread:
 class Load(_InThread):
     """`clients` at a time, without a pause unless `rate` (calls a second, all together) says so.
 
-    Keys take turns by chance; so do plain, slow and streamed calls. `keep`: each client keeps its connection.
+    Keys take turns by chance; so do plain, slow and streamed calls. `keep`: each client keeps its connection. With a
+    `house` every third call or so goes there.
     """
 
     def __init__(
@@ -179,12 +196,13 @@ class Load(_InThread):
         rate: float | None = None,
         seed: int = 0,
         slow: float = 0.05,
+        house: str | None = None,
     ) -> None:
         self.calls: list[Call] = []
         self._router, self._keys, self._keep = router, keys, keep
         self.opened = 0  # connections, by clients that keep theirs
         self._clients, self._rate, self._slow = clients, rate, slow
-        self._random = random.Random(seed)
+        self._random, self._house = random.Random(seed), house
         super().__init__("load")
 
     def wait_for(self, more: int, seconds: float = 60.0, *, key: Key | None = None) -> None:
@@ -221,11 +239,13 @@ class Load(_InThread):
             chance = self._random.random()
             key = self._random.choice(self._keys)
             words = self._random.randrange(1, 20)
+            # Nothing is drawn where there is none: the choices of a seed stay what they were.
+            house = self._house if self._house is not None and self._random.random() < 0.3 else None
             if chance < 0.6:
-                done = await one(self._router, key, words=words, post=post)
+                done = await one(self._router, key, words=words, post=post, house=house)
             else:
-                slow = self._random.random() * self._slow
-                done = await one(self._router, key, words=words, stream=chance < 0.8, slow=slow, post=post)
+                slow, stream = self._random.random() * self._slow, chance < 0.8
+                done = await one(self._router, key, words=words, stream=stream, slow=slow, post=post, house=house)
             self.calls.append(done)
             if done.reply.status == 0:
                 await asyncio.sleep(0.02)  # nobody listens just now

@@ -36,12 +36,15 @@ class Reckoned:
     rows: int = 0
     crash_rows: int = 0
     estimated_rows: int = 0
+    retried_rows: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
 
     def __str__(self) -> str:
         return (
             f"{self.calls} calls, {self.attempts} seen by the provider, {self.rows} rows, of them "
-            f"{self.crash_rows} after a crash and {self.estimated_rows} estimated; {dict(self.outcomes)}"
+            f"{self.crash_rows} after a crash and {self.estimated_rows} estimated"
+            f"{f', beside {self.retried_rows} of credentials that failed' if self.retried_rows else ''}"
+            f"; {dict(self.outcomes)}"
         )
 
 
@@ -139,7 +142,7 @@ def _wait_until_quiet(router: Router, audit: Audit, calls: Sequence[Call], keys:
     attempts = _attempts(router, {call.name for call in calls})
 
     def quiet() -> bool:
-        have = {row.requested_model for row in audit.rows(keys)}
+        have = {name_of(row) for row in audit.rows(keys) if not was_retried(row)}
         return audit.held(keys) == 0 and attempts.keys() <= have
 
     eventually(quiet, seconds, "the end of all holds, with every attempt in the ledger,")
@@ -148,11 +151,16 @@ def _wait_until_quiet(router: Router, audit: Audit, calls: Sequence[Call], keys:
 def _reckon(router: Router, audit: Audit, calls: Sequence[Call], keys: Sequence[Key]) -> Reckoned:
     names = {call.name for call in calls}
     attempts = _attempts(router, names)
-    rows = with_adjustments(audit.rows(keys))
-    found = Reckoned(len(calls), len(attempts), len(rows))
+    several = with_adjustments(audit.rows(keys))
+    rows, retried = [row for row in several if not was_retried(row)], [row for row in several if was_retried(row)]
+    assert {(row.cost_nanos, row.outcome) for row in retried} <= {(0, "provider_error")}, (
+        "a credential failed and costs"
+    )
+    assert {row.id.rpartition("-")[0] for row in retried} <= {row.id for row in rows}, "of a call that is not there"
+    found = Reckoned(len(calls), len(attempts), len(rows), retried_rows=len(retried))
     by_name: dict[str, list[Any]] = defaultdict(list)
     for row in rows:
-        by_name[row.requested_model].append(row)
+        by_name[name_of(row)].append(row)
         found.outcomes[row.outcome] += 1
         found.crash_rows += row.outcome == "crash"
         found.estimated_rows += "estimated" in row.flags
@@ -169,6 +177,17 @@ def _reckon(router: Router, audit: Audit, calls: Sequence[Call], keys: Sequence[
             spent = money.to_usd(sum(row.cost_nanos for row in counts))
             assert (limit["spend"]["spent_usd"], limit["spend"]["held_usd"]) == (spent, "0.00"), f"{key}: {limit}"
     return found
+
+
+def name_of(row: Any) -> str:
+    """The call's, as `load_kit.one` gives it."""
+    name: str = row.label or row.requested_model
+    return name
+
+
+def was_retried(row: Any) -> bool:
+    """Whether it tells of a credential that was answered 401, 429 or 503, before the call went on with another."""
+    return "retried" in row.flags
 
 
 def with_adjustments(rows: Sequence[Any]) -> list[Any]:

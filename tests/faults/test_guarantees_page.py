@@ -9,6 +9,8 @@ TOOLS = {
     "test_what_is_right_passes",
     "test_what_is_wrong_is_found",
     "test_the_clock_is_really_set",
+    "test_the_fullest_minute_is_found",
+    "test_the_most_at_once_are_found",
     "test_every_test_stands_on_the_page",
 }  # tests of the tests
 

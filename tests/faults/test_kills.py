@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 
@@ -142,3 +144,18 @@ def test_the_supervisor_obeys_after_its_ledger_writer_died(router: FaultyRouter)
     eventually(lambda: not {*workers, *writers} & {*router.worker_pids(), *router.writer_pids()}, 30, "a reload")
     router.wait_until_ready()
     assert router.stop("proxy") == 0
+
+
+def test_a_ledger_writer_that_starts_too_late_for_its_supervisor_ends(router: FaultyRouter) -> None:
+    """In good order: nobody reads that it is ready any more, and whoever comes next finds its lock free."""
+    router.stop("proxy")
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "proxyd.writer"]
+    done = subprocess.run(
+        command, cwd=router.root, env=router.environ, stdout=write, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+    )  # fmt: skip
+    os.close(write)
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
+    router.start("proxy")
+    assert call(router, make_key(router, "after it")).served

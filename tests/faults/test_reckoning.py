@@ -1,9 +1,11 @@
 """The reckoning itself: each thing that must not be is found."""
 
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from all_limits_kit import most_at_once, most_in_a_minute
 from http_kit import Reply
 from load_kit import Call, Key
 from reckoning import _judge
@@ -56,3 +58,20 @@ def test_what_is_right_passes(reply: Reply, attempts: list[dict[str, int]], rows
 def test_what_is_wrong_is_found(reply: Reply, attempts: list[dict[str, int]], rows: list[Any], complaint: str) -> None:
     with pytest.raises(AssertionError, match=complaint):
         judge(reply, attempts, rows)
+
+
+def test_the_fullest_minute_is_found() -> None:
+    began = datetime(2026, 1, 1, tzinfo=UTC)
+    rows = [SimpleNamespace(admitted_at=began + timedelta(seconds=at), tokens=at) for at in (0, 1, 30, 60, 61, 200)]
+    assert most_in_a_minute(rows, rows, lambda _: 1) == 3
+    assert most_in_a_minute(rows, rows, lambda row: row.tokens) == 200
+    assert most_in_a_minute(rows[3:5], rows, lambda row: row.tokens) == 30 + 60 + 61
+    assert most_in_a_minute(rows[:1], rows, lambda _: 1) == 1
+
+
+def test_the_most_at_once_are_found() -> None:
+    seen = [{"marker": f"sandbox:slow=1 call{n}", "at": at, "ended_at": at + 2.0} for n, at in enumerate((0, 1, 2, 2))]
+    calls = [Call(f"call{number}", KEY, SERVED, False, 0.0) for number in range(3)]
+    provider: Any = SimpleNamespace(invoice=lambda: {"attempts": seen})
+    assert most_at_once(provider, calls) == 2
+    assert most_at_once(provider, [*calls, Call("call3", KEY, SERVED, False, 0.0)]) == 3

@@ -92,7 +92,9 @@ def test_the_events_of_a_stream_are_the_whole_answer(
         assert assembled(read_events(ChatStream().read, shown)) == chat_answer_reader.read(whole)
         deltas = [choice["delta"] for chunk in objects_of(shown) for choice in chunk["choices"]]
         blocks = [block for delta in deltas for block in delta.get("thinking_blocks", [])]
-        assert blocks == whole["choices"][0]["message"].get("thinking_blocks", [])
+        # With an index, by which OpenAI's SDK puts such a list together.
+        told = whole["choices"][0]["message"].get("thinking_blocks", [])
+        assert blocks == [{"index": number, **block} for number, block in enumerate(told)]
     else:
         events = objects_of(shown)
         assert [event["sequence_number"] for event in events] == list(range(len(events)))

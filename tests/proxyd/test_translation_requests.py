@@ -124,13 +124,15 @@ def test_effort_to_openai(asked: Json, effort: str | None) -> None:
     assert sent(Kind.MESSAGES, "openai", MESSAGES | asked).get("reasoning_effort") == effort
 
 
-def test_thoughts_go_back_to_their_provider() -> None:
-    blocks = [
+@pytest.mark.parametrize("streamed", [False, True])
+def test_thoughts_go_back_to_their_provider(streamed: bool) -> None:
+    blocks: list[Json] = [
         {"type": "thinking", "thinking": "hm", "signature": "s"},
         {"type": "redacted_thinking", "data": "d"},
     ]
     call = {"id": "t1", "type": "function", "function": {"name": "f", "arguments": ""}}
-    answer = {"role": "assistant", "content": "", "reasoning_content": "hm", "thinking_blocks": blocks}
+    told = [{"index": number, **block} for number, block in enumerate(blocks)] if streamed else blocks
+    answer = {"role": "assistant", "content": "", "reasoning_content": "hm", "thinking_blocks": told}
     result = {"role": "tool", "tool_call_id": "t1", "content": "1"}
     body = sent(Kind.CHAT, "anthropic", CHAT | {"messages": [ASKED, answer | {"tool_calls": [call]}, result]})
     used = {"type": "tool_use", "id": "t1", "name": "f", "input": {}}

@@ -5,10 +5,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from alerts_kit import RECIPIENT, MailBox, Receiver, events, messages, spend
+from alerts_kit import events, messages, spend
 from dashboard_kit import START, Api, Clock
 from flask import Flask
 from happened_kit import Activity
+from receivers_kit import RECIPIENT, MailBox, Receiver
 from sqlalchemy import select
 
 from shared.config import Settings

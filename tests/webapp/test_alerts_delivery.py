@@ -7,9 +7,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from alerts_kit import RECIPIENT, MailBox, Receiver, messages, webhook_receiver
+from alerts_kit import messages
 from dashboard_kit import Api, Clock
 from flask import Flask
+from receivers_kit import RECIPIENT, MailBox, Receiver, webhook_receiver
 
 from shared.config import Settings
 from webapp.alerting import loop

@@ -6,10 +6,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from alerts_kit import RECIPIENT, MailBox, messages, spend
+from alerts_kit import messages, spend
 from dashboard_kit import START, Api, Clock
 from flask import Flask
 from plans_kit import plans_of
+from receivers_kit import RECIPIENT, MailBox
 from sqlalchemy import func, insert, select
 
 from shared.config import Settings

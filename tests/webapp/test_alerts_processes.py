@@ -12,9 +12,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from alerts_kit import Receiver
 from dashboard_kit import environment
 from flask import Flask
+from receivers_kit import Receiver
 from sqlalchemy import func, select
 
 from shared.config import Settings

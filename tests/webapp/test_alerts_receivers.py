@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alerts_kit import mail_server, webhook_receiver
 from certificates import self_signed
+from receivers_kit import mail_server, webhook_receiver
 
 from shared.addresses import is_public, may_be_reached, parse
 from shared.config.mail import MailServer
