@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from proxyd.accounting.provider_jobs import Job
 from proxyd.accounting.records import Attempt, Try
 from proxyd.bodies.memory import Claim
 from proxyd.credentials import Credential, ProviderCredentials
@@ -75,6 +76,7 @@ class Admission:
     secrets: tuple[bytes, ...] = field(repr=False)  # of all credentials with which it was sent, the longest first
     several: ProviderCredentials | None = None  # None: there is no other credential
     tried: tuple[tuple[Credential, Try], ...] = ()  # those before `credential`
+    job: Job | None = None  # that it asks for, where that was looked up before it was sent
 
     @property
     def tried_credentials(self) -> list[Credential]:

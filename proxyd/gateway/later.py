@@ -62,7 +62,7 @@ class LaterBilling:
         if found is None or not found.name:
             return
         try:
-            job = self._job_named(admission.known.key.org_id, slug, found)
+            job = admission.job = self._job_named(admission.known.key.org_id, slug, found)
         except LedgerUnavailable:
             return  # what it is answered cannot be booked either, and is not handed over
         credential = None if job is None or job.credential_id is None else several.of_id(job.credential_id)
@@ -111,6 +111,8 @@ class LaterBilling:
         return Response(status, without_coding(returned), blanked(data, attempt.admission.secrets))
 
     def _job_of(self, attempt: UpstreamAttempt, found: Later) -> Job | None:
+        if attempt.admission.job is not None:
+            return attempt.admission.job
         org_id, slug = attempt.admission.known.key.org_id, attempt.context.target.provider.slug
         job = self._job_named(org_id, slug, found)
         unknown = job is None and found.role is Role.FILE and slug == SLUG

@@ -80,14 +80,15 @@ def _values(body: bytes) -> int:
 def _may_repeat(body: bytes, document: Mapping[str, Any], nested: Mapping[str, tuple[bytes, ...]]) -> bool:
     if len(document) > _MANY_NAMES or (b"\\u00" in body and _SPELT_LETTER.search(body)):
         return True
-    searches = 0
     quoted_names = [*map(quoted_name, document)]
     counts = [*map(body.count, quoted_names)]
-    for quoted, count in () if _ONCE.issuperset(counts) else zip(quoted_names, counts, strict=True):
-        if count != 1:
-            searches += 1
-            if count == 0 or searches > _MANY_SEARCHES or len(_as_name(quoted).findall(body)) != 1:
-                return True
+    if not _ONCE.issuperset(counts):
+        searches = 0
+        for quoted, count in zip(quoted_names, counts, strict=True):
+            if count != 1:
+                searches += 1
+                if count == 0 or searches > _MANY_SEARCHES or len(_as_name(quoted).findall(body)) != 1:
+                    return True
     for parent, names in nested.items():
         if parent in document and any(body.count(quoted) > 1 for quoted in names):
             return True

@@ -1,19 +1,25 @@
-"""Stand-ins for programs that examples start and that are not installed where the tests run.
+"""Stand-ins for programs that examples start and that are not installed where the tests run; and whoever uses them.
 
 Each takes its settings from where the program takes them (environment, options, the file that the example wrote) and
 sends what the program sends first: the facts are those of `cli_requests`, and of the programs' documentation in November
-2026. It prints the answer's text, and ends in an error where the router refuses.
+2026. It prints the answer's text, and ends in an error where the router refuses. Of some the real one is asked where it
+is installed: on PATH, or at ROUTER_TEST_AIDER, ROUTER_TEST_OPEN_WEBUI.
 """
 
 import json
 import os
 import re
+import shutil
+import socket
 import stat
+import subprocess
 import sys
+import time
 import tomllib
 import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from cli_requests import Call, claude_code, claude_code_start, codex, gemini_cli, opencode
 
@@ -22,14 +28,21 @@ QUESTION = [{"role": "user", "content": "Say hello"}]
 
 
 def install(folder: Path, names: Sequence[str]) -> None:
-    """Put stand-ins of these names into a folder, for PATH. They need the standard library alone."""
+    """Put programs of these names into a folder, for PATH. They need the standard library alone."""
     for name in names:
+        real = installed(name) if name in USED else None
+        call = f"PROGRAMS[{name!r}](sys.argv[1:])" if real is None else f"USED[{name!r}]({real!r}, sys.argv[1:])"
         program = folder / name
         program.write_text(
             f"#!{sys.executable} -S\nimport sys\nsys.path.insert(0, {str(HERE)!r})\n"
-            f"from snippet_programs import PROGRAMS\nPROGRAMS[{name!r}](sys.argv[1:])\n"
+            f"from snippet_programs import PROGRAMS, USED\n{call}\n"
         )
         program.chmod(program.stat().st_mode | stat.S_IXUSR)
+
+
+def installed(name: str) -> str | None:
+    """Where the real one is."""
+    return os.environ.get(f"ROUTER_TEST_{name.upper().replace('-', '_')}") or shutil.which(name)
 
 
 def send(base: str, call: Call) -> str:
@@ -118,6 +131,49 @@ def curl(arguments: Sequence[str]) -> None:
     print(send(arguments[0], Call("POST", "", headers, option(arguments, "-d").encode())))
 
 
+def use_aider(program: str, arguments: Sequence[str]) -> None:
+    """One question, and none of its own to whoever sits there."""
+    asked = ("--message", "Say hello", "--yes-always", "--no-check-update", "--analytics-disable", "--no-git")
+    subprocess.run([program, *arguments, *asked], check=True, stdin=subprocess.DEVNULL)
+
+
+def use_open_webui(program: str, arguments: Sequence[str]) -> None:
+    """Whoever signs up first chooses the model and says hello, as its pages would send it."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    environ = {**os.environ, "DATA_DIR": str(Path.cwd() / "webui"), "HF_HUB_OFFLINE": "1"}
+    served = [program, *arguments, "--host", "127.0.0.1", "--port", str(port)]
+    base = f"http://127.0.0.1:{port}"
+    with subprocess.Popen(served, env=environ, stdout=sys.stderr) as server:
+        try:
+            while not _is_served(f"{base}/health"):
+                assert server.poll() is None, "it ended"
+                time.sleep(0.5)
+            person = {"name": "Staff", "email": "staff@example.com", "password": "a-Password-of-1"}
+            key = json.loads(send(base, _posted("/api/v1/auths/signup", "", person)))["token"]
+            listed = json.loads(send(base, Call("GET", "/api/models", {"authorization": f"Bearer {key}"})))["data"]
+            model = os.environ["DEFAULT_MODELS"]
+            assert model in [one["id"] for one in listed]
+            asked = {"model": model, "messages": QUESTION}
+            answer = json.loads(send(base, _posted("/api/chat/completions", key, asked)))
+            print(answer["choices"][0]["message"]["content"])
+        finally:
+            server.terminate()
+
+
+def _is_served(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def _posted(path: str, key: str, document: Any) -> Call:
+    headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
+    return Call("POST", path, headers, json.dumps(document).encode())
+
+
 PROGRAMS = {
     "claude": claude,
     "gemini": gemini,
@@ -127,6 +183,7 @@ PROGRAMS = {
     "open-webui": open_webui,
     "curl": curl,
 }
+USED = {"aider": use_aider, "open-webui": use_open_webui}
 
 
 # What no shell runs: read here as its reader would, and asked for likewise.
@@ -138,12 +195,6 @@ def as_codex(text: str, environ: Mapping[str, str]) -> None:
     assert provider["wire_api"] == "responses"
     call = codex(environ[provider["env_key"]], model=told["model"], max_output_tokens=1_000)
     send(provider["base_url"], Call("POST", "/responses", call.headers, call.body))
-
-
-def as_continue(text: str, environ: Mapping[str, str]) -> None:
-    fields = dict(re.findall(r"^ +-? ?(\w+): (.+)$", text, re.MULTILINE))
-    key = re.sub(r"\$\{\{ secrets\.(\w+) \}\}", lambda name: environ[name[1]], fields["apiKey"])
-    ask(fields["apiBase"], key, fields["model"])
 
 
 def as_powershell(text: str, environ: Mapping[str, str]) -> None:
@@ -161,4 +212,12 @@ def as_powershell(text: str, environ: Mapping[str, str]) -> None:
     assert answer["choices"][0]["message"]["content"]
 
 
-READERS = {"codex": as_codex, "continue": as_continue, "powershell": as_powershell}
+READERS = {"codex": as_codex, "powershell": as_powershell}
+
+
+def continue_asked(text: str) -> str:
+    """What a shell does who puts a configuration of Continue where its first line says, and asks its command line."""
+    return (
+        f"mkdir ~/.continue\ncat > ~/.continue/config.yaml <<'END'\n{text}\nEND\n"
+        "echo \"ROUTER_KEY=$ROUTER_KEY\" > ~/.continue/.env\ncn --print 'Say hello'"
+    )

@@ -20,9 +20,10 @@ from machine import made
 
 Texts = dict[str, str]
 CLIENTS = ROOT / "tests" / "clients"
+SECONDS = 180  # Open WebUI takes a minute to start
 # The interpreter that has the client, where it is not the tests' own.
 _OF_CLIENTS = ("langchain", "litellm")
-_OF_NODE = ("node", "ai-sdk")
+_OF_NODE = ("node", "ai-sdk", "continue")
 ENDPOINTS = {
     "anthropic": "/v1/messages", "claude-code": "/v1/messages", "codex": "/v1/responses",
     "gemini": ":generateContent", "gemini-cli": ":streamGenerateContent",
@@ -57,18 +58,19 @@ def run(slug: str, text: str, key: str, folder: Path) -> str:
     python = Path(sys.executable)
     if slug in _OF_CLIENTS:
         python = Path(made("the clients in Python", ROOT / ".venv-clients" / "bin" / "python"))
-    home = CLIENTS / "node" if slug in _OF_NODE else folder
+    home, modules = folder, CLIENTS / "node" / "node_modules"
     if slug in _OF_NODE:
-        made("the clients for Node", home / "node_modules" / "openai" / "package.json")
+        made("the clients for Node", modules / ".bin" / "cn")
+        home = modules.parent
     environ = {
-        "PATH": os.pathsep.join((str(programs), str(python.parent), os.environ["PATH"])),
+        "PATH": os.pathsep.join((str(programs), str(python.parent), str(modules / ".bin"), os.environ["PATH"])),
         "HOME": str(folder), "LANG": "C.UTF-8", "LITELLM_LOCAL_MODEL_COST_MAP": "True", "ROUTER_KEY": key,
         # Of other accounts, which examples have to put aside.
         **({"ANTHROPIC_API_KEY": "sk-other"} if slug == "claude-code" else {}),
         **({"GOOGLE_API_KEY": "other"} if slug == "gemini-cli" else {}),
     }  # fmt: skip
     done = subprocess.run(
-        ["bash", "-euc", text], cwd=home, env=environ, capture_output=True, text=True, timeout=120, check=False
+        ["bash", "-euc", text], cwd=home, env=environ, capture_output=True, text=True, timeout=SECONDS, check=False
     )
     assert done.returncode == 0, f"{slug}: {done.stderr[-3_000:]}"
     return done.stdout
@@ -80,7 +82,8 @@ def try_out(router: Router, slug: str, text: str, key: str, folder: Path) -> Non
     if slug in snippet_programs.READERS:
         snippet_programs.READERS[slug](text, {"ROUTER_KEY": key})
     else:
-        assert run(slug, text, key, folder).strip(), slug
+        asked = snippet_programs.continue_asked(text) if slug == "continue" else text
+        assert run(slug, asked, key, folder).strip(), slug
 
 
 ALL = (

@@ -32,6 +32,7 @@ from proxyd.gateway.session_admission import SessionAdmission
 from proxyd.gateway.upload_links import UploadLinks
 from proxyd.key_cache import KeyCache
 from proxyd.messages import Headers, Request, Response, origin_of
+from proxyd.monitoring.page import WorkerPage
 from proxyd.sandbox.server import listen
 from proxyd.sandbox.service import SandboxService
 from proxyd.upstream.pool import UpstreamLimits, UpstreamPool
@@ -113,7 +114,10 @@ class Gate:
     sealer: Sealer
     key_id: str
     key: str
+    page: WorkerPage | None = None  # where its requests are counted
     gateway: Gateway = field(init=False)
+    admission: AdmissionController = field(init=False)
+    refusals: RefusalLog = field(init=False)
     health: CredentialHealth = field(init=False)
     pool: UpstreamPool = field(init=False)
     memory: BodyMemory = field(default_factory=BodyMemory)
@@ -134,7 +138,11 @@ class Gate:
         origins = {slug: origin_of(url) for slug in ("openai", "anthropic", "gemini")}
         self.pool = pool = pool or UpstreamPool(UpstreamLimits(connect_seconds=2.0, first_byte_seconds=20.0))
         links, parser, memory = UploadLinks(["k" * 43 + "="], (), None), BodyParser(), self.memory
-        admission = AdmissionController(keys, worker.counters, accounting, limits)
+        page = self.page
+        self.admission = admission = AdmissionController(
+            keys, worker.counters, accounting, limits, on_unheld=None if page is None else page.count_unheld
+        )
+        self.refusals = RefusalLog(router.directory / "refusals")
         booker = JobBooker(accounting, worker.membership, ProviderJobs(self.engine), plainly)
         later = LaterBilling(booker, links, BatchFinder(pool, origins, booker))
         failover = Failover(accounting, pool, self.health, monotonic=lambda: self.mono_at)
@@ -143,8 +151,8 @@ class Gate:
         sessions = SessionAdmission(admission, accounting, worker.counters)
         self.gateway = Gateway(
             accounting, admission, BodyReader(admission, memory, parser), limits, dispatcher, links,
-            SessionOpener(sessions, dispatcher, limits, parser, memory), RefusalLog(router.directory / "refusals"),
-            (), dict,
+            SessionOpener(sessions, dispatcher, limits, parser, memory), self.refusals, (), dict,
+            on_deny=None if page is None else page.count_deny,
         )  # fmt: skip
 
     def _hear(self, credential: Credential, told: Told | None) -> None:

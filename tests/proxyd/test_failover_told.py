@@ -2,11 +2,14 @@
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from gateway_kit import CHAT, GOOD, LIMITED, OTHER, REFUSED, Gate, Provider, Reply, scripted, tries_of
 from gevent.pywsgi import WSGIServer
 from gevent.server import StreamServer
+from sqlalchemy import Engine, event
 
 from proxyd.messages import Outgoing, origin_of
 from proxyd.upstream.pool import Call, UpstreamPool
@@ -15,6 +18,21 @@ from shared.keys import NewKey
 ORGANIZATION = ((b"openai-organization", b"org-of-somebody"),)
 MISMATCH = json.dumps({"error": {"code": "mismatched_organization", "message": "It should match."}}).encode()
 Serve = Callable[[Callable[[str, str], Reply]], None]
+
+
+@contextmanager
+def statements(engine: Engine, wanted: str) -> Iterator[list[str]]:
+    """Those with this text in them, as they are executed."""
+    found: list[str] = []
+
+    def note(*told: Any) -> None:
+        found.extend(text for text in told[2:3] if wanted in text)
+
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield found
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
 
 
 @pytest.fixture
@@ -208,8 +226,10 @@ def test_a_batch_is_asked_for_by_whose_credential_it_was_begun_with(
     assert begun.status == 200, begun.body
     waits = False
     gate.at += 60
-    for path in ("batches/batch_1", "files/file-9/content"):
-        assert gate.ask(path=f"/openai/v1/{path}", method="GET").status == 200
+    assert gate.ask(path="/openai/v1/batches/batch_1", method="GET").status == 200
+    with statements(gate.engine, "FROM provider_jobs") as looked_up:
+        assert gate.ask(path="/openai/v1/files/file-9/content", method="GET").status == 200
+    assert len(looked_up) == 1  # for its credential, which says whose the results are as well
     assert gate.ask(path="/openai/v1/batches/batch_2", method="GET").status == 404
     assert [secret for secret, _ in asked[1:]] == [OTHER, OTHER, OTHER, GOOD]
     gate.store(OTHER, "second", priority=2, enabled=False)

@@ -2,38 +2,18 @@
 
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
 
-import gevent
 import pytest
 from accounting_kit import Router, Worker
+from gateway_kit import App, Gate
 from metrics_kit import World
-from request_kit import Untouched
 from socket_kit import OK, Peer, scripted
 from sqlalchemy import Engine
 from talk_kit import MakeKey, opener
 
 from proxyd.accounting import accounting
-from proxyd.accounting.job_booker import JobBooker
-from proxyd.accounting.provider_jobs import ProviderJobs
-from proxyd.accounting.refusal_log import RefusalLog
-from proxyd.bodies.memory import BodyMemory
-from proxyd.bodies.parser import BodyParser
-from proxyd.credentials import CredentialHealth
-from proxyd.gateway.admission import AdmissionController
-from proxyd.gateway.batch_finder import BatchFinder
-from proxyd.gateway.body_reader import BodyReader
-from proxyd.gateway.detached_streams import DetachedStreams
-from proxyd.gateway.dispatch import Dispatcher
-from proxyd.gateway.exchange import Gateway
-from proxyd.gateway.failover import Failover
-from proxyd.gateway.later import LaterBilling
-from proxyd.gateway.limits import Limits
-from proxyd.gateway.upload_links import UploadLinks
-from proxyd.key_cache import KeyCache
-from proxyd.messages import ClientGone, Origin, Request
+from proxyd.messages import ClientGone, Origin
 from proxyd.monitoring.page import WorkerPage
 from proxyd.monitoring.worker_monitor import FOLDER
 from proxyd.upstream.pool import UpstreamLimits, UpstreamPool
@@ -43,69 +23,37 @@ from shared.sealing import Sealer
 SILENT_SECONDS = 0.05  # a provider that says nothing is waited for so long
 
 
-@dataclass
-class Caller(Untouched):
-    """A client with a request without a body."""
-
-    def on_gone(self, callback: object) -> None:
-        if callable(callback) and self.gone:
-            callback()
-
-    def read(self, limit_bytes: int) -> bytes:
-        return b""
-
-
 class Stage:
-    """A gateway with all its parts, to a provider that a test plays."""
+    """A gateway whose requests are counted, to a provider that a test plays."""
 
     def __init__(self, router: Router, engine: Engine, sealer: Sealer, directory: Path) -> None:
         self.directory = directory
         self.page = WorkerPage(directory / FOLDER)
-        self.worker = worker = Worker(router, on_batch=self.page.count_batch)
-        router.workers.append(worker)
+        self.worker = Worker(router, on_batch=self.page.count_batch)
+        router.workers.append(self.worker)
         router.rounds()
-        cache = KeyCache(
-            engine, sealer, lambda function, *more: function(*more), generation=lambda: worker.membership.generation
-        )
-        limits = Limits(worker.counters, worker.accounting, router.database.seeds)
-        self.admission = AdmissionController(
-            cache, worker.counters, worker.accounting, limits, on_unheld=self.page.count_unheld
-        )
-        self.origins: dict[str, tuple[Origin, str]] = {}
+        self.gate = Gate(router, self.worker, engine, sealer, "", "", page=self.page)
         self.pool = UpstreamPool(UpstreamLimits(first_byte_seconds=SILENT_SECONDS))
-        links = UploadLinks(("a secret",), ())
-        booker = JobBooker(
-            worker.accounting, worker.membership, ProviderJobs(engine), lambda function, *more: function(*more)
-        )
-        later = LaterBilling(booker, links, BatchFinder(self.pool, self.origins, booker))
-        detached = DetachedStreams(gevent.spawn)
-        failover = Failover(worker.accounting, self.pool, CredentialHealth())
-        dispatcher = Dispatcher(worker.accounting, self.pool, self.origins, detached, links, later, failover)
-        self._refusals = RefusalLog(directory / "refusals")
-        self._gateway = Gateway(
-            worker.accounting, self.admission, BodyReader(self.admission, BodyMemory(), BodyParser()), limits, dispatcher,
-            links, cast("Any", None), self._refusals, (), dict, on_deny=self.page.count_deny,
-        )  # fmt: skip
+        self.plays(nobody_there())
 
     def plays(self, origin: Origin) -> None:
-        """The provider is there."""
-        self.origins["openai"] = (origin, "")
+        """The provider is there from now on."""
+        self.gate.open(f"http://{origin.host}:{origin.port}", self.pool)
 
     def ask(self, secret: NewKey, *, gone: bool = False) -> str:
         """The router's own code of its answer, or the status of the provider's."""
-        caller = Caller(gone=gone)
-        headers = ((b"authorization", f"Bearer {secret.raw}".encode()),)
-        answer = self._gateway.handle(Request("GET", "/openai/v1/files", "", headers, caller, caller))
-        return dict(answer.headers).get(b"x-router-error", str(answer.status).encode()).decode()
+        self.gate.key = secret.raw
+        answer = self.gate.ask(path="/openai/v1/files", method="GET", app=App(gone=gone))
+        return answer.headers.get("x-router-error", str(answer.status))
 
     def noted(self) -> bool:
         """Whether anything is left for whoever looks after a key."""
-        self._refusals.hand_over()
-        return any((self.directory / "refusals").glob("*.json"))
+        self.gate.refusals.hand_over()
+        return any((self.gate.router.directory / "refusals").glob("*.json"))
 
     def counted(self) -> dict[str, float]:
         """What is counted of requests as they go, without what is still nothing."""
-        self.page.write(rate_limits_skipped=self.admission.rate_limits_skipped)
+        self.page.write(rate_limits_skipped=self.gate.admission.rate_limits_skipped)
         shown = World(self.directory).shown()
         of_requests = ("router_admitted", "router_refused", "router_provider_failures", "router_rate_limits_skipped")
         return {name: value for name, value in shown.items() if value and name.startswith(of_requests)}

@@ -15,6 +15,7 @@ from flask.testing import FlaskClient
 from happened_kit import happened  # noqa: F401 - a fixture
 from kept_kit import keep
 from live_counters import LiveCounters
+from provider_kit import provider  # noqa: F401 - a fixture
 
 from shared.config import Settings
 from shared.counters import WRITER_LOCK

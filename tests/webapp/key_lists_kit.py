@@ -12,11 +12,15 @@ from shared.keys import PROXY_TAG
 from shared.models import KeySpend, ProxyKey, Refusal
 from shared.periods import FIRST_DAY
 from webapp.db import writing
-from webapp.schemas.lists import KeyQuery
+from webapp.queries.key_pages import find_page
+from webapp.schemas.lists import KeyQuery, cursor_of
 from webapp.validation import read
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
+NONE_ARE_FEW = -1
+# How many are few, and how far is walked: all are looked up, all are walked through, all are walked through in steps.
+WAYS = [(5_000, 20_000), (NONE_ARE_FEW, 20_000), (NONE_ARE_FEW, 9)]
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,21 @@ def make_keys(app: Flask, org_id: str, count: int) -> list[Fact]:
                     Refusal(key_id=fact.key["id"], reason=fact.reason, org_id=org_id, last_at=fact.refused_at, **told)
                 )
     return facts
+
+
+def walk(org_id: str, asked: str, limit: int) -> list[str]:
+    """The whole list, joined from its pages."""
+    joined: list[str] = []
+    asking = query(f"{asked}&limit={limit}")
+    for _ in range(1_000):
+        page = find_page(org_id, asking, NOW)
+        shown = page.rows[:limit]
+        joined += [row[0].id for row in shown]
+        place = (shown[-1][1], shown[-1][0].id) if len(page.rows) > limit else page.ended_at
+        if place is None:
+            return joined
+        asking = query(f"{asked}&limit={limit}&cursor={cursor_of(asking.sort, *place)}")
+    raise AssertionError("it does not end")
 
 
 def _fact(chosen: random.Random, org_id: str, number: int) -> Fact:

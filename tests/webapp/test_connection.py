@@ -3,7 +3,7 @@
 import json
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,6 @@ from webapp import create_app, provider_test
 from webapp.bootstrap import BootstrapReport
 
 SECRET = "sk-ant-api03-" + "aB3_-" * 18
-
-
-@pytest.fixture
-def provider() -> Iterator[Provider]:
-    provider = Provider()
-    yield provider
-    provider.close()
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import shutil
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,6 @@ from webapp.queries.providers import list_providers
 
 SECRET = "gsk_" + "aB3" * 17
 ALLOWED = "ROUTER_PROVIDERS_PRIVATE_ADDRESSES"
-
-
-@pytest.fixture
-def provider() -> Iterator[Provider]:
-    provider = Provider()
-    yield provider
-    provider.close()
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from dashboard_kit import environment
 from databases_kit import api_of, leaving_nothing
 from flask import Flask
-from key_lists_kit import NOW, Fact, expected, make_keys, query
+from key_lists_kit import NONE_ARE_FEW, NOW, WAYS, Fact, expected, make_keys, query, walk
 from plans_kit import plans_of
 from sqlalchemy import delete, func, select, text
 
@@ -35,31 +35,11 @@ FILTERS = [
     "near_limit=true", "expiring=true", "refused=true", "refused=true&near_limit=true", "expiring=true&status=paused",
     "status=active&q=beta&created_by=b@example.com",
 ]  # fmt: skip
-NONE_ARE_FEW = -1
 
 
 @pytest.fixture
 def keys(made: Made) -> list[Fact]:
     return make_keys(made[0], made[1].org_id, 70)
-
-
-def walk(org_id: str, asked: str, limit: int) -> list[str]:
-    """The whole list, joined from its pages."""
-    joined: list[str] = []
-    asking = query(f"{asked}&limit={limit}")
-    for _ in range(1_000):
-        page = find_page(org_id, asking, NOW)
-        shown = page.rows[:limit]
-        joined += [row[0].id for row in shown]
-        place = (shown[-1][1], shown[-1][0].id) if len(page.rows) > limit else page.ended_at
-        if place is None:
-            return joined
-        asking = query(f"{asked}&limit={limit}&cursor={cursor_of(asking.sort, *place)}")
-    raise AssertionError("it does not end")
-
-
-# How many are few, and how far is walked: all are looked up, all are walked through, all are walked through in steps.
-WAYS = [(5_000, 20_000), (NONE_ARE_FEW, 20_000), (NONE_ARE_FEW, 9)]
 
 
 def test_it_works(made: Made, keys: list[Fact], monkeypatch: pytest.MonkeyPatch) -> None:

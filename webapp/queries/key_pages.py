@@ -72,20 +72,14 @@ class Part:
             query = query.where(self._beyond())
         return query.order_by(*(column.desc() if self.descending else column.asc() for column in self.by))
 
-    def walk(self, size: int) -> Iterator[tuple[Sequence[Any], bool]]:
-        """Up to SCANNED steps, first a few and then more at a time; with each whether the part ends with them.
+    def take(self, size: int) -> tuple[Sequence[Any], "Part | None"]:
+        """So many steps from where it begins, fewer if it ends before; and what is behind them.
 
-        Steps and keys are read by two statements. In one, a database that expects few keys to be wanted would not walk
-        at all but look for those first, among all there are.
+        Keys are read by another statement. In one, a database that expects few keys to be wanted would not walk at all
+        but look for those first, among all there are.
         """
-        part, scanned, size = self, 0, min(size, SCANNED)
-        while size:
-            steps = db.session.execute(part.in_order(part.steps).limit(size)).all()
-            yield steps, len(steps) < size
-            if len(steps) < size:
-                return
-            scanned += size
-            part, size = replace(part, after=tuple(steps[-1])), min(4 * size, SCANNED - scanned)
+        steps = db.session.execute(self.in_order(self.steps).limit(size)).all()
+        return steps, replace(self, after=tuple(steps[-1])) if len(steps) == size else None
 
     def place_of(self, step: Any) -> Place:
         return (step[0] if len(self.by) > 1 else self.value), step[-1]
@@ -149,13 +143,27 @@ def _page(
 def _walk(part: Part, org_id: str, wanted: Sequence[Condition], most: int) -> tuple[list[Any], Place | None]:
     """Up to so many keys that are wanted; and the place where the walk ended, if there may be more behind it."""
     rows: list[Any] = []
-    for steps, ended in part.walk(4 * most):
+    rest, scanned, size = part, 0, min(4 * most, SCANNED)
+    while True:
+        steps, behind = rest.take(size)
         query = select(ProxyKey).where(has_id_of([step[-1] for step in steps]), _of(org_id), *wanted)
         keys = {key.id: key for key in db.session.scalars(query)}
         rows += [(keys[step[-1]], part.place_of(step)[0]) for step in steps if step[-1] in keys]
-        if len(rows) >= most or ended:
+        scanned += size
+        if len(rows) >= most or behind is None:
             return rows[:most], None
-    return rows, part.place_of(steps[-1])
+        if scanned >= SCANNED:
+            return rows, part.place_of(steps[-1])
+        rest, size = behind, _further(scanned, len(rows), most)
+
+
+def _further(scanned: int, found: int, most: int) -> int:
+    """How many steps are taken next: as many as what is missing takes if it stands as what was found, and half again.
+
+    Too many are keys looked up for nothing, too few are statements more. Where nothing was found, as many as so far.
+    """
+    expected = (most - found) * scanned * 3 // (2 * found) + 1 if found else scanned
+    return min(expected, 4 * scanned, SCANNED - scanned)
 
 
 def count_up_to(org_id: str, asked: KeyQuery, at: datetime, most: int) -> int:
@@ -169,12 +177,22 @@ def count_up_to(org_id: str, asked: KeyQuery, at: datetime, most: int) -> int:
         return _count(found.where(_of(org_id), is_one_of(few)).limit(most))
     if not wanted:
         return _count(part.steps.limit(most))
-    count = 0
-    for steps, ended in part.walk(2 * most):
+    if known and any(
+        # Of those that an index has some may be enough: then nobody has to come upon them among all the others.
+        _count(found.where(_of(org_id), is_one_of(piece.limit(2 * most))).limit(most)) == most
+        for piece in known[0].pieces
+    ):
+        return most
+    rest, scanned, count, size = part, 0, 0, min(2 * most, SCANNED)
+    while True:
+        steps, behind = rest.take(size)
         count += _count(found.where(has_id_of([step[-1] for step in steps]), _of(org_id)))
-        if count >= most or ended:
+        scanned += size
+        if count >= most or behind is None:
             return min(count, most)
-    return most
+        if scanned >= SCANNED:
+            return most
+        rest, size = behind, _further(scanned, count, most)
 
 
 def _count(found: Select[Any]) -> int:
