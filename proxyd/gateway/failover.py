@@ -12,11 +12,12 @@ provider was not reached) and an earlier one had to wait, the client is told to 
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from math import isfinite
 
 import gevent
+from msgspec.structs import replace
 
 from proxyd.accounting.accounting import Accounting
 from proxyd.accounting.journal import JournalUnavailable

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import orjson
+from msgspec import structs
 
 from proxyd.providers import DIALECTS, BadBody, Parsed
 from proxyd.translation import (
@@ -83,7 +84,7 @@ class Translation:
         fixed = isinstance(body.get("thinking"), dict) and "budget_tokens" in body["thinking"]
         if conversation.max_tokens is None and not fixed:
             # A limit that stands there only because the dialect wants one is the router's to lower, as ever.
-            parsed.size = replace(parsed.size, output_limit=None, output_default=parsed.size.output_limit)
+            parsed.size = structs.replace(parsed.size, output_limit=None, output_default=parsed.size.output_limit)
         return parsed
 
     def answer(self, body: bytes, created: int) -> bytes:

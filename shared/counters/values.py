@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import NamedTuple
 
+from msgspec import Struct
+
 from shared.organization_limits import OrganizationLimits
 
 
@@ -179,7 +181,7 @@ class KeySpend:
     lifetime_nanos: int
 
 
-class Admitted(NamedTuple):
+class Admitted(Struct, frozen=True):
     """Charged. `day` is the UTC day to which the cost belongs for ever; states are None where there is no limit."""
 
     day: int  # an ordinal

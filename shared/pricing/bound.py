@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple
 
+from msgspec import Struct
+
 from shared.money import MAX_NANOS
 from shared.output_limits import UNKNOWN_MODEL, accepted_limit, output_maximum
 from shared.pricing.own import PriceBook
@@ -145,8 +147,7 @@ def fitting_output_limit(
     return least
 
 
-@dataclass(slots=True)  # not frozen: that would double what making one costs, once a request
-class _Parts:
+class _Parts(Struct, frozen=True):
     """A bound as a function of the output limit, over a common scale."""
 
     scale: int

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from msgspec import Struct
+
 from shared.pricing import table
 from shared.pricing.figures import MAX_COUNT, is_absurd, larger, makes_no_sense, whole
 
@@ -49,8 +51,7 @@ _MEDIA_WORDS = ("audio", "image", "video")
 _MODALITIES = frozenset({"TEXT", "AUDIO", "IMAGE", "DOCUMENT", "VIDEO", "MODALITY_UNSPECIFIED"})
 
 
-@dataclass(slots=True)  # not frozen: that would double what making one costs, once a request
-class UsageReading:
+class UsageReading(Struct, frozen=True):
     """Counts by usage key. `unknown`: something could not be read or classed; `clamped`: a figure was absurd."""
 
     counts: dict[str, int]

@@ -1,12 +1,13 @@
 """The frozen values that pricing takes and gives. Counts are whole numbers; money is nano-dollars."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct, field
 
-@dataclass(slots=True)  # not frozen: that would double what making one costs, once a request
-class Usage:
+
+class Usage(Struct):
     """What a provider says that it metered, or what we estimate in its place.
 
     `counts` is keyed by genai-prices' usage keys (`input_tokens`, `cache_read_tokens`, ...). Two keys are ours:
@@ -36,8 +37,7 @@ class Usage:
         return found
 
 
-@dataclass(slots=True)  # not frozen: that would double what making one costs, once a request
-class Size:
+class Size(Struct, frozen=True):
     """What a request can use at most, in countable things, before any price is looked at."""
 
     text_bytes: int  # of the JSON body without its base64 media; a token has at least one byte
@@ -75,8 +75,7 @@ class Price:
     json: dict[str, Any]  # nobody changes it: every usage that it priced shows this one
 
 
-@dataclass(slots=True)  # not frozen: that would double what making one costs, once a request
-class Cost:
+class Cost(Struct, frozen=True):
     """What a usage costs. Without a price it is 0 and flagged `unpriced`."""
 
     nanos: int
