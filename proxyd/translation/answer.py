@@ -3,10 +3,10 @@
 The pieces of a stream, put together, are the whole answer: the tests hold one against the other.
 """
 
-from dataclasses import dataclass
 from typing import Literal
 
 import orjson
+from msgspec import Struct
 
 from proxyd.translation import exact_json
 from proxyd.translation.conversation import RedactedThinking, Text, Thinking, ToolCall
@@ -18,8 +18,7 @@ class Unreadable(Exception):
     """A provider's answer is not what its dialect says. The text is public."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tokens:
+class Tokens(Struct, frozen=True):
     """What an answer used, as its provider tells it. `input_tokens` are all of them, those in caches as well."""
 
     input_tokens: int = 0
@@ -32,8 +31,7 @@ class Tokens:
 AnswerPart = Text | Thinking | RedactedThinking | ToolCall
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     id: str
     model: str
     parts: tuple[AnswerPart, ...]
@@ -46,57 +44,48 @@ class Answer:
 # of its kind; `PartEnd` says that it does not.
 
 
-@dataclass(frozen=True, slots=True)
-class Begin:
+class Begin(Struct, frozen=True):
     id: str
     model: str
     usage: Tokens | None = None  # as far as it is known by then
 
 
-@dataclass(frozen=True, slots=True)
-class TextPiece:
+class TextPiece(Struct, frozen=True):
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class ThoughtPiece:
+class ThoughtPiece(Struct, frozen=True):
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Signature:
+class Signature(Struct, frozen=True):
     """Ends a thought."""
 
     signature: str
 
 
-@dataclass(frozen=True, slots=True)
-class CallBegin:
+class CallBegin(Struct, frozen=True):
     id: str
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class CallPiece:
+class CallPiece(Struct, frozen=True):
     """More of the arguments of the call that began last, as JSON text."""
 
     arguments: str
 
 
-@dataclass(frozen=True, slots=True)
-class PartEnd:
+class PartEnd(Struct, frozen=True):
     pass
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(Struct, frozen=True):
     finish: Finish
     stop_sequence: str | None = None
     usage: Tokens | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(Struct, frozen=True):
     """The provider says inside its answer that it failed."""
 
     status: int
@@ -104,8 +93,7 @@ class Failed:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class KeepAlive:
+class KeepAlive(Struct, frozen=True):
     """Nothing new, but the provider is still at it."""
 
 

@@ -1,11 +1,11 @@
 """One way between two dialects: the request there, the answer back. What meters it is the provider's own dialect."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Protocol
 
 import orjson
-from msgspec import structs
+from msgspec import Struct, structs
 
 from proxyd.providers import DIALECTS, BadBody, Parsed
 from proxyd.translation import (
@@ -47,8 +47,7 @@ class _Writer(Protocol):
     def write(self, piece: Piece) -> bytes: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Translation:
+class Translation(Struct, frozen=True):
     """From callers of one kind of endpoint to `endpoint` of a provider."""
 
     caller: Kind

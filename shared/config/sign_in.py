@@ -4,9 +4,10 @@ Only the dashboard needs these. A mistake in them must not shut everybody out, s
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from ipaddress import ip_address
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from shared.config.values import SettingError, origin, shown
 from shared.models import ROLES
@@ -27,8 +28,7 @@ _LONGEST_ISSUER = 255  # what the database keeps of it
 _EVERYBODYS = ("https://accounts.google.com",)  # issuers at which anybody has an account
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class SignIn:
+class SignIn(Struct, frozen=True, repr=False):
     """A provider of OpenID Connect, and what its groups mean here. Not printable, because it holds a secret."""
 
     issuer: str

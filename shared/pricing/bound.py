@@ -7,7 +7,6 @@ counts as a whole context window. A well-behaved provider never bills more, and 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -71,8 +70,7 @@ class BoundPart(NamedTuple):
     nanos: int
 
 
-@dataclass(frozen=True, slots=True)
-class Bound:
+class Bound(Struct, frozen=True):
     """A bound, explained."""
 
     nanos: int

@@ -12,7 +12,6 @@ row.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -59,8 +58,7 @@ class UsageReading(Struct, frozen=True):
     clamped: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Plan:
+class _Plan(Struct, frozen=True):
     """An extraction table, sorted by how deep it has to look."""
 
     totals: tuple[tuple[str, str, bool], ...]  # field, usage key, required

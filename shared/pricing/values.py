@@ -1,7 +1,6 @@
 """The frozen values that pricing takes and gives. Counts are whole numbers; money is nano-dollars."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from msgspec import Struct, field
@@ -62,8 +61,7 @@ class Size(Struct, frozen=True):
     countable: bool = True  # whether that counter sees all of its input
 
 
-@dataclass(frozen=True, slots=True)
-class Price:
+class Price(Struct, frozen=True):
     """The prices that a cost was computed with.
 
     `json` is ready for the ledger: `id`, `version`, `rates` (usage key -> dollars per million tokens or per thousand
