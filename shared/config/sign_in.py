@@ -4,10 +4,9 @@ Only the dashboard needs these. A mistake in them must not shut everybody out, s
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from ipaddress import ip_address
 from urllib.parse import urlsplit
-
-from msgspec import Struct
 
 from shared.config.values import SettingError, origin, shown
 from shared.models import ROLES
@@ -28,7 +27,8 @@ _LONGEST_ISSUER = 255  # what the database keeps of it
 _EVERYBODYS = ("https://accounts.google.com",)  # issuers at which anybody has an account
 
 
-class SignIn(Struct, frozen=True, repr=False):
+@dataclass(frozen=True, slots=True, repr=False)
+class SignIn:
     """A provider of OpenID Connect, and what its groups mean here. Not printable, because it holds a secret."""
 
     issuer: str
