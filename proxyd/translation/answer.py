@@ -3,10 +3,10 @@
 The pieces of a stream, put together, are the whole answer: the tests hold one against the other.
 """
 
+from dataclasses import dataclass
 from typing import Literal
 
 import orjson
-from msgspec import Struct
 
 from proxyd.translation import exact_json
 from proxyd.translation.conversation import RedactedThinking, Text, Thinking, ToolCall
@@ -18,7 +18,8 @@ class Unreadable(Exception):
     """A provider's answer is not what its dialect says. The text is public."""
 
 
-class Tokens(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Tokens:
     """What an answer used, as its provider tells it. `input_tokens` are all of them, those in caches as well."""
 
     input_tokens: int = 0
@@ -31,7 +32,8 @@ class Tokens(Struct, frozen=True):
 AnswerPart = Text | Thinking | RedactedThinking | ToolCall
 
 
-class Answer(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Answer:
     id: str
     model: str
     parts: tuple[AnswerPart, ...]
@@ -44,48 +46,57 @@ class Answer(Struct, frozen=True):
 # of its kind; `PartEnd` says that it does not.
 
 
-class Begin(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Begin:
     id: str
     model: str
     usage: Tokens | None = None  # as far as it is known by then
 
 
-class TextPiece(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class TextPiece:
     text: str
 
 
-class ThoughtPiece(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class ThoughtPiece:
     text: str
 
 
-class Signature(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Signature:
     """Ends a thought."""
 
     signature: str
 
 
-class CallBegin(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class CallBegin:
     id: str
     name: str
 
 
-class CallPiece(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class CallPiece:
     """More of the arguments of the call that began last, as JSON text."""
 
     arguments: str
 
 
-class PartEnd(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class PartEnd:
     pass
 
 
-class End(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class End:
     finish: Finish
     stop_sequence: str | None = None
     usage: Tokens | None = None
 
 
-class Failed(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Failed:
     """The provider says inside its answer that it failed."""
 
     status: int
@@ -93,7 +104,8 @@ class Failed(Struct, frozen=True):
     message: str
 
 
-class KeepAlive(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class KeepAlive:
     """Nothing new, but the provider is still at it."""
 
 
