@@ -1,9 +1,9 @@
 """The providers of an organisation's own, as the data plane uses them; loaded with its credentials and prices."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct
 from sqlalchemy import Connection, bindparam, select
 
 from proxyd.messages import Origin, origin_of
@@ -14,8 +14,7 @@ from shared.models import CustomProvider
 _CUSTOM = select(CustomProvider.__table__).where(CustomProvider.org_id == bindparam("org_id"))
 
 
-@dataclass(frozen=True, slots=True)
-class Custom:
+class Custom(Struct, frozen=True):
     """One of them. One that is switched off or removed is known as well, so that whoever asks for it is told."""
 
     provider: Provider

@@ -16,12 +16,12 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
 import gevent
 from gunicorn.workers.base import Worker
+from msgspec import Struct
 
 from proxyd.messages import Request, Response
 from proxyd.server.server import Server, ServerLimits
@@ -47,8 +47,7 @@ def _whichever(_: int) -> None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerParts:
+class WorkerParts(Struct, frozen=True):
     """What makes a worker; all of it belongs to that process alone."""
 
     handler: Callable[[Request], Response]
@@ -60,8 +59,7 @@ class WorkerParts:
     on_slot: Callable[[int], None] = _whichever  # before `on_start`: which of the pool's places it has, from 0
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """What a worker must know before its fork."""
 
     slot: int

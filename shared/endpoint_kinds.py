@@ -1,7 +1,8 @@
 """What a provider and an endpoint of it are, and the kinds of endpoints that there are."""
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 WEBSOCKET = "WEBSOCKET"  # stands for a method in the rows of what is reached by a WebSocket's handshake, a GET
 
@@ -30,8 +31,7 @@ class Kind(StrEnum):
     UNMETERED = "unmetered"  # costs something that we cannot tell
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(Struct, frozen=True):
     """One method and path of a provider; see `shared.endpoints` for what may stand in the path."""
 
     method: str  # or WEBSOCKET
@@ -43,8 +43,7 @@ class Endpoint:
     form: bool = False  # its body may be a form
 
 
-@dataclass(frozen=True, slots=True)
-class Provider:
+class Provider(Struct, frozen=True):
     """A provider, as routing, metering and the dashboard know it."""
 
     slug: str

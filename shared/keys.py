@@ -7,9 +7,10 @@ without a look at storage and lets a scanner recognise a leaked one; it adds no 
 import hashlib
 import re
 import secrets
-from dataclasses import dataclass
 from typing import Literal
 from zlib import crc32
+
+from msgspec import Struct
 
 Tag = Literal["sk-proxy-", "sk-mgmt-"]
 PROXY_TAG: Tag = "sk-proxy-"
@@ -20,8 +21,7 @@ _SHA256 = hashlib.sha256()  # copied: OpenSSL looks up the algorithm for each ne
 _SHAPE = re.compile(rb"(?:sk-proxy-|sk-mgmt-)([0-9a-f]{56})([0-9a-f]{8})")
 
 
-@dataclass(frozen=True, slots=True)
-class NewKey:
+class NewKey(Struct, frozen=True):
     """A secret at the only moment it exists in clear: `raw` is shown once, the rest is stored."""
 
     raw: str

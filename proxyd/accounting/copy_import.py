@@ -6,8 +6,9 @@ declared outdated; new ones begin with the ledger's sums. Whoever is interrupted
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import Struct, field
 
 from proxyd.accounting.accounting_state import AccountingDatabase, KnownJournal
 from proxyd.accounting.adjustments import Corrections, Ended
@@ -17,8 +18,7 @@ from proxyd.accounting.records import LedgerUnavailable
 from shared import money
 
 
-@dataclass(slots=True)
-class Imported:
+class Imported(Struct):
     """What was, or would be, imported of a machine."""
 
     machine: str

@@ -9,8 +9,9 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from proxyd.accounting import journal_reader
 from proxyd.accounting.accounting_state import KnownJournal
@@ -32,8 +33,7 @@ class Unusable(Exception):
     """A copied journal cannot be brought home; the text says why, for people."""
 
 
-@dataclass(frozen=True, slots=True)
-class CopiedFolder:
+class CopiedFolder(Struct, frozen=True):
     """A folder of journals, and the machine whose it was, if the data directory around it says so."""
 
     journals: Path
@@ -83,8 +83,7 @@ def _shared_lock(lock: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-@dataclass(frozen=True, slots=True)
-class CopiedJournal:
+class CopiedJournal(Struct, frozen=True):
     """One that can: from where to where it has to be read, and what is open at its end."""
 
     directory: Path

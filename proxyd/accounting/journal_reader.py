@@ -6,8 +6,9 @@ END goes into the journal itself, so that whoever is killed while doing it, or d
 
 import fcntl
 import os
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import Struct, field
 
 from proxyd.accounting import frames
 from proxyd.accounting.journal import CARRY_SEGMENTS, lock_path, segment_path
@@ -20,8 +21,7 @@ class ForeignFormat(Exception):
     """A segment of another release."""
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(Struct, frozen=True):
     """How far a journal has been read: a segment, a byte in it, and the last END before it."""
 
     segment: int = 1
@@ -94,8 +94,7 @@ def read_ends(directory: Path, worker_id: str, start: Position, at_most: int) ->
         number, position = number + 1, 0
 
 
-@dataclass(slots=True)
-class Tail:
+class Tail(Struct):
     """The end of a journal: what is open in it, and the ENDs above a number."""
 
     open: dict[int, Attempt] = field(default_factory=dict)

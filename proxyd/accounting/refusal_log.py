@@ -17,6 +17,7 @@ from typing import Any
 import gevent
 import orjson
 from gevent.event import Event
+from msgspec import Struct
 from ulid import ULID
 
 from shared.policy import Deny, KeySnapshot, Reason
@@ -52,8 +53,7 @@ class RefusalCount:
     request_id: str
 
 
-@dataclass(slots=True)
-class Refused:
+class Refused(Struct):
     """One refusal. Its sentence is made when it is written down: most are followed by another one before that."""
 
     at: float  # Unix seconds
@@ -64,8 +64,7 @@ class Refused:
     request_id: str
 
 
-@dataclass(slots=True)
-class _Entry:
+class _Entry(Struct):
     org_id: str
     count: int
     last: Refused

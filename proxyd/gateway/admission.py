@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from msgspec.structs import replace
+
 from proxyd.accounting.accounting import Accounting
 from proxyd.accounting.journal import JournalUnavailable
 from proxyd.accounting.records import Attempt, LedgerUnavailable
@@ -181,7 +183,7 @@ class AdmissionController:
             return charged
         if free and (key.spend_limit_nanos is not None or key.rate_limit_tpm is not None):
             _, spend, tokens = self._limits.of(key) or (None, None, None)
-            charged = charged._replace(spend=spend, tokens=tokens)
+            charged = replace(charged, spend=spend, tokens=tokens)
         chosen, several = credentials.only, None
         if chosen is None:
             chosen, several = credential_for(context, credentials), credentials

@@ -4,7 +4,7 @@ A large body is judged by what needs none of it (rate, exhausted limits) before 
 for it in memory, and is parsed away from the event loop. That holds for all that is kept of a body, metered or not.
 """
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from proxyd.bodies.memory import BodyMemory
 from proxyd.bodies.parser import BodyParser, ParserBusy
@@ -125,8 +125,7 @@ class BodyReader:
             raise _NoRoom(rejected(Reason.ROUTER_BUSY, detail="too many large bodies are on their way"))
 
 
-@dataclass(slots=True)
-class _Keeper:
+class _Keeper(Struct):
     """Implements `payload.Keeper` for one request."""
 
     reader: BodyReader

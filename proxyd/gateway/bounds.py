@@ -1,7 +1,9 @@
 """Where a bound does not fit: whose output limit it is made of, whether its provider counts less, and what is told."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from proxyd.gateway.context import RequestContext
 from proxyd.gateway.limits import Limits

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from msgspec import Struct
+
 from proxyd.accounting.provider_jobs import Job
 from proxyd.accounting.records import Attempt, Try
 from proxyd.bodies.memory import Claim
@@ -63,8 +65,7 @@ class RequestContext:
             self.claim.release()
 
 
-@dataclass(slots=True)  # not frozen: that would double what making one costs, once a request
-class Admission:
+class Admission(Struct):
     """Yes: charged and begun, and what the request must be sent with."""
 
     known: KnownKey
@@ -73,10 +74,13 @@ class Admission:
     bound_nanos: int | None  # None: the model has no known price
     output_limit: int | None  # set by us, because the client set none and the model's maximum is too dear
     admitted_at: float  # Unix seconds, by which prices and the period are chosen
-    secrets: tuple[bytes, ...] = field(repr=False)  # of all credentials with which it was sent, the longest first
+    secrets: tuple[bytes, ...]  # of all credentials with which it was sent, the longest first
     several: ProviderCredentials | None = None  # None: there is no other credential
     tried: tuple[tuple[Credential, Try], ...] = ()  # those before `credential`
     job: Job | None = None  # that it asks for, where that was looked up before it was sent
+
+    def __repr__(self) -> str:
+        return f"Admission({self.charged!r}, bound_nanos={self.bound_nanos!r})"  # the secrets are for nobody to read
 
     @property
     def tried_credentials(self) -> list[Credential]:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from msgspec import Struct
+
 from proxyd.custom_providers import Custom
 from proxyd.translation import Translation
 from shared.catalog import Endpoint, Provider
@@ -10,8 +12,7 @@ from shared.catalog import Endpoint, Provider
 BuiltinName = Literal["home", "health", "ready", "models", "model", "key"]
 
 
-@dataclass(frozen=True, slots=True)
-class Builtin:
+class Builtin(Struct, frozen=True):
     """One of the router's own answers."""
 
     name: BuiltinName
@@ -33,15 +34,13 @@ class Target:
     custom: Custom | None = None  # a provider of the organisation's own, and where it listens
 
 
-@dataclass(frozen=True, slots=True)
-class Unknown:
+class Unknown(Struct, frozen=True):
     """Nothing is here; `detail` helps whoever has the base URL wrong."""
 
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class Named:
+class Named(Struct, frozen=True):
     """A request for a provider of the organisation's own, if the key's has one of that name."""
 
     name: str
@@ -49,8 +48,7 @@ class Named:
     otherwise: Unknown  # what is told where there is none
 
 
-@dataclass(frozen=True, slots=True)
-class Unified:
+class Unified(Struct, frozen=True):
     """A request whose model decides about the provider."""
 
     tail: str  # e.g. "/chat/completions"
@@ -62,26 +60,22 @@ class Unified:
 FORWARDED = (Unified, Target)  # to a provider
 
 
-@dataclass(frozen=True, slots=True)
-class WrongMethod:
+class WrongMethod(Struct, frozen=True):
     """Something is here, but not for this method."""
 
     methods: tuple[str, ...]  # that it takes
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class NoUpgrade:
+class NoUpgrade(Struct, frozen=True):
     """A WebSocket is wanted, which is not spoken here."""
 
 
-@dataclass(frozen=True, slots=True)
-class NeedsUpgrade:
+class NeedsUpgrade(Struct, frozen=True):
     """Nothing but a WebSocket is spoken here."""
 
 
-@dataclass(frozen=True, slots=True)
-class SessionRoute:
+class SessionRoute(Struct, frozen=True):
     """A WebSocket's handshake, for one provider."""
 
     target: Target

@@ -12,11 +12,12 @@ provider was not reached) and an earlier one had to wait, the client is told to 
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from math import isfinite
 
 import gevent
+from msgspec import Struct
+from msgspec.structs import replace
 
 from proxyd.accounting.accounting import Accounting
 from proxyd.accounting.journal import JournalUnavailable
@@ -45,8 +46,7 @@ FLAG = "retried"
 _OF_A_BODY = frozenset((b"content-encoding", b"content-length", b"content-type", b"transfer-encoding"))
 
 
-@dataclass(frozen=True, slots=True)
-class _Earlier:
+class _Earlier(Struct, frozen=True):
     """An answer that said to wait, plain and without credentials; None: its body did not come at once."""
 
     status: int
@@ -54,8 +54,7 @@ class _Earlier:
     body: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
-class Failover:
+class Failover(Struct, frozen=True):
     """Tries the credentials of one request after another, for one worker."""
 
     accounting: Accounting

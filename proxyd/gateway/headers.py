@@ -5,6 +5,8 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import NamedTuple
 
+from msgspec import Struct
+
 from proxyd.gateway.authenticate import KEY_HEADERS, holds_a_secret_of_ours
 from proxyd.gateway.limit_headers import OF_TOKENS
 from proxyd.gateway.masking import Secrets, masked, masked_headers
@@ -137,7 +139,7 @@ def connection_named(headers: Headers) -> frozenset[bytes]:
     return frozenset(piece.strip().lower() for value in values for piece in value.split(b","))
 
 
-class ResponseHeaders(NamedTuple):
+class ResponseHeaders(Struct, frozen=True):
     """The headers of a provider's answer, looked through once."""
 
     kept: list[Header]  # what may go back to the client, without the real credential

@@ -8,9 +8,9 @@ the key that began it, at the prices and on the day of then, each result once.
 import hashlib
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import orjson
+from msgspec import Struct
 
 from proxyd.accounting.job_booker import JobBooker
 from proxyd.accounting.ledger_rows import Line
@@ -37,8 +37,7 @@ FLAG = "booked_later"
 _PARTIAL = 206
 
 
-@dataclass(frozen=True, slots=True)
-class LaterBilling:
+class LaterBilling(Struct, frozen=True):
     """Notes jobs and books their results, for one worker."""
 
     booker: JobBooker
@@ -145,8 +144,7 @@ class LaterBilling:
         return data
 
 
-@dataclass(slots=True)
-class _Results:
+class _Results(Struct):
     """The results of one job, as they pass by."""
 
     booker: JobBooker

@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
+
+from msgspec import Struct
 
 from proxyd.custom_providers import Custom
 from proxyd.gateway import custom, rejection
@@ -29,8 +30,7 @@ def at_usual_address(origins: Mapping[str, tuple[Origin, str]]) -> frozenset[str
     return frozenset(slug for slug, origin in origins.items() if origin == origin_of(PROVIDERS[slug].base_url))
 
 
-@dataclass(frozen=True, slots=True)
-class ModelRouter:
+class ModelRouter(Struct, frozen=True):
     """Finds it for one worker."""
 
     admission: AdmissionController

@@ -4,12 +4,12 @@ No label is a key, a person or an address, and each has few values: providers, d
 lists of ours, models those of the price table and "other".
 """
 
-from dataclasses import dataclass
 from typing import Literal
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class MetricName:
+
+class MetricName(Struct, frozen=True):
     """A metric as Prometheus knows it. What is counted in whole numbers is `per` to the unit that is shown."""
 
     name: str

@@ -4,8 +4,9 @@ Base64 text of media is not read as text by a model, so its length is taken off 
 A part whose size nobody can see from here makes the input as large as the context window.
 """
 
-from dataclasses import dataclass
 from urllib.parse import unquote
+
+from msgspec import Struct
 
 # An audio token is 31 ms (Gemini) to 100 ms (OpenAI) of sound. At 4 kbit/s, below every codec in use, 31 ms are 16
 # bytes, and base64 is longer still.
@@ -18,8 +19,7 @@ TOOLS_OVERHEAD_TOKENS = 4_096  # the system prompts that tools, schemas and serv
 MAX_TOOL_CALLS = 100  # of a server-side tool in one request, where neither client nor provider sets a limit
 
 
-@dataclass(slots=True)
-class InputEstimate:
+class InputEstimate(Struct):
     """Running totals over the parts of one request."""
 
     images: int = 0

@@ -5,10 +5,10 @@ A parsed body takes up to a hundred times the memory of its bytes, so nothing el
 
 import json
 from collections.abc import Container, Mapping
-from dataclasses import replace
 from typing import Any
 
 import orjson
+from msgspec.structs import replace
 
 from proxyd.providers.base import BadBody, Parsed, Pieces
 from proxyd.providers.body import COLON, member_span, put, quoted_name

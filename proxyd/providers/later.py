@@ -6,11 +6,11 @@ dialect of the endpoint that it is an answer of, as if it had been answered at o
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import orjson
+from msgspec.structs import replace
 
 from proxyd.providers import DIALECTS, Parsed
 from shared.catalog import PROVIDERS, Endpoint, Kind

@@ -5,8 +5,9 @@ vLLM (docs.vllm.ai, "OpenAI-Compatible Server"), and what llama.cpp's server doe
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from proxyd.providers.base import Elsewhere, Parsed
 from shared.catalog import Kind

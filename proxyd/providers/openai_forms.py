@@ -4,8 +4,9 @@ The fields that decide about money must have one reading: each may stand there o
 Some servers take `n[]` for `n`, so a name with brackets behind one of these is refused, not overlooked.
 """
 
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from proxyd.providers.base import BadBody
 from proxyd.wire.form import Part
@@ -18,8 +19,7 @@ _MEDIA = frozenset({"file", "image", "mask", "markup"})  # files, or texts that 
 _WORDS = {b"true": True, b"false": False}
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
+class Form(Struct, frozen=True):
     """What a form asks for. `document` has the fields that decide about money, with their types."""
 
     document: dict[str, Any]

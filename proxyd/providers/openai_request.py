@@ -5,8 +5,9 @@ that costs money beyond tokens of the model itself is either counted here or nam
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from proxyd.providers.base import Parsed
 from proxyd.providers.body import count, flag, kind_of, model_name, objects, read_object, section, text

@@ -7,8 +7,9 @@ sound is 100 ms of what is heard and 50 ms of what is said).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from proxyd.providers.accumulator import IMAGE_TOKENS, UsageAccumulator
 from proxyd.providers.base import Parsed
@@ -35,8 +36,7 @@ _TEXT_DELTAS = (
 _AUDIO_DELTAS = ("response.output_audio.delta", "response.audio.delta")
 
 
-@dataclass(slots=True)
-class SessionInput:
+class SessionInput(Struct):
     """All that the next response may read, as a ceiling in tokens: a byte of text is one at most."""
 
     settings_bytes: int = 0  # instructions and tools, as the provider told them last

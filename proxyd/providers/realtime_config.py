@@ -4,12 +4,12 @@ Both shapes are read: that of today (`audio.input`, `audio.output`) and that of 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct
 
-@dataclass(slots=True)
-class SessionConfig:
+
+class SessionConfig(Struct):
     """What a session is set to, as far as money depends on it."""
 
     model: str | None = None  # as the provider names it

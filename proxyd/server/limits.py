@@ -1,7 +1,8 @@
 """What a client may take from us: sizes, times and how many it may be. The defaults are the design's table."""
 
 import resource
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from proxyd.wire.http1 import ChunkLimits, HeadLimits
 
@@ -14,8 +15,7 @@ DESCRIPTORS_A_CONNECTION = 2
 FEWEST_CONNECTIONS = 16
 
 
-@dataclass(frozen=True, slots=True)
-class ServerLimits:
+class ServerLimits(Struct, frozen=True):
     """Limits of inbound connections; tests shorten them."""
 
     head: HeadLimits = field(default_factory=HeadLimits)

@@ -1,10 +1,11 @@
 """One way between two dialects: the request there, the answer back. What meters it is the provider's own dialect."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Protocol
 
 import orjson
+from msgspec import Struct, structs
 
 from proxyd.providers import DIALECTS, BadBody, Parsed
 from proxyd.translation import (
@@ -46,8 +47,7 @@ class _Writer(Protocol):
     def write(self, piece: Piece) -> bytes: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Translation:
+class Translation(Struct, frozen=True):
     """From callers of one kind of endpoint to `endpoint` of a provider."""
 
     caller: Kind
@@ -83,7 +83,7 @@ class Translation:
         fixed = isinstance(body.get("thinking"), dict) and "budget_tokens" in body["thinking"]
         if conversation.max_tokens is None and not fixed:
             # A limit that stands there only because the dialect wants one is the router's to lower, as ever.
-            parsed.size = replace(parsed.size, output_limit=None, output_default=parsed.size.output_limit)
+            parsed.size = structs.replace(parsed.size, output_limit=None, output_default=parsed.size.output_limit)
         return parsed
 
     def answer(self, body: bytes, created: int) -> bytes:

@@ -10,11 +10,11 @@ import select
 import socket
 import ssl
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
 from gevent.monkey import get_original
+from msgspec import Struct, field
 
 from proxyd.channel import Cancelled, Channel, Expired
 from proxyd.messages import Origin, UpstreamAborted, UpstreamTimeout, UpstreamUnreachable
@@ -31,8 +31,7 @@ _NativeSocket: type[socket.socket] = get_original("socket", "socket")
 _native_poll: Callable[[], Any] = get_original("select", "poll")
 
 
-@dataclass(frozen=True, slots=True)
-class UpstreamLimits:
+class UpstreamLimits(Struct, frozen=True):
     """What a provider may take from us; tests shorten the times."""
 
     connect_seconds: float = 5.0  # for the name and all addresses together

@@ -1,7 +1,9 @@
 """The turns of one session: each is admitted like a request, and ends like one."""
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from proxyd.accounting.accounting import Accounting
 from proxyd.gateway.admission import AdmissionController

@@ -5,7 +5,8 @@ content, or for the name of our field where we see another, raises `FormError`. 
 """
 
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 MAX_PART_HEAD_BYTES = 8 * 1024
 MAX_VALUE_BYTES = 1024
@@ -147,8 +148,7 @@ class FieldReader:
             self._value = None
 
 
-@dataclass(frozen=True, slots=True)
-class Description:
+class Description(Struct, frozen=True):
     """What the head of a part says."""
 
     name: bytes

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from cryptography.fernet import Fernet
+from msgspec import Struct
 
 from shared.config import mail, storage, values
 from shared.config.data_dir import data_directory, made_once
@@ -131,8 +132,7 @@ def _otlp(own: str, environ: Mapping[str, str]) -> tuple[str, str]:
     return ("ROUTER_OTLP_ENDPOINT", own) if own else (standard, environ.get(standard, "").strip())
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(Struct, frozen=True):
     """One row of the table."""
 
     name: str

@@ -4,13 +4,13 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Address, collapse_addresses, ip_address, ip_network
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
 from cryptography.fernet import Fernet
+from msgspec import Struct
 
 from shared.addresses import parse_network
 from shared.keys import MANAGEMENT_TAG, PROXY_TAG, looks_like_ours
@@ -33,8 +33,7 @@ class SettingError(ValueError):
     """A setting is missing or makes no sense; the text names it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Bind:
+class Bind(Struct, frozen=True):
     """An address to listen on."""
 
     host: str

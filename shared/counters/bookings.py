@@ -9,6 +9,7 @@ for models: each tells since which generation all that counts against it is book
 from collections.abc import Callable, Sequence
 
 from limits.limits import RateLimitItem
+from msgspec.structs import replace
 
 from shared.counters.moments import BatchContext
 from shared.counters.rate import per_minute
@@ -101,7 +102,7 @@ def _book_shared(
     row, limits = tx.row(rows, charge.org_id), charge.organization
     hit(per_minute(None if limits is None else limits.rate_limit_rpm), charge.org_id)  # it fits: that was asked
     spend = row.admitted_shared(charge, context)
-    return admitted if spend is None else admitted._replace(organization_spend=spend)
+    return admitted if spend is None else replace(admitted, organization_spend=spend)
 
 
 def book_end(tx: Transaction, rows: Rows, end: End) -> None:

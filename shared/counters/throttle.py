@@ -9,9 +9,10 @@ stand there, and a stranger's long name costs no more than a short one.
 import hashlib
 import unicodedata
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+from msgspec import Struct
 
 from shared.counters.clock import Clock
 from shared.counters.database import Database, Session
@@ -28,8 +29,7 @@ FORGET_AFTER_SECONDS = 24 * 3600.0
 MOST_NAMES = 50_000
 
 
-@dataclass(frozen=True, slots=True)
-class Guarded:
+class Guarded(Struct, frozen=True):
     """A name, and how patient we are with it. The name is whatever the caller makes of it: an account, an address."""
 
     name: str
@@ -37,8 +37,7 @@ class Guarded:
     longest_wait_seconds: float = LONGEST_WAIT_SECONDS
 
 
-@dataclass(frozen=True, slots=True)
-class Tried:
+class Tried(Struct, frozen=True):
     """Whether a try may go on, which counts as a failure until it has succeeded; and how long the next one waits."""
 
     admitted: bool

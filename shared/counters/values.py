@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import NamedTuple
 
+from msgspec import Struct
+
 from shared.model_limits import ModelLimit, ModelLimits
 from shared.organization_limits import OrganizationLimits
 
@@ -185,7 +187,7 @@ class KeySpend:
     lifetime_nanos: int
 
 
-class Admitted(NamedTuple):
+class Admitted(Struct, frozen=True):
     """Charged. `day` is that of the charge's zone, to which its cost belongs for ever; no limit, no state."""
 
     day: int  # an ordinal

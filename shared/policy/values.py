@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any, NamedTuple
 
+from msgspec import Struct
+
 from shared.model_limits import ModelLimits
 from shared.organization_limits import OrganizationLimits, is_capped
 from shared.policy.reasons import ERRORS, Reason
@@ -68,8 +70,7 @@ class KeySnapshot:
         return replace(self, spend_limit_nanos=self.own_limit_nanos, boost=None)
 
 
-@dataclass(slots=True)  # not frozen: that would double what making one costs, once a request
-class PolicyQuery:
+class PolicyQuery(Struct, frozen=True):
     """What one request wants, as far as it is known before anything is charged."""
 
     client_ip: Address | None  # None: cannot be told, so restricted keys refuse it
@@ -83,8 +84,7 @@ class PolicyQuery:
     tokens: int | None = None  # most that it can use, of a key with a limit of them; None: nobody can tell
 
 
-@dataclass(slots=True)  # not frozen: that would double what making one costs, once a request
-class Charges:
+class Charges(Struct):
     """What an allowed request must be charged with, all or none."""
 
     rate_limit_rpm: int | None
@@ -96,8 +96,7 @@ class Charges:
     model_limits: ModelLimits = ()  # those that its model counts against
 
 
-@dataclass(slots=True)  # not frozen: that would double what making one costs, once a request
-class Allow:
+class Allow(Struct, frozen=True):
     """Yes, if these charges fit."""
 
     charges: Charges

@@ -7,9 +7,10 @@ counts as a whole context window. A well-behaved provider never bills more, and 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from shared.money import MAX_NANOS
 from shared.output_limits import UNKNOWN_MODEL, accepted_limit, output_maximum
@@ -69,8 +70,7 @@ class BoundPart(NamedTuple):
     nanos: int
 
 
-@dataclass(frozen=True, slots=True)
-class Bound:
+class Bound(Struct, frozen=True):
     """A bound, explained."""
 
     nanos: int
@@ -145,8 +145,7 @@ def fitting_output_limit(
     return least
 
 
-@dataclass(slots=True)  # not frozen: that would double what making one costs, once a request
-class _Parts:
+class _Parts(Struct, frozen=True):
     """A bound as a function of the output limit, over a common scale."""
 
     scale: int

@@ -1,7 +1,8 @@
 """Prices as people read them: what a model costs on a day, by the sheets that requests are charged by."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from shared.pricing.own import PriceBook
 from shared.pricing.rates import cost_sheet, own_price
@@ -10,8 +11,7 @@ from shared.pricing.table import units_by_usage_key
 _EMPTY: PriceBook = {}
 
 
-@dataclass(frozen=True, slots=True)
-class ListedPrice:
+class ListedPrice(Struct, frozen=True):
     """A model, and dollars by usage key for requests that pin no service tier.
 
     `rates` is None where no price is known; empty where it is free. `steps` are other rates for a whole request, each

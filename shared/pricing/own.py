@@ -1,15 +1,15 @@
 """An organisation's own prices: they beat the price table's, and add models that it does not know."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
+
+from msgspec import Struct
 
 from shared.pricing.table import Rate, units
 
 
-@dataclass(frozen=True, slots=True)
-class OwnPrice:
+class OwnPrice(Struct, frozen=True):
     """What an organisation pays for a model. `rates` are dollars a million tokens, or a thousand calls of a tool."""
 
     id: str

@@ -7,13 +7,14 @@ A model's prices come from `find`: an organisation's own ones first, then the ta
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
 from math import lcm
 from typing import Any
+
+from msgspec import Struct
 
 from shared.money import NANOS_PER_USD
 from shared.pricing import supplement, table
@@ -81,8 +82,7 @@ def load() -> None:
 _PINNED = {**{tier: tier for tier in SERVICE_TIERS}, "standard": "default", "standard_only": "default"}
 
 
-@dataclass(frozen=True, slots=True)
-class _Listed:
+class _Listed(Struct, frozen=True):
     """A model's prices, wherever they come from."""
 
     slug: str
@@ -181,8 +181,7 @@ def _family(price_key: str) -> str:
     return "" if unit is None else unit.dimensions["family"]
 
 
-@dataclass(frozen=True, slots=True)
-class _Table:
+class _Table(Struct, frozen=True):
     """Dollars by price key while the input is above `over` tokens."""
 
     over: int

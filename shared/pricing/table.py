@@ -7,7 +7,6 @@ compare the two over all models.
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from functools import lru_cache
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+from msgspec import Struct
 
 from shared.pricing.session_usage import OWN
 
@@ -40,8 +40,7 @@ PRICED_FAMILIES = ("tokens", "tool_calls", "durations", "characters")
 _COMPACT_DATE = re.compile(r"(?<=-)(20\d\d)(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(?=[-:]|$)")
 
 
-@dataclass(frozen=True, slots=True)
-class Rate:
+class Rate(Struct, frozen=True):
     """Dollars for `per` units of a class; `steps` are other prices, each from an input size on, ascending."""
 
     base: Decimal
@@ -55,8 +54,7 @@ class Rate:
 Rates = Mapping[str, Rate]  # by price key
 
 
-@dataclass(frozen=True, slots=True)
-class Unit:
+class Unit(Struct, frozen=True):
     """What a price is for. `dimensions` say which class lies within which: the more of them, the narrower."""
 
     key: str  # usage key
@@ -64,8 +62,7 @@ class Unit:
     dimensions: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Model:
+class Model(Struct, frozen=True):
     """A model of the table."""
 
     id: str
@@ -89,8 +86,7 @@ class Model:
         return {**current, **found}
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """Where a figure stands in a usage object, and the class that it counts."""
 
     field: str

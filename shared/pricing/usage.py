@@ -12,9 +12,10 @@ row.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
+
+from msgspec import Struct
 
 from shared.pricing import table
 from shared.pricing.figures import MAX_COUNT, is_absurd, larger, makes_no_sense, whole
@@ -49,8 +50,7 @@ _MEDIA_WORDS = ("audio", "image", "video")
 _MODALITIES = frozenset({"TEXT", "AUDIO", "IMAGE", "DOCUMENT", "VIDEO", "MODALITY_UNSPECIFIED"})
 
 
-@dataclass(slots=True)  # not frozen: that would double what making one costs, once a request
-class UsageReading:
+class UsageReading(Struct, frozen=True):
     """Counts by usage key. `unknown`: something could not be read or classed; `clamped`: a figure was absurd."""
 
     counts: dict[str, int]
@@ -58,8 +58,7 @@ class UsageReading:
     clamped: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Plan:
+class _Plan(Struct, frozen=True):
     """An extraction table, sorted by how deep it has to look."""
 
     totals: tuple[tuple[str, str, bool], ...]  # field, usage key, required

@@ -1,12 +1,12 @@
 """The frozen values that pricing takes and gives. Counts are whole numbers; money is nano-dollars."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec import Struct, field
 
-@dataclass(slots=True)  # not frozen: that would double what making one costs, once a request
-class Usage:
+
+class Usage(Struct):
     """What a provider says that it metered, or what we estimate in its place.
 
     `counts` is keyed by genai-prices' usage keys (`input_tokens`, `cache_read_tokens`, ...). Two keys are ours:
@@ -36,8 +36,7 @@ class Usage:
         return found
 
 
-@dataclass(slots=True)  # not frozen: that would double what making one costs, once a request
-class Size:
+class Size(Struct, frozen=True):
     """What a request can use at most, in countable things, before any price is looked at."""
 
     text_bytes: int  # of the JSON body without its base64 media; a token has at least one byte
@@ -62,8 +61,7 @@ class Size:
     countable: bool = True  # whether that counter sees all of its input
 
 
-@dataclass(frozen=True, slots=True)
-class Price:
+class Price(Struct, frozen=True):
     """The prices that a cost was computed with.
 
     `json` is ready for the ledger: `id`, `version`, `rates` (usage key -> dollars per million tokens or per thousand
@@ -75,8 +73,7 @@ class Price:
     json: dict[str, Any]  # nobody changes it: every usage that it priced shows this one
 
 
-@dataclass(slots=True)  # not frozen: that would double what making one costs, once a request
-class Cost:
+class Cost(Struct, frozen=True):
     """What a usage costs. Without a price it is 0 and flagged `unpriced`."""
 
     nanos: int

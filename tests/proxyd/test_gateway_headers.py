@@ -3,6 +3,7 @@
 from datetime import date
 
 import pytest
+from msgspec.structs import replace
 
 from proxyd.gateway.headers import ResponseHeaders, outgoing, read_response_headers, returned
 from proxyd.gateway.limit_headers import limits
@@ -142,7 +143,7 @@ def test_a_providers_tokens_are_looked_at_only_where_we_tell_of_some() -> None:
     answer = look(((b"x-ratelimit-limit-tokens", b"theirs"),))
     assert (answer.overlaps, answer.tells_tokens) == (False, True)
     for own in ([], limits(RATE, SPEND)):
-        assert answer.kept[0] in returned(answer._replace(kept=[*answer.kept]), own, b"req_1")
+        assert answer.kept[0] in returned(replace(answer, kept=[*answer.kept]), own, b"req_1")
     assert not look(((b"x-ratelimit-limit", b"theirs"),)).tells_tokens
 
 

@@ -1,9 +1,9 @@
 import json
-from dataclasses import replace
 
 import orjson
 import pytest
 from dialect_kit import find_endpoint
+from msgspec.structs import replace
 
 from proxyd.providers import DIALECTS, BadBody, Parsed
 from proxyd.providers.input_estimate import MAX_TOOL_CALLS

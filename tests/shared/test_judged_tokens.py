@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+from msgspec import structs
+
 from shared.counters import RateState, SpendState, TokenRateLimited
 from shared.judgement import judge, refused
 from shared.policy import Allow, Deny, KeySnapshot, PolicyQuery, Reason, evaluate
@@ -53,7 +55,7 @@ def test_a_smaller_output_limit_is_set_by_either_limit() -> None:
 
 
 def test_what_hides_its_tokens_is_refused_by_name() -> None:
-    hidden = replace(TEXT, unpriced="inference_geo", unbounded="background")
+    hidden = structs.replace(TEXT, unpriced="inference_geo", unbounded="background")
     deny = judged(TOKENS, hidden)
     assert isinstance(deny, Deny)
     assert (deny.reason, deny.retry) == (Reason.TOKENS_NOT_BOUNDED, False)
@@ -67,7 +69,7 @@ def test_what_hides_its_tokens_is_refused_by_name() -> None:
     assert "how many tokens background (gpt-4o, openai) uses" in deny.sentence()
     assert "is limited to 20,000 tokens per minute" in deny.sentence()
     assert isinstance(judged(OPEN, hidden), Allow)
-    assert isinstance(judged(TOKENS, replace(TEXT, unpriced="inference_geo")), Allow)
+    assert isinstance(judged(TOKENS, structs.replace(TEXT, unpriced="inference_geo")), Allow)
     nameless = judged(TOKENS, TEXT, None)
     assert isinstance(nameless, Deny)
     assert "a request without a model" in nameless.sentence()
@@ -79,9 +81,11 @@ def test_a_session_is_refused_for_what_hides_its_tokens_and_not_for_a_price() ->
     query = PolicyQuery(None, "openai", "gpt-realtime", metered=True, unpriced="input_audio_tokens")
     assert isinstance(evaluate(TOKENS, query, NOW), Allow)
     for bound_nanos in (None, 0):
-        live = replace(query, unbounded="a Live session", bound_nanos=bound_nanos)
+        live = structs.replace(query, unbounded="a Live session", bound_nanos=bound_nanos)
         assert isinstance(evaluate(TOKENS, live, NOW), Deny), "a bound in money is none of tokens"
-    assert isinstance(evaluate(TOKENS, replace(query, model=None, bound_nanos=0), NOW), Allow), "turns name theirs"
+    assert isinstance(evaluate(TOKENS, structs.replace(query, model=None, bound_nanos=0), NOW), Allow), (
+        "turns name theirs"
+    )
 
 
 def test_an_endpoint_that_is_not_metered_is_refused_where_tokens_are_limited() -> None:

@@ -6,6 +6,7 @@ from decimal import Decimal
 from functools import partial
 
 import pytest
+from msgspec import structs
 
 from shared.counters import (
     OrganizationRefused,
@@ -61,8 +62,8 @@ def test_it_works() -> None:
 def test_what_is_left_is_asked_where_we_set_a_limit_and_nowhere_else() -> None:
     for key, size, free in (
         (OPEN, TEXT, False),
-        (CAPPED, replace(TEXT, output_limit=5), False),
-        (CAPPED, replace(TEXT, output_free=True), False),
+        (CAPPED, structs.replace(TEXT, output_limit=5), False),
+        (CAPPED, structs.replace(TEXT, output_free=True), False),
         (CAPPED, TEXT, True),
         (CAPPED, None, False),
     ):
@@ -85,7 +86,7 @@ def test_no_question_goes_out_where_no_output_limit_is_set_by_the_answer() -> No
 
 
 def test_why_nobody_can_bound_it_is_named_on_keys_with_a_limit() -> None:
-    size = replace(TEXT, unpriced="background mode")
+    size = structs.replace(TEXT, unpriced="background mode")
     verdict, _, _ = judge(CAPPED, None, "openai", "gpt-4o", size, lambda *_, **__: 1, None, NOW, free=False)
     assert isinstance(verdict, Deny)
     assert (verdict.reason, verdict.facts["unpriced"]) == (Reason.MODEL_NOT_PRICED, "background mode")
@@ -127,7 +128,7 @@ def test_a_raise_is_told_apart_from_the_limit_it_raises() -> None:
         names = ("spend_limit_usd", "spend_limit_boost_usd", "spend_limit_boost_until", "limit_usd")
         assert [deny.facts[name] for name in names] == ["0.75", "0.25", "2026-11-25T12:00:00Z", "1.00"]
         assert "may spend $1.00 (daily, $0.25 of it a raise until 2026-11-25T12:00:00Z). Spent:" in deny.sentence()
-    size = replace(TEXT, unpriced="background mode")
+    size = structs.replace(TEXT, unpriced="background mode")
     verdict, _, _ = judge(raised, None, "openai", "gpt-4o", size, lambda *_, **__: 1, None, NOW, free=False)
     assert isinstance(verdict, Deny)
     assert verdict.facts["spend_limit_usd"] == "0.75"

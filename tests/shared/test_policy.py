@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 from policy_kit import ASK, NOW, OPEN
 
 from shared.policy import (
@@ -63,12 +64,12 @@ def test_a_paused_key_is_refused_and_told_who_can_resume_it() -> None:
 def test_an_address_outside_the_list_is_refused() -> None:
     key = replace(OPEN, allowed_networks=(ip_network("10.0.0.0/8"), ip_network("2001:db8::/32")))
     assert reason(key) is Reason.IP_BLOCKED
-    assert reason(key, replace(ASK, client_ip=ip_address("10.9.9.9"))) is None
-    assert reason(key, replace(ASK, client_ip=ip_address("2001:db8::1"))) is None
+    assert reason(key, structs.replace(ASK, client_ip=ip_address("10.9.9.9"))) is None
+    assert reason(key, structs.replace(ASK, client_ip=ip_address("2001:db8::1"))) is None
 
 
 def test_an_unknown_address_passes_only_where_any_may() -> None:
-    nobody = replace(ASK, client_ip=None)
+    nobody = structs.replace(ASK, client_ip=None)
     assert reason(OPEN, nobody) is None
     assert reason(replace(OPEN, allowed_networks=(ip_network("0.0.0.0/0"),)), nobody) is Reason.IP_BLOCKED
 
@@ -76,17 +77,17 @@ def test_an_unknown_address_passes_only_where_any_may() -> None:
 def test_a_provider_outside_the_list_is_refused() -> None:
     key = replace(OPEN, allowed_providers=frozenset({"anthropic"}))
     assert reason(key) is Reason.PROVIDER_NOT_ALLOWED
-    assert reason(key, replace(ASK, provider="anthropic")) is None
+    assert reason(key, structs.replace(ASK, provider="anthropic")) is None
 
 
 def test_a_model_outside_the_globs_is_refused() -> None:
     key = replace(OPEN, allowed_models=("gpt-4o*", "anthropic/claude-*"))
     assert reason(key) is None
-    assert reason(key, replace(ASK, model="gpt-4o-mini")) is None
-    assert reason(key, replace(ASK, model="gpt-4.1")) is Reason.MODEL_NOT_ALLOWED
-    assert reason(key, replace(ASK, model=None)) is Reason.MODEL_NOT_ALLOWED
-    assert reason(key, replace(ASK, model="claude-x", provider="anthropic")) is None
-    assert reason(key, replace(ASK, model="claude-x")) is Reason.MODEL_NOT_ALLOWED
+    assert reason(key, structs.replace(ASK, model="gpt-4o-mini")) is None
+    assert reason(key, structs.replace(ASK, model="gpt-4.1")) is Reason.MODEL_NOT_ALLOWED
+    assert reason(key, structs.replace(ASK, model=None)) is Reason.MODEL_NOT_ALLOWED
+    assert reason(key, structs.replace(ASK, model="claude-x", provider="anthropic")) is None
+    assert reason(key, structs.replace(ASK, model="claude-x")) is Reason.MODEL_NOT_ALLOWED
 
 
 @pytest.mark.parametrize("model", ["GPT-4o", "gpt-4o ", "xgpt-4o", "gpt-40", "gpt-4\u043e", "gpt-4"])
@@ -103,20 +104,20 @@ def test_globs_know_stars_and_question_marks_only() -> None:
 
 
 def test_an_endpoint_without_a_meter_is_refused_under_a_spend_limit_only() -> None:
-    unmetered = replace(ASK, metered=False, model=None, bound_nanos=None)
+    unmetered = structs.replace(ASK, metered=False, model=None, bound_nanos=None)
     assert reason(OPEN, unmetered) is None
     assert reason(replace(OPEN, spend_limit_nanos=1), unmetered) is Reason.ENDPOINT_NOT_METERED
 
 
 def test_a_model_without_a_price_is_refused_under_a_spend_limit_only() -> None:
-    unpriced = replace(ASK, bound_nanos=None)
+    unpriced = structs.replace(ASK, bound_nanos=None)
     assert evaluate(OPEN, unpriced, NOW) == Allow(Charges(None, None, 0))
     assert reason(replace(OPEN, spend_limit_nanos=0), unpriced) is Reason.MODEL_NOT_PRICED
 
 
 def test_a_feature_without_a_price_is_named() -> None:
     verdict = evaluate(
-        replace(OPEN, spend_limit_nanos=5), replace(ASK, bound_nanos=None, unpriced="background mode"), NOW
+        replace(OPEN, spend_limit_nanos=5), structs.replace(ASK, bound_nanos=None, unpriced="background mode"), NOW
     )
     assert isinstance(verdict, Deny)
     told = verdict.sentence()
@@ -126,7 +127,7 @@ def test_a_feature_without_a_price_is_named() -> None:
 
 def test_a_class_without_a_price_is_named() -> None:
     verdict = evaluate(
-        replace(OPEN, spend_limit_nanos=5), replace(ASK, bound_nanos=None, unpriced="output_audio_tokens"), NOW
+        replace(OPEN, spend_limit_nanos=5), structs.replace(ASK, bound_nanos=None, unpriced="output_audio_tokens"), NOW
     )
     assert isinstance(verdict, Deny)
     told = verdict.sentence()
@@ -140,13 +141,13 @@ def test_facts_for_machines_have_the_types_of_the_api() -> None:
     assert (verdict.facts["model"], verdict.facts["allowed_models"]) == ("gpt-4o", ["claude-*", "o3"])
     told = verdict.sentence()
     assert "may not use the model gpt-4o. Allowed: claude-*, o3." in told
-    verdict = evaluate(key, replace(ASK, provider="gemini"), NOW)
+    verdict = evaluate(key, structs.replace(ASK, provider="gemini"), NOW)
     assert isinstance(verdict, Deny)
     assert verdict.facts["allowed_providers"] == ["anthropic", "openai"]
 
 
 def test_what_is_free_needs_no_money() -> None:
-    free = replace(ASK, free=True, bound_nanos=None)
+    free = structs.replace(ASK, free=True, bound_nanos=None)
     assert evaluate(replace(OPEN, spend_limit_nanos=0), free, NOW) == Allow(Charges(None, None, 0))
 
 
@@ -155,7 +156,7 @@ def test_the_order_is_the_contracts() -> None:
         OPEN, revoked=True, expires_at=NOW - 1, paused=True, allowed_networks=(ip_network("10.0.0.0/8"),),
         allowed_providers=frozenset({"gemini"}), allowed_models=("none",), spend_limit_nanos=1,
     )  # fmt: skip
-    ask = replace(ASK, metered=False, bound_nanos=None)
+    ask = structs.replace(ASK, metered=False, bound_nanos=None)
     seen = []
     mends: tuple[dict[str, Any], ...] = (
         {"revoked": False}, {"expires_at": None}, {"paused": False}, {"allowed_networks": ()}, {"allowed_providers": frozenset()},
@@ -197,10 +198,10 @@ def test_an_address_that_was_let_in_lets_in_no_other() -> None:
     key = replace(OPEN, allowed_networks=(ip_network("10.0.0.0/8"),))
     for _ in range(2):
         assert check_key(key, inside, NOW) is None
-        assert reason(key, replace(ASK, client_ip=inside)) is None
+        assert reason(key, structs.replace(ASK, client_ip=inside)) is None
         for stranger in (outside, None):
             assert check_key(key, stranger, NOW) is not None
-            assert reason(key, replace(ASK, client_ip=stranger)) is Reason.IP_BLOCKED
+            assert reason(key, structs.replace(ASK, client_ip=stranger)) is Reason.IP_BLOCKED
     edited = replace(key, allowed_networks=(ip_network("11.0.0.0/8"),))
     assert check_key(edited, inside, NOW) is not None
 
@@ -208,19 +209,19 @@ def test_an_address_that_was_let_in_lets_in_no_other() -> None:
 def test_a_key_that_was_let_in_expires_all_the_same() -> None:
     inside = ip_address("10.1.2.3")
     key = replace(OPEN, allowed_networks=(ip_network("10.0.0.0/8"),), expires_at=NOW, allowed_models=("gpt-*",))
-    assert reason(key, replace(ASK, client_ip=inside), NOW - 1) is None
+    assert reason(key, structs.replace(ASK, client_ip=inside), NOW - 1) is None
     assert check_key(key, inside, NOW) is not None
-    assert reason(key, replace(ASK, client_ip=inside), NOW) is Reason.KEY_EXPIRED
+    assert reason(key, structs.replace(ASK, client_ip=inside), NOW) is Reason.KEY_EXPIRED
 
 
 @pytest.mark.parametrize("tail", ["", "-" * 100])
 def test_what_a_pattern_covers_is_remembered_by_provider_and_model(tail: str) -> None:
     key = replace(OPEN, allowed_models=("openai/gpt-*",))
     for _ in range(2):
-        assert reason(key, replace(ASK, model=f"gpt-4o{tail}")) is None
-        assert reason(key, replace(ASK, model=f"gpt-4o{tail}", provider="gemini")) is Reason.MODEL_NOT_ALLOWED
-        assert reason(key, replace(ASK, model=f"o3{tail}")) is Reason.MODEL_NOT_ALLOWED
-        assert reason(replace(key, allowed_models=("o3*",)), replace(ASK, model=f"o3{tail}")) is None
+        assert reason(key, structs.replace(ASK, model=f"gpt-4o{tail}")) is None
+        assert reason(key, structs.replace(ASK, model=f"gpt-4o{tail}", provider="gemini")) is Reason.MODEL_NOT_ALLOWED
+        assert reason(key, structs.replace(ASK, model=f"o3{tail}")) is Reason.MODEL_NOT_ALLOWED
+        assert reason(replace(key, allowed_models=("o3*",)), structs.replace(ASK, model=f"o3{tail}")) is None
 
 
 def test_the_door_needs_no_more_than_the_head() -> None:
@@ -241,7 +242,7 @@ def test_every_refusal_has_the_facts_its_text_needs(
         OPEN, revoked=revoked, expires_at=expires_at, spend_limit_nanos=limit,
         allowed_models=("a*",) if strict else (), allowed_providers=frozenset({"gemini"}) if strict else frozenset(),
     )  # fmt: skip
-    verdict = evaluate(key, replace(ASK, metered=metered, bound_nanos=None), NOW)
+    verdict = evaluate(key, structs.replace(ASK, metered=metered, bound_nanos=None), NOW)
     if isinstance(verdict, Deny):
         text = verdict.sentence()
         assert "None" not in text

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from msgspec import structs
 from policy_kit import ASK, NOW, OPEN
 
 from shared.organization_limits import OrganizationLimits
@@ -9,7 +10,7 @@ from shared.policy import Allow, Charges, Deny, Reason, evaluate
 
 
 def test_limits_of_the_organisation_become_charges_and_free_requests_have_none_of_money() -> None:
-    free = replace(ASK, free=True)
+    free = structs.replace(ASK, free=True)
     for limits, charged, of_free in (
         (OrganizationLimits(60, 100, "daily"),) * 2 + (OrganizationLimits(60, None, "daily"),),
         (OrganizationLimits(60, None, "daily"),) * 3,
@@ -23,8 +24,8 @@ def test_limits_of_the_organisation_become_charges_and_free_requests_have_none_o
 def test_what_nobody_can_price_is_refused_for_the_organisations_limit_too() -> None:
     key = replace(OPEN, organization=OrganizationLimits(None, 5_000_000_000, "daily"))
     for ask, expected in (
-        (replace(ASK, metered=False, bound_nanos=None), Reason.ENDPOINT_NOT_METERED),
-        (replace(ASK, bound_nanos=None), Reason.MODEL_NOT_PRICED),
+        (structs.replace(ASK, metered=False, bound_nanos=None), Reason.ENDPOINT_NOT_METERED),
+        (structs.replace(ASK, bound_nanos=None), Reason.MODEL_NOT_PRICED),
     ):
         verdict = evaluate(key, ask, NOW)
         assert isinstance(verdict, Deny)

@@ -1,10 +1,10 @@
 """Tokens of a request at most: the figures of its bound in money, with and without a price."""
 
-from dataclasses import replace
 from datetime import UTC, datetime
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from shared import pricing
 from shared.money import MAX_NANOS

@@ -5,9 +5,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from alerts_kit import Receiver, events, spend
+from alerts_kit import events, spend
 from dashboard_kit import Api, Clock
 from flask import Flask
+from receivers_kit import Receiver
 
 from shared.config import Settings
 from webapp.views.keys import KeyView

@@ -5,11 +5,11 @@ input is taken as counted by the provider, which the proxy may ask: what it is r
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from flask import current_app
+from msgspec.structs import replace
 from sqlalchemy import select
 
 from shared.catalog import NOT_METERED, PROVIDERS, Endpoint, Kind, Provider, find_endpoint, provider_of_model

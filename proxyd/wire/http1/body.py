@@ -5,8 +5,9 @@ not interpreted. Trailers are checked, counted and thrown away: nothing after th
 """
 
 import re
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})((?:;[\t\x20-\x7e\x80-\xff]*)?)")
 _PLAIN_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})\r\n")  # without extensions
@@ -35,8 +36,7 @@ class Decoder(Protocol):
         """Tell that the peer closed its side. Raises `ProtocolError` when the body is incomplete by that."""
 
 
-@dataclass(frozen=True, slots=True)
-class ChunkLimits:
+class ChunkLimits(Struct, frozen=True):
     """How much a chunked body may carry beside its payload (RFC 9112, section 7.1: "ought to limit")."""
 
     extension_bytes: int = 4 * 1024  # all extensions of a body together

@@ -6,11 +6,11 @@ status of the answer in the error. Trailing whitespace is no part of a value; na
 """
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+from msgspec import Struct
 
 from proxyd.messages import BadRequest, Header, Headers, RequestTooLarge
 from proxyd.wire.http1.fields import STRAY_LINE_BREAK, Fields, keeps_alive
@@ -31,8 +31,7 @@ STEERING = frozenset({b"connection", b"content-length", b"expect", b"host", b"tr
 BAD_SYNTAX = "The request is not well-formed HTTP/1.1"
 
 
-@dataclass(frozen=True, slots=True)
-class HeadLimits:
+class HeadLimits(Struct, frozen=True):
     """How large the head of a request may be."""
 
     line_bytes: int = 16 * 1024
@@ -41,8 +40,7 @@ class HeadLimits:
     fields: int = 100
 
 
-@dataclass(slots=True)  # not frozen: that would double what making one costs, once a request
-class RequestHead:
+class RequestHead(Struct):
     """What a head says; `length` is None for a chunked body."""
 
     method: str

@@ -3,7 +3,6 @@
 The law of this module: what could be read in two ways raises `ProtocolError`, and the connection it came over is lost.
 """
 
-from dataclasses import dataclass
 from functools import lru_cache
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
@@ -18,8 +17,7 @@ HEADERS_LIMIT = 256
 STEERING = frozenset({b"connection", b"content-length", b"transfer-encoding"})
 
 
-@dataclass(slots=True)  # not frozen: that would double what making one costs, once a request
-class ResponseHead(Incoming):
+class ResponseHead(Incoming, frozen=True):
     """What a response's head says, and how its body is framed."""
 
     chunked: bool

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from shared.counters.moments import Moment, period_of_day
 from shared.counters.redis import script
 from shared.counters.rows import KeyRow
@@ -217,7 +219,7 @@ def _with_tokens(decision: Decision, tpm: int, told: list[int], moment: Moment) 
     used, last, room = told
     rate = _rate(tpm, used, last, moment)
     if isinstance(decision, Admitted):
-        return decision._replace(tokens=rate)
+        return replace(decision, tokens=rate)
     if not isinstance(decision, TokenRateLimited):
         return decision
     return TokenRateLimited(rate, decision.needed, None if decision.needed > tpm else _wait(room, moment))
