@@ -67,7 +67,9 @@ class Dispatcher:
             self.accounting.void(context.seq)
             raise
         detached = self.detached if billed_anyway else None
-        attempt = UpstreamAttempt(self.accounting, call, context, admission, detached, self.later.deferred)
+        attempt = UpstreamAttempt(
+            self.accounting, context, admission, call=call, detached=detached, on_deferred=self.later.deferred
+        )
         try:
             answer = self.relayed(attempt, self.sent(attempt, outgoing))
         except RequestError as error:
