@@ -85,7 +85,8 @@ class MeteredAttempt(Struct, eq=False):
             self.meter = None
             cost_nanos = (self.admission.bound_nanos or 0) if self.served else 0
             settlement = self._settlement(outcome, sent_status)._replace(flags=("estimated",), cost_nanos=cost_nanos)
-        self._settle(settlement)
+        self.ended = True
+        self.accounting.settle(self.context.seq, settlement)
 
     def fail_unread(self, error: Exception) -> None:
         """End it by a fault of our own, without a look at what the meter says, which may be the very fault.
@@ -98,9 +99,6 @@ class MeteredAttempt(Struct, eq=False):
         settlement = self._settlement("unknown", _status_told(error))
         if not settlement.flags and not self.context.free:
             settlement = settlement._replace(flags=("estimated",))
-        self._settle(settlement)
-
-    def _settle(self, settlement: Settlement) -> None:
         self.ended = True
         self.accounting.settle(self.context.seq, settlement)
 

@@ -127,7 +127,7 @@ def parse_request_head(head: bytes, limits: HeadLimits) -> RequestHead:
         pass  # Raised at the end of the head. An upgrade is an offer, and we do not take it: RFC 9110, section 7.8.
     except HttpParserError:
         raise BadRequest(BAD_SYNTAX) from None
-    _, headers = fields.headers()
+    headers = tuple(fields.headers)
     if len(headers) > limits.fields:
         raise BadRequest("The request has too many headers", status=431)
     if len(head) > limits.field_bytes and any(len(name) + len(value) > limits.field_bytes for name, value in headers):

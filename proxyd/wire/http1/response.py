@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-from proxyd.messages import MAX_PLANNED_NAMES, Incoming
+from proxyd.messages import MAX_PLANNED_NAMES, Incoming, name_of
 from proxyd.wire.http1.body import ChunkedDecoder, ChunkLimits, CloseDecoder, Decoder, LengthDecoder, ProtocolError
 from proxyd.wire.http1.fields import STRAY_LINE_BREAK, Fields, keeps_alive
 
@@ -70,7 +70,7 @@ def parse_response_head(head: bytes, method: str) -> ResponseHead:
     except HttpParserError:
         raise ProtocolError("The response's head is malformed") from None
     status = parser.get_status_code()
-    names, headers = fields.headers()
+    headers = tuple(fields.headers)
     if not 100 <= status <= 599:
         raise ProtocolError("The response's status code is out of range")
     if len(headers) > HEADERS_LIMIT:
@@ -78,6 +78,7 @@ def parse_response_head(head: bytes, method: str) -> ResponseHead:
     length: int | None = None
     codings: list[bytes] = []
     connection: list[bytes] = []
+    names = tuple(map(name_of, headers))
     for place in _steering(names) if len(names) <= MAX_PLANNED_NAMES else _places(names):
         name, value = headers[place]
         if name == b"content-length":
