@@ -3,7 +3,7 @@
 Header names are lower-case bytes throughout, so that a comparison is a comparison. Nothing here does I/O.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from operator import itemgetter
 from typing import NamedTuple, Protocol
 from urllib.parse import urlsplit
@@ -14,17 +14,9 @@ Header = tuple[bytes, bytes]
 Headers = tuple[Header, ...]
 MAX_PLANNED_NAMES = 60  # what is concluded from the names of more headers is not kept: they are rare, and large
 
-_NAME, _VALUE = itemgetter(0), itemgetter(1)
-
-
-def names_of(headers: Iterable[Header]) -> tuple[bytes, ...]:
-    """Their names, in order."""
-    return tuple(map(_NAME, headers))
-
-
-def values_of(headers: Iterable[Header]) -> Iterator[bytes]:
-    """Their values, in order."""
-    return map(_VALUE, headers)
+# Of a header, for `map`, which asks for those of all headers without a call of Python's.
+name_of: Callable[[Header], bytes] = itemgetter(0)
+value_of: Callable[[Header], bytes] = itemgetter(1)
 
 
 class Client(Protocol):

@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 import gevent
 from gevent import get_hub, getcurrent
 from greenlet import greenlet
+from msgspec import Struct
 
 # A batch keeps all others waiting, at a server those of all workers: of a thousand that come at once each takes a part.
 MAX_BATCH = 100
@@ -21,16 +22,13 @@ class Interrupted(Exception):
     """The batch was cut off before it was done."""
 
 
-class Submission:
-    """Something to be done in a batch. `failure` is raised to whoever submitted it."""
+class Submission(Struct, eq=False, kw_only=True):
+    """Something to be done in a batch, submitted once. `failure` is raised to whoever submitted it."""
 
-    __slots__ = ("done", "failure", "leads", "waiting")
-
-    # Set when it is submitted.
-    done: bool
-    leads: bool  # its greenlet is to lead the next batch
-    failure: Exception | None
-    waiting: greenlet | None
+    done: bool = False
+    leads: bool = False  # its greenlet is to lead the next batch
+    failure: Exception | None = None
+    waiting: greenlet | None = None
 
 
 S = TypeVar("S", bound=Submission)
@@ -58,8 +56,6 @@ class GroupCommit(Generic[S]):
 
         `alone` says that nobody else can have anything to submit just now, so there is no one to let go first.
         """
-        submission.done = submission.leads = False
-        submission.failure = submission.waiting = None
         self._submitted.append(submission)
         if self._has_leader:
             self._wait(submission)

@@ -10,14 +10,11 @@ from shared.counters import Admitted, Charge, Decision, TokenRateLimited, TooMan
 class PendingAdmission(Submission):
     """A request that wants to be admitted. Without a charge, only ends are told."""
 
-    __slots__ = ("abandoned", "attempt_of", "charge", "decision", "seq")
-
-    def __init__(self, seq: int, charge: Charge | None, attempt_of: Callable[[Admitted], Attempt] | None) -> None:
-        self.seq = seq
-        self.charge = charge
-        self.attempt_of = attempt_of
-        self.decision: Decision | None = None
-        self.abandoned = False
+    seq: int
+    charge: Charge | None
+    attempt_of: Callable[[Admitted], Attempt] | None
+    decision: Decision | None = None
+    abandoned: bool = False
 
     @property
     def admitted(self) -> bool:

@@ -6,10 +6,8 @@ What the provider may have billed is never sent again; what it certainly has not
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from proxyd.accounting.accounting import Accounting
 from proxyd.accounting.records import Try
 from proxyd.credentials import Credential
-from proxyd.gateway.context import Admission, RequestContext
 from proxyd.gateway.detached_streams import DetachedStreams
 from proxyd.gateway.metered_attempt import MeteredAttempt
 from proxyd.messages import ClientGone, Incoming, RequestError, UpstreamAborted, UpstreamError
@@ -17,35 +15,18 @@ from proxyd.providers import DIALECTS, Meter
 from proxyd.upstream.pool import Call
 
 
-class UpstreamAttempt(MeteredAttempt):
+class UpstreamAttempt(MeteredAttempt, kw_only=True):
     """Owns the call to the provider, the meter of its answer, and its end.
 
     Its way is a line: `send`, `start_metering`, a relay (`relay.py`) that calls `end`, and `release`.
     """
 
-    __slots__ = ("_on_deferred", "call", "detached", "instead", "unreadable")
-
-    meter: Meter | None
-
-    def __init__(
-        self,
-        accounting: Accounting,
-        call: Call,
-        context: RequestContext,
-        admission: Admission,
-        detached: DetachedStreams | None,
-        on_deferred: "Callable[[UpstreamAttempt, str], None]",
-    ) -> None:
-        """`detached` is where the answer is read to its end if the client leaves; None: the call is ended then.
-
-        `on_deferred` hears the name of an answer that is made later.
-        """
-        super().__init__(accounting, context, admission)
-        self._on_deferred = on_deferred
-        self.call = call
-        self.detached = detached
-        self.unreadable = False  # its answer could not be told to the client, for whom it has broken off
-        self.instead: bytes | None = None  # the plain body of the answer that is passed on in the place of its own
+    call: Call
+    detached: DetachedStreams | None  # where the answer is read to its end if the client leaves; None: it is ended then
+    on_deferred: "Callable[[UpstreamAttempt, str], None]"  # hears the name of an answer that is made later
+    meter: Meter | None = None
+    unreadable: bool = False  # its answer could not be told to the client, for whom it has broken off
+    instead: bytes | None = None  # the plain body of the answer that is passed on in the place of its own
 
     def send(self) -> Incoming:
         """Send it and give the head of the answer.
@@ -114,7 +95,7 @@ class UpstreamAttempt(MeteredAttempt):
             return
         super().end("upstream_truncated" if self.unreadable else outcome, instead)
         if self.meter is not None and (job := self.meter.deferred_job) is not None:
-            self._on_deferred(self, job)
+            self.on_deferred(self, job)
         if outcome != "client_gone":
             self._tell()
 
@@ -128,7 +109,7 @@ class UpstreamAttempt(MeteredAttempt):
         """Its client may ask again at once, at any worker, and not fit there while the end of this one is not told."""
         key = self.admission.known.key
         if key.max_concurrent_requests is not None or key.rate_limit_tpm is not None:
-            self._accounting.tell()
+            self.accounting.tell()
 
     def fail(self, error: Exception) -> None:
         """End it by a fault of our own, so that no money stays held. Whoever is killed leaves it to be recovered."""

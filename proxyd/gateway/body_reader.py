@@ -51,13 +51,16 @@ class BodyReader:
         self, context: RequestContext, known: KnownKey, endpoint: Endpoint, path_model: str | None
     ) -> Parsed | Rejection:
         """What a body asks for. Raises RequestError and ClientGone while it is read."""
-        query = context.request.query
-        keeper = _Keeper(self, context, known, free=False)
+        request = context.request
+        query, length = request.query, request.body.length
         try:
-            if endpoint.form and (kind := payload.form_type(context.request)) is not None:
-                parts, body = payload.read_form(context.request, kind, keeper)
+            if endpoint.form and (kind := payload.form_type(request)) is not None:
+                parts, body = payload.read_form(request, kind, _Keeper(self, context, known, free=False))
                 return read_form(endpoint, parts, body)
-            body = keeper.whole()
+            if length is not None and length <= JUDGED_BYTES:  # as nearly all are
+                body = request.body.read(JUDGED_BYTES)
+            else:
+                body = _Keeper(self, context, known, free=False).whole()
             if len(body) <= PARSED_HERE_BYTES:
                 try:
                     return DIALECTS[endpoint.dialect].read(endpoint, body, path_model, query)

@@ -1,7 +1,7 @@
 """One request on its way through the gateway: what its stations learn of it, and what its admission brought."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from typing import cast
 
 from msgspec import Struct
 
@@ -24,10 +24,10 @@ from shared.policy import Address, KeySnapshot
 
 MAX_MODEL_CHARACTERS = 255  # of a name in the ledger
 MAX_ENDPOINT_CHARACTERS = 64  # likewise; the path of Gemini Live has more
+NOWHERE_YET = cast("Target", None)  # until the body was read, or need not be; nobody asks before
 
 
-@dataclass(slots=True, eq=False)  # not frozen: each station adds what it finds out
-class RequestContext:
+class RequestContext(Struct, eq=False):
     """A request, and what is known of it so far."""
 
     request: Request
@@ -39,7 +39,7 @@ class RequestContext:
     started: float  # monotonic
     digest: str = ""  # of the proxy key, once it was found
     key: KeySnapshot | None = None  # as it was looked up last
-    target: Target = field(init=False)  # set when the body was read, or need not be
+    target: Target = NOWHERE_YET
     model: str | None = None  # bare, from the body or the path; None: neither names one that we can read
     parsed: Parsed | None = None  # None: it is not metered, and `payload` goes on as it comes
     payload: Payload = NO_PAYLOAD

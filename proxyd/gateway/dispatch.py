@@ -67,7 +67,9 @@ class Dispatcher:
             self.accounting.void(context.seq)
             raise
         detached = self.detached if billed_anyway else None
-        attempt = UpstreamAttempt(self.accounting, call, context, admission, detached, self.later.deferred)
+        attempt = UpstreamAttempt(
+            self.accounting, context, admission, call=call, detached=detached, on_deferred=self.later.deferred
+        )
         try:
             answer = self.relayed(attempt, self.sent(attempt, outgoing))
         except RequestError as error:
@@ -116,8 +118,10 @@ class Dispatcher:
         """What goes to the provider."""
         target, request, parsed = context.target, context.request, context.parsed
         provider = target.provider
-        ours = target.translation is None  # else query and headers speak of another provider's API
-        query = request.query if ours else ""
+        if target.translation is None:
+            query, lines = request.query, context.head.lines_for(provider, request)
+        else:  # what the client sent speaks of another provider's API
+            query, lines = "", translated.request_lines(request.headers, provider.extra_headers)
         dialect = DIALECTS[target.dialect]
         if target.custom is None:
             origin, base = self.origins[provider.slug]
@@ -131,10 +135,6 @@ class Dispatcher:
             path = f"{path}?{query}"
         name, prefix = target.credential_header
         credential: list[Header] = [(name, prefix + admission.credential.secret.encode())] if name else []
-        if ours:
-            lines = context.head.lines_for(provider, request)
-        else:
-            lines = translated.request_lines(request.headers, provider.extra_headers)
         if parsed is not None:
             data = dialect.rewrite(parsed, model=context.new_model, output_limit=admission.output_limit)
             if context.claim is None:

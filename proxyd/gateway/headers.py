@@ -10,7 +10,7 @@ from msgspec import Struct
 from proxyd.gateway.authenticate import KEY_HEADERS, holds_a_secret_of_ours
 from proxyd.gateway.limit_headers import OF_TOKENS
 from proxyd.gateway.masking import Secrets, masked, masked_headers
-from proxyd.messages import MAX_PLANNED_NAMES, Header, Headers, names_of, values_of
+from proxyd.messages import MAX_PLANNED_NAMES, Header, Headers, name_of, value_of
 from shared import labels
 
 # RFC 9110 section 7.6.1, and what real software adds to it.
@@ -125,7 +125,7 @@ def outgoing(headers: Headers, extra: tuple[Header, ...]) -> list[Header]:
     """
     positions, names, *_ = _plan(_plan_request, headers)
     kept = [headers[position] for position in positions]
-    if holds_a_secret_of_ours(b"\n".join(values_of(kept))):
+    if holds_a_secret_of_ours(b"\n".join(map(value_of, kept))):
         kept = [header for header in kept if not holds_a_secret_of_ours(header[1])]
         names = frozenset([name for name, _ in kept])
     kept += [header for header in extra if header[0] not in names]
@@ -154,16 +154,16 @@ class ResponseHeaders(Struct, frozen=True):
 
 def read_response_headers(headers: Headers, secrets: Secrets) -> ResponseHeaders:
     """Look through the headers of an answer, and mask the real credentials, should a provider repeat one."""
-    names = names_of(headers)
+    names = tuple(map(name_of, headers))
     plan = _plan_response_cached(names) if len(names) <= MAX_PLANNED_NAMES else _plan_response(names)
     for position in plan.steering:
         if headers[position][1] not in _COMMON_CONNECTION:
             plan = _plan_response(names, connection_named(headers))
     pick, overlaps, tells_tokens, id_names, _, types, codings, ids = plan
     kind, coding, request_id = _UNTOLD, None, None
-    if types:
-        kinds = [_kind_of(headers[position][1][:_KIND_BYTES]) for position in types]
-        kind = kinds[0] if len(kinds) == 1 else _Kind(*map(any, zip(*kinds, strict=True)))
+    for position in types:
+        found = _kind_of(headers[position][1][:_KIND_BYTES])
+        kind = found if kind is _UNTOLD else _Kind(*map(any, zip(kind, found, strict=True)))
     for position in codings:
         value = headers[position][1].strip().lower()
         coding = coding or (None if value in (b"", b"identity") else value)
@@ -259,7 +259,7 @@ Planner = Callable[[tuple[bytes, ...], frozenset[bytes]], _RequestPlan]
 
 def _plan(planner: Planner, headers: Headers) -> _RequestPlan:
     """Which of these headers cross. What `Connection` names is decided each time."""
-    names = names_of(headers)
+    names = tuple(map(name_of, headers))
     plan = _plan_cached(planner, names) if len(names) <= MAX_PLANNED_NAMES else planner(names, frozenset())
     for position in plan.steering:
         if headers[position][1] not in _COMMON_CONNECTION:

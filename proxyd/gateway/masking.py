@@ -10,7 +10,7 @@ on as they come, and the credential is blanked where it stands in a piece as it 
 import re
 from collections.abc import Sequence
 
-from proxyd.messages import Header, values_of
+from proxyd.messages import Header, value_of
 from proxyd.wire.content_coding import ContentDecoder
 
 MASK = b"[provider credential]"
@@ -31,7 +31,7 @@ Secrets = tuple[bytes, ...]
 def masked_headers(headers: list[Header], secrets: Secrets) -> list[Header]:
     """The headers of an answer, any status: some gateways echo what they were sent."""
     for secret in secrets:
-        if secret and secret in b"\n".join(values_of(headers)):
+        if secret and secret in b"\n".join(map(value_of, headers)):
             headers = [(name, value.replace(secret, MASK)) for name, value in headers]
     return headers
 

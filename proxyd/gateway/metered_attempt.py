@@ -8,6 +8,8 @@ import logging
 import time
 from typing import Protocol
 
+from msgspec import Struct
+
 from proxyd.accounting.accounting import Accounting
 from proxyd.accounting.records import Settlement
 from proxyd.gateway.context import Admission, RequestContext
@@ -32,33 +34,21 @@ class UsageSource(Protocol):
     def delivered(self) -> pricing.Usage: ...
 
 
-class MeteredAttempt:
+class MeteredAttempt(Struct, eq=False):
     """An admission and its end. Whoever makes one says what meters it, and calls `end` or `void`."""
 
-    __slots__ = (
-        "_accounting",
-        "_noted_at",
-        "admission",
-        "context",
-        "ended",
-        "first_byte_ms",
-        "meter",
-        "provider_request_id",
-        "status",
-        "told_status",
-    )
+    accounting: Accounting
+    context: RequestContext
+    admission: Admission
+    meter: UsageSource | None = None  # None: what it costs cannot be told
+    status: int | None = None  # the provider's; None until it answers
+    told_status: int | None = None  # which the client is given in the place of the provider's; None: the same
+    provider_request_id: str | None = None
+    first_byte_ms: int | None = None
+    ended: bool = False
+    _noted_at: float = 0.0
 
-    def __init__(self, accounting: Accounting, context: RequestContext, admission: Admission) -> None:
-        self._accounting = accounting
-        self._noted_at = 0.0
-        self.first_byte_ms: int | None = None
-        self.context = context
-        self.admission = admission
-        self.meter: UsageSource | None = None  # None: what it costs cannot be told
-        self.status: int | None = None  # the provider's; None until it answers
-        self.told_status: int | None = None  # which the client is given in the place of the provider's; None: the same
-        self.provider_request_id: str | None = None
-        self.ended = False
+    __repr__ = object.__repr__  # a request has its key, and a call the credential
 
     @property
     def succeeded(self) -> bool:
@@ -77,7 +67,7 @@ class MeteredAttempt:
             return
         if self._noted_at:
             cost = self._cost(self.meter.delivered())
-            self._accounting.note_progress(self.context.seq, cost.nanos)
+            self.accounting.note_progress(self.context.seq, cost.nanos)
         self._noted_at = at
 
     def end(self, outcome: str, instead: Exception | None = None) -> None:
@@ -95,7 +85,8 @@ class MeteredAttempt:
             self.meter = None
             cost_nanos = (self.admission.bound_nanos or 0) if self.served else 0
             settlement = self._settlement(outcome, sent_status)._replace(flags=("estimated",), cost_nanos=cost_nanos)
-        self._settle(settlement)
+        self.ended = True
+        self.accounting.settle(self.context.seq, settlement)
 
     def fail_unread(self, error: Exception) -> None:
         """End it by a fault of our own, without a look at what the meter says, which may be the very fault.
@@ -108,11 +99,8 @@ class MeteredAttempt:
         settlement = self._settlement("unknown", _status_told(error))
         if not settlement.flags and not self.context.free:
             settlement = settlement._replace(flags=("estimated",))
-        self._settle(settlement)
-
-    def _settle(self, settlement: Settlement) -> None:
         self.ended = True
-        self._accounting.settle(self.context.seq, settlement)
+        self.accounting.settle(self.context.seq, settlement)
 
     def elapsed_ms(self) -> int:
         """Since the head of the request."""
@@ -132,8 +120,7 @@ class MeteredAttempt:
             cost = self._cost(usage)
             flags, cost_nanos, counts = cost.flags, cost.nanos, usage.total()
             price = None if cost.price is None else cost.price.json
-            served_model = None if usage.model is None else _plain(usage.model)
-            service_tier = None if usage.service_tier is None else _plain(usage.service_tier)
+            served_model, service_tier = _plain(usage.model), _plain(usage.service_tier)
             bound_nanos = self.admission.bound_nanos
             if bound_nanos is not None and cost_nanos > bound_nanos:
                 flags = (*flags, "overrun")
@@ -159,7 +146,7 @@ class MeteredAttempt:
         """End without a row: nothing reached the provider. Does nothing once it has ended."""
         if not self.ended:
             self.ended = True
-            self._accounting.void(self.context.seq)
+            self.accounting.void(self.context.seq)
 
     def _is_billed(self, outcome: str, meter: UsageSource) -> bool:
         """Whether an answer without usage costs what was delivered.
@@ -193,6 +180,6 @@ def _status_told(error: Exception) -> int | None:
     return ERRORS[reason].status
 
 
-def _plain(name: str) -> str:
+def _plain(name: str | None) -> str | None:
     """A provider's word as a database takes it: PostgreSQL refuses a NUL, and with it all rows of a batch."""
-    return name if name.isprintable() else "".join(c for c in name if c.isprintable())
+    return name if name is None or name.isprintable() else "".join(c for c in name if c.isprintable())

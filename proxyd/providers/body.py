@@ -125,10 +125,8 @@ def _refuse_repeats(body: bytes) -> None:
 
 def model_name(value: object, param: str = "model") -> str:
     """A model's name: a string of 1 to 200 printable characters without space around it."""
-    if value is None:
-        raise BadBody(f"{param} is missing.", param)
     if not isinstance(value, str):
-        raise BadBody(f"{param} must be a string.", param)
+        raise BadBody(f"{param} is missing." if value is None else f"{param} must be a string.", param)
     if not value or len(value) > MAX_MODEL_LENGTH or not value.isprintable() or value != value.strip():
         raise BadBody(f"{param} must be 1 to 200 printable characters without space around them.", param)
     return value

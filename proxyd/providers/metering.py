@@ -22,12 +22,13 @@ MANY_VALUES = 400_000  # of an answer, which take some 20 ms
 class _Watch:
     """What both meters share: they show what their accumulator knows."""
 
+    _decoder: ContentDecoder | None = None
+    _passed = 0  # bytes as they came, which is all that is known of what cannot be decoded
+
     def __init__(self, accumulator: UsageAccumulator, content_encoding: bytes | None) -> None:
         self._accumulator = accumulator
-        self._decoder = None
         if content_encoding is not None and (coding := content_encoding.strip().lower()) not in (b"identity", b""):
             self._decoder = ContentDecoder(coding)
-        self._passed = 0  # bytes as they came, which is all that is known of what cannot be decoded
 
     @property
     def complete(self) -> bool:
@@ -93,22 +94,23 @@ class StreamMeter(_Watch):
 class JsonMeter(_Watch):
     """Watches a plain JSON answer."""
 
-    def __init__(self, accumulator: UsageAccumulator, content_encoding: bytes | None) -> None:
-        super().__init__(accumulator, content_encoding)
-        self._pieces: list[bytes] = []
-        self._size = 0
-        self._tail = b""  # once the answer is too large to be kept
+    _pieces: list[bytes] | tuple[()] = ()
+    _size = 0
+    _tail = b""  # once the answer is too large to be kept
 
     def feed(self, data: bytes) -> bytes:
         self._passed += len(data)
         plain = data if self._decoder is None else self._decoder.feed(data)
-        self._size += len(plain)
-        if self._size <= MAX_JSON_BYTES:
-            self._pieces.append(plain)
+        self._size = size = self._size + len(plain)
+        pieces = self._pieces
+        if size > MAX_JSON_BYTES:
+            self._tail = (b"".join(pieces) + self._tail + plain)[-TAIL_BYTES:]
+            self._pieces = ()
+        elif isinstance(pieces, list):
+            pieces.append(plain)
         else:
-            self._tail = (b"".join(self._pieces) + self._tail + plain)[-TAIL_BYTES:]
-            self._pieces.clear()
-        self._accumulator.content_bytes = self._size  # until the end tells more, all of it counts as text
+            self._pieces = [plain]
+        self._accumulator.content_bytes = size  # until the end tells more, all of it counts as text
         return data
 
     def end(self) -> bytes:
@@ -125,7 +127,7 @@ class JsonMeter(_Watch):
             document = orjson.loads(body)
         except orjson.JSONDecodeError:
             return b""
-        self._pieces.clear()
+        self._pieces = ()
         accumulator = self._accumulator
         accumulator.content_bytes = 0
         if isinstance(document, dict):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from proxyd.messages import Client, Response, Takeover, Truncated, Tunnel
-from proxyd.server.framing import Framing, frame_pieces, frame_switch, frame_whole, is_bodiless, next_piece
+from proxyd.server.framing import Framing, frame_pieces, frame_switch, frame_whole, next_piece
 from proxyd.wire.http1 import LAST_CHUNK, chunk
 
 # Larger bodies are not worth copying behind their head.
@@ -28,7 +28,7 @@ def write(
 ) -> bool:
     """Write the answer to a request by `method`; True when the connection can be kept."""
     body = response.body
-    bodiless = is_bodiless(response, method)
+    bodiless = response.status in (204, 304) or method == "HEAD"  # RFC 9112, section 6.3
     if isinstance(body, bytes):
         head = frame_whole(response, len(body), bodiless=bodiless, keep=keep, http_11=http_11)
         if bodiless:

@@ -33,44 +33,33 @@ class Source(Protocol):
 class RequestBody:
     """Implements `messages.Body` over a connection."""
 
-    __slots__ = ("_broken", "_decoder", "_expects", "_length", "_received", "_source", "_waited_seconds")
+    __slots__ = ("_broken", "_decoder", "_expects", "_received", "_source", "_waited_seconds", "complete", "length")
 
     def __init__(self, source: Source, head: RequestHead) -> None:
+        length = head.length
         self._source = source
-        self._length = head.length
-        self._expects = head.expect_continue and head.length != 0
-        self._decoder: Decoder = (
-            ChunkedDecoder(source.limits.chunk) if head.length is None else LengthDecoder(head.length)
-        )
+        self._expects = head.expect_continue and length != 0
+        self._decoder: Decoder | None = None  # made when it is needed: most bodies come whole
         self._broken = False
         self._received = 0
         self._waited_seconds = 0.0
-
-    @property
-    def length(self) -> int | None:
-        return self._length
-
-    @property
-    def complete(self) -> bool:
-        """True once the last byte was taken off the wire."""
-        return self._decoder.done
+        self.length = length
+        self.complete = length == 0  # the last byte was taken off the wire
 
     def read(self, limit_bytes: int) -> bytes:
-        source, decoder, length = self._source, self._decoder, self._length
-        if isinstance(decoder, LengthDecoder) and decoder.remaining == length == len(source.buffer) <= limit_bytes:
+        source, length = self._source, self.length
+        if length == len(source.buffer) <= limit_bytes and self._decoder is None and not self.complete:
             # The usual case of a small body that came with its head, and nothing after it.
             data, source.buffer = source.buffer, b""
-            decoder.remaining, decoder.done = 0, True
-            if data:
-                source.body_complete()
+            self.complete = True
+            source.body_complete()
             return data
         return b"".join(self.chunks(limit_bytes))
 
     def chunks(self, limit_bytes: int) -> Iterator[bytes]:
-        if self._length is not None and self._length > limit_bytes:
+        if self.length is not None and self.length > limit_bytes:
             raise _too_large(limit_bytes)
-        decoder = self._decoder
-        if decoder.done:
+        if self.complete:
             return
         data = self._source.buffer
         self._source.buffer = b""
@@ -83,18 +72,19 @@ class RequestBody:
                 raise _too_large(limit_bytes)
             if payload:
                 yield payload
-            if decoder.done:
+            if self.complete:
                 return
             data = self._receive()
 
     def keeps_connection(self) -> bool:
         """Tell whether the rest of the body is so small that it can be waited for, to keep the connection."""
-        if self._decoder.done:
+        if self.complete:
             return True
         if self._broken or self._expects:
             return False
-        if isinstance(self._decoder, LengthDecoder):
-            return self._decoder.remaining <= self._source.limits.drain_bytes
+        decoder = self._decoding()
+        if isinstance(decoder, LengthDecoder):
+            return decoder.remaining <= self._source.limits.drain_bytes
         # How much more comes in chunks is unknown, unless it is here already.
         data, self._source.buffer = self._source.buffer, b""
         try:
@@ -102,11 +92,11 @@ class RequestBody:
                 self._decode(data)
         except BadRequest:
             return False
-        return self._decoder.done
+        return self.complete
 
     def drain(self) -> bool:
         """Throw the rest away; False when it does not come soon. Raises OSError, Cancelled."""
-        if self._decoder.done:
+        if self.complete:
             return True
         data, self._source.buffer = self._source.buffer, b""
         self._source.arm(self._source.limits.linger_seconds)
@@ -114,7 +104,7 @@ class RequestBody:
             while True:
                 if data:
                     self._decode(data)
-                if self._decoder.done:
+                if self.complete:
                     self._source.disarm()
                     return True
                 data = self._source.recv(RECEIVE_BYTES)
@@ -123,14 +113,21 @@ class RequestBody:
         except (Expired, BadRequest):
             return False
 
+    def _decoding(self) -> Decoder:
+        if self._decoder is None:
+            limits, length = self._source.limits, self.length
+            self._decoder = ChunkedDecoder(limits.chunk) if length is None else LengthDecoder(length, length == 0)
+        return self._decoder
+
     def _decode(self, data: bytes) -> bytes:
-        decoder = self._decoder
+        decoder = self._decoding()
         try:
             payload = decoder.feed(data)
         except ProtocolError as error:
             self._broken = True
             raise BadRequest(str(error)) from None
         if decoder.done:
+            self.complete = True
             self._source.buffer, decoder.leftover = decoder.leftover, b""
             self._source.body_complete()
         return payload

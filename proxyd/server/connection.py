@@ -64,7 +64,7 @@ class Connection(Channel):
             callback()
             return
         self._on_gone = callback
-        if callback is not None and (self._body is None or self._body.complete):
+        if callback is not None and not self._watching and (self._body is None or self._body.complete):
             self.watch()
 
     def body_complete(self) -> None:
@@ -185,9 +185,9 @@ class Connection(Channel):
         stall_seconds = self.limits.write_stall_seconds
         keep = write(self, response, head.method, stall_seconds, keep=keep, http_11=head.version == 11)
         self._on_gone = None
-        if self._stop_looking() and keep and not self.gone:
+        if (self._lookout is None or self._stop_looking()) and keep and not self.gone:
             self._body = None
-            return body.drain()
+            return body.complete or body.drain()
         if not self.gone and (self.buffer or not body.complete or not self._watching):
             self._linger()
         return False

@@ -27,11 +27,6 @@ class Framing(NamedTuple):
     until_close: bool  # the body ends with the connection, so that only a reset can tell that something is missing
 
 
-def is_bodiless(response: Response, method: str) -> bool:
-    """Whether no body follows the head of an answer to `method` (RFC 9112, section 6.3)."""
-    return method == "HEAD" or response.status in (204, 304)
-
-
 def frame_whole(response: Response, size_bytes: int, *, bodiless: bool, keep: bool, http_11: bool) -> bytes:
     """Write the head of a response whose body is here, for a client that spoke HTTP/1.1 or an older version."""
     length = response.length

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 import gevent
+from msgspec import Struct
 
 from proxyd.channel import Cancelled, Expired
 from proxyd.messages import Incoming, Origin, Outgoing, UpstreamUnreachable
@@ -51,34 +52,25 @@ class Pool(Protocol):
         """Take a connection back that can be used again."""
 
 
-class Call:
+class Call(Struct, eq=False):
     """One exchange: `start`, then `chunks`, then always `close`. `abort` may come at any time, from anywhere."""
 
-    __slots__ = (
-        "_aborted", "_body_error", "_buffer", "_connection", "_decoder", "_failure", "_head", "_outgoing", "_payload",
-        "_pool", "_sender", "first_byte_seconds", "sending", "sent",
-    )  # fmt: skip
+    _pool: Pool
+    outgoing: Outgoing  # what it sends
+    first_byte_seconds: float
+    sent: bool = False  # True once a byte of the request may have left
+    sending: bool = False
+    _connection: UpstreamConnection | None = None
+    _head: ResponseHead | None = None
+    _decoder: Decoder | None = None
+    _buffer: bytes = b""  # received, not decoded yet
+    _payload: bytes = b""  # decoded, not given yet
+    _failure: ProtocolError | None = None  # found while decoding what came with the head
+    _sender: "gevent.Greenlet[[UpstreamConnection, memoryview, memoryview], None] | None" = None
+    _body_error: Exception | None = None  # what the request's own body raised
+    _aborted: bool = False
 
-    def __init__(self, pool: Pool, outgoing: Outgoing) -> None:
-        self._pool = pool
-        self._outgoing = outgoing
-        self._connection: UpstreamConnection | None = None
-        self._head: ResponseHead | None = None
-        self._decoder: Decoder | None = None
-        self._buffer = b""  # received, not decoded yet
-        self._payload = b""  # decoded, not given yet
-        self._failure: ProtocolError | None = None  # found while decoding what came with the head
-        self._sender: gevent.Greenlet[[UpstreamConnection, memoryview, memoryview], None] | None = None
-        self.sending = False
-        self._body_error: Exception | None = None  # what the request's own body raised
-        self._aborted = False
-        self.first_byte_seconds = pool.limits.first_byte_seconds
-        self.sent = False  # True once a byte of the request may have left
-
-    @property
-    def outgoing(self) -> Outgoing:
-        """What it sends."""
-        return self._outgoing
+    __repr__ = object.__repr__  # its greenlet may be told of in a log, and what it sends has the credential
 
     def start(self) -> Incoming:
         """Send the request and give the head of its answer.
@@ -150,7 +142,8 @@ class Call:
     def close(self) -> None:
         """Let go of the connection: to the pool if it is as good as new, else for ever. Idempotent."""
         connection, self._connection = self._connection, None
-        self._outgoing.drop_body()
+        if self.outgoing.on_sent is not None:
+            self.outgoing.drop_body()
         if connection is None:
             return
         if self._sender is not None and not self._sender.dead:
@@ -188,7 +181,7 @@ class Call:
 
     def _send(self) -> UpstreamConnection:
         """Send the request, or as much of it as goes at once; a greenlet of its own sends the rest."""
-        outgoing = self._outgoing
+        outgoing = self.outgoing
         body = outgoing.body
         first = request_head(outgoing.method, outgoing.target, outgoing.headers, framing(outgoing), outgoing.lines)
         rest = memoryview(b"")
@@ -225,7 +218,7 @@ class Call:
     def _send_rest(self, connection: UpstreamConnection, first: memoryview, rest: memoryview) -> None:
         """Send what did not go at once, while the answer is already waited for. Runs in a greenlet of its own."""
         limits = self._pool.limits
-        outgoing = self._outgoing
+        outgoing = self.outgoing
         try:
             connection.send_all(first, limits.send_stall_seconds)
             connection.send_all(rest, limits.send_stall_seconds)
@@ -246,7 +239,7 @@ class Call:
             connection.arm(self.first_byte_seconds)
 
     def _send_pieces(self, connection: UpstreamConnection, pieces: Iterator[bytes], stall_seconds: float) -> None:
-        length = self._outgoing.length
+        length = self.outgoing.length
         total = 0
         for piece in pieces:
             if piece:
@@ -259,7 +252,7 @@ class Call:
 
     def _receive_head(self, connection: UpstreamConnection) -> ResponseHead:
         limits = self._pool.limits
-        method = self._outgoing.method
+        method = self.outgoing.method
         connection.arm(self.first_byte_seconds)
         buffer = b""
         seen = 0
@@ -275,7 +268,7 @@ class Call:
                 continue
             head = parse_response_head(buffer[:end], method)
             buffer = buffer[end:]
-            if head.status >= 200 or (head.status == 101 and self._outgoing.upgrade):
+            if head.status >= 200 or (head.status == 101 and self.outgoing.upgrade):
                 self._buffer = buffer
                 return head
             seen = 0
@@ -288,5 +281,5 @@ class Call:
         if self._body_error is not None:
             return self._body_error
         cause = Cancelled() if self._aborted else error
-        host = self._outgoing.origin.host
+        host = self.outgoing.origin.host
         return translated(cause, host, slow, sent=self.sent, answered=self._head is not None)

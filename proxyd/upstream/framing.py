@@ -14,10 +14,8 @@ def _host_line(authority: str) -> bytes:
 
 def framing(outgoing: Outgoing) -> bytes:
     """These fields, each with its CRLF."""
-    host = _host_line(outgoing.origin.authority)
-    length = len(outgoing.body) if isinstance(outgoing.body, bytes) else outgoing.length
-    if length is None:
-        return host + b"transfer-encoding: chunked\r\n"
-    if length == 0 and outgoing.method not in BODY_METHODS:
-        return host
-    return host + b"content-length: %d\r\n" % length
+    host, body = _host_line(outgoing.origin.authority), outgoing.body
+    length = len(body) if isinstance(body, bytes) else outgoing.length
+    if length or (length == 0 and outgoing.method in BODY_METHODS):
+        return b"%bcontent-length: %d\r\n" % (host, length)
+    return host if length == 0 else host + b"transfer-encoding: chunked\r\n"

@@ -50,7 +50,7 @@ class UpstreamPool:
 
     def call(self, outgoing: Outgoing) -> Call:
         """Prepare a call; nothing happens before its `start`."""
-        return Call(self, outgoing)
+        return Call(self, outgoing, self.limits.first_byte_seconds)
 
     def close(self) -> None:
         """Close all connections, those in use as well."""

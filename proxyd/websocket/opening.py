@@ -116,9 +116,8 @@ class SessionOpener:
         outgoing = self._dispatcher.outgoing(context, admission)
         outgoing.lines, outgoing.upgrade = outgoing.lines + made.lines, True
         call = self._dispatcher.pool.call(outgoing)
-        attempt = UpstreamAttempt(
-            self._sessions.accounting, call, context, admission, None, self._dispatcher.later.deferred
-        )
+        accounting, deferred = self._sessions.accounting, self._dispatcher.later.deferred
+        attempt = UpstreamAttempt(accounting, context, admission, call=call, detached=None, on_deferred=deferred)
         try:
             incoming = self._dispatcher.sent(attempt, outgoing)
             if incoming.status != 101:

@@ -21,11 +21,7 @@ from shared.pricing import Usage
 class Turn(MeteredAttempt):
     """What a client asks for once, or what the provider begins by itself, up to the figures that tell its cost."""
 
-    __slots__ = ("sent",)
-
-    def __init__(self, accounting: Accounting, context: RequestContext, admission: Admission) -> None:
-        super().__init__(accounting, context, admission)
-        self.sent = False  # nothing of it has reached the provider
+    sent: bool = False  # something of it has reached the provider
 
     def begun(self, provider_id: object = None) -> None:
         """The provider has begun to answer; from here on it costs something."""
@@ -36,7 +32,7 @@ class Turn(MeteredAttempt):
     def note(self) -> None:
         """Leave a note of what it has cost so far: nothing, until it began."""
         nanos = self._cost(self.meter.delivered()).nanos if self.meter is not None and self.sent else 0
-        self._accounting.note_progress(self.context.seq, nanos)
+        self.accounting.note_progress(self.context.seq, nanos)
 
     def finish(self, outcome: str) -> None:
         """Settle it, or take it back when it never began."""

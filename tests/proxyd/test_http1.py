@@ -158,7 +158,7 @@ def test_small_chunks_of_a_stream_are_welcome() -> None:
     assert sum(len(decoder.feed(b"10\r\n0123456789abcdef\r\n" * 100)) for _ in range(1000)) == 1_600_000
 
 
-@pytest.mark.parametrize("decoder", [LengthDecoder(5), ChunkedDecoder(ChunkLimits())])
+@pytest.mark.parametrize("decoder", [LengthDecoder(5, done=False), ChunkedDecoder(ChunkLimits())])
 def test_an_early_end_is_an_error(decoder: LengthDecoder | ChunkedDecoder) -> None:
     decoder.feed(b"4")
     with pytest.raises(ProtocolError):
@@ -166,7 +166,7 @@ def test_an_early_end_is_an_error(decoder: LengthDecoder | ChunkedDecoder) -> No
 
 
 def test_length_and_close_decoders() -> None:
-    decoder = LengthDecoder(5)
+    decoder = LengthDecoder(5, done=False)
     assert (decoder.feed(b"abc"), decoder.done) == (b"abc", False)
     assert (decoder.feed(b"defg"), decoder.done, decoder.leftover) == (b"de", True, b"fg")
     close = CloseDecoder()

@@ -1,13 +1,19 @@
-"""What of an error may go back to a client: nothing that could not be read, and never the credential."""
+"""What of an error may go back to a client: nothing that could not be read, and never the credential, as in a log."""
 
 import gzip
 import zlib
 from functools import partial
+from typing import cast
 
 import brotli
 import pytest
 
+from proxyd.accounting.accounting import Accounting
+from proxyd.gateway.attempt import UpstreamAttempt
+from proxyd.gateway.context import Admission, RequestContext
 from proxyd.gateway.masking import MASK, MAX_ERROR_BYTES, Unreadable, blanked, masked_error, plain_error
+from proxyd.messages import Origin, Outgoing
+from proxyd.upstream.pool import UpstreamPool
 
 SECRET = b"sk-proj-secret/with+signs"
 # Without the time: cases are named by their bytes, and two processes of a parallel run must name them alike.
@@ -92,3 +98,12 @@ def test_an_escape_alone_is_no_disguise() -> None:
     body = b'{"error":"caf\\u0065 \\/ \\u00e9"}'
     assert shown([], body) == body
     assert masked_error(body, (b"",)) == body
+
+
+def test_what_a_log_may_tell_of_a_call_or_its_attempt_has_no_credential() -> None:
+    sent = Outgoing(Origin("http", "127.0.0.1", 1, "127.0.0.1:1"), "GET", "/", [(b"authorization", SECRET)], b"")
+    assert repr(SECRET) in repr(sent.headers)
+    call = UpstreamPool().call(sent)
+    accounting, context, admission = cast("tuple[Accounting, RequestContext, Admission]", (None, sent, None))
+    attempt = UpstreamAttempt(accounting, context, admission, call=call, detached=None, on_deferred=lambda *_: None)
+    assert "secret" not in f"{call!r}{attempt!r}"

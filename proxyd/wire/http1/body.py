@@ -44,24 +44,24 @@ class ChunkLimits(Struct, frozen=True):
     trailer_fields: int = 100
 
 
-class LengthDecoder:
-    """A body of `length` bytes, as Content-Length said."""
+class LengthDecoder(Struct, eq=False):
+    """A body of as many bytes as Content-Length said, all of which are `remaining` at first."""
 
-    __slots__ = ("done", "leftover", "remaining")
-
-    def __init__(self, length: int) -> None:
-        self.remaining = length
-        self.done = length == 0
-        self.leftover = b""
+    remaining: int
+    done: bool  # from the beginning, where there are none
+    leftover: bytes = b""
 
     def feed(self, data: bytes) -> bytes:
-        if len(data) < self.remaining:
-            self.remaining -= len(data)
+        remaining = self.remaining
+        if len(data) < remaining:
+            self.remaining = remaining - len(data)
             return data
-        payload, self.leftover = data[: self.remaining], data[self.remaining :]
         self.remaining = 0
         self.done = True
-        return payload
+        if len(data) == remaining:
+            return data
+        self.leftover = data[remaining:]
+        return data[:remaining]
 
     def end(self) -> None:
         if not self.done:

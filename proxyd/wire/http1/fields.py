@@ -2,19 +2,18 @@
 
 import re
 
+from msgspec import Struct, field
+
 from proxyd.messages import Header
 
 # A line break that llhttp would refuse. Found before a head is complete, it saves waiting for an end that never comes.
 STRAY_LINE_BREAK = re.compile(rb"(?<!\r)\n|\r[^\n]")
 
 
-class Fields:
+class Fields(Struct, eq=False):
     """Takes header fields from httptools: names in lower case, values without the whitespace around them."""
 
-    __slots__ = ("headers",)
-
-    def __init__(self) -> None:
-        self.headers: list[Header] = []
+    headers: list[Header] = field(default_factory=list)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self.headers.append((name.lower(), value.rstrip(b" \t")))

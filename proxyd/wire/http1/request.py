@@ -12,7 +12,7 @@ from typing import Literal
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from msgspec import Struct
 
-from proxyd.messages import BadRequest, Header, Headers, RequestTooLarge
+from proxyd.messages import BadRequest, Headers, RequestTooLarge
 from proxyd.wire.http1.fields import STRAY_LINE_BREAK, Fields, keeps_alive
 
 METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
@@ -125,7 +125,7 @@ def parse_request_head(head: bytes, limits: HeadLimits) -> RequestHead:
         pass  # Raised at the end of the head. An upgrade is an offer, and we do not take it: RFC 9110, section 7.8.
     except HttpParserError:
         raise BadRequest(BAD_SYNTAX) from None
-    headers = fields.headers
+    headers = tuple(fields.headers)
     if len(headers) > limits.fields:
         raise BadRequest("The request has too many headers", status=431)
     if len(head) > limits.field_bytes and any(len(name) + len(value) > limits.field_bytes for name, value in headers):
@@ -139,7 +139,7 @@ def parse_request_head(head: bytes, limits: HeadLimits) -> RequestHead:
     return meaning
 
 
-def _meaning(method: str, path: str, query: str, version: Literal[10, 11], headers: list[Header]) -> RequestHead:
+def _meaning(method: str, path: str, query: str, version: Literal[10, 11], headers: Headers) -> RequestHead:
     """Draw from the fields what frames the message and steers the connection."""
     hosts = 0
     length = 0
@@ -175,7 +175,7 @@ def _meaning(method: str, path: str, query: str, version: Literal[10, 11], heade
         method,
         path,
         query,
-        tuple(headers),
+        headers,
         None if codings else length,
         keeps_alive(connection, http_11=version == 11),
         bool(expectation) and version == 11,

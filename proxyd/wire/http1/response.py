@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-from proxyd.messages import MAX_PLANNED_NAMES, Incoming, names_of
+from proxyd.messages import MAX_PLANNED_NAMES, Incoming, name_of
 from proxyd.wire.http1.body import ChunkedDecoder, ChunkLimits, CloseDecoder, Decoder, LengthDecoder, ProtocolError
 from proxyd.wire.http1.fields import STRAY_LINE_BREAK, Fields, keeps_alive
 
@@ -27,10 +27,11 @@ class ResponseHead(Incoming, frozen=True):
     def decoder(self, limits: ChunkLimits) -> Decoder:
         """Make the decoder for the body that follows this head (RFC 9112, section 6.3)."""
         if self.bodiless:
-            return LengthDecoder(0)
+            return LengthDecoder(0, done=True)
         if self.chunked:
             return ChunkedDecoder(limits, padded=True)
-        return CloseDecoder() if self.length is None else LengthDecoder(self.length)
+        length = self.length
+        return CloseDecoder() if length is None else LengthDecoder(length, length == 0)
 
 
 def find_response_head(buffer: bytes, seen_bytes: int, limit_bytes: int) -> int:
@@ -38,7 +39,7 @@ def find_response_head(buffer: bytes, seen_bytes: int, limit_bytes: int) -> int:
 
     `seen_bytes` is how much an earlier call looked at. Raises `ProtocolError` when no continuation could help.
     """
-    end = buffer.find(b"\r\n\r\n", max(0, seen_bytes - 3))
+    end = buffer.find(b"\r\n\r\n", seen_bytes - 3 if seen_bytes > 3 else 0)
     size = end + 4 if end >= 0 else len(buffer)
     if size > limit_bytes:
         raise ProtocolError("The response's head is too large")
@@ -77,7 +78,7 @@ def parse_response_head(head: bytes, method: str) -> ResponseHead:
     length: int | None = None
     codings: list[bytes] = []
     connection: list[bytes] = []
-    names = names_of(headers)
+    names = tuple(map(name_of, headers))
     for place in _steering(names) if len(names) <= MAX_PLANNED_NAMES else _places(names):
         name, value = headers[place]
         if name == b"content-length":

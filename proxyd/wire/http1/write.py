@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from http import HTTPStatus
 
-from proxyd.messages import Header, names_of
+from proxyd.messages import Header, name_of
 
 _BETWEEN_NAME_AND_VALUE = b": "
 _BETWEEN_LINES = b"\r\n"
@@ -59,7 +59,7 @@ _remembered_line = lru_cache(maxsize=256)(_request_line)
 
 
 def _fields(headers: Sequence[Header], ours: frozenset[bytes]) -> bytes:
-    if not ours.isdisjoint(names_of(headers)):
+    if not ours.isdisjoint(map(name_of, headers)):
         headers = [field for field in headers if field[0] not in ours]
     if not headers:
         return b""

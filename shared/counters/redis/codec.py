@@ -171,14 +171,8 @@ def _decision_of(charge: Charge, found: list[int], generation: int, moment: Mome
         of_rate = None if rpm is None else _rate(rpm, used, last, moment)
         refusal = _refusal(code, of_rate, _spend(reset, limit, spent, held, moment), room, number, moment)
         return OrganizationRefused(refusal)
-    if code == script.STALE:
-        return Stale()
-    if code == script.MISSING:
-        return Missing(generation)
-    if code == script.UNSEEDED:
-        return Unseeded(generation)
-    if code == script.REBUILDING:
-        return Rebuilding()
+    if code in _UNJUDGED:
+        return _unjudged(code, generation)
     rate = None if rpm is None else _rate(rpm, used, last, moment)
     spend = _spend(reset, limit, spent, held, moment)
     if code == script.ADMITTED:
@@ -190,6 +184,18 @@ def _decision_of(charge: Charge, found: list[int], generation: int, moment: Mome
         # What stands behind all decisions completes it.
         return TokenRateLimited(_rate(charge.rate_limit_tpm or 0, 0, script.NONE, moment), charge.bound_tokens, None)
     return _refusal(code, rate, spend, room, number, moment)
+
+
+# Nothing is known, or not enough, by which a charge could be judged.
+_UNJUDGED = frozenset((script.STALE, script.MISSING, script.UNSEEDED, script.REBUILDING))
+
+
+def _unjudged(code: int, generation: int) -> Decision:
+    if code == script.MISSING:
+        return Missing(generation)
+    if code == script.UNSEEDED:
+        return Unseeded(generation)
+    return Stale() if code == script.STALE else Rebuilding()
 
 
 def _refusal(
