@@ -11,7 +11,8 @@ from live_counters import LiveCounters
 from sqlalchemy import select
 
 from shared.config import Settings
-from shared.models import AuditEvent, PolicyOutbox
+from shared.keys import digest
+from shared.models import AuditEvent, KeySecret, PolicyOutbox
 from webapp.actions import policy
 from webapp.db import db
 
@@ -70,6 +71,24 @@ def test_an_edit_that_cannot_be_told_is_saved_and_says_so(
     assert api("PATCH", path, {"name": "n"}).status_code == 200  # once more, and now it is told
     assert live.version(created["id"]) == 2
     assert json.dumps(created).count("sk-proxy-") == 2
+
+
+@pytest.mark.usefixtures("keeper", "live")
+def test_a_rotation_that_cannot_be_told_gives_its_secret_out(
+    api: Api, app: Flask, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is the only one that opens the key from then on, and nobody else will ever tell it."""
+    monkeypatch.setattr(policy, "PATIENCE_SECONDS", 0.1)
+    created = api.create()
+    with counters_gone(settings):
+        response = api("POST", f"/v1/keys/{created['id']}/rotate", {"grace_seconds": 0})
+    rotated = response.get_json()
+    assert (response.status_code, response.headers["Cache-Control"]) == (200, "no-store")
+    assert "could not be told at once" in rotated["notice"]
+    with app.app_context():
+        living = select(KeySecret).where(KeySecret.key_id == created["id"], KeySecret.valid_until.is_(None))
+        assert [row.digest for row in db.session.scalars(living)] == [digest(rotated["key"].encode())]
+    assert "notice" not in api("POST", f"/v1/keys/{created['id']}/rotate").get_json()
 
 
 def test_an_edit_is_answered_at_once_where_no_proxy_runs(
