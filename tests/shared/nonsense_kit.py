@@ -47,7 +47,7 @@ NONSENSE = {
         "[::1:80", "[127.0.0.1:80", "127.0.0.1]:80", "224.0.0.1:80", "[::ffff:127.0.0.1]:80", "unix:/x", "256.0.0.1:80", "0x7f.1:80",
     ),
     "ROUTER_PROXY_BIND": ("8080", "127.0.0.1:0", f"127.0.0.1:{HUGE}", "localhost", "unix:/x"),
-    "ROUTER_PROXY_WORKERS": ("0", "-1", "+1", "1.5", "1e9", "257", "1000000000", HUGE, "many", "\u0661", "1 2", "0x2", "sk-mine"),
+    "ROUTER_PROXY_WORKERS": ("0", "-1", "+1", "1.5", "1e9", "257", "1000000000", HUGE, "many", "\u0661", "1 2", "0x2", "sk-mine", "gsk_A1b2C3d4E5f6G7h8I9j0K1l2"),
     "SECRET_KEY": ("short", "a" * 40, "\udcff" * 40, "a\x00b" * 10),
     "SECRET_KEY_FALLBACKS": ("short", ",", "a" * 40, "one that is long enough,short", "one that is long enough,"),
     "ROUTER_ENCRYPTION_KEY": (
@@ -61,9 +61,12 @@ NONSENSE = {
         "api.openai.com", "https://", "https:///x", "https://@host", "https://host/a b", "https://h\u00f6st", "https://host/v?", "https://host/#x",
         "https://[::1", "https://host:0", "https://host:99999", f"https://host:{HUGE}", "https://host:x", "https://a..b", "https://.a.b",
         f"https://{'a' * 64}.com", f"https://{'a.' * 130}com", "https://-", "https://a,b", "https://a\\b", "https://[v1.x]", "ftp://host", "file:///x",
+        "https://api.openai.com/v1", "https://host/v1/", "https://host/x/v1//",
     ),
-    "ROUTER_ANTHROPIC_URL": ("https://u:p@host", "//host", "https:host"),
-    "ROUTER_GEMINI_URL": ("file:///etc/passwd", "javascript:x"),
+    "ROUTER_ANTHROPIC_URL": ("https://u:p@host", "//host", "https:host", "https://host/v1"),
+    "ROUTER_GEMINI_URL": (
+        "file:///etc/passwd", "javascript:x", "https://host/v1beta", "https://host/v1alpha/", "https://host/v1", "https://host/v1beta/openai/",
+    ),
     "ROUTER_PUBLIC_URL": ("llm.example", "ftp://llm.example", "https://llm.example/v1", "https://llm.example/x/v1beta/", "https://u:p@host"),
     "ROUTER_DASHBOARD_URL": ("dash.example", "https://", "https://dash.example?x", "https://dash.example/v1"),
     "ROUTER_TRUSTED_PROXIES": (
