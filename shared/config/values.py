@@ -273,6 +273,8 @@ def email(name: str, text: str) -> str | None:
     fits = local and domain and "@" not in domain and len(text) <= 254 and text.isprintable() and " " not in text
     if text and not fits:
         raise SettingError(f"{name} is not an email address.")
+    if holds_secret(text):
+        raise SettingError(f"{name} looks like a secret, or has one in it, and would be shown to many.")
     return text or None
 
 

@@ -74,7 +74,7 @@ NONSENSE = {
         "2000::/4,3000::/4", "0.0.0.0/2,64.0.0.0/2,192.0.0.0/3", "10.0.0.1/8", "10.0.0.0/33", "10.0.0.0/-1", "10.0.0.0/0.255.255.255",
         "10.0.0.0/255.0.0.0", "::ffff:10.0.0.0/104", "010.0.0.1", "fe80::1%eth0", f"10.0.0.0/{HUGE}", HUGE, "localhost", "10.0.0.1 10.0.0.2",
     ),
-    "ROUTER_ADMIN_EMAIL": ("nobody", "@", "a@", "@b", "a@b@c", "a b@c", "a@b\u202e", f"{'a' * 300}@b", "a@\udcff"),
+    "ROUTER_ADMIN_EMAIL": ("nobody", "@", "a@", "@b", "a@b@c", "a b@c", "a@b\u202e", f"{'a' * 300}@b", "a@\udcff", "sk-proj-A1b2C3d4E5f6G7h8I9j0@x.y"),
     "ROUTER_ADMIN_PASSWORD": ("short", "x" * 1025, "\u00e9" * 513, "\udcff" * 10, "a\x00bcdefghi"),
     "ROUTER_BOOTSTRAP_TOKEN": ("sk-mgmt-123", "x" * 72, keys.mint(keys.PROXY_TAG).raw, "sk-mgmt-" + "0" * 64, "\u0661" * 72),
     "ROUTER_JOURNAL_SYNC": ("yes", "BATCH", "full", "none batch", "0"),
