@@ -1,6 +1,7 @@
 """An edit by the management API is told to the counters before it is answered, and by the ledger writer if it cannot be."""
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -71,6 +72,29 @@ def test_an_edit_that_cannot_be_told_is_saved_and_says_so(
     assert api("PATCH", path, {"name": "n"}).status_code == 200  # once more, and now it is told
     assert live.version(created["id"]) == 2
     assert json.dumps(created).count("sk-proxy-") == 2
+
+
+@pytest.mark.usefixtures("keeper")
+@pytest.mark.parametrize("action", ["pause", "revoke"])
+def test_many_are_told_at_once_so_that_counters_that_are_away_are_waited_for_once(
+    api: Api, app: Flask, live: LiveCounters, settings: Settings, monkeypatch: pytest.MonkeyPatch, action: str
+) -> None:
+    monkeypatch.setattr(policy, "PATIENCE_SECONDS", 0.5)
+    ids = [str(api.create(name=name)["id"]) for name in "abcdefgh"]
+    wanted = {"action": action, "ids": [*ids, "key_none"]}
+    with counters_gone(settings):
+        begun = time.monotonic()
+        answer = api("POST", "/v1/keys/bulk", wanted).get_json()
+        waited = time.monotonic() - begun
+        statuses = {api("GET", f"/v1/keys/{key_id}").get_json()["status"] for key_id in ids}
+    assert [result["status"] for result in answer["results"]] == [503] * 8 + [404]
+    assert {result["code"] for result in answer["results"][:-1]} == {"saved_but_not_announced"}
+    assert statuses == {{"pause": "paused", "revoke": "revoked"}[action]}
+    assert outbox(app) == ids
+    assert 0.5 <= waited < 8 * 0.5
+    answer = api("POST", "/v1/keys/bulk", wanted).get_json()
+    assert (answer["changed"], answer["failed"]) == (8, 1)
+    assert [live.version(key_id) for key_id in ids] == [2] * 8
 
 
 @pytest.mark.usefixtures("keeper", "live")
