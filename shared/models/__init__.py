@@ -66,7 +66,7 @@ from shared.models.provider_credentials import (
 )
 
 # The migration that made these tables as they stand here: the last of migrations/versions/.
-REVISION = "0025"
+REVISION = "0029"
 
 __all__ = [
     "ADMIN_SCOPE",
