@@ -41,15 +41,18 @@ def upgrade() -> None:
         op.execute(f"INSERT INTO sums_in_the_way (table_name, found) VALUES ('{table}', 0)")
         _keep_sums(table, place)
     for table in APPEND_ONLY:
-        op.execute(f"DROP TRIGGER {table}_refuse_replace")
-        op.execute(
-            f"CREATE TRIGGER {table}_refuse_replace BEFORE INSERT ON {table} WHEN {_in_the_way(table, ('id',))} "
-            f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
-        )
+        _keep_rows(table, _in_the_way(table, ("id",)))
 
 
 def downgrade() -> None:
-    raise NotImplementedError("Without these triggers a fault could take money out of the books. Restore a backup.")
+    if op.get_bind().dialect.name != "sqlite":
+        return
+    for table in SUMS:
+        for name in ("note_replace", "refuse_replace", "refuse_number"):
+            op.execute(f"DROP TRIGGER {table}_{name}")
+    op.drop_table("sums_in_the_way")
+    for table in APPEND_ONLY:
+        _keep_rows(table, f"EXISTS (SELECT 1 FROM {table} WHERE id = NEW.id)")
 
 
 def _keep_sums(table: str, place: tuple[str, ...]) -> None:
@@ -66,6 +69,14 @@ def _keep_sums(table: str, place: tuple[str, ...]) -> None:
     )
     # UPDATE OR REPLACE takes another row away as well, if it gives one that row's number.
     op.execute(f"CREATE TRIGGER {table}_refuse_number BEFORE UPDATE ON {table} WHEN NEW.rowid <> OLD.rowid {refuse}")
+
+
+def _keep_rows(table: str, replaced: str) -> None:
+    op.execute(f"DROP TRIGGER {table}_refuse_replace")
+    op.execute(
+        f"CREATE TRIGGER {table}_refuse_replace BEFORE INSERT ON {table} WHEN {replaced} "
+        f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
+    )
 
 
 def _in_the_way(table: str, place: tuple[str, ...]) -> str:
