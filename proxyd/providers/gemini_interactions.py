@@ -21,7 +21,7 @@ from proxyd.providers.input_estimate import (
 from proxyd.providers.protobuf_json import count, objects
 from proxyd.wire.sse import Event
 from shared.catalog import Kind
-from shared.pricing import Size
+from shared.pricing import Size, whole
 
 _NESTED = {"generation_config": (b'"max_output_tokens"',)}
 _PLAIN_TOOLS = frozenset({"function", "computer_use"})
@@ -196,15 +196,14 @@ class InteractionUsage(UsageAccumulator):
 
     def _count_calls(self, told: object) -> None:
         calls: dict[str, int] = {}
-        for one in told if isinstance(told, list) else ():
-            kind, made = (one.get("type"), one.get("count")) if isinstance(one, dict) else (None, None)
-            if type(made) is not int or made <= 0:
-                continue
+        for one in told if isinstance(told, list) else () if told is None else (None,):
+            kind, made = (one.get("type"), whole(one.get("count") or 0)) if isinstance(one, dict) else (None, None)
             key = _FEES.get(str(kind))
-            if key is None:
+            if made is None or (made and key is None):
                 self.odd = True
-            else:
-                by_request = key == "web_searches" and bills_searches_by_request(self._parsed.model or "")
+            elif made and key is not None:
+                model = self.served_model or self._parsed.model or ""
+                by_request = key == "web_searches" and bills_searches_by_request(model)
                 calls[key] = 1 if by_request else calls.get(key, 0) + made
         self.tool_calls = calls
 
@@ -235,11 +234,12 @@ def as_content_usage(usage: Mapping[str, Any]) -> dict[str, Any]:
     found |= {ours: usage[theirs] for ours, theirs in _TOTALS.items() if usage.get(theirs) is not None}
     for ours, theirs in _DETAILS.items():
         details = usage.get(theirs)
-        if isinstance(details, list):
+        if details is not None:
             found[ours] = [
                 {"modality": str(one.get("modality", "")).upper(), "tokenCount": one.get("tokens", 0)}
-                for one in details
                 if isinstance(one, dict)
+                else one
+                for one in (details if isinstance(details, list) else [details])
             ]
     return found
 
