@@ -162,10 +162,21 @@ class GenerateUsage(UsageAccumulator):
         parts = content.get("parts") if isinstance(content, dict) else None
         for part in parts if isinstance(parts, list) else ():
             if isinstance(part, dict):
-                self.content([value for name, value in part.items() if name != "thoughtSignature"])
+                self._part(part)
         grounding = candidate.get("groundingMetadata")
         if isinstance(grounding, dict):
             self._grounding(grounding)
+
+    def _part(self, part: dict[str, Any]) -> None:
+        blob = part.get("inlineData")
+        is_medium = isinstance(blob, dict) and self.blob(blob.get("mimeType"), blob.get("data"))
+        left_out = ("thoughtSignature", "inlineData") if is_medium else ("thoughtSignature",)
+        self.content([value for name, value in part.items() if name not in left_out])
+
+    def unread(self) -> None:
+        model = self._parsed.model or ""
+        if "image" in model or "nano-banana" in model:
+            self.media = {**self.media, "output_image_tokens": 0}  # it likely has some
 
     def _grounding(self, grounding: dict[str, Any]) -> None:
         """Note searches as they are billed: from Gemini 3 on each query but empty ones, once; before, one a request.

@@ -161,7 +161,7 @@ class InteractionUsage(UsageAccumulator):
             return False
         kind = value.get("event_type")
         if kind in ("step.delta", "step.start"):
-            self.content(_written(value.get("delta") or value.get("step")))
+            self._write(value.get("delta") or value.get("step"))
         elif kind == "interaction.created":
             self._defer(value.get("interaction"))
         elif kind == "interaction.completed":
@@ -185,6 +185,8 @@ class InteractionUsage(UsageAccumulator):
             self.report(as_content_usage(usage))
             self._count_calls(usage.get("grounding_tool_count"))
         self.unweighed = document
+        if self.reported is not None and not self.reported.get("candidatesTokensDetails"):
+            self._weigh()  # whether there is a picture in it
 
     def _defer(self, interaction: object) -> None:
         """What runs in the background, or by an agent, goes on without us until its end is told."""
@@ -212,7 +214,21 @@ class InteractionUsage(UsageAccumulator):
             steps = document.get(name)
             for step in steps if isinstance(steps, list) else ():
                 if isinstance(step, dict) and step.get("type") != "user_input":
-                    self.content(_written(step))
+                    self._write(step)
+
+    def _write(self, part: object) -> None:
+        """Count a part, and the sounds and pictures in it, whose base64 is no text."""
+        waiting, media_bytes = [part], 0
+        while waiting:
+            item = waiting.pop()
+            if isinstance(item, list):
+                waiting.extend(item)
+            elif isinstance(item, dict):
+                waiting.extend(value for value in item.values() if isinstance(value, dict | list))
+                data, mime = item.get("data"), item.get("mime_type") or f"{item.get('type')}/"
+                if isinstance(data, str) and self.blob(mime, data):
+                    media_bytes += len(data)
+        self.content(_written(part), media_bytes)
 
     def _is_final(self, counts: dict[str, int]) -> bool:
         del counts

@@ -11,7 +11,7 @@ import orjson
 from msgspec.structs import replace
 
 from proxyd.providers.base import BadBody, Parsed, Pieces
-from proxyd.providers.body import COLON, member_span, put, quoted_name, tool_kinds
+from proxyd.providers.body import COLON, MAX_LABEL_LENGTH, member_span, put, quoted_name, tool_kinds
 from proxyd.providers.kept_names import names_kept
 from proxyd.providers.openai_compatible import KINDS, elsewhere_of
 
@@ -50,7 +50,7 @@ def for_rewriting(parsed: Parsed) -> Parsed:
 
 
 def for_metering(document: Mapping[str, Any]) -> dict[str, Any]:
-    """What meters look at in a request: whether it runs in the background or searches, of which kinds its tools are.
+    """What meters look at in a request: whether it runs in the background or searches, how it speaks, by which tools.
 
     Of the tools `tool_kinds`.
     """
@@ -59,6 +59,9 @@ def for_metering(document: Mapping[str, Any]) -> dict[str, Any]:
         kept["background"] = True
     if document.get("web_search_options") is not None:
         kept["web_search_options"] = {}
+    audio = document.get("audio")
+    if isinstance(audio, dict) and isinstance(audio.get("format"), str):
+        kept["audio"] = {"format": audio["format"][:MAX_LABEL_LENGTH]}
     tools = document.get("tools")
     if isinstance(tools, dict):
         tools = [tools]  # Gemini lets one stand for a list of them

@@ -18,6 +18,9 @@ from proxyd.providers.openai_tools import (
 from proxyd.wire.sse import Event
 from shared.pricing import Usage
 
+_FEW = 2  # fields of a message that says no more than its text, and whose it is
+_UNWRITTEN = frozenset({"role", "id", "type", "index"})  # of a delta; its role alone is no content
+_SOUND_DELTAS = ("response.audio.delta", "response.output_audio.delta")
 _FINAL = frozenset({"response.completed", "response.incomplete", "response.failed"})
 
 
@@ -63,7 +66,7 @@ class ChatUsage(UsageAccumulator):
                     self._finished = True
                 delta = choice.get("delta")
                 if isinstance(delta, dict):
-                    self.content(_written(delta))
+                    self._write(delta, _UNWRITTEN, pcm=True)  # in streams there is no other coding
         usage = chunk.get("usage")
         if isinstance(usage, dict):
             self._served(chunk)
@@ -82,8 +85,23 @@ class ChatUsage(UsageAccumulator):
     def written(self, document: dict[str, Any]) -> None:
         choices = document.get("choices")
         for choice in choices if isinstance(choices, list) else ():
-            if isinstance(choice, dict):
-                self.content(choice.get("message"))
+            message = choice.get("message") if isinstance(choice, dict) else None
+            if isinstance(message, dict):
+                asked = self._parsed.document.get("audio")
+                coding = asked.get("format") if isinstance(asked, dict) else None
+                self._write(message, frozenset(), pcm=coding in ("pcm16", "wav"))
+
+    def _write(self, message: dict[str, Any], left_out: frozenset[str], *, pcm: bool) -> None:
+        """Count what a message or a piece of one says. Of its sound only the transcript is text."""
+        text = message.get("content")
+        if isinstance(text, str) and len(message) <= _FEW:
+            self.content(text)
+            return
+        sound = message.get("audio")
+        if isinstance(sound, dict):
+            self.sound(sound.get("data"), pcm=pcm)
+            message = {**message, "audio": sound.get("transcript")}
+        self.content([value for name, value in message.items() if name not in left_out])
 
     def _served(self, chunk: dict[str, Any]) -> None:
         model, tier = chunk.get("model"), chunk.get("service_tier")
@@ -99,14 +117,6 @@ class ChatUsage(UsageAccumulator):
     def documents(self, documents: list[Any]) -> None:
         del documents
         self.odd = True
-
-
-def _written(delta: dict[str, Any]) -> object:
-    """What counts as content of a delta; its role alone does not."""
-    content = delta.get("content")
-    if isinstance(content, str) and len(delta) <= 2:
-        return content
-    return [value for name, value in delta.items() if name not in ("role", "id", "type", "index")]
 
 
 class CompletionsUsage(ChatUsage):
@@ -161,6 +171,8 @@ class ResponsesUsage(UsageAccumulator):
             self.failed = True
         elif kind == "response.created":
             self._defer(value.get("response"))
+        elif kind in _SOUND_DELTAS:
+            self.sound(value.get("delta"), pcm=True)
         elif kind.endswith(".delta"):
             self.content(value.get("delta"))
         elif kind in CALL_EVENTS:
