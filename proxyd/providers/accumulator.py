@@ -77,9 +77,9 @@ class UsageAccumulator:
     def ended(self) -> None:
         """The body is over. For dialects without a terminal event this is where an answer becomes complete."""
 
-    def content(self, value: object, media_bytes: int = 0) -> None:
-        """Count something that the model wrote: one event of content, and the text in it, but for that of media."""
-        size = weigh(value) - media_bytes
+    def content(self, value: object) -> None:
+        """Count something that the model wrote: one event of content, and the text in it."""
+        size = weigh(value)
         if size:
             self.content_events += 1
             self.content_bytes += size

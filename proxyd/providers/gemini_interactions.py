@@ -228,7 +228,8 @@ class InteractionUsage(UsageAccumulator):
                 data, mime = item.get("data"), item.get("mime_type") or f"{item.get('type')}/"
                 if isinstance(data, str) and self.blob(mime, data):
                     media_bytes += len(data)
-        self.content(_written(part), media_bytes)
+        self.content(_written(part))
+        self.content_bytes = max(0, self.content_bytes - media_bytes)
 
     def _is_final(self, counts: dict[str, int]) -> bool:
         del counts

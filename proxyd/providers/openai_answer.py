@@ -18,7 +18,7 @@ from proxyd.providers.openai_tools import (
 from proxyd.wire.sse import Event
 from shared.pricing import Usage
 
-_FEW = 2  # fields of a message that says no more than its text, and whose it is
+_FEW = 2  # fields of a delta that has no more than its text, and whose it is
 _UNWRITTEN = frozenset({"role", "id", "type", "index"})  # of a delta; its role alone is no content
 _SOUND_DELTAS = ("response.audio.delta", "response.output_audio.delta")
 _FINAL = frozenset({"response.completed", "response.incomplete", "response.failed"})
@@ -66,7 +66,7 @@ class ChatUsage(UsageAccumulator):
                     self._finished = True
                 delta = choice.get("delta")
                 if isinstance(delta, dict):
-                    self._write(delta, _UNWRITTEN, pcm=True)  # in streams there is no other coding
+                    self._delta(delta)
         usage = chunk.get("usage")
         if isinstance(usage, dict):
             self._served(chunk)
@@ -89,14 +89,17 @@ class ChatUsage(UsageAccumulator):
             if isinstance(message, dict):
                 asked = self._parsed.document.get("audio")
                 coding = asked.get("format") if isinstance(asked, dict) else None
-                self._write(message, frozenset(), pcm=coding in ("pcm16", "wav"))
+                self._message(message, frozenset(), pcm=coding in ("pcm16", "wav"))
 
-    def _write(self, message: dict[str, Any], left_out: frozenset[str], *, pcm: bool) -> None:
-        """Count what a message or a piece of one says. Of its sound only the transcript is text."""
-        text = message.get("content")
-        if isinstance(text, str) and len(message) <= _FEW:
+    def _delta(self, delta: dict[str, Any]) -> None:
+        text = delta.get("content")
+        if isinstance(text, str) and len(delta) <= _FEW:
             self.content(text)
-            return
+        else:
+            self._message(delta, _UNWRITTEN, pcm=True)  # in streams there is no other coding
+
+    def _message(self, message: dict[str, Any], left_out: frozenset[str], *, pcm: bool) -> None:
+        """Count what a message or a piece of one says. Of its sound only the transcript is text."""
         sound = message.get("audio")
         if isinstance(sound, dict):
             self.sound(sound.get("data"), pcm=pcm)
