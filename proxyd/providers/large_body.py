@@ -50,10 +50,7 @@ def for_rewriting(parsed: Parsed) -> Parsed:
 
 
 def for_metering(document: Mapping[str, Any]) -> dict[str, Any]:
-    """What meters look at in a request: whether it runs in the background or searches, how it speaks, by which tools.
-
-    Of the tools `tool_kinds`.
-    """
+    """What meters look at in a request: whether it runs in the background or searches, how it speaks, its tools."""
     kept: dict[str, Any] = {}
     if document.get("background") is True:
         kept["background"] = True

@@ -189,7 +189,9 @@ def test_pictures_of_an_interaction_are_pictures() -> None:
     assert dollars("gemini", IMAGES, usage) == (Decimal("0.13442"), ("unknown_class",))
     by_modality = {**told, "output_tokens_by_modality": [{"modality": "image", "tokens": "1120"}]}
     assert dollars("gemini", IMAGES, used(answered(asked(), interaction(by_modality)))) == (Decimal("0.13442"), ())
-    assert answered(asked(), interaction(None)).delivered().counts["output_image_tokens"] == 2_520
+    estimate = answered(asked(), interaction(None)).delivered().counts
+    assert estimate["output_image_tokens"] == 2_520
+    assert estimate["output_tokens"] < 2_600
     delta = {"type": "audio", "mime_type": "audio/l16;rate=24000", "data": PCM_SECONDS}
     broken = streamed(asked(streaming=True), {"event_type": "step.delta", "delta": delta}).delivered()
     assert broken.counts["output_audio_tokens"] == 25
