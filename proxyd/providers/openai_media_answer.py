@@ -11,8 +11,7 @@ from proxyd.providers.accumulator import UsageAccumulator, estimated_input
 from proxyd.providers.metering import JsonMeter
 from proxyd.providers.openai_tools import call_it_pictures
 from proxyd.wire.sse import Event
-from shared.pricing import Usage
-from shared.pricing.figures import whole
+from shared.pricing import Usage, whole
 
 MAX_PARTS = 64
 

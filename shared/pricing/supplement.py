@@ -117,10 +117,13 @@ def _media(beginning: str, rates: Rates) -> Model:
     return Model(beginning, None, False, ((None, rates),), ())
 
 
-def completed(slug: str, model_id: str, rates: Mapping[str, Rate]) -> dict[str, Rate]:
-    """A model's rates with what the table leaves out."""
+def completed(slug: str, name: str, rates: Mapping[str, Rate]) -> dict[str, Rate]:
+    """A model's rates with what the table leaves out.
+
+    `name` is the one that it is called by: in the table several models may share an entry whose tools differ in price.
+    """
     if slug == "openai":
-        preview = _PREVIEW_REASONING if _REASONING.match(model_id.removeprefix("ft:")) else _PREVIEW_OTHERS
+        preview = _PREVIEW_REASONING if _REASONING.match(name.lower().removeprefix("ft:")) else _PREVIEW_OTHERS
         return {**_OPENAI_TOOLS, **preview, **rates} if rates else {}
     if slug == "anthropic":
         return {**_ANTHROPIC_TOOLS, **rates} if rates else {}

@@ -36,6 +36,23 @@ def test_it_works(model: str, counts: dict[str, int], dollars: Decimal) -> None:
 
 
 @pytest.mark.parametrize(
+    ("model", "thousandths"),
+    [
+        *((name, 25) for name in ("gpt-4o", "gpt-5-chat-latest", "gpt-5.3-chat-latest", "GPT-5-Chat-Latest")),
+        *((name, 10) for name in ("gpt-5", "gpt-5.3-codex", "o4-mini", "ft:o4-mini-2025-04-16:o::x")),
+    ],
+)
+def test_a_search_by_the_older_tool_costs_by_the_very_name_of_a_model(model: str, thousandths: int) -> None:
+    """Chat models share an entry of the price table with reasoning ones."""
+    found = cost("openai", model, Usage({"web_search_previews": 3}), at=AT)
+    assert (found.nanos, found.flags) == (3 * thousandths * 10**6, ())
+    size = Size(0, tool_fees={"web_search_previews": 1}, output_limit=1)
+    bounded = explain("openai", model, size, at=AT, remaining_nanos=10**12)
+    assert isinstance(bounded, Bound)
+    assert bounded.fees["web_search_previews"].nanos == thousandths * 10**6
+
+
+@pytest.mark.parametrize(
     ("model", "counts"),
     [
         ("gpt-4o", {"audio_seconds": 1}),
