@@ -1,11 +1,12 @@
 """What a key may do: pure functions over frozen values, in the order of the contract."""
 
-from shared.policy.reasons import ERRORS, PROVIDER_FAILURES, ErrorSpec, Reason
+from shared.policy.reasons import ERRORS, MAY_BE_BACK_SECONDS, PROVIDER_FAILURES, ErrorSpec, Reason
 from shared.policy.rules import RULES, check_key, covers, evaluate, matches_model, refused_model
 from shared.policy.values import Address, Allow, Charges, Deny, Fact, KeySnapshot, Network, PolicyQuery, SpendBoost
 
 __all__ = [
     "ERRORS",
+    "MAY_BE_BACK_SECONDS",
     "PROVIDER_FAILURES",
     "RULES",
     "Address",
