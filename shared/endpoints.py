@@ -79,6 +79,7 @@ FREE: Mapping[str, tuple[str, ...]] = {
         "POST /{version}/models/{model}:countTokens",
         "POST /{version}/files",
         "POST /upload/{version}/files",
+        "PUT /upload/{version}/files",
         "POST /{version}/fileSearchStores",
         "GET /{version}/batches",
         "GET /{version}/batches/{id}",
