@@ -1,9 +1,9 @@
 """Links that a provider hands out for the second step of an upload, led through the router.
 
 Gemini answers the first step with the address for the second (`x-goog-upload-url`, and `Location` to who begins with
-`uploadType=resumable`), and its SDK sends no key there: the address alone admits. So it is rewritten to this router and signed, together with whose key it was made for. It is
-good for that key, that address, and as long as Gemini keeps the file itself: 48 hours
-(ai.google.dev/gemini-api/docs/files).
+`uploadType=resumable`), and its SDK sends no key there: the address alone admits. So it is rewritten to this router and
+signed, together with whose key it was made for. It is good for that key, that address, and as long as Gemini keeps the
+file itself: 48 hours (ai.google.dev/gemini-api/docs/files).
 """
 
 import hashlib
