@@ -148,7 +148,6 @@ class ResponseHeaders(Struct, frozen=True):
     tells_tokens: bool  # some are ours to set where tokens are limited
     id_names: tuple[bytes, ...]  # of the headers in which our request id is told
     events: bool  # it says that it comes in events
-    plain: bool  # it says that it is text, or nothing at all
     coding: bytes | None  # its compression
     request_id: str | None  # the provider's, for the ledger
 
@@ -171,21 +170,20 @@ def read_response_headers(headers: Headers, secrets: Secrets) -> ResponseHeaders
     if ids:
         request_id = masked(headers[ids[0]][1], secrets)[:128].decode("latin-1")  # no half of a credential stays
     kept = masked_headers([*pick(headers)], secrets)
-    events, plain, page = kind
+    events, page = kind
     if page:
         kept.append(_NO_PAGE)
-    return ResponseHeaders(kept, overlaps, tells_tokens, id_names, events, plain, coding, request_id)
+    return ResponseHeaders(kept, overlaps, tells_tokens, id_names, events, coding, request_id)
 
 
 class _Kind(NamedTuple):
     """What an answer says that it is, as far as it matters."""
 
     events: bool
-    plain: bool  # text, or nothing is said
     page: bool  # what a browser runs
 
 
-_UNTOLD = _Kind(events=False, plain=True, page=False)
+_UNTOLD = _Kind(events=False, page=False)
 _KIND_BYTES = 17  # of the longest that is told from others
 _PAGES = (b"text/html", b"image/svg+xml", b"application/xht")
 
@@ -194,7 +192,7 @@ _PAGES = (b"text/html", b"image/svg+xml", b"application/xht")
 def _kind_of(beginning: bytes) -> _Kind:
     """By the beginning of a Content-Type."""
     kind = beginning.lower()
-    return _Kind(kind == b"text/event-stream", kind.startswith(b"text/plain"), kind.startswith(_PAGES))
+    return _Kind(kind == b"text/event-stream", kind.startswith(_PAGES))
 
 
 def returned(answer: ResponseHeaders, own: list[Header], request_id: bytes) -> list[Header]:
