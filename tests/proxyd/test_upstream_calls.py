@@ -284,28 +284,6 @@ def test_a_call_knows_whether_all_came_with_the_head(pool: UpstreamPool, end: by
         call.close()
 
 
-def test_what_was_looked_at_is_still_there(pool: UpstreamPool) -> None:
-    looked = gevent.event.Event()
-
-    def script(peer: Peer) -> None:
-        peer.read_head()
-        peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n")
-        looked.wait()
-        peer.send(b"2\r\nbc\r\n")
-        peer.send(b"1\r\nd\r\n0\r\n\r\n")
-
-    with scripted(script) as upstream:
-        call = pool.call(post(upstream.origin, b""))
-        call.start()
-        looking = call.peek()
-        assert next(looking) == b"a"
-        looked.set()
-        assert next(looking).startswith(b"abc")
-        assert b"".join(call.chunks()) == b"abcd"
-        call.close()
-        assert pool.idle_connections == 1
-
-
 def test_what_is_wrong_behind_the_head_is_told_where_the_body_is_read(pool: UpstreamPool) -> None:
     def script(peer: Peer) -> None:
         peer.read_head()
