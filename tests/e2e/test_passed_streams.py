@@ -117,7 +117,7 @@ def test_an_answer_that_breaks_off_before_its_first_bytes_is_no_answer(
 
 
 def rows(stage: Router, key_id: str) -> list[Json]:
-    eventually(lambda: ledger_rows(stage, key_id), what="the row")
+    eventually(lambda: ledger_rows(stage, key_id) != [], what="the row")
     return ledger_rows(stage, key_id)
 
 

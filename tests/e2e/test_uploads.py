@@ -25,8 +25,10 @@ def uploads(provider: ScriptedProvider) -> ScriptedProvider:
             fields = (f"X-Goog-Upload-URL: {link}".encode(), f"X-Goog-Upload-Control-URL: {link}".encode())
             line.sock.sendall(reply(200, b"", *fields, b"X-Goog-Upload-Status: active"))
         elif heard.first.startswith("POST ") and "uploadType=resumable" in heard.first:
-            link = b"https://generativelanguage.googleapis.com/upload/v1beta/files?uploadType=resumable&upload_id=B-2"
-            line.sock.sendall(reply(200, b"", b"Location: " + link))
+            session = (
+                b"https://generativelanguage.googleapis.com/upload/v1beta/files?uploadType=resumable&upload_id=B-2"
+            )
+            line.sock.sendall(reply(200, b"", b"Location: " + session))
         else:
             file = {"file": {"name": "files/abc", "sizeBytes": str(len(heard.body))}}
             line.sock.sendall(reply(200, json.dumps(file).encode(), b"X-Goog-Upload-Status: final"))
