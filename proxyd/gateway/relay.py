@@ -15,9 +15,11 @@ from proxyd.gateway.rejection import upstream_reason
 from proxyd.messages import Truncated, UpstreamAborted, UpstreamBroken, UpstreamError
 from proxyd.providers import DIALECTS, Meter
 from proxyd.wire.content_coding import ContentDecoder
+from proxyd.wire.sse import begins
 from shared.policy import ERRORS
 
 ANY = b"any"  # byte may end the answer
+MOST_BEFORE_EVENTS_BYTES = 4096  # empty lines, or the beginning of what is compressed
 
 More = ParamSpec("More")
 Relay = Callable[Concatenate[UpstreamAttempt, More], Generator[bytes, None, None]]
@@ -36,6 +38,23 @@ def primed(relay: Relay[More]) -> Relay[More]:
         return pieces
 
     return prime
+
+
+def brings_events(attempt: UpstreamAttempt, coding: bytes | None) -> bool:
+    """Whether an answer comes in events, by its first bytes: some servers call those JSON, bytes or text.
+
+    Waits for these bytes. What breaks it off is raised; the attempt has ended.
+    """
+    try:
+        for data in attempt.call.peek():
+            found = begins(ContentDecoder(coding).feed(data))
+            if found is not None or len(data) > MOST_BEFORE_EVENTS_BYTES:
+                return bool(found)
+    except Exception as error:
+        attempt.start_metering(coding, streaming=False)
+        end_broken(attempt, error)
+        raise
+    return False
 
 
 class Passing(Protocol):

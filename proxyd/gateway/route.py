@@ -27,6 +27,7 @@ from proxyd.gateway.destinations import (
 )
 from proxyd.messages import Headers
 from proxyd.translation import Translation
+from shared import path_case
 from shared.catalog import (
     LIVE_PATH,
     METHODS,
@@ -55,6 +56,7 @@ BARE_ANTHROPIC = "/v1/messages"  # and all below it
 COMPLETIONS = "/v1/completions"
 BARE_GEMINI = ("/v1beta/", "/v1alpha/", "/upload/", "/download/", "/ws/")
 MODEL_CARD = "/v1/models/"
+_ANYBODYS = frozenset((*BUILTINS, *UNIFIED, BARE_ANTHROPIC, COMPLETIONS))
 
 # How the official SDKs give themselves away: each sends its header with every request.
 _SPOKEN = {b"anthropic-version": "anthropic", b"x-goog-api-key": "gemini", b"x-goog-api-client": "gemini"}
@@ -134,13 +136,31 @@ def find_route(method: str, path: str, spoken: str = "openai") -> Route:
         return _MESSAGES
     if method == "POST" and path == COMPLETIONS and spoken == "openai":
         return _COMPLETIONS
+    if path.lower() in _ANYBODYS and path not in _ANYBODYS:
+        return Unknown(path_case.sentence(path.lower()))
     provider, tail = _owner(method, path, spoken)
     if provider is None:
         return _named(path) or Unknown(hints.of(path))
     target = _target(provider, method, tail)
+    if isinstance(target, Target) and (right := _right_case(target, path, tail)) is not None:
+        return Unknown(path_case.sentence(right))
     if method in READ and path.startswith(MODEL_CARD) and isinstance(target, Target):
         return Builtin("model", path.removeprefix(MODEL_CARD), target)
     return target
+
+
+def _right_case(target: Target, path: str, tail: str) -> str | None:
+    """The path that was meant, if it is another one in its case alone; below /v1 it may be any provider's."""
+    if target.endpoint is not None and target.endpoint.path != path_case.ALL:
+        return None
+    if path_case.listed(target.provider, tail):
+        return None
+    before = f"/{target.provider.slug}"
+    if path.startswith(f"{before}/"):
+        right = path_case.meant(target.provider, tail) or path_case.meant(target.provider, path.removeprefix(before))
+        return None if right is None else f"{before}{right}"
+    providers = PROVIDERS.values() if path.startswith("/v1/") else (target.provider,)
+    return next(filter(None, (path_case.meant(provider, tail) for provider in providers)), None)
 
 
 def session_route(path: str, spoken: str = "openai") -> SessionRoute | NoUpgrade:
