@@ -3,16 +3,24 @@
 Data only; what is translated, and how, is `proxyd.translation`'s.
 """
 
+import re
 from collections.abc import Mapping
+from urllib.parse import unquote
 
-from shared.catalog import PROVIDERS, Kind, Provider
+from shared.catalog import PROVIDERS, Kind, Provider, provider_of_model
 
+# Gemini's methods, at whose address the model stands.
+GENERATE_PATHS: Mapping[str, str] = {
+    name: f"/v1beta/models/{{model}}:{name}" for name in ("generateContent", "streamGenerateContent")
+}
 BY_MODEL: Mapping[str, Kind] = {
     "/v1/chat/completions": Kind.CHAT,
     "/v1/embeddings": Kind.EMBEDDINGS,
     "/v1/completions": Kind.COMPLETIONS,
     "/v1/responses": Kind.RESPONSES,
     "/v1/messages": Kind.MESSAGES,
+    GENERATE_PATHS["generateContent"]: Kind.GENERATE,
+    GENERATE_PATHS["streamGenerateContent"]: Kind.GENERATE_STREAM,
 }
 # Who is asked at these for a model that nobody is known to have. At the second none of the other built-in ones answers,
 # so that models are not told apart by their names, but for those of an organisation's own providers.
@@ -26,7 +34,30 @@ TRANSLATED: Mapping[tuple[Kind, str], str] = {
     (Kind.CHAT, "anthropic"): "/v1/messages",
     (Kind.RESPONSES, "anthropic"): "/v1/messages",
     (Kind.RESPONSES, "gemini"): "/v1beta/openai/chat/completions",
+    (Kind.GENERATE, "openai"): "/v1/chat/completions",
+    (Kind.GENERATE, "anthropic"): "/v1/messages",
+    (Kind.GENERATE_STREAM, "openai"): "/v1/chat/completions",
+    (Kind.GENERATE_STREAM, "anthropic"): "/v1/messages",
 }
+
+# A model's name with slashes and colons as they are, as Google's SDKs send them, or as who escapes names does.
+_PIECE = r"[A-Za-z0-9](?:[A-Za-z0-9._:@-]|%3[Aa])*"
+_MODEL_IN_PATH = re.compile(rf"/(v1(?:beta|alpha)?)/models/({_PIECE}(?:(?:/|%2[Ff]){_PIECE})*):([A-Za-z]+)")
+
+
+def model_in_path(path: str) -> tuple[str, str, str] | None:
+    """Version, model and method of an address of Gemini's whose model another provider may have, or which names one.
+
+    None: it is Gemini's own. So is a model that has no provider before it, and that nobody is known to have.
+    """
+    found = _MODEL_IN_PATH.fullmatch(path)
+    if found is None:
+        return None
+    version, written, method = found.groups()
+    model = unquote(written)
+    served = provider_of_model(model)
+    ours = "/" in model or (served is not None and served[0] != "gemini")
+    return (version, model, method) if ours else None
 
 
 def spoken_as(slug: str) -> str:

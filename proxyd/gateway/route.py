@@ -38,10 +38,11 @@ from shared.catalog import (
     allowed_methods,
     credential_header,
     find_endpoint,
+    provider_of_model,
 )
 from shared.custom_providers import may_be_name, path_below
 from shared.keys import MANAGEMENT_TAG, PROXY_TAG
-from shared.translated import FALLBACKS, OWN_ALONE, TRANSLATED, path_by_model
+from shared.translated import FALLBACKS, GENERATE_PATHS, OWN_ALONE, TRANSLATED, model_in_path, path_by_model
 
 BUILTINS: dict[str, BuiltinName] = {
     "/": "home",
@@ -68,7 +69,7 @@ _TRICKS = re.compile(
 )
 _VERSIONED = re.compile(r"/v\d[a-z0-9]*/")
 _GEMINI_VERSIONED = re.compile(r"(?:/upload|/download)?/v\d[a-z0-9]*/")
-_GEMINI_METHOD = re.compile(r"/v1/models/[^/]+:[A-Za-z]+")
+_GEMINI_METHOD = re.compile(r"/v1/models/(?:[^/]+:[A-Za-z]+|.+:(?:g|streamG)enerateContent)")
 
 
 READ = ("GET", "HEAD")
@@ -126,6 +127,8 @@ def find_route(method: str, path: str, spoken: str = "openai") -> Route:
     own = BUILTINS.get(path)
     if own is not None:
         return Builtin(own) if method in READ else WrongMethod(READ, hints.takes(path, READ))
+    if method == "POST" and (asked := model_in_path(path)) is not None:
+        return _of_model(*asked)
     if not _SAFE_PATH.fullmatch(path) or _TRICKS.search(path):
         return Unknown(hints.of(path))
     if path in UNIFIED:
@@ -197,7 +200,7 @@ def _by_model(method: str, path: str, speaker: Provider) -> Route:
     openai = PROVIDERS["openai"]
     found = find_endpoint(openai, method, path)
     if found is not None and found[0].kind not in NOT_METERED:
-        return Unified(path.removeprefix("/v1"), found[0])
+        return Unified(path, found[0])
     return _target(speaker if speaker.compat_prefix == "/v1" else openai, method, path)
 
 
@@ -206,7 +209,19 @@ def _otherwise(path: str) -> Unified:
     slug = FALLBACKS[path]
     found = find_endpoint(PROVIDERS[slug], "POST", path)
     assert found is not None  # noqa: S101 - it is one of its provider's endpoints
-    return Unified(path.removeprefix("/v1"), found[0], slug, path in OWN_ALONE)
+    return Unified(path, found[0], slug, path in OWN_ALONE)
+
+
+def _of_model(version: str, model: str, action: str) -> Route:
+    """A method of Gemini's of a model that names its provider, or can only be another one's."""
+    found = provider_of_model(model)
+    if found is not None and found[0] == "gemini":
+        return _target(PROVIDERS["gemini"], "POST", f"/{version}/models/{found[1]}:{action}")
+    asked = GENERATE_PATHS.get(action)
+    endpoint = None if asked is None else find_endpoint(PROVIDERS["gemini"], "POST", asked.replace("{model}", "any"))
+    if asked is None or endpoint is None:
+        return Unknown(hints.not_translated(model, action))
+    return Unified(asked, endpoint[0], path_model=model)
 
 
 _MESSAGES = _otherwise(BARE_ANTHROPIC)
@@ -215,16 +230,16 @@ _COMPLETIONS = _otherwise(COMPLETIONS)
 
 def unified_target(route: Unified, provider: Provider) -> Target | Unknown:
     """The provider's endpoint for a request: of the caller's dialect, or the one that it is translated for."""
-    return _unified_target(route.tail, route.endpoint.kind, provider.slug)
+    return _unified_target(route.path, route.endpoint.kind, provider.slug)
 
 
-@lru_cache(maxsize=64)  # every tail that there is, with every provider
-def _unified_target(tail: str, kind: Kind, slug: str) -> Target | Unknown:
+@lru_cache(maxsize=64)  # every path that there is, with every provider
+def _unified_target(asked: str, kind: Kind, slug: str) -> Target | Unknown:
     provider = PROVIDERS[slug]
-    path = path_by_model(f"/v1{tail}", provider)
+    path = path_by_model(asked, provider)
     found = find_endpoint(provider, "POST", path)
     if found is None:
-        return Unknown(f"{provider.label} has no OpenAI-compatible {tail}; use its own endpoints.")
+        return Unknown(f"{provider.label} has no OpenAI-compatible {asked.removeprefix('/v1')}; use its own endpoints.")
     endpoint, translation = found[0], None
     if (kind, slug) in TRANSLATED:
         translation = Translation(kind, slug, endpoint)
