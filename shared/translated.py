@@ -5,6 +5,7 @@ Data only; what is translated, and how, is `proxyd.translation`'s.
 
 import re
 from collections.abc import Mapping
+from typing import NamedTuple
 from urllib.parse import unquote
 
 from shared.catalog import PROVIDERS, Kind, Provider, provider_of_model
@@ -45,19 +46,31 @@ _PIECE = r"[A-Za-z0-9](?:[A-Za-z0-9._:@-]|%3[Aa])*"
 _MODEL_IN_PATH = re.compile(rf"/(v1(?:beta|alpha)?)/models/({_PIECE}(?:(?:/|%2[Ff]){_PIECE})*):([A-Za-z]+)")
 
 
-def model_in_path(path: str) -> tuple[str, str, str] | None:
-    """Version, model and method of an address of Gemini's whose model another provider may have, or which names one.
+class ModelInPath(NamedTuple):
+    """What an address of Gemini's dialect says."""
 
-    None: it is Gemini's own. So is a model that has no provider before it, and that nobody is known to have.
+    model: str  # as it was written
+    path: str | None  # one of `BY_MODEL`, or Gemini's own for a model of its own; None: nothing is there
+    detail: str  # what is told then
+
+
+def model_in_path(path: str) -> ModelInPath | None:
+    """An address of Gemini's whose model has a provider before it, or can only be another one's.
+
+    None: it is Gemini's as it stands. So is a model without a provider that nobody is known to have.
     """
     found = _MODEL_IN_PATH.fullmatch(path)
     if found is None:
         return None
     version, written, method = found.groups()
     model = unquote(written)
-    served = provider_of_model(model)
-    ours = "/" in model or (served is not None and served[0] != "gemini")
-    return (version, model, method) if ours else None
+    slug, bare = provider_of_model(model) or ("", "")
+    if slug == "gemini":
+        return ModelInPath(model, f"/{version}/models/{bare}:{method}", "") if model != bare else None
+    if not slug and "/" not in model:
+        return None
+    detail = f"{model} is a model of another provider than Gemini, for which {method} is not translated. "
+    return ModelInPath(model, GENERATE_PATHS.get(method), f"{detail}{' and '.join(GENERATE_PATHS)} are.")
 
 
 def spoken_as(slug: str) -> str:

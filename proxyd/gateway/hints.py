@@ -38,14 +38,6 @@ def takes(path: str, methods: tuple[str, ...]) -> str:
     return f"{path} takes {' or '.join(methods)}."
 
 
-def not_translated(model: str, method: str) -> str:
-    """What is told of a method of Gemini's that models of others do not have."""
-    return (
-        f"{NOTHING}: {model} is a model of another provider than Gemini, and {method} is not translated for it. "
-        "generateContent and streamGenerateContent are."
-    )
-
-
 def of(path: str) -> str:
     """What is wrong with a path that nothing is at, as far as it can be guessed."""
     if path.startswith(AZURE):

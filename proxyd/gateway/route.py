@@ -38,11 +38,10 @@ from shared.catalog import (
     allowed_methods,
     credential_header,
     find_endpoint,
-    provider_of_model,
 )
 from shared.custom_providers import may_be_name, path_below
 from shared.keys import MANAGEMENT_TAG, PROXY_TAG
-from shared.translated import FALLBACKS, GENERATE_PATHS, OWN_ALONE, TRANSLATED, model_in_path, path_by_model
+from shared.translated import BY_MODEL, FALLBACKS, OWN_ALONE, TRANSLATED, ModelInPath, model_in_path, path_by_model
 
 BUILTINS: dict[str, BuiltinName] = {
     "/": "home",
@@ -90,7 +89,7 @@ def wants_websocket(headers: Headers) -> bool:
 
 def dialect_of(path: str, spoken: str = "openai") -> str:
     """The dialect in which a caller of this path expects its errors, even when nothing else is right."""
-    if path in UNIFIED or path.endswith("/chat/completions") or path.startswith("/openai/") or "/openai/" in path:
+    if path in UNIFIED or path.endswith("/chat/completions") or ("/openai/" in path and "/models/openai/" not in path):
         return "openai"
     if path.startswith(("/anthropic/", BARE_ANTHROPIC, "/v1/v1/messages")):
         return "anthropic"
@@ -128,7 +127,7 @@ def find_route(method: str, path: str, spoken: str = "openai") -> Route:
     if own is not None:
         return Builtin(own) if method in READ else WrongMethod(READ, hints.takes(path, READ))
     if method == "POST" and (asked := model_in_path(path)) is not None:
-        return _of_model(*asked)
+        return _of_model(asked)
     if not _SAFE_PATH.fullmatch(path) or _TRICKS.search(path):
         return Unknown(hints.of(path))
     if path in UNIFIED:
@@ -212,16 +211,16 @@ def _otherwise(path: str) -> Unified:
     return Unified(path, found[0], slug, path in OWN_ALONE)
 
 
-def _of_model(version: str, model: str, action: str) -> Route:
-    """A method of Gemini's of a model that names its provider, or can only be another one's."""
-    found = provider_of_model(model)
-    if found is not None and found[0] == "gemini":
-        return _target(PROVIDERS["gemini"], "POST", f"/{version}/models/{found[1]}:{action}")
-    asked = GENERATE_PATHS.get(action)
-    endpoint = None if asked is None else find_endpoint(PROVIDERS["gemini"], "POST", asked.replace("{model}", "any"))
-    if asked is None or endpoint is None:
-        return Unknown(hints.not_translated(model, action))
-    return Unified(asked, endpoint[0], path_model=model)
+def _of_model(asked: ModelInPath) -> Route:
+    """A method of Gemini's, of a model that says whose it is."""
+    gemini = PROVIDERS["gemini"]
+    if asked.path is None:
+        return Unknown(f"{hints.NOTHING}: {asked.detail}")
+    if asked.path not in BY_MODEL:
+        return _target(gemini, "POST", asked.path)
+    found = find_endpoint(gemini, "POST", asked.path.replace("{model}", "any"))
+    assert found is not None  # noqa: S101 - it is one of its endpoints
+    return Unified(asked.path, found[0], path_model=asked.model)
 
 
 _MESSAGES = _otherwise(BARE_ANTHROPIC)

@@ -217,6 +217,14 @@ def test_a_stream_without_events(router: Router, key: tuple[str, str], model: st
     booked(router, key, 2)
 
 
+def test_a_large_picture_goes_the_same_way(router: Router, google: genai.Client, key: tuple[str, str]) -> None:
+    """Beside the worker, as all large bodies."""
+    picture = types.Part.from_bytes(data=PNG + bytes(1_200_000), mime_type="image/png")
+    answer = google.models.generate_content(model=GPT, contents=[picture, "hello"])
+    assert answer.text
+    assert booked(router, key, 1)[0]["provider"] == "openai"
+
+
 def test_limits_hold(router: Router) -> None:
     _, poor = router.create_key(name="poor", spend_limit_usd="0.000001")
     spent = posted(router, poor, f"/v1beta/models/{GPT}:generateContent")

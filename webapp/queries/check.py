@@ -37,6 +37,7 @@ from shared.seeds import keep_row_of, read_seeds
 from shared.translated import BY_MODEL, FALLBACKS, OWN_ALONE, path_by_model
 from webapp.context import counters, now
 from webapp.db import db
+from webapp.queries.check_paths import told_by_path
 from webapp.schemas.explain import CheckRequest
 from webapp.validation import FieldError, Invalid, read
 from webapp.views.check import CheckView
@@ -147,6 +148,10 @@ def _place(key: KeySnapshot, asked: CheckRequest, own: Mapping[str, CustomView])
             return Deny(Reason.UNKNOWN_ENDPOINT, {"detail": "There is no endpoint at this address."})
     unified = slug is None
     if slug is None:
+        told = told_by_path(model, path)
+        if isinstance(told, Deny):
+            return told
+        model, path = told
         if model is None:
             raise Invalid(FieldError("provider", "is required where neither the path nor a model tells it"))
         found = _serving(model, path or _WHERE_NONE_IS_SAID, own)
