@@ -86,8 +86,10 @@ class Translation:
         """
         try:
             conversation = replace(_READERS[self.caller](document), model=model)
-            if self.caller in GENERATING and self.endpoint.kind is Kind.CHAT:
-                conversation = _with_wish(conversation)
+            if self.caller in GENERATING:
+                conversation = (
+                    _with_wish(conversation) if self.endpoint.kind is Kind.CHAT else _with_level(conversation)
+                )
             # Arguments of calls are written as texts on the way, and the writers nest them no less than this does.
             if self.endpoint.kind is Kind.MESSAGES:
                 body = messages_writer.write(conversation)
@@ -167,6 +169,14 @@ def _with_wish(conversation: Conversation) -> Conversation:
     if schema is None or is_exact(schema.schema):
         return conversation
     return replace(conversation, schema=replace(schema, strict=False))
+
+
+def _with_level(conversation: Conversation) -> Conversation:
+    """Gemini's callers say tokens of any model, and later ones of Anthropic refuse to be told them."""
+    reasoning = conversation.reasoning
+    if reasoning is None or messages_writer.thinks_by_budget(conversation.model):
+        return conversation
+    return replace(conversation, reasoning=replace(reasoning, budget_tokens=None))
 
 
 def _refuse_begun(conversation: Conversation) -> None:

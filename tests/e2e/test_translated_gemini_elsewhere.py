@@ -5,11 +5,26 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from aimock_kit import ARGUMENTS, LOOKS, PNG, REDACTED, SEEN, SIGNATURE, THOUGHT, TOLD, TWO_CALLS, Aimock
+from aimock_kit import (
+    ARGUMENTS,
+    CLAUDE,
+    GPT,
+    HOW,
+    LOOKS,
+    PNG,
+    REDACTED,
+    SCHEMA,
+    SEEN,
+    SIGNATURE,
+    THOUGHT,
+    TOLD,
+    TWO_CALLS,
+    Aimock,
+    booked,
+)
 from google import genai
 from google.genai import errors, types
 from harness import Json, Router
-from test_translated_elsewhere import CLAUDE, GPT, HOW, SCHEMA, booked
 
 BOTH = pytest.mark.parametrize(("model", "provider"), [(GPT, "openai"), (CLAUDE, "anthropic")])
 TOOL = types.Tool(

@@ -8,14 +8,14 @@ from google import genai
 from google.genai import types
 from harness import Router
 from raw_http import Heard, ScriptedProvider
-from test_translated_tools import CLAUDE, PNG, THOUGHT, _anthropic, priced
+from tool_answers_kit import CLAUDE, PNG, THOUGHT, anthropic_thinks, priced
 
 TOOL = types.Tool(function_declarations=[types.FunctionDeclaration(name="weather", description="Tells it.")])
 
 
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
 def test_it_works(stage: Router, provider: ScriptedProvider, streamed: bool) -> None:
-    provider.play(_anthropic)
+    provider.play(anthropic_thinks)
     heard: list[Heard] = provider.heard
     key = stage.create_key(name="thoughts", spend_limit_usd="5")
     config = types.GenerateContentConfig(

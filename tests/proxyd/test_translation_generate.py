@@ -116,32 +116,39 @@ def test_openai_holds_to_schemas_that_leave_nothing_open(required: list[str], st
     assert sent(Kind.GENERATE, "anthropic", config)["output_config"]["format"]["schema"] == told["schema"]
 
 
+OFF: Json = {"type": "adaptive", "display": "omitted"}
+
+
 @pytest.mark.parametrize(
-    ("asked", "thinking", "effort"),
+    ("asked", "model", "thinking", "effort"),
     [
-        ({"thinkingBudget": 4000}, {"type": "enabled", "budget_tokens": 4000, "display": "omitted"}, "low"),
-        ({"thinking_budget": 4000, "include_thoughts": True}, {"type": "enabled", "budget_tokens": 4000, "display": "summarized"}, "low"),
-        ({"thinkingBudget": -1}, {"type": "adaptive", "display": "omitted"}, "high"),
-        ({"thinkingLevel": "MEDIUM", "includeThoughts": True}, {"type": "adaptive", "display": "summarized"}, "medium"),
-        ({"thinkingBudget": 0}, None, None),
-        ({"includeThoughts": True}, None, None),
+        ({"thinkingBudget": 9000}, "claude-haiku-4-5", {"type": "enabled", "budget_tokens": 9000, "display": "omitted"}, "medium"),
+        ({"thinking_budget": 4000, "include_thoughts": True}, "claude-haiku-4-5", {"type": "enabled", "budget_tokens": 4000, "display": "summarized"}, "low"),
+        ({"thinkingBudget": 9000}, "claude-opus-5", OFF, "medium"),
+        ({"thinkingBudget": -1}, "claude-opus-5", OFF, "high"),
+        ({"thinkingLevel": "MEDIUM", "includeThoughts": True}, "claude-opus-5", {"type": "adaptive", "display": "summarized"}, "medium"),
+        ({"thinkingBudget": 0}, "claude-haiku-4-5", None, None),
+        ({"includeThoughts": True}, "claude-opus-5", None, None),
     ],
 )  # fmt: skip
-def test_how_much_it_thinks(asked: Json, thinking: Json | None, effort: str | None) -> None:
+def test_how_much_it_thinks(asked: Json, model: str, thinking: Json | None, effort: str | None) -> None:
+    """Later models of Anthropic refuse to be told tokens."""
     config = configured(thinkingConfig=asked)
-    assert sent(Kind.GENERATE, "anthropic", config).get("thinking") == thinking
+    told = sent(Kind.GENERATE, "anthropic", config, model)
+    assert told.get("thinking") == thinking
+    assert told.get("output_config") == ({"effort": effort} if thinking and thinking["type"] == "adaptive" else None)
     assert sent(Kind.GENERATE, "openai", config).get("reasoning_effort") == effort
 
 
 @pytest.mark.parametrize("streamed", [False, True])
 def test_thoughts_go_back_with_what_their_provider_wants(streamed: bool) -> None:
     """As they were told, whole or in pieces, with an SDK's spelling of base64; and as others keep them: the signature alone."""
-    thoughts = (
+    thoughts: list[Json] = (
         [{"text": "h", "thought": True}, {"text": "m", "thought": True}]
         if streamed
         else [{"text": "hm", "thought": True}]
     )
-    signed = [
+    signed: list[Json] = [
         {"thought": True, "thoughtSignature": signature("signed:s>?")},
         {"text": "Well.", "thoughtSignature": signature("redacted:d")},
     ]
@@ -247,3 +254,19 @@ def test_both_spellings_at_once_are_refused() -> None:
 def test_a_result_without_a_call_is_refused() -> None:
     with pytest.raises(BadBody, match="result of no call"):
         sent(Kind.GENERATE, "openai", asking(said({"functionResponse": {"name": "f", "response": {}}})), "gpt-5")
+
+
+def test_what_is_nested_too_deeply_is_refused() -> None:
+    deep: Any = {"type": "OBJECT"}
+    args: Any = {}
+    for _ in range(600):
+        deep, args = {"items": deep}, {"a": args}
+    answer = configured(responseMimeType="application/json", responseJsonSchema=deep)
+    called = asking(said({"functionCall": {"name": "f", "args": args}}, role="model"), said({"text": "?"}))
+    returned = asking(
+        said({"functionCall": {"name": "f"}}, role="model"), said({"functionResponse": {"name": "f", "response": args}})
+    )
+    tool = GENERATE | {"tools": [{"functionDeclarations": [{"name": "f", "parameters": deep}]}]}
+    for document in (answer, called, returned, tool):
+        with pytest.raises(BadBody, match="nested too deeply"):
+            sent(Kind.GENERATE, "openai", document, "gpt-5")
