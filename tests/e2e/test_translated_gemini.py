@@ -259,3 +259,18 @@ def test_models_of_geminis_own_go_as_they_came(router: Router, google: genai.Cli
     _, other = router.create_key(name="below")
     assert posted(router, other, f"/gemini/v1beta/models/{GPT}:generateContent").status_code == 404
     assert code(posted(router, other, "/v1beta/models/nobody/model:generateContent")) == "invalid_request"
+
+
+@BOTH
+def test_a_key_in_the_address_stays_here(router: Router, model: str, provider: str) -> None:
+    """As on all routes of Gemini's dialect; the provider gets its credential and no query."""
+    del provider
+    _, key = router.create_key(name="in the address")
+    body = {"contents": [{"parts": [{"text": "hello"}]}]}
+    url = f"{router.proxy_url}/v1beta/models/{model}:streamGenerateContent?alt=sse&key={key}"
+    answer = requests.post(url, json=body, timeout=30)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    assert key not in answer.text
+    wrong = requests.post(url[:-4] + "0000", json=body, timeout=30)
+    assert (wrong.status_code, wrong.json()["error"]["status"]) == (401, "UNAUTHENTICATED")
