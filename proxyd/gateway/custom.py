@@ -43,10 +43,10 @@ def at_path(custom: Custom, method: str, path: str) -> Target | WrongMethod | Un
 def by_model(custom: Custom, route: Unified) -> Target | Unknown:
     """Its endpoint for a request that names one of its models."""
     provider, kind = custom.provider, route.endpoint.kind
-    path = path_by_model(f"/v1{route.tail}", provider)
+    path = path_by_model(route.path, provider)
     found = find_endpoint(provider, "POST", path)
     if found is None:
-        return Unknown(f"{provider.label} has no {route.tail} that the router knows.")
+        return Unknown(f"{provider.label} has no {route.path.removeprefix(_VERSION)} that the router knows.")
     translated = (kind, spoken_as(provider.slug)) in TRANSLATED
     translation = None
     if translated:

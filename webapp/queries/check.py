@@ -31,6 +31,7 @@ from shared.translated import BY_MODEL, FALLBACKS, OWN_ALONE, path_by_model
 from webapp.context import now
 from webapp.db import db
 from webapp.queries.check_limits import Standing, refused_by, standing_of
+from webapp.queries.check_paths import told_by_path
 from webapp.schemas.explain import CheckRequest
 from webapp.validation import FieldError, Invalid, read
 from webapp.views.calendar import zone_of
@@ -145,6 +146,10 @@ def _place(key: KeySnapshot, asked: CheckRequest, own: Mapping[str, CustomView])
             return Deny(Reason.UNKNOWN_ENDPOINT, {"detail": "There is no endpoint at this address."})
     unified = slug is None
     if slug is None:
+        told = told_by_path(model, path)
+        if isinstance(told, Deny):
+            return told
+        model, path = told
         if model is None:
             raise Invalid(FieldError("provider", "is required where neither the path nor a model tells it"))
         found = _serving(model, path or _WHERE_NONE_IS_SAID, own)
