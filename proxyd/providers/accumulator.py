@@ -130,6 +130,8 @@ class UsageAccumulator:
             self._class_media(counts)
         if not counts.get("output_tokens") and not parts and self._writes_for_nothing():
             return None
+        if not counts.get("input_tokens") and not parts and self._reads_for_nothing(counts):
+            return None
         self.unweighed = None
         return Usage(
             counts,
@@ -172,6 +174,13 @@ class UsageAccumulator:
         """Whether there is text that no tokens were told for. Nobody writes it out of none."""
         return not self.failed and not self._parsed.size.output_free and self.wrote
 
+    def _reads_for_nothing(self, counts: dict[str, int]) -> bool:
+        """Whether something was sent, and answered, that no tokens were told for. Nobody reads it as none."""
+        size = self._parsed.size
+        if self.failed or "audio_seconds" in counts or not estimated_input(size):
+            return False
+        return size.output_free or bool(counts.get("output_tokens")) or self.wrote
+
     @property
     def wrote(self) -> bool:
         """Whether there is any text in the answer, or what else a model writes."""
@@ -192,8 +201,7 @@ class UsageAccumulator:
         reading = None if flavor is None else read_usage(self._endpoint.prices_id, flavor, self.reported)
         parts: tuple[Usage, ...] = ()
         if reading is not None:  # figures of the input are exact, those of the output may be from before the end
-            if reading.counts.get("input_tokens"):
-                counts = reading.counts
+            counts = reading.counts if reading.counts.get("input_tokens") else {**reading.counts, **counts}
             parts = self._parts(counts)
         if not output_free:
             media = self.media

@@ -19,8 +19,13 @@ from proxyd.wire.sse import Event
 from shared.pricing import Usage
 
 _FEW = 2  # fields of a delta that has no more than its text, and whose it is
-_UNWRITTEN = frozenset({"role", "id", "type", "index"})  # of a delta; its role alone is no content
+_NO_CONTENT = frozenset({"role", "id", "type", "index"})  # of a delta; its role alone is no content
 _SOUND_DELTAS = ("response.audio.delta", "response.output_audio.delta")
+# Of an item of a response: what names it, and what a tool made or found, which is no text of the model's.
+_UNWRITTEN = frozenset(
+    {"id", "type", "status", "role", "phase", "call_id", "object", "output", "outputs", "result", "results", "tools"}
+)
+_NOT_BY_THE_MODEL = ("_output", "mcp_list_tools")
 _FINAL = frozenset({"response.completed", "response.incomplete", "response.failed"})
 
 
@@ -96,7 +101,7 @@ class ChatUsage(UsageAccumulator):
         if isinstance(text, str) and len(delta) <= _FEW:
             self.content(text)
         else:
-            self._message(delta, _UNWRITTEN, pcm=True)  # in streams there is no other coding
+            self._message(delta, _NO_CONTENT, pcm=True)  # in streams there is no other coding
 
     def _message(self, message: dict[str, Any], left_out: frozenset[str], *, pcm: bool) -> None:
         """Count what a message or a piece of one says. Of its sound only the transcript is text."""
@@ -218,8 +223,8 @@ class ResponsesUsage(UsageAccumulator):
 
     def written(self, document: dict[str, Any]) -> None:
         for item in items(document):
-            self.content(item.get("content"))
-            self.content(item.get("arguments"))
+            if not str(item.get("type")).endswith(_NOT_BY_THE_MODEL):
+                self.content([value for name, value in item.items() if name not in _UNWRITTEN])
 
     def _is_final(self, counts: dict[str, int]) -> bool:
         del counts
