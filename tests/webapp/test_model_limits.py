@@ -210,6 +210,7 @@ def test_somebody_elses_change_is_told_in_words(api: Api, member: FlaskClient, m
     assert "gpt-4o*: $9.00 a day" in told
 
 
+@pytest.mark.usefixtures("served")
 def test_its_page_shows_what_is_left(live: LiveCounters, make: Make, enter: Enter, api: Api) -> None:
     viewer, key = enter("viewer"), make(model_limits=[GPT])
     live.know(key.id)
@@ -244,6 +245,7 @@ def test_a_dry_run_tells_of_it(api: Api, app: Flask, actor: Actor, live: LiveCou
     assert answer(model=None, provider="openai", path="/v1/videos")["refusal"]["code"] == "endpoint_not_metered"
 
 
+@pytest.mark.usefixtures("served")
 def test_a_key_that_was_refused_for_it_tells_why(app: Flask, api: Api, member: FlaskClient, make: Make) -> None:
     key = make(model_limits=[{**GPT, "spend_limit_usd": "0"}])
     posted(
