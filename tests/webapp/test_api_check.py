@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from check_kit import checked
 from dashboard_kit import Api, Clock
 from flask import Flask
 from live_counters import LiveCounters
@@ -27,16 +28,6 @@ def configured(app: Flask, actor: Actor, live: LiveCounters) -> None:
     """A router that runs, with credentials of two providers."""
     with app.app_context():
         store_credentials(actor, {"openai": "sk-real-openai", "anthropic": "sk-real-anthropic"})
-
-
-def checked(api: Api, key_id: str, **asked: Any) -> Json:
-    answer = api("POST", f"/v1/keys/{key_id}/check", asked)
-    assert answer.status_code == 200, answer.text
-    found: Json = answer.get_json()
-    schema = api("GET", "/openapi.json").get_json()["components"]["schemas"]["Check"]
-    assert set(found) == set(schema["properties"]) == set(schema["required"])
-    assert found["allowed"] is (found["refusal"] is None)
-    return found
 
 
 @pytest.mark.usefixtures("configured")
