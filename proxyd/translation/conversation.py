@@ -62,6 +62,7 @@ class ToolCall:
     name: str
     arguments: Mapping[str, Any]
     place: str = field(default="", compare=False)
+    cut: bool = field(default=False, compare=False)  # the answer's limit may have ended it before its arguments
 
 
 @dataclass(frozen=True, slots=True)

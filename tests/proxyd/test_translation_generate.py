@@ -215,19 +215,65 @@ def test_a_stream_without_events_is_one_list() -> None:
     assert last["error"]["message"].startswith("The provider's answer cannot be translated")
 
 
-def test_a_call_that_was_cut_by_the_limit_has_no_arguments() -> None:
-    call = {"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a": '}}
-    for finish, count in (("length", 1), ("tool_calls", 0)):
+def call(name: str, arguments: str, index: int = 0) -> Json:
+    return {"index": index, "id": name, "type": "function", "function": {"name": name, "arguments": arguments}}
+
+
+def ran(*told: Json) -> list[str]:
+    """The calls that Google's SDK would run."""
+    candidates = [each["candidates"][0] for each in told if "candidates" in each]
+    parts = [part for candidate in candidates for part in candidate["content"]["parts"]]
+    return [part["functionCall"]["name"] for part in parts if "functionCall" in part]
+
+
+@pytest.mark.parametrize("arguments", ["", " ", '{"a": '])
+def test_a_call_that_was_cut_by_the_limit_is_left_out(arguments: str) -> None:
+    """Google's SDK runs what it is told, and never looks at how the answer ended."""
+    calls = [call("f", '{"a": 1}'), call("g", arguments, 1)]
+    answering = TO_GPT.answering(7, "req_1", shows_usage=True)
+    told = orjson.loads(answering.feed(chunk({"tool_calls": calls}) + chunk({}, "length")) + answering.end())
+    choice = {"message": {"tool_calls": calls}, "finish_reason": "length"}
+    whole = orjson.loads(TO_GPT.answer(orjson.dumps({"choices": [choice]}), 7))
+    for each in (told, [whole]):
+        assert (ran(*each), each[-1]["candidates"][0]["finishReason"]) == (["f"], "MAX_TOKENS")
+    assert not answering.broken
+
+
+def test_a_call_of_claude_that_the_limit_ended_is_left_out_of_a_whole_answer() -> None:
+    """Whose input is as much as there was of it."""
+    blocks = [{"type": "tool_use", "id": name, "name": name, "input": {"a": 1}} for name in "fg"]
+    for reason, count in (("max_tokens", 1), ("tool_use", 2)):
+        message = {"type": "message", "content": blocks, "stop_reason": reason}
+        assert len(ran(orjson.loads(TO_CLAUDE.answer(orjson.dumps(message), 7)))) == count
+
+
+def test_a_call_that_breaks_off_by_itself_is_none() -> None:
+    answering = TO_GPT.answering(7, "req_1", shows_usage=True)
+    data = chunk({"tool_calls": [call("f", '{"a": ')]}) + chunk({}, "tool_calls")
+    told = orjson.loads(answering.feed(data) + answering.end())
+    assert (ran(*told), "error" in told[-1], answering.broken) == ([], True, True)
+
+
+def test_calls_whose_pieces_take_turns_are_not_told() -> None:
+    """Whether a call without arguments is whole is known at the end alone."""
+    begun = chunk({"tool_calls": [call("f", "")]}) + chunk({"tool_calls": [call("g", "{}", 1)]})
+    more = chunk({"tool_calls": [{"index": 0, "function": {"arguments": "{}"}}]})
+    for rest, names in ((more, []), (b"", ["f", "g"])):
         answering = TO_GPT.answering(7, "req_1", shows_usage=True)
-        told = orjson.loads(answering.feed(chunk({"tool_calls": [call]}) + chunk({}, finish)) + answering.end())
-        calls = [
-            part["functionCall"]
-            for each in told
-            if "error" not in each
-            for part in each["candidates"][0]["content"]["parts"]
-        ]
-        assert calls == [{"id": "c", "name": "f", "args": {}}] * count
-        assert answering.broken is (count == 0)
+        told = orjson.loads(answering.feed(begun + rest + chunk({}, "tool_calls")) + answering.end())
+        assert (ran(*told), answering.broken) == (names, bool(rest))
+
+
+def test_a_call_of_claude_without_arguments_is_told_when_the_next_begins() -> None:
+    pieces = [
+        {"type": "message_start", "message": {"id": "a", "model": "m"}},
+        {"type": "content_block_start", "content_block": {"type": "tool_use", "id": "f", "name": "f", "input": {}}},
+        {"type": "content_block_stop"},
+        {"type": "content_block_start", "content_block": {"type": "text", "text": "Well."}},
+    ]
+    answering = TO_CLAUDE.answering(7, "req_1", shows_usage=True)
+    told = answering.feed(b"".join(b"data: " + orjson.dumps(piece) + b"\n\n" for piece in pieces))
+    assert ran(*orjson.loads(told + b"]")) == ["f"]
 
 
 @pytest.mark.parametrize(
