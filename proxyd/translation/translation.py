@@ -222,8 +222,8 @@ class Answering:
         return last if self._listed is None else self._listed.feed(last) + self._listed.end()
 
     def error(self, failed: Failed) -> bytes:
-        """The body broke off; what the client is told of it."""
-        told = self._error(failed)
+        """The body broke off; what the client is told of it, unless it was told of an error before."""
+        told = b"" if self.failed else self._error(failed)
         return told if self._listed is None else self._listed.feed(told) + self._listed.end()
 
     def _told(self, pieces: Iterator[Piece]) -> bytes:

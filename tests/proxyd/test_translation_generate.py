@@ -215,6 +215,21 @@ def test_a_stream_without_events_is_one_list() -> None:
     assert last["error"]["message"].startswith("The provider's answer cannot be translated")
 
 
+@pytest.mark.parametrize(
+    "told_before",
+    [b"data: nonsense\n\n", b'data: {"error": {"message": "Overloaded", "type": "overloaded"}}\n\n'],
+)
+def test_one_error_is_told_of_a_stream_that_breaks_off_behind_it(told_before: bytes) -> None:
+    """Of an answer that could not be read, and of one whose provider said that it failed; a list is closed."""
+    for query in ("", "alt=sse"):
+        answering = TO_GPT.answering(7, "req_1", query, shows_usage=True)
+        told = answering.feed(chunk({"content": "a"}) + told_before)
+        rest = answering.error(Failed(502, "provider_unreachable", "It broke off."))
+        assert (told + rest).count(b'"error"') == 1
+        assert rest == (b"" if query else b"]")
+        assert query or len(orjson.loads(told + rest)) == 2
+
+
 def call(name: str, arguments: str, index: int = 0) -> Json:
     return {"index": index, "id": name, "type": "function", "function": {"name": name, "arguments": arguments}}
 
