@@ -61,7 +61,7 @@ REFUSED: list[tuple[str, Json, Json]] = [
     ("model_not_allowed", {"allowed_models": ["sora-*"]}, {"provider": "openai", "path": "/v1/videos"}),
     ("invalid_request", {}, {"model": "nobodys"}),
     ("invalid_request", {}, {"path": "/v1beta/models/nobodys/model:generateContent"}),
-    ("unknown_endpoint", {}, {"path": "/v1beta/models/gpt-4o:countTokens"}),
+    ("unknown_endpoint", {}, {"path": "/v1beta/models/openai/gpt-4o:countTokens"}),
     ("endpoint_not_metered", {"spend_limit_usd": "5"}, {"provider": "openai", "path": "/v1/videos"}),
     ("endpoint_not_metered", {"spend_limit_usd": "5"}, {"provider": "openai", "path": "/v1/of/the/future"}),
     ("model_not_priced", {"spend_limit_usd": "5"}, {"provider": "openai", "model": "of-the-future"}),
