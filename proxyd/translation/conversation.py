@@ -115,7 +115,7 @@ class Schema:
 class Reasoning:
     """How much the model shall think. `budget_tokens` where the client gave a number."""
 
-    effort: Effort
+    effort: Effort | None  # None: as the model does by itself
     budget_tokens: int | None = None
     display: Display | None = None  # whether its thoughts are told; None: as the model does by itself
 
