@@ -27,6 +27,8 @@ BY_MODEL: Mapping[str, Kind] = {
 # so that models are not told apart by their names, but for those of an organisation's own providers.
 FALLBACKS: Mapping[str, str] = {"/v1/messages": "anthropic", "/v1/completions": "openai"}
 OWN_ALONE = ("/v1/completions",)
+# Who is asked at Gemini's addresses for a model with a slash, if a gateway is where it is: its own has none such.
+GATEWAY_FALLBACK = "gemini"
 # Where a request of this kind goes when its model is this provider's. What is not here goes to the provider's endpoint
 # of the caller's own dialect: Gemini's for chat completions does all that could be translated.
 TRANSLATED: Mapping[tuple[Kind, str], str] = {
@@ -87,5 +89,7 @@ def spoken_as(slug: str) -> str:
 
 def path_by_model(path: str, provider: Provider) -> str:
     """The provider's own path for one of `BY_MODEL`, which it may not have."""
+    if path in GENERATE_PATHS.values() and provider.slug == "gemini":
+        return path
     translated = TRANSLATED.get((BY_MODEL[path], spoken_as(provider.slug)))
     return translated or f"{provider.compat_prefix or '/v1'}{path.removeprefix('/v1')}"

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -50,6 +51,20 @@ def test_what_may_pass_is_allowed(api: Api, make: Make, asked: Json, place: tupl
     found = checked(api, make().id, **asked)
     assert found["allowed"]
     assert (found["provider"], found["model"], found["endpoint"]) == place
+
+
+@pytest.mark.usefixtures("configured")
+def test_a_model_of_a_gateway_behind_gemini(app: Flask, actor: Actor, api: Api, make: Make) -> None:
+    """Which Google's own address does not have."""
+    key_id, path = make().id, "/v1beta/models/meta-llama/llama-3:generateContent"
+    assert not checked(api, key_id, path=path)["allowed"]
+    with app.app_context():
+        store_credentials(actor, {"gemini": "a-gemini-credential"})
+    settings = app.extensions["settings"]
+    urls = {**settings.provider_urls, "gemini": "https://gateway.example"}
+    app.extensions["settings"] = replace(settings, provider_urls=urls)
+    found = checked(api, key_id, path=path)
+    assert (found["provider"], found["model"], found["endpoint"]) == ("gemini", "meta-llama/llama-3", path)
 
 
 REFUSED: list[tuple[str, Json, Json]] = [

@@ -26,7 +26,7 @@ from shared.models import PriceOverride, snapshot_of
 from shared.output_limits import accepted_limit
 from shared.policy import Deny, KeySnapshot, Reason, check_key, limits_for
 from shared.pricing import Bound, PriceBook, Size, TokenBound, book_of, bound_tokens
-from shared.translated import BY_MODEL, FALLBACKS, OWN_ALONE, path_by_model
+from shared.translated import BY_MODEL, FALLBACKS, GATEWAY_FALLBACK, GENERATE_PATHS, OWN_ALONE, path_by_model
 from webapp.context import now
 from webapp.db import db
 from webapp.queries.check_limits import Standing, refused_by, standing_of
@@ -163,7 +163,7 @@ def _place(key: KeySnapshot, asked: CheckRequest, own: Mapping[str, CustomView])
         path = path_by_model(path or _WHERE_NONE_IS_SAID, provider)
     elif path is None:
         path = provider.endpoints[0].path.replace("{model}", model or "{model}")
-    endpoint, path_model = find_endpoint(provider, "POST", path) or (None, None)
+    endpoint, path_model = _endpoint_at(provider, path)
     right = path.lower() if path.lower() in BY_MODEL else path_case.meant(provider, path)
     if endpoint is None and right not in (None, path):
         before = f"/{slug}" if (asked.path or "").startswith(f"/{slug}/") else ""
@@ -174,7 +174,15 @@ def _place(key: KeySnapshot, asked: CheckRequest, own: Mapping[str, CustomView])
     metered = endpoint is not None and endpoint.kind not in NOT_METERED
     if model is None and (metered or "{model}" in path):
         raise Invalid(FieldError("model", f"is required at {path}"))
-    return _Place(provider, endpoint, path, model)
+    return _Place(provider, endpoint, path.replace("{model}", model or "{model}"), model)
+
+
+def _endpoint_at(provider: Provider, path: str) -> tuple[Endpoint | None, str | None]:
+    """What is at a path, and the model that it names: none, where it is that of a gateway's, by whose names none is."""
+    if path not in GENERATE_PATHS.values():
+        return find_endpoint(provider, "POST", path) or (None, None)
+    found = find_endpoint(provider, "POST", path.replace("{model}", "any"))
+    return None if found is None else found[0], None
 
 
 def _serving(model: str, path: str, own: Mapping[str, CustomView]) -> tuple[str, str] | None:
@@ -186,12 +194,15 @@ def _serving(model: str, path: str, own: Mapping[str, CustomView]) -> tuple[str,
     named = bool(bare) and may_be_name(name)
     if named and name in own:
         return name, bare
-    fallback = FALLBACKS.get(path)
+    generates = path in GENERATE_PATHS.values()
+    fallback = GATEWAY_FALLBACK if generates else FALLBACKS.get(path)
     if fallback is None:
         return None
     settings: Settings = current_app.extensions["settings"]
     usual = PROVIDERS[fallback].base_url
     is_usual = settings.provider_urls.get(fallback, usual) == usual
+    if generates and is_usual:
+        return None
     return (fallback, model) if not named or goes_to_fallback(own, usual=is_usual) else None
 
 
