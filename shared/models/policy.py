@@ -90,7 +90,6 @@ class ProxyKey(Base):
         _index_of_some("ix_proxy_keys_paused", "created_at", PAUSED.format("1"), PAUSED.format("true")),
         _index_of_some("ix_proxy_keys_unused", "created_at", "last_used_at IS NULL AND revoked_at IS NULL"),
         _index_of_some("ix_proxy_keys_limited", "created_at", "spend_limit_nanos IS NOT NULL AND revoked_at IS NULL"),
-        _index_of_some("ix_proxy_keys_model_limited", "created_at", "model_limits IS NOT NULL"),
         _index_of_some("ix_proxy_keys_unlimited", "created_at", "spend_limit_nanos IS NULL AND revoked_at IS NULL"),
     )
 

@@ -2,7 +2,7 @@
 
 import importlib.util
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from proxyd.accounting.observing import Observer
 from proxyd.accounting.records import Attempt
 from proxyd.writer import HURRY_SECONDS
 from shared.counters import Admitted, Batch, Charge, Counters, CountersUnavailable, Decision, Missing, connect
+from shared.model_limits import ModelLimits
 
 
 class HandClock:
@@ -55,13 +56,15 @@ class Worker:
 
     def __init__(self, router: "Router", **more: Any) -> None:
         """`more` is for its accounting."""
+        self.meanwhile: list[Callable[[], object]] = []  # done once, while it waits for limits for models
+        self._database = router.database
         self.counters = connect(router.counters_url, clock=router.clock, sleep=gevent.sleep)
         self.membership = Membership(
             router.directory,
             self.counters,
             lambda worker: router.database.enter(worker, router.machine),
             sync=False,
-            limits_of=router.database.model_limits,
+            limits_of=self._limits_of,
             terminate=self._terminate,
         )
         self.given_up = False  # a copy of its journal was imported
@@ -75,6 +78,12 @@ class Worker:
     def id(self) -> str:
         assert self.membership.journal is not None
         return self.membership.journal.worker_id
+
+    def _limits_of(self, key_ids: Collection[str]) -> Mapping[str, ModelLimits]:
+        found = self._database.model_limits(key_ids)
+        while self.meanwhile:
+            self.meanwhile.pop(0)()
+        return found
 
     def _terminate(self) -> None:
         assert self.given_up, "a worker that lives was taken out of the counters"

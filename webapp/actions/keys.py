@@ -16,6 +16,7 @@ from shared.ids import new_id
 from shared.models import IdempotentCreation, KeySecret, ProxyKey, boost_of
 from webapp.actions import audit, model_limits, policy
 from webapp.actions.hand_over_links import end_links
+from webapp.actions.model_sums import Noted, note_sums
 from webapp.context import Actor, Conflict, now
 from webapp.db import db, writing
 from webapp.schemas.keys import EDITABLE, READ_ONLY, Key, KeyPatch, NewKey
@@ -66,10 +67,31 @@ def update_key(actor: Actor, key_id: str, document: Mapping[str, object], *, if_
     Raises NotFound, Invalid, Conflict "key_revoked", and Conflict "version_mismatch" when somebody else changed the
     key since `if_version`.
     """
+    row = row_of(actor.org_id, key_id)
+    # Neither the counters nor the ledger are asked while a lock is held that others wait for.
+    served = Key.model_validate(view_of(row)).model_dump(mode="json") if READ_ONLY & document.keys() else {}
+    noted = note_sums(db.session, key_id) if model_limits.may_be_new(row, document.get("model_limits")) else None
+    try:
+        _update(actor, key_id, document, if_version, served, noted)
+    except model_limits.PatternIsNew:  # by another edit, a moment ago
+        _update(actor, key_id, document, if_version, served, note_sums(db.session, key_id))
+    # Also after a patch that changed nothing: it may be the second try of one that could not be told.
+    policy.publish([key_id])
+    return view_of(row_of(actor.org_id, key_id))
+
+
+def _update(
+    actor: Actor,
+    key_id: str,
+    document: Mapping[str, object],
+    if_version: int | None,
+    served: Mapping[str, object],
+    noted: Noted | None,
+) -> None:
+    """`served`: the key as it was served; `noted`: what the ledger has of it, if a limit for models may be new."""
     with writing() as session:
-        generation = model_limits.lock_generation(session) if "model_limits" in document else 0
+        generation = model_limits.lock_generation(session) if noted is not None else 0
         row = row_to_change(actor, key_id, if_version)
-        served = Key.model_validate(view_of(row)).model_dump(mode="json") if READ_ONLY & document.keys() else {}
         kept = {
             "spend_limit_usd": row.spend_limit_nanos,
             "expires_at": row.expires_at,
@@ -90,7 +112,7 @@ def update_key(actor: Actor, key_id: str, document: Mapping[str, object], *, if_
         )
         changes = _changes(row, patch)
         if (limits := changes.pop("model_limits", None)) is not None:
-            settled = model_limits.from_now_on(session, row, limits, generation)
+            settled = model_limits.from_now_on(session, row, limits, generation, noted)
             if settled != row.model_limits:
                 changes["model_limits"] = settled
         before = _told(row)
@@ -108,9 +130,6 @@ def update_key(actor: Actor, key_id: str, document: Mapping[str, object], *, if_
                 before={name: before[name] for name in changed},
                 after={name: after[name] for name in changed},
             )
-    # Also after a patch that changed nothing: it may be the second try of one that could not be told.
-    policy.publish([key_id])
-    return view_of(row_of(actor.org_id, key_id))
 
 
 def row_to_change(actor: Actor, key_id: str, if_version: int | None) -> ProxyKey:
