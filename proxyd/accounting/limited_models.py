@@ -94,6 +94,28 @@ class KnownLimits:
         return {seq: rows for seq, rows in found if rows}
 
 
+class RowsOfTold:
+    """On which rows attempts count that the counters were not asked to admit, as limits stand in the database."""
+
+    def __init__(self, limits_of: LimitsOf, generation: Callable[[], int]) -> None:
+        """`generation`: of the counters that the worker is in."""
+        self._limits_of = limits_of
+        self._generation = generation
+
+    def of(self, attempts: Collection[Attempt]) -> dict[str, tuple[str, ...]]:
+        """By the id of each. To be written before anything is waited for. May raise LedgerUnavailable.
+
+        A limit that is set after this look counts in later counters alone. If we have joined those meanwhile, it has to
+        be looked at again.
+        """
+        while attempts:
+            generation = self._generation()
+            limits = self._limits_of({attempt.key_id for attempt in attempts})
+            if generation == self._generation():
+                return {attempt.id: rows_for(limits, attempt) for attempt in attempts} if limits else {}
+        return {}
+
+
 def posted_hold(key_id: str, day: int, nanos: int, requests: int, org_id: str, rows: Sequence[str] = ()) -> Hold:
     """From what a machine has posted; the rows are of limits for models."""
     return Hold(key_id, day, nanos, requests, org_id, tuple(rows))

@@ -157,7 +157,7 @@ class Membership:
                 self._terminate()
             # Else what stands there is not what we were told of, and does not tell that we are out.
             raise CountersLost("the worker was taken out", generation)
-        limits = KnownLimits(self._read_limits, lambda: counts_models() or self._may_be_limited)
+        limits = KnownLimits(self._read_limits, lambda: counts_models() or self.may_be_limited)
         if state.joined:  # before, and the answer was lost: what has ended since is told as always
             end_number = state.end_number
         else:
@@ -207,7 +207,7 @@ class Membership:
                 return ended
 
     @property
-    def _may_be_limited(self) -> bool:
+    def may_be_limited(self) -> bool:
         """Whether a key that is there since before these counters may have limits for models."""
         return self._shared_state is None or self._shared_state.model_limits
 

@@ -160,7 +160,7 @@ def _chat_size(document: Mapping[str, Any], body: bytes, model: str) -> Size:
     tools = objects(document, "tools")
     for tool in tools:
         if kind_of(tool) not in _PLAIN_TOOLS:
-            estimate.feature(f"the tool {str(tool.get('type'))[:80]}")
+            estimate.unknown_tool(tool.get("type"))
     if always is not None or document.get("web_search_options") is not None:
         fees[always or "web_searches"] = 1  # once an answer: these models search before they write
         estimate.grows = True
@@ -183,6 +183,7 @@ def _chat_size(document: Mapping[str, Any], body: bytes, model: str) -> Size:
         service_tier=text(document, "service_tier"),
         unpriced=estimate.unpriced,
         unbounded=estimate.unbounded,
+        other_models=estimate.other_models,
         classes=_classes(document, estimate),
     )
 
@@ -231,7 +232,7 @@ def _responses_size(document: Mapping[str, Any], body: bytes) -> Size:
         elif kind == "file_search":
             fees["storage_searches"] = calls
         elif kind not in _CONTEXT_TOOLS:
-            estimate.feature(f"the tool {str(tool.get('type'))[:80]}", hides_tokens=kind not in _PRICED_BY_TIME)
+            estimate.unknown_tool(tool.get("type"), hides_tokens=kind not in _PRICED_BY_TIME)
     _find_features(document, estimate)
     return Size(
         text_bytes=estimate.text_bytes(body),
@@ -245,6 +246,7 @@ def _responses_size(document: Mapping[str, Any], body: bytes) -> Size:
         service_tier=text(document, "service_tier"),
         unpriced=estimate.unpriced,
         unbounded=estimate.unbounded,
+        other_models=estimate.other_models,
         classes=_classes(document, estimate),
     )
 

@@ -17,6 +17,7 @@ from proxyd.accounting.accounting import Accounting
 from proxyd.accounting.accounting_state import AccountingDatabase
 from proxyd.accounting.ledger import Ledger
 from proxyd.accounting.ledger_writer import LedgerWriter
+from proxyd.accounting.limited_models import RowsOfTold
 from proxyd.accounting.membership import Membership
 from proxyd.accounting.observing import Observer
 from proxyd.accounting.records import Attempt
@@ -67,6 +68,7 @@ class Worker:
             limits_of=self._limits_of,
             terminate=self._terminate,
         )
+        self.rows_of_told = RowsOfTold(self._limits_of, lambda: self.membership.generation)
         self.given_up = False  # a copy of its journal was imported
         self.left = False
         self.accounting = Accounting(
