@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 from accounting_kit import Router, Worker
-from gateway_kit import CHAT, Gate, Provider
+from custom_kit import Server, add, pool, price
+from gateway_kit import CHAT, GOOD, LIMITED, Gate, Provider
 from sqlalchemy import Engine, update
 from sqlalchemy.orm import Session
 
@@ -46,8 +47,8 @@ def opened(
         return gate
 
     yield open_
-    for pool in pools:
-        pool.close()
+    for one in pools:
+        one.close()
 
 
 def spent(gate: Gate, pattern: str) -> int:
@@ -152,6 +153,32 @@ def test_the_limits_that_are_blamed_are_those_that_are_the_cause(opened: Open, e
     assert "model_limits" not in error
     told = gate.ask({"prompt": "x", "model": "sora-2"}, path="/openai/v1/videos").json["error"]
     assert (told["code"], "organisation" in told["message"]) == ("endpoint_not_metered", True)
+
+
+def test_it_goes_on_with_another_credential_and_counts_once(opened: Open) -> None:
+    gate = opened(limit("gpt-4o*"))
+    gate.store(LIMITED)
+    gate.store(GOOD, "second", priority=2)
+    answer = gate.ask()
+    assert (answer.status, answer.headers["x-router-attempts"]) == (200, "2")
+    costs = [row.cost_nanos for row in gate.rows()]
+    assert len(costs) == 2
+    assert spent(gate, "gpt-4o*") == sum(costs) > 0
+
+
+@pytest.mark.parametrize(("pattern", "counts"), [("lab/*", True), ("m", True), ("openai/*", False), ("other/m", False)])
+def test_models_of_a_provider_of_ones_own_count_under_its_name(
+    opened: Open, server: Server, pattern: str, counts: bool
+) -> None:
+    gate = opened(limit(pattern))
+    gate.pool.close()
+    gate.open(server.url, pool())
+    add(gate, "lab", f"{server.url}/v1")
+    price(gate, "lab", "m", input_tokens="2", output_tokens="5")
+    assert gate.ask({**CHAT, "model": "lab/m"}).status == 200
+    (row,) = gate.rows()
+    assert row.cost_nanos > 0
+    assert spent(gate, pattern) == (row.cost_nanos if counts else 0)
 
 
 def test_a_free_request_is_never_refused_for_it(opened: Open) -> None:

@@ -1,15 +1,19 @@
 """A worker joins new counters with limits for models, for which it asks the database: attempts end meanwhile."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from accounting_edits import set_model_limits
 from accounting_kit import Router, Worker, charge
 from accounting_machine import fill_keys
-from ledger_kit import attempt
+from ledger_kit import attempt, settlement
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
+from proxyd.accounting.job_booker import JobBooker
+from proxyd.accounting.ledger_rows import Line
+from proxyd.accounting.provider_jobs import ProviderJobs
 from proxyd.accounting.records import LedgerUnavailable
 from shared.counters import CountersUnavailable, WorkerReplay
 from shared.model_limits import ModelLimit, model_limits_of, row_id_of
@@ -200,3 +204,34 @@ def test_a_single_limit_has_new_counters_made_within_a_second(router: Router, wo
         router.rest(worker)
         router.clock.mono_at += 10
         set_model_limits(router.engine, "key_1", [])
+
+
+def test_what_is_billed_later_counts_on_limits_as_they_stand(router: Router, worker: Worker) -> None:
+    """Of a job that began before there were any; also where new counters are joined while they are looked up."""
+
+    def at_once(function: Callable[..., Any], *arguments: Any) -> Any:
+        return function(*arguments)
+
+    worker.begin()
+    limit_models(router)
+    router.rest(worker)
+    jobs = ProviderJobs(router.engine)
+    booker = JobBooker(worker.accounting, worker.membership, jobs, at_once, limits_of=worker._limits_of)
+
+    def result(number: int) -> Line:
+        one = attempt(number, id=f"job_{number}", held_nanos=0, second=-1)
+        return one, settlement(cost_nanos=number)
+
+    assert booker.book([result(1)]) == 1
+    worker.accounting.flush()
+    assert router.observer.rows([ROW])[ROW].lifetime == 1
+    router.lose_counters()
+    rebuilt(router)
+    worker.meanwhile.append(worker.keep)
+    assert booker.book([result(20)]) == 1
+    router.rest(worker)
+    worker.begin()
+    worker.accounting.flush()
+    router.renew_observer()
+    assert router.observer.rows([ROW])[ROW].lifetime == 21
+    assert money(router)[0] == 21
