@@ -40,6 +40,7 @@ from shared.policy import (
 )
 from shared.pricing import Bound, BoundPart, PriceBook, Size, TokenBound, Unbounded
 
+CONCURRENT_WAIT_SECONDS = 1  # nobody can tell when a request in flight will end
 _NOTHING = BoundPart(0, Decimal(0), 0)
 LEAST_BOUND = Bound(1, _NOTHING, _NOTHING, {}, 0)  # of a body that was not read: the least that anything costs
 
@@ -166,6 +167,7 @@ def refused(
             "prefix": key.prefix,
             "max_concurrent_requests": result.limit,
             "requests_in_flight": result.in_flight,
+            "retry_after_seconds": CONCURRENT_WAIT_SECONDS,
         }
         return Deny(Reason.TOO_MANY_CONCURRENT, facts)
     if isinstance(result, ModelRefused):

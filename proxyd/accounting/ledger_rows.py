@@ -14,6 +14,7 @@ import orjson
 
 from proxyd.accounting.records import Attempt, Settlement
 from shared.models import USAGE_CLASSES
+from shared.secret_text import masked
 
 Line = tuple[Attempt, Settlement]
 Row = tuple[Any, ...]
@@ -61,6 +62,7 @@ STATEMENTS = (
 )
 _NO_CLASSES = [0] * len(USAGE_CLASSES)
 _PLACES = tuple(enumerate(USAGE_CLASSES, start=4))
+_LONGEST_MODEL = 1_000  # of which anything is looked at
 ALL_DAYS = "1970-01-01"  # the day of the row of key_spend that sums all days
 
 
@@ -96,7 +98,7 @@ def posting(lines: Sequence[Line], generation: int, zone: str, by_model: Collect
         ) = settlement  # fmt: skip
         # What clients and providers name may be longer than a column, or hold a NUL, which PostgreSQL refuses with all
         # rows of the batch; a row must never be one that cannot be written.
-        asked, served = _fit(asked_model, 255), _fit(served_model, 255)
+        asked, served = told_model(asked_model), told_model(served_model)
         input_tokens, output_tokens = usage.get("input_tokens", 0), usage.get("output_tokens", 0)
         day = _day(ordinal)
         rows.append((
@@ -152,7 +154,7 @@ def _sums_by_model(lines: Sequence[Line], generation: int) -> list[Row]:
     """What the models of each key rise by on each day, and on all days. A row without one counts against no limit."""
     rises: dict[tuple[str, str, str, str], int] = {}
     for attempt, settlement in lines:
-        model, cost = _fit(attempt.requested_model, 255), settlement.cost_nanos
+        model, cost = told_model(attempt.requested_model), settlement.cost_nanos
         if model is not None and cost:
             for day in (ALL_DAYS, _day(attempt.day)):
                 place = attempt.key_id, day, attempt.provider, model
@@ -189,6 +191,12 @@ def _second(seconds: int) -> str:
 @lru_cache(maxsize=128)
 def _day(ordinal: int) -> str:
     return date.fromordinal(ordinal).isoformat()
+
+
+@lru_cache(maxsize=4_096)
+def told_model(name: str | None) -> str | None:
+    """A model's name as it is kept and told: as a column takes it, and without a secret that somebody put there."""
+    return None if name is None else _fit(masked(name[:_LONGEST_MODEL]), 255)
 
 
 def _fit(text: str | None, length: int) -> str | None:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import orjson
 from sqlalchemy import Connection, Engine, Row, bindparam, delete, insert, or_, select, update
 
+from proxyd.accounting.ledger_rows import told_model
 from shared.models import JobBooking, JournalState, ProviderJob, UsageRecord
 
 JOBS_KEPT = timedelta(days=90)  # results are kept for a month by all three providers, if nobody asks for more
@@ -82,7 +83,7 @@ class ProviderJobs:
                         key_id=job.key_id,
                         endpoint=job.endpoint,
                         works_as=job.works_as,
-                        model=job.model,
+                        model=told_model(job.model),
                         batch=job.batch,
                         day=date.fromordinal(job.day),
                         admitted_at=datetime.fromtimestamp(job.admitted_at, UTC),

@@ -9,7 +9,6 @@ end. No money depends on any of this: what a worker had not handed over when it 
 import errno
 import logging
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from msgspec import Struct
 from ulid import ULID
 
 from shared.policy import Deny, KeySnapshot, Reason
+from shared.secret_text import masked
 
 log = logging.getLogger(__name__)
 
@@ -31,10 +31,6 @@ MOST_FILES = 8  # that the ledger writer has not taken yet
 MODEL_CHARACTERS, SENTENCE_CHARACTERS = 255, 2_000
 _AT_ONCE = 50  # entries that are put into words before others have a turn
 SUFFIX, DRAFT = ".json", ".draft"
-# What may be a secret of ours or of a provider's, wherever a client has put it. The beginning by which people know a
-# key, sk-proxy-a1b2, is shorter.
-_SECRET = re.compile(r"(?:sk-[a-z0-9_-]{16}|aiza[a-z0-9_-]{16})[a-z0-9_-]*", re.IGNORECASE)
-MASK = "[secret]"
 
 
 @dataclass(slots=True)
@@ -162,7 +158,7 @@ def _count(place: tuple[str, Reason], entry: _Entry) -> RefusalCount:
 
 def _fit(text: str, length: int) -> str:
     """As a database takes it: without secrets and NULs, in valid Unicode, and not too long."""
-    cleaned = _SECRET.sub(MASK, text[: 2 * length]).replace("\0", "")
+    cleaned = masked(text[: 2 * length]).replace("\0", "")
     return cleaned.encode("utf-8", "replace").decode()[:length]
 
 

@@ -17,12 +17,10 @@ from proxyd.gateway.rejection import Rejection, rejected
 from proxyd.key_cache import KnownKey
 from proxyd.providers import DIALECTS, BadBody, Parsed, SlowBody, model_field, read_form
 from proxyd.translation import Translation, exact
-from proxyd.translation.fields import shown
 from shared.catalog import Endpoint, Kind
 from shared.policy import Reason
 
 JUDGED_BYTES = 256 * 1024  # larger bodies are judged before they are read, and their sum is bounded
-BETA = "beta=true"  # a query of Anthropic's SDK and of Claude Code, which says nothing that the body does not
 PARSED_HERE_BYTES = 1024 * 1024  # larger bodies are parsed away from the event loop
 # Larger ones, and those of more objects, are translated there: up to here it takes some milliseconds.
 TRANSLATED_HERE_BYTES, TRANSLATED_HERE_OBJECTS = 256 * 1024, 1_000
@@ -85,9 +83,7 @@ class BodyReader:
         self, context: RequestContext, known: KnownKey, translation: Translation, parsed: Parsed, model: str
     ) -> Rejection | None:
         """Put what is sent to a provider of another dialect in the place of a body that was read."""
-        query = context.request.query
-        if query not in ("", BETA):
-            name = shown(query.partition("=")[0])
+        if (name := translation.untold(context.request.query)) is not None:
             detail = f"the parameter {name} cannot be said to a model of another provider."
             return rejected(Reason.INVALID_REQUEST, detail=detail, param=name)
         try:

@@ -15,6 +15,7 @@ import structlog
 from sqlalchemy import Engine, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from proxyd.accounting.ledger_rows import told_model
 from proxyd.accounting.records import Attempt, EndRecord, Settlement
 from proxyd.accounting.refusal_log import RefusalCount
 from proxyd.monitoring.lines import LineOutput
@@ -122,8 +123,8 @@ def _of_attempt(attempt: Attempt, settlement: Settlement, prefix: str | None) ->
         "client_ip": attempt.client_ip,
         "provider": attempt.provider,
         "endpoint": attempt.endpoint,
-        "model": attempt.requested_model,
-        "served_model": settlement.served_model,
+        "model": told_model(attempt.requested_model),
+        "served_model": told_model(settlement.served_model),
         "streamed": attempt.streamed,
         "status": settlement.status,
         "sent_status": settlement.sent_status,

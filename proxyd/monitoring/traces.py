@@ -18,6 +18,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
+from proxyd.accounting.ledger_rows import told_model
 from proxyd.accounting.records import Attempt, EndRecord, Settlement
 from proxyd.monitoring.part import Part
 from shared import money
@@ -50,7 +51,7 @@ class Traces(Part):
     def _add(self, attempt: Attempt, settlement: Settlement) -> None:
         began = int(attempt.admitted_at * 1e9)
         span = self._tracer.start_span(
-            f"{attempt.provider} {attempt.requested_model or attempt.endpoint}",
+            f"{attempt.provider} {told_model(attempt.requested_model) or attempt.endpoint}",
             context=_parent(attempt.trace_parent),
             kind=SpanKind.CLIENT,
             attributes=_attributes(attempt, settlement),
@@ -75,8 +76,8 @@ def _parent(trace_parent: str | None) -> Context:
 def _attributes(attempt: Attempt, settlement: Settlement) -> dict[str, Any]:
     found = {
         "gen_ai.provider.name": _SYSTEMS.get(attempt.provider, attempt.provider),
-        "gen_ai.request.model": attempt.requested_model,
-        "gen_ai.response.model": settlement.served_model,
+        "gen_ai.request.model": told_model(attempt.requested_model),
+        "gen_ai.response.model": told_model(settlement.served_model),
         "gen_ai.usage.input_tokens": settlement.usage.get("input_tokens"),
         "gen_ai.usage.output_tokens": settlement.usage.get("output_tokens"),
         "http.response.status_code": settlement.status,

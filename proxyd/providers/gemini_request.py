@@ -205,15 +205,21 @@ def _estimate_parts(parts: object, estimate: InputEstimate) -> None:
     while waiting:
         part = waiting.pop()
         if type(part) is not dict:
+            estimate.unseen = estimate.unseen or type(part) is list  # of a shape that nobody here knows
             continue
         if len(part) == 1 and "text" in part:
             continue
         blob = get(part, "inlineData")
         if type(blob) is dict:
             _estimate_blob(blob, estimate)
+        elif blob is not None:
+            estimate.unseen = True
         answer = get(part, "functionResponse")
-        if type(answer) is dict and type(answer.get("parts")) is list:
-            waiting.extend(answer["parts"])
+        if type(answer) is dict:
+            inner = answer.get("parts")
+            waiting.extend(inner if type(inner) is list else [inner])  # one may stand for a list of them
+        elif answer is not None:
+            estimate.unseen = True
         for name, value in part.items():
             if value is not None and camel(name) not in _PLAIN_PARTS and camel(name) != "inlineData":
                 estimate.unseen = True

@@ -98,7 +98,7 @@ class Settings:
             provider_credentials={
                 slug: values.credential(*of(name)) for slug, name in CREDENTIAL_SETTINGS.items() if value[name]
             },
-            provider_urls={slug: values.origin(*of(name)) for slug, name in URL_SETTINGS.items()},
+            provider_urls={slug: values.provider_origin(*of(name)) for slug, name in URL_SETTINGS.items()},
             trusted_proxies=values.networks(*of("ROUTER_TRUSTED_PROXIES")),
             admin_email=values.email(*of("ROUTER_ADMIN_EMAIL")),
             admin_password=values.password(*of("ROUTER_ADMIN_PASSWORD")),

@@ -15,6 +15,7 @@ from msgspec import Struct
 from shared.addresses import parse_network
 from shared.keys import MANAGEMENT_TAG, PROXY_TAG, looks_like_ours
 from shared.policy.values import Network
+from shared.secret_text import holds_secret
 
 ANY_IPV4, ANY_IPV6 = ip_network("0.0.0.0/0"), ip_network("::/0")
 _LOCAL_HOSTS = frozenset(("127.0.0.1", "::1", "localhost", "0.0.0.0", "::"))  # noqa: S104 - compared, not bound
@@ -23,7 +24,7 @@ _FERNET_KEY_LENGTH = 44
 _SHOWN_LENGTH = 60
 _MOST_WORKERS = 256
 _SHARE = re.compile(r"\d{0,4}(?:\.\d{1,9})?", re.ASCII)
-_LIKE_A_SECRET = re.compile(r"sk-|AIza")
+_LIKE_A_SECRET = re.compile(r"sk-|AIza")  # their beginnings alone: somebody may have cut one off
 _HOST = re.compile(r"(?=.{1,253}\.?$)[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,62})(?:\.[A-Za-z0-9_-]{1,63})*\.?")
 # Nobody has proxies in half of all addresses; of IPv6 the part that is routed is an eighth (RFC 4291, 2000::/3).
 _TOO_MANY = {4: 2**32 // 2, 6: 2**128 // 8}
@@ -51,7 +52,7 @@ class Bind(Struct, frozen=True):
 
 def shown(text: str) -> str:
     """A value as a message may repeat it: quoted, not endless, and no secret that went into the wrong variable."""
-    if _LIKE_A_SECRET.search(text):
+    if _LIKE_A_SECRET.search(text) or holds_secret(text):
         return "what looks like a secret"
     return repr(text if len(text) <= _SHOWN_LENGTH else f"{text[:_SHOWN_LENGTH]}...")
 
@@ -198,9 +199,18 @@ def reached_at(name: str, text: str) -> str | None:
     """An address at which the router itself is reached. It ends where a client's own path begins."""
     if not text:
         return None
-    url = origin(name, text)
-    if re.search(r"/v1(?:beta)?\Z", url):
-        raise SettingError(f"{name} must end before /v1: it is the address in front of every path.")
+    return _before_version(name, origin(name, text))
+
+
+def provider_origin(name: str, text: str) -> str:
+    """Where a built-in provider is reached. Paths bring their version along, so that one in it would be sent twice."""
+    return _before_version(name, origin(name, text))
+
+
+def _before_version(name: str, url: str) -> str:
+    """Also without Google's `/openai` behind it, which SDKs want to be told."""
+    if found := re.search(r"(/v1(?:alpha|beta)?)(?:/openai)?\Z", url):
+        raise SettingError(f"{name} must end before {found[1]}: it is the address in front of every path.")
     return url
 
 
@@ -262,6 +272,8 @@ def email(name: str, text: str) -> str | None:
     fits = local and domain and "@" not in domain and len(text) <= 254 and text.isprintable() and " " not in text
     if text and not fits:
         raise SettingError(f"{name} is not an email address.")
+    if holds_secret(text):
+        raise SettingError(f"{name} looks like a secret, or has one in it, and would be shown to many.")
     return text or None
 
 

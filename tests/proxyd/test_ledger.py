@@ -13,7 +13,9 @@ from proxyd.accounting.accounting_state import AccountingDatabase
 from proxyd.accounting.journal_reader import Position
 from proxyd.accounting.ledger import Ledger
 from proxyd.accounting.records import EndRecord, LedgerUnavailable
+from shared.keys import PROXY_TAG, mint
 from shared.models import KeySpend, UsageDaily, UsageRecord
+from shared.secret_text import masked
 
 START, FIRST, SECOND = Position(), Position(1, 500, 2), Position(1, 900, 3)
 
@@ -248,6 +250,17 @@ def test_what_is_too_long_or_holds_a_nul_is_fitted_in(any_engine: Engine, ledger
     assert row.requested_model == "m" * 128
     assert (row.served_model, row.service_tier, row.provider_request_id) == ("s" * 255, "t" * 32, "p" * 127)
     assert [found.model for found in rows(any_engine, UsageDaily.__table__)] == ["gpt-4o-2024-08-06", "s" * 255]
+
+
+@pytest.mark.parametrize("secret", [mint(PROXY_TAG).raw, "AQ." + "Ab8" * 15, "gsk_" + "q1" * 26])
+def test_a_secret_that_is_sent_as_a_model_is_not_kept(any_engine: Engine, ledger: Ledger, secret: str) -> None:
+    """Whoever mixes up two variables sends one, and a provider may repeat it."""
+    mistaken = EndRecord(1, 1, attempt(1, requested_model=secret), settlement(served_model=f"models/{secret}"))
+    ledger.post("01W", [mistaken], START, FIRST)
+    (row,) = rows(any_engine)
+    assert (row.requested_model, row.served_model) == (masked(secret), f"models/{masked(secret)}")
+    assert [found.model for found in rows(any_engine, UsageDaily.__table__)] == [f"models/{masked(secret)}"]
+    assert secret[-20:] not in row.requested_model
 
 
 def test_many_ends_are_one_transaction(any_engine: Engine, ledger: Ledger) -> None:

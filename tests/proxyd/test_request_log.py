@@ -20,6 +20,7 @@ from proxyd.monitoring.lines import MOST_WAITING, LineOutput
 from proxyd.monitoring.monitor import Monitor
 from proxyd.monitoring.request_log import KeyPrefixes, RequestLog
 from shared.keys import NewKey
+from shared.secret_text import MASK
 
 
 class Written:
@@ -66,6 +67,15 @@ def test_it_works(written: Written, make_key: Callable[..., tuple[str, NewKey]])
     ]  # fmt: skip
     assert secret.raw not in written.path.read_text()
     assert written.path.stat().st_mode & 0o777 == 0o600
+
+
+def test_no_secret_that_was_sent_as_a_model(written: Written) -> None:
+    secret = "gsk_" + "q1" * 26
+    written.log().on_ends(
+        [EndRecord(1, 1, attempt(1, requested_model=secret), settlement(served_model=f"models/{secret}"))]
+    )
+    (line,) = written.lines()
+    assert (line["model"], line["served_model"]) == (MASK, f"models/{MASK}")
 
 
 def test_only_what_did_not_go_well(written: Written) -> None:

@@ -11,6 +11,7 @@ from proxyd.accounting.records import EndRecord
 from proxyd.gateway.head import head_info
 from proxyd.messages import HeadCache, Request
 from proxyd.monitoring.traces import Traces
+from shared.secret_text import MASK
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 PARENT = f"00-{TRACE}-{SPAN}-01"
@@ -41,6 +42,16 @@ def test_it_works(collector: Collector) -> None:
     assert (told["router.request_id"], told["router.cost_usd"]) == ("req_00000001", "0.0007")
     assert "error.type" not in told
     assert collector.resources[0]["service.name"] == "enterprise-router"
+
+
+def test_no_secret_that_was_sent_as_a_model(collector: Collector) -> None:
+    traces = Traces(collector.url)
+    secret = "gsk_" + "q1" * 26
+    traces.on_ends([EndRecord(1, 1, attempt(1, requested_model=secret), settlement(served_model=secret))])
+    traces.close()
+    (span,) = collector.spans
+    told = attributes(span)
+    assert (span.name, told["gen_ai.request.model"], told["gen_ai.response.model"]) == (f"openai {MASK}", MASK, MASK)
 
 
 def test_what_failed_is_an_error(collector: Collector) -> None:

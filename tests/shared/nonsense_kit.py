@@ -47,7 +47,7 @@ NONSENSE = {
         "[::1:80", "[127.0.0.1:80", "127.0.0.1]:80", "224.0.0.1:80", "[::ffff:127.0.0.1]:80", "unix:/x", "256.0.0.1:80", "0x7f.1:80",
     ),
     "ROUTER_PROXY_BIND": ("8080", "127.0.0.1:0", f"127.0.0.1:{HUGE}", "localhost", "unix:/x"),
-    "ROUTER_PROXY_WORKERS": ("0", "-1", "+1", "1.5", "1e9", "257", "1000000000", HUGE, "many", "\u0661", "1 2", "0x2", "sk-mine"),
+    "ROUTER_PROXY_WORKERS": ("0", "-1", "+1", "1.5", "1e9", "257", "1000000000", HUGE, "many", "\u0661", "1 2", "0x2", "sk-mine", "gsk_A1b2C3d4E5f6G7h8I9j0K1l2"),
     "SECRET_KEY": ("short", "a" * 40, "\udcff" * 40, "a\x00b" * 10),
     "SECRET_KEY_FALLBACKS": ("short", ",", "a" * 40, "one that is long enough,short", "one that is long enough,"),
     "ROUTER_ENCRYPTION_KEY": (
@@ -61,9 +61,12 @@ NONSENSE = {
         "api.openai.com", "https://", "https:///x", "https://@host", "https://host/a b", "https://h\u00f6st", "https://host/v?", "https://host/#x",
         "https://[::1", "https://host:0", "https://host:99999", f"https://host:{HUGE}", "https://host:x", "https://a..b", "https://.a.b",
         f"https://{'a' * 64}.com", f"https://{'a.' * 130}com", "https://-", "https://a,b", "https://a\\b", "https://[v1.x]", "ftp://host", "file:///x",
+        "https://api.openai.com/v1", "https://host/v1/", "https://host/x/v1//",
     ),
-    "ROUTER_ANTHROPIC_URL": ("https://u:p@host", "//host", "https:host"),
-    "ROUTER_GEMINI_URL": ("file:///etc/passwd", "javascript:x"),
+    "ROUTER_ANTHROPIC_URL": ("https://u:p@host", "//host", "https:host", "https://host/v1"),
+    "ROUTER_GEMINI_URL": (
+        "file:///etc/passwd", "javascript:x", "https://host/v1beta", "https://host/v1alpha/", "https://host/v1", "https://host/v1beta/openai/",
+    ),
     "ROUTER_PUBLIC_URL": ("llm.example", "ftp://llm.example", "https://llm.example/v1", "https://llm.example/x/v1beta/", "https://u:p@host"),
     "ROUTER_DASHBOARD_URL": ("dash.example", "https://", "https://dash.example?x", "https://dash.example/v1"),
     "ROUTER_TRUSTED_PROXIES": (
@@ -71,7 +74,7 @@ NONSENSE = {
         "2000::/4,3000::/4", "0.0.0.0/2,64.0.0.0/2,192.0.0.0/3", "10.0.0.1/8", "10.0.0.0/33", "10.0.0.0/-1", "10.0.0.0/0.255.255.255",
         "10.0.0.0/255.0.0.0", "::ffff:10.0.0.0/104", "010.0.0.1", "fe80::1%eth0", f"10.0.0.0/{HUGE}", HUGE, "localhost", "10.0.0.1 10.0.0.2",
     ),
-    "ROUTER_ADMIN_EMAIL": ("nobody", "@", "a@", "@b", "a@b@c", "a b@c", "a@b\u202e", f"{'a' * 300}@b", "a@\udcff"),
+    "ROUTER_ADMIN_EMAIL": ("nobody", "@", "a@", "@b", "a@b@c", "a b@c", "a@b\u202e", f"{'a' * 300}@b", "a@\udcff", "sk-proj-A1b2C3d4E5f6G7h8I9j0@x.y"),
     "ROUTER_ADMIN_PASSWORD": ("short", "x" * 1025, "\u00e9" * 513, "\udcff" * 10, "a\x00bcdefghi"),
     "ROUTER_BOOTSTRAP_TOKEN": ("sk-mgmt-123", "x" * 72, keys.mint(keys.PROXY_TAG).raw, "sk-mgmt-" + "0" * 64, "\u0661" * 72),
     "ROUTER_JOURNAL_SYNC": ("yes", "BATCH", "full", "none batch", "0"),

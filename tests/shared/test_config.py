@@ -93,6 +93,14 @@ def test_good_values_pass(env: dict[str, str]) -> None:
     assert settings.provider_credentials == {"openai": "sk-x"}
 
 
+def test_a_version_in_a_providers_address_is_named(env: dict[str, str]) -> None:
+    """Paths bring theirs along; a gateway may have one further in front."""
+    with pytest.raises(SettingError, match=r"ROUTER_GEMINI_URL must end before /v1beta: "):
+        Settings.from_env({**env, "ROUTER_GEMINI_URL": "https://gateway.example/v1beta/openai"})
+    url = "https://gateway.example/v1/account/openai"
+    assert Settings.from_env({**env, "ROUTER_OPENAI_URL": f"{url}/"}).provider_urls["openai"] == url
+
+
 def test_a_relative_file_means_the_same_for_every_process(
     env: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

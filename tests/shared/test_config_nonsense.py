@@ -44,7 +44,7 @@ def test_it_works(env: dict[str, str], name: str, value: str) -> None:
 @pytest.mark.parametrize(
     ("bind", "url"),
     [
-        ("127.0.0.1:8080", "http://127.0.0.1:8080"), ("127.0.0.1:8080", "http://localhost:8080/v1"), ("0.0.0.0:80", "http://localhost"),
+        ("127.0.0.1:8080", "http://127.0.0.1:8080"), ("127.0.0.1:8080", "http://localhost:8080/x"), ("0.0.0.0:80", "http://localhost"),
         ("[::1]:443", "https://[::1]"), ("10.1.2.3:8080", "http://10.1.2.3:8080/openai"),
     ],
 )  # fmt: skip

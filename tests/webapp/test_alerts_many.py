@@ -22,7 +22,7 @@ from webapp.alerting.deliverer import Deliverer
 from webapp.alerting.evaluator import SPEND_SECONDS, Evaluator
 from webapp.alerting.found import credentials_refused, keys_expiring, keys_never_used, keys_unused
 from webapp.alerting.messages import AlertView, mail_of
-from webapp.alerting.spend import of_edited, of_refused, of_used
+from webapp.alerting.spend import of_edited, of_refused, of_refused_models, of_used
 from webapp.db import db, writing
 from webapp.schemas.alerts import EXPIRING, SPEND, TEST, UNUSED
 from webapp.views.alerts import RulesView
@@ -191,6 +191,7 @@ def test_nobody_looks_among_all_keys(app: Flask, org_id: str, many: list[str]) -
             )  # fmt: skip
         for ask, table, index in (
             (of_used, "proxy_keys", "last_used_at"), (of_refused, "refusals", "reason_last_at"),
+            (of_refused_models, "refusals", "reason_last_at"),
             (of_edited, "audit_events", "action_at"), (keys_unused, "proxy_keys", "last_used_at"),
             (keys_never_used, "proxy_keys", "created_at"), (keys_expiring, "proxy_keys", "expires_at"),
         ):  # fmt: skip

@@ -123,6 +123,10 @@ SECRETS = [
     "ghp_" + "a1B2" * 9,
     "".join(chr(ord(letter) + 0xFEE0) for letter in "AIzaSyD") + "x9" * 15,  # full-width letters
     "-----BEGIN PRIVATE KEY-----",
+    "prod_sk-ant-api03-" + "aB3_-" * 18,
+    mint(PROXY_TAG).raw.replace("-", "\u2010"),
+    mint(PROXY_TAG).raw.removeprefix(PROXY_TAG),
+    "fw_" + "3Za9" * 6,
 ]
 
 
@@ -150,6 +154,29 @@ def test_no_free_text_takes_a_secret_or_repeats_it(api: Api, app: Flask, secret:
         assert secret not in response.text
     after = [count(app, model) for model in (ProxyKey, AuditEvent, IdempotentCreation)]
     assert after == [before[0] + 1, before[1] + 1, before[2]]
+
+
+@pytest.mark.parametrize(
+    "secret", ["sk-proj-" + "aB3x" * 10, "prod_sk-ant-api03-" + "aB3_-" * 8, "AKIA" + "ABCD1234" * 2]
+)
+def test_nobody_and_nothing_is_called_by_a_secret(api: Api, app: Flask, secret: str) -> None:
+    """An email names somebody wherever it is told what they did."""
+    before = count(app, AuditEvent)
+    for method, path, document, field in (
+        ("POST", "/v1/members", {"email": f"{secret}@x.example"}, "email"),
+        ("POST", "/v1/members", {"email": f"ada@{secret}"}, "email"),
+        ("POST", "/v1/invitations", {"email": f"{secret}@x.example"}, "email"),
+        ("PATCH", "/v1/organization", {"name": f"of {secret}"}, "name"),
+        ("POST", "/v1/tokens", {"name": f"x_{secret}", "scopes": ["keys:read"]}, "name"),
+        ("POST", "/v1/keys", {"name": "x", "owner_email": f"{secret}@x.example"}, "owner_email"),
+        ("POST", "/v1/keys", {"name": "x", "tags": [secret]}, "tags"),
+        ("POST", "/v1/keys", {"name": "x", "note": f"it is\n{secret}"}, "note"),
+        ("PUT", f"/v1/prices/openai/{secret}", {"rates": {"input_tokens": "1", "output_tokens": "1"}}, "model"),
+    ):
+        response = api(method, path, document)
+        assert list(field_errors(response)) == [field], path
+        assert secret not in response.text
+    assert count(app, AuditEvent) == before
 
 
 @pytest.mark.parametrize(

@@ -222,6 +222,20 @@ def test_what_proxies_were_not_told_is_saved(command: Command, monkeypatch: pyte
     assert command.json("prices list")["data"][0]["model"] == "gpt-4o"
 
 
+@pytest.mark.usefixtures("keeper")
+def test_a_new_secret_is_printed_though_proxies_were_not_told(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("webapp.actions.policy.PATIENCE_SECONDS", 0.1)
+    key_id = command.json("keys create x")["id"]
+    done = command(f"keys rotate {key_id} --grace-seconds 0", code=3)
+    assert looks_like_ours(done.stdout.strip().encode(), PROXY_TAG)
+    assert "the proxies could not be told at once" in done.stderr
+    told = command.json(f"keys rotate {key_id}", code=3)
+    assert looks_like_ours(told["key"].encode(), PROXY_TAG)
+    assert "the proxies could not be told at once" in told["notice"]
+
+
 def test_a_member_on_the_page_sees_what_a_command_did(
     command: Command, member: FlaskClient, live: LiveCounters
 ) -> None:

@@ -40,9 +40,9 @@ def invite(actor: Actor, email: str, role: str, *, once: str | None = None) -> C
     With `once`, a word that was made up for one form, there is one invitation a word. Raises Invalid, and Conflict
     "email_taken" or "form_used".
     """
-    email = fold_email(email)
     if (fault := email_fault(email)) is not None:
         raise Invalid(fault)
+    email = fold_email(email)
     secret, at = secrets.token_urlsafe(32), now()
     try:
         with writing() as session:

@@ -65,8 +65,16 @@ def update_key(actor: Actor, key_id: str, document: Mapping[str, object], *, if_
     """Merge a patch into a key; a patch that changes nothing leaves its version.
 
     Raises NotFound, Invalid, Conflict "key_revoked", and Conflict "version_mismatch" when somebody else changed the
-    key since `if_version`.
+    key since `if_version`; NotInForce.
     """
+    save_edit(actor, key_id, document, if_version=if_version)
+    # Also after a patch that changed nothing: it may be the second try of one that could not be told.
+    policy.publish([key_id])
+    return view_of(row_of(actor.org_id, key_id))
+
+
+def save_edit(actor: Actor, key_id: str, document: Mapping[str, object], *, if_version: int | None = None) -> None:
+    """Commit a patch, which holds once it was published: for whoever does that for many keys at once."""
     row = row_of(actor.org_id, key_id)
     # Neither the counters nor the ledger are asked while a lock is held that others wait for.
     served = Key.model_validate(view_of(row)).model_dump(mode="json") if READ_ONLY & document.keys() else {}
@@ -75,9 +83,6 @@ def update_key(actor: Actor, key_id: str, document: Mapping[str, object], *, if_
         _update(actor, key_id, document, if_version, served, noted)
     except model_limits.PatternIsNew:  # by another edit, a moment ago
         _update(actor, key_id, document, if_version, served, note_sums(db.session, key_id))
-    # Also after a patch that changed nothing: it may be the second try of one that could not be told.
-    policy.publish([key_id])
-    return view_of(row_of(actor.org_id, key_id))
 
 
 def _update(
@@ -144,7 +149,14 @@ def row_to_change(actor: Actor, key_id: str, if_version: int | None) -> ProxyKey
 
 
 def revoke_key(actor: Actor, key_id: str) -> KeyView:
-    """Disable a key for ever; once more is the same. Raises NotFound."""
+    """Disable a key for ever; once more is the same. Raises NotFound, NotInForce."""
+    save_revocation(actor, key_id)
+    policy.publish([key_id])
+    return view_of(row_of(actor.org_id, key_id))
+
+
+def save_revocation(actor: Actor, key_id: str) -> None:
+    """Commit a revocation, which holds once it was published, like `save_edit`."""
     with writing() as session:
         row = row_of(actor.org_id, key_id, lock=True)
         if row.revoked_at is None:
@@ -152,8 +164,6 @@ def revoke_key(actor: Actor, key_id: str) -> KeyView:
             policy.changed(session, row.id)
             end_links(session, actor, row.id)
             audit(session, actor, "key.revoke", row.id, after={"name": row.name, "prefix": row.prefix})
-    policy.publish([key_id])
-    return view_of(row_of(actor.org_id, key_id))
 
 
 def _create(actor: Actor, document: Mapping[str, object], promise: tuple[str, str] | None) -> CreatedKey:

@@ -10,6 +10,7 @@ from datetime import timedelta
 from sqlalchemy import select
 
 from shared.models import AuditEvent, Identity, User
+from shared.secret_text import masked
 from webapp.actions import audit
 from webapp.actions.login import LONGEST_EMAIL
 from webapp.actions.users import email_fault
@@ -25,7 +26,12 @@ MOST_STRANGERS = 100  # events within that time, of people who are nobody here
 
 def note_refusal(actor: Actor, person: Person, reason: str) -> None:
     """Tell of it, unless that was done lately or of too many."""
-    told = {"email": person.email[:LONGEST_EMAIL], "subject": person.subject, "reason": reason, "through": ACTOR}
+    told = {
+        "email": masked(person.email)[:LONGEST_EMAIL],
+        "subject": person.subject,
+        "reason": reason,
+        "through": ACTOR,
+    }
     with writing() as session:
         identity = session.get(Identity, (person.issuer, person.subject))
         user_id = identity.user_id if identity is not None else None

@@ -24,22 +24,19 @@ MOST_SECRETS = 10
 
 @dataclass(frozen=True, slots=True)
 class RotatedKey:
-    """A key, its new secret at the only moment it can be seen, and all that open it now."""
+    """A key, its new secret at the only moment it can be seen, and all that open it now.
+
+    `late` says that the proxies could not be told yet, so that an old secret may open the key for some seconds more. It
+    is no exception, because whoever lets that one pass loses the only secret that the key has.
+    """
 
     view: KeyView
     secret: str
     secrets: tuple[SecretView, ...]
+    late: str | None
 
     def __repr__(self) -> str:
         return f"RotatedKey({self.view.prefix}...)"
-
-
-class RotatedLate(NotInForce):
-    """The key has its new secret, which nobody else will ever tell; that the old ones die is known later."""
-
-    def __init__(self, rotated: RotatedKey, message: str) -> None:
-        super().__init__(message)
-        self.rotated = rotated
 
 
 def rotate_key(
@@ -48,7 +45,7 @@ def rotate_key(
     """Give a key a new secret. Those that it has die after `grace_seconds`, or when they were to die before that.
 
     Raises NotFound, Invalid, Conflict "key_revoked", "version_mismatch", and "too_many_secrets" when a key has been
-    rotated so often within the grace of its secrets that nobody can know them all any more; RotatedLate.
+    rotated so often within the grace of its secrets that nobody can know them all any more.
     """
     wanted = read(Rotation, document)
     made, at = secrets.mint(secrets.PROXY_TAG), now()
@@ -72,15 +69,20 @@ def rotate_key(
         policy.changed(session, key_id)
         after = {"prefix": made.prefix, "grace_seconds": wanted.grace_seconds}
         audit(session, actor, "key.rotate", key_id, before={"prefix": before}, after=after)
+    late = None
     try:
         policy.publish([key_id])
     except NotInForce as error:
-        raise RotatedLate(_rotated(actor, key_id, made.raw), str(error)) from error
-    return _rotated(actor, key_id, made.raw)
+        late = str(error)
+    view = view_of(row_of(actor.org_id, key_id))
+    return RotatedKey(view, made.raw, secrets_of(view, now()), late)
 
 
 def end_old_secrets(actor: Actor, key_id: str, *, if_version: int | None = None) -> KeyView:
-    """Let the secrets that were rotated out die now, before their time; the newest stays. Raises as `rotate_key`."""
+    """Let the secrets that were rotated out die now, before their time; the newest stays.
+
+    Raises as `rotate_key`, and NotInForce.
+    """
     at = now()
     with writing() as session:
         row = row_to_change(actor, key_id, if_version)
@@ -94,8 +96,3 @@ def end_old_secrets(actor: Actor, key_id: str, *, if_version: int | None = None)
             audit(session, actor, "key.end_old_secrets", key_id, before={"prefixes": [one.prefix for one in dying]})
     policy.publish([key_id])
     return view_of(row_of(actor.org_id, key_id))
-
-
-def _rotated(actor: Actor, key_id: str, secret: str) -> RotatedKey:
-    view = view_of(row_of(actor.org_id, key_id))
-    return RotatedKey(view, secret, secrets_of(view, now()))

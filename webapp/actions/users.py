@@ -15,6 +15,7 @@ from webapp.actions.sessions import end_all
 from webapp.context import Actor, Conflict, NotFound, now
 from webapp.db import writing
 from webapp.events import EVENTS
+from webapp.schemas.values import refuse_secret
 from webapp.validation import FieldError, Invalid
 from webapp.views.tokens import chain_of
 from webapp.views.users import UserView, view_of
@@ -38,8 +39,8 @@ def create_user(actor: Actor, email: str, role: str, *, password: str | None = N
 
     Raises Invalid, and Conflict when somebody has this email already.
     """
-    email = fold_email(email)
     errors = [fault] if (fault := email_fault(email)) is not None else []
+    email = fold_email(email)
     if role not in ROLES:
         errors.append(FieldError("role", f"must be one of {', '.join(ROLES)}"))
     made_up = passwords.make_up() if password is None else None
@@ -55,7 +56,12 @@ def create_user(actor: Actor, email: str, role: str, *, password: str | None = N
 
 
 def email_fault(email: str) -> FieldError | None:
-    """What is wrong with an email, which is folded already."""
+    """What is wrong with an email as it was typed: it names somebody wherever it is told what they did."""
+    try:
+        refuse_secret(email)  # as it is: some are known by their capitals
+    except ValueError as error:
+        return FieldError("email", str(error))
+    email = fold_email(email)
     name, _, domain = email.partition("@")
     if not name or not domain or "@" in domain or len(email) > 254 or not email.isprintable() or " " in email:
         return FieldError("email", "is not an email address")

@@ -24,7 +24,7 @@ from webapp.alerting.found import (
     refusals_in_window,
 )
 from webapp.alerting.pages import Page, Place
-from webapp.alerting.spend import of_edited, of_own_thresholds, of_refused, of_used
+from webapp.alerting.spend import of_edited, of_own_thresholds, of_refused, of_refused_models, of_used
 from webapp.alerting.sweep import forget_old
 from webapp.context import now
 from webapp.db import db
@@ -67,7 +67,7 @@ class Walk:
     behind: Place | None = None
 
 
-_SPEND = (of_used, of_refused, of_edited, of_own_thresholds)
+_SPEND = (of_used, of_refused, of_refused_models, of_edited, of_own_thresholds)
 _OFTEN = tuple(Question(ask, _LATELY) for ask in _SPEND)
 _SELDOM = (
     *(Question(ask, _SWEPT) for ask in _SPEND),

@@ -38,9 +38,18 @@ def of_used(org_id: str, rules: RulesView, at: datetime, since: datetime, behind
 
 def of_refused(org_id: str, rules: RulesView, at: datetime, since: datetime, behind: Place | None) -> Page:
     """What keys have reached that were refused for their limit since a moment; they are not used by that."""
-    query = select(Refusal.last_at, Refusal.key_id).where(
-        Refusal.org_id == org_id, Refusal.reason.in_((Reason.SPEND_EXCEEDED.value, Reason.MODEL_SPEND_EXCEEDED.value))
-    )
+    return _of_reason(Reason.SPEND_EXCEEDED, org_id, rules, at, since, behind)
+
+
+def of_refused_models(org_id: str, rules: RulesView, at: datetime, since: datetime, behind: Place | None) -> Page:
+    """The same of their limits for models."""
+    return _of_reason(Reason.MODEL_SPEND_EXCEEDED, org_id, rules, at, since, behind)
+
+
+def _of_reason(
+    reason: Reason, org_id: str, rules: RulesView, at: datetime, since: datetime, behind: Place | None
+) -> Page:
+    query = select(Refusal.last_at, Refusal.key_id).where(Refusal.org_id == org_id, Refusal.reason == reason.value)
     rows, behind = rows_of(query, Refusal.last_at, Refusal.key_id, since, behind)
     return Page(tuple(_all_reached(org_id, rules, at, rows)), behind)
 

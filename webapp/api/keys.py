@@ -136,12 +136,13 @@ def resume(key_id: str) -> Response:
 def rotate(key_id: str, document: dict[str, Any]) -> Response:
     """Give a proxy key a new secret; its id, limits and spend stay.
 
-    For `grace_seconds` the old secret opens it as well, and dies at the end of them on every worker.
+    For `grace_seconds` the old secret opens it as well, and dies at the end of them on every worker. Where the proxies
+    could not be told at once, `notice` says so; the new secret is good, and an old one may be for some seconds more.
     """
     rotated = rotate_key(current_actor(), key_id, document, if_version=if_version())
     told = Key.model_validate(rotated.view).model_dump()
     secrets = [Secret.model_validate(secret) for secret in rotated.secrets]
-    return answer(RotatedKey(**told, key=rotated.secret, secrets=secrets), etag=rotated.view.etag)
+    return answer(RotatedKey(**told, key=rotated.secret, secrets=secrets, notice=rotated.late), etag=rotated.view.etag)
 
 
 @bp.post("/bulk")

@@ -134,12 +134,15 @@ def rotate_command(key_id: str, as_json: bool, **asked: Any) -> None:  # noqa: F
     secrets = [Secret.model_validate(secret) for secret in rotated.secrets]
     if as_json:
         told = Key.model_validate(rotated.view).model_dump()
-        tell_json(RotatedKey(**told, key=rotated.secret, secrets=secrets))
-        return
-    old = [secret.valid_until for secret in secrets if secret.valid_until is not None]
-    until = f"Others open it until {max(old):%Y-%m-%d %H:%M:%S} UTC." if old else "No other opens it any more."
-    click.echo(f"{rotated.view.id}, {rotated.view.name}. {_ONCE} {until}", err=True)
-    click.echo(rotated.secret)
+        tell_json(RotatedKey(**told, key=rotated.secret, secrets=secrets, notice=rotated.late))
+    else:
+        old = [secret.valid_until for secret in secrets if secret.valid_until is not None]
+        until = f"Others open it until {max(old):%Y-%m-%d %H:%M:%S} UTC." if old else "No other opens it any more."
+        click.echo(f"{rotated.view.id}, {rotated.view.name}. {_ONCE} {until}", err=True)
+        click.echo(rotated.secret)
+    if rotated.late is not None:
+        click.echo(rotated.late, err=True)
+        sys.exit(Exit.NOT_ANNOUNCED)
 
 
 @keys.command("revoke")

@@ -10,7 +10,7 @@ from wtforms import HiddenField, SelectField
 from wtforms.fields import SelectChoice
 
 from webapp.actions.policy import NotInForce
-from webapp.actions.rotation import RotatedKey, RotatedLate, end_old_secrets, rotate_key
+from webapp.actions.rotation import RotatedKey, end_old_secrets, rotate_key
 from webapp.context import Conflict, now
 from webapp.pages.key_changed import BACK, answer_refusal, from_its_page
 from webapp.pages.key_examples import examples
@@ -56,7 +56,7 @@ def show(key_id: str) -> Response:
 @require("member")
 def rotate(key_id: str) -> Response:
     """One new secret for each form that was shown."""
-    form, late = RotateForm(), None
+    form = RotateForm()
     said = {"grace_seconds": _number(form.grace_seconds.data or "")}
     try:
         rotated = rotate_key(current_actor(), key_id, said, if_version=_number(form.version.data or ""))
@@ -64,9 +64,7 @@ def rotate(key_id: str) -> Response:
         return _dialog(key_id, form, general=attach(form, error.errors), status=422)
     except Conflict as error:
         return _conflict(key_id, form, error)
-    except RotatedLate as error:
-        rotated, late = error.rotated, str(error)
-    return _reveal(rotated, late)
+    return _reveal(rotated)
 
 
 @bp.post("/<key_id>/rotate/end")
@@ -108,7 +106,7 @@ def _conflict(key_id: str, form: RotateForm, error: Conflict) -> Response:
     return _dialog(key_id, form, general=[_CHANGED], status=409)
 
 
-def _reveal(rotated: RotatedKey, late: str | None) -> Response:
+def _reveal(rotated: RotatedKey) -> Response:
     """The dialog with the new secret; for htmx also the row, whose prefix is another one now."""
     view, old = rotated.view, rotated.secrets[1:]
     response = page(
@@ -120,7 +118,7 @@ def _reveal(rotated: RotatedKey, late: str | None) -> Response:
         **examples(view, rotated.secret),
         rotated=True,
         old_secrets=old,
-        late=late,
+        late=rotated.late,
         back=from_its_page(),
     )
     if is_fragment() and not from_its_page():

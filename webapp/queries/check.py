@@ -12,6 +12,7 @@ from flask import current_app
 from msgspec.structs import replace
 from sqlalchemy import select
 
+from shared import path_case
 from shared.catalog import NOT_METERED, PROVIDERS, Endpoint, Kind, Provider, find_endpoint, provider_of_model
 from shared.config import Settings
 from shared.counters import (
@@ -30,6 +31,7 @@ from shared.translated import BY_MODEL, FALLBACKS, OWN_ALONE, path_by_model
 from webapp.context import now
 from webapp.db import db
 from webapp.queries.check_limits import Standing, refused_by, standing_of
+from webapp.queries.check_paths import told_by_path
 from webapp.schemas.explain import CheckRequest
 from webapp.validation import FieldError, Invalid, read
 from webapp.views.calendar import zone_of
@@ -144,6 +146,10 @@ def _place(key: KeySnapshot, asked: CheckRequest, own: Mapping[str, CustomView])
             return Deny(Reason.UNKNOWN_ENDPOINT, {"detail": "There is no endpoint at this address."})
     unified = slug is None
     if slug is None:
+        told = told_by_path(model, path)
+        if isinstance(told, Deny):
+            return told
+        model, path = told
         if model is None:
             raise Invalid(FieldError("provider", "is required where neither the path nor a model tells it"))
         found = _serving(model, path or _WHERE_NONE_IS_SAID, own)
@@ -158,6 +164,10 @@ def _place(key: KeySnapshot, asked: CheckRequest, own: Mapping[str, CustomView])
     elif path is None:
         path = provider.endpoints[0].path.replace("{model}", model or "{model}")
     endpoint, path_model = find_endpoint(provider, "POST", path) or (None, None)
+    right = path.lower() if path.lower() in BY_MODEL else path_case.meant(provider, path)
+    if endpoint is None and right not in (None, path):
+        before = f"/{slug}" if (asked.path or "").startswith(f"/{slug}/") else ""
+        return Deny(Reason.UNKNOWN_ENDPOINT, {"detail": path_case.sentence(f"{before}{right}")})
     if path_model is not None and model not in (None, path_model):
         raise Invalid(FieldError("model", f"is not the one in the path, {path_model}"))
     model = path_model or model

@@ -6,7 +6,7 @@ from pydantic import BeforeValidator, Field
 
 from webapp.schemas import Input, Output
 from webapp.schemas.keys import Key
-from webapp.schemas.values import Moment, whole
+from webapp.schemas.values import Moment, is_none, whole
 
 LONGEST_GRACE_SECONDS = 604_800
 GRACE_SECONDS = 86_400
@@ -37,3 +37,6 @@ class RotatedKey(Key):
 
     key: str = Field(description="The new secret, this once.")
     secrets: list[Secret] = Field(description="All secrets that open the key now, the newest first.")
+    notice: str | None = Field(
+        default=None, exclude_if=is_none, description="That the proxies could not be told at once, and what of it."
+    )

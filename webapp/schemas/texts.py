@@ -21,10 +21,10 @@ def read_tag(raw: object) -> str:
     """A tag of 1 to 40 characters, in small letters."""
     if not isinstance(raw, str):
         raise ValueError("must be a list of texts")  # noqa: TRY004 - wrong input, not a wrong call
+    refuse_secret(raw)  # before it is in small letters: some are known by their capitals
     tag = unicodedata.normalize("NFC", raw).strip().lower()
     if not tag:
         raise ValueError("must not contain an empty tag")
-    refuse_secret(tag)
     if len(tag) > TAG_LENGTH:
         raise ValueError(f"{shown(tag)} has more than {TAG_LENGTH} characters")
     if not _TAG.fullmatch(tag):
@@ -39,7 +39,7 @@ def read_email(raw: object) -> str:
     email = unicodedata.normalize("NFKC", raw).strip().casefold()
     if len(email) > EMAIL_LENGTH or not email.isprintable() or not _EMAIL.fullmatch(email):
         raise ValueError("must be an email address, such as ada@example.com")
-    refuse_secret(email)
+    refuse_secret(raw)  # as in a tag
     return email
 
 

@@ -14,7 +14,7 @@ from shared.models import ModelSpend, ProxyKey
 from shared.policy import matches_model
 from webapp.context import counters
 from webapp.db import db
-from webapp.views.calendar import begins, zone_of
+from webapp.views.calendar import begins, zones_of
 from webapp.views.spend import counted
 
 
@@ -48,7 +48,8 @@ def model_limits_of_keys(rows: Sequence[ProxyKey], at: datetime) -> dict[str, tu
     limits = {row.id: model_limits_of(row.id, row.model_limits) for row in rows}
     if not any(limits.values()):
         return {row.id: () for row in rows}
-    zones = {row.id: zone_of(row.org_id) for row in rows}
+    zones_there = zones_of(row.org_id for row in rows)
+    zones = {row.id: zones_there[row.org_id] for row in rows}
     spent = _by_counters([(limit, zones[key_id]) for key_id, some in limits.items() for limit in some])
     left = {key_id: [limit for limit in some if limit.row_id not in spent] for key_id, some in limits.items()}
     spent |= {row_id: (nanos, 0) for row_id, nanos in spent_by_ledger(left, zones, at).items()}

@@ -11,6 +11,7 @@ from provider_of_people import OF_THE_PROVIDER, PeopleProvider
 from single_sign_on_kit import ANYBODY, audited, begin, let_in, members, sign_in, way_back
 
 from shared.models import Identity, Invitation, User, UserSession
+from shared.secret_text import MASK
 from webapp.actions.invitations import invite
 from webapp.actions.tokens import create_token
 from webapp.actions.users import change_user, create_user
@@ -116,6 +117,19 @@ def test_without_an_email_nobody_begins(app: Flask, provider: PeopleProvider) ->
         refused = sign_in(provider, app.test_client(), "nameless")
         assert refused.status_code == 403, email
         assert "did not say which email address" in refused.text
+    assert members(app) == {ADMIN: "admin"}
+
+
+@pytest.mark.parametrize("settings", [ANYBODY], indirect=True)
+def test_nobody_is_called_by_a_secret(app: Flask, provider: PeopleProvider) -> None:
+    secret = "sk-proj-" + "ab3x" * 10
+    provider.knows("ann", email=f"{secret}@example.com")
+    refused = sign_in(provider, app.test_client())
+    assert refused.status_code == 403
+    ((*_, told),) = audited(app, "login.refuse")
+    assert isinstance(told, dict)
+    assert told["email"] == f"{MASK}@example.com"
+    assert secret not in refused.text
     assert members(app) == {ADMIN: "admin"}
 
 
