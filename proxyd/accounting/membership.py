@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 
 Register = Callable[[str], int]  # enters a worker in the database; its generation
 LOG_INTERVAL_SECONDS = 5.0
+_UNREAD = -1  # a generation that no counters have
 
 
 class Joined(NamedTuple):
@@ -95,7 +96,8 @@ class Membership:
             if not self.generation:
                 generation = self._register(self.journal.worker_id)
                 self._counters.register(self.journal.worker_id, generation)
-                self.generation = generation
+                # What was begun before is looked at as after joining: limits may have been set since.
+                self.generation = _UNREAD if self.journal.open or self.journal.end_number else generation
         except JournalImported as error:
             log.critical("not admitting any more: %s", error)
             self._terminate()

@@ -235,3 +235,19 @@ def test_what_is_billed_later_counts_on_limits_as_they_stand(router: Router, wor
     router.renew_observer()
     assert router.observer.rows([ROW])[ROW].lifetime == 21
     assert money(router)[0] == 21
+
+
+def test_what_was_begun_before_a_worker_was_in_counts_on_limits_that_were_set_since(
+    router: Router, worker: Worker
+) -> None:
+    (router.directory / "accounting.page").rename(router.directory / "aside")
+    late = Worker(router)  # it does not come further than its journal
+    late.accounting.begin_unheld(1, attempt(1, held_nanos=0, second=-1))
+    (router.directory / "aside").rename(router.directory / "accounting.page")
+    limit_models(router)
+    router.rest(worker)
+    router.rest(worker, late)
+    late.settle(1, 70)
+    router.rest(worker, late)
+    assert router.observer.rows([ROW])[ROW].lifetime == 70
+    late.kill()
