@@ -7,8 +7,7 @@ import pytest
 from accounting_edits import set_model_limits
 from accounting_kit import Router, Worker
 from sqlalchemy import Engine, text
-from talk_kit import MODEL, MakeKey, Open, Talk, opener
-from test_websocket_conversations import COST, created, done
+from talk_kit import COST, MODEL, MakeKey, Open, Talk, created, done, opener
 
 from proxyd.accounting.records import LedgerUnavailable
 from proxyd.gateway.rejection import Rejection
