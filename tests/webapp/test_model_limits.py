@@ -109,8 +109,8 @@ def test_the_first_one_adds_up_what_the_ledger_has(api: Api, app: Flask) -> None
     limits = [{**GPT, "model": model, "spend_reset": "never"} for model in ("gpt-4o*", "*-mini", "x")]
     told = api("PATCH", f"/v1/keys/{key['id']}", {"model_limits": limits}).get_json()["model_limits"]
     with app.app_context():
-        sums = {(row.day, row.model): row.total_nanos for row in db.session.scalars(select(ModelSpend))}
-    assert sums == {
+        found = {(row.day, row.model): row.total_nanos for row in db.session.scalars(select(ModelSpend))}
+    assert found == {
         (day, "gpt-4o"): 2 * each,
         (FIRST_DAY, "gpt-4o"): 2 * each,
         (day, "gpt-4o-mini"): each,
