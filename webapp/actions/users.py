@@ -10,12 +10,11 @@ from shared.ids import new_id
 from shared.models import ROLES, Invitation, User
 from webapp import passwords
 from webapp.actions import audit
-from webapp.actions.login import fold_email
 from webapp.actions.sessions import end_all
 from webapp.context import Actor, Conflict, NotFound, now
 from webapp.db import writing
 from webapp.events import EVENTS
-from webapp.schemas.values import refuse_secret
+from webapp.schemas.members import fold_email, read_person
 from webapp.validation import FieldError, Invalid
 from webapp.views.tokens import chain_of
 from webapp.views.users import UserView, view_of
@@ -58,13 +57,9 @@ def create_user(actor: Actor, email: str, role: str, *, password: str | None = N
 def email_fault(email: str) -> FieldError | None:
     """What is wrong with an email as it was typed: it names somebody wherever it is told what they did."""
     try:
-        refuse_secret(email)  # as it is: some are known by their capitals
+        read_person(email)
     except ValueError as error:
         return FieldError("email", str(error))
-    email = fold_email(email)
-    name, _, domain = email.partition("@")
-    if not name or not domain or "@" in domain or len(email) > 254 or not email.isprintable() or " " in email:
-        return FieldError("email", "is not an email address")
     return None
 
 

@@ -19,7 +19,6 @@ from sqlalchemy import func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import scoped_session
 
-from shared.addresses import may_be_reached, parse
 from shared.config import Settings
 from shared.ids import new_id
 from shared.models import AlertDelivery, IdempotentCreation, Webhook
@@ -28,7 +27,7 @@ from webapp.actions import audit
 from webapp.context import Actor, Conflict, now
 from webapp.db import writing
 from webapp.schemas.alerts import MAX_WEBHOOKS, NewWebhook, WebhookPatch
-from webapp.validation import FieldError, Invalid, read
+from webapp.validation import read
 from webapp.views.alerts import WebhookView, webhook_row, webhook_view
 
 SECRET_TAG = "whsec_"  # noqa: S105 - what a secret begins with (https://www.standardwebhooks.com)
@@ -53,8 +52,7 @@ def create_webhook(actor: Actor, document: Mapping[str, object], *, once: str | 
 
     Raises Invalid, and Conflict "too_many_webhooks" or "form_used".
     """
-    wanted = read(NewWebhook, document)
-    _refuse_private(wanted.url)
+    wanted = read(NewWebhook, document, networks=_settings().alert_networks)
     try:
         return _create(actor, wanted, once)
     except IntegrityError:
@@ -90,15 +88,18 @@ def _create(actor: Actor, wanted: NewWebhook, once: str | None) -> CreatedWebhoo
     return CreatedWebhook(view, secret)
 
 
-def update_webhook(actor: Actor, webhook_id: str, document: Mapping[str, object]) -> WebhookView:
-    """Merge a patch into it; an address as it is shown, sent back, stays the one it is. Raises Invalid, NotFound."""
+def update_webhook(
+    actor: Actor, webhook_id: str, document: Mapping[str, object], *, served: Mapping[str, Any] | None = None
+) -> WebhookView:
+    """Merge a patch into it, of which it is told as `served`; an address as it is shown stays the one it is.
+
+    Raises Invalid, NotFound.
+    """
     if document.get("url") == webhook_row(actor.org_id, webhook_id).url_shown:
         document = {name: value for name, value in document.items() if name != "url"}
-    patch = read(WebhookPatch, document)
+    patch = read(WebhookPatch, document, served=served, networks=_settings().alert_networks)
     columns = patch.columns()
     url: str | None = columns.pop("url", None)
-    if url is not None:
-        _refuse_private(url)
     with writing() as session:
         row = webhook_row(actor.org_id, webhook_id, lock=True)
         before, moved = _told(row), url is not None and not _leads_to(row, url)
@@ -177,14 +178,6 @@ def _settings() -> Settings:
 
 def _mint() -> str:
     return SECRET_TAG + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
-
-
-def _refuse_private(url: str) -> None:
-    """Tell at once what would be refused at every attempt. A name is judged when it is connected to, by its address."""
-    address = parse(urlsplit(url).hostname or "")
-    if address is not None and not may_be_reached(address, _settings().alert_networks):
-        message = "is not a public address; ROUTER_ALERTS_PRIVATE_ADDRESSES could allow it"
-        raise Invalid(FieldError("url", message))
 
 
 def shown(url: str) -> str:

@@ -64,7 +64,9 @@ def show(webhook_id: str) -> Response:
 )
 def update(webhook_id: str, document: dict[str, Any]) -> Response:
     """Change where a webhook leads, what it is told of, or whether it is told of anything."""
-    return answer(Webhook.model_validate(update_webhook(current_actor(), webhook_id, document)))
+    actor = current_actor()
+    served = Webhook.model_validate(get_webhook(actor.org_id, webhook_id)).model_dump(mode="json")
+    return answer(Webhook.model_validate(update_webhook(actor, webhook_id, document, served=served)))
 
 
 @bp.delete("/<webhook_id>")
