@@ -10,6 +10,7 @@ from shared.ids import new_id
 from shared.models import ROLES, Invitation, User
 from webapp import passwords
 from webapp.actions import audit
+from webapp.actions.form_nonce import writing_once
 from webapp.actions.sessions import end_all
 from webapp.context import Actor, Conflict, NotFound, now
 from webapp.db import writing
@@ -75,11 +76,15 @@ def add_user(session: scoped_session[Session], actor: Actor, email: str, role: s
     return user.id
 
 
-def reset_password(actor: Actor, user_id: str) -> CreatedUser:
-    """Make up a new password for somebody who lost theirs; their sessions end. Raises NotFound."""
+def reset_password(actor: Actor, user_id: str, *, once: str | None = None) -> CreatedUser:
+    """Make up a new password for somebody who lost theirs; their sessions end.
+
+    With `once`, a word that was made up for one form, there is one a word. Raises NotFound, and Conflict "form_used".
+    """
+    used = "This form made a new password already, and it was shown then."
     made_up = passwords.make_up()
     password_hash = passwords.hash_password(made_up)
-    with writing() as session:
+    with writing_once(actor.org_id, "password", once, used) as session:
         user = _get(session, actor, user_id)
         user.password_hash = password_hash
         end_all(session, user_id)

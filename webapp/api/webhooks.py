@@ -83,10 +83,10 @@ def delete(webhook_id: str) -> Response:
     CreatedWebhook,
     "The webhook, and in `secret` its new one, this once",
     path=PLACE,
-    problems=(404,),
+    problems=(404, 409),
 )
 def rotate(webhook_id: str) -> Response:
-    """Give a webhook another secret. The one before signs every message as well for 24 hours."""
+    """Give a webhook another secret. Each one before signs every message as well for 24 hours."""
     return answer(_created(rotate_webhook(current_actor(), webhook_id)))
 
 
