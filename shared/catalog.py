@@ -12,7 +12,7 @@ from functools import lru_cache
 from types import MappingProxyType
 
 from shared.endpoint_kinds import WEBSOCKET, Endpoint, Kind, Provider
-from shared.endpoints import FREE, GEMINI_VERSIONS, UNMETERED, rows_of
+from shared.endpoints import FREE, GEMINI_VERSIONS, UNMETERED, is_call, rows_of
 from shared.output_limits import UNKNOWN_MODEL, output_maximum
 from shared.pricing.table import current_models
 
@@ -223,13 +223,19 @@ def find_endpoint(provider: Provider, method: str, path: str) -> tuple[Endpoint,
 
 
 def allowed_methods(provider: Provider, method: str, path: str) -> tuple[str, ...]:
-    """The methods of a metered endpoint that does not take `method`; empty when there is nothing to object to."""
-    found = find_endpoint(provider, method, path)
-    if found is not None and not _is_wide(found[0]):
+    """The methods of a path that does not take `method`; empty when there is nothing to object to.
+
+    What is not metered is the provider's to object to, but for calls, which would pass for a free read.
+    """
+    wanted = "GET" if method == "HEAD" else method
+    found = find_endpoint(provider, wanted, path)
+    exact, _ = _INDEX.get(provider.slug, _COMPATIBLE_INDEX)
+    named = tuple(other for other in METHODS if (other, path) in exact)  # what has a name is nobody's id
+    if wanted in named or (found is not None and not named and not _is_wide(found[0])):
         return ()
-    others = [find_endpoint(provider, other, path) for other in METHODS]
+    others = [find_endpoint(provider, other, path) for other in named or METHODS]
     listed = [endpoint for endpoint, _ in filter(None, others) if not _is_wide(endpoint)]
-    if all(endpoint.kind in NOT_METERED for endpoint in listed):
+    if all(endpoint.kind in NOT_METERED and not is_call(endpoint.path) for endpoint in listed):
         return ()
     return tuple(endpoint.method for endpoint in listed)
 

@@ -9,6 +9,7 @@ The lists follow the resources of the official SDKs (openai 3, anthropic 2, goog
 the provider's price list or reference says or implies it; in doubt it stands with the unmetered ones.
 """
 
+import re
 from collections.abc import Mapping
 
 # GET and HEAD are safe by RFC 9110, section 9.2.1, and none of the three bills one. DELETE ends costs. What is left to
@@ -79,6 +80,7 @@ FREE: Mapping[str, tuple[str, ...]] = {
         "POST /{version}/models/{model}:countTokens",
         "POST /{version}/files",
         "POST /upload/{version}/files",
+        "PUT /upload/{version}/files",
         "POST /{version}/fileSearchStores",
         "GET /{version}/batches",
         "GET /{version}/batches/{id}",
@@ -144,6 +146,20 @@ UNMETERED: Mapping[str, tuple[str, ...]] = {
         "POST /{version}/decisions",
     ),
 }
+
+# The last words of paths that do something and keep nothing under their name: there is nothing to be read or deleted.
+_CALLS = frozenset(
+    {
+        "moderations", "input_tokens", "count_tokens", "countTokens", "validate", "cancel", "pause", "hangup", "reject",
+        "submit_tool_outputs", "batchGenerateContent", "asyncBatchEmbedContent", "complete",
+    }
+)  # fmt: skip
+
+
+def is_call(path: str) -> bool:
+    """Whether a row's path names something to be done, and not something that is kept."""
+    return re.split("[/:]", path)[-1] in _CALLS
+
 
 GEMINI_VERSIONS = ("v1beta", "v1", "v1alpha")
 

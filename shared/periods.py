@@ -27,7 +27,7 @@ class LocalDay(NamedTuple):
 
 
 def day_of(now: float, zone: str | None = None) -> date:
-    """The day of a moment in Unix seconds."""
+    """The day of a moment in Unix seconds. Raises OverflowError at the ends of the calendar, as dates do."""
     if zone is None:
         return datetime.fromtimestamp(now, UTC).date()
     return date.fromordinal(local_day(zone, now).ordinal)

@@ -3,16 +3,25 @@
 Data only; what is translated, and how, is `proxyd.translation`'s.
 """
 
+import re
 from collections.abc import Mapping
+from typing import NamedTuple
+from urllib.parse import unquote
 
-from shared.catalog import PROVIDERS, Kind, Provider
+from shared.catalog import PROVIDERS, Kind, Provider, provider_of_model
 
+# Gemini's methods, at whose address the model stands.
+GENERATE_PATHS: Mapping[str, str] = {
+    name: f"/v1beta/models/{{model}}:{name}" for name in ("generateContent", "streamGenerateContent")
+}
 BY_MODEL: Mapping[str, Kind] = {
     "/v1/chat/completions": Kind.CHAT,
     "/v1/embeddings": Kind.EMBEDDINGS,
     "/v1/completions": Kind.COMPLETIONS,
     "/v1/responses": Kind.RESPONSES,
     "/v1/messages": Kind.MESSAGES,
+    GENERATE_PATHS["generateContent"]: Kind.GENERATE,
+    GENERATE_PATHS["streamGenerateContent"]: Kind.GENERATE_STREAM,
 }
 # Who is asked at these for a model that nobody is known to have. At the second none of the other built-in ones answers,
 # so that models are not told apart by their names, but for those of an organisation's own providers.
@@ -26,7 +35,42 @@ TRANSLATED: Mapping[tuple[Kind, str], str] = {
     (Kind.CHAT, "anthropic"): "/v1/messages",
     (Kind.RESPONSES, "anthropic"): "/v1/messages",
     (Kind.RESPONSES, "gemini"): "/v1beta/openai/chat/completions",
+    (Kind.GENERATE, "openai"): "/v1/chat/completions",
+    (Kind.GENERATE, "anthropic"): "/v1/messages",
+    (Kind.GENERATE_STREAM, "openai"): "/v1/chat/completions",
+    (Kind.GENERATE_STREAM, "anthropic"): "/v1/messages",
 }
+
+# A model's name with slashes and colons as they are, as Google's SDKs send them, or as who escapes names does.
+_PIECE = r"[A-Za-z0-9](?:[A-Za-z0-9._:@-]|%3[Aa])*"
+_MODEL_IN_PATH = re.compile(rf"/(v1(?:beta|alpha)?)/models/({_PIECE}(?:(?:/|%2[Ff]){_PIECE})*):([A-Za-z]+)")
+
+
+class ModelInPath(NamedTuple):
+    """What an address of Gemini's dialect says."""
+
+    model: str  # as it was written
+    path: str | None  # one of `BY_MODEL`, or Gemini's own for a model of its own; None: nothing is there
+    detail: str  # what is told then
+
+
+def model_in_path(path: str) -> ModelInPath | None:
+    """An address of Gemini's whose model has a provider before it, or can only be another one's.
+
+    None: it is Gemini's as it stands. So is a model without a provider that nobody is known to have.
+    """
+    found = _MODEL_IN_PATH.fullmatch(path)
+    if found is None:
+        return None
+    version, written, method = found.groups()
+    model = unquote(written)
+    slug, bare = provider_of_model(model) or ("", "")
+    if slug == "gemini":
+        return ModelInPath(model, f"/{version}/models/{bare}:{method}", "") if model != bare else None
+    if not slug and "/" not in model:
+        return None
+    detail = f"{model} is a model of another provider than Gemini, for which {method} is not translated. "
+    return ModelInPath(model, GENERATE_PATHS.get(method), f"{detail}{' and '.join(GENERATE_PATHS)} are.")
 
 
 def spoken_as(slug: str) -> str:

@@ -14,6 +14,12 @@ log = logging.getLogger(__name__)
 
 UTC_NAME = "UTC"
 _NO_ZONES = frozenset({"Factory"})  # listed, and the zone of nobody
+# Other names of it, in small letters: whoever names one has UTC, and pays for no zone.
+_OF_UTC = frozenset(
+    {"utc", "uct", "universal", "zulu", "gmt", "gmt0", "gmt+0", "gmt-0", "greenwich"}
+    | {"etc/utc", "etc/uct", "etc/universal", "etc/zulu"}
+    | {"etc/gmt", "etc/gmt0", "etc/gmt+0", "etc/gmt-0", "etc/greenwich"}
+)
 
 
 @cache
@@ -29,12 +35,14 @@ def _by_folded_name() -> dict[str, str]:
 
 
 def read(text: str) -> str:
-    """The name that somebody means, however it is capitalised and with spaces for underscores.
+    """The name that somebody means, however it is capitalised and spaced, with spaces for underscores.
 
     Raises ValueError, with a sentence that names a similar one if there is one.
     """
-    wanted = "_".join(text.split()).casefold()
+    wanted = "/".join("_".join(part.split()) for part in text.split("/")).casefold()
     known = _by_folded_name()
+    if wanted in _OF_UTC:
+        return UTC_NAME
     if wanted in known:
         return known[wanted]
     similar = get_close_matches(wanted, known, n=1) if len(wanted) <= max(map(len, known)) else []

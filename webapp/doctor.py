@@ -14,6 +14,7 @@ from typing import Literal
 import requests
 from sqlalchemy import Connection, select, text
 
+from shared import zones
 from shared.config import SETTINGS, Bind, SettingError, Settings
 from shared.counters import CountersUnavailable, is_in_use
 from shared.counters_probe import check_counters
@@ -107,6 +108,19 @@ def _problem_with(connection: Connection, place: str) -> Finding | None:
     if connection.scalar(select(Organization.id).limit(1)) is None:
         return Finding("database", "fault", f"There is no organisation yet. {begin}")
     return None
+
+
+def look_at_time_zones() -> Iterator[Finding]:
+    """A later release may have left a name by which this one finds nothing. Of others nothing is said."""
+    stored = db.session.execute(select(Organization.name, Organization.time_zone).order_by(Organization.id))
+    for organization, zone in stored:
+        if zone not in zones.names():
+            yield Finding(
+                "time zone",
+                "warning",
+                f"This release does not know {zone!r}, that of {organization}, whose days begin in UTC meanwhile. "
+                "Upgrade, or set another.",
+            )
 
 
 def look_at_counters(settings: Settings) -> Iterator[Finding]:

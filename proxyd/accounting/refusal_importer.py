@@ -4,7 +4,7 @@ A file is read and deleted once the database is there, before its counts are com
 loses the refusals of a moment, and counts none twice. Counts whose commit fails are kept until one succeeds. Several
 machines add to the same rows; whichever refused a key last tells the rest of a row. Beside the rows of keys stands how
 often an organisation was refused on each day of its zone: a count belongs to the day of the last refusal in it, which
-is that of all of them but for the quarter of a second around midnight.
+is that of all of them but for the quarter of a second around midnight, and by the zone that is set when it is taken.
 """
 
 import logging

@@ -17,12 +17,10 @@ from proxyd.gateway.rejection import Rejection, rejected
 from proxyd.key_cache import KnownKey
 from proxyd.providers import DIALECTS, BadBody, Parsed, SlowBody, model_field, read_form
 from proxyd.translation import Translation, exact
-from proxyd.translation.fields import shown
 from shared.catalog import Endpoint, Kind
 from shared.policy import Reason
 
 JUDGED_BYTES = 256 * 1024  # larger bodies are judged before they are read, and their sum is bounded
-BETA = "beta=true"  # a query of Anthropic's SDK and of Claude Code, which says nothing that the body does not
 PARSED_HERE_BYTES = 1024 * 1024  # larger bodies are parsed away from the event loop
 # Larger ones, and those of more objects, are translated there: up to here it takes some milliseconds.
 TRANSLATED_HERE_BYTES, TRANSLATED_HERE_OBJECTS = 256 * 1024, 1_000
@@ -72,10 +70,9 @@ class BodyReader:
 
     def read_unmetered(self, context: RequestContext, known: KnownKey, target: Target) -> Payload | Rejection:
         """What goes on as it comes, and the model that it names. Raises RequestError and ClientGone."""
-        restricted, endpoint = bool(known.key.allowed_models or known.key.model_limits), target.endpoint
-        form_bytes = MAX_FORM_BYTES if restricted else PEEK_BYTES
-        if not restricted and endpoint is not None and endpoint.kind is Kind.FREE:
-            form_bytes = 0
+        free = target.endpoint is not None and target.endpoint.kind is Kind.FREE
+        restricted = bool(known.key.allowed_models) or (bool(known.key.model_limits) and not free)
+        form_bytes = MAX_FORM_BYTES if restricted else 0 if free else PEEK_BYTES
         keeper = _Keeper(self, context, known, free=True)
         try:
             return payload.read(context.request, target.path, keeper, form_bytes=form_bytes)
@@ -86,9 +83,7 @@ class BodyReader:
         self, context: RequestContext, known: KnownKey, translation: Translation, parsed: Parsed, model: str
     ) -> Rejection | None:
         """Put what is sent to a provider of another dialect in the place of a body that was read."""
-        query = context.request.query
-        if query not in ("", BETA):
-            name = shown(query.partition("=")[0])
+        if (name := translation.untold(context.request.query)) is not None:
             detail = f"the parameter {name} cannot be said to a model of another provider."
             return rejected(Reason.INVALID_REQUEST, detail=detail, param=name)
         try:

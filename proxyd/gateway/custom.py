@@ -16,6 +16,7 @@ from proxyd.key_cache import KnownKey
 from proxyd.messages import Origin
 from proxyd.providers import COMPATIBLE, Dialect
 from proxyd.translation import Translation
+from shared import path_case
 from shared.catalog import allowed_methods, find_endpoint
 from shared.custom_providers import models_of as known_by_name
 from shared.custom_providers import path_there
@@ -27,23 +28,25 @@ _VERSION = "/v1"  # before our paths; what stands in its place over there is tol
 _API_VERSION = "api-version"
 
 
-def at_path(custom: Custom, method: str, path: str) -> Target | WrongMethod:
+def at_path(custom: Custom, method: str, path: str) -> Target | WrongMethod | Unknown:
     """Its endpoint at a path of its own."""
     provider = custom.provider
     methods = allowed_methods(provider, method, path)
     if methods:
         return WrongMethod(methods, hints.takes(path, methods))
     endpoint, path_model = find_endpoint(provider, method, path) or (None, None)
+    if endpoint is None and (right := path_case.meant(provider, path)) is not None:
+        return Unknown(path_case.sentence(f"/{provider.slug}{right}"))
     return Target(provider, endpoint, path, path_model, "openai", _header(custom), custom=custom)
 
 
 def by_model(custom: Custom, route: Unified) -> Target | Unknown:
     """Its endpoint for a request that names one of its models."""
     provider, kind = custom.provider, route.endpoint.kind
-    path = path_by_model(f"/v1{route.tail}", provider)
+    path = path_by_model(route.path, provider)
     found = find_endpoint(provider, "POST", path)
     if found is None:
-        return Unknown(f"{provider.label} has no {route.tail} that the router knows.")
+        return Unknown(f"{provider.label} has no {route.path.removeprefix(_VERSION)} that the router knows.")
     translated = (kind, spoken_as(provider.slug)) in TRANSLATED
     translation = None
     if translated:

@@ -51,10 +51,11 @@ class Named(Struct, frozen=True):
 class Unified(Struct, frozen=True):
     """A request whose model decides about the provider."""
 
-    tail: str  # e.g. "/chat/completions"
+    path: str  # of the rows in `shared.translated`, e.g. "/v1/chat/completions"
     endpoint: Endpoint  # that of the caller's dialect, by which the body is read
     fallback: str | None = None  # the provider of models that nobody knows; None: they are refused
     own_alone: bool = False  # no built-in provider is chosen by the model
+    path_model: str | None = None  # the model, where the address names it
 
 
 FORWARDED = (Unified, Target)  # to a provider

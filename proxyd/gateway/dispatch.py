@@ -178,9 +178,9 @@ def _relayed(
     answer = headers.read_response_headers(incoming.headers, admission.secrets)
     if attempt.instead is None:
         attempt.provider_request_id = answer.request_id
-    # Some servers say text/plain of events that were asked for.
-    asked = answer.plain and context.parsed is not None and context.parsed.stream
-    streaming = (answer.events or asked) and not told
+    streaming = answer.events and not told
+    if not (answer.events or told) and context.parsed is not None and context.parsed.stream:
+        streaming = relay.brings_events(attempt, answer.coding)
     attempt.start_metering(None if told else answer.coding, streaming=streaming)
     events = streaming and attempt.meter is not None
     charged, zone = admission.charged, admission.known.key.zone

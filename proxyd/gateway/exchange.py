@@ -216,9 +216,8 @@ class Gateway:
         if endpoint is None or endpoint.kind in NOT_METERED:
             assert isinstance(route, Target)  # noqa: S101 - a Unified route is always metered
             return self._read_unmetered(context, known, route)
-        path_model = route.path_model if isinstance(route, Target) else None
         context.dialect = endpoint.dialect
-        parsed = self._bodies.read(context, known, endpoint, path_model)
+        parsed = self._bodies.read(context, known, endpoint, route.path_model)
         if isinstance(parsed, Rejection):
             return parsed
         context.parsed = parsed

@@ -68,20 +68,11 @@ _NEVER_RETURNED = HOP_BY_HOP | {
     b"sec-websocket-accept",
     b"sec-websocket-extensions",
     b"sec-websocket-protocol",
-    # What a server on the way would act on: nginx, Apache, lighttpd, LiteSpeed, Perlbal, caches.
-    b"x-accel-redirect",
-    b"x-accel-expires",
-    b"x-accel-limit-rate",
-    b"x-accel-charset",
-    b"x-sendfile",
-    b"x-sendfile2",
-    b"x-sendfile-temporary",
-    b"x-lighttpd-send-file",
-    b"x-lighttpd-send-tempfile",
-    b"x-litespeed-location",
-    b"x-reproxy-url",
-    b"x-reproxy-file",
+    # What a server on the way would act on, beside those of _NEVER_RETURNED_BELOW: caches, Envoy.
     b"surrogate-control",
+    b"edge-control",
+    b"x-envoy-immediate-health-check-fail",
+    b"x-envoy-degraded",
     # What a browser would act on, for our whole host and longer than for this answer.
     b"clear-site-data",
     b"strict-transport-security",
@@ -91,12 +82,14 @@ _NEVER_RETURNED = HOP_BY_HOP | {
     b"report-to",
     b"reporting-endpoints",
     b"service-worker-allowed",
-    b"access-control-allow-origin",
-    b"access-control-allow-credentials",
-    b"access-control-allow-headers",
-    b"access-control-allow-methods",
-    b"access-control-expose-headers",
-    b"access-control-max-age",
+    b"accept-ch",
+    b"critical-ch",
+    b"refresh",
+    b"set-login",
+    b"secure-session-registration",
+    b"sec-session-registration",
+    b"speculation-rules",
+    b"use-as-dictionary",
     b"x-content-type-options",
     b"x-router-attempts",
     b"x-router-error",
@@ -106,8 +99,16 @@ _NEVER_RETURNED = HOP_BY_HOP | {
     b"x-spend-remaining",
     b"x-spend-reset",
 }
-# Who may read an answer from a page of another origin is not for a provider to say.
-_CROSS_ORIGIN = b"access-control-"
+_NEVER_RETURNED_BELOW = (
+    b"access-control-",  # who may read an answer from a page of another origin is not for a provider to say
+    b"x-accel-",  # nginx; but for one of them
+    b"x-sendfile",  # Apache
+    b"x-lighttpd-",
+    b"x-litespeed-",
+    b"x-reproxy-",  # Perlbal
+)
+_ACCEL_RETURNED = b"x-accel-buffering"
+_CACHES = b"cdn-cache-control"  # RFC 9213, and before it the names of those who run such caches
 # What a provider sends is data: a browser that is led to it must not take it for a page or a script of this address.
 _NOSNIFF: Header = (b"x-content-type-options", b"nosniff")
 _NO_PAGE: Header = (b"content-security-policy", b"sandbox; default-src 'none'")
@@ -147,7 +148,6 @@ class ResponseHeaders(Struct, frozen=True):
     tells_tokens: bool  # some are ours to set where tokens are limited
     id_names: tuple[bytes, ...]  # of the headers in which our request id is told
     events: bool  # it says that it comes in events
-    plain: bool  # it says that it is text, or nothing at all
     coding: bytes | None  # its compression
     request_id: str | None  # the provider's, for the ledger
 
@@ -170,21 +170,20 @@ def read_response_headers(headers: Headers, secrets: Secrets) -> ResponseHeaders
     if ids:
         request_id = masked(headers[ids[0]][1], secrets)[:128].decode("latin-1")  # no half of a credential stays
     kept = masked_headers([*pick(headers)], secrets)
-    events, plain, page = kind
+    events, page = kind
     if page:
         kept.append(_NO_PAGE)
-    return ResponseHeaders(kept, overlaps, tells_tokens, id_names, events, plain, coding, request_id)
+    return ResponseHeaders(kept, overlaps, tells_tokens, id_names, events, coding, request_id)
 
 
 class _Kind(NamedTuple):
     """What an answer says that it is, as far as it matters."""
 
     events: bool
-    plain: bool  # text, or nothing is said
     page: bool  # what a browser runs
 
 
-_UNTOLD = _Kind(events=False, plain=True, page=False)
+_UNTOLD = _Kind(events=False, page=False)
 _KIND_BYTES = 17  # of the longest that is told from others
 _PAGES = (b"text/html", b"image/svg+xml", b"application/xht")
 
@@ -193,7 +192,7 @@ _PAGES = (b"text/html", b"image/svg+xml", b"application/xht")
 def _kind_of(beginning: bytes) -> _Kind:
     """By the beginning of a Content-Type."""
     kind = beginning.lower()
-    return _Kind(kind == b"text/event-stream", kind.startswith(b"text/plain"), kind.startswith(_PAGES))
+    return _Kind(kind == b"text/event-stream", kind.startswith(_PAGES))
 
 
 def returned(answer: ResponseHeaders, own: list[Header], request_id: bytes) -> list[Header]:
@@ -227,8 +226,7 @@ class _ResponsePlan(NamedTuple):
 
 def _plan_response(names: tuple[bytes, ...], named: frozenset[bytes] = frozenset()) -> _ResponsePlan:
     """By the names of an answer's headers, and those that `Connection` names there."""
-    forbidden = _NEVER_RETURNED | named
-    kept = [i for i, name in enumerate(names) if name not in forbidden and not name.startswith(_CROSS_ORIGIN)]
+    kept = [i for i, name in enumerate(names) if _crosses(name) and name not in named]
     crossing = {names[i] for i in kept}
     missing = tuple([name for name in _REQUEST_IDS if name not in crossing])
     return _ResponsePlan(
@@ -241,6 +239,13 @@ def _plan_response(names: tuple[bytes, ...], named: frozenset[bytes] = frozenset
         _places(names, b"content-encoding"),
         _places(names, *_REQUEST_IDS),
     )
+
+
+def _crosses(name: bytes) -> bool:
+    """Whether a header of a provider's answer goes back to the client."""
+    if name in _NEVER_RETURNED or name.endswith(_CACHES):
+        return False
+    return name == _ACCEL_RETURNED or not name.startswith(_NEVER_RETURNED_BELOW)
 
 
 _plan_response_cached = lru_cache(maxsize=1024)(_plan_response)

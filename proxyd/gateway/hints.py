@@ -4,8 +4,10 @@ Nothing is mended for them in silence: the path that is judged is the one that w
 """
 
 import re
+from collections.abc import Iterator
 
-from shared.catalog import METHODS, PROVIDERS, find_endpoint
+from shared import path_case
+from shared.catalog import PROVIDERS, Provider
 
 NOTHING = "There is no endpoint at this address"
 PREFLIGHT = (
@@ -26,6 +28,7 @@ AZURE = "/openai/deployments/"
 TWO_VERSIONS = re.compile(r"(/[a-z][a-z0-9-]*)?(/v\d[a-z0-9]*)(/v\d[a-z0-9]*)(/.*|)")
 # What an OpenAI client asks for whose base URL is Gemini's; its compatible endpoints are elsewhere.
 COMPATIBLE = re.compile(r"((?:/gemini)?)(/v\d[a-z0-9]*)?(/chat/completions|/embeddings)")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]*")  # of something that is kept at an endpoint
 _MOST_BEFORE = 3  # segments that a base URL may have too many
 _GENERAL = (
     "Use /v1/chat/completions, /v1/responses, /v1/embeddings, /v1/messages, /v1beta/models/..., another /v1/... of an "
@@ -44,15 +47,12 @@ def of(path: str) -> str:
         return f"{NOTHING}: Azure's paths are not spoken here. Use OpenAI's client with a base URL that ends with /v1."
     slashless = "/" + "/".join(piece for piece in path.split("/") if piece)
     if slashless not in (path, "/"):
-        found = f", then it is {slashless}" if _is_somewhere(slashless) else ""
+        found = f", then it is {slashless}" if _leads(slashless) else ""
         return f"{NOTHING}: there is a slash too many in it{found}; check the base URL for one at its end."
     if "/v1/v1/messages" in path:
         return f"{NOTHING}: leave /v1 out of the Anthropic base URL."
     if (versions := TWO_VERSIONS.fullmatch(path)) is not None:
-        slug, first, second, rest = (part or "" for part in versions.groups())
-        if first == second == "/v1":
-            return f"{NOTHING}: /v1 stands in it twice; check the base URL."
-        return f"{NOTHING}: leave {first} out of the base URL, then it is {slug}{second}{rest}."
+        return f"{NOTHING}: {_of_versions(versions)}"
     if path.startswith("/gemini/") and (asked := COMPATIBLE.fullmatch(path)) is not None:
         return (
             f"{NOTHING}: Gemini speaks OpenAI's dialect at /gemini/v1beta/openai{asked[3]}, and so does /v1{asked[3]}."
@@ -60,16 +60,28 @@ def of(path: str) -> str:
     if path.startswith("/v1beta/") and (asked := COMPATIBLE.fullmatch(path)) is not None:
         return f"{NOTHING}: Gemini speaks OpenAI's dialect at /v1beta/openai{asked[3]}, and so does /v1{asked[3]}."
     if path.startswith("/google/"):
-        return f"{NOTHING}: Gemini is below /gemini, then it is /gemini/{path.removeprefix('/google/')}."
-    if path.startswith("/models/") and ":" in path:
+        found = f"/gemini/{path.removeprefix('/google/')}"
+        return f"{NOTHING}: Gemini is below /gemini{f', then it is {found}' if _leads(found) else ''}."
+    if path.startswith("/models/") and ":" in path and _is_listed(f"/v1beta{path}"):
         return f"{NOTHING}: the base URL must end with /v1beta, then it is /v1beta{path}."
     if _is_listed(f"/v1{path}"):
         return f"{NOTHING}: the base URL must end with /v1, then it is /v1{path}."
-    if path != path.lower() and _is_somewhere(path.lower()):
-        return f"{NOTHING}: paths are in lower case, then it is {path.lower()}."
+    if (right := _in_the_right_case(path)) is not None:
+        return path_case.sentence(right)
     if (without := _without_its_beginning(path)) is not None:
         return f"{NOTHING}: leave {path.removesuffix(without)} out of the base URL, then it is {without}."
     return f"{NOTHING}. {_GENERAL}"
+
+
+def _of_versions(match: re.Match[str]) -> str:
+    """What is told of two versions in a row: which one is wrong, if either leads somewhere alone."""
+    slug, first, second, rest = (part or "" for part in match.groups())
+    if first == second == "/v1":
+        return "/v1 stands in it twice; check the base URL."
+    for wrong, right in ((first, second), (second, first)):
+        if _leads(f"{slug}{right}{rest}"):
+            return f"leave {wrong} out of the base URL, then it is {slug}{right}{rest}."
+    return f"two versions stand in it, {first} and {second}; check the base URL."
 
 
 def _without_its_beginning(path: str) -> str | None:
@@ -84,7 +96,32 @@ def _is_somewhere(path: str) -> bool:
     return path.startswith(("/v1/", "/v1beta/", *(f"/{slug}/" for slug in PROVIDERS)))
 
 
+def _places(path: str) -> Iterator[tuple[Provider, str, str]]:
+    """Who may have a path, with what is before his own one, and that one: the version may be left out behind a name."""
+    slug, _, rest = path[1:].partition("/")
+    provider = PROVIDERS.get(slug.lower())
+    if provider is None:
+        yield from ((one, "", path) for one in PROVIDERS.values())
+    else:
+        version = "/v1beta" if provider.dialect == "gemini" else "/v1"
+        yield from ((provider, f"/{provider.slug}", f"{before}/{rest}") for before in ("", version))
+
+
 def _is_listed(path: str) -> bool:
-    """Whether a provider's table has a row for just this path."""
-    found = (find_endpoint(provider, method, path) for provider in PROVIDERS.values() for method in METHODS)
-    return any(entry is not None and not entry[0].path.endswith("/...") for entry in found)
+    """Whether a provider's table has a row for a path, but for the rows that fit everything."""
+    return any(path_case.listed(provider, own) for provider, _, own in _places(path))
+
+
+def _leads(path: str) -> bool:
+    """Whether a path is an endpoint, or one thing of those that are kept there."""
+    parent, _, name = path.rpartition("/")
+    return _is_listed(path) or (_NAME.fullmatch(name) is not None and _is_listed(parent))
+
+
+def _in_the_right_case(path: str) -> str | None:
+    """The path of an endpoint that differs from this one in its case alone."""
+    for provider, before, own in _places(path):
+        right = own if path_case.listed(provider, own) else path_case.meant(provider, own)
+        if right is not None and f"{before}{right}" != path:
+            return f"{before}{right}"
+    return None

@@ -100,7 +100,7 @@ class LaterBilling(Struct, frozen=True):
         results = _Results(self.booker, job, attempt.admission.known.prices)
         if found.role is not Role.ANSWER:
             return Response(status, returned, later_relay.lines(attempt, answer.coding, results.take_lines))
-        if answer.events:
+        if answer.events or relay.brings_events(attempt, answer.coding):
             return Response(status, returned, later_relay.events(attempt, answer.coding, results.take_events))
         data = relay.document(attempt, answer.coding, MAX_DOCUMENT_BYTES)
         try:

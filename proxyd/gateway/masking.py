@@ -2,9 +2,9 @@
 
 Whoever calls has sent one or more of them, and gives all: as they are, the longest first.
 
-The law of this module: an error is passed on only if all of it could be read. What is compressed in a way that is not
-known here, is larger than an error can be, or holds the credential in disguise is kept back. Other answers are passed
-on as they come, and the credential is blanked where it stands in a piece as it is.
+The law of this module: an error is passed on only if all of it could be read. What is no text (so is all that is
+compressed in a way that is not known here), is larger than an error can be, or holds the credential in disguise is kept
+back. Other answers are passed on as they come, and the credential is blanked where it stands in a piece as it is.
 """
 
 import re
@@ -16,8 +16,9 @@ from proxyd.wire.content_coding import ContentDecoder
 MASK = b"[provider credential]"
 MAX_ERROR_BYTES = 1024 * 1024  # as it comes and as it is decoded; providers send some hundreds
 
-# How gzip, zstd and zlib begin. Who sends such a thing without saying so relies on a client that guesses.
-_PACKED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"x\x01", b"x\x9c", b"x\xda")
+# In no text, and in all but the shortest bytes that are compressed. Who sends such without saying so relies on a client
+# that guesses, and each of a dozen codings could hide a credential from us.
+_NO_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1f\x7f]")
 _ESCAPED = re.compile(rb"\\u00([0-7][0-9A-Fa-f])")
 
 
@@ -50,9 +51,18 @@ def plain_error(codings: Sequence[bytes], body: bytes) -> bytes:
     plain = decoder.feed(body)
     if body and not decoder.complete:
         raise Unreadable("it is compressed in a way that cannot be looked into")
-    if plain.startswith(_PACKED):
-        raise Unreadable("it is compressed without saying so")
+    if not _is_text(plain):
+        raise Unreadable("it is no text, or compressed without saying so")
     return plain
+
+
+def _is_text(data: bytes) -> bool:
+    """Whether it is text in UTF-8, so that what stands there stands there as it is."""
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return _NO_TEXT.search(data) is None
 
 
 def masked(data: bytes, secrets: Secrets) -> bytes:
@@ -74,9 +84,8 @@ def blanked(data: bytes, secrets: Secrets) -> bytes:
 def masked_error(body: bytes, secrets: Secrets) -> bytes:
     """The plain body of an error without the credentials. Raises Unreadable where one stands there in disguise."""
     hidden = masked(body, secrets)
-    if b"\\u00" in hidden or b"\\/" in hidden or b"\0" in hidden:
-        # Spelt with JSON's escapes, or in an encoding of two or four bytes a character.
-        spelt = _ESCAPED.sub(lambda match: bytes([int(match[1], 16)]), hidden.replace(b"\0", b"")).replace(b"\\/", b"/")
+    if b"\\u00" in hidden or b"\\/" in hidden:  # spelt with JSON's escapes
+        spelt = _ESCAPED.sub(lambda match: bytes([int(match[1], 16)]), hidden).replace(b"\\/", b"/")
         if any(secret and secret in spelt for secret in secrets):
             raise Unreadable("it repeats what it must not")
     return hidden

@@ -11,7 +11,7 @@ from proxyd.gateway import custom, rejection
 from proxyd.gateway.admission import AdmissionController
 from proxyd.gateway.body_reader import BodyReader
 from proxyd.gateway.context import RequestContext
-from proxyd.gateway.destinations import Named, Target, Unified, Unknown, WrongMethod
+from proxyd.gateway.destinations import Named, Target, Unified, Unknown
 from proxyd.gateway.rejection import Rejection, rejected
 from proxyd.gateway.route import unified_target
 from proxyd.key_cache import KnownKey
@@ -115,7 +115,7 @@ class ModelRouter(Struct, frozen=True):
         if own is None:
             return rejection.nowhere(route.otherwise)
         found = custom.at_path(own, context.request.method, route.path)
-        return rejection.nowhere(found) if isinstance(found, WrongMethod) else found
+        return found if isinstance(found, Target) else rejection.nowhere(found)
 
     def _own(self, context: RequestContext, known: KnownKey, name: str) -> Custom | Rejection | None:
         """The organisation's provider of this name. What a snapshot does not have may have been added since."""

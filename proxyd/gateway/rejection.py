@@ -31,10 +31,8 @@ from shared.counters import (
     TooManyConcurrent,
 )
 from shared.labels import HEADER
-from shared.policy import ERRORS, Deny, Fact, KeySnapshot, Reason
+from shared.policy import ERRORS, MAY_BE_BACK_SECONDS, Deny, Fact, KeySnapshot, Reason
 from shared.pricing import Bound, TokenBound
-
-CONCURRENT_WAIT_SECONDS = 1  # nobody can tell when a request in flight will end
 
 # Whose room is taken: of money and of tokens, which a smaller request may still fit, and of requests.
 SPEND = (
@@ -130,7 +128,7 @@ def response(refused: Rejection, dialect: str, request_id: str) -> Response:
     deny = refused.deny
     spec = ERRORS[deny.reason]
     status = spec.status if refused.status is None else refused.status
-    body = DIALECTS[dialect].refusal(status, deny.reason.value, deny.sentence(), request_id, deny.facts)
+    body = DIALECTS[dialect].refusal(status, deny.reason.value, deny.sentence(), request_id, deny.fields)
     headers: list[Header] = [
         (b"content-type", b"application/json"),
         (b"x-router-error", deny.reason.value.encode()),
@@ -138,8 +136,8 @@ def response(refused: Rejection, dialect: str, request_id: str) -> Response:
         (b"request-id", request_id.encode()),
         *refused.headers,
     ]
-    if spec.status == 503 and spec.retry:
-        headers.append((b"retry-after", b"1"))  # what is being rebuilt or does not answer may be back by then
+    if spec.status == 503 and deny.retry:
+        headers.append((b"retry-after", b"%d" % MAY_BE_BACK_SECONDS))
     if not deny.retry:
         headers.append((b"x-should-retry", b"false"))
     if deny.reason is Reason.INVALID_PROXY_KEY:
@@ -167,7 +165,7 @@ def refused(
     if isinstance(refusal, RateLimited | SpendHeld):
         wait: float = refusal.retry_after_seconds
     elif isinstance(refusal, TooManyConcurrent):
-        wait = CONCURRENT_WAIT_SECONDS
+        wait = judgement.CONCURRENT_WAIT_SECONDS
     else:
         return Rejection(judgement.refused(key, result, bound))
     return Rejection(judgement.refused(key, result, bound), _wait_headers(wait))

@@ -15,9 +15,11 @@ from proxyd.gateway.rejection import upstream_reason
 from proxyd.messages import Truncated, UpstreamAborted, UpstreamBroken, UpstreamError
 from proxyd.providers import DIALECTS, Meter
 from proxyd.wire.content_coding import ContentDecoder
+from proxyd.wire.sse import begins
 from shared.policy import ERRORS
 
 ANY = b"any"  # byte may end the answer
+MOST_BEFORE_EVENTS_BYTES = 4096  # empty lines, or the beginning of what is compressed
 
 More = ParamSpec("More")
 Relay = Callable[Concatenate[UpstreamAttempt, More], Generator[bytes, None, None]]
@@ -38,11 +40,30 @@ def primed(relay: Relay[More]) -> Relay[More]:
     return prime
 
 
+def brings_events(attempt: UpstreamAttempt, coding: bytes | None) -> bool:
+    """Whether an answer comes in events, by its first bytes: some servers call those JSON, bytes or text.
+
+    Waits for these bytes. What breaks it off is raised; the attempt has ended.
+    """
+    try:
+        for data in attempt.call.peek():
+            found = begins(ContentDecoder(coding).feed(data))
+            if found is not None or len(data) > MOST_BEFORE_EVENTS_BYTES:
+                return bool(found)
+    except Exception as error:
+        attempt.start_metering(coding, streaming=False)
+        end_broken(attempt, error)
+        raise
+    return False
+
+
 class Passing(Protocol):
     """Takes an answer's bytes as they come and gives those for the client, as a meter does."""
 
     def feed(self, data: bytes) -> bytes: ...
     def end(self) -> bytes: ...
+    def error(self, status: int, code: str, message: str) -> bytes:
+        """What the client is told when they break off."""
 
 
 @primed
@@ -50,20 +71,20 @@ def stream(attempt: UpstreamAttempt, passing: Passing | None = None) -> Generato
     """An event stream, passed on as it comes. It must be metered; `passing` has it metered and makes another of it."""
     meter = attempt.meter
     assert meter is not None  # noqa: S101 - `dispatch` sends no other here
-    passing = passing or meter
+    through = passing or meter
     chunks = attempt.call.chunks()
     secrets = attempt.admission.secrets
     try:
         yield b""
         for data in chunks:
-            shown = blanked(passing.feed(data), secrets)
+            shown = blanked(through.feed(data), secrets)
             if meter.complete:
                 attempt.end(_outcome(meter))
             else:
                 attempt.note_progress()
             if shown:
                 yield shown
-        rest = passing.end()
+        rest = through.end()
         attempt.end(_outcome(meter))
         if rest:
             yield blanked(rest, secrets)
@@ -75,7 +96,7 @@ def stream(attempt: UpstreamAttempt, passing: Passing | None = None) -> Generato
     except UpstreamError as error:
         attempt.end("upstream_truncated")
         if not attempt.unreadable:  # else the client was told
-            yield _error_event(attempt, error)
+            yield _error_event(attempt, error, passing)
         raise Truncated from error
     finally:
         attempt.finish_relay(chunks)
@@ -230,10 +251,13 @@ def _outcome(meter: Meter) -> str:
     return "provider_error" if meter.failed else "ok"
 
 
-def _error_event(attempt: UpstreamAttempt, error: UpstreamError) -> bytes:
+def _error_event(attempt: UpstreamAttempt, error: UpstreamError, passing: Passing | None) -> bytes:
     """What a client is told inside a stream that breaks off, in its own dialect."""
     context, reason = attempt.context, upstream_reason(error)
     text = "The provider's answer broke off before it was complete."
-    endpoint, translation = context.target.endpoint, context.target.translation
-    kind = translation.caller if translation is not None else None if endpoint is None else endpoint.kind
-    return DIALECTS[context.dialect].error_event(ERRORS[reason].status, reason.value, text, context.id, kind)
+    status = ERRORS[reason].status
+    if passing is not None:
+        return passing.error(status, reason.value, text)
+    endpoint = context.target.endpoint
+    kind = None if endpoint is None else endpoint.kind
+    return DIALECTS[context.dialect].error_event(status, reason.value, text, context.id, kind)

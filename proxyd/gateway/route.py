@@ -27,6 +27,7 @@ from proxyd.gateway.destinations import (
 )
 from proxyd.messages import Headers
 from proxyd.translation import Translation
+from shared import path_case
 from shared.catalog import (
     LIVE_PATH,
     METHODS,
@@ -41,7 +42,7 @@ from shared.catalog import (
 )
 from shared.custom_providers import may_be_name, path_below
 from shared.keys import MANAGEMENT_TAG, PROXY_TAG
-from shared.translated import FALLBACKS, OWN_ALONE, TRANSLATED, path_by_model
+from shared.translated import BY_MODEL, FALLBACKS, OWN_ALONE, TRANSLATED, ModelInPath, model_in_path, path_by_model
 
 BUILTINS: dict[str, BuiltinName] = {
     "/": "home",
@@ -55,6 +56,7 @@ BARE_ANTHROPIC = "/v1/messages"  # and all below it
 COMPLETIONS = "/v1/completions"
 BARE_GEMINI = ("/v1beta/", "/v1alpha/", "/upload/", "/download/", "/ws/")
 MODEL_CARD = "/v1/models/"
+_ANYBODYS = frozenset((*BUILTINS, *UNIFIED, BARE_ANTHROPIC, COMPLETIONS))
 
 # How the official SDKs give themselves away: each sends its header with every request.
 _SPOKEN = {b"anthropic-version": "anthropic", b"x-goog-api-key": "gemini", b"x-goog-api-client": "gemini"}
@@ -68,7 +70,7 @@ _TRICKS = re.compile(
 )
 _VERSIONED = re.compile(r"/v\d[a-z0-9]*/")
 _GEMINI_VERSIONED = re.compile(r"(?:/upload|/download)?/v\d[a-z0-9]*/")
-_GEMINI_METHOD = re.compile(r"/v1/models/[^/]+:[A-Za-z]+")
+_GEMINI_METHOD = re.compile(r"/v1/models/(?:[^/]+:[A-Za-z]+|.+:(?:g|streamG)enerateContent)")
 
 
 READ = ("GET", "HEAD")
@@ -89,7 +91,7 @@ def wants_websocket(headers: Headers) -> bool:
 
 def dialect_of(path: str, spoken: str = "openai") -> str:
     """The dialect in which a caller of this path expects its errors, even when nothing else is right."""
-    if path in UNIFIED or path.endswith("/chat/completions") or path.startswith("/openai/") or "/openai/" in path:
+    if path in UNIFIED or path.endswith("/chat/completions") or ("/openai/" in path and "/models/openai/" not in path):
         return "openai"
     if path.startswith(("/anthropic/", BARE_ANTHROPIC, "/v1/v1/messages")):
         return "anthropic"
@@ -126,6 +128,8 @@ def find_route(method: str, path: str, spoken: str = "openai") -> Route:
     own = BUILTINS.get(path)
     if own is not None:
         return Builtin(own) if method in READ else WrongMethod(READ, hints.takes(path, READ))
+    if method == "POST" and (asked := model_in_path(path)) is not None:
+        return _of_model(asked)
     if not _SAFE_PATH.fullmatch(path) or _TRICKS.search(path):
         return Unknown(hints.of(path))
     if path in UNIFIED:
@@ -134,13 +138,31 @@ def find_route(method: str, path: str, spoken: str = "openai") -> Route:
         return _MESSAGES
     if method == "POST" and path == COMPLETIONS and spoken == "openai":
         return _COMPLETIONS
+    if path.lower() in _ANYBODYS and path not in _ANYBODYS:
+        return Unknown(path_case.sentence(path.lower()))
     provider, tail = _owner(method, path, spoken)
     if provider is None:
         return _named(path) or Unknown(hints.of(path))
     target = _target(provider, method, tail)
+    if isinstance(target, Target) and (right := _right_case(target, path, tail)) is not None:
+        return Unknown(path_case.sentence(right))
     if method in READ and path.startswith(MODEL_CARD) and isinstance(target, Target):
         return Builtin("model", path.removeprefix(MODEL_CARD), target)
     return target
+
+
+def _right_case(target: Target, path: str, tail: str) -> str | None:
+    """The path that was meant, if it is another one in its case alone; below /v1 it may be any provider's."""
+    if target.endpoint is not None and target.endpoint.path != path_case.ALL:
+        return None
+    if path_case.listed(target.provider, tail):
+        return None
+    before = f"/{target.provider.slug}"
+    if path.startswith(f"{before}/"):
+        right = path_case.meant(target.provider, tail) or path_case.meant(target.provider, path.removeprefix(before))
+        return None if right is None else f"{before}{right}"
+    providers = PROVIDERS.values() if path.startswith("/v1/") else (target.provider,)
+    return next(filter(None, (path_case.meant(provider, tail) for provider in providers)), None)
 
 
 def session_route(path: str, spoken: str = "openai") -> SessionRoute | NoUpgrade:
@@ -197,7 +219,7 @@ def _by_model(method: str, path: str, speaker: Provider) -> Route:
     openai = PROVIDERS["openai"]
     found = find_endpoint(openai, method, path)
     if found is not None and found[0].kind not in NOT_METERED:
-        return Unified(path.removeprefix("/v1"), found[0])
+        return Unified(path, found[0])
     return _target(speaker if speaker.compat_prefix == "/v1" else openai, method, path)
 
 
@@ -206,7 +228,19 @@ def _otherwise(path: str) -> Unified:
     slug = FALLBACKS[path]
     found = find_endpoint(PROVIDERS[slug], "POST", path)
     assert found is not None  # noqa: S101 - it is one of its provider's endpoints
-    return Unified(path.removeprefix("/v1"), found[0], slug, path in OWN_ALONE)
+    return Unified(path, found[0], slug, path in OWN_ALONE)
+
+
+def _of_model(asked: ModelInPath) -> Route:
+    """A method of Gemini's, of a model that says whose it is."""
+    gemini = PROVIDERS["gemini"]
+    if asked.path is None:
+        return Unknown(f"{hints.NOTHING}: {asked.detail}")
+    if asked.path not in BY_MODEL:
+        return _target(gemini, "POST", asked.path)
+    found = find_endpoint(gemini, "POST", asked.path.replace("{model}", "any"))
+    assert found is not None  # noqa: S101 - it is one of its endpoints
+    return Unified(asked.path, found[0], path_model=asked.model)
 
 
 _MESSAGES = _otherwise(BARE_ANTHROPIC)
@@ -215,16 +249,16 @@ _COMPLETIONS = _otherwise(COMPLETIONS)
 
 def unified_target(route: Unified, provider: Provider) -> Target | Unknown:
     """The provider's endpoint for a request: of the caller's dialect, or the one that it is translated for."""
-    return _unified_target(route.tail, route.endpoint.kind, provider.slug)
+    return _unified_target(route.path, route.endpoint.kind, provider.slug)
 
 
-@lru_cache(maxsize=64)  # every tail that there is, with every provider
-def _unified_target(tail: str, kind: Kind, slug: str) -> Target | Unknown:
+@lru_cache(maxsize=64)  # every path that there is, with every provider
+def _unified_target(asked: str, kind: Kind, slug: str) -> Target | Unknown:
     provider = PROVIDERS[slug]
-    path = path_by_model(f"/v1{tail}", provider)
+    path = path_by_model(asked, provider)
     found = find_endpoint(provider, "POST", path)
     if found is None:
-        return Unknown(f"{provider.label} has no OpenAI-compatible {tail}; use its own endpoints.")
+        return Unknown(f"{provider.label} has no OpenAI-compatible {asked.removeprefix('/v1')}; use its own endpoints.")
     endpoint, translation = found[0], None
     if (kind, slug) in TRANSLATED:
         translation = Translation(kind, slug, endpoint)

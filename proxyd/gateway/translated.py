@@ -12,7 +12,7 @@ from proxyd.gateway.masking import blanked
 from proxyd.messages import Header, Headers, Response, UpstreamBroken
 from proxyd.providers import Meter
 from proxyd.translation import Answering, Translation
-from proxyd.translation.answer import Unreadable
+from proxyd.translation.answer import Failed, Unreadable
 from proxyd.wire.content_coding import ContentDecoder
 from proxyd.wire.http1 import header_lines
 
@@ -43,9 +43,11 @@ def relayed(
     if attempt.detached is not None:
         context.request.client.on_gone(None)  # the relay finds out when it writes, and then hands over
     begun = attempt.call.has_begun()
-    answering = translation.answering(created, context.id, shows_usage=context.shows_usage)
+    query = context.request.query
+    answering = translation.answering(created, context.id, query, shows_usage=context.shows_usage)
     stream = relay.stream(attempt, _Passing(attempt, answering, coding))
-    return Response(status, _described(fields, _EVENTS), stream, prompt=not begun)
+    kind = _JSON if translation.as_list(query) else _EVENTS
+    return Response(status, _described(fields, kind), stream, prompt=not begun)
 
 
 def error(attempt: UpstreamAttempt, translation: Translation, body: bytes, fields: list[Header]) -> Response:
@@ -80,6 +82,9 @@ class _Passing:
         told += self._answering.end()
         self._attempt.unreadable = self._answering.broken
         return told
+
+    def error(self, status: int, code: str, message: str) -> bytes:
+        return self._answering.error(Failed(status, code, message))
 
 
 def _meter_of(attempt: UpstreamAttempt) -> Meter:

@@ -1,9 +1,9 @@
 """Links that a provider hands out for the second step of an upload, led through the router.
 
-Gemini answers the first step with the address for the second (`x-goog-upload-url`), and its SDK sends no key there:
-the address alone admits. So it is rewritten to this router and signed, together with whose key it was made for. It is
-good for that key, that address, and as long as Gemini keeps the file itself: 48 hours
-(ai.google.dev/gemini-api/docs/files).
+Gemini answers the first step with the address for the second (`x-goog-upload-url`, and `Location` to who begins with
+`uploadType=resumable`), and its SDK sends no key there: the address alone admits. So it is rewritten to this router and
+signed, together with whose key it was made for. It is good for that key, that address, and as long as Gemini keeps the
+file itself: 48 hours (ai.google.dev/gemini-api/docs/files).
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from shared.policy import Deny, Network
 
 PARAMETER = "router_link"
 LIFETIME_SECONDS = 48 * 3600
-_HEADERS = (b"x-goog-upload-url", b"x-goog-upload-control-url")
+_HEADERS = (b"x-goog-upload-url", b"x-goog-upload-control-url", b"location", b"content-location")
 _PREFIX = "/gemini"
 _PURPOSE = b"enterprise-router upload links"
 _TOKEN = re.compile(r"(\d{1,12})\.([0-9a-f]{64})\.([0-9a-f]{64})")
@@ -47,7 +47,7 @@ class UploadLinks:
         self._now = now
 
     def rewritten(self, headers: list[Header], request: Request, digest: str, base: str) -> list[Header]:
-        """An answer's headers with each link of the provider's led through us.
+        """The headers of an upload's answer with each link of the provider's led through us.
 
         `base` is the path before all of its own. What cannot be led through us is left out, as it would lead past us.
         """

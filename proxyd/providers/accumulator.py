@@ -7,12 +7,20 @@ from typing import Any
 import orjson
 
 from proxyd.providers.base import Parsed
+from proxyd.providers.input_estimate import AUDIO_BYTES_PER_TOKEN
 from proxyd.wire.sse import Event
 from shared.catalog import Endpoint
 from shared.pricing import Size, Usage, larger, makes_no_sense, read_usage
 
 BYTES_PER_TOKEN = 3  # of an estimate; English text has about 4
 IMAGE_TOKENS = 1_500  # of an estimate
+# The most that Google's pages tell of a picture, 4K by Gemini 3.1 Flash Image: ai.google.dev/gemini-api/docs/pricing.
+PICTURE_TOKENS = 2_520
+# Base64 of what 40 ms of sound (a token of Gemini's; OpenAI's are longer) are at 24,000 samples of two bytes a second.
+PCM_BYTES_PER_TOKEN = 2_560
+_PCM = ("audio/l16", "audio/pcm", "audio/wav", "audio/x-wav")
+_SOUND, _PICTURE = "output_audio_tokens", "output_image_tokens"
+_TOLD_OF_OUTPUT = ("output_text_tokens", "output_reasoning_tokens", _SOUND, _PICTURE, "output_video_tokens")
 NO_CALLS: Mapping[str, int] = MappingProxyType({})
 
 
@@ -34,6 +42,7 @@ class UsageAccumulator:
     unweighed: dict[str, Any] | None = None  # a whole answer whose text is counted (`written`) if that matters
     textless_bytes = 0  # what counts as written by the model where no text was found
     tool_calls: Mapping[str, int] = NO_CALLS  # by usage key, where they stand outside the usage object
+    media: Mapping[str, int] = NO_CALLS  # an estimate of the tokens of the sound and the pictures in it, by usage key
     deferred = False  # the answer is made later, and told to whoever asks for it
     job: str | None = None  # its name, to ask for it by
 
@@ -75,6 +84,29 @@ class UsageAccumulator:
             self.content_events += 1
             self.content_bytes += size
 
+    def sound(self, payload: object, *, pcm: bool) -> None:
+        """Count sound that the model spoke, as base64. Of any coding but PCM a second has as few bytes as it likes."""
+        if isinstance(payload, str) and payload:
+            self._medium(_SOUND, -(-len(payload) // (PCM_BYTES_PER_TOKEN if pcm else AUDIO_BYTES_PER_TOKEN)))
+
+    def blob(self, mime: object, payload: object) -> bool:
+        """Count a sound or a picture that the model made, as base64. False: it is neither, and counts as text."""
+        kind = mime.lower() if isinstance(mime, str) else ""
+        if kind.startswith("audio/"):
+            self.sound(payload, pcm=kind.startswith(_PCM))
+        elif kind.startswith("image/"):
+            self._medium(_PICTURE, PICTURE_TOKENS)
+        else:
+            return False
+        return True
+
+    def _medium(self, key: str, tokens: int) -> None:
+        self.content_events += 1
+        self.media = {**self.media, key: self.media.get(key, 0) + tokens}
+
+    def unread(self) -> None:
+        """The answer was too large to be looked at; of it the figures are known, if they are."""
+
     def report(self, usage: object) -> None:
         """Take a usage object. Figures are cumulative, so none of them falls."""
         if isinstance(usage, dict):
@@ -94,7 +126,11 @@ class UsageAccumulator:
         for key, calls in self._calls().items():
             counts[key] = max(calls, counts.get(key, 0))
         parts = self._parts(counts)
+        if self.media or self._parsed.size.classes:
+            self._class_media(counts)
         if not counts.get("output_tokens") and not parts and self._writes_for_nothing():
+            return None
+        if not counts.get("input_tokens") and not parts and self._reads_for_nothing(counts):
             return None
         self.unweighed = None
         return Usage(
@@ -118,6 +154,18 @@ class UsageAccumulator:
         del counts
         return ()
 
+    def _class_media(self, counts: dict[str, int]) -> None:
+        """Where no detail tells of a sound or a picture that is there, what none calls text may be of that class."""
+        if any(key.startswith("output_") and key not in counts for key in self._parsed.size.classes):
+            self._weigh()
+        if all(key in counts for key in self.media):
+            return
+        told = sum(counts.get(key, 0) for key in _TOLD_OF_OUTPUT) + counts.get("unknown_output_tokens", 0)
+        left = counts.get("output_tokens", 0) - told
+        if left > 0:
+            self.odd = True
+            counts["unknown_output_tokens"] = counts.get("unknown_output_tokens", 0) + left
+
     def _calls(self) -> Mapping[str, int]:
         """Calls of tools by usage key."""
         return self.tool_calls
@@ -126,29 +174,42 @@ class UsageAccumulator:
         """Whether there is text that no tokens were told for. Nobody writes it out of none."""
         return not self.failed and not self._parsed.size.output_free and self.wrote
 
+    def _reads_for_nothing(self, counts: dict[str, int]) -> bool:
+        """Whether something was sent, and answered, that no tokens were told for. Nobody reads it as none."""
+        size = self._parsed.size
+        if self.failed or "audio_seconds" in counts or not estimated_input(size):
+            return False
+        return size.output_free or bool(counts.get("output_tokens")) or self.wrote
+
     @property
     def wrote(self) -> bool:
-        """Whether there is any text in the answer."""
+        """Whether there is any text in the answer, or what else a model writes."""
+        self._weigh()
+        return bool(self.content_bytes or self.media)
+
+    def _weigh(self) -> None:
         if self.unweighed is not None:
             self.written(self.unweighed)
             self.unweighed = None
-        return bool(self.content_bytes)
 
     def delivered(self) -> Usage:
-        written = self.wrote and self.content_bytes
+        written = self.content_bytes if self.wrote else self.textless_bytes
         size, flavor = self._parsed.size, self._endpoint.flavor
         counts = {"input_tokens": estimated_input(size)}
         output_free = size.output_free
-        written = written or self.textless_bytes
         output = 0 if output_free else max(self.content_events, -(-written // BYTES_PER_TOKEN))
         reading = None if flavor is None else read_usage(self._endpoint.prices_id, flavor, self.reported)
         parts: tuple[Usage, ...] = ()
         if reading is not None:  # figures of the input are exact, those of the output may be from before the end
-            if reading.counts.get("input_tokens"):
-                counts = reading.counts
+            counts = reading.counts if reading.counts.get("input_tokens") else {**reading.counts, **counts}
             parts = self._parts(counts)
         if not output_free:
-            counts["output_tokens"] = max(output, counts.get("output_tokens", 0))
+            media = self.media
+            if size.output_limit is not None and (media or size.classes):
+                output, media = self._within(size.output_limit * size.choices, output)
+            counts["output_tokens"] = max(output + sum(media.values()), counts.get("output_tokens", 0))
+            for key, tokens in media.items():
+                counts[key] = max(tokens, counts.get(key, 0))
         for key, calls in self._calls().items():
             counts[key] = max(calls, counts.get(key, 0))
         unreadable = bool(self.reported) and reading is None
@@ -162,6 +223,19 @@ class UsageAccumulator:
             clamped=makes_no_sense(self.reported) if reading is None else reading.clamped,
             parts=parts,
         )
+
+    def _within(self, limit: int, output: int) -> tuple[int, Mapping[str, int]]:
+        """Text and media of an answer with media, at most as much of either as the request lets be written.
+
+        What broke off before it could be read (it has bytes, and no event) is all of a class that was asked for.
+        """
+        asked = [key for key in self._parsed.size.classes if key.startswith("output_")]
+        if asked and self.content_bytes and not self.content_events:
+            return 0, {asked[0]: min(output, limit)}
+        found: dict[str, int] = {}
+        for key, tokens in self.media.items():
+            found[key] = min(tokens, limit - sum(found.values()))
+        return (min(output, limit - sum(found.values())) if found else output), found
 
 
 def estimated_input(size: Size) -> int:

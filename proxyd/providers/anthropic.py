@@ -163,7 +163,7 @@ class MessagesUsage(UsageAccumulator):
         if (
             block.get("type") == "server_tool_use"
             and block.get("name") in _CODE
-            and not code_runs_free(self._parsed.document)
+            and not code_runs_free(self._parsed.tools)
         ):
             self._code_runs += 1
             self.tool_calls = {"code_executions": self._code_runs}

@@ -4,11 +4,11 @@ Sources: the Messages API reference of platform.claude.com and the types of the 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from proxyd.providers.base import BadBody, Parsed
-from proxyd.providers.body import count, flag, kind_of, model_name, objects, read_object, text
+from proxyd.providers.body import count, flag, kind_of, model_name, objects, read_object, text, tool_kinds
 from proxyd.providers.input_estimate import MAX_TOOL_CALLS, OVERHEAD_TOKENS, TOOLS_OVERHEAD_TOKENS, InputEstimate
 from shared.catalog import Kind
 from shared.pricing import Size
@@ -51,10 +51,11 @@ _PLAIN_BLOCKS = frozenset(
         "tool_reference",
         "tool_search_tool_result",
         "tool_search_tool_search_result",
-        "compaction",
         "content",
+        "tool_removal",
     }
 )
+_REFERENCES = frozenset({"tool_reference", "mcp_tool_reference", "mcp_toolset_reference"})  # to what counts elsewhere
 
 
 def read(body: bytes) -> Parsed:
@@ -65,26 +66,32 @@ def read(body: bytes) -> Parsed:
     if limit is None:
         raise BadBody("max_tokens is missing.", "max_tokens")
     stream = flag(document, "stream")
-    size = _size(document, body, limit)
-    return Parsed(Kind.MESSAGES, model, stream=stream, size=size, wants_usage=True, document=document, raw=body)
+    added: list[dict[str, Any]] = []
+    size = _size(document, body, limit, added)
+    brought = tool_kinds(added) if added else ()
+    return Parsed(Kind.MESSAGES, model, stream, size, wants_usage=True, document=document, raw=body, brought=brought)
 
 
-def _size(document: Mapping[str, Any], body: bytes, limit: int) -> Size:
+def _size(document: Mapping[str, Any], body: bytes, limit: int, added: list[dict[str, Any]]) -> Size:
+    """What it can use at most. The tools that its messages add as they go are put into `added`."""
     estimate = InputEstimate()
+    tools = objects(document, "tools")
     for message in objects(document, "messages"):
         content = message.get("content")
         if type(content) is list:
-            _estimate_blocks(content, estimate)
+            _estimate_blocks(content, estimate, added)
     system = document.get("system")
     if type(system) is list:
-        _estimate_blocks(system, estimate)
+        _estimate_blocks(system, estimate, added)
+    if added:
+        tools = [*tools, *added]
     fees: dict[str, int] = {}
-    _estimate_tools(document, estimate, fees)
+    _estimate_tools(tools, estimate, fees)
     _find_features(document, estimate)
     for name in ("container", "mcp_servers", "thread"):
         if document.get(name):
             estimate.grows = True
-    has_tools = any(document.get(name) for name in ("tools", "output_config", "output_format"))
+    has_tools = tools or any(document.get(name) for name in ("output_config", "output_format"))
     return Size(
         text_bytes=estimate.text_bytes(body),
         image_parts=estimate.images,
@@ -99,6 +106,7 @@ def _size(document: Mapping[str, Any], body: bytes, limit: int) -> Size:
         speed=text(document, "speed"),
         unpriced=estimate.unpriced,
         unbounded=estimate.unbounded,
+        other_models=estimate.other_models,
     )
 
 
@@ -123,20 +131,19 @@ def _name_and_version(kind: str) -> tuple[str, str]:
     return (kind, "") if dated is None else (dated["name"], dated["version"])
 
 
-def code_runs_free(document: Mapping[str, Any]) -> bool:
-    """Whether a request has one of the web tools beside which running code costs nothing."""
-    tools = document.get("tools")
-    for tool in tools if isinstance(tools, list) else ():
-        kind = tool.get("type") if isinstance(tool, dict) else None
-        name, version = _name_and_version(kind) if isinstance(kind, str) else ("", "")
+def code_runs_free(tools: Iterable[object]) -> bool:
+    """Whether one of these is a web tool beside which running code costs nothing."""
+    for tool in tools:
+        kind = kind_of(tool) if isinstance(tool, dict) else None
+        name, version = ("", "") if kind is None else _name_and_version(kind)
         if name in ("web_search", "web_fetch") and version >= _CODE_IS_FREE_SINCE:
             return True
     return False
 
 
-def _estimate_tools(document: Mapping[str, Any], estimate: InputEstimate, fees: dict[str, int]) -> None:
+def _estimate_tools(tools: list[dict[str, Any]], estimate: InputEstimate, fees: dict[str, int]) -> None:
     """Count what server-side tools may add, and note those whose cost nobody can bound."""
-    for tool in objects(document, "tools"):
+    for tool in tools:
         kind = tool.get("type")
         if kind is None:
             continue
@@ -149,9 +156,9 @@ def _estimate_tools(document: Mapping[str, Any], estimate: InputEstimate, fees: 
         if name == "web_search":
             uses = count(tool, "max_uses", param="tools.max_uses")
             fees["web_searches"] = fees.get("web_searches", 0) + (MAX_TOOL_CALLS if uses is None else uses)
-        elif name not in _CONTEXT_TOOLS and not (name == "code_execution" and code_runs_free(document)):
+        elif name not in _CONTEXT_TOOLS and not (name == "code_execution" and code_runs_free(tools)):
             # Elsewhere than beside the web tools, code is billed by time.
-            estimate.feature(f"the tool {kind[:80]}", hides_tokens=name != "code_execution")
+            estimate.unknown_tool(kind, hides_tokens=name != "code_execution")
 
 
 def _find_features(document: Mapping[str, Any], estimate: InputEstimate) -> None:
@@ -159,6 +166,7 @@ def _find_features(document: Mapping[str, Any], estimate: InputEstimate) -> None
     for name in ("fallbacks", "compaction"):  # other models may answer; a second summary is billed beside the answer
         if document.get(name):
             estimate.feature(name)
+            estimate.other_models = estimate.other_models or name == "fallbacks"
     if document.get("inference_geo") not in (None, "global"):
         estimate.feature("inference_geo", hides_tokens=False)  # regions have a surcharge
     management = document.get("context_management")
@@ -170,8 +178,8 @@ def _find_features(document: Mapping[str, Any], estimate: InputEstimate) -> None
             estimate.feature(f"context_management.edits of type {str(kind)[:80]}")
 
 
-def _estimate_blocks(blocks: list[Any], estimate: InputEstimate) -> None:
-    """Find the media in content blocks, however deep. Not by recursion: a client decides how deep."""
+def _estimate_blocks(blocks: list[Any], estimate: InputEstimate, added: list[dict[str, Any]]) -> None:
+    """Find the media and the added tools in content blocks, however deep. Not by recursion: clients decide how deep."""
     waiting = list(blocks)
     while waiting:
         block = waiting.pop()
@@ -195,5 +203,20 @@ def _estimate_blocks(blocks: list[Any], estimate: InputEstimate) -> None:
             waiting.extend(source["content"])
         elif kind == "document":
             estimate.file(source.get("data"))
+        elif kind == "tool_addition":
+            _add_tool(block.get("tool"), estimate, added)
+        elif kind == "compaction":
+            changes = block.get("tool_changes")
+            waiting.extend(changes if type(changes) is list else ())
         else:
             estimate.unseen = True
+
+
+def _add_tool(tool: object, estimate: InputEstimate, added: list[dict[str, Any]]) -> None:
+    """A tool that is there from this place of the conversation on: defined here, or named and defined elsewhere."""
+    kind = tool.get("type") if type(tool) is dict else None
+    definition = tool.get("definition") if type(tool) is dict else None
+    if kind == "tool_definition" and type(definition) is dict:
+        added.append(definition)
+    elif kind not in _REFERENCES:
+        estimate.feature(f"tool_addition of type {str(kind)[:80]}")

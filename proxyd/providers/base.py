@@ -47,6 +47,13 @@ class Parsed(Struct):
     foretold: Usage | None = None  # what the request alone says of its cost, for answers that tell nothing of it
     names_kept: bool = False  # of a large body: whether it names what an account keeps; see `kept_names`
     elsewhere: Elsewhere | None = None  # of a large body, and of one for a server of one's own
+    brought: tuple[dict[str, Any], ...] = ()  # the kinds of tools that stand elsewhere in a body than at its top
+
+    @property
+    def tools(self) -> list[Any]:
+        """All tools, of which a meter may look at their kind."""
+        own = self.document.get("tools")
+        return [*(own if isinstance(own, list) else ()), *self.brought]
 
 
 Pieces = list[bytes | memoryview]

@@ -7,7 +7,7 @@ could spell a letter) and only those with a hint are parsed again, slowly and ex
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -16,6 +16,7 @@ import orjson
 from proxyd.providers.base import BadBody
 
 MAX_MODEL_LENGTH = 200
+MAX_LABEL_LENGTH = 200  # of what is kept of a tool
 MAX_COUNT = 2**53
 
 # A value takes up to a hundred times the memory of its bytes, so the shape of a body is limited as well as its size.
@@ -35,6 +36,7 @@ _ONLY_OBJECTS = frozenset({dict})
 _ONCE = frozenset({1})
 _SPACE = b" \t\r\n"
 NONE_NESTED: Mapping[str, tuple[bytes, ...]] = {}
+_TOLD = ("type", "model")  # of a tool: what it is, and by which model it works
 _leisure = [False]
 
 
@@ -164,6 +166,22 @@ def kind_of(part: Mapping[str, Any]) -> str | None:
     """What the `type` of a part, a block or a tool says; None where it is missing, or no text."""
     kind = part.get("type")
     return kind if type(kind) is str else None
+
+
+def tool_kinds(tools: Iterable[object]) -> tuple[dict[str, Any], ...]:
+    """Of tools their type, their model and the names of their other fields. Those that are alike so far are one."""
+    kinds = [_tool_kind(tool) for tool in tools if isinstance(tool, dict)]
+    return tuple({orjson.dumps(kind): kind for kind in kinds}.values())
+
+
+def _tool_kind(tool: Mapping[str, Any]) -> dict[str, str | bool | None]:
+    kind: dict[str, str | bool | None] = {}
+    for name, value in tool.items():
+        if name in _TOLD and isinstance(value, str):
+            kind[name] = value[:MAX_LABEL_LENGTH]
+        else:
+            kind[name] = None if value is None else True
+    return kind
 
 
 def objects(document: Mapping[str, Any], name: str) -> list[dict[str, Any]]:

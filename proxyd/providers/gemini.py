@@ -104,11 +104,11 @@ class GenerateUsage(UsageAccumulator):
         super().__init__(endpoint, parsed)
         # A tier that was asked for is the one billed, unless the answer tells another.
         self.service_tier = parsed.size.service_tier
-        self.tool_calls: dict[str, int] = {}
         self._choices = parsed.size.choices
         self._finished: set[int] = set()  # candidates that gave their reason to stop
-        self._by_request = bills_searches_by_request(parsed.model or "")
         self._queries: set[str] = set()
+        self._searched = False  # whatever for: that there was a search, and not how many
+        self._mapped = False
 
     def event(self, event: Event) -> bool:
         if event.data is None:
@@ -162,14 +162,26 @@ class GenerateUsage(UsageAccumulator):
         parts = content.get("parts") if isinstance(content, dict) else None
         for part in parts if isinstance(parts, list) else ():
             if isinstance(part, dict):
-                self.content([value for name, value in part.items() if name != "thoughtSignature"])
+                self._part(part)
         grounding = candidate.get("groundingMetadata")
         if isinstance(grounding, dict):
             self._grounding(grounding)
 
-    def _grounding(self, grounding: dict[str, Any]) -> None:
-        """Count searches as they are billed: from Gemini 3 on each query but empty ones, once; before, one a request.
+    def _part(self, part: dict[str, Any]) -> None:
+        blob = part.get("inlineData")
+        is_medium = isinstance(blob, dict) and self.blob(blob.get("mimeType"), blob.get("data"))
+        left_out = ("thoughtSignature", "inlineData") if is_medium else ("thoughtSignature",)
+        self.content([value for name, value in part.items() if name not in left_out])
 
+    def unread(self) -> None:
+        model = self._parsed.model or ""
+        if "image" in model or "nano-banana" in model:
+            self.media = {**self.media, "output_image_tokens": 0}  # it likely has some
+
+    def _grounding(self, grounding: dict[str, Any]) -> None:
+        """Note searches as they are billed: from Gemini 3 on each query but empty ones, once; before, one a request.
+
+        Which of both it is, the model tells that answered: names such as `gemini-flash-latest` lead to either.
         Pages by their address and files of one's own are no searches, though they ground an answer as well. Source:
         ai.google.dev/gemini-api/docs/google-search, "Pricing", and .../url-context. Maps have a price of their own.
         """
@@ -184,15 +196,18 @@ class GenerateUsage(UsageAccumulator):
             if isinstance(chunks, list)
             else set()
         )
-        searches = len(self._queries)
-        if self._by_request:
+        if not self._searched:
             found = "web" in kinds and asks_for(self._parsed.document, "googleSearch", "googleSearchRetrieval")
             found = found and not asks_for(self._parsed.document, "urlContext")
-            searches = 1 if searches or found or grounding.get("searchEntryPoint") else 0
-        if searches:
-            self.tool_calls["web_searches"] = searches
-        if "maps" in kinds:
-            self.tool_calls["map_searches"] = 1
+            self._searched = bool(self._queries or found or grounding.get("searchEntryPoint"))
+        self._mapped = self._mapped or "maps" in kinds
+
+    def _calls(self) -> Mapping[str, int]:
+        if not self._searched and not self._mapped:
+            return self.tool_calls
+        by_request = bills_searches_by_request(self.served_model or self._parsed.model or "")
+        searches = int(self._searched) if by_request else len(self._queries)
+        return {key: calls for key, calls in (("web_searches", searches), ("map_searches", int(self._mapped))) if calls}
 
     def _is_final(self, counts: dict[str, int]) -> bool:
         del counts

@@ -21,7 +21,7 @@ from proxyd.providers.input_estimate import (
 from proxyd.providers.protobuf_json import count, objects
 from proxyd.wire.sse import Event
 from shared.catalog import Kind
-from shared.pricing import Size
+from shared.pricing import Size, whole
 
 _NESTED = {"generation_config": (b'"max_output_tokens"',)}
 _PLAIN_TOOLS = frozenset({"function", "computer_use"})
@@ -75,7 +75,7 @@ def _size(document: Mapping[str, Any], body: bytes, model: str, query: str) -> S
         if kind == "google_search":
             fees["web_searches"] = 1 if bills_searches_by_request(model) else MAX_TOOL_CALLS
         elif kind not in _CONTEXT_TOOLS:
-            estimate.feature(f"the tool {str(kind)[:80]}")
+            estimate.unknown_tool(kind)
     _find_features(document, query, estimate)
     config = document.get("generation_config")
     if config is not None and not isinstance(config, dict):
@@ -95,6 +95,7 @@ def _size(document: Mapping[str, Any], body: bytes, model: str, query: str) -> S
         service_tier=None if tier is None else tier.lower(),
         unpriced=estimate.unpriced,
         unbounded=estimate.unbounded,
+        other_models=estimate.other_models,
         classes=_classes(document),
     )
 
@@ -105,6 +106,7 @@ def _find_features(document: Mapping[str, Any], query: str, estimate: InputEstim
         estimate.feature("background")
     if document.get("agent") is not None:
         estimate.feature("agent")
+        estimate.other_models = True
     if (shaping := shaping_parameter(query)) is not None:
         estimate.feature(shaping)
 
@@ -161,7 +163,7 @@ class InteractionUsage(UsageAccumulator):
             return False
         kind = value.get("event_type")
         if kind in ("step.delta", "step.start"):
-            self.content(_written(value.get("delta") or value.get("step")))
+            self._write(value.get("delta") or value.get("step"))
         elif kind == "interaction.created":
             self._defer(value.get("interaction"))
         elif kind == "interaction.completed":
@@ -185,6 +187,8 @@ class InteractionUsage(UsageAccumulator):
             self.report(as_content_usage(usage))
             self._count_calls(usage.get("grounding_tool_count"))
         self.unweighed = document
+        if self.reported is not None and not self.reported.get("candidatesTokensDetails"):
+            self._weigh()  # whether there is a picture in it
 
     def _defer(self, interaction: object) -> None:
         """What runs in the background, or by an agent, goes on without us until its end is told."""
@@ -196,15 +200,14 @@ class InteractionUsage(UsageAccumulator):
 
     def _count_calls(self, told: object) -> None:
         calls: dict[str, int] = {}
-        for one in told if isinstance(told, list) else ():
-            kind, made = (one.get("type"), one.get("count")) if isinstance(one, dict) else (None, None)
-            if type(made) is not int or made <= 0:
-                continue
+        for one in told if isinstance(told, list) else () if told is None else (None,):
+            kind, made = (one.get("type"), whole(one.get("count") or 0)) if isinstance(one, dict) else (None, None)
             key = _FEES.get(str(kind))
-            if key is None:
+            if made is None or (made and key is None):
                 self.odd = True
-            else:
-                by_request = key == "web_searches" and bills_searches_by_request(self._parsed.model or "")
+            elif made and key is not None:
+                model = self.served_model or self._parsed.model or ""
+                by_request = key == "web_searches" and bills_searches_by_request(model)
                 calls[key] = 1 if by_request else calls.get(key, 0) + made
         self.tool_calls = calls
 
@@ -213,7 +216,22 @@ class InteractionUsage(UsageAccumulator):
             steps = document.get(name)
             for step in steps if isinstance(steps, list) else ():
                 if isinstance(step, dict) and step.get("type") != "user_input":
-                    self.content(_written(step))
+                    self._write(step)
+
+    def _write(self, part: object) -> None:
+        """Count a part, and the sounds and pictures in it, whose base64 is no text."""
+        waiting, media_bytes = [part], 0
+        while waiting:
+            item = waiting.pop()
+            if isinstance(item, list):
+                waiting.extend(item)
+            elif isinstance(item, dict):
+                waiting.extend(value for value in item.values() if isinstance(value, dict | list))
+                data, mime = item.get("data"), item.get("mime_type") or f"{item.get('type')}/"
+                if isinstance(data, str) and self.blob(mime, data):
+                    media_bytes += len(data)
+        self.content(_written(part))
+        self.content_bytes = max(0, self.content_bytes - media_bytes)
 
     def _is_final(self, counts: dict[str, int]) -> bool:
         del counts
@@ -235,11 +253,12 @@ def as_content_usage(usage: Mapping[str, Any]) -> dict[str, Any]:
     found |= {ours: usage[theirs] for ours, theirs in _TOTALS.items() if usage.get(theirs) is not None}
     for ours, theirs in _DETAILS.items():
         details = usage.get(theirs)
-        if isinstance(details, list):
+        if details is not None:
             found[ours] = [
                 {"modality": str(one.get("modality", "")).upper(), "tokenCount": one.get("tokens", 0)}
-                for one in details
                 if isinstance(one, dict)
+                else one
+                for one in (details if isinstance(details, list) else [details])
             ]
     return found
 

@@ -93,6 +93,10 @@ class LiveUsage(GenerateUsage):
     def _writes_for_nothing(self) -> bool:
         return False  # figures may be those of what was heard alone
 
+    def _reads_for_nothing(self, counts: dict[str, int]) -> bool:
+        del counts
+        return False  # or of what was said
+
     def delivered(self) -> Usage:
         found = super().delivered()
         if self.reported is None:

@@ -137,6 +137,7 @@ def _size(document: Mapping[str, Any], body: bytes, model: str, query: str) -> S
         service_tier=None if tier is None else tier_name(tier),
         unpriced=estimate.unpriced,
         unbounded=estimate.unbounded,
+        other_models=estimate.other_models,
         classes=_classes(config),
     )
 
@@ -177,7 +178,7 @@ def _estimate_tools(document: Mapping[str, Any], model: str, estimate: InputEsti
             if name in _SEARCHES:
                 fees["web_searches"] = 1 if bills_searches_by_request(model) else MAX_TOOL_CALLS
             elif name not in _CONTEXT_TOOLS:
-                estimate.feature(f"the tool {name[:80]}", hides_tokens=name != "googleMaps")  # billed by request
+                estimate.unknown_tool(name, hides_tokens=name != "googleMaps")  # billed by request
 
 
 def bills_searches_by_request(model: str) -> bool:
@@ -204,15 +205,21 @@ def _estimate_parts(parts: object, estimate: InputEstimate) -> None:
     while waiting:
         part = waiting.pop()
         if type(part) is not dict:
+            estimate.unseen = estimate.unseen or type(part) is list  # of a shape that nobody here knows
             continue
         if len(part) == 1 and "text" in part:
             continue
         blob = get(part, "inlineData")
         if type(blob) is dict:
             _estimate_blob(blob, estimate)
+        elif blob is not None:
+            estimate.unseen = True
         answer = get(part, "functionResponse")
-        if type(answer) is dict and type(answer.get("parts")) is list:
-            waiting.extend(answer["parts"])
+        if type(answer) is dict:
+            inner = answer.get("parts")
+            waiting.extend(inner if type(inner) is list else [inner])  # one may stand for a list of them
+        elif answer is not None:
+            estimate.unseen = True
         for name, value in part.items():
             if value is not None and camel(name) not in _PLAIN_PARTS and camel(name) != "inlineData":
                 estimate.unseen = True

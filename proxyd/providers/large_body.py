@@ -11,12 +11,11 @@ import orjson
 from msgspec.structs import replace
 
 from proxyd.providers.base import BadBody, Parsed, Pieces
-from proxyd.providers.body import COLON, member_span, put, quoted_name
+from proxyd.providers.body import COLON, MAX_LABEL_LENGTH, member_span, put, quoted_name, tool_kinds
 from proxyd.providers.kept_names import names_kept
 from proxyd.providers.openai_compatible import KINDS, elsewhere_of
 
 MAX_KEPT_BYTES = 256 * 1024  # of a field that may have to be changed, and of what is kept of the tools
-MAX_LABEL_CHARACTERS = 200
 
 # The fields at the top that `rewrite` looks at or changes, of all dialects.
 _REWRITTEN = frozenset(
@@ -30,7 +29,6 @@ _REWRITTEN = frozenset(
         "generation_config",
     }
 )
-_TOLD = ("type", "model")  # of a tool: what it is, and by which model it works
 _DECODER = json.JSONDecoder()
 
 
@@ -43,7 +41,7 @@ def for_rewriting(parsed: Parsed) -> Parsed:
         if end - start > MAX_KEPT_BYTES:
             raise BadBody(f"{name} is larger than {MAX_KEPT_BYTES} bytes.", name)
     metered = for_metering(parsed.document)
-    if len(orjson.dumps(metered)) > MAX_KEPT_BYTES:
+    if len(orjson.dumps((metered, parsed.brought))) > MAX_KEPT_BYTES:
         raise BadBody(f"tools has kinds of more than {MAX_KEPT_BYTES} bytes.", "tools")
     kept = names_kept(parsed)
     elsewhere = elsewhere_of(parsed.kind, parsed.document, parsed.size) if parsed.kind in KINDS else None
@@ -52,32 +50,21 @@ def for_rewriting(parsed: Parsed) -> Parsed:
 
 
 def for_metering(document: Mapping[str, Any]) -> dict[str, Any]:
-    """What meters look at in a request: whether it runs in the background or searches, of which kinds its tools are.
-
-    Of a tool this is its type, its model and the names of its other fields. Tools that are alike so far are one.
-    """
+    """What meters look at in a request: whether it runs in the background or searches, how it speaks, its tools."""
     kept: dict[str, Any] = {}
     if document.get("background") is True:
         kept["background"] = True
     if document.get("web_search_options") is not None:
         kept["web_search_options"] = {}
+    audio = document.get("audio")
+    if isinstance(audio, dict) and isinstance(audio.get("format"), str):
+        kept["audio"] = {"format": audio["format"][:MAX_LABEL_LENGTH]}
     tools = document.get("tools")
     if isinstance(tools, dict):
         tools = [tools]  # Gemini lets one stand for a list of them
     if isinstance(tools, list):
-        kinds = [_kind(tool) for tool in tools if isinstance(tool, dict)]
-        kept["tools"] = list({orjson.dumps(kind): kind for kind in kinds}.values())
+        kept["tools"] = list(tool_kinds(tools))
     return kept
-
-
-def _kind(tool: Mapping[str, Any]) -> dict[str, str | bool | None]:
-    kind: dict[str, str | bool | None] = {}
-    for name, value in tool.items():
-        if name in _TOLD and isinstance(value, str):
-            kind[name] = value[:MAX_LABEL_CHARACTERS]
-        else:
-            kind[name] = None if value is None else True
-    return kind
 
 
 def edited(parsed: Parsed, changes: Mapping[str, object]) -> bytes:

@@ -120,6 +120,7 @@ class JsonMeter(_Watch):
         if body.count(b",") > MANY_VALUES:
             self._tail = body[-TAIL_BYTES:]  # thousands of vectors: a worker does nothing else while it parses them
         if self._tail:
+            self._accumulator.unread()
             self._accumulator.reported = usage_in_tail(self._tail, self._accumulator.usage_field)
             self._accumulator.complete = self._tail.rstrip().endswith(b"}")
             return b""

@@ -6,10 +6,26 @@ from typing import Any
 import orjson
 
 from proxyd.providers.accumulator import UsageAccumulator
-from proxyd.providers.openai_tools import CALL_EVENTS, always_searches, images_made, items, tool_calls
+from proxyd.providers.openai_tools import (
+    CALL_EVENTS,
+    ITEM_DONE,
+    always_searches,
+    call_fee,
+    images_made,
+    items,
+    tool_calls,
+)
 from proxyd.wire.sse import Event
 from shared.pricing import Usage
 
+_FEW = 2  # fields of a delta that has no more than its text, and whose it is
+_NO_CONTENT = frozenset({"role", "id", "type", "index"})  # of a delta; its role alone is no content
+_SOUND_DELTAS = ("response.audio.delta", "response.output_audio.delta")
+# Of an item of a response: what names it, and what a tool made or found, which is no text of the model's.
+_UNWRITTEN = frozenset(
+    {"id", "type", "status", "role", "phase", "call_id", "object", "output", "outputs", "result", "results", "tools"}
+)
+_NOT_BY_THE_MODEL = ("_output", "mcp_list_tools")
 _FINAL = frozenset({"response.completed", "response.incomplete", "response.failed"})
 
 
@@ -55,7 +71,7 @@ class ChatUsage(UsageAccumulator):
                     self._finished = True
                 delta = choice.get("delta")
                 if isinstance(delta, dict):
-                    self.content(_written(delta))
+                    self._delta(delta)
         usage = chunk.get("usage")
         if isinstance(usage, dict):
             self._served(chunk)
@@ -74,8 +90,26 @@ class ChatUsage(UsageAccumulator):
     def written(self, document: dict[str, Any]) -> None:
         choices = document.get("choices")
         for choice in choices if isinstance(choices, list) else ():
-            if isinstance(choice, dict):
-                self.content(choice.get("message"))
+            message = choice.get("message") if isinstance(choice, dict) else None
+            if isinstance(message, dict):
+                asked = self._parsed.document.get("audio")
+                coding = asked.get("format") if isinstance(asked, dict) else None
+                self._message(message, frozenset(), pcm=coding in ("pcm16", "wav"))
+
+    def _delta(self, delta: dict[str, Any]) -> None:
+        text = delta.get("content")
+        if isinstance(text, str) and len(delta) <= _FEW:
+            self.content(text)
+        else:
+            self._message(delta, _NO_CONTENT, pcm=True)  # in streams there is no other coding
+
+    def _message(self, message: dict[str, Any], left_out: frozenset[str], *, pcm: bool) -> None:
+        """Count what a message or a piece of one says. Of its sound only the transcript is text."""
+        sound = message.get("audio")
+        if isinstance(sound, dict):
+            self.sound(sound.get("data"), pcm=pcm)
+            message = {**message, "audio": sound.get("transcript")}
+        self.content([value for name, value in message.items() if name not in left_out])
 
     def _served(self, chunk: dict[str, Any]) -> None:
         model, tier = chunk.get("model"), chunk.get("service_tier")
@@ -91,14 +125,6 @@ class ChatUsage(UsageAccumulator):
     def documents(self, documents: list[Any]) -> None:
         del documents
         self.odd = True
-
-
-def _written(delta: dict[str, Any]) -> object:
-    """What counts as content of a delta; its role alone does not."""
-    content = delta.get("content")
-    if isinstance(content, str) and len(delta) <= 2:
-        return content
-    return [value for name, value in delta.items() if name not in ("role", "id", "type", "index")]
 
 
 class CompletionsUsage(ChatUsage):
@@ -127,14 +153,13 @@ class ResponsesUsage(UsageAccumulator):
 
     _finished = False
     _pictures: tuple[Usage, ...] = ()
+    _called: dict[object, str | None] | None = None  # the fees of a stream's calls so far, by their items
 
     def event(self, event: Event) -> bool:
         data = event.data
         if data is None or data == b"[DONE]":
             return False
-        if event.name and not _matters(event.name) and not self._names_a_job(event.name):
-            if (key := CALL_EVENTS.get(event.name)) is not None:  # in case the stream breaks off before it is told
-                self.tool_calls = {**self.tool_calls, key: self.tool_calls.get(key, 0) + 1}
+        if event.name and not _matters(event.name, data) and not self._names_a_job(event.name):
             return False
         try:
             value = orjson.loads(data)
@@ -154,9 +179,23 @@ class ResponsesUsage(UsageAccumulator):
             self.failed = True
         elif kind == "response.created":
             self._defer(value.get("response"))
+        elif kind in _SOUND_DELTAS:
+            self.sound(value.get("delta"), pcm=True)
         elif kind.endswith(".delta"):
             self.content(value.get("delta"))
+        elif kind in CALL_EVENTS:
+            self._call(value.get("item_id"), {"type": CALL_EVENTS[kind]})
+        elif kind == ITEM_DONE and isinstance(value.get("item"), dict):
+            self._call(value["item"].get("id"), value["item"])
         return False
+
+    def _call(self, item_id: object, item: Mapping[str, Any]) -> None:
+        """Count a call in case the stream breaks off before its end tells them all. Of an item its last word counts."""
+        called = self._called = self._called or {}
+        key = call_fee(item, self._parsed.tools)
+        called[item_id if isinstance(item_id, str) else len(called)] = key
+        fees = [fee for fee in called.values() if fee is not None]
+        self.tool_calls = {fee: fees.count(fee) for fee in fees}
 
     def document(self, document: dict[str, Any]) -> None:
         self._finished = True
@@ -164,10 +203,11 @@ class ResponsesUsage(UsageAccumulator):
         self.served_model = model[:200] if isinstance(model, str) else None
         self.service_tier = tier[:32] if isinstance(tier, str) else None
         self.report(document.get("usage"))
-        request = self._parsed.document
         self._defer(document)
-        self.tool_calls = tool_calls(document, request.get("tools"))
-        self._pictures = images_made(document, request.get("tools"))
+        tools = self._parsed.tools
+        self.tool_calls, unreadable = tool_calls(document, tools)
+        self.odd = self.odd or unreadable
+        self._pictures = images_made(document, tools)
         self.unweighed = document
 
     def _names_a_job(self, name: bytes) -> bool:
@@ -183,8 +223,8 @@ class ResponsesUsage(UsageAccumulator):
 
     def written(self, document: dict[str, Any]) -> None:
         for item in items(document):
-            self.content(item.get("content"))
-            self.content(item.get("arguments"))
+            if not str(item.get("type")).endswith(_NOT_BY_THE_MODEL):
+                self.content([value for name, value in item.items() if name not in _UNWRITTEN])
 
     def _is_final(self, counts: dict[str, int]) -> bool:
         del counts
@@ -217,9 +257,12 @@ class CompactUsage(ResponsesUsage):
                 self.content(item.get("encrypted_content"))
 
 
-def _matters(name: bytes) -> bool:
+def _matters(name: bytes, data: bytes) -> bool:
     """Whether an event can tell anything new; those that repeat what came in pieces are not parsed."""
-    return name.endswith(b".delta") or name == b"error" or name.decode("ascii", "replace") in _FINAL
+    if name.endswith(b".delta") or name == b"error":
+        return True
+    kind = name.decode("ascii", "replace")
+    return kind in _FINAL or kind in CALL_EVENTS or (kind == ITEM_DONE and b"_call" in data)
 
 
 class EmbeddingsUsage(UsageAccumulator):

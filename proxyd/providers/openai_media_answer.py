@@ -11,8 +11,7 @@ from proxyd.providers.accumulator import UsageAccumulator, estimated_input
 from proxyd.providers.metering import JsonMeter
 from proxyd.providers.openai_tools import call_it_pictures
 from proxyd.wire.sse import Event
-from shared.pricing import Usage
-from shared.pricing.figures import whole
+from shared.pricing import Usage, whole
 
 MAX_PARTS = 64
 
@@ -67,6 +66,10 @@ class SpeechUsage(_MediaUsage):
 
     def _writes_for_nothing(self) -> bool:
         return False
+
+    def _reads_for_nothing(self, counts: dict[str, int]) -> bool:
+        """Of an answer by tokens for which none at all were told. What was told of the sound is most of its cost."""
+        return not self.failed and not counts.get("output_tokens") and bool(estimated_input(self._parsed.size))
 
 
 class TranscriptionUsage(_MediaUsage):
@@ -147,6 +150,10 @@ class ImagesUsage(_MediaUsage):
 
     def _writes_for_nothing(self) -> bool:
         return False
+
+    def _reads_for_nothing(self, counts: dict[str, int]) -> bool:
+        """Of pictures for which no tokens at all were told. Figures of the pictures are most of their cost."""
+        return not self.failed and not counts.get("output_tokens") and self._pictures > 0
 
     def delivered(self) -> Usage:
         """As many pictures as came, or had begun to; nobody knows how far the one that broke off had come."""

@@ -4,13 +4,13 @@ Sources: the API reference of developers.openai.com and the types of the openai 
 that costs money beyond tokens of the model itself is either counted here or named as `unpriced`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from msgspec.structs import replace
 
 from proxyd.providers.base import Parsed
-from proxyd.providers.body import count, flag, kind_of, model_name, objects, read_object, section, text
+from proxyd.providers.body import count, flag, kind_of, model_name, objects, read_object, section, text, tool_kinds
 from proxyd.providers.input_estimate import (
     MAX_TOOL_CALLS,
     OVERHEAD_TOKENS,
@@ -18,7 +18,7 @@ from proxyd.providers.input_estimate import (
     InputEstimate,
     shaping_parameter,
 )
-from proxyd.providers.openai_tools import SEARCH, always_searches, runs_at_the_client, search_fee, tools_of
+from proxyd.providers.openai_tools import SEARCH, always_searches, brought_tools, runs_at_the_client, search_fee
 from shared.catalog import Kind
 from shared.output_limits import UNKNOWN_MODEL, output_maximum
 from shared.pricing import Size
@@ -101,10 +101,13 @@ def read(kind: Kind, body: bytes, query: str = "") -> Parsed:
     wants_usage = False
     if "stream_options" in document and (options := section(document, "stream_options")) is not None:
         wants_usage = flag(options, "include_usage")
-    size = _chat_size(document, body, model) if kind is Kind.CHAT else _responses_size(document, body)
+    brought = () if kind is Kind.CHAT else brought_tools(document)
+    size = _chat_size(document, body, model) if kind is Kind.CHAT else _responses_size(document, body, brought)
     if query and (shaping := shaping_parameter(query)) is not None:
         size = replace(size, unpriced=size.unpriced or shaping, unbounded=size.unbounded or shaping)
-    return Parsed(kind, model, stream, size, wants_usage, document, body)
+    return Parsed(
+        kind, model, stream, size, wants_usage, document, body, brought=tool_kinds(brought) if brought else ()
+    )
 
 
 DEFAULT_LIMIT = 16  # of a completion; https://developers.openai.com/api/reference/resources/completions
@@ -129,8 +132,7 @@ def read_completion(body: bytes) -> Parsed:
 
 def _prompts(prompt: object) -> int:
     """How many prompts there are: a list of texts, or of lists of tokens, is as many; each is completed."""
-    many = isinstance(prompt, list) and any(isinstance(each, str | list) for each in prompt)
-    return len(prompt) if many and isinstance(prompt, list) else 1
+    return len(prompt) if isinstance(prompt, list) and any(isinstance(each, str | list) for each in prompt) else 1
 
 
 def read_compact(body: bytes) -> Parsed:
@@ -160,7 +162,7 @@ def _chat_size(document: Mapping[str, Any], body: bytes, model: str) -> Size:
     tools = objects(document, "tools")
     for tool in tools:
         if kind_of(tool) not in _PLAIN_TOOLS:
-            estimate.feature(f"the tool {str(tool.get('type'))[:80]}")
+            estimate.unknown_tool(tool.get("type"))
     if always is not None or document.get("web_search_options") is not None:
         fees[always or "web_searches"] = 1  # once an answer: these models search before they write
         estimate.grows = True
@@ -183,6 +185,7 @@ def _chat_size(document: Mapping[str, Any], body: bytes, model: str) -> Size:
         service_tier=text(document, "service_tier"),
         unpriced=estimate.unpriced,
         unbounded=estimate.unbounded,
+        other_models=estimate.other_models,
         classes=_classes(document, estimate),
     )
 
@@ -206,7 +209,7 @@ def _chat_limit(document: Mapping[str, Any]) -> int | None:
     return newer if older is None else older if newer is None else max(newer, older)
 
 
-def _responses_size(document: Mapping[str, Any], body: bytes) -> Size:
+def _responses_size(document: Mapping[str, Any], body: bytes, brought: Iterable[dict[str, Any]]) -> Size:
     estimate = InputEstimate()
     given = document.get("input")
     if type(given) is list:
@@ -220,7 +223,7 @@ def _responses_size(document: Mapping[str, Any], body: bytes) -> Size:
     calls = count(document, "max_tool_calls")
     calls = MAX_TOOL_CALLS if calls is None else calls
     fees: dict[str, int] = {}
-    tools = tools_of(document)
+    tools = [*objects(document, "tools"), *brought]
     for tool in tools:
         kind = kind_of(tool)
         if kind in _PLAIN_TOOLS or runs_at_the_client(tool):
@@ -231,7 +234,10 @@ def _responses_size(document: Mapping[str, Any], body: bytes) -> Size:
         elif kind == "file_search":
             fees["storage_searches"] = calls
         elif kind not in _CONTEXT_TOOLS:
-            estimate.feature(f"the tool {str(tool.get('type'))[:80]}", hides_tokens=kind not in _PRICED_BY_TIME)
+            estimate.unknown_tool(tool.get("type"), hides_tokens=kind not in _PRICED_BY_TIME)
+    agents = document.get("multi_agent")
+    if agents is not None and not (isinstance(agents, dict) and agents.get("enabled") is False):
+        estimate.feature("multi_agent")  # as many of them as it likes, each with a conversation of its own
     _find_features(document, estimate)
     return Size(
         text_bytes=estimate.text_bytes(body),
@@ -245,6 +251,7 @@ def _responses_size(document: Mapping[str, Any], body: bytes) -> Size:
         service_tier=text(document, "service_tier"),
         unpriced=estimate.unpriced,
         unbounded=estimate.unbounded,
+        other_models=estimate.other_models,
         classes=_classes(document, estimate),
     )
 

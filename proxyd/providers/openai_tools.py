@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from proxyd.providers.body import kind_of, objects
-from shared.pricing import Usage, read_usage
+from shared.pricing import Usage, read_usage, whole
 
 SEARCH = re.compile(r"web_search(?P<preview>_preview)?(?:_\d{4}_\d{2}_\d{2})?")
 # Chat models that search before every answer, though no tool is named.
@@ -18,13 +18,12 @@ _ALWAYS = re.compile(r"-search-(?P<kind>preview|api)(?:-|$)")
 
 _BRING_TOOLS = frozenset({"additional_tools", "tool_search_output"})
 
-# Events of a stream that tell of a call. What they are counted as is corrected by the end of the answer.
+# Events of a stream that tell that a call is made, before its item does, and the kind of that item.
 CALL_EVENTS = {
-    b"response.web_search_call.completed": "web_searches",
-    b"response.file_search_call.completed": "storage_searches",
-    b"response.code_interpreter_call.completed": "code_executions",
-    b"response.image_generation_call.completed": "image_generations",
+    f"response.{kind}.completed": kind
+    for kind in ("web_search_call", "file_search_call", "code_interpreter_call", "image_generation_call")
 }
+ITEM_DONE = "response.output_item.done"
 
 
 @lru_cache(maxsize=1_024)  # the same few models over and over
@@ -41,13 +40,13 @@ def search_fee(tools: object) -> str:
     return "web_search_previews" if found and all(match["preview"] for match in found) else "web_searches"
 
 
-def tools_of(document: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The tools of a request to Responses: its own, and those that items of its input bring along. Raises BadBody."""
-    tools = objects(document, "tools")
+def brought_tools(document: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The tools that items of the input of a request to Responses bring along. Raises BadBody."""
     given = document.get("input")
+    tools: list[dict[str, Any]] = []
     for item in given if isinstance(given, list) else ():
         if isinstance(item, dict) and kind_of(item) in _BRING_TOOLS:
-            tools = [*tools, *objects(item, "tools")]
+            tools += objects(item, "tools")
     return tools
 
 
@@ -70,33 +69,38 @@ def items(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [item for item in output if isinstance(item, dict)] if isinstance(output, list) else []
 
 
-def tool_calls(document: Mapping[str, Any], tools: object) -> dict[str, int]:
-    """Billed calls by usage key. Those that failed or were cut off are not billed."""
+def tool_calls(document: Mapping[str, Any], tools: object) -> tuple[dict[str, int], bool]:
+    """Billed calls by usage key, and whether they were told in a way that cannot be read."""
     calls: dict[str, int] = {}
     for item in items(document):
-        if item.get("status") in (None, "completed") and (key := _fee(item, tools)) is not None:
+        if (key := call_fee(item, tools)) is not None:
             calls[key] = calls.get(key, 0) + 1
     told = document.get("tool_usage")
     searched = told.get("web_search") if isinstance(told, dict) else None
-    requests = searched.get("num_requests") if isinstance(searched, dict) else None
-    if type(requests) is int and requests >= 0:
-        calls[search_fee(tools)] = requests
+    requests = searched.get("num_requests") if isinstance(searched, dict) else searched
+    if (number := whole(requests)) is not None:
+        calls[search_fee(tools)] = number
     if "image_generations" in calls and images_made(document, tools):
         del calls["image_generations"]  # billed by its tokens
-    return {key: count for key, count in calls.items() if count}
+    return {key: count for key, count in calls.items() if count}, requests is not None and number is None
 
 
-def _fee(item: Mapping[str, Any], tools: object) -> str | None:
-    kind = item.get("type")
+def call_fee(item: Mapping[str, Any], tools: object) -> str | None:
+    """The usage key of an item of the output; None: it is not billed.
+
+    A search that failed or was cut off is not. A container costs whatever became of the code in it, and so does a
+    picture that is there, even if its item says that it is still being painted.
+    """
+    kind, ended = item.get("type"), item.get("status") in (None, "completed")
     if kind == "web_search_call":
         action = item.get("action")
         does = action.get("type") if isinstance(action, dict) else None
-        return search_fee(tools) if does in (None, "search") else None
+        return search_fee(tools) if ended and does in (None, "search") else None
     if kind == "file_search_call":
-        return "storage_searches"
+        return "storage_searches" if ended else None
     if kind == "code_interpreter_call" or (kind == "shell_call" and not runs_locally(item)):
         return "code_executions"
-    return "image_generations" if kind == "image_generation_call" else None
+    return "image_generations" if kind == "image_generation_call" and (ended or item.get("result")) else None
 
 
 def images_made(document: Mapping[str, Any], tools: object) -> tuple[Usage, ...]:
@@ -119,9 +123,10 @@ def images_made(document: Mapping[str, Any], tools: object) -> tuple[Usage, ...]
 
 
 def call_it_pictures(counts: dict[str, int]) -> None:
-    """Where a usage does not say what of its output is a picture, all of it is, which costs more than words."""
-    if not counts.keys() & {"output_image_tokens", "output_text_tokens"} and "output_tokens" in counts:
-        counts["output_image_tokens"] = counts["output_tokens"]
+    """Where a usage does not tell which output is pictures, all is that it does not call words, which cost less."""
+    left = counts.get("output_tokens", 0) - counts.get("output_text_tokens", 0)
+    if left > 0 and not counts.get("output_image_tokens"):
+        counts["output_image_tokens"] = left
 
 
 def _image_model(tools: object) -> str | None:

@@ -13,7 +13,7 @@ from proxyd.providers.base import BadBody
 from proxyd.providers.body import MAX_COUNT
 from proxyd.providers.body import objects as listed_objects
 
-_NUMBER = re.compile(r"-?[0-9]{1,20}(?:\.[0-9]{1,20})?(?:[eE][+-]?[0-9]{1,2})?")
+NUMBER = re.compile(r"-?[0-9]{1,20}(?:\.[0-9]{1,20})?(?:[eE][+-]?[0-9]{1,2})?")
 
 
 def count(document: Mapping[str, Any], name: str, *, least: int = 0, param: str) -> int | None:
@@ -21,7 +21,7 @@ def count(document: Mapping[str, Any], name: str, *, least: int = 0, param: str)
     value = document.get(name)
     if value is None:
         return None
-    if isinstance(value, str | float) and _NUMBER.fullmatch(str(value)):
+    if isinstance(value, str | float) and NUMBER.fullmatch(str(value)):
         number = Decimal(str(value))
         value = int(number) if number == number.to_integral_value() else value
     if type(value) is not int or not least <= value <= MAX_COUNT:

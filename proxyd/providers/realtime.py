@@ -172,6 +172,10 @@ class RealtimeUsage(UsageAccumulator):
             leave_nothing_unclassed(found, self.reported)
         return found
 
+    def _reads_for_nothing(self, counts: dict[str, int]) -> bool:
+        del counts
+        return False  # its size is that of all that the session may hold, by which nothing is to be charged
+
     def delivered(self) -> Usage:
         found = super().delivered()
         if self.reported is None:

@@ -5,7 +5,7 @@ A null is as good as no field, as in all dialects here.
 
 import re
 from collections.abc import Iterator
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from proxyd.providers import BadBody
 
@@ -74,15 +74,15 @@ class Fields:
     def mapping(self, name: str) -> dict[str, Any] | None:
         return self._typed(name, dict, "an object")
 
-    def part(self, name: str) -> "Fields | None":
+    def part(self, name: str) -> Self | None:
         """An object whose fields have to be taken as well."""
         value = self.mapping(name)
-        return None if value is None else Fields(value, self.at(name))
+        return None if value is None else type(self)(value, self.at(name))
 
-    def each(self, name: str) -> "Iterator[Fields]":
+    def each(self, name: str) -> Iterator[Self]:
         """The objects of a list."""
         for position, value in enumerate(self.items(name)):
-            yield Fields(value, f"{self.at(name)}.{position}")
+            yield type(self)(value, f"{self.at(name)}.{position}")
 
     def items(self, name: str) -> list[Any]:
         return self._typed(name, list, "a list") or []

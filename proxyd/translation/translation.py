@@ -14,6 +14,8 @@ from proxyd.translation import (
     chat_reader,
     chat_writer,
     exact_json,
+    generate_answer_writer,
+    generate_reader,
     messages_answer_reader,
     messages_answer_writer,
     messages_reader,
@@ -24,6 +26,8 @@ from proxyd.translation import (
 from proxyd.translation.answer import Answer, Failed, Piece, Unreadable
 from proxyd.translation.conversation import Conversation
 from proxyd.translation.fields import refusal
+from proxyd.translation.generate_schema import is_exact
+from proxyd.translation.parameters import GENERATING, as_list, untold
 from proxyd.wire.sse import Event, EventDecoder
 from shared.catalog import Endpoint, Kind
 
@@ -31,6 +35,8 @@ _READERS: Mapping[Kind, Callable[[Mapping[str, Any]], Conversation]] = {
     Kind.MESSAGES: messages_reader.read,
     Kind.CHAT: chat_reader.read,
     Kind.RESPONSES: responses_reader.read,
+    Kind.GENERATE: generate_reader.read,
+    Kind.GENERATE_STREAM: generate_reader.read_streamed,
 }
 _ANSWERS: Mapping[Kind, Callable[[Mapping[str, Any]], Answer]] = {
     Kind.MESSAGES: messages_answer_reader.read,
@@ -61,15 +67,29 @@ class Translation(Struct, frozen=True):
     @property
     def dialect(self) -> str:
         """In which the caller expects answers and errors."""
+        if self.caller in GENERATING:
+            return "gemini"
         return "anthropic" if self.caller is Kind.MESSAGES else "openai"
+
+    def untold(self, query: str) -> str | None:
+        """The name of a parameter of the caller's address that cannot be translated; None: there is none."""
+        return untold(self.caller, query)
+
+    def as_list(self, query: str) -> bool:
+        """Whether the caller reads a stream as one JSON list, by its address."""
+        return as_list(self.caller, query)
 
     def request(self, document: Mapping[str, Any], model: str) -> Parsed:
         """What is sent, understood by the provider's own dialect; `raw` is its body.
 
         Raises BadBody for what cannot be translated, and SlowBody.
         """
-        conversation = replace(_READERS[self.caller](document), model=model)
         try:
+            conversation = replace(_READERS[self.caller](document), model=model)
+            if self.caller in GENERATING:
+                conversation = (
+                    _with_wish(conversation) if self.endpoint.kind is Kind.CHAT else _with_level(conversation)
+                )
             # Arguments of calls are written as texts on the way, and the writers nest them no less than this does.
             if self.endpoint.kind is Kind.MESSAGES:
                 body = messages_writer.write(conversation)
@@ -79,6 +99,11 @@ class Translation(Struct, frozen=True):
             data = orjson.dumps(body)
         except TypeError:
             raise BadBody("The body is nested too deeply to be translated.") from None
+        except BadBody as error:
+            name = generate_reader.NAMES.get(error.param or "") if self.caller in GENERATING else None
+            raise (
+                error if name is None else BadBody(name + error.message.removeprefix(error.param or ""), name)
+            ) from None
         parsed = DIALECTS[self.endpoint.dialect].read(self.endpoint, data, None, "")
         fixed = isinstance(body.get("thinking"), dict) and "budget_tokens" in body["thinking"]
         if conversation.max_tokens is None and not fixed:
@@ -105,6 +130,8 @@ class Translation(Struct, frozen=True):
             return messages_answer_writer.write(answer)
         if self.caller is Kind.CHAT:
             return chat_answer_writer.write(answer, created)
+        if self.caller in GENERATING:
+            return generate_answer_writer.write(answer)
         return responses_answer_writer.write(answer, created)
 
     def error(self, status: int, body: bytes, request_id: str) -> bytes:
@@ -116,8 +143,8 @@ class Translation(Struct, frozen=True):
         kind, message = chat_answer_reader.error_in(document)
         return DIALECTS[self.dialect].refusal(status, kind, message, request_id, {})
 
-    def answering(self, created: int, request_id: str, *, shows_usage: bool) -> "Answering":
-        """For one answer that comes in events. `created` are Unix seconds."""
+    def answering(self, created: int, request_id: str, query: str = "", *, shows_usage: bool) -> "Answering":
+        """For one answer that comes in events. `created` are Unix seconds, `query` is the caller's."""
         reader: _Reader = (
             messages_answer_reader.MessageStream()
             if self.endpoint.kind is Kind.MESSAGES
@@ -128,9 +155,28 @@ class Translation(Struct, frozen=True):
             writer = messages_answer_writer.MessageEvents()
         elif self.caller is Kind.CHAT:
             writer = chat_answer_writer.ChatEvents(created, shows_usage=shows_usage)
+        elif self.caller in GENERATING:
+            writer = generate_answer_writer.GenerateEvents()
         else:
             writer = responses_answer_writer.ResponseEvents(created)
-        return Answering(self, reader, writer, request_id)
+        listed = generate_answer_writer.JsonList() if self.as_list(query) else None
+        return Answering(self, reader, writer, request_id, listed)
+
+
+def _with_wish(conversation: Conversation) -> Conversation:
+    """Gemini's schemas leave properties out of what is required, which OpenAI's API takes as a wish only."""
+    schema = conversation.schema
+    if schema is None or is_exact(schema.schema):
+        return conversation
+    return replace(conversation, schema=replace(schema, strict=False))
+
+
+def _with_level(conversation: Conversation) -> Conversation:
+    """Gemini's callers say tokens of any model, and later ones of Anthropic refuse to be told them."""
+    reasoning = conversation.reasoning
+    if reasoning is None or messages_writer.thinks_by_budget(conversation.model):
+        return conversation
+    return replace(conversation, reasoning=replace(reasoning, budget_tokens=None))
 
 
 def _refuse_begun(conversation: Conversation) -> None:
@@ -144,26 +190,41 @@ def _refuse_begun(conversation: Conversation) -> None:
 class Answering:
     """One answer on its way, event by event."""
 
-    __slots__ = ("_decoder", "_reader", "_request_id", "_translation", "_writer", "broken", "failed")
+    __slots__ = ("_decoder", "_listed", "_reader", "_request_id", "_translation", "_writer", "broken", "failed")
 
-    def __init__(self, translation: Translation, reader: _Reader, writer: _Writer, request_id: str) -> None:
+    def __init__(
+        self,
+        translation: Translation,
+        reader: _Reader,
+        writer: _Writer,
+        request_id: str,
+        listed: generate_answer_writer.JsonList | None = None,
+    ) -> None:
         self._translation = translation
         self._reader = reader
         self._writer = writer
         self._request_id = request_id
+        self._listed = listed  # the client reads one JSON list
         self._decoder = EventDecoder()
         self.failed = False  # the client was told of an error, and is told of nothing else
         self.broken = False  # that error is of an answer that could not be read
 
     def feed(self, data: bytes) -> bytes:
         """The next bytes of the answer; what the client is told of them."""
-        return b"".join([self._told(self._reader.read(event)) for event in self._decoder.feed(data)])
+        told = b"".join([self._told(self._reader.read(event)) for event in self._decoder.feed(data)])
+        return told if self._listed is None else self._listed.feed(told)
 
     def end(self) -> bytes:
         """The body is over."""
         rest = self._decoder.rest()
         last = b"" if rest is None else self._told(self._reader.read(rest))
-        return last + self._told(self._reader.end())
+        last += self._told(self._reader.end())
+        return last if self._listed is None else self._listed.feed(last) + self._listed.end()
+
+    def error(self, failed: Failed) -> bytes:
+        """The body broke off; what the client is told of it."""
+        told = self._error(failed)
+        return told if self._listed is None else self._listed.feed(told) + self._listed.end()
 
     def _told(self, pieces: Iterator[Piece]) -> bytes:
         told: list[bytes] = []

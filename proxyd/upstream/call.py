@@ -112,6 +112,16 @@ class Call(Struct, eq=False):
             except FAILURES as error:
                 raise self._translated(error, "stopped in the middle of its answer") from None
 
+    def peek(self) -> Iterator[bytes]:
+        """Give all of the body that is here, again whenever more has come. It stays: `chunks` gives it from its start.
+
+        Raises `UpstreamError`s.
+        """
+        held = b""
+        for data in self.chunks():
+            self._payload = held = held + data
+            yield held
+
     def has_arrived(self) -> bool:
         """Whether the whole body came with its head, so that nobody has to wait for it."""
         decoder = self._decoder

@@ -80,7 +80,7 @@ def openai_error(rejection: Rejection, request_id: str) -> dict[str, Any]:
     """The content of an error of OpenAI's events, with the facts of the refusal."""
     deny = rejection.deny
     status = ERRORS[deny.reason].status
-    body = DIALECTS["openai"].refusal(status, deny.reason.value, deny.sentence(), request_id, deny.facts)
+    body = DIALECTS["openai"].refusal(status, deny.reason.value, deny.sentence(), request_id, deny.fields)
     found: dict[str, Any] = orjson.loads(body)["error"]
     return found
 

@@ -102,7 +102,7 @@ class LiveConversation:
         deny = rejection.deny
         status = ERRORS[deny.reason].status
         text = deny.sentence()
-        return DIALECTS["gemini"].refusal(status, deny.reason.value, text, self._turns.session.id, deny.facts)
+        return DIALECTS["gemini"].refusal(status, deny.reason.value, text, self._turns.session.id, deny.fields)
 
     def end(self, outcome: str) -> None:
         if self._turn is not None:

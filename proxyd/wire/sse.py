@@ -17,6 +17,17 @@ MAX_EVENT_BYTES = 32 * 1024 * 1024
 _BLANK_LINE = re.compile(rb"[\r\n](?:(?<=\r)\n|(?<=\n)|(?!\n))(?:\r\n|\n|\r(?!\n))")
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _BOM = b"\xef\xbb\xbf"
+_BEGINNINGS = (b":", b"data:", b"event:", b"id:", b"retry:")  # of lines
+
+
+def begins(data: bytes) -> bool | None:
+    """Whether this may be how a stream of events begins, and nothing else does. None: that is not told yet."""
+    if _BOM.startswith(data):
+        return None
+    line = data.removeprefix(_BOM).lstrip(b"\r\n")
+    if line.startswith(_BEGINNINGS):
+        return True
+    return None if any(beginning.startswith(line) for beginning in _BEGINNINGS) else False
 
 
 class Event(NamedTuple):

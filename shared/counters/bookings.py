@@ -39,10 +39,14 @@ def decide(
     decisions: list[Decision] = []
     admitted: dict[str, list[int]] = {}
     orgs, tracked, here = tx.state.orgs, tx.state.tracked, context
+    elsewhere: dict[str, BatchContext] = {}  # by zone
     for index, charge in enumerate(charges):
         key_id = charge.key_id
         row = rows.get(key_id) or tx.row(rows, key_id)
-        context = here if charge.zone is None else here.in_zone(charge.zone)
+        if (zone := charge.zone) is None:
+            context = here
+        else:
+            context = elsewhere.get(zone) or elsewhere.setdefault(zone, here.in_zone(zone))
         decision: Decision | None = None
         if charge.org_version != orgs.get(charge.org_id):
             decision = tx.decide_org(charge, context)

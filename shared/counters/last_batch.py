@@ -16,7 +16,11 @@ _STEP_BYTES = 128  # lengths are multiples of this
 
 
 def encode(
-    moment: Moment, charges: Sequence[Charge], admitted: Mapping[str, Sequence[int]], tracked: Collection[str]
+    moment: Moment,
+    charges: Sequence[Charge],
+    decisions: Sequence[Decision],
+    admitted: Mapping[str, Sequence[int]],
+    tracked: Collection[str],
 ) -> bytes:
     """`admitted`: indices of charges, by key. `tracked`: the organisations that have a row of their own."""
     groups: list[list[str | int]] = []
@@ -33,8 +37,10 @@ def encode(
             charge = charges[index]
             if charge.model_limits:
                 limits.append((index, rows_of(charge.model_limits)))
-            if charge.zone is not None and (there := moment.in_zone(charge.zone).day) != moment.day:
-                days[str(index)] = there
+            if charge.zone is not None:
+                decision = decisions[index]
+                if isinstance(decision, Admitted) and decision.day != moment.day:
+                    days[str(index)] = decision.day
         groups.append(group)
     told = moment.day, moment.second, groups, orgs
     data = orjson.dumps((*told, limits, days) if limits or days else told)

@@ -24,7 +24,11 @@ class Moment(NamedTuple):
         """The same with the day that it is in a zone; None: in UTC."""
         if zone is None:
             return self
-        return Moment(self.wall, self.steady, periods.local_day(zone, self.wall).ordinal, self.second)
+        return self.on_day(periods.local_day(zone, self.wall).ordinal)
+
+    def on_day(self, day: int) -> "Moment":
+        """The same with a day that was found before."""
+        return Moment(self.wall, self.steady, day, self.second)
 
 
 def moment_of(wall: float, steady: float) -> Moment:

@@ -117,14 +117,14 @@ class KeyRow:
         written. The rest is made anew only when it is another one.
         """
         second, requests = self.window.last
-        if self._booked >= today - 1:  # in a zone where it is another day, that is the one that batches change
-            today = self._booked
-        older_of = (today, second, self.window.changes)
+        # In a zone where it is another day, that is the one that batches change.
+        first = self._booked if today - 1 <= self._booked <= today + 1 else today
+        older_of = (first, second, self.window.changes)
         if not self._older or self._older_of != older_of:
-            self._older = stored_row.rest(self.days, today, self.window, second, self.tokens)
+            self._older = stored_row.rest(self.days, first, today, self.window, second, self.tokens)
             self._older_of = older_of
-        spent, held = self.days.get(today, _NO_ENTRY)
-        recent = (self.lifetime, today, spent, held, second, requests, self.version, self.seeded, self.in_flight)
+        spent, held = self.days.get(first, _NO_ENTRY)
+        recent = (self.lifetime, first, spent, held, second, requests, self.version, self.seeded, self.in_flight)
         return b"[%b,%b]" % (orjson.dumps(recent).ljust(_RECENT_BYTES), self._older)
 
     def sums(self, period: Period) -> tuple[int, int]:

@@ -96,7 +96,7 @@ class SqliteCounters:
             context = BatchContext(batch.generation, bool(state.live), moment)
             decisions, admitted = decide(tx, rows, batch.charges, context, self._rate.hit)
             tx.write(rows, moment.day)
-            told = last_batch.encode(moment, batch.charges, admitted, state.tracked)
+            told = last_batch.encode(moment, batch.charges, decisions, admitted, state.tracked)
             tx.execute(_WRITE_BATCH, (batch.number, end_number, tx.mark_written(), told, batch.worker_id))
         tx.update_cache(batch.number, end_number, rows)
         return decisions

@@ -42,15 +42,18 @@ def read(data: bytes) -> StoredRow:
         raise CountersLost("a row cannot be read") from error
 
 
-def rest(days: Mapping[int, list[int]], today: int, window: Window, last_second: int, tokens: Window | None) -> bytes:
-    """All but today and the last second of a request; without the days that no period can ask for any more.
+def rest(
+    days: Mapping[int, list[int]], first: int, today: int, window: Window, last_second: int, tokens: Window | None
+) -> bytes:
+    """All but the day that comes first and the last second of a request; without the days that no period can ask for.
 
-    Without the tokens, too, that had ceased to weigh when the last request was counted.
+    These are told by UTC's today, whatever days there are: some are of a clock that was wrong. Without the tokens,
+    too, that had ceased to weigh when the last request was counted.
     """
     others: list[int] = []
     oldest = today - KEEP_DAYS
     for day, (spent, held) in days.items():
-        if day != today and (day > oldest or held):
+        if day != first and (day > oldest or held):
             others += (day, spent, held)
     earlier: list[int] = []
     for bucket in window.buckets.items():

@@ -6,7 +6,7 @@ told to nobody.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from typing import NamedTuple
 
@@ -28,10 +28,7 @@ class CountersUnavailable(Exception):
 
 
 class CountersLost(CountersUnavailable):
-    """These are not the counters that this process knows: emptied, an older copy, of another generation.
-
-    `found` is the generation that stands there, 0 when nothing does. Nothing was charged.
-    """
+    """These are not the counters that this process knows, but of generation `found`; 0: none. Nothing was charged."""
 
     def __init__(self, kind: str, found: int = 0) -> None:
         super().__init__(kind)
@@ -128,8 +125,7 @@ class RateBucket(NamedTuple):
     tokens: int = 0  # of those requests: what they used, or may use where they have not ended
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerReplay:
+class WorkerReplay(Struct, frozen=True):
     """What is replayed of a worker in a new generation: all that the ledger's sums did not contain when it was cut."""
 
     worker_id: str
@@ -140,8 +136,7 @@ class WorkerReplay:
     buckets: Sequence[RateBucket] = ()  # of the last minute
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerState:
+class WorkerState(Struct, frozen=True):
     """What the counters know of a worker in a generation."""
 
     joined: bool
@@ -179,8 +174,7 @@ class SpendState(NamedTuple):
     resets_on: date | None  # None: never
 
 
-@dataclass(frozen=True, slots=True)
-class KeySpend:
+class KeySpend(Struct, frozen=True):
     """The current period, and what the key has spent since it was made."""
 
     period: SpendState
@@ -198,28 +192,24 @@ class Admitted(Struct, frozen=True):
     tokens: RateState | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Stale:
+class Stale(Struct, frozen=True):
     """The key was judged by an older policy: load it again. Nothing was charged."""
 
 
-@dataclass(frozen=True, slots=True)
-class Missing:
+class Missing(Struct, frozen=True):
     """The key has no row, and its policy was loaded before these counters were: load it. Nothing was charged."""
 
     generation: int
 
 
-@dataclass(frozen=True, slots=True)
-class Unseeded:
+class Unseeded(Struct, frozen=True):
     """It is not known yet what the key has spent, so nothing is admitted that has a limit. Nothing was charged."""
 
     generation: int
     row_id: str = ""  # it is the organisation, or a limit for models, of which that is not known
 
 
-@dataclass(frozen=True, slots=True)
-class Rebuilding:
+class Rebuilding(Struct, frozen=True):
     """Some workers have not told yet what they hold, so nothing is admitted that has a limit. Nothing was charged.
 
     Or the organisation, or a model, has a limit, and had none when these counters were made: then new ones are on their
@@ -227,39 +217,34 @@ class Rebuilding:
     """
 
 
-@dataclass(frozen=True, slots=True)
-class RateLimited:
+class RateLimited(Struct, frozen=True):
     """No request is left in this minute. One more fits after `retry_after_seconds`, if no other takes the place."""
 
     rate: RateState
     retry_after_seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class SpendExceeded:
+class SpendExceeded(Struct, frozen=True):
     """What was spent and this request's bound pass the limit, whatever becomes of the requests in flight."""
 
     spend: SpendState
 
 
-@dataclass(frozen=True, slots=True)
-class SpendHeld:
+class SpendHeld(Struct, frozen=True):
     """It would fit if the requests in flight cost nothing: worth another try in `retry_after_seconds` (1 to 5)."""
 
     spend: SpendState
     retry_after_seconds: int
 
 
-@dataclass(frozen=True, slots=True)
-class TooManyConcurrent:
+class TooManyConcurrent(Struct, frozen=True):
     """As many requests of the key are in flight as may be at once. One more fits when one of them has ended."""
 
     limit: int
     in_flight: int
 
 
-@dataclass(frozen=True, slots=True)
-class TokenRateLimited:
+class TokenRateLimited(Struct, frozen=True):
     """Fewer tokens are left in this minute than the request may need.
 
     They fit after `retry_after_seconds`, if no other takes them. None: they are more than the limit, so that they never
@@ -271,16 +256,14 @@ class TokenRateLimited:
     retry_after_seconds: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class ModelRefused:
+class ModelRefused(Struct, frozen=True):
     """The key's own limits admit it, and what the key may spend on its model does not."""
 
     limit: ModelLimit
     refusal: SpendExceeded | SpendHeld
 
 
-@dataclass(frozen=True, slots=True)
-class OrganizationRefused:
+class OrganizationRefused(Struct, frozen=True):
     """The key's own limits admit it, and what all keys of its organisation may use together does not."""
 
     refusal: RateLimited | SpendExceeded | SpendHeld
@@ -292,11 +275,10 @@ Refusal = (
 Decision = Admitted | Stale | Missing | Unseeded | Rebuilding | Refusal
 
 
-@dataclass(frozen=True, slots=True)
-class CountersStatus:
+class CountersStatus(Struct, frozen=True):
     """Which counters these are, and how far they have come: `sequence` rises with every transaction on them."""
 
     generation: int
     live: bool  # every worker has joined
     sequence: int
-    missing: Sequence[str] = field(default=())  # workers that have not joined
+    missing: Sequence[str] = ()  # workers that have not joined

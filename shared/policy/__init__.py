@@ -1,6 +1,6 @@
 """What a key may do: pure functions over frozen values, in the order of the contract."""
 
-from shared.policy.reasons import ERRORS, PROVIDER_FAILURES, ErrorSpec, Reason
+from shared.policy.reasons import ERRORS, MAY_BE_BACK_SECONDS, PROVIDER_FAILURES, ErrorSpec, Reason
 from shared.policy.rules import (
     MAX_MODEL_CHARACTERS,
     RULES,
@@ -17,6 +17,7 @@ from shared.policy.values import Address, Allow, Charges, Deny, Fact, KeySnapsho
 __all__ = [
     "ERRORS",
     "MAX_MODEL_CHARACTERS",
+    "MAY_BE_BACK_SECONDS",
     "PROVIDER_FAILURES",
     "RULES",
     "Address",

@@ -49,6 +49,8 @@ class Reason(StrEnum):
     INTERNAL_ERROR = "internal_error"
 
 
+MAY_BE_BACK_SECONDS = 1  # what is being rebuilt or does not answer may be back by then: each 503 that a retry can cure
+
 # What tells that a provider gave no answer: nobody has refused anything.
 PROVIDER_FAILURES = (Reason.PROVIDER_UNREACHABLE, Reason.PROVIDER_TIMEOUT)
 

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from shared.model_limits import ModelLimits
 from shared.organization_limits import OrganizationLimits, is_capped
-from shared.policy.reasons import ERRORS, Reason
+from shared.policy.reasons import ERRORS, MAY_BE_BACK_SECONDS, Reason
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -81,6 +81,7 @@ class PolicyQuery(Struct, frozen=True):
     bound_nanos: int | None = None  # most that it can cost; None: the model has no known price
     unpriced: str | None = None  # a feature in use, or a class of what is billed, whose cost nobody can bound
     unbounded: str | None = None  # a feature in use whose tokens nobody can bound
+    other_models: bool = False  # one by which models may take part that are not this one
     tokens: int | None = None  # most that it can use, of a key with a limit of them; None: nobody can tell
 
 
@@ -118,6 +119,14 @@ class Deny:
     def retry(self) -> bool:
         """Whether a retry may cure it."""
         return ERRORS[self.reason].retry and not self.final
+
+    @property
+    def fields(self) -> dict[str, Fact]:
+        """What machines are told: the facts, and the wait where it is the same for all of its reason."""
+        spec = ERRORS[self.reason]
+        if spec.status == 503 and self.retry:
+            return {**self.facts, "retry_after_seconds": MAY_BE_BACK_SECONDS}
+        return self.facts
 
     def sentence(self) -> str:
         """What people are told: the reason's public text. A list is told with commas."""

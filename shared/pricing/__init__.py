@@ -6,6 +6,7 @@ provider's answer. Whole numbers and fractions throughout, no floats; results ar
 
 from shared.pricing.bound import SMALLEST_LIMIT, Bound, BoundPart, Unbounded, bound, explain, fitting_output_limit
 from shared.pricing.cost import cost
+from shared.pricing.figures import whole
 from shared.pricing.own import OwnPrice, PriceBook, book_of
 from shared.pricing.rates import load
 from shared.pricing.tokens import TokenBound, bound_tokens, fitting_token_limit
@@ -37,4 +38,5 @@ __all__ = [
     "load",
     "makes_no_sense",
     "read_usage",
+    "whole",
 ]

@@ -86,6 +86,7 @@ class _Listed(Struct, frozen=True):
     """A model's prices, wherever they come from."""
 
     slug: str
+    name: str  # as it was asked for
     id: str
     own: OwnPrice | None
     model: table.Model | None  # None: only the organisation has a price
@@ -95,7 +96,7 @@ class _Listed(Struct, frozen=True):
         found: Mapping[str, table.Rate] = {} if self.model is None else self.model.rates(day, context)
         is_free = self.model is not None and not found
         if not is_free:
-            found = supplement.completed(self.slug, self.id, found)
+            found = supplement.completed(self.slug, self.name, found)
         if self.own is not None:
             others = {key: rate for key, rate in found.items() if _family(key) != "tokens"}
             found = {**others, **self.own.by_price_key()}
@@ -117,8 +118,8 @@ def _find(slug: str, model: str, own: OwnPrice | None) -> _Listed | None:
     if prices_id is not None:
         listed = table.find_model(prices_id, model) or supplement.added_model(slug, model)
     if own is not None:
-        return _Listed(slug, own.model, own, listed)
-    return None if listed is None else _Listed(slug, listed.id, None, listed)
+        return _Listed(slug, model, own.model, own, listed)
+    return None if listed is None else _Listed(slug, model, listed.id, None, listed)
 
 
 @lru_cache(maxsize=_CACHE)

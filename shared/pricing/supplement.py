@@ -61,8 +61,9 @@ _PICTURES: dict[str, Rates] = {
     }.items()
 }
 
-# The model pages list dated snapshots of these under the one price of their model; the table knows only some of them.
-_SNAPSHOT = re.compile(r"(?P<model>gpt-4o-(?:mini-)?(?:tts|transcribe)|gpt-image-2\.\d-\w+)-20\d\d-\d\d-\d\d")
+# OpenAI's model pages list dated snapshots under the one price of their model; where a snapshot has a price of its own,
+# the table has it. Older ones are dated by month and day: tts-1-1106.
+_SNAPSHOT = re.compile(r"(?P<model>[^:]+)-(?:20\d\d-\d\d-\d\d|(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01]))")
 
 
 def _seconds(*dollars: str) -> dict[str, str]:
@@ -95,13 +96,14 @@ def added_names(slug: str) -> tuple[str, ...]:
 
 
 def added_model(slug: str, name: str) -> Model | None:
-    """A model that the table does not have. A tuned one has the context window of the model that it was made of."""
+    """A model that the table does not have, or not under this date.
+
+    A tuned one has the context window of the model that it was made of.
+    """
     if slug == "gemini":
         return next((_media(*media) for media in _MEDIA if name.lower().startswith(media[0])), None)
     if slug != "openai":
         return None
-    if (snapshot := _SNAPSHOT.fullmatch(name.lower())) is not None:
-        return find_model("openai", snapshot["model"]) or added_model(slug, snapshot["model"])
     if name.lower() in _IMAGE_NAMES:
         return Model(name.lower(), None, False, ((None, _IMAGES_26),), ())
     if (pictures := _PICTURES.get(name.lower())) is not None:
@@ -110,6 +112,8 @@ def added_model(slug: str, name: str) -> Model | None:
         if name.lower().startswith((f"{beginning}-20", f"{beginning}:")):
             base = find_model("openai", beginning.removeprefix("ft:"))
             return Model(beginning, None if base is None else base.context_tokens, False, ((None, rates),), ())
+    if (snapshot := _SNAPSHOT.fullmatch(name.lower())) is not None:
+        return find_model("openai", snapshot["model"]) or added_model(slug, snapshot["model"])
     return None
 
 
@@ -117,10 +121,13 @@ def _media(beginning: str, rates: Rates) -> Model:
     return Model(beginning, None, False, ((None, rates),), ())
 
 
-def completed(slug: str, model_id: str, rates: Mapping[str, Rate]) -> dict[str, Rate]:
-    """A model's rates with what the table leaves out."""
+def completed(slug: str, name: str, rates: Mapping[str, Rate]) -> dict[str, Rate]:
+    """A model's rates with what the table leaves out.
+
+    `name` is the one that it is called by: in the table several models may share an entry whose tools differ in price.
+    """
     if slug == "openai":
-        preview = _PREVIEW_REASONING if _REASONING.match(model_id.removeprefix("ft:")) else _PREVIEW_OTHERS
+        preview = _PREVIEW_REASONING if _REASONING.match(name.lower().removeprefix("ft:")) else _PREVIEW_OTHERS
         return {**_OPENAI_TOOLS, **preview, **rates} if rates else {}
     if slug == "anthropic":
         return {**_ANTHROPIC_TOOLS, **rates} if rates else {}

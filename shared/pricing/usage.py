@@ -18,7 +18,7 @@ from typing import Any
 from msgspec import Struct
 
 from shared.pricing import table
-from shared.pricing.figures import MAX_COUNT, is_absurd, larger, makes_no_sense, whole
+from shared.pricing.figures import MAX_COUNT, is_absurd_within, larger, makes_no_sense, whole
 
 __all__ = ["MAX_COUNT", "UsageReading", "larger", "makes_no_sense", "read_usage"]
 
@@ -75,6 +75,9 @@ def read_usage(prices_id: str, flavor: str, usage: object) -> UsageReading | Non
         return None
     plan = _plan(prices_id, flavor)
     counts: dict[str, int] = {}
+    is_known = plan.known.issuperset(usage)
+    if not is_known:
+        usage = _with_lists_of_one_name(plan, usage)
     get = usage.get
     for field, key, required in plan.totals:
         value = get(field)
@@ -96,10 +99,9 @@ def read_usage(prices_id: str, flavor: str, usage: object) -> UsageReading | Non
     for field, matchers in plan.lists:
         if (details := get(field)) is not None:
             unknown |= _read_list(field, details, matchers, counts)
-    if not plan.known.issuperset(usage):
-        for field in usage.keys() - plan.known:
-            unknown |= _add_unknown(plan, field, usage, counts)
-    return UsageReading(counts, True, _is_absurd_within(usage)) if unknown else UsageReading(counts, False)
+    for field in () if is_known else usage.keys() - plan.known:
+        unknown |= _add_unknown(field, usage[field], counts)
+    return UsageReading(counts, True, is_absurd_within(usage)) if unknown else UsageReading(counts, False)
 
 
 def _balance(usage: Mapping[str, Any], counts: dict[str, int]) -> bool:
@@ -142,7 +144,7 @@ def _unknown_parts(field: str, part: Mapping[str, Any], known: frozenset[str], c
     unknown = False
     for name in part.keys() - known:
         value = part[name]
-        if isinstance(value, int | float) and value > 0:
+        if (isinstance(value, int | float) and value > 0) or whole(value):
             unknown = True
             if name.endswith("_tokens"):
                 _add(counts, _unknown_key(f"{field}.{name}"), whole(value) or 0)
@@ -157,50 +159,64 @@ def _unknown_parts(field: str, part: Mapping[str, Any], known: frozenset[str], c
 def _read_list(
     field: str, details: object, matchers: tuple[tuple[Callable[[str], bool], str], ...], counts: dict[str, int]
 ) -> bool:
-    if not isinstance(details, list):
-        return True
-    unknown = False
-    seen: set[str] = set()
-    for detail in details:
-        modality = detail.get("modality") if isinstance(detail, dict) else None
-        if not isinstance(modality, str) or modality in seen:
-            unknown = True
+    """One entry may stand for a list of them. What an entry that cannot be read was of is of an unknown class."""
+    unknown = unread = False
+    told = 0
+    for detail in details if isinstance(details, list) else (details,):
+        count = whole(detail.get("tokenCount", 0)) if isinstance(detail, dict) else None
+        if not isinstance(detail, dict) or count is None:
+            unread = True
             continue
-        seen.add(modality)
-        count = whole(detail.get("tokenCount", 0))
-        if count is None:
-            unknown = True
-        elif modality not in _MODALITIES:
+        told += count
+        modality = detail.get("modality")
+        if not isinstance(modality, str) or modality not in _MODALITIES:
             unknown = True
             _add(counts, _unknown_key(field), count)
-        else:
-            for matches, key in matchers:
-                if matches(modality):
-                    _add(counts, key, count)
-    return unknown
+            continue
+        for matches, key in matchers:
+            if matches(modality):
+                _add(counts, key, count)
+    if unread:
+        key = _unknown_key(field)
+        whole_key = "cache_read_tokens" if field.startswith("cache") else key.removeprefix("unknown_")
+        _add(counts, key, max(0, counts.get(whole_key, 0) - told))
+    return unknown or unread
 
 
-def _add_unknown(plan: _Plan, field: str, usage: Mapping[str, Any], counts: dict[str, int]) -> bool:
+def _with_lists_of_one_name(plan: _Plan, usage: dict[str, Any]) -> dict[str, Any]:
+    """Usage in which a list whose name is that of a known one but for a letter is that one.
+
+    Gemini's embeddings write `promptTokenDetails` (https://ai.google.dev/api/embeddings). Where both are told, of each
+    modality the larger figure counts.
+    """
+    for field in usage.keys() - plan.known:
+        name = field.replace("TokenDetails", "TokensDetails")
+        if name in plan.list_fields:
+            lists = [
+                {name: value if isinstance(value, list) else [value]}
+                for value in (usage.get(name), usage[field])
+                if value is not None
+            ]
+            merged = larger(*lists) if len(lists) == 2 else lists[0] if lists else {}
+            usage = {**{key: value for key, value in usage.items() if key != field}, **merged}
+    return usage
+
+
+def _add_unknown(field: str, value: object, counts: dict[str, int]) -> bool:
     """A field that the tables do not know.
 
     A figure comes on top of the others, as cache classes once did. An object or a list tells parts of a whole that is
-    counted already. A list whose name is that of a known one but for a letter is that one: Gemini's embeddings write
-    `promptTokenDetails` (https://ai.google.dev/api/embeddings).
+    counted already.
     """
-    value = usage[field]
-    if isinstance(value, list):
-        name = field.replace("TokenDetails", "TokensDetails")
-        if name != field and name in plan.list_fields:
-            return name not in usage and _read_list(field, value, plan.list_fields[name], counts)
+    if isinstance(value, dict | list):
         return _add_parts(field, value, counts)
-    if isinstance(value, dict):
-        return _add_parts(field, value, counts)
-    if not _is_tokens(field) or not isinstance(value, int | float) or isinstance(value, bool) or not value:
+    count = whole(value)
+    if not _is_tokens(field) or not isinstance(value, int | float | str) or isinstance(value, bool):
         return False
-    count = whole(value) or 0
-    _add(counts, _unknown_key(field), count)
-    _add(counts, "output_tokens" if "output" in _unknown_key(field) else "input_tokens", count)
-    return True
+    if count:
+        _add(counts, _unknown_key(field), count)
+        _add(counts, "output_tokens" if "output" in _unknown_key(field) else "input_tokens", count)
+    return count != 0 and value != ""
 
 
 def _add_parts(field: str, value: object, counts: dict[str, int]) -> bool:
@@ -229,20 +245,6 @@ def _is_tokens(name: str) -> bool:
 
 def _tells_direction(name: str) -> bool:
     return any(word in name.lower() for word in (*_OUTPUT_WORDS, "input", "prompt"))
-
-
-def _is_absurd_within(usage: Mapping[str, Any]) -> bool:
-    """Whether a detail is absurd. Asked only when something could not be read."""
-    waiting: list[Any] = [usage]
-    while waiting:
-        item = waiting.pop()
-        if isinstance(item, dict):
-            waiting.extend(item.values())
-        elif isinstance(item, list):
-            waiting.extend(item)
-        elif is_absurd(item):
-            return True
-    return False
 
 
 def _unknown_key(field: str) -> str:

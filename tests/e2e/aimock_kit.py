@@ -13,6 +13,7 @@ import pytest
 import requests
 from harness import ROOT, Json, Router, clean_environment, eventually, free_port
 from machine import made
+from raw_http import ledger_rows
 
 PROGRAM = ROOT / "tests" / "clients" / "node" / "node_modules" / "@copilotkit" / "aimock" / "dist" / "cli.js"
 PIECE_CHARACTERS = 9  # so that names, arguments and thoughts come in several events
@@ -31,6 +32,10 @@ COUNTED: Json = {
     "promptTokenCount": 41, "candidatesTokenCount": 7,  # and Gemini's
 }  # fmt: skip
 TWO_CALLS = (("weather", ARGUMENTS), ("clock", {"zone": "Europe/Zurich"}))
+
+CLAUDE, GPT, GEMINI = "claude-sonnet-4-6", "gpt-4o-mini", "gemini-2.5-flash"
+SCHEMA: Json = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+HOW = pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
 
 
 def _calls(*calls: tuple[str, Json]) -> list[Json]:
@@ -66,6 +71,14 @@ class Aimock:
         """The last request that it has seen."""
         journal: list[Json] = requests.get(f"{self.url}/__aimock/journal", timeout=10).json()
         return journal[-1]
+
+
+def booked(router: Router, key: tuple[str, str], count: int, provider: str) -> None:
+    """At the figures that the upstream told."""
+    router.wait_for_ledger(key[0], count)
+    for row in ledger_rows(router, key[0]):
+        told = (row["provider"], row["input_tokens"], row["output_tokens"], row["outcome"], row["flags"])
+        assert told == (provider, COUNTED["input_tokens"], COUNTED["output_tokens"], "ok", [])
 
 
 @contextmanager

@@ -67,6 +67,26 @@ def test_it_works(router: Router, house: str) -> None:
     assert router.run("-m", "flask", "--app", "wsgi", "ledger", "verify", "--key", key_id)
 
 
+def test_googles_dialect_reaches_it(router: Router, house: str) -> None:
+    """At the address that Google's SDK has of the model, with its slash as it is and escaped."""
+    text = marker()
+    key_id, key = router.create_key(name="own", spend_limit_usd="5", allowed_models=[f"{house}/*"])
+    body = {"contents": [{"parts": [{"text": text}]}], "generationConfig": {"maxOutputTokens": 30}}
+    for slash, method in (("/", "generateContent"), ("%2F", "streamGenerateContent"), ("/", "streamGenerateContent")):
+        url = f"{router.proxy_url}/v1beta/models/{house}{slash}{MODEL}:{method}"
+        answer = requests.post(url, json=body, headers={"x-goog-api-key": key}, timeout=30)
+        assert answer.status_code == 200, answer.text
+        chunks = answer.json() if method == "streamGenerateContent" else [answer.json()]
+        assert chunks[0]["candidates"][0]["content"]["parts"][0]["text"]
+    assert {(row["provider"], row["model"]) for row in rows(router, key_id, 3)} == {(house, MODEL)}
+    assert len(router.attempts(text, 3)) == 3
+    lost = requests.post(
+        f"{router.proxy_url}/v1beta/models/{house}/{MODEL}:countTokens",
+        json=body, headers={"x-goog-api-key": key}, timeout=30,
+    )  # fmt: skip
+    assert (lost.status_code, lost.headers["x-router-error"]) == (404, "unknown_endpoint")
+
+
 def test_each_edit_holds_for_the_next_request_of_every_worker(router: Router, house: str) -> None:
     _, key = router.create_key(name="edits")
     sessions = [requests.Session() for _ in range(8)]

@@ -60,6 +60,30 @@ def test_results_that_cannot_be_booked_are_not_handed_over(lab: Router, provider
     assert row["cost_nanos"] == -(-(7 * 75 + 3 * 300) // 1)  # half of 0.15 and 0.60 dollars a million
 
 
+@pytest.mark.parametrize("kind", [b"text/event-stream", b"application/octet-stream"])
+def test_a_stored_stream_is_booked_by_whatever_name_it_comes(
+    lab: Router, provider: ScriptedProvider, kind: bytes
+) -> None:
+    key_id, key = lab.create_key(name="stored")
+    name = f"resp_{'a' if kind.startswith(b'text') else 'b'}"
+    usage = {"input_tokens": 7, "output_tokens": 3, "total_tokens": 10}
+    begun: Json = {"id": name, "object": "response", "status": "queued", "model": GPT, "background": True, "output": []}
+    done = {"type": "response.completed", "response": {**begun, "status": "completed", "usage": usage}}
+    answers = [
+        reply(200, json.dumps(begun).encode()),
+        reply(200, b"event: response.completed\ndata: " + json.dumps(done).encode() + b"\n\n", kind=kind),
+    ]
+    provider.play(lambda connection, _: connection.sock.sendall(answers.pop(0)))
+    at = {"Authorization": f"Bearer {key}"}
+    asked = {"model": GPT, "input": "x", "background": True}
+    requests.post(f"{lab.proxy_url}/v1/responses", json=asked, headers=at, timeout=10).raise_for_status()
+    got = requests.get(f"{lab.proxy_url}/v1/responses/{name}?stream=true", headers=at, timeout=10)
+    assert got.text.startswith("event: response.completed")
+    eventually(lambda: booked(lab, key_id) != [], what="the booking")
+    (row,) = booked(lab, key_id)
+    assert (row["input_tokens"], row["output_tokens"]) == (7, 3)
+
+
 def test_a_file_whose_batch_nobody_asked_for_is_found_out(lab: Router, provider: ScriptedProvider) -> None:
     key_id, key = lab.create_key(name="owner")
     usage = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}

@@ -1,11 +1,12 @@
 """Answers that are passed on as they come although they are no metered events, and what does not come back."""
 
+import gzip
 import threading
 
 import pytest
 from ask_kit import ask
-from harness import Router
-from raw_http import Heard, Line, ScriptedProvider, bearer, chat_body, dial, reply, request
+from harness import Json, Router, eventually
+from raw_http import Ended, Heard, Line, ScriptedProvider, bearer, chat_body, dial, ledger_rows, reply, request
 
 
 @pytest.mark.parametrize(
@@ -20,8 +21,9 @@ from raw_http import Heard, Line, ScriptedProvider, bearer, chat_body, dial, rep
             [b'[{"candidates":[{"content":{"parts":[{"text":"one"}]}}]}\n', b',{"usageMetadata":{"promptTokenCount":1}}\n]'],
         ),
         (b"POST /v1/chat/completions", b"text/plain", [b'data: {"choices":[{"delta":{"content":"a"}}]}\n\n', b"data: [DONE]\n\n"]),
+        (b"POST /v1/chat/completions", b"application/json", [b": hello\n\n", b"data: [DONE]\n\n"]),
     ],
-    ids=["stored", "speech", "partial images", "gemini list", "plain text"],
+    ids=["stored", "speech", "partial images", "gemini list", "plain text", "events called JSON"],
 )  # fmt: skip
 def test_every_stream_arrives_piece_by_piece(
     stage: Router, provider: ScriptedProvider, first: bytes, kind: bytes, pieces: list[bytes]
@@ -55,14 +57,74 @@ def test_every_stream_arrives_piece_by_piece(
     assert rest == pieces[1]
 
 
-def test_usage_that_was_added_is_hidden_in_plain_text_too(stage: Router, provider: ScriptedProvider) -> None:
-    _, key = stage.create_key(name="plain", spend_limit_usd="1")
+@pytest.mark.parametrize(
+    "kind",
+    [
+        b"text/plain; charset=utf-8", b"application/octet-stream", b"application/json", b"application/x-ndjson",
+        b"application/stream+json", b"text/html", b"",
+    ],
+)  # fmt: skip
+def test_events_by_another_name_are_metered_and_show_no_usage_that_was_added(
+    stage: Router, provider: ScriptedProvider, kind: bytes
+) -> None:
+    key_id, key = stage.create_key(name="plain", spend_limit_usd="1")
     shown = b'data: {"choices":[{"delta":{"content":"a"}}]}\n\n'
     usage = b'data: {"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":1,"total_tokens":10}}\n\n'
     stream = shown + usage + b"data: [DONE]\n\n"
-    provider.play(lambda line, _: line.sock.sendall(reply(200, stream, kind=b"text/plain; charset=utf-8")))
+    provider.play(lambda line, _: line.sock.sendall(reply(200, stream, kind=kind)))
     answer = ask(stage, b"POST /v1/chat/completions", bearer(key), body=chat_body("hello", stream=True))
     assert answer.body == shown + b"data: [DONE]\n\n"
+    assert metered(stage, key_id) == (9, 1, [])
+
+
+@pytest.mark.parametrize("kind", [b"text/plain", b"application/json", b"application/octet-stream"])
+def test_json_where_events_were_asked_for_is_metered_by_any_name(
+    stage: Router, provider: ScriptedProvider, kind: bytes
+) -> None:
+    key_id, key = stage.create_key(name="json", spend_limit_usd="1")
+    body = b'\n {"choices":[{"message":{"content":"a"}}],"usage":{"prompt_tokens":9,"completion_tokens":1,"total_tokens":10}}'
+    provider.play(lambda line, _: line.sock.sendall(reply(200, body, kind=kind)))
+    assert ask(stage, b"POST /v1/chat/completions", bearer(key), body=chat_body("hello", stream=True)).body == body
+    assert metered(stage, key_id) == (9, 1, [])
+
+
+def test_events_by_another_name_are_known_in_a_compression_too(stage: Router, provider: ScriptedProvider) -> None:
+    key_id, key = stage.create_key(name="compressed", spend_limit_usd="1")
+    usage = b'data: {"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":1,"total_tokens":10}}\n\n'
+    packed = gzip.compress(usage + b"data: [DONE]\n\n")
+    answer = reply(200, packed, b"Content-Encoding: gzip", kind=b"application/octet-stream")
+    provider.play(lambda line, _: line.sock.sendall(answer))
+    assert ask(stage, b"POST /v1/chat/completions", bearer(key), body=chat_body("hello", stream=True)).body == packed
+    assert metered(stage, key_id) == (9, 1, [])
+
+
+def test_an_answer_that_breaks_off_before_its_first_bytes_is_no_answer(
+    stage: Router, provider: ScriptedProvider
+) -> None:
+    key_id, key = stage.create_key(name="broken", spend_limit_usd="1")
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\nda"
+
+    def script(line: Line, _: Heard) -> None:
+        line.sock.sendall(head)
+        raise Ended
+
+    provider.play(script)
+    answer = ask(stage, b"POST /v1/chat/completions", bearer(key), body=chat_body("hello", stream=True))
+    assert (answer.status, answer.code) == (502, "provider_unreachable")
+    (row,) = rows(stage, key_id)
+    assert (row["outcome"], row["flags"]) == ("upstream_truncated", ["estimated"])
+    assert row["cost_nanos"] > 0, "its input was taken"
+
+
+def rows(stage: Router, key_id: str) -> list[Json]:
+    eventually(lambda: ledger_rows(stage, key_id) != [], what="the row")
+    return ledger_rows(stage, key_id)
+
+
+def metered(stage: Router, key_id: str) -> tuple[int, int, list[str]]:
+    """Input tokens, output tokens and flags of the only row of a key."""
+    (row,) = rows(stage, key_id)
+    return row["input_tokens"], row["output_tokens"], row["flags"]
 
 
 def test_what_a_server_on_the_way_would_act_on_is_not_returned(stage: Router, provider: ScriptedProvider) -> None:

@@ -20,6 +20,8 @@ BY_NODE = {
     "anthropic gpt": ("weather", ""),
     "anthropic gemini": ("weather", ""),
     "google gemini": ("thoughtful weather", THOUGHT),
+    "google claude": ("thoughtful weather", THOUGHT),
+    "google gpt": ("weather", ""),
 }
 
 

@@ -11,16 +11,21 @@ import openai
 import pytest
 from aimock_kit import (
     ARGUMENTS,
-    COUNTED,
+    CLAUDE,
+    GEMINI,
+    GPT,
+    HOW,
     LOOKS,
     PNG,
     REDACTED,
+    SCHEMA,
     SEEN,
     SIGNATURE,
     THOUGHT,
     TOLD,
     TWO_CALLS,
     Aimock,
+    booked,
 )
 from anthropic.types import Message, MessageParam, ToolParam
 from google import genai
@@ -28,10 +33,7 @@ from google.genai import types as genai_types
 from harness import Json, Router
 from openai.types.chat import ChatCompletion, ChatCompletionMessageParam, ChatCompletionToolParam
 from openai.types.responses import Response
-from raw_http import ledger_rows
 
-CLAUDE, GPT, GEMINI = "claude-sonnet-4-6", "gpt-4o-mini", "gemini-2.5-flash"
-SCHEMA: Json = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 TOOLS: list[ToolParam] = [
     {"name": "weather", "description": "Tells it.", "input_schema": SCHEMA},
     {"name": "clock", "description": "Tells the time.", "input_schema": {"type": "object"}},
@@ -39,7 +41,6 @@ TOOLS: list[ToolParam] = [
 FUNCTIONS: list[ChatCompletionToolParam] = [
     {"type": "function", "function": {"name": one["name"], "parameters": dict(one["input_schema"])}} for one in TOOLS
 ]
-HOW = pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
 OTHERS = pytest.mark.parametrize("model", [GPT, GEMINI])
 
 
@@ -87,14 +88,6 @@ def response(client: openai.OpenAI, said: Any, *, streamed: bool, **more: Any) -
     with client.responses.stream(input=said, store=False, **more) as stream:
         assert len(list(stream)) > 5
         return stream.get_final_response()
-
-
-def booked(router: Router, key: tuple[str, str], count: int, provider: str) -> None:
-    """At the figures that the upstream told."""
-    router.wait_for_ledger(key[0], count)
-    for row in ledger_rows(router, key[0]):
-        told = (row["provider"], row["input_tokens"], row["output_tokens"], row["outcome"], row["flags"])
-        assert told == (provider, COUNTED["input_tokens"], COUNTED["output_tokens"], "ok", [])
 
 
 @HOW

@@ -1,6 +1,5 @@
 """Tools, pictures and thoughts through translation, to a provider that answers as the real ones do."""
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,77 +8,21 @@ import openai
 import orjson
 import pytest
 from anthropic.types import MessageParam, ToolParam
-from harness import Json, Router
+from harness import Router
 from openai.types.chat import ChatCompletionMessageParam, ChatCompletionToolParam
-from raw_http import Heard, Line, ScriptedProvider, events, ledger_rows, reply
+from raw_http import Heard, ScriptedProvider, ledger_rows, reply
+from tool_answers_kit import CALL, CLAUDE, GPT, PNG, THOUGHT, USE, both, priced
 
-CLAUDE, GPT = "claude-sonnet-4-6", "gpt-4o-mini"
 TOOL: ToolParam = {"name": "weather", "description": "Tells it.", "input_schema": {"type": "object"}}
 FUNCTION: ChatCompletionToolParam = {
     "type": "function",
     "function": {"name": "weather", "description": "Tells it.", "parameters": {"type": "object"}},
 }
-PNG = "iVBORw0KGgo="
-USAGE: Json = {"prompt_tokens": 40, "completion_tokens": 7, "prompt_tokens_details": {"cached_tokens": 10}}
-CALL: Json = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": '{"city":"Bern"}'}}
-THOUGHT: Json = {"type": "thinking", "thinking": "They want the weather.", "signature": "c2ln"}
-USE: Json = {"type": "tool_use", "id": "toolu_1", "name": "weather", "input": {"city": "Bern"}}
-SPENT: Json = {"input_tokens": 30, "cache_read_input_tokens": 10, "output_tokens": 7}
-
-
-def _chunk(delta: Json, finish: str | None = None, usage: Json | None = None) -> Json:
-    choices = [] if usage else [{"index": 0, "delta": delta, "finish_reason": finish}]
-    return {"id": "chatcmpl-1", "object": "chat.completion.chunk", "model": GPT, "choices": choices, "usage": usage}
-
-
-def _openai(line: Line, heard: Heard) -> None:
-    """Calls the tool, in pieces where they are wanted."""
-    if orjson.loads(heard.body).get("stream"):
-        first = {"index": 0, **CALL, "function": {"name": "weather", "arguments": ""}}
-        rest = [{"index": 0, "function": {"arguments": text}} for text in ('{"city"', ':"Bern"}')]
-        chunks = [_chunk({"role": "assistant", "content": "Let me see."}), _chunk({"tool_calls": [first]})]
-        chunks += [_chunk({"tool_calls": [piece]}) for piece in rest]
-        chunks += [_chunk({}, "tool_calls"), _chunk({}, usage=USAGE)]
-        line.sock.sendall(events(*chunks, b"[DONE]"))
-        return
-    message = {"role": "assistant", "content": "Let me see.", "tool_calls": [CALL]}
-    choice = {"index": 0, "message": message, "finish_reason": "tool_calls"}
-    document = {"id": "chatcmpl-1", "object": "chat.completion", "model": GPT, "choices": [choice], "usage": USAGE}
-    line.sock.sendall(reply(200, orjson.dumps(document)))
-
-
-def _anthropic(line: Line, heard: Heard) -> None:
-    """Thinks, says so, and calls the tool."""
-    message: Json = {"id": "msg_1", "type": "message", "role": "assistant", "model": CLAUDE, "stop_sequence": None}
-    if not orjson.loads(heard.body).get("stream"):
-        content = [THOUGHT, {"type": "text", "text": "Let me see."}, USE]
-        whole = message | {"content": content, "stop_reason": "tool_use", "usage": SPENT}
-        line.sock.sendall(reply(200, orjson.dumps(whole)))
-        return
-    blocks: list[tuple[Json, list[Json]]] = [
-        ({"type": "thinking", "thinking": "", "signature": ""}, [{"type": "thinking_delta", "thinking": THOUGHT["thinking"]}, {"type": "signature_delta", "signature": "c2ln"}]),
-        ({"type": "text", "text": ""}, [{"type": "text_delta", "text": "Let me "}, {"type": "text_delta", "text": "see."}]),
-        (USE | {"input": {}}, [{"type": "input_json_delta", "partial_json": text} for text in ("", '{"city":', '"Bern"}')]),
-    ]  # fmt: skip
-    told: list[Json] = [
-        {"type": "message_start", "message": message | {"content": [], "stop_reason": None, "usage": SPENT | {"output_tokens": 1}}},
-        {"type": "ping"},
-    ]  # fmt: skip
-    for index, (block, deltas) in enumerate(blocks):
-        told.append({"type": "content_block_start", "index": index, "content_block": block})
-        told += [{"type": "content_block_delta", "index": index, "delta": delta} for delta in deltas]
-        told.append({"type": "content_block_stop", "index": index})
-    told.append({"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": {"output_tokens": 7}})
-    line.sock.sendall(events(*told, {"type": "message_stop"}, named=True))
-
-
-def _both(line: Line, heard: Heard) -> None:
-    (_anthropic if heard.first.startswith("POST /v1/messages ") else _openai)(line, heard)
 
 
 @pytest.fixture
 def provider_heard(provider: ScriptedProvider) -> list[Heard]:
-    provider.play(_both)
+    provider.play(both)
     return provider.heard
 
 
@@ -98,15 +41,6 @@ def claude(stage: Router, key: tuple[str, str]) -> Iterator[anthropic.Anthropic]
 def gpt(stage: Router, key: tuple[str, str]) -> Iterator[openai.OpenAI]:
     with openai.OpenAI(base_url=f"{stage.proxy_url}/v1", api_key=key[1], max_retries=0) as client:
         yield client
-
-
-def priced(router: Router, key: tuple[str, str], count: int) -> None:
-    """All were billed by the figures that the provider told."""
-    router.wait_for_ledger(key[0], count)
-    for row in ledger_rows(router, key[0]):
-        usage = json.loads(row["usage"])
-        assert (usage["input_tokens"], usage["cache_read_tokens"], usage["output_tokens"]) == (40, 10, 7)
-        assert (row["cost_nanos"] > 0, row["flags"], row["outcome"]) == (True, [], "ok")
 
 
 def test_it_works(

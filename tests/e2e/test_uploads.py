@@ -24,6 +24,11 @@ def uploads(provider: ScriptedProvider) -> ScriptedProvider:
             )
             fields = (f"X-Goog-Upload-URL: {link}".encode(), f"X-Goog-Upload-Control-URL: {link}".encode())
             line.sock.sendall(reply(200, b"", *fields, b"X-Goog-Upload-Status: active"))
+        elif heard.first.startswith("POST ") and "uploadType=resumable" in heard.first:
+            session = (
+                b"https://generativelanguage.googleapis.com/upload/v1beta/files?uploadType=resumable&upload_id=B-2"
+            )
+            line.sock.sendall(reply(200, b"", b"Location: " + session))
         else:
             file = {"file": {"name": "files/abc", "sizeBytes": str(len(heard.body))}}
             line.sock.sendall(reply(200, json.dumps(file).encode(), b"X-Goog-Upload-Status: final"))
@@ -61,6 +66,24 @@ def link_for(stage: Router, key: str) -> str:
     )
     assert match is not None
     return match[1]
+
+
+def test_the_session_of_the_older_protocol_leads_here_too(stage: Router, uploads: ScriptedProvider) -> None:
+    """Google's clients for its other APIs begin with `uploadType=resumable` and go on with PUT to `Location`."""
+    key_id, key = stage.create_key(name="older", spend_limit_usd="0.01")
+    with dial(stage) as line:
+        begin = b"POST /upload/v1beta/files?uploadType=resumable"
+        line.send(request(begin, b"x-goog-api-key: " + key.encode(), b"Content-Length: 0"))
+        link = line.answer().headers["location"]
+    assert link.startswith("http://router.test/upload/v1beta/files?uploadType=resumable&upload_id=B-2&router_link=")
+    with dial(stage) as line:
+        path = link.removeprefix("http://router.test")
+        line.send(request(f"PUT {path}".encode(), b"Content-Length: 4", body=b"data"))
+        answer = line.answer()
+    assert (answer.status, answer.code) == (200, None), answer.body
+    assert uploads.heard[1].first == "PUT /upload/v1beta/files?uploadType=resumable&upload_id=B-2 HTTP/1.1"
+    assert uploads.heard[1].headers["x-goog-api-key"] == stage.credentials["gemini"]
+    eventually(lambda: len(ledger_rows(stage, key_id)) == 2, what="both rows")
 
 
 def follow(stage: Router, path: str, *fields: bytes) -> tuple[int, str | None, str]:

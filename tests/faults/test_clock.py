@@ -3,14 +3,15 @@
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from clock_kit import WallClock
 from faulty import FaultyRouter, Make
 from harness import eventually
-from load_kit import Key, Load, call, make_key, make_keys
+from load_kit import Call, Key, Load, call, make_key, make_keys
 from reckoning import Audit, limits_are_watched, reckon
 from sizes import SEED, chance, size
 
@@ -120,23 +121,57 @@ def test_a_day_of_a_zone_ends_under_load(
 
 
 def test_the_zone_is_changed_under_load(zoned: FaultyRouter, wall: WallClock, tell: Tell) -> None:
-    """East, west and back again, across the date line: no day of a key passes its limit, and every call is there once."""
-    router, limit = zoned, 3 * 10**9
-    keys = [make_key(router, f"moves {number}", spend_limit_usd="3", spend_reset="daily") for number in range(3)]
-    with Load(router, keys, seed=SEED, clients=6, slow=0.5) as load:
+    """East, west and back again, across the date line, while it is another date in each of three zones.
+
+    No day of a key passes its limit, however often it is gone back to, and every call is there once.
+    """
+    router, limit = zoned, 500_000
+    keys = [make_key(router, f"moves {number}", spend_limit_usd="3", spend_reset="daily") for number in range(2)]
+    # What it may spend in all is three days' limits, by which `reckon` goes.
+    tight = replace(make_key(router, "tight", spend_limit_usd="0.0005", spend_reset="daily"), limit_usd="0.0015")
+    wall.set(datetime(2027, 6, 15, 10, 5, tzinfo=UTC).timestamp() - time.time())
+    refused: list[Call] = []
+    with Load(router, [*keys, tight], seed=SEED, clients=6, rate=12, slow=0.5) as load:
         for number in range(size(12, 200)):
-            in_zone(router, ("Pacific/Kiritimati", None, "Pacific/Pago_Pago", "Asia/Kathmandu")[number % 4])
+            zone, resets_at = _THREE_DATES[number % len(_THREE_DATES)]
+            in_zone(router, zone)
             load.wait_for(3)
+            if number < 2 * len(_THREE_DATES):  # each day twice, the second time with nothing left of it
+                tries = until_exceeded(router, tight)
+                assert f'"resets_at":"{resets_at}"'.encode() in tries[-1].reply.body
+                refused += tries
     in_zone(router, None)
-    tell(reckon(router, load.calls, keys, by_command=True))
+    tell(reckon(router, [*load.calls, *refused], [*keys, tight], by_command=True))
     audit = Audit(router)
-    sums: dict[tuple[str, object], int] = defaultdict(int)
-    for row in audit.rows(keys):
-        sums[row.key_id, row.day] += row.cost_nanos
+    sums: dict[str, dict[date, int]] = defaultdict(lambda: defaultdict(int))
+    for row in audit.rows([*keys, tight]):
+        sums[row.key_id][row.day] += row.cost_nanos
         assert abs((row.day - row.admitted_at.astimezone(UTC).date()).days) <= 1
     audit.close()
-    assert len({day for _, day in sums}) == 2
-    assert all(nanos <= limit for nanos in sums.values())
+    wall.set(0)
+    assert all(set(days) == {date(2027, 6, day) for day in (14, 15, 16)} for days in sums.values())
+    assert all(0 < nanos <= limit for nanos in sums[tight.id].values())
+
+
+# At 10:05 UTC on the fifteenth; with when the day ends there.
+_THREE_DATES = (
+    ("Pacific/Kiritimati", "2027-06-16T10:00:00Z"),  # the sixteenth
+    (None, "2027-06-16T00:00:00Z"),
+    ("Pacific/Pago_Pago", "2027-06-15T11:00:00Z"),  # the fourteenth
+    ("Asia/Kathmandu", "2027-06-15T18:15:00Z"),
+)
+
+
+def until_exceeded(router: FaultyRouter, key: Key) -> list[Call]:
+    """Calls of a key, the last of which is refused for what was spent."""
+    calls: list[Call] = []
+
+    def exceeded() -> bool:
+        calls.append(call(router, key, words=19))
+        return calls[-1].reply.code == "spend_exceeded"
+
+    eventually(exceeded, 60, "spend_exceeded")
+    return calls
 
 
 def _compare_days(router: FaultyRouter, keys: list[Key], midnight: datetime, zone: str | None = None) -> None:

@@ -171,7 +171,7 @@ class TwoMachines(AccountingMachine):
     ) -> None:
         super().judge(worker, policy, seq, name, bound, answer, model)
         if worker.given_up and isinstance(answer, Admitted):
-            generation, outdated = self.router.database.generations()
+            generation, outdated, _ = self.router.database.generations()
             assert outdated >= generation, "one that was given up is admitted to counters made since"
             self.oracle.calls[name].held = False  # the counters that knew of it are about to be replaced
 

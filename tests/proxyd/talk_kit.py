@@ -92,7 +92,9 @@ def opener(router: Router, engine: Engine, sealer: Sealer, worker: Worker, make_
     )
     limits = Limits(worker.counters, worker.accounting, router.database.seeds)
     admission = AdmissionController(cache, worker.counters, worker.accounting, limits, **more)
-    sessions = SessionAdmission(admission, worker.accounting, worker.counters)
+    sessions = SessionAdmission(
+        admission, worker.accounting, worker.counters, worker.rows_of_told, lambda: worker.membership.may_be_limited
+    )
 
     def opened(kind: str = "realtime", **fields: Any) -> Talk:
         _, secret = make_key(**fields)

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import gevent
 import orjson
@@ -266,7 +267,7 @@ def test_a_provider_is_asked_to_count_the_same_of_a_large_body(
 
 
 def test_what_is_billed_by_a_request_s_tools_is_known_of_a_large_one(parser: BodyParser) -> None:
-    def metered(asked: Endpoint, **document: object) -> dict[str, object]:
+    def metered(asked: Endpoint, **document: object) -> dict[str, Any]:
         text = {"messages": [], "contents": [], "max_tokens": 1, "model": "m", "user": "x" * 1_100_000}
         parsed = parser.parse("key_1", (asked, "m", ""), json.dumps({**text, **document}).encode())
         assert for_metering(parsed.document).items() <= parsed.document.items()
@@ -275,8 +276,9 @@ def test_what_is_billed_by_a_request_s_tools_is_known_of_a_large_one(parser: Bod
     preview = [{"type": "web_search_preview", "user_location": {"type": "approximate"}}]
     assert search_fee(metered(RESPONSES, tools=preview)["tools"]) == "web_search_previews"
     assert metered(RESPONSES, background=True) == {"background": True}
-    assert code_runs_free(metered(MESSAGES, tools=[{"type": "web_search_20260209", "name": "web_search"}]))
-    assert not code_runs_free(metered(MESSAGES, tools=[{"type": "web_search_20250305", "name": "web_search"}]))
+    assert metered(CHAT, audio={"format": "mp3", "voice": {"id": "v"}}) == {"audio": {"format": "mp3"}}
+    assert code_runs_free(metered(MESSAGES, tools=[{"type": "web_search_20260209", "name": "web_search"}])["tools"])
+    assert not code_runs_free(metered(MESSAGES, tools=[{"type": "web_search_20250305", "name": "web_search"}])["tools"])
     grounded = metered(GENERATE, tools=[{"googleSearch": {}, "urlContext": None}])
     assert asks_for(grounded, "googleSearch")
     assert not asks_for(grounded, "urlContext")

@@ -190,6 +190,10 @@ def test_what_is_not_metered_is_for_keys_without_a_limit(gate: Gate, server: Ser
     assert [row.flags for row in gate.rows()][1:] == [["unmetered"], ["unmetered"]]
     wrong = gate.ask({"model": "m"}, path="/lab/v1/chat/completions", method="GET")
     assert (wrong.status, wrong.headers["allow"]) == (405, "POST")
+    for path in ("/lab/v1/Chat/Completions", "/lab/v1/Responses"):
+        other = gate.ask({"model": "m"}, path=path)
+        assert (other.status, other.headers["x-router-error"]) == (404, "unknown_endpoint")
+        assert f"in the right case it is {path.lower()}." in other.json["error"]["message"]
 
 
 def test_no_work_in_the_background_that_nobody_could_meter(lab: Gate) -> None:

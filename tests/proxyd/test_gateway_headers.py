@@ -67,11 +67,22 @@ def test_a_provider_cannot_speak_for_the_router() -> None:
     [
         b"x-accel-expires", b"x-accel-limit-rate", b"x-sendfile2", b"x-lighttpd-send-tempfile", b"x-litespeed-location",
         b"x-reproxy-url", b"strict-transport-security", b"nel", b"report-to", b"access-control-allow-headers",
-        b"access-control-expose-headers", b"service-worker-allowed",
+        b"access-control-expose-headers", b"service-worker-allowed", b"x-accel-redirect", b"x-accel-mapping",
+        b"x-accel-charset", b"x-sendfile", b"x-sendfile-temporary", b"x-lighttpd-send-file",
+        b"x-lighttpd-kbytes-per-second", b"x-litespeed-purge", b"x-litespeed-cache-control", b"x-reproxy-file",
+        b"surrogate-control", b"cdn-cache-control", b"cloudflare-cdn-cache-control", b"edge-control",
+        b"x-envoy-immediate-health-check-fail", b"x-envoy-degraded", b"refresh", b"speculation-rules", b"set-login",
+        b"use-as-dictionary", b"accept-ch", b"critical-ch", b"secure-session-registration", b"sec-session-registration",
     ],
 )  # fmt: skip
 def test_w8_what_a_server_or_a_browser_would_act_on_beyond_the_answer_stays_here(name: bytes) -> None:
     assert look(((name, b"1"), (b"x-kept", b"1"))).kept == [(b"x-kept", b"1")]
+
+
+def test_what_only_looks_like_it_crosses() -> None:
+    names = (b"x-accel-buffering", b"cache-control", b"x-envoy-upstream-service-time", b"x-accelerated", b"link")
+    headers = tuple((name, b"1") for name in names)
+    assert look(headers).kept == [*headers]
 
 
 def test_what_a_browser_would_act_on_stays_here() -> None:

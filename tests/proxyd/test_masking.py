@@ -1,6 +1,8 @@
 """What of an error may go back to a client: nothing that could not be read, and never the credential, as in a log."""
 
+import bz2
 import gzip
+import lzma
 import zlib
 from functools import partial
 from typing import cast
@@ -65,6 +67,17 @@ def test_what_can_be_read_is_masked(codings: list[bytes], body: bytes) -> None:
         ([], zipped(ECHO)),
         ([b"identity"], zlib.compress(ECHO)),
         ([], b"\x28\xb5\x2f\xfd" + ECHO),
+        *[([], zlib.compress(ECHO, level)) for level in range(10)],
+        ([], zlib.compress(ECHO, wbits=-15)),
+        ([], brotli.compress(ECHO)),
+        ([], bz2.compress(ECHO)),
+        ([], lzma.compress(ECHO)),
+        ([], b"\n" + zipped(ECHO)),
+        ([b"gzip"], zipped(brotli.compress(ECHO))),
+        ([], "no: café".encode("latin-1")),
+        ([], b"no\0"),
+        ([], b"no\x7f"),
+        ([], "no".encode("utf-16")),
         ([b"gzip"], zipped(b"\0" * MAX_ERROR_BYTES + b"x")),
     ],
 )
@@ -86,6 +99,11 @@ def test_w6_what_cannot_be_read_is_kept_back(codings: list[bytes], body: bytes) 
 def test_w6_a_credential_in_disguise_is_kept_back(body: bytes) -> None:
     with pytest.raises(Unreadable):
         shown([], body)
+
+
+@pytest.mark.parametrize("body", [b"\xef\xbb\xbf{}", "no: café \u2028 \x85".encode(), b"a\tb\r\n\f\v", b"BZh", b"x^"])
+def test_any_other_text_is_passed_on(body: bytes) -> None:
+    assert shown([], body) == body
 
 
 def test_an_answer_that_is_no_error_stays_as_long_as_it_is() -> None:

@@ -63,6 +63,13 @@ def test_tools_that_come_with_the_input_cost_what_others_do(kind: str) -> None:
     assert responses(input=[{"type": kind, "tools": [{"type": "code_interpreter"}]}]).unpriced is not None
 
 
+@pytest.mark.parametrize(("agents", "unpriced"), [(None, None), ({"enabled": False}, None), ({}, "multi_agent")])
+def test_agents_beside_the_first_have_no_bound_unless_they_are_switched_off(
+    agents: object, unpriced: str | None
+) -> None:
+    assert responses(multi_agent=agents).unpriced == unpriced
+
+
 @pytest.mark.parametrize("name", ["context_management", "prompt", "previous_response_id", "conversation"])
 @pytest.mark.parametrize("nothing", [None, [], {}, ""])
 def test_a_feature_that_is_left_empty_is_not_used(name: str, nothing: object) -> None:

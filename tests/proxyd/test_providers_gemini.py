@@ -99,9 +99,10 @@ def test_the_model_is_that_of_the_path() -> None:
 def test_media_are_no_text() -> None:
     image = {"inlineData": {"mimeType": "image/png", "data": "A" * 5000}}
     sound = {"inline_data": {"mime_type": "audio/mp3", "data": "B" * 16_000}}
-    size = with_parts({"text": "x"}, image, sound, {"functionResponse": {"name": "f", "parts": [image]}})
-    assert (size.image_parts, size.audio_tokens, size.context_inputs) == (2, 1000, False)
-    assert size.text_bytes < 600
+    results = [{"functionResponse": {"name": "f", "parts": parts}} for parts in ([image], image, None)]
+    size = with_parts({"text": "x"}, image, sound, *results)
+    assert (size.image_parts, size.audio_tokens, size.context_inputs) == (3, 1000, False)
+    assert size.text_bytes < 700
 
 
 @pytest.mark.parametrize(
@@ -114,6 +115,11 @@ def test_media_are_no_text() -> None:
         {"inlineData": {"data": "AA"}},
         {"hologram": 1},
         {"functionResponse": {"parts": [{"fileData": {}}]}},
+        {"functionResponse": {"parts": {"fileData": {}}}},
+        {"function_response": {"parts": {"file_data": {}}}},
+        {"functionResponse": {"parts": [[{"fileData": {}}]]}},
+        {"functionResponse": [{"parts": {"fileData": {}}}]},
+        {"inlineData": [{"mimeType": "video/mp4", "data": "AA"}]},
     ],
 )
 def test_parts_nobody_can_measure_fill_the_context(part: dict[str, object]) -> None:

@@ -111,7 +111,8 @@ def test_searches_are_counted_as_they_are_billed() -> None:
     grounded = chunk("x", "STOP", out=1)
     grounded["candidates"][0]["groundingMetadata"] = {"webSearchQueries": ["a", "b", "c"]}
     assert used(run(meter(), sse(grounded))).counts["web_searches"] == 1
-    assert used(run(meter(model="gemini-3.5-flash"), sse(grounded))).counts["web_searches"] == 3
+    newer = {**grounded, "modelVersion": "gemini-3.5-flash"}
+    assert used(run(meter(model="gemini-3.5-flash"), sse(newer))).counts["web_searches"] == 3
 
 
 def test_the_tier_asked_for_is_billed_unless_the_answer_tells_another() -> None:

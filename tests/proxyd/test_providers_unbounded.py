@@ -28,6 +28,7 @@ HIDDEN: dict[str, dict[str, Any]] = {
         "the tool image_generation": {"tools": [{"type": "image_generation"}]},
         "the tool xyz_tokens": {"tools": [{"type": "xyz_tokens"}]},
         "image": {"image": {}},
+        "multi_agent": {"multi_agent": {"enabled": True, "max_concurrent_subagents": 50}},
     },
     "messages": {
         "fallbacks": {"fallbacks": [{"model": "claude-opus-5"}]},

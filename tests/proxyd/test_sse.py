@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxyd.wire.sse import EventDecoder
+from proxyd.wire.sse import EventDecoder, begins
 
 
 def events(stream: bytes, sizes: list[int] | None = None) -> list[tuple[bytes, bytes]]:
@@ -26,6 +26,22 @@ def events(stream: bytes, sizes: list[int] | None = None) -> list[tuple[bytes, b
 
 def test_it_works() -> None:
     assert events(b'data: {"a":1}\n\nevent: done\ndata: x\n\n') == [(b"", b'{"a":1}'), (b"done", b"x")]
+
+
+@pytest.mark.parametrize("beginning", [b"data: 1", b"data:", b"event: a", b": hello", b":", b"id:7", b"retry: 5"])
+@pytest.mark.parametrize("before", [b"", b"\xef\xbb\xbf", b"\n", b"\r\n\r\n", b"\xef\xbb\xbf\n\n"])
+def test_a_stream_is_known_by_its_beginning(before: bytes, beginning: bytes) -> None:
+    assert begins(before + beginning) is True
+    line = beginning.partition(b":")[0]
+    for upto in range(len(before + line) + 1):
+        assert begins((before + line)[:upto]) is None
+
+
+@pytest.mark.parametrize(
+    "body", [b"{", b"[", b" data: 1", b"\n{", b"dated: 1", b"data 1", b"<html>", b"\xef\xbbx", b"\x1f\x8b", b'"data:"']
+)
+def test_nothing_else_is_taken_for_a_stream(body: bytes) -> None:
+    assert begins(body) is False
 
 
 def test_every_split_gives_the_same_events() -> None:

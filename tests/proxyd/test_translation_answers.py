@@ -1,9 +1,11 @@
 """Answers from one dialect into another: whole, as events, as errors; and whatever a provider sends instead of one."""
 
+from dataclasses import replace
 from typing import Any
 
 import orjson
 import pytest
+from generate_kit import assembled_chunks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from translation_kit import answers, assembled, pieces_of, read_events, way
@@ -33,6 +35,16 @@ TO_CLAUDE = way(Kind.CHAT, "anthropic")
 TO_GPT = way(Kind.MESSAGES, "openai")
 
 
+# Google's SDKs would take a comment for a chunk.
+ALIVE = {"anthropic": b'event: ping\ndata: {"type":"ping"}\n\n', "gemini": b"\n\n"}
+
+
+def as_gemini_tells(answer: Answer) -> Answer:
+    """Which has no word for what was written to a cache, and of the output thoughts are a part at most."""
+    usage = answer.usage or Tokens()
+    return replace(answer, usage=replace(usage, cache_written=0, thinking=min(usage.output_tokens, usage.thinking)))
+
+
 def stream_of(kind: Kind, answer: Answer, size: int) -> bytes:
     """What a provider of this dialect would send."""
     events = MessageEvents() if kind is Kind.MESSAGES else ChatEvents(0, shows_usage=True)
@@ -48,7 +60,7 @@ def whole_of(kind: Kind, answer: Answer) -> bytes:
 
 def answered(translation: Translation, data: bytes, size: int = 10**6) -> tuple[bytes, Answering]:
     """What the client gets of a stream that comes so many bytes at a time."""
-    answering = translation.answering(7, "req_1", shows_usage=True)
+    answering = translation.answering(7, "req_1", "alt=sse", shows_usage=True)
     shown = b"".join(answering.feed(data[at : at + size]) for at in range(0, len(data), size))
     return shown + answering.end(), answering
 
@@ -95,6 +107,8 @@ def test_the_events_of_a_stream_are_the_whole_answer(
         # With an index, by which OpenAI's SDK puts such a list together.
         told = whole["choices"][0]["message"].get("thinking_blocks", [])
         assert blocks == [{"index": number, **block} for number, block in enumerate(told)]
+    elif translation.dialect == "gemini":
+        assert assembled_chunks(objects_of(shown)) == assembled_chunks([whole]) == as_gemini_tells(answer)
     else:
         events = objects_of(shown)
         assert [event["sequence_number"] for event in events] == list(range(len(events)))
@@ -168,13 +182,13 @@ def test_signs_of_life_are_passed_on(caller: Kind, provider: str, ended: str) ->
     translation = way(caller, provider)
     data = stream_of(translation.endpoint.kind, Answer("a", "m", (Text("x"),), "end", None, Tokens(1, 1)), 1)
     sign = f": still at it{ended}{ended}".encode()
-    alive = b'event: ping\ndata: {"type":"ping"}\n\n' if caller is Kind.MESSAGES else b": keep-alive\n\n"
+    alive = ALIVE.get(translation.dialect, b": keep-alive\n\n")
     plain, _ = answered(translation, data)
     assert answered(translation, sign + sign + data + sign)[0] == alive + alive + plain
     if translation.endpoint.kind is Kind.MESSAGES:
         ping = b'event: ping\ndata: {"type": "ping"}\n\n'
         assert answered(translation, ping + data + ping)[0] == alive + plain
-    answering = translation.answering(7, "req_1", shows_usage=False)
+    answering = translation.answering(7, "req_1", "alt=sse", shows_usage=False)
     assert answering.feed(sign + b"\n") == alive, "at once, and an empty line tells nothing"
 
 

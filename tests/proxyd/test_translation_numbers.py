@@ -6,7 +6,7 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from translation_kit import ASKED, CHAT, MESSAGES, way
+from translation_kit import ASKED, CHAT, GENERATE, MESSAGES, way
 
 from proxyd.bodies import parser_process
 from proxyd.providers import Parsed
@@ -42,6 +42,9 @@ def test_every_number_stays_what_it_is(values: list[int | str]) -> None:
         (Kind.CHAT, "anthropic", CHAT | {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {"maximum": 0.5}}}}),
         (Kind.CHAT, "anthropic", CHAT | {"messages": [ASKED, {"role": "assistant", "tool_calls": [{"id": "t", "type": "function", "function": {"name": "f", "arguments": '{"wei":0.5}'}}]}, {"role": "tool", "tool_call_id": "t", "content": "1"}]}),
         (Kind.MESSAGES, "openai", MESSAGES | {"messages": [ASKED, {"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "f", "input": {"wei": 0.5}}]}, {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": "1"}]}]}),
+        (Kind.GENERATE, "openai", GENERATE | {"tools": [{"functionDeclarations": [{"name": "f", "parametersJsonSchema": {"maximum": 0.5}}]}]}),
+        (Kind.GENERATE, "anthropic", GENERATE | {"contents": [{"role": "model", "parts": [{"functionCall": {"name": "f", "args": {"wei": 0.5}}}]}, {"parts": [{"functionResponse": {"name": "f", "response": {}}}]}]}),
+        (Kind.GENERATE, "openai", GENERATE | {"contents": [{"role": "model", "parts": [{"functionCall": {"name": "f"}}]}, {"parts": [{"functionResponse": {"name": "f", "response": {"output": {"wei": 0.5}}}}]}]}),
     ],
 )  # fmt: skip
 def test_requests(caller: Kind, provider: str, document: dict[str, Any]) -> None:
@@ -67,5 +70,6 @@ def test_answers() -> None:
     use = {"type": "tool_use", "id": "t", "name": "f", "input": {"wei": 0.5}}
     message = {"type": "message", "id": "m", "model": "m", "content": [use], "stop_reason": "tool_use", "usage": {}}
     given = orjson.dumps(message).replace(b"0.5", WEI)
+    assert b'"args":{"wei":' + WEI + b"}" in way(Kind.GENERATE, "anthropic").answer(given, 7)
     for caller in (Kind.CHAT, Kind.RESPONSES):
         assert b'{\\"wei\\":' + WEI + b"}" in way(caller, "anthropic").answer(given, 7)

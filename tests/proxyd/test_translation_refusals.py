@@ -4,6 +4,7 @@ from typing import Any, get_type_hints
 
 import pytest
 from anthropic.types.message_create_params import MessageCreateParamsNonStreaming
+from google.genai.types import GenerationConfigDict
 from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming
 from openai.types.responses.response_create_params import ResponseCreateParamsNonStreaming
 from translation_kit import CHAT, DOCUMENTS, PNG, Json, sent, told, way
@@ -19,6 +20,57 @@ def block(kind: str, **more: object) -> Json:
 THOUGHT = {"type": "thinking", "thinking": "hm", "signature": "s"}
 USE = {"type": "tool_use", "id": "t", "name": "f", "input": {}}
 IMAGE = {"type": "image", "source": {"type": "url", "url": "https://example.com/a.png"}}
+
+
+def generating(**part: object) -> Json:
+    return {"contents": [{"parts": [part]}]}
+
+
+def declared(**more: object) -> Json:
+    return {"tools": [{"functionDeclarations": [{"name": "f", **more}]}]}
+
+
+JSON = "application/json"
+# What both of the others have no equal for in Gemini's dialect, by the spelling that was written.
+GENERATING: list[tuple[Json, str]] = [
+    ({"cachedContent": "cachedContents/x"}, "cachedContent"),
+    ({"labels": {"a": "b"}}, "labels"),
+    ({"serviceTier": "flex"}, "serviceTier"),
+    ({"safety_settings": [{"category": "c", "threshold": "BLOCK_ONLY_HIGH"}]}, "safety_settings.0.threshold"),
+    ({"generationConfig": {"candidateCount": 2}}, "generationConfig.candidateCount"),
+    ({"generationConfig": {"seed": 1}}, "generationConfig.seed"),
+    ({"generationConfig": {"logprobs": 2}}, "generationConfig.logprobs"),
+    ({"generation_config": {"response_logprobs": True}}, "generation_config.response_logprobs"),
+    ({"generationConfig": {"presencePenalty": 0.5}}, "generationConfig.presencePenalty"),
+    ({"generationConfig": {"responseModalities": ["IMAGE"]}}, "generationConfig.responseModalities"),
+    ({"generationConfig": {"mediaResolution": "MEDIA_RESOLUTION_LOW"}}, "generationConfig.mediaResolution"),
+    ({"generationConfig": {"responseMimeType": JSON}}, "generationConfig.responseMimeType"),
+    ({"generationConfig": {"responseMimeType": "text/x.enum"}}, "generationConfig.responseMimeType"),
+    ({"generationConfig": {"responseSchema": {"type": "STRING"}}}, "generationConfig.responseSchema"),
+    ({"generationConfig": {"responseMimeType": JSON, "responseSchema": {"type": "X"}}}, "generationConfig.responseSchema.type"),
+    ({"generationConfig": {"responseMimeType": JSON, "responseSchema": {"items": {"oneOf": []}}}}, "generationConfig.responseSchema.items.oneOf"),
+    ({"generationConfig": {"responseMimeType": JSON, "responseSchema": {}, "responseJsonSchema": {}}}, "generationConfig.responseJsonSchema"),
+    ({"generationConfig": {"thinkingConfig": {"thinkingBudget": 9, "thinkingLevel": "LOW"}}}, "generationConfig.thinkingConfig.thinkingLevel"),
+    ({"generationConfig": {"thinkingConfig": {"thinkingLevel": "EXTREME"}}}, "generationConfig.thinkingConfig.thinkingLevel"),
+    ({"tools": [{"googleSearch": {}}]}, "tools.0.googleSearch"),
+    ({"tools": {"code_execution": {}}}, "tools.0.code_execution"),
+    (declared(behavior="NON_BLOCKING"), "tools.0.functionDeclarations.0.behavior"),
+    (declared(parameters={}, parametersJsonSchema={}), "tools.0.functionDeclarations.0.parameters"),
+    ({"toolConfig": {"functionCallingConfig": {"mode": "VALIDATED"}}}, "toolConfig.functionCallingConfig.mode"),
+    ({"toolConfig": {"functionCallingConfig": {"mode": "AUTO", "allowedFunctionNames": ["f"]}}}, "toolConfig.functionCallingConfig.allowedFunctionNames"),
+    ({"toolConfig": {"functionCallingConfig": {"mode": "ANY", "allowedFunctionNames": ["f"]}}}, "toolConfig.functionCallingConfig"),
+    ({"toolConfig": {"retrievalConfig": {}}}, "toolConfig.retrievalConfig"),
+    ({"systemInstruction": {"parts": [{"inlineData": {}}]}}, "systemInstruction.parts.0.text"),
+    (generating(fileData={"fileUri": "https://example.com/a.png"}), "contents.0.parts.0.fileData"),
+    (generating(inlineData={"mimeType": "audio/wav", "data": "x"}), "contents.0.parts.0"),
+    (generating(text="x", videoMetadata={"fps": 1}), "contents.0.parts.0.videoMetadata"),
+    (generating(executableCode={}), "contents.0.parts.0.executableCode"),
+    (generating(), "contents.0.parts.0"),
+    (generating(functionCall={"name": "f"}), "contents.0.parts.0.functionCall"),
+    ({"contents": [{"role": "system", "parts": [{"text": "x"}]}]}, "contents.0.role"),
+    ({"contents": [{"role": "model", "parts": [{"text": "The answer is"}]}]}, "contents.0.parts.0"),
+    ({"contents": [{"role": "model", "parts": [{"text": "x", "thoughtSignature": "c2tpcA=="}]}]}, "contents.0.parts.0.thoughtSignature"),
+]  # fmt: skip
 BY_NAME: list[tuple[Kind, str, Json, str]] = [
     (Kind.MESSAGES, "openai", {"top_k": 4}, "top_k"),
     (Kind.MESSAGES, "openai", {"mcp_servers": [{}]}, "mcp_servers"),
@@ -73,6 +125,9 @@ BY_NAME: list[tuple[Kind, str, Json, str]] = [
     (Kind.RESPONSES, "anthropic", {"tools": [{"type": "web_search"}]}, "tools.0.type"),
     (Kind.RESPONSES, "anthropic", {"input": [{"type": "item_reference", "id": "x"}]}, "input.0"),
     (Kind.RESPONSES, "gemini", {"text": {"verbosity": "low"}}, "text.verbosity"),
+    *((Kind.GENERATE, provider, asked, param) for provider in ("openai", "anthropic") for asked, param in GENERATING),
+    (Kind.GENERATE, "openai", {"generation_config": {"top_k": 3}}, "generationConfig.topK"),
+    (Kind.GENERATE, "anthropic", {"generationConfig": {"temperature": 1.5}}, "generationConfig.temperature"),
     (Kind.RESPONSES, "gemini", {"input": [{"type": "reasoning", "id": "r", "summary": [], "encrypted_content": "s"}]}, "input.0"),
 ]  # fmt: skip
 
@@ -92,18 +147,20 @@ def test_what_cannot_be_said_is_refused_by_name(caller: Kind, provider: str, ask
         (Kind.MESSAGES, "openai", MessageCreateParamsNonStreaming),
         (Kind.CHAT, "anthropic", CompletionCreateParamsNonStreaming),
         (Kind.RESPONSES, "anthropic", ResponseCreateParamsNonStreaming),
+        (Kind.GENERATE, "anthropic", GenerationConfigDict),
     ],
 )
 def test_no_field_of_the_sdks_is_dropped_in_silence(caller: Kind, provider: str, params: type) -> None:
     """A value that nobody can mean is objected to by the name of its field, but for hints to a cache."""
-    document = DOCUMENTS[caller]
+    document, at = DOCUMENTS[caller], "generationConfig" if caller is Kind.GENERATE else ""
     hints = {"cache_control", "prompt_cache_key", "prompt_cache_retention"}
     names = set(get_type_hints(params)) - hints
     assert len(names) > 15
     for name in names:
+        nonsense = {name: [{"?": "?"}]}
         with pytest.raises(BadBody) as refused:
-            way(caller, provider).request(document | {name: [{"?": "?"}]}, "a-model")
-        assert (refused.value.param or "").startswith(name)
+            way(caller, provider).request(document | ({at: nonsense} if at else nonsense), "a-model")
+        assert (refused.value.param or "").startswith(f"{at}.{name}" if at else name)
 
 
 def test_what_stands_in_the_place_of_a_name_is_not_repeated() -> None:

@@ -86,8 +86,17 @@ def test_what_cannot_be_led_here_is_left_out(given: str) -> None:
     assert links().rewritten([header, (b"x-a", b"1")], asked(), KEY.digest, "") == [(b"x-a", b"1")]
 
 
+@pytest.mark.parametrize("name", [b"x-goog-upload-url", b"x-goog-upload-control-url", b"location", b"content-location"])
+@pytest.mark.parametrize("given", [GIVEN, GIVEN.removeprefix("https://generativelanguage.googleapis.com")])
+def test_each_header_that_leads_on_leads_here(name: bytes, given: str) -> None:
+    ((kept, value),) = links().rewritten([(name, given.encode())], asked(), KEY.digest, "")
+    assert kept == name
+    assert value.startswith(b"http://router.test:8080/upload/v1beta/files?upload_id=AbC-1_x&")
+    assert opened(value.decode())[0] == KEY.digest
+
+
 def test_other_headers_are_left_alone() -> None:
-    headers = [(b"location", GIVEN.encode())]
+    headers = [(b"x-guploader-uploadid", b"1"), (b"content-type", b"text/plain")]
     assert links().rewritten(headers, asked(), KEY.digest, "") is headers
 
 

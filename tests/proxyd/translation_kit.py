@@ -51,7 +51,14 @@ CHAT: Json = {"model": "claude-sonnet-4-6", "messages": [ASKED]}
 MESSAGES: Json = {"model": "gpt-5", "max_tokens": 50, "messages": [ASKED]}
 RESPONSES: Json = {"model": "claude-sonnet-4-6", "input": "hello"}
 PNG = "data:image/png;base64,aGVsbG8="
-DOCUMENTS = {Kind.CHAT: CHAT, Kind.MESSAGES: MESSAGES, Kind.RESPONSES: RESPONSES}
+GENERATE: Json = {"model": "claude-sonnet-4-6", "contents": [{"role": "user", "parts": [{"text": "hello"}]}]}
+DOCUMENTS = {
+    Kind.CHAT: CHAT,
+    Kind.MESSAGES: MESSAGES,
+    Kind.RESPONSES: RESPONSES,
+    Kind.GENERATE: GENERATE,
+    Kind.GENERATE_STREAM: GENERATE,
+}
 WORDS = st.text(min_size=1, max_size=8)
 NAMES = st.text("abcxyz_", min_size=1, max_size=5)
 JSON: st.SearchStrategy[Any] = st.recursive(

@@ -224,7 +224,8 @@ def test_a_row_that_others_changed_is_followed_or_read_anew(
         assert mine.sums(period) == fresh.sums(period)
         assert mine.encode(TODAY) == data
     else:
-        assert seconds or others
+        # A row that is read does not know that yesterday came first in it.
+        assert seconds or others or any(back % 3 == 1 for _, back, _ in events)
 
 
 @pytest.mark.parametrize("reset", ["never", "daily", "monthly"])
@@ -272,8 +273,9 @@ def test_whom_a_batch_admitted_is_told_in_order(asked: list[tuple[str, int]]) ->
     admitted: dict[str, list[int]] = {}
     for index in range(0, len(charges), 2):
         admitted.setdefault(charges[index].key_id, []).append(index)
+    decided = [Admitted(TODAY, 0)] * len(charges)
     for tracked, org_id in ((["org"], "org"), (["another"], ""), ([], "")):
-        data = last_batch.encode(FakeClock().moment, charges, admitted, tracked)
+        data = last_batch.encode(FakeClock().moment, charges, decided, admitted, tracked)
         assert {one.hold.org_id for one in last_batch.held(data)} <= {org_id}
     told = [(one.seq, one.hold.key_id, one.hold.nanos) for one in last_batch.held(data)]
     assert told == [(one.seq, one.key_id, one.bound_nanos) for one in charges[::2]]

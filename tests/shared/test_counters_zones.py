@@ -15,9 +15,11 @@ from shared.counters import (
     Hold,
     KeyRow,
     OrganizationRefused,
+    Seed,
     SpendExceeded,
     SpendHeld,
     SpendState,
+    WorkerReplay,
 )
 from shared.counters.rows import _RECENT_BYTES as RECENT_BYTES
 from shared.periods import begins_at
@@ -204,6 +206,53 @@ def test_what_batches_change_comes_first_in_a_row(moment: str, zone: str | None,
     assert one.days[TODAY + later][1] == 3
     assert len({data[RECENT_BYTES:] for data in stored[1:]}) == 1
     assert one.refresh(stored[-1])
+
+
+@pytest.mark.parametrize("ahead", [2, 60])
+@pytest.mark.parametrize("how", ["seed", "end", "replay"])
+def test_a_day_to_come_takes_the_place_of_none_that_was(home: Home, how: str, ahead: int) -> None:
+    """The ledger has one of a time when a clock was wrong; what was spent on the days before it counts on."""
+    before, late = {TODAY - 3: 5_000, TODAY: 1_000}, {TODAY + ahead: 3_000}
+    counters = home.connect()
+    counters.begin_generation(1, {"w1": 0})
+    counters.publish(1, {"key": 1}, {"org": 1})
+    counters.seed(1, [Seed("key", 0, {**before, **late} if how == "seed" else before)])
+    worker = Worker(counters)
+    ends = [] if how == "seed" else [worker.end(day=TODAY + ahead, cost=3_000)]
+    replay = WorkerReplay("w1", 1, 1, ends, [Hold("key", TODAY + ahead, 7)]) if how == "replay" else None
+    counters.join(replay or WorkerReplay("w1", 1, 0))
+    counters.go_live(1)
+    if how == "end":
+        worker.send(ends=ends)
+    held = 7 if how == "replay" else 0
+    (row,) = home.connect().rows(["key"]).values()
+    assert row.days == {TODAY - 3: [5_000, 0], TODAY: [1_000, 0], TODAY + ahead: [3_000, held]}
+    asked = charge(limit=6_001, reset="weekly", bound=1)
+    assert kinds([worker.ask(asked), worker.ask(asked)]) == [Admitted, SpendHeld]
+    (row,) = home.connect().rows(["key"]).values()
+    assert row.days == {TODAY - 3: [5_000, 0], TODAY: [1_000, 1], TODAY + ahead: [3_000, held]}
+
+
+def test_three_policies_in_one_batch_are_one_limit(home: Home, worker: Worker) -> None:
+    """There and back again while requests wait: what was held on the other day counts in the month, and not today."""
+    put(home, "2027-01-15T20:00")
+    for key_id, reset, expected in (
+        ("key", "monthly", [Admitted, Admitted, SpendHeld]),
+        ("other", "daily", [Admitted, Admitted, Admitted, SpendHeld]),
+    ):
+        zones = (TOKYO, HONOLULU, TOKYO, TOKYO)[: len(expected)]
+        asked = [
+            charge(key_id, org=f"org of {key_id}", org_version=2 + at, limit=100, reset=reset, bound=40, zone=zone)
+            for at, zone in enumerate(zones)
+        ]
+        worker.counters.publish(1, {}, {f"org of {key_id}": 1})
+        assert kinds(worker.send(*asked)) == expected
+    bare = charge("key", limit=None, bound=10, org="org of key", org_version=9, zone=HONOLULU)
+    daily_again = [daily("key", zone, limit=100, bound=bound) for zone, bound in ((TOKYO, 50), (TOKYO, 20))]
+    asked = [one._replace(org_id="org of key", org_version=8 + 2 * at) for at, one in enumerate(daily_again)]
+    assert kinds(worker.send(asked[0], bare, asked[1])) == [Admitted, Admitted, SpendHeld]
+    asked = [one._replace(bound_nanos=1, org_version=11 + 2 * at) for at, one in enumerate(asked)]
+    assert kinds(worker.send(asked[0], bare._replace(org_version=12), asked[1])) == [Admitted, Admitted, Admitted]
 
 
 def told(home: Home, seed: int) -> list[Decision]:

@@ -96,12 +96,21 @@ def test_the_narrowest_row_counts(slug: str, method: str, path: str, kind: str) 
         ("openai", "PUT", "/v1/chat/completions", ("GET", "POST")),
         ("openai", "GET", "/v1/chat/completions", ()),
         ("openai", "DELETE", "/v1/files", ()),
+        ("openai", "GET", "/v1/conversations", ()),
+        ("openai", "GET", "/v1/responses/resp_1", ()),
+        ("openai", "GET", "/v1/responses/compact", ("POST",)),
+        ("openai", "GET", "/v1/moderations", ("POST",)),
+        ("openai", "PUT", "/v1/moderations", ("POST",)),
+        ("openai", "POST", "/v1/moderations", ()),
+        ("anthropic", "GET", "/v1/messages/batches", ()),
+        ("anthropic", "GET", "/v1/messages/batches/b/cancel", ("POST",)),
+        ("gemini", "GET", "/v1beta/batches/b:cancel", ("POST",)),
         ("anthropic", "GET", "/v1/messages", ("POST",)),
         ("gemini", "GET", "/v1beta/models/g:generateContent", ("POST",)),
         ("gemini", "HEAD", "/v1/models/g:embedContent", ("POST",)),
     ],
 )
-def test_a_metered_path_says_which_methods_it_takes(
+def test_a_metered_path_and_a_call_say_which_methods_they_take(
     slug: str, method: str, path: str, methods: tuple[str, ...]
 ) -> None:
     assert allowed_methods(PROVIDERS[slug], method, path) == methods

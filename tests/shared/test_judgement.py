@@ -140,7 +140,12 @@ def nobody_explains(_: SpendState) -> Bound:
 
 def test_requests_at_once_are_refused_with_facts_of_the_api() -> None:
     deny = refused(OPEN, TooManyConcurrent(3, 4), nobody_explains)
-    assert deny.facts == {"prefix": "sk-proxy-a1b2", "max_concurrent_requests": 3, "requests_in_flight": 4}
+    assert deny.facts == {
+        "prefix": "sk-proxy-a1b2",
+        "max_concurrent_requests": 3,
+        "requests_in_flight": 4,
+        "retry_after_seconds": 1,
+    }
     assert "may have 3 requests in flight at once, and has 4" in deny.sentence()
 
 

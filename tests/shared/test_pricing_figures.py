@@ -24,6 +24,13 @@ from shared.pricing import larger
             {"d": [{"modality": "AUDIO", "n": 1}, {"modality": "IMAGE", "n": 2}]},
             {"d": [{"modality": "TEXT", "n": 5}, {"modality": "AUDIO", "n": 9}, {"modality": "IMAGE", "n": 2}]},
         ),
+        (
+            {"d": [{"modality": "AUDIO", "tokenCount": 400}, {"modality": "AUDIO", "tokenCount": 400}]},
+            {"d": [{"modality": "AUDIO", "tokenCount": 450}, {"modality": "AUDIO", "tokenCount": "300"}]},
+            {"d": [{"modality": "AUDIO", "tokenCount": 800}]},
+        ),
+        ({"a": "1120"}, {"a": "30"}, {"a": 1120}),
+        ({"a": "1120"}, {"a": 1130}, {"a": 1130}),
         ({"i": [{"n": 5}, {"n": 6}]}, {"i": [{"n": 7}]}, {"i": [{"n": 7}, {"n": 6}]}),
     ],
 )

@@ -36,6 +36,23 @@ def test_it_works(model: str, counts: dict[str, int], dollars: Decimal) -> None:
 
 
 @pytest.mark.parametrize(
+    ("model", "thousandths"),
+    [
+        *((name, 25) for name in ("gpt-4o", "gpt-5-chat-latest", "gpt-5.3-chat-latest", "GPT-5-Chat-Latest")),
+        *((name, 10) for name in ("gpt-5", "gpt-5.3-codex", "o4-mini", "ft:o4-mini-2025-04-16:o::x")),
+    ],
+)
+def test_a_search_by_the_older_tool_costs_by_the_very_name_of_a_model(model: str, thousandths: int) -> None:
+    """Chat models share an entry of the price table with reasoning ones."""
+    found = cost("openai", model, Usage({"web_search_previews": 3}), at=AT)
+    assert (found.nanos, found.flags) == (3 * thousandths * 10**6, ())
+    size = Size(0, tool_fees={"web_search_previews": 1}, output_limit=1)
+    bounded = explain("openai", model, size, at=AT, remaining_nanos=10**12)
+    assert isinstance(bounded, Bound)
+    assert bounded.fees["web_search_previews"].nanos == thousandths * 10**6
+
+
+@pytest.mark.parametrize(
     ("model", "counts"),
     [
         ("gpt-4o", {"audio_seconds": 1}),
@@ -47,6 +64,43 @@ def test_it_works(model: str, counts: dict[str, int], dollars: Decimal) -> None:
 def test_what_a_model_is_not_sold_by_is_flagged(model: str, counts: dict[str, int]) -> None:
     assert cost("openai", model, Usage(counts), at=AT).flags == ("unknown_class",)
     assert cost("openai", model, Usage(dict.fromkeys(counts, 0)), at=AT).flags == ()
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "model", "counts"),
+    [
+        ("tts-1-1106", "tts-1", {"input_characters": 1_000}),
+        ("TTS-1-HD-1106", "tts-1-hd", {"input_characters": 1_000}),
+        ("gpt-image-1-2025-04-15", "gpt-image-1", {"input_tokens": 10, "output_image_tokens": 100}),
+        ("gpt-image-1-mini-2025-10-06", "gpt-image-1-mini", {"input_tokens": 10, "output_image_tokens": 100}),
+        ("gpt-5-search-api-2025-10-14", "gpt-5-search-api", {"input_tokens": 10, "output_tokens": 100}),
+        ("gpt-4o-transcribe-diarize-2025-10-15", "gpt-4o-transcribe-diarize", {"input_audio_tokens": 10}),
+        ("dall-e-3-2025-01-01", "dall-e-3", {"image_generations": 1}),
+    ],
+)
+def test_a_dated_snapshot_costs_what_its_model_costs(snapshot: str, model: str, counts: dict[str, int]) -> None:
+    found = cost("openai", snapshot, Usage(counts), at=AT)
+    assert found.nanos == cost("openai", model, Usage(counts), at=AT).nanos > 0
+    assert found.flags == ()
+
+
+def test_a_snapshot_with_a_price_of_its_own_keeps_it() -> None:
+    counts = {"input_tokens": 1_000, "output_tokens": 1_000}
+    older = cost("openai", "gpt-4o-2024-05-13", Usage(counts), at=AT)
+    assert older.nanos == nanos(D(5_000 + 15_000) / 10**6) > cost("openai", "gpt-4o", Usage(counts), at=AT).nanos
+
+
+@pytest.mark.parametrize(
+    "name", ["nobody-2025-10-14", "gpt-4o-20251", "tts-1-1306", "tts-1-1132", "tts-1-2025-10", "ft:tts-1:acme-1106"]
+)
+def test_a_name_that_only_looks_dated_has_no_price(name: str) -> None:
+    assert cost("openai", name, Usage({"input_tokens": 1}), at=AT).flags == ("unpriced",)
+
+
+def test_a_price_of_ones_own_holds_for_snapshots_too() -> None:
+    own = OwnPrice("price_1", "tts-1", (("input_tokens", "0"), ("input_characters", "3")))
+    found = cost("openai", "tts-1-1106", Usage({"input_characters": 1_000}), at=AT, book={("openai", "tts-1"): own})
+    assert found.nanos == nanos(D(3_000) / 10**6)
 
 
 def test_it_costs_the_most_that_any_model_of_the_provider_asks_for_it() -> None:

@@ -1,5 +1,6 @@
 from collections.abc import Mapping
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from genai_prices.data_snapshot import get_snapshot
@@ -105,7 +106,7 @@ def test_tokens_that_only_the_total_knows_are_output() -> None:
     assert read_usage("google", "chat", usage).counts["output_tokens"] == 105
 
 
-@pytest.mark.parametrize("junk", [-1, "5", 1e30, 1.5, True, [], {}, 10**30, float("inf")])
+@pytest.mark.parametrize("junk", [-1, "-5", "5.5", "five", "", 1e30, 1.5, True, [], {}, 10**30, float("inf")])
 def test_a_total_that_cannot_be_read_is_no_usage(junk: object) -> None:
     assert pricing.read_usage("openai", "chat", {**CHAT, "completion_tokens": junk}) is None
     assert pricing.read_usage("google", "default", {"promptTokenCount": junk, "candidatesTokenCount": 3}) is None
@@ -118,7 +119,7 @@ def test_no_usage_is_no_usage(usage: object) -> None:
     assert pricing.read_usage("openai", "chat", usage) is None
 
 
-@pytest.mark.parametrize("junk", [-1, "5", 1e30, 1.5, True, []])
+@pytest.mark.parametrize("junk", [-1, "-5", "five", "9" * 12, 1e30, 1.5, True, []])
 def test_a_detail_that_cannot_be_read_is_left_out_and_flagged(junk: object) -> None:
     reading = read_usage("openai", "chat", {**CHAT, "prompt_tokens_details": {"cached_tokens": junk}})
     assert reading.unknown
@@ -131,8 +132,75 @@ def test_details_of_another_shape_are_flagged(junk: object) -> None:
     assert read_usage("google", "default", {"promptTokenCount": 1, "promptTokensDetails": [junk]}).unknown
 
 
-def test_whole_numbers_with_a_point_are_numbers() -> None:
-    assert read_usage("openai", "chat", {**CHAT, "prompt_tokens": 100.0}).counts["input_tokens"] == 100
+def test_whole_numbers_with_a_point_or_as_text_are_numbers() -> None:
+    for figure in (100.0, "100", "0100"):
+        assert read_usage("openai", "chat", {**CHAT, "prompt_tokens": figure}).counts["input_tokens"] == 100
+
+
+@pytest.mark.parametrize(
+    ("details", "counts"),
+    [
+        ({"promptTokensDetails": None, "promptTokenDetails": [("VIDEO", 660)]}, {"input_video_tokens": 660}),
+        ({"promptTokensDetails": [], "promptTokenDetails": [("VIDEO", 660)]}, {"input_video_tokens": 660}),
+        ({"promptTokensDetails": [("VIDEO", 660)], "promptTokenDetails": None}, {"input_video_tokens": 660}),
+        (
+            {"promptTokensDetails": [("TEXT", 2)], "promptTokenDetails": [("VIDEO", 660)]},
+            {"input_text_tokens": 2, "input_video_tokens": 660},
+        ),
+        (
+            {"promptTokensDetails": [("VIDEO", 660), ("TEXT", 2)], "promptTokenDetails": [("VIDEO", 600)]},
+            {"input_text_tokens": 2, "input_video_tokens": 660},
+        ),
+        (
+            {"promptTokensDetails": ("TEXT", 2), "promptTokenDetails": [("VIDEO", 660)]},
+            {"input_text_tokens": 2, "input_video_tokens": 660},
+        ),
+        ({"promptTokensDetails": [("VIDEO", 300), ("VIDEO", 360)]}, {"input_video_tokens": 660}),
+        (
+            {"promptTokensDetails": [("VIDEO", 300), ("VIDEO", 360)], "promptTokenDetails": [("VIDEO", 600)]},
+            {"input_video_tokens": 660},
+        ),
+        ({"promptTokensDetails": ("VIDEO", 660)}, {"input_video_tokens": 660}),
+        ({"promptTokensDetails": [("VIDEO", "660")]}, {"input_video_tokens": 660}),
+    ],
+)
+def test_details_are_read_however_often_and_in_whatever_shape_they_are_told(
+    details: dict[str, Any], counts: dict[str, int]
+) -> None:
+    def entry(modality: str, count: object) -> dict[str, object]:
+        return {"modality": modality, "tokenCount": count}
+
+    told = {
+        name: [entry(*each) for each in value] if isinstance(value, list) else value and entry(*value)
+        for name, value in details.items()
+    }
+    reading = read_usage("google", "default", {"promptTokenCount": 662, "totalTokenCount": 662, **told})
+    assert (reading.counts, reading.unknown) == ({"input_tokens": 662, **counts}, False)
+
+
+@pytest.mark.parametrize(
+    ("details", "count"),
+    [
+        ([{"modality": 2, "tokenCount": 660}], 660),
+        ([{"modality": ["VIDEO"], "tokenCount": 660}], 660),
+        ([{"tokenCount": 660}], 660),
+        ([{"modality": "VIDEO", "tokenCount": "many"}, {"modality": "TEXT", "tokenCount": 2}], 660),
+        ([None, {"modality": "TEXT", "tokenCount": 2}], 660),
+        ("VIDEO", 662),
+        ([{"modality": "TEXT", "tokenCount": 700}, {"modality": "VIDEO", "tokenCount": None}], 0),
+    ],
+)
+@pytest.mark.parametrize("field", ["promptTokensDetails", "promptTokenDetails"])
+def test_what_an_entry_of_a_list_that_cannot_be_read_was_of_is_of_an_unknown_class(
+    field: str, details: object, count: int
+) -> None:
+    reading = read_usage("google", "default", {"promptTokenCount": 662, "totalTokenCount": 662, field: details})
+    assert (reading.counts.get("unknown_input_tokens", 0), reading.unknown) == (count, True)
+
+
+def test_cached_tokens_whose_list_cannot_be_read_are_no_more_than_were_cached() -> None:
+    told = {"promptTokenCount": 662, "cachedContentTokenCount": 60, "cacheTokensDetails": "x"}
+    assert read_usage("google", "default", told).counts["unknown_input_tokens"] == 60
 
 
 def test_unknown_parts_are_counted_apart() -> None:
@@ -144,6 +212,16 @@ def test_unknown_parts_are_counted_apart() -> None:
 def test_unknown_figures_come_on_top() -> None:
     reading = read_usage("anthropic", "default", {"input_tokens": 5, "output_tokens": 1, "cache_moved_input_tokens": 7})
     assert (reading.counts["unknown_input_tokens"], reading.counts["input_tokens"], reading.unknown) == (7, 12, True)
+
+
+@pytest.mark.parametrize(
+    ("figure", "count", "unknown"), [("7", 7, True), ("x", 0, True), ("0", 0, False), ("", 0, False)]
+)
+def test_unknown_figures_may_be_text(figure: str, count: int, unknown: bool) -> None:
+    reading = read_usage("anthropic", "default", {"input_tokens": 5, "output_tokens": 1, "odd_input_tokens": figure})
+    assert (reading.counts.get("unknown_input_tokens", 0), reading.unknown) == (count, unknown)
+    part = read_usage("openai", "chat", {**CHAT, "prompt_tokens_details": {"odd_tokens": figure}})
+    assert part.counts.get("unknown_input_tokens", 0) == count
 
 
 def test_unknown_modalities_are_counted_apart() -> None:

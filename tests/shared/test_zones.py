@@ -1,6 +1,7 @@
 """Days and periods of time zones, against their clocks minute by minute."""
 
 from datetime import UTC, date, datetime, timedelta
+from importlib.resources import files
 
 import pytest
 from hypothesis import given
@@ -116,6 +117,17 @@ def test_a_zone_is_asked_once_a_day() -> None:
     assert periods.local_day("Asia/Tokyo", day.ends - 2) == day, "a clock may step back"
 
 
+def test_the_ends_of_the_calendar_overflow_as_dates_do() -> None:
+    """Whoever reads a moment of a request says what is wrong with it."""
+    first, last = at("0001-01-01T00:00"), at("9999-12-31T23:59:59")
+    assert (periods.day_of(first), periods.day_of(last)) == (date.min, date.max)
+    for zone in ("America/New_York", "Asia/Tokyo"):
+        with pytest.raises(OverflowError):
+            periods.day_of(last, zone)
+    with pytest.raises(OverflowError):
+        periods.day_of(first, "America/New_York")
+
+
 def test_utc_by_its_name_is_as_without_a_zone() -> None:
     for now in (0, at("2026-11-26T23:59"), at("2027-01-01T00:00")):
         assert periods.day_of(now, "UTC") == periods.day_of(now)
@@ -128,7 +140,11 @@ def test_utc_by_its_name_is_as_without_a_zone() -> None:
         ("Europe/Berlin", "Europe/Berlin"),
         (" europe/berlin ", "Europe/Berlin"),
         ("AMERICA/NEW YORK", "America/New_York"),
-        ("america / new_york", None),
+        (" america / new_york ", "America/New_York"),
+        ("america/argentina /  buenos  aires", "America/Argentina/Buenos_Aires"),
+        ("Zulu", "UTC"),
+        ("etc / GMT+0", "UTC"),
+        ("america//new_york", None),
         ("america/argentina/buenos aires", "America/Argentina/Buenos_Aires"),
         ("utc", "UTC"),
         ("Etc/GMT+5", "Etc/GMT+5"),
@@ -147,6 +163,19 @@ def test_names_as_people_write_them(said: str, meant: str | None) -> None:
         return
     with pytest.raises(ValueError, match=r"must be a time zone of the IANA database, such as Europe/Berlin"):
         zones.read(said)
+
+
+def test_other_names_of_utc_are_utc() -> None:
+    """All whose clocks never showed anything else, and no other: zones of today's offset had other ones."""
+    always = set()
+    for name in zones.names():
+        rules = files("tzdata").joinpath("zoneinfo", *name.split("/")).read_bytes()
+        changes_at = rules.rindex(b"TZif") + 32  # how many there are (RFC 8536)
+        if rules[changes_at : changes_at + 4] == bytes(4) and rules.endswith((b"\nUTC0\n", b"\nGMT0\n")):
+            always.add(name)
+    assert {name for name in zones.names() if zones.read(name) == "UTC"} == always
+    assert {"Etc/UTC", "GMT", "Zulu"} <= always
+    assert zones.read("Africa/Abidjan") == "Africa/Abidjan"
 
 
 def test_a_slip_is_shown() -> None:

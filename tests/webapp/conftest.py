@@ -17,12 +17,14 @@ from kept_kit import keep
 from live_counters import LiveCounters
 from provider_kit import provider  # noqa: F401 - a fixture
 
+from shared.catalog import PROVIDERS
 from shared.config import Settings
 from shared.counters import WRITER_LOCK
 from shared.ids import new_id
 from shared.models import SCOPES, Organization, User
 from webapp import create_app
 from webapp.actions import login as login_actions
+from webapp.actions.credentials import store_credentials
 from webapp.actions.keys import create_key
 from webapp.actions.tokens import create_token
 from webapp.bootstrap import BootstrapReport, bootstrap
@@ -98,6 +100,13 @@ def org_id(prepared: tuple[Path, BootstrapReport]) -> str:
 @pytest.fixture
 def actor(org_id: str) -> Actor:
     return Actor(org_id, ADMIN, "127.0.0.1", role="admin")
+
+
+@pytest.fixture
+def served(app: Flask, actor: Actor) -> None:
+    """All built-in providers have a credential."""
+    with app.app_context():
+        store_credentials(actor, {slug: f"sk-real-{slug}" for slug in PROVIDERS})
 
 
 @pytest.fixture

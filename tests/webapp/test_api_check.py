@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from check_kit import checked
 from dashboard_kit import Api, Clock
 from flask import Flask
 from live_counters import LiveCounters
@@ -29,16 +30,6 @@ def configured(app: Flask, actor: Actor, live: LiveCounters) -> None:
         store_credentials(actor, {"openai": "sk-real-openai", "anthropic": "sk-real-anthropic"})
 
 
-def checked(api: Api, key_id: str, **asked: Any) -> Json:
-    answer = api("POST", f"/v1/keys/{key_id}/check", asked)
-    assert answer.status_code == 200, answer.text
-    found: Json = answer.get_json()
-    schema = api("GET", "/openapi.json").get_json()["components"]["schemas"]["Check"]
-    assert set(found) == set(schema["properties"]) == set(schema["required"])
-    assert found["allowed"] is (found["refusal"] is None)
-    return found
-
-
 @pytest.mark.usefixtures("configured")
 @pytest.mark.parametrize(
     ("asked", "place"),
@@ -49,6 +40,8 @@ def checked(api: Api, key_id: str, **asked: Any) -> Json:
         ({"path": "/v1/responses", "model": "claude-sonnet-4-6"}, ("anthropic", "claude-sonnet-4-6", "/v1/messages")),
         ({"provider": "anthropic", "model": "claude-sonnet-4-6"}, ("anthropic", "claude-sonnet-4-6", "/v1/messages")),
         ({"path": "/openai/v1/embeddings", "model": "text-embedding-3-small"}, ("openai", "text-embedding-3-small", "/v1/embeddings")),
+        ({"path": "/v1beta/models/gpt-4o:generateContent"}, ("openai", "gpt-4o", "/v1/chat/completions")),
+        ({"path": "/v1beta/models/anthropic%2Fclaude-sonnet-4-6:streamGenerateContent", "model": "anthropic/claude-sonnet-4-6"}, ("anthropic", "claude-sonnet-4-6", "/v1/messages")),
         ({"provider": "openai", "path": "/v1/files"}, ("openai", None, "/v1/files")),
         ({"provider": "openai", "path": "/v1/videos"}, ("openai", None, "/v1/videos")),
     ],
@@ -67,6 +60,8 @@ REFUSED: list[tuple[str, Json, Json]] = [
     ("model_not_allowed", {"allowed_models": ["claude-*"]}, {"model": "nobodys"}),
     ("model_not_allowed", {"allowed_models": ["sora-*"]}, {"provider": "openai", "path": "/v1/videos"}),
     ("invalid_request", {}, {"model": "nobodys"}),
+    ("invalid_request", {}, {"path": "/v1beta/models/nobodys/model:generateContent"}),
+    ("unknown_endpoint", {}, {"path": "/v1beta/models/gpt-4o:countTokens"}),
     ("endpoint_not_metered", {"spend_limit_usd": "5"}, {"provider": "openai", "path": "/v1/videos"}),
     ("endpoint_not_metered", {"spend_limit_usd": "5"}, {"provider": "openai", "path": "/v1/of/the/future"}),
     ("model_not_priced", {"spend_limit_usd": "5"}, {"provider": "openai", "model": "of-the-future"}),
@@ -179,6 +174,7 @@ def test_without_counters_money_is_refused_and_the_rate_passes(api: Api, app: Fl
         ({"provider": "gemini"}, ["model"]),
         ({"provider": "openai", "path": "/anthropic/v1/messages"}, ["provider"]),
         ({"path": "/gemini/v1beta/models/gemini-2.5-flash:generateContent", "model": "gemini-2.5-pro"}, ["model"]),
+        ({"path": "/v1beta/models/gpt-4o:generateContent", "model": "gpt-4o-mini"}, ["model"]),
     ],
 )  # fmt: skip
 def test_what_is_no_request_is_named(api: Api, make: Make, asked: Json, fields: list[str]) -> None:

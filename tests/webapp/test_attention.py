@@ -8,11 +8,12 @@ import pytest
 from key_views_kit import NOW, USD, model_limit, view
 
 from shared.policy import Deny, KeySnapshot, PolicyQuery, Reason, evaluate
-from webapp.views.attention import LATELY, LONGEST_BLOCK, Facts, Shared, State, judge, stands
+from webapp.views.attention import LATELY, LONGEST_BLOCK, Facts, State, judge
 from webapp.views.key_lists import contradiction
 from webapp.views.keys import KeyView
 from webapp.views.refusal_help import HELP
 from webapp.views.requests import RefusalView
+from webapp.views.standing_refusals import Shared, stands
 
 
 def refusal(reason: str, message: str = "No.", **fields: Any) -> RefusalView:
@@ -68,11 +69,11 @@ def test_a_refusal_of_each_code_is_seen(reason: Reason) -> None:
     status = {"key_revoked": "revoked", "key_expired": "expired", "key_paused": "paused"}.get(reason, "active")
     limits: dict[str, Any] = {
         "rate_limit_rpm": 5,
-        "rate_limit_tpm": 9,
+        "rate_limit_tpm": 900,
         "max_concurrent_requests": 2,
         "allowed_ips": ("10.9.0.0/16",),
     }
-    limits |= {"allowed_providers": ("gemini",), "model_limits": (model_limit("*", 0),)}
+    limits |= {"allowed_providers": ("gemini",), "model_limits": (model_limit("gpt-*", 0),)}
     key = view(limit=5 * USD, status=status, expires_at=NOW, allowed_models=("gemini-*",), **limits)
     state, cause = judged(key, refusal(reason))
     if status != "active":
@@ -95,6 +96,8 @@ REMOVED = [
     ("model_not_allowed", {"allowed_models": ("o3", "gpt-4o*")}),
     ("model_not_allowed", {"allowed_models": ("openai/gpt-*",)}),
     ("model_not_priced", {}),
+    ("model_not_priced", {"model_limits": (model_limit("claude-*", USD),)}),
+    ("endpoint_not_metered", {"model_limits": (model_limit("claude-*", USD),)}),
     ("endpoint_not_metered", {}),
     ("rate_limited", {}),
     ("too_many_concurrent", {}),
@@ -105,6 +108,38 @@ REMOVED = [
 @pytest.mark.parametrize(("reason", "fields"), REMOVED)
 def test_what_was_mended_is_told_no_more(reason: str, fields: dict[str, Any]) -> None:
     assert judged(view(**fields), refusal(reason)) == (State.ACTIVE, "Never used")
+
+
+@pytest.mark.parametrize(
+    ("allowed", "limits", "state"),
+    [
+        ((), ("*",), State.BLOCKED),
+        ((), ("gpt-*",), State.NEAR_LIMIT),
+        (("gpt-4o", "openai/gpt-5*"), ("gpt-*",), State.BLOCKED),
+        (("gpt-4o", "claude-*"), ("gpt-*", "anthropic/claude-*"), State.NEAR_LIMIT),
+        (("gpt-4o", "anthropic/claude-*"), ("gpt-*", "claude-*"), State.BLOCKED),
+        (("gpt-4*",), ("gpt-4?",), State.NEAR_LIMIT),
+    ],
+)
+def test_limits_for_all_its_models_that_are_used_up(
+    allowed: tuple[str, ...], limits: tuple[str, ...], state: State
+) -> None:
+    for spent, limit in ((USD, USD), (0, 0)):
+        used_up = tuple(model_limit(model, limit, spent) for model in limits)
+        assert judged(view(allowed_models=allowed, model_limits=used_up))[0] == state
+    left = tuple(model_limit(model, USD, USD - 1) for model in limits)
+    assert judged(view(allowed_models=allowed, model_limits=left))[0] == State.NEAR_LIMIT
+
+
+def test_a_refusal_for_what_other_models_may_cost_stands_with_the_limits_that_it_blames() -> None:
+    told = refusal(
+        "model_not_priced",
+        "Nobody can tell in advance what fallbacks costs (gpt-4o, openai), and the proxy key sk-proxy-a1b2... has spend"
+        " limits for models (claude-*, o3). Leave it out, or use a key without them.",
+    )
+    assert stands(view(model_limits=(model_limit("o3", 0),)), told)
+    assert not stands(view(model_limits=(model_limit("o4", 0),)), told)
+    assert not stands(view(model_limits=(model_limit("claude", 0),)), told)
 
 
 def test_why_a_key_is_listed_whose_refusal_was_mended() -> None:

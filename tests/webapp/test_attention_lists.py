@@ -31,6 +31,7 @@ def listed(org_id: str, asked: str) -> tuple[KeyView, ...]:
 
 
 @pytest.mark.usefixtures("_many")
+@pytest.mark.usefixtures("served")
 def test_it_works(app: Flask, org_id: str) -> None:
     """Every key whose badge asks for a look is listed, and each that is listed for a refusal says which."""
     with app.app_context():

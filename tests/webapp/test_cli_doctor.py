@@ -55,6 +55,18 @@ def test_it_works(on: Command, live: LiveCounters) -> None:
     assert [line[:7].strip() for line in lines] == ["ok"] * 4 + ["WARNING"] * 2 + ["ok"] * 4
 
 
+@pytest.mark.usefixtures("keeper", "live")
+def test_a_time_zone_that_is_not_in_force_is_told(on: Command, app: Flask) -> None:
+    with app.app_context(), writing() as session:
+        session.execute(text("UPDATE organizations SET time_zone = 'Mars/Olympus_Mons'"))
+    state, message = findings(on)["time zone"]
+    assert state == "warning"
+    assert message == (
+        "This release does not know 'Mars/Olympus_Mons', that of Default, whose days begin in UTC meanwhile. "
+        "Upgrade, or set another."
+    )
+
+
 def test_providers_are_asked(on: Command) -> None:
     assert findings(on, "doctor")["providers"] == (
         "warning", "None has a credential. `providers set PROVIDER` stores one.",

@@ -258,6 +258,16 @@ def test_a_dry_run_of_paths_goes_by_the_proxys_own_rule(api: Api) -> None:
     for path in ("/groq/files", "/groq/v2/x", "/groq/rerank", "/groq/v1/v1/chat/completions", "/groq/v1/files/"):
         assert check(api, key, model="m", path=path)["refusal"]["code"] == "unknown_endpoint", path
     assert check(api, key, model="m", path="/groq/v1/files")["allowed"]
+    for path, right in (
+        ("/groq/v1/Chat/Completions", "/groq/v1/chat/completions"),
+        ("/openai/v1/Embeddings", "/openai/v1/embeddings"),
+        ("/v1/Responses", "/v1/responses"),
+    ):
+        refusal = check(api, key, model="claude-x" if path == "/v1/Responses" else "m", path=path)["refusal"]
+        assert (refusal["code"], f"in the right case it is {right}." in refusal["message"]) == (
+            "unknown_endpoint",
+            True,
+        )
     refusal = check(api, key, model="groq/m", path="/v1/messages/count_tokens")["refusal"]
     assert (refusal["code"], "groq has no /messages/count_tokens" in refusal["message"]) == ("unknown_endpoint", True)
     for model in ("davinci-002", "openai/davinci-002", "gemini-2.5-flash"):

@@ -190,7 +190,7 @@ def test_a_key_that_may_use_what_was_removed_alone_may_use_nothing(
 def test_the_badge_of_a_key_follows_its_provider(enter: Enter, api: Api, app: Flask) -> None:
     """Also where it was refused for a provider that it may use by now, whose models are called as they like."""
     for name in ("groq", "lab"):
-        assert api("POST", "/v1/providers", {"provider": name, "base_url": URL}).status_code == 201
+        assert api("POST", "/v1/providers", {"provider": name, "base_url": URL, "auth": "none"}).status_code == 201
     key = api.create(allowed_providers=["groq"], allowed_models=["groq/*"])
     admin = enter("admin")
     place = f"/keys/{key['id']}"

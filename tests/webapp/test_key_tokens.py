@@ -165,6 +165,7 @@ def test_a_dry_run_refuses_nothing_that_fits_once_its_input_is_counted(
     assert (answer["allowed"], answer["max_tokens"]) == (allowed, limit)
 
 
+@pytest.mark.usefixtures("served")
 def test_a_key_that_was_refused_for_it_tells_why_as_long_as_it_has_it(
     app: Flask, api: Api, member: FlaskClient, make: Make
 ) -> None:

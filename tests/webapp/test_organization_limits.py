@@ -171,6 +171,7 @@ def test_the_page_shows_and_changes_them(enter: Enter, app: Flask, api: Api) -> 
     assert "90 in any 60 seconds" in enter("viewer").get("/settings").text
 
 
+@pytest.mark.usefixtures("served")
 def test_a_key_that_is_refused_for_them_is_blocked_until_there_is_more(
     app: Flask, api: Api, member: FlaskClient, live: LiveCounters, make: Make
 ) -> None:

@@ -25,6 +25,7 @@ USD = 1_000_000_000
 
 
 @pytest.mark.usefixtures("live")
+@pytest.mark.usefixtures("served")
 def test_it_works(member: FlaskClient, make: Make) -> None:
     key = make("billing", **{name: value for name, value in FULL.items() if name != "name"})
     page = member.get(f"/keys/{key.id}")
@@ -76,6 +77,7 @@ def test_viewers_read_it_and_can_change_nothing(enter: Callable[[str], FlaskClie
     assert submit(viewer, f"/keys/{key.id}/check", form_of=page, model="claude-opus-4-8").status_code == 200
 
 
+@pytest.mark.usefixtures("served")
 def test_each_refusal_is_told_with_its_cause_and_what_to_do(
     app: Flask, member: FlaskClient, make: Make, org_id: str
 ) -> None:
@@ -101,6 +103,7 @@ def test_a_refusal_of_a_later_release_is_told_by_its_code(app: Flask, member: Fl
     assert "of_the_future 3 times" in shown(member, key)
 
 
+@pytest.mark.usefixtures("served")
 def test_the_state_and_why_come_first(app: Flask, member: FlaskClient, make: Make, actor: Actor) -> None:
     key, revoked = make(allowed_models=["o3"]), make(allowed_models=["o3"])
     posted(app, refusal_of(key.id, "model_not_allowed"), refusal_of(revoked.id, "model_not_allowed"))

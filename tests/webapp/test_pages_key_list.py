@@ -148,6 +148,7 @@ def test_typing_is_one_step_of_the_history(member: FlaskClient, shown: str, aske
     assert '<select class="form-select form-select-sm" id="order" name="sort" hx-swap-oob="true">' in answer.text
 
 
+@pytest.mark.usefixtures("served")
 def test_a_refusal_shows_on_the_badge_and_goes_once_mended(
     app: Flask, member: FlaskClient, make: Make, refuse: Callable[..., None], actor: Actor
 ) -> None:
@@ -174,12 +175,14 @@ def test_a_refusal_shows_on_the_badge_and_goes_once_mended(
         ({"paused": True}, ("Paused", "By hand")),
     ],
 )
+@pytest.mark.usefixtures("served")
 def test_a_key_that_can_do_nothing_is_not_called_active(
     member: FlaskClient, make: Make, fields: dict[str, Any], expected: tuple[str, str]
 ) -> None:
     assert badge(member, make("odd", **fields)) == expected
 
 
+@pytest.mark.usefixtures("served")
 def test_what_a_request_costs_on_average_is_what_it_needs(
     app: Flask, member: FlaskClient, make: Make, use: Callable[..., None], org_id: str
 ) -> None:

@@ -35,6 +35,7 @@ def test_it_works(app: Flask, member: FlaskClient, make: Callable[..., KeyView])
 
 
 @pytest.mark.parametrize(("verb", "label", "next_verb"), [("pause", "Paused", "resume"), ("resume", "Active", "pause")])
+@pytest.mark.usefixtures("served")
 def test_htmx_gets_the_row_and_a_toast(
     member: FlaskClient, make: Callable[..., KeyView], verb: str, label: str, next_verb: str
 ) -> None:

@@ -162,6 +162,7 @@ def test_a_lost_session_moves_the_window_not_the_panel(app: Flask) -> None:
     assert response.headers["HX-Redirect"].startswith("/login?next=")
 
 
+@pytest.mark.usefixtures("served")
 def test_time_passes_on_the_page(member: FlaskClient, make: Callable[..., KeyView], clock: Clock) -> None:
     make("short", expires_at=(clock() + timedelta(days=3)).isoformat())
     assert "Expires soon" in member.get("/keys").text

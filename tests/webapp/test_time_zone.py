@@ -6,6 +6,7 @@ from html import unescape
 from typing import Any
 
 import pytest
+from cli_kit import Command
 from dashboard_kit import Api, Clock, field_errors
 from flask import Flask
 from flask.testing import FlaskClient
@@ -129,6 +130,22 @@ def test_usage_goes_by_days_there(api: Api, app: Flask, org_id: str, make: Make,
     assert asked()[1] == "2026-11-24"
 
 
+@pytest.mark.parametrize("zone", [EAST, WEST, "America/New_York", "Asia/Tokyo"])
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"])
+def test_the_ends_of_the_calendar_are_no_days_to_ask_for(
+    api: Api, make: Make, enter: Enter, command: Command, zone: str, moment: str
+) -> None:
+    key, browser = make(), enter("viewer")
+    move(api, zone)
+    for field in ("from", "to"):
+        for path in ("/v1/usage", "/v1/usage?format=csv", f"/v1/keys/{key.id}/usage"):
+            joint = "&" if "?" in path else "?"
+            assert list(field_errors(api("GET", f"{path}{joint}{field}={moment}"))) == [field], path
+        for path in ("/usage", "/usage.csv", "/usage.json"):
+            assert browser.get(f"{path}?period=custom&{field}={moment}").status_code in (200, 404, 422), path
+        assert field in command.fault(f"usage --{field} {moment}")
+
+
 def test_pages_about_usage_go_by_days_there(api: Api, app: Flask, org_id: str, make: Make, enter: Enter) -> None:
     key, browser = make("spends"), enter("viewer")
     with app.app_context():
@@ -180,21 +197,6 @@ def test_a_dry_run_goes_by_the_day_there(
     assert "It resets at 2026-11-25T11:00:00Z." in refusal()["message"]
     clock.now = datetime(2026, 11, 25, 11, tzinfo=UTC)
     assert refusal() is None
-
-
-def test_lists_of_keys_near_their_limit_go_by_the_day_there(api: Api, app: Flask, org_id: str, make: Make) -> None:
-    key = make(spend_limit_usd="10", spend_reset="daily")
-    with app.app_context():
-        use(org_id, key.id, 9 * USD, TODAY)
-
-    def near() -> list[str]:
-        return [one["id"] for one in api("GET", "/v1/keys", query_string={"near_limit": "true"}).get_json()["data"]]
-
-    assert near() == [key.id]
-    move(api, EAST)
-    assert near() == []
-    move(api, WEST)
-    assert near() == [key.id]
 
 
 def test_the_form_offers_zones_and_says_what_is_none(api: Api, app: Flask, enter: Enter) -> None:

@@ -16,6 +16,7 @@ from shared.ids import new_id
 from shared.models import IdempotentCreation, KeySecret, ProxyKey, boost_of
 from webapp.actions import audit, model_limits, policy
 from webapp.actions.hand_over_links import end_links
+from webapp.actions.model_sums import Noted, note_sums
 from webapp.context import Actor, Conflict, now
 from webapp.db import db, writing
 from webapp.schemas.keys import EDITABLE, READ_ONLY, Key, KeyPatch, NewKey
@@ -78,10 +79,28 @@ def save_edit(
     actor: Actor, key_id: str, document: Mapping[str, object], *, if_version: Collection[int] | None = None
 ) -> None:
     """Commit a patch, which holds once it was published: for whoever does that for many keys at once."""
+    row = row_of(actor.org_id, key_id)
+    # Neither the counters nor the ledger are asked while a lock is held that others wait for.
+    served = _served(row, document) if READ_ONLY & document.keys() else {}
+    noted = note_sums(db.session, key_id) if model_limits.may_be_new(row, document.get("model_limits")) else None
+    try:
+        _update(actor, key_id, document, if_version, served, noted)
+    except model_limits.PatternIsNew:  # by another edit, a moment ago
+        _update(actor, key_id, document, if_version, served, note_sums(db.session, key_id))
+
+
+def _update(
+    actor: Actor,
+    key_id: str,
+    document: Mapping[str, object],
+    if_version: Collection[int] | None,
+    served: Mapping[str, object],
+    noted: Noted | None,
+) -> None:
+    """`served`: the key as it was served; `noted`: what the ledger has of it, if a limit for models may be new."""
     with writing() as session:
-        generation = model_limits.lock_generation(session) if "model_limits" in document else 0
+        generation = model_limits.lock_generation(session) if noted is not None else 0
         row = row_to_change(actor, key_id, if_version)
-        served = _served(row, document) if READ_ONLY & document.keys() else {}
         kept = {
             "spend_limit_usd": row.spend_limit_nanos,
             "expires_at": row.expires_at,
@@ -102,7 +121,7 @@ def save_edit(
         )
         changes = _changes(row, patch)
         if (limits := changes.pop("model_limits", None)) is not None:
-            settled = model_limits.from_now_on(session, row, limits, generation)
+            settled = model_limits.from_now_on(session, row, limits, generation, noted)
             if settled != row.model_limits:
                 changes["model_limits"] = settled
         before = _told(row)

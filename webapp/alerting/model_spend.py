@@ -16,9 +16,9 @@ from webapp.db import db
 from webapp.schemas.alerts import SPEND
 from webapp.schemas.values import to_json_moment
 from webapp.views.alerts import RulesView
-from webapp.views.attention import is_covered
 from webapp.views.calendar import begins, zone_of
 from webapp.views.model_limits import spent_by_ledger
+from webapp.views.standing_refusals import is_covered
 
 FULL_PERCENT = 95  # from here on a key that was refused for the limit is said to have reached it
 

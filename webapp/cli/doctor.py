@@ -23,6 +23,7 @@ from webapp.doctor import (
     look_at_providers,
     look_at_settings,
     look_at_sign_in,
+    look_at_time_zones,
 )
 from webapp.doctor_addresses import look_at_addresses
 from webapp.doctor_ledger import look_at_ledger, look_at_metrics
@@ -63,6 +64,7 @@ def look(settings: Settings, *, offline: bool) -> Iterator[Finding]:
     yield from look_at_addresses(settings, now(), offline=offline)
     if any(finding.state == "fault" for finding in database):
         return  # the rest stands in it
+    yield from look_at_time_zones()
     yield from look_at_ledger(settings)
     found = first_actor()
     outcomes = {}

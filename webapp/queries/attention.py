@@ -8,17 +8,22 @@ from functools import lru_cache
 from sqlalchemy import func, select
 
 from shared import pricing
-from shared.catalog import PROVIDERS, known_models
+from shared.catalog import PROVIDERS, known_models, provider_of_model
+from shared.custom_providers import plain_names
 from shared.models import ProxyKey, Refusal, UsageDaily
 from shared.policy.rules import matches_model
-from shared.pricing import Size
+from shared.pricing import PriceBook, Size
+from shared.pricing.rates import bound_sheet, own_price
 from webapp.db import db
-from webapp.views.attention import LONGEST_BLOCK, OF_ORGANIZATION, SMALL_CHANGE_NANOS, Facts, Judgement, Shared, judge
+from webapp.queries.check import price_book
+from webapp.queries.usable_providers import usable_providers
+from webapp.views.attention import LONGEST_BLOCK, SMALL_CHANGE_NANOS, Facts, Judgement, judge
 from webapp.views.custom_providers import own_providers
 from webapp.views.key_lists import names_of_own
 from webapp.views.keys import KeyView
 from webapp.views.organization import limits_together, standing_of
 from webapp.views.requests import RefusalView, refusal_view
+from webapp.views.standing_refusals import Shared
 
 _USUAL_DAYS = timedelta(days=30)
 # The least that is usual where no request was made yet: some words, and the smallest output limit that we set.
@@ -39,55 +44,96 @@ def judge_keys(keys: Sequence[KeyView], at: datetime) -> dict[str, Judgement]:
 
 
 def facts_of(keys: Sequence[KeyView], at: datetime) -> dict[str, Facts]:
-    """By the id of the key. Two reads, however many keys, each of them by its key's rows alone.
+    """By the id of the key, all of one organisation. As many reads, however many keys: each by the keys' rows alone.
 
-    One more of their organisation, which is the same for all, where it may be why one of them was refused, and two of
-    its own providers where one of them names such.
+    What is the same for all of them is read once.
     """
     active = [key for key in keys if key.status == "active"]
-    refusals, org_id = _refusals(active, at)
-    usual = _usual([key for key in active if _is_low(key)], at)
-    shared = None if org_id is None else _shared(org_id)
-    own = _own(active)
-    return {key.id: Facts(tuple(refusals.get(key.id, ())), usual.get(key.id), shared, own) for key in keys}
-
-
-def _own(keys: Sequence[KeyView]) -> tuple[str, ...] | None:
-    """The names of their organisation's own providers, if one of the keys has such a name in its lists."""
-    named = next((key for key in keys if names_of_own(key.allowed_providers, key.allowed_models)), None)
-    if named is None:
-        return None
-    org_id = db.session.scalar(select(ProxyKey.org_id).where(ProxyKey.id == named.id))
-    return None if org_id is None else own_providers(org_id)
+    if not active:
+        return {key.id: Facts() for key in keys}
+    org_id = db.session.scalar(select(ProxyKey.org_id).where(ProxyKey.id == active[0].id))
+    if org_id is None:
+        return {key.id: Facts() for key in keys}
+    refusals, shared, usable = _refusals(active, at), _shared(org_id), usable_providers(org_id)
+    own = (
+        own_providers(org_id)
+        if any(names_of_own(key.allowed_providers, key.allowed_models) for key in active)
+        else None
+    )
+    usual = _usual([key for key in active if _is_low(key, shared)], at)
+    unpriced = _unpriced([key for key in active if _is_capped(key, shared)], org_id, at)
+    return {
+        key.id: Facts(tuple(refusals.get(key.id, ())), usual.get(key.id), shared, own, usable, key.id not in unpriced)
+        for key in keys
+    }
 
 
 def _shared(org_id: str) -> Shared:
     if limits_together(org_id) is None:  # then nobody needs to know what all keys have spent
         return Shared()
     standing = standing_of(org_id)
-    return Shared(standing.rate_limit_rpm, standing.spend.remaining_nanos)
+    spend = standing.spend
+    return Shared(
+        standing.rate_limit_rpm,
+        spend.remaining_nanos,
+        spend.limit_nanos,
+        spend.spent_nanos,
+        spend.held_nanos,
+        spend.resets_at,
+    )
 
 
-def _refusals(keys: Sequence[KeyView], at: datetime) -> tuple[dict[str, list[RefusalView]], str | None]:
-    """Those of each key, the latest first; and the organisation, if a limit of its may have been the cause of one."""
+def _refusals(keys: Sequence[KeyView], at: datetime) -> dict[str, list[RefusalView]]:
+    """Those of each key, the latest first."""
     found: dict[str, list[RefusalView]] = {}
-    org_id = None
-    if keys:
-        query = (
-            select(Refusal)
-            .where(Refusal.key_id.in_([key.id for key in keys]), Refusal.last_at >= at - LONGEST_BLOCK)
-            .order_by(Refusal.last_at.desc(), Refusal.reason)
-        )
-        for row in db.session.scalars(query):
-            found.setdefault(row.key_id, []).append(refusal_view(row))
-            if row.reason in OF_ORGANIZATION:
-                org_id = row.org_id
-    return found, org_id
+    query = (
+        select(Refusal)
+        .where(Refusal.key_id.in_([key.id for key in keys]), Refusal.last_at >= at - LONGEST_BLOCK)
+        .order_by(Refusal.last_at.desc(), Refusal.reason)
+    )
+    for row in db.session.scalars(query):
+        found.setdefault(row.key_id, []).append(refusal_view(row))
+    return found
 
 
-def _is_low(key: KeyView) -> bool:
-    left = key.spend.remaining_nanos
-    return left is not None and 0 < left < SMALL_CHANGE_NANOS
+def _is_capped(key: KeyView, shared: Shared) -> bool:
+    return key.spend.limit_nanos is not None or shared.limit_nanos is not None
+
+
+def _is_low(key: KeyView, shared: Shared) -> bool:
+    """Whether so little is left that a usual request may not fit: none costs more than all that were made."""
+    lefts = [left for left in (key.spend.remaining_nanos, shared.remaining_nanos) if left is not None]
+    return bool(lefts) and 0 < min(lefts) < max(SMALL_CHANGE_NANOS, key.spend.lifetime_nanos)
+
+
+def _unpriced(keys: Sequence[KeyView], org_id: str, at: datetime) -> set[str]:
+    """The ids of those whose list has nothing but names of models without a price."""
+    listed = [key for key in keys if key.allowed_models and plain_names(key.allowed_models) == key.allowed_models]
+    unknown = [key for key in listed if not any(_is_priced(name, at.date()) for name in key.allowed_models)]
+    book = price_book(org_id) if unknown else None
+    if book is None:
+        return {key.id for key in unknown}
+    return {key.id for key in unknown if not any(_has_own_price(name, book) for name in key.allowed_models)}
+
+
+@lru_cache(maxsize=4_096)
+def _is_priced(name: str, day: date) -> bool:
+    """Whether the price table has a model, or it needs no price: moderation is free."""
+    at = datetime.combine(day, time(), UTC).timestamp()
+    return "moderation" in name or any(bound_sheet(slug, model, None, None, at) for slug, model in _places(name))
+
+
+def _has_own_price(name: str, book: PriceBook) -> bool:
+    return any(own_price(book, slug, model) is not None for slug, model in _places(name))
+
+
+def _places(name: str) -> list[tuple[str, str]]:
+    """Providers that a name in a list of models may be meant of, and what it is called there."""
+    known = provider_of_model(name)
+    if known is not None:
+        return [known]
+    before, slash, bare = name.partition("/")
+    return [(before, bare)] if slash else [(slug, name) for slug in PROVIDERS]
 
 
 def _usual(keys: Sequence[KeyView], at: datetime) -> dict[str, int]:

@@ -12,6 +12,7 @@ from flask import current_app
 from msgspec.structs import replace
 from sqlalchemy import select
 
+from shared import path_case
 from shared.catalog import NOT_METERED, PROVIDERS, Endpoint, Kind, Provider, find_endpoint, provider_of_model
 from shared.config import Settings
 from shared.counters import (
@@ -21,15 +22,16 @@ from shared.counters import (
 from shared.custom_providers import goes_to_fallback, may_be_name, path_below, provider_named
 from shared.custom_refusals import no_endpoint, refusal_of, removed, told_first
 from shared.judgement import LEAST_BOUND, explained, judge, nobodys_model, not_configured, refused
-from shared.models import PriceOverride, ProviderCredential, snapshot_of
+from shared.models import PriceOverride, snapshot_of
 from shared.output_limits import accepted_limit
 from shared.policy import Deny, KeySnapshot, Reason, check_key, limits_for
 from shared.pricing import Bound, PriceBook, Size, TokenBound, book_of, bound_tokens
-from shared.sealing import Sealer
 from shared.translated import BY_MODEL, FALLBACKS, OWN_ALONE, path_by_model
 from webapp.context import now
 from webapp.db import db
 from webapp.queries.check_limits import Standing, refused_by, standing_of
+from webapp.queries.check_paths import told_by_path
+from webapp.queries.usable_providers import usable_providers
 from webapp.schemas.explain import CheckRequest
 from webapp.validation import FieldError, Invalid, read
 from webapp.views.calendar import zone_of
@@ -71,7 +73,7 @@ def check_request(org_id: str, key_id: str, document: Mapping[str, object]) -> C
     place = _place(key, asked, own)
     if isinstance(place, Deny):
         return CheckView(place, model=asked.model)
-    standing, book, size = standing_of(key), _book(org_id), _size(place, asked)
+    standing, book, size = standing_of(key), price_book(org_id), _size(place, asked)
     found = _judged(org_id, key, asked, place, size, standing, book, at, own.get(place.provider.slug))
     if size is None or found.deny is None or found.deny.reason not in _WANTS:
         return found
@@ -100,7 +102,7 @@ def _judged(
     unsent = _own_refusal(own, place, asked.path)
     if isinstance(verdict, Deny) or unsent is not None:
         deny = told_first(verdict, unsent)
-    elif not _is_configured(org_id, slug, own):
+    elif slug not in usable_providers(org_id):
         deny = not_configured(slug, provider.label)
     else:
         answer = refused_by(key, verdict.charges, standing)
@@ -144,6 +146,10 @@ def _place(key: KeySnapshot, asked: CheckRequest, own: Mapping[str, CustomView])
             return Deny(Reason.UNKNOWN_ENDPOINT, {"detail": "There is no endpoint at this address."})
     unified = slug is None
     if slug is None:
+        told = told_by_path(model, path)
+        if isinstance(told, Deny):
+            return told
+        model, path = told
         if model is None:
             raise Invalid(FieldError("provider", "is required where neither the path nor a model tells it"))
         found = _serving(model, path or _WHERE_NONE_IS_SAID, own)
@@ -158,6 +164,10 @@ def _place(key: KeySnapshot, asked: CheckRequest, own: Mapping[str, CustomView])
     elif path is None:
         path = provider.endpoints[0].path.replace("{model}", model or "{model}")
     endpoint, path_model = find_endpoint(provider, "POST", path) or (None, None)
+    right = path.lower() if path.lower() in BY_MODEL else path_case.meant(provider, path)
+    if endpoint is None and right not in (None, path):
+        before = f"/{slug}" if (asked.path or "").startswith(f"/{slug}/") else ""
+        return Deny(Reason.UNKNOWN_ENDPOINT, {"detail": path_case.sentence(f"{before}{right}")})
     if path_model is not None and model not in (None, path_model):
         raise Invalid(FieldError("model", f"is not the one in the path, {path_model}"))
     model = path_model or model
@@ -205,17 +215,6 @@ def _size(place: _Place, asked: CheckRequest) -> Size | None:
     return Size(0, output_limit=limit, output_default=made_up, output_free=free, cache_writes=False)
 
 
-def _is_configured(org_id: str, slug: str, own: CustomView | None) -> bool:
-    """Whether there is a credential of the provider that is switched on and can be opened, if it needs one."""
-    if own is not None and not own.needs_credential:
-        return True
-    query = select(ProviderCredential.sealed).where(
-        ProviderCredential.org_id == org_id, ProviderCredential.provider == slug, ProviderCredential.enabled
-    )
-    sealer = Sealer(current_app.extensions["settings"].encryption_keys)
-    return any(sealer.opens(sealed) for sealed in db.session.scalars(query))
-
-
-def _book(org_id: str) -> PriceBook | None:
+def price_book(org_id: str) -> PriceBook | None:
     query = select(PriceOverride.id, PriceOverride.provider, PriceOverride.model, PriceOverride.rates)
     return book_of(db.session.execute(query.where(PriceOverride.org_id == org_id)))

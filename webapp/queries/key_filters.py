@@ -1,7 +1,7 @@
 """Which keys a list is about, as conditions of SQL."""
 
 import unicodedata
-from datetime import date, datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, String, and_, case, cast, func, or_, select
@@ -171,14 +171,15 @@ def limit_at(at: datetime) -> ColumnElement[int]:
 
 def _spent(at: datetime, zone: str | None) -> ColumnElement[int]:
     """What the ledger has of a key's running period."""
-    starts = [
-        (ProxyKey.spend_reset == reset, periods.period_of(reset, at.timestamp(), zone)[0])
-        for reset in ("daily", "weekly", "monthly")
-    ]
+    starts, ends = [], []
+    for reset in ("daily", "weekly", "monthly"):
+        start, end = periods.period_of(reset, at.timestamp(), zone)
+        assert end is not None  # noqa: S101 - of these each has one
+        starts.append((ProxyKey.spend_reset == reset, start))
+        ends.append((ProxyKey.spend_reset == reset, end - timedelta(days=1)))
     spend = aliased(KeySpend)  # the list itself may be sorted by the other
-    never = ProxyKey.spend_reset == "never"
-    # As one range of days, which is how the rows of a key are in order.
-    first, last = case(*starts, else_=periods.FIRST_DAY), case((never, periods.FIRST_DAY), else_=date.max)
+    # As one range of days, which is how the rows of a key are in order. Of one that never resets the first has all.
+    first, last = (case(*days, else_=periods.FIRST_DAY) for days in (starts, ends))
     within = spend.day.between(first, last)
     total = select(func.coalesce(func.sum(spend.total_nanos), 0)).where(spend.key_id == ProxyKey.id, within)
     return total.scalar_subquery()

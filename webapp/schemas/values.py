@@ -83,6 +83,8 @@ def read_day(raw: object, info: ValidationInfo) -> date:
             raise ValueError("is not a day of the calendar") from None
     try:
         return periods.day_of(read_moment(raw).timestamp(), (info.context or {}).get("zone"))
+    except OverflowError:  # near the ends of the calendar, beyond which it is there
+        raise ValueError("is not on a day of the calendar there") from None
     except ValueError:
         raise ValueError("must be a date, such as 2030-01-31, or a moment (RFC 3339)") from None
 

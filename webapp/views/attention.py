@@ -4,49 +4,31 @@ The worst comes first. A key is called blocked only for what keeps its next usua
 cause was removed since, by an edit, a reset or a later expiry, is told no more.
 """
 
-import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from ipaddress import ip_address, ip_network
 
 from shared import money
-from shared.catalog import PROVIDERS, provider_of_model
 from shared.policy import Reason
-from shared.policy.rules import matches_model
-from webapp.views.key_lists import contradiction
+from shared.pricing.bound import COUNT_MARGIN_TOKENS
+from webapp.views.key_lists import contradiction, reaches
 from webapp.views.keys import KeyView
-from webapp.views.model_limits import ModelLimitView
 from webapp.views.refusal_help import HELP
 from webapp.views.requests import RefusalView
+from webapp.views.standing_refusals import OF_STATE, Shared, is_covered, stands
 
 SOON = timedelta(days=7)  # that a key is said to expire soon
 DORMANT = timedelta(days=30)
 NEAR_PERCENT = 80
 LATELY = timedelta(hours=24)  # for which a refusal is told although other requests go through: until the next morning
 LONGEST_BLOCK = timedelta(days=7)  # for which one that lasts is told when nothing has gone through since
-_OF_STATE: Mapping[str, str] = {
-    Reason.KEY_REVOKED: "revoked",
-    Reason.KEY_EXPIRED: "expired",
-    Reason.KEY_PAUSED: "paused",
-}
 # Reasons that keep a key blocked until something is changed. Those of its state are not among them: a key in another
 # state is not blocked by them any more.
-BLOCKING = tuple(reason.value for reason, words in HELP.items() if words.lasting and reason not in _OF_STATE)
-# What is refused for a limit of all keys of the organisation together, or may be.
-OF_ORGANIZATION = (
-    Reason.ENDPOINT_NOT_METERED,
-    Reason.MODEL_NOT_PRICED,
-    Reason.ORGANIZATION_RATE_LIMITED,
-    Reason.ORGANIZATION_SPEND_EXCEEDED,
-    Reason.ORGANIZATION_SPEND_HELD,
-)
-# Below this it is asked whether a usual request fits; none that is usual needs more.
+BLOCKING = tuple(reason.value for reason, words in HELP.items() if words.lasting and reason not in OF_STATE)
+# Where nobody knows what is usual, it is asked below this whether a first request fits; none needs more.
 SMALL_CHANGE_NANOS = money.NANOS_PER_USD
-# What the request needed, and whom it was for, stands in the sentence that it was answered with, and nowhere else.
-_NOT_ALLOWED = re.compile(r"may not use the provider ([a-z][a-z0-9-]*)\.")
-_NEEDED = re.compile(r"this request may need up to \$(\d+\.\d+)")
+LEAST_TOKENS = COUNT_MARGIN_TOKENS + 1  # that a text can be bounded at, counted by its provider and answered
 
 
 class State(StrEnum):
@@ -64,21 +46,15 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Shared:
-    """What all keys of an organisation may use together; None is no limit."""
-
-    rate_limit_rpm: int | None = None
-    remaining_nanos: int | None = None  # of its spend limit
-
-
-@dataclass(frozen=True, slots=True)
 class Facts:
     """What is known of a key beside its settings and its spend."""
 
     refusals: Sequence[RefusalView] = ()  # the latest first
     usual_nanos: int | None = None  # what one of its requests costs; None: nobody knows, or it does not matter
-    shared: Shared | None = None  # None: none of these was refused for it, or nobody has looked
-    own: Collection[str] | None = None  # the organisation's own providers by name; likewise
+    shared: Shared | None = None  # None: nobody has looked; likewise of the next two
+    own: Collection[str] | None = None  # the organisation's own providers by name
+    usable: Collection[str] | None = None  # providers with a credential, or that need none
+    priced: bool = True  # whether a request for one of its models may have a price, as far as it has a spend limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,66 +73,10 @@ def judge(key: KeyView, facts: Facts, at: datetime) -> Judgement:
     # Reasons of a later release mean nothing here.
     news = [one for one in facts.refusals if one.reason in set(Reason) and _is_news(key, one, at)]
     told = next((one for one in news if stands(key, one, facts.shared)), None)
-    return _ended(key) or _closed(key, facts) or _refused(key, told) or _running_out(key, at) or _working(key, news, at)
-
-
-def stands(key: KeyView, refusal: RefusalView, shared: Shared | None = None) -> bool:
-    """Whether the cause of a refusal is there still, as far as the key and its organisation can tell."""
-    reason, model = refusal.reason, refusal.model
-    if reason in _OF_STATE:
-        return key.status == _OF_STATE[reason]
-    if reason == Reason.IP_BLOCKED:
-        return bool(key.allowed_ips) and not _is_among(refusal.client_ip, key.allowed_ips)
-    if reason == Reason.PROVIDER_NOT_ALLOWED:
-        slug = _provider_of(refusal)
-        return bool(key.allowed_providers) and (slug is None or slug not in key.allowed_providers)
-    if reason == Reason.MODEL_NOT_ALLOWED:
-        return bool(key.allowed_models) and (model is None or not is_covered(model, key.allowed_models))
-    if reason in (Reason.TOKENS_NOT_BOUNDED, Reason.TOKEN_RATE_LIMITED):
-        return key.rate_limit_tpm is not None
-    if reason == Reason.ENDPOINT_NOT_METERED and key.rate_limit_tpm is not None:
-        return True
-    if reason in (Reason.ENDPOINT_NOT_METERED, Reason.MODEL_NOT_PRICED):
-        capped = key.spend.limit_nanos is not None or bool(key.model_limits)
-        return capped or (shared is not None and shared.remaining_nanos is not None)
-    if reason in (Reason.SPEND_EXCEEDED, Reason.SPEND_HELD):
-        return _is_short(key.spend.remaining_nanos, refusal)
-    if reason in (Reason.MODEL_SPEND_EXCEEDED, Reason.MODEL_SPEND_HELD):
-        limits = _limits_of(key, refusal)
-        return any(_is_short(limit.spend.remaining_nanos, refusal) for limit in limits)
-    if reason == Reason.TOO_MANY_CONCURRENT:
-        return key.max_concurrent_requests is not None
-    if reason == Reason.RATE_LIMITED:
-        return key.rate_limit_rpm is not None
-    return shared is None or _stands_for_all(shared, refusal)
-
-
-def _stands_for_all(shared: Shared, refusal: RefusalView) -> bool:
-    """The same of what all keys share; of any other refusal nothing is known that would have cured it."""
-    if refusal.reason == Reason.ORGANIZATION_RATE_LIMITED:
-        return shared.rate_limit_rpm is not None
-    if refusal.reason in (Reason.ORGANIZATION_SPEND_EXCEEDED, Reason.ORGANIZATION_SPEND_HELD):
-        return _is_short(shared.remaining_nanos, refusal)
-    return True
-
-
-def _limits_of(key: KeyView, refusal: RefusalView) -> list[ModelLimitView]:
-    """The limits for models that a refused request's counted against, as they stand."""
-    return [limit for limit in key.model_limits if refusal.model is None or is_covered(refusal.model, (limit.model,))]
-
-
-def _provider_of(refusal: RefusalView) -> str | None:
-    """Which provider a key may not use. Of one that is not built in the model's name tells nothing."""
-    if (named := _NOT_ALLOWED.search(refusal.message)) is not None:
-        return named[1]
-    found = provider_of_model(refusal.model) if refusal.model else None
-    return None if found is None else found[0]
-
-
-def _is_short(left: int | None, refusal: RefusalView) -> bool:
-    """Whether what a request needed that was refused for money is still more than what is left."""
-    needed = _NEEDED.search(refusal.message)
-    return left is not None and (needed is None or money.from_usd(needed[1]) > left)
+    refused = _refused(key, told)
+    blocked = refused if refused is not None and refused.state is State.BLOCKED else None
+    closed = _ended(key) or _closed(key, facts) or blocked or _unserved(key, facts) or _all_together(facts)
+    return closed or refused or _running_out(key, at) or _working(key, news, at)
 
 
 def _ended(key: KeyView) -> Judgement | None:
@@ -174,24 +94,76 @@ def _ended(key: KeyView) -> Judgement | None:
 
 
 def _closed(key: KeyView, facts: Facts) -> Judgement | None:
-    """What keeps every usual request out, whether one was made or not."""
-    limit, left = key.spend.limit_nanos, key.spend.remaining_nanos
-    if limit == 0:
+    """What of the key itself keeps every usual request out, whether one was made or not."""
+    if key.spend.limit_nanos == 0:
         why = "Its spend limit is 0, so nothing that costs money is let through."
         return Judgement(State.BLOCKED, "Limit is 0", why, "Raise or clear the limit to let it spend.")
     if (why_not := contradiction(key.allowed_providers, key.allowed_models, facts.own)) is not None:
         cure = "Edit the key: allow the provider of these models, or other models."
         return Judgement(State.BLOCKED, "No model fits", why_not, cure)
+    if (spent_up := [one for one in key.model_limits if one.spend.spent_nanos >= one.limit_nanos]) and all(
+        any(_is_within(pattern, one.model) for one in spent_up) for pattern in key.allowed_models or ("*",)
+    ):
+        names = " and ".join(one.model for one in spent_up)
+        why = f"Its limits for models {names} are used up, and it may use no others; "
+        why += _resets_on(min((one.spend.resets_at for one in spent_up if one.spend.resets_at), default=None))
+        words = HELP[Reason.MODEL_SPEND_EXCEEDED]
+        return Judgement(State.BLOCKED, words.title, why, words.remedy)
+    limit, left, usual = key.spend.limit_nanos, key.spend.remaining_nanos, facts.usual_nanos
     if limit is None or left is None:
         return None
     if key.spend.spent_nanos >= limit:
         why = f"It has spent {_dollars(key.spend.spent_nanos)} of {_dollars(limit)}{_raised(key)}; {_resets(key)}"
         return Judgement(State.OVER_LIMIT, "Requests refused", why, "Raise the limit, or wait until it resets.")
-    usual = facts.usual_nanos
     if usual is not None and left < usual and not key.spend.held_nanos:
         why = f"{_dollars(left)} is left and a usual request needs {_dollars(usual)}; {_resets(key)}"
         return Judgement(State.BLOCKED, "Too little left", why, "Raise the limit, or wait until it resets.")
     return None
+
+
+def _is_within(pattern: str, limit: str) -> bool:
+    """Whether a limit for models is one of all that a pattern lets through. In doubt it is not."""
+    can_tell = "?" not in limit and ("/" not in limit or "/" in pattern)
+    return limit in ("*", pattern) or (can_tell and is_covered(pattern, (limit,)))
+
+
+def _unserved(key: KeyView, facts: Facts) -> Judgement | None:
+    """What keeps requests out that the key's own lists let through."""
+    if facts.usable is not None and not reaches(key.allowed_providers, key.allowed_models, facts.usable):
+        words = HELP[Reason.PROVIDER_NOT_CONFIGURED]
+        why = "No provider that it may use has a credential that is switched on, so every request is refused."
+        return Judgement(State.BLOCKED, words.title, why, words.remedy)
+    if key.rate_limit_tpm is not None and key.rate_limit_tpm < LEAST_TOKENS:
+        why = f"It may use {key.rate_limit_tpm} tokens a minute, and a request that is answered in text needs room for "
+        why += f"{LEAST_TOKENS} at least, so each such is refused."
+        return Judgement(State.BLOCKED, "Token limit too low", why, "Edit the key: raise or clear its tokens a minute.")
+    if not facts.priced:
+        words = HELP[Reason.MODEL_NOT_PRICED]
+        why = "None of the models in its list has a known price, which a spend limit needs, so each request is refused."
+        return Judgement(State.BLOCKED, words.title, why, words.remedy)
+    return None
+
+
+def _all_together(facts: Facts) -> Judgement | None:
+    """The spend limit of all keys, where it keeps every usual request out."""
+    shared = facts.shared
+    if shared is None or shared.limit_nanos is None or shared.remaining_nanos is None:
+        return None
+    if shared.limit_nanos == 0:
+        why = "The spend limit of the organisation is 0, so nothing that costs money is let through."
+        cure = "An administrator raises or clears that limit in the settings."
+        return Judgement(State.BLOCKED, "Organisation's limit is 0", why, cure)
+    spent, limit, usual = shared.spent_nanos, shared.limit_nanos, facts.usual_nanos
+    if spent >= limit:
+        why = f"All keys together have spent {_dollars(spent)} of {_dollars(limit)}; {_resets_on(shared.resets_at)}"
+    elif usual is not None and shared.remaining_nanos < usual and not shared.held_nanos:
+        left = _dollars(shared.remaining_nanos)
+        why = f"{left} is left for all keys together and a usual request needs {_dollars(usual)}; "
+        why += _resets_on(shared.resets_at)
+    else:
+        return None
+    cure = "An administrator raises the organisation's spend limit in the settings; or wait until it resets."
+    return Judgement(State.BLOCKED, HELP[Reason.ORGANIZATION_SPEND_EXCEEDED].title, why, cure)
 
 
 def _is_news(key: KeyView, refusal: RefusalView, at: datetime) -> bool:
@@ -249,21 +221,6 @@ def _idle(key: KeyView, at: datetime) -> str:
         return "Never used"
     idle = at - key.last_used_at
     return f"Unused for {idle.days} d" if idle >= DORMANT else ""
-
-
-def is_covered(model: str, patterns: Sequence[str]) -> bool:
-    """Under its name as it was asked for or its bare one, whichever provider it was asked of."""
-    found = provider_of_model(model)
-    names = [(slug, model) for slug in PROVIDERS] + ([] if found is None else [found])
-    names += [(pattern.partition("/")[0], model) for pattern in patterns if "/" in pattern]
-    return any(matches_model(pattern, slug, name) for pattern in patterns for slug, name in names)
-
-
-def _is_among(address: str | None, ranges: Sequence[str]) -> bool:
-    try:
-        return address is not None and any(ip_address(address) in ip_network(one) for one in ranges)
-    except ValueError:
-        return False
 
 
 def _raised(key: KeyView) -> str:

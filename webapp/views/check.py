@@ -28,7 +28,7 @@ class CheckView:
                 "status": spec.status,
                 "retry": deny.retry,
                 "message": deny.sentence(),
-                "facts": dict(deny.facts),
+                "facts": dict(deny.fields),
             }
         return {
             "allowed": deny is None,

@@ -27,6 +27,12 @@ def contradiction(providers: Sequence[str], patterns: Sequence[str], own: Collec
     return f"No model in its list belongs to {named}, which is all that it may use, so every request is refused."
 
 
+def reaches(providers: Sequence[str], patterns: Sequence[str], usable: Collection[str]) -> bool:
+    """Whether one of the providers that can be asked is among those that both lists let through."""
+    open_to = tuple(sorted(slug for slug in usable if not providers or slug in providers))
+    return bool(open_to) and (not patterns or any(covers(pattern, open_to) for pattern in patterns))
+
+
 def names_of_own(providers: Sequence[str], patterns: Sequence[str]) -> tuple[str, ...]:
     """The names of an organisation's own providers that stand in both lists."""
     before = (pattern.partition("/")[0] for pattern in patterns if "/" in pattern)

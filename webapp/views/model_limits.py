@@ -14,7 +14,7 @@ from shared.models import ModelSpend, ProxyKey
 from shared.policy import matches_model
 from webapp.context import counters
 from webapp.db import db
-from webapp.views.calendar import begins, zone_of
+from webapp.views.calendar import begins, zones_of
 from webapp.views.spend import counted
 
 
@@ -48,7 +48,8 @@ def model_limits_of_keys(rows: Sequence[ProxyKey], at: datetime) -> dict[str, tu
     limits = {row.id: model_limits_of(row.id, row.model_limits) for row in rows}
     if not any(limits.values()):
         return {row.id: () for row in rows}
-    zones = {row.id: zone_of(row.org_id) for row in rows}
+    zones_there = zones_of(row.org_id for row in rows)
+    zones = {row.id: zones_there[row.org_id] for row in rows}
     spent = _by_counters([(limit, zones[key_id]) for key_id, some in limits.items() for limit in some])
     left = {key_id: [limit for limit in some if limit.row_id not in spent] for key_id, some in limits.items()}
     spent |= {row_id: (nanos, 0) for row_id, nanos in spent_by_ledger(left, zones, at).items()}
@@ -84,8 +85,18 @@ def spent_by_ledger(
     wanted = [key_id for key_id, some in limits.items() if some]
     if not wanted:
         return found
+    starts = [
+        start
+        for key_id in wanted
+        for limit in limits[key_id]
+        for start, end in (periods.period_of(limit.spend_reset, at.timestamp(), zones[key_id]),)
+        if end is not None
+    ]
+    of_days = ModelSpend.day == periods.FIRST_DAY
+    if starts:
+        of_days |= ModelSpend.day >= min(starts)
     query = select(ModelSpend.key_id, ModelSpend.day, ModelSpend.provider, ModelSpend.model, ModelSpend.total_nanos)
-    for key_id, day, provider, model, nanos in db.session.execute(query.where(ModelSpend.key_id.in_(wanted))):
+    for key_id, day, provider, model, nanos in db.session.execute(query.where(ModelSpend.key_id.in_(wanted), of_days)):
         for limit in limits[key_id]:
             if _counts(limit, day, zones[key_id], at) and matches_model(limit.model, provider, model):
                 found[limit.row_id] += nanos

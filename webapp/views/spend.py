@@ -4,7 +4,7 @@ It comes from the counters, which know of requests in flight; while they do not 
 the ledger's totals, which are the truth but some moments late.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -17,7 +17,7 @@ from shared.models import KeySpend, Organization, OrganizationUsage, ProxyKey, l
 from shared.seeds import read_seeds
 from webapp.context import counters
 from webapp.db import db
-from webapp.views.calendar import begins, zone_of
+from webapp.views.calendar import begins, zones_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +45,16 @@ def spend_of(rows: Sequence[ProxyKey], at: datetime) -> dict[str, SpendView]:
     """The money of each key, by its id, as of the moment `at`."""
     if not rows:
         return {}
-    known = counted([row.id for row in rows])
+    known, zones_there = counted([row.id for row in rows]), zones_of(row.org_id for row in rows)
     moment = counters().moment()
     views = {}
     for row in rows:
         if (one := known.get(row.id)) is not None:
-            zone = zone_of(row.org_id)
+            zone = zones_there[row.org_id]
             seen = counters_spend_of(one, moment.in_zone(zone), row.spend_reset, row.spend_limit_nanos)
             period = seen.period
             views[row.id] = _spend_view(row, zone, period.spent_nanos, period.held_nanos, seen.lifetime_nanos, at)
-    return views | _spend_by_ledger([row for row in rows if row.id not in views], at)
+    return views | _spend_by_ledger([row for row in rows if row.id not in views], zones_there, at)
 
 
 def spend_together(row: Organization, at: datetime) -> SpendView:
@@ -96,7 +96,9 @@ def counted(key_ids: Sequence[str]) -> dict[str, KeyRow]:
     return known
 
 
-def _spend_by_ledger(rows: Sequence[ProxyKey], at: datetime) -> dict[str, SpendView]:
+def _spend_by_ledger(
+    rows: Sequence[ProxyKey], zones_there: Mapping[str, str | None], at: datetime
+) -> dict[str, SpendView]:
     """From the totals of keys."""
     query = select(KeySpend.key_id, KeySpend.day, KeySpend.total_nanos).where(KeySpend.key_id.in_([r.id for r in rows]))
     totals: dict[str, dict[date, int]] = {row.id: {} for row in rows}
@@ -104,7 +106,7 @@ def _spend_by_ledger(rows: Sequence[ProxyKey], at: datetime) -> dict[str, SpendV
         totals[key_id][day] = nanos
     views = {}
     for row in rows:
-        days, zone = totals[row.id], zone_of(row.org_id)
+        days, zone = totals[row.id], zones_there[row.org_id]
         start, end = periods.period_of(row.spend_reset, at.timestamp(), zone)
         lifetime = days.pop(periods.FIRST_DAY, 0)
         spent = lifetime if end is None else sum(nanos for day, nanos in days.items() if start <= day < end)

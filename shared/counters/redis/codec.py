@@ -36,15 +36,21 @@ from shared.counters.values import (
     WorkerState,
 )
 from shared.counters.window import WINDOW_SECONDS
-from shared.periods import local_day
+from shared.periods import LocalDay, local_day
 
 Arguments = list[str | int]
+Days = dict[str, LocalDay]  # by zone
 
 
-def batch_arguments(batch: Batch, moment: Moment) -> Arguments:
-    """Of a batch that is applied at about this moment. Raises ValueError for an unknown reset."""
+def batch_arguments(batch: Batch, moment: Moment) -> tuple[Arguments, Days]:
+    """Of a batch that is applied at about this moment, with the days it is then in the zones of its charges.
+
+    Raises ValueError for an unknown reset.
+    """
     day = moment.day
+    days: Days = {}
     arguments: Arguments = [batch.number, *_end_arguments(batch.ends)]
+    begin = len(arguments)
     arguments.append(len(batch.charges))
     for charge in batch.charges:
         period_of_day(charge.spend_reset, day)  # the script trusts us that it is one
@@ -69,7 +75,10 @@ def batch_arguments(batch: Batch, moment: Moment) -> Arguments:
         if zone is None:
             arguments.append(more)
         else:
-            arguments += (more + script.DAY_FOLLOWS, *local_day(zone, moment.wall))
+            there = days.get(zone)
+            if there is None:
+                there = days[zone] = local_day(zone, moment.wall)
+            arguments += (more + script.DAY_FOLLOWS, there.ordinal)
         if tpm is not None:
             arguments += (tpm, charge.bound_tokens)
         if limits:
@@ -85,7 +94,10 @@ def batch_arguments(batch: Batch, moment: Moment) -> Arguments:
         else:
             arguments.append(1)
             arguments += seed_arguments(seed)
-    return arguments
+    if days:
+        lasts = max(there.begins for there in days.values()), min(there.ends for there in days.values())
+        arguments[begin : begin + 1] = -len(batch.charges), *lasts
+    return arguments, days
 
 
 def _end_arguments(ends: Sequence[End]) -> Arguments:
@@ -152,8 +164,6 @@ def _decision_of(charge: Charge, found: list[int], generation: int, moment: Mome
     code, used, last, room, spent, held, number, org_spent, org_held = found
     shared = charge.organization
     rpm, limit, reset = charge.rate_limit_rpm, charge.spend_limit_nanos, charge.spend_reset
-    if charge.zone is not None:
-        moment = moment.in_zone(charge.zone)
     if code >= script.OF_MODEL:
         place, code = divmod(code, script.OF_MODEL)
         counted = charge.model_limits[place - 1]
@@ -237,12 +247,15 @@ def decisions_before(flat: list[Any], asked: int) -> list[Decision]:
     return [before.get(index, Stale()) for index in range(max([asked, *(index + 1 for index in before)]))]
 
 
-def decisions_of(batch: Batch, flat: list[int], moment: Moment) -> list[Decision]:
-    """Of the charges of a batch, in order."""
+def decisions_of(batch: Batch, flat: list[int], moment: Moment, days: Days) -> list[Decision]:
+    """Of the charges of a batch, in order, on the days that it was asked with."""
     width, charges = script.DECISION_FIELDS, batch.charges
     of_tokens = len(charges) * width
+    moments = {zone: moment.on_day(there.ordinal) for zone, there in days.items()} if days else {}
     decisions = [
-        _decision_of(charge, flat[at : at + width], batch.generation, moment)
+        _decision_of(
+            charge, flat[at : at + width], batch.generation, moment if charge.zone is None else moments[charge.zone]
+        )
         for charge, at in zip(charges, range(0, of_tokens, width), strict=True)
     ]
     for at in range(of_tokens, len(flat), script.TOKEN_FIELDS):

@@ -45,6 +45,7 @@ _MICROSECONDS = 1_000_000
 # Who is inside a change of the old counters while new ones are made still notes its number: it stays below the new.
 _SEQUENCE_GAP = 2**20
 _SWEEPS = 100
+_TRIES = 5  # of a batch; a second one is right but where it begins another day just then
 
 
 class RedisCounters:
@@ -75,12 +76,21 @@ class RedisCounters:
     # Of a worker
 
     def apply_batch(self, batch: Batch) -> list[Decision]:
-        """Apply ends, then decide charges, in order, in one run. The same batch again: the same decisions."""
-        arguments = batch_arguments(batch, self.moment())
-        wall, steady, again, found, *_ = self._change("batch", batch.generation, arguments, own=batch.worker_id)
-        moment = moment_of(wall / _MICROSECONDS, steady / _MICROSECONDS)
-        self._ahead = moment.wall - time.monotonic()
-        return decisions_before(found, len(batch.charges)) if again else decisions_of(batch, found, moment)
+        """Apply ends, then decide charges, in order, in one run. The same batch again: the same decisions.
+
+        It is asked again where a day has begun by the server's clock that had not by the one which it was asked by.
+        """
+        moment = self.moment()
+        for _ in range(_TRIES):
+            arguments, days = batch_arguments(batch, moment)
+            wall, steady, done, *found = self._change("batch", batch.generation, arguments, own=batch.worker_id)
+            moment = moment_of(wall / _MICROSECONDS, steady / _MICROSECONDS)
+            self._ahead = moment.wall - time.monotonic()
+            if done == script.APPLIED:
+                return decisions_of(batch, found[0], moment, days)
+            if done == script.REPEATED:
+                return decisions_before(found[0], len(batch.charges))
+        raise CountersUnavailable("the server's clock does not stay on a day")
 
     def register(self, worker_id: str, generation: int) -> None:
         self._change("register", generation, own=worker_id)

@@ -4,12 +4,13 @@ DECIDE = """
 -- What refuses a charge before its request is counted
 
 local orgs = {}
-local summed = {}  -- by row: a reset, and what is spent and held in its period; only charges have changed it since
+-- By row: a reset and a day, and what is spent and held in that period; only charges have changed it since.
+local summed = {}
 
 local function money(one, limit, reset, bound, rpm)
   local now = summed[one]
-  if not now or now.reset ~= reset then
-    now = {reset = reset, spent = 0, held = 0}
+  if not now or now.reset ~= reset or now.day ~= day then
+    now = {reset = reset, day = day, spent = 0, held = 0}
     now.spent, now.held = sums(one, reset)
     summed[one] = now
   end
@@ -91,13 +92,13 @@ local function decide_shared(charge)
   return code and OF_ORGANIZATION + code, spent, held, wait
 end
 
-local function enter_day(there)
-  if there ~= day then day, since, summed = there, {}, {} end
-end
+local starts  -- by day: its `since`, once there are charges of several days
 
--- The day of a zone by the worker's clock, and when it begins and ends, by which it is that of ours.
-local function enter_zone(there, begins, ends)
-  enter_day(wall < begins * 1000000 and there - 1 or wall >= ends * 1000000 and there + 1 or there)
+local function enter_day(there)
+  if there == day then return end
+  starts = starts or {}
+  starts[day] = since
+  day, since = there, starts[there] or {}
 end
 
 local function read_charge()
@@ -110,7 +111,7 @@ local function read_charge()
   }
   if charge.shared >= DAY_FOLLOWS then
     charge.shared = charge.shared - DAY_FOLLOWS
-    enter_zone(int(), int(), int())
+    enter_day(int())
   else
     enter_day(utc_day)
   end
@@ -167,15 +168,26 @@ end
 BATCH = """
 local worker = base .. 'worker:' .. own
 
+-- Hold a bound today, which is in every period of this day
+local function hold_bound(one, bound, requests)
+  hold(one, day, bound, requests)
+  local now = summed[one]
+  if not now then return end
+  if now.day ~= day then
+    summed[one] = nil
+    return
+  end
+  now.held = now.held + bound
+  return now
+end
+
 -- What an organisation has spent and held, once a charge is booked on its row too
 local function book_shared(charge)
   local one = row(charge.org)
   weigh(one)
   count(one[5], second, 1)
-  hold(one, day, charge.bound, 1)
-  local now = summed[one]
+  local now = hold_bound(one, charge.bound, 1)
   if not now then return 0, 0 end
-  now.held = now.held + charge.bound
   return now.spent, now.held
 end
 
@@ -184,7 +196,9 @@ local function batch()
   if known[1] ~= '1' then return {UNKNOWN_WORKER} end
   local number, number_text = int(), A[at - 1]
   local before, ended = tonumber(known[2]), tonumber(known[3])
-  if before == number then return {DONE, wall, steady, 1, cmsgpack.unpack(redis.call('HGET', worker, 'admitted'))} end
+  if before == number then
+    return {DONE, wall, steady, REPEATED, cmsgpack.unpack(redis.call('HGET', worker, 'admitted'))}
+  end
   if before ~= number - 1 then return {BATCHES_MISSING} end
   local ended_text = known[3]
   for _ = 1, int() do
@@ -194,6 +208,11 @@ local function batch()
     end_of(not told, true)
   end
   local decisions, admitted, total, of_tokens = {}, {}, int(), nil
+  if total < 0 then
+    total = -total
+    -- Nothing is written yet. The worker asks again at once, by this clock.
+    if wall < int() * 1000000 or wall >= int() * 1000000 then return {DONE, wall, steady, OTHER_DAY} end
+  end
   for index = 1, total do
     local charge = read_charge()
     local one = row(charge.key)
@@ -222,16 +241,12 @@ local function batch()
         local bound, its_org, its_rows = charge.bound, '', {}
         one[6] = one[6] + 1
         if bound > 0 then
-          hold(one, day, bound, 0)
-          -- Today is in every period.
-          local now = summed[one]
-          if now then now.held = now.held + bound end
+          hold_bound(one, bound, 0)
           if held then held = held + bound end
         end
         for i, limit in ipairs(charge.models or {}) do
           local counted = row(limit.row)
-          hold(counted, day, bound, 0)
-          summed[counted].held = summed[counted].held + bound
+          hold_bound(counted, bound, 0)
           its_rows[i] = limit.row
         end
         if tracked and tracked[charge.org] then
@@ -268,6 +283,6 @@ local function batch()
   day = utc_day
   write()
   redis.call('HSET', worker, 'batch', number_text, 'end_number', ended_text, 'admitted', cmsgpack.pack(admitted))
-  return {DONE, wall, steady, 0, decisions, wrote()}
+  return {DONE, wall, steady, APPLIED, decisions, wrote()}
 end
 """

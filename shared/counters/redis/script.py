@@ -29,6 +29,9 @@ FORMAT = 5
 
 # First element of a reply.
 DONE, OTHER_GENERATION, OLDER, UNKNOWN_WORKER, BATCHES_MISSING, NOT_NEWER, OTHER_FORMAT, FOREIGN = range(8)
+# What became of a batch: decided, or as it was before; or the days of its charges are not those of the server's clock,
+# and nothing was done.
+APPLIED, REPEATED, OTHER_DAY = range(3)
 # The decision on a charge is nine numbers: one of these; requests that weigh, the last second of one, the second whose
 # end makes room; spent, held, seconds to wait or requests in flight; what the organisation has spent and held.
 ADMITTED, STALE, MISSING, UNSEEDED, REBUILDING, RATE_LIMITED, SPEND_EXCEEDED, SPEND_HELD, TOO_MANY_CONCURRENT = range(9)
@@ -40,7 +43,9 @@ DECISION_FIELDS = 9
 # the second whose end makes room.
 TOKEN_FIELDS = 4
 TOKENS_FOLLOW, ROWS_FOLLOW = 2, 4  # added to what else a charge, or the requests of an END, brings along
-DAY_FOLLOWS = 16  # likewise to what a charge brings along: the day of its zone, and when that begins and ends
+# Likewise to what a charge brings along: the day of its zone. Then the number of charges is below zero, and followed by
+# the Unix seconds between which all such days of the batch last.
+DAY_FOLLOWS = 16
 # Index, seq, key, day, second, nanos, organisation if it has a row of its own, rows of limits for models.
 ADMITTED_FIELDS = 8
 NONE = -1  # no limit, no second, no end of a period
@@ -48,7 +53,7 @@ NONE = -1  # no limit, no second, no end of a period
 _NUMBERS = {
     "DONE": DONE, "OTHER_GENERATION": OTHER_GENERATION, "OLDER": OLDER, "UNKNOWN_WORKER": UNKNOWN_WORKER,
     "BATCHES_MISSING": BATCHES_MISSING, "NOT_NEWER": NOT_NEWER, "OTHER_FORMAT": OTHER_FORMAT, "FOREIGN": FOREIGN,
-    "ADMITTED": ADMITTED, "STALE": STALE,
+    "APPLIED": APPLIED, "REPEATED": REPEATED, "OTHER_DAY": OTHER_DAY, "ADMITTED": ADMITTED, "STALE": STALE,
     "MISSING": MISSING, "UNSEEDED": UNSEEDED, "REBUILDING": REBUILDING, "RATE_LIMITED": RATE_LIMITED,
     "SPEND_EXCEEDED": SPEND_EXCEEDED, "SPEND_HELD": SPEND_HELD, "TOO_MANY_CONCURRENT": TOO_MANY_CONCURRENT,
     "TOKEN_RATE_LIMITED": TOKEN_RATE_LIMITED, "TOKENS_FOLLOW": TOKENS_FOLLOW,

@@ -91,6 +91,8 @@ const CASES = {
   "anthropic gpt": messages("gpt"),
   "anthropic gemini": messages("gemini"),
   "google gemini": generate("gemini"),
+  "google claude": generate("claude"),
+  "google gpt": generate("gpt"),
 };
 
 for (const [client, run] of Object.entries(CASES)) {
