@@ -4,18 +4,16 @@ from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from shared.addresses import parse
 from shared.policy import Reason
 from webapp.schemas import Input, Output
-from webapp.schemas.lists import Pages, as_moment, as_text, cursor_of, read_cursor
+from webapp.schemas.lists import FOREIGN_CURSOR, Pages, as_moment, as_text, cursor_of, read_cursor
 from webapp.schemas.provider_names import Provider
 from webapp.schemas.values import Moment, Money, whole
 
 LONGEST_MODEL, LONGEST_PATH, MOST_TOKENS = 200, 500, 1_000_000_000
-_FOREIGN = "is not one that this list gave; start without it"
 _REASONS: list[Any] = [reason.value for reason in Reason]
 
 
@@ -24,23 +22,14 @@ class _OfKey(Pages):
 
     kind: ClassVar[str]  # of the list, so that its cursors are of no other
 
-    @model_validator(mode="after")
-    def _cursor_is_of_this_list(self) -> "_OfKey":
-        self.place()
-        return self
-
     def place(self) -> tuple[datetime, str] | None:
         """Of the last row of the page before."""
         if self.cursor is None:
             return None
-        try:
-            kind, at, row_id = read_cursor(self.cursor)
-            place = as_moment(at), as_text(row_id)
-        except (ValueError, TypeError, OverflowError):
-            raise PydanticCustomError("of_field", "cursor", {"field": "cursor", "message": _FOREIGN}) from None
+        kind, at, row_id = read_cursor(self.cursor)
         if kind != self.kind:
-            raise PydanticCustomError("of_field", "cursor", {"field": "cursor", "message": _FOREIGN})
-        return place
+            raise ValueError(FOREIGN_CURSOR)
+        return as_moment(at), as_text(row_id)
 
     def cursor_behind(self, at: datetime, row_id: str) -> str:
         return cursor_of(self.kind, at, row_id)
