@@ -91,6 +91,7 @@ class Calm(Edits):
         self.seen: dict[str, tuple[str, int]] = {}
         self.copy: Path | None = None
         self.never_begun: list[NeverBegun] = []
+        self.looks: list[tuple[str, int]] = []  # key and steady second of those at rest, which are no calls
         self.workers: list[Worker] = []
         for _ in range(workers):
             self.start_worker()
