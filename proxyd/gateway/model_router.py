@@ -11,7 +11,7 @@ from proxyd.gateway import custom, rejection
 from proxyd.gateway.admission import AdmissionController
 from proxyd.gateway.body_reader import BodyReader
 from proxyd.gateway.context import RequestContext
-from proxyd.gateway.destinations import Named, Target, Unified, Unknown
+from proxyd.gateway.destinations import Target
 from proxyd.gateway.rejection import Rejection, rejected
 from proxyd.gateway.route import unified_target
 from proxyd.key_cache import KnownKey
@@ -22,6 +22,7 @@ from shared.custom_providers import goes_to_fallback, may_be_name
 from shared.custom_refusals import no_endpoint, removed
 from shared.judgement import nobodys_model
 from shared.policy import Allow, Deny, PolicyQuery, Reason, evaluate
+from shared.routing import Named, Unified, Unknown
 from shared.translated import FALLBACKS
 
 

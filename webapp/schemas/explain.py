@@ -73,12 +73,14 @@ class CheckRequest(Input):
     ip: Annotated[IPv4Address | IPv6Address, BeforeValidator(_address), WithJsonSchema({"type": "string"})] | None = (
         Field(default=None, description="Of the client. Needed where the key has `allowed_ips`.")
     )
-    provider: Provider | None = Field(default=None, description="Told by the path or the model where it is absent.")
+    provider: Provider | None = Field(
+        default=None, description="Told by the path or the model where it is absent, else by the SDK that calls."
+    )
     model: Annotated[str, BeforeValidator(_model), Field(max_length=LONGEST_MODEL)] | None = None
     path: Annotated[str, BeforeValidator(_path), Field(max_length=LONGEST_PATH)] | None = Field(
         default=None,
-        description="The provider's own, perhaps behind its name: /v1/messages, /openai/v1/embeddings. It is judged as "
-        "a POST. The provider's chat where it is absent.",
+        description="As it is sent to the proxy, /v1/messages or /openai/embeddings, and beside `provider` also the "
+        "provider's own. It is judged as a POST. The provider's chat where it is absent.",
     )
     max_tokens: Annotated[int, BeforeValidator(whole(1, MOST_TOKENS)), Field(ge=1, le=MOST_TOKENS)] | None = Field(
         default=None, description="The output limit of the request."
