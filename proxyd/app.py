@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from proxyd.accounting.accounting import Accounting
 from proxyd.accounting.accounting_state import AccountingDatabase
 from proxyd.accounting.job_booker import JobBooker
-from proxyd.accounting.limited_models import LimitsOf
+from proxyd.accounting.limited_models import LimitsOf, RowsOfTold
 from proxyd.accounting.machine import machine_of
 from proxyd.accounting.membership import Membership
 from proxyd.accounting.provider_jobs import ProviderJobs
@@ -150,7 +150,8 @@ def build(settings: Settings, readiness: Readiness | None = None) -> Worker:
     memory = BodyMemory()
     bodies = BodyReader(admission, memory, parser)
     refusals = RefusalLog(settings.data_dir / "refusals")
-    sessions = SessionAdmission(admission, accounting, shared_counters)
+    rows = RowsOfTold(limits_of, generation)
+    sessions = SessionAdmission(admission, accounting, shared_counters, rows, lambda: membership.may_be_limited)
     opener = SessionOpener(sessions, dispatcher, limits, parser, memory)
     gateway = Gateway(
         accounting, admission, bodies, limits, dispatcher, links, opener, refusals, settings.trusted_proxies, ready,

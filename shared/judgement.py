@@ -78,10 +78,11 @@ def judge(
     bound that comes of it is judged by what is true.
     """
     limit = bound_nanos = unpriced = unbounded = tokens = None
+    others = False
     if size is not None:
-        unpriced, unbounded = size.unpriced, size.unbounded
+        unpriced, unbounded, others = size.unpriced, size.unbounded, size.other_models
         if model is not None and not free:
-            capped = is_capped_for(key, provider, model) if key.model_limits else key.capped
+            capped = is_capped_for(key, provider, None if others else model) if key.model_limits else key.capped
             if capped and size.output_limit is None and not size.output_free:
                 limit = _output_limit(key, provider, model, size, remaining_nanos, book, now)
             if key.rate_limit_tpm is not None:
@@ -89,7 +90,9 @@ def judge(
             bound_nanos = pricing.bound(provider, model, size, at=now, output_limit=limit, book=book)
             if bound_nanos is None and capped:
                 unpriced = _why_unbounded(provider, model, size, now, book)
-    query = PolicyQuery(client_ip, provider, model, size is not None, free, bound_nanos, unpriced, unbounded, tokens)
+    query = PolicyQuery(
+        client_ip, provider, model, size is not None, free, bound_nanos, unpriced, unbounded, others, tokens
+    )
     return evaluate(key, query, now), bound_nanos, limit
 
 

@@ -45,7 +45,7 @@ def _patterns(slug: str) -> tuple[_Pattern, ...]:
     """Of a provider, narrow ones first; without a name those of an organisation's own."""
     endpoints = PROVIDERS[slug].endpoints if slug else COMPATIBLE
     paths = {endpoint.path for endpoint in endpoints if endpoint.path != ALL}
-    return tuple(_pattern(path) for path in sorted(paths, key=lambda path: (path.endswith(ALL), -len(path))))
+    return tuple(_pattern(path) for path in sorted(paths, key=lambda path: (path.endswith(ALL), -len(path), path)))
 
 
 def _pattern(path: str) -> _Pattern:

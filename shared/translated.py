@@ -89,7 +89,5 @@ def spoken_as(slug: str) -> str:
 
 def path_by_model(path: str, provider: Provider) -> str:
     """The provider's own path for one of `BY_MODEL`, which it may not have."""
-    if path in GENERATE_PATHS.values() and provider.slug == "gemini":
-        return path
     translated = TRANSLATED.get((BY_MODEL[path], spoken_as(provider.slug)))
     return translated or f"{provider.compat_prefix or '/v1'}{path.removeprefix('/v1')}"

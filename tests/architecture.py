@@ -31,9 +31,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 DASHBOARD_LAYERS: tuple[tuple[str, ...], ...] = (
     ("alerting",),
     ("actions", "queries"),
-    ("views",),
+    ("views", "validation"),
     ("schemas",),
-    ("context", "db", "validation"),
+    ("context", "db"),
     ("passwords", "events", "oidc"),
     ("offload", "provider_test", "oidc_claims"),
     ("outbound",),

@@ -10,6 +10,7 @@ import pytest
 from proxyd import sandbox
 from proxyd.gateway import route
 from proxyd.sandbox import behaviour
+from shared import routing
 from shared.catalog import PROVIDERS, Kind
 from shared.config import SETTINGS
 from shared.config.settings import Setting
@@ -96,8 +97,8 @@ def test_every_refusal_is_told_with_its_status() -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        *route.BUILTINS, *route.UNIFIED, f"{route.MODEL_CARD}{{id}}",
-        *(f"{path}..." for path in (route.BARE_ANTHROPIC, *route.BARE_GEMINI)),
+        *routing.BUILTINS, *routing.UNIFIED, f"{route.MODEL_CARD}{{id}}",
+        *(f"{path}..." for path in (routing.BARE_ANTHROPIC, *routing.BARE_GEMINI)),
     ],
 )  # fmt: skip
 def test_every_route_of_the_proxy_is_told(path: str) -> None:

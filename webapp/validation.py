@@ -7,11 +7,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from shared.secret_text import holds_secret
+from webapp.schemas import Input
+from webapp.schemas.values import moment_in
 
-Model = TypeVar("Model", bound=BaseModel)
+Model = TypeVar("Model", bound=Input)
 
 _LONGEST_NAME = 60
 _LONGEST_DETAIL = 1000
@@ -52,12 +54,61 @@ class Invalid(Exception):
         return told
 
 
-def read(model: type[Model], document: Mapping[str, object], **context: object) -> Model:
-    """The document as a value of the model. `context` is what its readers judge by. Raises Invalid with every fault."""
+def read(
+    model: type[Model],
+    document: Mapping[str, object],
+    *,
+    served: Mapping[str, Any] | None = None,
+    **context: object,
+) -> Model:
+    """The document as a value of the model. `context` is what its readers judge by. Raises Invalid with every fault.
+
+    `served` is what a patch is about, as it is told: what the router sets of it may be sent back.
+    """
+    said = {name: value for name, value in document.items() if not _is_sent_back(model, name, value, served or {})}
+    # Pydantic tells of nothing else where the name of a field is no text.
+    unreadable = [name for name in said if not _is_text(name)]
+    faults = [FieldError(told_name(name), _WORDS["extra_forbidden"]) for name in unreadable]
+    for name in unreadable:
+        del said[name]
+    wrong: frozenset[str] = frozenset()
     try:
-        return model.model_validate(dict(document), context=context)
+        found = model.model_validate(said, context=context)
     except ValidationError as error:
-        raise Invalid(*_faults(error, getattr(model, "read_only", frozenset()))) from None
+        faults += _faults(error, model.read_only)
+        wrong = frozenset(str(fault["loc"][0]) for fault in error.errors(include_url=False, include_input=False))
+        found = _sound_part(model, said, wrong, context)
+    faults += [FieldError(name, message) for name, message in found.judge(wrong, context)]
+    if faults:
+        raise Invalid(*faults)
+    return found
+
+
+def _sound_part(
+    model: type[Model], said: Mapping[str, object], wrong: frozenset[str], context: dict[str, object]
+) -> Model:
+    """The fields that are right by themselves; every other one has its default, or is not there."""
+    part = model.model_construct()
+    for name, field in model.model_fields.items():
+        told = field.alias or name
+        if told in said and told not in wrong:
+            model.__pydantic_validator__.validate_assignment(part, name, said[told], context=context)
+    return part
+
+
+def _is_sent_back(model: type[Input], name: str, said: object, served: Mapping[str, Any]) -> bool:
+    """Whether a field that the router sets says what is served, or what may have been served a moment ago."""
+    if name not in model.read_only or name not in served:
+        return False
+    if said == served[name] or (name in model.moving and model.moving[name](said, served)):
+        return True
+    before = moment_in(said)
+    return before is not None and before == moment_in(served[name])
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name can be encoded: JSON may hold halves of a surrogate pair."""
+    return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def _faults(error: ValidationError, read_only: frozenset[str]) -> Iterator[FieldError]:
@@ -89,4 +140,6 @@ def _field(place: tuple[Any, ...]) -> str:
 
 def told_name(name: str) -> str:
     """The name of a field that somebody made up, as it may be repeated."""
-    return "(what looks like a secret)" if holds_secret(name) else name[:_LONGEST_NAME]
+    if holds_secret(name):
+        return "(what looks like a secret)"
+    return name[:_LONGEST_NAME].encode("utf-8", "backslashreplace").decode()

@@ -13,17 +13,15 @@ down_revision = "0025"
 branch_labels = None
 depends_on = None
 
-INDEX = "ix_proxy_keys_model_limited"
-LIMITED = "model_limits IS NOT NULL"
-
 
 def upgrade() -> None:
     op.add_column("proxy_keys", sa.Column("model_limits", sa.JSON(none_as_null=True), nullable=True))
     op.add_column(
         "accounting_state", sa.Column("model_limits", sa.Boolean(), server_default=sa.false(), nullable=False)
     )
-    limited = sa.text(LIMITED)
-    op.create_index(INDEX, "proxy_keys", ["org_id", "created_at", "id"], sqlite_where=limited, postgresql_where=limited)
+    op.add_column(
+        "accounting_state", sa.Column("outdated_for_models", sa.BigInteger(), server_default="0", nullable=False)
+    )
     op.create_table(
         "model_spend",
         sa.Column("key_id", sa.String(length=40), nullable=False),
@@ -50,6 +48,6 @@ def downgrade() -> None:
         if key.model_limits:
             op.execute(sa.update(keys).where(keys.c.id == key.id).values(paused=True, version=key.version + 1))
     op.drop_table("model_spend")
-    op.drop_index(INDEX, "proxy_keys")
+    op.drop_column("accounting_state", "outdated_for_models")
     op.drop_column("accounting_state", "model_limits")
     op.drop_column("proxy_keys", "model_limits")

@@ -122,7 +122,7 @@ class Accounting:
         """Begin an attempt that the counters were not asked about; `rows` as of an END. Raises JournalUnavailable."""
         self._journal().begin([(seq, attempt)])
         if rows:
-            self._ends.rows[seq] = rows
+            self._ends.count_on(seq, rows)
 
     def settle(self, seq: int, settlement: Settlement | None) -> None:
         """Close an attempt at its true cost. Never fails: what cannot be written now is written later."""
@@ -270,9 +270,9 @@ class Accounting:
                 self._ends.release(charge, decision)
 
     def _join(self, journal: Journal) -> None:
-        joined = self._membership.join(journal)
+        joined = self._membership.join(journal, lambda: self._ends.counts_models)
         self._batch_number, self._in_doubt = 0, None
-        self._ends.joined(*joined)
+        self._ends.joined(joined)
 
     def _begin(self, journal: Journal, asked: list[PendingAdmission]) -> None:
         begun: list[tuple[int, Attempt]] = []

@@ -7,22 +7,20 @@ from these, and everything above the cut is brought by the workers themselves.
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, Row, bindparam, delete, insert, select, update
 
 from proxyd.accounting.journal_reader import Position
-from proxyd.accounting.lapsed_hand_overs import forget_lapsed
 from proxyd.accounting.limited_models import posted_hold, read_model_limits
-from proxyd.accounting.provider_jobs import forget_old_jobs
 from proxyd.accounting.records import LedgerUnavailable
+from proxyd.accounting.sweeping import sweep
 from shared.counters import Hold, Seed
 from shared.machines import database_now, live_machines
 from shared.model_limits import ModelLimits
 from shared.models import (
     AccountingState,
-    IdempotentCreation,
     JournalState,
     Machine,
     Organization,
@@ -36,7 +34,9 @@ _CHUNK = 500
 
 # Asked again and again: a statement that is made once is found compiled at once.
 _GENERATION = select(AccountingState.generation)
-_GENERATIONS = select(AccountingState.generation, AccountingState.outdated)
+_GENERATIONS = select(AccountingState.generation, AccountingState.outdated, AccountingState.outdated_for_models)
+_STATE = select(AccountingState.generation, AccountingState.model_limits)
+_MODEL_LIMITS = select(AccountingState.model_limits)
 _JOURNALS = select(
     JournalState.worker_id,
     JournalState.machine,
@@ -65,6 +65,7 @@ class Cut(NamedTuple):
     generation: int
     journals: Sequence[CutJournal]
     organizations: Sequence[str]  # that have limits; what each had cost then stands written
+    model_limits: bool  # some key has, or had, a limit for models
 
 
 class JournalImported(LedgerUnavailable):
@@ -94,11 +95,16 @@ class AccountingDatabase:
         with self._engine.connect() as connection:
             return connection.scalar(_GENERATION) or 0
 
-    def generations(self) -> tuple[int, int]:
-        """The present one, and the latest whose counters lack something that was posted."""
+    def generations(self) -> tuple[int, int, int]:
+        """The present one; the latest whose counters lack something that was posted; that lack a limit for models."""
         with self._engine.connect() as connection:
             row = connection.execute(_GENERATIONS).first()
-        return (0, 0) if row is None else (row.generation, row.outdated)
+        return (0, 0, 0) if row is None else (row.generation, row.outdated, row.outdated_for_models)
+
+    def has_model_limits(self) -> bool:
+        """Whether any key has, or had, a limit for models."""
+        with self._engine.connect() as connection:
+            return bool(connection.scalar(_MODEL_LIMITS))
 
     def installation(self) -> int:
         """The number by which this database's router is told from others; 0 if it has none."""
@@ -112,7 +118,8 @@ class AccountingDatabase:
         in no sum of the ledger, also if it is closed before the counters are made.
         """
         with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
-            present = connection.scalar(select(AccountingState.generation).with_for_update()) or 0
+            state = connection.execute(_STATE.with_for_update()).first()
+            present, model_limits = (0, False) if state is None else (state.generation, state.model_limits)
             if known not in (None, present):
                 return None
             generation = max(present, above) + 1
@@ -122,7 +129,8 @@ class AccountingDatabase:
             rows = connection.execute(
                 select(JournalState.worker_id, JournalState.machine, JournalState.cut_end_number).where(*waited_for)
             ).all()
-            return Cut(generation, [CutJournal(*row) for row in rows], cut_organizations(connection, generation))
+            organizations = cut_organizations(connection, generation)
+            return Cut(generation, [CutJournal(*row) for row in rows], organizations, model_limits)
 
     def open_journals(self, machine: str) -> list[KnownJournal]:
         """All of a machine that are not closed."""
@@ -261,26 +269,8 @@ class AccountingDatabase:
 
     def sweep(self) -> int:
         """Delete some of what nobody asks for any more; answers with how much, so that more can be done soon."""
-        day = datetime.now(UTC) - timedelta(days=1)
-        month = datetime.now(UTC) - timedelta(days=30)
         with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
-            old = select(IdempotentCreation.org_id, IdempotentCreation.idempotency_key).where(
-                IdempotentCreation.created_at < day
-            )
-            creations = connection.execute(old.limit(_CHUNK)).all()
-            for org_id, key in creations:
-                connection.execute(
-                    delete(IdempotentCreation).where(
-                        IdempotentCreation.org_id == org_id, IdempotentCreation.idempotency_key == key
-                    )
-                )
-            closed = select(JournalState.worker_id).where(JournalState.closed_at < month).limit(_CHUNK)
-            journals = connection.scalars(closed).all()
-            connection.execute(delete(JournalState).where(JournalState.worker_id.in_(journals)))
-            booked = forget_old_jobs(connection, _CHUNK) + forget_lapsed(connection)
-            long_ago = self.now(connection) - timedelta(days=30)
-            connection.execute(delete(Machine).where(Machine.posted_at < long_ago))
-        return len(creations) + len(journals) + booked
+            return sweep(connection, self.now(connection))
 
     def clear_outbox(self, numbers: Sequence[int]) -> None:
         """These are told."""

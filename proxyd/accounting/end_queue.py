@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable
 
 from proxyd.accounting.journal import Journal, JournalUnavailable
+from proxyd.accounting.membership import Joined
 from proxyd.accounting.pending_admission import PendingAdmission
 from proxyd.accounting.records import EndRecord, Settlement
 from shared.counters import Admitted, Charge, End, TokenChange
@@ -26,6 +27,7 @@ class EndQueue:
         self.on_first: Callable[[], None] = _nothing
         self._unwritten: dict[int, Settlement | None] = {}
         self.rows: dict[int, tuple[str, ...]] = {}  # of limits for models, of attempts that count against any; by seq
+        self.counts_models = False  # any did since this worker began
 
     def write(self, journal: Journal | None, seq: int, settlement: Settlement | None) -> bool:
         """Write the END of an attempt, the first one of it only; False: the journal could not take it now."""
@@ -56,7 +58,12 @@ class EndQueue:
         """It counts against limits for models until it has ended, if it was admitted by any."""
         charge = admission.charge
         if charge is not None and charge.model_limits and isinstance(admission.decision, Admitted):
-            self.rows[admission.seq] = rows_of(charge.model_limits)
+            self.count_on(admission.seq, rows_of(charge.model_limits))
+
+    def count_on(self, seq: int, rows: tuple[str, ...]) -> None:
+        """An attempt that was begun counts on these rows of limits for models until it has ended."""
+        self.rows[seq] = rows
+        self.counts_models = True
 
     def release(self, charge: Charge, admitted: Admitted) -> None:
         """Take back the hold of a request that was charged and never begun."""
@@ -81,13 +88,17 @@ class EndQueue:
         """The first `count` were part of a batch that was applied after all."""
         del self.pending[:count]
 
-    def joined(self, end_number: int, rows: dict[int, tuple[str, ...]]) -> None:
-        """New counters know all up to this END, and hold nothing for what was never begun.
+    def joined(self, joined: Joined) -> None:
+        """New counters know all up to an END, and hold nothing for what was never begun.
 
-        `rows`: on which what is in flight counts in these.
+        What they do not know yet counts on the rows that it has in these.
         """
-        self.rows = rows
-        self.pending = [end for end in self.pending if end.number > end_number]
+        self.rows = joined.rows
+        self.pending = [
+            end._replace(rows=joined.rows_of_ended.get(end.number, ()))
+            for end in self.pending
+            if end.number > joined.end_number
+        ]
 
     def _written(self, record: EndRecord) -> None:
         end = record.for_counters()

@@ -14,6 +14,7 @@ from proxyd.accounting import journal_reader
 from proxyd.accounting.accounting_state import AccountingDatabase
 from proxyd.accounting.journal import lock_path
 from proxyd.accounting.machines import Machines
+from proxyd.accounting.model_cuts import ModelCuts
 from proxyd.accounting.recovery import rate_buckets, recently_closed
 from proxyd.accounting.worker_liveness import WorkerLiveness
 from shared.counters import (
@@ -34,6 +35,7 @@ log = logging.getLogger(__name__)
 
 JOIN_TIMEOUT_SECONDS = 5.0  # for living workers to join new counters; then they are ended
 CHECKPOINT_SECONDS = 1.0
+DATABASE_GAP_SECONDS = 2.5  # without an answer of the database, so that workers could not ask it either
 ADOPT_TIMEOUT_SECONDS = 2.0  # for the counters of a generation that another machine has raised; then its maker has died
 
 
@@ -61,6 +63,8 @@ class Generations:
         self._missing_since = 0.0
         self._checkpointed_at = float("-inf")
         self._known_bad = 0  # the latest generation whose counters are known not to be, or no more, the right ones
+        self._model_cuts = ModelCuts()
+        self._answered_at = float("-inf")  # when the database last answered while somebody was missing
         self._awaited = (0, 0.0)  # a generation that another machine has raised, and since when it is waited for
         self.reachable = False  # whether the counters answered the last time
         self.live = False  # whether they were the right ones then, and complete
@@ -151,11 +155,14 @@ class Generations:
 
         Counters in which a machine that is away has requests in flight for ever are given up as well.
         """
-        present, outdated = self._database.generations()
+        present, outdated, for_models = self._database.generations()
+        due = self._model_cuts.is_due(present, for_models, self._monotonic())
         if present != self.shared_state.generation:
             self.rebuild_or_adopt("the database is of another generation")
         elif outdated >= present:
             self.rebuild_or_adopt("something was posted, or decided, that they know nothing of")
+        elif due:
+            self.rebuild_or_adopt("a key has a limit for models that they do not know all of")
         elif (lost := self._machines.lost()) is not None:
             self.rebuild_or_adopt(f"machine {lost} is away with requests in flight, which keep others from theirs")
         if not self.shared_state.is_current():
@@ -217,6 +224,8 @@ class Generations:
             self._known_bad = max(self._known_bad, known or 0)
             return
         self._known_bad = cut.generation  # until they are made
+        if cut.model_limits:
+            self.shared_state.mark_model_limits()
         workers = {one.worker_id: one.end_number for one in cut.journals if shared or one.machine == self._machine}
         self._counters.begin_generation(cut.generation, workers, cut.organizations)
         self._counters.restore_requests(cut.generation, self._recent_buckets())
@@ -225,6 +234,8 @@ class Generations:
 
     def _adopt(self, shared: SharedCounters, status: CountersStatus) -> None:
         """Go by counters that were made: by another machine, or by us, if it was not answered that they are."""
+        if self._database.has_model_limits():
+            self.shared_state.mark_model_limits()
         shared.adopt(status, self._recent_buckets(status.missing))
         self._missing_since = self._monotonic()
         log.warning("going by the counters that were made, generation %d", status.generation)
@@ -250,6 +261,8 @@ class Generations:
             return False
         changed = False
         self._missing_since = self._missing_since or self._monotonic()
+        if self.shared_state.model_limits:
+            self._ask_database()
         late = self._is_late()
         remote = self._machines.remote_workers(missing)
         for worker_id in missing:
@@ -265,6 +278,17 @@ class Generations:
                 self._liveness.kill(worker_id, "it does not join the new counters")
         self._machines.fence(self.shared_state.generation, remote)
         return changed
+
+    def _ask_database(self) -> None:
+        """Workers that have to ask it before they can join have time for that from its answer on.
+
+        Raises SQLAlchemyError; then nobody is late.
+        """
+        self._database.generation()
+        at = self._monotonic()
+        if at - self._answered_at > DATABASE_GAP_SECONDS:
+            self._missing_since = at
+        self._answered_at = at
 
     def _abandon(self, worker_id: str) -> None:
         """A journal of which nothing lies here any more: it was deleted, and with it what had not been imported."""

@@ -16,7 +16,7 @@ import gevent
 from proxyd.accounting.accounting import Accounting
 from proxyd.accounting.journal import JournalUnavailable
 from proxyd.accounting.ledger_rows import Line
-from proxyd.accounting.limited_models import LimitsOf, limits_of_nobody, rows_for
+from proxyd.accounting.limited_models import LimitsOf, RowsOfTold, limits_of_nobody
 from proxyd.accounting.membership import Membership
 from proxyd.accounting.provider_jobs import Job, ProviderJobs, Taken
 from proxyd.accounting.records import Attempt, LedgerUnavailable, Settlement
@@ -50,7 +50,7 @@ class JobBooker:
         self._membership = membership
         self._jobs = jobs
         self._asked = asked
-        self._limits_of = limits_of
+        self._rows = RowsOfTold(limits_of, lambda: membership.generation)
         self._wait_seconds = wait_seconds
         self._waiting: list[Job] = []  # could not be noted yet
         self._doubtful: set[str] = set()  # it is not known whether they were taken
@@ -131,7 +131,7 @@ class JobBooker:
             self._doubt(ids)
             raise
         try:
-            rows = self._rows(by_id, taken.mine)
+            rows = self._rows.of([by_id[id_][0] for id_ in taken.mine])
         except LedgerUnavailable:
             self._doubt(taken.mine)
             raise
@@ -147,19 +147,6 @@ class JobBooker:
             with suppress(LedgerUnavailable):  # then the ledger tells, some moments later
                 self._asked(self._jobs.wrote, taken.mine, journal.worker_id)
         return len(taken.mine), taken.undecided
-
-    def _rows(self, by_id: Mapping[str, Line], ids: Collection[str]) -> dict[str, tuple[str, ...]]:
-        """On which rows of limits for models these count, as their keys' limits stand; by id. Raises LedgerUnavailable.
-
-        A limit that is set after this look counts in later counters alone. If we have joined those meanwhile, it has to
-        be looked at again.
-        """
-        attempts = [by_id[id_][0] for id_ in ids]
-        while True:
-            generation = self._membership.generation
-            limits = self._limits_of({attempt.key_id for attempt in attempts}) if attempts else {}
-            if generation == self._membership.generation:
-                return {attempt.id: rows_for(limits, attempt) for attempt in attempts} if limits else {}
 
     def _write(self, attempt: Attempt, settlement: Settlement, rows: tuple[str, ...]) -> None:
         seq, _ = self._accounting.new_id()

@@ -26,10 +26,10 @@ from proxyd.accounting.ledger import Ledger
 from proxyd.accounting.machines import Machines
 from proxyd.accounting.observing import Observer, WriterStatus
 from proxyd.accounting.records import LedgerUnavailable
-from proxyd.accounting.recovery import reopen, replay_of_dead, workers_without_lock
+from proxyd.accounting.recovery import rate_buckets, reopen, replay_of_dead, workers_without_lock
 from proxyd.accounting.refusal_importer import RefusalImporter
 from proxyd.accounting.worker_liveness import WorkerLiveness
-from shared.counters import Counters, CountersUnavailable, SharedState
+from shared.counters import Counters, CountersUnavailable, RateBucket, SharedState
 from shared.database_probe import word_of
 
 log = logging.getLogger(__name__)
@@ -203,12 +203,18 @@ class LedgerWriter:
         imported, whole = self._importer.import_until(worker_id, self._monotonic() + IMPORT_SECONDS)
         if not whole:
             return imported
-        if not self._importer.is_from_copy(worker_id):
+        unknown: list[RateBucket] = []
+        if self._importer.is_from_copy(worker_id):
+            # No counters wait for it: they are new ones since, or outdated by what was posted.
+            unknown = self._unknown_requests(worker_id)
+        else:
             self._close_in_counters(worker_id)
-        # Else no counters wait for it: they are new ones since, or outdated by what was posted.
         self._database.close(worker_id)
         self._importer.forget(worker_id)
         self._ended.discard(worker_id)
+        if unknown:
+            # If this fails, or we die, it is looked at again as one that was closed: in doubt new counters are made.
+            self._counters.restore_requests(self.shared_state.generation, unknown)
         lock_path(self._directory, worker_id).unlink(missing_ok=True)
         return imported
 
@@ -225,6 +231,14 @@ class LedgerWriter:
             self._counters.close_worker(
                 replay_of_dead(worker_id, self.shared_state.generation, state, tail, oldest_second, limits)
             )
+
+    def _unknown_requests(self, worker_id: str) -> list[RateBucket]:
+        """What counters that were made since a copy was imported do not know: its requests of the last minute."""
+        if self._counters.worker_state(worker_id) is not None:
+            return []  # older ones, which know them; the next are told by its closed journal
+        oldest = self._generations.oldest_second()
+        begun = journal_reader.read_tail(self._directory, worker_id, 2**63, oldest).begun
+        return rate_buckets(begun.values(), oldest)
 
     def _quarantine(self, worker_id: str, error: Exception) -> int:
         """Import what can be read of a damaged journal, keep its files, and let new counters forget its holds."""

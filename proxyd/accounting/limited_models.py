@@ -63,14 +63,57 @@ def rows_for(limits: Mapping[str, ModelLimits], attempt: Attempt) -> tuple[str, 
     return rows_of(limits_for(own, attempt.provider, attempt.requested_model))
 
 
-def rows_by_seq(
-    limits: Mapping[str, ModelLimits], attempts: Iterable[tuple[int, Attempt]]
-) -> dict[int, tuple[str, ...]]:
-    """Of those attempts that count on any."""
-    if not limits:
+class KnownLimits:
+    """Limits for models of some keys, each asked for once; none is where there are none, which `may_be` tells."""
+
+    def __init__(self, limits_of: LimitsOf, may_be: Callable[[], bool]) -> None:
+        self._limits_of = limits_of
+        self._may_be = may_be
+        self._asked = set[str]()
+        self._limits: dict[str, ModelLimits] = {}
+
+    def learn(self, key_ids: Collection[str]) -> bool:
+        """Ask for those that are not known yet; False: there were none, and nothing was waited for.
+
+        Raises what `limits_of` does.
+        """
+        unknown = set(key_ids) - self._asked
+        if not unknown or not self._may_be():
+            return False
+        self._limits.update(self._limits_of(unknown))
+        self._asked |= unknown
+        return True
+
+    def rows_for(self, attempt: Attempt) -> tuple[str, ...]:
+        """On which an attempt counts besides its key's."""
+        return rows_for(self._limits, attempt)
+
+    def rows_by_seq(self, attempts: Iterable[tuple[int, Attempt]]) -> dict[int, tuple[str, ...]]:
+        """Of those attempts that count on any."""
+        found = ((seq, self.rows_for(attempt)) for seq, attempt in attempts) if self._limits else ()
+        return {seq: rows for seq, rows in found if rows}
+
+
+class RowsOfTold:
+    """On which rows attempts count that the counters were not asked to admit, as limits stand in the database."""
+
+    def __init__(self, limits_of: LimitsOf, generation: Callable[[], int]) -> None:
+        """`generation`: of the counters that the worker is in."""
+        self._limits_of = limits_of
+        self._generation = generation
+
+    def of(self, attempts: Collection[Attempt]) -> dict[str, tuple[str, ...]]:
+        """By the id of each. To be written before anything is waited for. May raise LedgerUnavailable.
+
+        A limit that is set after this look counts in later counters alone. If we have joined those meanwhile, it has to
+        be looked at again.
+        """
+        while attempts:
+            generation = self._generation()
+            limits = self._limits_of({attempt.key_id for attempt in attempts})
+            if generation == self._generation():
+                return {attempt.id: rows_for(limits, attempt) for attempt in attempts} if limits else {}
         return {}
-    found = ((seq, rows_for(limits, attempt)) for seq, attempt in attempts)
-    return {seq: rows for seq, rows in found if rows}
 
 
 def posted_hold(key_id: str, day: int, nanos: int, requests: int, org_id: str, rows: Sequence[str] = ()) -> Hold:

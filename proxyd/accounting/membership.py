@@ -9,15 +9,16 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from proxyd.accounting.accounting_state import JournalImported
 from proxyd.accounting.journal import Journal, JournalUnavailable
 from proxyd.accounting.journal_reader import read_tail
-from proxyd.accounting.limited_models import LimitsOf, limits_of_nobody, rows_by_seq, rows_for
+from proxyd.accounting.limited_models import KnownLimits, LimitsOf, limits_of_nobody
 from proxyd.accounting.open_holds import sums_of
-from proxyd.accounting.records import Attempt, LedgerUnavailable
+from proxyd.accounting.records import Attempt, EndRecord, LedgerUnavailable
 from shared.counters import (
     WINDOW_SECONDS,
     Counters,
@@ -36,6 +37,15 @@ log = logging.getLogger(__name__)
 
 Register = Callable[[str], int]  # enters a worker in the database; its generation
 LOG_INTERVAL_SECONDS = 5.0
+_UNREAD = -1  # a generation that no counters have
+
+
+class Joined(NamedTuple):
+    """What a worker's ENDs tell counters that it has joined. Rows are those of limits for models, as they are there."""
+
+    end_number: int  # the last END that they know
+    rows: dict[int, tuple[str, ...]]  # on which what is in flight counts, by seq
+    rows_of_ended: dict[int, tuple[str, ...]]  # on which what they do not know yet counts, by the number of its END
 
 
 class Membership:
@@ -86,7 +96,8 @@ class Membership:
             if not self.generation:
                 generation = self._register(self.journal.worker_id)
                 self._counters.register(self.journal.worker_id, generation)
-                self.generation = generation
+                # What was begun before is looked at as after joining: limits may have been set since.
+                self.generation = _UNREAD if self.journal.open or self.journal.end_number else generation
         except JournalImported as error:
             log.critical("not admitting any more: %s", error)
             self._terminate()
@@ -134,13 +145,11 @@ class Membership:
             del self._recent[second]
             self._recent_tokens.pop(second, None)
 
-    def join(self, journal: Journal) -> tuple[int, dict[int, tuple[str, ...]]]:
-        """Bring into new counters what the ledger did not know at their cut; answers with our last END in it.
+    def join(self, journal: Journal, counts_models: Callable[[], bool]) -> Joined:
+        """Bring into new counters what the ledger did not know at their cut.
 
-        And with the rows of limits for models on which what is in flight counts there, by seq.
-
-        That is: ENDs above the cut, what is in flight, requests of the last minute. Raises CountersUnavailable; then
-        it is tried again.
+        That is: ENDs above the cut, what is in flight, requests of the last minute. `counts_models` tells whether
+        something of this worker counted against a limit for models. Raises CountersUnavailable; then it is tried again.
         """
         generation = self.current_generation
         state = self._counters.worker_state(journal.worker_id)
@@ -150,49 +159,67 @@ class Membership:
                 self._terminate()
             # Else what stands there is not what we were told of, and does not tell that we are out.
             raise CountersLost("the worker was taken out", generation)
+        limits = KnownLimits(self._read_limits, lambda: counts_models() or self.may_be_limited)
         if state.joined:  # before, and the answer was lost: what has ended since is told as always
-            limits = self._read_limits({attempt.key_id for _, attempt in journal.open.values()})
-            rows = rows_by_seq(limits, self._in_flight(journal))
-            self.generation = generation
-            return state.end_number, rows
-        end_number = journal.end_number
-        tail = read_tail(journal.directory, journal.worker_id, state.end_number)
-        begun = [attempt for _, attempt in journal.open.values()]
-        limits = self._read_limits({one.key_id for one in begun} | {one.attempt.key_id for one in tail.ends})
-        rows = rows_by_seq(limits, self._in_flight(journal))
-        self.drop_expired()
-        self._counters.join(
-            WorkerReplay(
-                journal.worker_id,
-                generation,
-                end_number,
-                [record.for_counters()._replace(rows=rows_for(limits, record.attempt)) for record in tail.ends],
-                list(
-                    sums_of(
-                        attempt.hold._replace(rows=rows.get(seq, ()))
-                        for seq, attempt in self._in_flight(journal)
-                        if attempt.is_counted
-                    )
-                ),
-                [
-                    RateBucket(key_id, second, count, org_id, tokens.get(key_id, 0))
-                    for second, keys in self._recent.items()
-                    for tokens in (self._recent_tokens.get(second, {}),)
-                    for (key_id, org_id), count in keys.items()
-                ],
-            )
-        )
+            end_number = state.end_number
+        else:
+            end_number = self._tell(journal, generation, state.end_number, limits)
+            log.info("joined generation %d of the counters", generation)
+        # Others may have ended, or begun without being asked for, while the counters were told.
+        ended = self._at_one_moment(journal, end_number, limits)
         self.generation = generation
-        log.info("joined generation %d of the counters", generation)
-        return end_number, rows
+        return Joined(
+            end_number,
+            limits.rows_by_seq(self._in_flight(journal)),
+            {record.number: limits.rows_for(record.attempt) for record in ended},
+        )
+
+    def _tell(self, journal: Journal, generation: int, above: int, limits: KnownLimits) -> int:
+        """Tell new counters all that they have to know, as it is at one moment; answers with our last END by then."""
+        self.drop_expired()
+        ended = self._at_one_moment(journal, above, limits)
+        end_number = journal.end_number
+        holds = sums_of(
+            attempt.hold._replace(rows=limits.rows_for(attempt))
+            for _, attempt in self._in_flight(journal)
+            if attempt.is_counted
+        )
+        buckets = [
+            RateBucket(key_id, second, count, org_id, tokens.get(key_id, 0))
+            for second, keys in self._recent.items()
+            for tokens in (self._recent_tokens.get(second, {}),)
+            for (key_id, org_id), count in keys.items()
+        ]
+        ends = [record.for_counters()._replace(rows=limits.rows_for(record.attempt)) for record in ended]
+        self._counters.join(WorkerReplay(journal.worker_id, generation, end_number, ends, list(holds), buckets))
+        return end_number
+
+    def _at_one_moment(self, journal: Journal, above: int, limits: KnownLimits) -> list[EndRecord]:
+        """The ENDs above a number, once the limits of their keys are known, and of those of all that is in flight.
+
+        Those are asked for before, as attempts end while the database answers. What this returns is of one moment with
+        what is in flight, until whoever called waits for anything.
+        """
+        while True:
+            ended: list[EndRecord] = []
+            if journal.end_number > above:
+                ended = read_tail(journal.directory, journal.worker_id, above).ends
+            keys = {attempt.key_id for _, attempt in self._in_flight(journal)}
+            if not limits.learn(keys.union(record.attempt.key_id for record in ended)):
+                return ended
+
+    @property
+    def may_be_limited(self) -> bool:
+        """Whether a key that is there since before these counters may have limits for models."""
+        return self._shared_state is None or self._shared_state.model_limits
 
     @staticmethod
     def _in_flight(journal: Journal) -> list[tuple[int, Attempt]]:
         return [(seq, attempt) for seq, (_, attempt) in journal.open.items()]
 
-    def _read_limits(self, key_ids: set[str]) -> Mapping[str, ModelLimits]:
+    def _read_limits(self, key_ids: Collection[str]) -> Mapping[str, ModelLimits]:
         try:
-            return self._limits_of(key_ids) if key_ids else {}
+            return self._limits_of(key_ids)
         except LedgerUnavailable as error:
             raise CountersUnavailable("the limits for models cannot be read, so that they cannot be told") from error
 

@@ -227,7 +227,7 @@ class AdmissionController:
         except CountersUnavailable:
             if is_capped(charge) or charge.model_limits:
                 return Rejection(Deny(Reason.LIMITS_UNAVAILABLE))
-            return self._without_counters(known, context, bound_nanos, now)
+            return self._without_counters(known, context, bound_nanos, now, limited=is_limited(charge))
         except (JournalUnavailable, LedgerUnavailable) as error:
             log.error("nothing can be recorded, refusing traffic: %s: %s", type(error).__name__, error)
             return Rejection(Deny(Reason.LIMITS_UNAVAILABLE))
@@ -244,7 +244,7 @@ class AdmissionController:
         return Rejection(Deny(Reason.LIMITS_UNAVAILABLE))
 
     def _without_counters(
-        self, known: KnownKey, context: RequestContext, bound_nanos: int | None, now: float
+        self, known: KnownKey, context: RequestContext, bound_nanos: int | None, now: float, *, limited: bool
     ) -> Admitted | Rejection | _StaleSnapshot:
         """The counters do not answer. Money fails closed; the rate alone fails open and is counted.
 
@@ -259,7 +259,7 @@ class AdmissionController:
         except JournalUnavailable as error:
             log.error("nothing can be recorded, refusing traffic: %s", error)
             return Rejection(Deny(Reason.LIMITS_UNAVAILABLE))
-        if is_limited(known.key):
+        if limited:
             self.rate_limits_skipped += 1
         return admitted
 

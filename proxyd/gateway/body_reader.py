@@ -70,10 +70,9 @@ class BodyReader:
 
     def read_unmetered(self, context: RequestContext, known: KnownKey, target: Target) -> Payload | Rejection:
         """What goes on as it comes, and the model that it names. Raises RequestError and ClientGone."""
-        restricted, endpoint = bool(known.key.allowed_models or known.key.model_limits), target.endpoint
-        form_bytes = MAX_FORM_BYTES if restricted else PEEK_BYTES
-        if not restricted and endpoint is not None and endpoint.kind is Kind.FREE:
-            form_bytes = 0
+        free = target.endpoint is not None and target.endpoint.kind is Kind.FREE
+        restricted = bool(known.key.allowed_models) or (bool(known.key.model_limits) and not free)
+        form_bytes = MAX_FORM_BYTES if restricted else 0 if free else PEEK_BYTES
         keeper = _Keeper(self, context, known, free=True)
         try:
             return payload.read(context.request, target.path, keeper, form_bytes=form_bytes)

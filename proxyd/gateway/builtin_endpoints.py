@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from proxyd.gateway import limit_headers, model_cards
-from proxyd.gateway.destinations import Builtin, BuiltinName
+from proxyd.gateway.destinations import Builtin
 from proxyd.gateway.limits import LimitsState
 from proxyd.gateway.rejection import Rejection
 from proxyd.messages import Header, Response
@@ -16,6 +16,7 @@ from shared.counters import RateState, SpendState
 from shared.judgement import limit_facts, period_start, resets_at
 from shared.model_limits import ModelLimit
 from shared.policy import Deny, KeySnapshot, Network, Reason
+from shared.routing import BuiltinName
 from shared.zones import UTC_NAME
 
 PUBLIC: frozenset[BuiltinName] = frozenset(("home", "health", "ready"))

@@ -9,20 +9,19 @@ from dataclasses import replace
 from urllib.parse import unquote
 
 from proxyd.custom_providers import Custom
-from proxyd.gateway import hints
 from proxyd.gateway.context import RequestContext
-from proxyd.gateway.destinations import Named, Target, Unified, Unknown, WrongMethod
+from proxyd.gateway.destinations import Target
 from proxyd.key_cache import KnownKey
 from proxyd.messages import Origin
 from proxyd.providers import COMPATIBLE, Dialect
 from proxyd.translation import Translation
-from shared import path_case
-from shared.catalog import allowed_methods, find_endpoint
+from shared import routing
 from shared.custom_providers import models_of as known_by_name
 from shared.custom_providers import path_there
 from shared.custom_refusals import refusal_of, removed
 from shared.policy import Deny, Reason
-from shared.translated import TRANSLATED, path_by_model, spoken_as
+from shared.routing import Named, Place, Unified, Unknown, WrongMethod
+from shared.translated import TRANSLATED, spoken_as
 
 _VERSION = "/v1"  # before our paths; what stands in its place over there is told by the base URL
 _API_VERSION = "api-version"
@@ -30,28 +29,22 @@ _API_VERSION = "api-version"
 
 def at_path(custom: Custom, method: str, path: str) -> Target | WrongMethod | Unknown:
     """Its endpoint at a path of its own."""
-    provider = custom.provider
-    methods = allowed_methods(provider, method, path)
-    if methods:
-        return WrongMethod(methods, hints.takes(path, methods))
-    endpoint, path_model = find_endpoint(provider, method, path) or (None, None)
-    if endpoint is None and (right := path_case.meant(provider, path)) is not None:
-        return Unknown(path_case.sentence(f"/{provider.slug}{right}"))
-    return Target(provider, endpoint, path, path_model, "openai", _header(custom), custom=custom)
+    found = routing.at(custom.provider, method, path, f"/{custom.provider.slug}{path}")
+    if not isinstance(found, Place):
+        return found
+    return Target(*found, "openai", _header(custom), custom=custom)
 
 
 def by_model(custom: Custom, route: Unified) -> Target | Unknown:
     """Its endpoint for a request that names one of its models."""
     provider, kind = custom.provider, route.endpoint.kind
-    path = path_by_model(route.path, provider)
-    found = find_endpoint(provider, "POST", path)
-    if found is None:
-        return Unknown(f"{provider.label} has no {route.path.removeprefix(_VERSION)} that the router knows.")
-    translated = (kind, spoken_as(provider.slug)) in TRANSLATED
+    place = routing.chosen_by_model(route.path, provider)
+    if isinstance(place, Unknown):
+        return place
     translation = None
-    if translated:
-        translation = Translation(kind, provider.slug, found[0], custom.limit_name, custom.stream_options)
-    return Target(provider, found[0], path, None, "openai", _header(custom), translation, custom)
+    if place.endpoint is not None and (kind, spoken_as(provider.slug)) in TRANSLATED:
+        translation = Translation(kind, provider.slug, place.endpoint, custom.limit_name, custom.stream_options)
+    return Target(*place, "openai", _header(custom), translation, custom)
 
 
 def models_of(known: KnownKey) -> Mapping[str, Sequence[str]]:

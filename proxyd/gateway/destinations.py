@@ -1,15 +1,14 @@
 """Where a request may lead: values that `route` finds by its head, and the gateway acts on."""
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from msgspec import Struct
 
 from proxyd.custom_providers import Custom
 from proxyd.translation import Translation
 from shared.catalog import Endpoint, Provider
-
-BuiltinName = Literal["home", "health", "ready", "models", "model", "key"]
+from shared.routing import BuiltinName, Named, Unified, Unknown, WrongMethod
 
 
 class Builtin(Struct, frozen=True):
@@ -34,38 +33,7 @@ class Target:
     custom: Custom | None = None  # a provider of the organisation's own, and where it listens
 
 
-class Unknown(Struct, frozen=True):
-    """Nothing is here; `detail` helps whoever has the base URL wrong."""
-
-    detail: str
-
-
-class Named(Struct, frozen=True):
-    """A request for a provider of the organisation's own, if the key's has one of that name."""
-
-    name: str
-    path: str  # below its base URL, with /v1 before it
-    otherwise: Unknown  # what is told where there is none
-
-
-class Unified(Struct, frozen=True):
-    """A request whose model decides about the provider."""
-
-    path: str  # of the rows in `shared.translated`, e.g. "/v1/chat/completions"
-    endpoint: Endpoint  # that of the caller's dialect, by which the body is read
-    fallback: str | None = None  # the provider of models that nobody knows; None: they are refused
-    own_alone: bool = False  # no built-in provider is chosen by the model
-    path_model: str | None = None  # the model, where the address names it
-
-
 FORWARDED = (Unified, Target)  # to a provider
-
-
-class WrongMethod(Struct, frozen=True):
-    """Something is here, but not for this method."""
-
-    methods: tuple[str, ...]  # that it takes
-    detail: str
 
 
 class NoUpgrade(Struct, frozen=True):

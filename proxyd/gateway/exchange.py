@@ -25,17 +25,7 @@ from proxyd.gateway.authenticate import names_a_secret_of_ours
 from proxyd.gateway.body_reader import BodyReader
 from proxyd.gateway.context import RequestContext
 from proxyd.gateway.decoded_body import DecodedBody, is_decodable
-from proxyd.gateway.destinations import (
-    FORWARDED,
-    Builtin,
-    NeedsUpgrade,
-    NoUpgrade,
-    SessionRoute,
-    Target,
-    Unified,
-    Unknown,
-    WrongMethod,
-)
+from proxyd.gateway.destinations import FORWARDED, Builtin, NeedsUpgrade, NoUpgrade, SessionRoute, Target
 from proxyd.gateway.dispatch import Dispatcher
 from proxyd.gateway.head import head_info
 from proxyd.gateway.limits import Limits
@@ -48,6 +38,7 @@ from proxyd.messages import ClientGone, Request, RequestError, Response
 from proxyd.providers import adapted, model_field
 from shared.catalog import NOT_METERED
 from shared.policy import ERRORS, Deny, KeySnapshot, Network, Reason
+from shared.routing import Unified, Unknown, WrongMethod
 
 NO_LIMITS = (Reason.INVALID_PROXY_KEY, Reason.KEYS_UNAVAILABLE, Reason.LIMITS_UNAVAILABLE)
 

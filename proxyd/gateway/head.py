@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 
 from proxyd.gateway import authenticate, headers
 from proxyd.gateway.destinations import RouteMatch
-from proxyd.gateway.route import UNIFIED, match_route, session_route, spoken_by, wants_websocket
+from proxyd.gateway.route import match_route, session_route, spoken_by, wants_websocket
 from proxyd.messages import Request
 from proxyd.wire.http1 import header_lines
 from shared.addresses import client_address
 from shared.catalog import Provider
 from shared.labels import HEADER, read_label
 from shared.policy import Address, Deny, Network
+from shared.routing import UNIFIED
 
 _TRACE_PARENT_BYTES = 55
 _TRACE_PARENT = re.compile(rb"((?!ff)[0-9a-f]{2})-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")

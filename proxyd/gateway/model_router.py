@@ -11,7 +11,7 @@ from proxyd.gateway import custom, rejection
 from proxyd.gateway.admission import AdmissionController
 from proxyd.gateway.body_reader import BodyReader
 from proxyd.gateway.context import RequestContext
-from proxyd.gateway.destinations import Named, Target, Unified, Unknown
+from proxyd.gateway.destinations import Target
 from proxyd.gateway.rejection import Rejection, rejected
 from proxyd.gateway.route import unified_target
 from proxyd.key_cache import KnownKey
@@ -22,6 +22,7 @@ from shared.custom_providers import goes_to_fallback, may_be_name
 from shared.custom_refusals import no_endpoint, removed
 from shared.judgement import nobodys_model
 from shared.policy import Allow, Deny, PolicyQuery, Reason, evaluate
+from shared.routing import Named, Unified, Unknown, as_it_stands
 from shared.translated import FALLBACKS, GATEWAY_FALLBACK
 
 
@@ -77,7 +78,7 @@ class ModelRouter(Struct, frozen=True):
                 if named:  # asks nobody anything, unless the counters tell that the organisation was edited
                     context.reroute = partial(self._reroute, context, route, parsed)
                 if route.path_model is not None:
-                    return _as_it_stands(context, route, asked), asked
+                    return _at_gateway(context, route, asked), asked
                 return unified_target(route, PROVIDERS[fallback]), asked
             # Nothing of it is admitted, and what is told depends on the key: so an edit has to be looked for.
             current = self.admission.revalidate(known, context)
@@ -130,11 +131,11 @@ class ModelRouter(Struct, frozen=True):
         return current if isinstance(current, Rejection) else current.custom.get(name)
 
 
-def _as_it_stands(context: RequestContext, route: Unified, model: str) -> Target:
-    """Gemini's own endpoint, of the version that was asked, for a model whose name has a slash."""
-    gemini, version = PROVIDERS[GATEWAY_FALLBACK], context.request.path.split("/", 2)[1]
-    path = f"/{version}/models/{model}:{route.path.rpartition(':')[2]}"
-    return Target(gemini, route.endpoint, path, model, route.endpoint.dialect, credential_header(gemini, path))
+def _at_gateway(context: RequestContext, route: Unified, model: str) -> Target:
+    """What stands at the address that was asked, of the same version."""
+    place = as_it_stands(route, model, context.request.path.split("/", 2)[1])
+    credential = credential_header(place.provider, place.path)
+    return Target(place.provider, place.endpoint, place.path, model, route.endpoint.dialect, credential)
 
 
 def refuse_model(

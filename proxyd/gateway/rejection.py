@@ -5,8 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeGuard
 
-from proxyd.gateway import hints
-from proxyd.gateway.destinations import NeedsUpgrade, NoUpgrade, Unknown, WrongMethod
+from proxyd.gateway.destinations import NeedsUpgrade, NoUpgrade
 from proxyd.gateway.payload import MAX_JSON_BYTES
 from proxyd.messages import (
     Header,
@@ -18,7 +17,7 @@ from proxyd.messages import (
 )
 from proxyd.providers import DIALECTS
 from proxyd.wire.content_coding import ACCEPTED
-from shared import judgement
+from shared import hints, judgement, routing
 from shared.catalog import Provider
 from shared.counters import (
     ModelRefused,
@@ -33,6 +32,7 @@ from shared.counters import (
 from shared.labels import HEADER
 from shared.policy import ERRORS, MAY_BE_BACK_SECONDS, Deny, Fact, KeySnapshot, Reason
 from shared.pricing import Bound, TokenBound
+from shared.routing import Unknown, WrongMethod
 
 # Whose room is taken: of money and of tokens, which a smaller request may still fit, and of requests.
 SPEND = (
@@ -79,14 +79,12 @@ def rejected_request(error: RequestError) -> Rejection:
 def nowhere(route: Unknown | WrongMethod | NoUpgrade | NeedsUpgrade) -> Rejection:
     """The address leads nowhere, or not this way."""
     if isinstance(route, WrongMethod):
-        allow = ", ".join(route.methods).encode()
-        facts: dict[str, Fact] = {"detail": route.detail, "allowed_methods": list(route.methods)}
-        return Rejection(Deny(Reason.METHOD_NOT_ALLOWED, facts), ((b"allow", allow),))
+        return Rejection(routing.nowhere(route), ((b"allow", ", ".join(route.methods).encode()),))
     if isinstance(route, NoUpgrade):
         return rejected(Reason.UPGRADE_NOT_SUPPORTED, detail=hints.NO_WEBSOCKET)
     if isinstance(route, NeedsUpgrade):
         return upgrade_required(hints.ONLY_WEBSOCKET)
-    return rejected(Reason.UNKNOWN_ENDPOINT, detail=route.detail)
+    return Rejection(routing.nowhere(route))
 
 
 def bad_label(fault: str) -> Rejection:

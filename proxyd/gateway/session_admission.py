@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 
 from proxyd.accounting.accounting import Accounting
 from proxyd.accounting.journal import JournalUnavailable
-from proxyd.accounting.records import Attempt
+from proxyd.accounting.limited_models import RowsOfTold
+from proxyd.accounting.records import Attempt, LedgerUnavailable
 from proxyd.gateway.admission import AdmissionController
 from proxyd.gateway.bounds import model_limits_for
 from proxyd.gateway.context import Admission, RequestContext, attempt_of, credential_for
@@ -31,6 +32,8 @@ class SessionAdmission:
     admission: AdmissionController
     accounting: Accounting
     counters: Counters
+    rows: RowsOfTold
+    may_be_limited: Callable[[], bool]  # whether any key may have limits for models that the present counters know
     now: Callable[[], float] = time.time
 
     def begin(
@@ -58,7 +61,9 @@ class SessionAdmission:
         if chosen is None:
             chosen, several = credential_for(context, credentials), credentials
         admission = Admission(current, chosen, admitted, 0, None, self.now(), chosen.secrets, several)
-        return _begun(context, admission, self.admission.begin_unheld) or admission
+        key = current.key if context.key is None else context.key
+        attempt, rows = _attempt(context, admission), rows_of(model_limits_for(key, context))
+        return _begun(context, attempt, rows, self.admission.begin_unheld) or admission
 
     def judge(
         self,
@@ -76,17 +81,33 @@ class SessionAdmission:
         return Rejection(verdict) if isinstance(verdict, Deny) else None
 
     def begin_told(self, context: RequestContext, admission: Admission) -> Rejection | None:
-        """Begin the row of what the provider tells that it did: nobody was asked to admit it."""
-        return _begun(context, admission, self.accounting.begin_unheld)
+        """Begin the row of what the provider tells that it did: nobody was asked to admit it.
+
+        It counts on the limits for models that its key has now, which the session need not know yet. Where the database
+        does not tell them, on those that it had when it was looked up last: it is never left out of the ledger.
+        """
+        attempt = _attempt(context, admission)
+        key = admission.known.key if context.key is None else context.key
+        rows = rows_of(model_limits_for(key, context))
+        if key.model_limits or self.may_be_limited():
+            try:
+                rows = self.rows.of([attempt]).get(attempt.id, ())
+            except LedgerUnavailable as error:
+                log.warning("the limits for models of a key cannot be read, and are taken as they were: %s", error)
+        return _begun(context, attempt, rows, self.accounting.begin_unheld)
+
+
+def _attempt(context: RequestContext, admission: Admission) -> Attempt:
+    return attempt_of(context, admission.known.key, 0, 0, admission.admitted_at, admission.charged)
 
 
 def _begun(
-    context: RequestContext, admission: Admission, begin: Callable[[int, Attempt, tuple[str, ...]], None]
+    context: RequestContext,
+    attempt: Attempt,
+    rows: tuple[str, ...],
+    begin: Callable[[int, Attempt, tuple[str, ...]], None],
 ) -> Rejection | None:
     """Begin a row for which nothing is held. Refused when it cannot be written down."""
-    key = admission.known.key if context.key is None else context.key  # as it was looked up last
-    rows = rows_of(model_limits_for(key, context))
-    attempt = attempt_of(context, admission.known.key, 0, 0, admission.admitted_at, admission.charged)
     try:
         begin(context.seq, attempt, rows)
     except JournalUnavailable as error:

@@ -106,6 +106,7 @@ def _size(document: Mapping[str, Any], body: bytes, limit: int, added: list[dict
         speed=text(document, "speed"),
         unpriced=estimate.unpriced,
         unbounded=estimate.unbounded,
+        other_models=estimate.other_models,
     )
 
 
@@ -157,7 +158,7 @@ def _estimate_tools(tools: list[dict[str, Any]], estimate: InputEstimate, fees: 
             fees["web_searches"] = fees.get("web_searches", 0) + (MAX_TOOL_CALLS if uses is None else uses)
         elif name not in _CONTEXT_TOOLS and not (name == "code_execution" and code_runs_free(tools)):
             # Elsewhere than beside the web tools, code is billed by time.
-            estimate.feature(f"the tool {kind[:80]}", hides_tokens=name != "code_execution")
+            estimate.unknown_tool(kind, hides_tokens=name != "code_execution")
 
 
 def _find_features(document: Mapping[str, Any], estimate: InputEstimate) -> None:
@@ -165,6 +166,7 @@ def _find_features(document: Mapping[str, Any], estimate: InputEstimate) -> None
     for name in ("fallbacks", "compaction"):  # other models may answer; a second summary is billed beside the answer
         if document.get(name):
             estimate.feature(name)
+            estimate.other_models = estimate.other_models or name == "fallbacks"
     if document.get("inference_geo") not in (None, "global"):
         estimate.feature("inference_geo", hides_tokens=False)  # regions have a surcharge
     management = document.get("context_management")

@@ -75,7 +75,7 @@ def _size(document: Mapping[str, Any], body: bytes, model: str, query: str) -> S
         if kind == "google_search":
             fees["web_searches"] = 1 if bills_searches_by_request(model) else MAX_TOOL_CALLS
         elif kind not in _CONTEXT_TOOLS:
-            estimate.feature(f"the tool {str(kind)[:80]}")
+            estimate.unknown_tool(kind)
     _find_features(document, query, estimate)
     config = document.get("generation_config")
     if config is not None and not isinstance(config, dict):
@@ -95,6 +95,7 @@ def _size(document: Mapping[str, Any], body: bytes, model: str, query: str) -> S
         service_tier=None if tier is None else tier.lower(),
         unpriced=estimate.unpriced,
         unbounded=estimate.unbounded,
+        other_models=estimate.other_models,
         classes=_classes(document),
     )
 
@@ -105,6 +106,7 @@ def _find_features(document: Mapping[str, Any], query: str, estimate: InputEstim
         estimate.feature("background")
     if document.get("agent") is not None:
         estimate.feature("agent")
+        estimate.other_models = True
     if (shaping := shaping_parameter(query)) is not None:
         estimate.feature(shaping)
 

@@ -137,6 +137,7 @@ def _size(document: Mapping[str, Any], body: bytes, model: str, query: str) -> S
         service_tier=None if tier is None else tier_name(tier),
         unpriced=estimate.unpriced,
         unbounded=estimate.unbounded,
+        other_models=estimate.other_models,
         classes=_classes(config),
     )
 
@@ -177,7 +178,7 @@ def _estimate_tools(document: Mapping[str, Any], model: str, estimate: InputEsti
             if name in _SEARCHES:
                 fees["web_searches"] = 1 if bills_searches_by_request(model) else MAX_TOOL_CALLS
             elif name not in _CONTEXT_TOOLS:
-                estimate.feature(f"the tool {name[:80]}", hides_tokens=name != "googleMaps")  # billed by request
+                estimate.unknown_tool(name, hides_tokens=name != "googleMaps")  # billed by request
 
 
 def bills_searches_by_request(model: str) -> bool:

@@ -29,6 +29,7 @@ class InputEstimate(Struct):
     grows: bool = False  # input that is still to come, such as the results of tools at the provider
     unpriced: str | None = None  # the first feature whose cost nobody can bound
     unbounded: str | None = None  # the first whose tokens nobody can bound
+    other_models: bool = False  # a feature in use lets models take part that are not the request's own
 
     def feature(self, name: str, *, hides_tokens: bool = True) -> None:
         """A feature in use whose cost nobody can bound, and mostly its tokens neither.
@@ -39,6 +40,11 @@ class InputEstimate(Struct):
         self.unpriced = self.unpriced or name
         if hides_tokens:
             self.unbounded = self.unbounded or name
+
+    def unknown_tool(self, kind: object, *, hides_tokens: bool = True) -> None:
+        """A tool whose cost nobody can bound. Unless its tokens can be, it may ask a model of its own."""
+        self.feature(f"the tool {str(kind)[:80]}", hides_tokens=hides_tokens)
+        self.other_models = self.other_models or hides_tokens
 
     def image(self, source: object) -> None:
         """An image, given by address, identifier or data URL. A data URL of something else may be a document."""

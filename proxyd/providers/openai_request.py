@@ -132,8 +132,7 @@ def read_completion(body: bytes) -> Parsed:
 
 def _prompts(prompt: object) -> int:
     """How many prompts there are: a list of texts, or of lists of tokens, is as many; each is completed."""
-    many = isinstance(prompt, list) and any(isinstance(each, str | list) for each in prompt)
-    return len(prompt) if many and isinstance(prompt, list) else 1
+    return len(prompt) if isinstance(prompt, list) and any(isinstance(each, str | list) for each in prompt) else 1
 
 
 def read_compact(body: bytes) -> Parsed:
@@ -163,7 +162,7 @@ def _chat_size(document: Mapping[str, Any], body: bytes, model: str) -> Size:
     tools = objects(document, "tools")
     for tool in tools:
         if kind_of(tool) not in _PLAIN_TOOLS:
-            estimate.feature(f"the tool {str(tool.get('type'))[:80]}")
+            estimate.unknown_tool(tool.get("type"))
     if always is not None or document.get("web_search_options") is not None:
         fees[always or "web_searches"] = 1  # once an answer: these models search before they write
         estimate.grows = True
@@ -186,6 +185,7 @@ def _chat_size(document: Mapping[str, Any], body: bytes, model: str) -> Size:
         service_tier=text(document, "service_tier"),
         unpriced=estimate.unpriced,
         unbounded=estimate.unbounded,
+        other_models=estimate.other_models,
         classes=_classes(document, estimate),
     )
 
@@ -234,7 +234,7 @@ def _responses_size(document: Mapping[str, Any], body: bytes, brought: Iterable[
         elif kind == "file_search":
             fees["storage_searches"] = calls
         elif kind not in _CONTEXT_TOOLS:
-            estimate.feature(f"the tool {str(tool.get('type'))[:80]}", hides_tokens=kind not in _PRICED_BY_TIME)
+            estimate.unknown_tool(tool.get("type"), hides_tokens=kind not in _PRICED_BY_TIME)
     agents = document.get("multi_agent")
     if agents is not None and not (isinstance(agents, dict) and agents.get("enabled") is False):
         estimate.feature("multi_agent")  # as many of them as it likes, each with a conversation of its own
@@ -251,6 +251,7 @@ def _responses_size(document: Mapping[str, Any], body: bytes, brought: Iterable[
         service_tier=text(document, "service_tier"),
         unpriced=estimate.unpriced,
         unbounded=estimate.unbounded,
+        other_models=estimate.other_models,
         classes=_classes(document, estimate),
     )
 

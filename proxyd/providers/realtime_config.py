@@ -58,6 +58,9 @@ def part_of(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+TRANSCRIPTION = "input transcription"
+
+
 def _input(session: Mapping[str, Any]) -> Mapping[str, Any]:
     return part_of(part_of(session, "audio"), "input")
 
@@ -111,9 +114,11 @@ def _unpriced(session: Mapping[str, Any]) -> str | None:
     return "prompt" if session.get("prompt") is not None else None
 
 
-def unpriced_in(message: Mapping[str, Any]) -> str | None:
-    """The feature of a client's event that has no price; None: all of it has one."""
+def unpriced_in(message: Mapping[str, Any], model: str) -> list[tuple[str, str]]:
+    """The features of a client's event that have no price, each with the model that it is of; `model` is the session's.
+
+    What is heard is written down by a model of its own, which must be one that the key may use.
+    """
     session, response = part_of(message, "session"), part_of(message, "response")
-    if transcribed_by(session) is not None:
-        return "input transcription"
-    return _unpriced(session) or _unpriced(response)
+    used = ((transcribed_by(session), TRANSCRIPTION), (model, _unpriced(session) or _unpriced(response)))
+    return [(of, what) for of, what in used if of is not None and what is not None]

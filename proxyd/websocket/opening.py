@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 
 from proxyd.bodies.memory import BodyMemory
 from proxyd.bodies.parser import BodyParser
-from proxyd.gateway import headers, hints, limit_headers
+from proxyd.gateway import headers, limit_headers
 from proxyd.gateway.attempt import UpstreamAttempt
 from proxyd.gateway.authenticate import names_a_secret_of_ours, without_keys
 from proxyd.gateway.context import Admission, RequestContext
@@ -45,7 +45,7 @@ from proxyd.wire.websocket import (
     offer,
     read_handshake,
 )
-from shared import pricing
+from shared import hints, pricing
 from shared.catalog import Kind
 from shared.policy import Reason
 

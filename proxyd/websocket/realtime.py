@@ -21,7 +21,7 @@ from proxyd.gateway.rejection import Rejection, rejected
 from proxyd.providers import BadBody, Parsed, SlowBody
 from proxyd.providers.body import read_object
 from proxyd.providers.realtime import ROOM_TOKENS, RealtimeUsage, SessionInput, flattened, output_limit_of, parsed_of
-from proxyd.providers.realtime_config import SessionConfig, part_of, transcribed_by, unpriced_in
+from proxyd.providers.realtime_config import TRANSCRIPTION, SessionConfig, part_of, unpriced_in
 from proxyd.websocket.conversation import MAX_TURNS, Ends, Verdict, ending, openai_error, read, text_of, too_many
 from proxyd.websocket.turns import Turn, Turns
 from shared.catalog import UNKNOWN_MODEL, Endpoint, output_maximum
@@ -108,12 +108,11 @@ class RealtimeConversation:
 
     def _refusal(self, kind: str, message: Mapping[str, Any]) -> Rejection | None:
         """Why an event is not passed on: its cost has no bound, or it asks for another model."""
-        session = part_of(message, "session")
-        what = unpriced_in(message) if kind in _KNOWN else f"the event {kind[:80]}"
-        judged = transcribed_by(session) or self._model  # it must be one that the key may use
-        if what is not None and (refused := self._turns.refuses(judged, what)) is not None:
-            return refused
-        model = session.get("model")
+        used = unpriced_in(message, self._model) if kind in _KNOWN else [(self._model, f"the event {kind[:80]}")]
+        for model_of_it, what in used:
+            if (refused := self._turns.refuses(model_of_it, what)) is not None:
+                return refused
+        model = part_of(message, "session").get("model")
         if model is not None and model not in (self._model, self._config.model):
             return rejected(Reason.INVALID_REQUEST, detail="a session keeps its model.", param="session.model")
         return None
@@ -257,8 +256,8 @@ class RealtimeConversation:
             return None
         self._config.told(session)
         self._input.settings_bytes = size
-        what = self._config.unpriced or ("input transcription" if self._config.transcribes is not None else None)
-        refused = None if what is None else self._turns.refuses(self._config.transcribes or self._model, what)
+        used = ((self._model, self._config.unpriced), (self._config.transcribes, TRANSCRIPTION))
+        refused = self._turns.stand([(model, what) for model, what in used if model is not None and what is not None])
         return None if refused is None else Ends(refused, at_once=True)
 
     def _failed(self, event: Mapping[str, Any]) -> None:

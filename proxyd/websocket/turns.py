@@ -1,7 +1,8 @@
 """The turns of one session: each is admitted like a request, and ends like one."""
 
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
@@ -66,6 +67,8 @@ class Turns:
     sessions: SessionAdmission
     session: RequestContext
     opened: Admission  # of that handshake
+    # What is in use of which nobody can bound the cost, or the tokens, as `refuses` takes it.
+    standing: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def is_restricted(self) -> bool:
@@ -89,6 +92,20 @@ class Turns:
         if isinstance(known, Rejection):
             return known
         return self.sessions.judge(known, self._context(model, None), None, what, what)
+
+    def stand(self, used: Sequence[tuple[str, str]]) -> Rejection | None:
+        """What a session goes on using, of which model each is, and the refusal of it. It is judged again later."""
+        self.standing[:] = used
+        return next(filter(None, (self.refuses(model, what) for model, what in used)), None)
+
+    def renew(self, known: KnownKey) -> Rejection | None:
+        """Go by the key as it stands now; the refusal of something in use that it may not use any more."""
+        self.session.key = known.key
+        for model, what in self.standing:
+            refused = self.sessions.judge(known, self._context(model, None), None, what, what)
+            if refused is not None:
+                return refused
+        return None
 
     def admit(
         self, parsed: Parsed, model: str, meter: UsageAccumulator, *, new_model: str | None = None

@@ -74,7 +74,9 @@ class SessionWatch:
                     session.refuse(found)
             elif not isinstance(found, Rejection):
                 for session in sessions:
-                    if not session.turns.is_open_to(found):
+                    if (refused := session.turns.renew(found)) is not None:
+                        session.refuse(refused)
+                    elif not session.turns.is_open_to(found):
                         session.lose_credential()
         finally:
             self._asking.discard(place)

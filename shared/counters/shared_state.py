@@ -23,7 +23,7 @@ WRITER_LOCK = "ledger_writer.lock"  # held by the one ledger writer of a data di
 _BYTES = 4096
 _MAGIC = 0x45524143_50470001
 _BOOT, _GENERATION, _INODE, _MODIFIED, _CHANGING, _SEQUENCE = range(1, 7)
-_REBUILD_REQUESTED, _TRANSACTION_PID, _STARTED, _INSTALLATION = range(7, 11)
+_REBUILD_REQUESTED, _TRANSACTION_PID, _STARTED, _INSTALLATION, _MODEL_LIMITS = range(7, 12)
 
 
 class SharedStateMissing(Exception):
@@ -165,6 +165,15 @@ class SharedState:
         """Unless another process has entered since."""
         if self._slots[_TRANSACTION_PID] == pid:
             self._slots[_TRANSACTION_PID] = 0
+
+    @property
+    def model_limits(self) -> bool:
+        """Whether any key had, or ever had, a limit for models when the present generation was cut."""
+        return self._slots[_MODEL_LIMITS] != 0
+
+    def mark_model_limits(self) -> None:
+        """Some key has, or had. Before its generation stands here."""
+        self._slots[_MODEL_LIMITS] = 1
 
     @property
     def started(self) -> bool:

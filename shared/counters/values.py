@@ -28,10 +28,7 @@ class CountersUnavailable(Exception):
 
 
 class CountersLost(CountersUnavailable):
-    """These are not the counters that this process knows: emptied, an older copy, of another generation.
-
-    `found` is the generation that stands there, 0 when nothing does. Nothing was charged.
-    """
+    """These are not the counters that this process knows, but of generation `found`; 0: none. Nothing was charged."""
 
     def __init__(self, kind: str, found: int = 0) -> None:
         super().__init__(kind)

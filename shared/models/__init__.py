@@ -51,7 +51,6 @@ from shared.models.policy import (
     ManagementToken,
     Organization,
     PolicyOutbox,
-    PriceOverride,
     ProxyKey,
     Status,
     boost_of,
@@ -59,6 +58,7 @@ from shared.models.policy import (
     limits_of,
     snapshot_of,
 )
+from shared.models.prices import PriceOverride
 from shared.models.provider_credentials import (
     DEFAULT_LABEL,
     LABEL_LENGTH,

@@ -230,7 +230,8 @@ class AccountingState(Base):
     """One row: the generation of the counters, raised whenever they are built anew; and whose they are.
 
     Counters up to the generation `outdated` were told nothing of something that was posted, or keep no row of an
-    organisation, or of a key's limit for models, that was set since: new ones have to be made. `model_limits` says
+    organisation that was set since: new ones have to be made. Those up to `outdated_for_models` know not all that
+    counts against a limit for models that was set since: of these, new ones are made now and then. `model_limits` says
     whether any key has, or had, such a limit.
     `installation` was drawn when the database was made, and goes where its rows go. 0 is none.
     """
@@ -240,6 +241,7 @@ class AccountingState(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     generation: Mapped[int] = mapped_column(BigInteger)
     outdated: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    outdated_for_models: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     model_limits: Mapped[bool] = mapped_column(default=False, server_default=false())
     installation: Mapped[int] = mapped_column(BigInteger, server_default="0")
 

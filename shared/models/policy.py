@@ -6,7 +6,7 @@ from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any, Literal
 
-from sqlalchemy import JSON, BigInteger, CheckConstraint, ForeignKey, Index, String, UniqueConstraint, false, text
+from sqlalchemy import JSON, BigInteger, CheckConstraint, ForeignKey, Index, String, false, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from shared.db import Base, UtcDateTime, by_code_point
@@ -90,7 +90,6 @@ class ProxyKey(Base):
         _index_of_some("ix_proxy_keys_paused", "created_at", PAUSED.format("1"), PAUSED.format("true")),
         _index_of_some("ix_proxy_keys_unused", "created_at", "last_used_at IS NULL AND revoked_at IS NULL"),
         _index_of_some("ix_proxy_keys_limited", "created_at", "spend_limit_nanos IS NOT NULL AND revoked_at IS NULL"),
-        _index_of_some("ix_proxy_keys_model_limited", "created_at", "model_limits IS NOT NULL"),
         _index_of_some("ix_proxy_keys_unlimited", "created_at", "spend_limit_nanos IS NULL AND revoked_at IS NULL"),
     )
 
@@ -244,20 +243,6 @@ class ManagementToken(Base):
     last_used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-
-
-class PriceOverride(Base):
-    """A price that beats the price table's, for one organisation. Rates are decimal strings per million tokens."""
-
-    __tablename__ = "price_overrides"
-    __table_args__ = (UniqueConstraint("org_id", "provider", "model"),)
-
-    id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
-    org_id: Mapped[str] = mapped_column(ForeignKey("organizations.id"))
-    provider: Mapped[str] = mapped_column(String(32))
-    model: Mapped[str] = mapped_column(String(255))
-    rates: Mapped[dict[str, str]] = mapped_column(JSON)
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 class IdempotentCreation(Base):

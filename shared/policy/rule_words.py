@@ -1,38 +1,30 @@
 """What refusals tell for which the cost of a request had to be known: by which limits, and what of it nobody knows."""
 
 from shared import money
+from shared.model_limits import ModelLimits
 from shared.policy.values import Fact, KeySnapshot, PolicyQuery
 
 
-def caps(key: KeySnapshot) -> dict[str, Fact]:
-    """The limits for which its cost must be known: the key's own, else its models', else its organisation's."""
+def caps(key: KeySnapshot, limits: ModelLimits) -> tuple[dict[str, Fact], dict[str, str]]:
+    """The limits for which its cost must be known, and the same for people with the way around them.
+
+    That is the key's own, else those for models that the request may spend on, `limits`, else its organisation's.
+    """
+    prefix = f"the proxy key {key.prefix}..."
     if (own := key.own_limit_nanos) is not None:
-        return {"spend_limit_usd": money.to_usd(own)}
-    if key.model_limits:
-        return {"spend_limit_usd": None, "model_limits": [limit.model for limit in key.model_limits]}
+        limit = f"{prefix} has a spend limit of ${money.to_usd(own)}"
+        words = {"limit": limit, "way_out": "use a key without a spend limit"}
+        return {"spend_limit_usd": money.to_usd(own)}, words
+    if limits:
+        patterns = [one.model for one in limits]
+        limit = f"{prefix} has spend limits for models ({', '.join(patterns)})"
+        facts: dict[str, Fact] = {"spend_limit_usd": None, "model_limits": [*patterns]}
+        return facts, {"limit": limit, "way_out": "use a key without them"}
     nanos = None if key.organization is None else key.organization.spend_limit_nanos
-    return {"spend_limit_usd": None, "organization_spend_limit_usd": None if nanos is None else money.to_usd(nanos)}
-
-
-def cap_words(key: KeySnapshot) -> dict[str, str]:
-    """Those limits for people, and the way around them."""
-    told = caps(key)
-    if (own := told["spend_limit_usd"]) is not None:
-        return {
-            "limit": f"the proxy key {key.prefix}... has a spend limit of ${own}",
-            "way_out": "use a key without a spend limit",
-        }
-    if key.model_limits:
-        return {
-            "limit": f"the proxy key {key.prefix}... has spend limits for models "
-            f"({', '.join(limit.model for limit in key.model_limits)})",
-            "way_out": "use a key without them",
-        }
-    return {
-        "limit": f"the organisation of the proxy key {key.prefix}... has a spend limit of "
-        f"${told['organization_spend_limit_usd']}",
-        "way_out": "have an administrator take that limit away",
-    }
+    shared = None if nanos is None else money.to_usd(nanos)
+    limit = f"the organisation of {prefix} has a spend limit of ${shared}"
+    words = {"limit": limit, "way_out": "have an administrator take that limit away"}
+    return {"spend_limit_usd": None, "organization_spend_limit_usd": shared}, words
 
 
 # Ends of usage keys.

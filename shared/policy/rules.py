@@ -12,7 +12,7 @@ from functools import lru_cache
 from shared.catalog import PROVIDERS, spellings
 from shared.model_limits import ModelLimits
 from shared.policy.reasons import Reason
-from shared.policy.rule_words import cap_words, caps, unpriced_words
+from shared.policy.rule_words import caps, unpriced_words
 from shared.policy.values import Address, Allow, Charges, Deny, KeySnapshot, PolicyQuery
 
 RuleFunction = Callable[[KeySnapshot, PolicyQuery, float], Deny | None]
@@ -87,6 +87,13 @@ def is_capped_for(key: KeySnapshot, provider: str, model: str | None) -> bool:
     return model is None or bool(limits_for(key.model_limits, provider, model))
 
 
+def _limits_of(key: KeySnapshot, query: PolicyQuery) -> ModelLimits:
+    """Those of its limits for models that a request may spend on; all, where it may be for any model."""
+    if query.model is None or query.other_models:
+        return key.model_limits
+    return limits_for(key.model_limits, query.provider, query.model)
+
+
 def revoked(key: KeySnapshot, query: PolicyQuery, now: float) -> Deny | None:  # noqa: ARG001 - one signature for all rules
     return Deny(Reason.KEY_REVOKED, {"prefix": key.prefix}) if key.revoked else None
 
@@ -143,7 +150,8 @@ def endpoint_not_metered(key: KeySnapshot, query: PolicyQuery, now: float) -> De
     if query.metered or query.free:
         return None
     if is_capped_for(key, query.provider, query.model):
-        return Deny(Reason.ENDPOINT_NOT_METERED, {"prefix": key.prefix, **caps(key)}, cap_words(key))
+        told, words = caps(key, _limits_of(key, query))
+        return Deny(Reason.ENDPOINT_NOT_METERED, {"prefix": key.prefix, **told}, words)
     if key.rate_limit_tpm is None:
         return None
     words = {
@@ -174,7 +182,10 @@ def tokens_not_bounded(key: KeySnapshot, query: PolicyQuery, now: float) -> Deny
 
 
 def model_not_priced(key: KeySnapshot, query: PolicyQuery, now: float) -> Deny | None:  # noqa: ARG001 - one signature
-    if query.free or query.bound_nanos is not None or not is_capped_for(key, query.provider, query.model):
+    if query.free or query.bound_nanos is not None:
+        return None
+    limits = _limits_of(key, query)
+    if not (key.capped or limits):
         return None
     facts = {
         "prefix": key.prefix,
@@ -182,7 +193,8 @@ def model_not_priced(key: KeySnapshot, query: PolicyQuery, now: float) -> Deny |
         "provider": query.provider,
         "unpriced": query.unpriced,
     }
-    return Deny(Reason.MODEL_NOT_PRICED, {**facts, **caps(key)}, {**unpriced_words(query), **cap_words(key)})
+    told, words = caps(key, limits)
+    return Deny(Reason.MODEL_NOT_PRICED, {**facts, **told}, {**unpriced_words(query), **words})
 
 
 Applies = Callable[[KeySnapshot], bool]

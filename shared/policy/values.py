@@ -81,6 +81,7 @@ class PolicyQuery(Struct, frozen=True):
     bound_nanos: int | None = None  # most that it can cost; None: the model has no known price
     unpriced: str | None = None  # a feature in use, or a class of what is billed, whose cost nobody can bound
     unbounded: str | None = None  # a feature in use whose tokens nobody can bound
+    other_models: bool = False  # one by which models may take part that are not this one
     tokens: int | None = None  # most that it can use, of a key with a limit of them; None: nobody can tell
 
 

@@ -56,6 +56,7 @@ class Size(Struct, frozen=True):
     speed: str | None = None
     unpriced: str | None = None  # a feature in use whose cost nobody can bound; then the request has no bound
     unbounded: str | None = None  # one whose tokens nobody can bound either; then that is set as well
+    other_models: bool = False  # one by which models may take part that are not the request's own; likewise
     classes: tuple[str, ...] = ()  # usage keys that it may bring beside text, each of which may need a rate of its own
     counted_tokens: int | None = None  # of its input, as the provider's own counter told
     countable: bool = True  # whether that counter sees all of its input

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from harness import Json, Router
-from load_kit import Call, Key, Repeat
+from load_kit import Call, Key, Repeat, of_models
 from reckoning import Audit, limits_are_watched
 
 from shared import money
@@ -162,6 +162,12 @@ def _spend_of_all_is_used(limited: Limited, facts: Json, _: Sequence[Any]) -> bo
     return spent + money.from_usd(facts["needed_usd"]) > limited.organization_nanos
 
 
+def _models_are_used(limited: Limited, facts: Json, _: Sequence[Any]) -> bool:
+    (limit,) = limited.router.key(limited.key.id)["model_limits"]
+    spent, most = money.from_usd(limit["spend"]["spent_usd"]), money.from_usd(limit["spend_limit_usd"])
+    return spent + money.from_usd(facts["needed_usd"]) > most
+
+
 def _requests_are_used(limited: Limited, _: Json, minute: Sequence[Any]) -> bool:
     mine = [row for row in minute if row.key_id == limited.key.id]
     return len(mine) >= int(limited.fields["rate_limit_rpm"])
@@ -178,6 +184,12 @@ def _requests_of_all_are_used(limited: Limited, _: Json, minute: Sequence[Any]) 
 
 LIMITS = (
     Limit("spend, raised", frozenset({"spend_exceeded", "spend_held"}), _raised, _spend_is_used),
+    Limit(
+        "spend on models",
+        frozenset({"model_spend_exceeded", "model_spend_held"}),
+        lambda n, of: {"model_limits": of_models("*", usd=money.to_usd(n * of.nanos))},
+        _models_are_used,
+    ),
     Limit("requests a minute", frozenset({"rate_limited"}), lambda n, _: {"rate_limit_rpm": n}, _requests_are_used),
     Limit(
         "tokens a minute",

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from faulty import FaultyRouter, Make
@@ -45,4 +46,33 @@ def test_calls_at_once_at_a_limit_for_models_over_four_workers(make: Make, tell:
     spent, needed = money.from_usd(spend["spent_usd"]), money.from_usd(refusal["needed_usd"])
     assert spent + needed > money.from_usd(limit), "what fits was refused"
     assert first.served
+    router.stop_all()
+
+
+@pytest.mark.slow
+def test_a_limit_for_models_that_is_set_under_load_counts_all_that_came_before(make: Make, tell: Tell) -> None:
+    """What was spent and what is in flight by then, over all workers: none of it is forgotten, none counted twice."""
+    router = make(workers=4)
+    router.start("sandbox", "proxy", "dashboard")
+    router.wait_until_ready()
+    key = make_key(router, "limited", spend_limit_usd="50")
+    calls = asyncio.run(_burst(router, key))
+
+    def limited(usd: str, *patterns: str) -> None:
+        document = {"model_limits": of_models(*patterns, usd=usd)}
+        router.api("PATCH", f"/v1/keys/{key.id}", json=document).raise_for_status()
+
+    with ThreadPoolExecutor(1) as pool:
+        under_load = pool.submit(lambda: asyncio.run(_burst(router, key)))
+        limited("40", "*-sandbox-*")
+        calls += under_load.result()
+    eventually(lambda: call(router, key, words=19).served, 20, "counters that know of the limit")
+    spent = router.key(key.id)["spend"]["spent_usd"]
+    eventually(lambda: router.key(key.id)["model_limits"][0]["spend"]["spent_usd"] == spent, 10, "both say the same")
+    limited(spent, "*-sandbox-*")
+    refused = call(router, key, words=19)
+    assert refused.reply.code == "model_spend_exceeded"
+    codes = {one.reply.code for one in calls if not one.served}
+    tell(f"{len(calls)} calls, {codes}")
+    assert codes <= {"limits_unavailable", "model_spend_held"}
     router.stop_all()

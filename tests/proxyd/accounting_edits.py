@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from accounting_kit import Router, Worker
 from accounting_oracle import MODEL, PROVIDER, Call, Oracle, Policy, today
@@ -16,6 +17,7 @@ from shared.models import ProxyKey
 from shared.organization_limits import OrganizationLimits
 from shared.policy import limits_for, matches_model
 from webapp.actions.model_limits import from_now_on, lock_generation
+from webapp.actions.model_sums import note_sums
 
 KEYS = ("key_1", "key_2")
 PATTERNS = ("gpt-4o", "gpt-*", "openai/*-mini", "claude-*")
@@ -26,6 +28,20 @@ RESETS = ("daily", "monthly", "never")
 def counting(limit: ModelLimit) -> Callable[[Call], bool]:
     """Whether a call counts against a limit."""
     return lambda call: matches_model(limit.model, PROVIDER, call.model)
+
+
+def set_model_limits(engine: Engine, key: str, wanted: list[dict[str, Any]], version: int = 2) -> list[dict[str, Any]]:
+    """As the dashboard does it; answers with them as they are stored."""
+    with Session(engine) as session:
+        noted = note_sums(session, key)  # type: ignore[arg-type] # a session as any other
+    with Session(engine) as session, session.begin():
+        generation = lock_generation(session)  # type: ignore[arg-type] # a session as any other
+        row = session.get_one(ProxyKey, key, with_for_update=True)
+        stored = row.model_limits = from_now_on(session, row, wanted, generation, noted)  # type: ignore[arg-type] # likewise
+        session.flush()
+        session.execute(text("update proxy_keys set version = :v where id = :k"), {"v": version, "k": key})
+        session.execute(text("insert into policy_outbox (subject) values (:k)"), {"k": key})
+    return stored or []
 
 
 class Edits(RuleBasedStateMachine):
@@ -69,14 +85,7 @@ class Edits(RuleBasedStateMachine):
         wanted = [
             {"model": pattern, "spend_limit_nanos": nanos, "spend_reset": reset} for pattern, nanos in limits.items()
         ]
-        with Session(self.engine) as session, session.begin():
-            generation = lock_generation(session)  # type: ignore[arg-type] # a session as any other
-            row = session.get_one(ProxyKey, key, with_for_update=True)
-            row.model_limits = from_now_on(session, row, wanted, generation)  # type: ignore[arg-type] # likewise
-            stored = row.model_limits
-            session.flush()
-            session.execute(text("update proxy_keys set version = :v where id = :k"), {"v": version, "k": key})
-            session.execute(text("insert into policy_outbox (subject) values (:k)"), {"k": key})
+        stored = set_model_limits(self.engine, key, wanted, version)
         self.newest[key] = replace(self.newest[key], version=version, models=model_limits_of(key, stored))
         self.publish(key, {key: version}, {}, told=told, dies=dies)
 

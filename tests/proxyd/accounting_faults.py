@@ -47,9 +47,10 @@ class Faulty(Calm):
 
         def die(batch: Batch) -> list[Decision]:
             answers = real(batch)
+            # A batch whose answer was lost is sent again without its charges, and tells of them all the same.
             admitted = [
                 NeverBegun(asked.key_id, batch.generation, answer.second, asked.bound_tokens)
-                for asked, answer in zip(batch.charges, answers, strict=True)
+                for asked, answer in zip(batch.charges, answers, strict=bool(batch.charges))
                 if isinstance(answer, Admitted)
             ]
             self.never_begun += admitted
@@ -223,6 +224,8 @@ class AccountingMachine(Faulty):
         )  # fmt: skip
         worker.accounting.void(seq)
         worker.accounting.flush()
+        if isinstance(answer, Admitted):
+            self.looks.append((key, answer.second))
         return answer
 
     def large_limits(self) -> OrganizationLimits | None:
@@ -271,17 +274,21 @@ class AccountingMachine(Faulty):
             assert counted[key].in_flight == self.oracle.in_flight(key)
             second, window = self.router.observer.moment().second, counted[key].tokens
             used = self.oracle.tokens(key, second)
-            assert (0 if window is None else window.count(second)) == used + self.tokens_never_begun(key, second)
+            never_begun = self.weighing_never_begun(key, second)
+            assert (0 if window is None else window.count(second)) == used + sum(one.tokens for one in never_begun)
+            requests = self.oracle.requests(key, second)
+            requests += sum(of == key and at >= second - WINDOW_SECONDS for of, at in self.looks)
+            assert counted[key].window.count(second) == requests + len(never_begun)
             assert counted[key].lifetime == daily.get(key, 0) == totals.get(key, 0) == sum(spent.values())
 
-    def tokens_never_begun(self, key: str, second: int) -> int:
+    def weighing_never_begun(self, key: str, second: int) -> list[NeverBegun]:
         """Those that weigh in the present counters: new ones were told by journals, which know nothing of them."""
         generation = self.router.observer.status().generation
-        return sum(
-            one.tokens
+        return [
+            one
             for one in self.never_begun
             if one.key_id == key and one.generation == generation and one.second >= second - WINDOW_SECONDS
-        )
+        ]
 
     def exactly_what_fits_is_admitted(self, key: str) -> None:
         """I13, and that nothing is refused for what nobody holds any more."""

@@ -2,7 +2,7 @@
 
 import importlib.util
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,13 @@ from proxyd.accounting.accounting import Accounting
 from proxyd.accounting.accounting_state import AccountingDatabase
 from proxyd.accounting.ledger import Ledger
 from proxyd.accounting.ledger_writer import LedgerWriter
+from proxyd.accounting.limited_models import RowsOfTold
 from proxyd.accounting.membership import Membership
 from proxyd.accounting.observing import Observer
 from proxyd.accounting.records import Attempt
 from proxyd.writer import HURRY_SECONDS
 from shared.counters import Admitted, Batch, Charge, Counters, CountersUnavailable, Decision, Missing, connect
+from shared.model_limits import ModelLimits
 
 
 class HandClock:
@@ -55,15 +57,18 @@ class Worker:
 
     def __init__(self, router: "Router", **more: Any) -> None:
         """`more` is for its accounting."""
+        self.meanwhile: list[Callable[[], object]] = []  # done once, while it waits for limits for models
+        self._database = router.database
         self.counters = connect(router.counters_url, clock=router.clock, sleep=gevent.sleep)
         self.membership = Membership(
             router.directory,
             self.counters,
             lambda worker: router.database.enter(worker, router.machine),
             sync=False,
-            limits_of=router.database.model_limits,
+            limits_of=self._limits_of,
             terminate=self._terminate,
         )
+        self.rows_of_told = RowsOfTold(self._limits_of, lambda: self.membership.generation)
         self.given_up = False  # a copy of its journal was imported
         self.left = False
         self.accounting = Accounting(
@@ -75,6 +80,12 @@ class Worker:
     def id(self) -> str:
         assert self.membership.journal is not None
         return self.membership.journal.worker_id
+
+    def _limits_of(self, key_ids: Collection[str]) -> Mapping[str, ModelLimits]:
+        found = self._database.model_limits(key_ids)
+        while self.meanwhile:
+            self.meanwhile.pop(0)()
+        return found
 
     def _terminate(self) -> None:
         assert self.given_up, "a worker that lives was taken out of the counters"

@@ -40,7 +40,13 @@ REFUSED = (
 
 
 def fill(connection: Connection) -> None:
-    """Two keys and their organisation, in tables that are empty."""
+    """Two keys and their organisation, and the state of the accounting, in tables that are empty."""
+    fill_keys(connection)
+    connection.execute(text("insert into accounting_state (id, generation) values (1, 0)"))
+
+
+def fill_keys(connection: Connection) -> None:
+    """Two keys and their organisation, in tables that have none."""
     connection.execute(
         text("insert into organizations (id, name, created_at, policy_version) values ('org_1', 'A', '2026-01-01', 1)")
     )
@@ -53,7 +59,6 @@ def fill(connection: Connection) -> None:
             ),
             {"key": key},
         )
-    connection.execute(text("insert into accounting_state (id, generation) values (1, 0)"))
 
 
 @cache
@@ -86,6 +91,7 @@ class Calm(Edits):
         self.seen: dict[str, tuple[str, int]] = {}
         self.copy: Path | None = None
         self.never_begun: list[NeverBegun] = []
+        self.looks: list[tuple[str, int]] = []  # key and steady second of those at rest, which are no calls
         self.workers: list[Worker] = []
         for _ in range(workers):
             self.start_worker()
@@ -191,6 +197,19 @@ class Calm(Edits):
             if again:
                 worker.settle(call.seq, 999)
                 worker.accounting.void(call.seq)
+
+    @rule(number=st.integers(0, 50), share=st.integers(0, 10))
+    def settle_while_limits_are_read(self, number: int, share: int) -> None:
+        """The next join of its worker waits for the database, and meanwhile it ends."""
+        if (found := self.an_open_call(number)) is not None:
+            worker, call = found
+
+            def settle() -> None:
+                if call.state == "open" and worker in self.workers:
+                    worker.settle(call.seq, call.bound_nanos * share // 10)
+                    self.oracle.settle(call, call.bound_nanos * share // 10)
+
+            worker.meanwhile.append(settle)
 
     @rule(number=st.integers(0, 50))
     def void(self, number: int) -> None:

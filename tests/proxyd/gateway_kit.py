@@ -143,12 +143,15 @@ class Gate:
             keys, worker.counters, accounting, limits, on_unheld=None if page is None else page.count_unheld
         )
         self.refusals = RefusalLog(router.directory / "refusals")
-        booker = JobBooker(accounting, worker.membership, ProviderJobs(self.engine), plainly)
+        limits_of = router.database.model_limits
+        booker = JobBooker(accounting, worker.membership, ProviderJobs(self.engine), plainly, limits_of=limits_of)
         later = LaterBilling(booker, links, BatchFinder(pool, origins, booker))
         failover = Failover(accounting, pool, self.health, monotonic=lambda: self.mono_at)
         detached = DetachedStreams(lambda *_: None)
         dispatcher = Dispatcher(accounting, pool, origins, detached, links, later, failover)
-        sessions = SessionAdmission(admission, accounting, worker.counters)
+        sessions = SessionAdmission(
+            admission, accounting, worker.counters, worker.rows_of_told, lambda: worker.membership.may_be_limited
+        )
         self.gateway = Gateway(
             accounting, admission, BodyReader(admission, memory, parser), limits, dispatcher, links,
             SessionOpener(sessions, dispatcher, limits, parser, memory), self.refusals, (), dict,

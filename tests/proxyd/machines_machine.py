@@ -33,6 +33,7 @@ from machines_kit import Machine, Machines, copy_of, import_copy
 from redis_kit import RedisServer
 from sqlalchemy import Engine
 
+from proxyd.accounting.journal import lock_path
 from proxyd.accounting.journal_copies import worker_ids
 from shared import db
 from shared.counters import Admitted, CountersUnavailable, Decision
@@ -65,10 +66,11 @@ class TwoMachines(AccountingMachine):
         self.newest = {key: Policy(key, limit_nanos=limit) for key in KEYS}
         self.cached = {}
         self.seen = {}
-        self.never_begun = []
+        self.never_begun, self.looks = [], []
         self.dump: dict[bytes, bytes] = {}
         self.workers = []
         self.machine_of: dict[str, Machine] = {}
+        self.given_up: set[str] = set()  # workers of which a copy was imported
         self.copies = 0
         self.rested = False
         for number in range(workers):
@@ -89,7 +91,7 @@ class TwoMachines(AccountingMachine):
         self.machine_of[worker.id].workers.remove(worker)
 
     def unknown_workers(self) -> set[str]:
-        """Of a machine that has not adopted them, or whose worker has not joined."""
+        """Of a machine that has not adopted them, or whose worker has not joined, or was given up and is not closed."""
         try:
             missing = self.router.observer.status()
             states = {worker: self.router.observer.worker_state(worker) for worker in self.machine_of}
@@ -98,12 +100,16 @@ class TwoMachines(AccountingMachine):
         behind = [
             machine for machine in self.machines.both if machine.writer.shared_state.generation != missing.generation
         ]
-        given_up = {worker.id for worker in self.workers if worker.given_up}
+        given_up = {worker for worker in self.given_up if self.is_open(worker)}
         return given_up | {
             worker
             for worker, machine in self.machine_of.items()
             if machine in behind or ((state := states[worker]) is not None and not state.joined)
         }
+
+    def is_open(self, worker_id: str) -> bool:
+        """Whether the journal of a worker has still to be closed by its own machine."""
+        return lock_path(self.machine_of[worker_id].directory / "journals", worker_id).exists()
 
     # What goes on by itself
 
@@ -160,6 +166,7 @@ class TwoMachines(AccountingMachine):
                 call.imported_nanos = call.estimate_nanos
         for worker in self.workers:
             worker.given_up = worker.given_up or self.machine_of[worker.id] is machine
+        self.given_up |= {worker for worker, home in self.machine_of.items() if home is machine}
         found = import_copy(other, copy)
         assert not found.unusable
         assert not found.absent
@@ -171,7 +178,7 @@ class TwoMachines(AccountingMachine):
     ) -> None:
         super().judge(worker, policy, seq, name, bound, answer, model)
         if worker.given_up and isinstance(answer, Admitted):
-            generation, outdated = self.router.database.generations()
+            generation, outdated, _ = self.router.database.generations()
             assert outdated >= generation, "one that was given up is admitted to counters made since"
             self.oracle.calls[name].held = False  # the counters that knew of it are about to be replaced
 

@@ -92,7 +92,9 @@ def opener(router: Router, engine: Engine, sealer: Sealer, worker: Worker, make_
     )
     limits = Limits(worker.counters, worker.accounting, router.database.seeds)
     admission = AdmissionController(cache, worker.counters, worker.accounting, limits, **more)
-    sessions = SessionAdmission(admission, worker.accounting, worker.counters)
+    sessions = SessionAdmission(
+        admission, worker.accounting, worker.counters, worker.rows_of_told, lambda: worker.membership.may_be_limited
+    )
 
     def opened(kind: str = "realtime", **fields: Any) -> Talk:
         _, secret = make_key(**fields)
@@ -135,3 +137,20 @@ def _have_gemini(engine: Engine, sealer: Sealer) -> None:
     with Session(engine) as session:
         session.add(row)
         session.commit()
+
+
+# What a session of Realtime is told of an answer, and what that costs.
+USAGE = {
+    "input_tokens": 10, "output_tokens": 5, "total_tokens": 15,
+    "input_token_details": {"text_tokens": 10, "audio_tokens": 0, "cached_tokens": 0},
+    "output_token_details": {"text_tokens": 0, "audio_tokens": 5},
+}  # fmt: skip
+COST = 10 * 4_000 + 5 * 64_000  # of that, in nano-dollars
+
+
+def created(number: str) -> dict[str, Any]:
+    return {"type": "response.created", "response": {"id": number}}
+
+
+def done(number: str, usage: Any = USAGE, status: str = "completed") -> dict[str, Any]:
+    return {"type": "response.done", "response": {"id": number, "status": status, "usage": usage}}

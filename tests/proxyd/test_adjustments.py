@@ -67,11 +67,11 @@ def test_an_adjustment_is_no_request_and_stands_where_the_estimate_does(any_engi
 
 def test_what_no_counters_know_outdates_them(any_engine: Engine, copied: Ledger, database: AccountingDatabase) -> None:
     """Sums at the cut of the present generation do not change; the next one begins with all of it."""
-    assert database.generations() == (4, 4)
+    assert database.generations() == (4, 4, 0)
     assert raised(database) == 5
     assert spent(any_engine) == (4, 0, 2_700)
     copied.correct("01W", [ended(2, cost_nanos=300)], COPIED, BEYOND)
-    assert database.generations() == (5, 5)
+    assert database.generations() == (5, 5, 0)
     assert spent(any_engine) == (5, 2_700, 2_000)
 
 
@@ -79,7 +79,7 @@ def test_nothing_new_outdates_nothing(copied: Ledger, database: AccountingDataba
     raised(database)
     assert copied.import_copies([ReadCopy("01W", COPIED, COPIED, OPEN)]) == 0
     assert copied.correct("01W", [ended(1)], COPIED, BEYOND) == 0
-    assert database.generations() == (5, 4)
+    assert database.generations() == (5, 4, 0)
 
 
 @pytest.mark.parametrize("again", ["ok", "crash"])
@@ -118,5 +118,5 @@ def test_all_copies_or_none(any_engine: Engine, ledger: Ledger, database: Accoun
         with pytest.raises(LedgerUnavailable):
             ledger.import_copies([ReadCopy("01W", START, COPIED, OPEN), other])
     assert rows(any_engine) == []
-    assert database.generations() == (4, 0)
+    assert database.generations() == (4, 0, 0)
     assert [journal.from_copy for journal in database.open_journals("machine_1")] == [False]

@@ -5,13 +5,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from accounting_kit import charge
+from dying_kit import die_between_calls
 from ledger_kit import attempt
 from machines_kit import Machine, Machines, ask, copy_of, go_away, import_copy, refusal, told
 from sqlalchemy import text
 
+from proxyd.accounting.journal_reader import workers
 from proxyd.accounting.records import LedgerUnavailable
-from shared.counters import Admitted, CountersUnavailable, SpendHeld
+from shared.counters import Admitted, CountersUnavailable, RateLimited, SpendHeld, TokenRateLimited
 from shared.counters.redis.counters import RedisCounters
+from shared.counters.rows import KeyRow
 
 
 def come_home(machines: Machines) -> None:
@@ -57,7 +61,7 @@ def test_it_works(machines: Machines, given_up: Path) -> None:
 def test_a_dry_run_says_the_same_and_changes_nothing(machines: Machines, given_up: Path) -> None:
     assert told(import_copy(machines.a, given_up, dry_run=True)) == (1, 70, 2, 1_100)
     assert booked(machines.a) == []
-    assert machines.a.database.generations() == (1, 0)
+    assert machines.a.database.generations() == (1, 0, 0)
     assert told(import_copy(machines.a, given_up)) == (1, 70, 2, 1_100)
 
 
@@ -111,6 +115,71 @@ def test_one_that_comes_back_unchanged_adds_nothing(machines: Machines, given_up
     assert isinstance(ask(machines.b, 8_830), Admitted), "its new worker serves"
     assert isinstance(ask(machines.a, 1), SpendHeld)
     assert machines.generations() == [2, 2, 2]
+
+
+def weighing(machines: Machines) -> tuple[int, int]:
+    """Requests and tokens of the last minute, as the counters say now."""
+    row, second = machines.a.observer.rows(["key_1"]).get("key_1", KeyRow.new()), machines.a.observer.moment().second
+    return row.window.count(second), 0 if row.tokens is None else row.tokens.count(second)
+
+
+@pytest.fixture
+def of_tokens(machines: Machines, tmp_path: Path) -> Path:
+    """As `given_up`, with two calls of a key with a limit of tokens: one has used 8 of 300, the other may use 400."""
+    ended, _ = (
+        machines.b.workers[0].admit(charge(rate_limit_tpm=1_000, bound_tokens=tokens), held_tokens=tokens)[0]
+        for tokens in (300, 400)
+    )
+    machines.b.rounds()
+    machines.b.workers[0].settle(ended, 70)
+    go_away(machines)
+    return copy_of(machines.b, tmp_path / "copy")
+
+
+def test_its_last_minute_weighs_again_once_it_is_back(machines: Machines, of_tokens: Path) -> None:
+    import_copy(machines.a, of_tokens)
+    machines.a.rest(*machines.a.workers)
+    assert weighing(machines) == (0, 0), "no journal here tells of it"
+    come_home(machines)
+    assert weighing(machines) == (2 + 1, 8 + 400), "and the one that was asked for since"
+    assert machines.generations() == [2, 2, 2], "without new counters"
+    assert isinstance(ask(machines.a, 0, rate_limit_tpm=1_000, bound_tokens=593), TokenRateLimited)
+    assert isinstance(ask(machines.a, 0, rate_limit_rpm=3), RateLimited)
+    machines.clock.forward(61)
+    machines.rest()
+    assert weighing(machines) == (0, 0)
+
+
+def test_so_it_does_if_it_is_back_before_there_are_new_counters(
+    machines: Machines, of_tokens: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import_copy(machines.a, of_tokens)
+    machines.b.come_back()
+    machines.b.workers.pop().kill()
+    with monkeypatch.context() as patch:
+        patch.setattr(machines.b.writer, "_housekeep", lambda: None)
+        machines.b.rounds(2)
+    assert machines.b.database.open_journals("machine_b") == []
+    assert weighing(machines) == (2, 300 + 400), "those before know it, all but the last END"
+    machines.rest()
+    assert machines.generations() == [2, 2, 2]
+    assert weighing(machines) == (2, 8 + 400)
+
+
+def test_and_once_whenever_its_ledger_writer_dies(machines: Machines, of_tokens: Path) -> None:
+    """Each goes one step further than the one before, until one has done all."""
+    import_copy(machines.a, of_tokens)
+    machines.a.rest(*machines.a.workers)
+    machines.b.come_back()
+    machines.b.workers.pop().kill()
+    journals, after = machines.b.directory / "journals", 0
+    while workers(journals):
+        assert after < 60
+        die_between_calls(machines.b.new_writer(), machines.clock, after)
+        after += 1
+    machines.b.restart()
+    machines.rest()
+    assert weighing(machines) == (2, 8 + 400)
 
 
 def test_ends_that_came_after_the_copy_are_booked_as_adjustments(machines: Machines, given_up: Path) -> None:

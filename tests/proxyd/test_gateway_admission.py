@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from proxyd.gateway.admission import AdmissionController
 from proxyd.gateway.context import Admission, RequestContext
-from proxyd.gateway.destinations import Target, Unified
+from proxyd.gateway.destinations import Target
 from proxyd.gateway.head import head_info
 from proxyd.gateway.limits import Limits
 from proxyd.gateway.model_router import refuse_model
@@ -31,6 +31,7 @@ from shared.keys import NewKey
 from shared.models import ProxyKey
 from shared.policy import Reason
 from shared.pricing import Size, bound
+from shared.routing import Unified
 from shared.sealing import Sealer
 
 MakeKey = Callable[..., tuple[str, NewKey]]

@@ -5,12 +5,15 @@ from typing import Any
 
 import pytest
 from accounting_kit import Router, Worker
-from gateway_kit import CHAT, Gate, Provider
-from sqlalchemy import Engine
+from custom_kit import Server, add, pool, price
+from gateway_kit import CHAT, GOOD, LIMITED, Gate, Provider
+from sqlalchemy import Engine, update
+from sqlalchemy.orm import Session
 
 from shared.counters import CountersUnavailable
 from shared.keys import NewKey
 from shared.model_limits import row_id_of
+from shared.models import Organization, ProxyKey
 from shared.sealing import Sealer
 
 LARGE = "x" * 1_500_000  # is parsed in another process
@@ -23,6 +26,9 @@ def limit(model: str, nanos: int = FAR, reset: str = "never", since: int = 0) ->
 
 
 Open = Callable[..., Gate]
+MESSAGES = {"model": "claude-haiku-4-5", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
+ADVISOR = {"type": "advisor_20260301", "name": "advisor", "model": "claude-opus-4-1"}
+IMAGES = {"type": "image_generation", "model": "gpt-image-1"}
 
 
 @pytest.fixture
@@ -41,8 +47,8 @@ def opened(
         return gate
 
     yield open_
-    for pool in pools:
-        pool.close()
+    for one in pools:
+        one.close()
 
 
 def spent(gate: Gate, pattern: str) -> int:
@@ -106,6 +112,73 @@ def test_a_job_in_the_background_is_refused_where_it_matches(opened: Open) -> No
     gate = opened(limit("gpt-4o-mini"))
     document = {"model": "gpt-4o-mini", "input": "hello", "background": True}
     assert gate.ask(document, path="/v1/responses").headers["x-router-error"] == "model_not_priced"
+
+
+@pytest.mark.parametrize(
+    ("path", "document", "pattern"),
+    [
+        ("/v1/messages", {**MESSAGES, "fallbacks": [{"model": "claude-opus-4-1"}]}, "claude-opus-*"),
+        ("/v1/messages", {**MESSAGES, "tools": [ADVISOR]}, "claude-opus-*"),
+        ("/v1/responses", {"model": "gpt-4o-mini", "input": "x", "tools": [IMAGES]}, "gpt-image*"),
+        ("/v1/chat/completions", {**CHAT, "tools": [IMAGES]}, "gpt-image*"),
+    ],
+)
+def test_other_models_that_a_request_lets_take_part_are_not_for_a_key_with_limits(
+    opened: Open, path: str, document: dict[str, Any], pattern: str
+) -> None:
+    """Nobody can tell which those are and what they cost, so that they might pass any of its limits."""
+    gate = opened(limit(pattern, 0))
+    gate.store("sandbox-good-credential-0002", provider="anthropic")
+    answer = gate.ask(document, path=path)
+    assert (answer.status, answer.headers["x-router-error"]) == (403, "model_not_priced")
+    plain = {name: value for name, value in document.items() if name not in ("tools", "fallbacks")}
+    assert "x-router-error" not in gate.ask(plain, path=path).headers
+    runs = {**plain, "tools": [{"type": "code_interpreter", "container": {"type": "auto"}}]}
+    if path == "/v1/responses":
+        assert "x-router-error" not in gate.ask(runs, path=path).headers, "it is billed by time"
+
+
+def test_the_limits_that_are_blamed_are_those_that_are_the_cause(opened: Open, engine: Engine) -> None:
+    gate = opened(limit("claude-*"), limit("gpt-u*"), limit("gpt-*"))
+    error = gate.ask({**CHAT, "model": "gpt-unknown-1"}).json["error"]
+    assert error["model_limits"] == ["gpt-u*", "gpt-*"]
+    assert "(gpt-u*, gpt-*)" in error["message"]
+    with Session(engine) as session, session.begin():
+        session.execute(update(Organization).values(spend_limit_nanos=10**12, spend_reset="never", policy_version=2))
+        session.execute(update(ProxyKey).values(model_limits=[limit("claude-*")], version=2))
+    gate.worker.counters.publish(gate.worker.membership.generation, {gate.key_id: 2}, {"org_1": 2})
+    error = gate.ask({**CHAT, "model": "gpt-unknown-1"}).json["error"]
+    assert error["organization_spend_limit_usd"] == "1000.00"
+    assert "the organisation of the proxy key" in error["message"]
+    assert "model_limits" not in error
+    told = gate.ask({"prompt": "x", "model": "sora-2"}, path="/openai/v1/videos").json["error"]
+    assert (told["code"], "organisation" in told["message"]) == ("endpoint_not_metered", True)
+
+
+def test_it_goes_on_with_another_credential_and_counts_once(opened: Open) -> None:
+    gate = opened(limit("gpt-4o*"))
+    gate.store(LIMITED)
+    gate.store(GOOD, "second", priority=2)
+    answer = gate.ask()
+    assert (answer.status, answer.headers["x-router-attempts"]) == (200, "2")
+    costs = [row.cost_nanos for row in gate.rows()]
+    assert len(costs) == 2
+    assert spent(gate, "gpt-4o*") == sum(costs) > 0
+
+
+@pytest.mark.parametrize(("pattern", "counts"), [("lab/*", True), ("m", True), ("openai/*", False), ("other/m", False)])
+def test_models_of_a_provider_of_ones_own_count_under_its_name(
+    opened: Open, server: Server, pattern: str, counts: bool
+) -> None:
+    gate = opened(limit(pattern))
+    gate.pool.close()
+    gate.open(server.url, pool())
+    add(gate, "lab", f"{server.url}/v1")
+    price(gate, "lab", "m", input_tokens="2", output_tokens="5")
+    assert gate.ask({**CHAT, "model": "lab/m"}).status == 200
+    (row,) = gate.rows()
+    assert row.cost_nanos > 0
+    assert spent(gate, pattern) == (row.cost_nanos if counts else 0)
 
 
 def test_a_free_request_is_never_refused_for_it(opened: Open) -> None:

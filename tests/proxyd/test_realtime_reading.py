@@ -149,18 +149,26 @@ def test_until_the_provider_has_agreed_both_settings_may_hold() -> None:
     assert output_limit_of({}, config, 4_096) == 4_096
 
 
+WRITTEN_DOWN = {"audio": {"input": {"transcription": {"model": "whisper-1"}}}}
+
+
 @pytest.mark.parametrize(
-    ("event", "what"),
+    ("event", "used"),
     [
-        ({"session": {"tools": [{"type": "mcp"}]}}, "the tool mcp"),
-        ({"response": {"tools": [{"type": "mcp"}]}}, "the tool mcp"),
-        ({"response": {"prompt": {"id": "p"}}}, "prompt"),
-        ({"session": {"audio": {"input": {"transcription": {"model": "whisper-1"}}}}}, "input transcription"),
-        ({"session": {"audio": {"input": {"transcription": None}}, "tools": [{"type": "function"}]}}, None),
+        ({"session": {"tools": [{"type": "mcp"}]}}, [(MODEL, "the tool mcp")]),
+        ({"response": {"tools": [{"type": "mcp"}]}}, [(MODEL, "the tool mcp")]),
+        ({"response": {"prompt": {"id": "p"}}}, [(MODEL, "prompt")]),
+        ({"session": WRITTEN_DOWN}, [("whisper-1", "input transcription")]),
+        (
+            {"session": {**WRITTEN_DOWN, "prompt": {"id": "p"}}},
+            [("whisper-1", "input transcription"), (MODEL, "prompt")],
+        ),
+        ({"session": {"audio": {"input": {"transcription": None}}, "tools": [{"type": "function"}]}}, []),
     ],
 )
-def test_what_has_no_bound_is_named(event: dict[str, Any], what: str | None) -> None:
-    assert unpriced_in(event) == what
+def test_what_has_no_bound_is_named(event: dict[str, Any], used: list[tuple[str, str]]) -> None:
+    """Each with the model that bills it."""
+    assert unpriced_in(event, MODEL) == used
 
 
 def test_figures_of_live_are_priced_whole() -> None:

@@ -104,6 +104,12 @@ def test_what_is_admitted_without_the_counters_is_counted(
         assert [stage.ask(free), stage.ask(limited)] == ["200", "200"]
         told = {"router_admitted_requests_total": 2.0, "router_rate_limits_skipped_total": 1.0}
         assert stage.counted() == told
+        _, elsewhere = make_key(
+            model_limits=[{"model": "claude-*", "spend_limit_nanos": 9, "spend_reset": "never", "since": 0}]
+        )
+        assert stage.ask(elsewhere) == "200"
+        told["router_admitted_requests_total"] += 1  # nothing of it was skipped: no limit of its key is for its model
+        assert stage.counted() == told
         # Nor can it be written down: then nobody is let through, with or without the counters.
         for path in (router.directory / "journals").iterdir():
             path.unlink()

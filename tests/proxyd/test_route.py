@@ -2,10 +2,11 @@
 
 import pytest
 
-from proxyd.gateway.destinations import Builtin, Named, Target, Unified, Unknown, WrongMethod
-from proxyd.gateway.hints import of as find_hint
+from proxyd.gateway.destinations import Builtin, Target
 from proxyd.gateway.route import dialect_of, find_route, match_route, spoken_by, unified_target
 from shared.catalog import PROVIDERS, Kind
+from shared.hints import of as find_hint
+from shared.routing import Named, Unified, Unknown, WrongMethod
 
 
 def test_it_works() -> None:

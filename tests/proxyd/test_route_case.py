@@ -2,10 +2,10 @@
 
 import pytest
 
-from proxyd.gateway.destinations import Unknown, WrongMethod
-from proxyd.gateway.hints import of as find_hint
 from proxyd.gateway.route import find_route
 from shared.catalog import PROVIDERS, Kind
+from shared.hints import of as find_hint
+from shared.routing import Unknown, WrongMethod
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,7 @@ from shared.catalog import PROVIDERS, Kind
         ("/v1/Vector_Stores/vs_A/Files", "in the right case it is /v1/vector_stores/vs_A/Files."),
         ("/v1beta/models/G:generatecontent", "in the right case it is /v1beta/models/G:generateContent."),
         ("/gemini/models/G:GenerateContent", "in the right case it is /gemini/v1beta/models/G:generateContent."),
+        ("/V1/Threads/Runs", "in the right case it is /v1/threads/runs."),
         ("/v1/Key", "in the right case it is /v1/key."),
         ("/v1/v2/chat/completions", "leave /v2 out of the base URL, then it is /v1/chat/completions"),
         ("/v1beta/v1/files/abc", "leave /v1beta out of the base URL, then it is /v1/files/abc"),

@@ -2,9 +2,10 @@
 
 import pytest
 
-from proxyd.gateway.destinations import Target, Unified, Unknown
+from proxyd.gateway.destinations import Target
 from proxyd.gateway.route import find_route, match_route, unified_target
 from shared.catalog import PROVIDERS, Kind
+from shared.routing import Unified, Unknown
 
 GENERATE = "/v1beta/models/{model}:generateContent"
 STREAM = "/v1beta/models/{model}:streamGenerateContent"
@@ -113,3 +114,10 @@ def test_other_methods_are_told_to_be_none(model: str, method: str) -> None:
 def test_no_disguise_is_a_model(path: str) -> None:
     for version in ("v1beta", "v1alpha", "v1"):
         assert isinstance(find_route("POST", path.replace("v1beta", version)), Unknown)
+
+
+@pytest.mark.parametrize("method", ["generatecontent", "CountTokens"])
+def test_a_method_in_another_case_is_named(method: str) -> None:
+    route = find_route("POST", f"/v1beta/models/google/gemini-2.5-flash:{method}")
+    assert isinstance(route, Unknown)
+    assert "in the right case it is /v1beta/models/gemini-2.5-flash:" in route.detail

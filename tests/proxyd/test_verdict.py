@@ -6,13 +6,14 @@ import pytest
 from request_kit import Untouched
 
 from proxyd.gateway.context import RequestContext
-from proxyd.gateway.destinations import SessionRoute, Target, Unified
+from proxyd.gateway.destinations import SessionRoute, Target
 from proxyd.gateway.head import head_info
 from proxyd.gateway.route import unified_target
 from proxyd.gateway.verdict import is_about_the_credential
 from proxyd.messages import Headers, Request
 from proxyd.providers import DIALECTS
 from shared.catalog import PROVIDERS
+from shared.routing import Unified
 
 CHAT = json.dumps({"model": "gpt-4o-mini", "messages": []}).encode()
 UPGRADE: Headers = ((b"upgrade", b"websocket"), (b"connection", b"upgrade"))

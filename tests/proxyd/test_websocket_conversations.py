@@ -2,24 +2,17 @@
 
 import base64
 import json
-from typing import Any
 
 import gevent
 import pytest
 from accounting_kit import Router, Worker
 from sqlalchemy import Engine
-from talk_kit import MODEL, MakeKey, Open, opener
+from talk_kit import COST, MODEL, MakeKey, Open, created, done, opener
 
 from proxyd.websocket.conversation import MAX_TURNS, Verdict
 from shared.sealing import Sealer
 
 SECOND = base64.b64encode(bytes(48_000)).decode()
-USAGE = {
-    "input_tokens": 10, "output_tokens": 5, "total_tokens": 15,
-    "input_token_details": {"text_tokens": 10, "audio_tokens": 0, "cached_tokens": 0},
-    "output_token_details": {"text_tokens": 0, "audio_tokens": 5},
-}  # fmt: skip
-COST = 10 * 4_000 + 5 * 64_000  # of that, in nano-dollars
 
 
 def code(verdict: Verdict) -> str:
@@ -31,14 +24,6 @@ def code(verdict: Verdict) -> str:
 @pytest.fixture
 def talk(router: Router, engine: Engine, sealer: Sealer, worker: Worker, make_key: MakeKey) -> Open:
     return opener(router, engine, sealer, worker, make_key)
-
-
-def created(number: str) -> dict[str, Any]:
-    return {"type": "response.created", "response": {"id": number}}
-
-
-def done(number: str, usage: Any = USAGE, status: str = "completed") -> dict[str, Any]:
-    return {"type": "response.done", "response": {"id": number, "status": status, "usage": usage}}
 
 
 # Realtime

@@ -198,3 +198,24 @@ def test_both_secrets_sign_while_one_takes_the_place_of_the_other(
         assert deliver() == 1
         assert [receiver.received[-1].is_signed_by(one["secret"]) for one in (fresh, hook)] == expected
         clock.forward(hours=25)
+
+
+def test_every_old_secret_signs_until_its_own_end(
+    api: Api, clock: Clock, hook: dict[str, Any], receiver: Receiver, deliver: Callable[[], int]
+) -> None:
+    """S2: another rotation within a day ends no secret that was promised to sign."""
+    secrets = [hook["secret"]]
+    for _ in range(2):
+        clock.forward(hours=10)
+        secrets.append(api("POST", f"/v1/webhooks/{hook['id']}/rotate").get_json()["secret"])
+    for expected in ([True, True, True], [False, True, True], [False, False, True]):
+        api("POST", f"/v1/webhooks/{hook['id']}/test")
+        assert deliver() == 1
+        assert [receiver.received[-1].is_signed_by(one) for one in secrets] == expected
+        clock.forward(hours=15)
+    for _ in range(10):
+        assert api("POST", f"/v1/webhooks/{hook['id']}/rotate").status_code == 200
+    refused = api("POST", f"/v1/webhooks/{hook['id']}/rotate")
+    assert (refused.status_code, refused.get_json()["code"]) == (409, "too_many_secrets")
+    clock.forward(hours=25)
+    assert api("POST", f"/v1/webhooks/{hook['id']}/rotate").status_code == 200

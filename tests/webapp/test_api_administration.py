@@ -247,7 +247,7 @@ def test_organization(api: Api) -> None:
     ("method", "path", "document", "fields"),
     [
         ("POST", "/v1/members", {}, ["email"]),
-        ("POST", "/v1/members", {"email": "x", "role": "root"}, ["role"]),
+        ("POST", "/v1/members", {"email": "x", "role": "root"}, ["email", "role"]),
         ("POST", "/v1/members", {"email": "x"}, ["email"]),
         ("POST", "/v1/members", {"email": "a\x00@b"}, ["email"]),
         ("POST", "/v1/tokens", {}, ["name", "scopes"]),

@@ -129,3 +129,26 @@ def test_what_was_used_before_is_summed_up_once(empty: Flask) -> None:
         ]
         view = view_of(db.session.get_one(ProxyKey, "key_1"))
         assert [secret.prefix for secret in secrets_of(view, at)] == ["sk-proxy-a1b2"]
+
+
+def test_a_search_knows_capitals_of_every_script_and_no_signs_of_json(made: tuple[Flask, BootstrapReport]) -> None:
+    """D4, N4: the same keys are found on either database."""
+    api = api_of(made)
+    for name in ("Müller-Überwachung", "ÉTÉ [a*b?c] ^é", "straße"):
+        api.create(name=name, allowed_models=["gpt-4o*", "claude-*"])
+    for asked, found in (
+        ("überwachung", "Müller-Überwachung"),
+        ("MÜLLER-ü", "Müller-Überwachung"),
+        ("ü", "Müller-Überwachung"),
+        ("été", "ÉTÉ [a*b?c] ^é"),
+        ("E\u0301te\u0301", "ÉTÉ [a*b?c] ^é"),
+        ("é [A*b?c] ^É", "ÉTÉ [a*b?c] ^é"),
+        ("é [axb?c] ^é", None),
+        ("é*é", None),
+        ("Straße", "straße"),
+    ):
+        page = api("GET", "/v1/keys", query_string={"q": asked}).get_json()
+        assert [key["name"] for key in page["data"]] == [found] * (found is not None), asked
+    for asked in ("[]", '"', '", "', '["gpt', ", ", "u00e9", "\\"):
+        assert api("GET", "/v1/keys", query_string={"q": asked}).get_json()["data"] == [], asked
+    assert len(api("GET", "/v1/keys", query_string={"q": "GPT-4O*"}).get_json()["data"]) == 3

@@ -96,6 +96,8 @@ REMOVED = [
     ("model_not_allowed", {"allowed_models": ("o3", "gpt-4o*")}),
     ("model_not_allowed", {"allowed_models": ("openai/gpt-*",)}),
     ("model_not_priced", {}),
+    ("model_not_priced", {"model_limits": (model_limit("claude-*", USD),)}),
+    ("endpoint_not_metered", {"model_limits": (model_limit("claude-*", USD),)}),
     ("endpoint_not_metered", {}),
     ("rate_limited", {}),
     ("too_many_concurrent", {}),
@@ -127,6 +129,17 @@ def test_limits_for_all_its_models_that_are_used_up(
         assert judged(view(allowed_models=allowed, model_limits=used_up))[0] == state
     left = tuple(model_limit(model, USD, USD - 1) for model in limits)
     assert judged(view(allowed_models=allowed, model_limits=left))[0] == State.NEAR_LIMIT
+
+
+def test_a_refusal_for_what_other_models_may_cost_stands_with_the_limits_that_it_blames() -> None:
+    told = refusal(
+        "model_not_priced",
+        "Nobody can tell in advance what fallbacks costs (gpt-4o, openai), and the proxy key sk-proxy-a1b2... has spend"
+        " limits for models (claude-*, o3). Leave it out, or use a key without them.",
+    )
+    assert stands(view(model_limits=(model_limit("o3", 0),)), told)
+    assert not stands(view(model_limits=(model_limit("o4", 0),)), told)
+    assert not stands(view(model_limits=(model_limit("claude", 0),)), told)
 
 
 def test_why_a_key_is_listed_whose_refusal_was_mended() -> None:

@@ -123,6 +123,7 @@ def test_the_same_creation_twice(command: Command) -> None:
         ("providers test nobody", "There is no such provider"),
         ("providers test", "No provider has a credential"),
         ("prices set openai gpt-4o input_tokens=x", "rates.input_tokens must be dollars"),
+        ("prices set openai gpt-4o input_tokens=1 input_tokens=2", "rates.input_tokens occurs twice"),
         ("prices unset openai gpt-4o", "There is no price of one's own"),
     ],
 )  # fmt: skip

@@ -17,7 +17,7 @@ from live_counters import LiveCounters
 from sqlalchemy import select
 
 from shared.model_limits import row_id_of
-from shared.models import AccountingState, AuditEvent, ModelSpend, ProxyKey
+from shared.models import AccountingState, AuditEvent, ModelSpend, ProxyKey, UsageDaily
 from shared.periods import FIRST_DAY
 from webapp.actions.credentials import store_credentials
 from webapp.context import Actor
@@ -44,7 +44,7 @@ def stored(app: Flask, key_id: str) -> Any:
 def state(app: Flask) -> tuple[int, int, bool]:
     with app.app_context():
         row = db.session.scalars(select(AccountingState)).one()
-        return row.generation, row.outdated, row.model_limits
+        return row.generation, row.outdated_for_models, row.model_limits
 
 
 def use(live: LiveCounters, key_id: str, nanos: int, *patterns: str) -> None:
@@ -87,7 +87,7 @@ def test_one_that_is_new_to_a_key_has_new_counters_made(api: Api, app: Flask) ->
     (limit,) = stored(app, key["id"])
     assert limit["since"] == generation + 1
     with app.app_context():
-        db.session.scalars(select(AccountingState)).one().outdated = -1
+        db.session.scalars(select(AccountingState)).one().outdated_for_models = -1
         db.session.commit()
         event = db.session.scalars(select(AuditEvent).where(AuditEvent.action == "key.update")).one()
     assert (event.before, event.after) == ({"model_limits": []}, {"model_limits": [TOLD]})
@@ -104,12 +104,13 @@ def test_the_first_one_adds_up_what_the_ledger_has(api: Api, app: Flask) -> None
     models = ("gpt-4o", "gpt-4o", "gpt-4o-mini", None)
     rows = [request_of(key["id"], n, requested_model=model, served_model="x") for n, model in enumerate(models)]
     each, day = rows[0].cost_nanos, rows[0].day
-    posted(app, *rows)
+    sums = {"requests": 4, "input_tokens": 1, "output_tokens": 1, "cost_nanos": 4 * each}
+    posted(app, *rows, UsageDaily(key_id=key["id"], day=day, provider="openai", model="x", org_id="org_1", **sums))
     limits = [{**GPT, "model": model, "spend_reset": "never"} for model in ("gpt-4o*", "*-mini", "x")]
     told = api("PATCH", f"/v1/keys/{key['id']}", {"model_limits": limits}).get_json()["model_limits"]
     with app.app_context():
-        sums = {(row.day, row.model): row.total_nanos for row in db.session.scalars(select(ModelSpend))}
-    assert sums == {
+        found = {(row.day, row.model): row.total_nanos for row in db.session.scalars(select(ModelSpend))}
+    assert found == {
         (day, "gpt-4o"): 2 * each,
         (FIRST_DAY, "gpt-4o"): 2 * each,
         (day, "gpt-4o-mini"): each,

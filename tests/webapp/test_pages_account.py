@@ -7,7 +7,7 @@ import pytest
 from dashboard_kit import ADMIN, PASSWORD, Clock
 from flask import Flask
 from flask.testing import FlaskClient
-from forms_kit import hidden, post_login
+from forms_kit import hidden, post_login, submit
 from sqlalchemy import select
 from werkzeug.test import TestResponse
 
@@ -180,6 +180,20 @@ def test_a_lost_password(browser: Callable[..., FlaskClient], app: Flask, leaver
     assert made is not None
     assert theirs.get("/keys").status_code == 303
     assert post_login(app.test_client(), "leaver@example.com").status_code == 422
+    assert post_login(app.test_client(), "leaver@example.com", made[1]).status_code == 303
+
+
+def test_a_form_makes_one_password(
+    browser: Callable[..., FlaskClient], app: Flask, leaver: tuple[str, FlaskClient]
+) -> None:
+    """S2: of two, by a double click, only one is good, and nobody knows which."""
+    mine, path = browser(), f"/settings/members/{leaver[0]}/password"
+    asked = mine.get(path)
+    answer, again = (submit(mine, path, form_of=asked) for _ in range(2))
+    assert (answer.status_code, again.status_code) == (201, 409)
+    assert "made a new password already" in again.text
+    made = re.search(r'id="secret" type="text" value="([^"]+)"', answer.text)
+    assert made is not None
     assert post_login(app.test_client(), "leaver@example.com", made[1]).status_code == 303
 
 

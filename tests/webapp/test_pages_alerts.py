@@ -89,9 +89,15 @@ def test_a_secret_is_shown_once(app: Flask, admin: FlaskClient) -> None:
     assert "data-private" in re.findall(r'<input[^>]*id="webhook-url"[^>]*>', page.text)[0]  # no draft keeps it
     hook = re.findall(r"delete-(whk_\w+)", admin.get(HERE).text)[0]
     assert "For 24 hours" in admin.get(f"{HERE}/webhooks/{hook}/rotate", headers=HTMX).text
-    renewed = submit(admin, f"{HERE}/webhooks/{hook}/rotate")
+    asked = admin.get(f"{HERE}/webhooks/{hook}/rotate")
+    renewed = submit(admin, f"{HERE}/webhooks/{hook}/rotate", form_of=asked)
     assert SECRET.findall(renewed.text)[0] not in made.text
     assert "The old secret signs too, it ends in" in admin.get(HERE).text
+    twice = submit(admin, f"{HERE}/webhooks/{hook}/rotate", form_of=asked)  # S2: a double click
+    assert twice.status_code == 409
+    assert "made a new secret already" in twice.text
+    assert not SECRET.search(twice.text)
+    assert submit(admin, f"{HERE}/webhooks/{hook}/rotate").status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,10 @@ def test_every_change_is_told_to_the_proxies_and_written_down(app: Flask, live: 
         ("openai", "gpt-4o", {"input_tokens": "much"}, "rates.input_tokens"),
         ("openai", "gpt-4o", {"input_tokens": 1.5}, "rates.input_tokens"),
         ("openai", "gpt-4o", {"input_tokens": "1e9"}, "rates.input_tokens"),
+        *(
+            ("openai", "gpt-4o", {"input_tokens": amount}, "rates.input_tokens")
+            for amount in ("1e3", "1_0", "-0", "+5", "5.", ".5", "\uff11", "", "1,5", "1000000.01", "9" * 5000)
+        ),
         ("openai", "gpt-4o", {"input_tokens": "0.0000000000001"}, "rates.input_tokens"),
     ],
 )

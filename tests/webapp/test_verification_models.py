@@ -11,6 +11,7 @@ from shared.counters import Seed
 from shared.model_limits import row_id_of
 from shared.models import ProxyKey
 from webapp.actions.model_limits import from_now_on, lock_generation
+from webapp.actions.model_sums import note_sums
 from webapp.db import db, writing
 
 PATTERN = "gpt-*"
@@ -18,11 +19,13 @@ PATTERN = "gpt-*"
 
 def limited(app: Flask, key_id: str) -> None:
     """As an edit does it, whose new counters are made at once."""
+    with app.app_context():
+        noted = note_sums(db.session, key_id)
     with app.app_context(), writing() as session:
         found = db.session.get_one(ProxyKey, key_id)
         limit = {"model": PATTERN, "spend_limit_nanos": 10**12, "spend_reset": "never"}
-        found.model_limits = from_now_on(session, found, [limit], lock_generation(session))
-    forge(app, "UPDATE accounting_state SET outdated = -1")
+        found.model_limits = from_now_on(session, found, [limit], lock_generation(session), noted)
+    forge(app, "UPDATE accounting_state SET outdated_for_models = -1")
 
 
 @pytest.fixture

@@ -65,9 +65,9 @@ class Happened:
         return self.event, self.subject, self.period
 
 
-def update_rules(actor: Actor, document: Mapping[str, object]) -> RulesView:
-    """Merge a patch into what the organisation is told of. Raises Invalid."""
-    patch = read(AlertsPatch, document)
+def update_rules(actor: Actor, document: Mapping[str, object], *, served: Mapping[str, Any] | None = None) -> RulesView:
+    """Merge a patch into what the organisation is told of, and which is `served`. Raises Invalid."""
+    patch = read(AlertsPatch, document, served=served)
     return first_or_next(lambda: _update_rules(actor, patch))
 
 

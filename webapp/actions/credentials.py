@@ -114,9 +114,19 @@ def add_credential(actor: Actor, slug: str, document: Mapping[str, object]) -> s
     return credential_id
 
 
-def change_credential(actor: Actor, slug: str, credential_id: str, document: Mapping[str, object]) -> None:
-    """Replace a credential, or change how it is used. What is not named stays. Raises NotFound, Invalid."""
-    wanted = read(CredentialPatch, document)
+def change_credential(
+    actor: Actor,
+    slug: str,
+    credential_id: str,
+    document: Mapping[str, object],
+    *,
+    served: Mapping[str, Any] | None = None,
+) -> None:
+    """Replace a credential, or change how it is used. What is not named stays; `served` is what is told of it.
+
+    Raises NotFound, Invalid.
+    """
+    wanted = read(CredentialPatch, document, served=served)
     sealer = Sealer(current_app.extensions["settings"].encryption_keys)
     try:
         with writing() as session:

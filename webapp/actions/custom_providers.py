@@ -9,12 +9,12 @@ from sqlalchemy import exists, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import scoped_session
 
-from shared.addresses import may_be_reached, parse
 from shared.catalog import PROVIDERS
 from shared.config import Settings
-from shared.custom_providers import host_of, place_of
+from shared.custom_providers import place_of
 from shared.ids import new_id
 from shared.models import CustomProvider, PriceOverride, ProviderCredential
+from shared.policy.values import Network
 from webapp.actions import audit, policy
 from webapp.actions.credentials import forget_within, store_within
 from webapp.context import Actor, Conflict, now
@@ -30,8 +30,7 @@ _FIELDS = ("base_url", "auth", "api_version", "models", "stream_options", "enabl
 
 def add_provider(actor: Actor, document: Mapping[str, object]) -> str:
     """Add a provider, and a credential of it if one is given; answers with its name. Raises Invalid, Conflict."""
-    wanted = read(NewProvider, document)
-    _refuse_private(wanted.base_url)
+    wanted = read(NewProvider, document, networks=_networks())
     try:
         with writing() as session:
             _refuse_name(session, actor.org_id, wanted.provider)
@@ -50,15 +49,15 @@ def add_provider(actor: Actor, document: Mapping[str, object]) -> str:
     return wanted.provider
 
 
-def change_provider(actor: Actor, name: str, document: Mapping[str, object]) -> None:
+def change_provider(
+    actor: Actor, name: str, document: Mapping[str, object], *, served: Mapping[str, Any] | None = None
+) -> None:
     """Change what is named; all else stays. A credential becomes the default one, and of another server the only one.
 
-    Raises NotFound, Invalid, Conflict for a built-in one.
+    `served` is what is told of it. Raises NotFound, Invalid, Conflict for a built-in one.
     """
     _refuse_built_in(name)
-    wanted = read(ProviderPatch, document)
-    if wanted.base_url:
-        _refuse_private(wanted.base_url)
+    wanted = read(ProviderPatch, document, served=served, networks=_networks())
     with writing() as session:
         row = custom_row(actor.org_id, name, lock=True)
         before = _told(row)
@@ -116,13 +115,9 @@ def _refuse_built_in(name: str) -> None:
         raise Conflict("provider_built_in", message)
 
 
-def _refuse_private(base_url: str) -> None:
-    """Tell at once what would be refused with every request. A name is judged when it is connected to."""
+def _networks() -> tuple[Network, ...]:
     settings: Settings = current_app.extensions["settings"]
-    address = parse(host_of(base_url))
-    if address is not None and not may_be_reached(address, settings.provider_networks):
-        message = "is not a public address; ROUTER_PROVIDERS_PRIVATE_ADDRESSES could allow it"
-        raise Invalid(FieldError("base_url", message))
+    return settings.provider_networks
 
 
 def _refuse_name(session: scoped_session[Session], org_id: str, name: str) -> None:

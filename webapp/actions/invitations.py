@@ -11,11 +11,12 @@ from shared.ids import new_id
 from shared.models import IdempotentCreation, Invitation, User
 from webapp import passwords
 from webapp.actions import audit
-from webapp.actions.login import fold_email, need_passwords, network_of, open_for
+from webapp.actions.login import need_passwords, network_of, open_for
 from webapp.actions.users import add_user, email_fault
 from webapp.context import Actor, Conflict, now
 from webapp.db import db, writing
 from webapp.events import EVENTS
+from webapp.schemas.members import fold_email
 from webapp.schemas.values import to_json_moment
 from webapp.validation import FieldError, Invalid
 from webapp.views.invitations import InvitationView, row_of, secret_digest, view_of

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -16,6 +16,7 @@ from shared.ids import new_id
 from shared.models import IdempotentCreation, KeySecret, ProxyKey, boost_of
 from webapp.actions import audit, model_limits, policy
 from webapp.actions.hand_over_links import end_links
+from webapp.actions.model_sums import Noted, note_sums
 from webapp.context import Actor, Conflict, now
 from webapp.db import db, writing
 from webapp.schemas.keys import EDITABLE, READ_ONLY, Key, KeyPatch, NewKey
@@ -60,11 +61,13 @@ def create_key(actor: Actor, document: Mapping[str, object], *, idempotency_key:
         return created
 
 
-def update_key(actor: Actor, key_id: str, document: Mapping[str, object], *, if_version: int | None = None) -> KeyView:
+def update_key(
+    actor: Actor, key_id: str, document: Mapping[str, object], *, if_version: Collection[int] | None = None
+) -> KeyView:
     """Merge a patch into a key; a patch that changes nothing leaves its version.
 
     Raises NotFound, Invalid, Conflict "key_revoked", and Conflict "version_mismatch" when somebody else changed the
-    key since `if_version`; NotInForce.
+    key since the versions of `if_version`; NotInForce.
     """
     save_edit(actor, key_id, document, if_version=if_version)
     # Also after a patch that changed nothing: it may be the second try of one that could not be told.
@@ -72,12 +75,32 @@ def update_key(actor: Actor, key_id: str, document: Mapping[str, object], *, if_
     return view_of(row_of(actor.org_id, key_id))
 
 
-def save_edit(actor: Actor, key_id: str, document: Mapping[str, object], *, if_version: int | None = None) -> None:
+def save_edit(
+    actor: Actor, key_id: str, document: Mapping[str, object], *, if_version: Collection[int] | None = None
+) -> None:
     """Commit a patch, which holds once it was published: for whoever does that for many keys at once."""
+    row = row_of(actor.org_id, key_id)
+    # Neither the counters nor the ledger are asked while a lock is held that others wait for.
+    served = _served(row, document) if READ_ONLY & document.keys() else {}
+    noted = note_sums(db.session, key_id) if model_limits.may_be_new(row, document.get("model_limits")) else None
+    try:
+        _update(actor, key_id, document, if_version, served, noted)
+    except model_limits.PatternIsNew:  # by another edit, a moment ago
+        _update(actor, key_id, document, if_version, served, note_sums(db.session, key_id))
+
+
+def _update(
+    actor: Actor,
+    key_id: str,
+    document: Mapping[str, object],
+    if_version: Collection[int] | None,
+    served: Mapping[str, object],
+    noted: Noted | None,
+) -> None:
+    """`served`: the key as it was served; `noted`: what the ledger has of it, if a limit for models may be new."""
     with writing() as session:
-        generation = model_limits.lock_generation(session) if "model_limits" in document else 0
+        generation = model_limits.lock_generation(session) if noted is not None else 0
         row = row_to_change(actor, key_id, if_version)
-        served = Key.model_validate(view_of(row)).model_dump(mode="json") if READ_ONLY & document.keys() else {}
         kept = {
             "spend_limit_usd": row.spend_limit_nanos,
             "expires_at": row.expires_at,
@@ -98,7 +121,7 @@ def save_edit(actor: Actor, key_id: str, document: Mapping[str, object], *, if_v
         )
         changes = _changes(row, patch)
         if (limits := changes.pop("model_limits", None)) is not None:
-            settled = model_limits.from_now_on(session, row, limits, generation)
+            settled = model_limits.from_now_on(session, row, limits, generation, noted)
             if settled != row.model_limits:
                 changes["model_limits"] = settled
         before = _told(row)
@@ -118,12 +141,22 @@ def save_edit(actor: Actor, key_id: str, document: Mapping[str, object], *, if_v
             )
 
 
-def row_to_change(actor: Actor, key_id: str, if_version: int | None) -> ProxyKey:
+def _served(row: ProxyKey, document: Mapping[str, object]) -> dict[str, Any]:
+    """What is told of a key, and of what is told once that which it may have been told with."""
+    said = document.get("key")
+    opens = isinstance(said, str) and any(
+        secrets.digest(said.encode("utf-8", "surrogatepass")) == one.digest for one in row.secrets
+    )
+    told = Key.model_validate(view_of(row)).model_dump(mode="json")
+    return told | {"key": said if opens else None, "secrets": [], "notice": None}
+
+
+def row_to_change(actor: Actor, key_id: str, if_version: Collection[int] | None) -> ProxyKey:
     """The locked row of a key, within a transaction. Raises as `update_key` does."""
     row = row_of(actor.org_id, key_id, lock=True)
     if row.revoked_at is not None:
         raise Conflict("key_revoked", "This key was revoked; it cannot be changed any more.", view_of(row))
-    if if_version is not None and row.version != if_version:
+    if if_version is not None and row.version not in if_version:
         message = "Somebody else changed this key in the meantime. Look at its current state and try again."
         raise Conflict("version_mismatch", message, view_of(row))
     return row

@@ -6,7 +6,6 @@ one at once. A try is counted before the password is looked at, so that many tri
 
 import hashlib
 import secrets
-import unicodedata
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -25,6 +24,7 @@ from webapp.actions import audit
 from webapp.context import Actor, Conflict, now
 from webapp.db import db, writing
 from webapp.events import EVENTS
+from webapp.schemas.members import fold_email
 
 IDLE = timedelta(minutes=30)
 LONGEST = timedelta(hours=12)
@@ -79,11 +79,6 @@ class _Found:
 
     def actor(self, ip: str | None) -> Actor:
         return Actor(self.org_id, self.email, ip, role=self.role)
-
-
-def fold_email(email: str) -> str:
-    """One spelling for all that people type."""
-    return unicodedata.normalize("NFKC", email).strip().casefold()
 
 
 def need_passwords() -> None:

@@ -9,15 +9,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flask_sqlalchemy.session import Session
-from sqlalchemy import BigInteger, Date, Select, cast, func, insert, literal, select, update
+from sqlalchemy import select, update
 from sqlalchemy.orm import scoped_session
 
-from shared.models import AccountingState, ModelSpend, ProxyKey, UsageRecord
-from shared.periods import FIRST_DAY
+from shared.models import AccountingState, ProxyKey
+from webapp.actions.model_sums import Noted, write_sums
 
 ALWAYS = 0  # of a limit that a key was made with: nothing of it came before
 
 Limits = Sequence[Mapping[str, Any]]
+
+
+class PatternIsNew(Exception):
+    """A limit is new to its key, which takes the lock on the generation, and what the ledger has of the key."""
 
 
 def lock_generation(session: scoped_session[Session]) -> int:
@@ -26,6 +30,13 @@ def lock_generation(session: scoped_session[Session]) -> int:
     Before the key is locked: who posts comes to the two in this order.
     """
     return session.scalar(select(AccountingState.generation).with_for_update()) or 0
+
+
+def may_be_new(row: ProxyKey, told: object) -> bool:
+    """Whether limits as they are told, of which nobody has read yet whether they are any, have one new to a key."""
+    known = [limit["model"] for limit in row.model_limits or ()]
+    some = told if isinstance(told, list | tuple) else ()
+    return any(isinstance(limit, Mapping) and limit.get("model") not in known for limit in some)
 
 
 def from_the_first(session: scoped_session[Session], limits: Limits) -> list[dict[str, Any]] | None:
@@ -37,17 +48,21 @@ def from_the_first(session: scoped_session[Session], limits: Limits) -> list[dic
 
 
 def from_now_on(
-    session: scoped_session[Session], row: ProxyKey, limits: Limits, generation: int
+    session: scoped_session[Session], row: ProxyKey, limits: Limits, generation: int, noted: Noted | None
 ) -> list[dict[str, Any]] | None:
-    """Those of a key that is there; it and the generation are locked. One that it has already keeps what it knows."""
+    """Those of a key that is there and locked. One that it has already keeps what it knows.
+
+    With `noted`, the generation is locked as well. Raises PatternIsNew where it is not and had to be.
+    """
     before = row.model_limits
     since = {limit["model"]: limit["since"] for limit in before or ()}
     if any(limit["model"] not in since for limit in limits):
-        if before is None:
-            _begin_sums(session)
-            _add_up(session, row.id)
+        if noted is None:
+            raise PatternIsNew
+        _begin_sums(session)
+        write_sums(session, noted)
         session.execute(
-            update(AccountingState).values(outdated=generation).execution_options(synchronize_session=False)
+            update(AccountingState).values(outdated_for_models=generation).execution_options(synchronize_session=False)
         )
     found = [{**limit, "since": since.get(limit["model"], generation + 1)} for limit in limits]
     return found if found or before is not None else None  # once there were some, the sums go on
@@ -57,21 +72,3 @@ def _begin_sums(session: scoped_session[Session]) -> None:
     """From now on whoever posts asks which keys have sums by model."""
     none_yet = update(AccountingState).where(AccountingState.model_limits.is_(False))
     session.execute(none_yet.values(model_limits=True).execution_options(synchronize_session=False))
-
-
-def _add_up(session: scoped_session[Session], key_id: str) -> None:
-    """What the ledger has of a key by now, by day and in all."""
-    for query in (_sums(key_id, by_day=True), _sums(key_id, by_day=False)):
-        columns = ("key_id", "day", "provider", "model", "generation", "base_nanos", "total_nanos")
-        session.execute(insert(ModelSpend).from_select(columns, query))
-
-
-def _sums(key_id: str, *, by_day: bool) -> Select[*tuple[Any, ...]]:
-    day = UsageRecord.day if by_day else literal(FIRST_DAY, Date())
-    groups = (UsageRecord.provider, UsageRecord.requested_model)
-    cost = cast(func.sum(UsageRecord.cost_nanos), BigInteger)
-    query = select(UsageRecord.key_id, day, *groups, literal(0), literal(0), cost).where(
-        UsageRecord.key_id == key_id, UsageRecord.requested_model.is_not(None)
-    )
-    grouped = query.group_by(UsageRecord.key_id, *groups, *((UsageRecord.day,) if by_day else ()))
-    return grouped.having(func.sum(UsageRecord.cost_nanos) != 0)

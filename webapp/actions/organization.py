@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from typing import Any
 
 from sqlalchemy import select
 
@@ -11,32 +12,28 @@ from webapp.actions import audit, policy
 from webapp.context import Actor
 from webapp.db import writing
 from webapp.schemas.organization import OrganizationPatch
-from webapp.validation import FieldError, Invalid, read
+from webapp.validation import read
 from webapp.views.organization import OrganizationView, organization_of, rules_in, view_of
 
 # What proxies go by.
 _JUDGED = ("spend_limit_usd", "spend_reset", "rate_limit_rpm", "time_zone")
 
 
-def update_organization(actor: Actor, document: Mapping[str, object]) -> OrganizationView:
-    """Merge a patch into it; keys that are there stay as they are. Raises Invalid.
+def update_organization(
+    actor: Actor, document: Mapping[str, object], *, served: Mapping[str, Any] | None = None
+) -> OrganizationView:
+    """Merge a patch into it, of which it is told as `served`; keys that are there stay as they are. Raises Invalid.
 
     A default above its maximum is a fault. Of defaults and maxima proxies learn nothing: they judge keys by what the
     keys themselves say. What all keys may use together, and the time zone, hold for the next request. Counters that
     were made while there was no such limit know too little to judge by it, so a first one asks for new ones.
     """
-    patch = read(OrganizationPatch, document)
     with writing() as session:
         row = session.scalars(select(Organization).where(Organization.id == actor.org_id).with_for_update()).one()
+        patch = read(OrganizationPatch, document, served=served, rules=rules_in(row))
         before, limits_before, zone_before = asdict(view_of(row)), _limits_in(row), row.time_zone
         for column, value in patch.columns().items():
             setattr(row, column, value)
-        faults = [
-            FieldError(usual if usual in patch.model_fields_set else most, f"cannot be: {words}")
-            for usual, most, words in rules_in(row).contradictions()
-        ]
-        if faults:
-            raise Invalid(*faults)
         after = asdict(view_of(row))
         changed = [name for name in after if before[name] != after[name]]
         if changed:

@@ -1,6 +1,6 @@
 """An organisation's own prices: they beat the price table's, and add models that it does not know."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from sqlalchemy import Select, select
 
@@ -10,9 +10,19 @@ from webapp.actions import audit, policy
 from webapp.context import Actor, NotFound, now
 from webapp.db import first_or_next, writing
 from webapp.schemas.prices import Price
-from webapp.validation import read
+from webapp.validation import FieldError, Invalid, read, told_name
 from webapp.views.custom_providers import own_providers
 from webapp.views.prices import PriceView, view_of
+
+
+def rates_in(pairs: Iterable[tuple[str, str]]) -> dict[str, object]:
+    """Classes and their dollars as a document. Raises Invalid for a class that is named twice, as of JSON."""
+    found: dict[str, object] = {}
+    for name, dollars in pairs:
+        if name in found:
+            raise Invalid(FieldError(f"rates.{told_name(name)}", "occurs twice"))
+        found[name] = dollars
+    return found
 
 
 def set_price(actor: Actor, provider: str, model: str, rates: Mapping[str, object]) -> PriceView:

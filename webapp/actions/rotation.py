@@ -1,6 +1,6 @@
 """A new secret for a key, which stays what it is, with its limits and what it spent; the old secret dies in time."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -40,7 +40,7 @@ class RotatedKey:
 
 
 def rotate_key(
-    actor: Actor, key_id: str, document: Mapping[str, object], *, if_version: int | None = None
+    actor: Actor, key_id: str, document: Mapping[str, object], *, if_version: Collection[int] | None = None
 ) -> RotatedKey:
     """Give a key a new secret. Those that it has die after `grace_seconds`, or when they were to die before that.
 
@@ -78,7 +78,7 @@ def rotate_key(
     return RotatedKey(view, made.raw, secrets_of(view, now()), late)
 
 
-def end_old_secrets(actor: Actor, key_id: str, *, if_version: int | None = None) -> KeyView:
+def end_old_secrets(actor: Actor, key_id: str, *, if_version: Collection[int] | None = None) -> KeyView:
     """Let the secrets that were rotated out die now, before their time; the newest stays.
 
     Raises as `rotate_key`, and NotInForce.

@@ -20,7 +20,7 @@ from shared.counters import Guarded, LoginThrottle
 from shared.models import ROLES, Identity, Invitation, User
 from webapp import passwords
 from webapp.actions import audit
-from webapp.actions.login import fold_email, network_of, open_for
+from webapp.actions.login import network_of, open_for
 from webapp.actions.login_refusals import ACTOR, note_refusal
 from webapp.actions.sessions import end_all
 from webapp.actions.users import add_user, change_user, email_fault
@@ -30,6 +30,7 @@ from webapp.events import EVENTS
 from webapp.offload import OFFLOAD, TooBusy, TookTooLong
 from webapp.oidc import Attempt, Fault, Provider, ProviderFault
 from webapp.oidc_claims import Person
+from webapp.schemas.members import fold_email
 
 # Of a network. Nobody can guess a code, and others behind the same address have no other door: so the wait is short.
 _FREE_FAILURES, _LONGEST_WAIT_SECONDS = 20, 5.0

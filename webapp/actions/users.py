@@ -10,12 +10,12 @@ from shared.ids import new_id
 from shared.models import ROLES, Invitation, User
 from webapp import passwords
 from webapp.actions import audit
-from webapp.actions.login import fold_email
+from webapp.actions.form_nonce import writing_once
 from webapp.actions.sessions import end_all
 from webapp.context import Actor, Conflict, NotFound, now
 from webapp.db import writing
 from webapp.events import EVENTS
-from webapp.schemas.values import refuse_secret
+from webapp.schemas.members import fold_email, read_person
 from webapp.validation import FieldError, Invalid
 from webapp.views.tokens import chain_of
 from webapp.views.users import UserView, view_of
@@ -58,13 +58,9 @@ def create_user(actor: Actor, email: str, role: str, *, password: str | None = N
 def email_fault(email: str) -> FieldError | None:
     """What is wrong with an email as it was typed: it names somebody wherever it is told what they did."""
     try:
-        refuse_secret(email)  # as it is: some are known by their capitals
+        read_person(email)
     except ValueError as error:
         return FieldError("email", str(error))
-    email = fold_email(email)
-    name, _, domain = email.partition("@")
-    if not name or not domain or "@" in domain or len(email) > 254 or not email.isprintable() or " " in email:
-        return FieldError("email", "is not an email address")
     return None
 
 
@@ -80,11 +76,15 @@ def add_user(session: scoped_session[Session], actor: Actor, email: str, role: s
     return user.id
 
 
-def reset_password(actor: Actor, user_id: str) -> CreatedUser:
-    """Make up a new password for somebody who lost theirs; their sessions end. Raises NotFound."""
+def reset_password(actor: Actor, user_id: str, *, once: str | None = None) -> CreatedUser:
+    """Make up a new password for somebody who lost theirs; their sessions end.
+
+    With `once`, a word that was made up for one form, there is one a word. Raises NotFound, and Conflict "form_used".
+    """
+    used = "This form made a new password already, and it was shown then."
     made_up = passwords.make_up()
     password_hash = passwords.hash_password(made_up)
-    with writing() as session:
+    with writing_once(actor.org_id, "password", once, used) as session:
         user = _get(session, actor, user_id)
         user.password_hash = password_hash
         end_all(session, user_id)

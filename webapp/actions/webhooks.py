@@ -9,7 +9,7 @@ import contextlib
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,21 +19,22 @@ from sqlalchemy import func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import scoped_session
 
-from shared.addresses import may_be_reached, parse
 from shared.config import Settings
 from shared.ids import new_id
 from shared.models import AlertDelivery, IdempotentCreation, Webhook
 from shared.sealing import Sealer, UnsealError
 from webapp.actions import audit
+from webapp.actions.form_nonce import writing_once
 from webapp.context import Actor, Conflict, now
 from webapp.db import writing
 from webapp.schemas.alerts import MAX_WEBHOOKS, NewWebhook, WebhookPatch
-from webapp.validation import FieldError, Invalid, read
+from webapp.validation import read
 from webapp.views.alerts import WebhookView, webhook_row, webhook_view
 
 SECRET_TAG = "whsec_"  # noqa: S105 - what a secret begins with (https://www.standardwebhooks.com)
 SECRET_BYTES = 32
 OLD_SECRET_FOR = timedelta(hours=24)
+MOST_OLD_SECRETS = 10  # that sign beside it
 _SHOWN, _LONG = 4, 16  # signs of what follows the host: so many are shown of what has at least so many
 
 
@@ -53,8 +54,7 @@ def create_webhook(actor: Actor, document: Mapping[str, object], *, once: str | 
 
     Raises Invalid, and Conflict "too_many_webhooks" or "form_used".
     """
-    wanted = read(NewWebhook, document)
-    _refuse_private(wanted.url)
+    wanted = read(NewWebhook, document, networks=_settings().alert_networks)
     try:
         return _create(actor, wanted, once)
     except IntegrityError:
@@ -90,15 +90,18 @@ def _create(actor: Actor, wanted: NewWebhook, once: str | None) -> CreatedWebhoo
     return CreatedWebhook(view, secret)
 
 
-def update_webhook(actor: Actor, webhook_id: str, document: Mapping[str, object]) -> WebhookView:
-    """Merge a patch into it; an address as it is shown, sent back, stays the one it is. Raises Invalid, NotFound."""
+def update_webhook(
+    actor: Actor, webhook_id: str, document: Mapping[str, object], *, served: Mapping[str, Any] | None = None
+) -> WebhookView:
+    """Merge a patch into it, of which it is told as `served`; an address as it is shown stays the one it is.
+
+    Raises Invalid, NotFound.
+    """
     if document.get("url") == webhook_row(actor.org_id, webhook_id).url_shown:
         document = {name: value for name, value in document.items() if name != "url"}
-    patch = read(WebhookPatch, document)
+    patch = read(WebhookPatch, document, served=served, networks=_settings().alert_networks)
     columns = patch.columns()
     url: str | None = columns.pop("url", None)
-    if url is not None:
-        _refuse_private(url)
     with writing() as session:
         row = webhook_row(actor.org_id, webhook_id, lock=True)
         before, moved = _told(row), url is not None and not _leads_to(row, url)
@@ -112,13 +115,28 @@ def update_webhook(actor: Actor, webhook_id: str, document: Mapping[str, object]
         return webhook_view(row, now())
 
 
-def rotate_webhook(actor: Actor, webhook_id: str) -> CreatedWebhook:
-    """Give it another secret; the one that it has signs beside it for a day. Raises NotFound."""
-    secret = _mint()
-    with writing() as session:
+def rotate_webhook(actor: Actor, webhook_id: str, *, once: str | None = None) -> CreatedWebhook:
+    """Give it another secret; each that it had signs beside it for a day from then on.
+
+    With `once`, a word that was made up for one form, there is one a word. Raises NotFound, and Conflict "form_used" or
+    "too_many_secrets".
+    """
+    secret, sealer, at = _mint(), _sealer(), now()
+    used = "This form made a new secret already, and it was shown then."
+    with writing_once(actor.org_id, "webhook-secret", once, used) as session:
         row = webhook_row(actor.org_id, webhook_id, lock=True)
-        row.previous_sealed, row.previous_until = row.sealed, now() + OLD_SECRET_FOR
-        row.sealed = _sealer().seal(secret)
+        old = _old_secrets(row, sealer)
+        if len(old) >= MOST_OLD_SECRETS:
+            message = f"This webhook has {len(old)} old secrets that sign still, each for 24 hours."
+            raise Conflict("too_many_secrets", message)
+        with contextlib.suppress(UnsealError):  # a new secret is what mends one that nobody can open
+            old.insert(0, (sealer.unseal(row.sealed), at + OLD_SECRET_FOR))
+        row.previous_sealed = row.previous_until = None
+        if old:
+            newest, *others = old
+            lines = (newest[0], *(f"{one} {until.isoformat()}" for one, until in others))
+            row.previous_sealed, row.previous_until = sealer.seal("\n".join(lines)), newest[1]
+        row.sealed = sealer.seal(secret)
         audit(session, actor, "webhook.rotate", row.id, after={"url": row.url_shown})
         return CreatedWebhook(webhook_view(row, now()), secret)
 
@@ -143,11 +161,25 @@ def url_of(row: Webhook) -> str:
 def secrets_of(row: Webhook) -> tuple[str, ...]:
     """All that sign what is sent there now, the newest first. Raises UnsealError if that one cannot be opened."""
     sealer = _sealer()
-    found = [sealer.unseal(row.sealed)]
-    if row.previous_sealed is not None and row.previous_until is not None and row.previous_until > now():
-        with contextlib.suppress(UnsealError):  # a new secret is what mends one that nobody can open
-            found.append(sealer.unseal(row.previous_sealed))
-    return tuple(found)
+    return sealer.unseal(row.sealed), *(secret for secret, _ in _old_secrets(row, sealer))
+
+
+def _old_secrets(row: Webhook, sealer: Sealer) -> list[tuple[str, datetime]]:
+    """Those that sign still, the newest first, and until when.
+
+    They are sealed as lines: the newest by itself, whose end is `previous_until`, every other one with its end.
+    """
+    if row.previous_sealed is None or row.previous_until is None:
+        return []
+    try:
+        newest, *others = sealer.unseal(row.previous_sealed).split("\n")
+    except UnsealError:
+        return []
+    found = [(newest, row.previous_until)]
+    for line in others:
+        secret, _, until = line.partition(" ")
+        found.append((secret, datetime.fromisoformat(until)))
+    return [(secret, until) for secret, until in found if until > now()]
 
 
 def reseal_webhooks(session: scoped_session[Session], sealer: Sealer) -> tuple[int, int]:
@@ -177,14 +209,6 @@ def _settings() -> Settings:
 
 def _mint() -> str:
     return SECRET_TAG + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
-
-
-def _refuse_private(url: str) -> None:
-    """Tell at once what would be refused at every attempt. A name is judged when it is connected to, by its address."""
-    address = parse(urlsplit(url).hostname or "")
-    if address is not None and not may_be_reached(address, _settings().alert_networks):
-        message = "is not a public address; ROUTER_ALERTS_PRIVATE_ADDRESSES could allow it"
-        raise Invalid(FieldError("url", message))
 
 
 def shown(url: str) -> str:

@@ -43,7 +43,9 @@ def show() -> Response:
 @operation("updateAlerts", ADMIN_SCOPE, AlertsInfo, "What is told now", body=AlertsPatch)
 def update(document: dict[str, Any]) -> Response:
     """Change what the organisation is told of, and by mail to whom."""
-    return answer(_told(update_rules(current_actor(), document)))
+    actor = current_actor()
+    served = _told(rules_of(actor.org_id)).model_dump(mode="json")
+    return answer(_told(update_rules(actor, document, served=served)))
 
 
 @bp.post("/test")

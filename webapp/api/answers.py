@@ -9,9 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from flask import Response, request
 from pydantic import BaseModel
 
-_TAG = re.compile(r'(?:W/)?"v(\d{1,9})(?:-[0-9a-f]+)?"')
-_TAGS = re.compile(r'(?:W/)?"[^"]*"')
-_NO_SUCH_VERSION = -1
+from webapp.api.problems import Problem
+from webapp.validation import FieldError
+
+_TAG = re.compile(r'(?:W/)?"v([0-9]{1,9})(?:-[0-9a-f]+)?"')
+_ANY_TAG = r'(?:W/)?"[!\x23-\x7e\x80-\xff]*"'
+_TAGS = re.compile(_ANY_TAG)
+_LIST_OF_TAGS = re.compile(rf"[ \t,]*{_ANY_TAG}(?:[ \t]*,[ \t,]*{_ANY_TAG})*[ \t,]*")
 # Signs that begin a formula in one program or another, also in their full-width form, and what some look behind.
 _FORMULA = frozenset("=+-@;|%")
 
@@ -35,16 +39,19 @@ def answer(
     return Response(text, status, sent, mimetype="application/json")
 
 
-def if_version() -> int | None:
-    """The version that If-Match demands; None when any will do. A tag that is none of ours matches nothing.
+def if_version() -> frozenset[int] | None:
+    """The versions of which If-Match demands one (RFC 9110, 13.1.1); None when any will do. Raises Problem.
 
-    Tags are compared weakly: a compressing proxy on the way (nginx) marks those that it passes on as weak.
+    A tag that is none of ours matches nothing. Tags are compared weakly: a compressing proxy on the way (nginx) marks
+    those that it passes on as weak.
     """
     header = request.headers.get("If-Match")
     if header is None or header.strip() == "*":
         return None
-    match = _TAG.fullmatch(header.strip())
-    return _NO_SUCH_VERSION if match is None else int(match[1])
+    if _LIST_OF_TAGS.fullmatch(header) is None:
+        message = 'must be the ETag of what you have seen, in its quotes, such as "v3", several with commas, or *'
+        raise Problem(400, "invalid_if_match", f"If-Match: {message}", errors=[FieldError("If-Match", message)])
+    return frozenset(int(tag[1]) for tag in map(_TAG.fullmatch, _TAGS.findall(header)) if tag is not None)
 
 
 def table(name: str, head: Sequence[str], lines: Iterable[Sequence[object]]) -> Response:

@@ -14,14 +14,15 @@ from webapp.api.spec import operation
 from webapp.queries.keys import get_key, list_keys
 from webapp.schemas.bulk import BulkChange, BulkResult, BulkResults
 from webapp.schemas.headers import IdempotencyKey, IfMatch, IfNoneMatch
-from webapp.schemas.keys import CreatedKey, Key, KeyList, KeyPatch, NewKey
+from webapp.schemas.keys import CreatedKey, Key, KeyList, KeyPatch, NewKey, Secret
 from webapp.schemas.lists import KeyQuery
-from webapp.schemas.rotation import RotatedKey, Rotation, Secret
+from webapp.schemas.rotation import RotatedKey, Rotation
 from webapp.views.keys import KeyView
 
 bp = Blueprint("api_keys", __name__, url_prefix="/v1/keys")
 
 ID = {"key_id": "The key's id, key_ and 26 characters."}
+_OF_A_TAG = (400, 404, 409, 412)
 _AS_IT_IS = "The key as it is now"
 _REPLAYED = (
     "An earlier request with this Idempotency-Key made this key. If its secret is lost, POST {} gives a new one."
@@ -99,7 +100,7 @@ def update(key_id: str, document: dict[str, Any]) -> Response:
 
 
 @bp.post("/<key_id>/pause")
-@operation("pauseKey", "keys:write", Key, _AS_IT_IS, path=ID, headers=IfMatch, problems=(404, 409, 412), etag=True)
+@operation("pauseKey", "keys:write", Key, _AS_IT_IS, path=ID, headers=IfMatch, problems=_OF_A_TAG, etag=True)
 def pause(key_id: str) -> Response:
     """Stop a proxy key for now, like a patch of `paused`; it holds for the next request."""
     return _set_paused(key_id, paused=True)
@@ -113,7 +114,7 @@ def pause(key_id: str) -> Response:
     _AS_IT_IS,
     path=ID,
     headers=IfMatch,
-    problems=(404, 409, 412),
+    problems=_OF_A_TAG,
     etag=True,
 )
 def resume(key_id: str) -> Response:

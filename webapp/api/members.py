@@ -58,7 +58,9 @@ def show(member_id: str) -> Response:
 )
 def update(member_id: str, document: dict[str, Any]) -> Response:
     """Change a member's role, or whether they may log in; whoever may not is logged out at once."""
-    return answer(Member.model_validate(update_member(current_actor(), member_id, document)))
+    actor = current_actor()
+    served = Member.model_validate(get_user(actor.org_id, member_id)).model_dump(mode="json")
+    return answer(Member.model_validate(update_member(actor, member_id, document, served=served)))
 
 
 @bp.delete("/<member_id>")

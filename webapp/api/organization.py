@@ -19,12 +19,16 @@ bp = Blueprint("api_organization", __name__, url_prefix="/v1/organization")
 @operation("getOrganization", "keys:read", OrganizationInfo, "The organisation")
 def show() -> Response:
     """Read the organisation of the token."""
-    return answer(OrganizationInfo.model_validate(standing_of(current_actor().org_id)))
+    return answer(_told())
 
 
 @bp.patch("")
 @operation("updateOrganization", ADMIN_SCOPE, OrganizationInfo, "The organisation as it is now", body=OrganizationPatch)
 def update(document: dict[str, Any]) -> Response:
     """Change its name, what all keys may use together, what new keys get, and the most that each may have."""
-    update_organization(current_actor(), document)
-    return answer(OrganizationInfo.model_validate(standing_of(current_actor().org_id)))
+    update_organization(current_actor(), document, served=_told().model_dump(mode="json"))
+    return answer(_told())
+
+
+def _told() -> OrganizationInfo:
+    return OrganizationInfo.model_validate(standing_of(current_actor().org_id))

@@ -77,7 +77,8 @@ def show(provider: str) -> Response:
 def update(provider: str, document: dict[str, Any]) -> Response:
     """Change a provider of the organisation's own; it holds for the next request."""
     actor = current_actor()
-    change_provider(actor, provider, document)
+    served = ProviderInfo.model_validate(get_provider(actor.org_id, provider)).model_dump(mode="json")
+    change_provider(actor, provider, document, served=served)
     return answer(ProviderInfo.model_validate(get_provider(actor.org_id, provider)))
 
 
@@ -170,7 +171,10 @@ def add(provider: str, document: dict[str, Any]) -> Response:
 )
 def change(provider: str, credential_id: str, document: dict[str, Any]) -> Response:
     """Replace a credential, or change its label, its share, its order, or whether it is used."""
-    change_credential(current_actor(), provider, credential_id, document)
+    actor = current_actor()
+    _, view = get_credential(actor.org_id, provider, credential_id)
+    served = Credential.model_validate(view).model_dump(mode="json")
+    change_credential(actor, provider, credential_id, document, served=served)
     return _credential(provider, credential_id)
 
 

@@ -3,15 +3,15 @@
 from typing import TypeVar, get_args, get_origin
 
 from flask import request
-from pydantic import BaseModel
 
 from webapp.access import current_actor
 from webapp.context import now
+from webapp.schemas import Input
 from webapp.schemas.lists import UsageQuery
 from webapp.validation import FieldError, Invalid, read, told_name
 from webapp.views.calendar import zone_of
 
-Model = TypeVar("Model", bound=BaseModel)
+Model = TypeVar("Model", bound=Input)
 
 
 def read_query(model: type[Model]) -> Model:

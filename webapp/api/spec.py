@@ -20,6 +20,7 @@ from shared.models import SCOPES
 from webapp.access import scope
 from webapp.api.bodies import read_document
 from webapp.api.queries import read_query
+from webapp.schemas import Input
 from webapp.schemas.problems import Problem
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -50,7 +51,7 @@ class StrictPlugin(FlaskPlugin):
     def validate(
         self,
         func: Callable[..., Any],
-        query: type[BaseModel] | None,
+        query: type[Input] | None,
         json: type[BaseModel] | None,
         *more: Any,
         **kwargs: Any,
@@ -143,7 +144,7 @@ def operation(
     description: str,
     *,
     status: int = 200,
-    query: type[BaseModel] | None = None,
+    query: type[Input] | None = None,
     body: type[BaseModel] | None = None,
     headers: type[BaseModel] | None = None,
     path: Mapping[str, str] | None = None,

@@ -64,7 +64,9 @@ def show(webhook_id: str) -> Response:
 )
 def update(webhook_id: str, document: dict[str, Any]) -> Response:
     """Change where a webhook leads, what it is told of, or whether it is told of anything."""
-    return answer(Webhook.model_validate(update_webhook(current_actor(), webhook_id, document)))
+    actor = current_actor()
+    served = Webhook.model_validate(get_webhook(actor.org_id, webhook_id)).model_dump(mode="json")
+    return answer(Webhook.model_validate(update_webhook(actor, webhook_id, document, served=served)))
 
 
 @bp.delete("/<webhook_id>")
@@ -81,10 +83,10 @@ def delete(webhook_id: str) -> Response:
     CreatedWebhook,
     "The webhook, and in `secret` its new one, this once",
     path=PLACE,
-    problems=(404,),
+    problems=(404, 409),
 )
 def rotate(webhook_id: str) -> Response:
-    """Give a webhook another secret. The one before signs every message as well for 24 hours."""
+    """Give a webhook another secret. Each one before signs every message as well for 24 hours."""
     return answer(_created(rotate_webhook(current_actor(), webhook_id)))
 
 

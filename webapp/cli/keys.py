@@ -13,9 +13,9 @@ from webapp.cli.running import Commands, Exit, actor, confirmed, refuse
 from webapp.queries.check import check_request
 from webapp.queries.keys import get_key, list_keys
 from webapp.schemas.explain import CheckRequest
-from webapp.schemas.keys import EDITABLE, CreatedKey, Key, KeyList, KeyPatch, NewKey
+from webapp.schemas.keys import EDITABLE, CreatedKey, Key, KeyList, KeyPatch, NewKey, Secret
 from webapp.schemas.lists import KeyQuery
-from webapp.schemas.rotation import RotatedKey, Rotation, Secret
+from webapp.schemas.rotation import RotatedKey, Rotation
 from webapp.validation import read
 from webapp.views.keys import KeyView
 

@@ -3,7 +3,7 @@
 import click
 
 from shared.pricing import table
-from webapp.actions.prices import forget_price, set_price
+from webapp.actions.prices import forget_price, rates_in, set_price
 from webapp.cli.output import as_json_option, tell_json
 from webapp.cli.running import Commands, actor
 from webapp.queries.prices import own_prices
@@ -27,7 +27,7 @@ def set_command(provider: str, model: str, rates: tuple[str, ...], as_json: bool
 
     It holds for the next request, for bounds and costs, and takes the place of all token prices of the model.
     """
-    told = {key: dollars for key, _, dollars in (rate.partition("=") for rate in rates)}
+    told = rates_in((key, dollars) for key, _, dollars in (rate.partition("=") for rate in rates))
     _tell(set_price(actor(), provider, model, told), "", as_json=as_json)
 
 

@@ -4,7 +4,6 @@ from typing import Any
 
 import click
 
-from webapp.actions.login import fold_email
 from webapp.actions.members import update_member
 from webapp.actions.single_sign_on import unlink
 from webapp.actions.users import CreatedUser, create_user, reset_password
@@ -13,7 +12,7 @@ from webapp.cli.output import as_json_option, tell_json, tell_table
 from webapp.cli.running import Commands, actor
 from webapp.context import Actor, NotFound
 from webapp.queries.users import get_user, list_users
-from webapp.schemas.members import CreatedMember, Member, MemberList, NewMember
+from webapp.schemas.members import CreatedMember, Member, MemberList, NewMember, fold_email
 from webapp.validation import read
 from webapp.views.users import UserView
 

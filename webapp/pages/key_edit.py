@@ -47,7 +47,7 @@ def save(key_id: str) -> Response:
         warnings = _warnings(said, patch, view)
         if warnings and request.form.get("confirmed") != key_form.confirmation(warnings):
             return _again(form, view, 200, warnings=warnings, confirm=key_form.confirmation(warnings))
-        saved = update_key(actor, key_id, patch, if_version=_version(form.version.data or ""))
+        saved = update_key(actor, key_id, patch, if_version={_version(form.version.data or "")})
         message: str = Markup("Saved <bdi>{}</bdi>. It holds from the next request on.").format(saved.name)
     except Invalid as error:
         return _again(form, view, 422, general=key_form.attach(form, error.errors))

@@ -59,7 +59,7 @@ def rotate(key_id: str) -> Response:
     form = RotateForm()
     said = {"grace_seconds": _number(form.grace_seconds.data or "")}
     try:
-        rotated = rotate_key(current_actor(), key_id, said, if_version=_number(form.version.data or ""))
+        rotated = rotate_key(current_actor(), key_id, said, if_version={_number(form.version.data or "")})
     except Invalid as error:
         return _dialog(key_id, form, general=attach(form, error.errors), status=422)
     except Conflict as error:
@@ -73,7 +73,7 @@ def end(key_id: str) -> Response:
     """The old secrets die before their time; nothing else changes."""
     form = RotateForm()
     try:
-        view = end_old_secrets(current_actor(), key_id, if_version=_number(form.version.data or ""))
+        view = end_old_secrets(current_actor(), key_id, if_version={_number(form.version.data or "")})
         message: str = Markup("The old secret of <bdi>{}</bdi> is refused from the next request on.").format(view.name)
     except Conflict as error:
         return _conflict(key_id, form, error)

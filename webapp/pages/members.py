@@ -129,20 +129,23 @@ def activate(user_id: str) -> Response:
 @bp.get("/<user_id>/password")
 @require("admin")
 def ask_password(user_id: str) -> Response:
-    return page("member.html", "panel", step="password", member=get_user(current_actor().org_id, user_id))
+    member, nonce = get_user(current_actor().org_id, user_id), secrets.token_urlsafe(24)
+    return page("member.html", "panel", step="password", member=member, nonce=nonce)
 
 
 @bp.post("/<user_id>/password")
 @require("admin")
 def reset_password(user_id: str) -> Response:
-    """A new password, shown this once to the administrator, who hands it over."""
+    """A new password, shown this once to the administrator, who hands it over; one for each form."""
     if user_id == current_user.user_id:
         return _refused("Change your own password under Account.")
+    nonce = request.form.get("nonce", "")
+    once = nonce if _NONCE.fullmatch(nonce) else secrets.token_urlsafe(24)
     try:
         need_passwords()
+        created = users.reset_password(current_actor(), user_id, once=once)
     except Conflict as conflict:
         return _refused(conflict.message)
-    created = users.reset_password(current_actor(), user_id)
     member = get_user(current_actor().org_id, user_id)
     return page("member.html", "panel", status=201, step="reset", member=member, secret=created.password)
 

@@ -15,7 +15,7 @@ from wtforms.fields import SelectChoice
 
 from shared.pricing import table
 from shared.pricing.listing import unit_words
-from webapp.actions.prices import forget_price, set_price
+from webapp.actions.prices import forget_price, rates_in, set_price
 from webapp.context import NotFound
 from webapp.pages.log_search import has_secret, without_secret
 from webapp.queries.models import ModelPriceView, list_models, price_of
@@ -117,11 +117,10 @@ def save() -> Response:
     """Price the model; it holds for the next request."""
     form = PriceForm()
     slug, model = form.provider.data or "", (form.model.data or "").strip()
-    rates: dict[str, object] = {
-        name: (form[name].data or "").strip().removeprefix("$") for name in MAIN if (form[name].data or "").strip()
-    }
+    main = ((name, (form[name].data or "").strip().removeprefix("$")) for name in MAIN)
+    rates = [(name, dollars) for name, dollars in main if dollars]
     try:
-        set_price(current_actor(), slug, model, {**rates, **_lines(form.others.data or "")})
+        set_price(current_actor(), slug, model, rates_in([*rates, *_lines(form.others.data or "")]))
     except Invalid as error:
         return _form(form, general=_attach(form, error.errors), status=422)
     tell(Markup("The price of <bdi>{}</bdi> is saved. It holds for the next request.").format(model))
@@ -164,13 +163,13 @@ def _form(form: PriceForm, *, general: Iterable[str] = (), status: int = 200) ->
     )
 
 
-def _lines(text: str) -> dict[str, str]:
+def _lines(text: str) -> list[tuple[str, str]]:
     """Classes and their dollars, one a line: `input_audio_tokens = 40`."""
-    found = {}
+    found = []
     for line in text.splitlines()[:_MOST_LINES]:
         name, _, dollars = line.partition("=")
         if line.strip():
-            found[name.strip()] = dollars.strip().removeprefix("$").strip()
+            found.append((name.strip(), dollars.strip().removeprefix("$").strip()))
     return found
 
 

@@ -3,7 +3,7 @@
 import re
 import secrets
 
-from flask import Blueprint, redirect
+from flask import Blueprint, redirect, request
 from markupsafe import Markup
 from werkzeug.wrappers import Response
 
@@ -53,7 +53,14 @@ def ask_rotate(webhook_id: str) -> Response:
 @bp.post("/<webhook_id>/rotate")
 @require("admin")
 def rotate(webhook_id: str) -> Response:
-    return _reveal(rotate_webhook(current_actor(), webhook_id))
+    """Make a new secret, once for each form that was shown, however often it is sent."""
+    nonce = request.form.get("nonce", "")
+    once = nonce if _NONCE.fullmatch(nonce) else secrets.token_urlsafe(24)
+    try:
+        return _reveal(rotate_webhook(current_actor(), webhook_id, once=once))
+    except Conflict as conflict:
+        back = {"back_href": f"{HERE}#webhooks", "back_to": "the webhooks"}
+        return page("notice.html", "panel", status=409, title="Nothing was changed", text=conflict.message, **back)
 
 
 @bp.get("/<webhook_id>/delete")
@@ -99,7 +106,8 @@ def _switch(webhook_id: str, *, enabled: bool) -> Response:
 
 def _ask(step: str, webhook_id: str) -> Response:
     view = get_webhook(current_actor().org_id, webhook_id)
-    return page("webhook.html", "panel", step=step, webhook=view, secret=None)
+    nonce = secrets.token_urlsafe(24)
+    return page("webhook.html", "panel", step=step, webhook=view, secret=None, nonce=nonce)
 
 
 def _reveal(created: CreatedWebhook, *, status: int = 200) -> Response:

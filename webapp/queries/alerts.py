@@ -8,11 +8,8 @@ from shared.models import AlertDelivery, Webhook
 from webapp.context import now
 from webapp.db import db
 from webapp.schemas.alerts import DeliveryQuery
-from webapp.schemas.lists import as_text, cursor_of, read_cursor
-from webapp.validation import FieldError, Invalid
+from webapp.schemas.lists import cursor_of
 from webapp.views.alerts import DeliveryView, WebhookView, delivery_view, webhook_row, webhook_view
-
-_FOREIGN = FieldError("cursor", "is not one that this list gave; start without it")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,27 +33,15 @@ def get_webhook(org_id: str, webhook_id: str) -> WebhookView:
 
 
 def list_deliveries(org_id: str, asked: DeliveryQuery, target: str | None = None) -> DeliveryPage:
-    """A page of messages, of all receivers or of one. Raises Invalid."""
+    """A page of messages, of all receivers or of one."""
     query = select(AlertDelivery).where(AlertDelivery.org_id == org_id)
     if target is not None:
         query = query.where(AlertDelivery.target == target)
     if asked.status is not None:
         query = query.where(AlertDelivery.status == asked.status)
-    if asked.cursor is not None:
-        query = query.where(AlertDelivery.id < _place(asked.cursor))
+    if (place := asked.place()) is not None:
+        query = query.where(AlertDelivery.id < place[0])
     rows = db.session.scalars(query.order_by(AlertDelivery.id.desc()).limit(asked.limit + 1)).all()
     shown = rows[: asked.limit]
     cursor = cursor_of("deliveries", shown[-1].id) if len(rows) > len(shown) else None
     return DeliveryPage(tuple(delivery_view(row) for row in shown), cursor)
-
-
-def _place(cursor: str) -> str:
-    """The id of the last message of the page before."""
-    try:
-        kind, delivery_id = read_cursor(cursor)
-        place: str = as_text(delivery_id)
-    except (ValueError, TypeError):
-        raise Invalid(_FOREIGN) from None
-    if kind != "deliveries":
-        raise Invalid(_FOREIGN)
-    return place

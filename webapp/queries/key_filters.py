@@ -1,5 +1,6 @@
 """Which keys a list is about, as conditions of SQL."""
 
+import unicodedata
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -9,7 +10,9 @@ from sqlalchemy.orm import InstrumentedAttribute, aliased
 from shared import periods
 from shared.keys import PROXY_TAG, digest, looks_like_ours
 from shared.models import KeyNearLimit, KeySecret, KeySpend, KeyTag, ProxyKey, Refusal
+from webapp.db import db
 from webapp.schemas.lists import KeyQuery
+from webapp.schemas.provider_names import IN_PATTERNS
 from webapp.views.attention import BLOCKING, DORMANT, LATELY, LONGEST_BLOCK, NEAR_PERCENT, SOON
 
 _PREFIX_LENGTH = len(PROXY_TAG) + 4
@@ -60,7 +63,7 @@ def filters_of(asked: KeyQuery, at: datetime, zone: str | None) -> list[Conditio
 
 def searched(asked: KeyQuery) -> str:
     """The text that is looked for; empty: none is."""
-    return (asked.q or "").strip()
+    return unicodedata.normalize("NFC", asked.q or "").strip()  # as names are stored
 
 
 def is_secret(text: str) -> bool:
@@ -93,13 +96,29 @@ def _found_by(text: str) -> Condition:
     """
     if is_secret(text):
         return ProxyKey.id.in_(select(KeySecret.key_id).where(opened_by(text)))
-    return or_(
-        ProxyKey.name.icontains(text, autoescape=True),
+    found = [
+        _named(text),
         ProxyKey.prefix.startswith(beginning(text), autoescape=True),
-        cast(ProxyKey.allowed_models, String).icontains(text, autoescape=True),
         _has_tag(begins(KeyTag.tag, text)),
         begins(ProxyKey.owner_email, text),
-    )
+    ]
+    if IN_PATTERNS.fullmatch(text):  # the list is JSON, whose own signs are in no pattern
+        found.append(cast(ProxyKey.allowed_models, String).icontains(text, autoescape=True))
+    return or_(*found)
+
+
+def _named(text: str) -> Condition:
+    """Whether a name has the text in it, in capitals or not."""
+    if text.isascii() or db.engine.dialect.name != "sqlite":
+        return ProxyKey.name.icontains(text, autoescape=True)
+    # SQLite's LIKE and lower() know the letters of ASCII alone; its GLOB takes a choice of any characters.
+    return ProxyKey.name.op("GLOB", is_comparison=True)(f"*{''.join(map(_either_case, text))}*")
+
+
+def _either_case(character: str) -> str:
+    """A character for GLOB, in small or in capital letters as far as each is one character."""
+    cases = {one for one in (character, character.lower(), character.upper()) if len(one) == 1}
+    return f"[{''.join(sorted(cases))}]" if len(cases) > 1 or character in "*?[" else character
 
 
 def begins(column: InstrumentedAttribute[Any], text: str) -> Condition:

@@ -1,20 +1,20 @@
 """Which requests of an organisation, and which of its refusals."""
 
+from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BeforeValidator, Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BeforeValidator, Field
 
 from shared.policy import Reason
-from webapp.schemas.lists import Pages, as_moment, as_text, cursor_of, read_cursor
+from webapp.schemas import Fault
+from webapp.schemas.lists import FOREIGN_CURSOR, Pages, as_moment, as_text, cursor_of, read_cursor
 from webapp.schemas.provider_names import AnyProvider
 from webapp.schemas.values import one_of, read_moment, read_text
 
 # As the ledger has them (`proxyd.accounting.records.OUTCOMES`), and one word for all that are no complete answer.
 OUTCOMES = ("ok", "provider_error", "client_gone", "upstream_truncated", "unknown", "crash", "unsent")
 FAILED = "failed"
-_FOREIGN = "is not one that this list gave; start without it"
 STATUSES = ("2xx", "4xx", "429", "5xx", "none")
 
 _Text = Annotated[str, BeforeValidator(read_text), Field(max_length=255)]
@@ -37,25 +37,19 @@ class _ByTime(Pages):
     since: _At | None = Field(default=None, alias="from", description="Only those from this moment on.")
     until: _At | None = Field(default=None, alias="to", description="Only those before this moment.")
 
-    @model_validator(mode="after")
-    def _is_in_order(self) -> "_ByTime":
+    def judge(self, wrong: frozenset[str], context: Mapping[str, Any]) -> Iterator[Fault]:
+        yield from super().judge(wrong, context)
         if self.since is not None and self.until is not None and self.until <= self.since:
-            raise PydanticCustomError("of_field", "to", {"field": "to", "message": "must be after from"})
-        self.place()
-        return self
+            yield "to", "must be after from"
 
     def place(self) -> Place | None:
         """Where the page before ended."""
         if self.cursor is None:
             return None
-        try:
-            kind, at, *ids = read_cursor(self.cursor)
-            place: Place = (as_moment(at), *map(as_text, ids))
-        except (ValueError, TypeError, OverflowError):
-            raise PydanticCustomError("of_field", "cursor", {"field": "cursor", "message": _FOREIGN}) from None
+        kind, at, *ids = read_cursor(self.cursor)
         if kind != self.kind or len(ids) != self.ids:
-            raise PydanticCustomError("of_field", "cursor", {"field": "cursor", "message": _FOREIGN})
-        return place
+            raise ValueError(FOREIGN_CURSOR)
+        return (as_moment(at), *map(as_text, ids))
 
     @classmethod
     def cursor_behind(cls, place: Place) -> str:

@@ -1,14 +1,14 @@
 """Alerts: what people may be told of, where to, and what became of each message."""
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from webapp.schemas import Input, Output, Stored
-from webapp.schemas.lists import Pages
-from webapp.schemas.values import Moment, one_of, read_flag, refuse_secret
+from webapp.schemas.lists import FOREIGN_CURSOR, Pages, as_text, read_cursor
+from webapp.schemas.values import Moment, moment_in, one_of, reachable, read_flag, refuse_secret
 
 SPEND, UNUSED, EXPIRING = "key.spend_threshold", "key.unused", "key.expiring"
 CREDENTIAL, REFUSALS, TEST = "provider.credential_refused", "organization.refusals", "test"
@@ -116,15 +116,26 @@ Events = Annotated[
     Field(max_length=len(EVENTS)),
     AfterValidator(_in_order),
 ]
-Url = Annotated[str, BeforeValidator(read_url), Field(max_length=_LONGEST_URL)]
+Url = Annotated[
+    str,
+    BeforeValidator(read_url),
+    AfterValidator(reachable("ROUTER_ALERTS_PRIVATE_ADDRESSES", lambda url: urlsplit(url).hostname or "")),
+    Field(max_length=_LONGEST_URL),
+]
 Days = Annotated[int, BeforeValidator(_number(MAX_DAYS)), Field(ge=1, le=MAX_DAYS)]
 Refusals = Annotated[int, BeforeValidator(_number(MAX_REFUSALS)), Field(ge=1, le=MAX_REFUSALS)]
 _Flag = Annotated[bool, BeforeValidator(read_flag)]
 
 
+def _has_ended(said: Any, served: Mapping[str, Any]) -> bool:
+    """Whether there was an old secret that signs no more."""
+    return served["previous_secret_until"] is None and moment_in(said) is not None
+
+
 class AlertsPatch(Stored):
     """A merge patch: what is absent stays, null is nothing."""
 
+    read_only: ClassVar = frozenset(("mail",))
     nothing = _NO_RULES
 
     recipients: Recipients | None = Field(default=None, description="Who gets mail about every event.")
@@ -175,6 +186,8 @@ class NewWebhook(Input):
 class WebhookPatch(Stored):
     """A merge patch: what is absent stays."""
 
+    read_only: ClassVar = frozenset(("id", "created_at", "created_by", "previous_secret_until"))
+    moving: ClassVar = {"previous_secret_until": _has_ended}
     nothing = _NO_CHOICE
 
     url: Url = Field(default_factory=str)
@@ -216,6 +229,15 @@ class DeliveryQuery(Pages):
         Annotated[str, BeforeValidator(one_of(*DELIVERY_STATES)), Field(json_schema_extra={"enum": [*DELIVERY_STATES]})]
         | None
     ) = Field(default=None, description="Only messages in this state.")
+
+    def place(self) -> tuple[str] | None:
+        """The id of the last message of the page before."""
+        if self.cursor is None:
+            return None
+        kind, delivery_id = read_cursor(self.cursor)
+        if kind != "deliveries":
+            raise ValueError(FOREIGN_CURSOR)
+        return (as_text(delivery_id),)
 
 
 class Delivery(Output):

@@ -1,11 +1,11 @@
 """One change of many keys."""
 
-from typing import Annotated, Literal
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, BeforeValidator, Field
 
-from webapp.schemas import Input, Output
+from webapp.schemas import Fault, Input, Output
 from webapp.schemas.keys import Key
 from webapp.schemas.values import Expiry, is_none, one_of
 
@@ -36,13 +36,13 @@ class BulkChange(Input):
     ]
     expires_at: Expiry | None = Field(default=None, description="For `extend`: the new expiry; null is never.")
 
-    @model_validator(mode="after")
-    def _expiry_goes_with_extend(self) -> "BulkChange":
+    def judge(self, wrong: frozenset[str], context: Mapping[str, Any]) -> Iterator[Fault]:
+        yield from super().judge(wrong, context)
+        if wrong & {"action", "expires_at"}:
+            return
         extends = self.action == "extend"
         if extends != ("expires_at" in self.model_fields_set):
-            message = "is required to extend; null is never" if extends else "goes with extend only"
-            raise PydanticCustomError("of_field", "expires_at", {"field": "expires_at", "message": message})
-        return self
+            yield "expires_at", "is required to extend; null is never" if extends else "goes with extend only"
 
 
 class BulkResult(Output):

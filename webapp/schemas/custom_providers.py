@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from shared import custom_providers as own
 from webapp.schemas import Output, Stored
-from webapp.schemas.values import Moment, each_once, one_of, read_flag, refuse_secret
+from webapp.schemas.values import Moment, each_once, one_of, reachable, read_flag, refuse_secret
 
 MOST_MODELS = 200
 _LONGEST_MODEL = 200
@@ -60,6 +60,7 @@ _Name = Annotated[
 _BaseUrl = Annotated[
     str,
     BeforeValidator(_base_url),
+    AfterValidator(reachable("ROUTER_PROVIDERS_PRIVATE_ADDRESSES", own.host_of)),
     Field(min_length=1, max_length=own.URL_LENGTH, examples=["https://api.groq.com/openai/v1"]),
 ]
 _Auth = Annotated[str, BeforeValidator(one_of(*own.AUTHS)), Field(json_schema_extra={"enum": list(own.AUTHS)})]

@@ -4,18 +4,16 @@ from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from shared.addresses import parse
 from shared.policy import Reason
 from webapp.schemas import Input, Output
-from webapp.schemas.lists import Pages, as_moment, as_text, cursor_of, read_cursor
+from webapp.schemas.lists import FOREIGN_CURSOR, Pages, as_moment, as_text, cursor_of, read_cursor
 from webapp.schemas.provider_names import Provider
 from webapp.schemas.values import Moment, Money, whole
 
 LONGEST_MODEL, LONGEST_PATH, MOST_TOKENS = 200, 500, 1_000_000_000
-_FOREIGN = "is not one that this list gave; start without it"
 _REASONS: list[Any] = [reason.value for reason in Reason]
 
 
@@ -24,23 +22,14 @@ class _OfKey(Pages):
 
     kind: ClassVar[str]  # of the list, so that its cursors are of no other
 
-    @model_validator(mode="after")
-    def _cursor_is_of_this_list(self) -> "_OfKey":
-        self.place()
-        return self
-
     def place(self) -> tuple[datetime, str] | None:
         """Of the last row of the page before."""
         if self.cursor is None:
             return None
-        try:
-            kind, at, row_id = read_cursor(self.cursor)
-            place = as_moment(at), as_text(row_id)
-        except (ValueError, TypeError, OverflowError):
-            raise PydanticCustomError("of_field", "cursor", {"field": "cursor", "message": _FOREIGN}) from None
+        kind, at, row_id = read_cursor(self.cursor)
         if kind != self.kind:
-            raise PydanticCustomError("of_field", "cursor", {"field": "cursor", "message": _FOREIGN})
-        return place
+            raise ValueError(FOREIGN_CURSOR)
+        return as_moment(at), as_text(row_id)
 
     def cursor_behind(self, at: datetime, row_id: str) -> str:
         return cursor_of(self.kind, at, row_id)
@@ -84,12 +73,14 @@ class CheckRequest(Input):
     ip: Annotated[IPv4Address | IPv6Address, BeforeValidator(_address), WithJsonSchema({"type": "string"})] | None = (
         Field(default=None, description="Of the client. Needed where the key has `allowed_ips`.")
     )
-    provider: Provider | None = Field(default=None, description="Told by the path or the model where it is absent.")
+    provider: Provider | None = Field(
+        default=None, description="Told by the path or the model where it is absent, else by the SDK that calls."
+    )
     model: Annotated[str, BeforeValidator(_model), Field(max_length=LONGEST_MODEL)] | None = None
     path: Annotated[str, BeforeValidator(_path), Field(max_length=LONGEST_PATH)] | None = Field(
         default=None,
-        description="The provider's own, perhaps behind its name: /v1/messages, /openai/v1/embeddings. It is judged as "
-        "a POST. The provider's chat where it is absent.",
+        description="As it is sent to the proxy, /v1/messages or /openai/embeddings, and beside `provider` also the "
+        "provider's own. It is judged as a POST. The provider's chat where it is absent.",
     )
     max_tokens: Annotated[int, BeforeValidator(whole(1, MOST_TOKENS)), Field(ge=1, le=MOST_TOKENS)] | None = Field(
         default=None, description="The output limit of the request."

@@ -1,12 +1,12 @@
 """What will have been spent by the end of the running period."""
 
-from typing import Annotated
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BeforeValidator, Field
 
 from shared.models import ID_LENGTH, TAG_LENGTH
-from webapp.schemas import Input, Output
+from webapp.schemas import Fault, Input, Output
 from webapp.schemas.texts import read_tag
 from webapp.schemas.values import Moment, Money, read_text
 
@@ -21,11 +21,10 @@ class ForecastQuery(Input):
         default=None, description="Of the keys that have this tag now."
     )
 
-    @model_validator(mode="after")
-    def _of_one_thing(self) -> "ForecastQuery":
+    def judge(self, wrong: frozenset[str], context: Mapping[str, Any]) -> Iterator[Fault]:
+        yield from super().judge(wrong, context)
         if self.key is not None and self.tag is not None:
-            raise PydanticCustomError("of_field", "tag", {"field": "tag", "message": "must not stand beside key"})
-        return self
+            yield "tag", "must not stand beside key"
 
 
 class Forecast(Output):

@@ -1,18 +1,16 @@
 """Invitations of members of staff."""
 
-from typing import Annotated
-
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from webapp.schemas import Input, Output
-from webapp.schemas.members import Role
-from webapp.schemas.values import Moment, read_text
+from webapp.schemas.members import Person, Role
+from webapp.schemas.values import Moment
 
 
 class NewInvitation(Input):
     """Somebody to be invited."""
 
-    email: Annotated[str, BeforeValidator(read_text), Field(max_length=254)]
+    email: Person
     role: Role = Field(default="member", description="A viewer reads, a member manages keys, an admin everything.")
 
 

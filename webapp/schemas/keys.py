@@ -1,12 +1,11 @@
 """Proxy keys: what may be set of one, and what is told of one."""
 
-from collections.abc import Mapping
-from datetime import datetime
-from typing import Annotated, Any, ClassVar, Literal, Self
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field
 
-from webapp.schemas import Output, Stored
+from webapp.schemas import Fault, Output, Stored
 from webapp.schemas.key_rules import within
 from webapp.schemas.model_limits import ModelBudgets, ModelLimit
 from webapp.schemas.provider_names import ModelPatterns, Providers
@@ -25,7 +24,7 @@ from webapp.schemas.values import (
     TokensPerMinute,
     is_none,
     read_flag,
-    read_moment,
+    was_moment_before,
 )
 
 # Which column a field is stored in, where it is not the one of its name.
@@ -40,9 +39,25 @@ _NOTHING: Mapping[str, Any] = {
     "tags": [],
 }
 # What the router sets.
-READ_ONLY = frozenset(
-    ("id", "prefix", "status", "spend", "key", "created_at", "created_by", "last_used_at", "revoked_at")
-)
+_STAMPS = ("created_at", "created_by", "last_used_at", "revoked_at")
+_TOLD_ONCE = ("key", "secrets", "notice")  # beside a key that was just made, or given another secret
+READ_ONLY = frozenset(("id", "prefix", "status", "spend", *_STAMPS, *_TOLD_ONCE))
+
+
+def _was_status(said: Any, served: Mapping[str, Any]) -> bool:
+    """Whether a key that has expired had this status until then."""
+    return bool(served["status"] == "expired" and said == ("paused" if served["paused"] else "active"))
+
+
+def is_spend(said: Any, served: Mapping[str, Any]) -> bool:
+    """Whether it is spend as it is served, which moves by itself."""
+    return isinstance(said, dict) and said.keys() == served["spend"].keys()
+
+
+def _are_secrets(said: Any, _: Mapping[str, Any]) -> bool:
+    return isinstance(said, list) and all(
+        isinstance(one, dict) and one.keys() == Secret.model_fields.keys() for one in said
+    )
 
 
 class _Settings(Stored):
@@ -96,10 +111,9 @@ class _Settings(Stored):
     owner_email: Email | None = Field(default=None, description="Whom to ask about it. Null: nobody is named.")
     note: Note | None = Field(default=None, description="For people. Null: none.")
 
-    @model_validator(mode="after")
-    def _with_a_whole_raise(self, info: ValidationInfo) -> Self:
-        settle(self, info.context or {})
-        return self
+    def judge(self, wrong: frozenset[str], context: Mapping[str, Any]) -> Iterator[Fault]:
+        yield from super().judge(wrong, context)
+        yield from settle(self, wrong, context)
 
     def columns(self) -> dict[str, Any]:
         """As of any; of limits for models all but since when the counters know what counts against them."""
@@ -126,14 +140,15 @@ class KeyPatch(_Settings):
     What the router sets is ignored if it is sent back as it was served, so that a whole object may be sent back.
     """
 
-    name: Name = Field(default_factory=str, description="A label for people.")
+    moving: ClassVar = {
+        "status": _was_status,
+        "spend": is_spend,
+        "last_used_at": was_moment_before("last_used_at"),
+        "secrets": _are_secrets,
+        "notice": lambda said, _: isinstance(said, str),
+    }
 
-    @model_validator(mode="before")
-    @classmethod
-    def _without_what_was_served(cls, document: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
-        served: Mapping[str, Any] = (info.context or {}).get("served", {})
-        same = {name for name in READ_ONLY & served.keys() & document.keys() if _is_served(name, document, served)}
-        return {name: value for name, value in document.items() if name not in same}
+    name: Name = Field(default_factory=str, description="A label for people.")
 
 
 EDITABLE = ("name", *_Settings.model_fields)
@@ -194,6 +209,14 @@ class CreatedKey(Key):
     )
 
 
+class Secret(Output):
+    """A secret that opens a key, without itself."""
+
+    prefix: str = Field(examples=["sk-proxy-a1b2"])
+    created_at: Moment
+    valid_until: Moment | None = Field(description="Null: it is not to die.")
+
+
 class KeyList(Output):
     """A page of keys."""
 
@@ -201,23 +224,3 @@ class KeyList(Output):
     has_more: bool
     next_cursor: str | None
     total: int | None = Field(default=None, exclude_if=is_none, description="How many match, if asked for.")
-
-
-def _is_served(name: str, document: Mapping[str, object], served: Mapping[str, object]) -> bool:
-    """Whether a field says what is served, or what may have been served a moment ago."""
-    said, stands = document[name], served[name]
-    if name == "spend":  # it moves by itself
-        return isinstance(said, dict) and isinstance(stands, dict) and said.keys() == stands.keys()
-    if said == stands:
-        return True
-    before, now = _moment(said), _moment(stands)
-    if name == "last_used_at":  # it was not used yet, or less lately
-        return now is not None and (said is None or (before is not None and before <= now))
-    return before is not None and before == now
-
-
-def _moment(value: object) -> datetime | None:
-    try:
-        return read_moment(value)
-    except ValueError:
-        return None

@@ -3,16 +3,15 @@
 import base64
 import binascii
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any, NoReturn
 
-from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BeforeValidator, ConfigDict, Field
 
 from shared import periods
 from shared.models import TAG_LENGTH
-from webapp.schemas import Input
+from webapp.schemas import Fault, Input
 from webapp.schemas.provider_names import AnyProvider
 from webapp.schemas.texts import read_tag
 from webapp.schemas.values import Day, one_of, whole
@@ -29,6 +28,7 @@ _LONGEST_RANGE = timedelta(days=3660)
 _FURTHEST_AHEAD = timedelta(days=366)
 _LONGEST_SEARCH = 80
 _LONGEST_ACTOR = 254  # as an email may be long
+FOREIGN_CURSOR = "is not one that this list gave; start without it"
 _SIGNED_SORTS = tuple(sign + name for name in (*SORTS, *_ALSO) for sign in ("", "-"))
 
 
@@ -72,9 +72,9 @@ def read_cursor(cursor: str) -> list[Any]:
         padded = cursor + "=" * (-len(cursor) % 4)
         place = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
     except (ValueError, RecursionError, binascii.Error):
-        raise ValueError("is not one that this list gave; start without it") from None
+        raise ValueError(FOREIGN_CURSOR) from None
     if not isinstance(place, list):
-        raise ValueError("is not one that this list gave; start without it")  # noqa: TRY004 - wrong input
+        raise ValueError(FOREIGN_CURSOR)  # noqa: TRY004 - wrong input
     return place
 
 
@@ -107,6 +107,22 @@ class Pages(Input):
         default=50, description="How many at most."
     )
     cursor: str | None = Field(default=None, description="`next_cursor` of the page before.")
+
+    def judge(self, wrong: frozenset[str], context: Mapping[str, Any]) -> Iterator[Fault]:
+        yield from super().judge(wrong, context)
+        if "cursor" in wrong:
+            return
+        try:
+            self.place()
+        except (ValueError, TypeError, OverflowError):
+            yield "cursor", FOREIGN_CURSOR
+
+    def place(self) -> tuple[Any, ...] | None:
+        """Where the page before ended; None: there was none.
+
+        Raises ValueError, TypeError or OverflowError for what this list did not give; `judge` refuses that.
+        """
+        raise NotImplementedError
 
 
 class KeyQuery(Pages):
@@ -143,11 +159,10 @@ class KeyQuery(Pages):
         default=False, description="Whether to count all that match, which takes seconds for a million."
     )
 
-    @model_validator(mode="after")
-    def _cursor_is_of_this_sort(self) -> "KeyQuery":
+    def judge(self, wrong: frozenset[str], context: Mapping[str, Any]) -> Iterator[Fault]:
         """The place of a cursor is a value of the column that is sorted by, so it goes with no other."""
-        self.place()
-        return self
+        if "sort" not in wrong:
+            yield from super().judge(wrong, context)
 
     @property
     def active_alone(self) -> bool:
@@ -167,13 +182,9 @@ class KeyQuery(Pages):
         """The sorted value, None if it has none, and the id with which the page before ended."""
         if not self.cursor:
             return None
-        try:
-            kind, value, key_id = read_cursor(self.cursor)
-            read = _READERS[self.by] if kind == self.sort else _of_another_list
-            return read(value), as_text(key_id)
-        except (ValueError, TypeError, OverflowError):
-            message = "is not one that this list gave; start without it"
-            raise PydanticCustomError("of_field", "cursor", {"field": "cursor", "message": message}) from None
+        kind, value, key_id = read_cursor(self.cursor)
+        read = _READERS[self.by] if kind == self.sort else _of_another_list
+        return read(value), as_text(key_id)
 
 
 def as_text(value: object) -> str:
@@ -224,24 +235,22 @@ class UsageQuery(Input):
     ] = Field(default="json", description="The form of the answer.")
     _days: tuple[date, date]
 
-    @model_validator(mode="after")
-    def _in_order(self, info: ValidationInfo) -> "UsageQuery":
-        context = info.context or {}
+    def judge(self, wrong: frozenset[str], context: Mapping[str, Any]) -> Iterator[Fault]:
+        yield from super().judge(wrong, context)
         today: date = periods.day_of(context["now"].timestamp(), context.get("zone"))
-        for name, day in (("from", self.from_), ("to", self.to)):
-            # Much later there is no calendar to put into weeks and months.
-            if day is not None and day > today + _FURTHEST_AHEAD:
-                message = f"must not be after {(today + _FURTHEST_AHEAD).isoformat()}, a year from now"
-                raise PydanticCustomError("of_field", name, {"field": name, "message": message})
+        # Much later there is no calendar to put into weeks and months.
+        latest = today + _FURTHEST_AHEAD
+        late = [name for name, day in (("from", self.from_), ("to", self.to)) if day is not None and day > latest]
+        yield from ((name, f"must not be after {latest.isoformat()}, a year from now") for name in late)
+        if late or wrong & {"from", "to"}:
+            return
         last = self.to or max(today, self.from_ or today)
         first = self.from_ or last - timedelta(days=min(_DEFAULT_DAYS - 1, last.toordinal() - 1))
         if last < first:
-            raise PydanticCustomError("of_field", "to", {"field": "to", "message": "must not be before from"})
+            yield "to", "must not be before from"
         if last - first > _LONGEST_RANGE:
-            message = "must be at most ten years before to"
-            raise PydanticCustomError("of_field", "from", {"field": "from", "message": message})
+            yield "from", "must be at most ten years before to"
         self._days = first, last
-        return self
 
     @property
     def days(self) -> tuple[date, date]:
@@ -257,21 +266,20 @@ class OrganizationUsageQuery(UsageQuery):
     )
     cursor: str | None = Field(default=None, description="By key alone: `next_cursor` of the page before.")
 
-    @model_validator(mode="after")
-    def _pages_are_of_keys(self) -> "OrganizationUsageQuery":
+    def judge(self, wrong: frozenset[str], context: Mapping[str, Any]) -> Iterator[Fault]:
+        yield from super().judge(wrong, context)
+        of_keys = wrong & {"group_by", "format"} or (self.group_by, self.format) == ("key", "json")
         for name in ("limit", "cursor"):
-            if getattr(self, name) and (self.group_by, self.format) != ("key", "json"):
-                message = "goes with group_by=key and JSON only, which come a page at a time"
-                raise PydanticCustomError("of_field", name, {"field": name, "message": message})
-        self.place()
-        return self
+            if getattr(self, name) and not of_keys:
+                yield name, "goes with group_by=key and JSON only, which come a page at a time"
+        try:
+            if of_keys and "cursor" not in wrong:
+                self.place()
+        except (ValueError, TypeError):
+            yield "cursor", FOREIGN_CURSOR
 
     def place(self) -> tuple[int, str] | None:
         """What the last key of the page before has cost, in nano-dollars, and its id."""
         if not self.cursor:
             return None
-        try:
-            return usage_place("key", self.cursor)
-        except (ValueError, TypeError):
-            message = "is not one that this list gave; start without it"
-            raise PydanticCustomError("of_field", "cursor", {"field": "cursor", "message": message}) from None
+        return usage_place("key", self.cursor)

@@ -1,15 +1,17 @@
 """The organisation itself: its name, what its keys may use together, what new keys get, and the most for each."""
 
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field
 
 from shared import zones
 from shared.models import ZONE_LENGTH
 from shared.zones import UTC_NAME
-from webapp.schemas import Output, Stored
-from webapp.schemas.keys import Spend
+from webapp.schemas import Fault, Output, Stored
+from webapp.schemas.key_rules import KeyRules
+from webapp.schemas.keys import Spend, is_spend
 from webapp.schemas.values import MAX_RPM, MAX_TPM, Dollars, Moment, Money, Name, Reset, read_flag
 
 MAX_DAYS = 3650
@@ -55,6 +57,8 @@ Zone = Annotated[str, BeforeValidator(_read_zone), Field(max_length=ZONE_LENGTH)
 class OrganizationPatch(Stored):
     """A merge patch: what is absent stays, null is none. A default cannot be above its maximum."""
 
+    read_only: ClassVar = frozenset(("id", "created_at", "spend"))
+    moving: ClassVar = {"spend": is_spend}
     renamed = _COLUMNS
     nothing = _NOTHING
 
@@ -98,6 +102,15 @@ class OrganizationPatch(Stored):
     spend_limit_required: Annotated[bool, BeforeValidator(read_flag)] | None = Field(
         default=None, description="Whether every key needs a spend limit. Null: false."
     )
+
+    def judge(self, wrong: frozenset[str], context: Mapping[str, Any]) -> Iterator[Fault]:
+        """With what stands already (`rules`)."""
+        yield from super().judge(wrong, context)
+        rules: KeyRules = context["rules"]
+        said = {column: value for column, value in self.columns().items() if hasattr(rules, column)}
+        for usual, most, words in replace(rules, **said).contradictions():
+            if not wrong & {usual, most}:
+                yield usual if usual in self.model_fields_set else most, f"cannot be: {words}"
 
 
 class OrganizationInfo(Output):

@@ -1,6 +1,7 @@
 """An organisation's own prices."""
 
-from decimal import Decimal, InvalidOperation
+import re
+from decimal import Decimal
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
@@ -14,8 +15,11 @@ from webapp.schemas.values import Moment, refuse_secret
 MAX_MODEL = 200
 MAX_DOLLARS = Decimal(1_000_000)
 MAX_DECIMALS = 12
+_LONGEST_AMOUNT = 100
 REQUIRED = "input_tokens"
 _MISSING = object()
+# As money is written elsewhere: no sign, no exponent, no separator.
+_PLAIN = re.compile(r"[0-9]+(?:\.([0-9]+))?")
 
 
 def _model(raw: object) -> str:
@@ -43,16 +47,12 @@ def _dollars(raw: object) -> str:
     if raw is _MISSING:
         message = f"must have {REQUIRED}, by which all other input is priced that is not named"
         raise PydanticCustomError("of_field", "rates", {"field": "rates", "message": message})
-    try:
-        dollars = Decimal(raw) if isinstance(raw, str) else None
-    except InvalidOperation:
-        dollars = None
-    if dollars is None or not dollars.is_finite() or not 0 <= dollars <= MAX_DOLLARS:
-        raise ValueError(f"must be dollars as a decimal string, from 0 to {MAX_DOLLARS:,}")
-    exponent = dollars.as_tuple().exponent
-    if isinstance(exponent, int) and -exponent > MAX_DECIMALS:
+    plain = _PLAIN.fullmatch(raw.strip()) if isinstance(raw, str) and len(raw) <= _LONGEST_AMOUNT else None
+    if plain is None or Decimal(plain[0]) > MAX_DOLLARS:
+        raise ValueError(f"must be dollars as a plain decimal string, such as 1.25, from 0 to {MAX_DOLLARS:,}")
+    if len(plain[1] or "") > MAX_DECIMALS:
         raise ValueError(f"must have at most {MAX_DECIMALS} digits after the point")
-    return format(dollars, "f")
+    return format(Decimal(plain[0]), "f")
 
 
 class PriceRates(Input):

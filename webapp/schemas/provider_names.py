@@ -15,7 +15,7 @@ from shared.secret_text import shown
 from webapp.schemas.values import LIST, each_once, refuse_secret
 
 _LONGEST_ENTRY = 200
-_GLOB = re.compile(r"[A-Za-z0-9._:@/*?-]+")
+IN_PATTERNS = re.compile(r"[A-Za-z0-9._:@/*?-]+")
 
 
 def read_pattern(raw: object, own: Collection[str] = ()) -> str:
@@ -28,7 +28,7 @@ def read_pattern(raw: object, own: Collection[str] = ()) -> str:
     refuse_secret(glob)
     if len(glob) > _LONGEST_ENTRY:
         raise ValueError(f"{shown(glob)}... is longer than {_LONGEST_ENTRY} characters")
-    if not _GLOB.fullmatch(glob):
+    if not IN_PATTERNS.fullmatch(glob):
         raise ValueError(f"{shown(glob)} is not a model pattern: letters, digits and . _ : @ - / with * and ? only")
     _check_provider_of(glob, own)
     return glob

@@ -1,6 +1,7 @@
 """Providers, and the credentials that the router has for them."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field
 
@@ -46,6 +47,17 @@ Label = Annotated[str, BeforeValidator(_label), Field(min_length=1, max_length=L
 Share = Annotated[int, BeforeValidator(_share), Field(ge=1, le=MOST_WEIGHT)]
 
 
+def _are_credentials(said: Any, served: Mapping[str, Any]) -> bool:
+    """Whether they are those that there are: what providers say to them moves by itself."""
+    return (
+        isinstance(said, list) and len(said) == len(served["credentials"]) and all(_is_one(one, served) for one in said)
+    )
+
+
+def _is_one(said: Any, served: Mapping[str, Any]) -> bool:
+    return isinstance(said, dict) and any(said.get("id") == one["id"] for one in served["credentials"])
+
+
 class NewCredential(Input):
     """A provider's own key."""
 
@@ -60,6 +72,12 @@ class NewProvider(NewCustom):
 
 class ProviderPatch(CustomPatch):
     """What is to change of a provider of the organisation's own; what is not named stays."""
+
+    # `custom` repeats what may be set here; `credential` is told as an object, and set as a text.
+    read_only: ClassVar = frozenset(
+        ("provider", "label", "base_url_setting", "custom", "at_sandbox", "credential", "credentials")
+    )
+    moving: ClassVar = {"credential": _is_one, "credentials": _are_credentials}
 
     credential: Secret | None = Field(
         default=None,
@@ -79,6 +97,9 @@ class AddedCredential(NewCredential):
 
 class CredentialPatch(Input):
     """What is to change of a credential; what is not named stays."""
+
+    read_only: ClassVar = frozenset(("id", "last4", "created_at", "created_by", "source", "readable", "refused"))
+    moving: ClassVar = {"refused": lambda said, _: said is None or isinstance(said, dict)}
 
     credential: Secret | None = Field(default=None, description="Replaces it. It is sealed, and never told again.")
     label: Label = Field(

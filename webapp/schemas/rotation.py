@@ -4,9 +4,9 @@ from typing import Annotated, ClassVar
 
 from pydantic import BeforeValidator, Field
 
-from webapp.schemas import Input, Output
-from webapp.schemas.keys import Key
-from webapp.schemas.values import Moment, is_none, whole
+from webapp.schemas import Input
+from webapp.schemas.keys import Key, Secret
+from webapp.schemas.values import is_none, whole
 
 LONGEST_GRACE_SECONDS = 604_800
 GRACE_SECONDS = 86_400
@@ -22,14 +22,6 @@ class Rotation(Input):
     ] = Field(
         default=GRACE_SECONDS, description="For how long the old secret opens the key as well. 0: it dies at once."
     )
-
-
-class Secret(Output):
-    """A secret that opens a key, without itself."""
-
-    prefix: str = Field(examples=["sk-proxy-a1b2"])
-    created_at: Moment
-    valid_until: Moment | None = Field(description="Null: it is not to die.")
 
 
 class RotatedKey(Key):

@@ -6,7 +6,7 @@ annotation beside it is what OpenAPI tells.
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Annotated, Any, TypeVar
@@ -14,7 +14,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, ValidationInfo, WithJsonSchema
 
 from shared import money, periods
-from shared.addresses import parse_network
+from shared.addresses import may_be_reached, parse, parse_network
 from shared.models import NAME_LENGTH, SCOPES
 from shared.periods import RESETS
 from shared.secret_text import holds_secret, shown
@@ -64,6 +64,14 @@ def read_moment(raw: object) -> datetime:
         return datetime.fromisoformat(text).astimezone(UTC)
     except (ValueError, OverflowError):
         raise ValueError("is not a moment of the calendar") from None
+
+
+def moment_in(raw: object) -> datetime | None:
+    """The same; None for what is no moment."""
+    try:
+        return read_moment(raw)
+    except ValueError:
+        return None
 
 
 def read_day(raw: object, info: ValidationInfo) -> date:
@@ -155,6 +163,31 @@ def read_expiry(raw: object, info: ValidationInfo) -> datetime:
     if expiry <= context["now"] and expiry != context.get("keep_expiry"):
         raise ValueError("must be in the future")
     return expiry
+
+
+def reachable(setting: str, host_of: Callable[[str], str]) -> Callable[[str, ValidationInfo], str]:
+    """A judge of addresses by the context's `networks`, so that what every attempt would be refused is told at once.
+
+    A name is judged when it is connected to. `setting` is where other networks are allowed.
+    """
+
+    def judge(url: str, info: ValidationInfo) -> str:
+        address = parse(host_of(url))
+        if address is not None and not may_be_reached(address, (info.context or {})["networks"]):
+            raise ValueError(f"is not a public address; {setting} could allow it")
+        return url
+
+    return judge
+
+
+def was_moment_before(field: str) -> Callable[[Any, Mapping[str, Any]], bool]:
+    """A judge of a stamp that only moves on: whether it was none yet, or an earlier one than the one that is served."""
+
+    def judge(said: Any, served: Mapping[str, Any]) -> bool:
+        before, now = moment_in(said), moment_in(served[field])
+        return now is not None and (said is None or (before is not None and before <= now))
+
+    return judge
 
 
 def is_none(value: object) -> bool:

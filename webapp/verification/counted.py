@@ -215,14 +215,14 @@ class CounterCheck:
         moment = self._counters.moment()
         untold = [key_id for key_id, row in rows.items() if not row.seeded]
         with self._engine.connect() as connection:
-            state = select(AccountingState.generation, AccountingState.outdated)
-            generation, outdated = connection.execute(state).one_or_none() or (0, 0)
+            state = select(AccountingState.generation, AccountingState.outdated, AccountingState.outdated_for_models)
+            generation, *outdated = connection.execute(state).one_or_none() or (0, 0)
             seeds = read_seeds(connection, untold, status.generation, moment.day)
         if status.generation == 0:
             raise _NotComparable("there are none yet; the proxy makes them when it starts")
         if status.generation != generation or seeds is None:
             raise _NotComparable("they belong to another state of the database; the proxy makes new ones")
-        if outdated >= generation:
+        if max(outdated) >= generation:
             raise _NotComparable("they lack something that was posted or decided meanwhile; the proxy makes new ones")
         if not status.live:
             raise _NotComparable("they are being made anew, and some workers have not told what they hold")

@@ -85,8 +85,18 @@ def spent_by_ledger(
     wanted = [key_id for key_id, some in limits.items() if some]
     if not wanted:
         return found
+    starts = [
+        start
+        for key_id in wanted
+        for limit in limits[key_id]
+        for start, end in (periods.period_of(limit.spend_reset, at.timestamp(), zones[key_id]),)
+        if end is not None
+    ]
+    of_days = ModelSpend.day == periods.FIRST_DAY
+    if starts:
+        of_days |= ModelSpend.day >= min(starts)
     query = select(ModelSpend.key_id, ModelSpend.day, ModelSpend.provider, ModelSpend.model, ModelSpend.total_nanos)
-    for key_id, day, provider, model, nanos in db.session.execute(query.where(ModelSpend.key_id.in_(wanted))):
+    for key_id, day, provider, model, nanos in db.session.execute(query.where(ModelSpend.key_id.in_(wanted), of_days)):
         for limit in limits[key_id]:
             if _counts(limit, day, zones[key_id], at) and matches_model(limit.model, provider, model):
                 found[limit.row_id] += nanos

@@ -21,6 +21,7 @@ OF_STATE: Mapping[str, str] = {
 }
 # What the request needed, and whom it was for, stands in the sentence that it was answered with, and nowhere else.
 _NOT_ALLOWED = re.compile(r"may not use the provider ([a-z][a-z0-9-]*)\.")
+_FOR_MODELS = re.compile(r"has spend limits for models \((.+?)\)[,;.]")
 _NEEDED = re.compile(r"this request may need up to \$(\d+\.\d+)")
 
 
@@ -53,7 +54,7 @@ def stands(key: KeyView, refusal: RefusalView, shared: Shared | None = None) -> 
     if reason == Reason.ENDPOINT_NOT_METERED and key.rate_limit_tpm is not None:
         return True
     if reason in (Reason.ENDPOINT_NOT_METERED, Reason.MODEL_NOT_PRICED):
-        capped = key.spend.limit_nanos is not None or bool(key.model_limits)
+        capped = key.spend.limit_nanos is not None or bool(_limits_of(key, refusal))
         return capped or (shared is not None and shared.remaining_nanos is not None)
     if reason in (Reason.SPEND_EXCEEDED, Reason.SPEND_HELD):
         return _is_short(key.spend.remaining_nanos, refusal)
@@ -77,8 +78,14 @@ def _stands_for_all(shared: Shared, refusal: RefusalView) -> bool:
 
 
 def _limits_of(key: KeyView, refusal: RefusalView) -> list[ModelLimitView]:
-    """The limits for models that a refused request's counted against, as they stand."""
-    return [limit for limit in key.model_limits if refusal.model is None or is_covered(refusal.model, (limit.model,))]
+    """The limits for models that a refused request's counted against, or might have, as they stand."""
+    blamed = _FOR_MODELS.search(refusal.message)
+    patterns = () if blamed is None else blamed[1].split(", ")
+    return [
+        limit
+        for limit in key.model_limits
+        if refusal.model is None or limit.model in patterns or is_covered(refusal.model, (limit.model,))
+    ]
 
 
 def _provider_of(refusal: RefusalView) -> str | None:
