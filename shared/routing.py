@@ -229,6 +229,12 @@ def _of_model(asked: ModelInPath) -> Place | Unified | Unknown | WrongMethod:
     return Unified(asked.path, found[0], path_model=asked.model)
 
 
+def as_it_stands(route: Unified, model: str, version: str = "v1beta") -> Place:
+    """Gemini's own endpoint for a model with a slash, which a gateway at its address may have."""
+    path = f"/{version}/models/{model}:{route.path.rpartition(':')[2]}"
+    return Place(PROVIDERS["gemini"], route.endpoint, path, model)
+
+
 def _otherwise(path: str) -> Unified:
     """An endpoint of one provider, which others are reached by as well if the model says so."""
     slug = FALLBACKS[path]

@@ -27,6 +27,8 @@ BY_MODEL: Mapping[str, Kind] = {
 # so that models are not told apart by their names, but for those of an organisation's own providers.
 FALLBACKS: Mapping[str, str] = {"/v1/messages": "anthropic", "/v1/completions": "openai"}
 OWN_ALONE = ("/v1/completions",)
+# Who is asked at Gemini's addresses for a model with a slash, if a gateway is where it is: its own has none such.
+GATEWAY_FALLBACK = "gemini"
 # Where a request of this kind goes when its model is this provider's. What is not here goes to the provider's endpoint
 # of the caller's own dialect: Gemini's for chat completions does all that could be translated.
 TRANSLATED: Mapping[tuple[Kind, str], str] = {
@@ -41,9 +43,12 @@ TRANSLATED: Mapping[tuple[Kind, str], str] = {
     (Kind.GENERATE_STREAM, "anthropic"): "/v1/messages",
 }
 
-# A model's name with slashes and colons as they are, as Google's SDKs send them, or as who escapes names does.
-_PIECE = r"[A-Za-z0-9](?:[A-Za-z0-9._:@-]|%3[Aa])*"
-_MODEL_IN_PATH = re.compile(rf"/(v1(?:beta|alpha)?)/models/({_PIECE}(?:(?:/|%2[Ff]){_PIECE})*):([A-Za-z]+)")
+# A model's name with slashes and colons as they are, as Google's SDKs send them, or as who escapes names does. Of RFC
+# 3986 all characters that need no escape, but for the semicolon.
+_PIECE = r"[A-Za-z0-9@_](?:[A-Za-z0-9._~:@!$&'()*+,=-]|%3[Aa])*"
+_NAME = re.compile(rf"{_PIECE}(?:(?:/|%2[Ff]){_PIECE})*")
+_IN_PATH = re.compile(r"/(v1(?:beta|alpha)?)/models/(.+):([A-Za-z]+)")
+_GEMINIS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,199}")  # a name that its own endpoints are found by
 
 
 class ModelInPath(NamedTuple):
@@ -59,16 +64,20 @@ def model_in_path(path: str) -> ModelInPath | None:
 
     None: it is Gemini's as it stands. So is a model without a provider that nobody is known to have.
     """
-    found = _MODEL_IN_PATH.fullmatch(path)
+    found = _IN_PATH.fullmatch(path)
     if found is None:
         return None
     version, written, method = found.groups()
-    model = unquote(written)
+    model, generates = unquote(written), method in GENERATE_PATHS
     slug, bare = provider_of_model(model) or ("", "")
-    if slug == "gemini":
-        return ModelInPath(model, f"/{version}/models/{bare}:{method}", "") if model != bare else None
-    if not slug and "/" not in model:
+    if slug == "gemini" and model == bare:
         return None
+    if "/" not in model and not (slug and generates):
+        return None  # Gemini has embeddings whose names begin as OpenAI's do
+    if not _NAME.fullmatch(written) or (slug == "gemini" and not _GEMINIS.fullmatch(bare)):
+        return ModelInPath(model, None, "what stands before the method is no model's name.") if generates else None
+    if slug == "gemini":
+        return ModelInPath(model, f"/{version}/models/{bare}:{method}", "")
     detail = f"{model} is a model of another provider than Gemini, for which {method} is not translated. "
     return ModelInPath(model, GENERATE_PATHS.get(method), f"{detail}{' and '.join(GENERATE_PATHS)} are.")
 

@@ -17,13 +17,13 @@ from proxyd.gateway.route import unified_target
 from proxyd.key_cache import KnownKey
 from proxyd.messages import Origin, origin_of
 from proxyd.providers import Parsed, adapted
-from shared.catalog import PROVIDERS, provider_of_model
+from shared.catalog import PROVIDERS, credential_header, provider_of_model
 from shared.custom_providers import goes_to_fallback, may_be_name
 from shared.custom_refusals import no_endpoint, removed
 from shared.judgement import nobodys_model
 from shared.policy import Allow, Deny, PolicyQuery, Reason, evaluate
-from shared.routing import Named, Unified, Unknown
-from shared.translated import FALLBACKS
+from shared.routing import Named, Unified, Unknown, as_it_stands
+from shared.translated import FALLBACKS, GATEWAY_FALLBACK
 
 
 def at_usual_address(origins: Mapping[str, tuple[Origin, str]]) -> frozenset[str]:
@@ -67,6 +67,8 @@ class ModelRouter(Struct, frozen=True):
     ) -> tuple[Target | Unknown, str] | Rejection:
         """Where a model leads that no built-in provider is known to have."""
         asked, fallback = parsed.model, route.fallback
+        if route.path_model is not None and GATEWAY_FALLBACK not in self.usual:
+            fallback = GATEWAY_FALLBACK
         name, slash, model = (asked or "").partition("/")
         named = bool(slash and model) and may_be_name(name)
         own = known.custom.get(name) if named else None
@@ -75,6 +77,8 @@ class ModelRouter(Struct, frozen=True):
             if asked is not None and fallback is not None and falls:
                 if named:  # asks nobody anything, unless the counters tell that the organisation was edited
                     context.reroute = partial(self._reroute, context, route, parsed)
+                if route.path_model is not None:
+                    return _at_gateway(context, route, asked), asked
                 return unified_target(route, PROVIDERS[fallback]), asked
             # Nothing of it is admitted, and what is told depends on the key: so an edit has to be looked for.
             current = self.admission.revalidate(known, context)
@@ -125,6 +129,13 @@ class ModelRouter(Struct, frozen=True):
             return own
         current = self.admission.revalidate(known, context)
         return current if isinstance(current, Rejection) else current.custom.get(name)
+
+
+def _at_gateway(context: RequestContext, route: Unified, model: str) -> Target:
+    """What stands at the address that was asked, of the same version."""
+    place = as_it_stands(route, model, context.request.path.split("/", 2)[1])
+    credential = credential_header(place.provider, place.path)
+    return Target(place.provider, place.endpoint, place.path, model, route.endpoint.dialect, credential)
 
 
 def refuse_model(

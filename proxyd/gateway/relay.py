@@ -63,7 +63,7 @@ class Passing(Protocol):
     def feed(self, data: bytes) -> bytes: ...
     def end(self) -> bytes: ...
     def error(self, status: int, code: str, message: str) -> bytes:
-        """What the client is told when they break off."""
+        """What the client is told when they break off; nothing, if it knows."""
 
 
 @primed
@@ -95,8 +95,8 @@ def stream(attempt: UpstreamAttempt, passing: Passing | None = None) -> Generato
         raise Truncated from None
     except UpstreamError as error:
         attempt.end("upstream_truncated")
-        if not attempt.unreadable:  # else the client was told
-            yield _error_event(attempt, error, passing)
+        if told := _error_event(attempt, error, passing):
+            yield told
         raise Truncated from error
     finally:
         attempt.finish_relay(chunks)

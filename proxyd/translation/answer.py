@@ -124,6 +124,19 @@ Piece = (
 )
 
 
+def call_of(call_id: str, name: str, text: str, *, cut: bool) -> ToolCall:
+    """A call and the text of its arguments. Of an answer that was `cut` it is marked unless they are complete.
+
+    Raises Unreadable.
+    """
+    try:
+        return ToolCall(call_id, name, arguments_of(text), cut=cut and not text.strip())
+    except Unreadable:
+        if not cut:
+            raise
+        return ToolCall(call_id, name, {}, cut=True)
+
+
 def arguments_of(text: str, *, cut: bool = False) -> dict[str, object]:
     """The arguments of a call. No text is none; of an answer that was `cut` they may be broken, which says as little.
 

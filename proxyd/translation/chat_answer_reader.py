@@ -22,10 +22,10 @@ from proxyd.translation.answer import (
     ThoughtPiece,
     Tokens,
     Unreadable,
-    arguments_of,
+    call_of,
 )
 from proxyd.translation.chat_writer import GEMINI_SIGNATURE
-from proxyd.translation.conversation import Text, Thinking, ToolCall
+from proxyd.translation.conversation import Text, Thinking
 from proxyd.wire.sse import Event
 from shared.pricing import MAX_COUNT
 
@@ -68,8 +68,8 @@ def read(document: Mapping[str, Any]) -> Answer:
     for number_of_call, call in enumerate(listed(message, "tool_calls")):
         parts += [Thinking("", signature) for signature in _signature(call)]
         function = section(call, "function")
-        arguments = arguments_of(word(function, "arguments"), cut=finish == "length")
-        parts.append(ToolCall(word(call, "id") or f"call_{number_of_call}", word(function, "name"), arguments))
+        name, arguments = word(function, "name"), word(function, "arguments")
+        parts.append(call_of(word(call, "id") or f"call_{number_of_call}", name, arguments, cut=finish == "length"))
     usage = document.get("usage")
     tokens = tokens_of(usage) if isinstance(usage, dict) else None
     return Answer(word(document, "id"), word(document, "model"), tuple(parts), finish, None, tokens)

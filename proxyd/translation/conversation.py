@@ -62,6 +62,7 @@ class ToolCall:
     name: str
     arguments: Mapping[str, Any]
     place: str = field(default="", compare=False)
+    cut: bool = field(default=False, compare=False)  # the answer's limit may have ended it before its arguments
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,7 @@ class Schema:
 class Reasoning:
     """How much the model shall think. `budget_tokens` where the client gave a number."""
 
-    effort: Effort
+    effort: Effort | None  # None: as the model does by itself
     budget_tokens: int | None = None
     display: Display | None = None  # whether its thoughts are told; None: as the model does by itself
 

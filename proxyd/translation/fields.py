@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any, Self, TypeVar
 
 from proxyd.providers import BadBody
+from proxyd.providers.body import MAX_COUNT
 
 Kind = TypeVar("Kind")
 # A name that may be repeated: what a client writes in its place could be a secret.
@@ -61,7 +62,7 @@ class Fields:
     def count(self, name: str) -> int | None:
         """A whole number, with a point or without."""
         value = self.number(name)
-        if value is not None and not value.is_integer():
+        if value is not None and not (value.is_integer() and abs(value) <= MAX_COUNT):
             raise BadBody(f"{self.at(name)} must be a whole number.", self.at(name))
         return None if value is None else int(value)
 

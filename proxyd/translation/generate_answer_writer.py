@@ -16,12 +16,13 @@ from proxyd.translation.answer import (
     End,
     Finish,
     KeepAlive,
+    PartEnd,
     Piece,
     Signature,
     TextPiece,
     ThoughtPiece,
     Tokens,
-    arguments_of,
+    call_of,
 )
 from proxyd.translation.conversation import RedactedThinking, Text, Thinking, ToolCall
 from proxyd.translation.generate_contents import REDACTED, SIGNED
@@ -79,7 +80,7 @@ def _call(call: ToolCall) -> Json:
 
 
 def write(answer: Answer) -> Json:
-    """A whole answer."""
+    """A whole answer. A call that was cut off is left out: Google's SDKs run what they find, however it ended."""
     making, parts = _Parts(), list[Json]()
     for part in answer.parts:
         if isinstance(part, Thinking):
@@ -89,7 +90,7 @@ def write(answer: Answer) -> Json:
             parts += making.sign(REDACTED + part.data)
         elif isinstance(part, Text):
             parts += making.made({"text": part.text}) if part.text else []
-        else:
+        elif not part.cut:
             parts += making.made(_call(part))
     return _response(answer.id, answer.model, parts + making.rest(), answer.finish, answer.usage)
 
@@ -105,15 +106,21 @@ def _response(name: str, model: str, parts: list[Json], finish: Finish | None, u
 
 
 class GenerateEvents:
-    """Writes one answer piece by piece, each a whole response. A call is told when all of it has come."""
+    """Writes one answer piece by piece, each a whole response. A call is told when all of it has come.
 
-    __slots__ = ("_arguments", "_call", "_making", "_model", "_name")
+    Google's SDKs run every call that they are told, however the answer ends. So one that was cut off is left out, and
+    one whose arguments may still come behind the next one's waits for the end, and with it what follows.
+    """
+
+    __slots__ = ("_arguments", "_call", "_held", "_is_over", "_making", "_model", "_name")
 
     def __init__(self) -> None:
         self._name = self._model = ""
         self._making = _Parts()
         self._call: CallBegin | None = None
         self._arguments: list[str] = []
+        self._is_over = False  # the provider says so of the call
+        self._held: list[tuple[Json, bool]] = []  # parts that wait, and whether each is a call without arguments
 
     def write(self, piece: Piece) -> bytes:
         """Raises Unreadable for a call whose arguments are none."""
@@ -131,15 +138,18 @@ class GenerateEvents:
                 return self._chunk(self._called() + self._making.sign(REDACTED + piece.data))
             case CallBegin():
                 before = self._called()
-                self._call = piece
+                self._call, self._is_over = piece, False
                 return self._chunk(before)
             case CallPiece():
                 self._arguments.append(piece.arguments)
                 return b""
+            case PartEnd():
+                self._is_over = True
+                return b""
             case KeepAlive():
                 return NOTHING_NEW
             case End():
-                parts = self._called(cut=piece.finish == "length") + self._making.rest()
+                parts = self._last(cut=piece.finish == "length") + self._making.rest()
                 return _event(_response(self._name, self._model, parts, piece.finish, piece.usage))
             case _:
                 return b""
@@ -147,15 +157,32 @@ class GenerateEvents:
     def _told(self, part: Json) -> bytes:
         return self._chunk(self._called() + self._making.made(part))
 
-    def _called(self, *, cut: bool = False) -> list[Json]:
-        """The call that was on its way, which is over."""
-        call, arguments = self._call, "".join(self._arguments)
-        if call is None:
-            return []
+    def _taken(self, *, cut: bool) -> ToolCall | None:
+        """The call that was on its way."""
+        begun, arguments = self._call, "".join(self._arguments)
         self._call, self._arguments = None, []
-        return self._making.made(_call(ToolCall(call.id, call.name, arguments_of(arguments, cut=cut))))
+        return None if begun is None else call_of(begun.id, begun.name, arguments, cut=cut)
+
+    def _called(self) -> list[Json]:
+        """The call that was on its way, as something else has come."""
+        waits = not self._is_over and not "".join(self._arguments).strip()
+        call = self._taken(cut=False)
+        made = [] if call is None else self._making.made(_call(call))
+        if not waits:
+            return made
+        self._held += [(part, True) for part in made]
+        return []
+
+    def _last(self, *, cut: bool) -> list[Json]:
+        """All that was not told yet, as the answer has ended."""
+        call = self._taken(cut=cut)
+        held = [part for part, is_bare in self._held if not (cut and is_bare)]
+        return held if call is None or call.cut else held + self._making.made(_call(call))
 
     def _chunk(self, parts: list[Json]) -> bytes:
+        if self._held:
+            self._held += [(part, False) for part in parts]
+            return b""
         return _event(_response(self._name, self._model, parts, None, None)) if parts else b""
 
 

@@ -33,9 +33,19 @@ _STANDARD = str.maketrans("-_", "+/")  # Google's SDKs write the alphabet for ad
 
 def turns_in(body: ProtoFields) -> tuple[Turn, ...]:
     """The turns of a body. Raises BadBody."""
-    calls = _Calls()
-    turns = turns_of(_said(content, calls) for content in body.each("contents"))
+    contents = body.items("contents")
+    calls = _Calls(frozenset(_ids(ProtoFields({"contents": contents}))))
+    turns = turns_of(_said(content, calls) for content in ProtoFields({"contents": contents}).each("contents"))
     return tuple(Turn(turn.role, tuple(_joined(turn.parts))) for turn in turns)
+
+
+def _ids(body: ProtoFields) -> Iterator[str]:
+    """Those of the calls in a body."""
+    for content in body.each("contents"):
+        for part in content.each("parts"):
+            call = part.part("functionCall")
+            if call is not None and (call_id := call.text("id")):
+                yield call_id
 
 
 def texts_in(content: ProtoFields | None) -> Iterator[Text]:
@@ -161,25 +171,39 @@ def _result(response: ProtoFields, calls: "_Calls") -> ToolResult:
         part.done()
     response.done()
     value = next(iter(told.values())) if set(told) in ({"output"}, {"error"}) else told
-    text = value if isinstance(value, str) else orjson.dumps(value).decode()
+    try:
+        text = value if isinstance(value, str) else orjson.dumps(value).decode()
+    except TypeError:
+        raise BadBody(f"{place} is nested too deeply.", place) from None
     return ToolResult(call_id, (Text(text, place), *pictures), "error" in told and value is not told, place)
 
 
 class _Calls:
     """Pairs results with calls. Google's API goes by the name and the order where there are no ids."""
 
-    def __init__(self) -> None:
+    def __init__(self, told: frozenset[str]) -> None:
         self._open: dict[str, dict[str, None]] = {}  # by name, the ids of calls without a result, in order
+        self._told = told  # the ids of calls in the body
+        self._known: set[str] = set()  # those of the calls so far
         self._count = 0
 
     def made(self, name: str, call_id: str | None) -> str:
-        self._count += 1
-        call_id = call_id or f"call_{self._count}"
+        call_id = call_id or self._unused()
+        self._known.add(call_id)
         self._open.setdefault(name, {})[call_id] = None
         return call_id
 
+    def _unused(self) -> str:
+        """One that no other call has."""
+        while True:
+            self._count += 1
+            if (call_id := f"call_{self._count}") not in self._told:
+                return call_id
+
     def answered(self, name: str, call_id: str | None, place: str) -> str:
         waiting = self._open.get(name, {})
+        if call_id and call_id not in self._known:
+            raise BadBody(f"{place} is the result of no call with this id.", place)
         call_id = call_id or next(iter(waiting), None)
         if call_id is None:
             raise BadBody(f"{place} is the result of no call of this name.", place)

@@ -143,12 +143,16 @@ def _reasoning(config: ProtoFields) -> Reasoning | None:
         raise refusal(thinking.at("thinkingLevel"), "stands beside thinkingBudget")
     if level not in ("", "thinking_level_unspecified", *EFFORTS[:4]):
         raise refusal(thinking.at("thinkingLevel"))
+    if budget is not None and budget < -1:
+        at = thinking.at("thinkingBudget")
+        raise BadBody(f"{at} must be a number of tokens, or -1 for as many as the model likes.", at)
     thinking.done()
     if budget == 0:
         return None
     if budget is not None:
         return Reasoning("high" if budget < 0 else effort_of(budget), None if budget < 0 else budget, display)
-    return next((Reasoning(each, None, display) for each in EFFORTS if each == level), None)
+    effort = next((each for each in EFFORTS if each == level), None)
+    return None if effort is None and display == "omitted" else Reasoning(effort, None, display)
 
 
 def _schema(config: ProtoFields) -> Schema | None:

@@ -21,6 +21,8 @@ def json_schema(value: object, place: str, depth: int = 0) -> Json:
         raise BadBody(f"{place} is nested too deeply.", place)
     fields = ProtoFields(value, place)
     nullable = fields.flag("nullable") or False
+    if nullable and not any(fields.has(name) for name in ("type", "enum", "anyOf")):
+        raise refusal(fields.at("nullable"), "stands beside no type, enum or anyOf to which null could be added")
     found: Json = {}
     if (kind := fields.text("type")) is not None:
         if kind.lower() not in _TYPES:
@@ -33,6 +35,8 @@ def json_schema(value: object, place: str, depth: int = 0) -> Json:
     for name in ("minimum", "maximum"):
         found[name] = fields.number(name)
     if fields.has("enum"):
+        if kind is not None and kind.lower() != "string":
+            raise refusal(fields.at("enum"), "goes with the type STRING alone")
         found["enum"] = [*fields.texts("enum"), *([None] if nullable else [])]
     found["default"] = fields.take("default")
     if fields.has("example"):
@@ -42,7 +46,7 @@ def json_schema(value: object, place: str, depth: int = 0) -> Json:
     if fields.has("anyOf"):
         at = fields.at("anyOf")
         among = [json_schema(each, f"{at}.{index}", depth + 1) for index, each in enumerate(fields.items("anyOf"))]
-        found["anyOf"] = [*among, *([{"type": "null"}] if nullable and kind is None else [])]
+        found["anyOf"] = [*among, *([{"type": "null"}] if nullable else [])]
     if fields.has("properties"):
         found["properties"] = _properties(fields, depth)
     found["required"] = list(fields.texts("required")) or None
@@ -92,8 +96,9 @@ def is_exact(schema: Mapping[str, Any]) -> bool:
         kind, properties = value.get("type"), value.get("properties")
         if kind == "object" or (isinstance(kind, list) and "object" in kind) or properties is not None:
             required = value.get("required")
+            said = {name for name in required if isinstance(name, str)} if isinstance(required, list) else set[str]()
             named = set(properties) if isinstance(properties, dict) else None
-            if value.get("additionalProperties") is not False or named is None or named - set(required or ()):
+            if value.get("additionalProperties") is not False or named is None or named - said:
                 return False
         waiting += _below(value)
     return True

@@ -51,11 +51,15 @@ def read(document: Mapping[str, Any]) -> Answer:
     """A whole answer. Raises Unreadable."""
     if document.get("type") != "message":
         raise Unreadable("the answer is no message")
+    finish = _FINISHES.get(word(document, "stop_reason"), "end")
+    parts = [_part(block) for block in listed(document, "content")]
+    if finish == "length" and parts and isinstance(parts[-1], ToolCall):
+        parts[-1] = replace(parts[-1], cut=True)  # its input is as much as there was of it, and does not show that
     return Answer(
         word(document, "id"),
         word(document, "model"),
-        tuple(_part(block) for block in listed(document, "content")),
-        _FINISHES.get(word(document, "stop_reason"), "end"),
+        tuple(parts),
+        finish,
         word(document, "stop_sequence") or None,
         tokens_of(section(document, "usage")),
     )

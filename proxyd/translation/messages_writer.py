@@ -83,17 +83,29 @@ def thinks_by_budget(model: str) -> bool:
     return _BY_BUDGET.match(model) is not None
 
 
-def _thinking(reasoning: Reasoning, model: str, limit: int) -> tuple[Json, Json]:
+def fitting_budget(conversation: Conversation, tokens: int) -> int:
+    """The nearest to so many tokens of thoughts that such a model takes. Raises BadBody where it takes none."""
+    limit = _default_limit(conversation) if conversation.max_tokens is None else conversation.max_tokens
+    return _fitting(tokens, limit)
+
+
+def _fitting(tokens: int, limit: int) -> int:
+    if limit <= LEAST_BUDGET:
+        raise refusal("reasoning_effort", f"takes more than the {limit} tokens that the answer may have")
+    return min(max(tokens, LEAST_BUDGET), limit - 1)
+
+
+def _thinking(reasoning: Reasoning, model: str, limit: int) -> tuple[Json | None, Json]:
     """`thinking`, and what of it stands in `output_config`."""
     display: Json = {} if reasoning.display is None else {"display": reasoning.display}
     if reasoning.budget_tokens is not None:
         return {"type": "enabled", "budget_tokens": reasoning.budget_tokens} | display, {}
     if not thinks_by_budget(model):
         effort = "low" if reasoning.effort == "minimal" else reasoning.effort
-        return {"type": "adaptive"} | display, {"effort": effort}
-    if limit <= LEAST_BUDGET:
-        raise refusal("reasoning_effort", f"takes more than the {limit} tokens that the answer may have")
-    return {"type": "enabled", "budget_tokens": min(BUDGETS[reasoning.effort], limit - 1)} | display, {}
+        return {"type": "adaptive"} | display, {} if effort is None else {"effort": effort}
+    if reasoning.effort is None:
+        return None, {}  # it does not think by itself
+    return {"type": "enabled", "budget_tokens": _fitting(BUDGETS[reasoning.effort], limit)} | display, {}
 
 
 def _content(parts: tuple[Part, ...]) -> str | list[Json]:

@@ -90,15 +90,7 @@ class Translation(Struct, frozen=True):
                 conversation = (
                     _with_wish(conversation) if self.endpoint.kind is Kind.CHAT else _with_level(conversation)
                 )
-            # Arguments of calls are written as texts on the way, and the writers nest them no less than this does.
-            if self.endpoint.kind is Kind.MESSAGES:
-                body = messages_writer.write(conversation)
-            else:
-                body = chat_writer.write(conversation, self.provider, self.limit_name, asks_usage=self.asks_usage)
-            _refuse_begun(conversation)
-            data = orjson.dumps(body)
-        except TypeError:
-            raise BadBody("The body is nested too deeply to be translated.") from None
+            body, data = self._body(conversation)
         except BadBody as error:
             name = generate_reader.NAMES.get(error.param or "") if self.caller in GENERATING else None
             raise (
@@ -110,6 +102,19 @@ class Translation(Struct, frozen=True):
             # A limit that stands there only because the dialect wants one is the router's to lower, as ever.
             parsed.size = structs.replace(parsed.size, output_limit=None, output_default=parsed.size.output_limit)
         return parsed
+
+    def _body(self, conversation: Conversation) -> tuple[dict[str, Any], bytes]:
+        """What is sent, and its JSON. Raises BadBody."""
+        try:
+            # Arguments of calls are written as texts on the way, and the writers nest them no less than this does.
+            if self.endpoint.kind is Kind.MESSAGES:
+                body = messages_writer.write(conversation)
+            else:
+                body = chat_writer.write(conversation, self.provider, self.limit_name, asks_usage=self.asks_usage)
+            _refuse_begun(conversation)
+            return body, orjson.dumps(body)
+        except TypeError:
+            raise BadBody("The body is nested too deeply to be translated.") from None
 
     def answer(self, body: bytes, created: int) -> bytes:
         """A whole answer in the caller's dialect. Raises Unreadable."""
@@ -172,11 +177,13 @@ def _with_wish(conversation: Conversation) -> Conversation:
 
 
 def _with_level(conversation: Conversation) -> Conversation:
-    """Gemini's callers say tokens of any model, and later ones of Anthropic refuse to be told them."""
+    """Gemini's callers say any number of tokens of any model. Of Anthropic's, later ones refuse to be told them."""
     reasoning = conversation.reasoning
-    if reasoning is None or messages_writer.thinks_by_budget(conversation.model):
+    if reasoning is None or reasoning.budget_tokens is None:
         return conversation
-    return replace(conversation, reasoning=replace(reasoning, budget_tokens=None))
+    by_budget = messages_writer.thinks_by_budget(conversation.model)
+    budget = messages_writer.fitting_budget(conversation, reasoning.budget_tokens) if by_budget else None
+    return replace(conversation, reasoning=replace(reasoning, budget_tokens=budget))
 
 
 def _refuse_begun(conversation: Conversation) -> None:
@@ -222,8 +229,8 @@ class Answering:
         return last if self._listed is None else self._listed.feed(last) + self._listed.end()
 
     def error(self, failed: Failed) -> bytes:
-        """The body broke off; what the client is told of it."""
-        told = self._error(failed)
+        """The body broke off; what the client is told of it, unless it was told of an error before."""
+        told = b"" if self.failed else self._error(failed)
         return told if self._listed is None else self._listed.feed(told) + self._listed.end()
 
     def _told(self, pieces: Iterator[Piece]) -> bytes:

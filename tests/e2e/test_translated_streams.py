@@ -92,6 +92,25 @@ def test_who_hangs_up_on_such_a_stream_was_not_the_first(
     assert gone.wait(10)
 
 
+@pytest.mark.parametrize("query", [b"", b"?alt=sse"])
+def test_a_stream_of_geminis_that_breaks_off_behind_what_cannot_be_read(
+    stage: Router, provider: ScriptedProvider, key: tuple[str, str], query: bytes
+) -> None:
+    """One error is told, and a list is closed."""
+
+    def script(line: Line, _: Heard) -> None:
+        line.sock.sendall(HEAD + chunk(BEGUN + LOST))
+        line.sock.close()
+
+    provider.play(script)
+    body = orjson.dumps({"contents": [{"parts": [{"text": "hello"}]}]})
+    path = b"POST /v1beta/models/gpt-4o-mini:streamGenerateContent" + query
+    answer = ask(stage, path, bearer(key[1]), body=body)
+    assert (answer.status, answer.whole, answer.body.count(b'"error"')) == (200, False, 1)
+    assert query or "error" in orjson.loads(answer.body)[-1]
+    assert booked(stage, key)["outcome"] == "upstream_truncated"
+
+
 @pytest.mark.parametrize("path", [MESSAGES, b"POST /v1/responses"])
 def test_a_stream_that_ends_in_the_middle_of_an_event(
     stage: Router, provider: ScriptedProvider, key: tuple[str, str], path: bytes

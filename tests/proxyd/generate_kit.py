@@ -1,7 +1,7 @@
 """Gemini's dialect as its callers write and read it, for what is translated from it and into it."""
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from proxyd.translation.conversation import (
     ToolCall,
     ToolResult,
     Turn,
+    turns_of,
 )
 from proxyd.translation.proto_fields import ProtoFields
 
@@ -31,7 +32,7 @@ def sayable(conversation: Conversation) -> Conversation:
     return replace(
         conversation,
         model="",
-        turns=tuple(Turn(turn.role, tuple(map(_sayable, turn.parts))) for turn in conversation.turns),
+        turns=turns_of((turn.role, turn.parts) for turn in _turns(conversation.turns)),
         tools=tuple(replace(tool, strict=None) for tool in conversation.tools),
         tool_choice=None if choice is not None and choice.mode == "named" else choice,
         parallel_calls=None,
@@ -39,6 +40,20 @@ def sayable(conversation: Conversation) -> Conversation:
         user=None,
         stream=False,
     )
+
+
+def _turns(turns: tuple[Turn, ...]) -> Iterator[Turn]:
+    """Where what was no call's result is one of a call that is made before."""
+    calls: list[ToolCall] = []
+    for turn in turns:
+        results = [part for part in turn.parts if isinstance(part, ToolResult)]
+        unmade = {part.call_id: ToolCall(part.call_id, "f", {}) for part in results}
+        for call in calls:
+            unmade.pop(call.id, None)
+        if unmade:
+            yield Turn("assistant", tuple(unmade.values()))
+        calls += [*unmade.values(), *(part for part in turn.parts if isinstance(part, ToolCall))]
+        yield Turn(turn.role, tuple(map(_sayable, turn.parts)))
 
 
 def _sayable(part: Part) -> Part:

@@ -117,6 +117,40 @@ def test_a_gateway_behind_a_built_in_provider_gets_its_models_as_they_are(open_g
     assert {row.provider for row in open_gate.rows()} == {"openai"}
 
 
+@pytest.mark.parametrize("version", ["v1beta", "v1"])
+@pytest.mark.parametrize("slash", ["/", "%2F"])
+def test_a_gateway_behind_gemini_gets_its_models_as_they_are(
+    open_gate: Gate, server: Server, version: str, slash: str
+) -> None:
+    """Where `ROUTER_GEMINI_URL` leads to one; a provider of the organisation's own comes first."""
+    open_gate.store("sandbox-of-gemini-credential", provider="gemini")
+    path, body = f"/{version}/models/meta-llama{slash}llama-3:generateContent", {"contents": []}
+    for name in ("", "lab"):
+        if name:
+            add(open_gate, name, f"{server.url}/lab/v1")
+        assert open_gate.ask(body, path=path).status == 200
+        assert server.asked[-1]["path"] == f"/{version}/models/meta-llama/llama-3:generateContent"
+        assert json.loads(server.asked[-1]["body"]) == body
+    said = {"contents": [{"role": "user", "parts": [{"text": "hello"}]}]}
+    open_gate.ask(said, path=f"/{version}/models/lab{slash}m:generateContent")
+    assert server.asked[-1]["path"] == "/lab/v1/chat/completions"
+    assert [(row.provider, row.requested_model) for row in open_gate.rows()][:2] == [
+        ("gemini", "meta-llama/llama-3")
+    ] * 2
+
+
+def test_googles_own_address_gets_no_model_with_a_slash(
+    open_gate: Gate, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_usual_addresses(open_gate, monkeypatch)
+    for name in ("", "lab"):
+        if name:
+            add(open_gate, name, f"{server.url}/lab/v1")
+        refused = open_gate.ask({"contents": []}, path="/v1beta/models/meta-llama/llama-3:generateContent")
+        assert (refused.status, "no provider is known" in refused.body.decode()) == (400, True)
+    assert server.asked == []
+
+
 def test_who_has_none_of_its_own_asks_no_counters(
     open_gate: Gate, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,6 +21,12 @@ STREAM = "/v1beta/models/{model}:streamGenerateContent"
         ("groq/meta-llama/llama-3%2f70b", "groq/meta-llama/llama-3/70b"),
         ("ft:gpt-4o:org::id", "ft:gpt-4o:org::id"),
         ("ft%3Agpt-4o%3aorg", "ft:gpt-4o:org"),
+        ("cf/@cf/meta/llama-3", "cf/@cf/meta/llama-3"),
+        ("cf/_x", "cf/_x"),
+        ("cf/a+b", "cf/a+b"),
+        ("cf/a~(b)!*'$&=", "cf/a~(b)!*'$&="),
+        ("openai/gpt-4o,x", "openai/gpt-4o,x"),
+        ("gpt-4o+x", "gpt-4o+x"),
     ],
 )
 def test_it_works(written: str, model: str) -> None:
@@ -63,8 +69,17 @@ def test_what_is_geminis_goes_there(asked: str, sent: str | None, model: str) ->
     assert route.translation is None
 
 
+@pytest.mark.parametrize("method", ["embedContent", "batchEmbedContents", "countTokens"])
+@pytest.mark.parametrize("model", ["text-embedding-004", "gpt-4o"])
+def test_other_methods_of_a_bare_name_are_geminis(model: str, method: str) -> None:
+    """Whose embeddings have names that begin as OpenAI's do."""
+    route = find_route("POST", f"/v1beta/models/{model}:{method}")
+    assert isinstance(route, Target)
+    assert (route.provider.slug, route.path_model, route.translation) == ("gemini", model, None)
+
+
 @pytest.mark.parametrize("method", ["countTokens", "embedContent", "batchGenerateContent", "predict"])
-@pytest.mark.parametrize("model", ["gpt-4o", "anthropic/claude-sonnet-4-6", "groq%2Fllama"])
+@pytest.mark.parametrize("model", ["openai/gpt-4o", "anthropic/claude-sonnet-4-6", "groq%2Fllama"])
 def test_other_methods_are_told_to_be_none(model: str, method: str) -> None:
     route = find_route("POST", f"/v1beta/models/{model}:{method}")
     assert isinstance(route, Unknown)
@@ -81,10 +96,24 @@ def test_other_methods_are_told_to_be_none(model: str, method: str) -> None:
         "/v1beta/models/openai%252Fgpt-4o:generateContent",
         "/v1beta/models/gemini-2.5-flash%2F..:generateContent",
         "/v1beta/models/openai//gpt-4o:generateContent",
+        "/v1beta/models/openai/:generateContent",
+        "/v1beta/models/openai/:streamGenerateContent",
+        "/v1beta/models/openai%2F:generateContent",
+        "/v1beta/models//gpt-4o:generateContent",
+        "/v1beta/models/cf/-x:generateContent",
+        "/v1beta/models/cf/a%20b:generateContent",
+        "/v1beta/models/cf/caf%C3%A9:generateContent",
+        "/v1beta/models/gpt-4o%20x:generateContent",
+        "/v1beta/models/gpt-4o;x:generateContent",
+        "/v1beta/models/google/a/b:generateContent",
+        "/v1beta/models/google/a%2Fb:streamGenerateContent",
+        "/v1beta/models/google/gemini-2.5-flash+x:generateContent",
+        "/v1beta/models/models/gemini-2.5-flash/x:generateContent",
     ],
 )
 def test_no_disguise_is_a_model(path: str) -> None:
-    assert isinstance(find_route("POST", path), Unknown)
+    for version in ("v1beta", "v1alpha", "v1"):
+        assert isinstance(find_route("POST", path.replace("v1beta", version)), Unknown)
 
 
 @pytest.mark.parametrize("method", ["generatecontent", "CountTokens"])

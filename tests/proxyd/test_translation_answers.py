@@ -108,7 +108,13 @@ def test_the_events_of_a_stream_are_the_whole_answer(
         told = whole["choices"][0]["message"].get("thinking_blocks", [])
         assert blocks == [{"index": number, **block} for number, block in enumerate(told)]
     elif translation.dialect == "gemini":
-        assert assembled_chunks(objects_of(shown)) == assembled_chunks([whole]) == as_gemini_tells(answer)
+        expected = as_gemini_tells(answer)
+        assert assembled_chunks(objects_of(shown)) == expected
+        # Whether the limit cut the input of a call of Claude's is not to be seen in a whole answer.
+        last = answer.parts[-1] if answer.parts else None
+        if kind is Kind.MESSAGES and answer.finish == "length" and isinstance(last, ToolCall):
+            expected = replace(expected, parts=expected.parts[:-1])
+        assert assembled_chunks([whole]) == expected
     else:
         events = objects_of(shown)
         assert [event["sequence_number"] for event in events] == list(range(len(events)))

@@ -1,4 +1,4 @@
-"""Gemini's callers and the models of others: what their requests become, and how they are answered."""
+"""Gemini's callers and the models of others: what their requests become."""
 
 from typing import Any
 
@@ -10,11 +10,10 @@ from translation_kit import GENERATE, PNG, Json, conversations, sent, way
 
 from proxyd.providers import BadBody
 from proxyd.translation import generate_reader, messages_reader, messages_writer
-from proxyd.translation.answer import Answer, Failed, Tokens
-from proxyd.translation.conversation import Conversation, RedactedThinking, Text, Thinking, ToolCall
+from proxyd.translation.conversation import Conversation
 from shared.catalog import Kind
 
-TO_CLAUDE, TO_GPT = way(Kind.GENERATE_STREAM, "anthropic"), way(Kind.GENERATE_STREAM, "openai")
+TO_GPT = way(Kind.GENERATE_STREAM, "openai")
 DATA = "aGVsbG8="
 
 
@@ -128,7 +127,9 @@ OFF: Json = {"type": "adaptive", "display": "omitted"}
         ({"thinkingBudget": -1}, "claude-opus-5", OFF, "high"),
         ({"thinkingLevel": "MEDIUM", "includeThoughts": True}, "claude-opus-5", {"type": "adaptive", "display": "summarized"}, "medium"),
         ({"thinkingBudget": 0}, "claude-haiku-4-5", None, None),
-        ({"includeThoughts": True}, "claude-opus-5", None, None),
+        ({"includeThoughts": True}, "claude-opus-5", {"type": "adaptive", "display": "summarized"}, None),
+        ({"includeThoughts": True}, "claude-haiku-4-5", None, None),
+        ({"includeThoughts": False}, "claude-opus-5", None, None),
     ],
 )  # fmt: skip
 def test_how_much_it_thinks(asked: Json, model: str, thinking: Json | None, effort: str | None) -> None:
@@ -136,8 +137,65 @@ def test_how_much_it_thinks(asked: Json, model: str, thinking: Json | None, effo
     config = configured(thinkingConfig=asked)
     told = sent(Kind.GENERATE, "anthropic", config, model)
     assert told.get("thinking") == thinking
-    assert told.get("output_config") == ({"effort": effort} if thinking and thinking["type"] == "adaptive" else None)
+    adaptive = thinking is not None and thinking["type"] == "adaptive"
+    assert told.get("output_config") == ({"effort": effort} if adaptive and effort else None)
     assert sent(Kind.GENERATE, "openai", config).get("reasoning_effort") == effort
+
+
+@pytest.mark.parametrize(
+    ("budget", "limit", "sent_budget"),
+    [(8192, 2000, 1999), (512, 2000, 1024), (512, None, 1024), (2000, 2000, 1999), (10**7, None, 63_999)],
+)
+def test_a_number_of_tokens_becomes_one_that_claude_takes(budget: int, limit: int | None, sent_budget: int) -> None:
+    """At least 1,024 and fewer than the answer may have."""
+    config = configured(maxOutputTokens=limit, thinkingConfig={"thinkingBudget": budget})
+    body = sent(Kind.GENERATE, "anthropic", config, "claude-haiku-4-5")
+    assert body["thinking"]["budget_tokens"] == sent_budget < body["max_tokens"]
+
+
+@pytest.mark.parametrize(
+    ("config", "param"),
+    [
+        ({"maxOutputTokens": 1000, "thinkingConfig": {"thinkingBudget": 8192}}, "generationConfig.thinkingConfig"),
+        ({"thinkingConfig": {"thinkingBudget": -7}}, "generationConfig.thinkingConfig.thinkingBudget"),
+        ({"thinkingConfig": {"thinkingBudget": "1e99"}}, "generationConfig.thinkingConfig.thinkingBudget"),
+        ({"topK": 1e30}, "generationConfig.topK"),
+        ({"maxOutputTokens": 2**54}, "generationConfig.maxOutputTokens"),
+    ],
+)
+def test_numbers_that_nobody_takes_are_refused_by_name(config: Json, param: str) -> None:
+    with pytest.raises(BadBody) as refused:
+        sent(Kind.GENERATE, "anthropic", configured(**config), "claude-haiku-4-5")
+    assert refused.value.param == param
+
+
+@pytest.mark.parametrize(
+    ("schema", "found"),
+    [
+        ({"type": "OBJECT", "nullable": True, "anyOf": [{"type": "STRING"}]}, {"type": ["object", "null"], "anyOf": [{"type": "string"}, {"type": "null"}]}),
+        ({"nullable": True, "anyOf": [{"type": "STRING"}]}, {"anyOf": [{"type": "string"}, {"type": "null"}]}),
+        ({"nullable": True, "enum": ["a"]}, {"enum": ["a", None]}),
+        ({"nullable": False}, {}),
+        ({"nullable": True, "description": "x"}, "nullable"),
+        ({"type": "INTEGER", "enum": ["1"]}, "enum"),
+    ],
+)  # fmt: skip
+def test_what_of_a_schema_has_a_counterpart(schema: Json, found: Json | str) -> None:
+    config = configured(responseMimeType="application/json", responseSchema=schema)
+    if isinstance(found, str):
+        with pytest.raises(BadBody) as refused:
+            sent(Kind.GENERATE, "anthropic", config)
+        assert refused.value.param == f"generationConfig.responseSchema.{found}"
+    else:
+        assert sent(Kind.GENERATE, "anthropic", config)["output_config"]["format"]["schema"] == found
+
+
+@pytest.mark.parametrize("required", [[[1]], 5, [{}]])
+def test_a_schema_that_is_wrong_is_told_by_its_provider(required: Any) -> None:
+    schema = {"type": "object", "properties": {}, "required": required}
+    config = configured(responseMimeType="application/json", responseJsonSchema=schema)
+    told = sent(Kind.GENERATE, "openai", config)["response_format"]["json_schema"]
+    assert told["schema"]["required"] == required
 
 
 @pytest.mark.parametrize("streamed", [False, True])
@@ -174,62 +232,6 @@ def test_thoughts_go_back_with_what_their_provider_wants(streamed: bool) -> None
     assert body["messages"][1]["content"] == [{"type": "thinking", "thinking": "", "signature": "s>?"}]
 
 
-def test_an_answer_is_told_as_gemini_tells_one() -> None:
-    parts = (Thinking("", "s"), RedactedThinking("d"), Text("Well."), ToolCall("c", "f", {"a": 1}))
-    told = TO_CLAUDE._written(Answer("id", "m", parts, "tools", None, Tokens(100, 20, 30, 10, 5)), 7)
-    assert told == {
-        "candidates": [{
-            "content": {"role": "model", "parts": [
-                {"thought": True, "thoughtSignature": "c2lnbmVkOnM="},
-                {"text": "Well.", "thoughtSignature": "cmVkYWN0ZWQ6ZA=="},
-                {"functionCall": {"id": "c", "name": "f", "args": {"a": 1}}},
-            ]},
-            "finishReason": "STOP",
-            "index": 0,
-        }],
-        "usageMetadata": {"promptTokenCount": 100, "candidatesTokenCount": 15, "totalTokenCount": 120, "cachedContentTokenCount": 30, "thoughtsTokenCount": 5},
-        "modelVersion": "m",
-        "responseId": "id",
-    }  # fmt: skip
-
-
-def chunk(delta: Json, finish: str | None = None) -> bytes:
-    choices = [{"index": 0, "delta": delta, "finish_reason": finish}]
-    return b"data: " + orjson.dumps({"id": "a", "model": "m", "choices": choices}) + b"\n\n"
-
-
-def test_a_stream_without_events_is_one_list() -> None:
-    """Also where it breaks off, and where nothing came of it."""
-    data = b": alive\n\n" + chunk({"content": "a\n\nb"}) + chunk({"content": "c"}) + chunk({}, "stop")
-    answering = TO_GPT.answering(7, "req_1", "alt=json&key=x", shows_usage=True)
-    told = b"".join(answering.feed(data[at : at + 9]) for at in range(0, len(data), 9)) + answering.end()
-    texts = [each["candidates"][0]["content"]["parts"][0]["text"] for each in orjson.loads(told)]
-    assert texts == ["a\n\nb", "c", ""]
-    for before in (b"", chunk({"content": "a"})):
-        answering = TO_GPT.answering(7, "req_1", shows_usage=True)
-        told = answering.feed(before) + answering.error(Failed(502, "provider_unreachable", "It broke off."))
-        *chunks, last = orjson.loads(told)
-        assert (len(chunks), last["error"]["status"], last["error"]["code"]) == (bool(before), "UNAVAILABLE", 502)
-    answering = TO_GPT.answering(7, "req_1", shows_usage=True)
-    *_, last = orjson.loads(answering.feed(chunk({"content": "a"})) + answering.end())
-    assert last["error"]["message"].startswith("The provider's answer cannot be translated")
-
-
-def test_a_call_that_was_cut_by_the_limit_has_no_arguments() -> None:
-    call = {"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a": '}}
-    for finish, count in (("length", 1), ("tool_calls", 0)):
-        answering = TO_GPT.answering(7, "req_1", shows_usage=True)
-        told = orjson.loads(answering.feed(chunk({"tool_calls": [call]}) + chunk({}, finish)) + answering.end())
-        calls = [
-            part["functionCall"]
-            for each in told
-            if "error" not in each
-            for part in each["candidates"][0]["content"]["parts"]
-        ]
-        assert calls == [{"id": "c", "name": "f", "args": {}}] * count
-        assert answering.broken is (count == 0)
-
-
 @pytest.mark.parametrize(
     ("translation", "query", "name"),
     [
@@ -254,6 +256,28 @@ def test_both_spellings_at_once_are_refused() -> None:
 def test_a_result_without_a_call_is_refused() -> None:
     with pytest.raises(BadBody, match="result of no call"):
         sent(Kind.GENERATE, "openai", asking(said({"functionResponse": {"name": "f", "response": {}}})), "gpt-5")
+
+
+def test_an_id_that_is_made_up_is_no_other_calls() -> None:
+    called = said(
+        {"functionCall": {"name": "f", "id": "call_2"}},
+        *({"functionCall": {"name": name}} for name in "gh"),
+        {"function_call": {"name": "i", "id": "call_1"}},
+        role="model",
+    )
+    returned = said(*({"functionResponse": {"name": name, "response": {"output": name}}} for name in "fghi"))
+    messages = sent(Kind.GENERATE, "openai", asking(called, returned), "gpt-5")["messages"]
+    ids = ["call_2", "call_3", "call_4", "call_1"]
+    assert [each["id"] for each in messages[0]["tool_calls"]] == ids
+    assert [(each["tool_call_id"], each["content"]) for each in messages[1:]] == list(zip(ids, "fghi", strict=True))
+
+
+def test_a_result_of_an_unknown_call_is_refused_by_its_place() -> None:
+    called = said({"functionCall": {"name": "f", "id": "a"}}, role="model")
+    returned = said({"functionResponse": {"name": "f", "id": "b", "response": {}}})
+    with pytest.raises(BadBody, match="no call with this id") as refused:
+        sent(Kind.GENERATE, "openai", asking(called, returned), "gpt-5")
+    assert refused.value.param == "contents.1.parts.0.functionResponse"
 
 
 def test_what_is_nested_too_deeply_is_refused() -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -52,6 +53,20 @@ def test_what_may_pass_is_allowed(api: Api, make: Make, asked: Json, place: tupl
     assert (found["provider"], found["model"], found["endpoint"]) == place
 
 
+@pytest.mark.usefixtures("configured")
+def test_a_model_of_a_gateway_behind_gemini(app: Flask, actor: Actor, api: Api, make: Make) -> None:
+    """Which Google's own address does not have."""
+    key_id, path = make().id, "/v1beta/models/meta-llama/llama-3:generateContent"
+    assert not checked(api, key_id, path=path)["allowed"]
+    with app.app_context():
+        store_credentials(actor, {"gemini": "a-gemini-credential"})
+    settings = app.extensions["settings"]
+    urls = {**settings.provider_urls, "gemini": "https://gateway.example"}
+    app.extensions["settings"] = replace(settings, provider_urls=urls)
+    found = checked(api, key_id, path=path)
+    assert (found["provider"], found["model"], found["endpoint"]) == ("gemini", "meta-llama/llama-3", path)
+
+
 REFUSED: list[tuple[str, Json, Json]] = [
     ("key_paused", {"paused": True}, {"model": "gpt-4o"}),
     ("ip_blocked", {"allowed_ips": ["10.0.0.0/8"]}, {"ip": "203.0.113.7", "model": "gpt-4o"}),
@@ -61,7 +76,7 @@ REFUSED: list[tuple[str, Json, Json]] = [
     ("model_not_allowed", {"allowed_models": ["sora-*"]}, {"provider": "openai", "path": "/v1/videos"}),
     ("invalid_request", {}, {"model": "nobodys"}),
     ("invalid_request", {}, {"path": "/v1beta/models/nobodys/model:generateContent"}),
-    ("unknown_endpoint", {}, {"path": "/v1beta/models/gpt-4o:countTokens"}),
+    ("unknown_endpoint", {}, {"path": "/v1beta/models/openai/gpt-4o:countTokens"}),
     ("endpoint_not_metered", {"spend_limit_usd": "5"}, {"provider": "openai", "path": "/v1/videos"}),
     ("endpoint_not_metered", {"spend_limit_usd": "5"}, {"provider": "openai", "path": "/v1/of/the/future"}),
     ("model_not_priced", {"spend_limit_usd": "5"}, {"provider": "openai", "model": "of-the-future"}),

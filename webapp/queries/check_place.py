@@ -13,7 +13,7 @@ from shared.custom_refusals import no_endpoint, removed
 from shared.judgement import nobodys_model
 from shared.policy import Deny, KeySnapshot
 from shared.routing import Named, Place, Unified, Unknown
-from shared.translated import BY_MODEL, FALLBACKS
+from shared.translated import BY_MODEL, FALLBACKS, GATEWAY_FALLBACK
 from webapp.schemas.explain import CheckRequest
 from webapp.validation import FieldError, Invalid
 from webapp.views.custom_providers import CustomView
@@ -123,7 +123,11 @@ def _by_model(key: KeySnapshot, route: Unified, slug: str | None, model: str | N
     serving, bare = found
     if slug not in (None, serving):
         raise Invalid(FieldError("provider", f"is {slug}, and at {route.path} the model leads to {serving}"))
-    place = routing.chosen_by_model(route.path, _provider(serving, own))
+    place: Place | Unknown
+    if route.path_model is not None and serving == GATEWAY_FALLBACK:
+        place = routing.as_it_stands(route, bare)
+    else:
+        place = routing.chosen_by_model(route.path, _provider(serving, own))
     return routing.nowhere(place) if isinstance(place, Unknown) else _checked(place, bare)
 
 
@@ -137,6 +141,8 @@ def _serving(model: str, route: Unified, own: _OWN) -> tuple[str, str] | None:
     if named and name in own:
         return name, bare
     fallback = route.fallback
+    if route.path_model is not None and not _is_usual(GATEWAY_FALLBACK):
+        fallback = GATEWAY_FALLBACK
     if fallback is None:
         return None
     return (fallback, model) if not named or goes_to_fallback(own, usual=_is_usual(fallback)) else None
