@@ -49,7 +49,7 @@ def test_what_is_faint_is_found(visit: Callable[..., Page]) -> None:
     page.locator("#key-name").evaluate("field => { field.style.borderColor = '#d8d8d8' }")
     page.locator("#key-allowed_models").evaluate("field => { field.style.outlineColor = '#d8d8d8' }")
     page.locator("dialog .btn-primary").evaluate("button => { button.style.setProperty('outline', '0', 'important') }")
-    page.locator(".input-group-text").evaluate("sign => { sign.style.color = '#999' }")
+    page.locator(".input-group-text").first.evaluate("sign => { sign.style.color = '#999' }")
     told = faint(page)
     assert [text.split(":")[0].split(" ")[0] for text in told] == ["edge", "text", "no"]
     page.locator("#key-allowed_models").evaluate(

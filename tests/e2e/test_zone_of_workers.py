@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 from calls import about, chat, code
 from drivers import chromium, log_in
-from harness import Router
+from harness import Json, Router
 from pages_kit import check
 from playwright.sync_api import expect
 
@@ -33,6 +33,14 @@ def elsewhere() -> str:
     return EAST if datetime.now(UTC).hour >= 10 else WEST
 
 
+def settled(router: Router, key: str) -> Json:
+    """What a key is told once nothing is held any more: another worker may have the end of a call still to tell."""
+    ends = time.monotonic() + 10
+    while (told := about(router, key))["spend"]["held_usd"] != "0.00" and time.monotonic() < ends:
+        time.sleep(0.02)
+    return told
+
+
 def test_it_works(zoned: Router) -> None:
     """What a key is told, what it may spend, the ledger and usage: all by the day there, from the next request on."""
     router, zone = zoned, elsewhere()
@@ -44,7 +52,7 @@ def test_it_works(zoned: Router) -> None:
     answers = [chat(router, key) for _ in range(6)]
     assert {answer.status_code for answer in answers} == {200}
     assert {answer.headers["x-spend-reset"] for answer in answers} == {str(ends)}
-    told = about(router, key)
+    told = settled(router, key)
     assert (told["time_zone"], told["spend"]["resets_at"]) == (zone, periods.moment_text(ends))
     spend = router.key(key_id)["spend"]
     assert (spend["spent_usd"], spend["resets_at"]) == (told["spend"]["spent_usd"], told["spend"]["resets_at"])
@@ -71,7 +79,7 @@ def test_there_and_back_again_finds_what_was_spent(zoned: Router) -> None:
         in_zone(router, zone_now)
         assert about(router, key)["spend"]["spent_usd"] == spent[zone_now]
         assert {chat(router, key).status_code for _ in range(3)} == {200}
-        spent[zone_now] = about(router, key)["spend"]["spent_usd"]
+        spent[zone_now] = settled(router, key)["spend"]["spent_usd"]
     assert spent[None] == spent[zone] != "0.00"
 
 

@@ -124,7 +124,8 @@ def test_a_gateway_behind_gemini_gets_its_models_as_they_are(
 ) -> None:
     """Where `ROUTER_GEMINI_URL` leads to one; a provider of the organisation's own comes first."""
     open_gate.store("sandbox-of-gemini-credential", provider="gemini")
-    path, body = f"/{version}/models/meta-llama{slash}llama-3:generateContent", {"contents": []}
+    path = f"/{version}/models/meta-llama{slash}llama-3:generateContent"
+    body: dict[str, Any] = {"contents": []}
     for name in ("", "lab"):
         if name:
             add(open_gate, name, f"{server.url}/lab/v1")

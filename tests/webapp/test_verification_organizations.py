@@ -72,11 +72,12 @@ def test_a_sum_that_is_missing_or_of_nothing_is_named(app: Flask, keys: list[str
 
 
 def test_what_was_replaced_behind_the_triggers_is_named(app: Flask, keys: list[str]) -> None:
-    """S6: by a program that asked SQLite for no triggers of what REPLACE deletes."""
+    """S6: by somebody who took the trigger away that refuses it."""
     with app.app_context():
         if db.engine.dialect.name != "sqlite":
             pytest.skip("PostgreSQL has no REPLACE")
         with contextlib.closing(sqlite3.connect(db.engine.url.database or "")) as stranger, stranger:
+            stranger.execute("DROP TRIGGER usage_daily_refuse_replace")
             stranger.execute("INSERT OR REPLACE INTO usage_daily SELECT * FROM usage_daily LIMIT 1")
     assert {one["field"] for one in of_organizations(app)} >= {"requests", "cost_nanos"}
 
