@@ -50,7 +50,7 @@ class Job:
     works_as: str | None  # the endpoint whose answers its results are; None: nobody can read them
     model: str | None  # that was asked for, if one was
     batch: bool  # billed by the prices of batches
-    day: int  # UTC day of admission, an ordinal
+    day: int  # of admission, in the organisation's time zone; an ordinal
     admitted_at: float  # Unix seconds
     client_ip: str | None
     label: str | None = None  # the client's own of the request that began it

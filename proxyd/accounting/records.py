@@ -21,7 +21,7 @@ class Attempt(NamedTuple):
     streamed: bool
     bound_nanos: int  # the most it can cost
     held_nanos: int  # what the counters hold for it; 0 when they were not asked
-    day: int  # UTC day of admission, an ordinal
+    day: int  # of admission, in the organisation's time zone; an ordinal
     second: int  # steady second of admission, by which the request rate counts it; -1 when it does not
     admitted_at: float  # Unix seconds
     client_ip: str | None

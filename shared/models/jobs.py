@@ -31,7 +31,7 @@ class ProviderJob(Base):
     works_as: Mapped[str | None] = mapped_column(String(64))  # the endpoint whose answers its results are
     model: Mapped[str | None] = mapped_column(String(255))  # that was asked for, if one was
     batch: Mapped[bool]  # billed by the prices of batches
-    day: Mapped[date] = mapped_column(Date)  # UTC day of admission
+    day: Mapped[date] = mapped_column(Date)  # of admission, in the organisation's time zone
     admitted_at: Mapped[datetime] = mapped_column(UtcDateTime)
     client_ip: Mapped[str | None] = mapped_column(String(45))
     results: Mapped[str | None] = mapped_column(String(255))

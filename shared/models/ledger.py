@@ -58,7 +58,7 @@ class UsageRecord(Base):
     price: Mapped[dict[str, Any] | None] = mapped_column(JSON)  # what it was priced by; None = unpriced
     bound_nanos: Mapped[int] = mapped_column(BigInteger)
     cost_nanos: Mapped[int] = mapped_column(BigInteger)
-    day: Mapped[date] = mapped_column(Date)  # UTC day of admission, to which the cost belongs
+    day: Mapped[date] = mapped_column(Date)  # of admission, in the organisation's time zone, to which the cost belongs
     admitted_at: Mapped[datetime] = mapped_column(UtcDateTime)
     duration_ms: Mapped[int]  # from the head of the request until what it cost was known
     provider_request_id: Mapped[str | None] = mapped_column(String(128))
@@ -221,7 +221,7 @@ class OrganizationRefusals(Base):
     __tablename__ = "organization_refusals"
 
     org_id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
-    day: Mapped[date] = mapped_column(Date, primary_key=True)  # in UTC
+    day: Mapped[date] = mapped_column(Date, primary_key=True)  # in the organisation's time zone
     reason: Mapped[str] = mapped_column(String(40), primary_key=True)  # a `shared.policy.Reason`
     count: Mapped[int] = mapped_column(BigInteger)
 

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from shared import custom_providers as own
 from webapp.schemas import Output, Stored
-from webapp.schemas.values import Moment, each_once, one_of, reachable, read_flag, refuse_secret
+from webapp.schemas.values import Moment, each_once, one_of, reachable, read_flag, read_list, refuse_secret
 
 MOST_MODELS = 200
 _LONGEST_MODEL = 200
@@ -45,11 +45,7 @@ def _model(raw: object) -> str:
 
 
 def _models(raw: object) -> list[Any]:
-    if not isinstance(raw, list | tuple):
-        raise ValueError("must be a list of texts")  # noqa: TRY004 - wrong input
-    if len(raw) > MOST_MODELS:
-        raise ValueError(f"must have at most {MOST_MODELS} entries, not {len(raw)}")
-    return list(raw)
+    return read_list(raw, MOST_MODELS, "texts")
 
 
 _Name = Annotated[

@@ -9,7 +9,7 @@ from shared.catalog import spelled_provider
 from shared.model_limits import MAX_MODEL_LIMITS
 from webapp.schemas import Input, Output
 from webapp.schemas.provider_names import ModelPattern
-from webapp.schemas.values import Moment, Money, Reset, dollars_in_json, read_dollars
+from webapp.schemas.values import Moment, Money, Reset, dollars_in_json, read_dollars, read_list
 
 
 def _amount(raw: object) -> int:
@@ -27,7 +27,7 @@ class ModelBudget(Input):
 
     model: ModelPattern = Field(description="A glob as of `allowed_models`, perhaps provider/model.")
     spend_limit_usd: _Amount = Field(description="The most that may be spent on them per period.")
-    spend_reset: Reset | None = Field(default=None, description="Period of this limit, in UTC. Null: never.")
+    spend_reset: Reset | None = Field(default=None, description="Period of that limit. Null: never.")
     spend: Any = Field(default=None, description="Ignored: what the router tells of it may be sent back.")
 
     def column(self) -> dict[str, Any]:
@@ -40,11 +40,7 @@ class ModelBudget(Input):
 
 
 def _limits(raw: object) -> list[Any]:
-    if not isinstance(raw, list | tuple):
-        raise ValueError("must be a list of limits, each with model and spend_limit_usd")  # noqa: TRY004 - wrong input
-    if len(raw) > MAX_MODEL_LIMITS:
-        raise ValueError(f"must have at most {MAX_MODEL_LIMITS} limits, not {len(raw)}")
-    return list(raw)
+    return read_list(raw, MAX_MODEL_LIMITS, "limits, each with model and spend_limit_usd", "limits")
 
 
 def _each_pattern_once(limits: list[ModelBudget]) -> list[ModelBudget]:

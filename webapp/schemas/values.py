@@ -237,12 +237,17 @@ def whole(low: int, high: int) -> Callable[[object], int]:
     return read
 
 
-def _entries(raw: object) -> list[Any]:
+def read_list(raw: object, most: int, of: str, entries: str = "entries") -> list[Any]:
+    """A list of at most so many; `of` and `entries` say of what. Raises ValueError."""
     if not isinstance(raw, list | tuple):
-        raise ValueError("must be a list of texts")  # noqa: TRY004 - wrong input
-    if len(raw) > MAX_ENTRIES:
-        raise ValueError(f"must have at most {MAX_ENTRIES} entries, not {len(raw)}")
+        raise ValueError(f"must be a list of {of}")  # noqa: TRY004 - wrong input
+    if len(raw) > most:
+        raise ValueError(f"must have at most {most} {entries}, not {len(raw)}")
     return list(raw)
+
+
+def _entries(raw: object) -> list[Any]:
+    return read_list(raw, MAX_ENTRIES, "texts")
 
 
 def each_once(values: list[T]) -> list[T]:
