@@ -103,10 +103,11 @@ def say(session: ClientConnection, text: str) -> None:
 
 
 def speak(session: ClientConnection, *, seconds: float = 0.5) -> None:
-    """Speak, and be silent."""
-    for sample in (b"\x01", b"\0"):
-        sound = base64.b64encode(sample * int(48_000 * seconds)).decode()
-        tell(session, type="input_audio_buffer.append", audio=sound)
+    """Speak, and be silent; whoever is refused at the first sound hears why, though the second is not taken any more."""
+    with contextlib.suppress(ConnectionClosed):
+        for sample in (b"\x01", b"\0"):
+            sound = base64.b64encode(sample * int(48_000 * seconds)).decode()
+            tell(session, type="input_audio_buffer.append", audio=sound)
 
 
 def turns(router: Router, key_id: str, count: int) -> list[Json]:

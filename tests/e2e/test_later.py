@@ -60,7 +60,12 @@ def check(router: Router, key_id: str, text: str, count: int) -> None:
     assert all(row["cost_nanos"] > 0 and row["price"] for row in rows)
     assert sum(row["input_tokens"] for row in rows) == sum(line["usage"]["input_tokens"] for line in lines)
     (began,) = {row["endpoint"] for row in rows}
-    (creation,) = [row for row in ledger_rows(router, key_id) if row["endpoint"] == began and row not in rows]
+
+    def creations() -> list[Json]:
+        return [row for row in ledger_rows(router, key_id) if row["endpoint"] == began and row not in rows]
+
+    eventually(lambda: bool(creations()), what="the row of the creation")
+    (creation,) = creations()
     assert (creation["cost_nanos"], creation["flags"]) == (0, ["unmetered"])
     assert {row["day"] for row in rows} == {creation["day"]}
 

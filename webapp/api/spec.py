@@ -21,6 +21,7 @@ from webapp.access import scope
 from webapp.api.bodies import read_document
 from webapp.api.queries import read_query
 from webapp.schemas import Input
+from webapp.schemas.headers import IfNoneMatch
 from webapp.schemas.problems import Problem
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -90,11 +91,19 @@ class Answers(Response):
     """What a view answers: a model on success, a problem otherwise."""
 
     def __init__(
-        self, status: int, model: type[BaseModel], description: str, *, kinds: tuple[str, ...], etag: bool
+        self,
+        status: int,
+        model: type[BaseModel],
+        description: str,
+        *,
+        kinds: tuple[str, ...],
+        etag: bool,
+        conditional: bool,
     ) -> None:
         super().__init__(**{f"HTTP_{status}": (model, description)})
         self._kinds = kinds
         self._etag = etag
+        self._conditional = conditional
 
     def generate_spec(self, naming_strategy: Callable[[Any], str] = lambda model: model.__name__) -> Json:
         """As OpenAPI has it, with the content types that are really sent."""
@@ -108,6 +117,8 @@ class Answers(Response):
                 answer["content"][kind] = {"schema": {"type": "string"}}
             if self._etag:
                 answer["headers"] = {"ETag": {"schema": {"type": "string"}, "description": "For If-Match."}}
+        if self._conditional:
+            told["304"] = {"description": "It is the same still as the ETag in If-None-Match says; there is no body"}
         return told
 
 
@@ -159,7 +170,7 @@ def operation(
     """
     if getattr(body, "optional", False):
         optional_bodies.add(operation_id)
-    answers = Answers(status, model, description, kinds=kinds, etag=etag)
+    answers = Answers(status, model, description, kinds=kinds, etag=etag, conditional=headers is IfNoneMatch)
     for code in sorted({*_ALWAYS, *problems, *(_WITH_BODY if body else ())}):
         answers.add_model(code, Problem, description=_PROBLEMS.get(code, HTTPStatus(code).phrase))
 
