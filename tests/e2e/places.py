@@ -38,6 +38,7 @@ PLACES = (
     Place("keys-none-found", "/keys?q=nothing+at+all"),
     Place("key-new", "/keys/new"),
     Place("key-new-dialog", "/keys", ("#create-key",)),
+    Place("key-limits-dialog", "/keys", ("#create-key", "#modal-body summary:has-text('Limits for models')")),
     Place("key-edit-dialog", "/keys?q=billing", ("[id^=actions-key_]", "[id^=edit-key_]")),
     Place("key-raise-dialog", "/keys?q=billing", ("[id^=actions-key_]", "[id^=edit-key_]", "#modal-body summary")),
     Place("key-rotate-dialog", "/keys?q=billing", ("[id^=actions-key_]", "[id^=rotate-key_]")),

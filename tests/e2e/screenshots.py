@@ -33,13 +33,17 @@ KEYS: tuple[tuple[str, dict[str, object], float], ...] = (
     ("ci", {"spend_limit_usd": "0.5", "spend_reset": "daily"}, 0.48),
     ("data-science", {"allowed_models": ["gpt-4o*", "claude-*", "gemini-2.5-*"]}, 3.1),
     ("support-bot", {"spend_limit_usd": "2", "spend_reset": "weekly", "rate_limit_rpm": 600}, 1.75),
-    ("billing-service", {"spend_limit_usd": "20", "spend_reset": "weekly", "allowed_models": ["gpt-4o*"]}, 2.4),
-)
+    ("billing-service", {"spend_limit_usd": "20", "spend_reset": "weekly", "allowed_models": ["gpt-4o*"], "model_limits": [
+        {"model": "gpt-4o", "spend_limit_usd": "2.50", "spend_reset": "daily"},
+        {"model": "openai/gpt-4o-mini*", "spend_limit_usd": "100"},
+    ]}, 2.4),
+)  # fmt: skip
 _A_REQUEST_USD = 0.1
 
 
 def fill(router: Router) -> None:
     """What a company has after a while: keys in every state, spend and refusals, members, tokens."""
+    router.api("PATCH", "/v1/organization", json={"time_zone": "Europe/Berlin"}).raise_for_status()
     for name, fields, spends_usd in KEYS:
         soon = {"expires_at": (datetime.now(UTC) + timedelta(days=3)).isoformat()} if name == "mobile-app" else {}
         key_id, key = router.create_key(name=name, **fields, **soon)
