@@ -201,7 +201,7 @@ class ResponsesUsage(UsageAccumulator):
         self._finished = True
         model, tier = document.get("model"), document.get("service_tier")
         self.served_model = model[:200] if isinstance(model, str) else None
-        self.service_tier = tier[:32] if isinstance(tier, str) else None
+        self.service_tier = tier[:32] if isinstance(tier, str) else self.service_tier
         self.report(document.get("usage"))
         self._defer(document)
         tools = self._parsed.tools
@@ -240,16 +240,7 @@ class ResponsesUsage(UsageAccumulator):
 
 
 class CompactUsage(ResponsesUsage):
-    """A compacted conversation. Its output repeats what was sent; only the summary was written.
-
-    It does not tell its service tier. Asked for a dearer one, it is charged at that one.
-    """
-
-    def document(self, document: dict[str, Any]) -> None:
-        super().document(document)
-        asked = self._parsed.size.service_tier
-        if self.service_tier is None and asked in ("priority", "fast"):
-            self.service_tier = asked
+    """A compacted conversation. Its output repeats what was sent; only the summary was written."""
 
     def written(self, document: dict[str, Any]) -> None:
         for item in items(document):
