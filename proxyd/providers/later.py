@@ -137,10 +137,8 @@ def result(slug: str, works_as: str | None, model: str | None, id_: str, body: M
     if endpoint.kind is Kind.EMBED and count is not None and "usageMetadata" not in body:
         body = {"usageMetadata": {"promptTokenCount": count, "totalTokenCount": count}}
     size = Size(0, overhead_tokens=0, output_free=endpoint.kind in _OUTPUT_FREE)
-    # The tools that a response used are told in it, those of other answers nowhere.
-    request = {"tools": body.get("tools")} if endpoint.kind is Kind.RESPONSES else {}
     named = _text(body.get("model")) or model
-    parsed = Parsed(endpoint.kind, named, stream=False, size=size, wants_usage=True, document=request, raw=b"")
+    parsed = Parsed(endpoint.kind, named, stream=False, size=size, wants_usage=True, document={}, raw=b"")
     meter = DIALECTS[endpoint.dialect].meter(endpoint, parsed, streaming=False, content_encoding=None)
     meter.feed(orjson.dumps(body))
     meter.end()
