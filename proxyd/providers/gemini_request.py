@@ -58,14 +58,18 @@ def read(kind: Kind, body: bytes, path_model: str | None, query: str = "") -> Pa
         for request in objects(document, "requests"):
             _same_model(request, model)
         estimate = InputEstimate()
+        windows = 0
         for request in [document, *objects(document, "requests")]:
+            estimate.unseen = False
             _estimate_contents([get(request, "content")], estimate)
+            windows += estimate.unseen
         shaping = shaping_parameter(query)
         size = Size(
             text_bytes=estimate.text_bytes(body),
             image_parts=estimate.images,
             audio_tokens=estimate.audio_tokens,
-            context_inputs=estimate.unseen or estimate.grows,
+            context_inputs=windows > 0,
+            context_windows=max(1, windows),
             countable=False,  # embeddings have no counter
             overhead_tokens=OVERHEAD_TOKENS,
             output_free=True,

@@ -43,6 +43,7 @@ class Size(Struct, frozen=True):
     image_parts: int = 0
     audio_tokens: int = 0  # ceiling, from the bytes of the audio
     context_inputs: bool = False  # input we cannot see: state, files or pages at the provider, results of its tools
+    context_windows: int = 1  # that such input may fill: each text of several that are embedded has its own
     overhead_tokens: int = 256  # what a provider adds around messages and tools
     output_limit: int | None = None  # the client's own
     output_default: int | None = None  # stands in the body where the client set none, and may be lowered

@@ -160,6 +160,14 @@ def test_embeddings_have_no_output() -> None:
     assert GEMINI.read(found, sent, model, "").size.context_inputs
 
 
+def test_each_of_many_embeddings_has_a_window_of_its_own() -> None:
+    found, model = endpoint("batchEmbedContents", "gemini-embedding-2")
+    film, text = {"fileData": {"fileUri": "files/1"}}, {"text": "a"}
+    requests = [{"content": {"parts": [part]}} for part in (film, text, film, film)]
+    size = GEMINI.read(found, json.dumps({"requests": requests}).encode(), model, "").size
+    assert (size.context_inputs, size.context_windows) == (True, 3)
+
+
 def test_a_limit_is_set_where_the_client_set_none() -> None:
     own = read(generationConfig={"maxOutputTokens": 5})
     assert GEMINI.rewrite(own, model=None, output_limit=77) is own.raw
