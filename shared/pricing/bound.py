@@ -184,6 +184,8 @@ def _parts(provider_slug: str, model: str, size: Size, at: float, book: PriceBoo
     text, media = ceiling.text, ceiling.media
     if size.cache_writes:
         text, media = ceiling.written_text, ceiling.written_media
+        if not size.lasting_writes:
+            text, media = ceiling.briefly_written_text, ceiling.briefly_written_media
     fixed = text_tokens * text + media_tokens * media
     for key, calls in size.tool_fees.items():
         fee = ceiling.fees.get(key)

@@ -53,6 +53,7 @@ class Size(Struct, frozen=True):
     output_free: bool = False  # embeddings, and what is billed by something else than tokens
     output_fixed: bool = False  # `output_limit` is what the answer can have at most; no request could lower it
     cache_writes: bool = True  # whether input may be billed as written to a cache
+    lasting_writes: bool = True  # whether some of it for an hour, which costs more
     service_tier: str | None = None
     speed: str | None = None
     unpriced: str | None = None  # a feature in use whose cost nobody can bound; then the request has no bound
