@@ -46,6 +46,7 @@ class Told(NamedTuple):
     file: str | None  # in which its results come
     results: tuple[tuple[str, dict[str, Any]], ...] = ()  # that stand in the answer itself: id within the job, body
     link: str | None = None  # to its results, past us
+    model: str | None = None  # that made them: answers with pictures do not name it
 
 
 def begun(slug: str, path: str, path_model: str | None, document: Mapping[str, Any]) -> Begun | None:
@@ -55,7 +56,8 @@ def begun(slug: str, path: str, path_model: str | None, document: Mapping[str, A
         return None
     if slug == "openai":
         works_as = _text(document.get("endpoint"))
-        return Begun(name, works_as if _endpoint(slug, works_as) is not None else None, None)
+        known = works_as if _endpoint(slug, works_as) is not None else None
+        return Begun(name, known, _text(document.get("model")))
     if slug == "anthropic":
         return Begun(name, "/v1/messages", None)
     before, _, method = path.rpartition(":")
@@ -72,7 +74,7 @@ def told(slug: str, document: Mapping[str, Any]) -> list[Told]:
 
 def _told_openai(batch: Mapping[str, Any]) -> Told | None:
     name = _text(batch.get("id"))
-    return None if name is None else Told(name, _text(batch.get("output_file_id")))
+    return None if name is None else Told(name, _text(batch.get("output_file_id")), model=_text(batch.get("model")))
 
 
 def _told_anthropic(batch: Mapping[str, Any]) -> Told | None:
