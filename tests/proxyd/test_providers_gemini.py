@@ -127,7 +127,8 @@ def test_parts_nobody_can_measure_fill_the_context(part: dict[str, object]) -> N
 
 
 def test_cached_content_fills_the_context() -> None:
-    assert read(cachedContent="cachedContents/x").size.context_inputs
+    cached = read(cachedContent="cachedContents/x").size
+    assert (cached.context_inputs, cached.tool_fees) == (True, {"web_searches": 1}), "it may hold a tool that searches"
     assert read(systemInstruction={"parts": [{"fileData": {}}]}).size.context_inputs
 
 
