@@ -13,6 +13,7 @@ import orjson
 from msgspec.structs import replace
 
 from proxyd.providers import DIALECTS, Parsed
+from proxyd.providers.openai_images import asked_for
 from shared.catalog import PROVIDERS, Endpoint, Kind
 from shared.pricing import Size, Usage
 
@@ -140,7 +141,10 @@ def result(slug: str, works_as: str | None, model: str | None, id_: str, body: M
         body = {"usageMetadata": {"promptTokenCount": count, "totalTokenCount": count}}
     size = Size(0, overhead_tokens=0, output_free=endpoint.kind in _OUTPUT_FREE)
     named = _text(body.get("model")) or model
-    parsed = Parsed(endpoint.kind, named, stream=False, size=size, wants_usage=True, document={}, raw=b"")
+    if endpoint.kind is Kind.IMAGES:
+        parsed = asked_for(named, body)
+    else:
+        parsed = Parsed(endpoint.kind, named, stream=False, size=size, wants_usage=True, document={}, raw=b"")
     meter = DIALECTS[endpoint.dialect].meter(endpoint, parsed, streaming=False, content_encoding=None)
     meter.feed(orjson.dumps(body))
     meter.end()
