@@ -4,7 +4,7 @@ import json
 
 import pytest
 import requests
-from harness import Router, eventually
+from harness import Json, Router, eventually
 from raw_http import ScriptedProvider, ledger_rows, reply
 
 READ, PAINTED = 1_000, 2_000
@@ -43,8 +43,11 @@ def test_it_works(lab: Router, provider: ScriptedProvider, model: str | None, na
         told = f"{lab.proxy_url}/v1/batches" + (f"/batch_{name}" if asks == "batch" else "")
         requests.get(told, headers=at, timeout=10).raise_for_status()
     requests.get(f"{lab.proxy_url}/v1/files/file-{name}/content", headers=at, timeout=10).raise_for_status()
-    rows = lambda: [row for row in ledger_rows(lab, key_id) if "booked_later" in row["flags"]]  # noqa: E731
-    eventually(lambda: rows() != [], what="the booking")
-    (row,) = rows()
+
+    def booked() -> list[Json]:
+        return [row for row in ledger_rows(lab, key_id) if "booked_later" in row["flags"]]
+
+    eventually(lambda: booked() != [], what="the booking")
+    (row,) = booked()
     assert (row["cost_nanos"], row["requested_model"]) == (nanos, model)
     assert ("unknown_class" in row["flags"]) == (model is None)

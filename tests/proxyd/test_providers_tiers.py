@@ -19,7 +19,7 @@ RESPONSE = {
     "status": "completed",
     "usage": {"input_tokens": 100, "output_tokens": 10, "total_tokens": 110},
 }
-MESSAGE = {"model": "claude-opus-4-8", "content": [], "usage": {"input_tokens": 100, "output_tokens": 10}}
+MESSAGE: Json = {"model": "claude-opus-4-8", "content": [], "usage": {"input_tokens": 100, "output_tokens": 10}}
 CHUNK = {"model": "gpt-5", "choices": [{"index": 0, "delta": {"content": "hello"}, "finish_reason": None}]}
 DELTA = {"type": "response.output_text.delta", "delta": "hello"}
 BLOCK = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "hello"}}
