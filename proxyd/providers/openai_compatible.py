@@ -29,8 +29,8 @@ def elsewhere_of(kind: Kind, document: Mapping[str, Any], size: Size) -> Elsewhe
     """The size of a body that was read as OpenAI's, by the whole document, and the field that may change its model."""
     if kind is Kind.COMPLETIONS and document.get("max_tokens") is None:
         size = replace(size, output_limit=None)  # OpenAI's own limit is nobody else's: they write until they are done
-    elif kind is Kind.EMBEDDINGS and (unseen := _unseen(document.get("input"))):
-        size = replace(size, context_inputs=True, context_windows=unseen)
+    elif kind is Kind.EMBEDDINGS:
+        size = replace(size, separate_windows=_unseen(document.get("input")))
     if (name := _unbounded(document, size.output_limit)) is not None:
         size = replace(size, unpriced=size.unpriced or name, unbounded=size.unbounded or name)
     steering = next((name for name in STEERING if document.get(name) is not None), None)

@@ -215,9 +215,10 @@ def most_input(provider_slug: str, model: str, size: Size, context_tokens: int |
     media_tokens = size.audio_tokens
     if size.image_parts:
         media_tokens += size.image_parts * _image_tokens(provider_slug, model)
+    if size.separate_windows:
+        media_tokens += size.separate_windows * (context_tokens or CONTEXT_TOKENS)
     if size.context_inputs:
-        windows = (context_tokens or CONTEXT_TOKENS) * size.context_windows
-        media_tokens += max(0, windows - text_tokens - media_tokens)
+        media_tokens += max(0, (context_tokens or CONTEXT_TOKENS) - text_tokens - media_tokens)
     return text_tokens, media_tokens
 
 

@@ -156,9 +156,9 @@ def test_embeddings_have_no_output() -> None:
     found, model = endpoint("batchEmbedContents", "gemini-embedding-001")
     body = {"requests": [{"model": f"models/{model}", "content": {"parts": [{"text": "a"}]}}]}
     parsed = GEMINI.read(found, json.dumps(body).encode(), model, "")
-    assert (parsed.model, parsed.size.output_free, parsed.size.context_inputs) == (model, True, False)
+    assert (parsed.model, parsed.size.output_free, parsed.size.separate_windows) == (model, True, 0)
     sent = json.dumps(body).replace('{"text": "a"}', '{"fileData": {}}').encode()
-    assert GEMINI.read(found, sent, model, "").size.context_inputs
+    assert GEMINI.read(found, sent, model, "").size.separate_windows == 1
 
 
 def test_each_of_many_embeddings_has_a_window_of_its_own() -> None:
@@ -166,7 +166,7 @@ def test_each_of_many_embeddings_has_a_window_of_its_own() -> None:
     film, text = {"fileData": {"fileUri": "files/1"}}, {"text": "a"}
     requests = [{"content": {"parts": [part]}} for part in (film, text, film, film)]
     size = GEMINI.read(found, json.dumps({"requests": requests}).encode(), model, "").size
-    assert (size.context_inputs, size.context_windows) == (True, 3)
+    assert size.separate_windows == 3
 
 
 def test_a_limit_is_set_where_the_client_set_none() -> None:

@@ -87,7 +87,8 @@ def test_images_and_unseen_input_have_ceilings() -> None:
     assert bound("openai", "gpt-4o", pinned(0, image_parts=2), at=AT) == 2 * IMAGE_TOKENS["openai"] * 2_500
     assert bound("openai", "gpt-4o", pinned(10, context_inputs=True), at=AT) == 128_000 * 2_500
     assert bound("gemini", "gemini-2.5-pro", pinned(10, context_inputs=True), at=AT) > CONTEXT_TOKENS * 1_250
-    assert bound("openai", "gpt-4o", pinned(10, context_inputs=True, context_windows=3), at=AT) == 3 * 128_000 * 2_500
+    several = pinned(1_000, image_parts=1, separate_windows=3)
+    assert bound("openai", "gpt-4o", several, at=AT) == (1_000 + IMAGE_TOKENS["openai"] + 3 * 128_000) * 2_500
 
 
 def test_fees_of_tools_count() -> None:
