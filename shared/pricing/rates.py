@@ -243,13 +243,14 @@ def _ceilings(tables: list[_Table], scale: int) -> tuple[Ceiling, ...]:
 
 
 def _ceiling(over: int, reachable: list[Rate]) -> Ceiling:
-    def most(*, media: bool, written: bool) -> int:
+    def most(*, media: bool, written: bool, lasting: bool = True) -> int:
         return dearest(
             (
                 rate
                 for rate in reachable
                 if (media or dimensions_of(rate.key).get("modality", "text") == "text")
                 and (written or dimensions_of(rate.key).get("token_type") != "cache_write")
+                and (lasting or dimensions_of(rate.key).get("cache_ttl") != "1h")
             ),
             "input",
         )
@@ -264,6 +265,8 @@ def _ceiling(over: int, reachable: list[Rate]) -> Ceiling:
         media=most(media=True, written=False),
         written_text=most(media=False, written=True),
         written_media=most(media=True, written=True),
+        briefly_written_text=most(media=False, written=True, lasting=False),
+        briefly_written_media=most(media=True, written=True, lasting=False),
         output=dearest(reachable, "output"),
         fees=fees,
     )

@@ -57,6 +57,8 @@ class Ceiling:
     media: int
     written_text: int  # the same two, when input may be written to a cache
     written_media: int
+    briefly_written_text: int  # the same two, when none of it is written for an hour
+    briefly_written_media: int
     output: int
     fees: Mapping[str, int]  # usage key -> one of what is no token: a call, a second of sound, a character
 
