@@ -37,7 +37,7 @@ def key_and_pattern(row_id: str) -> tuple[str, str]:
 
 def rows_of(limits: ModelLimits) -> tuple[str, ...]:
     """Their rows in the counters."""
-    return tuple(limit.row_id for limit in limits)
+    return tuple([limit[0] for limit in limits])
 
 
 def model_limits_of(key_id: str, stored: Sequence[Mapping[str, Any]] | None) -> ModelLimits:

@@ -101,9 +101,7 @@ class EndQueue:
         ]
 
     def _written(self, record: EndRecord) -> None:
-        end = record.for_counters()
-        if self.rows and (rows := self.rows.pop(record.seq, None)) is not None:
-            end = end._replace(rows=rows)
+        end = record.for_counters(self.rows.pop(record.seq, ()) if self.rows else ())
         if end.tokens is not None:
             self._on_tokens(end)
         self._add(end)

@@ -190,7 +190,7 @@ class Membership:
             for tokens in (self._recent_tokens.get(second, {}),)
             for (key_id, org_id), count in keys.items()
         ]
-        ends = [record.for_counters()._replace(rows=limits.rows_for(record.attempt)) for record in ended]
+        ends = [record.for_counters(limits.rows_for(record.attempt)) for record in ended]
         self._counters.join(WorkerReplay(journal.worker_id, generation, end_number, ends, list(holds), buckets))
         return end_number
 

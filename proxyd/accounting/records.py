@@ -1,5 +1,6 @@
 """What a journal holds, as values: attempts that began, and how each ended."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from shared.counters import End, Hold, TokenChange
@@ -101,17 +102,18 @@ class EndRecord(NamedTuple):
     attempt: Attempt
     settlement: Settlement | None
 
-    def for_counters(self) -> End:
-        """As the counters hear of it."""
+    def for_counters(self, rows: Sequence[str] = ()) -> End:
+        """As the counters hear of it; `rows` of the limits for models that it counts against."""
         attempt, settlement = self.attempt, self.settlement
         cost_nanos = 0 if settlement is None else settlement.cost_nanos
-        requests = 1 if attempt.is_counted else 0
-        end = End(
-            self.number, attempt.key_id, attempt.day, attempt.held_nanos, cost_nanos, -1, requests, attempt.org_id
-        )
+        requests = 1 if attempt.second >= 0 else 0  # `is_counted`, which costs a call
+        tokens = None
         if attempt.held_tokens and (more := used_tokens(attempt, settlement) - attempt.held_tokens):
-            return end._replace(tokens=TokenChange(attempt.second, more))
-        return end
+            tokens = TokenChange(attempt.second, more)
+        return End(
+            self.number, attempt.key_id, attempt.day, attempt.held_nanos, cost_nanos, -1, requests, attempt.org_id,
+            tokens, rows,
+        )  # fmt: skip
 
 
 def used_tokens(attempt: Attempt, settlement: Settlement | None) -> int:

@@ -27,7 +27,7 @@ def replay_of_dead(
 ) -> WorkerReplay:
     """What closing a dead worker has to tell the counters. `limits`: those for models, of the keys of its ENDs."""
     never_begun = [last.hold for last in state.last_admitted if not _ends_hold(last.seq, tail)]
-    ends = [record.for_counters()._replace(rows=rows_for(limits, record.attempt)) for record in tail.ends]
+    ends = [record.for_counters(rows_for(limits, record.attempt)) for record in tail.ends]
     return WorkerReplay(
         worker_id, generation, tail.last.end_number, ends, never_begun, rate_buckets(tail.begun.values(), oldest_second)
     )

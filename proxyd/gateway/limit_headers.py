@@ -8,6 +8,7 @@ from shared import money, periods
 from shared.counters import RateState, SpendState
 
 OF_TOKENS = (b"x-ratelimit-limit-tokens", b"x-ratelimit-remaining-tokens", b"x-ratelimit-reset-tokens")
+_LIMIT, _REMAINING, _RESETS = OF_TOKENS
 
 
 def limits(
@@ -26,7 +27,12 @@ def limits(
         own.append((b"x-spend-remaining", money.to_usd(spend.remaining_nanos or 0).encode()))
         own += _of_spend_limit(spend.limit_nanos, spend.resets_on, zone)
     if tokens is not None:
-        own += [(name, b"%d" % number) for name, number in zip(OF_TOKENS, tokens, strict=True)]
+        limit, remaining, resets_at = tokens
+        own += (
+            (_LIMIT, b"%d" % limit),
+            (_REMAINING, b"%d" % remaining),
+            (_RESETS, b"%d" % resets_at),
+        )
     return own
 
 

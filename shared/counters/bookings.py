@@ -111,11 +111,11 @@ def _book_shared(
 
 def book_end(tx: Transaction, rows: Rows, end: End) -> None:
     """An attempt has ended."""
-    tx.row(rows, end.key_id).end(end)
+    (rows.get(end.key_id) or tx.row(rows, end.key_id)).end(end)
     for row_id in end.rows:
-        tx.row(rows, row_id).end_money(end)
+        (rows.get(row_id) or tx.row(rows, row_id)).end_money(end)
     if end.org_id in tx.state.tracked:
-        tx.row(rows, end.org_id).end(end)
+        (rows.get(end.org_id) or tx.row(rows, end.org_id)).end(end)
 
 
 def book_hold(tx: Transaction, rows: Rows, hold: Hold, sign: int = 1) -> None:

@@ -50,7 +50,7 @@ class KeyRow:
     """
 
     __slots__ = (
-        "_booked", "_held", "_older", "_older_of", "_period", "_spent",
+        "_booked", "_held", "_hot", "_hot_day", "_older", "_older_of", "_period", "_spent",
         "days", "in_flight", "lifetime", "seeded", "stored", "tokens", "version", "window",
     )  # fmt: skip
 
@@ -78,6 +78,8 @@ class KeyRow:
         self._booked = 0  # the day that changed last, when it was another one than that of the next two
         self._older = b""  # what `encode` made of everything but the last day and the last second
         self._older_of = (0, 0, 0)  # those two, and the state of the window
+        self._hot_day = -1  # the day that comes first, while it is in the period: nearly all is booked on it
+        self._hot: list[int] = []  # its sums, the same as in `days`
 
     @classmethod
     def new(cls) -> "KeyRow":
@@ -108,6 +110,7 @@ class KeyRow:
         if requests:
             self.window.set_last(requests)
         self._period = None
+        self._hot_day = -1
         return True
 
     def encode(self, today: int) -> bytes:
@@ -123,6 +126,7 @@ class KeyRow:
         if not self._older or self._older_of != older_of:
             self._older = stored_row.rest(self.days, first, today, self.window, second, self.tokens)
             self._older_of = older_of
+            self._hot_day = -1
         spent, held = self.days.get(first, _NO_ENTRY)
         recent = (self.lifetime, first, spent, held, second, requests, self.version, self.seeded, self.in_flight)
         return b"[%b,%b]" % (orjson.dumps(recent).ljust(_RECENT_BYTES), self._older)
@@ -134,10 +138,20 @@ class KeyRow:
             self._spent = sum([entry[0] for entry in entries])
             self._held = sum([entry[1] for entry in entries])
             self._period = period
+            self._hot_day = -1
         return self.lifetime if period.resets_on is None else self._spent, self._held
 
     def _book(self, day: int, spent: int, held: int) -> None:
         """Add to what a day has spent and holds, and to the sums if it is in their period."""
+        if day == self._hot_day:
+            hot = self._hot
+            spent_after, held_after = hot[0] + spent, hot[1] + held
+            if 0 <= held_after <= MAX_NANOS and spent_after <= MAX_NANOS:
+                hot[0] = spent_after
+                hot[1] = held_after
+                self._spent += spent
+                self._held += held
+                return
         entry = self.days.get(day)
         if entry is None:
             entry = self.days[day] = [0, 0]
@@ -150,6 +164,8 @@ class KeyRow:
         if (period := self._period) is not None and period[0] <= day < period[1]:  # its start and its end
             self._spent += spent
             self._held += held
+            if day == self._older_of[0]:
+                self._hot_day, self._hot = day, entry
         if day != self._older_of[0]:
             self._older, self._booked = b"", day
 
@@ -160,7 +176,8 @@ class KeyRow:
     def hold(self, day: int, nanos: int, requests: int = 0) -> None:
         """For so many requests in flight; less than nothing takes back."""
         self._book(day, 0, nanos)
-        self.in_flight = max(0, self.in_flight + requests)
+        if requests:
+            self.in_flight = max(0, self.in_flight + requests)
 
     def end(self, end: End) -> None:
         """Take a hold back and spend the true cost, on the day of admission."""
@@ -173,13 +190,16 @@ class KeyRow:
 
     def end_money(self, end: End) -> None:
         """The money alone."""
-        self._book(end.day, end.cost_nanos, -end.held_nanos)
-        self.lifetime = min(self.lifetime + end.cost_nanos, MAX_NANOS)
+        cost = end.cost_nanos
+        self._book(end.day, cost, -end.held_nanos)
+        if cost:
+            self.lifetime = min(self.lifetime + cost, MAX_NANOS)
 
     def count_tokens(self, second: int, tokens: int) -> None:
         """Of a request that was admitted in a steady second; less than nothing gives back."""
-        self.tokens = self.tokens or Window({})
-        self.tokens.add(second, tokens)
+        if (window := self.tokens) is None:
+            window = self.tokens = Window({})
+        window.add(second, tokens)
         self._older = b""
 
     def seed(self, seed: Seed) -> None:

@@ -10,12 +10,13 @@ class Window:
     second more would refuse as well. A second later than now (another boot's, before rows are told) counts as now.
     """
 
-    __slots__ = ("buckets", "changes", "total")
+    __slots__ = ("_weighed_at", "buckets", "changes", "total")
 
     def __init__(self, buckets: dict[int, int]) -> None:
         self.buckets = buckets  # in order of time; changed by methods only
         self.changes = 0  # how often another bucket than the last one was changed
         self.total = sum(buckets.values())
+        self._weighed_at = -1  # the second of the last `count`, if nothing but that second's has changed since
 
     @property
     def last(self) -> tuple[int, int]:
@@ -27,6 +28,8 @@ class Window:
 
     def count(self, second: int, seconds: int = WINDOW_SECONDS) -> int:
         """Requests that weigh at a second; forgets the older ones."""
+        if second == self._weighed_at and seconds == WINDOW_SECONDS:
+            return self.total
         buckets = self.buckets
         if buckets:
             oldest = second - seconds
@@ -37,6 +40,7 @@ class Window:
                 if late:
                     buckets[second] = buckets.get(second, 0) + late
                 self._replace(buckets)
+        self._weighed_at = second if seconds == WINDOW_SECONDS else -1
         return self.total
 
     def acquire(self, second: int, limit: int, seconds: int = WINDOW_SECONDS, amount: int = 1) -> bool:
@@ -59,8 +63,13 @@ class Window:
         A refused request consumes nothing: one that was admitted and never begun is uncounted so.
         """
         buckets = self.buckets
-        in_order = not buckets or second >= next(reversed(buckets))
         count = buckets.get(second, 0) + amount
+        last = next(reversed(buckets)) if buckets else -1
+        if second == last and count > 0:
+            buckets[second] = count
+            self.total += amount
+            return
+        in_order = second >= last
         if count > 0:
             buckets[second] = count
         else:
@@ -84,3 +93,4 @@ class Window:
         self.buckets = buckets
         self.changes += 1
         self.total = sum(buckets.values())
+        self._weighed_at = -1
