@@ -73,8 +73,7 @@ def _prepare(environ: Mapping[str, str]) -> tuple[Settings, BootstrapReport]:
 
 
 def _check_ports(settings: Settings) -> None:
-    if settings.web_bind.port == settings.proxy_bind.port:
-        raise CouldNotStart("ROUTER_WEB_BIND and ROUTER_PROXY_BIND name the same port. Give each its own.")
+    settings.refuse_together()
     wanted = {
         "ROUTER_WEB_BIND": settings.web_bind,
         "ROUTER_PROXY_BIND": settings.proxy_bind,
