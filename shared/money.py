@@ -4,6 +4,9 @@ import re
 
 NANOS_PER_USD = 1_000_000_000
 MAX_NANOS = 2**53 - 1  # counters in Lua are doubles: exact only below 2**53 (9,007,199 USD)
+# What one request may cost at most where no limit says less. The sum of what is held at once has to stay below the
+# line above, or what ends would give back more than it had taken.
+MAX_BOUND_NANOS = 10**14  # 100,000 USD
 
 _DECIMAL = re.compile(r"(\d{1,16})(?:\.(\d{1,18}))?")
 

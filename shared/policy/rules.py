@@ -9,8 +9,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
 
+from shared import money
 from shared.catalog import PROVIDERS, spellings
 from shared.model_limits import ModelLimits
+from shared.money import MAX_BOUND_NANOS
 from shared.policy.reasons import Reason
 from shared.policy.rule_words import caps, unpriced_words
 from shared.policy.values import Address, Allow, Charges, Deny, KeySnapshot, PolicyQuery
@@ -236,6 +238,8 @@ def evaluate(key: KeySnapshot, query: PolicyQuery, now: float) -> Allow | Deny:
         if (deny := rule(key, query, now)) is not None:
             return deny
     bound_nanos = 0 if query.free or query.bound_nanos is None else query.bound_nanos
+    if bound_nanos > MAX_BOUND_NANOS and (key.spend_limit_nanos is None or key.spend_limit_nanos > MAX_BOUND_NANOS):
+        return _too_dear(bound_nanos)
     shared = key.organization
     if shared is not None and query.free:
         # What costs nothing may go out whatever is spent, but counts for the rate.
@@ -246,6 +250,13 @@ def evaluate(key: KeySnapshot, query: PolicyQuery, now: float) -> Allow | Deny:
     if key.model_limits and not query.free:
         charges.model_limits = limits_for(key.model_limits, query.provider, query.model)
     return Allow(charges)
+
+
+def _too_dear(bound_nanos: int) -> Deny:
+    """Of a key whose own limit admits it: the others' rows would have to hold it as well."""
+    needed, most = money.to_usd(bound_nanos), money.to_usd(MAX_BOUND_NANOS)
+    detail = f"it may cost up to ${needed}, and one request may cost ${most} at most: set a smaller output limit."
+    return Deny(Reason.INVALID_REQUEST, {"detail": detail, "param": "max_tokens"})
 
 
 @lru_cache(maxsize=1_024)
