@@ -63,6 +63,9 @@ def test_removing_asks_first(app: Flask, enter: Enter, api: Api) -> None:
         ("short", "8 to 500"),
         ("two words here", "8 to 500"),
         (mint(PROXY_TAG).raw, "Is a secret of this router"),
+        ("sk-proxy-mistyped", "Is a secret of this router"),
+        ('"sk-in-quotes"', "without the quotes around it"),
+        ("sk-ant-api03-of-another", "Is a key of Anthropic"),
     ],
 )
 def test_what_is_no_credential_is_refused_and_not_repeated(enter: Enter, api: Api, credential: str, words: str) -> None:
