@@ -42,6 +42,23 @@ def welcome(settings: Settings, report: BootstrapReport, sandbox: Bind | None) -
     return "\n".join(lines)
 
 
+def made_up(report: BootstrapReport) -> str:
+    """What was made up just now, for whoever is not welcomed: it cannot be had again. Empty if nothing was."""
+    lines = [
+        f"  {label:10}  {secret}"
+        for label, secret in (
+            ("Password", report.admin_password),
+            ("API token", report.management_token),
+            ("Proxy key", report.demo_key),
+        )
+        if secret is not None
+    ]
+    if not lines:
+        return ""
+    told = "The router is not running, but this was made for it, and is shown this once:"
+    return "\n".join([told, "", f"  {'Login':10}  {report.admin_email}", *lines, "", ""])
+
+
 def _dashboard(settings: Settings) -> str:
     return settings.dashboard_url or settings.web_bind.url
 

@@ -9,6 +9,7 @@ import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Literal
 
 import requests
@@ -16,7 +17,7 @@ from sqlalchemy import Connection, select, text
 
 from shared import zones
 from shared.config import SETTINGS, Bind, SettingError, Settings
-from shared.counters import CountersUnavailable, is_in_use
+from shared.counters import is_in_use
 from shared.counters_probe import check_counters
 from shared.database_probe import check_database, shown_url
 from shared.machines import database_now
@@ -46,11 +47,16 @@ class Finding:
     message: str
 
 
-def look_at_settings(environ: Mapping[str, str]) -> Iterator[Finding]:
+def look_at_settings(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
     """They can be read, or there would be no app. What nobody reads is likely to be misspelt."""
     names = [row.name for row in SETTINGS]
     known = {name + tail for name in names for tail in ("", "_FILE")}
     found = False
+    try:
+        settings.refuse_together()
+    except SettingError as error:
+        found = True
+        yield Finding("settings", "fault", str(error))
     for name in sorted(environ):
         near = difflib.get_close_matches(name, names, n=1, cutoff=0.85) if name not in known else []
         if near:
@@ -124,19 +130,20 @@ def look_at_time_zones() -> Iterator[Finding]:
 
 
 def look_at_counters(settings: Settings) -> Iterator[Finding]:
-    """They answer, and the proxy that keeps them is there."""
-    running = is_in_use(settings.data_dir)
+    """They answer, and the proxy that keeps them is there. A file that is not there yet, or damaged, is made anew."""
+    running, here = is_in_use(settings.data_dir), settings.limits_url.startswith("sqlite")
+    if here and not running and not Path(settings.limits_url.removeprefix("sqlite:///")).exists():
+        yield Finding("counters", "warning", "There are none: a proxy makes them when it starts, and none runs here.")
+        return
+    cure = ""
     try:
         with blaming(settings):
             check_counters(settings)
+            counters().refuse_foreign(0)
+            cure = " A proxy makes them anew when it starts, and none runs here." if here and not running else ""
             status = counters().status()
-    except (SettingError, CountersUnavailable) as error:
-        if running or not settings.limits_url.startswith("sqlite"):
-            yield Finding("counters", "fault", str(error))
-        else:
-            yield Finding(
-                "counters", "warning", "There are none: a proxy makes them when it starts, and none runs here."
-            )
+    except SettingError as error:
+        yield Finding("counters", "warning" if cure else "fault", f"{error}{cure}")
         return
     if not running:
         yield Finding("counters", "warning", "They answer, and no proxy runs on this data directory to keep them.")

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from shared.config import URL_SETTINGS, Bind, SettingError, Settings
 from shared.counters_probe import check_counters
 from shared.database_probe import LEDGER_SETTING, check_database
-from webapp.banner import welcome
+from webapp.banner import made_up, welcome
 from webapp.blame import blaming
 from webapp.bootstrap import BootstrapReport, SchemaError, bootstrap, set_credentials
 from webapp.launch_environment import (
@@ -35,13 +35,18 @@ _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 def main(environ: Mapping[str, str]) -> int:
     """Run until told to stop. Exit status 2 and one sentence when a setting cannot work or a port is taken."""
+    report = None
     try:
-        settings, report = _prepare(environ)
+        settings = _settings(environ)
+        with blaming(settings):
+            report = bootstrap(settings)
         sandbox = None if report.real_providers else _sandbox(settings, environ)
     except (SettingError, SchemaError, CouldNotStart) as error:
         sys.stderr.write(f"{error}\n")
+        _tell_made_up(report)
         return 2
     except KeyboardInterrupt:
+        _tell_made_up(report)
         return 128 + signal.SIGINT
     commands = _commands(settings, environ, sandbox)
     forget(LAUNCHER_ONLY)
@@ -53,28 +58,35 @@ def main(environ: Mapping[str, str]) -> int:
         if not children.stopping:
             sys.stdout.write(welcome(settings, report, sandbox))
             sys.stdout.flush()
+            report = None
         return children.watch()
     except CouldNotStart as error:
         sys.stderr.write(f"{error}\n")
         return 1
     finally:
+        _tell_made_up(report)
         children.stop(STOP_SECONDS)
         (settings.data_dir / SANDBOX_FILE).unlink(missing_ok=True)
 
 
-def _prepare(environ: Mapping[str, str]) -> tuple[Settings, BootstrapReport]:
-    """Settings that can work, and what is in place."""
+def _tell_made_up(report: BootstrapReport | None) -> None:
+    """Of a first start that ends before it could welcome anybody; the next one would not know it any more."""
+    if report is not None:
+        sys.stdout.write(made_up(report))
+        sys.stdout.flush()
+
+
+def _settings(environ: Mapping[str, str]) -> Settings:
+    """Those that can work."""
     settings = Settings.from_env(environ)
     _check_ports(settings)
     check_database(settings)
     check_counters(settings)
-    with blaming(settings):
-        return settings, bootstrap(settings)
+    return settings
 
 
 def _check_ports(settings: Settings) -> None:
-    if settings.web_bind.port == settings.proxy_bind.port:
-        raise CouldNotStart("ROUTER_WEB_BIND and ROUTER_PROXY_BIND name the same port. Give each its own.")
+    settings.refuse_together()
     wanted = {
         "ROUTER_WEB_BIND": settings.web_bind,
         "ROUTER_PROXY_BIND": settings.proxy_bind,

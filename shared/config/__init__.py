@@ -1,8 +1,9 @@
 """Settings: read from the environment once, judged before anything listens.
 
 Law of this package: a value that cannot work raises `SettingError` with one sentence that names its variable, says what
-is wrong and repeats no secret. `settings` holds the table and the frozen `Settings`; the other files judge: `values`
-what a text says by itself, `storage` and `data_dir` what it points to, `sign_in` how people log in.
+is wrong and repeats no secret. `settings` holds the table and the frozen `Settings`; the other files judge: `values`,
+`secret_values` and `origins` what a text says by itself, `storage` and `data_dir` what it points to, `sign_in` how
+people log in.
 """
 
 from shared.config.settings import CREDENTIAL_SETTINGS, SETTINGS, URL_SETTINGS, Settings

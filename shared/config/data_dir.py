@@ -18,6 +18,11 @@ _NETWORK_FILE_SYSTEMS = re.compile(
     r"|fuse\.(?:sshfs|glusterfs|ceph|s3fs|rclone|gcsfuse|goofys|blobfuse2?|davfs2?|mount-s3|juicefs|smbnetfs|curlftpfs)"
 )
 _OUR_FILES = ("router.db", "counters.db", "journals", "bootstrap.lock", "secret_key", "encryption_key")
+_FURTHER_FILES = (
+    "accounting.page", "alerts.lock", "format", "ledger_writer.lock", "machine_id", "metrics", "refusals", "sandbox",
+)  # fmt: skip
+_OURS = frozenset((*_OUR_FILES, *_FURTHER_FILES))
+_BEGINNINGS = ("router.db-", "counters.db-", "counters-logins.db")  # what SQLite keeps beside a database
 
 
 def data_directory(name: str, text: str) -> Path:
@@ -71,6 +76,15 @@ def _judge(name: str, path: Path) -> None:
                 f"{name}: {entry} cannot be read and written; it belongs to {_user(entry.lstat().st_uid)}. Give it to "
                 f"{_user(os.geteuid())}, with all that is in {path}."
             )
+
+
+def is_ours(path: Path, data_dir: Path) -> bool:
+    """Whether the router keeps something of its own there, or in a folder above it, however the path is spelled."""
+    place, home = path.resolve(), data_dir.resolve()
+    if not place.is_relative_to(home) or place == home:
+        return False
+    name = place.relative_to(home).parts[0]
+    return name in _OURS or name.startswith(_BEGINNINGS)
 
 
 def _user(number: int) -> str:

@@ -6,6 +6,7 @@ from urllib.parse import unquote, urlsplit
 
 from shared.addresses import parse_network
 from shared.config import values
+from shared.config.origins import is_host
 from shared.config.values import SettingError, shown
 from shared.policy.values import Network
 
@@ -45,7 +46,7 @@ def mail_server(name: str, text: str) -> MailServer | None:
         raise SettingError(f"{name}: write @ : / in a user or a password as %40 %3A %2F.")
     if parts.path.strip("/") or parts.query or parts.fragment or " " in text:
         raise wrong
-    if not values.is_host(parts.hostname, in_brackets="[" in parts.netloc):
+    if not is_host(parts.hostname, in_brackets="[" in parts.netloc):
         raise wrong
     security, usual_port = _SCHEMES[parts.scheme]
     if (parts.username is None) != (parts.password is None):

@@ -16,7 +16,7 @@ from typing import Literal
 from cryptography.fernet import Fernet
 from msgspec import Struct
 
-from shared.config import mail, storage, values
+from shared.config import mail, origins, secret_values, storage, values
 from shared.config.data_dir import data_directory, made_once
 from shared.config.mail import MailServer
 from shared.config.sign_in import SignIn, sign_in
@@ -63,6 +63,20 @@ class Settings:
     def __repr__(self) -> str:
         return f"Settings(data_dir={str(self.data_dir)!r})"
 
+    def is_at_home(self, slug: str) -> bool:
+        """Whether a built-in provider is asked at its own address, and not at that of a gateway or a test server."""
+        return slug in URL_SETTINGS and _is_default(URL_SETTINGS[slug], self.provider_urls.get(slug, ""))
+
+    def refuse_together(self) -> None:
+        """Raise SettingError for what keeps proxy and dashboard from running on one machine.
+
+        Each may have a machine, or a container, of its own: there the variables of the other mean nothing.
+        """
+        values.refuse_one_port("ROUTER_WEB_BIND", self.web_bind, {"ROUTER_PROXY_BIND": self.proxy_bind})
+        for slug, name in URL_SETTINGS.items():
+            if origins.leads_to(self.provider_urls[slug], self.web_bind):
+                raise SettingError(f"{name} is the address of ROUTER_WEB_BIND, the dashboard's. Name the provider.")
+
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
         """Read all of `SETTINGS`; makes the data directory (0700) and, once, the secrets in it (0600)."""
@@ -90,15 +104,13 @@ class Settings:
             web_bind=values.bind(*of("ROUTER_WEB_BIND")),
             proxy_bind=values.bind(*of("ROUTER_PROXY_BIND")),
             proxy_workers=values.workers(*of("ROUTER_PROXY_WORKERS")),
-            public_url=values.reached_at(*of("ROUTER_PUBLIC_URL")),
-            dashboard_url=values.reached_at(*of("ROUTER_DASHBOARD_URL")),
-            secret_key=values.secret_key(*of("SECRET_KEY")),
-            secret_key_fallbacks=values.secret_keys(*of("SECRET_KEY_FALLBACKS")),
-            encryption_keys=values.encryption_keys(*of("ROUTER_ENCRYPTION_KEY")),
-            provider_credentials={
-                slug: values.credential(*of(name)) for slug, name in CREDENTIAL_SETTINGS.items() if value[name]
-            },
-            provider_urls={slug: values.provider_origin(*of(name)) for slug, name in URL_SETTINGS.items()},
+            public_url=origins.reached_at(*of("ROUTER_PUBLIC_URL")),
+            dashboard_url=origins.reached_at(*of("ROUTER_DASHBOARD_URL")),
+            secret_key=secret_values.secret_key(*of("SECRET_KEY")),
+            secret_key_fallbacks=secret_values.secret_keys(*of("SECRET_KEY_FALLBACKS")),
+            encryption_keys=secret_values.encryption_keys(*of("ROUTER_ENCRYPTION_KEY")),
+            provider_credentials=_credentials(value),
+            provider_urls={slug: origins.provider_origin(*of(name)) for slug, name in URL_SETTINGS.items()},
             trusted_proxies=values.networks(*of("ROUTER_TRUSTED_PROXIES")),
             admin_email=values.email(*of("ROUTER_ADMIN_EMAIL")),
             admin_password=values.password(*of("ROUTER_ADMIN_PASSWORD")),
@@ -113,17 +125,44 @@ class Settings:
             metrics_bind=values.bind_or_none(*of("ROUTER_METRICS_BIND")),
             request_log=values.request_log(*of("ROUTER_REQUEST_LOG")),
             request_log_path=values.log_path(*of("ROUTER_REQUEST_LOG_PATH")),
-            otlp_endpoint=values.origin_or_none(*_otlp(value["ROUTER_OTLP_ENDPOINT"], environ)),
+            otlp_endpoint=origins.collector(*_otlp(value["ROUTER_OTLP_ENDPOINT"], environ)),
         )
-        for slug, name in URL_SETTINGS.items():
-            values.refuse_itself(name, settings.provider_urls[slug], settings.proxy_bind)
-        values.refuse_one_port(
-            "ROUTER_METRICS_BIND",
-            settings.metrics_bind,
-            {"ROUTER_PROXY_BIND": settings.proxy_bind, "ROUTER_WEB_BIND": settings.web_bind},
-        )
+        _judge_addresses(settings)
         storage.refuse_one_file_for_both(settings.database_url, settings.limits_url)
+        for name, url in (("DATABASE_URL", settings.database_url), ("ROUTER_LIMITS_URL", settings.limits_url)):
+            storage.refuse_our_files(name, url, data_dir)
+        if settings.request_log_path is not None:
+            others = [Path(named) for row in SETTINGS if (named := environ.get(f"{row.name}_FILE"))]
+            databases = (settings.database_url, settings.limits_url)
+            storage.refuse_our_log("ROUTER_REQUEST_LOG_PATH", settings.request_log_path, data_dir, databases, others)
         return settings
+
+
+def _credentials(value: Mapping[str, str]) -> Mapping[str, str]:
+    """Those of the built-in providers that have one, by slug."""
+    return {
+        slug: secret_values.credential(
+            name, value[name], slug, at_home=_is_default(URL_SETTINGS[slug], value[URL_SETTINGS[slug]])
+        )
+        for slug, name in CREDENTIAL_SETTINGS.items()
+        if value[name]
+    }
+
+
+def _judge_addresses(settings: Settings) -> None:
+    """What leads to the router itself, and two programs at one port."""
+    reached = {"ROUTER_PUBLIC_URL": settings.public_url, "ROUTER_DASHBOARD_URL": settings.dashboard_url}
+    for slug, name in URL_SETTINGS.items():
+        origins.refuse_itself(name, settings.provider_urls[slug], settings.proxy_bind, reached)
+    values.refuse_one_port(
+        "ROUTER_METRICS_BIND",
+        settings.metrics_bind,
+        {"ROUTER_PROXY_BIND": settings.proxy_bind, "ROUTER_WEB_BIND": settings.web_bind},
+    )
+
+
+def _is_default(name: str, text: str) -> bool:
+    return text.rstrip("/") == next(row.default for row in SETTINGS if row.name == name)
 
 
 def _otlp(own: str, environ: Mapping[str, str]) -> tuple[str, str]:

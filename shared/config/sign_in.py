@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from shared.config.values import SettingError, origin, shown
+from shared.config.origins import origin
+from shared.config.values import SettingError, shown
 from shared.models import ROLES
 
 SIGN_IN_SETTINGS = (
@@ -24,7 +25,27 @@ SIGN_IN_SETTINGS = (
 )
 _METADATA = "/.well-known/openid-configuration"
 _LONGEST_ISSUER = 255  # what the database keeps of it
-_EVERYBODYS = ("https://accounts.google.com",)  # issuers at which anybody has an account
+# Issuers at which anybody has an account, by host: all of them, or those that begin with one of these segments. Of
+# Entra they are the tenants that are no company's, the last one that of personal accounts
+# (https://learn.microsoft.com/entra/identity-platform/v2-protocols-oidc).
+_PERSONAL_TENANT = "9188040d-6c67-4c5b-b112-36a304b66dad"
+_EVERYBODYS: Mapping[str, tuple[str, ...]] = {
+    "accounts.google.com": (),
+    "api.login.yahoo.com": (),
+    "appleid.apple.com": (),
+    "gitlab.com": (),
+    "id.twitch.tv": (),
+    "limited.facebook.com": (),
+    "login.live.com": (),
+    "login.microsoftonline.com": ("common", "consumers", "organizations", _PERSONAL_TENANT),
+    "login.salesforce.com": (),
+    "slack.com": (),
+    "sts.windows.net": (_PERSONAL_TENANT,),
+    "www.facebook.com": (),
+    "www.linkedin.com": (),
+    "www.paypal.com": (),
+}
+_CLAIMS_OF_ALL = frozenset(("aud", "azp", "email_verified", "iss"))  # which tell nobody from anybody
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -71,7 +92,7 @@ def _provider(value: Mapping[str, str]) -> SignIn | None:
     issuer = _issuer("ROUTER_OIDC_ISSUER", value["ROUTER_OIDC_ISSUER"])
     parts = {name: _word(name, value[name]) for name in SIGN_IN_SETTINGS[1:3]}
     scopes = _scopes("ROUTER_OIDC_SCOPES", value["ROUTER_OIDC_SCOPES"])
-    claim = _word("ROUTER_OIDC_GROUPS_CLAIM", value["ROUTER_OIDC_GROUPS_CLAIM"])
+    claim = _claim("ROUTER_OIDC_GROUPS_CLAIM", value["ROUTER_OIDC_GROUPS_CLAIM"])
     roles = _roles("ROUTER_OIDC_ROLES", value["ROUTER_OIDC_ROLES"])
     default = _role("ROUTER_OIDC_DEFAULT_ROLE", value["ROUTER_OIDC_DEFAULT_ROLE"])
     required = _claims("ROUTER_OIDC_REQUIRED_CLAIMS", value["ROUTER_OIDC_REQUIRED_CLAIMS"])
@@ -79,7 +100,7 @@ def _provider(value: Mapping[str, str]) -> SignIn | None:
         return None
     if not parts["ROUTER_OIDC_CLIENT_ID"]:
         raise SettingError("ROUTER_OIDC_ISSUER is set, and ROUTER_OIDC_CLIENT_ID is not: both come from the provider.")
-    if default is not None and not required and issuer.rstrip("/") in _EVERYBODYS:
+    if default is not None and _is_everybodys(issuer) and not _tells_apart(required):
         raise SettingError(
             "ROUTER_OIDC_DEFAULT_ROLE would let in whoever has an account at this provider, which is anybody: set "
             "ROUTER_OIDC_REQUIRED_CLAIMS beside it, such as hd=example.com."
@@ -111,6 +132,19 @@ def _issuer(name: str, text: str) -> str:
     return text
 
 
+def _is_everybodys(issuer: str) -> bool:
+    """By its host, as resolvers read it: in lower case, with any port, with or without a point at its end."""
+    parts = urlsplit(issuer)
+    tenants = _EVERYBODYS.get((parts.hostname or "").rstrip("."))
+    first = parts.path.strip("/").partition("/")[0].lower()
+    return tenants is not None and (not tenants or first in tenants)
+
+
+def _tells_apart(required: Mapping[str, tuple[str, ...]]) -> bool:
+    """Whether some claim is not everybody's."""
+    return any(name not in _CLAIMS_OF_ALL and _PERSONAL_TENANT not in values for name, values in required.items())
+
+
 def _is_loopback(host: str) -> bool:
     if host == "localhost":
         return True
@@ -123,6 +157,13 @@ def _is_loopback(host: str) -> bool:
 def _word(name: str, text: str) -> str:
     if not (text.isascii() and text.isprintable() and " " not in text):
         raise SettingError(f"{name} holds characters that do not belong into it, such as a space.")
+    return text
+
+
+def _claim(name: str, text: str) -> str:
+    """The name of a claim, or the path to one."""
+    if not all(_word(name, text).split(".")):
+        raise SettingError(f"{name} must be a claim, or a path to one such as realm_access.roles, not {shown(text)}.")
     return text
 
 
@@ -141,6 +182,8 @@ def _roles(name: str, text: str) -> Mapping[str, str]:
                 f"{name} must be groups with their roles (viewer, member or admin), such as "
                 f"platform=admin,staff=member, not {shown(part.strip())}."
             )
+        if group == "*":
+            raise SettingError(f"{name} takes groups as they are. For everybody there is ROUTER_OIDC_DEFAULT_ROLE.")
         if found.setdefault(group, role) != role:
             raise SettingError(f"{name} gives the group {shown(group)} two roles.")
     return found
@@ -150,11 +193,13 @@ def _claims(name: str, text: str) -> Mapping[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
     for part in text.split(",") if text else ():
         claim, _, wanted = (piece.strip() for piece in part.partition("="))
-        if not claim or not wanted or not claim.isascii() or " " in claim:
+        if not all(claim.split(".")) or not wanted or not claim.isascii() or " " in claim:
             raise SettingError(
                 f"{name} must be claims with the value that they must have, such as hd=example.com, not "
                 f"{shown(part.strip())}."
             )
+        if wanted == "*":
+            raise SettingError(f"{name} takes values as they are, and no * for any of them.")
         found[claim] = (*found.get(claim, ()), wanted)
     return found
 

@@ -1,17 +1,21 @@
 """Where databases lie: the addresses of the ledger's database and of the counters."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from shared import counters
-from shared.config.data_dir import refuse_network
+from shared.config.data_dir import is_ours, refuse_network
 from shared.config.values import SettingError, shown
 
 _SQLITE = "sqlite:///"
 _SQLITE_HEADER = b"SQLite format 3\0"  # https://www.sqlite.org/fileformat.html#the_database_header
+
+_BESIDE = ("", "-wal", "-shm", "-journal", ".lock", ".new")  # SQLite's own, and those of the counters
+_DATABASES = ("router.db", "counters.db")  # in the data directory, where no URL says otherwise
 
 
 def database_url(name: str, text: str) -> str:
@@ -65,8 +69,33 @@ def limits_url(name: str, text: str) -> str:
 
 
 def refuse_one_file_for_both(database: str, limits: str) -> None:
-    if database == limits:
-        raise SettingError("ROUTER_LIMITS_URL names the file of DATABASE_URL. Give each its own.")
+    """However they are spelled, and with the files that each keeps beside its own."""
+    if _files_of(database) & _files_of(limits):
+        raise SettingError("ROUTER_LIMITS_URL names the file of DATABASE_URL, or one beside it. Give each its own.")
+
+
+def refuse_our_files(name: str, url: str, data_dir: Path) -> None:
+    """A database in the data directory must not lie where the router keeps something else."""
+    path = Path(url.removeprefix(_SQLITE)).resolve()
+    if url.startswith(_SQLITE) and is_ours(path, data_dir) and path.name not in _DATABASES:
+        raise SettingError(f"{name}: {path} is the router's own, for something else. Name another file.")
+
+
+def refuse_our_log(name: str, path: Path, data_dir: Path, databases: Iterable[str], others: Iterable[Path]) -> None:
+    """Lines that are appended to a database, or to a file with a secret, damage it. `others`: those of `NAME_FILE`."""
+    place = path.resolve()
+    kept = {file for url in databases for file in _files_of(url)} | {other.resolve() for other in others}
+    if place in kept or is_ours(place, data_dir):
+        raise SettingError(f"{name}: {place} is the router's own, for something else. Name another file.")
+
+
+def _files_of(url: str) -> frozenset[Path]:
+    """The file of a SQLite URL with those that are kept beside it, as they resolve; none for a server."""
+    if not url.startswith(_SQLITE):
+        return frozenset()
+    path = Path(url.removeprefix(_SQLITE)).resolve()
+    names = [path.name + end for end in _BESIDE] + [f"{path.stem}-logins.db"]
+    return frozenset(path.with_name(name) for name in names)
 
 
 def _file(name: str, text: str) -> Path:

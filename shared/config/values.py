@@ -2,30 +2,25 @@
 
 import os
 import re
+import stat
 import unicodedata
 from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Network, IPv6Address, collapse_addresses, ip_address, ip_network
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
 
-from cryptography.fernet import Fernet
 from msgspec import Struct
 
 from shared.addresses import parse_network
-from shared.keys import MANAGEMENT_TAG, PROXY_TAG, looks_like_ours
+from shared.keys import MANAGEMENT_TAG, looks_like_ours
 from shared.policy.values import Network
 from shared.secret_text import holds_secret
 
 ANY_IPV4, ANY_IPV6 = ip_network("0.0.0.0/0"), ip_network("::/0")
-_LOCAL_HOSTS = frozenset(("127.0.0.1", "::1", "localhost", "0.0.0.0", "::"))  # noqa: S104 - compared, not bound
-_SECRET_KEY_MIN = 16
-_FERNET_KEY_LENGTH = 44
 _SHOWN_LENGTH = 60
 _MOST_WORKERS = 256
 _SHARE = re.compile(r"\d{0,4}(?:\.\d{1,9})?", re.ASCII)
 _LIKE_A_SECRET = re.compile(r"sk-|AIza")  # their beginnings alone: somebody may have cut one off
-_HOST = re.compile(r"(?=.{1,253}\.?$)[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,62})(?:\.[A-Za-z0-9_-]{1,63})*\.?")
 # Nobody has proxies in half of all addresses; of IPv6 the part that is routed is an eighth (RFC 4291, 2000::/3).
 _TOO_MANY = {4: 2**32 // 2, 6: 2**128 // 8}
 
@@ -110,12 +105,21 @@ def log_path(name: str, text: str) -> Path | None:
         return None
     path = Path(text).absolute()
     try:
-        fits = len(os.fsencode(path.name)) <= 255 and path.parent.is_dir() and not path.is_dir()
-    except OSError:  # a name that no file system takes
+        fits = len(os.fsencode(path.name)) <= 255 and path.parent.is_dir() and _takes_lines(path)
+    except (OSError, RuntimeError):  # a name that no file system takes; RuntimeError: a link to itself
         fits = False
     if not fits:
         raise SettingError(f"{name} must be a file in a directory that is there, not {shown(text)}.")
     return path
+
+
+def _takes_lines(path: Path) -> bool:
+    """Nothing there yet, a file, a pipe or a terminal. A socket cannot be opened, and a disk is nobody's log."""
+    place = path.resolve()
+    if not place.exists():
+        return True
+    mode = place.stat().st_mode
+    return stat.S_ISREG(mode) or stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)
 
 
 def workers(name: str, text: str) -> int:
@@ -141,104 +145,8 @@ def journal_sync(name: str, text: str) -> Literal["none", "batch"]:
     raise SettingError(f"{name} must be none or batch, not {shown(text)}.")
 
 
-def secret_key(name: str, text: str) -> str:
-    if len(text) < _SECRET_KEY_MIN or len(set(text)) < _SECRET_KEY_MIN // 4:
-        raise SettingError(f"{name} must have at least {_SECRET_KEY_MIN} characters that nobody can guess.")
-    return text
-
-
-def secret_keys(name: str, text: str) -> tuple[str, ...]:
-    """Those of before, of which none can hold a comma."""
-    return tuple(secret_key(name, part.strip()) for part in text.split(",")) if text else ()
-
-
-def encryption_keys(name: str, text: str) -> tuple[str, ...]:
-    keys = tuple(part.strip() for part in text.split(",") if part.strip())
-    try:
-        for key in keys:
-            Fernet(key)
-    except ValueError:
-        keys = ()
-    # Two keys with a lost comma between them decode to the first one: the decoder stops at the padding.
-    if not keys or any(len(key) != _FERNET_KEY_LENGTH for key in keys):
-        raise SettingError(f"{name} must be one or more Fernet keys ({_FERNET_KEY_LENGTH} characters of base64).")
-    return keys
-
-
-def credential(name: str, text: str) -> str:
-    """A provider's credential; it becomes a header."""
-    if not _is_header_safe(text):
-        raise SettingError(f"{name} holds characters that no provider key has.")
-    if any(looks_like_ours(text.encode(), tag) for tag in (PROXY_TAG, MANAGEMENT_TAG)):
-        raise SettingError(f"{name} holds a key of this router. It must be the provider's own.")
-    return text
-
-
-def origin(name: str, text: str) -> str:
-    """A base address, without a slash at its end."""
-    wrong = SettingError(f"{name} must be an http or https address, such as https://api.example.com.")
-    try:
-        parts = urlsplit(text)
-        port_is_fine = parts.port is None or parts.port > 0
-    except ValueError:  # of a port or of brackets
-        raise wrong from None
-    if parts.scheme not in ("http", "https") or not port_is_fine or not _is_header_safe(text):
-        raise wrong
-    if "@" in parts.netloc or "?" in text or "#" in text:
-        raise SettingError(f"{name} must hold neither credentials nor a query.")
-    if not is_host(parts.hostname or "", in_brackets="[" in parts.netloc):
-        raise wrong
-    return text.rstrip("/")
-
-
-def origin_or_none(name: str, text: str) -> str | None:
-    return origin(name, text) if text else None
-
-
-def reached_at(name: str, text: str) -> str | None:
-    """An address at which the router itself is reached. It ends where a client's own path begins."""
-    if not text:
-        return None
-    return _before_version(name, origin(name, text))
-
-
-def provider_origin(name: str, text: str) -> str:
-    """Where a built-in provider is reached. Paths bring their version along, so that one in it would be sent twice."""
-    return _before_version(name, origin(name, text))
-
-
-def _before_version(name: str, url: str) -> str:
-    """Also without Google's `/openai` behind it, which SDKs want to be told."""
-    if found := re.search(r"(/v1(?:alpha|beta)?)(?:/openai)?\Z", url):
-        raise SettingError(f"{name} must end before {found[1]}: it is the address in front of every path.")
-    return url
-
-
-def is_host(host: str, *, in_brackets: bool) -> bool:
-    """Whether it can be looked up at all: the resolver raises UnicodeError for labels that are empty or too long."""
-    if in_brackets:
-        try:
-            return ip_address(host).version == 6
-        except ValueError:
-            return False
-    return _HOST.fullmatch(host) is not None
-
-
-def _is_header_safe(text: str) -> bool:
+def is_header_safe(text: str) -> bool:
     return text.isascii() and text.isprintable() and " " not in text
-
-
-def refuse_itself(name: str, url: str, proxy: Bind) -> None:
-    """A provider that is this proxy would be asked by itself, without end."""
-    parts = urlsplit(url)
-    port = parts.port or {"http": 80, "https": 443}[parts.scheme]
-    here = {proxy.host}
-    if proxy.host in _LOCAL_HOSTS:
-        here |= _LOCAL_HOSTS
-    if port == proxy.port and (parts.hostname or "").rstrip(".") in here:
-        raise SettingError(
-            f"{name} is the address of ROUTER_PROXY_BIND: the proxy would ask itself. Name the provider."
-        )
 
 
 def networks(name: str, text: str) -> tuple[Network, ...]:

@@ -134,6 +134,34 @@ def test_it_works_twice(launch: Callable[..., Launch], tmp_path: Path) -> None:
     assert second.stop(signal.SIGTERM) == 0
 
 
+def test_what_was_made_up_is_told_when_the_proxy_does_not_start(launch: Callable[..., Launch]) -> None:
+    """No later start would know it any more."""
+    first = launch(ROUTER_REQUEST_LOG="all", ROUTER_REQUEST_LOG_PATH="/proc/requests.log")
+    assert first.process.wait(timeout=60) == 1
+    assert "ROUTER_REQUEST_LOG_PATH: /proc/requests.log cannot be written" in first.said
+    assert "is running." not in first.said
+    told = first.said.partition("The router is not running, but this was made for it, and is shown this once:")[2]
+    assert re.search(r"Login +admin@localhost\n +Password +\S{16,}\n +API token +sk-mgmt-", told)
+    secret = SECRET.search(told)
+    assert secret is not None
+
+    second = launch()
+    said = second.wait_until_running()
+    assert "this was made for it" not in said
+    words = [word.replace("$ROUTER_KEY", secret[0]) for word in printed_curl(said)]
+    assert ask_as_printed(words).status_code == 200
+    assert second.stop(signal.SIGTERM) == 0
+
+
+def test_a_first_start_that_was_refused_is_made_good_by_the_next(launch: Callable[..., Launch]) -> None:
+    first = launch(ROUTER_ADMIN_PASSWORD="password")
+    assert first.process.wait(timeout=30) == 2
+    assert first.said.startswith("ROUTER_ADMIN_PASSWORD must have at least 12 characters")
+    second = launch(ROUTER_ADMIN_PASSWORD="a password of ours")
+    assert ask_as_printed(printed_curl(second.wait_until_running())).status_code == 200
+    assert second.stop(signal.SIGTERM) == 0
+
+
 def test_a_child_that_dies_is_started_again(launch: Callable[..., Launch]) -> None:
     one = launch()
     one.wait_until_running()

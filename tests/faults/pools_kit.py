@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from cryptography.fernet import Fernet
 from faulty import FaultyRouter, Havoc, Make
 from harness import START_SECONDS
 from load_kit import Call, Key, Load
@@ -35,7 +36,7 @@ class Pools:
         name = f"machines{next(_databases)}"
         url = postgres.make_database(name)
         shared = {
-            "ROUTER_ENCRYPTION_KEY": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
+            "ROUTER_ENCRYPTION_KEY": Fernet.generate_key().decode(),
             "SECRET_KEY": "of both pools, for the tests, and long enough",
             **settings,
         }

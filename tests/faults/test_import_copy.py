@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from cryptography.fernet import Fernet
 from faulty import FaultyRouter, Make
 from harness import ROOT, eventually
 from load_kit import Load, call, make_keys
@@ -77,7 +78,7 @@ def shared_machines(make: Make, postgres: str, tmp_path_factory: pytest.TempPath
     shared = {
         "DATABASE_URL": f"postgresql://router@/{name}?host={folder}",
         "ROUTER_LIMITS_URL": redis.url,
-        "ROUTER_ENCRYPTION_KEY": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
+        "ROUTER_ENCRYPTION_KEY": Fernet.generate_key().decode(),
         "SECRET_KEY": "of both machines, for the tests, and long enough",
     }
     here = make(**shared)

@@ -1,17 +1,19 @@
 """Values of settings that cannot work, by the setting; most of them were written by somebody once."""
 
 import base64
+import hashlib
 
 from shared import keys
 
 PASSWORD = "pa55-of-somebody"
 HUGE = "9" * 5000
 KEY = base64.urlsafe_b64encode(bytes(range(32))).decode()
+ANY = base64.urlsafe_b64encode(hashlib.sha256(b"any").digest()).decode()
 
 NONSENSE = {
     "DATABASE_URL": (
         "sqlite://", "sqlite:///", "sqlite:////", "sqlite:///:memory:", "sqlite:///file::memory:?uri=true", "sqlite:x.db",
-        "sqlite:///file:x.db", "sqlite:///x.db?mode=ro", "sqlite:////nowhere/at/all/x.db", "sqlite:///nowhere/x.db", "sqlite:////etc",
+        "sqlite:///file:x.db", "sqlite:///x.db?mode=ro", "sqlite:////nowhere/at/all/x.db", "sqlite:///nowhere/x.db", "sqlite:////etc", "sqlite:///data/secret_key", "sqlite:///data/machine_id",
         "sqlite:////etc/hostname", "sqlite:////etc/hostname/x.db", "sqlite:////dev/null", f"sqlite:////{'d' * 300}/x.db",
         f"sqlite:///{'d' * 300}", "sqlite+aiosqlite:///x.db", "SQLITE:///x.db",
         "postgresql://", "postgresql:", "postgresql", "postgresql://host", "postgresql://host/", "postgresql://host:0/db",
@@ -25,7 +27,7 @@ NONSENSE = {
         "postgresql://host/db",
     ),
     "ROUTER_LIMITS_URL": (
-        "sqlite:///", "sqlite://", "sqlite:////", "sqlite:///:memory:", "sqlite:///x.db?y", "sqlite:////nowhere/x.db", "sqlite:////etc",
+        "sqlite:///", "sqlite://", "sqlite:////", "sqlite:///:memory:", "sqlite:///x.db?y", "sqlite:////nowhere/x.db", "sqlite:////etc", "sqlite:///data/secret_key", "sqlite:///data/router.db",
         "sqlite:////etc/hostname/x.db", "sqlite:////dev/null", "nonsense", "://", "memcached://localhost:11211", "memory://",
         f"nonsense://user:{PASSWORD}@host", "postgresql://host/db", "sqlite:///\udcff",
         "redis:", "redis://", "redis:///0", "redis://:6379", "redis://host:", "redis://host:0", "redis://host:99999", "redis://host:x/0",
@@ -48,27 +50,41 @@ NONSENSE = {
     ),
     "ROUTER_PROXY_BIND": ("8080", "127.0.0.1:0", f"127.0.0.1:{HUGE}", "localhost", "unix:/x"),
     "ROUTER_PROXY_WORKERS": ("0", "-1", "+1", "1.5", "1e9", "257", "1000000000", HUGE, "many", "\u0661", "1 2", "0x2", "sk-mine", "gsk_A1b2C3d4E5f6G7h8I9j0K1l2"),
-    "SECRET_KEY": ("short", "a" * 40, "\udcff" * 40, "a\x00b" * 10),
-    "SECRET_KEY_FALLBACKS": ("short", ",", "a" * 40, "one that is long enough,short", "one that is long enough,"),
+    "SECRET_KEY": (
+        "short", "a" * 40, "\udcff" * 40, "a\x00b" * 10, "passwordpassword", "change-me-please-now", "abcdabcdabcdabcd", "0123456789abcdef",
+        "aaaabbbbccccdddd", "your-secret-key-here", "django-insecure-secret-key", "Qwertyuiop123456",
+    ),
+    "SECRET_KEY_FALLBACKS": ("short", ",", "a" * 40, "one that is long enough,short", "one that is long enough,", "passwordpassword"),
     "ROUTER_ENCRYPTION_KEY": (
         ",", " , ", "nonsense", "a" * 44, KEY[:-2], f"{KEY},x", "\u00e9" * 44,
-        KEY + KEY,
+        KEY + KEY, KEY, f"{'A' * 43}=", f"{ANY},{ANY}", f"{'M' * 43}=,{ANY}",
     ),
-    "OPENAI_API_KEY": ("two words", "sch\u00fcssel", "a\x7fb", "a\nb", keys.mint(keys.PROXY_TAG).raw, keys.mint(keys.MANAGEMENT_TAG).raw),
-    "ANTHROPIC_API_KEY": ("two words", "\u200b"),
-    "GEMINI_API_KEY": ("two words", "a\tb"),
+    "OPENAI_API_KEY": (
+        "two words", "sch\u00fcssel", "a\x7fb", "a\nb", keys.mint(keys.PROXY_TAG).raw, keys.mint(keys.MANAGEMENT_TAG).raw,
+        "x", "x" * 501, '"sk-abc123456"', "'sk-abc123456", f"sk-proxy-{'0' * 64}", "sk-proxy-abcd", "sk-mgmt-x", "sk-ant-api03-x1", f"AIza{'x1' * 17}",
+    ),
+    "ANTHROPIC_API_KEY": ("two words", "\u200b", "sk-proj-x1", f"AIza{'x1' * 17}", "sk-proxy-"),
+    "GEMINI_API_KEY": ("two words", "a\tb", "sk-ant-api03-x1", "sk-proj-x1"),
     "ROUTER_OPENAI_URL": (
         "api.openai.com", "https://", "https:///x", "https://@host", "https://host/a b", "https://h\u00f6st", "https://host/v?", "https://host/#x",
         "https://[::1", "https://host:0", "https://host:99999", f"https://host:{HUGE}", "https://host:x", "https://a..b", "https://.a.b",
         f"https://{'a' * 64}.com", f"https://{'a.' * 130}com", "https://-", "https://a,b", "https://a\\b", "https://[v1.x]", "ftp://host", "file:///x",
-        "https://api.openai.com/v1", "https://host/v1/", "https://host/x/v1//",
+        "https://api.openai.com/v1", "https://host/v1/", "https://host/x/v1//", "https://host/V1", "https://host/v1/.", "https://host/x/..", "https://host/%2E/x",
+        "https://host/%76%31", "https://host/x%2Fv1", "https://host/v4", "https://api.openai.com/v1/chat/completions", "https://api.openai.com/v1/responses",
+        "https://host/<x>", "https://host/%zz", "http://127.1:8080", "http://[::ffff:127.0.0.1]:8080", "http://[::ffff:7f00:1]:8080", "http://0:8080",
+        "http://localhost.:8080", "http://LocalHost:8080", "http://x.localhost:8080", "http://0x7f000001:8080",
     ),
-    "ROUTER_ANTHROPIC_URL": ("https://u:p@host", "//host", "https:host", "https://host/v1"),
+    "ROUTER_ANTHROPIC_URL": ("https://u:p@host", "//host", "https:host", "https://host/v1", "https://host/v1/messages"),
     "ROUTER_GEMINI_URL": (
-        "file:///etc/passwd", "javascript:x", "https://host/v1beta", "https://host/v1alpha/", "https://host/v1", "https://host/v1beta/openai/",
+        "file:///etc/passwd", "javascript:x", "https://host/v1beta", "https://host/v1alpha/", "https://host/v1", "https://host/v1beta/openai/", "https://host/v1beta2",
+        "https://host/v1beta/models", "https://host/V1Beta/Models/gemini-2.5-flash:generateContent",
     ),
-    "ROUTER_PUBLIC_URL": ("llm.example", "ftp://llm.example", "https://llm.example/v1", "https://llm.example/x/v1beta/", "https://u:p@host"),
-    "ROUTER_DASHBOARD_URL": ("dash.example", "https://", "https://dash.example?x", "https://dash.example/v1"),
+    "ROUTER_PUBLIC_URL": (
+        "llm.example", "ftp://llm.example", "https://llm.example/v1", "https://llm.example/x/v1beta/", "https://u:p@host", "https://host/V1",
+        "https://host/v1/chat/completions", "https://0.0.0.0:8080", "http://[::]:8080", "http://0:8080", "https://host/<script>", "https://host/../x",
+        "https://host/$HOME", "https://host/'x",
+    ),
+    "ROUTER_DASHBOARD_URL": ("dash.example", "https://", "https://dash.example?x", "https://dash.example/v1", "http://0.0.0.0:8000"),
     "ROUTER_TRUSTED_PROXIES": (
         "*", "all", "0.0.0.0/0", "::/0", "0.0.0.0/1,128.0.0.0/1", "0.0.0.0/1", "128.0.0.0/1, 10.0.0.0/8", "::/1,8000::/1", "2000::/3",
         "2000::/4,3000::/4", "0.0.0.0/2,64.0.0.0/2,192.0.0.0/3", "10.0.0.1/8", "10.0.0.0/33", "10.0.0.0/-1", "10.0.0.0/0.255.255.255",
@@ -87,13 +103,16 @@ NONSENSE = {
     "ROUTER_ALERTS_PRIVATE_ADDRESSES": ("all", "10.0.0.1/8", "10.0.0.0/33", "::ffff:10.0.0.0/104", "fe80::1%eth0", HUGE, "localhost"),
     "ROUTER_OIDC_ISSUER": ("id.example", "http://id.example", "https://u:p@host", "https://host?x", f"https://host/{'x' * 255}", "https://id.example"),
     "ROUTER_OIDC_CLIENT_ID": ("two words", "r\u00f6uter", "router"), "ROUTER_OIDC_CLIENT_SECRET": (f"{PASSWORD} {PASSWORD}", "schl\u00fcssel", PASSWORD),
-    "ROUTER_OIDC_SCOPES": ("email", "openidx", "openid \u00e9", "openid email"), "ROUTER_OIDC_GROUPS_CLAIM": ("two words", "gr\u00fcppen", "roles"),
-    "ROUTER_OIDC_ROLES": ("admins", "=admin", "admins=", "admins=root", "admins=admin,", ",", "a=admin,a=viewer", "admins=Admin", "a=member"),
+    "ROUTER_OIDC_SCOPES": ("email", "openidx", "openid \u00e9", "openid email"), "ROUTER_OIDC_GROUPS_CLAIM": ("two words", "gr\u00fcppen", "roles", ".", "a..b", "a."),
+    "ROUTER_OIDC_ROLES": ("admins", "=admin", "admins=", "admins=root", "admins=admin,", ",", "a=admin,a=viewer", "admins=Admin", "a=member", "*=viewer"),
     "ROUTER_OIDC_DEFAULT_ROLE": ("none", "root", "Viewer", "viewer,member", "viewer"),
-    "ROUTER_OIDC_REQUIRED_CLAIMS": ("hd", "=example.com", "hd=", "hd=a,", ",", "two words=x", "h\u00f6=x", "hd=example.com"),
+    "ROUTER_OIDC_REQUIRED_CLAIMS": ("hd", "=example.com", "hd=", "hd=a,", ",", "two words=x", "h\u00f6=x", "hd=example.com", "hd=*", ".=x", "a..b=x"),
     "ROUTER_PASSWORD_LOGIN": ("yes", "false", "ON", "on off", "0", "off"),
     "ROUTER_METRICS_BIND": ("9090", "127.0.0.1:0", "localhost", "unix:/x", "127.0.0.1:8080", "0.0.0.0:8000"),
     "ROUTER_REQUEST_LOG": ("yes", "ALL", "0", "0.0", "1.1", "-0.5", "0.", ".", "1e-3", "nan", "inf", "1%", HUGE, "0." + HUGE),
-    "ROUTER_OTLP_ENDPOINT": ("collector:4318", "grpc://collector:4317", "http://u:p@collector", "http://collector/?x", "http://"),
-    "ROUTER_REQUEST_LOG_PATH": ("/etc", "/etc/hostname/x", "/nowhere/at/all", "d" * 300, ".", "a\nb", "\udcff"),
+    "ROUTER_OTLP_ENDPOINT": ("collector:4318", "grpc://collector:4317", "http://u:p@collector", "http://collector/?x", "http://", "http://collector:4318/v1/traces", "http://h/x/v1/traces/", "http://h/v1/metrics"),
+    "ROUTER_REQUEST_LOG_PATH": (
+        "/etc", "/etc/hostname/x", "/nowhere/at/all", "d" * 300, ".", "a\nb", "\udcff", "data/secret_key", "data/router.db", "data/router.db-wal",
+        "data/counters.db", "data/counters.db.lock", "data/counters-logins.db", "data/machine_id", "./data/../data/encryption_key",
+    ),
 }  # fmt: skip

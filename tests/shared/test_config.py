@@ -38,9 +38,9 @@ def test_a_file_can_hold_a_value(env: dict[str, str], tmp_path: Path) -> None:
 
 
 def test_only_the_first_line_of_the_file_counts(env: dict[str, str], tmp_path: Path) -> None:
-    (tmp_path / "key").write_text(" sk-real \n# made for the router\n")
+    (tmp_path / "key").write_text(" sk-real-1234 \n# made for the router\n")
     settings = Settings.from_env({**env, "OPENAI_API_KEY_FILE": str(tmp_path / "key")})
-    assert settings.provider_credentials == {"openai": "sk-real"}
+    assert settings.provider_credentials == {"openai": "sk-real-1234"}
 
 
 def test_the_settings_do_not_print_their_secrets(env: dict[str, str]) -> None:
@@ -85,12 +85,12 @@ def test_good_values_pass(env: dict[str, str]) -> None:
     settings = Settings.from_env({
         **env, "DATABASE_URL": "postgresql://u:p@h/db", "ROUTER_ENCRYPTION_KEY": fernet,
         "ROUTER_PROXY_BIND": "[::1]:80", "ROUTER_TRUSTED_PROXIES": "10.0.0.0/8, 192.0.2.1",
-        "ROUTER_BOOTSTRAP_TOKEN": token, "OPENAI_API_KEY": "sk-x",
+        "ROUTER_BOOTSTRAP_TOKEN": token, "OPENAI_API_KEY": "sk-x-12345",
     })  # fmt: skip
     assert settings.database_url == "postgresql+psycopg://u:p@h/db"
     assert len(settings.encryption_keys) == 2
     assert settings.proxy_bind.url == "http://[::1]:80"
-    assert settings.provider_credentials == {"openai": "sk-x"}
+    assert settings.provider_credentials == {"openai": "sk-x-12345"}
 
 
 def test_a_version_in_a_providers_address_is_named(env: dict[str, str]) -> None:

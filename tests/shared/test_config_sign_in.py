@@ -86,12 +86,33 @@ def test_what_cannot_work_is_told(env: dict[str, str], more: dict[str, str], nam
 
 
 @pytest.mark.parametrize(
+    "issuer",
+    [
+        "https://accounts.google.com", "https://accounts.google.com/", "https://ACCOUNTS.google.com", "https://accounts.google.com:443",
+        "https://accounts.google.com.", "https://login.microsoftonline.com/common/v2.0", "https://login.microsoftonline.com/Consumers/v2.0",
+        "https://login.microsoftonline.com/organizations/v2.0", "https://gitlab.com", "https://appleid.apple.com",
+        "https://login.microsoftonline.com/9188040d-6c67-4c5b-b112-36a304b66dad/v2.0", "https://www.linkedin.com/oauth",
+    ],
+)  # fmt: skip
+def test_where_anybody_has_an_account_a_default_role_needs_a_claim(env: dict[str, str], issuer: str) -> None:
+    more = {**PROVIDER, "ROUTER_OIDC_ISSUER": issuer, "ROUTER_OIDC_DEFAULT_ROLE": "viewer"}
+    for claims in ("", "email_verified=true", f"iss={issuer},aud=router", "tid=9188040d-6c67-4c5b-b112-36a304b66dad"):
+        with pytest.raises(SettingError, match=r"^ROUTER_OIDC_DEFAULT_ROLE would let in whoever has an account"):
+            Settings.from_env({**env, **more, "ROUTER_OIDC_REQUIRED_CLAIMS": claims})
+    assert provider(env, **more, ROUTER_OIDC_REQUIRED_CLAIMS="email_verified=true,hd=a.example").issuer == issuer
+    assert provider(env, **{**more, "ROUTER_OIDC_DEFAULT_ROLE": ""}).default_role is None
+
+
+@pytest.mark.parametrize(
     "more",
     [
         {"ROUTER_OIDC_ISSUER": "http://localhost:8000"}, {"ROUTER_OIDC_ISSUER": "http://[::1]:8000/x"}, {"ROUTER_PASSWORD_LOGIN": "off"},
         {"ROUTER_PASSWORD_LOGIN": "off", "ROUTER_OIDC_ROLES": "a=viewer", "ROUTER_OIDC_DEFAULT_ROLE": "admin"},
         {"ROUTER_PASSWORD_LOGIN": "off", "ROUTER_OIDC_ROLES": "a=viewer,b=admin"}, {"ROUTER_OIDC_CLIENT_SECRET": ""},
         {"ROUTER_OIDC_ISSUER": "https://accounts.google.com/"},
+        {"ROUTER_OIDC_ISSUER": "https://login.microsoftonline.com/8e1d2c3b-0000-4000-8000-000000000000/v2.0", "ROUTER_OIDC_DEFAULT_ROLE": "viewer"},
+        {"ROUTER_OIDC_ISSUER": "https://gitlab.example.com", "ROUTER_OIDC_DEFAULT_ROLE": "viewer"},
+        {"ROUTER_OIDC_GROUPS_CLAIM": "https://example.com/groups", "ROUTER_OIDC_REQUIRED_CLAIMS": "https://example.com/tier=x"},
         {"ROUTER_OIDC_ISSUER": "https://accounts.google.com", "ROUTER_OIDC_DEFAULT_ROLE": "viewer", "ROUTER_OIDC_REQUIRED_CLAIMS": "hd=a.example"},
     ],
 )  # fmt: skip

@@ -161,3 +161,13 @@ def make(app: Flask, actor: Actor) -> Callable[..., KeyView]:
             return create_key(actor, {"name": name, **fields}).view
 
     return make
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Callable[..., Settings]:
+    """`fresh(NAME=value, ...)`: the settings of one installation that is not there yet."""
+
+    def fresh(**environ: str) -> Settings:
+        return Settings.from_env({"ROUTER_DATA_DIR": str(tmp_path / "fresh"), **environ})
+
+    return fresh

@@ -23,14 +23,6 @@ from webapp.first_start import prepare
 from webapp.views.providers import SANDBOX_FILE
 
 
-@pytest.fixture
-def fresh(tmp_path: Path) -> Callable[..., Settings]:
-    def fresh(**environ: str) -> Settings:
-        return Settings.from_env({"ROUTER_DATA_DIR": str(tmp_path / "fresh"), **environ})
-
-    return fresh
-
-
 def test_it_works(fresh: Callable[..., Settings]) -> None:
     report = bootstrap(fresh())
     assert report.admin_email == "admin@localhost"

@@ -172,16 +172,17 @@ def test_a_credential_comes_by_standard_input_or_a_file(
     assert (told["provider"], told["credential"]["last4"]) == ("anthropic", "4711")
     with app.app_context():
         assert credential_of(org_id, "anthropic") == SECRET
-    (tmp_path / "credential").write_text(f"{SECRET}-2\n")
+    (tmp_path / "credential").write_text("sk-of-openai-4711-2\n")
     done = command("providers set openai --credential-file", str(tmp_path / "credential"))
     assert done.stdout == "Requests to OpenAI carry the credential that ends in 11-2 now.\n"
     assert re.search(r"openai +https://api.openai.com +\.\.\.11-2", command("providers list").stdout)
     (app.extensions["settings"].data_dir / SANDBOX_FILE).write_text("openai\ngemini")
-    done = command("providers set openai", given=f"{SECRET}-3\n")
+    done = command("providers set openai", given="sk-of-openai-4711-3\n")
     assert "carry the credential that ends in 11-3 once the router is started again: the sandbox" in done.stdout
     at_sandbox = {one["provider"]: one["at_sandbox"] for one in command.json("providers list")["data"]}
     assert at_sandbox == {"openai": True, "anthropic": False, "gemini": True}
     assert "no such file" in command.fault("providers set openai --credential-file", str(tmp_path / "none"))
+    assert "is a key of Anthropic" in command.fault("providers set openai", given=SECRET)
     assert "CREDENTIAL" not in command.fault("providers set openai", given="short\n")
     assert "No such option" in command.fault(f"providers set openai --credential {SECRET}")
     assert (

@@ -1,12 +1,15 @@
 """The doctor finds what is broken, and `providers test` and `usage` tell what there is."""
 
 import json
+import sqlite3
+from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cli_kit import Command
+from cryptography.fernet import Fernet
 from dashboard_kit import Api, Clock, environment
 from flask import Flask
 from live_counters import LiveCounters
@@ -86,7 +89,7 @@ def test_the_sandboxs_credential_goes_nowhere(on: Command) -> None:
 
 def test_a_credential_that_no_key_opens(on: Command, elsewhere: dict[str, str], settings: Settings) -> None:
     on("providers set anthropic", given="sandbox-of-anthropic\n")
-    (settings.data_dir / "encryption_key").write_text("M" * 43 + "=")
+    (settings.data_dir / "encryption_key").write_text(Fernet.generate_key().decode())
     other = Command(create_app(Settings.from_env(elsewhere)))
     assert "put what ROUTER_ENCRYPTION_KEY was" in other("providers test", code=1).stdout
 
@@ -102,6 +105,31 @@ def test_counters_that_do_not_answer(on: Command, settings: Settings) -> None:
     (settings.data_dir / "counters.db").write_bytes(b"no database at all, but long enough to be one" * 100)
     state, message = findings(on, code=1)["counters"]
     assert (state, message.startswith("ROUTER_LIMITS_URL: ")) == ("fault", True)
+
+
+def test_counters_that_a_proxy_would_make_anew(on: Command, settings: Settings) -> None:
+    """None runs, and what stands there is a file, but no counters."""
+    assert "There are none" in findings(on)["counters"][1]
+    (settings.data_dir / "counters.db").write_bytes(b"no database at all, but long enough to be one" * 100)
+    state, message = findings(on)["counters"]
+    assert (state, message.startswith("ROUTER_LIMITS_URL: the counters cannot be used (")) == ("warning", True)
+    assert message.endswith("A proxy makes them anew when it starts, and none runs here.")
+
+
+def test_another_programs_file_in_the_place_of_the_counters(on: Command, settings: Settings) -> None:
+    """A proxy would refuse to start, so that this is no matter of one that does not run."""
+    with closing(sqlite3.connect(settings.data_dir / "counters.db")) as other:
+        other.execute("CREATE TABLE things (id)")
+    state, message = findings(on, code=1)["counters"]
+    assert (state, "another program's" in message) == ("fault", True)
+
+
+def test_programs_that_cannot_run_beside_each_other(elsewhere: dict[str, str]) -> None:
+    same = {**elsewhere, "ROUTER_WEB_BIND": "127.0.0.1:2"}
+    state, message = findings(Command(create_app(Settings.from_env(same))), code=1)["settings"]
+    assert (state, message) == (
+        "fault", "ROUTER_WEB_BIND and ROUTER_PROXY_BIND name the same port. Give each its own.",
+    )  # fmt: skip
 
 
 def test_a_database_of_another_release(on: Command, app: Flask) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.fernet import Fernet
 from dashboard_kit import Api, environment
 from flask import Flask
 from flask.testing import FlaskClient
@@ -213,7 +214,7 @@ def test_the_sandboxs_credential_goes_nowhere(
     assert "it was not asked" in told["message"]
     assert provider.heard == []
     assert told["message"] in app.test_cli_runner().invoke(args=["providers", "test", "openai"]).output
-    (settings.data_dir / "encryption_key").write_text("M" * 43 + "=")
+    (settings.data_dir / "encryption_key").write_text(Fernet.generate_key().decode())
     closed = create_app(settings_of(provider, settings.data_dir))
     lost = Api(closed.test_client(), api.token)("POST", "/v1/providers/openai/test").get_json()
     assert not lost["ok"]

@@ -83,3 +83,23 @@ def test_what_is_stored_by_hand_is_used_although_it_was_switched_off(
     assert command.json("providers set openai", given=f"{FIRST}\n")["credentials"][0]["enabled"] is True
     command.json("providers edit openai team-b --disabled")
     assert command.json("providers set openai --label team-b", given=f"{SECOND}\n")["credentials"][1]["enabled"] is True
+
+
+def test_another_providers_key_is_refused_wherever_it_is_stored(stored: None, enter: Enter, api: Api) -> None:
+    of_another, before = "sk-ant-api03-of-another", credentials(api)
+    path, other = "/v1/providers/openai/credentials", before[1]["id"]
+    for method, place, document in (
+        ("PUT", "/v1/providers/openai/credential", {"credential": of_another}),
+        ("POST", path, {"label": "x", "credential": of_another}),
+        ("PATCH", f"{path}/{other}", {"credential": of_another}),
+    ):
+        refused = api(method, place, json=document)
+        (told,) = refused.get_json()["errors"]
+        assert (refused.status_code, told["field"]) == (422, "credential")
+        assert told["message"] == "is a key of Anthropic; that of OpenAI belongs here"
+    sent = {"label": "x", "credential": of_another, "weight": "1", "priority": "1", "enabled": "y"}
+    for place in ("add", other):
+        wrong = submit(enter("admin"), f"/providers/openai/credentials/{place}", sent)
+        assert (wrong.status_code, of_another in wrong.text) == (422, False)
+        assert "Is a key of Anthropic" in wrong.text
+    assert credentials(api) == before

@@ -63,6 +63,9 @@ def test_removing_asks_first(app: Flask, enter: Enter, api: Api) -> None:
         ("short", "8 to 500"),
         ("two words here", "8 to 500"),
         (mint(PROXY_TAG).raw, "Is a secret of this router"),
+        ("sk-proxy-mistyped", "Is a secret of this router"),
+        ('"sk-in-quotes"', "without the quotes around it"),
+        ("sk-ant-api03-of-another", "Is a key of Anthropic"),
     ],
 )
 def test_what_is_no_credential_is_refused_and_not_repeated(enter: Enter, api: Api, credential: str, words: str) -> None:
@@ -94,7 +97,7 @@ def test_others_read_without_secrets_and_change_nothing(enter: Enter, role: str,
 def test_where_a_credential_came_from(app: Flask, enter: Enter, org_id: str, api: Api) -> None:
     with app.app_context():
         store_credentials(Actor(org_id, "system", None), {"openai": "sk-real-0001", "gemini": "sandbox-credential"})
-    store(enter("admin"), "anthropic")
+    store(enter("admin"), "anthropic", "sk-ant-real-0001")
     sources = {row["provider"]: row["credential"]["source"] for row in api("GET", "/v1/providers").get_json()["data"]}
     assert sources == {"openai": "system", "anthropic": "staff", "gemini": "sandbox"}
     page = enter("viewer").get("/providers").text

@@ -13,6 +13,7 @@ from sqlalchemy.orm import scoped_session
 from shared.catalog import PROVIDERS
 from shared.ids import new_id
 from shared.models import DEFAULT_LABEL, ProviderCredential
+from shared.provider_credential import of_another
 from shared.sealing import Sealer, UnsealError
 from webapp.actions import audit, policy
 from webapp.actions.hand_overs import reseal_hand_overs
@@ -31,8 +32,11 @@ def store_credentials(actor: Actor, credentials: Mapping[str, str], *, switch_on
     """Make these the default credentials, by provider; answers with the providers whose one is new, or used anew.
 
     One that was switched off is used from now on, because who stores a credential wants it to be; `switch_on` is False
-    for what stores the same at each start, and knows nothing of why it was switched off. Raises NotFound.
+    for what stores the same at each start, and knows nothing of why it was switched off. Raises NotFound, and Invalid
+    for a key of another provider.
     """
+    for slug, secret in credentials.items():
+        _refuse_another(slug, secret)
     changed = first_or_next(lambda: _store(actor, credentials, switch_on=switch_on))
     # Also when nothing changed: it may be the second try of a change that could not be told.
     policy.publish([actor.org_id])
@@ -83,6 +87,13 @@ def store_within(
     return wakes or not same
 
 
+def _refuse_another(slug: str, secret: str | None) -> None:
+    """Of a built-in provider at its own address: a gateway in its place may have keys of any kind."""
+    at_home = current_app.extensions["settings"].is_at_home(slug)
+    if secret is not None and at_home and (wrong := of_another(slug, secret)) is not None:
+        raise Invalid(FieldError("credential", wrong))
+
+
 def _lock_own(actor: Actor, slug: str) -> None:
     """Nobody removes or moves a provider of the organisation's own while a credential is stored for it."""
     if slug not in PROVIDERS:
@@ -92,6 +103,7 @@ def _lock_own(actor: Actor, slug: str) -> None:
 def add_credential(actor: Actor, slug: str, document: Mapping[str, object]) -> str:
     """Store another credential of a provider, by its id. Raises NotFound, Invalid, Conflict."""
     wanted = read(AddedCredential, document)
+    _refuse_another(slug, wanted.credential)
     sealer = Sealer(current_app.extensions["settings"].encryption_keys)
     try:
         with writing() as session:
@@ -127,6 +139,7 @@ def change_credential(
     Raises NotFound, Invalid.
     """
     wanted = read(CredentialPatch, document, served=served)
+    _refuse_another(slug, wanted.credential)
     sealer = Sealer(current_app.extensions["settings"].encryption_keys)
     try:
         with writing() as session:

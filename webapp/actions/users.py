@@ -39,20 +39,24 @@ def create_user(actor: Actor, email: str, role: str, *, password: str | None = N
 
     Raises Invalid, and Conflict when somebody has this email already.
     """
-    errors = [fault] if (fault := email_fault(email)) is not None else []
+    judge_user(email, role, password)
     email = fold_email(email)
-    if role not in ROLES:
-        errors.append(FieldError("role", f"must be one of {', '.join(ROLES)}"))
     made_up = passwords.make_up() if password is None else None
-    chosen = made_up or password or ""
-    if made_up is None and (wrong := passwords.problem(chosen, email=email)) is not None:
-        errors.append(FieldError("password", wrong))
-    if errors:
-        raise Invalid(*errors)
-    password_hash = passwords.hash_password(chosen)
+    password_hash = passwords.hash_password(made_up or password or "")
     with writing() as session:
         user_id = add_user(session, actor, email, role, password_hash)
     return CreatedUser(user_id, email, role, made_up)
+
+
+def judge_user(email: str, role: str, password: str | None) -> None:
+    """Raise Invalid with all that keeps somebody from being added so. None: a password is made up, which is fine."""
+    errors = [fault] if (fault := email_fault(email)) is not None else []
+    if role not in ROLES:
+        errors.append(FieldError("role", f"must be one of {', '.join(ROLES)}"))
+    if password is not None and (wrong := passwords.problem(password, email=fold_email(email))) is not None:
+        errors.append(FieldError("password", wrong))
+    if errors:
+        raise Invalid(*errors)
 
 
 def email_fault(email: str) -> FieldError | None:
@@ -76,14 +80,15 @@ def add_user(session: scoped_session[Session], actor: Actor, email: str, role: s
     return user.id
 
 
-def reset_password(actor: Actor, user_id: str, *, once: str | None = None) -> CreatedUser:
-    """Make up a new password for somebody who lost theirs; their sessions end.
+def reset_password(actor: Actor, user_id: str, *, once: str | None = None, password: str | None = None) -> CreatedUser:
+    """Give a new password to somebody who lost theirs, or never got it; their sessions end.
 
-    With `once`, a word that was made up for one form, there is one a word. Raises NotFound, and Conflict "form_used".
+    Without `password`, which was judged before, one is made up. With `once`, a word that was made up for one form,
+    there is one a word. Raises NotFound, and Conflict "form_used".
     """
     used = "This form made a new password already, and it was shown then."
-    made_up = passwords.make_up()
-    password_hash = passwords.hash_password(made_up)
+    made_up = passwords.make_up() if password is None else None
+    password_hash = passwords.hash_password(made_up or password or "")
     with writing_once(actor.org_id, "password", once, used) as session:
         user = _get(session, actor, user_id)
         user.password_hash = password_hash

@@ -54,7 +54,7 @@ def doctor(offline: bool, as_json: bool) -> None:  # noqa: FBT001 - click's way
 
 def look(settings: Settings, *, offline: bool) -> Iterator[Finding]:
     """All checks, in the order in which one fault explains the next."""
-    yield from look_at_settings(os.environ)
+    yield from look_at_settings(settings, os.environ)
     yield from look_at_data_directory(settings)
     database = list(look_at_database(settings))
     yield from database

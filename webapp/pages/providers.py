@@ -57,10 +57,10 @@ def set_credential(slug: str) -> Response:
     provider = get_provider(actor.org_id, slug)
     try:
         secret = read(NewCredential, {"credential": form.credential.data or ""}).credential
+        changed = store_credentials(actor, {slug: secret})
     except Invalid as error:
         form.credential.errors = [sentence(wrong.message) for wrong in error.errors]
         return _form(provider, form, status=422)
-    changed = store_credentials(actor, {slug: secret})
     became = "stored" if changed else "the one that was stored already"
     tell(f"The credential of {provider.label} is {became}. {then_test(provider, 'the connection')}")
     return redirect(f"/providers#provider_{slug}", code=303)

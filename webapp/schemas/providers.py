@@ -5,13 +5,11 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field
 
-from shared.keys import MANAGEMENT_TAG, PROXY_TAG
 from shared.models import LABEL_LENGTH, MOST_WEIGHT
+from shared.provider_credential import LONGEST, SHORTEST, problem
 from webapp.schemas import Input, Output
 from webapp.schemas.custom_providers import Custom, CustomPatch, NewCustom
 from webapp.schemas.values import Moment, read_name
-
-_LONGEST = 500
 
 
 def _credential(raw: object) -> str:
@@ -19,10 +17,8 @@ def _credential(raw: object) -> str:
     if not isinstance(raw, str):
         raise ValueError("must be text")  # noqa: TRY004 - wrong input
     text = raw.strip()
-    if not 8 <= len(text) <= _LONGEST or not text.isascii() or not text.isprintable() or " " in text:
-        raise ValueError(f"must have 8 to {_LONGEST} printable ASCII characters without space between them")
-    if text.startswith((PROXY_TAG, MANAGEMENT_TAG)):
-        raise ValueError("is a secret of this router; the provider's own key belongs here")
+    if (wrong := problem(text)) is not None:
+        raise ValueError(wrong)
     return text
 
 
@@ -42,7 +38,7 @@ def _share(raw: object) -> int:
     return raw
 
 
-Secret = Annotated[str, BeforeValidator(_credential), Field(min_length=8, max_length=_LONGEST)]
+Secret = Annotated[str, BeforeValidator(_credential), Field(min_length=SHORTEST, max_length=LONGEST)]
 Label = Annotated[str, BeforeValidator(_label), Field(min_length=1, max_length=LABEL_LENGTH)]
 Share = Annotated[int, BeforeValidator(_share), Field(ge=1, le=MOST_WEIGHT)]
 
