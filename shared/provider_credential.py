@@ -17,10 +17,13 @@ _OF_ANOTHER = {
 }
 
 
-def problem(text: str) -> str | None:
-    """What keeps it from being any provider's; None if nothing does."""
-    if not SHORTEST <= len(text) <= LONGEST or not text.isascii() or not text.isprintable() or " " in text:
-        return f"must have {SHORTEST} to {LONGEST} printable ASCII characters without space between them"
+def problem(text: str, *, shortest: int = SHORTEST) -> str | None:
+    """What keeps it from being any provider's; None if nothing does.
+
+    People who type a short one have left something out; a gateway whose key stands in a file may have one like that.
+    """
+    if not shortest <= len(text) <= LONGEST or not text.isascii() or not text.isprintable() or " " in text:
+        return f"must have {shortest} to {LONGEST} printable ASCII characters without space between them"
     if text.startswith(_QUOTES) or text.endswith(_QUOTES):
         return "must stand there without the quotes around it"
     if text.startswith((PROXY_TAG, MANAGEMENT_TAG)):

@@ -169,15 +169,6 @@ def test_words_that_belong_together_only_here_pass(env: dict[str, str]) -> None:
         assert Settings.from_env({**env, "SECRET_KEY": secret}).secret_key == secret
 
 
-def test_a_weak_key_can_still_be_left_behind(env: dict[str, str]) -> None:
-    """What it sealed has to be opened once more, or nobody could change it."""
-    weak, good = f"{'A' * 43}=", Fernet.generate_key().decode()
-    assert "must begin with a key that nobody can guess" in refusal(
-        {**env, "ROUTER_ENCRYPTION_KEY": weak}, "ROUTER_ENCRYPTION_KEY"
-    )
-    assert Settings.from_env({**env, "ROUTER_ENCRYPTION_KEY": f"{good},{weak}"}).encryption_keys == (good, weak)
-
-
 def test_a_gateway_may_have_keys_of_any_kind(env: dict[str, str]) -> None:
     other = {"OPENAI_API_KEY": "sk-ant-of-a-gateway"}
     sentence = refusal(env | other, "OPENAI_API_KEY")
