@@ -21,7 +21,7 @@ from webapp.views.attention import LONGEST_BLOCK, SMALL_CHANGE_NANOS, Facts, Jud
 from webapp.views.custom_providers import custom_providers
 from webapp.views.key_lists import Place, is_within, may_meet, names_of_own, open_places
 from webapp.views.keys import KeyView
-from webapp.views.organization import limits_together, standing_of
+from webapp.views.organization import limited_standing
 from webapp.views.requests import RefusalView, refusal_view
 from webapp.views.standing_refusals import Shared
 
@@ -77,9 +77,9 @@ def facts_of(keys: Sequence[KeyView], at: datetime) -> dict[str, Facts]:
 
 
 def _shared(org_id: str) -> Shared:
-    if limits_together(org_id) is None:  # then nobody needs to know what all keys have spent
+    standing = limited_standing(org_id)
+    if standing is None:
         return Shared()
-    standing = standing_of(org_id)
     spend = standing.spend
     return Shared(
         standing.rate_limit_rpm,
