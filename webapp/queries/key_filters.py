@@ -26,7 +26,8 @@ REVOKED: Condition = ProxyKey.revoked_at.is_not(None)
 PAUSED: Condition = and_(ProxyKey.paused.is_(True), LIVE)
 UNUSED: Condition = and_(ProxyKey.last_used_at.is_(None), LIVE)
 _CAPPED: Condition = ProxyKey.spend_limit_nanos.is_not(None)
-_LIMITS, _NONE = func.json_array_length(ProxyKey.model_limits), literal_column("0")
+_LIMITS = func.json_array_length(ProxyKey.model_limits)
+_NONE: ColumnElement[int] = literal_column("0")  # a parameter would not be word for word
 LIMITED: Condition = or_(_CAPPED, _LIMITS > _NONE)  # these two with LIVE
 UNLIMITED: Condition = and_(
     ProxyKey.spend_limit_nanos.is_(None), or_(ProxyKey.model_limits.is_(None), _LIMITS == _NONE)
