@@ -12,7 +12,7 @@ from enum import StrEnum
 from shared import money
 from shared.policy import Reason
 from shared.pricing.bound import COUNT_MARGIN_TOKENS
-from webapp.views.key_lists import Place, contradiction, is_within, reaches
+from webapp.views.key_lists import NONE_HAS_ANY, Place, contradiction, is_within, reaches
 from webapp.views.keys import KeyView
 from webapp.views.model_limits import ModelLimitView
 from webapp.views.refusal_help import HELP
@@ -153,9 +153,8 @@ def _unserved(key: KeyView, facts: Facts) -> Judgement | None:
         why = "No provider that it may use has a credential that is switched on, so every request is refused."
         return Judgement(State.BLOCKED, words.title, why, words.remedy)
     if facts.places is not None and not facts.places:
-        why = "No provider that it may use has a model of its list, so every request is refused."
         cure = "Edit the key: allow models that the provider has; or have these added to the provider's list."
-        return Judgement(State.BLOCKED, "No model fits", why, cure)
+        return Judgement(State.BLOCKED, "No model fits", NONE_HAS_ANY, cure)
     if key.rate_limit_tpm is not None and key.rate_limit_tpm < LEAST_TOKENS:
         why = f"It may use {key.rate_limit_tpm} tokens a minute, and a request that is answered in text needs room for "
         why += f"{LEAST_TOKENS} at least, so each such is refused."

@@ -8,6 +8,7 @@ from shared.custom_providers import may_be_name, own_names
 from shared.policy.rules import matches_model
 from webapp.views.custom_providers import label_of
 
+NONE_HAS_ANY = "No provider that it may use has a model of its list, so every request is refused."
 Place = tuple[str, str]  # a provider, and a glob of models that may be asked of it, without its name before them
 
 
