@@ -173,9 +173,10 @@ class Provider:
         more = self._fetched(endpoint, {"Authorization": f"Bearer {access_token}"})
         if more.get("sub") != claims["sub"]:
             raise ProviderFault("token_refused", "its userinfo is about somebody else")
-        if more.get("email") != claims.get("email", more.get("email")):
-            del more["email_verified"]  # of another address than the token's
-        return {**more, **claims}
+        told = {name: value for name, value in claims.items() if value is not None}
+        if more.get("email") != told.get("email", more.get("email")):
+            more.pop("email_verified", None)  # of another address than the token's
+        return {**more, **told}
 
     def _published(self) -> dict[str, Any]:
         """What the provider says of itself (OpenID Connect Discovery 1.0)."""

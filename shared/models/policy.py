@@ -28,6 +28,9 @@ TAG_LENGTH = 40
 EMAIL_LENGTH = 254
 NOTE_LENGTH = 1000
 ZONE_LENGTH = 64
+# Whether a key has a limit of what it may spend: its own, or for models.
+LIMITED = "spend_limit_nanos IS NOT NULL OR json_array_length(model_limits) > 0"
+UNLIMITED = "spend_limit_nanos IS NULL AND (model_limits IS NULL OR json_array_length(model_limits) = 0)"
 PAUSED = "paused IS {} AND revoked_at IS NULL"  # what stands there is the database's own word for true
 
 
@@ -89,8 +92,8 @@ class ProxyKey(Base):
         _index_of_some("ix_proxy_keys_owner_email", "owner_email", "owner_email IS NOT NULL"),
         _index_of_some("ix_proxy_keys_paused", "created_at", PAUSED.format("1"), PAUSED.format("true")),
         _index_of_some("ix_proxy_keys_unused", "created_at", "last_used_at IS NULL AND revoked_at IS NULL"),
-        _index_of_some("ix_proxy_keys_limited", "created_at", "spend_limit_nanos IS NOT NULL AND revoked_at IS NULL"),
-        _index_of_some("ix_proxy_keys_unlimited", "created_at", "spend_limit_nanos IS NULL AND revoked_at IS NULL"),
+        _index_of_some("ix_proxy_keys_limited", "created_at", f"({LIMITED}) AND revoked_at IS NULL"),
+        _index_of_some("ix_proxy_keys_unlimited", "created_at", f"{UNLIMITED} AND revoked_at IS NULL"),
     )
 
     id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)

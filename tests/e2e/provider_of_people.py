@@ -34,7 +34,8 @@ OF_THE_PROVIDER = pytest.mark.filterwarnings("ignore:get_jwt_config:DeprecationW
 
 
 class PeopleProvider:
-    """Who people are, by their subject. `alter` changes what an ID token says, `down` is a status for every answer."""
+    """Who people are, by their subject. `alter` changes what an ID token says, `alter_userinfo` what the userinfo does,
+    and `down` is a status for every answer."""
 
     def __init__(self, app: "WSGIApplication") -> None:
         self._app = app
@@ -50,6 +51,7 @@ class PeopleProvider:
         self.sign: Callable[[Claims], str] = self.signed
         self.metadata: dict[str, Any] = {}
         self.in_userinfo: tuple[str, ...] = ()  # claims that the ID token leaves out
+        self.alter_userinfo: Callable[[Claims], Claims] = dict
         self.down = 0
         self.calls.clear()
 
@@ -93,6 +95,8 @@ class PeopleProvider:
         answer = Response.from_app(self._app, environ)
         if request.path.startswith("/.well-known/"):
             answer = _json({**json.loads(answer.get_data()), **self.metadata})
+        if request.path == "/userinfo" and answer.status_code == 200:
+            answer = _json(self.alter_userinfo(json.loads(answer.get_data())))
         if request.path == "/oauth2/authorize" and "Location" in answer.headers:
             self._sent_back(request, answer)
         if request.path == "/oauth2/token" and answer.status_code == 200:

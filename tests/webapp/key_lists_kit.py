@@ -18,6 +18,7 @@ from webapp.validation import read
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
+OF_MODELS = {"model": "gpt-*", "spend_limit_nanos": 10**9, "spend_reset": "never", "since": 0}
 NONE_ARE_FEW = -1
 # How many are few, and how far is walked: all are looked up, all are walked through, all are walked through in steps.
 WAYS = [(5_000, 20_000), (NONE_ARE_FEW, 20_000), (NONE_ARE_FEW, 9)]
@@ -59,6 +60,10 @@ class Fact:
         return limit is not None and (self.spent_nanos or 0) * 100 >= (limit + boost) * 80
 
     @property
+    def has_limit(self) -> bool:
+        return self.key["spend_limit_nanos"] is not None or bool(self.key["model_limits"])
+
+    @property
     def expiring(self) -> bool:
         expiry = self.key["expires_at"]
         return self.status == "active" and expiry is not None and expiry <= NOW + 7 * DAY
@@ -80,12 +85,7 @@ class Fact:
     @property
     def attention(self) -> bool:
         return self.status == "active" and (
-            self.key["spend_limit_nanos"] is None
-            or self.expiring
-            or self.dormant
-            or self.refused
-            or self.blocked
-            or self.near_limit
+            not self.has_limit or self.expiring or self.dormant or self.refused or self.blocked or self.near_limit
         )
 
     def has(self, text: str) -> bool:
@@ -153,6 +153,7 @@ def _fact(chosen: random.Random, org_id: str, number: int) -> Fact:
         "last_used_at": one_of(None, NOW, NOW - 29 * DAY, NOW - 31 * DAY),
         "revoked_at": one_of(None, None, None, NOW - DAY),
         "paused": one_of(False, False, False, True),
+        "model_limits": (None, [], [OF_MODELS])[number % 3],
     }
     spent = one_of(None, None, 1, 79, 80, 850, 5_000)
     refused_at = one_of(None, None, NOW - 8 * DAY, NOW - 6 * DAY, NOW - 2 * DAY, NOW - timedelta(hours=1))
@@ -174,7 +175,7 @@ def query(text: str) -> KeyQuery:
 
 
 def _is_wanted(fact: Fact, asked: KeyQuery) -> bool:
-    key, has_limit = fact.key, fact.key["spend_limit_nanos"] is not None
+    key, has_limit = fact.key, fact.has_limit
     providers = key["allowed_providers"]
     return (
         (not asked.status or fact.status in asked.status)

@@ -190,6 +190,28 @@ def test_expired_beats_paused_and_revoked_beats_both(api: Api, clock: Clock) -> 
         assert (response.status_code, response.get_json()["code"]) == (409, "key_revoked")
 
 
+def test_a_key_is_revoked_only_as_it_was_seen(api: Api) -> None:
+    path = f"/v1/keys/{api.create()['id']}"
+    refused = api("DELETE", path, headers={"If-Match": '"v99"'})
+    assert (refused.status_code, refused.get_json()["code"]) == (412, "version_mismatch")
+    assert api("DELETE", path, headers={"If-Match": "v1"}).status_code == 400
+    assert api("GET", path).get_json()["status"] == "active"
+    assert api("DELETE", path, headers={"If-Match": 'W/"v1"'}).get_json()["status"] == "revoked"
+    assert api("DELETE", path, headers={"If-Match": '"v1"'}).status_code == 200, "sent again, it is the same"
+
+
+def test_what_has_no_tag_is_changed_for_no_tag(api: Api) -> None:
+    """RFC 9110, 13.1.1."""
+    path = "/v1/prices/openai/gpt-x"
+    rates = {"rates": {"input_tokens": "1", "output_tokens": "2"}}
+    for method, document in (("PUT", rates), ("DELETE", None)):
+        refused = api(method, path, document, headers={"If-Match": '"v1"'})
+        assert (refused.status_code, refused.get_json()["code"]) == (412, "version_mismatch"), method
+        assert [error["field"] for error in refused.get_json()["errors"]] == ["If-Match"]
+        assert api(method, path, document, headers={"If-Match": "*"}).status_code == 200, method
+    assert api("GET", "/v1/prices", headers={"If-Match": '"v1"'}).status_code == 200
+
+
 def test_pause_and_resume_heed_if_match_scope_and_organisation(api: Api, stranger: Api) -> None:
     path = f"/v1/keys/{api.create()['id']}"
     for verb in ("pause", "resume"):

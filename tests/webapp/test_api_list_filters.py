@@ -160,9 +160,13 @@ def test_with_and_without_a_limit(api: Api) -> None:
     api.create(name="limited", spend_limit_usd="0")
     api.create(name="rate alone", rate_limit_rpm=1)
     api("DELETE", f"/v1/keys/{api.create(name='revoked', spend_limit_usd='1')['id']}")
-    assert set(names(api("GET", "/v1/keys?has_limit=true"))) == {"limited", "revoked", "demo"}
-    assert set(names(api("GET", "/v1/keys?has_limit=true&status=active"))) == {"limited", "demo"}
-    assert names(api("GET", "/v1/keys?has_limit=false")) == ["rate alone"]
+    limits = [{"model": "*", "spend_limit_usd": "2"}]
+    api.create(name="of models", model_limits=limits)
+    api("PATCH", f"/v1/keys/{api.create(name='no more', model_limits=limits)['id']}", {"model_limits": []})
+    assert set(names(api("GET", "/v1/keys?has_limit=true"))) == {"limited", "revoked", "demo", "of models"}
+    assert set(names(api("GET", "/v1/keys?has_limit=true&status=active"))) == {"limited", "demo", "of models"}
+    assert set(names(api("GET", "/v1/keys?has_limit=false"))) == {"rate alone", "no more"}
+    assert "of models" not in names(api("GET", "/v1/keys?attention=true"))
 
 
 def test_a_total_is_counted_when_it_is_asked_for(api: Api, sql: Sql) -> None:

@@ -1,5 +1,8 @@
 """What comes back as it was served: tags, and whole objects (D10)."""
 
+from typing import Any
+
+import pytest
 from dashboard_kit import FULL, Api, Clock, field_errors
 from live_counters import LiveCounters
 
@@ -135,3 +138,16 @@ def test_if_match_may_name_several_and_has_to_name_one(api: Api) -> None:
             assert (answer.status_code, answer.get_json()["code"]) == (400, "invalid_if_match"), header
             assert [error["field"] for error in answer.get_json()["errors"]] == ["If-Match"]
     assert api("PATCH", path, {"name": "n"}, headers={"If-Match": '"x", "v9"'}).status_code == 412
+
+
+@pytest.mark.parametrize("patterns", [{"allowed_models": ["google/gemini-*"]}, {"model_limits": True}])
+def test_what_else_stands_before_a_slash_is_no_provider(api: Api, patterns: dict[str, Any]) -> None:
+    """Another spelling of a built-in one would shut the key: no request is of a provider called so."""
+    limits = [{"model": f"{before}/gemini-*", "spend_limit_usd": "5"} for before in ("google", "openai")]
+    fields = {"model_limits": limits} if "model_limits" in patterns else patterns
+    place = f"/v1/keys/{api.create(**fields)['id']}"
+    for named in ("google", "*", "models"):
+        wrong = field_errors(api("PATCH", place, {"allowed_providers": [named]}))
+        assert wrong == {"allowed_providers": f"'{named}' is not a provider; choose from openai, anthropic, gemini"}
+    assert api("PATCH", place, {"allowed_models": ["openai/a/b"]}).status_code == 422
+    assert api("PATCH", place, {"allowed_providers": ["gemini"]}).status_code == 200

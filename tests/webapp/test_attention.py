@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from key_views_kit import NOW, USD, model_limit, view
 
+from shared.catalog import PROVIDERS
 from shared.policy import Deny, KeySnapshot, PolicyQuery, Reason, evaluate
 from webapp.views.attention import LATELY, LONGEST_BLOCK, Facts, State, judge
-from webapp.views.key_lists import contradiction
+from webapp.views.key_lists import contradiction, open_places
 from webapp.views.keys import KeyView
 from webapp.views.refusal_help import HELP
 from webapp.views.requests import RefusalView
@@ -116,7 +117,13 @@ def test_what_was_mended_is_told_no_more(reason: str, fields: dict[str, Any]) ->
         ((), ("*",), State.BLOCKED),
         ((), ("gpt-*",), State.NEAR_LIMIT),
         (("gpt-4o", "openai/gpt-5*"), ("gpt-*",), State.BLOCKED),
-        (("gpt-4o", "claude-*"), ("gpt-*", "anthropic/claude-*"), State.NEAR_LIMIT),
+        (("gpt-4o", "claude-*"), ("gpt-*", "anthropic/claude-*"), State.BLOCKED),
+        (("gpt-4o", "llama-*"), ("gpt-*", "openai/llama-*"), State.NEAR_LIMIT),
+        ((), ("openai/*", "anthropic/*", "google/*"), State.NEAR_LIMIT),
+        ((), ("openai/*", "anthropic/*", "google/*", "groq/*"), State.BLOCKED),
+        (("gpt-4o",), ("openai/gpt-4o",), State.BLOCKED),
+        (("llama-3",), ("openai/*", "anthropic/*", "google/*"), State.NEAR_LIMIT),
+        (("*/gpt-4o",), ("gpt-4o",), State.NEAR_LIMIT),
         (("gpt-4o", "anthropic/claude-*"), ("gpt-*", "claude-*"), State.BLOCKED),
         (("gpt-4*",), ("gpt-4?",), State.NEAR_LIMIT),
     ],
@@ -124,11 +131,33 @@ def test_what_was_mended_is_told_no_more(reason: str, fields: dict[str, Any]) ->
 def test_limits_for_all_its_models_that_are_used_up(
     allowed: tuple[str, ...], limits: tuple[str, ...], state: State
 ) -> None:
+    places = open_places((), allowed, {*PROVIDERS, "groq"}, {"groq": ("llama-*",)})
     for spent, limit in ((USD, USD), (0, 0)):
         used_up = tuple(model_limit(model, limit, spent) for model in limits)
-        assert judged(view(allowed_models=allowed, model_limits=used_up))[0] == state
-    left = tuple(model_limit(model, USD, USD - 1) for model in limits)
-    assert judged(view(allowed_models=allowed, model_limits=left))[0] == State.NEAR_LIMIT
+        found = judge(view(allowed_models=allowed, model_limits=used_up), Facts(places=places), NOW)
+        assert found.state == state
+        assert state != State.BLOCKED or "are used up, and it may use no others" in found.why
+    key = view(allowed_models=allowed, model_limits=tuple(model_limit(model, USD, USD - 1) for model in limits))
+    assert judge(key, Facts(usual_nanos=1, least_nanos=1, places=places), NOW).state == State.NEAR_LIMIT
+    found = judge(key, Facts(usual_nanos=2, least_nanos=2, places=places), NOW)
+    assert found.state == state
+    assert state != State.BLOCKED or "leave less than a usual request needs" in found.why
+
+
+def test_a_limit_for_some_of_its_models_is_held_against_the_cheapest_of_them() -> None:
+    places = (("openai", "gpt-4o"), ("openai", "o3"))
+    for patterns, state in ((("gpt-*", "o3"), State.NEAR_LIMIT), (("*",), State.BLOCKED)):
+        key = view(model_limits=tuple(model_limit(pattern, USD, USD - 5) for pattern in patterns))
+        assert judge(key, Facts(usual_nanos=9, least_nanos=1, places=places), NOW).state == state
+
+
+def test_what_limits_leave_open_may_lack_a_price() -> None:
+    places = (("groq", "*"), ("openai", "gpt-4o"))
+    key = view(limit=USD, model_limits=(model_limit("openai/*", 0),))
+    assert judge(key, Facts(places=places), NOW).state == State.NEAR_LIMIT
+    found = judge(key, Facts(places=places, unpriced=frozenset(places[:1])), NOW)
+    assert (found.state, found.cause) == (State.BLOCKED, HELP[Reason.MODEL_SPEND_EXCEEDED].title)
+    assert "limits for models openai/* are used up, and no price is known of the others" in found.why
 
 
 def test_a_refusal_for_what_other_models_may_cost_stands_with_the_limits_that_it_blames() -> None:

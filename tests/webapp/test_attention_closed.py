@@ -71,8 +71,7 @@ def test_without_a_credential_of_any_provider_that_it_may_use(
 
 @pytest.mark.usefixtures("served", "live")
 def test_a_provider_of_ones_own_that_needs_no_credential(api: Api, judged: Judged) -> None:
-    new = {"provider": "groq", "base_url": "https://api.groq.com/openai/v1", "auth": "none"}
-    assert api("POST", "/v1/providers", new).status_code == 201
+    groq(api)
     key = api.create(allowed_providers=["groq"])
     assert judged(key).state is State.ACTIVE
     api("PATCH", "/v1/providers/groq", {"enabled": False})
@@ -123,6 +122,61 @@ def test_a_limit_for_models_without_a_price(api: Api, app: Flask, actor: Actor, 
     with app.app_context():
         set_price(actor, "openai", "my-unknown-model", {"input_tokens": "1", "output_tokens": "2"})
     assert {judged(key).state, judged(free).state} == {State.ACTIVE}
+
+
+@pytest.mark.usefixtures("served", "live")
+@pytest.mark.parametrize(
+    ("models", "limits"),
+    [
+        (["gpt-4o"], {"gpt-4o*": "0.000000001"}),
+        (["gpt-4o"], {"openai/gpt-4o": "0", "gpt-4o": "5"}),
+        ([], {"openai/*": "0", "anthropic/*": "0", "gemini/*": "0", "groq/*": "0"}),
+    ],
+)
+def test_limits_for_models_that_together_leave_nothing(
+    api: Api, judged: Judged, models: list[str], limits: dict[str, str]
+) -> None:
+    groq(api, models=["llama-*"])
+    asked = [{"model": model, "spend_limit_usd": limit} for model, limit in limits.items()]
+    key = api.create(allowed_models=models, model_limits=asked)
+    one = judged(key)
+    assert (one.state, one.cause) == (State.BLOCKED, "Model limit used up")
+    assert told(api, key, model="gpt-4o", provider="openai", max_tokens=1) == "model_spend_exceeded"
+    assert judged(api.create(allowed_models=[*models, "llama-3"], model_limits=asked[:-1])).state is not State.BLOCKED
+
+
+@pytest.mark.usefixtures("served", "live")
+@pytest.mark.parametrize(
+    "limit", [{"spend_limit_usd": "5"}, {"model_limits": [{"model": "*", "spend_limit_usd": "5"}]}]
+)
+def test_a_provider_of_ones_own_without_prices(api: Api, judged: Judged, limit: Json) -> None:
+    groq(api, models=["llama-*"])
+    key = api.create(allowed_providers=["groq"], **limit)
+    one = judged(key)
+    assert (one.state, one.cause) == (State.BLOCKED, "No price known")
+    assert told(api, key, provider="groq", model="llama-3", max_tokens=1) == "model_not_priced"
+    rates = {"rates": {"input_tokens": "1", "output_tokens": "2"}}
+    api("PUT", "/v1/prices/groq/llama-3", rates)
+    assert judged(key).state is State.ACTIVE
+    assert judged(api.create(allowed_models=["groq/llama-4*"], **limit)).cause == "No price known"
+    assert judged(api.create(allowed_models=["groq/llama-4*"])).state is State.ACTIVE
+
+
+@pytest.mark.usefixtures("served", "live")
+def test_a_provider_of_ones_own_that_has_none_of_its_models(api: Api, judged: Judged) -> None:
+    groq(api, models=["llama-*"])
+    for lists in ({"allowed_providers": ["groq"], "allowed_models": ["qwen*"]}, {"allowed_models": ["groq/qwen*"]}):
+        key = api.create(**lists)
+        assert (judged(key).state, judged(key).cause) == (State.BLOCKED, "No model fits")
+        assert told(api, key, provider="groq", model="qwen-1") == "invalid_request"
+        api("PATCH", "/v1/providers/groq", {"models": ["*-1"]})
+        assert judged(key).state is State.ACTIVE
+        api("PATCH", "/v1/providers/groq", {"models": ["llama-*"]})
+
+
+def groq(api: Api, **fields: Any) -> None:
+    new = {"provider": "groq", "base_url": "https://api.groq.com/openai/v1", "auth": "none", **fields}
+    assert api("POST", "/v1/providers", new).status_code == 201
 
 
 @pytest.mark.usefixtures("served", "live")

@@ -246,3 +246,14 @@ def test_commands(command: Command, api: Api, tmp_path: Path) -> None:
     command("providers drop groq --yes")
     assert api("GET", "/v1/providers/groq").status_code == 404
     assert "no such provider" in command.fault("providers drop groq --yes")
+
+
+def test_a_form_warns_of_models_that_its_provider_has_not(api: Api, enter: Enter) -> None:
+    assert api("POST", "/v1/providers", {"provider": "groq", "base_url": URL, "models": ["llama-*"]}).status_code == 201
+    key, member = api.create(), enter("member")
+    place = f"/keys/{key['id']}/edit"
+    fields = {"name": "a key", "expires": "keep", "spend_reset": "never", "allowed_providers": "groq"}
+    warned = submit(member, place, {**fields, "allowed_models": "qwen*"})
+    assert "No provider that it may use has a model of its list" in unescape(warned.text)
+    assert api("GET", f"/v1/keys/{key['id']}").get_json()["allowed_models"] == []
+    assert submit(member, place, {**fields, "allowed_models": "llama-3*"}).status_code == 303

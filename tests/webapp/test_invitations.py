@@ -67,6 +67,17 @@ def test_it_works(app: Flask, enter: Enter) -> None:
     assert NEXT not in str(told)
 
 
+def test_the_browser_in_which_it_was_accepted_is_known(app: Flask, enter: Enter) -> None:
+    """FINDINGS S16."""
+    ann = app.test_client()
+    assert accept(ann, invited(enter("admin"))).status_code == 303
+    for _ in range(30):
+        post_login(app.test_client(), "ann@example.com", "wrong password")
+    ann.delete_cookie("session")
+    assert post_login(ann, "ann@example.com", NEXT).status_code == 303
+    assert post_login(app.test_client(), "ann@example.com", NEXT).status_code == 422
+
+
 def test_a_link_opens_once(app: Flask, enter: Enter) -> None:
     path = invited(enter("admin"))
     assert accept(app.test_client(), path).status_code == 303

@@ -172,6 +172,25 @@ def test_a_walk_goes_along_the_index_of_its_order(app: Flask, org_id: str, monke
                     asked = query(f"{wanted}&sort={sort}&limit=2&cursor={cursor_of(asked.sort, *place)}")
 
 
+def test_with_and_without_a_limit_are_found_in_their_indexes(made: Made, keys: list[Fact]) -> None:
+    """Word for word as these have them, or a database goes through all keys. PostgreSQL does with so few, if it may."""
+    assert {fact.has_limit for fact in keys} == {True, False}
+    app, report = made
+    org_id = report.org_id
+    with app.app_context():
+        for wanted, index in (("true", "ix_proxy_keys_limited"), ("false", "ix_proxy_keys_unlimited")):
+            asked = query(f"has_limit={wanted}&status=active,paused,expired")
+            if db.engine.dialect.name == "postgresql":
+                (found, *_) = key_candidates.narrowings(org_id, asked, NOW)
+                db.session.execute(text("SET LOCAL enable_seqscan = off"))
+                told = str(found.ids().compile(db.engine, compile_kwargs={"literal_binds": True}))
+                plans = [str(db.session.execute(text(f"EXPLAIN {told}")).all())]
+                db.session.rollback()
+            else:
+                _, plans = plans_of(partial(find_page, org_id, asked, NOW), "json_array_length")
+            assert any(index in plan for plan in plans), plans
+
+
 def test_few_are_looked_up_by_their_ids(app: Flask, org_id: str) -> None:
     make_keys(app, org_id, 120)
     with app.app_context():

@@ -8,7 +8,7 @@ from functools import lru_cache
 import pytest
 from dashboard_kit import ADMIN, PASSWORD, Clock
 from flask import Flask
-from forms_kit import post_login
+from forms_kit import post_login, submit
 from kept_kit import REAL_HASHER
 from sqlalchemy import func, select, update
 
@@ -101,6 +101,29 @@ def test_the_browser_that_logged_in_is_known_by_a_cookie(app: Flask) -> None:
         places = db.session.scalars(select(KnownPlace.place)).all()
     assert sorted(place.partition(":")[0] for place in places) == ["127.0.0.1", "browser"]
     assert not [place for place in places if secret.value in place]
+
+
+def test_the_browser_in_which_the_password_was_changed_stays_known_and_no_other(app: Flask) -> None:
+    """FINDINGS S16."""
+    mine, other = app.test_client(), app.test_client()
+    post_login(mine)
+    post_login(other)
+    before, new = mine.get_cookie("browser"), "another good password"
+    assert before is not None
+    form = {"current_password": PASSWORD, "new_password": new}
+    changed = submit(mine, "/account/password", form, form_of=mine.get("/account"))
+    assert changed.status_code == 303
+    for _ in range(30):
+        post_login(app.test_client(), ADMIN, "wrong password")
+    mine.delete_cookie("session")
+    assert post_login(mine, password=new).status_code == 303
+    assert post_login(other, password=new).status_code == 422
+    thief = app.test_client()
+    thief.set_cookie("browser", before.value)
+    assert post_login(thief, password=new).status_code == 422
+    with app.app_context():
+        networks = [place for place in db.session.scalars(select(KnownPlace.place)) if not place.startswith("browser")]
+    assert networks == ["127.0.0.1"]
 
 
 def test_few_places_are_remembered(app: Flask, clock: Clock) -> None:

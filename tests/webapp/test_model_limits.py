@@ -10,7 +10,7 @@ from cli_kit import Command
 from dashboard_kit import Api, field_errors
 from flask import Flask
 from flask.testing import FlaskClient
-from forms_kit import submit
+from forms_kit import hidden, submit
 from key_page_kit import shown
 from key_rows_kit import posted, refusal_of, request_of
 from live_counters import LiveCounters
@@ -192,6 +192,28 @@ def test_the_form_has_a_row_for_each(app: Flask, member: FlaskClient, make: Make
     assert submit(member, f"/keys/{key.id}/edit", {**typed, "model_limits_sent": "yes"}).status_code == 303
     assert stored(app, key.id) == []
     assert 'name="model_limits_usd"' in member.get("/keys/new/model-limit").text
+
+
+@pytest.mark.usefixtures("served")
+def test_an_amount_below_what_is_spent_warns_once(
+    app: Flask, member: FlaskClient, make: Make, live: LiveCounters
+) -> None:
+    key = make(model_limits=[GPT, {**CLAUDE, "spend_limit_usd": "9"}])
+    use(live, key.id, 5 * 10**9, "gpt-4o*")
+    rows = {"model_limits_sent": "yes", "model_limits": ["gpt-4o*", "anthropic/*"]}
+    rows |= {"model_limits_usd": ["1", "9"], "model_limits_reset": ["daily", "never"]}
+    typed = {"name": "a key", "expires": "keep", "spend_reset": "never", **rows}
+    warned = submit(member, f"/keys/{key.id}/edit", typed)
+    assert warned.status_code == 200
+    told = "This key has already spent $5.00 on models gpt-4o*, so with a limit of $1.00 every request for them that"
+    assert unescape(warned.text).count("already spent") == 1
+    assert told in unescape(warned.text)
+    assert stored(app, key.id)[0]["spend_limit_nanos"] == 5 * 10**9
+    again = {**typed, "confirmed": hidden(warned, "confirmed")}
+    assert submit(member, f"/keys/{key.id}/edit", again, form_of=warned).status_code == 303
+    assert stored(app, key.id)[0]["spend_limit_nanos"] == 10**9
+    other = {**typed, "name": "b", "model_limits_usd": ["1", "8"]}
+    assert submit(member, f"/keys/{key.id}/edit", other).status_code == 303, "of what stays nobody is warned"
 
 
 def test_somebody_elses_change_is_told_in_words(api: Api, member: FlaskClient, make: Make) -> None:

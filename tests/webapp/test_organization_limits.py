@@ -8,7 +8,7 @@ import pytest
 from dashboard_kit import Api, field_errors
 from flask import Flask
 from flask.testing import FlaskClient
-from forms_kit import submit
+from forms_kit import hidden, submit
 from key_page_kit import shown
 from key_rows_kit import posted, refusal_of
 from live_counters import LiveCounters
@@ -169,6 +169,25 @@ def test_the_page_shows_and_changes_them(enter: Enter, app: Flask, api: Api) -> 
     assert event.after == {"spend_limit_usd": "12.50", "spend_reset": "weekly", "rate_limit_rpm": 90}
     assert "Requests a minute" in admin.get("/audit").text
     assert "90 in any 60 seconds" in enter("viewer").get("/settings").text
+
+
+def test_a_limit_below_what_they_have_spent_warns_once(enter: Enter, api: Api, live: LiveCounters) -> None:
+    admin = enter("admin")
+    live.seed(rule(api, spend_limit_usd="50")["id"], 7 * USD)
+    page = admin.get("/settings")
+    fields = {"spend_limit_usd": "7", "name": "Ours"}
+    warned = submit(admin, "/settings/organization", fields, form_of=page)
+    assert warned.status_code == 200
+    assert "All keys together have already spent $7.00, so with a limit of $7.00" in unescape(warned.text)
+    assert rule(api)["spend_limit_usd"] == "50.00"
+    fields["confirmed"] = hidden(warned, "confirmed")
+    fewer = submit(admin, "/settings/organization", {**fields, "spend_limit_usd": "6"}, form_of=warned)
+    assert "with a limit of $6.00" in unescape(fewer.text), "another limit is another question"
+    assert submit(admin, "/settings/organization", fields, form_of=warned).status_code == 303
+    assert rule(api)["spend_limit_usd"] == "7.00"
+    for limit in ("8", ""):
+        sent = submit(admin, "/settings/organization", {"spend_limit_usd": limit}, form_of=admin.get("/settings"))
+        assert sent.status_code == 303, limit
 
 
 @pytest.mark.usefixtures("served")

@@ -6,7 +6,7 @@ from datetime import timedelta
 from html import unescape
 
 import pytest
-from dashboard_kit import START, Clock
+from dashboard_kit import START, Api, Clock
 from flask import Flask
 from flask.testing import FlaskClient
 from forms_kit import HTMX
@@ -37,6 +37,31 @@ def test_without_limits_everything_is_open(member: FlaskClient, make: Make) -> N
         "Expires Never",
     ):
         assert words in told, words
+
+
+def test_limits_that_it_shares_or_has_for_models_are_told_where_it_has_none_of_its_own(
+    member: FlaskClient, make: Make, api: Api
+) -> None:
+    assert api("PATCH", "/v1/organization", {"spend_limit_usd": "1", "spend_reset": "monthly"}).status_code == 200
+    key = make()
+    told = shown(member, key)
+    for words in (
+        "Spend No limit of its own",
+        "Spend of all keys $1.00 left 0 % of $1.00 a month · $0.00 spent · resets",
+        "Requests a minute No limit",
+    ):
+        assert words in told, words
+    assert "Requests a minute No limit of its own" not in told
+    api("PATCH", "/v1/organization", {"rate_limit_rpm": 10})
+    told = shown(member, key)
+    assert "Requests a minute No limit of its own Requests a minute of all keys 10 in any 60 seconds" in told
+    listed = text_of(member.get("/keys"))
+    assert "All keys: $1.00 of $1 left" in listed
+    assert "10 a minute, all keys" in listed
+    assert "No limit " not in listed.partition("Last used")[2]
+    api("PATCH", "/v1/organization", {"spend_limit_usd": None, "rate_limit_rpm": None})
+    make("models alone", model_limits=[{"model": "*", "spend_limit_usd": "2", "spend_reset": "daily"}])
+    assert "*: $2.00 of $2 left" in text_of(member.get("/keys"))
 
 
 def test_what_is_left_comes_from_the_counters(

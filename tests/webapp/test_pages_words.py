@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from key_views_kit import NOW, USD, view
+from key_views_kit import NOW, USD, model_limit, view
 
 from webapp.pages.key_hints import ip_hints, model_hints
 from webapp.pages.key_presenter import access, badge, pausing, rate, spend, when
@@ -56,6 +56,9 @@ def test_one_click_is_offered_where_it_does_something(status: str, paused: bool,
 def test_spend_without_a_limit_says_so() -> None:
     facts = spend(view(3 * USD), NOW)
     assert (facts.text, facts.note, facts.percent) == ("$3.00", "No limit", None)
+    limits = (model_limit("gpt-*", USD, 0), model_limit("o3", 100 * USD, 90 * USD))
+    facts = spend(view(3 * USD, held=USD, model_limits=limits), NOW)
+    assert (facts.text, facts.note) == ("$3.00", "o3: $10.00 of $100 left · $1.00 held")
 
 
 def test_spend_says_what_is_held_and_what_is_too_much() -> None:

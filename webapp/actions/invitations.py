@@ -11,7 +11,7 @@ from shared.ids import new_id
 from shared.models import IdempotentCreation, Invitation, User
 from webapp import passwords
 from webapp.actions import audit
-from webapp.actions.login import need_passwords, network_of, open_for
+from webapp.actions.login import LoggedIn, need_passwords, open_here
 from webapp.actions.users import add_user, email_fault
 from webapp.context import Actor, Conflict, now
 from webapp.db import db, writing
@@ -77,8 +77,8 @@ def withdraw(actor: Actor, invitation_id: str) -> InvitationView:
     return view
 
 
-def accept(secret: str, password: str, ip: str | None, *, agent: str = "") -> str:
-    """Become a member with this password; answers with the secret id of a session.
+def accept(secret: str, password: str, ip: str | None, *, agent: str = "") -> LoggedIn:
+    """Become a member with this password, and be logged in.
 
     Raises Invalid for the password, and Conflict "invitation_over", "email_taken" or "passwords_off".
     """
@@ -98,7 +98,7 @@ def accept(secret: str, password: str, ip: str | None, *, agent: str = "") -> st
         )
         session.delete(row)
     EVENTS.note("invitation_accepted", ip=ip, user=user_id)
-    return open_for(actor, user_id, places=() if ip is None else (network_of(ip),), agent=agent)
+    return open_here(actor, user_id, agent=agent)
 
 
 def _found(secret: str) -> Invitation:

@@ -156,24 +156,33 @@ def row_to_change(actor: Actor, key_id: str, if_version: Collection[int] | None)
     row = row_of(actor.org_id, key_id, lock=True)
     if row.revoked_at is not None:
         raise Conflict("key_revoked", "This key was revoked; it cannot be changed any more.", view_of(row))
-    if if_version is not None and row.version not in if_version:
-        message = "Somebody else changed this key in the meantime. Look at its current state and try again."
-        raise Conflict("version_mismatch", message, view_of(row))
+    need_version(row, if_version)
     return row
 
 
-def revoke_key(actor: Actor, key_id: str) -> KeyView:
-    """Disable a key for ever; once more is the same. Raises NotFound, NotInForce."""
-    save_revocation(actor, key_id)
+def need_version(row: ProxyKey, if_version: Collection[int] | None) -> None:
+    """Raises Conflict "version_mismatch" when a key has none of the versions that a change was meant for."""
+    if if_version is not None and row.version not in if_version:
+        message = "Somebody else changed this key in the meantime. Look at its current state and try again."
+        raise Conflict("version_mismatch", message, view_of(row))
+
+
+def revoke_key(actor: Actor, key_id: str, *, if_version: Collection[int] | None = None) -> KeyView:
+    """Disable a key for ever; once more is the same. Raises NotFound, NotInForce, and Conflict "version_mismatch"."""
+    save_revocation(actor, key_id, if_version)
     policy.publish([key_id])
     return view_of(row_of(actor.org_id, key_id))
 
 
-def save_revocation(actor: Actor, key_id: str) -> None:
-    """Commit a revocation, which holds once it was published, like `save_edit`."""
+def save_revocation(actor: Actor, key_id: str, if_version: Collection[int] | None = None) -> None:
+    """Commit a revocation, which holds once it was published, like `save_edit`.
+
+    A key that is revoked already has the state that was asked for, whatever version was seen (RFC 9110, 13.1.1).
+    """
     with writing() as session:
         row = row_of(actor.org_id, key_id, lock=True)
         if row.revoked_at is None:
+            need_version(row, if_version)
             row.revoked_at = now()
             policy.changed(session, row.id)
             end_links(session, actor, row.id)

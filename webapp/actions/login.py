@@ -111,13 +111,11 @@ def log_in(email: str, password: str, ip: str | None, *, browser: str = "", agen
         _note_refusal(found, ip)
         return Refused(tried.wait_seconds)
     throttle.succeeded(names)
-    known = own in found.places
-    browser = browser if known else secrets.token_urlsafe(32)
-    places = {_browser_place(browser)} if ip is None else {_browser_place(browser), network}
+    known = browser if own in found.places else None
     rehashed = passwords.hash_password(password) if passwords.is_outdated(stored) else None
-    session_id = open_for(found.actor(ip), found.user_id, password_hash=rehashed, places=places, agent=agent)
+    inside = open_here(found.actor(ip), found.user_id, browser=known, password_hash=rehashed, agent=agent)
     EVENTS.note("login_accepted", ip=ip, user=found.user_id)
-    return LoggedIn(session_id, browser)
+    return inside
 
 
 def _find(email: str) -> _Found | None:
@@ -161,6 +159,18 @@ def _note_refusal(found: _Found | None, ip: str | None) -> None:
     if found is not None:
         with writing() as session:
             audit(session, found.actor(ip), "login.refuse", found.user_id)
+
+
+def open_here(
+    actor: Actor, user_id: str, *, browser: str | None = None, password_hash: str | None = None, agent: str = ""
+) -> LoggedIn:
+    """Begin a session for somebody whose password is known to be right, and remember from where.
+
+    `browser` is the secret by which theirs is known already; without it the browser gets a new one.
+    """
+    browser = browser or secrets.token_urlsafe(32)
+    places = {_browser_place(browser)} if actor.ip is None else {_browser_place(browser), network_of(actor.ip)}
+    return LoggedIn(open_for(actor, user_id, password_hash=password_hash, places=places, agent=agent), browser)
 
 
 def open_for(

@@ -9,7 +9,7 @@ from shared.counters import Guarded, LoginThrottle
 from shared.models import KnownPlace, User, UserSession
 from webapp import passwords
 from webapp.actions import audit
-from webapp.actions.login import need_passwords, open_for, session_digest
+from webapp.actions.login import LoggedIn, need_passwords, open_here, session_digest
 from webapp.context import Actor, Conflict, NotFound
 from webapp.db import db, writing
 from webapp.events import EVENTS
@@ -17,9 +17,10 @@ from webapp.validation import FieldError, Invalid
 from webapp.views.sessions import ID_DIGITS
 
 
-def change_password(actor: Actor, user_id: str, current: str, new: str, *, agent: str = "") -> str:
-    """Change one's own password; the secret id of the session that takes the place of all there were.
+def change_password(actor: Actor, user_id: str, current: str, new: str, *, agent: str = "") -> LoggedIn:
+    """Change one's own password; the session that takes the place of all there were.
 
+    The browser is known by another secret afterwards, as somebody else might have the one that it had.
     Raises Invalid, and Conflict "passwords_off", or "too_many_attempts" when the present one was guessed at too often.
     """
     need_passwords()
@@ -46,7 +47,7 @@ def change_password(actor: Actor, user_id: str, current: str, new: str, *, agent
         end_all(session, user_id)
         audit(session, actor, "user.password", user_id)
     EVENTS.note("password_changed", ip=actor.ip, user=user_id)
-    return open_for(actor, user_id, agent=agent)
+    return open_here(actor, user_id, agent=agent)
 
 
 def end_session(actor: Actor, user_id: str, session_id: str) -> None:

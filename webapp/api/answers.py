@@ -54,6 +54,13 @@ def if_version() -> frozenset[int] | None:
     return frozenset(int(tag[1]) for tag in map(_TAG.fullmatch, _TAGS.findall(header)) if tag is not None)
 
 
+def refuse_if_match() -> None:
+    """Refuse a change that is tied to a version of what has none: no tag fits it, only `*` does. Raises Problem."""
+    if if_version() is not None:
+        message = "names a version of something that has no ETag, so none fits; leave it out"
+        raise Problem(412, "version_mismatch", f"If-Match: {message}", errors=[FieldError("If-Match", message)])
+
+
 def table(name: str, head: Sequence[str], lines: Iterable[Sequence[object]]) -> Response:
     """A CSV file of lines; numbers stay numbers, and texts are texts to whatever opens them."""
     text = io.StringIO()

@@ -164,10 +164,19 @@ def bulk(document: dict[str, Any]) -> Response:
 
 
 @bp.delete("/<key_id>")
-@operation("revokeKey", "keys:write", Key, "The revoked key", path=ID, problems=(404,), etag=True)
+@operation(
+    "revokeKey",
+    "keys:write",
+    Key,
+    "The revoked key",
+    path=ID,
+    headers=IfMatch,
+    problems=(400, 404, 412),
+    etag=True,
+)
 def revoke(key_id: str) -> Response:
     """Revoke a proxy key for ever; it holds for the next request. Once more is the same."""
-    return told_key(actions.revoke_key(current_actor(), key_id))
+    return told_key(actions.revoke_key(current_actor(), key_id, if_version=if_version()))
 
 
 def told_key(view: KeyView) -> Response:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any, TypeVar
 
+from flask import request
 from pydantic import BaseModel
 from spectree import Response, SecurityScheme, SpecTree
 from spectree.model_adapter.protocol import SchemaMode
@@ -18,10 +19,11 @@ from spectree.plugins.flask_plugin import FlaskPlugin
 
 from shared.models import SCOPES
 from webapp.access import scope
+from webapp.api.answers import refuse_if_match
 from webapp.api.bodies import read_document
 from webapp.api.queries import read_query
 from webapp.schemas import Input
-from webapp.schemas.headers import IfNoneMatch
+from webapp.schemas.headers import IfMatch, IfNoneMatch
 from webapp.schemas.problems import Problem
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -42,6 +44,7 @@ _PROBLEMS = {
     422: "Fields that cannot be taken, each named in `errors`; nothing was written",
     503: "A part of the router does not answer; or the change is saved, but the proxies could not be told at once",
 }
+_CHANGES = frozenset(("POST", "PUT", "PATCH", "DELETE"))
 _ALWAYS = (401, 403, 422, 503)
 _WITH_BODY = (400, 413, 415)
 
@@ -54,6 +57,8 @@ class StrictPlugin(FlaskPlugin):
         func: Callable[..., Any],
         query: type[Input] | None,
         json: type[BaseModel] | None,
+        form: type[BaseModel] | None,
+        headers: type[BaseModel] | None,
         *more: Any,
         **kwargs: Any,
     ) -> Any:
@@ -61,7 +66,9 @@ class StrictPlugin(FlaskPlugin):
 
         An action reads it itself because what may be set can depend on what is stored. Raises Invalid, Problem.
         """
-        del more  # forms, cookies, hooks: nothing of it is used here
+        del form, more  # cookies, hooks: nothing of it is used here
+        if headers is not IfMatch and request.method in _CHANGES:
+            refuse_if_match()
         if query is not None:
             kwargs["query"] = read_query(query)
         if json is not None:

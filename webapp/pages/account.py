@@ -12,7 +12,7 @@ from webapp.context import Conflict, now
 from webapp.pages.browser_words import browser_words
 from webapp.queries.sessions import list_sessions
 from webapp.render import page, relative, sentence, tell
-from webapp.security import current_actor, require, start_session
+from webapp.security import current_actor, remember_browser, require, start_session
 from webapp.validation import Invalid
 
 bp = Blueprint("account", __name__, url_prefix="/account")
@@ -37,7 +37,7 @@ def change_password() -> Response:
     """All sessions end; this browser gets a new one."""
     form = PasswordForm()
     try:
-        session_id = sessions.change_password(
+        inside = sessions.change_password(
             current_actor(),
             current_user.user_id,
             form.current_password.data or "",
@@ -52,9 +52,11 @@ def change_password() -> Response:
         if conflict.code != "too_many_attempts":
             raise
         return _page(form, general=(conflict.message,), status=429)
-    start_session(session_id)
+    start_session(inside.session_id)
     tell("Your password is changed. You are logged out everywhere else.")
-    return redirect("/account", code=303)
+    response = redirect("/account", code=303)
+    remember_browser(response, inside.browser)
+    return response
 
 
 @bp.post("/sessions/<session_id>/end")

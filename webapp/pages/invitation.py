@@ -12,7 +12,7 @@ from webapp.actions.invitations import accept
 from webapp.context import Conflict
 from webapp.queries.invitations import find_invitation
 from webapp.render import page, sentence, tell
-from webapp.security import client_ip, public, start_session
+from webapp.security import client_ip, public, remember_browser, start_session
 from webapp.validation import Invalid
 from webapp.views.organization import organization_of
 
@@ -40,15 +40,17 @@ def enter() -> Response:
     secret = form.secret.data or ""
     agent = request.headers.get("User-Agent", "")
     try:
-        session_id = accept(secret, form.password.data or "", client_ip(), agent=agent)
+        inside = accept(secret, form.password.data or "", client_ip(), agent=agent)
     except Invalid as error:
         form.password.errors = [sentence(wrong.message) for wrong in error.errors]
         return _page(form, secret, status=422)
     except Conflict as conflict:
         return _over(conflict.message)
-    start_session(session_id)
+    start_session(inside.session_id)
     tell("Welcome. Your password is set, and you are logged in.")
-    return redirect("/", code=303)
+    response = redirect("/", code=303)
+    remember_browser(response, inside.browser)
+    return response
 
 
 def _page(form: AcceptForm, secret: str, *, status: int = 200) -> Response:

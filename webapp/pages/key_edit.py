@@ -1,20 +1,21 @@
 """Editing a key. Only what differs is sent on, tied to the version that was seen; a conflict shows both values."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from flask import Blueprint, request
 from markupsafe import Markup
 from werkzeug.wrappers import Response
 
-from shared.money import from_usd
 from webapp.actions.keys import update_key
 from webapp.actions.policy import NotInForce
 from webapp.context import Conflict, now
 from webapp.pages import key_form
 from webapp.pages.key_changed import answer_change, answer_refusal, from_its_page
+from webapp.pages.key_values import same
+from webapp.pages.spent_already import below_spent
 from webapp.queries.keys import get_key
-from webapp.render import dollars, page
+from webapp.render import page
 from webapp.security import current_actor, require
 from webapp.validation import Invalid
 from webapp.views.keys import KeyView, secrets_of
@@ -76,23 +77,31 @@ def _again(form: key_form.KeyForm, view: KeyView, status: int, **more: object) -
 def _warnings(said: Mapping[str, object], patch: Mapping[str, object], view: KeyView) -> list[str]:
     """What is worth a second thought before it is saved."""
     touched = {"allowed_models", "allowed_providers"} & patch.keys()
-    found = (_below_spent(said, patch, view), key_form.impossible(said) if touched else None)
+    found = (
+        _below_spent(said, patch, view),
+        *_below_spent_on_models(patch, view),
+        key_form.impossible(said) if touched else None,
+    )
     return [warning for warning in found if warning is not None]
 
 
 def _below_spent(said: Mapping[str, object], patch: Mapping[str, object], view: KeyView) -> str | None:
     """A warning when a new limit lies at or below what its period has already seen; None when that is not known."""
-    limit, boost, reset = said["spend_limit_usd"], said["spend_limit_boost_usd"], said["spend_reset"]
+    reset = said["spend_reset"]
     spent = view.spend.lifetime_nanos if reset == "never" else view.spend.spent_nanos
     if not {"spend_limit_usd", "spend_limit_boost_usd"} & patch.keys() or reset not in ("never", view.spend_reset):
         return None
-    try:
-        nanos = from_usd(str(limit)) + (0 if boost is None else from_usd(str(boost)))
-    except ValueError:
-        return None
-    if not spent or nanos > spent:
-        return None
-    return (
-        f"This key has already spent {dollars(spent)}, so with a limit of {dollars(nanos)} every request that costs "
-        f"anything is refused at once. Save again if that is what you want."
-    )
+    return below_spent("This key has", spent, said["spend_limit_usd"], raised_by=said["spend_limit_boost_usd"])
+
+
+def _below_spent_on_models(patch: Mapping[str, object], view: KeyView) -> list[str | None]:
+    """The same of each limit for models whose amount is new; what another pattern or period has seen nobody knows."""
+    limits = patch.get("model_limits", ())
+    assert isinstance(limits, Sequence)  # noqa: S101 - as the form made it
+    known = {(one.model, one.spend_reset): one for one in view.model_limits}
+    found = []
+    for limit in limits:
+        was, amount = known.get((limit["model"], limit["spend_reset"])), limit["spend_limit_usd"]
+        if was is not None and not same("spend_limit_usd", amount, was.spend_limit_usd):
+            found.append(below_spent("This key has", was.spend.spent_nanos, amount, what=was.model))
+    return found

@@ -15,10 +15,15 @@ from webapp.render import dollars, exact, length, relative, signed_dollars
 from webapp.views.attention import NEAR_PERCENT
 from webapp.views.custom_providers import label_of
 from webapp.views.keys import KeyView, SecretView
-from webapp.views.model_limits import ModelLimitView
+from webapp.views.model_limits import ModelLimitView, ModelSpendView
+from webapp.views.organization import OrganizationStanding
 from webapp.views.refusal_help import RefusalHelp, help_of
 from webapp.views.request_words import flag_words
 from webapp.views.requests import RefusalView, RequestView
+from webapp.views.spend import SpendView
+
+NO_LIMIT = "No limit"
+NO_OWN_LIMIT = "No limit of its own"  # but others that its requests count against
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +81,27 @@ def limits(
     maker: str,
     at: datetime,
     own: Mapping[str, tuple[str, ...]] = NO_OWN,
+    together: OrganizationStanding | None = None,
 ) -> tuple[LimitFacts, ...]:
     """All that limits it, the money first; `maker` is how whoever made it is called.
 
-    `own` are the known models of the organisation's own providers.
+    `own` are the known models of the organisation's own providers, `together` what limits all its keys, if anything.
     """
+    all_rpm = None if together is None else together.rate_limit_rpm
+    of_all = () if together is None else _of_all(together, at)
     return (
-        _spend(view, at),
+        _spend(view, at, NO_OWN_LIMIT if view.model_limits or of_all else NO_LIMIT),
         *(_of_models(limit, at) for limit in view.model_limits),
+        *of_all,
         LimitFacts("Spent in all", dollars(view.spend.lifetime_nanos), title=f"${view.spend.lifetime_usd}"),
-        _rate("Requests a minute", view.rate_limit_rpm, use.requests_left),
+        _rate(
+            "Requests a minute", view.rate_limit_rpm, use.requests_left, NO_LIMIT if all_rpm is None else NO_OWN_LIMIT
+        ),
+        *(
+            ()
+            if all_rpm is None
+            else (LimitFacts("Requests a minute of all keys", f"{all_rpm:,}", "in any 60 seconds"),)
+        ),
         _rate("Tokens a minute", view.rate_limit_tpm, use.tokens_left),
         _concurrent(view, use.in_flight),
         _moment("Expires", view.expires_at, "Never", at),
@@ -113,10 +129,10 @@ def _about(view: KeyView) -> tuple[LimitFacts, ...]:
     return tuple(told)
 
 
-def _spend(view: KeyView, at: datetime) -> LimitFacts:
+def _spend(view: KeyView, at: datetime, without: str) -> LimitFacts:
     facts, limit, remaining = spend(view, at), view.spend.limit_nanos, view.spend.remaining_nanos
     if limit is None or remaining is None:
-        return LimitFacts("Spend", "No limit", title=facts.exact)
+        return LimitFacts("Spend", without, title=facts.exact)
     resets_at = view.spend.resets_at
     period = "in all" if view.spend_reset == "never" else PERIOD_WORDS[view.spend_reset]
     note = f"of {dollars(limit)} {period} · {dollars(view.spend.spent_nanos)} spent"
@@ -129,23 +145,36 @@ def _spend(view: KeyView, at: datetime) -> LimitFacts:
 
 
 def _of_models(limit: ModelLimitView, at: datetime) -> LimitFacts:
-    spend, most = limit.spend, limit.limit_nanos
+    remaining = limit.spend.remaining_nanos
+    return _money(f"Models {limit.model}", limit.limit_nanos, limit.spend_reset, limit.spend, remaining, at)
+
+
+def _of_all(standing: OrganizationStanding, at: datetime) -> tuple[LimitFacts, ...]:
+    spend = standing.spend
+    if spend.limit_nanos is None or spend.remaining_nanos is None:
+        return ()
+    label = "Spend of all keys"
+    return (_money(label, spend.limit_nanos, standing.spend_reset, spend, spend.remaining_nanos, at),)
+
+
+def _money(
+    label: str, most: int, spend_reset: str, spend: ModelSpendView | SpendView, remaining: int, at: datetime
+) -> LimitFacts:
     percent = 100 if not most else min(100, spend.spent_nanos * 100 // most)
     tone = "red" if percent >= 100 else "amber" if percent >= NEAR_PERCENT else "green"
-    period = "in all" if limit.spend_reset == "never" else PERIOD_WORDS[limit.spend_reset]
+    period = "in all" if spend_reset == "never" else PERIOD_WORDS[spend_reset]
     note = f"of {dollars(most)} {period} · {dollars(spend.spent_nanos)} spent"
     if spend.held_nanos:
         note += f" · {dollars(spend.held_nanos)} held by requests in flight"
     resets_at = spend.resets_at
     note += " · never resets" if resets_at is None else f" · resets {relative(resets_at, at)}, on {exact(resets_at)}"
     told = f"Spent ${spend.spent_usd}, held by requests in flight ${spend.held_usd}"
-    left = f"{dollars(spend.remaining_nanos)} left"
-    return LimitFacts(f"Models {limit.model}", left, note, told, tone=tone, percent=percent)
+    return LimitFacts(label, f"{dollars(remaining)} left", note, told, tone=tone, percent=percent)
 
 
-def _rate(label: str, limit: int | None, left: int | None) -> LimitFacts:
+def _rate(label: str, limit: int | None, left: int | None, without: str = NO_LIMIT) -> LimitFacts:
     if limit is None:
-        return LimitFacts(label, "No limit")
+        return LimitFacts(label, without)
     if left is None:
         return LimitFacts(label, f"{limit:,}", "how many are left cannot be told at the moment")
     return LimitFacts(label, f"{left:,} left", f"of {limit:,} in any 60 seconds")
@@ -154,7 +183,7 @@ def _rate(label: str, limit: int | None, left: int | None) -> LimitFacts:
 def _concurrent(view: KeyView, in_flight: int | None) -> LimitFacts:
     label, limit = "Requests at once", view.max_concurrent_requests
     if limit is None:
-        return LimitFacts(label, "No limit")
+        return LimitFacts(label, NO_LIMIT)
     if in_flight is None:
         return LimitFacts(label, f"{limit:,}", "how many are in flight cannot be told at the moment")
     return LimitFacts(label, f"{max(0, limit - in_flight):,} left", f"of {limit:,}; {in_flight:,} in flight now")

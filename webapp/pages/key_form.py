@@ -19,6 +19,7 @@ from flask_wtf import FlaskForm
 from wtforms import BooleanField, HiddenField, SelectField, SelectMultipleField, StringField, TextAreaField
 from wtforms.fields import SelectChoice
 
+from shared.catalog import PROVIDERS
 from webapp.context import Actor
 from webapp.pages.expiry import LATER, NEVER, expiry_of, moment_of, shown_moment
 from webapp.pages.key_hints import amount_of, ip_hints, lines_of, model_hints
@@ -30,8 +31,8 @@ from webapp.schemas.keys import NewKey
 from webapp.security import current_actor
 from webapp.validation import FieldError, Invalid, read
 from webapp.views.calendar import zone_name
-from webapp.views.custom_providers import names_given, own_models, own_providers, provider_labels
-from webapp.views.key_lists import contradiction, names_of_own
+from webapp.views.custom_providers import custom_providers, names_given, own_models, own_providers, provider_labels
+from webapp.views.key_lists import NONE_HAS_ANY, contradiction, names_of_own, open_places
 from webapp.views.keys import KeyView
 from webapp.views.organization import rules_of
 
@@ -152,8 +153,12 @@ def impossible(said: Mapping[str, object]) -> str | None:
     assert isinstance(providers, list)  # noqa: S101 - as `document` made it
     assert isinstance(patterns, list)  # noqa: S101 - likewise
     org_id = current_actor().org_id
-    gone = names_given(org_id).difference(own_providers(org_id))  # others are no warning, but a fault
-    problem = contradiction(providers, patterns, set(names_of_own(providers, patterns)) - gone)
+    own = {one.provider: one.models for one in custom_providers(org_id)}
+    named = set(names_of_own(providers, patterns))
+    gone = names_given(org_id).difference(own)  # others are no warning, but a fault
+    problem = contradiction(providers, patterns, named - gone)
+    if problem is None and named <= own.keys() and not open_places(providers, patterns, {*PROVIDERS, *own}, own):
+        problem = NONE_HAS_ANY
     return None if problem is None else f"{problem} Send it again if that is what you want."
 
 

@@ -30,6 +30,7 @@ from webapp.security import current_actor, may, require
 from webapp.validation import Invalid
 from webapp.views.custom_providers import own_models
 from webapp.views.keys import KeyView, secrets_of
+from webapp.views.organization import limited_standing
 
 bp = Blueprint("key_page", __name__, url_prefix="/keys")
 
@@ -98,8 +99,8 @@ def _whole(key_id: str, form: CheckForm) -> dict[str, Any]:
 
 def _limits(view: KeyView, maker: str, at: datetime) -> tuple[LimitFacts, ...]:
     """The money first: what is left, what was spent, and what the period is expected to come to."""
-    own = own_models(current_actor().org_id)
-    told = limits(view, use_of(view), secrets_of(view, at), maker, at, own)
+    own, together = own_models(current_actor().org_id), limited_standing(current_actor().org_id)
+    told = limits(view, use_of(view), secrets_of(view, at), maker, at, own, together)
     return (*told[:2], *limit_facts(forecast_of_view(current_actor().org_id, view), view), *told[2:])
 
 

@@ -10,6 +10,7 @@ from webapp.render import dollars, exact, relative, span
 from webapp.views.attention import NEAR_PERCENT, Judgement, State
 from webapp.views.custom_providers import label_of
 from webapp.views.keys import KeyView
+from webapp.views.organization import OrganizationStanding
 
 PERIOD_WORDS = {"never": "in total", "daily": "a day", "weekly": "a week", "monthly": "a month"}
 _FAR = timedelta(days=365)  # beyond which a day says more than a count of days
@@ -84,16 +85,16 @@ class KeyRow:
     pausing: Literal["pause", "resume"] | None  # what one click can do
 
 
-def row(view: KeyView, judgement: Judgement, at: datetime) -> KeyRow:
-    """All of a row, as seen at the moment `at`."""
+def row(view: KeyView, judgement: Judgement, at: datetime, together: OrganizationStanding | None = None) -> KeyRow:
+    """All of a row, as seen at the moment `at`. `together` are the limits of all keys, if there are any."""
     return KeyRow(
         id=view.id,
         name=view.name,
         prefix=view.prefix,
         status=badge(judgement),
-        spend=spend(view, at),
+        spend=spend(view, at, together),
         spent_ever=dollars(view.spend.lifetime_nanos),
-        rate=rate(view.rate_limit_rpm, view.rate_limit_tpm),
+        rate=rate(view.rate_limit_rpm, view.rate_limit_tpm, None if together is None else together.rate_limit_rpm),
         access=access(view),
         last_used_at=view.last_used_at,
         last_used=when(view.last_used_at, at),
@@ -119,13 +120,14 @@ def pausing(view: KeyView) -> Literal["pause", "resume"] | None:
     return "pause" if view.status == "active" else None
 
 
-def spend(view: KeyView, at: datetime) -> SpendFacts:
-    """Spend of the running period beside its limit; without a limit, what was spent in it."""
+def spend(view: KeyView, at: datetime, together: OrganizationStanding | None = None) -> SpendFacts:
+    """Spend of the running period beside its limit; without one, beside the other limits that it counts against."""
     limit, spent, held = view.spend.limit_nanos, view.spend.spent_nanos, view.spend.held_nanos
     in_flight = f" · {dollars(held)} held" if held else ""
     told = f"Spent ${to_usd(spent)}, held by requests in flight ${to_usd(held)}, in all ${view.spend.lifetime_usd}"
     if limit is None:
-        return SpendFacts("none", dollars(spent), f"No limit{in_flight}", told, None)
+        others = " · ".join(_other_limits(view, together))
+        return SpendFacts("none", dollars(spent), f"{others or 'No limit'}{in_flight}", told, None)
     if limit == 0:
         return SpendFacts("red", f"{dollars(spent)} of $0", f"Blocked{in_flight}", told, None)
     percent = spent * 100 // limit
@@ -139,9 +141,24 @@ def spend(view: KeyView, at: datetime) -> SpendFacts:
     return SpendFacts(tone, text, f"{percent} % · {reset}{in_flight}", told, min(percent, 100))
 
 
-def rate(limit_rpm: int | None, limit_tpm: int | None) -> str:
-    """The rate limits in words."""
+def _other_limits(view: KeyView, together: OrganizationStanding | None) -> Iterable[str]:
+    """Of its limits for models the one that is nearest, and that of all keys."""
+    if view.model_limits:
+        nearest = min(view.model_limits, key=lambda one: one.spend.remaining_nanos * 100 // max(1, one.limit_nanos))
+        yield f"{nearest.model}: {_left(nearest.spend.remaining_nanos, nearest.limit_nanos)}"
+    if together is not None and together.spend.limit_nanos is not None:
+        yield f"All keys: {_left(together.spend.remaining_nanos or 0, together.spend.limit_nanos)}"
+
+
+def _left(remaining_nanos: int, limit_nanos: int) -> str:
+    return f"{dollars(remaining_nanos)} of {dollars(limit_nanos).removesuffix('.00')} left"
+
+
+def rate(limit_rpm: int | None, limit_tpm: int | None, together_rpm: int | None = None) -> str:
+    """The rate limits in words; where the key has none, that of all keys."""
     if limit_tpm is None:
+        if limit_rpm is None and together_rpm is not None:
+            return f"{together_rpm:,} a minute, all keys"
         return "No limit" if limit_rpm is None else f"{limit_rpm:,} a minute"
     return f"{limit_tpm:,} tokens a minute" if limit_rpm is None else f"{limit_rpm:,} and {limit_tpm:,} tokens a minute"
 

@@ -8,14 +8,16 @@ from webapp.context import now
 from webapp.pages.key_presenter import KeyRow, row
 from webapp.queries.attention import judge_keys
 from webapp.render import block, rows_out_of_band
+from webapp.security import current_actor
 from webapp.views.keys import KeyView
+from webapp.views.organization import limited_standing
 
 
 def rows(views: Sequence[KeyView]) -> tuple[KeyRow, ...]:
     """As they are seen now."""
-    at = now()
+    at, together = now(), limited_standing(current_actor().org_id)
     judged = judge_keys(views, at)
-    return tuple(row(view, judged[view.id], at) for view in views)
+    return tuple(row(view, judged[view.id], at, together) for view in views)
 
 
 def replaced(*views: KeyView) -> Markup:

@@ -1,6 +1,7 @@
 """Settings: the organisation, where apps connect, and management tokens (for administrators)."""
 
 import secrets
+from collections.abc import Sequence
 from typing import Any
 
 from flask import Blueprint
@@ -66,9 +67,14 @@ def show(
     used: str = "",
     organization: OrganizationForm | None = None,
     organization_faults: tuple[str, ...] = (),
+    organization_warnings: Sequence[str] = (),
+    confirm: str = "",
     status: int = 200,
 ) -> Response:
-    """The page with these forms in it; `used` says what the same token form has made already."""
+    """The page with these forms in it; `used` says what the same token form has made already.
+
+    `confirm` is what the organisation's form sends along when it is sent again after these warnings.
+    """
     administers = may("admin")
     at = now()
     tokens: list[TokenRow] = []
@@ -86,6 +92,8 @@ def show(
         organization=view,
         organization_form=organization or filled(view, submitted=False),
         organization_faults=organization_faults,
+        organization_warnings=organization_warnings,
+        confirm=confirm,
         time_zones=zones.names(),
         rules=rules_of(view.id),
         together=together(view, at),

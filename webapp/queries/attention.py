@@ -1,6 +1,6 @@
 """What keys are judged by beside their settings: their refusals of the last days, and what their requests cost."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
@@ -8,8 +8,8 @@ from functools import lru_cache
 from sqlalchemy import func, select
 
 from shared import pricing
-from shared.catalog import PROVIDERS, known_models, provider_of_model
-from shared.custom_providers import plain_names
+from shared.catalog import PROVIDERS, known_models
+from shared.custom_providers import has_model, plain_names
 from shared.models import ProxyKey, Refusal, UsageDaily
 from shared.policy.rules import matches_model
 from shared.pricing import PriceBook, Size
@@ -18,10 +18,10 @@ from webapp.db import db
 from webapp.queries.check import price_book
 from webapp.queries.usable_providers import usable_providers
 from webapp.views.attention import LONGEST_BLOCK, SMALL_CHANGE_NANOS, Facts, Judgement, judge
-from webapp.views.custom_providers import own_providers
-from webapp.views.key_lists import names_of_own
+from webapp.views.custom_providers import custom_providers
+from webapp.views.key_lists import Place, is_within, may_meet, names_of_own, open_places
 from webapp.views.keys import KeyView
-from webapp.views.organization import limits_together, standing_of
+from webapp.views.organization import limited_standing
 from webapp.views.requests import RefusalView, refusal_view
 from webapp.views.standing_refusals import Shared
 
@@ -55,23 +55,31 @@ def facts_of(keys: Sequence[KeyView], at: datetime) -> dict[str, Facts]:
     if org_id is None:
         return {key.id: Facts() for key in keys}
     refusals, shared, usable = _refusals(active, at), _shared(org_id), usable_providers(org_id)
-    own = (
-        own_providers(org_id)
-        if any(names_of_own(key.allowed_providers, key.allowed_models) for key in active)
-        else None
-    )
+    own: dict[str, tuple[str, ...]] | None = None
+    if usable - PROVIDERS.keys() or any(names_of_own(key.allowed_providers, key.allowed_models) for key in active):
+        own = {one.provider: one.models for one in custom_providers(org_id)}
     usual = _usual([key for key in active if _is_low(key, shared)], at)
-    unpriced = _unpriced([key for key in active if _is_capped(key, shared)], org_id, at)
+    places = {key.id: open_places(key.allowed_providers, key.allowed_models, usable, own or {}) for key in active}
+    unpriced = _unpriced({key.id: _capped(key, places[key.id], shared) for key in active}, own or {}, org_id, at)
     return {
-        key.id: Facts(tuple(refusals.get(key.id, ())), usual.get(key.id), shared, own, usable, key.id not in unpriced)
+        key.id: Facts(
+            tuple(refusals.get(key.id, ())),
+            usual.get(key.id),
+            _least(key, usual.get(key.id), at),
+            shared,
+            own,
+            usable,
+            places.get(key.id),
+            unpriced.get(key.id, frozenset()),
+        )
         for key in keys
     }
 
 
 def _shared(org_id: str) -> Shared:
-    if limits_together(org_id) is None:  # then nobody needs to know what all keys have spent
+    standing = limited_standing(org_id)
+    if standing is None:
         return Shared()
-    standing = standing_of(org_id)
     spend = standing.spend
     return Shared(
         standing.rate_limit_rpm,
@@ -96,44 +104,64 @@ def _refusals(keys: Sequence[KeyView], at: datetime) -> dict[str, list[RefusalVi
     return found
 
 
-def _is_capped(key: KeyView, shared: Shared) -> bool:
-    return key.spend.limit_nanos is not None or shared.limit_nanos is not None
+def _capped(key: KeyView, places: Sequence[Place], shared: Shared) -> list[Place]:
+    """Where what a request costs has to be known before it is sent."""
+    if key.spend.limit_nanos is not None or shared.limit_nanos is not None:
+        return list(places)
+    return [place for place in places if any(is_within(place, one.model) for one in key.model_limits)]
 
 
 def _is_low(key: KeyView, shared: Shared) -> bool:
     """Whether so little is left that a usual request may not fit: none costs more than all that were made."""
-    lefts = [left for left in (key.spend.remaining_nanos, shared.remaining_nanos) if left is not None]
-    return bool(lefts) and 0 < min(lefts) < max(SMALL_CHANGE_NANOS, key.spend.lifetime_nanos)
+    lefts = [
+        key.spend.remaining_nanos,
+        shared.remaining_nanos,
+        *(one.spend.remaining_nanos for one in key.model_limits),
+    ]
+    most = max(SMALL_CHANGE_NANOS, key.spend.lifetime_nanos)
+    return any(left is not None and 0 < left < most for left in lefts)
 
 
-def _unpriced(keys: Sequence[KeyView], org_id: str, at: datetime) -> set[str]:
-    """The ids of those whose list has nothing but names of models without a price."""
-    listed = [key for key in keys if key.allowed_models and plain_names(key.allowed_models) == key.allowed_models]
-    unknown = [key for key in listed if not any(_is_priced(name, at.date()) for name in key.allowed_models)]
-    book = price_book(org_id) if unknown else None
-    if book is None:
-        return {key.id for key in unknown}
-    return {key.id for key in unknown if not any(_has_own_price(name, book) for name in key.allowed_models)}
+def _unpriced(
+    capped: Mapping[str, Sequence[Place]], own: Mapping[str, Sequence[str]], org_id: str, at: datetime
+) -> dict[str, frozenset[Place]]:
+    """Those places of each key where no model has a price: neither the table's nor one of the organisation's own."""
+    unknown = {
+        key_id: [place for place in places if not _is_priced(*place, at.date())] for key_id, places in capped.items()
+    }
+    book = price_book(org_id) if any(unknown.values()) else None
+    return {
+        key_id: frozenset(place for place in places if not _has_own_price(place, own, book or {}))
+        for key_id, places in unknown.items()
+    }
 
 
 @lru_cache(maxsize=4_096)
-def _is_priced(name: str, day: date) -> bool:
-    """Whether the price table has a model, or it needs no price: moderation is free."""
+def _is_priced(slug: str, glob: str, day: date) -> bool:
+    """Whether the price table may have a model, or it needs no price: moderation is free.
+
+    Of an organisation's own provider the table knows nothing. What is no single name may be one that has a price.
+    """
     at = datetime.combine(day, time(), UTC).timestamp()
-    return "moderation" in name or any(bound_sheet(slug, model, None, None, at) for slug, model in _places(name))
+    return slug in PROVIDERS and (
+        not plain_names((glob,)) or "moderation" in glob or bool(bound_sheet(slug, glob, None, None, at))
+    )
 
 
-def _has_own_price(name: str, book: PriceBook) -> bool:
-    return any(own_price(book, slug, model) is not None for slug, model in _places(name))
+def _has_own_price(place: Place, own: Mapping[str, Sequence[str]], book: PriceBook) -> bool:
+    slug, glob = place
+    if plain_names((glob,)):
+        return own_price(book, slug, glob) is not None
+    models = own.get(slug, ())
+    return any(at == slug and may_meet(glob, model) and has_model(models, model) for at, model in book)
 
 
-def _places(name: str) -> list[tuple[str, str]]:
-    """Providers that a name in a list of models may be meant of, and what it is called there."""
-    known = provider_of_model(name)
-    if known is not None:
-        return [known]
-    before, slash, bare = name.partition("/")
-    return [(before, bare)] if slash else [(slug, name) for slug in PROVIDERS]
+def _least(key: KeyView, usual: int | None, at: datetime) -> int | None:
+    """The least that is usual for some of its models, where a limit is for some alone."""
+    if usual is None or not key.model_limits:
+        return usual
+    cheapest = _cheapest(key.allowed_providers, key.allowed_models, at.date())
+    return usual if cheapest is None else min(usual, cheapest)
 
 
 def _usual(keys: Sequence[KeyView], at: datetime) -> dict[str, int]:

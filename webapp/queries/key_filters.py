@@ -4,7 +4,7 @@ import unicodedata
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, String, and_, case, cast, func, or_, select
+from sqlalchemy import ColumnElement, String, and_, case, cast, func, literal_column, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from shared import periods
@@ -25,8 +25,13 @@ LIVE: Condition = ProxyKey.revoked_at.is_(None)
 REVOKED: Condition = ProxyKey.revoked_at.is_not(None)
 PAUSED: Condition = and_(ProxyKey.paused.is_(True), LIVE)
 UNUSED: Condition = and_(ProxyKey.last_used_at.is_(None), LIVE)
-LIMITED: Condition = ProxyKey.spend_limit_nanos.is_not(None)  # these two with LIVE
-UNLIMITED: Condition = ProxyKey.spend_limit_nanos.is_(None)
+_CAPPED: Condition = ProxyKey.spend_limit_nanos.is_not(None)
+_LIMITS = func.json_array_length(ProxyKey.model_limits)
+_NONE: ColumnElement[int] = literal_column("0")  # a parameter would not be word for word
+LIMITED: Condition = or_(_CAPPED, _LIMITS > _NONE)  # these two with LIVE
+UNLIMITED: Condition = and_(
+    ProxyKey.spend_limit_nanos.is_(None), or_(ProxyKey.model_limits.is_(None), _LIMITS == _NONE)
+)
 
 
 def filters_of(asked: KeyQuery, at: datetime, zone: str | None) -> list[Condition]:
@@ -159,7 +164,7 @@ def _blocked(at: datetime) -> Condition:
 def _near_limit(at: datetime, zone: str | None) -> Condition:
     marked = select(1).where(KeyNearLimit.key_id == ProxyKey.id).exists()  # which saves adding up what most have spent
     # The mark is made by the limit alone: who is near the raised one is near that, and when the raise ends it is right.
-    return and_(LIMITED, marked, _spent(at, zone) * 100 >= limit_at(at) * NEAR_PERCENT)
+    return and_(_CAPPED, marked, _spent(at, zone) * 100 >= limit_at(at) * NEAR_PERCENT)
 
 
 def limit_at(at: datetime) -> ColumnElement[int]:

@@ -150,7 +150,9 @@ class KeyQuery(Pages):
     near_limit: Flag = Field(default=False, description="Only active keys that have used 80 % of their spend limit.")
     expiring: Flag = Field(default=False, description="Only active keys that expire within 7 days.")
     refused: Flag = Field(default=False, description="Only active keys that were refused within a day.")
-    has_limit: Flag | None = Field(default=None, description="Only keys with a spend limit, or only those without one.")
+    has_limit: Flag | None = Field(
+        default=None, description="Only keys with a spend limit, of their own or for models; or only those without any."
+    )
     dormant: Flag = Field(default=False, description="Only active keys that were unused for 30 days.")
     sort: Annotated[str, BeforeValidator(_sort), Field(json_schema_extra={"enum": list(_SIGNED_SORTS)})] = Field(
         default="-created_at", description="A minus turns it round. `spend` is what a key has spent in all."

@@ -12,11 +12,12 @@ from enum import StrEnum
 from shared import money
 from shared.policy import Reason
 from shared.pricing.bound import COUNT_MARGIN_TOKENS
-from webapp.views.key_lists import contradiction, reaches
+from webapp.views.key_lists import NONE_HAS_ANY, Place, contradiction, is_within, reaches
 from webapp.views.keys import KeyView
+from webapp.views.model_limits import ModelLimitView
 from webapp.views.refusal_help import HELP
 from webapp.views.requests import RefusalView
-from webapp.views.standing_refusals import OF_STATE, Shared, is_covered, stands
+from webapp.views.standing_refusals import OF_STATE, Shared, stands
 
 SOON = timedelta(days=7)  # that a key is said to expire soon
 DORMANT = timedelta(days=30)
@@ -51,10 +52,12 @@ class Facts:
 
     refusals: Sequence[RefusalView] = ()  # the latest first
     usual_nanos: int | None = None  # what one of its requests costs; None: nobody knows, or it does not matter
-    shared: Shared | None = None  # None: nobody has looked; likewise of the next two
+    least_nanos: int | None = None  # likewise, whichever of its models it is for
+    shared: Shared | None = None  # None: nobody has looked; likewise of the next three
     own: Collection[str] | None = None  # the organisation's own providers by name
     usable: Collection[str] | None = None  # providers with a credential, or that need none
-    priced: bool = True  # whether a request for one of its models may have a price, as far as it has a spend limit
+    places: Sequence[Place] | None = None  # what its lists let through to these
+    unpriced: frozenset[Place] = frozenset()  # those of them without a price, as far as a spend limit needs one
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,14 +104,8 @@ def _closed(key: KeyView, facts: Facts) -> Judgement | None:
     if (why_not := contradiction(key.allowed_providers, key.allowed_models, facts.own)) is not None:
         cure = "Edit the key: allow the provider of these models, or other models."
         return Judgement(State.BLOCKED, "No model fits", why_not, cure)
-    if (spent_up := [one for one in key.model_limits if one.spend.spent_nanos >= one.limit_nanos]) and all(
-        any(_is_within(pattern, one.model) for one in spent_up) for pattern in key.allowed_models or ("*",)
-    ):
-        names = " and ".join(one.model for one in spent_up)
-        why = f"Its limits for models {names} are used up, and it may use no others; "
-        why += _resets_on(min((one.spend.resets_at for one in spent_up if one.spend.resets_at), default=None))
-        words = HELP[Reason.MODEL_SPEND_EXCEEDED]
-        return Judgement(State.BLOCKED, words.title, why, words.remedy)
+    if (shut := _shut_by_limits(key, facts)) is not None:
+        return shut
     limit, left, usual = key.spend.limit_nanos, key.spend.remaining_nanos, facts.usual_nanos
     if limit is None or left is None:
         return None
@@ -121,10 +118,32 @@ def _closed(key: KeyView, facts: Facts) -> Judgement | None:
     return None
 
 
-def _is_within(pattern: str, limit: str) -> bool:
-    """Whether a limit for models is one of all that a pattern lets through. In doubt it is not."""
-    can_tell = "?" not in limit and ("/" not in limit or "/" in pattern)
-    return limit in ("*", pattern) or (can_tell and is_covered(pattern, (limit,)))
+def _shut_by_limits(key: KeyView, facts: Facts) -> Judgement | None:
+    """Limits for models that together leave nothing of what its lists let through."""
+    places = facts.places or ()
+    short = [one for one in key.model_limits if _is_short(one, facts)]
+    shut = {place for place in places if any(is_within(place, one.model) for one in short)}
+    if not shut or not shut | facts.unpriced >= set(places):
+        return None
+    told = [one for one in short if any(is_within(place, one.model) for place in shut)]
+    names = " and ".join(one.model for one in told)
+    others = "it may use no others" if shut >= set(places) else "no price is known of the others"
+    if all(one.spend.spent_nanos >= one.limit_nanos for one in told):
+        why = f"Its limits for models {names} are used up, and {others}; "
+    else:
+        why = f"Its limits for models {names} leave less than a usual request needs, and {others}; "
+    why += _resets_on(min((one.spend.resets_at for one in told if one.spend.resets_at), default=None))
+    words = HELP[Reason.MODEL_SPEND_EXCEEDED]
+    return Judgement(State.BLOCKED, words.title, why, words.remedy)
+
+
+def _is_short(limit: ModelLimitView, facts: Facts) -> bool:
+    """Whether a limit for models keeps a usual request out; where it is not for all of them, the cheapest."""
+    if limit.spend.spent_nanos >= limit.limit_nanos:
+        return True
+    for_all = all(is_within(place, limit.model) for place in facts.places or ())
+    needed = facts.usual_nanos if for_all else facts.least_nanos
+    return needed is not None and limit.spend.remaining_nanos < needed and not limit.spend.held_nanos
 
 
 def _unserved(key: KeyView, facts: Facts) -> Judgement | None:
@@ -133,13 +152,16 @@ def _unserved(key: KeyView, facts: Facts) -> Judgement | None:
         words = HELP[Reason.PROVIDER_NOT_CONFIGURED]
         why = "No provider that it may use has a credential that is switched on, so every request is refused."
         return Judgement(State.BLOCKED, words.title, why, words.remedy)
+    if facts.places is not None and not facts.places:
+        cure = "Edit the key: allow models that the provider has; or have these added to the provider's list."
+        return Judgement(State.BLOCKED, "No model fits", NONE_HAS_ANY, cure)
     if key.rate_limit_tpm is not None and key.rate_limit_tpm < LEAST_TOKENS:
         why = f"It may use {key.rate_limit_tpm} tokens a minute, and a request that is answered in text needs room for "
         why += f"{LEAST_TOKENS} at least, so each such is refused."
         return Judgement(State.BLOCKED, "Token limit too low", why, "Edit the key: raise or clear its tokens a minute.")
-    if not facts.priced:
+    if facts.places and facts.unpriced >= set(facts.places):
         words = HELP[Reason.MODEL_NOT_PRICED]
-        why = "None of the models in its list has a known price, which a spend limit needs, so each request is refused."
+        why = "No model that it may use has a known price, which a spend limit needs, so each request is refused."
         return Judgement(State.BLOCKED, words.title, why, words.remedy)
     return None
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy import select
 
 from shared.catalog import PROVIDERS
-from shared.custom_providers import NONE, models_of, own_names, provider_named
+from shared.custom_providers import NONE, may_be_name, models_of, own_names, provider_named
 from shared.models import CustomProvider, PriceOverride, ProxyKey
 from webapp.context import NotFound
 from webapp.db import db
@@ -73,7 +73,9 @@ def own_providers(org_id: str, key: ProxyKey | None = None) -> tuple[str, ...]:
     listed: list[str] = []
     if key is not None:
         patterns = [*key.allowed_models, *(limit["model"] for limit in key.model_limits or ())]
-        listed = [*own_names(key.allowed_providers), *(p.partition("/")[0] for p in patterns if "/" in p)]
+        before = (pattern.partition("/")[0] for pattern in patterns if "/" in pattern)
+        # Before a slash may stand another spelling of a built-in one, or a glob, and neither is a provider.
+        listed = [name for name in (*own_names(key.allowed_providers), *before) if may_be_name(name)]
     return tuple(dict.fromkeys((*names, *listed)))
 
 

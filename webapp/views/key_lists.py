@@ -1,12 +1,15 @@
 """What the two lists of a key, of providers and of models, let through together. Pure."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 
-from shared.catalog import PROVIDERS, known_models, spelled_provider
+from shared.catalog import PROVIDERS, known_models, spelled_provider, spellings
 from shared.custom_providers import may_be_name, own_names
 from shared.policy.rules import matches_model
 from webapp.views.custom_providers import label_of
+
+NONE_HAS_ANY = "No provider that it may use has a model of its list, so every request is refused."
+Place = tuple[str, str]  # a provider, and a glob of models that may be asked of it, without its name before them
 
 
 def contradiction(providers: Sequence[str], patterns: Sequence[str], own: Collection[str] | None = None) -> str | None:
@@ -31,6 +34,51 @@ def reaches(providers: Sequence[str], patterns: Sequence[str], usable: Collectio
     """Whether one of the providers that can be asked is among those that both lists let through."""
     open_to = tuple(sorted(slug for slug in usable if not providers or slug in providers))
     return bool(open_to) and (not patterns or any(covers(pattern, open_to) for pattern in patterns))
+
+
+def open_places(
+    providers: Sequence[str], patterns: Sequence[str], usable: Collection[str], own: Mapping[str, Sequence[str]]
+) -> tuple[Place, ...]:
+    """All that both lists let through to the providers that can be asked (`usable`).
+
+    `own` are the organisation's own providers with the globs of their models; one without any may have every model.
+    """
+    return tuple(
+        (slug, glob)
+        for slug in sorted(usable)
+        if not providers or slug in providers
+        for pattern in patterns or ("*",)
+        if covers(pattern, (slug,))
+        for glob in (_bare(pattern, slug),)
+        if not own.get(slug) or any(may_meet(glob, model) for model in own[slug])
+    )
+
+
+def is_within(place: Place, pattern: str) -> bool:
+    """Whether a pattern covers all of a place; in doubt it does not."""
+    slug, glob = place
+    # A star of the place stands for any text, and so for none that a question mark could.
+    return _bare(pattern, slug) == glob or ("?" not in pattern and matches_model(pattern, slug, glob))
+
+
+def _bare(pattern: str, slug: str) -> str:
+    before, slash, bare = pattern.partition("/")
+    return bare if slash and before in spellings(slug) else pattern
+
+
+@lru_cache(maxsize=4_096)
+def may_meet(one: str, other: str) -> bool:
+    """Whether a name could fit two globs."""
+    # Row by row: whether the first i signs of the one and the first j of the other could be of one name.
+    row = [other[:end].strip("*") == "" for end in range(len(other) + 1)]
+    for sign in one:
+        above, row = row, [row[0] and sign == "*"]
+        for place, beside in enumerate(other, 1):
+            if "*" in (sign, beside):
+                row.append(above[place] or row[-1])
+            else:
+                row.append(above[place - 1] and (sign == beside or "?" in (sign, beside)))
+    return row[-1]
 
 
 def names_of_own(providers: Sequence[str], patterns: Sequence[str]) -> tuple[str, ...]:

@@ -53,6 +53,11 @@ def limits_together(org_id: str) -> OrganizationLimits | None:
     return limits_of(row.rate_limit_rpm, row.spend_limit_nanos, row.spend_reset)
 
 
+def limited_standing(org_id: str) -> OrganizationStanding | None:
+    """What all keys may use together and have; None, and nothing is added up, where they have no limit."""
+    return None if limits_together(org_id) is None else standing_of(org_id)
+
+
 def organization_of(org_id: str) -> OrganizationView:
     return view_of(db.session.get_one(Organization, org_id, populate_existing=True))
 

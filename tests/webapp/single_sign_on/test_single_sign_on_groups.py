@@ -74,6 +74,34 @@ def test_groups_may_stand_deeper_and_in_the_userinfo(app: Flask, provider: Peopl
 
 
 @pytest.mark.parametrize("settings", [BY_GROUPS], indirect=True)
+@pytest.mark.parametrize("email", [{}, {"email": "Ann@Example.com"}, {"email": "eve@example.com"}])
+def test_the_tokens_email_stays_whatever_email_the_userinfo_has(
+    app: Flask, provider: PeopleProvider, email: dict[str, str]
+) -> None:
+    provider.knows("ann", groups=["staff"])
+    provider.in_userinfo = ("groups",)
+    provider.alter_userinfo = lambda told: {"sub": told["sub"], "groups": told["groups"], **email}
+    assert let_in(sign_in(provider, app.test_client()))
+    assert members(app)[NEW] == "member"
+
+
+@pytest.mark.parametrize("settings", [BY_GROUPS], indirect=True)
+def test_another_emails_verification_is_not_the_tokens(app: Flask, provider: PeopleProvider) -> None:
+    provider.knows("ann", groups=["staff"])
+    provider.in_userinfo = ("email_verified",)
+    provider.alter_userinfo = lambda told: {**told, "email": "eve@example.com"}
+    assert not let_in(sign_in(provider, app.test_client()))
+
+
+@pytest.mark.parametrize("settings", [BY_GROUPS], indirect=True)
+def test_a_claim_that_is_null_in_the_token_is_taken_from_the_userinfo(app: Flask, provider: PeopleProvider) -> None:
+    provider.knows("ann", groups=["staff"])
+    provider.alter = lambda claims: {**claims, "groups": None, "email": None, "email_verified": None}
+    assert let_in(sign_in(provider, app.test_client()))
+    assert members(app)[NEW] == "member"
+
+
+@pytest.mark.parametrize("settings", [BY_GROUPS], indirect=True)
 def test_the_last_administrator_stays_one_and_is_told(app: Flask, provider: PeopleProvider) -> None:
     provider.knows("boss", email=ADMIN, groups=["staff"])
     client = app.test_client()
