@@ -214,6 +214,8 @@ class Gateway:
         context.parsed = parsed
         if parsed.model is not None and names_a_secret_of_ours(parsed.model):
             return rejection.key_for_model()
+        if request.query and parsed.model is not None and model_field.is_contradicted(request.query, parsed.model):
+            return rejection.two_models()
         if isinstance(route, Unified):
             return self._models.route(context, route, known, parsed)
         context.lead_to(route, parsed.model)
