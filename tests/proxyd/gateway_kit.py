@@ -212,6 +212,7 @@ class Gate:
 
 
 Reply = tuple[str, list[tuple[str, str]], bytes]  # status line, headers, body
+Serve = Callable[[Callable[[str, str], Reply]], None]
 
 
 def scripted(answers: Callable[[str, str], Reply]) -> WSGIServer:
@@ -271,6 +272,20 @@ def gate(
     gate = Gate(router, worker, engine, sealer, key_id, key.raw)
     yield gate
     gate.pool.close()
+
+
+@pytest.fixture
+def serve(gate: Gate) -> Iterator[Serve]:
+    """Open the gate before a provider that answers as a function says."""
+    servers: list[WSGIServer] = []
+
+    def begin(answers: Callable[[str, str], Reply]) -> None:
+        servers.append(scripted(answers))
+        gate.open(f"http://127.0.0.1:{servers[-1].server_port}")
+
+    yield begin
+    for server in servers:
+        server.stop()
 
 
 def tries_of(row_tried: list[dict[str, str | None]] | None) -> list[tuple[str | None, str | None]]:

@@ -1,7 +1,7 @@
 """What the gateway refuses and changes for the sake of what a query says, and of links, waits and pages in an answer."""
 
 import pytest
-from gateway_kit import GOOD, Gate, Provider
+from gateway_kit import GOOD, OTHER, Gate, Provider, Reply, Serve
 
 GENERATE = {"contents": [{"role": "user", "parts": [{"text": "hello"}]}], "generationConfig": {"maxOutputTokens": 9}}
 FLASH = "/v1beta/models/gemini-2.5-flash:generateContent"
@@ -24,3 +24,34 @@ def test_k18_nor_than_the_path(gate: Gate, provider: Provider) -> None:
     refused = gate.ask(GENERATE, path=FLASH, query="model=gemini-2.5-pro")
     assert (refused.status, refused.headers["x-router-error"]) == (400, "invalid_request")
     assert gate.ask(GENERATE, path=FLASH, query="model=models/gemini-2.5-flash").status == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "delay"),
+    [([("retry-after", "20")], "20s"), ([("retry-after", "20"), ("retry-after-ms", "1500")], "2s"), ([], None)],
+)
+def test_who_speaks_geminis_dialect_is_told_another_providers_wait_as_gemini_tells_it(
+    gate: Gate, serve: Serve, headers: list[tuple[str, str]], delay: str | None
+) -> None:
+    serve(lambda *_: ("429 Wait", headers, b'{"error":{"message":"slow","code":"rate_limit_exceeded"}}'))
+    gate.store(GOOD)
+    for method in ("generateContent", "streamGenerateContent"):
+        answer = gate.ask(GENERATE, path=f"/v1beta/models/gpt-4o-mini:{method}")
+        error = answer.json["error"]
+        assert (answer.status, error["status"], error["message"]) == (429, "RESOURCE_EXHAUSTED", "slow")
+        assert [one.get("retryDelay") for one in error["details"][1:]] == ([] if delay is None else [delay])
+
+
+def test_an_earlier_wait_without_a_word_is_told_as_ours_are(gate: Gate, serve: Serve) -> None:
+    def answer(secret: str, asked_for: str) -> Reply:
+        del asked_for
+        return ("429 Wait", [("retry-after", "20")], b"") if secret == GOOD else ("401 No", [], b"{}")
+
+    serve(answer)
+    gate.store(GOOD)
+    gate.store(OTHER, "second", priority=2)
+    plain = gate.ask()
+    assert (plain.status, plain.json["error"]["retry_after_seconds"]) == (429, 20)
+    gate.at += 60
+    translated = gate.ask(GENERATE, path="/v1beta/models/gpt-4o-mini:generateContent")
+    assert translated.json["error"]["details"][1]["retryDelay"] == "20s"
