@@ -72,8 +72,7 @@ def rejected_request(error: RequestError) -> Rejection:
         return rejected(Reason.REQUEST_TOO_LARGE, limit_bytes=limit_bytes)
     if isinstance(error, RequestTimeout):
         return rejected(Reason.REQUEST_TIMEOUT)
-    reason = Reason.METHOD_NOT_ALLOWED if error.status == 405 else Reason.INVALID_REQUEST
-    return Rejection(Deny(reason, {"detail": f"{error}."}), status=error.status)
+    return Rejection(Deny(Reason.INVALID_REQUEST, {"detail": f"{error}."}), status=error.status)
 
 
 def nowhere(route: Unknown | WrongMethod | NoUpgrade | NeedsUpgrade) -> Rejection:

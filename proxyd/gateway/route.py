@@ -74,7 +74,7 @@ _match_cached = lru_cache(maxsize=4096)(_match)
 def find_route(method: str, path: str, spoken: str = "openai") -> Route:
     """Where a request goes."""
     if method == "OPTIONS":
-        return WrongMethod(_taken(path, spoken), hints.PREFLIGHT)
+        return WrongMethod(methods_of(path, spoken), hints.PREFLIGHT)
     own = BUILTINS.get(path)
     if own is not None and method in READ:
         return Builtin(own)
@@ -89,9 +89,14 @@ def find_route(method: str, path: str, spoken: str = "openai") -> Route:
     return target
 
 
-def _taken(path: str, spoken: str) -> tuple[str, ...]:
-    """The methods that lead somewhere at a path."""
-    found = ((method, find_route(method, path, spoken)) for method in (*METHODS, "HEAD"))
+def methods_of(path: str, spoken: str) -> tuple[str, ...]:
+    """The methods that lead somewhere at a path; of the whole server, `*`, all that any path takes."""
+    every = (*METHODS, "HEAD")
+    if path == "*":
+        return every
+    if isinstance(find_route("POST", path, spoken), Unknown):
+        return ()  # neither does any other, and to find hints for each would take long
+    found = ((method, find_route(method, path, spoken)) for method in every)
     return tuple(method for method, route in found if not isinstance(route, Unknown | WrongMethod))
 
 
