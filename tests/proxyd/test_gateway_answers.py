@@ -1,5 +1,7 @@
 """What the gateway refuses and changes for the sake of what a query says, and of links, waits and pages in an answer."""
 
+import json
+
 import pytest
 from gateway_kit import GOOD, OTHER, Gate, Provider, Reply, Serve
 
@@ -55,3 +57,38 @@ def test_an_earlier_wait_without_a_word_is_told_as_ours_are(gate: Gate, serve: S
     gate.at += 60
     translated = gate.ask(GENERATE, path="/v1beta/models/gpt-4o-mini:generateContent")
     assert translated.json["error"]["details"][1]["retryDelay"] == "20s"
+
+
+THERE = "https://generativelanguage.googleapis.com"
+HOST = ((b"host", b"router.test:8080"), (b"x-goog-api-client", b"sdk"))
+
+
+@pytest.mark.parametrize("before", ["", "/gemini"])
+@pytest.mark.parametrize("place", ["/v1beta/files/abc:download?alt=media", "/download/v1beta/files/abc:download"])
+def test_c6_the_link_of_a_file_leads_through_the_router(gate: Gate, serve: Serve, before: str, place: str) -> None:
+    file = {"name": "files/abc", "uri": f"{THERE}/v1beta/files/abc", "downloadUri": f"{THERE}{place}"}
+    here = {**file, "downloadUri": f"http://router.test:8080{before}{place}"}
+    uploaded = {"name": "files/b", "uri": f"{THERE}/v1beta/files/b", "downloadUri": None}
+    serve(
+        lambda _, asked: (
+            "200 OK",
+            [],
+            json.dumps({"files": [file, uploaded]} if "abc" not in asked else file).encode(),
+        )
+    )
+    gate.store(GOOD, provider="gemini")
+    one = gate.ask(path=f"{before}/v1beta/files/abc", method="GET", more=HOST)
+    every = gate.ask(path=f"{before}/v1beta/files", method="GET", more=HOST)
+    assert (one.json, every.json) == (here, {"files": [here, uploaded]})
+
+
+def test_the_address_of_a_film_is_what_googles_clients_take_back(gate: Gate, serve: Serve) -> None:
+    """They find the file's name in an https address alone, and have a film continued by it."""
+    sample = {"video": {"uri": f"{THERE}/v1beta/files/abc:download?alt=media"}}
+    operation = {
+        "name": "models/veo/operations/1",
+        "response": {"generateVideoResponse": {"generatedSamples": [sample]}},
+    }
+    serve(lambda *_: ("200 OK", [], json.dumps(operation).encode()))
+    gate.store(GOOD, provider="gemini")
+    assert gate.ask(path="/v1beta/models/veo/operations/1", method="GET", more=HOST).json == operation
