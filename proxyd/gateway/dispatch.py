@@ -213,7 +213,7 @@ def _relayed(
         if events:
             body, length = relay.stream(attempt), None
         else:
-            body = relay.pieces(attempt)
+            body = relay.pieces(attempt, length)
         return Response(status, returned, body, length, prompt=not begun)
     data = relay.buffered(attempt)
     return Response(status, returned, data, length if bodiless else None)
