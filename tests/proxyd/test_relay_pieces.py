@@ -13,7 +13,7 @@ from gevent.server import StreamServer
 from proxyd.messages import Request
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\n%b\r\n\r\n"
-Open = Callable[[bytes, Sequence[bytes], int | None], "Source"]
+Open = Callable[..., "Source"]
 
 
 class Source:
@@ -81,7 +81,8 @@ def arrivals(gate: Gate, source: Source, pieces: int) -> tuple[list[bytes], bool
         source.step()
         found.append(b"".join(got))
     source.step()
-    reader.get(timeout=2)
+    reader.join(timeout=2)
+    assert reader.successful()
     assert "0.00" not in held[:-1]
     return [*found, b"".join(got)], held[-1] == "0.00"
 
