@@ -6,6 +6,7 @@ returned is put together from checked parts of the path that was sent; nothing o
 
 import re
 from typing import NamedTuple
+from urllib.parse import unquote
 
 from msgspec import Struct
 
@@ -126,8 +127,9 @@ def is_plain(path: str) -> bool:
 
 
 def holds_a_key(path: str) -> bool:
-    """Whether a secret of ours stands in a path, which must not be kept or repeated."""
-    return PROXY_TAG in path or MANAGEMENT_TAG in path
+    """Whether a secret of ours stands in a path, however it is escaped: such a one must not be kept or repeated."""
+    text = unquote(path) if "%" in path else path
+    return PROXY_TAG in text or MANAGEMENT_TAG in text
 
 
 def is_gemini(path: str) -> bool:

@@ -3,9 +3,9 @@
 import pytest
 
 from proxyd.gateway.destinations import Builtin, NeedsUpgrade, Target
-from proxyd.gateway.route import find_route
+from proxyd.gateway.route import find_route, match_route
 from shared.hints import PREFLIGHT
-from shared.routing import Named, Unified, Unknown, WrongMethod
+from shared.routing import HOLDS_A_KEY, Named, Unified, Unknown, WrongMethod
 
 
 @pytest.mark.parametrize(
@@ -131,3 +131,11 @@ def test_a_preflight_is_told_the_methods_of_its_path(path: str, methods: tuple[s
     route = find_route("OPTIONS", path)
     assert isinstance(route, WrongMethod)
     assert (route.methods, route.detail) == (methods, PREFLIGHT)
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/sk-proxy-0a", "/v1/files/sk%2Dproxy%2D0a", "/openai/%73k-mgmt-0a", "/v1/models/sk%2dproxy-0a:x"]
+)
+def test_k05_a_key_in_a_path_is_told_as_one_however_it_is_escaped(path: str) -> None:
+    for method in ("GET", "POST"):
+        assert match_route(method, path).route == Unknown(HOLDS_A_KEY)
