@@ -184,10 +184,18 @@ class Incoming(Struct, frozen=True):
     length: int | None  # by Content-Length (to HEAD and in a 304 too, though no body comes); 0 for 204; else None
 
 
+class Asked(NamedTuple):
+    """What is known of a request whose head could not be read: enough to answer in its caller's dialect."""
+
+    path: str  # as far as it came, without the query
+    headers: Headers  # their names alone: values may be secrets
+
+
 class RequestError(Exception):
     """The client's fault, found while reading its request. The text is public; `status` is the answer's."""
 
     status = 400
+    asked: Asked | None = None  # where there is no request
 
     def __init__(self, text: str, *, status: int | None = None) -> None:
         super().__init__(text)

@@ -30,6 +30,7 @@ __all__ = [
     "bare_model",
     "credential_header",
     "find_endpoint",
+    "is_session_only",
     "known_models",
     "output_maximum",
     "provider_of_model",
@@ -238,6 +239,12 @@ def allowed_methods(provider: Provider, method: str, path: str) -> tuple[str, ..
     if all(endpoint.kind in NOT_METERED and not is_call(endpoint.path) for endpoint in listed):
         return ()
     return tuple(endpoint.method for endpoint in listed)
+
+
+def is_session_only(provider: Provider, path: str) -> bool:
+    """Whether nothing but a WebSocket is spoken at a path by who reads it."""
+    found = find_endpoint(provider, WEBSOCKET, path)
+    return found is not None and found[0].kind in (Kind.REALTIME, Kind.LIVE)
 
 
 def credential_header(provider: Provider, path: str) -> tuple[bytes, bytes]:

@@ -78,6 +78,8 @@ FREE: Mapping[str, tuple[str, ...]] = {
         "GET /{version}/openai/models",
         "GET /{version}/openai/models/{model}",
         "POST /{version}/models/{model}:countTokens",
+        "GET /{version}/files",
+        "GET /{version}/files/{id}",
         "POST /{version}/files",
         "POST /upload/{version}/files",
         "PUT /upload/{version}/files",

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 
 from shared import path_case
+from shared.builtin_paths import BUILTINS
 from shared.catalog import PROVIDERS, Provider
 
 NOTHING = "There is no endpoint at this address"
@@ -23,11 +24,20 @@ NO_MODEL = (
     "Realtime sessions go through the router with `?model=` in their address. Those of `intent=transcription` and of "
     "calls (`call_id`) are billed by time, or in another connection, which it cannot meter."
 )
-AZURE = "/openai/deployments/"
+# What the clients of two clouds make of our address. Anthropic has deployments as well, which do other things.
+_AZURE = re.compile(
+    r"(?:/v\d[a-z0-9]*)?(?:/openai)+(?:/v\d[a-z0-9]*)?/deployments/.*|(?:/v\d[a-z0-9]*)?/deployments/[^/]+/"
+    r"(?:chat/completions|completions|embeddings|responses|(?:audio|images)/[a-z]+)"
+)
+_VERTEX = re.compile(r"(?:/gemini)?(?:/v\d[a-z0-9]*)?(?:/projects/[^/]+/locations/[^/]+|/publishers/[^/]+/models)/(.*)")
 # Two versions in a row: one of the base URL, and one that the SDK adds.
 TWO_VERSIONS = re.compile(r"(/[a-z][a-z0-9-]*)?(/v\d[a-z0-9]*)(/v\d[a-z0-9]*)(/.*|)")
 # What an OpenAI client asks for whose base URL is Gemini's; its compatible endpoints are elsewhere.
 COMPATIBLE = re.compile(r"((?:/gemini)?)(/v\d[a-z0-9]*)?(/chat/completions|/embeddings)")
+# Gemini's compatible endpoints with the version that other providers of that dialect have.
+_COMPATIBLE_VERSION = re.compile(r"((?:/gemini)?(?:/v\d[a-z0-9]*)?/openai)(/v\d[a-z0-9]*)(/.+)")
+_COMPATIBLE_PLACE = re.compile(r"/v\d[a-z0-9]*/openai/.*")
+_VERSION = re.compile(r"v\d[a-z0-9]*")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]*")  # of something that is kept at an endpoint
 _MOST_BEFORE = 3  # segments that a base URL may have too many
 _GENERAL = (
@@ -43,8 +53,12 @@ def takes(path: str, methods: tuple[str, ...]) -> str:
 
 def of(path: str) -> str:
     """What is wrong with a path that nothing is at, as far as it can be guessed."""
-    if path.startswith(AZURE):
+    if _AZURE.fullmatch(path):
         return f"{NOTHING}: Azure's paths are not spoken here. Use OpenAI's client with a base URL that ends with /v1."
+    if (vertex := _VERTEX.fullmatch(path)) is not None:
+        right = f"/v1beta/models/{vertex[1].rpartition('/')[2]}"
+        found = f"; then it is {right}" if _is_listed(right) else ""
+        return f"{NOTHING}: Vertex AI's paths are not spoken here. Use Google's client without `vertexai`{found}."
     slashless = "/" + "/".join(piece for piece in path.split("/") if piece)
     if slashless not in (path, "/"):
         found = f", then it is {slashless}" if _leads(slashless) else ""
@@ -60,17 +74,53 @@ def of(path: str) -> str:
     if path.startswith("/v1beta/") and (asked := COMPATIBLE.fullmatch(path)) is not None:
         return f"{NOTHING}: Gemini speaks OpenAI's dialect at /v1beta/openai{asked[3]}, and so does /v1{asked[3]}."
     if path.startswith("/google/"):
-        found = f"/gemini/{path.removeprefix('/google/')}"
-        return f"{NOTHING}: Gemini is below /gemini{f', then it is {found}' if _leads(found) else ''}."
+        right = f"/gemini/{path.removeprefix('/google/')}"
+        return f"{NOTHING}: Gemini is below /gemini{f', then it is {right}' if _leads(right) else ''}."
     if path.startswith("/models/") and ":" in path and _is_listed(f"/v1beta{path}"):
         return f"{NOTHING}: the base URL must end with /v1beta, then it is /v1beta{path}."
     if _is_listed(f"/v1{path}"):
         return f"{NOTHING}: the base URL must end with /v1, then it is /v1{path}."
-    if (right := _in_the_right_case(path)) is not None:
-        return path_case.sentence(right)
+    if (cased := _in_the_right_case(path)) is not None:
+        return path_case.sentence(cased)
     if (without := _without_its_beginning(path)) is not None:
-        return f"{NOTHING}: leave {path.removesuffix(without)} out of the base URL, then it is {without}."
+        return _leave_out(path.removesuffix(without), without)
     return f"{NOTHING}. {_GENERAL}"
+
+
+def is_elsewhere(path: str) -> bool:
+    """Whether a path is one of a cloud's whose ways are not spoken here."""
+    return _AZURE.fullmatch(path) is not None or _VERTEX.fullmatch(path) is not None
+
+
+def of_two_bases(provider: Provider, path: str, sent: str) -> str | None:
+    """What is told of two beginnings in a row, as of `/openai/openai/v1/files`; None: there is but one.
+
+    `path` is the provider's own, which none of its rows fits, and `sent` the whole. A provider may have endpoints that
+    are not listed, so the second beginning counts only if it leads somewhere by itself.
+    """
+    if provider.dialect == "gemini" and _COMPATIBLE_PLACE.fullmatch(path) is not None:
+        found = _COMPATIBLE_VERSION.fullmatch(sent)
+        return None if found is None else _leave_out(found[2], f"{found[1]}{found[3]}")
+    if provider.slug not in PROVIDERS:
+        return None
+    segments = sent.split("/")[1:]
+    for count in range(1, min(_MOST_BEFORE + 1, len(segments))):
+        before, rest = segments[:count], "/" + "/".join(segments[count:])
+        if _VERSION.fullmatch(segments[count]):
+            is_second = count > 1
+        else:
+            is_second = segments[count] in PROVIDERS and all(map(_is_beginning, before))
+        if is_second and _leads(rest):
+            return _leave_out("/" + "/".join(before), rest)
+    return None
+
+
+def _is_beginning(segment: str) -> bool:
+    return segment in PROVIDERS or _VERSION.fullmatch(segment) is not None
+
+
+def _leave_out(wrong: str, right: str) -> str:
+    return f"{NOTHING}: leave {wrong} out of the base URL, then it is {right}."
 
 
 def _of_versions(match: re.Match[str]) -> str:
@@ -88,7 +138,7 @@ def _without_its_beginning(path: str) -> str | None:
     """What is left of a path without the first of its segments, if that leads somewhere."""
     segments = path.split("/")[1:]
     rests = ("/" + "/".join(segments[count:]) for count in range(1, min(_MOST_BEFORE + 1, len(segments))))
-    return next((rest for rest in rests if _is_listed(rest) and _is_somewhere(rest)), None)
+    return next((rest for rest in rests if rest in BUILTINS or (_is_listed(rest) and _is_somewhere(rest))), None)
 
 
 def _is_somewhere(path: str) -> bool:
@@ -108,8 +158,8 @@ def _places(path: str) -> Iterator[tuple[Provider, str, str]]:
 
 
 def _is_listed(path: str) -> bool:
-    """Whether a provider's table has a row for a path, but for the rows that fit everything."""
-    return any(path_case.listed(provider, own) for provider, _, own in _places(path))
+    """Whether a path is one of our own, or a provider's table has a row for it, but for those that fit everything."""
+    return path in BUILTINS or any(path_case.listed(provider, own) for provider, _, own in _places(path))
 
 
 def _leads(path: str) -> bool:

@@ -18,13 +18,14 @@ class Role(StrEnum):
 
     BEGINS = "begins"  # its answer names a job
     TELLS = "tells"  # of jobs, one or a list, and perhaps where their results are or what they are
+    LINKS = "links"  # tells where files can be fetched, whatever made them
     RESULTS = "results"  # of the job in the path, a line each
     FILE = "file"  # that may hold the results of a job, a line each
     ANSWER = "answer"  # of the job in the path, which is a single request
 
 
 class Later(NamedTuple):
-    """A role, and the name of the job or file that the path has."""
+    """A role, and the name of the job or file that the path has; empty where it says of which one nothing is booked."""
 
     role: Role
     name: str
@@ -54,6 +55,8 @@ ROWS: Mapping[str, Mapping[str, Role]] = {
         "POST /{version}/interactions/{id}/cancel": Role.ANSWER,
         "GET /{version}/batches": Role.TELLS,
         "GET /{version}/batches/{id}": Role.TELLS,
+        "GET /{version}/files": Role.LINKS,
+        "GET /{version}/files/{id}": Role.LINKS,
         "GET /{version}/files/{id}:download": Role.FILE,
         "GET /download/{version}/files/{id}:download": Role.FILE,
     },
@@ -76,5 +79,5 @@ def later_role(slug: str, method: str, path: str) -> Later | None:
     for pattern, role in _PATTERNS.get(slug, ()):
         if (match := pattern.fullmatch(f"{method} {path}")) is not None:
             name = match.groupdict().get("id") or ""
-            return Later(role, _KINDS.get((slug, role), "") + name if name else "")
+            return Later(role, _KINDS.get((slug, role), "") + name if name and role is not Role.LINKS else "")
     return None

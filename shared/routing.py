@@ -5,26 +5,29 @@ returned is put together from checked parts of the path that was sent; nothing o
 """
 
 import re
-from typing import Literal, NamedTuple
+from typing import NamedTuple
+from urllib.parse import unquote
 
 from msgspec import Struct
 
 from shared import hints, path_case
-from shared.catalog import LIVE_PATH, NOT_METERED, PROVIDERS, Endpoint, Provider, allowed_methods, find_endpoint
+from shared.builtin_paths import BUILTINS, READ
+from shared.catalog import (
+    LIVE_PATH,
+    METHODS,
+    NOT_METERED,
+    PROVIDERS,
+    Endpoint,
+    Provider,
+    allowed_methods,
+    find_endpoint,
+    is_session_only,
+)
 from shared.custom_providers import may_be_name, path_below
 from shared.keys import MANAGEMENT_TAG, PROXY_TAG
 from shared.policy import Deny, Fact, Reason
 from shared.translated import BY_MODEL, FALLBACKS, OWN_ALONE, ModelInPath, model_in_path, path_by_model
 
-BuiltinName = Literal["home", "health", "ready", "models", "model", "key"]
-BUILTINS: dict[str, BuiltinName] = {
-    "/": "home",
-    "/healthz": "health",
-    "/readyz": "ready",
-    "/v1/models": "models",
-    "/v1/key": "key",
-}
-READ = ("GET", "HEAD")
 UNIFIED = ("/v1/chat/completions", "/v1/embeddings", "/v1/responses")
 BARE_ANTHROPIC = "/v1/messages"  # and all below it
 COMPLETIONS = "/v1/completions"
@@ -42,6 +45,11 @@ _TRICKS = re.compile(
 _VERSIONED = re.compile(r"/v\d[a-z0-9]*/")
 _GEMINI_VERSIONED = re.compile(r"(?:/upload|/download)?/v\d[a-z0-9]*/")
 _GEMINI_METHOD = re.compile(r"/v1/models/(?:[^/]+:[A-Za-z]+|.+:(?:g|streamG)enerateContent)")
+# The same where only what the table has counts, by whatever method: a card may be of a model with colons in its name.
+_CALLS = {row.path.rpartition("}:")[2] for row in PROVIDERS["gemini"].endpoints if "{model}:" in row.path}
+_GEMINI_CALL = re.compile(
+    rf"/v1(?:beta|alpha)?/models/(?:[^:]+:(?:{'|'.join(sorted(_CALLS))})|.+:(?:g|streamG)enerateContent)"
+)
 
 
 class Place(NamedTuple):
@@ -91,10 +99,14 @@ def leads_to(method: str, path: str, spoken: str = "openai") -> Place | Unified 
     """
     if path in BUILTINS:
         return WrongMethod(READ, hints.takes(path, READ))
-    if method == "POST" and (asked := model_in_path(path)) is not None:
-        return _of_model(asked)
+    is_post, calls = method == "POST", _GEMINI_CALL.fullmatch(path) is not None
+    if (is_post or calls) and (asked := model_in_path(path)) is not None:
+        found = _of_model(asked)
+        return found if is_post or isinstance(found, Unknown) else _only_posted(path)
     if not is_plain(path):
         return Unknown(hints.of(path))
+    if calls and not is_post:
+        return _only_posted(path)
     if path in UNIFIED:
         return _by_model(method, path, PROVIDERS[spoken])
     if method == "POST" and path == BARE_ANTHROPIC:
@@ -115,8 +127,9 @@ def is_plain(path: str) -> bool:
 
 
 def holds_a_key(path: str) -> bool:
-    """Whether a secret of ours stands in a path, which must not be kept or repeated."""
-    return PROXY_TAG in path or MANAGEMENT_TAG in path
+    """Whether a secret of ours stands in a path, however it is escaped: such a one must not be kept or repeated."""
+    text = unquote(path) if "%" in path else path
+    return PROXY_TAG in text or MANAGEMENT_TAG in text
 
 
 def is_gemini(path: str) -> bool:
@@ -126,7 +139,7 @@ def is_gemini(path: str) -> bool:
 
 def owner_of(method: str, path: str, spoken: str) -> tuple[Provider | None, str]:
     """The provider of a path, and the path there. None: nobody's."""
-    if path.endswith("/") or path.startswith(hints.AZURE) or hints.TWO_VERSIONS.fullmatch(path):
+    if path.endswith("/") or hints.is_elsewhere(path) or hints.TWO_VERSIONS.fullmatch(path):
         return None, path
     if path == BARE_ANTHROPIC or path.startswith(f"{BARE_ANTHROPIC}/"):
         return PROVIDERS["anthropic"], path
@@ -154,8 +167,14 @@ def at(provider: Provider, method: str, path: str, sent: str) -> Place | WrongMe
         return WrongMethod(methods, hints.takes(path, methods))
     endpoint, path_model = find_endpoint(provider, method, path) or (None, None)
     is_listed = endpoint is not None and endpoint.path != path_case.ALL
-    if not is_listed and (right := _right_case(provider, path, sent)) is not None:
-        return Unknown(path_case.sentence(right))
+    if not is_listed and is_session_only(provider, path) and method not in READ:
+        methods = ("GET", *_listed_methods(provider, path))
+        return WrongMethod(methods, hints.takes(path, methods))
+    if not is_listed and not path_case.listed(provider, path):
+        if (right := _right_case(provider, path, sent)) is not None:
+            return Unknown(path_case.sentence(right))
+        if (detail := hints.of_two_bases(provider, path, sent)) is not None:
+            return Unknown(detail)
     return Place(provider, endpoint, path, path_model)
 
 
@@ -193,14 +212,22 @@ def _named(path: str) -> Named | None:
 
 def _right_case(provider: Provider, path: str, sent: str) -> str | None:
     """The path that was meant, if it is another one in its case alone; below /v1 it may be any provider's."""
-    if path_case.listed(provider, path):
-        return None
     before = f"/{provider.slug}"
     if sent.startswith(f"{before}/"):
         right = path_case.meant(provider, path) or path_case.meant(provider, sent.removeprefix(before))
         return None if right is None else f"{before}{right}"
     providers = PROVIDERS.values() if sent.startswith("/v1/") else (provider,)
     return next(filter(None, (path_case.meant(one, path) for one in providers)), None)
+
+
+def _listed_methods(provider: Provider, path: str) -> tuple[str, ...]:
+    """The methods for which a provider's table has a row that fits a path, but for those that fit everything."""
+    found = ((method, find_endpoint(provider, method, path)) for method in METHODS)
+    return tuple(method for method, entry in found if entry is not None and entry[0].path != path_case.ALL)
+
+
+def _only_posted(path: str) -> WrongMethod:
+    return WrongMethod(("POST",), hints.takes(path, ("POST",)))
 
 
 def _is_lost(provider: Provider, tail: str) -> bool:

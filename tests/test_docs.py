@@ -11,6 +11,7 @@ from proxyd import sandbox
 from proxyd.gateway import route
 from proxyd.sandbox import behaviour
 from shared import routing
+from shared.builtin_paths import BUILTINS
 from shared.catalog import PROVIDERS, Kind
 from shared.config import SETTINGS
 from shared.config.settings import Setting
@@ -97,7 +98,7 @@ def test_every_refusal_is_told_with_its_status() -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        *routing.BUILTINS, *routing.UNIFIED, f"{route.MODEL_CARD}{{id}}",
+        *BUILTINS, *routing.UNIFIED, f"{route.MODEL_CARD}{{id}}",
         *(f"{path}..." for path in (routing.BARE_ANTHROPIC, *routing.BARE_GEMINI)),
     ],
 )  # fmt: skip

@@ -31,8 +31,8 @@ def authenticate(request: Request, *, query_key_allowed: bool) -> str | Deny:
     """
     found: list[tuple[bytes, bytes]] = []  # where it stands, and what
     for name, value in request.headers:
-        if name not in KEY_HEADERS or not value or value.lower() == _NO_TOKEN:
-            continue  # SDKs send the header of a variable that is set to nothing beside the one that they were told
+        if name not in KEY_HEADERS or is_nothing(value):
+            continue
         if name == _PROTOCOLS:
             found += [(name, protocol.removeprefix(_IN_PROTOCOL)) for protocol in _with_keys(value)]
             continue
@@ -46,7 +46,7 @@ def authenticate(request: Request, *, query_key_allowed: bool) -> str | Deny:
         in_query = query_keys(request.query)
         if in_query and not query_key_allowed:
             return denied(f"A key must not stand in the address. {WHERE}")
-        if holds_a_secret_of_ours(without_key(request.query).encode()):
+        if holds_a_secret_of_ours(unquote_to_bytes(without_key(request.query))):
             return denied(f"A key must not stand in the address. {WHERE}")
         found += [(b"the parameter key", value) for value in in_query]
     if not found:
@@ -58,6 +58,11 @@ def authenticate(request: Request, *, query_key_allowed: bool) -> str | Deny:
     if not looks_like_ours(key, PROXY_TAG):
         return denied(_what_is_wrong(key))
     return digest(key)
+
+
+def is_nothing(value: bytes) -> bool:
+    """Whether a header of a key names none: SDKs send that of an empty variable beside the one they were told."""
+    return not value or value.lower() == _NO_TOKEN
 
 
 def _with_keys(value: bytes) -> list[bytes]:
@@ -94,13 +99,13 @@ def names_a_secret_of_ours(text: str) -> bool:
 
 
 def query_keys(query: str) -> list[bytes]:
-    """The values of the parameter `key`, decoded."""
+    """The values of the parameter `key`, decoded, but for empty ones, which name no key."""
     if "key" not in query and "%" not in query:
         return []
     return [
         unquote_to_bytes(value.replace("+", " "))
         for name, _, value in (piece.partition("=") for piece in query.split("&"))
-        if unquote_to_bytes(name) == b"key"
+        if value and unquote_to_bytes(name) == b"key"
     ]
 
 

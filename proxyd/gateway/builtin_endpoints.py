@@ -12,11 +12,11 @@ from proxyd.gateway.limits import LimitsState
 from proxyd.gateway.rejection import Rejection
 from proxyd.messages import Header, Response
 from shared import money
+from shared.builtin_paths import BuiltinName
 from shared.counters import RateState, SpendState
 from shared.judgement import limit_facts, period_start, resets_at
 from shared.model_limits import ModelLimit
 from shared.policy import Deny, KeySnapshot, Network, Reason
-from shared.routing import BuiltinName
 from shared.zones import UTC_NAME
 
 PUBLIC: frozenset[BuiltinName] = frozenset(("home", "health", "ready"))

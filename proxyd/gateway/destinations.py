@@ -7,8 +7,9 @@ from msgspec import Struct
 
 from proxyd.custom_providers import Custom
 from proxyd.translation import Translation
+from shared.builtin_paths import BuiltinName
 from shared.catalog import Endpoint, Provider
-from shared.routing import BuiltinName, Named, Unified, Unknown, WrongMethod
+from shared.routing import Named, Unified, Unknown, WrongMethod
 
 
 class Builtin(Struct, frozen=True):

@@ -8,7 +8,7 @@ from proxyd.accounting.accounting import Accounting
 from proxyd.accounting.records import LedgerUnavailable
 from proxyd.gateway import custom, headers, limit_headers, relay, translated
 from proxyd.gateway.attempt import UpstreamAttempt
-from proxyd.gateway.authenticate import query_keys, without_key
+from proxyd.gateway.authenticate import without_key
 from proxyd.gateway.context import Admission, RequestContext
 from proxyd.gateway.detached_streams import DetachedStreams
 from proxyd.gateway.failover import Failover
@@ -131,7 +131,7 @@ class Dispatcher:
             query = custom.query_of(target.custom, query)
             limited = is_capped_for(admission.known.key, provider.slug, context.model)
             dialect = custom.dialect_of(target.custom, limited=limited)
-        if query and (query := without_key(query) if query_keys(query) else query):
+        if query and (query := without_key(query)):
             path = f"{path}?{query}"
         name, prefix = target.credential_header
         credential: list[Header] = [(name, prefix + admission.credential.secret.encode())] if name else []
@@ -213,7 +213,7 @@ def _relayed(
         if events:
             body, length = relay.stream(attempt), None
         else:
-            body = relay.pieces(attempt)
+            body = relay.pieces(attempt, length)
         return Response(status, returned, body, length, prompt=not begun)
     data = relay.buffered(attempt)
     return Response(status, returned, data, length if bodiless else None)

@@ -31,7 +31,7 @@ from proxyd.gateway.head import head_info
 from proxyd.gateway.limits import Limits
 from proxyd.gateway.model_router import ModelRouter, at_usual_address
 from proxyd.gateway.rejection import Rejection, rejected, rejected_request
-from proxyd.gateway.route import dialect_of, spoken_by
+from proxyd.gateway.route import dialect_of, methods_of, spoken_by
 from proxyd.gateway.upload_links import UploadLinks
 from proxyd.key_cache import KnownKey
 from proxyd.messages import ClientGone, Request, RequestError, Response
@@ -41,6 +41,8 @@ from shared.policy import ERRORS, Deny, KeySnapshot, Network, Reason
 from shared.routing import Unified, Unknown, WrongMethod
 
 NO_LIMITS = (Reason.INVALID_PROXY_KEY, Reason.KEYS_UNAVAILABLE, Reason.LIMITS_UNAVAILABLE)
+
+_NO_METHOD = 405
 
 
 class RequestFailed(Exception):
@@ -135,11 +137,17 @@ class Gateway:
         if isinstance(error, RequestFailed):
             failed = error.context
             return self._refusal(rejected(Reason.INTERNAL_ERROR), failed.dialect, failed.id)
-        dialect = "openai" if request is None else dialect_of(request.path, spoken_by(request.headers))
+        asked = error.asked if request is None and isinstance(error, RequestError) else request
+        spoken = "openai" if asked is None else spoken_by(asked.headers)
+        dialect = "openai" if asked is None else dialect_of(asked.path, spoken)
         _, number = self._accounting.new_id()
         if not isinstance(error, RequestError):
             return self._refusal(rejected(Reason.INTERNAL_ERROR), dialect, f"req_{number}")
-        answer = self._refusal(rejected_request(error), dialect, f"req_{number}")
+        refused = rejected_request(error)
+        if error.status == _NO_METHOD:  # one that no path takes
+            methods = methods_of("*" if asked is None else asked.path, spoken)
+            refused = rejection.nowhere(WrongMethod(methods, f"{error}."))
+        answer = self._refusal(refused, dialect, f"req_{number}")
         answer.close = True
         return answer
 
@@ -214,6 +222,8 @@ class Gateway:
         context.parsed = parsed
         if parsed.model is not None and names_a_secret_of_ours(parsed.model):
             return rejection.key_for_model()
+        if request.query and parsed.model is not None and model_field.is_contradicted(request.query, parsed.model):
+            return rejection.two_models()
         if isinstance(route, Unified):
             return self._models.route(context, route, known, parsed)
         context.lead_to(route, parsed.model)

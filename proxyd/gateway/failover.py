@@ -12,8 +12,6 @@ provider was not reached) and an earlier one had to wait, the client is told to 
 import logging
 import time
 from collections.abc import Callable
-from email.utils import parsedate_to_datetime
-from math import isfinite
 
 import gevent
 from msgspec import Struct
@@ -23,6 +21,7 @@ from proxyd.accounting.accounting import Accounting
 from proxyd.accounting.journal import JournalUnavailable
 from proxyd.accounting.records import Settlement, Try
 from proxyd.credentials import Credential, CredentialHealth
+from proxyd.gateway import retry_after
 from proxyd.gateway.attempt import UpstreamAttempt
 from proxyd.gateway.context import attempt_of
 from proxyd.gateway.headers import read_response_headers
@@ -121,7 +120,7 @@ class Failover(Struct, frozen=True):
     def _heed(self, attempt: UpstreamAttempt, incoming: Incoming) -> None:
         """What is learned before anything is decided: concurrent requests choose by it at once."""
         if incoming.status in UNBILLED and incoming.status != REFUSED:
-            seconds = _retry_after(incoming.headers)
+            seconds = retry_after.seconds_in(incoming.headers)
             self.health.told_to_wait(attempt.admission.credential, attempt.context.model, seconds)
 
     def _following(self, attempt: UpstreamAttempt, outgoing: Outgoing, deadline: float) -> Credential | None:
@@ -219,7 +218,8 @@ def _instead(attempt: UpstreamAttempt, earlier: _Earlier) -> Incoming:
     kept = tuple(header for header in earlier.headers if header[0] not in _OF_A_BODY)
     if not body:
         code, words = UNBILLED[earlier.status], "The provider takes no more requests at the moment."
-        body = DIALECTS[context.target.dialect].refusal(earlier.status, code, words, context.id, {})
+        facts = retry_after.facts_in(earlier.headers)
+        body = DIALECTS[context.target.dialect].refusal(earlier.status, code, words, context.id, facts)
     attempt.pass_on_instead(earlier.status, body)
     return Incoming(earlier.status, (*kept, (b"content-type", b"application/json")), len(body))
 
@@ -227,18 +227,3 @@ def _instead(attempt: UpstreamAttempt, earlier: _Earlier) -> Incoming:
 def _request_id(attempt: UpstreamAttempt, headers: Headers) -> str | None:
     """The provider's own, as of an answer that is passed on."""
     return read_response_headers(headers, attempt.admission.secrets).request_id
-
-
-def _retry_after(headers: Headers) -> float | None:
-    """Seconds that an answer asks to wait (RFC 9110, section 10.2.3; OpenAI's is finer); None: it does not say."""
-    told = dict(headers)
-    try:
-        if (milliseconds := told.get(b"retry-after-ms")) is not None:
-            seconds = float(milliseconds) / 1000
-        elif not (value := told.get(b"retry-after", b"").decode("ascii").strip()):
-            return None
-        else:
-            seconds = float(value) if value[0].isdigit() else parsedate_to_datetime(value).timestamp() - time.time()
-    except (ValueError, TypeError, OverflowError):
-        return None
-    return seconds if isfinite(seconds) else None

@@ -68,15 +68,16 @@ _NEVER_RETURNED = HOP_BY_HOP | {
     b"sec-websocket-accept",
     b"sec-websocket-extensions",
     b"sec-websocket-protocol",
-    # What a server on the way would act on, beside those of _NEVER_RETURNED_BELOW: caches, Envoy.
+    # What a server on the way would act on, beside those of _NEVER_RETURNED_BELOW: caches.
     b"surrogate-control",
+    b"surrogate-key",
     b"edge-control",
-    b"x-envoy-immediate-health-check-fail",
-    b"x-envoy-degraded",
+    b"edge-cache-tag",
+    b"cache-tag",
+    b"cf-edge-cache",
     # What a browser would act on, for our whole host and longer than for this answer.
     b"clear-site-data",
     b"strict-transport-security",
-    b"public-key-pins",
     b"expect-ct",
     b"nel",
     b"report-to",
@@ -106,8 +107,13 @@ _NEVER_RETURNED_BELOW = (
     b"x-lighttpd-",
     b"x-litespeed-",
     b"x-reproxy-",  # Perlbal
+    b"x-envoy-",  # but for one of them
+    b"netlify-",
+    # What a browser would keep, or tell others, in the name of our host.
+    b"attribution-reporting-",
+    b"public-key-pins",
 )
-_ACCEL_RETURNED = b"x-accel-buffering"
+_RETURNED_ALL_THE_SAME = frozenset((b"x-accel-buffering", b"x-envoy-upstream-service-time"))
 _CACHES = b"cdn-cache-control"  # RFC 9213, and before it the names of those who run such caches
 # What a provider sends is data: a browser that is led to it must not take it for a page or a script of this address.
 _NOSNIFF: Header = (b"x-content-type-options", b"nosniff")
@@ -180,19 +186,20 @@ class _Kind(NamedTuple):
     """What an answer says that it is, as far as it matters."""
 
     events: bool
-    page: bool  # what a browser runs
+    page: bool  # a browser may run it
 
 
 _UNTOLD = _Kind(events=False, page=False)
-_KIND_BYTES = 17  # of the longest that is told from others
-_PAGES = (b"text/html", b"image/svg+xml", b"application/xht")
+_KIND_BYTES = 64
+_DATA = tuple(b"application/json text/plain text/event-stream application/octet-stream audio/ image/ video/".split())
 
 
 @lru_cache(maxsize=256)
 def _kind_of(beginning: bytes) -> _Kind:
-    """By the beginning of a Content-Type."""
+    """By the beginning of a Content-Type. Of several in one a browser takes the last, and any XML may hold scripts."""
     kind = beginning.lower()
-    return _Kind(kind == b"text/event-stream", kind.startswith(_PAGES))
+    data = kind.startswith(_DATA) and b"," not in kind and b"xml" not in kind and len(kind) < _KIND_BYTES
+    return _Kind(kind.startswith(b"text/event-stream"), page=not data)
 
 
 def returned(answer: ResponseHeaders, own: list[Header], request_id: bytes) -> list[Header]:
@@ -245,7 +252,7 @@ def _crosses(name: bytes) -> bool:
     """Whether a header of a provider's answer goes back to the client."""
     if name in _NEVER_RETURNED or name.endswith(_CACHES):
         return False
-    return name == _ACCEL_RETURNED or not name.startswith(_NEVER_RETURNED_BELOW)
+    return name in _RETURNED_ALL_THE_SAME or not name.startswith(_NEVER_RETURNED_BELOW)
 
 
 _plan_response_cached = lru_cache(maxsize=1024)(_plan_response)

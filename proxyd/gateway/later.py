@@ -80,7 +80,7 @@ class LaterBilling(Struct, frozen=True):
         found = later_role(target.provider.slug, method, target.path)
         if found is None:
             return None
-        if found.role in (Role.BEGINS, Role.TELLS):
+        if found.role in (Role.BEGINS, Role.TELLS, Role.LINKS):
             data = relay.document(attempt, answer.coding, MAX_DOCUMENT_BYTES)
             try:
                 data = self._documented(attempt, found.role, data, base)
@@ -131,7 +131,7 @@ class LaterBilling(Struct, frozen=True):
                 model = begun.model or attempt.context.model
                 self.booker.register(_job(attempt, begun.name, begun.works_as, model, batch=True))
         org_id = attempt.admission.known.key.org_id
-        told = reading.told(slug, document)
+        told = reading.links(document) if role is Role.LINKS else reading.told(slug, document)
         if files := {one.name: ResultsFile(one.file, one.model) for one in told if one.file is not None}:
             self.booker.learn(org_id, slug, files)
         for one in told:

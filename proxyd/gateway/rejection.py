@@ -72,8 +72,7 @@ def rejected_request(error: RequestError) -> Rejection:
         return rejected(Reason.REQUEST_TOO_LARGE, limit_bytes=limit_bytes)
     if isinstance(error, RequestTimeout):
         return rejected(Reason.REQUEST_TIMEOUT)
-    reason = Reason.METHOD_NOT_ALLOWED if error.status == 405 else Reason.INVALID_REQUEST
-    return Rejection(Deny(reason, {"detail": f"{error}."}), status=error.status)
+    return Rejection(Deny(Reason.INVALID_REQUEST, {"detail": f"{error}."}), status=error.status)
 
 
 def nowhere(route: Unknown | WrongMethod | NoUpgrade | NeedsUpgrade) -> Rejection:
@@ -105,6 +104,13 @@ def unsupported_encoding(coding: bytes) -> Rejection:
     return Rejection(Deny(Reason.UNSUPPORTED_ENCODING, facts), ((b"accept-encoding", ACCEPTED),))
 
 
+def two_models() -> Rejection:
+    """The query names another model than what was judged; which of them the provider would heed nobody knows."""
+    return rejected(
+        Reason.INVALID_REQUEST, detail="the parameter model names another model than the request.", param="model"
+    )
+
+
 def key_for_model() -> Rejection:
     """Models are written down with the attempt, so that no key may stand there."""
     return rejected(Reason.INVALID_REQUEST, detail="a key stands where the model's name belongs.", param="model")
@@ -117,8 +123,12 @@ def upstream_reason(error: Exception) -> Reason:
 
 def upstream_failed(provider: Provider, error: Exception) -> Rejection:
     """No answer, or none that can be passed on."""
-    facts: dict[str, Fact] = {"provider": provider.slug, "detail": str(error)}
-    return Rejection(Deny(upstream_reason(error), facts, {"provider": provider.label}))
+    return provider_failed(provider, upstream_reason(error), str(error))
+
+
+def provider_failed(provider: Provider, reason: Reason, detail: str) -> Rejection:
+    """What is told of a provider that did not do what it was asked for."""
+    return Rejection(Deny(reason, {"provider": provider.slug, "detail": detail}, {"provider": provider.label}))
 
 
 def response(refused: Rejection, dialect: str, request_id: str) -> Response:

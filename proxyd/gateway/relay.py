@@ -18,7 +18,7 @@ from proxyd.wire.content_coding import ContentDecoder
 from proxyd.wire.sse import begins
 from shared.policy import ERRORS
 
-ANY = b"any"  # byte may end the answer
+OTHER = b"other"  # than one JSON value: nobody can tell from a piece of it that it is over
 MOST_BEFORE_EVENTS_BYTES = 4096  # empty lines, or the beginning of what is compressed
 
 More = ParamSpec("More")
@@ -103,16 +103,18 @@ def stream(attempt: UpstreamAttempt, passing: Passing | None = None) -> Generato
 
 
 @primed
-def pieces(attempt: UpstreamAttempt) -> Generator[bytes, None, None]:
-    """A large or endless answer that is no event stream we meter, passed on as it comes.
+def pieces(attempt: UpstreamAttempt, length: int | None) -> Generator[bytes, None, None]:
+    """A large or endless answer that is no event stream we meter, passed on as it comes; `length` is None if untold.
 
     Where money is at stake a piece that may be the last is kept back until the next has come, so that the client cannot
-    have all before the attempt is settled.
+    have all before the attempt is settled. Of lines and of text whose length is not told the client knows no end but
+    that of the transfer, which it is given after all.
     """
     meter = attempt.meter
     chunks = attempt.call.chunks()
     secrets = attempt.admission.secrets
     held = closing = b""
+    passed = 0
     try:
         yield b""
         for data in chunks:
@@ -124,13 +126,14 @@ def pieces(attempt: UpstreamAttempt) -> Generator[bytes, None, None]:
                 attempt.end("ok" if attempt.succeeded else "provider_error")
                 yield shown
                 continue
-            closing = closing or _closing(shown)
-            if not shown.strip():
+            passed += len(shown)
+            closing = OTHER if _is_next_line(held, shown, closing) else closing or _closing(shown)
+            if not shown or (closing != OTHER and not shown.strip()):
                 held += shown  # blanks behind the end, perhaps
                 continue
             if held:
                 yield held
-            held = shown if _may_be_last(shown, closing) else b""
+            held = shown if (_ends(shown, closing) if length is None else passed >= length) else b""
             if not held:
                 yield shown
         if meter is not None:
@@ -148,12 +151,23 @@ def pieces(attempt: UpstreamAttempt) -> Generator[bytes, None, None]:
 def _closing(beginning: bytes) -> bytes:
     """The byte that ends an answer which begins so. A list is Gemini's way to stream without events."""
     first = beginning.lstrip()[:1]
-    return {b"[": b"]", b"{": b"}"}.get(first, first and ANY)
+    return {b"[": b"]", b"{": b"}"}.get(first, first and OTHER)
 
 
-def _may_be_last(piece: bytes, closing: bytes) -> bool:
-    """Whether an answer may be complete with this piece."""
-    return closing == ANY or piece.rstrip().endswith(closing)
+def _is_next_line(held: bytes, piece: bytes, closing: bytes) -> bool:
+    """Whether a value begins on the line behind one that has ended, as in JSON Lines.
+
+    Within one value a comma would stand between them, and in a string of it no line ends.
+    """
+    if not held or not piece.lstrip().startswith((b"{", b"[")):
+        return False
+    between = held[len(held.rstrip()) :] + piece[: len(piece) - len(piece.lstrip())]
+    return _ends(held, closing) and b"\n" in between
+
+
+def _ends(piece: bytes, closing: bytes) -> bool:
+    """Whether a value may be complete with this piece."""
+    return closing != OTHER and piece.rstrip().endswith(closing)
 
 
 def buffered(attempt: UpstreamAttempt) -> bytes:

@@ -3,8 +3,7 @@
 Below `/v1` all three providers have endpoints, some of the same name. There the caller's own headers tell whose SDK it
 is, so that the whole of each works with the bare base address.
 
-Only values come out of here; what a path alone tells is `shared.routing`'s. To add a route of the proxy's own, add
-a row to BUILTINS there and a function in `builtin_endpoints.py`.
+Only values come out of here; what a path alone tells is `shared.routing`'s.
 """
 
 from functools import lru_cache
@@ -13,8 +12,18 @@ from proxyd.gateway.destinations import Builtin, NeedsUpgrade, NoUpgrade, Route,
 from proxyd.messages import Headers
 from proxyd.translation import Translation
 from shared import hints, routing
-from shared.catalog import METHODS, PROVIDERS, WEBSOCKET, Kind, Provider, credential_header, find_endpoint
-from shared.routing import BARE_ANTHROPIC, BUILTINS, READ, UNIFIED, Place, Unified, Unknown, WrongMethod, is_gemini
+from shared.builtin_paths import BUILTINS, READ
+from shared.catalog import (
+    METHODS,
+    PROVIDERS,
+    WEBSOCKET,
+    Kind,
+    Provider,
+    credential_header,
+    find_endpoint,
+    is_session_only,
+)
+from shared.routing import BARE_ANTHROPIC, UNIFIED, Place, Unified, Unknown, WrongMethod, is_gemini
 from shared.translated import TRANSLATED
 
 MODEL_CARD = "/v1/models/"
@@ -65,19 +74,30 @@ _match_cached = lru_cache(maxsize=4096)(_match)
 def find_route(method: str, path: str, spoken: str = "openai") -> Route:
     """Where a request goes."""
     if method == "OPTIONS":
-        return WrongMethod((*METHODS, "HEAD"), hints.PREFLIGHT)
+        return WrongMethod(methods_of(path, spoken), hints.PREFLIGHT)
     own = BUILTINS.get(path)
     if own is not None and method in READ:
         return Builtin(own)
     found = routing.leads_to(method, path, spoken)
     if not isinstance(found, Place):
         return found
-    if method in READ and _is_session_only(found.provider, found.path):
+    if method in READ and is_session_only(found.provider, found.path):
         return NeedsUpgrade()
     target = _target(found)
     if method in READ and path.startswith(MODEL_CARD):
         return Builtin("model", path.removeprefix(MODEL_CARD), target)
     return target
+
+
+def methods_of(path: str, spoken: str) -> tuple[str, ...]:
+    """The methods that lead somewhere at a path; of the whole server, `*`, all that any path takes."""
+    every = (*METHODS, "HEAD")
+    if path == "*":
+        return every
+    if isinstance(find_route("POST", path, spoken), Unknown):
+        return ()  # neither does any other, and to find hints for each would take long
+    found = ((method, find_route(method, path, spoken)) for method in every)
+    return tuple(method for method, route in found if not isinstance(route, Unknown | WrongMethod))
 
 
 def session_route(path: str, spoken: str = "openai") -> SessionRoute | NoUpgrade:
@@ -116,8 +136,3 @@ def _target(place: Place) -> Target:
     if "/openai/" in path:
         dialect = "openai"
     return Target(provider, endpoint, path, path_model, dialect, credential_header(provider, path))
-
-
-def _is_session_only(provider: Provider, path: str) -> bool:
-    found = find_endpoint(provider, WEBSOCKET, path)
-    return found is not None and found[0].kind in (Kind.REALTIME, Kind.LIVE)

@@ -6,7 +6,7 @@ behind the meter. So an attempt ends as ever, and before the last byte is handed
 
 from collections.abc import Iterator
 
-from proxyd.gateway import headers, relay
+from proxyd.gateway import headers, relay, retry_after
 from proxyd.gateway.attempt import UpstreamAttempt
 from proxyd.gateway.masking import blanked
 from proxyd.messages import Header, Headers, Response, UpstreamBroken
@@ -53,7 +53,8 @@ def relayed(
 def error(attempt: UpstreamAttempt, translation: Translation, body: bytes, fields: list[Header]) -> Response:
     """An error, whose attempt has ended, in the client's dialect."""
     status = attempt.told_status or attempt.status or 502
-    return Response(status, _described(fields, _JSON), translation.error(status, body, attempt.context.id))
+    shown = translation.error(status, body, attempt.context.id, retry_after.facts_in(fields))
+    return Response(status, _described(fields, _JSON), shown)
 
 
 def _described(fields: list[Header], kind: bytes) -> list[Header]:

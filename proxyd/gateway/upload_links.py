@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
-from proxyd.gateway.authenticate import KEY_HEADERS, authenticate, denied, query_keys
+from proxyd.gateway.authenticate import KEY_HEADERS, authenticate, denied, is_nothing, query_keys
 from proxyd.gateway.destinations import Target
 from proxyd.messages import Header, Request
 from shared.addresses import parse
@@ -109,7 +109,7 @@ class UploadLinks:
         if self._now() >= until:
             return denied("This upload link is no longer valid. Begin the upload again.")
         request.query = query
-        if query_keys(query) or any(name in KEY_HEADERS for name, _ in request.headers):
+        if query_keys(query) or any(name in KEY_HEADERS and not is_nothing(value) for name, value in request.headers):
             found = authenticate(request, query_key_allowed=True)
             return (
                 found

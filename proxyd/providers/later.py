@@ -73,6 +73,20 @@ def told(slug: str, document: Mapping[str, Any]) -> list[Told]:
     return [one for one in found if one is not None]
 
 
+def links(document: Mapping[str, Any]) -> list[Told]:
+    """Where one of Gemini's files, or each of a list, can be fetched, past us (ai.google.dev/api/files).
+
+    A file's own `uri` is no such link: it is its name in later requests.
+    """
+    listed = document.get("files")
+    found = [one for one in (listed if isinstance(listed, list) else [document]) if isinstance(one, dict)]
+    return [
+        Told(name, None, link=link)
+        for name, link in ((one.get("name"), one.get("downloadUri")) for one in found)
+        if isinstance(name, str) and isinstance(link, str) and link.partition("?")[0].endswith(":download")
+    ]
+
+
 def _told_openai(batch: Mapping[str, Any]) -> Told | None:
     name = _text(batch.get("id"))
     return None if name is None else Told(name, _text(batch.get("output_file_id")), model=_text(batch.get("model")))

@@ -31,11 +31,20 @@ def in_json(body: bytes) -> str | None:
 
 def in_query(query: str) -> str | None:
     """The one model that a query names."""
-    if not query:
-        return None
-    pairs = (piece.partition("=") for piece in query.split("&"))
-    found = {unquote_plus(value) for name, _, value in pairs if unquote_plus(name) == "model"}
+    found = _values_in(query)
     return _plain(found.pop()) if len(found) == 1 else None
+
+
+def is_contradicted(query: str, model: str) -> bool:
+    """Whether a query names another model than the one that a request was read to be for."""
+    return any(named and _plain(named) != _plain(model) for named in _values_in(query))
+
+
+def _values_in(query: str) -> set[str]:
+    if "model" not in query and "%" not in query:
+        return set()
+    pairs = (piece.partition("=") for piece in query.split("&"))
+    return {unquote_plus(value) for name, _, value in pairs if unquote_plus(name) == "model"}
 
 
 def in_form(values: list[bytes]) -> str | None:

@@ -16,7 +16,7 @@ from proxyd.server.answer import switch, write
 from proxyd.server.body import RequestBody
 from proxyd.server.lookout import Lookout
 from proxyd.server.service import Service
-from proxyd.wire.http1 import RepeatedHead, find_head, parse_request_head
+from proxyd.wire.http1 import RepeatedHead, asked_in, find_head, parse_request_head
 
 HEAD_RECEIVE_BYTES = 16 * 1024
 LINGER_RECEIVE_BYTES = 64 * 1024
@@ -151,6 +151,7 @@ class Connection(Channel):
         return False
 
     def _serve_one(self) -> bool:
+        raw: bytes | None = None
         try:
             raw = self._read_head()
             if raw is None:
@@ -162,6 +163,7 @@ class Connection(Channel):
                 head = parse_request_head(raw, self.limits.head)
                 repeated = self._repeated = RepeatedHead.of(raw, head, self.limits.head)
         except RequestError as error:
+            error.asked = asked_in(raw or self.buffer)
             refusal = self._service.refuse(error, None)
             write(self, refusal, "GET", self.limits.write_stall_seconds, keep=False, http_11=True)
             self._linger()
@@ -218,6 +220,7 @@ class Connection(Channel):
         stripped = False
         armed = False
         while True:
+            self.buffer = buffer  # in which whoever is refused is looked for
             if buffer.startswith(b"\r\n"):
                 # One empty line before a request is forgiven (RFC 9112, section 2.2), not a flood of them.
                 if stripped:

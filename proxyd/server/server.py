@@ -164,13 +164,10 @@ class Server:
         if not isinstance(error, RequestError):
             logger.error("A request failed", exc_info=error)
         try:
-            response = self._on_error(error, request)
+            return self._on_error(error, request)
         except Exception:  # The same edge, and there is nothing left to ask.
             logger.exception("An error could not be put into words")
-            response = Response(500, list(UNSPEAKABLE_HEADERS), UNSPEAKABLE, close=True)
-        if response.status == 405 and not any(name == b"allow" for name, _ in response.headers):
-            response.headers.append((b"allow", b"DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"))
-        return response
+            return Response(500, list(UNSPEAKABLE_HEADERS), UNSPEAKABLE, close=True)
 
     def _resume(self) -> None:
         if not self._accepting and not self._closing:

@@ -139,14 +139,14 @@ class Translation(Struct, frozen=True):
             return generate_answer_writer.write(answer)
         return responses_answer_writer.write(answer, created)
 
-    def error(self, status: int, body: bytes, request_id: str) -> bytes:
-        """An error of the provider in the caller's dialect, in the provider's own words."""
+    def error(self, status: int, body: bytes, request_id: str, facts: Mapping[str, int] | None = None) -> bytes:
+        """An error of the provider in the caller's dialect, in the provider's own words; `facts` are of its headers."""
         try:
             document = orjson.loads(body)
         except orjson.JSONDecodeError:
             document = None
         kind, message = chat_answer_reader.error_in(document)
-        return DIALECTS[self.dialect].refusal(status, kind, message, request_id, {})
+        return DIALECTS[self.dialect].refusal(status, kind, message, request_id, facts or {})
 
     def answering(self, created: int, request_id: str, query: str = "", *, shows_usage: bool) -> "Answering":
         """For one answer that comes in events. `created` are Unix seconds, `query` is the caller's."""

@@ -20,7 +20,7 @@ from proxyd.gateway.body_reader import JUDGED_BYTES, ROOM_SECONDS
 from proxyd.gateway.masking import masked
 from proxyd.gateway.metered_attempt import MeteredAttempt
 from proxyd.gateway.payload import MAX_JSON_BYTES
-from proxyd.gateway.rejection import Rejection, rejected
+from proxyd.gateway.rejection import Rejection, provider_failed, rejected
 from proxyd.messages import Tunnel
 from proxyd.upstream.dial import UpstreamConnection
 from proxyd.websocket.conversation import Conversation, Ends
@@ -275,8 +275,7 @@ class Session:
         return End("client_gone", code, reason.value, message, polite=True)
 
     def _broken(self, how: str) -> End:
-        label = self._attempt.context.target.provider.label
-        rejection = rejected(Reason.PROVIDER_UNREACHABLE, provider=label, detail=how)
+        rejection = provider_failed(self._attempt.context.target.provider, Reason.PROVIDER_UNREACHABLE, how)
         message = self._conversation.error(rejection)
         return End("upstream_truncated", BAD_GATEWAY, Reason.PROVIDER_UNREACHABLE.value, message)
 

@@ -1,7 +1,7 @@
 """What refusals tell for which the cost of a request had to be known: by which limits, and what of it nobody knows."""
 
 from shared import money
-from shared.model_limits import ModelLimits
+from shared.model_limits import ModelLimit, ModelLimits
 from shared.policy.values import Fact, KeySnapshot, PolicyQuery
 
 
@@ -16,15 +16,20 @@ def caps(key: KeySnapshot, limits: ModelLimits) -> tuple[dict[str, Fact], dict[s
         words = {"limit": limit, "way_out": "use a key without a spend limit"}
         return {"spend_limit_usd": money.to_usd(own)}, words
     if limits:
-        patterns = [one.model for one in limits]
-        limit = f"{prefix} has spend limits for models ({', '.join(patterns)})"
-        facts: dict[str, Fact] = {"spend_limit_usd": None, "model_limits": [*patterns]}
+        limit = f"{prefix} has spend limits for models ({', '.join(one.model for one in limits)})"
+        facts: dict[str, Fact] = {"spend_limit_usd": None, "model_limits": [_told(one) for one in limits]}
         return facts, {"limit": limit, "way_out": "use a key without them"}
     nanos = None if key.organization is None else key.organization.spend_limit_nanos
     shared = None if nanos is None else money.to_usd(nanos)
     limit = f"the organisation of {prefix} has a spend limit of ${shared}"
     words = {"limit": limit, "way_out": "have an administrator take that limit away"}
     return {"spend_limit_usd": None, "organization_spend_limit_usd": shared}, words
+
+
+def _told(limit: ModelLimit) -> dict[str, Fact]:
+    """As the API has it."""
+    spend_limit_usd = money.to_usd(limit.spend_limit_nanos)
+    return {"model": limit.model, "spend_limit_usd": spend_limit_usd, "spend_reset": limit.spend_reset}
 
 
 # Ends of usage keys.

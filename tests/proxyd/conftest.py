@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from accounting_kit import Router, Worker, drop_all
 from custom_kit import compatible_server, lab  # noqa: F401 - fixtures
-from gateway_kit import gate, provider  # noqa: F401 - fixtures
+from gateway_kit import gate, provider, serve  # noqa: F401 - fixtures
 from machines_kit import Machines, copy_of, go_away, held_by
 from pool_kit import Pool, started, until
 from redis_kit import RedisServer

@@ -212,13 +212,14 @@ class Gate:
 
 
 Reply = tuple[str, list[tuple[str, str]], bytes]  # status line, headers, body
+Serve = Callable[[Callable[[str, str], Reply]], None]
 
 
 def scripted(answers: Callable[[str, str], Reply]) -> WSGIServer:
     """A provider that answers by the credential it is asked with, and by what for ("GET /v1/batches/batch_1")."""
 
     def serve(environ: dict[str, str], start: Callable[..., object]) -> list[bytes]:
-        secret = environ["HTTP_AUTHORIZATION"].removeprefix("Bearer ")
+        secret = (environ.get("HTTP_AUTHORIZATION") or environ["HTTP_X_GOOG_API_KEY"]).removeprefix("Bearer ")
         status, headers, body = answers(secret, f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}")
         start(status, [("content-length", str(len(body))), ("content-type", "application/json"), *headers])
         return [body]
@@ -271,6 +272,20 @@ def gate(
     gate = Gate(router, worker, engine, sealer, key_id, key.raw)
     yield gate
     gate.pool.close()
+
+
+@pytest.fixture
+def serve(gate: Gate) -> Iterator[Serve]:
+    """Open the gate before a provider that answers as a function says."""
+    servers: list[WSGIServer] = []
+
+    def begin(answers: Callable[[str, str], Reply]) -> None:
+        servers.append(scripted(answers))
+        gate.open(f"http://127.0.0.1:{servers[-1].server_port}")
+
+    yield begin
+    for server in servers:
+        server.stop()
 
 
 def tries_of(row_tried: list[dict[str, str | None]] | None) -> list[tuple[str | None, str | None]]:

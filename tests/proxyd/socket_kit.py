@@ -51,8 +51,12 @@ def toy(seen: Seen, *, limit_bytes: int = 1 << 20) -> Callable[[Request], Respon
 
 
 @contextmanager
-def running(handler: Callable[[Request], Response], limits: ServerLimits | None = None) -> Iterator[Server]:
-    server = Server(handler, on_error, [native.create_server(("127.0.0.1", 0))], limits)
+def running(
+    handler: Callable[[Request], Response],
+    limits: ServerLimits | None = None,
+    refuse: Callable[[Exception, Request | None], Response] = on_error,
+) -> Iterator[Server]:
+    server = Server(handler, refuse, [native.create_server(("127.0.0.1", 0))], limits)
     server.start()
     try:
         yield server

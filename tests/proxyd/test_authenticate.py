@@ -82,6 +82,7 @@ def test_the_query_counts_on_gemini_routes_only() -> None:
     query = f"alt=sse&key={KEY.decode()}"
     assert not isinstance(ask(query=query, query_key_allowed=True), Deny)
     assert isinstance(ask(query=query), Deny)
+    assert isinstance(ask(query=query.replace("-", "%2D")), Deny)
     assert isinstance(ask((b"x-goog-api-key", OTHER), query=query, query_key_allowed=True), Deny)
 
 
@@ -98,7 +99,20 @@ def test_the_key_leaves_the_query_and_nothing_else_does(query: str, rest: str) -
 
 
 @pytest.mark.parametrize("name", ["token", "api_key", "$key"])
-def test_a_key_under_another_name_in_the_query_never_leaves(name: str) -> None:
-    found = ask((b"x-goog-api-key", KEY), query=f"alt=sse&{name}={KEY.decode()}", query_key_allowed=True)
+@pytest.mark.parametrize(
+    "key",
+    [KEY.decode(), KEY.decode().replace("-", "%2D"), "%73" + KEY.decode()[1:], TOKEN.decode().replace("m", "%6d")],
+)
+@pytest.mark.parametrize("query_key_allowed", [True, False])
+def test_a_key_under_another_name_in_the_query_never_leaves(name: str, key: str, query_key_allowed: bool) -> None:
+    found = ask((b"x-goog-api-key", KEY), query=f"alt=sse&{name}={key}", query_key_allowed=query_key_allowed)
     assert isinstance(found, Deny)
     assert "address" in str(found.facts["detail"])
+
+
+@pytest.mark.parametrize("query", ["key=", "alt=sse&key", "%6bey=&x=1"])
+@pytest.mark.parametrize("query_key_allowed", [True, False])
+def test_an_empty_parameter_names_no_key(query: str, query_key_allowed: bool) -> None:
+    found = ask((b"x-goog-api-key", KEY), query=query, query_key_allowed=query_key_allowed)
+    assert found == keys.digest(KEY)
+    assert isinstance(ask(query=query, query_key_allowed=query_key_allowed), Deny)

@@ -1,5 +1,6 @@
 """Which credential goes first, which is next, which rest; and when that is told."""
 
+import math
 from collections import Counter
 from datetime import UTC, datetime
 
@@ -15,7 +16,7 @@ from proxyd.credentials import (
     CredentialHealth,
     ProviderCredentials,
 )
-from proxyd.gateway.failover import _retry_after
+from proxyd.gateway.retry_after import facts_in, seconds_in
 
 SET_AT = datetime(2026, 3, 1, tzinfo=UTC)
 MODEL = "gpt-4o-mini"
@@ -248,8 +249,12 @@ def test_a_credential_does_not_show_itself() -> None:
     ],
 )
 def test_how_long_a_provider_asks_to_wait(headers: tuple[tuple[bytes, bytes], ...], seconds: float | None) -> None:
-    assert _retry_after(headers) == seconds
+    assert seconds_in(headers) == seconds
+    told = None if seconds is None else max(1, math.ceil(seconds))
+    assert facts_in(headers) == ({} if told is None else {"retry_after_seconds": told})
 
 
 def test_a_moment_is_read_as_well() -> None:
-    assert (_retry_after(((b"retry-after", b"Fri, 01 Jan 2100 00:00:00 GMT"),)) or 0) > 10**9
+    far = ((b"retry-after", b"Fri, 01 Jan 2100 00:00:00 GMT"),)
+    assert (seconds_in(far) or 0) > 10**9
+    assert facts_in(far) == {"retry_after_seconds": 604_800}

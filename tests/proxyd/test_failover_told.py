@@ -5,9 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import pytest
-from gateway_kit import CHAT, GOOD, LIMITED, OTHER, REFUSED, Gate, Provider, Reply, scripted, tries_of
-from gevent.pywsgi import WSGIServer
+from gateway_kit import CHAT, GOOD, LIMITED, OTHER, REFUSED, Gate, Provider, Reply, Serve, tries_of
 from gevent.server import StreamServer
 from sqlalchemy import Engine, event
 
@@ -17,7 +15,6 @@ from shared.keys import NewKey
 
 ORGANIZATION = ((b"openai-organization", b"org-of-somebody"),)
 MISMATCH = json.dumps({"error": {"code": "mismatched_organization", "message": "It should match."}}).encode()
-Serve = Callable[[Callable[[str, str], Reply]], None]
 
 
 @contextmanager
@@ -33,20 +30,6 @@ def statements(engine: Engine, wanted: str) -> Iterator[list[str]]:
         yield found
     finally:
         event.remove(engine, "before_cursor_execute", note)
-
-
-@pytest.fixture
-def serve(gate: Gate) -> Iterator[Serve]:
-    """Open the gate before a provider that answers as a function says."""
-    servers: list[WSGIServer] = []
-
-    def begin(answers: Callable[[str, str], Reply]) -> None:
-        servers.append(scripted(answers))
-        gate.open(f"http://127.0.0.1:{servers[-1].server_port}")
-
-    yield begin
-    for server in servers:
-        server.stop()
 
 
 def test_it_works(gate: Gate, serve: Serve) -> None:

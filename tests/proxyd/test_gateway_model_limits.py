@@ -92,7 +92,8 @@ def test_a_model_without_a_price_is_refused_where_it_matches(opened: Open) -> No
     gate = opened(limit("gpt-unknown*"))
     answer = gate.ask({**CHAT, "model": "gpt-unknown-1"})
     assert (answer.status, answer.headers["x-router-error"]) == (403, "model_not_priced")
-    assert answer.json["error"]["model_limits"] == ["gpt-unknown*"]
+    told = {"model": "gpt-unknown*", "spend_limit_usd": "10.00", "spend_reset": "never"}
+    assert answer.json["error"]["model_limits"] == [told], "as the API has them"
     assert "x-router-error" not in gate.ask({**CHAT, "model": "gpt-other-unknown"}).headers
 
 
@@ -141,7 +142,7 @@ def test_other_models_that_a_request_lets_take_part_are_not_for_a_key_with_limit
 def test_the_limits_that_are_blamed_are_those_that_are_the_cause(opened: Open, engine: Engine) -> None:
     gate = opened(limit("claude-*"), limit("gpt-u*"), limit("gpt-*"))
     error = gate.ask({**CHAT, "model": "gpt-unknown-1"}).json["error"]
-    assert error["model_limits"] == ["gpt-u*", "gpt-*"]
+    assert [one["model"] for one in error["model_limits"]] == ["gpt-u*", "gpt-*"]
     assert "(gpt-u*, gpt-*)" in error["message"]
     with Session(engine) as session, session.begin():
         session.execute(update(Organization).values(spend_limit_nanos=10**12, spend_reset="never", policy_version=2))

@@ -108,6 +108,39 @@ def test_blanks_behind_a_size_are_a_providers_way_and_a_clients_trick(size: byte
             ChunkedDecoder(ChunkLimits(), padded=True).feed(wrong + b"\r\nabcd\r\n")
 
 
+@pytest.mark.parametrize("extension", [b";x", b";chunk-signature=" + b"0f" * 32, b";a=" + b"b" * 4_000])
+def test_of_a_providers_extensions_each_is_limited_and_not_their_sum(extension: bytes) -> None:
+    chunk = b"14%b\r\n%b\r\n" % (extension, b"a" * 20)
+    decoder = ChunkedDecoder(ChunkLimits(), padded=True)
+    assert sum(len(decoder.feed(chunk)) for _ in range(5_000)) == 100_000
+    decoder.feed(b"0%b\r\n\r\n" % extension)
+    assert decoder.done
+    with pytest.raises(ProtocolError):
+        ChunkedDecoder(ChunkLimits(), padded=True).feed(b"14;" + b"a" * 5_000 + b"\r\n")
+    with pytest.raises(ProtocolError):
+        ChunkedDecoder(ChunkLimits()).feed(chunk * 5_000)
+
+
+def test_a_provider_whose_chunks_are_a_byte_each_is_given_up_all_the_same() -> None:
+    decoder = ChunkedDecoder(ChunkLimits(), padded=True)
+    with pytest.raises(ProtocolError, match="mostly of framing"):
+        decoder.feed(b"1;x\r\na\r\n" * 50_000)
+
+
+@pytest.mark.parametrize(
+    ("coding", "chunked"),
+    [(b"chunked,", True), (b", chunked", True), (b"chunked\r\nTransfer-Encoding: ,", True), (b"chunked, chunked", False),
+     (b"gzip, chunked", False), (b",", False)],
+)  # fmt: skip
+def test_an_empty_element_of_a_providers_list_counts_for_nothing(coding: bytes, chunked: bool) -> None:
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: %b\r\n\r\n" % coding
+    if chunked:
+        assert parse_response_head(head, "GET").chunked
+        return
+    with pytest.raises(ProtocolError):
+        parse_response_head(head, "GET")
+
+
 @pytest.mark.parametrize("value", [b"chunked\t", b" chunked ", b"Chunked"])
 def test_blanks_around_a_providers_coding_are_none_of_it(value: bytes) -> None:
     head = parse_response_head(b"HTTP/1.1 200 OK\r\nTransfer-Encoding:" + value + b"\r\n\r\n", "GET")

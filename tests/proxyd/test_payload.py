@@ -227,6 +227,9 @@ def test_a_file_for_which_no_model_matters_is_not_kept() -> None:
 )  # fmt: skip
 def test_the_model_in_the_query(query: str, model: str | None) -> None:
     assert model_field.in_query(query) == model
+    assert model_field.is_contradicted(query, model or "y") is (query == "model=a&model=b")
+    assert not model_field.is_contradicted(query, f"models/{model}") or model is None
+    assert model_field.is_contradicted(f"{query}&mo%64el=another", model or "y")
 
 
 @pytest.mark.parametrize(

@@ -38,8 +38,10 @@ def test_the_rows_have_their_class(slug: str) -> None:
         ("gemini", "POST", "/v1beta/models/gemini-2.5-flash:batchGenerateContent", Later(Role.BEGINS, "")),
         ("gemini", "GET", "/v1alpha/batches/abc", Later(Role.TELLS, "batches/abc")),
         ("gemini", "GET", "/v1beta/files/batch-abc:download", Later(Role.FILE, "files/batch-abc")),
+        ("gemini", "GET", "/v1beta/files/abc", Later(Role.LINKS, "")),
+        ("gemini", "GET", "/v1beta/files", Later(Role.LINKS, "")),
         ("gemini", "GET", "/download/v1beta/files/batch-abc:download", Later(Role.FILE, "files/batch-abc")),
-        ("gemini", "GET", "/v1beta/files/abc", None),
+        ("gemini", "GET", "/v1beta/models/veo/operations/abc", None),
     ],
 )
 def test_roles(slug: str, method: str, path: str, expected: Later | None) -> None:

@@ -212,8 +212,3 @@ def test_http_10_keep_alive() -> None:
         answer = exchange(server, get(b"/1", b"Connection: keep-alive", version=b"1.0") + get(b"/2", version=b"1.0"))
     assert statuses(answer) == [200, 200]
     assert b"connection: keep-alive\r\n" in answer
-
-
-def test_a_refused_method_names_the_allowed_ones() -> None:
-    with running(toy(Seen())) as server:
-        assert b"\r\nallow: DELETE, GET" in exchange(server, get(method=b"TRACE"))

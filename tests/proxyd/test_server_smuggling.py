@@ -125,6 +125,8 @@ OTHERWISE = {
     "proxy-v1": (400, b"PROXY TCP4 10.0.0.1 10.0.0.2 56324 443\r\n" + post(CL + b"3", body=b"abc")),
     "proxy-v2": (400, b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c" + b"\x0a" * 12 + post(CL + b"3", body=b"abc")),
     "expect-bogus": (417, post(b"Expect: miracles")),
+    "expect-bogus-first": (417, post(b"Expect: miracles", b"Expect: 100-continue")),
+    "expect-bogus-last": (417, post(b"Expect: 100-continue", b"Expect: miracles")),
 }
 ALL = {name: (400, raw) for name, raw in REFUSED.items()} | OTHERWISE
 

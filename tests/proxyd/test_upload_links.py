@@ -74,6 +74,11 @@ def test_a_link_elsewhere_below_the_provider_goes_by_its_name() -> None:
     assert "/gemini/resumable/1?" in link_of(asked(), "https://google.test/resumable/1")
 
 
+@pytest.mark.parametrize("empty", [(b"x-goog-api-key", b""), (b"authorization", b"Bearer")])
+def test_a_header_that_names_no_key_is_no_other_key(empty: Header) -> None:
+    assert opened(link_of(asked()), empty)[0] == KEY.digest
+
+
 @pytest.mark.parametrize(("peer", "scheme"), [("10.0.0.1", "https"), ("192.0.2.1", "http")])
 def test_the_scheme_is_what_a_trusted_proxy_says(peer: str, scheme: str) -> None:
     request = asked("/upload/v1beta/files", "", (b"x-forwarded-proto", b"https"), peer=peer)

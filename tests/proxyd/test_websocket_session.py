@@ -14,6 +14,8 @@ from proxyd.websocket.link import DEAD_SECONDS, PING_SECONDS
 from proxyd.websocket.session import IDLE_SECONDS, Session
 from proxyd.websocket.watch import SessionWatch
 from proxyd.wire.websocket import Piece, WebSocket
+from shared.catalog import PROVIDERS
+from shared.policy import Deny
 
 
 class End:
@@ -62,6 +64,7 @@ class Plain:
     def __init__(self) -> None:
         self.running = 0
         self.ended: list[str] = []
+        self.told: list[Deny] = []
 
     def from_client(self, data: bytes) -> Verdict:
         return Verdict(forward=data)
@@ -70,6 +73,7 @@ class Plain:
         return None
 
     def error(self, rejection: Rejection) -> bytes:
+        self.told.append(rejection.deny)
         return rejection.deny.reason.value.encode()
 
     def end(self, outcome: str) -> None:
@@ -83,7 +87,7 @@ class Stage:
         self.client, self.provider = End(server=False), End(server=True)
         self.conversation = Plain()
         self.rows: list[str] = []
-        context: Any = SimpleNamespace(target=SimpleNamespace(provider=SimpleNamespace(label="OpenAI")))
+        context: Any = SimpleNamespace(target=SimpleNamespace(provider=PROVIDERS["openai"]))
         attempt: Any = SimpleNamespace(
             admission=SimpleNamespace(secrets=(b"sk-real",)), context=context, end=self.rows.append
         )
@@ -147,6 +151,8 @@ def test_a_provider_that_falls_silent_has_broken_off(stage: Stage) -> None:
     stage.tick(0)
     assert stage.over()[0] == (1014, "provider_unreachable")
     assert (stage.client.heard, stage.conversation.ended) == ([b"provider_unreachable"], ["upstream_truncated"])
+    (deny,) = stage.conversation.told
+    assert (deny.facts["provider"], "OpenAI" in deny.sentence()) == ("openai", True), "as over HTTP"
 
 
 def test_who_says_nothing_for_long_is_sent_away(stage: Stage) -> None:

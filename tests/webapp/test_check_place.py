@@ -31,6 +31,8 @@ SPELLED = (
     "/v1/chat/completions/", "/chat/completions", "/google/v1beta/models", "/", "/healthz", "/v1/key", "/v1/models",
     "/openai", "/nowhere", "/v1/%6dessages", "/openai/../v1/files", "/v1/Messages", "/v1/Files", "/v1/Audio/Speech",
     "/openai/v1/Embeddings", "/openai/V1/Embeddings", "/OpenAI/v1/embeddings", "/anthropic/Messages",
+    "/v1/anthropic/v1/messages", "/openai/openai/v1/files", "/v1beta/openai/v1/embeddings", "/v1/groq/v1/embeddings",
+    "/v1/publishers/google/models/g:generateContent", "/v1/deployments/d/embeddings", "/v1/key/", "/v1/realtime",
 )  # fmt: skip
 # As Google's SDKs spell them, whose model leads to its provider.
 OF_A_MODEL = (

@@ -8,7 +8,7 @@ parsers could read in two ways is refused.
 
 from proxyd.wire.http1.body import ChunkedDecoder, ChunkLimits, CloseDecoder, Decoder, LengthDecoder, ProtocolError
 from proxyd.wire.http1.repeated_head import RepeatedHead
-from proxyd.wire.http1.request import HeadLimits, RequestHead, find_head, parse_request_head
+from proxyd.wire.http1.request import HeadLimits, RequestHead, asked_in, find_head, parse_request_head
 from proxyd.wire.http1.response import ResponseHead, find_response_head, parse_response_head
 from proxyd.wire.http1.write import LAST_CHUNK, chunk, header_lines, request_head, response_head
 
@@ -24,6 +24,7 @@ __all__ = [
     "RepeatedHead",
     "RequestHead",
     "ResponseHead",
+    "asked_in",
     "chunk",
     "find_head",
     "find_response_head",

@@ -39,7 +39,7 @@ class Decoder(Protocol):
 class ChunkLimits(Struct, frozen=True):
     """How much a chunked body may carry beside its payload (RFC 9112, section 7.1: "ought to limit")."""
 
-    extension_bytes: int = 4 * 1024  # all extensions of a body together
+    extension_bytes: int = 4 * 1024  # all extensions of a request's body together; of an answer's, those of one chunk
     trailer_bytes: int = 8 * 1024
     trailer_fields: int = 100
 
@@ -89,6 +89,7 @@ class ChunkedDecoder:
 
     __slots__ = (
         "_between",
+        "_counts_extensions",
         "_extension_bytes",
         "_limits",
         "_overhead",
@@ -105,6 +106,8 @@ class ChunkedDecoder:
     def __init__(self, limits: ChunkLimits, *, padded: bool = False) -> None:
         self._limits = limits
         self._size_pattern = PADDED_CHUNK_SIZE if padded else CHUNK_SIZE
+        # Some providers sign each chunk in an extension, of which a stream may have any number (RFC 9112, 7.1.1).
+        self._counts_extensions = not padded
         self._state = self._size_line
         self._between = True  # two chunks: the next byte begins a size line
         self._partial = b""
@@ -188,10 +191,13 @@ class ChunkedDecoder:
         if match is None:
             raise ProtocolError("Malformed chunk size")
         size = int(match[1], 16)
-        self._extension_bytes += len(match[2])
-        if self._extension_bytes > self._limits.extension_bytes:
-            raise ProtocolError("The chunk extensions are too long")
-        self._weigh(len(line), size)
+        if self._counts_extensions:
+            self._extension_bytes += len(match[2])
+            if self._extension_bytes > self._limits.extension_bytes:
+                raise ProtocolError("The chunk extensions are too long")
+            self._weigh(len(line), size)
+        else:
+            self._weigh(len(match[1]), size)
         self._remaining = size
         self._between = False
         if size == 0:

@@ -12,7 +12,7 @@ from typing import Literal
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from msgspec import Struct
 
-from proxyd.messages import BadRequest, Headers, RequestTooLarge
+from proxyd.messages import Asked, BadRequest, Headers, RequestTooLarge
 from proxyd.wire.http1.fields import STRAY_LINE_BREAK, Fields, keeps_alive
 
 METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
@@ -27,6 +27,12 @@ REMEMBERED_LINE_BYTES = 256
 
 # The fields that frame a message or steer the connection.
 STEERING = frozenset({b"connection", b"content-length", b"expect", b"host", b"transfer-encoding"})
+
+_CONTINUE = b"100-continue"
+
+# Of a head that cannot be read: what tells whose dialect is spoken stands near its beginning.
+ASKED_PATH_BYTES = 512
+ASKED_LINES = 200
 
 BAD_SYNTAX = "The request is not well-formed HTTP/1.1"
 
@@ -161,7 +167,7 @@ def _meaning(method: str, path: str, query: str, version: Literal[10, 11], heade
             codings.append(value.lower())
         elif name == b"connection":
             connection.append(value)
-        else:
+        elif expectation in (b"", _CONTINUE):
             expectation = value.lower()
     if hosts > 1 or (hosts == 0 and version == 11):
         raise BadRequest("The request must have exactly one Host header")
@@ -169,7 +175,7 @@ def _meaning(method: str, path: str, query: str, version: Literal[10, 11], heade
         raise RequestTooLarge("The request body is too large")
     if codings:
         _only_chunked(codings, version)
-    if expectation and version == 11 and expectation != b"100-continue":
+    if expectation and version == 11 and expectation != _CONTINUE:
         raise BadRequest("This expectation cannot be met", status=417)
     return RequestHead(
         method,
@@ -181,6 +187,17 @@ def _meaning(method: str, path: str, query: str, version: Literal[10, 11], heade
         bool(expectation) and version == 11,
         version,
     )
+
+
+def asked_in(begun: bytes) -> Asked | None:
+    """What can be told of a head that was refused, or of its beginning; None: it does not ask for a path."""
+    line, *fields = begun.split(b"\r\n", ASKED_LINES)
+    _, _, target = line.partition(b" ")
+    path = target[:ASKED_PATH_BYTES].partition(b" ")[0].partition(b"?")[0]
+    if path != b"*" and not path.startswith(b"/"):
+        return None
+    names = [name.strip().lower() for name, colon, _ in (each.partition(b":") for each in fields) if colon]
+    return Asked(path.decode("latin-1"), tuple([(name, b"") for name in names]))
 
 
 def _only_chunked(codings: list[bytes], version: Literal[10, 11]) -> None:

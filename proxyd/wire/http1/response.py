@@ -56,6 +56,11 @@ def _places(names: tuple[bytes, ...]) -> tuple[int, ...]:
 _steering = lru_cache(maxsize=1024)(_places)  # a provider sends the same names with every answer
 
 
+def _elements(values: list[bytes]) -> list[bytes]:
+    """The elements of a list in fields; a recipient skips empty ones (RFC 9110, section 5.6.1.2)."""
+    return [element for value in values for piece in value.split(b",") if (element := piece.strip(b" \t"))]
+
+
 def parse_response_head(head: bytes, method: str) -> ResponseHead:
     """Parse a head up to and with its empty line; `method` is the request's. Raises `ProtocolError`."""
     http_11 = head.startswith(b"HTTP/1.1 ")
@@ -89,7 +94,7 @@ def parse_response_head(head: bytes, method: str) -> ResponseHead:
             codings.append(value.lower())
         else:
             connection.append(value)
-    if codings and (codings != [b"chunked"] or not http_11):
+    if codings and (not http_11 or (codings != [b"chunked"] and _elements(codings) != [b"chunked"])):
         raise ProtocolError("The response has a transfer coding that is not supported")
     keep_alive = keeps_alive(connection, http_11=http_11)
     if status == 204 or status < 200:
