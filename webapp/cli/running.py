@@ -11,7 +11,6 @@ from typing import Any, NoReturn
 
 import click
 from flask import current_app
-from flask.cli import AppGroup
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from shared.config import SettingError, Settings
@@ -20,6 +19,7 @@ from shared.database_probe import check_database, shown_url
 from shared.secret_text import masked
 from webapp.actions.policy import NotInForce
 from webapp.blame import blaming
+from webapp.command_faults import DiscreetGroup
 from webapp.context import Actor, Conflict, NotFound
 from webapp.first_start import SchemaError, first_actor
 from webapp.validation import FieldError, Invalid
@@ -36,7 +36,7 @@ class Exit(IntEnum):
     NOT_ANNOUNCED = 3  # the change is saved, and the proxies could not be told yet
 
 
-class Commands(AppGroup):
+class Commands(DiscreetGroup):
     """A group of commands whose faults are told as `told` does."""
 
     def __init__(self, name: str, *, help: str, missing: str = "") -> None:  # noqa: A002 - click's word

@@ -9,6 +9,7 @@ from webapp.api.usage import answer_of
 from webapp.cli.fields import options, said
 from webapp.cli.output import tell_table
 from webapp.cli.running import actor, told
+from webapp.command_faults import DiscreetCommand
 from webapp.context import now
 from webapp.queries.usage import usage_of_key, usage_of_organization
 from webapp.schemas.lists import FORMS, UsageQuery
@@ -18,7 +19,7 @@ from webapp.views.calendar import zone_of
 _NO_KEY = "No key has this id. Ids look like key_01J..."
 
 
-@click.command("usage")
+@click.command("usage", cls=DiscreetCommand)
 @options(UsageQuery, leave_out=["format"])
 @click.option("--key", "key_id", metavar="KEY_ID", help="Only what this key used.")
 @click.option("--format", "form", type=click.Choice(("text", *FORMS)), default="text", show_default=True)

@@ -9,9 +9,10 @@ from dataclasses import asdict
 from typing import NoReturn
 
 import click
-from flask.cli import AppGroup, with_appcontext
+from flask.cli import with_appcontext
 from sqlalchemy.exc import SQLAlchemyError
 
+from webapp.command_faults import DiscreetGroup
 from webapp.context import counters
 from webapp.db import db
 from webapp.verification.counted import CounterCheck
@@ -21,7 +22,7 @@ from webapp.verification.values import Report
 
 COULD_NOT = 2
 
-ledger = AppGroup("ledger", help="The ledger: what every request has cost.")
+ledger = DiscreetGroup("ledger", help="The ledger: what every request has cost.")
 
 
 @ledger.command("verify")
