@@ -4,9 +4,8 @@ from collections.abc import Iterator
 
 import click
 import pytest
-from cli_kit import Command
+from cli_kit import Command, leaves
 from flask import Flask
-from test_cli_docs import leaves
 
 from shared import keys
 

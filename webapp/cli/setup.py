@@ -12,7 +12,7 @@ from shared.counters_probe import check_counters
 from shared.database_probe import check_database
 from webapp.actions.credentials import reseal_credentials
 from webapp.cli.output import as_json_option, tell_json
-from webapp.cli.running import Commands, Exit, actor, refuse, told
+from webapp.cli.running import Commands, Exit, actor, refuse, refuse_absent, told
 from webapp.command_faults import DiscreetCommand
 from webapp.database_copy import CopyRefused, copy_from
 from webapp.first_start import BootstrapReport, prepare
@@ -57,6 +57,7 @@ def import_command(directory: Path, dry_run: bool) -> None:  # noqa: FBT001 - cl
     """Import the journals of a machine that will not come back, from a copy of its data directory, DIR."""
     with told() as settings:
         check_database(settings)
+        refuse_absent(settings)
     sys.exit(import_journals(directory.absolute(), settings, os.environ, dry_run=dry_run))
 
 
