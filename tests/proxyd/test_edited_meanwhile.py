@@ -2,14 +2,14 @@
 
 import gzip
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from custom_kit import key_with
-from gateway_kit import CHAT, GOOD, App, Gate, Provider, answered
+from gateway_kit import CHAT, GOOD, App, Gate, Provider, Sent, answered
 from request_kit import Untouched
 
 from proxyd.messages import Headers, Request
@@ -128,6 +128,27 @@ def test_a_large_body_of_a_key_that_was_revoked_is_not_read(known: Gate) -> None
     for path in ("/v1/chat/completions", "/v1/batches"):
         got = answered(known.gateway.handle(Request("POST", path, "", headers, App(), Large())))
         assert (got.status, json.loads(got.body)["error"]["code"]) == (403, "key_revoked")
+
+
+def test_who_was_admitted_is_told_what_went_wrong_afterwards(known: Gate) -> None:
+    """What runs ends as it would have: the second model comes when the form is on its way to the provider."""
+    part = b'--b\r\ncontent-disposition: form-data; name="model"\r\n\r\ngpt-4o\r\n'
+    file = b'--b\r\ncontent-disposition: form-data; name="file"; filename="f"\r\n\r\n%b\r\n' % bytes(200_000)
+
+    class Revoking(Sent):
+        def chunks(self, limit_bytes: int) -> Iterator[bytes]:
+            for number, piece in enumerate(super().chunks(limit_bytes)):
+                if number == 3:
+                    key_with(known, **REVOKED)
+                yield piece
+
+    headers: Headers = (
+        (b"authorization", f"Bearer {known.key}".encode()), (b"content-type", b"multipart/form-data; boundary=b")
+    )  # fmt: skip
+    form = Revoking(part + file + part + b"--b--\r\n")
+    got = answered(known.gateway.handle(Request("POST", "/v1/fine_tuning/uploads", "", headers, App(), form)))
+    assert (got.status, got.headers["x-router-error"]) == (400, "invalid_request")
+    assert Asked(body=b"[")(known) == (403, "key_revoked")
 
 
 def test_a_fault_is_told_while_nobody_can_tell_what_became_of_the_key(
