@@ -2,6 +2,7 @@
 
 import sys
 import time
+from pathlib import Path
 
 from sqlalchemy import URL, Connection, create_engine, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
@@ -42,6 +43,12 @@ def check_database(settings: Settings, *, filled: bool = False) -> None:
         if not url.startswith("sqlite"):
             asked = [_FILLED] if filled else []
             probe.ask("shared.database_probe", setting, url, f"PostgreSQL at {_place(url)}", *asked)
+
+
+def is_absent(url: str) -> bool:
+    """Whether it is a file that is not there. Whoever connects to it makes an empty one."""
+    parts = make_url(url)
+    return parts.get_backend_name() == "sqlite" and not Path(parts.database or "").exists()
 
 
 def ledger_setting(settings: Settings) -> str:

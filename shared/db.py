@@ -97,10 +97,11 @@ def configure(engine: Engine, cache_kib: int | None = None) -> Engine:
     """
     if engine.dialect.name != "sqlite":
         return engine
-    if engine.url.database:
-        path = Path(engine.url.database)
-        if not path.exists():
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+
+    @event.listens_for(engine, "do_connect")
+    def before_connect(*_: object) -> None:
+        if engine.url.database and not Path(engine.url.database).exists():
+            os.close(os.open(engine.url.database, os.O_CREAT | os.O_RDWR, 0o600))
 
     @event.listens_for(engine, "connect")
     def on_connect(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:

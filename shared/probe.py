@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from shared.config import SettingError
+from shared.sentences import ended
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ def ask(module: str, setting: str, url: str, server: str, *arguments: str) -> No
     told = done.stdout.decode(errors="replace").strip()
     if done.returncode != 0:
         reason = told or f"the attempt ended with status {done.returncode}"
-        raise SettingError(f"{setting}: {server} cannot be used: {reason}.")
+        raise SettingError(f"{setting}: {server} cannot be used: {ended(reason)}")
     if told:
         log.warning("%s: %s can be used, but %s.", setting, server, told)
 

@@ -8,6 +8,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from shared.config import SettingError, Settings
 from shared.counters import CountersUnavailable
 from shared.database_probe import reason_of
+from shared.sentences import ended
 
 
 @contextmanager
@@ -17,7 +18,7 @@ def blaming(settings: Settings) -> Iterator[None]:
         yield
     except SQLAlchemyError as error:
         reason = reason_of(error, settings.database_url)
-        raise SettingError(f"DATABASE_URL: the database cannot be used: {reason}.") from None
+        raise SettingError(f"DATABASE_URL: the database cannot be used: {ended(reason)}") from None
     except CountersUnavailable as error:
         own = " A file there must be the router's own." if settings.limits_url.startswith("sqlite") else ""
         raise SettingError(f"ROUTER_LIMITS_URL: the counters cannot be used ({error}).{own}") from None

@@ -19,7 +19,7 @@ from shared import zones
 from shared.config import SETTINGS, Bind, SettingError, Settings
 from shared.counters import is_in_use
 from shared.counters_probe import check_counters
-from shared.database_probe import check_database, shown_url
+from shared.database_probe import check_database, is_absent, shown_url
 from shared.machines import database_now
 from shared.models import REVISION, AuditEvent, Organization
 from webapp.blame import blaming
@@ -35,6 +35,7 @@ _MOST_CLOCKS_DIFFER = timedelta(seconds=5)
 # A provider tells whole seconds, of when it began to answer.
 _MOST_PROVIDERS_DIFFER = timedelta(seconds=30)
 _ANSWER_SECONDS = 3.0
+_BEGIN = "Run `flask --app wsgi bootstrap`."
 _MOST_BYTES = 4096
 
 
@@ -90,9 +91,10 @@ def look_at_database(settings: Settings) -> Iterator[Finding]:
     try:
         with blaming(settings):
             check_database(settings)
-            connection = db.session.connection()
             place = shown_url(settings.database_url)
-            problem = _problem_with(connection, place)
+            problem = (
+                _no_tables(place) if is_absent(settings.database_url) else _problem_with(db.session.connection(), place)
+            )
     except SettingError as error:
         yield Finding("database", "fault", str(error))
         return
@@ -102,17 +104,20 @@ def look_at_database(settings: Settings) -> Iterator[Finding]:
         yield Finding("database", "ok", f"{place} answers, and has the tables of this release.")
 
 
+def _no_tables(place: str) -> Finding:
+    return Finding("database", "fault", f"{place} has no tables yet. {_BEGIN}")
+
+
 def _problem_with(connection: Connection, place: str) -> Finding | None:
-    begin = "Run `flask --app wsgi bootstrap`."
     if not connection.dialect.has_table(connection, "alembic_version"):
-        return Finding("database", "fault", f"{place} has no tables yet. {begin}")
+        return _no_tables(place)
     found = connection.scalar(text("SELECT version_num FROM alembic_version")) or ""
     if found < REVISION:
-        return Finding("database", "fault", f"Its tables are of an older release ({found}, not {REVISION}). {begin}")
+        return Finding("database", "fault", f"Its tables are of an older release ({found}, not {REVISION}). {_BEGIN}")
     if found > REVISION:
         return Finding("database", "warning", f"Its tables are of a newer release ({found}, not {REVISION}).")
     if connection.scalar(select(Organization.id).limit(1)) is None:
-        return Finding("database", "fault", f"There is no organisation yet. {begin}")
+        return Finding("database", "fault", f"There is no organisation yet. {_BEGIN}")
     return None
 
 

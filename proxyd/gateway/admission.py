@@ -17,8 +17,9 @@ from proxyd.accounting.journal import JournalUnavailable
 from proxyd.accounting.records import Attempt, LedgerUnavailable
 from proxyd.gateway import custom
 from proxyd.gateway.authenticate import unknown_key
-from proxyd.gateway.bounds import Needs, SecondLook, limit_is_ours
+from proxyd.gateway.bounds import Needs, SecondLook, can_be_free, limit_is_ours
 from proxyd.gateway.context import Admission, RequestContext, attempt_of, credential_for
+from proxyd.gateway.destinations import Target
 from proxyd.gateway.limits import Limits
 from proxyd.gateway.rejection import RATES, SPEND, Rejection, does_not_fit, refused
 from proxyd.key_cache import KeyCache, KeysUnavailable, KnownKey
@@ -37,6 +38,7 @@ from shared.custom_refusals import told_first
 from shared.judgement import LEAST_BOUND, judge, not_configured
 from shared.organization_limits import is_capped, is_limited
 from shared.policy import Allow, Deny, KeySnapshot, Reason, check_key
+from shared.routing import Unified
 
 log = logging.getLogger(__name__)
 
@@ -112,18 +114,23 @@ class AdmissionController:
             pass
         return Rejection(Deny(Reason.KEYS_UNAVAILABLE))
 
-    def refuse_early(self, known: KnownKey, context: RequestContext, *, free: bool) -> Rejection | None:
-        """The refusal of whatever this request turns out to ask for; None: nobody can say that yet. Takes nothing."""
-        if not is_limited(known.key):
-            return None
+    def refuse_early(
+        self, known: KnownKey, context: RequestContext, route: Target | Unified | None
+    ) -> Rejection | None:
+        """The refusal of whatever this request turns out to ask for; None: nobody can say that yet. Takes nothing.
+
+        `route`: where it leads, as far as that is known by now; None: it is not refused for its cost.
+        """
         current = self.revalidate(known, context)
         if isinstance(current, Rejection):
             return current
-        exhausted = self._limits.exhausted(current.key)
+        exhausted = self._limits.exhausted(current.key) if is_limited(current.key) else None
         if exhausted is None:
             return None
         found = refused(current.key, exhausted, lambda _: LEAST_BOUND)
-        return None if free and found.deny.reason not in RATES else found
+        if found.deny.reason in RATES:
+            return found
+        return None if route is None or can_be_free(current, context, route, self._now()) else found
 
     def admit(self, known: KnownKey | None, context: RequestContext) -> Admission | Rejection:
         """All checks of the contract, in its order; an `Admission` is charged. Refused requests consume nothing."""

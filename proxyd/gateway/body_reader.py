@@ -19,6 +19,7 @@ from proxyd.providers import DIALECTS, BadBody, Parsed, SlowBody, model_field, r
 from proxyd.translation import Translation, exact
 from shared.catalog import Endpoint, Kind
 from shared.policy import Reason
+from shared.routing import Unified
 
 JUDGED_BYTES = 256 * 1024  # larger bodies are judged before they are read, and their sum is bounded
 PARSED_HERE_BYTES = 1024 * 1024  # larger bodies are parsed away from the event loop
@@ -46,19 +47,19 @@ class BodyReader:
         self._parser = parser
 
     def read(
-        self, context: RequestContext, known: KnownKey, endpoint: Endpoint, path_model: str | None
+        self, context: RequestContext, known: KnownKey, endpoint: Endpoint, route: Target | Unified
     ) -> Parsed | Rejection:
-        """What a body asks for. Raises RequestError and ClientGone while it is read."""
-        request = context.request
+        """What a body asks for, of the endpoint of its route. Raises RequestError and ClientGone while it is read."""
+        request, path_model = context.request, route.path_model
         query, length = request.query, request.body.length
         try:
             if endpoint.form and (kind := payload.form_type(request)) is not None:
-                parts, body = payload.read_form(request, kind, _Keeper(self, context, known, free=False))
+                parts, body = payload.read_form(request, kind, _Keeper(self, context, known, route))
                 return read_form(endpoint, parts, body)
             if length is not None and length <= JUDGED_BYTES:  # as nearly all are
                 body = request.body.read(JUDGED_BYTES)
             else:
-                body = _Keeper(self, context, known, free=False).whole()
+                body = _Keeper(self, context, known, route).whole()
             if len(body) <= PARSED_HERE_BYTES:
                 try:
                     return DIALECTS[endpoint.dialect].read(endpoint, body, path_model, query)
@@ -73,7 +74,7 @@ class BodyReader:
         free = target.endpoint is not None and target.endpoint.kind is Kind.FREE
         restricted = bool(known.key.allowed_models) or (bool(known.key.model_limits) and not free)
         form_bytes = MAX_FORM_BYTES if restricted else 0 if free else PEEK_BYTES
-        keeper = _Keeper(self, context, known, free=True)
+        keeper = _Keeper(self, context, known, None)
         try:
             return payload.read(context.request, target.path, keeper, form_bytes=form_bytes)
         except (BadBody, ParserBusy, _NoRoom) as error:
@@ -111,11 +112,11 @@ class BodyReader:
                 pass
         return self._parser.model_named(known.key.id, data)
 
-    def make_room(self, context: RequestContext, known: KnownKey, size: int, *, free: bool) -> None:
+    def make_room(self, context: RequestContext, known: KnownKey, size: int, route: Target | Unified | None) -> None:
         """Judge a body that turns out to be large, and wait until so much of it may be held. Raises _NoRoom."""
         claim = context.claim
         if claim is None:
-            refused = self._admission.refuse_early(known, context, free=free)
+            refused = self._admission.refuse_early(known, context, route)
             if refused is not None:
                 raise _NoRoom(refused)
             claim = context.claim = self._memory.claim(known.key.id)
@@ -129,7 +130,7 @@ class _Keeper(Struct):
     reader: BodyReader
     context: RequestContext
     known: KnownKey
-    free: bool
+    route: Target | Unified | None  # None: it is not metered
     room: int = JUDGED_BYTES
 
     def whole(self) -> bytes:
@@ -137,7 +138,7 @@ class _Keeper(Struct):
         length = body.length
         if length is not None:
             if JUDGED_BYTES < length <= MAX_JSON_BYTES:
-                self.reader.make_room(self.context, self.known, length, free=self.free)
+                self.reader.make_room(self.context, self.known, length, self.route)
             return body.read(MAX_JSON_BYTES)  # raises what says so of one that is too large
         pieces: list[bytes] = []
         size = 0
@@ -150,7 +151,7 @@ class _Keeper(Struct):
     def make_room(self, size: int) -> None:
         if size > self.room:
             self.room = next((step for step in _SIZES if step >= size), MAX_JSON_BYTES)
-            self.reader.make_room(self.context, self.known, self.room, free=self.free)
+            self.reader.make_room(self.context, self.known, self.room, self.route)
 
     def model_in(self, data: bytes) -> str | None:
         return self.reader.model_in(self.known, data)

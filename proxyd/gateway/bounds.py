@@ -6,15 +6,18 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from proxyd.gateway.context import RequestContext
+from proxyd.gateway.destinations import Target
 from proxyd.gateway.limits import Limits
 from proxyd.key_cache import KnownKey
 from proxyd.providers import Parsed
 from shared import pricing
+from shared.catalog import bare_model
 from shared.counters import SpendState
 from shared.judgement import explained
 from shared.model_limits import ModelLimits
 from shared.policy import Deny, KeySnapshot, Reason, limits_for
-from shared.pricing import SMALLEST_LIMIT, Bound, Size, TokenBound
+from shared.pricing import SMALLEST_LIMIT, Bound, Size, TokenBound, holds_a_free_price, may_be_free
+from shared.routing import Unified
 
 CountTokens = Callable[[RequestContext, KnownKey], int | None]
 
@@ -27,6 +30,18 @@ def model_limits_for(key: KeySnapshot, context: RequestContext) -> ModelLimits:
 def limit_is_ours(parsed: Parsed | None) -> bool:
     """Whether the client left it to us how long an answer may get."""
     return parsed is not None and parsed.size.output_limit is None and not parsed.size.output_free
+
+
+def can_be_free(known: KnownKey, context: RequestContext, route: Target | Unified, now: float) -> bool:
+    """Whether a request that was not read may turn out to cost nothing.
+
+    Where its model decides who serves it, that takes a price of the organisation's own: else nobody's large body could
+    be refused unread, for the sake of the few models that are given away.
+    """
+    if isinstance(route, Unified):
+        return holds_a_free_price(known.prices)
+    slug, model = route.provider.slug, route.path_model or context.model
+    return may_be_free(slug, None if model is None else bare_model(slug, model), at=now, book=known.prices)
 
 
 @dataclass(frozen=True, slots=True)

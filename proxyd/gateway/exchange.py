@@ -29,8 +29,8 @@ from proxyd.gateway.destinations import FORWARDED, Builtin, NeedsUpgrade, NoUpgr
 from proxyd.gateway.dispatch import Dispatcher
 from proxyd.gateway.head import head_info
 from proxyd.gateway.limits import Limits
-from proxyd.gateway.model_router import ModelRouter, at_usual_address
-from proxyd.gateway.rejection import Rejection, rejected, rejected_request
+from proxyd.gateway.model_router import ModelRouter, at_usual_address, refuse_model
+from proxyd.gateway.rejection import OF_THE_REQUEST, Rejection, rejected, rejected_request
 from proxyd.gateway.route import dialect_of, methods_of, spoken_by
 from proxyd.gateway.upload_links import UploadLinks
 from proxyd.key_cache import KnownKey
@@ -175,15 +175,18 @@ class Gateway:
         if isinstance(known, Rejection):
             return known
         if context.head.label_fault is not None:
-            return rejection.bad_label(context.head.label_fault)
+            return self._unless_edited(context, known, rejection.bad_label(context.head.label_fault))
         if isinstance(route, FORWARDED):
             return self._forward(context, known, route)
         if isinstance(route, Builtin):
             return self._builtin(route, context, known)
         if isinstance(route, SessionRoute):
-            return self._sessions.open(context, known, route)
+            opened = self._sessions.open(context, known, route)
+            return self._unless_edited(context, known, opened) if isinstance(opened, Rejection) else opened
         found = self._models.named(context, known, route)
-        return found if isinstance(found, Rejection) else self._forward(context, known, found)
+        if isinstance(found, Rejection):
+            return self._unless_edited(context, known, found)
+        return self._forward(context, known, found)
 
     def _find_owner(self, context: RequestContext) -> None:
         """Whose request leads nowhere, if it has a key: whoever looks after that one is to see the slip."""
@@ -194,15 +197,29 @@ class Gateway:
 
     def _forward(self, context: RequestContext, known: KnownKey, route: Target | Unified) -> Response | Rejection:
         """From the key, which is known by now, to the answer of a provider."""
-        refused = self._read(context, known, route)
+        try:
+            refused = self._read(context, known, route)
+        except RequestError as error:
+            refused = rejected_request(error)
         if refused is None and known.custom and isinstance(route, Target) and route.custom is None:
             refused = self._models.refuse_elsewhere(context, known)
         if refused is not None:
-            return refused
+            return self._unless_edited(context, known, refused)
         admission = self._admission.admit(known, context)
         if isinstance(admission, Rejection):
             return admission
         return self._dispatcher.send(context, admission)
+
+    def _unless_edited(self, context: RequestContext, known: KnownKey, refused: Rejection) -> Rejection:
+        """What is wrong with a request that was not admitted, unless its key was edited so that it may not come in."""
+        if refused.deny.reason not in OF_THE_REQUEST:
+            return refused
+        current = self._admission.revalidate(known, context)
+        if isinstance(current, Rejection):
+            return current
+        if current is known or context.model is None:
+            return refused
+        return refuse_model(self._admission, current, context, time.time()) or refused
 
     def _read(self, context: RequestContext, known: KnownKey, route: Target | Unified) -> Rejection | None:
         """Understand as much of the body as limits need, and no more."""
@@ -216,7 +233,7 @@ class Gateway:
             assert isinstance(route, Target)  # noqa: S101 - a Unified route is always metered
             return self._read_unmetered(context, known, route)
         context.dialect = endpoint.dialect
-        parsed = self._bodies.read(context, known, endpoint, route.path_model)
+        parsed = self._bodies.read(context, known, endpoint, route)
         if isinstance(parsed, Rejection):
             return parsed
         context.parsed = parsed

@@ -45,6 +45,20 @@ SPEND = (
 )
 NEEDS = (*SPEND, Reason.TOKEN_RATE_LIMITED)
 RATES = (Reason.RATE_LIMITED, Reason.TOO_MANY_CONCURRENT, Reason.ORGANIZATION_RATE_LIMITED)
+# What is found in a request while it is read, before its key is compared with what the counters know of it.
+OF_THE_REQUEST = frozenset(
+    (
+        Reason.INVALID_REQUEST,
+        Reason.METHOD_NOT_ALLOWED,
+        Reason.REQUEST_TIMEOUT,
+        Reason.REQUEST_TOO_LARGE,
+        Reason.ROUTER_BUSY,
+        Reason.UNKNOWN_ENDPOINT,
+        Reason.UNSUPPORTED_ENCODING,
+        Reason.UPGRADE_NOT_SUPPORTED,
+        Reason.UPGRADE_REQUIRED,
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from proxyd.gateway.context import Admission, RequestContext, attempt_of, creden
 from proxyd.gateway.rejection import Rejection, rejected
 from proxyd.key_cache import KnownKey
 from shared.counters import Admitted, Counters
+from shared.judgement import not_configured
 from shared.model_limits import rows_of
 from shared.policy import Deny, PolicyQuery, Reason, evaluate
 
@@ -40,22 +41,25 @@ class SessionAdmission:
         self,
         known: KnownKey,
         context: RequestContext,
-        bound_nanos: int | None,
-        unpriced: str | None,
+        bound: Callable[[KnownKey], tuple[int | None, str | None]],
         unbounded: str | None = None,
     ) -> Admission | Rejection:
-        """Judge a handshake as a request of this bound, and begin its row. Without a model every model is allowed."""
+        """Judge a handshake as a request, and begin its row. Without a model every model is allowed.
+
+        `bound` tells what it may cost by the present prices, or why that is unknown.
+        """
         current = self.admission.revalidate(known, context)
         if isinstance(current, Rejection):
             return current
-        refused = self.judge(current, context, bound_nanos, unpriced, unbounded)
-        refused = refused or self.admission.refuse_early(current, context, free=False)
-        if refused is not None:
-            return refused
+        bound_nanos, unpriced = bound(current)
         provider = context.target.provider
         credentials = current.credentials.get(provider.slug)
+        refused = self.judge(current, context, bound_nanos, unpriced, unbounded)
         if credentials is None:
-            return rejected(Reason.PROVIDER_NOT_CONFIGURED, provider=provider.label)
+            return refused or Rejection(not_configured(provider.slug, provider.label))
+        refused = refused or self.admission.refuse_early(current, context, context.target)
+        if refused is not None:
+            return refused
         admitted = Admitted(self.counters.moment().in_zone(current.key.zone).day, -1)
         chosen, several = credentials.only, None
         if chosen is None:

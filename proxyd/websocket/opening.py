@@ -3,6 +3,7 @@
 Until then it is a request like any other: whatever refuses it, here or at the provider, is an HTTP answer.
 """
 
+from functools import partial
 from urllib.parse import parse_qsl
 
 from proxyd.bodies.memory import BodyMemory
@@ -89,14 +90,14 @@ class SessionOpener:
             if isinstance(model, Rejection):
                 return model
             context.model = model
-        bound_nanos, unpriced = self._bound(context, known, route.endpoint.kind)
+        bound = partial(self._bound, context, route.endpoint.kind)
         unbounded = UNPRICED if route.endpoint.kind is Kind.LIVE else None
-        admission = self._sessions.begin(known, context, bound_nanos, unpriced, unbounded)
+        admission = self._sessions.begin(known, context, bound, unbounded)
         if isinstance(admission, Rejection):
             return admission
         return self._connected(context, admission, route, handshake)
 
-    def _bound(self, context: RequestContext, known: KnownKey, kind: Kind) -> tuple[int | None, str | None]:
+    def _bound(self, context: RequestContext, kind: Kind, known: KnownKey) -> tuple[int | None, str | None]:
         """What the first turn may cost, as far as the handshake tells; and why that is unknown."""
         if kind is Kind.LIVE:
             return None, UNPRICED

@@ -9,6 +9,7 @@ from shared.config import values
 from shared.config.origins import is_host
 from shared.config.values import SettingError, shown
 from shared.policy.values import Network
+from shared.sentences import ended
 
 Security = Literal["tls", "starttls", "none"]
 # By scheme: how the connection is kept safe, and the usual port (RFC 8314, RFC 6409, RFC 5321).
@@ -77,5 +78,5 @@ def private_networks(name: str, text: str) -> tuple[Network, ...]:
             found.append(parse_network(part))
         except ValueError as error:
             reason = f"{shown(part)} is neither an address nor a CIDR range" if len(part) > 60 else error
-            raise SettingError(f"{name}: {str(reason).rstrip('.?')}.") from None
+            raise SettingError(f"{name}: {ended(reason)}") from None
     return tuple(found)

@@ -10,6 +10,7 @@ from sqlalchemy.exc import ArgumentError
 from shared import counters
 from shared.config.data_dir import is_ours, refuse_network
 from shared.config.values import SettingError, shown
+from shared.sentences import ended
 
 _SQLITE = "sqlite:///"
 _SQLITE_HEADER = b"SQLite format 3\0"  # https://www.sqlite.org/fileformat.html#the_database_header
@@ -64,7 +65,7 @@ def limits_url(name: str, text: str) -> str:
     try:
         counters.connect(text).close()
     except ValueError as error:
-        raise SettingError(f"{name} cannot be used: {error}.") from None
+        raise SettingError(f"{name} cannot be used: {ended(error)}") from None
     return f"{_SQLITE}{_file(name, text)}" if text.startswith(_SQLITE) else text
 
 

@@ -15,6 +15,7 @@ from shared.addresses import parse_network
 from shared.keys import MANAGEMENT_TAG, looks_like_ours
 from shared.policy.values import Network
 from shared.secret_text import holds_secret
+from shared.sentences import ended
 
 ANY_IPV4, ANY_IPV6 = ip_network("0.0.0.0/0"), ip_network("::/0")
 _SHOWN_LENGTH = 60
@@ -156,7 +157,7 @@ def networks(name: str, text: str) -> tuple[Network, ...]:
             found.append(parse_network(part))
         except ValueError as error:
             reason = f"{shown(part)} is neither an address nor a CIDR range" if len(part) > _SHOWN_LENGTH else error
-            raise SettingError(f"{name}: {str(reason).rstrip('.?')}.") from None
+            raise SettingError(f"{name}: {ended(reason)}") from None
     if _is_nearly_everything(found):
         raise SettingError(
             f"{name} holds {shown(text)}: then nearly anybody could claim any address. Name your proxies."

@@ -7,6 +7,7 @@ provider's answer. Whole numbers and fractions throughout, no floats; results ar
 from shared.pricing.bound import SMALLEST_LIMIT, Bound, BoundPart, Unbounded, bound, explain, fitting_output_limit
 from shared.pricing.cost import cost, cost_of_pictures
 from shared.pricing.figures import whole
+from shared.pricing.free import holds_a_free_price, may_be_free
 from shared.pricing.own import OwnPrice, PriceBook, book_of
 from shared.pricing.rates import load
 from shared.pricing.tokens import TokenBound, bound_tokens, fitting_token_limit
@@ -35,9 +36,11 @@ __all__ = [
     "explain",
     "fitting_output_limit",
     "fitting_token_limit",
+    "holds_a_free_price",
     "larger",
     "load",
     "makes_no_sense",
+    "may_be_free",
     "read_usage",
     "whole",
 ]

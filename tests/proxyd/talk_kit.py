@@ -113,7 +113,7 @@ def opener(router: Router, engine: Engine, sealer: Sealer, worker: Worker, make_
         known = cache.find(secret.digest)
         assert known is not None
         context.key = known.key
-        began = sessions.begin(known, context, 0, None)
+        began = sessions.begin(known, context, lambda _: (0, None))
         assert isinstance(began, Admission)
         turns = Turns(worker.accounting, admission, sessions, context, began)
         conversation: Conversation

@@ -1,12 +1,27 @@
 """`flask --app wsgi ...` as a shell sees it: words in, lines and an exit status out."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import click
 import pytest
 from click.testing import Result
 from flask import Flask
+
+# Of others, and explained by them.
+FOREIGN = {"run", "shell", "routes"}
+OF_DB = {"upgrade", "copy-from"}
+
+
+def leaves(group: click.Group, before: str = "") -> Iterator[tuple[str, click.Command]]:
+    """All commands of ours, each by its words."""
+    for name, command in group.commands.items():
+        words = f"{before}{name}"
+        if isinstance(command, click.Group):
+            yield from leaves(command, f"{words} ")
+        elif words not in FOREIGN and (before != "db " or name in OF_DB):
+            yield words, command
 
 
 class Command:

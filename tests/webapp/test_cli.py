@@ -12,6 +12,7 @@ from flask.testing import FlaskClient
 from live_counters import LiveCounters
 from sqlalchemy import select
 
+from shared import keys
 from shared.keys import PROXY_TAG, looks_like_ours
 from shared.models import AuditEvent
 from webapp.db import db
@@ -101,6 +102,7 @@ def test_the_same_creation_twice(command: Command) -> None:
         ("keys create x --rate-limit-rpm 0", "--rate-limit-rpm must be at least 1"),
         ("keys create x --rate-limit-rpm many", "--rate-limit-rpm must be a whole number"),
         ("keys create x --allowed-ips 10.0.0.1/8", "--allowed-ips '10.0.0.1/8' has host bits set"),
+        ("keys create x --idempotency-key=", "--idempotency-key must have"),
         ("keys create sk-proxy-" + "a" * 64, "NAME looks like a secret"),
         ("keys list --status odd,active", "--status must be one of active"),
         ("keys list --limit 0", "--limit must be a whole number from 1"),
@@ -119,6 +121,9 @@ def test_the_same_creation_twice(command: Command) -> None:
         ("tokens create x --scope all", "--scope 'all' is not a scope"),
         ("tokens create x --expires-at 2020-01-01T00:00:00Z", "--expires-at must be in the future"),
         ("tokens revoke tok_none", "No token has this id"),
+        ("providers add A_name --base-url https://example.com/v1", "NAME must be"),
+        ("usage --format csv --json", "--json and --format csv contradict each other."),
+        ("usage --format text --json", "--json and --format text contradict each other."),
         ("providers set nobody", "There is no such provider. There are openai"),
         ("providers test nobody", "There is no such provider"),
         ("providers test", "No provider has a credential"),
@@ -183,7 +188,11 @@ def test_a_credential_comes_by_standard_input_or_a_file(
     assert at_sandbox == {"openai": True, "anthropic": False, "gemini": True}
     assert "no such file" in command.fault("providers set openai --credential-file", str(tmp_path / "none"))
     assert "is a key of Anthropic" in command.fault("providers set openai", given=SECRET)
-    assert "CREDENTIAL" not in command.fault("providers set openai", given="short\n")
+    assert command.fault("providers set openai", given="short\n").startswith("The credential must ")
+    ours = tmp_path / "ours"
+    ours.write_text(keys.mint(PROXY_TAG).raw)
+    fault = command.fault("providers set openai --credential-file", str(ours))
+    assert fault.startswith("--credential-file is a secret of this router")
     assert "No such option" in command.fault(f"providers set openai --credential {SECRET}")
     assert (
         "Forget the credential of Anthropic that ends in 4711?" in command("providers remove anthropic", code=1).stderr

@@ -2,12 +2,11 @@
 
 import re
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import pytest
-from cli_kit import Command
+from cli_kit import Command, leaves
 from flask import Flask
 
 from webapp.cli.fields import FieldOption
@@ -22,19 +21,6 @@ ROWS = {
         if re.match(r"\| `[a-z]", line)
     )
 }
-# Of others, and explained by them.
-FOREIGN = {"run", "shell", "routes"}
-OF_DB = {"upgrade", "copy-from"}
-
-
-def leaves(group: click.Group, before: str = "") -> Iterator[tuple[str, click.Command]]:
-    """All commands of ours, each by its words."""
-    for name, command in group.commands.items():
-        words = f"{before}{name}"
-        if isinstance(command, click.Group):
-            yield from leaves(command, f"{words} ")
-        elif words not in FOREIGN and (before != "db " or name in OF_DB):
-            yield words, command
 
 
 @pytest.fixture

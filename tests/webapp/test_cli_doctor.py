@@ -152,6 +152,26 @@ def test_an_empty_database(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("keys list", 2),
+        ("usage", 2),
+        ("ledger verify", 2),
+        ("ledger import x", 2),
+        ("credentials reseal", 2),
+        ("doctor", 1),
+    ],
+)
+def test_who_looks_into_a_directory_where_nothing_is_makes_no_database(tmp_path: Path, line: str, code: int) -> None:
+    """Made are the secrets alone, which each program needs that is started."""
+    fresh = Command(create_app(Settings.from_env({"ROUTER_DATA_DIR": str(tmp_path / "fresh")})))
+    done = fresh(f"{line} --offline" if line == "doctor" else line, code=code)
+    assert str(tmp_path / "fresh" / "router.db") in done.output
+    made = {path.name for path in (tmp_path / "fresh").iterdir()} - {"counters.db.lock"}
+    assert made == {"encryption_key", "secret_key"}
+
+
 def test_a_clock_that_was_set_back(on: Command, clock: Clock) -> None:
     on.json("keys create x")
     clock.forward(hours=-2)

@@ -75,10 +75,15 @@ def test_what_is_not_whole_is_told_by_the_exit_status(flask: Run, copy: Path) ->
 
 
 def test_what_is_refused_is_one_sentence(environ: dict[str, str], flask: Run, copy: Path, tmp_path: Path) -> None:
+    empty = tmp_path / "elsewhere" / "empty.db"
+    empty.parent.mkdir()
+    empty.touch(0o600)
+    absent = empty.with_name("absent.db")
     for directory, more, said in (
         (environ["ROUTER_DATA_DIR"], {}, "this router's own ROUTER_DATA_DIR"),
         (str(tmp_path), {}, "There is no journal in"),
-        (str(copy), {"DATABASE_URL": f"sqlite:///{tmp_path / 'other.db'}"}, "DATABASE_URL: the journals cannot be"),
+        (str(copy), {"DATABASE_URL": f"sqlite:///{absent}"}, "DATABASE_URL: there is no organisation in"),
+        (str(copy), {"DATABASE_URL": f"sqlite:///{empty}"}, "DATABASE_URL: the journals cannot be"),
         (str(copy), {"DATABASE_URL": "mysql://nowhere"}, "DATABASE_URL must begin with"),
     ):
         tried = flask("import", directory, **more)

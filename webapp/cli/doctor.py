@@ -12,6 +12,7 @@ from flask.cli import with_appcontext
 from shared.config import Settings
 from webapp.cli.output import as_json_option, tell_json
 from webapp.cli.running import Exit, told
+from webapp.command_faults import DiscreetCommand
 from webapp.context import now
 from webapp.doctor import (
     Finding,
@@ -34,7 +35,7 @@ from webapp.queries.providers import list_providers
 _MARKS = {"ok": "ok     ", "warning": "WARNING", "fault": "FAULT  "}
 
 
-@click.command("doctor")
+@click.command("doctor", cls=DiscreetCommand)
 @click.option("--offline", is_flag=True, help="Ask no provider, and no address of this router in front of it.")
 @as_json_option
 @with_appcontext

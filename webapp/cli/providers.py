@@ -50,17 +50,17 @@ def list_command(as_json: bool) -> None:  # noqa: FBT001 - click's way
 
 
 @providers.command("add")
-@click.argument("name")
+@click.argument("provider", metavar="NAME")
 @options(NewProvider, leave_out=("provider", "credential"))
 @as_json_option
-def add_command(name: str, as_json: bool, **fields: Any) -> None:  # noqa: FBT001 - click's way
+def add_command(provider: str, as_json: bool, **fields: Any) -> None:  # noqa: FBT001 - click's way
     """Add NAME, a server that speaks OpenAI's dialect, as a provider of the organisation's own.
 
     `providers set NAME` stores its credential then, and `prices set NAME MODEL` what a model of it costs.
     """
     who = actor()
-    add_provider(who, {"provider": name, **said(NewProvider, fields)})
-    _tell(get_provider(who.org_id, name), f"Requests for {name}/MODEL go to {name} now.", as_json=as_json)
+    add_provider(who, {"provider": provider, **said(NewProvider, fields)})
+    _tell(get_provider(who.org_id, provider), f"Requests for {provider}/MODEL go to {provider} now.", as_json=as_json)
 
 
 @providers.command("change")

@@ -11,15 +11,15 @@ from typing import Any, NoReturn
 
 import click
 from flask import current_app
-from flask.cli import AppGroup
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from shared.config import SettingError, Settings
 from shared.counters_probe import check_counters
-from shared.database_probe import check_database, shown_url
+from shared.database_probe import check_database, is_absent, shown_url
 from shared.secret_text import masked
 from webapp.actions.policy import NotInForce
 from webapp.blame import blaming
+from webapp.command_faults import DiscreetGroup
 from webapp.context import Actor, Conflict, NotFound
 from webapp.first_start import SchemaError, first_actor
 from webapp.validation import FieldError, Invalid
@@ -36,7 +36,7 @@ class Exit(IntEnum):
     NOT_ANNOUNCED = 3  # the change is saved, and the proxies could not be told yet
 
 
-class Commands(AppGroup):
+class Commands(DiscreetGroup):
     """A group of commands whose faults are told as `told` does."""
 
     def __init__(self, name: str, *, help: str, missing: str = "") -> None:  # noqa: A002 - click's word
@@ -86,6 +86,7 @@ def actor() -> Actor:
     settings: Settings = current_app.extensions["settings"]
     check_database(settings)
     check_counters(settings)
+    refuse_absent(settings)
     try:
         found = first_actor()
     except ProgrammingError:
@@ -95,10 +96,23 @@ def actor() -> Actor:
             raise
         found = None  # nor has SQLite
     if found is None:
-        # Whoever forgot the file in which DATABASE_URL stands would look into the default, and shall not fill that one.
-        place = shown_url(settings.database_url)
-        refuse(f"DATABASE_URL: there is no organisation in {place} yet. Run `flask --app wsgi bootstrap` first.")
+        _refuse_empty(settings)
     return replace(found, name=f"command line ({_user()})"[:_LONGEST_ACTOR])
+
+
+def refuse_absent(settings: Settings) -> None:
+    """End where the database is a file that is not there.
+
+    Whoever forgot the file in which DATABASE_URL stands would look into the default, and shall neither make nor fill
+    that one.
+    """
+    if is_absent(settings.database_url):
+        _refuse_empty(settings)
+
+
+def _refuse_empty(settings: Settings) -> NoReturn:
+    place = shown_url(settings.database_url)
+    refuse(f"DATABASE_URL: there is no organisation in {place} yet. Run `flask --app wsgi bootstrap` first.")
 
 
 def confirmed(question: str, *, yes: bool) -> None:
@@ -120,8 +134,12 @@ def _user() -> str:
 def _sentence(fault: FieldError) -> str:
     """A fault with the option or argument before it that the field was given by; a part of one is told by its field."""
     context = click.get_current_context(silent=True)
+    if context is not None and "credential_file" in context.params and fault.field == "credential":
+        given = "The credential" if context.params["credential_file"] is None else "--credential-file"
+        return f"{given} {fault.message}"
+    wanted = fault.field.lower().replace("-", "_")  # headers are options as well
     for parameter in context.command.params if context is not None else ():
-        if parameter.name is not None and parameter.name.rstrip("_") == fault.field:
-            named = parameter.opts[0] if isinstance(parameter, click.Option) else fault.field.upper()
+        if parameter.name is not None and parameter.name.rstrip("_") == wanted:
+            named = parameter.opts[0] if isinstance(parameter, click.Option) else parameter.metavar or wanted.upper()
             return f"{named} {fault.message}"
     return f"{fault.field} {fault.message}".strip()

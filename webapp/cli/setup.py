@@ -12,7 +12,8 @@ from shared.counters_probe import check_counters
 from shared.database_probe import check_database
 from webapp.actions.credentials import reseal_credentials
 from webapp.cli.output import as_json_option, tell_json
-from webapp.cli.running import Commands, Exit, actor, refuse, told
+from webapp.cli.running import Commands, Exit, actor, refuse, refuse_absent, told
+from webapp.command_faults import DiscreetCommand
 from webapp.database_copy import CopyRefused, copy_from
 from webapp.first_start import BootstrapReport, prepare
 from webapp.ledger_import import import_journals
@@ -21,7 +22,7 @@ from webapp.views.providers import lost_words
 credentials = Commands("credentials", help="Provider credentials, which are kept sealed.")
 
 
-@click.command("bootstrap")
+@click.command("bootstrap", cls=DiscreetCommand)
 @with_appcontext
 def bootstrap() -> None:
     """Bring the database up to date and make what a first start needs; a second time changes nothing."""
@@ -48,7 +49,7 @@ def reseal_command(as_json: bool) -> None:  # noqa: FBT001 - click's way
         sys.exit(Exit.NO)
 
 
-@click.command("import")
+@click.command("import", cls=DiscreetCommand)
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--dry-run", is_flag=True, help="Say what would be imported, and import nothing.")
 @with_appcontext
@@ -56,10 +57,11 @@ def import_command(directory: Path, dry_run: bool) -> None:  # noqa: FBT001 - cl
     """Import the journals of a machine that will not come back, from a copy of its data directory, DIR."""
     with told() as settings:
         check_database(settings)
+        refuse_absent(settings)
     sys.exit(import_journals(directory.absolute(), settings, os.environ, dry_run=dry_run))
 
 
-@click.command("copy-from")
+@click.command("copy-from", cls=DiscreetCommand)
 @click.argument("url")
 @with_appcontext
 def copy_from_command(url: str) -> None:

@@ -8,7 +8,8 @@ from flask.cli import with_appcontext
 from webapp.api.usage import answer_of
 from webapp.cli.fields import options, said
 from webapp.cli.output import tell_table
-from webapp.cli.running import actor, told
+from webapp.cli.running import actor, refuse, told
+from webapp.command_faults import DiscreetCommand
 from webapp.context import now
 from webapp.queries.usage import usage_of_key, usage_of_organization
 from webapp.schemas.lists import FORMS, UsageQuery
@@ -18,16 +19,18 @@ from webapp.views.calendar import zone_of
 _NO_KEY = "No key has this id. Ids look like key_01J..."
 
 
-@click.command("usage")
+@click.command("usage", cls=DiscreetCommand)
 @options(UsageQuery, leave_out=["format"])
 @click.option("--key", "key_id", metavar="KEY_ID", help="Only what this key used.")
-@click.option("--format", "form", type=click.Choice(("text", *FORMS)), default="text", show_default=True)
+@click.option("--format", "form", type=click.Choice(("text", *FORMS)), show_default="text")
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @with_appcontext
 @told(_NO_KEY)
-def usage(key_id: str | None, form: str, as_json: bool, **asked: Any) -> None:  # noqa: FBT001 - click's way
+def usage(key_id: str | None, form: str | None, as_json: bool, **asked: Any) -> None:  # noqa: FBT001 - click's way
     """Print what all proxy keys used, in days of the organisation's time zone; the last 30 by default."""
-    form = "json" if as_json else form
+    if as_json and form not in (None, "json"):
+        refuse(f"--json and --format {form} contradict each other.")
+    form = "json" if as_json else form or "text"
     document = {**said(UsageQuery, asked), "format": "csv" if form == "csv" else "json"}
     org_id = actor().org_id
     query = read(UsageQuery, document, now=now(), zone=zone_of(org_id))

@@ -9,9 +9,12 @@ from dataclasses import asdict
 from typing import NoReturn
 
 import click
-from flask.cli import AppGroup, with_appcontext
+from flask import current_app
+from flask.cli import with_appcontext
 from sqlalchemy.exc import SQLAlchemyError
 
+from shared.database_probe import is_absent, shown_url
+from webapp.command_faults import DiscreetGroup
 from webapp.context import counters
 from webapp.db import db
 from webapp.verification.counted import CounterCheck
@@ -21,7 +24,7 @@ from webapp.verification.values import Report
 
 COULD_NOT = 2
 
-ledger = AppGroup("ledger", help="The ledger: what every request has cost.")
+ledger = DiscreetGroup("ledger", help="The ledger: what every request has cost.")
 
 
 @ledger.command("verify")
@@ -30,6 +33,9 @@ ledger = AppGroup("ledger", help="The ledger: what every request has cost.")
 @with_appcontext
 def verify(key_id: str | None, as_json: bool) -> None:  # noqa: FBT001 - click's way
     """Recompute rows, daily sums, totals and counters, and name what differs. Changes nothing; the router may run."""
+    url = current_app.extensions["settings"].database_url
+    if is_absent(url):
+        _could_not(f"DATABASE_URL: there is no {shown_url(url)} yet.")
     try:
         report = verify_ledger(key_id)
     except SQLAlchemyError as error:

@@ -48,7 +48,8 @@ def check_url(url: str) -> None:
             or (name == "db" and not _is_number(value, 2**31))
             or (name == "ssl" and value != "true")
         ):
-            raise ValueError(f"after the ? it takes only {' and '.join(allowed) or 'nothing'}")
+            takes = f"only {' and '.join(allowed)}" if allowed else "nothing"
+            raise ValueError(f"after the ? it takes {takes}")
     if scheme == "redis+unix":
         if parts.netloc.rpartition("@")[2] or len(parts.path) < 2:
             raise ValueError(wrong)
