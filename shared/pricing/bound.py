@@ -125,7 +125,7 @@ def fitting_output_limit(
 
     None: the client set a limit itself, nothing is billed for output, the price is unknown, or the model's maximum
     fits into an eighth of what remains. Otherwise the largest limit whose bound fits into that eighth, but not less
-    than 4,096 (or the model's maximum, if that is smaller) while that fits into what remains, and not more than the
+    than 4,096 (or what the provider takes, if that is less) while that fits into what remains, and not more than the
     provider is known to take. When not even 16 tokens
     fit into the eighth and 4,096 not into the whole, the answer is those 4,096: the request is then refused, and the
     refusal tells what it would have needed.
@@ -138,10 +138,11 @@ def fitting_output_limit(
         return None
     if parts.nanos(maximum) <= remaining_nanos // SHARE:
         return None
-    least = min(MINIMUM_LIMIT, maximum)
+    accepted = accepted_limit(provider_slug, model)
+    least = min(MINIMUM_LIMIT, maximum, accepted)
     in_the_share = parts.fitting(remaining_nanos // SHARE)
     if in_the_share >= least or (SMALLEST_LIMIT <= in_the_share < least and parts.nanos(least) > remaining_nanos):
-        return min(in_the_share, accepted_limit(provider_slug, model))
+        return min(in_the_share, accepted)
     return least
 
 

@@ -194,6 +194,32 @@ def test_no_more_is_set_than_the_provider_is_known_to_take(model: str) -> None:
     assert limits - {None} == {4_096}
 
 
+@pytest.mark.parametrize(
+    ("slug", "model", "taken"),
+    [
+        ("openai", "gpt-5-chat-latest", 16_384),
+        ("openai", "computer-use-preview", 1_024),
+        ("gemini", "gemini-2.5-flash-preview-tts", 16_384),
+        ("gemini", "gemini-2.5-flash-image", 32_768),
+    ],
+)
+def test_a_model_is_asked_for_no_more_than_its_own_page_allows(slug: str, model: str, taken: int) -> None:
+    limits = {
+        fitting_output_limit(slug, model, Size(0, overhead_tokens=0), at=AT, remaining_nanos=nanos)
+        for nanos in range(10**9, 10**10, 10**8)
+    }
+    assert max(limit for limit in limits if limit is not None) == taken
+
+
+@pytest.mark.parametrize("kind", ["pro", "flash", "flash-lite"])
+def test_a_name_that_leads_to_the_newest_model_is_bounded_as_that_one(kind: str) -> None:
+    size, name = Size(1_000), f"gemini-{kind}-latest"
+    newest = cost("gemini", name, Usage({"input_tokens": 1}), at=AT).price
+    assert newest is not None
+    assert newest.id != name
+    assert bound("gemini", name, size, at=AT) == bound("gemini", newest.id, size, at=AT)
+
+
 def test_at_least_4096_tokens_are_given_while_they_fit_at_all() -> None:
     assert limit_for(4_096 * 10_000) == MINIMUM_LIMIT
     assert limit_for(8 * 4_096 * 10_000 - 1) == MINIMUM_LIMIT
