@@ -100,7 +100,7 @@ _GEMINI = {
 
 _MAXIMA: dict[str, dict[str, int]] = {"openai": _OPENAI, "anthropic": _ANTHROPIC, "gemini": _GEMINI}
 # What a provider takes as limit where that is less than the ceiling: with more, the request is refused. A row holds for
-# the names that no longer row above has. Where those pages are silent: litellm's price file (1.110), `max_output_tokens`.
+# the names that no longer row above has. Where those pages are silent: `max_output_tokens` of litellm's file (1.110).
 _ACCEPTED: dict[str, dict[str, int]] = {
     "openai": {
         "gpt-3.5-turbo-16k": 4_096,

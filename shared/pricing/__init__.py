@@ -8,13 +8,14 @@ from shared.pricing.bound import SMALLEST_LIMIT, Bound, BoundPart, Unbounded, bo
 from shared.pricing.cost import cost
 from shared.pricing.figures import whole
 from shared.pricing.own import OwnPrice, PriceBook, book_of
-from shared.pricing.rates import load
+from shared.pricing.rates import REGIONS, load
 from shared.pricing.tokens import TokenBound, bound_tokens, fitting_token_limit
 from shared.pricing.usage import MAX_COUNT, UsageReading, larger, makes_no_sense, read_usage
 from shared.pricing.values import Cost, Price, Size, Usage
 
 __all__ = [
     "MAX_COUNT",
+    "REGIONS",
     "SMALLEST_LIMIT",
     "Bound",
     "BoundPart",

@@ -166,11 +166,13 @@ class _Parts(Struct, frozen=True):
 
 def _parts(provider_slug: str, model: str, size: Size, at: float, book: PriceBook | None) -> _Parts | Unbounded:
     own = None if book is None else own_price(book, provider_slug, model)
-    sheet = bound_sheet(provider_slug, model, size.service_tier, size.speed, at, own)
+    sheet = bound_sheet(provider_slug, model, size.service_tier, size.speed, at, own, size.region)
     if sheet is None:
         return Unbounded(None)
     if size.unpriced is not None:
         return Unbounded(size.unpriced)
+    if sheet.untold is not None:
+        return Unbounded(sheet.untold)
     if size.text_bytes and not sheet.has_input:
         return Unbounded("input_tokens")
     if not (size.output_free or sheet.has_output):
@@ -215,7 +217,9 @@ def most_input(provider_slug: str, model: str, size: Size, context_tokens: int |
     if size.image_parts:
         media_tokens += size.image_parts * _image_tokens(provider_slug, model)
     if size.context_inputs:
-        media_tokens += max(0, (context_tokens or CONTEXT_TOKENS) - text_tokens - media_tokens)
+        # Text has three to five bytes a token, so that its bytes leave no less room for what cannot be seen.
+        window = context_tokens or CONTEXT_TOKENS
+        return max(0, text_tokens + media_tokens - window), window
     return text_tokens, media_tokens
 
 

@@ -39,7 +39,7 @@ def bound_tokens(
     if size.unbounded is not None:
         return None
     own = None if book is None else own_price(book, provider_slug, model)
-    sheet = bound_sheet(provider_slug, model, size.service_tier, size.speed, at, own)
+    sheet = bound_sheet(provider_slug, model, size.service_tier, size.speed, at, own, size.region)
     given = sum(most_input(provider_slug, model, size, None if sheet is None else sheet.context_tokens))
     if size.output_free:
         return TokenBound(given, 0, None)

@@ -24,6 +24,7 @@ class Usage(Struct):
     unmetered: bool = False  # what it costs is told later, or nobody here can tell it
     batch: bool = False  # of a batch, which has prices of its own
     parts: "tuple[Usage, ...]" = ()  # what other models used for it, or the same one beside `counts`
+    region: str | None = None  # where it was served, if that has a price of its own: Anthropic's "us"
 
     def total(self) -> dict[str, int]:
         """The counts of all parts together."""
@@ -54,6 +55,7 @@ class Size(Struct, frozen=True):
     cache_writes: bool = True  # whether input may be billed as written to a cache
     service_tier: str | None = None
     speed: str | None = None
+    region: str | None = None  # the one that it is to be served in; None: a setting at the provider may choose one
     unpriced: str | None = None  # a feature in use whose cost nobody can bound; then the request has no bound
     unbounded: str | None = None  # one whose tokens nobody can bound either; then that is set as well
     other_models: bool = False  # one by which models may take part that are not the request's own; likewise

@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from shared import pricing
 from shared.catalog import output_maximum
@@ -57,10 +58,9 @@ def test_an_open_service_tier_counts_as_the_dearest() -> None:
 
 
 def test_writes_to_caches_count_unless_they_are_excluded() -> None:
-    written = bound("anthropic", "claude-opus-5", Size(1000, overhead_tokens=0, output_limit=0), at=AT)
-    plain = bound(
-        "anthropic", "claude-opus-5", Size(1000, overhead_tokens=0, output_limit=0, cache_writes=False), at=AT
-    )
+    size = Size(1000, overhead_tokens=0, output_limit=0, region="global")
+    written = bound("anthropic", "claude-opus-5", size, at=AT)
+    plain = bound("anthropic", "claude-opus-5", structs.replace(size, cache_writes=False), at=AT)
     assert (written, plain) == (1000 * 10_000, 1000 * 5_000)
 
 
@@ -126,12 +126,13 @@ def test_no_well_behaved_provider_bills_more_than_the_bound(data: st.DataObject)
     choices = data.draw(st.integers(1, 4))
     searches = data.draw(st.integers(0, 5))
     unseen = data.draw(st.booleans())
+    region = data.draw(st.sampled_from([None, "global", "us"])) if slug == "anthropic" else None
     may_write = data.draw(st.booleans())
     tier = data.draw(st.sampled_from([None, "auto", "default", "flex", "priority", "fast"]))
     size = Size(
         text_bytes, image_parts=images, audio_tokens=audio, context_inputs=unseen, output_limit=limit, choices=choices,
         tool_fees={"web_searches": searches} if searches else {}, cache_writes=may_write, service_tier=tier,
-        classes=("input_audio_tokens",) if audio else (),
+        classes=("input_audio_tokens",) if audio else (), region=region,
     )  # fmt: skip
     ceiling = pricing.bound(slug, model, size, at=AT)
     assume(ceiling is not None)
@@ -152,17 +153,21 @@ def test_no_well_behaved_provider_bills_more_than_the_bound(data: st.DataObject)
         "output_tokens": choices * (limit if limit is not None else output_maximum(slug, model) or 128_000),
         "web_searches": data.draw(st.integers(0, searches)),
     }
-    if audio:
-        counts["input_audio_tokens"] = min(audio, total - read - written)
+    if audio or unseen:  # what cannot be seen may be sound, beside all of the text
+        heard = data.draw(st.integers(0, total)) if unseen else audio
+        counts["input_audio_tokens"] = min(heard, total - read - written)
     served: dict[str | None, list[str | None]] = {
         "default": ["default"],
         "flex": ["flex", "default"],
         "priority": ["priority", "default"],
         "fast": ["fast", "default"],
     }
+    if slug == "gemini":
+        served[None] = ["default"]  # there, no setting chooses another
     usage = Usage(
         counts, model, data.draw(st.sampled_from(served.get(tier, ["default", "flex", "priority", "fast", None])))
     )
+    usage.region = data.draw(st.sampled_from([None, *(["us"] if slug == "anthropic" and region != "global" else [])]))
     assert cost(slug, model, usage, at=AT).nanos <= ceiling
 
 
