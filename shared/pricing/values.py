@@ -68,7 +68,7 @@ class Price(Struct, frozen=True):
     """The prices that a cost was computed with.
 
     `json` is ready for the ledger: `id`, `version`, `rates` (usage key -> dollars per million tokens or per thousand
-    calls, decimal strings) and, where they chose the rates, `service_tier` and `speed`.
+    calls, decimal strings) and, where they chose the rates, `service_tier`, `speed` and `inference_geo`.
     """
 
     id: str  # canonical model id in the price table
