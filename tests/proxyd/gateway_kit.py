@@ -218,7 +218,7 @@ def scripted(answers: Callable[[str, str], Reply]) -> WSGIServer:
     """A provider that answers by the credential it is asked with, and by what for ("GET /v1/batches/batch_1")."""
 
     def serve(environ: dict[str, str], start: Callable[..., object]) -> list[bytes]:
-        secret = environ["HTTP_AUTHORIZATION"].removeprefix("Bearer ")
+        secret = (environ.get("HTTP_AUTHORIZATION") or environ["HTTP_X_GOOG_API_KEY"]).removeprefix("Bearer ")
         status, headers, body = answers(secret, f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}")
         start(status, [("content-length", str(len(body))), ("content-type", "application/json"), *headers])
         return [body]
