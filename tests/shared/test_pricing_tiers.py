@@ -203,3 +203,22 @@ def test_every_window_reaches_beyond_the_steps_of_the_price_but_one_that_was_clo
             if steps and window(slug, name) <= max(steps):
                 short.add(name)
     assert short == {"claude-sonnet-4-5"}
+
+
+@pytest.mark.parametrize(
+    ("slug", "model", "text_bytes", "counts"),
+    [
+        ("openai", "gpt-audio", 127_000, {"input_tokens": 120_000, "input_audio_tokens": 90_000}),
+        ("gemini", "gemini-2.5-flash", 1_048_000, {"input_tokens": 1_000_000, "input_audio_tokens": 780_000}),
+        ("gemini", "gemini-embedding-2", 8_000, {"input_tokens": 8_000, "input_video_tokens": 6_000}),
+    ],
+)
+def test_bytes_of_text_take_no_room_from_what_cannot_be_seen(
+    slug: str, model: str, text_bytes: int, counts: dict[str, int]
+) -> None:
+    """Text has fewer tokens than bytes, so that nearly all of a window may be sound or film beside it."""
+    size = Size(text_bytes, context_inputs=True, output_free=True)
+    held, alone = (bound(slug, model, each, at=AT) for each in (size, replace(size, text_bytes=0)))
+    assert held is not None
+    assert alone is not None
+    assert cost(slug, model, Usage(counts, model), at=AT).nanos <= alone <= held
