@@ -18,7 +18,7 @@ from proxyd.accounting.journal import JournalUnavailable
 from proxyd.accounting.ledger_rows import Line
 from proxyd.accounting.limited_models import LimitsOf, RowsOfTold, limits_of_nobody
 from proxyd.accounting.membership import Membership
-from proxyd.accounting.provider_jobs import Job, ProviderJobs, Taken
+from proxyd.accounting.provider_jobs import Job, ProviderJobs, ResultsFile, Taken
 from proxyd.accounting.records import Attempt, LedgerUnavailable, Settlement
 
 log = logging.getLogger(__name__)
@@ -74,8 +74,8 @@ class JobBooker:
         except LedgerUnavailable:
             gevent.spawn_later(RETRY_SECONDS, self._register_waiting)
 
-    def learn(self, org_id: str, provider: str, results: Mapping[str, str]) -> None:
-        """Note in which files the results of jobs come. Raises LedgerUnavailable."""
+    def learn(self, org_id: str, provider: str, results: Mapping[str, ResultsFile]) -> None:
+        """Note in which files the results of jobs come, and of which model. Raises LedgerUnavailable."""
         self._asked(self._jobs.learn, org_id, provider, results)
 
     def find(self, org_id: str, provider: str, name: str) -> Job | None:

@@ -57,6 +57,13 @@ class Job:
     credential_id: str | None = None  # that it was begun with; others may be of an account that does not know it
 
 
+class ResultsFile(NamedTuple):
+    """The file in which the results of a job come."""
+
+    name: str
+    model: str | None = None  # that made the results
+
+
 class Taken(NamedTuple):
     """What became of results that somebody wanted to book. Those that are in neither are booked, or as good as that."""
 
@@ -93,19 +100,27 @@ class ProviderJobs:
                     )
                 )
 
-    def learn(self, org_id: str, provider: str, results: Mapping[str, str]) -> None:
-        """Note in which files the results of jobs come, by the names of the jobs. Those that are not known are left."""
+    def learn(self, org_id: str, provider: str, results: Mapping[str, ResultsFile]) -> None:
+        """Note in which files the results of jobs come, by the names of the jobs. Those that are not known are left.
+
+        A model that was told when a job began stays.
+        """
         names = sorted(results)
         wanted = _JOB.where(ProviderJob.job.in_(names))
         with self._engine.connect() as connection:
             rows = connection.execute(wanted, {"org_id": org_id, "provider": provider}).all()
-        new = [row.job for row in rows if row.results != results[row.job]]
+        new = {
+            row.job: {"results": file, "model": row.model or told_model(model)}
+            for row in rows
+            for file, model in (results[row.job],)
+            if row.results != file or (model is not None and row.model is None)
+        }
         if not new:
             return
         with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
-            for name in new:
+            for name, values in new.items():
                 here = (ProviderJob.org_id == org_id, ProviderJob.provider == provider, ProviderJob.job == name)
-                connection.execute(update(ProviderJob).where(*here).values(results=results[name]))
+                connection.execute(update(ProviderJob).where(*here).values(values))
 
     def find(self, org_id: str, provider: str, name: str) -> Job | None:
         """The job of this name, if it was begun here."""

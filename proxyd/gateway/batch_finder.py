@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import orjson
 
 from proxyd.accounting.job_booker import JobBooker
-from proxyd.accounting.provider_jobs import Job
+from proxyd.accounting.provider_jobs import Job, ResultsFile
 from proxyd.accounting.records import LedgerUnavailable
 from proxyd.gateway.attempt import UpstreamAttempt
 from proxyd.gateway.side_question import answer_to
@@ -44,7 +44,7 @@ class BatchFinder:
         if (org_id, name) in self._none or not self.booker.has_open_batches(org_id, SLUG):
             return None
         told = reading.told(SLUG, self._ask(attempt))
-        if files := {one.name: one.file for one in told if one.file is not None}:
+        if files := {one.name: ResultsFile(one.file, one.model) for one in told if one.file is not None}:
             self.booker.learn(org_id, SLUG, files)
         found = self.booker.find_by_results(org_id, SLUG, name)
         if found is None:

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from proxyd.accounting.job_booker import JobBooker
 from proxyd.accounting.ledger_rows import Line
-from proxyd.accounting.provider_jobs import Job
+from proxyd.accounting.provider_jobs import Job, ResultsFile
 from proxyd.accounting.records import Attempt, LedgerUnavailable, Settlement
 from proxyd.credentials import ProviderCredentials
 from proxyd.gateway import later_relay, relay
@@ -132,7 +132,7 @@ class LaterBilling(Struct, frozen=True):
                 self.booker.register(_job(attempt, begun.name, begun.works_as, model, batch=True))
         org_id = attempt.admission.known.key.org_id
         told = reading.told(slug, document)
-        if files := {one.name: one.file for one in told if one.file is not None}:
+        if files := {one.name: ResultsFile(one.file, one.model) for one in told if one.file is not None}:
             self.booker.learn(org_id, slug, files)
         for one in told:
             if one.results and (job := self.booker.find(org_id, slug, one.name)) is not None:
@@ -185,7 +185,10 @@ class _Results(Struct):
         job = self.job
         usage = reading.of_batch(result.usage) if job.batch else result.usage
         asked_model = job.model or usage.model
-        cost = pricing.cost(job.provider, asked_model, usage, at=job.admitted_at, book=self.book)
+        if asked_model is None and "output_image_tokens" in usage.counts:
+            cost = pricing.cost_of_pictures(job.provider, usage, at=job.admitted_at, book=self.book)
+        else:
+            cost = pricing.cost(job.provider, asked_model, usage, at=job.admitted_at, book=self.book)
         attempt = Attempt(
             id=_id(job, result.id),
             org_id=job.org_id,

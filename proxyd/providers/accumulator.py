@@ -27,6 +27,7 @@ _STORED = {"audio": (_SOUND, FILM_TOKENS), "image": (_PICTURE, PICTURE_TOKENS), 
 _TOLD_OF_OUTPUT = ("output_text_tokens", "output_reasoning_tokens", _SOUND, _PICTURE, _FILM)
 _TOLD_OF_INPUT = ("input_text_tokens", "input_audio_tokens", "input_image_tokens", "input_video_tokens")
 NO_CALLS: Mapping[str, int] = MappingProxyType({})
+_DEARER_TIERS = ("priority", "fast")
 
 
 class UsageAccumulator:
@@ -55,6 +56,12 @@ class UsageAccumulator:
     def __init__(self, endpoint: Endpoint, parsed: Parsed) -> None:
         self._endpoint = endpoint
         self._parsed = parsed
+        # A stream tells its tier at its end, some answers nowhere. Until then what was asked for and is dearer counts.
+        size = parsed.size
+        if size.service_tier in _DEARER_TIERS:
+            self.service_tier = size.service_tier
+        if size.speed is not None:
+            self.speed = size.speed
 
     def event(self, event: Event) -> bool:
         """Take one event of a stream. True: the client must not see it."""

@@ -8,7 +8,17 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from proxyd.providers.base import BadBody, Parsed
-from proxyd.providers.body import count, flag, kind_of, model_name, objects, read_object, text, tool_kinds
+from proxyd.providers.body import (
+    SPELT_LETTER,
+    count,
+    flag,
+    kind_of,
+    model_name,
+    objects,
+    read_object,
+    text,
+    tool_kinds,
+)
 from proxyd.providers.input_estimate import MAX_TOOL_CALLS, OVERHEAD_TOKENS, TOOLS_OVERHEAD_TOKENS, InputEstimate
 from shared.catalog import Kind
 from shared.pricing import REGIONS, Size
@@ -91,6 +101,7 @@ def _size(document: Mapping[str, Any], body: bytes, limit: int, added: list[dict
     for name in ("container", "mcp_servers", "thread"):
         if document.get(name):
             estimate.grows = True
+    writes, lasting = _cache_writes(document, body)
     has_tools = tools or any(document.get(name) for name in ("output_config", "output_format"))
     return Size(
         text_bytes=estimate.text_bytes(body),
@@ -101,7 +112,8 @@ def _size(document: Mapping[str, Any], body: bytes, limit: int, added: list[dict
         overhead_tokens=TOOLS_OVERHEAD_TOKENS if has_tools else OVERHEAD_TOKENS,
         output_limit=limit,
         tool_fees=fees,
-        cache_writes=_writes_to_a_cache(document, body),
+        cache_writes=writes,
+        lasting_writes=lasting,
         service_tier=text(document, "service_tier"),
         speed=text(document, "speed"),
         region=_region(document),
@@ -117,20 +129,33 @@ def _region(document: Mapping[str, Any]) -> str | None:
     return next((place for place in ("global", *REGIONS) if named == place), None)
 
 
-def _writes_to_a_cache(document: Mapping[str, Any], body: bytes) -> bool:
-    """Whether a field of the body asks for it. A body without the very letters, or a disguise of them, has none."""
-    if b"cache_control" not in body and b"caching" not in body and b"\\u00" not in body:
-        return False
+def _cache_writes(document: Mapping[str, Any], body: bytes) -> tuple[bool, bool]:
+    """Whether a field of the body asks for writing to a cache, and whether one does so for longer than 5 minutes.
+
+    A body without the very letters, or a disguise of them, has none.
+    """
+    disguised = b"\\u00" in body and SPELT_LETTER.search(body) is not None
+    if not disguised and b"cache_control" not in body and b"caching" not in body:
+        return False, False
+    may_last = disguised or b'"ttl"' in body
+    writes = False
     waiting: list[Any] = [document]
     while waiting:
         item = waiting.pop()
         if type(item) is dict:
             if not _CACHE_FIELDS.isdisjoint(item):
-                return True
+                if not may_last or any(_lasts(item.get(name)) for name in _CACHE_FIELDS):
+                    return True, may_last
+                writes = True
             waiting.extend(item.values())
         elif type(item) is list:
             waiting.extend(item)
-    return False
+    return writes, False
+
+
+def _lasts(control: object) -> bool:
+    """Whether what is written is kept longer than for the 5 minutes of `CacheControlEphemeralParam`'s default."""
+    return control is not None and (not isinstance(control, dict) or control.get("ttl") not in (None, "5m"))
 
 
 def _name_and_version(kind: str) -> tuple[str, str]:

@@ -24,7 +24,7 @@ MAX_COUNT = 2**53
 MAX_VALUES = 2_000_000
 MAX_NAMES = 1_000  # at the top
 
-_SPELT_LETTER = re.compile(rb"\\u00[4-7]")  # an ASCII letter or underscore in disguise
+SPELT_LETTER = re.compile(rb"\\u00[4-7]")  # an ASCII letter or underscore in disguise
 _MANY_NAMES = 64
 _MANY_SEARCHES = 8  # for one name each; more of them cost more than the slow reading
 _QUICK_BYTES = 128 * 1024  # beyond which the slow reading would keep everyone else waiting
@@ -80,7 +80,7 @@ def _values(body: bytes) -> int:
 
 
 def _may_repeat(body: bytes, document: Mapping[str, Any], nested: Mapping[str, tuple[bytes, ...]]) -> bool:
-    if len(document) > _MANY_NAMES or (b"\\u00" in body and _SPELT_LETTER.search(body)):
+    if len(document) > _MANY_NAMES or (b"\\u00" in body and SPELT_LETTER.search(body)):
         return True
     quoted_names = [*map(quoted_name, document)]
     counts = [*map(body.count, quoted_names)]

@@ -10,9 +10,8 @@ from typing import Any
 from proxyd.providers.accumulator import UsageAccumulator
 from proxyd.providers.base import BadBody, Parsed
 from proxyd.providers.body import flag, model_name, read_object, text
-from proxyd.providers.gemini_request import bills_searches_by_request
+from proxyd.providers.gemini_request import bills_searches_by_request, most_searches
 from proxyd.providers.input_estimate import (
-    MAX_TOOL_CALLS,
     OVERHEAD_TOKENS,
     TOOLS_OVERHEAD_TOKENS,
     InputEstimate,
@@ -67,13 +66,15 @@ def _size(document: Mapping[str, Any], body: bytes, model: str, query: str) -> S
     _estimate(document.get("input"), estimate)
     estimate.unseen = estimate.unseen or any(document.get(name) is not None for name in _STATE)
     fees: dict[str, int] = {}
+    if document.get("cached_content") is not None:
+        fees["web_searches"] = most_searches(model)  # it may hold tools
     for tool in objects(document, "tools"):
         kind = text(tool, "type")
         if kind in _PLAIN_TOOLS:
             continue
         estimate.grows = True
         if kind == "google_search":
-            fees["web_searches"] = 1 if bills_searches_by_request(model) else MAX_TOOL_CALLS
+            fees["web_searches"] = most_searches(model)
         elif kind not in _CONTEXT_TOOLS:
             estimate.unknown_tool(kind)
     _find_features(document, query, estimate)

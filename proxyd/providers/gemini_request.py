@@ -58,14 +58,17 @@ def read(kind: Kind, body: bytes, path_model: str | None, query: str = "") -> Pa
         for request in objects(document, "requests"):
             _same_model(request, model)
         estimate = InputEstimate()
+        windows = 0
         for request in [document, *objects(document, "requests")]:
+            estimate.unseen = False
             _estimate_contents([get(request, "content")], estimate)
+            windows += estimate.unseen
         shaping = shaping_parameter(query)
         size = Size(
             text_bytes=estimate.text_bytes(body),
             image_parts=estimate.images,
             audio_tokens=estimate.audio_tokens,
-            context_inputs=estimate.unseen or estimate.grows,
+            separate_windows=windows,
             countable=False,  # embeddings have no counter
             overhead_tokens=OVERHEAD_TOKENS,
             output_free=True,
@@ -109,9 +112,10 @@ def _same_model(document: Mapping[str, Any], model: str) -> None:
 def _size(document: Mapping[str, Any], body: bytes, model: str, query: str) -> Size:
     estimate = InputEstimate()
     _estimate_contents([*objects(document, "contents"), get(document, "systemInstruction")], estimate)
+    fees: dict[str, int] = {}
     if get(document, "cachedContent") is not None:
         estimate.unseen = True  # its tokens are read from the cache, and counted as the input's
-    fees: dict[str, int] = {}
+        fees["web_searches"] = most_searches(model)  # `CreateCachedContentConfig` of the SDK has tools, too
     _estimate_tools(document, model, estimate, fees)
     if query and (shaping := shaping_parameter(query)) is not None:
         estimate.feature(shaping)
@@ -177,7 +181,7 @@ def _estimate_tools(document: Mapping[str, Any], model: str, estimate: InputEsti
                 continue
             estimate.grows = True
             if name in _SEARCHES:
-                fees["web_searches"] = 1 if bills_searches_by_request(model) else MAX_TOOL_CALLS
+                fees["web_searches"] = most_searches(model)
             elif name not in _CONTEXT_TOOLS:
                 estimate.unknown_tool(name, hides_tokens=name != "googleMaps")  # billed by request
 
@@ -185,6 +189,11 @@ def _estimate_tools(document: Mapping[str, Any], model: str, estimate: InputEsti
 def bills_searches_by_request(model: str) -> bool:
     """Whether grounding costs once a request, however many searches it took: so it was before Gemini 3."""
     return _BEFORE_GEMINI_3.match(model) is not None
+
+
+def most_searches(model: str) -> int:
+    """How many searches a request that may search is billed for at most."""
+    return 1 if bills_searches_by_request(model) else MAX_TOOL_CALLS
 
 
 @lru_cache(maxsize=256)

@@ -48,6 +48,11 @@ class InputEstimate(Struct):
         self.feature(f"the tool {str(kind)[:80]}", hides_tokens=hides_tokens)
         self.other_models = self.other_models or hides_tokens
 
+    def template(self, name: str) -> None:
+        """A request that is stored at the provider: it may bring text and any tools along."""
+        self.grows = self.other_models = True
+        self.feature(name)
+
     def image(self, source: object) -> None:
         """An image, given by address, identifier or data URL. A data URL of something else may be a document."""
         self.images += 1

@@ -50,10 +50,12 @@ def for_rewriting(parsed: Parsed) -> Parsed:
 
 
 def for_metering(document: Mapping[str, Any]) -> dict[str, Any]:
-    """What meters look at in a request: whether it runs in the background or searches, how it speaks, its tools."""
+    """What meters look at in a request: if it is in the background, stored or searches, how it speaks, its tools."""
     kept: dict[str, Any] = {}
     if document.get("background") is True:
         kept["background"] = True
+    if isinstance(document.get("prompt"), dict):
+        kept["prompt"] = {}  # of a response; that of a completion is its text
     if document.get("web_search_options") is not None:
         kept["web_search_options"] = {}
     audio = document.get("audio")

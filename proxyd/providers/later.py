@@ -13,6 +13,7 @@ import orjson
 from msgspec.structs import replace
 
 from proxyd.providers import DIALECTS, Parsed
+from proxyd.providers.openai_images import asked_for
 from shared.catalog import PROVIDERS, Endpoint, Kind
 from shared.pricing import Size, Usage
 
@@ -46,6 +47,7 @@ class Told(NamedTuple):
     file: str | None  # in which its results come
     results: tuple[tuple[str, dict[str, Any]], ...] = ()  # that stand in the answer itself: id within the job, body
     link: str | None = None  # to its results, past us
+    model: str | None = None  # that made them: answers with pictures do not name it
 
 
 def begun(slug: str, path: str, path_model: str | None, document: Mapping[str, Any]) -> Begun | None:
@@ -55,7 +57,8 @@ def begun(slug: str, path: str, path_model: str | None, document: Mapping[str, A
         return None
     if slug == "openai":
         works_as = _text(document.get("endpoint"))
-        return Begun(name, works_as if _endpoint(slug, works_as) is not None else None, None)
+        known = works_as if _endpoint(slug, works_as) is not None else None
+        return Begun(name, known, _text(document.get("model")))
     if slug == "anthropic":
         return Begun(name, "/v1/messages", None)
     before, _, method = path.rpartition(":")
@@ -72,7 +75,7 @@ def told(slug: str, document: Mapping[str, Any]) -> list[Told]:
 
 def _told_openai(batch: Mapping[str, Any]) -> Told | None:
     name = _text(batch.get("id"))
-    return None if name is None else Told(name, _text(batch.get("output_file_id")))
+    return None if name is None else Told(name, _text(batch.get("output_file_id")), model=_text(batch.get("model")))
 
 
 def _told_anthropic(batch: Mapping[str, Any]) -> Told | None:
@@ -137,10 +140,11 @@ def result(slug: str, works_as: str | None, model: str | None, id_: str, body: M
     if endpoint.kind is Kind.EMBED and count is not None and "usageMetadata" not in body:
         body = {"usageMetadata": {"promptTokenCount": count, "totalTokenCount": count}}
     size = Size(0, overhead_tokens=0, output_free=endpoint.kind in _OUTPUT_FREE)
-    # The tools that a response used are told in it, those of other answers nowhere.
-    request = {"tools": body.get("tools")} if endpoint.kind is Kind.RESPONSES else {}
     named = _text(body.get("model")) or model
-    parsed = Parsed(endpoint.kind, named, stream=False, size=size, wants_usage=True, document=request, raw=b"")
+    if endpoint.kind is Kind.IMAGES:
+        parsed = asked_for(named, body)
+    else:
+        parsed = Parsed(endpoint.kind, named, stream=False, size=size, wants_usage=True, document={}, raw=b"")
     meter = DIALECTS[endpoint.dialect].meter(endpoint, parsed, streaming=False, content_encoding=None)
     meter.feed(orjson.dumps(body))
     meter.end()

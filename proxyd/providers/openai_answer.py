@@ -11,6 +11,7 @@ from proxyd.providers.openai_tools import (
     ITEM_DONE,
     always_searches,
     call_fee,
+    effective_tools,
     images_made,
     items,
     tool_calls,
@@ -154,12 +155,13 @@ class ResponsesUsage(UsageAccumulator):
     _finished = False
     _pictures: tuple[Usage, ...] = ()
     _called: dict[object, str | None] | None = None  # the fees of a stream's calls so far, by their items
+    _told_tools: object = None
 
     def event(self, event: Event) -> bool:
         data = event.data
         if data is None or data == b"[DONE]":
             return False
-        if event.name and not _matters(event.name, data) and not self._names_a_job(event.name):
+        if event.name and not _matters(event.name, data) and not self._is_begun(event.name):
             return False
         try:
             value = orjson.loads(data)
@@ -178,7 +180,7 @@ class ResponsesUsage(UsageAccumulator):
         elif kind == "error":
             self.failed = True
         elif kind == "response.created":
-            self._defer(value.get("response"))
+            self._begun(value.get("response"))
         elif kind in _SOUND_DELTAS:
             self.sound(value.get("delta"), pcm=True)
         elif kind.endswith(".delta"):
@@ -192,7 +194,7 @@ class ResponsesUsage(UsageAccumulator):
     def _call(self, item_id: object, item: Mapping[str, Any]) -> None:
         """Count a call in case the stream breaks off before its end tells them all. Of an item its last word counts."""
         called = self._called = self._called or {}
-        key = call_fee(item, self._parsed.tools)
+        key = call_fee(item, effective_tools(self._parsed.tools, self._told_tools))
         called[item_id if isinstance(item_id, str) else len(called)] = key
         fees = [fee for fee in called.values() if fee is not None]
         self.tool_calls = {fee: fees.count(fee) for fee in fees}
@@ -201,17 +203,23 @@ class ResponsesUsage(UsageAccumulator):
         self._finished = True
         model, tier = document.get("model"), document.get("service_tier")
         self.served_model = model[:200] if isinstance(model, str) else None
-        self.service_tier = tier[:32] if isinstance(tier, str) else None
+        self.service_tier = tier[:32] if isinstance(tier, str) else self.service_tier
         self.report(document.get("usage"))
         self._defer(document)
-        tools = self._parsed.tools
+        tools = effective_tools(self._parsed.tools, document.get("tools"))
         self.tool_calls, unreadable = tool_calls(document, tools)
         self.odd = self.odd or unreadable
         self._pictures = images_made(document, tools)
         self.unweighed = document
 
-    def _names_a_job(self, name: bytes) -> bool:
-        return name == b"response.created" and self._parsed.document.get("background") is True
+    def _is_begun(self, name: bytes) -> bool:
+        """Whether an event names a job, or tools that the request does not tell of."""
+        asked = self._parsed.document
+        return name == b"response.created" and (asked.get("background") is True or asked.get("prompt") is not None)
+
+    def _begun(self, response: object) -> None:
+        self._defer(response)
+        self._told_tools = response.get("tools") if isinstance(response, dict) else None
 
     def _defer(self, response: object) -> None:
         """What runs in the background goes on without us: until its end is told here, it is told by a later request."""
@@ -240,16 +248,7 @@ class ResponsesUsage(UsageAccumulator):
 
 
 class CompactUsage(ResponsesUsage):
-    """A compacted conversation. Its output repeats what was sent; only the summary was written.
-
-    It does not tell its service tier. Asked for a dearer one, it is charged at that one.
-    """
-
-    def document(self, document: dict[str, Any]) -> None:
-        super().document(document)
-        asked = self._parsed.size.service_tier
-        if self.service_tier is None and asked in ("priority", "fast"):
-            self.service_tier = asked
+    """A compacted conversation. Its output repeats what was sent; only the summary was written."""
 
     def written(self, document: dict[str, Any]) -> None:
         for item in items(document):

@@ -1,7 +1,8 @@
 """What a request in OpenAI's dialect means to another server that speaks it and goes by rules of its own.
 
-Sources: the API references of OpenRouter (openrouter.ai/docs/api-reference), LiteLLM (docs.litellm.ai/docs/proxy) and
-vLLM (docs.vllm.ai, "OpenAI-Compatible Server"), and what llama.cpp's server does without `max_tokens`.
+Sources: the API references of OpenRouter (openrouter.ai/docs/api-reference), LiteLLM (docs.litellm.ai/docs/proxy), xAI
+(docs.x.ai, "Live Search") and vLLM (docs.vllm.ai, "OpenAI-Compatible Server"), and of llama.cpp's server what it does
+without `max_tokens`, and that `n_predict` beats it (tools/server/server-common.cpp).
 """
 
 from collections.abc import Mapping
@@ -28,17 +29,33 @@ def elsewhere_of(kind: Kind, document: Mapping[str, Any], size: Size) -> Elsewhe
     """The size of a body that was read as OpenAI's, by the whole document, and the field that may change its model."""
     if kind is Kind.COMPLETIONS and document.get("max_tokens") is None:
         size = replace(size, output_limit=None)  # OpenAI's own limit is nobody else's: they write until they are done
-    elif kind is Kind.EMBEDDINGS and not _is_plain(document.get("input")):
-        size = replace(size, context_inputs=True)
+    elif kind is Kind.EMBEDDINGS:
+        size = replace(size, separate_windows=_unseen(document.get("input")))
+    if (name := _unbounded(document, size.output_limit)) is not None:
+        size = replace(size, unpriced=size.unpriced or name, unbounded=size.unbounded or name)
     steering = next((name for name in STEERING if document.get(name) is not None), None)
     return Elsewhere(size, steering)
 
 
-def _is_plain(given: object) -> bool:
-    """Text or tokens, one or a list: not an image by its address, nor a field that OpenAI does not know."""
-    if isinstance(given, str):
-        return True
-    return isinstance(given, list) and all(
-        isinstance(one, str | int) or (isinstance(one, list) and all(isinstance(token, int) for token in one))
-        for one in given
-    )
+def _unbounded(document: Mapping[str, Any], limit: int | None) -> str | None:
+    """A field that adds searches, each of them with a fee, or takes the place of the output limit; None: there is none.
+
+    `limit` is that of the request, to which `n_predict` may be equal at most.
+    """
+    search, predict = document.get("search_parameters"), document.get("n_predict")
+    if search is not None and not (isinstance(search, dict) and search.get("mode") == "off"):
+        return "search_parameters"
+    if predict is None or (limit is not None and type(predict) is int and 0 <= predict <= limit):
+        return None
+    return "n_predict"
+
+
+def _unseen(given: object) -> int:
+    """How many inputs there are that are neither text nor tokens, but an image by its address or what OpenAI lacks.
+
+    One may stand for a list of them. In a list within the list whatever is no token is one.
+    """
+    if not isinstance(given, list):
+        return int(not isinstance(given, str))
+    inner = [part for one in given if isinstance(one, list) for part in one]
+    return sum(not isinstance(one, str | int | list) for one in given) + sum(not isinstance(one, int) for one in inner)

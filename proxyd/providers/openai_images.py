@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from proxyd.providers.base import Parsed
-from proxyd.providers.body import count, flag, model_name, read_object, text
+from proxyd.providers.body import MAX_MODEL_LENGTH, count, flag, model_name, read_object, text
 from proxyd.providers.input_estimate import OVERHEAD_TOKENS, InputEstimate
 from proxyd.providers.openai_forms import Form
 from shared.catalog import Kind
@@ -53,6 +53,15 @@ def read_images(body: bytes) -> Parsed:
 def read_image_form(form: Form, body: bytes) -> Parsed:
     """Understand a form. Raises BadBody."""
     return _parsed(form.document, body, form.text_bytes, form.media)
+
+
+def asked_for(model: str | None, answer: Mapping[str, Any]) -> Parsed:
+    """The request that an answer may be one to, as far as the answer tells; for one that came past us."""
+    told = {name: answer[name] for name in ("quality", "size", "output_format") if isinstance(answer.get(name), str)}
+    made = answer.get("data")
+    number = len(made) if isinstance(made, list) else 0
+    named = (model or "")[:MAX_MODEL_LENGTH].strip() or None
+    return _parsed({**told, "model": named, "n": max(1, number)}, b"", 0, 0)
 
 
 def _parsed(document: Mapping[str, Any], body: bytes, text_bytes: int, images: int) -> Parsed:

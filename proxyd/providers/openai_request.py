@@ -213,12 +213,12 @@ def _responses_size(document: Mapping[str, Any], body: bytes, brought: Iterable[
     given = document.get("input")
     if type(given) is list:
         _estimate_parts(given, estimate)
-    for name in ("previous_response_id", "conversation"):
-        if document.get(name):
-            estimate.unseen = True
-    for name in ("prompt", "context_management"):  # the provider's counter knows neither
-        if document.get(name):
-            estimate.grows = True
+    if document.get("previous_response_id") or document.get("conversation"):
+        estimate.unseen = True
+    if document.get("context_management"):
+        estimate.grows = True  # the provider's counter does not know it
+    if document.get("prompt"):
+        estimate.template("prompt")
     calls = count(document, "max_tool_calls")
     calls = MAX_TOOL_CALLS if calls is None else calls
     fees: dict[str, int] = {}

@@ -40,6 +40,17 @@ def search_fee(tools: object) -> str:
     return "web_search_previews" if found and all(match["preview"] for match in found) else "web_searches"
 
 
+def effective_tools(asked: list[Any], told: object) -> list[Any]:
+    """The tools of a response: those of its request, and those that it names itself, as a stored prompt brings them.
+
+    What a request says of its searches stands.
+    """
+    if not told or not isinstance(told, list):
+        return asked
+    searches = any(SEARCH.fullmatch(str(tool.get("type"))) for tool in asked if isinstance(tool, dict))
+    return asked if searches else [*asked, *told]
+
+
 def brought_tools(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The tools that items of the input of a request to Responses bring along. Raises BadBody."""
     given = document.get("input")

@@ -5,7 +5,7 @@ provider's answer. Whole numbers and fractions throughout, no floats; results ar
 """
 
 from shared.pricing.bound import SMALLEST_LIMIT, Bound, BoundPart, Unbounded, bound, explain, fitting_output_limit
-from shared.pricing.cost import cost
+from shared.pricing.cost import cost, cost_of_pictures
 from shared.pricing.figures import whole
 from shared.pricing.own import OwnPrice, PriceBook, book_of
 from shared.pricing.rates import REGIONS, load
@@ -32,6 +32,7 @@ __all__ = [
     "bound",
     "bound_tokens",
     "cost",
+    "cost_of_pictures",
     "explain",
     "fitting_output_limit",
     "fitting_token_limit",

@@ -23,7 +23,7 @@ from shared.pricing.values import Size
 # 2,833 + 8 x 5,667; Anthropic: 4,784 for its high-resolution models; Gemini: 258 for each tile of 768 pixels.
 IMAGE_TOKENS = {"openai": 25_000, "anthropic": 8_192, "gemini": 16_384}
 IMAGE_TOKENS_4O_MINI = 50_000
-MOST_IMAGE_TOKENS = max(IMAGE_TOKENS.values())  # of any other provider, of which nobody can tell
+MOST_IMAGE_TOKENS = IMAGE_TOKENS_4O_MINI  # of any other provider, where a model may be any under a name of its own
 CONTEXT_TOKENS = 1_048_576  # of a model whose context window the price table does not tell
 
 # What a provider's counter may be wrong by. Anthropic calls its count an estimate from which the real one may differ by
@@ -187,6 +187,8 @@ def _parts(provider_slug: str, model: str, size: Size, at: float, book: PriceBoo
     text, media = ceiling.text, ceiling.media
     if size.cache_writes:
         text, media = ceiling.written_text, ceiling.written_media
+        if not size.lasting_writes:
+            text, media = ceiling.briefly_written_text, ceiling.briefly_written_media
     fixed = text_tokens * text + media_tokens * media
     for key, calls in size.tool_fees.items():
         fee = ceiling.fees.get(key)
@@ -216,6 +218,8 @@ def most_input(provider_slug: str, model: str, size: Size, context_tokens: int |
     media_tokens = size.audio_tokens
     if size.image_parts:
         media_tokens += size.image_parts * _image_tokens(provider_slug, model)
+    if size.separate_windows:
+        media_tokens += size.separate_windows * (context_tokens or CONTEXT_TOKENS)
     if size.context_inputs:
         # Text has three to five bytes a token, so that its bytes leave no less room for what cannot be seen.
         window = context_tokens or CONTEXT_TOKENS

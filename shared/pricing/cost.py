@@ -1,5 +1,6 @@
 """What a usage costs: exact, rounded up once, and never negative whatever a provider reports."""
 
+import re
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from fractions import Fraction
@@ -12,9 +13,11 @@ from shared.pricing.figures import MAX_COUNT
 from shared.pricing.own import PriceBook
 from shared.pricing.rates import cost_sheet, has_batch_prices, own_price
 from shared.pricing.sheets import Band, CostSheet, Formula, Rate, dearest, narrow_first
-from shared.pricing.table import units_by_usage_key
+from shared.pricing.supplement import added_names
+from shared.pricing.table import PRICES_IDS, current_models, units_by_usage_key
 from shared.pricing.values import Cost, Price, Usage
 
+_PAINTS = re.compile(r"(?:chat)?gpt-image-")
 _FORMULAS = 64  # kept of a band
 _UNKNOWN = {"unknown_input_tokens": "input", "unknown_output_tokens": "output"}
 
@@ -56,6 +59,16 @@ def cost(
         _flag(flags, "unknown_class")
     total, price = _total(sheet, usage, flags)
     return Cost(min(-(-total // sheet.scale), MAX_NANOS), price, tuple(flags))
+
+
+def cost_of_pictures(provider_slug: str, usage: Usage, *, at: float, book: PriceBook | None = None) -> Cost:
+    """Price pictures of which nobody tells the model: as the dearest that only paints, flagged `unknown_class`."""
+    names = (name for name in (*current_models(PRICES_IDS[provider_slug]), *added_names(provider_slug)))
+    costs = [cost(provider_slug, name, usage, at=at, book=book) for name in names if _PAINTS.match(name)]
+    dearest_one = max(costs, key=lambda each: each.nanos)
+    flags = [*dearest_one.flags]
+    _flag(flags, "unknown_class")
+    return Cost(dearest_one.nanos, dearest_one.price, tuple(flags))
 
 
 def _sheet(

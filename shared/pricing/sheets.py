@@ -58,6 +58,8 @@ class Ceiling:
     media: int
     written_text: int  # the same two, when input may be written to a cache
     written_media: int
+    briefly_written_text: int  # the same two, when none of it is written for an hour
+    briefly_written_media: int
     output: int
     fees: Mapping[str, int]  # usage key -> one of what is no token: a call, a second of sound, a character
 
@@ -89,13 +91,14 @@ def dearest(rates: Iterable[Rate], direction: str) -> int:
 def ceiling_of(over: int, reachable: Collection[Rate]) -> Ceiling:
     """The dearest of these rates, for all that a request's bound is made of."""
 
-    def most(*, media: bool, written: bool) -> int:
+    def most(*, media: bool, written: bool, lasting: bool = True) -> int:
         return dearest(
             (
                 rate
                 for rate in reachable
                 if (media or dimensions_of(rate.key).get("modality", "text") == "text")
                 and (written or dimensions_of(rate.key).get("token_type") != "cache_write")
+                and (lasting or dimensions_of(rate.key).get("cache_ttl") != "1h")
             ),
             "input",
         )
@@ -110,6 +113,8 @@ def ceiling_of(over: int, reachable: Collection[Rate]) -> Ceiling:
         media=most(media=True, written=False),
         written_text=most(media=False, written=True),
         written_media=most(media=True, written=True),
+        briefly_written_text=most(media=False, written=True, lasting=False),
+        briefly_written_media=most(media=True, written=True, lasting=False),
         output=dearest(reachable, "output"),
         fees=fees,
     )

@@ -30,6 +30,10 @@ _TUNED: tuple[tuple[str, Rates], ...] = tuple(
         ("gpt-4.1-nano", "0.2", "0.05", "0.8"),
         ("gpt-4.1", "3", "0.75", "12"),
         ("o4-mini", "4", "1", "16"),
+        # These two are of litellm's table of prices, which names https://developers.openai.com/api/docs/pricing. They
+        # read from no cache.
+        ("davinci-002", "12", "12", "12"),
+        ("babbage-002", "1.6", "1.6", "1.6"),
     )
 )
 

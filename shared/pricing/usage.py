@@ -18,6 +18,7 @@ from typing import Any
 from msgspec import Struct
 
 from shared.pricing import table
+from shared.pricing.compatible_usage import parts_of_input
 from shared.pricing.figures import MAX_COUNT, is_absurd_within, larger, makes_no_sense, whole
 
 __all__ = ["MAX_COUNT", "UsageReading", "larger", "makes_no_sense", "read_usage"]
@@ -90,6 +91,7 @@ def read_usage(prices_id: str, flavor: str, usage: object) -> UsageReading | Non
             if value is None:
                 return None
         counts[key] = counts[key] + value if key in counts else value
+    named = {} if is_known else parts_of_input(usage, counts)
     if not _balance(usage, counts):
         return None
     unknown = False
@@ -99,8 +101,8 @@ def read_usage(prices_id: str, flavor: str, usage: object) -> UsageReading | Non
     for field, matchers in plan.lists:
         if (details := get(field)) is not None:
             unknown |= _read_list(field, details, matchers, counts)
-    for field in () if is_known else usage.keys() - plan.known:
-        unknown |= _add_unknown(field, usage[field], counts)
+    if not is_known:
+        unknown |= _read_others(plan, usage, named, counts)
     return UsageReading(counts, True, is_absurd_within(usage)) if unknown else UsageReading(counts, False)
 
 
@@ -200,6 +202,12 @@ def _with_lists_of_one_name(plan: _Plan, usage: dict[str, Any]) -> dict[str, Any
             merged = larger(*lists) if len(lists) == 2 else lists[0] if lists else {}
             usage = {**{key: value for key, value in usage.items() if key != field}, **merged}
     return usage
+
+
+def _read_others(plan: _Plan, usage: Mapping[str, Any], named: Mapping[str, int], counts: dict[str, int]) -> bool:
+    if named:
+        counts["cache_read_tokens"] = max(*named.values(), counts.get("cache_read_tokens", 0))
+    return sum(_add_unknown(field, usage[field], counts) for field in usage.keys() - plan.known - named.keys()) > 0
 
 
 def _add_unknown(field: str, value: object, counts: dict[str, int]) -> bool:

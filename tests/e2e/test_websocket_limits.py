@@ -35,6 +35,7 @@ def test_refusals_of_one_turn_leave_the_session_open(router: Router) -> None:
             {"type": "response.create", "model": "gpt-4o-mini", "input": "x", "tools": [{"type": "odd"}]},
             "model_not_priced",
         ),
+        ({"type": "response.create", "model": "gpt-4o-mini", "prompt": {"id": "p"}}, "model_not_priced"),
         ({"type": "response.steer", "previous_response_id": "resp_1", "input": "x"}, "model_not_priced"),
         ({"type": "response.create", "model": "gpt-4o-mini", "input": "x", "stream_id": 7}, "invalid_request"),
         ({"type": "novelty"}, "model_not_priced"),

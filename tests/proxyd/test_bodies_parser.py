@@ -276,6 +276,8 @@ def test_what_is_billed_by_a_request_s_tools_is_known_of_a_large_one(parser: Bod
     preview = [{"type": "web_search_preview", "user_location": {"type": "approximate"}}]
     assert search_fee(metered(RESPONSES, tools=preview)["tools"]) == "web_search_previews"
     assert metered(RESPONSES, background=True) == {"background": True}
+    assert metered(RESPONSES, prompt={}) == {"prompt": {}}
+    assert metered(RESPONSES, prompt="x") == {}
     assert metered(CHAT, audio={"format": "mp3", "voice": {"id": "v"}}) == {"audio": {"format": "mp3"}}
     assert code_runs_free(metered(MESSAGES, tools=[{"type": "web_search_20260209", "name": "web_search"}])["tools"])
     assert not code_runs_free(metered(MESSAGES, tools=[{"type": "web_search_20250305", "name": "web_search"}])["tools"])

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from shared.models import UsageRecord
 
 LARGE = "x" * 1_500_000  # is parsed in another process
+UNCAPPED_TOKENS = {"spend_limit_nanos": None, "rate_limit_tpm": 10_000_000}
 HERE = ("/v1", "lab/m"), ("/lab/v1", "m")
 
 
@@ -95,6 +96,56 @@ def test_embeddings_of_what_is_not_seen_count_as_a_whole_context(
     unseen, *seen = bounds(capped)
     assert unseen >= 1_000_000 * 10
     assert max(seen) < 10_000
+
+
+def test_each_of_many_inputs_that_are_not_seen_is_a_context_of_its_own(capped: Gate, server: Server) -> None:
+    price(capped, "lab", "e", input_tokens="0.01")
+    image, nested = {"image": "https://example.com/large.png"}, [{"image": "a"}, {"image": "b"}]
+    for given in ([image, "hello", image, image], [nested, [1, 2], image]):
+        assert capped.ask({"model": "lab/e", "input": given}, path="/v1/embeddings").status == 200
+    assert all(3 * 1_048_576 * 10 <= bound < 4 * 1_000_000 * 10 for bound in bounds(capped))
+
+
+@pytest.mark.parametrize(
+    ("fields", "feature"),
+    [
+        ({"search_parameters": {"mode": "on"}}, "search_parameters"),
+        ({"search_parameters": {}}, "search_parameters"),
+        ({"search_parameters": {"mode": "off"}}, None),
+        ({"n_predict": -1}, "n_predict"),
+        ({"n_predict": 9, "max_tokens": 8}, "n_predict"),
+        ({"n_predict": 9}, "n_predict"),
+        ({"n_predict": 8, "max_tokens": 8}, None),
+    ],
+)
+@pytest.mark.parametrize("text", ["hello", LARGE])
+def test_what_adds_fees_or_beats_a_limit_is_refused_by_name(
+    capped: Gate, server: Server, fields: dict[str, object], feature: str | None, text: str
+) -> None:
+    """A server that does not know `n_predict` writes without end where that is all that limits it."""
+    asked = {"model": "lab/m", "messages": [{"role": "user", "content": text}], **fields}
+    for limits, code in (({}, "model_not_priced"), (UNCAPPED_TOKENS, "tokens_not_bounded")):
+        if limits:
+            key_with(capped, **limits)
+        answer = capped.ask(asked)
+        if feature is None:
+            assert answer.status == 200
+        else:
+            assert (answer.status, answer.json["error"]["code"]) == (403, code)
+            assert feature in answer.json["error"]["message"]
+    key_with(capped, spend_limit_nanos=None, rate_limit_tpm=None)
+    assert capped.ask(asked).status == 200
+    key_with(capped, spend_limit_nanos=10**9)
+    native = {"model": "gpt-4o", "messages": [], "n_predict": 5, "search_parameters": {}}
+    assert capped.ask(native).status == 200, "OpenAI knows neither"
+
+
+def test_a_picture_may_be_read_by_any_model_under_another_name(capped: Gate, server: Server) -> None:
+    """An Azure deployment of gpt-4o-mini, whose pictures have twice as many tokens as those of the others."""
+    image = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
+    asked = {"model": "lab/m", "max_tokens": 1, "messages": [{"role": "user", "content": [image]}]}
+    assert capped.ask(asked).status == 200
+    assert bounds(capped)[0] >= 48_169 * 10
 
 
 def test_sound_by_its_address_counts_as_a_whole_context(capped: Gate, server: Server) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, text
 from proxyd.accounting.accounting_state import AccountingDatabase
 from proxyd.accounting.journal_reader import Position
 from proxyd.accounting.ledger import Ledger
-from proxyd.accounting.provider_jobs import JOBS_KEPT, Job, ProviderJobs, Taken
+from proxyd.accounting.provider_jobs import JOBS_KEPT, Job, ProviderJobs, ResultsFile, Taken
 
 JOB = Job(
     "org_1", "openai", "batch_1", "key_1", "/v1/batches", "/v1/responses", None, True, DAY, NOON, "203.0.113.7", "run 7",
@@ -33,11 +33,19 @@ def test_it_works(jobs: ProviderJobs) -> None:
     assert jobs.find("org_1", "anthropic", "batch_1") is None
     assert jobs.has_open_batches("org_1", "openai")
     assert not jobs.has_open_batches("org_2", "openai")
-    jobs.learn("org_1", "openai", {"batch_1": "file-1", "batch_2": "file-2"})
+    jobs.learn("org_1", "openai", {"batch_1": ResultsFile("file-1"), "batch_2": ResultsFile("file-2")})
     assert jobs.find_by_results("org_1", "openai", "file-1") == JOB
     assert not jobs.has_open_batches("org_1", "openai")
     assert jobs.find_by_results("org_1", "openai", "file-2") is None
     assert jobs.find_by_results("org_2", "openai", "file-1") is None
+
+
+def test_a_model_is_learned_once(jobs: ProviderJobs) -> None:
+    """Also where the file is known already; one that was told when the job began stays."""
+    jobs.register(JOB)
+    for model, expected in ((None, None), ("gpt-image-1", "gpt-image-1"), (None, "gpt-image-1"), ("o", "gpt-image-1")):
+        jobs.learn("org_1", "openai", {"batch_1": ResultsFile("file-1", model)})
+        assert jobs.find_by_results("org_1", "openai", "file-1") == replace(JOB, model=expected)
 
 
 def test_a_result_is_taken_once(jobs: ProviderJobs) -> None:

@@ -53,15 +53,6 @@ def test_wrong_types_are_refused_by_name(field: str, value: object) -> None:
     assert refused.value.param == field
 
 
-def test_cache_writes_count_when_the_body_may_ask_for_them() -> None:
-    assert not read(system="cache_control and caching are words like others").size.cache_writes
-    assert read(cache_control={"type": "ephemeral"}).size.cache_writes
-    block = {"type": "text", "text": "x", "cache_control": {"type": "ephemeral", "ttl": "1h"}}
-    assert read(system=[block]).size.cache_writes
-    body = b'{"model":"c","max_tokens":1,"messages":[],"cache\\u005fcontrol":{"type":"ephemeral"}}'
-    assert ANTHROPIC.read(MESSAGES, body, None, "").size.cache_writes
-
-
 def test_images_are_no_text() -> None:
     image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "A" * 5000}}
     result = {"type": "tool_result", "tool_use_id": "t", "content": [{"type": "text", "text": "x"}, image]}

@@ -70,6 +70,11 @@ def test_agents_beside_the_first_have_no_bound_unless_they_are_switched_off(
     assert responses(multi_agent=agents).unpriced == unpriced
 
 
+def test_a_stored_prompt_may_bring_any_tool() -> None:
+    size = responses(prompt={"id": "pmpt_1"})
+    assert (size.unpriced, size.unbounded, size.other_models, size.context_inputs) == ("prompt", "prompt", True, True)
+
+
 @pytest.mark.parametrize("name", ["context_management", "prompt", "previous_response_id", "conversation"])
 @pytest.mark.parametrize("nothing", [None, [], {}, ""])
 def test_a_feature_that_is_left_empty_is_not_used(name: str, nothing: object) -> None:

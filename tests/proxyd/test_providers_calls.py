@@ -40,9 +40,10 @@ def search(action: str = "search", **fields: object) -> dict[str, Any]:
     return {**call(action={"type": action}), **fields}
 
 
-def streamed(*events: dict[str, Any], tools: object = NEWER, named: bool = True) -> Meter:
+def streamed(*events: dict[str, Any], tools: object = NEWER, named: bool = True, **request: object) -> Meter:
     """A stream of Responses that breaks off."""
-    watch = meter("openai", "/v1/responses", streaming=True, model="gpt-4o", input="x", stream=True, tools=tools)
+    request = {"model": "gpt-4o", "input": "x", "stream": True, "tools": tools, **request}
+    watch = meter("openai", "/v1/responses", streaming=True, **request)
     for event in events:
         name = f"event: {event['type']}\n" if named else ""
         watch.feed(f"{name}data: {json.dumps(event)}\n\n".encode())
@@ -53,6 +54,10 @@ def streamed(*events: dict[str, Any], tools: object = NEWER, named: bool = True)
 
 def ended(item_id: str, kind: str = "web_search") -> dict[str, Any]:
     return {"type": f"response.{kind}_call.completed", "item_id": item_id}
+
+
+def created(**told: object) -> dict[str, Any]:
+    return {"type": "response.created", "response": told}
 
 
 def done(item: dict[str, Any]) -> dict[str, Any]:
@@ -177,3 +182,23 @@ def test_searches_of_an_interaction_that_cannot_be_read_are_flagged(told: object
     watch = meter("gemini", "/v1beta/interactions", model="gemini-3-pro-preview", input="x")
     usage = {"total_input_tokens": 10, "total_output_tokens": 5, "grounding_tool_count": told}
     assert used(answered(watch, {"status": "completed", "usage": usage})).unknown
+
+
+def test_a_stored_prompt_brings_its_tools() -> None:
+    """They stand in the answer alone, whose own word about its searches is the only one."""
+    assert used(response(search(), tools=None)).counts["web_searches"] == 1
+    watch = meter("openai", "/v1/responses", model="gpt-4o", prompt={"id": "p"})
+    told = {"model": "gpt-4o", "output": [search()], "usage": USAGE, "tools": PREVIEW}
+    assert used(answered(watch, told)).counts["web_search_previews"] == 1
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_stored_prompt_brings_its_tools_to_a_stream_that_breaks_off(named: bool) -> None:
+    counts = streamed(created(tools=PREVIEW), ended("a"), tools=[], named=named, prompt={"id": "p"}).delivered().counts
+    assert {key: counts[key] for key in counts if "web" in key} == {"web_search_previews": 1}
+
+
+def test_what_a_request_says_of_its_searches_stands() -> None:
+    preview = {"model": "gpt-4o", "output": [search()], "usage": USAGE, "tools": NEWER}
+    watch = meter("openai", "/v1/responses", model="gpt-4o", input="x", tools=PREVIEW)
+    assert used(answered(watch, preview)).counts["web_search_previews"] == 1

@@ -127,7 +127,8 @@ def test_parts_nobody_can_measure_fill_the_context(part: dict[str, object]) -> N
 
 
 def test_cached_content_fills_the_context() -> None:
-    assert read(cachedContent="cachedContents/x").size.context_inputs
+    cached = read(cachedContent="cachedContents/x").size
+    assert (cached.context_inputs, cached.tool_fees) == (True, {"web_searches": 1}), "it may hold a tool that searches"
     assert read(systemInstruction={"parts": [{"fileData": {}}]}).size.context_inputs
 
 
@@ -155,9 +156,17 @@ def test_embeddings_have_no_output() -> None:
     found, model = endpoint("batchEmbedContents", "gemini-embedding-001")
     body = {"requests": [{"model": f"models/{model}", "content": {"parts": [{"text": "a"}]}}]}
     parsed = GEMINI.read(found, json.dumps(body).encode(), model, "")
-    assert (parsed.model, parsed.size.output_free, parsed.size.context_inputs) == (model, True, False)
+    assert (parsed.model, parsed.size.output_free, parsed.size.separate_windows) == (model, True, 0)
     sent = json.dumps(body).replace('{"text": "a"}', '{"fileData": {}}').encode()
-    assert GEMINI.read(found, sent, model, "").size.context_inputs
+    assert GEMINI.read(found, sent, model, "").size.separate_windows == 1
+
+
+def test_each_of_many_embeddings_has_a_window_of_its_own() -> None:
+    found, model = endpoint("batchEmbedContents", "gemini-embedding-2")
+    film, text = {"fileData": {"fileUri": "files/1"}}, {"text": "a"}
+    requests = [{"content": {"parts": [part]}} for part in (film, text, film, film)]
+    size = GEMINI.read(found, json.dumps({"requests": requests}).encode(), model, "").size
+    assert size.separate_windows == 3
 
 
 def test_a_limit_is_set_where_the_client_set_none() -> None:

@@ -9,7 +9,7 @@ from proxyd.providers import DIALECTS, BadBody, Meter, Parsed
 from shared.catalog import PROVIDERS, Endpoint, Kind, find_endpoint
 from shared.pricing import Usage
 
-MODEL = "gemini-2.5-flash"
+MODEL, NEW = "gemini-2.5-flash", "gemini-3.5-flash"
 USAGE = {"total_input_tokens": 10, "total_output_tokens": 4, "total_tokens": 14}
 
 
@@ -78,6 +78,13 @@ def test_what_has_no_bound(fields: dict[str, Any], unpriced: str | None) -> None
 )
 def test_input_that_stands_elsewhere(fields: dict[str, Any], unseen: bool) -> None:
     assert parsed({"model": MODEL, "input": "hi", **fields}).size.context_inputs is unseen
+
+
+def test_cached_content_may_hold_a_tool_that_searches() -> None:
+    held = {
+        model: parsed({"model": model, "input": "x", "cached_content": "c"}).size.tool_fees for model in (MODEL, NEW)
+    }
+    assert held == {MODEL: {"web_searches": 1}, NEW: {"web_searches": 100}}
 
 
 def test_media_and_fees() -> None:

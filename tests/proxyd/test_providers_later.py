@@ -125,6 +125,15 @@ def test_a_result_without_usage_is_estimated_and_one_that_nobody_can_read_is_fla
     assert later.result("openai", "/v1/moderations", None, "a", {"id": "x"}) is None
 
 
+@pytest.mark.parametrize(("model", "each"), [("gpt-image-1", 4_160), (None, 23_719), (" " * 9, 7_024)])
+def test_pictures_of_which_no_tokens_are_told_are_estimated(model: str | None, each: int) -> None:
+    body = {"data": [{"b64_json": "A"}, {"b64_json": "B"}], "quality": "high", "size": "1024x1024" if model else None}
+    found = later.result("openai", "/v1/images/generations", model, "a", body)
+    assert found is not None
+    assert found.usage.estimated
+    assert found.usage.counts["output_image_tokens"] == 2 * (each + 2_048)
+
+
 def test_a_background_response_is_booked_once_it_has_ended() -> None:
     usage = {"input_tokens": 5, "output_tokens": 2, "total_tokens": 7}
     done = {"id": "resp_1", "status": "completed", "model": "gpt-4o", "usage": usage}

@@ -148,7 +148,7 @@ def test_a_field_that_could_cost_something_and_does_not_changes_nothing(field: s
         ({"tools": [{}]}, {}, "the tool None"),
         ({"previous_response_id": "resp_1"}, {}, None),
         ({"conversation": "conv_1"}, {}, None),
-        ({"prompt": {"id": "pmpt_1"}}, {}, None),
+        ({"prompt": {"id": "pmpt_1"}}, {}, "prompt"),
         ({"input": [{"type": "item_reference", "id": "i"}]}, {}, None),
         ({"input": [{"id": "i"}]}, {}, None),
         ({"input": [{"role": "user", "content": [{"type": "input_file", "file_id": "f"}]}]}, {}, None),

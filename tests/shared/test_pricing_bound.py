@@ -62,6 +62,10 @@ def test_writes_to_caches_count_unless_they_are_excluded() -> None:
     written = bound("anthropic", "claude-opus-5", size, at=AT)
     plain = bound("anthropic", "claude-opus-5", structs.replace(size, cache_writes=False), at=AT)
     assert (written, plain) == (1000 * 10_000, 1000 * 5_000)
+    brief = structs.replace(size, lasting_writes=False)
+    assert bound("anthropic", "claude-opus-5", brief, at=AT) == 1000 * 6_250
+    media = Size(0, image_parts=1, overhead_tokens=0, output_limit=0, lasting_writes=False)
+    assert bound("anthropic", "claude-opus-5", media, at=AT) == 8_192 * 6_250
 
 
 def test_the_models_maximum_stands_in_for_a_missing_limit() -> None:
@@ -83,6 +87,8 @@ def test_images_and_unseen_input_have_ceilings() -> None:
     assert bound("openai", "gpt-4o", pinned(0, image_parts=2), at=AT) == 2 * IMAGE_TOKENS["openai"] * 2_500
     assert bound("openai", "gpt-4o", pinned(10, context_inputs=True), at=AT) == 128_000 * 2_500
     assert bound("gemini", "gemini-2.5-pro", pinned(10, context_inputs=True), at=AT) > CONTEXT_TOKENS * 1_250
+    several = pinned(1_000, image_parts=1, separate_windows=3)
+    assert bound("openai", "gpt-4o", several, at=AT) == (1_000 + IMAGE_TOKENS["openai"] + 3 * 128_000) * 2_500
 
 
 def test_fees_of_tools_count() -> None:
@@ -127,12 +133,12 @@ def test_no_well_behaved_provider_bills_more_than_the_bound(data: st.DataObject)
     searches = data.draw(st.integers(0, 5))
     unseen = data.draw(st.booleans())
     region = data.draw(st.sampled_from([None, "global", "us"])) if slug == "anthropic" else None
-    may_write = data.draw(st.booleans())
+    may_write, lasting = data.draw(st.booleans()), data.draw(st.booleans())
     tier = data.draw(st.sampled_from([None, "auto", "default", "flex", "priority", "fast"]))
     size = Size(
         text_bytes, image_parts=images, audio_tokens=audio, context_inputs=unseen, output_limit=limit, choices=choices,
         tool_fees={"web_searches": searches} if searches else {}, cache_writes=may_write, service_tier=tier,
-        classes=("input_audio_tokens",) if audio else (), region=region,
+        lasting_writes=lasting, classes=("input_audio_tokens",) if audio else (), region=region,
     )  # fmt: skip
     ceiling = pricing.bound(slug, model, size, at=AT)
     assume(ceiling is not None)
@@ -149,7 +155,7 @@ def test_no_well_behaved_provider_bills_more_than_the_bound(data: st.DataObject)
         "input_tokens": total,
         "cache_read_tokens": read,
         "cache_write_tokens": written,
-        "cache_write_1h_tokens": data.draw(st.integers(0, written)),
+        "cache_write_1h_tokens": data.draw(st.integers(0, written if lasting else 0)),
         "output_tokens": choices * (limit if limit is not None else output_maximum(slug, model) or 128_000),
         "web_searches": data.draw(st.integers(0, searches)),
     }

@@ -27,6 +27,8 @@ def nanos(dollars: Decimal) -> int:
         ("gpt-image-2.6-flare", {"input_tokens": 10, "output_tokens": 100}, (D(50) + D(3_000)) / 10**6),
         ("gpt-4o-mini-tts-2025-12-15", {"output_tokens": 100}, D(1_200) / 10**6),
         ("gpt-4o-mini-transcribe-2025-12-15", {"input_tokens": 10, "input_audio_tokens": 10}, D(30) / 10**6),
+        ("ft:davinci-002:acme::x", {"input_tokens": 1000, "output_tokens": 100}, D(12 * 1_100) / 10**6),
+        ("ft:babbage-002:acme::x", {"input_tokens": 1000, "output_tokens": 100}, D("1.6") * 1_100 / 10**6),
         ("gpt-image-2.5-flare-2026-09-08", {"output_tokens": 100}, D(3_000) / 10**6),
     ],
 )

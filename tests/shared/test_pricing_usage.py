@@ -215,6 +215,40 @@ def test_unknown_figures_come_on_top() -> None:
 
 
 @pytest.mark.parametrize(
+    ("fields", "read"),
+    [
+        ({"prompt_cache_hit_tokens": 90, "prompt_cache_miss_tokens": 10}, 90),  # DeepSeek
+        ({"prompt_cache_hit_tokens": 90, "prompt_tokens_details": {"cached_tokens": 90}}, 90),
+        ({"prompt_cache_hit_tokens": 0, "prompt_cache_miss_tokens": 100}, 0),
+        ({"cached_tokens": 80}, 80),  # Moonshot
+        ({"num_cached_tokens": "80"}, 80),  # vLLM
+        ({"cached_tokens": 80, "prompt_tokens_details": {"cached_tokens": 30}}, 80),
+    ],
+)
+def test_what_other_servers_call_a_part_of_their_input_is_none_on_top(fields: Mapping[str, Any], read: int) -> None:
+    usage = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120, **fields}
+    reading = read_usage("openai", "chat", usage)
+    assert reading.counts == {"input_tokens": 100, "output_tokens": 20, "cache_read_tokens": read}
+    assert not reading.unknown
+
+
+@pytest.mark.parametrize("total", [100, 130, 200, None, "x"])
+@pytest.mark.parametrize("field", ["cached_tokens", "prompt_cache_miss_tokens"])
+def test_without_a_total_that_proves_it_such_a_part_comes_on_top(field: str, total: object) -> None:
+    usage = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": total, field: 80}
+    reading = read_usage("openai", "chat", usage)
+    assert (reading.counts["input_tokens"], reading.counts["unknown_input_tokens"], reading.unknown) == (180, 80, True)
+
+
+@pytest.mark.parametrize(("field", "count"), [("cached_tokens", 101), ("cached_tokens", -1), ("citation_tokens", 30)])
+def test_a_figure_that_can_be_no_such_part_is_flagged(field: str, count: int) -> None:
+    """Perplexity's citations are input beside that of the total: docs.perplexity.ai, "Sonar Deep Research"."""
+    usage = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120, field: count}
+    reading = read_usage("openai", "chat", usage)
+    assert (reading.counts["input_tokens"], reading.unknown) == (100 + max(0, count), True)
+
+
+@pytest.mark.parametrize(
     ("figure", "count", "unknown"), [("7", 7, True), ("x", 0, True), ("0", 0, False), ("", 0, False)]
 )
 def test_unknown_figures_may_be_text(figure: str, count: int, unknown: bool) -> None:
