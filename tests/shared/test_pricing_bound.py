@@ -64,7 +64,7 @@ def test_writes_to_caches_count_unless_they_are_excluded() -> None:
     assert (written, plain) == (1000 * 10_000, 1000 * 5_000)
     brief = structs.replace(size, lasting_writes=False)
     assert bound("anthropic", "claude-opus-5", brief, at=AT) == 1000 * 6_250
-    media = Size(0, image_parts=1, overhead_tokens=0, output_limit=0, lasting_writes=False)
+    media = structs.replace(brief, text_bytes=0, image_parts=1)
     assert bound("anthropic", "claude-opus-5", media, at=AT) == 8_192 * 6_250
 
 
