@@ -114,7 +114,7 @@ def test_what_is_told_or_costs_no_more_is_neither() -> None:
     assert isinstance(bounded("anthropic", "claude-opus-5", Size(10, speed="fast")), int)
     assert dollars("anthropic", Usage(SMALL, "claude-opus-5", "priority"))[1] == ()  # capacity that was paid for
     assert dollars("openai", Usage(SMALL, "gpt-5-pro", "default"))[1] == ()
-    assert dollars("gemini", Usage(SMALL, "gemma-3-27b-it", "priority")) == (0, ())
+    assert dollars("gemini", Usage(SMALL, "gemma-3-27b-it", "priority")) == (Decimal(0), ())
 
 
 # Regions of Anthropic
