@@ -38,6 +38,10 @@ _OPENAI = {
     "gpt-5": 128_000,
     "gpt-5-pro": 272_000,
     "gpt-6": 128_000,
+    "gpt-35-turbo": 4_096,  # as Azure writes it
+    "gpt-35-turbo-16k": 16_384,
+    "gpt-chat-latest": 128_000,
+    "chat-latest": 128_000,
     "gpt-audio": 16_384,
     "gpt-oss": 131_072,
     "chatgpt-4o": 16_384,
@@ -83,20 +87,60 @@ _GEMINI = {
     "gemini-4": 131_072,
     "gemini-flash-1": 8_192,
     "gemini-pro": 8_192,
+    "gemini-pro-latest": 65_536,  # whatever is newest of its kind, and so its like
+    "gemini-flash-latest": 65_536,
+    "gemini-flash-lite-latest": 65_536,
+    "gemini-live": 65_536,
+    "gemini-omni": 65_536,
+    "gemini-nano-banana": 65_536,
+    "gemini-robotics-er-2": 65_536,
     "gemini-embedding": 0,
     "gemma-": 131_072,
 }
 
 _MAXIMA: dict[str, dict[str, int]] = {"openai": _OPENAI, "anthropic": _ANTHROPIC, "gemini": _GEMINI}
-# What a provider takes as limit where that is less than the ceiling: with more, the request is refused.
+# What a provider takes as limit where that is less than the ceiling: with more, the request is refused. A row holds for
+# the names that no longer row above has. Where those pages are silent: `max_output_tokens` of litellm's file (1.110).
 _ACCEPTED: dict[str, dict[str, int]] = {
-    "openai": {"gpt-4o-2024-05-13": 4_096},
+    "openai": {
+        "gpt-3.5-turbo-16k": 4_096,
+        "gpt-35-turbo-16k": 4_096,
+        "gpt-4": 4_096,  # of a window of 8,192, which input and output share
+        "gpt-4-32k": 4_096,
+        "gpt-4o-2024-05-13": 4_096,
+        "gpt-5-chat": 16_384,
+        "gpt-5.1-chat": 16_384,
+        "gpt-5.2-chat": 16_384,
+        "gpt-5.3-chat": 16_384,
+        "computer-use": 1_024,
+    },
     "anthropic": {
         "claude-v1": 4_096,
         "claude-2": 4_096,
         "claude-3-7": 64_000,  # 128,000 are taken beside the header `anthropic-beta: output-128k-2025-02-19` alone
     },
+    "gemini": {
+        # https://ai.google.dev/gemini-api/docs/generate-content/latest-model: more than that runs in the background.
+        "gemini-4": 65_536,
+        "gemini-2.5-flash-preview-tts": 16_384,
+        "gemini-2.5-flash-tts": 16_384,
+        "gemini-2.5-flash-lite-preview-tts": 16_384,
+        "gemini-2.5-pro-preview-tts": 16_384,
+        "gemini-2.5-pro-tts": 16_384,
+        "gemini-3.1-flash-tts": 16_384,
+        "gemini-3.8-flash-tts": 16_384,
+        "gemini-3.8-flash-lite-tts": 16_384,
+        "gemini-2.5-flash-image": 32_768,
+        "gemini-2.5-flash-native-audio": 8_192,
+        "gemini-3-pro-image": 32_768,
+        "gemini-3.1-flash-image": 32_768,
+        "gemini-3.1-flash-lite-image": 4_096,
+        "gemini-nano-banana": 32_768,
+        "gemma-3": 8_192,
+        "gemma-4": 32_768,
+    },
 }
+_KNOWN_TO_BE_TAKEN = {slug: {**maxima, **_ACCEPTED[slug]} for slug, maxima in _MAXIMA.items()}
 
 
 @lru_cache(maxsize=4_096)
@@ -108,8 +152,7 @@ def output_maximum(provider_slug: str, model: str) -> int | None:
 @lru_cache(maxsize=4_096)
 def accepted_limit(provider_slug: str, model: str) -> int:
     """The largest output limit of which is known that the provider takes it for a model: for whoever has to set one."""
-    accepted = _of_longest_prefix(_ACCEPTED.get(provider_slug, {}), model)
-    return accepted or output_maximum(provider_slug, model) or ANY_MODEL
+    return _of_longest_prefix(_KNOWN_TO_BE_TAKEN.get(provider_slug, {}), model) or ANY_MODEL
 
 
 def _of_longest_prefix(table: dict[str, int], model: str) -> int | None:

@@ -3,16 +3,21 @@
 What the provider may have billed is never sent again; what it certainly has not, `failover` may.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+
+from msgspec.structs import replace
 
 from proxyd.accounting.records import Try
 from proxyd.credentials import Credential
 from proxyd.gateway.detached_streams import DetachedStreams
 from proxyd.gateway.metered_attempt import MeteredAttempt
-from proxyd.messages import ClientGone, Incoming, RequestError, UpstreamAborted, UpstreamError
-from proxyd.providers import DIALECTS, Meter
+from proxyd.messages import ClientGone, Header, Incoming, RequestError, UpstreamAborted, UpstreamError
+from proxyd.providers import DIALECTS, Meter, Parsed
 from proxyd.upstream.pool import Call
+
+_SERVED_TIER = b"x-gemini-service-tier"  # https://ai.google.dev/gemini-api/docs/priority-inference
+_TIERS = (b"standard", b"flex", b"priority")
 
 
 class UpstreamAttempt(MeteredAttempt, kw_only=True):
@@ -80,6 +85,12 @@ class UpstreamAttempt(MeteredAttempt, kw_only=True):
     def pass_on_instead(self, status: int, body: bytes) -> None:
         """The client is given this error, which another credential was answered with; its own answer was read."""
         self.told_status, self.instead = status, body
+
+    def note_tier(self, parsed: Parsed, headers: Sequence[Header]) -> None:
+        """Gemini tells in a header that it served a request in a cheaper tier than the one that was asked for."""
+        tier = next((value.strip().lower() for name, value in headers if name.lower() == _SERVED_TIER), b"")
+        if tier in _TIERS:
+            self.context.parsed = replace(parsed, size=replace(parsed.size, service_tier=tier.decode()))
 
     def start_metering(self, coding: bytes | None, *, streaming: bool) -> None:
         """Meter the answer from now on, by its compression; without an answer, what the request alone tells."""

@@ -104,7 +104,10 @@ class Dispatcher:
 
     def relayed(self, attempt: UpstreamAttempt, incoming: Incoming) -> Response:
         """What the client gets of an answer that has begun."""
+        parsed = attempt.context.parsed
         try:
+            if parsed is not None and parsed.size.service_tier is not None:
+                attempt.note_tier(parsed, incoming.headers)
             answer = _relayed(attempt, incoming, self.later, self.base_of)
         except Exception:
             if incoming.status == REFUSED:

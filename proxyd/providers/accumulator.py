@@ -18,9 +18,14 @@ IMAGE_TOKENS = 1_500  # of an estimate
 PICTURE_TOKENS = 2_520
 # Base64 of what 40 ms of sound (a token of Gemini's; OpenAI's are longer) are at 24,000 samples of two bytes a second.
 PCM_BYTES_PER_TOKEN = 2_560
+# Of a film that nobody can count: ten seconds, the most of an answer of Gemini's models that make them ("Maximum output
+# tokens" of https://docs.cloud.google.com/gemini-enterprise-agent-platform/models/gemini/omni-flash-preview).
+FILM_TOKENS = 57_920
 _PCM = ("audio/l16", "audio/pcm", "audio/wav", "audio/x-wav")
-_SOUND, _PICTURE = "output_audio_tokens", "output_image_tokens"
-_TOLD_OF_OUTPUT = ("output_text_tokens", "output_reasoning_tokens", _SOUND, _PICTURE, "output_video_tokens")
+_SOUND, _PICTURE, _FILM = "output_audio_tokens", "output_image_tokens", "output_video_tokens"
+_STORED = {"audio": (_SOUND, FILM_TOKENS), "image": (_PICTURE, PICTURE_TOKENS), "video": (_FILM, FILM_TOKENS)}
+_TOLD_OF_OUTPUT = ("output_text_tokens", "output_reasoning_tokens", _SOUND, _PICTURE, _FILM)
+_TOLD_OF_INPUT = ("input_text_tokens", "input_audio_tokens", "input_image_tokens", "input_video_tokens")
 NO_CALLS: Mapping[str, int] = MappingProxyType({})
 _DEARER_TIERS = ("priority", "fast")
 
@@ -36,6 +41,7 @@ class UsageAccumulator:
     served_model: str | None = None
     service_tier: str | None = None
     speed: str | None = None
+    region: str | None = None
     reported: dict[str, Any] | None = None  # the usage object, of all that came the larger figures
     odd = False  # something contradicts what we know of the dialect
     content_events = 0
@@ -97,15 +103,19 @@ class UsageAccumulator:
             self._medium(_SOUND, -(-len(payload) // (PCM_BYTES_PER_TOKEN if pcm else AUDIO_BYTES_PER_TOKEN)))
 
     def blob(self, mime: object, payload: object) -> bool:
-        """Count a sound or a picture that the model made, as base64. False: it is neither, and counts as text."""
+        """Count a sound, a picture or a film that the model made, as base64. False: it is none, and counts as text."""
         kind = mime.lower() if isinstance(mime, str) else ""
-        if kind.startswith("audio/"):
-            self.sound(payload, pcm=kind.startswith(_PCM))
-        elif kind.startswith("image/"):
-            self._medium(_PICTURE, PICTURE_TOKENS)
-        else:
-            return False
+        if not kind.startswith("audio/"):
+            return self.stored(kind)
+        self.sound(payload, pcm=kind.startswith(_PCM))
         return True
+
+    def stored(self, mime: object) -> bool:
+        """Count one that stands elsewhere, so that nobody can see how long it is. False: it is none of these."""
+        found = _STORED.get(mime.lower().partition("/")[0]) if isinstance(mime, str) else None
+        if found is not None:
+            self._medium(*found)
+        return found is not None
 
     def _medium(self, key: str, tokens: int) -> None:
         self.content_events += 1
@@ -135,6 +145,7 @@ class UsageAccumulator:
         parts = self._parts(counts)
         if self.media or self._parsed.size.classes:
             self._class_media(counts)
+            self._class_input(counts)
         if not counts.get("output_tokens") and not parts and self._writes_for_nothing():
             return None
         if not counts.get("input_tokens") and not parts and self._reads_for_nothing(counts):
@@ -149,6 +160,7 @@ class UsageAccumulator:
             reading.unknown or self.odd,
             reading.clamped,
             parts=parts,
+            region=self.region,
         )
 
     def _is_final(self, counts: dict[str, int]) -> bool:
@@ -172,6 +184,18 @@ class UsageAccumulator:
         if left > 0:
             self.odd = True
             counts["unknown_output_tokens"] = counts.get("unknown_output_tokens", 0) + left
+
+    def _class_input(self, counts: dict[str, int]) -> None:
+        """The same for what was sent: sound and films, and to models of embeddings pictures."""
+        sent = [key for key in self._parsed.size.classes if key.startswith("input_")]
+        if all(key in counts for key in sent):
+            return
+        told = sum(counts.get(key, 0) for key in _TOLD_OF_INPUT) + counts.get("unknown_input_tokens", 0)
+        left = counts.get("input_tokens", 0) - told
+        if left > 0:
+            self.odd = True
+            key = sent[0] if sent == ["input_image_tokens"] else "unknown_input_tokens"
+            counts[key] = counts.get(key, 0) + left
 
     def _calls(self) -> Mapping[str, int]:
         """Calls of tools by usage key."""
@@ -210,6 +234,10 @@ class UsageAccumulator:
         if reading is not None:  # figures of the input are exact, those of the output may be from before the end
             counts = reading.counts if reading.counts.get("input_tokens") else {**reading.counts, **counts}
             parts = self._parts(counts)
+        if "input_audio_tokens" in size.classes and (reading is None or not reading.counts.get("input_tokens")):
+            counts["input_audio_tokens"] = size.audio_tokens
+        elif size.classes:
+            self._class_input(counts)
         if not output_free:
             media = self.media
             if size.output_limit is not None and (media or size.classes):
@@ -229,6 +257,7 @@ class UsageAccumulator:
             unknown=unreadable or self.odd,
             clamped=makes_no_sense(self.reported) if reading is None else reading.clamped,
             parts=parts,
+            region=self.region,
         )
 
     def _within(self, limit: int, output: int) -> tuple[int, Mapping[str, int]]:

@@ -13,7 +13,7 @@ from proxyd.providers.metering import JsonMeter, StreamMeter
 from proxyd.wire.sse import Event
 from shared.catalog import Endpoint, Kind
 from shared.policy import Fact
-from shared.pricing import Usage, read_usage
+from shared.pricing import REGIONS, Usage, read_usage
 
 # Error types of the API reference; everything from 500 up is `api_error`.
 _TYPES = {
@@ -155,8 +155,11 @@ class MessagesUsage(UsageAccumulator):
         tier, speed = usage.get("service_tier"), usage.get("speed")
         self.service_tier = tier[:32] if isinstance(tier, str) else self.service_tier
         self.speed = speed[:32] if isinstance(speed, str) else self.speed
-        if usage.get("inference_geo") not in (None, "global", "not_available", ""):
-            self.odd = True  # regions have a surcharge that the price table does not know
+        region = usage.get("inference_geo", self._parsed.size.region)
+        if region in REGIONS:
+            self.region = region
+        elif region not in (None, "global", "not_available", ""):
+            self.odd = True  # regions have a surcharge, and nobody here knows that of this one
 
     def _note_code(self, block: dict[str, Any]) -> None:
         """Running code has a price by the hour, but beside the newer web tools it is free."""
@@ -198,7 +201,7 @@ class MessagesUsage(UsageAccumulator):
                     own[key] = own.get(key, 0) + count
             elif not answers or reading.counts.get("output_tokens"):
                 name = named or (None if answers else self.served_model)
-                parts.append(Usage(reading.counts, name, self.service_tier, self.speed))
+                parts.append(Usage(reading.counts, name, self.service_tier, self.speed, region=self.region))
         for key, count in own.items():
             counts[key] = max(count, counts.get(key, 0))
         return tuple(parts) if len(parts) <= _MOST_PARTS else _by_model(parts)
@@ -211,7 +214,7 @@ class MessagesUsage(UsageAccumulator):
 def _by_model(parts: list[Usage]) -> tuple[Usage, ...]:
     found: dict[str | None, Usage] = {}
     for part in parts:
-        whole = found.setdefault(part.model, Usage({}, part.model, part.service_tier, part.speed))
+        whole = found.setdefault(part.model, Usage({}, part.model, part.service_tier, part.speed, region=part.region))
         for key, count in part.counts.items():
             whole.counts[key] = whole.counts.get(key, 0) + count
     return tuple(found.values())

@@ -21,7 +21,7 @@ from proxyd.providers.body import (
 )
 from proxyd.providers.input_estimate import MAX_TOOL_CALLS, OVERHEAD_TOKENS, TOOLS_OVERHEAD_TOKENS, InputEstimate
 from shared.catalog import Kind
-from shared.pricing import Size
+from shared.pricing import REGIONS, Size
 
 _DATED = re.compile(r"(?P<name>[a-z0-9_]+?)_(?P<version>\d{8})")
 # Tools that run at the client; they cost what their tokens cost. All names are without the date of their version.
@@ -116,10 +116,17 @@ def _size(document: Mapping[str, Any], body: bytes, limit: int, added: list[dict
         lasting_writes=lasting,
         service_tier=text(document, "service_tier"),
         speed=text(document, "speed"),
+        region=_region(document),
         unpriced=estimate.unpriced,
         unbounded=estimate.unbounded,
         other_models=estimate.other_models,
     )
+
+
+def _region(document: Mapping[str, Any]) -> str | None:
+    """Where it is to be served, if that is a place of which the price is known; "global" costs nothing more."""
+    named = document.get("inference_geo")
+    return next((place for place in ("global", *REGIONS) if named == place), None)
 
 
 def _cache_writes(document: Mapping[str, Any], body: bytes) -> tuple[bool, bool]:
@@ -192,8 +199,10 @@ def _find_features(document: Mapping[str, Any], estimate: InputEstimate) -> None
         if document.get(name):
             estimate.feature(name)
             estimate.other_models = estimate.other_models or name == "fallbacks"
-    if document.get("inference_geo") not in (None, "global"):
-        estimate.feature("inference_geo", hides_tokens=False)  # regions have a surcharge
+    if document.get("inference_geo") is not None and _region(document) is None:
+        estimate.feature(
+            "inference_geo", hides_tokens=False
+        )  # regions have a surcharge, and that of this one is unknown
     management = document.get("context_management")
     edits = management.get("edits") if isinstance(management, dict) else management
     for edit in edits if isinstance(edits, list) else [edits]:

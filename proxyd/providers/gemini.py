@@ -170,6 +170,9 @@ class GenerateUsage(UsageAccumulator):
     def _part(self, part: dict[str, Any]) -> None:
         blob = part.get("inlineData")
         is_medium = isinstance(blob, dict) and self.blob(blob.get("mimeType"), blob.get("data"))
+        file = part.get("fileData")
+        if isinstance(file, dict):
+            self.stored(file.get("mimeType"))
         left_out = ("thoughtSignature", "inlineData") if is_medium else ("thoughtSignature",)
         self.content([value for name, value in part.items() if name not in left_out])
 
@@ -177,6 +180,8 @@ class GenerateUsage(UsageAccumulator):
         model = self._parsed.model or ""
         if "image" in model or "nano-banana" in model:
             self.media = {**self.media, "output_image_tokens": 0}  # it likely has some
+        elif "omni" in model:
+            self.media = {**self.media, "output_video_tokens": 0}
 
     def _grounding(self, grounding: dict[str, Any]) -> None:
         """Note searches as they are billed: from Gemini 3 on each query but empty ones, once; before, one a request.

@@ -97,7 +97,7 @@ def _size(document: Mapping[str, Any], body: bytes, model: str, query: str) -> S
         unpriced=estimate.unpriced,
         unbounded=estimate.unbounded,
         other_models=estimate.other_models,
-        classes=_classes(document),
+        classes=(*estimate.classes, *_classes(document)),
     )
 
 
@@ -143,9 +143,12 @@ def _estimate(given: object, estimate: InputEstimate) -> None:
             estimate.image_data(part["data"])
         elif kind == "image":
             estimate.image(part.get("uri"))
+        elif kind == "audio" and isinstance(part.get("data"), str):
+            estimate.audio(part["data"])
         elif kind == "audio":
-            estimate.audio(part.get("data"))
+            estimate.medium("audio/")
         elif kind in ("document", "video"):
+            estimate.film = estimate.film or kind == "video"
             estimate.file(part.get("data"))
         else:
             estimate.unseen = True
@@ -231,6 +234,8 @@ class InteractionUsage(UsageAccumulator):
                 data, mime = item.get("data"), item.get("mime_type") or f"{item.get('type')}/"
                 if isinstance(data, str) and self.blob(mime, data):
                     media_bytes += len(data)
+                elif data is None and isinstance(item.get("uri"), str):
+                    self.stored(mime)
         self.content(_written(part))
         self.content_bytes = max(0, self.content_bytes - media_bytes)
 

@@ -74,6 +74,7 @@ def read(kind: Kind, body: bytes, path_model: str | None, query: str = "") -> Pa
             output_free=True,
             unpriced=shaping,
             unbounded=shaping,
+            classes=(*estimate.classes, *(("input_image_tokens",) if estimate.images else ())),
         )
         return Parsed(kind, model, stream=False, size=size, wants_usage=True, document=document, raw=body)
     stream = kind is Kind.GENERATE_STREAM
@@ -121,7 +122,7 @@ def _size(document: Mapping[str, Any], body: bytes, model: str, query: str) -> S
     config = section(document, spelling(document, "generationConfig")) or {}
     tier = get(document, "serviceTier")
     if type(tier) is int:
-        tier = None  # an enum by its number, of which the reference tells none: it may be any tier
+        tier = str(tier)  # an enum by its number, of which the reference tells none: it may be any tier
     if tier is not None and not isinstance(tier, str):
         raise BadBody("serviceTier must be a string.", "serviceTier")
     shapes = any(get(config, name) is not None for name in ("responseSchema", "responseJsonSchema", "speechConfig"))
@@ -142,7 +143,7 @@ def _size(document: Mapping[str, Any], body: bytes, model: str, query: str) -> S
         unpriced=estimate.unpriced,
         unbounded=estimate.unbounded,
         other_models=estimate.other_models,
-        classes=_classes(config),
+        classes=(*estimate.classes, *_classes(config)),
     )
 
 
@@ -229,6 +230,9 @@ def _estimate_parts(parts: object, estimate: InputEstimate) -> None:
             waiting.extend(inner if type(inner) is list else [inner])  # one may stand for a list of them
         elif answer is not None:
             estimate.unseen = True
+        file = get(part, "fileData")
+        if type(file) is dict:
+            estimate.medium(get(file, "mimeType"))
         for name, value in part.items():
             if value is not None and camel(name) not in _PLAIN_PARTS and camel(name) != "inlineData":
                 estimate.unseen = True
@@ -243,4 +247,5 @@ def _estimate_blob(blob: Mapping[str, Any], estimate: InputEstimate) -> None:
     elif kind == "audio":
         estimate.audio(payload)
     elif kind != "text":
+        estimate.film = estimate.film or kind == "video"
         estimate.file(payload)

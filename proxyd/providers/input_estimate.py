@@ -25,6 +25,8 @@ class InputEstimate(Struct):
     images: int = 0
     audio_tokens: int = 0
     media_bytes: int = 0  # of base64, which is no text
+    sound: bool = False  # that stands elsewhere
+    film: bool = False
     unseen: bool = False  # input that stands elsewhere; the provider's own counter can see it
     grows: bool = False  # input that is still to come, such as the results of tools at the provider
     unpriced: str | None = None  # the first feature whose cost nobody can bound
@@ -67,7 +69,7 @@ class InputEstimate(Struct):
     def audio(self, payload: object) -> None:
         """Sound as base64; anything else refers to sound that we cannot see, as an address that some servers take."""
         if not isinstance(payload, str) or ":" in payload[:16]:
-            self.unseen = True
+            self.medium("audio/")
             return
         self.media_bytes += len(payload)
         self.audio_tokens += max(AUDIO_MINIMUM_TOKENS, -(-len(payload) // AUDIO_BYTES_PER_TOKEN))
@@ -76,6 +78,19 @@ class InputEstimate(Struct):
         """A document or film: a page may hold anything, so it counts as a full context window."""
         self.unseen = True
         self.media_bytes += len(payload) if isinstance(payload, str) else 0
+
+    def medium(self, mime: object) -> None:
+        """Something that stands elsewhere, of this type; what has none may be anything."""
+        kind = mime.partition("/")[0].lower() if isinstance(mime, str) and mime else None
+        self.unseen = True
+        self.sound = self.sound or kind in ("audio", None)
+        self.film = self.film or kind in ("video", None)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """What there is of sound and films, as usage keys."""
+        heard = ("input_audio_tokens",) if self.audio_tokens or self.sound else ()
+        return (*heard, "input_video_tokens") if self.film else heard
 
     def text_bytes(self, body: bytes) -> int:
         """What is left of a body as text."""

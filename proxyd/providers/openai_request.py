@@ -153,7 +153,7 @@ def _chat_size(document: Mapping[str, Any], body: bytes, model: str) -> Size:
             _estimate_parts(content, estimate)
         if "audio" in message and message["audio"] is not None:
             estimate = estimate or InputEstimate()
-            estimate.unseen = True  # an earlier spoken answer, by its id
+            estimate.medium("audio/")  # an earlier spoken answer, by its id
     always = always_searches(model)
     if estimate is None and always is None and _BILLED_IN_CHAT.isdisjoint(document):
         return Size(len(body), overhead_tokens=OVERHEAD_TOKENS, output_limit=_chat_limit(document))
@@ -192,12 +192,11 @@ def _chat_size(document: Mapping[str, Any], body: bytes, model: str) -> Size:
 
 def _classes(document: Mapping[str, Any], estimate: InputEstimate) -> tuple[str, ...]:
     """What there is beside text: sound that is heard, and what else than text is asked for."""
-    heard = ("input_audio_tokens",) if estimate.audio_tokens else ()
     modalities = document.get("modalities")
     asked = set(filter(_MEDIA.__contains__, modalities)) if isinstance(modalities, list) else set()
     if document.get("audio") is not None:
         asked.add("audio")
-    return (*heard, *(f"output_{kind}_tokens" for kind in sorted(asked)))
+    return (*estimate.classes, *(f"output_{kind}_tokens" for kind in sorted(asked)))
 
 
 def _chat_limit(document: Mapping[str, Any]) -> int | None:

@@ -9,13 +9,14 @@ from shared.pricing.cost import cost, cost_of_pictures
 from shared.pricing.figures import whole
 from shared.pricing.free import holds_a_free_price, may_be_free
 from shared.pricing.own import OwnPrice, PriceBook, book_of
-from shared.pricing.rates import load
+from shared.pricing.rates import REGIONS, load
 from shared.pricing.tokens import TokenBound, bound_tokens, fitting_token_limit
 from shared.pricing.usage import MAX_COUNT, UsageReading, larger, makes_no_sense, read_usage
 from shared.pricing.values import Cost, Price, Size, Usage
 
 __all__ = [
     "MAX_COUNT",
+    "REGIONS",
     "SMALLEST_LIMIT",
     "Bound",
     "BoundPart",

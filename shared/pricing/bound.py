@@ -125,7 +125,7 @@ def fitting_output_limit(
 
     None: the client set a limit itself, nothing is billed for output, the price is unknown, or the model's maximum
     fits into an eighth of what remains. Otherwise the largest limit whose bound fits into that eighth, but not less
-    than 4,096 (or the model's maximum, if that is smaller) while that fits into what remains, and not more than the
+    than 4,096 (or what the provider takes, if that is less) while that fits into what remains, and not more than the
     provider is known to take. When not even 16 tokens
     fit into the eighth and 4,096 not into the whole, the answer is those 4,096: the request is then refused, and the
     refusal tells what it would have needed.
@@ -138,10 +138,11 @@ def fitting_output_limit(
         return None
     if parts.nanos(maximum) <= remaining_nanos // SHARE:
         return None
-    least = min(MINIMUM_LIMIT, maximum)
+    accepted = accepted_limit(provider_slug, model)
+    least = min(MINIMUM_LIMIT, maximum, accepted)
     in_the_share = parts.fitting(remaining_nanos // SHARE)
     if in_the_share >= least or (SMALLEST_LIMIT <= in_the_share < least and parts.nanos(least) > remaining_nanos):
-        return min(in_the_share, accepted_limit(provider_slug, model))
+        return min(in_the_share, accepted)
     return least
 
 
@@ -165,11 +166,13 @@ class _Parts(Struct, frozen=True):
 
 def _parts(provider_slug: str, model: str, size: Size, at: float, book: PriceBook | None) -> _Parts | Unbounded:
     own = None if book is None else own_price(book, provider_slug, model)
-    sheet = bound_sheet(provider_slug, model, size.service_tier, size.speed, at, own)
+    sheet = bound_sheet(provider_slug, model, size.service_tier, size.speed, at, own, size.region)
     if sheet is None:
         return Unbounded(None)
     if size.unpriced is not None:
         return Unbounded(size.unpriced)
+    if sheet.untold is not None:
+        return Unbounded(sheet.untold)
     if size.text_bytes and not sheet.has_input:
         return Unbounded("input_tokens")
     if not (size.output_free or sheet.has_output):
@@ -218,7 +221,9 @@ def most_input(provider_slug: str, model: str, size: Size, context_tokens: int |
     if size.separate_windows:
         media_tokens += size.separate_windows * (context_tokens or CONTEXT_TOKENS)
     if size.context_inputs:
-        media_tokens += max(0, (context_tokens or CONTEXT_TOKENS) - text_tokens - media_tokens)
+        # Text has three to five bytes a token, so that its bytes leave no less room for what cannot be seen.
+        window = context_tokens or CONTEXT_TOKENS
+        return max(0, text_tokens + media_tokens - window), window
     return text_tokens, media_tokens
 
 

@@ -30,7 +30,8 @@ def cost(
     The served model decides; when the price table does not know it, the requested one (flag `served_model_unpriced`).
     `book` has the organisation's own prices, which beat the table's, of the served model or the requested one.
     Other flags: `unpriced` (neither is known, cost 0), `unpriced_tool` (calls of a tool without a price), `estimated`,
-    `unknown_class` (figures that nobody here can read, or of a class that is charged by the dearest rate), `clamped`
+    `unknown_class` (figures that nobody here can read, or of a class that is charged by the dearest rate, or a tier,
+    speed or region of which no price of the model tells), `clamped`
     (a count that was no sensible number), `inconsistent` (parts that exceed their whole; each part is charged),
     `unmetered` (the answer comes later, past us).
     """
@@ -43,7 +44,9 @@ def cost(
         flags.append("clamped")
     sheet = None
     if book is None and usage.model is not None:  # as nearly always
-        sheet = cost_sheet(provider_slug, usage.model, usage.service_tier, usage.speed, at, batch=usage.batch)
+        sheet = cost_sheet(
+            provider_slug, usage.model, usage.service_tier, usage.speed, at, batch=usage.batch, region=usage.region
+        )
     if sheet is None:
         sheet = _sheet(provider_slug, requested_model, usage, at, book, flags)
     if usage.batch and sheet is not None and not _has_batch_prices(provider_slug, requested_model, usage, at, sheet):
@@ -52,6 +55,8 @@ def cost(
         return _of_parts(provider_slug, requested_model, usage, at, book, flags, sheet)
     if sheet is None or usage.unmetered:
         return Cost(0, None, ("unmetered" if usage.unmetered else "unpriced", *flags))
+    if sheet.untold:
+        _flag(flags, "unknown_class")
     total, price = _total(sheet, usage, flags)
     return Cost(min(-(-total // sheet.scale), MAX_NANOS), price, tuple(flags))
 
@@ -69,14 +74,16 @@ def cost_of_pictures(provider_slug: str, usage: Usage, *, at: float, book: Price
 def _sheet(
     slug: str, requested_model: str | None, usage: Usage, at: float, book: PriceBook | None, flags: list[str]
 ) -> CostSheet | None:
-    tier, speed, served_model = usage.service_tier, usage.speed, usage.model
+    tier, speed, served_model, region = usage.service_tier, usage.speed, usage.model, usage.region
     if book is not None:
         for name in (served_model, requested_model):
             if name is not None and (own := own_price(book, slug, name)) is not None:
-                return cost_sheet(slug, name, tier, speed, at, own, batch=usage.batch)
-    sheet = None if served_model is None else cost_sheet(slug, served_model, tier, speed, at, batch=usage.batch)
+                return cost_sheet(slug, name, tier, speed, at, own, batch=usage.batch, region=region)
+    sheet = None
+    if served_model is not None:
+        sheet = cost_sheet(slug, served_model, tier, speed, at, batch=usage.batch, region=region)
     if sheet is None and requested_model is not None:
-        sheet = cost_sheet(slug, requested_model, tier, speed, at, batch=usage.batch)
+        sheet = cost_sheet(slug, requested_model, tier, speed, at, batch=usage.batch, region=region)
         if sheet is not None and served_model is not None:
             flags.append("served_model_unpriced")
     return sheet
@@ -123,6 +130,8 @@ def _of_parts(
         if own is None:
             _flag(flags, "unpriced")
             continue
+        if own.untold:
+            _flag(flags, "unknown_class")
         total, price = _total(own, part, flags)
         whole += Fraction(total, own.scale)
         first = first or price

@@ -6,7 +6,7 @@ are integers over one common denominator (`scale`), so nothing is rounded before
 A model's prices come from `find`: an organisation's own ones first, then the table with its supplement.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import date, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -18,13 +18,14 @@ from msgspec import Struct
 
 from shared.money import NANOS_PER_USD
 from shared.pricing import supplement, table
-from shared.pricing.classes import dimensions_of, unrated
+from shared.pricing.classes import unrated
 from shared.pricing.own import OwnPrice, PriceBook
-from shared.pricing.sheets import Band, BoundSheet, Ceiling, CostSheet, Rate, dearest, narrow_first
+from shared.pricing.sheets import Band, BoundSheet, Ceiling, CostSheet, Rate, ceiling_of, narrow_first
 from shared.pricing.values import Price
 
 SERVICE_TIERS = ("default", "flex", "priority", "fast")
 SPEEDS = ("fast",)
+REGIONS = ("us",)
 BATCH = {"processing": "batch"}  # as the table names it
 _DAY_SECONDS = 86_400
 _CACHE = 2_048
@@ -32,6 +33,14 @@ _EPOCH = date(1970, 1, 1)
 # One of these makes a model priced: what it is sold by, which fees of tools beside it are not.
 _SOLD_BY = ("input_mtok", "audio_hours", "input_mchars", "image_generations_kcount")
 BASE = -1  # the band below every threshold
+# What has a price of its own wherever it is offered. Anthropic's priority tier has none: it is capacity, paid before.
+_DEARER = frozenset(
+    {("service_tier", "priority"), ("service_tier", "fast"), ("speed", "fast"), ("inference_geo", "us")}
+)
+_APART = _DEARER | {("service_tier", "flex")}
+# By which tier a request is billed that names none, where no setting of the provider's project says that:
+# https://ai.google.dev/gemini-api/docs/priority-inference.
+_UNNAMED_TIER = {"gemini": "default"}
 
 
 def cost_sheet(
@@ -43,6 +52,7 @@ def cost_sheet(
     own: OwnPrice | None = None,
     *,
     batch: bool = False,
+    region: str | None = None,
 ) -> CostSheet | None:
     """The sheet by which a usage is priced; None when the model has no price. `at` is in Unix seconds.
 
@@ -50,27 +60,36 @@ def cost_sheet(
     """
     known_tier = None if batch or tier is None or tier not in SERVICE_TIERS else tier
     known_speed = None if speed is None or speed not in SPEEDS else speed
-    return _cost_sheet(slug, model, known_tier, known_speed, int(at) // _DAY_SECONDS, own, batch)
+    return _cost_sheet(slug, model, known_tier, known_speed, int(at) // _DAY_SECONDS, own, batch, region)
 
 
 def has_batch_prices(slug: str, model: str, at: float) -> bool:
     """Whether the table tells what a model costs in a batch. Else it is charged as if it were in none."""
     found = _find(slug, model, None)
-    if found is None or found.model is None:
-        return False
-    return found.rates(_date(int(at) // _DAY_SECONDS), BATCH) != found.rates(_date(int(at) // _DAY_SECONDS), {})
+    return (
+        found is not None
+        and found.model is not None
+        and bool(found.model.varied(_date(int(at) // _DAY_SECONDS), BATCH))
+    )
 
 
 def bound_sheet(
-    slug: str, model: str, tier: str | None, speed: str | None, at: float, own: OwnPrice | None = None
+    slug: str,
+    model: str,
+    tier: str | None,
+    speed: str | None,
+    at: float,
+    own: OwnPrice | None = None,
+    region: str | None = None,
 ) -> BoundSheet | None:
     """The sheet by which a request is bounded; None when the model has no price. `at` is in Unix seconds.
 
-    A request that does not pin its service tier may be served in any: which one is then a setting of the provider's
-    project. The standard prices always take part, because a tier may be declined.
+    A request that does not pin its service tier or its region may be served in any: which one is then a setting of the
+    provider's project. The standard prices always take part, because a tier may be declined.
     """
     known_speed = None if speed is None or speed not in SPEEDS else speed
-    return _bound_sheet(slug, model, _PINNED.get(tier or ""), known_speed, int(at) // _DAY_SECONDS, own)
+    pinned = _UNNAMED_TIER.get(slug) if tier is None else _PINNED.get(tier)
+    return _bound_sheet(slug, model, pinned, known_speed, int(at) // _DAY_SECONDS, own, region)
 
 
 def load() -> None:
@@ -79,7 +98,12 @@ def load() -> None:
 
 
 # What a request may say about its tier, and the tier it can then be billed by; anything else leaves all open.
-_PINNED = {**{tier: tier for tier in SERVICE_TIERS}, "standard": "default", "standard_only": "default"}
+_PINNED = {
+    **{tier: tier for tier in SERVICE_TIERS},
+    "standard": "default",
+    "standard_only": "default",
+    "unspecified": "default",
+}
 
 
 class _Listed(Struct, frozen=True):
@@ -117,6 +141,8 @@ def _find(slug: str, model: str, own: OwnPrice | None) -> _Listed | None:
     listed = None  # of a provider of the organisation's own the table knows nothing, whatever its models are called
     if prices_id is not None:
         listed = table.find_model(prices_id, model) or supplement.added_model(slug, model)
+    if listed is not None:
+        listed = supplement.mended(slug, listed)
     if own is not None:
         return _Listed(slug, model, own.model, own, listed)
     return None if listed is None else _Listed(slug, model, listed.id, None, listed)
@@ -131,26 +157,30 @@ def _cost_sheet(
     day: int,
     own: OwnPrice | None,
     batch: bool,  # noqa: FBT001 - a cache tells by places
+    region: str | None,
 ) -> CostSheet | None:
     found = _find(slug, model, own)
     if found is None or not any(_is_priced(found, key, day) for key in _SOLD_BY):
         return None
-    context = {**_context(tier, speed), **(BATCH if batch else {})}
+    context = {**_context(tier, speed, region), **(BATCH if batch else {})}
     tables = _tables(found, [context], day)
     scale = _scale(tables)
-    return CostSheet(scale, tuple(_band(found, context, each, scale) for each in tables))
+    untold = _untold(found, context, day, _APART) is not None
+    return CostSheet(scale, tuple(_band(found, context, each, scale) for each in tables), untold)
 
 
 @lru_cache(maxsize=_CACHE)
 def _bound_sheet(
-    slug: str, model: str, pinned: str | None, speed: str | None, day: int, own: OwnPrice | None
+    slug: str, model: str, pinned: str | None, speed: str | None, day: int, own: OwnPrice | None, region: str | None
 ) -> BoundSheet | None:
     found = _find(slug, model, own)
     if found is None or not any(_is_priced(found, key, day) for key in _SOLD_BY):
         return None
     tiers = (None, *SERVICE_TIERS) if pinned is None else (None, pinned)
     speeds = (None,) if speed is None else (None, speed)
-    tables = _tables(found, [_context(tier, fast) for fast in speeds for tier in tiers], day)
+    regions = (None, region) if region is not None else (None, *REGIONS) if slug == "anthropic" else (None,)
+    contexts = [_context(tier, fast, place) for place in regions for fast in speeds for tier in tiers]
+    tables = _tables(found, contexts, day)
     scale = _scale(tables)
     return BoundSheet(
         scale=scale,
@@ -159,7 +189,24 @@ def _bound_sheet(
         has_output=_is_priced(found, "output_mtok", day),
         context_tokens=None if found.model is None else found.model.context_tokens,
         unrated=frozenset().union(*(_unrated(found, each) for each in tables)),
+        untold=_untold(found, _context(pinned, speed, region), day, _DEARER),
     )
+
+
+def _untold(found: _Listed, context: Mapping[str, str], day: int, meant: Collection[tuple[str, str]]) -> str | None:
+    """The first of these that applies and of which no price of the model tells, or not for all of its tokens.
+
+    Whoever has a price of his own has said that it holds for all of them.
+    """
+    if found.own is not None or found.model is None:
+        return None
+    standard = [key for key in found.model.rates(_date(day), {}) if _family(key) == "tokens"]
+    for name, value in context.items():
+        if (name, value) in meant and not (found.slug == "anthropic" and name == "service_tier"):
+            told = found.model.varied(_date(day), {name: value})
+            if any(key not in told for key in standard):
+                return name if name == "inference_geo" else f"{name} {value}"
+    return None
 
 
 def _is_priced(found: _Listed, price_key: str, day: int) -> bool:
@@ -169,8 +216,9 @@ def _is_priced(found: _Listed, price_key: str, day: int) -> bool:
     return price_key in found.rates(_date(day), {})
 
 
-def _context(tier: str | None, speed: str | None) -> dict[str, str]:
-    return {name: value for name, value in (("service_tier", tier), ("speed", speed)) if value is not None}
+def _context(tier: str | None, speed: str | None, region: str | None) -> dict[str, str]:
+    named = (("service_tier", tier), ("speed", speed), ("inference_geo", region))
+    return {name: value for name, value in named if value is not None}
 
 
 def _date(day: int) -> date:
@@ -237,36 +285,6 @@ def _band(found: _Listed, context: dict[str, str], each: _Table, scale: int) -> 
 def _ceilings(tables: list[_Table], scale: int) -> tuple[Ceiling, ...]:
     """Per band the dearest rates up to and including it: input below the bound may stop in a cheaper band."""
     return tuple(
-        _ceiling(over, [rate for each in tables if each.over <= over for rate in _rates(each, scale)])
+        ceiling_of(over, [rate for each in tables if each.over <= over for rate in _rates(each, scale)])
         for over in sorted({each.over for each in tables})
-    )
-
-
-def _ceiling(over: int, reachable: list[Rate]) -> Ceiling:
-    def most(*, media: bool, written: bool, lasting: bool = True) -> int:
-        return dearest(
-            (
-                rate
-                for rate in reachable
-                if (media or dimensions_of(rate.key).get("modality", "text") == "text")
-                and (written or dimensions_of(rate.key).get("token_type") != "cache_write")
-                and (lasting or dimensions_of(rate.key).get("cache_ttl") != "1h")
-            ),
-            "input",
-        )
-
-    fees: dict[str, int] = {}
-    for rate in reachable:
-        if dimensions_of(rate.key)["family"] != "tokens":
-            fees[rate.key] = max(rate.nanos, fees.get(rate.key, 0))
-    return Ceiling(
-        over=over,
-        text=most(media=False, written=False),
-        media=most(media=True, written=False),
-        written_text=most(media=False, written=True),
-        written_media=most(media=True, written=True),
-        briefly_written_text=most(media=False, written=True, lasting=False),
-        briefly_written_media=most(media=True, written=True, lasting=False),
-        output=dearest(reachable, "output"),
-        fees=fees,
     )

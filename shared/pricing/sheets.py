@@ -1,6 +1,6 @@
 """What a model costs, compiled: whole numbers over one denominator."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from shared.pricing.classes import dimensions_of
@@ -46,6 +46,7 @@ class CostSheet:
 
     scale: int
     bands: tuple[Band, ...]
+    untold: bool = False  # whether its tier, speed or region has a price that nobody here knows
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,7 @@ class BoundSheet:
     has_output: bool
     context_tokens: int | None
     unrated: frozenset[str]  # usage keys whose cost nobody can bound
+    untold: str | None  # the tier, speed or region that was asked for and has a price that nobody here knows
 
 
 def narrow_first(rate: Rate) -> tuple[int, str]:
@@ -84,3 +86,35 @@ def dearest(rates: Iterable[Rate], direction: str) -> int:
     """The most that a token of a direction costs."""
     wanted = {"family": "tokens", "direction": direction}.items()
     return max((rate.nanos for rate in rates if wanted <= dimensions_of(rate.key).items()), default=0)
+
+
+def ceiling_of(over: int, reachable: Collection[Rate]) -> Ceiling:
+    """The dearest of these rates, for all that a request's bound is made of."""
+
+    def most(*, media: bool, written: bool, lasting: bool = True) -> int:
+        return dearest(
+            (
+                rate
+                for rate in reachable
+                if (media or dimensions_of(rate.key).get("modality", "text") == "text")
+                and (written or dimensions_of(rate.key).get("token_type") != "cache_write")
+                and (lasting or dimensions_of(rate.key).get("cache_ttl") != "1h")
+            ),
+            "input",
+        )
+
+    fees: dict[str, int] = {}
+    for rate in reachable:
+        if dimensions_of(rate.key)["family"] != "tokens":
+            fees[rate.key] = max(rate.nanos, fees.get(rate.key, 0))
+    return Ceiling(
+        over=over,
+        text=most(media=False, written=False),
+        media=most(media=True, written=False),
+        written_text=most(media=False, written=True),
+        written_media=most(media=True, written=True),
+        briefly_written_text=most(media=False, written=True, lasting=False),
+        briefly_written_media=most(media=True, written=True, lasting=False),
+        output=dearest(reachable, "output"),
+        fees=fees,
+    )

@@ -5,7 +5,11 @@ pages were read in November 2026.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from datetime import date
+from decimal import Decimal
+
+from msgspec.structs import replace
 
 from shared.pricing.table import Model, Rate, Rates, find_model, read_rates
 
@@ -88,6 +92,100 @@ _MEDIA: tuple[tuple[str, Rates], ...] = tuple(
         ("veo-3.1-generate", _seconds("400", "400", "600")),
     )
 )
+
+
+# https://ai.google.dev/gemini-api/docs/pricing, "Priority" and "Flex", as litellm's price file (1.110) has them for
+# these models: that much of what the standard tier costs on the day. The table has the two for speech alone, and they
+# are in the same proportion there. What a picture costs in a tier is told nowhere.
+_GEMINI_TIERS = {"priority": Decimal("1.8"), "flex": Decimal("0.5")}
+_IN_TIERS = frozenset(
+    {
+        "gemini-2.5-flash",
+        "gemini-2.5-flash-image",
+        "gemini-2.5-flash-lite",
+        "gemini-2.5-pro",
+        "gemini-3-flash-preview",
+        "gemini-3-pro-image-preview",
+        "gemini-3.1-flash-lite",
+        "gemini-3.1-pro-preview",
+        "gemini-3.5-flash",
+        "gemini-3.5-flash-lite",
+        "gemini-3.6-flash",
+        "gemini-3.7-flash",
+        "gemini-3.8-flash",
+        "gemini-4-argon",
+    }
+)
+# The same file: what is read from a cache costs these as much at flex as at standard, and is rounded up for those.
+_CACHED_AS_STANDARD = frozenset(
+    {"gemini-2.5-flash", "gemini-2.5-flash-lite", "gemini-2.5-pro", "gemini-3-flash-preview", "gemini-3.1-pro-preview"}
+)
+_CACHED_AT_FLEX = {
+    model: read_rates({"cache_read_mtok": dollars})
+    for model, dollars in (("gemini-3.5-flash", "0.08"), ("gemini-3.5-flash-lite", "0.02"))
+}
+
+# https://platform.claude.com/docs/en/manage-claude/data-residency: inference in the US costs 1.1 times as much, in each
+# class of tokens and beside every other price, with Claude Opus 4.6 and all models after it. These came before.
+_US = {"inference_geo": "us"}
+_US_TIMES = Decimal("1.1")
+_WITHOUT_REGIONS = re.compile(r"claude-(?:v1|instant|[123](?!\d)|haiku-4|sonnet-4-[05]|opus-4-[015])")
+
+# Windows that the table gives as a million, by the beginning of a model's id: the model pages of developers.openai.com
+# and ai.google.dev. Claude Sonnet 4.5 keeps its 200,000, though it has a price beyond: since 30 April 2026 no header
+# makes it larger (https://platform.claude.com/docs/en/release-notes/overview).
+_ABOUT_A_MILLION = 1_000_000
+_WINDOWS: dict[str, tuple[tuple[str, int], ...]] = {
+    "openai": (("gpt-4.1", 1_047_576), ("ft:gpt-4.1", 1_047_576), ("gpt-5.5", 1_050_000)),
+    "gemini": (("gemini", 1_048_576),),
+}
+
+
+def mended(slug: str, model: Model) -> Model:
+    """A model of the table with the context window and the prices of tiers and regions that the table leaves out."""
+    context, variants = model.context_tokens, model.variants
+    if context == _ABOUT_A_MILLION:
+        context = next((size for name, size in _WINDOWS.get(slug, ()) if model.id.startswith(name)), context)
+    if slug == "gemini":
+        variants = (*variants, *_tiers(model))
+    is_told = any(_US.items() <= when.items() for when, *_ in variants)
+    if slug == "anthropic" and not is_told and not _WITHOUT_REGIONS.match(model.id):
+        variants = (*_in_the_us(model), *variants)
+    return replace(model, context_tokens=context, variants=variants)
+
+
+Variant = tuple[Mapping[str, str], date | None, Rates]
+
+
+def _tiers(model: Model) -> Iterator[Variant]:
+    """The newest first, as the first one that holds on a day counts."""
+    for tier, times in _GEMINI_TIERS.items() if model.id in _IN_TIERS else ():
+        for since, rates in reversed(model.prices):
+            cached = _cached_at_flex(model.id, rates) if tier == "flex" else {}
+            priced = {key: rate for key, rate in _times(times, rates).items() if "image" not in key}
+            yield {"service_tier": tier}, since, {**priced, **cached}
+
+
+def _cached_at_flex(model_id: str, rates: Rates) -> Rates:
+    """Where that is not half of what it costs at standard."""
+    if model_id in _CACHED_AS_STANDARD:
+        return {key: rate for key, rate in rates.items() if key.startswith("cache_")}
+    return _CACHED_AT_FLEX.get(model_id, {})
+
+
+def _in_the_us(model: Model) -> Iterator[Variant]:
+    """Those of other prices come before those of the standard ones, which hold for the classes that are left."""
+    for when, since, rates in (*model.variants, *(({}, *price) for price in reversed(model.prices))):
+        yield {**when, **_US}, since, _times(_US_TIMES, rates)
+
+
+def _times(times: Decimal, rates: Rates) -> Rates:
+    """The rates of tokens, multiplied."""
+    return {
+        key: Rate((rate.base * times).normalize(), tuple((at, (price * times).normalize()) for at, price in rate.steps))
+        for key, rate in rates.items()
+        if key.endswith("_mtok")
+    }
 
 
 def added_names(slug: str) -> tuple[str, ...]:

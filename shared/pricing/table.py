@@ -78,12 +78,16 @@ class Model(Struct, frozen=True):
             if since is None or day >= since:
                 current = rates
                 break
+        return {**current, **self.varied(day, context)} if context else dict(current)
+
+    def varied(self, day: date, context: Mapping[str, str]) -> dict[str, Rate]:
+        """What of that is told for the context itself."""
         found: dict[str, Rate] = {}
-        for when, since, rates in self.variants if context else ():
+        for when, since, rates in self.variants:
             if (since is None or day >= since) and all(context.get(name) == value for name, value in when.items()):
                 for key, rate in rates.items():
                     found.setdefault(key, rate)
-        return {**current, **found}
+        return found
 
 
 class Place(Struct, frozen=True):

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from shared.money import MAX_NANOS
+from shared.output_limits import accepted_limit
 from shared.pricing.bound import MINIMUM_LIMIT, SHARE, SMALLEST_LIMIT, most_input, most_of_model, most_output
 from shared.pricing.own import PriceBook
 from shared.pricing.rates import bound_sheet, own_price
@@ -38,7 +39,7 @@ def bound_tokens(
     if size.unbounded is not None:
         return None
     own = None if book is None else own_price(book, provider_slug, model)
-    sheet = bound_sheet(provider_slug, model, size.service_tier, size.speed, at, own)
+    sheet = bound_sheet(provider_slug, model, size.service_tier, size.speed, at, own, size.region)
     given = sum(most_input(provider_slug, model, size, None if sheet is None else sheet.context_tokens))
     if size.output_free:
         return TokenBound(given, 0, None)
@@ -64,11 +65,11 @@ def fitting_token_limit(
     if share is None or share.total <= tokens // SHARE:
         return None
     whole = bound_tokens(provider_slug, model, size, at=at, left=tokens, book=book)
-    most = most_of_model(provider_slug, model, size)
-    least = min(MINIMUM_LIMIT, most)
+    accepted = accepted_limit(provider_slug, model)
+    least = min(MINIMUM_LIMIT, most_of_model(provider_slug, model, size), accepted)
     in_the_share, in_all = share.affordable_output_limit or 0, (whole and whole.affordable_output_limit) or 0
     if in_the_share >= least:
-        return in_the_share
+        return min(in_the_share, accepted)
     if in_all >= least:
         return least
     # Bytes are three to five times the tokens: who can be asked for those is, before an answer is cut so short.

@@ -24,6 +24,7 @@ class Usage(Struct):
     unmetered: bool = False  # what it costs is told later, or nobody here can tell it
     batch: bool = False  # of a batch, which has prices of its own
     parts: "tuple[Usage, ...]" = ()  # what other models used for it, or the same one beside `counts`
+    region: str | None = None  # where it was served, if that has a price of its own: Anthropic's "us"
 
     def total(self) -> dict[str, int]:
         """The counts of all parts together."""
@@ -56,6 +57,7 @@ class Size(Struct, frozen=True):
     lasting_writes: bool = True  # whether some of it for an hour, which costs more
     service_tier: str | None = None
     speed: str | None = None
+    region: str | None = None  # the one that it is to be served in; None: a setting at the provider may choose one
     unpriced: str | None = None  # a feature in use whose cost nobody can bound; then the request has no bound
     unbounded: str | None = None  # one whose tokens nobody can bound either; then that is set as well
     other_models: bool = False  # one by which models may take part that are not the request's own; likewise
@@ -68,7 +70,7 @@ class Price(Struct, frozen=True):
     """The prices that a cost was computed with.
 
     `json` is ready for the ledger: `id`, `version`, `rates` (usage key -> dollars per million tokens or per thousand
-    calls, decimal strings) and, where they chose the rates, `service_tier` and `speed`.
+    calls, decimal strings) and, where they chose the rates, `service_tier`, `speed` and `inference_geo`.
     """
 
     id: str  # canonical model id in the price table

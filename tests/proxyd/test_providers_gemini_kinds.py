@@ -90,7 +90,11 @@ def test_cached_content_may_hold_a_tool_that_searches() -> None:
 def test_media_and_fees() -> None:
     given = [{"type": "image", "data": "A" * 400, "mime_type": "image/png"}, {"type": "audio", "data": "A" * 1600}]
     size = parsed({"model": MODEL, "input": given, "response_modalities": ["image", "text"]}).size
-    assert (size.image_parts, size.audio_tokens, size.classes) == (1, 100, ("output_image_tokens",))
+    assert (size.image_parts, size.audio_tokens, size.classes) == (
+        1,
+        100,
+        ("input_audio_tokens", "output_image_tokens"),
+    )
     assert size.text_bytes < 400
     assert parsed({"model": MODEL, "input": "x", "tools": [{"type": "google_search"}]}).size.tool_fees == {
         "web_searches": 1

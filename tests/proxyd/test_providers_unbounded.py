@@ -17,7 +17,7 @@ SEEN: dict[str, dict[str, Any]] = {  # of each kind, what leaves its tokens boun
     },
     "messages": {
         "code_execution": {"tools": [{"type": "code_execution_20250825", "name": "code"}]},
-        "inference_geo": {"inference_geo": "us"},
+        "inference_geo": {"inference_geo": "eu"},
     },
     "generate": {"maps": {"tools": [{"googleMaps": {}}]}},
     "chat": {"ttl": {"prompt_cache_options": {"ttl": "24h"}}},

@@ -147,6 +147,48 @@ def test_what_is_called_text_or_thought_stays_so() -> None:
     assert not used(answered(painting(), painted(all_text))).unknown
 
 
+FILMS = "gemini-omni-1.1-flash"
+FILM = {"promptTokenCount": 10, "candidatesTokenCount": 50_000, "totalTokenCount": 50_010}
+MADE = [
+    {"inlineData": {"mimeType": "video/mp4", "data": "A" * 3_000_000}},
+    {"fileData": {"mimeType": "video/mp4", "fileUri": "x"}},
+]
+
+
+def filmed(part: dict[str, Any], usage: dict[str, Any] | None = None) -> dict[str, Any]:
+    answer = {"modelVersion": FILMS, "candidates": [{"content": {"parts": [part]}, "finishReason": "STOP"}]}
+    return answer | ({} if usage is None else {"usageMetadata": usage})
+
+
+@pytest.mark.parametrize("part", MADE)
+def test_a_film_that_no_detail_tells_of_is_charged_as_a_film_and_flagged(part: dict[str, Any]) -> None:
+    def shooting() -> Meter:
+        return painting(model=FILMS, responseModalities=["VIDEO"])
+
+    usage = used(answered(shooting(), filmed(part, FILM)))
+    assert dollars("gemini", FILMS, usage) == (Decimal("0.875015"), ("unknown_class",))
+    details = {**FILM, "candidatesTokensDetails": [{"modality": "VIDEO", "tokenCount": 50_000}]}
+    assert dollars("gemini", FILMS, used(answered(shooting(), filmed(part, details)))) == (Decimal("0.875015"), ())
+
+
+@pytest.mark.parametrize("part", MADE)
+def test_a_film_without_usage_is_as_long_as_one_can_be(part: dict[str, Any]) -> None:
+    counts = answered(painting(model=FILMS), filmed(part)).delivered().counts
+    assert (counts["output_video_tokens"], counts["output_tokens"] < 57_930) == (57_920, True)
+    limited = answered(painting(model=FILMS, maxOutputTokens=20_000), filmed(part)).delivered().counts
+    assert limited["output_video_tokens"] == limited["output_tokens"] == 20_000
+
+
+def test_a_film_of_an_interaction_is_a_film() -> None:
+    told = {"total_input_tokens": 10, "total_output_tokens": 50_000, "total_tokens": 50_010}
+    for content in ({"type": "video", "uri": "x"}, {"type": "video", "data": "A" * 9, "mime_type": "video/mp4"}):
+        step = {"type": "model_output", "content": [content]}
+        answer = {"model": FILMS, "status": "completed", "steps": [step], "usage": told}
+        watch = meter("gemini", "/v1beta/interactions", model=FILMS, input="x", response_format={"type": "video"})
+        usage = used(answered(watch, answer))
+        assert dollars("gemini", FILMS, usage) == (Decimal("0.875015"), ("unknown_class",))
+
+
 def test_words_of_a_model_that_paints_are_words() -> None:
     answer = {"candidates": [{"content": {"parts": [{"text": "No."}]}, "finishReason": "STOP"}], "usageMetadata": TOLD}
     assert not used(answered(painting(responseModalities=["TEXT", "IMAGE"]), answer)).unknown
@@ -158,6 +200,10 @@ def test_an_answer_too_large_to_be_looked_at_likely_has_pictures() -> None:
         watch.feed(b" " * 2**20)
     usage = used(answered(watch, {"candidates": [], "usageMetadata": TOLD}))
     assert usage.counts["unknown_output_tokens"] == 1_120
+    films = painting(model=FILMS)
+    for _ in range(34):
+        films.feed(b" " * 2**20)
+    assert used(answered(films, {"candidates": [], "usageMetadata": TOLD})).counts["unknown_output_tokens"] == 1_120
     words = painting(model="gemini-2.5-flash")
     for _ in range(34):
         words.feed(b" " * 2**20)

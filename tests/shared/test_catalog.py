@@ -1,3 +1,7 @@
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
 import pytest
 
 from shared import catalog
@@ -12,8 +16,8 @@ from shared.catalog import (
     output_maximum,
     provider_of_model,
 )
-from shared.output_limits import accepted_limit
-from shared.pricing.table import PRICES_IDS, places
+from shared.output_limits import UNKNOWN_MODEL, accepted_limit
+from shared.pricing.table import PATH, PRICES_IDS, find_model, places
 
 
 def find_endpoint(provider: Provider, method: str, path: str) -> tuple[Endpoint, str | None]:
@@ -153,6 +157,59 @@ def test_a_limit_that_is_set_is_one_that_the_provider_takes(model: str, limit: i
     """By the overviews of platform.claude.com, without a beta header."""
     assert accepted_limit("anthropic", model) == limit
     assert limit <= (output_maximum("anthropic", model) or limit)
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "limit"),
+    [
+        *(("openai", f"{name}-chat-latest", 16_384) for name in ("gpt-5", "gpt-5.1", "gpt-5.2", "gpt-5.3")),
+        ("openai", "gpt-5", 128_000),
+        ("openai", "gpt-5-codex", 128_000),
+        ("openai", "gpt-chat-latest", 128_000),
+        ("openai", "gpt-4", 4_096),
+        ("openai", "gpt-4-0613", 4_096),
+        ("openai", "gpt-4o", 16_384),
+        ("openai", "gpt-4o-2024-05-13", 4_096),
+        ("openai", "gpt-4.1", 32_768),
+        ("openai", "computer-use-preview", 1_024),
+        ("gemini", "gemini-2.5-pro", 65_536),
+        ("gemini", "gemini-2.5-flash-preview-tts", 16_384),
+        ("gemini", "gemini-2.5-flash-image", 32_768),
+        ("gemini", "gemini-3.1-flash-lite-image", 4_096),
+        ("gemini", "gemini-3.1-flash-lite", 65_536),
+        ("gemini", "gemini-4-argon", 65_536),
+        ("gemini", "gemma-3-27b-it", 8_192),
+        *(("gemini", f"gemini-{kind}-latest", 65_536) for kind in ("pro", "flash", "flash-lite")),
+    ],
+)
+def test_a_limit_is_one_that_the_model_takes_and_not_only_its_family(provider: str, model: str, limit: int) -> None:
+    assert accepted_limit(provider, model) == limit
+    assert limit <= (output_maximum(provider, model) or UNKNOWN_MODEL)
+
+
+def _names(clause: list[Any]) -> Iterator[str]:
+    test, value = clause
+    if test in ("or", "and"):
+        for inner in value:
+            yield from _names(inner)
+    elif test in ("equals", "starts"):
+        yield value
+
+
+@pytest.mark.parametrize("provider", ["openai", "anthropic", "gemini"])
+def test_a_name_has_at_least_the_output_of_the_model_that_it_is_priced_as(provider: str) -> None:
+    """Names such as `gemini-pro-latest` lead to a model of another name."""
+    models = orjson.loads(PATH.read_bytes())["providers"][PRICES_IDS[provider]]["models"]
+    seen = 0
+    for model in models:
+        for name in _names(model["match"]):
+            found = find_model(PRICES_IDS[provider], name)
+            if found is None or (provider == "anthropic" and "." in name):
+                continue  # no entry of its own, and a name that only resellers use
+            seen += 1
+            own, priced_as = (output_maximum(provider, each) or UNKNOWN_MODEL for each in (name, found.id))
+            assert own >= priced_as or output_maximum(provider, found.id) is None, name
+    assert seen > 30
 
 
 def test_credentials_go_where_the_endpoint_wants_them() -> None:

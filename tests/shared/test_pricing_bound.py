@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from shared import pricing
 from shared.catalog import output_maximum
@@ -57,14 +58,13 @@ def test_an_open_service_tier_counts_as_the_dearest() -> None:
 
 
 def test_writes_to_caches_count_unless_they_are_excluded() -> None:
-    written = bound("anthropic", "claude-opus-5", Size(1000, overhead_tokens=0, output_limit=0), at=AT)
-    plain = bound(
-        "anthropic", "claude-opus-5", Size(1000, overhead_tokens=0, output_limit=0, cache_writes=False), at=AT
-    )
+    size = Size(1000, overhead_tokens=0, output_limit=0, region="global")
+    written = bound("anthropic", "claude-opus-5", size, at=AT)
+    plain = bound("anthropic", "claude-opus-5", structs.replace(size, cache_writes=False), at=AT)
     assert (written, plain) == (1000 * 10_000, 1000 * 5_000)
-    brief = Size(1000, overhead_tokens=0, output_limit=0, lasting_writes=False)
+    brief = structs.replace(size, lasting_writes=False)
     assert bound("anthropic", "claude-opus-5", brief, at=AT) == 1000 * 6_250
-    media = Size(0, image_parts=1, overhead_tokens=0, output_limit=0, lasting_writes=False)
+    media = structs.replace(brief, text_bytes=0, image_parts=1)
     assert bound("anthropic", "claude-opus-5", media, at=AT) == 8_192 * 6_250
 
 
@@ -132,12 +132,13 @@ def test_no_well_behaved_provider_bills_more_than_the_bound(data: st.DataObject)
     choices = data.draw(st.integers(1, 4))
     searches = data.draw(st.integers(0, 5))
     unseen = data.draw(st.booleans())
+    region = data.draw(st.sampled_from([None, "global", "us"])) if slug == "anthropic" else None
     may_write, lasting = data.draw(st.booleans()), data.draw(st.booleans())
     tier = data.draw(st.sampled_from([None, "auto", "default", "flex", "priority", "fast"]))
     size = Size(
         text_bytes, image_parts=images, audio_tokens=audio, context_inputs=unseen, output_limit=limit, choices=choices,
         tool_fees={"web_searches": searches} if searches else {}, cache_writes=may_write, service_tier=tier,
-        lasting_writes=lasting, classes=("input_audio_tokens",) if audio else (),
+        lasting_writes=lasting, classes=("input_audio_tokens",) if audio else (), region=region,
     )  # fmt: skip
     ceiling = pricing.bound(slug, model, size, at=AT)
     assume(ceiling is not None)
@@ -158,17 +159,21 @@ def test_no_well_behaved_provider_bills_more_than_the_bound(data: st.DataObject)
         "output_tokens": choices * (limit if limit is not None else output_maximum(slug, model) or 128_000),
         "web_searches": data.draw(st.integers(0, searches)),
     }
-    if audio:
-        counts["input_audio_tokens"] = min(audio, total - read - written)
+    if audio or (unseen and model in ("gpt-audio", "gemini-2.5-flash")):
+        heard = data.draw(st.integers(0, total)) if unseen else audio  # beside all of the text
+        counts["input_audio_tokens"] = min(heard, total - read - written)
     served: dict[str | None, list[str | None]] = {
         "default": ["default"],
         "flex": ["flex", "default"],
         "priority": ["priority", "default"],
         "fast": ["fast", "default"],
     }
+    if slug == "gemini":
+        served[None] = ["default"]  # there, no setting chooses another
     usage = Usage(
         counts, model, data.draw(st.sampled_from(served.get(tier, ["default", "flex", "priority", "fast", None])))
     )
+    usage.region = data.draw(st.sampled_from([None, *(["us"] if slug == "anthropic" and region != "global" else [])]))
     assert cost(slug, model, usage, at=AT).nanos <= ceiling
 
 
@@ -198,6 +203,32 @@ def test_no_more_is_set_than_the_provider_is_known_to_take(model: str) -> None:
         for nanos in range(10**9, 10**10, 10**9)
     }
     assert limits - {None} == {4_096}
+
+
+@pytest.mark.parametrize(
+    ("slug", "model", "taken"),
+    [
+        ("openai", "gpt-5-chat-latest", 16_384),
+        ("openai", "computer-use-preview", 1_024),
+        ("gemini", "gemini-2.5-flash-preview-tts", 16_384),
+        ("gemini", "gemini-2.5-flash-image", 32_768),
+    ],
+)
+def test_a_model_is_asked_for_no_more_than_its_own_page_allows(slug: str, model: str, taken: int) -> None:
+    limits = {
+        fitting_output_limit(slug, model, Size(0, overhead_tokens=0), at=AT, remaining_nanos=nanos)
+        for nanos in range(10**9, 10**10, 10**8)
+    }
+    assert max(limit for limit in limits if limit is not None) == taken
+
+
+@pytest.mark.parametrize("kind", ["pro", "flash", "flash-lite"])
+def test_a_name_that_leads_to_the_newest_model_is_bounded_as_that_one(kind: str) -> None:
+    size, name = Size(1_000), f"gemini-{kind}-latest"
+    newest = cost("gemini", name, Usage({"input_tokens": 1}), at=AT).price
+    assert newest is not None
+    assert newest.id != name
+    assert bound("gemini", name, size, at=AT) == bound("gemini", newest.id, size, at=AT)
 
 
 def test_at_least_4096_tokens_are_given_while_they_fit_at_all() -> None:

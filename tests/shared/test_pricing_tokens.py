@@ -103,6 +103,13 @@ def test_it_is_not_less_than_4096_while_that_fits_the_limit() -> None:
     assert fitting(replace(OPEN, choices=2), 1_000 + 2 * MINIMUM_LIMIT) == MINIMUM_LIMIT
 
 
+def test_no_more_is_set_than_the_provider_is_known_to_take() -> None:
+    """And so no limit of tokens makes a request one that the provider refuses."""
+    for model, taken in (("gpt-4o-2024-05-13", 4_096), ("gpt-5-chat-latest", 16_384), ("computer-use-preview", 1_024)):
+        found = {fitting(OPEN, tokens, model) for tokens in range(5_000, 1_000_000, 5_000)} - {None}
+        assert max(limit for limit in found if limit is not None) == taken
+
+
 def test_what_is_left_of_a_small_limit_is_given_once_nobody_can_count() -> None:
     """Bytes are more than tokens: until the provider was asked, no answer is cut shorter than that."""
     counted = replace(OPEN, counted_tokens=100)
