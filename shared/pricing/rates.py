@@ -84,8 +84,9 @@ def bound_sheet(
 ) -> BoundSheet | None:
     """The sheet by which a request is bounded; None when the model has no price. `at` is in Unix seconds.
 
-    A request that does not pin its service tier or its region may be served in any: which one is then a setting of the
-    provider's project. The standard prices always take part, because a tier may be declined.
+    A request that does not pin its service tier may be served in any: which one is then a setting of the provider's
+    project. The standard prices always take part, because a tier may be declined. A region takes part if it is asked
+    for: to hold the tenth more of one that a workspace may have set would refuse what fits for all others.
     """
     known_speed = None if speed is None or speed not in SPEEDS else speed
     pinned = _UNNAMED_TIER.get(slug) if tier is None else _PINNED.get(tier)
@@ -178,7 +179,7 @@ def _bound_sheet(
         return None
     tiers = (None, *SERVICE_TIERS) if pinned is None else (None, pinned)
     speeds = (None,) if speed is None else (None, speed)
-    regions = (None, region) if region is not None else (None, *REGIONS) if slug == "anthropic" else (None,)
+    regions = (None,) if region is None else (None, region)
     contexts = [_context(tier, fast, place) for place in regions for fast in speeds for tier in tiers]
     tables = _tables(found, contexts, day)
     scale = _scale(tables)

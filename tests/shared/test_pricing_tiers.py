@@ -149,12 +149,12 @@ def test_fees_are_the_same_everywhere() -> None:
     assert dollars("anthropic", usage) == (Decimal("0.03"), ())
 
 
-def test_a_region_that_a_workspace_may_set_is_held_unless_the_request_names_one() -> None:
+def test_a_region_is_held_where_the_request_names_it() -> None:
     size = Size(1_000, overhead_tokens=0, output_limit=1_000, cache_writes=False)
     held = {
         name: bounded("anthropic", "claude-opus-4-8", replace(size, region=name)) for name in (None, "us", "global")
     }
-    assert held == {None: 33_000_000, "us": 33_000_000, "global": 30_000_000}
+    assert held == {None: 30_000_000, "us": 33_000_000, "global": 30_000_000}
     assert bounded("anthropic", "claude-haiku-4-5", size) == 6_000_000, "it has none"
 
 
