@@ -54,7 +54,7 @@ def read_object(body: bytes, nested: Mapping[str, tuple[bytes, ...]] = NONE_NEST
 
     `nested` are names in deeper objects that decide about money, quoted, by the field at the top in which they stand.
     """
-    if len(body) > MAX_VALUES and _more_values_than(MAX_VALUES, body):
+    if len(body) > MAX_VALUES and more_values_than(MAX_VALUES, body):
         raise BadBody(f"The body has more than {MAX_VALUES} values.")
     try:
         document = orjson.loads(body)
@@ -69,9 +69,12 @@ def read_object(body: bytes, nested: Mapping[str, tuple[bytes, ...]] = NONE_NEST
     return document
 
 
-def _more_values_than(limit: int, body: bytes) -> bool:
-    """Whether a body has more than so many values beside the outermost; what stands in its texts is none."""
-    return _values(body) > limit and _values(_STRING.sub(b"", body)) > limit
+def more_values_than(limit: int, body: bytes) -> bool:
+    """Whether JSON has more than so many values and names beside the outermost; what stands in its texts is none."""
+    if _values(body) <= limit:
+        return False
+    rest, texts = _STRING.subn(b"", body, count=limit + 2)  # each of these is a value or a name
+    return texts > limit + 1 or _values(rest) > limit
 
 
 def _values(body: bytes) -> int:

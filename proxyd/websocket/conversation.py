@@ -1,5 +1,6 @@
 """What a session asks of whoever knows its dialect."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -9,6 +10,7 @@ import orjson
 from proxyd.gateway.rejection import Rejection, rejected
 from proxyd.providers import DIALECTS
 from proxyd.websocket.turns import Turn
+from proxyd.wire.json_size import SHORT_BYTES, takes_long
 from shared.policy import ERRORS, Reason
 
 # What is said of one turn and not of the key: whoever asks for another one may have it.
@@ -25,6 +27,7 @@ _OF_ONE_TURN = frozenset(
 )
 
 
+_TYPE_FIRST = re.compile(rb'\s*\{\s*"type"\s*:\s*"([\w.]{1,100})"')
 MAX_TURNS = 64  # of one session at a time; each takes memory here until the provider has answered it
 
 
@@ -86,7 +89,10 @@ def openai_error(rejection: Rejection, request_id: str) -> dict[str, Any]:
 
 
 def read(data: bytes) -> Mapping[str, Any]:
-    """A provider's message; empty, when it is none that can be understood."""
+    """A provider's message; empty, when it is none that can be understood. Of one that is too long, only its type."""
+    if len(data) > SHORT_BYTES and takes_long(data):
+        begins = _TYPE_FIRST.match(data)
+        return {} if begins is None else {"type": begins[1].decode()}
     try:
         document = orjson.loads(data)
     except orjson.JSONDecodeError:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from time import process_time
 
 import gevent
 import pytest
@@ -223,6 +224,19 @@ def test_a_responses_turn_is_held_from_its_message_to_its_figures(talk: Open) ->
     session.hears(type="response.completed", response=response, stream_id="b")  # of nobody
     assert session.running == 1
     session.hears(type="response.completed", response=response, stream_id="a")
+    assert (session.money, session.running) == ((100 * 150 + 10 * 600, 0), 0)
+
+
+def test_w7_an_answer_of_many_values_is_settled_by_its_end(talk: Open) -> None:
+    session = talk("responses", spend_limit_nanos=10**9)
+    session.says(type="response.create", model="gpt-4o-mini", input="hello")
+    session.hears(type="response.created", response={"id": "resp_1"})
+    usage = {"input_tokens": 100, "output_tokens": 10, "total_tokens": 110}
+    nested = b"[" + b",".join([b"[]"] * 3_000_000) + b"]"
+    event = b'{"type":"response.completed","response":{"id":"resp_1","output":%b,"usage":%b}}'
+    began = process_time()
+    session.passes(event % (nested, json.dumps(usage).encode()), by_client=False)
+    assert process_time() - began < 0.2
     assert (session.money, session.running) == ((100 * 150 + 10 * 600, 0), 0)
 
 
