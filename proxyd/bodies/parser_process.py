@@ -14,7 +14,7 @@ import sys
 from typing import Any, Literal
 
 from proxyd.providers import DIALECTS, BadBody, Parsed, model_field
-from proxyd.providers.body import read_at_leisure, read_object, spans
+from proxyd.providers.body import Checking, read_at_leisure, read_event, read_object, spans
 from proxyd.providers.large_body import for_rewriting
 from proxyd.translation import Translation, exact
 from shared.catalog import Endpoint
@@ -27,8 +27,8 @@ MEMORY_BYTES = 1024 * 1024 * 1024  # a last resort: no body that is accepted tak
 Spans = dict[str, tuple[int, int]]
 Question = tuple[Endpoint, str | None, str]  # the endpoint, the model in the path, the query
 Translating = tuple[Translation, str]  # what is sent in its place, for the provider's own name of the model
-# Or the one model that the body names, or where its members stand.
-Of = Question | Translating | Literal["model", "members"]
+# Or whether a message is as it must be, the one model that the body names, where its members stand.
+Of = Question | Translating | Checking | Literal["model", "members"]
 
 
 def answer(question: Of, body: bytes) -> Parsed | tuple[Parsed, bytes] | str | Spans | BadBody | None:
@@ -38,6 +38,9 @@ def answer(question: Of, body: bytes) -> Parsed | tuple[Parsed, bytes] | str | S
             return model_field.in_json(body)
         if question == "members":
             return spans(body)
+        if isinstance(question, Checking):
+            read_event(body, question)
+            return None
         if len(question) == 2:
             translation, model = question
             translated = translation.request(exact(read_object(body), body), model)

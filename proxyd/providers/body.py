@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -67,6 +67,21 @@ def read_object(body: bytes, nested: Mapping[str, tuple[bytes, ...]] = NONE_NEST
     if _may_repeat(body, document, nested):
         _refuse_repeats(body)
     return document
+
+
+class Checking(NamedTuple):
+    """What is looked at in a message of a session."""
+
+    nested: Mapping[str, tuple[bytes, ...]]  # as `read_object` takes it
+    max_values: int  # and names
+
+
+def read_event(data: bytes, checking: Checking) -> dict[str, Any]:
+    """Parse a message of a session as `read_object` does a body. Raises BadBody, SlowBody."""
+    most = checking.max_values
+    if len(data) > most and more_values_than(most, data):
+        raise BadBody(f"The message has more than {most} values and names.")
+    return read_object(data, checking.nested)
 
 
 def more_values_than(limit: int, body: bytes) -> bool:
