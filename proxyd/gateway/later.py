@@ -44,7 +44,7 @@ MAX_DOCUMENT_BYTES = 64 * 1024 * 1024  # of an answer that is read whole; batche
 FLAG = "booked_later"
 PAUSE_BYTES = 1024 * 1024  # of lines that are read before others have their turn
 _PARTIAL = 206
-_LINK = re.compile(rb'"https?:(?:[^"\\]++|\\.)*+"', re.DOTALL)
+_LINK = re.compile(rb'"https?:(?:[^"\\]++|\\.)*+"', re.DOTALL | re.IGNORECASE)
 Found = TypeVar("Found")
 
 
