@@ -142,7 +142,7 @@ def build(settings: Settings, readiness: Readiness | None = None) -> Worker:
         asked,
         limits_of=limits_of,
     )
-    later = LaterBilling(booker, links, BatchFinder(pool, origins, booker))
+    later = LaterBilling(booker, links, BatchFinder(pool, origins, booker), parser)
     failover = Failover(accounting, pool, health)
     dispatcher = Dispatcher(accounting, pool, origins, DetachedStreams(gevent.spawn), links, later, failover)
     worker: Worker

@@ -20,6 +20,8 @@ from gevent.os import make_nonblocking, nb_read, nb_write
 
 from proxyd.bodies.parser_process import LENGTH, LENGTHS, Of, Question, Spans, Translating
 from proxyd.providers import BadBody, Parsed
+from proxyd.providers.body import Checking
+from proxyd.providers.later_answers import Reading
 
 COMMAND = (sys.executable, "-m", "proxyd.bodies.parser_process")
 PARSE_SECONDS = 20.0  # for one body, when all cores have other things to do
@@ -132,6 +134,14 @@ class BodyParser:
         """The one model that `body` names. Raises as `parse` does."""
         model: str | None = self._found(key_id, "model", body)
         return model
+
+    def check(self, key_id: str, question: Checking, body: bytes) -> None:
+        """Nothing, where `body` is read in one way only. Raises as `parse` does."""
+        self._found(key_id, question, body)
+
+    def look(self, key_id: str, question: Reading, body: bytes) -> Any:
+        """What is read of an answer that tells of work that is billed later. Raises as `parse` does."""
+        return self._found(key_id, question, body)
 
     def members(self, key_id: str, body: bytes) -> Spans:
         """Where the values of the members of `body`, which has been parsed before, stand. Raises as `parse` does."""

@@ -13,10 +13,12 @@ import struct
 import sys
 from typing import Any, Literal
 
-from proxyd.providers import DIALECTS, BadBody, Parsed, model_field
-from proxyd.providers.body import read_at_leisure, read_object, spans
+from proxyd.providers import DIALECTS, BadBody, model_field
+from proxyd.providers.body import Checking, read_at_leisure, read_event, read_object, spans
 from proxyd.providers.large_body import for_rewriting
+from proxyd.providers.later_answers import Reading
 from proxyd.translation import Translation, exact
+from proxyd.wire.json_size import parse_at_leisure
 from shared.catalog import Endpoint
 
 LENGTHS = struct.Struct(">QQ")
@@ -27,17 +29,23 @@ MEMORY_BYTES = 1024 * 1024 * 1024  # a last resort: no body that is accepted tak
 Spans = dict[str, tuple[int, int]]
 Question = tuple[Endpoint, str | None, str]  # the endpoint, the model in the path, the query
 Translating = tuple[Translation, str]  # what is sent in its place, for the provider's own name of the model
-# Or the one model that the body names, or where its members stand.
-Of = Question | Translating | Literal["model", "members"]
+# Or whether a message is as it must be, the one model that the body names, where its members stand.
+# Or what an answer tells of work that is billed later.
+Of = Question | Translating | Checking | Reading | Literal["model", "members"]
 
 
-def answer(question: Of, body: bytes) -> Parsed | tuple[Parsed, bytes] | str | Spans | BadBody | None:
+def answer(question: Of, body: bytes) -> Any:
     """What a body asks for, without the body, or what else is to be known of it; or what is wrong with it."""
     try:
         if question == "model":
             return model_field.in_json(body)
         if question == "members":
             return spans(body)
+        if isinstance(question, Reading):
+            return question.read(*question.arguments, body)
+        if isinstance(question, Checking):
+            read_event(body, question)
+            return None
         if len(question) == 2:
             translation, model = question
             translated = translation.request(exact(read_object(body), body), model)
@@ -56,6 +64,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
     gc.disable()  # JSON has no cycles, and looking for some takes as long as the parsing
     read_at_leisure()
+    parse_at_leisure()
     source, sink = sys.stdin.buffer, sys.stdout.buffer
     while len(head := source.read(LENGTHS.size)) == LENGTHS.size:
         question_size, body_size = LENGTHS.unpack(head)

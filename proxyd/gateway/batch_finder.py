@@ -18,6 +18,7 @@ from proxyd.gateway.side_question import answer_to
 from proxyd.messages import Header, Origin, Outgoing, UpstreamError
 from proxyd.providers import later as reading
 from proxyd.upstream.pool import UpstreamPool
+from proxyd.wire.json_size import takes_long
 
 SLUG = "openai"
 QUESTION = "/v1/batches?limit=100"
@@ -61,7 +62,8 @@ class BatchFinder:
         lines = context.head.lines_for(target.provider, context.request)
         question = Outgoing(origin, "GET", base + QUESTION, [header], b"", None, lines)
         try:
-            document = orjson.loads(answer_to(self.pool, question, SECONDS, MAX_ANSWER_BYTES))
+            answer = answer_to(self.pool, question, SECONDS, MAX_ANSWER_BYTES)
+            document = None if takes_long(answer) else orjson.loads(answer)
         except (UpstreamError, orjson.JSONDecodeError) as error:
             raise LedgerUnavailable("the provider does not tell of its batches") from error
         if not isinstance(document, dict):

@@ -7,7 +7,9 @@ from gevent import sleep
 from proxyd.messages import BadRequest, Body, RequestTooLarge
 from proxyd.wire.content_coding import DECODERS, CodingError, decoded
 
-PAUSE_BYTES = 1024 * 1024  # of plain text between two looks at what else there is to do: some 5 ms of work
+PAUSE_BYTES = 1024 * 1024  # that come in or out between two looks at what else there is to do: some 5 ms of work
+# No encoder makes a body so much larger than it was. What holds nothing would never be judged by what it holds.
+EMPTY_BYTES, MAX_GROWTH = 256 * 1024, 2
 
 
 class DecodedBody:
@@ -16,6 +18,8 @@ class DecodedBody:
     def __init__(self, body: Body, coding: bytes) -> None:
         self._body = body
         self._coding = coding
+        self._decoded = 0
+        self._since_pause = 0
 
     @property
     def length(self) -> int | None:
@@ -25,21 +29,35 @@ class DecodedBody:
         return b"".join(self.chunks(limit_bytes))
 
     def chunks(self, limit_bytes: int) -> Iterator[bytes]:
-        total = since_pause = 0
         try:
-            for piece in decoded(self._coding, self._body.chunks(limit_bytes)):
-                total += len(piece)
-                if total > limit_bytes:
+            for piece in decoded(self._coding, self._encoded(limit_bytes)):
+                self._decoded += len(piece)
+                if self._decoded > limit_bytes:
                     text = f"The request body is larger than {limit_bytes} bytes"
                     raise RequestTooLarge(text, limit_bytes=limit_bytes)
                 yield piece
-                since_pause += len(piece)
-                if since_pause >= PAUSE_BYTES:
-                    since_pause = 0
-                    sleep(0)
+                self._pause(len(piece))
         except CodingError:
             name = self._coding.decode()
             raise BadRequest(f"The body is not what its Content-Encoding says: {name}") from None
+
+    def _encoded(self, limit_bytes: int) -> Iterator[bytes]:
+        """The body as it comes. Raises BadRequest where too little comes out of it."""
+        received = 0
+        for data in self._body.chunks(limit_bytes):
+            yield data
+            received += len(data)
+            if received > EMPTY_BYTES + MAX_GROWTH * self._decoded:
+                name = self._coding.decode()
+                raise BadRequest(f"The body is more than twice as large as what its Content-Encoding holds: {name}")
+            self._pause(len(data))
+
+    def _pause(self, size: int) -> None:
+        """Let others go on, after so much work."""
+        self._since_pause += size
+        if self._since_pause >= PAUSE_BYTES:
+            self._since_pause = 0
+            sleep(0)
 
 
 def is_decodable(coding: bytes) -> bool:

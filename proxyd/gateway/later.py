@@ -7,8 +7,11 @@ the key that began it, at the prices and on the day of then, each result once.
 
 import hashlib
 import logging
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
+import gevent
 import orjson
 from msgspec import Struct
 
@@ -16,6 +19,7 @@ from proxyd.accounting.job_booker import JobBooker
 from proxyd.accounting.ledger_rows import Line
 from proxyd.accounting.provider_jobs import Job, ResultsFile
 from proxyd.accounting.records import Attempt, LedgerUnavailable, Settlement
+from proxyd.bodies.parser import BodyParser, ParserBusy
 from proxyd.credentials import ProviderCredentials
 from proxyd.gateway import later_relay, relay
 from proxyd.gateway.attempt import UpstreamAttempt
@@ -24,8 +28,12 @@ from proxyd.gateway.context import Admission, RequestContext
 from proxyd.gateway.headers import ResponseHeaders
 from proxyd.gateway.masking import blanked, without_coding
 from proxyd.gateway.upload_links import UploadLinks
-from proxyd.messages import BadRequest, Header, Response
-from proxyd.providers import later as reading
+from proxyd.messages import BadRequest, Header, Response, UpstreamBroken
+from proxyd.providers import BadBody
+from proxyd.providers import later_answers as reading
+from proxyd.providers.later import Result, of_batch
+from proxyd.providers.later_answers import Reading, Work
+from proxyd.wire.json_size import takes_long
 from shared import pricing
 from shared.later_endpoints import Later, Role, later_role
 from shared.pricing import PriceBook
@@ -34,7 +42,10 @@ log = logging.getLogger(__name__)
 
 MAX_DOCUMENT_BYTES = 64 * 1024 * 1024  # of an answer that is read whole; batches with their results in it have 20 MB
 FLAG = "booked_later"
+PAUSE_BYTES = 1024 * 1024  # of lines that are read before others have their turn
 _PARTIAL = 206
+_LINK = re.compile(rb'"https?:(?:[^"\\]++|\\.)*+"', re.DOTALL | re.IGNORECASE)
+Found = TypeVar("Found")
 
 
 class LaterBilling(Struct, frozen=True):
@@ -43,6 +54,7 @@ class LaterBilling(Struct, frozen=True):
     booker: JobBooker
     links: UploadLinks
     finder: BatchFinder
+    parser: BodyParser
 
     def deferred(self, attempt: UpstreamAttempt, name: str) -> None:
         """An answer is made in the background, and has this name."""
@@ -97,14 +109,14 @@ class LaterBilling(Struct, frozen=True):
         if status == _PARTIAL:
             attempt.end("ok")
             raise BadRequest("Results are booked as they are fetched, so a Range of them cannot be given")
-        results = _Results(self.booker, job, attempt.admission.known.prices)
+        results = self._results(attempt, job)
         if found.role is not Role.ANSWER:
             return Response(status, returned, later_relay.lines(attempt, answer.coding, results.take_lines))
         if answer.events or relay.brings_events(attempt, answer.coding):
             return Response(status, returned, later_relay.events(attempt, answer.coding, results.take_events))
         data = relay.document(attempt, answer.coding, MAX_DOCUMENT_BYTES)
         try:
-            results.take_answer(_object(data))
+            results.take_answer(data)
         finally:
             attempt.end("ok")
         return Response(status, without_coding(returned), blanked(data, attempt.admission.secrets))
@@ -124,24 +136,54 @@ class LaterBilling(Struct, frozen=True):
     def _documented(self, attempt: UpstreamAttempt, role: Role, data: bytes, base: str) -> bytes:
         """Learn what an answer tells of jobs; links in it to their results lead through us."""
         target = attempt.context.target
-        slug, document = target.provider.slug, _object(data)
-        if role is Role.BEGINS:
-            begun = reading.begun(slug, target.path, target.path_model, document)
-            if begun is not None:
-                model = begun.model or attempt.context.model
-                self.booker.register(_job(attempt, begun.name, begun.works_as, model, batch=True))
-        org_id = attempt.admission.known.key.org_id
-        told = reading.links(document) if role is Role.LINKS else reading.told(slug, document)
+        org_id, slug = attempt.admission.known.key.org_id, target.provider.slug
+        begun_at = (target.path, target.path_model) if role is Role.BEGINS else None
+        look = self._look(attempt)
+        if role is Role.LINKS:
+            begun, told, with_results = look(reading.telling_links, data=data)
+        else:
+            begun, told, with_results = look(reading.telling, slug, begun_at, data=data)
+        if begun is not None:
+            model = begun.model or attempt.context.model
+            self.booker.register(_job(attempt, begun.name, begun.works_as, model, batch=True))
         if files := {one.name: ResultsFile(one.file, one.model) for one in told if one.file is not None}:
             self.booker.learn(org_id, slug, files)
+        for name in with_results:
+            if (job := self.booker.find(org_id, slug, name)) is not None:
+                self._results(attempt, job).take_told(data)
+        links: dict[bytes, bytes] = {}
         for one in told:
-            if one.results and (job := self.booker.find(org_id, slug, one.name)) is not None:
-                _Results(self.booker, job, attempt.admission.known.prices).take(one.results)
             if one.link is not None:
-                link = self.links.led_here(one.link, attempt.context.request, base, f"/{slug}")
-                for written in (orjson.dumps(one.link), orjson.dumps(one.link).replace(b"/", rb"\/")):
-                    data = data.replace(written, orjson.dumps(link))
-        return data
+                written = orjson.dumps(one.link)
+                led_here = orjson.dumps(self.links.led_here(one.link, attempt.context.request, base, f"/{slug}"))
+                links[written] = links[written.replace(b"/", rb"\/")] = led_here
+        return _LINK.sub(lambda found: links.get(found[0], found[0]), data) if links else data
+
+    def _results(self, attempt: UpstreamAttempt, job: Job) -> "_Results":
+        work = Work(job.provider, job.works_as, job.model)
+        return _Results(self.booker, job, attempt.admission.known.prices, self._look(attempt), work)
+
+    def _look(self, attempt: UpstreamAttempt) -> "_Look":
+        return _Look(self.parser, attempt.admission.known.key.id)
+
+
+class _Look(Struct):
+    """Reads answers, those of many values beside the worker."""
+
+    parser: BodyParser
+    key_id: str
+
+    def __call__(self, read: Callable[..., Found], *arguments: object, data: bytes) -> Found:
+        """What `read` finds. Raises LedgerUnavailable, and UpstreamBroken for what cannot be looked into."""
+        try:
+            if not takes_long(data):
+                return read(*arguments, data)
+            found: Found = self.parser.look(self.key_id, Reading(read, arguments), data)
+        except ParserBusy as error:
+            raise LedgerUnavailable(str(error)) from None
+        except BadBody as error:
+            raise UpstreamBroken(f"Its answer cannot be booked: {error.message}", sent=True) from None
+        return found
 
 
 class _Results(Struct):
@@ -150,40 +192,44 @@ class _Results(Struct):
     booker: JobBooker
     job: Job
     book: PriceBook | None
+    look: _Look
+    work: Work
     number: int = 0  # of the next line
 
     def take_lines(self, lines: list[bytes]) -> None:
         found = []
+        size = 0
         for line in lines:
-            result = reading.result_in_line(self.job.provider, self.number, _object(line))
+            found.append(self.look(reading.result_of_line, self.work, self.number, data=line))
             self.number += 1
-            if result is not None:
-                found.append(result)
-        self.take(found)
+            size += len(line)
+            if size > PAUSE_BYTES:
+                size = 0
+                gevent.sleep(0)
+        self._book(found)
 
     def take_events(self, events: list[bytes]) -> None:
         for event in events:
             # Of all the events of an answer only the last one has its figures.
             if b'"usage"' in event:
-                told = _object(event)
-                response = told.get("response", told.get("interaction"))
-                if isinstance(response, dict):
-                    self.take_answer(response)
+                self._book([self.look(reading.result_of_event, self.work, data=event)])
 
-    def take_answer(self, response: dict[str, object]) -> None:
-        job = self.job
-        result = reading.answer(job.provider, job.works_as, job.model, response)
-        if result is not None:
-            self.booker.book([self._line(result)])
+    def take_answer(self, data: bytes) -> None:
+        self._book([self.look(reading.result_of_answer, self.work, data=data)])
 
-    def take(self, found: Sequence[tuple[str, dict[str, object]]]) -> None:
-        job = self.job
-        results = [reading.result(job.provider, job.works_as, job.model, id_, body) for id_, body in found]
-        self.booker.book([self._line(result) for result in results if result is not None])
+    def take_told(self, data: bytes) -> None:
+        found = self.look(reading.results, self.work, self.job.name, data=data)
+        for first in range(0, len(found), later_relay.LINES_AT_ONCE):
+            self._book(found[first : first + later_relay.LINES_AT_ONCE])
 
-    def _line(self, result: reading.Result) -> Line:
+    def _book(self, results: Sequence[Result | None]) -> None:
+        found = [self._line(result) for result in results if result is not None]
+        if found:
+            self.booker.book(found)
+
+    def _line(self, result: Result) -> Line:
         job = self.job
-        usage = reading.of_batch(result.usage) if job.batch else result.usage
+        usage = of_batch(result.usage) if job.batch else result.usage
         asked_model = job.model or usage.model
         if asked_model is None and "output_image_tokens" in usage.counts:
             cost = pricing.cost_of_pictures(job.provider, usage, at=job.admitted_at, book=self.book)
@@ -244,12 +290,3 @@ def _id(job: Job, result_id: str) -> str:
     """The id of a result's row: the same for whoever fetches it, and as often as it is."""
     said = orjson.dumps((job.org_id, job.provider, job.name, result_id))
     return f"job_{hashlib.sha256(said).hexdigest()[:48]}"
-
-
-def _object(data: bytes) -> dict[str, object]:
-    """A JSON object; empty for what is none, of which nothing can be learned."""
-    try:
-        document = orjson.loads(data)
-    except orjson.JSONDecodeError:
-        return {}
-    return document if isinstance(document, dict) else {}

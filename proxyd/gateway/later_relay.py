@@ -7,14 +7,16 @@ is not handed over at all: it can be asked for again.
 import logging
 from collections.abc import Callable, Generator
 
+import gevent
+
 from proxyd.accounting.records import LedgerUnavailable
 from proxyd.gateway.attempt import UpstreamAttempt
 from proxyd.gateway.masking import blanked
 from proxyd.gateway.relay import plain, primed
-from proxyd.messages import Truncated, UpstreamAborted, UpstreamError
+from proxyd.messages import Truncated, UpstreamAborted, UpstreamBroken, UpstreamError
 from proxyd.wire.content_coding import ContentDecoder
 from proxyd.wire.lines import LineDecoder, LineTooLong
-from proxyd.wire.sse import EventDecoder
+from proxyd.wire.sse import MANY_LINES, PIECE_BYTES, EventDecoder
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +38,7 @@ def lines(attempt: UpstreamAttempt, coding: bytes | None, take: Take) -> Generat
     try:
         yield b""
         for data in chunks:
-            waiting += reader.feed(plain(decoder, data))
+            waiting += reader.feed(_of_few_lines(plain(decoder, data)))
             held.append(data)
             size += len(data)
             if len(waiting) >= LINES_AT_ONCE or size >= HELD_BYTES:
@@ -86,7 +88,15 @@ def events(attempt: UpstreamAttempt, coding: bytes | None, take: Take) -> Genera
 def _take_all(take: Take, waiting: list[bytes]) -> None:
     for first in range(0, len(waiting), LINES_AT_ONCE):
         take(waiting[first : first + LINES_AT_ONCE])
+        gevent.sleep(0)
     waiting.clear()
+
+
+def _of_few_lines(data: bytes) -> bytes:
+    """The same, if it is not inflated to more lines than anybody sends in one piece. Raises UpstreamBroken."""
+    if len(data) > PIECE_BYTES and data.count(b"\n") > MANY_LINES:
+        raise UpstreamBroken("Its answer cannot be looked into, and so not be booked", sent=True)
+    return data
 
 
 def _broken(attempt: UpstreamAttempt, error: UpstreamError) -> None:

@@ -12,6 +12,7 @@ from urllib.parse import unquote
 import orjson
 
 from proxyd.gateway.context import RequestContext
+from proxyd.wire.json_size import takes_long
 from shared.catalog import Kind
 
 REFUSED = 401
@@ -51,7 +52,7 @@ def _names_an_account(context: RequestContext) -> bool:
 def _error_in(body: object) -> tuple[str, str]:
     """Code and sentence of an error in any of the three dialects, in lower case."""
     try:
-        document: Any = orjson.loads(body) if isinstance(body, bytes) else None
+        document: Any = orjson.loads(body) if isinstance(body, bytes) and not takes_long(body) else None
     except orjson.JSONDecodeError:
         return "", ""
     if isinstance(document, list) and document:

@@ -8,6 +8,8 @@ import orjson
 
 from proxyd.providers.base import Parsed
 from proxyd.providers.input_estimate import AUDIO_BYTES_PER_TOKEN
+from proxyd.providers.tail import TAIL_BYTES, usage_in_tail, word_in_tail
+from proxyd.wire.json_size import SHORT_BYTES, takes_long
 from proxyd.wire.sse import Event
 from shared.catalog import Endpoint
 from shared.pricing import Size, Usage, larger, makes_no_sense, read_usage
@@ -69,6 +71,8 @@ class UsageAccumulator:
 
     def object_of(self, data: bytes) -> dict[str, Any] | None:
         """The JSON object that an event carries. None: it is another value, or none, which is noted as odd."""
+        if len(data) > SHORT_BYTES and self.too_long(data):
+            return None
         try:
             value = orjson.loads(data)
         except orjson.JSONDecodeError:
@@ -121,8 +125,21 @@ class UsageAccumulator:
         self.content_events += 1
         self.media = {**self.media, key: self.media.get(key, 0) + tokens}
 
-    def unread(self) -> None:
-        """The answer was too large to be looked at; of it the figures are known, if they are."""
+    def too_long(self, data: bytes) -> bool:
+        """Whether an event has too many values to be parsed. Then all of it counts as text, and its end is read."""
+        if not takes_long(data):
+            return False
+        self.content_events += 1
+        self.content_bytes += len(data)
+        self.odd = not self.unread(data[-TAIL_BYTES:]) or self.odd
+        return True
+
+    def unread(self, tail: bytes) -> bool:
+        """The answer, or an event of it, is too large to be looked at. Whether its end has the figures."""
+        usage = usage_in_tail(tail, self.usage_field)
+        self.report(usage)
+        self.service_tier = word_in_tail(tail, "service_tier") or self.service_tier
+        return usage is not None
 
     def report(self, usage: object) -> None:
         """Take a usage object. Figures are cumulative, so none of them falls."""

@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -54,7 +54,7 @@ def read_object(body: bytes, nested: Mapping[str, tuple[bytes, ...]] = NONE_NEST
 
     `nested` are names in deeper objects that decide about money, quoted, by the field at the top in which they stand.
     """
-    if len(body) > MAX_VALUES and _more_values_than(MAX_VALUES, body):
+    if len(body) > MAX_VALUES and more_values_than(MAX_VALUES, body):
         raise BadBody(f"The body has more than {MAX_VALUES} values.")
     try:
         document = orjson.loads(body)
@@ -69,9 +69,27 @@ def read_object(body: bytes, nested: Mapping[str, tuple[bytes, ...]] = NONE_NEST
     return document
 
 
-def _more_values_than(limit: int, body: bytes) -> bool:
-    """Whether a body has more than so many values beside the outermost; what stands in its texts is none."""
-    return _values(body) > limit and _values(_STRING.sub(b"", body)) > limit
+class Checking(NamedTuple):
+    """What is looked at in a message of a session."""
+
+    nested: Mapping[str, tuple[bytes, ...]]  # as `read_object` takes it
+    max_values: int  # and names
+
+
+def read_event(data: bytes, checking: Checking) -> dict[str, Any]:
+    """Parse a message of a session as `read_object` does a body. Raises BadBody, SlowBody."""
+    most = checking.max_values
+    if len(data) > most and more_values_than(most, data):
+        raise BadBody(f"The message has more than {most} values and names.")
+    return read_object(data, checking.nested)
+
+
+def more_values_than(limit: int, body: bytes) -> bool:
+    """Whether JSON has more than so many values and names beside the outermost; what stands in its texts is none."""
+    if _values(body) <= limit:
+        return False
+    rest, texts = _STRING.subn(b"", body, count=limit + 2)  # each of these is a value or a name
+    return texts > limit + 1 or _values(rest) > limit
 
 
 def _values(body: bytes) -> int:

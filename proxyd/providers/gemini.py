@@ -176,12 +176,13 @@ class GenerateUsage(UsageAccumulator):
         left_out = ("thoughtSignature", "inlineData") if is_medium else ("thoughtSignature",)
         self.content([value for name, value in part.items() if name not in left_out])
 
-    def unread(self) -> None:
+    def unread(self, tail: bytes) -> bool:
         model = self._parsed.model or ""
         if "image" in model or "nano-banana" in model:
             self.media = {**self.media, "output_image_tokens": 0}  # it likely has some
         elif "omni" in model:
             self.media = {**self.media, "output_video_tokens": 0}
+        return super().unread(tail)
 
     def _grounding(self, grounding: dict[str, Any]) -> None:
         """Note searches as they are billed: from Gemini 3 on each query but empty ones, once; before, one a request.

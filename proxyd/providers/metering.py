@@ -4,19 +4,16 @@ Memory stays small however long a stream is: of its events only the last figures
 whole, up to a limit; of a larger one only the end, where embeddings have their usage.
 """
 
-import json
-from typing import Any
-
 import orjson
 
 from proxyd.providers.accumulator import UsageAccumulator
+from proxyd.providers.tail import TAIL_BYTES
 from proxyd.wire.content_coding import ContentDecoder
+from proxyd.wire.json_size import takes_long
 from proxyd.wire.sse import LAST_HALF, Event, EventDecoder
 from shared.pricing import Usage
 
 MAX_JSON_BYTES = 32 * 1024 * 1024
-TAIL_BYTES = 64 * 1024
-MANY_VALUES = 400_000  # of an answer, which take some 20 ms
 
 
 class _Watch:
@@ -117,11 +114,10 @@ class JsonMeter(_Watch):
         if self._decoder is not None and self._decoder.broken:
             return b""
         body = b"".join(self._pieces)
-        if body.count(b",") > MANY_VALUES:
+        if takes_long(body):
             self._tail = body[-TAIL_BYTES:]  # thousands of vectors: a worker does nothing else while it parses them
         if self._tail:
-            self._accumulator.unread()
-            self._accumulator.reported = usage_in_tail(self._tail, self._accumulator.usage_field)
+            self._accumulator.unread(self._tail)
             self._accumulator.complete = self._tail.rstrip().endswith(b"}")
             return b""
         try:
@@ -141,17 +137,3 @@ class JsonMeter(_Watch):
         if not accumulator.failed:
             accumulator.textless_bytes = self._size
         return b""
-
-
-def usage_in_tail(tail: bytes, field: str) -> dict[str, Any] | None:
-    """The usage object near the end of an answer that was too large to keep."""
-    at = tail.rfind(b'"' + field.encode() + b'"')
-    colon = tail.find(b":", at)
-    if at < 0 or colon < 0:
-        return None
-    try:
-        text = tail[colon + 1 :].decode("utf-8", "replace").lstrip()
-        value, _ = json.JSONDecoder().raw_decode(text)
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None

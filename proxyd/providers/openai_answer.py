@@ -16,6 +16,7 @@ from proxyd.providers.openai_tools import (
     items,
     tool_calls,
 )
+from proxyd.wire.json_size import SHORT_BYTES, takes_long
 from proxyd.wire.sse import Event
 from shared.pricing import Usage
 
@@ -46,7 +47,7 @@ class ChatUsage(UsageAccumulator):
 
     def event(self, event: Event) -> bool:
         data = event.data
-        if data is None:
+        if data is None or (len(data) > SHORT_BYTES and self.too_long(data)):
             return False
         if data == b"[DONE]":
             self.complete = True
@@ -134,8 +135,10 @@ class CompletionsUsage(ChatUsage):
     def event(self, event: Event) -> bool:
         if super().event(event):
             return True
+        if event.data is None or takes_long(event.data):
+            return False
         try:
-            chunk = orjson.loads(event.data or b"null")
+            chunk = orjson.loads(event.data)
         except orjson.JSONDecodeError:
             return False
         if isinstance(chunk, dict):
@@ -162,6 +165,8 @@ class ResponsesUsage(UsageAccumulator):
         if data is None or data == b"[DONE]":
             return False
         if event.name and not _matters(event.name, data) and not self._is_begun(event.name):
+            return False
+        if len(data) > SHORT_BYTES and self.too_long(data):
             return False
         try:
             value = orjson.loads(data)
@@ -190,6 +195,13 @@ class ResponsesUsage(UsageAccumulator):
         elif kind == ITEM_DONE and isinstance(value.get("item"), dict):
             self._call(value["item"].get("id"), value["item"])
         return False
+
+    def too_long(self, data: bytes) -> bool:
+        if not super().too_long(data):
+            return False
+        if self.reported is not None:  # only the last event has figures
+            self.complete = self._finished = True
+        return True
 
     def _call(self, item_id: object, item: Mapping[str, Any]) -> None:
         """Count a call in case the stream breaks off before its end tells them all. Of an item its last word counts."""

@@ -33,7 +33,17 @@ class Source(Protocol):
 class RequestBody:
     """Implements `messages.Body` over a connection."""
 
-    __slots__ = ("_broken", "_decoder", "_expects", "_received", "_source", "_waited_seconds", "complete", "length")
+    __slots__ = (
+        "_behind_bytes",
+        "_broken",
+        "_decoder",
+        "_expects",
+        "_received",
+        "_source",
+        "_waited_seconds",
+        "complete",
+        "length",
+    )
 
     def __init__(self, source: Source, head: RequestHead) -> None:
         length = head.length
@@ -43,6 +53,7 @@ class RequestBody:
         self._broken = False
         self._received = 0
         self._waited_seconds = 0.0
+        self._behind_bytes = 0.0
         self.length = length
         self.complete = length == 0  # the last byte was taken off the wire
 
@@ -151,13 +162,21 @@ class RequestBody:
         source.disarm()
         if not data:
             raise ClientGone
-        self._received += len(data)
-        self._waited_seconds += monotonic() - began
-        late_seconds = self._waited_seconds - limits.body_grace_seconds
-        if late_seconds > 0 and self._received < late_seconds * limits.body_rate_bytes:
-            raise RequestTimeout("The request body came too slowly")
+        self._waited(monotonic() - began, len(data))
         self._broken = False
         return data
+
+    def _waited(self, seconds: float, size: int) -> None:
+        """Judge how fast it comes. While it is on its way it may hold room in memory, or a connection to a provider."""
+        limits = self._source.limits
+        self._received += size
+        self._waited_seconds += seconds
+        self._behind_bytes = max(0.0, self._behind_bytes + seconds * limits.body_rate_bytes - size)
+        long_seconds = self._waited_seconds - limits.body_long_seconds
+        if self._behind_bytes > limits.body_grace_seconds * limits.body_rate_bytes or (
+            long_seconds > 0 and self._received < long_seconds * limits.body_long_rate_bytes
+        ):
+            raise RequestTimeout("The request body came too slowly")
 
 
 def _too_large(limit_bytes: int) -> RequestTooLarge:

@@ -22,8 +22,10 @@ class ServerLimits(Struct, frozen=True):
     chunk: ChunkLimits = field(default_factory=ChunkLimits)
     header_timeout_seconds: float = 10.0  # for a whole head, from its first byte; for a first byte, from the connection
     body_idle_seconds: float = 30.0  # between two pieces of a body
-    body_grace_seconds: float = 30.0  # spent waiting for a body before its rate matters
-    body_rate_bytes: int = KIB  # per second, after the grace
+    body_grace_seconds: float = 30.0  # how far a body may fall behind its rate; what came faster before is no credit
+    body_rate_bytes: int = KIB  # per second
+    body_long_seconds: float = 600.0  # spent waiting for a body in all, before its average rate matters
+    body_long_rate_bytes: int = 32 * KIB  # per second of that: a body of 32 MB takes half an hour at most
     write_stall_seconds: float = 60.0  # without the client taking a byte
     keep_alive_seconds: float = 75.0  # between two requests
     leave_seconds: float = 10.0  # for idle connections of a server that ends, before it closes them

@@ -10,6 +10,7 @@ import orjson
 
 from proxyd.translation import exact_json
 from proxyd.translation.conversation import RedactedThinking, Text, Thinking, ToolCall
+from proxyd.wire.json_size import takes_long
 
 Finish = Literal["end", "length", "tools", "stop_sequence", "refused"]
 
@@ -144,8 +145,11 @@ def arguments_of(text: str, *, cut: bool = False) -> dict[str, object]:
     """
     if not text.strip():
         return {}
+    data = text.encode()
+    if takes_long(data):
+        raise Unreadable("the arguments of a tool call have too many values")
     try:
-        value = exact_json.loads(text.encode())
+        value = exact_json.loads(data)
     except orjson.JSONDecodeError:
         value = None
     if isinstance(value, dict):

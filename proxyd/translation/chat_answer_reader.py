@@ -26,7 +26,8 @@ from proxyd.translation.answer import (
 )
 from proxyd.translation.chat_writer import GEMINI_SIGNATURE
 from proxyd.translation.conversation import Text, Thinking
-from proxyd.wire.sse import Event
+from proxyd.wire.json_size import takes_long
+from proxyd.wire.sse import PIECE_BYTES, Event
 from shared.pricing import MAX_COUNT
 
 _FINISHES: Mapping[str, Finish] = {"length": "length", "content_filter": "refused"}
@@ -103,7 +104,12 @@ def tokens_of(usage: Mapping[str, Any]) -> Tokens:
 
 
 def kept_alive(event: Event) -> Iterator[Piece]:
-    """What an event without data tells. Comments are for the timers of those who wait; a part of an event is not."""
+    """What an event without data tells. Comments are for the timers of those who wait; a part of an event is not.
+
+    Raises Unreadable for one that is larger than what is looked into: nothing of an answer is left out in silence.
+    """
+    if len(event.raw) > PIECE_BYTES:
+        raise Unreadable("an event is too large")
     if event.raw.lstrip().startswith(b":") or event.name == b"ping":
         yield KeepAlive()
 
@@ -131,6 +137,8 @@ class ChatStream:
         if event.data == b"[DONE]":
             yield from self._end()
             return
+        if takes_long(event.data):
+            raise Unreadable("an event has too many values")
         try:
             chunk = orjson.loads(event.data)
         except orjson.JSONDecodeError:

@@ -25,6 +25,7 @@ from proxyd.translation.answer import (
 )
 from proxyd.translation.chat_answer_reader import error_in, kept_alive, listed, number, section, word
 from proxyd.translation.conversation import RedactedThinking, Text, Thinking, ToolCall
+from proxyd.wire.json_size import takes_long
 from proxyd.wire.sse import Event
 
 _FINISHES: Mapping[str, Finish] = {
@@ -107,6 +108,8 @@ class MessageStream:
         if event.data is None or event.name == b"ping":
             yield from kept_alive(event)
             return
+        if takes_long(event.data):
+            raise Unreadable("an event has too many values")
         try:
             value = orjson.loads(event.data)
         except orjson.JSONDecodeError:

@@ -8,6 +8,7 @@ import orjson
 from msgspec import Struct, structs
 
 from proxyd.providers import DIALECTS, BadBody, Parsed
+from proxyd.providers.body import more_values_than
 from proxyd.translation import (
     chat_answer_reader,
     chat_answer_writer,
@@ -28,8 +29,11 @@ from proxyd.translation.conversation import Conversation
 from proxyd.translation.fields import refusal
 from proxyd.translation.generate_schema import is_exact
 from proxyd.translation.parameters import GENERATING, as_list, untold
+from proxyd.wire.json_size import takes_long
 from proxyd.wire.sse import Event, EventDecoder
 from shared.catalog import Endpoint, Kind
+
+MANY_VALUES = 50_000  # and names, of a whole answer: they are made anew one by one, which takes some 50 ms
 
 _READERS: Mapping[Kind, Callable[[Mapping[str, Any]], Conversation]] = {
     Kind.MESSAGES: messages_reader.read,
@@ -118,6 +122,8 @@ class Translation(Struct, frozen=True):
 
     def answer(self, body: bytes, created: int) -> bytes:
         """A whole answer in the caller's dialect. Raises Unreadable."""
+        if len(body) > MANY_VALUES and more_values_than(MANY_VALUES, body):
+            raise Unreadable("the answer has too many values")
         try:
             document = exact_json.loads(body)
         except orjson.JSONDecodeError:
@@ -142,7 +148,7 @@ class Translation(Struct, frozen=True):
     def error(self, status: int, body: bytes, request_id: str, facts: Mapping[str, int] | None = None) -> bytes:
         """An error of the provider in the caller's dialect, in the provider's own words; `facts` are of its headers."""
         try:
-            document = orjson.loads(body)
+            document = None if takes_long(body) else orjson.loads(body)
         except orjson.JSONDecodeError:
             document = None
         kind, message = chat_answer_reader.error_in(document)

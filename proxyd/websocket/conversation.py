@@ -1,14 +1,19 @@
 """What a session asks of whoever knows its dialect."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import orjson
 
+from proxyd.bodies.parser import BodyParser, ParserBusy
+from proxyd.gateway.body_reader import PARSED_HERE_BYTES
 from proxyd.gateway.rejection import Rejection, rejected
-from proxyd.providers import DIALECTS
-from proxyd.websocket.turns import Turn
+from proxyd.providers import DIALECTS, BadBody, SlowBody
+from proxyd.providers.body import NONE_NESTED, Checking, read_event
+from proxyd.websocket.turns import Turn, Turns
+from proxyd.wire.json_size import SHORT_BYTES, takes_long
 from shared.policy import ERRORS, Reason
 
 # What is said of one turn and not of the key: whoever asks for another one may have it.
@@ -25,6 +30,8 @@ _OF_ONE_TURN = frozenset(
 )
 
 
+_TYPE_FIRST = re.compile(rb'\s*\{\s*"type"\s*:\s*"([\w.]{1,100})"')
+MANY_VALUES = 50_000  # and names, of a client's message; sound and pictures are a single one
 MAX_TURNS = 64  # of one session at a time; each takes memory here until the provider has answered it
 
 
@@ -86,12 +93,41 @@ def openai_error(rejection: Rejection, request_id: str) -> dict[str, Any]:
 
 
 def read(data: bytes) -> Mapping[str, Any]:
-    """A provider's message; empty, when it is none that can be understood."""
+    """A provider's message; empty, when it is none that can be understood. Of one that is too long, only its type."""
+    if len(data) > SHORT_BYTES and takes_long(data):
+        begins = _TYPE_FIRST.match(data)
+        return {} if begins is None else {"type": begins[1].decode()}
     try:
         document = orjson.loads(data)
     except orjson.JSONDecodeError:
         return {}
     return document if isinstance(document, dict) else {}
+
+
+def read_client(
+    data: bytes, parser: BodyParser, turns: Turns, nested: Mapping[str, tuple[bytes, ...]] = NONE_NESTED
+) -> dict[str, Any]:
+    """A client's message; a large one, or one that has to be read twice, is looked at beside the worker first.
+
+    Raises BadBody, and ParserBusy when nobody could look at it in time.
+    """
+    checking = Checking(nested, MANY_VALUES)
+    try:
+        if len(data) > PARSED_HERE_BYTES:
+            raise SlowBody  # noqa: TRY301 - likewise, for its size alone
+        return read_event(data, checking)
+    except SlowBody:
+        key = turns.session.key
+        parser.check("" if key is None else key.id, checking, data)
+        document: dict[str, Any] = orjson.loads(data)
+        return document
+
+
+def refusal_of(error: BadBody | ParserBusy) -> Rejection:
+    """The refusal of a message that is not read."""
+    if isinstance(error, ParserBusy):
+        return rejected(Reason.ROUTER_BUSY, detail=str(error))
+    return rejected(Reason.INVALID_REQUEST, detail=error.message, param=error.param)
 
 
 def text_of(document: Mapping[str, Any], name: str) -> str:

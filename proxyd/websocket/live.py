@@ -7,12 +7,11 @@ are refused at the handshake.
 from collections.abc import Mapping
 from typing import Any
 
+from proxyd.bodies.parser import BodyParser, ParserBusy
 from proxyd.gateway.rejection import Rejection, rejected
-from proxyd.providers import DIALECTS, BadBody, SlowBody
-from proxyd.providers.body import read_object
+from proxyd.providers import DIALECTS, BadBody
 from proxyd.providers.gemini_live import UNPRICED, LiveUsage, begins, parsed_of, setup_of
-from proxyd.websocket.conversation import Ends, Verdict, ending, read
-from proxyd.websocket.realtime import MANY_VALUES
+from proxyd.websocket.conversation import Ends, Verdict, ending, read, read_client, refusal_of
 from proxyd.websocket.turns import Turn, Turns
 from shared.catalog import Endpoint
 from shared.policy import ERRORS, Reason
@@ -21,8 +20,9 @@ from shared.policy import ERRORS, Reason
 class LiveConversation:
     """Implements `Conversation`."""
 
-    def __init__(self, turns: Turns, endpoint: Endpoint) -> None:
+    def __init__(self, turns: Turns, endpoint: Endpoint, parser: BodyParser) -> None:
         self._turns = turns
+        self._parser = parser
         self._endpoint = endpoint
         self._model: str | None = None
         self._setup: Mapping[str, Any] = {}
@@ -34,10 +34,10 @@ class LiveConversation:
 
     def from_client(self, data: bytes) -> Verdict:
         try:
-            message = _read(data)
+            message = read_client(data, self._parser, self._turns)
             setup = setup_of(message)
-        except BadBody as error:
-            return self._refused(rejected(Reason.INVALID_REQUEST, detail=error.message, param=error.param))
+        except (BadBody, ParserBusy) as error:
+            return self._refused(refusal_of(error))
         if (setup is None) == (self._model is None):
             detail = "a session begins with its setup, and has one."
             return self._refused(rejected(Reason.INVALID_REQUEST, detail=detail, param="setup"))
@@ -108,12 +108,3 @@ class LiveConversation:
         if self._turn is not None:
             self._turn.finish(outcome)
             self._turn = None
-
-
-def _read(data: bytes) -> Mapping[str, Any]:
-    if data.count(b",") > MANY_VALUES:
-        raise BadBody(f"A message has more than {MANY_VALUES} values.")
-    try:
-        return read_object(data)
-    except SlowBody:
-        raise BadBody("A large message names a field twice, perhaps.") from None

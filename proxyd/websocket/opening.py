@@ -160,9 +160,9 @@ class SessionOpener:
     def _conversation(self, turns: Turns, route: SessionRoute) -> Conversation:
         kind, endpoint = route.endpoint.kind, route.endpoint
         if kind is Kind.REALTIME:
-            return RealtimeConversation(turns, endpoint, turns.session.model or "unknown")
+            return RealtimeConversation(turns, endpoint, self._parser, turns.session.model or "unknown")
         if kind is Kind.LIVE:
-            return LiveConversation(turns, endpoint)
+            return LiveConversation(turns, endpoint, self._parser)
         return ResponsesConversation(turns, endpoint, self._parser)
 
 

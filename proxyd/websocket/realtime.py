@@ -17,12 +17,23 @@ import orjson
 from gevent.event import Event
 from gevent.lock import RLock
 
+from proxyd.bodies.parser import BodyParser, ParserBusy
 from proxyd.gateway.rejection import Rejection, rejected
-from proxyd.providers import BadBody, Parsed, SlowBody
-from proxyd.providers.body import read_object
+from proxyd.providers import BadBody, Parsed
 from proxyd.providers.realtime import ROOM_TOKENS, RealtimeUsage, SessionInput, flattened, output_limit_of, parsed_of
 from proxyd.providers.realtime_config import TRANSCRIPTION, SessionConfig, part_of, unpriced_in
-from proxyd.websocket.conversation import MAX_TURNS, Ends, Verdict, ending, openai_error, read, text_of, too_many
+from proxyd.websocket.conversation import (
+    MAX_TURNS,
+    Ends,
+    Verdict,
+    ending,
+    openai_error,
+    read,
+    read_client,
+    refusal_of,
+    text_of,
+    too_many,
+)
 from proxyd.websocket.turns import Turn, Turns
 from shared.catalog import UNKNOWN_MODEL, Endpoint, output_maximum
 from shared.policy import Reason
@@ -31,7 +42,6 @@ from shared.pricing.table import find_model
 
 ROOM_SECONDS = 15.0  # that a client's message waits for its next turn to fit
 LOOK_SECONDS = 1.0
-MANY_VALUES = 50_000  # of one event; sound and pictures are a single one
 _DECIDING = ("max_output_tokens", "max_response_output_tokens", "tools", "transcription", "turn_detection")
 _NESTED = dict.fromkeys(("session", "response"), tuple(f'"{name}"'.encode() for name in _DECIDING))
 _UNNAMED = "unnamed"
@@ -61,8 +71,9 @@ class Held(NamedTuple):
 class RealtimeConversation:
     """Implements `Conversation`."""
 
-    def __init__(self, turns: Turns, endpoint: Endpoint, model: str) -> None:
+    def __init__(self, turns: Turns, endpoint: Endpoint, parser: BodyParser, model: str) -> None:
         self._turns = turns
+        self._parser = parser
         self._endpoint = endpoint
         self._model = model
         self._config = SessionConfig(model)
@@ -87,7 +98,7 @@ class RealtimeConversation:
     def from_client(self, data: bytes) -> Verdict:
         event_id = ""
         try:
-            message = self._read(data)
+            message = read_client(data, self._parser, self._turns, _NESTED)
             kind, event_id = text_of(message, "type"), text_of(message, "event_id")
             if self._ending is not None:
                 return Verdict(forward=data) if kind in _HARMLESS else Verdict(ends=Ends(self._ending))
@@ -95,16 +106,8 @@ class RealtimeConversation:
             if refused is not None:
                 return self._refused(refused, event_id)
             return self._taken(kind, message, data, event_id)
-        except BadBody as error:
-            return self._refused(rejected(Reason.INVALID_REQUEST, detail=error.message, param=error.param), event_id)
-
-    def _read(self, data: bytes) -> Mapping[str, Any]:
-        if data.count(b",") > MANY_VALUES:
-            raise BadBody(f"An event has more than {MANY_VALUES} values.")
-        try:
-            return read_object(data, _NESTED)
-        except SlowBody:
-            raise BadBody("A large event names a field twice, perhaps.") from None
+        except (BadBody, ParserBusy) as error:
+            return self._refused(refusal_of(error), event_id)
 
     def _refusal(self, kind: str, message: Mapping[str, Any]) -> Rejection | None:
         """Why an event is not passed on: its cost has no bound, or it asks for another model."""

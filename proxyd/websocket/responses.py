@@ -13,12 +13,22 @@ import orjson
 
 from proxyd.bodies.parser import BodyParser, ParserBusy
 from proxyd.gateway.authenticate import names_a_secret_of_ours
-from proxyd.gateway.body_reader import PARSED_HERE_BYTES
+from proxyd.gateway.body_reader import QUICK_BYTES, is_parsed_here
 from proxyd.gateway.rejection import Rejection, key_for_model, rejected
 from proxyd.providers import DIALECTS, BadBody, Parsed, SlowBody
 from proxyd.providers.body import read_object
 from proxyd.providers.openai_answer import ResponsesUsage
-from proxyd.websocket.conversation import MAX_TURNS, Ends, Verdict, ending, openai_error, read, text_of, too_many
+from proxyd.websocket.conversation import (
+    MAX_TURNS,
+    Ends,
+    Verdict,
+    ending,
+    openai_error,
+    read,
+    refusal_of,
+    text_of,
+    too_many,
+)
 from proxyd.websocket.turns import Turn, Turns
 from proxyd.wire.sse import Event
 from shared.catalog import Endpoint, Kind, provider_of_model
@@ -55,14 +65,14 @@ class ResponsesConversation:
             if refused is None and (kind != "response.steer" and self._turns.is_restricted):
                 refused = rejected(Reason.INVALID_REQUEST, detail=f"the event {kind[:80]} is not known here.")
         except (BadBody, ParserBusy) as error:
-            return self._refused(lane, _refusal(error))
+            return self._refused(lane, refusal_of(error))
         return Verdict(forward=data) if refused is None else self._refused(lane, refused)
 
     def _read(self, data: bytes) -> tuple[str, str, Parsed | None]:
         """The kind of an event, its lane, and the request in it. Raises BadBody and ParserBusy."""
         question = (self._endpoint, None, "")
         try:
-            if len(data) > PARSED_HERE_BYTES:
+            if len(data) > QUICK_BYTES and not is_parsed_here(data):
                 raise SlowBody  # noqa: TRY301 - likewise, for its size alone
             document: Mapping[str, Any] = read_object(data)
             kind, lane = text_of(document, "type"), _lane_of(document)
@@ -172,9 +182,3 @@ def _lane_of(document: Mapping[str, Any]) -> str:
     if lane is None or isinstance(lane, str):
         return lane or ""
     raise BadBody("stream_id must be a string.", "stream_id")
-
-
-def _refusal(error: BadBody | ParserBusy) -> Rejection:
-    if isinstance(error, ParserBusy):
-        return rejected(Reason.ROUTER_BUSY, detail=str(error))
-    return rejected(Reason.INVALID_REQUEST, detail=error.message, param=error.param)

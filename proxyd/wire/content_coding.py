@@ -18,8 +18,10 @@ else:
     from backports import zstd
 
 BLOCK_BYTES = 256 * 1024  # what comes out at once, about
-FREE_BYTES = 32 * 1024 * 1024  # decoded bytes of an answer that are always allowed
+FREE_BYTES = 8 * 1024 * 1024  # decoded bytes of an answer that are always allowed; they may come out of a single piece
 MAX_RATIO = 100  # beyond them: decoded bytes for each encoded one
+FREE_PARTS = 1_000  # members (gzip) or frames (zstd) of a body, however little each of them holds
+PART_BYTES = 1024  # beyond them: decoded bytes for each; a decoder is made for every one, which takes some 10 us
 ZSTD_WINDOW_LOG = 23  # 8 MB: what RFC 8878, section 3.1.1.1.2, asks every decoder to take, and no more
 
 _Errors = (zlib.error, brotli.error, zstd.ZstdError)
@@ -40,7 +42,20 @@ class Decoder(Protocol):
         """Whether what has come is complete."""
 
 
-class _Inflate:
+class _Parts:
+    """How many members or frames a body has had so far, beside what they held."""
+
+    _begun = 1
+    _decoded = 0
+
+    def _begin_part(self) -> None:
+        """Another one begins. Raises CodingError where they are more than anybody makes of such a body."""
+        self._begun += 1
+        if self._begun > FREE_PARTS + self._decoded // PART_BYTES:
+            raise CodingError
+
+
+class _Inflate(_Parts):
     """gzip (RFC 1952), of several members too, or zlib's format, which HTTP calls deflate (RFC 9110, 8.4.1.2)."""
 
     def __init__(self, window_bits: int, *, members: bool) -> None:
@@ -53,9 +68,11 @@ class _Inflate:
             if self._inflater.eof:
                 if not self._members:
                     raise CodingError
+                self._begin_part()
                 self._inflater = zlib.decompressobj(self._window_bits)
             piece = self._inflater.decompress(data, BLOCK_BYTES)
             if piece:
+                self._decoded += len(piece)
                 yield piece
             data = self._inflater.unused_data if self._inflater.eof else self._inflater.unconsumed_tail
             if not data and (self._inflater.eof or len(piece) < BLOCK_BYTES):
@@ -109,7 +126,7 @@ class _Brotli:
         return bool(self._decompressor.is_finished())
 
 
-class _Zstd:
+class _Zstd(_Parts):
     """RFC 8878, of several frames too."""
 
     _OPTIONS: dict[int, int] = {zstd.DecompressionParameter.window_log_max: ZSTD_WINDOW_LOG}  # noqa: RUF012 - never changed
@@ -120,9 +137,11 @@ class _Zstd:
     def feed(self, data: bytes) -> Iterator[bytes]:
         while True:
             if self._decompressor.eof:
+                self._begin_part()
                 self._decompressor = zstd.ZstdDecompressor(options=self._OPTIONS)
             piece = self._decompressor.decompress(data, BLOCK_BYTES)
             if piece:
+                self._decoded += len(piece)
                 yield piece
             data = self._decompressor.unused_data if self._decompressor.eof else b""
             if not data and (self._decompressor.eof or self._decompressor.needs_input):

@@ -9,7 +9,11 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from proxyd.wire.json_size import takes_long
+
 MAX_EVENT_BYTES = 32 * 1024 * 1024
+MANY_LINES = 50_000  # of an event, or of what comes at once: some 50 ms of work
+PIECE_BYTES = 64 * 1024  # as much as is read of a connection at once; more has been inflated
 
 # A CR at the very end may be half of a CRLF. The event is not kept waiting for it: its LF then comes by itself.
 # Written so that it begins with a set of two characters, for which the engine searches at five times the speed of
@@ -35,7 +39,7 @@ class Event(NamedTuple):
 
     raw: bytes  # with its empty line
     name: bytes  # of the `event` field; empty when there was none
-    data: bytes | None  # None: no data at all (comments, pings), or larger than MAX_EVENT_BYTES
+    data: bytes | None  # None: no data at all (comments, pings), or more than is looked into
 
 
 KEEP_ALIVE = b": keep-alive\n\n"  # a comment, which tells nothing and keeps a connection awake
@@ -75,6 +79,8 @@ class EventDecoder:
         else:
             held += data
             buffer = held
+        if len(data) > PIECE_BYTES and (_has_many_lines(data) or takes_long(data)):
+            return self._unread(bytes(buffer))
         events: list[Event] = []
         start = 0
         for end in _ends(buffer, self._scanned):
@@ -92,6 +98,16 @@ class EventDecoder:
             self._scanned = 0
             self._skipping = True
         return events
+
+    def _unread(self, data: bytes) -> list[Event]:
+        """All events that are complete, as one that is not looked into. `data` is all that there is."""
+        end = max(data.rfind(blank) + len(blank) if blank in data else 0 for blank in (b"\n\n", b"\r\n\r\n", b"\r\r"))
+        self._held[:] = data[end:]
+        self._scanned = max(0, len(self._held) - 3)
+        if end:
+            self._skipping = self._at_start = False
+        self._halved = data.endswith(b"\r") and end == len(data)
+        return [Event(data[:end], b"", None)] if end else []
 
     def rest(self) -> Event | None:
         """What came after the last complete event; the stream ended before its empty line."""
@@ -143,7 +159,13 @@ def _ends(buffer: bytes | bytearray, scanned: int) -> Iterator[int]:
         position = buffer.find(blank, position)
 
 
+def _has_many_lines(data: bytes) -> bool:
+    return len(data) > MANY_LINES and data.count(b"\n") + data.count(b"\r") > MANY_LINES
+
+
 def _parse(raw: bytes, body: bytes) -> Event:
+    if _has_many_lines(body):
+        return Event(raw, b"", None)
     name = b""
     data: list[bytes] = []
     for line in _LINE_END.split(body):

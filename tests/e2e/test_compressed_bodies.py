@@ -4,6 +4,7 @@ import gzip
 import json
 import zlib
 from collections.abc import Callable
+from time import monotonic
 
 import brotli
 import pytest
@@ -63,3 +64,13 @@ def test_a_damaged_body_is_400_and_a_bomb_is_413(
     data = spoil(CODINGS[coding](b" " * size))
     answer = ask(stage, b"POST /v1/chat/completions", bearer(key), b"Content-Encoding: " + coding.encode(), body=data)
     assert (answer.status, quiet.heard) == (status, [])
+
+
+def test_w1_frames_that_hold_nothing_are_400_at_once(stage: Router, quiet: ScriptedProvider) -> None:
+    _, key = stage.create_key(name="empty", spend_limit_usd="0")
+    data = bytes.fromhex("502A4D1800000000") * 500_000  # of RFC 8878, section 3.1.2: to be skipped
+    began = monotonic()
+    answer = ask(stage, b"POST /v1/chat/completions", bearer(key), b"Content-Encoding: zstd", body=data)
+    assert (answer.status, quiet.heard) == (400, [])
+    assert "zstd" in told(answer)["error"]["message"]
+    assert monotonic() - began < 2.0

@@ -145,7 +145,7 @@ class Gate:
         self.refusals = RefusalLog(router.directory / "refusals")
         limits_of = router.database.model_limits
         booker = JobBooker(accounting, worker.membership, ProviderJobs(self.engine), plainly, limits_of=limits_of)
-        later = LaterBilling(booker, links, BatchFinder(pool, origins, booker))
+        later = LaterBilling(booker, links, BatchFinder(pool, origins, booker), parser)
         failover = Failover(accounting, pool, self.health, monotonic=lambda: self.mono_at)
         detached = DetachedStreams(lambda *_: None)
         dispatcher = Dispatcher(accounting, pool, origins, detached, links, later, failover)

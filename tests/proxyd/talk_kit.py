@@ -118,9 +118,9 @@ def opener(router: Router, engine: Engine, sealer: Sealer, worker: Worker, make_
         turns = Turns(worker.accounting, admission, sessions, context, began)
         conversation: Conversation
         if kind == "realtime":
-            conversation = RealtimeConversation(turns, route.endpoint, MODEL)
+            conversation = RealtimeConversation(turns, route.endpoint, BodyParser(), MODEL)
         elif kind == "live":
-            conversation = LiveConversation(turns, route.endpoint)
+            conversation = LiveConversation(turns, route.endpoint, BodyParser())
         else:
             conversation = ResponsesConversation(turns, route.endpoint, BodyParser())
         return Talk(conversation, limits, turns)
@@ -137,6 +137,13 @@ def _have_gemini(engine: Engine, sealer: Sealer) -> None:
     with Session(engine) as session:
         session.add(row)
         session.commit()
+
+
+def code(verdict: Verdict) -> str:
+    """Why OpenAI's clients are told that a message went nowhere."""
+    assert verdict.answer is not None
+    found: str = json.loads(verdict.answer)["error"]["code"]
+    return found
 
 
 # What a session of Realtime is told of an answer, and what that costs.

@@ -6,13 +6,14 @@ from typing import Any
 
 import orjson
 import pytest
+from gateway_kit import Sent
 from refusal_kit import KEY
 from request_kit import Untouched
 from translation_kit import CHAT, way
 
 from proxyd.bodies.memory import BodyMemory
 from proxyd.bodies.parser import BodyParser
-from proxyd.gateway.body_reader import BodyReader
+from proxyd.gateway.body_reader import PARSED_HERE_BYTES, QUICK_BYTES, BodyReader
 from proxyd.gateway.context import RequestContext
 from proxyd.gateway.rejection import Rejection
 from proxyd.key_cache import KnownKey
@@ -20,6 +21,13 @@ from proxyd.messages import Request
 from proxyd.providers import DIALECTS, Parsed
 from shared.catalog import PROVIDERS, Kind, find_endpoint
 
+
+class _Everybody:
+    def refuse_early(self, *_: object, free: bool) -> None:
+        """Nobody is."""
+
+
+EVERYBODY: Any = _Everybody()  # may send a large body
 NOBODY: Any = None  # whom nothing is asked here
 KNOWN = KnownKey(KEY, {}, 1, None)
 SAID = {"role": "user", "content": "hello"}
@@ -44,6 +52,32 @@ def translated(parser: BodyParser, document: dict[str, Any]) -> tuple[RequestCon
     reader = BodyReader(NOBODY, BodyMemory(), parser)
     refused = reader.translate(context, KNOWN, way(Kind.CHAT, "anthropic"), read(document), "claude-sonnet-4-6")
     return context, refused
+
+
+def read_here(parser: BodyParser, body: bytes) -> Parsed | Rejection:
+    """What a request of this body asks for."""
+    found = find_endpoint(PROVIDERS["openai"], "POST", "/v1/responses")
+    assert found is not None
+    request = Request("POST", "/v1/responses", "", (), Untouched(), Sent(body))
+    context = RequestContext(request, 1, "req_1", NOBODY, ip_address("10.0.0.1"), "openai", 0.0)
+    return BodyReader(EVERYBODY, BodyMemory(), parser).read(context, KNOWN, found[0], None)
+
+
+@pytest.mark.parametrize(
+    ("field", "beside"),
+    [
+        (b'"tools":[%b{}]' % (b"{}," * 100_000), True),
+        (b'"input":[%b{}]' % (b"{}," * 100_000), True),
+        (b'"input":"%b"' % (b"a, b: [c] " * 80_000), False),
+        (b'"input":[%b"x"]' % (b'"x",' * 40_000), False),
+    ],
+    ids=["tools", "input", "text", "few"],
+)
+def test_w1_a_body_of_many_values_is_parsed_beside_the_worker(parser: BodyParser, field: bytes, beside: bool) -> None:
+    body = b'{"model":"gpt-5",%b}' % field
+    assert QUICK_BYTES < len(body) < PARSED_HERE_BYTES
+    read_here(parser, body)
+    assert bool(parser.pid) is beside
 
 
 def test_it_works(parser: BodyParser) -> None:

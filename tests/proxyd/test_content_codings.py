@@ -11,7 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxyd.wire.content_coding import ACCEPTED, BLOCK_BYTES, DECODERS, CodingError, ContentDecoder, decoded
+from proxyd.wire.content_coding import (
+    ACCEPTED,
+    BLOCK_BYTES,
+    DECODERS,
+    FREE_PARTS,
+    PART_BYTES,
+    CodingError,
+    ContentDecoder,
+    decoded,
+)
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -95,6 +104,26 @@ def test_what_is_cut_or_longer_or_something_else_is_refused(encoder: str, kind: 
 def test_several_members_are_one_body(encoder: str, size: int) -> None:
     coding, encode = ENCODERS[encoder]
     assert plain(coding, encode(b"one ") + encode(b"two"), size) == b"one two"
+
+
+@pytest.mark.parametrize(
+    ("coding", "part"),
+    [(b"gzip", gzip.compress(b"")), (b"zstd", zstd.compress(b"")), (b"zstd", bytes.fromhex("502A4D1800000000"))],
+    ids=["members", "frames", "skippable"],
+)
+def test_w1_parts_that_hold_nothing_are_not_read_for_ever(coding: bytes, part: bytes) -> None:
+    assert plain(coding, part * FREE_PARTS) == b""
+    with pytest.raises(CodingError):
+        plain(coding, part * (FREE_PARTS + 1))
+    reader = ContentDecoder(coding)
+    reader.feed(part * (FREE_PARTS + 1))
+    assert reader.broken
+
+
+@pytest.mark.parametrize("encoder", ["gzip", "zstd"])
+def test_parts_that_hold_something_may_be_many(encoder: str) -> None:
+    coding, encode = ENCODERS[encoder]
+    assert plain(coding, encode(b"x" * PART_BYTES) * 3 * FREE_PARTS) == b"x" * PART_BYTES * 3 * FREE_PARTS
 
 
 def test_a_window_that_would_take_much_memory_is_refused() -> None:

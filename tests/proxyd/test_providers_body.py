@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from proxyd.providers import BadBody, SlowBody
 from proxyd.providers import body as body_module
-from proxyd.providers.body import _more_values_than, model_name, put, read_at_leisure, read_object
+from proxyd.providers.body import model_name, more_values_than, put, read_at_leisure, read_object
 
 
 def test_it_works() -> None:
@@ -214,5 +214,5 @@ def test_values_are_counted_as_a_parser_would(value: object) -> None:
 
     body = json.dumps({"a": value}).encode()
     total = signs({"a": value})
-    assert not _more_values_than(total, body)
-    assert _more_values_than(total - 1, body)
+    assert not more_values_than(total, body)
+    assert more_values_than(total - 1, body)

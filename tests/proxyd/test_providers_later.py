@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxyd.providers import later
+from proxyd.providers import BadBody, later, later_answers
 from proxyd.providers.later import Begun, Told
+from proxyd.providers.later_answers import Work
 from shared.catalog import PROVIDERS
 from shared.endpoints import FREE, UNMETERED
 from shared.later_endpoints import ROWS, Later, Role, later_role
@@ -82,6 +83,22 @@ def test_what_is_told_of_jobs() -> None:
     assert later.told("gemini", {"name": "batches/a", "response": {"responsesFile": "files/x"}}) == [
         Told("batches/a", "files/x")
     ]
+
+
+def test_no_more_jobs_are_told_of_than_any_page_has() -> None:
+    page = {"data": [{"id": f"batch_{number}"} for number in range(later_answers.MAX_JOBS)]}
+    assert len(later_answers.telling("openai", None, json.dumps(page).encode()).told) == later_answers.MAX_JOBS
+    page["data"].append({"id": "batch"})
+    with pytest.raises(BadBody):
+        later_answers.telling("openai", None, json.dumps(page).encode())
+
+
+def test_no_more_results_stand_in_one_answer_than_anybody_sends() -> None:
+    held = {"inlinedResponses": [{"response": {}}] * (later_answers.MAX_RESULTS + 1)}
+    data = json.dumps({"name": "batches/a", "response": {"inlinedResponses": held}}).encode()
+    assert later_answers.telling("gemini", None, data).with_results == ("batches/a",)
+    with pytest.raises(BadBody):
+        later_answers.results(Work("gemini", None, None), "batches/a", data)
 
 
 def test_lines_of_results() -> None:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxyd.wire.sse import EventDecoder, begins
+from proxyd.wire.sse import MANY_LINES, EventDecoder, begins
 
 
 def events(stream: bytes, sizes: list[int] | None = None) -> list[tuple[bytes, bytes]]:
@@ -116,6 +116,26 @@ def test_w7_the_cost_of_a_large_event_is_proportional_to_its_size(end: bytes) ->
         return best
 
     assert seconds(8_000_000) < 9 * seconds(2_000_000)
+
+
+def test_w7_an_event_of_many_lines_is_not_looked_into() -> None:
+    raw = b"data:\n" * (MANY_LINES + 1) + b"\n"
+    found = events(raw + b"data: 1\n\n", [60_000])
+    assert [event.data for event in EventDecoder().feed(raw[: MANY_LINES * 6 - 6] + b"\n")] == [
+        b"\n" * (MANY_LINES - 2)
+    ]
+    assert found == [(b"", b"1")]
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"], ids=["LF", "CRLF", "CR"])
+@pytest.mark.parametrize("begun", [b"", b"data: be"], ids=["whole", "held"])
+def test_w7_a_piece_of_many_events_is_one_that_is_not_looked_into(end: bytes, begun: bytes) -> None:
+    decoder = EventDecoder()
+    assert decoder.feed(begun) == []
+    piece = (b"data: 0" + end * 2) * MANY_LINES + b"data: 1"
+    found = decoder.feed(piece) + decoder.feed(end * 2 + b"data: 2" + end * 2)
+    assert [event.data for event in found] == [None, b"1", b"2"]
+    assert b"".join(event.raw for event in found) == begun + piece + end * 2 + b"data: 2" + end * 2
 
 
 @settings(max_examples=300, deadline=None)
