@@ -16,7 +16,8 @@ _SEPARATORS = frozenset(";|\t\r\n")
 
 def defused(cell: str) -> str:
     """The cell as a spreadsheet shows it and does not compute it. For text only: a negative number is none."""
-    parts, done = [], 0
+    parts: list[str] = []
+    done = 0
     for start in _formulas(cell):
         parts += cell[done:start], "'"
         done = start
