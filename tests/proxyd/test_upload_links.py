@@ -74,9 +74,18 @@ def test_a_link_elsewhere_below_the_provider_goes_by_its_name() -> None:
     assert "/gemini/resumable/1?" in link_of(asked(), "https://google.test/resumable/1")
 
 
-@pytest.mark.parametrize(("peer", "scheme"), [("10.0.0.1", "https"), ("192.0.2.1", "http")])
-def test_the_scheme_is_what_a_trusted_proxy_says(peer: str, scheme: str) -> None:
-    request = asked("/upload/v1beta/files", "", (b"x-forwarded-proto", b"https"), peer=peer)
+@pytest.mark.parametrize(
+    ("peer", "said", "scheme"),
+    [
+        ("10.0.0.1", b"https", "https"),
+        ("10.0.0.1", b"HTTPS", "https"),
+        ("10.0.0.1", b"http, https", "https"),
+        ("10.0.0.1", b"https, http", "http"),
+        ("192.0.2.1", b"https", "http"),
+    ],
+)
+def test_the_scheme_is_what_a_trusted_proxy_says(peer: str, said: bytes, scheme: str) -> None:
+    request = asked("/upload/v1beta/files", "", (b"x-forwarded-proto", said), peer=peer)
     assert link_of(request).startswith(f"{scheme}://router.test:8080/")
 
 
