@@ -3,13 +3,24 @@
 import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, collapse_addresses, ip_address, ip_network
+from typing import TypeVar
 
 from shared.policy.values import Address, Network
 
 _MAX_HOPS = 100
-_ROUTED_IPV6 = ip_network("2000::/3")  # RFC 4291
-_NAT64 = ip_network("64:ff9b::/96")  # RFC 6052: the last 32 bits are an IPv4 address
+_N = TypeVar("_N", IPv4Network, IPv6Network)
+_ROUTED_IPV6 = IPv6Network("2000::/3")  # RFC 4291
+# So many that nobody has proxies in all of them: a sixteenth of IPv4, and of routed IPv6 as much as stands for all of
+# IPv4 in 2002::/16 (RFC 3056). All private IPv6 may be trusted, so of all IPv6 it is an eighth.
+_TOO_MANY_IPV4, _TOO_MANY_ROUTED, _TOO_MANY_IPV6 = 2**28, 2**112, 2**125
+_NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052: the last 32 bits are an IPv4 address
+# Nobody's on the internet, whatever `is_global` says of them.
+_NOT_PUBLIC = (
+    ip_network("168.63.129.16/32"),  # Azure's host, to its machines (Microsoft: What is IP address 168.63.129.16?)
+    ip_network("192.88.99.0/24"),  # relays from 6to4 to IPv4, given up (RFC 7526)
+    ip_network("3fff::/20"),  # documentation (RFC 9637)
+)
 _PLAIN_PREFIX = re.compile(r"/(0|[1-9]\d{0,2})")
 
 
@@ -83,6 +94,14 @@ def client_address(peer: str, forwarded_for: Sequence[str], trusted: Iterable[Ne
     return address
 
 
+def scheme_told(forwarded_proto: str) -> str:
+    """By what the client came, in small letters, as X-Forwarded-Proto says; "" where nobody says.
+
+    Several proxies each add a word, and the nearest one's is the last.
+    """
+    return forwarded_proto.rpartition(",")[2].strip().lower()
+
+
 def is_public(address: Address) -> bool:
     """Whether an address is one of the whole internet's, and leads to no network of ours by another spelling of it."""
     if isinstance(address, IPv6Address):
@@ -95,7 +114,29 @@ def is_public(address: Address) -> bool:
             return is_public(inner)
         if address not in _ROUTED_IPV6:
             return False
+    if any(address in network for network in _NOT_PUBLIC):
+        return False
     return address.is_global and not address.is_multicast
+
+
+def is_nearly_everything(found: Sequence[Network]) -> bool:
+    """Whether nearly anybody comes from these. Judged together: 0.0.0.0/1 and 128.0.0.0/1 are everything as well."""
+    four = [network for network in found if isinstance(network, IPv4Network)]
+    six = [network for network in found if isinstance(network, IPv6Network)]
+    # Behind a NAT64 anybody of IPv4 comes by an address of its prefix.
+    mapped = ((int(part.network_address) & 0xFFFFFFFF, part.prefixlen - 96) for part in _within(_NAT64, six))
+    four += map(IPv4Network, mapped)
+    too_many = _size(six) >= _TOO_MANY_IPV6 or _size(_within(_ROUTED_IPV6, six)) >= _TOO_MANY_ROUTED
+    return too_many or _size(four) >= _TOO_MANY_IPV4
+
+
+def _within(whole: IPv6Network, found: Iterable[IPv6Network]) -> list[IPv6Network]:
+    """What is in both."""
+    return [max(network, whole, key=lambda one: one.prefixlen) for network in found if network.overlaps(whole)]
+
+
+def _size(found: Iterable[_N]) -> int:
+    return sum(network.num_addresses for network in collapse_addresses(found))
 
 
 def may_be_reached(address: Address, allowed: Iterable[Network]) -> bool:

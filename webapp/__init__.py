@@ -57,7 +57,7 @@ def create_app(settings: Settings | None = None, *, clock: Callable[[], datetime
     app.extensions["oidc"] = None if settings.sign_in is None else oidc.Provider(settings.sign_in)
     db.init_app(app, settings)
     Migrate(app, db.db, directory=str(HOME / "migrations"))
-    headers.init_app(app, HOME / "static", settings.trusted_proxies)
+    headers.init_app(app, HOME / "static", settings.trusted_proxies, dashboard_url=settings.dashboard_url)
     security.init_app(app)
     errors.init_app(app)
     render.init_app(app)

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar, cast
 from flask import Flask, current_app, g, request
 from flask_login import current_user
 
-from shared.addresses import client_address
+from shared.addresses import client_address, scheme_told
 from shared.config import Settings
 from shared.models import ROLES
 from webapp.context import Actor
@@ -89,7 +89,13 @@ def note_event(kind: str, **facts: object) -> None:
 
 def behind_untrusted_tls() -> bool:
     """Whether somebody whom nobody told us to trust says that the browser came by TLS."""
-    return not request.is_secure and request.headers.get("X-Forwarded-Proto", "").rpartition(",")[2].strip() == "https"
+    return not request.is_secure and scheme_told(request.headers.get("X-Forwarded-Proto", "")) == "https"
+
+
+def lacks_told_tls() -> bool:
+    """Whether people reach the dashboard by https, and this request came by http as far as anybody says."""
+    settings: Settings = current_app.extensions["settings"]
+    return not request.is_secure and (settings.dashboard_url or "").startswith("https:")
 
 
 def access_of(app: Flask, endpoint: str) -> str | None:

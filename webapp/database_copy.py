@@ -126,7 +126,7 @@ def _source(url: str, settings: Settings) -> tuple[str, Path]:
         raise CopyRefused(
             "The source must be sqlite:/// and the path of a file; PostgreSQL is moved by pg_dump and pg_restore."
         )
-    found = database_url(_SOURCE, url)
+    found = database_url(_SOURCE, url, ours=False)
     if found == settings.database_url:
         raise CopyRefused("The source is the database of DATABASE_URL itself.")
     file = Path(found.removeprefix("sqlite:///"))

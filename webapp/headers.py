@@ -12,7 +12,7 @@ from wsgiref.headers import Headers
 from flask import Flask, Response, g, request
 from whitenoise import WhiteNoise
 
-from shared.addresses import parse
+from shared.addresses import parse, scheme_told
 from shared.ids import new_id
 from shared.policy.values import Network
 
@@ -32,10 +32,20 @@ _ALWAYS = {
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
+_UNTRUSTED = (
+    "X-Forwarded-Proto: https comes from %s, which is not in ROUTER_TRUSTED_PROXIES. If that is your proxy, "
+    "name it there: until then cookies are not Secure, there is no HSTS, and all behind it have its address."
+)
+_NOT_TOLD = (
+    "ROUTER_DASHBOARD_URL is https, and %s sends requests without X-Forwarded-Proto: https. If that is your proxy, let "
+    "it send that, and name it in ROUTER_TRUSTED_PROXIES: until then cookies are not Secure, and there is no HSTS."
+)
 _HSTS = ("Strict-Transport-Security", "max-age=31536000")
 
 
-def init_app(app: Flask, static: Path, trusted_proxies: tuple[Network, ...]) -> None:
+def init_app(
+    app: Flask, static: Path, trusted_proxies: tuple[Network, ...], *, dashboard_url: str | None = None
+) -> None:
     """Give each request an id and each answer its headers; serve `static` below /static/."""
     app.before_request(_identify)
     app.after_request(_complete)
@@ -48,25 +58,28 @@ def init_app(app: Flask, static: Path, trusted_proxies: tuple[Network, ...]) -> 
         immutable_file_test=lambda _path, _url: True,
         allow_all_origins=False,
     )
-    app.wsgi_app = _TrustedScheme(files, trusted_proxies)  # type: ignore[method-assign]
+    tls_needed = (dashboard_url or "").startswith("https:")
+    app.wsgi_app = _TrustedScheme(files, trusted_proxies, tls_needed=tls_needed)  # type: ignore[method-assign]
 
 
 class _TrustedScheme:
     """Believes `X-Forwarded-Proto: https` of a trusted proxy, and puts HSTS on everything sent under TLS."""
 
-    def __init__(self, app: "WSGIApplication", trusted: tuple[Network, ...]) -> None:
+    def __init__(self, app: "WSGIApplication", trusted: tuple[Network, ...], *, tls_needed: bool) -> None:
         self._app = app
         self._trusted = trusted
+        self._tls_needed = tls_needed
         self._warned: set[str] = set()
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        # Several proxies each add a word; the nearest one's is the last.
-        said = environ.get("HTTP_X_FORWARDED_PROTO", "").rpartition(",")[2].strip()
+        said = scheme_told(environ.get("HTTP_X_FORWARDED_PROTO", ""))
         peer = environ.get("REMOTE_ADDR", "")
         if said in ("http", "https") and self._is_trusted(peer):
             environ["wsgi.url_scheme"] = said
         elif said == "https":
-            self._warn(peer)
+            self._warn(peer, _UNTRUSTED)
+        elif self._tls_needed and environ.get("wsgi.url_scheme") != "https":
+            self._warn_of_http(environ, peer)
         if environ.get("wsgi.url_scheme") != "https":
             return self._app(environ, start_response)
 
@@ -75,16 +88,17 @@ class _TrustedScheme:
 
         return self._app(environ, start)
 
-    def _warn(self, peer: str) -> None:
-        """Say once of each peer that it may be a proxy which was forgotten."""
+    def _warn_of_http(self, environ: "WSGIEnvironment", peer: str) -> None:
+        """Not of a health check, which no browser makes."""
+        if environ.get("PATH_INFO") != "/healthz":
+            self._warn(peer, _NOT_TOLD)
+
+    def _warn(self, peer: str, words: str) -> None:
+        """Say once of each peer that it may be a proxy which was forgotten, or says too little."""
         if peer in self._warned or len(self._warned) >= _MOST_WARNINGS:
             return
         self._warned.add(peer)
-        log.warning(
-            "X-Forwarded-Proto: https comes from %s, which is not in ROUTER_TRUSTED_PROXIES. If that is your proxy, "
-            "name it there: until then cookies are not Secure, there is no HSTS, and all behind it have its address.",
-            peer,
-        )
+        log.warning(words, peer)
 
     def _is_trusted(self, peer: str) -> bool:
         address = parse(peer)

@@ -19,11 +19,15 @@ _HASHER = PasswordHasher()
 # What people walk along with one finger.
 _ROWS = (
     "abcdefghijklmnopqrstuvwxyz", "01234567890123456789", "09876543210987654321",
-    "qwertyuiopasdfghjklzxcvbnm", "qwertzuiopasdfghjklyxcvbnm", "1qaz2wsx3edc4rfv5tgb6yhn7ujm8ik9ol0p",
+    "qwertyuiopasdfghjklzxcvbnm", "qwertzuiopasdfghjklyxcvbnm", "qwertyuiop[]asdfghjkl;'zxcvbnm,./",
+    "1qaz2wsx3edc4rfv5tgb6yhn7ujm8ik9ol0p", "zaq1xsw2cde3vfr4bgt5nhy6mju7ki8lo9p0",
+    "zaq12wsxcde34rfvbgt56yhnmju78iklo90p", "1qazxsw23edcvfr45tgbnhy67ujmki89olp0",
 )  # fmt: skip
+_SHORTEST_PIECE = 6  # of a pattern with digits or signs around it
 _AROUND = "0123456789!?.,*#@$%&+=-_ "
 _LOOK_ALIKES = str.maketrans("@4301!5$7", "aaeoiisst")
-_OWN_WORDS = ("enterprise router", "enterpriserouter", "enterprise-router")
+_JOINS = "-_."
+_OWN_WORDS = ("enterprise router",)
 
 
 def problem(password: str, *, email: str = "") -> str | None:
@@ -34,15 +38,15 @@ def problem(password: str, *, email: str = "") -> str | None:
         return "holds characters that cannot be typed"
     if len(password) < SHORTEST:
         return f"must have at least {SHORTEST} characters; a few words are easier to keep in mind than signs"
-    plain = unicodedata.normalize("NFKC", password).casefold()
+    plain = _squeezed(unicodedata.normalize("NFKC", password).casefold())
+    name = email.casefold().partition("@")[0]
+    for word in map(_squeezed, (email.casefold(), name, *_OWN_WORDS)):
+        if len(word) >= 4 and word in plain and len(plain.replace(word, "")) < SHORTEST // 2:
+            return "is little more than the name of its owner or of this service"
     if _is_common(plain):
         return "is one of those that are guessed first; choose one that is only yours"
     if _is_pattern(plain):
         return "is a pattern that is guessed soon; choose a few words that do not belong together"
-    name = email.casefold().partition("@")[0]
-    for word in (email.casefold(), name, *_OWN_WORDS):
-        if len(word) >= 4 and word in plain and len(plain.replace(word, "")) < SHORTEST // 2:
-            return "is little more than the name of its owner or of this service"
     return None
 
 
@@ -78,11 +82,27 @@ def unknown_hash() -> str:
     return _HASHER.hash(secrets.token_urlsafe(32))
 
 
+def _squeezed(text: str) -> str:
+    """Without what takes no room or only separates: a word is no other one with spaces between its letters."""
+    kept = (sign for sign in text if sign not in _JOINS and unicodedata.category(sign) not in ("Cf", "Zl", "Zp", "Zs"))
+    return "".join(kept)
+
+
 def _is_common(plain: str) -> bool:
     """Also with digits or signs around it or in the place of letters, as people do when they are told to."""
     spellings = {plain, plain.translate(_LOOK_ALIKES)}
     spellings |= {spelling.strip(_AROUND) for spelling in spellings} | {plain.strip(_AROUND).translate(_LOOK_ALIKES)}
-    return not spellings.isdisjoint(_common())
+    common = _common()
+    return not spellings.isdisjoint(common) or any(map(_is_two_common, spellings))
+
+
+def _is_two_common(plain: str) -> bool:
+    """Whether it is two of them side by side, with digits or signs between them or not."""
+    common = _common()
+    return any(
+        plain[:middle].strip(_AROUND) in common and plain[middle:].strip(_AROUND) in common
+        for middle in range(1, len(plain))
+    )
 
 
 @lru_cache(maxsize=1)
@@ -93,6 +113,11 @@ def _common() -> frozenset[str]:
 
 def _is_pattern(plain: str) -> bool:
     """One piece over and over, few different characters, or a walk along the keyboard or the alphabet."""
+    inner = plain.strip(_AROUND)
+    return _is_walk(plain) or (len(inner) >= _SHORTEST_PIECE and _is_walk(inner))
+
+
+def _is_walk(plain: str) -> bool:
     if len(set(plain)) < 5:
         return True
     if any(plain == (plain[:size] * (len(plain) // size + 1))[: len(plain)] for size in range(1, len(plain) // 2 + 1)):

@@ -165,6 +165,7 @@ def _gate() -> BaseResponse | None:
         g.actor = authenticate(client_ip(), None)
         return None
     if request.method in _UNSAFE and not _is_form():
+        note_event("content_refused")
         abort(415)
     if access == "public":
         return None

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from proxyd.gateway.authenticate import KEY_HEADERS, authenticate, denied, is_nothing, query_keys
 from proxyd.gateway.destinations import Target
 from proxyd.messages import Header, Request
-from shared.addresses import parse
+from shared.addresses import parse, scheme_told
 from shared.policy import Deny, Network
 
 PARAMETER = "router_link"
@@ -127,7 +127,7 @@ class UploadLinks:
         host = request.header(b"host")
         if host is None:
             return None
-        told = (request.header(b"x-forwarded-proto") or b"").strip().lower()
-        peer = parse(request.client.peer) if told == b"https" else None
+        told = scheme_told((request.header(b"x-forwarded-proto") or b"").decode("latin-1"))
+        peer = parse(request.client.peer) if told == "https" else None
         scheme = "https" if peer is not None and any(peer in network for network in self._trusted) else "http"
         return f"{scheme}://{host.decode()}"

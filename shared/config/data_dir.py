@@ -57,6 +57,21 @@ def _judge(name: str, path: Path) -> None:
     found = path.stat()
     if not stat.S_ISDIR(found.st_mode):
         raise SettingError(f"{name}: {path} is not a directory.")
+    refuse_shared(name, path)
+    if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+        raise SettingError(f"{name}: {path} cannot be read and written (mode {stat.S_IMODE(found.st_mode):04o}).")
+    for entry in sorted(path.iterdir()):
+        # Typically from a first start as root.
+        if entry.name.startswith(_OUR_FILES) and not os.access(entry, os.R_OK | os.W_OK):
+            raise SettingError(
+                f"{name}: {entry} cannot be read and written; it belongs to {_user(entry.lstat().st_uid)}. Give it to "
+                f"{_user(os.geteuid())}, with all that is in {path}."
+            )
+
+
+def refuse_shared(name: str, path: Path) -> None:
+    """Raise SettingError when others could put files of their own into a directory, in the place of ours."""
+    found = path.stat()
     if found.st_uid != os.geteuid():
         raise SettingError(
             f"{name}: {path} belongs to {_user(found.st_uid)}, and this is {_user(os.geteuid())}. Start the router as "
@@ -67,15 +82,6 @@ def _judge(name: str, path: Path) -> None:
             f"{name}: others may write into {path} (mode {stat.S_IMODE(found.st_mode):04o}). Name a directory of the "
             f"router's own, or make this one private: chmod 700 {path}"
         )
-    if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
-        raise SettingError(f"{name}: {path} cannot be read and written (mode {stat.S_IMODE(found.st_mode):04o}).")
-    for entry in sorted(path.iterdir()):
-        # Typically from a first start as root.
-        if entry.name.startswith(_OUR_FILES) and not os.access(entry, os.R_OK | os.W_OK):
-            raise SettingError(
-                f"{name}: {entry} cannot be read and written; it belongs to {_user(entry.lstat().st_uid)}. Give it to "
-                f"{_user(os.geteuid())}, with all that is in {path}."
-            )
 
 
 def is_ours(path: Path, data_dir: Path) -> bool:

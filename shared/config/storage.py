@@ -8,7 +8,7 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from shared import counters
-from shared.config.data_dir import is_ours, refuse_network
+from shared.config.data_dir import is_ours, refuse_network, refuse_shared
 from shared.config.values import SettingError, shown
 from shared.sentences import ended
 
@@ -19,11 +19,14 @@ _BESIDE = ("", "-wal", "-shm", "-journal", ".lock", ".new")  # SQLite's own, and
 _DATABASES = ("router.db", "counters.db")  # in the data directory, where no URL says otherwise
 
 
-def database_url(name: str, text: str) -> str:
-    """The URL as SQLAlchemy takes it, a file's path absolute. Says nothing about whether a server answers."""
+def database_url(name: str, text: str, *, ours: bool = True) -> str:
+    """The URL as SQLAlchemy takes it, a file's path absolute. Says nothing about whether a server answers.
+
+    One that is not `ours` is only read, wherever it lies.
+    """
     scheme = text.partition("://")[0]
     if scheme == "sqlite":
-        path = _file(name, text)
+        path = _file(name, text, ours=ours)
         if path.exists() and not _may_be_sqlite(path):
             raise SettingError(f"{name}: {path} is a file of another kind, not a SQLite database.")
         return f"{_SQLITE}{path}"
@@ -66,7 +69,7 @@ def limits_url(name: str, text: str) -> str:
         counters.connect(text).close()
     except ValueError as error:
         raise SettingError(f"{name} cannot be used: {ended(error)}") from None
-    return f"{_SQLITE}{_file(name, text)}" if text.startswith(_SQLITE) else text
+    return f"{_SQLITE}{_file(name, text, ours=True)}" if text.startswith(_SQLITE) else text
 
 
 def refuse_one_file_for_both(database: str, limits: str) -> None:
@@ -99,7 +102,7 @@ def _files_of(url: str) -> frozenset[Path]:
     return frozenset(path.with_name(name) for name in names)
 
 
-def _file(name: str, text: str) -> Path:
+def _file(name: str, text: str, *, ours: bool) -> Path:
     path_text = text.removeprefix(_SQLITE)
     if not text.startswith(_SQLITE) or not path_text.strip("/ ") or ":memory:" in path_text:
         raise SettingError(f"{name} names no file; several processes cannot share a database in memory.")
@@ -114,6 +117,10 @@ def _file(name: str, text: str) -> Path:
     if problem is not None:
         raise SettingError(f"{name}: {shown(str(path))} cannot be used: {problem}.")
     refuse_network(name, path)
+    if ours:
+        # SQLite keeps its other files beside what a link leads to.
+        for folder in {path.parent, path.resolve().parent}:
+            refuse_shared(name, folder)
     return path
 
 

@@ -4,14 +4,14 @@ import os
 import re
 import stat
 import unicodedata
-from collections.abc import Iterable, Mapping
-from ipaddress import IPv4Network, IPv6Address, collapse_addresses, ip_address, ip_network
+from collections.abc import Mapping
+from ipaddress import IPv6Address, ip_address, ip_network
 from pathlib import Path
 from typing import Literal
 
 from msgspec import Struct
 
-from shared.addresses import parse_network
+from shared.addresses import is_nearly_everything, parse_network
 from shared.keys import MANAGEMENT_TAG, looks_like_ours
 from shared.policy.values import Network
 from shared.secret_text import holds_secret
@@ -22,8 +22,6 @@ _SHOWN_LENGTH = 60
 _MOST_WORKERS = 256
 _SHARE = re.compile(r"\d{0,4}(?:\.\d{1,9})?", re.ASCII)
 _LIKE_A_SECRET = re.compile(r"sk-|AIza")  # their beginnings alone: somebody may have cut one off
-# Nobody has proxies in half of all addresses; of IPv6 the part that is routed is an eighth (RFC 4291, 2000::/3).
-_TOO_MANY = {4: 2**32 // 2, 6: 2**128 // 8}
 
 
 class SettingError(ValueError):
@@ -158,22 +156,11 @@ def networks(name: str, text: str) -> tuple[Network, ...]:
         except ValueError as error:
             reason = f"{shown(part)} is neither an address nor a CIDR range" if len(part) > _SHOWN_LENGTH else error
             raise SettingError(f"{name}: {ended(reason)}") from None
-    if _is_nearly_everything(found):
+    if is_nearly_everything(found):
         raise SettingError(
             f"{name} holds {shown(text)}: then nearly anybody could claim any address. Name your proxies."
         )
     return tuple(found)
-
-
-def _is_nearly_everything(found: Iterable[Network]) -> bool:
-    """Judged together, because 0.0.0.0/1 and 128.0.0.0/1 are everything as well."""
-    four = [network for network in found if isinstance(network, IPv4Network)]
-    six = [network for network in found if not isinstance(network, IPv4Network)]
-    sums = {
-        4: sum(network.num_addresses for network in collapse_addresses(four)),
-        6: sum(network.num_addresses for network in collapse_addresses(six)),
-    }
-    return any(sums[version] >= most for version, most in _TOO_MANY.items())
 
 
 def email(name: str, text: str) -> str | None:

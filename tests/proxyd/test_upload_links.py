@@ -79,9 +79,18 @@ def test_a_header_that_names_no_key_is_no_other_key(empty: Header) -> None:
     assert opened(link_of(asked()), empty)[0] == KEY.digest
 
 
-@pytest.mark.parametrize(("peer", "scheme"), [("10.0.0.1", "https"), ("192.0.2.1", "http")])
-def test_the_scheme_is_what_a_trusted_proxy_says(peer: str, scheme: str) -> None:
-    request = asked("/upload/v1beta/files", "", (b"x-forwarded-proto", b"https"), peer=peer)
+@pytest.mark.parametrize(
+    ("peer", "said", "scheme"),
+    [
+        ("10.0.0.1", b"https", "https"),
+        ("10.0.0.1", b"HTTPS", "https"),
+        ("10.0.0.1", b"http, https", "https"),
+        ("10.0.0.1", b"https, http", "http"),
+        ("192.0.2.1", b"https", "http"),
+    ],
+)
+def test_the_scheme_is_what_a_trusted_proxy_says(peer: str, said: bytes, scheme: str) -> None:
+    request = asked("/upload/v1beta/files", "", (b"x-forwarded-proto", said), peer=peer)
     assert link_of(request).startswith(f"{scheme}://router.test:8080/")
 
 

@@ -173,6 +173,12 @@ def test_all_private_networks_may_be_trusted(env: dict[str, str]) -> None:
     assert len(Settings.from_env({**env, "ROUTER_TRUSTED_PROXIES": private}).trusted_proxies) == 6
 
 
+def test_as_many_as_somebody_has_may_be_trusted(env: dict[str, str]) -> None:
+    """A large network of content, those of a NAT64 that are private, and what is hardly more than one machine."""
+    large = "2a04:4e40::/32, 2606:4700::/29, 104.16.0.0/12, 64:ff9b::a00:0/104, 2001:db8::1"
+    assert len(Settings.from_env({**env, "ROUTER_TRUSTED_PROXIES": large}).trusted_proxies) == 5
+
+
 @pytest.mark.parametrize(
     "url",
     [

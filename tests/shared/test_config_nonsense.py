@@ -113,6 +113,28 @@ def test_a_directory_that_others_may_write_is_refused_and_keeps_its_mode(
     assert list(path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["DATABASE_URL", "ROUTER_LIMITS_URL"])
+def test_the_folder_of_a_file_elsewhere_is_judged_as_the_directory_is(
+    env: dict[str, str], tmp_path: Path, name: str
+) -> None:
+    """Who may write into it can put another file in its place."""
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    elsewhere = {**env, name: f"sqlite:///{folder}/x.db"}
+    for mode in (0o777, 0o1777, 0o770, 0o702):
+        folder.chmod(mode)
+        assert f"chmod 700 {folder}" in refusal(elsewhere, name)
+        (tmp_path / "link.db").unlink(missing_ok=True)
+        (tmp_path / "link.db").symlink_to(folder / "x.db")
+        (folder / "x.db").touch()
+        assert f"chmod 700 {folder}" in refusal({**env, name: f"sqlite:///{tmp_path}/link.db"}, name)
+    folder.chmod(0o755)
+    Settings.from_env(elsewhere)
+    if os.geteuid() == 0:
+        os.chown(folder, 65534, 65534)
+        assert f"{folder} belongs to nobody" in refusal(elsewhere, name)
+
+
 @pytest.mark.parametrize("mode", [0o700, 0o750, 0o755])
 def test_a_directory_that_was_there_keeps_its_mode(env: dict[str, str], tmp_path: Path, mode: int) -> None:
     path = tmp_path / "data"

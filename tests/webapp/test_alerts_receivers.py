@@ -69,6 +69,7 @@ def test_a_name_that_leads_into_the_private_network_is_refused(named: list[str])
         "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.0.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "255.255.255.255",
         "224.0.0.1", "198.18.0.1", "192.0.2.1", "::1", "::", "fe80::1", "fc00::1", "fec0::1", "ff02::1", "::ffff:10.0.0.1",
         "64:ff9b::10.0.0.1", "64:ff9b::7f00:1", "2002:0a00:0001::1", "2001:0:4136:e378:8000:63bf:3fff:fdd2", "2001:db8::1",
+        "168.63.129.16", "192.88.99.1", "3fff::1", "::ffff:168.63.129.16", "64:ff9b::a83f:8110", "2002:a83f:8110::1",
     ],
 )  # fmt: skip
 def test_what_is_not_public(text: str) -> None:
@@ -78,7 +79,9 @@ def test_what_is_not_public(text: str) -> None:
     assert may_be_reached(address, [ip_network(address)])
 
 
-@pytest.mark.parametrize("text", ["8.8.8.8", "2606:4700:4700::1111", "64:ff9b::8.8.8.8", "::ffff:8.8.8.8"])
+@pytest.mark.parametrize(
+    "text", ["8.8.8.8", "2606:4700:4700::1111", "64:ff9b::8.8.8.8", "::ffff:8.8.8.8", "168.63.129.17"]
+)
 def test_what_is_public(text: str) -> None:
     address = parse(text)
     assert address is not None

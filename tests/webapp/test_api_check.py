@@ -12,6 +12,7 @@ from flask import Flask
 from live_counters import LiveCounters
 
 from shared.counters import Admitted, Batch, Charge
+from shared.keys import PROXY_TAG, mint
 from shared.models import Refusal
 from shared.policy import ERRORS
 from webapp.actions.credentials import store_credentials
@@ -51,6 +52,23 @@ def test_what_may_pass_is_allowed(api: Api, make: Make, asked: Json, place: tupl
     found = checked(api, make().id, **asked)
     assert found["allowed"]
     assert (found["provider"], found["model"], found["endpoint"]) == place
+
+
+@pytest.mark.usefixtures("configured")
+def test_a_secret_in_the_place_of_a_model_is_masked(api: Api, make: Make) -> None:
+    """FINDINGS S5: whether such a request would pass, and in the sentence why not."""
+    secret = mint(PROXY_TAG).raw
+    for limits in ({}, {"allowed_models": ["gpt-4o"]}, {"spend_limit_usd": "5"}):
+        key_id = make(**limits).id
+        for asked in (
+            {"model": secret, "provider": "openai"},
+            {"path": f"/v1beta/models/{secret}:generateContent"},
+            {"path": f"/openai/v1/{secret}"},
+        ):
+            answer = api("POST", f"/v1/keys/{key_id}/check", asked)
+            assert answer.status_code == 200
+            assert secret not in answer.text, asked
+            assert secret[:13] in answer.text or "refusal" in answer.get_json()
 
 
 @pytest.mark.usefixtures("configured")

@@ -104,6 +104,21 @@ def test_guessing_tokens_is_slowed_down_and_noticed(
     assert not [line for line in lines if "\n" in line or "sk-mgmt-" in line]
 
 
+@pytest.mark.parametrize("carrier", ["Authorization", "x-api-key", "x-goog-api-key"])
+def test_what_is_sent_elsewhere_than_as_a_bearer_is_slowed_down_as_well(
+    api: Api, carrier: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """FINDINGS S7. It says where the token belongs all the while, also to whoever has a good one."""
+    sent = {carrier: f"Basic {api.token}" if carrier == "Authorization" else api.token}
+    answers = [api.client.get("/v1/keys", headers=sent) for _ in range(110)]
+    assert [answer.status_code for answer in answers] == [401] * 101 + [429] * 9
+    assert all("`Authorization: Bearer`" in answer.get_json()["detail"] for answer in answers)
+    assert "event=token_refused" in caplog.text
+    assert api.token not in caplog.text
+    assert [api.client.get("/v1/keys").status_code for _ in range(3)] == [401] * 3
+    assert api("GET", "/v1/keys").status_code == 200
+
+
 def test_refusals_leave_a_trace(
     api: Api, app: Flask, actor: Actor, caplog: pytest.LogCaptureFixture, enter: Callable[[str], FlaskClient]
 ) -> None:
@@ -115,6 +130,7 @@ def test_refusals_leave_a_trace(
     viewer.get("/keys/new")
     viewer.get("/keys/key_of_others/pause")
     viewer.post("/theme", data={"theme": "dark"})
+    viewer.post("/theme", json={"theme": "dark"})
     viewer.post("/theme", headers={"Origin": "https://evil.example"})
     enter("member").get("/keys/key_missing/edit")
     kinds = {}
@@ -127,7 +143,7 @@ def test_refusals_leave_a_trace(
     assert kinds["role_refused"]["path"] == "/keys/new"
     assert kinds["role_refused"]["by"].startswith("usr_")
     assert kinds["unknown_id"]["path"] == "/keys/key_missing/edit"
-    assert {"csrf_refused", "foreign_origin"} <= set(kinds)
+    assert {"csrf_refused", "foreign_origin", "content_refused"} <= set(kinds)
     assert all(facts["request"].startswith("req_") for facts in kinds.values())
 
 

@@ -200,30 +200,3 @@ def test_numbers_are_read_from_their_text(api: Api, number: str, usd: str) -> No
 def test_numbers_out_of_bounds(api: Api, number: str) -> None:
     raw = f'{{"name": "x", "spend_limit_usd": {number}}}'
     assert set(field_errors(api("POST", "/v1/keys", data=raw, content_type="application/json"))) == {"spend_limit_usd"}
-
-
-@pytest.mark.parametrize(
-    ("raw", "status", "code"),
-    [
-        (b'{"name": "x"', 400, "invalid_json"),
-        (b'{"name": NaN}', 400, "invalid_json"),
-        (b'\xef\xbb\xbf{"name": "x"}', 400, "invalid_json"),
-        ('{"name": "x"}'.encode("utf-16"), 400, "invalid_json"),
-        (b"[" * 100_000, 400, "invalid_json"),
-        (b"", 422, "invalid"),
-        (b"[]", 422, "invalid"),
-        (b"null", 422, "invalid"),
-        (b'{"name": "x", "name": "y"}', 422, "invalid"),
-        (b"x" * 1_000_001, 413, "request_too_large"),
-    ],
-)
-def test_bodies_that_are_no_object(api: Api, raw: bytes, status: int, code: str) -> None:
-    response = api("POST", "/v1/keys", data=raw, content_type="application/json")
-    assert (response.status_code, response.get_json()["code"]) == (status, code)
-
-
-@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""])
-def test_other_content_types(api: Api, kind: str) -> None:
-    response = api("POST", "/v1/keys", data='{"name": "x"}', content_type=kind)
-    assert response.status_code == 415
-    assert response.mimetype == "application/problem+json"

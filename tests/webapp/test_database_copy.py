@@ -284,6 +284,7 @@ def test_sources_and_targets_that_are_none(old: Settings, new: Settings, tmp_pat
     assert "there is no file" in refusal(f"sqlite:///{tmp_path / 'gone.db'}", new)
     assert not (tmp_path / "gone.db").exists()
     (tmp_path / "other.db").touch()
+    tmp_path.chmod(0o777)  # a source is read wherever somebody left it
     assert "names no PostgreSQL" in refusal(f"sqlite:///{tmp_path / 'other.db'}", old)
     assert "another version" in refusal(f"sqlite:///{tmp_path / 'other.db'}", new)
     told = refusal("postgresql://me:very-secret@nowhere/x", new)

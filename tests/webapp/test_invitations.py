@@ -8,7 +8,7 @@ import pytest
 from dashboard_kit import ADMIN, Api, Clock
 from flask import Flask
 from flask.testing import FlaskClient
-from forms_kit import count, hidden, post_login, submit
+from forms_kit import count, csrf_of, hidden, post_login, submit
 from sqlalchemy import select
 from werkzeug.test import TestResponse
 
@@ -85,6 +85,29 @@ def test_a_link_opens_once(app: Flask, enter: Enter) -> None:
     assert again.status_code == 404
     assert "This link was used" in again.text
     assert post_login(app.test_client(), "ann@example.com", "quite another password").status_code == 422
+
+
+def test_guesses_wait_and_a_good_link_never_does(app: Flask, enter: Enter, caplog: pytest.LogCaptureFixture) -> None:
+    """By either way, and together with links to secrets. FINDINGS S7."""
+    path, client = invited(enter("admin")), app.test_client()
+    token = csrf_of(client)
+
+    def sent(number: int) -> int:
+        return client.post(
+            "/invitation", data={"secret": f"x{number}", "password": NEXT, "csrf_token": token}
+        ).status_code
+
+    shown = [client.get(f"/invitation/{'x' * 42}{number}").status_code for number in range(10)]
+    statuses = [*shown, *map(sent, range(20))]
+    assert statuses[:20] == [404] * 20
+    assert statuses[-1] == 429
+    assert "Too many links" in client.get("/invitation/nothing").text
+    assert client.get("/hand-over/nothing").status_code == 429
+    lines = [record.getMessage() for record in caplog.records if "event=invitation_unknown" in record.getMessage()]
+    assert len(lines) == 20
+    assert "ip=127.0.0.1" in lines[0]
+    assert "xxx" not in str(lines)
+    assert accept(client, path).status_code == 303
 
 
 def test_a_link_that_is_opened_by_many_at_once_opens_once(app: Flask, enter: Enter) -> None:

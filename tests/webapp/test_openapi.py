@@ -64,18 +64,19 @@ def test_the_guide_names_every_call_and_no_other(document: dict[str, Any]) -> No
 
 
 def test_each_operation_says_what_it_is(document: dict[str, Any]) -> None:
-    operations = [operation for path in document["paths"].values() for operation in path.values()]
-    assert len({operation["operationId"] for operation in operations}) == len(operations)
-    for operation in operations:
+    operations = [told for path in document["paths"].values() for told in path.items()]
+    assert len({operation["operationId"] for _, operation in operations}) == len(operations)
+    for method, operation in operations:
         assert operation["summary"].endswith((".", ")"))
         assert "Needs the scope" in operation["description"]
         for parameter in operation["parameters"]:
             assert parameter["description"], (operation["operationId"], parameter["name"])
+        assert "requestBody" in operation or method == "get" or {"400", "413", "415"} <= set(operation["responses"])
         for status, answer in operation["responses"].items():
-            kinds = set(answer.get("content", ()))
             if status == "304":
-                assert not kinds, operation["operationId"]
+                assert "content" not in answer
                 continue
+            kinds = set(answer["content"])
             assert ("application/problem+json" in kinds) == (not status.startswith("2")), operation["operationId"]
 
 

@@ -102,11 +102,16 @@ def test_a_bad_change_changes_nothing(
     assert other.get("/keys").status_code == 200
 
 
-def test_the_present_password_cannot_be_guessed_for_ever(browser: Callable[..., FlaskClient]) -> None:
+def test_the_present_password_cannot_be_guessed_for_ever(
+    browser: Callable[..., FlaskClient], caplog: pytest.LogCaptureFixture
+) -> None:
     mine = browser()
     statuses = [change(mine, "wrong password").status_code for _ in range(8)]
     assert statuses == [422] * 6 + [429] * 2
     assert change(mine).status_code == 429
+    lines = [record.getMessage() for record in caplog.records if "event=password_throttled" in record.getMessage()]
+    assert len(lines) == 3
+    assert "user=usr_" in lines[0]
 
 
 def test_log_out_everywhere_else(browser: Callable[..., FlaskClient], enter: Callable[[str], FlaskClient]) -> None:

@@ -178,12 +178,12 @@ def test_everybody_reads_and_nobody_of_another_organisation(
 def test_the_file_holds_all_that_is_found_and_nothing_that_computes(
     app: Flask, org_id: str, member: FlaskClient, make: Make
 ) -> None:
-    key = make("=HYPERLINK(1)")
+    key = make("=HYPERLINK(1;=2)")
     with app.app_context(), writing() as session:
         rows = [
             {
                 "id": f"aud_{number:03}", "org_id": org_id, "at": START + timedelta(seconds=1 + number // 2),
-                "actor": "+1@example.com", "action": "key.update", "target": key.id, "before": {"name": "@x"},
+                "actor": "+1@example.com", "action": "key.update", "target": key.id, "before": {"name": "x;@x"},
                 "after": {"name": number}, "ip": None,
             }
             for number in range(450)
@@ -197,8 +197,8 @@ def test_the_file_holds_all_that_is_found_and_nothing_that_computes(
     assert [line[head.index("id")] for line in lines] == [f"aud_{number:03}" for number in reversed(range(450))]
     first = dict(zip(head, lines[0], strict=True))
     assert first["actor"] == "'+1@example.com"
-    assert first["target_name"] == "'=HYPERLINK(1)"
-    assert (first["before"], first["after"]) == ('{"name": "@x"}', '{"name": 449}')
+    assert first["target_name"] == "'=HYPERLINK(1;'=2)"
+    assert (first["before"], first["after"]) == ('{"name": "x\\u003b@x"}', '{"name": 449}')
     assert first["at"] == "2026-11-24T12:03:45Z"
     assert "/audit.csv?action=key.update" in member.get("/audit?action=key.update").text
 

@@ -31,7 +31,7 @@ ALL = (date(2026, 10, 25), TODAY)
 @pytest.fixture
 def keys(app: Flask, org_id: str, make: Callable[..., KeyView]) -> list[str]:
     """Keys of two providers and three models that used something on several days; a stranger's that did as well."""
-    ids = [make(name).id for name in ("one", "two", "=cmd()")]
+    ids = [make(name).id for name in ("one", "two", "=cmd();=1")]
     with app.app_context():
         use(org_id, ids[0], 1_234_567_891)
         use(org_id, ids[0], 20, provider="gemini", model="gemini-2.5-pro", cache_read_tokens=7)
@@ -243,7 +243,7 @@ def test_files_hold_what_the_api_tells(
     assert sum(amounts) == money.from_usd(told["total"]["cost_usd"])
     if group_by == "key":
         assert [(line["key"], line["name"]) for line in lines] == [
-            (keys[0], "one"), (keys[1], "two"), (keys[2], "'=cmd()"),
+            (keys[0], "one"), (keys[1], "two"), (keys[2], "'=cmd();'=1"),
         ]  # fmt: skip
     if group_by == "model":
         assert "'><script>alert(1)</script>" in {line["model"] for line in lines}

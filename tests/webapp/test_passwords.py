@@ -11,7 +11,7 @@ from webapp import passwords
 @pytest.mark.parametrize(
     "password",
     [
-        "correct horse battery", "Tr0ub4dor&3-and-more", "\u00e4\u00f6\u00fc\u00df \u4e2d\u6587 \u0441\u043b\u043e\u0432\u043e", "p w i t h s p a c e s", "x" * 500 + "yz ab", "h7Wq-2mVx-9Tkd",
+        "correct horse battery", "Tr0ub4dor&3-and-more", "\u00e4\u00f6\u00fc\u00df \u4e2d\u6587 \u0441\u043b\u043e\u0432\u043e", "p w i t h s p a c e s", "x" * 500 + "yz ab", "h7Wq-2mVx-9Tkd", "12%4a!9=3+7#", "17-abc-29-!?-41", "my test of a router",
         "\U0001f511\U0001f40e\U0001f50b\U0001f4ce tiny keys",
     ],
 )  # fmt: skip
@@ -23,6 +23,12 @@ def test_it_works(password: str) -> None:
     ("password", "words"),
     [
         ("", "at least 12"), ("password", "at least 12"), ("elevenchars", "at least 12"), ("x1!" * 400, "at most 1024"),
+        ("test12345678", "guessed first"), ("passwordadmin", "guessed first"), ("adminpassword", "guessed first"), ("router123456", "guessed first"),
+        ("openai123456", "guessed first"), ("p a s s w o r d", "guessed first"), ("password\u200b1234", "guessed first"), ("pass_word_2026!", "guessed first"),
+        ("admin123password", "guessed first"), ("P@ssw0rd-Admin", "guessed first"), ("password\u00a0\u00a01234", "guessed first"),
+        ("qwertyqwerty1", "guessed first"), ("xyzt9xyzt9xyzt!", "pattern"), ("!dafydafydafy1", "pattern"), ("asdfghjkl;12", "pattern"), ("zaq12wsxcde3", "pattern"),
+        ("3edcxsw21qaz", "pattern"), ("a b c d e f g", "pattern"),
+        ("enterprise_router1", "this service"), ("Enterprise.Router-2", "this service"),
         ("password1234", "guessed first"), ("Password2026!", "guessed first"), ("1qaz2wsx3edc", "guessed first"),
         ("administrator", "guessed first"), ("P@ssw0rd!!!!", "guessed first"), ("!!!!password!!!!", "guessed first"),
         ("aaaaaaaaaaaaaaaa", "pattern"), ("abcabcabcabc", "pattern"), ("abcdefghijklm", "pattern"), ("lkjhgfdsapoiu", "pattern"),

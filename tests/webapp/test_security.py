@@ -1,12 +1,14 @@
 import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from ipaddress import ip_network
 from typing import Any, NoReturn
 
 import pytest
 from dashboard_kit import Api
 from flask import Flask
 from flask.testing import FlaskClient
-from forms_kit import hidden
+from forms_kit import hidden, post_login
 from sqlalchemy import Row, text
 
 from shared.config import Settings
@@ -167,12 +169,12 @@ def test_hsts_under_tls(app: Flask) -> None:
 
 
 def test_the_scheme_of_a_trusted_proxy_counts(settings: Settings) -> None:
-    from dataclasses import replace
-    from ipaddress import ip_network
-
     headers = {"X-Forwarded-Proto": "https"}
     app = create_app(replace(settings, trusted_proxies=(ip_network("127.0.0.0/8"),)))
     assert "Strict-Transport-Security" in app.test_client().get("/login", headers=headers).headers
+    for said in ("HTTPS", "http, Https "):
+        headers_so = {"X-Forwarded-Proto": said}
+        assert "Strict-Transport-Security" in app.test_client().get("/login", headers=headers_so).headers
     app = create_app(replace(settings, trusted_proxies=(ip_network("10.0.0.0/8"),)))
     assert "Strict-Transport-Security" not in app.test_client().get("/login", headers=headers).headers
 
@@ -192,6 +194,29 @@ def test_a_proxy_that_nobody_named_is_told(
     assert "127.0.0.1" in told[0]
     assert "ROUTER_TRUSTED_PROXIES" not in admin.get("/settings").text
     assert "ROUTER_TRUSTED_PROXIES" not in enter("member").get("/settings", headers=headers).text
+
+
+@pytest.mark.parametrize(
+    "said", [{}, {"Forwarded": "proto=https"}, {"X-Forwarded-Ssl": "on"}, {"X-Forwarded-Proto": "http"}]
+)
+def test_a_proxy_that_does_not_tell_of_tls_is_told(
+    settings: Settings, said: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """FINDINGS S13: where people come by https, by the setting, and requests do not."""
+    by_tls = replace(settings, dashboard_url="https://dash.example", trusted_proxies=(ip_network("127.0.0.0/8"),))
+    client = create_app(by_tls).test_client()
+    client.get("/healthz")
+    assert "X-Forwarded-Proto" not in caplog.text
+    assert post_login(client, headers=said).status_code == 303
+    page = client.get("/settings", headers=said)
+    assert "<code>X-Forwarded-Proto: https</code>" in page.text
+    told = [record.getMessage() for record in caplog.records if "X-Forwarded-Proto" in record.getMessage()]
+    assert len(told) == 1
+    assert "127.0.0.1 sends requests without" in told[0]
+    assert "by plain HTTP" not in client.get("/settings", base_url="https://localhost").text
+    plain = create_app(settings).test_client()
+    assert post_login(plain, headers=said).status_code == 303
+    assert "by plain HTTP" not in plain.get("/settings", headers=said).text
 
 
 def test_static_files_stay_in_their_folder(app: Flask) -> None:

@@ -159,6 +159,24 @@ def test_usage_by_tag_and_by_label(made: tuple[Flask, BootstrapReport]) -> None:
     assert [line[0] for line in csv.reader(io.StringIO(table))] == ["label", "run", "größe", ""]
 
 
+def test_by_tag_daily_sums_are_added_up_once(made: tuple[Flask, BootstrapReport]) -> None:
+    """And not for each tag of a key, and once more for all tags: they are what takes time. The dearest tag is first."""
+    (app, report), api = made, api_of(made)
+    ids = [api.create(tags=tags)["id"] for tags in (["cheap", "a", "b"], ["dear"], ["a", "b"])]
+    with app.app_context():
+        for key_id, nanos in zip(ids, (10**9, 5 * 10**9, 2 * 10**9), strict=True):
+            for model in ("gpt-4o", "gpt-4o-mini"):
+                use(report.org_id, key_id, nanos, model=model, cache_read_tokens=7)
+        seen: list[str] = []
+        sa.event.listen(db.engine, "before_cursor_execute", lambda *told: seen.append(told[2]))
+    assert list(by(api, "tag").items()) == [
+        ("dear", (2, "10.00")), ("b", (4, "6.00")), ("a", (4, "6.00")), ("cheap", (2, "2.00")),
+    ]  # fmt: skip
+    assert sum(statement.count("FROM usage_daily") for statement in seen) == 1
+    data = api("GET", "/v1/usage?group_by=tag&from=2026-11-01").get_json()["data"]
+    assert [line["tokens"]["cache_read_tokens"] for line in data] == [14, 28, 28, 14]
+
+
 def test_pages_and_files_tell_it(app: Flask, org_id: str, api: Api, member: FlaskClient) -> None:
     key_id = api.create(tags=["a"])["id"]
     with app.app_context():

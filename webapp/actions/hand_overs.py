@@ -17,7 +17,6 @@ from flask_sqlalchemy.session import Session
 from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.orm import scoped_session
 
-from shared.counters import CountersUnavailable, Guarded, LoginThrottle
 from shared.ids import new_id
 from shared.keys import PROXY_TAG, digest, looks_like_ours
 from shared.models import HandOver, KeySecret, ProxyKey
@@ -25,7 +24,7 @@ from shared.sealing import Sealer, UnsealError
 from webapp.actions import audit
 from webapp.actions.hand_over_links import end_links
 from webapp.actions.keys import row_to_change
-from webapp.actions.login import network_of
+from webapp.actions.link_guesses import count_guess
 from webapp.context import Actor, Conflict, now
 from webapp.db import db, writing
 from webapp.events import EVENTS
@@ -41,11 +40,8 @@ log = logging.getLogger(__name__)
 
 GOOD_FOR = timedelta(hours=24)
 HOLDER = "holder of the link"  # as the audit log calls whoever opens one
-# Nobody finds one by guessing; this keeps those who try out of the database.
-_FREE_GUESSES, _LONGEST_WAIT_SECONDS = 20, 60.0
 GONE = "gone"
 SEALED = "sealed"
-THROTTLED = "throttled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,19 +105,9 @@ def end_hand_over(actor: Actor, key_id: str, hand_over_id: str) -> HandOverView:
 
 
 def note_guess(ip: str | None) -> None:
-    """Count that somebody opened a link that there is none of. Raises Conflict "throttled" after many of them.
-
-    A good link never has to wait, whoever else guesses from the same network.
-    """
+    """Note that somebody opened a link that there is none of. Raises Conflict "throttled" after many of them."""
     EVENTS.note("hand_over_unknown", ip=ip)
-    throttle: LoginThrottle = current_app.extensions["login_throttle"]
-    try:
-        tried = throttle.attempt([Guarded(f"links from {network_of(ip)}", _FREE_GUESSES, _LONGEST_WAIT_SECONDS)])
-    except CountersUnavailable as error:
-        log.warning("unknown links are not counted: %s", error)
-        return
-    if not tried.admitted:
-        raise Conflict(THROTTLED, "Too many links that open nothing came from your network. Wait a minute.")
+    count_guess(ip)
 
 
 def reveal(token: str, ip: str | None, tell: Tell) -> Revealed:

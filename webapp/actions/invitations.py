@@ -11,6 +11,7 @@ from shared.ids import new_id
 from shared.models import IdempotentCreation, Invitation, User
 from webapp import passwords
 from webapp.actions import audit
+from webapp.actions.link_guesses import count_guess
 from webapp.actions.login import LoggedIn, need_passwords, open_here
 from webapp.actions.users import add_user, email_fault
 from webapp.context import Actor, Conflict, now
@@ -22,6 +23,7 @@ from webapp.validation import FieldError, Invalid
 from webapp.views.invitations import InvitationView, row_of, secret_digest, view_of
 
 GOOD_FOR = timedelta(days=7)
+OVER = "invitation_over"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +103,16 @@ def accept(secret: str, password: str, ip: str | None, *, agent: str = "") -> Lo
     return open_here(actor, user_id, agent=agent)
 
 
+def note_guess(ip: str | None) -> None:
+    """Note that somebody opened a link that there is none of. Raises Conflict "throttled" after many of them."""
+    EVENTS.note("invitation_unknown", ip=ip)
+    count_guess(ip)
+
+
 def _found(secret: str) -> Invitation:
     """Locked, so that of two who open a link at the same moment one comes in."""
     query = select(Invitation).where(Invitation.digest == secret_digest(secret), Invitation.expires_at > now())
     row = db.session.scalar(query.with_for_update())
     if row is None:
-        raise Conflict("invitation_over", "This link was used, withdrawn, or is older than a week. Ask for a new one.")
+        raise Conflict(OVER, "This link was used, withdrawn, or is older than a week. Ask for a new one.")
     return row

@@ -34,6 +34,7 @@ def change_password(actor: Actor, user_id: str, current: str, new: str, *, agent
     throttle: LoginThrottle = current_app.extensions["login_throttle"]
     names = [Guarded(f"password of {user_id}")]
     if not throttle.attempt(names).admitted:
+        EVENTS.note("password_throttled", ip=actor.ip, user=user_id)
         raise Conflict("too_many_attempts", "Too many attempts. Wait a few minutes and try again.")
     if not passwords.matches(stored, current):
         EVENTS.note("password_refused", ip=actor.ip, user=user_id)

@@ -3,21 +3,19 @@
 import csv
 import io
 import re
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
 from flask import Response, request
 from pydantic import BaseModel
 
 from webapp.api.problems import Problem
+from webapp.csv_cells import defused
 from webapp.validation import FieldError
 
 _TAG = re.compile(r'(?:W/)?"v([0-9]{1,9})(?:-[0-9a-f]+)?"')
 _ANY_TAG = r'(?:W/)?"[!\x23-\x7e\x80-\xff]*"'
 _TAGS = re.compile(_ANY_TAG)
 _LIST_OF_TAGS = re.compile(rf"[ \t,]*{_ANY_TAG}(?:[ \t]*,[ \t,]*{_ANY_TAG})*[ \t,]*")
-# Signs that begin a formula in one program or another, also in their full-width form, and what some look behind.
-_FORMULA = frozenset("=+-@;|%")
 
 
 class Amount(str):
@@ -67,16 +65,9 @@ def table(name: str, head: Sequence[str], lines: Iterable[Sequence[object]]) -> 
     writer = csv.writer(text)
     writer.writerow(head)
     for line in lines:
-        writer.writerow([_inert(cell) if type(cell) is str else cell for cell in line])
+        writer.writerow([defused(cell) if type(cell) is str else cell for cell in line])
     headers = {"Cache-Control": "no-store", "Content-Disposition": f'attachment; filename="{name}.csv"'}
     return Response(text.getvalue(), 200, headers, content_type="text/csv; charset=utf-8")
-
-
-def _inert(cell: str) -> str:
-    """A cell that no spreadsheet takes for a formula (OWASP, CSV injection)."""
-    begins = unicodedata.normalize("NFKC", cell).lstrip()[:1]
-    risky = begins in _FORMULA or cell[:1] in ("\t", "\r", "\n") or unicodedata.category(cell[:1] or "a") == "Cf"
-    return f"'{cell}" if risky and begins else cell
 
 
 def _is_known(etag: str) -> bool:

@@ -1,12 +1,11 @@
 """`/v1/audit`: who changed what, when, from where."""
 
-import json
-
 from flask import Blueprint, Response
 
 from webapp.access import current_actor
 from webapp.api.answers import answer, table
 from webapp.api.spec import operation
+from webapp.csv_cells import json_cell
 from webapp.queries.audit import list_audit
 from webapp.schemas.audit import AuditEntry, AuditList, AuditQuery
 from webapp.schemas.values import to_json_moment
@@ -29,4 +28,4 @@ def index(query: AuditQuery) -> Response:
 def _cell(name: str, value: object) -> object:
     if name == "at":
         return to_json_moment(value)  # type: ignore[arg-type] # the one moment among the columns
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else value
+    return json_cell(value) if isinstance(value, dict) else value

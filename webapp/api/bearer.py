@@ -21,6 +21,8 @@ _BEARER = re.compile(r"[Bb][Ee][Aa][Rr][Ee][Rr][ \t]+(\S+)")
 log = logging.getLogger(__name__)
 
 # Nobody finds a token by guessing; this keeps the log and the database out of the reach of those who try.
+# Where clients of the proxy carry its keys, and whoever guesses may try a token: not to be told apart from a guess.
+_CARRIERS = ("Authorization", "X-Api-Key", "X-Goog-Api-Key")
 _FREE_GUESSES, _LONGEST_WAIT_SECONDS = 100, 60.0
 _USED_EVERY = timedelta(minutes=1)
 
@@ -29,7 +31,8 @@ def authenticate(ip: str | None, scope: str | None) -> Actor:
     """The holder of the token in `Authorization: Bearer`. Raises Problem 401, or 403 when `scope` is not among its."""
     match = _BEARER.fullmatch(request.headers.get("Authorization", "").strip())
     if match is None:
-        raise _unknown("Send a management token (sk-mgmt-...) as `Authorization: Bearer`.")
+        needed = "Send a management token (sk-mgmt-...) as `Authorization: Bearer`."
+        raise _refused(needed, ip) if any(name in request.headers for name in _CARRIERS) else _unknown(needed)
     raw = match[1].encode("utf-8", "surrogateescape")
     if not looks_like_ours(raw, MANAGEMENT_TAG):
         raise _refused(_wrong_kind(match[1]), ip)

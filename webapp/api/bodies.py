@@ -1,29 +1,48 @@
 """A JSON body, read strictly: one object, no name twice, and numbers as they were written."""
 
 import json
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterator
 from decimal import Decimal
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from flask import request
 
 from webapp.api.problems import Problem
-from webapp.validation import FieldError, Invalid
+from webapp.schemas import Input
+from webapp.validation import FieldError, Invalid, read, told_name
 
 _LONGEST_INTEGER = 30
 _TYPES = ("application/json", "application/merge-patch+json")
 
 
-def read_document(*, optional: bool = False) -> dict[str, Any]:
+class Body(NamedTuple):
+    """What was sent, and what no model would notice in it: names that occur twice, of whose values the last is here."""
+
+    document: dict[str, Any]
+    faults: tuple[FieldError, ...] = ()
+
+
+class _Twice(dict[str, Any]):
+    """An object some of whose names occur twice."""
+
+    names: tuple[str, ...]
+
+
+class _Nothing(Input):
+    """The body of what takes none."""
+
+
+def read_document(*, optional: bool = False) -> Body:
     """The request's JSON object. Numbers with a point are Decimals, exactly as they stand in the text.
 
     An `optional` one may be missing, which is the same as an empty object.
 
-    Raises Problem 415 for another content type, Problem 400 for text that is not JSON, Invalid for an empty body,
-    for JSON that is not an object, and for a name that occurs twice.
+    Raises Problem 415 for another content type, Problem 400 for text that is not JSON, Invalid for an empty body and
+    for JSON that is not an object.
     """
     if optional and not request.content_length and not request.get_data():
-        return {}
+        return Body({})
     if request.mimetype not in _TYPES:
         raise Problem(415, "unsupported_media_type", "Send a JSON object with Content-Type: application/json.")
     raw = request.get_data()
@@ -32,11 +51,12 @@ def read_document(*, optional: bool = False) -> dict[str, Any]:
     try:
         document = json.loads(
             raw.decode(),
-            object_pairs_hook=_unique,
+            object_pairs_hook=_object,
             parse_float=_decimal,
             parse_int=_integer,
             parse_constant=_no_constant,
         )
+        faults = tuple(FieldError(path, "occurs twice") for path in _repeated(document))
     except RecursionError:
         raise Problem(400, "invalid_json", "The JSON is nested too deeply.") from None
     except ValueError as error:
@@ -44,16 +64,50 @@ def read_document(*, optional: bool = False) -> dict[str, Any]:
         raise Problem(400, "invalid_json", f"The body is not valid JSON in UTF-8{where}.") from None
     if not isinstance(document, dict):
         raise Invalid(FieldError("", "must be a JSON object"))
-    return document
+    return Body(document, faults)
 
 
-def _unique(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in found:
-            raise Invalid(FieldError(name[:60], "occurs twice"))
-        found[name] = value
-    return found
+def refuse_content() -> None:
+    """Of what takes no body: whoever sends fields expects something of them. An empty object says nothing.
+
+    Raises Problem and Invalid as `read_document` does, and Invalid for every field.
+    """
+    body = read_document(optional=True)
+    if faults := [*body.faults, *_faults_of(body.document)]:
+        raise Invalid(*faults)
+
+
+def _faults_of(document: dict[str, Any]) -> tuple[FieldError, ...]:
+    try:
+        read(_Nothing, document)
+    except Invalid as error:
+        return error.errors
+    return ()
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) == len(pairs):
+        return found
+    twice = _Twice(found)
+    twice.names = tuple(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+    return twice
+
+
+def _repeated(value: object, place: str = "") -> Iterator[str]:
+    """Where names stand that occur twice, such as `model_limits[0].model`."""
+    if isinstance(value, dict):
+        if isinstance(value, _Twice):
+            yield from (_within(place, name) for name in value.names)
+        for name, part in value.items():
+            yield from _repeated(part, _within(place, name))
+    elif isinstance(value, list):
+        for number, part in enumerate(value):
+            yield from _repeated(part, f"{place}[{number}]")
+
+
+def _within(place: str, name: str) -> str:
+    return f"{place}.{told_name(name)}".removeprefix(".")
 
 
 def _integer(text: str) -> int | Decimal:

@@ -6,7 +6,7 @@ from copy import deepcopy
 from flask import Blueprint, Response, json
 
 from webapp.access import anyone_known
-from webapp.api.spec import SCHEME, Json, optional_bodies, spec
+from webapp.api.spec import SCHEME, WITHOUT_BODY, Json, optional_bodies, spec
 
 bp = Blueprint("openapi", __name__)
 _SCHEMAS = "#/components/schemas/"
@@ -29,6 +29,10 @@ def document() -> Json:
             operation["description"] = f"{operation['description']}\n\n{words}".strip()
             if operation["operationId"] in optional_bodies:
                 operation["requestBody"]["required"] = False
+            if "requestBody" not in operation and method != "get":  # what has none refuses one
+                for status, words in WITHOUT_BODY.items():
+                    problem = {**operation["responses"]["422"], "description": words}
+                    operation["responses"].setdefault(str(status), problem)
             if method == "patch":
                 content = operation["requestBody"]["content"]
                 content["application/merge-patch+json"] = content["application/json"]

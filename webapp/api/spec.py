@@ -7,7 +7,7 @@ numbers as they were written, problem details.
 
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from flask import request
 from pydantic import BaseModel
@@ -20,11 +20,12 @@ from spectree.plugins.flask_plugin import FlaskPlugin
 from shared.models import SCOPES
 from webapp.access import scope
 from webapp.api.answers import refuse_if_match
-from webapp.api.bodies import read_document
+from webapp.api.bodies import Body, read_document, refuse_content
 from webapp.api.queries import read_query
 from webapp.schemas import Input
 from webapp.schemas.headers import IfMatch, IfNoneMatch
 from webapp.schemas.problems import Problem
+from webapp.validation import Invalid
 
 View = TypeVar("View", bound=Callable[..., Any])
 Json = dict[str, Any]
@@ -45,8 +46,10 @@ _PROBLEMS = {
     503: "A part of the router does not answer; or the change is saved, but the proxies could not be told at once",
 }
 _CHANGES = frozenset(("POST", "PUT", "PATCH", "DELETE"))
+_NOBODYS = "\0"  # the name of no field
 _ALWAYS = (401, 403, 422, 503)
 _WITH_BODY = (400, 413, 415)
+WITHOUT_BODY = {status: _PROBLEMS[status] for status in _WITH_BODY}
 
 
 class StrictPlugin(FlaskPlugin):
@@ -71,12 +74,29 @@ class StrictPlugin(FlaskPlugin):
             refuse_if_match()
         if query is not None:
             kwargs["query"] = read_query(query)
-        if json is not None:
-            kwargs["document"] = read_document(optional=getattr(json, "optional", False))
-        return func(**kwargs)
+        if json is None:
+            if request.method != "GET":
+                refuse_content()
+            return func(**kwargs)
+        body = read_document(optional=getattr(json, "optional", False))
+        kwargs["document"] = body.document
+        return _all_faults(func, body, kwargs) if body.faults else func(**kwargs)
 
     def register_route(self, app: object) -> None:
         """Nothing: `openapi.py` serves the document, to those who may see it."""
+
+
+def _all_faults(func: Callable[..., Any], body: Body, kwargs: dict[str, Any]) -> NoReturn:
+    """Raises Invalid with what is wrong with the body, and with what its action says of it beside that.
+
+    No action takes a field that it does not know, so with one that nobody knows it writes nothing.
+    """
+    body.document[_NOBODYS] = None
+    try:
+        func(**kwargs)
+    except Invalid as error:
+        raise Invalid(*body.faults, *(fault for fault in error.errors if fault.field != _NOBODYS)) from None
+    raise Invalid(*body.faults)
 
 
 class KeptSchemas(PydanticModelAdapter):

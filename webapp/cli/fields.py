@@ -4,14 +4,14 @@ So a field that a model gets is an option at once, under its own name, and means
 """
 
 import keyword
-import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import click
 from pydantic import BaseModel
 
-_WHOLE_NUMBER = re.compile(r"-?[0-9]{1,15}")
+from webapp.schemas.values import number_in
+
 Function = Callable[..., Any]
 NO_NAMES: Mapping[str, str] = {}
 
@@ -63,8 +63,8 @@ def said(model: type[BaseModel], values: Mapping[str, Any]) -> dict[str, object]
             value = [entry.strip() for text in value for entry in text.split(",")]
             if name in SHORT_FORMS:
                 value = [SHORT_FORMS[name].read(entry) for entry in value]
-        elif kinds == {"integer"} and _WHOLE_NUMBER.fullmatch(value):
-            value = int(value)  # what is no number stays text, for the model to say what it wants
+        elif kinds == {"integer"}:
+            value = number_in(value)
         document[name] = value
     return document
 

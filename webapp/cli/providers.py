@@ -24,7 +24,7 @@ from webapp.provider_test import Outcome
 from webapp.queries.connection import outcome_of, outcomes_of
 from webapp.queries.providers import get_provider, list_providers
 from webapp.schemas.custom_providers import CustomPatch
-from webapp.schemas.providers import NewCredential, NewProvider, ProviderInfo, ProviderList
+from webapp.schemas.providers import CredentialPatch, NewCredential, NewProvider, ProviderInfo, ProviderList
 from webapp.validation import read
 from webapp.views.providers import CredentialView, ProviderView
 
@@ -217,7 +217,7 @@ def edit_command(
     who = actor()
     one = _labelled(get_provider(who.org_id, provider), label)
     wanted = {"label": new_label, "weight": weight, "priority": priority, "enabled": enabled}
-    change_credential(who, provider, one.id, {name: value for name, value in wanted.items() if value is not None})
+    change_credential(who, provider, one.id, said(CredentialPatch, wanted))
     _tell(get_provider(who.org_id, provider), f"The credential {new_label or label!r} is changed.", as_json=as_json)
 
 

@@ -12,11 +12,11 @@ from wtforms import BooleanField, HiddenField, StringField, TextAreaField
 
 from webapp.pages.form_patch import changed_since, seen_text
 from webapp.render import sentence
+from webapp.schemas.values import number_in
 from webapp.validation import FieldError
 from webapp.views.alerts import RulesView
 
 _NUMBERS = ("unused_days", "expiring_days", "refusals_per_10_minutes")
-_MOST_DIGITS = 12
 
 
 class AlertsForm(FlaskForm):  # type: ignore[misc] # Flask-WTF publishes no types
@@ -65,7 +65,7 @@ def attach(form: FlaskForm, errors: Iterable[FieldError]) -> tuple[str, ...]:
 
 def numbers_in(text: str) -> list[int | str]:
     """Numbers that stand in a line; what is none stays what it is, and is refused by its name."""
-    return [_number(part) for part in re.split(r"[\s,;%]+", text) if part]
+    return [number_in(part) for part in re.split(r"[\s,;%]+", text) if part]
 
 
 def _document(form: AlertsForm) -> dict[str, object]:
@@ -74,9 +74,5 @@ def _document(form: AlertsForm) -> dict[str, object]:
     said["spend_thresholds"] = numbers_in(form.spend_thresholds.data or "")
     for name in _NUMBERS:
         text = (form[name].data or "").strip()
-        said[name] = _number(text) if text else None
+        said[name] = number_in(text) if text else None
     return said
-
-
-def _number(text: str) -> int | str:
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS else text

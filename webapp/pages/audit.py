@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +11,7 @@ from flask import Blueprint, Response, redirect, stream_with_context
 from werkzeug.wrappers import Response as BaseResponse
 
 from webapp.context import now
-from webapp.csv_cells import defused
+from webapp.csv_cells import defused, json_cell
 from webapp.db import db
 from webapp.pages.audit_presenter import ACTIONS, AREAS, audit_row
 from webapp.pages.log_search import SIZES, Choice, has_secret, period_choice, range_of, said_by, size_choice
@@ -158,16 +157,12 @@ def _cells(event: AuditView, names: Mapping[str, str]) -> list[str]:
         event.action,
         event.target,
         names.get(event.target),
-        _json(event.before),
-        _json(event.after),
+        json_cell(event.before),
+        json_cell(event.after),
         event.ip,
         event.id,
     )
     return [defused(cell or "") for cell in told]
-
-
-def _json(fields: Mapping[str, object] | None) -> str:
-    return "" if fields is None else json.dumps(fields, ensure_ascii=False)
 
 
 def _csv(lines: Iterable[Iterable[str]]) -> str:

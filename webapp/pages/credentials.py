@@ -16,6 +16,7 @@ from webapp.pages import providers
 from webapp.queries.connection import check_connection
 from webapp.queries.providers import get_credential, get_provider
 from webapp.render import page, sentence, tell
+from webapp.schemas.values import number_in
 from webapp.security import current_actor, require
 from webapp.validation import FieldError, Invalid
 from webapp.views.providers import CredentialView, ProviderView
@@ -117,8 +118,8 @@ def remove(slug: str, credential_id: str) -> Response:
 def _document(form: OptionsForm) -> dict[str, Any]:
     return {
         "label": form.label.data or "",
-        "weight": form.weight.data or "",
-        "priority": form.priority.data or "",
+        "weight": number_in((form.weight.data or "").strip()),
+        "priority": number_in((form.priority.data or "").strip()),
         "enabled": bool(form.enabled.data),
     }
 

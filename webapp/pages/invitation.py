@@ -8,7 +8,7 @@ from flask_wtf import FlaskForm
 from werkzeug.wrappers import Response
 from wtforms import HiddenField, PasswordField
 
-from webapp.actions.invitations import accept
+from webapp.actions.invitations import OVER, accept, note_guess
 from webapp.context import Conflict
 from webapp.queries.invitations import find_invitation
 from webapp.render import page, sentence, tell
@@ -45,7 +45,7 @@ def enter() -> Response:
         form.password.errors = [sentence(wrong.message) for wrong in error.errors]
         return _page(form, secret, status=422)
     except Conflict as conflict:
-        return _over(conflict.message)
+        return _over() if conflict.code == OVER else _nothing(conflict.message)
     start_session(inside.session_id)
     tell("Welcome. Your password is set, and you are logged in.")
     response = redirect("/", code=303)
@@ -56,10 +56,19 @@ def enter() -> Response:
 def _page(form: AcceptForm, secret: str, *, status: int = 200) -> Response:
     invitation = find_invitation(secret)
     if invitation is None:
-        return _over("This link was used, withdrawn, or is older than a week. Ask for a new one.")
+        return _over()
     name = organization_of(invitation.org_id).name
     return page("invitation.html", status=status, form=form, invitation=invitation, organization=name, over="")
 
 
-def _over(words: str) -> Response:
-    return page("invitation.html", status=404, form=None, invitation=None, organization="", over=words)
+def _over() -> Response:
+    """Say that it opens nothing; to whoever tries many links, that they have to wait."""
+    try:
+        note_guess(client_ip())
+    except Conflict as throttled:
+        return _nothing(throttled.message, status=429)
+    return _nothing("This link was used, withdrawn, or is older than a week. Ask for a new one.")
+
+
+def _nothing(words: str, *, status: int = 404) -> Response:
+    return page("invitation.html", status=status, form=None, invitation=None, organization="", over=words)

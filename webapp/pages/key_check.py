@@ -14,6 +14,7 @@ from shared.secret_text import masked
 from webapp.queries.check import check_request
 from webapp.render import dollars, sentence
 from webapp.schemas.explain import CheckRequest
+from webapp.schemas.values import number_in
 from webapp.security import current_actor
 from webapp.validation import FieldError
 from webapp.views.check import CheckView
@@ -56,8 +57,9 @@ class CheckAnswer:
 
 def ask(org_id: str, key_id: str, form: CheckForm) -> CheckAnswer:
     """Judge what the form says. Raises Invalid with every fault, and NotFound."""
-    said = {name: (form[name].data or "").strip() for name in CheckRequest.model_fields}
-    return _answer(check_request(org_id, key_id, {name: value for name, value in said.items() if value}))
+    said: dict[str, object] = {name: (form[name].data or "").strip() for name in CheckRequest.model_fields}
+    said["max_tokens"] = number_in((form.max_tokens.data or "").strip())
+    return _answer(check_request(org_id, key_id, {name: value for name, value in said.items() if value != ""}))
 
 
 def attach(form: CheckForm, errors: Iterable[FieldError]) -> list[str]:

@@ -28,6 +28,7 @@ from webapp.pages.key_values import same, words
 from webapp.pages.model_limits_field import ModelLimitsField, limits_in
 from webapp.render import exact, sentence
 from webapp.schemas.keys import NewKey
+from webapp.schemas.values import number_in
 from webapp.security import current_actor
 from webapp.validation import FieldError, Invalid, read
 from webapp.views.calendar import zone_name
@@ -44,7 +45,6 @@ RESETS = [
 ]
 _RAISE = ("spend_limit_boost_usd", "spend_limit_boost_until")
 _ROW = re.compile(r"model_limits\[(\d+)\]")
-_WHOLE_NUMBER = re.compile(r"-?[0-9]{1,15}")
 
 
 class KeyForm(FlaskForm):  # type: ignore[misc] # Flask-WTF publishes no types
@@ -284,5 +284,4 @@ def _other_errors(said: Mapping[str, object], now: datetime) -> tuple[FieldError
 
 def _number(text: str | None) -> int | str | None:
     """A whole number as one, nothing as None, and anything else as it is, for the validation to name it."""
-    text = (text or "").strip()
-    return int(text) if _WHOLE_NUMBER.fullmatch(text) else text or None
+    return number_in(text.strip()) if text and text.strip() else None

@@ -13,6 +13,7 @@ from wtforms import BooleanField, HiddenField, SelectField, StringField
 from webapp.pages.form_patch import changed_since, seen_text
 from webapp.pages.key_form import RESETS
 from webapp.render import sentence
+from webapp.schemas.values import number_in
 from webapp.validation import FieldError
 from webapp.views.organization import OrganizationView
 
@@ -27,7 +28,6 @@ _NUMBERS = (
 )
 _AMOUNTS = ("spend_limit_usd", "default_spend_limit_usd", "max_spend_limit_usd")
 _CHOICES = ("spend_reset", "default_spend_reset")
-_MOST_DIGITS = 15
 
 
 class OrganizationForm(FlaskForm):  # type: ignore[misc] # Flask-WTF publishes no types
@@ -90,8 +90,7 @@ def _document(form: OrganizationForm) -> dict[str, object]:
         said[name] = (form[name].data or "").strip().removeprefix("$").strip() or None
     for name in _NUMBERS:
         text = (form[name].data or "").strip()
-        is_number = text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS
-        said[name] = int(text) if is_number else text or None
+        said[name] = number_in(text) if text else None
     return said
 
 

@@ -12,7 +12,7 @@ from wtforms.fields import SelectChoice
 
 from shared import zones
 from shared.models import ADMIN_SCOPE
-from webapp.access import behind_untrusted_tls
+from webapp.access import behind_untrusted_tls, lacks_told_tls
 from webapp.addresses import proxy_url
 from webapp.context import now
 from webapp.pages.actor_words import actor_words
@@ -103,4 +103,5 @@ def show(
         may_administer=administers,
         proxy_url=proxy_url(),
         untrusted_tls=behind_untrusted_tls(),
+        untold_tls=lacks_told_tls(),
     )

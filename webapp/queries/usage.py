@@ -5,12 +5,12 @@ clients said of their requests. Both have a line with an empty name for all the 
 The rest is what the total has beside the lines, so both are read as of one moment.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy import ColumnElement, CompoundSelect, func, literal, select, union_all
 from sqlalchemy.orm import InstrumentedAttribute
 
 from shared import money
@@ -21,6 +21,7 @@ from webapp.queries.keys import get_key
 MOST_KEYS = 10_000  # and tags, and labels
 WORDS = ("tag", "label")  # what is grouped by that people made up themselves
 _COUNTS = ("requests", "input_tokens", "output_tokens", "cost_nanos")
+_SUMS = (*_COUNTS, *USAGE_CLASSES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,33 +88,51 @@ def usage_of_organization(org_id: str, first: date, last: date, group_by: str = 
 
 def _by_words(org_id: str, key_id: str | None, whole: UsageTable, group_by: str) -> UsageTable:
     """By tag or by label, the dearest 10,000; `whole` is of the same days."""
-    grouped, named = (_by_tag if group_by == "tag" else _by_label)(org_id, key_id, whole.first, whole.last)
-    lines = [line_of(*row) for row in db.session.execute(grouped.limit(MOST_KEYS))]
-    all_named = [line_of("", *row) for row in db.session.execute(named) if row[0] is not None]
-    rest = replace(rest_of(whole.total, all_named), group="")
+    lines, named = (_by_tag if group_by == "tag" else _by_label)(org_id, key_id, whole.first, whole.last)
+    rest = replace(rest_of(whole.total, named), group="")
     if rest.requests or rest.cost_nanos:
         lines.append(rest)
     return UsageTable(whole.first, whole.last, group_by, tuple(lines), whole.total)
 
 
-def _by_label(org_id: str, key_id: str | None, first: date, last: date) -> tuple[Select[Any], Select[Any]]:
-    """The sums of each label, the dearest first, and those of all that has one."""
+def _by_label(org_id: str, key_id: str | None, first: date, last: date) -> tuple[list[UsageLine], list[UsageLine]]:
+    """The sums of each label, the dearest first, and those of all that has one, if anything has."""
     mine = LabelUsage.org_id == org_id if key_id is None else LabelUsage.key_id == key_id
     days = (mine, LabelUsage.day >= first, LabelUsage.day <= last)
     sums, cost = sums_of(LabelUsage), func.sum(LabelUsage.cost_nanos)
     grouped = select(LabelUsage.label, *sums).where(*days).group_by(LabelUsage.label)
-    return grouped.order_by(cost.desc(), LabelUsage.label.desc()), select(*sums).where(*days)
+    ordered = grouped.order_by(cost.desc(), LabelUsage.label.desc()).limit(MOST_KEYS)
+    lines = [line_of(*row) for row in db.session.execute(ordered)]
+    return lines, _named(db.session.execute(select(literal(""), *sums).where(*days)))
 
 
-def _by_tag(org_id: str, key_id: str | None, first: date, last: date) -> tuple[Select[Any], Select[Any]]:
-    """The same of tags. Of the keys that have one, by their own sums, however many keys there are beside them."""
+def _by_tag(org_id: str, key_id: str | None, first: date, last: date) -> tuple[list[UsageLine], list[UsageLine]]:
+    """The same of tags. Of the keys that have one, by their own sums, however many keys there are beside them.
+
+    Each key is added up once, whatever number of tags it has, and for both answers: daily sums are what takes time.
+    """
     mine = [KeyTag.org_id == org_id] if key_id is None else [KeyTag.org_id == org_id, KeyTag.key_id == key_id]
-    days = (UsageDaily.day >= first, UsageDaily.day <= last)
-    sums, cost = sums_of(UsageDaily), func.sum(UsageDaily.cost_nanos)
-    grouped = select(KeyTag.tag, *sums).join(UsageDaily, UsageDaily.key_id == KeyTag.key_id).where(*mine, *days)
     tagged = UsageDaily.key_id.in_(select(KeyTag.key_id).where(*mine))
-    ordered = grouped.group_by(KeyTag.tag).order_by(cost.desc(), KeyTag.tag.desc())
-    return ordered, select(*sums).where(tagged, *days)
+    days = (UsageDaily.day >= first, UsageDaily.day <= last)
+    query = select(UsageDaily.key_id, *sums_of(UsageDaily)).where(tagged, *days).group_by(UsageDaily.key_id)
+    by_key = query.cte("by_key")
+    sums = [func.sum(by_key.c[name]) for name in _SUMS]
+    grouped = select(KeyTag.tag, *sums).join(by_key, by_key.c.key_id == KeyTag.key_id).where(*mine)
+    ordered = grouped.group_by(KeyTag.tag).order_by(func.sum(by_key.c.cost_nanos).desc(), KeyTag.tag.desc())
+    # What has an empty name is no tag: all that has one.
+    both: CompoundSelect[Any] = union_all(
+        select(ordered.limit(MOST_KEYS).subquery()), select(literal(""), *sums).select_from(by_key)
+    )
+    rows = db.session.execute(both).all()
+    lines = sorted(
+        (line_of(*row) for row in rows if row[0]), key=lambda line: (line.cost_nanos, line.group), reverse=True
+    )
+    return lines, _named(row for row in rows if not row[0])
+
+
+def _named(rows: Iterable[Sequence[Any]]) -> list[UsageLine]:
+    """The one line of all that has a word; none where nothing has."""
+    return [line_of(*row) for row in rows if row[1] is not None]
 
 
 def usage_of_labels_by_day(org_id: str, labels: Collection[str], first: date, last: date) -> Iterator[Cell]:
@@ -182,7 +201,7 @@ def rest_of(total: UsageLine, shown: Collection[UsageLine]) -> UsageLine:
 
 def sums_of(sums: Sums) -> list[ColumnElement[Any]]:
     """What is asked for of each group."""
-    return [func.sum(getattr(sums, name)) for name in (*_COUNTS, *USAGE_CLASSES)]
+    return [func.sum(getattr(sums, name)).label(name) for name in _SUMS]
 
 
 def line_of(group: object, requests: int, read: int, written: int, nanos: int, *classes: int) -> UsageLine:

@@ -14,7 +14,7 @@ from shared.models import TAG_LENGTH
 from webapp.schemas import Fault, Input
 from webapp.schemas.provider_names import AnyProvider
 from webapp.schemas.texts import read_tag
-from webapp.schemas.values import Day, one_of, whole
+from webapp.schemas.values import Day, number_in, one_of, whole
 
 STATUSES = ("active", "paused", "expired", "revoked")
 SORTS = ("created_at", "name", "last_used_at", "expires_at", "spend")
@@ -91,6 +91,11 @@ def usage_place(group_by: str, cursor: str) -> tuple[int, str]:
     return nanos, "" if text == "" else as_text(text)  # so a model is told that is not known
 
 
+def _in_query(read: Callable[[object], int]) -> Callable[[object], int]:
+    """The reader of a number, where it is written as text."""
+    return lambda raw: read(number_in(raw) if isinstance(raw, str) else raw)
+
+
 Status = Annotated[str, BeforeValidator(one_of(*STATUSES)), Field(json_schema_extra={"enum": list(STATUSES)})]
 Flag = Annotated[bool, BeforeValidator(_flag)]
 Group = Annotated[str, BeforeValidator(one_of(*GROUPS)), Field(json_schema_extra={"enum": list(GROUPS)})]
@@ -103,7 +108,7 @@ _Actor = Annotated[str, BeforeValidator(_search(_LONGEST_ACTOR)), Field(max_leng
 class Pages(Input):
     """A page of a list, and where it begins."""
 
-    limit: Annotated[int, BeforeValidator(whole(1, MAX_LIMIT)), Field(ge=1, le=MAX_LIMIT)] = Field(
+    limit: Annotated[int, BeforeValidator(_in_query(whole(1, MAX_LIMIT))), Field(ge=1, le=MAX_LIMIT)] = Field(
         default=50, description="How many at most."
     )
     cursor: str | None = Field(default=None, description="`next_cursor` of the page before.")
@@ -263,7 +268,7 @@ class UsageQuery(Input):
 class OrganizationUsageQuery(UsageQuery):
     """The same of all keys, which by key come a page at a time."""
 
-    limit: Annotated[int, BeforeValidator(whole(1, MAX_USED)), Field(ge=1, le=MAX_USED)] | None = Field(
+    limit: Annotated[int, BeforeValidator(_in_query(whole(1, MAX_USED))), Field(ge=1, le=MAX_USED)] | None = Field(
         default=None, description="By key alone: how many at most; 200 by default."
     )
     cursor: str | None = Field(default=None, description="By key alone: `next_cursor` of the page before.")

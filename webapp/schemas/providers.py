@@ -9,7 +9,7 @@ from shared.models import LABEL_LENGTH, MOST_WEIGHT
 from shared.provider_credential import LONGEST, SHORTEST, problem
 from webapp.schemas import Input, Output
 from webapp.schemas.custom_providers import Custom, CustomPatch, NewCustom
-from webapp.schemas.values import Moment, read_name
+from webapp.schemas.values import Moment, read_name, whole
 
 
 def _credential(raw: object) -> str:
@@ -29,18 +29,9 @@ def _label(raw: object) -> str:
     return label
 
 
-def _share(raw: object) -> int:
-    """A weight or a priority. Forms and commands give text."""
-    if isinstance(raw, str) and raw.strip().isascii() and raw.strip().isdigit() and len(raw.strip()) < 10:
-        raw = int(raw)
-    if type(raw) is not int or not 1 <= raw <= MOST_WEIGHT:
-        raise ValueError(f"must be a whole number from 1 to {MOST_WEIGHT}")
-    return raw
-
-
 Secret = Annotated[str, BeforeValidator(_credential), Field(min_length=SHORTEST, max_length=LONGEST)]
 Label = Annotated[str, BeforeValidator(_label), Field(min_length=1, max_length=LABEL_LENGTH)]
-Share = Annotated[int, BeforeValidator(_share), Field(ge=1, le=MOST_WEIGHT)]
+Share = Annotated[int, BeforeValidator(whole(1, MOST_WEIGHT)), Field(ge=1, le=MOST_WEIGHT)]
 
 
 def _are_credentials(said: Any, served: Mapping[str, Any]) -> bool:

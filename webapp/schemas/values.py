@@ -225,16 +225,19 @@ def one_of(*choices: str) -> Callable[[object], str]:
 
 
 def whole(low: int, high: int) -> Callable[[object], int]:
-    """A reader of a whole number between two, which a query writes as text."""
+    """A reader of a whole number between two."""
 
     def read(raw: object) -> int:
-        if isinstance(raw, str) and _WHOLE_NUMBER.fullmatch(raw):
-            raw = int(raw)
         if not isinstance(raw, int) or isinstance(raw, bool) or not low <= raw <= high:
             raise ValueError(f"must be a whole number from {low:,} to {high:,}")
         return raw
 
     return read
+
+
+def number_in(text: str) -> int | str:
+    """What forms, commands and queries write of a whole number; what is none stays text, for its reader to refuse."""
+    return int(text) if _WHOLE_NUMBER.fullmatch(text) else text
 
 
 def read_list(raw: object, most: int, of: str, entries: str = "entries") -> list[Any]:

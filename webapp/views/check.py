@@ -5,6 +5,7 @@ from typing import Any
 
 from shared import money
 from shared.policy import ERRORS, Deny
+from shared.secret_text import masked
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class CheckView:
                 "message": deny.sentence(),
                 "facts": dict(deny.fields),
             }
-        return {
+        told = {
             "allowed": deny is None,
             "provider": self.provider,
             "model": self.model,
@@ -39,3 +40,13 @@ class CheckView:
             "max_tokens": self.output_limit,
             "refusal": refusal,
         }
+        return {name: _without_secrets(value) for name, value in told.items()}
+
+
+def _without_secrets(value: Any) -> Any:
+    """Somebody may have pasted a secret for a model or a path."""
+    if isinstance(value, str):
+        return masked(value)
+    if isinstance(value, dict):
+        return {name: _without_secrets(part) for name, part in value.items()}
+    return [_without_secrets(part) for part in value] if isinstance(value, list | tuple) else value
