@@ -92,17 +92,7 @@ def _is_common(plain: str) -> bool:
     """Also with digits or signs around it or in the place of letters, as people do when they are told to."""
     spellings = {plain, plain.translate(_LOOK_ALIKES)}
     spellings |= {spelling.strip(_AROUND) for spelling in spellings} | {plain.strip(_AROUND).translate(_LOOK_ALIKES)}
-    common = _common()
-    return not spellings.isdisjoint(common) or any(map(_is_two_common, spellings))
-
-
-def _is_two_common(plain: str) -> bool:
-    """Whether it is two of them side by side, with digits or signs between them or not."""
-    common = _common()
-    return any(
-        plain[:middle].strip(_AROUND) in common and plain[middle:].strip(_AROUND) in common
-        for middle in range(1, len(plain))
-    )
+    return not spellings.isdisjoint(_common())
 
 
 @lru_cache(maxsize=1)

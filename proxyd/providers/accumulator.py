@@ -7,15 +7,14 @@ from typing import Any
 import orjson
 
 from proxyd.providers.base import Parsed
+from proxyd.providers.estimates import BYTES_PER_TOKEN, estimated_input, weigh
 from proxyd.providers.input_estimate import AUDIO_BYTES_PER_TOKEN
 from proxyd.providers.tail import TAIL_BYTES, usage_in_tail, word_in_tail
 from proxyd.wire.json_size import SHORT_BYTES, takes_long
 from proxyd.wire.sse import Event
 from shared.catalog import Endpoint
-from shared.pricing import Size, Usage, larger, makes_no_sense, read_usage
+from shared.pricing import Usage, larger, makes_no_sense, read_usage
 
-BYTES_PER_TOKEN = 3  # of an estimate; English text has about 4
-IMAGE_TOKENS = 1_500  # of an estimate
 # The most that Google's pages tell of a picture, 4K by Gemini 3.1 Flash Image: ai.google.dev/gemini-api/docs/pricing.
 PICTURE_TOKENS = 2_520
 # Base64 of what 40 ms of sound (a token of Gemini's; OpenAI's are longer) are at 24,000 samples of two bytes a second.
@@ -289,25 +288,3 @@ class UsageAccumulator:
         for key, tokens in self.media.items():
             found[key] = min(tokens, limit - sum(found.values()))
         return (min(output, limit - sum(found.values())) if found else output), found
-
-
-def estimated_input(size: Size) -> int:
-    """Tokens that a request's input likely has, on the high side."""
-    return -(-size.text_bytes // BYTES_PER_TOKEN) + size.audio_tokens + size.image_parts * IMAGE_TOKENS
-
-
-def weigh(value: object) -> int:
-    """Bytes of all text in a JSON value, names of fields left out."""
-    if isinstance(value, str):
-        return len(value) if value.isascii() else len(value.encode())
-    total = 0
-    waiting = [value]  # not by recursion: a provider may nest as deep as the parser allows
-    while waiting:
-        item = waiting.pop()
-        if isinstance(item, str):
-            total += len(item.encode())
-        elif isinstance(item, dict):
-            waiting.extend(item.values())
-        elif isinstance(item, list):
-            waiting.extend(item)
-    return total

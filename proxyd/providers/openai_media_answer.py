@@ -7,7 +7,8 @@ and the event `speech.audio.done` of https://developers.openai.com/api/reference
 import math
 from typing import Any
 
-from proxyd.providers.accumulator import UsageAccumulator, estimated_input
+from proxyd.providers.accumulator import UsageAccumulator
+from proxyd.providers.estimates import estimated_input
 from proxyd.providers.metering import JsonMeter
 from proxyd.providers.openai_tools import call_it_pictures
 from proxyd.wire.sse import Event

@@ -11,8 +11,9 @@ from typing import Any
 
 from msgspec import Struct
 
-from proxyd.providers.accumulator import IMAGE_TOKENS, UsageAccumulator
+from proxyd.providers.accumulator import UsageAccumulator
 from proxyd.providers.base import Parsed
+from proxyd.providers.estimates import IMAGE_TOKENS
 from proxyd.providers.input_estimate import TOOLS_OVERHEAD_TOKENS
 from proxyd.providers.realtime_config import SessionConfig, limit_in, part_of
 from proxyd.wire.sse import Event

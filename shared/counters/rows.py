@@ -11,7 +11,8 @@ An organisation has such a row for all that its keys do, if it had limits when t
 import orjson
 
 from shared.counters import stored_row
-from shared.counters.moments import BatchContext, Moment, Period, period_of_day
+from shared.counters.day_sums import DaySums
+from shared.counters.moments import BatchContext, Moment, period_of_day
 from shared.counters.states import counted_rate, rate_state, spend_state
 from shared.counters.values import (
     Admitted,
@@ -42,17 +43,14 @@ _EMPTY = Window({})  # nothing is ever counted in it
 NOT_LOADED = 0  # the version of a row that holds money of a key whose policy nobody has told yet
 
 
-class KeyRow:
+class KeyRow(DaySums):
     """One key. `days` maps an ordinal to [spent, held]; `seeded` says whether the ledger's sums are in.
 
     `in_flight` is how many requests were admitted and have not ended; `tokens`, by steady second, what those that had a
     limit of them used, or may use until they have ended. `stored` is for the storage: whether there is a row already.
     """
 
-    __slots__ = (
-        "_booked", "_held", "_hot", "_hot_day", "_older", "_older_of", "_period", "_spent",
-        "days", "in_flight", "lifetime", "seeded", "stored", "tokens", "version", "window",
-    )  # fmt: skip
+    __slots__ = ("in_flight", "seeded", "stored", "tokens", "version", "window")
 
     def __init__(
         self,
@@ -65,21 +63,13 @@ class KeyRow:
         in_flight: int = 0,
         tokens: dict[int, int] | None = None,
     ) -> None:
+        super().__init__(lifetime, days)
         self.version = version
         self.seeded = seeded
-        self.lifetime = lifetime
-        self.days = days  # changed by methods only
         self.window = Window(window)
         self.in_flight = in_flight
         self.tokens = None if tokens is None else Window(tokens)
         self.stored = False
-        self._period: Period | None = None  # whose sums the next two are
-        self._spent = self._held = 0
-        self._booked = 0  # the day that changed last, when it was another one than that of the next two
-        self._older = b""  # what `encode` made of everything but the last day and the last second
-        self._older_of = (0, 0, 0)  # those two, and the state of the window
-        self._hot_day = -1  # the day that comes first, while it is in the period: nearly all is booked on it
-        self._hot: list[int] = []  # its sums, the same as in `days`
 
     @classmethod
     def new(cls) -> "KeyRow":
@@ -130,48 +120,6 @@ class KeyRow:
         spent, held = self.days.get(first, _NO_ENTRY)
         recent = (self.lifetime, first, spent, held, second, requests, self.version, self.seeded, self.in_flight)
         return b"[%b,%b]" % (orjson.dumps(recent).ljust(_RECENT_BYTES), self._older)
-
-    def sums(self, period: Period) -> tuple[int, int]:
-        """Nanos spent and held in a period."""
-        if period is not self._period:
-            entries = [entry for day, entry in self.days.items() if period.start <= day < period.end]
-            self._spent = sum([entry[0] for entry in entries])
-            self._held = sum([entry[1] for entry in entries])
-            self._period = period
-            self._hot_day = -1
-        return self.lifetime if period.resets_on is None else self._spent, self._held
-
-    def _book(self, day: int, spent: int, held: int) -> None:
-        """Add to what a day has spent and holds, and to the sums if it is in their period."""
-        if day == self._hot_day:
-            hot = self._hot
-            spent_after, held_after = hot[0] + spent, hot[1] + held
-            if 0 <= held_after <= MAX_NANOS and spent_after <= MAX_NANOS:
-                hot[0] = spent_after
-                hot[1] = held_after
-                self._spent += spent
-                self._held += held
-                return
-        entry = self.days.get(day)
-        if entry is None:
-            entry = self.days[day] = [0, 0]
-        spent_after, held_after = entry[0] + spent, entry[1] + held
-        if spent_after > MAX_NANOS or not 0 <= held_after <= MAX_NANOS:
-            spent_after, held_after = min(spent_after, MAX_NANOS), max(0, min(held_after, MAX_NANOS))
-            spent, held = spent_after - entry[0], held_after - entry[1]
-        entry[0] = spent_after
-        entry[1] = held_after
-        if (period := self._period) is not None and period[0] <= day < period[1]:  # its start and its end
-            self._spent += spent
-            self._held += held
-            if day == self._older_of[0]:
-                self._hot_day, self._hot = day, entry
-        if day != self._older_of[0]:
-            self._older, self._booked = b"", day
-
-    def spend(self, period: Period, limit_nanos: int | None) -> SpendState:
-        spent, held = self.sums(period)
-        return spend_state(period, limit_nanos, spent, held)
 
     def hold(self, day: int, nanos: int, requests: int = 0) -> None:
         """For so many requests in flight; less than nothing takes back."""

@@ -8,7 +8,7 @@ from harness import Json, Router, eventually
 from raw_http import ScriptedProvider, ledger_rows, reply
 
 GPT, GEMINI = "gpt-4o-mini", "gemini-2.5-flash"
-MANY: list[Json] = [[]] * 250_000
+MANY: list[list[Json]] = [[]] * 250_000
 USAGE = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
 OF_GOOGLE = {"promptTokenCount": 7, "candidatesTokenCount": 3, "totalTokenCount": 10}
 # The figures come first: of what is booked later they are not read at its end alone.

@@ -15,15 +15,18 @@ from proxyd.bodies.memory import BodyMemory
 from proxyd.bodies.parser import BodyParser
 from proxyd.gateway.body_reader import PARSED_HERE_BYTES, QUICK_BYTES, BodyReader
 from proxyd.gateway.context import RequestContext
+from proxyd.gateway.destinations import Target
 from proxyd.gateway.rejection import Rejection
+from proxyd.gateway.route import find_route
 from proxyd.key_cache import KnownKey
 from proxyd.messages import Request
 from proxyd.providers import DIALECTS, Parsed
 from shared.catalog import PROVIDERS, Kind, find_endpoint
+from shared.routing import Unified
 
 
 class _Everybody:
-    def refuse_early(self, *_: object, free: bool) -> None:
+    def refuse_early(self, *_: object) -> None:
         """Nobody is."""
 
 
@@ -56,11 +59,12 @@ def translated(parser: BodyParser, document: dict[str, Any]) -> tuple[RequestCon
 
 def read_here(parser: BodyParser, body: bytes) -> Parsed | Rejection:
     """What a request of this body asks for."""
-    found = find_endpoint(PROVIDERS["openai"], "POST", "/v1/responses")
+    found, route = find_endpoint(PROVIDERS["openai"], "POST", "/v1/responses"), find_route("POST", "/v1/responses")
     assert found is not None
+    assert isinstance(route, Target | Unified)
     request = Request("POST", "/v1/responses", "", (), Untouched(), Sent(body))
     context = RequestContext(request, 1, "req_1", NOBODY, ip_address("10.0.0.1"), "openai", 0.0)
-    return BodyReader(EVERYBODY, BodyMemory(), parser).read(context, KNOWN, found[0], None)
+    return BodyReader(EVERYBODY, BodyMemory(), parser).read(context, KNOWN, found[0], route)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import gzip
 import json
 from collections.abc import Callable
 from time import process_time
+from typing import Any
 
 import orjson
 import pytest
@@ -53,7 +54,9 @@ def test_w6_a_small_answer_that_is_nested_deeply_is_read_at_its_end() -> None:
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions", "/v1/responses"])
 def test_w7_an_event_of_many_values_counts_as_text(path: str) -> None:
-    fields = {"prompt": "x"} if path == "/v1/completions" else {"input": "x"} if path == "/v1/responses" else {}
+    fields: dict[str, Any] = (
+        {"prompt": "x"} if path == "/v1/completions" else {"input": "x"} if path == "/v1/responses" else {}
+    )
     watch = meter(path, **fields)
     assert seconds(lambda: relay(watch, b"data: " + NESTED + b"\n\n")) < 0.2
     assert (watch.usage(), watch.complete) == (None, False)

@@ -94,7 +94,7 @@ def test_no_more_jobs_are_told_of_than_any_page_has() -> None:
 
 
 def test_no_more_results_stand_in_one_answer_than_anybody_sends() -> None:
-    held = {"inlinedResponses": [{"response": {}}] * (later_answers.MAX_RESULTS + 1)}
+    held: dict[str, Any] = {"inlinedResponses": [{"response": {}}] * (later_answers.MAX_RESULTS + 1)}
     data = json.dumps({"name": "batches/a", "response": {"inlinedResponses": held}}).encode()
     assert later_answers.telling("gemini", None, data).with_results == ("batches/a",)
     with pytest.raises(BadBody):

@@ -23,10 +23,9 @@ def test_it_works(password: str) -> None:
     ("password", "words"),
     [
         ("", "at least 12"), ("password", "at least 12"), ("elevenchars", "at least 12"), ("x1!" * 400, "at most 1024"),
-        ("test12345678", "guessed first"), ("passwordadmin", "guessed first"), ("adminpassword", "guessed first"), ("router123456", "guessed first"),
-        ("openai123456", "guessed first"), ("p a s s w o r d", "guessed first"), ("password\u200b1234", "guessed first"), ("pass_word_2026!", "guessed first"),
-        ("admin123password", "guessed first"), ("P@ssw0rd-Admin", "guessed first"), ("password\u00a0\u00a01234", "guessed first"),
-        ("qwertyqwerty1", "guessed first"), ("xyzt9xyzt9xyzt!", "pattern"), ("!dafydafydafy1", "pattern"), ("asdfghjkl;12", "pattern"), ("zaq12wsxcde3", "pattern"),
+        ("test12345678", "guessed first"), ("router123456", "guessed first"),
+        ("openai123456", "guessed first"), ("p a s s w o r d", "guessed first"), ("password\u200b1234", "guessed first"), ("pass_word_2026!", "guessed first"), ("password\u00a0\u00a01234", "guessed first"),
+        ("qwertyqwerty1", "pattern"), ("xyzt9xyzt9xyzt!", "pattern"), ("!dafydafydafy1", "pattern"), ("asdfghjkl;12", "pattern"), ("zaq12wsxcde3", "pattern"),
         ("3edcxsw21qaz", "pattern"), ("a b c d e f g", "pattern"),
         ("enterprise_router1", "this service"), ("Enterprise.Router-2", "this service"),
         ("password1234", "guessed first"), ("Password2026!", "guessed first"), ("1qaz2wsx3edc", "guessed first"),
