@@ -143,8 +143,12 @@ def test_where_an_address_leads(url: str, bind: Bind, leads: bool) -> None:
 @pytest.mark.parametrize("own", ["ROUTER_PUBLIC_URL", "ROUTER_DASHBOARD_URL"])
 def test_a_provider_at_our_own_address_is_refused(env: dict[str, str], own: str) -> None:
     at = {**env, own: "https://llm.example.com/router"}
-    below = ("http://llm.example.com./router/openai", "https://llm.example.com/%72outer/gemini")
-    apart = ("https://llm.example.com", "https://llm.example.com/gateway", "https://llm.example.com:8443/router")
+    below: tuple[str, ...] = ("http://llm.example.com./router/openai", "https://llm.example.com/%72outer/gemini")
+    apart: tuple[str, ...] = (
+        "https://llm.example.com",
+        "https://llm.example.com/gateway",
+        "https://llm.example.com:8443/router",
+    )
     if own == "ROUTER_DASHBOARD_URL":  # it has nothing there, so a gateway may
         below, apart = (), apart + below
     for url in ("https://llm.example.com/router", "https://LLM.example.com:443/router/", *below):
