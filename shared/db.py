@@ -1,5 +1,6 @@
 """The declarative base, the engine and the session factory that both processes share."""
 
+import contextlib
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -100,8 +101,11 @@ def configure(engine: Engine, cache_kib: int | None = None) -> Engine:
 
     @event.listens_for(engine, "do_connect")
     def before_connect(*_: object) -> None:
-        if engine.url.database and not Path(engine.url.database).exists():
-            os.close(os.open(engine.url.database, os.O_CREAT | os.O_RDWR, 0o600))
+        # What keeps the file from being made, its folder is gone for instance, SQLite says next: as a database's fault,
+        # which is what whoever asks one expects.
+        with contextlib.suppress(OSError):
+            if engine.url.database and not Path(engine.url.database).exists():
+                os.close(os.open(engine.url.database, os.O_CREAT | os.O_RDWR, 0o600))
 
     @event.listens_for(engine, "connect")
     def on_connect(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:

@@ -7,6 +7,7 @@ the end of a sentence about it, and repeats nothing.
 from shared.keys import MANAGEMENT_TAG, PROXY_TAG
 
 SHORTEST, LONGEST = 8, 500
+LONGEST_OF_GATEWAY = 4_096  # it may be a JWT, and with others it has to fit into the head of a request
 _LABELS = {"openai": "OpenAI", "anthropic": "Anthropic", "gemini": "Gemini"}
 _QUOTES = ("'", '"', "`")
 # How credentials of other makers begin. Keys of a provider's own may begin otherwise one day.
@@ -17,13 +18,14 @@ _OF_ANOTHER = {
 }
 
 
-def problem(text: str, *, shortest: int = SHORTEST) -> str | None:
+def problem(text: str, *, shortest: int = SHORTEST, longest: int = LONGEST) -> str | None:
     """What keeps it from being any provider's; None if nothing does.
 
-    People who type a short one have left something out; a gateway whose key stands in a file may have one like that.
+    People who type a short one have left something out; a gateway whose key stands in a file may have one like that,
+    or a long one.
     """
-    if not shortest <= len(text) <= LONGEST or not text.isascii() or not text.isprintable() or " " in text:
-        return f"must have {shortest} to {LONGEST} printable ASCII characters without space between them"
+    if not shortest <= len(text) <= longest or not text.isascii() or not text.isprintable() or " " in text:
+        return f"must have {shortest} to {longest:,} printable ASCII characters without space between them"
     if text.startswith(_QUOTES) or text.endswith(_QUOTES):
         return "must stand there without the quotes around it"
     if text.startswith((PROXY_TAG, MANAGEMENT_TAG)):

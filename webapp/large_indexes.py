@@ -1,6 +1,7 @@
 """Indexes of tables that may be large, on PostgreSQL: built while everybody reads and writes them.
 
-A migration would build them in its transaction, and whoever writes to the table would wait for as long as that takes.
+A migration would build them in its transaction, and whoever writes to the table would wait for as long as that takes;
+whoever reads it too, where the migration has dropped an index before.
 `CREATE INDEX CONCURRENTLY` waits for others instead, and cannot stand in a transaction. So these indexes are no part
 of any: whoever brings the tables up to date builds those that are missing afterwards. One that was broken off leaves
 an index that the database says is invalid, and is built again. Which ones they are, the models say (`info`).

@@ -5,9 +5,10 @@ import os
 import pwd
 import re
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from shared.config.sqlite_files import counter_files, database_files
 from shared.config.values import SettingError, shown
 
 _MOUNTS = Path("/proc/self/mountinfo")
@@ -21,8 +22,8 @@ _OUR_FILES = ("router.db", "counters.db", "journals", "bootstrap.lock", "secret_
 _FURTHER_FILES = (
     "accounting.page", "alerts.lock", "format", "ledger_writer.lock", "machine_id", "metrics", "refusals", "sandbox",
 )  # fmt: skip
-_OURS = frozenset((*_OUR_FILES, *_FURTHER_FILES))
-_BEGINNINGS = ("router.db-", "counters.db-", "counters-logins.db")  # what SQLite keeps beside a database
+_BESIDE = (path.name for path in database_files(Path("router.db")) | counter_files(Path("counters.db")))
+_OURS = frozenset((*_OUR_FILES, *_FURTHER_FILES, *_BESIDE))
 
 
 def data_directory(name: str, text: str) -> Path:
@@ -84,13 +85,29 @@ def refuse_shared(name: str, path: Path) -> None:
         )
 
 
+def is_sticky(folder: Path) -> bool:
+    """Whether nobody but root, and us, can take the place of a file of ours there, whoever may write: as in /tmp."""
+    found = folder.stat()
+    return bool(found.st_mode & stat.S_ISVTX) and found.st_uid in (0, os.geteuid())
+
+
+def refuse_of_others(name: str, paths: Iterable[Path]) -> None:
+    """Raise SettingError when somebody else has put a file, or a link, where one of ours would be."""
+    for path in sorted(paths):
+        with contextlib.suppress(FileNotFoundError):
+            if (owner := path.lstat().st_uid) != os.geteuid():
+                raise SettingError(
+                    f"{name}: {path} belongs to {_user(owner)}, and this is {_user(os.geteuid())}. Name a file of the "
+                    "router's own, best in a directory of its own."
+                )
+
+
 def is_ours(path: Path, data_dir: Path) -> bool:
     """Whether the router keeps something of its own there, or in a folder above it, however the path is spelled."""
     place, home = path.resolve(), data_dir.resolve()
     if not place.is_relative_to(home) or place == home:
         return False
-    name = place.relative_to(home).parts[0]
-    return name in _OURS or name.startswith(_BEGINNINGS)
+    return place.relative_to(home).parts[0] in _OURS
 
 
 def _user(number: int) -> str:

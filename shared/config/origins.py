@@ -110,7 +110,9 @@ def refuse_itself(name: str, url: str, proxy: Bind, reached: Mapping[str, str | 
         if own is None:
             continue
         own_place, own_path = _place(own)
-        if place == own_place and path in {own_path + below for below in ("", "/openai", "/anthropic", "/gemini")}:
+        # The dashboard has nothing there, and whoever gives both one host may lead such a path to a gateway.
+        below = ("", "/openai", "/anthropic", "/gemini") if own_name == "ROUTER_PUBLIC_URL" else ("",)
+        if place == own_place and path in {own_path + end for end in below}:
             raise SettingError(f"{name} is the address of {own_name}: the router would ask itself. Name the provider.")
 
 

@@ -20,7 +20,7 @@ _PLACEHOLDER = re.compile(
 
 
 def secret_key(name: str, text: str) -> str:
-    if len(text) < _SECRET_KEY_MIN or len(set(text)) < _SECRET_KEY_MIN // 4 or _is_guessed(text.casefold()):
+    if not _is_long(text) or _is_guessed(text.casefold()):
         raise SettingError(
             f"{name} must have at least {_SECRET_KEY_MIN} characters that nobody can guess, such as those of "
             "`openssl rand -hex 32`."
@@ -28,9 +28,16 @@ def secret_key(name: str, text: str) -> str:
     return text
 
 
-def secret_keys(name: str, text: str) -> tuple[str, ...]:
-    """Those of before, of which none can hold a comma."""
-    return tuple(secret_key(name, part.strip()) for part in text.split(",")) if text else ()
+def former_secret_keys(name: str, text: str) -> tuple[str, ...]:
+    """Those of before, of which none can hold a comma. What releases before took as SECRET_KEY is left this way."""
+    keys = tuple(part.strip() for part in text.split(",")) if text else ()
+    if not all(_is_long(key) for key in keys):
+        raise SettingError(f"{name} must have at least {_SECRET_KEY_MIN} characters, of several kinds, in each key.")
+    return keys
+
+
+def _is_long(text: str) -> bool:
+    return len(text) >= _SECRET_KEY_MIN and len(set(text)) >= _SECRET_KEY_MIN // 4
 
 
 def _is_guessed(plain: str) -> bool:
@@ -41,7 +48,7 @@ def _is_guessed(plain: str) -> bool:
 
 
 def encryption_keys(name: str, text: str) -> tuple[str, ...]:
-    """Fernet keys, of which the first one seals. Those behind it only open what they once sealed, whatever they are."""
+    """Fernet keys, of which the first one seals. Those behind it only open what they once sealed."""
     keys = tuple(part.strip() for part in text.split(",") if part.strip())
     try:
         for key in keys:
@@ -60,7 +67,8 @@ def credential(name: str, text: str, slug: str, *, at_home: bool) -> str:
     """A provider's credential; it becomes a header. `at_home`: it goes to the provider itself, not to a gateway."""
     if not is_header_safe(text):
         raise SettingError(f"{name} holds characters that no provider key has.")
-    wrong = provider_credential.problem(text, shortest=1)
+    longest = provider_credential.LONGEST if at_home else provider_credential.LONGEST_OF_GATEWAY
+    wrong = provider_credential.problem(text, shortest=1, longest=longest)
     if wrong is None and at_home:
         wrong = provider_credential.of_another(slug, text)
     if wrong is not None:

@@ -107,7 +107,7 @@ class Settings:
             public_url=origins.reached_at(*of("ROUTER_PUBLIC_URL")),
             dashboard_url=origins.reached_at(*of("ROUTER_DASHBOARD_URL")),
             secret_key=secret_values.secret_key(*of("SECRET_KEY")),
-            secret_key_fallbacks=secret_values.secret_keys(*of("SECRET_KEY_FALLBACKS")),
+            secret_key_fallbacks=secret_values.former_secret_keys(*of("SECRET_KEY_FALLBACKS")),
             encryption_keys=secret_values.encryption_keys(*of("ROUTER_ENCRYPTION_KEY")),
             provider_credentials=_credentials(value),
             provider_urls={slug: origins.provider_origin(*of(name)) for slug, name in URL_SETTINGS.items()},
@@ -133,8 +133,8 @@ class Settings:
             storage.refuse_our_files(name, url, data_dir)
         if settings.request_log_path is not None:
             others = [Path(named) for row in SETTINGS if (named := environ.get(f"{row.name}_FILE"))]
-            databases = (settings.database_url, settings.limits_url)
-            storage.refuse_our_log("ROUTER_REQUEST_LOG_PATH", settings.request_log_path, data_dir, databases, others)
+            urls = (settings.database_url, settings.limits_url)
+            storage.refuse_our_log("ROUTER_REQUEST_LOG_PATH", settings.request_log_path, data_dir, urls, others)
         return settings
 
 

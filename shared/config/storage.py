@@ -1,21 +1,22 @@
 """Where databases lie: the addresses of the ledger's database and of the counters."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from shared import counters
-from shared.config.data_dir import is_ours, refuse_network, refuse_shared
+from shared.config.data_dir import is_ours, is_sticky, refuse_network, refuse_of_others, refuse_shared
+from shared.config.sqlite_files import counter_files, database_files
 from shared.config.values import SettingError, shown
 from shared.sentences import ended
 
 _SQLITE = "sqlite:///"
 _SQLITE_HEADER = b"SQLite format 3\0"  # https://www.sqlite.org/fileformat.html#the_database_header
 
-_BESIDE = ("", "-wal", "-shm", "-journal", ".lock", ".new")  # SQLite's own, and those of the counters
+_Files = Callable[[Path], frozenset[Path]]
 _DATABASES = ("router.db", "counters.db")  # in the data directory, where no URL says otherwise
 
 
@@ -26,7 +27,7 @@ def database_url(name: str, text: str, *, ours: bool = True) -> str:
     """
     scheme = text.partition("://")[0]
     if scheme == "sqlite":
-        path = _file(name, text, ours=ours)
+        path = _file(name, text, database_files if ours else None)
         if path.exists() and not _may_be_sqlite(path):
             raise SettingError(f"{name}: {path} is a file of another kind, not a SQLite database.")
         return f"{_SQLITE}{path}"
@@ -69,12 +70,12 @@ def limits_url(name: str, text: str) -> str:
         counters.connect(text).close()
     except ValueError as error:
         raise SettingError(f"{name} cannot be used: {ended(error)}") from None
-    return f"{_SQLITE}{_file(name, text, ours=True)}" if text.startswith(_SQLITE) else text
+    return f"{_SQLITE}{_file(name, text, counter_files)}" if text.startswith(_SQLITE) else text
 
 
 def refuse_one_file_for_both(database: str, limits: str) -> None:
     """However they are spelled, and with the files that each keeps beside its own."""
-    if _files_of(database) & _files_of(limits):
+    if _files_of(database, database_files) & _files_of(limits, counter_files):
         raise SettingError("ROUTER_LIMITS_URL names the file of DATABASE_URL, or one beside it. Give each its own.")
 
 
@@ -85,24 +86,25 @@ def refuse_our_files(name: str, url: str, data_dir: Path) -> None:
         raise SettingError(f"{name}: {path} is the router's own, for something else. Name another file.")
 
 
-def refuse_our_log(name: str, path: Path, data_dir: Path, databases: Iterable[str], others: Iterable[Path]) -> None:
-    """Lines that are appended to a database, or to a file with a secret, damage it. `others`: those of `NAME_FILE`."""
+def refuse_our_log(name: str, path: Path, data_dir: Path, urls: tuple[str, str], others: Iterable[Path]) -> None:
+    """Lines that are appended to a database, or to a file with a secret, damage it.
+
+    `urls` are those of the database and of the counters; `others` the files of `NAME_FILE`.
+    """
     place = path.resolve()
-    kept = {file for url in databases for file in _files_of(url)} | {other.resolve() for other in others}
-    if place in kept or is_ours(place, data_dir):
+    database, limits = urls
+    kept = _files_of(database, database_files) | _files_of(limits, counter_files)
+    if place in kept | {other.resolve() for other in others} or is_ours(place, data_dir):
         raise SettingError(f"{name}: {place} is the router's own, for something else. Name another file.")
 
 
-def _files_of(url: str) -> frozenset[Path]:
+def _files_of(url: str, files: _Files) -> frozenset[Path]:
     """The file of a SQLite URL with those that are kept beside it, as they resolve; none for a server."""
-    if not url.startswith(_SQLITE):
-        return frozenset()
-    path = Path(url.removeprefix(_SQLITE)).resolve()
-    names = [path.name + end for end in _BESIDE] + [f"{path.stem}-logins.db"]
-    return frozenset(path.with_name(name) for name in names)
+    return files(Path(url.removeprefix(_SQLITE)).resolve()) if url.startswith(_SQLITE) else frozenset()
 
 
-def _file(name: str, text: str, *, ours: bool) -> Path:
+def _file(name: str, text: str, files: _Files | None) -> Path:
+    """The file that a URL names. `files`: all that is written with it; None: it is only read."""
     path_text = text.removeprefix(_SQLITE)
     if not text.startswith(_SQLITE) or not path_text.strip("/ ") or ":memory:" in path_text:
         raise SettingError(f"{name} names no file; several processes cannot share a database in memory.")
@@ -117,10 +119,13 @@ def _file(name: str, text: str, *, ours: bool) -> Path:
     if problem is not None:
         raise SettingError(f"{name}: {shown(str(path))} cannot be used: {problem}.")
     refuse_network(name, path)
-    if ours:
+    if files is not None:
         # SQLite keeps its other files beside what a link leads to.
-        for folder in {path.parent, path.resolve().parent}:
-            refuse_shared(name, folder)
+        for place in {path, path.resolve()}:
+            if is_sticky(place.parent):
+                refuse_of_others(name, files(place))
+            else:
+                refuse_shared(name, place.parent)
     return path
 
 

@@ -34,10 +34,13 @@ UNLIMITED = "spend_limit_nanos IS NULL AND (model_limits IS NULL OR json_array_l
 PAUSED = "paused IS {} AND revoked_at IS NULL"  # what stands there is the database's own word for true
 
 
-def _index_of_some(name: str, column: str, only: str, only_postgresql: str | None = None) -> Index:
-    """An index of some keys of an organisation, by a column. `only` is written as statements write it."""
-    on_postgresql = text(only_postgresql or only)
-    return Index(name, "org_id", column, "id", sqlite_where=text(only), postgresql_where=on_postgresql)
+def _index_of_some(name: str, column: str, only: str, only_postgresql: str | None = None, **info: bool) -> Index:
+    """An index of some keys of an organisation, by a column. `only` is written as statements write it.
+
+    One with `large` is built on PostgreSQL by `webapp.large_indexes`: no migration may keep keys from being read.
+    """
+    where = text(only_postgresql or only)
+    return Index(name, "org_id", column, "id", sqlite_where=text(only), postgresql_where=where, info=info or None)
 
 
 class Organization(Base):
@@ -92,8 +95,8 @@ class ProxyKey(Base):
         _index_of_some("ix_proxy_keys_owner_email", "owner_email", "owner_email IS NOT NULL"),
         _index_of_some("ix_proxy_keys_paused", "created_at", PAUSED.format("1"), PAUSED.format("true")),
         _index_of_some("ix_proxy_keys_unused", "created_at", "last_used_at IS NULL AND revoked_at IS NULL"),
-        _index_of_some("ix_proxy_keys_limited", "created_at", f"({LIMITED}) AND revoked_at IS NULL"),
-        _index_of_some("ix_proxy_keys_unlimited", "created_at", f"{UNLIMITED} AND revoked_at IS NULL"),
+        _index_of_some("ix_proxy_keys_with_limit", "created_at", f"({LIMITED}) AND revoked_at IS NULL", large=True),
+        _index_of_some("ix_proxy_keys_without_limit", "created_at", f"{UNLIMITED} AND revoked_at IS NULL", large=True),
     )
 
     id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)

@@ -1,6 +1,8 @@
 """Keys by the digest of their secret: loaded once, kept, and never older than whoever asks knows them to be."""
 
+import shutil
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import gevent
@@ -220,6 +222,19 @@ def test_while_the_database_is_down_a_known_key_serves_for_half_a_minute(
     assert cache.reload(secret.digest) is not None
     world.down = failure
     assert cache.reload(secret.digest) is not None
+
+
+def test_a_database_whose_folder_is_gone_is_down(
+    engine: Engine, cache: KeyCache, make_key: MakeKey, tmp_path: Path
+) -> None:
+    """A new connection makes the file where there is none: that this fails is the database's fault, like any other."""
+    _, secret = make_key()
+    cache.find(secret.digest)
+    engine.dispose()
+    shutil.rmtree(tmp_path)
+    assert found(cache.reload(secret.digest)).key.name == "app"
+    with pytest.raises(KeysUnavailable):
+        cache.find("1" * 64)
 
 
 def test_a_failure_reaches_all_who_share_it_and_the_next_load_is_unharmed(

@@ -121,7 +121,7 @@ def test_the_folder_of_a_file_elsewhere_is_judged_as_the_directory_is(
     folder = tmp_path / "elsewhere"
     folder.mkdir()
     elsewhere = {**env, name: f"sqlite:///{folder}/x.db"}
-    for mode in (0o777, 0o1777, 0o770, 0o702):
+    for mode in (0o777, 0o770, 0o702):
         folder.chmod(mode)
         assert f"chmod 700 {folder}" in refusal(elsewhere, name)
         (tmp_path / "link.db").unlink(missing_ok=True)
@@ -132,6 +132,31 @@ def test_the_folder_of_a_file_elsewhere_is_judged_as_the_directory_is(
     Settings.from_env(elsewhere)
     if os.geteuid() == 0:
         os.chown(folder, 65534, 65534)
+        assert f"{folder} belongs to nobody" in refusal(elsewhere, name)
+
+
+@pytest.mark.parametrize(("name", "others"), [("DATABASE_URL", ("-wal", "")), ("ROUTER_LIMITS_URL", (".lock", ""))])
+def test_a_folder_in_which_nobody_replaces_anothers_file_is_taken(
+    env: dict[str, str], tmp_path: Path, name: str, others: tuple[str, ...]
+) -> None:
+    """As /tmp and /dev/shm are, where containers like to keep counters: but for what somebody else has put there."""
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    folder.chmod(0o1777)
+    elsewhere = {**env, name: f"sqlite:///{folder}/x.db"}
+    Settings.from_env(elsewhere)
+    (folder / "x.db").touch()
+    Settings.from_env(elsewhere)
+    if os.geteuid() == 0:
+        for end in others:
+            (folder / f"x.db{end}").touch()
+            os.chown(folder / f"x.db{end}", 65534, 65534)
+            assert f"x.db{end} belongs to nobody, and this is root" in refusal(elsewhere, name)
+            os.chown(folder / f"x.db{end}", 0, 0)
+        (folder / "link.db").symlink_to(folder / "x.db")
+        os.chown(folder / "link.db", 65534, 65534, follow_symlinks=False)
+        assert "link.db belongs to nobody" in refusal({**env, name: f"sqlite:///{folder}/link.db"}, name)
+        os.chown(folder, 65534, 65534)  # who owns the folder can replace anything in it
         assert f"{folder} belongs to nobody" in refusal(elsewhere, name)
 
 

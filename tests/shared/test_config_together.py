@@ -52,18 +52,44 @@ def test_one_file_for_both_is_refused_however_it_is_spelled(env: dict[str, str],
 
 def test_a_database_in_the_place_of_the_counters(env: dict[str, str], tmp_path: Path) -> None:
     limits = f"sqlite:///{tmp_path}/x.db"
-    for end in ("x.db-wal", "x.db.lock", "x-logins.db"):
+    for end in (
+        "x.db-wal",
+        "x.db.lock",
+        "x.db.new",
+        "x.db.new-wal",
+        "x-logins.db",
+        "x-logins.db-shm",
+        "x-logins.db.lock",
+    ):
         refusal(
             {**env, "DATABASE_URL": f"sqlite:///{tmp_path}/{end}", "ROUTER_LIMITS_URL": limits}, "ROUTER_LIMITS_URL"
         )
+
+
+def test_names_that_only_look_alike_pass(env: dict[str, str], tmp_path: Path) -> None:
+    """Failed logins stand beside the counters alone, and no beginning of a name is anybody's."""
+    database = {"DATABASE_URL": f"sqlite:///{tmp_path}/app.db"}
+    for file in ("app.counters", "app.sqlite", "app.db-live", "app.db.lock"):
+        url = f"sqlite:///{tmp_path}/{file}"
+        assert Settings.from_env({**env, **database, "ROUTER_LIMITS_URL": url}).limits_url == url
+    for file in ("router.db-live", "counters.db-old", "counters-logins.db.copy"):
+        url = f"sqlite:///{tmp_path}/data/{file}"
+        assert Settings.from_env({**env, "DATABASE_URL": url}).database_url == url
 
 
 @pytest.mark.parametrize("name", ["DATABASE_URL", "ROUTER_LIMITS_URL"])
 def test_a_database_takes_the_place_of_nothing_of_ours(env: dict[str, str], tmp_path: Path, name: str) -> None:
     Settings.from_env(env)
     (tmp_path / "link").symlink_to(tmp_path / "data" / "machine_id")
-    for file in ("data/machine_id", "data/bootstrap.lock", "data/accounting.page"):
-        assert "the router's own" in refusal({**env, name: f"sqlite:///{tmp_path}/{file}"}, name)
+    for file in (
+        "data/machine_id",
+        "data/bootstrap.lock",
+        "data/accounting.page",
+        "data/router.db-wal",
+        "data/counters.db.lock",
+    ):
+        apart = {"DATABASE_URL": f"sqlite:///{tmp_path}/a.db", "ROUTER_LIMITS_URL": f"sqlite:///{tmp_path}/b.db"}
+        assert "the router's own" in refusal({**env, **apart, name: f"sqlite:///{tmp_path}/{file}"}, name)
     assert not (tmp_path / "data" / "machine_id").exists()
 
 
@@ -117,14 +143,19 @@ def test_where_an_address_leads(url: str, bind: Bind, leads: bool) -> None:
 @pytest.mark.parametrize("own", ["ROUTER_PUBLIC_URL", "ROUTER_DASHBOARD_URL"])
 def test_a_provider_at_our_own_address_is_refused(env: dict[str, str], own: str) -> None:
     at = {**env, own: "https://llm.example.com/router"}
-    for url in (
-        "https://llm.example.com/router", "https://LLM.example.com:443/router/", "http://llm.example.com./router/openai",
-        "https://llm.example.com/%72outer/gemini",
-    ):  # fmt: skip
+    below: tuple[str, ...] = ("http://llm.example.com./router/openai", "https://llm.example.com/%72outer/gemini")
+    apart: tuple[str, ...] = (
+        "https://llm.example.com",
+        "https://llm.example.com/gateway",
+        "https://llm.example.com:8443/router",
+    )
+    if own == "ROUTER_DASHBOARD_URL":  # it has nothing there, so a gateway may
+        below, apart = (), apart + below
+    for url in ("https://llm.example.com/router", "https://LLM.example.com:443/router/", *below):
         assert f"is the address of {own}: the router would ask itself" in refusal(
             {**at, "ROUTER_GEMINI_URL": url}, "ROUTER_GEMINI_URL"
         )
-    for url in ("https://llm.example.com", "https://llm.example.com/gateway", "https://llm.example.com:8443/router"):
+    for url in apart:
         assert Settings.from_env({**at, "ROUTER_GEMINI_URL": url}).provider_urls["gemini"] == url
 
 
@@ -164,6 +195,17 @@ def test_whatever_is_random_is_good_enough(env: dict[str, str]) -> None:
         Settings.from_env({**env, "ROUTER_ENCRYPTION_KEY": of_hex})
 
 
+def test_a_secret_key_that_can_be_guessed_is_left_by_another_one(env: dict[str, str]) -> None:
+    """Sessions of then still count; it signs none any more."""
+    for old in ("abcdabcdabcdabcd", "change-me-please", "passwordpassword"):
+        refusal({**env, "SECRET_KEY": old}, "SECRET_KEY")
+        both = {**env, "SECRET_KEY": secrets.token_hex(32), "SECRET_KEY_FALLBACKS": old}
+        assert Settings.from_env(both).secret_key_fallbacks == (old,)
+        assert "16 characters, of several kinds, in each key" in refusal(
+            {**both, "SECRET_KEY_FALLBACKS": f"{old},short"}, "SECRET_KEY_FALLBACKS"
+        )
+
+
 def test_words_that_belong_together_only_here_pass(env: dict[str, str]) -> None:
     for secret in ("a secret of the tests, long enough", "correct horse battery staple", "my dog eats 7 blue shoes"):
         assert Settings.from_env({**env, "SECRET_KEY": secret}).secret_key == secret
@@ -176,4 +218,8 @@ def test_a_gateway_may_have_keys_of_any_kind(env: dict[str, str]) -> None:
     refusal({**env, **other, "ROUTER_OPENAI_URL": "https://api.openai.com/"}, "OPENAI_API_KEY")
     at_a_gateway = Settings.from_env({**env, **other, "ROUTER_OPENAI_URL": "https://gateway.example"})
     assert at_a_gateway.provider_credentials == {"openai": "sk-ant-of-a-gateway"}
+    long = {"OPENAI_API_KEY": "e" * 4_096, "ROUTER_OPENAI_URL": "https://gateway.example"}
+    assert Settings.from_env(env | long).provider_credentials == {"openai": "e" * 4_096}
+    assert "1 to 4,096 printable" in refusal({**env, **long, "OPENAI_API_KEY": "e" * 4_097}, "OPENAI_API_KEY")
+    assert "1 to 500 printable" in refusal({**env, "OPENAI_API_KEY": "e" * 501}, "OPENAI_API_KEY")
     assert (at_a_gateway.is_at_home("openai"), at_a_gateway.is_at_home("gemini")) == (False, True)

@@ -174,6 +174,18 @@ def test_a_provider_of_ones_own_that_has_none_of_its_models(api: Api, judged: Ju
         api("PATCH", "/v1/providers/groq", {"models": ["llama-*"]})
 
 
+@pytest.mark.usefixtures("served", "live")
+def test_a_glob_before_the_slash_opens_a_provider_of_ones_own(api: Api, judged: Judged) -> None:
+    """With a limit it needs a price, which it has, too."""
+    groq(api, models=["mixtral"])
+    api("PUT", "/v1/prices/groq/mixtral", {"rates": {"input_tokens": "1", "output_tokens": "2"}})
+    for pattern in ("*/mixtral", "?roq/mixtral"):
+        for limit in ({}, {"spend_limit_usd": "5"}):
+            key = api.create(allowed_models=[pattern], **limit)
+            assert judged(key).state is State.ACTIVE
+            assert told(api, key, provider="groq", model="mixtral", max_tokens=1) is None
+
+
 def groq(api: Api, **fields: Any) -> None:
     new = {"provider": "groq", "base_url": "https://api.groq.com/openai/v1", "auth": "none", **fields}
     assert api("POST", "/v1/providers", new).status_code == 201

@@ -178,7 +178,7 @@ def test_with_and_without_a_limit_are_found_in_their_indexes(made: Made, keys: l
     app, report = made
     org_id = report.org_id
     with app.app_context():
-        for wanted, index in (("true", "ix_proxy_keys_limited"), ("false", "ix_proxy_keys_unlimited")):
+        for wanted, index in (("true", "ix_proxy_keys_with_limit"), ("false", "ix_proxy_keys_without_limit")):
             asked = query(f"has_limit={wanted}&status=active,paused,expired")
             if db.engine.dialect.name == "postgresql":
                 (found, *_) = key_candidates.narrowings(org_id, asked, NOW)

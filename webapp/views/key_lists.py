@@ -49,7 +49,7 @@ def open_places(
         if not providers or slug in providers
         for pattern in patterns or ("*",)
         if covers(pattern, (slug,))
-        for glob in (_bare(pattern, slug),)
+        for glob in _globs(pattern, slug)
         if not own.get(slug) or any(may_meet(glob, model) for model in own[slug])
     )
 
@@ -58,12 +58,34 @@ def is_within(place: Place, pattern: str) -> bool:
     """Whether a pattern covers all of a place; in doubt it does not."""
     slug, glob = place
     # A star of the place stands for any text, and so for none that a question mark could.
-    return _bare(pattern, slug) == glob or ("?" not in pattern and matches_model(pattern, slug, glob))
+    return glob in _globs(pattern, slug) or ("?" not in pattern and matches_model(pattern, slug, glob))
 
 
-def _bare(pattern: str, slug: str) -> str:
-    before, slash, bare = pattern.partition("/")
-    return bare if slash and before in spellings(slug) else pattern
+@lru_cache(maxsize=4_096)
+def _globs(pattern: str, slug: str) -> tuple[str, ...]:
+    """What a pattern asks of a model of a provider, without that one's name before it.
+
+    There are several where a star may stand for the name alone, or for the beginning of the model's as well.
+    """
+    if "/" not in pattern:
+        return (pattern,)
+    behind = (rest for name in spellings(slug) for rest in _behind(pattern, f"{name}/"))
+    # A built-in provider may have a slash in a model's name; with another's, the name of its own comes first.
+    return tuple(dict.fromkeys(behind)) or ((pattern,) if slug in PROVIDERS else ())
+
+
+def _behind(pattern: str, text: str) -> tuple[str, ...]:
+    """The globs of all that may follow a text in names that fit a pattern; none if no such name begins so."""
+    places = {0}
+    for sign in text:
+        reached = set()
+        for start in places:
+            stars = len(pattern) - start - len(pattern[start:].lstrip("*"))
+            reached |= set(range(start, start + stars))
+            if pattern[start + stars : start + stars + 1] in (sign, "?"):
+                reached.add(start + stars + 1)
+        places = reached
+    return tuple(pattern[place:] for place in sorted(places))
 
 
 @lru_cache(maxsize=4_096)
