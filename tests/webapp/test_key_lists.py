@@ -3,6 +3,7 @@
 import pytest
 
 from shared.catalog import PROVIDERS
+from shared.policy.rules import matches_model
 from webapp.views.key_lists import is_within, may_meet, open_places
 
 
@@ -14,6 +15,29 @@ def test_it_works() -> None:
     assert open_places((), ("gpt-4o",), usable, own) == (("ollama", "gpt-4o"), ("openai", "gpt-4o"))
     assert open_places(("groq",), ("llama-3", "qwen*"), usable, own) == (("groq", "llama-3"),)
     assert open_places(("anthropic",), (), {"openai"}, {}) == ()
+
+
+@pytest.mark.parametrize(
+    ("pattern", "slug", "model"),
+    [
+        ("*/mixtral", "groq", "mixtral"),
+        ("?roq/mixtral", "groq", "mixtral"),
+        ("g*/mixtral", "groq", "mixtral"),
+        ("*q/mix?ral", "groq", "mix?ral"),
+        ("g*tral", "groq", None),
+        ("x*/mixtral", "groq", None),
+        ("*/gpt-4o", "openai", "gpt-4o"),
+        ("goo*/gemini-2.5-pro", "gemini", "gemini-2.5-pro"),
+    ],
+)
+def test_a_provider_that_a_pattern_names_by_a_glob(pattern: str, slug: str, model: str | None) -> None:
+    """What the proxy lets through is a place, and nothing is said of what it does not."""
+    own = {"groq": ("mixtral",)} if slug == "groq" else {}
+    places = open_places((), (pattern,), {slug}, own)
+    assert ((slug, model) in places) == (model is not None)
+    assert model is None or (
+        matches_model(pattern, slug, model.replace("?", "t")) and is_within((slug, model), pattern)
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """What the two lists of a key, of providers and of models, let through together. Pure."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 
 from shared.catalog import PROVIDERS, known_models, spelled_provider, spellings
@@ -49,7 +49,7 @@ def open_places(
         if not providers or slug in providers
         for pattern in patterns or ("*",)
         if covers(pattern, (slug,))
-        for glob in (_bare(pattern, slug),)
+        for glob in _bare(pattern, slug)
         if not own.get(slug) or any(may_meet(glob, model) for model in own[slug])
     )
 
@@ -58,12 +58,33 @@ def is_within(place: Place, pattern: str) -> bool:
     """Whether a pattern covers all of a place; in doubt it does not."""
     slug, glob = place
     # A star of the place stands for any text, and so for none that a question mark could.
-    return _bare(pattern, slug) == glob or ("?" not in pattern and matches_model(pattern, slug, glob))
+    return glob in _bare(pattern, slug) or ("?" not in pattern and matches_model(pattern, slug, glob))
 
 
-def _bare(pattern: str, slug: str) -> str:
-    before, slash, bare = pattern.partition("/")
-    return bare if slash and before in spellings(slug) else pattern
+@lru_cache(maxsize=4_096)
+def _bare(pattern: str, slug: str) -> tuple[str, ...]:
+    """The globs of a provider's models that a pattern leaves behind the name of the provider, if it has any.
+
+    A star may end before the slash, or go on behind it: `*/mixtral` leaves both `mixtral` and `*/mixtral`.
+    """
+    left = {glob for name in spellings(slug) for glob in _behind(pattern, f"{name}/")} if "/" in pattern else set()
+    return tuple(sorted(left)) or (pattern,)
+
+
+def _behind(pattern: str, text: str) -> set[str]:
+    """What a glob leaves for the rest of a name that begins with a text."""
+    left = {pattern}
+    for sign in text:
+        left = {rest for glob in left for rest in _after(glob, sign)}
+    return left
+
+
+def _after(glob: str, sign: str) -> Iterator[str]:
+    while glob.startswith("*"):
+        yield glob
+        glob = glob[1:]
+    if glob[:1] in (sign, "?"):
+        yield glob[1:]
 
 
 @lru_cache(maxsize=4_096)
