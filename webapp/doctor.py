@@ -57,7 +57,8 @@ def look_at_settings(settings: Settings, environ: Mapping[str, str]) -> Iterator
         settings.refuse_together()
     except SettingError as error:
         found = True
-        yield Finding("settings", "fault", str(error))
+        # Where each has a machine or a container of its own, the variable of the other means nothing here.
+        yield Finding("settings", "warning", f"{error} Both programs on one machine would not start so.")
     for name in sorted(environ):
         near = difflib.get_close_matches(name, names, n=1, cutoff=0.85) if name not in known else []
         if near:

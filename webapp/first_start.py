@@ -2,13 +2,13 @@
 
 Idempotent: what is there stays as it is, with one exception, the providers' credentials, which follow the environment.
 A password or a token in the environment serves the first start only; changing it later changes nothing. The demo key is
-made last, and keys are never deleted: while the organisation has had none, no first start has come to its end, and what
-an earlier one made up has been shown to nobody. It is made up anew then.
+made last, and keys are never deleted: while the organisation has had none, and nobody has done anything there, no first
+start has come to its end.
 """
 
 import fcntl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,9 +20,7 @@ from sqlalchemy import select
 
 from shared.config import SettingError, Settings
 from shared.ids import new_id
-from shared.keys import digest
-from shared.models import SCOPES, AccountingState, KnownPlace, ManagementToken, Organization, ProxyKey, User
-from webapp import passwords
+from shared.models import SCOPES, AccountingState, AuditEvent, ManagementToken, Organization, ProxyKey, User
 from webapp.actions import audit
 from webapp.actions.credentials import (
     forget_pretended,
@@ -31,8 +29,8 @@ from webapp.actions.credentials import (
     stored_providers,
 )
 from webapp.actions.keys import create_key
-from webapp.actions.tokens import create_token, revoke_token
-from webapp.actions.users import create_user, judge_user, reset_password
+from webapp.actions.tokens import create_token
+from webapp.actions.users import create_user, judge_user
 from webapp.context import Actor, Conflict, now
 from webapp.db import db, writing
 from webapp.large_indexes import build_large_indexes
@@ -46,6 +44,7 @@ _DEMO_KEY = {
     "spend_limit_usd": "5",
     "spend_reset": "monthly",
 }
+_DEMO_ONCE = "demo-key-of-the-first-start"
 
 
 class SchemaError(Exception):
@@ -83,9 +82,8 @@ def prepare(app: Flask) -> BootstrapReport:
         upgrade_schema(app)
         app.extensions["counters"].refuse_foreign(db.session.scalar(select(AccountingState.installation)) or 0)
         actor = first_actor() or _organization(settings)
-        unfinished = db.session.scalar(select(ProxyKey.id).where(ProxyKey.org_id == actor.org_id).limit(1)) is None
-        email, made, password = _administrator(actor, settings, unfinished=unfinished)
-        token, token_prefix = _token(actor, settings, unfinished=unfinished)
+        email, made, password = _administrator(actor, settings)
+        token, token_prefix = _token(actor, settings)
         store_credentials(actor, settings.provider_credentials, switch_on=False)
         lost = reseal_credentials().lost
         (settings.data_dir / SANDBOX_FILE).unlink(missing_ok=True)  # of a launcher that was killed
@@ -94,7 +92,7 @@ def prepare(app: Flask) -> BootstrapReport:
             # With one real provider the sandbox does not run, and its credential must not go to the others.
             forget_pretended(actor, pretend_prefix=SANDBOX_PREFIX)
             stored = {slug: real for slug, real in stored.items() if real}
-        demo, demo_prefix = _demo_key(actor, unfinished=unfinished)
+        demo, demo_prefix = _demo_key(actor)
         return BootstrapReport(
             org_id=actor.org_id,
             admin_email=email,
@@ -157,47 +155,46 @@ def _blaming() -> Iterator[None]:
         raise SettingError(f"ROUTER_ADMIN_EMAIL: {error.message}") from None
 
 
-def _administrator(actor: Actor, settings: Settings, *, unfinished: bool) -> tuple[str, bool, str | None]:
-    """The email of the first administrator, whether its password is of now, and that if it was made up."""
-    query = select(User).where(User.org_id == actor.org_id, User.role == "admin").order_by(User.id).limit(1)
-    there, password = db.session.scalar(query), settings.admin_password
-    if there is None:
-        with _blaming():
-            user = create_user(actor, settings.admin_email or DEFAULT_ADMIN, "admin", password=password)
-        return user.email, True, user.password
-    if not unfinished or db.session.scalar(select(KnownPlace.place).where(KnownPlace.user_id == there.id).limit(1)):
-        return there.email, False, None
-    if password is not None:
-        with _blaming():
-            judge_user(there.email, "admin", password)
-        if passwords.matches(there.password_hash, password):
-            return there.email, True, None
-    anew = reset_password(actor, there.id, password=password)
-    return anew.email, True, anew.password
-
-
-def _token(actor: Actor, settings: Settings, *, unfinished: bool) -> tuple[str | None, str | None]:
-    """The first management token if it was made up now, and its prefix."""
-    query = select(ManagementToken).where(ManagementToken.org_id == actor.org_id)
-    query = query.order_by(ManagementToken.revoked_at.is_not(None), ManagementToken.id).limit(1)
-    there, brought = db.session.scalar(query), settings.bootstrap_token
+def _administrator(actor: Actor, settings: Settings) -> tuple[str, bool, str | None]:
+    """The email of the first administrator, whether it was made now, and the password if that was made up."""
+    there = db.session.scalar(
+        select(User.email).where(User.org_id == actor.org_id, User.role == "admin").order_by(User.id).limit(1)
+    )
     if there is not None:
-        as_brought = brought is not None and there.digest == digest(brought.encode())
-        if not unfinished or as_brought or there.last_used_at is not None:
-            return None, there.prefix
-        revoke_token(actor, there.id)
-    created = create_token(actor, "bootstrap", SCOPES, raw=brought)
-    return (None if brought else created.secret), created.view.prefix
+        return there, False, None
+    with _blaming():
+        user = create_user(actor, settings.admin_email or DEFAULT_ADMIN, "admin", password=settings.admin_password)
+    return user.email, True, user.password
 
 
-def _demo_key(actor: Actor, *, unfinished: bool) -> tuple[str | None, str | None]:
+def _token(actor: Actor, settings: Settings) -> tuple[str | None, str | None]:
+    """The first management token if it was made up now, and its prefix."""
+    query = select(ManagementToken.prefix).where(ManagementToken.org_id == actor.org_id)
+    there = db.session.scalar(query.order_by(ManagementToken.id).limit(1))
+    if there is not None:
+        return None, there
+    created = create_token(actor, "bootstrap", SCOPES, raw=settings.bootstrap_token)
+    return (None if settings.bootstrap_token else created.secret), created.view.prefix
+
+
+def _demo_key(actor: Actor) -> tuple[str | None, str | None]:
     """The demo key's secret if it was made now, and the prefix of the oldest key that still works."""
-    if unfinished:
-        created = create_key(actor, _DEMO_KEY)
-        return created.secret, created.view.prefix
+    if _is_unfinished(actor.org_id):
+        # Rules of the organisation may refuse it, and another machine may make it at the same moment.
+        with suppress(Invalid, Conflict):
+            created = create_key(actor, _DEMO_KEY, idempotency_key=_DEMO_ONCE)
+            return created.secret, created.view.prefix
     query = select(ProxyKey).where(ProxyKey.org_id == actor.org_id, ProxyKey.revoked_at.is_(None)).order_by(ProxyKey.id)
     row = next((row for row in db.session.scalars(query.limit(50)) if row.status(now()) == "active"), None)
     return None, None if row is None else row.prefix
+
+
+def _is_unfinished(org_id: str) -> bool:
+    """Whether no first start of the organisation has come to its end."""
+    if db.session.scalar(select(ProxyKey.id).where(ProxyKey.org_id == org_id).limit(1)) is not None:
+        return False
+    somebody = select(AuditEvent.id).where(AuditEvent.org_id == org_id, AuditEvent.actor != "system").limit(1)
+    return db.session.scalar(somebody) is None
 
 
 @contextmanager

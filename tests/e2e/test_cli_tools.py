@@ -52,7 +52,7 @@ def bound_of(tool: str, call: Call, limit: int | None) -> Decimal:
     """By hand: a token for each byte, at the dearest price that it may have, and the output limit."""
     given, written = len(call.body) + TOOLS_OVERHEAD, limit or 0
     return {
-        "Claude Code": given * Decimal(10) + 64_000 * Decimal(25),  # written to a cache for an hour
+        "Claude Code": given * Decimal("6.25") + 64_000 * Decimal(25),  # written to a cache for five minutes
         "Codex": given * Decimal("3.5") + written * Decimal(28),  # the tier is not pinned, so it may be `priority`
         "Gemini CLI": given * Decimal("1.25") + written * Decimal(10),
         "opencode": given * Decimal("3.5") + 32_000 * Decimal(28),

@@ -84,7 +84,7 @@ def error_of(answer: Answer) -> Json:
     return error
 
 
-MODEL = "claude-opus-4-8"  # 5 dollars a million of input, 10 written to a cache for an hour, 25 of output
+MODEL = "claude-opus-4-8"  # 5 dollars a million of input, 6.25 written to a cache for five minutes, 25 of output
 FIRST_TURN = {  # as large as the first request of an assistant that writes code, with its tools and instructions
     "model": MODEL,
     "max_tokens": 32_000,
@@ -123,7 +123,7 @@ def test_a_first_turn_fits_a_key_of_five_dollars_and_nobody_is_asked(lab: Router
     row = only_row(lab, key_id)
     # Every byte a token at the dearest price of input, and all of the output that was asked for.
     size = len(json.dumps(FIRST_TURN))
-    assert row["bound_nanos"] == (size + 256) * 10_000 + 32_000 * 25_000
+    assert row["bound_nanos"] == (size + 256) * 6_250 + 32_000 * 25_000
 
 
 def test_what_fits_in_truth_is_admitted_after_one_question(lab: Router, provider: ScriptedProvider) -> None:
@@ -134,7 +134,7 @@ def test_what_fits_in_truth_is_admitted_after_one_question(lab: Router, provider
     assert heard_paths(provider) == ["/v1/messages/count_tokens", "/v1/messages"]
     asked = json.loads(provider.heard[0].body)
     assert asked.keys() == {"model", "system", "messages", "context_management"}
-    assert only_row(lab, key_id)["bound_nanos"] == (16_000 + 800 + 64) * 10_000 + 32_000 * 25_000
+    assert only_row(lab, key_id)["bound_nanos"] == (16_000 + 800 + 64) * 6_250 + 32_000 * 25_000
     provider.play(ScriptedMessages(16_000))
     assert post(lab, key, "/v1/messages", document).status == 200
     assert heard_paths(provider) == ["/v1/messages"]  # the answer of a moment ago still stands
@@ -150,11 +150,11 @@ def test_a_large_body_is_counted_whole(lab: Router, provider: ScriptedProvider) 
     asked, sent = (json.loads(heard.body) for heard in provider.heard)
     assert asked == {name: document[name] for name in ("model", "system", "messages", "context_management")}
     assert sent == document
-    assert only_row(lab, key_id)["bound_nanos"] == (16_000 + 800 + 64) * 10_000 + 32_000 * 25_000
+    assert only_row(lab, key_id)["bound_nanos"] == (16_000 + 800 + 64) * 6_250 + 32_000 * 25_000
 
 
 def test_what_does_not_fit_in_truth_is_refused_and_explained(lab: Router, provider: ScriptedProvider) -> None:
-    _, key = lab.create_key(name="too little", spend_limit_usd="0.90")
+    _, key = lab.create_key(name="too little", spend_limit_usd="0.85")
     provider.play(ScriptedMessages(16_001))
     words = [{"role": "user", "content": "another question, so that it is counted anew"}]
     answer = post(lab, key, "/v1/messages", {**FIRST_TURN, "messages": words, "max_tokens": 30_000})
@@ -162,13 +162,13 @@ def test_what_does_not_fit_in_truth_is_refused_and_explained(lab: Router, provid
     error = error_of(answer)
     assert (answer.status, error["code"], error["spend_reset"]) == (403, "spend_exceeded", "never")
     assert error["bound"] == {
-        "input": {"tokens": 16_865, "usd_per_million": "10", "usd": "0.16865"},
+        "input": {"tokens": 16_865, "usd_per_million": "6.25", "usd": "0.10540625"},
         "output": {"tokens": 30_000, "usd_per_million": "25", "usd": "0.75"},
         "fees": {},
     }
-    assert error["needed_usd"] == "0.91865"
-    assert error["affordable_max_tokens"] == (900_000_000 - 16_865 * 10_000) // 25_000
-    assert "16,865 tokens of input at $10 a million, 30,000 tokens of output at $25 a million" in error["message"]
+    assert error["needed_usd"] == "0.85540625"
+    assert error["affordable_max_tokens"] == (850_000_000 - 16_865 * 6_250) // 25_000
+    assert "16,865 tokens of input at $6.25 a million, 30,000 tokens of output at $25 a million" in error["message"]
     assert f"with an output limit of {error['affordable_max_tokens']:,} tokens it fits" in error["message"]
 
 

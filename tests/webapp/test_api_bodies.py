@@ -67,9 +67,13 @@ def test_what_takes_no_body_takes_an_empty_one(api: Api) -> None:
         {"json": {}},
         {"content_type": "application/json"},
         {"content_type": "text/plain"},
+        {"data": "{}", "content_type": "application/x-www-form-urlencoded"},  # as curl sends it
+        {"data": " { }\n"},
+        {"data": "\n", "content_type": "application/json"},
     ]
     for more in ways:
         assert api("POST", f"{path}/pause", **more).get_json()["status"] == "paused"
+        assert api("POST", f"{path}/rotate", **more).status_code == 200
     for data, kind, status in (
         ("resume it", "text/plain", 415),
         ("paused=false", "application/x-www-form-urlencoded", 415),
@@ -107,6 +111,16 @@ def test_names_that_occur_twice_are_told_by_their_place_beside_all_other_faults(
     before = count(app, ProxyKey)
     assert field_errors(api("POST", "/v1/keys", data=raw, content_type="application/json")) == told
     assert count(app, ProxyKey) == before
+
+
+def test_of_many_names_that_occur_twice_few_are_told(api: Api) -> None:
+    """So that no body makes an answer far larger than itself."""
+    deep = "".join(f'{{"{"n" * 60}":' for _ in range(300))
+    raw = f'{deep}[{",".join(["""{"a":1,"a":1}"""] * 2_000)}]{"}" * 300}'
+    answer = api("POST", "/v1/keys", data=raw, content_type="application/json")
+    told = [fault for fault in answer.get_json()["errors"] if fault["message"] == "occurs twice"]
+    assert (answer.status_code, len(told)) == (422, 100)
+    assert max(len(fault["field"]) for fault in told) == 200
 
 
 def test_a_secret_that_occurs_twice_is_not_repeated(api: Api) -> None:

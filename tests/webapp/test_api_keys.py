@@ -210,6 +210,20 @@ def test_what_has_no_tag_is_changed_for_no_tag(api: Api) -> None:
         assert [error["field"] for error in refused.get_json()["errors"]] == ["If-Match"]
         assert api(method, path, document, headers={"If-Match": "*"}).status_code == 200, method
     assert api("GET", "/v1/prices", headers={"If-Match": '"v1"'}).status_code == 200
+    assert api("POST", "/v1/members", {"email": "a@b.example"}, headers={"If-Match": '"v1"'}).status_code == 201
+
+
+def test_what_is_below_a_key_is_judged_by_no_version_of_it(api: Api) -> None:
+    """A client may send the tag that it has of the key with whatever it asks about it."""
+    key = api.create()
+    path, tag = f"/v1/keys/{key['id']}", {"If-Match": '"v1"'}
+    assert api("POST", f"{path}/check", {"model": "gpt-4o"}, headers=tag).status_code == 200
+    assert api("PATCH", f"{path}/alerts", {"spend_thresholds": [50]}, headers=tag).status_code == 200
+    made = api("POST", f"{path}/hand-overs", {"key": key["key"]}, headers=tag)
+    assert made.status_code == 201
+    assert api("DELETE", f"{path}/hand-overs/{made.get_json()['id']}", headers=tag).status_code == 200
+    bulk = {"ids": [key["id"]], "action": "pause"}
+    assert api("POST", "/v1/keys/bulk", bulk, headers=tag).get_json()["changed"] == 1
 
 
 def test_pause_and_resume_heed_if_match_scope_and_organisation(api: Api, stranger: Api) -> None:

@@ -1,6 +1,8 @@
-"""A first start that does not come to its end: the next one leaves nothing out, and shows what nobody has seen."""
+"""A first start that does not come to its end: the next one leaves nothing out, and takes nothing back."""
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import func, select
@@ -9,10 +11,10 @@ from shared.config import SettingError, Settings
 from shared.keys import MANAGEMENT_TAG, mint
 from shared.models import AuditEvent, ManagementToken, Organization, ProxyKey, User
 from webapp import create_app
+from webapp.actions.keys import CreatedKey, create_key
 from webapp.actions.login import LoggedIn, log_in
 from webapp.bootstrap import bootstrap
 from webapp.db import db
-from webapp.validation import Invalid
 
 
 def events(action: str) -> int:
@@ -41,73 +43,107 @@ def test_what_cannot_be_an_administrator_leaves_nothing(
     assert None not in (report.admin_password, report.management_token, report.demo_key)
 
 
+class Ended(Exception):
+    """Whatever ends a start."""
+
+
+def end(*_: object, **__: object) -> None:
+    raise Ended
+
+
 @pytest.mark.parametrize("step", ["create_user", "create_token", "store_credentials", "forget_pretended", "create_key"])
-def test_what_a_start_made_up_before_it_was_ended_is_made_up_anew(
+def test_what_a_start_did_not_come_to_is_made_by_the_next(
     fresh: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    """It was shown to nobody, so that nobody could log in, or send a request."""
-
-    class Ended(Exception):
-        pass
-
-    def end(*_: object, **__: object) -> None:
-        raise Ended
-
-    settings = fresh(OPENAI_API_KEY="sk-real-123456")
+    settings = fresh(OPENAI_API_KEY="sk-real-123456", ROUTER_ADMIN_PASSWORD="a password of ours")
     with monkeypatch.context() as patched:
         patched.setattr(f"webapp.first_start.{step}", end)
         with pytest.raises(Ended):
             bootstrap(settings)
     report = bootstrap(settings)
-    assert report.admin_created
-    assert report.admin_password is not None
     assert report.demo_key is not None
-    app = create_app(settings)
-    with app.app_context():
-        assert isinstance(log_in(report.admin_email, report.admin_password, None), LoggedIn)
-        for model in (Organization, User, ProxyKey):
+    with create_app(settings).app_context():
+        assert isinstance(log_in(report.admin_email, "a password of ours", None), LoggedIn)
+        for model in (Organization, User, ProxyKey, ManagementToken):
             assert db.session.scalar(select(func.count()).select_from(model)) == 1
-        usable = select(func.count()).where(ManagementToken.revoked_at.is_(None))
-        assert db.session.scalar(usable) == 1
-    headers = {"Authorization": f"Bearer {report.management_token}"}
-    assert app.test_client().get("/v1/keys", headers=headers).status_code == 200
     again = bootstrap(settings)
     assert (again.admin_password, again.management_token, again.demo_key) == (None, None, None)
 
 
-def test_what_the_environment_brings_holds_once_a_first_start_comes_to_its_end(
+def test_no_start_resets_a_password_or_revokes_a_token(
     fresh: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also when it brings it only then; and what it brought before is not made anew."""
+    """Whatever the environment brings, and though there is no key."""
     token = mint(MANAGEMENT_TAG).raw
     brought = {"ROUTER_ADMIN_PASSWORD": "a password of ours", "ROUTER_BOOTSTRAP_TOKEN": token}
-    for environ in ({}, brought, brought):
-        with monkeypatch.context() as patched:
-            patched.setattr("webapp.first_start._DEMO_KEY", {})
-            with pytest.raises(Invalid):
+    with monkeypatch.context() as patched:
+        patched.setattr("webapp.first_start.create_key", end)
+        for environ in (brought, {**brought, "ROUTER_ADMIN_PASSWORD": "another one of ours"}, {}):
+            with pytest.raises(Ended):
                 bootstrap(fresh(**environ))
-    report = bootstrap(fresh(**brought))
-    assert (report.admin_password, report.management_token, report.admin_created) == (None, None, True)
+    report = bootstrap(fresh())
+    assert (report.admin_password, report.management_token, report.admin_created) == (None, None, False)
     app = create_app(fresh())
     with app.app_context():
         assert isinstance(log_in(report.admin_email, "a password of ours", None), LoggedIn)
-        assert (events("user.password_reset"), events("token.create"), events("token.revoke")) == (1, 2, 1)
+        assert (events("user.password_reset"), events("token.create"), events("token.revoke")) == (0, 1, 0)
     assert app.test_client().get("/v1/keys", headers={"Authorization": f"Bearer {token}"}).status_code == 200
 
 
-def test_whoever_has_logged_in_keeps_their_password(
+def test_where_somebody_did_something_no_demo_key_is_missed(
+    fresh: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = mint(MANAGEMENT_TAG).raw
+    with monkeypatch.context() as patched:
+        patched.setattr("webapp.first_start.create_key", end)
+        with pytest.raises(Ended):
+            bootstrap(fresh(ROUTER_BOOTSTRAP_TOKEN=token))
+    headers = {"Authorization": f"Bearer {token}"}
+    client = create_app(fresh()).test_client()
+    assert client.patch("/v1/organization", json={"name": "Ours"}, headers=headers).status_code == 200
+    report = bootstrap(fresh())
+    assert (report.demo_key, report.demo_key_prefix) == (None, None)
+
+
+def test_rules_that_refuse_the_demo_key_keep_nothing_from_starting(
     fresh: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
         patched.setattr("webapp.first_start._DEMO_KEY", {})
-        with pytest.raises(Invalid):
-            bootstrap(fresh(ROUTER_ADMIN_PASSWORD="a password of ours"))
-    app = create_app(fresh())
-    with app.app_context():
-        assert isinstance(log_in("admin@localhost", "a password of ours", "192.0.2.1"), LoggedIn)
-    report = bootstrap(fresh())
-    assert (report.admin_created, report.admin_password) == (False, None)
-    assert report.demo_key is not None
+        report = bootstrap(fresh())
+    assert report.management_token is not None
+    assert (report.demo_key, report.demo_key_prefix) == (None, None)
+
+
+def test_two_machines_at_their_first_start_undo_nothing_of_each_other(
+    fresh: Callable[..., Settings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one comes to its end while this one is about to make the demo key."""
+    one = fresh()
+    other = fresh(
+        ROUTER_DATA_DIR=str(tmp_path / "other"),
+        DATABASE_URL=one.database_url,
+        ROUTER_ENCRYPTION_KEY=(one.data_dir / "encryption_key").read_text(),
+    )
+    reports = []
+
+    def late(*args: Any, **more: Any) -> CreatedKey:
+        with monkeypatch.context() as patched:
+            patched.setattr("webapp.first_start.create_key", create_key)
+            reports.append(bootstrap(other))
+        return create_key(*args, **more)
+
+    monkeypatch.setattr("webapp.first_start.create_key", late)
+    report = bootstrap(one)
+    assert report.demo_key is None
+    assert report.demo_key_prefix is not None
+    assert reports[0].demo_key is not None
+    assert reports[0].demo_key.startswith(report.demo_key_prefix)
+    headers = {"Authorization": f"Bearer {report.management_token}"}
+    with create_app(one).app_context():
+        assert isinstance(log_in(report.admin_email, report.admin_password or "", None), LoggedIn)
+    answer = create_app(one).test_client().get("/v1/keys", headers=headers)
+    assert [key["prefix"] for key in answer.get_json()["data"]] == [report.demo_key_prefix]
 
 
 def test_keys_that_were_revoked_are_not_missed(fresh: Callable[..., Settings]) -> None:

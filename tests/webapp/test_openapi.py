@@ -94,3 +94,17 @@ def test_the_key_object_is_described_as_it_is(api: Api, document: dict[str, Any]
     assert set(usage) == set(schemas["Usage"]["properties"]) - {"has_more", "next_cursor"}  # which lists of keys have
     problem = api("GET", "/v1/keys/none").get_json()
     assert set(problem) == set(schemas["Problem"]["properties"])
+
+
+def test_412_is_told_of_what_heeds_if_match_and_of_nothing_else(api: Api, document: dict[str, Any]) -> None:
+    """Asked of each call, with a tag that fits nothing: what has a version, or has none to fit."""
+    ids = iter(api.create()["id"] for _ in document["paths"])
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            place = re.sub(r"{\w+}", "openai", path.replace("{key_id}", next(ids) if "{key_id}" in path else ""))
+            answer = api(method.upper(), place, headers={"If-Match": '"v99"'})
+            told = "412" in operation["responses"]
+            if "requestBody" not in operation or operation["requestBody"].get("required") is False:
+                assert (answer.status_code == 412) == told, (method, path, answer.text)
+            else:
+                assert told or answer.status_code != 412, (method, path, answer.text)

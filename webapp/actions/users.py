@@ -80,15 +80,14 @@ def add_user(session: scoped_session[Session], actor: Actor, email: str, role: s
     return user.id
 
 
-def reset_password(actor: Actor, user_id: str, *, once: str | None = None, password: str | None = None) -> CreatedUser:
-    """Give a new password to somebody who lost theirs, or never got it; their sessions end.
+def reset_password(actor: Actor, user_id: str, *, once: str | None = None) -> CreatedUser:
+    """Make up a new password for somebody who lost theirs; their sessions end.
 
-    Without `password`, which was judged before, one is made up. With `once`, a word that was made up for one form,
-    there is one a word. Raises NotFound, and Conflict "form_used".
+    With `once`, a word that was made up for one form, there is one a word. Raises NotFound, and Conflict "form_used".
     """
     used = "This form made a new password already, and it was shown then."
-    made_up = passwords.make_up() if password is None else None
-    password_hash = passwords.hash_password(made_up or password or "")
+    made_up = passwords.make_up()
+    password_hash = passwords.hash_password(made_up)
     with writing_once(actor.org_id, "password", once, used) as session:
         user = _get(session, actor, user_id)
         user.password_hash = password_hash

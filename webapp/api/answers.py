@@ -53,7 +53,7 @@ def if_version() -> frozenset[int] | None:
 
 
 def refuse_if_match() -> None:
-    """Refuse a change that is tied to a version of what has none: no tag fits it, only `*` does. Raises Problem."""
+    """Refuse an edit that is tied to a version of what has none: no tag fits it, only `*` does. Raises Problem."""
     if if_version() is not None:
         message = "names a version of something that has no ETag, so none fits; leave it out"
         raise Problem(412, "version_mismatch", f"If-Match: {message}", errors=[FieldError("If-Match", message)])

@@ -20,9 +20,9 @@ from webapp.db import db, writing
 _BEARER = re.compile(r"[Bb][Ee][Aa][Rr][Ee][Rr][ \t]+(\S+)")
 log = logging.getLogger(__name__)
 
-# Nobody finds a token by guessing; this keeps the log and the database out of the reach of those who try.
 # Where clients of the proxy carry its keys, and whoever guesses may try a token: not to be told apart from a guess.
 _CARRIERS = ("Authorization", "X-Api-Key", "X-Goog-Api-Key")
+# Nobody finds a token by guessing; this keeps the log and the database out of the reach of those who try.
 _FREE_GUESSES, _LONGEST_WAIT_SECONDS = 100, 60.0
 _USED_EVERY = timedelta(minutes=1)
 

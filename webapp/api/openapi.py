@@ -6,7 +6,7 @@ from copy import deepcopy
 from flask import Blueprint, Response, json
 
 from webapp.access import anyone_known
-from webapp.api.spec import SCHEME, WITHOUT_BODY, Json, optional_bodies, spec
+from webapp.api.spec import SCHEME, UNVERSIONED, WITHOUT_BODY, Json, is_unversioned, optional_bodies, spec
 
 bp = Blueprint("openapi", __name__)
 _SCHEMAS = "#/components/schemas/"
@@ -22,24 +22,26 @@ def show() -> Response:
 def document() -> Json:
     """The whole description, in the context of the app."""
     told: Json = deepcopy(spec.spec)
-    for operations in told["paths"].values():
+    for path, operations in told["paths"].items():
         for method, operation in operations.items():
             ((scope,),) = (needed[SCHEME] for needed in operation["security"])
             words = f"Needs the scope `{scope}`."
             operation["description"] = f"{operation['description']}\n\n{words}".strip()
             if operation["operationId"] in optional_bodies:
                 operation["requestBody"]["required"] = False
+            more: dict[int, str] = UNVERSIONED if is_unversioned(method, path) else {}
             if "requestBody" not in operation and method != "get":  # what has none refuses one
-                for status, words in WITHOUT_BODY.items():
-                    problem = {**operation["responses"]["422"], "description": words}
-                    operation["responses"].setdefault(str(status), problem)
+                more = WITHOUT_BODY | more
+            for status, words in more.items():
+                problem = {**operation["responses"]["422"], "description": words}
+                operation["responses"].setdefault(str(status), problem)
             if method == "patch":
                 content = operation["requestBody"]["content"]
                 content["application/merge-patch+json"] = content["application/json"]
     schemas = told["components"]["schemas"]
     used = set(_references(told["paths"]))
-    while more := {name for one in used for name in _references(schemas[one])} - used:
-        used |= more
+    while further := {name for one in used for name in _references(schemas[one])} - used:
+        used |= further
     # Models of queries and headers stand in the parameters already.
     told["components"]["schemas"] = {name: schemas[name] for name in sorted(used)}
     return told
