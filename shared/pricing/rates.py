@@ -89,8 +89,10 @@ def bound_sheet(
     for: to hold the tenth more of one that a workspace may have set would refuse what fits for all others.
     """
     known_speed = None if speed is None or speed not in SPEEDS else speed
-    pinned = _UNNAMED_TIER.get(slug) if tier is None else _PINNED.get(tier)
-    return _bound_sheet(slug, model, pinned, known_speed, int(at) // _DAY_SECONDS, own, region)
+    unnamed = tier is None or tier in _UNNAMED
+    pinned = _UNNAMED_TIER.get(slug) if unnamed else _PINNED.get(str(tier))
+    meant = pinned if unnamed or pinned is not None else "priority"  # of another word or number: it may mean that
+    return _bound_sheet(slug, model, pinned, meant, known_speed, int(at) // _DAY_SECONDS, own, region)
 
 
 def load() -> None:
@@ -98,6 +100,8 @@ def load() -> None:
     table.version()
 
 
+# What names no tier, or one that was paid for before.
+_UNNAMED = frozenset({"auto", "scale"})
 # What a request may say about its tier, and the tier it can then be billed by; anything else leaves all open.
 _PINNED = {
     **{tier: tier for tier in SERVICE_TIERS},
@@ -172,7 +176,14 @@ def _cost_sheet(
 
 @lru_cache(maxsize=_CACHE)
 def _bound_sheet(
-    slug: str, model: str, pinned: str | None, speed: str | None, day: int, own: OwnPrice | None, region: str | None
+    slug: str,
+    model: str,
+    pinned: str | None,
+    meant: str | None,
+    speed: str | None,
+    day: int,
+    own: OwnPrice | None,
+    region: str | None,
 ) -> BoundSheet | None:
     found = _find(slug, model, own)
     if found is None or not any(_is_priced(found, key, day) for key in _SOLD_BY):
@@ -190,7 +201,7 @@ def _bound_sheet(
         has_output=_is_priced(found, "output_mtok", day),
         context_tokens=None if found.model is None else found.model.context_tokens,
         unrated=frozenset().union(*(_unrated(found, each) for each in tables)),
-        untold=_untold(found, _context(pinned, speed, region), day, _DEARER),
+        untold=_untold(found, _context(meant, speed, region), day, _DEARER),
     )
 
 
