@@ -61,8 +61,7 @@ class UsageAccumulator:
         size = parsed.size
         if size.service_tier in _DEARER_TIERS:
             self.service_tier = size.service_tier
-        if size.speed is not None:
-            self.speed = size.speed
+        self.speed = size.speed
         if size.region in REGIONS:
             self.region = size.region
 

@@ -89,10 +89,8 @@ def bound_sheet(
     for: to hold the tenth more of one that a workspace may have set would refuse what fits for all others.
     """
     known_speed = None if speed is None or speed not in SPEEDS else speed
-    unnamed = tier is None or tier in _UNNAMED
-    pinned = _UNNAMED_TIER.get(slug) if unnamed else _PINNED.get(str(tier))
-    meant = pinned if unnamed or pinned is not None else "priority"  # of another word or number: it may mean that
-    return _bound_sheet(slug, model, pinned, meant, known_speed, int(at) // _DAY_SECONDS, own, region)
+    pinned = _UNNAMED_TIER.get(slug) if tier is None or tier in _UNNAMED else _PINNED.get(tier, _ANY)
+    return _bound_sheet(slug, model, pinned, known_speed, int(at) // _DAY_SECONDS, own, region)
 
 
 def load() -> None:
@@ -102,7 +100,8 @@ def load() -> None:
 
 # What names no tier, or one that was paid for before.
 _UNNAMED = frozenset({"auto", "scale"})
-# What a request may say about its tier, and the tier it can then be billed by; anything else leaves all open.
+_ANY = "any"  # by a word or number that nobody here knows
+# What a request may say about its tier, and the tier it can then be billed by.
 _PINNED = {
     **{tier: tier for tier in SERVICE_TIERS},
     "standard": "default",
@@ -176,19 +175,12 @@ def _cost_sheet(
 
 @lru_cache(maxsize=_CACHE)
 def _bound_sheet(
-    slug: str,
-    model: str,
-    pinned: str | None,
-    meant: str | None,
-    speed: str | None,
-    day: int,
-    own: OwnPrice | None,
-    region: str | None,
+    slug: str, model: str, pinned: str | None, speed: str | None, day: int, own: OwnPrice | None, region: str | None
 ) -> BoundSheet | None:
     found = _find(slug, model, own)
     if found is None or not any(_is_priced(found, key, day) for key in _SOLD_BY):
         return None
-    tiers = (None, *SERVICE_TIERS) if pinned is None else (None, pinned)
+    tiers = (None, *SERVICE_TIERS) if pinned in (None, _ANY) else (None, pinned)
     speeds = (None,) if speed is None else (None, speed)
     regions = (None,) if region is None else (None, region)
     contexts = [_context(tier, fast, place) for place in regions for fast in speeds for tier in tiers]
@@ -201,7 +193,7 @@ def _bound_sheet(
         has_output=_is_priced(found, "output_mtok", day),
         context_tokens=None if found.model is None else found.model.context_tokens,
         unrated=frozenset().union(*(_unrated(found, each) for each in tables)),
-        untold=_untold(found, _context(meant, speed, region), day, _DEARER),
+        untold=_untold(found, _context("priority" if pinned == _ANY else pinned, speed, region), day, _DEARER),
     )
 
 
