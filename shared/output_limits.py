@@ -112,6 +112,8 @@ _ACCEPTED: dict[str, dict[str, int]] = {
         "gpt-5.1-chat": 16_384,
         "gpt-5.2-chat": 16_384,
         "gpt-5.3-chat": 16_384,
+        "gpt-chat-latest": 16_384,  # whatever is newest of these
+        "chat-latest": 16_384,
         "computer-use": 1_024,
     },
     "anthropic": {

@@ -18,13 +18,15 @@ from proxyd.key_cache import KnownKey
 from proxyd.providers import DIALECTS, BadBody, Parsed, SlowBody, model_field, read_form
 from proxyd.providers.body import more_values_than
 from proxyd.translation import Translation, exact
+from proxyd.wire.json_size import MANY_ITEMS, brackets
 from shared.catalog import Endpoint, Kind
 from shared.policy import Reason
 from shared.routing import Unified
 
 JUDGED_BYTES = 256 * 1024  # larger bodies are judged before they are read, and their sum is bounded
 PARSED_HERE_BYTES = 1024 * 1024  # larger bodies are parsed away from the event loop
-# Those of more values and names too: what a dialect does with so many objects takes some 20 ms.
+# Those of more values and names too: what a dialect does with so many objects takes some 20 ms. As long take
+# MANY_ITEMS that are not objects, which lists of tokens are.
 PARSED_HERE_VALUES = 50_000
 QUICK_BYTES = 128 * 1024  # smaller bodies are parsed at once, without a look at how many they have
 # Larger ones, and those of more objects, are translated there: up to here it takes some milliseconds.
@@ -130,7 +132,11 @@ class BodyReader:
 
 def is_parsed_here(body: bytes) -> bool:
     """Whether a body is parsed in the event loop: it is neither large nor of many values."""
-    return len(body) <= PARSED_HERE_BYTES and not more_values_than(PARSED_HERE_VALUES, body)
+    return len(body) <= PARSED_HERE_BYTES and (_is_flat(body) or not more_values_than(PARSED_HERE_VALUES, body))
+
+
+def _is_flat(body: bytes) -> bool:
+    return body.count(b":") + brackets(body) <= PARSED_HERE_VALUES and body.count(b",") <= MANY_ITEMS
 
 
 class _Keeper(Struct):

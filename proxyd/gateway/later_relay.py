@@ -14,9 +14,10 @@ from proxyd.gateway.attempt import UpstreamAttempt
 from proxyd.gateway.masking import blanked
 from proxyd.gateway.relay import plain, primed
 from proxyd.messages import Truncated, UpstreamAborted, UpstreamBroken, UpstreamError
+from proxyd.providers.metering import in_turns
 from proxyd.wire.content_coding import ContentDecoder
 from proxyd.wire.lines import LineDecoder, LineTooLong
-from proxyd.wire.sse import MANY_LINES, PIECE_BYTES, EventDecoder
+from proxyd.wire.sse import MANY_LINES, PIECE_BYTES, UNREAD, Event, EventDecoder
 
 log = logging.getLogger(__name__)
 
@@ -71,8 +72,11 @@ def events(attempt: UpstreamAttempt, coding: bytes | None, take: Take) -> Genera
     try:
         yield b""
         for data in chunks:
-            take([event.data for event in reader.feed(plain(decoder, data)) if event.data is not None])
+            take([read for event in in_turns(reader, plain(decoder, data)) if (read := _read(event)) is not None])
             yield blanked(data, secrets)
+        rest = reader.rest()
+        if rest is not None and (last := _read(rest)) is not None:
+            take([last])
         attempt.end("ok")
     except UpstreamError as error:
         _broken(attempt, error)
@@ -90,6 +94,13 @@ def _take_all(take: Take, waiting: list[bytes]) -> None:
         take(waiting[first : first + LINES_AT_ONCE])
         gevent.sleep(0)
     waiting.clear()
+
+
+def _read(event: Event) -> bytes | None:
+    """The data of an event. Raises UpstreamBroken if it was not looked into."""
+    if event.name == UNREAD:
+        raise UpstreamBroken("Its answer cannot be looked into, and so not be booked", sent=True)
+    return event.data
 
 
 def _of_few_lines(data: bytes) -> bytes:

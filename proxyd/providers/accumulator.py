@@ -9,11 +9,11 @@ import orjson
 from proxyd.providers.base import Parsed
 from proxyd.providers.estimates import BYTES_PER_TOKEN, estimated_input, weigh
 from proxyd.providers.input_estimate import AUDIO_BYTES_PER_TOKEN
-from proxyd.providers.tail import TAIL_BYTES, usage_in_tail, word_in_tail
+from proxyd.providers.tail import TAIL_BYTES, usage_in_tail, without_fields, word_in_tail
 from proxyd.wire.json_size import SHORT_BYTES, takes_long
-from proxyd.wire.sse import Event
+from proxyd.wire.sse import UNREAD, Event
 from shared.catalog import Endpoint
-from shared.pricing import Usage, larger, makes_no_sense, read_usage
+from shared.pricing import REGIONS, Usage, larger, makes_no_sense, read_usage
 
 # The most that Google's pages tell of a picture, 4K by Gemini 3.1 Flash Image: ai.google.dev/gemini-api/docs/pricing.
 PICTURE_TOKENS = 2_520
@@ -57,12 +57,13 @@ class UsageAccumulator:
     def __init__(self, endpoint: Endpoint, parsed: Parsed) -> None:
         self._endpoint = endpoint
         self._parsed = parsed
-        # A stream tells its tier at its end, some answers nowhere. Until then what was asked for and is dearer counts.
+        # A stream tells its tier at its end, some answers never. Until then what was asked for and is dearer counts.
         size = parsed.size
         if size.service_tier in _DEARER_TIERS:
             self.service_tier = size.service_tier
-        if size.speed is not None:
-            self.speed = size.speed
+        self.speed = size.speed
+        if size.region in REGIONS:
+            self.region = size.region
 
     def event(self, event: Event) -> bool:
         """Take one event of a stream. True: the client must not see it."""
@@ -128,10 +129,19 @@ class UsageAccumulator:
         """Whether an event has too many values to be parsed. Then all of it counts as text, and its end is read."""
         if not takes_long(data):
             return False
+        self._as_text(data, data[-TAIL_BYTES:])
+        return True
+
+    def without_data(self, event: Event) -> bool:
+        """Take an event without data, as `event` does: it tells nothing, or was not looked into and counts as text."""
+        if event.name == UNREAD:
+            self._as_text(event.raw, without_fields(event.raw[-TAIL_BYTES:]))
+        return False
+
+    def _as_text(self, data: bytes, tail: bytes) -> None:
         self.content_events += 1
         self.content_bytes += len(data)
-        self.odd = not self.unread(data[-TAIL_BYTES:]) or self.odd
-        return True
+        self.odd = not self.unread(tail) or self.odd
 
     def unread(self, tail: bytes) -> bool:
         """The answer, or an event of it, is too large to be looked at. Whether its end has the figures."""

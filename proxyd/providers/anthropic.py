@@ -94,7 +94,7 @@ class MessagesUsage(UsageAccumulator):
     def event(self, event: Event) -> bool:
         data = event.data
         if data is None or event.name == b"ping":
-            return False
+            return self.without_data(event)
         value = self.object_of(data)
         if value is None:
             return False
@@ -155,10 +155,12 @@ class MessagesUsage(UsageAccumulator):
         tier, speed = usage.get("service_tier"), usage.get("speed")
         self.service_tier = tier[:32] if isinstance(tier, str) else self.service_tier
         self.speed = speed[:32] if isinstance(speed, str) else self.speed
-        region = usage.get("inference_geo", self._parsed.size.region)
+        region = usage.get("inference_geo")
         if region in REGIONS:
             self.region = region
-        elif region not in (None, "global", "not_available", ""):
+        elif region in ("global", "not_available", ""):
+            self.region = None
+        elif region is not None:
             self.odd = True  # regions have a surcharge, and nobody here knows that of this one
 
     def _note_code(self, block: dict[str, Any]) -> None:

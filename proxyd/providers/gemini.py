@@ -112,7 +112,7 @@ class GenerateUsage(UsageAccumulator):
 
     def event(self, event: Event) -> bool:
         if event.data is None:
-            return False
+            return self.without_data(event)
         chunk = self.object_of(event.data)
         if chunk is not None:
             self._chunk(chunk)

@@ -161,7 +161,7 @@ class InteractionUsage(UsageAccumulator):
 
     def event(self, event: Event) -> bool:
         if event.data is None or event.data == b"[DONE]":
-            return False
+            return self.without_data(event)
         value = self.object_of(event.data)
         if value is None:
             return False

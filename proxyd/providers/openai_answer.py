@@ -48,7 +48,7 @@ class ChatUsage(UsageAccumulator):
     def event(self, event: Event) -> bool:
         data = event.data
         if data is None or (len(data) > SHORT_BYTES and self.too_long(data)):
-            return False
+            return self.without_data(event)
         if data == b"[DONE]":
             self.complete = True
             return False
@@ -163,7 +163,7 @@ class ResponsesUsage(UsageAccumulator):
     def event(self, event: Event) -> bool:
         data = event.data
         if data is None or data == b"[DONE]":
-            return False
+            return self.without_data(event)
         if event.name and not _matters(event.name, data) and not self._is_begun(event.name):
             return False
         if len(data) > SHORT_BYTES and self.too_long(data):

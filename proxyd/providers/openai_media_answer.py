@@ -22,7 +22,7 @@ class _MediaUsage(UsageAccumulator):
 
     def event(self, event: Event) -> bool:
         if event.data is None or event.data == b"[DONE]" or self.repeats(event.name):
-            return False
+            return self.without_data(event)
         value = self.object_of(event.data)
         if value is None:
             return False

@@ -5,6 +5,12 @@ import re
 from typing import Any
 
 TAIL_BYTES = 64 * 1024
+_FIELD = re.compile(rb"[\r\n]+(?:data: ?)?")
+
+
+def without_fields(tail: bytes) -> bytes:
+    """The end of the JSON in an event's lines. No line ends within a text of it."""
+    return _FIELD.sub(b"", tail)
 
 
 def usage_in_tail(tail: bytes, field: str) -> dict[str, Any] | None:

@@ -27,7 +27,7 @@ from proxyd.translation.answer import (
 from proxyd.translation.chat_writer import GEMINI_SIGNATURE
 from proxyd.translation.conversation import Text, Thinking
 from proxyd.wire.json_size import takes_long
-from proxyd.wire.sse import PIECE_BYTES, Event
+from proxyd.wire.sse import PIECE_BYTES, UNREAD, Event
 from shared.pricing import MAX_COUNT
 
 _FINISHES: Mapping[str, Finish] = {"length": "length", "content_filter": "refused"}
@@ -108,7 +108,7 @@ def kept_alive(event: Event) -> Iterator[Piece]:
 
     Raises Unreadable for one that is larger than what is looked into: nothing of an answer is left out in silence.
     """
-    if len(event.raw) > PIECE_BYTES:
+    if event.name == UNREAD or len(event.raw) > PIECE_BYTES:
         raise Unreadable("an event is too large")
     if event.raw.lstrip().startswith(b":") or event.name == b"ping":
         yield KeepAlive()

@@ -12,6 +12,7 @@ from proxyd.gateway.body_reader import PARSED_HERE_BYTES
 from proxyd.gateway.rejection import Rejection, rejected
 from proxyd.providers import DIALECTS, BadBody, SlowBody
 from proxyd.providers.body import NONE_NESTED, Checking, read_event
+from proxyd.providers.tail import TAIL_BYTES, usage_in_tail
 from proxyd.websocket.turns import Turn, Turns
 from proxyd.wire.json_size import SHORT_BYTES, takes_long
 from shared.policy import ERRORS, Reason
@@ -93,10 +94,14 @@ def openai_error(rejection: Rejection, request_id: str) -> dict[str, Any]:
 
 
 def read(data: bytes) -> Mapping[str, Any]:
-    """A provider's message; empty, when it is none that can be understood. Of one that is too long, only its type."""
+    """A provider's message; empty, when it is none that can be understood.
+
+    Of one that is too long, its type, and the usage at its end as that of a response.
+    """
     if len(data) > SHORT_BYTES and takes_long(data):
         begins = _TYPE_FIRST.match(data)
-        return {} if begins is None else {"type": begins[1].decode()}
+        usage = usage_in_tail(data[-TAIL_BYTES:], "usage")
+        return {} if begins is None else {"type": begins[1].decode(), "response": {"usage": usage}}
     try:
         document = orjson.loads(data)
     except orjson.JSONDecodeError:

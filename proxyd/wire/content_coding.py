@@ -20,7 +20,9 @@ else:
 BLOCK_BYTES = 256 * 1024  # what comes out at once, about
 FREE_BYTES = 8 * 1024 * 1024  # decoded bytes of an answer that are always allowed; they may come out of a single piece
 MAX_RATIO = 100  # beyond them: decoded bytes for each encoded one
-FREE_PARTS = 1_000  # members (gzip) or frames (zstd) of a body, however little each of them holds
+FREE_PARTS = (
+    1_000  # members (gzip) or frames (zstd) of a request, or of a piece of an answer, however little each of them holds
+)
 PART_BYTES = 1024  # beyond them: decoded bytes for each; a decoder is made for every one, which takes some 10 us
 ZSTD_WINDOW_LOG = 23  # 8 MB: what RFC 8878, section 3.1.1.1.2, asks every decoder to take, and no more
 
@@ -43,10 +45,15 @@ class Decoder(Protocol):
 
 
 class _Parts:
-    """How many members or frames a body has had so far, beside what they held."""
+    """How many members or frames a body, or a piece of an answer, has had so far, beside what they held."""
 
     _begun = 1
     _decoded = 0
+
+    def begin_piece(self) -> None:
+        """The next piece of an answer comes. Each has its own bound, since a stream lives as long as it likes."""
+        self._begun = 1
+        self._decoded = 0
 
     def _begin_part(self) -> None:
         """Another one begins. Raises CodingError where they are more than anybody makes of such a body."""
@@ -206,6 +213,8 @@ class ContentDecoder:
             return data
         if self._decoder is None or self.broken or not data:
             return b""
+        if isinstance(self._decoder, _Parts):
+            self._decoder.begin_piece()
         self._received += len(data)
         limit = FREE_BYTES + MAX_RATIO * self._received if self._max_bytes is None else self._max_bytes
         pieces: list[bytes] = []

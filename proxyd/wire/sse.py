@@ -9,11 +9,10 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from proxyd.wire.json_size import takes_long
-
 MAX_EVENT_BYTES = 32 * 1024 * 1024
-MANY_LINES = 50_000  # of an event, or of what comes at once: some 50 ms of work
+MANY_LINES = 50_000  # of an event, which take some 50 ms one by one
 PIECE_BYTES = 64 * 1024  # as much as is read of a connection at once; more has been inflated
+UNREAD = b"\n"  # in the place of an event's name, which has no line end: it has data that was not looked into
 
 # A CR at the very end may be half of a CRLF. The event is not kept waiting for it: its LF then comes by itself.
 # Written so that it begins with a set of two characters, for which the engine searches at five times the speed of
@@ -38,8 +37,8 @@ class Event(NamedTuple):
     """One event. A tuple, because a stream makes a million of them."""
 
     raw: bytes  # with its empty line
-    name: bytes  # of the `event` field; empty when there was none
-    data: bytes | None  # None: no data at all (comments, pings), or more than is looked into
+    name: bytes  # of the `event` field; empty when there was none; or UNREAD
+    data: bytes | None  # None: no data at all (comments, pings), or UNREAD
 
 
 KEEP_ALIVE = b": keep-alive\n\n"  # a comment, which tells nothing and keeps a connection awake
@@ -60,7 +59,7 @@ class EventDecoder:
         self._halved = False  # the last event ended in a CR at the very end of what had come
 
     def feed(self, data: bytes) -> list[Event]:
-        """All events that are complete now, in order. An oversized event comes in pieces without data."""
+        """All events that are complete now, in order. An oversized event comes in pieces that are UNREAD."""
         if self._halved and data:
             self._halved = False
             if data[:1] == b"\n":
@@ -79,8 +78,6 @@ class EventDecoder:
         else:
             held += data
             buffer = held
-        if len(data) > PIECE_BYTES and (_has_many_lines(data) or takes_long(data)):
-            return self._unread(bytes(buffer))
         events: list[Event] = []
         start = 0
         for end in _ends(buffer, self._scanned):
@@ -93,21 +90,11 @@ class EventDecoder:
         self._scanned = max(0, len(held) - 3)
         self._halved = bool(events) and not held and events[-1].raw.endswith(b"\r")
         if len(held) > self._max_bytes:
-            events.append(Event(bytes(held), b"", None))
+            events.append(Event(bytes(held), UNREAD, None))
             held.clear()
             self._scanned = 0
             self._skipping = True
         return events
-
-    def _unread(self, data: bytes) -> list[Event]:
-        """All events that are complete, as one that is not looked into. `data` is all that there is."""
-        end = max(data.rfind(blank) + len(blank) if blank in data else 0 for blank in (b"\n\n", b"\r\n\r\n", b"\r\r"))
-        self._held[:] = data[end:]
-        self._scanned = max(0, len(self._held) - 3)
-        if end:
-            self._skipping = self._at_start = False
-        self._halved = data.endswith(b"\r") and end == len(data)
-        return [Event(data[:end], b"", None)] if end else []
 
     def rest(self) -> Event | None:
         """What came after the last complete event; the stream ended before its empty line."""
@@ -121,7 +108,7 @@ class EventDecoder:
     def _event(self, raw: bytes) -> Event:
         if self._skipping:
             self._skipping = False
-            return Event(raw, b"", None)
+            return Event(raw, UNREAD, None)
         body = raw
         if self._at_start:
             self._at_start = False
@@ -165,7 +152,7 @@ def _has_many_lines(data: bytes) -> bool:
 
 def _parse(raw: bytes, body: bytes) -> Event:
     if _has_many_lines(body):
-        return Event(raw, b"", None)
+        return _parse_many(raw, body)
     name = b""
     data: list[bytes] = []
     for line in _LINE_END.split(body):
@@ -175,3 +162,14 @@ def _parse(raw: bytes, body: bytes) -> Event:
         elif field == b"event":
             name = value.removeprefix(b" ")
     return Event(raw, name, b"\n".join(data) if data else None)
+
+
+def _parse_many(raw: bytes, body: bytes) -> Event:
+    """An event of many lines. Where all of them begin alike, none needs to be looked at by itself."""
+    text = b"\n" + body.replace(b"\r\n", b"\n").replace(b"\r", b"\n").rstrip(b"\n")
+    lines, spaced = text.count(b"\n"), text.count(b"\ndata: ")
+    if spaced == lines:
+        return Event(raw, b"", text.replace(b"\ndata: ", b"\n")[1:])
+    if not spaced and text.count(b"\ndata:") == lines:
+        return Event(raw, b"", text.replace(b"\ndata:", b"\n")[1:])
+    return Event(raw, UNREAD, None)

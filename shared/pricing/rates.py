@@ -89,7 +89,7 @@ def bound_sheet(
     for: to hold the tenth more of one that a workspace may have set would refuse what fits for all others.
     """
     known_speed = None if speed is None or speed not in SPEEDS else speed
-    pinned = _UNNAMED_TIER.get(slug) if tier is None else _PINNED.get(tier)
+    pinned = _UNNAMED_TIER.get(slug) if tier is None or tier in _UNNAMED else _PINNED.get(tier, _ANY)
     return _bound_sheet(slug, model, pinned, known_speed, int(at) // _DAY_SECONDS, own, region)
 
 
@@ -98,7 +98,10 @@ def load() -> None:
     table.version()
 
 
-# What a request may say about its tier, and the tier it can then be billed by; anything else leaves all open.
+# What names no tier, or one that was paid for before.
+_UNNAMED = frozenset({"auto", "scale"})
+_ANY = "any"  # by a word or number that nobody here knows
+# What a request may say about its tier, and the tier it can then be billed by.
 _PINNED = {
     **{tier: tier for tier in SERVICE_TIERS},
     "standard": "default",
@@ -177,7 +180,7 @@ def _bound_sheet(
     found = _find(slug, model, own)
     if found is None or not any(_is_priced(found, key, day) for key in _SOLD_BY):
         return None
-    tiers = (None, *SERVICE_TIERS) if pinned is None else (None, pinned)
+    tiers = (None, *SERVICE_TIERS) if pinned in (None, _ANY) else (None, pinned)
     speeds = (None,) if speed is None else (None, speed)
     regions = (None,) if region is None else (None, region)
     contexts = [_context(tier, fast, place) for place in regions for fast in speeds for tier in tiers]
@@ -190,7 +193,7 @@ def _bound_sheet(
         has_output=_is_priced(found, "output_mtok", day),
         context_tokens=None if found.model is None else found.model.context_tokens,
         unrated=frozenset().union(*(_unrated(found, each) for each in tables)),
-        untold=_untold(found, _context(pinned, speed, region), day, _DEARER),
+        untold=_untold(found, _context("priority" if pinned == _ANY else pinned, speed, region), day, _DEARER),
     )
 
 

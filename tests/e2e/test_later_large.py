@@ -1,5 +1,6 @@
 """What is billed later, told by answers of more values than are parsed while others wait."""
 
+import gzip
 import json
 
 import pytest
@@ -58,3 +59,37 @@ def test_w1_results_of_many_values_are_booked_whole(stage: Router, provider: Scr
     assert {(row["input_tokens"], row["output_tokens"]) for row in booked()} == {(7, 3)}
     assert len(booked()) == (2 if kind == "inline" else 1)
     assert all("estimated" not in row["flags"] for row in booked())
+
+
+@pytest.mark.parametrize("comment", [b"", b": x\n"], ids=["read", "unread"])
+def test_w1_what_is_not_booked_of_a_stream_is_not_handed_over(
+    stage: Router, provider: ScriptedProvider, comment: bytes
+) -> None:
+    """An event of very many lines, among as many others as nobody sends in one piece."""
+    key_id, key = stage.create_key(name="stream")
+    name = "resp_unread" if comment else "resp_read"
+    begun, tells = {**JOBS["answer"][1], "id": name}, f"/v1/responses/{name}"
+    told = {"type": "response.completed", "response": RESPONSE | {"id": name, "more": [0] * 60_000}}
+    event = b"".join(b"data: " + line + b"\n" for line in json.dumps(told, indent=0).encode().split(b"\n"))
+    stream = b"data: {}\n\n" * 60_000 + comment + event + b"\n"
+    fields = (b"Content-Encoding: gzip",)
+    answers = [
+        reply(200, json.dumps(begun).encode()),
+        reply(200, gzip.compress(stream), *fields, kind=b"text/event-stream"),
+    ]
+    provider.play(lambda line, _: line.sock.sendall(answers.pop(0)))
+    at = {"Authorization": f"Bearer {key}"}
+    asked = {"model": GPT, "input": "x", "background": True}
+    assert requests.post(f"{stage.proxy_url}/v1/responses", json=asked, headers=at, timeout=10).json() == begun
+    if comment:
+        with pytest.raises(requests.RequestException):
+            requests.get(f"{stage.proxy_url}{tells}?stream=true", headers=at, timeout=30)
+        return
+    assert requests.get(f"{stage.proxy_url}{tells}?stream=true", headers=at, timeout=30).content == stream
+
+    def booked() -> list[Json]:
+        return [row for row in ledger_rows(stage, key_id) if "booked_later" in row["flags"]]
+
+    eventually(lambda: booked() != [], what="the booking")
+    (row,) = booked()
+    assert (row["input_tokens"], row["output_tokens"]) == (7, 3)

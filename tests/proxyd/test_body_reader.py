@@ -57,12 +57,12 @@ def translated(parser: BodyParser, document: dict[str, Any]) -> tuple[RequestCon
     return context, refused
 
 
-def read_here(parser: BodyParser, body: bytes) -> Parsed | Rejection:
+def read_here(parser: BodyParser, body: bytes, path: str = "/v1/responses") -> Parsed | Rejection:
     """What a request of this body asks for."""
-    found, route = find_endpoint(PROVIDERS["openai"], "POST", "/v1/responses"), find_route("POST", "/v1/responses")
+    found, route = find_endpoint(PROVIDERS["openai"], "POST", path), find_route("POST", path)
     assert found is not None
     assert isinstance(route, Target | Unified)
-    request = Request("POST", "/v1/responses", "", (), Untouched(), Sent(body))
+    request = Request("POST", path, "", (), Untouched(), Sent(body))
     context = RequestContext(request, 1, "req_1", NOBODY, ip_address("10.0.0.1"), "openai", 0.0)
     return BodyReader(EVERYBODY, BodyMemory(), parser).read(context, KNOWN, found[0], route)
 
@@ -74,14 +74,24 @@ def read_here(parser: BodyParser, body: bytes) -> Parsed | Rejection:
         (b'"input":[%b{}]' % (b"{}," * 100_000), True),
         (b'"input":"%b"' % (b"a, b: [c] " * 80_000), False),
         (b'"input":[%b"x"]' % (b'"x",' * 40_000), False),
+        (b'"input":[%b0]' % (b"0," * 390_000), False),
+        (b'"input":[%b0]' % (b"0," * 410_000), True),
     ],
-    ids=["tools", "input", "text", "few"],
+    ids=["tools", "input", "text", "few", "numbers", "many"],
 )
 def test_w1_a_body_of_many_values_is_parsed_beside_the_worker(parser: BodyParser, field: bytes, beside: bool) -> None:
     body = b'{"model":"gpt-5",%b}' % field
     assert QUICK_BYTES < len(body) < PARSED_HERE_BYTES
     read_here(parser, body)
     assert bool(parser.pid) is beside
+
+
+def test_lists_of_tokens_are_parsed_in_the_worker(parser: BodyParser) -> None:
+    """As LangChain sends what is to be embedded: those of all clients would wait for each other beside it."""
+    body = b'{"model":"text-embedding-3-small","input":[%b]}' % b",".join([b"[%b1]" % (b"10000," * 499)] * 200)
+    assert QUICK_BYTES < len(body) < PARSED_HERE_BYTES
+    assert isinstance(read_here(parser, body, "/v1/embeddings"), Parsed)
+    assert parser.pid == 0
 
 
 def test_it_works(parser: BodyParser) -> None:

@@ -121,6 +121,15 @@ def test_w1_parts_that_hold_nothing_are_not_read_for_ever(coding: bytes, part: b
 
 
 @pytest.mark.parametrize("encoder", ["gzip", "zstd"])
+def test_a_stream_may_have_as_many_parts_as_it_has_events(encoder: str) -> None:
+    coding, encode = ENCODERS[encoder]
+    reader, event = ContentDecoder(coding), b"data: x\n\n"
+    for _ in range(3 * FREE_PARTS):
+        assert reader.feed(encode(event)) == event
+    assert reader.complete
+
+
+@pytest.mark.parametrize("encoder", ["gzip", "zstd"])
 def test_parts_that_hold_something_may_be_many(encoder: str) -> None:
     coding, encode = ENCODERS[encoder]
     assert plain(coding, encode(b"x" * PART_BYTES) * 3 * FREE_PARTS) == b"x" * PART_BYTES * 3 * FREE_PARTS

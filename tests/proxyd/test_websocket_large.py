@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from accounting_kit import Router, Worker
 from sqlalchemy import Engine
-from talk_kit import MakeKey, Open, code, opener
+from talk_kit import COST, USAGE, MakeKey, Open, code, created, done, opener
 
 from shared.sealing import Sealer
 
@@ -56,6 +56,23 @@ def test_w7_an_answer_of_many_values_is_settled_by_its_end(talk: Open) -> None:
     session.passes(event % (nested, json.dumps(usage).encode()), by_client=False)
     assert process_time() - began < 0.2
     assert (session.money, session.running) == ((100 * 150 + 10 * 600, 0), 0)
+
+
+@pytest.mark.parametrize("usage", [USAGE, None], ids=["told", "untold"])
+def test_w7_a_response_of_many_values_ends_its_turn(talk: Open, usage: object) -> None:
+    session = talk(spend_limit_nanos=10**10)
+    session.says(type="response.create")
+    session.hears(**created("resp_1"))
+    nested = b"[" + b",".join([b"[]"] * 300_000) + b"]"
+    event = b'{"type":"response.done","response":{"id":"resp_1","output":%b,"usage":%b}}'
+    session.passes(event % (nested, json.dumps(usage).encode()), by_client=False)
+    spent, held = session.money
+    assert (session.running, held) == (0, 0)
+    assert spent == COST if usage else spent < COST
+    session.says(type="response.create")
+    session.hears(**created("resp_2"))
+    session.hears(**done("resp_2"))
+    assert session.money == (spent + COST, 0)
 
 
 def test_a_large_turn_is_parsed_beside(talk: Open) -> None:

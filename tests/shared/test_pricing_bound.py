@@ -170,7 +170,7 @@ def test_no_well_behaved_provider_bills_more_than_the_bound(data: st.DataObject)
         "fast": ["fast", "default"],
     }
     if slug == "gemini":
-        served[None] = ["default"]  # there, no setting chooses another
+        served[None] = served["auto"] = ["default"]  # there, no setting chooses another
     usage = Usage(
         counts, model, data.draw(st.sampled_from(served.get(tier, ["default", "flex", "priority", "fast", None])))
     )

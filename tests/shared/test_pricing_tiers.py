@@ -72,7 +72,20 @@ def test_a_request_to_gemini_is_held_at_the_tier_that_it_names() -> None:
     assert (standard, priority) == (4_500_000, 8_100_000)
     assert bounded("gemini", "gemini-3.8-flash", size) == standard
     assert bounded("gemini", "gemini-3.8-flash", replace(size, service_tier="unspecified")) == standard
+    assert bounded("gemini", "gemini-3.8-flash", replace(size, service_tier="auto")) == standard
     assert bounded("gemini", "gemini-3.8-flash", replace(size, service_tier="2")) == priority
+
+
+@pytest.mark.parametrize("tier", ["priority", "3", "2", "urgent"])
+def test_a_tier_that_may_be_priority_is_refused_where_that_has_no_price(tier: str) -> None:
+    """An enum may be told by its number, of which no page says which tier that is."""
+    size = Size(1_000, overhead_tokens=0, output_limit=1_000)
+    for model in ("gemini-omni-1.1-flash", "gemini-3-pro-image-preview"):
+        assert bounded("gemini", model, replace(size, service_tier=tier)) == "service_tier priority"
+        for harmless in (None, "auto", "flex", "standard", "unspecified"):
+            assert isinstance(bounded("gemini", model, replace(size, service_tier=harmless)), int)
+    for unnamed in (None, "auto", "scale"):
+        assert isinstance(bounded("openai", "gpt-5-nano", replace(size, service_tier=unnamed)), int)
 
 
 UNTOLD = [
