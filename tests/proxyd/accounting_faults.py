@@ -6,7 +6,7 @@ import sqlite3
 from accounting_edits import AMOUNTS, KEYS
 from accounting_kit import Worker, charge
 from accounting_machine import Calm
-from accounting_oracle import MODEL, PROVIDER, WINDOW_SECONDS, NeverBegun, today
+from accounting_oracle import MODEL, PROVIDER, WINDOW_SECONDS, today
 from dying_kit import Killed, die_between_calls
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
@@ -36,6 +36,7 @@ class Faulty(Calm):
     def kill(self, worker: Worker) -> None:
         for call in self.oracle.open_of(worker.id):
             call.crash()
+        self.unjournaled.killed(worker)
         worker.kill()
 
     @rule(which=st.integers(0, 2), key=st.sampled_from(KEYS), bound=AMOUNTS)
@@ -47,13 +48,8 @@ class Faulty(Calm):
 
         def die(batch: Batch) -> list[Decision]:
             answers = real(batch)
-            # A batch whose answer was lost is sent again without its charges, and tells of them all the same.
-            admitted = [
-                NeverBegun(asked.key_id, batch.generation, answer.second, asked.bound_tokens)
-                for asked, answer in zip(batch.charges, answers, strict=bool(batch.charges))
-                if isinstance(answer, Admitted)
-            ]
-            self.never_begun += admitted
+            admitted = self.unjournaled.applied(worker, batch, answers)
+            self.unjournaled.died += admitted
             if admitted:
                 raise Killed
             return answers
@@ -76,7 +72,7 @@ class Faulty(Calm):
         def lose(batch: Batch) -> list[Decision]:
             worker.counters.apply_batch = real  # type: ignore[method-assign]
             if applied:
-                real(batch)
+                self.unjournaled.lost(worker, batch, real(batch))
             raise CountersUnavailable("cut", in_doubt=True)
 
         worker.counters.apply_batch = lose  # type: ignore[method-assign]
@@ -274,21 +270,12 @@ class AccountingMachine(Faulty):
             assert counted[key].in_flight == self.oracle.in_flight(key)
             second, window = self.router.observer.moment().second, counted[key].tokens
             used = self.oracle.tokens(key, second)
-            never_begun = self.weighing_never_begun(key, second)
+            never_begun = self.unjournaled.weighing(key, second, self.router.observer.status().generation)
             assert (0 if window is None else window.count(second)) == used + sum(one.tokens for one in never_begun)
             requests = self.oracle.requests(key, second)
             requests += sum(of == key and at >= second - WINDOW_SECONDS for of, at in self.looks)
             assert counted[key].window.count(second) == requests + len(never_begun)
             assert counted[key].lifetime == daily.get(key, 0) == totals.get(key, 0) == sum(spent.values())
-
-    def weighing_never_begun(self, key: str, second: int) -> list[NeverBegun]:
-        """Those that weigh in the present counters: new ones were told by journals, which know nothing of them."""
-        generation = self.router.observer.status().generation
-        return [
-            one
-            for one in self.never_begun
-            if one.key_id == key and one.generation == generation and one.second >= second - WINDOW_SECONDS
-        ]
 
     def exactly_what_fits_is_admitted(self, key: str) -> None:
         """I13, and that nothing is refused for what nobody holds any more."""

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from accounting_edits import AMOUNTS, KEYS, Edits, counting
 from accounting_kit import Router, Worker, keep_sums_of_organizations
-from accounting_oracle import MODEL, PROVIDER, Call, NeverBegun, Oracle, Policy, today
+from accounting_oracle import MODEL, PROVIDER, Call, Oracle, Policy, today
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule
 from ledger_kit import attempt
+from never_begun import Unjournaled
 from sqlalchemy import Connection, text
 
 from proxyd.accounting.records import Attempt
@@ -90,7 +91,7 @@ class Calm(Edits):
         self.cached: dict[tuple[str, str], Policy] = {}
         self.seen: dict[str, tuple[str, int]] = {}
         self.copy: Path | None = None
-        self.never_begun: list[NeverBegun] = []
+        self.unjournaled = Unjournaled()
         self.looks: list[tuple[str, int]] = []  # key and steady second of those at rest, which are no calls
         self.workers: list[Worker] = []
         for _ in range(workers):

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from shared.counters import Charge, moment_of, period_of_day
 from shared.model_limits import ModelLimits
@@ -81,15 +81,6 @@ class Call:
     def crash(self) -> None:
         self.state = "crash"
         self.cost_nanos = self.estimate_nanos
-
-
-class NeverBegun(NamedTuple):
-    """A call that the counters admitted, and that died with its worker before a journal told of it."""
-
-    key_id: str
-    generation: int
-    second: int  # steady
-    tokens: int
 
 
 @dataclass

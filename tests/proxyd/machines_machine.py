@@ -30,6 +30,7 @@ from dying_kit import die_between_calls
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 from machines_kit import Machine, Machines, copy_of, import_copy
+from never_begun import Unjournaled
 from redis_kit import RedisServer
 from sqlalchemy import Engine
 
@@ -66,7 +67,7 @@ class TwoMachines(AccountingMachine):
         self.newest = {key: Policy(key, limit_nanos=limit) for key in KEYS}
         self.cached = {}
         self.seen = {}
-        self.never_begun, self.looks = [], []
+        self.unjournaled, self.looks = Unjournaled(), []
         self.dump: dict[bytes, bytes] = {}
         self.workers = []
         self.machine_of: dict[str, Machine] = {}
