@@ -4,11 +4,11 @@ A wrong one would go out with every request, and a secret of the router's own to
 the end of a sentence about it, and repeats nothing.
 """
 
+from shared.catalog import PROVIDERS
 from shared.keys import MANAGEMENT_TAG, PROXY_TAG
 
 SHORTEST, LONGEST = 8, 500
 LONGEST_OF_GATEWAY = 4_096  # it may be a JWT, and with others it has to fit into the head of a request
-_LABELS = {"openai": "OpenAI", "anthropic": "Anthropic", "gemini": "Gemini"}
 _QUOTES = ("'", '"', "`")
 # How credentials of other makers begin. Keys of a provider's own may begin otherwise one day.
 _OF_ANOTHER = {
@@ -37,5 +37,5 @@ def of_another(slug: str, text: str) -> str | None:
     """What keeps it from being this provider's; None for providers of an organisation's own, which take anything."""
     for beginning, owner in _OF_ANOTHER.get(slug, {}).items():
         if text.startswith(beginning):
-            return f"is a key of {_LABELS[owner]}; that of {_LABELS[slug]} belongs here"
+            return f"is a key of {PROVIDERS[owner].label}; that of {PROVIDERS[slug].label} belongs here"
     return None

@@ -148,9 +148,14 @@ class LaterBilling(Struct, frozen=True):
             self.booker.register(_job(attempt, begun.name, begun.works_as, model, batch=True))
         if files := {one.name: ResultsFile(one.file, one.model) for one in told if one.file is not None}:
             self.booker.learn(org_id, slug, files)
-        for name in with_results:
-            if (job := self.booker.find(org_id, slug, name)) is not None:
-                self._results(attempt, job).take_told(data)
+        jobs = {
+            name: self._results(attempt, job) for name in with_results if (job := self.booker.find(org_id, slug, name))
+        }
+        if jobs:
+            found = look(reading.results, slug, {name: results.work for name, results in jobs.items()}, data=data)
+            for first in range(0, len(found), later_relay.LINES_AT_ONCE):
+                some = found[first : first + later_relay.LINES_AT_ONCE]
+                self.booker.book([jobs[name].line(result) for name, result in some])
         links: dict[bytes, bytes] = {}
         for one in told:
             if one.link is not None:
@@ -217,17 +222,13 @@ class _Results(Struct):
     def take_answer(self, data: bytes) -> None:
         self._book([self.look(reading.result_of_answer, self.work, data=data)])
 
-    def take_told(self, data: bytes) -> None:
-        found = self.look(reading.results, self.work, self.job.name, data=data)
-        for first in range(0, len(found), later_relay.LINES_AT_ONCE):
-            self._book(found[first : first + later_relay.LINES_AT_ONCE])
-
     def _book(self, results: Sequence[Result | None]) -> None:
-        found = [self._line(result) for result in results if result is not None]
+        found = [self.line(result) for result in results if result is not None]
         if found:
             self.booker.book(found)
 
-    def _line(self, result: Result) -> Line:
+    def line(self, result: Result) -> Line:
+        """What is booked of one."""
         job = self.job
         usage = of_batch(result.usage) if job.batch else result.usage
         asked_model = job.model or usage.model

@@ -14,7 +14,6 @@ from proxyd.gateway.attempt import UpstreamAttempt
 from proxyd.gateway.masking import blanked
 from proxyd.gateway.relay import plain, primed
 from proxyd.messages import Truncated, UpstreamAborted, UpstreamBroken, UpstreamError
-from proxyd.providers.metering import in_turns
 from proxyd.wire.content_coding import ContentDecoder
 from proxyd.wire.lines import LineDecoder, LineTooLong
 from proxyd.wire.sse import MANY_LINES, PIECE_BYTES, UNREAD, Event, EventDecoder
@@ -72,7 +71,7 @@ def events(attempt: UpstreamAttempt, coding: bytes | None, take: Take) -> Genera
     try:
         yield b""
         for data in chunks:
-            take([read for event in in_turns(reader, plain(decoder, data)) if (read := _read(event)) is not None])
+            take([read for event in reader.feed_in_turns(plain(decoder, data)) if (read := _read(event)) is not None])
             yield blanked(data, secrets)
         rest = reader.rest()
         if rest is not None and (last := _read(rest)) is not None:

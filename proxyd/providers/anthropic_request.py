@@ -200,9 +200,8 @@ def _find_features(document: Mapping[str, Any], estimate: InputEstimate) -> None
             estimate.feature(name)
             estimate.other_models = estimate.other_models or name == "fallbacks"
     if document.get("inference_geo") is not None and _region(document) is None:
-        estimate.feature(
-            "inference_geo", hides_tokens=False
-        )  # regions have a surcharge, and that of this one is unknown
+        # Regions have a surcharge, and that of this one is unknown.
+        estimate.feature("inference_geo", hides_tokens=False)
     management = document.get("context_management")
     edits = management.get("edits") if isinstance(management, dict) else management
     for edit in edits if isinstance(edits, list) else [edits]:

@@ -3,7 +3,8 @@
 What these functions give is small beside the answers, so that it may come from another process.
 """
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import orjson
@@ -12,7 +13,7 @@ from proxyd.providers.base import BadBody
 from proxyd.providers.later import Begun, Result, Told, answer, begun, links, result, result_in_line, told
 
 MAX_JOBS = 2_000  # of a list; the longest page of any provider has 1,000
-MAX_RESULTS = 50_000  # that stand in one answer; Gemini allows 20 MB of them
+MAX_RESULTS = 50_000  # of one job that stand in an answer; Gemini allows 20 MB of them
 
 
 class Reading(NamedTuple):
@@ -57,13 +58,16 @@ def telling_links(data: bytes) -> Telling:
     return Telling(None, links(_object(data)), ())
 
 
-def results(work: Work, name: str, data: bytes) -> list[Result]:
-    """The results of a job that stand in an answer, which may be a list. Raises BadBody."""
-    pairs = [pair for one in told(work.slug, _object(data)) if one.name == name for pair in one.results]
-    if len(pairs) > MAX_RESULTS:
+def results(slug: str, works: Mapping[str, Work], data: bytes) -> list[tuple[str, Result]]:
+    """The results that stand in an answer, which may be a list of jobs, each with the name of its job. Raises BadBody.
+
+    `works` has the jobs by their names; those of others are left out.
+    """
+    pairs = [(one.name, *pair) for one in told(slug, _object(data)) if one.name in works for pair in one.results]
+    if any(count > MAX_RESULTS for count in Counter(name for name, _, _ in pairs).values()):
         raise BadBody(f"it has more than {MAX_RESULTS} results")
-    found = [result(*work, id_, body) for id_, body in pairs]
-    return [one for one in found if one is not None]
+    found = [(name, result(*works[name], id_, body)) for name, id_, body in pairs]
+    return [(name, one) for name, one in found if one is not None]
 
 
 def result_of_line(work: Work, number: int, data: bytes) -> Result | None:

@@ -4,8 +4,7 @@ Memory stays small however long a stream is: of its events only the last figures
 whole, up to a limit; of a larger one only the end, where embeddings have their usage.
 """
 
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import orjson
 
@@ -13,7 +12,7 @@ from proxyd.providers.accumulator import UsageAccumulator
 from proxyd.providers.tail import TAIL_BYTES
 from proxyd.wire.content_coding import ContentDecoder
 from proxyd.wire.json_size import takes_long
-from proxyd.wire.sse import LAST_HALF, PIECE_BYTES, Event, EventDecoder
+from proxyd.wire.sse import LAST_HALF, Event, EventDecoder
 from shared.pricing import Usage
 
 MAX_JSON_BYTES = 32 * 1024 * 1024
@@ -60,14 +59,6 @@ class _Watch:
         return self._accumulator.delivered()
 
 
-def in_turns(events: EventDecoder, plain: bytes) -> Iterator[Event]:
-    """The events of a piece that may have been inflated to many. Others have a turn between them."""
-    for at in range(0, len(plain), PIECE_BYTES):
-        if at:
-            time.sleep(0)  # gevent's, in a process that relays
-        yield from events.feed(plain[at : at + PIECE_BYTES])
-
-
 class StreamMeter(_Watch):
     """Watches a stream of events. Where one of them may have to be hidden, whole events are passed on, else all."""
 
@@ -81,7 +72,7 @@ class StreamMeter(_Watch):
         self._passed += len(data)
         accumulator = self._accumulator
         decoder, events = self._decoder, self._events
-        found: Iterable[Event] = events.feed(data) if decoder is None else in_turns(events, decoder.feed(data))
+        found: Iterable[Event] = events.feed(data) if decoder is None else events.feed_in_turns(decoder.feed(data))
         if not self._hides:
             for event in found:
                 accumulator.event(event)

@@ -9,7 +9,6 @@ from msgspec import Struct, structs
 
 from proxyd.providers import DIALECTS, BadBody, Parsed
 from proxyd.providers.body import more_values_than
-from proxyd.providers.metering import in_turns
 from proxyd.translation import (
     chat_answer_reader,
     chat_answer_writer,
@@ -225,7 +224,7 @@ class Answering:
 
     def feed(self, data: bytes) -> bytes:
         """The next bytes of the answer; what the client is told of them."""
-        told = b"".join([self._told(self._reader.read(event)) for event in in_turns(self._decoder, data)])
+        told = b"".join([self._told(self._reader.read(event)) for event in self._decoder.feed_in_turns(data)])
         return told if self._listed is None else self._listed.feed(told)
 
     def end(self) -> bytes:

@@ -29,8 +29,6 @@ _OF_ONE_TURN = frozenset(
         Reason.MODEL_SPEND_EXCEEDED,
     }
 )
-
-
 _TYPE_FIRST = re.compile(rb'\s*\{\s*"type"\s*:\s*"([\w.]{1,100})"')
 MANY_VALUES = 50_000  # and names, of a client's message; sound and pictures are a single one
 MAX_TURNS = 64  # of one session at a time; each takes memory here until the provider has answered it

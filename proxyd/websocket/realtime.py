@@ -236,8 +236,8 @@ class RealtimeConversation:
 
     def _passing(self, kind: str, event: Mapping[str, Any]) -> None:
         response = part_of(event, "response")
-        # The end of one that was too long to be read is that of the oldest: there is seldom another.
-        number = text_of(response, "id") or text_of(event, "response_id") or next(iter(self._by_response), "")
+        oldest = next(iter(self._by_response), "") if kind == "response.done" else ""  # of an end too long to be read
+        number = text_of(response, "id") or text_of(event, "response_id") or oldest
         turn = self._by_response.get(number)
         if turn is None:
             return

@@ -20,9 +20,8 @@ else:
 BLOCK_BYTES = 256 * 1024  # what comes out at once, about
 FREE_BYTES = 8 * 1024 * 1024  # decoded bytes of an answer that are always allowed; they may come out of a single piece
 MAX_RATIO = 100  # beyond them: decoded bytes for each encoded one
-FREE_PARTS = (
-    1_000  # members (gzip) or frames (zstd) of a request, or of a piece of an answer, however little each of them holds
-)
+# Members (gzip) or frames (zstd) of a request, or of a piece of an answer, however little each of them holds.
+FREE_PARTS = 1_000
 PART_BYTES = 1024  # beyond them: decoded bytes for each; a decoder is made for every one, which takes some 10 us
 ZSTD_WINDOW_LOG = 23  # 8 MB: what RFC 8878, section 3.1.1.1.2, asks every decoder to take, and no more
 

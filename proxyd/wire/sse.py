@@ -6,6 +6,7 @@ line, a leading byte order mark is ignored, several `data` lines are joined by L
 """
 
 import re
+import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -95,6 +96,13 @@ class EventDecoder:
             self._scanned = 0
             self._skipping = True
         return events
+
+    def feed_in_turns(self, data: bytes) -> Iterator[Event]:
+        """The events of a piece that may have been inflated to many. Others have a turn between them."""
+        for at in range(0, len(data), PIECE_BYTES):
+            if at:
+                time.sleep(0)  # gevent's, in a process that relays
+            yield from self.feed(data[at : at + PIECE_BYTES])
 
     def rest(self) -> Event | None:
         """What came after the last complete event; the stream ended before its empty line."""

@@ -63,8 +63,10 @@ def cost(
 
 def cost_of_pictures(provider_slug: str, usage: Usage, *, at: float, book: PriceBook | None = None) -> Cost:
     """Price pictures of which nobody tells the model: as the dearest that only paints, flagged `unknown_class`."""
-    names = (name for name in (*current_models(PRICES_IDS[provider_slug]), *added_names(provider_slug)))
+    names = (*current_models(PRICES_IDS[provider_slug]), *added_names(provider_slug))
     costs = [cost(provider_slug, name, usage, at=at, book=book) for name in names if _PAINTS.match(name)]
+    if not costs:
+        return cost(provider_slug, None, usage, at=at, book=book)
     dearest_one = max(costs, key=lambda each: each.nanos)
     flags = [*dearest_one.flags]
     _flag(flags, "unknown_class")

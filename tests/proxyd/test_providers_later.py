@@ -98,7 +98,27 @@ def test_no_more_results_stand_in_one_answer_than_anybody_sends() -> None:
     data = json.dumps({"name": "batches/a", "response": {"inlinedResponses": held}}).encode()
     assert later_answers.telling("gemini", None, data).with_results == ("batches/a",)
     with pytest.raises(BadBody):
-        later_answers.results(Work("gemini", None, None), "batches/a", data)
+        later_answers.results("gemini", {"batches/a": Work("gemini", None, None)}, data)
+
+
+def test_the_results_of_several_jobs_are_found_in_one_look() -> None:
+    def batch(name: str, body: dict[str, Any]) -> dict[str, Any]:
+        return {"name": name, "response": {"inlinedResponses": {"inlinedResponses": [{"response": body}]}}}
+
+    bodies: dict[str, dict[str, Any]] = {
+        "batches/a": CONTENT,
+        "batches/b": {"tokenCount": 6},
+        "batches/of_another": CONTENT,
+    }
+    data = json.dumps({"operations": [batch(*each) for each in bodies.items()]}).encode()
+    assert later_answers.telling("gemini", None, data).with_results == tuple(bodies)
+    generate = Work("gemini", "/v1beta/models/{model}:generateContent", "gemini-2.5-flash")
+    embed = Work("gemini", "/v1beta/models/{model}:embedContent", "gemini-embedding-001")
+    found = later_answers.results("gemini", {"batches/a": generate, "batches/b": embed}, data)
+    assert [(name, one.usage.counts) for name, one in found] == [
+        ("batches/a", {"input_tokens": 4, "output_tokens": 1}),
+        ("batches/b", {"input_tokens": 6}),
+    ]
 
 
 def test_lines_of_results() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.money import MAX_NANOS
-from shared.pricing import MAX_COUNT, OwnPrice, Usage, cost
+from shared.pricing import MAX_COUNT, OwnPrice, Usage, cost, cost_of_pictures
 from shared.pricing.rates import cost_sheet
 
 AT = datetime(2026, 11, 24, 12, tzinfo=UTC).timestamp()
@@ -36,6 +36,19 @@ def test_an_unknown_model_is_unpriced() -> None:
     got = cost("openai", "llama", Usage({"input_tokens": 5, "output_tokens": 5}, "llama-2"), at=AT)
     assert (got.nanos, got.price, got.flags) == (0, None, ("unpriced",))
     assert cost("openai", None, Usage({}), at=AT).flags == ("unpriced",)
+
+
+def test_pictures_of_an_untold_model_cost_the_dearest_that_only_paints() -> None:
+    usage = Usage({"output_tokens": 100, "output_image_tokens": 100})
+    got = cost_of_pictures("openai", usage, at=AT)
+    assert got.nanos == max(cost("openai", f"gpt-image-{n}", usage, at=AT).nanos for n in ("1", "1-mini", "1.5")) > 0
+    assert "unknown_class" in got.flags
+
+
+@pytest.mark.parametrize("slug", ["anthropic", "gemini"])
+def test_pictures_of_a_provider_none_of_whose_models_only_paint_are_unpriced(slug: str) -> None:
+    got = cost_of_pictures(slug, Usage({"output_tokens": 100, "output_image_tokens": 100}), at=AT)
+    assert (got.nanos, got.price, got.flags) == (0, None, ("unpriced",))
 
 
 @pytest.mark.parametrize("model", ["whisper-1", "tts-1"])
