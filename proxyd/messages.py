@@ -5,7 +5,7 @@ Header names are lower-case bytes throughout, so that a comparison is a comparis
 
 from collections.abc import Callable, Iterator
 from operator import itemgetter
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, Self
 from urllib.parse import urlsplit
 
 from msgspec import Struct
@@ -85,17 +85,28 @@ class Body(Protocol):
         """Bytes by Content-Length; 0 when there is no body; None when it comes in chunks."""
 
 
+class HeadInfo(Protocol):
+    """What somebody has learned from a head."""
+
+    def of_another_key(self) -> Self:
+        """The same of a head in which only the token of the credential is another one."""
+
+
 class HeadCache:
     """A cache for what is learned from the head of a request alone, while its connection sends this head repeatedly.
 
     Whoever reads a request may put it here, and finds it with the next one. It must follow from the method, the path,
-    the headers save Content-Length, and the peer. The server drops it with the connection.
+    the headers save Content-Length, and the peer. The server drops it with the connection. Where only the token of the
+    credential is another one, the next request finds what does not follow from that.
     """
 
     __slots__ = ("info",)
 
-    def __init__(self) -> None:
-        self.info: object = None
+    def __init__(self, info: "HeadInfo | None" = None) -> None:
+        self.info = info
+
+    def of_another_key(self) -> "HeadCache":
+        return HeadCache(None if self.info is None else self.info.of_another_key())
 
 
 class Request(Struct, eq=False):

@@ -47,7 +47,7 @@ def main() -> int:
         lock = _lock(settings.data_dir)
         _check_format(settings.data_dir)
         shared_counters = counters.connect(settings.limits_url)
-        engine = db.create(settings.ledger_database_url)
+        engine = db.create(settings.ledger_database_url, temporary_in_memory=True)
         database, ledger = AccountingDatabase(engine), Ledger(engine)
         shared_counters.refuse_foreign(database.installation())
         _refuse_two_databases(settings, database)

@@ -67,10 +67,11 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-def create(url: str, *, cache_kib: int | None = None) -> Engine:
+def create(url: str, *, cache_kib: int | None = None, temporary_in_memory: bool = False) -> Engine:
     """An engine for `url`, configured; on SQLite the file is made with mode 0600.
 
-    `cache_kib` is what each connection to SQLite keeps of the file, if not as much as SQLite itself would.
+    `cache_kib` is what each connection to SQLite keeps of the file, if not as much as SQLite itself would. With
+    `temporary_in_memory` it makes no temporary files: for who writes a lot at once and sorts little.
     Errors of a statement do not repeat its values: they may be digests, names or sealed credentials.
     """
     server = not url.startswith("sqlite")
@@ -82,14 +83,14 @@ def create(url: str, *, cache_kib: int | None = None) -> Engine:
         json_serializer=_to_json,
         connect_args=_DEADLINES if server else {},
     )
-    return configure(engine, cache_kib)
+    return configure(engine, cache_kib, temporary_in_memory=temporary_in_memory)
 
 
 def _to_json(value: object) -> str:
     return orjson.dumps(value).decode()
 
 
-def configure(engine: Engine, cache_kib: int | None = None) -> Engine:
+def configure(engine: Engine, cache_kib: int | None = None, *, temporary_in_memory: bool = False) -> Engine:
     """Set what every connection of ours needs: on SQLite WAL, foreign keys, a patient lock, durable commits.
 
     The sqlite3 module's own transaction handling begins late, at the first write; a read that then turns to writing
@@ -116,6 +117,9 @@ def configure(engine: Engine, cache_kib: int | None = None) -> Engine:
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.execute("PRAGMA recursive_triggers=ON")  # else REPLACE deletes what a trigger keeps
+        if temporary_in_memory:
+            # Else a statement that may fail half way keeps the pages that it changes in a file, if they are many.
+            cursor.execute("PRAGMA temp_store=MEMORY")
         if cache_kib is not None:
             cursor.execute(f"PRAGMA cache_size=-{cache_kib}")
         cursor.close()

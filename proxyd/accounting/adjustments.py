@@ -9,12 +9,11 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, or_, select
 
-from proxyd.accounting.ledger_rows import COLUMNS, INSERT_ROWS, LABELLED, Line, Posting, posting
+from proxyd.accounting.ledger_rows import COLUMNS, LABELLED, Line, Posting, posting
 from proxyd.accounting.records import Attempt, Settlement
 from shared.models import UsageRecord
 
 FLAG = "adjustment"
-INSERT_ADJUSTMENTS = INSERT_ROWS.replace(") values (", ", adjusts) values (").replace("?)", "?, ?)")
 _SOME = 500  # ids in one question
 _BOOKED = select(UsageRecord.id, UsageRecord.adjusts, UsageRecord.outcome, UsageRecord.cost_nanos).where(
     or_(
@@ -96,7 +95,7 @@ def _adjustment(attempt: Attempt, settlement: Settlement, known: Booked) -> Adju
 def adjusting(adjustment: Adjustment, generation: int, zone: str, by_model: Collection[str]) -> Posting:
     """The row and sums of an adjustment: no request more, and in the sums in which the estimate is.
 
-    Its row is for `INSERT_ADJUSTMENTS`.
+    Its row has what it adjusts behind all else.
     """
     found = posting([(adjustment.attempt, adjustment.settlement)], generation, zone, by_model)
     asked_model = found.rows[0][_ASKED_MODEL] or ""  # an estimate knows of no other

@@ -10,18 +10,17 @@ the counters by no worker. So the transaction that posts it says that the presen
 begin with the ledger's sums, take their place.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import orjson
 from sqlalchemy import Connection, Engine, Select, bindparam, delete, select, update
 from sqlalchemy.exc import IntegrityError
 
-from proxyd.accounting import ledger_postgresql, ledger_rows
-from proxyd.accounting.adjustments import INSERT_ADJUSTMENTS, Corrections, Ended, adjusting, corrections
+from proxyd.accounting import ledger_postgresql, ledger_sqlite
+from proxyd.accounting.adjustments import Adjustment, Corrections, Ended, adjusting, corrections
 from proxyd.accounting.journal_reader import Position
-from proxyd.accounting.ledger_rows import Line, Posting, posting
+from proxyd.accounting.ledger_rows import Line, Row, posting
 from proxyd.accounting.limited_models import keys_summed_by_model
 from proxyd.accounting.records import EndRecord, LedgerUnavailable
 from shared.models import AccountingState, JournalState, PostedHolds
@@ -42,8 +41,6 @@ _ADVANCE_COPIED = (
 )
 # Whoever does not know yet that a copy was imported must not pass over what has to be corrected.
 _ADVANCE = _ADVANCE_COPIED.where(JournalState.imported_at.is_(None))
-_KNOWN_SQLITE = "select id from usage_records where id in (select value from json_each(?))"
-_KNOWN_POSTGRESQL = "select id from usage_records where id = any(%s)"
 
 
 class _Present(NamedTuple):
@@ -67,11 +64,9 @@ class Ledger:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self._sqlite = engine.dialect.name == "sqlite"
-        self._statements = ledger_rows.STATEMENTS if self._sqlite else ledger_postgresql.STATEMENTS
-        adjust = INSERT_ADJUSTMENTS if self._sqlite else ledger_postgresql.INSERT_ADJUSTMENTS
-        self._adjusting = (adjust, *self._statements[1:])
-        self._zone = "" if self._sqlite else "+00"  # behind a moment; SQLite has no such type, and all are UTC
+        sqlite = engine.dialect.name == "sqlite"
+        self._sql: Any = ledger_sqlite if sqlite else ledger_postgresql
+        self._zone = "" if sqlite else "+00"  # behind a moment; SQLite has no such type, and all are UTC
 
     def post(self, worker_id: str, ends: Sequence[EndRecord], start: Position, reached: Position) -> int:
         """Write what a journal tells between two positions. Returns how many rows were new.
@@ -145,9 +140,9 @@ class Ledger:
             self._outdate(connection, generation)
         adjusted: list[Line] = [(one.attempt, one.settlement) for one in found.adjustments]
         by_model = _by_model(connection, [*found.fresh, *adjusted], present)
-        self._write(connection, self._statements, posting(found.fresh, generation, self._zone, by_model))
+        self._write(connection, posting(found.fresh, generation, self._zone, by_model))
         for adjustment in found.adjustments:
-            self._write(connection, self._adjusting, adjusting(adjustment, generation, self._zone, by_model))
+            self._adjust(connection, adjustment, generation, by_model)
         return len(found.fresh) + len(found.adjustments)
 
     @staticmethod
@@ -160,15 +155,20 @@ class Ledger:
         """Write lines; if `looking`, only those that are not there yet."""
         fresh = self._fresh(connection, lines) if check_existing else lines
         by_model = _by_model(connection, fresh, present)
-        self._write(connection, self._statements, posting(fresh, present.generation, self._zone, by_model))
+        self._write(connection, posting(fresh, present.generation, self._zone, by_model))
         return len(fresh)
 
-    def _write(self, connection: Connection, statements: Sequence[str], found: Posting) -> None:
-        for statement, rows in zip(statements, found, strict=True):
-            if rows and self._sqlite:
-                connection.exec_driver_sql(statement, rows)
-            elif rows:
-                connection.exec_driver_sql(statement, (ledger_postgresql.document(statement, rows),))
+    def _adjust(
+        self, connection: Connection, adjustment: Adjustment, generation: int, by_model: Collection[str]
+    ) -> None:
+        rows, *sums = adjusting(adjustment, generation, self._zone, by_model)
+        self._sql.execute(connection, self._sql.INSERT_ADJUSTMENTS, rows)
+        self._write(connection, ([], *sums))
+
+    def _write(self, connection: Connection, found: Sequence[list[Row]]) -> None:
+        for statement, rows in zip(self._sql.STATEMENTS, found, strict=True):
+            if rows:
+                self._sql.execute(connection, statement, rows)
 
     @staticmethod
     def _advance(
@@ -188,13 +188,8 @@ class Ledger:
         return moved.rowcount == 1
 
     def _fresh(self, connection: Connection, lines: Sequence[Line]) -> list[Line]:
-        """Without those that are there. Asked with all ids as one value, which SQLAlchemy need not spell out."""
-        ids = [attempt.id for attempt, _ in lines]
-        if self._sqlite:
-            known = connection.exec_driver_sql(_KNOWN_SQLITE, (orjson.dumps(ids).decode(),))
-        else:
-            known = connection.exec_driver_sql(_KNOWN_POSTGRESQL, (ids,))
-        there = {row[0] for row in known}
+        """Without those that are there."""
+        there = self._sql.known(connection, [attempt.id for attempt, _ in lines])
         # One that stands here twice is one as well: of the first, nothing differs.
         first = {line[0].id: line for line in reversed(lines)}
         return [line for line in lines if line[0].id not in there and first[line[0].id] is line]

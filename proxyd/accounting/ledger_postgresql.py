@@ -5,24 +5,12 @@ another key's, and the server nearly twice as much.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import orjson
+from sqlalchemy import Connection
 
-from proxyd.accounting.ledger_rows import (
-    COLUMNS,
-    DAILY,
-    INSERT_DAILY,
-    INSERT_LABELLED,
-    INSERT_MODELS,
-    INSERT_TOTALS,
-    LABELLED,
-    ON_DAILY_CONFLICT,
-    ON_LABELLED_CONFLICT,
-    ON_MODEL_CONFLICT,
-    ON_TOTAL_CONFLICT,
-    SUMS,
-    Row,
-)
+from proxyd.accounting.ledger_rows import ADJUSTMENTS, COLUMNS, DAILY, LABELLED, MODELS, SUMS, TOTALS, TOUCHED, Row
 
 # Of those that are no text. What is JSON is text in the document, and becomes JSON where it is stored.
 _TYPES = {
@@ -33,10 +21,13 @@ _TYPES = {
     **dict.fromkeys(SUMS, "bigint"),
 }  # fmt: skip
 _JSON = ("flags", "usage", "price", "tried")
-_TOTALS = ("key_id", "day", "generation", "nanos")
-_TOUCHED = ("at", "id")
-_MODELS = ("key_id", "day", "provider", "model", "generation", "nanos")
-_OF_MODELS = "key_id, day, provider, model, generation, 0, nanos"
+
+
+class Statement(NamedTuple):
+    """`fields`: what the rows hold."""
+
+    sql: str
+    fields: Sequence[str]
 
 
 def _rows(fields: Sequence[str]) -> str:
@@ -46,38 +37,64 @@ def _rows(fields: Sequence[str]) -> str:
     )
 
 
-_VALUES = ", ".join(f"given.{name}::json" if name in _JSON else f"given.{name}" for name in COLUMNS)
+def _insert(fields: Sequence[str]) -> Statement:
+    values = ", ".join(f"given.{name}::json" if name in _JSON else f"given.{name}" for name in fields)
+    return Statement(f"insert into usage_records ({', '.join(fields)}) select {values} from {_rows(fields)}", fields)  # noqa: S608 - our own names, here and below
+
+
+def _sums(table: str, fields: Sequence[str], key: Sequence[str]) -> Statement:
+    """Of requests, tokens and money."""
+    sets = ", ".join(f"{name} = {table}.{name} + excluded.{name}" for name in SUMS)
+    return _upsert(table, fields, key, sets, ", ".join(fields), "*")
+
+
+def _totals(table: str, fields: Sequence[str]) -> Statement:
+    """Of money, beside what it was when the generation was cut; of a row that is new, nothing."""
+    key = fields[:-2]
+    sets = (
+        f"base_nanos = case when {table}.generation = excluded.generation "
+        f"then {table}.base_nanos else {table}.total_nanos end, "
+        f"generation = excluded.generation, total_nanos = {table}.total_nanos + excluded.total_nanos"
+    )
+    columns = ", ".join((*key, "generation", "base_nanos", "total_nanos"))
+    return _upsert(table, fields, key, sets, columns, ", ".join((*key, "generation", "0", "nanos")))
+
+
+def _upsert(table: str, fields: Sequence[str], key: Sequence[str], sets: str, columns: str, values: str) -> Statement:
+    return Statement(
+        f"insert into {table} ({columns}) select {values} from {_rows(fields)} "  # noqa: S608
+        f"on conflict ({', '.join(key)}) do update set {sets}",
+        fields,
+    )
+
+
 # Rows of keys are locked in order first: an update by a join may come to them in any other, and two ledger writers
 # would wait for each other.
 _TOUCH_KEYS = " ".join((
     "with due as materialized (select proxy_keys.id, given.at from proxy_keys",
-    f"join {_rows(_TOUCHED)} on proxy_keys.id = given.id",
+    f"join {_rows(TOUCHED)} on proxy_keys.id = given.id",
     "where proxy_keys.last_used_at is null or proxy_keys.last_used_at < given.at",
     "order by proxy_keys.id for no key update of proxy_keys)",
     "update proxy_keys set last_used_at = due.at from due where proxy_keys.id = due.id",
 ))  # fmt: skip
 STATEMENTS = (
-    f"insert into usage_records ({', '.join(COLUMNS)}) select {_VALUES} from {_rows(COLUMNS)}",  # noqa: S608
-    f"{INSERT_DAILY} select * from {_rows(DAILY)} {ON_DAILY_CONFLICT}",  # noqa: S608
-    f"{INSERT_TOTALS} select key_id, day, generation, 0, nanos from {_rows(_TOTALS)} {ON_TOTAL_CONFLICT}",  # noqa: S608
-    _TOUCH_KEYS,
-    f"{INSERT_LABELLED} select * from {_rows(LABELLED)} {ON_LABELLED_CONFLICT}",  # noqa: S608
-    f"{INSERT_MODELS} select {_OF_MODELS} from {_rows(_MODELS)} {ON_MODEL_CONFLICT}",  # noqa: S608
+    _insert(COLUMNS),
+    _sums("usage_daily", DAILY, DAILY[:4]),
+    _totals("key_spend", TOTALS),
+    Statement(_TOUCH_KEYS, TOUCHED),
+    _sums("label_usage", LABELLED, LABELLED[:3]),
+    _totals("model_spend", MODELS),
 )
-_ADJUSTMENTS = (*COLUMNS, "adjusts")
-INSERT_ADJUSTMENTS = (
-    f"insert into usage_records ({', '.join(_ADJUSTMENTS)}) select {_VALUES}, given.adjusts from {_rows(_ADJUSTMENTS)}"  # noqa: S608
-)
-_FIELDS = dict(
-    zip(
-        (*STATEMENTS, INSERT_ADJUSTMENTS),
-        (COLUMNS, DAILY, _TOTALS, _TOUCHED, LABELLED, _MODELS, _ADJUSTMENTS),
-        strict=True,
-    )
-)
+INSERT_ADJUSTMENTS = _insert(ADJUSTMENTS)
+_KNOWN = "select id from usage_records where id = any(%s)"
 
 
-def document(statement: str, rows: Sequence[Row]) -> str:
-    """The rows of one of the statements, as it takes them."""
-    fields = _FIELDS[statement]
-    return orjson.dumps([dict(zip(fields, row, strict=True)) for row in rows]).decode()
+def execute(connection: Connection, statement: Statement, rows: list[Row]) -> None:
+    """Write some rows, at least one, of one of the statements. Raises SQLAlchemyError."""
+    document = orjson.dumps([dict(zip(statement.fields, row, strict=True)) for row in rows]).decode()
+    connection.exec_driver_sql(statement.sql, (document,))
+
+
+def known(connection: Connection, ids: Sequence[str]) -> set[str]:
+    """Which of these ids the ledger has. All of them go as one value, which SQLAlchemy need not spell out."""
+    return {row[0] for row in connection.exec_driver_sql(_KNOWN, (list(ids),))}

@@ -1,7 +1,7 @@
-"""What the ledger writes, as rows of plain values, and the statements with which SQLite takes them.
+"""What the ledger writes, as rows of plain values; `ledger_sqlite` and `ledger_postgresql` have the statements.
 
 Without SQLAlchemy's statements and types between, which cost more than the writing. Days and moments are texts in the
-form in which SQLAlchemy writes them into SQLite; PostgreSQL (`ledger_postgresql`) reads the same, with the zone behind.
+form in which SQLAlchemy writes them into SQLite; PostgreSQL reads the same, with the zone behind.
 """
 
 from collections.abc import Collection, Sequence
@@ -26,40 +26,13 @@ COLUMNS = (
     "label", "tried",
 )  # fmt: skip
 
-INSERT_ROWS = "insert into usage_records ({}) values ({})".format(  # noqa: S608 - our own columns
-    ", ".join(COLUMNS), ", ".join("?" * len(COLUMNS))
-)
 SUMS = ("requests", "input_tokens", "output_tokens", "cost_nanos", *USAGE_CLASSES)
 DAILY = ("key_id", "day", "provider", "model", "org_id", *SUMS)
 LABELLED = ("key_id", "day", "label", "org_id", *SUMS)
-DAILY_KEY = "(key_id, day, provider, model)"
-INSERT_DAILY = " ".join(("insert into usage_daily", f"({', '.join(DAILY)})"))
-ON_DAILY_CONFLICT = f"on conflict {DAILY_KEY} do update set " + ", ".join(
-    f"{name} = usage_daily.{name} + excluded.{name}" for name in SUMS
-)
-INSERT_LABELLED = " ".join(("insert into label_usage", f"({', '.join(LABELLED)})"))
-ON_LABELLED_CONFLICT = "on conflict (key_id, day, label) do update set " + ", ".join(
-    f"{name} = label_usage.{name} + excluded.{name}" for name in SUMS
-)
-# A row that is new was nothing when the generation was cut.
-INSERT_TOTALS = "insert into key_spend (key_id, day, generation, base_nanos, total_nanos)"
-ON_TOTAL_CONFLICT = """
-on conflict (key_id, day) do update set
-    base_nanos = case when key_spend.generation = excluded.generation
-        then key_spend.base_nanos else key_spend.total_nanos end,
-    generation = excluded.generation,
-    total_nanos = key_spend.total_nanos + excluded.total_nanos
-"""
-INSERT_MODELS = "insert into model_spend (key_id, day, provider, model, generation, base_nanos, total_nanos)"
-ON_MODEL_CONFLICT = ON_TOTAL_CONFLICT.replace("key_spend", "model_spend").replace("(key_id, day)", DAILY_KEY)
-STATEMENTS = (
-    INSERT_ROWS,
-    f"{INSERT_DAILY} values ({', '.join('?' * len(DAILY))}) {ON_DAILY_CONFLICT}",
-    f"{INSERT_TOTALS} values (?, ?, ?, 0, ?) {ON_TOTAL_CONFLICT}",
-    "update proxy_keys set last_used_at = ?1 where id = ?2 and (last_used_at is null or last_used_at < ?1)",
-    f"{INSERT_LABELLED} values ({', '.join('?' * len(LABELLED))}) {ON_LABELLED_CONFLICT}",
-    f"{INSERT_MODELS} values (?, ?, ?, ?, ?, 0, ?) {ON_MODEL_CONFLICT}",
-)
+TOTALS = ("key_id", "day", "generation", "nanos")  # of a key's days, and of all its days
+MODELS = ("key_id", "day", "provider", "model", "generation", "nanos")
+TOUCHED = ("at", "id")  # of a key
+ADJUSTMENTS = (*COLUMNS, "adjusts")
 _NO_CLASSES = [0] * len(USAGE_CLASSES)
 _PLACES = tuple(enumerate(USAGE_CLASSES, start=4))
 _LONGEST_MODEL = 1_000  # of which anything is looked at
@@ -67,7 +40,7 @@ ALL_DAYS = "1970-01-01"  # the day of the row of key_spend that sums all days
 
 
 class Posting(NamedTuple):
-    """What some lines add to the ledger, a list for each of the statements above.
+    """What some lines add to the ledger, a list for each table.
 
     Sums are in the order of their keys everywhere, so that two ledger writers cannot wait for each other.
     """

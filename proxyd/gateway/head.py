@@ -39,6 +39,13 @@ class HeadInfo:
     _provider: Provider | None = None  # to which `_lines` went last
     _lines: bytes = field(default=b"", repr=False)
 
+    def of_another_key(self) -> "HeadInfo":
+        """The same, and the key to be found again. Neither its place nor its length is part of what is known here."""
+        return HeadInfo(
+            self.match, self.client_ip, self.client_ip_text, self.coding, self.trace_parent, self.label,
+            self.label_fault, None, self._provider, self._lines,
+        )  # fmt: skip
+
     def authenticate(self, request: Request) -> str | Deny:
         """The digest of the proxy key in this head, which `request` came with."""
         if self._digest is None:

@@ -47,10 +47,11 @@ class KeyRow(DaySums):
     """One key. `days` maps an ordinal to [spent, held]; `seeded` says whether the ledger's sums are in.
 
     `in_flight` is how many requests were admitted and have not ended; `tokens`, by steady second, what those that had a
-    limit of them used, or may use until they have ended. `stored` is for the storage: whether there is a row already.
+    limit of them used, or may use until they have ended. `stored` and `reading` are for the storage: whether there is a
+    row already, and which of its readings this is of.
     """
 
-    __slots__ = ("in_flight", "seeded", "stored", "tokens", "version", "window")
+    __slots__ = ("in_flight", "reading", "seeded", "stored", "tokens", "version", "window")
 
     def __init__(
         self,
@@ -70,6 +71,7 @@ class KeyRow(DaySums):
         self.in_flight = in_flight
         self.tokens = None if tokens is None else Window(tokens)
         self.stored = False
+        self.reading = 0
 
     @classmethod
     def new(cls) -> "KeyRow":

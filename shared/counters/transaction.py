@@ -39,9 +39,36 @@ class Owner(Protocol):
     pid: int
 
 
-MAX_CACHED_ROWS = 64  # and versions of organisations, between batches
+MAX_CACHED_ORGS = 64  # versions of organisations
+MAX_RECENT_ROWS = 256  # of those that were used since some others were set aside, as many again
 NONE_TRACKED = "[]"
 _NONE: frozenset[str] = frozenset()
+
+
+class RowCache:
+    """The rows that the transactions of a connection have used last, for the END of a request and for the next one.
+
+    One that was read since others have committed is `current`; of an older one mostly little has changed.
+    """
+
+    __slots__ = ("_before", "_recent", "reading")
+
+    def __init__(self) -> None:
+        self.reading = 0  # how often others had committed when rows were read
+        self._recent: dict[str, KeyRow] = {}
+        self._before: dict[str, KeyRow] = {}
+
+    def __len__(self) -> int:
+        return len(self._recent) + len(self._before)
+
+    def find(self, key_id: str) -> KeyRow | None:
+        return self._recent.get(key_id) or self._before.get(key_id)
+
+    def keep(self, rows: dict[str, KeyRow]) -> None:
+        """Those that were not used since as many others were go."""
+        if len(self._recent) + len(rows) > MAX_RECENT_ROWS:
+            self._before, self._recent = self._recent, {}
+        self._recent.update(rows)
 
 
 class StateCache:
@@ -61,12 +88,11 @@ class StateCache:
         "own_id",
         "rows",
         "sequence",
-        "stale_rows",
         "tracked",
         "version",
     )
 
-    def __init__(self, version: int, own_id: str, row: Row | None, stale_rows: dict[str, KeyRow]) -> None:
+    def __init__(self, version: int, own_id: str, row: Row | None, rows: RowCache) -> None:
         self.version = version  # SQLite's, of the data
         self.own_id = own_id
         self.generation: int  # 0: there are no counters
@@ -78,8 +104,7 @@ class StateCache:
         *numbers, tracked = row or (*(0,) * 6, NONE_TRACKED)
         self.generation, self.live, self.sequence, self.joined, self.number, self.end_number = numbers
         self.tracked = _NONE if tracked == NONE_TRACKED else frozenset(orjson.loads(tracked))
-        self.rows: dict[str, KeyRow] = {}
-        self.stale_rows = stale_rows  # rows as they were before others committed, which are mostly little else now
+        self.rows = rows
         self.orgs: dict[str, int] = {}
 
 
@@ -126,9 +151,9 @@ class Transaction:
         state, session.cache = session.cache, None
         (version,) = execute("PRAGMA data_version").fetchone()
         if state is None or state.version != version or state.own_id != self._own_id:
-            stale_rows = {} if state is None else state.rows
-            row = execute(_READ_STATE, (self._own_id,)).fetchone()
-            state = StateCache(version, self._own_id, row, stale_rows)
+            rows = RowCache() if state is None else state.rows
+            rows.reading += 1
+            state = StateCache(version, self._own_id, execute(_READ_STATE, (self._own_id,)).fetchone(), rows)
         if state.generation != self._generation:
             raise CountersLost("the generation is another one", state.generation)
         if shared_state is not None and (
@@ -147,7 +172,12 @@ class Transaction:
         """A key's row, read once."""
         row = rows.get(key_id)
         if row is None:
-            row = rows[key_id] = self.state.rows.get(key_id) or self._read(key_id)
+            cache = self.state.rows
+            row = cache.find(key_id)
+            if row is None or row.reading != cache.reading:
+                row = self._read(key_id, row)
+                row.reading = cache.reading
+            rows[key_id] = row
         return row
 
     def read_ahead(self, rows: dict[str, KeyRow], key_ids: Iterable[str]) -> None:
@@ -158,14 +188,15 @@ class Transaction:
             state = stored.get(key_id)
             row = rows[key_id] = KeyRow.new() if state is None else KeyRow.decode(state)
             row.stored = state is not None
+            row.reading = self.state.rows.reading
 
-    def _read(self, key_id: str) -> KeyRow:
+    def _read(self, key_id: str, before: KeyRow | None) -> KeyRow:
+        """`before`: as it was when others had not committed yet."""
         stored = self.execute(_READ_KEY, (key_id,)).fetchone()
         if stored is None:
             return KeyRow.new()
-        stale = self.state.stale_rows.pop(key_id, None)
-        if stale is not None and stale.refresh(stored[0]):
-            return stale
+        if before is not None and before.refresh(stored[0]):
+            return before
         row = KeyRow.decode(stored[0])
         row.stored = True
         return row
@@ -196,10 +227,9 @@ class Transaction:
         """Committed: with this batch, and these rows as they stand there now."""
         state = self.state
         state.sequence, state.number, state.end_number = self.sequence, number, end_number
-        if len(state.rows) + len(state.orgs) > MAX_CACHED_ROWS:
-            state.rows.clear()
+        if len(state.orgs) > MAX_CACHED_ORGS:
             state.orgs.clear()
-        state.rows.update(rows)
+        state.rows.keep(rows)
         self.session.cache = state
 
     def __exit__(

@@ -68,7 +68,7 @@ from shared.models.provider_credentials import (
 )
 
 # The migration that made these tables as they stand here: the last of migrations/versions/.
-REVISION = "0029"
+REVISION = "0030"
 
 __all__ = [
     "ADMIN_SCOPE",

@@ -47,8 +47,7 @@ def dashboard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Router]:
 
 
 @pytest.fixture(scope="module")
-def browser(require: Callable[[str], str]) -> Iterator[Browser]:
-    require("chromium")
+def browser() -> Iterator[Browser]:
     with chromium() as browser:
         yield browser
 

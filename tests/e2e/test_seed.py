@@ -2,7 +2,7 @@
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -17,8 +17,7 @@ from shared import keys, money
 
 
 @pytest.fixture(scope="module")
-def browser(require: Callable[[str], str]) -> Iterator[Browser]:
-    require("chromium")
+def browser() -> Iterator[Browser]:
     with chromium() as browser:
         yield browser
 

@@ -7,7 +7,7 @@ from ledger_kit import DAY, ended
 from sqlalchemy import Engine, event, select, update
 from sqlalchemy.orm import Session
 
-from proxyd.accounting.adjustments import Adjustment, adjusting
+from proxyd.accounting.adjustments import Adjustment
 from proxyd.accounting.ledger import Ledger
 from shared.models import AccountingState, ModelSpend, ProxyKey
 from shared.periods import FIRST_DAY
@@ -120,5 +120,5 @@ def test_an_adjustment_counts(any_engine: Engine) -> None:
     adjustment = Adjustment(record.attempt._replace(id="req_1+1"), record.settlement, "req_1")
     ledger = Ledger(any_engine)
     with any_engine.begin() as connection:
-        ledger._write(connection, ledger._adjusting, adjusting(adjustment, 4, ledger._zone, ()))
+        ledger._adjust(connection, adjustment, 4, ())
     assert written(any_engine, found)[TODAY, "gpt-4o"] == 500

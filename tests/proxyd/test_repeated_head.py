@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from socket_kit import Seen, connect, read_until, running, toy, write
@@ -11,9 +12,11 @@ from proxyd.wire.http1 import HeadLimits, RepeatedHead, RequestHead, parse_reque
 
 LINE = b"POST /v1/chat/completions HTTP/1.1"
 LIMITS = HeadLimits()
+TOKEN = b"sk-proxy-" + b"k" * 40
 USUAL = (
-    b"Host: a", b"Authorization: Bearer k", b"Content-Length: 12", b"Connection: keep-alive", b"X-Trace: 7",
+    b"Host: a", b"Authorization: Bearer " + TOKEN, b"Content-Length: 12", b"Connection: keep-alive", b"X-Trace: 7",
 )  # fmt: skip
+BEHIND = (b"Host: a", b"Content-Length: 12", b"X-Api-Key: " + TOKEN, b"X-Trace: 7")
 
 
 def raw(*lines: bytes, line: bytes = LINE) -> bytes:
@@ -44,13 +47,56 @@ def test_it_works() -> None:
         assert found.head == parse_request_head(with_length(digits), LIMITS)
 
 
+class Known:
+    """What somebody has learned from a head."""
+
+    def of_another_key(self) -> "Known":
+        return Known()
+
+
+@pytest.mark.parametrize("lines", [USUAL, BEHIND])
+def test_another_token_of_the_same_length_is_read(lines: tuple[bytes, ...]) -> None:
+    found = remembered(raw(*lines))
+    found.head_cache.info = Known()
+    latest = TOKEN
+    for token in (TOKEN[:-1] + b"l", TOKEN[:-1] + b"_", TOKEN, b"x" * len(TOKEN), TOKEN):
+        for digits in (b"12", b"7", b"12345"):
+            head = raw(*lines).replace(TOKEN, token).replace(b": 12", b": " + digits)
+            before = found.head_cache
+            assert found.recognises(head)
+            assert found.head == parse_request_head(head, LIMITS)
+            assert (found.head_cache is before) == (found.head_cache.info is before.info) == (token == latest)
+            latest = token
+    found.head_cache.info = None
+    assert found.recognises(raw(*lines).replace(TOKEN, b"y" * len(TOKEN)))
+    assert found.head_cache.info is None
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        (*USUAL, b"X-Api-Key: " + TOKEN),
+        (*USUAL, b"X-Again: " + TOKEN),
+        (*USUAL[:1], b"Authorization: Basic " + TOKEN, *USUAL[2:]),
+        (*USUAL[:1], b"Authorization: Bearer " + TOKEN + b" x", *USUAL[2:]),
+        (*USUAL[:1], b"X-Other: " + TOKEN, *USUAL[2:]),
+        (*USUAL[:1], b"X-Api-Key: bearer", *USUAL[2:]),
+    ],
+)
+def test_no_other_value_is_a_token(lines: tuple[bytes, ...]) -> None:
+    found = remembered(raw(*lines))
+    assert found.recognises(raw(*lines))
+    assert not found.recognises(raw(*lines).replace(TOKEN, b"x" * len(TOKEN)).replace(b"bearer", b"reared"))
+    assert not found.recognises(raw(*lines).replace(TOKEN, b"x" * len(TOKEN), 1).replace(b"bearer", b"reared"))
+
+
 # What a client may change between two requests, and what an attacker would.
 LINES = st.sampled_from(
     [*USUAL, b"content-length:12\t", b"Content-Length: 13", b"Content-Length: 0", b"Content-Length: ", b"Content-Length:",
      b"Content-Length: 12, 12", b"Content-Length: +1", b"Content-Length: 1_0", b"Content-Length: " + b"9" * 18,
      b"Content-Length: " + b"9" * 19, b"Content-Length: 1" + b"0" * 18, b"Content-Length: 12 \t", b"Content-Length : 12",
      b"Content-Length: \xb2", b"Content_Length: 4", b"X-Content-Length: 5", b"Transfer-Encoding: chunked",
-     b"Expect: 100-continue", b"Connection: close", b"Host: b", b"Authorization: Bearer l", b" folded", b"X: a\nb"]
+     b"Expect: 100-continue", b"Connection: close", b"Host: b", b"Authorization: Bearer l", b"Authorization: Bearer " + TOKEN[::-1], b"X-Api-Key: " + TOKEN, b" folded", b"X: a\nb"]
 )  # fmt: skip
 HEADS = st.builds(
     lambda lines, line: raw(*lines, line=line),
@@ -78,7 +124,7 @@ def test_no_other_byte_may_differ(position: int, byte: int, *, cut: bool) -> Non
     position %= len(usual)
     other = usual[:position] + (b"" if cut else bytes([byte])) + usual[position + 1 :]
     found = remembered(usual)
-    digits = re.compile(re.escape(usual).replace(b"12", b"[0-9]+", 1))
+    digits = re.compile(re.escape(usual).replace(b"12", b"[0-9]+", 1).replace(re.escape(TOKEN), b"[A-Za-z0-9_-]{49}"))
     assert found.recognises(other) == (digits.fullmatch(other) is not None)
     if found.recognises(other):
         assert found.head == judged(other)

@@ -40,7 +40,7 @@ NONSENSE = {
         "redis+sentinel://host/name", "redis+sentinel://host:1/a/b", f"redis+sentinel://:{PASSWORD}@host/name", "valkey://", "valkeyx://host", "unix:///x",
     ),
     "ROUTER_DATA_DIR": (
-        "/etc/hostname", "/etc/hostname/x", "/dev/null", "/proc/x", "/tmp", "/dev/shm", "~nobody-of-that-name/x", "d" * 300, "x?y", "a\nb",
+        "/etc/hostname", "/etc/hostname/x", "/dev/null", "/proc/x", "/tmp", "/var/tmp", "~nobody-of-that-name/x", "d" * 300, "x?y", "a\nb",
         "\udcff",
     ),
     "ROUTER_WEB_BIND": (

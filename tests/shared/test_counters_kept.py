@@ -23,7 +23,7 @@ from shared.counters import (
     period_of_day,
 )
 from shared.counters.sqlite import SqliteCounters
-from shared.counters.transaction import MAX_CACHED_ROWS
+from shared.counters.transaction import MAX_RECENT_ROWS
 from shared.counters.window import WINDOW_SECONDS, Window
 
 
@@ -145,11 +145,28 @@ def test_two_workers_on_one_connection_do_not_answer_for_each_other(worker: Work
 @pytest.mark.usefixtures("of_a_file")
 def test_no_more_is_kept_than_said(home: Home, worker: Worker) -> None:
     assert isinstance(worker.counters, SqliteCounters)
-    for number in range(3 * MAX_CACHED_ROWS):
+    for number in range(3 * MAX_RECENT_ROWS + 9):
         worker.ask(charge(f"key{number}", bound=1, loaded_in=1))
+        worker.ask(charge("used", bound=1, loaded_in=1))
     cache = worker.counters.database._session().cache
-    assert 0 < len(cache.rows) <= MAX_CACHED_ROWS + 1
-    assert money(worker.counters, "key0") == (0, 1, 0)
+    assert MAX_RECENT_ROWS < len(cache.rows) <= 2 * MAX_RECENT_ROWS
+    assert cache.rows.find("used") is not None
+    assert cache.rows.find("key0") is None
+    worker.ask(charge("key0", bound=1, loaded_in=1))
+    assert money(worker.counters, "key0") == (0, 2, 0)
+    assert money(worker.counters, "used") == (0, 3 * MAX_RECENT_ROWS + 9, 0)
+
+
+@pytest.mark.usefixtures("of_a_file")
+def test_an_end_reads_nothing_again(worker: Worker) -> None:
+    assert isinstance(worker.counters, SqliteCounters)
+    for number in range(100):
+        worker.ask(charge(f"key{number}", bound=1, loaded_in=1))
+    said: list[str] = []
+    worker.counters.database._session().connection.set_trace_callback(said.append)
+    for number in range(100):
+        worker.ask(charge(f"key{number}", bound=1, loaded_in=1))
+    assert [sql for sql in said if "FROM key" in sql] == []
 
 
 # A row that is used again and again

@@ -1,9 +1,12 @@
 """A head that is sent again: clients repeat theirs on a connection byte for byte, save the digits of its length.
 
-The law of this module: a head is recognised only if nothing but those digits differs from one that was parsed, and if
-they could not change the verdict. So what is said of it is what parsing it again would say.
+Before many clients stands something that shares its connections among them; then the token of a credential is another
+one as well. The law of this module: a head is recognised only if nothing but those digits, and a token of the same
+length, differ from one that was parsed, and if they could not change the verdict. So what is said of it is what parsing
+it again would say.
 """
 
+import re
 from typing import Self
 
 from proxyd.messages import HeadCache
@@ -14,12 +17,17 @@ _LINE_BEGINS = b"\r\n" + _NAME + b":"
 # SDKs send less. Ten thousand connections that wait may not hold ten thousand heads of the largest size.
 REMEMBERED_BYTES = 2 * 1024
 _MAX_DIGITS = len(str(LENGTH_LIMIT_BYTES)) - 1
+_CREDENTIALS = frozenset((b"authorization", b"x-api-key", b"x-goog-api-key"))
+_CREDENTIAL = re.compile(rb"(?:bearer +)?([A-Za-z0-9_-]{32,})", re.IGNORECASE)  # shorter ones may be words
+_TOKEN = re.compile(rb"[A-Za-z0-9_-]+")
 
 
 class RepeatedHead:
     """The latest head of a connection, with what was read in it and what the gateway has concluded from it."""
 
-    __slots__ = ("_after", "_before", "_digits", "_place", "head", "head_cache")
+    __slots__ = (
+        "_after", "_before", "_credential", "_digits", "_place", "_token_at", "_token_size", "head", "head_cache",
+    )  # fmt: skip
 
     def __init__(self, raw: bytes, head: RequestHead, line: int) -> None:
         self.head = head
@@ -29,6 +37,20 @@ class RepeatedHead:
         start = raw.index(digits, line + len(_LINE_BEGINS))
         self._before = raw[:start]
         self._after = raw[start + len(digits) :]
+        self._credential = self._token_at = self._token_size = 0
+        self._find_token(raw, start)
+
+    def _find_token(self, raw: bytes, start: int) -> None:
+        """Where the token stands, in which header and in `raw`: from its beginning or, if behind `start`, its end."""
+        places = [place for place, (name, _) in enumerate(self.head.headers) if name in _CREDENTIALS]
+        if len(places) != 1:
+            return
+        found = _CREDENTIAL.fullmatch(self.head.headers[places[0]][1])
+        if found is None or raw.count(token := found[1]) != 1:
+            return
+        at = raw.index(token)
+        self._credential, self._token_size = places[0], len(token)
+        self._token_at = at if at < start else at - len(raw)
 
     @classmethod
     def of(cls, raw: bytes, head: RequestHead, limits: HeadLimits) -> Self | None:
@@ -45,16 +67,40 @@ class RepeatedHead:
         return None if line < 0 else cls(raw, head, line)
 
     def recognises(self, raw: bytes) -> bool:
-        """Tell whether `raw` is this head again; `head` then has its length."""
+        """Tell whether `raw` is this head again; `head` then has its length, and its token."""
         before, after = self._before, self._after
         digits = raw[len(before) : -len(after)]
-        if not (digits.isdigit() and raw.startswith(before) and raw.endswith(after)):
+        if not digits.isdigit() or len(digits) > _MAX_DIGITS:
+            return False
+        if not (raw.startswith(before) and raw.endswith(after)) and not self._takes_token(raw):
             return False
         if digits != self._digits:
-            if len(digits) > _MAX_DIGITS:
-                return False
-            head, place = self.head, self._place
-            head.headers = (*head.headers[:place], (_NAME, digits), *head.headers[place + 1 :])
+            head = self.head
+            self._put(self._place, digits)
             head.length = int(digits)
             self._digits = digits
         return True
+
+    def _takes_token(self, raw: bytes) -> bool:
+        """Whether it is this head with another token, which it then has; what followed from the other one goes."""
+        size, at = self._token_size, self._token_at
+        start = at if at >= 0 else len(raw) + at
+        token = raw[start : start + size]
+        if not size or _TOKEN.fullmatch(token) is None:
+            return False
+        before, after = self._before, self._after
+        if at >= 0:
+            before = before[:at] + token + before[at + size :]
+        else:
+            at += len(after)
+            after = after[:at] + token + after[at + size :]
+        if not (raw.startswith(before) and raw.endswith(after)):
+            return False
+        self._before, self._after = before, after
+        self._put(self._credential, self.head.headers[self._credential][1][:-size] + token)
+        self.head_cache = self.head_cache.of_another_key()
+        return True
+
+    def _put(self, place: int, value: bytes) -> None:
+        headers = self.head.headers
+        self.head.headers = (*headers[:place], (headers[place][0], value), *headers[place + 1 :])
