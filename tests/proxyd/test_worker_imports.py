@@ -43,6 +43,23 @@ def test_a_worker_on_servers_loads_one_half_of_the_client_of_redis(tmp_path: Pat
     assert below(found, "redis.asyncio.client", "redis.asyncio.connection", "redis.asyncio.cluster") == []
 
 
+def test_a_worker_loads_no_tables_that_it_never_asks_for(tmp_path: Path) -> None:
+    late = {f"shared.models.{name}" for name in ("alerts", "key_lists", "labels", "people")}
+    assert late & loaded(tmp_path) == set()
+
+
+def test_tables_that_are_loaded_late_are_there_for_whoever_asks() -> None:
+    code = (
+        "import sys, shared.models as models; before = set(models.Base.metadata.tables);"
+        "all_of_them = set(models.metadata().tables);"
+        "assert {'users', 'alerts', 'key_tags', 'key_search'} <= all_of_them - before;"
+        "assert [name for name in models.__all__ if not hasattr(models, name)] == [];"
+        "assert models.User.__tablename__ == 'users' and not hasattr(models, 'Nobody')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_the_other_half_is_there_for_whoever_imports_it() -> None:
     code = (
         "import shared.counters.redis.client, redis, redis.asyncio;"
