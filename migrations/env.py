@@ -14,8 +14,7 @@ from flask import current_app
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import OperationalError
 
-import shared.models  # noqa: F401 - fills the metadata
-from shared.db import Base
+from shared import models
 from webapp.large_indexes import build_large_indexes
 
 _LOCK_NOT_AVAILABLE = "55P03"  # PostgreSQL's code
@@ -26,7 +25,7 @@ def _run(connection: Connection) -> bool:
     """Whether the tables are of the newest release then."""
     context.configure(
         connection=connection,
-        target_metadata=Base.metadata,
+        target_metadata=models.metadata(),
         render_as_batch=connection.dialect.name == "sqlite",
         transactional_ddl=True,
         compare_type=True,

@@ -3,10 +3,12 @@
 import contextlib
 import os
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import orjson
-from sqlalchemy import Engine, MetaData, String, create_engine, event
+from sqlalchemy import Engine, Index, MetaData, String, create_engine, event, text
 from sqlalchemy.engine import Dialect
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.orm import DeclarativeBase
@@ -46,6 +48,32 @@ class Base(DeclarativeBase):
 def by_code_point(length: int) -> String:
     """A text that is in the order of its code points on every database, so that an index finds its beginnings."""
     return String(length).with_variant(String(length, collation="C"), "postgresql")
+
+
+class PartialIndex(Index):
+    """An index of those rows for which `where` holds, a condition of SQL; PostgreSQL may have words of its own for it.
+
+    An `Index` that is given `sqlite_where` and `postgresql_where` loads both dialects at once, and PostgreSQL's takes
+    2 MB of each process. Here these options are made when they are asked for, which is when tables are made.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *columns: str,
+        where: str,
+        where_postgresql: str | None = None,
+        info: dict[Any, Any] | None = None,
+    ) -> None:
+        super().__init__(name, *columns, info=info)
+        self._where = {"sqlite": where, "postgresql": where_postgresql or where}
+
+    @cached_property
+    def dialect_options(self) -> Any:
+        options = super().dialect_options
+        for dialect, where in self._where.items():
+            options[dialect]["where"] = text(where)
+        return options
 
 
 class UtcDateTime(TypeDecorator[datetime]):

@@ -5,7 +5,6 @@ which day it is. The package comes with the release, so all of them have the sam
 """
 
 import logging
-from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
 from zoneinfo import ZoneInfo
@@ -45,6 +44,8 @@ def read(text: str) -> str:
         return UTC_NAME
     if wanted in known:
         return known[wanted]
+    from difflib import get_close_matches  # noqa: PLC0415 - workers, who never read one, need not have it
+
     similar = get_close_matches(wanted, known, n=1) if len(wanted) <= max(map(len, known)) else []
     meant = f"; did you mean {known[similar[0]]}?" if similar else ""
     raise ValueError(f"must be a time zone of the IANA database, such as Europe/Berlin{meant}")

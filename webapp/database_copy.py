@@ -37,7 +37,7 @@ from shared.config import SettingError, Settings
 from shared.config.storage import database_url
 from shared.counters import is_in_use
 from shared.database_probe import check_database, reason_of
-from shared.models import AccountingState, HandOver, JournalState, KeySearch, ProviderCredential, Webhook
+from shared.models import AccountingState, HandOver, JournalState, KeySearch, ProviderCredential, Webhook, metadata
 from shared.sealing import Sealer, UnsealError
 
 ROWS_AT_ONCE = 1000
@@ -101,7 +101,7 @@ def copy_from(url: str, settings: Settings, migrations: Path, tell: Callable[[st
             _refuse_what_is_there(new)
             rows = {}
             with _triggers_at_rest(new):
-                for table in db.Base.metadata.sorted_tables:
+                for table in metadata().sorted_tables:
                     rows[table.name] = _copy(table, old, new)
                     if tell is not None:
                         tell(table.name, rows[table.name])
@@ -177,9 +177,9 @@ def _refuse_other_versions(old: Connection, new: Connection, heads: set[str]) ->
 
 def _refuse_what_is_there(new: Connection) -> None:
     """Keep others out and look whether anything stands in the target but what the migrations put there."""
-    names = ", ".join(f'"{table.name}"' for table in db.Base.metadata.sorted_tables)
+    names = ", ".join(f'"{table.name}"' for table in metadata().sorted_tables)
     new.exec_driver_sql(f"LOCK TABLE {names} IN ACCESS EXCLUSIVE MODE")
-    for table in db.Base.metadata.sorted_tables:
+    for table in metadata().sorted_tables:
         query = select(exists(select(text("1")).select_from(table)))
         if table is AccountingState.__table__:
             query = select(exists().where(AccountingState.generation != 0))
@@ -193,10 +193,10 @@ def _refuse_what_is_there(new: Connection) -> None:
 @contextmanager
 def _triggers_at_rest(new: Connection) -> Iterator[None]:
     """What triggers keep is copied as it is, like everything else; so they keep and refuse nothing meanwhile."""
-    for table in db.Base.metadata.sorted_tables:
+    for table in metadata().sorted_tables:
         new.execute(_REST.against(table))
     yield
-    for table in db.Base.metadata.sorted_tables:
+    for table in metadata().sorted_tables:
         new.execute(_WORK.against(table))
 
 
@@ -232,7 +232,7 @@ def _fold_searched_texts(new: Connection) -> None:
 
 def _set_sequences(new: Connection) -> None:
     """Let numbers that the database makes itself begin above those that came along."""
-    for table in db.Base.metadata.sorted_tables:
+    for table in metadata().sorted_tables:
         for column in table.columns:
             name = new.scalar(select(func.pg_get_serial_sequence(table.name, column.name)))
             highest = None if name is None else new.scalar(select(func.max(column)))

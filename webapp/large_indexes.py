@@ -12,7 +12,7 @@ import time
 from sqlalchemy import Connection, Engine, Index, text
 from sqlalchemy.schema import CreateIndex, DropIndex
 
-from shared.db import Base
+from shared.models import metadata
 
 _BUILD_LOCK = 0x454E5458  # any number that nobody else takes for an advisory lock in this database
 _LOOK_AGAIN_SECONDS = 1.0
@@ -20,7 +20,7 @@ _LOOK_AGAIN_SECONDS = 1.0
 
 def large_indexes() -> tuple[Index, ...]:
     """All that are built so."""
-    every = (index for table in Base.metadata.sorted_tables for index in table.indexes)
+    every = (index for table in metadata().sorted_tables for index in table.indexes)
     return tuple(index for index in every if index.info.get("large"))
 
 

@@ -2,22 +2,20 @@
 
 Rows do not leave the layer that loads them: the data plane takes `snapshot_of` them, the dashboard its views.
 Ledger and audit rows are only ever inserted; triggers made by the first migration refuse anything else.
+
+Tables that no worker of the data plane asks for are loaded when somebody imports one of them from here: they would take
+1.3 MB of each worker.
 """
 
-from shared.models.alerts import (
-    TARGET_LENGTH,
-    Alert,
-    AlertDelivery,
-    AlertRules,
-    KeyAlertRules,
-    RefusalSample,
-    Webhook,
-)
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import MetaData
+
+from shared.db import Base
 from shared.models.custom_providers import CustomProvider
 from shared.models.hand_overs import HandOver
 from shared.models.jobs import JobBooking, ProviderJob
-from shared.models.key_lists import KeyNearLimit, KeySearch, UnchargedKey
-from shared.models.labels import KeyTag, LabelUsage
 from shared.models.ledger import (
     USAGE_CLASSES,
     AccountingState,
@@ -33,7 +31,6 @@ from shared.models.ledger import (
     UsageDaily,
     UsageRecord,
 )
-from shared.models.people import Identity, Invitation, KnownPlace, User, UserSession
 from shared.models.policy import (
     ADMIN_SCOPE,
     AGENT_LENGTH,
@@ -67,8 +64,31 @@ from shared.models.provider_credentials import (
     ProviderCredential,
 )
 
+if TYPE_CHECKING:
+    from shared.models.alerts import (
+        TARGET_LENGTH,
+        Alert,
+        AlertDelivery,
+        AlertRules,
+        KeyAlertRules,
+        RefusalSample,
+        Webhook,
+    )
+    from shared.models.key_lists import KeyNearLimit, KeySearch, UnchargedKey
+    from shared.models.labels import KeyTag, LabelUsage
+    from shared.models.people import Identity, Invitation, KnownPlace, User, UserSession
+
 # The migration that made these tables as they stand here: the last of migrations/versions/.
 REVISION = "0030"
+
+# What those modules hold that are loaded late.
+_LATE = {
+    "alerts": ("TARGET_LENGTH", "Alert", "AlertDelivery", "AlertRules", "KeyAlertRules", "RefusalSample", "Webhook"),
+    "key_lists": ("KeyNearLimit", "KeySearch", "UnchargedKey"),
+    "labels": ("KeyTag", "LabelUsage"),
+    "people": ("Identity", "Invitation", "KnownPlace", "User", "UserSession"),
+}
+_MODULES = {name: f"{__name__}.{module}" for module, names in _LATE.items() for name in names}
 
 __all__ = [
     "ADMIN_SCOPE",
@@ -133,5 +153,21 @@ __all__ = [
     "boost_of",
     "limit_of",
     "limits_of",
+    "metadata",
     "snapshot_of",
 ]
+
+
+if not TYPE_CHECKING:  # else every name would be one of this module
+
+    def __getattr__(name: str) -> Any:
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(_MODULES[name]), name)
+
+
+def metadata() -> MetaData:
+    """All tables, also those that are loaded late."""
+    for module in _MODULES.values():
+        import_module(module)
+    return Base.metadata

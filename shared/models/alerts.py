@@ -13,12 +13,11 @@ from sqlalchemy import (
     LargeBinary,
     String,
     UniqueConstraint,
-    text,
     true,
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from shared.db import Base, UtcDateTime
+from shared.db import Base, PartialIndex, UtcDateTime
 from shared.models.policy import ID_LENGTH
 
 TARGET_LENGTH = 254  # as an email may be long
@@ -105,12 +104,11 @@ class AlertDelivery(Base):
         # Whether a receiver had mail a moment ago.
         Index("ix_alert_deliveries_target_created_at", "target", "created_at"),
         # Of what is still to be sent alone. By receiver first: each finds its next one, however much others wait for.
-        Index(
+        PartialIndex(
             "ix_alert_deliveries_due",
             "target",
             "next_at",
-            sqlite_where=text("status = 'pending'"),
-            postgresql_where=text("status = 'pending'"),
+            where="status = 'pending'",
         ),
     )
 

@@ -3,10 +3,10 @@
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Date, Index, String, Text, false, text
+from sqlalchemy import JSON, BigInteger, Date, Index, String, Text, false
 from sqlalchemy.orm import Mapped, mapped_column
 
-from shared.db import Base, UtcDateTime
+from shared.db import Base, PartialIndex, UtcDateTime
 from shared.labels import LABEL_LENGTH
 from shared.models.policy import ID_LENGTH
 
@@ -23,19 +23,17 @@ class UsageRecord(Base):
         Index("ix_usage_records_key_id_admitted_at", "key_id", "admitted_at"),
         Index("ix_usage_records_org_id_admitted_at", "org_id", "admitted_at"),
         # Of the few rows that adjust another, so that all others pay nothing for it.
-        Index(
+        PartialIndex(
             "ix_usage_records_adjusts",
             "adjusts",
-            sqlite_where=text("adjusts IS NOT NULL"),
-            postgresql_where=text("adjusts IS NOT NULL"),
+            where="adjusts IS NOT NULL",
         ),
         # Of the few rows whose credential a provider refused, likewise.
-        Index(
+        PartialIndex(
             "ix_usage_records_credential_refused",
             "org_id",
             "admitted_at",
-            sqlite_where=text("status IN (401, 403)"),
-            postgresql_where=text("status IN (401, 403)"),
+            where="status IN (401, 403)",
             info={"large": True},  # on PostgreSQL no migration builds it, but `webapp.large_indexes`
         ),
     )
@@ -147,21 +145,19 @@ class KeySpend(Base):
     __tablename__ = "key_spend"
     __table_args__ = (
         # Of the totals alone: keys in the order of what they have cost.
-        Index(
+        PartialIndex(
             "ix_key_spend_total_nanos",
             "total_nanos",
             "key_id",
-            sqlite_where=text("day = '1970-01-01'"),
-            postgresql_where=text("day = '1970-01-01'"),
+            where="day = '1970-01-01'",
         ),
         # Of each day alone: the keys that cost most on it.
-        Index(
+        PartialIndex(
             "ix_key_spend_day_total_nanos",
             "day",
             "total_nanos",
             "key_id",
-            sqlite_where=text("day > '1970-01-01'"),
-            postgresql_where=text("day > '1970-01-01'"),
+            where="day > '1970-01-01'",
         ),
     )
 

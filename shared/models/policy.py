@@ -6,10 +6,10 @@ from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any, Literal
 
-from sqlalchemy import JSON, BigInteger, CheckConstraint, ForeignKey, Index, String, false, text
+from sqlalchemy import JSON, BigInteger, CheckConstraint, ForeignKey, Index, String, false
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from shared.db import Base, UtcDateTime, by_code_point
+from shared.db import Base, PartialIndex, UtcDateTime, by_code_point
 from shared.model_limits import model_limits_of
 from shared.organization_limits import OrganizationLimits
 from shared.policy.values import KeySnapshot, SpendBoost
@@ -34,13 +34,12 @@ UNLIMITED = "spend_limit_nanos IS NULL AND (model_limits IS NULL OR json_array_l
 PAUSED = "paused IS {} AND revoked_at IS NULL"  # what stands there is the database's own word for true
 
 
-def _index_of_some(name: str, column: str, only: str, only_postgresql: str | None = None, **info: bool) -> Index:
+def _index_of_some(name: str, column: str, only: str, only_postgresql: str | None = None, **info: bool) -> PartialIndex:
     """An index of some keys of an organisation, by a column. `only` is written as statements write it.
 
     One with `large` is built on PostgreSQL by `webapp.large_indexes`: no migration may keep keys from being read.
     """
-    where = text(only_postgresql or only)
-    return Index(name, "org_id", column, "id", sqlite_where=text(only), postgresql_where=where, info=info or None)
+    return PartialIndex(name, "org_id", column, "id", where=only, where_postgresql=only_postgresql, info=info or None)
 
 
 class Organization(Base):

@@ -13,8 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import orjson
-from msgspec import Struct
+from msgspec import Raw, Struct, json
 
 from shared.pricing.session_usage import OWN
 
@@ -116,24 +115,46 @@ _OWN_PLACES: dict[tuple[str, str], tuple[Place, ...]] = {
 }
 
 
-class _Table:
-    """The file, read. Models stay as they came until they are asked for: most never are."""
+class _Entry(Struct, frozen=True):
+    """A model as it stands in the file. Its prices stay text until they are asked for: most never are."""
 
-    def __init__(self, content: dict[str, Any]) -> None:
-        self.version: str = content["version"]
-        units = [(unit["price"], Unit(key, unit["per"], unit["dimensions"])) for key, unit in content["units"].items()]
+    id: str
+    match: list[Any]  # see `matches`
+    context: int | None
+    deprecated: bool
+    hourly: bool
+    prices: Raw
+    variants: Raw
+
+
+class _Provider(Struct, frozen=True):
+    models: list[_Entry]
+    extractors: dict[str, list[tuple[list[Any], str, bool]]]
+
+
+class _File(Struct, frozen=True):
+    version: str
+    units: dict[str, dict[str, Any]]
+    providers: dict[str, _Provider]
+
+
+class _Table:
+    """The file, read."""
+
+    def __init__(self, content: _File) -> None:
+        self.version = content.version
+        units = [(unit["price"], Unit(key, unit["per"], unit["dimensions"])) for key, unit in content.units.items()]
         self.units = dict(units)  # by price key
-        self.models: dict[str, list[dict[str, Any]]] = {}
+        self.models = {name: provider.models for name, provider in content.providers.items()}
         self.extractors: dict[tuple[str, str], tuple[Place, ...]] = {}
-        for provider, entry in content["providers"].items():
-            self.models[provider] = entry["models"]
-            for flavor, mappings in entry["extractors"].items():
-                self.extractors[provider, flavor] = tuple(_place(*mapping) for mapping in mappings)
+        for name, provider in content.providers.items():
+            for flavor, mappings in provider.extractors.items():
+                self.extractors[name, flavor] = tuple(_place(*mapping) for mapping in mappings)
 
 
 @lru_cache(maxsize=1)
 def _table() -> _Table:
-    return _Table(orjson.loads(PATH.read_bytes()))
+    return _Table(json.decode(PATH.read_bytes(), type=_File))
 
 
 def version() -> str:
@@ -176,16 +197,16 @@ def find_model(prices_id: str, name: str) -> Model | None:
     found = _match(prices_id, lowered)
     if found is None and (dashed := _COMPACT_DATE.sub(r"\1-\2-\3", lowered)) != lowered:
         found = _match(prices_id, dashed)
-    return None if found is None or found["hourly"] else _model(found)
+    return None if found is None or found.hourly else _model(found)
 
 
 def current_models(prices_id: str) -> tuple[str, ...]:
     """Names of the entries that are not deprecated."""
-    return tuple(model["id"] for model in _table().models[prices_id] if not model["deprecated"])
+    return tuple(model.id for model in _table().models[prices_id] if not model.deprecated)
 
 
-def _match(prices_id: str, lowered: str) -> dict[str, Any] | None:
-    return next((model for model in _table().models[prices_id] if matches(model["match"], lowered)), None)
+def _match(prices_id: str, lowered: str) -> _Entry | None:
+    return next((model for model in _table().models[prices_id] if matches(model.match, lowered)), None)
 
 
 def matches(clause: list[Any], text: str) -> bool:
@@ -206,13 +227,13 @@ def matches(clause: list[Any], text: str) -> bool:
     return re.search(value, text) is not None
 
 
-def _model(entry: dict[str, Any]) -> Model:
+def _model(entry: _Entry) -> Model:
     return Model(
-        entry["id"],
-        entry["context"],
-        entry["deprecated"],
-        tuple((_day(since), read_rates(rates)) for since, rates in entry["prices"]),
-        tuple((when, _day(since), read_rates(rates)) for when, since, rates in entry["variants"]),
+        entry.id,
+        entry.context,
+        entry.deprecated,
+        tuple((_day(since), read_rates(rates)) for since, rates in json.decode(entry.prices)),
+        tuple((when, _day(since), read_rates(rates)) for when, since, rates in json.decode(entry.variants)),
     )
 
 

@@ -15,7 +15,7 @@ from never_begun import Unjournaled
 from sqlalchemy import Connection, text
 
 from proxyd.accounting.records import Attempt
-from shared import db
+from shared import db, models
 from shared.counters import (
     Admitted,
     CountersUnavailable,
@@ -67,7 +67,7 @@ def template() -> Path:
     """A database with two keys, made once and copied for each run."""
     path = Path(tempfile.mkdtemp(prefix="router-model-", dir=MEMORY)) / "router.db"
     engine = db.create(f"sqlite:///{path}")
-    db.Base.metadata.create_all(engine)
+    models.metadata().create_all(engine)
     with engine.begin() as connection:
         keep_sums_of_organizations(connection)
         fill(connection)

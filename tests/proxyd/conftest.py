@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from proxyd.accounting import accounting
 from proxyd.accounting.accounting_state import AccountingDatabase
 from proxyd.accounting.ledger import Ledger
-from shared import db, ids, keys
+from shared import db, ids, keys, models
 from shared.keys import NewKey
 from shared.models import KeySecret, Organization, ProviderCredential, ProxyKey
 from shared.sealing import Sealer
@@ -29,7 +29,7 @@ FERNET = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
     engine = db.create(f"sqlite:///{tmp_path / 'router.db'}")
-    db.Base.metadata.create_all(engine)
+    models.metadata().create_all(engine)
     yield engine
     engine.dispose()
 
@@ -91,7 +91,7 @@ def any_engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engin
     if request.param == "postgresql":
         url = request.getfixturevalue("postgres").replace("postgresql://", "postgresql+psycopg://")
     engine = db.create(url)
-    db.Base.metadata.create_all(engine)
+    models.metadata().create_all(engine)
     with engine.begin() as connection:
         connection.execute(text("insert into accounting_state (id, generation) values (1, 4)"))
         connection.execute(

@@ -36,11 +36,11 @@ from sqlalchemy import Engine
 
 from proxyd.accounting.journal import lock_path
 from proxyd.accounting.journal_copies import worker_ids
-from shared import db
+from shared import models
 from shared.counters import Admitted, CountersUnavailable, Decision
 
 WHICH = st.integers(0, 1)
-_EMPTY = "; ".join(f"delete from {table.name}" for table in reversed(db.Base.metadata.sorted_tables))
+_EMPTY = "; ".join(f"delete from {table.name}" for table in reversed(models.metadata().sorted_tables))
 
 
 def empty(engine: Engine) -> None:

@@ -16,7 +16,7 @@ from machines_machine import TwoMachines
 from redis_kit import RedisServer
 
 from proxyd.accounting import accounting as accounting_module
-from shared import db
+from shared import db, models
 from shared.counters.redis import link
 
 EXAMPLES = int(os.environ.get("ROUTER_MODEL_EXAMPLES", "500"))
@@ -53,7 +53,7 @@ def test_it_holds_under_every_fault_of_two_machines(
     server = RedisServer(tmp_path)
     engine = db.create(postgres.replace("postgresql://", "postgresql+psycopg://"))
     engine.pool._pre_ping = False  # nobody ends its connections here, and each question would begin with another one
-    db.Base.metadata.create_all(engine)
+    models.metadata().create_all(engine)
     with engine.begin() as connection:
         keep_sums_of_organizations(connection)
     monkeypatch.setattr(TwoMachines, "server", server, raising=False)

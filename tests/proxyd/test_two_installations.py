@@ -8,14 +8,14 @@ from machines_kit import Machine, ask, refusal
 from redis_kit import RedisServer
 from sqlalchemy import text
 
-from shared import db
+from shared import db, models
 from shared.counters import Admitted, CountersForeign, CountersUnavailable
 
 
 def installation(home: Path, number: int, server: RedisServer, clock: HandClock) -> Machine:
     """Its data directory and database, its ledger writer having started."""
     engine = db.create(f"sqlite:///{home / f'router-{number}.db'}")
-    db.Base.metadata.create_all(engine)
+    models.metadata().create_all(engine)
     with engine.begin() as connection:
         connection.execute(
             text(f"insert into accounting_state (id, generation, outdated, installation) values (1, 0, 0, {number})")

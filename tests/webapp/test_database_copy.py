@@ -16,7 +16,7 @@ from dashboard_kit import environment
 from sqlalchemy import JSON, Connection, Text, cast, insert, select, text
 from sqlalchemy.exc import DBAPIError
 
-from shared import db
+from shared import db, models
 from shared.config import Settings
 from shared.counters import WRITER_LOCK
 from shared.models import PolicyOutbox
@@ -112,7 +112,7 @@ def everything(url: str) -> dict[str, list[tuple[Any, ...]]]:
     """All rows of all tables; JSON as it is written."""
     found = {}
     with opened(url) as connection:
-        for table in db.Base.metadata.sorted_tables:
+        for table in models.metadata().sorted_tables:
             columns = [cast(column, Text) if isinstance(column.type, JSON) else column for column in table.columns]
             found[table.name] = sorted(map(tuple, connection.execute(select(*columns))), key=repr)
     return found
@@ -122,7 +122,7 @@ def _fill(connection: Connection, settings: Settings) -> None:
     """One row with everything and one with as little as may be, in every table that takes them."""
     org = connection.scalar(text("select id from organizations"))
     key = connection.scalar(text("select id from proxy_keys"))
-    for number, table in enumerate(db.Base.metadata.sorted_tables):
+    for number, table in enumerate(models.metadata().sorted_tables):
         for full in (True, False):
             row = {}
             for column in table.columns:

@@ -19,8 +19,7 @@ from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.exc import DBAPIError
 from werkzeug.test import TestResponse
 
-from shared.db import Base
-from shared.models import REVISION, AuditEvent, ManagementToken, ProxyKey, UsageRecord
+from shared.models import REVISION, AuditEvent, ManagementToken, ProxyKey, UsageRecord, metadata
 from webapp.actions.keys import CreatedKey, create_key
 from webapp.bootstrap import BootstrapReport
 from webapp.context import Actor, NotFound
@@ -62,7 +61,7 @@ def test_the_tables_are_those_of_the_models(made: tuple[Flask, BootstrapReport])
     app, _ = made
     with app.app_context(), db.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "include_name": is_told})
-        assert compare_metadata(context, Base.metadata) == []
+        assert compare_metadata(context, metadata()) == []
         assert context.get_current_heads() == (REVISION,)
 
 

@@ -1,6 +1,7 @@
 """What this folder offers, to whoever needs it: imported only where counters are on a server."""
 
 from shared.counters.clock import Clock
+from shared.counters.redis import library  # noqa: F401 - before all that import the client library
 from shared.counters.redis.counters import RedisCounters
 from shared.counters.redis.link import Link
 from shared.counters.redis.throttle import RedisLoginThrottle
