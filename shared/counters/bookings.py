@@ -6,7 +6,7 @@ yet: nothing is judged by half of what was used, and new counters are asked for 
 for models: each tells since which generation all that counts against it is booked.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from limits.limits import RateLimitItem
 from msgspec.structs import replace
@@ -52,7 +52,10 @@ def decide(
             decision = tx.decide_org(charge, context)
         decision = decision or row.decide(charge, context)
         if decision is None and charge.model_limits:
-            decision = decide_models(row, charge, context, lambda row_id: tx.row(rows, row_id))
+            for limit in charge.model_limits:
+                if limit[0] not in rows:
+                    tx.row(rows, limit[0])
+            decision = decide_models(row, charge, context, rows)
         if decision is None and charge.organization is not None:
             decision = _decide_shared(tx, rows, charge, context)
         if decision is None:
@@ -70,19 +73,20 @@ def decide(
     return decisions, admitted
 
 
-def decide_models(
-    row: KeyRow, charge: Charge, context: BatchContext, row_of: Callable[[str], KeyRow]
-) -> Decision | None:
-    """What the limits for its model refuse, in their order, of a charge that its key's own, on `row`, admit."""
+def decide_models(row: KeyRow, charge: Charge, context: BatchContext, rows: Mapping[str, KeyRow]) -> Decision | None:
+    """What the limits for its model refuse, in their order, of a charge that its key's own, on `row`, admit.
+
+    `rows`: with those of the limits.
+    """
     if not context.live:
         return Rebuilding()
     for limit in charge.model_limits:
-        if limit.since > context.generation:
+        row_id, _, most, reset, since = limit
+        if since > context.generation:
             return Rebuilding()
-        counted = row_of(limit.row_id)
+        counted = rows[row_id]
         if not counted.seeded:
-            return Unseeded(context.generation, limit.row_id)
-        most, reset = limit.spend_limit_nanos, limit.spend_reset
+            return Unseeded(context.generation, row_id)
         refusal = counted.money_refusal(most, reset, charge.bound_nanos, None, context.moment)
         if refusal is not None and not isinstance(refusal, RateLimited):
             # A request rate that refuses as well is told first, as everywhere.
@@ -109,13 +113,31 @@ def _book_shared(
     return admitted if spend is None else replace(admitted, organization_spend=spend)
 
 
-def book_end(tx: Transaction, rows: Rows, end: End) -> None:
-    """An attempt has ended."""
-    (rows.get(end.key_id) or tx.row(rows, end.key_id)).end(end)
-    for row_id in end.rows:
-        (rows.get(row_id) or tx.row(rows, row_id)).end_money(end)
-    if end.org_id in tx.state.tracked:
-        (rows.get(end.org_id) or tx.row(rows, end.org_id)).end(end)
+def book_ends(tx: Transaction, rows: Rows, ends: Iterable[End]) -> None:
+    """Attempts have ended. Those of one key and day are booked at once: in a batch they are mostly many."""
+    tracked = tx.state.tracked
+    sums: dict[tuple[str, int, str, tuple[str, ...]], list[int]] = {}
+    for _, key_id, day, held, cost, second, requests, org_id, tokens, of_models in ends:
+        place = key_id, day, org_id, tuple(of_models)
+        total = sums.get(place)
+        if total is None:
+            sums[place] = [held, cost, requests]
+        else:
+            total[0] += held
+            total[1] += cost
+            total[2] += requests
+        if second >= 0:
+            tx.row(rows, key_id).window.add(second, -1)
+            if org_id in tracked:
+                tx.row(rows, org_id).window.add(second, -1)
+        if tokens is not None:
+            (rows.get(key_id) or tx.row(rows, key_id)).count_tokens(*tokens)
+    for (key_id, day, org_id, of_models), (held, cost, requests) in sums.items():
+        (rows.get(key_id) or tx.row(rows, key_id)).end(day, held, cost, requests)
+        for row_id in of_models:
+            (rows.get(row_id) or tx.row(rows, row_id)).end_money(day, held, cost)
+        if org_id in tracked:
+            (rows.get(org_id) or tx.row(rows, org_id)).end(day, held, cost, requests)
 
 
 def book_hold(tx: Transaction, rows: Rows, hold: Hold, sign: int = 1) -> None:

@@ -18,7 +18,6 @@ from shared.counters.values import (
     Admitted,
     Charge,
     Decision,
-    End,
     Missing,
     OrganizationRefused,
     RateLimited,
@@ -125,23 +124,22 @@ class KeyRow(DaySums):
 
     def hold(self, day: int, nanos: int, requests: int = 0) -> None:
         """For so many requests in flight; less than nothing takes back."""
-        self._book(day, 0, nanos)
+        if day == self._hot_day and nanos >= 0 and (held := self._hot[1] + nanos) <= MAX_NANOS:
+            self._hot[1] = held  # as `_book` does it
+            self._held += nanos
+        else:
+            self._book(day, 0, nanos)
         if requests:
             self.in_flight = max(0, self.in_flight + requests)
 
-    def end(self, end: End) -> None:
-        """Take a hold back and spend the true cost, on the day of admission."""
-        self.end_money(end)
-        self.in_flight = max(0, self.in_flight - end.requests)
-        if end.uncount_second >= 0:
-            self.window.add(end.uncount_second, -1)
-        if end.tokens is not None:
-            self.count_tokens(*end.tokens)
+    def end(self, day: int, held: int, cost: int, requests: int = 1) -> None:
+        """Take back what was held for so many requests, and spend the true cost, on the day of admission."""
+        self.end_money(day, held, cost)
+        self.in_flight = max(0, self.in_flight - requests)
 
-    def end_money(self, end: End) -> None:
+    def end_money(self, day: int, held: int, cost: int) -> None:
         """The money alone."""
-        cost = end.cost_nanos
-        self._book(end.day, cost, -end.held_nanos)
+        self._book(day, cost, -held)
         if cost:
             self.lifetime = min(self.lifetime + cost, MAX_NANOS)
 
@@ -248,9 +246,7 @@ class KeyRow(DaySums):
         """Hold the bound of a charge whose request has been counted."""
         moment = context.moment
         day = moment.day
-        if charge.bound_nanos:
-            self._book(day, 0, charge.bound_nanos)
-        self.in_flight += 1
+        self.hold(day, charge.bound_nanos, 1)
         rate = None if charge.rate_limit_rpm is None else counted_rate(self.window, moment, charge.rate_limit_rpm)
         spend, limit = None, charge.spend_limit_nanos
         if limit is not None:

@@ -14,7 +14,7 @@ import orjson
 from limits.strategies import MovingWindowRateLimiter
 
 from shared.counters import datafile, last_batch
-from shared.counters.bookings import book_end, book_hold, book_requests, decide
+from shared.counters.bookings import book_ends, book_hold, book_requests, decide
 from shared.counters.moments import BatchContext, Moment, moment_of
 from shared.counters.rows import KeyRow
 from shared.counters.shared_state import SharedState
@@ -26,6 +26,7 @@ from shared.counters.values import (
     CountersStatus,
     CountersUnavailable,
     Decision,
+    End,
     RateBucket,
     Seed,
     WorkerReplay,
@@ -87,12 +88,14 @@ class SqliteCounters:
             rows: dict[str, KeyRow] = {}
             storage.rows = rows
             end_number = state.end_number
+            ends: list[End] = []
             for end in batch.ends:
                 if end.number > end_number:
                     end_number = end.number
                 elif end.number:
                     continue  # it was told when the worker joined
-                book_end(tx, rows, end)
+                ends.append(end)
+            book_ends(tx, rows, ends)
             context = BatchContext(batch.generation, bool(state.live), moment)
             decisions, admitted = decide(tx, rows, batch.charges, context, self._rate.hit)
             tx.write(rows, moment.day)
@@ -115,9 +118,8 @@ class SqliteCounters:
             if tx.state.joined:
                 return
             rows: dict[str, KeyRow] = {}
-            for end in replay.ends:
-                if end.number > tx.state.end_number:
-                    book_end(tx, rows, end._replace(held_nanos=0, requests=0, tokens=None))
+            new = [end for end in replay.ends if end.number > tx.state.end_number]
+            book_ends(tx, rows, [end._replace(held_nanos=0, requests=0, tokens=None) for end in new])
             for hold in replay.holds:
                 book_hold(tx, rows, hold)
             book_requests(tx, rows, replay.buckets)
@@ -136,9 +138,10 @@ class SqliteCounters:
             if tx.state.joined is None:
                 return False
             rows: dict[str, KeyRow] = {}
-            for end in replay.ends:
-                if end.number > tx.state.end_number:
-                    book_end(tx, rows, end if tx.state.joined else end._replace(held_nanos=0, requests=0, tokens=None))
+            ends = [end for end in replay.ends if end.number > tx.state.end_number]
+            if not tx.state.joined:
+                ends = [end._replace(held_nanos=0, requests=0, tokens=None) for end in ends]
+            book_ends(tx, rows, ends)
             if tx.state.joined:
                 for hold in replay.holds:
                     book_hold(tx, rows, hold, -1)

@@ -28,13 +28,13 @@ def bound_tokens(
     size: Size,
     *,
     at: float,
-    left: int = 0,
+    left: int | None = None,
     output_limit: int | None = None,
     book: PriceBook | None = None,
 ) -> TokenBound | None:
-    """The most tokens that a request can use, and the output limit with which it fits into `left`. `at`: Unix seconds.
+    """The most tokens that a request can use, and the output limit with which it fits into `left`, if that is given.
 
-    Output is bounded as in `bound`. None: it cannot be bounded, because of the feature that the size names.
+    `at`: Unix seconds. Output is bounded as in `bound`. None: it cannot be bounded; the size names the feature.
     """
     if size.unbounded is not None:
         return None
@@ -45,7 +45,7 @@ def bound_tokens(
         return TokenBound(given, 0, None)
     output = most_output(provider_slug, model, size, output_limit) * size.choices + size.extra_output_tokens
     affordable = None
-    if not size.output_fixed:
+    if left is not None and not size.output_fixed:
         fits = (left - given - size.extra_output_tokens) // size.choices
         affordable = min(max(0, fits), most_of_model(provider_slug, model, size))
     return TokenBound(given, output, affordable)

@@ -12,7 +12,6 @@ from shared.counters import (
     Admitted,
     CountersLost,
     CountersUnavailable,
-    End,
     KeyRow,
     Rebuilding,
     Seed,
@@ -186,7 +185,7 @@ def happen(row: KeyRow, event: str, back: int, amount: int, now: int) -> None:
     if event == "hold":
         row.hold(TODAY - back % 3, amount)
     elif event == "end":
-        row.end(End(1, "key", TODAY - back % 40, amount, amount))
+        row.end(TODAY - back % 40, amount, amount)
     elif event == "take back":
         row.window.add(now - back % 4, -1)
     elif event == "admit":
@@ -251,7 +250,7 @@ def test_sums_go_along_with_what_is_booked(reset: str) -> None:
     assert row.sums(period) == (0, 0)
     row.hold(TODAY, 50)
     assert row.sums(period) == (0, 50)
-    row.end(End(1, "key", TODAY, 20, 7))
+    row.end(TODAY, 20, 7)
     assert row.sums(period) == (7, 30)
     row.seed(Seed("key", 100, {TODAY: 100}))
     assert row.sums(period) == (107, 30)

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from shared.counters import (
     KEEP_DAYS,
-    End,
     KeyRow,
     Seed,
     SpendExceeded,
@@ -56,7 +55,7 @@ def test_m04_limits_are_exact_to_the_nano_dollar(limit: int) -> None:
     assert one.decide(charge(limit=limit, bound=limit), batch_context()) is None
     one.admitted(charge(limit=limit, bound=limit), batch_context())
     assert kind(one.decide(charge(limit=limit, bound=1), batch_context())) is (SpendHeld if limit else SpendExceeded)
-    one.end(End(1, "key", TODAY, limit, limit))
+    one.end(TODAY, limit, limit)
     assert one.days == ({TODAY: [limit, 0]})
     assert kind(one.decide(charge(limit=limit, bound=1), batch_context())) is SpendExceeded
     assert one.decide(charge(limit=limit, bound=0), batch_context()) is None, "what costs nothing fits"
@@ -65,10 +64,10 @@ def test_m04_limits_are_exact_to_the_nano_dollar(limit: int) -> None:
 def test_amounts_of_keys_without_a_limit_stay_below_2_to_the_53() -> None:
     one = row(held=MAX_NANOS - 1, spent=MAX_NANOS - 1)
     one.admitted(charge(bound=MAX_NANOS), batch_context())
-    one.end(End(1, "key", TODAY, 0, MAX_NANOS))
+    one.end(TODAY, 0, MAX_NANOS)
     assert one.days == {TODAY: [MAX_NANOS, MAX_NANOS]}
     assert one.lifetime == MAX_NANOS
-    one.end(End(2, "key", TODAY - 1, 0, 5))
+    one.end(TODAY - 1, 0, 5)
     assert spend_of(one, FakeClock().moment, "monthly", None).period[:4] == (None, MAX_NANOS, MAX_NANOS, None)
     assert KeyRow.decode(one.encode(TODAY)).days == one.days
 
@@ -77,7 +76,7 @@ def test_a_hold_is_never_negative() -> None:
     one = row(held=10)
     one.hold(TODAY, -30)
     one.hold(TODAY - 1, -5)
-    one.end(End(1, "key", TODAY - 2, 7, 1))
+    one.end(TODAY - 2, 7, 1)
     assert [entry[1] for entry in one.days.values()] == [0, 0, 0]
 
 
@@ -124,7 +123,7 @@ def test_m15_a_cost_is_posted_to_the_day_of_admission() -> None:
     assert today.day == yesterday.day + 1
     assert today.spend is not None
     assert today.spend[:4] == (100, 0, 100, 0)
-    one.end(End(1, "key", yesterday.day, 100, 60))
+    one.end(yesterday.day, 100, 60)
     assert spend_of(one, clock.moment, "daily", 100).period[:4] == (100, 0, 100, 0)
     assert one.days == {yesterday.day: [60, 0], today.day: [0, 100]}
 
@@ -133,7 +132,7 @@ def test_m15_a_clock_that_steps_back_at_midnight_opens_no_second_period() -> Non
     clock, one, asked = FakeClock(wall_now=NOON + DAY / 2 - 1), row(), charge(limit=100, reset="daily", bound=100)
     for _ in range(3):  # before, after, and before midnight again
         if one.decide(asked, batch_context(clock)) is None:
-            one.end(End(0, "key", one.admitted(asked, batch_context(clock)).day, 100, 100))
+            one.end(one.admitted(asked, batch_context(clock)).day, 100, 100)
         clock.wall_now += 2 if clock.wall_now < NOON + DAY / 2 else -2
     assert one.days == {TODAY: [100, 0], TODAY + 1: [100, 0]}
     assert one.lifetime == 200
@@ -143,7 +142,7 @@ def test_m15_a_clock_that_steps_back_at_midnight_opens_no_second_period() -> Non
 def test_m17_another_period_or_limit_finds_what_was_used(first: str, second: str, cost: int, bound: int) -> None:
     one, moment = row(), FakeClock().moment
     one.admitted(charge(reset=first, limit=None, bound=bound), batch_context())
-    one.end(End(1, "key", TODAY, 0, cost))
+    one.end(TODAY, 0, cost)
     before = spend_of(one, moment, first, 5).period
     after = spend_of(one, moment, second, None).period
     assert (before.spent_nanos, before.held_nanos) == (after.spent_nanos, after.held_nanos) == (cost, bound)
@@ -153,12 +152,12 @@ def test_m17_another_period_or_limit_finds_what_was_used(first: str, second: str
 def test_days_that_no_period_asks_for_are_folded_away_unless_something_is_held() -> None:
     one = row()
     for ago in range(60):
-        one.end(End(0, "key", TODAY - ago, 0, 1))
+        one.end(TODAY - ago, 0, 1)
     one.hold(TODAY - 59, 8)
     stored = KeyRow.decode(one.encode(TODAY))
     assert sorted(stored.days) == [TODAY - 59, *range(TODAY - KEEP_DAYS + 1, TODAY + 1)]
     assert stored.lifetime == 60
-    stored.end(End(0, "key", TODAY - 59, 8, 3))
+    stored.end(TODAY - 59, 8, 3)
     last = KeyRow.decode(stored.encode(TODAY))
     assert TODAY - 59 not in last.days
     assert last.lifetime == 63
