@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from calls import about, chat, code
@@ -57,9 +57,8 @@ def test_it_works(zoned: Router) -> None:
     spend = router.key(key_id)["spend"]
     assert (spend["spent_usd"], spend["resets_at"]) == (told["spend"]["spent_usd"], told["spend"]["resets_at"])
     router.wait_for_ledger(key_id, 6)
-    found = router.api("GET", f"/v1/keys/{key_id}/usage", params={"from": "2026-01-01", "to": "2027-01-01"}).json()[
-        "data"
-    ]
+    around = {"from": str(day - timedelta(days=2)), "to": str(day + timedelta(days=2))}
+    found = router.api("GET", f"/v1/keys/{key_id}/usage", params=around).json()["data"]
     by_day = {line["day"]: (line["requests"], line["cost_usd"]) for line in found}
     assert by_day[day.isoformat()] == (6, spend["spent_usd"])
     assert by_day[datetime.now(UTC).date().isoformat()][0] == 1

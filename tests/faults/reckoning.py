@@ -16,7 +16,7 @@ from sqlalchemy import Row, select
 
 from shared import counters, db, money
 from shared.counters import CountersUnavailable, KeyRow
-from shared.models import KeySpend, UsageRecord
+from shared.models import AccountingState, KeySpend, UsageRecord
 from shared.policy import matches_model
 from shared.seeds import read_seeds
 from webapp.verification.counted import CounterCheck
@@ -86,10 +86,13 @@ class Audit:
     def held(self, keys: Iterable[Key]) -> int | None:
         """Nano-dollars held for these keys and requests of theirs in flight, added up.
 
-        None while the counters do not answer or are not complete.
+        None while the counters do not answer, are not complete, or were not told of something that was posted.
         """
+        with self._engine.connect() as connection:
+            state = connection.execute(select(AccountingState.generation, AccountingState.outdated)).one()
         try:
-            if not self._counters.status().live:
+            status = self._counters.status()
+            if not status.live or not status.generation == state.generation > state.outdated:
                 return None
             rows = self._counters.rows([key.id for key in keys])
             return sum(row.in_flight + sum(held for _, held in row.days.values()) for row in rows.values())
