@@ -46,9 +46,7 @@ local function decide(one, charge)
   end
   if not live then return REBUILDING end
   if charge.tpm and charge.tokens > 0 then
-    local all, total = weighed(one[7] or {}, second, WINDOW)
-    one[7] = all
-    if total + charge.tokens > charge.tpm then
+    if weigh_at(one, 7) + charge.tokens > charge.tpm then
       if charge.tokens <= charge.tpm and charge.rpm ~= NONE and weigh(one) >= charge.rpm then return RATE_LIMITED end
       return TOKEN_RATE_LIMITED
     end
@@ -132,9 +130,15 @@ local function read_charge()
 end
 
 local function end_row(one, of_day, held, cost, uncount, requests)
-  spend(one, of_day, cost)
-  hold(one, of_day, -held, -requests)
-  if uncount >= 0 then count(one[5], uncount, -1) end
+  local place, days = entry(one, of_day), one[4]
+  days[place + 1] = math.min(days[place + 1] + cost, MAX)
+  days[place + 2] = math.min(math.max(0, days[place + 2] - held), MAX)
+  one[3] = math.min(one[3] + cost, MAX)
+  one[6] = math.max(0, one[6] - requests)
+  if uncount >= 0 then
+    totals[one[5]] = nil
+    count(one[5], uncount, -1)
+  end
 end
 
 local function read_rows()
@@ -159,6 +163,7 @@ local function end_of(number, with_hold)
   if tokens then
     local one = row(key)
     one[7] = one[7] or {}
+    totals[one[7]] = nil
     count(one[7], of_second, tokens)
   end
   if tracked and tracked[org] then end_row(row(org), of_day, held, cost, uncount, requests) end
@@ -185,7 +190,7 @@ end
 local function book_shared(charge)
   local one = row(charge.org)
   weigh(one)
-  count(one[5], second, 1)
+  tally(one, 5, 1)
   local now = hold_bound(one, charge.bound, 1)
   if not now then return 0, 0 end
   return now.spent, now.held
@@ -236,18 +241,18 @@ local function batch()
       if rpm ~= NONE and used >= rpm then
         code = RATE_LIMITED
       else
-        count(one[5], second, 1)
-        used, code = used + 1, ADMITTED
+        used, code = tally(one, 5, 1), ADMITTED
         local bound, its_org, its_rows = charge.bound, '', {}
         one[6] = one[6] + 1
         if bound > 0 then
           hold_bound(one, bound, 0)
           if held then held = held + bound end
         end
-        for i, limit in ipairs(charge.models or {}) do
-          local counted = row(limit.row)
-          hold_bound(counted, bound, 0)
-          its_rows[i] = limit.row
+        if charge.models then
+          for i, limit in ipairs(charge.models) do
+            hold_bound(rows[limit.row], bound, 0)
+            its_rows[i] = limit.row
+          end
         end
         if tracked and tracked[charge.org] then
           org_spent, org_held = book_shared(charge)
@@ -261,12 +266,9 @@ local function batch()
     end
     if code % OF_ORGANIZATION == RATE_LIMITED then used, room = weigh(whose), makes_room(whose[5], rpm, 1) end
     if charge.tpm then
-      local all, weighing = weighed(one[7] or {}, second, WINDOW)
-      if code == ADMITTED and charge.tokens > 0 then
-        count(all, second, charge.tokens)
-        weighing = weighing + charge.tokens
-      end
-      one[7] = all
+      local weighing = weigh_at(one, 7)
+      if code == ADMITTED and charge.tokens > 0 then weighing = tally(one, 7, charge.tokens) end
+      local all = one[7]
       of_tokens = of_tokens or {}
       local n = #of_tokens
       of_tokens[n + 1], of_tokens[n + 2], of_tokens[n + 3] = index - 1, weighing, all[#all - 1] or NONE

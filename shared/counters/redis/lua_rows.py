@@ -98,21 +98,32 @@ local function entry(one, of_day)
 end
 
 local function hold(one, of_day, nanos, requests)
-  local i = entry(one, of_day)
-  one[4][i + 2] = math.min(math.max(0, one[4][i + 2] + nanos), MAX)
-  one[6] = math.max(0, one[6] + requests)
+  local place = entry(one, of_day) + 2
+  one[4][place] = math.min(math.max(0, one[4][place] + nanos), MAX)
+  if requests ~= 0 then one[6] = math.max(0, one[6] + requests) end
 end
 
-local function spend(one, of_day, nanos)
-  local i = entry(one, of_day)
-  one[4][i + 1] = math.min(one[4][i + 1] + nanos, MAX)
-  one[3] = math.min(one[3] + nanos, MAX)
-end
+-- By window: what weighs in it now. Until the batch ends it is always the same moment, and only `tally` changes any.
+local totals = {}
 
-local function weigh(one)
-  local all, total = weighed(one[5], second, WINDOW)
-  one[5] = all
+local function weigh_at(one, place)
+  local all = one[place] or {}
+  local total = totals[all]
+  if not total then
+    all, total = weighed(all, second, WINDOW)
+    one[place], totals[all] = all, total
+  end
   return total
+end
+
+local function weigh(one) return weigh_at(one, 5) end
+
+-- Count something now that was weighed before
+local function tally(one, place, amount)
+  local all = one[place]
+  count(all, second, amount)
+  totals[all] = totals[all] + amount
+  return totals[all]
 end
 
 local function last(one) return one[5][#one[5] - 1] or NONE end
