@@ -47,72 +47,98 @@ def batch_arguments(batch: Batch, moment: Moment) -> tuple[Arguments, Days]:
 
     Raises ValueError for an unknown reset.
     """
-    day = moment.day
     days: Days = {}
     arguments: Arguments = [batch.number, *_end_arguments(batch.ends)]
     begin = len(arguments)
     arguments.append(len(batch.charges))
+    before: Charge | None = None
     for charge in batch.charges:
-        period_of_day(charge.spend_reset, day)  # the script trusts us that it is one
-        most, seed, shared = charge.max_concurrent_requests, charge.seed, charge.organization
-        more, limits = 0 if shared is None else 1, charge.model_limits
-        if limits:
-            more += script.ROWS_FOLLOW
-        arguments += (
-            charge.key_id,
-            charge.org_id,
-            charge.version,
-            charge.org_version,
-            *_limit_arguments(charge.rate_limit_rpm, charge.spend_limit_nanos, charge.spend_reset),
-            charge.bound_nanos,
-            charge.loaded_in,
-            charge.seq,
-            script.NONE if most is None else most,
-        )
-        tpm, zone = charge.rate_limit_tpm, charge.zone
-        if tpm is not None:
-            more += script.TOKENS_FOLLOW
-        if zone is None:
-            arguments.append(more)
-        else:
-            there = days.get(zone)
-            if there is None:
-                there = days[zone] = local_day(zone, moment.wall)
-            arguments += (more + script.DAY_FOLLOWS, there.ordinal)
-        if tpm is not None:
-            arguments += (tpm, charge.bound_tokens)
-        if limits:
-            arguments.append(len(limits))
-            for limit in limits:
-                period_of_day(limit.spend_reset, day)
-                arguments += (limit.row_id, limit.spend_limit_nanos, limit.spend_reset, limit.since)
-        if shared is not None:
-            period_of_day(shared.spend_reset, day)
-            arguments += _limit_arguments(*shared)
-        if seed is None:
-            arguments.append(0)
-        else:
-            arguments.append(1)
-            arguments += seed_arguments(seed)
+        if before is None or not _repeats(charge, before):
+            before = charge
+            _add_charge(arguments, charge, days, moment)
+            continue
+        arguments += (script.AGAIN, charge.bound_nanos, charge.seq)
+        if charge.rate_limit_tpm is not None:
+            arguments.append(charge.bound_tokens)
     if days:
         lasts = max(there.begins for there in days.values()), min(there.ends for there in days.values())
         arguments[begin : begin + 1] = -len(batch.charges), *lasts
     return arguments, days
 
 
+def _add_charge(arguments: Arguments, charge: Charge, days: Days, moment: Moment) -> None:
+    period_of_day(charge.spend_reset, day := moment.day)  # the script trusts us that it is one
+    most, seed, shared = charge.max_concurrent_requests, charge.seed, charge.organization
+    more, limits = 0 if shared is None else 1, charge.model_limits
+    if limits:
+        more += script.ROWS_FOLLOW
+    arguments += (
+        charge.version,
+        charge.key_id,
+        charge.org_id,
+        charge.org_version,
+        *_limit_arguments(charge.rate_limit_rpm, charge.spend_limit_nanos, charge.spend_reset),
+        charge.bound_nanos,
+        charge.loaded_in,
+        charge.seq,
+        script.NONE if most is None else most,
+    )
+    tpm, zone = charge.rate_limit_tpm, charge.zone
+    if tpm is not None:
+        more += script.TOKENS_FOLLOW
+    if zone is None:
+        arguments.append(more)
+    else:
+        there = days.get(zone)
+        if there is None:
+            there = days[zone] = local_day(zone, moment.wall)
+        arguments += (more + script.DAY_FOLLOWS, there.ordinal)
+    if tpm is not None:
+        arguments += (tpm, charge.bound_tokens)
+    if limits:
+        arguments.append(len(limits))
+        for limit in limits:
+            period_of_day(limit.spend_reset, day)
+            arguments += (limit.row_id, limit.spend_limit_nanos, limit.spend_reset, limit.since)
+    if shared is not None:
+        period_of_day(shared.spend_reset, day)
+        arguments += _limit_arguments(*shared)
+    if seed is None:
+        arguments.append(0)
+    else:
+        arguments.append(1)
+        arguments += seed_arguments(seed)
+
+
 def _end_arguments(ends: Sequence[End]) -> Arguments:
     arguments: Arguments = [len(ends)]
+    before: tuple[str, int, str, Sequence[str]] | None = None
     for end in ends:
-        change, rows = end.tokens, end.rows
-        if change is None and not rows:
-            arguments += end[:8]
+        number, key_id, day, held, cost, uncount, requests, org_id, change, rows = end
+        if change is not None:
+            requests += script.TOKENS_FOLLOW
+        place = key_id, day, org_id, rows
+        if place == before:
+            arguments += (number, script.AGAIN, held, cost, uncount, requests, *(change or ()))
             continue
-        number, key_id, day, held, cost, uncount, requests, org_id, *_ = end
-        requests += (0 if change is None else script.TOKENS_FOLLOW) + (script.ROWS_FOLLOW if rows else 0)
-        arguments += (number, key_id, day, held, cost, uncount, requests, org_id, *(change or ()))
+        before = place
+        if rows:
+            requests += script.ROWS_FOLLOW
+        arguments += (number, day, key_id, held, cost, uncount, requests, org_id, *(change or ()))
         if rows:
             arguments += (len(rows), *rows)
     return arguments
+
+
+def _repeats(charge: Charge, before: Charge) -> bool:
+    """Whether it differs from the one before in nothing but its bounds and its number, which are sent alone then."""
+    return (
+        charge.seed is None
+        and charge[:7] == before[:7]
+        and charge.loaded_in == before.loaded_in
+        and charge[11:14] == before[11:14]
+        and charge[15:] == before[15:]
+    )
 
 
 def _limit_arguments(rpm: int | None, limit_nanos: int | None, reset: str) -> tuple[int, int, str]:

@@ -17,7 +17,7 @@ import hashlib
 from dataclasses import dataclass
 
 from shared.counters.moments import KEEP_DAYS, UNIX_EPOCH_DAY
-from shared.counters.redis import lua_batch, lua_changes, lua_rows
+from shared.counters.redis import lua_batch, lua_changes, lua_read, lua_rows
 from shared.counters.window import WINDOW_SECONDS
 from shared.money import MAX_NANOS
 
@@ -49,6 +49,7 @@ DAY_FOLLOWS = 16
 # Index, seq, key, day, second, nanos, organisation if it has a row of its own, rows of limits for models.
 ADMITTED_FIELDS = 8
 NONE = -1  # no limit, no second, no end of a period
+AGAIN = -1  # the version of a charge, or the day of an END, that differs from the one before in little but its amounts
 
 _NUMBERS = {
     "DONE": DONE, "OTHER_GENERATION": OTHER_GENERATION, "OLDER": OLDER, "UNKNOWN_WORKER": UNKNOWN_WORKER,
@@ -58,7 +59,7 @@ _NUMBERS = {
     "SPEND_EXCEEDED": SPEND_EXCEEDED, "SPEND_HELD": SPEND_HELD, "TOO_MANY_CONCURRENT": TOO_MANY_CONCURRENT,
     "TOKEN_RATE_LIMITED": TOKEN_RATE_LIMITED, "TOKENS_FOLLOW": TOKENS_FOLLOW,
     "ROWS_FOLLOW": ROWS_FOLLOW, "DAY_FOLLOWS": DAY_FOLLOWS,
-    "OF_MODEL": OF_MODEL, "OF_ORGANIZATION": OF_ORGANIZATION, "NONE": NONE,
+    "OF_MODEL": OF_MODEL, "OF_ORGANIZATION": OF_ORGANIZATION, "NONE": NONE, "AGAIN": AGAIN,
     "KEEP_DAYS": KEEP_DAYS, "WINDOW": WINDOW_SECONDS, "MAX": MAX_NANOS, "EPOCH": UNIX_EPOCH_DAY,
 }  # fmt: skip
 _CONSTANTS = f"local {', '.join(_NUMBERS)} = {', '.join(map(str, _NUMBERS.values()))}"
@@ -147,7 +148,7 @@ return refused() or change[op]()
 """
 
 _ROWS = f"{lua_rows.WINDOWS}{lua_rows.ROWS}"
-_BATCHES = f"{lua_batch.DECIDE}{lua_batch.BATCH}{_CHECK}{_BATCH}"
+_BATCHES = f"{lua_batch.DECIDE}{lua_read.READ}{lua_batch.BATCH}{_CHECK}{_BATCH}"
 _SCRIPT = f"{_CONSTANTS}{_HEAD}{_ROWS}{_BATCHES}{lua_changes.ASK}{lua_changes.CHANGE}{_DISPATCH}"
 
 
