@@ -53,8 +53,7 @@ def _agree(router: FaultyRouter, key_id: str) -> bool:
     """Of a key once nothing is held: until then the end of a call, the last one's too, may still have to be told."""
     told = router.key(key_id)
     by_key, by_models = told["spend"], told["model_limits"][0]["spend"]
-    same = by_key["spent_usd"] == by_models["spent_usd"]
-    return same and by_key["held_usd"] == by_models["held_usd"] == "0.00"
+    return bool(by_key["spent_usd"] == by_models["spent_usd"] and by_key["held_usd"] == by_models["held_usd"] == "0.00")
 
 
 @pytest.mark.slow
