@@ -5,6 +5,7 @@ was used.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 MAX_MODEL_LIMITS = 10  # of one key
@@ -35,6 +36,7 @@ def key_and_pattern(row_id: str) -> tuple[str, str]:
     return key_id, pattern
 
 
+@lru_cache(maxsize=4_096)
 def rows_of(limits: ModelLimits) -> tuple[str, ...]:
     """Their rows in the counters."""
     return tuple([limit[0] for limit in limits])

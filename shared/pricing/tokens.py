@@ -38,9 +38,13 @@ def bound_tokens(
     """
     if size.unbounded is not None:
         return None
-    own = None if book is None else own_price(book, provider_slug, model)
-    sheet = bound_sheet(provider_slug, model, size.service_tier, size.speed, at, own, size.region)
-    given = sum(most_input(provider_slug, model, size, None if sheet is None else sheet.context_tokens))
+    context_tokens = None
+    if size.context_inputs or size.separate_windows:
+        own = None if book is None else own_price(book, provider_slug, model)
+        sheet = bound_sheet(provider_slug, model, size.service_tier, size.speed, at, own, size.region)
+        context_tokens = None if sheet is None else sheet.context_tokens
+    text, media = most_input(provider_slug, model, size, context_tokens)
+    given = text + media
     if size.output_free:
         return TokenBound(given, 0, None)
     output = most_output(provider_slug, model, size, output_limit) * size.choices + size.extra_output_tokens
