@@ -7,6 +7,7 @@ for models: each tells since which generation all that counts against it is book
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 
 from limits.limits import RateLimitItem
 from msgspec.structs import replace
@@ -40,6 +41,7 @@ def decide(
     admitted: dict[str, list[int]] = {}
     orgs, tracked, here = tx.state.orgs, tx.state.tracked, context
     elsewhere: dict[str, BatchContext] = {}  # by zone
+    read = partial(tx.row, rows)
     for index, charge in enumerate(charges):
         key_id = charge.key_id
         row = rows.get(key_id) or tx.row(rows, key_id)
@@ -52,10 +54,7 @@ def decide(
             decision = tx.decide_org(charge, context)
         decision = decision or row.decide(charge, context)
         if decision is None and charge.model_limits:
-            for limit in charge.model_limits:
-                if limit[0] not in rows:
-                    tx.row(rows, limit[0])
-            decision = decide_models(row, charge, context, rows)
+            decision = decide_models(row, charge, context, rows, read)
         if decision is None and charge.organization is not None:
             decision = _decide_shared(tx, rows, charge, context)
         if decision is None:
@@ -73,10 +72,12 @@ def decide(
     return decisions, admitted
 
 
-def decide_models(row: KeyRow, charge: Charge, context: BatchContext, rows: Mapping[str, KeyRow]) -> Decision | None:
+def decide_models(
+    row: KeyRow, charge: Charge, context: BatchContext, rows: Mapping[str, KeyRow], read: Callable[[str], KeyRow]
+) -> Decision | None:
     """What the limits for its model refuse, in their order, of a charge that its key's own, on `row`, admit.
 
-    `rows`: with those of the limits.
+    `read` gives the row of a limit that is not among `rows`.
     """
     if not context.live:
         return Rebuilding()
@@ -84,7 +85,7 @@ def decide_models(row: KeyRow, charge: Charge, context: BatchContext, rows: Mapp
         row_id, _, most, reset, since = limit
         if since > context.generation:
             return Rebuilding()
-        counted = rows[row_id]
+        counted = rows.get(row_id) or read(row_id)
         if not counted.seeded:
             return Unseeded(context.generation, row_id)
         refusal = counted.money_refusal(most, reset, charge.bound_nanos, None, context.moment)

@@ -249,7 +249,9 @@ class KeyRow(DaySums):
         """Hold the bound of a charge whose request has been counted."""
         moment = context.moment
         day = moment.day
-        self.hold(day, charge.bound_nanos, 1)
+        if charge.bound_nanos:
+            self.hold(day, charge.bound_nanos)
+        self.in_flight += 1
         rate = None if charge.rate_limit_rpm is None else counted_rate(self.window, moment, charge.rate_limit_rpm)
         spend, limit = None, charge.spend_limit_nanos
         if limit is not None:

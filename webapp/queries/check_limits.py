@@ -93,7 +93,7 @@ def refused_by(key: KeySnapshot, charges: Charges, standing: Standing | None) ->
     )
     answer = row.decide(charge, context)
     if answer is None and charge.model_limits:
-        answer = decide_models(row, charge, context, of_models)
+        answer = decide_models(row, charge, context, of_models, of_models.__getitem__)
     answer = answer or row.rate_refusal(charges.rate_limit_rpm, context.moment)
     if answer is None and shared is not None:
         # Without its row the proxies wait for counters that have one.

@@ -20,9 +20,17 @@ def _load() -> None:
     sys.modules[_HALF] = stand_in
     try:
         import redis  # noqa: PLC0415
-    finally:
-        del sys.modules[_HALF]
-    del redis.asyncio
+    except ImportError:
+        _forget("redis")  # one that wants something of that half: it is loaded whole, by whoever imports it next
+        return
+    _forget(_HALF)
+    vars(redis).pop("asyncio", None)
+
+
+def _forget(name: str) -> None:
+    """Drop a package and all that is in it, to be loaded again."""
+    for loaded in [one for one in sys.modules if one == name or one.startswith(f"{name}.")]:
+        del sys.modules[loaded]
 
 
 _load()
