@@ -85,7 +85,7 @@ class Body(Protocol):
         """Bytes by Content-Length; 0 when there is no body; None when it comes in chunks."""
 
 
-class HeadInfo(Protocol):
+class Learned(Protocol):
     """What somebody has learned from a head."""
 
     def of_another_key(self) -> Self:
@@ -102,7 +102,7 @@ class HeadCache:
 
     __slots__ = ("info",)
 
-    def __init__(self, info: "HeadInfo | None" = None) -> None:
+    def __init__(self, info: Learned | None = None) -> None:
         self.info = info
 
     def of_another_key(self) -> "HeadCache":

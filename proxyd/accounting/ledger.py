@@ -12,7 +12,7 @@ begin with the ledger's sums, take their place.
 
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import Connection, Engine, Select, bindparam, delete, select, update
 from sqlalchemy.exc import IntegrityError
@@ -20,7 +20,7 @@ from sqlalchemy.exc import IntegrityError
 from proxyd.accounting import ledger_postgresql, ledger_sqlite
 from proxyd.accounting.adjustments import Adjustment, Corrections, Ended, adjusting, corrections
 from proxyd.accounting.journal_reader import Position
-from proxyd.accounting.ledger_rows import Line, Row, posting
+from proxyd.accounting.ledger_rows import Line, Row, Statement, posting
 from proxyd.accounting.limited_models import keys_summed_by_model
 from proxyd.accounting.records import EndRecord, LedgerUnavailable
 from shared.models import AccountingState, JournalState, PostedHolds
@@ -65,7 +65,10 @@ class Ledger:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         sqlite = engine.dialect.name == "sqlite"
-        self._sql: Any = ledger_sqlite if sqlite else ledger_postgresql
+        sql = ledger_sqlite if sqlite else ledger_postgresql
+        self._statements: Sequence[Statement] = sql.STATEMENTS
+        self._insert_adjustments: Statement = sql.INSERT_ADJUSTMENTS
+        self._known = sql.known
         self._zone = "" if sqlite else "+00"  # behind a moment; SQLite has no such type, and all are UTC
 
     def post(self, worker_id: str, ends: Sequence[EndRecord], start: Position, reached: Position) -> int:
@@ -152,7 +155,7 @@ class Ledger:
     # What all of them do
 
     def _post(self, connection: Connection, lines: Sequence[Line], present: _Present, *, check_existing: bool) -> int:
-        """Write lines; if `looking`, only those that are not there yet."""
+        """Write lines; if `check_existing`, only those that are not there yet."""
         fresh = self._fresh(connection, lines) if check_existing else lines
         by_model = _by_model(connection, fresh, present)
         self._write(connection, posting(fresh, present.generation, self._zone, by_model))
@@ -162,13 +165,13 @@ class Ledger:
         self, connection: Connection, adjustment: Adjustment, generation: int, by_model: Collection[str]
     ) -> None:
         rows, *sums = adjusting(adjustment, generation, self._zone, by_model)
-        self._sql.execute(connection, self._sql.INSERT_ADJUSTMENTS, rows)
+        self._insert_adjustments.execute(connection, rows)
         self._write(connection, ([], *sums))
 
     def _write(self, connection: Connection, found: Sequence[list[Row]]) -> None:
-        for statement, rows in zip(self._sql.STATEMENTS, found, strict=True):
+        for statement, rows in zip(self._statements, found, strict=True):
             if rows:
-                self._sql.execute(connection, statement, rows)
+                statement.execute(connection, rows)
 
     @staticmethod
     def _advance(
@@ -189,7 +192,7 @@ class Ledger:
 
     def _fresh(self, connection: Connection, lines: Sequence[Line]) -> list[Line]:
         """Without those that are there."""
-        there = self._sql.known(connection, [attempt.id for attempt, _ in lines])
+        there = self._known(connection, [attempt.id for attempt, _ in lines])
         # One that stands here twice is one as well: of the first, nothing differs.
         first = {line[0].id: line for line in reversed(lines)}
         return [line for line in lines if line[0].id not in there and first[line[0].id] is line]

@@ -29,6 +29,10 @@ class Statement(NamedTuple):
     sql: str
     fields: Sequence[str]
 
+    def execute(self, connection: Connection, rows: list[Row]) -> None:
+        document = orjson.dumps([dict(zip(self.fields, row, strict=True)) for row in rows]).decode()
+        connection.exec_driver_sql(self.sql, (document,))
+
 
 def _rows(fields: Sequence[str]) -> str:
     """The rows of the document, in its order."""
@@ -87,12 +91,6 @@ STATEMENTS = (
 )
 INSERT_ADJUSTMENTS = _insert(ADJUSTMENTS)
 _KNOWN = "select id from usage_records where id = any(%s)"
-
-
-def execute(connection: Connection, statement: Statement, rows: list[Row]) -> None:
-    """Write some rows, at least one, of one of the statements. Raises SQLAlchemyError."""
-    document = orjson.dumps([dict(zip(statement.fields, row, strict=True)) for row in rows]).decode()
-    connection.exec_driver_sql(statement.sql, (document,))
 
 
 def known(connection: Connection, ids: Sequence[str]) -> set[str]:

@@ -8,9 +8,10 @@ from collections.abc import Collection, Sequence
 from datetime import UTC, date, datetime
 from functools import lru_cache
 from operator import add
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import orjson
+from sqlalchemy import Connection
 
 from proxyd.accounting.records import Attempt, Settlement
 from shared.models import USAGE_CLASSES
@@ -37,6 +38,13 @@ _NO_CLASSES = [0] * len(USAGE_CLASSES)
 _PLACES = tuple(enumerate(USAGE_CLASSES, start=4))
 _LONGEST_MODEL = 1_000  # of which anything is looked at
 ALL_DAYS = "1970-01-01"  # the day of the row of key_spend that sums all days
+
+
+class Statement(Protocol):
+    """How a database takes the rows of one table."""
+
+    def execute(self, connection: Connection, rows: list[Row]) -> None:
+        """Write some rows, at least one. Raises SQLAlchemyError."""
 
 
 class Posting(NamedTuple):

@@ -20,6 +20,11 @@ class Statement(NamedTuple):
     update: str
     insert: str
 
+    def execute(self, connection: Connection, rows: list[Row]) -> None:
+        met = connection.exec_driver_sql(self.update, rows).rowcount if self.update else 0
+        if met < len(rows) and self.insert:
+            connection.exec_driver_sql(self.insert, rows)
+
 
 def _insert(columns: Sequence[str]) -> Statement:
     """Rows of the ledger, all of which are new."""
@@ -73,13 +78,6 @@ STATEMENTS = (
 )
 INSERT_ADJUSTMENTS = _insert(ADJUSTMENTS)
 _KNOWN = "select id from usage_records where id in (select value from json_each(?))"
-
-
-def execute(connection: Connection, statement: Statement, rows: list[Row]) -> None:
-    """Write some rows, at least one, of one of the statements. Raises SQLAlchemyError."""
-    met = connection.exec_driver_sql(statement.update, rows).rowcount if statement.update else 0
-    if met < len(rows) and statement.insert:
-        connection.exec_driver_sql(statement.insert, rows)
 
 
 def known(connection: Connection, ids: Sequence[str]) -> set[str]:

@@ -216,10 +216,7 @@ class KeyRow(DaySums):
     ) -> RateLimited | SpendExceeded | SpendHeld | None:
         """What refuses a request of this bound by a limit of money; by a request rate, if that does as well."""
         period = period_of_day(reset, moment.day)
-        if period is self._period and period[3] is not None:  # as nearly always; with what `sums` would say
-            spent, held = self._spent, self._held
-        else:
-            spent, held = self.sums(period)
+        spent, held = self.sums(period)
         if spent + held + bound <= limit:
             return None
         # As above.

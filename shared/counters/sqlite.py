@@ -118,8 +118,7 @@ class SqliteCounters:
             if tx.state.joined:
                 return
             rows: dict[str, KeyRow] = {}
-            new = [end for end in replay.ends if end.number > tx.state.end_number]
-            book_ends(tx, rows, [end._replace(held_nanos=0, requests=0, tokens=None) for end in new])
+            book_ends(tx, rows, _new(replay, tx.state.end_number, with_holds=False))
             for hold in replay.holds:
                 book_hold(tx, rows, hold)
             book_requests(tx, rows, replay.buckets)
@@ -138,10 +137,7 @@ class SqliteCounters:
             if tx.state.joined is None:
                 return False
             rows: dict[str, KeyRow] = {}
-            ends = [end for end in replay.ends if end.number > tx.state.end_number]
-            if not tx.state.joined:
-                ends = [end._replace(held_nanos=0, requests=0, tokens=None) for end in ends]
-            book_ends(tx, rows, ends)
+            book_ends(tx, rows, _new(replay, tx.state.end_number, with_holds=bool(tx.state.joined)))
             if tx.state.joined:
                 for hold in replay.holds:
                     book_hold(tx, rows, hold, -1)
@@ -276,3 +272,9 @@ class SqliteCounters:
 
     def _transaction(self, own_id: str, generation: int) -> Transaction:
         return Transaction(self, own_id, generation)
+
+
+def _new(replay: WorkerReplay, end_number: int, *, with_holds: bool) -> list[End]:
+    """What ended above a number; of what these counters were never asked about, the costs alone."""
+    ends = [end for end in replay.ends if end.number > end_number]
+    return ends if with_holds else [end._replace(held_nanos=0, requests=0, tokens=None) for end in ends]

@@ -48,7 +48,7 @@ _NONE: frozenset[str] = frozenset()
 class RowCache:
     """The rows that the transactions of a connection have used last, for the END of a request and for the next one.
 
-    One that was read since others have committed is `current`; of an older one mostly little has changed.
+    One that was read before others have committed is read again, and mostly little of it has changed.
     """
 
     __slots__ = ("_before", "_recent", "reading")

@@ -1,5 +1,6 @@
 """What is learned from a head is found again with the same head, and only with that."""
 
+from dataclasses import fields
 from ipaddress import ip_network
 
 from request_kit import Untouched
@@ -73,3 +74,12 @@ def test_no_secret_stands_in_what_is_kept_for_providers() -> None:
     head: HeadInfo = head_info(request, ())
     assert KEY.raw.encode() not in head.lines_for(PROVIDERS["openai"], request)
     assert KEY.raw not in repr(head)
+
+
+def test_of_another_key_all_is_the_same_but_the_key() -> None:
+    names = [field.name for field in fields(HeadInfo)]
+    first = HeadInfo(**dict(zip(names, map(str, range(len(names))), strict=True)))  # type: ignore[arg-type] # any will do
+    other = first.of_another_key()
+    assert {name: getattr(other, name) for name in names} == {
+        name: None if name == "_digest" else getattr(first, name) for name in names
+    }

@@ -4,6 +4,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+LIBRARY = Path(__file__).parents[2] / "shared" / "counters" / "redis" / "library.py"
 # Builds a worker as the pool does, and prints what it has loaded.
 WORKER = """
 import sys
@@ -55,6 +58,22 @@ def test_tables_that_are_loaded_late_are_there_for_whoever_asks() -> None:
         "assert {'users', 'alerts', 'key_tags', 'key_search'} <= all_of_them - before;"
         "assert [name for name in models.__all__ if not hasattr(models, name)] == [];"
         "assert models.User.__tablename__ == 'users' and not hasattr(models, 'Nobody')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("begins", ["", "from redis.asyncio import Redis", "from redis import asyncio"])
+def test_another_release_of_the_client_of_redis_is_loaded_all_the_same(tmp_path: Path, begins: str) -> None:
+    for name, text in (("redis", begins), ("redis/asyncio", "class Redis: pass")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text(text)
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r});"
+        "from importlib.util import module_from_spec, spec_from_file_location;"
+        f"spec = spec_from_file_location('library', {str(LIBRARY)!r}); spec.loader.exec_module(module_from_spec(spec));"
+        "import redis, redis.asyncio;"
+        f"assert redis.__file__.startswith({str(tmp_path)!r}) and redis.asyncio.Redis"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")

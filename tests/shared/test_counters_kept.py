@@ -160,12 +160,14 @@ def test_no_more_is_kept_than_said(home: Home, worker: Worker) -> None:
 def test_an_end_reads_nothing_again(worker: Worker) -> None:
     assert isinstance(worker.counters, SqliteCounters)
     for number in range(100):
-        worker.ask(charge(f"key{number}", bound=1, loaded_in=1))
+        worker.ask(charge(f"key{number}", bound=2, loaded_in=1))
     said: list[str] = []
     worker.counters.database._session().connection.set_trace_callback(said.append)
     for number in range(100):
-        worker.ask(charge(f"key{number}", bound=1, loaded_in=1))
+        worker.send(ends=[worker.end(f"key{number}", day=TODAY, held=2, cost=1)])
     assert [sql for sql in said if "FROM key" in sql] == []
+    assert len([sql for sql in said if sql.startswith("UPDATE key")]) == 100
+    assert {money(worker.counters, f"key{number}") for number in range(100)} == {(1, 0, 1)}
 
 
 # A row that is used again and again

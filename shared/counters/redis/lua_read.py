@@ -70,22 +70,22 @@ local function read_rows()
   return all
 end
 
-local place = {}  -- of the latest end: its key, day, organisation and further rows
+local latest_end = {}  -- of the latest end: its key, day, organisation and further rows
 
 local function end_of(number, with_hold)
   local of_second, tokens
   local of_day = int()
   local again = of_day == AGAIN
-  if not again then place = {text(), of_day} end
+  if not again then latest_end = {text(), of_day} end
   local held, cost, uncount, requests = int(), int(), int(), int()
-  if not again then place[3] = text() end
+  if not again then latest_end[3] = text() end
   local more = requests >= ROWS_FOLLOW
   if more then requests = requests - ROWS_FOLLOW end
   if requests >= TOKENS_FOLLOW then requests, of_second, tokens = requests - TOKENS_FOLLOW, int(), int() end
-  if more then place[4] = read_rows() end
+  if more then latest_end[4] = read_rows() end
   if not number then return end
-  local key, org, counted = place[1], place[3], place[4]
-  of_day = place[2]
+  local key, org, counted = latest_end[1], latest_end[3], latest_end[4]
+  of_day = latest_end[2]
   if not with_hold then held, requests, tokens = 0, 0, nil end
   end_row(row(key), of_day, held, cost, uncount, requests)
   if counted then

@@ -103,7 +103,7 @@ local function hold(one, of_day, nanos, requests)
   if requests ~= 0 then one[6] = math.max(0, one[6] + requests) end
 end
 
--- By window: what weighs in it now. Until the batch ends it is always the same moment, and only `tally` changes any.
+-- By window: what weighs in it now. It is the same moment all along; who changes one but by `tally` forgets it here.
 local totals = {}
 
 local function weigh_at(one, place)
