@@ -1,6 +1,7 @@
 """One transaction on the counters' file: begun only if these are the right counters, and noted once committed."""
 
 import sqlite3
+from collections import OrderedDict
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Protocol, Self
@@ -40,7 +41,7 @@ class Owner(Protocol):
 
 
 MAX_CACHED_ORGS = 64  # versions of organisations
-MAX_RECENT_ROWS = 256  # of those that were used since some others were set aside, as many again
+MAX_CACHED_ROWS = 10_240  # of some 900 bytes each
 NONE_TRACKED = "[]"
 _NONE: frozenset[str] = frozenset()
 
@@ -51,24 +52,26 @@ class RowCache:
     One that was read before others have committed is read again, and mostly little of it has changed.
     """
 
-    __slots__ = ("_before", "_recent", "reading")
+    __slots__ = ("_rows", "reading")
 
     def __init__(self) -> None:
         self.reading = 0  # how often others had committed when rows were read
-        self._recent: dict[str, KeyRow] = {}
-        self._before: dict[str, KeyRow] = {}
+        self._rows: OrderedDict[str, KeyRow] = OrderedDict()  # the one that was used last comes last
 
     def __len__(self) -> int:
-        return len(self._recent) + len(self._before)
+        return len(self._rows)
 
     def find(self, key_id: str) -> KeyRow | None:
-        return self._recent.get(key_id) or self._before.get(key_id)
+        return self._rows.get(key_id)
 
     def keep(self, rows: dict[str, KeyRow]) -> None:
-        """Those that were not used since as many others were go."""
-        if len(self._recent) + len(rows) > MAX_RECENT_ROWS:
-            self._before, self._recent = self._recent, {}
-        self._recent.update(rows)
+        """As the last ones. Those that were not used for longest go."""
+        kept = self._rows
+        kept.update(rows)
+        for key_id in rows:
+            kept.move_to_end(key_id)
+        for _ in range(len(kept) - MAX_CACHED_ROWS):
+            kept.popitem(last=False)
 
 
 class StateCache:

@@ -1,6 +1,7 @@
 """What a connection keeps from one batch to the next: never anything that another transaction has changed since."""
 
 import sqlite3
+import tracemalloc
 from collections.abc import Callable
 
 import pytest
@@ -20,9 +21,9 @@ from shared.counters import (
     WorkerReplay,
     last_batch,
     period_of_day,
+    transaction,
 )
 from shared.counters.sqlite import SqliteCounters
-from shared.counters.transaction import MAX_RECENT_ROWS
 from shared.counters.window import WINDOW_SECONDS, Window
 
 
@@ -142,18 +143,32 @@ def test_two_workers_on_one_connection_do_not_answer_for_each_other(worker: Work
 
 
 @pytest.mark.usefixtures("of_a_file")
-def test_no_more_is_kept_than_said(home: Home, worker: Worker) -> None:
+def test_no_more_is_kept_than_said(home: Home, worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(worker.counters, SqliteCounters)
-    for number in range(3 * MAX_RECENT_ROWS + 9):
+    monkeypatch.setattr(transaction, "MAX_CACHED_ROWS", 8)
+    for number in range(20):
         worker.ask(charge(f"key{number}", bound=1, loaded_in=1))
         worker.ask(charge("used", bound=1, loaded_in=1))
-    cache = worker.counters.database._session().cache
-    assert MAX_RECENT_ROWS < len(cache.rows) <= 2 * MAX_RECENT_ROWS
-    assert cache.rows.find("used") is not None
-    assert cache.rows.find("key0") is None
+    kept = worker.counters.database._session().cache.rows
+    assert len(kept) == 8
+    assert [number for number in range(20) if kept.find(f"key{number}")] == list(range(13, 20))
+    assert kept.find("used") is not None
     worker.ask(charge("key0", bound=1, loaded_in=1))
     assert money(worker.counters, "key0") == (0, 2, 0)
-    assert money(worker.counters, "used") == (0, 3 * MAX_RECENT_ROWS + 9, 0)
+    assert money(worker.counters, "used") == (0, 20, 0)
+
+
+@pytest.mark.usefixtures("of_a_file")
+def test_a_row_that_is_kept_has_memory_for_what_it_holds_alone() -> None:
+    row = KeyRow.decode(KeyRow(3, 5, {TODAY: [5, 7]}, {9: 2}, seeded=True).encode(TODAY))
+    tracemalloc.start()
+    try:
+        for second in range(60):
+            row.window.acquire(second, 1_000)
+            row.encode(TODAY)
+        assert tracemalloc.get_traced_memory()[0] < 6_000
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.usefixtures("of_a_file")
