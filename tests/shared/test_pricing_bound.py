@@ -161,7 +161,8 @@ def test_no_well_behaved_provider_bills_more_than_the_bound(data: st.DataObject)
         "web_searches": data.draw(st.integers(0, searches)),
     }
     if audio or (unseen and model in ("gpt-audio", "gemini-2.5-flash")):
-        window = 128_000 if slug == "openai" else total  # what is not in the request is heard within it, beside all text
+        # What is not in the request is heard within the model's window, beside all that is in it.
+        window = 128_000 if slug == "openai" else total
         heard = data.draw(st.integers(0, min(total, window))) if unseen else audio
         counts["input_audio_tokens"] = min(heard, total - read - written)
     served: dict[str | None, list[str | None]] = {
