@@ -10,12 +10,12 @@ does not answer, an entry is used for thirty seconds more; then the answer is `K
 
 import logging
 import time
+from binascii import unhexlify
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
-from types import MappingProxyType
 from typing import TypeVar
 
 import gevent
@@ -23,25 +23,25 @@ from gevent.event import AsyncResult
 from sqlalchemy import Engine, bindparam, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from proxyd.credentials import CredentialHealth, ProviderCredentials, read_credentials, with_none_needed
-from proxyd.custom_providers import Custom, read_custom
+from proxyd.credentials import CredentialHealth, read_credentials, with_none_needed
+from proxyd.custom_providers import read_custom
+from proxyd.known_key import NO_CUSTOM, KnownKey, OfOrganization
 from proxyd.offload import Offload, OffloadTimeout
 from shared import zones
 from shared.models import KeySecret, Organization, PriceOverride, ProxyKey, limits_of, snapshot_of
-from shared.policy import KeySnapshot
-from shared.pricing import PriceBook, book_of
+from shared.pricing import book_of
 from shared.sealing import Sealer
 from shared.seeds import Seed, read_seeds
 
 log = logging.getLogger(__name__)
 
+K = TypeVar("K", bytes, str)
 T = TypeVar("T")
 
 GUARD_SECONDS = 300.0
 STALE_SECONDS = 30.0
 NEGATIVE_SECONDS = 1.0
 MAX_ENTRIES = 100_000
-_NO_CUSTOM: Mapping[str, Custom] = MappingProxyType({})
 MAX_SEEDS = 1_000  # each is taken by the first request that is admitted
 
 # Not what stands there for people alone.
@@ -70,43 +70,6 @@ class KeysUnavailable(Exception):
     """The database does not answer and nothing recent enough is cached."""
 
 
-@dataclass(frozen=True, slots=True)
-class KnownKey:
-    """A key, and what it takes to serve it."""
-
-    key: KeySnapshot
-    # Provider slug -> the real credentials, shared by an organisation.
-    credentials: Mapping[str, ProviderCredentials] = field(repr=False)
-    org_version: int
-    valid_until: float | None  # Unix seconds; set on a secret that was rotated out
-    generation: int = 0  # of the counters, when its loading began
-    # The second in which it was loaded, and since when the database has not answered to that again; monotonic. Kept
-    # here, because an object more for each of a hundred thousand keys is megabytes.
-    loaded_at: float = field(default=0.0, compare=False, repr=False)
-    failing_since: float | None = field(default=None, compare=False, repr=False)
-    prices: PriceBook | None = field(default=None, compare=False, repr=False)  # the organisation's own; shared likewise
-    custom: Mapping[str, Custom] = field(default_factory=lambda: _NO_CUSTOM, compare=False, repr=False)  # likewise
-    # When time alone makes it another one, in Unix seconds; None: never. All that a key without an end is asked.
-    changes_at: float | None = field(default=None, compare=False, repr=False)
-
-    @property
-    def holds_until(self) -> float | None:
-        """The instant from which on it has to be judged anew, in Unix seconds; None: time alone makes no difference."""
-        changes, expires = self.changes_at, self.key.expires_at
-        return expires if changes is None else changes if expires is None else min(changes, expires)
-
-    def same_as(self, other: "KnownKey") -> bool:
-        """Whether the two were loaded of the same policy."""
-        return (self.key, self.org_version) == (other.key, other.org_version)
-
-    def as_of(self, now: float) -> "KnownKey":
-        """The same at a later moment: without the raise of its limit once that has ended."""
-        boost = self.key.boost
-        if boost is None or now < boost.until:
-            return self
-        return replace(self, key=self.key.without_boost(), changes_at=self.valid_until)
-
-
 class KeyCache:
     """Finds keys by digest. `offload` runs a blocking call in a thread."""
 
@@ -129,18 +92,17 @@ class KeyCache:
         self._generation = generation
         self._monotonic = monotonic
         self._now = now
-        self._entries: OrderedDict[str, KnownKey] = OrderedDict()
+        self._entries: OrderedDict[bytes, KnownKey] = OrderedDict()  # by digest, in half the memory of its text
         self._unknown: OrderedDict[str, float] = OrderedDict()  # digest -> monotonic time of the look
-        self._shared: dict[
-            str, tuple[int, Mapping[str, ProviderCredentials], PriceBook | None, Mapping[str, Custom]]
-        ] = {}  # by organisation, with its version
+        self._organizations: dict[str, OfOrganization] = {}
+        self._failing: dict[str, float] = {}  # digest -> since when the database has not answered, monotonic
         self._seeds: OrderedDict[str, tuple[int, Seed]] = OrderedDict()  # key -> generation, read along with it
         self._loading: dict[str, AsyncResult[KnownKey | None]] = {}
         self._next: dict[str, AsyncResult[KnownKey | None]] = {}
 
     def find(self, digest: str) -> KnownKey | None:
         """The key of this secret, as it was last loaded; None when there is none. Raises KeysUnavailable."""
-        known = self._entries.get(digest)
+        known = self._entries.get(unhexlify(digest))
         if known is not None:
             if self._monotonic() - known.loaded_at >= GUARD_SECONDS:
                 self._refresh(digest, known)
@@ -154,8 +116,7 @@ class KeyCache:
     def reload_strictly(self, digest: str) -> KnownKey | None:
         """As `reload`; and what was known before is no answer while the database gives none."""
         known = self.reload(digest)
-        kept = self._entries.get(digest)
-        if kept is not None and kept.failing_since is not None:
+        if digest in self._failing:
             raise KeysUnavailable("the database does not answer")
         return known
 
@@ -203,12 +164,13 @@ class KeyCache:
             known, seed = self._offload(self._read, digest, self._generation())
         except (SQLAlchemyError, OffloadTimeout) as error:
             return self._while_down(digest, error)
+        self._failing.pop(digest, None)
         if known is None:
-            self._entries.pop(digest, None)
+            self._entries.pop(unhexlify(digest), None)
             _remember(self._unknown, digest, self._monotonic())
             return None
         self._unknown.pop(digest, None)
-        _remember(self._entries, digest, known)
+        _remember(self._entries, unhexlify(digest), known)
         if seed is not None:
             _remember(self._seeds, known.key.id, (known.generation, seed), MAX_SEEDS)
         return self._as_of_now(digest, known)
@@ -219,12 +181,11 @@ class KeyCache:
         return found[1] if found is not None and found[0] == known.generation else None
 
     def _while_down(self, digest: str, error: Exception) -> KnownKey | None:
-        known, at = self._entries.get(digest), self._monotonic()
+        known, at = self._entries.get(unhexlify(digest)), self._monotonic()
         if known is not None:
-            since = known.failing_since
+            since = self._failing.get(digest)
             if since is None:
-                since = at
-                self._entries[digest] = replace(known, failing_since=at)
+                since = self._failing[digest] = at
                 log.warning("the database does not answer; using what is known of %s", known.key.prefix)
             if at - since < STALE_SECONDS:
                 return self._as_of_now(digest, known)
@@ -232,7 +193,7 @@ class KeyCache:
 
     def _refresh(self, digest: str, known: KnownKey) -> None:
         """Load an old entry anew in the background, and try no more often than the guard says."""
-        self._entries[digest] = replace(known, loaded_at=self._monotonic())
+        self._entries[unhexlify(digest)] = replace(known, loaded_at=self._monotonic())
         gevent.spawn(self._refresh_quietly, digest)
 
     def _refresh_quietly(self, digest: str) -> None:
@@ -250,21 +211,20 @@ class KeyCache:
             organization = limits_of(row.org_rate_limit_rpm, row.org_spend_limit_nanos, row.org_spend_reset)
             zone, org_version = zones.of_stored(row.time_zone), row.policy_version
             key = snapshot_of(row, self._now(), organization, zone)
-            cached = self._shared.get(key.org_id)
-            if cached is None or cached[0] != org_version:
+            shared = self._organizations.get(key.org_id)
+            if shared is None or shared.version != org_version:
                 prices = connection.execute(_PRICES, {"org_id": key.org_id})
-                custom = read_custom(connection, key.org_id) or _NO_CUSTOM
+                custom = read_custom(connection, key.org_id) or NO_CUSTOM
                 credentials = read_credentials(connection, key.org_id, self._sealer, self._health)
                 without = [name for name, one in custom.items() if not one.provider.auth_header]
                 credentials = with_none_needed(credentials, without, self._health)
-                cached = self._shared[key.org_id] = (org_version, credentials, book_of(prices), custom)
+                shared = OfOrganization(org_version, credentials, book_of(prices), custom)
+                self._organizations[key.org_id] = shared
             until = None if row.valid_until is None else row.valid_until.timestamp()
             ends = [until] if key.boost is None else [until, key.boost.until]
             changes_at = min((end for end in ends if end is not None), default=None)
             second = _second(int(self._monotonic()))
-            known = KnownKey(
-                key, cached[1], org_version, until, generation, second, None, cached[2], cached[3], changes_at
-            )
+            known = KnownKey(key, shared, until, generation, second, changes_at)
             if key.spend_limit_nanos is None or not generation:
                 return known, None
             today = datetime.fromtimestamp(self._now(), UTC).toordinal()
@@ -277,15 +237,16 @@ class KeyCache:
         if known.valid_until is not None and now >= known.valid_until:
             return None
         current = known.as_of(now)
-        if current is not known and self._entries.get(digest) is known:
-            self._entries[digest] = current
+        place = unhexlify(digest)
+        if current is not known and self._entries.get(place) is known:
+            self._entries[place] = current
         return current
 
 
 _second = lru_cache(maxsize=64)(float)  # one object for all keys that are loaded in a second
 
 
-def _remember(cache: OrderedDict[str, T], digest: str, value: T, at_most: int | None = None) -> None:
+def _remember(cache: OrderedDict[K, T], digest: K, value: T, at_most: int | None = None) -> None:
     """Keep the newest entries. Of a plain dict the first is found by a walk over all that were deleted before it."""
     cache.pop(digest, None)
     if len(cache) >= (at_most or MAX_ENTRIES):

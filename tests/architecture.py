@@ -24,6 +24,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("bodies",),
     ("translation",),
     ("accounting", "credential_reports", "key_cache", "providers", "upstream"),
+    ("known_key",),
     ("channel", "credentials", "custom_providers", "offload", "wire"),
     ("messages",),
 )
@@ -48,8 +49,7 @@ SOCKET_FILES = {
     "webapp/serving": "the deadlines on connections to the dashboard",
     "webapp/supervisor": "asks whether a port is free before anything is started on it",
 }
-# Of the dashboard only this knows that its requests are greenlets; everything else is plain Python, made cooperative.
-COOPERATIVE_FILE = "webapp/serving.py"
+COOPERATIVE_FILE = "webapp/serving.py"  # all else of the dashboard is plain Python, made cooperative
 SOCKET_MODULES = {"socket", "ssl", "socketserver", "asyncio", "selectors", "http.client", "http.server"}
 SOCKET_MODULES |= {"urllib.request", "gevent.socket", "gevent.ssl", "gevent.server", "gevent.baseserver"}
 FOREIGN_TO_SHARED = {"flask", "gevent", "werkzeug", "gunicorn", "requests", *SOCKET_MODULES}

@@ -64,7 +64,7 @@ class Accounting:
         self._batch_number = 0  # of our last batch in this generation
         self._seq = 0
         self._id = str(ULID())  # of this worker, in the ids of its requests
-        self._ends = EndQueue(membership.record_end)
+        self._ends = EndQueue(membership.recent.record_end)
         self._in_doubt: Batch | None = None  # its answer was lost: it is repeated before anything else
         self._commit: GroupCommit[PendingAdmission] = GroupCommit(self._run, on_batch)
         self._journal_failed = False
@@ -292,7 +292,7 @@ class Accounting:
                     self._ends.release(admission.charge, admission.decision)
             return
         for _, attempt in begun:
-            self._membership.record_admission(attempt)
+            self._membership.recent.record(attempt)
         for admission in asked:
             if admission.charge is not None and admission.charge.model_limits:
                 self._ends.begun(admission)

@@ -18,14 +18,12 @@ from proxyd.accounting.journal import Journal, JournalUnavailable
 from proxyd.accounting.journal_reader import read_tail
 from proxyd.accounting.limited_models import KnownLimits, LimitsOf, limits_of_nobody
 from proxyd.accounting.open_holds import sums_of
+from proxyd.accounting.recent_admissions import RecentAdmissions
 from proxyd.accounting.records import Attempt, EndRecord, LedgerUnavailable
 from shared.counters import (
-    WINDOW_SECONDS,
     Counters,
     CountersLost,
     CountersUnavailable,
-    End,
-    RateBucket,
     SharedState,
     SharedStateMissing,
     WorkerReplay,
@@ -49,7 +47,7 @@ class Joined(NamedTuple):
 
 
 class Membership:
-    """Of one worker. `generation` is the one that it is in; 0 before it is in any."""
+    """Of one worker. `generation` is the one that it is in; 0 before it is in any. `recent` is what it has admitted."""
 
     def __init__(
         self,
@@ -70,8 +68,7 @@ class Membership:
         self._shared_state: SharedState | None = None
         self._logged_at = float("-inf")
         self._terminate = terminate or _terminate_self
-        self._recent: dict[int, dict[tuple[str, str], int]] = {}  # steady second -> key, organisation -> requests
-        self._recent_tokens: dict[int, dict[str, int]] = {}  # steady second -> key -> tokens, of what is counted
+        self.recent = RecentAdmissions()
         self.journal: Journal | None = None
         self.generation = 0
 
@@ -119,31 +116,9 @@ class Membership:
         if self._shared_state is not None and not self._shared_state.is_current():
             self._shared_state = None
 
-    def record_admission(self, attempt: Attempt) -> None:
-        """Keep a request for as long as rates do: new counters will ask."""
-        second = attempt.second
-        keys = self._recent.get(second)
-        if keys is None:
-            keys = self._recent[second] = {}
-        whose = attempt.key_id, attempt.org_id
-        keys[whose] = keys.get(whose, 0) + 1
-        if attempt.held_tokens:
-            tokens = self._recent_tokens.setdefault(second, {})
-            tokens[attempt.key_id] = tokens.get(attempt.key_id, 0) + attempt.held_tokens
-
-    def record_end(self, end: End) -> None:
-        """Put right what is kept of its tokens, if it still weighs."""
-        if end.tokens is not None:
-            kept = self._recent_tokens.get(end.tokens.second, {})
-            if end.key_id in kept:
-                kept[end.key_id] += end.tokens.tokens
-
     def drop_expired(self) -> None:
         """Forget requests that weigh nothing any more."""
-        oldest = self._counters.moment().second - WINDOW_SECONDS
-        for second in [second for second in self._recent if second < oldest]:
-            del self._recent[second]
-            self._recent_tokens.pop(second, None)
+        self.recent.clean_up(self._counters.moment().second)
 
     def join(self, journal: Journal, counts_models: Callable[[], bool]) -> Joined:
         """Bring into new counters what the ledger did not know at their cut.
@@ -184,12 +159,7 @@ class Membership:
             for _, attempt in self._in_flight(journal)
             if attempt.is_counted
         )
-        buckets = [
-            RateBucket(key_id, second, count, org_id, tokens.get(key_id, 0))
-            for second, keys in self._recent.items()
-            for tokens in (self._recent_tokens.get(second, {}),)
-            for (key_id, org_id), count in keys.items()
-        ]
+        buckets = self.recent.buckets()
         ends = [record.for_counters(limits.rows_for(record.attempt)) for record in ended]
         self._counters.join(WorkerReplay(journal.worker_id, generation, end_number, ends, list(holds), buckets))
         return end_number

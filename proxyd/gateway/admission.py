@@ -22,7 +22,8 @@ from proxyd.gateway.context import Admission, RequestContext, attempt_of, creden
 from proxyd.gateway.destinations import Target
 from proxyd.gateway.limits import Limits
 from proxyd.gateway.rejection import RATES, SPEND, Rejection, does_not_fit, refused
-from proxyd.key_cache import KeyCache, KeysUnavailable, KnownKey
+from proxyd.key_cache import KeyCache, KeysUnavailable
+from proxyd.known_key import KnownKey
 from shared.counters import (
     Admitted,
     Charge,
@@ -42,8 +43,7 @@ from shared.routing import Unified
 
 log = logging.getLogger(__name__)
 
-# Each load means that an edit overtook us once more; nobody edits this often.
-MAX_LOADS = 8
+MAX_LOADS = 8  # each means that an edit overtook us once more; nobody edits this often
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from proxyd.gateway.context import RequestContext
 from proxyd.gateway.destinations import Target
 from proxyd.gateway.payload import MAX_FORM_BYTES, MAX_JSON_BYTES, PEEK_BYTES, Payload
 from proxyd.gateway.rejection import Rejection, rejected
-from proxyd.key_cache import KnownKey
+from proxyd.known_key import KnownKey
 from proxyd.providers import DIALECTS, BadBody, Parsed, SlowBody, model_field, read_form
 from proxyd.providers.body import more_values_than
 from proxyd.translation import Translation, exact

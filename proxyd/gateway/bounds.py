@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from proxyd.gateway.context import RequestContext
 from proxyd.gateway.destinations import Target
 from proxyd.gateway.limits import Limits
-from proxyd.key_cache import KnownKey
+from proxyd.known_key import KnownKey
 from proxyd.providers import Parsed
 from shared import pricing
 from shared.catalog import bare_model

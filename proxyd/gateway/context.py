@@ -13,7 +13,7 @@ from proxyd.gateway.destinations import Target
 from proxyd.gateway.head import HeadInfo
 from proxyd.gateway.payload import NO_PAYLOAD, Payload
 from proxyd.gateway.rejection import Rejection
-from proxyd.key_cache import KnownKey
+from proxyd.known_key import KnownKey
 from proxyd.messages import Request
 from proxyd.providers import Parsed
 from proxyd.providers.kept_names import LOOKED_AT_BYTES, is_of_an_account, names_kept

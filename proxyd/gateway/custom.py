@@ -11,7 +11,7 @@ from urllib.parse import unquote
 from proxyd.custom_providers import Custom
 from proxyd.gateway.context import RequestContext
 from proxyd.gateway.destinations import Target
-from proxyd.key_cache import KnownKey
+from proxyd.known_key import KnownKey
 from proxyd.messages import Origin
 from proxyd.providers import COMPATIBLE, Dialect
 from proxyd.translation import Translation

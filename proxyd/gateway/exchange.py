@@ -33,7 +33,7 @@ from proxyd.gateway.model_router import ModelRouter, at_usual_address, refuse_mo
 from proxyd.gateway.rejection import OF_THE_REQUEST, Rejection, rejected, rejected_request
 from proxyd.gateway.route import dialect_of, methods_of, spoken_by
 from proxyd.gateway.upload_links import UploadLinks
-from proxyd.key_cache import KnownKey
+from proxyd.known_key import KnownKey
 from proxyd.messages import ClientGone, Request, RequestError, Response
 from proxyd.providers import adapted, model_field
 from shared.catalog import NOT_METERED

@@ -26,7 +26,7 @@ from shared.counters import (
 from shared.model_limits import ModelLimit, ModelLimits
 from shared.policy import KeySnapshot
 
-REMEMBERED_KEYS = 10_000
+REMEMBERED_KEYS = 2_000  # of those that were told of since some others were set aside, as many again
 REMEMBERED_SECONDS = 1.0  # other workers charge the same limit, and what was held a moment ago may be free again
 
 LimitsState = tuple[RateState | None, SpendState, RateState | None]  # of requests, of money, of tokens
@@ -49,6 +49,7 @@ class Limits:
         self._monotonic = monotonic
         # As the counters last told it, by key, organisation or row of a limit for models, and when that was.
         self._spend: dict[str, tuple[float, SpendState]] = {}
+        self._spend_before: dict[str, tuple[float, SpendState]] = {}
 
     def of(self, key: KeySnapshot, *, exact: bool = True) -> LimitsState | None:
         """As they are now; None: nobody knows. Exact: all ends of this worker told, money read where it is not known.
@@ -138,7 +139,7 @@ class Limits:
         """What the counters have just told of a key, an organisation or a limit for models."""
         if spend is not None:
             if len(self._spend) >= REMEMBERED_KEYS and id_ not in self._spend:
-                del self._spend[next(iter(self._spend))]
+                self._spend_before, self._spend = self._spend, {}
             self._spend[id_] = self._monotonic(), spend
 
     def remaining_nanos(self, key: KeySnapshot, models: ModelLimits = (), /, *, lately: bool = True) -> int | None:
@@ -163,7 +164,7 @@ class Limits:
     def _left(
         self, id_: str, reset: str, limit_nanos: int, zone: str | None, *, lately: bool, may_begin: bool
     ) -> int | None:
-        told_at, spend = self._spend.get(id_, (0.0, None))
+        told_at, spend = self._spend.get(id_) or self._spend_before.get(id_) or (0.0, None)
         if (
             spend is None
             or (lately and self._monotonic() - told_at >= REMEMBERED_SECONDS)

@@ -14,7 +14,7 @@ from proxyd.gateway.context import RequestContext
 from proxyd.gateway.destinations import Target
 from proxyd.gateway.rejection import Rejection, rejected
 from proxyd.gateway.route import unified_target
-from proxyd.key_cache import KnownKey
+from proxyd.known_key import KnownKey
 from proxyd.messages import Origin, origin_of
 from proxyd.providers import Parsed, adapted
 from shared.catalog import PROVIDERS, credential_header, provider_of_model

@@ -17,7 +17,7 @@ from proxyd.gateway.admission import AdmissionController
 from proxyd.gateway.bounds import model_limits_for
 from proxyd.gateway.context import Admission, RequestContext, attempt_of, credential_for
 from proxyd.gateway.rejection import Rejection, rejected
-from proxyd.key_cache import KnownKey
+from proxyd.known_key import KnownKey
 from shared.counters import Admitted, Counters
 from shared.judgement import not_configured
 from shared.model_limits import rows_of

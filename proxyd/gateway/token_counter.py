@@ -15,7 +15,7 @@ from proxyd.gateway import translated
 from proxyd.gateway.context import RequestContext
 from proxyd.gateway.side_question import OtherAnswer, answer_to
 from proxyd.gateway.verdict import REFUSED, is_about_the_credential
-from proxyd.key_cache import KnownKey
+from proxyd.known_key import KnownKey
 from proxyd.messages import Header, Origin, Outgoing, UpstreamError
 from proxyd.providers import DIALECTS, BadBody, Pieces
 from proxyd.upstream.pool import UpstreamPool

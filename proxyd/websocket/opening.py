@@ -25,7 +25,7 @@ from proxyd.gateway.rejection import (
     upstream_failed,
 )
 from proxyd.gateway.session_admission import SessionAdmission
-from proxyd.key_cache import KnownKey
+from proxyd.known_key import KnownKey
 from proxyd.messages import BadRequest, ClientGone, Incoming, Response, UpstreamAborted, UpstreamError
 from proxyd.providers.gemini_live import UNPRICED
 from proxyd.providers.realtime import ROOM_TOKENS, SessionInput

@@ -13,7 +13,7 @@ from proxyd.gateway.masking import masked
 from proxyd.gateway.metered_attempt import MeteredAttempt
 from proxyd.gateway.rejection import Rejection
 from proxyd.gateway.session_admission import SessionAdmission
-from proxyd.key_cache import KnownKey
+from proxyd.known_key import KnownKey
 from proxyd.providers import Parsed
 from proxyd.providers.accumulator import UsageAccumulator
 from shared.pricing import Usage

@@ -18,7 +18,7 @@ Fill = Callable[[sqlite3.Connection], object]
 
 # A transaction writes whole pages; ours hold short rows, of which those of busy keys take some hundred bytes.
 _PAGE_BYTES = 1024
-_CACHE_KIB = 8192
+_CACHE_KIB = 4096
 _APPLICATION_ID = 0x45524354  # in the head of each file of ours, of older releases too
 _SQLITE = b"SQLite format 3\0"
 

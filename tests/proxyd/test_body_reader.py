@@ -18,7 +18,7 @@ from proxyd.gateway.context import RequestContext
 from proxyd.gateway.destinations import Target
 from proxyd.gateway.rejection import Rejection
 from proxyd.gateway.route import find_route
-from proxyd.key_cache import KnownKey
+from proxyd.known_key import KnownKey, OfOrganization
 from proxyd.messages import Request
 from proxyd.providers import DIALECTS, Parsed
 from shared.catalog import PROVIDERS, Kind, find_endpoint
@@ -32,7 +32,7 @@ class _Everybody:
 
 EVERYBODY: Any = _Everybody()  # may send a large body
 NOBODY: Any = None  # whom nothing is asked here
-KNOWN = KnownKey(KEY, {}, 1, None)
+KNOWN = KnownKey(KEY, OfOrganization(), None)
 SAID = {"role": "user", "content": "hello"}
 
 

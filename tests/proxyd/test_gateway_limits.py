@@ -2,10 +2,13 @@
 
 from dataclasses import replace
 
+import pytest
 from accounting_kit import Router, Worker
 
+from proxyd.gateway import limits as limits_module
 from proxyd.gateway.limits import REMEMBERED_SECONDS, Limits
 from shared.counters import Seed, period_of_day
+from shared.counters.states import spend_state
 from shared.policy import KeySnapshot
 
 
@@ -67,6 +70,20 @@ def test_a_budget_that_was_full_a_while_ago_is_looked_at_again(router: Router, w
     worker.begin(700)
     at[0] += REMEMBERED_SECONDS - 0.01
     assert limits.remaining_nanos(capped) == 9_700, "as it was found then"
+
+
+def test_what_was_told_of_the_last_keys_is_remembered(
+    router: Router, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits_module, "REMEMBERED_KEYS", 3)
+    limits = Limits(worker.counters, worker.accounting, router.database.seeds, monotonic=lambda: 0.0)
+    capped = [replace(key(limit_nanos=10_000), id=f"key_{number}") for number in range(1, 8)]
+    told = spend_state(period_of_day("never", 1), 10_000, 9_000, 0)
+    for one in capped:
+        limits.remember(one.id, told)
+    router.lose_counters()  # so that nobody else can tell
+    left = [limits.remaining_nanos(one) for one in capped]
+    assert left == [None, None, None, 1_000, 1_000, 1_000, 1_000]
 
 
 def test_requests_at_once_do_not_exhaust_a_key(worker: Worker) -> None:

@@ -12,7 +12,8 @@ from key_cache_kit import DOWN, MakeKey, World
 from sqlalchemy import Engine, event
 from sqlalchemy.orm import Session
 
-from proxyd.key_cache import GUARD_SECONDS, NEGATIVE_SECONDS, STALE_SECONDS, KeyCache, KeysUnavailable, KnownKey
+from proxyd.key_cache import GUARD_SECONDS, NEGATIVE_SECONDS, STALE_SECONDS, KeyCache, KeysUnavailable
+from proxyd.known_key import KnownKey
 from proxyd.offload import OffloadTimeout
 from shared.models import KeySecret, Organization, ProviderCredential, ProxyKey
 from shared.sealing import Sealer

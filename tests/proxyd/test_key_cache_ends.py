@@ -7,7 +7,8 @@ from key_cache_kit import DOWN, MakeKey, World
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from proxyd.key_cache import KeyCache, KnownKey
+from proxyd.key_cache import KeyCache
+from proxyd.known_key import KnownKey
 from shared.models import KeySecret, ProxyKey
 from shared.sealing import Sealer
 
@@ -52,10 +53,11 @@ def test_a_raise_ends_at_its_instant_whether_the_database_answers_or_not(
     for _ in range(2):
         ended = found(cache.find(secret.digest))
         assert (ended.key.spend_limit_nanos, ended.key.boost, ended.changes_at) == (100, None, None)
-    assert cache._entries[secret.digest] is ended  # so that it is worked out once
+    assert cache._entries[bytes.fromhex(secret.digest)] is ended  # so that it is worked out once
     assert world.calls == calls
     assert (found(cache.reload(secret.digest)).key, ended.key.version) == (ended.key, key.version)
-    assert (found(cache.reload(secret.digest)).failing_since is not None) == down
+    found(cache.reload(secret.digest))
+    assert (secret.digest in cache._failing) == down
 
 
 def test_a_raise_that_ends_while_the_database_is_down_is_not_found_again_by_a_reload(

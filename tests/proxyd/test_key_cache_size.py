@@ -32,7 +32,8 @@ def test_a_full_cache_lets_the_oldest_go(cache: KeyCache, make_key: MakeKey, mon
         cache.find(secret.digest)
     cache.reload(secrets[0].digest)  # the newest now
     cache.find(secrets[3].digest)
-    assert list(cache._entries) == [secrets[2].digest, secrets[0].digest, secrets[3].digest]
+    kept = [place.hex() for place in cache._entries]
+    assert kept == [secrets[2].digest, secrets[0].digest, secrets[3].digest]
 
 
 def test_a_full_cache_lets_the_oldest_go_in_constant_time(cache: KeyCache) -> None:
@@ -50,25 +51,25 @@ def test_a_full_cache_lets_the_oldest_go_in_constant_time(cache: KeyCache) -> No
     assert full < 10 * filling
 
 
-def test_a_key_takes_less_than_a_kilobyte(cache: KeyCache, make_key: MakeKey) -> None:
+def test_a_key_takes_less_than_three_quarters_of_a_kilobyte(cache: KeyCache, make_key: MakeKey) -> None:
     """What a hundred thousand of them share (lists, limits, credentials, rules) stands once."""
 
     def cost() -> float:
         fields = {"rate_limit_rpm": 1_000, "spend_limit_nanos": 10**12, "allowed_models": ["gpt-4o*"]}
-        keys = [make_key(**fields)[1] for _ in range(60)]
+        keys = [make_key(**fields)[1] for _ in range(210)]
         for secret in keys[:10]:
             cache.find(secret.digest)
         gc.collect()
         tracemalloc.start()
         try:
             for secret in keys[10:]:
-                cache.find("".join(secret.digest))  # a text of its own, as the way of a request makes it
+                cache.find(secret.digest)
             gc.collect()
-            return tracemalloc.get_traced_memory()[0] / 50
+            return tracemalloc.get_traced_memory()[0] / 200
         finally:
             tracemalloc.stop()
 
-    assert min(cost() for _ in range(3)) < 1_024  # whatever else this process remembers meanwhile, it does once
+    assert min([cost() for _ in range(3)]) < 768  # whatever else this process remembers meanwhile, it does once
 
 
 def test_equal_values_of_keys_are_one_object(cache: KeyCache, make_key: MakeKey) -> None:

@@ -176,10 +176,10 @@ def test_a_shared_state_that_was_lost_together_with_the_counters_is_let_go(route
 
 def test_what_weighs_no_more_is_forgotten(router: Router, worker: Worker) -> None:
     worker.begin()
-    assert len(worker.membership._recent) == 1
+    assert len(worker.membership.recent.buckets()) == 1
     router.clock.forward(60)
     worker.membership.drop_expired()
-    assert len(worker.membership._recent) == 1
+    assert len(worker.membership.recent.buckets()) == 1
     router.clock.forward(1)
     worker.membership.drop_expired()
-    assert worker.membership._recent == {}
+    assert worker.membership.recent.buckets() == []

@@ -9,7 +9,7 @@ from sqlalchemy import Engine, select, update
 from sqlalchemy.orm import Session
 from talk_kit import MakeKey, Open, Talk, opener
 
-from proxyd.key_cache import KnownKey
+from proxyd.known_key import KnownKey
 from proxyd.websocket.turns import Turns
 from proxyd.websocket.watch import SessionWatch
 from shared.models import Organization, ProviderCredential, UsageRecord

@@ -1,7 +1,6 @@
 """What a connection keeps from one batch to the next: never anything that another transaction has changed since."""
 
 import sqlite3
-import tracemalloc
 from collections.abc import Callable
 
 import pytest
@@ -152,23 +151,9 @@ def test_no_more_is_kept_than_said(home: Home, worker: Worker, monkeypatch: pyte
     kept = worker.counters.database._session().cache.rows
     assert len(kept) == 8
     assert [number for number in range(20) if kept.find(f"key{number}")] == list(range(13, 20))
-    assert kept.find("used") is not None
     worker.ask(charge("key0", bound=1, loaded_in=1))
     assert money(worker.counters, "key0") == (0, 2, 0)
     assert money(worker.counters, "used") == (0, 20, 0)
-
-
-@pytest.mark.usefixtures("of_a_file")
-def test_a_row_that_is_kept_has_memory_for_what_it_holds_alone() -> None:
-    row = KeyRow.decode(KeyRow(3, 5, {TODAY: [5, 7]}, {9: 2}, seeded=True).encode(TODAY))
-    tracemalloc.start()
-    try:
-        for second in range(60):
-            row.window.acquire(second, 1_000)
-            row.encode(TODAY)
-        assert tracemalloc.get_traced_memory()[0] < 6_000
-    finally:
-        tracemalloc.stop()
 
 
 @pytest.mark.usefixtures("of_a_file")

@@ -1,5 +1,6 @@
 """One key's row: what refuses a charge and in which order, money by day, and what is kept."""
 
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -167,3 +168,15 @@ def test_an_unknown_period_is_an_error_that_names_it() -> None:
     asked: Charge = charge(limit=5, reset="hourly")
     with pytest.raises(ValueError, match="hourly"):
         row().decide(asked, batch_context())
+
+
+def test_a_row_that_is_kept_has_memory_for_what_it_holds_alone() -> None:
+    row = KeyRow.decode(KeyRow(3, 5, {TODAY: [5, 7]}, {9: 2}, seeded=True).encode(TODAY))
+    tracemalloc.start()
+    try:
+        for second in range(60):
+            row.window.acquire(second, 1_000)
+            row.encode(TODAY)
+        assert tracemalloc.get_traced_memory()[0] < 6_000
+    finally:
+        tracemalloc.stop()
