@@ -20,6 +20,7 @@ class RecentAdmissions:
         self._noted: dict[int, dict[str, list[str]]] = {}
         self._counted: dict[int, dict[str, Counter[str]]] = {}
         self._tokens: dict[int, dict[str, int]] = {}  # by key, of what is counted
+        self._cleaned_up_at = 0  # the last steady second
 
     def record(self, attempt: Attempt) -> None:
         """One that no counter knows of is not noted."""
@@ -51,8 +52,9 @@ class RecentAdmissions:
             for second in [second for second in kept if second < oldest]:
                 del kept[second]
         for second, organizations in self._noted.items():
-            if second < now:
+            if self._cleaned_up_at <= second < now:  # each once: what is looked at holds up whoever waits
                 self._count(second, organizations)
+        self._cleaned_up_at = now
 
     def _count(self, second: int, organizations: dict[str, list[str]]) -> None:
         """Where it saves memory, and as often: one that was admitted in that second may still be noted."""

@@ -62,3 +62,21 @@ def test_a_minute_of_many_keys_takes_as_little_memory_as_one_of_few() -> None:
 
     assert cost(1_000) < 20  # bytes a request
     assert cost(10) < 2
+
+
+def test_a_second_is_looked_at_once() -> None:
+    """Sixty of them, with thousands of keys each, would be a pause in every second."""
+    recent = RecentAdmissions()
+    looked: list[int] = []
+    count = recent._count
+
+    def noted(second: int, organizations: dict[str, list[str]]) -> None:
+        looked.append(second)
+        count(second, organizations)
+
+    recent._count = noted  # type: ignore[method-assign]
+    for second in range(100, 110):
+        recent.record(attempt(second=second))
+        recent.clean_up(second)
+    recent.clean_up(112)
+    assert looked == list(range(100, 110))
