@@ -95,7 +95,7 @@ class KeyCache:
         self._entries: OrderedDict[bytes, KnownKey] = OrderedDict()  # by digest, in half the memory of its text
         self._unknown: OrderedDict[str, float] = OrderedDict()  # digest -> monotonic time of the look
         self._organizations: dict[str, OfOrganization] = {}
-        self._failing: dict[str, float] = {}  # digest -> since when the database has not answered, monotonic
+        self._failing: OrderedDict[str, float] = OrderedDict()  # digest -> without an answer since, monotonic
         self._seeds: OrderedDict[str, tuple[int, Seed]] = OrderedDict()  # key -> generation, read along with it
         self._loading: dict[str, AsyncResult[KnownKey | None]] = {}
         self._next: dict[str, AsyncResult[KnownKey | None]] = {}
@@ -185,7 +185,8 @@ class KeyCache:
         if known is not None:
             since = self._failing.get(digest)
             if since is None:
-                since = self._failing[digest] = at
+                since = at
+                _remember(self._failing, digest, since)
                 log.warning("the database does not answer; using what is known of %s", known.key.prefix)
             if at - since < STALE_SECONDS:
                 return self._as_of_now(digest, known)
