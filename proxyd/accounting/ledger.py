@@ -164,9 +164,9 @@ class Ledger:
     def _adjust(
         self, connection: Connection, adjustment: Adjustment, generation: int, by_model: Collection[str]
     ) -> None:
-        rows, *sums = adjusting(adjustment, generation, self._zone, by_model)
+        touched, rows, *sums = adjusting(adjustment, generation, self._zone, by_model)
         self._insert_adjustments.execute(connection, rows)
-        self._write(connection, ([], *sums))
+        self._write(connection, (touched, [], *sums))
 
     def _write(self, connection: Connection, found: Sequence[list[Row]]) -> None:
         for statement, rows in zip(self._statements, found, strict=True):

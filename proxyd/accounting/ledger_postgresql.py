@@ -72,20 +72,20 @@ def _upsert(table: str, fields: Sequence[str], key: Sequence[str], sets: str, co
     )
 
 
-# Rows of keys are locked in order first: an update by a join may come to them in any other, and two ledger writers
-# would wait for each other.
+# Rows of keys are locked in order first, all of them: an update by a join may come to them in any other, and two ledger
+# writers would wait for each other.
 _TOUCH_KEYS = " ".join((
-    "with due as materialized (select proxy_keys.id, given.at from proxy_keys",
+    "with known as materialized (select proxy_keys.id, proxy_keys.last_used_at, given.at from proxy_keys",
     f"join {_rows(TOUCHED)} on proxy_keys.id = given.id",
-    "where proxy_keys.last_used_at is null or proxy_keys.last_used_at < given.at",
     "order by proxy_keys.id for no key update of proxy_keys)",
-    "update proxy_keys set last_used_at = due.at from due where proxy_keys.id = due.id",
+    "update proxy_keys set last_used_at = known.at from known where proxy_keys.id = known.id",
+    "and (known.last_used_at is null or known.last_used_at < known.at)",
 ))  # fmt: skip
 STATEMENTS = (
+    Statement(_TOUCH_KEYS, TOUCHED),
     _insert(COLUMNS),
     _sums("usage_daily", DAILY, DAILY[:4]),
     _totals("key_spend", TOTALS),
-    Statement(_TOUCH_KEYS, TOUCHED),
     _sums("label_usage", LABELLED, LABELLED[:3]),
     _totals("model_spend", MODELS),
 )

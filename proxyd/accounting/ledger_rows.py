@@ -48,15 +48,16 @@ class Statement(Protocol):
 
 
 class Posting(NamedTuple):
-    """What some lines add to the ledger, a list for each table.
+    """What some lines add to the ledger, a list for each table, in the order in which they are written.
 
-    Sums are in the order of their keys everywhere, so that two ledger writers cannot wait for each other.
+    Sums are in the order of their keys everywhere, so that two ledger writers cannot wait for each other; keys come
+    first, so that neither can a ledger writer and who changes a key, by which sums change as well (its tags).
     """
 
+    touched: list[Row]
     rows: list[Row]
     daily: list[Row]
     totals: list[Row]
-    touched: list[Row]
     labelled: list[Row]  # of most requests nothing, as few clients send a label
     models: list[Row]  # of most likewise, as few keys have limits for models
 
@@ -108,10 +109,10 @@ def posting(lines: Sequence[Line], generation: int, zone: str, by_model: Collect
             labelled.append((attempt, settlement))
     in_order = sorted(sums.items())
     return Posting(
+        [(_moment(at) + zone, key_id) for key_id, at in sorted(latest.items())],
         rows,
         [(key_id, day, provider, model, orgs[key_id], *total) for (key_id, day, provider, model), total in in_order],
         _totals(in_order, generation),
-        [(_moment(at) + zone, key_id) for key_id, at in sorted(latest.items())],
         _sums_by_label(labelled) if labelled else [],
         _sums_by_model([line for line in lines if line[0].key_id in by_model], generation) if by_model else [],
     )

@@ -67,12 +67,12 @@ def _place(fields: Sequence[str], name: str) -> str:
 
 
 STATEMENTS = (
-    _insert(COLUMNS),
-    _sums("usage_daily", DAILY, DAILY[:4]),
-    _totals("key_spend", TOTALS),
     Statement(
         "update proxy_keys set last_used_at = ?1 where id = ?2 and (last_used_at is null or last_used_at < ?1)", ""
     ),
+    _insert(COLUMNS),
+    _sums("usage_daily", DAILY, DAILY[:4]),
+    _totals("key_spend", TOTALS),
     _sums("label_usage", LABELLED, LABELLED[:3]),
     _totals("model_spend", MODELS),
 )

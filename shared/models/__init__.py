@@ -75,17 +75,17 @@ if TYPE_CHECKING:
         Webhook,
     )
     from shared.models.key_lists import KeyNearLimit, KeySearch, UnchargedKey
-    from shared.models.labels import KeyTag, LabelUsage
+    from shared.models.labels import KeyTag, LabelUsage, OrganizationLabels, TagUsage
     from shared.models.people import Identity, Invitation, KnownPlace, User, UserSession
 
 # The migration that made these tables as they stand here: the last of migrations/versions/.
-REVISION = "0030"
+REVISION = "0031"
 
 # What those modules hold that are loaded late.
 _LATE = {
     "alerts": ("TARGET_LENGTH", "Alert", "AlertDelivery", "AlertRules", "KeyAlertRules", "RefusalSample", "Webhook"),
     "key_lists": ("KeyNearLimit", "KeySearch", "UnchargedKey"),
-    "labels": ("KeyTag", "LabelUsage"),
+    "labels": ("KeyTag", "LabelUsage", "OrganizationLabels", "TagUsage"),
     "people": ("Identity", "Invitation", "KnownPlace", "User", "UserSession"),
 }
 _MODULES = {name: f"{__name__}.{module}" for module, names in _LATE.items() for name in names}
@@ -132,6 +132,7 @@ __all__ = [
     "ManagementToken",
     "ModelSpend",
     "Organization",
+    "OrganizationLabels",
     "OrganizationRefusals",
     "OrganizationSeed",
     "OrganizationUsage",
@@ -144,6 +145,7 @@ __all__ = [
     "Refusal",
     "RefusalSample",
     "Status",
+    "TagUsage",
     "UnchargedKey",
     "UsageDaily",
     "UsageRecord",

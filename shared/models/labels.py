@@ -23,6 +23,30 @@ class LabelUsage(UsageSums, Base):
     org_id: Mapped[str] = mapped_column(String(ID_LENGTH))
 
 
+class OrganizationLabels(UsageSums, Base):
+    """The same of all keys of an organisation: triggers keep it beside those sums (migration 0031)."""
+
+    __tablename__ = "organization_labels"
+
+    org_id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
+    day: Mapped[date] = mapped_column(Date, primary_key=True)
+    label: Mapped[str] = mapped_column(by_code_point(LABEL_LENGTH), primary_key=True)
+
+
+class TagUsage(UsageSums, Base):
+    """Sums of those keys that have a tag now; of the empty one, of all keys that have any.
+
+    Triggers keep it beside the daily sums of keys, and beside their tags: with a tag a key brings what it has used, and
+    takes it away again (migration 0031). What is left of a tag that no key has are sums of nothing.
+    """
+
+    __tablename__ = "tag_usage"
+
+    org_id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
+    day: Mapped[date] = mapped_column(Date, primary_key=True)
+    tag: Mapped[str] = mapped_column(by_code_point(TAG_LENGTH), primary_key=True)
+
+
 class KeyTag(Base):
     """A key has this tag. Triggers keep these rows beside `ProxyKey.tags` (migration 0020), and nobody else writes."""
 

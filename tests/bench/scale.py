@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 from scale_derived import fill_derived, timed, without_triggers
-from scale_variety import audit_rows, refusal_rows, varied
+from scale_variety import audit_rows, label_of, label_rows, refusal_rows, tag_rows, varied
 from sqlalchemy import JSON, Column, Connection, Engine, Table, select, text
 
 from shared import db, keys, pricing
@@ -33,6 +33,8 @@ from shared.models import (
     AuditEvent,
     KeySecret,
     KeySpend,
+    KeyTag,
+    LabelUsage,
     Organization,
     ProxyKey,
     Refusal,
@@ -113,6 +115,7 @@ def secret_rows(plan: Plan) -> Iterator[dict[str, Any]]:
 def ledger_rows(plan: Plan) -> Iterator[dict[str, Any]]:
     serial = itertools.count()
     for number in plan.numbers():
+        label = label_of(number) if plan.varied else None
         for day, count in plan.rows_by_day(number):
             # From one key to the next, as lists go by time: a million rows of one moment are found nowhere else.
             noon = datetime(day.year, day.month, day.day, 12, tzinfo=UTC)
@@ -124,6 +127,7 @@ def ledger_rows(plan: Plan) -> Iterator[dict[str, Any]]:
                     "served_model": SERVED, "streamed": False, "status": 200, "outcome": "ok", "flags": "[]",
                     "usage": _COUNTS_JSON, "input_tokens": 30, "output_tokens": 20, "price": plan.price,
                     "bound_nanos": 10**7, "cost_nanos": plan.cost_nanos, "day": day, "admitted_at": at, "duration_ms": 5,
+                    "label": label,
                 }  # fmt: skip
 
 
@@ -153,6 +157,8 @@ PARTS = (
     ("ledger rows", UsageRecord, ledger_rows),
     ("daily sums", UsageDaily, daily_rows),
     ("totals", KeySpend, total_rows),
+    ("labels", LabelUsage, label_rows),
+    ("tags", KeyTag, tag_rows),
 )
 
 

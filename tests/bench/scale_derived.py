@@ -8,15 +8,25 @@ from sqlalchemy import Connection, text
 
 from shared.models import USAGE_CLASSES
 
-# As migrations 0009 and 0011 have it.
+# As migrations 0009, 0011 and 0031 have it.
 _ALL_DAYS = "1970-01-01"
 _SUMS = ", ".join(("requests", "input_tokens", "output_tokens", "cost_nanos", *USAGE_CLASSES))
 _PLACE = "org_id, day, provider, model"
+
+
+def _summed(place: str, source: str) -> str:
+    return f"SELECT {place}, {', '.join(f'SUM({name})' for name in _SUMS.split(', '))} FROM {source} GROUP BY {place}"
+
+
+_TAGGED = (
+    "(SELECT tag, key_id FROM key_tags UNION SELECT '', key_id FROM key_tags) AS tagged JOIN usage_daily USING (key_id)"
+)
 DERIVED = {
-    "sums of the organisation": (
-        f"INSERT INTO organization_usage ({_PLACE}, {_SUMS}) SELECT {_PLACE}, "
-        f"{', '.join(f'SUM({name})' for name in _SUMS.split(', '))} FROM usage_daily GROUP BY {_PLACE}"
+    "sums of the organisation": f"INSERT INTO organization_usage ({_PLACE}, {_SUMS}) {_summed(_PLACE, 'usage_daily')}",
+    "sums of labels": (
+        f"INSERT INTO organization_labels (org_id, day, label, {_SUMS}) {_summed('org_id, day, label', 'label_usage')}"
     ),
+    "sums of tags": f"INSERT INTO tag_usage (org_id, day, tag, {_SUMS}) {_summed('org_id, day, tag', _TAGGED)}",
     "texts of keys": (
         "INSERT INTO key_search (key_id, text) SELECT id, lower(name || ' ' || prefix || ' ' || "
         "CAST(allowed_models AS text)) FROM proxy_keys WHERE NOT EXISTS "

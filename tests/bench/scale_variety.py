@@ -12,6 +12,8 @@ TEAMS = ("billing", "search", "support", "mobile", "research", "growth", "platfo
 APPS = ("backend", "worker", "ci", "notebook", "chatbot", "crawler", "Summaries", "eval", "gateway", "demo")
 PROVIDERS: tuple[list[str], ...] = ([], [], [], [], ["openai"], ["openai", "anthropic"], ["anthropic"], ["gemini"])
 MODELS: tuple[list[str], ...] = ([], [], ["gpt-4o*"], ["claude-*", "gpt-4o-mini"], ["gemini-2.5-flash"])
+TAGS = 200  # of teams, beside one of three places
+LABELS = 500
 MEMBERS = 20
 RARE = 50_000  # one key of so many is of a kind of which there are few
 
@@ -32,7 +34,18 @@ def varied(number: int, key_count: int, now: datetime, cost_nanos: int) -> dict[
         "last_used_at": None if number % 7 == 0 else now - timedelta(days=60) * (number % 997 / 997),
         "revoked_at": max(created_at, now - timedelta(days=30)) if number % 20 == 7 else None,
         "paused": number % 100 == 3,
+        "tags": json.dumps(tags_of(number)),
     }
+
+
+def tags_of(number: int) -> list[str]:
+    """One key in three has two."""
+    return [] if number % 3 else [("dev", "prod", "test")[number // 3 % 3], f"team {number // 9 % TAGS}"]
+
+
+def label_of(number: int) -> str | None:
+    """What the requests of a key are labelled with: of one key in ten."""
+    return f"run {number // 10 % LABELS}" if number % 10 == 4 else None
 
 
 def _limit(number: int, cost_nanos: int) -> int | None:
@@ -45,6 +58,24 @@ def _expiry(number: int, now: datetime) -> datetime | None:
     if number % 50 == 9:
         return now - timedelta(days=1 + number % 300)
     return now + timedelta(days=1 + number % 400) if number % 10 == 1 else None
+
+
+def label_rows(plan: Any) -> Any:
+    """What was used under labels."""
+    labelled = {number: label for number in plan.numbers() if plan.varied and (label := label_of(number))}
+    for number, label in labelled.items():
+        for day, count in plan.rows_by_day(number):
+            yield {
+                "key_id": plan.key_id_of(number), "day": day, "label": label, "org_id": plan.org_id, "requests": count,
+                "input_tokens": 30 * count, "output_tokens": 20 * count, "cost_nanos": plan.cost_nanos * count,
+            }  # fmt: skip
+
+
+def tag_rows(plan: Any) -> Any:
+    """The tags of keys, as triggers keep them."""
+    for number in plan.numbers() if plan.varied else ():
+        for tag in tags_of(number):
+            yield {"org_id": plan.org_id, "tag": tag, "key_id": plan.key_id_of(number)}
 
 
 def refusal_rows(plan: Any, count: int) -> Any:

@@ -48,12 +48,13 @@ FILTERS = {
     "without limit": "has_limit=false", "with limit": "has_limit=true", "dormant": "dormant=true",
     "near limit": "near_limit=true", "expiring": "expiring=true", "refused": "refused=true",
     "attention": "attention=true", "attention, with limit": "attention=true&has_limit=true",
+    "tag of many": "tag=prod", "tag of few": "tag=team+7",
     "active, with limit, dormant, provider": "status=active&has_limit=true&dormant=true&provider=anthropic",
 }  # fmt: skip
 # What a search looks for: {n} is the number of any key.
 SEARCHES = {
     "a name": "{team} backend {n}", "part of most names": "backend", "two letters": "bi", "a model": "claude-",
-    "a model of few": "o3-deep", "a prefix": "{prefix}", "nothing": "no such key {n}", "a whole key": "{secret}",
+    "a model of few": "o3-deep", "a tag": "prod", "tags of few": "team 7", "a prefix": "{prefix}", "nothing": "no such key {n}", "a whole key": "{secret}",
 }  # fmt: skip
 # Addresses of the JSON API by what they are called. {key} is the id of any key.
 CALLS = {
@@ -68,6 +69,11 @@ CALLS = {
     "usage by model": "/v1/usage?group_by=model",
     "usage by key": "/v1/usage?group_by=key",
     "usage by day": "/v1/usage?group_by=day",
+    "usage by tag": "/v1/usage?group_by=tag",
+    "usage by label": "/v1/usage?group_by=label",
+    "usage of a key by tag": "/v1/keys/{key}/usage?group_by=tag",
+    "usage of a key by label": "/v1/keys/{key}/usage?group_by=label",
+    "forecast of a tag": "/v1/forecast?tag=prod",
     "audit log": "/v1/audit",
     "audit log of a key": "/v1/audit?target={key}",
 }
@@ -85,7 +91,11 @@ PAGES = {
     "page: usage, 7 days by key": "/usage?period=7d&group_by=key",
     "page: usage, 30 days by key": "/usage?period=30d&group_by=key",
     "page: usage by model": "/usage?group_by=model",
+    "page: usage by tag": "/usage?group_by=tag",
+    "page: usage by label": "/usage?period=7d&group_by=label",
+    "page: keys with a tag": "/keys?tag=prod",
     "page: requests": "/requests",
+    "page: requests of a label": "/requests?label=run+7",
     "page: requests, search": "/requests?q=backend",
     "page: requests of a model": "/requests?model=gpt-4o-mini",
     "page: requests, 4xx": "/requests?status=4xx",

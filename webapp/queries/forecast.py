@@ -9,7 +9,7 @@ from datetime import date
 from sqlalchemy import Row, func, select
 
 from shared import periods
-from shared.models import KeySpend, KeyTag, OrganizationUsage
+from shared.models import KeySpend, OrganizationUsage, TagUsage
 from webapp.context import now
 from webapp.db import db
 from webapp.queries.keys import get_key
@@ -44,13 +44,11 @@ def forecast_of_organization(org_id: str) -> Forecast:
 def forecasts_of_tags(org_id: str, tags: Collection[str]) -> dict[str, Forecast]:
     """Of the keys that have each of these tags now; of a tag that no key has, of nothing."""
     first, end, today = _period(org_id, _MONTH)
-    days = (KeySpend.day >= oldest_day(first, today), KeySpend.day > periods.FIRST_DAY, KeySpend.day <= today)
-    query = select(KeyTag.tag, KeySpend.day, func.sum(KeySpend.total_nanos))
-    query = query.join(KeySpend, KeySpend.key_id == KeyTag.key_id).where(KeyTag.org_id == org_id)
-    query = query.where(KeyTag.tag.in_(tags), *days).group_by(KeyTag.tag, KeySpend.day)
+    days = (TagUsage.day >= oldest_day(first, today), TagUsage.day <= today)
+    query = select(TagUsage.tag, TagUsage.day, TagUsage.cost_nanos).where(TagUsage.org_id == org_id, *days)
     spent: dict[str, dict[date, int]] = {tag: {} for tag in tags}
     if tags:
-        for tag, day, nanos in db.session.execute(query):
+        for tag, day, nanos in db.session.execute(query.where(TagUsage.tag.in_(tags))):
             spent[tag][day] = int(nanos)
     return {tag: forecast(by_day, first, end, today) for tag, by_day in spent.items()}
 

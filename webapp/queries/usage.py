@@ -5,16 +5,24 @@ clients said of their requests. Both have a line with an empty name for all the 
 The rest is what the total has beside the lines, so both are read as of one moment.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, CompoundSelect, func, literal, select, union_all
+from sqlalchemy import ColumnElement, func, literal, or_, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from shared import money
-from shared.models import USAGE_CLASSES, KeyTag, LabelUsage, OrganizationUsage, UsageDaily
+from shared.models import (
+    USAGE_CLASSES,
+    KeyTag,
+    LabelUsage,
+    OrganizationLabels,
+    OrganizationUsage,
+    TagUsage,
+    UsageDaily,
+)
 from webapp.db import db, one_moment
 from webapp.queries.keys import get_key
 
@@ -58,7 +66,7 @@ class Cell(NamedTuple):
     line: UsageLine
 
 
-Sums = type[UsageDaily] | type[OrganizationUsage] | type[LabelUsage]
+Sums = type[UsageDaily | OrganizationUsage | LabelUsage | OrganizationLabels | TagUsage]
 
 
 @one_moment()
@@ -88,58 +96,58 @@ def usage_of_organization(org_id: str, first: date, last: date, group_by: str = 
 
 def _by_words(org_id: str, key_id: str | None, whole: UsageTable, group_by: str) -> UsageTable:
     """By tag or by label, the dearest 10,000; `whole` is of the same days."""
-    lines, named = (_by_tag if group_by == "tag" else _by_label)(org_id, key_id, whole.first, whole.last)
+    days = whole.first, whole.last
+    if group_by == "tag":
+        lines, named = _by_tag(org_id, *days) if key_id is None else _tags_of_key(key_id, whole.total)
+    elif key_id is None:
+        lines, named = _by_label(OrganizationLabels, OrganizationLabels.org_id == org_id, *days)
+    else:
+        lines, named = _by_label(LabelUsage, LabelUsage.key_id == key_id, *days)
     rest = replace(rest_of(whole.total, named), group="")
     if rest.requests or rest.cost_nanos:
         lines.append(rest)
     return UsageTable(whole.first, whole.last, group_by, tuple(lines), whole.total)
 
 
-def _by_label(org_id: str, key_id: str | None, first: date, last: date) -> tuple[list[UsageLine], list[UsageLine]]:
-    """The sums of each label, the dearest first, and those of all that has one, if anything has."""
-    mine = LabelUsage.org_id == org_id if key_id is None else LabelUsage.key_id == key_id
-    days = (mine, LabelUsage.day >= first, LabelUsage.day <= last)
-    sums, cost = sums_of(LabelUsage), func.sum(LabelUsage.cost_nanos)
-    grouped = select(LabelUsage.label, *sums).where(*days).group_by(LabelUsage.label)
-    ordered = grouped.order_by(cost.desc(), LabelUsage.label.desc()).limit(MOST_KEYS)
-    lines = [line_of(*row) for row in db.session.execute(ordered)]
-    return lines, _named(db.session.execute(select(literal(""), *sums).where(*days)))
+Lines = tuple[list[UsageLine], list[UsageLine]]  # of each word, the dearest first; of all that has one, if anything has
 
 
-def _by_tag(org_id: str, key_id: str | None, first: date, last: date) -> tuple[list[UsageLine], list[UsageLine]]:
-    """The same of tags. Of the keys that have one, by their own sums, however many keys there are beside them.
-
-    Each key is added up once, whatever number of tags it has, and for both answers: daily sums are what takes time.
-    """
-    mine = [KeyTag.org_id == org_id] if key_id is None else [KeyTag.org_id == org_id, KeyTag.key_id == key_id]
-    tagged = UsageDaily.key_id.in_(select(KeyTag.key_id).where(*mine))
-    days = (UsageDaily.day >= first, UsageDaily.day <= last)
-    query = select(UsageDaily.key_id, *sums_of(UsageDaily)).where(tagged, *days).group_by(UsageDaily.key_id)
-    by_key = query.cte("by_key")
-    sums = [func.sum(by_key.c[name]) for name in _SUMS]
-    grouped = select(KeyTag.tag, *sums).join(by_key, by_key.c.key_id == KeyTag.key_id).where(*mine)
-    ordered = grouped.group_by(KeyTag.tag).order_by(func.sum(by_key.c.cost_nanos).desc(), KeyTag.tag.desc())
-    # What has an empty name is no tag: all that has one.
-    both: CompoundSelect[Any] = union_all(
-        select(ordered.limit(MOST_KEYS).subquery()), select(literal(""), *sums).select_from(by_key)
-    )
-    rows = db.session.execute(both).all()
-    lines = sorted(
-        (line_of(*row) for row in rows if row[0]), key=lambda line: (line.cost_nanos, line.group), reverse=True
-    )
-    return lines, _named(row for row in rows if not row[0])
+def _by_tag(org_id: str, first: date, last: date) -> Lines:
+    """A tag that no key has any more has sums of nothing, which are left out."""
+    within = (TagUsage.org_id == org_id, TagUsage.day >= first, TagUsage.day <= last)
+    query = select(TagUsage.tag, *sums_of(TagUsage)).where(*within).group_by(TagUsage.tag)
+    requests, cost = func.sum(TagUsage.requests), func.sum(TagUsage.cost_nanos)
+    used = query.having(or_(requests != 0, cost != 0))
+    # The empty one is of all that have any. It costs as much as each other, so it is no further down than the next.
+    rows = db.session.execute(used.order_by(cost.desc(), TagUsage.tag.desc()).limit(MOST_KEYS + 1))
+    lines = [line_of(*row) for row in rows]
+    return [line for line in lines if line.group][:MOST_KEYS], [line for line in lines if not line.group]
 
 
-def _named(rows: Iterable[Sequence[Any]]) -> list[UsageLine]:
-    """The one line of all that has a word; none where nothing has."""
-    return [line_of(*row) for row in rows if row[1] is not None]
+def _tags_of_key(key_id: str, total: UsageLine) -> Lines:
+    """Each has all that the key used."""
+    tags = db.session.scalars(select(KeyTag.tag).where(KeyTag.key_id == key_id).order_by(KeyTag.tag.desc())).all()
+    lines = [replace(total, group=tag) for tag in tags] if total.requests or total.cost_nanos else []
+    return lines, lines[:1]
+
+
+def _by_label(
+    sums: type[LabelUsage | OrganizationLabels], wanted: ColumnElement[bool], first: date, last: date
+) -> Lines:
+    days = (wanted, sums.day >= first, sums.day <= last)
+    columns, cost = sums_of(sums), func.sum(sums.cost_nanos)
+    grouped = select(sums.label, *columns).where(*days).group_by(sums.label)
+    rows = db.session.execute(grouped.order_by(cost.desc(), sums.label.desc()).limit(MOST_KEYS))
+    (named,) = db.session.execute(select(literal(""), *columns).where(*days))
+    return [line_of(*row) for row in rows], [] if named[1] is None else [line_of(*named)]
 
 
 def usage_of_labels_by_day(org_id: str, labels: Collection[str], first: date, last: date) -> Iterator[Cell]:
     """What was used under each of these labels on each day."""
-    days = (LabelUsage.org_id == org_id, LabelUsage.day >= first, LabelUsage.day <= last)
-    query = select(LabelUsage.day, LabelUsage.label, *sums_of(LabelUsage)).where(*days, LabelUsage.label.in_(labels))
-    rows = db.session.execute(query.group_by(LabelUsage.day, LabelUsage.label)) if labels else ()
+    sums = OrganizationLabels
+    days = (sums.org_id == org_id, sums.day >= first, sums.day <= last)
+    query = select(sums.day, sums.label, *sums_of(sums)).where(*days, sums.label.in_(labels))
+    rows = db.session.execute(query.group_by(sums.day, sums.label)) if labels else ()
     return (Cell(day, line_of(*row)) for day, *row in rows)
 
 

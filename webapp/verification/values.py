@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-Kind = Literal["row", "daily", "total", "label", "model", "organization", "counters"]
+Kind = Literal["row", "daily", "total", "label", "model", "organization", "organization_label", "tag", "counters"]
 
 KEPT = 1_000  # differences that are kept in full; of the others only the number is, so that memory stays bounded
 
@@ -24,15 +24,19 @@ class Difference:
     model: str | None = None
     org_id: str | None = None  # of an organisation's sums
     label: str | None = None  # of a label's sums
+    tag: str | None = None  # of a tag's sums; empty: of all keys that have any
 
     def __str__(self) -> str:
         of_model = f"{self.provider} {self.model or '(no model)'}"
+        of_tag = f"the tag {self.tag!r}" if self.tag else "any tag"
         where = {
             "row": f"row {self.row_id} of {self.key_id} on {self.day}",
             "daily": f"daily sum of {self.key_id} on {self.day} for {of_model}",
             "label": f"sum of {self.key_id} on {self.day} under the label {self.label!r}",
             "model": f"sum of {self.key_id} on {self.day or 'all days'} for {of_model}, as it was asked for",
             "organization": f"sum of organisation {self.org_id} on {self.day} for {of_model}",
+            "organization_label": f"sum of organisation {self.org_id} on {self.day} under the label {self.label!r}",
+            "tag": f"sum of organisation {self.org_id} on {self.day} for keys with {of_tag}",
             "total": f"total of {self.key_id} on {self.day or 'all days'}",
             "counters": f"counters of {self.key_id}",
         }[self.kind]
