@@ -3,7 +3,7 @@
 Both are kept by triggers beside the sums that they are made of, so that an older release which still posts beside this
 one keeps them too, and are filled once, while nothing is posted and no key is edited. By tag it is what those keys used
 that have the tag now: with a tag a key brings what it has used, and takes it away again. The empty tag has what all
-keys used that have any. Sums of labels only rise, as all that nothing takes away.
+keys used that have any. Sums of labels only rise.
 
 Revision 0031, after 0030.
 """
@@ -34,10 +34,20 @@ SUMS = ("requests", "input_tokens", "output_tokens", "cost_nanos", *CLASSES)
 NAMES = ", ".join(SUMS)
 OF_LABELS = ("org_id", "day", "label")
 OF_TAGS = ("org_id", "day", "tag")
+# The tags of a list, as a table.
+ELEMENTS_SQLITE = "(SELECT CAST(value AS TEXT) AS value FROM json_each({}) WHERE value IS NOT NULL) AS listed"
+ELEMENTS_POSTGRESQL = "(SELECT value FROM json_array_elements_text({}) AS value WHERE value IS NOT NULL) AS listed"
+# The sums of an organisation's tags are whoever's who has this, until its transaction ends; ledger writers ask for it
+# as well, once their keys are theirs (see `ledger_postgresql`).
+LOCK = "PERFORM pg_advisory_xact_lock(hashtextextended({}.org_id, 0))"
 
 
 def upgrade() -> None:
     sqlite = op.get_bind().dialect.name == "sqlite"
+    if not sqlite:
+        op.execute("SET LOCAL statement_timeout = 0")
+        # At once and in the order of whoever posts, so that neither waits for the other in a ring.
+        op.execute("LOCK TABLE usage_daily, proxy_keys, label_usage IN SHARE ROW EXCLUSIVE MODE")
     # Tags and labels in the order of their code points on every database.
     by_code = {} if sqlite else {"collation": "C"}
     _create("organization_labels", sa.Column("label", sa.String(length=64, **by_code), nullable=False))
@@ -47,11 +57,9 @@ def upgrade() -> None:
         _keep_tags_sqlite()
         _guard_sqlite()
     else:
-        op.execute("SET LOCAL statement_timeout = 0")
         _keep_labels_postgresql()
         _keep_tags_postgresql()
         _guard_postgresql()
-        op.execute("LOCK TABLE proxy_keys IN SHARE ROW EXCLUSIVE MODE")  # the others are, by their new triggers
     _fill()
 
 
@@ -157,10 +165,11 @@ def _follow(elements: str) -> dict[str, tuple[str, ...]]:
 
 def _keep_tags_of_keys(follow: Callable[[str], dict[str, tuple[str, ...]]], *, sqlite: bool) -> None:
     if not sqlite:
-        for verb, statements in follow("json_array_elements_text({}) AS value").items():
-            _function(f"proxy_keys_tags_{verb}", "; ".join(statements))
+        for verb, statements in follow(ELEMENTS_POSTGRESQL).items():
+            lock = LOCK.format("NEW" if verb == "update" else "OLD")
+            _function(f"proxy_keys_tags_{verb}", "; ".join((lock, *statements)))
         return
-    for verb, statements in follow("json_each({})").items():
+    for verb, statements in follow(ELEMENTS_SQLITE).items():
         event = "UPDATE OF tags" if verb == "update" else "DELETE"
         op.execute(f"DROP TRIGGER proxy_keys_tags_{verb}")
         op.execute(

@@ -143,6 +143,8 @@ class Ledger:
             self._outdate(connection, generation)
         adjusted: list[Line] = [(one.attempt, one.settlement) for one in found.adjustments]
         by_model = _by_model(connection, [*found.fresh, *adjusted], present)
+        # All of them first: below, each adjustment is written by itself.
+        self._write(connection, posting([*found.fresh, *adjusted], generation, self._zone)[:1])
         self._write(connection, posting(found.fresh, generation, self._zone, by_model))
         for adjustment in found.adjustments:
             self._adjust(connection, adjustment, generation, by_model)
@@ -169,7 +171,8 @@ class Ledger:
         self._write(connection, (touched, [], *sums))
 
     def _write(self, connection: Connection, found: Sequence[list[Row]]) -> None:
-        for statement, rows in zip(self._statements, found, strict=True):
+        """Write rows of some tables, the first ones."""
+        for statement, rows in zip(self._statements, found, strict=False):
             if rows:
                 statement.execute(connection, rows)
 

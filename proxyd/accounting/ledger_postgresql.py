@@ -81,8 +81,27 @@ _TOUCH_KEYS = " ".join((
     "update proxy_keys set last_used_at = known.at from known where proxy_keys.id = known.id",
     "and (known.last_used_at is null or known.last_used_at < known.at)",
 ))  # fmt: skip
+# Whose keys have tags, their sums by tag are ours from then on: the statements that follow come to them, and to sums of
+# models between, in an order that depends on which of them stand there already. Edits of tags take the same lock (see
+# migration 0031).
+_LOCK_TAGS = (
+    "select pg_advisory_xact_lock(hashtextextended(org_id, 0)) from "
+    "(select distinct org_id from key_tags where key_id = any(%s) order by org_id) as tagged"
+)
+
+
+class _Touch:
+    """Note when keys were used, and keep everybody else from them and from the sums of their tags. Before all else."""
+
+    _touch = Statement(_TOUCH_KEYS, TOUCHED)
+
+    def execute(self, connection: Connection, rows: list[Row]) -> None:
+        self._touch.execute(connection, rows)
+        connection.exec_driver_sql(_LOCK_TAGS, ([key_id for _, key_id in rows],))
+
+
 STATEMENTS = (
-    Statement(_TOUCH_KEYS, TOUCHED),
+    _Touch(),
     _insert(COLUMNS),
     _sums("usage_daily", DAILY, DAILY[:4]),
     _totals("key_spend", TOTALS),

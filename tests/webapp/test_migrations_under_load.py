@@ -72,7 +72,14 @@ def test_who_reads_a_table_for_long_is_not_waited_for(older: Flask, postgres: st
     assert "paused" in columns()
 
 
-def posting(postgres: str, over: threading.Event, faults: list[Exception]) -> None:
+LABELLED = (
+    "INSERT INTO label_usage (key_id, day, label, org_id, requests, input_tokens, output_tokens, cost_nanos)"
+    " VALUES ('key_1', '2026-11-24', 'run', 'org_1', 1, 1, 1, 1)"
+    " ON CONFLICT (key_id, day, label) DO UPDATE SET requests = label_usage.requests + 1"
+)
+
+
+def posting(postgres: str, over: threading.Event, faults: list[Exception], *more: str) -> None:
     """What a ledger writer of the release before does, again and again, in its order."""
     statements = (
         (
@@ -85,6 +92,7 @@ def posting(postgres: str, over: threading.Event, faults: list[Exception]) -> No
             " ON CONFLICT (key_id, day) DO UPDATE SET total_nanos = key_spend.total_nanos + 1"
         ),
         "UPDATE proxy_keys SET last_used_at = now() WHERE id = 'key_1'",
+        *more,
     )
     try:
         with psycopg.connect(postgres, autocommit=True) as connection:
@@ -97,11 +105,14 @@ def posting(postgres: str, over: threading.Event, faults: list[Exception]) -> No
         faults.append(error)
 
 
-def test_who_posts_and_a_change_of_tables_do_not_wait_in_a_circle(older: Flask, postgres: str) -> None:
+@pytest.mark.parametrize(("revision", "more"), [("0010", ()), ("0030", (LABELLED,))])
+def test_who_posts_and_a_change_of_tables_do_not_wait_in_a_circle(
+    older: Flask, postgres: str, revision: str, more: tuple[str, ...]
+) -> None:
     directory = older.extensions["migrate"].directory
-    flask_migrate.upgrade(directory, revision="0010")
+    flask_migrate.upgrade(directory, revision=revision)
     over, faults = threading.Event(), list[Exception]()
-    ledger_writer = threading.Thread(target=posting, args=(postgres, over, faults))
+    ledger_writer = threading.Thread(target=posting, args=(postgres, over, faults, *more))
     ledger_writer.start()
     try:
         flask_migrate.upgrade(directory)

@@ -40,7 +40,9 @@ def posting(app: Flask) -> Iterator[list[str]]:
     ledger, looks = create_engine(engine.url), list[str]()
 
     def post(_: Any, __: Any, statement: str, *___: Any) -> None:
-        if re.search("FROM (usage_daily|organization_usage|label_usage|key_tags)", statement):
+        if re.search(
+            "FROM (usage_daily|organization_usage|label_usage|organization_labels|tag_usage|key_tags)", statement
+        ):
             looks.append(statement)
             with ledger.begin() as connection:
                 for table in ("usage_daily", "label_usage"):

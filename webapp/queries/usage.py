@@ -118,8 +118,9 @@ def _by_tag(org_id: str, first: date, last: date) -> Lines:
     query = select(TagUsage.tag, *sums_of(TagUsage)).where(*within).group_by(TagUsage.tag)
     requests, cost = func.sum(TagUsage.requests), func.sum(TagUsage.cost_nanos)
     used = query.having(or_(requests != 0, cost != 0))
-    # The empty one is of all that have any. It costs as much as each other, so it is no further down than the next.
-    rows = db.session.execute(used.order_by(cost.desc(), TagUsage.tag.desc()).limit(MOST_KEYS + 1))
+    # The empty one is of all that have any, so no other costs more.
+    in_order = used.order_by(cost.desc(), (TagUsage.tag == "").desc(), TagUsage.tag.desc())
+    rows = db.session.execute(in_order.limit(MOST_KEYS + 1))
     lines = [line_of(*row) for row in rows]
     return [line for line in lines if line.group][:MOST_KEYS], [line for line in lines if not line.group]
 
