@@ -53,11 +53,11 @@ bench-scale: $(VENV)/.installed-dev
 
 # Every page and dialog into the folder OUT, for people to look at.
 screenshots: $(VENV)/.installed-dev
-	$(BIN)/python tests/e2e/screenshots.py $(OUT)
+	PYTHONPATH=.:tests $(BIN)/python tests/e2e/screenshots.py $(OUT)
 
 # The pictures of the documentation, of the dashboard as it runs. Needs Chromium.
 pictures: $(VENV)/.installed-dev
-	PYTHONPATH=. $(BIN)/python tests/e2e/pictures.py
+	PYTHONPATH=.:tests $(BIN)/python tests/e2e/pictures.py
 
 # Locks what pyproject.toml asks for, with hashes, for every platform. Needs the network.
 lock: $(VENV)/.made

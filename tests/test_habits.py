@@ -2,6 +2,8 @@
 
 import re
 import shlex
+import subprocess
+import sys
 import tomllib
 from collections import Counter
 from pathlib import Path
@@ -91,3 +93,15 @@ def test_the_guide_for_staff_has_each_page() -> None:
     assert len(render._NAVIGATION) >= 2
     for label, *_ in render._NAVIGATION:
         assert f"| {label} |" in text_of("docs/dashboard.md"), label
+
+
+@pytest.mark.parametrize("name", ["screenshots", "pictures"])
+def test_what_takes_pictures_finds_all_that_it_imports(name: str) -> None:
+    """As the Makefile calls it; nobody else does."""
+    (found,) = re.findall(rf"^\tPYTHONPATH=(\S+) \$\(BIN\)/python (\S+{name}\.py)", text_of("Makefile"), re.MULTILINE)
+    program = f"import runpy; runpy.run_path({found[1]!r}, run_name='looked at')"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", f"import sys; sys.path.insert(0, 'tests/e2e'); {program}"],
+        cwd=ROOT, env={"PYTHONPATH": found[0], "PATH": ""}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr

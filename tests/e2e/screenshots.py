@@ -12,8 +12,6 @@ from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
 from calls import chat, messages
 from drivers import chromium, log_in
 from harness import Router
