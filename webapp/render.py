@@ -52,7 +52,7 @@ class NavigationItem:
 
 def init_app(app: Flask) -> None:
     """Give the templates of `app` their globals, filters and shared context."""
-    app.jinja_env.filters.update(rfc3339=rfc3339, exact=exact)
+    app.jinja_env.filters.update(rfc3339=rfc3339, exact=exact, with_code=with_code)
     settings: Settings = app.extensions["settings"]
     app.jinja_env.globals.update(
         static_url=static_url,
@@ -170,6 +170,13 @@ def rfc3339(moment: datetime) -> str:
 def exact(moment: datetime) -> str:
     """24 Nov 2026, 14:05 UTC."""
     return f"{moment.day} {moment:%b %Y, %H:%M} UTC"
+
+
+def with_code(text: str) -> Markup:
+    """A text of the API's document, in which names of the language stand between backticks."""
+    parts = text.split("`")
+    marked = (Markup("<code>{}</code>").format(part) if place % 2 else part for place, part in enumerate(parts))
+    return Markup().join(marked if len(parts) % 2 else (text,))
 
 
 def dollars(nanos: int) -> str:

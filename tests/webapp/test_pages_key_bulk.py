@@ -124,3 +124,19 @@ def test_nonsense_changes_nothing(
     assert answer.status_code == 422
     assert "No key is selected" in answer.text
     assert stored(app, key.id).version == 1
+
+
+def test_an_expiry_is_chosen_and_the_present_ones_are_shown(member: FlaskClient, api: Api, make: Make) -> None:
+    """Nothing is chosen beforehand: for a key that never expires any choice is a loss."""
+    keys = [make("one"), make("two", expires_at="2026-12-01T10:00:00Z")]
+    ids = [key.id for key in keys]
+    asked = unescape(send(member, "ask", "extend", ids).text)
+    (first, *others) = re.findall(r"<option[^>]*>[^<]*", asked)
+    assert first == '<option value="">Choose…'
+    assert not any("selected" in option for option in others)
+    assert "now never" in asked
+    assert "now 1 Dec 2026, 10:00 UTC" in asked
+    answer = send(member, "change", "extend", ids, expires="")
+    assert answer.status_code == 422
+    assert "Pick one of the choices" in answer.text
+    assert [api("GET", f"/v1/keys/{one}").get_json()["expires_at"] for one in ids] == [None, "2026-12-01T10:00:00Z"]

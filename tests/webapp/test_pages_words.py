@@ -7,7 +7,7 @@ from key_views_kit import NOW, USD, model_limit, view
 
 from webapp.pages.key_hints import ip_hints, model_hints
 from webapp.pages.key_presenter import access, badge, pausing, rate, spend, when
-from webapp.render import dollars, relative, sentence, span
+from webapp.render import dollars, relative, sentence, span, with_code
 from webapp.views.attention import Judgement, State
 
 
@@ -111,3 +111,24 @@ def test_hints_count_across_the_ticked_providers() -> None:
     both = model_hints(["*"], [])[0].text
     one = model_hints(["*"], ["gemini"])[0].text
     assert int(both.split()[1]) > int(one.split()[1]) > 5
+
+
+def test_a_limit_for_models_that_stops_it_first_is_told_first() -> None:
+    """With a limit of its own that is far away as well."""
+    near, far = model_limit("gpt-4o", 5 * USD, 4 * USD), model_limit("o3", 100 * USD, 10 * USD)
+    facts = spend(view(4 * USD, limit=20 * USD, model_limits=(far, near)), NOW)
+    assert (facts.tone, facts.percent, facts.note) == (
+        "amber",
+        20,
+        "gpt-4o: $1.00 of $5 left \u00b7 20 % \u00b7 never resets",
+    )
+    facts = spend(view(4 * USD, limit=20 * USD, model_limits=(model_limit("gpt-4o", USD, USD),)), NOW)
+    assert (facts.tone, facts.note[:22]) == ("red", "gpt-4o: $0.00 of $1 le")
+    for limits in ((far,), (model_limit("gpt-4o", 10 * USD, 8 * USD),)):
+        facts = spend(view(18 * USD, limit=20 * USD, model_limits=limits), NOW)
+        assert (facts.tone, facts.note) == ("amber", "90 % \u00b7 never resets")
+
+
+def test_names_between_backticks_are_code() -> None:
+    assert with_code("a `b` <c> `<d>`") == "a <code>b</code> &lt;c&gt; <code>&lt;d&gt;</code>"
+    assert with_code("no `end <") == "no `end &lt;"

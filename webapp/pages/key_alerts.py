@@ -60,7 +60,7 @@ def save(key_id: str) -> Response:
     except Conflict:
         return answer_refusal(key_id, "Nothing was saved", _REVOKED)
     name = get_key(current_actor().org_id, key_id).name
-    tell(Markup("Saved when <bdi>{}</bdi> is told of.").format(name))
+    tell(Markup("Alerts for <bdi>{}</bdi> saved.").format(name))
     return redirect(f"/keys/{key_id}", code=303)
 
 

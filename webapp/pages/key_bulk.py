@@ -13,6 +13,7 @@ from flask import Blueprint, request
 from flask.wrappers import Response
 from flask_wtf import FlaskForm
 from wtforms import SelectField, StringField
+from wtforms.fields import SelectChoice
 
 from webapp.actions.bulk import Outcome, change_many
 from webapp.actions.policy import NotInForce
@@ -31,6 +32,7 @@ from webapp.views.keys import KeyView
 bp = Blueprint("key_bulk", __name__, url_prefix="/keys/bulk")
 
 AT_ONCE = 10
+_UNTOLD = SelectChoice("", "Choose…")
 _COUNT = re.compile(r"[0-9]{1,4}")
 
 
@@ -49,7 +51,11 @@ VERBS = {
     "pause": Verb("Pause", "Pause", "Pausing", "paused", "They are refused from their next request on, until resumed."),
     "resume": Verb("Resume", "Resume", "Resuming", "resumed", "They work from their next request on."),
     "extend": Verb(
-        "Change the expiry of", "Change expiry", "Changing the expiry of", "changed", "Pick when they expire."
+        "Change the expiry of",
+        "Change expiry",
+        "Changing the expiry of",
+        "changed",
+        "Pick the new one below.",
     ),
     "revoke": Verb(
         "Revoke", "Revoke for ever", "Revoking", "revoked", "They are refused for ever. This cannot be undone."
@@ -60,7 +66,7 @@ VERBS = {
 class BulkForm(FlaskForm):  # type: ignore[misc] # Flask-WTF publishes no types
     """What is asked beside the keys; only a change of expiry asks anything."""
 
-    expires = SelectField("Expires", choices=[*LATER, NEVER], id="key-expires")
+    expires = SelectField("Expires", choices=[_UNTOLD, *LATER, NEVER], id="key-expires")
     expires_at = StringField("Expires at (UTC)", id="key-expires_at")
 
 

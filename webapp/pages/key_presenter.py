@@ -10,6 +10,7 @@ from webapp.render import dollars, exact, relative, span
 from webapp.views.attention import NEAR_PERCENT, Judgement, State
 from webapp.views.custom_providers import label_of
 from webapp.views.keys import KeyView
+from webapp.views.model_limits import ModelLimitView
 from webapp.views.organization import OrganizationStanding
 
 PERIOD_WORDS = {"never": "in total", "daily": "a day", "weekly": "a week", "monthly": "a month"}
@@ -138,16 +139,33 @@ def spend(view: KeyView, at: datetime, together: OrganizationStanding | None = N
         reset = f"raised for {span(view.spend_limit_boost_until - at)} · {reset}"
         told += f", ${view.spend_limit_boost_usd} of the limit a raise until {exact(view.spend_limit_boost_until)}"
     text = f"{dollars(spent)} of {dollars(limit).removesuffix('.00')} {PERIOD_WORDS[view.spend_reset]}"
-    return SpendFacts(tone, text, f"{percent} % · {reset}{in_flight}", told, min(percent, 100))
+    note = f"{percent} % · {reset}{in_flight}"
+    if (nearest := _nearest(view)) is not None and (used := _used_percent(nearest)) >= max(NEAR_PERCENT, percent):
+        # What stops it first is told first.
+        tone, note = "red" if used >= 100 else "amber", f"{_left_for(nearest)} · {note}"
+    return SpendFacts(tone, text, note, told, min(percent, 100))
 
 
 def _other_limits(view: KeyView, together: OrganizationStanding | None) -> Iterable[str]:
     """Of its limits for models the one that is nearest, and that of all keys."""
-    if view.model_limits:
-        nearest = min(view.model_limits, key=lambda one: one.spend.remaining_nanos * 100 // max(1, one.limit_nanos))
-        yield f"{nearest.model}: {_left(nearest.spend.remaining_nanos, nearest.limit_nanos)}"
+    if (nearest := _nearest(view)) is not None:
+        yield _left_for(nearest)
     if together is not None and together.spend.limit_nanos is not None:
         yield f"All keys: {_left(together.spend.remaining_nanos or 0, together.spend.limit_nanos)}"
+
+
+def _nearest(view: KeyView) -> ModelLimitView | None:
+    """The limit for models of which least is left."""
+    return max(view.model_limits, key=_used_percent, default=None)
+
+
+def _used_percent(limit: ModelLimitView) -> int:
+    """What is spent or held of it; of a limit of nothing, all."""
+    return 100 - limit.spend.remaining_nanos * 100 // limit.limit_nanos if limit.limit_nanos else 100
+
+
+def _left_for(limit: ModelLimitView) -> str:
+    return f"{limit.model}: {_left(limit.spend.remaining_nanos, limit.limit_nanos)}"
 
 
 def _left(remaining_nanos: int, limit_nanos: int) -> str:

@@ -95,7 +95,7 @@ def looks(counts: KeyCounts) -> tuple[Look, ...]:
     """What there is to look at, the most urgent first. What is 0 is told as well: it is good news."""
     return (
         _look(counts, "near_limit", "near their limit", "80 % or more of it is spent"),
-        _look(counts, "refused", "refused lately", "in the last 24 hours"),
+        _look(counts, "refused", "refused lately", "active keys, last 24 hours"),
         _look(counts, "expiring", "expiring soon", "within 7 days", sort="expires_at"),
         _look(counts, "dormant", "dormant", "unused for 30 days"),
         _look(counts, "unlimited", "without a spend limit", "nothing stops them"),

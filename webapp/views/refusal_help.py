@@ -163,8 +163,8 @@ HELP: dict[Reason, RefusalHelp] = {
     Reason.SPEND_EXCEEDED: RefusalHelp(
         "Too little left",
         "What is spent, and the most that this request can cost, are together over the limit.",
-        "Raise the spend limit, which holds for the next request, or wait until it resets. A request with a smaller "
-        "output limit (max_tokens) needs less.",
+        "Raise the spend limit, which holds for the next request, or wait until it resets, if it does. A request with "
+        "a smaller output limit (max_tokens) needs less.",
         "edit",
         lasting=True,
     ),
