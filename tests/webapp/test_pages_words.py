@@ -117,13 +117,11 @@ def test_a_limit_for_models_that_stops_it_first_is_told_first() -> None:
     """With a limit of its own that is far away as well."""
     near, far = model_limit("gpt-4o", 5 * USD, 4 * USD), model_limit("o3", 100 * USD, 10 * USD)
     facts = spend(view(4 * USD, limit=20 * USD, model_limits=(far, near)), NOW)
-    assert (facts.tone, facts.percent, facts.note) == (
-        "amber",
-        20,
-        "gpt-4o: $1.00 of $5 left \u00b7 20 % \u00b7 never resets",
-    )
+    said = ("amber", 80, "$4.00 of $5 in total", "gpt-4o \u00b7 80 % \u00b7 never resets")
+    assert (facts.tone, facts.percent, facts.text, facts.note) == said
+    assert facts.exact.startswith("In all models $4.00 of $20 in total: Spent $4.00")
     facts = spend(view(4 * USD, limit=20 * USD, model_limits=(model_limit("gpt-4o", USD, USD),)), NOW)
-    assert (facts.tone, facts.note[:22]) == ("red", "gpt-4o: $0.00 of $1 le")
+    assert (facts.tone, facts.note) == ("red", "gpt-4o \u00b7 100 % \u00b7 never resets")
     for limits in ((far,), (model_limit("gpt-4o", 10 * USD, 8 * USD),)):
         facts = spend(view(18 * USD, limit=20 * USD, model_limits=limits), NOW)
         assert (facts.tone, facts.note) == ("amber", "90 % \u00b7 never resets")

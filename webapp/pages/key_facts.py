@@ -4,7 +4,7 @@ Views in, frozen facts out, no HTML.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from webapp.pages.key_hints import NO_OWN, model_hints
@@ -130,7 +130,11 @@ def _about(view: KeyView) -> tuple[LimitFacts, ...]:
 
 
 def _spend(view: KeyView, at: datetime, without: str) -> LimitFacts:
-    facts, limit, remaining = spend(view, at), view.spend.limit_nanos, view.spend.remaining_nanos
+    facts, limit, remaining = (
+        spend(replace(view, model_limits=()), at),
+        view.spend.limit_nanos,
+        view.spend.remaining_nanos,
+    )
     if limit is None or remaining is None:
         return LimitFacts("Spend", without, title=facts.exact)
     resets_at = view.spend.resets_at

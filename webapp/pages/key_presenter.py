@@ -122,7 +122,10 @@ def pausing(view: KeyView) -> Literal["pause", "resume"] | None:
 
 
 def spend(view: KeyView, at: datetime, together: OrganizationStanding | None = None) -> SpendFacts:
-    """Spend of the running period beside its limit; without one, beside the other limits that it counts against."""
+    """Spend of the running period beside its limit; without one, beside the other limits that it counts against.
+
+    Where a limit for models is as good as used up and stops it first, that one is told.
+    """
     limit, spent, held = view.spend.limit_nanos, view.spend.spent_nanos, view.spend.held_nanos
     in_flight = f" · {dollars(held)} held" if held else ""
     told = f"Spent ${to_usd(spent)}, held by requests in flight ${to_usd(held)}, in all ${view.spend.lifetime_usd}"
@@ -139,11 +142,23 @@ def spend(view: KeyView, at: datetime, together: OrganizationStanding | None = N
         reset = f"raised for {span(view.spend_limit_boost_until - at)} · {reset}"
         told += f", ${view.spend_limit_boost_usd} of the limit a raise until {exact(view.spend_limit_boost_until)}"
     text = f"{dollars(spent)} of {dollars(limit).removesuffix('.00')} {PERIOD_WORDS[view.spend_reset]}"
-    note = f"{percent} % · {reset}{in_flight}"
-    if (nearest := _nearest(view)) is not None and (used := _used_percent(nearest)) >= max(NEAR_PERCENT, percent):
-        # What stops it first is told first.
-        tone, note = "red" if used >= 100 else "amber", f"{_left_for(nearest)} · {note}"
-    return SpendFacts(tone, text, note, told, min(percent, 100))
+    if (nearest := _nearest(view)) is not None and _used_percent(nearest) >= max(NEAR_PERCENT, percent):
+        return _spend_of_models(nearest, at, f"In all models {text}: {told}")
+    return SpendFacts(tone, text, f"{percent} % · {reset}{in_flight}", told, min(percent, 100))
+
+
+def _spend_of_models(limit: ModelLimitView, at: datetime, told: str) -> SpendFacts:
+    used, resets_at, held = _used_percent(limit), limit.spend.resets_at, limit.spend.held_nanos
+    text = f"{dollars(limit.spend.spent_nanos)} of {dollars(limit.limit_nanos).removesuffix('.00')}"
+    reset = "never resets" if resets_at is None else f"resets in {span(resets_at - at)}"
+    in_flight = f" · {dollars(held)} held" if held else ""
+    return SpendFacts(
+        "red" if used >= 100 else "amber",
+        f"{text} {PERIOD_WORDS[limit.spend_reset]}",
+        f"{limit.model} · {used} % · {reset}{in_flight}",
+        told,
+        min(used, 100),
+    )
 
 
 def _other_limits(view: KeyView, together: OrganizationStanding | None) -> Iterable[str]:
