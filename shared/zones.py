@@ -5,6 +5,7 @@ which day it is. The package comes with the release, so all of them have the sam
 """
 
 import logging
+from datetime import datetime
 from functools import cache
 from importlib.resources import files
 from zoneinfo import ZoneInfo
@@ -58,6 +59,11 @@ def load(name: str) -> ZoneInfo:
         raise ValueError(f"unknown time zone {name!r}")
     with files("tzdata").joinpath("zoneinfo", *name.split("/")).open("rb") as file:
         return ZoneInfo.from_file(file, key=name)
+
+
+def name_of(moment: datetime) -> str:
+    """The zone that a moment is told in."""
+    return getattr(moment.tzinfo, "key", UTC_NAME)
 
 
 @cache

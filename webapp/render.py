@@ -17,6 +17,7 @@ from flask_login import current_user
 from jinja2_fragments.flask import render_block
 from markupsafe import Markup
 
+from shared import zones
 from shared.config import Settings
 from shared.money import NANOS_PER_USD, to_usd
 from shared.secret_text import masked
@@ -168,8 +169,8 @@ def rfc3339(moment: datetime) -> str:
 
 
 def exact(moment: datetime) -> str:
-    """24 Nov 2026, 14:05 UTC."""
-    return f"{moment.day} {moment:%b %Y, %H:%M} UTC"
+    """24 Nov 2026, 14:05 UTC; or with the zone that it is told in."""
+    return f"{moment.day} {moment:%b %Y, %H:%M} {zones.name_of(moment)}"
 
 
 def with_code(text: str) -> Markup:

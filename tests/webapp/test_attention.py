@@ -285,3 +285,13 @@ def test_lists_that_contradict_each_other(providers: list[str], models: list[str
 def test_an_idle_key_says_so(days: int | None, cause: str) -> None:
     used = None if days is None else NOW - timedelta(days=days)
     assert judged(view(last_used_at=used)) == (State.ACTIVE, cause)
+
+
+def test_a_key_that_was_used_is_not_taken_for_dead() -> None:
+    """What is refused for its model alone leaves the rest as it was."""
+    told = refusal("model_not_allowed", "The proxy key sk-proxy-a1b2... may not use the model o3.", model="o3")
+    used = judge(view(allowed_models=("gpt-*",), last_used_at=told.last_at - timedelta(hours=1)), Facts((told,)), NOW)
+    assert used.state == State.BLOCKED
+    assert used.why.endswith("may not use the model o3. Requests for what it may use go through all the same.")
+    unused = judge(view(allowed_models=("gpt-*",)), Facts((told,)), NOW)
+    assert unused.why.endswith("may not use the model o3.")

@@ -239,3 +239,16 @@ def test_a_zone_that_nobody_knows_is_as_utc(api: Api, app: Flask, make: Make) ->
     with app.app_context(), writing() as session:
         session.execute(update(Organization).values(time_zone="Mars/Olympus_Mons"))
     assert api("GET", f"/v1/keys/{key.id}").get_json()["spend"]["resets_at"] == "2026-11-25T00:00:00Z"
+
+
+def test_the_page_of_a_key_tells_its_reset_as_the_clock_there_shows_it(
+    api: Api, member: FlaskClient, make: Make
+) -> None:
+    """And not as UTC's, where it would be another day; the JSON API tells UTC everywhere."""
+    key = make(spend_limit_usd="1", spend_reset="daily")
+    assert "on 25 Nov 2026, 00:00 UTC" in member.get(f"/keys/{key.id}").text
+    move(api, "Asia/Tokyo")
+    page = member.get(f"/keys/{key.id}").text
+    assert "on 25 Nov 2026, 00:00 Asia/Tokyo" in page
+    assert "24 Nov 2026, 15:00 UTC" not in page.replace('title="', "")
+    assert api("GET", f"/v1/keys/{key.id}").get_json()["spend"]["resets_at"] == "2026-11-24T15:00:00Z"

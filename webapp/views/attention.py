@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from shared import money
+from shared import money, zones
 from shared.policy import Reason
 from shared.pricing.bound import COUNT_MARGIN_TOKENS
 from webapp.views.key_lists import NONE_HAS_ANY, Place, contradiction, is_within, reaches
@@ -27,6 +27,7 @@ LONGEST_BLOCK = timedelta(days=7)  # for which one that lasts is told when nothi
 # Reasons that keep a key blocked until something is changed. Those of its state are not among them: a key in another
 # state is not blocked by them any more.
 BLOCKING = tuple(reason.value for reason, words in HELP.items() if words.lasting and reason not in OF_STATE)
+_OF_ONE_MODEL = frozenset({Reason.MODEL_NOT_ALLOWED.value, Reason.PROVIDER_NOT_ALLOWED.value})
 # Where nobody knows what is usual, it is asked below this whether a first request fits; none needs more.
 SMALL_CHANGE_NANOS = money.NANOS_PER_USD
 LEAST_TOKENS = COUNT_MARGIN_TOKENS + 1  # that a text can be bounded at, counted by its provider and answered
@@ -208,7 +209,10 @@ def _refused(key: KeyView, refusal: RefusalView | None) -> Judgement | None:
     words = HELP[Reason(refusal.reason)]
     state = State.BLOCKED if words.lasting and _is_last(key, refusal) else State.REFUSED
     told = refusal.message if refusal.message.endswith((".", "?", "!")) else f"{refusal.message}."
-    return Judgement(state, words.title, f"Its last refused request was told: {told}", words.remedy, refusal)
+    why = f"Its last refused request was told: {told}"
+    if key.last_used_at is not None and refusal.reason in _OF_ONE_MODEL:
+        why += " Requests for what it may use go through all the same."
+    return Judgement(state, words.title, why, words.remedy, refusal)
 
 
 def _running_out(key: KeyView, at: datetime) -> Judgement | None:
@@ -259,7 +263,7 @@ def _resets_on(moment: datetime | None) -> str:
 
 
 def _day(moment: datetime | None) -> str:
-    return "" if moment is None else f"{moment.day} {moment:%b %Y, %H:%M} UTC"
+    return "" if moment is None else f"{moment.day} {moment:%b %Y, %H:%M} {zones.name_of(moment)}"
 
 
 def _dollars(nanos: int) -> str:

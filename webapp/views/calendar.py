@@ -40,6 +40,12 @@ def begins(day: date, zone: str | None) -> datetime:
     return datetime.fromtimestamp(periods.begins_at(max(day, _FIRST), zone), UTC)
 
 
+def begins_there(day: date, zone: str | None) -> datetime:
+    """The same moment with the time of day that it has there, for people: midnight, nearly everywhere."""
+    moment = begins(day, zone)
+    return moment if zone is None else moment.astimezone(zones.load(zone))
+
+
 def days_words(zone: str | None) -> str:
     """Whose days they are, for people: `UTC days`, or `days of Europe/Berlin`."""
     return "UTC days" if zone is None else f"days of {zone}"

@@ -14,7 +14,7 @@ from shared.models import ModelSpend, ProxyKey
 from shared.policy import matches_model
 from webapp.context import counters
 from webapp.db import db
-from webapp.views.calendar import begins, zones_of
+from webapp.views.calendar import begins, begins_there, zones_of
 from webapp.views.spend import counted
 
 
@@ -117,7 +117,7 @@ def _view(limit: ModelLimit, spent: int, held: int, zone: str | None, at: dateti
         held_usd=money.to_usd(held),
         remaining_usd=money.to_usd(remaining),
         period_start=None if end is None else begins(start, zone),
-        resets_at=None if end is None else begins(end, zone),
+        resets_at=None if end is None else begins_there(end, zone),
         spent_nanos=spent,
         held_nanos=held,
         remaining_nanos=remaining,

@@ -17,7 +17,7 @@ from shared.models import KeySpend, Organization, OrganizationUsage, ProxyKey, l
 from shared.seeds import read_seeds
 from webapp.context import counters
 from webapp.db import db
-from webapp.views.calendar import begins, zones_of
+from webapp.views.calendar import begins, begins_there, zones_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ def _spend_view(
         held_usd=money.to_usd(held),
         remaining_usd=None if remaining is None else money.to_usd(remaining),
         period_start=None if end is None else begins(start, zone),
-        resets_at=None if end is None else begins(end, zone),
+        resets_at=None if end is None else begins_there(end, zone),
         lifetime_usd=money.to_usd(lifetime),
         limit_nanos=limit,
         spent_nanos=spent,
