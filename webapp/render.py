@@ -17,11 +17,11 @@ from flask_login import current_user
 from jinja2_fragments.flask import render_block
 from markupsafe import Markup
 
-from shared import zones
 from shared.config import Settings
 from shared.money import NANOS_PER_USD, to_usd
 from shared.secret_text import masked
 from webapp.access import may_enter
+from webapp.views.calendar import exact
 
 THEMES = ("system", "light", "dark")
 THEME_COOKIE = "theme"
@@ -166,11 +166,6 @@ def _fingerprint(path: Path, modified_ns: int) -> str:  # noqa: ARG001 - part of
 
 def rfc3339(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
-def exact(moment: datetime) -> str:
-    """24 Nov 2026, 14:05 UTC; or with the zone that it is told in."""
-    return f"{moment.day} {moment:%b %Y, %H:%M} {zones.name_of(moment)}"
 
 
 def with_code(text: str) -> Markup:

@@ -143,8 +143,9 @@ class Ledger:
             self._outdate(connection, generation)
         adjusted: list[Line] = [(one.attempt, one.settlement) for one in found.adjustments]
         by_model = _by_model(connection, [*found.fresh, *adjusted], present)
-        # All of them first: below, each adjustment is written by itself.
-        self._write(connection, posting([*found.fresh, *adjusted], generation, self._zone)[:1])
+        # All keys first: below, each adjustment is written by itself.
+        if touched := posting([*found.fresh, *adjusted], generation, self._zone).touched:
+            self._statements[0].execute(connection, touched)
         self._write(connection, posting(found.fresh, generation, self._zone, by_model))
         for adjustment in found.adjustments:
             self._adjust(connection, adjustment, generation, by_model)
@@ -166,13 +167,12 @@ class Ledger:
     def _adjust(
         self, connection: Connection, adjustment: Adjustment, generation: int, by_model: Collection[str]
     ) -> None:
-        touched, rows, *sums = adjusting(adjustment, generation, self._zone, by_model)
+        _, rows, *sums = adjusting(adjustment, generation, self._zone, by_model)
         self._insert_adjustments.execute(connection, rows)
-        self._write(connection, (touched, [], *sums))
+        self._write(connection, ([], [], *sums))
 
     def _write(self, connection: Connection, found: Sequence[list[Row]]) -> None:
-        """Write rows of some tables, the first ones."""
-        for statement, rows in zip(self._statements, found, strict=False):
+        for statement, rows in zip(self._statements, found, strict=True):
             if rows:
                 statement.execute(connection, rows)
 

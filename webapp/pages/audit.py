@@ -27,11 +27,12 @@ from webapp.queries.audit import (
     walk_audit,
 )
 from webapp.queries.timeline import MOST_LOOKED_AT
-from webapp.render import append, exact, is_fragment, page, sentence, swapped
+from webapp.render import append, is_fragment, page, sentence, swapped
 from webapp.schemas.audit import AuditQuery
 from webapp.schemas.values import to_json_moment
 from webapp.security import current_actor, may, require
 from webapp.validation import Invalid, read
+from webapp.views.calendar import exact
 
 bp = Blueprint("audit", __name__)
 

@@ -11,7 +11,8 @@ from webapp.pages.key_presenter import PERIOD_WORDS
 from webapp.pages.key_values import limit_words
 from webapp.pages.request_presenter import provider_label
 from webapp.queries.audit import AuditView
-from webapp.render import exact, span
+from webapp.render import span
+from webapp.views.calendar import exact
 
 # What was done, by the action as events have it. An action that is not here is told by its own name.
 ACTIONS = {

@@ -11,8 +11,9 @@ from webapp.pages.key_hints import NO_OWN, model_hints
 from webapp.pages.key_presenter import PERIOD_WORDS, spend
 from webapp.pages.request_presenter import Mark, asked_model, mark, model_words, provider_label
 from webapp.queries.key_activity import KeyUse
-from webapp.render import dollars, exact, length, relative, signed_dollars
+from webapp.render import dollars, length, relative, signed_dollars
 from webapp.views.attention import NEAR_PERCENT
+from webapp.views.calendar import exact
 from webapp.views.custom_providers import label_of
 from webapp.views.keys import KeyView, SecretView
 from webapp.views.model_limits import ModelLimitView, ModelSpendView

@@ -26,12 +26,12 @@ from webapp.pages.key_hints import amount_of, ip_hints, lines_of, model_hints
 from webapp.pages.key_shown import seen, shown
 from webapp.pages.key_values import same, words
 from webapp.pages.model_limits_field import ModelLimitsField, limits_in
-from webapp.render import exact, sentence
+from webapp.render import sentence
 from webapp.schemas.keys import NewKey
 from webapp.schemas.values import number_in
 from webapp.security import current_actor
 from webapp.validation import FieldError, Invalid, read
-from webapp.views.calendar import zone_name
+from webapp.views.calendar import exact, zone_name
 from webapp.views.custom_providers import custom_providers, names_given, own_models, own_providers, provider_labels
 from webapp.views.key_lists import NONE_HAS_ANY, contradiction, names_of_own, open_places
 from webapp.views.keys import KeyView

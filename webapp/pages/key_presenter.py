@@ -6,8 +6,9 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from shared.money import to_usd
-from webapp.render import dollars, exact, relative, span
+from webapp.render import dollars, relative, span
 from webapp.views.attention import NEAR_PERCENT, Judgement, State
+from webapp.views.calendar import exact
 from webapp.views.custom_providers import label_of
 from webapp.views.keys import KeyView
 from webapp.views.model_limits import ModelLimitView
@@ -136,8 +137,7 @@ def spend(view: KeyView, at: datetime, together: OrganizationStanding | None = N
         return SpendFacts("red", f"{dollars(spent)} of $0", f"Blocked{in_flight}", told, None)
     percent = spent * 100 // limit
     tone = "red" if percent >= 100 else "amber" if percent >= NEAR_PERCENT else "green"
-    resets_at = view.spend.resets_at
-    reset = "never resets" if resets_at is None else f"resets in {span(resets_at - at)}"
+    reset = _reset(view.spend.resets_at, at)
     if view.spend_limit_boost_until is not None:
         reset = f"raised for {span(view.spend_limit_boost_until - at)} · {reset}"
         told += f", ${view.spend_limit_boost_usd} of the limit a raise until {exact(view.spend_limit_boost_until)}"
@@ -147,15 +147,18 @@ def spend(view: KeyView, at: datetime, together: OrganizationStanding | None = N
     return SpendFacts(tone, text, f"{percent} % · {reset}{in_flight}", told, min(percent, 100))
 
 
+def _reset(resets_at: datetime | None, at: datetime) -> str:
+    return "never resets" if resets_at is None else f"resets in {span(resets_at - at)}"
+
+
 def _spend_of_models(limit: ModelLimitView, at: datetime, told: str) -> SpendFacts:
-    used, resets_at, held = _used_percent(limit), limit.spend.resets_at, limit.spend.held_nanos
+    used, held = _used_percent(limit), limit.spend.held_nanos
     text = f"{dollars(limit.spend.spent_nanos)} of {dollars(limit.limit_nanos).removesuffix('.00')}"
-    reset = "never resets" if resets_at is None else f"resets in {span(resets_at - at)}"
     in_flight = f" · {dollars(held)} held" if held else ""
     return SpendFacts(
         "red" if used >= 100 else "amber",
         f"{text} {PERIOD_WORDS[limit.spend_reset]}",
-        f"{limit.model} · {used} % · {reset}{in_flight}",
+        f"{limit.model} · {used} % · {_reset(limit.spend.resets_at, at)}{in_flight}",
         told,
         min(used, 100),
     )

@@ -5,7 +5,8 @@ from datetime import datetime
 
 from shared.money import from_usd
 from webapp.pages.key_presenter import PERIOD_WORDS
-from webapp.render import exact, rfc3339
+from webapp.render import rfc3339
+from webapp.views.calendar import exact
 from webapp.views.model_limits import ModelLimitView
 
 _AMOUNTS = ("spend_limit_usd", "spend_limit_boost_usd")

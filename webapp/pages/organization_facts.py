@@ -3,7 +3,8 @@
 from datetime import datetime
 
 from webapp.pages.key_presenter import PERIOD_WORDS
-from webapp.render import dollars, exact, relative
+from webapp.render import dollars, relative
+from webapp.views.calendar import exact
 from webapp.views.organization import OrganizationStanding
 
 

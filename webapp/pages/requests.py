@@ -27,10 +27,11 @@ from webapp.queries.activity import (
 )
 from webapp.queries.keys import get_key
 from webapp.queries.timeline import COUNTED, MOST_LOOKED_AT, Stretch
-from webapp.render import append, exact, is_fragment, length, page, sentence, signed_dollars, swapped
+from webapp.render import append, is_fragment, length, page, sentence, signed_dollars, swapped
 from webapp.schemas.activity import RefusedFilter, SentFilter
 from webapp.security import current_actor, may, require
 from webapp.validation import Invalid
+from webapp.views.calendar import exact
 from webapp.views.keys import KeyView
 from webapp.views.refusal_help import help_of
 from webapp.views.request_words import TRIES, flag_words

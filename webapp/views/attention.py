@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from shared import money, zones
+from shared import money
 from shared.policy import Reason
 from shared.pricing.bound import COUNT_MARGIN_TOKENS
+from webapp.views.calendar import exact
 from webapp.views.key_lists import NONE_HAS_ANY, Place, contradiction, is_within, reaches
 from webapp.views.keys import KeyView
 from webapp.views.model_limits import ModelLimitView
@@ -88,8 +89,8 @@ def _ended(key: KeyView) -> Judgement | None:
     if key.status == "revoked":
         why = "It was revoked and is refused for ever."
         return Judgement(State.REVOKED, "For ever", why, "Create another key if the app still needs one.")
-    if key.status == "expired":
-        why = f"It expired on {_day(key.expires_at)}; every request is refused."
+    if key.status == "expired" and key.expires_at is not None:
+        why = f"It expired on {exact(key.expires_at)}; every request is refused."
         return Judgement(State.EXPIRED, "", why, "Edit the key and set a later expiry to open it again.")
     if key.status == "paused":
         why = "It is paused: every request is refused until somebody resumes it. Nothing of it is lost."
@@ -217,7 +218,7 @@ def _refused(key: KeyView, refusal: RefusalView | None) -> Judgement | None:
 
 def _running_out(key: KeyView, at: datetime) -> Judgement | None:
     if key.expires_at is not None and key.expires_at - at <= SOON:
-        why = f"It expires on {_day(key.expires_at)}."
+        why = f"It expires on {exact(key.expires_at)}."
         return Judgement(State.EXPIRES_SOON, "", why, "Edit the key to give it more time.")
     limit, spent = key.spend.limit_nanos, key.spend.spent_nanos
     if limit is not None and spent * 100 >= limit * NEAR_PERCENT:
@@ -251,7 +252,7 @@ def _idle(key: KeyView, at: datetime) -> str:
 
 def _raised(key: KeyView) -> str:
     until = key.spend_limit_boost_until
-    return "" if until is None else f", ${key.spend_limit_boost_usd} of it a raise until {_day(until)}"
+    return "" if until is None else f", ${key.spend_limit_boost_usd} of it a raise until {exact(until)}"
 
 
 def _resets(key: KeyView) -> str:
@@ -259,11 +260,7 @@ def _resets(key: KeyView) -> str:
 
 
 def _resets_on(moment: datetime | None) -> str:
-    return "the limit never resets." if moment is None else f"it resets on {_day(moment)}."
-
-
-def _day(moment: datetime | None) -> str:
-    return "" if moment is None else f"{moment.day} {moment:%b %Y, %H:%M} {zones.name_of(moment)}"
+    return "the limit never resets." if moment is None else f"it resets on {exact(moment)}."
 
 
 def _dollars(nanos: int) -> str:

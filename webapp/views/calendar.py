@@ -46,6 +46,11 @@ def begins_there(day: date, zone: str | None) -> datetime:
     return moment if zone is None else moment.astimezone(zones.load(zone))
 
 
+def exact(moment: datetime) -> str:
+    """24 Nov 2026, 14:05 UTC; or with the zone that it is told in."""
+    return f"{moment.day} {moment:%b %Y, %H:%M} {zones.name_of(moment)}"
+
+
 def days_words(zone: str | None) -> str:
     """Whose days they are, for people: `UTC days`, or `days of Europe/Berlin`."""
     return "UTC days" if zone is None else f"days of {zone}"
