@@ -55,6 +55,17 @@ def test_it_works(admin: FlaskClient, api: Api) -> None:
     assert shown.count("On its way</span>") == 2
 
 
+def test_it_says_while_nobody_is_told(admin: FlaskClient, api: Api) -> None:
+    nobody = "Nobody is told yet"
+    assert nobody in admin.get(HERE).text
+    hook = hook_of(admin)
+    assert nobody not in admin.get(HERE).text
+    assert submit(admin, f"{HERE}/webhooks/{hook}/disable", form_of=admin.get(HERE)).status_code == 303
+    assert nobody in admin.get(HERE).text
+    api("PATCH", "/v1/alerts", {"recipients": ["a@example.com"]})
+    assert nobody not in admin.get(HERE).text
+
+
 def test_two_who_change_two_things_get_both(admin: FlaskClient, api: Api) -> None:
     page = admin.get(HERE)
     api("PATCH", "/v1/alerts", {"expiring_days": 14})
