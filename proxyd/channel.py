@@ -9,7 +9,7 @@ gevent's own sockets do the same with two calls to epoll and a timer for each wa
 This file opens no socket: `server` and `upstream` bring theirs.
 """
 
-from collections.abc import Callable, Sequence
+from contextlib import suppress
 from math import inf
 from time import monotonic
 from typing import Any, Protocol
@@ -44,11 +44,13 @@ class Channel:
     """A connection. One greenlet may read while another writes."""
 
     __slots__ = (
+        "_blocked",
         "_cancelled",
         "_expired",
         "_hub",
         "_read_watcher",
         "_reader",
+        "_unsent",
         "_watching",
         "_write_watcher",
         "_writer",
@@ -69,6 +71,8 @@ class Channel:
         self._expired = False
         self._cancelled = False
         self._watching = False
+        self._unsent = b""  # what leaves with the others of this turn, or what of it found no room
+        self._blocked = 0.0  # it found no room: for how many seconds its writer waits for some
         self._read_watcher = self._hub.loop.io(transport.fileno(), READ)
         self._write_watcher: Any = None
 
@@ -107,8 +111,11 @@ class Channel:
     def send_all(self, data: bytes | memoryview, stall_seconds: float) -> None:
         """Write all of `data`. Raises OSError, Cancelled, and Expired when no byte could leave for `stall_seconds`.
 
-        Uses the deadline for itself when it has to wait, and lifts it then.
+        Uses the deadline for itself when it has to wait, and lifts it then. What was to be sent before leaves before.
         """
+        if self._unsent:
+            data = self._unsent + bytes(data)
+            self._unsent, self._blocked = b"", 0.0
         try:
             sent = self.transport.send(data)
         except BlockingIOError:
@@ -125,9 +132,36 @@ class Channel:
                 continue
         self.disarm()
 
+    def send_soon(self, data: bytes, stall_seconds: float, outbox: "Outbox") -> None:
+        """Let `data` leave at the end of this turn of the loop. What fails then is raised to who waits here next."""
+        if self._unsent or self._cancelled:
+            self.send_all(data, stall_seconds)
+        else:
+            self._unsent = data
+            outbox.add(self, stall_seconds)
+
+    def send_now(self, stall_seconds: float) -> None:
+        """Send what was to leave soon. Called in the hub; who waits here goes on with what finds no room."""
+        data = self._unsent
+        if not data:
+            return  # It left before something else, or its connection is closed.
+        try:
+            sent = self.transport.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self._unsent = b""
+            self._cancelled = True
+            self.wake()
+            return
+        self._unsent = data[sent:]
+        if self._unsent:
+            self._blocked = stall_seconds
+            self.wake()
+
     def wait_readable(self) -> None:
         """Wait until reading is worth a try. Raises Expired, Cancelled."""
-        if self._cancelled or self._expired:
+        if self._cancelled or self._expired or self._blocked:
             self._check()
         if not self._watching:
             self.watch()
@@ -136,7 +170,7 @@ class Channel:
             self._hub.switch()
         finally:
             self._reader = None
-        if self._cancelled or self._expired:
+        if self._cancelled or self._expired or self._blocked:
             self._check()
 
     def wait_writable(self) -> None:
@@ -189,6 +223,10 @@ class Channel:
         if self.closed:
             return
         self.closed = True
+        if self._unsent:
+            with suppress(OSError):
+                self.transport.send(self._unsent)
+            self._unsent, self._blocked = b"", 0.0
         self._cancelled = True
         self.deadline = inf
         self._read_watcher.stop()
@@ -206,6 +244,12 @@ class Channel:
             raise Cancelled
         if self._expired:
             raise Expired
+        if self._blocked:
+            deadline = self.deadline
+            try:
+                self.send_all(b"", self._blocked)
+            finally:
+                self.deadline = deadline
 
     def _on_readable(self) -> None:
         reader = self._reader
@@ -225,29 +269,24 @@ class Channel:
             writer.switch()
 
 
-class Watchdog:
-    """Looks at the deadlines of channels, by a timer in the event loop.
+class Outbox:
+    """What leaves together, at the end of a turn of the loop: one send right after the other.
 
-    `channels` gives those to look at. A deadline is noticed at most `tick_seconds` late.
+    Each send wakes its receiver, which on a machine with other work costs more than the send itself. Who is woken for
+    the first of many finds the others there too, and what it asks for next comes together as well.
     """
 
-    def __init__(self, channels: Callable[[], Sequence[Channel]], tick_seconds: float) -> None:
-        self._channels = channels
-        # Not counted as a reason to keep the loop running.
-        self._timer = get_hub().loop.timer(tick_seconds, tick_seconds, ref=False)
-        self._timer.start(self._look)
+    def __init__(self) -> None:
+        self._loop = get_hub().loop
+        self._senders: list[tuple[Channel, float]] = []
 
-    def close(self) -> None:
-        self._timer.stop()
-        self._timer.close()
+    def add(self, channel: Channel, stall_seconds: float) -> None:
+        """Call the channel's `send_now` at the end of this turn."""
+        if not self._senders:
+            self._loop.run_callback(self._send)
+        self._senders.append((channel, stall_seconds))
 
-    def _look(self) -> None:
-        now = monotonic()
-        for channel in self._channels():
-            if channel.deadline < now:
-                channel.expire()
-
-
-def tick_for(shortest_seconds: float) -> float:
-    """Choose how often a watchdog looks, for the shortest of its deadlines."""
-    return min(0.5, max(0.01, shortest_seconds / 5))
+    def _send(self) -> None:
+        senders, self._senders = self._senders, []
+        for channel, stall_seconds in senders:
+            channel.send_now(stall_seconds)

@@ -12,12 +12,15 @@ from proxyd.wire.http1 import LAST_CHUNK, chunk
 
 # Larger bodies are not worth copying behind their head.
 ONE_WRITE_BYTES = 64 * 1024
+# An answer of this size finds room at a client that has read the one before, and may leave with those of others.
+TOGETHER_BYTES = 8 * 1024
 
 
 class Sink(Client, Protocol):
     """The connection a response goes over."""
 
     def send_all(self, data: bytes, stall_seconds: float) -> None: ...
+    def send_last(self, data: bytes, stall_seconds: float) -> None: ...
 
     def cut(self, *, reset: bool) -> None:
         """End it so that the client can tell that something is missing."""
@@ -33,6 +36,8 @@ def write(
         head = frame_whole(response, len(body), bodiless=bodiless, keep=keep, http_11=http_11)
         if bodiless:
             connection.send_all(head, stall_seconds)
+        elif keep and len(body) <= TOGETHER_BYTES:
+            connection.send_last(head + body, stall_seconds)
         elif len(body) <= ONE_WRITE_BYTES:
             connection.send_all(head + body, stall_seconds)
         else:

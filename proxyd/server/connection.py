@@ -67,6 +67,14 @@ class Connection(Channel):
         if callback is not None and not self._watching and (self._body is None or self._body.complete):
             self.watch()
 
+    def send_last(self, data: bytes, stall_seconds: float) -> None:
+        """Send the end of an answer: with the answers of others, where there are others to answer."""
+        service = self._service
+        if service.answering:
+            self.send_soon(data, stall_seconds, service.outbox)
+        else:
+            self.send_all(data, stall_seconds)
+
     def body_complete(self) -> None:
         """Look out for the client's end again, now that no body stands before it."""
         if self._on_gone is not None:

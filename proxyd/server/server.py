@@ -19,11 +19,12 @@ import gevent
 from gevent import get_hub
 from gevent.monkey import get_original
 
-from proxyd.channel import READ, Watchdog, tick_for
+from proxyd.channel import READ, Outbox
 from proxyd.messages import ClientGone, Request, RequestError, Response
 from proxyd.server.connection import Connection
 from proxyd.server.limits import ServerLimits, connections_for, raise_descriptor_limit
 from proxyd.server.listen import hear, refuse_new
+from proxyd.watchdog import Watchdog, tick_for
 
 __all__ = ["Server", "ServerLimits"]
 
@@ -64,6 +65,8 @@ class Server:
         limits: ServerLimits | None = None,
     ) -> None:
         self.limits = limits or ServerLimits(max_connections=connections_for(raise_descriptor_limit()))
+        self.outbox = Outbox()
+        self.answering = 0
         self.draining = False
         self.idle_seconds = self.limits.keep_alive_seconds
         self._handler = handler
@@ -150,6 +153,7 @@ class Server:
 
     def respond(self, request: Request) -> Response:
         """Answer a request for a connection."""
+        self.answering += 1
         try:
             return self._handler(request)
         except ClientGone:
@@ -158,6 +162,8 @@ class Server:
             if request.client.gone:
                 raise ClientGone from None
             return self.refuse(error, request)
+        finally:
+            self.answering -= 1
 
     def refuse(self, error: Exception, request: Request | None) -> Response:
         """Put an error into words for a connection."""

@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from proxyd.channel import Outbox
 from proxyd.messages import Request, Response
 from proxyd.server.limits import ServerLimits
 
@@ -10,6 +11,8 @@ class Service(Protocol):
     """What a connection needs of its server."""
 
     limits: ServerLimits
+    outbox: Outbox
+    answering: int  # requests whose answer is not known yet
     draining: bool
     idle_seconds: float  # for the next request of a connection that has had one
 

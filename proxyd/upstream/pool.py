@@ -8,12 +8,12 @@ again.
 import ssl
 from typing import Any
 
-from proxyd.channel import Watchdog, tick_for
 from proxyd.messages import Origin, Outgoing
 from proxyd.upstream.call import Call
 from proxyd.upstream.dial import UpstreamConnection, UpstreamLimits, dial
 from proxyd.upstream.resolver import Resolver
 from proxyd.upstream.tls import default_context
+from proxyd.watchdog import Watchdog, tick_for
 
 __all__ = ["Call", "UpstreamLimits", "UpstreamPool"]
 
