@@ -227,9 +227,9 @@ class Accounting:
         if self._journal_failed and asked:
             journal.check()  # what is bound to be refused is not charged
             self._journal_failed = False
-        ends = self._ends.take()
-        charges = [admission.charge for admission in asked if admission.charge is not None]
-        batch = Batch(journal.worker_id, membership.generation, self._batch_number + 1, ends, charges)
+        ends, charges = self._ends.take(), [one.charge for one in asked if one.charge is not None]
+        alone = len(charges) == 1 and not journal.open
+        batch = Batch(journal.worker_id, membership.generation, self._batch_number + 1, ends, charges, alone)
         try:
             decisions = self._apply(batch)
         except BaseException:

@@ -6,7 +6,7 @@ the others. Whoever comes while a batch runs waits for the next one, and the fir
 on a quiet worker waits for nobody.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 import gevent
@@ -101,11 +101,10 @@ class GroupCommit(Generic[S]):
                 submission.failure = submission.failure or failure
             raise
         finally:
-            run_callback = get_hub().loop.run_callback
             for submission in batch:
                 submission.done = True
-                if submission.waiting is not None:
-                    run_callback(_wake, submission)
+            if len(batch) > 1:
+                get_hub().loop.run_callback(_wake, iter(batch))
             self._hand_over()
 
     def _hand_over(self) -> None:
@@ -113,7 +112,7 @@ class GroupCommit(Generic[S]):
         for submission in self._submitted:
             if submission.waiting is not None:
                 submission.leads = True
-                get_hub().loop.run_callback(_wake, submission)
+                get_hub().loop.run_callback(_wake, iter((submission,)))
                 return
         self._has_leader = False
         if self._submitted:
@@ -129,8 +128,13 @@ def _told(run: Callable[[list[S]], None], on_batch: Callable[[list[S]], None]) -
     return run_and_tell
 
 
-def _wake(submission: Submission) -> None:
-    """Go on in the greenlet that waits, unless it was cut off meanwhile and waits for something else by now."""
-    waiting, submission.waiting = submission.waiting, None
-    if waiting is not None:
-        waiting.switch()
+def _wake(submissions: Iterator[Submission]) -> None:
+    """Go on in each greenlet that waits, unless it was cut off meanwhile and waits for something else by now."""
+    try:
+        for submission in submissions:
+            waiting, submission.waiting = submission.waiting, None
+            if waiting is not None:
+                waiting.switch()
+    except BaseException:
+        get_hub().loop.run_callback(_wake, submissions)  # what one of them left behind is nothing to the others
+        raise

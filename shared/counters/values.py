@@ -95,6 +95,7 @@ class Batch:
     number: int
     ends: Sequence[End] = ()
     charges: Sequence[Charge] = ()
+    alone: bool = False  # nobody else has anything to do before it is decided
 
 
 class Hold(NamedTuple):

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import gevent
 import pytest
+from greenlet import greenlet
 
 from proxyd.accounting.group_commit import MAX_BATCH, GroupCommit, Interrupted, Submission
 
@@ -181,6 +182,21 @@ def test_whoever_was_cut_off_is_woken_by_nothing_of_the_batch(world: World) -> N
     assert world.sizes == [2]
     assert slept
     assert slept[0] >= 0.04
+
+
+def test_whoever_fails_when_it_is_woken_keeps_no_other_waiting(world: World) -> None:
+    """A plain greenlet has nobody who catches what it raises, and it comes up where all are woken."""
+
+    def submit_and_fail() -> None:
+        world.submit()
+        raise ZeroDivisionError
+
+    leader = gevent.spawn(world.submit)
+    gevent.get_hub().loop.run_callback(greenlet(submit_and_fail, gevent.get_hub()).switch)
+    followers = several(world.submit, 2)
+    gevent.joinall([leader, *followers], timeout=5, raise_error=True)
+    assert world.sizes == [4]
+    assert all(one.successful() for one in followers)
 
 
 def test_nobody_waits_for_ever_whoever_is_cut_off_and_whenever(world: World) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from shared.counters.clock import Clock
 from shared.counters.moments import Moment, moment_of
 from shared.counters.redis import script
+from shared.counters.redis.change import Change, seeding_arguments, version_arguments
 from shared.counters.redis.codec import (
     Arguments,
     batch_arguments,
@@ -20,7 +21,6 @@ from shared.counters.redis.codec import (
     hold_arguments,
     replay_arguments,
     row_of,
-    seed_arguments,
     worker_state_of,
 )
 from shared.counters.redis.link import Link
@@ -83,7 +83,8 @@ class RedisCounters:
         moment = self.moment()
         for _ in range(_TRIES):
             arguments, days = batch_arguments(batch, moment)
-            wall, steady, done, *found = self._change("batch", batch.generation, arguments, own=batch.worker_id)
+            change = Change("batch", batch.generation, arguments, batch.worker_id, alone=batch.alone)
+            wall, steady, done, *found = self._change(change)
             moment = moment_of(wall / _MICROSECONDS, steady / _MICROSECONDS)
             self._ahead = moment.wall - time.monotonic()
             if done == script.APPLIED:
@@ -93,15 +94,15 @@ class RedisCounters:
         raise CountersUnavailable("the server's clock does not stay on a day")
 
     def register(self, worker_id: str, generation: int) -> None:
-        self._change("register", generation, own=worker_id)
+        self._change(Change("register", generation, own=worker_id))
 
     def join(self, replay: WorkerReplay) -> None:
-        self._change("join", replay.generation, replay_arguments(replay), own=replay.worker_id)
+        self._change(Change("join", replay.generation, replay_arguments(replay), replay.worker_id))
 
     # Of the ledger writer
 
     def close_worker(self, replay: WorkerReplay) -> bool:
-        return bool(self._change("close", replay.generation, replay_arguments(replay), own=replay.worker_id)[1])
+        return bool(self._change(Change("close", replay.generation, replay_arguments(replay), replay.worker_id))[1])
 
     def worker_state(self, worker_id: str) -> WorkerState | None:
         (found,) = self._ask("worker", own=worker_id)
@@ -118,7 +119,7 @@ class RedisCounters:
         for worker in workers.items():
             arguments += worker
         arguments += (len(organizations), *organizations)
-        status, *_ = self._run(release.digest_of(name), "begin", generation, arguments, "")
+        status, *_ = self._run(release.digest_of(name), Change("begin", generation, arguments))
         if status == script.FOREIGN:
             raise CountersForeign
         if status != script.DONE:
@@ -126,10 +127,10 @@ class RedisCounters:
         self.shared_state.begin_generation(generation, sequence, 0, 0)
 
     def restore_requests(self, generation: int, buckets: Iterable[RateBucket]) -> None:
-        self._change("restore_requests", generation, bucket_arguments(list(buckets)))
+        self._change(Change("restore_requests", generation, bucket_arguments(list(buckets))))
 
     def go_live(self, generation: int) -> None:
-        self._change("live", generation)
+        self._change(Change("live", generation))
 
     @property
     def shared(self) -> "RedisCounters":
@@ -144,7 +145,8 @@ class RedisCounters:
         assert self.shared_state is not None  # noqa: S101 - as above
         generation = status.generation
         self._digest(generation)
-        (sequence,) = self._told("restore_requests", generation, bucket_arguments(list(buckets)), "", status.sequence)
+        requests = bucket_arguments(list(buckets))
+        (sequence,) = self._told(Change("restore_requests", generation, requests, seen=status.sequence))
         self.shared_state.begin_generation(generation, sequence, 0, 0)
 
     def fence(self, generation: int, worker_id: str, holds: Iterable[Hold]) -> None:
@@ -152,7 +154,7 @@ class RedisCounters:
 
         No effect once it has joined, or was entered so before.
         """
-        self._change("fence", generation, hold_arguments(list(holds)), own=worker_id)
+        self._change(Change("fence", generation, hold_arguments(list(holds)), worker_id))
 
     def checkpoint(self) -> None:
         """Delete what older generations left, in pieces that keep the server for about a millisecond each."""
@@ -164,19 +166,10 @@ class RedisCounters:
     # Of whoever reads or edits policy
 
     def publish(self, generation: int, keys: Mapping[str, int], orgs: Mapping[str, int]) -> None:
-        arguments: Arguments = []
-        for versions in (keys, orgs):
-            arguments.append(len(versions))
-            for version in versions.items():
-                arguments += version
-        self._change("publish", generation, arguments)
+        self._change(Change("publish", generation, version_arguments(keys, orgs)))
 
     def seed(self, generation: int, seeds: Iterable[Seed]) -> None:
-        every = list(seeds)
-        arguments: Arguments = [len(every)]
-        for seed in every:
-            arguments += (seed.key_id, *seed_arguments(seed))
-        self._change("seed", generation, arguments)
+        self._change(Change("seed", generation, seeding_arguments(list(seeds))))
 
     def status(self) -> CountersStatus:
         generation, live, sequence, missing, whose = self._ask("status")
@@ -213,19 +206,23 @@ class RedisCounters:
         """Each change finds out for itself."""
         return True
 
-    def _change(self, op: str, generation: int, arguments: Arguments | None = None, *, own: str = "") -> list[Any]:
+    def _change(self, change: Change) -> list[Any]:
         """What a change answered. Raises CountersLost when these are not the right counters."""
         shared_state = self.shared_state
-        if shared_state is not None and shared_state.generation != generation:
-            raise CountersLost("the generation is another one", shared_state.generation)
-        found = self._told(op, generation, arguments or [], own, 0 if shared_state is None else shared_state.sequence)
-        if shared_state is not None and not (op == "batch" and found[2]):
-            shared_state.note_commit(found[-1] if op == "batch" else found[0])
+        if shared_state is not None:
+            if shared_state.generation != change.generation:
+                raise CountersLost("the generation is another one", shared_state.generation)
+            change.seen = shared_state.sequence
+        found = self._told(change)
+        is_batch = change.op == "batch"
+        if shared_state is not None and not (is_batch and found[2]):
+            shared_state.note_commit(found[-1] if is_batch else found[0])
         return found
 
-    def _told(self, op: str, generation: int, arguments: Arguments, own: str, seen: int) -> list[Any]:
+    def _told(self, change: Change) -> list[Any]:
         """What a change answered to whoever has seen so many of them."""
-        status, *found = self._run(self._digest(generation), op, generation, arguments, own, seen)
+        op, generation = change.op, change.generation
+        status, *found = self._run(self._digest(generation), change)
         if status == script.DONE:
             return found
         if status == script.OTHER_GENERATION:
@@ -236,13 +233,13 @@ class RedisCounters:
             raise CountersLost("the worker was taken out" if op == "join" else "the worker is not known", generation)
         raise CountersLost("batches are missing", generation)
 
-    def _ask(self, op: str, arguments: Arguments | None = None, *, own: str = "") -> list[Any]:
+    def _ask(self, op: str, arguments: Sequence[str | int] = (), *, own: str = "") -> list[Any]:
         """What stands there, whatever its generation is. Raises CountersLost when nothing does."""
         for known in (True, False):
             latest = max(self._digests.items(), default=None) if known else None
             generation, digest = latest or self._look_up()
             try:
-                status, *found = self._run(digest, op, generation, arguments or [], own)
+                status, *found = self._run(digest, Change(op, generation, arguments, own))
             except CountersLost as error:
                 if not known:
                     # What stands there is not what was left, but it says which generation new ones have to be above.
@@ -282,12 +279,13 @@ class RedisCounters:
         if self.shared_state is not None:
             _refuse_other(whose, self.shared_state.installation)
 
-    def _run(self, digest: str, op: str, generation: int, arguments: Arguments, own: str, seen: int = 0) -> list[Any]:
+    def _run(self, digest: str, change: Change) -> list[Any]:
         wall: str | int = ""
         steady: str | int = ""
         if self._clock is not None:
             wall, steady = (int(at * _MICROSECONDS) for at in (self._clock.wall(), self._clock.steady()))
-        found: list[Any] = self._link.run(digest, script.META, [op, generation, seen, own, wall, steady, *arguments])
+        command = [change.op, change.generation, change.seen, change.own, wall, steady, *change.arguments]
+        found: list[Any] = self._link.run(digest, script.META, command, alone=change.alone)
         if found[0] == script.OTHER_FORMAT:
             # Another release has made them since we looked; which one, is told by looking again.
             raise CountersLost("the generation is another one", self._look_up()[0])
