@@ -38,7 +38,7 @@ from shared.policy import (
     limits_for,
     refused_model,
 )
-from shared.pricing import Bound, BoundPart, PriceBook, Size, TokenBound, Unbounded
+from shared.pricing import Bound, BoundPart, BoundParts, PriceBook, Size, TokenBound, Unbounded
 
 CONCURRENT_WAIT_SECONDS = 1  # nobody can tell when a request in flight will end
 _NOTHING = BoundPart(0, Decimal(0), 0)
@@ -77,17 +77,18 @@ def judge(
     `remaining_nanos` is asked where we may have to set an output limit: that is made of what was told lately, and the
     bound that comes of it is judged by what is true.
     """
-    limit = bound_nanos = unpriced = unbounded = tokens = None
+    limit = bound_nanos = unpriced = unbounded = tokens = parts = None
     others = False
     if size is not None:
         unpriced, unbounded, others = size.unpriced, size.unbounded, size.other_models
         if model is not None and not free:
             capped = is_capped_for(key, provider, None if others else model) if key.model_limits else key.capped
             if capped and size.output_limit is None and not size.output_free:
-                limit = _output_limit(key, provider, model, size, remaining_nanos, book, now)
+                parts = pricing.bound_parts(provider, model, size, now, book)
+                limit = _output_limit(key, provider, model, size, remaining_nanos, parts)
             if key.rate_limit_tpm is not None:
                 limit, tokens = judged_tokens.bounded(key.rate_limit_tpm, limit, provider, model, size, now, book)
-            bound_nanos = pricing.bound(provider, model, size, at=now, output_limit=limit, book=book)
+            bound_nanos = pricing.bound(provider, model, size, at=now, output_limit=limit, book=book, parts=parts)
             if bound_nanos is None and capped:
                 unpriced = _why_unbounded(provider, model, size, now, book)
     query = PolicyQuery(
@@ -97,7 +98,7 @@ def judge(
 
 
 def _output_limit(
-    key: KeySnapshot, provider: str, model: str, size: Size, left: Remaining, book: PriceBook | None, now: float
+    key: KeySnapshot, provider: str, model: str, size: Size, left: Remaining, parts: BoundParts | Unbounded
 ) -> int | None:
     """By what was told at any time most requests need none; one that is set shortens an answer no more than it must."""
     limit, models = None, limits_for(key.model_limits, provider, model)
@@ -105,7 +106,7 @@ def _output_limit(
         nanos = left(key, models, lately=lately)
         if nanos is None:
             return None
-        limit = pricing.fitting_output_limit(provider, model, size, at=now, remaining_nanos=nanos, book=book)
+        limit = pricing.fitting_output_limit(provider, model, size, nanos, parts)
         if limit is None:
             break
     return limit

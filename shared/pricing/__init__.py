@@ -4,7 +4,17 @@
 provider's answer. Whole numbers and fractions throughout, no floats; results are nano-dollars, rounded up once.
 """
 
-from shared.pricing.bound import SMALLEST_LIMIT, Bound, BoundPart, Unbounded, bound, explain, fitting_output_limit
+from shared.pricing.bound import (
+    SMALLEST_LIMIT,
+    Bound,
+    BoundPart,
+    BoundParts,
+    Unbounded,
+    bound,
+    bound_parts,
+    explain,
+    fitting_output_limit,
+)
 from shared.pricing.cost import cost, cost_of_pictures
 from shared.pricing.figures import whole
 from shared.pricing.free import holds_a_free_price, may_be_free
@@ -20,6 +30,7 @@ __all__ = [
     "SMALLEST_LIMIT",
     "Bound",
     "BoundPart",
+    "BoundParts",
     "Cost",
     "OwnPrice",
     "Price",
@@ -31,6 +42,7 @@ __all__ = [
     "UsageReading",
     "book_of",
     "bound",
+    "bound_parts",
     "bound_tokens",
     "cost",
     "cost_of_pictures",

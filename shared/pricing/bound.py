@@ -44,13 +44,15 @@ def bound(
     at: float,
     output_limit: int | None = None,
     book: PriceBook | None = None,
+    parts: "BoundParts | Unbounded | None" = None,
 ) -> int | None:
     """The most that a request can cost in nano-dollars, by the prices of `at` (Unix seconds).
 
     Output is bounded by the client's own limit, else by `output_limit` (what the router sets), else by the model's
-    maximum. None: it cannot be bounded; `explain` tells why.
+    maximum. `parts`: what `bound_parts` told of the same request. None: it cannot be bounded; `explain` tells why.
     """
-    parts = _parts(provider_slug, model, size, at, book)
+    if parts is None:
+        parts = bound_parts(provider_slug, model, size, at, book)
     if isinstance(parts, Unbounded):
         return None
     return parts.nanos(most_output(provider_slug, model, size, output_limit))
@@ -91,7 +93,7 @@ def explain(
     book: PriceBook | None = None,
 ) -> Bound | Unbounded:
     """The same bound with all that it is made of. For whoever is refused: it takes longer."""
-    parts = _parts(provider_slug, model, size, at, book)
+    parts = bound_parts(provider_slug, model, size, at, book)
     if isinstance(parts, Unbounded):
         return parts
     limit = most_output(provider_slug, model, size, output_limit)
@@ -119,20 +121,19 @@ def _part(units: int, nanos: int, scale: int) -> BoundPart:
 
 
 def fitting_output_limit(
-    provider_slug: str, model: str, size: Size, *, at: float, remaining_nanos: int, book: PriceBook | None = None
+    provider_slug: str, model: str, size: Size, remaining_nanos: int, parts: "BoundParts | Unbounded"
 ) -> int | None:
     """The output limit in tokens that the router has to set, or None when it need not or must not set one.
 
-    None: the client set a limit itself, nothing is billed for output, the price is unknown, or the model's maximum
-    fits into an eighth of what remains. Otherwise the largest limit whose bound fits into that eighth, but not less
-    than 4,096 (or what the provider takes, if that is less) while that fits into what remains, and not more than the
-    provider is known to take. When not even 16 tokens
-    fit into the eighth and 4,096 not into the whole, the answer is those 4,096: the request is then refused, and the
-    refusal tells what it would have needed.
+    `parts`: what `bound_parts` told of the request. None: the client set a limit itself, nothing is billed for output,
+    the price is unknown, or the model's maximum fits into an eighth of what remains. Otherwise the largest limit whose
+    bound fits into that eighth, but not less than 4,096 (or what the provider takes, if that is less) while that fits
+    into what remains, and not more than the provider is known to take. When not even 16 tokens fit into the eighth and
+    4,096 not into the whole, the answer is those 4,096: the request is then refused, and the refusal tells what it
+    would have needed.
     """
     if size.output_limit is not None or size.output_free:
         return None
-    parts = _parts(provider_slug, model, size, at, book)
     maximum = most_of_model(provider_slug, model, size)
     if isinstance(parts, Unbounded) or parts.per_output_token == 0:
         return None
@@ -146,7 +147,7 @@ def fitting_output_limit(
     return least
 
 
-class _Parts(Struct, frozen=True):
+class BoundParts(Struct, frozen=True):
     """A bound as a function of the output limit, over a common scale."""
 
     scale: int
@@ -164,7 +165,10 @@ class _Parts(Struct, frozen=True):
         return (budget_nanos * self.scale - self.fixed) // self.per_output_token
 
 
-def _parts(provider_slug: str, model: str, size: Size, at: float, book: PriceBook | None) -> _Parts | Unbounded:
+def bound_parts(
+    provider_slug: str, model: str, size: Size, at: float, book: PriceBook | None
+) -> BoundParts | Unbounded:
+    """What a bound is made of, whatever the output limit is."""
     own = None if book is None else own_price(book, provider_slug, model)
     sheet = bound_sheet(provider_slug, model, size.service_tier, size.speed, at, own, size.region)
     if sheet is None:
@@ -196,7 +200,7 @@ def _parts(provider_slug: str, model: str, size: Size, at: float, book: PriceBoo
             return Unbounded(key)
         fixed += calls * fee
     output = 0 if size.output_free else ceiling.output
-    return _Parts(
+    return BoundParts(
         sheet.scale,
         fixed + size.extra_output_tokens * output,
         output * size.choices,

@@ -10,7 +10,7 @@ from shared import pricing
 from shared.catalog import output_maximum
 from shared.money import MAX_NANOS
 from shared.output_limits import accepted_limit
-from shared.pricing import Size, Usage, cost, fitting_output_limit
+from shared.pricing import PriceBook, Size, Usage, bound_parts, cost, fitting_output_limit
 from shared.pricing.bound import CONTEXT_TOKENS, IMAGE_TOKENS, MINIMUM_LIMIT, Bound, explain
 from shared.pricing.own import OwnPrice
 
@@ -182,10 +182,12 @@ def test_no_well_behaved_provider_bills_more_than_the_bound(data: st.DataObject)
     assert cost(slug, model, usage, at=AT).nanos <= ceiling
 
 
+def fitting(slug: str, model: str, size: Size, remaining: int, book: PriceBook | None = None) -> int | None:
+    return fitting_output_limit(slug, model, size, remaining, bound_parts(slug, model, size, AT, book))
+
+
 def limit_for(remaining: int, size: Size | None = None, model: str = "gpt-4o") -> int | None:
-    return fitting_output_limit(
-        "openai", model, size or Size(0, overhead_tokens=0, service_tier="default"), at=AT, remaining_nanos=remaining
-    )
+    return fitting("openai", model, size or Size(0, overhead_tokens=0, service_tier="default"), remaining)
 
 
 def test_no_limit_is_set_when_the_maximum_fits_into_an_eighth() -> None:
@@ -204,8 +206,7 @@ def test_no_more_is_set_than_the_provider_is_known_to_take(model: str) -> None:
     """The first snapshot of GPT-4o refuses more than 4,096; of a model that nobody knows, nothing else is known."""
     book = {("openai", model): OwnPrice("price_1", model, (("input_tokens", "2.5"), ("output_tokens", "10")))}
     limits = {
-        fitting_output_limit("openai", model, Size(0, overhead_tokens=0), at=AT, remaining_nanos=nanos, book=book)
-        for nanos in range(10**9, 10**10, 10**9)
+        fitting("openai", model, Size(0, overhead_tokens=0), nanos, book) for nanos in range(10**9, 10**10, 10**9)
     }
     assert limits - {None} == {4_096}
 
@@ -220,10 +221,7 @@ def test_no_more_is_set_than_the_provider_is_known_to_take(model: str) -> None:
     ],
 )
 def test_a_model_is_asked_for_no_more_than_its_own_page_allows(slug: str, model: str, taken: int) -> None:
-    limits = {
-        fitting_output_limit(slug, model, Size(0, overhead_tokens=0), at=AT, remaining_nanos=nanos)
-        for nanos in range(10**9, 10**10, 10**8)
-    }
+    limits = {fitting(slug, model, Size(0, overhead_tokens=0), nanos) for nanos in range(10**9, 10**10, 10**8)}
     assert max(limit for limit in limits if limit is not None) == taken
 
 
@@ -269,7 +267,7 @@ def test_small_models_get_their_own_maximum_at_least() -> None:
 @pytest.mark.parametrize("size", [Size(1, output_limit=5), Size(1, output_free=True), Size(1, unpriced="background")])
 def test_no_limit_is_set_where_none_may_be(size: Size) -> None:
     assert limit_for(1, size) is None
-    assert fitting_output_limit("openai", "llama", Size(1), at=AT, remaining_nanos=1) is None
+    assert fitting("openai", "llama", Size(1), 1) is None
 
 
 @settings(max_examples=200, deadline=None)
@@ -284,7 +282,7 @@ def test_a_limit_that_was_set_is_within_what_remains_or_cannot_be(
 ) -> None:
     slug, model = which
     size = Size(text_bytes, choices=choices)
-    limit = fitting_output_limit(slug, model, size, at=AT, remaining_nanos=remaining)
+    limit = fitting(slug, model, size, remaining)
     if limit is None:
         assert bound(slug, model, size, at=AT) <= remaining // 8
         return
