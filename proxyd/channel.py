@@ -159,6 +159,11 @@ class Channel:
             self._blocked = stall_seconds
             self.wake()
 
+    @property
+    def sending(self) -> bool:
+        """Whether something that was to be sent has not left yet."""
+        return bool(self._unsent) or self._writer is not None
+
     def wait_readable(self) -> None:
         """Wait until reading is worth a try. Raises Expired, Cancelled."""
         if self._cancelled or self._expired or self._blocked:

@@ -10,6 +10,8 @@ import struct
 from collections.abc import Callable
 from time import monotonic
 
+import gevent
+
 from proxyd.channel import Cancelled, Channel, Expired
 from proxyd.messages import BadRequest, ClientGone, Request, RequestError, RequestTimeout
 from proxyd.server.answer import switch, write
@@ -69,9 +71,8 @@ class Connection(Channel):
 
     def send_last(self, data: bytes, stall_seconds: float) -> None:
         """Send the end of an answer: with the answers of others, where there are others to answer."""
-        service = self._service
-        if service.answering:
-            self.send_soon(data, stall_seconds, service.outbox)
+        if self._service.answering:
+            self.send_soon(data, stall_seconds, self._service.outbox)
         else:
             self.send_all(data, stall_seconds)
 
@@ -126,7 +127,9 @@ class Connection(Channel):
 
     def drain(self) -> None:
         """Give an idle connection no longer than `idle_seconds` from now. Called in the hub."""
-        if not self.idle:
+        if not self.idle or self.sending:
+            if self.idle:  # but for the end of its last answer, which finds no room yet
+                gevent.spawn_later(DRAIN_GRACE_SECONDS, self._hub.loop.run_callback, self.drain)
             return
         # What a connection that was just accepted wanted to ask is probably on its way.
         seconds = max(self._service.idle_seconds, 0 if self.served else DRAIN_GRACE_SECONDS)
@@ -140,7 +143,7 @@ class Connection(Channel):
 
         Half a head is no request: somebody who sends one slowly has no more right to a place than who sends nothing.
         """
-        if not self.awaiting_head or self.closed:
+        if not self.awaiting_head or self.closed or self.sending:
             return None
         if self.idle and self.served:
             return self.deadline - self.limits.keep_alive_seconds
@@ -285,6 +288,8 @@ class Connection(Channel):
         if self.closed:
             return
         self.buffer = b""
+        if self._unsent:
+            self.send_all(b"", self.limits.write_stall_seconds)
         self._socket.shutdown(socket.SHUT_WR)
         self.arm(self.limits.linger_seconds)
         total = 0

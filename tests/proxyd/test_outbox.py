@@ -11,11 +11,12 @@ import pytest
 from gevent import socket
 from gevent.event import Event
 from gevent.monkey import get_original
-from socket_kit import connect, on_error, read_until, running, until, write
+from socket_kit import connect, on_error, read_all, read_until, running, until, write
 
 from proxyd.channel import Cancelled, Channel, Outbox
 from proxyd.messages import Request, Response
 from proxyd.server.answer import TOGETHER_BYTES
+from proxyd.server.lookout import AHEAD_BYTES, SECONDS
 from proxyd.server.server import Server, ServerLimits
 
 STALL_SECONDS = 0.3
@@ -170,6 +171,36 @@ def test_a_client_that_is_gone_when_its_answer_leaves_ends_its_connection_alone(
         gone.close()
         assert read_until(stays, BODY)
         until(lambda: server.connections == 2)
+
+
+def test_an_answer_leaves_before_its_connection_is_ended_because_too_much_came_ahead() -> None:
+    office = Office()
+    with running(office) as server, connect(server) as held, connect(server) as eager:
+        write(held, get("/held"))
+        write(eager, get("/together"))
+        until(lambda: office.waiting == 2)
+        write(eager, b"x" * (2 * AHEAD_BYTES))
+        gevent.sleep(2.5 * SECONDS)  # so that it was thrown away
+        office.go.set()
+        assert read_all(eager).endswith(BODY)
+        office.release.set()
+        assert read_until(held, BODY)
+
+
+def test_an_answer_that_found_no_room_is_not_cut_when_its_worker_leaves() -> None:
+    office = Office()
+    with narrow(office) as server, narrow_client(server) as client:
+        write(client, get("/"))
+        gevent.sleep(STALL_SECONDS / 3)
+        (stuck,) = [one for one in server._connections if one.sending]
+        assert stuck.idle
+        assert stuck.idle_since(time.monotonic()) is None  # nor when others need its place
+        office.release.set()
+        leaving = gevent.spawn(server.stop, 5.0)
+        gevent.sleep(STALL_SECONDS / 3)
+        assert read_slowly(client, 1).endswith(BODY)
+        assert client.recv(1) == b""
+        leaving.get(timeout=5.0)
 
 
 @pytest.fixture
