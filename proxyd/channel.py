@@ -111,7 +111,7 @@ class Channel:
     def send_all(self, data: bytes | memoryview, stall_seconds: float) -> None:
         """Write all of `data`. Raises OSError, Cancelled, and Expired when no byte could leave for `stall_seconds`.
 
-        Uses the deadline for itself when it has to wait, and lifts it then. What was to be sent before leaves before.
+        Uses the deadline for itself when it has to wait, and lifts it then. What was held back leaves before.
         """
         if self._unsent:
             data = self._unsent + bytes(data)
@@ -132,19 +132,18 @@ class Channel:
                 continue
         self.disarm()
 
-    def send_soon(self, data: bytes, stall_seconds: float, outbox: "Outbox") -> None:
-        """Let `data` leave at the end of this turn of the loop. What fails then is raised to who waits here next."""
-        if self._unsent or self._cancelled:
-            self.send_all(data, stall_seconds)
-        else:
-            self._unsent = data
-            outbox.add(self, stall_seconds)
+    def hold_back(self, data: bytes) -> None:
+        """Keep what is to be sent until `send_now` is called, or something else is sent, or the channel is closed."""
+        self._unsent += data
 
     def send_now(self, stall_seconds: float) -> None:
-        """Send what was to leave soon. Called in the hub; who waits here goes on with what finds no room."""
+        """Send what was held back. Called in the hub.
+
+        Who waits to read here sends what finds no room, and is told by `Cancelled` of what fails.
+        """
         data = self._unsent
         if not data:
-            return  # It left before something else, or its connection is closed.
+            return  # It left before something else, or the channel is closed.
         try:
             sent = self.transport.send(data)
         except BlockingIOError:
@@ -159,10 +158,15 @@ class Channel:
             self._blocked = stall_seconds
             self.wake()
 
+    def flush(self, stall_seconds: float) -> None:
+        """Send what was held back, as `send_all` does."""
+        if self._unsent:
+            self.send_all(b"", stall_seconds)
+
     @property
     def sending(self) -> bool:
-        """Whether something that was to be sent has not left yet."""
-        return bool(self._unsent) or self._writer is not None
+        """Whether what is to be sent finds no room at the moment."""
+        return self._writer is not None or self._blocked > 0
 
     def wait_readable(self) -> None:
         """Wait until reading is worth a try. Raises Expired, Cancelled."""
@@ -224,7 +228,10 @@ class Channel:
             writer.switch()
 
     def close(self) -> None:
-        """Close the connection; idempotent. Whoever still waits on it is woken with `Cancelled`."""
+        """Close the connection; idempotent. Whoever still waits on it is woken with `Cancelled`.
+
+        What is held back is sent as far as there is room.
+        """
         if self.closed:
             return
         self.closed = True
@@ -250,11 +257,14 @@ class Channel:
         if self._expired:
             raise Expired
         if self._blocked:
-            deadline = self.deadline
+            began, deadline = monotonic(), self.deadline
             try:
                 self.send_all(b"", self._blocked)
-            finally:
-                self.deadline = deadline
+            except (OSError, Expired):
+                # Nothing may follow what left by half, whatever is waited for here.
+                self._cancelled = True
+                raise Cancelled from None
+            self.deadline = deadline + monotonic() - began
 
     def _on_readable(self) -> None:
         reader = self._reader
@@ -272,26 +282,3 @@ class Channel:
         if writer is not None:
             self._writer = None
             writer.switch()
-
-
-class Outbox:
-    """What leaves together, at the end of a turn of the loop: one send right after the other.
-
-    Each send wakes its receiver, which on a machine with other work costs more than the send itself. Who is woken for
-    the first of many finds the others there too, and what it asks for next comes together as well.
-    """
-
-    def __init__(self) -> None:
-        self._loop = get_hub().loop
-        self._senders: list[tuple[Channel, float]] = []
-
-    def add(self, channel: Channel, stall_seconds: float) -> None:
-        """Call the channel's `send_now` at the end of this turn."""
-        if not self._senders:
-            self._loop.run_callback(self._send)
-        self._senders.append((channel, stall_seconds))
-
-    def _send(self) -> None:
-        senders, self._senders = self._senders, []
-        for channel, stall_seconds in senders:
-            channel.send_now(stall_seconds)

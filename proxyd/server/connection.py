@@ -10,7 +10,7 @@ import struct
 from collections.abc import Callable
 from time import monotonic
 
-import gevent
+from gevent import spawn_later
 
 from proxyd.channel import Cancelled, Channel, Expired
 from proxyd.messages import BadRequest, ClientGone, Request, RequestError, RequestTimeout
@@ -72,7 +72,7 @@ class Connection(Channel):
     def send_last(self, data: bytes, stall_seconds: float) -> None:
         """Send the end of an answer: with the answers of others, where there are others to answer."""
         if self._service.answering:
-            self.send_soon(data, stall_seconds, self._service.outbox)
+            self._service.outbox.add(self, data, stall_seconds)
         else:
             self.send_all(data, stall_seconds)
 
@@ -127,16 +127,15 @@ class Connection(Channel):
 
     def drain(self) -> None:
         """Give an idle connection no longer than `idle_seconds` from now. Called in the hub."""
-        if not self.idle or self.sending:
-            if self.idle:  # but for the end of its last answer, which finds no room yet
-                gevent.spawn_later(DRAIN_GRACE_SECONDS, self._hub.loop.run_callback, self.drain)
-            return
-        # What a connection that was just accepted wanted to ask is probably on its way.
-        seconds = max(self._service.idle_seconds, 0 if self.served else DRAIN_GRACE_SECONDS)
-        if seconds <= 0:
-            self.expire()
-        else:
-            self.deadline = min(self.deadline, monotonic() + seconds)
+        if self.idle and self.sending:  # the end of its last answer finds no room yet
+            spawn_later(DRAIN_GRACE_SECONDS, self._hub.loop.run_callback, self.drain)
+        elif self.idle:
+            # What a connection that was just accepted wanted to ask is probably on its way.
+            seconds = max(self._service.idle_seconds, 0 if self.served else DRAIN_GRACE_SECONDS)
+            if seconds <= 0:
+                self.expire()
+            else:
+                self.deadline = min(self.deadline, monotonic() + seconds)
 
     def idle_since(self, now: float) -> float | None:
         """Since when it waits for a request, by `time.monotonic()`; None while it has one, or has just come.
@@ -167,6 +166,7 @@ class Connection(Channel):
             raw = self._read_head()
             if raw is None:
                 return False
+            self.flush(self.limits.write_stall_seconds)  # one answer after the other
             repeated = self._repeated
             if repeated is not None and repeated.recognises(raw):
                 head = repeated.head
@@ -195,8 +195,9 @@ class Connection(Channel):
             and not self._service.draining
             and (body.complete or body.keeps_connection())
         )
-        stall_seconds = self.limits.write_stall_seconds
-        keep = write(self, response, head.method, stall_seconds, keep=keep, http_11=head.version == 11)
+        keep = write(
+            self, response, head.method, self.limits.write_stall_seconds, keep=keep, http_11=head.version == 11
+        )
         self._on_gone = None
         if (self._lookout is None or self._stop_looking()) and keep and not self.gone:
             self._body = None
@@ -288,8 +289,7 @@ class Connection(Channel):
         if self.closed:
             return
         self.buffer = b""
-        if self._unsent:
-            self.send_all(b"", self.limits.write_stall_seconds)
+        self.flush(self.limits.write_stall_seconds)
         self._socket.shutdown(socket.SHUT_WR)
         self.arm(self.limits.linger_seconds)
         total = 0

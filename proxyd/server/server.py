@@ -19,8 +19,9 @@ import gevent
 from gevent import get_hub
 from gevent.monkey import get_original
 
-from proxyd.channel import READ, Outbox
+from proxyd.channel import READ
 from proxyd.messages import ClientGone, Request, RequestError, Response
+from proxyd.outbox import Outbox
 from proxyd.server.connection import Connection
 from proxyd.server.limits import ServerLimits, connections_for, raise_descriptor_limit
 from proxyd.server.listen import hear, refuse_new

@@ -2,8 +2,8 @@
 
 from typing import Protocol
 
-from proxyd.channel import Outbox
 from proxyd.messages import Request, Response
+from proxyd.outbox import Outbox
 from proxyd.server.limits import ServerLimits
 
 

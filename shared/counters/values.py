@@ -95,7 +95,7 @@ class Batch:
     number: int
     ends: Sequence[End] = ()
     charges: Sequence[Charge] = ()
-    alone: bool = False  # nobody else has anything to do before it is decided
+    alone: bool = False  # one charge, and no other request is in flight, so that hardly anybody waits meanwhile
 
 
 class Hold(NamedTuple):

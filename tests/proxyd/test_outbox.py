@@ -13,8 +13,9 @@ from gevent.event import Event
 from gevent.monkey import get_original
 from socket_kit import connect, on_error, read_all, read_until, running, until, write
 
-from proxyd.channel import Cancelled, Channel, Outbox
+from proxyd.channel import Cancelled, Channel
 from proxyd.messages import Request, Response
+from proxyd.outbox import Outbox
 from proxyd.server.answer import TOGETHER_BYTES
 from proxyd.server.lookout import AHEAD_BYTES, SECONDS
 from proxyd.server.server import Server, ServerLimits
@@ -39,10 +40,12 @@ class Office:
         self.release = Event()
         self.go = Event()
         self.waiting = 0
+        self.paths: list[str] = []
         self.clients: list[socket.socket] = []
         self.early: list[bool] = []  # at each answer to `/together`: whether one had left already
 
     def __call__(self, request: Request) -> Response:
+        self.paths.append(request.path)
         if request.path == "/held":
             self.waiting += 1
             self.release.wait()
@@ -157,6 +160,26 @@ def test_who_never_reads_an_answer_is_cut_off() -> None:
         until(lambda: server.connections == 1)
 
 
+def test_nothing_follows_an_answer_that_left_by_half() -> None:
+    office = Office()
+    with narrow(office) as server, narrow_client(server) as client:
+        write(client, get("/torn"))
+        until(lambda: any(one.sending for one in server._connections))
+        write(client, get("/next"))
+        until(lambda: server.connections == 1)
+        assert office.paths == ["/held", "/torn"]
+
+
+def test_an_answer_that_found_no_room_does_not_wait_for_the_next_request() -> None:
+    office = Office()
+    with narrow(office) as server, narrow_client(server) as client:
+        write(client, get("/") + get("/held"))
+        until(lambda: office.waiting == 2 or any(one.sending for one in server._connections))
+        assert read_slowly(client, 1)
+        until(lambda: office.waiting == 2)
+        assert not office.release.is_set()
+
+
 def test_a_client_that_is_gone_when_its_answer_leaves_ends_its_connection_alone() -> None:
     office = Office()
     with running(office) as server, connect(server) as held, connect(server) as gone, connect(server) as stays:
@@ -215,7 +238,7 @@ def pair() -> Iterator[tuple[Channel, native.socket]]:
 
 def test_what_was_to_leave_soon_leaves_before_the_connection_is_closed(pair: tuple[Channel, native.socket]) -> None:
     channel, peer = pair
-    channel.send_soon(b"the answer", STALL_SECONDS, Outbox())
+    Outbox().add(channel, b"the answer", STALL_SECONDS)
     channel.close()
     assert peer.recv(100) == b"the answer"
     assert peer.recv(100) == b""
@@ -224,9 +247,9 @@ def test_what_was_to_leave_soon_leaves_before_the_connection_is_closed(pair: tup
 def test_what_was_to_leave_soon_leaves_before_what_is_sent_next(pair: tuple[Channel, native.socket]) -> None:
     channel, peer = pair
     outbox = Outbox()
-    channel.send_soon(b"one,", STALL_SECONDS, outbox)
-    channel.send_soon(b"two,", STALL_SECONDS, outbox)
-    channel.send_soon(b"three,", STALL_SECONDS, outbox)
+    outbox.add(channel, b"one,", STALL_SECONDS)
+    outbox.add(channel, b"two,", STALL_SECONDS)
+    outbox.add(channel, b"three,", STALL_SECONDS)
     channel.send_all(b"four", STALL_SECONDS)
     gevent.sleep(0)
     assert peer.recv(100) == b"one,two,three,four"
@@ -244,7 +267,7 @@ def test_a_send_that_fails_is_told_to_who_waits_on_the_connection() -> None:
     with theirs, gevent.Timeout(5.0):
         channel = Channel(Unwilling(fileno=ours.detach()))
         channel.transport.setblocking(False)  # type: ignore[attr-defined]
-        channel.send_soon(b"the answer", STALL_SECONDS, Outbox())
+        Outbox().add(channel, b"the answer", STALL_SECONDS)
         with pytest.raises(Cancelled):
             channel.recv(100)
         channel.close()

@@ -95,7 +95,7 @@ class Link:
     def run(self, digest: str, key: str, arguments: Sequence[str | int], *, alone: bool = False) -> Any:
         """Run a script by its digest; its reply. Raises CountersLost where the server does not know it.
 
-        `alone`: nobody else has anything to do before it has answered.
+        `alone`: hardly anybody else has anything to do before it has answered.
         """
         return self._tried(lambda: self._send(digest, key, arguments, alone=alone))
 
